@@ -1,0 +1,57 @@
+// The contract between the executor and a step type: a step type gets opened credentials, an output sink and
+// an abort signal, and answers with an outcome. It never throws for what a target does.
+import type { StepOutcome } from '@opsconductor/protocol';
+
+export type OutputStream = 'stdout' | 'stderr';
+
+/** Where a step's output goes: masked, chunked and spooled behind this interface. */
+export interface OutputSink {
+  /** Takes the bytes at once; false asks the producer to pause until `drained()`. */
+  write(stream: OutputStream, bytes: Buffer): boolean;
+  drained(): Promise<void>;
+}
+
+/** What opens a target, already opened and checked against its bounds by the agent. */
+export type OpenedCredential =
+  | { kind: 'ssh_password'; id: string; version: number; user: string; password: string }
+  | {
+      kind: 'ssh_private_key';
+      id: string;
+      version: number;
+      user: string;
+      /** OpenSSH or PEM text. */
+      privateKey: string;
+      passphrase?: string;
+    };
+
+export interface StepTarget {
+  id: number;
+  name: string;
+  host: string;
+  port: number;
+  /** Accepted host keys as OpenSSH public key lines (`ssh-ed25519 AAAA…`). Empty: none accepted yet. */
+  hostKeys: string[];
+}
+
+export interface StepContext {
+  /** Names the attempt on the target, `<installation>.<step>.<epoch>`; also the value of OPSCONDUCTOR_ATTEMPT there. */
+  marker: string;
+  target: StepTarget;
+  credential: OpenedCredential;
+  output: OutputSink;
+  /** Aborted to stop the attempt; its reason is a `StopRequest`. */
+  signal: AbortSignal;
+  /** Called once, just before the remote command starts; rejects if the lease no longer allows a start. */
+  beforeStart(): Promise<void>;
+}
+
+export interface StopRequest {
+  cause: 'cancelled' | 'timed_out';
+  /** Between TERM and KILL, in ms. */
+  killGraceMs: number;
+}
+
+export interface StepType<Config> {
+  readonly type: string;
+  execute(config: Config, context: StepContext): Promise<StepOutcome>;
+}

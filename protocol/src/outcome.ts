@@ -1,0 +1,74 @@
+// What became of one attempt. A step that fails is data: an exit code, or a reason with advice.
+import { type Static, Type } from 'typebox';
+
+/**
+ * Why an attempt did not end with an accepted exit code. Published in the API; never renamed.
+ * `connection_lost`, `agent_silent`, `agent_restarted`, `cancel_unconfirmed` go with status `unknown`.
+ */
+export const stepReasons = [
+  'exit_code',
+  'signal',
+  'unreachable',
+  'name_not_found',
+  'connection_refused',
+  'connect_timed_out',
+  'no_common_algorithm',
+  'auth_failed',
+  'host_key_unknown',
+  'host_key_mismatch',
+  'credential_bounds',
+  'credential_unusable',
+  'working_directory',
+  'channel_refused',
+  'timed_out',
+  'cancelled',
+  'cancel_unconfirmed',
+  'connection_lost',
+  'agent_silent',
+  'agent_restarted',
+  'output_limit',
+  'invalid_config',
+  'lease_expired',
+  'start_within_expired',
+  'predecessor',
+  'internal',
+] as const;
+export type StepReason = (typeof stepReasons)[number];
+
+/** The ends an agent may report for an attempt. */
+export const attemptOutcomes = ['succeeded', 'failed', 'timed_out', 'cancelled', 'unknown'] as const;
+export type AttemptOutcome = (typeof attemptOutcomes)[number];
+
+export const StepOutcomeSchema = Type.Object(
+  {
+    status: Type.Enum(attemptOutcomes),
+    /** Exit code of the remote command, where it had one. */
+    exitCode: Type.Optional(Type.Integer({ minimum: -2147483648, maximum: 4294967295 })),
+    /** Signal name without SIG, where one ended the remote command: `KILL`. */
+    signal: Type.Optional(Type.String({ maxLength: 32 })),
+    reason: Type.Optional(Type.Enum(stepReasons)),
+    /** One sentence for a person: what happened. */
+    message: Type.Optional(Type.String({ maxLength: 2000 })),
+    /** One sentence for a person: what to try. */
+    advice: Type.Optional(Type.String({ maxLength: 2000 })),
+    /** Processes of the attempt that were still alive after KILL. */
+    survivors: Type.Optional(
+      Type.Array(Type.Object({ pid: Type.Integer(), command: Type.String({ maxLength: 512 }) }), {
+        maxItems: 100,
+      }),
+    ),
+    /** From the command's start on the target to its end, in ms. */
+    executionTimeMs: Type.Optional(Type.Integer({ minimum: 0 })),
+    /** The SSH connection that carried the attempt, for the SSH context table. */
+    ssh: Type.Optional(
+      Type.Object({
+        sessionId: Type.String({ maxLength: 100 }),
+        establishedAt: Type.String({ maxLength: 40 }),
+        reused: Type.Boolean(),
+        cipher: Type.Optional(Type.String({ maxLength: 100 })),
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type StepOutcome = Static<typeof StepOutcomeSchema>;
