@@ -1,0 +1,43 @@
+// The enrollment token as a person carries it: `oce_<secret>.<segment root>.<CA pin>`, base64url without padding.
+// Only the secret is secret; the other two let the new agent know whom it may trust before it says anything.
+
+export interface EnrollmentToken {
+  /** 32 random bytes as base64url; the server keeps its SHA-256 alone. */
+  secret: string;
+  /** SHA-256 of the segment root's Ed25519 public key, lowercase hex. */
+  rootSha256: string;
+  /** `sha256:` + hex of the CA's SubjectPublicKeyInfo; undefined where the server speaks plain HTTP on loopback. */
+  caPin?: string;
+}
+
+const part = /^[A-Za-z0-9_-]{43}$/;
+
+export function formatEnrollmentToken(token: EnrollmentToken): string {
+  const pin = token.caPin === undefined ? '' : `.${hexToBase64url(token.caPin.slice('sha256:'.length))}`;
+  return `oce_${token.secret}.${hexToBase64url(token.rootSha256)}${pin}`;
+}
+
+/** Reads a token; undefined for text that is not one. */
+export function parseEnrollmentToken(text: string): EnrollmentToken | undefined {
+  const trimmed = text.trim();
+  if (!trimmed.startsWith('oce_')) return undefined;
+  const [secret, root, pin, ...rest] = trimmed.slice(4).split('.');
+  if (secret === undefined || root === undefined || rest.length > 0) return undefined;
+  if (!part.test(secret) || !part.test(root) || (pin !== undefined && !part.test(pin))) return undefined;
+  const token: EnrollmentToken = { secret, rootSha256: base64urlToHex(root) };
+  if (pin !== undefined) token.caPin = `sha256:${base64urlToHex(pin)}`;
+  return token;
+}
+
+function hexToBase64url(hex: string): string {
+  const bytes = (hex.match(/../g) ?? []).map((pair) => Number.parseInt(pair, 16));
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
+}
+
+function base64urlToHex(text: string): string {
+  const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
+  return Array.from(binary, (c) => c.charCodeAt(0).toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,339 @@
+// Control messages between agent and server: JSON text frames, one schema per `type`. Unknown optional fields are
+// ignored (version N talks to N-1), so these schemas allow additional properties; REST schemas do not.
+import { type Static, type TSchema, Type } from 'typebox';
+import { limits } from '../limits.ts';
+import { StepOutcomeSchema } from '../outcome.ts';
+
+export const subprotocol = 'opsconductor.v1';
+export const protocolVersions: readonly number[] = [1];
+
+const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
+const Epoch = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
+const Bytes32 = Type.String({ minLength: 44, maxLength: 44, pattern: '^[A-Za-z0-9+/]{43}=$' });
+const Signature = Type.String({ minLength: 88, maxLength: 88, pattern: '^[A-Za-z0-9+/]{86}==$' });
+const LeaseToken = Type.String({ minLength: 16, maxLength: 64 });
+const RequestId = Type.String({ minLength: 1, maxLength: 64 });
+const message = <T extends string, P extends Record<string, TSchema>>(type: T, properties: P) =>
+  Type.Object({ type: Type.Literal(type), ...properties });
+
+/** Names one attempt and proves the lease. */
+const attempt = { step: Id, epoch: Epoch, leaseToken: LeaseToken };
+
+// ---- handshake: server → challenge, agent → authenticate, server → welcome, agent → resume, server → resumed
+
+export const ChallengeSchema = message('challenge', {
+  serverNonce: Bytes32,
+  installationId: Type.String({ maxLength: 64 }),
+  serverId: Type.String({ maxLength: 64 }),
+  versions: Type.Array(Type.Integer(), { minItems: 1, maxItems: 16 }),
+});
+export const AuthenticateSchema = message('authenticate', {
+  agentId: Id,
+  segmentId: Id,
+  agentNonce: Bytes32,
+  versions: Type.Array(Type.Integer(), { minItems: 1, maxItems: 16 }),
+  chosenVersion: Type.Integer(),
+  /** By the agent's Ed25519 key over the handshake transcript, in the agent's role. */
+  signature: Signature,
+  /** The newest connect generation this agent holds, with the server's signature on it. */
+  generation: Type.Integer({ minimum: 0 }),
+  generationSignature: Signature,
+});
+export const WelcomeSchema = message('welcome', {
+  chosenVersion: Type.Integer(),
+  /** By the server's Ed25519 key over the same transcript, in the server's role. */
+  signature: Signature,
+  sessionNumber: Type.Integer({ minimum: 1 }),
+  generation: Type.Integer({ minimum: 1 }),
+  generationSignature: Signature,
+  heartbeatIntervalMs: Type.Integer({ minimum: 100 }),
+  leaseTtlMs: Type.Integer({ minimum: 500 }),
+});
+
+/** One attempt in the agent's journal. */
+export const JournalAttemptSchema = Type.Object({
+  ...attempt,
+  /**
+   * leased: delivered, not begun · running: begun, still going on · finished: its outcome is known and will be sent
+   * as a completion · interrupted: begun by an agent process that is gone, so what happened is not known.
+   */
+  state: Type.Enum(['leased', 'running', 'finished', 'interrupted']),
+  /** Chunks in the spool: all of 1..lastSeq that were not acknowledged are still there. */
+  lastSeq: Type.Integer({ minimum: 0 }),
+});
+export const ResumeSchema = message('resume', {
+  /** Says that the generation of `welcome` is safe on disk. */
+  generation: Type.Integer({ minimum: 1 }),
+  slots: Type.Integer({ minimum: 1, maximum: limits.maxSlots }),
+  agentVersion: Type.String({ maxLength: 64 }),
+  platform: Type.String({ maxLength: 64 }),
+  hostname: Type.Optional(Type.String({ maxLength: 253 })),
+  draining: Type.Boolean(),
+  /** False when the journal was lost or damaged: then nothing may be concluded from an attempt's absence. */
+  journalIntact: Type.Boolean(),
+  attempts: Type.Array(JournalAttemptSchema, { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
+  /** Highest roster number this agent has verified; 0 when none. */
+  rosterNumber: Type.Integer({ minimum: 0 }),
+});
+export const ResumedSchema = message('resumed', {
+  attempts: Type.Array(
+    Type.Object({
+      step: Id,
+      epoch: Epoch,
+      /**
+       * continue: go on and send output from ackedSeq + 1 · cancel: go on, but stop it ·
+       * superseded: this lease is not current. Settle it all the same: send its output and completion.
+       * forget: unknown to this server or settled for good: drop spool and journal entry.
+       */
+      verdict: Type.Enum(['continue', 'cancel', 'superseded', 'forget']),
+      ackedSeq: Type.Integer({ minimum: 0 }),
+    }),
+  ),
+});
+
+// ---- server → agent
+
+export const SealedCredentialSchema = Type.Object({
+  v: Type.Literal(1),
+  generation: Type.Integer({ minimum: 1 }),
+  enc: Type.String({ maxLength: 128 }),
+  wrappedKey: Type.String({ maxLength: 256 }),
+  nonce: Type.String({ maxLength: 64 }),
+  ciphertext: Type.String({ maxLength: 200_000 }),
+});
+export const LeaseCredentialSchema = Type.Object({
+  id: Type.String({ maxLength: 64 }),
+  version: Type.Integer({ minimum: 1 }),
+  kind: Type.String({ maxLength: 64 }),
+  sealed: SealedCredentialSchema,
+});
+export const LeaseTargetSchema = Type.Object({
+  id: Id,
+  name: Type.String(),
+  host: Type.String(),
+  port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+  hostKeys: Type.Array(Type.String({ maxLength: 16_384 }), { maxItems: 16 }),
+});
+export const LeaseSchema = Type.Object({
+  ...attempt,
+  runId: Id,
+  stepType: Type.String({ maxLength: 64 }),
+  /** Validated by the step type's own schema on the agent too. */
+  config: Type.Unknown(),
+  target: LeaseTargetSchema,
+  credential: LeaseCredentialSchema,
+});
+/** Steps leased to this session; the server sends them unasked, up to the agent's free slots. */
+export const LeasesSchema = message('leases', { leases: Type.Array(LeaseSchema, { minItems: 1 }) });
+export const CancelSchema = message('cancel', { step: Id, epoch: Epoch });
+export const OutputAckSchema = message('output_ack', {
+  /** Highest contiguous seq that is stored for good. */
+  acks: Type.Array(Type.Object({ step: Id, epoch: Epoch, seq: Type.Integer({ minimum: 0 }) })),
+});
+export const CompletedSchema = message('completed', {
+  requestId: RequestId,
+  step: Id,
+  epoch: Epoch,
+  /**
+   * settled: outcome and output are stored; drop spool and journal entry · resend: the digests differ, send chunks
+   * again from `fromSeq` and complete again (same outcome, new request id) · superseded: the attempt is settled, a
+   * newer one decides the step · forget: no such attempt.
+   */
+  result: Type.Enum(['settled', 'resend', 'superseded', 'forget']),
+  fromSeq: Type.Optional(Type.Integer({ minimum: 1 })),
+  /** The target run's next step, leased in the same transaction. */
+  next: Type.Optional(LeaseSchema),
+});
+/** Asks for a reachability and login test of a target, outside any run. */
+export const TestTargetSchema = message('test_target', {
+  requestId: RequestId,
+  target: LeaseTargetSchema,
+  credential: Type.Optional(LeaseCredentialSchema),
+  timeoutMs: Type.Integer({ minimum: 100, maximum: 60_000 }),
+});
+export const SignedRosterSchema = Type.Object({
+  payload: Type.String({ maxLength: 1_000_000 }),
+  signature: Type.String({ maxLength: 128 }),
+});
+/** The newest roster, and the segment key wrapped for this agent where a peer (or itself) has wrapped it. */
+export const SegmentStateSchema = message('segment_state', {
+  roster: SignedRosterSchema,
+  wraps: Type.Array(
+    Type.Object({ generation: Type.Integer({ minimum: 1 }), wrapped: Type.String({ maxLength: 1024 }) }),
+  ),
+  /** Members of the roster that still need the segment key from a peer that has it. */
+  wanting: Type.Array(Type.Object({ agentId: Id, generation: Type.Integer({ minimum: 1 }) })),
+});
+/** The server stops or asks this agent to take nothing new. */
+export const DrainSchema = message('drain', { reason: Type.String({ maxLength: 200 }) });
+
+// ---- agent → server
+
+export const HeartbeatSchema = message('heartbeat', {
+  sequence: Type.Integer({ minimum: 1 }),
+  held: Type.Array(Type.Tuple([Id, Epoch]), { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
+  rssBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  loadAverage: Type.Optional(Type.Number({ minimum: 0 })),
+  spoolBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+});
+/** Answers a heartbeat; the lease deadline counts from when that heartbeat was sent. */
+export const HeartbeatAckSchema = message('heartbeat_ack', { sequence: Type.Integer({ minimum: 1 }) });
+export const StartedSchema = message('started', attempt);
+export const CompleteSchema = message('complete', {
+  requestId: RequestId,
+  ...attempt,
+  outcome: StepOutcomeSchema,
+  output: Type.Object({
+    lastSeq: Type.Integer({ minimum: 0 }),
+    rawBytes: Type.Integer({ minimum: 0 }),
+    /** Digest chain over all chunks (see frames.ts), base64. */
+    digest: Bytes32,
+    truncated: Type.Boolean(),
+    /** Ranges of seq that this agent lost with its disk. */
+    gaps: Type.Array(Type.Tuple([Type.Integer({ minimum: 1 }), Type.Integer({ minimum: 1 })]), {
+      maxItems: 64,
+    }),
+  }),
+  /** False asks for no next step: the agent drains. */
+  wantsNext: Type.Boolean(),
+});
+/** Hands back leases that were not begun. */
+export const ReturnSchema = message('return', {
+  attempts: Type.Array(Type.Object(attempt), { minItems: 1 }),
+  reason: Type.Enum(['draining', 'lease_expired', 'no_key']),
+});
+export const TargetTestedSchema = message('target_tested', {
+  requestId: RequestId,
+  ok: Type.Boolean(),
+  reason: Type.Optional(Type.String({ maxLength: 64 })),
+  message: Type.Optional(Type.String({ maxLength: 2_000 })),
+  advice: Type.Optional(Type.String({ maxLength: 2_000 })),
+  /** OpenSSH public key line that the host presented. */
+  offeredHostKey: Type.Optional(Type.String({ maxLength: 16_384 })),
+  serverVersion: Type.Optional(Type.String({ maxLength: 255 })),
+  latencyMs: Type.Optional(Type.Number({ minimum: 0 })),
+});
+/** The host key that a step's target presented and that is not accepted, for approval in the console. */
+export const HostKeySeenSchema = message('host_key_seen', {
+  targetId: Id,
+  hostKey: Type.String({ maxLength: 16_384 }),
+});
+export const WrappedKeySchema = message('wrapped_key', {
+  agentId: Id,
+  generation: Type.Integer({ minimum: 1 }),
+  wrapped: Type.String({ maxLength: 1024 }),
+});
+/** This agent has opened these generations of the segment key, so it can be given steps that need them. */
+export const SegmentReadySchema = message('segment_ready', {
+  rosterNumber: Type.Integer({ minimum: 1 }),
+  generations: Type.Array(Type.Integer({ minimum: 1 })),
+});
+export const AgentDrainSchema = message('agent_drain', {});
+
+export const agentToServer = {
+  authenticate: AuthenticateSchema,
+  resume: ResumeSchema,
+  heartbeat: HeartbeatSchema,
+  started: StartedSchema,
+  complete: CompleteSchema,
+  return: ReturnSchema,
+  target_tested: TargetTestedSchema,
+  host_key_seen: HostKeySeenSchema,
+  wrapped_key: WrappedKeySchema,
+  segment_ready: SegmentReadySchema,
+  agent_drain: AgentDrainSchema,
+} as const;
+export const serverToAgent = {
+  challenge: ChallengeSchema,
+  welcome: WelcomeSchema,
+  resumed: ResumedSchema,
+  leases: LeasesSchema,
+  cancel: CancelSchema,
+  output_ack: OutputAckSchema,
+  completed: CompletedSchema,
+  test_target: TestTargetSchema,
+  segment_state: SegmentStateSchema,
+  drain: DrainSchema,
+  heartbeat_ack: HeartbeatAckSchema,
+} as const;
+
+type MessageOf<M extends Record<string, TSchema>> = { [K in keyof M]: Static<M[K]> }[keyof M];
+export type AgentMessage = MessageOf<typeof agentToServer>;
+export type ServerMessage = MessageOf<typeof serverToAgent>;
+export type AgentMessageOf<T extends keyof typeof agentToServer> = Static<(typeof agentToServer)[T]>;
+export type ServerMessageOf<T extends keyof typeof serverToAgent> = Static<(typeof serverToAgent)[T]>;
+export type Lease = Static<typeof LeaseSchema>;
+export type LeaseTarget = Static<typeof LeaseTargetSchema>;
+export type LeaseCredential = Static<typeof LeaseCredentialSchema>;
+export type JournalAttempt = Static<typeof JournalAttemptSchema>;
+export type TargetTested = Static<typeof TargetTestedSchema>;
+
+/** WebSocket close codes of this protocol, with what the agent does about each. */
+export const closeCodes = {
+  /** 4000: a message or frame that the schema refuses. The agent reconnects, slowly. */
+  invalidMessage: 4000,
+  /** 4001: identity not proven, revoked or disabled. The agent retries every few minutes. */
+  unauthenticated: 4001,
+  /** 4003: the connect generation is older than the last one acknowledged: a copy of this agent exists. */
+  quarantined: 4003,
+  /** 4005: no protocol version in common. */
+  noCommonVersion: 4005,
+  /** 4008: the handshake took too long, or too many are open from one address. */
+  handshakeTimeout: 4008,
+  /** 4009: the same agent authenticated elsewhere; the newest session wins. */
+  replaced: 4009,
+  /** 4010: no heartbeat within the lease TTL. */
+  silent: 4010,
+  /** 1012: the server restarts. The agent reconnects at once, with jitter. */
+  serverRestart: 1012,
+} as const;
+
+// ---- enrollment, over HTTPS before the first connection: POST /api/v1/agent/enroll
+
+export const EnrollRequestSchema = Type.Object(
+  {
+    token: Type.String({ minLength: 43, maxLength: 200 }),
+    name: Type.String({ minLength: 1, maxLength: 63, pattern: '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$' }),
+    signingKey: Bytes32,
+    encryptionKey: Bytes32,
+    /** By the signing key over the enrollment statement (docs/protocol.md): shows that the sender holds it. */
+    signature: Signature,
+    agentVersion: Type.String({ maxLength: 64 }),
+    platform: Type.String({ maxLength: 64 }),
+  },
+  { additionalProperties: false },
+);
+export const EnrollResponseSchema = Type.Object({
+  agentId: Id,
+  agentName: Type.String(),
+  segmentId: Id,
+  segmentName: Type.String(),
+  installationId: Type.String(),
+  /** The server's Ed25519 identity: every handshake is verified against it. */
+  serverKey: Bytes32,
+  /** The segment's root, whose fingerprint the token carries: pinned from here on. */
+  segmentRoot: Bytes32,
+  generation: Type.Integer({ minimum: 0 }),
+  generationSignature: Signature,
+  /** True when the segment has no key yet: this agent makes it and sends it with POST /api/v1/agent/segment-key. */
+  makesSegmentKey: Type.Boolean(),
+});
+/** POST /api/v1/agent/segment-key: the first agent's segment public key and its wrap for itself. */
+export const SegmentKeyRequestSchema = Type.Object(
+  {
+    agentId: Id,
+    segmentPublicKey: Bytes32,
+    wrapped: Type.String({ maxLength: 1024 }),
+    /** By the agent's signing key over the segment key statement (docs/protocol.md). */
+    signature: Signature,
+  },
+  { additionalProperties: false },
+);
+export const SegmentKeyResponseSchema = Type.Object({
+  /** False when another agent was first; then a peer wraps the key for this one. */
+  accepted: Type.Boolean(),
+});
+export type EnrollRequest = Static<typeof EnrollRequestSchema>;
+export type EnrollResponse = Static<typeof EnrollResponseSchema>;
+export type SegmentKeyRequest = Static<typeof SegmentKeyRequestSchema>;
+export type SegmentKeyResponse = Static<typeof SegmentKeyResponseSchema>;

@@ -1,0 +1,55 @@
+// Pieces that every REST schema uses. Requests refuse unknown properties; the response types say what is sent.
+import { type Static, type TProperties, type TSchema, Type } from 'typebox';
+import { limits } from '../limits.ts';
+
+export const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
+export const Timestamp = Type.String({ description: 'RFC 3339 with milliseconds, UTC', maxLength: 40 });
+export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+/** An object that refuses properties it does not name. */
+export const Closed = <P extends TProperties>(properties: P) =>
+  Type.Object(properties, { additionalProperties: false });
+export const Page = <T extends TSchema>(item: T) =>
+  Type.Object({
+    items: Type.Array(item),
+    nextCursor: Nullable(
+      Type.String({ description: 'Pass as `cursor` for the next page; null on the last' }),
+    ),
+  });
+
+/** Query of every list. Query values arrive as strings; the server reads integers out of them strictly. */
+export const pageQuery = {
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: limits.maxPageItems, default: limits.defaultPageItems }),
+  ),
+  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+};
+
+export const errorCodes = [
+  'invalid',
+  'unauthenticated',
+  'forbidden',
+  'not_found',
+  'conflict',
+  'too_large',
+  'rate_limited',
+  'unavailable',
+  'internal',
+] as const;
+export type ErrorCode = (typeof errorCodes)[number];
+
+export const ErrorDetailSchema = Type.Object({
+  path: Type.String({ description: 'Where: `steps[2].config.timeout`; empty for the whole body' }),
+  message: Type.String({ description: 'One sentence: what is wrong and what to do' }),
+  found: Type.Optional(Type.String({ description: 'What was there, shortened; never a secret' })),
+  allowed: Type.Optional(Type.String({ description: 'What may be there' })),
+});
+export type ErrorDetail = Static<typeof ErrorDetailSchema>;
+export const ErrorBodySchema = Type.Object({
+  error: Type.Object({
+    code: Type.Enum(errorCodes),
+    message: Type.String(),
+    requestId: Type.String(),
+    details: Type.Optional(Type.Array(ErrorDetailSchema)),
+  }),
+});
+export type ErrorBody = Static<typeof ErrorBodySchema>;

@@ -1,0 +1,34 @@
+// Credentials: sealed before they are sent. The server sees name, kind and a summary of the bounds, never the secret.
+import { type Static, Type } from 'typebox';
+import { SealedCredentialSchema } from '../agent/messages.ts';
+import { Closed, Id, pageQuery, Timestamp } from './common.ts';
+
+export const credentialKinds = ['ssh_password', 'ssh_private_key'] as const;
+const Uuid = Type.String({ format: 'uuid' });
+
+export const CredentialSchema = Type.Object({
+  id: Uuid,
+  name: Type.String(),
+  segmentId: Id,
+  segmentName: Type.String(),
+  kind: Type.Enum(credentialKinds),
+  version: Type.Integer(),
+  generation: Type.Integer(),
+  /** As the author wrote them down beside the seal; what counts is inside it. */
+  description: Type.String(),
+  targetCount: Type.Integer(),
+  createdAt: Timestamp,
+  createdBy: Type.String(),
+});
+export type Credential = Static<typeof CredentialSchema>;
+
+export const CreateCredentialRequestSchema = Closed({
+  /** Chosen by the client (UUID v4), because the seal binds it. */
+  id: Uuid,
+  segmentId: Id,
+  name: Type.String({ minLength: 1, maxLength: 100 }),
+  description: Type.Optional(Type.String({ maxLength: 1000 })),
+  kind: Type.Enum(credentialKinds),
+  sealed: SealedCredentialSchema,
+});
+export const CredentialQuerySchema = Closed({ ...pageQuery, segmentId: Type.Optional(Id) });

@@ -1,0 +1,73 @@
+// Who is signed in, how one signs in, and API tokens.
+import { type Static, Type } from 'typebox';
+import { Closed, Id, Nullable, Timestamp } from './common.ts';
+
+export const roles = ['viewer', 'operator', 'author', 'admin', 'auditor'] as const;
+export type Role = (typeof roles)[number];
+
+/** What a route asks for. `read` sees jobs, runs, targets; the rest is what it says. */
+export const permissions = [
+  'read',
+  'run',
+  'jobs.edit',
+  'targets.edit',
+  'targets.test',
+  'host_keys.approve',
+  'credentials.edit',
+  'credentials.use',
+  'segments.edit',
+  'agents.enroll',
+  'runs.purge',
+  'self',
+] as const;
+export type Permission = (typeof permissions)[number];
+
+export const rolePermissions: Record<Role, readonly Permission[]> = {
+  viewer: ['self', 'read'],
+  operator: ['self', 'read', 'run', 'credentials.use', 'targets.test'],
+  author: ['self', 'read', 'run', 'credentials.use', 'targets.test', 'jobs.edit'],
+  admin: permissions,
+  auditor: ['self', 'read'],
+};
+
+export const MeSchema = Type.Object({
+  id: Id,
+  name: Type.String(),
+  roles: Type.Array(Type.Enum(roles)),
+  permissions: Type.Array(Type.Enum(permissions)),
+  hasPassword: Type.Boolean(),
+  via: Type.Enum(['session', 'api_token']),
+});
+export type Me = Static<typeof MeSchema>;
+
+export const ExchangeRequestSchema = Closed({ code: Type.String({ minLength: 20, maxLength: 200 }) });
+export const SignInRequestSchema = Closed({
+  name: Type.String({ minLength: 1, maxLength: 100 }),
+  password: Type.String({ minLength: 1, maxLength: 1000 }),
+});
+export const PasswordRequestSchema = Closed({
+  password: Type.String({ minLength: 12, maxLength: 1000, description: 'At least 12 characters' }),
+  current: Type.Optional(
+    Type.String({ maxLength: 1000, description: 'The present password, where there is one' }),
+  ),
+});
+
+export const ApiTokenSchema = Type.Object({
+  id: Id,
+  name: Type.String(),
+  /** First characters, to tell tokens apart. */
+  prefix: Type.String(),
+  createdAt: Timestamp,
+  expiresAt: Nullable(Timestamp),
+  lastUsedAt: Nullable(Timestamp),
+});
+export type ApiToken = Static<typeof ApiTokenSchema>;
+export const CreateApiTokenRequestSchema = Closed({
+  name: Type.String({ minLength: 1, maxLength: 100 }),
+  expiresInDays: Type.Optional(Type.Integer({ minimum: 1, maximum: 3650, default: 90 })),
+});
+export const CreatedApiTokenSchema = Type.Object({
+  ...ApiTokenSchema.properties,
+  token: Type.String({ description: 'Shown once, never again' }),
+});
+export type CreatedApiToken = Static<typeof CreatedApiTokenSchema>;

@@ -1,0 +1,83 @@
+// Job definitions and what lists say of them. A definition is stored as an immutable version.
+import { type Static, Type } from 'typebox';
+import { limits } from '../limits.ts';
+import { runStatuses } from '../states.ts';
+import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+
+/** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
+export const stepTypes = ['ssh.exec'] as const;
+export type StepTypeName = (typeof stepTypes)[number];
+
+export const StepDefinitionSchema = Closed({
+  name: Type.String({ minLength: 1, maxLength: 100 }),
+  type: Type.Enum(stepTypes),
+  /** Checked by the step type's schema. */
+  config: Type.Unknown(),
+});
+export const JobDefinitionSchema = Closed({
+  name: Type.String({ minLength: 1, maxLength: 100, pattern: '^\\S(.*\\S)?$' }),
+  description: Type.Optional(Type.String({ maxLength: 10_000 })),
+  /** Seconds that a run may wait for its first step to start; then it ends `timed_out`. */
+  start_within: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: limits.startWithinS }),
+  ),
+  steps: Type.Array(StepDefinitionSchema, { minItems: 1, maxItems: limits.maxStepsPerJob }),
+});
+export type JobDefinition = Static<typeof JobDefinitionSchema>;
+export type StepDefinition = Static<typeof StepDefinitionSchema>;
+
+const JobRunMark = Type.Object({
+  id: Id,
+  status: Type.Enum(runStatuses),
+  createdAt: Timestamp,
+  executionTimeMs: Nullable(Type.Integer()),
+});
+const jobFields = {
+  id: Id,
+  name: Type.String(),
+  description: Type.String(),
+  version: Type.Integer(),
+  isActive: Type.Boolean(),
+  stepCount: Type.Integer(),
+  stepTypes: Type.Array(Type.String()),
+  createdBy: Type.String(),
+  createdAt: Timestamp,
+  updatedAt: Timestamp,
+};
+export const JobListItemSchema = Type.Object({
+  ...jobFields,
+  /** The last 20 runs, newest first. */
+  lastRuns: Type.Array(JobRunMark),
+});
+export type JobListItem = Static<typeof JobListItemSchema>;
+export const JobSchema = Type.Object({
+  ...jobFields,
+  /** With defaults filled in. */
+  definition: JobDefinitionSchema,
+  checksum: Type.String({ description: 'SHA-256 of the definition as stored, hex' }),
+});
+export type Job = Static<typeof JobSchema>;
+export const JobQuerySchema = Closed({
+  ...pageQuery,
+  search: Type.Optional(Type.String({ maxLength: 100 })),
+});
+/** A job is created from its bare definition. */
+export const CreateJobRequestSchema = JobDefinitionSchema;
+
+export const StartRunRequestSchema = Closed({
+  targetIds: Type.Array(Id, {
+    minItems: 1,
+    maxItems: limits.maxTargetsPerRun,
+    uniqueItems: true,
+    description: 'Targets of any segments; the steps run on each',
+  }),
+  start_within: Type.Optional(Type.Integer({ minimum: 1, maximum: 30 * 86_400 })),
+});
+
+export const JobsHealthSchema = Type.Object({
+  status: Type.Enum(['ok', 'degraded']),
+  jobs: Type.Integer(),
+  openRuns: Type.Integer(),
+  /** What is wrong, in words; empty when nothing is. */
+  problems: Type.Array(Type.String()),
+});

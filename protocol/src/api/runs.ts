@@ -1,0 +1,236 @@
+// Runs, their target runs, steps, output and live events.
+import { type Static, Type } from 'typebox';
+import { outputStates, runStatuses, stepStatuses } from '../states.ts';
+import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+
+const targetCounts = {
+  targetsTotal: Type.Integer(),
+  targetsQueued: Type.Integer(),
+  targetsRunning: Type.Integer(),
+  targetsSucceeded: Type.Integer(),
+  targetsFailed: Type.Integer(),
+  targetsCancelled: Type.Integer(),
+  targetsTimedOut: Type.Integer(),
+  targetsUnknown: Type.Integer(),
+};
+export const RunSchema = Type.Object({
+  id: Id,
+  jobId: Id,
+  jobName: Type.String(),
+  jobVersion: Type.Integer(),
+  status: Type.Enum(runStatuses),
+  /** Worst state of its steps' output; `open` while any may still grow. */
+  outputState: Type.Enum(outputStates),
+  ...targetCounts,
+  totalSteps: Type.Integer(),
+  completedSteps: Type.Integer({ description: 'Steps that ended, in whatever way' }),
+  failedSteps: Type.Integer({ description: 'Steps that ended failed or timed out' }),
+  createdBy: Type.String(),
+  createdAt: Timestamp,
+  startBy: Timestamp,
+  startedAt: Nullable(Timestamp),
+  completedAt: Nullable(Timestamp),
+  /** From the first step's start to the end. */
+  executionTimeMs: Nullable(Type.Integer()),
+  /** Why it ended as it did, for a person. */
+  errorMessage: Nullable(Type.String()),
+  cancelRequestedAt: Nullable(Timestamp),
+  cancelRequestedBy: Nullable(Type.String()),
+  /** Number of the newest event: pass as `after` to the event stream. */
+  eventSeq: Type.Integer(),
+});
+export type Run = Static<typeof RunSchema>;
+export const RunQuerySchema = Closed({
+  ...pageQuery,
+  status: Type.Optional(
+    Type.String({ description: 'One or more statuses, comma-separated', maxLength: 200 }),
+  ),
+  jobId: Type.Optional(Id),
+  targetId: Type.Optional(Id),
+});
+
+export const TargetRunSchema = Type.Object({
+  id: Id,
+  targetId: Nullable(Id),
+  targetName: Type.String(),
+  segmentId: Id,
+  segmentName: Type.String(),
+  status: Type.Enum(runStatuses),
+  startedAt: Nullable(Timestamp),
+  completedAt: Nullable(Timestamp),
+});
+export type TargetRun = Static<typeof TargetRunSchema>;
+export const SurvivorSchema = Type.Object({ pid: Type.Integer(), command: Type.String() });
+export const StepSchema = Type.Object({
+  id: Id,
+  targetRunId: Id,
+  stepNumber: Type.Integer({ minimum: 1 }),
+  name: Type.String(),
+  stepType: Type.String(),
+  status: Type.Enum(stepStatuses),
+  /** Attempts so far; 0 before the first lease. */
+  attempt: Type.Integer(),
+  agentName: Nullable(Type.String()),
+  leasedAt: Nullable(Timestamp),
+  startedAt: Nullable(Timestamp),
+  completedAt: Nullable(Timestamp),
+  executionTimeMs: Nullable(Type.Integer()),
+  exitCode: Nullable(Type.Integer()),
+  signal: Nullable(Type.String()),
+  reason: Nullable(Type.String()),
+  errorMessage: Nullable(Type.String()),
+  advice: Nullable(Type.String()),
+  survivors: Type.Array(SurvivorSchema),
+  outputState: Type.Enum(outputStates),
+  /** Raw bytes stored so far. */
+  outputBytes: Type.Integer(),
+  /** Highest stored seq of the current attempt. */
+  outputSeq: Type.Integer(),
+});
+export type Step = Static<typeof StepSchema>;
+export const RunStepsQuerySchema = Closed({
+  ...pageQuery,
+  targetRunId: Type.Optional(Id),
+});
+/** GET runs/:id/steps pages by target run: each page has whole target runs with all their steps. */
+export const RunStepsSchema = Type.Object({
+  targetRuns: Type.Array(TargetRunSchema),
+  steps: Type.Array(StepSchema),
+  nextCursor: Nullable(Type.String()),
+});
+export type RunSteps = Static<typeof RunStepsSchema>;
+export const RunDetailSchema = Type.Object({
+  ...RunSchema.properties,
+  steps: Type.Array(
+    Type.Object({ stepNumber: Type.Integer(), name: Type.String(), stepType: Type.String() }),
+    {
+      description: 'The job version’s steps, once for all targets',
+    },
+  ),
+});
+export type RunDetail = Static<typeof RunDetailSchema>;
+
+export const PurgeQuerySchema = Closed({ purge: Type.Optional(Type.Boolean()) });
+
+// ---- output
+
+export const OutputChunkSchema = Type.Object({
+  epoch: Type.Integer(),
+  seq: Type.Integer(),
+  stream: Type.Enum(['stdout', 'stderr']),
+  elapsedMs: Type.Integer({ description: 'Since the step began' }),
+  rawLength: Type.Integer({ description: 'Bytes after inflating' }),
+  /** gzip, base64. */
+  data: Type.String(),
+});
+export type OutputChunk = Static<typeof OutputChunkSchema>;
+export const OutputQuerySchema = Closed({
+  format: Type.Optional(
+    Type.Enum(['chunks', 'text', 'raw'], {
+      default: 'chunks',
+      description:
+        '`chunks`: JSON pages of numbered gzip chunks. `text` (text/plain) and `raw` (an attachment): the bytes as they came, with HTTP Range.',
+    }),
+  ),
+  stream: Type.Optional(Type.Enum(['stdout', 'stderr'])),
+  /** Attempt (epoch); the current one by default. */
+  attempt: Type.Optional(Type.Integer({ minimum: 1 })),
+  /** chunks: those numbered above this. */
+  after: Type.Optional(Type.Integer({ minimum: 0, default: 0 })),
+  /** chunks: at most about so many raw bytes in one answer. */
+  maxBytes: Type.Optional(Type.Integer({ minimum: 1, maximum: 8 * 1024 * 1024, default: 2 * 1024 * 1024 })),
+});
+export const OutputPageSchema = Type.Object({
+  attempt: Type.Integer(),
+  outputState: Type.Enum(outputStates),
+  /** Highest stored seq. */
+  lastSeq: Type.Integer(),
+  rawBytes: Type.Integer(),
+  chunks: Type.Array(OutputChunkSchema),
+  /** Ranges of seq that were lost with an agent’s disk. */
+  gaps: Type.Array(Type.Tuple([Type.Integer(), Type.Integer()])),
+});
+export type OutputPage = Static<typeof OutputPageSchema>;
+
+// ---- live events (SSE)
+
+export const RunEventsQuerySchema = Closed({
+  /** Event number to go on from; `Last-Event-ID` wins. */
+  after: Type.Optional(Type.Integer({ minimum: 0 })),
+  /** `all` (small runs), or step ids, comma-separated, at most 64: their output comes in the stream as `chunk` events. */
+  output: Type.Optional(Type.String({ maxLength: 2000, pattern: '^(all|[0-9]+(,[0-9]+)*)$' })),
+});
+/**
+ * SSE `event: change`, `id: <seq>[~step.epoch.seq…]`: what changed, as whole new values. A reader that resumes with
+ * the last id misses nothing.
+ */
+export const RunChangeSchema = Type.Object({
+  seq: Type.Integer(),
+  at: Timestamp,
+  run: Type.Optional(Type.Partial(RunSchema)),
+  targetRuns: Type.Optional(
+    Type.Array(
+      Type.Object({
+        id: Id,
+        status: Type.Enum(runStatuses),
+        startedAt: Nullable(Timestamp),
+        completedAt: Nullable(Timestamp),
+      }),
+    ),
+  ),
+  steps: Type.Optional(
+    Type.Array(Type.Object({ id: Id, ...Type.Partial(Type.Omit(StepSchema, ['id'])).properties })),
+  ),
+});
+export type RunChange = Static<typeof RunChangeSchema>;
+/** SSE `event: output`, without an id: new output is stored of a step whose chunks this stream does not carry. */
+export const OutputAnnouncementSchema = Type.Object({
+  stepId: Id,
+  epoch: Type.Integer(),
+  seq: Type.Integer(),
+  rawBytes: Type.Integer(),
+});
+export type OutputAnnouncement = Static<typeof OutputAnnouncementSchema>;
+/** SSE `event: chunk`: a stored chunk, in order within its attempt. */
+export const ChunkEventSchema = Type.Object({ stepId: Id, ...OutputChunkSchema.properties });
+export type ChunkEvent = Static<typeof ChunkEventSchema>;
+/** SSE `event: end`, `data: {}`: the run has ended and everything was sent; the reader need not reconnect. */
+
+// ---- queue and agents (the specification's executor and worker)
+
+export const ExecutorStatusSchema = Type.Object({
+  status: Type.Enum(['ok', 'degraded']),
+  steps: Type.Object({ ready: Type.Integer(), running: Type.Integer(), held: Type.Integer() }),
+  runs: Type.Object({ queued: Type.Integer(), running: Type.Integer(), cancelling: Type.Integer() }),
+  /** Age of the oldest ready step, in ms. */
+  oldestReadyMs: Nullable(Type.Integer()),
+  segments: Type.Array(
+    Type.Object({
+      id: Id,
+      name: Type.String(),
+      ready: Type.Integer(),
+      running: Type.Integer(),
+      freeSlots: Type.Integer(),
+    }),
+  ),
+  problems: Type.Array(Type.String()),
+});
+export type ExecutorStatus = Static<typeof ExecutorStatusSchema>;
+export const WorkerStatusSchema = Type.Object({
+  connected: Type.Integer(),
+  silent: Type.Integer(),
+  offline: Type.Integer(),
+  slots: Type.Integer(),
+  slotsInUse: Type.Integer(),
+  agents: Type.Array(
+    Type.Object({
+      id: Id,
+      name: Type.String(),
+      segmentName: Type.String(),
+      state: Type.String(),
+      slots: Type.Integer(),
+      slotsInUse: Type.Integer(),
+    }),
+  ),
+});
+export type WorkerStatus = Static<typeof WorkerStatusSchema>;

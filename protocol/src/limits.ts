@@ -1,0 +1,45 @@
+// Every limit that both sides hold each other to, in one place. Bytes and milliseconds are in the names.
+
+export const limits = {
+  /** Largest raw output chunk, before compression. */
+  maxChunkRawBytes: 256 * 1024,
+  /** Largest stored (compressed) chunk: incompressible input grows a little under gzip. */
+  maxChunkStoredBytes: 260 * 1024,
+  /** Binary frame: header and chunk. */
+  maxOutputFrameBytes: 264 * 1024,
+  /** JSON control frame after the handshake. */
+  maxControlFrameBytes: 4 * 1024 * 1024,
+  /** Any frame before the handshake is done. */
+  maxHandshakeFrameBytes: 4 * 1024,
+  handshakeTimeoutMs: 5_000,
+  maxUnauthenticatedPerAddress: 32,
+  /** Unacknowledged output that an agent may have on the wire, per connection. */
+  outputWindowBytes: 8 * 1024 * 1024,
+  /** Raw output of one attempt that may wait in the agent's memory before its target is paused. */
+  maxGatheredBytes: 2 * 1024 * 1024,
+  /** Unacknowledged output that one attempt may hold on the agent's disk before its target is paused. */
+  maxSpoolBytesPerAttempt: 256 * 1024 * 1024,
+  /** Raw output that is kept of one attempt; what comes after is cut, visibly. */
+  maxOutputBytesPerAttempt: 4 * 1024 * 1024 * 1024,
+  heartbeatIntervalMs: 5_000,
+  /** A session that was not heard of for this long is silent: it gets no new steps and may start none. */
+  leaseTtlMs: 20_000,
+  unknownAfterMs: 300_000,
+  startWithinS: 3_600,
+  maxSlots: 512,
+  defaultSlots: 16,
+  /** Steps one claim statement leases at most. */
+  maxClaimBatch: 256,
+  maxStepsPerJob: 100,
+  maxTargetsPerRun: 12_000,
+  maxRequestBodyBytes: 1024 * 1024,
+  maxHeldAttemptsPerHeartbeat: 1_024,
+  maxPageItems: 200,
+  defaultPageItems: 50,
+  /** A run whose steps number more than this is not streamed with `output=all`. */
+  maxStepsForWholeOutputStream: 64,
+  enrollmentTokenTtlMs: 3_600_000,
+  signInCodeTtlMs: 1_800_000,
+  sessionIdleMs: 12 * 3_600_000,
+  sessionAbsoluteMs: 7 * 24 * 3_600_000,
+} as const;

@@ -1,0 +1,136 @@
+// The state machine, and the only one: the database's edge table is generated from it and the console words come
+// from it. Pure.
+
+export const stepStatuses = [
+  'pending',
+  'ready',
+  'running',
+  'held',
+  'succeeded',
+  'failed',
+  'skipped',
+  'cancelled',
+  'timed_out',
+  'unknown',
+] as const;
+export type StepStatus = (typeof stepStatuses)[number];
+
+export const runStatuses = [
+  'queued',
+  'running',
+  'cancelling',
+  'held',
+  'succeeded',
+  'failed',
+  'partial',
+  'cancelled',
+  'timed_out',
+  'unknown',
+] as const;
+/** Status of a run and of a target run. */
+export type RunStatus = (typeof runStatuses)[number];
+
+export const outputStates = ['open', 'complete', 'truncated', 'gapped'] as const;
+export type OutputState = (typeof outputStates)[number];
+
+const stepEdges: Record<StepStatus, readonly StepStatus[]> = {
+  pending: ['ready', 'running', 'skipped', 'cancelled', 'timed_out'],
+  // A leased step that its agent never began goes back to ready.
+  ready: ['running', 'skipped', 'cancelled', 'timed_out'],
+  running: ['ready', 'held', 'succeeded', 'failed', 'cancelled', 'timed_out', 'unknown'],
+  held: ['ready', 'succeeded', 'failed', 'cancelled', 'unknown'],
+  succeeded: [],
+  failed: [],
+  skipped: [],
+  cancelled: [],
+  timed_out: [],
+  // A late result settles its own attempt, and the step while the run is open.
+  unknown: ['succeeded', 'failed', 'cancelled', 'timed_out', 'ready'],
+};
+
+const runEnds = ['succeeded', 'failed', 'partial', 'cancelled', 'timed_out', 'unknown'] as const;
+const runEdges: Record<RunStatus, readonly RunStatus[]> = {
+  queued: ['running', 'cancelling', 'held', ...runEnds],
+  running: ['cancelling', 'held', ...runEnds],
+  cancelling: [...runEnds],
+  held: ['running', 'cancelling', ...runEnds],
+  succeeded: [],
+  failed: [],
+  partial: [],
+  cancelled: [],
+  timed_out: [],
+  unknown: [],
+};
+
+export const statusEdges = { step: stepEdges, run: runEdges } as const;
+
+const endedSteps: ReadonlySet<StepStatus> = new Set([
+  'succeeded',
+  'failed',
+  'skipped',
+  'cancelled',
+  'timed_out',
+  'unknown',
+]);
+const endedRuns: ReadonlySet<RunStatus> = new Set(runEnds);
+
+/** True when no further step status follows but by a late result. */
+export function isStepEnded(status: StepStatus): boolean {
+  return endedSteps.has(status);
+}
+
+/** True when a run or target run has its outcome. */
+export function isRunEnded(status: RunStatus): boolean {
+  return endedRuns.has(status);
+}
+
+export function mayBecome(kind: 'step', from: StepStatus, to: StepStatus): boolean;
+export function mayBecome(kind: 'run', from: RunStatus, to: RunStatus): boolean;
+export function mayBecome(kind: 'step' | 'run', from: string, to: string): boolean {
+  const edges: Record<string, readonly string[]> = statusEdges[kind];
+  return edges[from]?.includes(to) ?? false;
+}
+
+/** What a target run is when its last step has ended: the outcome of the step that ended it. */
+export function targetRunStatus(lastStep: StepStatus): RunStatus {
+  switch (lastStep) {
+    case 'succeeded':
+    case 'failed':
+    case 'cancelled':
+    case 'timed_out':
+    case 'unknown':
+    case 'held':
+      return lastStep;
+    default:
+      throw new Error(`no target run ends with a step that is ${lastStep}`);
+  }
+}
+
+export interface TargetCounts {
+  succeeded: number;
+  failed: number;
+  cancelled: number;
+  timedOut: number;
+  unknown: number;
+}
+
+/**
+ * The aggregation table (docs/architecture.md): first line that fits, once every target run has ended.
+ * Failures include timeouts. `maxFailures` are tolerated: up to it a run with failures is `partial`.
+ */
+export function aggregateRun(
+  counts: TargetCounts,
+  options: { maxFailures: number; cancelling: boolean },
+): RunStatus {
+  const failures = counts.failed + counts.timedOut;
+  if (options.cancelling && counts.cancelled > 0 && counts.unknown === 0) return 'cancelled';
+  if (failures > options.maxFailures) {
+    return counts.failed === 0 && counts.unknown === 0 && counts.timedOut === failures
+      ? 'timed_out'
+      : 'failed';
+  }
+  if (counts.unknown > 0) return 'unknown';
+  if (failures > 0) return 'partial';
+  if (counts.cancelled > 0) return 'cancelled';
+  return 'succeeded';
+}

@@ -1,0 +1,62 @@
+// A route says who may call it and what it takes and answers; validation, authorization and OpenAPI come from that.
+import type { Permission } from '@opsconductor/protocol';
+import type { Context } from 'hono';
+import type { Static, TSchema } from 'typebox';
+
+/** Who calls: a signed-in user, by session or API token. */
+export interface Principal {
+  userId: number;
+  name: string;
+  permissions: ReadonlySet<Permission>;
+  via: 'session' | 'api_token';
+  /** The session or token row, for sign-out and audit. */
+  viaId: number;
+}
+
+export interface RouteRequest<P, Q, B> {
+  params: P;
+  query: Q;
+  body: B;
+  /** Present on every route whose permission is not `public`. */
+  principal: Principal;
+  requestId: string;
+  /** Address of the peer, for rate limits and audit. */
+  address: string;
+  context: Context;
+}
+
+/** Schema or, for a missing part, undefined → an empty object. */
+type Part<S> = S extends TSchema ? Static<S> : Record<string, never>;
+
+export interface RouteSpec<
+  P extends TSchema | undefined = TSchema | undefined,
+  Q extends TSchema | undefined = TSchema | undefined,
+  B extends TSchema | undefined = TSchema | undefined,
+> {
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** From the root, with Hono's parameters: `/api/v1/runs/:id`. */
+  path: string;
+  permission: Permission | 'public';
+  /** One line for OpenAPI. */
+  summary: string;
+  description?: string;
+  tag: string;
+  params?: P;
+  query?: Q;
+  body?: B;
+  /** Bytes; limits.maxRequestBodyBytes by default. */
+  maxBodyBytes?: number;
+  /** Success status and schema; no schema for 204 and for streams. */
+  success: { status: 200 | 201 | 202 | 204; schema?: TSchema; contentType?: string };
+  /** Returns the body as an object (sent as JSON with the success status), or a Response of its own. */
+  handle(request: RouteRequest<Part<P>, Part<Q>, Part<B>>): Promise<unknown> | unknown;
+}
+
+/** Keeps the types of params, query and body for the handler. */
+export function route<
+  P extends TSchema | undefined = undefined,
+  Q extends TSchema | undefined = undefined,
+  B extends TSchema | undefined = undefined,
+>(spec: RouteSpec<P, Q, B>): RouteSpec {
+  return spec as unknown as RouteSpec;
+}
