@@ -1,0 +1,143 @@
+// A credential version: the secret and its bounds, sealed to a segment. Console and CLI seal, agents open, the server
+// only carries.
+import { type Static, Type } from 'typebox';
+import { boundsProblems, CredentialBoundsSchema, maxUserLength } from './bounds.ts';
+import { type EnvelopeContext, openEnvelope, type SealedEnvelope, sealEnvelope } from './envelope.ts';
+import { SealingError } from './sealing-error.ts';
+import { type Problem, problemsOf, refuseProblems } from './shape.ts';
+
+const User = Type.String({ minLength: 1, maxLength: maxUserLength });
+
+export const SshPasswordSecretSchema = Type.Object(
+  {
+    kind: Type.Literal('ssh_password'),
+    user: User,
+    password: Type.String({ minLength: 1, maxLength: 4_096 }),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
+export const SshPrivateKeySecretSchema = Type.Object(
+  {
+    kind: Type.Literal('ssh_private_key'),
+    user: User,
+    /** Text of the key file: OpenSSH, PKCS #1, PKCS #8 or SEC 1 PEM. */
+    privateKey: Type.String({ minLength: 1, maxLength: 32_768 }),
+    passphrase: Type.Optional(Type.String({ minLength: 1, maxLength: 4_096 })),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
+export const CredentialSecretSchema = Type.Union([SshPasswordSecretSchema, SshPrivateKeySecretSchema]);
+export type CredentialSecret = Static<typeof CredentialSecretSchema>;
+export type CredentialKind = CredentialSecret['kind'];
+
+const kinds = {
+  ssh_password: { schema: SshPasswordSecretSchema, authenticates: ['password', 'keyboard-interactive'] },
+  ssh_private_key: { schema: SshPrivateKeySecretSchema, authenticates: ['publickey'] },
+} as const;
+
+/** Which credential version a seal is of. Opening takes the same values, so no row can stand in for another. */
+export interface CredentialBinding {
+  installationId: string;
+  /** UUID, chosen by who seals. */
+  credentialId: string;
+  /** From 1. */
+  version: number;
+  kind: CredentialKind;
+  segmentId: number;
+  /** Generation of the segment key. */
+  generation: number;
+}
+
+/** A sealed credential version, as JSON: `{ v: 1, generation, enc, wrappedKey, nonce, ciphertext }`. */
+export type SealedCredential = SealedEnvelope;
+
+/** Everything wrong with a secret and its bounds, each with its path; for forms, and checked again when sealing. */
+export function credentialProblems(secret: unknown): Problem[] {
+  const { kind } = Object(secret) as { kind?: unknown };
+  if (kind !== 'ssh_password' && kind !== 'ssh_private_key') {
+    return [{ path: 'kind', message: `must be one of ${Object.keys(kinds).join(', ')}` }];
+  }
+  const shape = problemsOf(kinds[kind].schema, secret);
+  if (shape.length > 0) return shape;
+  const { user, bounds } = secret as CredentialSecret;
+  const problems = boundsProblems(bounds).map(({ path, message }) => ({ path: `bounds.${path}`, message }));
+  if (bounds.user !== '*' && bounds.user !== user) {
+    problems.push({ path: 'bounds.user', message: 'does not admit the user of this credential' });
+  }
+  if (!bounds.protocols.includes('ssh')) {
+    problems.push({ path: 'bounds.protocols', message: `must have ssh for ${kind}` });
+  }
+  const { authenticates } = kinds[kind];
+  if (!authenticates.some((method) => bounds.authentication.includes(method))) {
+    problems.push({ path: 'bounds.authentication', message: `must have ${authenticates.join(' or ')}` });
+  }
+  return problems;
+}
+
+/**
+ * Seals a credential version to a segment's public key, which must come from a verified roster.
+ *
+ * @throws {SealingError} `malformed` for a secret or bounds that `credentialProblems` names.
+ */
+export async function sealCredential(input: {
+  segmentPublicKey: Uint8Array;
+  binding: CredentialBinding;
+  secret: CredentialSecret;
+}): Promise<SealedCredential> {
+  const { segmentPublicKey, binding, secret } = input;
+  refuseProblems(credentialProblems(secret), 'Credential');
+  if (secret.kind !== binding.kind) {
+    throw new SealingError('malformed', `A ${secret.kind} cannot be sealed as ${binding.kind}`);
+  }
+  const plaintext = new TextEncoder().encode(JSON.stringify(secret));
+  try {
+    return await sealEnvelope(segmentPublicKey, context(binding), plaintext);
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+/**
+ * Opens a credential version. The caller checks its bounds (`checkBounds`) before each use.
+ *
+ * @throws {SealingError} `unopenable` for another segment key, another binding or altered bytes; `malformed` for
+ * contents that are no valid credential of the binding's kind.
+ */
+export async function openCredential(input: {
+  segmentPrivateKey: Uint8Array;
+  binding: CredentialBinding;
+  sealed: SealedCredential;
+}): Promise<CredentialSecret> {
+  const { segmentPrivateKey, binding, sealed } = input;
+  const plaintext = await openEnvelope(segmentPrivateKey, context(binding), sealed);
+  const secret = readJson(plaintext);
+  refuseProblems(credentialProblems(secret), 'Credential');
+  const valid = secret as CredentialSecret;
+  if (valid.kind !== binding.kind) {
+    throw new SealingError('malformed', `The sealed credential is a ${valid.kind}, not a ${binding.kind}`);
+  }
+  return valid;
+}
+
+function readJson(plaintext: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(plaintext));
+  } catch {
+    // The parser's message would quote the secret, so it is not kept as the cause.
+    throw new SealingError('malformed', 'The sealed credential is not JSON');
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+function context(binding: CredentialBinding): EnvelopeContext {
+  const { installationId, credentialId, version, kind, segmentId, generation } = binding;
+  return {
+    domain: 'credential',
+    // UUIDs compare without case (RFC 9562); the database gives them back in lower case.
+    fields: [installationId, credentialId.toLowerCase(), version, kind, segmentId],
+    generation,
+  };
+}

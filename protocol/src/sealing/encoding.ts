@@ -1,0 +1,100 @@
+// Bytes: base64 for JSON, and the one encoding of everything that is signed or authenticated. Two different lists of
+// fields, or the same list under two domains, never encode to the same bytes.
+import { SealingError } from './sealing-error.ts';
+
+/** A field of a signed or authenticated statement. Numbers are non-negative safe integers. */
+export type Field = string | number | Uint8Array | readonly Field[];
+
+const tags = { bytes: 0, text: 1, integer: 2, list: 3 } as const;
+const integerBytes = 8;
+const prefix = 'opsconductor/v1/';
+const utf8 = new TextEncoder();
+
+/**
+ * Encodes fields under a domain, injectively: each item is a tag byte, a 32-bit big-endian length, and that many bytes
+ * (UTF-8 text, raw bytes, a 64-bit big-endian integer, or the items of a nested list); the domain is the first item.
+ *
+ * @throws {SealingError} `malformed` for a number that is not a non-negative safe integer, or text with a lone
+ * surrogate, which UTF-8 would make equal to other text.
+ */
+export function encodeFields(domain: string, fields: readonly Field[]): Uint8Array<ArrayBuffer> {
+  return concatBytes([encodeItem(prefix + domain), ...fields.map(encodeItem)]);
+}
+
+function encodeItem(field: Field): Uint8Array<ArrayBuffer> {
+  if (typeof field === 'string') return tagged(tags.text, utf8.encode(wellFormed(field)));
+  if (typeof field === 'number') return tagged(tags.integer, encodeInteger(field));
+  if (field instanceof Uint8Array) return tagged(tags.bytes, field);
+  return tagged(tags.list, concatBytes(field.map(encodeItem)));
+}
+
+function tagged(tag: number, content: Uint8Array): Uint8Array<ArrayBuffer> {
+  const item = new Uint8Array(5 + content.length);
+  item[0] = tag;
+  new DataView(item.buffer).setUint32(1, content.length);
+  item.set(content, 5);
+  return item;
+}
+
+function encodeInteger(value: number): Uint8Array<ArrayBuffer> {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new SealingError('malformed', `Only non-negative whole numbers can be signed, not ${value}`);
+  }
+  const bytes = new Uint8Array(integerBytes);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(value));
+  return bytes;
+}
+
+function wellFormed(text: string): string {
+  if (/\p{Surrogate}/u.test(text)) {
+    throw new SealingError('malformed', 'Text with a lone surrogate cannot be signed');
+  }
+  return text;
+}
+
+/** Joins byte arrays into a new one. */
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
+
+/** Compares public bytes; not constant-time, so not for secrets or tags. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** Standard base64 with padding (RFC 4648 section 4). */
+export function encodeBase64(bytes: Uint8Array): string {
+  const window = 0x8000; // fromCharCode takes its characters as arguments, of which engines allow only so many
+  let binary = '';
+  for (let at = 0; at < bytes.length; at += window) {
+    binary += String.fromCharCode(...bytes.subarray(at, at + window));
+  }
+  return btoa(binary);
+}
+
+/**
+ * Reads standard base64 with padding, in its one canonical spelling: no white space, no stray bits.
+ *
+ * @param expectedBytes the exact length that the bytes must have, where there is one.
+ * @param what named in the error: `agents[0].signingKey`.
+ * @throws {SealingError} `malformed`; the text itself is not in the message, it may be a secret.
+ */
+export function decodeBase64(text: string, expectedBytes?: number, what = 'value'): Uint8Array<ArrayBuffer> {
+  let bytes: Uint8Array<ArrayBuffer> | undefined;
+  try {
+    bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  } catch (cause) {
+    throw new SealingError('malformed', `${what} is not base64`, { cause });
+  }
+  if (encodeBase64(bytes) !== text) throw new SealingError('malformed', `${what} is not canonical base64`);
+  if (expectedBytes !== undefined && bytes.length !== expectedBytes) {
+    throw new SealingError('malformed', `${what} has ${bytes.length} bytes; it must have ${expectedBytes}`);
+  }
+  return bytes;
+}
