@@ -1,0 +1,60 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFileDurably } from './durable-file.ts';
+import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
+
+export const adminRole = 'opsconductor_admin';
+export const serverRole = 'opsconductor';
+export const databaseName = 'opsconductor';
+
+export interface Credentials {
+  /** False until the cluster that these open is whole. */
+  initialized: boolean;
+  adminPassword: string;
+  password: string;
+  /** Marks the processes of this cluster in the process list. */
+  clusterName: string;
+}
+
+/** The secrets of the cluster, in a file of mode 0600. Refuses when only one of cluster and secrets is there. */
+export async function loadCredentials(dataDirectory: string, clusterExists: boolean): Promise<Credentials> {
+  const path = join(dataDirectory, 'credentials.json');
+  const found = await read(path);
+  if (found === undefined && clusterExists) {
+    throw new EmbeddedPostgresError(
+      `The database is there but ${path}, which holds its passwords, is missing. Restore that file from your backup.`,
+    );
+  }
+  if (found?.initialized === true && !clusterExists) {
+    throw new EmbeddedPostgresError(
+      `${path} is there but the database that it opens is missing. Restore the database from your backup; ` +
+        'remove the whole data directory only if you want to start with an empty one.',
+    );
+  }
+  if (found !== undefined) return found;
+  const fresh: Credentials = {
+    initialized: false,
+    adminPassword: randomBytes(32).toString('hex'),
+    password: randomBytes(32).toString('hex'),
+    clusterName: `opsconductor-${randomBytes(6).toString('hex')}`,
+  };
+  await writeFileDurably(path, `${JSON.stringify(fresh)}\n`, 0o600);
+  return fresh;
+}
+
+export async function markInitialized(dataDirectory: string, credentials: Credentials): Promise<void> {
+  const content = `${JSON.stringify({ ...credentials, initialized: true })}\n`;
+  await writeFileDurably(join(dataDirectory, 'credentials.json'), content, 0o600);
+}
+
+async function read(path: string): Promise<Credentials | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    if (error instanceof SyntaxError)
+      throw new EmbeddedPostgresError(`${path} is damaged. Restore it from your backup.`);
+    throw error;
+  }
+}

@@ -1,0 +1,85 @@
+// Where the cluster lives. It is the data directory itself, unless postgres runs under an account that
+// can't get there; then it is a folder of its own, and a pointer file in the data directory leads to it.
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFileDurably } from './durable-file.ts';
+import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postgres-error.ts';
+import { type Account, canTraverse, chooseAccount } from './postgres-account.ts';
+
+export interface DatabaseHome {
+  /** The real path of the folder that the caller named: credentials and the pointer file. */
+  dataDirectory: string;
+  /** The folder of the cluster, the lock, the settings and the log. */
+  home: string;
+  cluster: string;
+  /** Where binaries are copied to if they can't be run in place. */
+  binariesFolder: string;
+  account: Account | undefined;
+}
+
+/** Root's place for what a dropped account must reach. Not a temporary folder: those get cleaned. */
+export const systemFolder = '/var/lib/opsconductor-postgresql';
+
+export async function findDatabaseHome(options: {
+  dataDir: string;
+  systemFolder: string;
+  log: (message: string) => void;
+}): Promise<DatabaseHome> {
+  await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
+  const dataDirectory = await realpath(options.dataDir);
+  const pointed = await readPointer(dataDirectory);
+  const account = await chooseAccount(join(pointed ?? dataDirectory, 'cluster'));
+  const home = pointed ?? (await placeHome(dataDirectory, account, options));
+  return {
+    dataDirectory,
+    home,
+    cluster: join(home, 'cluster'),
+    binariesFolder: join(account === undefined ? home : options.systemFolder, 'binaries'),
+    account,
+  };
+}
+
+function pointerPath(dataDirectory: string): string {
+  return join(dataDirectory, 'placement.json');
+}
+
+async function readPointer(dataDirectory: string): Promise<string | undefined> {
+  let home: string;
+  try {
+    home = JSON.parse(await readFile(pointerPath(dataDirectory), 'utf8')).home;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+  const found = await stat(home).catch(() => undefined);
+  if (found === undefined) {
+    throw new EmbeddedPostgresError(
+      `${pointerPath(dataDirectory)} says that the database is in ${home}, which is not there. Bring that folder back; ` +
+        'remove the whole data directory only if you want to start with an empty database.',
+    );
+  }
+  return home;
+}
+
+async function placeHome(
+  dataDirectory: string,
+  account: Account | undefined,
+  options: { systemFolder: string; log: (message: string) => void },
+): Promise<string> {
+  if (account === undefined || (await canTraverse(dataDirectory, account))) return dataDirectory;
+
+  const home = join(options.systemFolder, `data-${randomBytes(6).toString('hex')}`);
+  await mkdir(home, { recursive: true, mode: 0o755 });
+  if (!(await canTraverse(home, account))) {
+    throw new EmbeddedPostgresError(
+      `PostgreSQL runs as user id ${account.uid}, who can reach neither ${dataDirectory} nor ${home}. ` +
+        `Choose a data directory that this user may enter. ${useDatabaseUrl}`,
+    );
+  }
+  options.log(
+    `PostgreSQL runs as user id ${account.uid}, who can't enter ${dataDirectory}: the database is placed in ${home}`,
+  );
+  await writeFileDurably(pointerPath(dataDirectory), `${JSON.stringify({ home })}\n`, 0o600);
+  return home;
+}

@@ -1,0 +1,176 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Credentials, loadCredentials, markInitialized } from './credentials.ts';
+import { type DatabaseHome, findDatabaseHome, systemFolder } from './database-home.ts';
+import { writeFileDurably } from './durable-file.ts';
+import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
+import { initializeCluster } from './initialize-cluster.ts';
+import { findBinaryPackage, type PostgresBinaries, prepareBinaries } from './postgres-binaries.ts';
+import { PostgresLog } from './postgres-log.ts';
+import { settingsFile } from './postgres-settings.ts';
+import { type PostgresExit, PostgresSupervisor } from './postgres-supervisor.ts';
+import {
+  adoptPostmaster,
+  PortTakenError,
+  type Postmaster,
+  type PostmasterContext,
+  pickFreePort,
+  startPostmaster,
+  stopPostmaster,
+} from './postmaster.ts';
+import { ensureServerDatabase, serverUrl } from './server-database.ts';
+import { takeServerLock } from './server-lock.ts';
+
+const maxPorts = 5;
+
+export interface EmbeddedPostgresOptions {
+  /** Created if missing. Secrets are in it, and the database unless its account can't get there. */
+  dataDir: string;
+  /** Told what is done, in a person's words. */
+  log: (message: string) => void;
+  /** PostgreSQL settings on top of the defaults. */
+  settings?: Record<string, string>;
+  pickPort?: () => Promise<number>;
+  /** Where root places what an unprivileged account must reach. */
+  systemFolder?: string;
+  packageFolder?: string;
+}
+
+export interface EmbeddedPostgres {
+  /** Of the server's own role, who owns the database and is no superuser. It stays the same over restarts by us. */
+  readonly url: string;
+  /** Whether a postmaster was found running, left by a server process that was killed. */
+  readonly adopted: boolean;
+  readonly pid: number;
+  /** Resolves when the database is gone for good: after stop(), or after restarts in vain (`expected` is false). */
+  readonly exited: Promise<PostgresExit>;
+  /** Fast shutdown; open connections are cut. Close pools first. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the embedded PostgreSQL on a data directory, or adopts the one that runs there, and keeps it running.
+ * Throws {@link EmbeddedPostgresError} with a message for the operator where it can't.
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const { log } = options;
+  const packageFolder = options.packageFolder ?? findBinaryPackage();
+  const place = await findDatabaseHome({ systemFolder, ...options });
+  const lock = await takeServerLock(place.home, log);
+  try {
+    const binaries = await prepareBinaries({
+      packageFolder,
+      account: place.account,
+      copyFolder: place.binariesFolder,
+      log,
+    });
+    const credentials = await openCluster(place, binaries, log);
+    await writeFileDurably(join(place.home, 'postgresql.conf'), settingsFile(options.settings), 0o644);
+    const context: PostmasterContext = {
+      cluster: { directory: place.cluster, name: credentials.clusterName },
+      home: place.home,
+      binaries,
+      account: place.account,
+      postgresLog: new PostgresLog(place.home),
+      log,
+    };
+    const { postmaster, adopted } = await adoptOrStart(
+      context,
+      credentials,
+      options.pickPort ?? pickFreePort,
+    );
+    const supervisor = new PostgresSupervisor(context, postmaster);
+    const exited = supervisor.exited.finally(() => lock.release());
+    return {
+      url: serverUrl(postmaster.port, credentials),
+      adopted,
+      get pid() {
+        return supervisor.pid;
+      },
+      exited,
+      async stop() {
+        await supervisor.stop();
+        await exited;
+      },
+    };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function openCluster(
+  place: DatabaseHome,
+  binaries: PostgresBinaries,
+  log: (message: string) => void,
+): Promise<Credentials> {
+  const major = await clusterMajor(place.cluster);
+  if (major !== undefined && major !== String(binaries.major)) {
+    throw new EmbeddedPostgresError(
+      `The database in ${place.cluster} was made by PostgreSQL ${major}, and this server brings PostgreSQL ` +
+        `${binaries.major}. Start the OpsConductor version that brings ${major}, or move the data first ` +
+        '(docs: upgrading the embedded database).',
+    );
+  }
+  const credentials = await loadCredentials(place.dataDirectory, major !== undefined);
+  if (credentials.initialized) return credentials;
+  if (major === undefined) {
+    log(`Creating the database in ${place.cluster} (PostgreSQL ${binaries.version})`);
+    await initializeCluster(place, binaries, credentials);
+  }
+  await markInitialized(place.dataDirectory, credentials);
+  return credentials;
+}
+
+async function clusterMajor(cluster: string): Promise<string | undefined> {
+  try {
+    return (await readFile(join(cluster, 'PG_VERSION'), 'utf8')).trim();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+async function adoptOrStart(
+  context: PostmasterContext,
+  credentials: Credentials,
+  pickPort: () => Promise<number>,
+): Promise<{ postmaster: Postmaster; adopted: boolean }> {
+  const { cluster, binaries, log } = context;
+  const running = await adoptPostmaster(cluster);
+  if (running !== undefined) {
+    const version = await ensureServerDatabase(running.port, credentials);
+    if (version === binaries.version) {
+      log(
+        `PostgreSQL ${version} was left running (process id ${running.pid}): using it on port ${running.port}`,
+      );
+      return { postmaster: running, adopted: true };
+    }
+    log(`PostgreSQL ${version} was left running: restarting it as ${binaries.version}`);
+    await stopPostmaster(running, cluster, log);
+  }
+  const postmaster = await startOnFreePort(context, pickPort);
+  try {
+    await ensureServerDatabase(postmaster.port, credentials);
+  } catch (error) {
+    await stopPostmaster(postmaster, cluster, log);
+    throw error;
+  }
+  log(`PostgreSQL ${binaries.version} runs on port ${postmaster.port} (process id ${postmaster.pid})`);
+  return { postmaster, adopted: false };
+}
+
+/** A port is picked at every start: a remembered one is taken sooner or later. */
+async function startOnFreePort(
+  context: PostmasterContext,
+  pickPort: () => Promise<number>,
+): Promise<Postmaster> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await startPostmaster(context, await pickPort());
+    } catch (error) {
+      if (!(error instanceof PortTakenError) || tries === maxPorts) throw error;
+      context.log('The port was taken in between: trying another one');
+    }
+  }
+}

@@ -1,0 +1,52 @@
+// What every start sets. It is written anew each time; an operator's own lines go to tuning.conf beside it, which wins.
+
+/** Settings that hold whatever tuning.conf says: they are given on the command line. */
+export function fixedSettings(port: number, clusterName: string): Record<string, string> {
+  return {
+    port: String(port),
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    cluster_name: clusterName,
+    // A failed statement's text can hold what a user typed; the server logs its own errors without it.
+    log_min_error_statement: 'panic',
+  };
+}
+
+const defaults: Record<string, string> = {
+  max_connections: '100',
+  shared_buffers: '128MB',
+  max_locks_per_transaction: '128',
+  // One row per output chunk of up to 256 KiB: a small WAL would make streamed output a row of checkpoints.
+  wal_buffers: '16MB',
+  max_wal_size: '2GB',
+  min_wal_size: '256MB',
+  checkpoint_timeout: '15min',
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  // An open transaction holds back vacuum, and the queue's claims then wade through dead rows.
+  idle_in_transaction_session_timeout: '60s',
+  autovacuum_naptime: '15s',
+  // Short statements only: planning for parallel workers or JIT costs more than it brings, and a
+  // container's /dev/shm of 64 MB is too small for parallel workers.
+  max_parallel_workers_per_gather: '0',
+  jit: 'off',
+  max_logical_replication_workers: '0',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+  lc_messages: 'C',
+  log_checkpoints: 'off',
+  log_line_prefix: '%m [%p] ',
+};
+
+export function settingsFile(overrides: Record<string, string> = {}): string {
+  const lines = Object.entries({ ...defaults, ...overrides }).map(
+    ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'`,
+  );
+  return [
+    '# Written by OpsConductor at every start. Put your own settings into tuning.conf in this folder.',
+    ...lines,
+    "include_if_exists = 'tuning.conf'",
+    '',
+  ].join('\n');
+}

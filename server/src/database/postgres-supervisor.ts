@@ -1,0 +1,90 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Postmaster, type PostmasterContext, startPostmaster, stopPostmaster } from './postmaster.ts';
+
+const backoffMs = [0, 200, 500, 1_000, 2_000, 5_000];
+/** A postmaster that ran this long was healthy: the next failure starts with a fresh allowance. */
+const healthyAfterMs = 60_000;
+const trimEveryMs = 60_000;
+
+export interface PostgresExit {
+  /** True after stop(). */
+  expected: boolean;
+  reason: string;
+}
+
+/** Keeps a postmaster running on one port, so that pools reconnect by themselves. */
+export class PostgresSupervisor {
+  readonly exited: Promise<PostgresExit>;
+  readonly #context: PostmasterContext;
+  readonly #stopping = new AbortController();
+  #postmaster: Postmaster;
+
+  constructor(context: PostmasterContext, postmaster: Postmaster) {
+    this.#context = context;
+    this.#postmaster = postmaster;
+    this.exited = this.#supervise();
+  }
+
+  get pid(): number {
+    return this.#postmaster.pid;
+  }
+
+  get port(): number {
+    return this.#postmaster.port;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.exited;
+  }
+
+  async #supervise(): Promise<PostgresExit> {
+    const { log, postgresLog } = this.#context;
+    const trimming = setInterval(() => {
+      postgresLog.trim().catch((error) => log(`${postgresLog.path} could not be cut: ${error}`));
+    }, trimEveryMs);
+    try {
+      for (let failures = 0; ; ) {
+        const startedAt = performance.now();
+        const how = await Promise.race([this.#postmaster.ended, aborted(this.#stopping.signal)]);
+        if (how === undefined) {
+          await stopPostmaster(this.#postmaster, this.#context.cluster, log);
+          return { expected: true, reason: 'stopped' };
+        }
+        log(`PostgreSQL (process id ${this.pid}) ended unexpectedly: ${how}`);
+        if (performance.now() - startedAt > healthyAfterMs) failures = 0;
+        const restarted = await this.#restart(failures);
+        if (typeof restarted !== 'number') return restarted;
+        failures = restarted;
+      }
+    } finally {
+      clearInterval(trimming);
+    }
+  }
+
+  /** Resolves with the number of tries used up so far, or with the exit that is final. */
+  async #restart(failures: number): Promise<number | PostgresExit> {
+    const { log } = this.#context;
+    let reason = 'it ended again and again';
+    for (let tries = failures; tries < backoffMs.length; tries++) {
+      await delay(backoffMs[tries], undefined, { signal: this.#stopping.signal }).catch(() => {});
+      if (this.#stopping.signal.aborted) return { expected: true, reason: 'stopped' };
+      try {
+        this.#postmaster = await startPostmaster(this.#context, this.port);
+        log(`PostgreSQL runs again on port ${this.port} (process id ${this.pid})`);
+        return tries + 1;
+      } catch (error) {
+        reason = error instanceof Error ? error.message : String(error);
+        log(`PostgreSQL could not be started again: ${reason}`);
+      }
+    }
+    return { expected: false, reason };
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+}

@@ -1,0 +1,193 @@
+// One postmaster: starting it, adopting one that outlived its server process, stopping it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  type Cluster,
+  endOrphans,
+  isRunning,
+  listClusterProcesses,
+  signal,
+  waitUntilGone,
+} from './cluster-processes.ts';
+import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
+import type { Account } from './postgres-account.ts';
+import { type PostgresBinaries, postgresEnvironment } from './postgres-binaries.ts';
+import type { PostgresLog } from './postgres-log.ts';
+import { fixedSettings } from './postgres-settings.ts';
+
+const readyPollMs = 10;
+const adoptedPollMs = 250;
+const progressEveryMs = 10_000;
+const fastStopMs = 60_000;
+const immediateStopMs = 10_000;
+
+export interface Postmaster {
+  pid: number;
+  port: number;
+  /** Resolves when it runs no more, with how it ended. */
+  ended: Promise<string>;
+}
+
+export interface PostmasterContext {
+  cluster: Cluster;
+  home: string;
+  binaries: PostgresBinaries;
+  account: Account | undefined;
+  postgresLog: PostgresLog;
+  log: (message: string) => void;
+}
+
+/** Another process listens on the port: worth another try on another one. */
+export class PortTakenError extends EmbeddedPostgresError {}
+
+export async function pickFreePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  if (address === null || typeof address === 'string') throw new Error('a TCP listener has no port');
+  return address.port;
+}
+
+/** Starts postgres and resolves when it accepts connections, after crash recovery however long that takes. */
+export async function startPostmaster(context: PostmasterContext, port: number): Promise<Postmaster> {
+  const { cluster, home, binaries, account, postgresLog } = context;
+  await endOrphans(cluster, context.log);
+  await removeUnusablePostmasterFile(cluster);
+  const logSize = await postgresLog.size();
+  const output = await postgresLog.open();
+  let child: ChildProcess;
+  try {
+    const settings = { config_file: join(home, 'postgresql.conf'), ...fixedSettings(port, cluster.name) };
+    const assignments = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    child = spawn(binaries.postgres, ['-D', cluster.directory, ...assignments], {
+      ...account,
+      cwd: home,
+      env: postgresEnvironment,
+      // A terminal's Ctrl-C must reach the server alone, which then stops the database last.
+      detached: true,
+      stdio: ['ignore', output.fd, output.fd],
+    });
+    await once(child, 'spawn');
+  } finally {
+    await output.close();
+  }
+  const ended = new Promise<string>((resolve) => {
+    child.once('exit', (code, name) => resolve(name === null ? `exit code ${code}` : `signal ${name}`));
+  });
+  const pid = child.pid;
+  if (pid === undefined) throw new Error('a spawned process has no id');
+  await untilReady(context, pid, ended, logSize);
+  return { pid, port, ended };
+}
+
+async function untilReady(
+  context: PostmasterContext,
+  pid: number,
+  ended: Promise<string>,
+  logSize: number,
+): Promise<void> {
+  const progress = setInterval(
+    () => context.log('PostgreSQL is still starting (after a crash it replays its write-ahead log)'),
+    progressEveryMs,
+  );
+  try {
+    for (;;) {
+      const how = await Promise.race([ended, delay(readyPollMs)]);
+      if (how !== undefined) throw await startFailure(context, how, logSize);
+      const file = await readPostmasterFile(context.cluster);
+      if (file?.pid === pid && file.status === 'ready') return;
+    }
+  } finally {
+    clearInterval(progress);
+  }
+}
+
+async function startFailure(context: PostmasterContext, how: string, logSize: number): Promise<Error> {
+  const tail = await context.postgresLog.tail(logSize);
+  if (tail.includes('could not bind') || tail.includes('could not create any TCP/IP sockets')) {
+    return new PortTakenError(`PostgreSQL's port was taken by another process: ${tail}`);
+  }
+  return new EmbeddedPostgresError(
+    `PostgreSQL did not start (${how}). The end of ${context.postgresLog.path}:\n${tail}`,
+  );
+}
+
+/** The postmaster that an earlier server process left running on this cluster, once it accepts connections. */
+export async function adoptPostmaster(cluster: Cluster): Promise<Postmaster | undefined> {
+  for (;;) {
+    const file = await readPostmasterFile(cluster);
+    if (file === undefined || !(await listClusterProcesses(cluster)).includes(file.pid)) return undefined;
+    if (file.status === 'ready') {
+      return { pid: file.pid, port: file.port, ended: watchForeignProcess(file.pid) };
+    }
+    await delay(readyPollMs);
+  }
+}
+
+/** It is not our child, so that nobody tells us when it ends. */
+async function watchForeignProcess(pid: number): Promise<string> {
+  while (await isRunning(pid)) await delay(adoptedPollMs);
+  return 'unknown, it was not our child';
+}
+
+/** Fast shutdown, then an immediate one, then SIGKILL to all that is left. */
+export async function stopPostmaster(
+  postmaster: Postmaster,
+  cluster: Cluster,
+  log: (message: string) => void,
+): Promise<void> {
+  signal(postmaster.pid, 'SIGINT');
+  if (await endsWithin(postmaster, fastStopMs)) return;
+  log(`PostgreSQL did not stop within ${fastStopMs / 1000} s: stopping it at once, the next start recovers`);
+  signal(postmaster.pid, 'SIGQUIT');
+  if (await endsWithin(postmaster, immediateStopMs)) return;
+  log('PostgreSQL does not react: killing it');
+  const pids = await listClusterProcesses(cluster);
+  for (const pid of pids) signal(pid, 'SIGKILL');
+  await waitUntilGone(pids, immediateStopMs);
+}
+
+async function endsWithin(postmaster: Postmaster, timeoutMs: number): Promise<boolean> {
+  const aborter = new AbortController();
+  const timeout = delay(timeoutMs, false, { signal: aborter.signal }).catch(() => false);
+  const ended = await Promise.race([postmaster.ended.then(() => true), timeout]);
+  aborter.abort();
+  return ended;
+}
+
+interface PostmasterFile {
+  pid: number;
+  port: number;
+  status: string;
+}
+
+/** postmaster.pid: process id, data directory, start time, port, socket folder, address, memory key, status. */
+async function readPostmasterFile(cluster: Cluster): Promise<PostmasterFile | undefined> {
+  const content = await readFile(postmasterFile(cluster), 'latin1').catch((error) => {
+    if (isErrno(error, 'ENOENT')) return '';
+    throw error;
+  });
+  const lines = content.split('\n').map((line) => line.trim());
+  const pid = Number(lines[0]);
+  if (!(pid > 0)) return undefined;
+  return { pid, port: Number(lines[3]), status: lines[7] ?? '' };
+}
+
+/**
+ * Call it only when no process uses the cluster. postgres itself clears a file that names a dead process, with a
+ * check of its shared memory that is worth keeping; it gives up on an empty file and on a process id used again.
+ */
+async function removeUnusablePostmasterFile(cluster: Cluster): Promise<void> {
+  const file = await readPostmasterFile(cluster);
+  if (file === undefined || (await isRunning(file.pid))) await rm(postmasterFile(cluster), { force: true });
+}
+
+function postmasterFile(cluster: Cluster): string {
+  return join(cluster.directory, 'postmaster.pid');
+}

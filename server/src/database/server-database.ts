@@ -1,0 +1,34 @@
+import postgres from 'postgres';
+import { adminRole, type Credentials, databaseName, serverRole } from './credentials.ts';
+
+/** Makes the server's role and database where they are missing, and tells the version of the running server. */
+export async function ensureServerDatabase(port: number, credentials: Credentials): Promise<string> {
+  const sql = postgres({
+    host: '127.0.0.1',
+    port,
+    user: adminRole,
+    password: credentials.adminPassword,
+    database: 'postgres',
+    max: 1,
+    onnotice: () => {},
+  });
+  try {
+    const [found] = await sql<{ role: boolean; database: boolean; version: string }[]>`
+      SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = ${serverRole}) AS role,
+             EXISTS (SELECT FROM pg_database WHERE datname = ${databaseName}) AS database,
+             current_setting('server_version') AS version`;
+    if (!found?.role) {
+      // No superuser: SQL that an attacker slips in must not reach the operating system (COPY ... TO PROGRAM).
+      // Passwords are hexadecimal, so that they need no quoting.
+      await sql.unsafe(`CREATE ROLE ${serverRole} LOGIN CREATEDB PASSWORD '${credentials.password}'`);
+    }
+    if (!found?.database) await sql.unsafe(`CREATE DATABASE ${databaseName} OWNER ${serverRole}`);
+    return found?.version ?? '';
+  } finally {
+    await sql.end({ timeout: 5 });
+  }
+}
+
+export function serverUrl(port: number, credentials: Credentials): string {
+  return `postgres://${serverRole}:${credentials.password}@127.0.0.1:${port}/${databaseName}`;
+}

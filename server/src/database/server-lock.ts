@@ -1,0 +1,155 @@
+// One server process per database folder. Node has no flock, so it is a file that says who holds it. A holder
+// under the same kernel and process-id namespace is judged by process id and start time; one from elsewhere
+// (another container on the same volume) by whether it still touches the file.
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { link, readFile, readlink, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { isRunning } from './cluster-processes.ts';
+import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postgres-error.ts';
+
+const run = promisify(execFile);
+
+const heartbeatMs = 5_000;
+const silentAfterMs = 20_000;
+const pollMs = 250;
+
+interface Holder {
+  pid: number;
+  startedAt: string;
+  /** The kernel boot and process-id namespace in which the process id means something. */
+  realm: string;
+}
+
+export interface ServerLock {
+  release(): Promise<void>;
+}
+
+/** Takes `server.lock` in a folder, or throws naming the holder. A dead process's lock is taken over. */
+export async function takeServerLock(folder: string, log: (message: string) => void): Promise<ServerLock> {
+  const path = join(folder, 'server.lock');
+  const own = JSON.stringify(await describeProcess(process.pid));
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  await writeFile(temporary, own, { flag: 'wx', mode: 0o600 });
+  try {
+    while (!(await tryLink(temporary, path))) await clearStaleLock(path, log);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  const heartbeat = setInterval(() => {
+    const now = new Date();
+    // The folder may be gone in a test or after an operator's rm; the next start finds out.
+    utimes(path, now, now).catch(() => {});
+  }, heartbeatMs);
+  heartbeat.unref();
+  return {
+    async release() {
+      clearInterval(heartbeat);
+      if ((await readLock(path)) === own) await rm(path, { force: true });
+    },
+  };
+}
+
+async function tryLink(temporary: string, path: string): Promise<boolean> {
+  try {
+    await link(temporary, path);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false;
+    throw error;
+  }
+}
+
+async function clearStaleLock(path: string, log: (message: string) => void): Promise<void> {
+  const content = await readLock(path);
+  if (content === undefined) return;
+  const holder = parseHolder(content);
+  if (holder !== undefined && (await isHeld(path, holder, log))) {
+    throw new EmbeddedPostgresError(
+      `Another server process (process id ${holder.pid}) uses the database in ${path.replace(/\/[^/]*$/, '')}. ` +
+        `Stop it first, or give this one a data directory of its own. ${useDatabaseUrl}`,
+    );
+  }
+  // Two starters may find the same stale lock: who moved away the other's fresh one puts it back.
+  const aside = `${path}.${randomBytes(6).toString('hex')}.stale`;
+  try {
+    await rename(path, aside);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return;
+    throw error;
+  }
+  if ((await readLock(aside)) !== content) await tryLink(aside, path);
+  await rm(aside, { force: true });
+}
+
+async function isHeld(path: string, holder: Holder, log: (message: string) => void): Promise<boolean> {
+  if (holder.realm === (await describeRealm())) {
+    return (await isRunning(holder.pid)) && (await startTime(holder.pid)) === holder.startedAt;
+  }
+  const touchedAtMs = await lastTouchMs(path);
+  if (touchedAtMs === undefined) return false;
+  log('The database was last used by a server on another host or in another container: waiting for its lock');
+  // Measured here, so that a clock that differs between the two doesn't matter.
+  for (
+    const deadline = performance.now() + silentAfterMs;
+    performance.now() < deadline;
+    await delay(pollMs)
+  ) {
+    if ((await lastTouchMs(path)) !== touchedAtMs) return true;
+  }
+  return false;
+}
+
+async function lastTouchMs(path: string): Promise<number | undefined> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => undefined,
+  );
+}
+
+async function readLock(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** A file that a power loss cut short names nobody. */
+function parseHolder(content: string): Holder | undefined {
+  try {
+    return JSON.parse(content);
+  } catch {
+    return undefined;
+  }
+}
+
+export async function describeProcess(pid: number): Promise<Holder> {
+  return { pid, startedAt: await startTime(pid), realm: await describeRealm() };
+}
+
+async function describeRealm(): Promise<string> {
+  if (process.platform !== 'linux') return hostname();
+  const [boot, namespace] = await Promise.all([
+    readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+    readlink('/proc/self/ns/pid'),
+  ]);
+  return `${boot.trim()} ${namespace}`;
+}
+
+/** Distinguishes a process from a later one with the same id. */
+async function startTime(pid: number): Promise<string> {
+  if (process.platform !== 'linux') {
+    return run('ps', ['-o', 'lstart=', '-p', String(pid)]).then(
+      ({ stdout }) => stdout.trim(),
+      () => '',
+    );
+  }
+  const content = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+  // proc(5): starttime is field 22; the second field, the name, may hold spaces and parentheses.
+  return content.slice(content.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}
