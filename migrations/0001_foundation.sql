@@ -280,7 +280,6 @@ CREATE TABLE job_runs (
   total_steps         integer NOT NULL,
   completed_steps     integer NOT NULL DEFAULT 0,
   failed_steps        integer NOT NULL DEFAULT 0,
-  open_outputs        integer NOT NULL DEFAULT 0,
   output_state        text NOT NULL DEFAULT 'open' CHECK (output_state IN ('open', 'complete', 'truncated', 'gapped')),
   event_seq           bigint NOT NULL DEFAULT 0,
   start_by            timestamptz NOT NULL,
@@ -324,6 +323,7 @@ CREATE TABLE job_run_steps (
   segment_id        bigint NOT NULL,
   step_number       integer NOT NULL CHECK (step_number > 0),
   step_type         varchar(50) NOT NULL,
+  time_budget_s     integer NOT NULL CHECK (time_budget_s > 0),
   status            text NOT NULL DEFAULT 'pending',
   epoch             integer NOT NULL DEFAULT 0,
   lease_token       text,
@@ -355,6 +355,7 @@ COMMENT ON COLUMN job_run_steps.epoch IS 'Fencing number of the current attempt;
 COMMENT ON COLUMN job_run_steps.lease_token IS 'Random, beside the epoch: a failover or restore can''t issue the same lease twice.';
 COMMENT ON COLUMN job_run_steps.attempt_day IS 'Day of the current attempt''s lease: the partition of its output.';
 COMMENT ON COLUMN job_run_steps.started_at IS 'When the agent said that it began; a running step is leased, begun or not.';
+COMMENT ON COLUMN job_run_steps.time_budget_s IS 'The step''s timeout and kill grace, from its sealed configuration.';
 COMMENT ON COLUMN job_run_steps.deadline_at IS 'Timeout, kill grace and lease TTL after the lease: beyond it the attempt is unknown.';
 
 CREATE TABLE job_run_step_attempts (

@@ -1,0 +1,72 @@
+// Claiming: one statement decides who runs a step. It leases ready steps to the agent sessions that this server holds.
+import { limits } from '@opsconductor/protocol';
+import type { Sql } from './connection.ts';
+
+export interface ClaimedStep {
+  id: number;
+  epoch: number;
+  leaseToken: string;
+  jobRunId: number;
+  targetRunId: number;
+  segmentId: number;
+  stepNumber: number;
+  stepType: string;
+  agentId: number;
+  sessionNumber: number;
+  /** `YYYY-MM-DD`, the partition of this attempt's output. */
+  attemptDay: string;
+}
+
+/** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
+export const attemptSlackS = Math.ceil(limits.leaseTtlMs / 1000) + 30;
+
+/**
+ * Leases ready steps to this server's agents, up to their free slots, oldest run first. Credit is counted in SQL
+ * from live leases. It locks step rows only, and skips locked ones, so it waits for nobody.
+ */
+export async function claimSteps(sql: Sql, serverId: string): Promise<ClaimedStep[]> {
+  return sql<ClaimedStep[]>`
+    with credit as materialized (
+      select s.agent_id, s.session_number, a.segment_id,
+        least(${limits.maxClaimBatch}, s.slots - (
+          select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running'
+        ))::int as free
+      from agent_sessions s
+      join agents a on a.id = s.agent_id and a.session_number = s.session_number and a.state = 'active'
+      join segments g on g.id = a.segment_id
+      where s.server_id = ${serverId} and s.ready and not s.draining and s.disconnected_at is null
+        and s.expires_at > clock_timestamp()
+        and exists (
+          select from segment_key_wraps w
+          where w.agent_id = a.id and w.generation = g.key_generation and w.opened_at is not null)
+    ), slots as (
+      select segment_id, agent_id, session_number,
+        row_number() over (partition by segment_id order by n, agent_id) as place
+      from credit cross join lateral generate_series(1, free) as n
+    ), demand as (
+      select segment_id, least(count(*), ${limits.maxClaimBatch}) as total from slots group by segment_id
+    ), picked as materialized (
+      select demand.segment_id, ready.id
+      from demand cross join lateral (
+        select st.id from job_run_steps st
+        where st.segment_id = demand.segment_id and st.status = 'ready'
+        order by st.job_run_id, st.id
+        limit demand.total
+        for update of st skip locked
+      ) ready
+    ), paired as (
+      select p.id, slots.agent_id, slots.session_number
+      from (select id, segment_id, row_number() over (partition by segment_id order by id) as place from picked) p
+      join slots using (segment_id, place)
+    )
+    update job_run_steps st set
+      status = 'running', epoch = st.epoch + 1, lease_token = replace(gen_random_uuid()::text, '-', ''),
+      agent_id = paired.agent_id, session_number = paired.session_number,
+      leased_at = clock_timestamp(), started_at = null, cancel_sent_at = null,
+      attempt_day = (clock_timestamp() at time zone 'UTC')::date,
+      deadline_at = clock_timestamp() + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
+      output_state = 'open', output_seq = 0, output_bytes = 0
+    from paired where st.id = paired.id
+    returning st.id, st.epoch, st.lease_token, st.job_run_id, st.target_run_id, st.segment_id, st.step_number,
+      st.step_type, st.agent_id, st.session_number, st.attempt_day::text as attempt_day`;
+}

@@ -1,0 +1,76 @@
+// Plain numbered SQL, forward only, under an advisory lock: of several servers that start at once one migrates.
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Sql } from './connection.ts';
+
+/** Raised when an older server must not run on the schema any more (`installation.min_server_version`). */
+export const serverVersion = 1;
+const lockKey = 0x0_95c0_4d;
+
+export interface Migration {
+  number: number;
+  name: string;
+  sql: string;
+}
+
+/** Reads `NNNN_name.sql` files in order; a gap or a double number is a mistake of ours. */
+export async function readMigrations(directory: string): Promise<Migration[]> {
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort();
+  return Promise.all(
+    names.map(async (name, index) => {
+      const number = Number(/^(\d{4})_/.exec(name)?.[1]);
+      if (number !== index + 1) throw new Error(`migrations/${name}: expected number ${index + 1}`);
+      return { number, name, sql: await readFile(join(directory, name), 'utf8') };
+    }),
+  );
+}
+
+/** Brings the database to the newest schema; returns the names of what was applied. */
+export async function migrate(sql: Sql, migrations: readonly Migration[]): Promise<string[]> {
+  const [version] = await sql<{ n: number }[]>`select current_setting('server_version_num')::int as n`;
+  if ((version?.n ?? 0) < 150_000) {
+    throw new Error(
+      `PostgreSQL 15 or newer is needed; this one is ${Math.floor((version?.n ?? 0) / 10_000)}.`,
+    );
+  }
+  return sql.begin(async (tx) => {
+    await tx`select pg_advisory_xact_lock(${lockKey})`;
+    await tx`create table if not exists schema_migrations (
+      number integer primary key, name text not null, applied_at timestamptz not null default now())`;
+    const applied = await tx<
+      { number: number; name: string }[]
+    >`select number, name from schema_migrations order by number`;
+    await refuseNewerSchema(tx, applied, migrations);
+    const missing = migrations.slice(applied.length);
+    for (const migration of missing) {
+      await tx.unsafe(migration.sql);
+      await tx`insert into schema_migrations ${tx({ number: migration.number, name: migration.name })}`;
+    }
+    return missing.map((migration) => migration.name);
+  });
+}
+
+async function refuseNewerSchema(
+  tx: { unsafe: Sql['unsafe'] },
+  applied: readonly { number: number; name: string }[],
+  migrations: readonly Migration[],
+): Promise<void> {
+  for (const [index, row] of applied.entries()) {
+    const ours = migrations[index];
+    if (ours !== undefined && ours.name !== row.name) {
+      throw new Error(
+        `The database has migration ${row.name}, this server has ${ours.name}: they are of different products.`,
+      );
+    }
+  }
+  if (applied.length === 0) return;
+  const rows = await tx.unsafe<{ min: number | null }[]>(
+    'select max(min_server_version) as min from installation',
+  );
+  const needed = rows[0]?.min ?? 1;
+  if (needed > serverVersion) {
+    throw new Error(
+      `The database needs server version ${needed} or newer; this server is version ${serverVersion}. Upgrade this server.`,
+    );
+  }
+}

@@ -1,0 +1,30 @@
+// A database of its own for each test file, cloned from the suite's migrated template (20-30 ms).
+import { randomBytes } from 'node:crypto';
+import { inject } from 'vitest';
+import { connect, type Sql } from './connection.ts';
+
+export interface TestDatabase {
+  sql: Sql;
+  url: string;
+  /** Closes the pool and drops the database. */
+  close(): Promise<void>;
+}
+
+export async function setupDatabase(options: { max?: number } = {}): Promise<TestDatabase> {
+  const serverUrl = inject('databaseUrl');
+  const name = `opsc_test_${randomBytes(6).toString('hex')}`;
+  const admin = connect(serverUrl, { max: 1 });
+  await admin.unsafe(`create database ${name} template ${inject('databaseTemplate')}`);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  const sql = connect(url.href, { max: options.max ?? 6 });
+  return {
+    sql,
+    url: url.href,
+    async close() {
+      await sql.end({ timeout: 5 });
+      await admin.unsafe(`drop database if exists ${name} with (force)`);
+      await admin.end();
+    },
+  };
+}

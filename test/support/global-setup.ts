@@ -1,0 +1,52 @@
+// One PostgreSQL for the whole suite: the embedded one, or the server at OPSCONDUCTOR_TEST_DATABASE_URL (a role that
+// may create databases). Tests clone a migrated template database, one clone per file.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
+import { connect } from '../../server/src/store/connection.ts';
+import { migrate, readMigrations } from '../../server/src/store/migrate.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    databaseUrl: string;
+    databaseTemplate: string;
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const given = process.env.OPSCONDUCTOR_TEST_DATABASE_URL;
+  const dataDir = await mkdtemp(join(tmpdir(), 'opsconductor-test-'));
+  const embedded =
+    given === undefined
+      ? await startEmbeddedPostgres({ dataDir: join(dataDir, 'postgres'), log: () => {} })
+      : undefined;
+  const url = given ?? embedded?.url ?? '';
+  const template = `opsc_template_${process.pid}`;
+  await makeTemplate(url, template);
+  project.provide('databaseUrl', url);
+  project.provide('databaseTemplate', template);
+  return async () => {
+    await dropDatabase(url, template);
+    await embedded?.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  };
+}
+
+async function makeTemplate(url: string, template: string): Promise<void> {
+  const admin = connect(url, { max: 1 });
+  await admin.unsafe(`create database ${template}`);
+  await admin.end();
+  const templateUrl = new URL(url);
+  templateUrl.pathname = `/${template}`;
+  const sql = connect(templateUrl.href, { max: 1 });
+  await migrate(sql, await readMigrations(join(import.meta.dirname, '../../migrations')));
+  await sql.end();
+}
+
+async function dropDatabase(url: string, name: string): Promise<void> {
+  const admin = connect(url, { max: 1 });
+  await admin.unsafe(`drop database if exists ${name} with (force)`);
+  await admin.end();
+}
