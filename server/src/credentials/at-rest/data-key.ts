@@ -1,0 +1,72 @@
+// Data keys encrypt the rows; the master key wraps them. A data key is for one run or one job, so rotating the master
+// key wraps again and re-encrypts nothing.
+import { hkdfSync, randomBytes } from 'node:crypto';
+import { AtRestError } from './at-rest-error.ts';
+import type { MasterKey } from './master-key.ts';
+import { aadOf, openAtRest, sealAtRest } from './seal-at-rest.ts';
+
+const dataKeyBytes = 32;
+const saltBytes = 32;
+const version = 'dk1';
+
+/** 32 random bytes. */
+export function newDataKey(): Buffer {
+  return randomBytes(dataKeyBytes);
+}
+
+/**
+ * Wraps a data key for storage: `dk1.<master key id>.<base64url>`. Each wrap has its own key, derived from the master
+ * key and a random salt by HKDF-SHA256 (RFC 5869), so there is no number of wraps at which to rotate.
+ *
+ * @param context what the data key is for, as `run/42`; the same text unwraps it.
+ */
+export function wrapDataKey(masterKey: MasterKey, dataKey: Uint8Array, context: string): string {
+  const salt = randomBytes(saltBytes);
+  const sealed = sealAtRest(wrappingKey(masterKey, salt), dataKey, wrapAad(masterKey.id, context));
+  return `${version}.${masterKey.id}.${Buffer.concat([salt, sealed]).toString('base64url')}`;
+}
+
+/**
+ * Opens a wrapped data key.
+ *
+ * @throws {AtRestError} `wrong_master_key` when it is wrapped under another id; `damaged` for another context or
+ * altered text.
+ */
+export function unwrapDataKey(masterKey: MasterKey, wrapped: string, context: string): Buffer {
+  const id = masterKeyIdOf(wrapped);
+  if (id !== masterKey.id) {
+    throw new AtRestError(
+      'wrong_master_key',
+      `A data key is wrapped under master key ${id}, but this server holds ${masterKey.id}`,
+    );
+  }
+  const bytes = Buffer.from(wrapped.slice(wrapped.lastIndexOf('.') + 1), 'base64url');
+  const salt = bytes.subarray(0, saltBytes);
+  return openAtRest(wrappingKey(masterKey, salt), bytes.subarray(saltBytes), wrapAad(id, context));
+}
+
+/** Wraps a data key under another master key; what it encrypts stays as it is. */
+export function rewrapDataKey(from: MasterKey, to: MasterKey, wrapped: string, context: string): string {
+  return wrapDataKey(to, unwrapDataKey(from, wrapped, context), context);
+}
+
+/**
+ * Id of the master key that a data key is wrapped under.
+ *
+ * @throws {AtRestError} `damaged` for text that is no wrapped data key.
+ */
+export function masterKeyIdOf(wrapped: string): string {
+  const [head, id, body, ...rest] = wrapped.split('.');
+  if (head !== version || id === undefined || body === undefined || rest.length > 0) {
+    throw new AtRestError('damaged', 'A wrapped data key was altered');
+  }
+  return id;
+}
+
+function wrappingKey(masterKey: MasterKey, salt: Uint8Array): Buffer {
+  return Buffer.from(hkdfSync('sha256', masterKey.key, salt, 'opsconductor/v1/data-key-wrap', dataKeyBytes));
+}
+
+function wrapAad(masterKeyId: string, context: string): Uint8Array {
+  return aadOf('data-key-wrap', masterKeyId, context);
+}
