@@ -7,6 +7,7 @@ export type Field = string | number | Uint8Array | readonly Field[];
 
 const tags = { bytes: 0, text: 1, integer: 2, list: 3 } as const;
 const integerBytes = 8;
+const loneSurrogate = /\p{Surrogate}/u;
 const prefix = 'opsconductor/v1/';
 const utf8 = new TextEncoder();
 
@@ -31,7 +32,7 @@ function encodeItem(field: Field): Uint8Array<ArrayBuffer> {
 function tagged(tag: number, content: Uint8Array): Uint8Array<ArrayBuffer> {
   const item = new Uint8Array(5 + content.length);
   item[0] = tag;
-  new DataView(item.buffer).setUint32(1, content.length);
+  writeInteger(item, 1, 5, content.length);
   item.set(content, 5);
   return item;
 }
@@ -41,12 +42,21 @@ function encodeInteger(value: number): Uint8Array<ArrayBuffer> {
     throw new SealingError('malformed', `Only non-negative whole numbers can be signed, not ${value}`);
   }
   const bytes = new Uint8Array(integerBytes);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(value));
+  writeInteger(bytes, 0, integerBytes, value);
   return bytes;
 }
 
+/** Big-endian into [start, end). By division, because safe integers have more bits than shifts; a DataView is slower. */
+function writeInteger(bytes: Uint8Array, start: number, end: number, value: number): void {
+  let rest = value;
+  for (let at = end - 1; at >= start; at--) {
+    bytes[at] = rest % 256;
+    rest = Math.floor(rest / 256);
+  }
+}
+
 function wellFormed(text: string): string {
-  if (/\p{Surrogate}/u.test(text)) {
+  if (loneSurrogate.test(text)) {
     throw new SealingError('malformed', 'Text with a lone surrogate cannot be signed');
   }
   return text;

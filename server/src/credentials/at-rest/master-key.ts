@@ -105,22 +105,29 @@ async function create(file: string): Promise<MasterKey> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   // A whole file appears under its name, or none: a half-written key must never be taken for one.
   const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`;
-  const handle = await open(temporary, 'wx', ownerOnly);
+  await writeSynced(temporary, `${JSON.stringify({ id, key: key.toString('base64') })}\n`);
   try {
-    await handle.writeFile(`${JSON.stringify({ id, key: key.toString('base64') })}\n`);
-    await handle.sync();
-    await handle.close();
-    await link(temporary, file).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
+    await link(temporary, file);
+  } catch (error) {
+    // Another server was first; its key is the one.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   } finally {
-    await handle.close();
     await unlink(temporary);
   }
   await syncDirectory(dirname(file));
   const made = await read(file);
   if (made === undefined) throw new AtRestError('missing', `The master key file ${file} disappeared`);
   return made;
+}
+
+async function writeSynced(file: string, text: string): Promise<void> {
+  const handle = await open(file, 'wx', ownerOnly);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Makes the new name survive a power cut; Windows cannot open a directory to do so. */

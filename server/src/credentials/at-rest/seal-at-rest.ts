@@ -10,10 +10,6 @@ const tagBytes = 16;
 /** Bytes by which a sealed value is longer than its plaintext. */
 export const atRestOverheadBytes = nonceBytes + tagBytes;
 
-// Random bytes are drawn for many nonces at once: a system call for each would cost as much as a small chunk.
-const noncePool = Buffer.alloc(nonceBytes * 512);
-let noncePoolAt = noncePool.length;
-
 /**
  * Encrypts a value under a data key: nonce (12 random bytes), ciphertext, tag (16 bytes).
  *
@@ -26,8 +22,7 @@ let noncePoolAt = noncePool.length;
  */
 export function sealAtRest(dataKey: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Buffer {
   const sealed = Buffer.allocUnsafe(plaintext.length + atRestOverheadBytes);
-  const nonce = sealed.subarray(0, nonceBytes);
-  drawNonce(nonce);
+  const nonce = randomFillSync(sealed.subarray(0, nonceBytes));
   const encrypt = createCipheriv(cipher, dataKey, nonce, { authTagLength: tagBytes }).setAAD(aad);
   encrypt.update(plaintext).copy(sealed, nonceBytes);
   encrypt.final(); // GCM is a stream: nothing is left to write
@@ -63,14 +58,6 @@ export function openAtRest(dataKey: Uint8Array, sealed: Uint8Array, aad: Uint8Ar
  */
 export function aadOf(purpose: string, ...fields: readonly Field[]): Uint8Array {
   return encodeFields('at-rest', [purpose, ...fields]);
-}
-
-function drawNonce(nonce: Buffer): void {
-  if (noncePoolAt === noncePool.length) {
-    randomFillSync(noncePool);
-    noncePoolAt = 0;
-  }
-  noncePoolAt += noncePool.copy(nonce, 0, noncePoolAt, noncePoolAt + nonceBytes);
 }
 
 function damaged(cause?: unknown): AtRestError {

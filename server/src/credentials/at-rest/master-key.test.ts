@@ -1,0 +1,90 @@
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadOrCreateMasterKey, newMasterKey, requireMasterKey } from './master-key.ts';
+
+let directory: string;
+let file: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'master-key-'));
+  file = join(directory, 'keys', 'master.json');
+});
+afterEach(async () => {
+  await rm(directory, { recursive: true });
+});
+
+describe('the master key file', () => {
+  it('is made once, for its owner alone, and read from then on', async () => {
+    const made = await loadOrCreateMasterKey({ file });
+    expect(made.key).toHaveLength(32);
+    expect(made.id).toMatch(/^mk-[0-9a-f]{16}$/);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(await loadOrCreateMasterKey({ file, expectedId: made.id })).toEqual(made);
+  });
+
+  it('holds id and base64 key as JSON, and leaves nothing else in its directory', async () => {
+    const { id, key } = await loadOrCreateMasterKey({ file });
+    expect(JSON.parse(await readFile(file, 'utf8'))).toEqual({ id, key: key.toString('base64') });
+    expect(await readdir(dirname(file))).toEqual(['master.json']);
+  });
+
+  it('is the same for all servers that start at once', async () => {
+    const keys = await Promise.all(Array.from({ length: 8 }, () => loadOrCreateMasterKey({ file })));
+    expect(new Set(keys.map(({ id }) => id)).size).toBe(1);
+    expect(await readdir(dirname(file))).toEqual(['master.json']);
+  });
+
+  it.each([0o640, 0o604, 0o644, 0o660, 0o610])('is refused with mode %o', async (mode) => {
+    await loadOrCreateMasterKey({ file });
+    await chmod(file, mode);
+    await expect(loadOrCreateMasterKey({ file })).rejects.toMatchObject({
+      reason: 'exposed',
+      message: expect.stringContaining(`chmod 600 ${file}`),
+    });
+  });
+
+  it('may be read-only', async () => {
+    const made = await loadOrCreateMasterKey({ file });
+    await chmod(file, 0o400);
+    expect(await loadOrCreateMasterKey({ file })).toEqual(made);
+  });
+
+  it('is not made anew when the database is already encrypted', async () => {
+    await expect(loadOrCreateMasterKey({ file, expectedId: 'mk-1' })).rejects.toMatchObject({
+      reason: 'missing',
+      message: expect.stringContaining('mk-1'),
+    });
+    await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('is refused when the database is encrypted under another, with both ids', async () => {
+    const { id } = await loadOrCreateMasterKey({ file });
+    const refused = loadOrCreateMasterKey({ file, expectedId: 'mk-other' });
+    await expect(refused).rejects.toMatchObject({ reason: 'wrong_master_key' });
+    await expect(refused).rejects.toThrow(`under master key mk-other, but ${file} holds ${id}`);
+    expect(() => requireMasterKey(newMasterKey(), id, file)).toThrow(id);
+  });
+
+  it.each<[string, (text: string) => string]>([
+    ['is empty', () => ''],
+    ['is cut short', (text) => text.slice(0, 40)],
+    ['has a flipped letter in the key', (text) => text.replace(/"key":"./, (head) => swapLast(head))],
+    ['has another id', (text) => text.replace('mk-', 'mk-0')],
+    ['has no key', () => '{"id":"mk-0000000000000000"}'],
+    ['is too large', (text) => text + ' '.repeat(5_000)],
+    ['is null', () => 'null'],
+  ])('is refused as damaged when it %s, without quoting it', async (_, change) => {
+    const { key } = await loadOrCreateMasterKey({ file });
+    await writeFile(file, change(await readFile(file, 'utf8')));
+    const refused = loadOrCreateMasterKey({ file });
+    await expect(refused).rejects.toMatchObject({ reason: 'damaged' });
+    await expect(refused).rejects.not.toThrow(key.toString('base64').slice(4, 20));
+  });
+});
+
+/** Puts another letter in place of the last. */
+function swapLast(text: string): string {
+  return text.slice(0, -1) + (text.endsWith('A') ? 'B' : 'A');
+}
