@@ -238,7 +238,7 @@ CREATE TABLE jobs (
   step_types      text[] NOT NULL,
   step_count      integer NOT NULL,
   is_active       boolean NOT NULL DEFAULT true,
-  data_key        bytea NOT NULL,
+  data_key        text NOT NULL,
   created_by      bigint REFERENCES users ON DELETE SET NULL,
   created_at      timestamptz NOT NULL DEFAULT now(),
   updated_at      timestamptz NOT NULL DEFAULT now()
@@ -268,7 +268,7 @@ CREATE TABLE job_runs (
   job_id              bigint NOT NULL REFERENCES jobs,
   job_version         integer NOT NULL,
   status              text NOT NULL DEFAULT 'queued',
-  data_key            bytea NOT NULL,
+  data_key            text NOT NULL,
   max_failures        integer NOT NULL DEFAULT 0,
   targets_total       integer NOT NULL,
   targets_running     integer NOT NULL DEFAULT 0,

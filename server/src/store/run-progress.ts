@@ -128,9 +128,12 @@ export interface SettledStep {
 }
 
 /** Steps that end, with what became of their attempts. */
-export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[]): Promise<void> {
-  if (steps.length === 0) return;
-  await tx`
+export async function writeSettledSteps(
+  tx: Tx,
+  steps: readonly SettledStep[],
+): Promise<{ id: number; startedAt: Date; completedAt: Date }[]> {
+  if (steps.length === 0) return [];
+  return tx<{ id: number; startedAt: Date; completedAt: Date }[]>`
     update job_run_steps st set status = c.status, exit_code = c."exitCode", signal = c.signal, reason = c.reason,
       error_message = c."errorMessage", advice = c.advice, survivors = c.survivors,
       execution_time_ms = c."executionTimeMs", output_state = c."outputState",
@@ -138,7 +141,20 @@ export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[]): 
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(
       id bigint, status text, "exitCode" bigint, signal text, reason text, "errorMessage" text, advice text,
       survivors jsonb, "executionTimeMs" bigint, "outputState" text)
-    where st.id = c.id`;
+    where st.id = c.id
+    returning st.id, st.started_at, st.completed_at`;
+}
+
+/** The worst output state of each run's steps. */
+export async function worstOutputStates(
+  tx: Tx,
+  runIds: readonly number[],
+): Promise<{ jobRunId: number; outputState: OutputState }[]> {
+  if (runIds.length === 0) return [];
+  return tx<{ jobRunId: number; outputState: OutputState }[]>`
+    select job_run_id, case when bool_or(output_state = 'gapped') then 'gapped'
+      when bool_or(output_state = 'truncated') then 'truncated' else 'complete' end as output_state
+    from job_run_steps where job_run_id = any(${runIds as number[]}::bigint[]) group by job_run_id`;
 }
 
 export interface SettledAttempt {

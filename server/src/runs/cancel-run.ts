@@ -1,0 +1,68 @@
+// Cancelling a run. What waits is cancelled here and now; what runs is asked to stop, and needs no agent to be alive:
+// the sweep ends it as unknown when nobody confirms.
+import { isRunEnded } from '@opsconductor/protocol';
+import { type AuditEntry, recordAudit } from '../audit/record-audit.ts';
+import { AppError, notFound } from '../errors.ts';
+import type { Sql, Tx } from '../store/connection.ts';
+import {
+  closeWaitingSteps,
+  lockOpenTargetRuns,
+  lockWaitingSteps,
+  runningStepsOf,
+} from '../store/run-progress.ts';
+import { markCancelRequested } from '../store/runs.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import type { UserActor } from './start-run.ts';
+
+/** Cancels an open run; asking again is no error while it is cancelling. */
+export async function cancelRun(
+  sql: Sql,
+  runId: number,
+  by: { actor: UserActor; origin: NonNullable<AuditEntry['origin']> },
+): Promise<ProgressNews> {
+  return inTransaction(sql, async (tx) => {
+    const ledger = await RunLedger.open(tx, [runId]);
+    const run = ledger.run(runId);
+    if (run === undefined) throw notFound(`Run ${runId}`);
+    if (isRunEnded(run.status)) {
+      throw new AppError(
+        'conflict',
+        `Run ${runId} has already ended: it is ${run.status.replace('_', ' ')}.`,
+      );
+    }
+    if (run.status !== 'cancelling') {
+      await markCancelRequested(tx, runId, by.actor.id);
+      ledger.requestCancel(runId);
+      await stopWaiting(tx, ledger, runId, 'cancelled');
+      await recordAudit(tx, { ...by, action: 'run.cancel_requested', object: { kind: 'run', id: runId } });
+    }
+    return ledger.write();
+  });
+}
+
+/** Ends every step and target run of a run that has no step running, with the status; others get to finish. */
+export async function stopWaiting(
+  tx: Tx,
+  ledger: RunLedger,
+  runId: number,
+  status: 'cancelled' | 'timed_out',
+): Promise<void> {
+  const targets = await lockOpenTargetRuns(tx, runId);
+  const waiting = await lockWaitingSteps(tx, runId);
+  const busy = new Set((await runningStepsOf(tx, runId)).map((step) => step.targetRunId));
+  const idle = targets.filter((target) => !busy.has(target.id));
+  await closeWaitingSteps(
+    tx,
+    idle.map((target) => target.id),
+    status,
+  );
+  const idleIds = new Set(idle.map((target) => target.id));
+  for (const step of waiting.filter((row) => idleIds.has(row.targetRunId))) {
+    ledger.countStepEnds(runId, { completed: 1, failed: 0 });
+    ledger.noteStep(runId, { id: step.id, status });
+  }
+  for (const target of targets) {
+    ledger.changeTargetRun(target, idleIds.has(target.id) ? status : 'cancelling');
+  }
+}

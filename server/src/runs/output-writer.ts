@@ -1,0 +1,206 @@
+// Stores output: chunks of all agents are gathered while the previous batch commits, then written in one transaction,
+// then acknowledged and published. Store first, publish after: a reader never sees what could be lost.
+import { createHash } from 'node:crypto';
+import type { OutputFrame } from '@opsconductor/protocol';
+import { sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
+import type { Sql, Tx } from '../store/connection.ts';
+import {
+  type ChunkRow,
+  chunkDigests,
+  insertChunks,
+  lockWritableAttempts,
+  noteOutput,
+  notifyOutput,
+} from '../store/run-output.ts';
+import { inTransaction } from '../store/transaction.ts';
+import type { LiveHub } from './live-hub.ts';
+import { chunkAad, type RunKeys } from './run-keys.ts';
+
+/** The attempt that a chunk belongs to, as the gateway knows it from lease or resume. */
+export interface OutputAttempt {
+  stepId: number;
+  epoch: number;
+  runId: number;
+  attemptDay: string;
+  agentId: number;
+  sessionNumber: number;
+}
+
+export interface PendingChunk {
+  attempt: OutputAttempt;
+  frame: OutputFrame;
+  sha256: Buffer;
+  /** Called once the chunk is stored for good, refused, or the batch failed. */
+  done(result: 'stored' | 'refused' | 'differs' | Error): void;
+}
+
+const maxBatchBytes = 4 * 1024 * 1024;
+const maxBatchChunks = 256;
+
+export class OutputWriter {
+  readonly #sql: Sql;
+  readonly #keys: RunKeys;
+  readonly #hub: LiveHub;
+  readonly #queue: PendingChunk[] = [];
+  #queuedBytes = 0;
+  #writing = 0;
+  #closed = false;
+
+  constructor(deps: { sql: Sql; keys: RunKeys; hub: LiveHub }) {
+    this.#sql = deps.sql;
+    this.#keys = deps.keys;
+    this.#hub = deps.hub;
+  }
+
+  /** Stored bytes that wait in memory; the gateway stops reading from agents above its limit. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  push(attempt: OutputAttempt, frame: OutputFrame, done: PendingChunk['done']): void {
+    if (this.#closed) {
+      done(new Error('the server is stopping'));
+      return;
+    }
+    this.#queuedBytes += frame.bytes.length;
+    const sha256 = createHash('sha256').update(frame.bytes).digest();
+    this.#queue.push({ attempt, frame, sha256, done });
+    this.#pump();
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #pump(): void {
+    // One transaction at a time keeps the order within an attempt; the next batch gathers meanwhile.
+    if (this.#writing > 0 || this.#queue.length === 0) return;
+    const batch = this.#take();
+    this.#writing += 1;
+    void this.#write(batch).finally(() => {
+      this.#writing -= 1;
+      this.#pump();
+    });
+  }
+
+  #take(): PendingChunk[] {
+    let bytes = 0;
+    let count = 0;
+    for (const chunk of this.#queue) {
+      if (count > 0 && (bytes + chunk.frame.bytes.length > maxBatchBytes || count >= maxBatchChunks)) break;
+      bytes += chunk.frame.bytes.length;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  async #write(batch: readonly PendingChunk[]): Promise<void> {
+    let outcome: Map<PendingChunk, 'stored' | 'refused' | 'differs'> | Error;
+    try {
+      outcome = await this.#store(batch);
+    } catch (error) {
+      outcome = error instanceof Error ? error : new Error(String(error));
+    }
+    for (const chunk of batch) this.#queuedBytes -= chunk.frame.bytes.length;
+    if (!(outcome instanceof Error)) {
+      const results = outcome;
+      this.#hub.publishChunks(
+        batch
+          .filter((chunk) => results.get(chunk) === 'stored')
+          .map(({ attempt, frame }) => ({
+            stepId: attempt.stepId,
+            epoch: attempt.epoch,
+            seq: frame.seq,
+            stream: frame.stream,
+            elapsedMs: frame.elapsedMs,
+            rawLength: frame.rawLength,
+            bytes: frame.bytes,
+          })),
+      );
+    }
+    for (const chunk of batch)
+      chunk.done(outcome instanceof Error ? outcome : (outcome.get(chunk) ?? 'refused'));
+  }
+
+  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, 'stored' | 'refused' | 'differs'>> {
+    const rows = new Map<PendingChunk, ChunkRow>();
+    for (const chunk of batch) rows.set(chunk, await this.#seal(chunk));
+    return inTransaction(this.#sql, async (tx) => {
+      const attempts = new Map(batch.map(({ attempt }) => [`${attempt.stepId}.${attempt.epoch}`, attempt]));
+      const writable = await lockWritableAttempts(tx, [...attempts.values()]);
+      const accepted = batch.filter(({ attempt }) => writable.has(`${attempt.stepId}.${attempt.epoch}`));
+      const inserted = await insertChunks(
+        tx,
+        accepted.flatMap((chunk) => rows.get(chunk) ?? []),
+      );
+      const isNew = (chunk: PendingChunk) => inserted.has(keyOf(chunk));
+      const again = accepted.filter((chunk) => !isNew(chunk));
+      const differing = await findDiffering(tx, again, rows);
+      const marks = marksOf(accepted, isNew);
+      if (marks.length > 0) {
+        await noteOutput(tx, marks);
+        await notifyOutput(tx, marks);
+      }
+      return new Map(
+        batch.map((chunk) => {
+          if (!accepted.includes(chunk)) return [chunk, 'refused'] as const;
+          return [chunk, differing.has(chunk) ? 'differs' : 'stored'] as const;
+        }),
+      );
+    });
+  }
+
+  async #seal({ attempt, frame, sha256 }: PendingChunk): Promise<ChunkRow> {
+    const key = await this.#keys.keyOf(this.#sql, attempt.runId);
+    const place = { stepId: attempt.stepId, epoch: attempt.epoch, seq: frame.seq };
+    return {
+      ...place,
+      attemptDay: attempt.attemptDay,
+      stream: frame.stream,
+      elapsedMs: frame.elapsedMs,
+      rawLength: frame.rawLength,
+      sha256,
+      sealed: sealAtRest(key, frame.bytes, chunkAad(place)),
+    };
+  }
+}
+
+function keyOf({ attempt, frame }: PendingChunk): string {
+  return `${attempt.stepId}.${attempt.epoch}.${frame.seq}`;
+}
+
+async function findDiffering(
+  tx: Tx,
+  again: readonly PendingChunk[],
+  rows: ReadonlyMap<PendingChunk, ChunkRow>,
+): Promise<Set<PendingChunk>> {
+  if (again.length === 0) return new Set();
+  const stored = await chunkDigests(
+    tx,
+    again.map((chunk) => ({
+      attemptDay: chunk.attempt.attemptDay,
+      stepId: chunk.attempt.stepId,
+      epoch: chunk.attempt.epoch,
+      seq: chunk.frame.seq,
+    })),
+  );
+  return new Set(
+    again.filter((chunk) => {
+      const ours = rows.get(chunk)?.sha256;
+      return ours === undefined || stored.get(keyOf(chunk))?.equals(ours) !== true;
+    }),
+  );
+}
+
+function marksOf(accepted: readonly PendingChunk[], isNew: (chunk: PendingChunk) => boolean) {
+  const marks = new Map<string, { stepId: number; epoch: number; seq: number; bytes: number }>();
+  for (const chunk of accepted) {
+    if (!isNew(chunk)) continue;
+    const { stepId, epoch } = chunk.attempt;
+    const mark = marks.get(`${stepId}.${epoch}`) ?? { stepId, epoch, seq: 0, bytes: 0 };
+    mark.seq = Math.max(mark.seq, chunk.frame.seq);
+    mark.bytes += chunk.frame.rawLength;
+    marks.set(`${stepId}.${epoch}`, mark);
+  }
+  return [...marks.values()];
+}

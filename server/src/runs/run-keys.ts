@@ -1,0 +1,40 @@
+// Data keys of runs, unwrapped and kept while they are in use: each opens one run's output.
+
+import { unwrapDataKey } from '../credentials/at-rest/data-key.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { aadOf } from '../credentials/at-rest/seal-at-rest.ts';
+import { AppError } from '../errors.ts';
+import type { Queryable } from '../store/connection.ts';
+import { dataKeyOfRun } from '../store/run-creation.ts';
+import { runKeyContext } from './start-run.ts';
+
+const maxKeys = 2_000;
+
+export class RunKeys {
+  readonly #masterKey: MasterKey;
+  readonly #keys = new Map<number, Buffer>();
+
+  constructor(masterKey: MasterKey) {
+    this.#masterKey = masterKey;
+  }
+
+  /** The run's data key; throws `not_found` when the run is gone. */
+  async keyOf(db: Queryable, runId: number): Promise<Buffer> {
+    const known = this.#keys.get(runId);
+    if (known !== undefined) return known;
+    const row = await dataKeyOfRun(db, runId);
+    if (row === undefined) throw new AppError('not_found', `Run ${runId} not found.`);
+    const key = unwrapDataKey(this.#masterKey, row.dataKey, runKeyContext(row.jobId));
+    if (this.#keys.size >= maxKeys) {
+      const oldest = this.#keys.keys().next().value;
+      if (oldest !== undefined) this.#keys.delete(oldest);
+    }
+    this.#keys.set(runId, key);
+    return key;
+  }
+}
+
+/** Binds a stored chunk to its place: a row moved elsewhere doesn't open. */
+export function chunkAad(chunk: { stepId: number; epoch: number; seq: number }): Uint8Array {
+  return aadOf('run-output', chunk.stepId, chunk.epoch, chunk.seq);
+}

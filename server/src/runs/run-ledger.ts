@@ -1,0 +1,250 @@
+// Collects what one transaction changes in locked runs, so that each run's counters, status and event are written
+// once. All decisions about a run's end are made here, on the locked row.
+import {
+  aggregateRun,
+  isRunEnded,
+  type RunChange,
+  type RunStatus,
+  type Step,
+  targetRunStatus,
+} from '@opsconductor/protocol';
+import type { Tx } from '../store/connection.ts';
+import {
+  insertRunEvents,
+  lockRuns,
+  notifyProgress,
+  type RunRow,
+  type TargetRunRow,
+  worstOutputStates,
+  writeRuns,
+  writeTargetRuns,
+} from '../store/run-progress.ts';
+
+export type StepChange = { id: number } & Partial<Omit<Step, 'id'>>;
+
+/** What others are told once the transaction has committed. */
+export interface ProgressNews {
+  runs: { id: number; seq: number; ended: boolean }[];
+  /** Segments with newly ready steps. */
+  segments: number[];
+  /** Runs whose running steps are to be stopped. */
+  cancel: number[];
+}
+
+interface RunEntry {
+  row: RunRow;
+  touched: boolean;
+  started: boolean;
+  ended: boolean;
+  steps: StepChange[];
+  targetRuns: Map<number, TargetRunRow>;
+}
+
+export class RunLedger {
+  readonly #tx: Tx;
+  readonly #runs = new Map<number, RunEntry>();
+  readonly #segments = new Set<number>();
+  readonly #cancel = new Set<number>();
+
+  private constructor(tx: Tx) {
+    this.#tx = tx;
+  }
+
+  /** Locks the runs. Lock target runs and steps after this, in that order. */
+  static async open(tx: Tx, runIds: Iterable<number>): Promise<RunLedger> {
+    const ledger = new RunLedger(tx);
+    for (const row of await lockRuns(tx, [...new Set(runIds)])) {
+      ledger.#runs.set(row.id, {
+        row,
+        touched: false,
+        started: false,
+        ended: false,
+        steps: [],
+        targetRuns: new Map(),
+      });
+    }
+    return ledger;
+  }
+
+  run(id: number): RunRow | undefined {
+    return this.#runs.get(id)?.row;
+  }
+
+  #entry(id: number): RunEntry {
+    const entry = this.#runs.get(id);
+    if (entry === undefined) throw new Error(`run ${id} is not locked by this transaction`);
+    return entry;
+  }
+
+  /** Records a step's new values for the run's event. */
+  noteStep(runId: number, change: StepChange): void {
+    const entry = this.#entry(runId);
+    entry.touched = true;
+    entry.steps.push(change);
+  }
+
+  countStepEnds(runId: number, ends: { completed: number; failed: number }): void {
+    const { row } = this.#entry(runId);
+    row.completedSteps += ends.completed;
+    row.failedSteps += ends.failed;
+  }
+
+  /** The run's first step was leased. */
+  markStarted(runId: number): void {
+    const entry = this.#entry(runId);
+    entry.started = true;
+    if (entry.row.status === 'queued') this.#setRunStatus(entry, 'running');
+  }
+
+  wakeSegment(segmentId: number): void {
+    this.#segments.add(segmentId);
+  }
+
+  requestCancel(runId: number): void {
+    const entry = this.#entry(runId);
+    this.#cancel.add(runId);
+    if (!isRunEnded(entry.row.status)) this.#setRunStatus(entry, 'cancelling');
+  }
+
+  setError(runId: number, message: string): void {
+    const { row } = this.#entry(runId);
+    row.errorMessage ??= message;
+  }
+
+  /** Moves a locked target run on; its run follows when it was the last. */
+  changeTargetRun(target: TargetRunRow, status: RunStatus): void {
+    if (target.status === status || isRunEnded(target.status)) return;
+    const entry = this.#entry(target.jobRunId);
+    const { row } = entry;
+    if (target.status === 'running' || target.status === 'cancelling') row.targetsRunning -= 1;
+    if (status === 'running' || status === 'cancelling') row.targetsRunning += 1;
+    target.status = status;
+    entry.touched = true;
+    entry.targetRuns.set(target.id, target);
+    if (!isRunEnded(status)) return;
+    if (status === 'succeeded') row.targetsSucceeded += 1;
+    else if (status === 'cancelled') row.targetsCancelled += 1;
+    else if (status === 'timed_out') row.targetsTimedOut += 1;
+    else if (status === 'unknown') row.targetsUnknown += 1;
+    else row.targetsFailed += 1;
+    this.#endRunIfLast(entry);
+  }
+
+  /** Ends the target run with the outcome of the step that ended it. */
+  endTargetRun(target: TargetRunRow, lastStep: Parameters<typeof targetRunStatus>[0]): void {
+    this.changeTargetRun(target, targetRunStatus(lastStep));
+  }
+
+  #endRunIfLast(entry: RunEntry): void {
+    const { row } = entry;
+    const counts = {
+      succeeded: row.targetsSucceeded,
+      failed: row.targetsFailed,
+      cancelled: row.targetsCancelled,
+      timedOut: row.targetsTimedOut,
+      unknown: row.targetsUnknown,
+    };
+    const ended = Object.values(counts).reduce((sum, n) => sum + n, 0);
+    if (ended < row.targetsTotal) return;
+    const status = aggregateRun(counts, {
+      maxFailures: row.maxFailures,
+      cancelling: row.status === 'cancelling',
+    });
+    entry.ended = true;
+    this.#setRunStatus(entry, status);
+  }
+
+  #setRunStatus(entry: RunEntry, status: RunStatus): void {
+    entry.row.status = status;
+    entry.touched = true;
+  }
+
+  /** Writes everything that was collected, numbers the events and emits one NOTIFY. */
+  async write(): Promise<ProgressNews> {
+    const touched = [...this.#runs.values()].filter((entry) => entry.touched);
+    const targetRuns = touched.flatMap((entry) => [...entry.targetRuns.values()]);
+    const times = new Map(
+      (
+        await writeTargetRuns(
+          this.#tx,
+          targetRuns.map((t) => ({
+            id: t.id,
+            status: t.status,
+            started: t.status !== 'queued' && t.status !== 'cancelled' && t.status !== 'timed_out',
+            ended: isRunEnded(t.status),
+          })),
+        )
+      ).map((row) => [row.id, row]),
+    );
+    const endedIds = touched.filter((entry) => entry.ended).map((entry) => entry.row.id);
+    for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {
+      this.#entry(jobRunId).row.outputState = outputState;
+    }
+    const written = await writeRuns(
+      this.#tx,
+      touched.map((entry) => ({ ...entry.row, started: entry.started, ended: entry.ended })),
+    );
+    const events = written.map((row) => ({
+      jobRunId: row.id,
+      seq: row.eventSeq,
+      change: this.#changeOf(this.#entry(row.id), row, times),
+    }));
+    await insertRunEvents(this.#tx, events);
+    const news: ProgressNews = {
+      runs: written.map((row) => ({ id: row.id, seq: row.eventSeq, ended: this.#entry(row.id).ended })),
+      segments: [...this.#segments],
+      cancel: [...this.#cancel],
+    };
+    if (news.runs.length + news.segments.length + news.cancel.length > 0) {
+      await notifyProgress(this.#tx, news);
+    }
+    return news;
+  }
+
+  #changeOf(
+    entry: RunEntry,
+    written: {
+      eventSeq: number;
+      startedAt: Date | null;
+      completedAt: Date | null;
+      executionTimeMs: number | null;
+    },
+    times: ReadonlyMap<number, { startedAt: Date | null; completedAt: Date | null }>,
+  ): Omit<RunChange, 'at' | 'seq'> {
+    const { row } = entry;
+    const targetRuns = [...entry.targetRuns.values()].map((target) => ({
+      id: target.id,
+      status: target.status,
+      startedAt: times.get(target.id)?.startedAt?.toISOString() ?? null,
+      completedAt: times.get(target.id)?.completedAt?.toISOString() ?? null,
+    }));
+    const counted =
+      row.targetsSucceeded +
+      row.targetsFailed +
+      row.targetsCancelled +
+      row.targetsTimedOut +
+      row.targetsUnknown +
+      row.targetsRunning;
+    return {
+      run: {
+        status: row.status,
+        outputState: row.outputState,
+        targetsQueued: row.targetsTotal - counted,
+        targetsRunning: row.targetsRunning,
+        targetsSucceeded: row.targetsSucceeded,
+        targetsFailed: row.targetsFailed,
+        targetsCancelled: row.targetsCancelled,
+        targetsTimedOut: row.targetsTimedOut,
+        targetsUnknown: row.targetsUnknown,
+        completedSteps: row.completedSteps,
+        failedSteps: row.failedSteps,
+        startedAt: written.startedAt?.toISOString() ?? null,
+        completedAt: written.completedAt?.toISOString() ?? null,
+        executionTimeMs: written.executionTimeMs,
+        errorMessage: row.errorMessage,
+      },
+      ...(targetRuns.length > 0 ? { targetRuns } : {}),
+      ...(entry.steps.length > 0 ? { steps: entry.steps } : {}),
+    };
+  }
+}

@@ -1,0 +1,192 @@
+// The rows that hold an agent's leases together: one session an agent, renewed by its heartbeat.
+import type { Queryable, Sql, Tx } from './connection.ts';
+
+export interface AgentIdentityRow {
+  id: number;
+  name: string;
+  segmentId: number;
+  signingKey: Buffer;
+  state: string;
+  sessionNumber: number;
+  generation: number;
+  generationAcked: boolean;
+}
+
+export async function lockAgent(tx: Tx, id: number): Promise<AgentIdentityRow | undefined> {
+  const rows = await tx<AgentIdentityRow[]>`
+    select id, name, segment_id, signing_key, state, session_number, generation, generation_acked
+    from agents where id = ${id} for update`;
+  return rows[0];
+}
+
+export async function findAgentKey(
+  db: Queryable,
+  id: number,
+): Promise<{ signingKey: Buffer; segmentId: number; state: string } | undefined> {
+  const rows = await db<{ signingKey: Buffer; segmentId: number; state: string }[]>`
+    select signing_key, segment_id, state from agents where id = ${id}`;
+  return rows[0];
+}
+
+/** Writes a new authentication: session number and generation go up, the newest session wins. */
+export async function openSession(
+  tx: Tx,
+  session: {
+    agentId: number;
+    sessionNumber: number;
+    generation: number;
+    serverId: string;
+    leaseTtlMs: number;
+    address: string;
+  },
+): Promise<void> {
+  await tx`
+    update agents set session_number = ${session.sessionNumber}, generation = ${session.generation},
+      generation_acked = false, address = ${session.address} where id = ${session.agentId}`;
+  await tx`
+    insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at)
+    values (${session.agentId}, ${session.sessionNumber}, ${session.serverId}, 1,
+      clock_timestamp() + ${session.leaseTtlMs} * interval '1 millisecond')
+    on conflict (agent_id) do update set session_number = excluded.session_number, server_id = excluded.server_id,
+      slots = 1, draining = false, ready = false, connected_at = clock_timestamp(), disconnected_at = null,
+      clean_shutdown = false, last_heartbeat_at = clock_timestamp(), expires_at = excluded.expires_at`;
+  await tx`select pg_notify('opsc_session', ${`${session.agentId}.${session.sessionNumber}`})`;
+}
+
+export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
+  await tx`update agents set state = 'quarantined' where id = ${id}`;
+}
+
+/** The agent has its new generation on disk and says what it is; it may be given steps from here on. */
+export async function readySession(
+  tx: Tx,
+  session: {
+    agentId: number;
+    sessionNumber: number;
+    slots: number;
+    draining: boolean;
+    version: string;
+    platform: string;
+    hostname: string | null;
+  },
+): Promise<void> {
+  await tx`
+    update agents set generation_acked = true, version = ${session.version}, platform = ${session.platform},
+      hostname = ${session.hostname} where id = ${session.agentId} and session_number = ${session.sessionNumber}`;
+  await tx`
+    update agent_sessions set ready = true, slots = ${session.slots}, draining = ${session.draining}
+    where agent_id = ${session.agentId} and session_number = ${session.sessionNumber}`;
+}
+
+export interface HeartbeatRow {
+  agentId: number;
+  sessionNumber: number;
+  rssBytes: number | null;
+  spoolBytes: number | null;
+  loadAverage: number | null;
+}
+
+/** Renews the sessions of many agents in one statement; returns the agents whose session is still current. */
+export async function renewSessions(
+  sql: Sql,
+  beats: readonly HeartbeatRow[],
+  leaseTtlMs: number,
+): Promise<Set<number>> {
+  const rows = await sql<{ agentId: number }[]>`
+    update agent_sessions s set last_heartbeat_at = clock_timestamp(),
+      expires_at = clock_timestamp() + ${leaseTtlMs} * interval '1 millisecond',
+      rss_bytes = c."rssBytes", spool_bytes = c."spoolBytes", load_average = c."loadAverage"
+    from jsonb_to_recordset(${sql.json(beats as never)}::jsonb) as c(
+      "agentId" bigint, "sessionNumber" bigint, "rssBytes" bigint, "spoolBytes" bigint, "loadAverage" double precision)
+    where s.agent_id = c."agentId" and s.session_number = c."sessionNumber"
+    returning s.agent_id`;
+  return new Set(rows.map((row) => row.agentId));
+}
+
+export async function setDraining(sql: Sql, agentId: number, sessionNumber: number): Promise<void> {
+  await sql`update agent_sessions set draining = true where agent_id = ${agentId} and session_number = ${sessionNumber}`;
+}
+
+/** The connection is gone. Leases stay: silence, not a closed socket, makes attempts unknown. */
+export async function closeSession(
+  sql: Sql,
+  agentId: number,
+  sessionNumber: number,
+  cleanShutdown: boolean,
+): Promise<void> {
+  await sql`
+    update agent_sessions set disconnected_at = clock_timestamp(), ready = false, clean_shutdown = ${cleanShutdown}
+    where agent_id = ${agentId} and session_number = ${sessionNumber} and disconnected_at is null`;
+}
+
+export interface HeldStep {
+  id: number;
+  epoch: number;
+  leaseToken: string;
+  jobRunId: number;
+  attemptDay: string;
+  outputSeq: number;
+  outputBytes: number;
+  runStatus: string;
+}
+
+/** What the database believes this agent to be running. */
+export async function runningStepsOfAgent(tx: Tx, agentId: number): Promise<HeldStep[]> {
+  return tx<HeldStep[]>`
+    select st.id, st.epoch, st.lease_token, st.job_run_id, st.attempt_day::text as attempt_day, st.output_seq,
+      st.output_bytes, r.status as run_status
+    from job_run_steps st join job_runs r on r.id = st.job_run_id
+    where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
+}
+
+/** Hands an agent's live leases over to its new session. */
+export async function adoptLeases(
+  tx: Tx,
+  agentId: number,
+  sessionNumber: number,
+  stepIds: readonly number[],
+): Promise<void> {
+  if (stepIds.length === 0) return;
+  await tx`
+    update job_run_steps set session_number = ${sessionNumber}
+    where id = any(${stepIds as number[]}::bigint[]) and agent_id = ${agentId} and status = 'running'`;
+}
+
+export interface SettledAttemptRow {
+  stepId: number;
+  epoch: number;
+  leaseToken: string;
+  status: string;
+  lateStatus: string | null;
+  attemptDay: string;
+  jobRunId: number;
+  outputSeq: number;
+}
+
+/** Settled attempts among those that an agent presents, with how much of their output is stored. */
+export async function settledAttempts(
+  tx: Tx,
+  agentId: number,
+  attempts: readonly { step: number; epoch: number }[],
+): Promise<SettledAttemptRow[]> {
+  if (attempts.length === 0) return [];
+  return tx<SettledAttemptRow[]>`
+    select a.job_run_step_id as step_id, a.epoch, a.lease_token, a.status, a.late_status,
+      a.attempt_day::text as attempt_day, a.job_run_id,
+      (select coalesce(max(o.seq), 0) from run_output o
+        where o.attempt_day = a.attempt_day and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch) as output_seq
+    from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(step bigint, epoch integer)
+    join job_run_step_attempts a on a.job_run_step_id = c.step and a.epoch = c.epoch and a.agent_id = ${agentId}`;
+}
+
+export async function markStarted(
+  sql: Sql,
+  started: readonly { step: number; epoch: number; agentId: number; sessionNumber: number }[],
+): Promise<void> {
+  await sql`
+    update job_run_steps st set started_at = clock_timestamp()
+    from jsonb_to_recordset(${sql.json(started as never)}::jsonb) as c(
+      step bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint)
+    where st.id = c.step and st.epoch = c.epoch and st.agent_id = c."agentId"
+      and st.session_number = c."sessionNumber" and st.status = 'running' and st.started_at is null`;
+}

@@ -1,0 +1,69 @@
+// Inserting a run: one row a run, one a target run, one a step, each kind in one statement.
+import type { Queryable, Tx } from './connection.ts';
+
+export interface RunTarget {
+  id: number;
+  name: string;
+  segmentId: number;
+  segmentName: string;
+  keyGeneration: number;
+  credentialId: string | null;
+  hasAgent: boolean;
+}
+
+/** The targets in the order asked, locked against deletion; fewer rows than ids when some don't exist. */
+export async function targetsForRun(tx: Tx, ids: readonly number[]): Promise<RunTarget[]> {
+  return tx<RunTarget[]>`
+    select t.id, t.name, t.segment_id, g.name as segment_name, g.key_generation, t.credential_id,
+      exists (select from agents a where a.segment_id = t.segment_id and a.state <> 'revoked') as has_agent
+    from unnest(${ids as number[]}::bigint[]) with ordinality as asked(id, place)
+    join targets t on t.id = asked.id
+    join segments g on g.id = t.segment_id
+    order by asked.place for key share of t`;
+}
+
+export interface NewRun {
+  jobId: number;
+  jobVersion: number;
+  /** Wrapped by the master key. */
+  dataKey: string;
+  startWithinS: number;
+  createdBy: number;
+  targets: readonly { id: number; name: string; segmentId: number }[];
+  steps: readonly { number: number; type: string; timeBudgetS: number }[];
+}
+
+/** Inserts run, target runs and steps; the first step of each target is ready. Returns the run's id. */
+export async function insertRun(tx: Tx, run: NewRun): Promise<number> {
+  const [row] = await tx<{ id: number }[]>`
+    insert into job_runs (job_id, job_version, data_key, targets_total, total_steps, start_by, created_by)
+    values (${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
+      ${run.targets.length * run.steps.length},
+      clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy})
+    returning id`;
+  const runId = row?.id ?? 0;
+  await tx`
+    with inserted as (
+      insert into job_run_targets (job_run_id, target_id, segment_id, target_name)
+      select ${runId}, c.id, c."segmentId", c.name
+      from jsonb_to_recordset(${tx.json(run.targets as never)}::jsonb) as c(id bigint, "segmentId" bigint, name text)
+      returning id, segment_id
+    )
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+    select ${runId}, t.id, t.segment_id, s.number, s.type, s."timeBudgetS",
+      case when s.number = 1 then 'ready' else 'pending' end
+    from inserted t
+    cross join jsonb_to_recordset(${tx.json(run.steps as never)}::jsonb) as s(number integer, type text, "timeBudgetS" integer)
+    order by t.id, s.number`;
+  return runId;
+}
+
+/** The run's wrapped data key, with the job that the wrap is bound to. */
+export async function dataKeyOfRun(
+  db: Queryable,
+  runId: number,
+): Promise<{ dataKey: string; jobId: number } | undefined> {
+  const rows = await db<{ dataKey: string; jobId: number }[]>`
+    select data_key, job_id from job_runs where id = ${runId}`;
+  return rows[0];
+}

@@ -1,0 +1,219 @@
+// Reading runs for the API, and the few single-row writes that aren't progress.
+import type { OutputState, RunStatus } from '@opsconductor/protocol';
+import type { Queryable, Tx } from './connection.ts';
+
+export interface RunRecord {
+  id: number;
+  jobId: number;
+  jobName: string;
+  jobVersion: number;
+  status: RunStatus;
+  outputState: OutputState;
+  targetsTotal: number;
+  targetsRunning: number;
+  targetsSucceeded: number;
+  targetsFailed: number;
+  targetsCancelled: number;
+  targetsTimedOut: number;
+  targetsUnknown: number;
+  totalSteps: number;
+  completedSteps: number;
+  failedSteps: number;
+  createdBy: string | null;
+  createdAt: Date;
+  startBy: Date;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  executionTimeMs: number | null;
+  errorMessage: string | null;
+  cancelRequestedAt: Date | null;
+  cancelRequestedBy: string | null;
+  eventSeq: number;
+  stepNames: string[];
+  stepTypes: string[];
+}
+
+function runColumns(db: Queryable) {
+  return db`r.id, r.job_id, j.name as job_name, r.job_version, r.status, r.output_state, r.targets_total,
+    r.targets_running, r.targets_succeeded, r.targets_failed, r.targets_cancelled, r.targets_timed_out,
+    r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
+    r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
+    c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types
+  from job_runs r
+  join jobs j on j.id = r.job_id
+  join job_versions v on v.job_id = r.job_id and v.version = r.job_version
+  left join users u on u.id = r.created_by
+  left join users c on c.id = r.cancel_requested_by`;
+}
+
+export async function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
+  const rows = await db<RunRecord[]>`select ${runColumns(db)} where r.id = ${id}`;
+  return rows[0];
+}
+
+export interface RunFilter {
+  statuses?: readonly string[] | undefined;
+  jobId?: number | undefined;
+  targetId?: number | undefined;
+  /** Only runs with a lower id: the list goes from the newest to the oldest. */
+  below?: number | undefined;
+  limit: number;
+}
+
+export async function listRuns(db: Queryable, filter: RunFilter): Promise<RunRecord[]> {
+  return db<RunRecord[]>`
+    select ${runColumns(db)}
+    where true
+      ${filter.below === undefined ? db`` : db`and r.id < ${filter.below}`}
+      ${filter.statuses === undefined ? db`` : db`and r.status = any(${filter.statuses as string[]}::text[])`}
+      ${filter.jobId === undefined ? db`` : db`and r.job_id = ${filter.jobId}`}
+      ${
+        filter.targetId === undefined
+          ? db``
+          : db`and exists (select from job_run_targets t where t.job_run_id = r.id and t.target_id = ${filter.targetId})`
+      }
+    order by r.id desc limit ${filter.limit}`;
+}
+
+export interface TargetRunRecord {
+  id: number;
+  targetId: number | null;
+  targetName: string;
+  segmentId: number;
+  segmentName: string;
+  status: RunStatus;
+  startedAt: Date | null;
+  completedAt: Date | null;
+}
+
+export async function listTargetRuns(
+  db: Queryable,
+  filter: { runId: number; above: number; limit: number; targetRunId?: number | undefined },
+): Promise<TargetRunRecord[]> {
+  return db<TargetRunRecord[]>`
+    select t.id, t.target_id, t.target_name, t.segment_id, g.name as segment_name, t.status, t.started_at, t.completed_at
+    from job_run_targets t join segments g on g.id = t.segment_id
+    where t.job_run_id = ${filter.runId} and t.id > ${filter.above}
+      ${filter.targetRunId === undefined ? db`` : db`and t.id = ${filter.targetRunId}`}
+    order by t.id limit ${filter.limit}`;
+}
+
+export interface StepRecord {
+  id: number;
+  targetRunId: number;
+  stepNumber: number;
+  stepType: string;
+  status: string;
+  epoch: number;
+  agentName: string | null;
+  leasedAt: Date | null;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  executionTimeMs: number | null;
+  exitCode: number | null;
+  signal: string | null;
+  reason: string | null;
+  errorMessage: string | null;
+  advice: string | null;
+  survivors: { pid: number; command: string }[] | null;
+  outputState: OutputState;
+  outputBytes: number;
+  outputSeq: number;
+}
+
+export async function listSteps(db: Queryable, targetRunIds: readonly number[]): Promise<StepRecord[]> {
+  return db<StepRecord[]>`
+    select st.id, st.target_run_id, st.step_number, st.step_type, st.status, st.epoch, a.name as agent_name,
+      st.leased_at, st.started_at, st.completed_at, st.execution_time_ms, st.exit_code, st.signal, st.reason,
+      st.error_message, st.advice, st.survivors, st.output_state, st.output_bytes, st.output_seq
+    from job_run_steps st left join agents a on a.id = st.agent_id
+    where st.target_run_id = any(${targetRunIds as number[]}::bigint[])
+    order by st.target_run_id, st.step_number`;
+}
+
+export interface StepOutputRecord {
+  id: number;
+  epoch: number;
+  attemptDay: string | null;
+  outputState: OutputState;
+  outputSeq: number;
+  outputBytes: number;
+  status: string;
+  jobId: number;
+  dataKey: string;
+}
+
+/** What is needed to read a step's output: its current attempt and the run's wrapped data key. */
+export async function findStepOutput(
+  db: Queryable,
+  runId: number,
+  stepIds: readonly number[],
+): Promise<StepOutputRecord[]> {
+  return db<StepOutputRecord[]>`
+    select st.id, st.epoch, st.attempt_day::text as attempt_day, st.output_state, st.output_seq, st.output_bytes,
+      st.status, r.job_id, r.data_key
+    from job_run_steps st join job_runs r on r.id = st.job_run_id
+    where st.job_run_id = ${runId} and st.id = any(${stepIds as number[]}::bigint[])`;
+}
+
+/** An earlier attempt, settled. */
+export async function findAttemptOutput(
+  db: Queryable,
+  stepId: number,
+  epoch: number,
+): Promise<
+  | {
+      attemptDay: string;
+      outputState: OutputState;
+      outputSeq: number;
+      outputRawBytes: number;
+      outputGaps: [number, number][] | null;
+    }
+  | undefined
+> {
+  const rows = await db<
+    {
+      attemptDay: string;
+      outputState: OutputState;
+      outputSeq: number;
+      outputRawBytes: number;
+      outputGaps: [number, number][] | null;
+    }[]
+  >`select attempt_day::text as attempt_day, output_state, output_seq, output_raw_bytes, output_gaps
+    from job_run_step_attempts where job_run_step_id = ${stepId} and epoch = ${epoch}`;
+  return rows[0];
+}
+
+export async function stepIdsOfRun(db: Queryable, runId: number, limit: number): Promise<number[]> {
+  const rows = await db<{ id: number }[]>`
+    select id from job_run_steps where job_run_id = ${runId} order by id limit ${limit}`;
+  return rows.map((row) => row.id);
+}
+
+export async function listRunEvents(
+  db: Queryable,
+  runId: number,
+  after: number,
+  limit: number,
+): Promise<{ seq: number; at: Date; change: Record<string, unknown> }[]> {
+  return db<{ seq: number; at: Date; change: Record<string, unknown> }[]>`
+    select seq, at, change from run_events
+    where job_run_id = ${runId} and seq > ${after} order by seq limit ${limit}`;
+}
+
+export async function markCancelRequested(tx: Tx, runId: number, userId: number): Promise<void> {
+  await tx`update job_runs set cancel_requested_at = clock_timestamp(), cancel_requested_by = ${userId} where id = ${runId}`;
+}
+
+/** Deletes an ended run with everything of it, output included. */
+export async function purgeRun(tx: Tx, runId: number): Promise<void> {
+  await tx`
+    delete from run_output o using (
+      select distinct s.id, d.day from job_run_steps s
+      cross join lateral (
+        select s.attempt_day as day union
+        select a.attempt_day from job_run_step_attempts a where a.job_run_step_id = s.id) d
+      where s.job_run_id = ${runId} and d.day is not null) x
+    where o.attempt_day = x.day and o.job_run_step_id = x.id`;
+  await tx`delete from job_runs where id = ${runId}`;
+}

@@ -1,0 +1,16 @@
+// Transactions that take row locks are retried when the database breaks a deadlock or a serialization conflict.
+import { type Sql, sqlState, type Tx } from './connection.ts';
+
+const retried = new Set(['40P01', '40001']);
+const maxTries = 5;
+
+/** Runs the work in one transaction; it must be free of effects outside the database, as it may run again. */
+export async function inTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return (await sql.begin((tx) => work(tx as unknown as Tx))) as T;
+    } catch (error) {
+      if (tries >= maxTries || !retried.has(sqlState(error) ?? '')) throw error;
+    }
+  }
+}
