@@ -43,6 +43,11 @@ export interface StepContext {
   signal: AbortSignal;
   /** Called once, just before the remote command starts; rejects if the lease no longer allows a start. */
   beforeStart(): Promise<void>;
+  /**
+   * Checks the addresses that the target's name resolved to against the credential's bounds, before any is dialled.
+   * Throws an `SshError` of reason `credential_bounds`.
+   */
+  checkAddresses(addresses: readonly string[]): void | Promise<void>;
 }
 
 export interface StopRequest {

@@ -1,0 +1,104 @@
+// What the client answers when the server asks who it is. Remembers what was tried, for the message on failure.
+import type { AnyAuthMethod, AuthenticationType, KeyboardInteractiveCallback, ParsedKey, Prompt } from 'ssh2';
+import type { OpenedCredential } from '../steps/step-type.ts';
+import { parsePrivateKey } from './private-key.ts';
+import { SshError } from './ssh-error.ts';
+
+// A prompt for the password that logs in; the others ask for one that is to be set, or for a second factor.
+const passwordPrompt = /passw(or|oo|o)[dt]|passphrase/i;
+const otherPrompt = /\b(new|old|current|retype|again|one[- ]?time|otp|token|code|pin)\b/i;
+
+export class Authentication {
+  readonly #user: string;
+  readonly #key: ParsedKey | undefined;
+  readonly #password: string | undefined;
+  readonly #tried: AuthenticationType[] = [];
+  #allowed: string[] = [];
+  #partial = false;
+  #answered = false;
+  #prompts: string[] = [];
+
+  /** Throws `credential_unusable` for a private key that can't be read. */
+  constructor(credential: OpenedCredential) {
+    this.#user = credential.user;
+    if (credential.kind === 'ssh_private_key') {
+      this.#key = parsePrivateKey(credential.privateKey, credential.passphrase);
+    } else {
+      this.#password = credential.password;
+    }
+  }
+
+  /** The next method to try, or false when none is left: ssh2's `authHandler`. */
+  next(allowed: string[] | null, partial: boolean | null): AnyAuthMethod | false {
+    this.#allowed = allowed ?? [];
+    this.#partial = partial ?? false;
+    const method = this.#methods().find(
+      ({ type }) => !this.#tried.includes(type) && (allowed === null || allowed.includes(type)),
+    );
+    if (!method) return false;
+    this.#tried.push(method.type);
+    return method;
+  }
+
+  failure(host: string): SshError {
+    const tried = this.#tried.join(', ') || 'nothing';
+    const allowed = this.#allowed.join(', ') || 'no method that the agent knows';
+    const wanted =
+      this.#prompts.length > 0 ? ` It asked: ${this.#prompts.map((text) => `"${text}"`).join(', ')}.` : '';
+    const message = this.#partial
+      ? `${host} accepted ${tried} for ${this.#user} and then wanted more (${allowed}).${wanted}`
+      : `${host} refused ${this.#user} (tried: ${tried}; the server allows: ${allowed}).${wanted}`;
+    return new SshError({ reason: 'auth_failed', message, advice: this.#advice() });
+  }
+
+  #methods(): AnyAuthMethod[] {
+    const username = this.#user;
+    // ssh2 parses the key itself where it is text; a parsed key is taken as it is.
+    if (this.#key) return [{ type: 'publickey', username, key: this.#key }];
+    return [
+      { type: 'password', username, password: this.#password ?? '' },
+      { type: 'keyboard-interactive', username, prompt: this.#prompt },
+    ];
+  }
+
+  readonly #prompt = (
+    _name: string,
+    _instructions: string,
+    _language: string,
+    prompts: Prompt[],
+    finish: KeyboardInteractiveCallback,
+  ): void => {
+    const [only] = prompts;
+    const fits =
+      prompts.length === 1 &&
+      only !== undefined &&
+      only.echo !== true &&
+      passwordPrompt.test(only.prompt) &&
+      !otherPrompt.test(only.prompt);
+    if (fits && !this.#answered) {
+      this.#answered = true;
+      finish([this.#password ?? '']);
+      return;
+    }
+    this.#prompts = prompts.map(({ prompt }) => printable(prompt));
+    finish(prompts.map(() => ''));
+  };
+
+  #advice(): string {
+    if (this.#partial) return 'The server asks for more than one factor; allow this user to log in with one.';
+    const offered = this.#key ? ['publickey'] : ['password', 'keyboard-interactive'];
+    if (this.#allowed.length > 0 && !this.#allowed.some((method) => offered.includes(method))) {
+      return `Use a credential of a kind that the server allows (${this.#allowed.join(', ')}).`;
+    }
+    return this.#key
+      ? "Check the user, and that the key's public half is in the user's authorized_keys on the host."
+      : 'Check the user and the password, and that the account is not locked or expired.';
+  }
+}
+
+function printable(text: string): string {
+  return text
+    .replace(/[^\x20-\x7e]/g, ' ')
+    .trim()
+    .slice(0, 100);
+}

@@ -1,0 +1,80 @@
+// Turns what the operating system and ssh2 say while connecting into a reason a person can act on.
+import type { StepTarget } from '../steps/step-type.ts';
+import { SshError } from './ssh-error.ts';
+
+/** Why an address could not be reached. `timeoutMs` is given where our own limit ended the attempt. */
+export function dialError(target: StepTarget, address: string, cause: unknown, timeoutMs?: number): SshError {
+  const place = `${target.host}${address === target.host ? '' : ` (${address})`} port ${target.port}`;
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  if (timeoutMs !== undefined || code === 'ETIMEDOUT') {
+    return new SshError({
+      reason: 'connect_timed_out',
+      message: `Nothing answered at ${place}${timeoutMs === undefined ? '' : ` within ${timeoutMs / 1000} s`}.`,
+      advice: 'Check that the host is up, and that no firewall between agent and host drops the packets.',
+      retryable: true,
+      cause,
+    });
+  }
+  if (code === 'ECONNREFUSED') {
+    return new SshError({
+      reason: 'connection_refused',
+      message: `Nothing listens at ${place}: the connection was refused.`,
+      advice: "Check the target's port, and that the SSH server runs.",
+      retryable: true,
+      cause,
+    });
+  }
+  return new SshError({
+    reason: 'unreachable',
+    message: `There is no way from the agent to ${place} (${code ?? String(cause)}).`,
+    advice: "Check the target's address, and the routes of the machine the agent runs on.",
+    retryable: true,
+    cause,
+  });
+}
+
+/** Why the port answered and yet no SSH connection came about. */
+export function handshakeError(
+  target: StepTarget,
+  cause: (Error & { level?: string }) | undefined,
+  serverVersion: string,
+  timeoutMs: number,
+): SshError {
+  const place = `${target.host} port ${target.port}`;
+  const text = cause?.message ?? 'the connection was closed';
+  const missing = /no matching (.+)$/.exec(text);
+  if (missing) {
+    return new SshError({
+      reason: 'no_common_algorithm',
+      message: `${place} and the agent have no ${missing[1]} in common.`,
+      advice:
+        'Update the SSH server, or allow a current algorithm in its configuration; SHA-1 and CBC are not offered.',
+      cause,
+    });
+  }
+  if (cause?.level === 'client-timeout') {
+    return new SshError({
+      reason: 'connect_timed_out',
+      message: `${place} accepted the connection but did not finish the SSH handshake within ${timeoutMs / 1000} s.`,
+      advice: 'Check that the port belongs to an SSH server, and that the host is not overloaded.',
+      retryable: true,
+      cause,
+    });
+  }
+  if (serverVersion === '') {
+    return new SshError({
+      reason: 'unreachable',
+      message: `${place} accepted the connection but did not answer as an SSH server (${text}).`,
+      advice: "Check the target's port; a busy SSH server also drops connections (MaxStartups).",
+      retryable: true,
+      cause,
+    });
+  }
+  return new SshError({
+    reason: 'unreachable',
+    message: `The SSH handshake with ${place} failed: ${text}.`,
+    advice: "Look at the SSH server's log for the reason.",
+    retryable: true,
+    cause,
+  });
+}

@@ -1,0 +1,65 @@
+// Strict host key checking: a key is accepted because its line was accepted before, never on first sight.
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { ServerHostKeyAlgorithm } from 'ssh2';
+import { type OfferedHostKey, SshError } from './ssh-error.ts';
+
+// RFC 8332 signs with an RSA key by SHA-2; SHA-1 signatures (`ssh-rsa`) are not offered.
+const algorithmsByKeyType: Record<string, ServerHostKeyAlgorithm[]> = {
+  'ssh-ed25519': ['ssh-ed25519'],
+  'ecdsa-sha2-nistp256': ['ecdsa-sha2-nistp256'],
+  'ecdsa-sha2-nistp384': ['ecdsa-sha2-nistp384'],
+  'ecdsa-sha2-nistp521': ['ecdsa-sha2-nistp521'],
+  'ssh-rsa': ['rsa-sha2-512', 'rsa-sha2-256'],
+};
+
+/** The algorithms to offer: those of accepted keys first, so that a host with several keys presents one of them. */
+export function hostKeyAlgorithms(accepted: readonly string[]): ServerHostKeyAlgorithm[] {
+  const first = accepted.flatMap((line) => algorithmsByKeyType[line.trim().split(/\s+/)[0] ?? ''] ?? []);
+  return [...new Set([...first, ...Object.values(algorithmsByKeyType).flat()])];
+}
+
+/** The key of an OpenSSH public key line, in wire format; undefined for a line that is none. */
+export function hostKeyBlob(line: string): Buffer | undefined {
+  const [type, base64] = line.trim().split(/\s+/);
+  if (!type || !base64) return undefined;
+  const blob = Buffer.from(base64, 'base64');
+  return keyType(blob) === type ? blob : undefined;
+}
+
+/** `SHA256:…` of a key in wire format. */
+export function hostKeyFingerprint(blob: Buffer): string {
+  return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+}
+
+export function offeredHostKey(blob: Buffer): OfferedHostKey {
+  return { line: `${keyType(blob)} ${blob.toString('base64')}`, fingerprint: hostKeyFingerprint(blob) };
+}
+
+/** Why a presented key is refused, or undefined for one that was accepted before. */
+export function refuseHostKey(host: string, blob: Buffer, accepted: readonly string[]): SshError | undefined {
+  const offered = offeredHostKey(blob);
+  const known = accepted.map(hostKeyBlob).filter((key) => key !== undefined);
+  if (known.some((key) => key.length === blob.length && timingSafeEqual(key, blob))) return undefined;
+  if (known.length === 0) {
+    return new SshError({
+      reason: 'host_key_unknown',
+      message: `No host key of ${host} has been accepted yet; it presented ${offered.fingerprint} (${keyType(blob)}).`,
+      advice: `Compare the fingerprint on the host's own console, then accept the key "${offered.line}" for this target.`,
+      offeredHostKey: offered,
+    });
+  }
+  const expected = known.map((key) => `${hostKeyFingerprint(key)} (${keyType(key)})`).join(', ');
+  return new SshError({
+    reason: 'host_key_mismatch',
+    message: `${host} presented the host key ${offered.fingerprint} (${keyType(blob)}), but ${expected} was accepted.`,
+    advice:
+      'Find out why the key changed (reinstalled host, reused address, interception) before accepting the new one.',
+    offeredHostKey: offered,
+  });
+}
+
+function keyType(blob: Buffer): string {
+  if (blob.length < 4) return '';
+  const length = blob.readUInt32BE(0);
+  return length > 64 ? '' : blob.toString('latin1', 4, 4 + length);
+}

@@ -1,0 +1,304 @@
+// Warm connections, shared by the attempts on one target with one credential. A channel is handed out before
+// anything is sent on it, so a connection found dead or full costs one more try and never a command.
+import { createHash } from 'node:crypto';
+import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
+import { type ConnectOptions, connectSsh, type SshConnection } from './connection.ts';
+import { SshError } from './ssh-error.ts';
+
+export interface SshPoolOptions {
+  /** Connections in all; 500 unless told. */
+  maxConnections?: number;
+  /** Connections to one target with one credential; 8 unless told. */
+  maxConnectionsPerTarget?: number;
+  /** Channels on one connection; 10 unless told, which is sshd's MaxSessions. */
+  maxChannels?: number;
+  /** How long an unused connection is kept, in ms; 60 s unless told. */
+  idleMs?: number;
+  connect?: Omit<ConnectOptions, 'checkAddresses' | 'signal'>;
+}
+
+export interface OpenRequest {
+  target: StepTarget;
+  credential: OpenedCredential;
+  checkAddresses: ConnectOptions['checkAddresses'];
+  /** Gives up waiting; the connection itself is kept where others wait for it. */
+  signal?: AbortSignal;
+  /** Passes the bounds: for stopping what already runs. */
+  urgent?: boolean;
+  /** Takes a new connection even where a warm one is there: for when that one doesn't answer. */
+  fresh?: boolean;
+}
+
+export interface Lease<Channel> {
+  channel: Channel;
+  connection: SshConnection;
+  /** Whether the connection had been opened for an earlier request. */
+  reused: boolean;
+  /** Gives the channel's place back; call it once the channel is closed. Calling it again does nothing. */
+  release(): void;
+}
+
+interface Entry {
+  key: string;
+  /** Places taken, also by those who wait for the connection. */
+  channels: number;
+  maxChannels: number;
+  used: boolean;
+  abort: AbortController;
+  connecting: Promise<SshConnection>;
+  connection: SshConnection | undefined;
+  idleTimer: NodeJS.Timeout | undefined;
+}
+
+interface Waiter {
+  key: string;
+  wake(): void;
+}
+
+export class SshPool {
+  readonly #options: Required<Omit<SshPoolOptions, 'connect'>>;
+  readonly #connect: SshPoolOptions['connect'];
+  readonly #entries = new Map<string, Set<Entry>>();
+  readonly #waiters = new Set<Waiter>();
+  #count = 0;
+  #closed = false;
+
+  constructor(options: SshPoolOptions = {}) {
+    this.#options = {
+      maxConnections: options.maxConnections ?? 500,
+      maxConnectionsPerTarget: options.maxConnectionsPerTarget ?? 8,
+      maxChannels: options.maxChannels ?? 10,
+      idleMs: options.idleMs ?? 60_000,
+    };
+    this.#connect = options.connect;
+  }
+
+  /** Connections that are open or being opened. */
+  get connections(): number {
+    return this.#count;
+  }
+
+  /**
+   * Opens a channel with `start` on a warm connection, or on a new one. Rejects with an `SshError` that means
+   * "nothing was started", or with the signal's reason.
+   */
+  async open<Channel extends { close?(): void; end?(): void }>(
+    request: OpenRequest,
+    start: (connection: SshConnection) => Promise<Channel>,
+  ): Promise<Lease<Channel>> {
+    const key = poolKey(request.target, request.credential);
+    let deadSeen = false;
+    for (;;) {
+      request.signal?.throwIfAborted();
+      const entry = await this.#place(key, request);
+      const reused = entry.used;
+      entry.used = true;
+      let connection: SshConnection;
+      try {
+        connection = await abortable(entry.connecting, request.signal);
+      } catch (error) {
+        this.#release(entry);
+        throw error;
+      }
+      const opening = start(connection);
+      try {
+        const channel = await abortable(opening, request.signal);
+        return { channel, connection, reused, release: once(() => this.#release(entry)) };
+      } catch (error) {
+        if (request.signal?.aborted) {
+          // The server may still open it; its place is given back once it is closed again.
+          opening
+            .then((late) => (late.close ?? late.end)?.call(late))
+            .catch(() => {})
+            .finally(() => this.#release(entry));
+          throw error;
+        }
+        const others = entry.channels - 1;
+        this.#release(entry);
+        if (!connection.open) {
+          this.#discard(entry);
+          // A warm connection may have died unnoticed; a fresh one that dies says something about the target.
+          if (deadSeen || !reused) throw lostBeforeStart(request.target, error);
+          deadSeen = true;
+          continue;
+        }
+        if (others === 0 || !(error instanceof SshError) || error.reason !== 'channel_refused') throw error;
+        entry.maxChannels = others;
+      }
+    }
+  }
+
+  /** Closes every connection, with the channels on it. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const entries = [...this.#entries.values()].flatMap((set) => [...set]);
+    for (const entry of entries) this.#discard(entry);
+    for (const waiter of this.#waiters) waiter.wake();
+    await Promise.allSettled(
+      entries.map((entry) => entry.connecting.then((connection) => connection.closed)),
+    );
+  }
+
+  /** Takes a place on a connection, waiting for one where the bounds are reached. */
+  async #place(key: string, request: OpenRequest): Promise<Entry> {
+    for (;;) {
+      if (this.#closed) throw poolClosed();
+      const own = this.#entries.get(key);
+      const free = [...(request.fresh ? [] : (own ?? []))].find(
+        (entry) => entry.channels < entry.maxChannels && entry.connection?.open !== false,
+      );
+      if (free) {
+        this.#take(free);
+        return free;
+      }
+      if (request.urgent || ((own?.size ?? 0) < this.#options.maxConnectionsPerTarget && this.#makeRoom())) {
+        return this.#add(key, request);
+      }
+      await this.#wait(key, request.signal);
+    }
+  }
+
+  #take(entry: Entry): void {
+    entry.channels += 1;
+    clearTimeout(entry.idleTimer);
+    entry.idleTimer = undefined;
+  }
+
+  #add(key: string, request: OpenRequest): Entry {
+    const abort = new AbortController();
+    const connecting = connectSsh(request.target, request.credential, {
+      ...this.#connect,
+      checkAddresses: request.checkAddresses,
+      signal: abort.signal,
+    });
+    const entry: Entry = {
+      key,
+      channels: 1,
+      maxChannels: this.#options.maxChannels,
+      used: false,
+      abort,
+      connecting,
+      connection: undefined,
+      idleTimer: undefined,
+    };
+    const own = this.#entries.get(key) ?? new Set();
+    this.#entries.set(key, own.add(entry));
+    this.#count += 1;
+    connecting.then(
+      (connection) => {
+        entry.connection = connection;
+        connection.closed.then(() => this.#discard(entry));
+      },
+      () => this.#discard(entry),
+    );
+    return entry;
+  }
+
+  /** Whether another connection may be opened, closing the longest unused one where that makes room. */
+  #makeRoom(): boolean {
+    if (this.#count < this.#options.maxConnections) return true;
+    for (const set of this.#entries.values()) {
+      for (const entry of set) {
+        if (entry.channels > 0) continue;
+        this.#discard(entry);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #release(entry: Entry): void {
+    entry.channels -= 1;
+    const own = this.#entries.get(entry.key);
+    if (entry.channels === 0 && own?.has(entry)) {
+      if (entry.connection) entry.idleTimer = setTimeout(() => this.#discard(entry), this.#options.idleMs);
+      // Nobody waits for it any more.
+      else this.#discard(entry);
+    }
+    this.#wake(entry.key);
+  }
+
+  #discard(entry: Entry): void {
+    clearTimeout(entry.idleTimer);
+    const own = this.#entries.get(entry.key);
+    if (!own?.delete(entry)) return;
+    if (own.size === 0) this.#entries.delete(entry.key);
+    this.#count -= 1;
+    if (entry.connection) entry.connection.close();
+    else entry.abort.abort(poolClosed());
+    this.#wake(entry.key);
+  }
+
+  /** A waiter for the same target can use a freed place; any other needs a connection to be closed for it. */
+  #wake(key: string): void {
+    let other: Waiter | undefined;
+    for (const waiter of this.#waiters) {
+      if (waiter.key === key) {
+        waiter.wake();
+        return;
+      }
+      other ??= waiter;
+    }
+    other?.wake();
+  }
+
+  #wait(key: string, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const finish = (settle: () => void) => () => {
+        this.#waiters.delete(waiter);
+        signal?.removeEventListener('abort', onAbort);
+        settle();
+      };
+      const waiter: Waiter = { key, wake: finish(resolve) };
+      const onAbort = finish(() => reject(signal?.reason));
+      signal?.addEventListener('abort', onAbort);
+      this.#waiters.add(waiter);
+    });
+  }
+}
+
+function poolKey(target: StepTarget, credential: OpenedCredential): string {
+  const hostKeys = createHash('sha256')
+    .update([...target.hostKeys].sort().join('\n'))
+    .digest('base64');
+  return JSON.stringify([target.id, target.host, target.port, hostKeys, credential.id, credential.version]);
+}
+
+/** The promise's end, or the signal's reason where that comes first. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    if (signal.aborted) onAbort();
+  });
+}
+
+function once(run: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    run();
+  };
+}
+
+function lostBeforeStart(target: StepTarget, cause: unknown): SshError {
+  return new SshError({
+    reason: 'unreachable',
+    message: `The connection to ${target.host} closed before anything was started.`,
+    advice: "Look at the network between agent and target, and at the SSH server's log.",
+    retryable: true,
+    cause,
+  });
+}
+
+function poolClosed(): SshError {
+  return new SshError({
+    reason: 'unreachable',
+    message: 'The agent is shutting down its SSH connections.',
+    advice: 'Run the step again once the agent is back.',
+    retryable: true,
+  });
+}

@@ -1,0 +1,112 @@
+// Reads the private key of a credential, with a distinct answer for each way it can be unusable.
+import { createPrivateKey, type KeyObject } from 'node:crypto';
+import ssh2, { type ParsedKey } from 'ssh2';
+import { SshError } from './ssh-error.ts';
+
+/** Parses OpenSSH, PEM (PKCS#1, SEC 1, PKCS#8) or PuTTY text. Throws `credential_unusable`. */
+export function parsePrivateKey(text: string, passphrase: string | undefined): ParsedKey {
+  const pkcs8 = /-----BEGIN (ENCRYPTED )?PRIVATE KEY-----/.exec(text);
+  if (pkcs8) return parseOpenSsh(fromPkcs8(text, passphrase, pkcs8[1] !== undefined), undefined);
+  return parseOpenSsh(text, passphrase);
+}
+
+function parseOpenSsh(text: string, passphrase: string | undefined): ParsedKey {
+  const parsed = ssh2.utils.parseKey(text, passphrase);
+  // ssh2 answers an OpenSSH file with an array of its keys.
+  const key = Array.isArray(parsed) ? parsed[0] : parsed;
+  if (key instanceof Error) {
+    if (/no passphrase given/i.test(key.message)) throw missingPassphrase();
+    // A wrong passphrase decrypts to noise, which fails the integrity check or the parser.
+    const encrypted = passphrase !== undefined && isEncrypted(text);
+    throw encrypted ? wrongPassphrase() : unreadable(key.message);
+  }
+  if (!key) throw unreadable('it holds no key');
+  if (!key.isPrivateKey()) throw unreadable('it is a public key');
+  return key;
+}
+
+function isEncrypted(text: string): boolean {
+  const parsed = ssh2.utils.parseKey(text);
+  return parsed instanceof Error && /no passphrase given/i.test(parsed.message);
+}
+
+/** ssh2 doesn't read PKCS#8, so the key is written in a form it does read. */
+function fromPkcs8(text: string, passphrase: string | undefined, encrypted: boolean): string {
+  if (encrypted && passphrase === undefined) throw missingPassphrase();
+  let key: KeyObject;
+  try {
+    key = createPrivateKey({ key: text, format: 'pem', ...(passphrase === undefined ? {} : { passphrase }) });
+  } catch {
+    throw encrypted ? wrongPassphrase() : unreadable('its PKCS#8 text is damaged');
+  }
+  switch (key.asymmetricKeyType) {
+    case 'rsa':
+      return key.export({ type: 'pkcs1', format: 'pem' }).toString();
+    case 'ec':
+      return key.export({ type: 'sec1', format: 'pem' }).toString();
+    case 'ed25519':
+      return openSshEd25519(key);
+    default:
+      throw unreadable(`keys of type ${key.asymmetricKeyType} can't be used with SSH`);
+  }
+}
+
+/** The unencrypted `openssh-key-v1` form of an Ed25519 key (OpenSSH's PROTOCOL.key). */
+function openSshEd25519(key: KeyObject): string {
+  const jwk = key.export({ format: 'jwk' });
+  const seed = Buffer.from(jwk.d ?? '', 'base64url');
+  const point = Buffer.from(jwk.x ?? '', 'base64url');
+  const name = sshString('ssh-ed25519');
+  const secret = Buffer.concat([
+    Buffer.alloc(8),
+    name,
+    sshString(point),
+    sshString(Buffer.concat([seed, point])),
+    sshString(''),
+  ]);
+  const padding = Buffer.from([1, 2, 3, 4, 5, 6, 7]).subarray(0, (8 - (secret.length % 8)) % 8);
+  const body = Buffer.concat([
+    Buffer.from('openssh-key-v1\0'),
+    sshString('none'),
+    sshString('none'),
+    sshString(''),
+    Buffer.from([0, 0, 0, 1]),
+    sshString(Buffer.concat([name, sshString(point)])),
+    sshString(Buffer.concat([secret, padding])),
+  ]);
+  const lines = body.toString('base64').match(/.{1,70}/g) ?? [];
+  return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----', ''].join(
+    '\n',
+  );
+}
+
+function sshString(value: string | Buffer): Buffer {
+  const bytes = Buffer.from(value);
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
+}
+
+function missingPassphrase(): SshError {
+  return new SshError({
+    reason: 'credential_unusable',
+    message: "The credential's private key is encrypted and the credential holds no passphrase.",
+    advice: 'Store the credential again with the passphrase of its key.',
+  });
+}
+
+function wrongPassphrase(): SshError {
+  return new SshError({
+    reason: 'credential_unusable',
+    message: "The passphrase of the credential does not open the credential's private key.",
+    advice: 'Store the credential again with the right passphrase.',
+  });
+}
+
+function unreadable(why: string): SshError {
+  return new SshError({
+    reason: 'credential_unusable',
+    message: `The credential's private key can't be read: ${why}.`,
+    advice: 'Store the whole key file, from its BEGIN line to its END line, in OpenSSH or PEM format.',
+  });
+}

@@ -1,0 +1,117 @@
+// The processes of an attempt on its target: found by session, process group, descent and marker.
+import type { StopTarget } from './run-script.ts';
+import { runScript } from './run-script.ts';
+
+export interface RemoteProcess {
+  pid: number;
+  parentPid: number;
+  groupId: number;
+  /** 0 where the target can't tell. */
+  sessionId: number;
+  /** Name of the program, without its arguments: they may hold secrets. */
+  command: string;
+}
+
+export interface ProcessTable {
+  processes: RemoteProcess[];
+  /** Pids whose environment holds the marker; only Linux shows environments. */
+  marked: Set<number>;
+}
+
+/** Reads the target's process table. Rejects where the target can't be asked. */
+export async function listProcesses(target: StopTarget, marker: string): Promise<ProcessTable> {
+  return parseProcessTable(await runScript(target, listScript(marker)));
+}
+
+/** Sends a signal to processes, and to the process group of `leader` where that is given. */
+export async function signalProcesses(
+  target: StopTarget,
+  signal: 'TERM' | 'KILL',
+  pids: readonly number[],
+  leader: number | undefined,
+): Promise<void> {
+  // 0, 1 and their negatives would reach every process there is.
+  const safe = pids.filter((pid) => Number.isInteger(pid) && pid > 1);
+  const group = leader !== undefined && leader > 1 ? [`-${leader}`] : [];
+  const each = [...group, ...safe].map((pid) => `kill -s ${signal} -- ${pid} 2>/dev/null`);
+  await runScript(target, [...each, 'echo done', ''].join('\n'));
+}
+
+/**
+ * The living processes of an attempt whose first shell had the pid `leader`. `leaderIsOurs` says whether that pid
+ * can't have been given to another process since.
+ */
+export function attemptProcesses(
+  table: ProcessTable,
+  leader: number | undefined,
+  leaderIsOurs: boolean,
+): RemoteProcess[] {
+  const first = table.processes.find(({ pid }) => pid === leader);
+  const trusted = leader !== undefined && (leaderIsOurs || first === undefined || table.marked.has(leader));
+  const found = new Set(
+    table.processes
+      .filter(
+        ({ pid, groupId, sessionId }) =>
+          table.marked.has(pid) ||
+          (trusted && (pid === leader || groupId === leader || sessionId === leader)),
+      )
+      .map(({ pid }) => pid),
+  );
+  // A table isn't sorted by descent, so it is walked until nothing is added.
+  for (let before = -1; before !== found.size; ) {
+    before = found.size;
+    for (const { pid, parentPid } of table.processes) if (found.has(parentPid)) found.add(pid);
+  }
+  return table.processes.filter(({ pid }) => found.has(pid));
+}
+
+/** The output of the listing script. Throws for one that was cut short. */
+export function parseProcessTable(output: string): ProcessTable {
+  // A login shell's startup files may print before us.
+  const start = output.search(/^(proc|ps) table$/m);
+  if (start < 0 || !output.endsWith('table end\n')) throw new Error('the process table was cut short');
+  const text = output.slice(start);
+  const marked = new Set(
+    [...text.matchAll(/^marked \/proc\/(\d+)\/environ$/gm)].map((match) => Number(match[1])),
+  );
+  const processes = text.startsWith('proc')
+    ? // pid (comm) state ppid pgrp session …: comm may hold anything, spaces and brackets included.
+      [...text.matchAll(/^(\d+) \(([\s\S]*?)\) ([A-Za-z]) (\d+) (-?\d+) (-?\d+) /gm)].map((match) => ({
+        state: match[3] as string,
+        pid: Number(match[1]),
+        parentPid: Number(match[4]),
+        groupId: Number(match[5]),
+        sessionId: Number(match[6]),
+        command: match[2] as string,
+      }))
+    : [...text.matchAll(/^ *(\d+) +(\d+) +(\d+) +(\S+) +(.*)$/gm)].map((match) => ({
+        state: match[4] as string,
+        pid: Number(match[1]),
+        parentPid: Number(match[2]),
+        groupId: Number(match[3]),
+        sessionId: 0,
+        command: match[5] as string,
+      }));
+  // Zombies are dead; only their parent has not asked yet.
+  const living = processes.filter(({ state }) => !/^[ZX]/i.test(state));
+  return { marked, processes: living.map(({ state: _, ...process }) => process) };
+}
+
+function listScript(marker: string): string {
+  // `grep` finds candidates in one process; of these only an exact value counts (a.1 is not a.12).
+  return `{
+m='OPSCONDUCTOR_ATTEMPT=${marker}'
+if [ -r /proc/self/stat ]; then
+echo 'proc table'
+cat /proc/[0-9]*/stat 2>/dev/null
+for f in $(grep -lF "$m" /proc/[0-9]*/environ 2>/dev/null); do
+tr '\\000' '\\n' <"$f" 2>/dev/null | grep -qxF "$m" && echo "marked $f"
+done
+else
+echo 'ps table'
+ps -A -o pid= -o ppid= -o pgid= -o stat= -o comm=
+fi
+echo 'table end'
+}
+`;
+}

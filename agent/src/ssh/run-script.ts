@@ -1,0 +1,93 @@
+// Runs a short script of our own on a target and reads what it prints, on whatever connection answers.
+import type { ClientChannel } from 'ssh2';
+import type { OpenRequest, SshPool } from './pool.ts';
+import { SshError } from './ssh-error.ts';
+
+export interface StopTarget {
+  pool: SshPool;
+  request: Omit<OpenRequest, 'signal' | 'urgent' | 'fresh'>;
+  /** For one script on one connection, in ms. */
+  scriptTimeoutMs: number;
+  /** How long a target may stay out of reach before it is given up, in ms. */
+  giveUpAfterMs: number;
+}
+
+const maxOutputBytes = 16 * 1024 * 1024;
+
+/**
+ * The script's stdout. Tries the warm connection first and then fresh ones, until the target has been out of reach
+ * for `giveUpAfterMs`. Rejects with an `SshError`.
+ */
+export async function runScript(target: StopTarget, script: string): Promise<string> {
+  const giveUp = AbortSignal.timeout(target.giveUpAfterMs);
+  for (let tries = 0; ; tries += 1) {
+    const limit = AbortSignal.any([giveUp, AbortSignal.timeout(target.scriptTimeoutMs)]);
+    try {
+      return await runOnce(target, script, tries > 0, limit);
+    } catch (error) {
+      const hopeless = error instanceof SshError && !error.retryable;
+      if (giveUp.aborted || hopeless) throw outOfReach(target, error);
+      await pause(Math.min(100 * 2 ** tries, 2000), giveUp);
+    }
+  }
+}
+
+async function runOnce(
+  target: StopTarget,
+  script: string,
+  fresh: boolean,
+  signal: AbortSignal,
+): Promise<string> {
+  const request = { ...target.request, urgent: true, fresh, signal };
+  const lease = await target.pool.open(request, (connection) => connection.exec('exec /bin/sh'));
+  try {
+    return await talk(lease.channel, script, signal);
+  } finally {
+    lease.channel.close();
+    lease.release();
+  }
+}
+
+function talk(channel: ClientChannel, script: string, signal: AbortSignal): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    channel.on('data', (bytes: Buffer) => {
+      length += bytes.length;
+      if (length <= maxOutputBytes) chunks.push(bytes);
+    });
+    channel.stderr.resume();
+    channel.on('error', reject);
+    channel.once('close', (code: number | null | undefined) => {
+      signal.removeEventListener('abort', onAbort);
+      if (typeof code === 'number') resolve(Buffer.concat(chunks).toString('latin1'));
+      else reject(new Error('the session ended without an exit status'));
+    });
+    channel.end(script);
+  });
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, ms);
+    signal.addEventListener('abort', finish);
+  });
+}
+
+function outOfReach(target: StopTarget, cause: unknown): SshError {
+  if (cause instanceof SshError) return cause;
+  return new SshError({
+    reason: 'unreachable',
+    message: `${target.request.target.host} could not be asked within ${target.giveUpAfterMs / 1000} s.`,
+    advice: 'Check that the host answers over SSH.',
+    retryable: true,
+    cause,
+  });
+}

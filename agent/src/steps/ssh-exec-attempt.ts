@@ -1,0 +1,127 @@
+// One command running on one channel: its report, its output under back-pressure, its end.
+import { performance } from 'node:perf_hooks';
+import type { ClientChannel } from 'ssh2';
+import type { Lease } from '../ssh/pool.ts';
+import {
+  attemptScript,
+  type BootstrapReport,
+  newNonce,
+  ReportFilter,
+  type ScriptInput,
+} from './ssh-exec-script.ts';
+import type { OutputSink, OutputStream } from './step-type.ts';
+
+export interface AttemptEnd {
+  exitCode?: number;
+  /** Without SIG. */
+  signal?: string;
+  /** Whether the channel went down with its connection, so that output may be missing. */
+  connectionLost: boolean;
+}
+
+export class Attempt {
+  /** Resolves when the channel is closed and all its output is taken, or when the connection is gone. */
+  readonly ended: Promise<AttemptEnd>;
+  /** Resolves with the bootstrap's report; with undefined when the channel ended without one. */
+  readonly reported: Promise<BootstrapReport | undefined>;
+  /** Whether `ended` has resolved. */
+  over = false;
+  /** Bytes that the sink had no room for after a stop. */
+  discardedBytes = 0;
+  readonly #channel: ClientChannel;
+  readonly #sink: OutputSink;
+  readonly #filter: ReportFilter;
+  #end: Omit<AttemptEnd, 'connectionLost'> = {};
+  #startedAt: number | undefined;
+  #endedAt: number | undefined;
+  #paused = false;
+  #stopping = false;
+  #onReport: (report: BootstrapReport | undefined) => void = () => {};
+
+  /** Sends the script; from here on the command may have started. */
+  constructor(lease: Lease<ClientChannel>, input: ScriptInput, sink: OutputSink) {
+    const nonce = newNonce();
+    this.#channel = lease.channel;
+    this.#sink = sink;
+    this.#filter = new ReportFilter(nonce);
+    this.reported = new Promise((resolve) => {
+      this.#onReport = resolve;
+    });
+    this.ended = this.#listen(lease);
+    // The channel's own errors are writes to a shell that ended early; its exit says the same.
+    this.#channel.on('error', () => {});
+    this.#channel.end(attemptScript(input, nonce));
+  }
+
+  get report(): BootstrapReport | undefined {
+    return this.#filter.report;
+  }
+
+  /** Whether the command's shell has ended. */
+  get exited(): boolean {
+    return this.#endedAt !== undefined;
+  }
+
+  get executionTimeMs(): number | undefined {
+    if (this.#startedAt === undefined) return undefined;
+    return Math.round((this.#endedAt ?? performance.now()) - this.#startedAt);
+  }
+
+  /** From now on output is dropped while the sink has no room: the target can't end what it can't get rid of. */
+  stopBlocking(): void {
+    this.#stopping = true;
+    this.#resume();
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+
+  async #listen(lease: Lease<ClientChannel>): Promise<AttemptEnd> {
+    const { stderr } = this.#channel;
+    this.#channel.on('data', (bytes: Buffer) => this.#write('stdout', bytes));
+    stderr.on('data', (bytes: Buffer) => this.#writeStderr(bytes));
+    this.#channel.once('exit', (code: number | null, signal?: string) => {
+      this.#endedAt = performance.now();
+      this.#end = code === null ? { signal: (signal ?? '').replace(/^SIG/, '') } : { exitCode: code };
+    });
+    await Promise.all([
+      new Promise((resolve) => this.#channel.once('close', resolve)),
+      new Promise((resolve) => stderr.once('close', resolve)),
+    ]);
+    for (const bytes of this.#filter.flush()) this.#write('stderr', bytes);
+    this.#onReport(this.#filter.report);
+    this.over = true;
+    return { ...this.#end, connectionLost: !lease.connection.open };
+  }
+
+  #writeStderr(bytes: Buffer): void {
+    const known = this.#filter.report !== undefined;
+    for (const part of this.#filter.push(bytes)) this.#write('stderr', part);
+    if (known || !this.#filter.report) return;
+    this.#startedAt = performance.now();
+    this.#onReport(this.#filter.report);
+  }
+
+  #write(stream: OutputStream, bytes: Buffer): void {
+    if (this.#paused && this.#stopping) {
+      this.discardedBytes += bytes.length;
+      return;
+    }
+    if (this.#sink.write(stream, bytes) || this.#paused) return;
+    this.#paused = true;
+    if (!this.#stopping) {
+      this.#channel.pause();
+      this.#channel.stderr.pause();
+    }
+    this.#sink.drained().then(() => {
+      this.#paused = false;
+      this.#resume();
+    });
+  }
+
+  #resume(): void {
+    this.#channel.resume();
+    this.#channel.stderr.resume();
+  }
+}

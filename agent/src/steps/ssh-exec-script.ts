@@ -1,0 +1,130 @@
+// The text that runs a command on a target. It travels on stdin, since arguments are seen by every user of the host
+// and are limited to 128 KiB each.
+import { randomBytes } from 'node:crypto';
+
+/**
+ * What the login shell is asked to run, whatever shell that is (sh, csh, fish: no `!`, no backslash, no newline).
+ * The first line of stdin becomes the environment variable that marks the attempt's processes, from the first one
+ * on; a second shell reads the rest, since a process's own environment is shown as it was at its start.
+ */
+export const bootstrapCommand =
+  "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && exec /bin/sh'";
+
+/** For scripts of our own, which must not carry an attempt's marker. */
+export const plainShellCommand = 'exec /bin/sh';
+
+export interface ScriptInput {
+  marker: string;
+  command: string;
+  workingDirectory?: string;
+  environment?: Record<string, string>;
+}
+
+/** The stdin of `bootstrapCommand`. The nonce opens the one line on stderr that is a report to the agent. */
+export function attemptScript(input: ScriptInput, nonce: string): Buffer {
+  if (!/^[\w.:-]+$/.test(input.marker)) throw new Error(`not a marker: ${input.marker}`);
+  const lines = [
+    input.marker,
+    // One compound command: a shell parses it to its closing brace before it runs any of it, so that a script cut
+    // short by a lost connection is a syntax error and runs nothing.
+    '{',
+    'exec </dev/null',
+    ...enterDirectory(input.workingDirectory, nonce),
+    // Two statements each: the oldest shells know no `export NAME=value`.
+    ...Object.entries(input.environment ?? {}).map(
+      ([name, value]) => `${name}=${quote(value)}; export ${name}`,
+    ),
+    `OPSCONDUCTOR_ATTEMPT=${quote(input.marker)}; export OPSCONDUCTOR_ATTEMPT`,
+    `echo "${nonce} start $$" >&2`,
+    // A literal word: no variable, no argument and no 128 KiB limit stands between the command and its shell.
+    `eval ${quote(input.command)}`,
+    '}',
+    '',
+  ];
+  return Buffer.from(lines.join('\n'));
+}
+
+export function newNonce(): string {
+  return randomBytes(16).toString('hex');
+}
+
+/** A string as one word of a POSIX shell. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function enterDirectory(path: string | undefined, nonce: string): string[] {
+  if (path === undefined) return [];
+  const word = quote(path);
+  return [
+    `cd ${word} 2>/dev/null || {`,
+    `if [ -d ${word} ]; then echo "${nonce} cd denied" >&2`,
+    `elif [ -e ${word} ]; then echo "${nonce} cd file" >&2`,
+    `else echo "${nonce} cd missing" >&2; fi`,
+    'exit 1',
+    '}',
+  ];
+}
+
+export type BootstrapReport =
+  | { kind: 'started'; pid: number }
+  | { kind: 'no_directory'; why: 'denied' | 'file' | 'missing' };
+
+/** Takes the report line out of stderr, wherever a login shell's own words left it. */
+export class ReportFilter {
+  report: BootstrapReport | undefined;
+  readonly #nonce: Buffer;
+  #held: Buffer = Buffer.alloc(0);
+
+  constructor(nonce: string) {
+    this.#nonce = Buffer.from(nonce);
+  }
+
+  /** What of the bytes is output, in order. Without a copy once the report has been seen. */
+  push(bytes: Buffer): Buffer[] {
+    if (this.report) return [bytes];
+    const text = this.#held.length > 0 ? Buffer.concat([this.#held, bytes]) : bytes;
+    const start = text.indexOf(this.#nonce);
+    if (start < 0) {
+      const kept = possibleStart(text, this.#nonce);
+      this.#held = text.subarray(text.length - kept);
+      return nonEmpty([text.subarray(0, text.length - kept)]);
+    }
+    const end = text.indexOf('\n', start);
+    if (end < 0) {
+      this.#held = text.subarray(start);
+      return nonEmpty([text.subarray(0, start)]);
+    }
+    this.report = parseReport(text.toString('latin1', start + this.#nonce.length + 1, end));
+    this.#held = Buffer.alloc(0);
+    return nonEmpty([text.subarray(0, start), text.subarray(end + 1)]);
+  }
+
+  /** What is still held back when the stream ends. */
+  flush(): Buffer[] {
+    const held = this.#held;
+    this.#held = Buffer.alloc(0);
+    return nonEmpty([held]);
+  }
+}
+
+function parseReport(line: string): BootstrapReport | undefined {
+  const [kind, value] = line.split(' ');
+  if (kind === 'start' && /^\d+$/.test(value ?? '')) return { kind: 'started', pid: Number(value) };
+  if (kind === 'cd' && (value === 'denied' || value === 'file' || value === 'missing')) {
+    return { kind: 'no_directory', why: value };
+  }
+  return undefined;
+}
+
+/** How many last bytes may be the beginning of the nonce. */
+function possibleStart(text: Buffer, nonce: Buffer): number {
+  for (let length = Math.min(nonce.length - 1, text.length); length > 0; length -= 1) {
+    if (text.subarray(text.length - length).equals(nonce.subarray(0, length))) return length;
+  }
+  return 0;
+}
+
+function nonEmpty(parts: Buffer[]): Buffer[] {
+  return parts.filter((part) => part.length > 0);
+}

@@ -1,0 +1,36 @@
+import { type Static, Type } from 'typebox';
+
+// A NUL ends a string in every shell and system call, so it could only cut a value short.
+const noNul = '^[^\\u0000]*$';
+
+/** Configuration of a step of type `ssh.exec`: a POSIX shell command on the target. */
+export const SshExecConfigSchema = Type.Object(
+  {
+    /** Run by the target's /bin/sh, with stdin from /dev/null. May have many lines. */
+    command: Type.String({ minLength: 1, maxLength: 131_072, pattern: noNul }),
+    /** From the start of the command, in seconds. */
+    timeout: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 300 })),
+    /** Absolute path; the user's home directory unless told. */
+    working_directory: Type.Optional(Type.String({ maxLength: 4096, pattern: '^/[^\\u0000]*$' })),
+    environment: Type.Optional(
+      Type.Record(
+        Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }),
+        Type.String({ maxLength: 65_536, pattern: noNul }),
+        { additionalProperties: false, maxProperties: 1000 },
+      ),
+    ),
+    /** Exit codes that count as success. */
+    expected_exit_codes: Type.Optional(
+      Type.Array(Type.Integer({ minimum: 0, maximum: 255 }), {
+        minItems: 1,
+        maxItems: 256,
+        uniqueItems: true,
+        default: [0],
+      }),
+    ),
+    /** Between TERM and KILL when the step is cancelled or runs out of time, in seconds. */
+    kill_grace: Type.Optional(Type.Integer({ minimum: 0, maximum: 3600, default: 10 })),
+  },
+  { additionalProperties: false },
+);
+export type SshExecConfig = Static<typeof SshExecConfigSchema>;

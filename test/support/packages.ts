@@ -1,0 +1,142 @@
+// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium), and gets them where they
+// are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+export interface Program {
+  path: string;
+  /** To add to the environment of the program: LD_LIBRARY_PATH where it was unpacked. */
+  env: Record<string, string>;
+  /** Where the package's files are: `/`, or the folder it was unpacked into. */
+  root: string;
+}
+export type Ensured = Program | { missing: string };
+
+interface Package {
+  name: string;
+  /** Paths of the program below the root; the first that exists is taken. */
+  paths: string[];
+}
+
+const sshd: Package = { name: 'openssh-server', paths: ['usr/sbin/sshd'] };
+const chromium: Package = { name: 'chromium', paths: ['usr/lib/chromium/chromium', 'usr/bin/chromium'] };
+
+export interface EnsureOptions {
+  /** Where packages are unpacked; `<repository>/.cache/debian` unless told. */
+  cacheDir?: string;
+  print?: (line: string) => void;
+}
+
+/** The path of a real sshd, or why there is none. */
+export function ensureSshd(options: EnsureOptions = {}): Promise<Ensured> {
+  return ensure(sshd, options);
+}
+
+/** The path of Chromium, or why there is none. */
+export function ensureChromium(options: EnsureOptions = {}): Promise<Ensured> {
+  return ensure(chromium, options);
+}
+
+async function ensure(wanted: Package, options: EnsureOptions): Promise<Ensured> {
+  const print = options.print ?? ((line) => process.stderr.write(`${line}\n`));
+  const cacheDir = options.cacheDir ?? fileURLToPath(new URL('../../.cache/debian', import.meta.url));
+  const unpacked = `${cacheDir}/${wanted.name}`;
+  const find = () => locate(wanted, '/') ?? locate(wanted, unpacked);
+  const present = find();
+  if (present) return present;
+  if (process.platform !== 'linux' || !existsSync('/usr/bin/apt-get')) {
+    return { missing: `${wanted.name} is not installed, and it can be fetched on Debian and Ubuntu only` };
+  }
+  await mkdir(cacheDir, { recursive: true });
+  const root = process.getuid?.() === 0;
+  print(
+    root
+      ? `Installing the Debian package ${wanted.name} (no service is started) …`
+      : `Unpacking the Debian package ${wanted.name} into ${unpacked} …`,
+  );
+  const script = root ? installScript : unpackScript;
+  // One worker at a time; whoever waited finds the program present.
+  const result = await run('flock', [
+    `${cacheDir}/lock`,
+    '/bin/sh',
+    '-euc',
+    script,
+    'sh',
+    wanted.name,
+    cacheDir,
+  ]);
+  const installed = find();
+  if (installed) {
+    print(`${wanted.name}: ${installed.path}`);
+    return installed;
+  }
+  return { missing: `${wanted.name} could not be fetched: ${lastLines(result.output)}` };
+}
+
+function locate(wanted: Package, root: string): Program | undefined {
+  const base = root === '/' ? '' : root;
+  const path = wanted.paths
+    .map((relative) => `${base}/${relative}`)
+    .find((candidate) => existsSync(candidate));
+  if (!path) return undefined;
+  return { path, root, env: root === '/' ? {} : { LD_LIBRARY_PATH: libraryPath(base) } };
+}
+
+function libraryPath(base: string): string {
+  const triple = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[process.arch as string] ?? '';
+  return ['/usr/lib', '/lib'].flatMap((dir) => [`${base}${dir}/${triple}`, `${base}${dir}`]).join(':');
+}
+
+// A package's scripts start its service in three ways: through invoke-rc.d (which asks the runlevel), through
+// systemd (which a runtime mask stops), and at the next boot (which disabling stops).
+const installScript = `
+units="ssh.service ssh.socket"
+dpkg-query -W -f '\${Status}' "$1" 2>/dev/null | grep -q 'ok installed' && exit 0
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+systemd=; [ ! -d /run/systemd/system ] || [ "$1" != openssh-server ] || systemd=1
+[ -z "$systemd" ] || systemctl mask --runtime $units
+apt-get update
+apt-get install -y --no-install-recommends "$1" || failed=1
+[ -z "$systemd" ] || { systemctl unmask --runtime $units; systemctl disable $units; } || true
+if [ "$1" = openssh-server ] && [ -s /run/sshd.pid ]; then kill "$(cat /run/sshd.pid)"; fi
+[ -z "\${failed:-}" ]
+`;
+
+// The simulation names the package and those of its dependencies that this machine lacks. The lists go to the
+// cache, since a plain user can't refresh the system's.
+const unpackScript = `
+package=$1 cache=$2
+[ ! -e "$cache/$package" ] || exit 0
+mkdir -p "$cache/lists/partial" "$cache/archives/partial" "$cache/debs"
+apt() { apt-get -q -o Dir::State::lists="$cache/lists" -o Dir::Cache="$cache/archives" \\
+  -o Debug::NoLocking=1 -o APT::Sandbox::User= "$@"; }
+apt update
+names=$(apt -s --no-install-recommends install "$package" | sed -n 's/^Inst \\([^ ]*\\) .*/\\1/p')
+part="$cache/$package.part"
+rm -rf "$part"; mkdir "$part"
+cd "$cache/debs"; rm -f ./*.deb
+apt download $names
+for deb in ./*.deb; do dpkg-deb -x "$deb" "$part"; done
+rm -f ./*.deb
+mv "$part" "$cache/$package"
+`;
+
+function run(command: string, args: string[]): Promise<{ code: number | null; output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const keep = (bytes: Buffer) => {
+      output = (output + bytes.toString()).slice(-20_000);
+    };
+    child.stdout.on('data', keep);
+    child.stderr.on('data', keep);
+    child.on('error', (error) => resolve({ code: null, output: error.message }));
+    child.on('close', (code) => resolve({ code, output }));
+  });
+}
+
+function lastLines(output: string): string {
+  return output.trim().split('\n').slice(-3).join(' / ') || 'no output';
+}

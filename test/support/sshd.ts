@@ -1,0 +1,308 @@
+// A real OpenSSH server for one test file: own port, own host keys, own configuration. Run by root it can give
+// the server a user database of its own inside a private mount namespace, so that passwords, login shells and
+// plain users can be tried without changing the machine.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import ssh2 from 'ssh2';
+import { ensureSshd, type Program } from './packages.ts';
+
+export type HostKeyType = 'ed25519' | 'ecdsa' | 'rsa';
+
+/** A user that exists for this server only. Needs root and mount namespaces: see `accountsMissing()`. */
+export interface FixtureAccount {
+  name: string;
+  /** 20001 unless told. */
+  uid?: number;
+  /** /bin/sh unless told. */
+  shell?: string;
+}
+
+export interface SshdOptions {
+  /** 127.0.0.1 unless told. */
+  address?: string;
+  /** Free unless told. */
+  port?: number;
+  /** One Ed25519 key unless told. */
+  hostKeys?: HostKeyType[];
+  account?: FixtureAccount;
+  /** How the user may log in; public key unless told. `keyboard` asks for the password through PAM. */
+  login?: ('key' | 'password' | 'keyboard')[];
+  /** Further lines for sshd_config, ahead of ours: the first setting of a keyword wins. */
+  config?: string[];
+}
+
+export interface SshdFixture {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** OpenSSH text of a key that may log in. */
+  readonly privateKey: string;
+  /** The first host key as a public key line, and all of them. */
+  readonly hostKeyLine: string;
+  readonly hostKeyLines: string[];
+  /** A folder of the fixture that the user may read and enter. */
+  readonly dir: string;
+  log(): string;
+  /** Pids of the processes that serve the open connections. */
+  sessionPids(): number[];
+  /** Ends every open connection with SIGKILL; the server goes on listening. */
+  killSessions(): void;
+  /** Ends server and connections with SIGKILL, and waits until they are gone. */
+  stop(): Promise<void>;
+  /** Listens again on the same port, with the same keys, after `stop()`. */
+  restart(): Promise<void>;
+}
+
+/** The password of every fixture account. */
+export const fixturePassword = 'correct horse battery staple';
+// crypt(3) of it, SHA-512.
+const fixturePasswordHash =
+  '$6$opsconductor$3LbdlB1zR1giaaENEfvXlwyY8CZbhzUEwl8QeQozJXkrzSLW0QBWzyuuyCHA7EBRaIZMjGvk5jMPnOdr.5QcW/';
+
+/** Why accounts can't be had here, or undefined where they can. */
+export function accountsMissing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'fixture accounts need root';
+  const probe = spawnSync('unshare', ['--mount', 'true']);
+  return probe.status === 0 ? undefined : 'fixture accounts need mount namespaces (CAP_SYS_ADMIN)';
+}
+
+/** Starts a server and waits until it listens. Rejects with the reason where no sshd is to be had. */
+export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture> {
+  const program = await ensureSshd();
+  if ('missing' in program) throw new Error(program.missing);
+  const host = options.address ?? '127.0.0.1';
+  const port = options.port ?? (await freePort(host));
+  const dir = mkdtempSync(join(tmpdir(), 'opsconductor-sshd-'));
+  chmodSync(dir, 0o755);
+  const hostKeyLines = (options.hostKeys ?? ['ed25519']).map((type) => writeHostKey(dir, type));
+  const client = ssh2.utils.generateKeyPairSync('ed25519');
+  writeFileSync(join(dir, 'authorized_keys'), `${client.public}\n`, { mode: 0o644 });
+  writeFileSync(join(dir, 'sshd_config'), configuration(dir, host, port, program, options));
+  if (options.account) writeUserDatabase(dir, options.account);
+  const server = new Server(
+    dir,
+    program,
+    options.account !== undefined,
+    options.login?.includes('keyboard') ?? false,
+  );
+  await server.start();
+  return {
+    host,
+    port,
+    user: options.account?.name ?? userInfo().username,
+    privateKey: client.private,
+    hostKeyLine: hostKeyLines[0] as string,
+    hostKeyLines,
+    dir,
+    log: () => server.log,
+    sessionPids: () => server.sessionPids(),
+    killSessions: () => {
+      for (const pid of server.sessionPids()) kill(pid);
+    },
+    stop: () => server.stop(),
+    restart: () => server.start(),
+  };
+}
+
+/** SHA256 fingerprint of a public key line, as OpenSSH writes it. */
+export function fingerprint(line: string): string {
+  const blob = Buffer.from(line.split(' ')[1] ?? '', 'base64');
+  return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+}
+
+class Server {
+  log = '';
+  #child: ChildProcess | undefined;
+  readonly #dir: string;
+  readonly #program: Program;
+  readonly #ownUsers: boolean;
+  readonly #pam: boolean;
+
+  constructor(dir: string, program: Program, ownUsers: boolean, pam: boolean) {
+    this.#dir = dir;
+    this.#program = program;
+    this.#ownUsers = ownUsers;
+    this.#pam = pam;
+    process.once('exit', () => {
+      for (const pid of this.#pids()) kill(pid);
+      rmSync(dir, { recursive: true, force: true });
+    });
+  }
+
+  start(): Promise<void> {
+    const command = [this.#program.path, '-D', '-e', '-f', join(this.#dir, 'sshd_config')];
+    // The namespace is private, so the mounts are seen by this server and its sessions only.
+    const mounts = ['passwd', 'shadow', 'group', ...(this.#pam ? ['pam.d/sshd'] : [])]
+      .map((file) => `mount --bind ${this.#dir}/etc/${file} /etc/${file}`)
+      .join(' && ');
+    const argv = this.#ownUsers
+      ? [
+          'unshare',
+          '--mount',
+          '--propagation',
+          'private',
+          '/bin/sh',
+          '-c',
+          `${mounts} && exec "$@"`,
+          'sh',
+          ...command,
+        ]
+      : command;
+    if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+    const child = spawn(argv[0] as string, argv.slice(1), {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...this.#program.env },
+    });
+    this.#child = child;
+    return new Promise((resolve, reject) => {
+      child.stderr?.on('data', (bytes: Buffer) => {
+        this.log += bytes.toString();
+        if (this.log.includes('Server listening on')) resolve();
+      });
+      child.on('error', reject);
+      child.on('exit', () => reject(new Error(`sshd ended: ${this.log}`)));
+    });
+  }
+
+  sessionPids(): number[] {
+    const pid = this.#child?.pid;
+    return pid === undefined || this.#child?.exitCode !== null ? [] : childrenOf(pid);
+  }
+
+  /** The server and everything below it: sessions, and the commands they run. */
+  #pids(): number[] {
+    const found: number[] = [];
+    const queue = this.#child?.pid === undefined || this.#child.exitCode !== null ? [] : [this.#child.pid];
+    for (let pid = queue.shift(); pid !== undefined; pid = queue.shift()) {
+      found.push(pid);
+      queue.push(...childrenOf(pid));
+    }
+    return found;
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    this.#child = child;
+    const pids = this.#pids();
+    this.#child = undefined;
+    this.log = '';
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    for (const pid of pids) kill(pid);
+    await ended;
+  }
+}
+
+function configuration(
+  dir: string,
+  host: string,
+  port: number,
+  program: Program,
+  options: SshdOptions,
+): string {
+  const login = options.login ?? ['key'];
+  const yes = (method: 'key' | 'password' | 'keyboard') => (login.includes(method) ? 'yes' : 'no');
+  const libexec = `${program.root === '/' ? '' : program.root}/usr/lib/openssh`;
+  // From OpenSSH 9.8 and 10.0 on the server is split into programs whose compiled-in paths are the installed ones.
+  const split = program.root !== '/' && existsSync(`${libexec}/sshd-session`);
+  return [
+    ...(options.config ?? []),
+    `ListenAddress ${host}`,
+    `Port ${port}`,
+    ...(options.hostKeys ?? ['ed25519']).map((type) => `HostKey ${dir}/host_${type}`),
+    `AuthorizedKeysFile ${dir}/authorized_keys`,
+    `PidFile none`,
+    `StrictModes no`,
+    `UsePAM ${options.account ? yes('keyboard') : 'no'}`,
+    `PubkeyAuthentication ${yes('key')}`,
+    `PasswordAuthentication ${yes('password')}`,
+    `KbdInteractiveAuthentication ${yes('keyboard')}`,
+    'PermitRootLogin yes',
+    'MaxStartups 100:30:200',
+    'PrintMotd no',
+    'UseDNS no',
+    `Subsystem sftp ${libexec}/sftp-server`,
+    ...(split ? [`SshdSessionPath ${libexec}/sshd-session`] : []),
+    ...(split && existsSync(`${libexec}/sshd-auth`) ? [`SshdAuthPath ${libexec}/sshd-auth`] : []),
+    '',
+  ].join('\n');
+}
+
+function writeHostKey(dir: string, type: HostKeyType): string {
+  const pair =
+    type === 'ed25519'
+      ? ssh2.utils.generateKeyPairSync('ed25519')
+      : ssh2.utils.generateKeyPairSync(type, { bits: type === 'rsa' ? 2048 : 256 });
+  writeFileSync(join(dir, `host_${type}`), pair.private, { mode: 0o600 });
+  return pair.public.trim();
+}
+
+function writeUserDatabase(dir: string, account: FixtureAccount): void {
+  const uid = account.uid ?? 20001;
+  const home = join(dir, 'home');
+  mkdirSync(home);
+  chownSync(home, uid, uid);
+  mkdirSync(join(dir, 'etc/pam.d'), { recursive: true });
+  const add = (file: string, line: string) =>
+    writeFileSync(join(dir, 'etc', file), `${readFileSync(join('/etc', file), 'utf8').trimEnd()}\n${line}\n`);
+  add('passwd', `${account.name}:x:${uid}:${uid}::${home}:${account.shell ?? '/bin/sh'}`);
+  add('group', `${account.name}:x:${uid}:`);
+  add('shadow', `${account.name}:${fixturePasswordHash}:19000:0:99999:7:::`);
+  chmodSync(join(dir, 'etc/shadow'), 0o640);
+  writeFileSync(
+    join(dir, 'etc/pam.d/sshd'),
+    'auth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n',
+  );
+}
+
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => parentOf(pid) === parent);
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return undefined;
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+function freePort(host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, host, () => {
+      const address = probe.address();
+      probe.close(() =>
+        address && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port')),
+      );
+    });
+  });
+}
