@@ -1,7 +1,9 @@
-// Which processes use a cluster. A postmaster that was killed leaves backends which run on and commit;
-// they are found by their process title (it carries the cluster's name), their -D argument, or their working folder.
+// Which processes use a cluster. A postmaster that was killed leaves backends which run on and commit. Linux tells
+// by their working folder's inode, so that a copy of the folder or the same path in a container is never mistaken;
+// where that can't be read, the process title (it carries the cluster's name) or the -D argument decides.
 import { execFile } from 'node:child_process';
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -15,7 +17,13 @@ const killGraceMs = 10_000;
 
 export interface Cluster {
   directory: string;
+  /** Marks its processes in the process list. It depends on the path, so that a copy has another one. */
   name: string;
+}
+
+export function clusterAt(directory: string): Cluster {
+  const digest = createHash('sha256').update(directory).digest('hex');
+  return { directory, name: `opsconductor-${digest.slice(0, 12)}` };
 }
 
 export async function listClusterProcesses(cluster: Cluster): Promise<number[]> {
@@ -23,15 +31,16 @@ export async function listClusterProcesses(cluster: Cluster): Promise<number[]> 
 }
 
 async function listFromProc(cluster: Cluster): Promise<number[]> {
+  const own = await stat(cluster.directory);
   const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
   const used = await Promise.all(
     pids.map(async (pid) => {
       const command = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
       if (!isPostgres(command)) return false;
-      if (namesCluster(command.replaceAll('\0', ' '), cluster)) return true;
-      // Unreadable for root in a container without SYS_PTRACE; the command line has decided there.
-      const folder = await readlink(`/proc/${pid}/cwd`).catch(() => '');
-      return folder === cluster.directory || folder === `${cluster.directory} (deleted)`;
+      // Refused to root in a container without SYS_PTRACE.
+      const folder = await stat(`/proc/${pid}/cwd`).catch(() => undefined);
+      if (folder !== undefined) return folder.dev === own.dev && folder.ino === own.ino;
+      return namesCluster(command.replaceAll('\0', ' '), cluster);
     }),
   );
   return pids.filter((_, index) => used[index]).map(Number);
@@ -54,16 +63,21 @@ function namesCluster(command: string, cluster: Cluster): boolean {
   return command.startsWith(`postgres: ${cluster.name}: `) || command.includes(` -D ${cluster.directory} `);
 }
 
-/** Whether a process runs. A zombie doesn't: nobody may be there to reap a postmaster that we only adopted. */
-export async function isRunning(pid: number): Promise<boolean> {
+/** Whether a process id is in use, if only by a zombie. */
+export function processExists(pid: number): boolean {
   try {
     process.kill(pid, 0);
+    return true;
   } catch (error) {
     return isErrno(error, 'EPERM');
   }
-  if (process.platform !== 'linux') return true;
-  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
-  return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
+}
+
+/** Whether a process runs. A zombie doesn't: nobody may be there to reap a postmaster that we only adopted. */
+export async function isRunning(pid: number): Promise<boolean> {
+  if (process.platform !== 'linux' || !processExists(pid)) return processExists(pid);
+  const status = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+  return status !== '' && status.charAt(status.lastIndexOf(')') + 2) !== 'Z';
 }
 
 /** Resolves with true when none of them runs any more, with false when time is up. */

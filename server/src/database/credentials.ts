@@ -13,8 +13,6 @@ export interface Credentials {
   initialized: boolean;
   adminPassword: string;
   password: string;
-  /** Marks the processes of this cluster in the process list. */
-  clusterName: string;
 }
 
 /** The secrets of the cluster, in a file of mode 0600. Refuses when only one of cluster and secrets is there. */
@@ -37,7 +35,6 @@ export async function loadCredentials(dataDirectory: string, clusterExists: bool
     initialized: false,
     adminPassword: randomBytes(32).toString('hex'),
     password: randomBytes(32).toString('hex'),
-    clusterName: `opsconductor-${randomBytes(6).toString('hex')}`,
   };
   await writeFileDurably(path, `${JSON.stringify(fresh)}\n`, 0o600);
   return fresh;

@@ -1,8 +1,8 @@
 // Where the cluster lives. It is the data directory itself, unless postgres runs under an account that
 // can't get there; then it is a folder of its own, and a pointer file in the data directory leads to it.
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { writeFileDurably } from './durable-file.ts';
 import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postgres-error.ts';
 import { type Account, canTraverse, chooseAccount } from './postgres-account.ts';
@@ -21,13 +21,23 @@ export interface DatabaseHome {
 /** Root's place for what a dropped account must reach. Not a temporary folder: those get cleaned. */
 export const systemFolder = '/var/lib/opsconductor-postgresql';
 
-export async function findDatabaseHome(options: {
-  dataDir: string;
-  systemFolder: string;
-  log: (message: string) => void;
-}): Promise<DatabaseHome> {
-  await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
-  const dataDirectory = await realpath(options.dataDir);
+/** Makes the data directory where it is missing, so that another account may pass through. Returns its real path. */
+export async function makeDataDirectory(path: string): Promise<string> {
+  try {
+    await makeFolder(resolve(path), 0o711);
+    return await realpath(path);
+  } catch (error) {
+    throw new EmbeddedPostgresError(`The data directory ${path} can't be made or entered: ${error}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Call it under the lock of the data directory: it decides once where the database is placed. */
+export async function findDatabaseHome(
+  dataDirectory: string,
+  options: { systemFolder: string; log: (message: string) => void },
+): Promise<DatabaseHome> {
   const pointed = await readPointer(dataDirectory);
   const account = await chooseAccount(join(pointed ?? dataDirectory, 'cluster'));
   const home = pointed ?? (await placeHome(dataDirectory, account, options));
@@ -69,8 +79,14 @@ async function placeHome(
 ): Promise<string> {
   if (account === undefined || (await canTraverse(dataDirectory, account))) return dataDirectory;
 
+  if ((await stat(join(dataDirectory, 'cluster')).catch(() => undefined)) !== undefined) {
+    throw new EmbeddedPostgresError(
+      `The database is in ${dataDirectory}, where its user id ${account.uid} can't enter any more. ` +
+        'Let others pass through that folder and those above it (chmod o+x).',
+    );
+  }
   const home = join(options.systemFolder, `data-${randomBytes(6).toString('hex')}`);
-  await mkdir(home, { recursive: true, mode: 0o755 });
+  await makeFolder(home, 0o755);
   if (!(await canTraverse(home, account))) {
     throw new EmbeddedPostgresError(
       `PostgreSQL runs as user id ${account.uid}, who can reach neither ${dataDirectory} nor ${home}. ` +
@@ -82,4 +98,11 @@ async function placeHome(
   );
   await writeFileDurably(pointerPath(dataDirectory), `${JSON.stringify({ home })}\n`, 0o600);
   return home;
+}
+
+/** The mode is set exactly on each folder that it makes, whatever the umask. */
+async function makeFolder(path: string, mode: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, mode);
 }

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { clusterAt } from './cluster-processes.ts';
 import { type Credentials, loadCredentials, markInitialized } from './credentials.ts';
-import { type DatabaseHome, findDatabaseHome, systemFolder } from './database-home.ts';
+import { type DatabaseHome, findDatabaseHome, makeDataDirectory, systemFolder } from './database-home.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
 import { initializeCluster } from './initialize-cluster.ts';
@@ -55,48 +56,50 @@ export interface EmbeddedPostgres {
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log } = options;
   const packageFolder = options.packageFolder ?? findBinaryPackage();
-  const place = await findDatabaseHome({ systemFolder, ...options });
-  const lock = await takeServerLock(place.home, log);
+  const dataDirectory = await makeDataDirectory(options.dataDir);
+  const locks = [await takeServerLock(dataDirectory, log)];
+  const unlock = async () => {
+    for (const lock of locks) await lock.release();
+  };
   try {
-    const binaries = await prepareBinaries({
-      packageFolder,
-      account: place.account,
-      copyFolder: place.binariesFolder,
-      log,
-    });
-    const credentials = await openCluster(place, binaries, log);
-    await writeFileDurably(join(place.home, 'postgresql.conf'), settingsFile(options.settings), 0o644);
-    const context: PostmasterContext = {
-      cluster: { directory: place.cluster, name: credentials.clusterName },
-      home: place.home,
-      binaries,
-      account: place.account,
-      postgresLog: new PostgresLog(place.home),
-      log,
-    };
-    const { postmaster, adopted } = await adoptOrStart(
-      context,
-      credentials,
-      options.pickPort ?? pickFreePort,
-    );
-    const supervisor = new PostgresSupervisor(context, postmaster);
-    const exited = supervisor.exited.finally(() => lock.release());
-    return {
-      url: serverUrl(postmaster.port, credentials),
-      adopted,
-      get pid() {
-        return supervisor.pid;
-      },
-      exited,
-      async stop() {
-        await supervisor.stop();
-        await exited;
-      },
-    };
+    const place = await findDatabaseHome(dataDirectory, { systemFolder, ...options });
+    // A copied data directory points to the same home.
+    if (place.home !== dataDirectory) locks.push(await takeServerLock(place.home, log));
+    return await openAndSupervise(place, packageFolder, options, unlock);
   } catch (error) {
-    await lock.release();
+    await unlock();
     throw error;
   }
+}
+
+async function openAndSupervise(
+  place: DatabaseHome,
+  packageFolder: string,
+  options: EmbeddedPostgresOptions,
+  unlock: () => Promise<void>,
+): Promise<EmbeddedPostgres> {
+  const { log, settings, pickPort = pickFreePort } = options;
+  const { account, home, cluster, binariesFolder } = place;
+  const binaries = await prepareBinaries({ packageFolder, account, copyFolder: binariesFolder, log });
+  const credentials = await openCluster(place, binaries, log);
+  await writeFileDurably(join(home, 'postgresql.conf'), settingsFile(settings), 0o644);
+  const postgresLog = new PostgresLog(home);
+  const context = { cluster: clusterAt(cluster), home, binaries, account, postgresLog, log };
+  const { postmaster, adopted } = await adoptOrStart(context, credentials, pickPort);
+  const supervisor = new PostgresSupervisor(context, postmaster);
+  const exited = supervisor.exited.finally(unlock);
+  return {
+    url: serverUrl(postmaster.port, credentials),
+    adopted,
+    get pid() {
+      return supervisor.pid;
+    },
+    exited,
+    async stop() {
+      await supervisor.stop();
+      await exited;
+    },
+  };
 }
 
 async function openCluster(
@@ -137,16 +140,18 @@ async function adoptOrStart(
   pickPort: () => Promise<number>,
 ): Promise<{ postmaster: Postmaster; adopted: boolean }> {
   const { cluster, binaries, log } = context;
-  const running = await adoptPostmaster(cluster);
+  const running = await adoptPostmaster(cluster, log);
   if (running !== undefined) {
-    const version = await ensureServerDatabase(running.port, credentials);
-    if (version === binaries.version) {
+    const state = await ensureServerDatabase(running.port, credentials).catch(
+      (error) => `not usable (${error})`,
+    );
+    if (state === binaries.version) {
       log(
-        `PostgreSQL ${version} was left running (process id ${running.pid}): using it on port ${running.port}`,
+        `PostgreSQL ${state} was left running (process id ${running.pid}): using it on port ${running.port}`,
       );
       return { postmaster: running, adopted: true };
     }
-    log(`PostgreSQL ${version} was left running: restarting it as ${binaries.version}`);
+    log(`The PostgreSQL that was left running is ${state}: replacing it by ${binaries.version}`);
     await stopPostmaster(running, cluster, log);
   }
   const postmaster = await startOnFreePort(context, pickPort);

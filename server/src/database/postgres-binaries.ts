@@ -119,7 +119,8 @@ async function packageId(packageFolder: string): Promise<string> {
 
 /** A rename publishes the copy, so that a copy which is there is whole. */
 async function copyPackage(packageFolder: string, copy: string): Promise<void> {
-  await mkdir(dirname(copy), { recursive: true, mode: 0o755 });
+  await mkdir(dirname(copy), { recursive: true });
+  await chmod(dirname(copy), 0o755);
   if (isRoot()) await refuseForeignFolder(dirname(copy));
   const temporary = `${copy}.${randomBytes(6).toString('hex')}.tmp`;
   try {

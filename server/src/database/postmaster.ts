@@ -10,6 +10,7 @@ import {
   endOrphans,
   isRunning,
   listClusterProcesses,
+  processExists,
   signal,
   waitUntilGone,
 } from './cluster-processes.ts';
@@ -119,14 +120,23 @@ async function startFailure(context: PostmasterContext, how: string, logSize: nu
 }
 
 /** The postmaster that an earlier server process left running on this cluster, once it accepts connections. */
-export async function adoptPostmaster(cluster: Cluster): Promise<Postmaster | undefined> {
-  for (;;) {
+export async function adoptPostmaster(
+  cluster: Cluster,
+  log: (message: string) => void,
+): Promise<Postmaster | undefined> {
+  for (let waiting = false; ; waiting = true) {
     const file = await readPostmasterFile(cluster);
     if (file === undefined || !(await listClusterProcesses(cluster)).includes(file.pid)) return undefined;
-    if (file.status === 'ready') {
-      return { pid: file.pid, port: file.port, ended: watchForeignProcess(file.pid) };
+    if (!waiting && file.status !== 'ready') {
+      log(`PostgreSQL was left running (process id ${file.pid}) and is ${file.status}: waiting for it`);
     }
-    await delay(readyPollMs);
+    if (file.status === 'starting') {
+      await delay(readyPollMs);
+      continue;
+    }
+    const found = { pid: file.pid, port: file.port, ended: watchForeignProcess(file.pid) };
+    if (file.status === 'ready') return found;
+    await stopPostmaster(found, cluster, log);
   }
 }
 
@@ -181,11 +191,12 @@ async function readPostmasterFile(cluster: Cluster): Promise<PostmasterFile | un
 
 /**
  * Call it only when no process uses the cluster. postgres itself clears a file that names a dead process, with a
- * check of its shared memory that is worth keeping; it gives up on an empty file and on a process id used again.
+ * check of its shared memory that is worth keeping; it gives up on an empty file, on a process id used again, and on
+ * a zombie.
  */
 async function removeUnusablePostmasterFile(cluster: Cluster): Promise<void> {
   const file = await readPostmasterFile(cluster);
-  if (file === undefined || (await isRunning(file.pid))) await rm(postmasterFile(cluster), { force: true });
+  if (file === undefined || processExists(file.pid)) await rm(postmasterFile(cluster), { force: true });
 }
 
 function postmasterFile(cluster: Cluster): string {

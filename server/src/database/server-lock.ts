@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { link, readFile, readlink, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { isRunning } from './cluster-processes.ts';
@@ -13,8 +13,8 @@ import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postg
 
 const run = promisify(execFile);
 
-const heartbeatMs = 5_000;
-const silentAfterMs = 20_000;
+const heartbeatMs = 2_000;
+const silenceMs = 10_000;
 const pollMs = 250;
 
 interface Holder {
@@ -28,14 +28,21 @@ export interface ServerLock {
   release(): Promise<void>;
 }
 
-/** Takes `server.lock` in a folder, or throws naming the holder. A dead process's lock is taken over. */
-export async function takeServerLock(folder: string, log: (message: string) => void): Promise<ServerLock> {
+/**
+ * Takes `server.lock` in a folder, or throws naming the holder. A dead process's lock is taken over; one from
+ * another container after it was not touched for `silentAfterMs`, which is waited for.
+ */
+export async function takeServerLock(
+  folder: string,
+  log: (message: string) => void,
+  silentAfterMs = silenceMs,
+): Promise<ServerLock> {
   const path = join(folder, 'server.lock');
   const own = JSON.stringify(await describeProcess(process.pid));
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   await writeFile(temporary, own, { flag: 'wx', mode: 0o600 });
   try {
-    while (!(await tryLink(temporary, path))) await clearStaleLock(path, log);
+    while (!(await tryLink(temporary, path))) await clearStaleLock(path, log, silentAfterMs);
   } finally {
     await rm(temporary, { force: true });
   }
@@ -63,13 +70,17 @@ async function tryLink(temporary: string, path: string): Promise<boolean> {
   }
 }
 
-async function clearStaleLock(path: string, log: (message: string) => void): Promise<void> {
+async function clearStaleLock(
+  path: string,
+  log: (message: string) => void,
+  silentAfterMs: number,
+): Promise<void> {
   const content = await readLock(path);
   if (content === undefined) return;
   const holder = parseHolder(content);
-  if (holder !== undefined && (await isHeld(path, holder, log))) {
+  if (holder !== undefined && (await isHeld(path, holder, log, silentAfterMs))) {
     throw new EmbeddedPostgresError(
-      `Another server process (process id ${holder.pid}) uses the database in ${path.replace(/\/[^/]*$/, '')}. ` +
+      `Another server process (process id ${holder.pid}) uses the database in ${dirname(path)}. ` +
         `Stop it first, or give this one a data directory of its own. ${useDatabaseUrl}`,
     );
   }
@@ -85,7 +96,12 @@ async function clearStaleLock(path: string, log: (message: string) => void): Pro
   await rm(aside, { force: true });
 }
 
-async function isHeld(path: string, holder: Holder, log: (message: string) => void): Promise<boolean> {
+async function isHeld(
+  path: string,
+  holder: Holder,
+  log: (message: string) => void,
+  silentAfterMs: number,
+): Promise<boolean> {
   if (holder.realm === (await describeRealm())) {
     return (await isRunning(holder.pid)) && (await startTime(holder.pid)) === holder.startedAt;
   }

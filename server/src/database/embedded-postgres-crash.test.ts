@@ -1,0 +1,133 @@
+import { execFile } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Sql } from 'postgres';
+import { expect, test } from 'vitest';
+import { clusterAt, isRunning, listClusterProcesses } from './cluster-processes.ts';
+import { setup, startServerProcess } from './testing/setup.ts';
+
+const run = promisify(execFile);
+
+/** Inserts numbers one by one, each its own commit, and remembers those that the server acknowledged. */
+class Writer {
+  readonly acknowledged: number[] = [];
+  readonly #sql: Sql;
+  #next = 0;
+
+  constructor(sql: Sql) {
+    this.#sql = sql;
+  }
+
+  async until(count: number): Promise<void> {
+    while (this.acknowledged.length < count) {
+      const number = this.#next++;
+      await this.#sql`INSERT INTO numbers VALUES (${number})`.then(
+        () => this.acknowledged.push(number),
+        () => {},
+      );
+    }
+  }
+
+  async missing(): Promise<number[]> {
+    const rows = await this.#sql<{ number: number }[]>`SELECT number FROM numbers`;
+    const stored = new Set(rows.map((row) => row.number));
+    return this.acknowledged.filter((number) => !stored.has(number));
+  }
+}
+
+test('a postmaster killed in mid insert comes back on the same port with every acknowledged commit', async () => {
+  const t = await setup();
+  const database = await t.start();
+  const sql = t.connect(database.url);
+  await sql`CREATE TABLE numbers (number integer PRIMARY KEY)`;
+  const writer = new Writer(sql);
+  await writer.until(200);
+  const { url, pid } = database;
+
+  process.kill(pid, 'SIGKILL');
+  await writer.until(400);
+
+  expect(await writer.missing()).toEqual([]);
+  expect(database.url).toBe(url);
+  expect(database.pid).not.toBe(pid);
+  expect(t.messages.join('\n')).toMatch(/ended unexpectedly: signal SIGKILL\n(.*\n)*.*runs again on port/);
+});
+
+test('a postmaster whose server process was killed is adopted, then watched like a child', async () => {
+  const t = await setup();
+  const killed = await startServerProcess({ dataDir: t.dataDir });
+  const before = t.connect(killed.url);
+  await before`CREATE TABLE numbers (number integer PRIMARY KEY)`;
+  await killed.kill('SIGKILL');
+
+  const database = await t.start();
+  expect(database).toMatchObject({ adopted: true, pid: killed.pid, url: killed.url });
+
+  const writer = new Writer(t.connect(database.url));
+  await writer.until(100);
+  process.kill(database.pid, 'SIGKILL');
+  await writer.until(200);
+  expect(await writer.missing()).toEqual([]);
+  expect(database.pid).not.toBe(killed.pid);
+
+  await database.stop();
+  expect(await listClusterProcesses(clusterAt(join(t.dataDir, 'cluster')))).toEqual([]);
+});
+
+test('a backend that outlived its postmaster commits no more once a new one starts', async () => {
+  const t = await setup();
+  const killed = await startServerProcess({ dataDir: t.dataDir });
+  const sql = t.connect(killed.url);
+  await sql`CREATE TABLE numbers (number integer)`;
+  // It never waits for the client, so that it doesn't notice that its postmaster is gone.
+  const loop = sql`DO $$ BEGIN LOOP INSERT INTO numbers VALUES (1); COMMIT; END LOOP; END $$`.catch(() => {});
+  const watch = t.connect(killed.url);
+  while ((await watch`SELECT FROM numbers LIMIT 1`).length === 0);
+  const busy = (
+    await watch<{ pid: number }[]>`
+    SELECT pid FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'`
+  )[0]?.pid;
+  expect(busy).toBeDefined();
+  await killed.kill('SIGKILL');
+  process.kill(killed.pid, 'SIGKILL');
+  expect(await isRunning(busy ?? 0)).toBe(true);
+
+  const database = await t.start();
+  await loop;
+  expect(await isRunning(busy ?? 0)).toBe(false);
+  expect(t.messages.join('\n')).toMatch(new RegExp(`outlived their postmaster: .*${busy}`));
+  expect(database.adopted).toBe(false);
+  const [row] = await t.connect(database.url)<{ count: number }[]>`SELECT count(*)::int FROM numbers`;
+  expect(row?.count).toBeGreaterThan(0);
+});
+
+test('starting a copy of a data directory leaves the running original alone', async () => {
+  const t = await setup();
+  await (await t.start()).stop();
+  const copy = join(t.folder, 'copy');
+  await run('cp', ['-a', t.dataDir, copy]);
+  const original = await t.start();
+  const sql = t.connect(original.url);
+  await sql`SELECT 1`;
+  await run('cp', ['-a', join(t.dataDir, 'cluster', 'postmaster.pid'), join(copy, 'cluster')]);
+
+  const database = await t.start({ dataDir: copy });
+  expect(database.adopted).toBe(false);
+  expect(database.pid).not.toBe(original.pid);
+  expect([...(await sql`SELECT 1 AS one`)]).toEqual([{ one: 1 }]);
+  expect(t.messages.join('\n')).not.toMatch(/outlived|unexpectedly/);
+});
+
+test('restarts in vain end with the reason instead of going on for ever', async () => {
+  const t = await setup();
+  const database = await t.start();
+  await rm(join(t.dataDir, 'cluster', 'global'), { recursive: true });
+  process.kill(database.pid, 'SIGKILL');
+
+  await expect(database.exited).resolves.toMatchObject({
+    expected: false,
+    reason: expect.stringContaining('did not start'),
+  });
+  await database.stop();
+});

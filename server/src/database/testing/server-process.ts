@@ -1,0 +1,7 @@
+// Stands for a server process that can be killed: starts the database named by its argument, tells, and stays.
+import { startEmbeddedPostgres } from '../embedded-postgres.ts';
+
+const options = JSON.parse(process.argv[2] ?? '{}');
+const database = await startEmbeddedPostgres({ ...options, log: (message) => console.error(message) });
+console.log(JSON.stringify({ url: database.url, adopted: database.adopted, pid: database.pid }));
+process.once('SIGTERM', () => void database.stop());

@@ -1,0 +1,122 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import postgres from 'postgres';
+import { onTestFinished } from 'vitest';
+import { clusterAt, listClusterProcesses, signal, waitUntilGone } from '../cluster-processes.ts';
+import {
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+  startEmbeddedPostgres,
+} from '../embedded-postgres.ts';
+
+export interface ServerProcess {
+  child: ChildProcess;
+  url: string;
+  adopted: boolean;
+  /** Of the postmaster. */
+  pid: number;
+  kill(signal: NodeJS.Signals): Promise<void>;
+}
+
+/** A folder that any account may pass through, gone after the test together with every postgres on a cluster in it. */
+export async function setup() {
+  const folder = await mkdtemp(join(tmpdir(), 'embedded-postgres-'));
+  await chmod(folder, 0o755);
+  const dataDir = join(folder, 'data');
+  const messages: string[] = [];
+  onTestFinished(async () => {
+    for (const directory of await clustersOf(dataDir)) {
+      const pids = await listClusterProcesses(clusterAt(directory)).catch(() => []);
+      for (const pid of pids) signal(pid, 'SIGKILL');
+      await waitUntilGone(pids, 10_000);
+    }
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  async function start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> {
+    const log = (message: string) => void messages.push(message);
+    const database = await startEmbeddedPostgres({
+      dataDir,
+      log,
+      systemFolder: join(folder, 'system'),
+      ...options,
+    });
+    onTestFinished(() => database.stop());
+    return database;
+  }
+
+  function connect(url: string): postgres.Sql {
+    const sql = postgres(url, { max: 2, onnotice: () => {}, backoff: () => 0.02 });
+    onTestFinished(() => sql.end({ timeout: 0 }));
+    return sql;
+  }
+
+  return { folder, dataDir, messages, start, connect };
+}
+
+async function clustersOf(dataDir: string): Promise<string[]> {
+  const pointer = await readFile(join(dataDir, 'placement.json'), 'utf8').catch(() => undefined);
+  const home = pointer === undefined ? dataDir : JSON.parse(pointer).home;
+  return [join(home, 'cluster')];
+}
+
+/** Another server process, optionally as another user; `bundle` is a file that this user can read. */
+export async function startServerProcess(
+  options: Omit<Partial<EmbeddedPostgresOptions>, 'log'>,
+  as: { uid?: number; gid?: number; bundle?: string } = {},
+): Promise<ServerProcess> {
+  const { bundle, ...account } = as;
+  const script = bundle ?? fileURLToPath(new URL('server-process.ts', import.meta.url));
+  const child = spawn(
+    process.execPath,
+    [...(bundle === undefined ? ['--import', 'tsx'] : []), script, JSON.stringify(options)],
+    { ...account, stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let errors = '';
+  child.stderr?.on('data', (data) => {
+    errors += data;
+  });
+  const exited = once(child, 'exit');
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await exited;
+  });
+  const line = await Promise.race([
+    once(createInterface(child.stdout), 'line'),
+    exited.then(() => Promise.reject(new Error(`The server process ended: ${errors}`))),
+  ]);
+  const kill = async (name: NodeJS.Signals) => {
+    child.kill(name);
+    await exited;
+  };
+  return { child, kill, ...JSON.parse(line[0]) };
+}
+
+/** The server process as one file, for a user who can't read the repository. */
+export async function bundleServerProcess(outfile: string): Promise<string> {
+  await build({
+    entryPoints: [fileURLToPath(new URL('server-process.ts', import.meta.url))],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+  });
+  return outfile;
+}
+
+/** The package as npm unpacks it when install scripts are off: without its symlinks. */
+export async function copyPackageWithoutLinks(from: string, to: string): Promise<string> {
+  await cp(from, to, { recursive: true, verbatimSymlinks: true });
+  const links: { target: string }[] = JSON.parse(
+    await readFile(join(to, 'native', 'pg-symlinks.json'), 'utf8'),
+  );
+  for (const { target } of links) await rm(join(to, target), { force: true });
+  return to;
+}
