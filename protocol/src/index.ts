@@ -11,3 +11,4 @@ export * from './api/targets.ts';
 export * from './limits.ts';
 export * from './outcome.ts';
 export * from './states.ts';
+export * from './validation.ts';

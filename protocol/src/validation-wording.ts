@@ -1,0 +1,203 @@
+// The sentences of validation errors: what is wrong, what was found, what is allowed.
+import type { ErrorObject } from 'ajv';
+
+type Schema = Record<string, unknown>;
+
+const secretWords = new Set([
+  'password',
+  'passphrase',
+  'token',
+  'sealed',
+  'code',
+  'secret',
+  'current',
+  'wrapped',
+]);
+const maxFoundChars = 60;
+const maxListed = 12;
+
+/** Whether a path leads into a field whose value must not be repeated: `user.newPassword`, `sealed.data`. */
+export function isSecretPath(path: string): boolean {
+  const words = path.replaceAll(/([a-z0-9])([A-Z])/g, '$1 $2').split(/[^A-Za-z0-9]+/);
+  return words.some((word) => secretWords.has(word.toLowerCase()));
+}
+
+/** One sentence for a person. */
+export function sentenceOf(error: ErrorObject): string {
+  const params = error.params as Schema;
+  switch (error.keyword) {
+    case 'required':
+      return 'Is missing.';
+    case 'additionalProperties':
+    case 'unevaluatedProperties':
+      return unknownProperty(error);
+    case 'type':
+      return `Must be ${typeName(params.type)}.`;
+    case 'enum':
+    case 'const':
+      return `Must be ${describeSchema(schemaOf(error)) ?? 'another value'}.`;
+    case 'minimum':
+    case 'maximum':
+    case 'exclusiveMinimum':
+    case 'exclusiveMaximum':
+      return `Must be ${comparison(params)}.`;
+    case 'multipleOf':
+      return `Must be a multiple of ${params.multipleOf}.`;
+    case 'minLength':
+    case 'maxLength':
+      return lengthSentence(error, 'character');
+    case 'minItems':
+    case 'maxItems':
+      return lengthSentence(error, 'item');
+    case 'minProperties':
+    case 'maxProperties':
+      return lengthSentence(error, 'property');
+    case 'uniqueItems':
+      return `Must not repeat an item; items ${params.j} and ${params.i} are equal.`;
+    case 'pattern':
+      return 'Has characters or a form that are not allowed.';
+    case 'format':
+      return `Must be ${params.format === 'uuid' ? 'a UUID' : `in the form ${params.format}`}.`;
+    case 'anyOf':
+    case 'oneOf':
+      return 'Matches none of the forms that are allowed.';
+    default:
+      return `${error.message ?? 'Is not valid'}.`.replace(/^./, (first) => first.toUpperCase());
+  }
+}
+
+/** What was there, shortened; undefined where that says nothing or could tell a secret. */
+export function describeFound(error: ErrorObject, path: string): string | undefined {
+  if (['required', 'additionalProperties', 'uniqueItems'].includes(error.keyword)) return undefined;
+  const value: unknown = error.data;
+  if (error.keyword === 'minLength' || error.keyword === 'maxLength') {
+    return isSecretPath(path) ? undefined : plural([...String(value)].length, 'character');
+  }
+  if (error.keyword === 'minItems' || error.keyword === 'maxItems') {
+    return plural((value as unknown[]).length, 'item');
+  }
+  if (Array.isArray(value)) return 'an array';
+  if (value === null) return 'null';
+  if (typeof value === 'object') return 'an object';
+  if (isSecretPath(path)) return undefined;
+  return shorten(typeof value === 'string' ? JSON.stringify(value) : String(value));
+}
+
+/** What may be there; undefined where the sentence says it all. */
+export function describeAllowed(error: ErrorObject): string | undefined {
+  const parent = schemaOf(error);
+  if (error.keyword === 'required') {
+    const properties = parent.properties as Record<string, Schema> | undefined;
+    return describeSchema(properties?.[String(error.params.missingProperty)]);
+  }
+  if (error.keyword === 'additionalProperties') {
+    const names = Object.keys((parent.properties as Schema | undefined) ?? {});
+    return names.length === 0 ? 'no properties' : list(names);
+  }
+  if (error.keyword === 'anyOf' || error.keyword === 'oneOf') {
+    const branches = (error.schema as Schema[]).map((branch) => describeSchema(branch));
+    return list([...new Set(branches.filter((branch) => branch !== undefined))], ' or ');
+  }
+  return describeSchema(parent);
+}
+
+/** A schema in a few words: `an integer from 1 to 65535`. */
+export function describeSchema(schema: Schema | undefined): string | undefined {
+  if (schema === undefined) return undefined;
+  if (Array.isArray(schema.enum)) return list(schema.enum.map((value) => JSON.stringify(value)));
+  if ('const' in schema) return JSON.stringify(schema.const);
+  if (Array.isArray(schema.anyOf)) {
+    const branches = schema.anyOf.map((branch: Schema) => describeSchema(branch));
+    return list([...new Set(branches.filter((branch) => branch !== undefined))], ' or ');
+  }
+  if (schema.type === undefined) return undefined;
+  const base = schema.format === 'uuid' ? 'a UUID' : typeName(schema.type);
+  const bounds = describeBounds(schema);
+  const form =
+    typeof schema.description === 'string'
+      ? `: ${lowerFirst(schema.description)}`
+      : typeof schema.pattern === 'string'
+        ? ` matching ${shorten(schema.pattern)}`
+        : '';
+  return `${base}${bounds}${form}`;
+}
+
+function describeBounds(schema: Schema): string {
+  if (schema.type === 'string') return range(schema.minLength, schema.maxLength, ' of ', 'character');
+  if (schema.type === 'array') return range(schema.minItems, schema.maxItems, ' of ', 'item');
+  const maximum = schema.maximum === Number.MAX_SAFE_INTEGER ? undefined : schema.maximum;
+  return range(schema.minimum, maximum, ' ');
+}
+
+function range(min: unknown, max: unknown, before: string, unit?: string): string {
+  const low = typeof min === 'number' ? min : undefined;
+  const high = typeof max === 'number' ? max : undefined;
+  const count = (n: number) => (unit === undefined ? String(n) : plural(n, unit));
+  if (low !== undefined && high !== undefined) {
+    if (unit !== undefined && low === high) return `${before}${count(low)}`;
+    return unit === undefined ? ` from ${low} to ${high}` : `${before}${low} to ${count(high)}`;
+  }
+  if (low !== undefined) return `${before}at least ${count(low)}`;
+  return high === undefined ? '' : `${before}at most ${count(high)}`;
+}
+
+function unknownProperty(error: ErrorObject): string {
+  const given = String(error.params.additionalProperty ?? error.params.unevaluatedProperty);
+  const names = Object.keys((schemaOf(error).properties as Schema | undefined) ?? {});
+  const near = names.find((name) => name.toLowerCase() === given.toLowerCase() || isOneEditAway(name, given));
+  return near === undefined ? 'Is not known here.' : `Is not known here; did you mean ${near}?`;
+}
+
+/** One character added, dropped or changed, or two neighbours swapped. */
+function isOneEditAway(a: string, b: string): boolean {
+  if (Math.abs(a.length - b.length) > 1) return false;
+  let start = 0;
+  while (start < a.length && a[start] === b[start]) start++;
+  const [restA, restB] = [a.slice(start), b.slice(start)];
+  const isSwap = restA[0] === restB[1] && restA[1] === restB[0] && restA.slice(2) === restB.slice(2);
+  return isSwap || restA.slice(1) === restB.slice(1) || restA.slice(1) === restB || restA === restB.slice(1);
+}
+
+function comparison(params: Schema): string {
+  const words: Record<string, string> = { '>=': 'at least', '<=': 'at most', '>': 'above', '<': 'below' };
+  return `${words[String(params.comparison)] ?? String(params.comparison)} ${params.limit}`;
+}
+
+function lengthSentence(error: ErrorObject, unit: string): string {
+  const limit = Number(error.params.limit);
+  const isMinimum = error.keyword.startsWith('min');
+  if (isMinimum && limit === 1) return 'Must not be empty.';
+  return `Must have at ${isMinimum ? 'least' : 'most'} ${plural(limit, unit)}.`;
+}
+
+function typeName(type: unknown): string {
+  const names = (Array.isArray(type) ? type : [type]).map((name) => {
+    if (name === 'null') return 'null';
+    if (name === 'boolean') return 'true or false';
+    return /^[aio]/.test(String(name)) ? `an ${name}` : `a ${name}`;
+  });
+  return names.join(' or ');
+}
+
+function schemaOf(error: ErrorObject): Schema {
+  return (error.parentSchema as Schema | undefined) ?? {};
+}
+
+function plural(count: number, unit: string): string {
+  if (count === 1) return `1 ${unit}`;
+  return `${count} ${unit === 'property' ? 'properties' : `${unit}s`}`;
+}
+
+function list(items: readonly string[], separator = ', '): string {
+  const shown = items.slice(0, maxListed).join(separator);
+  return items.length > maxListed ? `${shown}${separator}… (${items.length} in all)` : shown;
+}
+
+function shorten(text: string): string {
+  const characters = [...text];
+  return characters.length <= maxFoundChars ? text : `${characters.slice(0, maxFoundChars - 1).join('')}…`;
+}
+
+function lowerFirst(text: string): string {
+  return text.replace(/^[A-Z](?=[a-z ])/, (first) => first.toLowerCase());
+}

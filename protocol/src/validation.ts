@@ -1,0 +1,125 @@
+// What ajv found wrong, told to a person: a path, one sentence, what was there, what may be there. Of a union only the
+// branch that the value was meant for is told of; a secret's value never is.
+import type { ErrorObject, Options } from 'ajv';
+import type { ErrorDetail } from './api/common.ts';
+import { describeAllowed, describeFound, sentenceOf } from './validation-wording.ts';
+
+/**
+ * Options of every ajv of ours (`ajv/dist/2020`): strict, filling defaults, with the one format that schemas use.
+ * `verbose` so that an error carries its schema, which `errorDetails` reads.
+ */
+export const validatorOptions = {
+  strict: true,
+  useDefaults: true,
+  verbose: true,
+  formats: { uuid: /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/ },
+} as const satisfies Options;
+
+export interface ErrorDetailsOptions {
+  /** Put before each path: `body`, `query`. */
+  root?: string;
+  /** At most so many details; 20 by default. */
+  max?: number;
+}
+
+/**
+ * Turns the errors of a validator made with `validatorOptions` into details for people, in the order of the document,
+ * one for each place.
+ */
+export function errorDetails(
+  errors: readonly ErrorObject[] | null | undefined,
+  options: ErrorDetailsOptions = {},
+): ErrorDetail[] {
+  const details = new Map<string, ErrorDetail>();
+  for (const { error, orNull } of settleUnions(errors ?? [])) {
+    if (details.size >= (options.max ?? 20)) break;
+    const path = pathOf(error, options.root ?? '');
+    const key = `${path}\n${error.keyword}`;
+    if (!details.has(key)) details.set(key, detailOf(error, path, orNull));
+  }
+  return [...details.values()];
+}
+
+/** `/steps/2/config/timeout` as `steps[2].config.timeout`. */
+export function readablePath(pointer: string, root = ''): string {
+  let path = root;
+  for (const raw of pointer.split('/').slice(1)) path = joinPath(path, decodePointerSegment(raw));
+  return path;
+}
+
+function joinPath(path: string, segment: string): string {
+  if (/^(0|[1-9]\d*)$/.test(segment)) return `${path}[${segment}]`;
+  if (!/^[\w-]+$/.test(segment)) return `${path}[${JSON.stringify(segment.slice(0, 100))}]`;
+  return path === '' ? segment : `${path}.${segment}`;
+}
+
+function decodePointerSegment(segment: string): string {
+  return segment.replaceAll('~1', '/').replaceAll('~0', '~');
+}
+
+function pathOf(error: ErrorObject, root: string): string {
+  const parent = readablePath(error.instancePath, root);
+  const child = error.params.missingProperty ?? error.params.additionalProperty ?? error.params.propertyName;
+  return typeof child === 'string' ? joinPath(parent, child) : parent;
+}
+
+function detailOf(error: ErrorObject, path: string, orNull: boolean): ErrorDetail {
+  const found = describeFound(error, path);
+  const allowed = describeAllowed(error);
+  return {
+    path,
+    message: sentenceOf(error),
+    ...(found === undefined ? {} : { found }),
+    ...(allowed === undefined ? {} : { allowed: orNull ? `${allowed}, or null` : allowed }),
+  };
+}
+
+interface Settled {
+  error: ErrorObject;
+  /** The value may also be null. */
+  orNull: boolean;
+}
+
+/** Replaces each failed union and the complaints of all its branches by those of the one branch that was meant. */
+function settleUnions(errors: readonly ErrorObject[]): Settled[] {
+  const union = errors
+    .filter((error) => error.keyword === 'anyOf' || error.keyword === 'oneOf')
+    .sort((a, b) => a.schemaPath.length - b.schemaPath.length)[0];
+  if (union === undefined) return errors.map((error) => ({ error, orNull: false }));
+  const inside = (error: ErrorObject) =>
+    error !== union &&
+    error.schemaPath.startsWith(`${union.schemaPath}/`) &&
+    (error.instancePath === union.instancePath || error.instancePath.startsWith(`${union.instancePath}/`));
+  const first = errors.findIndex((error) => error === union || inside(error));
+  const before = errors.slice(0, first);
+  const after = errors.slice(first).filter((error) => error !== union && !inside(error));
+  return [...settleUnions(before), ...settleUnion(union, errors.filter(inside)), ...settleUnions(after)];
+}
+
+function settleUnion(union: ErrorObject, complaints: readonly ErrorObject[]): Settled[] {
+  const branches = new Map<string, ErrorObject[]>();
+  for (const complaint of complaints) {
+    const index = complaint.schemaPath.slice(union.schemaPath.length + 1).split('/', 1)[0] ?? '';
+    branches.set(index, [...(branches.get(index) ?? []), complaint]);
+  }
+  const schemas: unknown = union.schema;
+  const mayBeNull = Array.isArray(schemas) && schemas.some((schema) => schema?.type === 'null');
+  const meant = [...branches.values()].filter((branch) => !branch.some((error) => rulesOut(error, union)));
+  const only = meant[0];
+  if (only === undefined || meant.length > 1) return [{ error: union, orNull: false }];
+  return settleUnions(only).map(({ error, orNull }) => ({
+    error,
+    orNull: orNull || (mayBeNull && error.instancePath === union.instancePath && !isAboutChild(error)),
+  }));
+}
+
+/** A value of another type, or with another `type: 'x'` tag, was not meant for this branch. */
+function rulesOut(error: ErrorObject, union: ErrorObject): boolean {
+  if (error.instancePath === union.instancePath) return ['type', 'const', 'enum'].includes(error.keyword);
+  const isTag = error.keyword === 'const' && typeof error.data === 'string';
+  return isTag && !error.instancePath.slice(union.instancePath.length + 1).includes('/');
+}
+
+function isAboutChild(error: ErrorObject): boolean {
+  return error.keyword === 'required' || error.keyword === 'additionalProperties';
+}

@@ -1,0 +1,56 @@
+// Token buckets by key, in bounded memory: what was used longest ago is forgotten first.
+export interface RateLimit {
+  /** So many at once. */
+  burst: number;
+  /** Then one in so many ms. */
+  refillMs: number;
+  maxKeys?: number;
+}
+
+interface Bucket {
+  tokens: number;
+  atMs: number;
+}
+
+export class RateLimiter {
+  readonly #limit: Required<RateLimit>;
+  readonly #now: () => Date;
+  readonly #buckets = new Map<string, Bucket>();
+
+  constructor(limit: RateLimit, now: () => Date) {
+    this.#limit = { maxKeys: 10_000, ...limit };
+    this.#now = now;
+  }
+
+  /** Takes one; 0 when it was there, otherwise the ms until one is. */
+  take(key: string): number {
+    const { burst, refillMs, maxKeys } = this.#limit;
+    const nowMs = this.#now().getTime();
+    const bucket = this.#buckets.get(key) ?? { tokens: burst, atMs: nowMs };
+    const tokens = Math.min(burst, bucket.tokens + Math.max(0, nowMs - bucket.atMs) / refillMs);
+    this.#buckets.delete(key);
+    const oldest = this.#buckets.keys().next();
+    if (this.#buckets.size >= maxKeys && !oldest.done) this.#buckets.delete(oldest.value);
+    const isThere = tokens >= 1;
+    this.#buckets.set(key, { tokens: isThere ? tokens - 1 : tokens, atMs: nowMs });
+    return isThere ? 0 : Math.ceil((1 - tokens) * refillMs);
+  }
+
+  /** Fills a bucket again. */
+  reset(key: string): void {
+    this.#buckets.delete(key);
+  }
+}
+
+/** An IPv6 client has a whole /64 to itself, so that is what is counted. */
+export function rateLimitKeyOf(address: string): string {
+  if (!address.includes(':')) return address;
+  const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];
+  const groups = head === '' ? [] : head.split(':');
+  const after = tail === undefined || tail === '' ? [] : tail.split(':');
+  const filled = [...groups, ...Array(Math.max(0, 8 - groups.length - after.length)).fill('0'), ...after];
+  return `${filled
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':')}::/64`;
+}

@@ -1,0 +1,12 @@
+// Random secrets that clients present: 256 bits, stored only as SHA-256. A fast hash is enough for what can't be guessed.
+import { createHash, randomBytes } from 'node:crypto';
+
+/** 256 random bits, base64url, after an optional prefix. */
+export function makeSecretToken(prefix = ''): string {
+  return prefix + randomBytes(32).toString('base64url');
+}
+
+/** What the database keeps of a token. */
+export function hashSecretToken(token: string): Buffer {
+  return createHash('sha256').update(token, 'utf8').digest();
+}

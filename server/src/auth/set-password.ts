@@ -1,0 +1,63 @@
+// Setting one's password. It ends the user's other sessions: whoever had the old one is out.
+import { recordAudit } from '../audit/record-audit.ts';
+import { AppError, invalidField } from '../errors.ts';
+import { deleteOtherSessions } from '../store/sessions.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { findUserById, lockUser, setPasswordHash } from '../store/users.ts';
+import type { IdentityDeps, Origin } from './identity-deps.ts';
+import { hashPassword, verifyPassword } from './passwords.ts';
+import type { Principal } from './principal.ts';
+
+/**
+ * @throws AppError `forbidden` with an API token: it would outlive itself; `invalid` for a wrong present password;
+ * `rate_limited`; `conflict` when the password was changed meanwhile.
+ */
+export async function setPassword(
+  deps: IdentityDeps,
+  principal: Principal,
+  passwords: { password: string; current?: string },
+  origin: Origin,
+): Promise<void> {
+  if (principal.via !== 'session') {
+    throw new AppError('forbidden', 'A password is set in the console, not with an API token.');
+  }
+  const before = await findUserById(deps.sql, principal.userId);
+  if (before === undefined) throw new AppError('unauthenticated', 'Sign in again.');
+  if (before.passwordHash !== null)
+    await checkCurrent(deps, before.name, before.passwordHash, passwords.current);
+  const passwordHash = await hashPassword(passwords.password);
+  await inTransaction(deps.sql, async (tx) => {
+    const user = await lockUser(tx, principal.userId);
+    if (user?.passwordHash !== before.passwordHash) {
+      throw new AppError('conflict', 'The password was changed meanwhile. Sign in with the new one.');
+    }
+    await setPasswordHash(tx, principal.userId, passwordHash);
+    const endedSessions = await deleteOtherSessions(tx, principal.userId, principal.viaId);
+    await recordAudit(tx, {
+      actor: { kind: 'user', id: principal.userId, name: principal.name },
+      action: 'user.password_set',
+      object: { kind: 'user', id: principal.userId },
+      detail: { endedSessions },
+      origin,
+    });
+  });
+  deps.authenticator.forgetUser(principal.userId);
+}
+
+async function checkCurrent(
+  deps: IdentityDeps,
+  name: string,
+  passwordHash: string,
+  current: string | undefined,
+): Promise<void> {
+  if (current === undefined) {
+    throw invalidField('current', 'Is missing: give the present password.', {
+      allowed: 'the present password',
+    });
+  }
+  deps.signInLimits.countPasswordAttempt(name);
+  if (!(await verifyPassword(current, passwordHash))) {
+    throw invalidField('current', 'Is not the present password.');
+  }
+  deps.signInLimits.clearPasswordAttempts(name);
+}

@@ -1,0 +1,35 @@
+// One-time sign-in codes: the way in before there is a password, and after it was lost. Who can read the server's
+// terminal may have one.
+import { limits } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { AppError } from '../errors.ts';
+import type { Sql } from '../store/connection.ts';
+import { insertSignInCode } from '../store/sign-in-codes.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { findUserByName } from '../store/users.ts';
+import { hashSecretToken, makeSecretToken } from './secret-token.ts';
+
+/**
+ * Makes a code that signs the user in once within 30 minutes.
+ *
+ * @throws AppError `not_found` where no active user has that name.
+ */
+export async function createSignInCode(
+  deps: { sql: Sql; now: () => Date },
+  userName: string,
+): Promise<{ code: string; expiresAt: Date }> {
+  const code = makeSecretToken();
+  const now = deps.now();
+  const expiresAt = new Date(now.getTime() + limits.signInCodeTtlMs);
+  await inTransaction(deps.sql, async (tx) => {
+    const user = await findUserByName(tx, userName);
+    if (!user?.isActive) throw new AppError('not_found', `There is no active user named ${userName}.`);
+    await insertSignInCode(tx, { codeHash: hashSecretToken(code), userId: user.id, expiresAt }, now);
+    await recordAudit(tx, {
+      actor: { kind: 'system', name: 'server' },
+      action: 'sign_in_code.created',
+      object: { kind: 'user', id: user.id },
+    });
+  });
+  return { code, expiresAt };
+}

@@ -1,0 +1,83 @@
+// The HTTP side of the server, built from one table of routes. Nothing is reachable that is not in it, but what
+// system-routes, the console and the API documentation serve to everyone.
+import { randomBytes } from 'node:crypto';
+import { type Context, Hono } from 'hono';
+import { AppError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { addressOf, checkHost } from './client.ts';
+import { errorReply } from './error-reply.ts';
+import { handleRoute, type RouteDeps } from './handle-route.ts';
+import { RefusedRequest } from './refused-request.ts';
+import type { RouteSpec } from './route.ts';
+import { checkRoutes, methodsByPath, orderRoutes } from './route-table.ts';
+import { setSecurityHeaders } from './security-headers.ts';
+
+export interface AppDeps extends RouteDeps {
+  routes: readonly RouteSpec[];
+  log: Log;
+}
+
+type AppEnv = { Variables: { requestId: string } };
+
+/** @throws AssertionError for a mistake in the table. */
+export function createApp(deps: AppDeps): Hono<AppEnv> {
+  checkRoutes(deps.routes);
+  const routes = orderRoutes(deps.routes);
+  const app = new Hono<AppEnv>();
+  app.use('*', async (context, next) => {
+    const startedMs = performance.now();
+    const requestId = randomBytes(9).toString('base64url');
+    context.set('requestId', requestId);
+    checkHost(context, deps.access);
+    await next();
+    logRequest(deps, context, requestId, performance.now() - startedMs);
+  });
+  app.onError((error, context) => {
+    const requestId = context.get('requestId');
+    return finish(deps, context, errorReply(error, requestId, deps.log), requestId);
+  });
+  for (const route of routes) {
+    app.on(route.method, route.path, async (context) => {
+      const requestId = context.get('requestId');
+      return finish(deps, context, await handleRoute(deps, route, context, requestId), requestId);
+    });
+  }
+  for (const [path, methods] of methodsByPath(routes)) {
+    app.all(path, () => {
+      throw new RefusedRequest(405, 'invalid', `Only ${methods.join(', ')} can be used here.`, {
+        Allow: methods.join(', '),
+      });
+    });
+  }
+  app.notFound((context) => {
+    const requestId = context.get('requestId');
+    const error = new AppError('not_found', 'There is nothing at this address.');
+    return finish(deps, context, errorReply(error, requestId, deps.log), requestId);
+  });
+  return app;
+}
+
+function finish(deps: AppDeps, context: Context, response: Response, requestId: string): Response {
+  response.headers.set('X-Request-Id', requestId);
+  setSecurityHeaders(response.headers, {
+    https: deps.access.https,
+    isApi: context.req.path.startsWith('/api/'),
+  });
+  return response;
+}
+
+function logRequest(deps: AppDeps, context: Context, requestId: string, elapsedMs: number): void {
+  const { status } = context.res;
+  const level = status >= 500 ? 'warn' : context.req.method === 'GET' || status === 404 ? 'debug' : 'info';
+  deps.log[level](
+    {
+      requestId,
+      method: context.req.method,
+      path: context.req.path,
+      status,
+      elapsedMs: Math.round(elapsedMs * 10) / 10,
+      address: addressOf(context, deps.access),
+    },
+    'request',
+  );
+}

@@ -1,0 +1,78 @@
+// What a request says of where it comes from: the peer's address, the host it meant, the site it was sent by.
+import type { Context } from 'hono';
+import { AppError } from '../errors.ts';
+import { RefusedRequest } from './refused-request.ts';
+
+export interface Access {
+  /** Host names, beside IP addresses and localhost, under which this server may be asked; lower case, no port. */
+  hosts: readonly string[];
+  /** Origins of the console beside the one the request itself was sent to: the public URL. */
+  origins: readonly string[];
+  /** Browsers see https: TLS here, or a proxy in front that ends it. */
+  https: boolean;
+  /** A proxy in front adds the client's address to X-Forwarded-For. */
+  behindTlsProxy: boolean;
+}
+
+/** The peer's address, or the one that the proxy in front saw. */
+export function addressOf(context: Context, access: Pick<Access, 'behindTlsProxy'>): string {
+  if (access.behindTlsProxy) {
+    // The last entry is the proxy's own; those before it are what the client claims.
+    const forwarded = context.req.header('x-forwarded-for')?.split(',').at(-1)?.trim();
+    if (forwarded !== undefined && forwarded !== '') return forwarded.slice(0, 100);
+  }
+  const env = context.env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined;
+  return (env?.incoming?.socket?.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');
+}
+
+/**
+ * Refuses a request for a host that this server isn't: a page whose name an attacker points at us (DNS rebinding)
+ * would otherwise be of our origin. An IP address in the Host header can't be rebound.
+ */
+export function checkHost(context: Context, access: Pick<Access, 'hosts'>): void {
+  const host = hostOf(context);
+  const name = hostName(host);
+  if (name !== undefined && (isIpAddress(name) || name === 'localhost' || access.hosts.includes(name)))
+    return;
+  throw new RefusedRequest(
+    421,
+    'invalid',
+    `This server is not known as ${JSON.stringify(host.slice(0, 100))}. Start it with --public-url or --allowed-host to use that name.`,
+  );
+}
+
+function hostOf(context: Context): string {
+  return context.req.header('host') ?? new URL(context.req.url).host;
+}
+
+function hostName(host: string): string | undefined {
+  const match = /^(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:\d{1,5})?$/.exec(host.toLowerCase());
+  return match?.[1]?.replace(/\.$/, '');
+}
+
+function isIpAddress(name: string): boolean {
+  return name.startsWith('[') || /^\d{1,3}(\.\d{1,3}){3}$/.test(name);
+}
+
+/**
+ * Refuses an unsafe request that another site's page sent. Browsers say so in Origin, or in Sec-Fetch-Site.
+ *
+ * @param needed Whether one of the two must be there: with a cookie yes, since only browsers hold cookies.
+ * @throws AppError `forbidden`
+ */
+export function checkOrigin(
+  context: Context,
+  access: Pick<Access, 'origins' | 'https'>,
+  needed: boolean,
+): void {
+  const origin = context.req.header('origin');
+  const site = context.req.header('sec-fetch-site');
+  if (origin !== undefined) {
+    const own = `${access.https ? 'https' : 'http'}://${hostOf(context).toLowerCase()}`;
+    if (origin === own || access.origins.includes(origin)) return;
+  } else if (site === undefined ? !needed : site === 'same-origin') return;
+  throw new AppError(
+    'forbidden',
+    'This request was sent by a page of another site, or does not say by which.',
+  );
+}

@@ -1,0 +1,134 @@
+// One request through one route: who calls, may they, is what they sent valid; then the handler.
+import { limits } from '@opsconductor/protocol';
+import type { Context } from 'hono';
+import { getCookie } from 'hono/cookie';
+import { Type } from 'typebox';
+import { AppError } from '../errors.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import { type Access, addressOf, checkOrigin } from './client.ts';
+import { readJsonBody } from './read-body.ts';
+import type { Principal, RouteRequest, RouteSpec } from './route.ts';
+import { readText, validate } from './validate.ts';
+
+const nothing = Type.Object({}, { additionalProperties: false });
+
+export interface Authenticates {
+  bySession(token: string, address: string): Promise<Principal | undefined>;
+  byApiToken(token: string): Promise<Principal | undefined>;
+}
+
+export interface RouteDeps {
+  authenticator: Authenticates;
+  access: Access;
+  cookieName: string;
+  /** Told of what a signed-in caller was refused; for the audit log. */
+  onForbidden(refusal: {
+    principal: Principal;
+    route: RouteSpec;
+    address: string;
+    requestId: string;
+  }): Promise<void>;
+  /** Replies that differ from their schema are errors; for tests. */
+  checkReplies: boolean;
+}
+
+export async function handleRoute(
+  deps: RouteDeps,
+  route: RouteSpec,
+  context: Context,
+  requestId: string,
+): Promise<Response> {
+  const address = addressOf(context, deps.access);
+  const principal = await authorize(deps, route, context, address, requestId);
+  const request = {
+    params: readParams(route, context),
+    query: readQuery(route, context),
+    body: await readBody(route, context),
+    principal,
+    requestId,
+    address,
+    context,
+  };
+  const reply = await route.handle(request as unknown as RouteRequest<never, never, never>);
+  if (reply instanceof Response) return reply;
+  const { status, schema } = route.success;
+  if (status === 204) return context.body(null, 204);
+  const text = JSON.stringify(reply);
+  if (deps.checkReplies && schema !== undefined) validate(schema, JSON.parse(text), 'reply');
+  return context.body(text, status, { 'Content-Type': 'application/json; charset=utf-8' });
+}
+
+/** Undefined only for public routes. */
+async function authorize(
+  deps: RouteDeps,
+  route: RouteSpec,
+  context: Context,
+  address: string,
+  requestId: string,
+): Promise<Principal | undefined> {
+  const isUnsafe = route.method !== 'GET';
+  if (route.permission === 'public') {
+    if (isUnsafe) checkOrigin(context, deps.access, false);
+    return undefined;
+  }
+  const principal = await authenticate(deps, context, address);
+  if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
+  if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
+  if (!principal.permissions.has(route.permission)) {
+    await deps.onForbidden({ principal, route, address, requestId });
+    throw new AppError(
+      'forbidden',
+      `This needs the permission ${route.permission}, which ${principal.name} does not have.`,
+    );
+  }
+  return principal;
+}
+
+/** A bearer token that does not hold is a refusal, whatever cookie comes with it. */
+async function authenticate(
+  deps: RouteDeps,
+  context: Context,
+  address: string,
+): Promise<Principal | undefined> {
+  const authorization = context.req.header('authorization');
+  if (authorization !== undefined) {
+    const token = /^Bearer +([\w.~+/=-]{16,512})$/i.exec(authorization)?.[1];
+    return token === undefined ? undefined : deps.authenticator.byApiToken(token);
+  }
+  const session = getCookie(context, deps.cookieName);
+  if (session === undefined || session.length > 512) return undefined;
+  return deps.authenticator.bySession(session, address);
+}
+
+function readParams(route: RouteSpec, context: Context): Record<string, unknown> {
+  const values = readText(route.params, context.req.param());
+  validate(route.params ?? nothing, values);
+  refuseUnstorableText(values);
+  return values;
+}
+
+function readQuery(route: RouteSpec, context: Context): Record<string, unknown> {
+  const once = Object.create(null) as Record<string, string>;
+  for (const [name, values] of Object.entries(context.req.queries())) {
+    if (values.length > 1) {
+      const message = 'Is given more than once.';
+      throw new AppError('invalid', `query.${name}: ${message}`, {
+        details: [{ path: `query.${name}`, message }],
+      });
+    }
+    once[name] = values[0] ?? '';
+  }
+  const values = readText(route.query, once);
+  validate(route.query ?? nothing, values, 'query');
+  refuseUnstorableText(values, 'query');
+  return values;
+}
+
+async function readBody(route: RouteSpec, context: Context): Promise<unknown> {
+  if (route.method === 'GET') return {};
+  const maxBytes = route.maxBodyBytes ?? limits.maxRequestBodyBytes;
+  const body = (await readJsonBody(context.req.raw, maxBytes)) ?? {};
+  validate(route.body ?? nothing, body);
+  refuseUnstorableText(body);
+  return body;
+}

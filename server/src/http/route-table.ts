@@ -1,0 +1,52 @@
+// The table of routes in the order they are matched, checked for mistakes of ours when the server starts.
+import assert from 'node:assert/strict';
+import type { RouteSpec } from './route.ts';
+import { prepareValidator } from './validate.ts';
+
+/** Literal segments before parameters, so that `jobs/health` is not a job named health. */
+export function orderRoutes(routes: readonly RouteSpec[]): RouteSpec[] {
+  return [...routes].sort((a, b) => compare(sortKey(a.path), sortKey(b.path)));
+}
+
+/** Throws for a route that is there twice, or whose path parameters and schema differ, or whose schema isn't one. */
+export function checkRoutes(routes: readonly RouteSpec[]): void {
+  const seen = new Set<string>();
+  for (const route of routes) {
+    const name = `${route.method} ${route.path}`;
+    const shape = `${route.method} ${route.path.replaceAll(/:\w+/g, ':')}`;
+    assert(!seen.has(shape), `${name} is in the table twice`);
+    seen.add(shape);
+    const declared = Object.keys((route.params as { properties?: object } | undefined)?.properties ?? {});
+    assert.deepEqual(
+      declared.sort(),
+      parametersOf(route.path).sort(),
+      `${name}: params differ from the path`,
+    );
+    assert(route.method !== 'GET' || route.body === undefined, `${name}: a GET has no body`);
+    for (const schema of [route.params, route.query, route.body])
+      if (schema !== undefined) prepareValidator(schema);
+  }
+}
+
+/** Methods of each path, for 405. */
+export function methodsByPath(routes: readonly RouteSpec[]): Map<string, string[]> {
+  const methods = new Map<string, string[]>();
+  for (const route of routes) {
+    const list = methods.get(route.path) ?? [];
+    list.push(route.method, ...(route.method === 'GET' ? ['HEAD'] : []));
+    methods.set(route.path, list);
+  }
+  return methods;
+}
+
+export function parametersOf(path: string): string[] {
+  return [...path.matchAll(/:(\w+)/g)].map((match) => match[1] ?? '');
+}
+
+function sortKey(path: string): string {
+  return path.replaceAll(/:\w+/g, '\uffff');
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
