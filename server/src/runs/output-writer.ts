@@ -1,6 +1,5 @@
 // Stores output: chunks of all agents are gathered while the previous batch commits, then written in one transaction,
 // then acknowledged and published. Store first, publish after: a reader never sees what could be lost.
-import { createHash } from 'node:crypto';
 import type { OutputFrame } from '@opsconductor/protocol';
 import { sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { Sql, Tx } from '../store/connection.ts';
@@ -57,13 +56,13 @@ export class OutputWriter {
     return this.#queuedBytes;
   }
 
-  push(attempt: OutputAttempt, frame: OutputFrame, done: PendingChunk['done']): void {
+  /** Takes a chunk with the SHA-256 of its bytes. */
+  push(attempt: OutputAttempt, frame: OutputFrame, sha256: Buffer, done: PendingChunk['done']): void {
     if (this.#closed) {
       done(new Error('the server is stopping'));
       return;
     }
     this.#queuedBytes += frame.bytes.length;
-    const sha256 = createHash('sha256').update(frame.bytes).digest();
     this.#queue.push({ attempt, frame, sha256, done });
     this.#pump();
   }

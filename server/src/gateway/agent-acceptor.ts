@@ -1,0 +1,141 @@
+// Accepts WebSocket upgrades from agents and runs the handshake, with limits on everything that isn't authenticated.
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Log } from '../log.ts';
+import type { Sql } from '../store/connection.ts';
+import {
+  type Authenticated,
+  authenticate,
+  type HandshakeSettings,
+  newChallenge,
+  type ServerIdentity,
+} from './handshake.ts';
+import { parseAgentMessage } from './message-codec.ts';
+
+export const connectPath = '/api/v1/agent/connect';
+/** Of everything on the socket before the handshake is done, the HTTP upgrade included. */
+const maxUnauthenticatedBytes = limits.maxHandshakeFrameBytes * 4;
+
+export type Accepted = Extract<Authenticated, { ok: true }>;
+
+export interface AcceptorDeps {
+  sql: Sql;
+  identity: ServerIdentity;
+  settings: HandshakeSettings;
+  log: Log;
+  isAllowedHost(host: string | undefined): boolean;
+  accept(socket: WebSocket, agent: Accepted): void;
+}
+
+export class AgentAcceptor {
+  readonly #deps: AcceptorDeps;
+  readonly #sockets: WebSocketServer;
+  readonly #waiting = new Map<string, number>();
+  #closed = false;
+
+  constructor(deps: AcceptorDeps) {
+    this.#deps = deps;
+    this.#sockets = new WebSocketServer({
+      noServer: true,
+      maxPayload: limits.maxControlFrameBytes,
+      perMessageDeflate: false,
+      handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
+    });
+  }
+
+  attach(server: Pick<Server, 'on'>): void {
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      socket.on('error', () => socket.destroy());
+      const refusal = this.#refusal(request);
+      if (refusal !== undefined) {
+        socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+        return;
+      }
+      this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#greet(webSocket, request));
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#sockets.close();
+  }
+
+  #refusal(request: IncomingMessage): string | undefined {
+    const address = request.socket.remoteAddress ?? '';
+    if (this.#closed) return '503 Service Unavailable';
+    if (new URL(request.url ?? '/', 'http://x').pathname !== connectPath) return '404 Not Found';
+    // Browsers always send Origin; agents never do.
+    if (request.headers.origin !== undefined) return '403 Forbidden';
+    if (!this.#deps.isAllowedHost(request.headers.host)) return '421 Misdirected Request';
+    const offered = request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
+    if (!offered.includes(subprotocol)) return '400 Bad Request';
+    if ((this.#waiting.get(address) ?? 0) >= limits.maxUnauthenticatedPerAddress)
+      return '429 Too Many Requests';
+    return undefined;
+  }
+
+  #greet(socket: WebSocket, request: IncomingMessage): void {
+    const address = request.socket.remoteAddress ?? '';
+    this.#waiting.set(address, (this.#waiting.get(address) ?? 0) + 1);
+    const challenge = newChallenge(this.#deps.identity);
+    const timer = setTimeout(
+      () => socket.close(closeCodes.handshakeTimeout, 'handshake took too long'),
+      limits.handshakeTimeoutMs,
+    );
+    const raw = request.socket;
+    const watchBytes = () => {
+      if (raw.bytesRead > maxUnauthenticatedBytes) socket.terminate();
+    };
+    raw.on('data', watchBytes);
+    const done = () => {
+      clearTimeout(timer);
+      raw.off('data', watchBytes);
+      socket.off('close', done);
+      socket.off('message', onMessage);
+      const left = (this.#waiting.get(address) ?? 1) - 1;
+      if (left > 0) this.#waiting.set(address, left);
+      else this.#waiting.delete(address);
+    };
+    const onMessage = (data: Buffer, isBinary: boolean) => {
+      socket.pause();
+      done();
+      socket.on('error', () => socket.terminate());
+      void this.#authenticate(socket, challenge, isBinary ? undefined : data, address);
+    };
+    socket.on('close', done);
+    socket.on('message', onMessage);
+    socket.send(JSON.stringify(challenge));
+  }
+
+  async #authenticate(
+    socket: WebSocket,
+    challenge: ReturnType<typeof newChallenge>,
+    data: Buffer | undefined,
+    address: string,
+  ): Promise<void> {
+    const parsed = data === undefined ? undefined : parseAgentMessage(data.toString('utf8'));
+    socket.resume();
+    if (!parsed?.ok || parsed.message.type !== 'authenticate') {
+      socket.close(closeCodes.invalidMessage, 'expected authenticate');
+      return;
+    }
+    try {
+      const result = await authenticate(this.#deps, challenge, parsed.message, address);
+      if (!result.ok) {
+        this.#deps.log.warn(
+          { agentId: parsed.message.agentId, address, reason: result.reason },
+          'agent refused',
+        );
+        socket.close(closeCodes[result.refusal], result.reason);
+        return;
+      }
+      this.#deps.accept(socket, result);
+      socket.send(JSON.stringify(result.welcome));
+    } catch (error) {
+      this.#deps.log.error({ err: error, address }, 'handshake failed');
+      socket.close(closeCodes.serverRestart, 'try again');
+    }
+  }
+}

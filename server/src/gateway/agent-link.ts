@@ -1,0 +1,349 @@
+// One agent's connection: its attempts, its messages, its closing. What a message does is decided in runs/ and
+// segments/; this file keeps order and answers.
+import { createHash } from 'node:crypto';
+import {
+  type AgentMessage,
+  type AgentMessageOf,
+  closeCodes,
+  decodeFrame,
+  type Lease,
+  limits,
+  type ServerMessage,
+  type TargetTested,
+} from '@opsconductor/protocol';
+import type { WebSocket } from 'ws';
+import { AppError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { OutputWriter } from '../runs/output-writer.ts';
+import type { ResumedAttempt } from '../runs/resume-agent.ts';
+import type { SettleResult } from '../runs/settle-attempts.ts';
+import type { ClaimedStep } from '../store/claims.ts';
+import type { Sql } from '../store/connection.ts';
+import { AttemptOutput } from './attempt-output.ts';
+import { parseAgentMessage } from './message-codec.ts';
+import type { Settler } from './settler.ts';
+
+/** Above this the server stops reading from agents until the database has caught up. */
+const maxQueuedOutputBytes = 32 * 1024 * 1024;
+
+/** What a link tells the gateway. */
+export interface LinkEvents {
+  heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void;
+  resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void>;
+  started(link: AgentLink, message: AgentMessageOf<'started'>): void;
+  returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void>;
+  wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void>;
+  segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void>;
+  hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void>;
+  draining(link: AgentLink): Promise<void>;
+  /** Attempts were settled: there is credit again, and maybe a next step to lease. */
+  settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined>;
+  closed(link: AgentLink): void;
+}
+
+export interface LinkDeps {
+  sql: Sql;
+  writer: OutputWriter;
+  settler: Settler;
+  log: Log;
+  events: LinkEvents;
+}
+
+export class AgentLink {
+  readonly agentId: number;
+  readonly name: string;
+  readonly segmentId: number;
+  readonly sessionNumber: number;
+  /** The agent said that it takes nothing new. */
+  isDraining = false;
+  /** The journal was reconciled; before it no step is leased here. */
+  isReady = false;
+  lastHeardAt = Date.now();
+  /** Resolves when the connection is closed. */
+  readonly gone: Promise<void>;
+  readonly #socket: WebSocket;
+  readonly #deps: LinkDeps;
+  readonly #attempts = new Map<string, AttemptOutput>();
+  readonly #unlisted = new Map<string, number>();
+  readonly #tests = new Map<string, (result: TargetTested) => void>();
+  #acks = new Map<string, AttemptOutput>();
+  #ackScheduled = false;
+  #paused = false;
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(
+    deps: LinkDeps,
+    socket: WebSocket,
+    agent: { agentId: number; name: string; segmentId: number; sessionNumber: number },
+  ) {
+    this.#deps = deps;
+    this.#socket = socket;
+    this.agentId = agent.agentId;
+    this.name = agent.name;
+    this.segmentId = agent.segmentId;
+    this.sessionNumber = agent.sessionNumber;
+    this.gone = new Promise((resolve) => socket.on('close', () => resolve()));
+    socket.on('message', (data: Buffer, isBinary: boolean) => this.#onFrame(data, isBinary));
+    socket.on('close', () => this.#onClose());
+    socket.on('error', (error) => deps.log.warn({ agent: this.name, err: error }, 'agent connection failed'));
+  }
+
+  /** Steps that this connection's attempts belong to, by run: to send a cancel to. */
+  attemptsOfRuns(runIds: ReadonlySet<number>): AttemptOutput[] {
+    return [...this.#attempts.values()].filter((attempt) => runIds.has(attempt.runId));
+  }
+
+  get attemptCount(): number {
+    return this.#attempts.size;
+  }
+
+  adopt(attempts: readonly ResumedAttempt[]): void {
+    for (const attempt of attempts) this.#attempts.set(keyOf(attempt), new AttemptOutput(attempt));
+  }
+
+  /** Sends leases; their attempts may report from here on. */
+  lease(leases: readonly { claimed: ClaimedStep; lease: Lease }[]): void {
+    this.adopt(leases.map(({ claimed }) => attemptOf(claimed)));
+    this.send({ type: 'leases', leases: leases.map(({ lease }) => lease) });
+  }
+
+  send(message: ServerMessage): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason.slice(0, 120));
+  }
+
+  /** Ends the connection without waiting for the peer: it has been silent. */
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  /** Asks the agent to test a target; rejects when the agent doesn't answer in time or goes away. */
+  testTarget(message: Extract<ServerMessage, { type: 'test_target' }>): Promise<TargetTested> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#tests.delete(message.requestId);
+        reject(new AppError('unavailable', `Agent ${this.name} did not answer the test in time.`));
+      }, message.timeoutMs + 5_000);
+      this.#tests.set(message.requestId, (result) => {
+        clearTimeout(timer);
+        this.#tests.delete(message.requestId);
+        resolve(result);
+      });
+      this.send(message);
+    });
+  }
+
+  /**
+   * Compares the attempts that the agent lists with those delivered. One that is unlisted in two heartbeats running
+   * is gone from the agent: returns those.
+   */
+  missedAttempts(held: readonly (readonly [number, number])[]): AttemptOutput[] {
+    const listed = new Set(held.map(([step, epoch]) => `${step}.${epoch}`));
+    const missed: AttemptOutput[] = [];
+    for (const [key, attempt] of this.#attempts) {
+      if (listed.has(key) || attempt.pending > 0) {
+        this.#unlisted.delete(key);
+        continue;
+      }
+      const times = (this.#unlisted.get(key) ?? 0) + 1;
+      this.#unlisted.set(key, times);
+      // The heartbeat that crossed the delivery on the wire may miss it too: hence the third.
+      if (times >= 3) missed.push(attempt);
+    }
+    return missed;
+  }
+
+  forget(attempt: { stepId: number; epoch: number }): void {
+    this.#attempts.delete(keyOf(attempt));
+    this.#unlisted.delete(keyOf(attempt));
+  }
+
+  #onFrame(data: Buffer, isBinary: boolean): void {
+    this.lastHeardAt = Date.now();
+    if (isBinary) {
+      this.#onOutput(data);
+      return;
+    }
+    const parsed = parseAgentMessage(data.toString('utf8'));
+    if (!parsed.ok) {
+      this.#deps.log.warn({ agent: this.name, problem: parsed.problem }, 'agent sent an invalid message');
+      this.close(closeCodes.invalidMessage, parsed.problem);
+      return;
+    }
+    this.#dispatch(parsed.message);
+  }
+
+  #dispatch(message: AgentMessage): void {
+    const { events } = this.#deps;
+    switch (message.type) {
+      case 'heartbeat':
+        events.heartbeat(this, message);
+        return;
+      case 'started':
+        events.started(this, message);
+        return;
+      case 'complete':
+        this.#own(this.#complete(message));
+        return;
+      case 'target_tested':
+        this.#tests.get(message.requestId)?.(message);
+        return;
+      case 'authenticate':
+        this.close(closeCodes.invalidMessage, 'already authenticated');
+        return;
+      default:
+        // These change what follows, so they keep their order.
+        this.#work = this.#work.then(() => this.#own(this.#inOrder(message)));
+    }
+  }
+
+  async #inOrder(message: AgentMessage): Promise<void> {
+    const { events } = this.#deps;
+    if (message.type === 'resume') await events.resume(this, message);
+    else if (message.type === 'return') await events.returned(this, message);
+    else if (message.type === 'wrapped_key') await events.wrapped(this, message);
+    else if (message.type === 'segment_ready') await events.segmentReady(this, message);
+    else if (message.type === 'host_key_seen') await events.hostKeySeen(this, message);
+    else if (message.type === 'agent_drain') {
+      this.isDraining = true;
+      await events.draining(this);
+    }
+  }
+
+  /** Work on a message that fails ends the connection: the agent reconnects and says again what it has. */
+  async #own(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#deps.log.error({ agent: this.name, err: error }, 'an agent message could not be handled');
+      this.close(closeCodes.serverRestart, 'try again');
+    }
+  }
+
+  #onOutput(data: Buffer): void {
+    const frame =
+      data.length > limits.maxOutputFrameBytes ? undefined : decodeFrame(data, limits.maxChunkRawBytes);
+    if (frame === undefined) {
+      this.close(closeCodes.invalidMessage, 'not an output frame');
+      return;
+    }
+    const attempt = this.#attempts.get(`${frame.step}.${frame.epoch}`);
+    if (attempt === undefined) return;
+    const sha256 = createHash('sha256').update(frame.bytes).digest();
+    attempt.receive(frame, sha256);
+    const ref = {
+      stepId: attempt.stepId,
+      epoch: attempt.epoch,
+      runId: attempt.runId,
+      attemptDay: attempt.attemptDay,
+      agentId: this.agentId,
+      sessionNumber: this.sessionNumber,
+    };
+    this.#deps.writer.push(ref, frame, sha256, (result) => {
+      this.#resumeReading();
+      if (result instanceof Error) {
+        this.#deps.log.error({ agent: this.name, err: result }, 'output could not be stored');
+        this.close(closeCodes.serverRestart, 'output could not be stored; send it again');
+        return;
+      }
+      // Refused: the lease has moved on. Acknowledged all the same, so that the agent lets go of it.
+      attempt.settle(frame, result === 'differs' ? 'differs' : 'stored');
+      this.#acknowledge(attempt);
+    });
+    if (this.#deps.writer.queuedBytes > maxQueuedOutputBytes && !this.#paused) {
+      this.#paused = true;
+      this.#socket.pause();
+    }
+  }
+
+  #resumeReading(): void {
+    if (!this.#paused || this.#deps.writer.queuedBytes > maxQueuedOutputBytes / 2) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  #acknowledge(attempt: AttemptOutput): void {
+    this.#acks.set(keyOf(attempt), attempt);
+    if (this.#ackScheduled) return;
+    this.#ackScheduled = true;
+    setImmediate(() => {
+      this.#ackScheduled = false;
+      const acks = [...this.#acks.values()];
+      this.#acks = new Map();
+      this.send({
+        type: 'output_ack',
+        acks: acks.map(({ stepId, epoch, stored }) => ({ step: stepId, epoch, seq: stored })),
+      });
+    });
+  }
+
+  async #complete(message: AgentMessageOf<'complete'>): Promise<void> {
+    const { step, epoch, requestId } = message;
+    const attempt = this.#attempts.get(`${step}.${epoch}`);
+    const answer = { type: 'completed', requestId, step, epoch } as const;
+    let output: { state: 'open' | 'complete' | 'truncated' | 'gapped'; digest: string | null } = {
+      state: 'complete',
+      digest: null,
+    };
+    if (attempt !== undefined) {
+      await attempt.idle();
+      const verdict = await attempt.verify(this.#deps.sql, message.output);
+      if ('resendFrom' in verdict) {
+        this.send({ ...answer, result: 'resend', fromSeq: verdict.resendFrom });
+        return;
+      }
+      output = verdict;
+    }
+    const result = await this.#deps.settler.settle({
+      stepId: step,
+      epoch,
+      leaseToken: message.leaseToken,
+      source: {
+        kind: 'agent',
+        agentId: this.agentId,
+        sessionNumber: this.sessionNumber,
+        requestId,
+        wantsNext: message.wantsNext && !this.isDraining,
+      },
+      outcome: message.outcome,
+      output: { ...output, gaps: message.output.gaps },
+    });
+    this.forget({ stepId: step, epoch });
+    if (result.next !== undefined) this.adopt([attemptOf(result.next)]);
+    const next = await this.#deps.events.settled(this, result);
+    this.send(
+      next === undefined ? { ...answer, result: result.result } : { ...answer, result: result.result, next },
+    );
+  }
+
+  #onClose(): void {
+    for (const answer of this.#tests.values()) {
+      answer({
+        type: 'target_tested',
+        requestId: '',
+        ok: false,
+        reason: 'offline',
+        message: 'The agent went away during the test.',
+      });
+    }
+    this.#deps.events.closed(this);
+  }
+}
+
+function keyOf(attempt: { stepId: number; epoch: number }): string {
+  return `${attempt.stepId}.${attempt.epoch}`;
+}
+
+function attemptOf(claimed: ClaimedStep): ResumedAttempt {
+  return {
+    stepId: claimed.id,
+    epoch: claimed.epoch,
+    leaseToken: claimed.leaseToken,
+    runId: claimed.jobRunId,
+    attemptDay: claimed.attemptDay,
+    ackedSeq: 0,
+  };
+}

@@ -1,0 +1,123 @@
+// What the server knows of one attempt's output while its agent is connected: what was received, what is stored, and
+// the digest chain over it.
+import { createHash } from 'node:crypto';
+import { chainLink, type OutputFrame, type OutputState } from '@opsconductor/protocol';
+import type { ResumedAttempt } from '../runs/resume-agent.ts';
+import type { Sql } from '../store/connection.ts';
+import { readChunkIndex } from '../store/run-output.ts';
+
+const zeroDigest = Buffer.alloc(32);
+
+export interface ClaimedOutput {
+  lastSeq: number;
+  digest: string;
+  truncated: boolean;
+  gaps: readonly (readonly [number, number])[];
+}
+
+export type OutputVerdict = { state: OutputState; digest: string } | { resendFrom: number };
+
+export class AttemptOutput {
+  readonly stepId: number;
+  readonly epoch: number;
+  readonly leaseToken: string;
+  readonly runId: number;
+  readonly attemptDay: string;
+  /** Writes that aren't settled yet. */
+  pending = 0;
+  /** Highest seq up to which everything is stored. */
+  stored: number;
+  #received: number;
+  /** Of chunks 1..#received; undefined when this process has not seen them all. */
+  #digest: Buffer | undefined;
+  #conflict = false;
+  #resends = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(attempt: ResumedAttempt) {
+    this.stepId = attempt.stepId;
+    this.epoch = attempt.epoch;
+    this.leaseToken = attempt.leaseToken;
+    this.runId = attempt.runId;
+    this.attemptDay = attempt.attemptDay;
+    this.stored = attempt.ackedSeq;
+    this.#received = attempt.ackedSeq;
+    this.#digest = attempt.ackedSeq === 0 ? zeroDigest : undefined;
+  }
+
+  /** Notes a received chunk before it is stored. */
+  receive(frame: OutputFrame, sha256: Uint8Array): void {
+    this.pending += 1;
+    if (frame.seq !== this.#received + 1) {
+      if (frame.seq > this.#received) this.#digest = undefined;
+      return;
+    }
+    this.#received = frame.seq;
+    if (this.#digest === undefined) return;
+    this.#digest = createHash('sha256')
+      .update(this.#digest)
+      .update(chainLink({ ...frame, sha256 }))
+      .digest();
+  }
+
+  /** Notes what became of a chunk. */
+  settle(frame: OutputFrame, result: 'stored' | 'differs'): void {
+    this.pending -= 1;
+    if (result === 'differs') this.#conflict = true;
+    if (frame.seq === this.stored + 1) this.stored = frame.seq;
+    if (this.pending === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** Resolves when nothing that was received waits to be stored. */
+  idle(): Promise<void> {
+    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Compares what the agent says of its output with what is stored. */
+  async verify(sql: Sql, claimed: ClaimedOutput): Promise<OutputVerdict> {
+    const whole = claimed.truncated ? 'truncated' : 'complete';
+    const digest = this.#digest?.toString('base64');
+    if (
+      claimed.gaps.length === 0 &&
+      this.stored === claimed.lastSeq &&
+      digest === claimed.digest &&
+      !this.#conflict
+    ) {
+      return { state: whole, digest };
+    }
+    const index = await readChunkIndex(sql, this);
+    const missing = firstMissing(
+      index.map((chunk) => chunk.seq),
+      claimed,
+    );
+    if (missing !== undefined && this.#resends < 3) return this.#resend(missing);
+    const stored = chainOf(index);
+    if (missing === undefined && stored === claimed.digest) {
+      return { state: claimed.gaps.length > 0 ? 'gapped' : whole, digest: stored };
+    }
+    // The digests differ though every number is there: have all of it once more, then say that it differs.
+    if (missing === undefined && claimed.gaps.length === 0 && this.#resends === 0) return this.#resend(1);
+    return { state: 'gapped', digest: stored };
+  }
+
+  #resend(fromSeq: number): OutputVerdict {
+    this.#resends += 1;
+    return { resendFrom: fromSeq };
+  }
+}
+
+function firstMissing(seqs: readonly number[], claimed: ClaimedOutput): number | undefined {
+  const have = new Set(seqs);
+  for (let seq = 1; seq <= claimed.lastSeq; seq += 1) {
+    if (!have.has(seq) && !claimed.gaps.some(([from, to]) => from <= seq && seq <= to)) return seq;
+  }
+  return undefined;
+}
+
+function chainOf(
+  index: readonly { seq: number; stream: 'stdout' | 'stderr'; rawLength: number; sha256: Buffer }[],
+): string {
+  let digest = zeroDigest;
+  for (const chunk of index) digest = createHash('sha256').update(digest).update(chainLink(chunk)).digest();
+  return digest.toString('base64');
+}

@@ -1,0 +1,365 @@
+// Holds the agents' connections: registry, heartbeats, claims, and what the bus says.
+import { randomUUID } from 'node:crypto';
+import type { Server } from 'node:http';
+import {
+  type AgentMessageOf,
+  closeCodes,
+  type Lease,
+  type LeaseCredential,
+  type LeaseTarget,
+  limits,
+  type TargetTested,
+} from '@opsconductor/protocol';
+import type { Log } from '../log.ts';
+import type { LeaseBuilder } from '../runs/lease-builder.ts';
+import type { LiveHub } from '../runs/live-hub.ts';
+import type { OutputWriter } from '../runs/output-writer.ts';
+import { resumeAgent } from '../runs/resume-agent.ts';
+import { returnLeases } from '../runs/return-leases.ts';
+import type { ProgressNews } from '../runs/run-ledger.ts';
+import type { SettleResult } from '../runs/settle-attempts.ts';
+import { markSegmentReady, segmentStateFor, storeWrap } from '../segments/segment-state.ts';
+import {
+  closeSession,
+  type HeartbeatRow,
+  markStarted,
+  renewSessions,
+  setDraining,
+} from '../store/agent-sessions.ts';
+import type { Sql } from '../store/connection.ts';
+import { listen, type ProgressNotice } from '../store/notifications.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { recordSeenHostKey } from '../targets/host-keys.ts';
+import { type Accepted, AgentAcceptor } from './agent-acceptor.ts';
+import { AgentLink, type LinkEvents } from './agent-link.ts';
+import { Dispatcher } from './dispatcher.ts';
+import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
+import { Settler } from './settler.ts';
+
+export interface GatewayDeps {
+  sql: Sql;
+  identity: ServerIdentity;
+  settings?: HandshakeSettings;
+  builder: LeaseBuilder;
+  writer: OutputWriter;
+  hub: LiveHub;
+  log: Log;
+  isAllowedHost(host: string | undefined): boolean;
+}
+
+const defaultSettings: HandshakeSettings = {
+  heartbeatIntervalMs: limits.heartbeatIntervalMs,
+  leaseTtlMs: limits.leaseTtlMs,
+};
+const heartbeatBatchMs = 50;
+const silenceCheckMs = 1_000;
+const testTimeoutMs = 20_000;
+
+export class Gateway implements LinkEvents {
+  readonly settler: Settler;
+  readonly #deps: GatewayDeps;
+  readonly #settings: HandshakeSettings;
+  readonly #acceptor: AgentAcceptor;
+  readonly #dispatcher: Dispatcher;
+  readonly #links = new Map<number, AgentLink>();
+  readonly #closing = new Set<Promise<unknown>>();
+  #beats = new Map<AgentLink, { row: HeartbeatRow; sequence: number }>();
+  #beatTimer: NodeJS.Timeout | undefined;
+  #started: Parameters<typeof markStarted>[1][number][] = [];
+  #silenceTimer: NodeJS.Timeout | undefined;
+  #listener: { stop(): Promise<void> } | undefined;
+
+  constructor(deps: GatewayDeps) {
+    this.#deps = deps;
+    this.#settings = deps.settings ?? defaultSettings;
+    this.settler = new Settler(deps.sql, (news) => this.publish(news));
+    this.#acceptor = new AgentAcceptor({
+      ...deps,
+      settings: this.#settings,
+      accept: (socket, agent) => this.#accept(socket, agent),
+    });
+    this.#dispatcher = new Dispatcher({
+      sql: deps.sql,
+      serverId: deps.identity.serverId,
+      builder: deps.builder,
+      settler: this.settler,
+      log: deps.log,
+      linkOf: (agentId) => this.#links.get(agentId),
+      onNews: (news) => this.publish(news),
+    });
+  }
+
+  async start(server: Pick<Server, 'on'>): Promise<void> {
+    this.#acceptor.attach(server);
+    this.#dispatcher.start();
+    this.#silenceTimer = setInterval(() => this.#endSilentLinks(), silenceCheckMs);
+    this.#listener = await listen(this.#deps.sql, {
+      progress: (notice) => this.#onProgress(notice),
+      output: (stepIds) => this.#deps.hub.publishSteps(stepIds),
+      session: (agentId, sessionNumber) => this.#endOlderSession(agentId, sessionNumber),
+      segment: (segmentId) => this.#sendSegmentStates(segmentId),
+      resync: () => {
+        this.#deps.hub.wakeAll();
+        this.#dispatcher.wake();
+      },
+    });
+  }
+
+  /** Drains: no new leases, agents are told to go elsewhere, what is in flight is committed. */
+  async stop(): Promise<void> {
+    clearInterval(this.#silenceTimer);
+    clearTimeout(this.#beatTimer);
+    await this.#dispatcher.stop();
+    this.#acceptor.close();
+    const gone = [...this.#links.values()].map((link) => {
+      link.close(closeCodes.serverRestart, 'server restarts');
+      return link.gone;
+    });
+    await Promise.race([Promise.all(gone), new Promise((next) => setTimeout(next, 2_000).unref())]);
+    for (const link of this.#links.values()) link.terminate();
+    await Promise.allSettled([...this.#closing]);
+    await this.#listener?.stop();
+  }
+
+  /** Tells this server's readers and agents what a transaction of this server has changed. */
+  publish(news: ProgressNews): void {
+    this.#deps.hub.publishRuns(news.runs.map((run) => run.id));
+    if (news.segments.length > 0) this.#dispatcher.wake();
+    if (news.cancel.length > 0) this.#cancelRuns(news.cancel);
+  }
+
+  connectedAgents(): number {
+    return this.#links.size;
+  }
+
+  /** Tests a target through an agent of its segment that is connected here. */
+  async testTarget(request: {
+    segmentId: number;
+    target: LeaseTarget;
+    credential?: LeaseCredential;
+  }): Promise<{ result: TargetTested; agentName: string } | undefined> {
+    const link = [...this.#links.values()].find(
+      (each) => each.segmentId === request.segmentId && each.isReady,
+    );
+    if (link === undefined) return undefined;
+    const result = await link.testTarget({
+      type: 'test_target',
+      requestId: randomUUID(),
+      target: request.target,
+      ...(request.credential === undefined ? {} : { credential: request.credential }),
+      timeoutMs: testTimeoutMs,
+    });
+    return { result, agentName: link.name };
+  }
+
+  // ---- connections
+
+  #accept(socket: ConstructorParameters<typeof AgentLink>[1], agent: Accepted): void {
+    const older = this.#links.get(agent.agentId);
+    const link = new AgentLink({ ...this.#deps, settler: this.settler, events: this }, socket, agent);
+    this.#links.set(agent.agentId, link);
+    older?.close(closeCodes.replaced, 'a newer session of this agent is connected');
+    this.#deps.log.info({ agent: agent.name, session: agent.sessionNumber }, 'agent connected');
+  }
+
+  closed(link: AgentLink): void {
+    if (this.#links.get(link.agentId) === link) this.#links.delete(link.agentId);
+    this.#beats.delete(link);
+    this.#deps.log.info({ agent: link.name, session: link.sessionNumber }, 'agent disconnected');
+    const clean = link.isDraining && link.attemptCount === 0;
+    const closing = closeSession(this.#deps.sql, link.agentId, link.sessionNumber, clean).catch((error) =>
+      this.#deps.log.warn({ err: error }, 'the end of an agent session was not noted'),
+    );
+    this.#closing.add(closing);
+    void closing.finally(() => this.#closing.delete(closing));
+  }
+
+  #endOlderSession(agentId: number, sessionNumber: number): void {
+    const link = this.#links.get(agentId);
+    if (link !== undefined && link.sessionNumber < sessionNumber) {
+      link.close(closeCodes.replaced, 'a newer session of this agent is connected');
+    }
+  }
+
+  #endSilentLinks(): void {
+    for (const link of this.#links.values()) {
+      if (Date.now() - link.lastHeardAt <= this.#settings.leaseTtlMs) continue;
+      link.close(closeCodes.silent, 'no heartbeat');
+      link.terminate();
+    }
+  }
+
+  // ---- messages of agents
+
+  heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void {
+    this.#beats.set(link, {
+      sequence: message.sequence,
+      row: {
+        agentId: link.agentId,
+        sessionNumber: link.sessionNumber,
+        rssBytes: message.rssBytes ?? null,
+        spoolBytes: message.spoolBytes ?? null,
+        loadAverage: message.loadAverage ?? null,
+      },
+    });
+    this.#beatTimer ??= setTimeout(() => void this.#flushBeats(), heartbeatBatchMs);
+    const missed = link.missedAttempts(message.held);
+    if (missed.length === 0) return;
+    for (const attempt of missed) link.forget(attempt);
+    this.#deps.log.warn(
+      { agent: link.name, steps: missed.map((m) => m.stepId) },
+      'agent does not hold these leases',
+    );
+    void this.#giveBack(
+      missed.map((attempt) => ({ ...attempt, agentId: link.agentId })),
+      link,
+    );
+  }
+
+  async #giveBack(leases: Parameters<typeof returnLeases>[1], link: AgentLink): Promise<void> {
+    try {
+      this.publish(await returnLeases(this.#deps.sql, leases));
+    } catch (error) {
+      this.#deps.log.error({ err: error, agent: link.name }, 'leases could not be taken back');
+    }
+  }
+
+  async #flushBeats(): Promise<void> {
+    const beats = this.#beats;
+    this.#beats = new Map();
+    this.#beatTimer = undefined;
+    try {
+      const renewed = await renewSessions(
+        this.#deps.sql,
+        [...beats.values()].map((beat) => beat.row),
+        this.#settings.leaseTtlMs,
+      );
+      for (const [link, { sequence }] of beats) {
+        if (renewed.has(link.agentId)) link.send({ type: 'heartbeat_ack', sequence });
+        else link.close(closeCodes.replaced, 'this session is over');
+      }
+    } catch (error) {
+      // No acknowledgement: the agents' leases run towards their deadline, as they must when nobody can renew them.
+      this.#deps.log.warn({ err: error }, 'heartbeats could not be stored');
+    }
+  }
+
+  async resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void> {
+    const resumed = await resumeAgent(this.#deps.sql, {
+      agentId: link.agentId,
+      sessionNumber: link.sessionNumber,
+      slots: message.slots,
+      draining: message.draining,
+      version: message.agentVersion,
+      platform: message.platform,
+      hostname: message.hostname ?? null,
+      journalIntact: message.journalIntact,
+      attempts: message.attempts,
+    });
+    link.isDraining = message.draining;
+    link.adopt(resumed.attempts);
+    link.isReady = true;
+    link.send({ type: 'resumed', attempts: resumed.verdicts });
+    for (const end of resumed.lost) await this.settler.settle(end);
+    this.publish(resumed.news);
+    await this.#sendSegmentState(link);
+    this.#dispatcher.wake();
+  }
+
+  started(link: AgentLink, message: AgentMessageOf<'started'>): void {
+    this.#started.push({
+      step: message.step,
+      epoch: message.epoch,
+      agentId: link.agentId,
+      sessionNumber: link.sessionNumber,
+    });
+    if (this.#started.length > 1) return;
+    setImmediate(() => {
+      const batch = this.#started;
+      this.#started = [];
+      markStarted(this.#deps.sql, batch).catch((error) =>
+        this.#deps.log.warn({ err: error }, 'the start of steps was not noted'),
+      );
+    });
+  }
+
+  async returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void> {
+    const leases = message.attempts.map((attempt) => ({
+      stepId: attempt.step,
+      epoch: attempt.epoch,
+      leaseToken: attempt.leaseToken,
+      agentId: link.agentId,
+    }));
+    for (const lease of leases) link.forget(lease);
+    this.publish(await returnLeases(this.#deps.sql, leases));
+  }
+
+  async wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void> {
+    await inTransaction(this.#deps.sql, (tx) =>
+      storeWrap(tx, {
+        byAgentId: link.agentId,
+        agentId: message.agentId,
+        generation: message.generation,
+        wrapped: message.wrapped,
+      }),
+    );
+  }
+
+  async segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void> {
+    await inTransaction(this.#deps.sql, (tx) => markSegmentReady(tx, link.agentId, message.generations));
+    this.#dispatcher.wake();
+  }
+
+  async hostKeySeen(_link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void> {
+    await inTransaction(this.#deps.sql, (tx) =>
+      recordSeenHostKey(tx, { targetId: message.targetId, hostKeyLine: message.hostKey }),
+    );
+  }
+
+  async draining(link: AgentLink): Promise<void> {
+    await setDraining(this.#deps.sql, link.agentId, link.sessionNumber);
+  }
+
+  async settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined> {
+    if (result.next === undefined) {
+      this.#dispatcher.wake();
+      return undefined;
+    }
+    const leases = await this.#dispatcher.buildLeases([result.next]);
+    const lease = leases.get(result.next.id);
+    if (lease === undefined) link.forget({ stepId: result.next.id, epoch: result.next.epoch });
+    return lease;
+  }
+
+  // ---- the bus
+
+  #onProgress(notice: ProgressNotice): void {
+    this.#deps.hub.publishRuns(notice.runs.map((run) => run.id));
+    if (notice.segments.length > 0) this.#dispatcher.wake();
+    if (notice.cancel.length > 0) this.#cancelRuns(notice.cancel);
+  }
+
+  #cancelRuns(runIds: readonly number[]): void {
+    const wanted = new Set(runIds);
+    for (const link of this.#links.values()) {
+      for (const attempt of link.attemptsOfRuns(wanted)) {
+        link.send({ type: 'cancel', step: attempt.stepId, epoch: attempt.epoch });
+      }
+    }
+  }
+
+  #sendSegmentStates(segmentId: number): void {
+    for (const link of this.#links.values()) {
+      if (link.segmentId === segmentId && link.isReady) void this.#sendSegmentState(link);
+    }
+  }
+
+  async #sendSegmentState(link: AgentLink): Promise<void> {
+    try {
+      const state = await segmentStateFor(this.#deps.sql, link.agentId);
+      if (state !== undefined) link.send(state);
+    } catch (error) {
+      this.#deps.log.error({ err: error, agent: link.name }, 'segment state could not be sent');
+    }
+  }
+}

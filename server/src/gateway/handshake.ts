@@ -1,0 +1,141 @@
+// The server's side of the connect handshake: a fresh nonce, one signed transcript, and a new session and generation.
+import { randomBytes } from 'node:crypto';
+import { type AgentMessageOf, protocolVersions, type ServerMessageOf } from '@opsconductor/protocol';
+import {
+  decodeBase64,
+  handshakeTranscript,
+  signGeneration,
+  signHandshake,
+  verifyGeneration,
+  verifyHandshake,
+} from '@opsconductor/protocol/sealing';
+import { recordAudit } from '../audit/record-audit.ts';
+import { lockAgent, openSession, quarantineAgent } from '../store/agent-sessions.ts';
+import type { Sql } from '../store/connection.ts';
+import { inTransaction } from '../store/transaction.ts';
+
+export interface ServerIdentity {
+  installationId: string;
+  serverId: string;
+  serverKey: Uint8Array;
+  serverPrivateKey: Uint8Array;
+}
+
+export interface HandshakeSettings {
+  heartbeatIntervalMs: number;
+  leaseTtlMs: number;
+}
+
+export type Authenticated =
+  | {
+      ok: true;
+      agentId: number;
+      name: string;
+      segmentId: number;
+      sessionNumber: number;
+      welcome: ServerMessageOf<'welcome'>;
+    }
+  | { ok: false; refusal: 'unauthenticated' | 'quarantined' | 'noCommonVersion'; reason: string };
+
+export function newChallenge(identity: ServerIdentity): ServerMessageOf<'challenge'> {
+  return {
+    type: 'challenge',
+    serverNonce: randomBytes(32).toString('base64'),
+    installationId: identity.installationId,
+    serverId: identity.serverId,
+    versions: [...protocolVersions],
+  };
+}
+
+/** Verifies who connects, and opens its session: the newest one wins. */
+export async function authenticate(
+  deps: { sql: Sql; identity: ServerIdentity; settings: HandshakeSettings },
+  challenge: ServerMessageOf<'challenge'>,
+  message: AgentMessageOf<'authenticate'>,
+  address: string,
+): Promise<Authenticated> {
+  const { identity } = deps;
+  const common = Math.max(...message.versions.filter((version) => challenge.versions.includes(version)));
+  if (!Number.isFinite(common) || message.chosenVersion !== common) {
+    return {
+      ok: false,
+      refusal: 'noCommonVersion',
+      reason: `this server speaks ${challenge.versions.join(', ')}`,
+    };
+  }
+  const transcript = handshakeTranscript({
+    serverNonce: decodeBase64(challenge.serverNonce),
+    agentNonce: decodeBase64(message.agentNonce),
+    installationId: identity.installationId,
+    serverId: identity.serverId,
+    agentId: message.agentId,
+    segmentId: message.segmentId,
+    offeredByServer: challenge.versions,
+    offeredByAgent: message.versions,
+    chosen: common,
+  });
+  const refused = { ok: false, refusal: 'unauthenticated', reason: 'identity not proven' } as const;
+  return inTransaction(deps.sql, async (tx): Promise<Authenticated> => {
+    const agent = await lockAgent(tx, message.agentId);
+    if (agent === undefined || agent.segmentId !== message.segmentId) return refused;
+    if (!(await verifyHandshake('agent', agent.signingKey, transcript, message.signature))) return refused;
+    if (agent.state !== 'active') {
+      return {
+        ok: false,
+        refusal: agent.state === 'quarantined' ? 'quarantined' : 'unauthenticated',
+        reason: `agent is ${agent.state}`,
+      };
+    }
+    const held = {
+      installationId: identity.installationId,
+      agentId: agent.id,
+      generation: message.generation,
+    };
+    if (!(await verifyGeneration(identity.serverKey, held, message.generationSignature))) return refused;
+    if (!isNewest(agent, message.generation)) {
+      await quarantineAgent(tx, agent.id);
+      await recordAudit(tx, {
+        actor: { kind: 'agent', id: agent.id, name: agent.name },
+        action: 'agent.quarantined',
+        object: { kind: 'agent', id: agent.id },
+        detail: { presented: message.generation, newest: agent.generation, address },
+      });
+      return { ok: false, refusal: 'quarantined', reason: 'a copy of this agent has connected' };
+    }
+    const generation = message.generation + 1;
+    const sessionNumber = agent.sessionNumber + 1;
+    await openSession(tx, {
+      agentId: agent.id,
+      sessionNumber,
+      generation,
+      serverId: identity.serverId,
+      leaseTtlMs: deps.settings.leaseTtlMs,
+      address,
+    });
+    const welcome: ServerMessageOf<'welcome'> = {
+      type: 'welcome',
+      chosenVersion: common,
+      signature: await signHandshake('server', identity.serverPrivateKey, transcript),
+      sessionNumber,
+      generation,
+      generationSignature: await signGeneration(identity.serverPrivateKey, { ...held, generation }),
+      ...deps.settings,
+    };
+    return {
+      ok: true,
+      agentId: agent.id,
+      name: agent.name,
+      segmentId: agent.segmentId,
+      sessionNumber,
+      welcome,
+    };
+  });
+}
+
+/**
+ * The newest generation is accepted, and the one before while the newest isn't acknowledged: its `welcome` may have
+ * been lost on the way. Anything older means that two copies of the agent's disk are in use.
+ */
+function isNewest(agent: { generation: number; generationAcked: boolean }, presented: number): boolean {
+  return presented === agent.generation || (!agent.generationAcked && presented === agent.generation - 1);
+}

@@ -1,0 +1,93 @@
+// Turns claimed steps into the leases that agents get. Immutable parts (definitions, sealed credentials) are cached.
+import type { Lease } from '@opsconductor/protocol';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { loadJobVersion } from '../jobs/load-job-version.ts';
+import type { ClaimedStep } from '../store/claims.ts';
+import type { Sql } from '../store/connection.ts';
+import { type LeaseDetails, leaseDetails, sealedCredential } from '../store/lease-details.ts';
+
+const maxCachedCredentials = 1_000;
+
+export interface UnbuildableStep {
+  step: ClaimedStep;
+  message: string;
+}
+
+export class LeaseBuilder {
+  readonly #sql: Sql;
+  readonly #masterKey: MasterKey;
+  readonly #credentials = new Map<string, Lease['credential']['sealed']>();
+
+  constructor(deps: { sql: Sql; masterKey: MasterKey }) {
+    this.#sql = deps.sql;
+    this.#masterKey = deps.masterKey;
+  }
+
+  /** Leases by step id, and the steps that can't be leased any more, each with the reason. */
+  async build(
+    steps: readonly ClaimedStep[],
+  ): Promise<{ leases: Map<number, Lease>; unbuildable: UnbuildableStep[] }> {
+    const leases = new Map<number, Lease>();
+    const unbuildable: UnbuildableStep[] = [];
+    if (steps.length === 0) return { leases, unbuildable };
+    const details = await leaseDetails(
+      this.#sql,
+      steps.map((step) => step.id),
+    );
+    const byStep = new Map(details.map((row) => [row.stepId, row]));
+    for (const step of steps) {
+      const lease = await this.#lease(step, byStep.get(step.id));
+      if (typeof lease === 'string') unbuildable.push({ step, message: lease });
+      else leases.set(step.id, lease);
+    }
+    return { leases, unbuildable };
+  }
+
+  async #lease(step: ClaimedStep, row: LeaseDetails | undefined): Promise<Lease | string> {
+    if (row === undefined) return 'The step is gone.';
+    if (row.targetId === null || row.host === null || row.port === null) {
+      return `Target “${row.targetName}” was deleted after the run was started.`;
+    }
+    if (row.credentialId === null || row.credentialVersion === null || row.credentialKind === null) {
+      return `Target “${row.targetName}” has no credential any more.`;
+    }
+    const { definition } = await loadJobVersion(
+      { sql: this.#sql, masterKey: this.#masterKey },
+      row.jobId,
+      row.jobVersion,
+    );
+    const config = definition.steps[row.stepNumber - 1]?.config;
+    const sealed = await this.#sealed(row.credentialId, row.credentialVersion);
+    if (sealed === undefined) return `Credential ${row.credentialId} is gone.`;
+    return {
+      step: step.id,
+      epoch: step.epoch,
+      leaseToken: step.leaseToken,
+      runId: step.jobRunId,
+      stepType: step.stepType,
+      config,
+      target: {
+        id: row.targetId,
+        name: row.targetName,
+        host: row.host,
+        port: row.port,
+        hostKeys: row.hostKeys,
+      },
+      credential: { id: row.credentialId, version: row.credentialVersion, kind: row.credentialKind, sealed },
+    };
+  }
+
+  async #sealed(id: string, version: number): Promise<Lease['credential']['sealed'] | undefined> {
+    const key = `${id}.${version}`;
+    const known = this.#credentials.get(key);
+    if (known !== undefined) return known;
+    const sealed = (await sealedCredential(this.#sql, id, version)) as
+      | Lease['credential']['sealed']
+      | undefined;
+    if (sealed !== undefined) {
+      if (this.#credentials.size >= maxCachedCredentials) this.#credentials.clear();
+      this.#credentials.set(key, sealed);
+    }
+    return sealed;
+  }
+}

@@ -1,0 +1,34 @@
+// Tells of leases that a claim has made. The claim locks steps only; what follows for target runs and runs is written
+// here, in the common lock order, and only for leases that are still live.
+import type { ClaimedStep } from '../store/claims.ts';
+import type { Sql } from '../store/connection.ts';
+import { liveLeases, lockTargetRuns } from '../store/run-progress.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { type ProgressNews, RunLedger } from './run-ledger.ts';
+
+/** Moves runs and target runs of these leases to running and writes the event. */
+export async function markLeased(sql: Sql, claimed: readonly ClaimedStep[]): Promise<ProgressNews> {
+  return inTransaction(sql, async (tx) => {
+    const ledger = await RunLedger.open(
+      tx,
+      claimed.map((step) => step.jobRunId),
+    );
+    const targets = await lockTargetRuns(tx, [...new Set(claimed.map((step) => step.targetRunId))]);
+    const byId = new Map(targets.map((target) => [target.id, target]));
+    for (const live of await liveLeases(tx, claimed)) {
+      const target = byId.get(live.targetRunId);
+      if (target === undefined || ledger.run(live.jobRunId) === undefined) continue;
+      ledger.markStarted(live.jobRunId);
+      if (target.status === 'queued') ledger.changeTargetRun(target, 'running');
+      ledger.noteStep(live.jobRunId, {
+        id: live.id,
+        status: 'running',
+        attempt: live.epoch,
+        agentName: live.agentName,
+        leasedAt: live.leasedAt.toISOString(),
+        outputState: 'open',
+      });
+    }
+    return ledger.write();
+  });
+}

@@ -1,0 +1,155 @@
+// Reconciles what the database believes of an agent with the journal that the agent presents after connecting.
+import type { JournalAttempt, ServerMessageOf, StepOutcome } from '@opsconductor/protocol';
+import {
+  adoptLeases,
+  type HeldStep,
+  readySession,
+  runningStepsOfAgent,
+  type SettledAttemptRow,
+  settledAttempts,
+} from '../store/agent-sessions.ts';
+import type { Sql } from '../store/connection.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { returnLeasesIn, type UnbegunLease } from './return-leases.ts';
+import type { ProgressNews } from './run-ledger.ts';
+import type { AttemptEnd } from './settle-attempts.ts';
+
+export interface Resume {
+  agentId: number;
+  sessionNumber: number;
+  slots: number;
+  draining: boolean;
+  version: string;
+  platform: string;
+  hostname: string | null;
+  journalIntact: boolean;
+  attempts: readonly JournalAttempt[];
+}
+
+/** An attempt whose output and completion the new session may send. */
+export interface ResumedAttempt {
+  stepId: number;
+  epoch: number;
+  leaseToken: string;
+  runId: number;
+  attemptDay: string;
+  ackedSeq: number;
+}
+
+export interface Resumed {
+  verdicts: ServerMessageOf<'resumed'>['attempts'];
+  attempts: ResumedAttempt[];
+  /** Attempts to be settled as unknown: the journal that would tell is lost. */
+  lost: AttemptEnd[];
+  news: ProgressNews;
+}
+
+const lostJournal: StepOutcome = {
+  status: 'unknown',
+  reason: 'agent_restarted',
+  message: 'The agent came back without its journal: whether the step ran is not known.',
+  advice: 'Look on the target before you run it again.',
+};
+
+/** Makes the session ready and decides for each attempt what becomes of it. */
+export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
+  return inTransaction(sql, async (tx) => {
+    const held = await runningStepsOfAgent(tx, resume.agentId);
+    const presented = new Map(
+      resume.attempts.map((attempt) => [`${attempt.step}.${attempt.epoch}`, attempt]),
+    );
+    const matches = (step: HeldStep) =>
+      presented.get(`${step.id}.${step.epoch}`)?.leaseToken === step.leaseToken;
+    const going = held.filter(matches);
+    const absent = held.filter((step) => !matches(step));
+    const unbegun: UnbegunLease[] = resume.journalIntact
+      ? absent.map((step) => ({
+          stepId: step.id,
+          epoch: step.epoch,
+          leaseToken: step.leaseToken,
+          agentId: resume.agentId,
+        }))
+      : [];
+    const news = await returnLeasesIn(tx, unbegun);
+    await adoptLeases(
+      tx,
+      resume.agentId,
+      resume.sessionNumber,
+      going.map((step) => step.id),
+    );
+    const goingKeys = new Set(going.map((step) => `${step.id}.${step.epoch}`));
+    const others = resume.attempts.filter((attempt) => !goingKeys.has(`${attempt.step}.${attempt.epoch}`));
+    const settled = await settledAttempts(
+      tx,
+      resume.agentId,
+      others.map((attempt) => ({ step: attempt.step, epoch: attempt.epoch })),
+    );
+    await readySession(tx, resume);
+    return {
+      ...verdictsOf(going, others, settled),
+      lost: resume.journalIntact ? [] : absent.map(lostEnd),
+      news,
+    };
+  });
+}
+
+function verdictsOf(
+  going: readonly HeldStep[],
+  others: readonly JournalAttempt[],
+  settled: readonly SettledAttemptRow[],
+): Pick<Resumed, 'verdicts' | 'attempts'> {
+  const verdicts: Resumed['verdicts'] = [];
+  const attempts: ResumedAttempt[] = [];
+  for (const step of going) {
+    verdicts.push({
+      step: step.id,
+      epoch: step.epoch,
+      verdict: step.runStatus === 'cancelling' ? 'cancel' : 'continue',
+      ackedSeq: step.outputSeq,
+    });
+    attempts.push({
+      stepId: step.id,
+      epoch: step.epoch,
+      leaseToken: step.leaseToken,
+      runId: step.jobRunId,
+      attemptDay: step.attemptDay,
+      ackedSeq: step.outputSeq,
+    });
+  }
+  const byKey = new Map(settled.map((row) => [`${row.stepId}.${row.epoch}`, row]));
+  for (const attempt of others) {
+    const row = byKey.get(`${attempt.step}.${attempt.epoch}`);
+    const open =
+      row !== undefined &&
+      row.leaseToken === attempt.leaseToken &&
+      row.status === 'unknown' &&
+      row.lateStatus === null;
+    verdicts.push({
+      step: attempt.step,
+      epoch: attempt.epoch,
+      verdict: open ? 'superseded' : 'forget',
+      ackedSeq: row?.outputSeq ?? 0,
+    });
+    if (!open) continue;
+    attempts.push({
+      stepId: row.stepId,
+      epoch: row.epoch,
+      leaseToken: row.leaseToken,
+      runId: row.jobRunId,
+      attemptDay: row.attemptDay,
+      ackedSeq: row.outputSeq,
+    });
+  }
+  return { verdicts, attempts };
+}
+
+function lostEnd(step: HeldStep): AttemptEnd {
+  return {
+    stepId: step.id,
+    epoch: step.epoch,
+    leaseToken: step.leaseToken,
+    source: { kind: 'server' },
+    outcome: lostJournal,
+    output: { state: 'gapped', digest: null, gaps: [] },
+  };
+}

@@ -1,0 +1,39 @@
+// What an agent needs beside the lease itself: where the target is, which host keys are accepted, the sealed credential.
+import type { Queryable } from './connection.ts';
+
+export interface LeaseDetails {
+  stepId: number;
+  jobId: number;
+  jobVersion: number;
+  stepNumber: number;
+  targetId: number | null;
+  targetName: string;
+  host: string | null;
+  port: number | null;
+  hostKeys: string[];
+  credentialId: string | null;
+  credentialVersion: number | null;
+  credentialKind: string | null;
+}
+
+/** One row a step; a target deleted since has nulls. */
+export async function leaseDetails(db: Queryable, stepIds: readonly number[]): Promise<LeaseDetails[]> {
+  return db<LeaseDetails[]>`
+    select st.id as step_id, r.job_id, r.job_version, st.step_number, t.id as target_id, tr.target_name, t.host, t.port,
+      array(select coalesce(k.public_key, k.fingerprint) from target_host_keys k
+        where k.target_id = t.id and k.state = 'accepted' order by k.fingerprint) as host_keys,
+      c.id as credential_id, c.version as credential_version, c.kind as credential_kind
+    from job_run_steps st
+    join job_runs r on r.id = st.job_run_id
+    join job_run_targets tr on tr.id = st.target_run_id
+    left join targets t on t.id = tr.target_id
+    left join credentials c on c.id = t.credential_id
+    where st.id = any(${stepIds as number[]}::bigint[])`;
+}
+
+/** A sealed credential version; immutable, so it may be cached. */
+export async function sealedCredential(db: Queryable, id: string, version: number): Promise<unknown> {
+  const rows = await db<{ sealed: unknown }[]>`
+    select sealed from credential_versions where credential_id = ${id} and version = ${version}`;
+  return rows[0]?.sealed;
+}
