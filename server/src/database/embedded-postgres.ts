@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { clusterAt } from './cluster-processes.ts';
 import { type Credentials, loadCredentials, markInitialized } from './credentials.ts';
@@ -8,7 +8,7 @@ import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
 import { initializeCluster } from './initialize-cluster.ts';
 import { findBinaryPackage, type PostgresBinaries, prepareBinaries } from './postgres-binaries.ts';
 import { PostgresLog } from './postgres-log.ts';
-import { settingsFile } from './postgres-settings.ts';
+import { settingsFile, tuningTemplate } from './postgres-settings.ts';
 import { type PostgresExit, PostgresSupervisor } from './postgres-supervisor.ts';
 import {
   adoptPostmaster,
@@ -82,7 +82,7 @@ async function openAndSupervise(
   const { account, home, cluster, binariesFolder } = place;
   const binaries = await prepareBinaries({ packageFolder, account, copyFolder: binariesFolder, log });
   const credentials = await openCluster(place, binaries, log);
-  await writeFileDurably(join(home, 'postgresql.conf'), settingsFile(settings), 0o644);
+  await writeSettings(home, settings);
   const postgresLog = new PostgresLog(home);
   const context = { cluster: clusterAt(cluster), home, binaries, account, postgresLog, log };
   const { postmaster, adopted } = await adoptOrStart(context, credentials, pickPort);
@@ -123,6 +123,14 @@ async function openCluster(
   }
   await markInitialized(place.dataDirectory, credentials);
   return credentials;
+}
+
+async function writeSettings(home: string, settings: Record<string, string> | undefined): Promise<void> {
+  await writeFileDurably(join(home, 'postgresql.conf'), settingsFile(settings), 0o644);
+  const tuning = join(home, 'tuning.conf');
+  if ((await stat(tuning).catch(() => undefined)) === undefined) {
+    await writeFileDurably(tuning, tuningTemplate, 0o644);
+  }
 }
 
 async function clusterMajor(cluster: string): Promise<string | undefined> {

@@ -46,7 +46,10 @@ export function settingsFile(overrides: Record<string, string> = {}): string {
   return [
     '# Written by OpsConductor at every start. Put your own settings into tuning.conf in this folder.',
     ...lines,
-    "include_if_exists = 'tuning.conf'",
+    "include = 'tuning.conf'",
     '',
   ].join('\n');
 }
+
+export const tuningTemplate =
+  "# Your own PostgreSQL settings, one a line (work_mem = '16MB'). They win over postgresql.conf in this folder.\n";

@@ -1,9 +1,10 @@
-// One server process per database folder. Node has no flock, so it is a file that says who holds it. A holder
-// under the same kernel and process-id namespace is judged by process id and start time; one from elsewhere
-// (another container on the same volume) by whether it still touches the file.
+// One server process per database folder. Node has no flock, so a file says who holds it. Locks are numbered and the
+// latest counts: taking over a stale one means creating the next, which only one can do. A holder under the same
+// kernel and process-id namespace is judged by process id and start time; one from elsewhere (another container on
+// the same volume) by whether it still touches the file.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { link, readFile, readlink, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, readdir, readFile, readlink, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -16,6 +17,7 @@ const run = promisify(execFile);
 const heartbeatMs = 2_000;
 const silenceMs = 10_000;
 const pollMs = 250;
+const released = 'released';
 
 interface Holder {
   pid: number;
@@ -29,20 +31,22 @@ export interface ServerLock {
 }
 
 /**
- * Takes `server.lock` in a folder, or throws naming the holder. A dead process's lock is taken over; one from
- * another container after it was not touched for `silentAfterMs`, which is waited for.
+ * Takes the lock of a folder, or throws naming the holder. A dead process's lock is taken over; one from another
+ * container after it was not touched for `silentAfterMs`, which is waited for.
  */
 export async function takeServerLock(
   folder: string,
   log: (message: string) => void,
   silentAfterMs = silenceMs,
 ): Promise<ServerLock> {
-  const path = join(folder, 'server.lock');
   const own = JSON.stringify(await describeProcess(process.pid));
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
-  await writeFile(temporary, own, { flag: 'wx', mode: 0o600 });
+  const temporary = join(folder, `server.lock.${randomBytes(6).toString('hex')}.tmp`);
+  await writeFile(temporary, own, { flag: 'wx', mode: 0o600 }).catch((cause) => {
+    throw new EmbeddedPostgresError(`The data directory can't be written: ${cause}`, { cause });
+  });
+  let path: string;
   try {
-    while (!(await tryLink(temporary, path))) await clearStaleLock(path, log, silentAfterMs);
+    path = await succeed(folder, temporary, log, silentAfterMs);
   } finally {
     await rm(temporary, { force: true });
   }
@@ -55,9 +59,41 @@ export async function takeServerLock(
   return {
     async release() {
       clearInterval(heartbeat);
-      if ((await readLock(path)) === own) await rm(path, { force: true });
+      if ((await readLock(path)) !== own) return;
+      await writeFile(temporary, released, { flag: 'wx', mode: 0o600 });
+      await rename(temporary, path);
     },
   };
+}
+
+/** Links the lock that follows the latest one, if nobody holds that. */
+async function succeed(
+  folder: string,
+  temporary: string,
+  log: (message: string) => void,
+  silentAfterMs: number,
+): Promise<string> {
+  for (;;) {
+    const latest = (await listNumbers(folder)).at(-1) ?? 0;
+    if (latest > 0) await refuseIfHeld(lockPath(folder, latest), log, silentAfterMs);
+    const number = latest + 1;
+    if (!(await tryLink(temporary, lockPath(folder, number)))) continue;
+    const numbers = await listNumbers(folder);
+    const overtaken = (numbers.at(-1) ?? 0) > number;
+    const outdated = overtaken ? [number] : numbers.filter((other) => other < number);
+    for (const other of outdated) await rm(lockPath(folder, other), { force: true });
+    if (!overtaken) return lockPath(folder, number);
+  }
+}
+
+function lockPath(folder: string, number: number): string {
+  return join(folder, `server.lock.${number}`);
+}
+
+async function listNumbers(folder: string): Promise<number[]> {
+  const names = await readdir(folder);
+  const numbers = names.flatMap((name) => /^server\.lock\.(\d+)$/.exec(name)?.[1] ?? []).map(Number);
+  return numbers.sort((a, b) => a - b);
 }
 
 async function tryLink(temporary: string, path: string): Promise<boolean> {
@@ -70,30 +106,18 @@ async function tryLink(temporary: string, path: string): Promise<boolean> {
   }
 }
 
-async function clearStaleLock(
+async function refuseIfHeld(
   path: string,
   log: (message: string) => void,
   silentAfterMs: number,
 ): Promise<void> {
   const content = await readLock(path);
-  if (content === undefined) return;
-  const holder = parseHolder(content);
-  if (holder !== undefined && (await isHeld(path, holder, log, silentAfterMs))) {
-    throw new EmbeddedPostgresError(
-      `Another server process (process id ${holder.pid}) uses the database in ${dirname(path)}. ` +
-        `Stop it first, or give this one a data directory of its own. ${useDatabaseUrl}`,
-    );
-  }
-  // Two starters may find the same stale lock: who moved away the other's fresh one puts it back.
-  const aside = `${path}.${randomBytes(6).toString('hex')}.stale`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return;
-    throw error;
-  }
-  if ((await readLock(aside)) !== content) await tryLink(aside, path);
-  await rm(aside, { force: true });
+  const holder = content === undefined ? undefined : parseHolder(content);
+  if (holder === undefined || !(await isHeld(path, holder, log, silentAfterMs))) return;
+  throw new EmbeddedPostgresError(
+    `Another server process (process id ${holder.pid}) uses the database in ${dirname(path)}. ` +
+      `Stop it first, or give this one a data directory of its own. ${useDatabaseUrl}`,
+  );
 }
 
 async function isHeld(
@@ -135,8 +159,9 @@ async function readLock(path: string): Promise<string | undefined> {
   }
 }
 
-/** A file that a power loss cut short names nobody. */
+/** A lock that was released, or cut short by a power loss, names nobody. */
 function parseHolder(content: string): Holder | undefined {
+  if (content === released) return undefined;
   try {
     return JSON.parse(content);
   } catch {

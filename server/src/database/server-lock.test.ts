@@ -1,0 +1,73 @@
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { describeProcess, takeServerLock } from './server-lock.ts';
+
+async function setup() {
+  const folder = await mkdtemp(join(tmpdir(), 'server-lock-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const path = join(folder, 'server.lock.7');
+  const silentAfterMs = 600;
+  return {
+    path,
+    folder,
+    own: await describeProcess(process.pid),
+    hold: (holder: object) => writeFile(path, JSON.stringify(holder)),
+    async take() {
+      const lock = await takeServerLock(folder, () => {}, silentAfterMs);
+      onTestFinished(() => lock.release());
+      return lock;
+    },
+  };
+}
+
+test('a lock is held until it is released, and files do not pile up', async () => {
+  const t = await setup();
+  const lock = await t.take();
+  await expect(t.take()).rejects.toThrow(`process id ${process.pid}`);
+  await lock.release();
+  await (await t.take()).release();
+  expect(await readdir(t.folder)).toEqual(['server.lock.2']);
+});
+
+test('of many that find a stale lock one takes it', async () => {
+  const t = await setup();
+  await t.hold({ ...t.own, startedAt: '1' });
+  const results = await Promise.allSettled(Array.from({ length: 20 }, () => t.take()));
+  expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
+});
+
+test('a process id that was used again does not hold the lock', async () => {
+  const t = await setup();
+  await t.hold({ ...t.own, startedAt: '1' });
+  await t.take();
+  expect(JSON.parse(await readFile(join(t.folder, 'server.lock.8'), 'utf8'))).toEqual(t.own);
+});
+
+test('a lock cut short by a power loss is taken over', async () => {
+  const t = await setup();
+  await writeFile(t.path, '{"pid":');
+  await t.take();
+});
+
+test('a lock from another container is taken over only when nobody touches it', async () => {
+  const t = await setup();
+  await t.hold({ ...t.own, realm: 'elsewhere' });
+  const touching = setInterval(() => void utimes(t.path, new Date(), new Date()), 100);
+  try {
+    await expect(t.take()).rejects.toThrow(/Another server process/);
+  } finally {
+    clearInterval(touching);
+  }
+  await t.take();
+});
+
+test('whoever lost the lock does not release it for the new holder', async () => {
+  const t = await setup();
+  const lock = await t.take();
+  const path = join(t.folder, 'server.lock.1');
+  await writeFile(path, JSON.stringify({ ...t.own, realm: 'elsewhere' }));
+  await lock.release();
+  expect(JSON.parse(await readFile(path, 'utf8')).realm).toBe('elsewhere');
+});
