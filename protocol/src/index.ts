@@ -11,4 +11,6 @@ export * from './api/targets.ts';
 export * from './limits.ts';
 export * from './outcome.ts';
 export * from './states.ts';
+export * from './steps/registry.ts';
+export * from './steps/ssh-exec.ts';
 export * from './validation.ts';

@@ -1,0 +1,13 @@
+// The configuration schema of each step type, in one table: server, agent and forms read it.
+import type { TSchema } from 'typebox';
+import type { StepTypeName } from '../api/jobs.ts';
+import { SshExecConfigSchema } from './ssh-exec.ts';
+
+export const stepConfigSchemas = {
+  'ssh.exec': SshExecConfigSchema,
+} as const satisfies Record<StepTypeName, TSchema>;
+
+/** The configuration schema of a step type; undefined for a type that this version does not know. */
+export function stepConfigSchema(type: string): TSchema | undefined {
+  return Object.hasOwn(stepConfigSchemas, type) ? stepConfigSchemas[type as StepTypeName] : undefined;
+}

@@ -1,0 +1,146 @@
+import type { CreateCredentialRequestSchema, Credential } from '@opsconductor/protocol';
+import { decodeBase64, type SealedCredential, SealingError } from '@opsconductor/protocol/sealing';
+import type { Static } from 'typebox';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import { type Sql, violatedConstraint } from '../store/connection.ts';
+import {
+  deleteCredential as deleteCredentialRow,
+  insertCredential,
+  lockCredential,
+} from '../store/credentials.ts';
+import { lockSegment, type SegmentRow } from '../store/segments.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { getCredential } from './list-credentials.ts';
+
+export type CreateCredentialRequest = Static<typeof CreateCredentialRequestSchema>;
+
+// Sizes of HPKE with X25519 and AES-256-GCM (RFC 9180 section 7) around a 32-byte data key, and of the AES-GCM seal
+// whose plaintext is padded to blocks of 256 bytes, 128 KiB at most.
+const encBytes = 32;
+const wrappedKeyBytes = 32 + 16;
+const nonceBytes = 12;
+const tagBytes = 16;
+const blockBytes = 256;
+const maxCiphertextBytes = 128 * 1024 + blockBytes + tagBytes;
+
+/**
+ * Stores a credential that was sealed before it was sent. What is inside only agents can check.
+ *
+ * @throws {AppError} `invalid` for a seal of the wrong form; `conflict` for a segment without a key, an old generation,
+ * or an id or name that is taken.
+ */
+export async function createCredential(
+  sql: Sql,
+  request: CreateCredentialRequest,
+  caller: Caller,
+): Promise<Credential> {
+  refuseUnstorableText(request);
+  requireSealForm(request.sealed);
+  const { id, segmentId, name, kind, sealed } = request;
+  try {
+    await inTransaction(sql, async (tx) => {
+      const segment = await lockSegment(tx, segmentId);
+      if (segment === undefined) throw invalidField('segmentId', `There is no segment ${segmentId}.`);
+      requireCurrentGeneration(segment, sealed.generation);
+      await insertCredential(tx, {
+        id,
+        segmentId,
+        name,
+        description: request.description ?? '',
+        kind,
+        createdBy: caller.userId,
+        sealed: pick(sealed),
+      });
+      await recordAudit(tx, {
+        ...auditedBy(caller),
+        action: 'credential.created',
+        object: { kind: 'credential', id: id.toLowerCase() },
+        detail: { name, kind, segment: segment.name, generation: sealed.generation },
+      });
+    });
+  } catch (error) {
+    throw takenError(error, name);
+  }
+  return getCredential(sql, id);
+}
+
+/**
+ * Deletes a credential with all its versions.
+ *
+ * @throws {AppError} `not_found`; `conflict` while targets use it, naming how many.
+ */
+export async function deleteCredential(sql: Sql, id: string, caller: Caller): Promise<void> {
+  await inTransaction(sql, async (tx) => {
+    const credential = await lockCredential(tx, id);
+    if (credential === undefined) throw notFound('Credential');
+    const { targetCount, name } = credential;
+    if (targetCount > 0) {
+      const users = targetCount === 1 ? '1 target uses' : `${targetCount} targets use`;
+      throw new AppError('conflict', `${users} ${name}. Give them another credential, then delete this one.`);
+    }
+    await deleteCredentialRow(tx, id);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'credential.deleted',
+      object: { kind: 'credential', id: credential.id },
+      detail: { name, kind: credential.kind, segment: credential.segmentName },
+    });
+  });
+}
+
+function requireCurrentGeneration(segment: SegmentRow, generation: number): void {
+  if (segment.keyGeneration === 0) {
+    throw new AppError(
+      'conflict',
+      `Segment ${segment.name} has no agent yet, so there is no key to seal to. Enroll its first agent.`,
+    );
+  }
+  if (generation !== segment.keyGeneration) {
+    const message = `Sealed to generation ${generation} of the segment key; the current one is ${segment.keyGeneration}. Fetch the sealing key again and seal anew.`;
+    throw new AppError('conflict', message, { details: [{ path: 'sealed.generation', message }] });
+  }
+}
+
+/** @throws {AppError} `invalid`, naming the part. What is in it is never repeated. */
+function requireSealForm(sealed: SealedCredential): void {
+  requireBytes('sealed.enc', sealed.enc, encBytes);
+  requireBytes('sealed.wrappedKey', sealed.wrappedKey, wrappedKeyBytes);
+  requireBytes('sealed.nonce', sealed.nonce, nonceBytes);
+  const length = requireBytes('sealed.ciphertext', sealed.ciphertext);
+  const whole = length > tagBytes && (length - tagBytes) % blockBytes === 0 && length <= maxCiphertextBytes;
+  if (!whole) throw invalidField('sealed.ciphertext', 'The sealed credential has a length that no seal has.');
+}
+
+function requireBytes(path: string, text: string, expected?: number): number {
+  try {
+    return decodeBase64(text, expected, path).length;
+  } catch (cause) {
+    if (!(cause instanceof SealingError)) throw cause;
+    throw new AppError('invalid', `${cause.message}.`, {
+      cause,
+      details: [{ path, message: `${cause.message}.` }],
+    });
+  }
+}
+
+/** The parts of a seal and nothing else that came with them. */
+function pick({ v, generation, enc, wrappedKey, nonce, ciphertext }: SealedCredential): SealedCredential {
+  return { v, generation, enc, wrappedKey, nonce, ciphertext };
+}
+
+function takenError(error: unknown, name: string): unknown {
+  const constraint = violatedConstraint(error);
+  if (constraint === 'credentials_segment_id_name_key') {
+    const message = `There is a credential named ${name} in this segment already; choose another name.`;
+    return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+  }
+  if (constraint === 'credentials_pkey') {
+    const message =
+      'There is a credential with this id already. Choose a new id and seal again: the seal binds it.';
+    return new AppError('conflict', message, { cause: error, details: [{ path: 'id', message }] });
+  }
+  return error;
+}

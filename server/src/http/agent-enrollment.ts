@@ -1,0 +1,41 @@
+// What an agent asks for before it may connect. Public: the token, and then the agent's signature, are inside.
+import {
+  EnrollRequestSchema,
+  EnrollResponseSchema,
+  SegmentKeyRequestSchema,
+  SegmentKeyResponseSchema,
+} from '@opsconductor/protocol';
+import { type EnrollmentDeps, enrollAgent } from '../segments/enroll-agent.ts';
+import { offerSegmentKey } from '../segments/offer-segment-key.ts';
+import { type RouteSpec, route } from './route.ts';
+
+const tag = 'agents';
+const maxBodyBytes = 8 * 1024;
+
+export function agentEnrollmentRoutes(deps: EnrollmentDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/agent/enroll',
+      permission: 'public',
+      summary: 'Enroll an agent with a token',
+      description: 'May be sent again with the same token and keys until the agent has connected.',
+      tag,
+      body: EnrollRequestSchema,
+      maxBodyBytes,
+      success: { status: 200, schema: EnrollResponseSchema },
+      handle: ({ body, address, requestId }) => enrollAgent(deps, body, { address, requestId }),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/agent/segment-key',
+      permission: 'public',
+      summary: 'Offer the segment key that the first agent made',
+      tag,
+      body: SegmentKeyRequestSchema,
+      maxBodyBytes,
+      success: { status: 200, schema: SegmentKeyResponseSchema },
+      handle: ({ body, address, requestId }) => offerSegmentKey(deps, body, { address, requestId }),
+    }),
+  ];
+}

@@ -1,0 +1,61 @@
+import {
+  Closed,
+  CreateCredentialRequestSchema,
+  CredentialQuerySchema,
+  CredentialSchema,
+  Page,
+} from '@opsconductor/protocol';
+import { Type } from 'typebox';
+import { callerOf } from '../caller.ts';
+import { createCredential, deleteCredential } from '../credentials/edit-credentials.ts';
+import { getCredential, listCredentials } from '../credentials/list-credentials.ts';
+import type { Sql } from '../store/connection.ts';
+import { type RouteSpec, route } from './route.ts';
+
+const tag = 'credentials';
+const params = Closed({ id: Type.String({ format: 'uuid' }) });
+
+export function credentialRoutes({ sql }: { sql: Sql }): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/credentials',
+      permission: 'read',
+      summary: 'List credentials by name, without what they seal',
+      tag,
+      query: CredentialQuerySchema,
+      success: { status: 200, schema: Page(CredentialSchema) },
+      handle: ({ query }) => listCredentials(sql, query),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/credentials',
+      permission: 'credentials.edit',
+      summary: 'Create a credential that was sealed to its segment',
+      tag,
+      body: CreateCredentialRequestSchema,
+      success: { status: 201, schema: CredentialSchema },
+      handle: (request) => createCredential(sql, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/credentials/:id',
+      permission: 'read',
+      summary: 'Get a credential, without what it seals',
+      tag,
+      params,
+      success: { status: 200, schema: CredentialSchema },
+      handle: ({ params }) => getCredential(sql, params.id),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/credentials/:id',
+      permission: 'credentials.edit',
+      summary: 'Delete a credential that no target uses',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) => deleteCredential(sql, request.params.id, callerOf(request)),
+    }),
+  ];
+}

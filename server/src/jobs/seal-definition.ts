@@ -1,0 +1,67 @@
+// A definition at rest: canonical JSON under the job's own data key, bound to job and version.
+import { createHash } from 'node:crypto';
+import type { JobDefinition } from '@opsconductor/protocol';
+import { newDataKey, unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
+import type { JobVersionRow } from '../store/job-versions.ts';
+import { canonicalJson } from './canonical-json.ts';
+
+/** Bytes of a definition at most, as canonical JSON. */
+export const maxDefinitionBytes = 1024 * 1024;
+
+export interface EncodedDefinition {
+  bytes: Buffer;
+  /** SHA-256 of `bytes`. */
+  checksum: Buffer;
+}
+
+export function encodeDefinition(definition: JobDefinition): EncodedDefinition {
+  const bytes = Buffer.from(canonicalJson(definition));
+  return { bytes, checksum: createHash('sha256').update(bytes).digest() };
+}
+
+/** Seals a definition under a data key of its own, for a new job. */
+export function sealNewDefinition(
+  masterKey: MasterKey,
+  jobId: number,
+  version: number,
+  bytes: Buffer,
+): { dataKey: string; definition: Buffer } {
+  const dataKey = newDataKey();
+  try {
+    return {
+      dataKey: wrapDataKey(masterKey, dataKey, keyContext(jobId)),
+      definition: sealAtRest(dataKey, bytes, definitionAad(jobId, version)),
+    };
+  } finally {
+    dataKey.fill(0);
+  }
+}
+
+/**
+ * Opens a stored version.
+ *
+ * @throws {AtRestError} when the row was altered or moved, or is under another master key.
+ */
+export function openDefinition(
+  masterKey: MasterKey,
+  jobId: number,
+  version: number,
+  row: JobVersionRow,
+): JobDefinition {
+  const dataKey = unwrapDataKey(masterKey, row.dataKey, keyContext(jobId));
+  try {
+    return JSON.parse(openAtRest(dataKey, row.definition, definitionAad(jobId, version)).toString());
+  } finally {
+    dataKey.fill(0);
+  }
+}
+
+function keyContext(jobId: number): string {
+  return `job/${jobId}`;
+}
+
+function definitionAad(jobId: number, version: number): Uint8Array {
+  return aadOf('job_versions', jobId, version);
+}

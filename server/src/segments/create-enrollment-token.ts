@@ -1,0 +1,65 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { type EnrollmentTokenReply, formatEnrollmentToken, limits } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { notFound } from '../errors.ts';
+import type { Sql } from '../store/connection.ts';
+import { deleteOldEnrollmentTokens, insertEnrollmentToken } from '../store/enrollment-tokens.ts';
+import { findSegment } from '../store/segments.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { enrollmentSteps } from './enrollment-steps.ts';
+
+export interface EnrollmentTokenDeps {
+  sql: Sql;
+  /** Where agents and browsers reach this installation: `https://ops.example.com`. */
+  publicUrl: string;
+  /** `sha256:` + hex of the SubjectPublicKeyInfo of the CA that agents trust; undefined on loopback HTTP. */
+  caPin: string | undefined;
+  /** SHA-256 of the agent program that this server hands out, lowercase hex. */
+  agentSha256(): Promise<string>;
+}
+
+const secretBytes = 32;
+
+/** Makes a token that enrolls one agent into a segment within the hour. Only its hash is kept. */
+export async function createEnrollmentToken(
+  deps: EnrollmentTokenDeps,
+  segmentId: number,
+  caller: Caller,
+): Promise<EnrollmentTokenReply> {
+  const agentSha256 = await deps.agentSha256();
+  const secret = randomBytes(secretBytes).toString('base64url');
+  return inTransaction(deps.sql, async (tx) => {
+    const segment = await findSegment(tx, segmentId);
+    if (segment === undefined) throw notFound('Segment');
+    await deleteOldEnrollmentTokens(tx);
+    const { id, expiresAt } = await insertEnrollmentToken(tx, {
+      segmentId,
+      tokenHash: hashEnrollmentSecret(secret),
+      createdBy: caller.userId,
+      ttlMs: limits.enrollmentTokenTtlMs,
+    });
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'enrollment_token.created',
+      object: { kind: 'segment', id: segmentId },
+      detail: { tokenId: id, segment: segment.name, expiresAt: expiresAt.toISOString() },
+    });
+    const token = formatEnrollmentToken({
+      secret,
+      rootSha256: createHash('sha256').update(segment.rootKey).digest('hex'),
+      ...(deps.caPin === undefined ? {} : { caPin: deps.caPin }),
+    });
+    return {
+      id,
+      token,
+      expiresAt: expiresAt.toISOString(),
+      steps: enrollmentSteps({ publicUrl: deps.publicUrl, agentSha256, privateCa: deps.caPin !== undefined }),
+    };
+  });
+}
+
+/** What is stored of a token. It has 256 random bits, so a plain hash is enough. */
+export function hashEnrollmentSecret(secret: string): Buffer {
+  return createHash('sha256').update(secret).digest();
+}

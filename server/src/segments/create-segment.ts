@@ -1,0 +1,59 @@
+import { type CreateSegmentRequestSchema, limits, type Segment } from '@opsconductor/protocol';
+import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
+import type { Static } from 'typebox';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { AppError } from '../errors.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import { type Sql, violatedConstraint } from '../store/connection.ts';
+import { insertSegment, nextSegmentId } from '../store/segments.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { getSegment } from './list-segments.ts';
+import { sealRoot } from './segment-root.ts';
+
+export type CreateSegmentRequest = Static<typeof CreateSegmentRequestSchema>;
+
+/**
+ * Creates a segment with a managed root.
+ *
+ * @throws {AppError} `conflict` when the name is taken.
+ */
+export async function createSegment(
+  sql: Sql,
+  masterKey: MasterKey,
+  request: CreateSegmentRequest,
+  caller: Caller,
+): Promise<Segment> {
+  refuseUnstorableText(request);
+  const root = await generateSigningKeyPair();
+  try {
+    const id = await inTransaction(sql, async (tx) => {
+      const id = await nextSegmentId(tx);
+      await insertSegment(tx, {
+        id,
+        name: request.name,
+        description: request.description ?? '',
+        unknownAfterS: request.unknownAfter ?? limits.unknownAfterMs / 1000,
+        rootKey: Buffer.from(root.publicKey),
+        rootKeySealed: sealRoot(masterKey, id, root.privateKey),
+      });
+      await recordAudit(tx, {
+        ...auditedBy(caller),
+        action: 'segment.created',
+        object: { kind: 'segment', id },
+        detail: { name: request.name },
+      });
+      return id;
+    });
+    return await getSegment(sql, id);
+  } catch (error) {
+    if (violatedConstraint(error) === 'segments_name_key') {
+      const message = `There is a segment named ${request.name} already; choose another name.`;
+      throw new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+    }
+    throw error;
+  } finally {
+    root.privateKey.fill(0);
+  }
+}

@@ -1,0 +1,41 @@
+// The shell lines that a person pastes on a new agent's machine: POSIX sh, curl, sha256sum, node. The hash in the
+// first line came over the console's connection, so the download needs no trust of its own.
+import type { EnrollmentTokenReply } from '@opsconductor/protocol';
+
+type Steps = EnrollmentTokenReply['steps'];
+
+export const agentDownloadPath = '/agent.mjs';
+
+export function enrollmentSteps(options: {
+  publicUrl: string;
+  /** Lowercase hex. */
+  agentSha256: string;
+  /** The machine does not trust the server's certificate yet; the token's CA pin makes the agent trust it. */
+  privateCa: boolean;
+}): Steps {
+  const url = options.publicUrl.replace(/\/+$/, '');
+  const curl = `curl -fsSL${options.privateCa ? 'k' : ''}`;
+  const download =
+    `${curl} -o agent.mjs.new ${shellQuote(url + agentDownloadPath)} && ` +
+    `echo '${options.agentSha256}  agent.mjs.new' | sha256sum -c - && mv agent.mjs.new agent.mjs`;
+  // umask and a fresh file: the token is never readable by others, and never on a command line.
+  const save = '(umask 077; rm -f enrollment-token; head -n 1 > enrollment-token)';
+  return [
+    {
+      title: 'Fetch the agent and check it. The machine needs Node.js 20.19 or newer.',
+      command: download,
+      takesToken: false,
+    },
+    { title: 'Run this, paste the token, press Enter', command: save, takesToken: true },
+    {
+      title: 'Enroll this machine',
+      command: `node agent.mjs enroll --server ${shellQuote(url)} --token-file enrollment-token`,
+      takesToken: false,
+    },
+    { title: 'Start the agent', command: 'node agent.mjs run', takesToken: false },
+  ];
+}
+
+function shellQuote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}

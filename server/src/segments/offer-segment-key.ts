@@ -1,0 +1,90 @@
+// The first agent of a segment makes its key and offers the public half. Of several offers the first is taken.
+import type { SegmentKeyRequest, SegmentKeyResponse } from '@opsconductor/protocol';
+import {
+  decodeBase64,
+  publicKeyBytes,
+  segmentKeyStatement,
+  verifyBase64,
+} from '@opsconductor/protocol/sealing';
+import { recordAudit } from '../audit/record-audit.ts';
+import { AppError } from '../errors.ts';
+import { findAgent } from '../store/agents.ts';
+import type { Tx } from '../store/connection.ts';
+import { insertWrap, listWraps } from '../store/segment-key-wraps.ts';
+import { insertSegmentKey, listSegmentKeys, lockSegment, type SegmentRow } from '../store/segments.ts';
+import { inTransaction } from '../store/transaction.ts';
+import type { EnrollmentDeps } from './enroll-agent.ts';
+import { publishRoster } from './publish-roster.ts';
+import { requireWrap } from './segment-state.ts';
+
+const firstGeneration = 1;
+
+/**
+ * Takes the segment key that an agent made, unless the segment has one. Sent again, it answers the same.
+ *
+ * @throws {AppError} `unauthenticated` for an agent that is unknown or not active, or a signature that does not hold.
+ */
+export async function offerSegmentKey(
+  deps: EnrollmentDeps,
+  request: SegmentKeyRequest,
+  origin: { address: string; requestId: string },
+): Promise<SegmentKeyResponse> {
+  requireWrap(request.wrapped);
+  const publicKey = readPublicKey(request.segmentPublicKey);
+  return inTransaction(deps.sql, async (tx) => {
+    const agent = await findAgent(tx, request.agentId);
+    const statement = segmentKeyStatement({
+      installationId: deps.identity.installationId,
+      segmentId: agent?.segmentId ?? 0,
+      agentId: request.agentId,
+      generation: firstGeneration,
+      segmentPublicKey: publicKey,
+      wrapped: request.wrapped,
+    });
+    const proven =
+      agent !== undefined &&
+      agent.state === 'active' &&
+      (await verifyBase64(agent.signingKey, statement, request.signature));
+    if (!proven) throw new AppError('unauthenticated', 'This segment key is not signed by an active agent.');
+    const segment = await lockSegment(tx, agent.segmentId);
+    if (segment === undefined) throw new Error(`agent ${agent.id} has no segment`);
+    if (segment.keyGeneration > 0) return { accepted: await isOwn(tx, segment, agent.id, publicKey) };
+    await insertSegmentKey(tx, segment.id, { generation: firstGeneration, publicKey });
+    await insertWrap(tx, {
+      segmentId: segment.id,
+      generation: firstGeneration,
+      agentId: agent.id,
+      wrapped: request.wrapped,
+    });
+    const { identity, masterKey } = deps;
+    await publishRoster(tx, { segment, installationId: identity.installationId, masterKey });
+    await recordAudit(tx, {
+      actor: { kind: 'agent', id: agent.id, name: agent.name },
+      action: 'segment_key.created',
+      object: { kind: 'segment', id: segment.id },
+      detail: { generation: firstGeneration },
+      origin,
+    });
+    return { accepted: true };
+  });
+}
+
+/** Whether the key that the segment has is the one this agent offered before. */
+async function isOwn(tx: Tx, segment: SegmentRow, agentId: number, publicKey: Buffer): Promise<boolean> {
+  const [first] = await listSegmentKeys(tx, segment.id);
+  const wraps = await listWraps(tx, agentId);
+  const offeredBefore = wraps.some((wrap) => wrap.generation === firstGeneration);
+  return offeredBefore && first?.publicKey.equals(publicKey) === true;
+}
+
+function readPublicKey(text: string): Buffer {
+  try {
+    return Buffer.from(decodeBase64(text, publicKeyBytes, 'segmentPublicKey'));
+  } catch (cause) {
+    const message = `Must be base64 of ${publicKeyBytes} bytes.`;
+    throw new AppError('invalid', `segmentPublicKey: ${message}`, {
+      cause,
+      details: [{ path: 'segmentPublicKey', message }],
+    });
+  }
+}

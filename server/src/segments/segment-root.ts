@@ -1,0 +1,39 @@
+// The managed root: its private half is kept under the master key, so that a stolen database can't sign a roster.
+import type { KeyPair } from '@opsconductor/protocol/sealing';
+import { unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { AppError } from '../errors.ts';
+import type { SegmentRow } from '../store/segments.ts';
+
+/** Who this server is to agents: what it signs and what agents pin. */
+export interface ServerIdentity {
+  installationId: string;
+  /** Ed25519. */
+  serverKey: KeyPair;
+}
+
+export function sealRoot(masterKey: MasterKey, segmentId: number, privateKey: Uint8Array): Buffer {
+  return Buffer.from(wrapDataKey(masterKey, privateKey, rootContext(segmentId)));
+}
+
+/**
+ * Opens the private half of a segment's root. The caller overwrites it after use.
+ *
+ * @throws {AppError} `conflict` where the root is held by its owner and not here.
+ */
+export function openRoot(
+  masterKey: MasterKey,
+  segment: Pick<SegmentRow, 'id' | 'name' | 'rootKeySealed'>,
+): Buffer {
+  if (segment.rootKeySealed === null) {
+    throw new AppError(
+      'conflict',
+      `The root of segment ${segment.name} is held by its owner, so this server can't sign its roster.`,
+    );
+  }
+  return unwrapDataKey(masterKey, segment.rootKeySealed.toString(), rootContext(segment.id));
+}
+
+function rootContext(segmentId: number): string {
+  return `segment-root/${segmentId}`;
+}

@@ -1,0 +1,112 @@
+// What an agent needs to open its segment's credentials, and what it can do for its peers.
+import type { SegmentStateSchema } from '@opsconductor/protocol';
+import { decodeBase64 } from '@opsconductor/protocol/sealing';
+import type { Static } from 'typebox';
+import { recordAudit } from '../audit/record-audit.ts';
+import { AppError } from '../errors.ts';
+import { findAgent } from '../store/agents.ts';
+import type { Queryable, Tx } from '../store/connection.ts';
+import {
+  hasOpenedWrap,
+  insertWrap,
+  listMissingWraps,
+  listWraps,
+  markWrapsOpened,
+} from '../store/segment-key-wraps.ts';
+import { findSegment, notifySegmentChanged } from '../store/segments.ts';
+
+export type SegmentState = Static<typeof SegmentStateSchema>;
+
+/** The `segment_state` message for an agent; undefined while the segment has no key and so no roster. */
+export async function segmentStateFor(sql: Queryable, agentId: number): Promise<SegmentState | undefined> {
+  const agent = await findAgent(sql, agentId);
+  const segment = agent && (await findSegment(sql, agent.segmentId));
+  if (segment === undefined || segment.rosterPayload === null || segment.rosterSignature === null)
+    return undefined;
+  const [wraps, wanting] = [await listWraps(sql, agentId), await listMissingWraps(sql, segment.id, agentId)];
+  return {
+    type: 'segment_state',
+    roster: { payload: segment.rosterPayload, signature: segment.rosterSignature },
+    wraps,
+    wanting,
+  };
+}
+
+export interface PeerWrap {
+  /** The agent that wrapped, whose session sent this. */
+  byAgentId: number;
+  /** Whom it wrapped for. */
+  agentId: number;
+  generation: number;
+  /** Base64, as `wrapSegmentKey` returns it. The server can't open it. */
+  wrapped: string;
+}
+
+/**
+ * Stores the segment key that an agent wrapped for a peer of its segment.
+ *
+ * @returns false when the peer has opened one of that generation already, so that this one is not needed.
+ * @throws {AppError} `forbidden` for an agent of another segment, one that is not active, or one that never showed
+ * that it holds this generation; `invalid` for what is no wrap.
+ */
+export async function storeWrap(tx: Tx, wrap: PeerWrap): Promise<boolean> {
+  requireWrap(wrap.wrapped);
+  const by = await findAgent(tx, wrap.byAgentId);
+  const agent = await findAgent(tx, wrap.agentId);
+  const together = by !== undefined && agent !== undefined && by.segmentId === agent.segmentId;
+  if (!together || by.state !== 'active' || agent.state !== 'active') {
+    throw new AppError('forbidden', 'A segment key is wrapped only between active agents of one segment.');
+  }
+  if (!(await hasOpenedWrap(tx, by.id, wrap.generation))) {
+    throw new AppError(
+      'forbidden',
+      `This agent does not hold generation ${wrap.generation} of the segment key.`,
+    );
+  }
+  const { segmentId } = by;
+  const stored = await insertWrap(tx, {
+    segmentId,
+    generation: wrap.generation,
+    agentId: agent.id,
+    wrapped: wrap.wrapped,
+  });
+  if (!stored) return false;
+  await recordAudit(tx, {
+    actor: { kind: 'agent', id: by.id, name: by.name },
+    action: 'segment_key.wrapped',
+    object: { kind: 'agent', id: agent.id },
+    detail: { segmentId, generation: wrap.generation },
+  });
+  await notifySegmentChanged(tx, segmentId);
+  return true;
+}
+
+/**
+ * Notes that an agent opened these generations: from now on it is given steps that need them, and may wrap them for
+ * peers. Generations that no wrap of this agent is stored for are ignored.
+ *
+ * @returns the generations that were news.
+ */
+export async function markSegmentReady(
+  tx: Tx,
+  agentId: number,
+  generations: readonly number[],
+): Promise<number[]> {
+  const news = await markWrapsOpened(tx, agentId, generations);
+  if (news.length === 0) return news;
+  const agent = await findAgent(tx, agentId);
+  if (agent !== undefined) await notifySegmentChanged(tx, agent.segmentId);
+  return news;
+}
+
+const wrapBytes = 1 + 32 + 32 + 16;
+
+/** @throws {AppError} `invalid`. */
+export function requireWrap(wrapped: string): void {
+  try {
+    decodeBase64(wrapped, wrapBytes, 'wrapped');
+  } catch (cause) {
+    const message = `A wrapped segment key is base64 of ${wrapBytes} bytes.`;
+    throw new AppError('invalid', message, { cause, details: [{ path: 'wrapped', message }] });
+  }
+}

@@ -1,0 +1,43 @@
+// PostgreSQL text holds neither U+0000 nor lone surrogates. JSON Schema has no word for that, so it is checked here.
+import type { ErrorDetail } from '@opsconductor/protocol';
+import { AppError } from './errors.ts';
+
+const maxReported = 20;
+
+/**
+ * Refuses text that can't be stored as it is, anywhere in a value.
+ *
+ * @throws {AppError} `invalid`, naming each place (`steps[2].config.script`).
+ */
+export function refuseUnstorableText(value: unknown, path = ''): void {
+  const details: ErrorDetail[] = [];
+  collect(value, path, details);
+  const [first] = details;
+  if (first === undefined) return;
+  throw new AppError('invalid', `${first.path}: ${first.message}`, { details });
+}
+
+function collect(value: unknown, path: string, details: ErrorDetail[]): void {
+  if (details.length >= maxReported) return;
+  if (typeof value === 'string') {
+    const message = problemOf(value);
+    if (message !== undefined) details.push({ path, message });
+  } else if (Array.isArray(value)) {
+    value.forEach((item, at) => {
+      collect(item, `${path}[${at}]`, details);
+    });
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [name, item] of Object.entries(value)) {
+      const inner = path === '' ? name : `${path}.${name}`;
+      if (problemOf(name) !== undefined)
+        details.push({ path, message: 'Has a name with a NUL character or half a surrogate pair.' });
+      else collect(item, inner, details);
+    }
+  }
+}
+
+function problemOf(text: string): string | undefined {
+  if (text.includes('\0')) return 'Must not contain the NUL character (U+0000).';
+  if (/\p{Surrogate}/u.test(text)) return 'Must be whole Unicode text; it contains half a surrogate pair.';
+  return undefined;
+}

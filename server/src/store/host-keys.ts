@@ -1,0 +1,94 @@
+import type { Queryable, Tx } from './connection.ts';
+
+export interface HostKeyRow {
+  targetId: number;
+  fingerprint: string;
+  keyType: string;
+  publicKey: string | null;
+  state: 'accepted' | 'pending' | 'changed';
+  seenAt: Date;
+  acceptedAt: Date | null;
+  acceptedByName: string | null;
+}
+
+/** Host keys of these targets: accepted ones first, then the newest. */
+export async function listHostKeys(sql: Queryable, targetIds: readonly number[]): Promise<HostKeyRow[]> {
+  if (targetIds.length === 0) return [];
+  return sql<HostKeyRow[]>`
+    select k.target_id, k.fingerprint, k.key_type, k.public_key, k.state, k.seen_at, k.accepted_at,
+           u.name as accepted_by_name
+      from target_host_keys k left join users u on u.id = k.accepted_by
+     where k.target_id = any(${[...targetIds]}::bigint[])
+     order by k.target_id, k.state <> 'accepted', k.seen_at desc, k.fingerprint`;
+}
+
+/** Accepted keys that a connection has shown, as OpenSSH lines. */
+export async function listAcceptedLines(
+  sql: Queryable,
+  targetIds: readonly number[],
+): Promise<{ targetId: number; publicKey: string }[]> {
+  if (targetIds.length === 0) return [];
+  return sql<{ targetId: number; publicKey: string }[]>`
+    select target_id, public_key from target_host_keys
+     where target_id = any(${[...targetIds]}::bigint[]) and state = 'accepted' and public_key is not null
+     order by target_id, fingerprint`;
+}
+
+/** Accepts a fingerprint that is known from elsewhere, before any connection has shown its key. */
+export async function insertGivenFingerprint(
+  tx: Tx,
+  key: { targetId: number; fingerprint: string; acceptedBy: number },
+): Promise<void> {
+  await tx`
+    insert into target_host_keys (target_id, fingerprint, key_type, state, accepted_at, accepted_by)
+    values (${key.targetId}, ${key.fingerprint}, 'unknown', 'accepted', clock_timestamp(), ${key.acceptedBy})`;
+}
+
+/** Completes an accepted row with the key that a connection has now shown. */
+export async function completeAcceptedKey(
+  tx: Tx,
+  key: { targetId: number; fingerprint: string; keyType: string; publicKey: string },
+): Promise<void> {
+  await tx`
+    update target_host_keys
+       set key_type = ${key.keyType}, public_key = ${key.publicKey}, seen_at = clock_timestamp()
+     where target_id = ${key.targetId} and fingerprint = ${key.fingerprint} and state = 'accepted'`;
+}
+
+/** Keeps the one key that a target showed last and that is not accepted: an impostor can't fill the table. */
+export async function replaceOfferedKey(
+  tx: Tx,
+  key: {
+    targetId: number;
+    fingerprint: string;
+    keyType: string;
+    publicKey: string;
+    state: 'pending' | 'changed';
+  },
+): Promise<void> {
+  await tx`
+    delete from target_host_keys
+     where target_id = ${key.targetId} and state <> 'accepted' and fingerprint <> ${key.fingerprint}`;
+  await tx`
+    insert into target_host_keys ${tx(key, 'targetId', 'fingerprint', 'keyType', 'publicKey', 'state')}
+    on conflict (target_id, fingerprint) do update set state = excluded.state, seen_at = clock_timestamp()`;
+}
+
+/** Makes one key the accepted one; every other key of the target goes. */
+export async function acceptOnly(
+  tx: Tx,
+  key: { targetId: number; fingerprint: string; acceptedBy: number },
+): Promise<void> {
+  await tx`delete from target_host_keys where target_id = ${key.targetId} and fingerprint <> ${key.fingerprint}`;
+  await tx`
+    update target_host_keys
+       set state = 'accepted', accepted_at = clock_timestamp(), accepted_by = ${key.acceptedBy}
+     where target_id = ${key.targetId} and fingerprint = ${key.fingerprint}`;
+}
+
+/** Forgets every key of a target, as when it becomes another host; returns the accepted fingerprints. */
+export async function deleteHostKeys(tx: Tx, targetId: number): Promise<string[]> {
+  const rows = await tx<{ fingerprint: string; state: string }[]>`
+    delete from target_host_keys where target_id = ${targetId} returning fingerprint, state`;
+  return rows.filter((row) => row.state === 'accepted').map((row) => row.fingerprint);
+}

@@ -1,0 +1,123 @@
+// Which host keys of a target are trusted. A key is accepted by a person or by a fingerprint given in advance, never
+// because it was seen first.
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { AppError, notFound } from '../errors.ts';
+import type { Queryable, Tx } from '../store/connection.ts';
+import {
+  acceptOnly,
+  completeAcceptedKey,
+  type HostKeyRow,
+  listAcceptedLines,
+  listHostKeys,
+  replaceOfferedKey,
+} from '../store/host-keys.ts';
+import { lockTarget } from '../store/targets.ts';
+import { parseHostKeyLine } from './host-key-line.ts';
+
+export type SeenHostKey = {
+  fingerprint: string;
+  state: HostKeyRow['state'] /** Not known like this before. */;
+  isNews: boolean;
+};
+
+/**
+ * Notes the host key that a connection to a target showed: pending where nothing is accepted yet, changed where
+ * something else is. A fingerprint that was accepted in advance gets its key.
+ *
+ * @returns undefined for a target that is gone, or a line that is no public key.
+ */
+export async function recordSeenHostKey(
+  tx: Tx,
+  seen: { targetId: number; hostKeyLine: string },
+): Promise<SeenHostKey | undefined> {
+  const key = parseHostKeyLine(seen.hostKeyLine);
+  if (key === undefined) return undefined;
+  const target = await lockTarget(tx, seen.targetId);
+  if (target === undefined) return undefined;
+  const { fingerprint, keyType, line } = key;
+  const known = await listHostKeys(tx, [target.id]);
+  const same = known.find((row) => row.fingerprint === fingerprint);
+  const shown = { targetId: target.id, fingerprint, keyType, publicKey: line };
+  if (same?.state === 'accepted') {
+    await completeAcceptedKey(tx, shown);
+    return { fingerprint, state: 'accepted', isNews: same.publicKey === null };
+  }
+  const accepted = known.filter((row) => row.state === 'accepted');
+  const state = accepted.length === 0 ? 'pending' : 'changed';
+  await replaceOfferedKey(tx, { ...shown, state });
+  const isNews = same?.state !== state;
+  if (isNews && state === 'changed') {
+    await recordAudit(tx, {
+      actor: { kind: 'system', name: 'server' },
+      action: 'host_key.changed',
+      object: { kind: 'target', id: target.id },
+      detail: { target: target.name, offered: fingerprint, accepted: accepted.map((row) => row.fingerprint) },
+    });
+  }
+  return { fingerprint, state, isNews };
+}
+
+/**
+ * Accepts the host key that a target showed last, as a person has seen it.
+ *
+ * @param keys.replaces The fingerprint accepted now, where a changed key is to take its place; all that was accepted
+ * before is then removed.
+ * @throws {AppError} `conflict` when what the target shows, or what is accepted, is not what the person saw.
+ */
+export async function acceptHostKey(
+  tx: Tx,
+  targetId: number,
+  keys: { fingerprint: string; replaces?: string },
+  caller: Caller,
+): Promise<void> {
+  const target = await lockTarget(tx, targetId);
+  if (target === undefined) throw notFound('Target');
+  const known = await listHostKeys(tx, [targetId]);
+  const accepted = known.filter((row) => row.state === 'accepted').map((row) => row.fingerprint);
+  if (accepted.includes(keys.fingerprint) && keys.replaces === undefined) return;
+  requireSeen(known, keys.fingerprint, target.name);
+  requireReplaced(accepted, keys.replaces, target.name);
+  await acceptOnly(tx, { targetId, fingerprint: keys.fingerprint, acceptedBy: caller.userId });
+  await recordAudit(tx, {
+    ...auditedBy(caller),
+    action: 'host_key.accepted',
+    object: { kind: 'target', id: targetId },
+    detail: { target: target.name, fingerprint: keys.fingerprint, replaced: accepted },
+  });
+}
+
+function requireSeen(known: readonly HostKeyRow[], fingerprint: string, name: string): void {
+  if (known.some((row) => row.fingerprint === fingerprint && row.state !== 'accepted')) return;
+  const offered = known.find((row) => row.state !== 'accepted');
+  const now =
+    offered === undefined
+      ? 'No key of it waits for approval; test the connection again.'
+      : `It now shows ${offered.fingerprint}; compare that one.`;
+  throw keyConflict('fingerprint', `${name} does not show the key ${fingerprint} any more. ${now}`);
+}
+
+function requireReplaced(accepted: readonly string[], replaces: string | undefined, name: string): void {
+  if (accepted.length === 0 && replaces === undefined) return;
+  if (replaces !== undefined && accepted.includes(replaces)) return;
+  const now = accepted.length === 0 ? 'none is accepted' : `${accepted.join(', ')} is accepted`;
+  const message =
+    replaces === undefined
+      ? `Another key of ${name} is accepted: ${accepted.join(', ')}. Name it in replaces to put this one in its place.`
+      : `The key to replace, ${replaces}, is not accepted for ${name}; now ${now}. Look again before you replace it.`;
+  throw keyConflict('replaces', message);
+}
+
+function keyConflict(path: string, message: string): AppError {
+  return new AppError('conflict', message, { details: [{ path, message }] });
+}
+
+/** The accepted host keys of targets as OpenSSH lines, for leases. A target without any has an empty list. */
+export async function hostKeyLinesOf(
+  sql: Queryable,
+  targetIds: readonly number[],
+): Promise<Map<number, string[]>> {
+  const lines = new Map<number, string[]>(targetIds.map((id) => [id, []]));
+  for (const row of await listAcceptedLines(sql, targetIds)) lines.get(row.targetId)?.push(row.publicKey);
+  return lines;
+}

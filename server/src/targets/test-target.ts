@@ -1,0 +1,157 @@
+// The test of a target: an agent of its segment dials it, looks at the host key, logs in. Outside any run.
+import type { LeaseCredential, LeaseTarget, TargetTested, TestResult } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { notFound } from '../errors.ts';
+import type { Sql } from '../store/connection.ts';
+import { findSealedCredential } from '../store/credentials.ts';
+import { listHostKeys } from '../store/host-keys.ts';
+import { findTarget, type TargetRow } from '../store/targets.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { parseHostKeyLine } from './host-key-line.ts';
+import { hostKeyLinesOf, recordSeenHostKey } from './host-keys.ts';
+
+export interface TargetTestRequest {
+  segmentId: number;
+  target: LeaseTarget;
+  credential?: LeaseCredential;
+  timeoutMs: number;
+}
+
+/** How this feature reaches agents; the gateway is behind it. */
+export interface TargetTester {
+  /**
+   * Has a connected agent of the segment test the target.
+   *
+   * @returns `no_agent` when the segment never had one, `offline` when none is connected or none answered in time.
+   */
+  testTarget(
+    request: TargetTestRequest,
+  ): Promise<{ agentName: string; tested: TargetTested } | 'no_agent' | 'offline'>;
+}
+
+const timeoutMs = 20_000;
+
+/** @throws {AppError} `not_found`. */
+export async function testTarget(
+  deps: { sql: Sql; agents: TargetTester },
+  targetId: number,
+  caller: Caller,
+): Promise<TestResult> {
+  const target = await findTarget(deps.sql, targetId);
+  if (target === undefined) throw notFound('Target');
+  let { answer, seen } = await testOnce(deps, target);
+  // The fingerprint was given in advance and its key is now known: what the first test could not do, the next can.
+  if (seen?.state === 'accepted' && seen.isNews) ({ answer, seen } = await testOnce(deps, target));
+  const result = await describe(deps.sql, target, answer);
+  await recordAudit(deps.sql, {
+    ...auditedBy(caller),
+    action: 'target.tested',
+    object: { kind: 'target', id: targetId },
+    detail: { target: target.name, ok: result.ok, reason: result.reason, agent: result.agentName },
+  });
+  return result;
+}
+
+type Answer = Awaited<ReturnType<TargetTester['testTarget']>>;
+
+async function testOnce({ sql, agents }: { sql: Sql; agents: TargetTester }, target: TargetRow) {
+  const hostKeys = (await hostKeyLinesOf(sql, [target.id])).get(target.id) ?? [];
+  const credential =
+    target.credentialId === null ? undefined : await findSealedCredential(sql, target.credentialId);
+  const { id, name, host, port, segmentId } = target;
+  const answer = await agents.testTarget({
+    segmentId,
+    target: { id, name, host, port, hostKeys },
+    ...(credential === undefined ? {} : { credential }),
+    timeoutMs,
+  });
+  const offered = typeof answer === 'string' ? undefined : answer.tested.offeredHostKey;
+  const seen =
+    offered === undefined
+      ? undefined
+      : await inTransaction(sql, (tx) => recordSeenHostKey(tx, { targetId: id, hostKeyLine: offered }));
+  return { answer, seen };
+}
+
+async function describe(sql: Sql, target: TargetRow, answer: Answer): Promise<TestResult> {
+  const keys = await listHostKeys(sql, [target.id]);
+  const acceptedFingerprints = keys.filter((key) => key.state === 'accepted').map((key) => key.fingerprint);
+  const nothing = { agentName: null, offeredFingerprint: null, serverVersion: null, latencyMs: null };
+  if (answer === 'no_agent') {
+    return {
+      ...nothing,
+      ok: false,
+      reason: 'no_agent',
+      message: `Segment ${target.segmentName} never had an agent, so nothing can reach ${target.name}.`,
+      advice: 'Enroll an agent in this segment.',
+      acceptedFingerprints,
+    };
+  }
+  if (answer === 'offline') {
+    return {
+      ...nothing,
+      ok: false,
+      reason: 'agents_offline',
+      message: `No agent of segment ${target.segmentName} is connected.`,
+      advice: 'See why its agents are away, or start them.',
+      acceptedFingerprints,
+    };
+  }
+  const { agentName, tested } = answer;
+  const offered = tested.offeredHostKey === undefined ? undefined : parseHostKeyLine(tested.offeredHostKey);
+  return {
+    ...verdictOf(target, tested, agentName),
+    agentName,
+    offeredFingerprint: offered?.fingerprint ?? null,
+    acceptedFingerprints,
+    serverVersion: tested.serverVersion ?? null,
+    latencyMs: tested.latencyMs ?? null,
+  };
+}
+
+function verdictOf(
+  target: TargetRow,
+  tested: TargetTested,
+  agentName: string,
+): Pick<TestResult, 'ok' | 'reason' | 'message' | 'advice'> {
+  const isHostKeyReason = tested.reason?.startsWith('host_key') ?? false;
+  // Without a credential there is no login to try; an answer that stops at the host or its key says more.
+  if (
+    target.credentialId === null &&
+    (tested.ok || !failedBeforeLogin.has(tested.reason ?? '')) &&
+    !isHostKeyReason
+  ) {
+    return {
+      ok: false,
+      reason: 'no_credential',
+      message: `${target.host}:${target.port} answers, but ${target.name} has no credential, so no login was tried.`,
+      advice: 'Choose a credential of this segment for the target.',
+    };
+  }
+  if (tested.ok) {
+    return {
+      ok: true,
+      reason: null,
+      message: tested.message ?? `Agent ${agentName} logged in to ${target.name}.`,
+      advice: null,
+    };
+  }
+  return {
+    ok: false,
+    reason: tested.reason ?? 'internal',
+    message: tested.message ?? `Agent ${agentName} could not log in to ${target.name}.`,
+    advice: tested.advice ?? null,
+  };
+}
+
+const failedBeforeLogin: ReadonlySet<string> = new Set([
+  'unreachable',
+  'name_not_found',
+  'connection_refused',
+  'connect_timed_out',
+  'no_common_algorithm',
+  'timed_out',
+  'connection_lost',
+  'internal',
+]);
