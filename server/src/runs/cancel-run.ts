@@ -1,7 +1,8 @@
 // Cancelling a run. What waits is cancelled here and now; what runs is asked to stop, and needs no agent to be alive:
 // the sweep ends it as unknown when nobody confirms.
 import { isRunEnded } from '@opsconductor/protocol';
-import { type AuditEntry, recordAudit } from '../audit/record-audit.ts';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, notFound } from '../errors.ts';
 import type { Sql, Tx } from '../store/connection.ts';
 import {
@@ -13,14 +14,9 @@ import {
 import { markCancelRequested } from '../store/runs.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
-import type { UserActor } from './start-run.ts';
 
 /** Cancels an open run; asking again is no error while it is cancelling. */
-export async function cancelRun(
-  sql: Sql,
-  runId: number,
-  by: { actor: UserActor; origin: NonNullable<AuditEntry['origin']> },
-): Promise<ProgressNews> {
+export async function cancelRun(sql: Sql, runId: number, caller: Caller): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
     const ledger = await RunLedger.open(tx, [runId]);
     const run = ledger.run(runId);
@@ -32,10 +28,14 @@ export async function cancelRun(
       );
     }
     if (run.status !== 'cancelling') {
-      await markCancelRequested(tx, runId, by.actor.id);
+      await markCancelRequested(tx, runId, caller.userId);
       ledger.requestCancel(runId);
       await stopWaiting(tx, ledger, runId, 'cancelled');
-      await recordAudit(tx, { ...by, action: 'run.cancel_requested', object: { kind: 'run', id: runId } });
+      await recordAudit(tx, {
+        ...auditedBy(caller),
+        action: 'run.cancel_requested',
+        object: { kind: 'run', id: runId },
+      });
     }
     return ledger.write();
   });

@@ -1,6 +1,7 @@
 // Starts a run: the job's current version on the chosen targets. It is refused whole, or queued whole.
 import { limits } from '@opsconductor/protocol';
-import { type AuditActor, type AuditEntry, recordAudit } from '../audit/record-audit.ts';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
 import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../errors.ts';
@@ -11,8 +12,6 @@ import { insertRun, type RunTarget, targetsForRun } from '../store/run-creation.
 import { notifyProgress } from '../store/run-progress.ts';
 import { inTransaction } from '../store/transaction.ts';
 import type { ProgressNews } from './run-ledger.ts';
-
-export type UserActor = Extract<AuditActor, { id: number }>;
 
 export interface StartRun {
   jobId: number;
@@ -28,7 +27,7 @@ const defaultTimeoutS = 300;
 export async function startRun(
   deps: { sql: Sql; masterKey: MasterKey },
   request: StartRun,
-  by: { actor: UserActor; origin: NonNullable<AuditEntry['origin']> },
+  caller: Caller,
 ): Promise<{ runId: number; news: ProgressNews }> {
   return inTransaction(deps.sql, async (tx) => {
     const job = await currentJobVersion(tx, request.jobId);
@@ -48,7 +47,7 @@ export async function startRun(
       // The context is the job: a run's id isn't known before its row, and the key is random anyway.
       dataKey: wrapDataKey(deps.masterKey, newDataKey(), runKeyContext(request.jobId)),
       startWithinS: request.startWithinS ?? definition.start_within ?? limits.startWithinS,
-      createdBy: by.actor.id,
+      createdBy: caller.userId,
       targets,
       steps: definition.steps.map((step, index) => ({
         number: index + 1,
@@ -57,7 +56,7 @@ export async function startRun(
       })),
     });
     await recordAudit(tx, {
-      ...by,
+      ...auditedBy(caller),
       action: 'run.started',
       object: { kind: 'run', id: runId },
       detail: { jobId: request.jobId, jobVersion: job.version, targets: targets.length },

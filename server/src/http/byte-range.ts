@@ -1,0 +1,25 @@
+// RFC 9110 section 14: one byte range, or none. More than one range, or another unit, is answered with the whole.
+
+export type ByteRange =
+  | { kind: 'whole' }
+  | { kind: 'part'; start: number; end: number }
+  | { kind: 'unsatisfiable' };
+
+/** Reads a Range header for content of `length` bytes; `end` is exclusive. */
+export function parseByteRange(header: string | undefined, length: number): ByteRange {
+  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '');
+  if (match === null) return { kind: 'whole' };
+  const [, first = '', last = ''] = match;
+  if (first === '' && last === '') return { kind: 'whole' };
+  if (first === '') {
+    const suffix = Number(last);
+    if (suffix === 0) return { kind: 'unsatisfiable' };
+    return length === 0
+      ? { kind: 'unsatisfiable' }
+      : { kind: 'part', start: Math.max(0, length - suffix), end: length };
+  }
+  const start = Number(first);
+  if (last !== '' && Number(last) < start) return { kind: 'whole' };
+  if (start >= length) return { kind: 'unsatisfiable' };
+  return { kind: 'part', start, end: last === '' ? length : Math.min(length, Number(last) + 1) };
+}

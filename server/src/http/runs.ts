@@ -1,0 +1,285 @@
+// Runs, their steps and their output.
+import {
+  Closed,
+  Id,
+  isRunEnded,
+  limits,
+  OutputPageSchema,
+  OutputQuerySchema,
+  Page,
+  PurgeQuerySchema,
+  RunDetailSchema,
+  RunQuerySchema,
+  RunSchema,
+  RunStepsQuerySchema,
+  RunStepsSchema,
+  runStatuses,
+  StartRunRequestSchema,
+} from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller, callerOf } from '../caller.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import { cancelRun } from '../runs/cancel-run.ts';
+import { findOutput, outputLength, readOutputBytes, readOutputPage } from '../runs/read-output.ts';
+import type { RunKeys } from '../runs/run-keys.ts';
+import type { ProgressNews } from '../runs/run-ledger.ts';
+import { runDetailView, runView, stepView, targetRunView } from '../runs/run-view.ts';
+import { startRun } from '../runs/start-run.ts';
+import type { Sql } from '../store/connection.ts';
+import { decodeCursor, encodeCursor } from '../store/cursor.ts';
+import { findRun, listRuns, listSteps, listTargetRuns, purgeRun, type RunRecord } from '../store/runs.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { parseByteRange } from './byte-range.ts';
+import { type RouteSpec, route } from './route.ts';
+
+export interface RunRouteDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+  keys: RunKeys;
+  publish(news: ProgressNews): void;
+}
+
+const tag = 'runs';
+const params = Closed({ id: Id });
+const stepParams = Closed({ id: Id, step: Id });
+const maxTargetRunsPerPage = 100;
+
+export function runRoutes(deps: RunRouteDeps): RouteSpec[] {
+  return [...startAndCancel(deps), ...reads(deps), outputRoute(deps)];
+}
+
+function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/jobs/:id/run',
+      permission: 'run',
+      summary: 'Start a run of the job’s current version on targets',
+      description:
+        'Refused whole when a target is missing, has no credential, or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`.',
+      tag,
+      params,
+      body: StartRunRequestSchema,
+      success: { status: 201, schema: RunDetailSchema },
+      handle: async (request) => {
+        const { runId, news } = await startRun(
+          deps,
+          {
+            jobId: request.params.id,
+            targetIds: request.body.targetIds,
+            startWithinS: request.body.start_within,
+          },
+          callerOf(request),
+        );
+        deps.publish(news);
+        return runDetailView(await getRun(deps.sql, runId));
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/runs/:id',
+      permission: 'run',
+      summary: 'Cancel a run that is going on; with `purge=true` delete an ended one with its output',
+      tag,
+      params,
+      query: PurgeQuerySchema,
+      success: { status: 202, schema: RunSchema },
+      handle: async (request) => {
+        const caller = callerOf(request);
+        if (request.query.purge !== true) return cancel(deps, request.params.id, caller);
+        if (!request.principal.permissions.has('runs.purge')) {
+          throw new AppError('forbidden', 'Deleting a run needs the permission runs.purge.');
+        }
+        await purge(deps.sql, request.params.id, caller);
+        return request.context.body(null, 204);
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/executor/cancel/:id',
+      permission: 'run',
+      summary: 'Cancel a run',
+      tag: 'queue',
+      params,
+      success: { status: 202, schema: RunSchema },
+      handle: (request) => cancel(deps, request.params.id, callerOf(request)),
+    }),
+  ];
+}
+
+function reads({ sql }: RunRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/runs',
+      permission: 'read',
+      summary: 'List runs, newest first',
+      tag,
+      query: RunQuerySchema,
+      success: { status: 200, schema: Page(RunSchema) },
+      handle: async ({ query }) => {
+        const limit = query.limit ?? limits.defaultPageItems;
+        const rows = await listRuns(sql, {
+          statuses: query.status === undefined ? undefined : readStatuses(query.status),
+          jobId: query.jobId,
+          targetId: query.targetId,
+          below: query.cursor === undefined ? undefined : decodeCursor(query.cursor, ['number'])[0],
+          limit: limit + 1,
+        });
+        const page = rows.slice(0, limit);
+        const last = page.at(-1);
+        return {
+          items: page.map(runView),
+          nextCursor: rows.length > limit && last !== undefined ? encodeCursor([last.id]) : null,
+        };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id',
+      permission: 'read',
+      summary: 'Get a run',
+      tag,
+      params,
+      success: { status: 200, schema: RunDetailSchema },
+      handle: async (request) => runDetailView(await getRun(sql, request.params.id)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id/steps',
+      permission: 'read',
+      summary: 'List a run’s steps, whole target runs at a time',
+      description: `\`limit\` counts target runs, ${maxTargetRunsPerPage} at most.`,
+      tag,
+      params,
+      query: RunStepsQuerySchema,
+      success: { status: 200, schema: RunStepsSchema },
+      handle: async (request) => {
+        const run = await getRun(sql, request.params.id);
+        const { query } = request;
+        const limit = Math.min(query.limit ?? limits.defaultPageItems, maxTargetRunsPerPage);
+        const rows = await listTargetRuns(sql, {
+          runId: run.id,
+          above: query.cursor === undefined ? 0 : decodeCursor(query.cursor, ['number'])[0],
+          limit: limit + 1,
+          targetRunId: query.targetRunId,
+        });
+        const page = rows.slice(0, limit);
+        const last = page.at(-1);
+        const steps = await listSteps(
+          sql,
+          page.map((row) => row.id),
+        );
+        return {
+          targetRuns: page.map(targetRunView),
+          steps: steps.map((step) => stepView(step, run.stepNames)),
+          nextCursor: rows.length > limit && last !== undefined ? encodeCursor([last.id]) : null,
+        };
+      },
+    }),
+  ];
+}
+
+function outputRoute(deps: RunRouteDeps): RouteSpec {
+  return route({
+    method: 'GET',
+    path: '/api/v1/runs/:id/steps/:step/output',
+    permission: 'read',
+    summary: 'Read a step’s output: numbered chunks, or the bytes with HTTP ranges',
+    tag,
+    params: stepParams,
+    query: OutputQuerySchema,
+    success: { status: 200, schema: OutputPageSchema },
+    handle: async ({ params, query, context }) => {
+      const attempt = await findOutput(deps, { runId: params.id, stepId: params.step, epoch: query.attempt });
+      const format = query.format ?? 'chunks';
+      if (format === 'chunks') {
+        return readOutputPage(deps, attempt, {
+          after: query.after ?? 0,
+          maxRawBytes: query.maxBytes ?? 2 * 1024 * 1024,
+          stream: query.stream,
+        });
+      }
+      const length = await outputLength(deps, attempt, query.stream);
+      const headers = bytesHeaders(format, `run-${params.id}-step-${params.step}`);
+      const range = parseByteRange(context.req.header('range'), length);
+      if (range.kind === 'unsatisfiable') {
+        return new Response(null, {
+          status: 416,
+          headers: { ...headers, 'Content-Range': `bytes */${length}` },
+        });
+      }
+      const { start, end } = range.kind === 'part' ? range : { start: 0, end: length };
+      if (range.kind === 'part') headers['Content-Range'] = `bytes ${start}-${end - 1}/${length}`;
+      headers['Content-Length'] = String(end - start);
+      const bytes = readOutputBytes(deps, attempt, { start, end, stream: query.stream });
+      return new Response(streamOf(bytes), { status: range.kind === 'part' ? 206 : 200, headers });
+    },
+  });
+}
+
+/** Output is hostile: it is never rendered as anything but text, and `raw` is always a download. */
+function bytesHeaders(format: 'text' | 'raw', name: string): Record<string, string> {
+  return {
+    'Accept-Ranges': 'bytes',
+    'Content-Type': format === 'text' ? 'text/plain; charset=utf-8' : 'application/octet-stream',
+    'Content-Disposition': format === 'text' ? 'inline' : `attachment; filename="${name}.log"`,
+  };
+}
+
+function streamOf(pieces: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { value, done } = await pieces.next();
+        if (done === true) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await pieces.return(undefined);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+async function getRun(sql: Sql, id: number): Promise<RunRecord> {
+  const run = await findRun(sql, id);
+  if (run === undefined) throw notFound(`Run ${id}`);
+  return run;
+}
+
+async function cancel(deps: RunRouteDeps, runId: number, caller: Caller) {
+  deps.publish(await cancelRun(deps.sql, runId, caller));
+  return runView(await getRun(deps.sql, runId));
+}
+
+async function purge(sql: Sql, runId: number, caller: Caller): Promise<void> {
+  await inTransaction(sql, async (tx) => {
+    const run = await findRun(tx, runId);
+    if (run === undefined) throw notFound(`Run ${runId}`);
+    if (!isRunEnded(run.status)) {
+      throw new AppError('conflict', `Run ${runId} is still ${run.status}: cancel it first, then purge it.`);
+    }
+    await purgeRun(tx, runId);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'run.purged',
+      object: { kind: 'run', id: runId },
+      detail: { jobId: run.jobId, status: run.status },
+    });
+  });
+}
+
+function readStatuses(text: string): string[] {
+  const statuses = text.split(',').map((status) => status.trim());
+  const wrong = statuses.find((status) => !(runStatuses as readonly string[]).includes(status));
+  if (wrong !== undefined) {
+    throw invalidField('query.status', `“${wrong}” is no run status.`, {
+      found: wrong,
+      allowed: runStatuses.join(', '),
+    });
+  }
+  return statuses;
+}

@@ -1,0 +1,210 @@
+// One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
+// queue: what the reader has not taken yet stays in the database. Pull-driven, so a slow reader costs no memory.
+import { isRunEnded, limits, type OutputChunk } from '@opsconductor/protocol';
+import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
+import type { Sql } from '../store/connection.ts';
+import { readChunks } from '../store/run-output.ts';
+import { findRun, findStepOutput, listRunEvents, stepIdsOfRun } from '../store/runs.ts';
+import type { LiveChunk, LiveHub } from './live-hub.ts';
+import { chunkAad, type RunKeys } from './run-keys.ts';
+
+export interface StreamPosition {
+  afterSeq: number;
+  /** By step: the last chunk that was sent. */
+  output: Map<number, { epoch: number; seq: number }>;
+}
+
+const maxPullRawBytes = 1024 * 1024;
+const eventBatch = 200;
+
+/** Reads `Last-Event-ID`: `<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
+export function parsePosition(text: string): StreamPosition | undefined {
+  const [seq, ...marks] = text.split('~');
+  if (seq === undefined || !/^\d{1,15}$/.test(seq) || marks.length > limits.maxStepsForWholeOutputStream)
+    return undefined;
+  const output = new Map<number, { epoch: number; seq: number }>();
+  for (const mark of marks) {
+    if (!/^\d{1,15}\.\d{1,10}\.\d{1,10}$/.test(mark)) return undefined;
+    const [step, epoch, chunk] = mark.split('.').map(Number);
+    output.set(step ?? 0, { epoch: epoch ?? 0, seq: chunk ?? 0 });
+  }
+  return { afterSeq: Number(seq), output };
+}
+
+export function formatPosition(position: StreamPosition): string {
+  const marks = [...position.output].map(([step, at]) => `~${step}.${at.epoch}.${at.seq}`);
+  return `${position.afterSeq}${marks.join('')}`;
+}
+
+export class RunStream {
+  readonly #deps: { sql: Sql; hub: LiveHub; keys: RunKeys };
+  readonly #runId: number;
+  readonly #stepIds: readonly number[];
+  readonly #position: StreamPosition;
+  readonly #unsubscribe: (() => void)[] = [];
+  #woken = true;
+  #wake: (() => void) | undefined;
+  #closed = false;
+  #ended = false;
+
+  constructor(
+    deps: { sql: Sql; hub: LiveHub; keys: RunKeys },
+    stream: { runId: number; stepIds: readonly number[]; position: StreamPosition },
+  ) {
+    this.#deps = deps;
+    this.#runId = stream.runId;
+    this.#stepIds = stream.stepIds;
+    this.#position = stream.position;
+    const wake = () => {
+      this.#woken = true;
+      this.#wake?.();
+    };
+    this.#unsubscribe.push(deps.hub.onRun(stream.runId, wake));
+    for (const id of stream.stepIds) this.#unsubscribe.push(deps.hub.onStep(id, wake));
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
+    this.#wake?.();
+  }
+
+  /**
+   * The next piece of the stream as SSE text; waits for news. An empty string is returned after `idleMs` without any
+   * (the caller sends a comment, so that proxies keep the connection); undefined when the stream is over.
+   */
+  async next(idleMs: number): Promise<string | undefined> {
+    while (!this.#closed && !this.#ended) {
+      if (!this.#woken && !(await this.#news(idleMs))) return this.#closed ? undefined : '';
+      this.#woken = false;
+      const text = await this.#read();
+      if (text !== '') {
+        // There may be more than one pull takes.
+        this.#woken = true;
+        return text;
+      }
+    }
+    return undefined;
+  }
+
+  #news(idleMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => finish(false), idleMs);
+      const finish = (news: boolean) => {
+        clearTimeout(timer);
+        this.#wake = undefined;
+        resolve(news);
+      };
+      this.#wake = () => finish(true);
+    });
+  }
+
+  async #read(): Promise<string> {
+    // Output first: a step's last chunks are stored before the event that says it ended.
+    const output = await this.#readOutput();
+    const events = await listRunEvents(this.#deps.sql, this.#runId, this.#position.afterSeq, eventBatch);
+    if (events.length === 0) return output === '' ? this.#readEnd() : output;
+    let text = output;
+    // Chunks that were stored between the two reads come before the events that follow them.
+    text += await this.#readOutput();
+    for (const event of events) {
+      this.#position.afterSeq = event.seq;
+      const data = JSON.stringify({ seq: event.seq, at: event.at.toISOString(), ...event.change });
+      text += `event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
+    }
+    return text;
+  }
+
+  async #readOutput(): Promise<string> {
+    if (this.#stepIds.length === 0) return '';
+    let text = '';
+    let taken = 0;
+    const behind = await this.#stepsBehind();
+    for (const step of behind) {
+      if (taken >= maxPullRawBytes) break;
+      for (const chunk of await this.#chunks(step, maxPullRawBytes - taken)) {
+        taken += chunk.rawLength;
+        this.#position.output.set(step.id, { epoch: step.epoch, seq: chunk.seq });
+        const data = JSON.stringify({ stepId: step.id, ...chunk });
+        text += `event: chunk\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
+      }
+    }
+    return text;
+  }
+
+  async #stepsBehind() {
+    const rows = await findStepOutput(this.#deps.sql, this.#runId, this.#stepIds);
+    return rows.filter((row) => {
+      if (row.attemptDay === null || row.epoch === 0) return false;
+      const at = this.#position.output.get(row.id);
+      return row.outputSeq > (at?.epoch === row.epoch ? at.seq : 0);
+    });
+  }
+
+  async #chunks(
+    step: { id: number; epoch: number; attemptDay: string | null },
+    maxRawBytes: number,
+  ): Promise<OutputChunk[]> {
+    const at = this.#position.output.get(step.id);
+    const after = at?.epoch === step.epoch ? at.seq : 0;
+    const recent = this.#deps.hub.recent(step.id, step.epoch, after);
+    if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes).map(chunkView);
+    const key = await this.#deps.keys.keyOf(this.#deps.sql, this.#runId);
+    const stored = await readChunks(
+      this.#deps.sql,
+      { attemptDay: step.attemptDay ?? '', stepId: step.id, epoch: step.epoch },
+      { after, maxRawBytes },
+    );
+    return stored.map((chunk) => {
+      const place = { stepId: step.id, epoch: step.epoch, seq: chunk.seq };
+      return chunkView({ ...chunk, ...place, bytes: openAtRest(key, chunk.sealed, chunkAad(place)) });
+    });
+  }
+
+  /** Says that all is over, once the run has ended and everything was sent. */
+  async #readEnd(): Promise<string> {
+    const run = await findRun(this.#deps.sql, this.#runId);
+    if (run === undefined) {
+      this.#ended = true;
+      return 'event: end\ndata: {}\n\n';
+    }
+    if (!isRunEnded(run.status) || run.eventSeq > this.#position.afterSeq) return '';
+    this.#ended = true;
+    return 'event: end\ndata: {}\n\n';
+  }
+}
+
+/** Step ids that `output=` names; `all` is undefined for a run with too many steps. */
+export async function stepsOfOutputQuery(
+  sql: Sql,
+  runId: number,
+  query: string,
+): Promise<number[] | undefined> {
+  const ids =
+    query === 'all'
+      ? await stepIdsOfRun(sql, runId, limits.maxStepsForWholeOutputStream + 1)
+      : query.split(',').map(Number);
+  return ids.length > limits.maxStepsForWholeOutputStream ? undefined : ids;
+}
+
+function takeBytes(chunks: readonly LiveChunk[], maxRawBytes: number): LiveChunk[] {
+  let taken = 0;
+  let count = 0;
+  for (const chunk of chunks) {
+    if (count > 0 && taken + chunk.rawLength > maxRawBytes) break;
+    taken += chunk.rawLength;
+    count += 1;
+  }
+  return chunks.slice(0, count);
+}
+
+function chunkView(chunk: Omit<LiveChunk, 'stepId'>): OutputChunk {
+  return {
+    epoch: chunk.epoch,
+    seq: chunk.seq,
+    stream: chunk.stream,
+    elapsedMs: chunk.elapsedMs,
+    rawLength: chunk.rawLength,
+    data: Buffer.from(chunk.bytes.buffer, chunk.bytes.byteOffset, chunk.bytes.length).toString('base64'),
+  };
+}

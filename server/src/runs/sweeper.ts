@@ -1,0 +1,145 @@
+// Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep; one
+// does at a time.
+import type { StepOutcome } from '@opsconductor/protocol';
+import type { Log } from '../log.ts';
+import type { Sql } from '../store/connection.ts';
+import { makeOutputPartitions } from '../store/run-output.ts';
+import {
+  cancellingRuns,
+  deleteExpired,
+  extendLeases,
+  type OverdueAttempt,
+  overdueAttempts,
+  runsNotStarted,
+  touchClusterClock,
+  waitingSegments,
+} from '../store/sweep.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { stopWaiting } from './cancel-run.ts';
+import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { settleAttempts } from './settle-attempts.ts';
+
+const sweepMs = 1_000;
+const hourMs = 3_600_000;
+/** A longer gap in the cluster's clock means that nobody could renew leases. */
+const clockGapS = 5;
+/** How long a cancel waits for a silent agent before the step ends unknown. */
+const cancelGraceS = 30;
+
+export interface SweeperDeps {
+  sql: Sql;
+  serverId: string;
+  log: Log;
+  publish(news: ProgressNews): void;
+}
+
+export class Sweeper {
+  readonly #deps: SweeperDeps;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #housekeptAt = 0;
+
+  constructor(deps: SweeperDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.#running ??= this.sweep()
+        .catch((error) => this.#deps.log.error({ err: error }, 'the sweep failed'))
+        .finally(() => {
+          this.#running = undefined;
+        });
+    }, sweepMs);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+
+  /** One sweep. The first after a pause extends leases and ends nothing. */
+  async sweep(): Promise<void> {
+    const { sql } = this.#deps;
+    const gapS = await inTransaction(sql, async (tx) => {
+      const gap = await touchClusterClock(tx);
+      if (gap !== undefined && gap > clockGapS) await extendLeases(tx, gap);
+      return gap;
+    });
+    if (gapS === undefined) return;
+    if (gapS > clockGapS) {
+      this.#deps.log.warn({ gapS: Math.round(gapS) }, 'no server was running: live leases were extended');
+      return;
+    }
+    await this.#settleOverdue();
+    for (const runId of await runsNotStarted(sql)) this.#deps.publish(await endUnstarted(sql, runId));
+    const cancel = await cancellingRuns(sql, this.#deps.serverId);
+    if (cancel.length > 0) this.#deps.publish({ runs: [], segments: [], cancel });
+    await this.#housekeep();
+  }
+
+  async #settleOverdue(): Promise<void> {
+    const overdue = await overdueAttempts(this.#deps.sql, cancelGraceS);
+    if (overdue.length === 0) return;
+    const { news } = await settleAttempts(
+      this.#deps.sql,
+      overdue.map((attempt) => ({
+        stepId: attempt.stepId,
+        epoch: attempt.epoch,
+        leaseToken: attempt.leaseToken,
+        source: { kind: 'server' },
+        outcome: outcomeOf(attempt),
+        // What the agent still holds may come later; until then the end of the output is missing.
+        output: { state: 'gapped', digest: null, gaps: [] },
+      })),
+    );
+    this.#deps.log.warn({ steps: overdue.map((attempt) => attempt.stepId) }, 'attempts became unknown');
+    this.#deps.publish(news);
+  }
+
+  async #housekeep(): Promise<void> {
+    if (Date.now() - this.#housekeptAt < hourMs) return;
+    this.#housekeptAt = Date.now();
+    await makeOutputPartitions(this.#deps.sql);
+    await deleteExpired(this.#deps.sql);
+  }
+}
+
+/** Ends a run that could not start within its time. */
+export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNews> {
+  return inTransaction(sql, async (tx) => {
+    const ledger = await RunLedger.open(tx, [runId]);
+    const run = ledger.run(runId);
+    if (run === undefined || run.status !== 'queued') return ledger.write();
+    const segments = await waitingSegments(tx, runId);
+    ledger.setError(
+      runId,
+      `Not started in time: no agent with a free slot in ${segments.map((name) => `“${name}”`).join(', ') || 'its segments'}.`,
+    );
+    await stopWaiting(tx, ledger, runId, 'timed_out');
+    return ledger.write();
+  });
+}
+
+function outcomeOf(attempt: OverdueAttempt): StepOutcome {
+  const since = attempt.lastHeartbeatAt === null ? '' : ` since ${attempt.lastHeartbeatAt.toISOString()}`;
+  const advice =
+    'Look on the target before you run it again. If the agent comes back, its result is added here.';
+  if (attempt.cause === 'cancel') {
+    return {
+      status: 'unknown',
+      reason: 'cancel_unconfirmed',
+      message: `The run was cancelled while agent ${attempt.agentName} was silent${since}: whether the step was stopped is not known.`,
+      advice,
+    };
+  }
+  return {
+    status: 'unknown',
+    reason: 'agent_silent',
+    message:
+      attempt.cause === 'silent'
+        ? `Agent ${attempt.agentName} has been silent${since}: what happened on the target is not known.`
+        : `Agent ${attempt.agentName} did not report an end within the step’s timeout and grace: what happened is not known.`,
+    advice,
+  };
+}

@@ -1,0 +1,88 @@
+// What the sweep looks for, by the database's clock.
+import type { Sql, Tx } from './connection.ts';
+
+const clockLock = 0x0_95c0_5d;
+
+/** Seconds since any server last touched the cluster's clock, which is touched now; undefined when another sweeps. */
+export async function touchClusterClock(tx: Tx): Promise<number | undefined> {
+  const [lock] = await tx<{ got: boolean }[]>`select pg_try_advisory_xact_lock(${clockLock}) as got`;
+  if (lock?.got !== true) return undefined;
+  const [row] = await tx<{ gapS: number }[]>`
+    with old as (select touched_at from cluster_clock for update)
+    update cluster_clock set touched_at = clock_timestamp() from old
+    returning extract(epoch from clock_timestamp() - old.touched_at)::float8 as gap_s`;
+  return row?.gapS ?? 0;
+}
+
+/** Servers or database were down: nobody could renew or report, so live leases get that time back. */
+export async function extendLeases(tx: Tx, seconds: number): Promise<void> {
+  await tx`
+    update agent_sessions set expires_at = expires_at + make_interval(secs => ${seconds}),
+      last_heartbeat_at = last_heartbeat_at + make_interval(secs => ${seconds})
+    where agent_id in (select distinct agent_id from job_run_steps where status = 'running')`;
+  await tx`
+    update job_run_steps set deadline_at = deadline_at + make_interval(secs => ${seconds}) where status = 'running'`;
+  await tx`
+    update job_runs set start_by = start_by + make_interval(secs => ${seconds}) where status = 'queued'`;
+}
+
+export interface OverdueAttempt {
+  stepId: number;
+  epoch: number;
+  leaseToken: string;
+  agentName: string;
+  /** Since when the agent is silent. */
+  lastHeartbeatAt: Date | null;
+  cause: 'silent' | 'deadline' | 'cancel';
+}
+
+/** Attempts that nobody can be expected to report on any more. */
+export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<OverdueAttempt[]> {
+  return sql<OverdueAttempt[]>`
+    select st.id as step_id, st.epoch, st.lease_token, a.name as agent_name, s.last_heartbeat_at,
+      case when s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s) then 'silent'
+        when st.deadline_at < clock_timestamp() then 'deadline' else 'cancel' end as cause
+    from job_run_steps st
+    join agents a on a.id = st.agent_id
+    join segments g on g.id = a.segment_id
+    join job_runs r on r.id = st.job_run_id
+    left join agent_sessions s on s.agent_id = st.agent_id
+    where st.status = 'running' and (
+      s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s)
+      or st.deadline_at < clock_timestamp()
+      or (r.status = 'cancelling' and s.expires_at < clock_timestamp()
+        and r.cancel_requested_at < clock_timestamp() - make_interval(secs => ${cancelGraceS})))
+    order by st.id limit 500`;
+}
+
+/** Queued runs none of whose steps was leased in time. */
+export async function runsNotStarted(sql: Sql): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select r.id from job_runs r
+    where r.status = 'queued' and r.start_by < clock_timestamp()
+      and not exists (select from job_run_steps s where s.job_run_id = r.id and s.status not in ('pending', 'ready'))
+    order by r.id limit 100`;
+  return rows.map((row) => row.id);
+}
+
+/** Names of the segments whose agents a run still waits for. */
+export async function waitingSegments(tx: Tx, runId: number): Promise<string[]> {
+  const rows = await tx<{ name: string }[]>`
+    select distinct g.name from job_run_steps s join segments g on g.id = s.segment_id
+    where s.job_run_id = ${runId} and s.status = 'ready' order by g.name limit 10`;
+  return rows.map((row) => row.name);
+}
+
+/** Cancelling runs with steps on this server's agents, for agents that missed the first message. */
+export async function cancellingRuns(sql: Sql, serverId: string): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select distinct r.id from job_runs r join job_run_steps st on st.job_run_id = r.id and st.status = 'running'
+    join agent_sessions s on s.agent_id = st.agent_id and s.server_id = ${serverId}
+    where r.status = 'cancelling' limit 500`;
+  return rows.map((row) => row.id);
+}
+
+export async function deleteExpired(sql: Sql): Promise<void> {
+  await sql`delete from sign_in_codes where expires_at < now()`;
+  await sql`delete from sessions where expires_at < now()`;
+}
