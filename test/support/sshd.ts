@@ -124,6 +124,8 @@ export function fingerprint(line: string): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }
 
+const setpriv = '/usr/bin/setpriv';
+
 class Server {
   log = '';
   #child: ChildProcess | undefined;
@@ -163,7 +165,9 @@ class Server {
         ]
       : command;
     if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
-    const child = spawn(argv[0] as string, argv.slice(1), {
+    // A killed test worker runs no exit handler; the kernel then ends the server with its parent.
+    const [file = '', ...args] = existsSync(setpriv) ? [setpriv, '--pdeathsig', 'KILL', ...argv] : argv;
+    const child = spawn(file, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.#program.env },
     });
