@@ -80,7 +80,7 @@ export class DemoSession {
     this.#child.once('exit', (code, signal) => {
       // SSH has names for few signals; what a shell would make of the others is a code.
       if (signal && named(signal)) this.#channel.exit(signal.replace(/^SIG/, ''));
-      else this.#channel.exit(code ?? 128 + (signal ? constants.signals[signal] : 127));
+      else this.#channel.exit(code ?? (signal ? 128 + constants.signals[signal] : 255));
     });
     await once(this.#child, 'close').catch(() => {});
     this.#channel.end();
