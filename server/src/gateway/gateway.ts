@@ -5,11 +5,10 @@ import {
   type AgentMessageOf,
   closeCodes,
   type Lease,
-  type LeaseCredential,
-  type LeaseTarget,
   limits,
   type TargetTested,
 } from '@opsconductor/protocol';
+import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import type { LiveHub } from '../runs/live-hub.ts';
@@ -22,6 +21,7 @@ import { markSegmentReady, segmentStateFor, storeWrap } from '../segments/segmen
 import {
   closeSession,
   type HeartbeatRow,
+  hasAgents,
   markStarted,
   renewSessions,
   setDraining,
@@ -30,6 +30,7 @@ import type { Sql } from '../store/connection.ts';
 import { listen, type ProgressNotice } from '../store/notifications.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
+import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';
 import { type Accepted, AgentAcceptor } from './agent-acceptor.ts';
 import { AgentLink, type LinkEvents } from './agent-link.ts';
 import { Dispatcher } from './dispatcher.ts';
@@ -53,9 +54,8 @@ const defaultSettings: HandshakeSettings = {
 };
 const heartbeatBatchMs = 50;
 const silenceCheckMs = 1_000;
-const testTimeoutMs = 20_000;
 
-export class Gateway implements LinkEvents {
+export class Gateway implements LinkEvents, TargetTester {
   readonly settler: Settler;
   readonly #deps: GatewayDeps;
   readonly #settings: HandshakeSettings;
@@ -132,24 +132,23 @@ export class Gateway implements LinkEvents {
     return this.#links.size;
   }
 
-  /** Tests a target through an agent of its segment that is connected here. */
-  async testTarget(request: {
-    segmentId: number;
-    target: LeaseTarget;
-    credential?: LeaseCredential;
-  }): Promise<{ result: TargetTested; agentName: string } | undefined> {
+  /** Tests a target through an agent of its segment that is connected to this server. */
+  async testTarget(
+    request: TargetTestRequest,
+  ): Promise<{ agentName: string; tested: TargetTested } | 'no_agent' | 'offline'> {
     const link = [...this.#links.values()].find(
       (each) => each.segmentId === request.segmentId && each.isReady,
     );
-    if (link === undefined) return undefined;
-    const result = await link.testTarget({
-      type: 'test_target',
-      requestId: randomUUID(),
-      target: request.target,
-      ...(request.credential === undefined ? {} : { credential: request.credential }),
-      timeoutMs: testTimeoutMs,
-    });
-    return { result, agentName: link.name };
+    if (link === undefined)
+      return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
+    try {
+      const { segmentId: _, ...rest } = request;
+      const tested = await link.testTarget({ type: 'test_target', requestId: randomUUID(), ...rest });
+      return tested.reason === 'offline' ? 'offline' : { agentName: link.name, tested };
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'unavailable') return 'offline';
+      throw error;
+    }
   }
 
   // ---- connections

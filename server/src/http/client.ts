@@ -31,14 +31,18 @@ export function addressOf(context: Context, access: Pick<Access, 'behindTlsProxy
  */
 export function checkHost(context: Context, access: Pick<Access, 'hosts'>): void {
   const host = hostOf(context);
-  const name = hostName(host);
-  if (name !== undefined && (isIpAddress(name) || name === 'localhost' || access.hosts.includes(name)))
-    return;
+  if (isKnownHost(host, access)) return;
   throw new RefusedRequest(
     421,
     'invalid',
     `This server is not known as ${JSON.stringify(host.slice(0, 100))}. Start it with --public-url or --allowed-host to use that name.`,
   );
+}
+
+/** Whether a Host header means this server. */
+export function isKnownHost(host: string, access: Pick<Access, 'hosts'>): boolean {
+  const name = hostName(host);
+  return name !== undefined && (isIpAddress(name) || name === 'localhost' || access.hosts.includes(name));
 }
 
 function hostOf(context: Context): string {

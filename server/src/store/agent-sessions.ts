@@ -190,3 +190,9 @@ export async function markStarted(
     where st.id = c.step and st.epoch = c.epoch and st.agent_id = c."agentId"
       and st.session_number = c."sessionNumber" and st.status = 'running' and st.started_at is null`;
 }
+
+/** Whether the segment ever had an agent that is not revoked. */
+export async function hasAgents(db: Queryable, segmentId: number): Promise<boolean> {
+  const rows = await db`select 1 from agents where segment_id = ${segmentId} and state <> 'revoked' limit 1`;
+  return rows.length > 0;
+}

@@ -1,0 +1,95 @@
+// The server's command: reads its settings, starts, tells a person where to go, and stops cleanly.
+import { join, resolve } from 'node:path';
+import { administratorName } from './auth/bootstrap-administrator.ts';
+import { createSignInCode } from './auth/sign-in-codes.ts';
+import {
+  type Config,
+  ConfigError,
+  HelpRequested,
+  isLoopback,
+  readConfig,
+  readEnvironment,
+} from './config.ts';
+import { createLog } from './log.ts';
+import { startQuickstart } from './quickstart/quickstart.ts';
+import { type RunningServer, startServer } from './server.ts';
+
+const repositoryRoot = resolve(import.meta.dirname, '../..');
+const paths = {
+  migrations: join(repositoryRoot, 'migrations'),
+  console: join(repositoryRoot, 'ui/dist'),
+  agentBundle: join(repositoryRoot, '.cache/build/agent.mjs'),
+};
+
+function say(message: string): void {
+  process.stdout.write(`${message}\n`);
+}
+
+async function main(): Promise<number> {
+  const config = readConfig(process.argv.slice(2), readEnvironment());
+  const log = createLog({ level: config.logLevel, plain: process.stdout.isTTY === true });
+  const stopping = stopRequested();
+  const server = await startServer(config, paths, log, say);
+  const stopQuickstart = { run: async () => {} };
+  try {
+    say(`OpsConductor is at ${server.url}`);
+    if (server.caPin !== undefined) say(`Certificate authority pin: ${server.caPin}`);
+    if (config.demo) {
+      const quickstart = await startQuickstart({ config, server, agentBundle: paths.agentBundle, log, say });
+      stopQuickstart.run = () => quickstart.stop();
+      await Promise.race([quickstart.shown, stopping]);
+    }
+    await saySignIn(config, server);
+    const ended = await Promise.race([stopping, server.databaseLost.then(() => 'database' as const)]);
+    if (ended === 'database') say('The embedded database is gone and could not be started again: stopping.');
+    else say('Stopping…');
+    return ended === 'database' ? 1 : 0;
+  } finally {
+    await stopQuickstart.run();
+    await server.stop();
+    say('Stopped. All data is kept.');
+  }
+}
+
+/** Whoever reads this terminal on a machine of one's own is the administrator; beyond that only the first start is. */
+async function saySignIn(config: Config, server: RunningServer): Promise<void> {
+  if (!server.isNew && !isLoopback(config.listen.address)) return;
+  const { code } = await createSignInCode({ sql: server.sql, now: () => new Date() }, administratorName);
+  say('');
+  say(`Sign in as ${administratorName}, once, within 30 minutes:`);
+  say(`  ${server.url}/#code=${code}`);
+  say('Ctrl-C stops everything.');
+}
+
+/** Resolves at the first SIGINT or SIGTERM; a later one ends the process at once. */
+function stopRequested(): Promise<'signal'> {
+  return new Promise((done) => {
+    let first: number | undefined;
+    const onSignal = () => {
+      const now = Date.now();
+      first ??= now;
+      done('signal');
+      // npm hands the terminal's own signal on, so that one Ctrl-C arrives twice.
+      if (now - first > 1_000) process.exit(130);
+    };
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+  });
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    if (error instanceof HelpRequested) {
+      process.stdout.write(error.text);
+      process.exit(0);
+    }
+    const known =
+      error instanceof ConfigError ||
+      (error instanceof Error && error.name.endsWith('Error') && 'code' in error === false);
+    process.stderr.write(
+      `OpsConductor can’t start.\n${error instanceof Error ? (known ? error.message : error.stack) : String(error)}\n`,
+    );
+    process.exit(error instanceof ConfigError ? 2 : 1);
+  },
+);

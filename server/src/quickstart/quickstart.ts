@@ -1,0 +1,227 @@
+// The demo: a segment with a real agent and a real SSH target on this machine, so that the first run goes the whole
+// way. Made on the first start of an empty installation; later starts bring its two processes back.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { administratorName } from '../auth/bootstrap-administrator.ts';
+import type { Caller } from '../caller.ts';
+import type { Config } from '../config.ts';
+import type { Log } from '../log.ts';
+import { startRun } from '../runs/start-run.ts';
+import type { RunningServer } from '../server.ts';
+import { findUserByName } from '../store/users.ts';
+import { createDemoSegment, createDemoTarget, createSampleJobs, type DemoSsh } from './demo-content.ts';
+import { DemoProcess } from './demo-process.ts';
+import { sampleJobs } from './sample-jobs.ts';
+import { showRun } from './show-run.ts';
+import { generateDemoKeys } from './ssh-server.ts';
+
+export interface QuickstartDeps {
+  config: Config;
+  server: RunningServer;
+  agentBundle: string;
+  log: Log;
+  say(message: string): void;
+}
+
+export interface Quickstart {
+  /** Resolves when the first run has been shown; at once on later starts. */
+  shown: Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface DemoState {
+  segmentId: number;
+  targetId: number;
+  sshPort: number;
+}
+
+const startTimeoutMs = 20_000;
+
+/** Sets the demo up, or brings it back. Does nothing in an installation that wasn't started with it. */
+export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart> {
+  const folder = join(deps.config.dataDir, 'demo');
+  const state = await readState(folder);
+  if (state === undefined && !deps.server.isNew) return { shown: Promise.resolve(), stop: async () => {} };
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeKeys(folder);
+  const ssh = demoSshServer(deps, folder);
+  await ssh.start();
+  const agent = demoAgent(deps, folder);
+  const stop = async () => {
+    await agent.stop();
+    await ssh.stop();
+  };
+  try {
+    const demoSsh = await readSsh(folder);
+    if (state !== undefined) {
+      await bringBack(deps, folder, state, demoSsh, agent);
+      return { shown: Promise.resolve(), stop };
+    }
+    const { runId } = await setUp(deps, folder, demoSsh, agent);
+    return { shown: show(deps, runId), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function setUp(
+  deps: QuickstartDeps,
+  folder: string,
+  ssh: DemoSsh,
+  agent: DemoProcess,
+): Promise<{ runId: number }> {
+  const { server, say } = deps;
+  const caller = await administrator(server);
+  say('First start: making a segment with an agent and this machine as its target');
+  const { segmentId, token } = await createDemoSegment(server, caller);
+  await enroll(deps, folder, token);
+  await agent.start();
+  const targetId = await createDemoTarget(server, segmentId, ssh, caller);
+  const jobId = await createSampleJobs(server, caller);
+  await saveState(folder, { segmentId, targetId, sshPort: ssh.port });
+  const { runId, news } = await startRun(
+    { sql: server.sql, masterKey: server.installation.masterKey },
+    { jobId, targetIds: [targetId] },
+    caller,
+  );
+  server.services.gateway.publish(news);
+  return { runId };
+}
+
+async function bringBack(
+  deps: QuickstartDeps,
+  folder: string,
+  state: DemoState,
+  ssh: DemoSsh,
+  agent: DemoProcess,
+): Promise<void> {
+  if (ssh.port !== state.sshPort) {
+    const caller = await administrator(deps.server);
+    const targetId = await createDemoTarget(deps.server, state.segmentId, ssh, caller, state.targetId);
+    await saveState(folder, { ...state, targetId, sshPort: ssh.port });
+  }
+  await followServer(deps, folder, agent);
+  await agent.start();
+}
+
+/** The agent knows the server by its address: told again where the port has changed since. */
+async function followServer(deps: QuickstartDeps, folder: string, agent: DemoProcess): Promise<void> {
+  const file = join(folder, 'agent/identity.json');
+  const identity = JSON.parse(await readFile(file, 'utf8')) as { server: string };
+  if (identity.server === deps.server.localUrl) return;
+  await agent.endOlder();
+  await writeFile(
+    `${file}.new`,
+    `${JSON.stringify({ ...identity, server: deps.server.localUrl }, null, 2)}\n`,
+    { mode: 0o600 },
+  );
+  await rename(`${file}.new`, file);
+}
+
+async function show(deps: QuickstartDeps, runId: number): Promise<void> {
+  const { server, say } = deps;
+  say('');
+  say(`Run ${runId}: “${sampleJobs[0]?.name}” on this machine, over SSH, through the agent`);
+  const names = sampleJobs[0]?.steps.map((step) => step.name) ?? [];
+  const status = await showRun(server, runId, names, say);
+  say(`Run ${runId} ${status}. See it at ${server.url}/runs/${runId}`);
+}
+
+async function administrator(server: RunningServer): Promise<Caller> {
+  const user = await findUserByName(server.sql, administratorName);
+  if (user === undefined) throw new Error('there is no administrator');
+  return { userId: user.id, name: user.name, address: 'quickstart', requestId: 'quickstart' };
+}
+
+function demoSshServer(deps: QuickstartDeps, folder: string): DemoProcess {
+  return new DemoProcess({
+    name: 'demo SSH server',
+    args: ['--import', 'tsx', join(import.meta.dirname, 'ssh-server-main.ts'), join(folder, 'ssh')],
+    pidFile: join(folder, 'ssh/pid'),
+    logFile: join(folder, 'ssh/log'),
+    log: deps.log,
+  });
+}
+
+function demoAgent(deps: QuickstartDeps, folder: string): DemoProcess {
+  return new DemoProcess({
+    name: 'demo agent',
+    args: [deps.agentBundle, 'run', '--data', join(folder, 'agent')],
+    pidFile: join(folder, 'agent.pid'),
+    logFile: join(folder, 'agent.log'),
+    log: deps.log,
+  });
+}
+
+/** Enrolls like any agent; the token goes in on stdin. */
+async function enroll(deps: QuickstartDeps, folder: string, token: string): Promise<void> {
+  const args = [
+    deps.agentBundle,
+    'enroll',
+    '--server',
+    deps.server.localUrl,
+    '--token-file',
+    '-',
+    '--name',
+    'quickstart-agent',
+  ];
+  const child = spawn(process.execPath, [...args, '--data', join(folder, 'agent')], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  let output = '';
+  child.stdout.on('data', (data: Buffer) => {
+    output += data.toString();
+  });
+  child.stderr.on('data', (data: Buffer) => {
+    output += data.toString();
+  });
+  child.stdin.end(`${token}\n`);
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`The demo's agent could not be enrolled:\n${output}`);
+}
+
+async function makeKeys(folder: string): Promise<void> {
+  const ssh = join(folder, 'ssh');
+  await mkdir(ssh, { recursive: true, mode: 0o700 });
+  const known = await readFile(join(ssh, 'client-key.pub')).catch(() => undefined);
+  if (known !== undefined) return;
+  const keys = generateDemoKeys();
+  await writeFile(join(ssh, 'host-key'), keys.host.privateKey, { mode: 0o600 });
+  await writeFile(join(ssh, 'client-key'), keys.client.privateKey, { mode: 0o600 });
+  await writeFile(join(ssh, 'client-key.pub'), keys.client.publicKey, { mode: 0o600 });
+}
+
+/** Waits until the SSH server of this start has said where it is. */
+async function readSsh(folder: string): Promise<DemoSsh> {
+  const deadline = Date.now() + startTimeoutMs;
+  const pidFile = join(folder, 'ssh/pid');
+  while (Date.now() < deadline) {
+    const state = await readFile(join(folder, 'ssh/ssh-server.json'), 'utf8').then(
+      (text) => JSON.parse(text) as { pid: number; port: number; user: string; hostKeyLine: string },
+      () => undefined,
+    );
+    const pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'));
+    if (state !== undefined && state.pid === pid) {
+      return { ...state, privateKey: await readFile(join(folder, 'ssh/client-key'), 'utf8') };
+    }
+    await new Promise((next) => setTimeout(next, 50));
+  }
+  const said = await readFile(join(folder, 'ssh/log'), 'utf8').catch(() => '');
+  throw new Error(
+    `The demo's SSH server did not start within ${startTimeoutMs / 1000} s.\n${said.slice(-2000)}`,
+  );
+}
+
+async function readState(folder: string): Promise<DemoState | undefined> {
+  const text = await readFile(join(folder, 'demo.json'), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as DemoState);
+}
+
+async function saveState(folder: string, state: DemoState): Promise<void> {
+  const file = join(folder, 'demo.json');
+  await writeFile(`${file}.new`, JSON.stringify(state), { mode: 0o600 });
+  await rename(`${file}.new`, file);
+}

@@ -1,0 +1,27 @@
+// The demo's SSH server as a process of its own: keys and state are files in the folder given, never arguments.
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startDemoSshServer } from './ssh-server.ts';
+
+const [folder = ''] = process.argv.slice(2);
+const [hostKey, authorizedKey] = await Promise.all([
+  readFile(join(folder, 'host-key'), 'utf8'),
+  readFile(join(folder, 'client-key.pub'), 'utf8'),
+]);
+const stateFile = join(folder, 'ssh-server.json');
+const wantedPort = await readFile(stateFile, 'utf8').then(
+  (text) => (JSON.parse(text) as { port: number }).port,
+  () => undefined,
+);
+const start = (port: number | undefined) =>
+  startDemoSshServer({ hostKey, authorizedKey, ...(port === undefined ? {} : { port }) });
+// The port of last time where it is free, so that the target's address stays.
+const server = await start(wantedPort).catch(() => start(undefined));
+const { port, user, account, hostKeyLine } = server;
+await writeFile(`${stateFile}.new`, JSON.stringify({ pid: process.pid, port, user, account, hostKeyLine }), {
+  mode: 0o600,
+});
+await rename(`${stateFile}.new`, stateFile);
+process.on('SIGTERM', () => {
+  void server.close().finally(() => process.exit(0));
+});

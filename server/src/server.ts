@@ -1,0 +1,212 @@
+// A running server: database, services, listener; and its orderly end.
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { getRequestListener } from '@hono/node-server';
+import { bootstrapAdministrator } from './auth/bootstrap-administrator.ts';
+import { type Installation, openInstallation } from './auth/open-installation.ts';
+import { type Config, isLoopback } from './config.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
+import { loadConsole } from './http/console.ts';
+import type { Log } from './log.ts';
+import { createServices, type Services } from './services.ts';
+import { connect, type Sql } from './store/connection.ts';
+import { migrate, readMigrations } from './store/migrate.ts';
+import { loadGivenTls } from './tls/given-tls.ts';
+import { loadOrCreateServerTls } from './tls/server-tls.ts';
+
+export interface RunningServer {
+  /** Where people and agents reach it. */
+  url: string;
+  /** The same for this machine, whatever --public-url says. */
+  localUrl: string;
+  port: number;
+  caPin: string | undefined;
+  /** True on the first start of this installation. */
+  isNew: boolean;
+  sql: Sql;
+  installation: Installation;
+  services: Services;
+  /** Resolves when the embedded database is gone for good, which ends the server. */
+  databaseLost: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface ServerPaths {
+  migrations: string;
+  console: string;
+  agentBundle: string;
+}
+
+const poolConnections = 12;
+
+/** Starts everything. `say` tells a person what is going on. */
+export async function startServer(
+  config: Config,
+  paths: ServerPaths,
+  log: Log,
+  say: (message: string) => void,
+): Promise<RunningServer> {
+  const closers: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const embedded = await openDatabase(config, say);
+    if (embedded !== undefined) closers.push(() => embedded.stop());
+    const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
+    closers.push(() => sql.end({ timeout: 5 }));
+    const applied = await migrate(sql, await readMigrations(paths.migrations));
+    if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
+    const installation = await openInstallation(sql, config.masterKeyFile);
+    const isNew = await bootstrapAdministrator({
+      sql,
+      now: () => new Date(),
+      bootstrapToken: config.bootstrapToken,
+    });
+    const tls = await openTls(config);
+    const listener = await listen(config, tls);
+    closers.push(() => closeListener(listener.server));
+    const scheme = tls === undefined ? 'http' : 'https';
+    const localUrl = `${scheme}://${localHost(config.listen.address)}:${listener.port}`;
+    const url = config.publicUrl ?? `${scheme}://${publicHost(config.listen.address)}:${listener.port}`;
+    const services = createServices({
+      sql,
+      installation,
+      log,
+      access: {
+        hosts: [...config.hosts, ...(isLoopback(config.listen.address) ? [] : [hostname().toLowerCase()])],
+        origins: [new URL(url).origin],
+        https: tls !== undefined || config.behindTlsProxy,
+        behindTlsProxy: config.behindTlsProxy,
+      },
+      publicUrl: url,
+      caPin: tls?.caPin,
+      caPem: tls?.caPem,
+      console: await loadConsole(paths.console),
+      agentBundle: async () => paths.agentBundle,
+      agentSha256: async () =>
+        createHash('sha256')
+          .update(await readFile(paths.agentBundle))
+          .digest('hex'),
+    });
+    closers.push(() => services.stop());
+    listener.server.on('request', getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
+    await services.gateway.start(listener.server);
+    services.sweeper.start();
+    return {
+      url,
+      localUrl,
+      port: listener.port,
+      caPin: tls?.caPin,
+      isNew,
+      sql,
+      installation,
+      services,
+      databaseLost: lostWithout(embedded),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function openDatabase(
+  config: Config,
+  say: (message: string) => void,
+): Promise<EmbeddedPostgres | undefined> {
+  if (config.databaseUrl !== undefined) return undefined;
+  return startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say });
+}
+
+function lostWithout(embedded: EmbeddedPostgres | undefined): Promise<void> {
+  if (embedded === undefined) return new Promise(() => {});
+  return embedded.exited.then((exit) => (exit.expected ? new Promise<void>(() => {}) : undefined));
+}
+
+interface Tls {
+  certPem: string;
+  keyPem: string;
+  caPem: string | undefined;
+  caPin: string;
+}
+
+async function openTls(config: Config): Promise<Tls | undefined> {
+  if (config.tls.mode === 'off') return undefined;
+  if (config.tls.mode === 'files') {
+    const given = await loadGivenTls(config.tls);
+    return { ...given, caPem: undefined };
+  }
+  const names = [...config.hosts, hostname().toLowerCase()];
+  if (config.listen.address !== '0.0.0.0' && config.listen.address !== '::')
+    names.push(config.listen.address);
+  return loadOrCreateServerTls({ directory: join(config.dataDir, 'tls'), hostNames: [...new Set(names)] });
+}
+
+async function listen(config: Config, tls: Tls | undefined): Promise<{ server: Server; port: number }> {
+  const server =
+    tls === undefined
+      ? createHttpServer()
+      : (createHttpsServer({
+          cert: tls.certPem,
+          key: tls.keyPem,
+          minVersion: 'TLSv1.2',
+        }) as unknown as Server);
+  // A client that sends its request slower than this is not one of ours.
+  server.headersTimeout = 15_000;
+  server.requestTimeout = 60_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(config.listen.port, config.listen.address, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  }).catch((error: NodeJS.ErrnoException) => {
+    throw new ListenError(config.listen, error);
+  });
+  const address = server.address();
+  return {
+    server,
+    port: typeof address === 'object' && address !== null ? address.port : config.listen.port,
+  };
+}
+
+/** The port can't be had: says which, and what to do. */
+export class ListenError extends Error {
+  constructor(listen: Config['listen'], cause: NodeJS.ErrnoException) {
+    const advice: Record<string, string> = {
+      EADDRINUSE:
+        'another program listens there. Stop it, or choose a port with --port (0 takes any free one).',
+      EACCES: 'this user may not listen there. Choose a port from 1024 on with --port.',
+      EADDRNOTAVAIL: 'this machine has no such address. Choose one of its own with --listen.',
+    };
+    super(
+      `Can’t listen on ${listen.address}, port ${listen.port}: ${advice[cause.code ?? ''] ?? cause.message}`,
+      { cause },
+    );
+    this.name = 'ListenError';
+  }
+}
+
+async function closeListener(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const force = setTimeout(() => server.closeAllConnections(), 2_000);
+  await closed;
+  clearTimeout(force);
+}
+
+function localHost(address: string): string {
+  if (address === '0.0.0.0') return '127.0.0.1';
+  if (address === '::') return '[::1]';
+  return address.includes(':') ? `[${address}]` : address;
+}
+
+function publicHost(address: string): string {
+  if (address === '0.0.0.0' || address === '::') return hostname().toLowerCase();
+  return localHost(address);
+}

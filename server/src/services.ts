@@ -1,0 +1,152 @@
+// The server's parts, wired together: this is where they meet.
+import { randomUUID } from 'node:crypto';
+import { limits } from '@opsconductor/protocol';
+import { recordAudit } from './audit/record-audit.ts';
+import { Authenticator } from './auth/authenticator.ts';
+import type { Installation } from './auth/open-installation.ts';
+import { SignInLimits } from './auth/sign-in-limits.ts';
+import { Gateway } from './gateway/gateway.ts';
+import type { HandshakeSettings } from './gateway/handshake.ts';
+import { agentEnrollmentRoutes } from './http/agent-enrollment.ts';
+import { agentRoutes } from './http/agents.ts';
+import { createApp } from './http/app.ts';
+import { type Access, isKnownHost } from './http/client.ts';
+import type { Console } from './http/console.ts';
+import { credentialRoutes } from './http/credentials.ts';
+import { executorRoutes } from './http/executor.ts';
+import { identityRoutes } from './http/identity.ts';
+import { jobRoutes } from './http/jobs.ts';
+import type { RouteSpec } from './http/route.ts';
+import { runEventRoutes } from './http/run-events.ts';
+import { runRoutes } from './http/runs.ts';
+import { segmentRoutes } from './http/segments.ts';
+import { sessionCookie } from './http/session-cookie.ts';
+import { targetRoutes } from './http/targets.ts';
+import type { Log } from './log.ts';
+import { LeaseBuilder } from './runs/lease-builder.ts';
+import { LiveHub } from './runs/live-hub.ts';
+import { OutputWriter } from './runs/output-writer.ts';
+import { RunKeys } from './runs/run-keys.ts';
+import { Sweeper } from './runs/sweeper.ts';
+import type { Sql } from './store/connection.ts';
+
+export interface ServiceOptions {
+  sql: Sql;
+  installation: Installation;
+  log: Log;
+  access: Access;
+  /** Where agents and browsers reach this installation. */
+  publicUrl: string;
+  caPin: string | undefined;
+  caPem: string | undefined;
+  console: Console;
+  /** Path of the bundled agent. */
+  agentBundle(): Promise<string>;
+  agentSha256(): Promise<string>;
+  now?: () => Date;
+  handshakeSettings?: HandshakeSettings;
+  /** Replies that differ from their schema are errors; for tests. */
+  checkReplies?: boolean;
+}
+
+export interface Services {
+  app: ReturnType<typeof createApp>;
+  routes: readonly RouteSpec[];
+  gateway: Gateway;
+  sweeper: Sweeper;
+  hub: LiveHub;
+  keys: RunKeys;
+  /** Ends live streams, then agents' connections. The pool stays open. */
+  stop(): Promise<void>;
+}
+
+/** Builds everything; nothing is listening or sweeping yet. */
+export function createServices(options: ServiceOptions): Services {
+  const { sql, installation, log } = options;
+  const now = options.now ?? (() => new Date());
+  const { masterKey } = installation;
+  const serverId = randomUUID();
+  const stopping = new AbortController();
+  const hub = new LiveHub();
+  const keys = new RunKeys(masterKey);
+  const writer = new OutputWriter({ sql, keys, hub });
+  const gateway = new Gateway({
+    sql,
+    identity: {
+      installationId: installation.installationId,
+      serverId,
+      serverKey: installation.serverKey.publicKey,
+      serverPrivateKey: installation.serverKey.privateKey,
+    },
+    builder: new LeaseBuilder({ sql, masterKey }),
+    writer,
+    hub,
+    log,
+    isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),
+    ...(options.handshakeSettings === undefined ? {} : { settings: options.handshakeSettings }),
+  });
+  const sweeper = new Sweeper({ sql, serverId, log, publish: (news) => gateway.publish(news) });
+  const authenticator = new Authenticator({ sql, now, sessionIdleMs: limits.sessionIdleMs });
+  const cookie = sessionCookie({ installationId: installation.installationId, https: options.access.https });
+  const publish = gateway.publish.bind(gateway);
+  const routes = [
+    ...identityRoutes({ sql, now, authenticator, signInLimits: new SignInLimits(now), cookie }),
+    ...segmentRoutes({ ...options, masterKey, installationId: installation.installationId }),
+    ...agentRoutes({ sql }),
+    ...agentEnrollmentRoutes({
+      sql,
+      masterKey,
+      identity: installation,
+    }),
+    ...targetRoutes({ sql, agents: gateway }),
+    ...credentialRoutes({ sql }),
+    ...jobRoutes({ sql, masterKey }),
+    ...runRoutes({ sql, masterKey, keys, publish }),
+    ...runEventRoutes({ sql, hub, keys, stopping: stopping.signal }),
+    ...executorRoutes({ sql }),
+  ];
+  const app = createApp({
+    routes,
+    log,
+    access: options.access,
+    cookieName: cookie.name,
+    authenticator,
+    onForbidden: ({ principal, route, address, requestId }) =>
+      recordAudit(sql, {
+        actor: { kind: 'user', id: principal.userId, name: principal.name },
+        action: 'request.refused',
+        detail: { method: route.method, path: route.path, permission: route.permission },
+        origin: { address, requestId },
+      }),
+    checkReplies: options.checkReplies ?? false,
+    probes: {
+      notReady: () => databaseProblems(sql),
+      caPem: options.caPem,
+      agentBundle: options.agentBundle,
+    },
+    console: options.console,
+  });
+  return {
+    app,
+    routes,
+    gateway,
+    sweeper,
+    hub,
+    keys,
+    async stop() {
+      stopping.abort();
+      await sweeper.stop();
+      await gateway.stop();
+      writer.close();
+    },
+  };
+}
+
+async function databaseProblems(sql: Sql): Promise<string[]> {
+  try {
+    await sql`select 1`;
+    return [];
+  } catch (error) {
+    return [`The database does not answer: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
