@@ -1,0 +1,113 @@
+// The one way to the server: errors become ApiError, a lost session and a lost connection are told to whoever
+// asked to know.
+import type { ErrorBody, ErrorCode, ErrorDetail } from '@opsconductor/protocol';
+
+/** `offline`: no answer came. The rest are the server's codes. */
+export type ApiErrorCode = ErrorCode | 'offline';
+
+export class ApiError extends Error {
+  override name = 'ApiError';
+  readonly code: ApiErrorCode;
+  readonly status: number;
+  readonly requestId: string | undefined;
+  readonly details: readonly ErrorDetail[];
+
+  constructor(
+    code: ApiErrorCode,
+    message: string,
+    more: { status?: number; requestId?: string; details?: readonly ErrorDetail[]; cause?: unknown } = {},
+  ) {
+    super(message, { cause: more.cause });
+    this.code = code;
+    this.status = more.status ?? 0;
+    this.requestId = more.requestId;
+    this.details = more.details ?? [];
+  }
+}
+
+export interface Watcher {
+  /** The session is gone or never was. */
+  onUnauthenticated(): void;
+  /** Whether the last request got any answer. */
+  onReachable(reachable: boolean): void;
+}
+
+let watcher: Watcher | undefined;
+export function watchApi(next: Watcher): void {
+  watcher = next;
+}
+
+export interface RequestOptions {
+  body?: unknown;
+  signal?: AbortSignal | undefined;
+  headers?: Record<string, string>;
+}
+
+/** Sends a request and answers the response once it is a success. Throws ApiError, or AbortError when aborted. */
+export async function send(method: string, url: string, options: RequestOptions = {}): Promise<Response> {
+  const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
+  if (options.body !== undefined) headers['content-type'] = 'application/json';
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method,
+      headers,
+      credentials: 'same-origin',
+      cache: 'no-store',
+      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+  } catch (error) {
+    if (options.signal?.aborted === true) throw error;
+    watcher?.onReachable(false);
+    throw new ApiError('offline', 'The server did not answer.', { cause: error });
+  }
+  // A gateway that answers for a server that is down is no answer of the server.
+  const reached = response.status !== 502 && response.status !== 504;
+  watcher?.onReachable(reached);
+  if (response.ok) return response;
+  const error = await errorOf(response);
+  if (error.code === 'unauthenticated') watcher?.onUnauthenticated();
+  throw error;
+}
+
+/** Sends a request and reads the JSON of its answer; undefined for 204. */
+export async function request<T>(method: string, url: string, options: RequestOptions = {}): Promise<T> {
+  const response = await send(method, url, options);
+  if (response.status === 204) return undefined as T;
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    if (options.signal?.aborted === true) throw error;
+    throw new ApiError('offline', 'The answer broke off.', { status: response.status, cause: error });
+  }
+}
+
+const codeOfStatus: Record<number, ApiErrorCode> = {
+  400: 'invalid',
+  401: 'unauthenticated',
+  403: 'forbidden',
+  404: 'not_found',
+  409: 'conflict',
+  413: 'too_large',
+  429: 'rate_limited',
+  502: 'offline',
+  503: 'unavailable',
+  504: 'offline',
+};
+
+async function errorOf(response: Response): Promise<ApiError> {
+  const text = await response.text().catch(() => '');
+  try {
+    const { error } = JSON.parse(text) as ErrorBody;
+    return new ApiError(error.code, error.message, {
+      status: response.status,
+      requestId: error.requestId,
+      details: error.details ?? [],
+    });
+  } catch {
+    // Not ours: a proxy's page, or nothing.
+    const code = codeOfStatus[response.status] ?? 'internal';
+    return new ApiError(code, `The answer was HTTP ${response.status}.`, { status: response.status });
+  }
+}

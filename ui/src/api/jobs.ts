@@ -1,0 +1,23 @@
+import type { Job, JobDefinition, JobListItem, RunDetail } from '@opsconductor/protocol';
+import { apiPaths } from '../paths.ts';
+import { request } from './client.ts';
+import type { Page, PageQuery } from './page.ts';
+
+export function listJobs(
+  query: PageQuery & { search?: string | undefined },
+  signal?: AbortSignal,
+): Promise<Page<JobListItem>> {
+  return request('GET', apiPaths.jobs({ ...query }), { signal });
+}
+
+export function fetchJob(id: number, signal?: AbortSignal): Promise<Job> {
+  return request('GET', apiPaths.job(id), { signal });
+}
+
+export function createJob(definition: JobDefinition): Promise<Job> {
+  return request('POST', apiPaths.jobs(), { body: definition });
+}
+
+export function startRun(jobId: number, targetIds: number[]): Promise<RunDetail> {
+  return request('POST', apiPaths.jobRun(jobId), { body: { targetIds } });
+}

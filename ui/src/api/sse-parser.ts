@@ -1,0 +1,71 @@
+// Reads a text/event-stream (WHATWG HTML 9.2.6) out of decoded pieces, wherever they are cut.
+
+export interface ServerEvent {
+  event: string;
+  data: string;
+}
+
+export class SseParser {
+  /** Id of the last whole event that had one; sent as Last-Event-ID to go on from there. */
+  lastEventId: string;
+  /** Wait before connecting again that the server asked for, in ms. */
+  retryMs: number | undefined;
+  #rest = '';
+  #event = '';
+  #data: string[] = [];
+  #id: string | undefined;
+
+  constructor(lastEventId = '') {
+    this.lastEventId = lastEventId;
+  }
+
+  /** Events that are whole with this piece. */
+  feed(piece: string): ServerEvent[] {
+    const events: ServerEvent[] = [];
+    const text = this.#rest + piece;
+    let from = 0;
+    for (;;) {
+      const end = endOfLine(text, from);
+      if (end === undefined) break;
+      this.#take(text.slice(from, end.at), events);
+      from = end.next;
+    }
+    this.#rest = text.slice(from);
+    return events;
+  }
+
+  #take(line: string, events: ServerEvent[]) {
+    if (line === '') {
+      this.#dispatch(events);
+      return;
+    }
+    const colon = line.indexOf(':');
+    if (colon === 0) return;
+    const field = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
+    if (field === 'data') this.#data.push(value);
+    else if (field === 'event') this.#event = value;
+    else if (field === 'id' && !value.includes('\0')) this.#id = value;
+    else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retryMs = Number(value);
+  }
+
+  #dispatch(events: ServerEvent[]) {
+    if (this.#id !== undefined) this.lastEventId = this.#id;
+    if (this.#data.length > 0) {
+      events.push({ event: this.#event === '' ? 'message' : this.#event, data: this.#data.join('\n') });
+    }
+    this.#event = '';
+    this.#data = [];
+    this.#id = undefined;
+  }
+}
+
+/** A line ends with CR, LF or both; a CR at the very end may still be followed by its LF. */
+function endOfLine(text: string, from: number): { at: number; next: number } | undefined {
+  const feed = text.indexOf('\n', from);
+  const carriage = text.indexOf('\r', from);
+  if (carriage < 0 || (feed >= 0 && feed < carriage))
+    return feed < 0 ? undefined : { at: feed, next: feed + 1 };
+  if (carriage + 1 === text.length) return undefined;
+  return { at: carriage, next: text[carriage + 1] === '\n' ? carriage + 2 : carriage + 1 };
+}

@@ -1,0 +1,54 @@
+import type { Target, TestResult } from '@opsconductor/protocol';
+import { apiPaths } from '../paths.ts';
+import { request } from './client.ts';
+import { type Page, type PageQuery, readAll } from './page.ts';
+
+export interface TargetFilter {
+  search?: string | undefined;
+  segmentId?: number | undefined;
+}
+
+export interface TargetFields {
+  name: string;
+  host: string;
+  port: number;
+  credentialId: string | null;
+}
+
+export function listTargets(query: PageQuery & TargetFilter, signal?: AbortSignal): Promise<Page<Target>> {
+  return request('GET', apiPaths.targets({ ...query }), { signal });
+}
+
+/** All targets, up to `atMost`. */
+export function readTargets(
+  atMost: number,
+  filter: TargetFilter = {},
+  signal?: AbortSignal,
+): Promise<Target[]> {
+  return readAll((query) => apiPaths.targets({ ...query, ...filter }), { atMost, signal });
+}
+
+export function createTarget(
+  target: TargetFields & { segmentId: number; hostKeyFingerprint?: string },
+): Promise<Target> {
+  return request('POST', apiPaths.targets(), { body: target });
+}
+
+export function updateTarget(id: number, target: TargetFields): Promise<Target> {
+  return request('PUT', apiPaths.target(id), { body: target });
+}
+
+export function deleteTarget(id: number): Promise<void> {
+  return request('DELETE', apiPaths.target(id));
+}
+
+export function testTarget(id: number, signal?: AbortSignal): Promise<TestResult> {
+  return request('POST', apiPaths.targetTest(id), { body: {}, signal });
+}
+
+/** Accepts a host key that an agent saw; `replaces` names the accepted key that it takes the place of. */
+export function acceptHostKey(id: number, fingerprint: string, replaces?: string): Promise<Target> {
+  return request('POST', apiPaths.targetHostKeys(id), {
+    body: replaces === undefined ? { fingerprint } : { fingerprint, replaces },
+  });
+}

@@ -1,0 +1,49 @@
+// Durations in words and figures. All take milliseconds.
+
+const two = (value: number) => String(value).padStart(2, '0');
+
+/** For a cell: `2.1 s`, `18 s`, `3:04`, `1:02:03`. */
+export function cellDuration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 59.5) return `${Math.round(seconds)} s`;
+  return clockDuration(ms);
+}
+
+/** As a stopwatch shows it: `0:09`, `10:41`, `1:02:03`. */
+export function clockDuration(ms: number): string {
+  const seconds = Math.round(Math.max(0, ms) / 1000);
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor((seconds % 3600) / 60);
+  if (hours > 0) return `${hours}:${two(minutes)}:${two(seconds % 60)}`;
+  return `${minutes}:${two(seconds % 60)}`;
+}
+
+/** In words, to the second below an hour: `41 s`, `13 min 05 s`, `2 h 06 min`, `3 d 4 h`. */
+export function longDuration(ms: number): string {
+  const seconds = Math.round(Math.max(0, ms) / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return seconds % 60 === 0 ? `${minutes} min` : `${minutes} min ${two(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${two(minutes % 60)} min`;
+  const days = Math.floor(hours / 24);
+  return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
+}
+
+/** Rounded, for typical values: `40 s`, `18 min`, `1 h 12 min`. */
+export function roundDuration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return longDuration(Math.round(seconds / 60) * 60_000);
+}
+
+/** Time of an output line since its step began: `0:08.2`, `3:04.0`. */
+export function lineTime(ms: number): string {
+  const tenths = Math.floor(Math.max(0, ms) / 100);
+  const seconds = Math.floor(tenths / 10);
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}:${two(seconds % 60)}.${tenths % 10}`;
+  return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(seconds % 60)}`;
+}

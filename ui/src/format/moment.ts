@@ -1,0 +1,48 @@
+// Moments in UTC: operators of one installation read the same figures wherever they are.
+import { longDuration } from './duration.ts';
+
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+const dayMs = 86_400_000;
+
+/** `02:14:07` */
+export function clockTime(at: string | number | Date): string {
+  return new Date(at).toISOString().slice(11, 19);
+}
+
+/** `24 Nov 2026, 02:14:07 UTC` */
+export function fullMoment(at: string | number | Date): string {
+  const date = new Date(at);
+  return `${dayAndMonth(date)} ${date.getUTCFullYear()}, ${clockTime(date)} UTC`;
+}
+
+/** The clock alone on the same UTC day, with the day otherwise: `02:14:07`, `23 Nov 02:14`. */
+export function moment(at: string | number | Date, now: number): string {
+  const date = new Date(at);
+  if (Math.floor(date.getTime() / dayMs) === Math.floor(now / dayMs)) return clockTime(date);
+  const year = date.getUTCFullYear() === new Date(now).getUTCFullYear() ? '' : ` ${date.getUTCFullYear()}`;
+  return `${dayAndMonth(date)}${year} ${clockTime(date).slice(0, 5)}`;
+}
+
+/** `now`, `13 min ago`, `2 h ago`, `yesterday`, `12 Oct`, `12 Oct 2025`. */
+export function ago(at: string | number | Date, now: number): string {
+  const date = new Date(at);
+  const past = now - date.getTime();
+  if (past < 1_500) return 'now';
+  if (past < 60_000) return `${Math.round(past / 1000)} s ago`;
+  if (past < 3_600_000) return `${Math.floor(past / 60_000)} min ago`;
+  if (past < dayMs) return `${Math.floor(past / 3_600_000)} h ago`;
+  const days = Math.floor(now / dayMs) - Math.floor(date.getTime() / dayMs);
+  if (days <= 1) return 'yesterday';
+  if (date.getUTCFullYear() === new Date(now).getUTCFullYear()) return dayAndMonth(date);
+  return `${dayAndMonth(date)} ${date.getUTCFullYear()}`;
+}
+
+/** `in 57 min 10 s`, or `now` when it is past. */
+export function until(at: string | number | Date, now: number): string {
+  const left = new Date(at).getTime() - now;
+  return left <= 0 ? 'now' : `in ${longDuration(left)}`;
+}
+
+function dayAndMonth(date: Date): string {
+  return `${date.getUTCDate()} ${months[date.getUTCMonth()] ?? ''}`;
+}

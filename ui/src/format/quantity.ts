@@ -1,0 +1,26 @@
+// Counts and sizes.
+
+const grouped = new Intl.NumberFormat('en-US');
+
+/** `1,842` */
+export function count(value: number): string {
+  return grouped.format(value);
+}
+
+/** `1 host`, `24 hosts`; a plural that is not plain s is given whole. */
+export function counted(value: number, one: string, many = `${one}s`): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+/** Decimal units: `312 B`, `9.4 kB`, `200 MB`. */
+export function byteSize(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  let value = bytes;
+  let unit = '';
+  for (const next of ['kB', 'MB', 'GB', 'TB']) {
+    value /= 1000;
+    unit = next;
+    if (value < 999.5) break;
+  }
+  return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${unit}`;
+}

@@ -1,0 +1,51 @@
+import { credentialProblems } from '@opsconductor/protocol/sealing';
+import { describe, expect, it } from 'vitest';
+import { type CredentialDraft, describeBounds, emptyDraft, fieldOf, secretOf } from './credential-draft.ts';
+
+const draft = (fields: Partial<CredentialDraft>): CredentialDraft => ({
+  ...emptyDraft,
+  user: 'patch',
+  privateKey: '-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----',
+  hosts: 'dmz-web-*',
+  ...fields,
+});
+
+describe('a credential as entered', () => {
+  it('becomes a secret whose bounds admit just what was entered', () => {
+    const secret = secretOf(draft({ networks: '10.20.0.0/16, 10.30.0.0/16' }));
+    expect(credentialProblems(secret)).toEqual([]);
+    expect(secret.bounds).toEqual({
+      hosts: ['dmz-web-*'],
+      networks: ['10.20.0.0/16', '10.30.0.0/16'],
+      ports: [22],
+      protocols: ['ssh'],
+      user: 'patch',
+      authentication: ['publickey'],
+    });
+  });
+
+  it('gives a pasted key its last line end back', () => {
+    const secret = secretOf(draft({}));
+    expect(secret.kind === 'ssh_private_key' && secret.privateKey.endsWith('KEY-----\n')).toBe(true);
+  });
+
+  it.each([
+    ['hosts', draft({ hosts: '' })],
+    ['hosts', draft({ hosts: 'dmz web/*' })],
+    ['networks', draft({ networks: '10.20.0.0/99' })],
+    ['ports', draft({ ports: 'ssh' })],
+    ['ports', draft({ ports: '' })],
+    ['user', draft({ user: ' ' })],
+    ['privateKey', draft({ privateKey: '' })],
+    ['password', draft({ kind: 'ssh_password', password: '' })],
+  ] as const)('names the field %s when it is wrong', (field, wrong) => {
+    const fields = credentialProblems(secretOf(wrong)).map((problem) => fieldOf(problem.path));
+    expect(fields).toContain(field);
+  });
+
+  it('is described by its bounds, without the secret', () => {
+    expect(describeBounds(draft({ networks: '10.20.0.0/16', ports: '22 2222' }))).toBe(
+      'patch on dmz-web-* in 10.20.0.0/16, port 22, 2222',
+    );
+  });
+});

@@ -1,0 +1,69 @@
+// What a person enters for a credential, and the secret with its bounds that is made of it.
+import type { BoundAuthentication, CredentialKind, CredentialSecret } from '@opsconductor/protocol/sealing';
+
+export interface CredentialDraft {
+  kind: CredentialKind;
+  user: string;
+  password: string;
+  privateKey: string;
+  passphrase: string;
+  /** One host pattern or network per line or comma. */
+  hosts: string;
+  networks: string;
+  ports: string;
+}
+
+export const emptyDraft: CredentialDraft = {
+  kind: 'ssh_private_key',
+  user: '',
+  password: '',
+  privateKey: '',
+  passphrase: '',
+  hosts: '',
+  networks: '',
+  ports: '22',
+};
+
+export function splitList(text: string): string[] {
+  return text.split(/[\s,]+/).filter(Boolean);
+}
+
+/** The secret as it is sealed. Ports that are no numbers stay NaN, so that the check names them. */
+export function secretOf(draft: CredentialDraft): CredentialSecret {
+  const authentication: BoundAuthentication[] =
+    draft.kind === 'ssh_password' ? ['password', 'keyboard-interactive'] : ['publickey'];
+  const bounds = {
+    hosts: splitList(draft.hosts),
+    networks: splitList(draft.networks),
+    ports: splitList(draft.ports).map(Number),
+    protocols: ['ssh' as const],
+    user: draft.user.trim(),
+    authentication,
+  };
+  const user = draft.user.trim();
+  if (draft.kind === 'ssh_password') return { kind: draft.kind, user, password: draft.password, bounds };
+  const key = draft.privateKey.trim();
+  return {
+    kind: draft.kind,
+    user,
+    // OpenSSH refuses a key file whose last line has no end.
+    privateKey: key === '' ? '' : `${key}\n`,
+    ...(draft.passphrase === '' ? {} : { passphrase: draft.passphrase }),
+    bounds,
+  };
+}
+
+/** A line for the list: what the author wrote, then the bounds as entered. */
+export function describeBounds(draft: CredentialDraft): string {
+  const hosts = splitList(draft.hosts);
+  const networks = splitList(draft.networks);
+  const places = [hosts.join(', '), networks.join(', ')].filter(Boolean).join(' in ');
+  return `${draft.user.trim()} on ${places}, port ${splitList(draft.ports).join(', ')}`.slice(0, 1000);
+}
+
+/** Which field of the form a problem's path belongs to. */
+export function fieldOf(path: string): keyof CredentialDraft | undefined {
+  const name = path.replace(/^bounds\./, '').replace(/\[.*$/, '');
+  const fields = ['user', 'password', 'privateKey', 'passphrase', 'hosts', 'networks', 'ports'] as const;
+  return fields.find((field) => field === name);
+}

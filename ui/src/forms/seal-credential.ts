@@ -1,0 +1,62 @@
+// Seals a credential in this browser, to the key that the segment's signed roster names. Only the seal is sent.
+import {
+  type CredentialSecret,
+  decodeBase64,
+  fingerprint,
+  rosterSegmentKey,
+  SealingError,
+  sealCredential,
+  verifyRoster,
+} from '@opsconductor/protocol/sealing';
+import { createCredential } from '../api/credentials.ts';
+import { fetchSealingKey } from '../api/segments.ts';
+
+/**
+ * Checks the roster, seals and saves a new credential.
+ *
+ * @throws {SealingError} when the roster is not the root's, or the key not the one that it names.
+ */
+export async function saveSealed(credential: {
+  segmentId: number;
+  name: string;
+  description: string;
+  secret: CredentialSecret;
+}): Promise<void> {
+  const key = await fetchSealingKey(credential.segmentId);
+  const roster = await verifyRoster(decodeBase64(key.rootPublicKey), key.roster, {
+    installationId: key.installationId,
+    segmentId: credential.segmentId,
+    minNumber: 0,
+  });
+  const segmentPublicKey = rosterSegmentKey(roster);
+  if (segmentPublicKey === undefined || roster.currentGeneration !== key.generation) {
+    throw new SealingError('key_mismatch', 'The server offered another key than the segment’s roster names');
+  }
+  const id = crypto.randomUUID();
+  const sealed = await sealCredential({
+    segmentPublicKey,
+    binding: {
+      installationId: key.installationId,
+      credentialId: id,
+      version: 1,
+      kind: credential.secret.kind,
+      segmentId: credential.segmentId,
+      generation: key.generation,
+    },
+    secret: credential.secret,
+  });
+  await createCredential({
+    id,
+    segmentId: credential.segmentId,
+    name: credential.name,
+    description: credential.description,
+    kind: credential.secret.kind,
+    sealed,
+  });
+}
+
+/** Fingerprint of the root that signed the segment's roster, to compare with what the CLI and agents have pinned. */
+export async function rootFingerprintOf(segmentId: number): Promise<string> {
+  const key = await fetchSealingKey(segmentId);
+  return fingerprint(decodeBase64(key.rootPublicKey));
+}

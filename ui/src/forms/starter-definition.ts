@@ -1,0 +1,32 @@
+// Where a new job begins.
+import type { JobDefinition } from '@opsconductor/protocol';
+
+const starter: JobDefinition = {
+  name: 'Check disk space',
+  description: 'Lists file systems and fails when the root has less than 10 % left',
+  steps: [
+    {
+      name: 'list',
+      type: 'ssh.exec',
+      config: { command: 'df -h', timeout: 30 },
+    },
+    {
+      name: 'check root',
+      type: 'ssh.exec',
+      config: {
+        command:
+          'used=$(df -P / | awk \'NR==2 {print $5}\' | tr -d %)\necho "root is $used % full"\ntest "$used" -le 90',
+        timeout: 30,
+      },
+    },
+  ],
+};
+
+export function starterText(): string {
+  return `${JSON.stringify(starter, null, 2)}\n`;
+}
+
+/** The definition of another job, to begin a new one from. */
+export function copyText(definition: JobDefinition): string {
+  return `${JSON.stringify({ ...definition, name: `${definition.name} (copy)`.slice(0, 100) }, null, 2)}\n`;
+}

@@ -1,0 +1,134 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { RawChunk, StreamName } from './line-index.ts';
+import { type Line, LineStore, maxLineBytes } from './line-store.ts';
+
+const encoder = new TextEncoder();
+const chunk = (seq: number, text: string | Uint8Array, stream: StreamName = 'stdout'): RawChunk => ({
+  seq,
+  stream,
+  elapsedMs: seq * 100,
+  bytes: typeof text === 'string' ? encoder.encode(text) : text,
+});
+const textOf = (line: Line) =>
+  line.kind === 'line' ? line.spans.map((span) => span.text).join('') : `<${line.kind}>`;
+function storeOf(chunks: RawChunk[], budgetBytes = 1_000_000): LineStore {
+  const store = new LineStore(budgetBytes);
+  for (const one of chunks) store.append(one);
+  return store;
+}
+const allText = (store: LineStore) =>
+  store.lines('both', 0, store.index.rowCount('both')).map((line) => textOf(line));
+
+describe('lines of an output', () => {
+  it('splits a chunk at newlines and gives no row to what follows the last', () => {
+    expect(allText(storeOf([chunk(1, 'one\n\ntwo\n')]))).toEqual(['one', '', 'two']);
+  });
+
+  it('joins a line that goes on in the next chunk, at its first place', () => {
+    const store = storeOf([chunk(1, 'one\ntw'), chunk(2, 'o\nthree')]);
+    expect(allText(store)).toEqual(['one', 'two', 'three']);
+    expect(store.index.isOpen('stdout')).toBe(true);
+  });
+
+  it('keeps both streams in true order and each line whole', () => {
+    const store = storeOf([chunk(1, 'out be'), chunk(2, 'warning\n', 'stderr'), chunk(3, 'gins\nnext\n')]);
+    expect(
+      store.lines('both', 0, 9).map((line) => [textOf(line), line.kind === 'line' && line.stream]),
+    ).toEqual([
+      ['out begins', 'stdout'],
+      ['warning', 'stderr'],
+      ['next', 'stdout'],
+    ]);
+  });
+
+  it('joins a character that is cut in two between chunks', () => {
+    const bytes = encoder.encode('größe\n');
+    expect(allText(storeOf([chunk(1, bytes.slice(0, 3)), chunk(2, bytes.slice(3))]))).toEqual(['größe']);
+  });
+
+  it('shows one stream alone under the same line numbers', () => {
+    const store = storeOf([chunk(1, 'a\nb\n'), chunk(2, 'E\n', 'stderr'), chunk(3, 'c\n')]);
+    const errors = store.lines('stderr', 0, 9);
+    expect(errors.map((line) => line.kind === 'line' && line.number)).toEqual([3]);
+    expect(store.index.rowOfLine('stdout', 4)).toBe(2);
+    expect(store.index.rowOfLine('both', 3)).toBe(2);
+  });
+
+  it('numbers lines past a marker as if it were not there', () => {
+    const store = storeOf([chunk(1, 'a\nbro')]);
+    store.index.mark(4, 'gap', 'chunks 2 to 4 are lost');
+    store.append(chunk(5, 'ken\nz\n'));
+    expect(
+      store.lines('both', 0, 9).map((line) => [textOf(line), line.kind === 'line' ? line.number : 0]),
+    ).toEqual([
+      ['a', 1],
+      ['bro', 2],
+      ['<marker>', 0],
+      ['ken', 3],
+      ['z', 4],
+    ]);
+    expect(store.index.rowOfLine('both', 4)).toBe(4);
+  });
+
+  it('shows the last drawing of a progress line and says how many came before', () => {
+    const line = storeOf([chunk(1, ' 10%\r 50%'), chunk(2, '\r100%\r\n')]).line('both', 0);
+    expect(textOf(line)).toBe('100%');
+    expect(line.kind === 'line' && line.redraws).toBe(2);
+  });
+
+  it('carries a color on from line to line and from chunk to chunk', () => {
+    const store = storeOf([chunk(1, '\u001b[31mred\nstill'), chunk(2, ' red\nand red\u001b[0m\nplain\n')]);
+    const styles = store
+      .lines('both', 0, 9)
+      .map((line) => line.kind === 'line' && (line.spans[0]?.style ?? 0));
+    expect(styles[0]).toBeGreaterThan(0);
+    expect(styles).toEqual([styles[0], styles[0], styles[0], 0]);
+  });
+
+  it('cuts a line that is too long and says by how much', () => {
+    const store = storeOf(
+      [1, 2, 3, 4].map((seq) => chunk(seq, 'x'.repeat(maxLineBytes - 1))).concat(chunk(5, '\nend\n')),
+    );
+    const line = store.line('both', 0);
+    expect(textOf(line).length).toBe(maxLineBytes);
+    expect(line.kind === 'line' && line.cutBytes).toBe(3 * maxLineBytes - 4);
+    expect(textOf(store.line('both', 1))).toBe('end');
+  });
+
+  it('drops the longest unread text over its budget and asks for it again', () => {
+    const store = storeOf([chunk(1, 'one\n'), chunk(2, 'two\n'), chunk(3, 'three\n')], 10);
+    expect(store.residentBytes).toBe(10);
+    expect(allText(store)).toEqual(['<pending>', 'two', 'three']);
+    expect(store.takeWanted()).toEqual([1]);
+    store.restore(chunk(1, 'one\n'));
+    expect(textOf(store.line('both', 0))).toBe('one');
+    expect(store.residentBytes).toBeLessThanOrEqual(10);
+  });
+
+  it('refuses a chunk out of order', () => {
+    const store = storeOf([chunk(1, 'a\n'), chunk(2, 'b\n')]);
+    expect(() => store.append(chunk(2, 'b\n'))).toThrow(RangeError);
+  });
+
+  it('shows the same lines however the output was cut into chunks', () => {
+    const pieces = fc.array(fc.string({ unit: fc.constantFrom('a', 'é', '\n', '日'), maxLength: 12 }), {
+      maxLength: 12,
+    });
+    fc.assert(
+      fc.property(pieces, fc.array(fc.nat(20), { maxLength: 8 }), (texts, cuts) => {
+        const bytes = encoder.encode(texts.join(''));
+        const chunks: RawChunk[] = [];
+        let from = 0;
+        for (const size of cuts) {
+          chunks.push(chunk(chunks.length + 1, bytes.slice(from, from + size)));
+          from += size;
+        }
+        chunks.push(chunk(chunks.length + 1, bytes.slice(from)));
+        const expected = texts.join('').split('\n');
+        if (expected.at(-1) === '') expected.pop();
+        expect(allText(storeOf(chunks))).toEqual(expected);
+      }),
+    );
+  });
+});

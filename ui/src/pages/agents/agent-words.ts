@@ -1,0 +1,91 @@
+// Agents and segments in words: their health and what it causes.
+import type { Agent, Segment } from '@opsconductor/protocol';
+import { longDuration } from '../../format/duration.ts';
+import { byteSize, counted } from '../../format/quantity.ts';
+
+export interface Words {
+  /** State whose shape and color it has. */
+  look: string;
+  word: string;
+}
+
+export function agentWords(agent: Agent, now: number): Words {
+  const since = agent.since === null ? '' : ` for ${longDuration(now - Date.parse(agent.since))}`;
+  switch (agent.state) {
+    case 'connected':
+      return { look: 'succeeded', word: 'connected' };
+    case 'draining':
+      return { look: 'cancelling', word: `draining, ${counted(agent.slotsInUse, 'step')} left` };
+    case 'silent':
+      return { look: 'unknown', word: `silent${since}` };
+    case 'offline':
+      return { look: 'failed', word: `offline${since}` };
+    case 'disabled':
+      return { look: 'cancelled', word: 'disabled' };
+    case 'quarantined':
+      return { look: 'held', word: 'quarantined' };
+  }
+}
+
+export function segmentWords(segment: Segment): Words {
+  switch (segment.health) {
+    case 'healthy':
+      return { look: 'succeeded', word: 'healthy' };
+    case 'degraded':
+      return { look: 'partial', word: 'degraded' };
+    case 'offline':
+      return { look: 'failed', word: 'offline' };
+    case 'no_agent':
+      return { look: 'queued', word: 'no agent yet' };
+  }
+}
+
+/** What an agent holds back, and where it is. */
+export function agentDetail(agent: Agent): string {
+  const parts: string[] = [];
+  if (agent.state === 'quarantined') parts.push('an older copy of it connected');
+  if (agent.spoolBytes !== null)
+    parts.push(agent.spoolBytes === 0 ? 'spool empty' : `spool ${byteSize(agent.spoolBytes)}`);
+  if (!agent.hasSegmentKey) parts.push('has no segment key yet');
+  if (agent.address !== null) parts.push(agent.address);
+  else if (agent.hostname !== null) parts.push(agent.hostname);
+  return parts.join(', ');
+}
+
+export interface Consequence {
+  look: string;
+  lead: string;
+  text: string;
+}
+
+/** What a segment's state means for runs, and what to do; undefined when all is well. */
+export function consequenceOf(segment: Segment, agents: readonly Agent[]): Consequence | undefined {
+  const unknownSteps = agents.reduce((sum, agent) => sum + agent.unknownSteps, 0);
+  const quarantined = agents.find((agent) => agent.state === 'quarantined');
+  if (unknownSteps > 0) {
+    const on = agents.filter((agent) => agent.unknownSteps > 0).map((agent) => agent.name);
+    const rest = agents.filter((agent) => agent.state === 'connected').map((agent) => agent.name);
+    return {
+      look: 'unknown',
+      lead: `${counted(unknownSteps, 'step is', 'steps are')} unknown.`,
+      text: `They ran on ${on.join(', ')} when it was cut off. ${rest.length === 0 ? 'New steps wait.' : `New steps go to ${rest.join(', ')}.`}`,
+    };
+  }
+  if (segment.health === 'offline') {
+    const waiting = segment.waitingSteps;
+    return {
+      look: 'failed',
+      lead:
+        waiting === 0 ? 'Nothing can run here.' : `${counted(waiting, 'step waits', 'steps wait')} for it.`,
+      text: 'No agent of this segment is connected. See on its machine whether the agent runs and reaches the server.',
+    };
+  }
+  if (quarantined !== undefined) {
+    return {
+      look: 'held',
+      lead: `${quarantined.name} is quarantined.`,
+      text: 'An older copy of its identity connected: it was cloned or restored from a backup. It gets no steps until it is enrolled anew.',
+    };
+  }
+  return undefined;
+}

@@ -1,0 +1,79 @@
+import type { RunStatus, Step, StepStatus } from '@opsconductor/protocol';
+import { describe, expect, it } from 'vitest';
+import type { Host } from '../../state/run-view.svelte.ts';
+import { filterHosts, firstToShow, groupHosts, stepToShow } from './host-groups.ts';
+
+let nextId = 1;
+function host(
+  targetName: string,
+  status: RunStatus,
+  steps: StepStatus[] = [],
+  startedAt: string | null = null,
+): Host {
+  const id = nextId++;
+  return {
+    targetRun: {
+      id,
+      targetId: id,
+      targetName,
+      segmentId: 1,
+      segmentName: 'dmz-1',
+      status,
+      startedAt,
+      completedAt: null,
+    },
+    steps: steps.map(
+      (stepStatus, at) =>
+        ({ stepNumber: at + 1, status: stepStatus, attempt: stepStatus === 'pending' ? 0 : 1 }) as Step,
+    ),
+  };
+}
+const names = (hosts: readonly Host[]) => hosts.map((one) => one.targetRun.targetName);
+
+describe('the hosts of a run', () => {
+  it('stand with trouble first and what succeeded last', () => {
+    const groups = groupHosts([
+      host('a', 'succeeded'),
+      host('b', 'running'),
+      host('c', 'unknown'),
+      host('d', 'queued'),
+      host('e', 'failed'),
+      host('f', 'held'),
+    ]);
+    expect(groups.map((group) => group.status)).toEqual([
+      'unknown',
+      'held',
+      'failed',
+      'running',
+      'queued',
+      'succeeded',
+    ]);
+    expect(names([firstToShow(groups) as Host])).toEqual(['c']);
+  });
+
+  it('are ordered by name as people count, running ones by how long they run', () => {
+    const [running, ended] = groupHosts([
+      host('web-10', 'succeeded'),
+      host('web-9', 'succeeded'),
+      host('new', 'running', [], '2026-11-24T02:20:00.000Z'),
+      host('old', 'running', [], '2026-11-24T02:14:00.000Z'),
+    ]);
+    expect(names(running?.hosts ?? [])).toEqual(['old', 'new']);
+    expect(names(ended?.hosts ?? [])).toEqual(['web-9', 'web-10']);
+  });
+
+  it('are filtered by name, segment and state together', () => {
+    const hosts = [host('dmz-web-1', 'failed'), host('dmz-web-2', 'timed_out'), host('dmz-db-1', 'failed')];
+    expect(names(filterHosts(hosts, 'web state:failed'))).toEqual(['dmz-web-1']);
+    expect(names(filterHosts(hosts, 'state:failed,timed'))).toHaveLength(3);
+    expect(names(filterHosts(hosts, 'segment:core'))).toEqual([]);
+    expect(filterHosts(hosts, '  ')).toBe(hosts);
+  });
+
+  it('open at the step that runs, else the one that failed, else the last that began', () => {
+    expect(stepToShow(host('a', 'running', ['succeeded', 'running', 'pending']))).toBe(2);
+    expect(stepToShow(host('a', 'failed', ['succeeded', 'failed', 'skipped']))).toBe(2);
+    expect(stepToShow(host('a', 'succeeded', ['succeeded', 'succeeded']))).toBe(2);
+    expect(stepToShow(host('a', 'queued', ['pending', 'pending']))).toBe(1);
+  });
+});

@@ -1,0 +1,70 @@
+// How the hosts of a run are grouped, ordered and filtered for the matrix and the map.
+import type { RunStatus } from '@opsconductor/protocol';
+import { compareStatus } from '../../format/status.ts';
+import type { Host } from '../../state/run-view.svelte.ts';
+
+export interface HostGroup {
+  status: RunStatus;
+  hosts: Host[];
+}
+
+/** Groups with more hosts than this begin folded. */
+export const foldAbove = 50;
+/** Runs with more hosts than this open as a map. */
+export const mapAbove = 200;
+
+/** Trouble first; within running the longest first, elsewhere by name. */
+export function groupHosts(hosts: readonly Host[]): HostGroup[] {
+  const groups = new Map<RunStatus, Host[]>();
+  for (const host of hosts) {
+    const group = groups.get(host.targetRun.status);
+    if (group === undefined) groups.set(host.targetRun.status, [host]);
+    else group.push(host);
+  }
+  return [...groups]
+    .map(([status, members]) => ({ status, hosts: members.sort(status === 'running' ? byStart : byName) }))
+    .sort((a, b) => compareStatus(a.status, b.status));
+}
+
+const names = new Intl.Collator('en', { numeric: true });
+
+function byName(a: Host, b: Host): number {
+  return names.compare(a.targetRun.targetName, b.targetRun.targetName);
+}
+
+function byStart(a: Host, b: Host): number {
+  return (a.targetRun.startedAt ?? '~').localeCompare(b.targetRun.startedAt ?? '~') || byName(a, b);
+}
+
+/** Words narrow by name; `segment:dmz-1` and `state:failed` by those. */
+export function filterHosts(hosts: readonly Host[], text: string): readonly Host[] {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  if (words.length === 0) return hosts;
+  return hosts.filter(({ targetRun }) =>
+    words.every((word) => {
+      if (word.startsWith('segment:')) return targetRun.segmentName.toLowerCase().startsWith(word.slice(8));
+      if (word.startsWith('state:')) {
+        return word
+          .slice(6)
+          .split(',')
+          .some((state) => state !== '' && targetRun.status.startsWith(state.replaceAll(' ', '_')));
+      }
+      return targetRun.targetName.toLowerCase().includes(word);
+    }),
+  );
+}
+
+/** The host that a reader most likely wants first: one that is in trouble, else one that runs, else the first. */
+export function firstToShow(groups: readonly HostGroup[]): Host | undefined {
+  return groups.find((group) => group.hosts.length > 0)?.hosts[0];
+}
+
+/** The step of a host to show: the one that runs, else the first that went wrong, else the last that began. */
+export function stepToShow(host: Host): number {
+  const running = host.steps.findIndex((step) => step.status === 'running' || step.status === 'held');
+  if (running >= 0) return running + 1;
+  const bad = host.steps.findIndex((step) => ['unknown', 'failed', 'timed_out'].includes(step.status));
+  if (bad >= 0) return bad + 1;
+  const begun = host.steps.filter((step) => step.attempt > 0).length;
+  return Math.max(1, begun);
+}

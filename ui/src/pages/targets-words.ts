@@ -1,0 +1,47 @@
+// The answers of a connection test, each told apart.
+import type { TestResult } from '@opsconductor/protocol';
+import { reasonWord } from '../format/status.ts';
+
+export interface TestAnswer {
+  state: 'succeeded' | 'failed' | 'held';
+  lead: string;
+}
+
+/** What kind of answer it was, in a few words; message and advice say the rest. */
+export function testAnswer(result: TestResult): TestAnswer {
+  if (result.ok) return { state: 'succeeded', lead: 'Connected' };
+  switch (result.reason) {
+    case 'no_agent':
+      return { state: 'held', lead: 'Not tested: the segment has no agent' };
+    case 'agents_offline':
+      return { state: 'held', lead: 'Not tested: no agent of the segment is connected' };
+    case 'no_credential':
+      return { state: 'held', lead: 'Not tested: the target has no credential' };
+    case 'host_key_unknown':
+      return { state: 'held', lead: 'Reached, its host key is not accepted yet' };
+    case 'host_key_mismatch':
+      return { state: 'failed', lead: 'Refused: the host key changed' };
+    case 'auth_failed':
+      return { state: 'failed', lead: 'Reached, but it does not accept the credential' };
+    case 'credential_bounds':
+      return { state: 'failed', lead: 'Not sent: the credential’s bounds do not allow this target' };
+    case 'credential_unusable':
+      return { state: 'failed', lead: 'The agent can’t use the credential' };
+    case 'name_not_found':
+      return { state: 'failed', lead: 'The agent finds no such host name' };
+    case 'connection_refused':
+      return { state: 'failed', lead: 'The host refuses connections on this port' };
+    case 'connect_timed_out':
+      return { state: 'failed', lead: 'No answer from the host' };
+    case 'unreachable':
+      return { state: 'failed', lead: 'The agent can’t reach the host' };
+    case 'no_common_algorithm':
+      return { state: 'failed', lead: 'The host offers no algorithm that the agent accepts' };
+    case null:
+      return { state: 'failed', lead: 'The test failed' };
+    default: {
+      const word = reasonWord(result.reason);
+      return { state: 'failed', lead: word.charAt(0).toUpperCase() + word.slice(1) };
+    }
+  }
+}

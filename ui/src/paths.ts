@@ -1,0 +1,101 @@
+// Every URL of the console and of the API it calls is built here and nowhere else.
+
+type Query = Record<string, string | number | boolean | undefined | null>;
+
+function withQuery(path: string, query: Query): string {
+  const search = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== '') search.set(key, String(value));
+  }
+  // Commas separate values in ours; they are legal in a query (RFC 3986, 3.4) and read better bare.
+  const text = search.toString().replaceAll('%2C', ',');
+  return text === '' ? path : `${path}?${text}`;
+}
+
+export interface RunPlace {
+  /** Target run. */
+  host?: number | undefined;
+  step?: number | undefined;
+  attempt?: number | undefined;
+  lines?: LineRange | undefined;
+}
+export interface LineRange {
+  from: number;
+  to: number;
+}
+
+export const paths = {
+  home: () => '/jobs',
+  signIn: (back?: string) => withQuery('/sign-in', { back }),
+  jobs: (query: { search?: string } = {}) => withQuery('/jobs', query),
+  job: (id: number) => `/jobs/${id}`,
+  newJob: (query: { from?: number } = {}) => withQuery('/jobs/new', query),
+  runs: (query: { status?: string; jobId?: number | undefined; targetId?: number | undefined } = {}) =>
+    withQuery('/runs', query),
+  run: (id: number, place: RunPlace = {}) => {
+    const path = withQuery(`/runs/${id}`, { host: place.host, step: place.step, attempt: place.attempt });
+    return place.lines === undefined ? path : `${path}#${lineAnchor(place.lines)}`;
+  },
+  targets: (query: { search?: string; segmentId?: number | undefined } = {}) => withQuery('/targets', query),
+  agents: () => '/agents',
+  credentials: () => '/credentials',
+  account: () => '/account',
+};
+
+/** `L107` or `L107-115`. */
+export function lineAnchor({ from, to }: LineRange): string {
+  return from === to ? `L${from}` : `L${from}-${to}`;
+}
+
+export function readLineAnchor(hash: string): LineRange | undefined {
+  const parts = /^#?L([1-9][0-9]{0,9})(?:-([1-9][0-9]{0,9}))?$/.exec(hash);
+  if (parts === null) return undefined;
+  const from = Number(parts[1]);
+  const to = parts[2] === undefined ? from : Number(parts[2]);
+  return from <= to ? { from, to } : { from: to, to: from };
+}
+
+/** The code of a one-time sign-in link, `/#code=…`: in the fragment, so that no server or proxy logs it. */
+export function readSignInCode(hash: string): string | undefined {
+  return new URLSearchParams(hash.replace(/^#/, '')).get('code') ?? undefined;
+}
+
+/** A path within the console to return to after signing in; anything else is the home page. */
+export function safeReturnPath(back: string | null | undefined): string {
+  if (back === null || back === undefined || !/^\/(?![/\\])/.test(back) || back.startsWith('/sign-in')) {
+    return paths.home();
+  }
+  return back;
+}
+
+const root = '/api/v1';
+export const apiPaths = {
+  exchange: () => `${root}/sign-in/exchange`,
+  signIn: () => `${root}/sign-in`,
+  signOut: () => `${root}/sign-out`,
+  me: () => `${root}/me`,
+  password: () => `${root}/me/password`,
+  tokens: (query: Query = {}) => withQuery(`${root}/tokens`, query),
+  token: (id: number) => `${root}/tokens/${id}`,
+  segments: (query: Query = {}) => withQuery(`${root}/segments`, query),
+  enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
+  sealingKey: (segmentId: number) => `${root}/segments/${segmentId}/sealing-key`,
+  agents: (query: Query = {}) => withQuery(`${root}/agents`, query),
+  targets: (query: Query = {}) => withQuery(`${root}/targets`, query),
+  target: (id: number) => `${root}/targets/${id}`,
+  targetTest: (id: number) => `${root}/targets/${id}/test`,
+  targetHostKeys: (id: number) => `${root}/targets/${id}/host-keys`,
+  credentials: (query: Query = {}) => withQuery(`${root}/credentials`, query),
+  credential: (id: string) => `${root}/credentials/${encodeURIComponent(id)}`,
+  jobs: (query: Query = {}) => withQuery(`${root}/jobs`, query),
+  job: (id: number) => `${root}/jobs/${id}`,
+  jobRun: (id: number) => `${root}/jobs/${id}/run`,
+  runs: (query: Query = {}) => withQuery(`${root}/runs`, query),
+  run: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}`, query),
+  runSteps: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/steps`, query),
+  stepOutput: (runId: number, stepId: number, query: Query = {}) =>
+    withQuery(`${root}/runs/${runId}/steps/${stepId}/output`, query),
+  runEvents: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/events`, query),
+  cancelRun: (id: number) => `${root}/executor/cancel/${id}`,
+  executorStatus: () => `${root}/executor/status`,
+};

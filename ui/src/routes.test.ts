@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import { paths } from './paths.ts';
+import { matchRoute } from './routes.ts';
+
+describe('the map of pages', () => {
+  it('finds the page of every path that the console builds', () => {
+    const path = (url: string) => new URL(url, 'https://console.example').pathname;
+    expect(matchRoute(path(paths.home()))).toEqual({ page: 'jobs' });
+    expect(matchRoute(path(paths.job(12)))).toEqual({ page: 'job', id: 12 });
+    expect(matchRoute(path(paths.newJob({ from: 3 })))).toEqual({ page: 'new-job' });
+    expect(matchRoute(path(paths.runs({ status: 'failed' })))).toEqual({ page: 'runs' });
+    expect(matchRoute(path(paths.run(7, { host: 1 })))).toEqual({ page: 'run', id: 7 });
+    expect(matchRoute(path(paths.targets()))).toEqual({ page: 'targets' });
+    expect(matchRoute(path(paths.agents()))).toEqual({ page: 'agents' });
+    expect(matchRoute(path(paths.credentials()))).toEqual({ page: 'credentials' });
+    expect(matchRoute(path(paths.account()))).toEqual({ page: 'account' });
+    expect(matchRoute(path(paths.signIn('/runs')))).toEqual({ page: 'sign-in' });
+  });
+
+  it('takes a trailing slash, and refuses ids that are none', () => {
+    expect(matchRoute('/runs/7/')).toEqual({ page: 'run', id: 7 });
+    expect(matchRoute('/')).toEqual({ page: 'jobs' });
+    for (const path of ['/runs/0', '/runs/07', '/runs/x', '/runs/7/steps', '/nothing']) {
+      expect(matchRoute(path)).toEqual({ page: 'not-found' });
+    }
+  });
+});

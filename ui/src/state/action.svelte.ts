@@ -1,0 +1,32 @@
+// Something that a person asked for and that may take a moment or fail.
+import { ApiError } from '../api/client.ts';
+
+export class Action {
+  busy = $state(false);
+  error = $state.raw<ApiError>();
+
+  /** Runs it unless it is running; answers whether it went well. */
+  async run(work: () => Promise<void>): Promise<boolean> {
+    if (this.busy) return false;
+    this.busy = true;
+    this.error = undefined;
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      this.error =
+        error instanceof ApiError
+          ? error
+          : new ApiError('internal', error instanceof Error ? error.message : String(error), {
+              cause: error,
+            });
+      return false;
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  clear(): void {
+    this.error = undefined;
+  }
+}

@@ -1,0 +1,34 @@
+// Whether the server answers, and since when what is on the screen may be old.
+
+export type LiveState = 'live' | 'reconnecting';
+
+class Connection {
+  #reachable = $state(true);
+  /** A page's event stream that waits to connect again. */
+  #streamsDown = $state(0);
+  #asOf = $state(Date.now());
+
+  readonly state: LiveState = $derived(this.#reachable && this.#streamsDown === 0 ? 'live' : 'reconnecting');
+  /** When the server last answered, ms since the epoch. */
+  readonly asOf = $derived(this.#asOf);
+
+  answered(reachable: boolean): void {
+    this.#reachable = reachable;
+    if (reachable) this.#asOf = Date.now();
+  }
+
+  /** Something arrived on a stream. */
+  heard(): void {
+    this.#asOf = Date.now();
+  }
+
+  streamDown(): void {
+    this.#streamsDown += 1;
+  }
+
+  streamUp(): void {
+    this.#streamsDown = Math.max(0, this.#streamsDown - 1);
+  }
+}
+
+export const connection = new Connection();

@@ -1,0 +1,66 @@
+// Where the console is: the address bar, as state.
+import { matchRoute } from '../routes.ts';
+
+class Router {
+  #url = $state.raw(new URL(location.href));
+
+  readonly route = $derived(matchRoute(this.#url.pathname));
+  readonly path = $derived(this.#url.pathname);
+  readonly query = $derived(this.#url.searchParams);
+  readonly hash = $derived(this.#url.hash);
+  /** Path, query and fragment, as one writes them in a link. */
+  readonly place = $derived(this.#url.pathname + this.#url.search + this.#url.hash);
+
+  navigate(to: string): void {
+    history.pushState(null, '', to);
+    this.#read();
+  }
+
+  /** Changes the address without a new entry in the history. */
+  replace(to: string): void {
+    history.replaceState(history.state, '', to);
+    this.#read();
+  }
+
+  /** A whole id in the query, or undefined. */
+  queryId(name: string): number | undefined {
+    const value = this.query.get(name);
+    return value !== null && /^[1-9][0-9]{0,14}$/.test(value) ? Number(value) : undefined;
+  }
+
+  /** Follows the history and links within the console. Answers what ends it. */
+  listen(): () => void {
+    const onPop = () => this.#read();
+    const onClick = (event: MouseEvent) => {
+      const to = linkWithin(event);
+      if (to === undefined) return;
+      event.preventDefault();
+      this.navigate(to);
+    };
+    window.addEventListener('popstate', onPop);
+    document.addEventListener('click', onClick);
+    return () => {
+      window.removeEventListener('popstate', onPop);
+      document.removeEventListener('click', onClick);
+    };
+  }
+
+  #read() {
+    const before = this.#url.pathname;
+    this.#url = new URL(location.href);
+    if (this.#url.pathname !== before) window.scrollTo(0, 0);
+  }
+}
+
+/** The target of a plain click on a link to another page of the console. */
+function linkWithin(event: MouseEvent): string | undefined {
+  if (event.defaultPrevented || event.button !== 0) return undefined;
+  if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return undefined;
+  const link = event.target instanceof Element ? event.target.closest('a') : null;
+  if (link === null || link.target !== '' || link.hasAttribute('download')) return undefined;
+  const url = new URL(link.href, location.href);
+  if (url.origin !== location.origin || url.pathname.startsWith('/api/')) return undefined;
+  return url.pathname + url.search + url.hash;
+}
+
+export const router = new Router();

@@ -1,0 +1,178 @@
+// One run as it goes: read once, then kept by its event stream.
+import type { RunChange, RunDetail, Step, TargetRun } from '@opsconductor/protocol';
+import { isRunEnded } from '@opsconductor/protocol';
+import { ApiError } from '../api/client.ts';
+import { followEvents, type StreamState } from '../api/event-stream.ts';
+import { fetchRun, fetchRunSteps } from '../api/runs.ts';
+import type { ServerEvent } from '../api/sse-parser.ts';
+import { apiPaths } from '../paths.ts';
+import { connection } from './connection.svelte.ts';
+
+export interface Host {
+  targetRun: TargetRun;
+  /** By step number, from index 0. */
+  steps: Step[];
+}
+
+/** Takes the live output of the step that a reader looks at. */
+export interface OutputListener {
+  stepId: number;
+  /** What it has, for the stream to go on from: `step.epoch.seq`; undefined when it has nothing. */
+  position(): string | undefined;
+  take(event: ServerEvent): void | Promise<void>;
+}
+
+export class RunView {
+  readonly id: number;
+  run = $state.raw<RunDetail>();
+  error = $state.raw<ApiError>();
+  stream = $state<StreamState>('connecting');
+  /** All hosts are read. */
+  complete = $state(false);
+  #version = $state(0);
+  readonly hosts: Host[] = $derived.by(() => {
+    void this.#version;
+    return [...this.#hosts.values()];
+  });
+  readonly #hosts = new Map<number, Host>();
+  readonly #stepPlaces = new Map<number, { targetRunId: number; at: number }>();
+  readonly #owner = new AbortController();
+  #connection: AbortController | undefined;
+  #listener: OutputListener | undefined;
+  #appliedSeq = 0;
+  #frame: number | undefined;
+  #down = false;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+
+  /** Reads the run, then follows it until `stop`. */
+  async start(): Promise<void> {
+    const { signal } = this.#owner;
+    try {
+      await this.#read();
+      if (signal.aborted) return;
+      this.#connect();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.error =
+        error instanceof ApiError ? error : new ApiError('internal', 'The console failed.', { cause: error });
+    }
+  }
+
+  stop(): void {
+    this.#owner.abort();
+    this.#connection?.abort();
+    if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
+    this.#setDown(false);
+  }
+
+  /** Lets the stream carry a step's output too, or no longer. */
+  listen(listener: OutputListener | undefined): void {
+    if (this.#listener?.stepId === listener?.stepId && this.#listener === listener) return;
+    this.#listener = listener;
+    if (this.#connection !== undefined && this.stream !== 'ended') this.#connect();
+  }
+
+  host(targetRunId: number | undefined): Host | undefined {
+    void this.#version;
+    return targetRunId === undefined ? undefined : this.#hosts.get(targetRunId);
+  }
+
+  async #read(): Promise<void> {
+    const { signal } = this.#owner;
+    const run = await fetchRun(this.id, signal);
+    this.run = run;
+    this.#appliedSeq = run.eventSeq;
+    let cursor: string | undefined;
+    do {
+      const page = await fetchRunSteps(
+        this.id,
+        { limit: 200, ...(cursor === undefined ? {} : { cursor }) },
+        signal,
+      );
+      for (const targetRun of page.targetRuns) this.#hosts.set(targetRun.id, { targetRun, steps: [] });
+      for (const step of page.steps) this.#place(step);
+      cursor = page.nextCursor ?? undefined;
+      this.#bump();
+    } while (cursor !== undefined);
+    this.complete = true;
+  }
+
+  #place(step: Step) {
+    const host = this.#hosts.get(step.targetRunId);
+    if (host === undefined) return;
+    const at = step.stepNumber - 1;
+    host.steps[at] = step;
+    this.#stepPlaces.set(step.id, { targetRunId: step.targetRunId, at });
+  }
+
+  #connect() {
+    this.#connection?.abort();
+    if (this.run !== undefined && isRunEnded(this.run.status) && this.#listener === undefined) {
+      this.stream = 'ended';
+      return;
+    }
+    const current = new AbortController();
+    this.#connection = current;
+    const listener = this.#listener;
+    const position = listener?.position();
+    void followEvents({
+      url: apiPaths.runEvents(this.id, {
+        after: this.#appliedSeq,
+        ...(listener === undefined ? {} : { output: listener.stepId }),
+      }),
+      lastEventId: position === undefined ? '' : `${this.#appliedSeq}~${position}`,
+      signal: current.signal,
+      onState: (state, error) => {
+        if (current.signal.aborted) return;
+        this.stream = state;
+        this.#setDown(state === 'waiting');
+        if (state === 'failed' && error?.code === 'not_found') this.error = error;
+      },
+      onEvent: async (event) => {
+        if (current.signal.aborted) return;
+        connection.heard();
+        if (event.event === 'change') this.#apply(JSON.parse(event.data) as RunChange);
+        else await listener?.take(event);
+      },
+    });
+  }
+
+  #setDown(down: boolean) {
+    if (down === this.#down) return;
+    this.#down = down;
+    if (down) connection.streamDown();
+    else connection.streamUp();
+  }
+
+  #apply(change: RunChange) {
+    // What was read after the change happened already has it; whole new values make a second time harmless.
+    this.#appliedSeq = Math.max(this.#appliedSeq, change.seq);
+    if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
+    for (const changed of change.targetRuns ?? []) {
+      const host = this.#hosts.get(changed.id);
+      if (host !== undefined)
+        this.#hosts.set(changed.id, { ...host, targetRun: { ...host.targetRun, ...changed } });
+    }
+    for (const changed of change.steps ?? []) {
+      const place = this.#stepPlaces.get(changed.id);
+      const host = place === undefined ? undefined : this.#hosts.get(place.targetRunId);
+      const step = place === undefined ? undefined : host?.steps[place.at];
+      if (place === undefined || host === undefined || step === undefined) continue;
+      const steps = [...host.steps];
+      steps[place.at] = { ...step, ...changed } as Step;
+      this.#hosts.set(place.targetRunId, { ...host, steps });
+    }
+    this.#bump();
+  }
+
+  /** At most one new picture per frame, however fast changes come. */
+  #bump() {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = undefined;
+      this.#version += 1;
+    });
+  }
+}
