@@ -1,0 +1,175 @@
+// The agent as a whole, wired together: this is where its parts meet.
+import { type Lease, limits } from '@opsconductor/protocol';
+import { Backoff } from './connection/backoff.ts';
+import { Connection } from './connection/connection.ts';
+import { openSocket } from './connection/open-socket.ts';
+import { type ProxySettings, withoutProxy } from './connection/proxy.ts';
+import { CredentialOpener, type UsableCredential } from './execution/credential-opener.ts';
+import { Executor } from './execution/executor.ts';
+import { type KnownStepTypes, standardStepTypes } from './execution/known-step-types.ts';
+import { type Clock, LeaseDeadline, systemClock } from './execution/lease-deadline.ts';
+import { SessionHolder } from './execution/session-holder.ts';
+import { TargetTester } from './execution/target-tester.ts';
+import { readGeneration } from './identity/connect-generation.ts';
+import { dataDirectory, prepareDataDirectory } from './identity/data-directory.ts';
+import { lockDirectory } from './identity/directory-lock.ts';
+import { type Identity, readIdentity } from './identity/identity.ts';
+import { Journal } from './journal/journal.ts';
+import type { Logger } from './log.ts';
+import { SegmentKeys } from './segment-keys.ts';
+import { SshPool } from './ssh/pool.ts';
+
+export interface AgentOptions {
+  /** An enrolled data directory. */
+  dataDir: string;
+  log: Logger;
+  /** Steps at a time; 16 unless told. */
+  slots?: number;
+  proxy?: ProxySettings;
+  /** In place of the standard ones. */
+  stepTypes?: KnownStepTypes;
+  /** In place of opening the lease's sealed credential. */
+  openCredential?: (lease: Lease) => Promise<UsableCredential>;
+  clock?: Clock;
+  random?: () => number;
+  /** Waits between two connections; a real timer unless told. Never rejects. */
+  wait?: (ms: number, signal: AbortSignal) => Promise<void>;
+}
+
+export interface RunningAgent {
+  /** Resolves when the first session was resumed. */
+  readonly connected: Promise<void>;
+  /** Resolves when the agent is over: stopped, or shut out by the server as a copy. */
+  readonly ended: Promise<'stopped' | 'quarantined'>;
+  /**
+   * Takes nothing more, hands back what has not begun, and resolves when everything else has ended and the server has
+   * confirmed it, or after `graceMs`. The agent stays connected.
+   */
+  drain(graceMs?: number): Promise<void>;
+  /** Stops at once. What still runs is reported as interrupted by the next process. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts an enrolled agent.
+ *
+ * @throws {AgentError} when it is not enrolled, or its data directory is in use or damaged.
+ */
+export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  const data = dataDirectory(options.dataDir);
+  const identity = await readIdentity(data);
+  await prepareDataDirectory(data);
+  const lock = await lockDirectory(data.lock);
+  try {
+    const held = await readGeneration(data.generation);
+    const journal = await Journal.open(data.journal, { expected: held.generation > 0 });
+    const pool = new SshPool();
+    const { executor, holder } = await wire(options, identity, journal, pool);
+    await executor.recover();
+    const connection = connect(options, identity, holder);
+    const run = async () => {
+      const end = await connection.run();
+      await executor.stop();
+      await pool.close();
+      await journal.close();
+      await lock.release();
+      return end;
+    };
+    const ended = run();
+    return {
+      connected: holder.connected,
+      ended,
+      drain: (graceMs) => drain(executor, graceMs),
+      stop: async () => {
+        connection.stop();
+        await ended;
+      },
+    };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function wire(
+  options: AgentOptions,
+  identity: Identity,
+  journal: Journal,
+  pool: SshPool,
+): Promise<{ executor: Executor; holder: SessionHolder }> {
+  const { log, clock = systemClock, slots = limits.defaultSlots } = options;
+  const { installationId, segmentId } = identity;
+  const data = dataDirectory(options.dataDir);
+  const monotonicMs = () => clock.monotonicMs();
+  const deadline = new LeaseDeadline(clock);
+  const segmentKeys = await SegmentKeys.open({ data, identity, log });
+  const opener = new CredentialOpener({
+    installationId,
+    segmentId,
+    monotonicMs,
+    segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
+  });
+  const tester = new TargetTester({ open: (credential, target) => opener.open(credential, target) });
+  const executor = new Executor({
+    installationId,
+    slots,
+    spoolFolder: data.spool,
+    journal,
+    deadline,
+    stepTypes: options.stepTypes ?? standardStepTypes(pool),
+    openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),
+    onHostKeyRefused: (lease, session) => {
+      void tester.reportHostKey(lease, (message) => session.send(message));
+    },
+    monotonicMs,
+    log,
+  });
+  const holder = new SessionHolder({
+    identity,
+    generationPath: data.generation,
+    slots,
+    journal,
+    deadline,
+    executor,
+    segmentKeys,
+    tester,
+    log,
+  });
+  return { executor, holder };
+}
+
+function connect(options: AgentOptions, identity: Identity, holder: SessionHolder): Connection {
+  const { server, ca } = identity;
+  const backoff = new Backoff(options.random);
+  holder.onResumed = () => backoff.succeeded();
+  return new Connection({
+    server,
+    open: () => openSocket({ server, ca, proxy: options.proxy ?? withoutProxy }),
+    hold: (socket) => holder.hold(socket),
+    backoff,
+    wait: options.wait ?? waitMs,
+    log: options.log,
+  });
+}
+
+async function drain(executor: Executor, graceMs: number | undefined): Promise<void> {
+  executor.drain();
+  const idle = executor.idle();
+  if (graceMs === undefined) return idle;
+  const grace = new AbortController();
+  await Promise.race([idle, waitMs(graceMs, grace.signal)]);
+  grace.abort();
+}
+
+function waitMs(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+  });
+}

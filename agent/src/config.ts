@@ -1,0 +1,27 @@
+// What the environment says. The only file that reads it.
+import { resolve } from 'node:path';
+import type { ProxySettings } from './connection/proxy.ts';
+
+export const enrollmentTokenVariable = 'OPSCONDUCTOR_ENROLLMENT_TOKEN';
+
+export interface Config {
+  /** Where the data directory is when nobody names one. */
+  defaultDataDirectory: string;
+  enrollmentToken: string | undefined;
+  proxy: ProxySettings;
+  logLevel: string;
+}
+
+export function readConfig(): Config {
+  const { env } = process;
+  const isRoot = process.getuid?.() === 0;
+  return {
+    defaultDataDirectory: isRoot ? '/var/lib/opsconductor-agent' : resolve('opsconductor-agent'),
+    enrollmentToken: env.OPSCONDUCTOR_ENROLLMENT_TOKEN,
+    proxy: {
+      httpsProxy: env.HTTPS_PROXY ?? env.https_proxy,
+      noProxy: env.NO_PROXY ?? env.no_proxy,
+    },
+    logLevel: env.OPSCONDUCTOR_LOG_LEVEL ?? 'info',
+  };
+}

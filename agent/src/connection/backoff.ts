@@ -1,0 +1,47 @@
+// How long to wait before the next try to connect: exponential with full jitter, so that agents that were cut off
+// together do not come back together. After some closes the wait is another.
+import { closeCodes } from '@opsconductor/protocol';
+
+const firstMs = 200;
+const longestMs = 30_000;
+const restartSpreadMs = 1_000;
+const slowFromMs = 10_000;
+const refusedFromMs = 120_000;
+const refusedToMs = 300_000;
+
+export class Backoff {
+  readonly #random: () => number;
+  #failures = 0;
+
+  constructor(random: () => number = Math.random) {
+    this.#random = random;
+  }
+
+  /** A session was resumed: the next loss starts from the shortest wait. */
+  succeeded(): void {
+    this.#failures = 0;
+  }
+
+  /** Ms to wait after a connection ended with this close code; undefined where there was no close frame. */
+  nextDelayMs(closeCode: number | undefined): number {
+    switch (closeCode) {
+      case closeCodes.serverRestart:
+        return this.#between(0, restartSpreadMs);
+      case closeCodes.unauthenticated:
+      case closeCodes.noCommonVersion:
+        return this.#between(refusedFromMs, refusedToMs);
+      case closeCodes.invalidMessage:
+      case closeCodes.replaced:
+        return this.#between(slowFromMs, longestMs);
+      default: {
+        const ceilingMs = Math.min(longestMs, firstMs * 2 ** Math.min(this.#failures, 20));
+        this.#failures += 1;
+        return this.#between(firstMs / 2, Math.max(firstMs, ceilingMs));
+      }
+    }
+  }
+
+  #between(fromMs: number, toMs: number): number {
+    return fromMs + this.#random() * (toMs - fromMs);
+  }
+}

@@ -1,0 +1,116 @@
+// Both sides prove who they are before anything else is said (docs/protocol.md, "Handshake").
+import { randomBytes } from 'node:crypto';
+import { closeCodes, limits, protocolVersions, type ServerMessageOf } from '@opsconductor/protocol';
+import {
+  decodeBase64,
+  handshakeTranscript,
+  signHandshake,
+  verifyGeneration,
+  verifyHandshake,
+} from '@opsconductor/protocol/sealing';
+import { readGeneration, saveGeneration } from '../identity/connect-generation.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { MessageSocket } from './message-socket.ts';
+
+export class HandshakeError extends Error {
+  override readonly name = 'HandshakeError';
+  readonly closeCode: number;
+
+  constructor(message: string, closeCode: number = closeCodes.unauthenticated) {
+    super(message);
+    this.closeCode = closeCode;
+  }
+}
+
+export interface HandshakeOptions {
+  identity: Identity;
+  generationPath: string;
+  /** Called just before `authenticate` is sent: lease time counts from there. */
+  onAsked(): void;
+}
+
+/**
+ * Proves this agent to the server and the server to this agent, up to a verified `welcome` whose generation is on
+ * disk. The caller sends `resume` next.
+ *
+ * @throws {HandshakeError} when the server is not the pinned one or speaks no common version.
+ */
+export async function performHandshake(
+  socket: MessageSocket,
+  { identity, generationPath, onAsked }: HandshakeOptions,
+): Promise<ServerMessageOf<'welcome'>> {
+  const challenge = await next(socket, 'challenge');
+  const { installationId, agentId, segmentId, serverKey } = identity;
+  if (challenge.installationId !== installationId) {
+    throw new HandshakeError(
+      `The server belongs to installation ${challenge.installationId}, this agent to ${installationId}.`,
+    );
+  }
+  const chosen = Math.max(...protocolVersions.filter((version) => challenge.versions.includes(version)));
+  if (!Number.isFinite(chosen)) {
+    throw new HandshakeError(
+      `The server speaks protocol versions ${challenge.versions.join(', ')}, this agent ${protocolVersions.join(', ')}.`,
+      closeCodes.noCommonVersion,
+    );
+  }
+  const agentNonce = randomBytes(32);
+  const transcript = handshakeTranscript({
+    serverNonce: decodeBase64(challenge.serverNonce, 32, 'serverNonce'),
+    agentNonce,
+    installationId,
+    serverId: challenge.serverId,
+    agentId,
+    segmentId,
+    offeredByServer: challenge.versions,
+    offeredByAgent: protocolVersions,
+    chosen,
+  });
+  const held = await readGeneration(generationPath);
+  const signature = await signHandshake('agent', identity.signingPrivateKey, transcript);
+  onAsked();
+  socket.send({
+    type: 'authenticate',
+    agentId,
+    segmentId,
+    agentNonce: agentNonce.toString('base64'),
+    versions: [...protocolVersions],
+    chosenVersion: chosen,
+    signature,
+    generation: held.generation,
+    generationSignature: held.signature,
+  });
+  const welcome = await next(socket, 'welcome');
+  if (
+    welcome.chosenVersion !== chosen ||
+    !(await verifyHandshake('server', serverKey, transcript, welcome.signature))
+  ) {
+    throw new HandshakeError('The server could not prove that it is the one this agent was enrolled with.');
+  }
+  const { generation, generationSignature } = welcome;
+  const genuine = await verifyGeneration(
+    serverKey,
+    { installationId, agentId, generation },
+    generationSignature,
+  );
+  if (!genuine || generation < held.generation) {
+    throw new HandshakeError(
+      `The connect generation ${generation} is not a genuine successor of ${held.generation}.`,
+    );
+  }
+  await saveGeneration(generationPath, { generation, signature: generationSignature });
+  return welcome;
+}
+
+async function next<T extends 'challenge' | 'welcome'>(
+  socket: MessageSocket,
+  type: T,
+): Promise<ServerMessageOf<T>> {
+  const message = await socket.next({
+    timeoutMs: limits.handshakeTimeoutMs,
+    maxBytes: limits.maxHandshakeFrameBytes,
+  });
+  if (message.type !== type) {
+    throw new HandshakeError(`Expected ${type}, got ${message.type}.`, closeCodes.invalidMessage);
+  }
+  return message as ServerMessageOf<T>;
+}

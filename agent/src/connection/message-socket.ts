@@ -1,0 +1,160 @@
+// A WebSocket that speaks this protocol: validated messages in, control messages and binary frames out. During the
+// handshake messages are asked for one by one; afterwards they go to a handler.
+import type { Socket } from 'node:net';
+import { type AgentMessage, closeCodes, type ServerMessage } from '@opsconductor/protocol';
+import type { WebSocket } from 'ws';
+import { parseServerMessage } from './server-messages.ts';
+
+export interface SocketEnd {
+  /** Of the close frame; undefined when the connection broke or never came about. */
+  code: number | undefined;
+  reason: string;
+  /** Why there was no connection, or it broke. */
+  error: Error | undefined;
+}
+
+interface Expectation {
+  maxBytes: number;
+  resolve(message: ServerMessage): void;
+  reject(error: Error): void;
+}
+
+export class MessageSocket {
+  readonly opened: Promise<void>;
+  /** Resolves once, when the socket is closed for whatever reason. */
+  readonly ended: Promise<SocketEnd>;
+  readonly #ws: WebSocket;
+  #stream: Socket | undefined;
+  #expectation: Expectation | undefined;
+  #early: { message: ServerMessage; bytes: number }[] = [];
+  #handler: ((message: ServerMessage) => void) | undefined;
+  #error: Error | undefined;
+  #closedBecause: { code: number; reason: string } | undefined;
+
+  constructor(ws: WebSocket) {
+    this.#ws = ws;
+    ws.on('upgrade', (response) => {
+      this.#stream = response.socket;
+      this.#stream.setNoDelay(true);
+    });
+    ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
+    this.opened = new Promise((resolve, reject) => {
+      ws.once('open', resolve);
+      ws.once('close', () =>
+        reject(this.#error ?? new Error('The connection was closed before it was open')),
+      );
+    });
+    this.opened.catch(() => undefined); // `ended` tells it too; not everybody waits for both
+    this.ended = new Promise((resolve) => {
+      ws.on('error', (error) => {
+        this.#error ??= error;
+      });
+      ws.once('close', (code, reason) => {
+        // 1005 and 1006 stand for a missing close frame, RFC 6455 section 7.4.1
+        const named = code !== 1005 && code !== 1006;
+        const end = this.#closedBecause ?? {
+          code: named ? code : undefined,
+          reason: named ? reason.toString('utf8') : '',
+        };
+        this.#expectation?.reject(this.#error ?? new Error(`The server closed the connection (${code})`));
+        this.#expectation = undefined;
+        resolve({ ...end, error: this.#error });
+      });
+    });
+  }
+
+  /** The next message. Rejects when none comes in time, it is too large, or the socket closes. */
+  next({ timeoutMs, maxBytes }: { timeoutMs: number; maxBytes: number }): Promise<ServerMessage> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => this.#expectation?.reject(new Error(`The server said nothing for ${timeoutMs} ms`)),
+        timeoutMs,
+      );
+      const done = () => {
+        clearTimeout(timer);
+        this.#expectation = undefined;
+      };
+      this.#expectation = {
+        maxBytes,
+        resolve: (message) => {
+          done();
+          resolve(message);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+      };
+      const early = this.#early.shift();
+      if (early !== undefined) this.#answer(early.message, early.bytes);
+    });
+  }
+
+  /** From here on messages go to the handler, those that came meanwhile first. */
+  handle(handler: (message: ServerMessage) => void): void {
+    this.#handler = handler;
+    for (const { message } of this.#early.splice(0)) handler(message);
+  }
+
+  send(message: AgentMessage): void {
+    if (this.open) this.#ws.send(JSON.stringify(message));
+  }
+
+  /** Sends a binary frame; the buffer must not change afterwards. */
+  sendFrame(frame: Buffer, onWritten: () => void): void {
+    if (this.open) this.#ws.send(frame, { binary: true }, onWritten);
+  }
+
+  /** Holds small writes together until `uncork`. */
+  cork(): void {
+    this.#stream?.cork();
+  }
+
+  uncork(): void {
+    this.#stream?.uncork();
+  }
+
+  get open(): boolean {
+    return this.#ws.readyState === this.#ws.OPEN;
+  }
+
+  /** Bytes that were sent and have not left this process. */
+  get bufferedBytes(): number {
+    return this.#ws.bufferedAmount;
+  }
+
+  /** Closes with a code that we choose; `ended` reports it as the reason. */
+  close(code: number, reason: string): void {
+    this.#closedBecause ??= { code, reason };
+    this.#ws.close(code, Buffer.from(reason).subarray(0, 120).toString('utf8'));
+  }
+
+  /** Breaks the connection without a word: the other side is taken for gone. */
+  terminate(): void {
+    this.#ws.terminate();
+  }
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    if (this.#closedBecause !== undefined) return;
+    const parsed = isBinary
+      ? ({ ok: false, fault: 'a binary frame' } as const)
+      : parseServerMessage(data.toString('utf8'));
+    if (!parsed.ok) {
+      this.close(closeCodes.invalidMessage, parsed.fault);
+      return;
+    }
+    if (this.#handler !== undefined) this.#handler(parsed.message);
+    else if (this.#expectation !== undefined) this.#answer(parsed.message, data.length);
+    else this.#early.push({ message: parsed.message, bytes: data.length });
+  }
+
+  #answer(message: ServerMessage, bytes: number): void {
+    const expectation = this.#expectation;
+    if (expectation === undefined) return;
+    if (bytes <= expectation.maxBytes) expectation.resolve(message);
+    else
+      expectation.reject(
+        new Error(`The server sent ${bytes} bytes where ${expectation.maxBytes} are allowed`),
+      );
+  }
+}

@@ -1,0 +1,51 @@
+// Opens the WebSocket: TLS with the pinned CA, host name checked, through the proxy where there is one.
+import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
+import { type ClientOptions, WebSocket } from 'ws';
+import { type ProxySettings, proxyAgent, proxyFor } from './proxy.ts';
+
+export interface SocketOptions {
+  /** Base URL of the server, http(s). */
+  server: string;
+  ca: string | undefined;
+  proxy: ProxySettings;
+}
+
+export function openSocket({ server, ca, proxy }: SocketOptions): WebSocket {
+  const url = new URL('/api/v1/agent/connect', server);
+  const through = proxyFor(url, proxy);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  const options: ClientOptions = {
+    perMessageDeflate: false,
+    followRedirects: false,
+    handshakeTimeout: 15_000,
+    maxPayload: limits.maxControlFrameBytes,
+    ...(ca === undefined ? {} : { ca }),
+    ...(through === undefined ? {} : { agent: proxyAgent(through) }),
+  };
+  return new WebSocket(url, [subprotocol], options);
+}
+
+/** What an agent does about a close code, said to a person. */
+export function explainClose(code: number, reason: string): string {
+  const said = reason === '' ? '' : ` (${reason})`;
+  switch (code) {
+    case closeCodes.unauthenticated:
+      return `The server does not accept this agent: it is disabled, revoked or unknown there${said}. Enable it in the console, or enroll this machine anew with "enroll --force". Trying again in a few minutes.`;
+    case closeCodes.quarantined:
+      return `The server has quarantined this agent: a copy of its data directory has connected since this one last did${said}. Find and stop the copy, then enroll this machine anew with "enroll --force" and a new token.`;
+    case closeCodes.noCommonVersion:
+      return `The server speaks no protocol version that this agent knows${said}. Update the older of the two. Trying again in a few minutes.`;
+    case closeCodes.invalidMessage:
+      return `The server refused a message of this agent${said}. Update the older of the two if this repeats.`;
+    case closeCodes.handshakeTimeout:
+      return `The server ended the handshake: it took too long, or too many connections come from this address${said}.`;
+    case closeCodes.replaced:
+      return `This agent connected a second time and the newer connection won${said}. If this repeats, two processes use the same identity.`;
+    case closeCodes.silent:
+      return `The server heard no heartbeat in time${said}.`;
+    case closeCodes.serverRestart:
+      return `The server restarts${said}.`;
+    default:
+      return `The connection was closed with code ${code}${said}.`;
+  }
+}

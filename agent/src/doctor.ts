@@ -1,0 +1,124 @@
+// Looks at everything an agent needs, one thing after another, and says what to mend.
+import { stat } from 'node:fs/promises';
+import { AgentError } from './agent-error.ts';
+import { bareHost, type ProxySettings, proxyFor } from './connection/proxy.ts';
+import { requestJson } from './enrollment/post-json.ts';
+import { explainReachError } from './explain-error.ts';
+import { readGeneration } from './identity/connect-generation.ts';
+import { type DataDirectory, dataDirectory } from './identity/data-directory.ts';
+import { lockHolder } from './identity/directory-lock.ts';
+import { readIfExists } from './identity/durable-file.ts';
+import { type Identity, readIdentity, readPublicIdentity } from './identity/identity.ts';
+import { replay } from './journal/replay.ts';
+
+export interface Finding {
+  ok: boolean;
+  what: string;
+  /** What to do about it; undefined where all is well. */
+  fix?: string;
+}
+
+/** More than this makes certificates and tokens fail. */
+const maxClockSkewMs = 60_000;
+
+/** Checks in the order in which they depend on each other; later ones are left out when they can't be made. */
+export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGenerator<Finding> {
+  const data = dataDirectory(dataDir);
+  const identity = yield* finding(
+    () => readIdentity(data),
+    (found) => `enrolled at ${found.server} as agent ${found.agentName} of segment ${found.segmentName}`,
+  );
+  if (identity === undefined) return;
+  yield* finding(
+    () => checkPrivate(data),
+    () => `${dataDir} is readable by its owner alone`,
+  );
+  yield* finding(
+    () => readGeneration(data.generation),
+    ({ generation }) => `connected ${generation} times so far`,
+  );
+  yield* finding(
+    () => checkJournal(data),
+    (open) => `journal is sound, ${open} attempts not settled`,
+  );
+  yield* checkServer(identity, proxy);
+}
+
+/** What an agent is and does, in lines. */
+export async function describeStatus(dataDir: string): Promise<string[]> {
+  const data = dataDirectory(dataDir);
+  const identity = await readPublicIdentity(data);
+  if (identity === undefined) return [`Not enrolled: ${data.identity} does not exist.`];
+  const holder = await lockHolder(data.lock);
+  const journal = await readIfExists(data.journal);
+  return [
+    `agent      ${identity.agentName} (id ${identity.agentId})`,
+    `segment    ${identity.segmentName} (id ${identity.segmentId})`,
+    `server     ${identity.server}`,
+    `enrolled   ${identity.enrolledAt}`,
+    `running    ${holder === undefined ? 'no' : `yes, process ${holder}`}`,
+    `open       ${journal === undefined ? 0 : replay(journal).attempts.size} attempts`,
+  ];
+}
+
+async function* finding<T>(
+  check: () => Promise<T>,
+  describe: (found: T) => string,
+): AsyncGenerator<Finding, T | undefined> {
+  try {
+    const found = await check();
+    yield { ok: true, what: describe(found) };
+    return found;
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    yield { ok: false, what: error.message, fix: error.fix };
+    return undefined;
+  }
+}
+
+async function checkPrivate(data: DataDirectory): Promise<void> {
+  if (process.platform === 'win32') return;
+  for (const path of [data.root, data.signingKey, data.encryptionKey]) {
+    const { mode } = await stat(path);
+    if ((mode & 0o077) === 0) continue;
+    const right = path === data.root ? '700' : '600';
+    throw new AgentError(`${path} is open to other users.`, `Run: chmod ${right} ${path}`);
+  }
+}
+
+async function checkJournal(data: DataDirectory): Promise<number> {
+  const content = await readIfExists(data.journal);
+  if (content === undefined) return 0;
+  const { attempts, intact } = replay(content);
+  if (intact) return attempts.size;
+  throw new AgentError(
+    `${data.journal} is damaged.`,
+    'Nothing needs to be done: the agent sets it aside and tells the server, which shows those steps as unknown. Check the disk.',
+  );
+}
+
+async function* checkServer(identity: Identity, proxy: ProxySettings): AsyncGenerator<Finding> {
+  const { server, ca } = identity;
+  const url = new URL(server);
+  const through = proxyFor(url, proxy);
+  const way = through === undefined ? 'directly' : `through proxy ${new URL(through).host}`;
+  const reply = yield* finding(
+    () =>
+      requestJson({ server, ca, proxy }, '/healthz').catch((error: unknown) => {
+        throw explainReachError(error, server);
+      }),
+    () => `${bareHost(url)} answers ${way}${ca === undefined ? '' : ', with a certificate of the pinned CA'}`,
+  );
+  if (reply?.serverTimeMs === undefined) return;
+  // The header counts whole seconds, and says when the reply was made.
+  const skewMs = Date.now() - reply.serverTimeMs;
+  const seconds = Math.abs(Math.round(skewMs / 1_000));
+  if (Math.abs(skewMs) <= maxClockSkewMs) yield { ok: true, what: `clocks agree within ${seconds + 1} s` };
+  else {
+    yield {
+      ok: false,
+      what: `this machine's clock is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} the server's.`,
+      fix: 'Correct the wrong one, and keep both with NTP.',
+    };
+  }
+}

@@ -1,0 +1,65 @@
+// A JSON request to the server during enrollment, over a verified connection.
+import { once } from 'node:events';
+import { type IncomingMessage, request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { type ProxySettings, proxyAgent, proxyFor } from '../connection/proxy.ts';
+
+const timeoutMs = 30_000;
+const maxReplyBytes = 1024 * 1024;
+
+export interface ServerAccess {
+  server: string;
+  /** PEM of the only CA to trust; undefined trusts the system's. */
+  ca: string | undefined;
+  proxy: ProxySettings;
+}
+
+export interface JsonReply {
+  status: number;
+  /** Undefined where the reply was not JSON. */
+  body: unknown;
+  /** The `Date` header in ms since 1970: what the server's clock says. */
+  serverTimeMs: number | undefined;
+}
+
+/** Rejects with the system's or TLS's error when the server can't be reached or is not genuine. */
+export async function requestJson(access: ServerAccess, path: string, body?: unknown): Promise<JsonReply> {
+  const url = new URL(path, access.server);
+  const through = proxyFor(url, access.proxy);
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, {
+    method: text === undefined ? 'GET' : 'POST',
+    signal: AbortSignal.timeout(timeoutMs),
+    ...(access.ca === undefined ? {} : { ca: access.ca }),
+    agent: through === undefined ? false : proxyAgent(through),
+    headers: {
+      accept: 'application/json',
+      ...(text === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+    },
+  });
+  request.end(text);
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of response as AsyncIterable<Buffer>) {
+    bytes += part.length;
+    if (bytes > maxReplyBytes) throw new Error(`The server's reply is larger than ${maxReplyBytes} bytes`);
+    parts.push(part);
+  }
+  const serverTimeMs = Date.parse(response.headers.date ?? '');
+  return {
+    status: response.statusCode ?? 0,
+    body: parse(Buffer.concat(parts).toString('utf8')),
+    serverTimeMs: Number.isNaN(serverTimeMs) ? undefined : serverTimeMs,
+  };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,42 @@
+// The enrollment token comes from a file, standard input or the environment: what is on a command line, every user of
+// the machine can read.
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { AgentError } from '../agent-error.ts';
+import { enrollmentTokenVariable } from '../config.ts';
+
+const maxTokenFileBytes = 4_096;
+
+/** @param source a path, `-` for standard input, or undefined for the environment's token. */
+export async function readToken(
+  source: string | undefined,
+  fromEnvironment: string | undefined,
+): Promise<string> {
+  if (source?.startsWith('oce_')) {
+    throw new AgentError(
+      'The enrollment token must not be on the command line, where every user of this machine can read it.',
+      `Make a new token, and give it by --token-file <path>, --token-file - (standard input) or ${enrollmentTokenVariable}.`,
+    );
+  }
+  if (source === '-') return firstLine(await text(process.stdin));
+  if (source !== undefined) {
+    const content = await readFile(source).catch((cause: unknown) => {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new AgentError(
+        `The token file can't be read: ${why}.`,
+        'Check the path given with --token-file.',
+        { cause },
+      );
+    });
+    return firstLine(content.subarray(0, maxTokenFileBytes).toString('utf8'));
+  }
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return firstLine(fromEnvironment);
+  throw new AgentError(
+    'No enrollment token was given.',
+    `Give it by --token-file <path>, --token-file - (standard input) or the environment variable ${enrollmentTokenVariable}.`,
+  );
+}
+
+function firstLine(content: string): string {
+  return content.trim().split(/\s/, 1)[0] ?? '';
+}

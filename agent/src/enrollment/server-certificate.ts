@@ -1,0 +1,60 @@
+// The first contact: whose certificates does the server show? Nothing is trusted and nothing is said before the
+// topmost of them is the one that the pin names.
+import { createHash, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls, type DetailedPeerCertificate } from 'node:tls';
+import { AgentError } from '../agent-error.ts';
+import { bareHost, type ProxySettings, proxyFor } from '../connection/proxy.ts';
+import { connectThroughProxy } from './proxy-tunnel.ts';
+
+const timeoutMs = 15_000;
+
+/** `sha256:` and hex, over the certificate's SubjectPublicKeyInfo: a renewed certificate of the same key keeps it. */
+export function pinOf(certificate: X509Certificate): string {
+  const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
+  return `sha256:${createHash('sha256').update(spki).digest('hex')}`;
+}
+
+/** The topmost certificate of the chain that the server presents. Nothing about it is verified here. */
+export async function presentedRoot(server: URL, proxy: ProxySettings): Promise<X509Certificate> {
+  const host = bareHost(server);
+  const port = Number(server.port || 443);
+  const signal = AbortSignal.timeout(timeoutMs);
+  const through = proxyFor(server, proxy);
+  const tcp: Socket = through
+    ? await connectThroughProxy(through, host, port, signal)
+    : connectTcp(port, host);
+  const socket = connectTls({
+    socket: tcp,
+    // Only looked at, never used: the chain is judged by the pin, and no byte of ours follows.
+    rejectUnauthorized: false,
+    ...(isIP(host) ? {} : { servername: host }),
+  });
+  tcp.once('error', (error) => socket.destroy(error));
+  try {
+    await once(socket, 'secureConnect', { signal });
+    return topmost(socket.getPeerCertificate(true));
+  } finally {
+    socket.destroy();
+    tcp.destroy();
+  }
+}
+
+/** The certificates of a CA file, in order. */
+export function readCertificates(pem: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
+  return blocks.map((block) => new X509Certificate(block));
+}
+
+function topmost(leaf: DetailedPeerCertificate): X509Certificate {
+  let current = leaf;
+  // A self-signed certificate names itself as its issuer.
+  while (current.issuerCertificate && current.issuerCertificate.fingerprint256 !== current.fingerprint256) {
+    current = current.issuerCertificate;
+  }
+  if (!current.raw) {
+    throw new AgentError('The server showed no certificate.', 'Check the address and the port.');
+  }
+  return new X509Certificate(current.raw);
+}

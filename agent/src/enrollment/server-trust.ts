@@ -1,0 +1,95 @@
+// Whom an agent trusts from enrollment on: one CA, known by its pin or its file.
+import { readFile } from 'node:fs/promises';
+import { AgentError } from '../agent-error.ts';
+import { bareHost, isLoopback, type ProxySettings } from '../connection/proxy.ts';
+import { explainReachError } from '../explain-error.ts';
+import { pinOf, presentedRoot, readCertificates } from './server-certificate.ts';
+
+export interface TrustOptions {
+  server: URL;
+  /** `sha256:<hex>` as given to the command. */
+  caPin: string | undefined;
+  /** As the enrollment token carries it. */
+  tokenPin: string | undefined;
+  caFile: string | undefined;
+  proxy: ProxySettings;
+}
+
+/** The base URL of a server, checked: https, or http to this machine itself. */
+export function parseServerUrl(text: string): URL {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch (cause) {
+    const fix = 'Write it with its scheme: https://ops.example.com.';
+    throw new AgentError(`${text} is not the address of a server.`, fix, { cause });
+  }
+  if (url.protocol === 'https:') return url;
+  if (url.protocol === 'http:' && isLoopback(bareHost(url))) return url;
+  throw new AgentError(
+    `${text} is refused: an agent speaks plain HTTP to its own machine only.`,
+    'Use the https:// address of the server.',
+  );
+}
+
+/**
+ * PEM of the CA to trust; undefined for plain HTTP, and where nobody named a CA, so that the system's are trusted.
+ *
+ * @throws {AgentError} when the server does not show the CA that was named.
+ */
+export async function establishTrust(options: TrustOptions): Promise<string | undefined> {
+  const { server, caPin, tokenPin, caFile, proxy } = options;
+  if (server.protocol !== 'https:') return undefined;
+  if (caPin !== undefined && !/^sha256:[0-9a-f]{64}$/i.test(caPin)) {
+    throw new AgentError(
+      `${caPin} is not a CA pin.`,
+      'A pin is "sha256:" and 64 hex digits, as the console shows it.',
+    );
+  }
+  if (caFile !== undefined) return await readCaFile(caFile, caPin);
+  const pins = [caPin?.toLowerCase(), tokenPin].filter((pin) => pin !== undefined);
+  if (pins.length === 0) return undefined;
+  const root = await presentedRoot(server, proxy).catch((error: unknown) => {
+    throw explainReachError(error, server.origin);
+  });
+  const found = pinOf(root);
+  const wrong = pins.find((pin) => pin !== found);
+  if (wrong !== undefined) {
+    throw new AgentError(
+      `${server.origin} is not the server that the ${wrong === tokenPin ? 'token' : '--ca-pin'} names: its CA has pin ${found}, expected was ${wrong}.`,
+      'Check the address. If an intercepting proxy stands between on purpose, give its CA with --ca-file.',
+    );
+  }
+  // OpenSSL takes a chain for complete only at a certificate that signed itself.
+  if (!root.checkIssued(root)) {
+    throw new AgentError(
+      `${server.origin} does not send its root certificate, only intermediates.`,
+      'Save the root certificate on this machine and give it with --ca-file.',
+    );
+  }
+  return root.toString();
+}
+
+async function readCaFile(path: string, caPin: string | undefined): Promise<string> {
+  const pem = await readFile(path, 'utf8').catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new AgentError(`The CA file can't be read: ${why}.`, 'Check the path given with --ca-file.', {
+      cause,
+    });
+  });
+  const certificates = readCertificates(pem);
+  if (certificates.length === 0) {
+    throw new AgentError(
+      `${path} holds no certificate.`,
+      'A CA file is PEM: it begins with -----BEGIN CERTIFICATE-----.',
+    );
+  }
+  const found = certificates.map(pinOf);
+  if (caPin !== undefined && !found.includes(caPin.toLowerCase())) {
+    throw new AgentError(
+      `${path} does not hold the CA that --ca-pin names: it has ${found.join(', ')}, expected was ${caPin.toLowerCase()}.`,
+      'Give the file of the right CA, or leave one of the two options out.',
+    );
+  }
+  return certificates.map(String).join('');
+}

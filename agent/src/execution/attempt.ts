@@ -1,0 +1,54 @@
+// One attempt as this agent holds it, from its lease until the server confirms its end.
+import type { AgentMessageOf, JournalAttempt, Lease, StepOutcome } from '@opsconductor/protocol';
+import type { AttemptOutput } from '../spool/attempt-output.ts';
+import type { StopRequest } from '../steps/step-type.ts';
+
+export interface Completion {
+  requestId: string;
+  outcome: StepOutcome;
+  output: AgentMessageOf<'complete'>['output'];
+}
+
+export class Attempt {
+  readonly step: number;
+  readonly epoch: number;
+  readonly leaseToken: string;
+  readonly output: AttemptOutput;
+  /** Undefined for an attempt of an earlier process. */
+  readonly lease: Lease | undefined;
+  state: JournalAttempt['state'] = 'leased';
+  completion: Completion | undefined;
+  /** The server does not want to hear of it any more. */
+  forgotten = false;
+  /** Leased to somebody else meanwhile: it may not begin. */
+  revoked = false;
+  readonly #stop = new AbortController();
+
+  constructor(options: {
+    step: number;
+    epoch: number;
+    leaseToken: string;
+    output: AttemptOutput;
+    lease?: Lease;
+  }) {
+    this.step = options.step;
+    this.epoch = options.epoch;
+    this.leaseToken = options.leaseToken;
+    this.output = options.output;
+    this.lease = options.lease;
+  }
+
+  /** Aborted with a `StopRequest`. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  stop(request: StopRequest): void {
+    this.#stop.abort(request);
+  }
+
+  /** What names it in messages. */
+  get name(): { step: number; epoch: number; leaseToken: string } {
+    return { step: this.step, epoch: this.epoch, leaseToken: this.leaseToken };
+  }
+}

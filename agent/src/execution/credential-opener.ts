@@ -1,0 +1,181 @@
+// Opens sealed credentials with the segment key and holds them to their bounds. An opened credential is kept for a
+// while: a run on many targets opens the same one for each, and opening takes milliseconds.
+import type { Lease, LeaseCredential, LeaseTarget } from '@opsconductor/protocol';
+import {
+  type CredentialBinding,
+  type CredentialBounds,
+  type CredentialSecret,
+  checkBounds,
+  openCredential,
+  type SealedCredential,
+  SealingError,
+} from '@opsconductor/protocol/sealing';
+import { PatternSet } from '../spool/pattern-set.ts';
+import { secretPatterns } from '../spool/secret-patterns.ts';
+import { SshError } from '../ssh/ssh-error.ts';
+import type { OpenedCredential } from '../steps/step-type.ts';
+
+const maxKept = 64;
+const keptMs = 300_000;
+
+export interface UsableCredential {
+  credential: OpenedCredential;
+  /** What to mask in output while it is used. */
+  secrets: PatternSet;
+  /** Throws an `SshError` (`credential_bounds`) for addresses outside the credential's bounds. */
+  checkAddresses(addresses: readonly string[]): void;
+}
+
+/** This agent has no key for the credential's generation; another agent of the segment may have. */
+export class NoSegmentKey extends Error {
+  override readonly name = 'NoSegmentKey';
+}
+
+export type OpenForTarget = (credential: LeaseCredential, target: LeaseTarget) => Promise<UsableCredential>;
+
+export interface CredentialOpenerOptions {
+  installationId: string;
+  segmentId: number;
+  segmentPrivateKey(generation: number): Uint8Array | undefined;
+  monotonicMs(): number;
+}
+
+interface Kept {
+  sealed: SealedCredential;
+  secret: CredentialSecret;
+  secrets: PatternSet;
+  untilMs: number;
+}
+
+export class CredentialOpener {
+  readonly #options: CredentialOpenerOptions;
+  readonly #kept = new Map<string, Kept>();
+  readonly #opening = new Map<string, Promise<Kept>>();
+
+  constructor(options: CredentialOpenerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Opens a credential for one target. All bounds but the networks are checked here; those when the target's name
+   * was resolved, by `checkAddresses`.
+   *
+   * @throws {NoSegmentKey} @throws {SshError} `credential_unusable`, `credential_bounds`.
+   */
+  async open(credential: LeaseCredential, target: LeaseTarget): Promise<UsableCredential> {
+    const { secret, secrets } = await this.#secretOf(credential);
+    const { bounds } = secret;
+    this.#admit({ ...bounds, networks: [] }, target, secret, []);
+    return {
+      credential: openedCredential(credential, secret),
+      secrets,
+      checkAddresses: (addresses) => this.#admit(bounds, target, secret, addresses),
+    };
+  }
+
+  #admit(
+    bounds: CredentialBounds,
+    target: Lease['target'],
+    secret: CredentialSecret,
+    addresses: readonly string[],
+  ): void {
+    const { host, port } = target;
+    const attempt = { host, addresses, port, protocol: 'ssh', user: secret.user } as const;
+    const verdict = checkBounds(bounds, {
+      ...attempt,
+      authentication: secret.kind === 'ssh_password' ? 'password' : 'publickey',
+    });
+    if (verdict.ok) return;
+    throw new SshError({
+      reason: 'credential_bounds',
+      message: verdict.message,
+      advice: 'Check that the target is the intended one; if so, seal the credential anew with wider bounds.',
+    });
+  }
+
+  async #secretOf(credential: LeaseCredential): Promise<Kept> {
+    const now = this.#options.monotonicMs();
+    const key = `${credential.id} ${credential.version}`;
+    const kept = this.#kept.get(key);
+    // The same row must be the same seal, or a swapped row would be served from here.
+    if (kept !== undefined && kept.untilMs > now && sameSeal(kept.sealed, credential.sealed)) return kept;
+    const opening = this.#opening.get(key);
+    if (opening !== undefined) {
+      const opened = await opening.catch(() => undefined);
+      if (opened !== undefined && sameSeal(opened.sealed, credential.sealed)) return opened;
+    }
+    const mine = this.#open(credential, now);
+    this.#opening.set(key, mine);
+    try {
+      const opened = await mine;
+      this.#keep(key, opened);
+      return opened;
+    } finally {
+      if (this.#opening.get(key) === mine) this.#opening.delete(key);
+    }
+  }
+
+  async #open({ id, version, kind, sealed }: LeaseCredential, now: number): Promise<Kept> {
+    const { installationId, segmentId } = this.#options;
+    const segmentPrivateKey = this.#options.segmentPrivateKey(sealed.generation);
+    if (segmentPrivateKey === undefined) {
+      throw new NoSegmentKey(`This agent does not hold generation ${sealed.generation} of the segment key`);
+    }
+    if (kind !== 'ssh_password' && kind !== 'ssh_private_key') {
+      throw unusable(`Credentials of kind ${kind} are not known to this agent.`, 'Update the agent.');
+    }
+    try {
+      const binding: CredentialBinding = {
+        installationId,
+        credentialId: id,
+        version,
+        kind,
+        segmentId,
+        generation: sealed.generation,
+      };
+      const secret = await openCredential({ segmentPrivateKey, binding, sealed });
+      const secrets = new PatternSet(secretPatterns(openedCredential({ id, version }, secret)));
+      return { sealed, secret, secrets, untilMs: now + keptMs };
+    } catch (error) {
+      if (!(error instanceof SealingError)) throw error;
+      throw unusable(
+        `The credential could not be opened: ${error.message}.`,
+        'Enter the credential anew in the console, so that it is sealed to this segment.',
+      );
+    }
+  }
+
+  #keep(key: string, opened: Kept): void {
+    this.#kept.delete(key);
+    this.#kept.set(key, opened);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > maxKept && oldest !== undefined) this.#kept.delete(oldest);
+  }
+}
+
+function openedCredential(
+  { id, version }: { id: string; version: number },
+  secret: CredentialSecret,
+): OpenedCredential {
+  const { user } = secret;
+  if (secret.kind === 'ssh_password') {
+    return { kind: 'ssh_password', id, version, user, password: secret.password };
+  }
+  const { privateKey, passphrase } = secret;
+  const key = { kind: 'ssh_private_key', id, version, user, privateKey } as const;
+  return passphrase === undefined ? key : { ...key, passphrase };
+}
+
+function sameSeal(a: SealedCredential, b: SealedCredential): boolean {
+  return (
+    a.generation === b.generation &&
+    a.enc === b.enc &&
+    a.wrappedKey === b.wrappedKey &&
+    a.nonce === b.nonce &&
+    a.ciphertext === b.ciphertext
+  );
+}
+
+function unusable(message: string, advice: string): SshError {
+  return new SshError({ reason: 'credential_unusable', message, advice });
+}

@@ -1,0 +1,441 @@
+// Holds every attempt from its lease to its confirmed end, across connections and restarts of this process. What the
+// journal says is what is told to a server.
+import { randomUUID } from 'node:crypto';
+import { readdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type JournalAttempt,
+  type Lease,
+  limits,
+  type ServerMessageOf,
+  type StepOutcome,
+} from '@opsconductor/protocol';
+import type { Logger } from 'pino';
+import type { Journal } from '../journal/journal.ts';
+import type { JournalRecord } from '../journal/journal-record.ts';
+import { attemptKey, type JournaledAttempt } from '../journal/replay.ts';
+import { AttemptOutput } from '../spool/attempt-output.ts';
+import { SpoolFile } from '../spool/spool-file.ts';
+import { Attempt, type Completion } from './attempt.ts';
+import type { UsableCredential } from './credential-opener.ts';
+import { type Execution, executeStep, killGraceOf, MayNotBegin, stoppedOutcome } from './execute-step.ts';
+import type { KnownStepTypes } from './known-step-types.ts';
+import type { LeaseDeadline } from './lease-deadline.ts';
+import type { Session } from './session.ts';
+
+export interface ExecutorOptions {
+  installationId: string;
+  slots: number;
+  spoolFolder: string;
+  journal: Journal;
+  deadline: LeaseDeadline;
+  stepTypes: KnownStepTypes;
+  openCredential(lease: Lease): Promise<UsableCredential>;
+  /** Called after an attempt ended because the target's host key is not an accepted one. */
+  onHostKeyRefused(lease: Lease, session: Session): void;
+  monotonicMs(): number;
+  log: Logger;
+}
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #attempts = new Map<string, Attempt>();
+  /** Leases that wait for a slot, oldest first. */
+  readonly #queue: Attempt[] = [];
+  #executing = 0;
+  #session: Session | undefined;
+  #draining = false;
+  /** The server asked this session to take nothing new. */
+  #sessionDraining = false;
+  #stopped = false;
+  #idleWaiters: (() => void)[] = [];
+  /** Attempts that began while the server still thought that they had not. */
+  readonly #startedUntold = new Set<Attempt>();
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+  }
+
+  /** Takes over what an earlier process left: its outcomes are sent again, what it was doing is reported unknown. */
+  async recover(): Promise<void> {
+    const { journal, spoolFolder } = this.#options;
+    for (const journaled of [...journal.attempts.values()]) {
+      // Not begun, and its configuration died with the process: it goes back by not being mentioned.
+      const begun = journaled.startedAt !== undefined || journaled.finished !== undefined;
+      if (!begun) journal.note({ is: 'settled', ...idOf(journaled) });
+      else await this.#recoverAttempt(journaled);
+    }
+    for (const name of await readdir(spoolFolder)) {
+      if (!this.#attempts.has(name)) await unlink(join(spoolFolder, name));
+    }
+  }
+
+  // ---- what is told to the server
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Everything held, for `resume`; what runs comes first in case not all of it fits. */
+  journalAttempts(): { attempts: JournalAttempt[]; complete: boolean } {
+    const rank = { running: 0, interrupted: 1, finished: 2, leased: 3 };
+    const all = [...this.#attempts.values()]
+      .filter((attempt) => !attempt.forgotten)
+      .sort((a, b) => rank[a.state] - rank[b.state]);
+    const attempts = all
+      .slice(0, limits.maxHeldAttemptsPerHeartbeat)
+      .map((attempt) => ({ ...attempt.name, state: attempt.state, lastSeq: attempt.output.lastSeq }));
+    return { attempts, complete: attempts.length === all.length };
+  }
+
+  heldPairs(): [number, number][] {
+    return [...this.#attempts.values()]
+      .slice(0, limits.maxHeldAttemptsPerHeartbeat)
+      .map(({ step, epoch }) => [step, epoch]);
+  }
+
+  holds(attempt: { step: number; epoch: number }): boolean {
+    return this.#attempts.has(attemptKey(attempt));
+  }
+
+  get spoolBytes(): number {
+    return [...this.#attempts.values()].reduce((bytes, { output }) => bytes + output.storedBytes, 0);
+  }
+
+  // ---- what the server says
+
+  /** A connection was resumed with these verdicts on what `journalAttempts` listed. */
+  sessionBegan(session: Session, { attempts }: ServerMessageOf<'resumed'>): void {
+    this.#session = session;
+    this.#sessionDraining = false;
+    for (const { step, epoch, verdict, ackedSeq } of attempts) {
+      const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+      if (attempt === undefined) continue;
+      if (verdict === 'forget') {
+        this.#forget(attempt);
+        continue;
+      }
+      this.#reconcileOutput(attempt, ackedSeq);
+      if (verdict === 'superseded' && attempt.state === 'leased') attempt.revoked = true;
+      if (verdict === 'cancel') this.#cancel(attempt);
+    }
+    for (const attempt of this.#startedUntold) session.send({ type: 'started', ...attempt.name });
+    this.#startedUntold.clear();
+    for (const attempt of this.#attempts.values()) session.output.offer(attempt.output);
+  }
+
+  sessionEnded(): void {
+    this.#session = undefined;
+  }
+
+  onLeases(leases: readonly Lease[]): void {
+    const refused = leases.filter((lease) => !this.#accept(lease));
+    if (refused.length === 0) return;
+    const attempts = refused.map(({ step, epoch, leaseToken }) => ({ step, epoch, leaseToken }));
+    this.#session?.send({ type: 'return', attempts, reason: 'draining' });
+  }
+
+  onCancel({ step, epoch }: { step: number; epoch: number }): void {
+    const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+    if (attempt !== undefined) this.#cancel(attempt);
+  }
+
+  onOutputAck({ acks }: ServerMessageOf<'output_ack'>): void {
+    for (const { step, epoch, seq } of acks) {
+      const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+      if (attempt !== undefined) this.#session?.output.release(attempt.output.acknowledge(seq));
+    }
+  }
+
+  onCompleted({ requestId, step, epoch, result, fromSeq, next }: ServerMessageOf<'completed'>): void {
+    const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+    // An answer to a request that was replaced by another says nothing about that one.
+    if (attempt?.completion?.requestId === requestId) {
+      if (result === 'resend') this.#resend(attempt, attempt.completion, fromSeq ?? 1);
+      else this.#settle(attempt);
+    }
+    if (next !== undefined) this.onLeases([next]);
+  }
+
+  onServerDrain(): void {
+    this.#sessionDraining = true;
+  }
+
+  /** Tells that the attempt's stored output is sent: its completion may follow. */
+  onOutputCaughtUp(output: AttemptOutput): void {
+    const attempt = this.#attempts.get(attemptKey(output));
+    if (attempt?.completion === undefined || attempt.forgotten) return;
+    this.#session?.send({
+      type: 'complete',
+      ...attempt.name,
+      ...attempt.completion,
+      wantsNext: !this.#takesNothing(),
+    });
+  }
+
+  // ---- ending
+
+  /** Takes nothing more and hands back what has not begun. */
+  drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    this.#session?.send({ type: 'agent_drain' });
+    this.#giveBack(this.#queue.splice(0), 'draining');
+  }
+
+  /** Resolves when nothing is executing and the server has confirmed every end. */
+  async idle(): Promise<void> {
+    while (this.#attempts.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  /** From here on nothing is recorded: what still runs is left to the journal, as interrupted. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all([...this.#attempts.values()].map(({ output }) => output.suspend()));
+  }
+
+  // ---- leases
+
+  #takesNothing(): boolean {
+    return (
+      this.#draining || this.#sessionDraining || this.#stopped || this.#options.journal.failure !== undefined
+    );
+  }
+
+  /** False when the lease is to be handed back. */
+  #accept(lease: Lease): boolean {
+    const key = attemptKey(lease);
+    if (this.#attempts.has(key)) return true;
+    if (this.#takesNothing()) return false;
+    const { step, epoch, leaseToken } = lease;
+    const output = this.#newOutput(lease, SpoolFile.create(join(this.#options.spoolFolder, key)));
+    const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
+    this.#attempts.set(key, attempt);
+    this.#options.journal.note({ is: 'leased', step, epoch, leaseToken });
+    this.#queue.push(attempt);
+    this.#fillSlots();
+    return true;
+  }
+
+  #fillSlots(): void {
+    while (!this.#stopped && this.#executing < this.#options.slots) {
+      const attempt = this.#queue.shift();
+      if (attempt?.lease === undefined) return;
+      this.#executing += 1;
+      void this.#run(attempt, attempt.lease);
+    }
+  }
+
+  /** Never rejects: what goes wrong inside ends in the log, and the slot is free again. */
+  async #run(attempt: Attempt, lease: Lease): Promise<void> {
+    try {
+      const execution = await executeStep({
+        attempt,
+        lease,
+        stepTypes: this.#options.stepTypes,
+        installationId: this.#options.installationId,
+        openCredential: (opened) => this.#options.openCredential(opened),
+        onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
+        begin: () => this.#begin(attempt),
+      });
+      if (!this.#stopped) await this.#ended(attempt, execution);
+    } catch (error) {
+      this.#options.log.error({ err: error, step: attempt.step, epoch: attempt.epoch }, 'attempt was lost');
+    } finally {
+      this.#executing -= 1;
+      this.#fillSlots();
+    }
+  }
+
+  async #begin(attempt: Attempt): Promise<void> {
+    this.#assertMayBegin(attempt);
+    const { step, epoch, leaseToken } = attempt;
+    try {
+      const at = new Date().toISOString();
+      await this.#options.journal.durable({ is: 'starting', step, epoch, leaseToken, at });
+    } catch (cause) {
+      throw new MayNotBegin('no_journal', { cause });
+    }
+    // The disk may have taken longer than the lease had left.
+    this.#assertMayBegin(attempt);
+    attempt.state = 'running';
+    attempt.output.begin();
+    if (this.#session !== undefined) this.#session.send({ type: 'started', ...attempt.name });
+    else this.#startedUntold.add(attempt);
+  }
+
+  #assertMayBegin(attempt: Attempt): void {
+    if (this.#stopped || attempt.revoked || attempt.forgotten) throw new MayNotBegin('revoked');
+    if (attempt.signal.aborted) throw new MayNotBegin('stopped');
+    if (this.#options.deadline.passed()) throw new MayNotBegin('lease_expired');
+  }
+
+  async #ended(attempt: Attempt, execution: Execution): Promise<void> {
+    if ('outcome' in execution) await this.#finish(attempt, execution.outcome);
+    else if (execution.notBegun === 'revoked') this.#settle(attempt);
+    else this.#giveBack([attempt], execution.notBegun);
+  }
+
+  /** Not begun, and not going to: told when there is a connection, and otherwise by its absence from the next resume. */
+  #giveBack(attempts: Attempt[], reason: 'draining' | 'lease_expired' | 'no_key'): void {
+    if (attempts.length === 0) return;
+    this.#session?.send({ type: 'return', attempts: attempts.map(({ name }) => name), reason });
+    for (const attempt of attempts) this.#settle(attempt);
+  }
+
+  #cancel(attempt: Attempt): void {
+    const { lease } = attempt;
+    if (lease === undefined || attempt.completion !== undefined) return;
+    attempt.stop({ cause: 'cancelled', killGraceMs: killGraceOf(lease) });
+    const queuedAt = this.#queue.indexOf(attempt);
+    if (queuedAt === -1) return;
+    this.#queue.splice(queuedAt, 1);
+    void this.#ended(attempt, { outcome: stoppedOutcome({ cause: 'cancelled', killGraceMs: 0 }) });
+  }
+
+  // ---- ends
+
+  async #finish(attempt: Attempt, outcome: StepOutcome): Promise<void> {
+    const output = await attempt.output.close();
+    if (this.#stopped) return;
+    attempt.state = 'finished';
+    this.#startedUntold.delete(attempt);
+    if (attempt.forgotten) {
+      this.#settle(attempt);
+      return;
+    }
+    const completion: Completion = {
+      requestId: randomUUID(),
+      outcome,
+      output: { ...output, digest: attempt.output.digest, gaps: [] },
+    };
+    try {
+      await this.#options.journal.durable(finishedRecord(attempt, completion));
+    } catch (error) {
+      // The outcome is known now and may not be after a restart: telling it is better than losing it.
+      const { step, epoch } = attempt;
+      this.#options.log.error({ err: error, step, epoch }, 'the outcome could not be written to the journal');
+    }
+    attempt.completion = completion;
+    if (this.#session === undefined) return;
+    this.#session.output.offer(attempt.output);
+    const hostKeyRefused = outcome.reason === 'host_key_unknown' || outcome.reason === 'host_key_mismatch';
+    if (hostKeyRefused && attempt.lease !== undefined) {
+      this.#options.onHostKeyRefused(attempt.lease, this.#session);
+    }
+  }
+
+  #resend(attempt: Attempt, completion: Completion, fromSeq: number): void {
+    const requestId = randomUUID();
+    attempt.completion = { ...completion, requestId };
+    this.#options.journal.note(finishedRecord(attempt, attempt.completion));
+    this.#session?.output.release(attempt.output.inFlightBytes);
+    attempt.output.sendFrom(Math.min(fromSeq, attempt.output.lastSeq + 1));
+    this.#session?.output.offer(attempt.output);
+  }
+
+  #forget(attempt: Attempt): void {
+    attempt.forgotten = true;
+    attempt.output.discard();
+    this.#options.log.warn(
+      { step: attempt.step, epoch: attempt.epoch },
+      'the server does not know this attempt',
+    );
+    // What runs goes on: to end it is nobody's wish. It is dropped when it ends.
+    if (attempt.state === 'finished' || attempt.state === 'interrupted') this.#settle(attempt);
+  }
+
+  /** Over for good: drops every trace of it. */
+  #settle(attempt: Attempt): void {
+    const key = attemptKey(attempt);
+    if (!this.#attempts.delete(key)) return;
+    this.#startedUntold.delete(attempt);
+    this.#session?.output.forget(attempt.output);
+    this.#session?.output.release(attempt.output.inFlightBytes);
+    this.#options.journal.note({ is: 'settled', step: attempt.step, epoch: attempt.epoch });
+    attempt.output.remove().catch((error: unknown) => {
+      this.#options.log.warn({ err: error, spool: key }, 'a spool file could not be removed');
+    });
+    if (this.#attempts.size > 0) return;
+    for (const wake of this.#idleWaiters.splice(0)) wake();
+  }
+
+  // ---- recovery
+
+  async #recoverAttempt(journaled: JournaledAttempt): Promise<void> {
+    const { journal, spoolFolder } = this.#options;
+    const { step, epoch, leaseToken } = journaled;
+    const { file, chunks } = await SpoolFile.recover(join(spoolFolder, attemptKey(journaled)));
+    const output = this.#newOutput(journaled, file, chunks);
+    output.discard();
+    const attempt = new Attempt({ step, epoch, leaseToken, output });
+    this.#attempts.set(attemptKey(journaled), attempt);
+    const finished = journaled.finished;
+    attempt.state = finished === undefined || finished.interrupted ? 'interrupted' : 'finished';
+    const lost = output.lastSeq < (finished?.output.lastSeq ?? 0);
+    attempt.completion = {
+      requestId: finished?.requestId ?? randomUUID(),
+      outcome: finished?.outcome ?? interruptedOutcome,
+      output: {
+        lastSeq: Math.max(output.lastSeq, finished?.output.lastSeq ?? 0),
+        rawBytes: output.rawBytes,
+        digest: output.digest,
+        truncated: finished?.output.truncated ?? false,
+        gaps: lost ? [[output.lastSeq + 1, finished?.output.lastSeq ?? 0]] : [],
+      },
+    };
+    // On disk before anything is told, so that a later process asks under the same request id.
+    if (finished === undefined) await journal.durable(finishedRecord(attempt, attempt.completion));
+  }
+
+  #reconcileOutput(attempt: Attempt, ackedSeq: number): void {
+    const { output, completion } = attempt;
+    output.sendFrom(Math.min(ackedSeq, output.lastSeq) + 1);
+    output.acknowledge(ackedSeq);
+    // The server has more than the disk kept through a crash: those chunks are not in the digest.
+    if (completion !== undefined && ackedSeq > completion.output.lastSeq) {
+      completion.output.gaps = [[output.lastSeq + 1, ackedSeq]];
+      completion.output.lastSeq = ackedSeq;
+    }
+  }
+
+  #newOutput(
+    { step, epoch }: { step: number; epoch: number },
+    file: SpoolFile,
+    recovered: ConstructorParameters<typeof AttemptOutput>[1] = [],
+  ): AttemptOutput {
+    const { log, monotonicMs } = this.#options;
+    const output: AttemptOutput = new AttemptOutput(
+      {
+        step,
+        epoch,
+        file,
+        monotonicMs,
+        onStored: () => this.#session?.output.offer(output),
+        onStorageFailure: (error) =>
+          log.error({ err: error, step, epoch }, 'output can not be stored; the rest of it is lost'),
+      },
+      recovered,
+    );
+    return output;
+  }
+}
+
+const interruptedOutcome: StepOutcome = {
+  status: 'unknown',
+  reason: 'agent_restarted',
+  message: 'The agent was restarted while the step ran; whether it ended, and how, is not known.',
+  advice: 'Look on the host what the step did, before running it again.',
+};
+
+function finishedRecord(attempt: Attempt, { requestId, outcome, output }: Completion): JournalRecord {
+  const { step, epoch } = attempt;
+  const { lastSeq, rawBytes, truncated } = output;
+  const interrupted = attempt.state === 'interrupted';
+  const kept = { lastSeq, rawBytes, truncated };
+  return { is: 'finished', step, epoch, requestId, interrupted, outcome, output: kept };
+}
+
+function idOf({ step, epoch }: { step: number; epoch: number }): { step: number; epoch: number } {
+  return { step, epoch };
+}

@@ -1,0 +1,33 @@
+// The step types that this agent can run, each with the check of its configuration.
+import { errorDetails, SshExecConfigSchema, validatorOptions } from '@opsconductor/protocol';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { TSchema } from 'typebox';
+import type { SshPool } from '../ssh/pool.ts';
+import { sshExec } from '../steps/ssh-exec.ts';
+import type { StepType } from '../steps/step-type.ts';
+
+/** A step type and how its configuration is checked before it sees it. */
+export interface KnownStepType {
+  execute: StepType<unknown>['execute'];
+  /** What is wrong with a configuration, for a person; undefined when nothing is. */
+  configProblem(config: unknown): string | undefined;
+}
+
+export type KnownStepTypes = ReadonlyMap<string, KnownStepType>;
+
+/** @param configSchema validates what reaches `execute`, so the type argument is true at run time. */
+export function knownStepType<Config>(stepType: StepType<Config>, configSchema: TSchema): KnownStepType {
+  const validate = new Ajv2020(validatorOptions).compile(configSchema);
+  return {
+    execute: (config, context) => stepType.execute(config as Config, context),
+    configProblem(config) {
+      if (validate(config)) return undefined;
+      const [detail] = errorDetails(validate.errors, { root: 'config', max: 1 });
+      return detail === undefined ? 'config is invalid.' : `${detail.path}: ${detail.message}`;
+    },
+  };
+}
+
+export function standardStepTypes(pool: SshPool): KnownStepTypes {
+  return new Map([['ssh.exec', knownStepType(sshExec(pool), SshExecConfigSchema)]]);
+}

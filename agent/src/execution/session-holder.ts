@@ -1,0 +1,175 @@
+// Holds one session after another: handshake, resume, then messages and heartbeats until the socket closes.
+import { hostname, loadavg } from 'node:os';
+import { limits, type ServerMessage, type ServerMessageOf } from '@opsconductor/protocol';
+import { performHandshake } from '../connection/handshake.ts';
+import type { MessageSocket } from '../connection/message-socket.ts';
+import { OutputSender } from '../connection/output-sender.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { Logger } from '../log.ts';
+import type { SegmentKeys } from '../segment-keys.ts';
+import { agentVersion } from '../version.ts';
+import type { Executor } from './executor.ts';
+import type { LeaseDeadline } from './lease-deadline.ts';
+import type { Session } from './session.ts';
+import type { TargetTester } from './target-tester.ts';
+
+const resumedTimeoutMs = 60_000;
+
+export interface SessionHolderOptions {
+  identity: Identity;
+  generationPath: string;
+  slots: number;
+  journal: Journal;
+  deadline: LeaseDeadline;
+  executor: Executor;
+  segmentKeys: SegmentKeys;
+  tester: TargetTester;
+  log: Logger;
+}
+
+export class SessionHolder {
+  /** Resolves when the first session was resumed. */
+  readonly connected: Promise<void>;
+  /** Called whenever a session was resumed. */
+  onResumed: () => void = () => undefined;
+  readonly #options: SessionHolderOptions;
+  #markConnected: () => void = () => undefined;
+
+  constructor(options: SessionHolderOptions) {
+    this.#options = options;
+    this.connected = new Promise((resolve) => {
+      this.#markConnected = resolve;
+    });
+  }
+
+  /** Resolves when the socket has closed; rejects when no session came about. */
+  async hold(socket: MessageSocket): Promise<void> {
+    const { identity, generationPath, deadline, journal, executor, log } = this.#options;
+    let askedAt = deadline.now();
+    const welcome = await performHandshake(socket, {
+      identity,
+      generationPath,
+      onAsked: () => {
+        askedAt = deadline.now();
+      },
+    });
+    const resumed = await this.#resume(socket, welcome.generation);
+    await journal.reconciled();
+    deadline.begin(askedAt, welcome.leaseTtlMs);
+    const session = this.#newSession(socket);
+    executor.sessionBegan(session, resumed);
+    socket.handle((message) => this.#dispatch(message, session));
+    log.info({ server: identity.server, session: welcome.sessionNumber }, 'connected');
+    this.onResumed();
+    this.#markConnected();
+    const stopHeartbeat = this.#heartbeat(socket, welcome.heartbeatIntervalMs);
+    try {
+      await socket.ended;
+    } finally {
+      stopHeartbeat();
+      executor.sessionEnded();
+    }
+  }
+
+  async #resume(socket: MessageSocket, generation: number): Promise<ServerMessageOf<'resumed'>> {
+    const { slots, journal, executor, segmentKeys } = this.#options;
+    const { attempts, complete } = executor.journalAttempts();
+    socket.send({
+      type: 'resume',
+      generation,
+      slots,
+      agentVersion,
+      platform: `${process.platform}-${process.arch}`,
+      hostname: hostname().slice(0, 253),
+      draining: executor.draining,
+      // What did not fit into the message must not be taken for absent.
+      journalIntact: journal.intact && complete,
+      attempts,
+      rosterNumber: segmentKeys.rosterNumber,
+    });
+    const message = await socket.next({
+      timeoutMs: resumedTimeoutMs,
+      maxBytes: limits.maxControlFrameBytes,
+    });
+    if (message.type !== 'resumed') throw new Error(`Expected resumed, got ${message.type}`);
+    return message;
+  }
+
+  #newSession(socket: MessageSocket): Session {
+    const { executor, log } = this.#options;
+    return {
+      send: (message) => socket.send(message),
+      output: new OutputSender({
+        socket,
+        onCaughtUp: (output) => executor.onOutputCaughtUp(output),
+        onReadFailure: ({ step, epoch }, error) => {
+          if (!executor.holds({ step, epoch })) return; // settled while its chunk was being read
+          log.error({ err: error, step, epoch }, 'spooled output can not be read back');
+          socket.terminate();
+        },
+      }),
+    };
+  }
+
+  #dispatch(message: ServerMessage, session: Session): void {
+    const { executor, deadline, segmentKeys, tester, log } = this.#options;
+    switch (message.type) {
+      case 'leases':
+        executor.onLeases(message.leases);
+        break;
+      case 'cancel':
+        executor.onCancel(message);
+        break;
+      case 'output_ack':
+        executor.onOutputAck(message);
+        break;
+      case 'completed':
+        executor.onCompleted(message);
+        break;
+      case 'heartbeat_ack':
+        deadline.heartbeatAcknowledged(message.sequence);
+        break;
+      case 'drain':
+        log.info({ reason: message.reason }, 'the server asks for no new steps to be taken');
+        executor.onServerDrain();
+        break;
+      case 'segment_state':
+        // A disk that refuses the roster or a key is nobody's to handle here: it ends the process.
+        void segmentKeys.apply(message, (reply) => session.send(reply));
+        break;
+      case 'test_target':
+        void tester.test(message, (reply) => session.send(reply));
+        break;
+      case 'challenge':
+      case 'welcome':
+      case 'resumed':
+        log.warn({ type: message.type }, 'a handshake message came late and was ignored');
+    }
+  }
+
+  /** Renews the leases, and ends a connection on which nothing is acknowledged any more. */
+  #heartbeat(socket: MessageSocket, intervalMs: number): () => void {
+    const { deadline, executor } = this.#options;
+    let sequence = 0;
+    const beat = () => {
+      if (deadline.passed()) {
+        socket.terminate();
+        return;
+      }
+      sequence += 1;
+      deadline.heartbeatSent(sequence);
+      socket.send({
+        type: 'heartbeat',
+        sequence,
+        held: executor.heldPairs(),
+        rssBytes: process.memoryUsage.rss(),
+        loadAverage: loadavg()[0] ?? 0,
+        spoolBytes: executor.spoolBytes,
+      });
+    };
+    beat();
+    const timer = setInterval(beat, intervalMs);
+    return () => clearInterval(timer);
+  }
+}

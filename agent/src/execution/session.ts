@@ -1,0 +1,8 @@
+import type { AgentMessage } from '@opsconductor/protocol';
+import type { OutputSender } from '../connection/output-sender.ts';
+
+/** The connection that was resumed: what the executor sends through. */
+export interface Session {
+  send(message: AgentMessage): void;
+  readonly output: OutputSender;
+}

@@ -1,0 +1,105 @@
+// Reachability and login tests of a target, outside any run, and the host keys that targets presented.
+import type {
+  AgentMessage,
+  AgentMessageOf,
+  Lease,
+  LeaseCredential,
+  LeaseTarget,
+  ServerMessageOf,
+} from '@opsconductor/protocol';
+import { SshError } from '../ssh/ssh-error.ts';
+import { testConnection } from '../ssh/test-connection.ts';
+import { NoSegmentKey, type OpenForTarget, type UsableCredential } from './credential-opener.ts';
+
+const hostKeyTimeoutMs = 30_000;
+
+export class TargetTester {
+  readonly #open: OpenForTarget;
+
+  constructor(options: { open: OpenForTarget }) {
+    this.#open = options.open;
+  }
+
+  /** Never rejects. */
+  async test(
+    { requestId, target, credential, timeoutMs }: ServerMessageOf<'test_target'>,
+    reply: (message: AgentMessage) => void,
+  ): Promise<void> {
+    const result = await this.#test(target, credential, timeoutMs);
+    reply({ type: 'target_tested', requestId, ...result });
+  }
+
+  /** Connects once more to learn the key that a step's target presented, and tells it. Never rejects. */
+  async reportHostKey(lease: Lease, reply: (message: AgentMessage) => void): Promise<void> {
+    const { offeredHostKey } = await this.#test(lease.target, lease.credential, hostKeyTimeoutMs);
+    if (offeredHostKey === undefined) return;
+    reply({ type: 'host_key_seen', targetId: lease.target.id, hostKey: offeredHostKey });
+  }
+
+  async #test(
+    target: LeaseTarget,
+    credential: LeaseCredential | undefined,
+    timeoutMs: number,
+  ): Promise<TestResult> {
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      const usable = credential === undefined ? nobody : await this.#open(credential, target);
+      const { checkAddresses } = usable;
+      const tested = await testConnection(target, usable.credential, { checkAddresses, signal });
+      if (!tested.ok) return failure(tested.error, credential !== undefined);
+      const { serverVersion, latencyMs } = tested;
+      return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs };
+    } catch (error) {
+      if (error instanceof SshError) return failure(error, true);
+      return { ok: false, ...describe(error, signal, timeoutMs) };
+    }
+  }
+}
+
+type TestResult = Omit<AgentMessageOf<'target_tested'>, 'type' | 'requestId'>;
+
+/** Who logs in when only the way to the host is tested: the host key is compared before any authentication. */
+const nobody: Pick<UsableCredential, 'credential' | 'checkAddresses'> = {
+  credential: { kind: 'ssh_password', id: 'none', version: 1, user: 'opsconductor-test', password: '' },
+  checkAddresses: () => undefined,
+};
+
+function failure(error: SshError, hasCredential: boolean): TestResult {
+  // Without a credential, being asked for one is as far as a test can get.
+  if (!hasCredential && error.reason === 'auth_failed') return { ok: true };
+  const { reason, message, advice, offeredHostKey } = error;
+  return {
+    ok: false,
+    reason,
+    message: message.slice(0, 2_000),
+    advice: advice.slice(0, 2_000),
+    ...(offeredHostKey === undefined ? {} : { offeredHostKey: offeredHostKey.line }),
+  };
+}
+
+function describe(
+  error: unknown,
+  signal: AbortSignal,
+  timeoutMs: number,
+): Pick<TestResult, 'reason' | 'message' | 'advice'> {
+  if (signal.aborted) {
+    return {
+      reason: 'timed_out',
+      message: `The target did not answer within ${timeoutMs} ms.`,
+      advice: 'Check that a firewall lets the agent in, and that the target is not overloaded.',
+    };
+  }
+  if (error instanceof NoSegmentKey) {
+    return {
+      reason: 'credential_unusable',
+      message: `${error.message}.`,
+      advice: 'Another agent of the segment gives this one the key once both are connected.',
+    };
+  }
+  const why = error instanceof Error ? error.message : String(error);
+  return {
+    reason: 'internal',
+    message: `The test failed in an unexpected way: ${why}`.slice(0, 2_000),
+    advice: "The agent's log has the details.",
+  };
+}

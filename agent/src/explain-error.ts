@@ -1,0 +1,52 @@
+// Errors of networks and TLS, said to the person who can mend them.
+import { AgentError } from './agent-error.ts';
+import { errorCode } from './identity/durable-file.ts';
+
+/** What happened and what to do, for an error met while reaching `server`. An AgentError is passed on as it is. */
+export function explainReachError(error: unknown, server: string): AgentError {
+  if (error instanceof AgentError) return error;
+  const code = errorCode(error);
+  const known = code === undefined ? undefined : explanations[code];
+  const detail = error instanceof Error ? error.message || code || error.name : String(error);
+  const [what, fix] = known ?? [
+    `could not be reached: ${detail}`,
+    'Check the address, the network and the proxy.',
+  ];
+  return new AgentError(`${server} ${what}.`, fix, { cause: error });
+}
+
+const clock = 'Compare the clock of this machine with that of the server, and correct the wrong one (NTP).';
+const wrongCa =
+  'Check that the address leads to the OpsConductor server and not to another or to an intercepting proxy. If the server got a new CA, enroll again or give it with --ca-file.';
+const explanations: Record<string, readonly [what: string, fix: string]> = {
+  ECONNREFUSED: ['refused the connection', 'Check that the server runs and listens on that port.'],
+  ECONNRESET: ['broke the connection', 'Check what stands between: a firewall or a proxy may close it.'],
+  ENOTFOUND: [
+    'is not known to the name service',
+    'Check the spelling of the host name, and the DNS of this machine.',
+  ],
+  EAI_AGAIN: ['could not be looked up: the name service did not answer', 'Check the DNS of this machine.'],
+  ETIMEDOUT: [
+    'did not answer in time',
+    'Check that a firewall lets this machine out to that port, or set HTTPS_PROXY.',
+  ],
+  EHOSTUNREACH: ['can not be reached: there is no route to it', 'Check the network of this machine.'],
+  ENETUNREACH: ['can not be reached: there is no route to its network', 'Check the network of this machine.'],
+  EPROTO: ['does not speak TLS there', 'Check the port, and that the address begins with https://.'],
+  ERR_SSL_WRONG_VERSION_NUMBER: [
+    'does not speak TLS there',
+    'Check the port, and that the address begins with https://.',
+  ],
+  CERT_NOT_YET_VALID: ['has a certificate that is not valid yet', clock],
+  CERT_HAS_EXPIRED: ['has a certificate that has expired', `Renew it on the server. ${clock}`],
+  ERR_TLS_CERT_ALTNAME_INVALID: [
+    'has a certificate for another host name',
+    'Use the name that the certificate is for, or add this one to it (the server setting OPSCONDUCTOR_URL).',
+  ],
+  DEPTH_ZERO_SELF_SIGNED_CERT: ['has a certificate that this agent does not trust', wrongCa],
+  SELF_SIGNED_CERT_IN_CHAIN: ['has a certificate that this agent does not trust', wrongCa],
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: ['has a certificate that this agent does not trust', wrongCa],
+  UNABLE_TO_GET_ISSUER_CERT: ['has a certificate whose issuer this agent does not know', wrongCa],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ['has a certificate whose issuer this agent does not know', wrongCa],
+  CERT_SIGNATURE_FAILURE: ['has a certificate that its CA did not sign', wrongCa],
+};

@@ -1,0 +1,28 @@
+// The newest connect generation this agent holds. A copy of the data directory falls behind, and is found out by it.
+import { type Static, Type } from 'typebox';
+import { Check } from 'typebox/value';
+import { AgentError } from '../agent-error.ts';
+import { readIfExists, writeDurably } from './durable-file.ts';
+import { parseJson } from './identity.ts';
+
+const GenerationSchema = Type.Object({
+  generation: Type.Integer({ minimum: 0 }),
+  signature: Type.String(),
+});
+export type HeldGeneration = Static<typeof GenerationSchema>;
+
+/** @throws {AgentError} when it is missing or damaged: without it the server takes this agent for a copy. */
+export async function readGeneration(path: string): Promise<HeldGeneration> {
+  const content = await readIfExists(path);
+  const value = content && parseJson(content.toString('utf8'));
+  if (Check(GenerationSchema, value)) return value;
+  throw new AgentError(
+    `${path} is missing or damaged, so this agent can't prove that it is no copy.`,
+    'Enroll this machine anew with --force, and revoke the old agent in the console.',
+  );
+}
+
+/** On disk when this resolves. */
+export async function saveGeneration(path: string, held: HeldGeneration): Promise<void> {
+  await writeDurably(path, `${JSON.stringify(held)}\n`);
+}

@@ -1,0 +1,71 @@
+// Where an agent keeps what must survive: who it is, whom it trusts, its keys, its journal and its spool.
+import { chmod, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AgentError } from '../agent-error.ts';
+import { makePrivateFolder } from './durable-file.ts';
+
+export interface DataDirectory {
+  readonly root: string;
+  /** Written last at enrollment: with it the agent is enrolled. */
+  readonly identity: string;
+  /** The enrollment that was begun and not finished. */
+  readonly pendingEnrollment: string;
+  readonly ca: string;
+  readonly signingKey: string;
+  readonly encryptionKey: string;
+  readonly generation: string;
+  readonly roster: string;
+  readonly segmentKeys: string;
+  readonly journal: string;
+  readonly spool: string;
+  readonly lock: string;
+}
+
+export function dataDirectory(root: string): DataDirectory {
+  const at = (name: string) => join(root, name);
+  return {
+    root,
+    identity: at('identity.json'),
+    pendingEnrollment: at('enrollment.json'),
+    ca: at('ca.pem'),
+    signingKey: at('signing.key'),
+    encryptionKey: at('encryption.key'),
+    generation: at('generation.json'),
+    roster: at('roster.json'),
+    segmentKeys: at('segment-keys'),
+    journal: at('journal'),
+    spool: at('spool'),
+    lock: at('lock'),
+  };
+}
+
+/** Makes the folders, and closes them to others where they were open. */
+export async function prepareDataDirectory(data: DataDirectory): Promise<void> {
+  try {
+    for (const folder of [data.root, data.segmentKeys, data.spool]) {
+      await makePrivateFolder(folder);
+      if (process.platform !== 'win32' && ((await stat(folder)).mode & 0o077) !== 0) {
+        await chmod(folder, 0o700);
+      }
+    }
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new AgentError(
+      `The data directory ${data.root} can't be used: ${why}.`,
+      'Name a directory this user may write with --data, or correct its owner.',
+      { cause },
+    );
+  }
+}
+
+/** Removes an identity and all that belongs to it. What a person put there beside it stays. */
+export async function removeIdentity(data: DataDirectory): Promise<void> {
+  // The identity goes first: a crash in between leaves an agent that is not enrolled, not one with half its keys.
+  const { identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster } = data;
+  for (const path of [identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster]) {
+    await rm(path, { force: true });
+  }
+  for (const path of [data.segmentKeys, data.journal, data.spool]) {
+    await rm(path, { force: true, recursive: true });
+  }
+}

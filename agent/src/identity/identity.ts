@@ -1,0 +1,109 @@
+// Who this agent is and whom it believes: fixed at enrollment.
+import { decodeBase64, encodeBase64, type KeyPair, signingPublicKeyOf } from '@opsconductor/protocol/sealing';
+import { type Static, Type } from 'typebox';
+import { Check } from 'typebox/value';
+import { AgentError } from '../agent-error.ts';
+import type { DataDirectory } from './data-directory.ts';
+import { readIfExists, writeDurably } from './durable-file.ts';
+
+const IdentitySchema = Type.Object({
+  server: Type.String(),
+  agentId: Type.Integer({ minimum: 1 }),
+  agentName: Type.String(),
+  segmentId: Type.Integer({ minimum: 1 }),
+  segmentName: Type.String(),
+  installationId: Type.String(),
+  /** The server's Ed25519 key, base64. */
+  serverKey: Type.String(),
+  /** The segment root's Ed25519 key, base64. */
+  segmentRoot: Type.String(),
+  enrolledAt: Type.String(),
+});
+export type IdentityFile = Static<typeof IdentitySchema>;
+
+export interface Identity extends Omit<IdentityFile, 'serverKey' | 'segmentRoot'> {
+  serverKey: Uint8Array;
+  segmentRoot: Uint8Array;
+  signingPrivateKey: Uint8Array;
+  signingPublicKey: Uint8Array;
+  encryptionPrivateKey: Uint8Array;
+  /** PEM of the one CA that the server's certificate must come from; undefined trusts the system's CAs. */
+  ca: string | undefined;
+}
+
+export async function saveIdentity(data: DataDirectory, identity: IdentityFile): Promise<void> {
+  await writeDurably(data.identity, `${JSON.stringify(identity, null, 2)}\n`);
+}
+
+export async function saveKey(path: string, key: Uint8Array): Promise<void> {
+  await writeDurably(path, `${encodeBase64(key)}\n`);
+}
+
+/** A raw 32-byte private key from its file; undefined when there is none. */
+export async function readKey(path: string): Promise<Uint8Array | undefined> {
+  const content = await readIfExists(path);
+  return content && decodeBase64(content.toString('utf8').trim(), 32, path);
+}
+
+export async function readPublicIdentity(data: DataDirectory): Promise<IdentityFile | undefined> {
+  const content = await readIfExists(data.identity);
+  if (content === undefined) return undefined;
+  const value = parseJson(content.toString('utf8'));
+  if (Check(IdentitySchema, value)) return value;
+  throw new AgentError(
+    `${data.identity} is damaged.`,
+    'Restore it from a backup, or enroll this machine anew with --force.',
+  );
+}
+
+/** @throws {AgentError} when this machine is not enrolled or its keys are gone. */
+export async function readIdentity(data: DataDirectory): Promise<Identity> {
+  const file = await readPublicIdentity(data);
+  if (file === undefined) {
+    throw new AgentError(
+      `This agent is not enrolled: ${data.identity} does not exist.`,
+      'Run "opsconductor-agent enroll" first, or name the right directory with --data.',
+    );
+  }
+  const signingPrivateKey = await readKey(data.signingKey);
+  const encryptionPrivateKey = await readKey(data.encryptionKey);
+  if (signingPrivateKey === undefined || encryptionPrivateKey === undefined) {
+    throw new AgentError(
+      `The agent's keys are missing from ${data.root}.`,
+      'Restore them from a backup, or enroll this machine anew with --force.',
+    );
+  }
+  const ca = await readIfExists(data.ca);
+  return {
+    ...file,
+    serverKey: decodeBase64(file.serverKey, 32, 'serverKey'),
+    segmentRoot: decodeBase64(file.segmentRoot, 32, 'segmentRoot'),
+    signingPrivateKey,
+    signingPublicKey: await signingPublicKeyOf(signingPrivateKey),
+    encryptionPrivateKey,
+    ca: ca?.toString('utf8'),
+  };
+}
+
+/** The key pair of a file; made and stored by `generate` when there is none yet. */
+export async function keyPairAt(
+  path: string,
+  publicKeyOf: (privateKey: Uint8Array) => Promise<Uint8Array<ArrayBuffer>>,
+  generate: () => Promise<KeyPair>,
+): Promise<KeyPair> {
+  const stored = await readKey(path);
+  if (stored !== undefined) {
+    return { privateKey: new Uint8Array(stored), publicKey: await publicKeyOf(stored) };
+  }
+  const pair = await generate();
+  await saveKey(path, pair.privateKey);
+  return pair;
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,60 @@
+// One line of the journal: the CRC-32 of the JSON text in eight hex digits, a space, the text. What the records mean
+// for an attempt is in `replay.ts`.
+import { crc32 } from 'node:zlib';
+import { type StepOutcome, StepOutcomeSchema } from '@opsconductor/protocol';
+import { type Static, Type } from 'typebox';
+import { Check } from 'typebox/value';
+
+const Step = Type.Integer({ minimum: 1 });
+const Epoch = Type.Integer({ minimum: 1 });
+const attempt = { step: Step, epoch: Epoch };
+
+const JournalRecordSchema = Type.Union([
+  /** Delivered; nothing was begun. */
+  Type.Object({ is: Type.Literal('leased'), ...attempt, leaseToken: Type.String() }),
+  /** On disk before the target is touched. */
+  Type.Object({ is: Type.Literal('starting'), ...attempt, leaseToken: Type.String(), at: Type.String() }),
+  /** On disk before the completion is sent. `interrupted`: the process that began it is gone. */
+  Type.Object({
+    is: Type.Literal('finished'),
+    ...attempt,
+    requestId: Type.String(),
+    interrupted: Type.Boolean(),
+    outcome: StepOutcomeSchema,
+    output: Type.Object({
+      lastSeq: Type.Integer({ minimum: 0 }),
+      rawBytes: Type.Integer({ minimum: 0 }),
+      truncated: Type.Boolean(),
+    }),
+  }),
+  /** Over: the server has it, or it never began and was handed back. */
+  Type.Object({ is: Type.Literal('settled'), ...attempt }),
+  /** The journal was lost or damaged before this line, and no server has been told yet. */
+  Type.Object({ is: Type.Literal('damaged') }),
+  /** A server was told of the damage. */
+  Type.Object({ is: Type.Literal('reconciled') }),
+]);
+export type JournalRecord = Static<typeof JournalRecordSchema>;
+export type FinishedRecord = Extract<JournalRecord, { is: 'finished' }> & { outcome: StepOutcome };
+
+export function encodeRecord(record: JournalRecord): string {
+  const text = JSON.stringify(record);
+  return `${checksum(text)} ${text}\n`;
+}
+
+/** Reads a line without its line end; undefined for one that is damaged. */
+export function decodeRecord(line: string): JournalRecord | undefined {
+  const text = line.slice(9);
+  if (line[8] !== ' ' || line.slice(0, 8) !== checksum(text)) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return Check(JournalRecordSchema, value) ? value : undefined;
+}
+
+function checksum(text: string): string {
+  return crc32(text).toString(16).padStart(8, '0');
+}

@@ -1,0 +1,171 @@
+// The agent's memory of what it was leased, began and finished. Lines are appended in groups: whatever was asked for
+// while a group was being synced goes to disk together with the next, so that a sync serves many attempts.
+import { type FileHandle, open, rename } from 'node:fs/promises';
+import { readIfExists, writeDurably } from '../identity/durable-file.ts';
+import { encodeRecord, type JournalRecord } from './journal-record.ts';
+import { applyRecord, type JournaledAttempt, recordsOf, replay } from './replay.ts';
+
+const compactAboveBytes = 8 * 1024 * 1024;
+
+export interface JournalOptions {
+  /** True when this agent has been connected before, so that a missing journal was lost. */
+  expected: boolean;
+  /** Rewritten without what is settled when larger than this. */
+  compactAboveBytes?: number;
+}
+
+interface Waiter {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+export class Journal {
+  readonly #path: string;
+  readonly #compactAboveBytes: number;
+  #file: FileHandle;
+  #bytes: number;
+  #compactedBytes: number;
+  readonly #attempts: Map<string, JournaledAttempt>;
+  #intact: boolean;
+  #lines: string[] = [];
+  #waiters: Waiter[] = [];
+  #flushing: Promise<void> | undefined;
+  #failure: Error | undefined;
+
+  private constructor(path: string, file: FileHandle, start: Start) {
+    this.#path = path;
+    this.#file = file;
+    this.#bytes = start.bytes;
+    this.#compactedBytes = start.bytes;
+    this.#attempts = start.attempts;
+    this.#intact = start.intact;
+    this.#compactAboveBytes = start.compactAboveBytes;
+  }
+
+  /** Opens or makes a journal. A damaged one is set aside as `<path>.damaged-<time>`. */
+  static async open(path: string, options: JournalOptions): Promise<Journal> {
+    const content = await readIfExists(path);
+    const found = content === undefined ? undefined : replay(content);
+    const attempts = found?.attempts ?? new Map<string, JournaledAttempt>();
+    const intact = found?.intact ?? !options.expected;
+    if (content !== undefined && !intact) await rename(path, `${path}.damaged-${Date.now()}`);
+    // Rewritten at each start: what is torn or settled is gone, and the file's name is known to be on disk.
+    const bytes = await rewrite(path, attempts, intact);
+    const start = {
+      attempts,
+      intact,
+      bytes,
+      compactAboveBytes: options.compactAboveBytes ?? compactAboveBytes,
+    };
+    return new Journal(path, await open(path, 'a'), start);
+  }
+
+  /** The attempts that are not settled. */
+  get attempts(): ReadonlyMap<string, Readonly<JournaledAttempt>> {
+    return this.#attempts;
+  }
+
+  /** False when something may be missing, until a server was told (`reconciled`). */
+  get intact(): boolean {
+    return this.#intact;
+  }
+
+  /** Why nothing can be written any more. A failed sync may have lost what it was given, so there is no second try. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** Notes a record. It reaches the disk with the next durable one, or at `close`. */
+  note(record: JournalRecord): void {
+    this.#apply(record);
+    this.#lines.push(encodeRecord(record));
+  }
+
+  /** Resolves when the record, and all noted before it, are on disk. Rejects when the disk refuses. */
+  durable(record: JournalRecord): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    this.note(record);
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject });
+      this.#flushing ??= this.#flush();
+    });
+  }
+
+  /** A server was told of the damage: from here the journal speaks for itself again. */
+  async reconciled(): Promise<void> {
+    if (!this.#intact) await this.durable({ is: 'reconciled' });
+  }
+
+  async close(): Promise<void> {
+    while (this.#flushing !== undefined) await this.#flushing;
+    if (this.#failure === undefined && this.#lines.length > 0) await this.#write(this.#takeLines());
+    await this.#file.close();
+  }
+
+  async #flush(): Promise<void> {
+    // Lets everything that is ready in this turn of the event loop join the group.
+    await new Promise(setImmediate);
+    while (this.#waiters.length > 0) {
+      const waiters = this.#waiters;
+      this.#waiters = [];
+      try {
+        await this.#write(this.#takeLines());
+        await this.#file.datasync();
+        if (this.#bytes > Math.max(this.#compactAboveBytes, 2 * this.#compactedBytes)) await this.#compact();
+        for (const waiter of waiters) waiter.resolve();
+      } catch (error) {
+        this.#failure = new Error('The journal can not be written', { cause: error });
+        for (const waiter of [...waiters, ...this.#waiters]) waiter.reject(this.#failure);
+        this.#waiters = [];
+      }
+    }
+    this.#flushing = undefined;
+  }
+
+  #takeLines(): string {
+    const text = this.#lines.join('');
+    this.#lines = [];
+    return text;
+  }
+
+  async #write(text: string): Promise<void> {
+    const bytes = Buffer.from(text);
+    await this.#file.appendFile(bytes);
+    this.#bytes += bytes.length;
+  }
+
+  async #compact(): Promise<void> {
+    // Everything noted so far is in the attempts, so lines that wait would be repeated: they are dropped with the rest.
+    this.#lines = [];
+    const bytes = await rewrite(this.#path, this.#attempts, this.#intact);
+    await this.#file.close();
+    this.#file = await open(this.#path, 'a');
+    this.#bytes = bytes;
+    this.#compactedBytes = bytes;
+  }
+
+  #apply(record: JournalRecord): void {
+    if (record.is === 'damaged') this.#intact = false;
+    else if (record.is === 'reconciled') this.#intact = true;
+    else applyRecord(this.#attempts, record);
+  }
+}
+
+interface Start {
+  attempts: Map<string, JournaledAttempt>;
+  intact: boolean;
+  bytes: number;
+  compactAboveBytes: number;
+}
+
+async function rewrite(
+  path: string,
+  attempts: Map<string, JournaledAttempt>,
+  intact: boolean,
+): Promise<number> {
+  const records = [...attempts.values()].flatMap(recordsOf);
+  if (!intact) records.unshift({ is: 'damaged' });
+  const bytes = Buffer.from(records.map(encodeRecord).join(''));
+  await writeDurably(path, bytes);
+  return bytes.length;
+}

@@ -1,0 +1,83 @@
+// What a journal's lines say about each attempt that is not settled.
+import type { FinishedRecord, JournalRecord } from './journal-record.ts';
+import { decodeRecord } from './journal-record.ts';
+
+export interface JournaledAttempt {
+  step: number;
+  epoch: number;
+  leaseToken: string;
+  /** When it was begun (ISO 8601); undefined while only leased. */
+  startedAt?: string;
+  finished?: FinishedRecord;
+}
+
+export interface Replay {
+  attempts: Map<string, JournaledAttempt>;
+  /** False when a line other than a torn last one can't be read, or an earlier loss was not yet reported. */
+  intact: boolean;
+  /** Bytes up to the end of the last readable line: what follows is torn. */
+  soundBytes: number;
+}
+
+export function attemptKey(attempt: { step: number; epoch: number }): string {
+  return `${attempt.step}-${attempt.epoch}`;
+}
+
+export function replay(content: Buffer): Replay {
+  const attempts = new Map<string, JournaledAttempt>();
+  let intact = true;
+  let soundBytes = 0;
+  let at = 0;
+  while (at < content.length) {
+    const newline = content.indexOf(10, at);
+    const end = newline === -1 ? content.length : newline;
+    const record = newline === -1 ? undefined : decodeRecord(content.toString('utf8', at, end));
+    at = end + 1;
+    if (record === undefined) {
+      // A crash in mid write tears the end alone; a bad line with good ones after it is damage.
+      if (at < content.length) intact = false;
+      continue;
+    }
+    soundBytes = at;
+    if (record.is === 'damaged') intact = false;
+    else if (record.is === 'reconciled') intact = true;
+    else if (!applyRecord(attempts, record)) intact = false;
+  }
+  return { attempts, intact, soundBytes };
+}
+
+/** Applies one record; false when it contradicts what is known: a line before it is missing. */
+export function applyRecord(
+  attempts: Map<string, JournaledAttempt>,
+  record: Exclude<JournalRecord, { is: 'damaged' | 'reconciled' }>,
+): boolean {
+  const key = attemptKey(record);
+  const { step, epoch } = record;
+  switch (record.is) {
+    case 'leased':
+      attempts.set(key, { step, epoch, leaseToken: record.leaseToken });
+      return true;
+    case 'starting':
+      attempts.set(key, { step, epoch, leaseToken: record.leaseToken, startedAt: record.at });
+      return true;
+    case 'finished': {
+      const attempt = attempts.get(key);
+      if (attempt === undefined) return false;
+      attempt.finished = record;
+      return true;
+    }
+    case 'settled':
+      attempts.delete(key);
+      return true;
+  }
+}
+
+/** The fewest records that say the same of an attempt. */
+export function recordsOf(attempt: JournaledAttempt): JournalRecord[] {
+  const { step, epoch, leaseToken, startedAt, finished } = attempt;
+  const first: JournalRecord =
+    startedAt === undefined
+      ? { is: 'leased', step, epoch, leaseToken }
+      : { is: 'starting', step, epoch, leaseToken, at: startedAt };
+  return finished === undefined ? [first] : [first, finished];
+}

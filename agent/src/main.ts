@@ -1,0 +1,146 @@
+// The command `opsconductor-agent`.
+import { hostname } from 'node:os';
+import { limits } from '@opsconductor/protocol';
+import { Command, InvalidArgumentError } from 'commander';
+import { startAgent } from './agent.ts';
+import { AgentError } from './agent-error.ts';
+import { type Config, enrollmentTokenVariable, readConfig } from './config.ts';
+import { describeStatus, examine } from './doctor.ts';
+import { enroll } from './enrollment/enroll.ts';
+import { readToken } from './enrollment/read-token.ts';
+import { createLog, type Logger } from './log.ts';
+import { agentVersion } from './version.ts';
+
+/** 2 is a wrong use of the command, as commander has it. 78 (EX_CONFIG of sysexits) asks a supervisor not to retry. */
+const exitCodes = { failed: 1, quarantined: 78 } as const;
+const drainGraceMs = 30_000;
+
+const config = readConfig();
+const log = createLog({ plain: process.stderr.isTTY, level: config.logLevel });
+process.on('unhandledRejection', (error) => {
+  log.fatal({ err: error }, 'an error that nobody handled');
+  process.exit(exitCodes.failed);
+});
+
+await buildProgram(config, log)
+  .parseAsync()
+  .catch((error: unknown) => {
+    if (!(error instanceof AgentError)) throw error;
+    process.stderr.write(`error: ${error.message}\n       ${error.fix}\n`);
+    process.exitCode = exitCodes.failed;
+  });
+
+function buildProgram(config: Config, log: Logger): Command {
+  const program = new Command('opsconductor-agent')
+    .description('Runs the steps that an OpsConductor server leases to it. It only ever dials out.')
+    .version(agentVersion)
+    .showHelpAfterError();
+  const dataOption = [
+    '--data <directory>',
+    'where keys, journal and spool are kept',
+    config.defaultDataDirectory,
+  ] as const;
+  program
+    .command('enroll')
+    .description('make this machine an agent, with a token from the console')
+    .requiredOption('--server <url>', 'address of the server: https://…')
+    .option(
+      '--token-file <path>',
+      `file with the enrollment token; - for standard input; else ${enrollmentTokenVariable}`,
+    )
+    .option('--ca-pin <pin>', "sha256:… of the CA of the server's certificate; the token carries it too")
+    .option('--ca-file <path>', 'PEM of the CA to trust instead')
+    .option('--name <name>', "the agent's name in the console", defaultName())
+    .option(...dataOption)
+    .option('--force', 'give up the identity that this directory has', false)
+    .action((options: EnrollCommand) => enrollCommand(options, config, log));
+  program
+    .command('run')
+    .description('connect and run steps, until stopped')
+    .option(...dataOption)
+    .option('--slots <number>', 'steps at a time', parseSlots, limits.defaultSlots)
+    .action((options: { data: string; slots: number }) => runCommand(options, config, log));
+  program
+    .command('status')
+    .description('say what this agent is and whether it runs')
+    .option(...dataOption)
+    .action(async (options: { data: string }) => {
+      process.stdout.write(`${(await describeStatus(options.data)).join('\n')}\n`);
+    });
+  program
+    .command('doctor')
+    .description('check everything an agent needs and say what to mend')
+    .option(...dataOption)
+    .action((options: { data: string }) => doctorCommand(options, config));
+  return program;
+}
+
+interface EnrollCommand {
+  server: string;
+  tokenFile?: string;
+  caPin?: string;
+  caFile?: string;
+  name: string;
+  data: string;
+  force: boolean;
+}
+
+async function enrollCommand(
+  options: EnrollCommand,
+  { enrollmentToken, proxy }: Config,
+  log: Logger,
+): Promise<void> {
+  const token = await readToken(options.tokenFile, enrollmentToken);
+  const { server, caPin, caFile, name, data, force } = options;
+  const identity = await enroll({ server, token, caPin, caFile, name, dataDir: data, force, proxy, log });
+  process.stdout.write(
+    `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: opsconductor-agent run --data ${data}\n`,
+  );
+}
+
+async function runCommand(
+  options: { data: string; slots: number },
+  { proxy }: Config,
+  log: Logger,
+): Promise<void> {
+  const agent = await startAgent({ dataDir: options.data, slots: options.slots, proxy, log });
+  let stopping = false;
+  const onSignal = (signal: string) => {
+    if (stopping) {
+      log.warn({ signal }, 'stopping at once; what still runs is reported as interrupted at the next start');
+      void agent.stop();
+      return;
+    }
+    stopping = true;
+    log.info({ signal, graceMs: drainGraceMs }, 'finishing what runs; a second signal stops at once');
+    void agent.drain(drainGraceMs).then(() => agent.stop());
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  const end = await agent.ended;
+  // Exits rather than running dry: a step that was left behind may keep timers or sockets.
+  process.exit(end === 'quarantined' ? exitCodes.quarantined : 0);
+}
+
+async function doctorCommand({ data }: { data: string }, { proxy }: Config): Promise<void> {
+  for await (const { ok, what, fix } of examine(data, proxy)) {
+    process.stdout.write(`${ok ? 'ok   ' : 'FAIL '} ${what}\n${fix === undefined ? '' : `      ${fix}\n`}`);
+    if (!ok) process.exitCode = exitCodes.failed;
+  }
+}
+
+function parseSlots(text: string): number {
+  const slots = Number(text);
+  if (Number.isInteger(slots) && slots >= 1 && slots <= limits.maxSlots) return slots;
+  throw new InvalidArgumentError(`A whole number from 1 to ${limits.maxSlots}.`);
+}
+
+/** The machine's name, as far as an agent may be called so. */
+function defaultName(): string {
+  const name = hostname()
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .slice(0, 63)
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
+  return name === '' ? 'agent' : name;
+}

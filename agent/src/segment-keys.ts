@@ -1,0 +1,186 @@
+// The segment's private keys, which exist on agents alone, and the newest roster, which says whom they may go to.
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
+import {
+  decodeBase64,
+  encryptionPublicKeyOf,
+  equalBytes,
+  generateSegmentKey,
+  type KeyPair,
+  type Roster,
+  rosterMember,
+  rosterSegmentKey,
+  SealingError,
+  type SegmentKeyBinding,
+  type SignedRoster,
+  unwrapSegmentKey,
+  verifyRoster,
+  wrapSegmentKey,
+} from '@opsconductor/protocol/sealing';
+import type { Logger } from 'pino';
+import type { DataDirectory } from './identity/data-directory.ts';
+import { readIfExists, writeDurably } from './identity/durable-file.ts';
+import { type Identity, keyPairAt, parseJson, readKey, saveKey } from './identity/identity.ts';
+
+export interface SegmentKeysOptions {
+  data: DataDirectory;
+  identity: Pick<
+    Identity,
+    'installationId' | 'segmentId' | 'agentId' | 'segmentRoot' | 'encryptionPrivateKey'
+  >;
+  log: Logger;
+}
+
+export class SegmentKeys {
+  readonly #options: SegmentKeysOptions;
+  /** Private halves by generation. Those of a roster are checked against it before they are used. */
+  readonly #keys = new Map<number, Uint8Array>();
+  #roster: Roster | undefined;
+  #signed: SignedRoster | undefined;
+  #applying: Promise<void> = Promise.resolve();
+
+  private constructor(options: SegmentKeysOptions) {
+    this.#options = options;
+  }
+
+  /** Reads what is stored; a roster that does not verify any more is an error, not a reason to start over. */
+  static async open(options: SegmentKeysOptions): Promise<SegmentKeys> {
+    const keys = new SegmentKeys(options);
+    const { data } = options;
+    const stored = await readIfExists(data.roster);
+    if (stored !== undefined) {
+      const signed = parseJson(stored.toString('utf8')) as SignedRoster;
+      keys.#roster = await keys.#verify(signed);
+      keys.#signed = signed;
+    }
+    for (const name of await readdir(data.segmentKeys)) {
+      const generation = Number(/^(\d+)\.key$/.exec(name)?.[1]);
+      const key = Number.isInteger(generation) && (await readKey(join(data.segmentKeys, name)));
+      if (key) keys.#keys.set(generation, key);
+    }
+    return keys;
+  }
+
+  /** Number of the newest verified roster; 0 before the first. */
+  get rosterNumber(): number {
+    return this.#roster?.number ?? 0;
+  }
+
+  /** Generations whose key is here and is the one the roster names. */
+  get generations(): number[] {
+    return [...this.#keys.keys()].filter((generation) => this.#named(generation)).sort((a, b) => a - b);
+  }
+
+  privateKey(generation: number): Uint8Array | undefined {
+    return this.#named(generation) ? this.#keys.get(generation) : undefined;
+  }
+
+  /**
+   * Takes the newest roster and the wraps for this agent, and answers with what it can open and with wraps for those
+   * who want one. States are taken one after the other; one that is not genuine changes nothing and is logged.
+   */
+  apply(state: ServerMessageOf<'segment_state'>, reply: (message: AgentMessage) => void): Promise<void> {
+    this.#applying = this.#applying.then(async () => {
+      try {
+        await this.#takeRoster(state.roster);
+        await this.#unwrap(state.wraps);
+        reply({ type: 'segment_ready', rosterNumber: this.rosterNumber, generations: this.generations });
+        await this.#wrapForPeers(state.wanting, reply);
+      } catch (error) {
+        if (!(error instanceof SealingError)) throw error;
+        this.#options.log.error(
+          { reason: error.reason },
+          `the segment state from the server was refused: ${error.message}`,
+        );
+      }
+    });
+    return this.#applying;
+  }
+
+  readonly #publicKeys = new Map<number, Uint8Array>();
+
+  #named(generation: number): boolean {
+    const named = this.#roster && rosterSegmentKey(this.#roster, generation);
+    const own = this.#publicKeys.get(generation);
+    return named !== undefined && own !== undefined && equalBytes(named, own);
+  }
+
+  #verify(signed: SignedRoster): Promise<Roster> {
+    const { installationId, segmentId, segmentRoot } = this.#options.identity;
+    return verifyRoster(segmentRoot, signed, {
+      installationId,
+      segmentId,
+      minNumber: this.rosterNumber,
+      ...(this.#signed === undefined ? {} : { heldPayload: this.#signed.payload }),
+    });
+  }
+
+  async #takeRoster(signed: SignedRoster): Promise<void> {
+    const roster = await this.#verify(signed);
+    if (roster.number !== this.rosterNumber) {
+      await writeDurably(this.#options.data.roster, `${JSON.stringify(signed)}\n`);
+    }
+    this.#roster = roster;
+    this.#signed = signed;
+    for (const [generation, privateKey] of this.#keys) {
+      this.#publicKeys.set(generation, await encryptionPublicKeyOf(privateKey));
+      // Made here at enrollment, but another agent of the segment was first: nothing was ever sealed to it.
+      if (rosterSegmentKey(roster, generation) !== undefined && !this.#named(generation)) {
+        this.#keys.delete(generation);
+        await rm(segmentKeyPath(this.#options.data, generation), { force: true });
+      }
+    }
+  }
+
+  async #unwrap(wraps: ServerMessageOf<'segment_state'>['wraps']): Promise<void> {
+    const { data, identity, log } = this.#options;
+    for (const { generation, wrapped } of wraps) {
+      if (this.#named(generation)) continue;
+      const binding = this.#binding(generation, identity.agentId);
+      if (binding === undefined) continue;
+      try {
+        const recipientPrivateKey = identity.encryptionPrivateKey;
+        const key = await unwrapSegmentKey({ recipientPrivateKey, wrapped, binding });
+        await saveKey(segmentKeyPath(data, generation), key);
+        this.#keys.set(generation, key);
+        this.#publicKeys.set(generation, binding.segmentPublicKey);
+      } catch (error) {
+        if (!(error instanceof SealingError)) throw error;
+        // One bad wrap must not keep the others from being used.
+        log.error({ generation, reason: error.reason }, `a segment key was refused: ${error.message}`);
+      }
+    }
+  }
+
+  async #wrapForPeers(
+    wanting: ServerMessageOf<'segment_state'>['wanting'],
+    reply: (message: AgentMessage) => void,
+  ): Promise<void> {
+    for (const { agentId, generation } of wanting) {
+      const segmentPrivateKey = this.privateKey(generation);
+      const member = this.#roster && rosterMember(this.#roster, agentId);
+      const binding = this.#binding(generation, agentId);
+      // Who is not in the roster gets nothing, whatever the server says it wants.
+      if (segmentPrivateKey === undefined || member === undefined || binding === undefined) continue;
+      const recipientPublicKey = decodeBase64(member.encryptionKey, 32, 'encryptionKey');
+      const wrapped = await wrapSegmentKey({ segmentPrivateKey, recipientPublicKey, binding });
+      reply({ type: 'wrapped_key', agentId, generation, wrapped });
+    }
+  }
+
+  #binding(generation: number, recipient: number): SegmentKeyBinding | undefined {
+    const { installationId, segmentId } = this.#options.identity;
+    const segmentPublicKey = this.#roster && rosterSegmentKey(this.#roster, generation);
+    return segmentPublicKey && { installationId, segmentId, generation, recipient, segmentPublicKey };
+  }
+}
+
+/** The key that the first agent of a segment makes: stored before anybody hears of it, the same when asked again. */
+export function firstSegmentKey(data: DataDirectory): Promise<KeyPair> {
+  return keyPairAt(segmentKeyPath(data, 1), encryptionPublicKeyOf, generateSegmentKey);
+}
+
+function segmentKeyPath(data: DataDirectory, generation: number): string {
+  return join(data.segmentKeys, `${generation}.key`);
+}

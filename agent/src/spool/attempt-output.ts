@@ -1,0 +1,391 @@
+// An attempt's output on its way from the step type to the wire: gathered, masked, numbered, compressed, stored, and
+// kept until the attempt's end is confirmed. Memory is bounded here, so that a slow server slows the target.
+import { limits } from '@opsconductor/protocol';
+import type { OutputSink, OutputStream } from '../steps/step-type.ts';
+import { compress } from './compress.ts';
+import { DigestChain } from './digest-chain.ts';
+import type { PatternSet } from './pattern-set.ts';
+import { Redactor } from './redactor.ts';
+import type { SpooledChunk, SpoolFile } from './spool-file.ts';
+
+/** How long bytes of a busy command may wait for company. */
+const gatherMs = 40;
+/** Pieces smaller than what they are kept in are joined when there are this many. */
+const maxPieces = 256;
+/** Stored frames that stay in memory for sending; the others are read back. */
+const maxCachedFrameBytes = 1024 * 1024;
+
+export interface OutputLimits {
+  maxChunkRawBytes: number;
+  maxGatheredBytes: number;
+  maxSpoolBytesPerAttempt: number;
+  maxOutputBytesPerAttempt: number;
+}
+
+export interface OutputOptions {
+  step: number;
+  epoch: number;
+  file: SpoolFile;
+  /** Called when there is something new to send. */
+  onStored(): void;
+  /** Called once when the disk refuses: output from here on is lost, the command goes on. */
+  onStorageFailure(error: unknown): void;
+  monotonicMs(): number;
+  limits?: Partial<OutputLimits>;
+}
+
+/** What is reported about an attempt's output when it ends. */
+export interface OutputSummary {
+  lastSeq: number;
+  rawBytes: number;
+  truncated: boolean;
+}
+
+interface SealedChunk {
+  stream: OutputStream;
+  seq: number;
+  rawLength: number;
+  elapsedMs: number;
+  bytes: Buffer | undefined;
+  compressed: Promise<void>;
+}
+
+export class AttemptOutput implements OutputSink {
+  readonly step: number;
+  readonly epoch: number;
+  readonly #options: OutputOptions;
+  readonly #limits: OutputLimits;
+  readonly #file: SpoolFile;
+  #redactors: Record<OutputStream, Redactor> | undefined;
+
+  #beganAtMs: number | undefined;
+  #pieces: Buffer[] = [];
+  #gatheredBytes = 0;
+  #gatherStream: OutputStream = 'stdout';
+  #gatherBeganMs = 0;
+  #sealedAtMs = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  #sealSoon: NodeJS.Immediate | undefined;
+
+  #nextSeq = 1;
+  #acceptedBytes = 0;
+  #truncated = false;
+  #discarding = false;
+  readonly #sealed: SealedChunk[] = [];
+  #sealedRawBytes = 0;
+  #storing: Promise<void> | undefined;
+
+  readonly #chunks: SpooledChunk[] = [];
+  readonly #chain = new DigestChain();
+  #rawBytes = 0;
+  readonly #cachedFrames = new Map<number, Buffer>();
+  #cachedFrameBytes = 0;
+  #ackedSeq = 0;
+  #sentSeq = 0;
+  #unackedBytes = 0;
+  #drainWaiters: (() => void)[] = [];
+
+  constructor(options: OutputOptions, recovered: readonly SpooledChunk[] = []) {
+    this.step = options.step;
+    this.epoch = options.epoch;
+    this.#options = options;
+    this.#limits = { ...limits, ...options.limits };
+    this.#file = options.file;
+    for (const chunk of recovered) this.#register(chunk);
+    this.#nextSeq = recovered.length + 1;
+  }
+
+  // ---- from the step type
+
+  /** From here on these are masked: before the first output, once the credential is open. */
+  maskSecrets(secrets: PatternSet): void {
+    this.#redactors = { stdout: new Redactor(secrets), stderr: new Redactor(secrets) };
+  }
+
+  /** The command starts now: elapsed times count from here. */
+  begin(): void {
+    this.#beganAtMs = this.#options.monotonicMs();
+  }
+
+  write(stream: OutputStream, bytes: Buffer): boolean {
+    if (this.#discarding) return true;
+    const room = this.#limits.maxOutputBytesPerAttempt - this.#acceptedBytes;
+    this.#accept(stream, bytes.length <= room ? bytes : bytes.subarray(0, room));
+    if (bytes.length > room) this.#cut();
+    else this.#scheduleSeal();
+    return !this.#full();
+  }
+
+  drained(): Promise<void> {
+    if (!this.#full()) return Promise.resolve();
+    return new Promise((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  /** No more comes: resolves when all of it is on disk. */
+  async close(): Promise<OutputSummary> {
+    if (!this.#discarding) {
+      this.#seal();
+      for (const stream of ['stdout', 'stderr'] as const) {
+        if (this.#redactors !== undefined) this.#number(stream, this.#redactors[stream].end());
+      }
+    }
+    this.#stopTimers();
+    this.#discarding = true;
+    while (this.#storing !== undefined) await this.#storing;
+    try {
+      if (this.#chunks.length > 0) await this.#file.sync();
+    } catch (error) {
+      this.#fail(error);
+    }
+    return { lastSeq: this.lastSeq, rawBytes: this.#rawBytes, truncated: this.#truncated };
+  }
+
+  /** Keeps nothing more: nobody wants this output. */
+  discard(): void {
+    this.#discarding = true;
+    this.#stopTimers();
+    this.#pieces = [];
+    this.#gatheredBytes = 0;
+    this.#wakeProducer();
+  }
+
+  // ---- to the wire
+
+  get lastSeq(): number {
+    return this.#chunks.length;
+  }
+
+  get rawBytes(): number {
+    return this.#rawBytes;
+  }
+
+  /** Digest chain over the chunks 1..lastSeq, base64. */
+  get digest(): string {
+    return this.#chain.base64;
+  }
+
+  get storedBytes(): number {
+    return this.#file.bytes;
+  }
+
+  get hasUnsent(): boolean {
+    return this.#sentSeq < this.#chunks.length;
+  }
+
+  /** Size of the next frame to send. */
+  get nextFrameBytes(): number {
+    return this.#chunks[this.#sentSeq]?.frameBytes ?? 0;
+  }
+
+  /** The next frame to send, which counts as sent from now on. */
+  takeFrame(): Buffer | Promise<Buffer> {
+    const chunk = this.#chunks[this.#sentSeq];
+    if (chunk === undefined) throw new Error('There is no chunk to send');
+    this.#sentSeq = chunk.seq;
+    const cached = this.#cachedFrames.get(chunk.seq);
+    if (cached === undefined) return this.#file.readFrame(chunk);
+    this.#dropCached(chunk.seq);
+    return cached;
+  }
+
+  /** The server has stored everything up to `seq`. Answers how many bytes of what was sent that confirms. */
+  acknowledge(seq: number): number {
+    let confirmed = 0;
+    for (let at = this.#ackedSeq; at < Math.min(seq, this.#chunks.length); at++) {
+      const { frameBytes = 0 } = this.#chunks[at] ?? {};
+      this.#unackedBytes -= frameBytes;
+      if (at < this.#sentSeq) confirmed += frameBytes;
+      this.#dropCached(at + 1);
+    }
+    this.#ackedSeq = Math.max(this.#ackedSeq, Math.min(seq, this.#chunks.length));
+    this.#sentSeq = Math.max(this.#sentSeq, this.#ackedSeq);
+    this.#wakeProducer();
+    return confirmed;
+  }
+
+  /** Bytes that were sent and not acknowledged. */
+  get inFlightBytes(): number {
+    let bytes = 0;
+    for (let at = this.#ackedSeq; at < this.#sentSeq; at++) bytes += this.#chunks[at]?.frameBytes ?? 0;
+    return bytes;
+  }
+
+  /** Sends again from `seq`: a new connection, or the server lacks something. */
+  sendFrom(seq: number): void {
+    for (let at = seq - 1; at < this.#ackedSeq; at++) this.#unackedBytes += this.#chunks[at]?.frameBytes ?? 0;
+    this.#ackedSeq = Math.min(this.#ackedSeq, seq - 1);
+    this.#sentSeq = Math.min(seq - 1, this.#chunks.length);
+  }
+
+  /** Drops everything, memory and file. */
+  async remove(): Promise<void> {
+    this.discard();
+    while (this.#storing !== undefined) await this.#storing;
+    await this.#file.remove();
+  }
+
+  /** Keeps the file for the next process. */
+  async suspend(): Promise<void> {
+    this.discard();
+    while (this.#storing !== undefined) await this.#storing;
+    await this.#file.close();
+  }
+
+  // ---- gathering
+
+  #accept(stream: OutputStream, bytes: Buffer): void {
+    this.#acceptedBytes += bytes.length;
+    if (stream !== this.#gatherStream) {
+      this.#seal();
+      this.#gatherStream = stream;
+    }
+    let rest = bytes;
+    while (rest.length > 0) {
+      if (this.#gatheredBytes === 0) this.#gatherBeganMs = this.#options.monotonicMs();
+      const piece = rest.subarray(0, this.#limits.maxChunkRawBytes - this.#gatheredBytes);
+      this.#pieces.push(piece);
+      this.#gatheredBytes += piece.length;
+      if (this.#pieces.length >= maxPieces) this.#pieces = [Buffer.concat(this.#pieces)];
+      if (this.#gatheredBytes >= this.#limits.maxChunkRawBytes) this.#seal();
+      rest = rest.subarray(piece.length);
+    }
+  }
+
+  #scheduleSeal(): void {
+    if (this.#gatheredBytes === 0 || this.#timer !== undefined || this.#sealSoon !== undefined) return;
+    const quietMs = this.#options.monotonicMs() - this.#sealedAtMs;
+    // A quiet command's bytes leave with whatever else came in this turn; a busy one's wait for more.
+    if (quietMs >= gatherMs) this.#sealSoon = setImmediate(() => this.#seal());
+    else this.#timer = setTimeout(() => this.#seal(), gatherMs - quietMs);
+  }
+
+  #stopTimers(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#sealSoon);
+    this.#timer = undefined;
+    this.#sealSoon = undefined;
+  }
+
+  /** Masks what was gathered and gives it its number. */
+  #seal(): void {
+    this.#stopTimers();
+    if (this.#gatheredBytes === 0) return;
+    const gathered = this.#pieces.length === 1 ? (this.#pieces[0] as Buffer) : Buffer.concat(this.#pieces);
+    this.#pieces = [];
+    this.#gatheredBytes = 0;
+    this.#sealedAtMs = this.#options.monotonicMs();
+    const redactor = this.#redactors?.[this.#gatherStream];
+    this.#number(this.#gatherStream, redactor === undefined ? gathered : redactor.push(gathered));
+  }
+
+  #number(stream: OutputStream, shown: Buffer): void {
+    // Masks may be longer than what they cover.
+    for (let at = 0; at < shown.length; at += this.#limits.maxChunkRawBytes) {
+      const raw = shown.subarray(at, at + this.#limits.maxChunkRawBytes);
+      const elapsedMs = Math.max(
+        0,
+        Math.round(this.#gatherBeganMs - (this.#beganAtMs ?? this.#gatherBeganMs)),
+      );
+      const chunk: SealedChunk = {
+        stream,
+        seq: this.#nextSeq++,
+        rawLength: raw.length,
+        elapsedMs,
+        bytes: undefined,
+        compressed: Promise.resolve(),
+      };
+      const result = compress(raw);
+      if (result instanceof Promise) {
+        chunk.compressed = result.then((bytes) => {
+          chunk.bytes = bytes;
+        });
+        chunk.compressed.catch(() => undefined); // #store meets it; until then it is nobody's unhandled rejection
+      } else chunk.bytes = result;
+      this.#sealed.push(chunk);
+      this.#sealedRawBytes += raw.length;
+    }
+    if (this.#sealed.length > 0) this.#storing ??= this.#store();
+  }
+
+  #cut(): void {
+    this.#seal();
+    const kept = this.#limits.maxOutputBytesPerAttempt;
+    const marker = `\n[output cut: only the first ${kept} bytes are kept; the command goes on]\n`;
+    // What the redactors hold back stays back: it may be the beginning of a secret.
+    this.#number('stderr', Buffer.from(marker));
+    this.#truncated = true;
+    this.#discarding = true;
+  }
+
+  // ---- storing
+
+  async #store(): Promise<void> {
+    try {
+      while (this.#sealed.length > 0) {
+        await this.#sealed[0]?.compressed;
+        let ready = this.#sealed.findIndex(({ bytes }) => bytes === undefined);
+        if (ready === -1) ready = this.#sealed.length;
+        await this.#storeReady(this.#sealed.splice(0, ready));
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#storing = undefined;
+    }
+  }
+
+  async #storeReady(ready: SealedChunk[]): Promise<void> {
+    const { step, epoch } = this;
+    const placed = await this.#file.append(
+      ready.map(({ stream, seq, rawLength, elapsedMs, bytes }) => ({
+        header: { stream, step, epoch, seq, rawLength, elapsedMs },
+        bytes: bytes ?? Buffer.alloc(0),
+      })),
+    );
+    for (const { chunk, frame } of placed) {
+      this.#register(chunk);
+      this.#sealedRawBytes -= chunk.rawLength;
+      if (this.#cachedFrameBytes + frame.length <= maxCachedFrameBytes) {
+        this.#cachedFrames.set(chunk.seq, frame);
+        this.#cachedFrameBytes += frame.length;
+      }
+    }
+    this.#wakeProducer();
+    this.#options.onStored();
+  }
+
+  #register(chunk: SpooledChunk): void {
+    this.#chunks.push(chunk);
+    this.#chain.add(chunk);
+    this.#rawBytes += chunk.rawLength;
+    this.#unackedBytes += chunk.frameBytes;
+  }
+
+  #dropCached(seq: number): void {
+    this.#cachedFrameBytes -= this.#cachedFrames.get(seq)?.length ?? 0;
+    this.#cachedFrames.delete(seq);
+  }
+
+  #fail(error: unknown): void {
+    this.#truncated = true;
+    this.#sealed.length = 0;
+    this.#sealedRawBytes = 0;
+    this.discard();
+    this.#options.onStorageFailure(error);
+  }
+
+  #full(): boolean {
+    if (this.#discarding) return false;
+    return (
+      this.#gatheredBytes + this.#sealedRawBytes >= this.#limits.maxGatheredBytes ||
+      this.#unackedBytes >= this.#limits.maxSpoolBytesPerAttempt
+    );
+  }
+
+  #wakeProducer(): void {
+    if (this.#drainWaiters.length === 0 || this.#full()) return;
+    const waiters = this.#drainWaiters;
+    this.#drainWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}

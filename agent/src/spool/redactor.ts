@@ -1,0 +1,50 @@
+// Masks secrets in one stream of an attempt's output, however the stream is cut into pieces. It stops accidents, not
+// an author who means it.
+import type { PatternSet } from './pattern-set.ts';
+
+export const mask = Buffer.from('********');
+const nothing = Buffer.alloc(0);
+
+export class Redactor {
+  readonly #patterns: PatternSet;
+  /** The end of what was given, held back while it may be the beginning of a secret. */
+  #held: Buffer = nothing;
+  /** So many bytes of `#held` are the end of a secret whose mask was given out already. */
+  #heldMaskedBytes = 0;
+
+  constructor(patterns: PatternSet) {
+    this.#patterns = patterns;
+  }
+
+  /** What may be shown of the stream so far; may be empty. The result may be the piece itself. */
+  push(piece: Buffer): Buffer {
+    if (this.#patterns.maxBytes === 0) return piece;
+    const data = this.#held.length === 0 ? piece : Buffer.concat([this.#held, piece]);
+    return this.#release(data, this.#patterns.partialStart(data));
+  }
+
+  /** The stream is over: what was held back, masked where it is a secret. */
+  end(): Buffer {
+    return this.#release(this.#held, this.#held.length);
+  }
+
+  /** Gives out the data up to `cut`, masked, and holds the rest. */
+  #release(data: Buffer, cut: number): Buffer {
+    const parts: Buffer[] = [];
+    let shownTo = 0;
+    let maskedBeyondCut = 0;
+    const continued = this.#heldMaskedBytes > 0;
+    for (const { start, end } of this.#patterns.find(data, this.#heldMaskedBytes)) {
+      // A secret that begins in what is held is decided with what follows: it may be part of a longer one.
+      if (start >= cut) break;
+      if (!(continued && start === 0)) parts.push(data.subarray(shownTo, start), mask);
+      shownTo = Math.min(end, cut);
+      maskedBeyondCut = Math.max(0, end - cut);
+    }
+    this.#held = cut === data.length ? nothing : Buffer.from(data.subarray(cut));
+    this.#heldMaskedBytes = maskedBeyondCut;
+    if (parts.length === 0) return data.subarray(shownTo, cut);
+    parts.push(data.subarray(shownTo, cut));
+    return Buffer.concat(parts);
+  }
+}

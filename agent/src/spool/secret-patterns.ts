@@ -1,0 +1,132 @@
+// The spellings under which a secret may show up in output: as it is, and as common tools would encode it.
+import type { OpenedCredential } from '../steps/step-type.ts';
+
+/** Shorter texts occur by chance: masking them would spoil output and tell the secret by what is missing. */
+const minSecretBytes = 4;
+const minKeyLineBytes = 8;
+/** Shortest spelling that is looked for: an encoding of a short secret may have less that is certain of it. */
+const minPatternBytes = 4;
+/** Line widths that encoders wrap at are 60 and more, so that a shorter spelling is broken at most once. */
+const wrapWidth = 60;
+
+/** Everything to mask while this credential is used. */
+export function secretPatterns(credential: OpenedCredential): Buffer[] {
+  const spellings = new Set<string>();
+  const add = (bytes: Buffer) => {
+    if (bytes.length >= minPatternBytes) spellings.add(bytes.toString('latin1'));
+  };
+  if (credential.kind === 'ssh_password') addText(credential.password, add);
+  else {
+    if (credential.passphrase !== undefined) addText(credential.passphrase, add);
+    for (const line of credential.privateKey.split(/\r?\n/)) {
+      // The lines that frame a key are no secret, and are in every key of the world.
+      if (line.length >= minKeyLineBytes && !line.startsWith('-----')) addKeyLine(line, add);
+    }
+  }
+  return [...spellings].map((spelling) => Buffer.from(spelling, 'latin1'));
+}
+
+type Add = (bytes: Buffer) => void;
+
+/** A secret of one or more lines; each line counts by itself, and the whole too. */
+function addText(secret: string, add: Add): void {
+  const lines = secret.split(/\r?\n/).filter((line) => Buffer.byteLength(line) >= minSecretBytes);
+  for (const text of new Set([secret, ...lines])) {
+    const utf8 = Buffer.from(text);
+    if (utf8.length < minSecretBytes) continue;
+    add(utf8);
+    for (const spelling of escapedSpellings(text)) add(Buffer.from(spelling));
+    addHex(utf8, add);
+    for (const bytes of [utf8, Buffer.from(text, 'utf16le')]) {
+      for (const core of base64Cores(bytes)) addWrapped(core, add);
+    }
+  }
+}
+
+/** A key's line: base64 already, so escapes change nothing that matters, and a wrapped part of it opens nothing. */
+function addKeyLine(line: string, add: Add): void {
+  const utf8 = Buffer.from(line);
+  add(utf8);
+  addHex(utf8, add);
+  for (const bytes of [utf8, Buffer.from(line, 'utf16le')]) {
+    for (const core of base64Cores(bytes)) {
+      add(Buffer.from(core));
+      for (const part of partsOf(core)) add(Buffer.from(part));
+    }
+  }
+}
+
+function addHex(bytes: Buffer, add: Add): void {
+  const hex = bytes.toString('hex');
+  add(Buffer.from(hex));
+  add(Buffer.from(hex.toUpperCase()));
+}
+
+/** In URLs, JSON and XML, by those who escape what they must and those who escape what they may. */
+function escapedSpellings(text: string): string[] {
+  const wellFormed = text.isWellFormed() ? text : text.toWellFormed();
+  const uri = encodeURIComponent(wellFormed);
+  const strictUri = uri.replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+  const lowerCase = (escaped: string) => escaped.replace(/%[0-9A-F]{2}/g, (c) => c.toLowerCase());
+  const json = JSON.stringify(text).slice(1, -1);
+  const asciiJson = json.replace(
+    /[^\x20-\x7e]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  const xml = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+  const xmlQuoted = xml.replaceAll('"', '&quot;');
+  return [
+    uri,
+    strictUri,
+    lowerCase(uri),
+    lowerCase(strictUri),
+    strictUri.replaceAll('%20', '+'),
+    encodeURI(wellFormed),
+    json,
+    json.replaceAll('/', '\\/'),
+    asciiJson,
+    xml,
+    xmlQuoted,
+    xmlQuoted.replaceAll("'", '&apos;'),
+    xmlQuoted.replaceAll("'", '&#39;'),
+    xmlQuoted.replaceAll("'", '&#x27;').replaceAll('&quot;', '&#34;'),
+  ];
+}
+
+/** What is certain in the base64 of any text that holds these bytes: one core for each of three offsets. */
+export function base64Cores(bytes: Buffer): string[] {
+  const cores: string[] = [];
+  for (const offset of [0, 1, 2]) {
+    const bits = bytes.length * 8;
+    const encoded = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64');
+    const firstWhole = Math.ceil((offset * 8) / 6);
+    const wholeEnd = Math.floor((offset * 8 + bits) / 6);
+    const core = encoded.slice(firstWhole, wholeEnd);
+    cores.push(core);
+    const urlSafe = core.replaceAll('+', '-').replaceAll('/', '_');
+    if (urlSafe !== core) cores.push(urlSafe);
+  }
+  return cores;
+}
+
+/** A base64 core, also broken by a line end at any one place; longer ones in parts too, for more than one break. */
+function addWrapped(core: string, add: Add): void {
+  add(Buffer.from(core));
+  if (core.length <= wrapWidth) {
+    for (let at = 1; at < core.length; at++) {
+      for (const lineEnd of ['\n', '\r\n']) add(Buffer.from(core.slice(0, at) + lineEnd + core.slice(at)));
+    }
+    return;
+  }
+  for (const part of partsOf(core)) add(Buffer.from(part));
+}
+
+/** Equal parts of at least 8 characters, more of them than line ends can break. */
+function partsOf(core: string): string[] {
+  const count = Math.min(Math.floor(core.length / 8), 2 * (Math.floor(core.length / wrapWidth) + 2));
+  if (count < 2) return [];
+  const length = Math.floor(core.length / count);
+  return Array.from({ length: count }, (_, i) =>
+    core.slice(i * length, i === count - 1 ? core.length : (i + 1) * length),
+  );
+}

@@ -1,0 +1,167 @@
+// The chunks of one attempt on disk, one append-only file. A record is a head (SHA-256 of the stored bytes, frame
+// length, CRC-32 of all that and the frame's header), then the binary frame as it is sent.
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { crc32 } from 'node:zlib';
+import {
+  decodeFrame,
+  encodeFrameHeader,
+  frameHeaderBytes,
+  limits,
+  type OutputFrame,
+} from '@opsconductor/protocol';
+import { isMissing } from '../identity/durable-file.ts';
+
+const headBytes = 40;
+const newest = 1; // the record layout; a file of another one is not read
+
+export interface SpooledChunk {
+  seq: number;
+  stream: OutputFrame['stream'];
+  rawLength: number;
+  /** Of the stored bytes. */
+  sha256: Buffer;
+  /** Of the frame (header and stored bytes) in the file. */
+  offset: number;
+  frameBytes: number;
+}
+
+/** A chunk that is ready to be stored. */
+export interface NewChunk {
+  header: Omit<OutputFrame, 'bytes'>;
+  /** gzip. */
+  bytes: Buffer;
+}
+
+export class SpoolFile {
+  readonly #path: string;
+  #file: FileHandle | undefined;
+  #end: number;
+
+  private constructor(path: string, file: FileHandle | undefined, end: number) {
+    this.#path = path;
+    this.#file = file;
+    this.#end = end;
+  }
+
+  /** A file for a new attempt; made when the first chunk comes, since many attempts print nothing. */
+  static create(path: string): SpoolFile {
+    return new SpoolFile(path, undefined, 0);
+  }
+
+  /** Reads a file that another process left. What is torn or damaged is cut off, with all that follows it. */
+  static async recover(path: string): Promise<{ file: SpoolFile; chunks: SpooledChunk[] }> {
+    let file: FileHandle;
+    try {
+      file = await open(path, 'r+');
+    } catch (error) {
+      if (isMissing(error)) return { file: SpoolFile.create(path), chunks: [] };
+      throw error;
+    }
+    const chunks: SpooledChunk[] = [];
+    let end = 0;
+    for (;;) {
+      const found = await readRecord(file, end);
+      if (found === undefined || found.chunk.seq !== chunks.length + 1) break;
+      chunks.push(found.chunk);
+      end = found.end;
+    }
+    await file.truncate(end);
+    return { file: new SpoolFile(path, file, end), chunks };
+  }
+
+  /** Appends chunks in one write, and answers where they are. */
+  async append(chunks: readonly NewChunk[]): Promise<{ chunk: SpooledChunk; frame: Buffer }[]> {
+    this.#file ??= await open(this.#path, 'w+', 0o600);
+    const parts: Buffer[] = [];
+    let offset = this.#end;
+    const placed = chunks.map(({ header, bytes }) => {
+      const sha256 = createHash('sha256').update(bytes).digest();
+      const record = encodeRecord(header, bytes, sha256);
+      const frame = record.subarray(headBytes);
+      parts.push(record);
+      const { seq, stream, rawLength } = header;
+      const chunk = { seq, stream, rawLength, sha256, offset: offset + headBytes, frameBytes: frame.length };
+      offset += record.length;
+      return { chunk, frame };
+    });
+    await writeAll(this.#file, parts, this.#end);
+    this.#end = offset;
+    return placed;
+  }
+
+  /** The binary frame of a chunk. */
+  async readFrame(chunk: SpooledChunk): Promise<Buffer> {
+    if (this.#file === undefined) throw new Error('A spool without a file has no chunks');
+    const frame = Buffer.allocUnsafe(chunk.frameBytes);
+    const { bytesRead } = await this.#file.read(frame, 0, frame.length, chunk.offset);
+    if (bytesRead !== frame.length) throw new Error(`Spool file ${this.#path} is shorter than it was`);
+    return frame;
+  }
+
+  /** All that was appended is on disk when this resolves. */
+  async sync(): Promise<void> {
+    await this.#file?.datasync();
+  }
+
+  get bytes(): number {
+    return this.#end;
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  /** Closes the file and removes it. */
+  async remove(): Promise<void> {
+    const existed = this.#file !== undefined;
+    await this.close();
+    if (existed) await unlink(this.#path);
+  }
+}
+
+function encodeRecord(header: NewChunk['header'], bytes: Buffer, sha256: Buffer): Buffer {
+  const frameBytes = frameHeaderBytes + bytes.length;
+  const record = Buffer.allocUnsafe(headBytes + frameBytes);
+  sha256.copy(record, 0);
+  record.writeUInt8(newest, 32);
+  record.writeUIntBE(frameBytes, 33, 3);
+  record.set(encodeFrameHeader(header), headBytes);
+  record.writeUInt32BE(recordChecksum(record), 36);
+  bytes.copy(record, headBytes + frameHeaderBytes);
+  return record;
+}
+
+function recordChecksum(record: Buffer): number {
+  return crc32(record.subarray(headBytes, headBytes + frameHeaderBytes), crc32(record.subarray(0, 36)));
+}
+
+async function readRecord(
+  file: FileHandle,
+  at: number,
+): Promise<{ chunk: SpooledChunk; end: number } | undefined> {
+  const head = Buffer.alloc(headBytes + frameHeaderBytes);
+  if ((await file.read(head, 0, head.length, at)).bytesRead !== head.length) return undefined;
+  if (head.readUInt8(32) !== newest || head.readUInt32BE(36) !== recordChecksum(head)) return undefined;
+  const frameBytes = head.readUIntBE(33, 3);
+  const frame = Buffer.allocUnsafe(frameBytes);
+  const offset = at + headBytes;
+  if ((await file.read(frame, 0, frameBytes, offset)).bytesRead !== frameBytes) return undefined;
+  const read = decodeFrame(frame, limits.maxChunkRawBytes);
+  if (read === undefined) return undefined;
+  const sha256 = createHash('sha256').update(read.bytes).digest();
+  if (!sha256.equals(head.subarray(0, 32))) return undefined;
+  const { seq, stream, rawLength } = read;
+  return { chunk: { seq, stream, rawLength, sha256, offset, frameBytes }, end: offset + frameBytes };
+}
+
+async function writeAll(file: FileHandle, parts: Buffer[], at: number): Promise<void> {
+  const whole = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+  let written = 0;
+  while (written < whole.length) {
+    const { bytesWritten } = await file.write(whole, written, whole.length - written, at + written);
+    written += bytesWritten;
+  }
+}
