@@ -3,6 +3,7 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';
+import { Pair } from '../pair.ts';
 
 export const subprotocol = 'opsconductor.v1';
 export const protocolVersions: readonly number[] = [1];
@@ -171,7 +172,7 @@ export const DrainSchema = message('drain', { reason: Type.String({ maxLength: 2
 
 export const HeartbeatSchema = message('heartbeat', {
   sequence: Type.Integer({ minimum: 1 }),
-  held: Type.Array(Type.Tuple([Id, Epoch]), { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
+  held: Type.Array(Pair(Id, Epoch), { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
   rssBytes: Type.Optional(Type.Integer({ minimum: 0 })),
   loadAverage: Type.Optional(Type.Number({ minimum: 0 })),
   spoolBytes: Type.Optional(Type.Integer({ minimum: 0 })),
@@ -190,7 +191,7 @@ export const CompleteSchema = message('complete', {
     digest: Bytes32,
     truncated: Type.Boolean(),
     /** Ranges of seq that this agent lost with its disk. */
-    gaps: Type.Array(Type.Tuple([Type.Integer({ minimum: 1 }), Type.Integer({ minimum: 1 })]), {
+    gaps: Type.Array(Pair(Type.Integer({ minimum: 1 }), Type.Integer({ minimum: 1 })), {
       maxItems: 64,
     }),
   }),

@@ -1,5 +1,6 @@
 // Runs, their target runs, steps, output and live events.
 import { type Static, Type } from 'typebox';
+import { Pair } from '../pair.ts';
 import { outputStates, runStatuses, stepStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
 
@@ -148,7 +149,7 @@ export const OutputPageSchema = Type.Object({
   rawBytes: Type.Integer(),
   chunks: Type.Array(OutputChunkSchema),
   /** Ranges of seq that were lost with an agent’s disk. */
-  gaps: Type.Array(Type.Tuple([Type.Integer(), Type.Integer()])),
+  gaps: Type.Array(Pair(Type.Integer(), Type.Integer())),
 });
 export type OutputPage = Static<typeof OutputPageSchema>;
 

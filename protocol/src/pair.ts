@@ -1,0 +1,12 @@
+// A pair as JSON Schema 2020-12 writes it (`prefixItems`); TypeBox's own tuples are still of the older form.
+import { type Static, type TSchema, Type } from 'typebox';
+
+export function Pair<A extends TSchema, B extends TSchema>(first: A, second: B) {
+  return Type.Unsafe<[Static<A>, Static<B>]>({
+    type: 'array',
+    prefixItems: [first, second],
+    items: false,
+    minItems: 2,
+    maxItems: 2,
+  });
+}

@@ -1,0 +1,74 @@
+// Builds what is served as files: the console (ui/dist) and the one-file agent (.cache/build/agent.mjs), each only when
+// its sources have changed.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const root = resolve(import.meta.dirname, '..');
+const buildFolder = join(root, '.cache/build');
+
+function digestOf(folders) {
+  const hash = createHash('sha256');
+  const visit = (path) => {
+    if (statSync(path).isDirectory()) {
+      for (const name of readdirSync(path).sort()) {
+        if (name !== 'node_modules' && name !== 'dist' && !name.endsWith('.test.ts')) visit(join(path, name));
+      }
+    } else {
+      hash.update(path.slice(root.length)).update('\0').update(readFileSync(path));
+    }
+  };
+  for (const folder of folders) visit(join(root, folder));
+  return hash.digest('hex');
+}
+
+async function buildIfChanged(name, folders, output, build) {
+  const stamp = join(buildFolder, `${name}.sha256`);
+  const digest = digestOf([...folders, 'package-lock.json']);
+  if (existsSync(join(root, output)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return;
+  const startedMs = Date.now();
+  process.stdout.write(`Building the ${name} … `);
+  await build();
+  writeFileSync(stamp, digest);
+  process.stdout.write(`done in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
+}
+
+async function buildAgent() {
+  const { build } = await import('esbuild');
+  await build({
+    entryPoints: [join(root, 'agent/src/main.ts')],
+    outfile: join(buildFolder, 'agent.mjs'),
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    // ssh2 and ws look for these at run time and do without; an empty stand-in would make them believe in it.
+    external: ['cpu-features', '*.node', 'bufferutil', 'utf-8-validate'],
+    // What CommonJS dependencies expect of a module's surroundings.
+    banner: {
+      js: [
+        "import { createRequire as __createRequire } from 'node:module';",
+        'const require = __createRequire(import.meta.url);',
+        'const __filename = import.meta.filename;',
+        'const __dirname = import.meta.dirname;',
+      ].join('\n'),
+    },
+    legalComments: 'inline',
+    logLevel: 'error',
+  });
+}
+
+async function buildConsole() {
+  const { build } = await import('vite');
+  await build({ root: join(root, 'ui'), logLevel: 'error' });
+}
+
+/** Brings both up to date. */
+export async function buildAll() {
+  mkdirSync(buildFolder, { recursive: true });
+  await buildIfChanged('agent', ['agent', 'protocol'], '.cache/build/agent.mjs', buildAgent);
+  await buildIfChanged('console', ['ui', 'protocol'], 'ui/dist/index.html', buildConsole);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await buildAll();
