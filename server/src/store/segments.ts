@@ -36,8 +36,11 @@ export async function insertSegment(
   tx: Tx,
   segment: Pick<SegmentRow, 'id' | 'name' | 'description' | 'unknownAfterS' | 'rootKey' | 'rootKeySealed'>,
 ): Promise<void> {
-  await tx`insert into segments ${tx(segment, 'id', 'name', 'description', 'unknownAfterS', 'rootKey', 'rootKeySealed')}
-    overriding system value`;
+  await tx`
+    insert into segments (id, name, description, unknown_after_s, root_key, root_key_sealed)
+    overriding system value
+    values (${segment.id}, ${segment.name}, ${segment.description}, ${segment.unknownAfterS}, ${segment.rootKey},
+            ${segment.rootKeySealed})`;
 }
 
 /** A segment by id; undefined when there is none. */

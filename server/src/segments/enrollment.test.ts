@@ -1,0 +1,298 @@
+import { parseEnrollmentToken } from '@opsconductor/protocol';
+import {
+  decodeBase64,
+  encodeBase64,
+  fingerprint,
+  generateSegmentKey,
+  rosterMember,
+  rosterSegmentKey,
+  unwrapSegmentKey,
+  verifyGeneration,
+  verifyRoster,
+  wrapSegmentKey,
+} from '@opsconductor/protocol/sealing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { inTransaction } from '../store/transaction.ts';
+import { enrollAgent } from './enroll-agent.ts';
+import { getSegment } from './list-segments.ts';
+import { offerSegmentKey } from './offer-segment-key.ts';
+import { sealingKeyOf } from './sealing-key.ts';
+import { markSegmentReady, segmentStateFor, storeWrap } from './segment-state.ts';
+import {
+  enrollRequest,
+  makeAgentKeys,
+  makeFirstAgent,
+  makeSegment,
+  makeToken,
+  openSession,
+  segmentKeyOffer,
+  setupInstallation,
+  type TestInstallation,
+  testOrigin,
+} from './testing.ts';
+
+let t: TestInstallation;
+beforeAll(async () => {
+  t = await setupInstallation();
+});
+afterAll(() => t.close());
+
+async function makeAgent(segmentId: number, name: string) {
+  const keys = await makeAgentKeys();
+  const token = await makeToken(t, segmentId);
+  return { keys, token, enrolled: await enrollAgent(t, await enrollRequest(token, name, keys), testOrigin) };
+}
+
+describe('an enrollment token', () => {
+  it('is stored as a hash only, and carries the root’s fingerprint and the CA pin', async () => {
+    const segment = await makeSegment(t, 'token');
+    const text = await makeToken(t, segment.id);
+    const token = parseEnrollmentToken(text);
+    expect(token?.caPin).toBe(`sha256:${'ab'.repeat(32)}`);
+    const rootSha256 = Buffer.from(token?.rootSha256 ?? '', 'hex')
+      .toString('base64')
+      .replaceAll('=', '');
+    expect(`SHA256:${rootSha256}`).toBe(segment.rootFingerprint);
+    const [row] = await t.sql`
+      select encode(token_hash, 'base64') as hash,
+             expires_at between now() + interval '59 minutes' and now() + interval '61 minutes' as an_hour
+        from enrollment_tokens where segment_id = ${segment.id}`;
+    expect(row).toMatchObject({ anHour: true });
+    expect(row?.hash).not.toContain(token?.secret ?? '-');
+  });
+
+  it('is refused for a segment that is not there', async () => {
+    await expect(makeToken(t, 999_999)).rejects.toMatchObject({ code: 'not_found' });
+  });
+});
+
+describe('enrolling', () => {
+  it('admits an agent, proves the server and names the pinned root', async () => {
+    const segment = await makeSegment(t, 'admits');
+    const { enrolled, token } = await makeAgent(segment.id, 'admits-a');
+    expect(enrolled).toMatchObject({
+      agentName: 'admits-a',
+      segmentId: segment.id,
+      segmentName: 'admits',
+      makesSegmentKey: true,
+      generation: 0,
+    });
+    const { installationId, agentId } = enrolled;
+    const generation = { installationId, agentId, generation: 0 };
+    const serverKey = decodeBase64(enrolled.serverKey);
+    expect(await verifyGeneration(serverKey, generation, enrolled.generationSignature)).toBe(true);
+    expect(await fingerprint(decodeBase64(enrolled.segmentRoot))).toBe(segment.rootFingerprint);
+    expect(parseEnrollmentToken(token)).toBeDefined();
+  });
+
+  it('answers the same again for the same keys, until the agent has connected', async () => {
+    const segment = await makeSegment(t, 'again');
+    const { keys, token, enrolled } = await makeAgent(segment.id, 'again-a');
+    const request = await enrollRequest(token, 'again-a', keys);
+    expect(await enrollAgent(t, request, testOrigin)).toEqual(enrolled);
+    await openSession(t, enrolled.agentId);
+    await expect(enrollAgent(t, request, testOrigin)).rejects.toMatchObject({ code: 'conflict' });
+  });
+
+  it('admits one of many agents that use one token at the same moment', async () => {
+    const segment = await makeSegment(t, 'race');
+    const token = await makeToken(t, segment.id);
+    const requests = await Promise.all(
+      [1, 2, 3, 4, 5].map(async (n) => enrollRequest(token, `race-${n}`, await makeAgentKeys())),
+    );
+    const results = await Promise.allSettled(requests.map((request) => enrollAgent(t, request, testOrigin)));
+    expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
+    for (const result of results) {
+      if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'conflict' });
+    }
+    const [row] = await t.sql`select count(*)::int as agents from agents where segment_id = ${segment.id}`;
+    expect(row).toEqual({ agents: 1 });
+  });
+
+  it('tells a used, an expired, an unknown and a mistyped token apart', async () => {
+    const segment = await makeSegment(t, 'tokens');
+    const keys = await makeAgentKeys();
+    const tryToken = async (token: string) => {
+      const error = await enrollAgent(t, await enrollRequest(token, 'tokens-b', keys), testOrigin).catch(
+        (e) => e,
+      );
+      return `${error.code}: ${error.message}`;
+    };
+    const used = await makeToken(t, segment.id);
+    await enrollAgent(t, await enrollRequest(used, 'tokens-a', await makeAgentKeys()), testOrigin);
+    const expired = await makeToken(t, segment.id);
+    await t.sql`update enrollment_tokens set expires_at = clock_timestamp() where used_at is null
+                   and segment_id = ${segment.id}`;
+    const unknown = `${(await makeToken(t, segment.id)).replace(/^oce_.{10}/, 'oce_AAAAAAAAAA')}`;
+    expect(await tryToken(used)).toMatch(/^conflict: .*used already/);
+    expect(await tryToken(expired)).toMatch(/^unauthenticated: .*expired/);
+    expect(await tryToken(unknown)).toMatch(/^unauthenticated: .*not known/);
+    expect(await tryToken(`${'x'.repeat(60)}`)).toMatch(/^unauthenticated: .*copy it again/);
+  });
+
+  it('refuses keys that the sender does not hold, and leaves the token usable', async () => {
+    const segment = await makeSegment(t, 'stolen');
+    const token = await makeToken(t, segment.id);
+    const mine = await makeAgentKeys();
+    const theirs = await makeAgentKeys();
+    const request = await enrollRequest(token, 'stolen-a', mine);
+    const forged = { ...request, signingKey: encodeBase64(theirs.signing.publicKey) };
+    await expect(enrollAgent(t, forged, testOrigin)).rejects.toMatchObject({ code: 'unauthenticated' });
+    const renamed = { ...request, name: 'stolen-b' };
+    await expect(enrollAgent(t, renamed, testOrigin)).rejects.toMatchObject({ code: 'unauthenticated' });
+    expect((await enrollAgent(t, request, testOrigin)).agentName).toBe('stolen-a');
+  });
+
+  it('refuses a taken name and a key that is enrolled, each naming its field', async () => {
+    const segment = await makeSegment(t, 'taken');
+    const { keys } = await makeAgent(segment.id, 'taken-a');
+    const again = enrollRequest(await makeToken(t, segment.id), 'taken-a', await makeAgentKeys());
+    await expect(enrollAgent(t, await again, testOrigin)).rejects.toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'name' }],
+    });
+    const cloned = enrollRequest(await makeToken(t, segment.id), 'taken-b', keys);
+    await expect(enrollAgent(t, await cloned, testOrigin)).rejects.toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'signingKey' }],
+    });
+  });
+});
+
+describe('the segment key', () => {
+  it('comes from the first agent, and the roster then names both', async () => {
+    const segment = await makeSegment(t, 'first-key');
+    const { enrolled, segmentKey, keys } = await makeFirstAgent(t, segment.id, 'first-key-a');
+    expect((await getSegment(t.sql, segment.id)).keyGeneration).toBe(1);
+    const state = await segmentStateFor(t.sql, enrolled.agentId);
+    const roster = await verifyRoster(
+      decodeBase64(enrolled.segmentRoot),
+      state?.roster ?? { payload: '', signature: '' },
+      { installationId: t.identity.installationId, segmentId: segment.id, minNumber: 1 },
+    );
+    expect(rosterSegmentKey(roster)).toEqual(segmentKey.publicKey);
+    expect(rosterMember(roster, enrolled.agentId)?.encryptionKey).toBe(
+      encodeBase64(keys.encryption.publicKey),
+    );
+    expect(state?.wraps).toHaveLength(1);
+    expect(state?.wanting).toEqual([]);
+  });
+
+  it('is taken from one of two agents that offer at the same moment; the same offer again is still accepted', async () => {
+    const segment = await makeSegment(t, 'two-offers');
+    const agents = [await makeAgent(segment.id, 'two-offers-a'), await makeAgent(segment.id, 'two-offers-b')];
+    expect(agents.map((agent) => agent.enrolled.makesSegmentKey)).toEqual([true, true]);
+    const offers = await Promise.all(
+      agents.map(async ({ enrolled, keys }) => segmentKeyOffer(enrolled, keys, await generateSegmentKey())),
+    );
+    const results = await Promise.all(offers.map((offer) => offerSegmentKey(t, offer, testOrigin)));
+    expect(results.map((result) => result.accepted).sort()).toEqual([false, true]);
+    expect(await Promise.all(offers.map((offer) => offerSegmentKey(t, offer, testOrigin)))).toEqual(results);
+    const key = await sealingKeyOf(t.sql, t.identity.installationId, segment.id);
+    const winner = offers[results.findIndex((result) => result.accepted)];
+    expect(key.publicKey).toBe(winner?.segmentPublicKey);
+  });
+
+  it('is refused from an agent that does not sign it, or is not active', async () => {
+    const segment = await makeSegment(t, 'bad-offer');
+    const { enrolled, keys } = await makeAgent(segment.id, 'bad-offer-a');
+    const offer = await segmentKeyOffer(enrolled, keys, await generateSegmentKey());
+    const other = await generateSegmentKey();
+    const swapped = { ...offer, segmentPublicKey: encodeBase64(other.publicKey) };
+    await expect(offerSegmentKey(t, swapped, testOrigin)).rejects.toMatchObject({ code: 'unauthenticated' });
+    await t.sql`update agents set state = 'disabled' where id = ${enrolled.agentId}`;
+    await expect(offerSegmentKey(t, offer, testOrigin)).rejects.toMatchObject({ code: 'unauthenticated' });
+    await expect(offerSegmentKey(t, { ...offer, wrapped: 'AAAA' }, testOrigin)).rejects.toMatchObject({
+      code: 'invalid',
+    });
+    expect((await getSegment(t.sql, segment.id)).keyGeneration).toBe(0);
+  });
+
+  it('cannot be sealed to before the first agent', async () => {
+    const segment = await makeSegment(t, 'no-key');
+    await expect(sealingKeyOf(t.sql, t.identity.installationId, segment.id)).rejects.toMatchObject({
+      code: 'conflict',
+    });
+  });
+});
+
+describe('a second agent', () => {
+  it('is named in the next roster, and a peer’s wrap brings it the key', async () => {
+    const segment = await makeSegment(t, 'peers');
+    const first = await makeFirstAgent(t, segment.id, 'peers-a');
+    const second = await makeAgent(segment.id, 'peers-b');
+    expect(second.enrolled.makesSegmentKey).toBe(false);
+    const wanting = [{ agentId: second.enrolled.agentId, generation: 1 }];
+    expect((await segmentStateFor(t.sql, first.enrolled.agentId))?.wanting).toEqual(wanting);
+    // Who holds no key yet can't wrap, so it is not asked to.
+    expect((await segmentStateFor(t.sql, second.enrolled.agentId))?.wanting).toEqual([]);
+
+    const roster = JSON.parse((await segmentStateFor(t.sql, first.enrolled.agentId))?.roster.payload ?? '{}');
+    expect(roster.number).toBe(2);
+    expect(roster.agents.map((agent: { name: string }) => agent.name)).toEqual(['peers-a', 'peers-b']);
+    const binding = {
+      installationId: t.identity.installationId,
+      segmentId: segment.id,
+      generation: 1,
+      recipient: second.enrolled.agentId,
+      segmentPublicKey: first.segmentKey.publicKey,
+    };
+    const wrapped = await wrapSegmentKey({
+      segmentPrivateKey: first.segmentKey.privateKey,
+      recipientPublicKey: second.keys.encryption.publicKey,
+      binding,
+    });
+    const wrap = {
+      byAgentId: first.enrolled.agentId,
+      agentId: second.enrolled.agentId,
+      generation: 1,
+      wrapped,
+    };
+    expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(true);
+    const received = (await segmentStateFor(t.sql, second.enrolled.agentId))?.wraps[0];
+    const recipientPrivateKey = second.keys.encryption.privateKey;
+    const opened = await unwrapSegmentKey({ recipientPrivateKey, wrapped: received?.wrapped ?? '', binding });
+    expect(opened).toEqual(first.segmentKey.privateKey);
+    expect(await inTransaction(t.sql, (tx) => markSegmentReady(tx, wrap.agentId, [1, 2]))).toEqual([1]);
+    expect(await inTransaction(t.sql, (tx) => markSegmentReady(tx, wrap.agentId, [1]))).toEqual([]);
+    expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(false);
+    expect((await segmentStateFor(t.sql, first.enrolled.agentId))?.wanting).toEqual([]);
+  });
+
+  it('gets no wrap from another segment, from one without the key, or when it is not active', async () => {
+    const here = await makeSegment(t, 'wraps-here');
+    const there = await makeSegment(t, 'wraps-there');
+    const first = await makeFirstAgent(t, here.id, 'wraps-a');
+    const stranger = await makeFirstAgent(t, there.id, 'wraps-x');
+    const newcomer = await makeAgent(here.id, 'wraps-b');
+    const third = await makeAgent(here.id, 'wraps-c');
+    const wrapped = encodeBase64(new Uint8Array(81));
+    const store = (byAgentId: number, agentId: number) =>
+      inTransaction(t.sql, (tx) => storeWrap(tx, { byAgentId, agentId, generation: 1, wrapped }));
+    const forbidden = { code: 'forbidden' };
+    await expect(store(stranger.enrolled.agentId, newcomer.enrolled.agentId)).rejects.toMatchObject(
+      forbidden,
+    );
+    await expect(store(third.enrolled.agentId, newcomer.enrolled.agentId)).rejects.toMatchObject(forbidden);
+    await t.sql`update agents set state = 'revoked' where id = ${newcomer.enrolled.agentId}`;
+    await expect(store(first.enrolled.agentId, newcomer.enrolled.agentId)).rejects.toMatchObject(forbidden);
+  });
+
+  it('leaves the roster when it is revoked, and stays listed as revoked under the number that did so', async () => {
+    const segment = await makeSegment(t, 'revoking');
+    const first = await makeFirstAgent(t, segment.id, 'revoking-a');
+    const gone = await makeAgent(segment.id, 'revoking-b');
+    await t.sql`update agents set state = 'revoked' where id = ${gone.enrolled.agentId}`;
+    await makeAgent(segment.id, 'revoking-c');
+    await makeAgent(segment.id, 'revoking-d');
+    const state = await segmentStateFor(t.sql, first.enrolled.agentId);
+    const roster = await verifyRoster(
+      decodeBase64(first.enrolled.segmentRoot),
+      state?.roster ?? { payload: '', signature: '' },
+      { installationId: t.identity.installationId, segmentId: segment.id, minNumber: 1 },
+    );
+    expect(roster.number).toBe(4);
+    expect(roster.agents.map((agent) => agent.name)).toEqual(['revoking-a', 'revoking-c', 'revoking-d']);
+    expect(roster.revoked).toEqual([{ agentId: gone.enrolled.agentId, atNumber: 3 }]);
+  });
+});

@@ -1,0 +1,124 @@
+import { signingPublicKeyOf } from '@opsconductor/protocol/sealing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AppError } from '../errors.ts';
+import { findSegment } from '../store/segments.ts';
+import { createSegment } from './create-segment.ts';
+import { getSegment, healthOf, listSegments } from './list-segments.ts';
+import { openRoot, sealRoot } from './segment-root.ts';
+import {
+  makeFirstAgent,
+  makeSegment,
+  openSession,
+  setupInstallation,
+  type TestInstallation,
+} from './testing.ts';
+
+let t: TestInstallation;
+beforeAll(async () => {
+  t = await setupInstallation();
+});
+afterAll(() => t.close());
+
+describe('creating a segment', () => {
+  it('keeps the private half of the root sealed, and it is the one of the public half', async () => {
+    const segment = await makeSegment(t, 'sealed-root');
+    const row = await findSegment(t.sql, segment.id);
+    expect(row?.rootKeySealed).not.toBeNull();
+    const privateKey = openRoot(t.masterKey, row as NonNullable<typeof row>);
+    expect(Buffer.from(await signingPublicKeyOf(privateKey))).toEqual(row?.rootKey);
+    expect(row?.rootKeySealed?.includes(privateKey)).toBe(false);
+  });
+
+  it('seals a root to its segment: another segment’s row does not open it', async () => {
+    const sealed = sealRoot(t.masterKey, 7, Buffer.alloc(32, 1));
+    expect(() => openRoot(t.masterKey, { id: 8, name: 'other', rootKeySealed: sealed })).toThrow(/altered/);
+  });
+
+  it('answers what was stored, and starts without agent and key', async () => {
+    const segment = await createSegment(
+      t.sql,
+      t.masterKey,
+      { name: 'fresh', description: 'Branch office, "Zürich" 🏔', unknownAfter: 60 },
+      t.caller,
+    );
+    expect(segment).toMatchObject({
+      name: 'fresh',
+      description: 'Branch office, "Zürich" 🏔',
+      unknownAfter: 60,
+      root: 'managed',
+      keyGeneration: 0,
+      health: 'no_agent',
+      targetCount: 0,
+      waitingSteps: 0,
+    });
+    expect(segment.rootFingerprint).toMatch(/^SHA256:[A-Za-z0-9+/]{43}$/);
+    expect(await getSegment(t.sql, segment.id)).toEqual(segment);
+  });
+
+  it('refuses a name that is taken and names the field', async () => {
+    await makeSegment(t, 'taken');
+    await expect(makeSegment(t, 'taken')).rejects.toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'name' }],
+    });
+  });
+
+  it('refuses text that PostgreSQL cannot hold, before it sees it', async () => {
+    const create = (description: string) =>
+      createSegment(t.sql, t.masterKey, { name: 'nul', description }, t.caller);
+    for (const description of ['a\0b', 'half a pair: \ud800']) {
+      const error = await create(description).catch((e: unknown) => e);
+      expect(error).toBeInstanceOf(AppError);
+      expect(error).toMatchObject({ code: 'invalid', details: [{ path: 'description' }] });
+    }
+  });
+
+  it('leaves an audit row in the same transaction', async () => {
+    const segment = await makeSegment(t, 'audited');
+    const rows = await t.sql`
+      select action, actor_name, object_id, address from audit_log
+       where action = 'segment.created' and object_id = ${String(segment.id)}`;
+    expect(rows).toEqual([
+      { action: 'segment.created', actorName: 'ada', objectId: String(segment.id), address: '192.0.2.7' },
+    ]);
+  });
+});
+
+describe('the health of a segment', () => {
+  it('is told by its active agents', () => {
+    const health = (activeAgents: number, connectedAgents: number, drainingAgents: number) =>
+      healthOf({ activeAgents, connectedAgents, drainingAgents });
+    expect(health(0, 0, 0)).toBe('no_agent');
+    expect(health(2, 0, 0)).toBe('offline');
+    expect(health(2, 1, 0)).toBe('degraded');
+    expect(health(1, 1, 1)).toBe('degraded');
+    expect(health(2, 2, 0)).toBe('healthy');
+  });
+
+  it('follows the sessions by the database’s clock', async () => {
+    const segment = await makeSegment(t, 'health');
+    const health = async () => (await getSegment(t.sql, segment.id)).health;
+    expect(await health()).toBe('no_agent');
+    const { enrolled } = await makeFirstAgent(t, segment.id, 'health-a');
+    expect(await health()).toBe('offline');
+    await openSession(t, enrolled.agentId);
+    expect(await health()).toBe('healthy');
+    await openSession(t, enrolled.agentId, { draining: true });
+    expect(await health()).toBe('degraded');
+    await openSession(t, enrolled.agentId, { expiresInS: -1 });
+    expect(await health()).toBe('offline');
+    await openSession(t, enrolled.agentId);
+    await t.sql`update agents set state = 'quarantined' where id = ${enrolled.agentId}`;
+    expect(await health()).toBe('no_agent');
+  });
+
+  it('is in the list too, which is by name', async () => {
+    const names = (await listSegments(t.sql)).map((segment) => segment.name);
+    expect(names).toEqual([...names].sort());
+    expect(names).toContain('health');
+  });
+});
+
+it('an unknown segment is not found', async () => {
+  await expect(getSegment(t.sql, 999_999)).rejects.toMatchObject({ code: 'not_found' });
+});

@@ -1,0 +1,191 @@
+// A database with one user, and agents that enroll as real ones do: for the tests of features and routes.
+import { randomUUID } from 'node:crypto';
+import type { EnrollRequest, EnrollResponse, Segment } from '@opsconductor/protocol';
+import {
+  type CredentialSecret,
+  decodeBase64,
+  encodeBase64,
+  enrollmentStatement,
+  generateEncryptionKeyPair,
+  generateSegmentKey,
+  generateSigningKeyPair,
+  type KeyPair,
+  sealCredential,
+  segmentKeyStatement,
+  sign,
+  wrapSegmentKey,
+} from '@opsconductor/protocol/sealing';
+import type { Caller } from '../caller.ts';
+import { type MasterKey, newMasterKey } from '../credentials/at-rest/master-key.ts';
+import type { CreateCredentialRequest } from '../credentials/edit-credentials.ts';
+import type { Sql } from '../store/connection.ts';
+import { setupDatabase } from '../store/testing.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { createEnrollmentToken } from './create-enrollment-token.ts';
+import { createSegment } from './create-segment.ts';
+import { enrollAgent } from './enroll-agent.ts';
+import { offerSegmentKey } from './offer-segment-key.ts';
+import { sealingKeyOf } from './sealing-key.ts';
+import type { ServerIdentity } from './segment-root.ts';
+import { markSegmentReady } from './segment-state.ts';
+
+export const testOrigin = { address: '192.0.2.7', requestId: 'test-request' };
+
+export interface TestInstallation {
+  sql: Sql;
+  masterKey: MasterKey;
+  identity: ServerIdentity;
+  caller: Caller;
+  close(): Promise<void>;
+}
+
+export async function setupInstallation(): Promise<TestInstallation> {
+  const database = await setupDatabase();
+  const { sql } = database;
+  const [user] = await sql<{ id: number }[]>`insert into users (name) values ('ada') returning id`;
+  return {
+    sql,
+    masterKey: newMasterKey(),
+    identity: { installationId: randomUUID(), serverKey: await generateSigningKeyPair() },
+    caller: { userId: user?.id ?? 0, name: 'ada', ...testOrigin },
+    close: () => database.close(),
+  };
+}
+
+export function makeSegment(t: TestInstallation, name = 'dmz-1'): Promise<Segment> {
+  return createSegment(t.sql, t.masterKey, { name }, t.caller);
+}
+
+export async function makeToken(t: TestInstallation, segmentId: number): Promise<string> {
+  const deps = {
+    sql: t.sql,
+    publicUrl: 'https://ops.example.com',
+    caPin: `sha256:${'ab'.repeat(32)}`,
+    agentSha256: async () => 'cd'.repeat(32),
+  };
+  return (await createEnrollmentToken(deps, segmentId, t.caller)).token;
+}
+
+export interface AgentKeys {
+  signing: KeyPair;
+  encryption: KeyPair;
+}
+
+export async function makeAgentKeys(): Promise<AgentKeys> {
+  return { signing: await generateSigningKeyPair(), encryption: await generateEncryptionKeyPair() };
+}
+
+/** An enrollment request as an agent sends it. */
+export async function enrollRequest(token: string, name: string, keys: AgentKeys): Promise<EnrollRequest> {
+  const statement = enrollmentStatement({
+    token,
+    name,
+    signingKey: keys.signing.publicKey,
+    encryptionKey: keys.encryption.publicKey,
+  });
+  return {
+    token,
+    name,
+    signingKey: encodeBase64(keys.signing.publicKey),
+    encryptionKey: encodeBase64(keys.encryption.publicKey),
+    signature: encodeBase64(await sign(keys.signing.privateKey, statement)),
+    agentVersion: '0.1.0',
+    platform: 'linux-x64',
+  };
+}
+
+/** The first agent's offer of a segment key that it made. */
+export async function segmentKeyOffer(enrolled: EnrollResponse, keys: AgentKeys, segmentKey: KeyPair) {
+  const { agentId, segmentId, installationId } = enrolled;
+  const generation = 1;
+  const wrapped = await wrapSegmentKey({
+    segmentPrivateKey: segmentKey.privateKey,
+    recipientPublicKey: keys.encryption.publicKey,
+    binding: {
+      installationId,
+      segmentId,
+      generation,
+      recipient: agentId,
+      segmentPublicKey: segmentKey.publicKey,
+    },
+  });
+  const offer = {
+    installationId,
+    segmentId,
+    agentId,
+    generation,
+    segmentPublicKey: segmentKey.publicKey,
+    wrapped,
+  };
+  return {
+    agentId,
+    segmentPublicKey: encodeBase64(segmentKey.publicKey),
+    wrapped,
+    signature: encodeBase64(await sign(keys.signing.privateKey, segmentKeyStatement(offer))),
+  };
+}
+
+/** Enrolls an agent that makes the segment's key and says that it holds it. */
+export async function makeFirstAgent(t: TestInstallation, segmentId: number, name = 'agent-a') {
+  const keys = await makeAgentKeys();
+  const token = await makeToken(t, segmentId);
+  const enrolled = await enrollAgent(t, await enrollRequest(token, name, keys), testOrigin);
+  const segmentKey = await generateSegmentKey();
+  await offerSegmentKey(t, await segmentKeyOffer(enrolled, keys, segmentKey), testOrigin);
+  await inTransaction(t.sql, (tx) => markSegmentReady(tx, enrolled.agentId, [1]));
+  return { enrolled, keys, segmentKey, token };
+}
+
+export const testSecret: CredentialSecret = {
+  kind: 'ssh_password',
+  user: 'deploy',
+  password: 'correct horse battery staple',
+  bounds: {
+    hosts: ['*'],
+    networks: [],
+    ports: [22],
+    protocols: ['ssh'],
+    user: 'deploy',
+    authentication: ['password'],
+  },
+};
+
+/** A credential as the console sends it: sealed to the segment's current key. */
+export async function sealedCredentialRequest(
+  t: TestInstallation,
+  segmentId: number,
+  name = 'deploy',
+): Promise<CreateCredentialRequest> {
+  const key = await sealingKeyOf(t.sql, t.identity.installationId, segmentId);
+  const id = randomUUID();
+  const sealed = await sealCredential({
+    segmentPublicKey: decodeBase64(key.publicKey),
+    binding: {
+      installationId: key.installationId,
+      credentialId: id,
+      version: 1,
+      kind: testSecret.kind,
+      segmentId,
+      generation: key.generation,
+    },
+    secret: testSecret,
+  });
+  return { id, segmentId, name, kind: testSecret.kind, sealed };
+}
+
+/** Gives an agent a session, as the gateway does when it connects. */
+export async function openSession(
+  t: TestInstallation,
+  agentId: number,
+  session: { expiresInS?: number; draining?: boolean } = {},
+): Promise<void> {
+  await t.sql`update agents set session_number = session_number + 1 where id = ${agentId}`;
+  await t.sql`
+    insert into agent_sessions (agent_id, session_number, server_id, slots, draining, ready, expires_at)
+    select id, session_number, gen_random_uuid(), 8, ${session.draining ?? false}, true,
+           clock_timestamp() + ${session.expiresInS ?? 20} * interval '1 second'
+      from agents where id = ${agentId}
+    on conflict (agent_id) do update
+       set session_number = excluded.session_number, draining = excluded.draining, expires_at = excluded.expires_at,
+           disconnected_at = null, clean_shutdown = false, last_heartbeat_at = clock_timestamp()`;
+}
