@@ -178,9 +178,10 @@ test('3 MB over both streams arrive whole at a reader that keeps stopping', asyn
 test('a window that one stream filled and then the other is refilled for each', async () => {
   const client = await login(await setup());
   const channel = await exec(client, 'head -c 5000000 /dev/zero; head -c 5000000 /dev/zero >&2');
-  // The window is 2 MiB: once the client holds that much, the server waits.
+  // Only with a window of nothing is the server known to wait.
+  const { incoming } = channel as unknown as { incoming: { window: number } };
   const full = async (stream: Readable) => {
-    while (stream.readableLength < 2_000_000) await new Promise(setImmediate);
+    while (incoming.window > 0 || stream.readableLength === 0) await new Promise(setImmediate);
   };
   channel.pause();
   channel.stderr.pause();
