@@ -1,0 +1,161 @@
+import { decodeBase64, openCredential } from '@opsconductor/protocol/sealing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  makeFirstAgent,
+  makeSegment,
+  sealedCredentialRequest,
+  setupInstallation,
+  type TestInstallation,
+  testSecret,
+} from '../segments/testing.ts';
+import { findSealedCredential } from '../store/credentials.ts';
+import { createTarget } from '../targets/edit-targets.ts';
+import { createCredential, deleteCredential } from './edit-credentials.ts';
+import { getCredential, listCredentials } from './list-credentials.ts';
+
+let t: TestInstallation;
+let segmentId: number;
+let segmentPrivateKey: Uint8Array;
+beforeAll(async () => {
+  t = await setupInstallation();
+  segmentId = (await makeSegment(t, 'credentials')).id;
+  segmentPrivateKey = (await makeFirstAgent(t, segmentId, 'credentials-a')).segmentKey.privateKey;
+});
+afterAll(() => t.close());
+
+describe('creating a credential', () => {
+  it('stores what an agent of the segment can open and the answer does not tell', async () => {
+    const request = await sealedCredentialRequest(t, segmentId, 'opens');
+    const credential = await createCredential(t.sql, request, t.caller);
+    expect(credential).toMatchObject({
+      id: request.id,
+      segmentName: 'credentials',
+      version: 1,
+      generation: 1,
+      targetCount: 0,
+      createdBy: 'ada',
+    });
+    expect(JSON.stringify(credential)).not.toContain(request.sealed.ciphertext.slice(0, 20));
+    const stored = await findSealedCredential(t.sql, request.id);
+    const secret = await openCredential({
+      segmentPrivateKey,
+      binding: {
+        installationId: t.identity.installationId,
+        credentialId: request.id,
+        version: 1,
+        kind: 'ssh_password',
+        segmentId,
+        generation: 1,
+      },
+      sealed: stored?.sealed as NonNullable<typeof stored>['sealed'],
+    });
+    expect(secret).toEqual(testSecret);
+    expect(await getCredential(t.sql, request.id)).toEqual(credential);
+  });
+
+  it('refuses a seal of the wrong form, naming the part and not its value', async () => {
+    const request = await sealedCredentialRequest(t, segmentId, 'malformed');
+    const bytes = decodeBase64(request.sealed.ciphertext);
+    const wrong = {
+      enc: 'AAAA',
+      wrappedKey: request.sealed.enc,
+      nonce: 'not base64!',
+      ciphertext: Buffer.from(bytes.subarray(1)).toString('base64'),
+    };
+    for (const [part, value] of Object.entries(wrong)) {
+      const sealed = { ...request.sealed, [part]: value };
+      const error = await createCredential(t.sql, { ...request, sealed }, t.caller).catch((e) => e);
+      expect(error).toMatchObject({ code: 'invalid', details: [{ path: `sealed.${part}` }] });
+      expect(JSON.stringify([error.message, error.details])).not.toContain(value);
+    }
+  });
+
+  it('is refused before the segment has a key, and for a generation that is not current', async () => {
+    const keyless = await makeSegment(t, 'credentials-keyless');
+    const request = await sealedCredentialRequest(t, segmentId, 'generations');
+    await expect(
+      createCredential(t.sql, { ...request, segmentId: keyless.id }, t.caller),
+    ).rejects.toMatchObject({ code: 'conflict' });
+    const sealed = { ...request.sealed, generation: 2 };
+    await expect(createCredential(t.sql, { ...request, sealed }, t.caller)).rejects.toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'sealed.generation' }],
+    });
+    await expect(createCredential(t.sql, { ...request, segmentId: 999_999 }, t.caller)).rejects.toMatchObject(
+      { code: 'invalid', details: [{ path: 'segmentId' }] },
+    );
+  });
+
+  it('refuses an id or a name that is taken, and a name that cannot be stored', async () => {
+    const request = await sealedCredentialRequest(t, segmentId, 'taken');
+    await createCredential(t.sql, request, t.caller);
+    const again = await sealedCredentialRequest(t, segmentId, 'taken');
+    const conflict = (path: string) => ({ code: 'conflict', details: [{ path }] });
+    await expect(createCredential(t.sql, again, t.caller)).rejects.toMatchObject(conflict('name'));
+    const sameId = { ...again, id: request.id.toUpperCase(), name: 'other' };
+    await expect(createCredential(t.sql, sameId, t.caller)).rejects.toMatchObject(conflict('id'));
+    await expect(createCredential(t.sql, { ...again, name: 'a\0b' }, t.caller)).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ path: 'name' }],
+    });
+  });
+});
+
+describe('listing credentials', () => {
+  it('pages by name through equal names of several segments', async () => {
+    const other = await makeSegment(t, 'credentials-other');
+    await makeFirstAgent(t, other.id, 'credentials-b');
+    for (const id of [segmentId, other.id]) {
+      await createCredential(t.sql, await sealedCredentialRequest(t, id, 'same name'), t.caller);
+    }
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await listCredentials(t.sql, { limit: 1, ...(cursor === undefined ? {} : { cursor }) });
+      seen.push(...page.items.map((item) => `${item.name}@${item.segmentName}`));
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(new Set(seen).size).toBe(seen.length);
+    expect(seen).toContain('same name@credentials-other');
+    expect((await listCredentials(t.sql, { segmentId: other.id })).items).toHaveLength(1);
+  });
+});
+
+describe('deleting a credential', () => {
+  it('is refused while targets use it, and says how many', async () => {
+    const request = await sealedCredentialRequest(t, segmentId, 'in use');
+    const credential = await createCredential(t.sql, request, t.caller);
+    for (const name of ['user-1', 'user-2']) {
+      await createTarget(t.sql, { segmentId, name, host: '10.0.0.1', credentialId: credential.id }, t.caller);
+    }
+    expect((await getCredential(t.sql, credential.id)).targetCount).toBe(2);
+    const error = await deleteCredential(t.sql, credential.id, t.caller).catch((e) => e);
+    expect(error).toMatchObject({ code: 'conflict' });
+    expect(error.message).toMatch(/^2 targets use in use\./);
+    await t.sql`update targets set credential_id = null where credential_id = ${credential.id}`;
+    await deleteCredential(t.sql, credential.id, t.caller);
+    await expect(getCredential(t.sql, credential.id)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(deleteCredential(t.sql, credential.id, t.caller)).rejects.toMatchObject({
+      code: 'not_found',
+    });
+  });
+
+  it('and giving it to a target at the same moment never leave a target without it', async () => {
+    for (let n = 0; n < 5; n += 1) {
+      const credential = await createCredential(
+        t.sql,
+        await sealedCredentialRequest(t, segmentId, `raced ${n}`),
+        t.caller,
+      );
+      const target = { segmentId, name: `raced-${n}`, host: '10.0.0.1', credentialId: credential.id };
+      const [created, deleted] = await Promise.allSettled([
+        createTarget(t.sql, target, t.caller),
+        deleteCredential(t.sql, credential.id, t.caller),
+      ]);
+      expect([created.status, deleted.status].sort()).toEqual(['fulfilled', 'rejected']);
+      const refused =
+        created.status === 'rejected' ? created.reason : (deleted as PromiseRejectedResult).reason;
+      expect(['invalid', 'conflict']).toContain(refused.code);
+    }
+  });
+});

@@ -1,0 +1,174 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeSegment, setupInstallation, type TestInstallation } from '../segments/testing.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { createTarget } from './edit-targets.ts';
+import { parseHostKeyLine } from './host-key-line.ts';
+import { acceptHostKey, hostKeyLinesOf, recordSeenHostKey } from './host-keys.ts';
+import { getTarget } from './list-targets.ts';
+
+let t: TestInstallation;
+let segmentId: number;
+let made = 0;
+beforeAll(async () => {
+  t = await setupInstallation();
+  segmentId = (await makeSegment(t, 'host-keys')).id;
+});
+afterAll(() => t.close());
+
+function makeKey(keyType = 'ssh-ed25519') {
+  const text = (bytes: Buffer) => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(bytes.length);
+    return Buffer.concat([length, bytes]);
+  };
+  const blob = Buffer.concat([text(Buffer.from(keyType)), text(randomBytes(32))]);
+  const fingerprint = `SHA256:${createHash('sha256').update(blob).digest('base64').replaceAll('=', '')}`;
+  return { line: `${keyType} ${blob.toString('base64')}`, fingerprint };
+}
+
+async function makeTarget(hostKeyFingerprint?: string): Promise<number> {
+  made += 1;
+  const request = { segmentId, name: `host-${made}`, host: '10.0.0.1' };
+  const given = hostKeyFingerprint === undefined ? {} : { hostKeyFingerprint };
+  return (await createTarget(t.sql, { ...request, ...given }, t.caller)).id;
+}
+
+const see = (targetId: number, hostKeyLine: string) =>
+  inTransaction(t.sql, (tx) => recordSeenHostKey(tx, { targetId, hostKeyLine }));
+const accept = (targetId: number, fingerprint: string, replaces?: string) =>
+  inTransaction(t.sql, (tx) =>
+    acceptHostKey(tx, targetId, { fingerprint, ...(replaces === undefined ? {} : { replaces }) }, t.caller),
+  );
+const keysOf = async (targetId: number) =>
+  (await getTarget(t.sql, targetId)).hostKeys.map((key) => `${key.state} ${key.fingerprint}`);
+
+describe('a host key that a connection shows', () => {
+  it('is pending while nothing is accepted, and no lease carries it', async () => {
+    const id = await makeTarget();
+    const key = makeKey();
+    expect(await see(id, key.line)).toEqual({ fingerprint: key.fingerprint, state: 'pending', isNews: true });
+    expect(await see(id, `${key.line} root@host`)).toMatchObject({ state: 'pending', isNews: false });
+    expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([]);
+  });
+
+  it('is changed when another is accepted, and leaves the accepted one in force', async () => {
+    const id = await makeTarget();
+    const [old, other] = [makeKey(), makeKey()];
+    await see(id, old.line);
+    await accept(id, old.fingerprint);
+    expect(await see(id, other.line)).toMatchObject({ state: 'changed', isNews: true });
+    expect(await keysOf(id)).toEqual([`accepted ${old.fingerprint}`, `changed ${other.fingerprint}`]);
+    expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([old.line]);
+    const audited =
+      await t.sql`select 1 from audit_log where action = 'host_key.changed' and object_id = ${String(id)}`;
+    expect(audited).toHaveLength(1);
+  });
+
+  it('completes a fingerprint that was accepted in advance', async () => {
+    const key = makeKey();
+    const id = await makeTarget(key.fingerprint);
+    expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([]);
+    expect(await see(id, key.line)).toMatchObject({ state: 'accepted', isNews: true });
+    expect(await see(id, key.line)).toMatchObject({ state: 'accepted', isNews: false });
+    expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([key.line]);
+    expect((await getTarget(t.sql, id)).hostKeys[0]?.keyType).toBe('ssh-ed25519');
+  });
+
+  it('is changed when the fingerprint given in advance is another', async () => {
+    const id = await makeTarget(makeKey().fingerprint);
+    expect(await see(id, makeKey().line)).toMatchObject({ state: 'changed' });
+    expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([]);
+  });
+
+  it('takes the place of the one shown before, so that an impostor cannot fill the table', async () => {
+    const id = await makeTarget();
+    for (let n = 0; n < 20; n += 1) await see(id, makeKey().line);
+    expect(await keysOf(id)).toHaveLength(1);
+  });
+
+  it('is nothing for a target that is gone or a line that is no key', async () => {
+    const id = await makeTarget();
+    const key = makeKey();
+    expect(await see(999_999, key.line)).toBeUndefined();
+    expect(await see(id, 'hello')).toBeUndefined();
+    expect(await keysOf(id)).toEqual([]);
+  });
+});
+
+describe('accepting a host key', () => {
+  it('notes who did so, and doing it twice is doing it once', async () => {
+    const id = await makeTarget();
+    const key = makeKey();
+    await see(id, key.line);
+    await accept(id, key.fingerprint);
+    await accept(id, key.fingerprint);
+    expect((await getTarget(t.sql, id)).hostKeys).toMatchObject([{ state: 'accepted', acceptedBy: 'ada' }]);
+    const rows =
+      await t.sql`select 1 from audit_log where action = 'host_key.accepted' and object_id = ${String(id)}`;
+    expect(rows).toHaveLength(1);
+  });
+
+  it('is refused when the host shows another key than the person saw', async () => {
+    const id = await makeTarget();
+    const [seen, now] = [makeKey(), makeKey()];
+    await see(id, seen.line);
+    await see(id, now.line);
+    const error = await accept(id, seen.fingerprint).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'conflict', details: [{ path: 'fingerprint' }] });
+    expect((error as Error).message).toContain(now.fingerprint);
+    expect(await keysOf(id)).toEqual([`pending ${now.fingerprint}`]);
+  });
+
+  it('replaces a changed key only when the accepted one is named', async () => {
+    const id = await makeTarget();
+    const [old, next, third] = [makeKey(), makeKey('ecdsa-sha2-nistp256'), makeKey()];
+    await see(id, old.line);
+    await accept(id, old.fingerprint);
+    await see(id, next.line);
+    const conflict = { code: 'conflict', details: [{ path: 'replaces' }] };
+    await expect(accept(id, next.fingerprint)).rejects.toMatchObject(conflict);
+    await expect(accept(id, next.fingerprint, third.fingerprint)).rejects.toMatchObject(conflict);
+    await accept(id, next.fingerprint, old.fingerprint);
+    expect(await keysOf(id)).toEqual([`accepted ${next.fingerprint}`]);
+    expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([next.line]);
+  });
+
+  it('is done by one of two people who replace the same key at the same moment', async () => {
+    const id = await makeTarget();
+    const [old, next] = [makeKey(), makeKey()];
+    await see(id, old.line);
+    await accept(id, old.fingerprint);
+    await see(id, next.line);
+    const results = await Promise.allSettled([
+      accept(id, next.fingerprint, old.fingerprint),
+      accept(id, next.fingerprint, old.fingerprint),
+    ]);
+    expect(results.map((result) => result.status).sort()).toEqual(['fulfilled', 'rejected']);
+  });
+});
+
+describe('an OpenSSH key line', () => {
+  it('is read without its comment', () => {
+    const key = makeKey();
+    expect(parseHostKeyLine(`  ${key.line}  a comment\n`)).toEqual({ keyType: 'ssh-ed25519', ...key });
+  });
+
+  it('is refused when its blob is of another type, cut or no base64', () => {
+    const { line } = makeKey();
+    const [type, base64] = line.split(' ');
+    for (const text of [
+      '',
+      'ssh-ed25519',
+      `ssh-rsa ${base64}`,
+      `${type} ${base64?.slice(0, 20)}`,
+      `${type} ####`,
+      `${type} AAAA`,
+      `${type} /////w==`,
+      `${type}\0 ${base64}`,
+      `${type} ${'A'.repeat(20_000)}`,
+    ]) {
+      expect(parseHostKeyLine(text), JSON.stringify(text)).toBeUndefined();
+    }
+  });
+});

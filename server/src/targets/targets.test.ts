@@ -1,0 +1,214 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createCredential } from '../credentials/edit-credentials.ts';
+import {
+  makeFirstAgent,
+  makeSegment,
+  sealedCredentialRequest,
+  setupInstallation,
+  type TestInstallation,
+} from '../segments/testing.ts';
+import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
+import { getTarget, listTargets } from './list-targets.ts';
+
+let t: TestInstallation;
+let segmentId: number;
+beforeAll(async () => {
+  t = await setupInstallation();
+  segmentId = (await makeSegment(t, 'targets')).id;
+  await makeFirstAgent(t, segmentId, 'targets-a');
+});
+afterAll(() => t.close());
+
+const create = (request: Partial<CreateTargetRequest>) =>
+  createTarget(t.sql, { segmentId, name: 'web-1', host: '10.0.0.1', ...request }, t.caller);
+
+async function openRunOn(targetId: number, status: string): Promise<number> {
+  const [job] = await t.sql<{ id: number }[]>`
+    insert into jobs (name, step_types, step_count, data_key)
+    values (${`job on ${targetId} ${status}`}, '{ssh.exec}', 1, 'x') returning id`;
+  const jobId = job?.id ?? 0;
+  await t.sql`insert into job_versions (job_id, version, definition, checksum, step_names, step_types)
+              values (${jobId}, 1, '\\x00', '\\x00', '{a}', '{ssh.exec}')`;
+  const [run] = await t.sql<{ id: number }[]>`
+    insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by)
+    values (${jobId}, 1, ${status}, 'x', 1, 1, now() + interval '1 hour') returning id`;
+  await t.sql`insert into job_run_targets (job_run_id, target_id, segment_id, target_name)
+              select ${run?.id ?? 0}, id, segment_id, name from targets where id = ${targetId}`;
+  return run?.id ?? 0;
+}
+
+describe('creating a target', () => {
+  it('answers it with its defaults', async () => {
+    const target = await create({ name: 'defaults' });
+    expect(target).toMatchObject({
+      segmentName: 'targets',
+      host: '10.0.0.1',
+      port: 22,
+      credentialId: null,
+      credentialName: null,
+      hostKeys: [],
+    });
+    expect(await getTarget(t.sql, target.id)).toEqual(target);
+  });
+
+  it('refuses a name that is taken in the segment, but not in another', async () => {
+    await create({ name: 'twice' });
+    await expect(create({ name: 'twice' })).rejects.toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'name' }],
+    });
+    const other = await makeSegment(t, 'targets-other');
+    expect((await create({ name: 'twice', segmentId: other.id })).segmentName).toBe('targets-other');
+  });
+
+  it('refuses a segment that is not there', async () => {
+    await expect(create({ name: 'nowhere', segmentId: 999_999 })).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ path: 'segmentId' }],
+    });
+  });
+
+  it('takes a credential of its own segment only', async () => {
+    const credential = await createCredential(
+      t.sql,
+      await sealedCredentialRequest(t, segmentId, 'own'),
+      t.caller,
+    );
+    const target = await create({ name: 'with-credential', credentialId: credential.id });
+    expect(target.credentialName).toBe('own');
+    const other = await makeSegment(t, 'targets-foreign');
+    for (const credentialId of [credential.id, '00000000-0000-4000-8000-000000000000']) {
+      await expect(create({ name: 'foreign', segmentId: other.id, credentialId })).rejects.toMatchObject({
+        code: 'invalid',
+        details: [{ path: 'credentialId' }],
+      });
+    }
+  });
+
+  it('accepts a fingerprint that is given in advance', async () => {
+    const fingerprint = `SHA256:${'a'.repeat(43)}`;
+    const target = await create({ name: 'given', hostKeyFingerprint: fingerprint });
+    expect(target.hostKeys).toMatchObject([{ fingerprint, state: 'accepted', acceptedBy: 'ada' }]);
+  });
+});
+
+describe('listing targets', () => {
+  it('pages through all of them once, in the order of names', async () => {
+    const segment = await makeSegment(t, 'paging');
+    const names = Array.from({ length: 25 }, (_, n) => `page-${String((n * 7) % 25).padStart(2, '0')}`);
+    for (const name of names) await create({ name, segmentId: segment.id });
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    let pages = 0;
+    do {
+      const page = await listTargets(t.sql, {
+        segmentId: segment.id,
+        limit: 10,
+        ...(cursor === undefined ? {} : { cursor }),
+      });
+      seen.push(...page.items.map((target) => target.name));
+      cursor = page.nextCursor ?? undefined;
+      pages += 1;
+    } while (cursor !== undefined);
+    expect(seen).toEqual([...names].sort());
+    expect(pages).toBe(3);
+  });
+
+  it('has no next page when the last one is exactly full', async () => {
+    const segment = await makeSegment(t, 'full-page');
+    for (const name of ['a', 'b']) await create({ name, segmentId: segment.id });
+    expect((await listTargets(t.sql, { segmentId: segment.id, limit: 2 })).nextCursor).toBeNull();
+  });
+
+  it('searches name and host, and nothing in the search is special', async () => {
+    const segment = await makeSegment(t, 'search');
+    await create({ name: 'DB_1', host: 'db-1.example.com', segmentId: segment.id });
+    await create({ name: 'DBx1', host: 'db-2.example.com', segmentId: segment.id });
+    const names = async (search: string) =>
+      (await listTargets(t.sql, { segmentId: segment.id, search })).items.map((target) => target.name);
+    expect(await names('db_')).toEqual(['DB_1']);
+    expect(await names('DB-2.EXAMPLE')).toEqual(['DBx1']);
+    expect(await names('%')).toEqual([]);
+    expect(await names("'; drop table targets; --")).toEqual([]);
+    expect(await names('\\')).toEqual([]);
+    expect(await names('')).toHaveLength(2);
+    await expect(names('a\0b')).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ path: 'query.search' }],
+    });
+  });
+
+  it('refuses a cursor that it did not give out', async () => {
+    const cursors = [
+      'x',
+      '!!!',
+      Buffer.from('["a"]').toString('base64url'),
+      Buffer.from('[1,2]').toString('base64url'),
+      Buffer.from('["a\\u0000",1]').toString('base64url'),
+      Buffer.from('["a",1.5]').toString('base64url'),
+      Buffer.from('{"length":2}').toString('base64url'),
+    ];
+    for (const cursor of cursors) {
+      await expect(listTargets(t.sql, { cursor })).rejects.toMatchObject({
+        code: 'invalid',
+        details: [{ path: 'cursor' }],
+      });
+    }
+  });
+});
+
+describe('changing a target', () => {
+  it('forgets the host keys when it becomes another host or port, and says which in the audit log', async () => {
+    const fingerprint = `SHA256:${'b'.repeat(43)}`;
+    const { id } = await create({ name: 'moving', hostKeyFingerprint: fingerprint });
+    const renamed = await updateTarget(t.sql, id, { name: 'moved', host: '10.0.0.1' }, t.caller);
+    expect(renamed.hostKeys).toHaveLength(1);
+    const moved = await updateTarget(t.sql, id, { name: 'moved', host: '10.0.0.1', port: 2222 }, t.caller);
+    expect(moved).toMatchObject({ name: 'moved', port: 2222, hostKeys: [] });
+    const details = await t.sql<{ detail: { forgottenHostKeys: string[] } }[]>`
+      select detail from audit_log where action = 'target.changed' and object_id = ${String(id)} order by id`;
+    expect(details.map((row) => row.detail.forgottenHostKeys)).toEqual([[], [fingerprint]]);
+  });
+
+  it('keeps the credential when the request leaves it out, and takes it away for null', async () => {
+    const credential = await createCredential(
+      t.sql,
+      await sealedCredentialRequest(t, segmentId, 'kept'),
+      t.caller,
+    );
+    const { id } = await create({ name: 'keeps', credentialId: credential.id });
+    const change = (credentialId?: string | null) =>
+      updateTarget(
+        t.sql,
+        id,
+        { name: 'keeps', host: '10.0.0.1', ...(credentialId === undefined ? {} : { credentialId }) },
+        t.caller,
+      );
+    expect((await change()).credentialId).toBe(credential.id);
+    expect((await change(null)).credentialId).toBeNull();
+  });
+
+  it('refuses a taken name, and a target that is gone', async () => {
+    await create({ name: 'first' });
+    const { id } = await create({ name: 'second' });
+    const rename = (target: number) =>
+      updateTarget(t.sql, target, { name: 'first', host: '10.0.0.1' }, t.caller);
+    await expect(rename(id)).rejects.toMatchObject({ code: 'conflict', details: [{ path: 'name' }] });
+    await expect(rename(999_999)).rejects.toMatchObject({ code: 'not_found' });
+  });
+});
+
+describe('deleting a target', () => {
+  it('is refused while an open run uses it, and keeps the history of ended runs', async () => {
+    const { id } = await create({ name: 'used' });
+    const ended = await openRunOn(id, 'succeeded');
+    const open = await openRunOn(id, 'running');
+    await expect(deleteTarget(t.sql, id, t.caller)).rejects.toMatchObject({ code: 'conflict' });
+    await t.sql`update job_runs set status = 'succeeded' where id = ${open}`;
+    await deleteTarget(t.sql, id, t.caller);
+    await expect(getTarget(t.sql, id)).rejects.toMatchObject({ code: 'not_found' });
+    const rows = await t.sql`select target_id, target_name from job_run_targets where job_run_id = ${ended}`;
+    expect(rows).toEqual([{ targetId: null, targetName: 'used' }]);
+    await expect(deleteTarget(t.sql, id, t.caller)).rejects.toMatchObject({ code: 'not_found' });
+  });
+});

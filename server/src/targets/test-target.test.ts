@@ -1,0 +1,138 @@
+import { randomBytes } from 'node:crypto';
+import type { TargetTested } from '@opsconductor/protocol';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createCredential } from '../credentials/edit-credentials.ts';
+import {
+  makeFirstAgent,
+  makeSegment,
+  sealedCredentialRequest,
+  setupInstallation,
+  type TestInstallation,
+} from '../segments/testing.ts';
+import { createTarget } from './edit-targets.ts';
+import { parseHostKeyLine } from './host-key-line.ts';
+import { getTarget } from './list-targets.ts';
+import { type TargetTestRequest, testTarget } from './test-target.ts';
+
+let t: TestInstallation;
+let segmentId: number;
+let credentialId: string;
+let made = 0;
+beforeAll(async () => {
+  t = await setupInstallation();
+  segmentId = (await makeSegment(t, 'testing')).id;
+  await makeFirstAgent(t, segmentId, 'testing-a');
+  credentialId = (await createCredential(t.sql, await sealedCredentialRequest(t, segmentId), t.caller)).id;
+});
+afterAll(() => t.close());
+
+const blob = Buffer.concat([
+  Buffer.from([0, 0, 0, 11]),
+  Buffer.from('ssh-ed25519'),
+  Buffer.from([0, 0, 0, 32]),
+  randomBytes(32),
+]);
+const hostKey = `ssh-ed25519 ${blob.toString('base64')}`;
+const fingerprint = parseHostKeyLine(hostKey)?.fingerprint ?? '';
+
+async function makeTarget(more: { credentialId?: string; hostKeyFingerprint?: string }): Promise<number> {
+  made += 1;
+  const request = { segmentId, name: `host-${made}`, host: '10.0.0.1', ...more };
+  return (await createTarget(t.sql, request, t.caller)).id;
+}
+
+type Answer = Omit<TargetTested, 'type' | 'requestId'> | 'no_agent' | 'offline';
+
+/** Stands for the agents' side of the interface: answers with what a host like this makes an agent say. */
+async function test(targetId: number, answer: Answer | ((request: TargetTestRequest) => Answer)) {
+  const requests: TargetTestRequest[] = [];
+  const agents = {
+    testTarget: async (request: TargetTestRequest) => {
+      requests.push(request);
+      const said = typeof answer === 'function' ? answer(request) : answer;
+      if (typeof said === 'string') return said;
+      return { agentName: 'testing-a', tested: { type: 'target_tested' as const, requestId: 'r', ...said } };
+    },
+  };
+  return { result: await testTarget({ sql: t.sql, agents }, targetId, t.caller), requests };
+}
+
+describe('testing a target', () => {
+  it('gives the agent where to go and the sealed credential, and tells of the login', async () => {
+    const id = await makeTarget({ credentialId });
+    const { result, requests } = await test(id, {
+      ok: true,
+      serverVersion: 'SSH-2.0-OpenSSH_9.2',
+      latencyMs: 4,
+    });
+    expect(requests).toMatchObject([
+      {
+        segmentId,
+        target: { id, host: '10.0.0.1', port: 22, hostKeys: [] },
+        credential: { id: credentialId, version: 1 },
+      },
+    ]);
+    expect(result).toMatchObject({
+      ok: true,
+      reason: null,
+      agentName: 'testing-a',
+      serverVersion: 'SSH-2.0-OpenSSH_9.2',
+      latencyMs: 4,
+    });
+  });
+
+  it('says which it is: never an agent, none connected, no credential, or what the agent found', async () => {
+    const id = await makeTarget({ credentialId });
+    const bare = await makeTarget({});
+    const results = [
+      (await test(id, 'no_agent')).result,
+      (await test(id, 'offline')).result,
+      (await test(bare, { ok: false, reason: 'credential_unusable' })).result,
+      (await test(bare, { ok: true })).result,
+      (await test(bare, { ok: false, reason: 'unreachable', message: 'No route to 10.0.0.1.' })).result,
+      (await test(id, { ok: false, reason: 'auth_failed', message: 'Refused.', advice: 'See the user.' }))
+        .result,
+    ];
+    expect(results.map((result) => result.reason)).toEqual([
+      'no_agent',
+      'agents_offline',
+      'no_credential',
+      'no_credential',
+      'unreachable',
+      'auth_failed',
+    ]);
+    expect(results.every((result) => !result.ok && result.message !== '')).toBe(true);
+    expect(new Set(results.map((result) => result.message)).size).toBe(5);
+  });
+
+  it('keeps the host key that was shown for approval', async () => {
+    const id = await makeTarget({ credentialId });
+    const { result, requests } = await test(id, {
+      ok: false,
+      reason: 'host_key_unknown',
+      offeredHostKey: hostKey,
+    });
+    expect(result).toMatchObject({
+      reason: 'host_key_unknown',
+      offeredFingerprint: fingerprint,
+      acceptedFingerprints: [],
+    });
+    expect((await getTarget(t.sql, id)).hostKeys).toMatchObject([{ state: 'pending', fingerprint }]);
+    expect(requests).toHaveLength(1);
+  });
+
+  it('tests again with the key of a fingerprint that was given in advance', async () => {
+    const id = await makeTarget({ credentialId, hostKeyFingerprint: fingerprint });
+    const { result, requests } = await test(id, ({ target }) =>
+      target.hostKeys.includes(hostKey)
+        ? { ok: true, offeredHostKey: hostKey }
+        : { ok: false, reason: 'host_key_unknown', offeredHostKey: hostKey },
+    );
+    expect(requests.map((request) => request.target.hostKeys)).toEqual([[], [hostKey]]);
+    expect(result).toMatchObject({ ok: true, acceptedFingerprints: [fingerprint] });
+  });
+
+  it('is refused for a target that is not there', async () => {
+    await expect(test(999_999, { ok: true })).rejects.toMatchObject({ code: 'not_found' });
+  });
+});
