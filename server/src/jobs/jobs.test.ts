@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newMasterKey } from '../credentials/at-rest/master-key.ts';
+import { makeSegment, setupInstallation, type TestInstallation } from '../segments/testing.ts';
+import { canonicalJson } from './canonical-json.ts';
+import { createJob } from './create-job.ts';
+import { jobsHealth } from './jobs-health.ts';
+import { getJob, listJobs } from './list-jobs.ts';
+import { loadJobVersion } from './load-job-version.ts';
+
+let t: TestInstallation;
+beforeAll(async () => {
+  t = await setupInstallation();
+});
+afterAll(() => t.close());
+
+const step = (name: string, config: object = { command: 'uptime' }) => ({ name, type: 'ssh.exec', config });
+const save = (definition: object) =>
+  createJob(t, { name: 'uptime', steps: [step('ask')], ...definition }, t.caller);
+
+async function addRuns(jobId: number, count: number): Promise<void> {
+  await t.sql`
+    insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by, execution_time_ms)
+    select ${jobId}, 1, 'succeeded', 'x', 1, 1, now(), n from generate_series(1, ${count}) n`;
+}
+
+describe('saving a job', () => {
+  it('stores version 1 with defaults filled in, sealed', async () => {
+    const command = `echo "grüße 🏔" && cat <<'END'\n'; drop table jobs; --\nEND`;
+    const job = await save({
+      name: 'defaults',
+      description: 'Says hello',
+      steps: [step('ask', { command })],
+    });
+    expect(job).toMatchObject({
+      name: 'defaults',
+      version: 1,
+      isActive: true,
+      stepCount: 1,
+      stepTypes: ['ssh.exec'],
+      createdBy: 'ada',
+      definition: {
+        start_within: 3600,
+        steps: [{ config: { command, timeout: 300, expected_exit_codes: [0], kill_grace: 10 } }],
+      },
+    });
+    const sha256 = createHash('sha256').update(canonicalJson(job.definition)).digest('hex');
+    expect(job.checksum).toBe(sha256);
+    const [row] = await t.sql<{ definition: Buffer }[]>`
+      select definition from job_versions where job_id = ${job.id}`;
+    expect(row?.definition.includes('drop table')).toBe(false);
+    expect(await getJob(t, job.id)).toEqual(job);
+  });
+
+  it('refuses a name that is taken, SQL in it or not', async () => {
+    const name = `Robert'); DROP TABLE jobs;-- "x" \\ $1 %s`;
+    expect((await save({ name })).name).toBe(name);
+    await expect(save({ name })).rejects.toMatchObject({ code: 'conflict', details: [{ path: 'name' }] });
+  });
+
+  it('keeps nothing of a job that was refused', async () => {
+    const count = async () => (await t.sql`select 1 from jobs`).length;
+    const before = await count();
+    await save({ name: 'twice' });
+    await expect(save({ name: 'twice' })).rejects.toThrow();
+    expect(await count()).toBe(before + 1);
+  });
+
+  it('refuses more than the limit of bytes', async () => {
+    const steps = Array.from({ length: 90 }, (_, n) => step(`s${n}`, { command: 'x'.repeat(120_000) }));
+    await expect(save({ name: 'ten megabytes', steps })).rejects.toMatchObject({ code: 'too_large' });
+  });
+
+  it('of one name by many at once happens once', async () => {
+    const results = await Promise.allSettled([1, 2, 3, 4].map(() => save({ name: 'raced' })));
+    expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
+  });
+});
+
+describe('opening a version', () => {
+  it('gives the definition and each step’s configuration', async () => {
+    const job = await save({ name: 'opened', steps: [step('a'), step('b', { command: 'id', timeout: 5 })] });
+    const version = await loadJobVersion(t, job.id, 1);
+    expect(version.definition).toEqual(job.definition);
+    expect(version.stepConfigs[1]).toMatchObject({ command: 'id', timeout: 5 });
+    // From memory: the same object.
+    expect(await loadJobVersion(t, job.id, 1)).toBe(version);
+  });
+
+  it('fails for a row that was put in another’s place, and under another master key', async () => {
+    const [mine, other] = [await save({ name: 'mine' }), await save({ name: 'other' })];
+    await t.sql`delete from job_versions where job_id = ${mine.id}`;
+    await t.sql`
+      insert into job_versions (job_id, version, definition, checksum, step_names, step_types)
+      select ${mine.id}, version, definition, checksum, step_names, step_types
+        from job_versions where job_id = ${other.id}`;
+    const fresh = { sql: t.sql, masterKey: { ...t.masterKey } };
+    await expect(loadJobVersion(fresh, mine.id, 1)).rejects.toThrow(/altered or moved/);
+    await expect(loadJobVersion({ sql: t.sql, masterKey: newMasterKey() }, other.id, 1)).rejects.toThrow(
+      /master key/,
+    );
+  });
+
+  it('of a job or version that is not there is not found', async () => {
+    await expect(loadJobVersion(t, 999_999, 1)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(getJob(t, 999_999)).rejects.toMatchObject({ code: 'not_found' });
+  });
+});
+
+describe('listing jobs', () => {
+  it('has the last 20 runs of each, newest first, and none for a job that never ran', async () => {
+    const [ran, idle] = [await save({ name: 'list ran' }), await save({ name: 'list idle' })];
+    await addRuns(ran.id, 25);
+    const { items } = await listJobs(t.sql, { search: 'list ' });
+    expect(items.map((item) => item.name)).toEqual(['list idle', 'list ran']);
+    expect(items[0]).toMatchObject({ id: idle.id, lastRuns: [] });
+    const marks = items[1]?.lastRuns ?? [];
+    expect(marks.map((mark) => mark.executionTimeMs)).toEqual(Array.from({ length: 20 }, (_, n) => 25 - n));
+    expect(marks[0]?.createdAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+    expect(Math.abs(Date.parse(marks[0]?.createdAt ?? '') - Date.now())).toBeLessThan(60_000);
+  });
+
+  it('searches name and description literally, and pages through the rest', async () => {
+    for (const n of [1, 2, 3]) await save({ name: `paged_${n}`, description: `100% of ${n}` });
+    await save({ name: 'pagedX' });
+    const names = async (search: string, limit = 50) =>
+      (await listJobs(t.sql, { search, limit })).items.map((item) => item.name);
+    expect(await names('PAGED_')).toEqual(['paged_1', 'paged_2', 'paged_3']);
+    expect(await names('00% of 2')).toEqual(['paged_2']);
+    expect(await names("' or true --")).toEqual([]);
+    const first = await listJobs(t.sql, { search: 'paged', limit: 2 });
+    const second = await listJobs(t.sql, { search: 'paged', limit: 2, cursor: first.nextCursor ?? '' });
+    expect([...first.items, ...second.items].map((item) => item.name).sort()).toEqual([
+      'pagedX',
+      'paged_1',
+      'paged_2',
+      'paged_3',
+    ]);
+    expect(second.nextCursor).toBeNull();
+  });
+
+  it('refuses a cursor of another list and text that cannot be searched', async () => {
+    await expect(listJobs(t.sql, { cursor: 'abc' })).rejects.toMatchObject({ code: 'invalid' });
+    await expect(listJobs(t.sql, { search: '\0' })).rejects.toMatchObject({ code: 'invalid' });
+  });
+});
+
+describe('the health of jobs', () => {
+  it('is ok, until work waits where no agent is connected or a run can no longer begin', async () => {
+    expect(await jobsHealth(t.sql)).toMatchObject({ status: 'ok', problems: [] });
+    const job = await save({ name: 'health' });
+    const segment = await makeSegment(t, 'jobs-health');
+    const [run] = await t.sql<{ id: number }[]>`
+      insert into job_runs (job_id, job_version, data_key, targets_total, total_steps, start_by)
+      values (${job.id}, 1, 'x', 1, 1, now() - interval '1 minute') returning id`;
+    const runId = run?.id ?? 0;
+    await t.sql`
+      with tr as (insert into job_run_targets (job_run_id, segment_id, target_name)
+                  values (${runId}, ${segment.id}, 'web-1') returning id)
+      insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+      select ${runId}, tr.id, ${segment.id}, 1, 'ssh.exec', 310, 'ready' from tr`;
+    await t.sql`update jobs set step_types = '{ssh.exec,carrier.pigeon}' where id = ${job.id}`;
+    const health = await jobsHealth(t.sql);
+    expect(health).toMatchObject({ status: 'degraded', openRuns: 1 });
+    expect(health.problems).toEqual([
+      'Segment jobs-health has no connected agent, and 1 step waits there.',
+      '1 run has not begun although its time to start is over.',
+      'Active jobs use step types that this server does not know: carrier.pigeon.',
+    ]);
+  });
+});

@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { AppError } from '../errors.ts';
+import { validateDefinition } from './validate-definition.ts';
+
+const step = (name: unknown, config: unknown = { command: 'uptime' }, type: unknown = 'ssh.exec') => ({
+  name,
+  type,
+  config,
+});
+
+function problems(definition: unknown): AppError {
+  try {
+    validateDefinition(definition);
+  } catch (error) {
+    if (error instanceof AppError) return error;
+    throw error;
+  }
+  throw new Error('the definition was accepted');
+}
+const paths = (definition: unknown) => problems(definition).details.map((detail) => detail.path);
+
+describe('a job definition', () => {
+  it('comes back with defaults, and the one given is not changed', () => {
+    const given = { name: 'job', steps: [step('a')] };
+    const before = structuredClone(given);
+    expect(validateDefinition(given).steps[0]?.config).toMatchObject({ command: 'uptime', timeout: 300 });
+    expect(given).toEqual(before);
+  });
+
+  it('is refused with everything that is wrong at once, each at its path', () => {
+    const definition = {
+      name: ' padded',
+      surprise: true,
+      steps: [
+        step('a', { command: 'ok', timeout: 0, sudo: true }),
+        step('a', { timeout: 'soon' }),
+        step('c', 'uptime'),
+      ],
+    };
+    expect(paths(definition).sort()).toEqual([
+      'name',
+      'steps[0].config.sudo',
+      'steps[0].config.timeout',
+      'steps[1].config.command',
+      'steps[1].config.timeout',
+      'steps[1].name',
+      'steps[2].config',
+      'surprise',
+    ]);
+  });
+
+  it('with an unknown step type is told which there are', () => {
+    const error = problems({ name: 'job', steps: [step('a', {}, 'ssh.exce'), step('b', { timeout: 0 })] });
+    const detail = error.details.find(({ path }) => path === 'steps[0].type');
+    expect(detail?.allowed).toContain('ssh.exec');
+    expect(detail?.found).toContain('ssh.exce');
+    expect(error.details.map(({ path }) => path)).toContain('steps[1].config.timeout');
+  });
+
+  it('cannot name a property of every object as its type', () => {
+    for (const type of ['constructor', '__proto__', 'toString', null, 7, {}]) {
+      expect(paths({ name: 'job', steps: [step('a', {}, type)] })).toContain('steps[0].type');
+    }
+  });
+
+  it('with two steps of one name is told which', () => {
+    const error = problems({ name: 'job', steps: [step('same'), step('other'), step('same')] });
+    expect(error.details).toMatchObject([{ path: 'steps[2].name', found: '"same"' }]);
+    expect(error.message).toContain('Step 1');
+  });
+
+  it('with text that cannot be stored is refused where it is', () => {
+    expect(paths({ name: 'job', description: 'a\0b', steps: [step('x\0')] })).toEqual([
+      'description',
+      'steps[0].name',
+    ]);
+    expect(paths({ name: 'job', steps: [step('a', { command: 'echo \ud800' })] })).toEqual([
+      'steps[0].config.command',
+    ]);
+    expect(paths({ name: 'job', steps: [step('a', { command: 'a\0b' })] })).toEqual([
+      'steps[0].config.command',
+    ]);
+  });
+
+  it('that is no definition at all is refused, not a crash', () => {
+    for (const value of [
+      null,
+      undefined,
+      7,
+      'job',
+      [],
+      { steps: null },
+      { name: 'x', steps: [null, 7, []] },
+    ]) {
+      expect(problems(value).code).toBe('invalid');
+    }
+  });
+
+  it('with thousands of mistakes gets a short answer', () => {
+    const config = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`x${n}`, n]));
+    expect(problems({ name: 'job', steps: [step('a', config)] }).details.length).toBeLessThanOrEqual(50);
+  });
+});
