@@ -121,7 +121,9 @@ export class Executor {
     }
     for (const attempt of this.#startedUntold) session.send({ type: 'started', ...attempt.name });
     this.#startedUntold.clear();
-    for (const attempt of this.#attempts.values()) session.output.offer(attempt.output);
+    for (const attempt of this.#attempts.values()) {
+      if (!attempt.forgotten) session.output.offer(attempt.output);
+    }
   }
 
   sessionEnded(): void {

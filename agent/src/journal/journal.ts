@@ -31,6 +31,7 @@ export class Journal {
   #waiters: Waiter[] = [];
   #flushing: Promise<void> | undefined;
   #failure: Error | undefined;
+  #syncs = 0;
 
   private constructor(path: string, file: FileHandle, start: Start) {
     this.#path = path;
@@ -75,6 +76,11 @@ export class Journal {
     return this.#failure;
   }
 
+  /** How often the disk was asked to sync. */
+  get syncs(): number {
+    return this.#syncs;
+  }
+
   /** Notes a record. It reaches the disk with the next durable one, or at `close`. */
   note(record: JournalRecord): void {
     this.#apply(record);
@@ -111,6 +117,7 @@ export class Journal {
       try {
         await this.#write(this.#takeLines());
         await this.#file.datasync();
+        this.#syncs += 1;
         if (this.#bytes > Math.max(this.#compactAboveBytes, 2 * this.#compactedBytes)) await this.#compact();
         for (const waiter of waiters) waiter.resolve();
       } catch (error) {

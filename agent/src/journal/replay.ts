@@ -34,8 +34,8 @@ export function replay(content: Buffer): Replay {
     const record = newline === -1 ? undefined : decodeRecord(content.toString('utf8', at, end));
     at = end + 1;
     if (record === undefined) {
-      // A crash in mid write tears the end alone; a bad line with good ones after it is damage.
-      if (at < content.length) intact = false;
+      // A crash in mid write leaves an end without a line end; a whole line that can't be read is damage.
+      if (newline !== -1) intact = false;
       continue;
     }
     soundBytes = at;

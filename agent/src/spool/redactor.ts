@@ -35,9 +35,10 @@ export class Redactor {
     let maskedBeyondCut = 0;
     const continued = this.#heldMaskedBytes > 0;
     for (const { start, end } of this.#patterns.find(data, this.#heldMaskedBytes)) {
+      const begunBefore = continued && start === 0;
       // A secret that begins in what is held is decided with what follows: it may be part of a longer one.
-      if (start >= cut) break;
-      if (!(continued && start === 0)) parts.push(data.subarray(shownTo, start), mask);
+      if (start >= cut && !begunBefore) break;
+      if (!begunBefore) parts.push(data.subarray(shownTo, start), mask);
       shownTo = Math.min(end, cut);
       maskedBeyondCut = Math.max(0, end - cut);
     }

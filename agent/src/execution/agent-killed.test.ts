@@ -1,0 +1,100 @@
+// An agent that is killed without a word, and what its next process tells the server.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, readFile, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { type AgentSetup, lease, setup } from '../testing/agent-setup.ts';
+
+const program = join(import.meta.dirname, '../testing/agent-process.ts');
+const lines = 20;
+
+async function killInMidOutput(t: AgentSetup): Promise<Buffer[]> {
+  const child = spawn(process.execPath, ['--import', 'tsx', program, t.directory.data.root], {
+    stdio: 'inherit',
+  });
+  try {
+    const { connection } = await t.server.nextSession();
+    connection.send({ type: 'leases', leases: [lease(1, { config: { lines } })] });
+    const chunks: Buffer[] = [];
+    while (chunks.length < lines) chunks.push(Buffer.from((await connection.nextFrame()).bytes));
+    return chunks;
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+}
+
+test('what ran in a killed process is reported unknown, after the output that it had', async () => {
+  await using t = await setup();
+  const chunks = await killInMidOutput(t);
+  await t.start();
+  const { connection, resume } = await t.server.nextSession({
+    verdict: ({ step, epoch }) => ({ step, epoch, verdict: 'continue', ackedSeq: 5 }),
+  });
+  expect(resume.journalIntact).toBe(true);
+  expect(resume.attempts).toEqual([
+    { step: 1, epoch: 1, leaseToken: lease(1).leaseToken, state: 'interrupted', lastSeq: lines },
+  ]);
+  for (let seq = 6; seq <= lines; seq++) {
+    const frame = await connection.nextFrame();
+    expect(frame.seq).toBe(seq);
+    expect(Buffer.from(frame.bytes).equals(chunks[seq - 1] ?? Buffer.alloc(0))).toBe(true);
+  }
+  const complete = await connection.next('complete');
+  expect(complete.outcome).toMatchObject({ status: 'unknown', reason: 'agent_restarted' });
+  expect(complete.output).toMatchObject({ lastSeq: lines, gaps: [] });
+});
+
+test('a second restart asks under the same request id', async () => {
+  await using t = await setup();
+  await killInMidOutput(t);
+  const second = await t.start();
+  const { connection } = await t.server.nextSession();
+  const complete = await connection.next('complete');
+  await second.stop();
+  await t.start();
+  const third = await t.server.nextSession();
+  expect(third.resume.attempts).toMatchObject([{ state: 'interrupted' }]);
+  expect(await third.connection.next('complete')).toEqual(complete);
+});
+
+test('chunks that the disk lost and the server has are reported as a gap', async () => {
+  await using t = await setup();
+  await killInMidOutput(t);
+  const spool = join(t.directory.data.spool, '1-1');
+  await truncate(spool, (await readFile(spool)).length - 1);
+  await t.start();
+  const { connection, resume } = await t.server.nextSession({
+    verdict: ({ step, epoch }) => ({ step, epoch, verdict: 'continue', ackedSeq: lines }),
+  });
+  expect(resume.attempts).toMatchObject([{ lastSeq: lines - 1 }]);
+  const { output } = await connection.next('complete');
+  expect(output).toMatchObject({ lastSeq: lines, gaps: [[lines, lines]] });
+});
+
+test('a damaged journal is admitted until one server has heard of it', async () => {
+  await using t = await setup();
+  await killInMidOutput(t);
+  const journal = await readFile(t.directory.data.journal, 'utf8');
+  await appendFile(t.directory.data.journal, `00000000 {"is":"settled"}\n${journal}`);
+  const second = await t.start();
+  const { resume } = await t.server.nextSession();
+  expect(resume.journalIntact).toBe(false);
+  await second.connected;
+  await second.stop();
+  await t.start();
+  expect((await t.server.nextSession()).resume.journalIntact).toBe(true);
+});
+
+test('a journal that is gone is not taken for an empty one', async () => {
+  await using t = await setup();
+  const first = await t.start();
+  await t.server.nextSession();
+  await first.connected;
+  await first.stop();
+  const { rm } = await import('node:fs/promises');
+  await rm(t.directory.data.journal);
+  await t.start();
+  expect((await t.server.nextSession()).resume.journalIntact).toBe(false);
+});

@@ -1,0 +1,341 @@
+import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { gunzipSync } from 'node:zlib';
+import { chainLink, type OutputFrame } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { type AgentSetup, lease, ManualClock, setup, success } from '../testing/agent-setup.ts';
+import type { FakeConnection } from '../testing/fake-server.ts';
+
+async function connected(t: AgentSetup, options: Parameters<AgentSetup['start']>[0] = {}) {
+  const agent = await t.start(options);
+  const { connection } = await t.server.nextSession();
+  return { agent, connection };
+}
+
+function text(frame: OutputFrame): string {
+  return gunzipSync(frame.bytes).toString('utf8');
+}
+
+function digestOf(frames: OutputFrame[]): string {
+  let digest = Buffer.alloc(32);
+  for (const frame of frames) {
+    const sha256 = createHash('sha256').update(frame.bytes).digest();
+    digest = createHash('sha256')
+      .update(digest)
+      .update(chainLink({ ...frame, sha256 }))
+      .digest();
+  }
+  return digest.toString('base64');
+}
+
+async function settle(connection: FakeConnection) {
+  const complete = await connection.next('complete');
+  const { requestId, step, epoch } = complete;
+  connection.send({ type: 'completed', requestId, step, epoch, result: 'settled' });
+  return complete;
+}
+
+test('a leased step is begun, its output sent, and its outcome reported after the output', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  expect(await connection.next('started')).toMatchObject({
+    step: 1,
+    epoch: 1,
+    leaseToken: lease(1).leaseToken,
+  });
+  step.context.output.write('stdout', Buffer.from('hello\n'));
+  const first = await connection.nextFrame();
+  expect({ seq: first.seq, stream: first.stream, text: text(first) }).toEqual({
+    seq: 1,
+    stream: 'stdout',
+    text: 'hello\n',
+  });
+  step.context.output.write('stderr', Buffer.from('oh'));
+  step.end(success);
+  const complete = await connection.next('complete');
+  const second = await connection.nextFrame();
+  expect(complete.outcome).toEqual(success);
+  expect(complete.output).toEqual({
+    lastSeq: 2,
+    rawBytes: 8,
+    digest: digestOf([first, second]),
+    truncated: false,
+    gaps: [],
+  });
+  expect(connection.order.filter((type) => type !== 'heartbeat')).toEqual([
+    'authenticate',
+    'resume',
+    'started',
+    'chunk',
+    'chunk',
+    'complete',
+  ]);
+});
+
+test('a settled attempt leaves neither spool nor journal entry', async () => {
+  await using t = await setup();
+  const { agent, connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  step.context.output.write('stdout', Buffer.from('x'));
+  step.end(success);
+  await settle(connection);
+  await agent.drain();
+  await agent.stop();
+  expect(await readdir(t.directory.data.spool)).toEqual([]);
+  await t.start();
+  const { resume } = await t.server.nextSession();
+  expect(resume).toMatchObject({ attempts: [], journalIntact: true });
+});
+
+test('the next step in the reply to a completion starts at once', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t, { slots: 1 });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  (await t.nextStep()).end(success);
+  const { requestId } = await connection.next('complete');
+  const next = lease(2, { config: { name: 'second' } });
+  connection.send({ type: 'completed', requestId, step: 1, epoch: 1, result: 'settled', next });
+  expect((await t.nextStep()).config).toEqual({ name: 'second' });
+});
+
+test('no more steps execute than there are slots', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t, { slots: 1 });
+  connection.send({
+    type: 'leases',
+    leases: [lease(1, { config: { name: 'a' } }), lease(2, { config: { name: 'b' } })],
+  });
+  const first = await t.nextStep();
+  expect(first.config.name).toBe('a');
+  first.end(success);
+  await connection.next('complete');
+  expect((await t.nextStep()).config.name).toBe('b');
+});
+
+test('a cancel reaches the step with its kill grace', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  const aborted = new Promise((resolve) => step.context.signal.addEventListener('abort', resolve));
+  connection.send({ type: 'cancel', step: 1, epoch: 1 });
+  await aborted;
+  expect(step.context.signal.reason).toEqual({ cause: 'cancelled', killGraceMs: 10_000 });
+});
+
+test('a step that waits for a slot is cancelled without being begun', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t, { slots: 1 });
+  connection.send({ type: 'leases', leases: [lease(1), lease(2)] });
+  await t.nextStep();
+  connection.send({ type: 'cancel', step: 2, epoch: 1 });
+  const complete = await connection.next('complete');
+  expect(complete).toMatchObject({ step: 2, outcome: { status: 'cancelled', reason: 'cancelled' } });
+  expect(connection.untaken('started')).toBe(0);
+});
+
+test('a step type that this agent does not know fails with what it knows', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1, { stepType: 'winrm.exec' })] });
+  const { outcome } = await connection.next('complete');
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'invalid_config' });
+  expect(outcome.message).toContain('winrm.exec; it knows test.step');
+});
+
+test('a configuration that its schema refuses fails without reaching the step type', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1, { config: { timeout: 'soon' } })] });
+  const { outcome } = await connection.next('complete');
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'invalid_config' });
+  expect(outcome.message).toContain('config.timeout');
+});
+
+test('chunks that the server lacks are sent again, and the completion with a new request id', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  step.context.output.write('stdout', Buffer.from('one'));
+  const first = await connection.nextFrame();
+  step.context.output.write('stderr', Buffer.from('two'));
+  step.end(success);
+  const second = await connection.nextFrame();
+  connection.send({ type: 'output_ack', acks: [{ step: 1, epoch: 1, seq: 2 }] });
+  const complete = await connection.next('complete');
+  const { requestId, step: id, epoch } = complete;
+  connection.send({ type: 'completed', requestId, step: id, epoch, result: 'resend', fromSeq: 1 });
+  expect(await connection.nextFrame()).toEqual(first);
+  expect(await connection.nextFrame()).toEqual(second);
+  const again = await connection.next('complete');
+  expect(again.requestId).not.toBe(requestId);
+  expect({ ...again, requestId }).toEqual(complete);
+});
+
+test('after a cut the step goes on, and its output is sent from where the server has it', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  await connection.next('started');
+  step.context.output.write('stdout', Buffer.from('one'));
+  await connection.nextFrame();
+  step.context.output.write('stderr', Buffer.from('two'));
+  await connection.nextFrame();
+  connection.cut();
+  const second = await t.server.nextSession({
+    verdict: ({ step: id, epoch }) => ({ step: id, epoch, verdict: 'continue', ackedSeq: 1 }),
+  });
+  expect(second.resume.attempts).toEqual([
+    { step: 1, epoch: 1, leaseToken: lease(1).leaseToken, state: 'running', lastSeq: 2 },
+  ]);
+  expect(await second.connection.nextFrame()).toMatchObject({ seq: 2, stream: 'stderr' });
+  step.context.output.write('stdout', Buffer.from('three'));
+  expect(await second.connection.nextFrame()).toMatchObject({ seq: 3 });
+  step.end(success);
+  expect((await second.connection.next('complete')).output.lastSeq).toBe(3);
+});
+
+test('a completion whose answer was lost is sent again under the same request id', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  step.end(success);
+  const complete = await connection.next('complete');
+  connection.cut();
+  const second = await t.server.nextSession();
+  expect(second.resume.attempts).toMatchObject([{ step: 1, state: 'finished' }]);
+  expect(await second.connection.next('complete')).toEqual(complete);
+});
+
+test('an attempt that the server forgot goes on, and nothing is said of its end', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t, { slots: 1 });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  connection.cut();
+  const second = await t.server.nextSession({
+    verdict: ({ step: id, epoch }) => ({ step: id, epoch, verdict: 'forget', ackedSeq: 0 }),
+  });
+  await second.connection.next('heartbeat'); // the verdict was taken
+  second.connection.send({ type: 'leases', leases: [lease(2)] });
+  step.context.output.write('stdout', Buffer.from('for nobody'));
+  step.end(success);
+  (await t.nextStep()).end(success);
+  expect(await second.connection.next('complete')).toMatchObject({ step: 2 });
+  expect(second.connection.order).not.toContain('chunk');
+  expect(second.connection.untaken('complete')).toBe(0);
+});
+
+test('a lease that was superseded before it began is not begun', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  connection.cut();
+  await t.server.nextSession({
+    verdict: ({ step: id, epoch }) => ({ step: id, epoch, verdict: 'superseded', ackedSeq: 0 }),
+  });
+  await expect(step.context.beforeStart()).rejects.toThrow('revoked');
+});
+
+test('a step that began while there was no connection is said to have started afterwards', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  connection.cut();
+  const next = await t.server.nextConnection();
+  await step.context.beforeStart();
+  await next.welcome();
+  await next.next('resume');
+  next.send({ type: 'resumed', attempts: [{ step: 1, epoch: 1, verdict: 'continue', ackedSeq: 0 }] });
+  expect(await next.next('started')).toMatchObject({ step: 1 });
+});
+
+test('nothing is started after the lease deadline, and the lease is handed back', async () => {
+  await using t = await setup();
+  const clock = new ManualClock();
+  await t.start({ clock });
+  const { connection } = await t.server.nextSession({ leaseTtlMs: 20_000 });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  clock.monotonic += 20_000;
+  const refusal = await step.context.beforeStart().catch((error: unknown) => error);
+  expect(String(refusal)).toContain('lease_expired');
+  step.fail(refusal);
+  expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 1 }], reason: 'lease_expired' });
+  expect(connection.untaken('started')).toBe(0);
+});
+
+test('a lease that expired while there was no connection is absent from the next resume', async () => {
+  await using t = await setup();
+  const clock = new ManualClock();
+  await t.start({ clock });
+  const { connection } = await t.server.nextSession({ leaseTtlMs: 20_000 });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  connection.cut();
+  const next = await t.server.nextConnection();
+  clock.wall += 20_000;
+  step.fail(await step.context.beforeStart().catch((error: unknown) => error));
+  await new Promise(setImmediate);
+  await next.welcome();
+  expect(await next.next('resume')).toMatchObject({ attempts: [], journalIntact: true });
+});
+
+test('what already runs goes on past the lease deadline', async () => {
+  await using t = await setup();
+  const clock = new ManualClock();
+  await t.start({ clock });
+  const { connection } = await t.server.nextSession({ leaseTtlMs: 20_000 });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  clock.monotonic += 60_000;
+  step.end(success);
+  expect((await connection.next('complete')).outcome).toEqual(success);
+});
+
+test('a draining agent hands back new leases and asks for no next step', async () => {
+  await using t = await setup();
+  const { agent, connection } = await connected(t, { slots: 1 });
+  await agent.connected;
+  connection.send({ type: 'leases', leases: [lease(1), lease(2)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  const drained = agent.drain();
+  await connection.next('agent_drain');
+  expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 2 }], reason: 'draining' });
+  connection.send({ type: 'leases', leases: [lease(3)] });
+  expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 3 }], reason: 'draining' });
+  step.end(success);
+  expect((await settle(connection)).wantsNext).toBe(false);
+  await drained;
+});
+
+test('a heartbeat lists what is held', async () => {
+  await using t = await setup();
+  await t.start();
+  const { connection } = await t.server.nextSession({ heartbeatIntervalMs: 100 });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  await t.nextStep();
+  for (;;) {
+    const { held } = await connection.next('heartbeat');
+    if (held.length === 0) continue;
+    expect(held).toEqual([[1, 1]]);
+    break;
+  }
+});

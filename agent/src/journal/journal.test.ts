@@ -1,0 +1,159 @@
+import { appendFile, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { temporaryDirectory } from '../testing/enrolled-directory.ts';
+import { Journal } from './journal.ts';
+import { encodeRecord, type JournalRecord } from './journal-record.ts';
+import { replay } from './replay.ts';
+
+async function setup() {
+  const { path, remove } = await temporaryDirectory();
+  return { path: join(path, 'journal'), [Symbol.asyncDispose]: remove };
+}
+
+const leased = (step: number): JournalRecord => ({ is: 'leased', step, epoch: 1, leaseToken: 't' });
+const starting = (step: number): JournalRecord => ({
+  is: 'starting',
+  step,
+  epoch: 1,
+  leaseToken: 't',
+  at: 'now',
+});
+const settled = (step: number): JournalRecord => ({ is: 'settled', step, epoch: 1 });
+const finished = (step: number): JournalRecord => ({
+  is: 'finished',
+  step,
+  epoch: 1,
+  requestId: 'r',
+  interrupted: false,
+  outcome: { status: 'succeeded', exitCode: 0 },
+  output: { lastSeq: 3, rawBytes: 12, truncated: false },
+});
+const fresh = { expected: false };
+
+test('what was durable is there after a crash', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, fresh);
+  journal.note(leased(1));
+  await journal.durable(starting(1));
+  await journal.durable(starting(2));
+  await journal.durable(finished(2));
+  // No close: the process is gone.
+  const again = await Journal.open(t.path, fresh);
+  expect(again.intact).toBe(true);
+  expect([...again.attempts.keys()]).toEqual(['1-1', '2-1']);
+  expect(again.attempts.get('1-1')?.finished).toBeUndefined();
+  expect(again.attempts.get('2-1')?.finished).toMatchObject({ requestId: 'r', output: { lastSeq: 3 } });
+  await again.close();
+  await journal.close();
+});
+
+test('settled attempts are gone', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, fresh);
+  await journal.durable(starting(1));
+  journal.note(settled(1));
+  await journal.close();
+  const again = await Journal.open(t.path, fresh);
+  expect(again.attempts.size).toBe(0);
+  await again.close();
+});
+
+test('records that are asked for together share a sync', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, fresh);
+  await Promise.all(Array.from({ length: 500 }, (_, step) => journal.durable(starting(step + 1))));
+  expect(journal.syncs).toBeLessThanOrEqual(2);
+  await journal.close();
+});
+
+test('a last line torn anywhere is cut off, and the journal is intact', async () => {
+  await using t = await setup();
+  const lines = [starting(1), starting(2)].map(encodeRecord);
+  const sound = lines.join('');
+  const torn = encodeRecord(finished(1));
+  for (let length = 0; length < torn.length; length++) {
+    await writeFile(t.path, sound + torn.slice(0, length));
+    const journal = await Journal.open(t.path, fresh);
+    expect(journal.intact).toBe(true);
+    expect([...journal.attempts.keys()]).toEqual(['1-1', '2-1']);
+    await journal.close();
+    expect(await readFile(t.path, 'utf8')).toBe(sound);
+  }
+});
+
+test('a changed byte before the last line is damage', () => {
+  const content = Buffer.from([starting(1), finished(1), starting(2)].map(encodeRecord).join(''));
+  const lastLine = encodeRecord(starting(2)).length;
+  fc.assert(
+    fc.property(fc.nat(content.length - lastLine - 1), fc.integer({ min: 1, max: 255 }), (at, bits) => {
+      const damaged = Buffer.from(content);
+      damaged[at] = (damaged[at] ?? 0) ^ bits;
+      expect(replay(damaged).intact).toBe(false);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('a damaged journal is set aside, and says so until a server was told', async () => {
+  await using t = await setup();
+  await writeFile(t.path, `${encodeRecord(starting(1))}rubbish\n${encodeRecord(starting(2))}`);
+  const journal = await Journal.open(t.path, fresh);
+  expect(journal.intact).toBe(false);
+  expect([...journal.attempts.keys()]).toEqual(['1-1', '2-1']);
+  expect((await readdir(dirname(t.path))).some((name) => name.startsWith('journal.damaged-'))).toBe(true);
+  await journal.close();
+  const again = await Journal.open(t.path, fresh);
+  expect(again.intact).toBe(false);
+  await again.reconciled();
+  await again.close();
+  const third = await Journal.open(t.path, fresh);
+  expect(third.intact).toBe(true);
+  await third.close();
+});
+
+test('a missing journal is damage only for an agent that was connected before', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, { expected: true });
+  expect(journal.intact).toBe(false);
+  await journal.close();
+});
+
+test('a finish without a start is damage: a line before it is missing', () => {
+  expect(replay(Buffer.from(encodeRecord(finished(1)))).intact).toBe(false);
+});
+
+test('a large journal is rewritten without what is settled', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, { expected: false, compactAboveBytes: 10_000 });
+  await journal.durable(starting(9_999));
+  for (let step = 1; step <= 500; step++) {
+    await journal.durable(starting(step));
+    journal.note(settled(step));
+  }
+  await journal.durable(starting(10_000));
+  expect((await stat(t.path)).size).toBeLessThan(21_000);
+  await journal.close();
+  const again = await Journal.open(t.path, fresh);
+  expect([...again.attempts.keys()]).toEqual(['9999-1', '10000-1']);
+  await again.close();
+});
+
+test('a disk that refuses is told to everybody who waits, and to all who come later', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, fresh);
+  await journal.close();
+  await expect(journal.durable(starting(1))).rejects.toThrow('can not be written');
+  await expect(journal.durable(starting(2))).rejects.toThrow('can not be written');
+  expect(journal.failure).toBeInstanceOf(Error);
+});
+
+test('other content after a crash in mid write is not read as records', async () => {
+  await using t = await setup();
+  await writeFile(t.path, encodeRecord(starting(1)));
+  await appendFile(t.path, Buffer.alloc(4_096));
+  const journal = await Journal.open(t.path, fresh);
+  expect([journal.intact, journal.attempts.size]).toEqual([true, 1]);
+  await journal.close();
+});

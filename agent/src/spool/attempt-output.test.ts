@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { chainLink, decodeFrame, limits, type OutputFrame } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { temporaryDirectory } from '../testing/enrolled-directory.ts';
+import { AttemptOutput, type OutputLimits } from './attempt-output.ts';
+import { PatternSet } from './pattern-set.ts';
+import { SpoolFile } from './spool-file.ts';
+
+async function setup(changed: Partial<OutputLimits> = {}, file?: (path: string) => SpoolFile) {
+  const { path, remove } = await temporaryDirectory();
+  const failures: unknown[] = [];
+  const stored: (() => void)[] = [];
+  const clock = { ms: 1_000 };
+  const output = new AttemptOutput({
+    step: 1,
+    epoch: 1,
+    file: file?.(path) ?? SpoolFile.create(join(path, '1-1')),
+    onStored: () => {
+      for (const resolve of stored.splice(0)) resolve();
+    },
+    onStorageFailure: (error) => failures.push(error),
+    monotonicMs: () => clock.ms,
+    limits: changed,
+  });
+  return {
+    output,
+    failures,
+    clock,
+    nextStored: () => new Promise<void>((resolve) => stored.push(resolve)),
+    async [Symbol.asyncDispose]() {
+      await output.remove();
+      await remove();
+    },
+  };
+}
+
+async function frames(output: AttemptOutput): Promise<OutputFrame[]> {
+  const all: OutputFrame[] = [];
+  while (output.hasUnsent) {
+    const frame = decodeFrame(await output.takeFrame(), limits.maxChunkRawBytes);
+    if (frame !== undefined) all.push(frame);
+  }
+  return all;
+}
+
+const textOf = (frame: OutputFrame) => gunzipSync(frame.bytes).toString('utf8');
+
+test('the first bytes of a quiet command leave without waiting for more', async () => {
+  await using t = await setup();
+  const stored = t.nextStored();
+  t.output.write('stdout', Buffer.from('hello'));
+  await stored;
+  expect((await frames(t.output)).map(textOf)).toEqual(['hello']);
+});
+
+test('what a busy command writes is gathered, and numbered across both streams in order', async () => {
+  await using t = await setup();
+  t.output.begin();
+  t.output.write('stdout', Buffer.from('a'));
+  t.output.write('stdout', Buffer.from('b'));
+  t.clock.ms += 70;
+  t.output.write('stderr', Buffer.from('c'));
+  t.output.write('stdout', Buffer.from('d'));
+  await t.output.close();
+  const all = await frames(t.output);
+  expect(all.map((frame) => [frame.seq, frame.stream, textOf(frame), frame.elapsedMs])).toEqual([
+    [1, 'stdout', 'ab', 0],
+    [2, 'stderr', 'c', 70],
+    [3, 'stdout', 'd', 70],
+  ]);
+});
+
+test('a fast producer is cut into full chunks', async () => {
+  await using t = await setup();
+  t.output.write('stdout', Buffer.alloc(limits.maxChunkRawBytes * 2 + 5, 'x'));
+  await t.output.close();
+  const lengths = (await frames(t.output)).map(({ rawLength }) => rawLength);
+  expect(lengths).toEqual([limits.maxChunkRawBytes, limits.maxChunkRawBytes, 5]);
+});
+
+test('the digest is the chain over all chunks, and the summary counts raw bytes', async () => {
+  await using t = await setup();
+  t.output.write('stdout', Buffer.from('one'));
+  t.output.write('stderr', Buffer.from('three'));
+  expect(await t.output.close()).toEqual({ lastSeq: 2, rawBytes: 8, truncated: false });
+  let digest = Buffer.alloc(32);
+  for (const frame of await frames(t.output)) {
+    const link = chainLink({ ...frame, sha256: createHash('sha256').update(frame.bytes).digest() });
+    digest = createHash('sha256').update(digest).update(link).digest();
+  }
+  expect(t.output.digest).toBe(digest.toString('base64'));
+});
+
+test('a producer pauses while too much waits in memory', async () => {
+  await using t = await setup({ maxGatheredBytes: 1_000 });
+  expect(t.output.write('stdout', Buffer.alloc(999))).toBe(true);
+  expect(t.output.write('stdout', Buffer.alloc(1))).toBe(false);
+  await t.output.drained();
+  expect(t.output.write('stdout', Buffer.alloc(1))).toBe(true);
+});
+
+test('a producer pauses while too much is unacknowledged, until it is acknowledged', async () => {
+  await using t = await setup({ maxSpoolBytesPerAttempt: 10 });
+  const stored = t.nextStored();
+  t.output.write('stdout', Buffer.from('hello'));
+  await stored;
+  expect(t.output.write('stdout', Buffer.from('!'))).toBe(false);
+  let drained = false;
+  const waiting = t.output.drained().then(() => {
+    drained = true;
+  });
+  await Promise.resolve();
+  expect(drained).toBe(false);
+  t.output.acknowledge(1);
+  await waiting;
+});
+
+test('output beyond the cap is cut visibly, and the command is not held up', async () => {
+  await using t = await setup({ maxOutputBytesPerAttempt: 10 });
+  t.output.write('stdout', Buffer.from('0123456'));
+  expect(t.output.write('stdout', Buffer.from('789abc'))).toBe(true);
+  expect(t.output.write('stdout', Buffer.from('lost'))).toBe(true);
+  expect(await t.output.close()).toMatchObject({ truncated: true });
+  const all = await frames(t.output);
+  expect(all.map(({ stream }) => stream)).toEqual(['stdout', 'stderr']);
+  expect(all.map(textOf).join('')).toMatch(/^0123456789\n\[output cut: .*\]\n$/);
+});
+
+test('secrets are masked before anything reaches the disk, also across chunks', async () => {
+  await using t = await setup({ maxChunkRawBytes: 8 });
+  t.output.maskSecrets(new PatternSet([Buffer.from('hunter2')]));
+  t.output.write('stdout', Buffer.from('12345hunter2.'));
+  await t.output.close();
+  expect((await frames(t.output)).map(textOf).join('')).toBe('12345********.');
+});
+
+test('what is acknowledged stays until the end, and is sent again from anywhere', async () => {
+  await using t = await setup();
+  t.output.write('stdout', Buffer.from('a'));
+  t.output.write('stderr', Buffer.from('b'));
+  await t.output.close();
+  const first = await frames(t.output);
+  expect(t.output.inFlightBytes).toBeGreaterThan(0);
+  t.output.acknowledge(2);
+  expect(t.output.inFlightBytes).toBe(0);
+  t.output.sendFrom(1);
+  expect(await frames(t.output)).toEqual(first);
+});
+
+test('a disk that refuses costs the output, not the command', async () => {
+  await using t = await setup({}, (path) => SpoolFile.create(join(path, 'no such folder', 'file')));
+  t.output.write('stdout', Buffer.from('x'));
+  expect(await t.output.close()).toEqual({ lastSeq: 0, rawBytes: 0, truncated: true });
+  expect(t.failures).toHaveLength(1);
+  expect(t.output.write('stdout', Buffer.from('y'))).toBe(true);
+});

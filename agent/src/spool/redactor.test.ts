@@ -1,0 +1,132 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { OpenedCredential } from '../steps/step-type.ts';
+import { PatternSet } from './pattern-set.ts';
+import { mask, Redactor } from './redactor.ts';
+import { base64Cores, secretPatterns } from './secret-patterns.ts';
+
+const password = 'p4ss/w&rd "x"';
+const credential: OpenedCredential = { kind: 'ssh_password', id: '1', version: 1, user: 'root', password };
+
+function redact(patterns: PatternSet, ...pieces: Buffer[]): string {
+  const redactor = new Redactor(patterns);
+  return Buffer.concat([...pieces.map((piece) => redactor.push(piece)), redactor.end()]).toString('latin1');
+}
+
+/** What a redactor is to do, by looking at each place for each pattern. */
+function model(patterns: readonly Buffer[], data: Buffer): string {
+  const spans: [number, number][] = [];
+  for (let at = 0; at < data.length; at++) {
+    for (const pattern of patterns) {
+      if (!data.subarray(at, at + pattern.length).equals(pattern)) continue;
+      const last = spans.at(-1);
+      if (last !== undefined && at < last[1]) last[1] = Math.max(last[1], at + pattern.length);
+      else spans.push([at, at + pattern.length]);
+    }
+  }
+  let shown = '';
+  let from = 0;
+  for (const [start, end] of spans) {
+    shown += data.toString('latin1', from, start) + mask.toString();
+    from = end;
+  }
+  return shown + data.toString('latin1', from);
+}
+
+test('a secret is masked wherever the stream is cut', () => {
+  const patterns = new PatternSet(secretPatterns(credential));
+  const whole = Buffer.from(`before ${password} after`);
+  for (let at = 0; at <= whole.length; at++) {
+    expect(redact(patterns, whole.subarray(0, at), whole.subarray(at))).toBe('before ******** after');
+  }
+});
+
+test('a secret is masked when it comes byte by byte', () => {
+  const patterns = new PatternSet(secretPatterns(credential));
+  const bytes = [...Buffer.from(`x${password}y`)].map((byte) => Buffer.of(byte));
+  expect(redact(patterns, ...bytes)).toBe('x********y');
+});
+
+test('any cuts of any stream give what the model gives', () => {
+  const letters = fc.constantFrom('a', 'b', 'c');
+  const word = fc.string({ unit: letters, minLength: 4, maxLength: 9 });
+  const stream = fc.string({ unit: letters, maxLength: 60 });
+  fc.assert(
+    fc.property(
+      fc.array(word, { minLength: 1, maxLength: 4 }),
+      stream,
+      fc.array(fc.nat(60)),
+      (words, text, cuts) => {
+        const patterns = words.map((found) => Buffer.from(found));
+        const data = Buffer.from(text);
+        const at = [0, ...cuts.map((cut) => Math.min(cut, data.length)).sort((a, b) => a - b), data.length];
+        const pieces = at.slice(1).map((end, i) => data.subarray(at[i], end));
+        expect(redact(new PatternSet(patterns), ...pieces)).toBe(model(patterns, data));
+      },
+    ),
+    { numRuns: 2_000 },
+  );
+});
+
+test('only what may begin a secret is held back', () => {
+  const redactor = new Redactor(new PatternSet([Buffer.from('hunter2')]));
+  expect(redactor.push(Buffer.from('Fini')).toString()).toBe('Fini');
+  expect(redactor.push(Buffer.from('sh')).toString()).toBe('s');
+  expect(redactor.push(Buffer.from('ed\n')).toString()).toBe('hed\n');
+});
+
+test('overlapping secrets hold back no more than one of them is long', () => {
+  const redactor = new Redactor(new PatternSet([Buffer.from('aaaa')]));
+  let shown = '';
+  for (let i = 0; i < 100; i++) shown += redactor.push(Buffer.alloc(1_000, 'a')).toString();
+  expect(shown + redactor.end().toString()).toBe(mask.toString());
+});
+
+test.each([
+  ['hex', Buffer.from(password).toString('hex')],
+  ['upper case hex', Buffer.from(password).toString('hex').toUpperCase()],
+  ['URL', encodeURIComponent(password)],
+  ['form', encodeURIComponent(password).replaceAll('%20', '+')],
+  ['JSON', JSON.stringify(password).slice(1, -1)],
+  ['XML', 'p4ss/w&amp;rd &quot;x&quot;'],
+  ['base64', Buffer.from(password).toString('base64').replace(/=+$/, '').slice(0, -1)],
+])('%s of a secret is masked', (_, spelling) => {
+  const shown = redact(new PatternSet(secretPatterns(credential)), Buffer.from(`[${spelling}]`));
+  expect(shown).toContain('********');
+  expect(shown).not.toContain(spelling);
+});
+
+test.each(['utf8', 'utf16le'] as const)(
+  'base64 of %s text that holds a secret is masked at every offset and line width',
+  (encoding) => {
+    const patterns = new PatternSet(secretPatterns({ ...credential, password: 'correct horse' }));
+    for (const before of ['', 'a', 'ab', 'abc', 'user=root;password=', 'x'.repeat(45), 'x'.repeat(52)]) {
+      const encoded = Buffer.from(`${before}correct horse;`, encoding).toString('base64');
+      for (const lineEnd of ['\n', '\r\n']) {
+        for (const width of [60, 64, 76, 1_000]) {
+          const wrapped = encoded.replace(new RegExp(`.{${width}}`, 'g'), `$&${lineEnd}`);
+          const shown = redact(patterns, Buffer.from(wrapped)).replaceAll(/[\r\n]/g, '');
+          for (const core of base64Cores(Buffer.from('correct horse', encoding)))
+            expect(shown).not.toContain(core);
+          expect(shown).toContain('********');
+        }
+      }
+    }
+  },
+);
+
+test('the lines of a private key are masked, and its frame is shown', () => {
+  const secret = ['b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ', 'QyNTUxOQAAACB1bml0IHRlc3Qga2V5IG1hdGVyaWFs'];
+  const privateKey = `-----BEGIN OPENSSH PRIVATE KEY-----\n${secret.join('\n')}\n-----END OPENSSH PRIVATE KEY-----\n`;
+  const patterns = new PatternSet(
+    secretPatterns({ kind: 'ssh_private_key', id: '1', version: 1, user: 'root', privateKey }),
+  );
+  const shown = redact(patterns, Buffer.from(privateKey));
+  expect(shown).toBe(
+    '-----BEGIN OPENSSH PRIVATE KEY-----\n********\n********\n-----END OPENSSH PRIVATE KEY-----\n',
+  );
+});
+
+test('a secret of three characters is not masked', () => {
+  expect(secretPatterns({ ...credential, password: 'abc' })).toEqual([]);
+});
