@@ -2,6 +2,9 @@
 // branch that the value was meant for is told of; a secret's value never is.
 import type { ErrorObject, Options } from 'ajv';
 import type { ErrorDetail } from './api/common.ts';
+
+export { describeSchema } from './validation-wording.ts';
+
 import { describeAllowed, describeFound, sentenceOf } from './validation-wording.ts';
 
 /**

@@ -1,12 +1,15 @@
-// The HTTP side of the server, built from one table of routes. Nothing is reachable that is not in it, but what
-// system-routes, the console and the API documentation serve to everyone.
+// The HTTP side of the server, built from one table of routes. Nothing else is reachable, but for what probes, console
+// and API documentation serve to everyone.
 import { randomBytes } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { apiDocumentation } from './api-documentation.ts';
 import { addressOf, checkHost } from './client.ts';
+import type { Console } from './console.ts';
 import { errorReply } from './error-reply.ts';
 import { handleRoute, type RouteDeps } from './handle-route.ts';
+import { type ProbeDeps, probeAnswers } from './probes.ts';
 import { RefusedRequest } from './refused-request.ts';
 import type { RouteSpec } from './route.ts';
 import { checkRoutes, methodsByPath, orderRoutes } from './route-table.ts';
@@ -15,6 +18,8 @@ import { setSecurityHeaders } from './security-headers.ts';
 export interface AppDeps extends RouteDeps {
   routes: readonly RouteSpec[];
   log: Log;
+  probes: ProbeDeps;
+  console: Console;
 }
 
 type AppEnv = { Variables: { requestId: string } };
@@ -28,9 +33,12 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     const startedMs = performance.now();
     const requestId = randomBytes(9).toString('base64url');
     context.set('requestId', requestId);
-    checkHost(context, deps.access);
     await next();
     logRequest(deps, context, requestId, performance.now() - startedMs);
+  });
+  app.use('*', async (context, next) => {
+    checkHost(context, deps.access);
+    await next();
   });
   app.onError((error, context) => {
     const requestId = context.get('requestId');
@@ -49,10 +57,17 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       });
     });
   }
+  const open = [...probeAnswers(deps.probes), ...apiDocumentation(routes)];
+  for (const [path, answer] of open) {
+    app.get(path, async (context) =>
+      finish(deps, context, await answer(context.req.raw), context.get('requestId')),
+    );
+  }
   app.notFound((context) => {
     const requestId = context.get('requestId');
-    const error = new AppError('not_found', 'There is nothing at this address.');
-    return finish(deps, context, errorReply(error, requestId, deps.log), requestId);
+    const page = isApi(context) ? undefined : deps.console.answer(context.req.raw);
+    const nothing = () => new AppError('not_found', 'There is nothing at this address.');
+    return finish(deps, context, page ?? errorReply(nothing(), requestId, deps.log), requestId);
   });
   return app;
 }
@@ -61,9 +76,13 @@ function finish(deps: AppDeps, context: Context, response: Response, requestId: 
   response.headers.set('X-Request-Id', requestId);
   setSecurityHeaders(response.headers, {
     https: deps.access.https,
-    isApi: context.req.path.startsWith('/api/'),
+    isApi: isApi(context),
   });
   return response;
+}
+
+function isApi(context: Context): boolean {
+  return context.req.path === '/api' || context.req.path.startsWith('/api/');
 }
 
 function logRequest(deps: AppDeps, context: Context, requestId: string, elapsedMs: number): void {

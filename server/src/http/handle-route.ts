@@ -2,15 +2,17 @@
 import { limits } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import { getCookie } from 'hono/cookie';
-import { Type } from 'typebox';
+import { type TSchema, Type } from 'typebox';
 import { AppError } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
+import { jsonSchemaOf } from './json-schema.ts';
 import { readJsonBody } from './read-body.ts';
 import type { Principal, RouteRequest, RouteSpec } from './route.ts';
 import { readText, validate } from './validate.ts';
 
 const nothing = Type.Object({}, { additionalProperties: false });
+const replySchemas = new WeakMap<TSchema, TSchema>();
 
 export interface Authenticates {
   bySession(token: string, address: string): Promise<Principal | undefined>;
@@ -54,7 +56,7 @@ export async function handleRoute(
   const { status, schema } = route.success;
   if (status === 204) return context.body(null, 204);
   const text = JSON.stringify(reply);
-  if (deps.checkReplies && schema !== undefined) validate(schema, JSON.parse(text), 'reply');
+  if (deps.checkReplies && schema !== undefined) checkReply(route, schema, text);
   return context.body(text, status, { 'Content-Type': 'application/json; charset=utf-8' });
 }
 
@@ -131,4 +133,18 @@ async function readBody(route: RouteSpec, context: Context): Promise<unknown> {
   validate(route.body ?? nothing, body);
   refuseUnstorableText(body);
   return body;
+}
+
+/** A mistake of ours, so not an `invalid` that would blame the caller. */
+function checkReply(route: RouteSpec, schema: TSchema, text: string | undefined): void {
+  const modern = replySchemas.get(schema) ?? (jsonSchemaOf(schema) as TSchema);
+  replySchemas.set(schema, modern);
+  try {
+    validate(modern, text === undefined ? undefined : JSON.parse(text));
+  } catch (error) {
+    const details = error instanceof AppError ? JSON.stringify(error.details) : '';
+    throw new Error(`The reply of ${route.method} ${route.path} differs from its schema: ${details}`, {
+      cause: error,
+    });
+  }
 }

@@ -38,7 +38,7 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'public',
       summary: 'Sign in with a one-time code',
       description: 'Uses the code up and sets the session cookie.',
-      tag: 'Identity',
+      tag: 'identity',
       body: ExchangeRequestSchema,
       success: { status: 200, schema: MeSchema },
       async handle(request) {
@@ -53,7 +53,7 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'public',
       summary: 'Sign in with name and password',
       description: 'Sets the session cookie.',
-      tag: 'Identity',
+      tag: 'identity',
       body: SignInRequestSchema,
       success: { status: 200, schema: MeSchema },
       async handle(request) {
@@ -68,7 +68,7 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'self',
       summary: 'End this session',
       description: 'With an API token nothing ends: delete the token instead.',
-      tag: 'Identity',
+      tag: 'identity',
       success: { status: 204 },
       async handle(request) {
         await signOut(deps, request.principal, request);
@@ -85,7 +85,7 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/me',
       permission: 'self',
       summary: 'Who is signed in, and what they may do',
-      tag: 'Identity',
+      tag: 'identity',
       success: { status: 200, schema: MeSchema },
       async handle(request) {
         const user = await findUserById(deps.sql, request.principal.userId);
@@ -99,7 +99,7 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'self',
       summary: 'Set one’s password',
       description: 'In a session only. Ends one’s other sessions; API tokens stay.',
-      tag: 'Identity',
+      tag: 'identity',
       body: PasswordRequestSchema,
       success: { status: 204 },
       async handle(request) {
@@ -116,7 +116,7 @@ function apiTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/tokens',
       permission: 'self',
       summary: 'One’s API tokens, newest first',
-      tag: 'API tokens',
+      tag: 'identity',
       query: Closed(pageQuery),
       success: { status: 200, schema: Page(ApiTokenSchema) },
       async handle(request) {
@@ -131,7 +131,7 @@ function apiTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'self',
       summary: 'Make an API token',
       description: 'The token is shown once. Made with an API token it expires with that one at the latest.',
-      tag: 'API tokens',
+      tag: 'identity',
       body: CreateApiTokenRequestSchema,
       success: { status: 201, schema: CreatedApiTokenSchema },
       async handle(request) {
@@ -144,7 +144,7 @@ function apiTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/tokens/:id',
       permission: 'self',
       summary: 'Revoke one of one’s API tokens',
-      tag: 'API tokens',
+      tag: 'identity',
       params: Closed({ id: Id }),
       success: { status: 204 },
       async handle(request) {

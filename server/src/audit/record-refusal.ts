@@ -1,0 +1,31 @@
+// Refusals of signed-in callers go to the audit log too, but no faster than a person would read: who asks in a loop
+// must not fill it.
+import { RateLimiter } from '../auth/rate-limiter.ts';
+import type { Queryable } from '../store/connection.ts';
+import { recordAudit } from './record-audit.ts';
+
+const perUser = { burst: 60, refillMs: 10_000 };
+
+export interface Refusal {
+  principal: { userId: number; name: string };
+  route: { method: string; path: string; permission: string };
+  address: string;
+  requestId: string;
+}
+
+/** Makes the function that the HTTP side tells of each refusal. */
+export function refusalRecorder(deps: {
+  sql: Queryable;
+  now: () => Date;
+}): (refusal: Refusal) => Promise<void> {
+  const limiter = new RateLimiter(perUser, deps.now);
+  return async ({ principal, route, address, requestId }) => {
+    if (limiter.take(String(principal.userId)) > 0) return;
+    await recordAudit(deps.sql, {
+      actor: { kind: 'user', id: principal.userId, name: principal.name },
+      action: 'request.refused',
+      detail: { method: route.method, path: route.path, permission: route.permission },
+      origin: { address, requestId },
+    });
+  };
+}

@@ -1,0 +1,47 @@
+// The first start makes the first user. Later ones change nothing, whatever the environment says.
+import { recordAudit } from '../audit/record-audit.ts';
+import { insertApiToken } from '../store/api-tokens.ts';
+import type { Sql } from '../store/connection.ts';
+import { markBootstrapped } from '../store/installation.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { insertUser } from '../store/users.ts';
+import { hashSecretToken } from './secret-token.ts';
+
+export const administratorName = 'admin';
+const shownPrefixChars = 4;
+
+/**
+ * Makes the user `admin` once per installation, and the bootstrap token its first API token, which does not expire.
+ *
+ * @returns whether this call made it.
+ */
+export async function bootstrapAdministrator(deps: {
+  sql: Sql;
+  now: () => Date;
+  bootstrapToken: string | undefined;
+}): Promise<boolean> {
+  const { bootstrapToken } = deps;
+  return inTransaction(deps.sql, async (tx) => {
+    const now = deps.now();
+    if (!(await markBootstrapped(tx, now))) return false;
+    const userId = await insertUser(tx, administratorName, ['admin']);
+    if (bootstrapToken !== undefined) {
+      await insertApiToken(tx, {
+        userId,
+        name: 'bootstrap',
+        // Chosen by a person, so that fewer of its characters are told.
+        prefix: bootstrapToken.slice(0, shownPrefixChars),
+        tokenHash: hashSecretToken(bootstrapToken),
+        createdAt: now,
+        expiresAt: null,
+      });
+    }
+    await recordAudit(tx, {
+      actor: { kind: 'system', name: 'server' },
+      action: 'user.created',
+      object: { kind: 'user', id: userId },
+      detail: { name: administratorName, roles: ['admin'], withBootstrapToken: bootstrapToken !== undefined },
+    });
+    return true;
+  });
+}

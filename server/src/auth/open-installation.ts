@@ -1,0 +1,61 @@
+// The identity of this installation: made at the first start, opened with the master key at every other.
+import { randomUUID } from 'node:crypto';
+import { generateSigningKeyPair, type KeyPair, signingPublicKeyOf } from '@opsconductor/protocol/sealing';
+import { unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
+import {
+  loadOrCreateMasterKey,
+  type MasterKey,
+  requireMasterKey,
+} from '../credentials/at-rest/master-key.ts';
+import type { Sql } from '../store/connection.ts';
+import { type InstallationRow, insertInstallation, readInstallation } from '../store/installation.ts';
+
+export interface Installation {
+  installationId: string;
+  timeline: number;
+  /** Ed25519; agents pin its public half. */
+  serverKey: KeyPair;
+  masterKey: MasterKey;
+}
+
+/**
+ * Reads the installation, or makes it and its master key file where the database has none.
+ *
+ * @throws AtRestError `missing` or `wrong_master_key` where the file isn't the one of this database; `damaged`.
+ */
+export async function openInstallation(sql: Sql, masterKeyFile: string): Promise<Installation> {
+  const before = await readInstallation(sql);
+  const masterKey = await loadOrCreateMasterKey({
+    file: masterKeyFile,
+    ...(before === undefined ? {} : { expectedId: before.masterKeyId }),
+  });
+  const row = before ?? (await createInstallation(sql, masterKey));
+  requireMasterKey(masterKey, row.masterKeyId, masterKeyFile);
+  const privateKey = new Uint8Array(
+    unwrapDataKey(masterKey, row.serverKeySealed.toString(), serverKeyContext(row.id)),
+  );
+  const publicKey = await signingPublicKeyOf(privateKey);
+  if (!row.serverKey.equals(publicKey)) {
+    throw new Error('installation.server_key is not the public half of the sealed key: the row was altered');
+  }
+  return { installationId: row.id, timeline: row.timeline, serverKey: { publicKey, privateKey }, masterKey };
+}
+
+async function createInstallation(sql: Sql, masterKey: MasterKey): Promise<InstallationRow> {
+  const id = randomUUID();
+  const { publicKey, privateKey } = await generateSigningKeyPair();
+  await insertInstallation(sql, {
+    id,
+    masterKeyId: masterKey.id,
+    serverKey: Buffer.from(publicKey),
+    serverKeySealed: Buffer.from(wrapDataKey(masterKey, privateKey, serverKeyContext(id))),
+  });
+  privateKey.fill(0);
+  const row = await readInstallation(sql);
+  if (row === undefined) throw new Error('the installation row is gone right after it was made');
+  return row;
+}
+
+function serverKeyContext(installationId: string): string {
+  return `server-key/${installationId}`;
+}

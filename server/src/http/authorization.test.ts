@@ -1,0 +1,83 @@
+// Walks the whole table: nothing but what is named public here answers someone who may not ask.
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { permissions } from '@opsconductor/protocol';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Principal, RouteSpec } from './route.ts';
+import { setupApp, type TestApp } from './testing.ts';
+
+const publicRoutes = [
+  'POST /api/v1/agent/enroll',
+  'POST /api/v1/agent/segment-key',
+  'POST /api/v1/sign-in',
+  'POST /api/v1/sign-in/exchange',
+];
+
+/** Every `…Routes` function of this folder; what they are given is only for handlers, which don't run here. */
+async function allRoutes(): Promise<RouteSpec[]> {
+  const anything: unknown = new Proxy(() => anything, { get: () => anything });
+  const names = await readdir(import.meta.dirname);
+  const modules = names.filter((name) => /^[a-z-]+\.ts$/.test(name) && name !== 'route-table.ts');
+  const tables: RouteSpec[] = [];
+  for (const name of modules) {
+    const exported = Object.entries(
+      (await import(join(import.meta.dirname, name))) as Record<string, unknown>,
+    );
+    for (const [key, value] of exported) {
+      if (key.endsWith('Routes')) tables.push(...(value as (deps: unknown) => RouteSpec[])(anything));
+    }
+  }
+  return tables;
+}
+
+const nameOf = (route: RouteSpec) => `${route.method} ${route.path}`;
+const table = await allRoutes();
+let t: TestApp;
+let caller: Principal | undefined;
+
+beforeAll(async () => {
+  t = await setupApp(
+    () => table.map((route) => ({ ...route, handle: () => new Response(null, { status: 299 }) })),
+    {
+      authenticator: { bySession: async () => caller, byApiToken: async () => caller },
+      cookieName: 'c',
+    },
+  );
+});
+afterAll(() => t.close());
+
+test('the walk finds the routes of this folder', () => {
+  expect(table.map(nameOf)).toEqual(expect.arrayContaining(['GET /api/v1/me', 'GET /api/v1/agents']));
+});
+
+test('only the routes named here are public', () => {
+  const found = table.filter((route) => route.permission === 'public').map(nameOf);
+  expect(found.sort()).toEqual(publicRoutes);
+});
+
+describe.each(
+  table.filter((route) => route.permission !== 'public').map((route) => [nameOf(route), route] as const),
+)('%s', (_, route) => {
+  const path = route.path.replaceAll(/:\w+/g, '1');
+
+  test('refuses someone who is not signed in', async () => {
+    caller = undefined;
+    expect((await t.request(route.method, path)).status).toBe(401);
+    expect((await t.request(route.method, path, { headers: { Cookie: 'c=stale' } })).status).toBe(401);
+  });
+
+  test('refuses a caller with every permission but the one it names, before it looks at the request', async () => {
+    const others = new Set(permissions.filter((permission) => permission !== route.permission));
+    caller = { userId: 1, name: 'eve', permissions: others, via: 'api_token', viaId: 1 };
+    const malformed = route.method === 'GET' ? {} : { body: '{' };
+    const reply = await t.request(route.method, path, { token: 'x'.repeat(40), ...malformed });
+    expect(reply.status).toBe(403);
+    const rows =
+      await t.sql`select detail from audit_log where action = 'request.refused' order by id desc limit 1`;
+    expect(rows[0]?.detail).toMatchObject({
+      method: route.method,
+      path: route.path,
+      permission: route.permission,
+    });
+  });
+});

@@ -1,0 +1,162 @@
+// OpenAPI 3.1 of a table of routes. Its schemas are JSON Schema 2020-12, which is what ours are but for tuples.
+import type { ErrorCode } from '@opsconductor/protocol';
+import { ErrorBodySchema, limits } from '@opsconductor/protocol';
+import type { TSchema } from 'typebox';
+import { httpStatusOf } from '../errors.ts';
+import { type Json, jsonSchemaOf } from './json-schema.ts';
+import type { RouteSpec } from './route.ts';
+import { parametersOf } from './route-table.ts';
+
+export interface ApiDescription {
+  openapi: '3.1.1';
+  info: { title: string; version: string; description: string };
+  paths: Record<string, Record<string, Operation>>;
+  components: { [name: string]: Json };
+  tags: { name: string }[];
+}
+export interface Operation {
+  operationId: string;
+  summary: string;
+  description: string;
+  tags: string[];
+  security: Json[];
+  parameters?: Json[];
+  requestBody?: Json;
+  responses: Record<string, Json>;
+}
+
+const reasons: Record<string, string> = {
+  '400': 'Something in the request is not valid; `details` names each place',
+  '401': 'Not signed in, or the token does not hold',
+  '403': 'Signed in without the permission this needs',
+  '404': 'There is no such thing, or it may not be seen',
+  '409': 'It contradicts what is there',
+  '413': 'The body is too large',
+  '429': 'Too many attempts; Retry-After says when to try again',
+  '500': 'Internal error; the request id finds it in the log',
+};
+
+export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
+  const paths: ApiDescription['paths'] = {};
+  for (const route of routes) {
+    const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
+    const operations = paths[path] ?? {};
+    operations[route.method.toLowerCase()] = describeOperation(route);
+    paths[path] = operations;
+  }
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'OpsConductor',
+      version: '1',
+      description:
+        'Times are RFC 3339 in UTC. Lists come in pages: pass `nextCursor` as `cursor`. Unknown properties are refused.',
+    },
+    paths,
+    components: {
+      schemas: { Error: jsonSchemaOf(ErrorBodySchema) },
+      securitySchemes: {
+        apiToken: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'An API token: `Authorization: Bearer oct_…`',
+        },
+        session: {
+          type: 'apiKey',
+          in: 'cookie',
+          name: 'opsc_session',
+          description: 'Set by signing in; the name ends with the installation',
+        },
+      },
+    },
+    tags: [...new Set(routes.map((route) => route.tag))].map((name) => ({ name })),
+  };
+}
+
+function describeOperation(route: RouteSpec): Operation {
+  const permission =
+    route.permission === 'public' ? 'Needs no sign-in.' : `Needs the permission \`${route.permission}\`.`;
+  const parameters = [...partParameters(route.params, 'path'), ...partParameters(route.query, 'query')];
+  return {
+    operationId: operationIdOf(route),
+    summary: route.summary,
+    description: route.description === undefined ? permission : `${route.description}\n\n${permission}`,
+    tags: [route.tag],
+    security: route.permission === 'public' ? [] : [{ apiToken: [] }, { session: [] }],
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(route.body === undefined ? {} : { requestBody: describeBody(route.body, route.maxBodyBytes) }),
+    responses: describeResponses(route),
+  };
+}
+
+function describeBody(schema: TSchema, maxBytes = limits.maxRequestBodyBytes): Json {
+  return {
+    required: true,
+    description: `At most ${maxBytes} bytes`,
+    content: { 'application/json': { schema: jsonSchemaOf(schema) } },
+  };
+}
+
+function describeResponses(route: RouteSpec): Record<string, Json> {
+  const { status, schema, contentType } = route.success;
+  const type = contentType ?? (schema === undefined ? undefined : 'application/json');
+  const success: Json = {
+    description: status === 204 ? 'Done' : route.summary,
+    ...(type === undefined
+      ? {}
+      : { content: { [type]: schema === undefined ? {} : { schema: jsonSchemaOf(schema) } } }),
+  };
+  const codes: ErrorCode[] = ['invalid', 'internal'];
+  if (route.permission === 'public') codes.push('unauthenticated', 'rate_limited');
+  else codes.push('unauthenticated', 'forbidden');
+  if (route.params !== undefined) codes.push('not_found');
+  if (route.method !== 'GET') codes.push('conflict');
+  if (route.body !== undefined) codes.push('too_large');
+  const errors = codes.map((code) => String(httpStatusOf[code])).sort();
+  return {
+    [String(status)]: success,
+    ...Object.fromEntries(errors.map((error) => [error, errorResponse(error)])),
+  };
+}
+
+function errorResponse(status: string): Json {
+  return {
+    description: reasons[status] ?? 'An error',
+    content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+  };
+}
+
+function partParameters(part: TSchema | undefined, where: 'path' | 'query'): Json[] {
+  const { properties = {}, required = [] } = (part ?? {}) as {
+    properties?: Record<string, TSchema>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, property]) => {
+    const { description, ...schema } = jsonSchemaOf(property) as Record<string, Json>;
+    return {
+      name,
+      in: where,
+      required: where === 'path' || required.includes(name),
+      ...(description === undefined ? {} : { description }),
+      schema,
+    };
+  });
+}
+
+/** `GET /api/v1/runs/:id/steps` is `getRunsIdSteps`. */
+function operationIdOf(route: RouteSpec): string {
+  const words = route.path
+    .replace('/api/v1/', '')
+    .split(/[/:.-]+/)
+    .filter((word) => word !== '');
+  const parameters = parametersOf(route.path);
+  return (
+    route.method.toLowerCase() +
+    words
+      .map((word) => {
+        const by = parameters.includes(word) ? 'By' : '';
+        return by + word.charAt(0).toUpperCase() + word.slice(1);
+      })
+      .join('')
+  );
+}

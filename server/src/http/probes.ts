@@ -1,0 +1,78 @@
+// What load balancers and agents fetch before they could sign in.
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { isCurrent } from './entity-tag.ts';
+
+export interface ProbeDeps {
+  /** What keeps this server from working, in words; empty when nothing does. */
+  notReady(): Promise<readonly string[]>;
+  /** Certificate of the private CA, PEM, where it is in use. */
+  caPem: string | undefined;
+  /** Path of the bundled agent, made if need be. */
+  agentBundle(): Promise<string>;
+}
+
+/** Answers a GET. */
+export type Answer = (request: Request) => Response | Promise<Response>;
+
+export function probeAnswers(deps: ProbeDeps): [path: string, answer: Answer][] {
+  const bundle = new AgentBundle(deps.agentBundle);
+  return [
+    ['/healthz', () => text('ok\n')],
+    ['/readyz', () => readiness(deps)],
+    ['/agent.mjs', (request) => bundle.answer(request)],
+    ...(deps.caPem === undefined ? [] : [privateCa(deps.caPem)]),
+  ];
+}
+
+/** 503 keeps a load balancer away. What is wrong is for the log and the console, not for everyone. */
+async function readiness(deps: ProbeDeps): Promise<Response> {
+  const problems = await deps.notReady();
+  return problems.length === 0 ? text('ready\n') : text('not ready\n', 503);
+}
+
+function privateCa(pem: string): [string, Answer] {
+  const headers = { 'Content-Type': 'application/x-pem-file', 'Cache-Control': 'no-cache' };
+  return ['/ca.pem', () => new Response(pem, { headers })];
+}
+
+function text(body: string, status = 200): Response {
+  return new Response(body, {
+    status,
+    headers: { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' },
+  });
+}
+
+/** Keeps the file in memory until it changes. */
+class AgentBundle {
+  readonly #path: () => Promise<string>;
+  #held: { body: Uint8Array<ArrayBuffer>; sha256: Buffer; version: string } | undefined;
+
+  constructor(path: () => Promise<string>) {
+    this.#path = path;
+  }
+
+  /** The digest is in Repr-Digest (RFC 9530) and, in hex, as entity tag. */
+  async answer(request: Request): Promise<Response> {
+    const { body, sha256 } = await this.#read();
+    const headers = {
+      ETag: `"${sha256.toString('hex')}"`,
+      'Repr-Digest': `sha-256=:${sha256.toString('base64')}:`,
+      'Cache-Control': 'no-cache',
+      'Content-Type': 'text/javascript; charset=utf-8',
+    };
+    if (isCurrent(request, headers.ETag)) return new Response(null, { status: 304, headers });
+    return new Response(body, { headers });
+  }
+
+  async #read() {
+    const path = await this.#path();
+    const { mtimeMs, size } = await stat(path);
+    const version = `${path} ${mtimeMs} ${size}`;
+    if (this.#held?.version !== version) {
+      const body = new Uint8Array(await readFile(path));
+      this.#held = { body, sha256: createHash('sha256').update(body).digest(), version };
+    }
+    return this.#held;
+  }
+}

@@ -1,0 +1,30 @@
+// The one row that says who this installation is.
+import type { Queryable } from './connection.ts';
+
+export interface InstallationRow {
+  id: string;
+  timeline: number;
+  masterKeyId: string;
+  serverKey: Buffer;
+  serverKeySealed: Buffer;
+  bootstrappedAt: Date | null;
+}
+
+export async function readInstallation(sql: Queryable): Promise<InstallationRow | undefined> {
+  const rows = await sql<InstallationRow[]>`
+    select id, timeline, master_key_id, server_key, server_key_sealed, bootstrapped_at from installation`;
+  return rows[0];
+}
+
+export type NewInstallation = Pick<InstallationRow, 'id' | 'masterKeyId' | 'serverKey' | 'serverKeySealed'>;
+
+/** Of servers that start at once the first one's row stays. */
+export async function insertInstallation(sql: Queryable, row: NewInstallation): Promise<void> {
+  await sql`insert into installation ${sql({ ...row })} on conflict (singleton) do nothing`;
+}
+
+/** Marks the installation as bootstrapped; false where it was already. Waits for another server that is doing it. */
+export async function markBootstrapped(sql: Queryable, now: Date): Promise<boolean> {
+  const result = await sql`update installation set bootstrapped_at = ${now} where bootstrapped_at is null`;
+  return result.count === 1;
+}
