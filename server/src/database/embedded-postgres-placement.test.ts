@@ -1,10 +1,13 @@
 // Who runs postgres, and from where: as root and as a plain user, under homes that others can't enter.
+import { execFile } from 'node:child_process';
 import { chmod, chown, mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { findBinaryPackage } from './postgres-binaries.ts';
 import { bundleServerProcess, copyPackageWithoutLinks, setup, startServerProcess } from './testing/setup.ts';
 
+const run = promisify(execFile);
 const root = process.getuid?.() === 0;
 const plainUser = root ? { uid: 65534, gid: 65534 } : {};
 
@@ -71,9 +74,10 @@ describe.runIf(root)('as root', () => {
     expect(t.messages.filter((message) => message.includes('Copying'))).toHaveLength(1);
   });
 
-  test('a strict umask does not lock the other user out', async () => {
+  test('a strict umask, now or when the package was installed, does not lock the other user out', async () => {
     const t = await setup();
     const { packageFolder, dataDir } = await makeHome(t.folder);
+    await run('chmod', ['-R', 'go-rwx', packageFolder]);
     const before = process.umask(0o077);
     try {
       await t.start({ packageFolder, dataDir });

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -90,15 +91,20 @@ test('an unusable setting is reported with what PostgreSQL said', async () => {
 });
 
 test.each([
-  ['names a process that runs but is no postgres', `${process.pid}\n/elsewhere\n1\n5432\n`],
-  ['is empty after a power loss', ''],
-  ['names a process that is gone', '4194304\n/elsewhere\n1\n5432\n'],
+  ['names a process that runs but is no postgres', (pid: number) => `${pid}\n/elsewhere\n1\n5432\n`],
+  ['is empty after a power loss', () => ''],
+  ['names a process that is gone', () => '4194304\n/elsewhere\n1\n5432\n'],
 ])('a postmaster.pid that %s does not hinder the start', async (_, content) => {
   const t = await setup();
   await (await t.start()).stop();
-  await writeFile(join(t.dataDir, 'cluster', 'postmaster.pid'), content, { mode: 0o600 });
   const { uid, gid } = await stat(join(t.dataDir, 'cluster'));
-  await chown(join(t.dataDir, 'cluster', 'postmaster.pid'), uid, gid);
+  // Of the same user, or else postgres itself sees that this can't be a postmaster of the cluster.
+  const bystander = spawn('cat', { uid, gid, stdio: ['pipe', 'ignore', 'ignore'] });
+  onTestFinished(() => void bystander.kill());
+  await once(bystander, 'spawn');
+  const path = join(t.dataDir, 'cluster', 'postmaster.pid');
+  await writeFile(path, content(bystander.pid ?? 0), { mode: 0o600 });
+  await chown(path, uid, gid);
 
   const database = await t.start();
   expect([...(await t.connect(database.url)`SELECT 1 AS one`)]).toEqual([{ one: 1 }]);
