@@ -1,0 +1,267 @@
+// The product as it is installed, for benchmarks: server and agent as processes of their own, embedded PostgreSQL with
+// its durable defaults, a real OpenSSH target, encryption and masking on.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { EnrollmentTokenReply, RunDetail, SealingKey, Target } from '@opsconductor/protocol';
+import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
+import { type SshdFixture, startSshd } from '../test/support/sshd.ts';
+
+const root = resolve(import.meta.dirname, '..');
+const agentBundle = join(root, '.cache/build/agent.mjs');
+
+export interface BenchSystem {
+  baseUrl: string;
+  token: string;
+  sshd: SshdFixture;
+  /** Folder for files of the benchmark; removed at the end. */
+  dir: string;
+  /** Private key file of the target's user, for OpenSSH's client. */
+  keyFile: string;
+  knownHostsFile: string;
+  serverPid: number;
+  agentPid: number;
+  segmentId: number;
+  targetIds: number[];
+  api<T>(method: string, path: string, body?: unknown): Promise<T>;
+  createJob(command: string, steps?: number): Promise<number>;
+  startRun(jobId: number, targetIds?: number[]): Promise<RunDetail>;
+  stop(): Promise<void>;
+}
+
+export interface BenchOptions {
+  targets?: number;
+  slots?: number;
+  /** Arguments of node that run the agent, in place of the product's; the data directory is added. */
+  agentArgs?: string[];
+}
+
+/** Starts everything; resolves when the agent can be given steps. */
+export async function startBenchSystem(options: BenchOptions = {}): Promise<BenchSystem> {
+  const dir = await mkdtemp(join(tmpdir(), 'opsconductor-bench-'));
+  const port = await freePort();
+  const token = randomBytes(24).toString('hex');
+  const baseUrl = `http://127.0.0.1:${port}`;
+  const sshd = await startSshd();
+  const server = run(
+    [
+      '--import',
+      'tsx',
+      join(root, 'server/src/main.ts'),
+      '--no-demo',
+      '--port',
+      String(port),
+      '--data',
+      join(dir, 'data'),
+    ],
+    { OPSCONDUCTOR_BOOTSTRAP_TOKEN: token, LOG_LEVEL: 'warn' },
+  );
+  await until(() => fetch(`${baseUrl}/readyz`).then((reply) => reply.ok));
+  const api = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    const reply = await fetch(`${baseUrl}/api/v1${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await reply.text();
+    if (!reply.ok) throw new Error(`${method} ${path}: ${reply.status} ${text}`);
+    return (text === '' ? undefined : JSON.parse(text)) as T;
+  };
+  const segment = await api<{ id: number }>('POST', '/segments', { name: 'bench' });
+  const agentData = join(dir, 'agent');
+  const enrollment = await api<EnrollmentTokenReply>('POST', `/segments/${segment.id}/enrollment-tokens`, {});
+  await writeFile(join(dir, 'token'), enrollment.token, { mode: 0o600 });
+  const enroll = run(
+    [
+      agentBundle,
+      'enroll',
+      '--server',
+      baseUrl,
+      '--token-file',
+      join(dir, 'token'),
+      '--name',
+      'bench',
+      '--data',
+      agentData,
+    ],
+    {},
+  );
+  const [code] = (await once(enroll, 'exit')) as [number];
+  if (code !== 0) throw new Error('the agent could not be enrolled');
+  const slots = String(options.slots ?? 16);
+  const agent = run([...(options.agentArgs ?? [agentBundle, 'run']), '--data', agentData, '--slots', slots], {
+    OPSCONDUCTOR_LOG_LEVEL: 'warn',
+  });
+  const credentialId = await createCredential(api, segment.id, sshd);
+  const targetIds = await createTargets(api, segment.id, credentialId, sshd, options.targets ?? 1);
+  const keyFile = join(dir, 'key');
+  const knownHostsFile = join(dir, 'known_hosts');
+  await writeFile(keyFile, sshd.privateKey, { mode: 0o600 });
+  await writeFile(knownHostsFile, `[${sshd.host}]:${sshd.port} ${sshd.hostKeyLine}\n`);
+  await until(async () =>
+    (await api<{ items: { state: string; hasSegmentKey: boolean }[] }>('GET', '/agents')).items.some(
+      (a) => a.state === 'connected' && a.hasSegmentKey,
+    ),
+  );
+  return {
+    baseUrl,
+    token,
+    sshd,
+    dir,
+    keyFile,
+    knownHostsFile,
+    serverPid: server.pid ?? 0,
+    agentPid: agent.pid ?? 0,
+    segmentId: segment.id,
+    targetIds,
+    api,
+    createJob: async (command, steps = 1) =>
+      (
+        await api<{ id: number }>('POST', '/jobs', {
+          name: `bench ${randomUUID()}`,
+          steps: Array.from({ length: steps }, (_, n) => ({
+            name: `step ${n + 1}`,
+            type: 'ssh.exec',
+            config: { command, timeout: 600 },
+          })),
+        })
+      ).id,
+    startRun: (jobId, ids = targetIds.slice(0, 1)) =>
+      api<RunDetail>('POST', `/jobs/${jobId}/run`, { targetIds: ids }),
+    async stop() {
+      for (const child of [agent, server]) {
+        if (child.exitCode !== null) continue;
+        child.kill('SIGTERM');
+        await once(child, 'exit');
+      }
+      await sshd.stop();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Arguments of OpenSSH's client for the same target, with a cold connection and the given cipher. */
+export function sshArgs(system: BenchSystem, cipher = 'aes128-gcm@openssh.com'): string[] {
+  const { sshd } = system;
+  const options = [
+    'BatchMode=yes',
+    'StrictHostKeyChecking=yes',
+    `UserKnownHostsFile=${system.knownHostsFile}`,
+    'IdentitiesOnly=yes',
+    `Ciphers=${cipher}`,
+  ];
+  return [
+    '-F',
+    'none',
+    '-p',
+    String(sshd.port),
+    '-i',
+    system.keyFile,
+    ...options.flatMap((o) => ['-o', o]),
+    `${sshd.user}@${sshd.host}`,
+  ];
+}
+
+async function createCredential(
+  api: BenchSystem['api'],
+  segmentId: number,
+  sshd: SshdFixture,
+): Promise<string> {
+  let key: SealingKey | undefined;
+  await until(async () => {
+    key = await api<SealingKey>('GET', `/segments/${segmentId}/sealing-key`);
+    return true;
+  });
+  if (key === undefined) throw new Error('no sealing key');
+  const id = randomUUID();
+  const kind = 'ssh_private_key';
+  const sealed = await sealCredential({
+    segmentPublicKey: decodeBase64(key.publicKey),
+    binding: {
+      installationId: key.installationId,
+      credentialId: id,
+      version: 1,
+      kind,
+      segmentId,
+      generation: key.generation,
+    },
+    secret: {
+      kind,
+      user: sshd.user,
+      privateKey: sshd.privateKey,
+      bounds: {
+        hosts: ['*'],
+        networks: [],
+        ports: [sshd.port],
+        protocols: ['ssh'],
+        user: sshd.user,
+        authentication: ['publickey'],
+      },
+    },
+  });
+  await api('POST', '/credentials', { id, segmentId, name: 'bench key', kind, sealed });
+  return id;
+}
+
+async function createTargets(
+  api: BenchSystem['api'],
+  segmentId: number,
+  credentialId: string,
+  sshd: SshdFixture,
+  count: number,
+): Promise<number[]> {
+  const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
+  const fingerprint = `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+  const ids: number[] = [];
+  for (let n = 0; n < count; n += 1) {
+    const target = await api<Target>('POST', '/targets', {
+      segmentId,
+      name: `target-${n}`,
+      host: sshd.host,
+      port: sshd.port,
+      credentialId,
+      hostKeyFingerprint: fingerprint,
+    });
+    if (n === 0)
+      await until(async () => (await api<{ ok: boolean }>('POST', `/targets/${target.id}/test`, {})).ok);
+    ids.push(target.id);
+  }
+  return ids;
+}
+
+function run(args: string[], env: Record<string, string>): ChildProcess {
+  return spawn(process.execPath, args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, ...env },
+    cwd: root,
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+/** Waits for a condition; errors count as “not yet”. */
+export async function until(condition: () => Promise<boolean>, withinMs = 60_000): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  let last: unknown;
+  while (Date.now() < deadline) {
+    try {
+      if (await condition()) return;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((next) => setTimeout(next, 100));
+  }
+  throw new Error('the condition did not come true in time', { cause: last });
+}

@@ -1,0 +1,22 @@
+// npm run bench [latency|queue|stream]: runs one benchmark, or all, and writes docs/benchmarks.md.
+import { benchLatency } from './latency.ts';
+import { benchQueue } from './queue.ts';
+import { benchStream } from './stream.ts';
+
+const benchmarks: Record<string, () => Promise<void>> = {
+  latency: benchLatency,
+  queue: benchQueue,
+  stream: benchStream,
+};
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => benchmarks[name] === undefined);
+if (unknown.length > 0) {
+  process.stderr.write(
+    `No benchmark ${unknown.join(', ')}; there are ${Object.keys(benchmarks).join(', ')}.\n`,
+  );
+  process.exit(2);
+}
+for (const [name, bench] of Object.entries(benchmarks)) {
+  if (names.length === 0 || names.includes(name)) await bench();
+}
+process.exit(0);

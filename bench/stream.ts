@@ -1,0 +1,104 @@
+// 200 MB of output from the target to the store and to a reader, against `ssh host cat > /dev/null`.
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BenchSystem, sshArgs, startBenchSystem } from './bench-system.ts';
+import { writeReport } from './report.ts';
+import { readRun } from './sse-reader.ts';
+import { median } from './statistics.ts';
+
+const rounds = 5;
+const outputBytes = 200_000_000;
+
+export async function benchStream(): Promise<void> {
+  const system = await startBenchSystem();
+  try {
+    const file = join(system.sshd.dir, 'output.txt');
+    const sha256 = await writeOutput(file);
+    const jobId = await system.createJob(`cat ${file}`);
+    const ours: number[] = [];
+    const ssh: number[] = [];
+    const ratios: number[] = [];
+    for (let round = -1; round < rounds; round += 1) {
+      const sshMs = await timeSsh(system, file);
+      const ourMs = await timeRun(system, jobId, sha256);
+      if (round < 0) continue;
+      ssh.push(sshMs);
+      ours.push(ourMs);
+      ratios.push(sshMs / ourMs);
+    }
+    const rate = (ms: number) => `${(outputBytes / 1e3 / ms).toFixed(0)} MB/s`;
+    await writeReport({
+      name: 'stream',
+      title: '200 MB of output, target to stored and to a reader',
+      rows: [
+        ['product, median', `${rate(median(ours))}`, ''],
+        ['`ssh host cat > /dev/null`, median', `${rate(median(ssh))}`, ''],
+        ['product ÷ ssh, median of pairs', median(ratios).toFixed(2), 'at least 0.25'],
+        ['peak memory of the server', `${await peakMb(system.serverPid)} MB`, 'under 300 MB'],
+        ['peak memory of the agent', `${await peakMb(system.agentPid)} MB`, 'under 300 MB'],
+      ],
+      notes: [
+        'Lines of log-like text with a random part, aes128-gcm on both sides. Timed from before the POST until the reader had the last byte and the run had ended; the SHA-256 of what it read, and of what the store returned, equals that of the file.',
+        `${rounds} pairs after one that is not counted.`,
+      ],
+    });
+  } finally {
+    await system.stop();
+  }
+}
+
+async function timeRun(system: BenchSystem, jobId: number, sha256: string): Promise<number> {
+  const startedMs = performance.now();
+  const run = await system.startRun(jobId);
+  const read = await readRun(`${system.baseUrl}/api/v1/runs/${run.id}/events?output=all`, system.token);
+  const elapsedMs = read.endedMs - startedMs;
+  if (read.status !== 'succeeded' || read.sha256 !== sha256)
+    throw new Error(`the reader got ${read.bytes} bytes, ${read.status}`);
+  const { steps } = await system.api<{ steps: { id: number }[] }>('GET', `/runs/${run.id}/steps`);
+  const stored = await fetch(
+    `${system.baseUrl}/api/v1/runs/${run.id}/steps/${steps[0]?.id}/output?format=raw`,
+    {
+      headers: { Authorization: `Bearer ${system.token}` },
+    },
+  );
+  const hash = createHash('sha256');
+  if (stored.body === null) throw new Error('no stored output');
+  for await (const piece of stored.body as unknown as AsyncIterable<Uint8Array>) hash.update(piece);
+  if (hash.digest('hex') !== sha256) throw new Error('what is stored differs');
+  return elapsedMs;
+}
+
+async function timeSsh(system: BenchSystem, file: string): Promise<number> {
+  const startedMs = performance.now();
+  const child = spawn('ssh', [...sshArgs(system), `cat ${file}`], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const [code] = (await once(child, 'exit')) as [number];
+  if (code !== 0) throw new Error(`ssh ended with ${code}`);
+  return performance.now() - startedMs;
+}
+
+async function writeOutput(file: string): Promise<string> {
+  const handle = await open(file, 'w', 0o644);
+  const hash = createHash('sha256');
+  for (let written = 0, n = 0; written < outputBytes; ) {
+    const lines: string[] = [];
+    for (let i = 0; i < 2_000; i += 1, n += 1) {
+      lines.push(
+        `2026-11-24T02:27:12.${String(n % 1000).padStart(3, '0')}Z info  request ${n} served id=${randomBytes(8).toString('hex')} path=/api/v1/items status=200\n`,
+      );
+    }
+    const piece = Buffer.from(lines.join('')).subarray(0, outputBytes - written);
+    hash.update(piece);
+    await handle.write(piece);
+    written += piece.length;
+  }
+  await handle.close();
+  return hash.digest('hex');
+}
+
+async function peakMb(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
+}
