@@ -1,5 +1,6 @@
 // The keyboard map. A page registers what its keys do while it is shown; single keys rest while someone types, while
 // a dialog is open, and when they are turned off.
+import { untrack } from 'svelte';
 import { keepPreference, readPreference } from './preference.ts';
 
 export interface KeyBinding {
@@ -20,7 +21,10 @@ class Keys {
   /** Adds bindings; the newest wins a key. Answers what takes them away. */
   register(bindings: KeyBinding[]): () => void {
     const group = { bindings };
-    this.#groups = [group, ...this.#groups];
+    // Untracked: it is called from effects, which must not run again because of it.
+    untrack(() => {
+      this.#groups = [group, ...this.#groups];
+    });
     return () => {
       this.#groups = this.#groups.filter((other) => other !== group);
     };

@@ -1,0 +1,377 @@
+// What the mock API serves: an installation at 02:27 in the night, and runs of several sizes.
+import type {
+  Agent,
+  Credential,
+  Job,
+  JobListItem,
+  Me,
+  Run,
+  RunStatus,
+  Segment,
+  Step,
+  StepStatus,
+  Target,
+  TargetRun,
+} from '@opsconductor/protocol';
+import { permissions } from '@opsconductor/protocol';
+
+export const startedAt = Date.now();
+export const ago = (ms: number) => new Date(startedAt - ms).toISOString();
+const minute = 60_000;
+const hour = 60 * minute;
+
+export const me: Me = {
+  id: 1,
+  name: 'admin',
+  roles: ['admin'],
+  permissions: [...permissions],
+  hasPassword: true,
+  via: 'session',
+};
+
+const segmentRows = [
+  ['dmz-1', 'degraded', 1842, 3, 300, 'managed'],
+  ['core-2', 'healthy', 6310, 0, 300, 'owner_held'],
+  ['plant-north', 'offline', 412, 11, 1800, 'managed'],
+  ['lab', 'no_agent', 16, 0, 300, 'managed'],
+] as const;
+export const segments: Segment[] = segmentRows.map(
+  ([name, health, targetCount, waitingSteps, unknownAfter, root], at) => ({
+    id: at + 1,
+    name,
+    description: '',
+    unknownAfter,
+    root,
+    rootFingerprint: 'SHA256:6b1f0c9e47d2Hn8sLx42cYb7pKe1VtGj9RwZqUo3Dma',
+    keyGeneration: health === 'no_agent' ? 0 : 1,
+    health,
+    targetCount,
+    waitingSteps,
+    createdAt: ago(90 * 24 * hour),
+  }),
+);
+
+const agentRows = [
+  ['dmz-1-a', 1, 'connected', 0, 6, '10.20.4.11', 0, 0],
+  ['dmz-1-b', 1, 'silent', 461_000, 0, '10.20.4.12', 0, 2],
+  ['core-2-a', 2, 'connected', 0, 4, '10.40.0.21', 0, 0],
+  ['core-2-b', 2, 'connected', 0, 3, '10.40.0.22', 12_000_000, 0],
+  ['core-2-c', 2, 'draining', 7 * minute, 1, '10.40.0.23', 0, 0],
+  ['plant-north-a', 3, 'offline', 126 * minute, 0, '10.77.1.5', 0, 0],
+] as const;
+export const agents: Agent[] = agentRows.map(
+  ([name, segmentId, state, since, used, address, spoolBytes, unknownSteps], at) => ({
+    id: at + 1,
+    name,
+    segmentId,
+    segmentName: segments[segmentId - 1]?.name ?? '',
+    state,
+    since: since === 0 ? null : ago(since),
+    slots: 16,
+    slotsInUse: used,
+    lastHeartbeatAt: ago(since === 0 ? 2000 : since),
+    version: '0.1.0',
+    platform: 'linux-x64',
+    hostname: name,
+    address,
+    spoolBytes,
+    rssBytes: 64_000_000,
+    hasSegmentKey: true,
+    unknownSteps,
+    fingerprint: 'SHA256:T5vKw0Rj8NcLz3PqYe6MbXs1UhGd9FoAi7tVkC2yWmE',
+    enrolledAt: ago(60 * 24 * hour),
+  }),
+);
+
+const key = (state: 'accepted' | 'pending' | 'changed', fingerprint: string) => ({
+  keyType: 'ssh-ed25519',
+  fingerprint: `SHA256:${fingerprint}`,
+  state,
+  seenAt: ago(hour),
+  acceptedAt: state === 'accepted' ? ago(hour) : null,
+  acceptedBy: state === 'accepted' ? 'admin' : null,
+});
+const known = 'q3Zr9Vb1mWk0tE7yXn5sJc2LhUoPdA8fGi4RvTz6MwQ';
+const other = 'Hn8sLx42cYb7pKe1VtGj9RwZqUo3DmFi5TaXv0NhJsE';
+const fresh = 'T5vKw0Rj8NcLz3PqYe6MbXs1UhGd9FoAi7tVkC2yWmE';
+export const targets: Target[] = [
+  ...Array.from({ length: 16 }, (_, at) => `dmz-web-${String(at + 1).padStart(2, '0')}`),
+  'dmz-db-01',
+  'dmz-db-02',
+  ...Array.from({ length: 10 }, (_, at) => `core-web-${String(at + 1).padStart(2, '0')}`),
+].map((name, at) => ({
+  id: at + 1,
+  name,
+  segmentId: name.startsWith('dmz') ? 1 : 2,
+  segmentName: name.startsWith('dmz') ? 'dmz-1' : 'core-2',
+  host: `${name}.example.net`,
+  port: 22,
+  credentialId: at % 9 === 8 ? null : '6ec0bd7f-11c0-43da-975e-2a8ad9ebae0b',
+  credentialName: at % 9 === 8 ? null : 'web-patch',
+  hostKeys:
+    name === 'dmz-db-02'
+      ? [key('accepted', known), key('changed', other)]
+      : name === 'dmz-web-15' || name === 'dmz-web-16'
+        ? [key('pending', fresh)]
+        : [key('accepted', known)],
+  createdAt: ago(50 * 24 * hour),
+  updatedAt: ago(50 * 24 * hour),
+}));
+
+export const credentials: Credential[] = [
+  ['web-patch', 1, 'ssh_private_key', 'patch on dmz-web-*, dmz-db-* in 10.20.0.0/16, port 22', 16],
+  ['core-patch', 2, 'ssh_private_key', 'patch on core-* in 10.40.0.0/16, port 22', 10],
+  ['switch-backup', 2, 'ssh_password', 'backup on *, port 22, 2222', 0],
+].map(([name, segmentId, kind, description, targetCount], at) => ({
+  id: `6ec0bd7f-11c0-43da-975e-2a8ad9ebae0${at}`,
+  name: name as string,
+  segmentId: segmentId as number,
+  segmentName: segments[(segmentId as number) - 1]?.name ?? '',
+  kind: kind as Credential['kind'],
+  version: 1,
+  generation: 1,
+  description: description as string,
+  targetCount: targetCount as number,
+  createdAt: ago((at + 1) * 5 * 24 * hour),
+  createdBy: 'admin',
+}));
+
+const definitions = [
+  [
+    'Patch web tier',
+    'Drains, snapshots, updates and verifies web hosts',
+    18,
+    'running',
+    ['drain', 'snapshot', 'apply', 'verify'],
+  ],
+  [
+    'Rotate TLS certificates',
+    'Fetches, installs and reloads on load balancers',
+    6,
+    'running',
+    ['fetch', 'install'],
+  ],
+  ['Collect inventory', 'Hardware, packages and listening ports', 4, 'partial', ['collect']],
+  [
+    'Deploy edge configuration',
+    'Syncs /etc/edge from a file set and reloads',
+    2,
+    'succeeded',
+    ['sync', 'reload'],
+  ],
+  ['Back up switch configurations', 'Reads running-config from network devices', 7, 'succeeded', ['read']],
+  [
+    'Roll kernel on database replicas',
+    'One replica at a time, waits for replication lag under 5 s',
+    72,
+    'unknown',
+    ['roll'],
+  ],
+  ['Clear print spoolers', 'Stops spooler, removes jobs older than a day, starts it', 1, 'failed', ['clear']],
+  [
+    'Expire stale accounts',
+    'Disables local accounts unused for 90 days, dry run by default',
+    9,
+    'cancelled',
+    ['expire'],
+  ],
+  [
+    'Synchronise package mirror',
+    'Mirrors the approved snapshot into each segment',
+    38,
+    'timed_out',
+    ['mirror'],
+  ],
+  [
+    'Verify backups',
+    'Restores the newest dump to a scratch host and counts rows',
+    26,
+    'succeeded',
+    ['restore', 'count'],
+  ],
+  ['Decommission host', 'Removes from pools, monitoring and DNS, archives disks', 0, null, ['remove']],
+] as const;
+const odd: RunStatus[] = ['partial', 'failed', 'timed_out', 'cancelled', 'held'];
+export const jobs: (JobListItem & Job)[] = definitions.map(
+  ([name, description, minutes, last, steps], at) => ({
+    id: at + 1,
+    name,
+    description,
+    version: 18 - at,
+    isActive: true,
+    stepCount: steps.length,
+    stepTypes: ['ssh.exec'],
+    createdBy: 'admin',
+    createdAt: ago(80 * 24 * hour),
+    updatedAt: ago((at + 2) * 24 * hour),
+    lastRuns:
+      last === null
+        ? []
+        : Array.from({ length: 20 }, (_, nth) => ({
+            id: at === 0 && nth === 0 ? 4127 : 4000 - at * 20 - nth,
+            status:
+              nth === 0
+                ? last
+                : (nth * 7 + at * 3) % 11 === 0
+                  ? (odd[(nth + at) % odd.length] ?? 'failed')
+                  : 'succeeded',
+            createdAt: ago((at * 40 + 13) * minute + nth * 24 * hour),
+            executionTimeMs: minutes * minute * (0.7 + ((nth * 37) % 11) / 15),
+          })),
+    checksum: 'a83e6b1f0c9e47d29b1d0f2c7e5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a',
+    definition: {
+      name,
+      description,
+      start_within: 3600,
+      steps: steps.map((step) => ({
+        name: step,
+        type: 'ssh.exec' as const,
+        config: {
+          command:
+            step === 'apply'
+              ? 'set -eux\napt-get -q update\napt-get -qy -o Dpkg::Options::=--force-confold dist-upgrade'
+              : `${step}-ctl "$(hostname)"`,
+          timeout: 1800,
+          environment: { DEBIAN_FRONTEND: 'noninteractive' },
+        },
+      })),
+    },
+  }),
+);
+
+const stepStates: Record<string, StepStatus[]> = {
+  succeeded: ['succeeded', 'succeeded', 'succeeded', 'succeeded'],
+  failed: ['succeeded', 'failed', 'skipped', 'skipped'],
+  unknown: ['succeeded', 'succeeded', 'unknown', 'pending'],
+  running: ['succeeded', 'succeeded', 'running', 'pending'],
+  queued: ['ready', 'pending', 'pending', 'pending'],
+  timed_out: ['succeeded', 'timed_out', 'skipped', 'skipped'],
+};
+
+/** A run with its hosts; `counts` says how many are in which state. */
+export function makeRun(
+  id: number,
+  jobAt: number,
+  counts: Partial<Record<RunStatus, number>>,
+  names: (at: number) => string,
+) {
+  const job = jobs[jobAt];
+  if (job === undefined) throw new Error('no such job');
+  const stepNames = job.definition.steps.map((step) => step.name);
+  const targetRuns: TargetRun[] = [];
+  const steps: Step[] = [];
+  let at = 0;
+  for (const [status, number] of Object.entries(counts)) {
+    for (let nth = 0; nth < number; nth += 1, at += 1) {
+      const name = names(at);
+      const began = status === 'queued' ? null : ago(205_000 + nth * 14_000);
+      targetRuns.push({
+        id: id * 10_000 + at,
+        targetId: (at % targets.length) + 1,
+        targetName: name,
+        segmentId: name.startsWith('core') ? 2 : 1,
+        segmentName: name.startsWith('core') ? 'core-2' : 'dmz-1',
+        status: status as RunStatus,
+        startedAt: began,
+        completedAt: ['succeeded', 'failed', 'timed_out'].includes(status) ? ago(20_000 + nth * 900) : null,
+      });
+      stepNames.forEach((stepName, index) => {
+        const state = stepStates[status]?.[index] ?? 'pending';
+        steps.push(makeStep(id * 1_000_000 + at * 10 + index, id * 10_000 + at, index, stepName, state, nth));
+      });
+    }
+  }
+  return { run: runOf(id, job, counts, targetRuns, steps), targetRuns, steps };
+}
+
+function makeStep(
+  id: number,
+  targetRunId: number,
+  index: number,
+  name: string,
+  status: StepStatus,
+  nth: number,
+): Step {
+  const begun = !['pending', 'ready', 'skipped'].includes(status);
+  const failed = status === 'failed';
+  return {
+    id,
+    targetRunId,
+    stepNumber: index + 1,
+    name,
+    stepType: 'ssh.exec',
+    status,
+    attempt: begun ? 1 : 0,
+    agentName: begun ? 'dmz-1-a' : null,
+    leasedAt: begun ? ago(184_000) : null,
+    startedAt: begun ? ago(184_000 - nth * 9_000) : null,
+    completedAt: begun && status !== 'running' ? ago(10_000) : null,
+    executionTimeMs:
+      begun && status !== 'running' ? ([2_100, 18_000, 191_000, 6_100][index % 4] ?? 0) + nth * 130 : null,
+    exitCode: failed ? 5 : status === 'succeeded' ? 0 : null,
+    signal: null,
+    reason: failed
+      ? 'exit_code'
+      : status === 'unknown'
+        ? 'agent_silent'
+        : status === 'timed_out'
+          ? 'timed_out'
+          : null,
+    errorMessage: failed
+      ? 'The command ended with exit code 5.'
+      : status === 'unknown'
+        ? 'Agent dmz-1-b went silent while the step ran.'
+        : null,
+    advice: failed
+      ? 'Look at the last lines of its output; codes that count as success are set in expected_exit_codes.'
+      : null,
+    survivors: [],
+    outputState: begun && status !== 'running' ? 'complete' : 'open',
+    outputBytes: 0,
+    outputSeq: 0,
+  };
+}
+
+function runOf(
+  id: number,
+  job: Job,
+  counts: Partial<Record<RunStatus, number>>,
+  targetRuns: TargetRun[],
+  steps: Step[],
+): Run & { steps: { stepNumber: number; name: string; stepType: string }[] } {
+  const open = (counts.running ?? 0) + (counts.queued ?? 0) > 0;
+  return {
+    id,
+    jobId: job.id,
+    jobName: job.name,
+    jobVersion: job.version,
+    status: open ? 'running' : (counts.failed ?? 0) > 0 ? 'failed' : 'succeeded',
+    outputState: open ? 'open' : 'complete',
+    targetsTotal: targetRuns.length,
+    targetsQueued: counts.queued ?? 0,
+    targetsRunning: counts.running ?? 0,
+    targetsSucceeded: counts.succeeded ?? 0,
+    targetsFailed: counts.failed ?? 0,
+    targetsCancelled: 0,
+    targetsTimedOut: counts.timed_out ?? 0,
+    targetsUnknown: counts.unknown ?? 0,
+    totalSteps: steps.length,
+    completedSteps: steps.filter((step) => step.completedAt !== null || step.status === 'skipped').length,
+    failedSteps: (counts.failed ?? 0) + (counts.timed_out ?? 0),
+    createdBy: 'admin',
+    createdAt: ago(13 * minute + 6_000),
+    startBy: new Date(startedAt + 47 * minute).toISOString(),
+    startedAt: ago(13 * minute + 5_000),
+    completedAt: open ? null : ago(2 * minute),
+    executionTimeMs: open ? null : 11 * minute,
+    errorMessage: null,
+    cancelRequestedAt: null,
+    cancelRequestedBy: null,
+    eventSeq: 100,
+    steps: job.definition.steps.map((step, at) => ({
+      stepNumber: at + 1,
+      name: step.name,
+      stepType: step.type,
+    })),
+  };
+}

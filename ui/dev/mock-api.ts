@@ -1,0 +1,320 @@
+// A stand-in for the server while one works on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with
+// the server's content security policy, and fixtures. POST /dev/<scenario> switches: full, empty, slow, failing, down.
+import { readFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { extname, join } from 'node:path';
+import type { OutputChunk, Run, Step } from '@opsconductor/protocol';
+import { agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
+import { chunksOf, fastChunk } from './outputs.ts';
+
+const port = Number(process.argv[2] ?? 7711);
+const dist = join(import.meta.dirname, '../dist');
+const policy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+const types: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+};
+
+const webName = (at: number) =>
+  at < 14 ? `dmz-web-${String(at + 1).padStart(2, '0')}` : `core-web-${String(at - 13).padStart(2, '0')}`;
+const made = [
+  makeRun(4127, 0, { succeeded: 12, failed: 1, unknown: 2, running: 6, queued: 3 }, webName),
+  makeRun(
+    5000,
+    0,
+    { unknown: 37, failed: 14, running: 100, queued: 861, succeeded: 1388 },
+    (at) => `host-${at + 1}`,
+  ),
+  makeRun(6000, 2, { running: 1 }, () => 'dmz-web-01'),
+  makeRun(6001, 2, { succeeded: 1 }, () => 'dmz-web-01'),
+  makeRun(4003, 4, { succeeded: 3 }, webName),
+  makeRun(4002, 6, { failed: 2, succeeded: 3, timed_out: 1 }, webName),
+];
+const runs = new Map(made.map((one) => [one.run.id, one]));
+const fastTotal = Number(process.env.FAST_CHUNKS ?? 800);
+const fast = new Map<number, OutputChunk>();
+function fastOf(seq: number): OutputChunk {
+  const made = fast.get(seq) ?? fastChunk(seq);
+  fast.set(seq, made);
+  return made;
+}
+let fastStored = 0;
+let scenario = 'full';
+let signedIn = true;
+
+function storedChunks(
+  run: Run,
+  step: Step,
+): { last: number; at: (seq: number) => OutputChunk | undefined; state: Step['outputState'] } {
+  if (run.id === 6000)
+    return {
+      last: fastStored,
+      at: (seq) => (seq <= fastStored ? fastOf(seq) : undefined),
+      state: fastStored < fastTotal ? 'open' : 'complete',
+    };
+  const chunks =
+    step.attempt === 0
+      ? []
+      : run.id === 6001
+        ? chunksOf('hostile')
+        : step.stepNumber === 3 || step.status === 'failed'
+          ? chunksOf('patch')
+          : chunksOf('patch').slice(0, 3);
+  return { last: chunks.length, at: (seq) => chunks[seq - 1], state: step.outputState };
+}
+
+function json(response: ServerResponse, status: number, body: unknown) {
+  response.writeHead(status, { 'content-type': 'application/json', 'content-security-policy': policy });
+  response.end(JSON.stringify(body));
+}
+function fail(response: ServerResponse, status: number, code: string, message: string, details?: unknown) {
+  json(response, status, {
+    error: { code, message, requestId: 'req_7f3c91ae', ...(details === undefined ? {} : { details }) },
+  });
+}
+const page = <T>(items: T[]) => ({ items: scenario === 'empty' ? [] : items, nextCursor: null });
+
+async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
+  let text = '';
+  for await (const piece of request) text += piece;
+  return text === '' ? {} : JSON.parse(text);
+}
+
+async function api(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+  const path = url.pathname.replace('/api/v1', '');
+  const route = `${request.method} ${path}`;
+  if (scenario === 'down') return void response.destroy();
+  if (route === 'POST /sign-in' || route === 'POST /sign-in/exchange') {
+    const body = await bodyOf(request);
+    if (body.password === 'wrong' || body.code === 'used-used-used-used-used')
+      return fail(response, 401, 'unauthenticated', 'The code was used or has expired.');
+    signedIn = true;
+    return json(response, 200, me);
+  }
+  if (!signedIn) return fail(response, 401, 'unauthenticated', 'Sign in first.');
+  if (route === 'GET /me') return json(response, 200, me);
+  if (scenario === 'slow' && request.method === 'GET')
+    await new Promise((resolve) => setTimeout(resolve, 60_000));
+  if (scenario === 'failing' && request.method === 'GET')
+    return fail(response, 503, 'unavailable', 'The database does not answer.');
+  const runRoute = /^\/runs\/(\d+)(.*)$/.exec(path);
+  if (runRoute !== null) return runApi(request, response, url, Number(runRoute[1]), runRoute[2] ?? '');
+  const jobRoute = /^\/jobs\/(\d+)(\/run)?$/.exec(path);
+  if (jobRoute !== null) {
+    const job = jobs.find((one) => one.id === Number(jobRoute[1]));
+    if (job === undefined) return fail(response, 404, 'not_found', 'There is no such job.');
+    return jobRoute[2] === undefined ? json(response, 200, job) : json(response, 201, runs.get(4127)?.run);
+  }
+  const targetRoute = /^\/targets\/(\d+)\/(test|host-keys)$/.exec(path);
+  if (targetRoute !== null) return targetApi(response, Number(targetRoute[1]), targetRoute[2] ?? '');
+  const enroll = /^\/segments\/(\d+)\/enrollment-tokens$/.exec(path);
+  if (enroll !== null) return json(response, 201, enrollment());
+  switch (route) {
+    case 'POST /sign-out':
+      signedIn = false;
+      return void response.writeHead(204).end();
+    case 'GET /jobs': {
+      const search = url.searchParams.get('search')?.toLowerCase() ?? '';
+      return json(response, 200, page(jobs.filter((job) => job.name.toLowerCase().includes(search))));
+    }
+    case 'POST /jobs':
+      return fail(response, 400, 'invalid', 'The definition is not valid.', [
+        {
+          path: 'steps[0].config.timeout',
+          message: 'Must be at least 1.',
+          found: '0',
+          allowed: '1 to 604800',
+        },
+      ]);
+    case 'GET /runs': {
+      const wanted = url.searchParams.get('status')?.split(',');
+      return json(
+        response,
+        200,
+        page(made.map((one) => one.run).filter((run) => wanted === undefined || wanted.includes(run.status))),
+      );
+    }
+    case 'GET /segments':
+      return json(response, 200, page(segments));
+    case 'GET /agents':
+      return json(response, 200, page(agents));
+    case 'GET /targets':
+      return json(response, 200, page(targets));
+    case 'GET /credentials':
+      return json(response, 200, page(credentials));
+    case 'GET /tokens':
+      return json(
+        response,
+        200,
+        page([
+          {
+            id: 1,
+            name: 'release-bot',
+            prefix: 'oct_7f3c',
+            createdAt: me.name,
+            expiresAt: new Date(Date.now() + 4e9).toISOString(),
+            lastUsedAt: new Date(Date.now() - 4e6).toISOString(),
+          },
+        ]),
+      );
+    case 'GET /executor/status':
+      return json(response, 200, {
+        status: 'ok',
+        steps: { ready: 3, running: 14, held: scenario === 'empty' ? 0 : 3 },
+        runs: { queued: 0, running: 3, cancelling: 0 },
+        oldestReadyMs: null,
+        segments: [],
+        problems: [],
+      });
+    default:
+      return fail(response, 404, 'not_found', 'There is nothing at this address.');
+  }
+}
+
+function targetApi(response: ServerResponse, id: number, what: string) {
+  const target = targets.find((one) => one.id === id);
+  if (target === undefined || what === 'host-keys') return json(response, 200, target);
+  const accepted = target.hostKeys.find((key) => key.state === 'accepted')?.fingerprint;
+  const changed = target.hostKeys.find((key) => key.state === 'changed')?.fingerprint;
+  const offered = target.hostKeys.at(-1)?.fingerprint ?? null;
+  const result =
+    changed !== undefined
+      ? {
+          ok: false,
+          reason: 'host_key_mismatch',
+          message: `${target.name} offers another key than the one accepted.`,
+          advice: 'Compare it on the host’s own console before you replace it.',
+        }
+      : accepted === undefined
+        ? {
+            ok: false,
+            reason: 'host_key_unknown',
+            message: 'No key of this host is accepted yet.',
+            advice: 'Compare the fingerprint and accept it.',
+          }
+        : id % 3 === 0
+          ? {
+              ok: false,
+              reason: 'auth_failed',
+              message: 'The host refused the key of user patch.',
+              advice: 'Add the public key to authorized_keys.',
+            }
+          : { ok: true, reason: null, message: `${target.host} accepts user patch.`, advice: null };
+  json(response, 200, {
+    ...result,
+    agentName: 'dmz-1-a',
+    offeredFingerprint: offered,
+    acceptedFingerprints: accepted === undefined ? [] : [accepted],
+    serverVersion: 'OpenSSH_9.6',
+    latencyMs: 41,
+  });
+}
+
+function enrollment() {
+  const server = 'https://ops.example.net:7700';
+  return {
+    id: 1,
+    token: 'oce_3mWk0tE7yXn5sJc2LhUoPdA8fGi4RvTz6MwQq3Zr9Vb1',
+    expiresAt: new Date(Date.now() + 3_500_000).toISOString(),
+    steps: [
+      {
+        title: 'Get the agent, one file',
+        command: `curl -fsS --cacert ca.pem -O ${server}/agent.mjs`,
+        takesToken: false,
+      },
+      { title: 'Save the token', command: 'cat > token   # paste, then Ctrl D', takesToken: true },
+      {
+        title: 'Enroll',
+        command: `node agent.mjs enroll --server ${server} --token-file token`,
+        takesToken: false,
+      },
+      { title: 'Run', command: 'node agent.mjs run', takesToken: false },
+    ],
+  };
+}
+
+function runApi(request: IncomingMessage, response: ServerResponse, url: URL, id: number, rest: string) {
+  const found = runs.get(id);
+  if (found === undefined) return fail(response, 404, 'not_found', `There is no run ${id}.`);
+  if (rest === '') return json(response, 200, found.run);
+  if (rest === '/steps') {
+    const from = Number(url.searchParams.get('cursor') ?? 0);
+    const targetRuns = found.targetRuns.slice(from, from + 100);
+    const ids = new Set(targetRuns.map((one) => one.id));
+    const next = from + 100 < found.targetRuns.length ? String(from + 100) : null;
+    return json(response, 200, {
+      targetRuns,
+      steps: found.steps.filter((step) => ids.has(step.targetRunId)),
+      nextCursor: next,
+    });
+  }
+  if (rest === '/events') return streamEvents(request, response, url, id);
+  const output = /^\/steps\/(\d+)\/output$/.exec(rest);
+  const step = found.steps.find((one) => one.id === Number(output?.[1]));
+  if (step === undefined) return fail(response, 404, 'not_found', 'There is no such step.');
+  const stored = storedChunks(found.run, step);
+  const chunks: OutputChunk[] = [];
+  let bytes = 0;
+  for (
+    let seq = Number(url.searchParams.get('after') ?? 0) + 1;
+    seq <= stored.last && bytes < Number(url.searchParams.get('maxBytes') ?? 2e6);
+    seq += 1
+  ) {
+    const chunk = stored.at(seq);
+    if (chunk === undefined) break;
+    chunks.push(chunk);
+    bytes += chunk.rawLength;
+  }
+  json(response, 200, {
+    attempt: 1,
+    outputState: stored.state,
+    lastSeq: stored.last,
+    rawBytes: id === 6000 ? stored.last * 262_000 : 9_400,
+    chunks,
+    gaps: [],
+  });
+}
+
+/** Beats, and for run 6000 produces output as fast as the reader takes it. */
+async function streamEvents(request: IncomingMessage, response: ServerResponse, url: URL, id: number) {
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+  response.write('retry: 1000\n\n');
+  const beat = setInterval(() => response.write(': still here\n\n'), 15_000);
+  request.on('close', () => clearInterval(beat));
+  const stepId = Number(url.searchParams.get('output') ?? 0);
+  if (id !== 6000 || stepId === 0) return;
+  const mark = /~\d+\.\d+\.(\d+)/.exec(String(request.headers['last-event-id'] ?? ''));
+  for (let seq = Number(mark?.[1] ?? 0) + 1; seq <= fastTotal && !response.destroyed; seq += 1) {
+    fastStored = Math.max(fastStored, seq);
+    const more = response.write(
+      `event: chunk\nid: 100~${stepId}.1.${seq}\ndata: ${JSON.stringify({ stepId, ...fastOf(seq) })}\n\n`,
+    );
+    if (!more) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
+  }
+}
+
+async function file(response: ServerResponse, path: string) {
+  const name = path.startsWith('/assets/') || path === '/favicon.svg' ? path : '/index.html';
+  const body = await readFile(join(dist, name)).catch(() => undefined);
+  if (body === undefined) return void response.writeHead(404).end();
+  response.writeHead(200, {
+    'content-type': types[extname(name)] ?? 'application/octet-stream',
+    'content-security-policy': policy,
+  });
+  response.end(body);
+}
+
+createServer((request, response) => {
+  const url = new URL(request.url ?? '/', `http://127.0.0.1:${port}`);
+  if (url.pathname.startsWith('/dev/')) {
+    const name = url.pathname.slice(5);
+    if (name === 'signed-out') signedIn = false;
+    else if (name === 'signed-in') signedIn = true;
+    else scenario = name;
+    response.end('ok\n');
+  } else if (url.pathname.startsWith('/api/')) void api(request, response, url);
+  else void file(response, url.pathname);
+}).listen(port, '127.0.0.1', () => console.log(`mock API on http://127.0.0.1:${port}`));
