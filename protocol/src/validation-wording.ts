@@ -35,7 +35,7 @@ export function sentenceOf(error: ErrorObject): string {
       return `Must be ${typeName(params.type)}.`;
     case 'enum':
     case 'const':
-      return `Must be ${describeSchema(schemaOf(error)) ?? 'another value'}.`;
+      return `Must be ${oneOf(error)}.`;
     case 'minimum':
     case 'maximum':
     case 'exclusiveMinimum':
@@ -53,7 +53,7 @@ export function sentenceOf(error: ErrorObject): string {
     case 'maxProperties':
       return lengthSentence(error, 'property');
     case 'uniqueItems':
-      return `Must not repeat an item; items ${params.j} and ${params.i} are equal.`;
+      return `Must not repeat an item; items ${Math.min(params.i as number, params.j as number)} and ${Math.max(params.i as number, params.j as number)} are equal.`;
     case 'pattern':
       return 'Has characters or a form that are not allowed.';
     case 'format':
@@ -139,6 +139,12 @@ function range(min: unknown, max: unknown, before: string, unit?: string): strin
   }
   if (low !== undefined) return `${before}at least ${count(low)}`;
   return high === undefined ? '' : `${before}at most ${count(high)}`;
+}
+
+function oneOf(error: ErrorObject): string {
+  const allowed = describeSchema(schemaOf(error)) ?? 'another value';
+  const isList = error.keyword === 'enum' && (schemaOf(error).enum as unknown[]).length > 1;
+  return isList ? `one of ${allowed}` : allowed;
 }
 
 function unknownProperty(error: ErrorObject): string {

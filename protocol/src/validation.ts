@@ -109,18 +109,35 @@ function settleUnion(union: ErrorObject, complaints: readonly ErrorObject[]): Se
   const mayBeNull = Array.isArray(schemas) && schemas.some((schema) => schema?.type === 'null');
   const meant = [...branches.values()].filter((branch) => !branch.some((error) => rulesOut(error, union)));
   const only = meant[0];
-  if (only === undefined || meant.length > 1) return [{ error: union, orNull: false }];
+  if (only === undefined || meant.length > 1) {
+    return [{ error: tagError([...branches.values()], union) ?? union, orNull: false }];
+  }
   return settleUnions(only).map(({ error, orNull }) => ({
     error,
     orNull: orNull || (mayBeNull && error.instancePath === union.instancePath && !isAboutChild(error)),
   }));
 }
 
+/** Where each branch wants another `type: 'x'`, the one complaint is about that tag. */
+function tagError(branches: readonly ErrorObject[][], union: ErrorObject): ErrorObject | undefined {
+  const tags = branches.map((branch) => branch.find((error) => isTagOf(error, union)));
+  const [first] = tags;
+  if (first === undefined || tags.some((tag) => tag?.instancePath !== first.instancePath)) return undefined;
+  const values = tags.map((tag) => tag?.schema);
+  return { ...first, keyword: 'enum', params: { allowedValues: values }, parentSchema: { enum: values } };
+}
+
+function isTagOf(error: ErrorObject, union: ErrorObject): boolean {
+  const inside = error.instancePath.slice(union.instancePath.length + 1);
+  return (
+    error.keyword === 'const' && typeof error.data === 'string' && inside !== '' && !inside.includes('/')
+  );
+}
+
 /** A value of another type, or with another `type: 'x'` tag, was not meant for this branch. */
 function rulesOut(error: ErrorObject, union: ErrorObject): boolean {
   if (error.instancePath === union.instancePath) return ['type', 'const', 'enum'].includes(error.keyword);
-  const isTag = error.keyword === 'const' && typeof error.data === 'string';
-  return isTag && !error.instancePath.slice(union.instancePath.length + 1).includes('/');
+  return isTagOf(error, union);
 }
 
 function isAboutChild(error: ErrorObject): boolean {

@@ -1,0 +1,151 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ConfigError, HelpRequested, isLoopback, readConfig } from './config.ts';
+
+let folder: string;
+let files: { cert: string; key: string };
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'opsconductor-config-'));
+  files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  await writeFile(files.cert, 'x');
+  await writeFile(files.key, 'x');
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+function problemsOf(argv: string[], env: Record<string, string> = {}): readonly string[] {
+  try {
+    readConfig(argv, env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+test('without anything it listens on this machine alone and keeps its data beside the code', () => {
+  const root = resolve(import.meta.dirname, '../..');
+  expect(readConfig([], {})).toMatchObject({
+    listen: { address: '127.0.0.1', port: 7700 },
+    dataDir: join(root, '.opsconductor'),
+    demo: true,
+    databaseUrl: undefined,
+    tls: { mode: 'off' },
+    behindTlsProxy: false,
+    logLevel: 'info',
+  });
+});
+
+test('the master key is not in the data directory unless one says so', () => {
+  const { dataDir, masterKeyFile } = readConfig(['--data', join(folder, 'data')], {});
+  expect(masterKeyFile.startsWith(`${dataDir}/`)).toBe(false);
+  const given = readConfig([], { OPSCONDUCTOR_MASTER_KEY_FILE: join(folder, 'mk.json') });
+  expect(given.masterKeyFile).toBe(join(folder, 'mk.json'));
+});
+
+test('a flag wins over its variable, and an empty variable is none', () => {
+  const env = { OPSCONDUCTOR_PORT: '8000', LOG_LEVEL: ' ', OPSCONDUCTOR_DEMO: 'false' };
+  expect(readConfig(['--port', '0'], env)).toMatchObject({
+    listen: { port: 0 },
+    logLevel: 'info',
+    demo: false,
+  });
+  expect(readConfig([], env).listen.port).toBe(8000);
+  expect(readConfig(['--no-demo'], { OPSCONDUCTOR_DEMO: 'true' }).demo).toBe(false);
+});
+
+test('every wrong value is told of at once, with its name, what was found and what is allowed', () => {
+  const problems = problemsOf(
+    ['--port', '70000', '--listen', 'example.com', '--colour', '--allowed-host', '*.example'],
+    {
+      OPSCONDUCTOR_PUBLIC_URL: 'https://x.example/path',
+      DATABASE_URL: 'mysql://root:hunter2@db/x',
+      OPSCONDUCTOR_BOOTSTRAP_TOKEN: 'too-short',
+      LOG_LEVEL: 'loud',
+    },
+  );
+  expect(problems).toEqual([
+    '--colour: there is no such flag; --help lists them',
+    '--public-url: found "https://x.example/path"; allowed: an http or https URL without path: https://opsconductor.example.com'.replace(
+      '--public-url',
+      'OPSCONDUCTOR_PUBLIC_URL',
+    ),
+    '--listen: found "example.com"; allowed: an IP address, or localhost',
+    '--port: found "70000"; allowed: an integer from 0 to 65535; 0 takes any free port',
+    expect.stringMatching(/^DATABASE_URL: .*not shown.*postgres:/),
+    '--allowed-host: found "*.example"; allowed: a host name without port or wildcard',
+    expect.stringMatching(/^OPSCONDUCTOR_BOOTSTRAP_TOKEN: .*\(9 characters, not shown\).*32 to 512/),
+    'LOG_LEVEL: found "loud"; allowed: trace, debug, info, warn, error, fatal, silent',
+  ]);
+  expect(problems.join()).not.toMatch(/hunter2|too-short/);
+});
+
+test('a flag without its value, or a misspelled one with a value, is told of', () => {
+  expect(problemsOf(['--port'])[0]).toContain('--port');
+  expect(problemsOf(['--prot=80'])).toEqual(['--prot: there is no such flag; --help lists them']);
+});
+
+describe('TLS', () => {
+  test('beyond loopback there is TLS, by the private CA or the certificate given', () => {
+    expect(readConfig(['--listen', '0.0.0.0'], {}).tls).toEqual({ mode: 'private_ca' });
+    expect(readConfig(['--listen', '::'], {}).tls).toEqual({ mode: 'private_ca' });
+    const given = readConfig(['--listen', '0.0.0.0', '--tls-cert', files.cert, '--tls-key', files.key], {});
+    expect(given.tls).toEqual({ mode: 'files', certFile: files.cert, keyFile: files.key });
+    expect(readConfig(['--tls'], {}).tls).toEqual({ mode: 'private_ca' });
+  });
+
+  test('plain HTTP beyond loopback needs the explicit word', () => {
+    const config = readConfig(['--listen', '0.0.0.0', '--behind-tls-proxy'], {});
+    expect(config).toMatchObject({ tls: { mode: 'off' }, behindTlsProxy: true });
+  });
+
+  test('half a certificate, an unreadable one, and TLS beside a TLS proxy are told of', () => {
+    expect(problemsOf(['--tls-cert', files.cert])).toHaveLength(1);
+    expect(problemsOf(['--tls-cert', join(folder, 'none'), '--tls-key', files.key])[0]).toMatch(
+      /^--tls-cert: found/,
+    );
+    expect(problemsOf(['--tls', '--behind-tls-proxy'])).toEqual([
+      expect.stringContaining('--behind-tls-proxy'),
+    ]);
+  });
+
+  test('the public URL says the same as the listener', () => {
+    expect(problemsOf(['--public-url', 'https://ops.example'])).toHaveLength(1);
+    expect(problemsOf(['--public-url', 'https://ops.example', '--behind-tls-proxy'])).toEqual([]);
+    expect(problemsOf(['--public-url', 'http://ops.example', '--listen', '0.0.0.0'])).toHaveLength(1);
+  });
+
+  test('loopback is told by address', () => {
+    expect(['127.0.0.1', '127.9.9.9', '::1', 'localhost'].every(isLoopback)).toBe(true);
+    expect(['0.0.0.0', '::', '10.127.0.0.1', '192.168.0.1'].some(isLoopback)).toBe(false);
+  });
+});
+
+test('hosts are those allowed and the public one', () => {
+  const argv = [
+    '--allowed-host',
+    'A.example',
+    '--allowed-host',
+    'b.example',
+    '--public-url',
+    'http://C.example:8080',
+  ];
+  expect(readConfig(argv, {})).toMatchObject({
+    hosts: ['a.example', 'b.example', 'c.example'],
+    publicUrl: 'http://c.example:8080',
+  });
+  expect(readConfig([], { OPSCONDUCTOR_ALLOWED_HOSTS: 'a.example, b.example' }).hosts).toEqual([
+    'a.example',
+    'b.example',
+  ]);
+});
+
+test('help is asked for, not a fault', () => {
+  expect(() => readConfig(['--help'], {})).toThrow(HelpRequested);
+  try {
+    readConfig(['--help'], {});
+  } catch (error) {
+    expect((error as HelpRequested).text).toContain('--behind-tls-proxy');
+  }
+});

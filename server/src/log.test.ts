@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import { createLog } from './log.ts';
+
+function logged(plain: boolean, write: (log: ReturnType<typeof createLog>) => void): string {
+  let text = '';
+  const log = createLog({ level: 'debug', plain, destination: { write: (line) => (text += line) } });
+  write(log);
+  return text;
+}
+
+test('a line is one JSON object with time, level and what was given', () => {
+  const text = logged(false, (log) => log.child({ requestId: 'r1' }).info({ status: 200 }, 'request'));
+  expect(JSON.parse(text)).toEqual({
+    level: 'info',
+    time: expect.stringMatching(/^\d{4}-.*Z$/),
+    requestId: 'r1',
+    status: 200,
+    msg: 'request',
+  });
+});
+
+test('secrets are struck out by name, two levels down', () => {
+  const text = logged(false, (log) =>
+    log.warn(
+      {
+        password: 'hunter2',
+        request: { token: 'hunter2', headers: { authorization: 'hunter2', 'set-cookie': 'hunter2' } },
+      },
+      'x',
+    ),
+  );
+  expect(text).not.toContain('hunter2');
+  expect(text).toContain('[redacted]');
+});
+
+test('an error is logged with its stack and its cause', () => {
+  const text = logged(false, (log) =>
+    log.error({ err: new Error('outer', { cause: new Error('inner') }) }, 'x'),
+  );
+  expect(text).toContain('outer');
+  expect(text).toContain('inner');
+});
+
+test('on a terminal lines are plain, and a hostile value can neither break the line nor control the terminal', () => {
+  const text = logged(true, (log) => log.warn({ path: '/a\u001b[2J\nfake', status: 5 }, 'bad \u009b31m'));
+  expect(text).toMatch(
+    /^\d\d:\d\d:\d\d\.\d{3} warn {2}bad \\x9b31m path="\/a\\u001b\[2J\\nfake" status=5\n$/,
+  );
+});
