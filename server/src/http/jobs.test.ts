@@ -1,0 +1,96 @@
+import type { ErrorBody, Job, JobListItem } from '@opsconductor/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { newMasterKey } from '../credentials/at-rest/master-key.ts';
+import { jobRoutes } from './jobs.ts';
+import { setupApp, type TestApp } from './testing.ts';
+
+let t: TestApp;
+let author: string;
+beforeEach(async () => {
+  t = await setupApp(({ sql }) => jobRoutes({ sql, masterKey: newMasterKey() }));
+  author = (await t.user('ada', ['author'])).token;
+});
+afterEach(() => t.close());
+
+async function call<T>(method: string, path: string, json?: unknown, token = author) {
+  const response = await t.request(method, `/api/v1/${path}`, {
+    token,
+    ...(json === undefined ? {} : { json }),
+  });
+  return { status: response.status, body: (await response.json()) as T };
+}
+const step = (name: string, config: object) => ({ name, type: 'ssh.exec', config });
+
+describe('jobs', () => {
+  test('are created, listed and opened', async () => {
+    const definition = { name: 'Uptime of all', steps: [step('ask', { command: 'uptime' })] };
+    const created = await call<Job>('POST', 'jobs', definition);
+    expect(created).toMatchObject({
+      status: 201,
+      body: { name: 'Uptime of all', createdBy: 'ada', version: 1 },
+    });
+    expect((await call<Job>('GET', `jobs/${created.body.id}`)).body).toEqual(created.body);
+    const list = await call<{ items: JobListItem[] }>('GET', 'jobs?search=uptime');
+    expect(list.body.items).toMatchObject([{ id: created.body.id, lastRuns: [] }]);
+    expect((await call<ErrorBody>('POST', 'jobs', definition)).body.error).toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'name' }],
+    });
+    expect((await call('GET', 'jobs/999999')).status).toBe(404);
+  });
+
+  test('with several mistakes in several steps hear of all of them at once', async () => {
+    const steps = [
+      step('a', { command: '', timeout: 0 }),
+      step('b', { comand: 'uptime' }),
+      step('a', { command: 'x', environment: { '1X': 'y' } }),
+    ];
+    const { status, body } = await call<ErrorBody>('POST', 'jobs', { name: 'wrong', steps });
+    expect(status).toBe(400);
+    expect(body.error.details?.map((detail) => detail.path).sort()).toEqual([
+      'steps[0].config.command',
+      'steps[0].config.timeout',
+      'steps[1].config.comand',
+      'steps[1].config.command',
+      'steps[2].config.environment.1X',
+      'steps[2].name',
+    ]);
+    for (const detail of body.error.details ?? []) expect(detail.message).toMatch(/^[A-Z].*[.?]$/);
+  });
+
+  test('of an unknown step type are told the known ones', async () => {
+    const steps = [{ name: 'a', type: 'winrm.exec', config: {} }];
+    const { body } = await call<ErrorBody>('POST', 'jobs', { name: 'wrong', steps });
+    expect(body.error.details).toMatchObject([
+      { path: 'steps[0].type', allowed: expect.stringContaining('ssh.exec') },
+    ]);
+  });
+
+  test('of ten megabytes, nested without end or with NUL characters are refused, and nothing is logged as a failure', async () => {
+    const huge = { name: 'huge', steps: [step('a', { command: 'x'.repeat(10 * 1024 * 1024) })] };
+    expect((await call('POST', 'jobs', huge)).status).toBe(413);
+    const body = `{"name":"deep","steps":[{"name":"a","type":"ssh.exec","config":${'['.repeat(10_000)}${']'.repeat(10_000)}}]}`;
+    expect((await t.request('POST', '/api/v1/jobs', { body, token: author })).status).toBe(400);
+    const nul = { name: 'a\0b', description: '\0', steps: [step('x\0', { command: 'uptime' })] };
+    const refused = await call<ErrorBody>('POST', 'jobs', nul);
+    expect(refused.status).toBe(400);
+    expect(refused.body.error.details?.map((detail) => detail.path)).toEqual([
+      'name',
+      'description',
+      'steps[0].name',
+    ]);
+    expect(t.logged.filter((line) => JSON.parse(line).level === 'error')).toEqual([]);
+  });
+
+  test('are kept by those who may, and their health is told to all who may read', async () => {
+    const operator = (await t.user('operator', ['operator'])).token;
+    const definition = { name: 'mine', steps: [step('a', { command: 'id' })] };
+    expect((await call('POST', 'jobs', definition, operator)).status).toBe(403);
+    expect((await call('GET', 'jobs/health', undefined, operator)).body).toEqual({
+      status: 'ok',
+      jobs: 0,
+      openRuns: 0,
+      problems: [],
+    });
+  });
+});
