@@ -50,6 +50,11 @@ class Keys {
   }
 }
 
+/** How a key is written for people: `Ctrl K`. */
+export function keyLabel(key: string): string {
+  return key.startsWith('Ctrl+') ? `Ctrl ${key.slice(5).toUpperCase()}` : key;
+}
+
 function nameOf(event: KeyboardEvent): string {
   if (event.altKey) return `Alt+${event.key}`;
   return event.ctrlKey || event.metaKey ? `Ctrl+${event.key.toLowerCase()}` : event.key;

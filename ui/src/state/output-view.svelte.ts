@@ -53,6 +53,8 @@ export class OutputView implements OutputListener {
   #chain: Promise<void> = Promise.resolve();
   #frame: number | undefined;
   #fetching = false;
+  /** The marker at the end of a truncated output is set. */
+  #ended = false;
 
   constructor(runId: number, stepId: number, attempt: number | undefined) {
     this.runId = runId;
@@ -178,6 +180,8 @@ export class OutputView implements OutputListener {
       }
     }
     this.error = undefined;
+    // What was there before the reader could see it is not new.
+    if (this.phase !== 'ready') this.#pausedAt = this.#store.index.rowCount(this.filter);
     this.phase = 'ready';
   }
 
@@ -224,7 +228,6 @@ export class OutputView implements OutputListener {
     );
   }
 
-  #ended = false;
   #markEnd(gaps: readonly (readonly [number, number])[]) {
     const { index } = this.#store;
     const trailing = gaps.find(([first]) => first === index.lastSeq + 1);
