@@ -1,5 +1,5 @@
 // `tsx test/support/ensure-packages.ts`: gets what the suite wants to try itself against, and says what is missing.
-import { ensureChromium, ensureSshd } from './packages.ts';
+import { ensureChromium, ensureNetworkTools, ensureSshd } from './packages.ts';
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
 for (const [name, ensure] of [
@@ -9,3 +9,5 @@ for (const [name, ensure] of [
   const result = await ensure({ print });
   print('missing' in result ? `${name}: not available: ${result.missing}` : `${name}: ${result.path}`);
 }
+const networks = await ensureNetworkTools({ print });
+print(`network namespaces: ${networks === undefined ? 'available' : `not available: ${networks.missing}`}`);

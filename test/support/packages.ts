@@ -1,5 +1,5 @@
-// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium), and gets them where they
-// are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
+// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, tools for networks), and gets them
+// where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -22,6 +22,11 @@ interface Package {
 
 const sshd: Package = { name: 'openssh-server', paths: ['usr/sbin/sshd'] };
 const chromium: Package = { name: 'chromium', paths: ['usr/lib/chromium/chromium', 'usr/bin/chromium'] };
+const networkTools: Package[] = [
+  { name: 'iproute2', paths: ['usr/sbin/ip', 'usr/bin/ip', 'sbin/ip'] },
+  { name: 'nftables', paths: ['usr/sbin/nft'] },
+  { name: 'curl', paths: ['usr/bin/curl'] },
+];
 
 export interface EnsureOptions {
   /** Where packages are unpacked; `<repository>/.cache/debian` unless told. */
@@ -37,6 +42,20 @@ export function ensureSshd(options: EnsureOptions = {}): Promise<Ensured> {
 /** The path of Chromium, or why there is none. */
 export function ensureChromium(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(chromium, options);
+}
+
+/** Whether network namespaces with a firewall can be had (`ip`, `nft`, `curl`, and the right to use them), or why not. */
+export async function ensureNetworkTools(
+  options: EnsureOptions = {},
+): Promise<{ missing: string } | undefined> {
+  if (process.getuid?.() !== 0) return { missing: 'network namespaces need root' };
+  for (const tool of networkTools) {
+    const found = await ensure(tool, options);
+    if ('missing' in found) return found;
+  }
+  const probe = await run('unshare', ['--net', 'nft', 'add', 'table', 'inet', 'probe']);
+  if (probe.code === 0) return undefined;
+  return { missing: `this machine has no network namespaces with nftables: ${lastLines(probe.output)}` };
 }
 
 async function ensure(wanted: Package, options: EnsureOptions): Promise<Ensured> {
