@@ -36,6 +36,7 @@ export class SegmentKeys {
   readonly #options: SegmentKeysOptions;
   /** Private halves by generation. Those of a roster are checked against it before they are used. */
   readonly #keys = new Map<number, Uint8Array>();
+  readonly #publicKeys = new Map<number, Uint8Array>();
   #roster: Roster | undefined;
   #signed: SignedRoster | undefined;
   #applying: Promise<void> = Promise.resolve();
@@ -57,7 +58,7 @@ export class SegmentKeys {
     for (const name of await readdir(data.segmentKeys)) {
       const generation = Number(/^(\d+)\.key$/.exec(name)?.[1]);
       const key = Number.isInteger(generation) && (await readKey(join(data.segmentKeys, name)));
-      if (key) keys.#keys.set(generation, key);
+      if (key) await keys.#hold(generation, key);
     }
     return keys;
   }
@@ -98,7 +99,10 @@ export class SegmentKeys {
     return this.#applying;
   }
 
-  readonly #publicKeys = new Map<number, Uint8Array>();
+  async #hold(generation: number, privateKey: Uint8Array): Promise<void> {
+    this.#keys.set(generation, privateKey);
+    this.#publicKeys.set(generation, await encryptionPublicKeyOf(privateKey));
+  }
 
   #named(generation: number): boolean {
     const named = this.#roster && rosterSegmentKey(this.#roster, generation);
@@ -123,8 +127,7 @@ export class SegmentKeys {
     }
     this.#roster = roster;
     this.#signed = signed;
-    for (const [generation, privateKey] of this.#keys) {
-      this.#publicKeys.set(generation, await encryptionPublicKeyOf(privateKey));
+    for (const generation of this.#keys.keys()) {
       // Made here at enrollment, but another agent of the segment was first: nothing was ever sealed to it.
       if (rosterSegmentKey(roster, generation) !== undefined && !this.#named(generation)) {
         this.#keys.delete(generation);
@@ -143,8 +146,7 @@ export class SegmentKeys {
         const recipientPrivateKey = identity.encryptionPrivateKey;
         const key = await unwrapSegmentKey({ recipientPrivateKey, wrapped, binding });
         await saveKey(segmentKeyPath(data, generation), key);
-        this.#keys.set(generation, key);
-        this.#publicKeys.set(generation, binding.segmentPublicKey);
+        await this.#hold(generation, key);
       } catch (error) {
         if (!(error instanceof SealingError)) throw error;
         // One bad wrap must not keep the others from being used.

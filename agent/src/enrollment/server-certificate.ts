@@ -32,6 +32,7 @@ export async function presentedRoot(server: URL, proxy: ProxySettings): Promise<
     ...(isIP(host) ? {} : { servername: host }),
   });
   tcp.once('error', (error) => socket.destroy(error));
+  socket.on('error', () => undefined); // `once` below tells the first; the echo of it has no listener left
   try {
     await once(socket, 'secureConnect', { signal });
     return topmost(socket.getPeerCertificate(true));

@@ -1,0 +1,34 @@
+import { closeCodes } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { Backoff } from './backoff.ts';
+
+test('waits double up to half a minute', () => {
+  const backoff = new Backoff(() => 1);
+  const waits = Array.from({ length: 10 }, () => backoff.nextDelayMs(undefined));
+  expect(waits).toEqual([200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
+});
+
+test('jitter reaches down to almost nothing, so that agents spread', () => {
+  const backoff = new Backoff(() => 0);
+  for (let i = 0; i < 10; i++) backoff.nextDelayMs(undefined);
+  expect(backoff.nextDelayMs(undefined)).toBe(100);
+});
+
+test('a success starts over', () => {
+  const backoff = new Backoff(() => 1);
+  backoff.nextDelayMs(undefined);
+  backoff.nextDelayMs(undefined);
+  backoff.succeeded();
+  expect(backoff.nextDelayMs(undefined)).toBe(200);
+});
+
+test.each([
+  [closeCodes.serverRestart, 0, 1_000],
+  [closeCodes.unauthenticated, 120_000, 300_000],
+  [closeCodes.noCommonVersion, 120_000, 300_000],
+  [closeCodes.invalidMessage, 10_000, 30_000],
+  [closeCodes.replaced, 10_000, 30_000],
+])('after close code %i the wait is between %i and %i ms', (code, least, most) => {
+  expect(new Backoff(() => 0).nextDelayMs(code)).toBe(least);
+  expect(new Backoff(() => 1).nextDelayMs(code)).toBe(most);
+});

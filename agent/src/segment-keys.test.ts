@@ -1,0 +1,182 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
+import {
+  encodeBase64,
+  generateEncryptionKeyPair,
+  generateSegmentKey,
+  generateSigningKeyPair,
+  type KeyPair,
+  type Roster,
+  signRoster,
+  unwrapSegmentKey,
+  wrapSegmentKey,
+} from '@opsconductor/protocol/sealing';
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { dataDirectory, prepareDataDirectory } from './identity/data-directory.ts';
+import { readKey } from './identity/identity.ts';
+import { firstSegmentKey, SegmentKeys } from './segment-keys.ts';
+import { temporaryDirectory } from './testing/enrolled-directory.ts';
+
+const installationId = 'installation-1';
+const segmentId = 3;
+const agentId = 7;
+const peerId = 8;
+
+async function setup() {
+  const { path, remove } = await temporaryDirectory();
+  const data = dataDirectory(join(path, 'data'));
+  await prepareDataDirectory(data);
+  const root = await generateSigningKeyPair();
+  const mine = await generateEncryptionKeyPair();
+  const peer = await generateEncryptionKeyPair();
+  const segment = await generateSegmentKey();
+  const identity = {
+    installationId,
+    segmentId,
+    agentId,
+    segmentRoot: root.publicKey,
+    encryptionPrivateKey: mine.privateKey,
+  };
+  const member = async (id: number, key: KeyPair) => ({
+    agentId: id,
+    name: `agent-${id}`,
+    signingKey: encodeBase64((await generateSigningKeyPair()).publicKey),
+    encryptionKey: encodeBase64(key.publicKey),
+  });
+  const roster: Roster = {
+    installationId,
+    segmentId,
+    number: 2,
+    agents: [await member(agentId, mine), await member(peerId, peer)],
+    segmentKeys: [{ generation: 1, publicKey: encodeBase64(segment.publicKey) }],
+    currentGeneration: 1,
+    revoked: [],
+  };
+  const binding = (recipient: number) => ({
+    installationId,
+    segmentId,
+    generation: 1,
+    recipient,
+    segmentPublicKey: segment.publicKey,
+  });
+  const replies: AgentMessage[] = [];
+  const open = () => SegmentKeys.open({ data, identity, log: pino({ level: 'silent' }) });
+  const keys = await open();
+  return {
+    data,
+    root,
+    peer,
+    segment,
+    roster,
+    binding,
+    replies,
+    keys,
+    open,
+    wrapForMe: () =>
+      wrapSegmentKey({
+        segmentPrivateKey: segment.privateKey,
+        recipientPublicKey: mine.publicKey,
+        binding: binding(agentId),
+      }),
+    async apply(
+      more: Partial<Omit<ServerMessageOf<'segment_state'>, 'type'>> = {},
+      signer: KeyPair = root,
+      changed: Partial<Roster> = {},
+    ) {
+      await keys.apply(
+        {
+          type: 'segment_state',
+          roster: await signRoster(signer.privateKey, { ...roster, ...changed }),
+          wraps: [],
+          wanting: [],
+          ...more,
+        },
+        (message) => replies.push(message),
+      );
+    },
+    [Symbol.asyncDispose]: remove,
+  };
+}
+
+test('a wrapped key is opened, kept for the next process and reported', async () => {
+  await using t = await setup();
+  await t.apply({ wraps: [{ generation: 1, wrapped: await t.wrapForMe() }] });
+  expect(t.replies).toEqual([{ type: 'segment_ready', rosterNumber: 2, generations: [1] }]);
+  expect(t.keys.privateKey(1)).toEqual(t.segment.privateKey);
+  const later = await t.open();
+  expect([later.rosterNumber, later.privateKey(1)]).toEqual([2, new Uint8Array(t.segment.privateKey)]);
+});
+
+test('a roster that the root did not sign changes nothing and gets no answer', async () => {
+  await using t = await setup();
+  const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
+  await t.apply({ wraps }, await generateSigningKeyPair());
+  expect(t.replies).toEqual([]);
+  expect([t.keys.rosterNumber, t.keys.privateKey(1)]).toEqual([0, undefined]);
+});
+
+test('a roster with a lower number is refused, also by the next process', async () => {
+  await using t = await setup();
+  await t.apply({}, t.root, { number: 5 });
+  await t.apply({}, t.root, { number: 4 });
+  expect(t.replies).toHaveLength(1);
+  const stored = JSON.parse(await readFile(t.data.roster, 'utf8')) as { payload: string };
+  expect(JSON.parse(stored.payload)).toMatchObject({ number: 5 });
+  const later = await t.open();
+  expect(later.rosterNumber).toBe(5);
+});
+
+test('a peer in the roster gets the key, bound to it', async () => {
+  await using t = await setup();
+  const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
+  await t.apply({ wraps, wanting: [{ agentId: peerId, generation: 1 }] });
+  const sent = t.replies.find((reply) => reply.type === 'wrapped_key');
+  expect(sent).toMatchObject({ agentId: peerId, generation: 1 });
+  const opened = await unwrapSegmentKey({
+    recipientPrivateKey: t.peer.privateKey,
+    wrapped: sent?.type === 'wrapped_key' ? sent.wrapped : '',
+    binding: t.binding(peerId),
+  });
+  expect(opened).toEqual(t.segment.privateKey);
+});
+
+test('who is not in the roster gets nothing, though the server asks for it', async () => {
+  await using t = await setup();
+  const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
+  await t.apply({ wraps, wanting: [{ agentId: 99, generation: 1 }] });
+  expect(t.replies.map(({ type }) => type)).toEqual(['segment_ready']);
+});
+
+test('a wrap of a key that the roster does not name is refused', async () => {
+  await using t = await setup();
+  const other = await generateSegmentKey();
+  const wrapped = await wrapSegmentKey({
+    segmentPrivateKey: other.privateKey,
+    recipientPublicKey: t.peer.publicKey,
+    binding: { ...t.binding(agentId), segmentPublicKey: other.publicKey },
+  });
+  await t.apply({ wraps: [{ generation: 1, wrapped }] });
+  expect(t.replies).toEqual([{ type: 'segment_ready', rosterNumber: 2, generations: [] }]);
+  expect(t.keys.privateKey(1)).toBeUndefined();
+});
+
+test('a key made at enrollment is used once the roster names it, and dropped when it names another', async () => {
+  await using t = await setup();
+  const own = await firstSegmentKey(t.data);
+  const named = await t.open();
+  const replies: AgentMessage[] = [];
+  const segmentKeys = [{ generation: 1, publicKey: encodeBase64(own.publicKey) }];
+  const signed = await signRoster(t.root.privateKey, { ...t.roster, segmentKeys });
+  await named.apply({ type: 'segment_state', roster: signed, wraps: [], wanting: [] }, (reply) =>
+    replies.push(reply),
+  );
+  expect(replies).toEqual([{ type: 'segment_ready', rosterNumber: 2, generations: [1] }]);
+  const next = await signRoster(t.root.privateKey, { ...t.roster, number: 3 });
+  await named.apply({ type: 'segment_state', roster: next, wraps: [], wanting: [] }, (reply) =>
+    replies.push(reply),
+  );
+  expect(replies.at(-1)).toMatchObject({ generations: [] });
+  expect(await readKey(join(t.data.segmentKeys, '1.key'))).toBeUndefined();
+});
