@@ -1,7 +1,7 @@
 // A running server: database, services, listener; and its orderly end.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -68,7 +68,8 @@ export async function startServer(
       bootstrapToken: config.bootstrapToken,
     });
     const tls = await openTls(config);
-    const listener = await listen(config, tls);
+    const requests = new RequestSwitch();
+    const listener = await listen(config, tls, requests);
     closers.push(() => closeListener(listener.server));
     const scheme = tls === undefined ? 'http' : 'https';
     const localUrl = `${scheme}://${localHost(config.listen.address)}:${listener.port}`;
@@ -94,8 +95,8 @@ export async function startServer(
           .digest('hex'),
     });
     closers.push(() => services.stop());
-    listener.server.on('request', getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
     await services.gateway.start(listener.server);
+    requests.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
     services.sweeper.start();
     return {
       url,
@@ -147,10 +148,27 @@ async function openTls(config: Config): Promise<Tls | undefined> {
   return loadOrCreateServerTls({ directory: join(config.dataDir, 'tls'), hostNames: [...new Set(names)] });
 }
 
-async function listen(config: Config, tls: Tls | undefined): Promise<{ server: Server; port: number }> {
+/** The port is taken before the routes exist, as they name it: until then requests are told to come back. */
+class RequestSwitch {
+  #listener: RequestListener = (_request, response) => {
+    response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
+  };
+
+  readonly listener: RequestListener = (request, response) => this.#listener(request, response);
+
+  open(listener: RequestListener): void {
+    this.#listener = listener;
+  }
+}
+
+async function listen(
+  config: Config,
+  tls: Tls | undefined,
+  requests: RequestSwitch,
+): Promise<{ server: Server; port: number }> {
   const server =
     tls === undefined
-      ? createHttpServer()
+      ? createHttpServer(requests.listener)
       : (createHttpsServer({
           cert: tls.certPem,
           key: tls.keyPem,
