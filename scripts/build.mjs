@@ -64,10 +64,14 @@ async function buildConsole() {
   await build({ root: join(root, 'ui'), logLevel: 'error' });
 }
 
-/** Brings both up to date. */
-export async function buildAll() {
+export async function buildAgentIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
   await buildIfChanged('agent', ['agent', 'protocol'], '.cache/build/agent.mjs', buildAgent);
+}
+
+/** Brings both up to date. */
+export async function buildAll() {
+  await buildAgentIfChanged();
   await buildIfChanged('console', ['ui', 'protocol'], 'ui/dist/index.html', buildConsole);
 }
 
