@@ -34,25 +34,25 @@ export class Authenticator {
 
   /** Whose the session is; undefined for one that is unknown, expired, idle for too long, or of an inactive user. */
   async bySession(token: string, address: string): Promise<Principal | undefined> {
-    return this.#authenticate(hashSecretToken(token), async (hash, now) => {
+    return this.#authenticate('session', hashSecretToken(token), async (hash, now) => {
       const row = await findSession(this.#deps.sql, hash, now, this.#deps.sessionIdleMs);
       if (row === undefined) return undefined;
       if (now.getTime() - row.lastSeenAt.getTime() >= touchEveryMs) {
         await touchSession(this.#deps.sql, row.id, now, address);
       }
-      return { row, via: 'session' as const };
+      return row;
     });
   }
 
   /** Whose the API token is; undefined for one that is unknown, expired, or of an inactive user. */
   async byApiToken(token: string): Promise<Principal | undefined> {
-    return this.#authenticate(hashSecretToken(token), async (hash, now) => {
+    return this.#authenticate('api_token', hashSecretToken(token), async (hash, now) => {
       const row = await findApiToken(this.#deps.sql, hash, now);
       if (row === undefined) return undefined;
       if (row.lastUsedAt === null || now.getTime() - row.lastUsedAt.getTime() >= touchEveryMs) {
         await touchApiToken(this.#deps.sql, row.id, now);
       }
-      return { row, via: 'api_token' as const };
+      return row;
     });
   }
 
@@ -74,23 +74,21 @@ export class Authenticator {
   }
 
   async #authenticate(
+    via: Principal['via'],
     hash: Buffer,
-    find: (
-      hash: Buffer,
-      now: Date,
-    ) => Promise<{ row: Omit<ApiTokenOwner, 'lastUsedAt'>; via: Principal['via'] } | undefined>,
+    find: (hash: Buffer, now: Date) => Promise<Omit<ApiTokenOwner, 'lastUsedAt'> | undefined>,
   ): Promise<Principal | undefined> {
-    const key = hash.toString('base64');
+    // A token in the cookie must not pass as what it was remembered as when it was a bearer token.
+    const key = `${via} ${hash.toString('base64')}`;
     const now = this.#deps.now();
     const remembered = this.#remembered.get(key);
     if (remembered !== undefined && now.getTime() < remembered.untilMs) return remembered.principal;
     const forgetCount = this.#forgetCount;
-    const found = await find(hash, now);
-    if (found === undefined) {
+    const row = await find(hash, now);
+    if (row === undefined) {
       this.#remembered.delete(key);
       return undefined;
     }
-    const { row, via } = found;
     const principal: Principal = {
       userId: row.userId,
       name: row.userName,

@@ -8,7 +8,9 @@ export interface RateLimit {
 }
 
 interface Bucket {
-  tokens: number;
+  /** When it will be full again, were nothing more taken. */
+  fullMs: number;
+  /** When it was last looked at, to notice a clock set back. */
   atMs: number;
 }
 
@@ -26,14 +28,15 @@ export class RateLimiter {
   take(key: string): number {
     const { burst, refillMs, maxKeys } = this.#limit;
     const nowMs = this.#now().getTime();
-    const bucket = this.#buckets.get(key) ?? { tokens: burst, atMs: nowMs };
-    const tokens = Math.min(burst, bucket.tokens + Math.max(0, nowMs - bucket.atMs) / refillMs);
+    const bucket = this.#buckets.get(key) ?? { fullMs: nowMs, atMs: nowMs };
+    const setBackMs = Math.max(0, bucket.atMs - nowMs);
+    const fullMs = Math.max(bucket.fullMs - setBackMs, nowMs);
+    const waitMs = Math.max(0, fullMs - nowMs - (burst - 1) * refillMs);
     this.#buckets.delete(key);
     const oldest = this.#buckets.keys().next();
     if (this.#buckets.size >= maxKeys && !oldest.done) this.#buckets.delete(oldest.value);
-    const isThere = tokens >= 1;
-    this.#buckets.set(key, { tokens: isThere ? tokens - 1 : tokens, atMs: nowMs });
-    return isThere ? 0 : Math.ceil((1 - tokens) * refillMs);
+    this.#buckets.set(key, { fullMs: waitMs === 0 ? fullMs + refillMs : fullMs, atMs: nowMs });
+    return waitMs;
   }
 
   /** Fills a bucket again. */

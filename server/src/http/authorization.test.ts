@@ -1,10 +1,8 @@
 // Walks the whole table: nothing but what is named public here answers someone who may not ask.
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { permissions } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Principal, RouteSpec } from './route.ts';
-import { setupApp, type TestApp } from './testing.ts';
+import { setupApp, type TestApp, wholeTable } from './testing.ts';
 
 const publicRoutes = [
   'POST /api/v1/agent/enroll',
@@ -13,25 +11,8 @@ const publicRoutes = [
   'POST /api/v1/sign-in/exchange',
 ];
 
-/** Every `…Routes` function of this folder; what they are given is only for handlers, which don't run here. */
-async function allRoutes(): Promise<RouteSpec[]> {
-  const anything: unknown = new Proxy(() => anything, { get: () => anything });
-  const names = await readdir(import.meta.dirname);
-  const modules = names.filter((name) => /^[a-z-]+\.ts$/.test(name) && name !== 'route-table.ts');
-  const tables: RouteSpec[] = [];
-  for (const name of modules) {
-    const exported = Object.entries(
-      (await import(join(import.meta.dirname, name))) as Record<string, unknown>,
-    );
-    for (const [key, value] of exported) {
-      if (key.endsWith('Routes')) tables.push(...(value as (deps: unknown) => RouteSpec[])(anything));
-    }
-  }
-  return tables;
-}
-
 const nameOf = (route: RouteSpec) => `${route.method} ${route.path}`;
-const table = await allRoutes();
+const table = await wholeTable();
 let t: TestApp;
 let caller: Principal | undefined;
 

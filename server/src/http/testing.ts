@@ -1,4 +1,6 @@
 // The HTTP side on a real database, for tests: routes as given, a clock to set, signed-in callers by role.
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Role } from '@opsconductor/protocol';
 import { refusalRecorder } from '../audit/record-refusal.ts';
 import { Authenticator } from '../auth/authenticator.ts';
@@ -103,4 +105,21 @@ function requestInit(method: string, request: TestRequest): RequestInit {
       ...request.headers,
     },
   };
+}
+
+/** Every `…Routes` function of this folder; what they are given is only for handlers, which don't run here. */
+export async function wholeTable(): Promise<RouteSpec[]> {
+  const anything: unknown = new Proxy(() => anything, { get: () => anything });
+  const names = await readdir(import.meta.dirname);
+  const modules = names.filter((name) => /^[a-z-]+\.ts$/.test(name) && name !== 'route-table.ts');
+  const tables: RouteSpec[] = [];
+  for (const name of modules) {
+    const exported = Object.entries(
+      (await import(join(import.meta.dirname, name))) as Record<string, unknown>,
+    );
+    for (const [key, value] of exported) {
+      if (key.endsWith('Routes')) tables.push(...(value as (deps: unknown) => RouteSpec[])(anything));
+    }
+  }
+  return tables;
 }

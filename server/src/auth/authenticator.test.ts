@@ -1,0 +1,111 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { insertApiToken } from '../store/api-tokens.ts';
+import type { Sql } from '../store/connection.ts';
+import { setupDatabase, type TestDatabase } from '../store/testing.ts';
+import { insertUser } from '../store/users.ts';
+import { Authenticator } from './authenticator.ts';
+import { hashSecretToken, makeSecretToken } from './secret-token.ts';
+
+let database: TestDatabase;
+let nowMs: number;
+const now = () => new Date(nowMs);
+beforeEach(async () => {
+  database = await setupDatabase();
+  nowMs = Date.parse('2026-01-01T00:00:00Z');
+});
+afterEach(() => database.close());
+
+async function makeToken(): Promise<{ id: number; token: string }> {
+  const token = makeSecretToken('oct_');
+  const userId = await insertUser(database.sql, `user-${token.slice(4, 10)}`, ['viewer']);
+  const { id } = await insertApiToken(database.sql, {
+    userId,
+    name: 'x',
+    prefix: 'oct_',
+    tokenHash: hashSecretToken(token),
+    createdAt: now(),
+    expiresAt: null,
+  });
+  return { id, token };
+}
+
+function signal(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
+
+async function lastUsed(id: number): Promise<string | undefined> {
+  const rows = await database.sql<
+    { lastUsedAt: Date | null }[]
+  >`select last_used_at from api_tokens where id = ${id}`;
+  return rows[0]?.lastUsedAt?.toISOString();
+}
+
+test('when a token was used is noted at most once a minute', async () => {
+  const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
+  const { id, token } = await makeToken();
+  await authenticator.byApiToken(token);
+  nowMs += 30_000;
+  await authenticator.byApiToken(token);
+  expect(await lastUsed(id)).toBe('2026-01-01T00:00:00.000Z');
+  nowMs += 30_000;
+  await authenticator.byApiToken(token);
+  expect(await lastUsed(id)).toBe('2026-01-01T00:01:00.000Z');
+});
+
+test('a token revoked while it is being looked up is not remembered', async () => {
+  const { id, token } = await makeToken();
+  const found = signal();
+  const goOn = signal();
+  let asked = 0;
+  // The real query, whose answer waits on its way back.
+  const slow = new Proxy(database.sql, {
+    apply: (sql, _this, args: Parameters<Sql>) => {
+      const answer = Reflect.apply(sql, undefined, args) as Promise<unknown>;
+      asked++;
+      return answer.then(async (rows) => {
+        found.resolve();
+        await goOn.promise;
+        return rows;
+      });
+    },
+  });
+  const authenticator = new Authenticator({ sql: slow, now, sessionIdleMs: 1_000 });
+  const lookup = authenticator.byApiToken(token);
+  await found.promise;
+  await database.sql`delete from api_tokens`;
+  authenticator.forget('api_token', id);
+  goOn.resolve();
+  await lookup;
+  const askedBefore = asked;
+  expect(await authenticator.byApiToken(token)).toBeUndefined();
+  expect(asked).toBeGreaterThan(askedBefore);
+});
+
+test('a wrong token is asked for each time and never remembered as right', async () => {
+  const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
+  const token = makeSecretToken('oct_');
+  expect(await authenticator.byApiToken(token)).toBeUndefined();
+  const userId = await insertUser(database.sql, 'late', ['viewer']);
+  const row = {
+    userId,
+    name: 'x',
+    prefix: 'oct_',
+    tokenHash: hashSecretToken(token),
+    createdAt: now(),
+    expiresAt: null,
+  };
+  await insertApiToken(database.sql, row);
+  expect((await authenticator.byApiToken(token))?.name).toBe('late');
+});
+
+test('a session token is no API token, and the other way round', async () => {
+  const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
+  const { token } = await makeToken();
+  expect(await authenticator.bySession(token, '::1')).toBeUndefined();
+  expect((await authenticator.byApiToken(token))?.via).toBe('api_token');
+  expect(await authenticator.bySession(token, '::1')).toBeUndefined();
+});

@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest';
+import { hashPassword, verifyPassword } from './passwords.ts';
+
+test('only the password that was hashed verifies, and no two hashes are equal', async () => {
+  const [one, other] = await Promise.all([hashPassword('correct horse'), hashPassword('correct horse')]);
+  expect(one).toMatch(/^scrypt\$32768\$8\$1\$[\w-]{22}\$[\w-]{43}$/);
+  expect(one).not.toBe(other);
+  expect(await verifyPassword('correct horse', one)).toBe(true);
+  expect(await verifyPassword('correct hors', one)).toBe(false);
+  expect(await verifyPassword('Correct horse', one)).toBe(false);
+});
+
+test('one password in two Unicode forms is one password', async () => {
+  const stored = await hashPassword('Zoe\u0308 Café Straße');
+  expect(await verifyPassword('Zo\u00eb Cafe\u0301 Straße', stored)).toBe(true);
+});
+
+test('the test vector of the standard verifies, at its own cost', async () => {
+  // RFC 7914 section 12, the first 32 bytes of scrypt("password", "NaCl", N=1024, r=8, p=16).
+  const hash = Buffer.from('fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162', 'hex');
+  const stored = `scrypt$1024$8$16$${Buffer.from('NaCl').toString('base64url')}$${hash.toString('base64url')}`;
+  expect(await verifyPassword('password', stored)).toBe(true);
+  expect(await verifyPassword('passwort', stored)).toBe(false);
+});
+
+test('without a stored hash nothing verifies, after the same work', async () => {
+  const stored = await hashPassword('x');
+  const timed = async (work: () => Promise<unknown>) => {
+    const startedMs = performance.now();
+    await work();
+    return performance.now() - startedMs;
+  };
+  const known = await timed(() => verifyPassword('y', stored));
+  for (const none of [null, undefined, '', 'plain', 'scrypt$']) {
+    expect(await verifyPassword('', none)).toBe(false);
+  }
+  expect(await timed(() => verifyPassword('y', null))).toBeGreaterThan(known / 4);
+});
+
+test('more than a few at once are turned away instead of taking all memory', async () => {
+  const stored = await hashPassword('x');
+  const results = await Promise.allSettled(Array.from({ length: 40 }, () => verifyPassword('y', stored)));
+  const refused = results.filter((result) => result.status === 'rejected');
+  expect(refused).toHaveLength(6);
+  expect(refused[0]?.reason).toMatchObject({ code: 'unavailable' });
+  expect(await verifyPassword('x', stored)).toBe(true);
+});

@@ -1,0 +1,101 @@
+// What only a real connection shows: bodies that are cut off, the peer's address, requests that name other hosts.
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { Closed } from '@opsconductor/protocol';
+import { Type } from 'typebox';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createLog } from '../log.ts';
+import { createApp } from './app.ts';
+import { route } from './route.ts';
+
+let server: Server;
+let port: number;
+let handled = 0;
+
+beforeAll(async () => {
+  const app = createApp({
+    routes: [
+      route({
+        method: 'POST',
+        path: '/api/v1/echo',
+        permission: 'public',
+        summary: 'Echo',
+        tag: 'test',
+        body: Closed({ text: Type.String() }),
+        maxBodyBytes: 1_000,
+        success: { status: 200 },
+        handle: ({ body, address }) => {
+          handled++;
+          return { length: body.text.length, address };
+        },
+      }),
+    ],
+    authenticator: { bySession: async () => undefined, byApiToken: async () => undefined },
+    access: { hosts: ['ops.example'], origins: [], https: false, behindTlsProxy: false },
+    cookieName: 'c',
+    onForbidden: async () => {},
+    checkReplies: true,
+    log: createLog({ level: 'silent', plain: false }),
+    probes: { notReady: async () => [], caPem: undefined, agentBundle: async () => '' },
+    console: { answer: () => undefined },
+  });
+  server = createServer(getRequestListener(app.fetch, { overrideGlobalObjects: false }));
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  port = (server.address() as AddressInfo).port;
+});
+afterAll(async () => {
+  server.closeAllConnections();
+  await new Promise((done) => server.close(done));
+});
+
+/** Sends bytes as they are; the answer as it came until the server closed, or said all that it announced. */
+async function raw(...parts: string[]): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  let answer = '';
+  for (const part of parts) socket.write(part);
+  return new Promise((done, fail) => {
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'ECONNRESET' ? done(answer) : fail(error),
+    );
+    socket.on('close', () => done(answer));
+    socket.on('data', (data) => {
+      answer += data;
+      const [head = '', body = ''] = answer.split('\r\n\r\n', 2);
+      const length = /content-length: (\d+)/i.exec(head)?.[1];
+      if (length !== undefined && Buffer.byteLength(body) >= Number(length)) socket.destroy();
+    });
+  });
+}
+
+const head = (more: string, host = `127.0.0.1`) =>
+  `POST /api/v1/echo HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n${more}\r\n`;
+
+test('a body is read and the peer’s address is its own', async () => {
+  const body = '{"text":"hello"}';
+  const answer = await raw(head(`Content-Length: ${body.length}\r\nX-Forwarded-For: 6.6.6.6\r\n`), body);
+  expect(answer).toContain('200 OK');
+  expect(answer).toContain('{"length":5,"address":"127.0.0.1"}');
+});
+
+test('a body that announces too much is refused before it is sent', async () => {
+  expect(await raw(head('Content-Length: 5000000\r\n'))).toContain('413 Payload Too Large');
+});
+
+test('a body that does not say how long it is is refused once it is too long', async () => {
+  const before = handled;
+  const chunk = `1f4\r\n${' '.repeat(500)}\r\n`;
+  expect(await raw(head('Transfer-Encoding: chunked\r\n'), chunk, chunk, chunk)).toContain(
+    '413 Payload Too Large',
+  );
+  expect(handled).toBe(before);
+});
+
+test('the host is taken from where HTTP says, with names allowed by hand', async () => {
+  const body = '{"text":"hello"}';
+  const length = `Content-Length: ${body.length}\r\n`;
+  expect(await raw(head(length, 'ops.example:7700'), body)).toContain('200 OK');
+  expect(await raw(head(length, 'evil.example'), body)).toContain('421 Misdirected Request');
+  expect(await raw(`POST /api/v1/echo HTTP/1.1\r\n${length}\r\n${body}`)).toContain('400 Bad Request');
+  expect(await raw(head(`${length}Host: 127.0.0.1\r\n`, 'evil.example'), body)).not.toContain('200 OK');
+});
