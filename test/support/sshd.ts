@@ -125,6 +125,10 @@ export function fingerprint(line: string): string {
 }
 
 const setpriv = '/usr/bin/setpriv';
+const running = new Set<Server>();
+process.once('exit', () => {
+  for (const server of running) server.end();
+});
 
 class Server {
   log = '';
@@ -139,10 +143,13 @@ class Server {
     this.#program = program;
     this.#ownUsers = ownUsers;
     this.#pam = pam;
-    process.once('exit', () => {
-      for (const pid of this.#pids()) kill(pid);
-      rmSync(dir, { recursive: true, force: true });
-    });
+    running.add(this);
+  }
+
+  /** What can be done while the process exits: no waiting. */
+  end(): void {
+    for (const pid of this.#pids()) kill(pid);
+    rmSync(this.#dir, { recursive: true, force: true });
   }
 
   start(): Promise<void> {
@@ -182,15 +189,19 @@ class Server {
     });
   }
 
+  /** Each connection is served by two processes, of which either may hold the socket. */
   sessionPids(): number[] {
-    const pid = this.#child?.pid;
-    return pid === undefined || this.#child?.exitCode !== null ? [] : childrenOf(pid);
+    return this.#pids()
+      .slice(1)
+      .filter((pid) => readProcess(pid, 'comm').startsWith('sshd'));
   }
 
   /** The server and everything below it: sessions, and the commands they run. */
   #pids(): number[] {
     const found: number[] = [];
-    const queue = this.#child?.pid === undefined || this.#child.exitCode !== null ? [] : [this.#child.pid];
+    const child = this.#child;
+    const alive = child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
+    const queue = alive ? [child.pid] : [];
     for (let pid = queue.shift(); pid !== undefined; pid = queue.shift()) {
       found.push(pid);
       queue.push(...childrenOf(pid));
@@ -199,13 +210,11 @@ class Server {
   }
 
   async stop(): Promise<void> {
+    const pids = this.#pids();
     const child = this.#child;
     this.#child = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    this.#child = child;
-    const pids = this.#pids();
-    this.#child = undefined;
     this.log = '';
+    if (!child || pids.length === 0) return;
     const ended = new Promise((resolve) => child.once('close', resolve));
     for (const pid of pids) kill(pid);
     await ended;
@@ -281,12 +290,17 @@ function childrenOf(parent: number): number[] {
     .filter((pid) => parentOf(pid) === parent);
 }
 
-function parentOf(pid: number): number | undefined {
+function parentOf(pid: number): number {
+  const stat = readProcess(pid, 'stat');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+function readProcess(pid: number, file: 'stat' | 'comm'): string {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
-    return undefined;
+    // It ended meanwhile.
+    return '';
   }
 }
 

@@ -1,0 +1,164 @@
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import type { ClientChannel } from 'ssh2';
+import { expect } from 'vitest';
+import type { SshConnection } from './connection.ts';
+import type { Lease, SshPool } from './pool.ts';
+import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
+
+const cat = (connection: SshConnection) => connection.exec('cat');
+
+async function echo(pool: SshPool, t: SshSetup, more: object = {}): Promise<Lease<ClientChannel>> {
+  const lease = await pool.open({ ...t.request, ...more }, (connection) => connection.exec('echo ok'));
+  expect(await text(lease.channel)).toBe('ok\n');
+  lease.release();
+  return lease;
+}
+
+sshTest('a connection is kept for the next one, of the same target and credential only', async () => {
+  const t = await setupSshd();
+  const pool = t.pool();
+  const first = await echo(pool, t);
+  const second = await echo(pool, t);
+  expect([first.reused, second.reused]).toEqual([false, true]);
+  expect(second.connection.id).toBe(first.connection.id);
+  const rotated = await echo(pool, t, { credential: { ...t.credential, version: 2 } });
+  expect(rotated.reused).toBe(false);
+  const retargeted = await echo(pool, t, { target: { ...t.target, id: 2 } });
+  expect(retargeted.reused).toBe(false);
+  // A host key that is no longer accepted must not be reached over an old connection.
+  const refused = await refusalOf(echo(pool, t, { target: { ...t.target, hostKeys: [] } }));
+  expect(refused.reason).toBe('host_key_unknown');
+});
+
+sshTest('many that start at once share one connection, and then another', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ maxChannels: 4 });
+  const leases = await Promise.all(Array.from({ length: 8 }, () => pool.open(t.request, cat)));
+  expect(new Set(leases.map(({ connection }) => connection.id)).size).toBe(2);
+  expect(pool.connections).toBe(2);
+});
+
+sshTest('one failure to log in is told to all who waited for it, and tried once', async () => {
+  const t = await setupSshd({ config: ['LogLevel VERBOSE'] });
+  const pool = t.pool();
+  const request = { ...t.request, credential: { ...t.credential, user: 'no-such-user' } };
+  const errors = await Promise.all(Array.from({ length: 5 }, () => refusalOf(pool.open(request, cat))));
+  expect(errors.map(({ reason }) => reason)).toEqual(Array(5).fill('auth_failed'));
+  expect(t.sshd.log().match(/^Connection from/gm)).toHaveLength(1);
+  expect(pool.connections).toBe(0);
+});
+
+sshTest('a server that allows fewer sessions gets another connection', async () => {
+  const t = await setupSshd({ config: ['MaxSessions 2'] });
+  const pool = t.pool();
+  const leases: Lease<ClientChannel>[] = [];
+  for (let i = 0; i < 5; i += 1) leases.push(await pool.open(t.request, cat));
+  expect(pool.connections).toBe(3);
+});
+
+sshTest('a server that allows no session at all is refused', async () => {
+  const t = await setupSshd({ config: ['MaxSessions 0'] });
+  expect((await refusalOf(t.pool().open(t.request, cat))).reason).toBe('channel_refused');
+});
+
+sshTest('a warm connection that died is replaced without anybody noticing', async () => {
+  const t = await setupSshd();
+  const pool = t.pool();
+  const first = await echo(pool, t);
+  t.sshd.killSessions();
+  await first.connection.closed;
+  const second = await echo(pool, t);
+  expect(second.connection.id).not.toBe(first.connection.id);
+});
+
+sshTest('a warm connection that dies while a channel is opened costs one more try', async () => {
+  const t = await setupSshd();
+  const pool = t.pool();
+  await echo(pool, t);
+  let tries = 0;
+  const lease = await pool.open(t.request, (connection) => {
+    tries += 1;
+    if (tries === 1) t.sshd.killSessions();
+    return connection.exec('echo ok');
+  });
+  expect(await text(lease.channel)).toBe('ok\n');
+  expect(tries).toBe(2);
+});
+
+sshTest('a fresh connection that dies is not tried for ever', async () => {
+  const t = await setupSshd();
+  let tries = 0;
+  const error = await refusalOf(
+    t.pool().open(t.request, (connection) => {
+      tries += 1;
+      t.sshd.killSessions();
+      return connection.exec('true');
+    }),
+  );
+  expect(error).toMatchObject({ reason: 'unreachable', retryable: true });
+  expect(tries).toBe(1);
+});
+
+sshTest('an unused connection is closed after its time', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ idleMs: 20 });
+  const { connection } = await echo(pool, t);
+  await connection.closed;
+  expect(pool.connections).toBe(0);
+});
+
+sshTest('beyond the bound one waits for a place, and may give up waiting', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ maxChannels: 1, maxConnectionsPerTarget: 1 });
+  const held = await pool.open(t.request, cat);
+  const giveUp = new AbortController();
+  const impatient = pool.open({ ...t.request, signal: giveUp.signal }, cat);
+  const patient = pool.open(t.request, cat);
+  giveUp.abort(new Error('enough'));
+  await expect(impatient).rejects.toThrow('enough');
+  held.channel.end();
+  held.channel.resume();
+  await once(held.channel, 'close');
+  held.release();
+  expect((await patient).reused).toBe(true);
+});
+
+sshTest('stopping what runs passes the bounds', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ maxChannels: 1, maxConnectionsPerTarget: 1, maxConnections: 1 });
+  await pool.open(t.request, cat);
+  await echo(pool, t, { urgent: true });
+});
+
+sshTest('an unused connection makes room for another target', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ maxConnections: 1 });
+  const first = await echo(pool, t);
+  await echo(pool, t, { target: { ...t.target, id: 2 } });
+  await first.connection.closed;
+  expect(pool.connections).toBe(1);
+});
+
+sshTest('a place freed at one target lets another target in', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ maxConnections: 1 });
+  const held = await pool.open(t.request, cat);
+  const other = pool.open({ ...t.request, target: { ...t.target, id: 2 } }, cat);
+  held.channel.close();
+  held.release();
+  expect((await other).reused).toBe(false);
+});
+
+sshTest('closing the pool closes its connections and lets nobody wait', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ maxChannels: 1, maxConnectionsPerTarget: 1 });
+  const held = await pool.open(t.request, cat);
+  const waiting = refusalOf(pool.open(t.request, cat));
+  const closed = once(held.channel, 'close');
+  held.channel.resume();
+  await pool.close();
+  await closed;
+  expect((await waiting).message).toContain('shutting down');
+  expect((await refusalOf(pool.open(t.request, cat))).message).toContain('shutting down');
+});

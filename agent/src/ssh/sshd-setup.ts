@@ -1,0 +1,83 @@
+// For tests: a real sshd of their own, and what is needed to log in to it.
+import { onTestFinished, test } from 'vitest';
+// biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the real sshd that test/ provides
+import { ensureSshd } from '../../../test/support/packages.ts';
+import {
+  accountsMissing,
+  type SshdFixture,
+  type SshdOptions,
+  startSshd,
+} from '../../../test/support/sshd.ts';
+// biome-ignore-end lint/style/noRestrictedImports: see above
+import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
+import { type ConnectOptions, connectSsh, type SshConnection } from './connection.ts';
+import { SshPool, type SshPoolOptions } from './pool.ts';
+import { SshError } from './ssh-error.ts';
+
+const missing = 'missing' in (await ensureSshd());
+/** A test that needs a real sshd, and one that needs users of the server's own (root and mount namespaces). */
+export const sshTest = test.skipIf(missing);
+export const accountTest = test.skipIf(missing || accountsMissing() !== undefined);
+
+export interface SshSetup {
+  sshd: SshdFixture;
+  target: StepTarget;
+  credential: OpenedCredential;
+  request: { target: StepTarget; credential: OpenedCredential; checkAddresses(): void };
+  /** Connects and closes with the test. */
+  connect(options?: Partial<ConnectOptions>, target?: Partial<StepTarget>): Promise<SshConnection>;
+  /** What connecting fails with. */
+  refusal(options?: Partial<ConnectOptions>, target?: Partial<StepTarget>): Promise<SshError>;
+  pool(options?: SshPoolOptions): SshPool;
+}
+
+/** A plain user's account where one can be had: the shell start-up files of whoever runs the tests are no matter then. */
+export async function setupSshd(options: SshdOptions = {}): Promise<SshSetup> {
+  const account = accountsMissing() === undefined ? { account: { name: 'opsdeploy' } } : {};
+  const sshd = await startSshd({ ...account, ...options });
+  onTestFinished(() => sshd.stop());
+  const target: StepTarget = {
+    id: 1,
+    name: 'web-1',
+    host: sshd.host,
+    port: sshd.port,
+    hostKeys: [sshd.hostKeyLine],
+  };
+  const credential: OpenedCredential = {
+    kind: 'ssh_private_key',
+    id: '7',
+    version: 1,
+    user: sshd.user,
+    privateKey: sshd.privateKey,
+  };
+  const setup: SshSetup = {
+    sshd,
+    target,
+    credential,
+    request: { target, credential, checkAddresses: () => {} },
+    connect: async (more, other) => {
+      const connection = await connectSsh({ ...target, ...other }, setup.credential, {
+        checkAddresses: () => {},
+        ...more,
+      });
+      onTestFinished(() => connection.close());
+      return connection;
+    },
+    refusal: (more, other) => refusalOf(setup.connect(more, other)),
+    pool: (more) => {
+      const pool = new SshPool(more);
+      onTestFinished(() => pool.close());
+      return pool;
+    },
+  };
+  return setup;
+}
+
+export async function refusalOf(attempt: Promise<unknown>): Promise<SshError> {
+  const error = await attempt.then(
+    () => new Error('it went well'),
+    (reason: unknown) => reason,
+  );
+  if (error instanceof SshError) return error;
+  throw error;
+}
