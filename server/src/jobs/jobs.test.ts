@@ -101,6 +101,14 @@ describe('opening a version', () => {
     );
   });
 
+  it('fails for a version that was put in another version’s place', async () => {
+    const { id } = await save({ name: 'rolled back' });
+    await t.sql`
+      insert into job_versions (job_id, version, definition, checksum, step_names, step_types)
+      select job_id, 2, definition, checksum, step_names, step_types from job_versions where job_id = ${id}`;
+    await expect(loadJobVersion(t, id, 2)).rejects.toThrow(/altered or moved/);
+  });
+
   it('of a job or version that is not there is not found', async () => {
     await expect(loadJobVersion(t, 999_999, 1)).rejects.toMatchObject({ code: 'not_found' });
     await expect(getJob(t, 999_999)).rejects.toMatchObject({ code: 'not_found' });

@@ -12,6 +12,7 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lockSegment } from '../store/segments.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { enrollAgent } from './enroll-agent.ts';
 import { getSegment } from './list-segments.ts';
@@ -29,6 +30,7 @@ import {
   setupInstallation,
   type TestInstallation,
   testOrigin,
+  waitUntilBlocked,
 } from './testing.ts';
 
 let t: TestInstallation;
@@ -98,9 +100,16 @@ describe('enrolling', () => {
     const segment = await makeSegment(t, 'race');
     const token = await makeToken(t, segment.id);
     const requests = await Promise.all(
-      [1, 2, 3, 4, 5].map(async (n) => enrollRequest(token, `race-${n}`, await makeAgentKeys())),
+      [1, 2, 3].map(async (n) => enrollRequest(token, `race-${n}`, await makeAgentKeys())),
     );
-    const results = await Promise.allSettled(requests.map((request) => enrollAgent(t, request, testOrigin)));
+    const enrolling = await inTransaction(t.sql, async (tx) => {
+      await lockSegment(tx, segment.id);
+      const started = requests.map((request) => enrollAgent(t, request, testOrigin));
+      const results = Promise.allSettled(started);
+      await waitUntilBlocked(t, requests.length);
+      return { results };
+    });
+    const results = await enrolling.results;
     expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
     for (const result of results) {
       if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'conflict' });
@@ -249,6 +258,9 @@ describe('a second agent', () => {
       wrapped,
     };
     expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(true);
+    // It has a wrap, but has not shown yet that it could open it.
+    const third = (await makeAgent(segment.id, 'peers-c')).enrolled.agentId;
+    expect((await segmentStateFor(t.sql, second.enrolled.agentId))?.wanting).toEqual([]);
     const received = (await segmentStateFor(t.sql, second.enrolled.agentId))?.wraps[0];
     const recipientPrivateKey = second.keys.encryption.privateKey;
     const opened = await unwrapSegmentKey({ recipientPrivateKey, wrapped: received?.wrapped ?? '', binding });
@@ -256,7 +268,10 @@ describe('a second agent', () => {
     expect(await inTransaction(t.sql, (tx) => markSegmentReady(tx, wrap.agentId, [1, 2]))).toEqual([1]);
     expect(await inTransaction(t.sql, (tx) => markSegmentReady(tx, wrap.agentId, [1]))).toEqual([]);
     expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(false);
-    expect((await segmentStateFor(t.sql, first.enrolled.agentId))?.wanting).toEqual([]);
+    for (const { enrolled } of [first, second]) {
+      const { wanting } = (await segmentStateFor(t.sql, enrolled.agentId)) ?? {};
+      expect(wanting).toEqual([{ agentId: third, generation: 1 }]);
+    }
   });
 
   it('gets no wrap from another segment, from one without the key, or when it is not active', async () => {

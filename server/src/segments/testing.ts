@@ -189,3 +189,15 @@ export async function openSession(
        set session_number = excluded.session_number, draining = excluded.draining, expires_at = excluded.expires_at,
            disconnected_at = null, clean_shutdown = false, last_heartbeat_at = clock_timestamp()`;
 }
+
+/** Resolves once so many connections to this test's database wait for a lock; fails when they never do. */
+export async function waitUntilBlocked({ sql }: TestInstallation, count: number): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const [row] = await sql<{ blocked: number }[]>`
+      select count(*)::int as blocked from pg_stat_activity
+       where datname = current_database() and wait_event_type = 'Lock'`;
+    if (row?.blocked === count) return;
+    if (Date.now() > deadline) throw new Error(`${row?.blocked} connections wait for a lock, not ${count}`);
+  }
+}

@@ -1,6 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeSegment, setupInstallation, type TestInstallation } from '../segments/testing.ts';
+import {
+  makeSegment,
+  setupInstallation,
+  type TestInstallation,
+  waitUntilBlocked,
+} from '../segments/testing.ts';
+import { lockTarget } from '../store/targets.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { createTarget } from './edit-targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
@@ -140,10 +146,14 @@ describe('accepting a host key', () => {
     await see(id, old.line);
     await accept(id, old.fingerprint);
     await see(id, next.line);
-    const results = await Promise.allSettled([
-      accept(id, next.fingerprint, old.fingerprint),
-      accept(id, next.fingerprint, old.fingerprint),
-    ]);
+    const both = await inTransaction(t.sql, async (tx) => {
+      await lockTarget(tx, id);
+      const replace = () => accept(id, next.fingerprint, old.fingerprint);
+      const results = Promise.allSettled([replace(), replace()]);
+      await waitUntilBlocked(t, 2);
+      return { results };
+    });
+    const results = await both.results;
     expect(results.map((result) => result.status).sort()).toEqual(['fulfilled', 'rejected']);
   });
 });
