@@ -1,0 +1,124 @@
+// The command itself, in a process of its own.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { closeCodes } from '@opsconductor/protocol';
+import { afterEach, expect, test } from 'vitest';
+import { lease, setup } from './testing/agent-setup.ts';
+import { temporaryDirectory } from './testing/enrolled-directory.ts';
+
+const program = join(import.meta.dirname, 'main.ts');
+const children: ReturnType<typeof command>[] = [];
+
+function command(args: string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, ['--import', 'tsx', program, ...args], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  const exited = once(child, 'exit') as Promise<[code: number | null]>;
+  return { child, exited, stdout: text(child.stdout), stderr: text(child.stderr) };
+}
+
+function run(args: string[], env: Record<string, string> = {}) {
+  const started = command(args, env);
+  children.push(started);
+  return started;
+}
+
+afterEach(async () => {
+  for (const { child, exited } of children.splice(0)) {
+    child.kill('SIGKILL');
+    await exited;
+  }
+});
+
+test('an agent that is not enrolled says what to run', async () => {
+  await using t = await setup();
+  await t.directory.remove();
+  const { exited, stderr } = run(['run', '--data', t.directory.data.root]);
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).toContain('Run "opsconductor-agent enroll" first');
+});
+
+test('a token on the command line is refused and not repeated', async () => {
+  const token = `oce_${'s'.repeat(43)}.${'r'.repeat(43)}`;
+  const { exited, stderr } = run(['enroll', '--server', 'https://127.0.0.1:1', '--token-file', token]);
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).toContain('must not be on the command line');
+  expect(await stderr).not.toContain(token);
+});
+
+test.each(['file', 'standard input', 'environment'])('a token is read from %s', async (from) => {
+  const { path, remove } = await temporaryDirectory();
+  // No token, so that the answer shows what was read.
+  const token = 'not-a-token\n';
+  const file = join(path, 'token');
+  await writeFile(file, token);
+  const source =
+    { file: ['--token-file', file], 'standard input': ['--token-file', '-'], environment: [] }[from] ?? [];
+  const args = ['enroll', '--server', 'https://127.0.0.1:1', '--data', join(path, 'data'), ...source];
+  const { child, exited, stderr } = run(
+    args,
+    from === 'environment' ? { OPSCONDUCTOR_ENROLLMENT_TOKEN: token } : {},
+  );
+  child.stdin.end(from === 'standard input' ? token : '');
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).toContain('This is not an enrollment token');
+  await remove();
+});
+
+test('without any token the command says how to give one', async () => {
+  const { exited, stderr } = run(['enroll', '--server', 'https://127.0.0.1:1']);
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).toContain('OPSCONDUCTOR_ENROLLMENT_TOKEN');
+});
+
+test('SIGTERM drains the agent, and it ends well', async () => {
+  await using t = await setup();
+  const { child, exited } = run(['run', '--data', t.directory.data.root]);
+  const { connection } = await t.server.nextSession();
+  await connection.next('heartbeat');
+  child.kill('SIGTERM');
+  await connection.next('agent_drain');
+  expect(await exited).toEqual([0, null]);
+  expect((await connection.closed).code).toBe(1000);
+});
+
+test('an agent that is shut out as a copy ends with a code that asks for no restart', async () => {
+  await using t = await setup();
+  const { exited, stderr } = run(['run', '--data', t.directory.data.root]);
+  (await t.server.nextConnection()).close(closeCodes.quarantined, 'a copy');
+  expect(await exited).toEqual([78, null]);
+  expect(await stderr).toContain('enroll --force');
+});
+
+test('a second signal stops at once while a step waits for its target', async () => {
+  await using t = await setup();
+  const { child, exited } = run(['run', '--data', t.directory.data.root]);
+  const { connection } = await t.server.nextSession();
+  // Without a segment key the step is handed back, so a step that keeps the drain open is one the server never settles.
+  connection.send({ type: 'leases', leases: [lease(1, { stepType: 'no.such.type' })] });
+  await connection.next('complete');
+  child.kill('SIGTERM');
+  await connection.next('agent_drain');
+  child.kill('SIGTERM');
+  expect(await exited).toEqual([0, null]);
+});
+
+test('doctor finds a server that does not answer, and status names the agent', async () => {
+  await using t = await setup();
+  const { data } = t.directory;
+  const well = run(['doctor', '--data', data.root]);
+  await well.exited;
+  expect(await well.stdout).toContain('127.0.0.1 answers directly');
+  await t.server.stop();
+  const ill = run(['doctor', '--data', data.root]);
+  expect(await ill.exited).toEqual([1, null]);
+  expect(await ill.stdout).toMatch(/FAIL .* refused the connection/);
+  const status = run(['status', '--data', data.root]);
+  expect(await status.exited).toEqual([0, null]);
+  expect(await status.stdout).toMatch(/agent +agent-one \(id 7\)/);
+  expect(await status.stdout).toMatch(/running +no/);
+});
