@@ -63,6 +63,7 @@ export async function startPostmaster(context: PostmasterContext, port: number):
   const logSize = await postgresLog.size();
   const output = await postgresLog.open();
   let child: ChildProcess;
+  let ended: Promise<string>;
   try {
     const settings = { config_file: join(home, 'postgresql.conf'), ...fixedSettings(port, cluster.name) };
     const assignments = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
@@ -74,17 +75,22 @@ export async function startPostmaster(context: PostmasterContext, port: number):
       detached: true,
       stdio: ['ignore', output.fd, output.fd],
     });
+    ended = watchChild(child);
     await once(child, 'spawn');
   } finally {
     await output.close();
   }
-  const ended = new Promise<string>((resolve) => {
-    child.once('exit', (code, name) => resolve(name === null ? `exit code ${code}` : `signal ${name}`));
-  });
   const pid = child.pid;
   if (pid === undefined) throw new Error('a spawned process has no id');
   await untilReady(context, pid, ended, logSize);
   return { pid, port, ended };
+}
+
+/** Call it in the turn of the spawn: a process that fails at once would end unheard. */
+function watchChild(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, name) => resolve(name === null ? `exit code ${code}` : `signal ${name}`));
+  });
 }
 
 async function untilReady(
