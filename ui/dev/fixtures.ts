@@ -276,7 +276,8 @@ export function makeRun(
         completedAt: ['succeeded', 'failed', 'timed_out'].includes(status) ? ago(20_000 + nth * 900) : null,
       });
       stepNames.forEach((stepName, index) => {
-        const state = stepStates[status]?.[index] ?? 'pending';
+        const running = status === 'running' && stepNames.length === 1;
+        const state = running ? 'running' : (stepStates[status]?.[index] ?? 'pending');
         steps.push(makeStep(id * 1_000_000 + at * 10 + index, id * 10_000 + at, index, stepName, state, nth));
       });
     }

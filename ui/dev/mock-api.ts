@@ -35,6 +35,7 @@ const made = [
 ];
 const runs = new Map(made.map((one) => [one.run.id, one]));
 const fastTotal = Number(process.env.FAST_CHUNKS ?? 800);
+const fastDelayMs = Number(process.env.FAST_DELAY_MS ?? 0);
 const fast = new Map<number, OutputChunk>();
 function fastOf(seq: number): OutputChunk {
   const made = fast.get(seq) ?? fastChunk(seq);
@@ -292,6 +293,7 @@ async function streamEvents(request: IncomingMessage, response: ServerResponse, 
     const more = response.write(
       `event: chunk\nid: 100~${stepId}.1.${seq}\ndata: ${JSON.stringify({ stepId, ...fastOf(seq) })}\n\n`,
     );
+    if (fastDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, fastDelayMs));
     if (!more) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
   }
 }

@@ -106,6 +106,17 @@ describe('lines of an output', () => {
     expect(store.residentBytes).toBeLessThanOrEqual(10);
   });
 
+  it('names the rows that may hold a text: those that do, and the last, which may go on', () => {
+    const store = storeOf([
+      chunk(1, 'tail of nothing\nEins\nzwei größe\ndrei eins eins\nvier\nfünf ei'),
+      chunk(2, 'ns\nsechs\n'),
+    ]);
+    expect(store.rowsWith(0, 'eins')).toEqual([1, 3, 5]);
+    expect(store.text(0, 5)).toBe('fünf eins');
+    expect(store.rowsWith(1, 'eins')).toEqual([0]);
+    expect(storeOf([chunk(1, 'a\u001b[1mb\nc\nd\n')]).rowsWith(0, 'x')).toEqual([0, 1, 2]);
+  });
+
   it('refuses a chunk out of order', () => {
     const store = storeOf([chunk(1, 'a\n'), chunk(2, 'b\n')]);
     expect(() => store.append(chunk(2, 'b\n'))).toThrow(RangeError);

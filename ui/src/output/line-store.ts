@@ -122,6 +122,22 @@ export class LineStore {
     return gathered === undefined ? undefined : decoder.decode(gathered.bytes);
   }
 
+  /**
+   * Rows of an entry that may match: all of them where escapes, redraws or cuts make lines differ from their bytes,
+   * else those in which the text stands. Undefined while the chunk is not held.
+   */
+  rowsWith(entry: number, needle: string): number[] | undefined {
+    const held = this.#touch(entry);
+    if (held === undefined) return undefined;
+    const rows = Array.from(held.starts, (_, line) => line);
+    if (rows.length < 2 || held.bytes.includes(0x1b) || held.bytes.includes(0x0d)) return rows;
+    const last = rows.length - 1;
+    const found = rowsContaining(held, needle.toLowerCase());
+    // Its last line may go on in the next chunk.
+    if (found.at(-1) !== last) found.push(last);
+    return found;
+  }
+
   /** Whether the entry's chunk is held; asks for it when not. */
   has(entry: number): boolean {
     return this.index.entry(entry).kind === 'marker' || this.#touch(entry) !== undefined;
@@ -226,4 +242,25 @@ function rowStyles({ bytes, starts }: Resident, style: number): Uint32Array {
     from = start;
   });
   return styles;
+}
+
+/** Rows of a chunk whose bytes contain a text, in any case; each once, rising. */
+function rowsContaining({ bytes, starts }: Resident, needle: string): number[] {
+  const rows: number[] = [];
+  const from = starts[0] ?? 0;
+  const text = decoder.decode(bytes.subarray(from)).toLowerCase();
+  let line = -1;
+  let lineEnd = -1;
+  let at = text.indexOf(needle);
+  while (at >= 0) {
+    // Lines are counted in the decoded text: its offsets are not those of the bytes.
+    while (lineEnd < at) {
+      line += 1;
+      const end = text.indexOf('\n', lineEnd + 1);
+      lineEnd = end < 0 ? text.length : end;
+    }
+    rows.push(line);
+    at = text.indexOf(needle, Math.max(at + 1, lineEnd));
+  }
+  return rows;
 }

@@ -107,6 +107,7 @@ export class OutputSearch {
     const { store, filter } = this.#view;
     const { index } = store;
     const found = [...this.found];
+    let { total } = this;
     let sliceEnd = performance.now() + sliceMs;
     for (; this.#nextEntry < index.entryCount; this.#nextEntry += 1) {
       const at = this.#nextEntry;
@@ -116,26 +117,27 @@ export class OutputSearch {
       await this.#view.bring(at);
       if (generation !== this.#generation) return;
       const firstRow = index.rowsBefore(filter, at);
-      for (let line = 0; line < entry.rows; line += 1) {
+      for (const line of store.rowsWith(at, this.query) ?? []) {
         const text = store.text(at, line);
         const matches = text === undefined ? 0 : countMatches(shownText(text), this.query);
         if (matches === 0) continue;
         found.push({ row: firstRow + line, matches });
-        this.total += matches;
+        total += matches;
       }
-      if (this.total >= maxMatches) {
+      if (total >= maxMatches) {
         this.capped = true;
         this.#nextEntry = index.entryCount;
         break;
       }
       if (performance.now() > sliceEnd) {
-        this.found = [...found];
+        this.total = total;
         await breath();
         if (generation !== this.#generation) return;
         sliceEnd = performance.now() + sliceMs;
       }
     }
     this.found = found;
+    this.total = total;
   }
 }
 

@@ -138,7 +138,7 @@ export class OutputView implements OutputListener {
   /** Makes the chunk of an entry present, reading it again when it was dropped. */
   async bring(entry: number): Promise<void> {
     if (this.#store.has(entry)) return;
-    await this.#restore(this.#store.index.entry(entry).seq);
+    await this.#restore(this.#store.index.entry(entry).seq, readAheadBytes);
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
@@ -243,7 +243,7 @@ export class OutputView implements OutputListener {
     const [seq] = this.#store.takeWanted();
     if (seq === undefined) return;
     this.#fetching = true;
-    this.#restore(seq)
+    this.#restore(seq, rangeBytes)
       .catch(() => {
         // Asked for again when the rows are next drawn.
       })
@@ -253,11 +253,11 @@ export class OutputView implements OutputListener {
       });
   }
 
-  async #restore(seq: number): Promise<void> {
+  async #restore(seq: number, maxBytes: number): Promise<void> {
     const page = await fetchOutput(
       this.runId,
       this.stepId,
-      { after: seq - 1, maxBytes: rangeBytes, attempt: this.attempt },
+      { after: seq - 1, maxBytes, attempt: this.attempt },
       this.#owner.signal,
     );
     for (const chunk of page.chunks) {

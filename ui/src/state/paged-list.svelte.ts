@@ -40,8 +40,8 @@ export class PagedList<T> {
   get more(): boolean {
     return this.shown?.more ?? false;
   }
-  get error() {
-    return this.#query.error;
+  get trouble() {
+    return this.shown !== undefined && this.#query.error?.code === 'offline' ? undefined : this.#query.error;
   }
   get loading(): boolean {
     return this.#query.loading;

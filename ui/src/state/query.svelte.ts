@@ -10,6 +10,12 @@ export class Query<T> {
   loading = $state(false);
   /** Nothing to show yet, and it takes its time. */
   slow = $state(false);
+  /** An error that the page has to show: not that the connection is gone while old data stands, which the footer says. */
+  readonly trouble = $derived(
+    this.error !== undefined && (this.data === undefined || this.error.code !== 'offline')
+      ? this.error
+      : undefined,
+  );
   readonly #read: (signal: AbortSignal) => Promise<T>;
   #current: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
