@@ -27,3 +27,9 @@ export async function readAll<T>(
   } while (cursor !== null && items.length < (options.atMost ?? Number.POSITIVE_INFINITY));
   return items;
 }
+
+/** Reads a list that has one page only, and takes no query. */
+export async function readWhole<T>(url: string, signal?: AbortSignal): Promise<T[]> {
+  const page: Page<T> = await request('GET', url, { signal });
+  return page.items;
+}

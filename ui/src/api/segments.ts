@@ -1,10 +1,10 @@
 import type { Agent, EnrollmentTokenReply, SealingKey, Segment } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
-import { readAll } from './page.ts';
+import { readWhole } from './page.ts';
 
 export function listSegments(signal?: AbortSignal): Promise<Segment[]> {
-  return readAll(apiPaths.segments, { signal });
+  return readWhole(apiPaths.segments(), signal);
 }
 
 export function createSegment(segment: {
@@ -24,5 +24,5 @@ export function fetchSealingKey(segmentId: number): Promise<SealingKey> {
 }
 
 export function listAgents(signal?: AbortSignal): Promise<Agent[]> {
-  return readAll(apiPaths.agents, { signal });
+  return readWhole(apiPaths.agents(), signal);
 }

@@ -1,7 +1,7 @@
 import type { ApiToken, CreatedApiToken, Me } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
-import { readAll } from './page.ts';
+import { readWhole } from './page.ts';
 
 export function exchangeCode(code: string): Promise<Me> {
   return request('POST', apiPaths.exchange(), { body: { code } });
@@ -26,7 +26,7 @@ export function setPassword(password: string, current: string | undefined): Prom
 }
 
 export function listTokens(signal?: AbortSignal): Promise<ApiToken[]> {
-  return readAll(apiPaths.tokens, { signal });
+  return readWhole(apiPaths.tokens(), signal);
 }
 
 export function createToken(name: string, expiresInDays: number): Promise<CreatedApiToken> {
