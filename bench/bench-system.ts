@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { EnrollmentTokenReply, RunDetail, SealingKey, Target } from '@opsconductor/protocol';
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
-import { type SshdFixture, startSshd } from '../test/support/sshd.ts';
+import { accountsMissing, type SshdFixture, startSshd } from '../test/support/sshd.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const agentBundle = join(root, '.cache/build/agent.mjs');
@@ -46,7 +46,8 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   const port = await freePort();
   const token = randomBytes(24).toString('hex');
   const baseUrl = `http://127.0.0.1:${port}`;
-  const sshd = await startSshd();
+  // A user of its own with a plain shell: the time of somebody's ~/.bashrc is not what is measured.
+  const sshd = await startSshd(accountsMissing() === undefined ? { account: { name: 'bench' } } : {});
   const server = run(
     [
       '--import',
