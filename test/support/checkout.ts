@@ -1,0 +1,73 @@
+// A copy of the sources in a folder of its own, as a clone would be after `npm ci`: nothing is built in it yet.
+import { spawnSync } from 'node:child_process';
+import { lstatSync } from 'node:fs';
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { canTraverse } from '../../server/src/database/postgres-account.ts';
+
+export interface Account {
+  uid: number;
+  gid: number;
+}
+
+export interface Checkout {
+  /** The repository's copy. */
+  readonly folder: string;
+  /** A folder beside it for data, owned by the same account. */
+  readonly home: string;
+  remove(): Promise<void>;
+}
+
+const repository = resolve(import.meta.dirname, '../..');
+const sources = ['protocol', 'server', 'agent', 'ui', 'migrations', 'scripts'];
+const files = ['package.json', 'package-lock.json', 'tsconfig.json', '.npmrc'];
+const built: ReadonlySet<string> = new Set(['node_modules', 'dist', '.cache']);
+
+/** Makes a copy that belongs to the account; to this process's own without one. */
+export async function makeCheckout(account?: Account): Promise<Checkout> {
+  const base = await mkdtemp(join(tmpdir(), 'opsconductor-checkout-'));
+  // PostgreSQL under root is another account, and would else be placed outside.
+  await chmod(base, 0o755);
+  const folder = join(base, 'repository');
+  const home = join(base, 'home');
+  await mkdir(folder);
+  await mkdir(home);
+  for (const name of [...sources, ...files]) {
+    await cp(join(repository, name), join(folder, name), {
+      recursive: true,
+      filter: (path) => !built.has(basename(path)),
+    });
+  }
+  await linkPackages(folder, account);
+  if (account !== undefined) {
+    await chown(base, account.uid, account.gid);
+    spawnSync('chown', ['-R', '--no-dereference', `${account.uid}:${account.gid}`, base]);
+  }
+  return { folder, home, remove: () => rm(base, { recursive: true, force: true }) };
+}
+
+/** Links to the installed packages, or copies them where the account can't reach them; workspaces are the copy's own. */
+async function linkPackages(folder: string, account: Account | undefined): Promise<void> {
+  const installed = join(repository, 'node_modules');
+  const place = join(folder, 'node_modules');
+  if (account !== undefined && !(await canTraverse(installed, account))) {
+    spawnSync('cp', ['-a', installed, place]);
+    return;
+  }
+  await mkdir(place);
+  // Hidden entries are caches, but for the programs.
+  const isPackage = (name: string) => !name.startsWith('.') || name === '.bin';
+  for (const name of (await readdir(installed)).filter(isPackage)) {
+    if (!name.startsWith('@')) {
+      await symlink(join(installed, name), join(place, name));
+      continue;
+    }
+    await mkdir(join(place, name));
+    for (const entry of await readdir(join(installed, name))) {
+      const path = join(installed, name, entry);
+      const target = lstatSync(path).isSymbolicLink() ? join('../..', entry) : path;
+      await symlink(target, join(place, name, entry));
+    }
+  }
+}

@@ -1,0 +1,245 @@
+// `npm start` as a newcomer meets it: real processes from a fresh copy of the sources.
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { ApiClient } from './support/api-client.ts';
+import { type Account, type Checkout, makeCheckout } from './support/checkout.ts';
+import { kill, NpmStart, type NpmStartOptions } from './support/npm-start.ts';
+
+const nobody: Account = { uid: 65_534, gid: 65_534 };
+const isRoot = process.getuid?.() === 0;
+const token = randomBytes(24).toString('hex');
+
+const accounts: { who: string; account: Account | undefined; missing: string | undefined }[] = [
+  { who: 'the user of the suite', account: undefined, missing: undefined },
+  {
+    who: 'a plain user',
+    account: nobody,
+    missing: !isRoot
+      ? 'the suite itself runs as a plain user'
+      : existsSync('/usr/bin/setpriv')
+        ? undefined
+        : 'changing the user needs setpriv (util-linux)',
+  },
+];
+
+function start(options: NpmStartOptions): NpmStart {
+  const product = new NpmStart(options);
+  onTestFinished(() => product.killAll());
+  return product;
+}
+
+/** Runs a job on the demo's target, through the demo's agent. */
+async function runSample(api: ApiClient, name: string) {
+  const { body: jobs } = await api.get<{ items: { id: number; name: string }[] }>('/api/v1/jobs');
+  const { body: targets } = await api.get<{ items: { id: number }[] }>('/api/v1/targets');
+  const job = jobs.items.find((item) => item.name === name);
+  const target = targets.items[0];
+  if (job === undefined || target === undefined) throw new Error('the demo is not there');
+  return api.run(job.id, [target.id]);
+}
+
+async function everythingIsGone(product: NpmStart): Promise<void> {
+  await vi.waitFor(() => expect(product.processes()).toEqual([]), { timeout: 10_000 });
+}
+
+describe.each(accounts)('npm start by $who', ({ account, missing }) => {
+  let checkout: Checkout;
+
+  beforeAll(async () => {
+    if (missing === undefined) checkout = await makeCheckout(account);
+  });
+  afterAll(async () => {
+    if (missing === undefined) await checkout.remove();
+  });
+
+  const startHere = (args: string[], rest: Partial<NpmStartOptions> = {}) =>
+    start({
+      checkout,
+      args: ['--data', join(checkout.home, 'data'), '--port', '0', ...args],
+      env: { OPSCONDUCTOR_BOOTSTRAP_TOKEN: token },
+      ...(account === undefined ? {} : { account }),
+      ...rest,
+    });
+
+  test('the first start shows a run live, gives a sign-in for once, and Ctrl-C leaves nothing behind', async ({
+    skip,
+  }) => {
+    if (missing !== undefined) skip(missing);
+    const product = startHere([]);
+    const [, url = ''] = await product.says(/OpsConductor is at (http:\/\/127\.0\.0\.1:\d+)/);
+    await product.says(/ {3}account {2}(?!root)\w+/);
+    // Live: a line is there before the next one is written, a second later.
+    await product.says(/^ +3 …$/m);
+    expect(product.output).not.toMatch(/^ +1 …$/m);
+    await product.says(/This line came through the agent, live\./);
+    await product.says(/err And this one was written to standard error/);
+    await product.says(/Run 1 succeeded\. See it at http:\/\/127\.0\.0\.1:\d+\/runs\/1/);
+    const [, code = ''] = await product.says(/\/#code=(\S+)/);
+
+    const anyone = new ApiClient({ url });
+    expect((await anyone.get(`/api/v1/sign-in/exchange?code=${code}`)).status).toBe(405);
+    const first = await anyone.post<{ name: string }>('/api/v1/sign-in/exchange', { code });
+    expect(first).toMatchObject({ status: 200, body: { name: 'admin' } });
+    expect(first.headers['set-cookie']?.[0]).toMatch(/HttpOnly/);
+    expect((await anyone.post('/api/v1/sign-in/exchange', { code })).status).toBe(401);
+    expect((await anyone.get('/api/v1/jobs')).status).toBe(401);
+
+    const api = new ApiClient({ url, token });
+    const failed = await runSample(api, 'Fail on purpose');
+    expect(failed.status).toBe('failed');
+    expect(failed.steps.map((step) => step.status)).toEqual(['succeeded', 'failed', 'skipped']);
+    expect((await anyone.get<string>('/')).text).toContain('<!doctype html>');
+
+    expect(await product.interrupt()).toBe(0);
+    expect(product.output).toContain('Stopped. All data is kept.');
+    await everythingIsGone(product);
+  });
+
+  test('a second start keeps all data, brings the agent back and ignores a new bootstrap token', async ({
+    skip,
+  }) => {
+    if (missing !== undefined) skip(missing);
+    const other = randomBytes(24).toString('hex');
+    const product = startHere([], { cwd: '/', env: { OPSCONDUCTOR_BOOTSTRAP_TOKEN: other } });
+    const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
+    await product.says(/\/#code=(\S+)/);
+    expect(product.output).not.toContain('First start');
+    expect((await new ApiClient({ url, token: other }).get('/api/v1/me')).status).toBe(401);
+    const api = new ApiClient({ url, token });
+    const { body: runs } = await api.get<{ items: { id: number; status: string }[] }>('/api/v1/runs');
+    expect(runs.items.map(({ id, status }) => [id, status])).toEqual([
+      [2, 'failed'],
+      [1, 'succeeded'],
+    ]);
+    expect((await runSample(api, 'Look around')).output.join('')).toContain('through the agent, live.');
+    expect(await product.interrupt()).toBe(0);
+    await everythingIsGone(product);
+  });
+
+  test('after kill -9 of the server a start takes over what was left running', async ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const killed = startHere([]);
+    await killed.says(/\/#code=(\S+)/);
+    const postgres = killed.processes(/bin\/postgres /);
+    const demo = killed.processes(/agent\.mjs run|ssh-server-main/);
+    expect(postgres).toHaveLength(1);
+    expect(demo).toHaveLength(2);
+    await killed.killServer();
+    expect(killed.processes(/bin\/postgres |agent\.mjs run|ssh-server-main/)).toEqual(
+      expect.arrayContaining([...postgres, ...demo]),
+    );
+
+    const product = startHere([]);
+    const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
+    await product.says(/\/#code=(\S+)/);
+    expect(product.output).toContain('PostgreSQL 18.4 was left running');
+    expect(product.processes(/bin\/postgres /)).toEqual(postgres);
+    const run = await runSample(new ApiClient({ url, token }), 'Check disk space');
+    expect(run.steps[0]?.status).toMatch(/succeeded|failed/);
+    expect(run.steps[0]?.reason ?? 'exit_code').toBe('exit_code');
+    expect(await product.interrupt()).toBe(0);
+    await everythingIsGone(product);
+  });
+
+  test('after kill -9 of everything a start works as before', async ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const killed = startHere([]);
+    await killed.says(/\/#code=(\S+)/);
+    for (const { pid } of killed.processes()) kill(pid);
+    await killed.ended();
+    await everythingIsGone(killed);
+
+    const product = startHere([]);
+    const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
+    await product.says(/\/#code=(\S+)/);
+    const run = await runSample(new ApiClient({ url, token }), 'Look around');
+    expect(run.status).toBe('succeeded');
+    expect(await product.interrupt()).toBe(0);
+    await everythingIsGone(product);
+  });
+});
+
+describe('npm start', () => {
+  let checkout: Checkout;
+  beforeAll(async () => {
+    checkout = await makeCheckout();
+  });
+  afterAll(() => checkout.remove());
+
+  test('--no-demo starts empty, and so does every later start', async () => {
+    const args = ['--data', join(checkout.home, 'empty'), '--port', '0'];
+    const env = { OPSCONDUCTOR_BOOTSTRAP_TOKEN: token };
+    for (const more of [['--no-demo'], []]) {
+      const product = start({ checkout, args: [...args, ...more], env });
+      const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
+      await product.says(/\/#code=(\S+)/);
+      const api = new ApiClient({ url, token });
+      for (const what of ['jobs', 'runs', 'segments', 'targets', 'agents', 'credentials']) {
+        expect((await api.get(`/api/v1/${what}`)).body).toEqual({ items: [], nextCursor: null });
+      }
+      expect(product.processes(/agent\.mjs|ssh-server-main/)).toEqual([]);
+      expect(await product.interrupt()).toBe(0);
+      await everythingIsGone(product);
+    }
+  });
+
+  test('a busy port is said with the way out, and nothing stays running', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const product = start({
+      checkout,
+      args: ['--data', join(checkout.home, 'busy'), '--port', String(port)],
+    });
+    expect(await product.ended(90_000)).not.toBe(0);
+    other.close();
+    expect(product.output).toContain(
+      `Can’t listen on 127.0.0.1, port ${port}: another program listens there.`,
+    );
+    expect(product.output).toContain('choose a port with --port');
+    expect(product.output).not.toMatch(/^ +at .*\.ts/m);
+    await everythingIsGone(product);
+  });
+
+  test('every wrong setting is named at once, and nothing is begun', async () => {
+    const data = join(checkout.home, 'wrong');
+    const product = start({
+      checkout,
+      args: [
+        '--data',
+        data,
+        '--port',
+        '99999',
+        '--listen',
+        'nowhere',
+        '--bogus',
+        '--tls-cert',
+        '/no/such.pem',
+      ],
+      env: {
+        OPSCONDUCTOR_BOOTSTRAP_TOKEN: 'too-short',
+        DATABASE_URL: 'mysql://u:secret@h/db',
+        LOG_LEVEL: 'loud',
+        OPSCONDUCTOR_DEMO: 'perhaps',
+      },
+    });
+    expect(await product.ended(90_000)).not.toBe(0);
+    const wrong = [
+      '--port',
+      '--listen',
+      '--bogus',
+      '--tls-cert',
+      'BOOTSTRAP_TOKEN',
+      'DATABASE_URL',
+      'LOG_LEVEL',
+      'DEMO',
+    ];
+    for (const name of wrong) expect(product.output).toMatch(new RegExp(`^\\S*${name}\\S*: `, 'm'));
+    expect(product.output).not.toMatch(/too-short|secret@/);
+    expect(existsSync(data)).toBe(false);
+  });
+});
