@@ -1,6 +1,6 @@
 // One PostgreSQL for the whole suite: the embedded one, or the server at OPSCONDUCTOR_TEST_DATABASE_URL (a role that
 // may create databases). Tests clone a migrated template database, one clone per file.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
@@ -18,6 +18,8 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env.OPSCONDUCTOR_TEST_DATABASE_URL;
   const dataDir = await mkdtemp(join(tmpdir(), 'opsconductor-test-'));
+  // PostgreSQL under root is another account: where that can't enter, the database would be placed outside, and stay.
+  await chmod(dataDir, 0o755);
   const embedded =
     given === undefined
       ? await startEmbeddedPostgres({ dataDir: join(dataDir, 'postgres'), log: () => {} })
