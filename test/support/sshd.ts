@@ -2,7 +2,6 @@
 // the server a user database of its own inside a private mount namespace, so that passwords, login shells and
 // plain users can be tried without changing the machine.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -59,6 +58,8 @@ export interface SshdFixture {
   log(): string;
   /** Pids of the processes that serve the open connections. */
   sessionPids(): number[];
+  /** Freezes the server and its connections with SIGSTOP, and tells which processes; `stop()` still ends them. */
+  suspend(): number[];
   /** Ends every open connection with SIGKILL; the server goes on listening. */
   killSessions(): void;
   /** Ends server and connections with SIGKILL, and waits until they are gone. */
@@ -76,8 +77,16 @@ const fixturePasswordHash =
 /** Why accounts can't be had here, or undefined where they can. */
 export function accountsMissing(): string | undefined {
   if (process.getuid?.() !== 0) return 'fixture accounts need root';
-  const probe = spawnSync('unshare', ['--mount', 'true']);
-  return probe.status === 0 ? undefined : 'fixture accounts need mount namespaces (CAP_SYS_ADMIN)';
+  accountsPossible ??= spawnSync('unshare', ['--mount', '/bin/sh', '-c', overlayEtc('/usr')]).status === 0;
+  return accountsPossible
+    ? undefined
+    : 'fixture accounts need mount namespaces and overlayfs (CAP_SYS_ADMIN)';
+}
+let accountsPossible: boolean | undefined;
+
+/** Lays a folder over /etc. Not file by file: a file that somebody replaces loses what is mounted on it. */
+function overlayEtc(dir: string): string {
+  return `mount -t overlay overlay -o lowerdir=${dir}:/etc /etc`;
 }
 
 /** Starts a server and waits until it listens. Rejects with the reason where no sshd is to be had. */
@@ -89,16 +98,11 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
   const dir = mkdtempSync(join(tmpdir(), 'opsconductor-sshd-'));
   chmodSync(dir, 0o755);
   const hostKeyLines = (options.hostKeys ?? ['ed25519']).map((type) => writeHostKey(dir, type));
-  const client = ssh2.utils.generateKeyPairSync('ed25519');
+  const client = ed25519KeyPair();
   writeFileSync(join(dir, 'authorized_keys'), `${client.public}\n`, { mode: 0o644 });
   writeFileSync(join(dir, 'sshd_config'), configuration(dir, host, port, program, options));
   if (options.account) writeUserDatabase(dir, options.account);
-  const server = new Server(
-    dir,
-    program,
-    options.account !== undefined,
-    options.login?.includes('keyboard') ?? false,
-  );
+  const server = new Server(dir, program, options.account !== undefined);
   await server.start();
   return {
     host,
@@ -110,6 +114,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
     dir,
     log: () => server.log,
     sessionPids: () => server.sessionPids(),
+    suspend: () => server.suspend(),
     killSessions: () => {
       for (const pid of server.sessionPids()) kill(pid);
     },
@@ -118,10 +123,14 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
   };
 }
 
-/** SHA256 fingerprint of a public key line, as OpenSSH writes it. */
-export function fingerprint(line: string): string {
-  const blob = Buffer.from(line.split(' ')[1] ?? '', 'base64');
-  return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+/** A key pair as OpenSSH text. */
+export function ed25519KeyPair(): { private: string; public: string } {
+  for (;;) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519');
+    // ssh2 1.17 loses the leading zero byte of a key that has one, and what it then writes can't be read.
+    if ([pair.private, pair.public].some((text) => ssh2.utils.parseKey(text) instanceof Error)) continue;
+    return pair;
+  }
 }
 
 const setpriv = '/usr/bin/setpriv';
@@ -136,13 +145,11 @@ class Server {
   readonly #dir: string;
   readonly #program: Program;
   readonly #ownUsers: boolean;
-  readonly #pam: boolean;
 
-  constructor(dir: string, program: Program, ownUsers: boolean, pam: boolean) {
+  constructor(dir: string, program: Program, ownUsers: boolean) {
     this.#dir = dir;
     this.#program = program;
     this.#ownUsers = ownUsers;
-    this.#pam = pam;
     running.add(this);
   }
 
@@ -154,23 +161,12 @@ class Server {
 
   start(): Promise<void> {
     const command = [this.#program.path, '-D', '-e', '-f', join(this.#dir, 'sshd_config')];
-    // The namespace is private, so the mounts are seen by this server and its sessions only.
-    const mounts = ['passwd', 'shadow', 'group', ...(this.#pam ? ['pam.d/sshd'] : [])]
-      .map((file) => `mount --bind ${this.#dir}/etc/${file} /etc/${file}`)
-      .join(' && ');
+    // The namespace is private, so the mount is seen by this server and its sessions only.
+    const script = `${overlayEtc(join(this.#dir, 'etc'))} && exec "$@"`;
     const argv = this.#ownUsers
-      ? [
-          'unshare',
-          '--mount',
-          '--propagation',
-          'private',
-          '/bin/sh',
-          '-c',
-          `${mounts} && exec "$@"`,
-          'sh',
-          ...command,
-        ]
+      ? ['unshare', '--mount', '--propagation', 'private', '/bin/sh', '-c', script, 'sh', ...command]
       : command;
+    this.log = '';
     if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
     // A killed test worker runs no exit handler; the kernel then ends the server with its parent.
     const [file = '', ...args] = existsSync(setpriv) ? [setpriv, '--pdeathsig', 'KILL', ...argv] : argv;
@@ -196,6 +192,12 @@ class Server {
       .filter((pid) => readProcess(pid, 'comm').startsWith('sshd'));
   }
 
+  suspend(): number[] {
+    const pids = [...this.#pids().slice(0, 1), ...this.sessionPids()];
+    for (const pid of pids) kill(pid, 'SIGSTOP');
+    return pids;
+  }
+
   /** The server and everything below it: sessions, and the commands they run. */
   #pids(): number[] {
     const found: number[] = [];
@@ -213,7 +215,6 @@ class Server {
     const pids = this.#pids();
     const child = this.#child;
     this.#child = undefined;
-    this.log = '';
     if (!child || pids.length === 0) return;
     const ended = new Promise((resolve) => child.once('close', resolve));
     for (const pid of pids) kill(pid);
@@ -249,6 +250,7 @@ function configuration(
     'MaxStartups 100:30:200',
     'PrintMotd no',
     'UseDNS no',
+    'LogLevel VERBOSE',
     `Subsystem sftp ${libexec}/sftp-server`,
     ...(split ? [`SshdSessionPath ${libexec}/sshd-session`] : []),
     ...(split && existsSync(`${libexec}/sshd-auth`) ? [`SshdAuthPath ${libexec}/sshd-auth`] : []),
@@ -259,7 +261,7 @@ function configuration(
 function writeHostKey(dir: string, type: HostKeyType): string {
   const pair =
     type === 'ed25519'
-      ? ssh2.utils.generateKeyPairSync('ed25519')
+      ? ed25519KeyPair()
       : ssh2.utils.generateKeyPairSync(type, { bits: type === 'rsa' ? 2048 : 256 });
   writeFileSync(join(dir, `host_${type}`), pair.private, { mode: 0o600 });
   return pair.public.trim();
@@ -304,9 +306,9 @@ function readProcess(pid: number, file: 'stat' | 'comm'): string {
   }
 }
 
-function kill(pid: number): void {
+function kill(pid: number, signal: 'SIGKILL' | 'SIGSTOP' = 'SIGKILL'): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }

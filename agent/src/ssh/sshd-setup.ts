@@ -1,5 +1,5 @@
 // For tests: a real sshd of their own, and what is needed to log in to it.
-import { onTestFinished, test } from 'vitest';
+import { onTestFailed, onTestFinished, test } from 'vitest';
 // biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the real sshd that test/ provides
 import { ensureSshd } from '../../../test/support/packages.ts';
 import {
@@ -36,6 +36,9 @@ export async function setupSshd(options: SshdOptions = {}): Promise<SshSetup> {
   const account = accountsMissing() === undefined ? { account: { name: 'opsdeploy' } } : {};
   const sshd = await startSshd({ ...account, ...options });
   onTestFinished(() => sshd.stop());
+  onTestFailed(() => {
+    process.stderr.write(sshd.log());
+  });
   const target: StepTarget = {
     id: 1,
     name: 'web-1',

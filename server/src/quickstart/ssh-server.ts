@@ -186,8 +186,12 @@ class Server {
 }
 
 function ed25519(comment: string): KeyPair {
-  const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
-  return { privateKey: pair.private, publicKey: pair.public };
+  for (;;) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
+    // ssh2 1.17 loses the leading zero byte of a key that has one, and what it then writes can't be read.
+    if ([pair.private, pair.public].some((text) => ssh2.utils.parseKey(text) instanceof Error)) continue;
+    return { privateKey: pair.private, publicKey: pair.public };
+  }
 }
 
 function parseKey(text: string): ParsedKey {

@@ -1,0 +1,93 @@
+// For tests: the step type on a real sshd, with what it is given and what it hands over kept for looking at.
+import type { SshExecConfig } from '@opsconductor/protocol';
+import type { SshPool } from '../ssh/pool.ts';
+import { type SshSetup, setupSshd } from '../ssh/sshd-setup.ts';
+import { type SshExecOptions, sshExec } from './ssh-exec.ts';
+import type { OutputStream, StepContext, StopRequest } from './step-type.ts';
+
+/** An output sink that a test can block, and whose contents it can wait for. */
+export class TestSink {
+  readonly parts: { stream: OutputStream; bytes: Buffer }[] = [];
+  blocked = false;
+  #watchers: (() => void)[] = [];
+  #drain: (() => void)[] = [];
+
+  write(stream: OutputStream, bytes: Buffer): boolean {
+    this.parts.push({ stream, bytes });
+    for (const watch of this.#watchers.splice(0)) watch();
+    return !this.blocked;
+  }
+
+  drained(): Promise<void> {
+    return this.blocked ? new Promise((resolve) => this.#drain.push(resolve)) : Promise.resolve();
+  }
+
+  unblock(): void {
+    this.blocked = false;
+    for (const resolve of this.#drain.splice(0)) resolve();
+  }
+
+  bytes(stream: OutputStream): Buffer {
+    return Buffer.concat(this.parts.filter((part) => part.stream === stream).map((part) => part.bytes));
+  }
+
+  get stdout(): string {
+    return this.bytes('stdout').toString();
+  }
+
+  get stderr(): string {
+    return this.bytes('stderr').toString();
+  }
+
+  /** Resolves with the match as soon as stdout holds one. */
+  async seen(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(this.stdout);
+      if (match) return match;
+      await new Promise<void>((resolve) => this.#watchers.push(resolve));
+    }
+  }
+}
+
+export interface ExecSetup extends SshSetup {
+  sink: TestSink;
+  warm: SshPool;
+  run(config: SshExecConfig, more?: Partial<StepContext>): ReturnType<ReturnType<typeof sshExec>['execute']>;
+  /** Stops what runs, as the executor does. */
+  stop(cause?: StopRequest['cause'], killGraceMs?: number): void;
+}
+
+let attempts = 0;
+
+export async function setupExec(
+  sshd: Parameters<typeof setupSshd>[0] = {},
+  options: SshExecOptions = {},
+): Promise<ExecSetup> {
+  const t = await setupSshd(sshd);
+  const warm = t.pool();
+  const step = sshExec(warm, options);
+  const sink = new TestSink();
+  const controller = new AbortController();
+  return {
+    ...t,
+    sink,
+    warm,
+    run: (config, more) => {
+      attempts += 1;
+      // Also over another run of the tests: what an earlier one left behind must not be found by the marker.
+      const marker = `test-${process.pid}.${Date.now()}.${attempts}`;
+      return step.execute(config, {
+        marker,
+        target: t.target,
+        credential: t.credential,
+        output: sink,
+        signal: controller.signal,
+        beforeStart: async () => {},
+        checkAddresses: () => {},
+        ...more,
+      });
+    },
+    stop: (cause = 'cancelled', killGraceMs = 5000) =>
+      controller.abort({ cause, killGraceMs } satisfies StopRequest),
+  };
+}

@@ -1,0 +1,205 @@
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished } from 'vitest';
+import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
+import { setupExec } from './ssh-exec-setup.ts';
+
+/** Prints `ready` and its own pid, and waits for ever. */
+const waits = 'echo ready $$; while :; do sleep 1000; done';
+
+function runs(pid: string | undefined): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** For what a test leaves alive on purpose. */
+function killLater(pid: string | undefined): void {
+  onTestFinished(() => {
+    if (pid && runs(pid)) process.kill(Number(pid), 'SIGKILL');
+  });
+}
+
+for (const cause of ['cancelled', 'timed_out'] as const) {
+  sshTest(`a command that is stopped ends as ${cause}, with all its processes`, async () => {
+    const t = await setupExec();
+    const running = t.run({ command: `sleep 1000 & echo child $!; ${waits}` });
+    const [, pid] = await t.sink.seen(/ready (\d+)/);
+    const [, child] = await t.sink.seen(/child (\d+)/);
+    t.stop(cause);
+    expect(await running).toMatchObject({ status: cause, reason: cause, signal: 'TERM' });
+    expect([runs(pid), runs(child)]).toEqual([false, false]);
+  });
+}
+
+sshTest('a command that cleans up on TERM is given the time, and its last words are kept', async () => {
+  const t = await setupExec();
+  const running = t.run({
+    command: 'trap "echo cleaned; exit 5" TERM; echo ready; while :; do sleep 0.01; done',
+  });
+  await t.sink.seen(/ready/);
+  t.stop('cancelled', 60_000);
+  expect(await running).toMatchObject({ status: 'cancelled', exitCode: 5 });
+  expect(t.sink.stdout).toContain('cleaned');
+});
+
+sshTest('a command that ignores TERM is killed', async () => {
+  const t = await setupExec();
+  const running = t.run({ command: `trap "" TERM HUP INT; ${waits}` });
+  const [, pid] = await t.sink.seen(/ready (\d+)/);
+  t.stop('cancelled', 100);
+  expect(await running).toMatchObject({ status: 'cancelled', signal: 'KILL' });
+  expect(runs(pid)).toBe(false);
+});
+
+sshTest('a process that left the session is found by its marker', async () => {
+  const t = await setupExec();
+  const daemon = 'setsid sh -c "trap \\"\\" TERM; echo daemon \\$\\$; while :; do sleep 1000; done" &';
+  const running = t.run({ command: `${daemon} ${waits}` });
+  const [, pid] = await t.sink.seen(/daemon (\d+)/);
+  await t.sink.seen(/ready/);
+  t.stop('cancelled', 100);
+  expect(await running).toMatchObject({ status: 'cancelled' });
+  expect(runs(pid)).toBe(false);
+});
+
+sshTest('a process without the marker is found by descent', async () => {
+  const t = await setupExec();
+  const running = t.run({ command: 'env -i setsid -w sh -c "echo child \\$\\$; sleep 1000; true" & wait' });
+  const [, pid] = await t.sink.seen(/child (\d+)/);
+  t.stop();
+  expect(await running).toMatchObject({ status: 'cancelled' });
+  expect(runs(pid)).toBe(false);
+});
+
+sshTest('what can not be seen and holds the output makes the stop unconfirmed', async () => {
+  const t = await setupExec({}, { closeMs: 100 });
+  // Twice away from its parent, in a session of its own, and with an empty environment.
+  const hidden = '(env -i setsid sh -c "echo hidden \\$\\$; sleep 1000; true" &)';
+  const running = t.run({ command: `${hidden}; ${waits}` });
+  const [, pid] = await t.sink.seen(/hidden (\d+)/);
+  killLater(pid);
+  await t.sink.seen(/ready/);
+  await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) \S 1 /);
+  t.stop();
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+  expect(outcome.message).toContain('holds its output open');
+});
+
+sshTest('another attempt whose marker begins alike is left alone', async () => {
+  const t = await setupExec();
+  const other = await setupExec();
+  const marker = `test-${process.pid}.${Date.now()}.1`;
+  const target = { target: t.target, credential: t.credential };
+  const first = t.run({ command: waits }, { marker });
+  const second = other.run(
+    { command: 'echo ready; setsid -w sh -c "sleep 1; exit 3"' },
+    { marker: `${marker}2`, ...target },
+  );
+  await t.sink.seen(/ready/);
+  await other.sink.seen(/ready/);
+  t.stop();
+  expect(await first).toMatchObject({ status: 'cancelled' });
+  expect(await second).toMatchObject({ status: 'failed', exitCode: 3 });
+});
+
+sshTest('a stop works while the output is held back', async () => {
+  const t = await setupExec();
+  t.sink.blocked = true;
+  const running = t.run({ command: 'echo ready; exec cat /dev/zero' });
+  await t.sink.seen(/ready/);
+  t.stop();
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'cancelled', signal: 'TERM' });
+  expect(outcome.message).toMatch(/\d+ bytes of output were dropped/);
+});
+
+sshTest('a command that can not write gets rid of its output to end well', async () => {
+  const t = await setupExec();
+  t.sink.blocked = true;
+  const flood = 'head -c 5000000 /dev/zero';
+  const running = t.run({
+    command: `trap '${flood}; exit 5' TERM; echo ready; ${flood}; ${flood}; sleep 1000`,
+  });
+  await t.sink.seen(/ready/);
+  t.stop('cancelled', 60_000);
+  expect(await running).toMatchObject({ status: 'cancelled', exitCode: 5 });
+});
+
+sshTest('what a command leaves in the background keeps the step open until it is stopped', async () => {
+  const t = await setupExec();
+  const running = t.run({ command: 'sleep 1000 & echo child $!' });
+  const [, pid] = await t.sink.seen(/child (\d+)/);
+  t.stop('timed_out');
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'timed_out', exitCode: 0 });
+  expect(runs(pid)).toBe(false);
+});
+
+accountTest('a process that survives KILL is named, and the stop is unconfirmed', async () => {
+  const t = await setupExec({}, { killMs: 200 });
+  // As with sudo: a process of root's, which the user may not signal.
+  const asRoot = join(t.sshd.dir, 'as-root');
+  copyFileSync('/usr/bin/setpriv', asRoot);
+  chmodSync(asRoot, 0o4755);
+  const running = t.run({
+    command: `${asRoot} --reuid 0 --regid 0 --clear-groups sleep 1000 & echo root $!; ${waits}`,
+  });
+  const [, pid] = await t.sink.seen(/root (\d+)/);
+  killLater(pid);
+  await expect.poll(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('sleep\n');
+  t.stop('timed_out', 50);
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+  expect(outcome.survivors).toEqual([{ pid: Number(pid), command: 'sleep' }]);
+});
+
+sshTest('a stop needs no free session on the connection of the command', async () => {
+  const t = await setupExec({ config: ['MaxSessions 1'] });
+  const running = t.run({ command: waits });
+  await t.sink.seen(/ready/);
+  t.stop();
+  expect(await running).toMatchObject({ status: 'cancelled' });
+});
+
+sshTest('a stop whose connection is lost is confirmed over a new one', async () => {
+  const t = await setupExec();
+  const running = t.run({ command: `trap "" TERM HUP PIPE; ${waits}` });
+  const [, pid] = await t.sink.seen(/ready (\d+)/);
+  t.stop('cancelled', 300);
+  t.sshd.killSessions();
+  expect(await running).toMatchObject({ status: 'cancelled' });
+  expect(runs(pid)).toBe(false);
+});
+
+sshTest('a stop of a target out of reach is unconfirmed, within its time', async () => {
+  const t = await setupExec({}, { giveUpAfterMs: 300 });
+  const running = t.run({ command: `trap "" TERM HUP; ${waits}` });
+  await t.sink.seen(/ready/);
+  t.stop();
+  // The sessions hang, as behind a firewall that lost its state; nothing is refused and nothing answers.
+  const pids = t.sshd.suspend();
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+  expect(pids.length).toBeGreaterThan(0);
+});
+
+accountTest('a login shell that never gets to the command can not be stopped for certain', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  chmodSync(dir, 0o755);
+  const shell = join(dir, 'hanging-shell');
+  writeFileSync(shell, '#!/bin/sh\necho hanging\nexec sleep 1000\n', { mode: 0o755 });
+  const t = await setupExec({ account: { name: 'opsdeploy', shell } }, { reportMs: 50 });
+  const running = t.run({ command: 'echo started' });
+  await t.sink.seen(/hanging/);
+  t.stop();
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+  expect(outcome.message).toContain('never got as far');
+  expect(t.sink.stdout).not.toContain('started');
+});

@@ -1,0 +1,245 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
+import { setupExec, TestSink } from './ssh-exec-setup.ts';
+
+sshTest('a command succeeds, with its output apart and its stdin empty', async () => {
+  const t = await setupExec();
+  const outcome = await t.run({
+    command: 'echo out; echo err >&2; cat; echo "$0 $# [$OPSCONDUCTOR_ATTEMPT]"',
+  });
+  expect(outcome).toMatchObject({ status: 'succeeded', exitCode: 0, ssh: { reused: false } });
+  expect(outcome.executionTimeMs).toBeGreaterThanOrEqual(0);
+  expect(t.sink.stdout).toMatch(/^out\n\/bin\/sh 0 \[test-[\d.-]+\]\n$/);
+  expect(t.sink.stderr).toBe('err\n');
+});
+
+sshTest('the next command runs on the same connection', async () => {
+  const t = await setupExec();
+  const first = await t.run({ command: 'true' });
+  const second = await t.run({ command: 'true' });
+  expect(second.ssh).toEqual({ ...first.ssh, reused: true });
+});
+
+for (const [command, exitCode] of [
+  ['exit 1', 1],
+  ['exit 255', 255],
+  ['/etc/passwd', 126],
+  ['no-such-command-here', 127],
+  ['set -e; false; echo not reached', 1],
+  ['trap "echo bye" EXIT; exit 4', 4],
+  ['exec sh -c "exit 9"', 9],
+  ['f() { return 6; }; f', 6],
+  ['(exit 8)', 8],
+  ["echo 'no end", 2],
+  ['echo ok; )', 2],
+  ['if true', 2],
+] as const) {
+  sshTest(`\`${command}\` ends with exit code ${exitCode}`, async () => {
+    const t = await setupExec();
+    expect(await t.run({ command })).toMatchObject({ status: 'failed', reason: 'exit_code', exitCode });
+    expect(t.sink.stdout).not.toContain('not reached');
+  });
+}
+
+sshTest('an expected exit code is success, and only an expected one', async () => {
+  const t = await setupExec();
+  expect((await t.run({ command: 'exit 3', expected_exit_codes: [0, 3] })).status).toBe('succeeded');
+  expect((await t.run({ command: 'exit 0', expected_exit_codes: [3] })).status).toBe('failed');
+});
+
+sshTest('a command ended by a signal says which', async () => {
+  const t = await setupExec();
+  const outcome = await t.run({ command: 'kill -KILL $$' });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'signal', signal: 'KILL' });
+  expect(outcome.exitCode).toBeUndefined();
+});
+
+sshTest('environment values and directories of any text arrive as they are', async () => {
+  const t = await setupExec();
+  const hostile = `it's "quoted" $HOME \`id\` $(id) \\ ! # ~ * ; & | < > \n second line\t\u00e9 \u{1f600} 'x''y'`;
+  const directory = join(t.sshd.dir, 'a dir\'\n$(touch owned) `id` "x" -n');
+  mkdirSync(directory, { mode: 0o755 });
+  const outcome = await t.run({
+    command: 'printf "%s" "$HOSTILE"; printf "%s" "$PWD"',
+    working_directory: directory,
+    environment: { HOSTILE: hostile, IFS: ';', CDPATH: '/etc' },
+  });
+  expect(outcome.status).toBe('succeeded');
+  expect(t.sink.stdout).toBe(hostile + directory);
+});
+
+sshTest('the environment can not take the marker away', async () => {
+  const t = await setupExec();
+  await t.run({ command: 'echo $OPSCONDUCTOR_ATTEMPT', environment: { OPSCONDUCTOR_ATTEMPT: 'other' } });
+  expect(t.sink.stdout).toMatch(/^test-/);
+});
+
+for (const [path, word] of [
+  ['/no/such/directory', 'does not exist'],
+  ['/etc/passwd', 'is not a directory'],
+] as const) {
+  sshTest(`a working directory that ${word} starts nothing`, async () => {
+    const t = await setupExec();
+    const outcome = await t.run({ command: 'echo started', working_directory: path });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
+    expect(outcome.message).toContain(word);
+    expect(t.sink.parts).toEqual([]);
+  });
+}
+
+accountTest('a working directory that may not be entered says so', async () => {
+  const t = await setupExec();
+  const outcome = await t.run({ command: 'echo started', working_directory: '/root' });
+  expect(outcome.message).toContain('may not be entered');
+});
+
+sshTest('no argument of any process shows the command, its environment or its marker', async () => {
+  const t = await setupExec();
+  const running = t.run({
+    command: ': top-secret-command; echo ready $$ $PPID; read -r _ <"$FIFO"',
+    environment: { SECRET: 'top-secret-value', FIFO: '/dev/zero' },
+  });
+  await t.sink.seen(/ready (\d+) (\d+)/);
+  const lines = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map((name) => (existsSync(`/proc/${name}/cmdline`) ? read(`/proc/${name}/cmdline`) : ''));
+  expect(lines.some((line) => line.includes('/bin/sh'))).toBe(true);
+  for (const line of lines) expect(line).not.toMatch(/top-secret|OPSCONDUCTOR_ATTEMPT=/);
+  t.stop('cancelled', 0);
+  await running;
+});
+
+sshTest('a command of 300 KB is no argument, so no argument limit applies', async () => {
+  const t = await setupExec();
+  const text = "it's ".repeat(60_000);
+  const outcome = await t.run({ command: `cat <<'END'\n${text}\nEND\n` });
+  expect(outcome.status).toBe('succeeded');
+  expect(t.sink.stdout).toBe(`${text}\n`);
+});
+
+sshTest('3 MB of mixed stdout and stderr arrive whole under back-pressure', async () => {
+  const t = await setupExec();
+  const block = 'head -c 65536 /dev/zero | tr "\\0"';
+  const running = t.run({
+    command: `i=0; while [ $i -lt 24 ]; do ${block} o; ${block} e >&2; i=$((i+1)); done`,
+  });
+  t.sink.blocked = true;
+  let drains = 0;
+  let over = false;
+  running.finally(() => {
+    over = true;
+  });
+  while (!over) {
+    await new Promise(setImmediate);
+    t.sink.unblock();
+    drains += 1;
+    t.sink.blocked = true;
+  }
+  expect((await running).status).toBe('succeeded');
+  expect(drains).toBeGreaterThan(1);
+  const digest = (bytes: Buffer | string) => createHash('sha256').update(bytes).digest('hex');
+  expect(digest(t.sink.bytes('stdout'))).toBe(digest('o'.repeat(24 * 65536)));
+  expect(digest(t.sink.bytes('stderr'))).toBe(digest('e'.repeat(24 * 65536)));
+});
+
+sshTest('a full sink stops the reading from the target', async () => {
+  const t = await setupExec();
+  t.sink.blocked = true;
+  const running = t.run({ command: 'head -c 50000000 /dev/zero' });
+  await t.sink.seen(/\0/);
+  const taken = t.sink.parts.length;
+  // As much through another channel meanwhile: that one's reading goes on, on the same connection.
+  const other = new TestSink();
+  await t.run({ command: 'head -c 50000000 /dev/zero' }, { output: other });
+  expect(other.bytes('stdout').length).toBe(50_000_000);
+  expect(t.sink.parts.length).toBeLessThan(taken + 10);
+  t.sink.unblock();
+  await running;
+  expect(t.sink.bytes('stdout').length).toBe(50_000_000);
+});
+
+sshTest('nothing is sent to a target when the start is no longer allowed', async () => {
+  const t = await setupExec();
+  const refused = t.run(
+    { command: 'echo started' },
+    { beforeStart: () => Promise.reject(new Error('the lease is over')) },
+  );
+  await expect(refused).rejects.toThrow('the lease is over');
+  expect(t.sink.parts).toEqual([]);
+  expect((await t.run({ command: 'echo fine' })).status).toBe('succeeded');
+});
+
+sshTest('a stop before the start starts nothing', async () => {
+  const t = await setupExec();
+  const outcome = await t.run({ command: 'echo started' }, { beforeStart: async () => t.stop('timed_out') });
+  expect(outcome).toMatchObject({ status: 'timed_out', reason: 'timed_out' });
+  expect(t.sink.parts).toEqual([]);
+});
+
+sshTest('a connection lost before the command is sent is a failure, not an unknown', async () => {
+  const t = await setupExec();
+  const outcome = await t.run(
+    { command: 'echo started' },
+    {
+      beforeStart: async () => {
+        const { connection } = await t.warm.open(t.request, async () => ({}));
+        t.sshd.killSessions();
+        await connection.closed;
+      },
+    },
+  );
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'unreachable' });
+  expect(t.sink.parts).toEqual([]);
+});
+
+sshTest('a connection lost while the command runs leaves its end unknown', async () => {
+  const t = await setupExec();
+  const running = t.run({ command: 'echo ready $$; exec sleep 1000' });
+  const [, pid] = await t.sink.seen(/ready (\d+)/);
+  t.sshd.killSessions();
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+  expect(outcome.exitCode).toBeUndefined();
+  process.kill(Number(pid), 'SIGKILL');
+});
+
+sshTest('a target that can not be opened is a failure with the reason of the connection', async () => {
+  const t = await setupExec();
+  const unknown = await t.run({ command: 'true' }, { target: { ...t.target, hostKeys: [] } });
+  expect(unknown).toMatchObject({ status: 'failed', reason: 'host_key_unknown' });
+  expect(unknown.advice).toContain('ssh-ed25519');
+  await t.sshd.stop();
+  const down = await t.run({ command: 'true' }, { target: { ...t.target, id: 2 } });
+  expect(down).toMatchObject({ status: 'failed', reason: 'connection_refused' });
+});
+
+accountTest('a login shell that lets nobody in says that nothing was started', async () => {
+  const t = await setupExec({ account: { name: 'opsdeploy', shell: '/usr/sbin/nologin' } });
+  const outcome = await t.run({ command: 'echo started' });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+  expect(t.sink.stdout).not.toContain('started');
+});
+
+for (const shell of ['/bin/bash', '/bin/dash', '/usr/bin/fish', '/bin/csh', '/usr/bin/zsh', '/usr/bin/ksh']) {
+  if (!existsSync(shell)) continue;
+  accountTest(`a command runs under the login shell ${shell}`, async () => {
+    const t = await setupExec({ account: { name: 'opsdeploy', shell } });
+    const outcome = await t.run({
+      command: 'echo "$GREETING"; exit 3',
+      environment: { GREETING: "it's !me" },
+    });
+    expect(outcome).toMatchObject({ reason: 'exit_code', exitCode: 3 });
+    expect(t.sink.stdout).toBe("it's !me\n");
+  });
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
