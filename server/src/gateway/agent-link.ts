@@ -249,6 +249,10 @@ export class AgentLink {
         this.close(closeCodes.serverRestart, 'output could not be stored; send it again');
         return;
       }
+      if (result === 'gap') {
+        this.close(closeCodes.serverRestart, 'output before this is missing; send it again');
+        return;
+      }
       // Refused: the lease has moved on. Acknowledged all the same, so that the agent lets go of it.
       attempt.settle(frame, result === 'differs' ? 'differs' : 'stored');
       this.#acknowledge(attempt);

@@ -3,6 +3,7 @@ import type { Lease } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { markLeased } from '../runs/mark-leased.ts';
+import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { type ClaimedStep, claimSteps } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
@@ -73,10 +74,13 @@ export class Dispatcher {
     for (const step of claimed) {
       if (leases.has(step.id)) byAgent.set(step.agentId, [...(byAgent.get(step.agentId) ?? []), step]);
     }
+    const undelivered: ClaimedStep[] = [];
     for (const [agentId, steps] of byAgent) {
       const link = this.#deps.linkOf(agentId);
-      // Gone since: its journal will lack these steps, and they return to ready when it is back.
-      if (link === undefined || link.sessionNumber !== steps[0]?.sessionNumber) continue;
+      if (link === undefined || link.sessionNumber !== steps[0]?.sessionNumber) {
+        undelivered.push(...steps);
+        continue;
+      }
       link.lease(
         steps.flatMap((step) => {
           const lease = leases.get(step.id);
@@ -84,6 +88,9 @@ export class Dispatcher {
         }),
       );
     }
+    // The agent went away between claim and delivery: it never heard of these, so others may have them at once.
+    if (undelivered.length > 0)
+      this.#deps.onNews(await returnLeases(this.#deps.sql, undelivered.map(leaseOf)));
     this.#deps.onNews(await markLeased(this.#deps.sql, claimed));
   }
 
@@ -102,4 +109,8 @@ export class Dispatcher {
     }
     return leases;
   }
+}
+
+function leaseOf({ id, epoch, leaseToken, agentId }: ClaimedStep): UnbegunLease {
+  return { stepId: id, epoch, leaseToken, agentId };
 }

@@ -95,7 +95,7 @@ export class Gateway implements LinkEvents, TargetTester {
     this.#silenceTimer = setInterval(() => this.#endSilentLinks(), silenceCheckMs);
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.#onProgress(notice),
-      output: (stepIds) => this.#deps.hub.publishSteps(stepIds),
+      output: (marks) => this.#deps.hub.publishSteps(marks),
       session: (agentId, sessionNumber) => this.#endOlderSession(agentId, sessionNumber),
       segment: (segmentId) => this.#sendSegmentStates(segmentId),
       resync: () => {
@@ -123,7 +123,7 @@ export class Gateway implements LinkEvents, TargetTester {
 
   /** Tells this server's readers and agents what a transaction of this server has changed. */
   publish(news: ProgressNews): void {
-    this.#deps.hub.publishRuns(news.runs.map((run) => run.id));
+    this.#deps.hub.publishRuns(news.runs);
     if (news.segments.length > 0) this.#dispatcher.wake();
     if (news.cancel.length > 0) this.#cancelRuns(news.cancel);
   }
@@ -333,7 +333,7 @@ export class Gateway implements LinkEvents, TargetTester {
   // ---- the bus
 
   #onProgress(notice: ProgressNotice): void {
-    this.#deps.hub.publishRuns(notice.runs.map((run) => run.id));
+    this.#deps.hub.publishRuns(notice.runs);
     if (notice.segments.length > 0) this.#dispatcher.wake();
     if (notice.cancel.length > 0) this.#cancelRuns(notice.cancel);
   }

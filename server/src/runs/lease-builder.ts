@@ -16,6 +16,8 @@ export interface UnbuildableStep {
 export class LeaseBuilder {
   readonly #sql: Sql;
   readonly #masterKey: MasterKey;
+  /** Steps asked for in this turn of the event loop: one query serves them all. */
+  #asked: { stepIds: number[]; rows: Promise<Map<number, LeaseDetails>> } | undefined;
   readonly #credentials = new Map<string, Lease['credential']['sealed']>();
 
   constructor(deps: { sql: Sql; masterKey: MasterKey }) {
@@ -30,17 +32,27 @@ export class LeaseBuilder {
     const leases = new Map<number, Lease>();
     const unbuildable: UnbuildableStep[] = [];
     if (steps.length === 0) return { leases, unbuildable };
-    const details = await leaseDetails(
-      this.#sql,
-      steps.map((step) => step.id),
-    );
-    const byStep = new Map(details.map((row) => [row.stepId, row]));
+    const byStep = await this.#details(steps.map((step) => step.id));
     for (const step of steps) {
       const lease = await this.#lease(step, byStep.get(step.id));
       if (typeof lease === 'string') unbuildable.push({ step, message: lease });
       else leases.set(step.id, lease);
     }
     return { leases, unbuildable };
+  }
+
+  #details(stepIds: readonly number[]): Promise<Map<number, LeaseDetails>> {
+    if (this.#asked === undefined) {
+      const asked = { stepIds: [] as number[], rows: Promise.resolve(new Map<number, LeaseDetails>()) };
+      asked.rows = new Promise<void>((next) => setImmediate(next)).then(async () => {
+        this.#asked = undefined;
+        const rows = await leaseDetails(this.#sql, asked.stepIds);
+        return new Map(rows.map((row) => [row.stepId, row]));
+      });
+      this.#asked = asked;
+    }
+    this.#asked.stepIds.push(...stepIds);
+    return this.#asked.rows;
   }
 
   async #lease(step: ClaimedStep, row: LeaseDetails | undefined): Promise<Lease | string> {

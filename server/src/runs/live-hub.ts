@@ -13,22 +13,25 @@ export interface LiveChunk {
   bytes: Uint8Array;
 }
 
-type Wake = () => void;
+/** Told the number of the newest event; Infinity when there may be any. */
+type RunWake = (seq: number) => void;
+/** `stored`: look in the database · `handed on`: the newest chunks are in memory. */
+type StepWake = (where: 'stored' | 'handed on') => void;
 const maxRecentBytes = 16 * 1024 * 1024;
 
 interface StepReaders {
-  wakes: Set<Wake>;
+  wakes: Set<StepWake>;
   /** Newest stored chunks, contiguous, of one epoch. */
   recent: LiveChunk[];
   recentBytes: number;
 }
 
 export class LiveHub {
-  readonly #runs = new Map<number, Set<Wake>>();
+  readonly #runs = new Map<number, Set<RunWake>>();
   readonly #steps = new Map<number, StepReaders>();
 
   /** Calls `wake` when the run has a new event; returns the unsubscribe. */
-  onRun(runId: number, wake: Wake): () => void {
+  onRun(runId: number, wake: RunWake): () => void {
     const wakes = this.#runs.get(runId) ?? new Set();
     this.#runs.set(runId, wakes.add(wake));
     return () => {
@@ -38,7 +41,7 @@ export class LiveHub {
   }
 
   /** Calls `wake` when output of the step was stored; returns the unsubscribe. */
-  onStep(stepId: number, wake: Wake): () => void {
+  onStep(stepId: number, wake: StepWake): () => void {
     const readers = this.#steps.get(stepId) ?? { wakes: new Set(), recent: [], recentBytes: 0 };
     this.#steps.set(stepId, readers);
     readers.wakes.add(wake);
@@ -48,31 +51,41 @@ export class LiveHub {
     };
   }
 
-  publishRuns(runIds: Iterable<number>): void {
-    for (const id of runIds) for (const wake of this.#runs.get(id) ?? []) wake();
+  publishRuns(runs: Iterable<{ id: number; seq: number }>): void {
+    for (const { id, seq } of runs) for (const wake of this.#runs.get(id) ?? []) wake(seq);
   }
 
   /** Announces chunks that this server has just stored, in order within each attempt. */
   publishChunks(chunks: readonly LiveChunk[]): void {
-    const woken = new Set<Wake>();
+    const woken = new Set<StepWake>();
     for (const chunk of chunks) {
       const readers = this.#steps.get(chunk.stepId);
       if (readers === undefined) continue;
       keep(readers, chunk);
       for (const wake of readers.wakes) woken.add(wake);
     }
-    for (const wake of woken) wake();
+    for (const wake of woken) wake('handed on');
   }
 
-  /** Output was stored by another server. */
-  publishSteps(stepIds: Iterable<number>): void {
-    for (const id of stepIds) for (const wake of this.#steps.get(id)?.wakes ?? []) wake();
+  /** Output was stored, by whatever server; what this one has handed on already is no news. */
+  publishSteps(marks: Iterable<{ stepId: number; epoch: number; seq: number }>): void {
+    for (const mark of marks) {
+      const readers = this.#steps.get(mark.stepId);
+      const newest = readers?.recent.at(-1);
+      if (newest !== undefined && newest.epoch === mark.epoch && newest.seq >= mark.seq) continue;
+      for (const wake of readers?.wakes ?? []) wake('stored');
+    }
   }
 
   /** After the connection for notifications was lost: everybody looks. */
   wakeAll(): void {
-    for (const wakes of this.#runs.values()) for (const wake of wakes) wake();
-    for (const readers of this.#steps.values()) for (const wake of readers.wakes) wake();
+    for (const wakes of this.#runs.values()) for (const wake of wakes) wake(Number.POSITIVE_INFINITY);
+    for (const readers of this.#steps.values()) for (const wake of readers.wakes) wake('stored');
+  }
+
+  /** The epoch of the chunks in memory. */
+  recentEpoch(stepId: number): number | undefined {
+    return this.#steps.get(stepId)?.recent.at(-1)?.epoch;
   }
 
   /** Chunks from `after + 1` on where memory has all of them; undefined sends the reader to the database. */

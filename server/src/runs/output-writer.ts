@@ -2,8 +2,9 @@
 // then acknowledged and published. Store first, publish after: a reader never sees what could be lost.
 import type { OutputFrame } from '@opsconductor/protocol';
 import { sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
-import type { Sql, Tx } from '../store/connection.ts';
+import { type Sql, sqlState, type Tx } from '../store/connection.ts';
 import {
+  appendChunks,
   type ChunkRow,
   chunkDigests,
   insertChunks,
@@ -29,12 +30,19 @@ export interface PendingChunk {
   attempt: OutputAttempt;
   frame: OutputFrame;
   sha256: Buffer;
-  /** Called once the chunk is stored for good, refused, or the batch failed. */
-  done(result: 'stored' | 'refused' | 'differs' | Error): void;
+  /** Called once the chunk is stored for good or not taken, or the batch failed. */
+  done(result: ChunkResult | Error): void;
 }
+
+/**
+ * refused: the lease has moved on · differs: another chunk is stored under this number · gap: a chunk before it is
+ * missing. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
+ */
+export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap';
 
 const maxBatchBytes = 4 * 1024 * 1024;
 const maxBatchChunks = 256;
+const uniqueViolation = '23505';
 
 export class OutputWriter {
   readonly #sql: Sql;
@@ -94,7 +102,7 @@ export class OutputWriter {
   }
 
   async #write(batch: readonly PendingChunk[]): Promise<void> {
-    let outcome: Map<PendingChunk, 'stored' | 'refused' | 'differs'> | Error;
+    let outcome: Map<PendingChunk, ChunkResult> | Error;
     try {
       outcome = await this.#store(batch);
     } catch (error) {
@@ -121,36 +129,54 @@ export class OutputWriter {
       chunk.done(outcome instanceof Error ? outcome : (outcome.get(chunk) ?? 'refused'));
   }
 
-  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, 'stored' | 'refused' | 'differs'>> {
+  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult>> {
     const rows = new Map<PendingChunk, ChunkRow>();
-    for (const chunk of batch) rows.set(chunk, await this.#seal(chunk));
+    for (const chunk of batch) {
+      const row = await this.#seal(chunk);
+      if (row !== undefined) rows.set(chunk, row);
+    }
+    if (await this.#append(batch, rows)) return new Map(batch.map((chunk) => [chunk, 'stored']));
     return inTransaction(this.#sql, async (tx) => {
       const attempts = new Map(batch.map(({ attempt }) => [`${attempt.stepId}.${attempt.epoch}`, attempt]));
-      const writable = await lockWritableAttempts(tx, [...attempts.values()]);
-      const accepted = batch.filter(({ attempt }) => writable.has(`${attempt.stepId}.${attempt.epoch}`));
+      const storedSeqs = await lockWritableAttempts(tx, [...attempts.values()]);
+      const results = new Map(batch.map((chunk) => [chunk, admit(chunk, storedSeqs)]));
+      const accepted = batch.filter((chunk) => results.get(chunk) === 'stored');
       const inserted = await insertChunks(
         tx,
         accepted.flatMap((chunk) => rows.get(chunk) ?? []),
       );
       const isNew = (chunk: PendingChunk) => inserted.has(keyOf(chunk));
       const again = accepted.filter((chunk) => !isNew(chunk));
-      const differing = await findDiffering(tx, again, rows);
+      for (const chunk of await findDiffering(tx, again, rows)) results.set(chunk, 'differs');
       const marks = marksOf(accepted, isNew);
       if (marks.length > 0) {
         await noteOutput(tx, marks);
         await notifyOutput(tx, marks);
       }
-      return new Map(
-        batch.map((chunk) => {
-          if (!accepted.includes(chunk)) return [chunk, 'refused'] as const;
-          return [chunk, differing.has(chunk) ? 'differs' : 'stored'] as const;
-        }),
-      );
+      return results;
     });
   }
 
-  async #seal({ attempt, frame, sha256 }: PendingChunk): Promise<ChunkRow> {
-    const key = await this.#keys.keyOf(this.#sql, attempt.runId);
+  async #append(batch: readonly PendingChunk[], rows: ReadonlyMap<PendingChunk, ChunkRow>): Promise<boolean> {
+    if (rows.size < batch.length) return false;
+    const chunks = [...rows].map(([{ attempt }, row]) => ({
+      ...row,
+      agentId: attempt.agentId,
+      sessionNumber: attempt.sessionNumber,
+    }));
+    try {
+      return await appendChunks(this.#sql, chunks);
+    } catch (error) {
+      // Stored by an earlier try of which the answer was lost.
+      if (sqlState(error) === uniqueViolation) return false;
+      throw error;
+    }
+  }
+
+  /** Undefined when the run was purged meanwhile. */
+  async #seal({ attempt, frame, sha256 }: PendingChunk): Promise<ChunkRow | undefined> {
+    const key = await this.#keys.findKey(this.#sql, attempt.runId);
+    if (key === undefined) return undefined;
     const place = { stepId: attempt.stepId, epoch: attempt.epoch, seq: frame.seq };
     return {
       ...place,
@@ -162,6 +188,16 @@ export class OutputWriter {
       sealed: sealAtRest(key, frame.bytes, chunkAad(place)),
     };
   }
+}
+
+/** Decides about a chunk on the locked attempts, and notes in `storedSeqs` how far its attempt is stored with it. */
+function admit({ attempt, frame }: PendingChunk, storedSeqs: Map<string, number>): ChunkResult {
+  const key = `${attempt.stepId}.${attempt.epoch}`;
+  const storedSeq = storedSeqs.get(key);
+  if (storedSeq === undefined) return 'refused';
+  if (frame.seq > storedSeq + 1) return 'gap';
+  storedSeqs.set(key, Math.max(storedSeq, frame.seq));
+  return 'stored';
 }
 
 function keyOf({ attempt, frame }: PendingChunk): string {

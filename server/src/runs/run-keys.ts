@@ -1,9 +1,8 @@
 // Data keys of runs, unwrapped and kept while they are in use: each opens one run's output.
-
 import { unwrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf } from '../credentials/at-rest/seal-at-rest.ts';
-import { AppError } from '../errors.ts';
+import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
 import { dataKeyOfRun } from '../store/run-creation.ts';
 import { runKeyContext } from './start-run.ts';
@@ -20,10 +19,16 @@ export class RunKeys {
 
   /** The run's data key; throws `not_found` when the run is gone. */
   async keyOf(db: Queryable, runId: number): Promise<Buffer> {
+    const key = await this.findKey(db, runId);
+    if (key === undefined) throw notFound(`Run ${runId}`);
+    return key;
+  }
+
+  async findKey(db: Queryable, runId: number): Promise<Buffer | undefined> {
     const known = this.#keys.get(runId);
     if (known !== undefined) return known;
     const row = await dataKeyOfRun(db, runId);
-    if (row === undefined) throw new AppError('not_found', `Run ${runId} not found.`);
+    if (row === undefined) return undefined;
     const key = unwrapDataKey(this.#masterKey, row.dataKey, runKeyContext(row.jobId));
     if (this.#keys.size >= maxKeys) {
       const oldest = this.#keys.keys().next().value;

@@ -1,6 +1,6 @@
 // One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
 // queue: what the reader has not taken yet stays in the database. Pull-driven, so a slow reader costs no memory.
-import { isRunEnded, limits, type OutputChunk } from '@opsconductor/protocol';
+import { isRunEnded, limits, type OutputChunk, type RunStatus } from '@opsconductor/protocol';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { Sql } from '../store/connection.ts';
 import { readChunks } from '../store/run-output.ts';
@@ -42,10 +42,14 @@ export class RunStream {
   readonly #stepIds: readonly number[];
   readonly #position: StreamPosition;
   readonly #unsubscribe: (() => void)[] = [];
-  #woken = true;
+  /** Steps whose output may have grown: `stored` is read from the database, `handed on` from memory. */
+  readonly #grown = new Map<number, 'stored' | 'handed on'>();
+  #hasEvents = true;
+  #runEnded = true;
   #wake: (() => void) | undefined;
   #closed = false;
   #ended = false;
+  #lastLook = false;
 
   constructor(
     deps: { sql: Sql; hub: LiveHub; keys: RunKeys },
@@ -55,12 +59,23 @@ export class RunStream {
     this.#runId = stream.runId;
     this.#stepIds = stream.stepIds;
     this.#position = stream.position;
-    const wake = () => {
-      this.#woken = true;
-      this.#wake?.();
-    };
-    this.#unsubscribe.push(deps.hub.onRun(stream.runId, wake));
-    for (const id of stream.stepIds) this.#unsubscribe.push(deps.hub.onStep(id, wake));
+    const { hub } = deps;
+    this.#unsubscribe.push(hub.onRun(stream.runId, (seq) => this.#onEvent(seq)));
+    for (const id of stream.stepIds) {
+      this.#grown.set(id, 'stored');
+      this.#unsubscribe.push(hub.onStep(id, (where) => this.#onOutput(id, where)));
+    }
+  }
+
+  #onEvent(seq: number): void {
+    if (seq <= this.#position.afterSeq) return;
+    this.#hasEvents = true;
+    this.#wake?.();
+  }
+
+  #onOutput(stepId: number, where: 'stored' | 'handed on'): void {
+    if (this.#grown.get(stepId) !== 'stored') this.#grown.set(stepId, where);
+    this.#wake?.();
   }
 
   close(): void {
@@ -75,16 +90,21 @@ export class RunStream {
    */
   async next(idleMs: number): Promise<string | undefined> {
     while (!this.#closed && !this.#ended) {
-      if (!this.#woken && !(await this.#news(idleMs))) return this.#closed ? undefined : '';
-      this.#woken = false;
-      const text = await this.#read();
-      if (text !== '') {
-        // There may be more than one pull takes.
-        this.#woken = true;
-        return text;
+      if (!this.#hasEvents && this.#grown.size === 0 && !(await this.#news(idleMs))) {
+        // A notification may be lost; the next read finds what it was about.
+        this.#lookEverywhere();
+        return this.#closed ? undefined : '';
       }
+      const text = await this.#read();
+      if (text !== '') return text;
     }
     return undefined;
+  }
+
+  #lookEverywhere(): void {
+    this.#hasEvents = true;
+    this.#runEnded = true;
+    for (const id of this.#stepIds) this.#grown.set(id, 'stored');
   }
 
   #news(idleMs: number): Promise<boolean> {
@@ -102,13 +122,18 @@ export class RunStream {
   async #read(): Promise<string> {
     // Output first: a step's last chunks are stored before the event that says it ended.
     const output = await this.#readOutput();
+    if (!this.#hasEvents) return output;
+    this.#hasEvents = false;
     const events = await listRunEvents(this.#deps.sql, this.#runId, this.#position.afterSeq, eventBatch);
-    if (events.length === 0) return output === '' ? this.#readEnd() : output;
-    let text = output;
+    if (events.length === 0) return output === '' && this.#runEnded ? this.#readEnd() : output;
+    // There may be more, and when the run has ended this is looked into once more.
+    this.#hasEvents = true;
     // Chunks that were stored between the two reads come before the events that follow them.
-    text += await this.#readOutput();
+    let text = output + (await this.#readOutput());
     for (const event of events) {
       this.#position.afterSeq = event.seq;
+      const { run } = event.change as { run?: { status?: RunStatus } };
+      this.#runEnded ||= run?.status !== undefined && isRunEnded(run.status);
       const data = JSON.stringify({ seq: event.seq, at: event.at.toISOString(), ...event.change });
       text += `event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
     }
@@ -116,37 +141,51 @@ export class RunStream {
   }
 
   async #readOutput(): Promise<string> {
-    if (this.#stepIds.length === 0) return '';
     let text = '';
-    let taken = 0;
-    const behind = await this.#stepsBehind();
-    for (const step of behind) {
-      if (taken >= maxPullRawBytes) break;
-      for (const chunk of await this.#chunks(step, maxPullRawBytes - taken)) {
-        taken += chunk.rawLength;
-        this.#position.output.set(step.id, { epoch: step.epoch, seq: chunk.seq });
-        const data = JSON.stringify({ stepId: step.id, ...chunk });
+    let left = maxPullRawBytes;
+    for (const [stepId, where] of [...this.#grown]) {
+      if (left <= 0) break;
+      this.#grown.delete(stepId);
+      const handedOn = where === 'handed on' ? this.#fromMemory(stepId, left) : undefined;
+      const chunks = handedOn ?? (await this.#fromDatabase(stepId, left));
+      for (const { epoch, chunk } of chunks) {
+        left -= chunk.rawLength;
+        this.#position.output.set(stepId, { epoch, seq: chunk.seq });
+        const data = JSON.stringify({ stepId, ...chunk });
         text += `event: chunk\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
       }
+      // More of it than one pull takes, or more since: looked into again.
+      if (chunks.length > 0 && !this.#grown.has(stepId)) this.#grown.set(stepId, where);
     }
     return text;
   }
 
-  async #stepsBehind() {
-    const rows = await findStepOutput(this.#deps.sql, this.#runId, this.#stepIds);
-    return rows.filter((row) => {
-      if (row.attemptDay === null || row.epoch === 0) return false;
-      const at = this.#position.output.get(row.id);
-      return row.outputSeq > (at?.epoch === row.epoch ? at.seq : 0);
-    });
+  /** Undefined where memory doesn't go on from where the reader is. */
+  #fromMemory(stepId: number, maxRawBytes: number): { epoch: number; chunk: OutputChunk }[] | undefined {
+    const epoch = this.#deps.hub.recentEpoch(stepId);
+    if (epoch === undefined) return undefined;
+    const recent = this.#deps.hub.recent(stepId, epoch, this.#sentOf(stepId, epoch));
+    return recent && takeBytes(recent, maxRawBytes).map((chunk) => ({ epoch, chunk: chunkView(chunk) }));
+  }
+
+  async #fromDatabase(stepId: number, maxRawBytes: number): Promise<{ epoch: number; chunk: OutputChunk }[]> {
+    const [step] = await findStepOutput(this.#deps.sql, this.#runId, [stepId]);
+    if (step === undefined || step.attemptDay === null || step.epoch === 0) return [];
+    const { epoch } = step;
+    if (step.outputSeq <= this.#sentOf(stepId, epoch)) return [];
+    return (await this.#chunks(step, maxRawBytes)).map((chunk) => ({ epoch, chunk }));
+  }
+
+  #sentOf(stepId: number, epoch: number): number {
+    const at = this.#position.output.get(stepId);
+    return at?.epoch === epoch ? at.seq : 0;
   }
 
   async #chunks(
     step: { id: number; epoch: number; attemptDay: string | null },
     maxRawBytes: number,
   ): Promise<OutputChunk[]> {
-    const at = this.#position.output.get(step.id);
-    const after = at?.epoch === step.epoch ? at.seq : 0;
+    const after = this.#sentOf(step.id, step.epoch);
     const recent = this.#deps.hub.recent(step.id, step.epoch, after);
     if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes).map(chunkView);
     const key = await this.#deps.keys.keyOf(this.#deps.sql, this.#runId);
@@ -168,7 +207,15 @@ export class RunStream {
       this.#ended = true;
       return 'event: end\ndata: {}\n\n';
     }
-    if (!isRunEnded(run.status) || run.eventSeq > this.#position.afterSeq) return '';
+    this.#runEnded = isRunEnded(run.status);
+    if (run.eventSeq > this.#position.afterSeq) this.#hasEvents = true;
+    if (!this.#runEnded || this.#hasEvents) return '';
+    if (!this.#lastLook) {
+      // Output that another server stored last may not have been announced yet.
+      this.#lastLook = true;
+      this.#lookEverywhere();
+      return '';
+    }
     this.#ended = true;
     return 'event: end\ndata: {}\n\n';
   }

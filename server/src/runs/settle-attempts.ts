@@ -2,6 +2,7 @@
 // in one transaction. A completion's next step is leased here, to the agent that completed.
 import { randomBytes } from 'node:crypto';
 import { isStepEnded, type OutputState, type StepOutcome, type StepStatus } from '@opsconductor/protocol';
+import { holdCurrentSessions } from '../store/agent-sessions.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import type { Sql, Tx } from '../store/connection.ts';
 import {
@@ -65,6 +66,12 @@ export async function settleAttempts(
   ends: readonly AttemptEnd[],
 ): Promise<{ results: SettleResult[]; news: ProgressNews }> {
   return inTransaction(sql, async (tx) => {
+    const sessions = await holdCurrentSessions(
+      tx,
+      ends.flatMap(({ source }) =>
+        source.kind === 'agent' ? [{ agentId: source.agentId, sessionNumber: source.sessionNumber }] : [],
+      ),
+    );
     const parents = await parentsOfSteps(tx, [...new Set(ends.map((end) => end.stepId))]);
     const ledger = await RunLedger.open(
       tx,
@@ -75,7 +82,7 @@ export async function settleAttempts(
     const current: AttemptEnd[] = [];
     const seen = new Set<number>();
     for (const end of ends) {
-      if (isCurrent(end, batch.steps.get(end.stepId)) && !seen.has(end.stepId)) {
+      if (isCurrent(end, batch.steps.get(end.stepId), sessions) && !seen.has(end.stepId)) {
         seen.add(end.stepId);
         current.push(end);
       }
@@ -121,13 +128,16 @@ async function lockBatch(
   };
 }
 
-/** The fence: epoch, random token, agent and session must all be those of the live lease. */
-function isCurrent(end: AttemptEnd, step: StepRow | undefined): boolean {
+/** The fence: epoch, random token, agent and session must all be those of the live lease, the session its newest. */
+function isCurrent(end: AttemptEnd, step: StepRow | undefined, sessions: ReadonlySet<string>): boolean {
   if (step === undefined || step.status !== 'running') return false;
   if (step.epoch !== end.epoch || step.leaseToken !== end.leaseToken) return false;
+  if (end.source.kind === 'server') return true;
+  const { agentId, sessionNumber } = end.source;
   return (
-    end.source.kind === 'server' ||
-    (step.agentId === end.source.agentId && step.sessionNumber === end.source.sessionNumber)
+    step.agentId === agentId &&
+    step.sessionNumber === sessionNumber &&
+    sessions.has(`${agentId}.${sessionNumber}`)
   );
 }
 
@@ -308,12 +318,12 @@ async function resultOf(
   }
   if (end.source.kind !== 'agent') return { ...answer, result: 'superseded' };
   const attempt = await attemptOf(batch.tx, end.stepId, end.epoch);
-  if (
-    attempt === undefined ||
-    attempt.leaseToken !== end.leaseToken ||
-    attempt.agentId !== end.source.agentId
-  ) {
-    return { ...answer, result: attempt === undefined ? 'forget' : 'superseded' };
+  if (attempt === undefined) {
+    const isLive = batch.steps.get(end.stepId)?.epoch === end.epoch;
+    return { ...answer, result: isLive ? 'superseded' : 'forget' };
+  }
+  if (attempt.leaseToken !== end.leaseToken || attempt.agentId !== end.source.agentId) {
+    return { ...answer, result: 'superseded' };
   }
   if (attempt.requestId === end.source.requestId) return { ...answer, result: 'settled' };
   if (attempt.status === 'unknown') await annotate(batch, end);

@@ -30,7 +30,11 @@ export async function startRun(
   caller: Caller,
 ): Promise<{ runId: number; news: ProgressNews }> {
   return inTransaction(deps.sql, async (tx) => {
-    const job = await currentJobVersion(tx, request.jobId);
+    // Sent together: each statement that is waited for costs a round trip.
+    const [job, targets] = await Promise.all([
+      currentJobVersion(tx, request.jobId),
+      targetsForRun(tx, request.targetIds),
+    ]);
     if (job === undefined) throw notFound(`Job ${request.jobId}`);
     if (!job.isActive)
       throw new AppError('conflict', `Job “${job.name}” is inactive: activate it to run it.`);
@@ -39,7 +43,6 @@ export async function startRun(
       request.jobId,
       job.version,
     );
-    const targets = await targetsForRun(tx, request.targetIds);
     refuseTargets(request.targetIds, targets);
     const runId = await insertRun(tx, {
       jobId: request.jobId,
@@ -55,14 +58,14 @@ export async function startRun(
         timeBudgetS: timeBudgetOf(step.config),
       })),
     });
-    await recordAudit(tx, {
+    const audited = recordAudit(tx, {
       ...auditedBy(caller),
       action: 'run.started',
       object: { kind: 'run', id: runId },
       detail: { jobId: request.jobId, jobVersion: job.version, targets: targets.length },
     });
     const segments = [...new Set(targets.map((target) => target.segmentId))];
-    await notifyProgress(tx, { segments });
+    await Promise.all([audited, notifyProgress(tx, { segments })]);
     return { runId, news: { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] } };
   });
 }

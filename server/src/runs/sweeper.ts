@@ -1,13 +1,15 @@
 // Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep; one
 // does at a time.
-import type { StepOutcome } from '@opsconductor/protocol';
+import { isRunEnded, type StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/connection.ts';
 import { makeOutputPartitions } from '../store/run-output.ts';
+import { lockOpenTargetRuns, lockWaitingSteps } from '../store/run-progress.ts';
 import {
   cancellingRuns,
   deleteExpired,
   extendLeases,
+  isUnstarted,
   type OverdueAttempt,
   overdueAttempts,
   runsNotStarted,
@@ -110,7 +112,11 @@ export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNew
   return inTransaction(sql, async (tx) => {
     const ledger = await RunLedger.open(tx, [runId]);
     const run = ledger.run(runId);
-    if (run === undefined || run.status !== 'queued') return ledger.write();
+    if (run === undefined || isRunEnded(run.status)) return ledger.write();
+    await lockOpenTargetRuns(tx, runId);
+    await lockWaitingSteps(tx, runId);
+    // A step may have been leased since the run was found.
+    if (!(await isUnstarted(tx, runId))) return ledger.write();
     const segments = await waitingSegments(tx, runId);
     ledger.setError(
       runId,

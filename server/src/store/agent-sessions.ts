@@ -53,8 +53,31 @@ export async function openSession(
   await tx`select pg_notify('opsc_session', ${`${session.agentId}.${session.sessionNumber}`})`;
 }
 
+/** Shuts the agent out, and ends the session that its copy holds: none of its writes is current any more. */
 export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
-  await tx`update agents set state = 'quarantined' where id = ${id}`;
+  await tx`
+    with agent as (
+      update agents set state = 'quarantined', session_number = session_number + 1 where id = ${id}
+      returning id, session_number
+    ) select pg_notify('opsc_session', id || '.' || session_number) from agent`;
+}
+
+/**
+ * Those of these sessions (`agent.session`) that are the newest of their agent, and stay so until the transaction
+ * ends: an agent that authenticates again meanwhile waits, and finds in its resume what was written here.
+ */
+export async function holdCurrentSessions(
+  tx: Tx,
+  sessions: readonly { agentId: number; sessionNumber: number }[],
+): Promise<Set<string>> {
+  if (sessions.length === 0) return new Set();
+  const rows = await tx<{ id: number; sessionNumber: number }[]>`
+    select a.id, a.session_number from agents a
+    where (a.id, a.session_number) in (
+      select c."agentId", c."sessionNumber"
+      from jsonb_to_recordset(${tx.json(sessions as never)}::jsonb) as c("agentId" bigint, "sessionNumber" bigint))
+    order by a.id for share`;
+  return new Set(rows.map((row) => `${row.id}.${row.sessionNumber}`));
 }
 
 /** The agent has its new generation on disk and says what it is; it may be given steps from here on. */

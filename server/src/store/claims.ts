@@ -22,7 +22,8 @@ export const attemptSlackS = Math.ceil(limits.leaseTtlMs / 1000) + 30;
 
 /**
  * Leases ready steps to this server's agents, up to their free slots, oldest run first. Credit is counted in SQL
- * from live leases. It locks step rows only, and skips locked ones, so it waits for nobody.
+ * from live leases. Locked steps are skipped. It waits only for an agent that is just opening a newer session, and
+ * then leases it nothing: what a newer session's resume doesn't find must not be leased afterwards.
  */
 export async function claimSteps(sql: Sql, serverId: string): Promise<ClaimedStep[]> {
   return sql<ClaimedStep[]>`
@@ -54,10 +55,15 @@ export async function claimSteps(sql: Sql, serverId: string): Promise<ClaimedSte
         limit demand.total
         for update of st skip locked
       ) ready
-    ), paired as (
+    ), paired as materialized (
       select p.id, slots.agent_id, slots.session_number
       from (select id, segment_id, row_number() over (partition by segment_id order by id) as place from picked) p
       join slots using (segment_id, place)
+    ), fenced as materialized (
+      select a.id, a.session_number from agents a
+      join (select distinct agent_id, session_number from paired) p
+        on p.agent_id = a.id and p.session_number = a.session_number
+      for share of a
     )
     update job_run_steps st set
       status = 'running', epoch = st.epoch + 1, lease_token = replace(gen_random_uuid()::text, '-', ''),
@@ -66,7 +72,8 @@ export async function claimSteps(sql: Sql, serverId: string): Promise<ClaimedSte
       attempt_day = (clock_timestamp() at time zone 'UTC')::date,
       deadline_at = clock_timestamp() + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
       output_state = 'open', output_seq = 0, output_bytes = 0
-    from paired where st.id = paired.id
+    from paired join fenced on fenced.id = paired.agent_id and fenced.session_number = paired.session_number
+    where st.id = paired.id
     returning st.id, st.epoch, st.lease_token, st.job_run_id, st.target_run_id, st.segment_id, st.step_number,
       st.step_type, st.agent_id, st.session_number, st.attempt_day::text as attempt_day`;
 }

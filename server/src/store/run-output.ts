@@ -23,24 +23,84 @@ export interface AttemptRef {
 }
 
 /**
- * Locks the steps of these attempts and returns those that the agents may write output to: live ones of the current
- * session, and settled ones of the same agent whose output was still open when they were given up.
+ * Locks the steps of these attempts and returns those that the agents may write output to, with the highest seq that
+ * is stored of each: live ones of the current session, and settled ones of the same agent whose output was still open
+ * when they were given up.
  */
-export async function lockWritableAttempts(tx: Tx, attempts: readonly AttemptRef[]): Promise<Set<string>> {
-  const rows = await tx<{ stepId: number; epoch: number }[]>`
+export async function lockWritableAttempts(
+  tx: Tx,
+  attempts: readonly AttemptRef[],
+): Promise<Map<string, number>> {
+  const rows = await tx<{ stepId: number; epoch: number; storedSeq: number }[]>`
     with asked as (
       select * from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
         "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint)
     ), locked as materialized (
-      select st.id, st.epoch, st.status, st.agent_id, st.session_number from job_run_steps st
+      select st.id, st.epoch, st.status, st.agent_id, st.session_number, st.output_seq from job_run_steps st
       where st.id in (select "stepId" from asked) order by st.id for update
     )
-    select a."stepId" as step_id, a.epoch from asked a join locked l on l.id = a."stepId"
-    where (l.status = 'running' and l.epoch = a.epoch and l.agent_id = a."agentId"
-        and l.session_number = a."sessionNumber")
-      or exists (select from job_run_step_attempts t where t.job_run_step_id = a."stepId" and t.epoch = a.epoch
-        and t.agent_id = a."agentId" and t.status = 'unknown')`;
-  return new Set(rows.map((row) => `${row.stepId}.${row.epoch}`));
+    select a."stepId" as step_id, a.epoch,
+      case when l.epoch = a.epoch then l.output_seq else (
+        select coalesce(max(o.seq), 0) from run_output o
+        where o.attempt_day = t.attempt_day and o.job_run_step_id = a."stepId" and o.epoch = a.epoch) end as stored_seq
+    from asked a join locked l on l.id = a."stepId"
+    left join job_run_step_attempts t on t.job_run_step_id = a."stepId" and t.epoch = a.epoch
+      and t.agent_id = a."agentId" and t.status = 'unknown'
+    where t.epoch is not null or (l.status = 'running' and l.epoch = a.epoch and l.agent_id = a."agentId"
+      and l.session_number = a."sessionNumber")`;
+  return new Map(rows.map((row) => [`${row.stepId}.${row.epoch}`, row.storedSeq]));
+}
+
+/**
+ * The common case in one statement: chunks of live attempts, each the next ones of its attempt. Stores all or none;
+ * false when anything about them is not so, and the caller looks at each.
+ */
+export async function appendChunks(
+  sql: Sql,
+  chunks: readonly (ChunkRow & { agentId: number; sessionNumber: number })[],
+): Promise<boolean> {
+  // As text and not as jsonb: base64 is shorter than a bytea parameter's hex, and nothing is parsed twice.
+  const rows = JSON.stringify(
+    chunks.map((chunk) => ({
+      ...chunk,
+      stream: streamCode(chunk.stream),
+      sha256: base64Of(chunk.sha256),
+      sealed: base64Of(chunk.sealed),
+    })),
+  );
+  const [verdict] = await sql<{ isNext: boolean }[]>`
+    with chunk as materialized (
+      select * from json_to_recordset(${rows}::text::json) as c(
+        "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint, "attemptDay" date, seq integer,
+        stream smallint, "elapsedMs" bigint, "rawLength" integer, sha256 text, sealed text)
+    ), mark as (
+      select "stepId", epoch, "agentId", "sessionNumber", min(seq) as first, max(seq) as last, count(*) as n,
+        sum("rawLength") as bytes
+      from chunk group by "stepId", epoch, "agentId", "sessionNumber"
+    ), locked as materialized (
+      select st.id, st.epoch, st.agent_id, st.session_number, st.output_seq from job_run_steps st
+      where st.id in (select "stepId" from mark) and st.status = 'running' order by st.id for update
+    ), verdict as materialized (
+      select count(*) = (select count(*) from mark) as is_next from mark m
+      join locked l on l.id = m."stepId" and l.epoch = m.epoch and l.agent_id = m."agentId"
+        and l.session_number = m."sessionNumber" and l.output_seq = m.first - 1 and m.last - m.first + 1 = m.n
+    ), inserted as (
+      insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
+      select "attemptDay", "stepId", epoch, seq, stream, "elapsedMs", "rawLength", decode(sha256, 'base64'),
+        decode(sealed, 'base64')
+      from chunk where (select is_next from verdict)
+    ), noted as (
+      update job_run_steps st set output_seq = m.last, output_bytes = st.output_bytes + m.bytes
+      from mark m where st.id = m."stepId" and (select is_next from verdict)
+    )
+    select is_next, case when is_next then pg_notify('opsc_output',
+      (select string_agg("stepId" || '.' || epoch || '.' || last, ',') from (select * from mark limit 200) some)) end
+    from verdict`;
+  return verdict?.isNext === true;
+}
+
+function base64Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 }
 
 /** Inserts chunks; returns the keys (`step.epoch.seq`) of those that were new. */
@@ -130,15 +190,20 @@ export async function readChunkIndex(
   return rows.map((row) => ({ ...row, stream: streamOfCode(row.stream) ?? 'stdout' }));
 }
 
+/** PostgreSQL takes 8,000 bytes in a notification; a mark has 39 at most. */
+const maxMarksPerNotice = 200;
+
 export async function notifyOutput(
   tx: Tx,
   marks: readonly { stepId: number; epoch: number; seq: number }[],
 ): Promise<void> {
-  const payload = marks
-    .slice(0, 200)
-    .map((mark) => `${mark.stepId}.${mark.epoch}.${mark.seq}`)
-    .join(',');
-  await tx`select pg_notify('opsc_output', ${payload})`;
+  for (let at = 0; at < marks.length; at += maxMarksPerNotice) {
+    const payload = marks
+      .slice(at, at + maxMarksPerNotice)
+      .map((mark) => `${mark.stepId}.${mark.epoch}.${mark.seq}`)
+      .join(',');
+    await tx`select pg_notify('opsc_output', ${payload})`;
+  }
 }
 
 export async function makeOutputPartitions(sql: Sql): Promise<void> {

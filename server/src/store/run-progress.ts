@@ -309,6 +309,9 @@ export async function insertRunEvents(
     from jsonb_to_recordset(${tx.json(events as never)}::jsonb) as c("jobRunId" bigint, seq bigint, change jsonb)`;
 }
 
+/** PostgreSQL takes 8,000 bytes in a notification; each kind of news has 35 at most. */
+const maxNewsPerNotice = 100;
+
 /** Wakes every server: these runs have new events, these segments have ready steps, these runs are to be cancelled. */
 export async function notifyProgress(
   tx: Tx,
@@ -318,9 +321,17 @@ export async function notifyProgress(
     cancel?: readonly number[];
   },
 ): Promise<void> {
-  const runs = (news.runs ?? []).slice(0, 400).map((run) => `${run.id}.${run.seq}`);
-  const payload = JSON.stringify({ r: runs, s: news.segments ?? [], c: news.cancel ?? [] });
-  await tx`select pg_notify('opsc_progress', ${payload})`;
+  const { runs = [], segments = [], cancel = [] } = news;
+  const longest = Math.max(runs.length, segments.length, cancel.length);
+  for (let at = 0; at < longest; at += maxNewsPerNotice) {
+    const end = at + maxNewsPerNotice;
+    const payload = JSON.stringify({
+      r: runs.slice(at, end).map((run) => `${run.id}.${run.seq}`),
+      s: segments.slice(at, end),
+      c: cancel.slice(at, end),
+    });
+    await tx`select pg_notify('opsc_progress', ${payload})`;
+  }
 }
 
 /** Settled attempts by (step, epoch): to answer a resent or late completion. */
@@ -388,4 +399,19 @@ export async function recordSshContexts(
     on conflict (job_run_id, session_id) do update set
       commands_executed = ssh_execution_context.commands_executed + excluded.commands_executed,
       total_bytes_transferred = ssh_execution_context.total_bytes_transferred + excluded.total_bytes_transferred`;
+}
+
+/** Of these leases those that are live. */
+export async function liveLeases(
+  tx: Tx,
+  leases: readonly { id: number; epoch: number }[],
+): Promise<
+  { id: number; epoch: number; jobRunId: number; targetRunId: number; agentName: string; leasedAt: Date }[]
+> {
+  const asked = leases.map((lease) => ({ id: lease.id, epoch: lease.epoch }));
+  return tx`
+    select st.id, st.epoch, st.job_run_id, st.target_run_id, a.name as agent_name, st.leased_at
+    from jsonb_to_recordset(${tx.json(asked as never)}::jsonb) as c(id bigint, epoch integer)
+    join job_run_steps st on st.id = c.id and st.epoch = c.epoch and st.status = 'running'
+    join agents a on a.id = st.agent_id`;
 }

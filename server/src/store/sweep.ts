@@ -23,7 +23,8 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<void> {
   await tx`
     update job_run_steps set deadline_at = deadline_at + make_interval(secs => ${seconds}) where status = 'running'`;
   await tx`
-    update job_runs set start_by = start_by + make_interval(secs => ${seconds}) where status = 'queued'`;
+    update job_runs set start_by = start_by + make_interval(secs => ${seconds})
+    where status in ('queued', 'running')`;
 }
 
 export interface OverdueAttempt {
@@ -55,14 +56,21 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
     order by st.id limit 500`;
 }
 
-/** Queued runs none of whose steps was leased in time. */
+/** Runs none of whose steps began in time. One whose leases all came back unbegun counts, though it is `running`. */
 export async function runsNotStarted(sql: Sql): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select r.id from job_runs r
-    where r.status = 'queued' and r.start_by < clock_timestamp()
+    where r.status in ('queued', 'running') and r.start_by < clock_timestamp()
       and not exists (select from job_run_steps s where s.job_run_id = r.id and s.status not in ('pending', 'ready'))
     order by r.id limit 100`;
   return rows.map((row) => row.id);
+}
+
+/** Whether all steps of the run still wait. */
+export async function isUnstarted(tx: Tx, runId: number): Promise<boolean> {
+  const rows = await tx`
+    select 1 from job_run_steps where job_run_id = ${runId} and status not in ('pending', 'ready') limit 1`;
+  return rows.length === 0;
 }
 
 /** Names of the segments whose agents a run still waits for. */

@@ -1,0 +1,201 @@
+import { expect, test } from 'vitest';
+import { cancelRun } from './cancel-run.ts';
+import { markLeased } from './mark-leased.ts';
+import type { AttemptEnd } from './settle-attempts.ts';
+import { blockedBackends, endOf, failure, givenUp, holdTransaction, setupRuns, success } from './testing.ts';
+
+test('a completion ends the step, its target run and its run, in one event with true counters', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await markLeased(t.sql, [lease]);
+  const { results, news } = await t.settle(endOf(lease));
+  expect(results).toEqual([{ stepId: lease.id, epoch: 1, result: 'settled' }]);
+  expect(news.runs).toEqual([{ id: runId, seq: 2, ended: true }]);
+  expect(await t.run(runId)).toMatchObject({ status: 'succeeded', completedSteps: 1, failedSteps: 0 });
+  expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded', epoch: 1, outputState: 'complete' }]);
+  const events = await t.sql`select seq, change from run_events where job_run_id = ${runId} order by seq`;
+  expect(events.map((event) => event.seq)).toEqual([1, 2]);
+  expect(events[1]?.change).toMatchObject({
+    run: { status: 'succeeded', targetsSucceeded: 1, targetsRunning: 0, completedSteps: 1 },
+    steps: [{ id: lease.id, status: 'succeeded', exitCode: 0 }],
+  });
+});
+
+const stale: [string, (end: AttemptEnd) => AttemptEnd, 'superseded' | 'forget'][] = [
+  ['another epoch', (end) => ({ ...end, epoch: end.epoch + 1 }), 'forget'],
+  ['another token', (end) => ({ ...end, leaseToken: 'a-token-of-somebody-else' }), 'superseded'],
+  ['another session', (end) => from(end, { sessionNumber: 7 }), 'superseded'],
+  ['another agent', (end) => from(end, { agentId: 999 }), 'superseded'],
+];
+
+function from(end: AttemptEnd, other: { agentId?: number; sessionNumber?: number }): AttemptEnd {
+  if (end.source.kind !== 'agent') throw new Error('not of an agent');
+  return { ...end, source: { ...end.source, ...other } };
+}
+
+test.each(stale)('a completion with %s changes nothing', async (_, change, result) => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const before = [await t.steps(runId), await t.run(runId)];
+  const { results, news } = await t.settle(change(endOf(lease)));
+  expect(results).toMatchObject([{ result }]);
+  expect(news).toEqual({ runs: [], segments: [], cancel: [] });
+  expect([await t.steps(runId), await t.run(runId)]).toEqual(before);
+});
+
+test('a session that has authenticated anew settles nothing more for the old one, resumed or not', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const lease = await t.claimOne();
+  await t.connect(t.agent, { ready: false });
+  const { results } = await t.settle(endOf(lease, success, { wantsNext: true }));
+  expect(results).toMatchObject([{ result: 'superseded' }]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'pending' }]);
+});
+
+test('a completion under way holds back a newer session, which then finds the step leased with it', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const lease = await t.claimOne();
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select 1 from job_runs where id = ${runId} for update`,
+  );
+  const settling = t.settle(endOf(lease, success, { wantsNext: true }));
+  await blockedBackends(t.sql, 1);
+  const order: string[] = [];
+  const reconnecting = t.connect(t.agent, { ready: false }).then(() => order.push('connected'));
+  await blockedBackends(t.sql, 2);
+  await release();
+  const { results } = await settling.finally(() => order.push('settled'));
+  await reconnecting;
+  expect(results).toMatchObject([{ result: 'settled', next: { stepNumber: 2, epoch: 1 } }]);
+  expect(order).toEqual(['settled', 'connected']);
+});
+
+test('a completion that is sent again is answered as before, without another lease', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const end = endOf(await t.claimOne(), success, { wantsNext: true });
+  const first = await t.settle(end);
+  const before = [await t.steps(runId), await t.run(runId)];
+  const again = await t.settle(end);
+  expect(first.results).toMatchObject([{ result: 'settled', next: { stepNumber: 2 } }]);
+  expect(again.results).toEqual([{ stepId: end.stepId, epoch: 1, result: 'settled' }]);
+  expect([await t.steps(runId), await t.run(runId)]).toEqual(before);
+});
+
+test('two completions of one attempt in one batch settle it once', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { results } = await t.settle(endOf(lease), endOf(lease, failure));
+  expect(results).toMatchObject([{ result: 'settled' }, { result: 'superseded' }]);
+  expect(await t.run(runId)).toMatchObject({ status: 'succeeded', completedSteps: 1, failedSteps: 0 });
+});
+
+test('the next step is leased to the agent that completed, in the same transaction', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const first = await t.claimOne();
+  const { results } = await t.settle(endOf(first, success, { wantsNext: true }));
+  const next = results[0]?.next;
+  expect(next).toMatchObject({ stepNumber: 2, epoch: 1, agentId: t.agent.agentId, jobRunId: runId });
+  expect(next?.leaseToken).not.toBe(first.leaseToken);
+  expect(await t.claim()).toEqual([]);
+  if (next === undefined) throw new Error('no next step');
+  await t.settle(endOf(next));
+  expect(await t.run(runId)).toMatchObject({ status: 'succeeded', completedSteps: 2 });
+});
+
+test('an agent that wants no next step leaves it ready for others', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const { results, news } = await t.settle(endOf(await t.claimOne(), success, { wantsNext: false }));
+  expect(results[0]?.next).toBeUndefined();
+  expect(news.segments).toEqual([t.segmentId]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready', epoch: 0 }]);
+});
+
+test('what follows a failed step is skipped, with the predecessor as the reason', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 3 });
+  const { results } = await t.settle(endOf(await t.claimOne(), failure, { wantsNext: true }));
+  expect(results[0]?.next).toBeUndefined();
+  expect(await t.steps(runId)).toMatchObject([
+    { status: 'failed', reason: 'exit_code' },
+    { status: 'skipped', reason: 'predecessor', epoch: 0 },
+    { status: 'skipped', reason: 'predecessor', epoch: 0 },
+  ]);
+  expect(await t.run(runId)).toMatchObject({
+    status: 'failed',
+    completedSteps: 3,
+    failedSteps: 1,
+    errorMessage: 'host-1, step 1: exit code 3',
+  });
+});
+
+test('a late result annotates the step that was given up, and changes no outcome', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const lease = await t.claimOne();
+  await t.settle(givenUp(lease));
+  const ended = await t.run(runId);
+  expect(ended).toMatchObject({ status: 'unknown', outputState: 'gapped' });
+  const late = endOf(lease, success, { wantsNext: true });
+  const { results } = await t.settle(late);
+  expect(results).toMatchObject([{ result: 'superseded' }]);
+  expect(results[0]?.next).toBeUndefined();
+  expect(await t.run(runId)).toEqual(ended);
+  const [step, successor] = await t.steps(runId);
+  expect(step).toMatchObject({ status: 'unknown', reason: 'agent_silent', outputState: 'complete' });
+  expect(step?.advice).toMatch(/agent has since reported: succeeded/);
+  expect(successor).toMatchObject({ status: 'skipped' });
+  const [attempt] =
+    await t.sql`select status, late_status from job_run_step_attempts where job_run_step_id = ${lease.id}`;
+  expect(attempt).toEqual({ status: 'unknown', lateStatus: 'succeeded' });
+});
+
+test('in a run that is being cancelled a step that succeeds is followed by none', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const lease = await t.claimOne();
+  await cancelRun(t.sql, runId, t.caller);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'pending' }]);
+  const { results } = await t.settle(endOf(lease, success, { wantsNext: true }));
+  expect(results[0]).toMatchObject({ result: 'settled' });
+  expect(results[0]?.next).toBeUndefined();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'cancelled' }]);
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 2 });
+});
+
+test('completions of one run from two connections at once never leave it running', async () => {
+  await using t = await setupRuns();
+  for (let round = 0; round < 10; round += 1) {
+    const runId = await t.start({ targets: 4 });
+    const leases = await t.claim();
+    expect(leases).toHaveLength(4);
+    await Promise.all(leases.map((lease) => t.settle(endOf(lease))));
+    expect(await t.run(runId)).toMatchObject({ status: 'succeeded', completedSteps: 4 });
+  }
+});
+
+test('a cancel and completions at once neither deadlock nor leave anything open', async () => {
+  await using t = await setupRuns();
+  const deadlocks = async () =>
+    (await t.sql`select deadlocks from pg_stat_database where datname = current_database()`)[0]?.deadlocks;
+  for (let round = 0; round < 10; round += 1) {
+    const runId = await t.start({ targets: 4, steps: 2 });
+    const leases = await t.claim();
+    await Promise.all([
+      ...leases.map((lease) => t.settle(endOf(lease, success, { wantsNext: false }))),
+      cancelRun(t.sql, runId, t.caller),
+    ]);
+    const run = await t.run(runId);
+    expect(run).toMatchObject({ status: 'cancelled', completedSteps: 8 });
+    expect((await t.steps(runId)).map((step) => step.status)).not.toContain('ready');
+  }
+  expect(await deadlocks()).toBe(0);
+});

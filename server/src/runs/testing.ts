@@ -1,0 +1,242 @@
+// A segment with agents, targets and jobs on a database of its own, and steps moved by the functions that the gateway
+// calls: for the tests of runs, gateway and store.
+import { randomUUID } from 'node:crypto';
+import type { StepOutcome, StepStatus } from '@opsconductor/protocol';
+import { createCredential } from '../credentials/edit-credentials.ts';
+import { createJob } from '../jobs/create-job.ts';
+import { enrollAgent } from '../segments/enroll-agent.ts';
+import {
+  enrollRequest,
+  makeAgentKeys,
+  makeFirstAgent,
+  makeSegment,
+  makeToken,
+  sealedCredentialRequest,
+  setupInstallation,
+  type TestInstallation,
+  testOrigin,
+} from '../segments/testing.ts';
+import { lockAgent, openSession, readySession } from '../store/agent-sessions.ts';
+import { type ClaimedStep, claimSteps } from '../store/claims.ts';
+import type { Sql, Tx } from '../store/connection.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { createTarget } from '../targets/edit-targets.ts';
+import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
+import { startRun } from './start-run.ts';
+
+export const testServerId = '0b7e1c52-0000-4000-8000-000000000001';
+export const success: StepOutcome = { status: 'succeeded', exitCode: 0, executionTimeMs: 12 };
+export const failure: StepOutcome = { status: 'failed', exitCode: 3, reason: 'exit_code' };
+
+export interface TestAgent {
+  agentId: number;
+  name: string;
+  sessionNumber: number;
+}
+
+export interface StepNow {
+  id: number;
+  stepNumber: number;
+  status: StepStatus;
+  epoch: number;
+  agentId: number | null;
+  sessionNumber: number | null;
+  reason: string | null;
+  advice: string | null;
+  errorMessage: string | null;
+  outputState: string;
+  outputSeq: number;
+  outputBytes: number;
+}
+
+export interface RunNow {
+  status: string;
+  completedSteps: number;
+  failedSteps: number;
+  eventSeq: number;
+  errorMessage: string | null;
+  outputState: string;
+}
+
+export interface TestRuns extends TestInstallation {
+  segmentId: number;
+  /** The segment's first agent, connected with 8 slots and holding the segment key. */
+  agent: TestAgent;
+  /** A further agent; it holds the segment key unless told. */
+  addAgent(name: string, options?: { hasSegmentKey?: boolean }): Promise<TestAgent>;
+  /** Authenticates the agent, and makes its session ready unless told. */
+  connect(
+    agent: { agentId: number; name: string },
+    options?: { serverId?: string; slots?: number; ready?: boolean },
+  ): Promise<TestAgent>;
+  addTarget(): Promise<number>;
+  /** A run of a new job on new targets; returns its id. */
+  start(options?: {
+    steps?: number;
+    targets?: number;
+    startWithinS?: number;
+    timeoutS?: number;
+  }): Promise<number>;
+  claim(serverId?: string): Promise<ClaimedStep[]>;
+  /** Leases what one claim takes and fails unless it is one step. */
+  claimOne(): Promise<ClaimedStep>;
+  settle(...ends: AttemptEnd[]): ReturnType<typeof settleAttempts>;
+  steps(runId: number): Promise<StepNow[]>;
+  run(runId: number): Promise<RunNow>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export async function setupRuns(): Promise<TestRuns> {
+  const t = await setupInstallation();
+  const { sql } = t;
+  const segmentId = (await makeSegment(t)).id;
+  const { enrolled } = await makeFirstAgent(t, segmentId);
+  const credential = await createCredential(sql, await sealedCredentialRequest(t, segmentId), t.caller);
+  let targets = 0;
+  const connect: TestRuns['connect'] = async ({ agentId, name }, options = {}) => {
+    const session = await inTransaction(sql, async (tx) => {
+      const row = await lockAgent(tx, agentId);
+      const opened = {
+        agentId,
+        sessionNumber: (row?.sessionNumber ?? 0) + 1,
+        generation: (row?.generation ?? 0) + 1,
+        serverId: options.serverId ?? testServerId,
+        leaseTtlMs: 20_000,
+        address: testOrigin.address,
+      };
+      await openSession(tx, opened);
+      return { agentId, sessionNumber: opened.sessionNumber };
+    });
+    if (options.ready ?? true) {
+      const slots = options.slots ?? 8;
+      const about = { slots, draining: false, version: '0.1.0', platform: 'linux-x64', hostname: null };
+      await inTransaction(sql, (tx) => readySession(tx, { ...session, ...about }));
+    }
+    return { ...session, name };
+  };
+  const agent = await connect({ agentId: enrolled.agentId, name: enrolled.agentName });
+  const claim = (serverId = testServerId) => claimSteps(sql, serverId);
+  const addTarget = async () => {
+    targets += 1;
+    const fields = { name: `host-${targets}`, host: '10.0.0.1', credentialId: credential.id };
+    return (await createTarget(sql, { segmentId, ...fields }, t.caller)).id;
+  };
+  return {
+    ...t,
+    segmentId,
+    agent,
+    connect,
+    addTarget,
+    claim,
+    async addAgent(name, { hasSegmentKey = true } = {}) {
+      const request = await enrollRequest(await makeToken(t, segmentId), name, await makeAgentKeys());
+      const { agentId } = await enrollAgent(t, request, testOrigin);
+      if (hasSegmentKey) {
+        await sql`
+          insert into segment_key_wraps (segment_id, generation, agent_id, wrapped, opened_at)
+          values (${segmentId}, 1, ${agentId}, 'opened by the test', now())`;
+      }
+      return connect({ agentId, name });
+    },
+    async start({ steps = 1, targets: count = 1, startWithinS, timeoutS = 60 } = {}) {
+      const definition = {
+        name: `job ${randomUUID()}`,
+        steps: Array.from({ length: steps }, (_, n) => ({
+          name: `step ${n + 1}`,
+          type: 'ssh.exec',
+          config: { command: 'true', timeout: timeoutS },
+        })),
+      };
+      const { id: jobId } = await createJob(t, definition, t.caller);
+      const targetIds: number[] = [];
+      for (let n = 0; n < count; n += 1) targetIds.push(await addTarget());
+      return (await startRun(t, { jobId, targetIds, startWithinS }, t.caller)).runId;
+    },
+    async claimOne() {
+      const claimed = await claim();
+      if (claimed.length !== 1 || claimed[0] === undefined)
+        throw new Error(`${claimed.length} steps were claimed`);
+      return claimed[0];
+    },
+    settle: (...ends) => settleAttempts(sql, ends),
+    steps: (runId) => sql<StepNow[]>`
+      select id, step_number, status, epoch, agent_id, session_number, reason, advice, error_message, output_state,
+        output_seq, output_bytes
+      from job_run_steps where job_run_id = ${runId} order by target_run_id, step_number`,
+    async run(runId) {
+      const [row] = await sql<RunNow[]>`
+        select status, completed_steps, failed_steps, event_seq, error_message, output_state
+        from job_runs where id = ${runId}`;
+      if (row === undefined) throw new Error(`run ${runId} is gone`);
+      return row;
+    },
+    async [Symbol.asyncDispose]() {
+      await t.close();
+    },
+  };
+}
+
+/** What an agent says at the end of a lease. */
+export function endOf(
+  step: ClaimedStep,
+  outcome: StepOutcome = success,
+  more: { requestId?: string; wantsNext?: boolean } = {},
+): AttemptEnd {
+  return {
+    stepId: step.id,
+    epoch: step.epoch,
+    leaseToken: step.leaseToken,
+    source: {
+      kind: 'agent',
+      agentId: step.agentId,
+      sessionNumber: step.sessionNumber,
+      requestId: more.requestId ?? randomUUID(),
+      wantsNext: more.wantsNext ?? false,
+    },
+    outcome,
+    output: { state: 'complete', digest: null, gaps: [] },
+  };
+}
+
+/** The server gives an attempt up. */
+export function givenUp(step: ClaimedStep): AttemptEnd {
+  return {
+    ...endOf(step, { status: 'unknown', reason: 'agent_silent', message: 'The agent was silent.' }),
+    source: { kind: 'server' },
+    output: { state: 'gapped', digest: null, gaps: [] },
+  };
+}
+
+/** Runs the work in a transaction that stays open until the returned function is called. */
+export async function holdTransaction(
+  sql: Sql,
+  work: (tx: Tx) => Promise<unknown>,
+): Promise<() => Promise<void>> {
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let done: Promise<unknown> = Promise.resolve();
+  await new Promise<void>((resolve, reject) => {
+    done = sql.begin(async (tx) => {
+      await work(tx as unknown as Tx);
+      resolve();
+      await released;
+    });
+    done.catch(reject);
+  });
+  return async () => {
+    release();
+    await done;
+  };
+}
+
+/** Resolves when so many backends of this database wait for a lock. */
+export async function blockedBackends(sql: Sql, count: number): Promise<void> {
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
+    const rows = await sql`
+      select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    if (rows.length >= count) return;
+  }
+  throw new Error(`${count} backends never waited for a lock`);
+}

@@ -1,0 +1,136 @@
+import { expect, test } from 'vitest';
+import {
+  blockedBackends,
+  endOf,
+  holdTransaction,
+  setupRuns,
+  success,
+  testServerId,
+} from '../runs/testing.ts';
+import { openSession } from './agent-sessions.ts';
+
+const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';
+
+test('two servers that claim at once give no step twice and leave none', async () => {
+  await using t = await setupRuns();
+  const other = await t.addAgent('agent-b');
+  await t.connect(t.agent, { slots: 40 });
+  await t.connect(other, { slots: 40, serverId: otherServerId });
+  for (let round = 0; round < 5; round += 1) {
+    await t.start({ targets: 30 });
+    const claims = await Promise.all([1, 2, 3].flatMap(() => [t.claim(), t.claim(otherServerId)]));
+    const claimed = claims.flat();
+    // A claim skips steps that the other one has just locked; nobody else is left to take them but the next claim.
+    claimed.push(...(await t.claim()));
+    expect(claimed).toHaveLength(30);
+    expect(new Set(claimed.map((step) => step.id)).size).toBe(30);
+    expect(new Set(claimed.map((step) => step.leaseToken)).size).toBe(30);
+    await t.settle(...claimed.map((step) => endOf(step)));
+  }
+});
+
+test('an agent is leased no more than it has slots, and again what it has ended', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 3 });
+  await t.start({ targets: 5 });
+  const first = await t.claim();
+  expect(first).toHaveLength(3);
+  expect(await t.claim()).toEqual([]);
+  await t.settle(...first.slice(0, 2).map((step) => endOf(step)));
+  expect(await t.claim()).toHaveLength(2);
+});
+
+test('steps are spread over the agents of a segment, oldest run first', async () => {
+  await using t = await setupRuns();
+  const other = await t.addAgent('agent-b');
+  await t.connect(t.agent, { slots: 2 });
+  await t.connect(other, { slots: 2 });
+  const older = await t.start({ targets: 2 });
+  const newer = await t.start({ targets: 3 });
+  const claimed = await t.claim();
+  expect(claimed.map((step) => step.jobRunId).sort()).toEqual([older, older, newer, newer]);
+  expect(claimed.filter((step) => step.agentId === other.agentId)).toHaveLength(2);
+});
+
+test('each lease has an epoch above the last, a token of its own and a day for its output', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const first = await t.claimOne();
+  await t.sql`
+    update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null
+    where id = ${first.id}`;
+  const second = await t.claimOne();
+  expect(second).toMatchObject({ id: first.id, epoch: first.epoch + 1 });
+  expect(second.leaseToken).not.toBe(first.leaseToken);
+  const [today] = await t.sql`select (clock_timestamp() at time zone 'UTC')::date::text as day`;
+  expect(second.attemptDay).toBe(today?.day);
+});
+
+const unfit: [string, string][] = [
+  ['is not ready yet', 'update agent_sessions set ready = false'],
+  ['drains', 'update agent_sessions set draining = true'],
+  ['has gone', 'update agent_sessions set disconnected_at = clock_timestamp()'],
+  ['was not heard of for its lease TTL', 'update agent_sessions set expires_at = clock_timestamp()'],
+  ['is held by another server', `update agent_sessions set server_id = '${otherServerId}'`],
+  ['is disabled', "update agents set state = 'disabled'"],
+  ['has authenticated elsewhere since', 'update agents set session_number = session_number + 1'],
+  ['has not opened the segment key', 'update segment_key_wraps set opened_at = null'],
+  ['lacks the newest generation of the segment key', 'update segments set key_generation = 2'],
+];
+
+test.each(unfit)('an agent that %s is leased nothing', async (_, change) => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  await t.sql.unsafe(change);
+  expect(await t.claim()).toEqual([]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 0 }]);
+});
+
+test('a second agent is leased nothing before a peer gave it the segment key', async () => {
+  await using t = await setupRuns();
+  await t.sql`update agent_sessions set draining = true`;
+  await t.addAgent('agent-b', { hasSegmentKey: false });
+  await t.start();
+  expect(await t.claim()).toEqual([]);
+});
+
+test('a claim that meets an agent opening a newer session leases it nothing under the old one', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const commit = await holdTransaction(t.sql, (tx) =>
+    openSession(tx, {
+      agentId: t.agent.agentId,
+      sessionNumber: t.agent.sessionNumber + 1,
+      generation: 9,
+      serverId: testServerId,
+      leaseTtlMs: 20_000,
+      address: '',
+    }),
+  );
+  const claiming = t.claim();
+  await blockedBackends(t.sql, 1);
+  await commit();
+  expect(await claiming).toEqual([]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 0 }]);
+});
+
+test('a step of another segment is not leased', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  await t.sql`update job_run_steps set segment_id = segment_id + 1`;
+  expect(await t.claim()).toEqual([]);
+});
+
+test('a claim passes over what another transaction holds, without waiting', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2 });
+  const [first, second] = await t.steps(runId);
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select 1 from job_run_steps where id = ${first?.id ?? 0} for update`,
+  );
+  const claimed = await t.claim();
+  await release();
+  expect(claimed.map((step) => step.id)).toEqual([second?.id]);
+  await t.settle(endOf(claimed[0] ?? (await t.claimOne()), success));
+});
