@@ -35,6 +35,8 @@ export interface SshdOptions {
   address?: string;
   /** Free unless told. */
   port?: number;
+  /** A named network namespace to run in; address and port are of that one, and both must be given then. */
+  networkNamespace?: string;
   /** One Ed25519 key unless told. */
   hostKeys?: HostKeyType[];
   account?: FixtureAccount;
@@ -102,7 +104,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
   writeFileSync(join(dir, 'authorized_keys'), `${client.public}\n`, { mode: 0o644 });
   writeFileSync(join(dir, 'sshd_config'), configuration(dir, host, port, program, options));
   if (options.account) writeUserDatabase(dir, options.account);
-  const server = new Server(dir, program, options.account !== undefined);
+  const server = new Server(dir, program, options.account !== undefined, options.networkNamespace);
   await server.start();
   return {
     host,
@@ -145,8 +147,10 @@ class Server {
   readonly #dir: string;
   readonly #program: Program;
   readonly #ownUsers: boolean;
+  readonly #networkNamespace: string | undefined;
 
-  constructor(dir: string, program: Program, ownUsers: boolean) {
+  constructor(dir: string, program: Program, ownUsers: boolean, networkNamespace: string | undefined) {
+    this.#networkNamespace = networkNamespace;
     this.#dir = dir;
     this.#program = program;
     this.#ownUsers = ownUsers;
@@ -160,7 +164,9 @@ class Server {
   }
 
   start(): Promise<void> {
-    const command = [this.#program.path, '-D', '-e', '-f', join(this.#dir, 'sshd_config')];
+    const inside =
+      this.#networkNamespace === undefined ? [] : ['ip', 'netns', 'exec', this.#networkNamespace];
+    const command = [...inside, this.#program.path, '-D', '-e', '-f', join(this.#dir, 'sshd_config')];
     // The namespace is private, so the mount is seen by this server and its sessions only.
     const script = `${overlayEtc(join(this.#dir, 'etc'))} && exec "$@"`;
     const argv = this.#ownUsers
@@ -232,8 +238,10 @@ function configuration(
   const login = options.login ?? ['key'];
   const yes = (method: 'key' | 'password' | 'keyboard') => (login.includes(method) ? 'yes' : 'no');
   const libexec = `${program.root === '/' ? '' : program.root}/usr/lib/openssh`;
-  // From OpenSSH 9.8 and 10.0 on the server is split into programs whose compiled-in paths are the installed ones.
-  const split = program.root !== '/' && existsSync(`${libexec}/sshd-session`);
+  // OpenSSH 9.8 was split into programs whose compiled-in paths are the installed ones, and punishes addresses for
+  // what tests do on purpose.
+  const split = existsSync(`${libexec}/sshd-session`);
+  const unpacked = split && program.root !== '/';
   return [
     ...(options.config ?? []),
     `ListenAddress ${host}`,
@@ -252,8 +260,9 @@ function configuration(
     'UseDNS no',
     'LogLevel VERBOSE',
     `Subsystem sftp ${libexec}/sftp-server`,
-    ...(split ? [`SshdSessionPath ${libexec}/sshd-session`] : []),
-    ...(split && existsSync(`${libexec}/sshd-auth`) ? [`SshdAuthPath ${libexec}/sshd-auth`] : []),
+    ...(split ? ['PerSourcePenalties no'] : []),
+    ...(unpacked ? [`SshdSessionPath ${libexec}/sshd-session`] : []),
+    ...(unpacked && existsSync(`${libexec}/sshd-auth`) ? [`SshdAuthPath ${libexec}/sshd-auth`] : []),
     '',
   ].join('\n');
 }

@@ -65,7 +65,8 @@ export function handshakeError(
     return new SshError({
       reason: 'unreachable',
       message: `${place} accepted the connection but did not answer as an SSH server (${text}).`,
-      advice: "Check the target's port; a busy SSH server also drops connections (MaxStartups).",
+      advice:
+        "Check the target's port; a busy SSH server also drops connections (MaxStartups, PerSourcePenalties).",
       retryable: true,
       cause,
     });

@@ -20,13 +20,16 @@ const maxOutputBytes = 16 * 1024 * 1024;
  */
 export async function runScript(target: StopTarget, script: string): Promise<string> {
   const giveUp = AbortSignal.timeout(target.giveUpAfterMs);
+  let last: unknown;
   for (let tries = 0; ; tries += 1) {
     const limit = AbortSignal.any([giveUp, AbortSignal.timeout(target.scriptTimeoutMs)]);
     try {
       return await runOnce(target, script, tries > 0, limit);
     } catch (error) {
+      // Our own limit says less than what stood in the way before.
+      if (error instanceof SshError || last === undefined) last = error;
       const hopeless = error instanceof SshError && !error.retryable;
-      if (giveUp.aborted || hopeless) throw outOfReach(target, error);
+      if (giveUp.aborted || hopeless) throw outOfReach(target, last);
       await pause(Math.min(100 * 2 ** tries, 2000), giveUp);
     }
   }

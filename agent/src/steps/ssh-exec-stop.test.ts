@@ -17,9 +17,9 @@ function runs(pid: string | undefined): boolean {
 }
 
 /** For what a test leaves alive on purpose. */
-function killLater(pid: string | undefined): void {
+function killLater(pid: string | undefined, group = false): void {
   onTestFinished(() => {
-    if (pid && runs(pid)) process.kill(Number(pid), 'SIGKILL');
+    if (pid && runs(pid)) process.kill(group ? -Number(pid) : Number(pid), 'SIGKILL');
   });
 }
 
@@ -81,7 +81,7 @@ sshTest('what can not be seen and holds the output makes the stop unconfirmed', 
   const hidden = '(env -i setsid sh -c "echo hidden \\$\\$; sleep 1000; true" &)';
   const running = t.run({ command: `${hidden}; ${waits}` });
   const [, pid] = await t.sink.seen(/hidden (\d+)/);
-  killLater(pid);
+  killLater(pid, true);
   await t.sink.seen(/ready/);
   await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) \S 1 /);
   t.stop();
@@ -193,10 +193,11 @@ accountTest('a login shell that never gets to the command can not be stopped for
   onTestFinished(() => rmSync(dir, { recursive: true }));
   chmodSync(dir, 0o755);
   const shell = join(dir, 'hanging-shell');
-  writeFileSync(shell, '#!/bin/sh\necho hanging\nexec sleep 1000\n', { mode: 0o755 });
+  writeFileSync(shell, '#!/bin/sh\necho hanging $$\nexec sleep 1000\n', { mode: 0o755 });
   const t = await setupExec({ account: { name: 'opsdeploy', shell } }, { reportMs: 50 });
   const running = t.run({ command: 'echo started' });
-  await t.sink.seen(/hanging/);
+  const [, pid] = await t.sink.seen(/hanging (\d+)/);
+  killLater(pid);
   t.stop();
   const outcome = await running;
   expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });

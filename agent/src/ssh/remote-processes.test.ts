@@ -1,0 +1,104 @@
+import { expect, test } from 'vitest';
+import { attemptProcesses, listProcesses, parseProcessTable, signalProcesses } from './remote-processes.ts';
+import type { StopTarget } from './run-script.ts';
+import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
+
+const proc = (lines: string[]) => `welcome to web-1\nproc table\n${lines.join('\n')}\ntable end\n`;
+
+function stopTarget(t: SshSetup): StopTarget {
+  return { pool: t.pool(), request: t.request, scriptTimeoutMs: 5000, giveUpAfterMs: 5000 };
+}
+
+test('a table of /proc is read, with names of any kind and without zombies', () => {
+  const table = parseProcessTable(
+    proc([
+      '10 (sh) S 1 10 10 0 -1 4194560',
+      '11 (a (b) c) R 10 10 10 0 -1 0',
+      '12 (gone) Z 10 10 10 0 -1 0',
+      'marked /proc/11/environ',
+    ]),
+  );
+  expect(table.processes).toEqual([
+    { pid: 10, parentPid: 1, groupId: 10, sessionId: 10, command: 'sh' },
+    { pid: 11, parentPid: 10, groupId: 10, sessionId: 10, command: 'a (b) c' },
+  ]);
+  expect([...table.marked]).toEqual([11]);
+});
+
+test('a table of ps is read where there is no /proc', () => {
+  const table = parseProcessTable(
+    'ps table\n    1     0     1 Ss   /sbin/launchd\n  123     1   123 Z    (gone)\ntable end\n',
+  );
+  expect(table.processes).toEqual([
+    { pid: 1, parentPid: 0, groupId: 1, sessionId: 0, command: '/sbin/launchd' },
+  ]);
+});
+
+test('a table cut short proves nothing', () => {
+  expect(() => parseProcessTable(proc(['10 (sh) S 1 10 10 0']).slice(0, -4))).toThrow('cut short');
+  expect(() => parseProcessTable('')).toThrow('cut short');
+});
+
+const row = (pid: number, parentPid: number, groupId: number, sessionId: number) => ({
+  pid,
+  parentPid,
+  groupId,
+  sessionId,
+  command: 'x',
+});
+const family = [row(30, 20, 30, 30), row(20, 10, 10, 10), row(10, 1, 10, 10), row(99, 1, 99, 99)];
+
+test('session, group, descent and marker make a family, and nothing else does', () => {
+  const pids = (marked: number[], leader: number | undefined, ours: boolean) =>
+    attemptProcesses({ processes: family, marked: new Set(marked) }, leader, ours).map(({ pid }) => pid);
+  expect(pids([], 10, true)).toEqual([30, 20, 10]);
+  expect(pids([99], 10, true)).toEqual([30, 20, 10, 99]);
+  expect(pids([20], undefined, false)).toEqual([30, 20]);
+  expect(pids([], undefined, false)).toEqual([]);
+});
+
+test('a pid that may be another process by now counts only with the marker', () => {
+  const find = (marked: number[]) =>
+    attemptProcesses({ processes: family, marked: new Set(marked) }, 10, false);
+  expect(find([])).toEqual([]);
+  expect(find([10])).toHaveLength(3);
+  // Its number can't be given away while processes of its session live, so an absent leader is trusted.
+  const orphans = family.filter(({ pid }) => pid !== 10);
+  expect(attemptProcesses({ processes: orphans, marked: new Set() }, 10, false)).toHaveLength(2);
+});
+
+sshTest('a real table holds the processes of the target', async () => {
+  const t = await setupSshd();
+  const table = await listProcesses(stopTarget(t), 'no.such.marker');
+  expect(table.processes.map(({ pid }) => pid)).toEqual(expect.arrayContaining([process.pid]));
+  expect(table.marked.size).toBe(0);
+});
+
+sshTest('a signal is never sent to everybody', async () => {
+  const t = await setupSshd();
+  const target = stopTarget(t);
+  // Were one of these sent, the session that sends it would be gone.
+  await signalProcesses(target, 'KILL', [-1, 0, 1, Number.NaN], 1);
+  await signalProcesses(target, 'KILL', [], 0);
+  expect((await listProcesses(target, 'm')).processes.length).toBeGreaterThan(0);
+});
+
+sshTest('a target that refuses is given up at once, one that is down after a while', async () => {
+  const t = await setupSshd();
+  const target = stopTarget(t);
+  const locked = { ...target, request: { ...t.request, target: { ...t.target, id: 2, hostKeys: [] } } };
+  expect((await refusalOf(listProcesses(locked, 'm'))).reason).toBe('host_key_unknown');
+  await t.sshd.stop();
+  expect((await refusalOf(listProcesses({ ...target, giveUpAfterMs: 200 }, 'm'))).reason).toBe(
+    'connection_refused',
+  );
+});
+
+sshTest('a target that comes back is asked then', async () => {
+  const t = await setupSshd();
+  const target = stopTarget(t);
+  await t.sshd.stop();
+  const listing = listProcesses(target, 'm');
+  await t.sshd.restart();
+  expect((await listing).processes.length).toBeGreaterThan(0);
+});

@@ -1,0 +1,108 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import {
+  attemptScript,
+  bootstrapCommand,
+  newNonce,
+  quote,
+  ReportFilter,
+  type ScriptInput,
+} from './ssh-exec-script.ts';
+
+const nonce = newNonce();
+const shells = ['/bin/dash', '/bin/bash', '/bin/busybox', '/usr/bin/ksh', '/usr/bin/mksh'].filter(existsSync);
+
+/** What the second stage gets: the script after the marker's line. */
+function runScript(shell: string, input: Partial<ScriptInput>, upTo?: number) {
+  const script = attemptScript({ marker: 'm.1.1', command: 'true', ...input }, nonce);
+  const text = script.subarray(script.indexOf('\n') + 1, upTo);
+  const argv = shell.endsWith('busybox') ? ['sh'] : [];
+  return spawnSync(shell, argv, { input: text, encoding: 'utf8', argv0: 'sh' });
+}
+
+for (const shell of shells) {
+  test(`${shell} runs a command of any text as it is`, () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), (value) => {
+        fc.pre(!value.includes('\0') && value.isWellFormed());
+        const { stdout, status } = runScript(shell, {
+          command: `printf %s ${quote(value)}`,
+          environment: { A: value },
+        });
+        expect([stdout, status]).toEqual([value, 0]);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test(`${shell} runs nothing of a script that was cut short`, () => {
+    const command = 'echo one; echo two';
+    const whole = attemptScript({ marker: 'm.1.1', command }, nonce);
+    // The last byte is a newline that nothing depends on.
+    for (let length = whole.indexOf('\n') + 1; length < whole.length - 1; length += 1) {
+      const { stdout, stderr } = runScript(shell, { command }, length);
+      expect(stdout + stderr).not.toMatch(/one|two|start \d/);
+    }
+  });
+
+  test(`${shell} ends with the command's exit code, and a syntax error with 2`, () => {
+    expect(runScript(shell, { command: 'exit 77' }).status).toBe(77);
+    expect(runScript(shell, { command: "echo 'open" }).status).toBe(2);
+    expect(runScript(shell, { command: 'cat; exit 5' }).status).toBe(5);
+  });
+
+  test(`${shell} takes 400 KB of command`, () => {
+    const text = 'x'.repeat(400_000);
+    expect(runScript(shell, { command: `echo ${text}` }).stdout).toBe(`${text}\n`);
+  });
+}
+
+test('the exec string is free of what a login shell might expand', () => {
+  expect(bootstrapCommand).not.toMatch(/[!\\\n$`"]/);
+});
+
+test('a marker that is more than a word is a bug', () => {
+  expect(() => attemptScript({ marker: 'a b', command: 'true' }, nonce)).toThrow('not a marker');
+});
+
+test('the report is found and taken out wherever the bytes are cut', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 80 }),
+      fc.uint8Array({ maxLength: 80 }),
+      fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }),
+      fc.boolean(),
+      (before, after, sizes, teasing) => {
+        const tease = teasing ? nonce.slice(0, 31) : '';
+        const whole = Buffer.concat([before, Buffer.from(`${tease}${nonce} start 4711\n`), after]);
+        const filter = new ReportFilter(nonce);
+        const out: Buffer[] = [];
+        for (let at = 0, i = 0; at < whole.length; i += 1) {
+          const size = sizes[i % sizes.length] ?? 1;
+          out.push(...filter.push(whole.subarray(at, at + size)));
+          at += size;
+        }
+        out.push(...filter.flush());
+        expect(filter.report).toEqual({ kind: 'started', pid: 4711 });
+        expect(Buffer.concat(out)).toEqual(Buffer.concat([before, Buffer.from(tease), after]));
+      },
+    ),
+  );
+});
+
+test('output without a report is passed on whole', () => {
+  const filter = new ReportFilter(nonce);
+  const bytes = Buffer.from(`This account is not available. ${nonce.slice(0, 20)}`);
+  const out = Buffer.concat([...filter.push(bytes), ...filter.flush()]);
+  expect([out.toString(), filter.report]).toEqual([bytes.toString(), undefined]);
+});
+
+test('once the report is known bytes are handed on without a copy', () => {
+  const filter = new ReportFilter(nonce);
+  filter.push(Buffer.from(`${nonce} start 1\n`));
+  const bytes = Buffer.from(`${nonce} start 2\n`);
+  expect(filter.push(bytes)[0]).toBe(bytes);
+  expect(filter.report).toEqual({ kind: 'started', pid: 1 });
+});
