@@ -56,7 +56,6 @@ export class SseParser {
     }
     this.#event = '';
     this.#data = [];
-    this.#id = undefined;
   }
 }
 

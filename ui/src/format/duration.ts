@@ -2,9 +2,10 @@
 
 const two = (value: number) => String(value).padStart(2, '0');
 
-/** For a cell: `2.1 s`, `18 s`, `3:04`, `1:02:03`. */
+/** For a cell: `37 ms`, `2.1 s`, `18 s`, `3:04`, `1:02:03`. */
 export function cellDuration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 0.095) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 59.5) return `${Math.round(seconds)} s`;
   return clockDuration(ms);

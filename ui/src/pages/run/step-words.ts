@@ -44,14 +44,11 @@ export interface StepNote {
 }
 
 /** What a reader has to know about a step before its output; undefined when the output says it all. */
-export function stepNote(
-  step: Step,
-  more: { segment: string; agentsUnknownAfter?: string },
-): StepNote | undefined {
+export function stepNote(step: Step, more: { segment: string }): StepNote | undefined {
   const message = [step.errorMessage, step.advice].filter((part) => part !== null && part !== '').join(' ');
   switch (step.status) {
     case 'failed':
-      return { state: 'failed', lead: failureLead(step), text: message };
+      return { state: 'failed', lead: step.errorMessage ?? failureLead(step), text: step.advice ?? '' };
     case 'timed_out':
       return { state: 'timed_out', lead: 'Stopped at its time limit.', text: message };
     case 'unknown':

@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import { cellDuration, clockDuration, lineTime, longDuration, roundDuration } from './duration.ts';
+import { ago, clockTime, fullMoment, moment, until } from './moment.ts';
+import { byteSize, count, counted } from './quantity.ts';
+import { compareStatus, isLoud, statusWord } from './status.ts';
+
+const now = Date.parse('2026-11-24T02:27:12.000Z');
+
+describe('durations', () => {
+  it.each([
+    [37, '37 ms'],
+    [2_100, '2.1 s'],
+    [9_960, '10 s'],
+    [18_400, '18 s'],
+    [59_600, '1:00'],
+    [184_000, '3:04'],
+    [3_723_000, '1:02:03'],
+    [-5, '0 ms'],
+  ])('in a cell: %i ms is %s', (ms, text) => expect(cellDuration(ms)).toBe(text));
+
+  it.each([
+    [41_000, '41 s'],
+    [785_000, '13 min 05 s'],
+    [300_000, '5 min'],
+    [7_560_000, '2 h 06 min'],
+    [93_600_000, '1 d 2 h'],
+  ])('in words: %i ms is %s', (ms, text) => expect(longDuration(ms)).toBe(text));
+
+  it('as a stopwatch, rounded, and beside an output line', () => {
+    expect(clockDuration(641_000)).toBe('10:41');
+    expect(roundDuration(4_320_000)).toBe('1 h 12 min');
+    expect(roundDuration(40_400)).toBe('40 s');
+    expect(lineTime(8_290)).toBe('0:08.2');
+    expect(lineTime(184_000)).toBe('3:04.0');
+    expect(lineTime(3_661_000)).toBe('1:01:01');
+  });
+});
+
+describe('moments, in UTC', () => {
+  it('are a clock today and a day otherwise', () => {
+    expect(clockTime(now)).toBe('02:27:12');
+    expect(moment('2026-11-24T00:00:00.000Z', now)).toBe('00:00:00');
+    expect(moment('2026-11-23T23:59:59.000Z', now)).toBe('23 Nov 23:59');
+    expect(moment('2025-10-12T10:00:00.000Z', now)).toBe('12 Oct 2025 10:00');
+    expect(fullMoment(now)).toBe('24 Nov 2026, 02:27:12 UTC');
+  });
+
+  it.each([
+    [1_000, 'now'],
+    [13 * 60_000 + 5, '13 min ago'],
+    [2 * 3_600_000, '2 h ago'],
+    [25 * 3_600_000, 'yesterday'],
+    [43 * 86_400_000, '12 Oct'],
+    [400 * 86_400_000, '20 Oct 2025'],
+  ])('%i ms ago is %s', (past, text) => expect(ago(now - past, now)).toBe(text));
+
+  it('to come are how long until', () => {
+    expect(until(now + 57 * 60_000, now)).toBe('in 57 min');
+    expect(until(now - 1, now)).toBe('now');
+  });
+});
+
+describe('quantities', () => {
+  it.each([
+    [312, '312 B'],
+    [9_400, '9.4 kB'],
+    [999_600, '1.0 MB'],
+    [200_000_000, '200 MB'],
+  ])('%i bytes are %s', (bytes, text) => expect(byteSize(bytes)).toBe(text));
+
+  it('are grouped and have their plural', () => {
+    expect(count(1842)).toBe('1,842');
+    expect(counted(1, 'host')).toBe('1 host');
+    expect(counted(2_400, 'host is', 'hosts are')).toBe('2,400 hosts are');
+  });
+});
+
+describe('states', () => {
+  it('stand with trouble first, and only trouble is loud', () => {
+    const order = (['succeeded', 'queued', 'failed', 'running', 'unknown', 'held'] as const).toSorted(
+      compareStatus,
+    );
+    expect(order).toEqual(['unknown', 'held', 'failed', 'running', 'queued', 'succeeded']);
+    expect(order.filter(isLoud)).toEqual(['unknown', 'held', 'failed']);
+    expect(statusWord('timed_out')).toBe('timed out');
+  });
+});

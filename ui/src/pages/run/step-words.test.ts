@@ -1,0 +1,69 @@
+import { type Step, stepStatuses } from '@opsconductor/protocol';
+import { describe, expect, it } from 'vitest';
+import { cellLabel, cellText, shortReason, stepNote } from './step-words.ts';
+
+const now = Date.parse('2026-11-24T02:27:12.000Z');
+const step = (fields: Partial<Step>): Step => ({
+  id: 1,
+  targetRunId: 1,
+  stepNumber: 3,
+  name: 'apply',
+  stepType: 'ssh.exec',
+  status: 'succeeded',
+  attempt: 1,
+  agentName: 'dmz-1-a',
+  leasedAt: null,
+  startedAt: null,
+  completedAt: null,
+  executionTimeMs: null,
+  exitCode: null,
+  signal: null,
+  reason: null,
+  errorMessage: null,
+  advice: null,
+  survivors: [],
+  outputState: 'complete',
+  outputBytes: 0,
+  outputSeq: 0,
+  ...fields,
+});
+
+describe('a step in words', () => {
+  it('says in its cell what its state needs', () => {
+    expect(cellText(step({ executionTimeMs: 18_000 }), now)).toBe('18 s');
+    expect(cellText(step({ status: 'running', startedAt: '2026-11-24T02:24:08.000Z' }), now)).toBe('3:04');
+    expect(cellText(step({ status: 'running' }), now)).toBe('starting');
+    expect(cellText(step({ status: 'failed', exitCode: 5, reason: 'exit_code' }), now)).toBe('exit 5');
+    expect(cellText(step({ status: 'unknown', reason: 'agent_silent' }), now)).toBe('silent');
+    expect(cellText(step({ status: 'pending' }), now)).toBe('');
+  });
+
+  it('names its cell by step and state, never by color alone', () => {
+    expect(cellLabel(step({ status: 'failed', exitCode: 5 }), now)).toBe('apply: failed, exit 5');
+    expect(cellLabel(step({ status: 'held' }), now)).toBe('apply: held');
+    for (const status of stepStatuses) {
+      expect(cellLabel(step({ status }), now)).toContain(status.replaceAll('_', ' '));
+    }
+  });
+
+  it('gives the reason where there was no exit code', () => {
+    expect(shortReason(step({ status: 'failed', reason: 'host_key_unknown' }))).toBe('host key unknown');
+    expect(shortReason(step({ status: 'failed', signal: 'KILL', exitCode: 137 }))).toBe('KILL');
+  });
+
+  it('never calls an unknown step failed, and says that nothing was run again', () => {
+    const note = stepNote(step({ status: 'unknown', reason: 'agent_silent' }), { segment: 'dmz-1' });
+    expect(note?.state).toBe('unknown');
+    expect(note?.text).toMatch(/may have finished.*Nothing has been run again/);
+    expect(`${note?.lead} ${note?.text}`).not.toMatch(/fail/i);
+  });
+
+  it('says what a failed step’s message says once, and leaves succeeded steps alone', () => {
+    const note = stepNote(
+      step({ status: 'failed', exitCode: 5, errorMessage: 'It ended with 5.', advice: 'Look.' }),
+      { segment: 'a' },
+    );
+    expect(note).toEqual({ state: 'failed', lead: 'It ended with 5.', text: 'Look.' });
+    expect(stepNote(step({}), { segment: 'a' })).toBeUndefined();
+  });
+});
