@@ -161,7 +161,7 @@ function reads({ sql }: RunRouteDeps): RouteSpec[] {
         const limit = Math.min(query.limit ?? limits.defaultPageItems, maxTargetRunsPerPage);
         const rows = await listTargetRuns(sql, {
           runId: run.id,
-          above: query.cursor === undefined ? 0 : decodeCursor(query.cursor, ['number'])[0],
+          above: query.cursor === undefined ? 0 : (decodeCursor(query.cursor, ['number'])[0] ?? 0),
           limit: limit + 1,
           targetRunId: query.targetRunId,
         });

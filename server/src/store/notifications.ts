@@ -10,7 +10,7 @@ export interface ProgressNotice {
 export interface NotificationHandlers {
   progress(notice: ProgressNotice): void;
   /** Output of these steps was stored. */
-  output(stepIds: number[]): void;
+  output(marks: { stepId: number; epoch: number; seq: number }[]): void;
   /** An agent authenticated: an older session of it is over. */
   session(agentId: number, sessionNumber: number): void;
   /** Roster, keys or wraps of a segment changed. */
@@ -31,7 +31,12 @@ export async function listen(sql: Sql, handlers: NotificationHandlers): Promise<
     },
   );
   const output = await sql.listen('opsc_output', (payload) =>
-    handlers.output([...new Set(payload.split(',').map((mark) => Number(mark.split('.')[0])))]),
+    handlers.output(
+      payload.split(',').map((mark) => {
+        const [stepId, epoch, seq] = mark.split('.').map(Number);
+        return { stepId: stepId ?? 0, epoch: epoch ?? 0, seq: seq ?? 0 };
+      }),
+    ),
   );
   const session = await sql.listen('opsc_session', (payload) => {
     const [agentId, number] = payload.split('.').map(Number);

@@ -36,26 +36,28 @@ export interface NewRun {
 /** Inserts run, target runs and steps; the first step of each target is ready. Returns the run's id. */
 export async function insertRun(tx: Tx, run: NewRun): Promise<number> {
   const [row] = await tx<{ id: number }[]>`
-    insert into job_runs (job_id, job_version, data_key, targets_total, total_steps, start_by, created_by)
-    values (${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
-      ${run.targets.length * run.steps.length},
-      clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy})
-    returning id`;
-  const runId = row?.id ?? 0;
-  await tx`
-    with inserted as (
+    with run as (
+      insert into job_runs (job_id, job_version, data_key, targets_total, total_steps, start_by, created_by)
+      values (${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
+        ${run.targets.length * run.steps.length},
+        clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy})
+      returning id
+    ), target_run as (
       insert into job_run_targets (job_run_id, target_id, segment_id, target_name)
-      select ${runId}, c.id, c."segmentId", c.name
-      from jsonb_to_recordset(${tx.json(run.targets as never)}::jsonb) as c(id bigint, "segmentId" bigint, name text)
-      returning id, segment_id
+      select run.id, c.id, c."segmentId", c.name
+      from run, jsonb_to_recordset(${tx.json(run.targets as never)}::jsonb) as c(id bigint, "segmentId" bigint, name text)
+      returning id, segment_id, job_run_id
+    ), step as (
+      insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+      select t.job_run_id, t.id, t.segment_id, s.number, s.type, s."timeBudgetS",
+        case when s.number = 1 then 'ready' else 'pending' end
+      from target_run t
+      cross join jsonb_to_recordset(${tx.json(run.steps as never)}::jsonb) as s(
+        number integer, type text, "timeBudgetS" integer)
+      order by t.id, s.number
     )
-    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
-    select ${runId}, t.id, t.segment_id, s.number, s.type, s."timeBudgetS",
-      case when s.number = 1 then 'ready' else 'pending' end
-    from inserted t
-    cross join jsonb_to_recordset(${tx.json(run.steps as never)}::jsonb) as s(number integer, type text, "timeBudgetS" integer)
-    order by t.id, s.number`;
-  return runId;
+    select id from run`;
+  return row?.id ?? 0;
 }
 
 /** The run's wrapped data key, with the job that the wrap is bound to. */

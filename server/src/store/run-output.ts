@@ -94,7 +94,7 @@ export async function appendChunks(
       from mark m where st.id = m."stepId" and (select is_next from verdict)
     )
     select is_next, case when is_next then pg_notify('opsc_output',
-      (select string_agg("stepId" || '.' || epoch || '.' || last, ',') from (select * from mark limit 200) some)) end
+      (select string_agg("stepId" || '.' || epoch || '.' || last, ',') from (select * from mark limit 200) few)) end
     from verdict`;
   return verdict?.isNext === true;
 }
