@@ -132,7 +132,8 @@ mkdir -p "$cache/lists/partial" "$cache/archives/partial" "$cache/debs"
 apt() { apt-get -q -o Dir::State::lists="$cache/lists" -o Dir::Cache="$cache/archives" \\
   -o Debug::NoLocking=1 -o APT::Sandbox::User= "$@"; }
 apt update
-names=$(apt -s --no-install-recommends install "$package" | sed -n 's/^Inst \\([^ ]*\\) .*/\\1/p')
+names=$({ echo "$package"; apt -s --no-install-recommends install "$package" |
+  sed -n 's/^Inst \\([^ ]*\\) .*/\\1/p'; } | sort -u)
 part="$cache/$package.part"
 rm -rf "$part"; mkdir "$part"
 cd "$cache/debs"; rm -f ./*.deb
