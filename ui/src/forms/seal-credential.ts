@@ -2,7 +2,6 @@
 import {
   type CredentialSecret,
   decodeBase64,
-  fingerprint,
   rosterSegmentKey,
   SealingError,
   sealCredential,
@@ -53,10 +52,4 @@ export async function saveSealed(credential: {
     kind: credential.secret.kind,
     sealed,
   });
-}
-
-/** Fingerprint of the root that signed the segment's roster, to compare with what the CLI and agents have pinned. */
-export async function rootFingerprintOf(segmentId: number): Promise<string> {
-  const key = await fetchSealingKey(segmentId);
-  return fingerprint(decodeBase64(key.rootPublicKey));
 }

@@ -1,13 +1,6 @@
 // Finding text in output: what a reader sees is searched, without escapes, whatever the case.
 import { readLine, type Span } from './sgr.ts';
 
-export interface Match {
-  /** Row in the view that was searched. */
-  row: number;
-  /** Which of the row's matches. */
-  nth: number;
-}
-
 /** Text of a line as shown. */
 export function shownText(text: string): string {
   const drawn = text.includes('\r')
