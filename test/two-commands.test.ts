@@ -7,7 +7,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ApiClient } from './support/api-client.ts';
 import { type Account, type Checkout, makeCheckout } from './support/checkout.ts';
-import { kill, NpmStart, type NpmStartOptions } from './support/npm-start.ts';
+import { NpmStart, type NpmStartOptions } from './support/npm-start.ts';
+import { kill } from './support/watched-process.ts';
+
+// Each waits for its own lines, and says what was printed when one does not come.
+vi.setConfig({ testTimeout: 180_000 });
 
 const nobody: Account = { uid: 65_534, gid: 65_534 };
 const isRoot = process.getuid?.() === 0;
@@ -59,7 +63,8 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
   const startHere = (args: string[], rest: Partial<NpmStartOptions> = {}) =>
     start({
       checkout,
-      args: ['--data', join(checkout.home, 'data'), '--port', '0', ...args],
+      dataDir: join(checkout.home, 'data'),
+      args: ['--port', '0', ...args],
       env: { OPSCONDUCTOR_BOOTSTRAP_TOKEN: token },
       ...(account === undefined ? {} : { account }),
       ...rest,
@@ -171,10 +176,10 @@ describe('npm start', () => {
   afterAll(() => checkout.remove());
 
   test('--no-demo starts empty, and so does every later start', async () => {
-    const args = ['--data', join(checkout.home, 'empty'), '--port', '0'];
+    const dataDir = join(checkout.home, 'empty');
     const env = { OPSCONDUCTOR_BOOTSTRAP_TOKEN: token };
     for (const more of [['--no-demo'], []]) {
-      const product = start({ checkout, args: [...args, ...more], env });
+      const product = start({ checkout, dataDir, args: ['--port', '0', ...more], env });
       const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
       await product.says(/\/#code=(\S+)/);
       const api = new ApiClient({ url, token });
@@ -193,7 +198,8 @@ describe('npm start', () => {
     const { port } = other.address() as AddressInfo;
     const product = start({
       checkout,
-      args: ['--data', join(checkout.home, 'busy'), '--port', String(port)],
+      dataDir: join(checkout.home, 'busy'),
+      args: ['--port', String(port)],
     });
     expect(await product.ended(90_000)).not.toBe(0);
     other.close();
@@ -206,20 +212,11 @@ describe('npm start', () => {
   });
 
   test('every wrong setting is named at once, and nothing is begun', async () => {
-    const data = join(checkout.home, 'wrong');
+    const dataDir = join(checkout.home, 'wrong');
     const product = start({
       checkout,
-      args: [
-        '--data',
-        data,
-        '--port',
-        '99999',
-        '--listen',
-        'nowhere',
-        '--bogus',
-        '--tls-cert',
-        '/no/such.pem',
-      ],
+      dataDir,
+      args: ['--port', '99999', '--listen', 'nowhere', '--bogus', '--tls-cert', '/no/such.pem'],
       env: {
         OPSCONDUCTOR_BOOTSTRAP_TOKEN: 'too-short',
         DATABASE_URL: 'mysql://u:secret@h/db',
@@ -240,6 +237,6 @@ describe('npm start', () => {
     ];
     for (const name of wrong) expect(product.output).toMatch(new RegExp(`^\\S*${name}\\S*: `, 'm'));
     expect(product.output).not.toMatch(/too-short|secret@/);
-    expect(existsSync(data)).toBe(false);
+    expect(existsSync(dataDir)).toBe(false);
   });
 });

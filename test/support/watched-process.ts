@@ -1,0 +1,140 @@
+// A program as a person runs it in a terminal: its output is watched, Ctrl-C ends it, and all that it started is known.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+
+export interface WatchedProcessOptions {
+  command: readonly string[];
+  cwd: string;
+  /** Beside PATH and LANG; nothing else of this process's environment is handed on. */
+  env?: Record<string, string>;
+  /** Written to its standard input, which is empty otherwise. */
+  input?: string;
+  /** Processes whose command line has one of these belong to it too, whatever their environment says. */
+  marks?: readonly string[];
+}
+
+const lineTimeoutMs = 60_000;
+const exitTimeoutMs = 30_000;
+const markName = 'OPSCONDUCTOR_TEST_MARK';
+
+export class WatchedProcess {
+  /** All that it printed so far, both streams. */
+  output = '';
+  readonly exited: Promise<number | null>;
+  readonly #child: ChildProcess;
+  readonly #mark = randomUUID();
+  readonly #marks: readonly string[];
+  readonly #waiting = new Set<() => void>();
+
+  constructor({ command, cwd, env, input = '', marks = [] }: WatchedProcessOptions) {
+    this.#marks = marks;
+    const [file = '', ...args] = command;
+    this.#child = spawn(file, args, {
+      cwd,
+      // A process group, as a terminal makes one of a command line.
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH, LANG: 'C.UTF-8', ...env, [markName]: this.#mark },
+    });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.on('data', (bytes: Buffer) => {
+        this.output += bytes.toString();
+        for (const check of this.#waiting) check();
+      });
+    }
+    // A program that does not read its input may be gone before it is written.
+    this.#child.stdin?.on('error', () => {});
+    this.#child.stdin?.end(input);
+    this.exited = once(this.#child, 'close').then(([code]) => code as number | null);
+    void this.exited.then(() => {
+      for (const check of this.#waiting) check();
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** Resolves when the output has it; rejects, with all that was printed, when it ends before or takes too long. */
+  says(pattern: RegExp, timeoutMs = lineTimeoutMs): Promise<RegExpExecArray> {
+    return new Promise((resolve, reject) => {
+      const done = (settle: () => void) => {
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        settle();
+      };
+      const fail = (why: string) =>
+        done(() => reject(new Error(`${why} before it said ${pattern}:\n${this.output}`)));
+      const timer = setTimeout(() => fail(`${timeoutMs / 1000} s passed`), timeoutMs);
+      const check = () => {
+        const found = pattern.exec(this.output);
+        if (found !== null) done(() => resolve(found));
+        else if (this.#hasEnded()) fail('It ended');
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+
+  /** Ctrl-C: the signal goes to the whole process group. Returns the exit code. */
+  async interrupt(): Promise<number | null> {
+    process.kill(-this.pid, 'SIGINT');
+    return this.ended();
+  }
+
+  /** The exit code, within a bounded time. */
+  async ended(timeoutMs = exitTimeoutMs): Promise<number | null> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`It did not end within ${timeoutMs / 1000} s:\n${this.output}`)),
+        timeoutMs,
+      );
+    });
+    return Promise.race([this.exited, late]).finally(() => clearTimeout(timer));
+  }
+
+  /** Living processes that this one has made, directly or not, whose command line matches. */
+  processes(pattern = /(?:)/): { pid: number; command: string }[] {
+    const isOwn = (pid: number, command: string) =>
+      this.#marks.some((mark) => command.includes(mark)) ||
+      readProc(pid, 'environ').includes(`${markName}=${this.#mark}`);
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map((name) => ({
+        pid: Number(name),
+        command: readProc(Number(name), 'cmdline').replaceAll('\0', ' '),
+      }))
+      .filter(({ pid, command }) => command !== '' && pattern.test(command) && isOwn(pid, command));
+  }
+
+  /** For the end of a test: nothing of it may outlive the test, however that went. */
+  async killAll(): Promise<void> {
+    for (const { pid } of this.processes()) kill(pid);
+    if (!this.#hasEnded()) kill(this.pid);
+    await this.exited;
+  }
+
+  #hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+}
+
+/** SIGKILL, to a process that may be gone already. */
+export function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended by itself meanwhile.
+  }
+}
+
+function readProc(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  } catch {
+    return '';
+  }
+}
