@@ -162,3 +162,17 @@ sshTest('closing the pool closes its connections and lets nobody wait', async ()
   expect((await waiting).message).toContain('shutting down');
   expect((await refusalOf(pool.open(t.request, cat))).message).toContain('shutting down');
 });
+
+sshTest('closing the pool while connections are being opened leaves none open', async () => {
+  const t = await setupSshd();
+  for (let turns = 0; turns < 12; turns += 1) {
+    const pool = t.pool();
+    const opening = refusalOf(pool.open(t.request, cat));
+    // Each time a little further into the handshake.
+    for (let turn = 0; turn < turns * 3; turn += 1) await new Promise(setImmediate);
+    await pool.close();
+    await opening;
+    expect(pool.connections).toBe(0);
+  }
+  await expect.poll(() => t.sshd.sessionPids()).toEqual([]);
+});

@@ -187,6 +187,8 @@ export class SshPool {
     connecting.then(
       (connection) => {
         entry.connection = connection;
+        // Discarded in the very moment it came about.
+        if (!this.#entries.get(key)?.has(entry)) connection.close();
         connection.closed.then(() => this.#discard(entry));
       },
       () => this.#discard(entry),

@@ -114,10 +114,11 @@ export class Attempt {
       this.#channel.pause();
       this.#channel.stderr.pause();
     }
-    this.#sink.drained().then(() => {
+    const goOn = () => {
       this.#paused = false;
       this.#resume();
-    });
+    };
+    this.#sink.drained().then(goOn, goOn);
   }
 
   #resume(): void {
