@@ -193,18 +193,15 @@ function handshake(
       });
     const onAbort = () => fail(options.signal?.reason);
     options.signal?.addEventListener('abort', onAbort);
-    client.on('error', (error: Error & { level?: string }) => {
-      const authFailed = error.level === 'client-authentication';
+    const broken = (error?: Error & { level?: string }) =>
       fail(
         refused ??
-          (authFailed
+          (error?.level === 'client-authentication'
             ? authentication.failure(target.host)
             : handshakeError(target, error, facts.serverVersion, authTimeoutMs)),
       );
-    });
-    client.once('close', () =>
-      fail(refused ?? handshakeError(target, undefined, facts.serverVersion, authTimeoutMs)),
-    );
+    client.on('error', broken);
+    client.once('close', () => broken());
     client.once('handshake', (negotiated: NegotiatedAlgorithms) => {
       facts.cipher = negotiated.cs.cipher;
     });
@@ -223,12 +220,7 @@ function handshake(
       readyTimeout: authTimeoutMs,
       keepaliveInterval: options.keepaliveMs ?? 15_000,
       keepaliveCountMax: 3,
-      algorithms: {
-        cipher: [...ciphers],
-        hmac: [...macs],
-        serverHostKey: hostKeyAlgorithms(target.hostKeys),
-        compress: ['none'],
-      },
+      algorithms: algorithms(target.hostKeys),
       hostVerifier: (key: Buffer) => {
         facts.hostKeyFingerprint = hostKeyFingerprint(key);
         refused = refuseHostKey(target.host, key, target.hostKeys);
@@ -240,7 +232,17 @@ function handshake(
     socket.once('data', (bytes: Buffer) => {
       facts.serverVersion = identification(bytes);
     });
+    if (options.signal?.aborted) onAbort();
   });
+}
+
+function algorithms(acceptedHostKeys: readonly string[]): ssh2.Algorithms {
+  return {
+    cipher: [...ciphers],
+    hmac: [...macs],
+    serverHostKey: hostKeyAlgorithms(acceptedHostKeys),
+    compress: ['none'],
+  };
 }
 
 /** What the server says it is (RFC 4253, section 4.2); lines before that one are a greeting. */
