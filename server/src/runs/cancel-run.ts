@@ -18,7 +18,7 @@ import { type ProgressNews, RunLedger } from './run-ledger.ts';
 /** Cancels an open run; asking again is no error while it is cancelling. */
 export async function cancelRun(sql: Sql, runId: number, caller: Caller): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
-    const ledger = await RunLedger.open(tx, [runId]);
+    const ledger = await RunLedger.open(tx, { runIds: [runId] });
     const run = ledger.run(runId);
     if (run === undefined) throw notFound(`Run ${runId}`);
     if (isRunEnded(run.status)) {

@@ -9,13 +9,14 @@ import { type ProgressNews, RunLedger } from './run-ledger.ts';
 /** Moves runs and target runs of these leases to running and writes the event. */
 export async function markLeased(sql: Sql, claimed: readonly ClaimedStep[]): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
-    const ledger = await RunLedger.open(
-      tx,
-      claimed.map((step) => step.jobRunId),
-    );
-    const targets = await lockTargetRuns(tx, [...new Set(claimed.map((step) => step.targetRunId))]);
+    const stepIds = claimed.map((step) => step.id);
+    const [ledger, targets, leases] = await Promise.all([
+      RunLedger.open(tx, { stepIds }),
+      lockTargetRuns(tx, stepIds),
+      liveLeases(tx, claimed),
+    ]);
     const byId = new Map(targets.map((target) => [target.id, target]));
-    for (const live of await liveLeases(tx, claimed)) {
+    for (const live of leases) {
       const target = byId.get(live.targetRunId);
       if (target === undefined || ledger.run(live.jobRunId) === undefined) continue;
       ledger.markStarted(live.jobRunId);

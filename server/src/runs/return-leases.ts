@@ -1,6 +1,6 @@
 // Leases that were never begun go back to ready: handed back by a draining agent, or absent from its intact journal.
 import type { Sql, Tx } from '../store/connection.ts';
-import { lockStepsAndNext, lockTargetRuns, parentsOfSteps, returnToReady } from '../store/run-progress.ts';
+import { lockStepsAndNext, lockTargetRuns, returnToReady } from '../store/run-progress.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { stopWaiting } from './cancel-run.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
@@ -18,26 +18,13 @@ export async function returnLeases(sql: Sql, leases: readonly UnbegunLease[]): P
 }
 
 export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): Promise<ProgressNews> {
-  const parents = await parentsOfSteps(
-    tx,
-    leases.map((lease) => lease.stepId),
-  );
-  const ledger = await RunLedger.open(
-    tx,
-    parents.map((parent) => parent.jobRunId),
-  );
-  await lockTargetRuns(
-    tx,
-    parents.map((parent) => parent.targetRunId),
-  );
-  const steps = new Map(
-    (
-      await lockStepsAndNext(
-        tx,
-        parents.map((parent) => parent.id),
-      )
-    ).map((step) => [step.id, step]),
-  );
+  const stepIds = leases.map((lease) => lease.stepId);
+  const [ledger, , rows] = await Promise.all([
+    RunLedger.open(tx, { stepIds }),
+    lockTargetRuns(tx, stepIds),
+    lockStepsAndNext(tx, stepIds),
+  ]);
+  const steps = new Map(rows.map((step) => [step.id, step]));
   const live = leases.flatMap((lease) => {
     const step = steps.get(lease.stepId);
     const isLive =

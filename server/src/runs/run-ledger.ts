@@ -14,6 +14,7 @@ import {
   lockRuns,
   notifyProgress,
   type RunRow,
+  type RunsOf,
   type TargetRunRow,
   worstOutputStates,
   writeRuns,
@@ -34,13 +35,14 @@ export interface ProgressNews {
 interface RunEntry {
   row: RunRow;
   touched: boolean;
-  started: boolean;
   ended: boolean;
   steps: StepChange[];
   targetRuns: Map<number, TargetRunRow>;
 }
 
 export class RunLedger {
+  /** The database's clock when the locks were held; what is written is dated by it. */
+  now = new Date();
   readonly #tx: Tx;
   readonly #runs = new Map<number, RunEntry>();
   readonly #segments = new Set<number>();
@@ -51,13 +53,13 @@ export class RunLedger {
   }
 
   /** Locks the runs. Lock target runs and steps after this, in that order. */
-  static async open(tx: Tx, runIds: Iterable<number>): Promise<RunLedger> {
+  static async open(tx: Tx, runs: RunsOf): Promise<RunLedger> {
     const ledger = new RunLedger(tx);
-    for (const row of await lockRuns(tx, [...new Set(runIds)])) {
+    for (const row of await lockRuns(tx, runs)) {
+      ledger.now = row.now;
       ledger.#runs.set(row.id, {
         row,
         touched: false,
-        started: false,
         ended: false,
         steps: [],
         targetRuns: new Map(),
@@ -92,7 +94,7 @@ export class RunLedger {
   /** The run's first step was leased. */
   markStarted(runId: number): void {
     const entry = this.#entry(runId);
-    entry.started = true;
+    entry.row.startedAt ??= this.now;
     if (entry.row.status === 'queued') this.#setRunStatus(entry, 'running');
   }
 
@@ -119,6 +121,8 @@ export class RunLedger {
     if (target.status === 'running' || target.status === 'cancelling') row.targetsRunning -= 1;
     if (status === 'running' || status === 'cancelling') row.targetsRunning += 1;
     target.status = status;
+    if (status !== 'cancelled' && status !== 'timed_out') target.startedAt ??= this.now;
+    if (isRunEnded(status)) target.completedAt = this.now;
     entry.touched = true;
     entry.targetRuns.set(target.id, target);
     if (!isRunEnded(status)) return;
@@ -151,6 +155,7 @@ export class RunLedger {
       cancelling: row.status === 'cancelling',
     });
     entry.ended = true;
+    row.completedAt = this.now;
     this.#setRunStatus(entry, status);
   }
 
@@ -162,89 +167,87 @@ export class RunLedger {
   /** Writes everything that was collected, numbers the events and emits one NOTIFY. */
   async write(): Promise<ProgressNews> {
     const touched = [...this.#runs.values()].filter((entry) => entry.touched);
-    const targetRuns = touched.flatMap((entry) => [...entry.targetRuns.values()]);
-    const times = new Map(
-      (
-        await writeTargetRuns(
-          this.#tx,
-          targetRuns.map((t) => ({
-            id: t.id,
-            status: t.status,
-            started: t.status !== 'queued' && t.status !== 'cancelled' && t.status !== 'timed_out',
-            ended: isRunEnded(t.status),
-          })),
-        )
-      ).map((row) => [row.id, row]),
-    );
     const endedIds = touched.filter((entry) => entry.ended).map((entry) => entry.row.id);
     for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {
       this.#entry(jobRunId).row.outputState = outputState;
     }
-    const written = await writeRuns(
-      this.#tx,
-      touched.map((entry) => ({ ...entry.row, started: entry.started, ended: entry.ended })),
-    );
-    const events = written.map((row) => ({
-      jobRunId: row.id,
-      seq: row.eventSeq,
-      change: this.#changeOf(this.#entry(row.id), row, times),
-    }));
-    await insertRunEvents(this.#tx, events);
+    for (const { row } of touched) row.eventSeq += 1;
     const news: ProgressNews = {
-      runs: written.map((row) => ({ id: row.id, seq: row.eventSeq, ended: this.#entry(row.id).ended })),
+      runs: touched.map(({ row, ended }) => ({ id: row.id, seq: row.eventSeq, ended })),
       segments: [...this.#segments],
       cancel: [...this.#cancel],
     };
-    if (news.runs.length + news.segments.length + news.cancel.length > 0) {
-      await notifyProgress(this.#tx, news);
-    }
+    const hasNews = news.runs.length + news.segments.length + news.cancel.length > 0;
+    // Sent together: nothing here waits for an answer of another.
+    await Promise.all([
+      writeTargetRuns(
+        this.#tx,
+        touched.flatMap((entry) => [...entry.targetRuns.values()]).map(targetRunValues),
+      ),
+      writeRuns(
+        this.#tx,
+        touched.map(({ row }) => ({ ...row, executionTimeMs: executionTimeOf(row) })),
+      ),
+      insertRunEvents(
+        this.#tx,
+        touched.map((entry) => ({
+          jobRunId: entry.row.id,
+          seq: entry.row.eventSeq,
+          change: changeOf(entry),
+        })),
+      ),
+      ...(hasNews ? [notifyProgress(this.#tx, news)] : []),
+    ]);
     return news;
   }
+}
 
-  #changeOf(
-    entry: RunEntry,
-    written: {
-      eventSeq: number;
-      startedAt: Date | null;
-      completedAt: Date | null;
-      executionTimeMs: number | null;
+function targetRunValues({ id, status, startedAt, completedAt }: TargetRunRow) {
+  return { id, status, startedAt, completedAt };
+}
+
+/** From the first step's start to the end, in ms; a run that ended without a start took none. */
+function executionTimeOf({ startedAt, completedAt }: RunRow): number | null {
+  if (completedAt === null) return null;
+  return Math.max(0, completedAt.getTime() - (startedAt ?? completedAt).getTime());
+}
+
+function changeOf({ row, targetRuns, steps }: RunEntry): Omit<RunChange, 'at' | 'seq'> {
+  const counted =
+    row.targetsSucceeded +
+    row.targetsFailed +
+    row.targetsCancelled +
+    row.targetsTimedOut +
+    row.targetsUnknown +
+    row.targetsRunning;
+  return {
+    run: {
+      status: row.status,
+      outputState: row.outputState,
+      targetsQueued: row.targetsTotal - counted,
+      targetsRunning: row.targetsRunning,
+      targetsSucceeded: row.targetsSucceeded,
+      targetsFailed: row.targetsFailed,
+      targetsCancelled: row.targetsCancelled,
+      targetsTimedOut: row.targetsTimedOut,
+      targetsUnknown: row.targetsUnknown,
+      completedSteps: row.completedSteps,
+      failedSteps: row.failedSteps,
+      startedAt: row.startedAt?.toISOString() ?? null,
+      completedAt: row.completedAt?.toISOString() ?? null,
+      executionTimeMs: executionTimeOf(row),
+      errorMessage: row.errorMessage,
     },
-    times: ReadonlyMap<number, { startedAt: Date | null; completedAt: Date | null }>,
-  ): Omit<RunChange, 'at' | 'seq'> {
-    const { row } = entry;
-    const targetRuns = [...entry.targetRuns.values()].map((target) => ({
-      id: target.id,
-      status: target.status,
-      startedAt: times.get(target.id)?.startedAt?.toISOString() ?? null,
-      completedAt: times.get(target.id)?.completedAt?.toISOString() ?? null,
-    }));
-    const counted =
-      row.targetsSucceeded +
-      row.targetsFailed +
-      row.targetsCancelled +
-      row.targetsTimedOut +
-      row.targetsUnknown +
-      row.targetsRunning;
-    return {
-      run: {
-        status: row.status,
-        outputState: row.outputState,
-        targetsQueued: row.targetsTotal - counted,
-        targetsRunning: row.targetsRunning,
-        targetsSucceeded: row.targetsSucceeded,
-        targetsFailed: row.targetsFailed,
-        targetsCancelled: row.targetsCancelled,
-        targetsTimedOut: row.targetsTimedOut,
-        targetsUnknown: row.targetsUnknown,
-        completedSteps: row.completedSteps,
-        failedSteps: row.failedSteps,
-        startedAt: written.startedAt?.toISOString() ?? null,
-        completedAt: written.completedAt?.toISOString() ?? null,
-        executionTimeMs: written.executionTimeMs,
-        errorMessage: row.errorMessage,
-      },
-      ...(targetRuns.length > 0 ? { targetRuns } : {}),
-      ...(entry.steps.length > 0 ? { steps: entry.steps } : {}),
-    };
-  }
+    ...(targetRuns.size > 0
+      ? {
+          targetRuns: [...targetRuns.values()].map((target) => ({
+            id: target.id,
+            status: target.status,
+            startedAt: target.startedAt?.toISOString() ?? null,
+            completedAt: target.completedAt?.toISOString() ?? null,
+          })),
+        }
+      : {}),
+    ...(steps.length > 0 ? { steps } : {}),
+  };
 }

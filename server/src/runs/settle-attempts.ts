@@ -12,7 +12,6 @@ import {
   lockStepsAndNext,
   lockTargetRuns,
   type NextLease,
-  parentsOfSteps,
   recordSshContexts,
   type SettledAttempt,
   type SettledStep,
@@ -66,18 +65,20 @@ export async function settleAttempts(
   ends: readonly AttemptEnd[],
 ): Promise<{ results: SettleResult[]; news: ProgressNews }> {
   return inTransaction(sql, async (tx) => {
-    const sessions = await holdCurrentSessions(
-      tx,
-      ends.flatMap(({ source }) =>
-        source.kind === 'agent' ? [{ agentId: source.agentId, sessionNumber: source.sessionNumber }] : [],
+    const stepIds = [...new Set(ends.map((end) => end.stepId))];
+    // Sent together and answered in this order, which is the lock order: agents, runs, target runs, steps.
+    const [sessions, ledger, targetRuns, rows] = await Promise.all([
+      holdCurrentSessions(
+        tx,
+        ends.flatMap(({ source }) =>
+          source.kind === 'agent' ? [{ agentId: source.agentId, sessionNumber: source.sessionNumber }] : [],
+        ),
       ),
-    );
-    const parents = await parentsOfSteps(tx, [...new Set(ends.map((end) => end.stepId))]);
-    const ledger = await RunLedger.open(
-      tx,
-      parents.map((parent) => parent.jobRunId),
-    );
-    const batch = await lockBatch(tx, ledger, parents);
+      RunLedger.open(tx, { stepIds }),
+      lockTargetRuns(tx, stepIds),
+      lockStepsAndNext(tx, stepIds),
+    ]);
+    const batch = newBatch(tx, ledger, targetRuns, rows);
     const results: SettleResult[] = [];
     const current: AttemptEnd[] = [];
     const seen = new Set<number>();
@@ -88,26 +89,22 @@ export async function settleAttempts(
       }
     }
     for (const end of current) decide(batch, end);
-    await writeAttempts(tx, batch.attempts);
-    await writeSteps(batch);
-    const leased = await leaseNext(batch);
-    await recordContexts(batch, current);
+    const leased = leaseNext(batch);
+    for (const { step, row } of batch.settled) noteSettled(ledger, step, row);
+    // Attempts are written from the live step rows, so before these change; the ledger once all is known.
+    await Promise.all([writeAttempts(tx, batch.attempts), writeSteps(batch), recordContexts(batch, current)]);
     const news = await ledger.write();
     for (const end of ends) results.push(await resultOf(batch, end, current, leased));
     return { results, news };
   });
 }
 
-async function lockBatch(
+function newBatch(
   tx: Tx,
   ledger: RunLedger,
-  parents: readonly { id: number; targetRunId: number }[],
-): Promise<Batch> {
-  const targetRuns = await lockTargetRuns(tx, [...new Set(parents.map((parent) => parent.targetRunId))]);
-  const rows = await lockStepsAndNext(
-    tx,
-    parents.map((parent) => parent.id),
-  );
+  targetRuns: readonly TargetRunRow[],
+  rows: readonly StepRow[],
+): Batch {
   const byPlace = new Map(rows.map((row) => [`${row.targetRunId}.${row.stepNumber}`, row]));
   const nextOf = new Map<number, StepRow>();
   for (const row of rows) {
@@ -149,7 +146,7 @@ function decide(batch: Batch, end: AttemptEnd): void {
     throw new Error('a locked row is missing');
   const status: StepStatus = end.outcome.status;
   const { outcome } = end;
-  batch.settled.push({ step, row: settledStep(step.id, end) });
+  batch.settled.push({ step, row: settledStep(step, end) });
   batch.attempts.push({
     stepId: step.id,
     epoch: step.epoch,
@@ -194,6 +191,8 @@ function passOn(batch: Batch, end: AttemptEnd, next: StepRow): void {
   if (end.source.kind === 'agent' && end.source.wantsNext) {
     batch.leases.push({
       id: next.id,
+      epoch: next.epoch + 1,
+      attemptDay: batch.ledger.now.toISOString().slice(0, 10),
       leaseToken: randomBytes(16).toString('hex'),
       agentId: end.source.agentId,
       sessionNumber: end.source.sessionNumber,
@@ -211,65 +210,65 @@ function closeWaiting(batch: Batch, targetRunId: number, status: 'skipped' | 'ca
   batch.close.set(status, ids);
 }
 
-async function writeSteps(batch: Batch): Promise<void> {
-  const times = new Map(
-    (
-      await writeSettledSteps(
-        batch.tx,
-        batch.settled.map((entry) => entry.row),
-      )
-    ).map((row) => [row.id, row]),
-  );
-  for (const { step, row } of batch.settled) {
-    const time = times.get(step.id);
-    batch.ledger.noteStep(step.jobRunId, {
-      id: step.id,
-      status: row.status,
-      attempt: step.epoch,
-      startedAt: time?.startedAt.toISOString() ?? null,
-      completedAt: time?.completedAt.toISOString() ?? null,
-      executionTimeMs: row.executionTimeMs,
-      exitCode: row.exitCode,
-      signal: row.signal,
-      reason: row.reason,
-      errorMessage: row.errorMessage,
-      advice: row.advice,
-      survivors: (row.survivors ?? []) as { pid: number; command: string }[],
-      outputState: row.outputState,
-      outputSeq: step.outputSeq,
-      outputBytes: step.outputBytes,
-    });
-  }
-  await setStepStatus(
-    batch.tx,
-    batch.readied.map((step) => step.id),
-    'ready',
-  );
-  for (const [status, targetRunIds] of batch.close) {
-    for (const closed of await closeWaitingSteps(batch.tx, targetRunIds, status)) {
-      batch.ledger.countStepEnds(closed.jobRunId, { completed: 1, failed: 0 });
-      batch.ledger.noteStep(closed.jobRunId, { id: closed.id, status });
-    }
-  }
+function noteSettled(ledger: RunLedger, step: StepRow, row: SettledStep): void {
+  ledger.noteStep(step.jobRunId, {
+    id: step.id,
+    status: row.status,
+    attempt: step.epoch,
+    startedAt: row.startedAt?.toISOString() ?? null,
+    completedAt: ledger.now.toISOString(),
+    executionTimeMs: row.executionTimeMs,
+    exitCode: row.exitCode,
+    signal: row.signal,
+    reason: row.reason,
+    errorMessage: row.errorMessage,
+    advice: row.advice,
+    survivors: (row.survivors ?? []) as { pid: number; command: string }[],
+    outputState: row.outputState,
+    outputSeq: step.outputSeq,
+    outputBytes: step.outputBytes,
+  });
 }
 
-async function leaseNext(batch: Batch): Promise<Map<number, ClaimedStep>> {
-  const leases = new Map(batch.leases.map((lease) => [lease.id, lease]));
+async function writeSteps(batch: Batch): Promise<void> {
+  const { tx, ledger } = batch;
+  const closing = [...batch.close].map(async ([status, targetRunIds]) => {
+    for (const closed of await closeWaitingSteps(tx, targetRunIds, status)) {
+      ledger.countStepEnds(closed.jobRunId, { completed: 1, failed: 0 });
+      ledger.noteStep(closed.jobRunId, { id: closed.id, status });
+    }
+  });
+  await Promise.all([
+    writeSettledSteps(
+      tx,
+      batch.settled.map((entry) => entry.row),
+      ledger.now,
+    ),
+    setStepStatus(
+      tx,
+      batch.readied.map((step) => step.id),
+      'ready',
+    ),
+    writeNextLeases(tx, batch.leases, ledger.now),
+    ...closing,
+  ]);
+}
+
+function leaseNext(batch: Batch): Map<number, ClaimedStep> {
   const claimed = new Map<number, ClaimedStep>();
-  for (const row of await writeNextLeases(batch.tx, batch.leases)) {
-    const step = batch.steps.get(row.id);
-    const lease = leases.get(row.id);
-    if (step === undefined || lease === undefined) continue;
+  for (const lease of batch.leases) {
+    const step = batch.steps.get(lease.id);
+    if (step === undefined) continue;
     batch.ledger.noteStep(step.jobRunId, {
       id: step.id,
       status: 'running',
-      attempt: row.epoch,
-      leasedAt: row.leasedAt.toISOString(),
+      attempt: lease.epoch,
+      leasedAt: batch.ledger.now.toISOString(),
       outputState: 'open',
     });
-    claimed.set(row.id, {
-      id: row.id,
-      epoch: row.epoch,
+    claimed.set(step.id, {
+      id: step.id,
+      epoch: lease.epoch,
       leaseToken: lease.leaseToken,
       jobRunId: step.jobRunId,
       targetRunId: step.targetRunId,
@@ -278,7 +277,7 @@ async function leaseNext(batch: Batch): Promise<Map<number, ClaimedStep>> {
       stepType: step.stepType,
       agentId: lease.agentId,
       sessionNumber: lease.sessionNumber,
-      attemptDay: row.attemptDay,
+      attemptDay: lease.attemptDay,
     });
   }
   return claimed;
@@ -344,12 +343,13 @@ async function annotate(batch: Batch, end: AttemptEnd): Promise<void> {
   });
 }
 
-function settledStep(id: number, end: AttemptEnd): SettledStep {
+function settledStep(step: StepRow, end: AttemptEnd): SettledStep {
   const { outcome } = end;
   if (!isStepEnded(outcome.status)) throw new Error(`${outcome.status} does not end a step`);
   return {
-    id,
+    id: step.id,
     status: outcome.status,
+    startedAt: step.startedAt ?? step.leasedAt,
     exitCode: outcome.exitCode ?? null,
     signal: cleanText(outcome.signal),
     reason: outcome.reason ?? null,

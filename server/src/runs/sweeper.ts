@@ -110,7 +110,7 @@ export class Sweeper {
 /** Ends a run that could not start within its time. */
 export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
-    const ledger = await RunLedger.open(tx, [runId]);
+    const ledger = await RunLedger.open(tx, { runIds: [runId] });
     const run = ledger.run(runId);
     if (run === undefined || isRunEnded(run.status)) return ledger.write();
     await lockOpenTargetRuns(tx, runId);

@@ -22,6 +22,7 @@ export interface RunRow {
   startedAt: Date | null;
   completedAt: Date | null;
   errorMessage: string | null;
+  now: Date;
 }
 
 export interface TargetRunRow {
@@ -54,19 +55,34 @@ export interface StepRow {
   outputBytes: number;
 }
 
-/** The runs, locked until the transaction ends. */
-export async function lockRuns(tx: Tx, ids: readonly number[]): Promise<RunRow[]> {
+/** Runs, named by themselves or by some of their steps. */
+export type RunsOf = { runIds: readonly number[] } | { stepIds: readonly number[] };
+
+/**
+ * The runs, locked until the transaction ends. `now` is the database's clock once the locks are held: what the
+ * transaction writes is dated by it.
+ */
+export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
+  const named =
+    'runIds' in runs
+      ? tx`${runs.runIds as number[]}::bigint[]`
+      : tx`array(select job_run_id from job_run_steps where id = any(${runs.stepIds as number[]}::bigint[]))`;
   return tx<RunRow[]>`
-    select id, status, max_failures, targets_total, targets_running, targets_succeeded, targets_failed,
-      targets_cancelled, targets_timed_out, targets_unknown, total_steps, completed_steps, failed_steps,
-      output_state, event_seq, started_at, completed_at, error_message
-    from job_runs where id = any(${ids as number[]}::bigint[]) order by id for update`;
+    with locked as materialized (
+      select id, status, max_failures, targets_total, targets_running, targets_succeeded, targets_failed,
+        targets_cancelled, targets_timed_out, targets_unknown, total_steps, completed_steps, failed_steps,
+        output_state, event_seq, started_at, completed_at, error_message
+      from job_runs where id = any(${named}) order by id for update)
+    select *, clock_timestamp() as now from locked`;
 }
 
-export async function lockTargetRuns(tx: Tx, ids: readonly number[]): Promise<TargetRunRow[]> {
+/** The target runs of these steps, locked. */
+export async function lockTargetRuns(tx: Tx, stepIds: readonly number[]): Promise<TargetRunRow[]> {
   return tx<TargetRunRow[]>`
     select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at
-    from job_run_targets where id = any(${ids as number[]}::bigint[]) order by id for update`;
+    from job_run_targets
+    where id = any(array(select target_run_id from job_run_steps where id = any(${stepIds as number[]}::bigint[])))
+    order by id for update`;
 }
 
 /** Target runs of a run that have not ended. */
@@ -105,15 +121,6 @@ export async function runningStepsOf(tx: Tx, runId: number): Promise<{ id: numbe
     select id, target_run_id from job_run_steps where job_run_id = ${runId} and status = 'running'`;
 }
 
-/** Which run and target run each step belongs to, unlocked: to know what to lock first. */
-export async function parentsOfSteps(
-  tx: Tx,
-  ids: readonly number[],
-): Promise<{ id: number; jobRunId: number; targetRunId: number }[]> {
-  return tx<{ id: number; jobRunId: number; targetRunId: number }[]>`
-    select id, job_run_id, target_run_id from job_run_steps where id = any(${ids as number[]}::bigint[])`;
-}
-
 export interface SettledStep {
   id: number;
   status: StepStatus;
@@ -125,24 +132,21 @@ export interface SettledStep {
   survivors: unknown;
   executionTimeMs: number | null;
   outputState: OutputState;
+  startedAt: Date | null;
 }
 
 /** Steps that end, with what became of their attempts. */
-export async function writeSettledSteps(
-  tx: Tx,
-  steps: readonly SettledStep[],
-): Promise<{ id: number; startedAt: Date; completedAt: Date }[]> {
-  if (steps.length === 0) return [];
-  return tx<{ id: number; startedAt: Date; completedAt: Date }[]>`
+export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[], now: Date): Promise<void> {
+  if (steps.length === 0) return;
+  await tx`
     update job_run_steps st set status = c.status, exit_code = c."exitCode", signal = c.signal, reason = c.reason,
       error_message = c."errorMessage", advice = c.advice, survivors = c.survivors,
-      execution_time_ms = c."executionTimeMs", output_state = c."outputState",
-      started_at = coalesce(st.started_at, st.leased_at), completed_at = clock_timestamp()
+      execution_time_ms = c."executionTimeMs", output_state = c."outputState", started_at = c."startedAt",
+      completed_at = ${now}
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(
       id bigint, status text, "exitCode" bigint, signal text, reason text, "errorMessage" text, advice text,
-      survivors jsonb, "executionTimeMs" bigint, "outputState" text)
-    where st.id = c.id
-    returning st.id, st.started_at, st.completed_at`;
+      survivors jsonb, "executionTimeMs" bigint, "outputState" text, "startedAt" timestamptz)
+    where st.id = c.id`;
 }
 
 /** The worst output state of each run's steps. */
@@ -191,27 +195,25 @@ export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[])
 
 export interface NextLease {
   id: number;
+  epoch: number;
+  attemptDay: string;
   leaseToken: string;
   agentId: number;
   sessionNumber: number;
 }
 
 /** Leases the steps that follow completed ones to the same agents. */
-export async function writeNextLeases(
-  tx: Tx,
-  leases: readonly NextLease[],
-): Promise<{ id: number; epoch: number; attemptDay: string; leasedAt: Date }[]> {
-  if (leases.length === 0) return [];
-  return tx<{ id: number; epoch: number; attemptDay: string; leasedAt: Date }[]>`
-    update job_run_steps st set status = 'running', epoch = st.epoch + 1, lease_token = c."leaseToken",
-      agent_id = c."agentId", session_number = c."sessionNumber", leased_at = clock_timestamp(), started_at = null,
-      cancel_sent_at = null, attempt_day = (clock_timestamp() at time zone 'UTC')::date,
-      deadline_at = clock_timestamp() + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
+export async function writeNextLeases(tx: Tx, leases: readonly NextLease[], now: Date): Promise<void> {
+  if (leases.length === 0) return;
+  await tx`
+    update job_run_steps st set status = 'running', epoch = c.epoch, lease_token = c."leaseToken",
+      agent_id = c."agentId", session_number = c."sessionNumber", leased_at = ${now}, started_at = null,
+      cancel_sent_at = null, attempt_day = c."attemptDay",
+      deadline_at = ${now}::timestamptz + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
       output_state = 'open', output_seq = 0, output_bytes = 0
     from jsonb_to_recordset(${tx.json(leases as never)}::jsonb) as c(
-      id bigint, "leaseToken" text, "agentId" bigint, "sessionNumber" bigint)
-    where st.id = c.id
-    returning st.id, st.epoch, st.attempt_day::text as attempt_day, st.leased_at`;
+      id bigint, epoch integer, "leaseToken" text, "agentId" bigint, "sessionNumber" bigint, "attemptDay" date)
+    where st.id = c.id`;
 }
 
 export async function setStepStatus(
@@ -252,50 +254,35 @@ export async function closeWaitingSteps(
 
 export async function writeTargetRuns(
   tx: Tx,
-  rows: readonly { id: number; status: RunStatus; started: boolean; ended: boolean }[],
-): Promise<{ id: number; startedAt: Date | null; completedAt: Date | null }[]> {
-  if (rows.length === 0) return [];
-  return tx<{ id: number; startedAt: Date | null; completedAt: Date | null }[]>`
-    update job_run_targets t set status = c.status,
-      started_at = case when c.started then coalesce(t.started_at, clock_timestamp()) else t.started_at end,
-      completed_at = case when c.ended then clock_timestamp() else null end
+  rows: readonly { id: number; status: RunStatus; startedAt: Date | null; completedAt: Date | null }[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  await tx`
+    update job_run_targets t set status = c.status, started_at = c."startedAt", completed_at = c."completedAt"
     from jsonb_to_recordset(${tx.json(rows as never)}::jsonb) as c(
-      id bigint, status text, started boolean, ended boolean)
-    where t.id = c.id
-    returning t.id, t.started_at, t.completed_at`;
+      id bigint, status text, "startedAt" timestamptz, "completedAt" timestamptz)
+    where t.id = c.id`;
 }
 
-/** Writes counters and status of locked runs, and numbers each run's event. */
+/** Writes counters and status of locked runs, with the number of the event that tells of it. */
 export async function writeRuns(
   tx: Tx,
-  runs: readonly (RunRow & { started: boolean; ended: boolean })[],
-): Promise<
-  {
-    id: number;
-    eventSeq: number;
-    startedAt: Date | null;
-    completedAt: Date | null;
-    executionTimeMs: number | null;
-  }[]
-> {
-  if (runs.length === 0) return [];
-  return tx`
+  runs: readonly (RunRow & { executionTimeMs: number | null })[],
+): Promise<void> {
+  if (runs.length === 0) return;
+  await tx`
     update job_runs r set status = c.status, targets_running = c."targetsRunning",
       targets_succeeded = c."targetsSucceeded", targets_failed = c."targetsFailed",
       targets_cancelled = c."targetsCancelled", targets_timed_out = c."targetsTimedOut",
       targets_unknown = c."targetsUnknown", completed_steps = c."completedSteps", failed_steps = c."failedSteps",
-      output_state = c."outputState", error_message = c."errorMessage", event_seq = r.event_seq + 1,
-      started_at = case when c.started then coalesce(r.started_at, clock_timestamp()) else r.started_at end,
-      completed_at = case when c.ended then coalesce(r.completed_at, clock_timestamp()) else null end,
-      execution_time_ms = case when c.ended and r.completed_at is null
-        then (extract(epoch from clock_timestamp() - coalesce(r.started_at, clock_timestamp())) * 1000)::bigint
-        else r.execution_time_ms end
+      output_state = c."outputState", error_message = c."errorMessage", event_seq = c."eventSeq",
+      started_at = c."startedAt", completed_at = c."completedAt", execution_time_ms = c."executionTimeMs"
     from jsonb_to_recordset(${tx.json(runs as never)}::jsonb) as c(
       id bigint, status text, "targetsRunning" integer, "targetsSucceeded" integer, "targetsFailed" integer,
       "targetsCancelled" integer, "targetsTimedOut" integer, "targetsUnknown" integer, "completedSteps" integer,
-      "failedSteps" integer, "outputState" text, "errorMessage" text, started boolean, ended boolean)
-    where r.id = c.id
-    returning r.id, r.event_seq, r.started_at, r.completed_at, r.execution_time_ms`;
+      "failedSteps" integer, "outputState" text, "errorMessage" text, "eventSeq" bigint, "startedAt" timestamptz,
+      "completedAt" timestamptz, "executionTimeMs" bigint)
+    where r.id = c.id`;
 }
 
 export async function insertRunEvents(
