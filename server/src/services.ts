@@ -1,7 +1,7 @@
 // The server's parts, wired together: this is where they meet.
 import { randomUUID } from 'node:crypto';
 import { limits } from '@opsconductor/protocol';
-import { recordAudit } from './audit/record-audit.ts';
+import { refusalRecorder } from './audit/record-refusal.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import type { Installation } from './auth/open-installation.ts';
 import { SignInLimits } from './auth/sign-in-limits.ts';
@@ -111,13 +111,7 @@ export function createServices(options: ServiceOptions): Services {
     access: options.access,
     cookieName: cookie.name,
     authenticator,
-    onForbidden: ({ principal, route, address, requestId }) =>
-      recordAudit(sql, {
-        actor: { kind: 'user', id: principal.userId, name: principal.name },
-        action: 'request.refused',
-        detail: { method: route.method, path: route.path, permission: route.permission },
-        origin: { address, requestId },
-      }),
+    onForbidden: refusalRecorder({ sql, now }),
     checkReplies: options.checkReplies ?? false,
     probes: {
       notReady: () => databaseProblems(sql),

@@ -2,16 +2,9 @@
 import type { Permission } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import type { Static, TSchema } from 'typebox';
+import type { Principal } from '../auth/principal.ts';
 
-/** Who calls: a signed-in user, by session or API token. */
-export interface Principal {
-  userId: number;
-  name: string;
-  permissions: ReadonlySet<Permission>;
-  via: 'session' | 'api_token';
-  /** The session or token row, for sign-out and audit. */
-  viaId: number;
-}
+export type { Principal };
 
 export interface RouteRequest<P, Q, B> {
   params: P;
