@@ -1,0 +1,125 @@
+import { randomUUID } from 'node:crypto';
+import type { LeaseCredential, LeaseTarget } from '@opsconductor/protocol';
+import {
+  type CredentialBounds,
+  type CredentialSecret,
+  generateSegmentKey,
+  sealCredential,
+} from '@opsconductor/protocol/sealing';
+import { expect, test } from 'vitest';
+import { SshError } from '../ssh/ssh-error.ts';
+import { CredentialOpener, NoSegmentKey } from './credential-opener.ts';
+
+const installationId = 'installation-1';
+const segmentId = 3;
+const target: LeaseTarget = { id: 1, name: 'web-1', host: 'web-1.example', port: 22, hostKeys: [] };
+const bounds: CredentialBounds = {
+  hosts: ['*.example'],
+  networks: ['10.0.0.0/8'],
+  ports: [22],
+  protocols: ['ssh'],
+  user: 'root',
+  authentication: ['password'],
+};
+
+async function setup() {
+  const segment = await generateSegmentKey();
+  const clock = { ms: 0 };
+  const opener = new CredentialOpener({
+    installationId,
+    segmentId,
+    segmentPrivateKey: (generation) => (generation === 1 ? segment.privateKey : undefined),
+    monotonicMs: () => clock.ms,
+  });
+  const id = randomUUID();
+  const seal = async (
+    secret: Partial<CredentialSecret> = {},
+    at: { id?: string; segmentId?: number } = {},
+  ) => {
+    const sealed = await sealCredential({
+      segmentPublicKey: segment.publicKey,
+      binding: {
+        installationId,
+        credentialId: at.id ?? id,
+        version: 1,
+        kind: 'ssh_password',
+        segmentId: at.segmentId ?? segmentId,
+        generation: 1,
+      },
+      secret: {
+        kind: 'ssh_password',
+        user: 'root',
+        password: 'correct horse',
+        bounds,
+        ...secret,
+      } as CredentialSecret,
+    });
+    return { id, version: 1, kind: 'ssh_password', sealed } satisfies LeaseCredential;
+  };
+  return { opener, seal, clock };
+}
+
+async function refusal(opening: Promise<unknown>): Promise<unknown> {
+  return opening.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+}
+
+test('a credential of this segment is opened, and its secret is masked in output', async () => {
+  const { opener, seal } = await setup();
+  const { credential, secrets } = await opener.open(await seal(), target);
+  expect(credential).toMatchObject({ kind: 'ssh_password', user: 'root', password: 'correct horse' });
+  expect(secrets.find(Buffer.from('a correct horse b'))).toEqual([{ start: 2, end: 15 }]);
+});
+
+test.each([
+  ['another host', { ...target, host: 'web-1.evil' }],
+  ['another port', { ...target, port: 2222 }],
+])('%s than the bounds allow is refused before anything is resolved', async (_, elsewhere) => {
+  const { opener, seal } = await setup();
+  const error = await refusal(opener.open(await seal(), elsewhere));
+  expect(error).toBeInstanceOf(SshError);
+  expect(error).toMatchObject({ reason: 'credential_bounds' });
+});
+
+test('addresses are held to the networks, all of them', async () => {
+  const { opener, seal } = await setup();
+  const { checkAddresses } = await opener.open(await seal(), target);
+  expect(() => checkAddresses(['10.1.2.3'])).not.toThrow();
+  expect(() => checkAddresses(['10.1.2.3', '192.0.2.1'])).toThrow('192.0.2.1');
+  expect(() => checkAddresses([])).toThrow();
+});
+
+test.each([
+  ['another credential', { id: randomUUID() }],
+  ['another segment', { segmentId: 4 }],
+])('a seal of %s does not open as this one', async (_, at) => {
+  const { opener, seal } = await setup();
+  expect(await refusal(opener.open(await seal({}, at), target))).toMatchObject({
+    reason: 'credential_unusable',
+  });
+});
+
+test('a generation whose key is not here is no failure of the credential', async () => {
+  const { opener, seal } = await setup();
+  const credential = await seal();
+  const later = { ...credential, sealed: { ...credential.sealed, generation: 2 } };
+  expect(await refusal(opener.open(later, target))).toBeInstanceOf(NoSegmentKey);
+});
+
+test('an opened credential serves other targets, each held to the bounds', async () => {
+  const { opener, seal } = await setup();
+  const credential = await seal();
+  await opener.open(credential, target);
+  await opener.open(credential, { ...target, id: 2, host: 'web-2.example' });
+  const elsewhere = refusal(opener.open(credential, { ...target, host: 'web.evil' }));
+  expect(await elsewhere).toMatchObject({ reason: 'credential_bounds' });
+});
+
+test('another seal under the same id and version is not served from what was opened before', async () => {
+  const { opener, seal } = await setup();
+  await opener.open(await seal(), target);
+  const swapped = await opener.open(await seal({ password: 'battery staple' }), target);
+  expect(swapped.credential).toMatchObject({ password: 'battery staple' });
+});
