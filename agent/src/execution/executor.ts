@@ -1,7 +1,6 @@
 // Holds every attempt from its lease to its confirmed end, across connections and restarts of this process. What the
 // journal says is what is told to a server.
 import { randomUUID } from 'node:crypto';
-import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type JournalAttempt,
@@ -12,8 +11,7 @@ import {
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { Journal } from '../journal/journal.ts';
-import type { JournalRecord } from '../journal/journal-record.ts';
-import { attemptKey, type JournaledAttempt } from '../journal/replay.ts';
+import { attemptKey } from '../journal/replay.ts';
 import { AttemptOutput } from '../spool/attempt-output.ts';
 import { SpoolFile } from '../spool/spool-file.ts';
 import { Attempt, type Completion } from './attempt.ts';
@@ -21,6 +19,7 @@ import type { UsableCredential } from './credential-opener.ts';
 import { type Execution, executeStep, killGraceOf, MayNotBegin, stoppedOutcome } from './execute-step.ts';
 import type { KnownStepTypes } from './known-step-types.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
+import { finishedRecord, type NewOutput, recoverAttempts } from './recover-attempts.ts';
 import type { Session } from './session.ts';
 
 export interface ExecutorOptions {
@@ -59,14 +58,9 @@ export class Executor {
   /** Takes over what an earlier process left: its outcomes are sent again, what it was doing is reported unknown. */
   async recover(): Promise<void> {
     const { journal, spoolFolder } = this.#options;
-    for (const journaled of [...journal.attempts.values()]) {
-      // Not begun, and its configuration died with the process: it goes back by not being mentioned.
-      const begun = journaled.startedAt !== undefined || journaled.finished !== undefined;
-      if (!begun) journal.note({ is: 'settled', ...idOf(journaled) });
-      else await this.#recoverAttempt(journaled);
-    }
-    for (const name of await readdir(spoolFolder)) {
-      if (!this.#attempts.has(name)) await unlink(join(spoolFolder, name));
+    const newOutput: NewOutput = (attempt, file, chunks) => this.#newOutput(attempt, file, chunks);
+    for (const attempt of await recoverAttempts({ journal, spoolFolder, newOutput })) {
+      this.#attempts.set(attemptKey(attempt), attempt);
     }
   }
 
@@ -362,33 +356,7 @@ export class Executor {
     for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
-  // ---- recovery
-
-  async #recoverAttempt(journaled: JournaledAttempt): Promise<void> {
-    const { journal, spoolFolder } = this.#options;
-    const { step, epoch, leaseToken } = journaled;
-    const { file, chunks } = await SpoolFile.recover(join(spoolFolder, attemptKey(journaled)));
-    const output = this.#newOutput(journaled, file, chunks);
-    output.discard();
-    const attempt = new Attempt({ step, epoch, leaseToken, output });
-    this.#attempts.set(attemptKey(journaled), attempt);
-    const finished = journaled.finished;
-    attempt.state = finished === undefined || finished.interrupted ? 'interrupted' : 'finished';
-    const lost = output.lastSeq < (finished?.output.lastSeq ?? 0);
-    attempt.completion = {
-      requestId: finished?.requestId ?? randomUUID(),
-      outcome: finished?.outcome ?? interruptedOutcome,
-      output: {
-        lastSeq: Math.max(output.lastSeq, finished?.output.lastSeq ?? 0),
-        rawBytes: output.rawBytes,
-        digest: output.digest,
-        truncated: finished?.output.truncated ?? false,
-        gaps: lost ? [[output.lastSeq + 1, finished?.output.lastSeq ?? 0]] : [],
-      },
-    };
-    // On disk before anything is told, so that a later process asks under the same request id.
-    if (finished === undefined) await journal.durable(finishedRecord(attempt, attempt.completion));
-  }
+  // ---- output
 
   #reconcileOutput(attempt: Attempt, ackedSeq: number): void {
     const { output, completion } = attempt;
@@ -421,23 +389,4 @@ export class Executor {
     );
     return output;
   }
-}
-
-const interruptedOutcome: StepOutcome = {
-  status: 'unknown',
-  reason: 'agent_restarted',
-  message: 'The agent was restarted while the step ran; whether it ended, and how, is not known.',
-  advice: 'Look on the host what the step did, before running it again.',
-};
-
-function finishedRecord(attempt: Attempt, { requestId, outcome, output }: Completion): JournalRecord {
-  const { step, epoch } = attempt;
-  const { lastSeq, rawBytes, truncated } = output;
-  const interrupted = attempt.state === 'interrupted';
-  const kept = { lastSeq, rawBytes, truncated };
-  return { is: 'finished', step, epoch, requestId, interrupted, outcome, output: kept };
-}
-
-function idOf({ step, epoch }: { step: number; epoch: number }): { step: number; epoch: number } {
-  return { step, epoch };
 }

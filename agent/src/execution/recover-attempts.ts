@@ -1,0 +1,82 @@
+// What an earlier process of this agent left in journal and spool, as attempts again.
+import { randomUUID } from 'node:crypto';
+import { readdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { StepOutcome } from '@opsconductor/protocol';
+import type { Journal } from '../journal/journal.ts';
+import type { JournalRecord } from '../journal/journal-record.ts';
+import { attemptKey, type JournaledAttempt } from '../journal/replay.ts';
+import type { AttemptOutput } from '../spool/attempt-output.ts';
+import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
+import { Attempt, type Completion } from './attempt.ts';
+
+export type NewOutput = (
+  attempt: { step: number; epoch: number },
+  file: SpoolFile,
+  recovered?: readonly SpooledChunk[],
+) => AttemptOutput;
+
+export interface RecoverOptions {
+  journal: Journal;
+  spoolFolder: string;
+  newOutput: NewOutput;
+}
+
+/** All attempts that were begun. Spool files of no attempt are removed. */
+export async function recoverAttempts(options: RecoverOptions): Promise<Attempt[]> {
+  const { journal, spoolFolder } = options;
+  const attempts: Attempt[] = [];
+  for (const journaled of [...journal.attempts.values()]) {
+    const { step, epoch, startedAt, finished } = journaled;
+    // Not begun, and its configuration died with the process: it goes back by not being mentioned.
+    if (startedAt === undefined && finished === undefined) journal.note({ is: 'settled', step, epoch });
+    else attempts.push(await recoverAttempt(journaled, options));
+  }
+  const kept = new Set(attempts.map(attemptKey));
+  for (const name of await readdir(spoolFolder)) {
+    if (!kept.has(name)) await unlink(join(spoolFolder, name));
+  }
+  return attempts;
+}
+
+export function finishedRecord(attempt: Attempt, { requestId, outcome, output }: Completion): JournalRecord {
+  const { step, epoch } = attempt;
+  const { lastSeq, rawBytes, truncated } = output;
+  const interrupted = attempt.state === 'interrupted';
+  const kept = { lastSeq, rawBytes, truncated };
+  return { is: 'finished', step, epoch, requestId, interrupted, outcome, output: kept };
+}
+
+async function recoverAttempt(
+  journaled: JournaledAttempt,
+  { journal, spoolFolder, newOutput }: RecoverOptions,
+): Promise<Attempt> {
+  const { step, epoch, leaseToken, finished } = journaled;
+  const { file, chunks } = await SpoolFile.recover(join(spoolFolder, attemptKey(journaled)));
+  const output = newOutput(journaled, file, chunks);
+  output.discard();
+  const attempt = new Attempt({ step, epoch, leaseToken, output });
+  attempt.state = finished === undefined || finished.interrupted ? 'interrupted' : 'finished';
+  const lastSeq = Math.max(output.lastSeq, finished?.output.lastSeq ?? 0);
+  attempt.completion = {
+    requestId: finished?.requestId ?? randomUUID(),
+    outcome: finished?.outcome ?? interruptedOutcome,
+    output: {
+      lastSeq,
+      rawBytes: output.rawBytes,
+      digest: output.digest,
+      truncated: finished?.output.truncated ?? false,
+      gaps: lastSeq > output.lastSeq ? [[output.lastSeq + 1, lastSeq]] : [],
+    },
+  };
+  // On disk before anything is told, so that a later process asks under the same request id.
+  if (finished === undefined) await journal.durable(finishedRecord(attempt, attempt.completion));
+  return attempt;
+}
+
+const interruptedOutcome: StepOutcome = {
+  status: 'unknown',
+  reason: 'agent_restarted',
+  message: 'The agent was restarted while the step ran; whether it ended, and how, is not known.',
+  advice: 'Look on the host what the step did, before running it again.',
+};
