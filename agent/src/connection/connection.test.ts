@@ -26,17 +26,20 @@ test('the newest generation is presented at the next connect', async () => {
   expect((await connection.welcome()).generation).toBe(1);
 });
 
-test('a server with another key hears nothing after authenticate, and is tried again only after minutes', async () => {
-  await using t = await setup();
-  await t.start();
-  const connection = await t.server.nextConnection();
-  await connection.welcome({ impostor: await generateSigningKeyPair() });
-  expect(await connection.closed).toMatchObject({ code: closeCodes.unauthenticated });
-  expect(connection.order).toEqual(['authenticate']);
-  await t.server.nextConnection();
-  expect(t.waits.at(-1)).toBeGreaterThanOrEqual(120_000);
-  expect((await readGeneration(t.directory.data.generation)).generation).toBe(0);
-});
+test.each(['transcriptKey', 'generationKey'] as const)(
+  'a server with another %s hears nothing after authenticate, and is tried again only after minutes',
+  async (signer) => {
+    await using t = await setup();
+    await t.start();
+    const connection = await t.server.nextConnection();
+    await connection.welcome({ [signer]: await generateSigningKeyPair() });
+    expect(await connection.closed).toMatchObject({ code: closeCodes.unauthenticated });
+    expect(connection.order).toEqual(['authenticate']);
+    await t.server.nextConnection();
+    expect(t.waits.at(-1)).toBeGreaterThanOrEqual(120_000);
+    expect((await readGeneration(t.directory.data.generation)).generation).toBe(0);
+  },
+);
 
 test('a server of another installation gets no signature', async () => {
   await using t = await setup();

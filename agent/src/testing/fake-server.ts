@@ -33,8 +33,10 @@ export const installationId = 'installation-1';
 export interface WelcomeOptions {
   heartbeatIntervalMs?: number;
   leaseTtlMs?: number;
-  /** Signs with another key than the agent has pinned. */
-  impostor?: KeyPair;
+  /** Signs the transcript in place of the server's key, which the agent has pinned. */
+  transcriptKey?: KeyPair;
+  /** Signs the generation in place of the server's key. */
+  generationKey?: KeyPair;
 }
 
 export interface ResumeVerdict {
@@ -197,14 +199,15 @@ export class FakeConnection {
       if (!genuine) throw new Error("the agent's signature does not hold");
     }
     server.generation += 1;
-    const key = options.impostor ?? server.key;
+    const transcriptKey = options.transcriptKey ?? server.key;
+    const generationKey = options.generationKey ?? server.key;
     this.send({
       type: 'welcome',
       chosenVersion: 1,
-      signature: await signHandshake('server', key.privateKey, transcript),
+      signature: await signHandshake('server', transcriptKey.privateKey, transcript),
       sessionNumber: server.generation,
       generation: server.generation,
-      generationSignature: await signGeneration(key.privateKey, {
+      generationSignature: await signGeneration(generationKey.privateKey, {
         installationId,
         agentId: authenticate.agentId,
         generation: server.generation,
