@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
@@ -10,6 +10,7 @@ import { bootstrapAdministrator } from './auth/bootstrap-administrator.ts';
 import { type Installation, openInstallation } from './auth/open-installation.ts';
 import { type Config, isLoopback } from './config.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
+import type { HandshakeSettings } from './gateway/handshake.ts';
 import { loadConsole } from './http/console.ts';
 import type { Log } from './log.ts';
 import { createServices, type Services } from './services.ts';
@@ -42,13 +43,15 @@ export interface ServerPaths {
 }
 
 const poolConnections = 12;
+const dayMs = 24 * 60 * 60 * 1000;
 
-/** Starts everything. `say` tells a person what is going on. */
+/** Starts everything. `say` tells a person what is going on; `timings` differ from the product's in tests only. */
 export async function startServer(
   config: Config,
   paths: ServerPaths,
   log: Log,
   say: (message: string) => void,
+  timings: { handshakeSettings?: HandshakeSettings } = {},
 ): Promise<RunningServer> {
   const closers: (() => Promise<unknown>)[] = [];
   const stop = async () => {
@@ -71,6 +74,7 @@ export async function startServer(
     const requests = new RequestSwitch();
     const listener = await listen(config, tls, requests);
     closers.push(() => closeListener(listener.server));
+    closers.push(renewTlsDaily(config, listener.server, log));
     const scheme = tls === undefined ? 'http' : 'https';
     const localUrl = `${scheme}://${localHost(config.listen.address)}:${listener.port}`;
     const url = config.publicUrl ?? `${scheme}://${publicHost(config.listen.address)}:${listener.port}`;
@@ -93,6 +97,7 @@ export async function startServer(
         createHash('sha256')
           .update(await readFile(paths.agentBundle))
           .digest('hex'),
+      ...timings,
     });
     closers.push(() => services.stop());
     await services.gateway.start(listener.server);
@@ -127,6 +132,21 @@ async function openDatabase(
 function lostWithout(embedded: EmbeddedPostgres | undefined): Promise<void> {
   if (embedded === undefined) return new Promise(() => {});
   return embedded.exited.then((exit) => (exit.expected ? new Promise<void>(() => {}) : undefined));
+}
+
+/** A server may run longer than its certificate: the private CA issues a new one in time. Returns what ends this. */
+function renewTlsDaily(config: Config, server: Server, log: Log): () => Promise<void> {
+  const timer = setInterval(() => {
+    openTls(config).then(
+      (tls) => {
+        if (tls !== undefined && 'setSecureContext' in server) {
+          (server as unknown as HttpsServer).setSecureContext({ cert: tls.certPem, key: tls.keyPem });
+        }
+      },
+      (error: unknown) => log.error({ err: error }, 'the certificate could not be read again'),
+    );
+  }, dayMs);
+  return async () => clearInterval(timer);
 }
 
 interface Tls {
@@ -169,11 +189,10 @@ async function listen(
   const server =
     tls === undefined
       ? createHttpServer(requests.listener)
-      : (createHttpsServer({
-          cert: tls.certPem,
-          key: tls.keyPem,
-          minVersion: 'TLSv1.2',
-        }) as unknown as Server);
+      : (createHttpsServer(
+          { cert: tls.certPem, key: tls.keyPem, minVersion: 'TLSv1.2' },
+          requests.listener,
+        ) as unknown as Server);
   // A client that sends its request slower than this is not one of ours.
   server.headersTimeout = 15_000;
   server.requestTimeout = 60_000;

@@ -35,12 +35,17 @@ export function offeredHostKey(blob: Buffer): OfferedHostKey {
   return { line: `${keyType(blob)} ${blob.toString('base64')}`, fingerprint: hostKeyFingerprint(blob) };
 }
 
-/** Why a presented key is refused, or undefined for one that was accepted before. */
+/**
+ * Why a presented key is refused, or undefined for one that was accepted before: by its line, or by the fingerprint
+ * that a person gave before any connection had shown the key.
+ */
 export function refuseHostKey(host: string, blob: Buffer, accepted: readonly string[]): SshError | undefined {
   const offered = offeredHostKey(blob);
   const known = accepted.map(hostKeyBlob).filter((key) => key !== undefined);
+  const given = accepted.filter((line) => line.startsWith('SHA256:'));
   if (known.some((key) => key.length === blob.length && timingSafeEqual(key, blob))) return undefined;
-  if (known.length === 0) {
+  if (given.includes(offered.fingerprint)) return undefined;
+  if (known.length + given.length === 0) {
     return new SshError({
       reason: 'host_key_unknown',
       message: `No host key of ${host} has been accepted yet; it presented ${offered.fingerprint} (${keyType(blob)}).`,
@@ -48,7 +53,9 @@ export function refuseHostKey(host: string, blob: Buffer, accepted: readonly str
       offeredHostKey: offered,
     });
   }
-  const expected = known.map((key) => `${hostKeyFingerprint(key)} (${keyType(key)})`).join(', ');
+  const expected = [...known.map((key) => `${hostKeyFingerprint(key)} (${keyType(key)})`), ...given].join(
+    ', ',
+  );
   return new SshError({
     reason: 'host_key_mismatch',
     message: `${host} presented the host key ${offered.fingerprint} (${keyType(blob)}), but ${expected} was accepted.`,

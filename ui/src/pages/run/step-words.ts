@@ -56,7 +56,7 @@ export function stepNote(step: Step, more: { segment: string }): StepNote | unde
       return {
         state: step.status,
         lead: 'What happened on the host isn’t known.',
-        text: `${message === '' ? 'The agent was cut off while the step ran. It may have finished, stopped half way, or still be running.' : message} Nothing has been run again. If the agent returns, its result is taken over.`,
+        text: `${message === '' ? 'The agent was cut off while the step ran. It may have finished, stopped half way, or still be running.' : message} Nothing has been run again. If the agent comes back, what it reports is added here.`,
       };
     case 'cancelled':
       return { state: 'cancelled', lead: 'Cancelled.', text: message };
