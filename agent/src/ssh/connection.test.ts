@@ -6,6 +6,7 @@ import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import type { StepTarget } from '../steps/step-type.ts';
 import { connectSsh } from './connection.ts';
+import { hostKeyFingerprint } from './host-key.ts';
 import { SshError } from './ssh-error.ts';
 import { accountTest, refusalOf, setupSshd, sshTest } from './sshd-setup.ts';
 import { testConnection } from './test-connection.ts';
@@ -60,6 +61,16 @@ sshTest('a key nobody accepted is offered, and not trusted', async () => {
   expect(error.advice).toContain(error.offeredHostKey?.line);
   // Accepting exactly what was offered opens the target.
   await t.connect({}, { hostKeys: [error.offeredHostKey?.line ?? ''] });
+});
+
+sshTest('a fingerprint that was given in advance opens its key, and no other', async () => {
+  const t = await setupSshd();
+  const fingerprint = (line: string) => hostKeyFingerprint(Buffer.from(line.split(' ')[1] ?? '', 'base64'));
+  await t.connect({}, { hostKeys: [fingerprint(t.sshd.hostKeyLine)] });
+  const other = fingerprint(ssh2.utils.generateKeyPairSync('ed25519').public);
+  const error = await t.refusal({}, { hostKeys: [other] });
+  expect(error.reason).toBe('host_key_mismatch');
+  expect(error.message).toContain(other);
 });
 
 sshTest('another key than the accepted one is refused before the credential is used', async () => {

@@ -29,7 +29,7 @@ export interface StepTarget {
   name: string;
   host: string;
   port: number;
-  /** Accepted host keys as OpenSSH public key lines (`ssh-ed25519 AAAA…`). Empty: none accepted yet. */
+  /** Accepted host keys: OpenSSH public key lines (`ssh-ed25519 AAAA…`), or `SHA256:…` of a key not seen yet. */
   hostKeys: string[];
 }
 
