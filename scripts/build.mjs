@@ -1,7 +1,7 @@
 // Builds what is served as files: the console (ui/dist) and the one-file agent (.cache/build/agent.mjs), each only when
 // its sources have changed.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -36,9 +36,10 @@ async function buildIfChanged(name, folders, output, build) {
 
 async function buildAgent() {
   const { build } = await import('esbuild');
+  const unfinished = join(buildFolder, `agent.${process.pid}.mjs`);
   await build({
     entryPoints: [join(root, 'agent/src/main.ts')],
-    outfile: join(buildFolder, 'agent.mjs'),
+    outfile: unfinished,
     bundle: true,
     platform: 'node',
     target: 'node20',
@@ -57,6 +58,8 @@ async function buildAgent() {
     legalComments: 'inline',
     logLevel: 'error',
   });
+  // Whole or not at all: another process may run it, or build it, at this moment.
+  renameSync(unfinished, join(buildFolder, 'agent.mjs'));
 }
 
 async function buildConsole() {

@@ -89,7 +89,14 @@ function streamOf(stream: RunStream, stopping: AbortSignal, gone: AbortSignal): 
           controller.enqueue(encoder.encode('retry: 1000\n\n'));
           return;
         }
-        const text = await stream.next(keepAliveMs);
+        let text: string | undefined;
+        try {
+          text = await stream.next(keepAliveMs);
+        } catch (error) {
+          // The database is away. A stream that errs is not cancelled by its reader, so it is released here.
+          release();
+          throw error;
+        }
         if (text === undefined) {
           release();
           controller.close();

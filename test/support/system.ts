@@ -1,0 +1,418 @@
+// The whole product for one test: a server and its agents as processes that may be killed, a real OpenSSH target, and
+// a database of its own.
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { chmod, cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type {
+  Agent,
+  EnrollmentTokenReply,
+  RunDetail,
+  RunSteps,
+  SealingKey,
+  Step,
+} from '@opsconductor/protocol';
+import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
+import { vi } from 'vitest';
+import { databaseName, serverRole } from '../../server/src/database/credentials.ts';
+import { connect, type Sql } from '../../server/src/store/connection.ts';
+import { setupDatabase } from '../../server/src/store/testing.ts';
+import { ApiClient } from './api-client.ts';
+import { Gate } from './gate.ts';
+import { RunReader, type RunReaderOptions } from './run-reader.ts';
+import { type SshdFixture, startSshd } from './sshd.ts';
+import { TcpProxy } from './tcp-proxy.ts';
+import { kill, WatchedProcess } from './watched-process.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const agentFile = join(root, '.cache/build/agent.mjs');
+const waitMs = 30_000;
+
+export interface SystemOptions {
+  /** An embedded PostgreSQL of its own, which may be killed; otherwise a clone in the suite's. */
+  ownPostgres?: boolean;
+  /** Steps at a time of each agent; 4 unless told. */
+  slots?: number;
+  /** Puts a relay between the first agent and the server. */
+  proxy?: boolean;
+}
+
+// The product's are 5 s and 20 s.
+const timings = { heartbeatIntervalMs: 500, leaseTtlMs: 4_000 };
+export const { leaseTtlMs } = timings;
+
+/** A program of the system that a test ends and starts as it likes. */
+class Restartable {
+  protected process: WatchedProcess | undefined;
+  readonly #past: WatchedProcess[] = [];
+
+  protected spawn(command: string[], env: Record<string, string>, mark: string): WatchedProcess {
+    if (this.process !== undefined) this.#past.push(this.process);
+    this.process = new WatchedProcess({
+      command: [process.execPath, ...command],
+      cwd: root,
+      env,
+      marks: [mark],
+    });
+    return this.process;
+  }
+
+  get pid(): number {
+    return this.process?.pid ?? 0;
+  }
+
+  /** All that this life of it has said. */
+  get output(): string {
+    return this.process?.output ?? '';
+  }
+
+  signal(name: NodeJS.Signals): void {
+    process.kill(this.pid, name);
+  }
+
+  async kill9(): Promise<void> {
+    kill(this.pid);
+    await this.process?.ended();
+  }
+
+  /** Peak resident memory of its life, in bytes. */
+  async peakRssBytes(): Promise<number> {
+    const status = await readFile(`/proc/${this.pid}/status`, 'utf8');
+    return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) * 1024;
+  }
+
+  /** Ends it in order, and tells what it left behind. */
+  async stop(): Promise<string[]> {
+    if (this.process === undefined) return [];
+    try {
+      process.kill(this.pid, 'SIGCONT');
+      process.kill(this.pid, 'SIGTERM');
+    } catch {
+      // It was killed by the test.
+    }
+    await this.process.ended();
+    const left: string[] = [];
+    for (const each of [...this.#past, this.process]) {
+      left.push(...each.processes().map(({ pid, command }) => `${pid} ${command}`));
+      await each.killAll();
+    }
+    return left;
+  }
+}
+
+class TestServer extends Restartable {
+  readonly #args: string[];
+  readonly #env: Record<string, string>;
+  readonly #dir: string;
+
+  constructor(port: number, dir: string, env: Record<string, string>) {
+    super();
+    this.#dir = dir;
+    this.#args = ['--import', 'tsx', join(import.meta.dirname, 'server-main.ts'), '--no-demo'];
+    this.#args.push('--port', String(port), '--data', join(dir, 'data'));
+    this.#env = { ...env, OPSCONDUCTOR_TEST_TIMINGS: JSON.stringify(timings) };
+  }
+
+  async start(): Promise<void> {
+    await this.spawn(this.#args, this.#env, this.#dir).says(/listening at/);
+  }
+}
+
+export class TestAgent extends Restartable {
+  readonly name: string;
+  readonly dataDir: string;
+  readonly #slots: number;
+
+  constructor(name: string, dataDir: string, slots: number) {
+    super();
+    this.name = name;
+    this.dataDir = dataDir;
+    this.#slots = slots;
+  }
+
+  async enroll(server: string, token: string): Promise<void> {
+    const args = ['enroll', '--server', server, '--token-file', '-', '--name', this.name];
+    const command = [process.execPath, agentFile, ...args, '--data', this.dataDir];
+    const enrolling = new WatchedProcess({ command, cwd: root, input: `${token}\n` });
+    if ((await enrolling.ended()) !== 0) throw new Error(`not enrolled: ${enrolling.output}`);
+  }
+
+  /** Starts it; resolves when it is connected unless told. */
+  async start({ connected = true } = {}): Promise<void> {
+    const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots)];
+    const child = this.spawn([agentFile, ...args], { OPSCONDUCTOR_LOG_LEVEL: 'info' }, this.dataDir);
+    if (connected) await child.says(/"msg":"connected"/);
+  }
+
+  says(pattern: RegExp): Promise<RegExpExecArray> {
+    if (this.process === undefined) throw new Error('it was never started');
+    return this.process.says(pattern);
+  }
+
+  ended(): Promise<number | null> {
+    if (this.process === undefined) throw new Error('it was never started');
+    return this.process.ended();
+  }
+}
+
+export class TestSystem {
+  readonly api: ApiClient;
+  readonly server: TestServer;
+  readonly agent: TestAgent;
+  readonly sshd: SshdFixture;
+  readonly sql: Sql;
+  readonly segmentId: number;
+  readonly targetId: number;
+  readonly proxy: TcpProxy | undefined;
+  readonly #parts: Parts;
+  readonly #agents: TestAgent[] = [];
+  readonly #gates: Gate[] = [];
+  readonly #readers: RunReader[] = [];
+
+  constructor(parts: Parts, segmentId: number, targetId: number) {
+    this.#parts = parts;
+    this.api = parts.api;
+    this.server = parts.server;
+    this.agent = parts.agent;
+    this.sshd = parts.sshd;
+    this.sql = parts.sql;
+    this.proxy = parts.proxy;
+    this.segmentId = segmentId;
+    this.targetId = targetId;
+    this.#agents.push(parts.agent);
+  }
+
+  /** A line of shell that waits on the target until the test opens the gate. */
+  async gate(): Promise<Gate> {
+    const gate = await Gate.make(join(this.sshd.dir, `gate-${randomUUID()}`));
+    this.#gates.push(gate);
+    return gate;
+  }
+
+  /** Another agent of the segment, connected. */
+  async addAgent(name: string): Promise<TestAgent> {
+    const agent = new TestAgent(name, join(this.#parts.dir, name), this.#parts.slots);
+    this.#agents.push(agent);
+    await enroll(this.api, agent, this.segmentId, this.#parts.url);
+    return agent;
+  }
+
+  /** An agent on a copy of another one's data directory. */
+  async copyAgent(from: TestAgent): Promise<TestAgent> {
+    const copy = new TestAgent(from.name, `${from.dataDir}-copy`, this.#parts.slots);
+    this.#agents.push(copy);
+    await cp(from.dataDir, copy.dataDir, { recursive: true });
+    return copy;
+  }
+
+  /** Runs a job of these commands on the target, and follows it. */
+  async run(
+    commands: readonly string[],
+    options: { targetIds?: number[]; startWithin?: number } & Pick<RunReaderOptions, 'beforePiece'> = {},
+  ): Promise<{ id: number; stepIds: number[]; reader: RunReader }> {
+    const job = await this.api.made<{ id: number }>('/api/v1/jobs', {
+      name: `job ${randomUUID()}`,
+      steps: commands.map((command, n) => ({ name: `step ${n + 1}`, type: 'ssh.exec', config: { command } })),
+    });
+    const run = await this.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, {
+      targetIds: options.targetIds ?? [this.targetId],
+      ...(options.startWithin === undefined ? {} : { start_within: options.startWithin }),
+    });
+    const stepIds = (await this.steps(run.id)).map((step) => step.id);
+    return { id: run.id, stepIds, reader: this.read(run.id, options) };
+  }
+
+  read(runId: number, options: Pick<RunReaderOptions, 'beforePiece'> = {}): RunReader {
+    const url = `${this.#parts.url}/api/v1/runs/${runId}/events?output=all`;
+    const reader = new RunReader({ url, token: this.#parts.token, ...options });
+    this.#readers.push(reader);
+    return reader;
+  }
+
+  async steps(runId: number): Promise<Step[]> {
+    return (await this.api.get<RunSteps>(`/api/v1/runs/${runId}/steps`)).body.steps;
+  }
+
+  /** The stored bytes of a step, as a download gives them. */
+  async stored(runId: number, stepId: number): Promise<{ bytes: number; sha256: string }> {
+    const url = `${this.#parts.url}/api/v1/runs/${runId}/steps/${stepId}/output?format=raw`;
+    const reply = await fetch(url, { headers: { authorization: `Bearer ${this.#parts.token}` } });
+    if (!reply.ok || reply.body === null) throw new Error(`${url}: ${reply.status}`);
+    const hash = createHash('sha256');
+    let bytes = 0;
+    for await (const piece of reply.body as unknown as AsyncIterable<Uint8Array>) {
+      hash.update(piece);
+      bytes += piece.length;
+    }
+    return { bytes, sha256: hash.digest('hex') };
+  }
+
+  async agentState(name: string): Promise<string | undefined> {
+    const { body } = await this.api.get<{ items: Agent[] }>('/api/v1/agents');
+    return body.items.find((agent) => agent.name === name)?.state;
+  }
+
+  /** Pid of the embedded PostgreSQL's postmaster. */
+  async postmasterPid(): Promise<number> {
+    const home = await databaseHome(join(this.#parts.dir, 'data/postgres'));
+    return Number((await readFile(join(home, 'cluster/postmaster.pid'), 'utf8')).split('\n')[0]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const reader of this.#readers) reader.close();
+    for (const gate of this.#gates) await gate.close();
+    await endSystem(this.#parts, this.#agents);
+  }
+}
+
+interface Parts {
+  dir: string;
+  url: string;
+  token: string;
+  slots: number;
+  api: ApiClient;
+  server: TestServer;
+  agent: TestAgent;
+  sshd: SshdFixture;
+  sql: Sql;
+  proxy: TcpProxy | undefined;
+  closeDatabase(): Promise<void>;
+}
+
+/** Starts everything; resolves when the agent can be given steps. */
+export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
+  await buildAgent();
+  const dir = await mkdtemp(join(tmpdir(), 'opsconductor-system-'));
+  await chmod(dir, 0o711);
+  const port = await freePort();
+  const token = randomBytes(24).toString('hex');
+  const url = `http://127.0.0.1:${port}`;
+  const database = options.ownPostgres === true ? undefined : await setupDatabase();
+  const server = new TestServer(port, dir, {
+    OPSCONDUCTOR_BOOTSTRAP_TOKEN: token,
+    LOG_LEVEL: 'info',
+    ...(database === undefined ? {} : { DATABASE_URL: database.url }),
+  });
+  const sshd = await startSshd();
+  await server.start();
+  const sql = database?.sql ?? connect(await databaseUrl(join(dir, 'data/postgres')), { max: 2 });
+  const parts: Parts = {
+    dir,
+    url,
+    token,
+    slots: options.slots ?? 4,
+    api: new ApiClient({ url, token }),
+    server,
+    agent: new TestAgent('agent-a', join(dir, 'agent-a'), options.slots ?? 4),
+    sshd,
+    sql,
+    proxy: options.proxy === true ? await TcpProxy.start(port) : undefined,
+    closeDatabase: database?.close ?? (() => sql.end({ timeout: 1 })),
+  };
+  try {
+    return await fill(parts);
+  } catch (error) {
+    await endSystem(parts, [parts.agent]).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function buildAgent(): Promise<void> {
+  const build = await import(join(root, 'scripts/build.mjs'));
+  await (build as { buildAgentIfChanged(): Promise<void> }).buildAgentIfChanged();
+}
+
+/** Enrolls the agent and makes the target. */
+async function fill(parts: Parts): Promise<TestSystem> {
+  const { api, agent, sshd, proxy, url } = parts;
+  const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'dmz' });
+  await enroll(api, agent, segmentId, proxy === undefined ? url : `http://127.0.0.1:${proxy.port}`);
+  const { body: key } = await api.get<SealingKey>(`/api/v1/segments/${segmentId}/sealing-key`);
+  const credential = await sealedCredential(key, sshd);
+  await api.made('/api/v1/credentials', { segmentId, name: 'key', ...credential });
+  const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
+  const target = await api.made<{ id: number }>('/api/v1/targets', {
+    segmentId,
+    name: 'host',
+    host: sshd.host,
+    port: sshd.port,
+    credentialId: credential.id,
+    hostKeyFingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`,
+  });
+  return new TestSystem(parts, segmentId, target.id);
+}
+
+async function enroll(api: ApiClient, agent: TestAgent, segmentId: number, server: string): Promise<void> {
+  const { token } = await api.made<EnrollmentTokenReply>(`/api/v1/segments/${segmentId}/enrollment-tokens`);
+  await agent.enroll(server, token);
+  await agent.start();
+  await vi.waitFor(
+    async () => {
+      const { body } = await api.get<{ items: Agent[] }>('/api/v1/agents');
+      const found = body.items.find((each) => each.name === agent.name);
+      if (found?.state !== 'connected' || !found.hasSegmentKey)
+        throw new Error(`${agent.name} is ${found?.state}, has the segment key: ${found?.hasSegmentKey}`);
+    },
+    { timeout: waitMs },
+  );
+}
+
+async function sealedCredential(key: SealingKey, sshd: SshdFixture) {
+  const id = randomUUID();
+  const kind = 'ssh_private_key' as const;
+  const { installationId, segmentId, generation } = key;
+  const sealed = await sealCredential({
+    segmentPublicKey: decodeBase64(key.publicKey),
+    binding: { installationId, credentialId: id, version: 1, kind, segmentId, generation },
+    secret: {
+      kind,
+      user: sshd.user,
+      privateKey: sshd.privateKey,
+      bounds: {
+        hosts: [sshd.host],
+        networks: [],
+        ports: [sshd.port],
+        protocols: ['ssh'],
+        user: sshd.user,
+        authentication: ['publickey'],
+      },
+    },
+  });
+  return { id, kind, sealed };
+}
+
+/** Stops what runs, in order. Throws when a process of the product outlived its end. */
+async function endSystem(parts: Parts, agents: readonly TestAgent[]): Promise<void> {
+  // Without its target an agent has nothing to wait for.
+  await parts.sshd.stop();
+  const left: string[] = [];
+  for (const agent of agents) left.push(...(await agent.stop()));
+  left.push(...(await parts.server.stop()));
+  await parts.proxy?.stop();
+  await parts.closeDatabase();
+  await rm(parts.dir, { recursive: true, force: true });
+  if (left.length > 0) throw new Error(`processes were left behind:\n${left.join('\n')}`);
+}
+
+async function databaseHome(dataDir: string): Promise<string> {
+  const placed = await readFile(join(dataDir, 'placement.json'), 'utf8').catch(() => undefined);
+  return placed === undefined ? dataDir : (JSON.parse(placed) as { home: string }).home;
+}
+
+async function databaseUrl(dataDir: string): Promise<string> {
+  const { password } = JSON.parse(await readFile(join(dataDir, 'credentials.json'), 'utf8'));
+  const home = await databaseHome(dataDir);
+  const [, , , port] = (await readFile(join(home, 'cluster/postmaster.pid'), 'utf8')).split('\n');
+  return `postgres://${serverRole}:${password}@127.0.0.1:${port}/${databaseName}`;
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
