@@ -35,7 +35,8 @@ export interface EndedRun {
   output: string[];
 }
 
-const timeoutMs = 60_000;
+/** Streams have heartbeats, so that nothing may be silent for this long. */
+const timeoutMs = 30_000;
 
 export class ApiClient {
   readonly #options: ApiClientOptions;
@@ -102,7 +103,8 @@ export class ApiClient {
         target,
         {
           method,
-          agent: false,
+          // An agent would make its connections itself.
+          ...(socketPath === undefined ? { agent: false } : {}),
           timeout: timeoutMs,
           ...(ca === undefined ? {} : { ca }),
           ...(socketPath === undefined
