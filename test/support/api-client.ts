@@ -3,6 +3,7 @@ import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import type { Step } from '@opsconductor/protocol';
 
 export interface ApiReply<T> {
   status: number;
@@ -24,13 +25,7 @@ export interface ApiClientOptions {
 
 export interface EndedRun {
   status: string;
-  steps: {
-    id: number;
-    status: string;
-    reason: string | null;
-    errorMessage: string | null;
-    exitCode: number | null;
-  }[];
+  steps: Step[];
   /** Text of each step, both streams. */
   output: string[];
 }
@@ -43,6 +38,10 @@ export class ApiClient {
 
   constructor(options: ApiClientOptions) {
     this.#options = options;
+  }
+
+  get url(): string {
+    return this.#options.url;
   }
 
   get = <T>(path: string) => this.send<T>('GET', path);
