@@ -110,6 +110,8 @@ export class ApiClient {
             ? {}
             : { createConnection: () => through(socketPath, isTls, target, ca) }),
           headers: {
+            // As most clients say: a server that refuses a body then still reads the rest, and its answer arrives.
+            connection: 'keep-alive',
             ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
             ...(body === undefined
               ? {}

@@ -38,6 +38,8 @@ async function run(command: string, stdin = ''): Promise<{ code: number; stdout:
   child.stdout.on('data', (bytes) => {
     stdout += bytes;
   });
+  // A line that reads nothing may be over before it is written to.
+  child.stdin.on('error', () => {});
   child.stdin.end(stdin);
   const [code] = await once(child, 'close');
   return { code, stdout };
