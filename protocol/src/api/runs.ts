@@ -184,14 +184,6 @@ export const RunChangeSchema = Type.Object({
   ),
 });
 export type RunChange = Static<typeof RunChangeSchema>;
-/** SSE `event: output`, without an id: new output is stored of a step whose chunks this stream does not carry. */
-export const OutputAnnouncementSchema = Type.Object({
-  stepId: Id,
-  epoch: Type.Integer(),
-  seq: Type.Integer(),
-  rawBytes: Type.Integer(),
-});
-export type OutputAnnouncement = Static<typeof OutputAnnouncementSchema>;
 /** SSE `event: chunk`: a stored chunk, in order within its attempt. */
 export const ChunkEventSchema = Type.Object({ stepId: Id, ...OutputChunkSchema.properties });
 export type ChunkEvent = Static<typeof ChunkEventSchema>;

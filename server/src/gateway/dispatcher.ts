@@ -89,9 +89,12 @@ export class Dispatcher {
       );
     }
     // The agent went away between claim and delivery: it never heard of these, so others may have them at once.
-    if (undelivered.length > 0)
-      this.#deps.onNews(await returnLeases(this.#deps.sql, undelivered.map(leaseOf)));
+    if (undelivered.length > 0) await this.#takeBack(undelivered);
     this.#deps.onNews(await markLeased(this.#deps.sql, claimed));
+  }
+
+  async #takeBack(steps: readonly ClaimedStep[]): Promise<void> {
+    for (const news of await returnLeases(this.#deps.sql, steps.map(leaseOf))) this.#deps.onNews(news);
   }
 
   /** Leases for claimed steps; what can't be leased any more ends failed, with the reason. */

@@ -217,7 +217,7 @@ export class Gateway implements LinkEvents, TargetTester {
 
   async #giveBack(leases: Parameters<typeof returnLeases>[1], link: AgentLink): Promise<void> {
     try {
-      this.publish(await returnLeases(this.#deps.sql, leases));
+      for (const news of await returnLeases(this.#deps.sql, leases)) this.publish(news);
     } catch (error) {
       this.#deps.log.error({ err: error, agent: link.name }, 'leases could not be taken back');
     }
@@ -290,7 +290,7 @@ export class Gateway implements LinkEvents, TargetTester {
       agentId: link.agentId,
     }));
     for (const lease of leases) link.forget(lease);
-    this.publish(await returnLeases(this.#deps.sql, leases));
+    for (const news of await returnLeases(this.#deps.sql, leases)) this.publish(news);
   }
 
   async wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void> {

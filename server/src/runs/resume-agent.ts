@@ -70,7 +70,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
           agentId: resume.agentId,
         }))
       : [];
-    const news = await returnLeasesIn(tx, unbegun);
+    const { news, begun } = await returnLeasesIn(tx, unbegun);
     await adoptLeases(
       tx,
       resume.agentId,
@@ -87,7 +87,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
     await readySession(tx, resume);
     return {
       ...verdictsOf(going, others, settled),
-      lost: resume.journalIntact ? [] : absent.map(lostEnd),
+      lost: resume.journalIntact ? begun : absent.map(lostEnd),
       news,
     };
   });

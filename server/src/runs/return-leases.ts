@@ -1,9 +1,10 @@
 // Leases that were never begun go back to ready: handed back by a draining agent, or absent from its intact journal.
 import type { Sql, Tx } from '../store/connection.ts';
-import { lockStepsAndNext, lockTargetRuns, returnToReady } from '../store/run-progress.ts';
+import { lockStepsAndNext, lockTargetRuns, returnToReady, type StepRow } from '../store/run-progress.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { stopWaiting } from './cancel-run.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
 
 export interface UnbegunLease {
   stepId: number;
@@ -12,12 +13,24 @@ export interface UnbegunLease {
   agentId: number;
 }
 
-/** Returns live leases among these to ready; in a cancelling run they end cancelled. */
-export async function returnLeases(sql: Sql, leases: readonly UnbegunLease[]): Promise<ProgressNews> {
-  return inTransaction(sql, (tx) => returnLeasesIn(tx, leases));
+export interface ReturnedLeases {
+  news: ProgressNews;
+  /**
+   * Leases that their agent had begun, whatever it says now: not to be run again. The caller settles them, once the
+   * transaction has committed.
+   */
+  begun: AttemptEnd[];
 }
 
-export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): Promise<ProgressNews> {
+/** Returns live leases among these to ready, and settles as unknown those that had begun. */
+export async function returnLeases(sql: Sql, leases: readonly UnbegunLease[]): Promise<ProgressNews[]> {
+  const { news, begun } = await inTransaction(sql, (tx) => returnLeasesIn(tx, leases));
+  if (begun.length === 0) return [news];
+  return [news, (await settleAttempts(sql, begun)).news];
+}
+
+/** Returns live leases among these to ready; in a cancelling run they end cancelled. */
+export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): Promise<ReturnedLeases> {
   const stepIds = leases.map((lease) => lease.stepId);
   const [ledger, , rows] = await Promise.all([
     RunLedger.open(tx, { stepIds }),
@@ -25,7 +38,7 @@ export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): P
     lockStepsAndNext(tx, stepIds),
   ]);
   const steps = new Map(rows.map((step) => [step.id, step]));
-  const live = leases.flatMap((lease) => {
+  const held = leases.flatMap((lease) => {
     const step = steps.get(lease.stepId);
     const isLive =
       step?.status === 'running' &&
@@ -34,6 +47,7 @@ export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): P
       step.agentId === lease.agentId;
     return isLive ? [step] : [];
   });
+  const live = held.filter(({ startedAt, outputSeq }) => startedAt === null && outputSeq === 0);
   await returnToReady(
     tx,
     live.map((step) => step.id),
@@ -45,5 +59,22 @@ export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): P
     if (ledger.run(step.jobRunId)?.status === 'cancelling') cancelling.add(step.jobRunId);
   }
   for (const runId of cancelling) await stopWaiting(tx, ledger, runId, 'cancelled');
-  return ledger.write();
+  return { news: await ledger.write(), begun: held.filter((step) => !live.includes(step)).map(begunEnd) };
+}
+
+function begunEnd(step: StepRow): AttemptEnd {
+  return {
+    stepId: step.id,
+    epoch: step.epoch,
+    leaseToken: step.leaseToken ?? '',
+    source: { kind: 'server' },
+    outcome: {
+      status: 'unknown',
+      reason: 'agent_restarted',
+      message:
+        'The agent had begun the step and no longer knows of it: what happened on the target is not known.',
+      advice: 'Look on the target before you run it again.',
+    },
+    output: { state: 'gapped', digest: null, gaps: [] },
+  };
 }

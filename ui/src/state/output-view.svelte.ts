@@ -1,5 +1,5 @@
 // One attempt's output under a reader: reads what is stored, takes what comes, follows or stays, and finds.
-import type { ChunkEvent, OutputAnnouncement, OutputChunk, OutputState } from '@opsconductor/protocol';
+import type { ChunkEvent, OutputChunk, OutputState } from '@opsconductor/protocol';
 import { ApiError } from '../api/client.ts';
 import { fetchOutput } from '../api/runs.ts';
 import type { ServerEvent } from '../api/sse-parser.ts';
@@ -93,14 +93,6 @@ export class OutputView implements OutputListener {
       const chunk = JSON.parse(event.data) as ChunkEvent;
       if (chunk.stepId !== this.stepId) return Promise.resolve();
       return this.#enqueue(() => this.#takeChunk(chunk));
-    }
-    if (event.event === 'output') {
-      const news = JSON.parse(event.data) as OutputAnnouncement;
-      if (news.stepId !== this.stepId) return Promise.resolve();
-      this.storedBytes = Math.max(this.storedBytes, news.rawBytes);
-      if (this.phase === 'ready' && news.seq > this.#store.index.lastSeq) {
-        return this.#enqueue(() => this.#readOn());
-      }
     }
     return Promise.resolve();
   }

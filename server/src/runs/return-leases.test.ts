@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest';
+import { markStarted } from '../store/agent-sessions.ts';
+import { returnLeases } from './return-leases.ts';
+import { setupRuns } from './testing.ts';
+
+test('a lease that was not begun goes back to ready, and wakes its segment', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const news = await returnLeases(t.sql, [unbegun(lease)]);
+  expect(news.flatMap((each) => each.segments)).toEqual([lease.segmentId]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 1 }]);
+  expect((await t.claimOne()).epoch).toBe(2);
+});
+
+test('a lease that was begun is never ready again: what it did is unknown', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const lease = await t.claimOne();
+  const { agentId, sessionNumber } = lease;
+  await markStarted(t.sql, [{ step: lease.id, epoch: lease.epoch, agentId, sessionNumber }]);
+  await returnLeases(t.sql, [unbegun(lease)]);
+  expect(await t.steps(runId)).toMatchObject([
+    { status: 'unknown', reason: 'agent_restarted' },
+    { status: 'skipped' },
+  ]);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+});
+
+test('a lease that has moved on is left alone', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await returnLeases(t.sql, [{ ...unbegun(lease), leaseToken: 'of-somebody-else' }]);
+  await returnLeases(t.sql, [{ ...unbegun(lease), epoch: lease.epoch + 1 }]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+});
+
+function unbegun(lease: { id: number; epoch: number; leaseToken: string; agentId: number }) {
+  return { stepId: lease.id, epoch: lease.epoch, leaseToken: lease.leaseToken, agentId: lease.agentId };
+}
