@@ -1,6 +1,9 @@
 // gzip of output chunks. Its streams are kept and reset: each has a quarter of a megabyte of its own, and making one
 // for every chunk of a fast producer keeps the garbage collector busier than the compression itself.
-import { constants, createGzip, type Gzip, gzipSync } from 'node:zlib';
+import { constants, createGzip, type Gzip, gzipSync, type ZlibReset } from 'node:zlib';
+
+/** Node's types leave out that a Gzip can be reset like its kin. */
+type ResettableGzip = Gzip & ZlibReset;
 
 /** Below this the way to a thread and back costs more than compressing. */
 const inlineBelowBytes = 4 * 1024;
@@ -8,15 +11,19 @@ const inlineBelowBytes = 4 * 1024;
 const resultChunkBytes = 64 * 1024;
 const maxIdle = 4;
 const level = 1;
-const idle: Gzip[] = [];
+const idle: ResettableGzip[] = [];
 
 /** gzip, of small pieces at once and of large ones on zlib's threads. */
 export function compress(raw: Buffer): Buffer | Promise<Buffer> {
   if (raw.length < inlineBelowBytes) return gzipSync(raw, { level });
-  return compressOnThread(idle.pop() ?? createGzip({ level, chunkSize: resultChunkBytes }), raw);
+  return compressOnThread(idle.pop() ?? newGzip(), raw);
 }
 
-function compressOnThread(gzip: Gzip, raw: Buffer): Promise<Buffer> {
+function newGzip(): ResettableGzip {
+  return createGzip({ level, chunkSize: resultChunkBytes }) as ResettableGzip;
+}
+
+function compressOnThread(gzip: ResettableGzip, raw: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = [];
     const onData = (part: Buffer) => parts.push(part);
