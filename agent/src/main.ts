@@ -94,7 +94,7 @@ async function enrollCommand(
   const { server, caPin, caFile, name, data, force } = options;
   const identity = await enroll({ server, token, caPin, caFile, name, dataDir: data, force, proxy, log });
   process.stdout.write(
-    `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: opsconductor-agent run --data ${data}\n`,
+    `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: node agent.mjs run --data ${data}\n`,
   );
 }
 

@@ -102,7 +102,7 @@ async function makeRoom(data: DataDirectory, force: boolean): Promise<void> {
   if (identity === undefined) return;
   throw new AgentError(
     `This machine is already enrolled at ${identity.server} as agent ${identity.agentName} of segment ${identity.segmentName}.`,
-    'To give that identity up for a new one, add --force and revoke the old agent in the console; for a second agent, name another directory with --data.',
+    'To give that identity up for a new one, add --force; for a second agent, name another directory with --data.',
   );
 }
 

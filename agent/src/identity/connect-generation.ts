@@ -18,7 +18,7 @@ export async function readGeneration(path: string): Promise<HeldGeneration> {
   if (Check(GenerationSchema, value)) return value;
   throw new AgentError(
     `${path} is missing or damaged, so this agent can't prove that it is no copy.`,
-    'Enroll this machine anew with --force, and revoke the old agent in the console.',
+    'Enroll this machine anew with --force; the old agent stays offline.',
   );
 }
 

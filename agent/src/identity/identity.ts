@@ -62,7 +62,7 @@ export async function readIdentity(data: DataDirectory): Promise<Identity> {
   if (file === undefined) {
     throw new AgentError(
       `This agent is not enrolled: ${data.identity} does not exist.`,
-      'Run "opsconductor-agent enroll" first, or name the right directory with --data.',
+      'Run "node agent.mjs enroll" first, or name the right directory with --data.',
     );
   }
   const signingPrivateKey = await readKey(data.signingKey);
