@@ -1,6 +1,6 @@
 // One PostgreSQL for the whole suite: the embedded one, or the server at OPSCONDUCTOR_TEST_DATABASE_URL (a role that
 // may create databases). Tests clone a migrated template database, one clone per file.
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
@@ -20,6 +20,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const dataDir = await mkdtemp(join(tmpdir(), 'opsconductor-test-'));
   // PostgreSQL under root is another account: where that can't enter, the database would be placed outside, and stay.
   await chmod(dataDir, 0o755);
+  // What a killed process or worker leaves behind goes with the folder, too.
+  const temporary = join(dataDir, 'tmp');
+  await mkdir(temporary);
+  await chmod(temporary, 0o1777);
+  process.env.TMPDIR = temporary;
   const embedded =
     given === undefined
       ? await startEmbeddedPostgres({ dataDir: join(dataDir, 'postgres'), log: () => {} })
@@ -32,7 +37,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     await dropDatabase(url, template);
     await embedded?.stop();
-    await rm(dataDir, { recursive: true, force: true });
+    await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
   };
 }
 

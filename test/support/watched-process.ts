@@ -3,11 +3,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 
 export interface WatchedProcessOptions {
   command: readonly string[];
   cwd: string;
-  /** Beside PATH and LANG; nothing else of this process's environment is handed on. */
+  /** Beside PATH, LANG and TMPDIR; nothing else of this process's environment is handed on. */
   env?: Record<string, string>;
   /** Written to its standard input, which is empty otherwise. */
   input?: string;
@@ -36,7 +37,7 @@ export class WatchedProcess {
       // A process group, as a terminal makes one of a command line.
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, LANG: 'C.UTF-8', ...env, [markName]: this.#mark },
+      env: { PATH: process.env.PATH, TMPDIR: tmpdir(), LANG: 'C.UTF-8', ...env, [markName]: this.#mark },
     });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (bytes: Buffer) => {
