@@ -39,7 +39,7 @@ test('an agent that is not enrolled says what to run', async () => {
   await t.directory.remove();
   const { exited, stderr } = run(['run', '--data', t.directory.data.root]);
   expect(await exited).toEqual([1, null]);
-  expect(await stderr).toContain('Run "opsconductor-agent enroll" first');
+  expect(await stderr).toContain('Run "node agent.mjs enroll" first');
 });
 
 test('a token on the command line is refused and not repeated', async () => {
