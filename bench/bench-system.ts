@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -43,6 +43,8 @@ export interface BenchOptions {
 /** Starts everything; resolves when the agent can be given steps. */
 export async function startBenchSystem(options: BenchOptions = {}): Promise<BenchSystem> {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-bench-'));
+  // PostgreSQL under root is another account and has to get in.
+  await chmod(dir, 0o755);
   const port = await freePort();
   const token = randomBytes(24).toString('hex');
   const baseUrl = `http://127.0.0.1:${port}`;
