@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { bootstrapAdministrator } from './auth/bootstrap-administrator.ts';
 import { type Installation, openInstallation } from './auth/open-installation.ts';
+import { boundHeapGrowth } from './bound-heap-growth.ts';
 import { type Config, isLoopback } from './config.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import type { HandshakeSettings } from './gateway/handshake.ts';
@@ -53,6 +54,7 @@ export async function startServer(
   say: (message: string) => void,
   timings: { handshakeSettings?: HandshakeSettings } = {},
 ): Promise<RunningServer> {
+  boundHeapGrowth();
   const closers: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const close of closers.splice(0).reverse()) await close();

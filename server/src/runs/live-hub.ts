@@ -17,7 +17,9 @@ export interface LiveChunk {
 type RunWake = (seq: number) => void;
 /** `stored`: look in the database · `handed on`: the newest chunks are in memory. */
 type StepWake = (where: 'stored' | 'handed on') => void;
-const maxRecentBytes = 16 * 1024 * 1024;
+/** Of one step, and of all together: a reader who is further behind has the database. */
+const maxRecentBytes = 4 * 1024 * 1024;
+const maxRecentBytesOfAll = 32 * 1024 * 1024;
 
 interface StepReaders {
   wakes: Set<StepWake>;
@@ -29,6 +31,7 @@ interface StepReaders {
 export class LiveHub {
   readonly #runs = new Map<number, Set<RunWake>>();
   readonly #steps = new Map<number, StepReaders>();
+  #recentBytes = 0;
 
   /** Calls `wake` when the run has a new event; returns the unsubscribe. */
   onRun(runId: number, wake: RunWake): () => void {
@@ -47,7 +50,9 @@ export class LiveHub {
     readers.wakes.add(wake);
     return () => {
       readers.wakes.delete(wake);
-      if (readers.wakes.size === 0) this.#steps.delete(stepId);
+      if (readers.wakes.size > 0) return;
+      this.#forget(readers, readers.recent.length);
+      if (this.#steps.get(stepId) === readers) this.#steps.delete(stepId);
     };
   }
 
@@ -61,7 +66,7 @@ export class LiveHub {
     for (const chunk of chunks) {
       const readers = this.#steps.get(chunk.stepId);
       if (readers === undefined) continue;
-      keep(readers, chunk);
+      this.#keep(readers, chunk);
       for (const wake of readers.wakes) woken.add(wake);
     }
     for (const wake of woken) wake('handed on');
@@ -96,19 +101,27 @@ export class LiveHub {
     if (first.epoch !== epoch || first.seq > after + 1) return undefined;
     return chunks.slice(after + 1 - first.seq);
   }
-}
 
-function keep(readers: StepReaders, chunk: LiveChunk): void {
-  const last = readers.recent.at(-1);
-  if (last !== undefined && (last.epoch !== chunk.epoch || last.seq + 1 !== chunk.seq)) {
-    readers.recent = [];
-    readers.recentBytes = 0;
+  #keep(readers: StepReaders, chunk: LiveChunk): void {
+    const last = readers.recent.at(-1);
+    const follows = last === undefined || (last.epoch === chunk.epoch && last.seq + 1 === chunk.seq);
+    if (!follows) this.#forget(readers, readers.recent.length);
+    readers.recent.push(chunk);
+    readers.recentBytes += chunk.bytes.length;
+    this.#recentBytes += chunk.bytes.length;
+    while (
+      readers.recent.length > 0 &&
+      (readers.recentBytes > maxRecentBytes || this.#recentBytes > maxRecentBytesOfAll)
+    ) {
+      this.#forget(readers, 1);
+    }
   }
-  readers.recent.push(chunk);
-  readers.recentBytes += chunk.bytes.length;
-  while (readers.recentBytes > maxRecentBytes) {
-    const dropped = readers.recent.shift();
-    if (dropped === undefined) break;
-    readers.recentBytes -= dropped.bytes.length;
+
+  /** Drops so many of the oldest. */
+  #forget(readers: StepReaders, count: number): void {
+    for (const { bytes } of readers.recent.splice(0, count)) {
+      readers.recentBytes -= bytes.length;
+      this.#recentBytes -= bytes.length;
+    }
   }
 }

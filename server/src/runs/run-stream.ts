@@ -163,7 +163,8 @@ export class RunStream {
   /** Undefined where memory doesn't go on from where the reader is. */
   #fromMemory(stepId: number, maxRawBytes: number): { epoch: number; chunk: OutputChunk }[] | undefined {
     const epoch = this.#deps.hub.recentEpoch(stepId);
-    if (epoch === undefined) return undefined;
+    // An older attempt's late output is no part of what this reader follows.
+    if (epoch === undefined || epoch < (this.#position.output.get(stepId)?.epoch ?? 0)) return undefined;
     const recent = this.#deps.hub.recent(stepId, epoch, this.#sentOf(stepId, epoch));
     return recent && takeBytes(recent, maxRawBytes).map((chunk) => ({ epoch, chunk: chunkView(chunk) }));
   }

@@ -163,8 +163,9 @@ export async function readChunks(
   attempt: { attemptDay: string; stepId: number; epoch: number },
   options: { after: number; maxRawBytes: number; stream?: OutputStreamName | undefined },
 ): Promise<StoredChunk[]> {
-  const rows = await db<(Omit<StoredChunk, 'stream'> & { stream: number })[]>`
-    select seq, stream, elapsed_ms, raw_length, sealed from (
+  // base64 is shorter than the hex in which a bytea column would come.
+  const rows = await db<(Omit<StoredChunk, 'stream' | 'sealed'> & { stream: number; sealed: string })[]>`
+    select seq, stream, elapsed_ms, raw_length, encode(sealed, 'base64') as sealed from (
       select seq, stream, elapsed_ms, raw_length, sealed,
         sum(raw_length) over (order by seq) - raw_length as before
       from (
@@ -175,7 +176,11 @@ export async function readChunks(
         order by seq limit 512
       ) page
     ) numbered where before < ${options.maxRawBytes} order by seq`;
-  return rows.map((row) => ({ ...row, stream: streamOfCode(row.stream) ?? 'stdout' }));
+  return rows.map((row) => ({
+    ...row,
+    stream: streamOfCode(row.stream) ?? 'stdout',
+    sealed: Buffer.from(row.sealed, 'base64'),
+  }));
 }
 
 /** Numbers, lengths and digests of an attempt's chunks, without the chunks. */

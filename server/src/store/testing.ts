@@ -1,7 +1,9 @@
 // A database of its own for each test file, cloned from the suite's migrated template (20-30 ms).
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
-import { connect, type Sql } from './connection.ts';
+import { connect, type Sql, sqlState } from './connection.ts';
+
+const objectInUse = '55006';
 
 export interface TestDatabase {
   sql: Sql;
@@ -23,7 +25,11 @@ export async function setupDatabase(options: { max?: number } = {}): Promise<Tes
     url: url.href,
     async close() {
       await sql.end({ timeout: 5 });
-      await admin.unsafe(`drop database if exists ${name} with (force)`);
+      // Without FORCE the drop itself ends an autovacuum worker, whom our role may not terminate.
+      await admin.unsafe(`drop database if exists ${name}`).catch((error) => {
+        if (sqlState(error) !== objectInUse) throw error;
+        return admin.unsafe(`drop database if exists ${name} with (force)`);
+      });
       await admin.end();
     },
   };
