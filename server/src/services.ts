@@ -1,5 +1,6 @@
 // The server's parts, wired together: this is where they meet.
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { limits } from '@opsconductor/protocol';
 import { refusalRecorder } from './audit/record-refusal.ts';
 import { Authenticator } from './auth/authenticator.ts';
@@ -67,6 +68,8 @@ export function createServices(options: ServiceOptions): Services {
   const { masterKey } = installation;
   const serverId = randomUUID();
   const stopping = new AbortController();
+  // Every live stream listens for it.
+  setMaxListeners(0, stopping.signal);
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
   const writer = new OutputWriter({ sql, keys, hub });

@@ -64,7 +64,8 @@ export class Attempt {
 
   get executionTimeMs(): number | undefined {
     if (this.#startedAt === undefined) return undefined;
-    return Math.round((this.#endedAt ?? performance.now()) - this.#startedAt);
+    // The exit can be read before the report of the start, which comes on another stream.
+    return Math.max(0, Math.round((this.#endedAt ?? performance.now()) - this.#startedAt));
   }
 
   /** From now on output is dropped while the sink has no room: the target can't end what it can't get rid of. */

@@ -135,9 +135,9 @@ export const OutputQuerySchema = Closed({
   ),
   stream: Type.Optional(Type.Enum(['stdout', 'stderr'])),
   /** Attempt (epoch); the current one by default. */
-  attempt: Type.Optional(Type.Integer({ minimum: 1 })),
+  attempt: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647 })),
   /** chunks: those numbered above this. */
-  after: Type.Optional(Type.Integer({ minimum: 0, default: 0 })),
+  after: Type.Optional(Type.Integer({ minimum: 0, maximum: 2_147_483_647, default: 0 })),
   /** chunks: at most about so many raw bytes in one answer. */
   maxBytes: Type.Optional(Type.Integer({ minimum: 1, maximum: 8 * 1024 * 1024, default: 2 * 1024 * 1024 })),
 });

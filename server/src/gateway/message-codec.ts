@@ -21,6 +21,10 @@ export function parseAgentMessage(text: string): Parsed {
   const validate = typeof type === 'string' ? validators.get(type) : undefined;
   if (validate === undefined) return { ok: false, problem: 'unknown message type' };
   if (!validate(value)) {
+    const settled = withReadableOutcome(value, validate);
+    if (settled !== undefined) return { ok: true, message: settled };
+    // What it complains of is the message as it came.
+    validate(value);
     const [error] = validate.errors ?? [];
     return {
       ok: false,
@@ -28,4 +32,21 @@ export function parseAgentMessage(text: string): Parsed {
     };
   }
   return { ok: true, message: value as AgentMessage };
+}
+
+/**
+ * A completion whose outcome alone can't be read still ends its attempt, as unknown: refused, it would come back from
+ * the agent's journal at every connect and keep the agent from everything else.
+ */
+function withReadableOutcome(value: unknown, validate: ValidateFunction): AgentMessage | undefined {
+  if (typeof value !== 'object' || value === null || !('type' in value) || value.type !== 'complete')
+    return undefined;
+  const outcome = {
+    status: 'unknown',
+    reason: 'internal',
+    message: 'The agent reported an outcome that this server can’t read.',
+    advice: 'Look on the target; update the agent or the server if their versions differ.',
+  };
+  const readable = { ...value, outcome };
+  return validate(readable) ? (readable as unknown as AgentMessage) : undefined;
 }

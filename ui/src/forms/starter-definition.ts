@@ -2,7 +2,7 @@
 import type { JobDefinition } from '@opsconductor/protocol';
 
 const starter: JobDefinition = {
-  name: 'Check disk space',
+  name: 'Check free space',
   description: 'Lists file systems and fails when the root has less than 10 % left',
   steps: [
     {
