@@ -151,6 +151,17 @@ export class TestAgent extends Restartable {
     return this.process.says(pattern);
   }
 
+  /** Resolves when its journal has such a record. */
+  async hasJournaled(record: 'leased' | 'starting' | 'finished'): Promise<void> {
+    await vi.waitFor(
+      async () => {
+        const journal = await readFile(join(this.dataDir, 'journal'), 'utf8');
+        if (!journal.includes(`"is":"${record}"`)) throw new Error(`nothing is ${record} in ${journal}`);
+      },
+      { timeout: waitMs },
+    );
+  }
+
   ended(): Promise<number | null> {
     if (this.process === undefined) throw new Error('it was never started');
     return this.process.ended();
@@ -247,6 +258,11 @@ export class TestSystem {
       bytes += piece.length;
     }
     return { bytes, sha256: hash.digest('hex') };
+  }
+
+  /** Waits, for a bounded time, until the assertions hold. */
+  until(assertions: () => Promise<void>): Promise<void> {
+    return vi.waitFor(assertions, { timeout: waitMs });
   }
 
   async agentState(name: string): Promise<string | undefined> {

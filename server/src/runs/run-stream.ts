@@ -125,7 +125,13 @@ export class RunStream {
     if (!this.#hasEvents) return output;
     this.#hasEvents = false;
     const events = await listRunEvents(this.#deps.sql, this.#runId, this.#position.afterSeq, eventBatch);
-    if (events.length === 0) return output === '' && this.#runEnded ? this.#readEnd() : output;
+    if (events.length === 0) {
+      if (!this.#runEnded) return output;
+      if (output === '') return this.#readEnd();
+      // There may be more output; the end is looked for once there is none.
+      this.#hasEvents = true;
+      return output;
+    }
     // There may be more, and when the run has ended this is looked into once more.
     this.#hasEvents = true;
     // Chunks that were stored between the two reads come before the events that follow them.

@@ -1,0 +1,94 @@
+// The agent is killed at once, and comes back or does not.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { setup } from './support/system.ts';
+
+test('what an agent ran when it was killed is unknown when it is back, with the output so far', async () => {
+  await using t = await setup();
+  const gate = await t.gate();
+  const { id, stepIds, reader } = await t.run([`echo one; echo two >&2; ${gate.wait}`, 'echo never']);
+  const [first = 0] = stepIds;
+  await reader.until(() => reader.text(first) === 'one\ntwo\n', 'the first lines');
+  await t.agent.kill9();
+  expect(reader.status).toBe('running');
+  await t.agent.start();
+  expect(await reader.end()).toBe('unknown');
+  expect(reader.text(first)).toBe('one\ntwo\n');
+  expect(await t.steps(id)).toMatchObject([
+    { status: 'unknown', reason: 'agent_restarted', outputState: 'complete', attempt: 1, outputBytes: 8 },
+    { status: 'skipped', reason: 'predecessor' },
+  ]);
+});
+
+test('what a killed agent ran is unknown after its time when it does not come back, and annotated when it does', async () => {
+  await using t = await setup();
+  await t.sql`update segments set unknown_after_s = 2`;
+  const gate = await t.gate();
+  const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}`]);
+  const [stepId = 0] = stepIds;
+  await reader.until(() => reader.text(stepId) === 'one\n', 'the first line');
+  await t.agent.kill9();
+  expect(await reader.end()).toBe('unknown');
+  const [silent] = await t.steps(id);
+  expect(silent).toMatchObject({ status: 'unknown', reason: 'agent_silent', outputState: 'gapped' });
+  expect(silent?.errorMessage).toMatch(/^Agent agent-a has been silent since /);
+  expect(reader.text(stepId)).toBe('one\n');
+
+  await t.agent.start();
+  await t.until(async () => {
+    const [step] = await t.steps(id);
+    expect(step).toMatchObject({ status: 'unknown', reason: 'agent_silent', outputState: 'complete' });
+    expect(step?.advice).toMatch(/agent has since reported: unknown/);
+  });
+});
+
+test('a step that a killed agent was leased and had not begun runs when it is back, once', async () => {
+  await using t = await setup();
+  const ran = join(t.sshd.dir, 'ran');
+  t.agent.signal('SIGSTOP');
+  const { id, stepIds, reader } = await t.run([`echo ran >> ${ran}; cat ${ran}`]);
+  const [stepId = 0] = stepIds;
+  await reader.until(() => reader.steps.get(stepId)?.status === 'running', 'the lease');
+  await t.agent.kill9();
+  await t.agent.start();
+  expect(await reader.end()).toBe('succeeded');
+  expect(reader.text(stepId)).toBe('ran\n');
+  expect(await readFile(ran, 'utf8')).toBe('ran\n');
+  expect(await t.steps(id)).toMatchObject([{ status: 'succeeded', attempt: 2 }]);
+});
+
+test('an outcome that a killed agent had written down is told by its next process', async () => {
+  await using t = await setup();
+  const gate = await t.gate();
+  const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}; echo two; exit 3`]);
+  const [stepId = 0] = stepIds;
+  await reader.until(() => reader.text(stepId) === 'one\n', 'the first line');
+  t.server.signal('SIGSTOP');
+  await gate.open();
+  await t.agent.hasJournaled('finished');
+  await t.agent.kill9();
+  t.server.signal('SIGCONT');
+  await t.agent.start();
+  expect(await reader.end()).toBe('failed');
+  expect(reader.text(stepId)).toBe('one\ntwo\n');
+  expect(await t.steps(id)).toMatchObject([{ status: 'failed', exitCode: 3, outputState: 'complete' }]);
+});
+
+test('a run that is cancelled while its agent is dead ends unknown within the grace', async () => {
+  await using t = await setup();
+  const gate = await t.gate();
+  const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}`, 'echo never']);
+  const [first = 0] = stepIds;
+  await reader.until(() => reader.text(first) === 'one\n', 'the first line');
+  await t.agent.kill9();
+  expect(await t.api.send('DELETE', `/api/v1/runs/${id}`)).toMatchObject({ status: 202 });
+  await reader.until(() => reader.status === 'cancelling', 'the cancel');
+  // Of the 30 seconds of grace all but a few have passed.
+  await t.sql`update job_runs set cancel_requested_at = cancel_requested_at - interval '28 seconds'`;
+  expect(await reader.end()).toBe('unknown');
+  expect(await t.steps(id)).toMatchObject([
+    { status: 'unknown', reason: 'cancel_unconfirmed' },
+    { status: 'cancelled' },
+  ]);
+});
