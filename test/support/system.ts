@@ -68,6 +68,11 @@ class Restartable {
     return this.process?.output ?? '';
   }
 
+  says(pattern: RegExp): Promise<RegExpExecArray> {
+    if (this.process === undefined) throw new Error('it was never started');
+    return this.process.says(pattern);
+  }
+
   signal(name: NodeJS.Signals): void {
     process.kill(this.pid, name);
   }
@@ -144,11 +149,6 @@ export class TestAgent extends Restartable {
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots)];
     const child = this.spawn([agentFile, ...args], { OPSCONDUCTOR_LOG_LEVEL: 'info' }, this.dataDir);
     if (connected) await child.says(/"msg":"connected"/);
-  }
-
-  says(pattern: RegExp): Promise<RegExpExecArray> {
-    if (this.process === undefined) throw new Error('it was never started');
-    return this.process.says(pattern);
   }
 
   /** Resolves when its journal has such a record. */

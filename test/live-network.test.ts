@@ -1,0 +1,76 @@
+// The way between agent and server is cut, or the agent stands still, while a step runs.
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { writeOutputFile } from './support/output-file.ts';
+import { setup } from './support/system.ts';
+
+test('output goes on where it was after each cut of the connection, and arrives once and whole', async () => {
+  await using t = await setup({ proxy: true });
+  const file = await writeOutputFile(join(t.sshd.dir, randomUUID()), 24_000_000, 0.5);
+  const gate = await t.gate();
+  const { id, stepIds, reader } = await t.run([
+    `head -c 16000000 ${file.path}; ${gate.wait}; tail -c +16000001 ${file.path}`,
+  ]);
+  const [stepId = 0] = stepIds;
+  for (const bytes of [1_000_000, 6_000_000, 12_000_000]) {
+    await reader.until(() => reader.bytes > bytes, `${bytes} bytes`);
+    t.proxy?.cut();
+    t.proxy?.mend();
+  }
+  await gate.open();
+  expect(await reader.end()).toBe('succeeded');
+  expect(reader.breaks).toBe(0);
+  expect(reader.sha256(stepId)).toBe(file.sha256);
+  expect(await t.stored(id, stepId)).toEqual({ bytes: file.bytes, sha256: file.sha256 });
+  expect(await t.steps(id)).toMatchObject([{ attempt: 1, outputState: 'complete', outputBytes: file.bytes }]);
+});
+
+test('a step that ends while its agent is cut off is told when the connection is back', async () => {
+  await using t = await setup({ proxy: true });
+  const gate = await t.gate();
+  const { stepIds, reader } = await t.run([`echo one; ${gate.wait}; echo two`, 'echo three']);
+  const [first = 0, second = 0] = stepIds;
+  await reader.until(() => reader.text(first) === 'one\n', 'the first line');
+  t.proxy?.cut();
+  await gate.open();
+  await t.agent.hasJournaled('finished');
+  expect(reader.status).toBe('running');
+  t.proxy?.mend();
+  expect(await reader.end()).toBe('succeeded');
+  expect(reader.text(first)).toBe('one\ntwo\n');
+  expect(reader.text(second)).toBe('three\n');
+});
+
+test('an agent that stood still beyond its lease time goes on with what ran, and gets new steps again', async () => {
+  await using t = await setup();
+  const gate = await t.gate();
+  const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}; echo two`, 'echo three']);
+  const [first = 0, second = 0] = stepIds;
+  await reader.until(() => reader.text(first) === 'one\n', 'the first line');
+  t.agent.signal('SIGSTOP');
+  await t.until(async () => expect(await t.agentState('agent-a')).not.toBe('connected'));
+  await t.server.says(/"msg":"agent disconnected"/);
+  expect(reader.status).toBe('running');
+  t.agent.signal('SIGCONT');
+  await gate.open();
+  expect(await reader.end()).toBe('succeeded');
+  expect(reader.text(first)).toBe('one\ntwo\n');
+  expect(reader.text(second)).toBe('three\n');
+  expect((await t.steps(id)).map((step) => step.attempt)).toEqual([1, 1]);
+});
+
+test('a step that was leased to an agent standing still is not begun after its lease time', async () => {
+  await using t = await setup();
+  const ran = join(t.sshd.dir, 'ran');
+  t.agent.signal('SIGSTOP');
+  const { id, stepIds, reader } = await t.run([`echo ran >> ${ran}; cat ${ran}`]);
+  const [stepId = 0] = stepIds;
+  await reader.until(() => reader.steps.get(stepId)?.status === 'running', 'the lease');
+  await t.server.says(/"msg":"agent disconnected"/);
+  t.agent.signal('SIGCONT');
+  expect(await reader.end()).toBe('succeeded');
+  expect(reader.text(stepId)).toBe('ran\n');
+  // The first lease ran out before it was read: it went back unbegun, and the second one counted.
+  expect(await t.steps(id)).toMatchObject([{ status: 'succeeded', attempt: 2 }]);
+});
