@@ -96,7 +96,8 @@ export class Gateway implements LinkEvents, TargetTester {
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.#onProgress(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
-      session: (agentId, sessionNumber) => this.#endOlderSession(agentId, sessionNumber),
+      session: (agentId, sessionNumber, isQuarantined) =>
+        this.#endOlderSession(agentId, sessionNumber, isQuarantined),
       segment: (segmentId) => this.#sendSegmentStates(segmentId),
       resync: () => {
         this.#deps.hub.wakeAll();
@@ -173,11 +174,11 @@ export class Gateway implements LinkEvents, TargetTester {
     void closing.finally(() => this.#closing.delete(closing));
   }
 
-  #endOlderSession(agentId: number, sessionNumber: number): void {
+  #endOlderSession(agentId: number, sessionNumber: number, isQuarantined: boolean): void {
     const link = this.#links.get(agentId);
-    if (link !== undefined && link.sessionNumber < sessionNumber) {
-      link.close(closeCodes.replaced, 'a newer session of this agent is connected');
-    }
+    if (link === undefined || link.sessionNumber >= sessionNumber) return;
+    if (isQuarantined) link.close(closeCodes.quarantined, 'a copy of this agent has connected');
+    else link.close(closeCodes.replaced, 'a newer session of this agent is connected');
   }
 
   #endSilentLinks(): void {

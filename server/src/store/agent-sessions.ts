@@ -59,7 +59,7 @@ export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
     with agent as (
       update agents set state = 'quarantined', session_number = session_number + 1 where id = ${id}
       returning id, session_number
-    ) select pg_notify('opsc_session', id || '.' || session_number) from agent`;
+    ) select pg_notify('opsc_session', id || '.' || session_number || '.quarantined') from agent`;
 }
 
 /**
@@ -122,6 +122,7 @@ export async function renewSessions(
     from jsonb_to_recordset(${sql.json(beats as never)}::jsonb) as c(
       "agentId" bigint, "sessionNumber" bigint, "rssBytes" bigint, "spoolBytes" bigint, "loadAverage" double precision)
     where s.agent_id = c."agentId" and s.session_number = c."sessionNumber"
+      and exists (select from agents a where a.id = s.agent_id and a.session_number = s.session_number)
     returning s.agent_id`;
   return new Set(rows.map((row) => row.agentId));
 }

@@ -11,8 +11,8 @@ export interface NotificationHandlers {
   progress(notice: ProgressNotice): void;
   /** Output of these steps was stored. */
   output(marks: { stepId: number; epoch: number; seq: number }[]): void;
-  /** An agent authenticated: an older session of it is over. */
-  session(agentId: number, sessionNumber: number): void;
+  /** An agent authenticated, or was quarantined: an older session of it is over. */
+  session(agentId: number, sessionNumber: number, isQuarantined: boolean): void;
   /** Roster, keys or wraps of a segment changed. */
   segment(segmentId: number): void;
   /** The connection was lost and is back: whatever was notified meanwhile is unknown. */
@@ -39,8 +39,8 @@ export async function listen(sql: Sql, handlers: NotificationHandlers): Promise<
     ),
   );
   const session = await sql.listen('opsc_session', (payload) => {
-    const [agentId, number] = payload.split('.').map(Number);
-    handlers.session(agentId ?? 0, number ?? 0);
+    const [agentId, number, state] = payload.split('.');
+    handlers.session(Number(agentId), Number(number), state === 'quarantined');
   });
   const segment = await sql.listen('opsc_segment', (payload) => handlers.segment(Number(payload)));
   return {

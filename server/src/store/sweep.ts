@@ -14,16 +14,22 @@ export async function touchClusterClock(tx: Tx): Promise<number | undefined> {
   return row?.gapS ?? 0;
 }
 
-/** Servers or database were down: nobody could renew or report, so live leases get that time back. */
+/**
+ * Servers or database were down: nobody could renew or report, so live leases get that time back. What began within
+ * the gap, as a session that was opened before the first sweep, gets no more than the time since then.
+ */
 export async function extendLeases(tx: Tx, seconds: number): Promise<void> {
+  const gap = tx`make_interval(secs => ${seconds})`;
   await tx`
-    update agent_sessions set expires_at = expires_at + make_interval(secs => ${seconds}),
-      last_heartbeat_at = last_heartbeat_at + make_interval(secs => ${seconds})
+    update agent_sessions set
+      expires_at = expires_at + least(${gap}, clock_timestamp() - last_heartbeat_at),
+      last_heartbeat_at = last_heartbeat_at + least(${gap}, clock_timestamp() - last_heartbeat_at)
     where agent_id in (select distinct agent_id from job_run_steps where status = 'running')`;
   await tx`
-    update job_run_steps set deadline_at = deadline_at + make_interval(secs => ${seconds}) where status = 'running'`;
+    update job_run_steps set deadline_at = deadline_at + least(${gap}, clock_timestamp() - leased_at)
+    where status = 'running'`;
   await tx`
-    update job_runs set start_by = start_by + make_interval(secs => ${seconds})
+    update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at)
     where status in ('queued', 'running')`;
 }
 
