@@ -1,0 +1,144 @@
+import type { JournalAttempt } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { markStarted } from '../store/agent-sessions.ts';
+import type { ClaimedStep } from '../store/claims.ts';
+import { cancelRun } from './cancel-run.ts';
+import { type Resume, resumeAgent } from './resume-agent.ts';
+import { endOf, givenUp, setupRuns, success, type TestAgent, type TestRuns } from './testing.ts';
+
+/** The agent connects anew and presents these attempts. */
+async function resume(t: TestRuns, attempts: JournalAttempt[], more: Partial<Resume> = {}) {
+  const agent = await t.connect(t.agent, { ready: false });
+  const resumed = await resumeAgent(t.sql, { ...presented(agent), attempts, ...more });
+  return { agent, resumed };
+}
+
+function presented({ agentId, sessionNumber }: TestAgent): Resume {
+  const about = { version: '0.1.0', platform: 'linux-x64', hostname: null };
+  return { agentId, sessionNumber, slots: 8, draining: false, journalIntact: true, attempts: [], ...about };
+}
+
+function journaled(
+  lease: ClaimedStep,
+  state: JournalAttempt['state'],
+  more: Partial<JournalAttempt> = {},
+): JournalAttempt {
+  return { step: lease.id, epoch: lease.epoch, leaseToken: lease.leaseToken, state, lastSeq: 0, ...more };
+}
+
+test('what the agent still runs goes on under its new session', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { agent, resumed } = await resume(t, [journaled(lease, 'running')]);
+  expect(resumed.verdicts).toEqual([{ step: lease.id, epoch: 1, verdict: 'continue', ackedSeq: 0 }]);
+  expect(resumed.attempts).toMatchObject([{ stepId: lease.id, leaseToken: lease.leaseToken, runId }]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running', sessionNumber: agent.sessionNumber }]);
+  const old = await t.settle(endOf(lease));
+  expect(old.results).toMatchObject([{ result: 'superseded' }]);
+  const { results } = await t.settle(endOf({ ...lease, sessionNumber: agent.sessionNumber }));
+  expect(results).toMatchObject([{ result: 'settled' }]);
+});
+
+test('what an intact journal does not have goes back to ready: it never began', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2 });
+  const [kept, absent] = await t.claim();
+  if (kept === undefined || absent === undefined) throw new Error('not leased');
+  const { resumed } = await resume(t, [journaled(kept, 'leased')]);
+  expect(resumed.lost).toEqual([]);
+  expect(resumed.news.segments).toEqual([t.segmentId]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'ready', epoch: 1 }]);
+  expect(await t.claimOne()).toMatchObject({ id: absent.id, epoch: 2 });
+});
+
+test('another lease under the same number is not taken for the agent’s', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { resumed } = await resume(t, [journaled(lease, 'running', { leaseToken: 'from-before-a-restore' })]);
+  expect(resumed.verdicts).toMatchObject([{ verdict: 'forget' }]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'ready' }]);
+});
+
+test('nothing is concluded from what a damaged journal does not have', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { resumed } = await resume(t, [], { journalIntact: false });
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+  expect(resumed.lost).toMatchObject([
+    {
+      stepId: lease.id,
+      source: { kind: 'server' },
+      outcome: { status: 'unknown', reason: 'agent_restarted' },
+    },
+  ]);
+  await t.settle(...resumed.lost);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown', outputState: 'gapped' });
+});
+
+test('a step that had begun is not ready again, though an intact journal lacks it', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await markStarted(t.sql, [{ step: lease.id, ...lease }]);
+  const { resumed } = await resume(t, []);
+  expect(resumed.lost).toMatchObject([{ stepId: lease.id, outcome: { status: 'unknown' } }]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }]);
+});
+
+test('what runs in a run that is being cancelled is to be stopped', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await cancelRun(t.sql, runId, t.caller);
+  const { resumed } = await resume(t, [journaled(lease, 'running')]);
+  expect(resumed.verdicts).toMatchObject([{ verdict: 'cancel' }]);
+});
+
+test('in a run that is being cancelled what never began ends cancelled, and so does the run', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  await t.claimOne();
+  await cancelRun(t.sql, runId, t.caller);
+  await resume(t, []);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'cancelled' }, { status: 'cancelled' }]);
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 2 });
+});
+
+test('an attempt that was given up may still bring its output and its outcome, once', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const lease = await t.claimOne();
+  await t.settle(givenUp(lease));
+  const first = await resume(t, [journaled(lease, 'interrupted')]);
+  expect(first.resumed.verdicts).toEqual([{ step: lease.id, epoch: 1, verdict: 'superseded', ackedSeq: 0 }]);
+  expect(first.resumed.attempts).toMatchObject([{ stepId: lease.id }]);
+  await t.settle(endOf({ ...lease, sessionNumber: first.agent.sessionNumber }, success));
+  const second = await resume(t, [journaled(lease, 'finished')]);
+  expect(second.resumed.verdicts).toMatchObject([{ verdict: 'forget' }]);
+  expect(second.resumed.attempts).toEqual([]);
+});
+
+test('what is settled for good, or was never heard of, is to be forgotten', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const lease = await t.claimOne();
+  await t.settle(endOf(lease));
+  const stranger = { step: 4711, epoch: 1, leaseToken: 'of-another-installation', lastSeq: 3 };
+  const { resumed } = await resume(t, [journaled(lease, 'finished'), { ...stranger, state: 'running' }]);
+  expect(resumed.verdicts.map(({ verdict }) => verdict)).toEqual(['forget', 'forget']);
+  expect(resumed.attempts).toEqual([]);
+});
+
+test('an agent is given steps only after its resume, and none while it drains', async () => {
+  await using t = await setupRuns();
+  await t.start({ targets: 2 });
+  const agent = await t.connect(t.agent, { ready: false });
+  expect(await t.claim()).toEqual([]);
+  await resumeAgent(t.sql, { ...presented(agent), slots: 1 });
+  expect(await t.claim()).toHaveLength(1);
+  await resume(t, [], { draining: true });
+  expect(await t.claim()).toEqual([]);
+});
