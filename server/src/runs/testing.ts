@@ -6,6 +6,7 @@ import { createCredential } from '../credentials/edit-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { enrollAgent } from '../segments/enroll-agent.ts';
 import {
+  type AgentKeys,
   enrollRequest,
   makeAgentKeys,
   makeFirstAgent,
@@ -62,6 +63,7 @@ export interface TestRuns extends TestInstallation {
   segmentId: number;
   /** The segment's first agent, connected with 8 slots and holding the segment key. */
   agent: TestAgent;
+  agentKeys: AgentKeys;
   /** A further agent; it holds the segment key unless told. */
   addAgent(name: string, options?: { hasSegmentKey?: boolean }): Promise<TestAgent>;
   /** Authenticates the agent, and makes its session ready unless told. */
@@ -90,7 +92,7 @@ export async function setupRuns(): Promise<TestRuns> {
   const t = await setupInstallation();
   const { sql } = t;
   const segmentId = (await makeSegment(t)).id;
-  const { enrolled } = await makeFirstAgent(t, segmentId);
+  const { enrolled, keys } = await makeFirstAgent(t, segmentId);
   const credential = await createCredential(sql, await sealedCredentialRequest(t, segmentId), t.caller);
   let targets = 0;
   const connect: TestRuns['connect'] = async ({ agentId, name }, options = {}) => {
@@ -125,6 +127,7 @@ export async function setupRuns(): Promise<TestRuns> {
     ...t,
     segmentId,
     agent,
+    agentKeys: keys,
     connect,
     addTarget,
     claim,

@@ -1,0 +1,166 @@
+import { closeCodes, limits } from '@opsconductor/protocol';
+import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/sealing';
+import { expect, test } from 'vitest';
+import { connectPath } from './agent-acceptor.ts';
+import { setupGateway, type TestGateway } from './testing.ts';
+
+async function agentState(t: TestGateway): Promise<string | undefined> {
+  return (await t.sql<{ state: string }[]>`select state from agents where id = ${t.agent.agentId}`)[0]?.state;
+}
+
+test('an agent and its server prove themselves, and the connection raises session and generation', async () => {
+  await using t = await setupGateway();
+  const first = await t.connectAgent();
+  const second = await t.connectAgent();
+  expect(second.sessionNumber).toBe(first.sessionNumber + 1);
+  expect(await t.generation()).toBe(3);
+  expect(t.gateway.connectedAgents()).toBe(1);
+});
+
+test.each<[string, () => Parameters<TestGateway['dial']>, number]>([
+  ['comes from a browser', () => [{ headers: { origin: 'http://127.0.0.1' } }], 403],
+  ['asks for another path', () => [{}, `${connectPath}/x`], 404],
+  ['names another host', () => [{ headers: { host: 'evil.example' } }], 421],
+  ['does not offer the protocol', () => [{}, connectPath, 'chat'], 400],
+])('an upgrade that %s is refused', async (_, options, status) => {
+  await using t = await setupGateway();
+  expect(await t.dial(...options()).closed).toBe(status);
+});
+
+test('an address may have so many connections that are not authenticated, and no more', async () => {
+  await using t = await setupGateway();
+  const waiting = Array.from({ length: limits.maxUnauthenticatedPerAddress }, () => t.dial());
+  await Promise.all(waiting.map((socket) => socket.next('challenge')));
+  expect(await t.dial().closed).toBe(429);
+  waiting[0]?.terminate();
+  await waiting[0]?.closed;
+  // The server hears of the end a moment later.
+  await expect
+    .poll(() => {
+      const socket = t.dial();
+      return Promise.race([socket.closed, socket.next('challenge').then(({ type }) => type)]);
+    })
+    .toBe('challenge');
+});
+
+test('a connection on which nothing is said is ended', async () => {
+  await using t = await setupGateway();
+  const socket = t.dial();
+  await socket.next('challenge');
+  expect(await socket.closed).toBe(closeCodes.handshakeTimeout);
+});
+
+test.each<[string, (t: TestGateway) => string | Uint8Array]>([
+  ['no JSON', () => '{'],
+  ['another message', () => JSON.stringify({ type: 'agent_drain' })],
+  ['a binary frame', () => new Uint8Array(40)],
+  ['a message that its schema refuses', () => JSON.stringify({ type: 'authenticate', agentId: 0 })],
+])('a connection that opens with %s is closed', async (_, opening) => {
+  await using t = await setupGateway();
+  const socket = t.dial();
+  await socket.next('challenge');
+  const said = opening(t);
+  if (typeof said === 'string') socket.sendText(said);
+  else socket.sendBytes(said);
+  expect(await socket.closed).toBe(closeCodes.invalidMessage);
+});
+
+test('more bytes than a handshake has break the connection before they are gathered', async () => {
+  await using t = await setupGateway();
+  const socket = t.dial();
+  await socket.next('challenge');
+  socket.sendText(`"${'x'.repeat(1024 * 1024)}"`);
+  expect(await socket.closed).toBe(1006);
+  expect(t.gateway.connectedAgents()).toBe(0);
+});
+
+test('who can’t prove that identity is refused, and the agent’s session goes on', async () => {
+  await using t = await setupGateway();
+  const live = await t.connectAgent();
+  const stranger = await generateSigningKeyPair();
+  const socket = t.dial();
+  const challenge = await socket.next('challenge');
+  const proof = await t.proof(challenge);
+  const signature = await signHandshake('agent', stranger.privateKey, Buffer.from('anything'));
+  socket.send({ ...proof, signature });
+  expect(await socket.closed).toBe(closeCodes.unauthenticated);
+  live.send({ type: 'heartbeat', sequence: 1, held: [] });
+  await live.next('heartbeat_ack');
+});
+
+test('a proof is good for one challenge', async () => {
+  await using t = await setupGateway();
+  const first = t.dial();
+  const proof = await t.proof(await first.next('challenge'));
+  const second = t.dial();
+  await second.next('challenge');
+  second.send(proof);
+  expect(await second.closed).toBe(closeCodes.unauthenticated);
+});
+
+test.each<[string, (proof: Awaited<ReturnType<TestGateway['proof']>>) => object, number]>([
+  ['another agent', (proof) => ({ ...proof, agentId: 4711 }), closeCodes.unauthenticated],
+  ['another segment', (proof) => ({ ...proof, segmentId: 4711 }), closeCodes.unauthenticated],
+  [
+    'a generation that the server never signed',
+    (proof) => ({ ...proof, generation: 7 }),
+    closeCodes.unauthenticated,
+  ],
+  [
+    'no version in common',
+    (proof) => ({ ...proof, versions: [9], chosenVersion: 9 }),
+    closeCodes.noCommonVersion,
+  ],
+  [
+    'an older version than both speak',
+    (proof) => ({ ...proof, versions: [1, 0], chosenVersion: 0 }),
+    closeCodes.noCommonVersion,
+  ],
+])('a proof for %s is refused', async (_, change, code) => {
+  await using t = await setupGateway();
+  const socket = t.dial();
+  const proof = await t.proof(await socket.next('challenge'));
+  socket.sendText(JSON.stringify(change(proof)));
+  expect(await socket.closed).toBe(code);
+  expect(await agentState(t)).toBe('active');
+});
+
+test('the generation before is accepted once, while the newest was never acknowledged', async () => {
+  await using t = await setupGateway();
+  await t.connectAgent();
+  const held = await t.generation();
+  // The welcome is lost on the way: the agent never resumes.
+  const lost = t.dial();
+  lost.send(await t.proof(await lost.next('challenge'), held));
+  await lost.next('welcome');
+  lost.terminate();
+  expect(await t.generation()).toBe(held + 1);
+  const again = await t.connectAgent({}, held);
+  expect(again.sessionNumber).toBeGreaterThan(0);
+  expect(await agentState(t)).toBe('active');
+});
+
+test('an older generation is a copy: the agent is quarantined, and the copy that is connected is told so', async () => {
+  await using t = await setupGateway();
+  const held = await t.generation();
+  const copy = await t.connectAgent();
+  const original = t.dial();
+  original.send(await t.proof(await original.next('challenge'), held));
+  expect(await original.closed).toBe(closeCodes.quarantined);
+  expect(await copy.closed).toBe(closeCodes.quarantined);
+  expect(await agentState(t)).toBe('quarantined');
+  const audit = await t.sql`select detail from audit_log where action = 'agent.quarantined'`;
+  expect(audit).toMatchObject([{ detail: { presented: held, newest: held + 1 } }]);
+  // Not even the newest generation helps any more.
+  const later = t.dial();
+  later.send(await t.proof(await later.next('challenge')));
+  expect(await later.closed).toBe(closeCodes.quarantined);
+});
+
+test('a revoked agent is refused', async () => {
+  await using t = await setupGateway();
+  await t.sql`update agents set state = 'revoked'`;
+  const socket = t.dial();
+  socket.send(await t.proof(await socket.next('challenge')));
+  expect(await socket.closed).toBe(closeCodes.unauthenticated);
+});

@@ -1,0 +1,265 @@
+import { type AgentMessageOf, closeCodes, type Lease, type OutputFrame } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { cancelRun } from '../runs/cancel-run.ts';
+import { chunkOf } from '../runs/output-testing.ts';
+import type { ClaimedStep } from '../store/claims.ts';
+import { type AgentSocket, chainOf, setupGateway, type TestGateway } from './testing.ts';
+
+/** A run of one target whose first step the agent was leased. */
+async function leased(options: { steps?: number } = {}) {
+  const t = await setupGateway();
+  const agent = await t.connectAgent();
+  const runId = await t.start(options);
+  const { leases } = await agent.next('leases');
+  const lease = leases[0];
+  if (lease === undefined) throw new Error('no lease');
+  return Object.assign(t, { agentSocket: agent, runId, lease });
+}
+
+function chunk(lease: Lease, seq: number, text: string): OutputFrame {
+  return chunkOf({ id: lease.step, epoch: lease.epoch } as ClaimedStep, seq, text);
+}
+
+function completion(
+  lease: Lease,
+  frames: readonly OutputFrame[],
+  more: Partial<AgentMessageOf<'complete'>> = {},
+): AgentMessageOf<'complete'> {
+  const { step, epoch, leaseToken } = lease;
+  return {
+    type: 'complete',
+    requestId: 'request-1',
+    step,
+    epoch,
+    leaseToken,
+    outcome: { status: 'succeeded', exitCode: 0 },
+    output: { ...claim(frames), truncated: false, gaps: [] },
+    wantsNext: true,
+    ...more,
+  };
+}
+
+function claim(frames: readonly OutputFrame[]) {
+  const rawBytes = frames.reduce((sum, frame) => sum + frame.rawLength, 0);
+  return { lastSeq: frames.at(-1)?.seq ?? 0, rawBytes, digest: chainOf(frames) };
+}
+
+async function beat(agent: AgentSocket, sequence: number, held: [number, number][]): Promise<void> {
+  agent.send({ type: 'heartbeat', sequence, held });
+  await agent.next('heartbeat_ack');
+}
+
+test('a lease has what the step needs, and the run is running', async () => {
+  await using t = await leased();
+  expect(t.lease).toMatchObject({
+    epoch: 1,
+    runId: t.runId,
+    stepType: 'ssh.exec',
+    config: { command: 'true' },
+    target: { name: 'host-1', host: '10.0.0.1', port: 22, hostKeys: [] },
+    credential: { kind: 'ssh_password', version: 1, sealed: { v: 1 } },
+  });
+  await expect.poll(async () => (await t.run(t.runId)).status).toBe('running');
+});
+
+test('output is acknowledged when it is stored, the completion after it, with the next step in the answer', async () => {
+  await using t = await leased({ steps: 2 });
+  const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n')];
+  for (const frame of frames) t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, frames));
+  await t.agentSocket.acknowledged(2);
+  const completed = await t.agentSocket.next('completed');
+  expect(completed).toMatchObject({ requestId: 'request-1', result: 'settled', next: { epoch: 1 } });
+  expect(await t.steps(t.runId)).toMatchObject([
+    { status: 'succeeded', outputState: 'complete', outputBytes: 8 },
+    { status: 'running' },
+  ]);
+  const next = completed.next;
+  if (next === undefined) throw new Error('no next step');
+  const one = chunk(next, 1, 'three\n');
+  t.agentSocket.sendFrame(one);
+  t.agentSocket.send(completion(next, [one], { requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+  expect(await t.run(t.runId)).toMatchObject({ status: 'succeeded', completedSteps: 2 });
+});
+
+test('a completion that claims more than is stored is asked for the rest', async () => {
+  await using t = await leased();
+  const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n'), chunk(t.lease, 3, 'three\n')];
+  t.agentSocket.sendFrame(frames[0] as OutputFrame);
+  t.agentSocket.send(completion(t.lease, frames));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'resend', fromSeq: 2 });
+  for (const frame of frames.slice(1)) t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, frames, { requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ requestId: 'request-2', result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([
+    { status: 'succeeded', outputState: 'complete', outputBytes: 14 },
+  ]);
+});
+
+test('output whose digest differs is asked for once more, and then said to have a gap', async () => {
+  await using t = await leased();
+  const frame = chunk(t.lease, 1, 'one\n');
+  t.agentSocket.sendFrame(frame);
+  const output = { ...claim([frame]), digest: chainOf([]), truncated: false, gaps: [] as [number, number][] };
+  t.agentSocket.send(completion(t.lease, [frame], { output }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'resend', fromSeq: 1 });
+  t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, [frame], { output, requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([
+    { status: 'succeeded', outputState: 'gapped', outputBytes: 4 },
+  ]);
+});
+
+test('output that was cut, or lost with a disk, is marked so', async () => {
+  await using t = await leased({ steps: 2 });
+  const frame = chunk(t.lease, 1, 'one\n');
+  t.agentSocket.sendFrame(frame);
+  const output = { ...claim([frame]), truncated: true, gaps: [] as [number, number][] };
+  t.agentSocket.send(completion(t.lease, [frame], { output }));
+  const { next } = await t.agentSocket.next('completed');
+  if (next === undefined) throw new Error('no next step');
+  const lost = { ...claim([]), lastSeq: 4, truncated: false, gaps: [[1, 4]] as [number, number][] };
+  t.agentSocket.send(completion(next, [], { output: lost, requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+  expect((await t.steps(t.runId)).map((step) => step.outputState)).toEqual(['truncated', 'gapped']);
+  expect(await t.run(t.runId)).toMatchObject({ outputState: 'gapped' });
+});
+
+test('output with a hole in it is not taken, and the connection is begun anew', async () => {
+  await using t = await leased();
+  t.agentSocket.sendFrame(chunk(t.lease, 2, 'two\n'));
+  expect(await t.agentSocket.closed).toBe(closeCodes.serverRestart);
+  const again = await t.connectAgent({
+    attempts: [
+      { step: t.lease.step, epoch: 1, leaseToken: t.lease.leaseToken, state: 'running', lastSeq: 2 },
+    ],
+  });
+  expect(again.resumed.attempts).toEqual([
+    { step: t.lease.step, epoch: 1, verdict: 'continue', ackedSeq: 0 },
+  ]);
+});
+
+test('after a resume output goes on where it was, and its digest is that of the whole', async () => {
+  await using t = await leased();
+  const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n')];
+  t.agentSocket.sendFrame(frames[0] as OutputFrame);
+  await t.agentSocket.acknowledged(1);
+  t.agentSocket.terminate();
+  const { step, leaseToken } = t.lease;
+  const again = await t.connectAgent({
+    attempts: [{ step, epoch: 1, leaseToken, state: 'running', lastSeq: 2 }],
+  });
+  expect(again.resumed.attempts).toMatchObject([{ verdict: 'continue', ackedSeq: 1 }]);
+  again.sendFrame(frames[1] as OutputFrame);
+  again.send(completion(t.lease, frames));
+  expect(await again.next('completed')).toMatchObject({ result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([{ outputState: 'complete', outputBytes: 8 }]);
+});
+
+test('the newest connection of an agent wins', async () => {
+  await using t = await leased();
+  await t.connectAgent();
+  expect(await t.agentSocket.closed).toBe(closeCodes.replaced);
+  expect(t.gateway.connectedAgents()).toBe(1);
+});
+
+test('what an agent was delivered and does not list goes back, after three heartbeats', async () => {
+  await using t = await leased();
+  await beat(t.agentSocket, 1, []);
+  await beat(t.agentSocket, 2, [[t.lease.step, 1]]);
+  await beat(t.agentSocket, 3, []);
+  await beat(t.agentSocket, 4, []);
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+  await beat(t.agentSocket, 5, []);
+  const { leases } = await t.agentSocket.next('leases');
+  expect(leases).toMatchObject([{ step: t.lease.step, epoch: 2 }]);
+});
+
+test('a lease that is handed back is leased again', async () => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  t.agentSocket.send({ type: 'return', reason: 'lease_expired', attempts: [{ step, epoch, leaseToken }] });
+  expect((await t.agentSocket.next('leases')).leases).toMatchObject([{ step, epoch: 2 }]);
+});
+
+test('an agent that drains is leased nothing more, not even with a completion', async () => {
+  await using t = await leased({ steps: 2 });
+  t.agentSocket.send({ type: 'agent_drain' });
+  t.agentSocket.send(completion(t.lease, []));
+  const completed = await t.agentSocket.next('completed');
+  expect(completed.result).toBe('settled');
+  expect(completed.next).toBeUndefined();
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready' }]);
+});
+
+test('a cancel reaches the agent that runs the step', async () => {
+  await using t = await leased();
+  t.gateway.publish(await cancelRun(t.sql, t.runId, t.caller));
+  expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step, epoch: 1 });
+});
+
+test('a cancel that another server took reaches the agent over the bus', async () => {
+  await using t = await leased();
+  await cancelRun(t.sql, t.runId, t.caller);
+  expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step });
+});
+
+test('an agent that is silent for its lease time is disconnected', async () => {
+  await using t = await setupGateway({ leaseTtlMs: 600 });
+  const agent = await t.connectAgent();
+  // Our end closes in order; a frozen agent could not even do that.
+  expect([closeCodes.silent, 1006]).toContain(await agent.closed);
+  await expect.poll(() => t.gateway.connectedAgents()).toBe(0);
+});
+
+test.each<[string, (t: TestGateway, agent: AgentSocket) => void]>([
+  ['a message that its schema refuses', (_, agent) => agent.sendText(JSON.stringify({ type: 'heartbeat' }))],
+  ['a message of no known type', (_, agent) => agent.sendText(JSON.stringify({ type: 'hello' }))],
+  ['a second proof', async (t, agent) => agent.send(await t.proof(challenge))],
+  ['bytes that are no output frame', (_, agent) => agent.sendBytes(new Uint8Array(64))],
+])('an agent that sends %s is disconnected', async (_, misbehave) => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent();
+  misbehave(t, agent);
+  expect(await agent.closed).toBe(closeCodes.invalidMessage);
+});
+
+const challenge = {
+  type: 'challenge' as const,
+  serverNonce: `${'A'.repeat(43)}=`,
+  installationId: 'x',
+  serverId: 'y',
+  versions: [1],
+};
+
+test('output of an attempt that the agent does not hold is passed over', async () => {
+  await using t = await leased();
+  t.agentSocket.sendFrame(chunk({ ...t.lease, step: 4711 }, 1, 'x'));
+  t.agentSocket.sendFrame(chunk({ ...t.lease, epoch: 9 }, 1, 'x'));
+  const frame = chunk(t.lease, 1, 'one\n');
+  t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, [frame]));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+});
+
+test('a gateway that stops sends its agents elsewhere, and what they run goes on', async () => {
+  await using t = await leased();
+  await t.gateway.stop();
+  expect(await t.agentSocket.closed).toBe(closeCodes.serverRestart);
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+});
+
+test('a step whose target was deleted meanwhile ends failed and says so, others are leased', async () => {
+  await using t = await setupGateway();
+  const runId = await t.start({ targets: 2 });
+  await t.sql`update targets set credential_id = null where name = 'host-1'`;
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ target: { name: 'host-2' } }]);
+  await expect.poll(async () => (await t.steps(runId))[0]?.status).toBe('failed');
+  expect((await t.steps(runId))[0]).toMatchObject({
+    reason: 'invalid_config',
+    errorMessage: 'Target “host-1” has no credential any more.',
+  });
+});

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import type { ProgressNews } from '../runs/run-ledger.ts';
+import { endOf, setupRuns } from '../runs/testing.ts';
+import { Settler } from './settler.ts';
+
+test('completions that come together are settled together', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 6 });
+  const leases = await t.claim();
+  const news: ProgressNews[] = [];
+  const settler = new Settler(t.sql, (each) => news.push(each));
+  const results = await Promise.all(leases.map((lease) => settler.settle(endOf(lease))));
+  expect(results.map(({ result }) => result)).toEqual(Array(6).fill('settled'));
+  expect(news).toHaveLength(1);
+  expect(news[0]?.runs).toMatchObject([{ id: runId, ended: true }]);
+});
+
+test('one completion that can’t be settled does not keep the others from it', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 3 });
+  const leases = await t.claim();
+  const settler = new Settler(t.sql, () => undefined);
+  const [bad, ...good] = leases.map((lease) => endOf(lease));
+  if (bad === undefined) throw new Error('nothing was leased');
+  const output = { ...bad.output, digest: 'not base64!' };
+  const results = await Promise.allSettled([{ ...bad, output }, ...good].map((end) => settler.settle(end)));
+  expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled']);
+  expect((await t.steps(runId)).map((step) => step.status)).toEqual(['running', 'succeeded', 'succeeded']);
+});
+
+test('while the database is away completions are rejected, and settled once it is back', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const end = endOf(await t.claimOne());
+  await t.sql`alter table job_run_step_attempts rename to away`;
+  const settler = new Settler(t.sql, () => undefined);
+  await expect(settler.settle(end)).rejects.toThrow();
+  await t.sql`alter table away rename to job_run_step_attempts`;
+  expect(await settler.settle(end)).toMatchObject({ result: 'settled' });
+});

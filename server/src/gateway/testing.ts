@@ -1,0 +1,277 @@
+// A gateway on a real port and database, and agents that say what the test wants.
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import {
+  type AgentMessage,
+  type AgentMessageOf,
+  chainLink,
+  encodeFrame,
+  type OutputFrame,
+  type ServerMessage,
+  type ServerMessageOf,
+  subprotocol,
+} from '@opsconductor/protocol';
+import {
+  decodeBase64,
+  handshakeTranscript,
+  type KeyPair,
+  signGeneration,
+  signHandshake,
+  verifyHandshake,
+} from '@opsconductor/protocol/sealing';
+import { type ClientOptions, WebSocket } from 'ws';
+import { createLog } from '../log.ts';
+import { LeaseBuilder } from '../runs/lease-builder.ts';
+import { digestOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
+import { testServerId } from '../runs/testing.ts';
+import { connectPath } from './agent-acceptor.ts';
+import { Gateway } from './gateway.ts';
+import type { HandshakeSettings } from './handshake.ts';
+
+const waitMs = 20_000;
+
+export interface TestGateway extends TestOutput {
+  gateway: Gateway;
+  url: string;
+  logged: string[];
+  /** Opens a connection; nothing is said yet. */
+  dial(options?: ClientOptions, path?: string, protocol?: string): AgentSocket;
+  /** Goes through handshake and resume. */
+  connectAgent(resume?: Partial<AgentMessageOf<'resume'>>, generation?: number): Promise<AgentSocket>;
+  /** What `authenticate` must be for this challenge. */
+  proof(
+    challenge: ServerMessageOf<'challenge'>,
+    generation?: number,
+  ): Promise<AgentMessageOf<'authenticate'>>;
+  /** The generation that the agent holds on disk. */
+  generation(): Promise<number>;
+}
+
+export async function setupGateway(settings: Partial<HandshakeSettings> = {}): Promise<TestGateway> {
+  const t = await setupOutput();
+  const logged: string[] = [];
+  const gateway = new Gateway({
+    sql: t.sql,
+    identity: {
+      installationId: t.identity.installationId,
+      serverId: testServerId,
+      serverKey: t.identity.serverKey.publicKey,
+      serverPrivateKey: t.identity.serverKey.privateKey,
+    },
+    settings: { heartbeatIntervalMs: 200, leaseTtlMs: 20_000, ...settings },
+    builder: new LeaseBuilder({ sql: t.sql, masterKey: t.masterKey }),
+    writer: t.writer,
+    hub: t.hub,
+    log: createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } }),
+    isAllowedHost: (host) => host?.startsWith('127.0.0.1') === true,
+  });
+  const http = createServer().listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  await gateway.start(http);
+  const url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}`;
+  const sockets: AgentSocket[] = [];
+  const { agentId } = t.agent;
+  const newest = async () => {
+    const [row] = await t.sql<{ generation: number }[]>`select generation from agents where id = ${agentId}`;
+    return row?.generation ?? 0;
+  };
+  const dial = (options: ClientOptions = {}, path = connectPath, protocol: string = subprotocol) => {
+    const socket = new AgentSocket(new WebSocket(`${url}${path}`, [protocol], options));
+    sockets.push(socket);
+    return socket;
+  };
+  const proof = async (challenge: ServerMessageOf<'challenge'>, generation?: number) =>
+    prove(challenge, {
+      keys: t.agentKeys.signing,
+      serverKey: t.identity.serverKey,
+      agentId,
+      segmentId: t.segmentId,
+      generation: generation ?? (await newest()),
+    });
+  const disposeRuns = t[Symbol.asyncDispose];
+  return Object.assign(t, {
+    gateway,
+    url,
+    logged,
+    dial,
+    proof,
+    generation: newest,
+    async connectAgent(resume: Partial<AgentMessageOf<'resume'>> = {}, generation?: number) {
+      const socket = dial();
+      const challenge = await socket.next('challenge');
+      const authenticate = await proof(challenge, generation);
+      socket.send(authenticate);
+      const welcome = await socket.next('welcome');
+      const transcript = transcriptOf(challenge, authenticate);
+      const isGenuine = await verifyHandshake(
+        'server',
+        t.identity.serverKey.publicKey,
+        transcript,
+        welcome.signature,
+      );
+      if (!isGenuine) throw new Error('the server did not prove itself');
+      socket.send({ ...emptyResume, generation: welcome.generation, ...resume });
+      socket.sessionNumber = welcome.sessionNumber;
+      socket.resumed = await socket.next('resumed');
+      return socket;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.terminate();
+      await gateway.stop();
+      http.close();
+      http.closeAllConnections();
+      await disposeRuns();
+    },
+  });
+}
+
+const emptyResume: AgentMessageOf<'resume'> = {
+  type: 'resume',
+  generation: 1,
+  slots: 8,
+  agentVersion: '0.1.0',
+  platform: 'linux-x64',
+  draining: false,
+  journalIntact: true,
+  attempts: [],
+  rosterNumber: 0,
+};
+
+function transcriptOf(
+  challenge: ServerMessageOf<'challenge'>,
+  authenticate: Pick<AgentMessageOf<'authenticate'>, 'agentNonce' | 'agentId' | 'segmentId'>,
+): Uint8Array {
+  return handshakeTranscript({
+    serverNonce: decodeBase64(challenge.serverNonce),
+    agentNonce: decodeBase64(authenticate.agentNonce),
+    installationId: challenge.installationId,
+    serverId: challenge.serverId,
+    agentId: authenticate.agentId,
+    segmentId: authenticate.segmentId,
+    offeredByServer: challenge.versions,
+    offeredByAgent: [1],
+    chosen: 1,
+  });
+}
+
+async function prove(
+  challenge: ServerMessageOf<'challenge'>,
+  agent: { keys: KeyPair; serverKey: KeyPair; agentId: number; segmentId: number; generation: number },
+): Promise<AgentMessageOf<'authenticate'>> {
+  const { agentId, segmentId, generation } = agent;
+  const agentNonce = randomBytes(32).toString('base64');
+  const transcript = transcriptOf(challenge, { agentNonce, agentId, segmentId });
+  const { installationId } = challenge;
+  return {
+    type: 'authenticate',
+    agentId,
+    segmentId,
+    agentNonce,
+    versions: [1],
+    chosenVersion: 1,
+    signature: await signHandshake('agent', agent.keys.privateKey, transcript),
+    generation,
+    generationSignature: await signGeneration(agent.serverKey.privateKey, {
+      installationId,
+      agentId,
+      generation,
+    }),
+  };
+}
+
+/** The agent's end of a connection: messages are taken by type, in any order. */
+export class AgentSocket {
+  sessionNumber = 0;
+  resumed: ServerMessageOf<'resumed'> = { type: 'resumed', attempts: [] };
+  /** Resolves with the close code; with the HTTP status where there was no upgrade. */
+  readonly closed: Promise<number>;
+  readonly #socket: WebSocket;
+  readonly #messages: ServerMessage[] = [];
+  readonly #waiting = new Set<() => void>();
+  #isClosed = false;
+
+  constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.on('message', (data) => {
+      this.#messages.push(JSON.parse(String(data)) as ServerMessage);
+      for (const check of [...this.#waiting]) check();
+    });
+    this.closed = new Promise((resolve) => {
+      socket.on('unexpected-response', (request, response) => {
+        resolve(response.statusCode ?? 0);
+        request.destroy();
+      });
+      socket.on('error', () => undefined);
+      socket.on('close', (code) => {
+        this.#isClosed = true;
+        resolve(code);
+        for (const check of [...this.#waiting]) check();
+      });
+    });
+  }
+
+  /** The first message of the type that was not taken yet. */
+  next<T extends ServerMessage['type']>(type: T): Promise<ServerMessageOf<T>> {
+    return new Promise((resolve, reject) => {
+      const done = (settle: () => void) => {
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        settle();
+      };
+      const timer = setTimeout(
+        () => done(() => reject(new Error(`no ${type} within ${waitMs} ms; ${this.#unread()}`))),
+        waitMs,
+      );
+      const check = () => {
+        const at = this.#messages.findIndex((message) => message.type === type);
+        if (at !== -1) done(() => resolve(this.#messages.splice(at, 1)[0] as ServerMessageOf<T>));
+        else if (this.#isClosed)
+          done(() => reject(new Error(`closed before ${type} came; ${this.#unread()}`)));
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+
+  send(message: AgentMessage): void {
+    this.sendText(JSON.stringify(message));
+  }
+
+  sendText(text: string): void {
+    this.#socket.send(text);
+  }
+
+  sendFrame(frame: OutputFrame): void {
+    this.#socket.send(encodeFrame(frame));
+  }
+
+  sendBytes(bytes: Uint8Array): void {
+    this.#socket.send(bytes, { binary: true });
+  }
+
+  /** Resolves when the server has acknowledged output up to the number. */
+  async acknowledged(seq: number): Promise<void> {
+    while (!(await this.next('output_ack')).acks.some((ack) => ack.seq >= seq));
+  }
+
+  /** Ends the connection without a word. */
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  #unread(): string {
+    return `unread: ${this.#messages.map((message) => message.type).join(', ')}`;
+  }
+}
+
+/** The digest chain over these chunks, as an agent reports it. */
+export function chainOf(frames: readonly OutputFrame[]): string {
+  let digest = Buffer.alloc(32);
+  for (const frame of frames) {
+    const link = chainLink({ ...frame, sha256: digestOf(frame) });
+    digest = createHash('sha256').update(digest).update(link).digest();
+  }
+  return digest.toString('base64');
+}
