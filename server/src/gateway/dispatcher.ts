@@ -5,6 +5,7 @@ import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { markLeased } from '../runs/mark-leased.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
+import { closeSession } from '../store/agent-sessions.ts';
 import { type ClaimedStep, claimSteps } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import type { AgentLink } from './agent-link.ts';
@@ -15,7 +16,7 @@ const pollMs = 1_000;
 export interface DispatcherDeps {
   sql: Sql;
   serverId: string;
-  builder: LeaseBuilder;
+  builder: Pick<LeaseBuilder, 'build'>;
   settler: Settler;
   log: Log;
   linkOf(agentId: number): AgentLink | undefined;
@@ -25,6 +26,8 @@ export interface DispatcherDeps {
 export class Dispatcher {
   readonly #deps: DispatcherDeps;
   #wanted = false;
+  /** Claimed, and neither delivered nor back yet. */
+  #undelivered: ClaimedStep[] = [];
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -57,10 +60,14 @@ export class Dispatcher {
     while (this.#wanted && !this.#stopped) {
       this.#wanted = false;
       try {
+        await this.#takeBack();
         const claimed = await claimSteps(this.#deps.sql, this.#deps.serverId);
         if (claimed.length === 0) continue;
         this.#wanted = true;
-        await this.#deliver(claimed);
+        this.#undelivered = claimed;
+        this.#undelivered = this.#deliver(claimed, await this.buildLeases(claimed));
+        await this.#takeBack();
+        this.#deps.onNews(await markLeased(this.#deps.sql, claimed));
       } catch (error) {
         this.#deps.log.error({ err: error }, 'claiming steps failed');
         return;
@@ -68,8 +75,8 @@ export class Dispatcher {
     }
   }
 
-  async #deliver(claimed: readonly ClaimedStep[]): Promise<void> {
-    const leases = await this.buildLeases(claimed);
+  /** Returns the steps whose agents are not connected here any more. */
+  #deliver(claimed: readonly ClaimedStep[], leases: ReadonlyMap<number, Lease>): ClaimedStep[] {
     const byAgent = new Map<number, ClaimedStep[]>();
     for (const step of claimed) {
       if (leases.has(step.id)) byAgent.set(step.agentId, [...(byAgent.get(step.agentId) ?? []), step]);
@@ -88,13 +95,21 @@ export class Dispatcher {
         }),
       );
     }
-    // The agent went away between claim and delivery: it never heard of these, so others may have them at once.
-    if (undelivered.length > 0) await this.#takeBack(undelivered);
-    this.#deps.onNews(await markLeased(this.#deps.sql, claimed));
+    return undelivered;
   }
 
-  async #takeBack(steps: readonly ClaimedStep[]): Promise<void> {
-    for (const news of await returnLeases(this.#deps.sql, steps.map(leaseOf))) this.#deps.onNews(news);
+  /** The agents never heard of these, so others may have them at once. */
+  async #takeBack(): Promise<void> {
+    if (this.#undelivered.length === 0) return;
+    const { sql, linkOf, onNews } = this.#deps;
+    for (const { agentId, sessionNumber } of this.#undelivered) {
+      // A session without a connection, of which the end was not noted, would be given the same steps again.
+      if (linkOf(agentId)?.sessionNumber !== sessionNumber)
+        await closeSession(sql, agentId, sessionNumber, false);
+    }
+    const returned = await returnLeases(sql, this.#undelivered.map(leaseOf));
+    this.#undelivered = [];
+    for (const news of returned) onNews(news);
   }
 
   /** Leases for claimed steps; what can't be leased any more ends failed, with the reason. */

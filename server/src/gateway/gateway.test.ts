@@ -263,3 +263,26 @@ test('a step whose target was deleted meanwhile ends failed and says so, others 
     errorMessage: 'Target “host-1” has no credential any more.',
   });
 });
+
+test('steps for a session whose connection is gone go back, and the session is over', async () => {
+  await using t = await setupGateway();
+  // The database still has the agent as connected to this server.
+  const runId = await t.start();
+  await expect.poll(async () => (await t.steps(runId))[0]).toMatchObject({ status: 'ready', epoch: 1 });
+  expect(await t.claim()).toEqual([]);
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ epoch: 2 }]);
+});
+
+test('leases that could not be put together go back, and are claimed again', async () => {
+  let failures = 0;
+  await using t = await setupGateway({}, (builder) => ({
+    build(steps) {
+      if (steps.length > 0 && failures++ === 0) return Promise.reject(new Error('the database is away'));
+      return builder.build(steps);
+    },
+  }));
+  const agent = await t.connectAgent();
+  await t.start();
+  expect((await agent.next('leases')).leases).toMatchObject([{ epoch: 2 }]);
+});

@@ -41,7 +41,7 @@ export interface GatewayDeps {
   sql: Sql;
   identity: ServerIdentity;
   settings?: HandshakeSettings;
-  builder: LeaseBuilder;
+  builder: Pick<LeaseBuilder, 'build'>;
   writer: OutputWriter;
   hub: LiveHub;
   log: Log;

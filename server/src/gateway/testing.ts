@@ -49,7 +49,10 @@ export interface TestGateway extends TestOutput {
   generation(): Promise<number>;
 }
 
-export async function setupGateway(settings: Partial<HandshakeSettings> = {}): Promise<TestGateway> {
+export async function setupGateway(
+  settings: Partial<HandshakeSettings> = {},
+  wrapBuilder: (builder: LeaseBuilder) => Pick<LeaseBuilder, 'build'> = (builder) => builder,
+): Promise<TestGateway> {
   const t = await setupOutput();
   const logged: string[] = [];
   const gateway = new Gateway({
@@ -61,7 +64,7 @@ export async function setupGateway(settings: Partial<HandshakeSettings> = {}): P
       serverPrivateKey: t.identity.serverKey.privateKey,
     },
     settings: { heartbeatIntervalMs: 200, leaseTtlMs: 20_000, ...settings },
-    builder: new LeaseBuilder({ sql: t.sql, masterKey: t.masterKey }),
+    builder: wrapBuilder(new LeaseBuilder({ sql: t.sql, masterKey: t.masterKey })),
     writer: t.writer,
     hub: t.hub,
     log: createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } }),
