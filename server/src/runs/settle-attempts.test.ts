@@ -45,6 +45,19 @@ test.each(stale)('a completion with %s changes nothing', async (_, change, resul
   expect([await t.steps(runId), await t.run(runId)]).toEqual(before);
 });
 
+test('neither another agent that is connected, nor a session that was not resumed, settles a lease', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const other = await t.addAgent('agent-b');
+  const newer = await t.connect(t.agent, { ready: false });
+  for (const { agentId, sessionNumber } of [{ ...other, sessionNumber: lease.sessionNumber }, newer]) {
+    const { results } = await t.settle(from(endOf(lease), { agentId, sessionNumber }));
+    expect(results).toMatchObject([{ result: 'superseded' }]);
+  }
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }]);
+});
+
 test('a session that has authenticated anew settles nothing more for the old one, resumed or not', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
