@@ -63,7 +63,7 @@ export async function startServer(
     const embedded = await openDatabase(config, say);
     if (embedded !== undefined) closers.push(() => embedded.stop());
     const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
-    closers.push(() => sql.end({ timeout: 5 }));
+    closers.push(() => sql.end({ timeout: 2 }));
     const applied = await migrate(sql, await readMigrations(paths.migrations));
     if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
     const installation = await openInstallation(sql, config.masterKeyFile);

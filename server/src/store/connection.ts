@@ -1,5 +1,6 @@
 // The one way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
 import postgres from 'postgres';
+import { DriverSocket, tlsOf } from './driver-socket.ts';
 
 export type Sql = postgres.Sql<{ bigint: number }>;
 export type Tx = postgres.TransactionSql<{ bigint: number }>;
@@ -25,20 +26,57 @@ export interface ConnectOptions {
 
 /** Opens a pool; nothing is dialled before the first query. */
 export function connect(url: string, options: ConnectOptions = {}): Sql {
-  return postgres(url, {
+  const sql = postgres(url, {
+    ...driverOptions(url),
     max: options.max ?? 10,
+    onnotice: (notice) => options.onNotice?.(String(notice.message)),
+  }) as unknown as Sql;
+  urls.set(sql, url);
+  return sql;
+}
+
+const urls = new WeakMap<Sql, string>();
+
+/** One more connection to the same database, for LISTEN. `onClose` is called whenever it was lost. */
+export function connectListener(
+  sql: Sql,
+  handlers: { onNotify(channel: string, payload: string): void; onClose(): void },
+): Sql {
+  const url = urls.get(sql);
+  if (url === undefined) throw new Error('not a pool of ours');
+  const options = {
+    ...driverOptions(url),
+    max: 1,
+    onnotify: handlers.onNotify,
+    onclose: handlers.onClose,
+    onnotice: () => {},
+  };
+  return postgres(url, options) as unknown as Sql;
+}
+
+function driverOptions(url: string) {
+  const tls = tlsOf(url);
+  return {
     types: { bigint: bigintAsNumber },
     transform: { column: { to: postgres.fromCamel, from: postgres.toCamel }, undefined: null },
-    onnotice: (notice) => options.onNotice?.(String(notice.message)),
     idle_timeout: 0,
+    max_lifetime: null,
     connect_timeout: 10,
+    ssl: false,
+    socket: (address: { host: string[]; port: number[]; path?: string | false }) =>
+      new DriverSocket({
+        host: address.host[0] ?? '',
+        port: address.port[0] ?? 0,
+        path: address.path || undefined,
+        tls,
+      }),
     connection: {
       application_name: 'opsconductor',
       TimeZone: 'UTC',
       // A transaction that a dead server left open must not hold back claims (research: 20 times slower).
       idle_in_transaction_session_timeout: 30_000,
     },
-  }) as unknown as Sql;
+  };
 }
 
 /** SQLSTATE of a database error; undefined for anything else. */

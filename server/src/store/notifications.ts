@@ -1,5 +1,5 @@
 // LISTEN on the bus. A notification only wakes; after every (re)connect the listener resyncs wholly.
-import type { Sql } from './connection.ts';
+import { connectListener, type Sql } from './connection.ts';
 
 export interface ProgressNotice {
   runs: { id: number; seq: number }[];
@@ -19,35 +19,75 @@ export interface NotificationHandlers {
   resync(): void;
 }
 
-/** Listens until `stop()`; postgres.js reconnects by itself. */
+const channels = ['opsc_progress', 'opsc_output', 'opsc_session', 'opsc_segment'] as const;
+const retryMs = 250;
+
+/** Listens until `stop()`, on a connection of its own that is opened again whenever it was lost. */
 export async function listen(sql: Sql, handlers: NotificationHandlers): Promise<{ stop(): Promise<void> }> {
-  let first = true;
-  const progress = await sql.listen(
-    'opsc_progress',
-    (payload) => handlers.progress(parseProgress(payload)),
-    () => {
-      if (!first) handlers.resync();
-      first = false;
-    },
-  );
-  const output = await sql.listen('opsc_output', (payload) =>
-    handlers.output(
-      payload.split(',').map((mark) => {
-        const [stepId, epoch, seq] = mark.split('.').map(Number);
-        return { stepId: stepId ?? 0, epoch: epoch ?? 0, seq: seq ?? 0 };
-      }),
-    ),
-  );
-  const session = await sql.listen('opsc_session', (payload) => {
-    const [agentId, number, state] = payload.split('.');
-    handlers.session(Number(agentId), Number(number), state === 'quarantined');
+  const listener = new Listener(sql, handlers);
+  await listener.start();
+  return listener;
+}
+
+class Listener {
+  readonly #sql: Sql;
+  readonly #handlers: NotificationHandlers;
+  #connection: Sql | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(sql: Sql, handlers: NotificationHandlers) {
+    this.#sql = sql;
+    this.#handlers = handlers;
+  }
+
+  /** Rejects when the first connection can't be had. */
+  async start(): Promise<void> {
+    const connection = connectListener(this.#sql, {
+      onNotify: (channel, payload) => this.#tell(channel, payload),
+      onClose: () => this.#again(connection),
+    });
+    this.#connection = connection;
+    await connection.unsafe(channels.map((channel) => `listen ${channel}`).join(';'));
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#connection?.end({ timeout: 1 });
+  }
+
+  #again(lost: Sql): void {
+    if (this.#stopped || this.#connection !== lost) return;
+    this.#connection = undefined;
+    void lost.end({ timeout: 0 });
+    this.#timer = setTimeout(() => {
+      this.start().then(
+        () => this.#handlers.resync(),
+        () => {
+          if (this.#connection !== undefined) this.#again(this.#connection);
+        },
+      );
+    }, retryMs);
+  }
+
+  #tell(channel: string, payload: string): void {
+    const { progress, output, session, segment } = this.#handlers;
+    if (channel === 'opsc_progress') progress(parseProgress(payload));
+    else if (channel === 'opsc_output') output(parseMarks(payload));
+    else if (channel === 'opsc_segment') segment(Number(payload));
+    else if (channel === 'opsc_session') {
+      const [agentId, number, state] = payload.split('.');
+      session(Number(agentId), Number(number), state === 'quarantined');
+    }
+  }
+}
+
+function parseMarks(payload: string): { stepId: number; epoch: number; seq: number }[] {
+  return payload.split(',').map((mark) => {
+    const [stepId, epoch, seq] = mark.split('.').map(Number);
+    return { stepId: stepId ?? 0, epoch: epoch ?? 0, seq: seq ?? 0 };
   });
-  const segment = await sql.listen('opsc_segment', (payload) => handlers.segment(Number(payload)));
-  return {
-    async stop() {
-      for (const channel of [progress, output, session, segment]) await channel.unlisten();
-    },
-  };
 }
 
 function parseProgress(payload: string): ProgressNotice {

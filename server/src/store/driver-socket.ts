@@ -1,0 +1,142 @@
+// The socket under each connection of the driver. The driver forgets its socket when that says that it is closed, and
+// what a transaction still has to say then, its rollback at least, brings the process down or leaves the connection
+// mute for good (porsager/postgres #1208). So a lost connection fails every write for a while before it is closed.
+import { EventEmitter } from 'node:events';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+
+export type DatabaseTls = 'off' | 'prefer' | 'require' | 'verify';
+
+export interface DatabaseAddress {
+  host: string;
+  port: number;
+  /** Of a Unix socket, in place of host and port. */
+  path?: string | undefined;
+  tls: DatabaseTls;
+}
+
+/** A connection is closed when nobody wrote to it for so long after it was lost; looked at twice, a turn apart. */
+const quietMs = 50;
+/** SSLRequest of the PostgreSQL protocol: length 8, code 80877103. */
+const tlsRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
+
+/** `sslmode` (or `ssl`) of a database URL. */
+export function tlsOf(url: string): DatabaseTls {
+  const { searchParams } = new URL(url);
+  const mode = searchParams.get('sslmode') ?? searchParams.get('ssl') ?? 'disable';
+  if (mode === 'disable' || mode === 'false') return 'off';
+  if (mode === 'prefer' || mode === 'allow') return 'prefer';
+  return mode === 'require' ? 'require' : 'verify';
+}
+
+/** What the driver uses of a socket, and no more. Events: `data`, `drain`, `error`, `close`. */
+export class DriverSocket extends EventEmitter {
+  readonly #address: DatabaseAddress;
+  #socket: Socket;
+  /** Written before TLS was agreed on. */
+  #early: { bytes: Buffer; written: (() => void) | undefined }[] | undefined;
+  #ending = false;
+  #lost: Error | undefined;
+  #quiet = false;
+
+  constructor(address: DatabaseAddress) {
+    super();
+    this.#address = address;
+    const { host, port, path, tls } = address;
+    this.#socket = path === undefined ? connectTcp(port, host) : connectTcp(path);
+    if (path === undefined && tls !== 'off') this.#askForTls();
+    else this.#use(this.#socket);
+  }
+
+  get readyState(): string {
+    return this.#lost === undefined ? this.#socket.readyState : 'closed';
+  }
+
+  write(bytes: Buffer, written?: () => void): boolean {
+    if (this.#lost !== undefined) {
+      this.#quiet = false;
+      process.nextTick(() => this.#tellLost());
+      return true;
+    }
+    if (this.#early === undefined) return this.#socket.write(bytes, written);
+    this.#early.push({ bytes, written });
+    return true;
+  }
+
+  end(bytes: Buffer): void {
+    this.#ending = true;
+    this.write(bytes);
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  setKeepAlive(enable: boolean, initialDelayMs: number): void {
+    this.#socket.setKeepAlive(enable, initialDelayMs);
+  }
+
+  #use(socket: Socket): void {
+    this.#socket = socket;
+    socket.setNoDelay(true);
+    socket.on('data', (bytes) => this.emit('data', bytes));
+    socket.on('drain', () => this.emit('drain'));
+    socket.on('error', (error) => this.#lose(error));
+    socket.on('close', () => this.#lose(new Error('The connection to the database was closed.')));
+  }
+
+  #askForTls(): void {
+    const plain = this.#socket;
+    this.#early = [];
+    const fail = (error?: Error) =>
+      this.#lose(error ?? new Error('The connection to the database was closed.'));
+    plain.on('error', fail);
+    plain.on('close', () => fail());
+    plain.write(tlsRequest);
+    plain.once('data', (answer) => {
+      plain.removeAllListeners();
+      const { tls, host } = this.#address;
+      if (answer[0] === 'S'.charCodeAt(0)) {
+        const secure = connectTls({ socket: plain, servername: host, rejectUnauthorized: tls === 'verify' });
+        this.#use(secure);
+        secure.once('secureConnect', () => this.#flush());
+      } else if (tls === 'prefer') {
+        this.#use(plain);
+        this.#flush();
+      } else {
+        plain.destroy();
+        this.#lose(new Error('The database speaks no TLS, which sslmode demands.'));
+      }
+    });
+  }
+
+  #flush(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const { bytes, written } of early) this.#socket.write(bytes, written);
+  }
+
+  #lose(error: Error): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = error;
+    this.#socket.destroy();
+    this.#tellLost();
+    if (this.#ending) this.emit('close', false);
+    else this.#closeWhenQuiet();
+  }
+
+  #tellLost(): void {
+    // Nobody listens any more once the driver was told of the end.
+    if (this.listenerCount('error') > 0) this.emit('error', this.#lost);
+  }
+
+  #closeWhenQuiet(): void {
+    const wasQuiet = this.#quiet;
+    this.#quiet = true;
+    setTimeout(() => {
+      if (this.#quiet && wasQuiet) setImmediate(() => this.emit('close', false));
+      else this.#closeWhenQuiet();
+    }, quietMs);
+  }
+}
