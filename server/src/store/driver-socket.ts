@@ -2,7 +2,7 @@
 // what a transaction still has to say then, its rollback at least, brings the process down or leaves the connection
 // mute for good (porsager/postgres #1208). So a lost connection fails every write for a while before it is closed.
 import { EventEmitter } from 'node:events';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
 export type DatabaseTls = 'off' | 'prefer' | 'require' | 'verify';
@@ -98,7 +98,9 @@ export class DriverSocket extends EventEmitter {
       plain.removeAllListeners();
       const { tls, host } = this.#address;
       if (answer[0] === 'S'.charCodeAt(0)) {
-        const secure = connectTls({ socket: plain, servername: host, rejectUnauthorized: tls === 'verify' });
+        // The name is checked against `host` where `servername`, which may be no address, is left out.
+        const names = isIP(host) === 0 ? { host, servername: host } : { host };
+        const secure = connectTls({ socket: plain, ...names, rejectUnauthorized: tls === 'verify' });
         this.#use(secure);
         secure.once('secureConnect', () => this.#flush());
       } else if (tls === 'prefer') {
