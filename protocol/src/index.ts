@@ -8,6 +8,7 @@ export * from './api/jobs.ts';
 export * from './api/runs.ts';
 export * from './api/segments.ts';
 export * from './api/targets.ts';
+export * from './api/text.ts';
 export * from './limits.ts';
 export * from './outcome.ts';
 export * from './states.ts';

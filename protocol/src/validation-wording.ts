@@ -1,5 +1,6 @@
 // The sentences of validation errors: what is wrong, what was found, what is allowed.
 import type { ErrorObject } from 'ajv';
+import { describeTextProblem, visibleJson } from './api/text.ts';
 
 type Schema = Record<string, unknown>;
 
@@ -55,7 +56,10 @@ export function sentenceOf(error: ErrorObject): string {
     case 'uniqueItems':
       return `Must not repeat an item; items ${Math.min(params.i as number, params.j as number)} and ${Math.max(params.i as number, params.j as number)} are equal.`;
     case 'pattern':
-      return 'Has characters or a form that are not allowed.';
+      return (
+        describeTextProblem(params.pattern, String(error.data)) ??
+        'Has characters or a form that are not allowed.'
+      );
     case 'format':
       return `Must be ${params.format === 'uuid' ? 'a UUID' : `in the form ${params.format}`}.`;
     case 'anyOf':
@@ -80,7 +84,7 @@ export function describeFound(error: ErrorObject, path: string): string | undefi
   if (value === null) return 'null';
   if (typeof value === 'object') return 'an object';
   if (isSecretPath(path)) return undefined;
-  return shorten(typeof value === 'string' ? JSON.stringify(value) : String(value));
+  return shorten(typeof value === 'string' ? visibleJson(value) : String(value));
 }
 
 /** What may be there; undefined where the sentence says it all. */

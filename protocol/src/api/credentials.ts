@@ -2,6 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { SealedCredentialSchema } from '../agent/messages.ts';
 import { Closed, Id, pageQuery, Timestamp } from './common.ts';
+import { Description, DisplayName } from './text.ts';
 
 export const credentialKinds = ['ssh_password', 'ssh_private_key'] as const;
 const Uuid = Type.String({ format: 'uuid' });
@@ -26,8 +27,8 @@ export const CreateCredentialRequestSchema = Closed({
   /** Chosen by the client (UUID v4), because the seal binds it. */
   id: Uuid,
   segmentId: Id,
-  name: Type.String({ minLength: 1, maxLength: 100 }),
-  description: Type.Optional(Type.String({ maxLength: 1000 })),
+  name: DisplayName(),
+  description: Type.Optional(Description(1000)),
   kind: Type.Enum(credentialKinds),
   sealed: SealedCredentialSchema,
 });

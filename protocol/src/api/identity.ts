@@ -1,6 +1,7 @@
 // Who is signed in, how one signs in, and API tokens.
 import { type Static, Type } from 'typebox';
 import { Closed, Id, Nullable, Timestamp } from './common.ts';
+import { DisplayName } from './text.ts';
 
 export const roles = ['viewer', 'operator', 'author', 'admin', 'auditor'] as const;
 export type Role = (typeof roles)[number];
@@ -42,7 +43,7 @@ export type Me = Static<typeof MeSchema>;
 
 export const ExchangeRequestSchema = Closed({ code: Type.String({ minLength: 20, maxLength: 200 }) });
 export const SignInRequestSchema = Closed({
-  name: Type.String({ minLength: 1, maxLength: 100 }),
+  name: DisplayName(),
   password: Type.String({ minLength: 1, maxLength: 1000 }),
 });
 export const PasswordRequestSchema = Closed({
@@ -63,7 +64,7 @@ export const ApiTokenSchema = Type.Object({
 });
 export type ApiToken = Static<typeof ApiTokenSchema>;
 export const CreateApiTokenRequestSchema = Closed({
-  name: Type.String({ minLength: 1, maxLength: 100 }),
+  name: DisplayName(),
   expiresInDays: Type.Optional(Type.Integer({ minimum: 1, maximum: 3650, default: 90 })),
 });
 export const CreatedApiTokenSchema = Type.Object({

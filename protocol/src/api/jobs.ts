@@ -3,20 +3,21 @@ import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { runStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+import { Description, DisplayName } from './text.ts';
 
 /** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
 export const stepTypes = ['ssh.exec'] as const;
 export type StepTypeName = (typeof stepTypes)[number];
 
 export const StepDefinitionSchema = Closed({
-  name: Type.String({ minLength: 1, maxLength: 100 }),
+  name: DisplayName(),
   type: Type.Enum(stepTypes),
   /** Checked by the step type's schema. */
   config: Type.Unknown(),
 });
 export const JobDefinitionSchema = Closed({
-  name: Type.String({ minLength: 1, maxLength: 100, pattern: '^\\S(.*\\S)?$' }),
-  description: Type.Optional(Type.String({ maxLength: 10_000 })),
+  name: DisplayName(),
+  description: Type.Optional(Description(10_000)),
   /** Seconds that a run may wait for its first step to start; then it ends `timed_out`. */
   start_within: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: limits.startWithinS }),

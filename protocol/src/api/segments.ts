@@ -2,6 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../agent/messages.ts';
 import { Closed, Id, Nullable, Timestamp } from './common.ts';
+import { Description } from './text.ts';
 
 const SegmentName = Type.String({
   minLength: 1,
@@ -30,7 +31,7 @@ export const SegmentSchema = Type.Object({
 export type Segment = Static<typeof SegmentSchema>;
 export const CreateSegmentRequestSchema = Closed({
   name: SegmentName,
-  description: Type.Optional(Type.String({ maxLength: 1000 })),
+  description: Type.Optional(Description(1000)),
   unknownAfter: Type.Optional(Type.Integer({ minimum: 10, maximum: 86_400, default: 300 })),
 });
 

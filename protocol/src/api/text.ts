@@ -1,0 +1,81 @@
+// What people may write for people to read, in one place: names in one line, descriptions in several. Neither holds a
+// character that cannot be seen, because such a one could make a list, a log or a terminal show another text than it is.
+import { Type } from 'typebox';
+
+/** C0 and C1 controls but tab, line feed and carriage return, which descriptions may have. */
+const controls = '\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f';
+/**
+ * Unicode's format characters (Cf): bidirectional controls, invisible operators, tags; and the line and paragraph
+ * separators. Not U+200C and U+200D, which scripts and emoji need inside a word.
+ */
+const formats =
+  '\\u00ad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}';
+const inName = `[^\\t\\n\\r${controls}${formats}]`;
+const atEdge = `[^\\s\\u200c\\u200d${controls}${formats}]`;
+
+export const namePattern = `^(?:${atEdge}(?:${inName}*${atEdge})?)?$`;
+export const descriptionPattern = `^[^${controls}${formats}]*$`;
+
+/** A name that a person chose, for one line of a list. */
+export const DisplayName = (maxLength = 100) =>
+  Type.String({
+    minLength: 1,
+    maxLength,
+    pattern: namePattern,
+    description: 'One line of visible text, without spaces around it',
+  });
+
+/** Text of a person in one or more lines; may be empty. */
+export const Description = (maxLength: number) =>
+  Type.String({
+    maxLength,
+    pattern: descriptionPattern,
+    description: 'Visible text, tabs and line breaks',
+  });
+
+const invisible = new RegExp(`[${controls}${formats}]`, 'u');
+const words: Record<string, string> = {
+  '0009': 'tab',
+  '000A': 'line feed',
+  '000D': 'carriage return',
+  '001B': 'escape',
+  '200E': 'left-to-right mark',
+  '200F': 'right-to-left mark',
+  '202A': 'left-to-right embedding',
+  '202B': 'right-to-left embedding',
+  '202C': 'end of a directional embedding',
+  '202D': 'left-to-right override',
+  '202E': 'right-to-left override',
+  FEFF: 'byte order mark',
+};
+
+/** What keeps text from being a name or description, and what to do, in one sentence; undefined for other patterns. */
+export function describeTextProblem(pattern: unknown, text: string): string | undefined {
+  if (pattern !== namePattern && pattern !== descriptionPattern) return undefined;
+  const isName = pattern === namePattern;
+  const found = invisible.exec(text) ?? (isName ? /[\t\n\r]/.exec(text) : null);
+  if (found === null) return 'Has white space at its beginning or end; remove it.';
+  const code = codeOf(found[0]);
+  const what = words[code] === undefined ? `U+${code}` : `U+${code} (${words[code]})`;
+  const place = `character ${[...text.slice(0, found.index)].length + 1}`;
+  return /[\t\n\r]/.test(found[0])
+    ? `Has ${what} as ${place}; write it in one line.`
+    : `Has ${what} as ${place}, which cannot be seen; remove it.`;
+}
+
+/** JSON text with what cannot be seen as escapes. */
+export function visibleJson(text: string): string {
+  return JSON.stringify(text).replace(
+    new RegExp(`[${controls}${formats}\\u200c\\u200d]`, 'gu'),
+    (character) =>
+      [...Array(character.length).keys()].map((at) => `\\u${hex(character.charCodeAt(at))}`).join(''),
+  );
+}
+
+function codeOf(character: string): string {
+  return hex(character.codePointAt(0) ?? 0).toUpperCase();
+}
+
+function hex(code: number): string {
+  return code.toString(16).padStart(4, '0');
+}
