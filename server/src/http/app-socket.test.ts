@@ -1,4 +1,5 @@
 // What only a real connection shows: bodies that are cut off, the peer's address, requests that name other hosts.
+import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
@@ -12,6 +13,8 @@ import { route } from './route.ts';
 let server: Server;
 let port: number;
 let handled = 0;
+const logged: Record<string, unknown>[] = [];
+let onLogged = () => {};
 
 beforeAll(async () => {
   const app = createApp({
@@ -36,7 +39,16 @@ beforeAll(async () => {
     cookieName: 'c',
     onForbidden: async () => {},
     checkReplies: true,
-    log: createLog({ level: 'silent', plain: false }),
+    log: createLog({
+      level: 'debug',
+      plain: false,
+      destination: {
+        write(line) {
+          logged.push(JSON.parse(line));
+          onLogged();
+        },
+      },
+    }),
     probes: { notReady: async () => [], caPem: undefined, agentBundle: async () => '' },
     console: { answer: () => undefined },
   });
@@ -88,6 +100,31 @@ test('a body that does not say how long it is is refused once it is too long', a
   expect(await raw(head('Transfer-Encoding: chunked\r\n'), chunk, chunk, chunk)).toContain(
     '413 Payload Too Large',
   );
+  expect(handled).toBe(before);
+});
+
+/** Resolves with what is logged from now on, up to a request's end. */
+function answered(): Promise<Record<string, unknown>[]> {
+  logged.length = 0;
+  return new Promise((done) => {
+    onLogged = () => {
+      if (logged.some((line) => line.msg === 'request')) done([...logged]);
+    };
+  });
+}
+
+test.each([
+  ['its length announced', 'Content-Length: 900\r\n', '{"text":"he'],
+  ['its length not told', 'Transfer-Encoding: chunked\r\n', '1f4\r\n{"text":"he'],
+])('an upload with %s that its client breaks off is no failure of this server', async (_, length, part) => {
+  const before = handled;
+  const lines = answered();
+  const arrived = once(server, 'request');
+  const socket = connect(port, '127.0.0.1');
+  socket.write(head(length) + part);
+  await arrived;
+  socket.resetAndDestroy();
+  expect(await lines).toMatchObject([{ level: 'info', status: 400, path: '/api/v1/echo' }]);
   expect(handled).toBe(before);
 });
 

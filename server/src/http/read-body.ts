@@ -8,7 +8,8 @@ const maxDepth = 64;
 /**
  * The parsed body; undefined where there is none.
  *
- * @throws AppError `too_large`; `invalid` (415 for another content type) with line and column of a syntax error.
+ * @throws AppError `too_large`; `invalid` (415 for another content type) with line and column of a syntax error, or
+ * when the client went away before the end.
  */
 export async function readJsonBody(request: Request, maxBytes: number): Promise<unknown> {
   const bytes = await readAtMost(request, maxBytes);
@@ -31,11 +32,19 @@ async function readAtMost(request: Request, maxBytes: number): Promise<Uint8Arra
   if (request.body === null) return new Uint8Array();
   const parts: Uint8Array[] = [];
   let length = 0;
-  // Leaving the loop early cancels the stream: the rest is not read.
-  for await (const part of request.body as ReadableStream<Uint8Array> & AsyncIterable<Uint8Array>) {
-    length += part.length;
-    if (length > maxBytes) throw tooLarge();
-    parts.push(part);
+  try {
+    // Leaving the loop early cancels the stream: the rest is not read.
+    for await (const part of request.body as ReadableStream<Uint8Array> & AsyncIterable<Uint8Array>) {
+      length += part.length;
+      if (length > maxBytes) throw tooLarge();
+      parts.push(part);
+    }
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    // The client hung up (RFC 9112 section 8): nobody reads this answer, and nothing here has failed.
+    throw new AppError('invalid', 'The connection ended before the request body was whole.', {
+      cause: error,
+    });
   }
   return parts.length === 1 ? (parts[0] ?? new Uint8Array()) : Buffer.concat(parts);
 }
