@@ -114,7 +114,8 @@ export function describeSchema(schema: Schema | undefined): string | undefined {
     const branches = schema.anyOf.map((branch: Schema) => describeSchema(branch));
     return list([...new Set(branches.filter((branch) => branch !== undefined))], ' or ');
   }
-  if (schema.type === undefined) return undefined;
+  if (schema.type === undefined)
+    return typeof schema.description === 'string' ? lowerFirst(schema.description) : undefined;
   const base = schema.format === 'uuid' ? 'a UUID' : typeName(schema.type);
   const bounds = describeBounds(schema);
   const form =

@@ -10,18 +10,29 @@ const maxReported = 20;
  * @throws {AppError} `invalid`, naming each place (`steps[2].config.script`).
  */
 export function refuseUnstorableText(value: unknown, path = ''): void {
-  const details: ErrorDetail[] = [];
-  collect(value, path, details);
+  const details = withUnstorableText([], value, path);
   const [first] = details;
   if (first === undefined) return;
   throw new AppError('invalid', `${first.path}: ${first.message}`, { details });
 }
 
+/** Adds to what is wrong with a value the places whose text can't be stored, unless they are among it already. */
+export function withUnstorableText(
+  problems: readonly ErrorDetail[],
+  value: unknown,
+  path = '',
+): ErrorDetail[] {
+  const details: ErrorDetail[] = [];
+  collect(value, path, details);
+  const told = new Set(problems.map((detail) => detail.path));
+  return [...problems, ...details.filter((detail) => !told.has(detail.path))];
+}
+
 function collect(value: unknown, path: string, details: ErrorDetail[]): void {
   if (details.length >= maxReported) return;
   if (typeof value === 'string') {
-    const message = problemOf(value);
-    if (message !== undefined) details.push({ path, message });
+    const problem = problemOf(value);
+    if (problem !== undefined) details.push({ path, ...problem });
   } else if (Array.isArray(value)) {
     value.forEach((item, at) => {
       collect(item, `${path}[${at}]`, details);
@@ -36,8 +47,14 @@ function collect(value: unknown, path: string, details: ErrorDetail[]): void {
   }
 }
 
-function problemOf(text: string): string | undefined {
-  if (text.includes('\0')) return 'Must not contain the NUL character (U+0000).';
-  if (/\p{Surrogate}/u.test(text)) return 'Must be whole Unicode text; it contains half a surrogate pair.';
-  return undefined;
+function problemOf(text: string): Pick<ErrorDetail, 'message' | 'found'> | undefined {
+  if (text.includes('\0')) {
+    return { message: 'Must not contain the NUL character (U+0000); remove it.', found: 'U+0000' };
+  }
+  const [half] = /\p{Surrogate}/u.exec(text) ?? [];
+  if (half === undefined) return undefined;
+  return {
+    message: 'Must be whole Unicode text; it contains half a surrogate pair. Write the character again.',
+    found: `U+${half.charCodeAt(0).toString(16).toUpperCase()}`,
+  };
 }

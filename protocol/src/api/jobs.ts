@@ -12,8 +12,7 @@ export type StepTypeName = (typeof stepTypes)[number];
 export const StepDefinitionSchema = Closed({
   name: DisplayName(),
   type: Type.Enum(stepTypes),
-  /** Checked by the step type's schema. */
-  config: Type.Unknown(),
+  config: Type.Unknown({ description: 'What the step type asks for; checked by its own schema' }),
 });
 export const JobDefinitionSchema = Closed({
   name: DisplayName(),

@@ -41,6 +41,21 @@ const routes: RouteSpec[] = [
     handle: ({ params, query }) => ({ got: { ...params, ...query } }),
   }),
   route({
+    method: 'PUT',
+    path: '/api/v1/things/:id',
+    permission: 'read',
+    summary: 'Change a thing',
+    tag: 'test',
+    params: Closed({ id: Id }),
+    query: Closed({
+      deep: Type.Optional(Type.Boolean()),
+      limit: Type.Optional(Type.Integer({ default: 5 })),
+    }),
+    body: Echo,
+    success: echoed,
+    handle: ({ body }) => ({ got: body }),
+  }),
+  route({
     method: 'GET',
     path: '/api/v1/things/health',
     permission: 'public',
@@ -190,8 +205,11 @@ describe('paths and queries', () => {
     expect(await good.json()).toEqual({ got: { id: 12, deep: true, limit: 5 } });
     for (const path of ['things/1e3', 'things/012', 'things/-0', 'things/9007199254740993', 'things/abc']) {
       const error = await refusal(await t.request('GET', `/api/v1/${path}`, { token: viewer }), 400);
-      expect(error.details?.[0]?.path).toBe('id');
+      expect(error.message).toBe('id: Must be a whole number from 1 to 9007199254740991 in plain digits.');
+      expect(error.details).toMatchObject([{ path: 'id', found: JSON.stringify(path.slice(7)) }]);
     }
+    const zero = await refusal(await t.request('GET', '/api/v1/things/0', { token: viewer }), 400);
+    expect(zero.message).toBe('id: Must be at least 1.');
     for (const query of ['deep=1', 'deep=TRUE', 'limit=', 'limit=5.0', 'limit=+5']) {
       const error = await refusal(
         await t.request('GET', `/api/v1/things/1?${query}`, { token: viewer }),
@@ -213,6 +231,25 @@ describe('paths and queries', () => {
     await refusal(proto, 400);
   });
 
+  test('what is wrong in path, query and body is told at once', async () => {
+    const path = '/api/v1/things/x?limit=5.0&limt=1&deep=yes&deep=no';
+    const error = await refusal(
+      await t.request('PUT', path, { token: author, json: { name: 5, port: 0, password: 'a\0 long one' } }),
+      400,
+    );
+    expect(error.details?.map((detail) => detail.path).sort()).toEqual([
+      'id',
+      'name',
+      'password',
+      'port',
+      'query.deep',
+      'query.limit',
+      'query.limt',
+    ]);
+    for (const detail of error.details ?? [])
+      expect(`${detail.message}${detail.allowed}`).toMatch(/^[A-Z]\w+/);
+  });
+
   test('a literal segment wins over a parameter, whatever their order in the table', async () => {
     const response = await t.request('GET', '/api/v1/things/health');
     expect(await response.json()).toEqual({ got: 'health' });
@@ -223,7 +260,7 @@ describe('addresses that are not there', () => {
   test('an unknown API path is 404 in JSON and another method 405 with Allow', async () => {
     expect((await refusal(await t.request('GET', '/api/v1/nothing'), 404)).code).toBe('not_found');
     const response = await t.request('DELETE', '/api/v1/things/1', { token: viewer });
-    expect(response.headers.get('allow')).toBe('GET, HEAD');
+    expect(response.headers.get('allow')).toBe('GET, HEAD, PUT');
     await refusal(response, 405);
   });
 

@@ -1,15 +1,16 @@
 // One request through one route: who calls, may they, is what they sent valid; then the handler.
-import { limits } from '@opsconductor/protocol';
+import { type ErrorDetail, limits } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import { getCookie } from 'hono/cookie';
 import { type TSchema, Type } from 'typebox';
 import { AppError } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
+import { schemaProblems } from '../schema-problems.ts';
+import { withUnstorableText } from '../storable-text.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
 import { jsonSchemaOf } from './json-schema.ts';
 import { readJsonBody } from './read-body.ts';
 import type { Principal, RouteRequest, RouteSpec } from './route.ts';
-import { readText, validate } from './validate.ts';
+import { readText, refuseProblems, textProblems, validate } from './validate.ts';
 
 const nothing = Type.Object({}, { additionalProperties: false });
 const replySchemas = new WeakMap<TSchema, TSchema>();
@@ -43,9 +44,7 @@ export async function handleRoute(
   const address = addressOf(context, deps.access);
   const principal = await authorize(deps, route, context, address, requestId);
   const request = {
-    params: readParams(route, context),
-    query: readQuery(route, context),
-    body: await readBody(route, context),
+    ...(await readParts(route, context)),
     principal,
     requestId,
     address,
@@ -102,37 +101,34 @@ async function authenticate(
   return deps.authenticator.bySession(session, address);
 }
 
-function readParams(route: RouteSpec, context: Context): Record<string, unknown> {
-  const values = readText(route.params, context.req.param());
-  validate(route.params ?? nothing, values);
-  refuseUnstorableText(values);
-  return values;
+/** Path, query and body, with defaults filled in; what is wrong in any of them is told at once. */
+async function readParts(route: RouteSpec, context: Context) {
+  const problems: ErrorDetail[] = [];
+  const params = readText(route.params, context.req.param());
+  problems.push(...withUnstorableText(textProblems(route.params ?? nothing, params), params));
+  const query = readText(route.query, readQuery(context, problems));
+  problems.push(...withUnstorableText(textProblems(route.query ?? nothing, query, 'query'), query, 'query'));
+  const body = await readBody(route, context);
+  if (route.checksBody !== true && route.method !== 'GET')
+    problems.push(...withUnstorableText(schemaProblems(route.body ?? nothing, body), body));
+  refuseProblems(problems);
+  return { params, query, body };
 }
 
-function readQuery(route: RouteSpec, context: Context): Record<string, unknown> {
+function readQuery(context: Context, problems: ErrorDetail[]): Record<string, string> {
   const once = Object.create(null) as Record<string, string>;
   for (const [name, values] of Object.entries(context.req.queries())) {
-    if (values.length > 1) {
-      const message = 'Is given more than once.';
-      throw new AppError('invalid', `query.${name}: ${message}`, {
-        details: [{ path: `query.${name}`, message }],
-      });
-    }
-    once[name] = values[0] ?? '';
+    if (values.length > 1)
+      problems.push({ path: `query.${name}`, message: 'Is given more than once.', allowed: 'one value' });
+    else once[name] = values[0] ?? '';
   }
-  const values = readText(route.query, once);
-  validate(route.query ?? nothing, values, 'query');
-  refuseUnstorableText(values, 'query');
-  return values;
+  return once;
 }
 
 async function readBody(route: RouteSpec, context: Context): Promise<unknown> {
   if (route.method === 'GET') return {};
   const maxBytes = route.maxBodyBytes ?? limits.maxRequestBodyBytes;
-  const body = (await readJsonBody(context.req.raw, maxBytes)) ?? {};
-  validate(route.body ?? nothing, body);
-  refuseUnstorableText(body);
-  return body;
+  return (await readJsonBody(context.req.raw, maxBytes)) ?? {};
 }
 
 /** A mistake of ours, so not an `invalid` that would blame the caller. */

@@ -58,6 +58,34 @@ describe('jobs', () => {
     for (const detail of body.error.details ?? []) expect(detail.message).toMatch(/^[A-Z].*[.?]$/);
   });
 
+  test('hear of what is wrong inside their steps together with what is wrong around them', async () => {
+    const steps = [
+      { name: 'a', type: 'winrm.exec', config: {}, extra: 1 },
+      step('b', { command: 5, timeout: 0 }),
+      step('b', { command: 'a\0b' }),
+      { name: 'd\u202e', type: 'ssh.exec' },
+    ];
+    const definition = { name: ' x', color: 'red', start_within: 0, description: '\ud800', steps };
+    const { status, body } = await call<ErrorBody>('POST', 'jobs', definition);
+    expect(status).toBe(400);
+    expect(body.error.details?.map((detail) => detail.path).sort()).toEqual([
+      'color',
+      'description',
+      'name',
+      'start_within',
+      'steps[0].extra',
+      'steps[0].type',
+      'steps[1].config.command',
+      'steps[1].config.timeout',
+      'steps[2].config.command',
+      'steps[2].name',
+      'steps[3].config',
+      'steps[3].name',
+    ]);
+    expect(body.error.message).toMatch(/^The job definition has 12 problems/);
+    for (const { found, allowed } of body.error.details ?? []) expect(found ?? allowed).toBeDefined();
+  });
+
   test('of an unknown step type are told the known ones', async () => {
     const steps = [{ name: 'a', type: 'winrm.exec', config: {} }];
     const { body } = await call<ErrorBody>('POST', 'jobs', { name: 'wrong', steps });

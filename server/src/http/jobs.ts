@@ -40,6 +40,7 @@ export function jobRoutes(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[]
         'Each step’s `config` is checked by the schema of its type; all that is wrong is told at once.',
       tag,
       body: CreateJobRequestSchema,
+      checksBody: true,
       success: { status: 201, schema: JobSchema },
       handle: (request) => createJob(deps, request.body, callerOf(request)),
     }),

@@ -1,7 +1,7 @@
 // The table of routes in the order they are matched, checked for mistakes of ours when the server starts.
 import assert from 'node:assert/strict';
+import { prepareValidator } from '../schema-problems.ts';
 import type { RouteSpec } from './route.ts';
-import { prepareValidator } from './validate.ts';
 
 /** Literal segments before parameters, so that `jobs/health` is not a job named health. */
 export function orderRoutes(routes: readonly RouteSpec[]): RouteSpec[] {

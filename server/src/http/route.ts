@@ -37,6 +37,11 @@ export interface RouteSpec<
   params?: P;
   query?: Q;
   body?: B;
+  /**
+   * True where the handler checks the body whole, because more can be wrong with it than its schema says and all of it
+   * is told at once. To the handler the body is then unknown.
+   */
+  checksBody?: boolean;
   /** Bytes; limits.maxRequestBodyBytes by default. */
   maxBodyBytes?: number;
   /** Success status and schema; no schema for 204 and for streams. */

@@ -1,49 +1,27 @@
-// Values from outside against their schemas. A fast validator that stops at the first error answers the common case;
-// a second one that collects all errors runs only on what failed, and only on values small enough to bound its report.
-import { errorDetails, validatorOptions } from '@opsconductor/protocol';
-import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+// Values from outside against their schemas: of bodies, and of paths and queries, which are text.
+import type { ErrorDetail } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
 import { AppError } from '../errors.ts';
+import { schemaProblems } from '../schema-problems.ts';
 
-const maxReportedNodes = 10_000;
-const first = new Ajv2020({ ...validatorOptions, allErrors: false });
-const all = new Ajv2020({ ...validatorOptions, allErrors: true });
-const compiledFirst = new WeakMap<TSchema, ValidateFunction>();
-const compiledAll = new WeakMap<TSchema, ValidateFunction>();
-
-/** Compiles a schema now, so that a mistake in it ends the start and not a request. */
-export function prepareValidator(schema: TSchema): void {
-  compiled(first, compiledFirst, schema);
-}
+type Properties = Record<string, { type?: unknown; minimum?: number; maximum?: number }>;
 
 /**
  * Fills the defaults of a value in place and checks it.
  *
- * @param root What paths begin with; empty for a body.
  * @throws AppError `invalid`, with a detail for each place that is wrong.
  */
-export function validate(schema: TSchema, value: unknown, root = ''): void {
-  const check = compiled(first, compiledFirst, schema);
-  if (check(value)) return;
-  let errors = check.errors;
-  if (hasAtMostNodes(value, maxReportedNodes)) {
-    const checkAll = compiled(all, compiledAll, schema);
-    checkAll(value);
-    errors = checkAll.errors ?? errors;
-  }
-  const details = errorDetails(errors, { root });
-  const where = details[0]?.path ?? '';
-  const summary =
-    details.length === 1
-      ? `${where}: ${details[0]?.message ?? ''}`
-      : `${details.length} fields are not valid.`;
-  throw new AppError(
-    'invalid',
-    where === '' && details.length === 1 ? (details[0]?.message ?? '') : summary,
-    {
-      details,
-    },
-  );
+export function validate(schema: TSchema, value: unknown): void {
+  refuseProblems(schemaProblems(schema, value));
+}
+
+/** @throws AppError `invalid` when there are any. */
+export function refuseProblems(details: readonly ErrorDetail[]): void {
+  const [only, ...more] = details;
+  if (only === undefined) return;
+  const told = only.path === '' ? only.message : `${only.path}: ${only.message}`;
+  const message = more.length === 0 ? told : `${details.length} fields are not valid.`;
+  throw new AppError('invalid', message, { details });
 }
 
 /** Query or path values, which are text, as the types their schema asks for; what is not in canonical form stays text. */
@@ -51,8 +29,7 @@ export function readText(
   schema: TSchema | undefined,
   values: Record<string, string | string[]>,
 ): Record<string, unknown> {
-  const properties =
-    (schema as { properties?: Record<string, { type?: unknown }> } | undefined)?.properties ?? {};
+  const properties = propertiesOf(schema);
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [
       name,
@@ -61,36 +38,27 @@ export function readText(
   );
 }
 
+/** Like `schemaProblems`, of values that `readText` has read: what it left as text is no number in plain digits. */
+export function textProblems(schema: TSchema, values: Record<string, unknown>, root = ''): ErrorDetail[] {
+  const properties = propertiesOf(schema);
+  return schemaProblems(schema, values, { root }).map((detail) => {
+    const name = root === '' ? detail.path : detail.path.slice(root.length + 1);
+    const property = Object.hasOwn(properties, name) ? properties[name] : undefined;
+    if (property?.type !== 'integer' || typeof values[name] !== 'string') return detail;
+    const { minimum = Number.MIN_SAFE_INTEGER, maximum = Number.MAX_SAFE_INTEGER } = property;
+    const allowed = `a whole number from ${minimum} to ${maximum} in plain digits`;
+    return { ...detail, message: `Must be ${allowed}.`, allowed };
+  });
+}
+
+function propertiesOf(schema: TSchema | undefined): Properties {
+  return (schema as { properties?: Properties } | undefined)?.properties ?? {};
+}
+
 function readOne(type: unknown, text: string): unknown {
   if (type === 'integer' && /^(0|-?[1-9]\d{0,15})$/.test(text) && Number.isSafeInteger(Number(text))) {
     return Number(text);
   }
   if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
   return text;
-}
-
-function compiled(
-  ajv: Ajv2020,
-  cache: WeakMap<TSchema, ValidateFunction>,
-  schema: TSchema,
-): ValidateFunction {
-  let check = cache.get(schema);
-  if (check === undefined) {
-    check = ajv.compile(schema);
-    cache.set(schema, check);
-  }
-  return check;
-}
-
-function hasAtMostNodes(value: unknown, max: number): boolean {
-  const waiting: unknown[] = [value];
-  for (let seen = 0; waiting.length > 0; seen++) {
-    const next = waiting.pop();
-    if (typeof next === 'object' && next !== null) {
-      const children = Object.values(next);
-      if (seen + waiting.length + children.length > max) return false;
-      waiting.push(...children);
-    }
-  }
-  return true;
 }

@@ -2,20 +2,16 @@
 // that must differ. Everything that is wrong is told at once.
 import {
   type ErrorDetail,
-  errorDetails,
   type JobDefinition,
   JobDefinitionSchema,
   stepConfigSchema,
-  validatorOptions,
+  visibleJson,
 } from '@opsconductor/protocol';
-import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
-import type { TSchema } from 'typebox';
 import { AppError } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
+import { schemaProblems } from '../schema-problems.ts';
+import { withUnstorableText } from '../storable-text.ts';
 
 const maxDetails = 50;
-const ajv = new Ajv2020({ ...validatorOptions, allErrors: true });
-const compiled = new WeakMap<TSchema, ValidateFunction>();
 
 /**
  * Checks a definition whole and returns it with defaults filled in. The value given is left as it is.
@@ -24,12 +20,13 @@ const compiled = new WeakMap<TSchema, ValidateFunction>();
  */
 export function validateDefinition(value: unknown): JobDefinition {
   const definition: unknown = structuredClone(value);
-  const details = problemsOf(JobDefinitionSchema, definition, '');
+  const problems = schemaProblems(JobDefinitionSchema, definition, { max: maxDetails });
   const steps = stepsOf(definition);
   steps.forEach((step, at) => {
-    details.push(...configProblems(step, at));
+    problems.push(...configProblems(step, at));
   });
-  details.push(...nameProblems(steps));
+  problems.push(...nameProblems(steps));
+  const details = withUnstorableText(problems, definition);
   const [first] = details;
   if (first !== undefined) {
     const message =
@@ -38,7 +35,6 @@ export function validateDefinition(value: unknown): JobDefinition {
         : `The job definition has ${details.length} problems. The first: ${first.path}: ${first.message}`;
     throw new AppError('invalid', message, { details: details.slice(0, maxDetails) });
   }
-  refuseUnstorableText(definition);
   return definition as JobDefinition;
 }
 
@@ -53,7 +49,9 @@ function stepsOf(definition: unknown): LooseStep[] {
 function configProblems(step: LooseStep, at: number): ErrorDetail[] {
   if (typeof step.type !== 'string' || !('config' in step)) return [];
   const schema = stepConfigSchema(step.type);
-  return schema === undefined ? [] : problemsOf(schema, step.config, `steps[${at}].config`);
+  return schema === undefined
+    ? []
+    : schemaProblems(schema, step.config, { root: `steps[${at}].config`, max: maxDetails });
 }
 
 function nameProblems(steps: readonly LooseStep[]): ErrorDetail[] {
@@ -69,17 +67,9 @@ function nameProblems(steps: readonly LooseStep[]): ErrorDetail[] {
       {
         path: `steps[${at}].name`,
         message: `Step ${before + 1} has this name too; give each step a name of its own.`,
-        found: JSON.stringify(name.slice(0, 100)),
+        found: visibleJson(name.slice(0, 100)),
+        allowed: 'a name that no other step of the job has',
       },
     ];
   });
-}
-
-function problemsOf(schema: TSchema, value: unknown, root: string): ErrorDetail[] {
-  let check = compiled.get(schema);
-  if (check === undefined) {
-    check = ajv.compile(schema);
-    compiled.set(schema, check);
-  }
-  return check(value) ? [] : errorDetails(check.errors, { root, max: maxDetails });
 }

@@ -1,0 +1,64 @@
+// What is wrong with a value, by its schema. A fast validator that stops at the first error answers the common case;
+// a second one that collects all errors runs only on what failed, and only on values small enough to bound its report.
+import {
+  type ErrorDetail,
+  type ErrorDetailsOptions,
+  errorDetails,
+  validatorOptions,
+} from '@opsconductor/protocol';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import type { TSchema } from 'typebox';
+
+const maxReportedNodes = 10_000;
+const first = new Ajv2020({ ...validatorOptions, allErrors: false });
+const all = new Ajv2020({ ...validatorOptions, allErrors: true });
+const compiledFirst = new WeakMap<TSchema, ValidateFunction>();
+const compiledAll = new WeakMap<TSchema, ValidateFunction>();
+
+/** Compiles a schema now, so that a mistake in it ends the start and not a request. */
+export function prepareValidator(schema: TSchema): void {
+  compiled(first, compiledFirst, schema);
+}
+
+/** Fills the defaults of a value in place; returns a detail for each place that is wrong, none when all is right. */
+export function schemaProblems(
+  schema: TSchema,
+  value: unknown,
+  options: ErrorDetailsOptions = {},
+): ErrorDetail[] {
+  const check = compiled(first, compiledFirst, schema);
+  if (check(value)) return [];
+  let errors = check.errors;
+  if (hasAtMostNodes(value, maxReportedNodes)) {
+    const checkAll = compiled(all, compiledAll, schema);
+    checkAll(value);
+    errors = checkAll.errors ?? errors;
+  }
+  return errorDetails(errors, options);
+}
+
+function compiled(
+  ajv: Ajv2020,
+  cache: WeakMap<TSchema, ValidateFunction>,
+  schema: TSchema,
+): ValidateFunction {
+  let check = cache.get(schema);
+  if (check === undefined) {
+    check = ajv.compile(schema);
+    cache.set(schema, check);
+  }
+  return check;
+}
+
+function hasAtMostNodes(value: unknown, max: number): boolean {
+  const waiting: unknown[] = [value];
+  for (let seen = 0; waiting.length > 0; seen++) {
+    const next = waiting.pop();
+    if (typeof next === 'object' && next !== null) {
+      const children = Object.values(next);
+      if (seen + waiting.length + children.length > max) return false;
+      waiting.push(...children);
+    }
+  }
+  return true;
+}
