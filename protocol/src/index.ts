@@ -4,6 +4,7 @@ export * from './agent/messages.ts';
 export * from './api/common.ts';
 export * from './api/credentials.ts';
 export * from './api/identity.ts';
+export * from './api/permissions.ts';
 export * from './api/jobs.ts';
 export * from './api/runs.ts';
 export * from './api/segments.ts';

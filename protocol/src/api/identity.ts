@@ -1,35 +1,8 @@
 // Who is signed in, how one signs in, and API tokens.
 import { type Static, Type } from 'typebox';
 import { Closed, Id, Nullable, Timestamp } from './common.ts';
+import { permissions, roles } from './permissions.ts';
 import { DisplayName } from './text.ts';
-
-export const roles = ['viewer', 'operator', 'author', 'admin', 'auditor'] as const;
-export type Role = (typeof roles)[number];
-
-/** What a route asks for. `read` sees jobs, runs, targets; the rest is what it says. */
-export const permissions = [
-  'read',
-  'run',
-  'jobs.edit',
-  'targets.edit',
-  'targets.test',
-  'host_keys.approve',
-  'credentials.edit',
-  'credentials.use',
-  'segments.edit',
-  'agents.enroll',
-  'runs.purge',
-  'self',
-] as const;
-export type Permission = (typeof permissions)[number];
-
-export const rolePermissions: Record<Role, readonly Permission[]> = {
-  viewer: ['self', 'read'],
-  operator: ['self', 'read', 'run', 'credentials.use', 'targets.test'],
-  author: ['self', 'read', 'run', 'credentials.use', 'targets.test', 'jobs.edit'],
-  admin: permissions,
-  auditor: ['self', 'read'],
-};
 
 export const MeSchema = Type.Object({
   id: Id,

@@ -1,14 +1,26 @@
 // From a presented session or API token to a principal. A principal is remembered for a few seconds, so that most
 // requests cost no query; what this server revokes is forgotten at once, what another one revokes within that time.
-import { type ApiTokenOwner, findApiToken, touchApiToken } from '../store/api-tokens.ts';
+import { findApiToken, touchApiToken } from '../store/api-tokens.ts';
 import type { Sql } from '../store/connection.ts';
 import { findSession, touchSession } from '../store/sessions.ts';
-import { type Principal, permissionsOf } from './principal.ts';
+import { Authority, type Grant, type TokenBounds } from './authority.ts';
+import type { Principal } from './principal.ts';
 import { hashSecretToken } from './secret-token.ts';
 
 const rememberedMs = 5_000;
 const maxRemembered = 10_000;
 const touchEveryMs = 60_000;
+
+/** Whose a session or token is, with what they may do. */
+interface Found {
+  id: number;
+  userId: number;
+  userName: string;
+  grants: Grant[];
+  /** Of an API token. */
+  bounds?: TokenBounds;
+  expiresAt: Date | null;
+}
 
 interface Remembered {
   principal: Principal;
@@ -76,7 +88,7 @@ export class Authenticator {
   async #authenticate(
     via: Principal['via'],
     hash: Buffer,
-    find: (hash: Buffer, now: Date) => Promise<Omit<ApiTokenOwner, 'lastUsedAt'> | undefined>,
+    find: (hash: Buffer, now: Date) => Promise<Found | undefined>,
   ): Promise<Principal | undefined> {
     // A token in the cookie must not pass as what it was remembered as when it was a bearer token.
     const key = `${via} ${hash.toString('base64')}`;
@@ -92,7 +104,7 @@ export class Authenticator {
     const principal: Principal = {
       userId: row.userId,
       name: row.userName,
-      permissions: permissionsOf(row.roles),
+      authority: new Authority(row.grants, row.bounds),
       via,
       viaId: row.id,
     };

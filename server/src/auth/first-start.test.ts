@@ -75,7 +75,9 @@ describe('the administrator', () => {
     const authenticator = new Authenticator({ sql, now, sessionIdleMs: 1_000 });
     await bootstrapAdministrator({ sql, now, bootstrapToken });
     await bootstrapAdministrator({ sql, now, bootstrapToken: `${bootstrapToken}-later` });
-    expect((await authenticator.byApiToken(bootstrapToken))?.permissions.has('jobs.edit')).toBe(true);
+    expect((await authenticator.byApiToken(bootstrapToken))?.authority.holdsEverywhere('jobs.edit')).toBe(
+      true,
+    );
     expect(await authenticator.byApiToken(`${bootstrapToken}-later`)).toBeUndefined();
     const stored = JSON.stringify(await sql`select prefix, name from api_tokens`);
     expect(stored).not.toContain(bootstrapToken.slice(0, 10));

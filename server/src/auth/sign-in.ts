@@ -7,9 +7,10 @@ import { deleteExpiredSessions, deleteSession, insertSession } from '../store/se
 import { takeSignInCode } from '../store/sign-in-codes.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { findUserById, findUserByName, type UserRow } from '../store/users.ts';
+import { Authority } from './authority.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
 import { verifyPassword } from './passwords.ts';
-import { type Principal, permissionsOf } from './principal.ts';
+import type { Principal } from './principal.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 
 export interface SignedIn {
@@ -71,12 +72,13 @@ export async function signOut(deps: IdentityDeps, principal: Principal, origin: 
   deps.authenticator.forget('session', principal.viaId);
 }
 
-export function describeMe(user: UserRow, via: Principal['via']): Me {
+/** What the console shows of who is signed in; `authority` is less than the user's with an API token that has bounds. */
+export function describeMe(user: UserRow, via: Principal['via'], authority: Authority): Me {
   return {
     id: user.id,
     name: user.name,
-    roles: user.roles,
-    permissions: [...permissionsOf(user.roles)],
+    roles: [...new Set(user.grants.flatMap(({ role }) => role ?? []))].sort(),
+    permissions: [...authority.permissions()],
     hasPassword: user.passwordHash !== null,
     via,
   };
@@ -106,7 +108,7 @@ async function openSession(
     detail: { by },
     origin,
   });
-  return { me: describeMe(user, 'session'), sessionToken };
+  return { me: describeMe(user, 'session', new Authority(user.grants)), sessionToken };
 }
 
 async function recordFailure(deps: IdentityDeps, name: string, by: string, origin: Origin): Promise<void> {

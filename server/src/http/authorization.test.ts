@@ -1,6 +1,7 @@
 // Walks the whole table: nothing but what is named public here answers someone who may not ask.
 import { permissions } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Authority } from '../auth/authority.ts';
 import type { Principal, RouteSpec } from './route.ts';
 import { setupApp, type TestApp, wholeTable } from './testing.ts';
 
@@ -48,8 +49,10 @@ describe.each(
   });
 
   test('refuses a caller with every permission but the one it names, before it looks at the request', async () => {
-    const others = new Set(permissions.filter((permission) => permission !== route.permission));
-    caller = { userId: 1, name: 'eve', permissions: others, via: 'api_token', viaId: 1 };
+    const others = permissions.filter((permission) => permission !== route.permission);
+    const admin = { role: 'admin', permission: null, scope: null } as const;
+    const authority = new Authority([admin], { permissions: others, scopes: null });
+    caller = { userId: 1, name: 'eve', authority, via: 'api_token', viaId: 1 };
     const malformed = route.method === 'GET' ? {} : { body: '{' };
     const reply = await t.request(route.method, path, { token: 'x'.repeat(40), ...malformed });
     expect(reply.status).toBe(403);

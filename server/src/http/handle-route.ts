@@ -75,7 +75,11 @@ async function authorize(
   const principal = await authenticate(deps, context, address);
   if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
   if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
-  if (!principal.permissions.has(route.permission)) {
+  const { authority } = principal;
+  const isHeld = route.scoped
+    ? authority.holdsSomewhere(route.permission)
+    : authority.holdsEverywhere(route.permission);
+  if (!isHeld) {
     await deps.onForbidden({ principal, route, address, requestId });
     throw new AppError(
       'forbidden',

@@ -90,7 +90,7 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       async handle(request) {
         const user = await findUserById(deps.sql, request.principal.userId);
         if (user === undefined) throw new AppError('unauthenticated', 'Sign in again.');
-        return describeMe(user, request.principal.via);
+        return describeMe(user, request.principal.via, request.principal.authority);
       },
     }),
     route({

@@ -30,6 +30,11 @@ export interface RouteSpec<
   /** From the root, with Hono's parameters: `/api/v1/runs/:id`. */
   path: string;
   permission: Permission | 'public';
+  /**
+   * True where the handler asks in its queries where the permission holds (`principal.authority`). Without it the
+   * permission must hold everywhere.
+   */
+  scoped?: boolean;
   /** One line for OpenAPI. */
   summary: string;
   description?: string;

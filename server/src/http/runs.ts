@@ -88,7 +88,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       handle: async (request) => {
         const caller = callerOf(request);
         if (request.query.purge !== true) return cancel(deps, request.params.id, caller);
-        if (!request.principal.permissions.has('runs.purge')) {
+        if (!request.principal.authority.holdsEverywhere('runs.purge')) {
           throw new AppError('forbidden', 'Deleting a run needs the permission runs.purge.');
         }
         await purge(deps.sql, request.params.id, caller);

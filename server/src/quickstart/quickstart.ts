@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Authority } from '../auth/authority.ts';
 import { administratorName } from '../auth/bootstrap-administrator.ts';
 import type { Caller } from '../caller.ts';
 import type { Config } from '../config.ts';
@@ -133,7 +134,13 @@ async function show(deps: QuickstartDeps, runId: number): Promise<void> {
 async function administrator(server: RunningServer): Promise<Caller> {
   const user = await findUserByName(server.sql, administratorName);
   if (user === undefined) throw new Error('there is no administrator');
-  return { userId: user.id, name: user.name, address: 'quickstart', requestId: 'quickstart' };
+  return {
+    userId: user.id,
+    name: user.name,
+    authority: new Authority(user.grants),
+    address: 'quickstart',
+    requestId: 'quickstart',
+  };
 }
 
 function demoSshServer(deps: QuickstartDeps, folder: string): DemoProcess {

@@ -15,6 +15,7 @@ import {
   sign,
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
+import { Authority } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import { type MasterKey, newMasterKey } from '../credentials/at-rest/master-key.ts';
 import type { CreateCredentialRequest } from '../credentials/edit-credentials.ts';
@@ -39,6 +40,8 @@ export interface TestInstallation {
   close(): Promise<void>;
 }
 
+const administrator = new Authority([{ role: 'admin', permission: null, scope: null }]);
+
 export async function setupInstallation(): Promise<TestInstallation> {
   const database = await setupDatabase();
   const { sql } = database;
@@ -47,7 +50,7 @@ export async function setupInstallation(): Promise<TestInstallation> {
     sql,
     masterKey: newMasterKey(),
     identity: { installationId: randomUUID(), serverKey: await generateSigningKeyPair() },
-    caller: { userId: user?.id ?? 0, name: 'ada', ...testOrigin },
+    caller: { userId: user?.id ?? 0, name: 'ada', authority: administrator, ...testOrigin },
     close: () => database.close(),
   };
 }

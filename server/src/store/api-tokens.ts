@@ -1,12 +1,14 @@
 // API tokens, by hash. Times are the server's, given by the caller.
-import type { Role } from '@opsconductor/protocol';
+import type { Grant, TokenBounds } from '../auth/authority.ts';
 import type { Queryable } from './connection.ts';
+import { grantsColumn } from './grants.ts';
 
 export interface ApiTokenOwner {
   id: number;
   userId: number;
   userName: string;
-  roles: Role[];
+  grants: Grant[];
+  bounds: TokenBounds;
   expiresAt: Date | null;
   lastUsedAt: Date | null;
 }
@@ -28,7 +30,8 @@ export async function findApiToken(
 ): Promise<ApiTokenOwner | undefined> {
   const rows = await sql<ApiTokenOwner[]>`
     select t.id, t.user_id, u.name as user_name, t.expires_at, t.last_used_at,
-           array(select role from role_grants g where g.user_id = u.id) as roles
+           ${grantsColumn(sql)} as grants,
+           jsonb_build_object('permissions', t.permissions, 'scopes', t.scopes) as bounds
     from api_tokens t join users u on u.id = t.user_id
     where t.token_hash = ${tokenHash} and u.is_active and (t.expires_at is null or t.expires_at > ${now})`;
   return rows[0];

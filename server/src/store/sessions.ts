@@ -1,12 +1,13 @@
 // Browser sessions. Times are the server's, given by the caller.
-import type { Role } from '@opsconductor/protocol';
+import type { Grant } from '../auth/authority.ts';
 import type { Queryable } from './connection.ts';
+import { grantsColumn } from './grants.ts';
 
 export interface SessionRow {
   id: number;
   userId: number;
   userName: string;
-  roles: Role[];
+  grants: Grant[];
   expiresAt: Date;
   lastSeenAt: Date;
 }
@@ -20,7 +21,7 @@ export async function findSession(
 ): Promise<SessionRow | undefined> {
   const rows = await sql<SessionRow[]>`
     select s.id, s.user_id, u.name as user_name, s.expires_at, s.last_seen_at,
-           array(select role from role_grants g where g.user_id = u.id) as roles
+           ${grantsColumn(sql)} as grants
     from sessions s join users u on u.id = s.user_id
     where s.token_hash = ${tokenHash} and u.is_active
       and s.expires_at > ${now} and s.last_seen_at > ${new Date(now.getTime() - idleMs)}`;

@@ -1,19 +1,21 @@
 // Users and their roles.
 import type { Role } from '@opsconductor/protocol';
+import type { Grant } from '../auth/authority.ts';
 import type { Queryable } from './connection.ts';
+import { grantsColumn } from './grants.ts';
 
 export interface UserRow {
   id: number;
   name: string;
   passwordHash: string | null;
   isActive: boolean;
-  roles: Role[];
+  grants: Grant[];
 }
 
 export async function findUserById(sql: Queryable, id: number): Promise<UserRow | undefined> {
   const rows = await sql<UserRow[]>`
     select u.id, u.name, u.password_hash, u.is_active,
-           array(select role from role_grants g where g.user_id = u.id order by role) as roles
+           ${grantsColumn(sql)} as grants
     from users u where u.id = ${id}`;
   return rows[0];
 }
@@ -21,7 +23,7 @@ export async function findUserById(sql: Queryable, id: number): Promise<UserRow 
 export async function findUserByName(sql: Queryable, name: string): Promise<UserRow | undefined> {
   const rows = await sql<UserRow[]>`
     select u.id, u.name, u.password_hash, u.is_active,
-           array(select role from role_grants g where g.user_id = u.id order by role) as roles
+           ${grantsColumn(sql)} as grants
     from users u where u.name = ${name}`;
   return rows[0];
 }

@@ -1,0 +1,105 @@
+// What a caller may do and where: their own grants, those of their user groups, and the bounds of the API token.
+import { type Permission, permissions, type Role, rolePermissions, type Scope } from '@opsconductor/protocol';
+
+/** A role or one permission, everywhere or on one scope. */
+export interface Grant {
+  role: Role | null;
+  permission: Permission | null;
+  /** Null: everywhere. */
+  scope: Scope | null;
+}
+
+/** Where a permission holds. */
+export interface Reach {
+  everywhere: boolean;
+  categoryIds: readonly number[];
+  segmentIds: readonly number[];
+  targetGroupIds: readonly number[];
+}
+
+/** What an API token leaves of its user's rights; null: all. */
+export interface TokenBounds {
+  permissions: readonly Permission[] | null;
+  scopes: readonly Scope[] | null;
+}
+
+const nowhere: Reach = { everywhere: false, categoryIds: [], segmentIds: [], targetGroupIds: [] };
+const everywhere: Reach = { ...nowhere, everywhere: true };
+
+export class Authority {
+  readonly #granted: ReadonlyMap<Permission, Reach>;
+  readonly #token: TokenBounds;
+  readonly #tokenReach: Reach;
+
+  constructor(grants: readonly Grant[], token: TokenBounds = { permissions: null, scopes: null }) {
+    this.#granted = reachByPermission(grants);
+    this.#token = token;
+    this.#tokenReach = token.scopes === null ? everywhere : reachOf(token.scopes);
+  }
+
+  /**
+   * Where the permission holds: what is asked for must lie in each of these. The empty reach, alone, where it holds
+   * nowhere.
+   */
+  reach(permission: Permission): readonly Reach[] {
+    const granted = permission === 'self' ? everywhere : this.#granted.get(permission);
+    if (granted === undefined || this.#token.permissions?.includes(permission) === false) return [nowhere];
+    return this.#tokenReach.everywhere ? [granted] : [granted, this.#tokenReach];
+  }
+
+  /** Whether it holds everywhere: what belongs to no scope (people, categories) needs that. */
+  holdsEverywhere(permission: Permission): boolean {
+    return this.reach(permission).every((reach) => reach.everywhere);
+  }
+
+  /** Whether it holds on anything at all; on what, is for the query to say. */
+  holdsSomewhere(permission: Permission): boolean {
+    return !this.reach(permission).some(isNowhere);
+  }
+
+  /** For the console: what to offer at all. */
+  permissions(): ReadonlySet<Permission> {
+    return new Set(permissions.filter((permission) => this.holdsSomewhere(permission)));
+  }
+
+  holdsOnCategory(permission: Permission, categoryId: number): boolean {
+    return this.reach(permission).every(
+      (reach) => reach.everywhere || reach.categoryIds.includes(categoryId),
+    );
+  }
+
+  holdsOnSegment(permission: Permission, segmentId: number): boolean {
+    return this.reach(permission).every((reach) => reach.everywhere || reach.segmentIds.includes(segmentId));
+  }
+}
+
+function reachByPermission(grants: readonly Grant[]): ReadonlyMap<Permission, Reach> {
+  const scopes = new Map<Permission, (Scope | null)[]>();
+  for (const grant of grants) {
+    const granted = grant.role === null ? [] : rolePermissions[grant.role];
+    for (const permission of grant.permission === null ? granted : [grant.permission]) {
+      const list = scopes.get(permission);
+      if (list === undefined) scopes.set(permission, [grant.scope]);
+      else list.push(grant.scope);
+    }
+  }
+  return new Map([...scopes].map(([permission, list]) => [permission, reachOf(list)]));
+}
+
+function reachOf(scopes: readonly (Scope | null)[]): Reach {
+  if (scopes.includes(null)) return everywhere;
+  const ids = (kind: Scope['kind']) => [
+    ...new Set(scopes.flatMap((scope) => (scope?.kind === kind ? [scope.id] : []))),
+  ];
+  return {
+    everywhere: false,
+    categoryIds: ids('category'),
+    segmentIds: ids('segment'),
+    targetGroupIds: ids('target_group'),
+  };
+}
+
+function isNowhere(reach: Reach): boolean {
+  const { categoryIds, segmentIds, targetGroupIds } = reach;
+  return !reach.everywhere && categoryIds.length + segmentIds.length + targetGroupIds.length === 0;
+}

@@ -1,0 +1,70 @@
+// Rights as conditions of a query: what a caller may not see is not in its answer, nor in its counts. Each function
+// gives a boolean expression over an alias; a row must lie in every reach (the grants', and the API token's).
+
+import type { PendingQuery, Row } from 'postgres';
+import type { Reach } from '../auth/authority.ts';
+import type { Queryable } from './connection.ts';
+
+/** A condition, to be put after `and`. */
+export type Condition = PendingQuery<Row[]>;
+
+/** Jobs, by their category. `category` is the column's name: `j.category_id`. */
+export function jobWithin(sql: Queryable, reaches: readonly Reach[], category = 'j.category_id') {
+  return all(
+    sql,
+    reaches,
+    (reach) => sql`${sql.unsafe(category)} = any(${reach.categoryIds as number[]}::bigint[])`,
+  );
+}
+
+/** Targets, by their segment or a group that they are in. `alias` is that of `targets`. */
+export function targetWithin(sql: Queryable, reaches: readonly Reach[], alias = 't') {
+  return all(sql, reaches, (reach) => targetIn(sql, reach, `${alias}.segment_id`, `${alias}.id`));
+}
+
+/** Target runs: those of a job or on a target that the caller may see. Aliases are those of `job_run_targets` and `jobs`. */
+export function targetRunWithin(sql: Queryable, reaches: readonly Reach[], alias = 'tr', job = 'j') {
+  return all(
+    sql,
+    reaches,
+    (reach) => sql`(${sql.unsafe(`${job}.category_id`)} = any(${reach.categoryIds as number[]}::bigint[])
+      or ${targetIn(sql, reach, `${alias}.segment_id`, `${alias}.target_id`)})`,
+  );
+}
+
+/** Runs: those of a job that the caller may see, or with a target run that they may see. */
+export function runWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
+  if (reaches.every((reach) => reach.everywhere)) return sql`true`;
+  return sql`exists (select from job_run_targets seen where seen.job_run_id = ${sql.unsafe(`${alias}.id`)}
+    and ${targetRunWithin(sql, reaches, 'seen', job)})`;
+}
+
+/** Segments that a right is on, and with `containing` those that have a target of a group that a right is on. */
+export function segmentWithin(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  segment = 's.id',
+  options: { containing?: boolean } = {},
+) {
+  return all(sql, reaches, (reach) => {
+    const named = sql`${sql.unsafe(segment)} = any(${reach.segmentIds as number[]}::bigint[])`;
+    if (options.containing !== true || reach.targetGroupIds.length === 0) return named;
+    return sql`(${named} or exists (select from target_group_members m join targets mt on mt.id = m.target_id
+      where m.target_group_id = any(${reach.targetGroupIds as number[]}::bigint[])
+        and mt.segment_id = ${sql.unsafe(segment)}))`;
+  });
+}
+
+function targetIn(sql: Queryable, reach: Reach, segment: string, target: string) {
+  const inSegment = sql`${sql.unsafe(segment)} = any(${reach.segmentIds as number[]}::bigint[])`;
+  if (reach.targetGroupIds.length === 0) return inSegment;
+  return sql`(${inSegment} or exists (select from target_group_members m where m.target_id = ${sql.unsafe(target)}
+    and m.target_group_id = any(${reach.targetGroupIds as number[]}::bigint[])))`;
+}
+
+function all(sql: Queryable, reaches: readonly Reach[], condition: (reach: Reach) => Condition) {
+  return reaches
+    .filter((reach) => !reach.everywhere)
+    .map(condition)
+    .reduce<Condition>((both, one) => sql`${both} and ${one}`, sql`true`);
+}
