@@ -195,26 +195,43 @@ export const ExecutorStatusSchema = Type.Object({
   status: Type.Enum(['ok', 'degraded']),
   steps: Type.Object({ ready: Type.Integer(), running: Type.Integer(), held: Type.Integer() }),
   runs: Type.Object({ queued: Type.Integer(), running: Type.Integer(), cancelling: Type.Integer() }),
-  /** Age of the oldest ready step, in ms. */
-  oldestReadyMs: Nullable(Type.Integer()),
+  oldestReadyMs: Nullable(
+    Type.Integer({ description: 'Age of the oldest run that has a ready step, in ms' }),
+  ),
   segments: Type.Array(
     Type.Object({
       id: Id,
       name: Type.String(),
       ready: Type.Integer(),
       running: Type.Integer(),
-      freeSlots: Type.Integer(),
+      ableAgents: Type.Integer({
+        description:
+          'Agents that can be given steps now, busy or not: connected, not draining, holding the segment key',
+      }),
+      freeSlots: Type.Integer({ description: 'Of these agents' }),
+      stuckSince: Nullable(
+        Type.String({
+          description:
+            'Since when steps are ready here and no agent can take them; null while that is not so',
+          maxLength: 40,
+        }),
+      ),
     }),
   ),
-  problems: Type.Array(Type.String()),
+  problems: Type.Array(Type.String(), { description: 'What is wrong, in words; empty when nothing is' }),
 });
 export type ExecutorStatus = Static<typeof ExecutorStatusSchema>;
 export const WorkerStatusSchema = Type.Object({
-  connected: Type.Integer(),
+  connected: Type.Integer({ description: 'Also those that drain' }),
   silent: Type.Integer(),
-  offline: Type.Integer(),
-  slots: Type.Integer(),
-  slotsInUse: Type.Integer(),
+  offline: Type.Integer({ description: 'Also the disabled and quarantined ones' }),
+  slots: Type.Integer({
+    description: 'Of the connected and silent agents, and of any other whose leases are not settled yet',
+  }),
+  slotsInUse: Type.Integer({ description: 'Steps that are leased, to whatever agent' }),
+  freeSlots: Type.Integer({
+    description: 'Slots that can be given a step now: not of draining or silent agents',
+  }),
   agents: Type.Array(
     Type.Object({
       id: Id,

@@ -8,7 +8,7 @@ import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { createLog } from '../log.ts';
 import { insertApiToken } from '../store/api-tokens.ts';
 import type { Sql } from '../store/connection.ts';
-import { setupDatabase } from '../store/testing.ts';
+import { setupDatabase, type TestDatabase } from '../store/testing.ts';
 import { insertUser } from '../store/users.ts';
 import { type AppDeps, createApp } from './app.ts';
 import type { RouteSpec } from './route.ts';
@@ -52,9 +52,9 @@ export interface TestRequest {
 
 export async function setupApp(
   routesOf: (parts: { sql: Sql; clock: TestClock; authenticator: Authenticator }) => readonly RouteSpec[],
-  options: Partial<AppDeps> = {},
+  { database, ...options }: Partial<AppDeps> & { database?: Pick<TestDatabase, 'sql' | 'close'> } = {},
 ): Promise<TestApp> {
-  const { sql, close } = await setupDatabase();
+  const { sql, close } = database ?? (await setupDatabase());
   const clock = testClock();
   const authenticator = new Authenticator({ sql, now: clock.now, sessionIdleMs: 12 * 3_600_000 });
   const logged: string[] = [];

@@ -2,11 +2,14 @@ import { type JobsHealthSchema, stepTypes } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import type { Queryable } from '../store/connection.ts';
 import { type JobsHealthRow, readJobsHealth } from '../store/jobs.ts';
+import { segmentQueues } from '../store/queue-status.ts';
+import { stuckSegmentProblems } from './queue-status.ts';
 
 /** Whether jobs can run, and in words what keeps them from it. */
 export async function jobsHealth(sql: Queryable): Promise<Static<typeof JobsHealthSchema>> {
   const row = await readJobsHealth(sql, stepTypes);
-  const problems = problemsOf(row);
+  const stuck = await stuckSegmentProblems(sql, await segmentQueues(sql));
+  const problems = [...stuck, ...problemsOf(row)];
   return {
     status: problems.length === 0 ? 'ok' : 'degraded',
     jobs: row.jobs,
@@ -16,10 +19,7 @@ export async function jobsHealth(sql: Queryable): Promise<Static<typeof JobsHeal
 }
 
 function problemsOf(row: JobsHealthRow): string[] {
-  const problems = row.stuckSegments.map(
-    ({ name, waitingSteps }) =>
-      `Segment ${name} has no connected agent, and ${count(waitingSteps, 'step waits', 'steps wait')} there.`,
-  );
+  const problems: string[] = [];
   if (row.overdueRuns > 0) {
     problems.push(
       `${count(row.overdueRuns, 'run has', 'runs have')} not begun although its time to start is over.`,

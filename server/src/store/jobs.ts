@@ -106,8 +106,6 @@ export interface JobsHealthRow {
   overdueRuns: number;
   /** Types that active jobs use and that are not among the known ones. */
   unknownStepTypes: string[];
-  /** Segments whose steps wait although no agent of theirs is connected. */
-  stuckSegments: { name: string; waitingSteps: number }[];
 }
 
 export async function readJobsHealth(
@@ -117,15 +115,7 @@ export async function readJobsHealth(
   const [row] = await sql<JobsHealthRow[]>`
     select (select count(*)::int from jobs) as jobs, runs.open_runs, runs.overdue_runs,
            array(select distinct t from jobs j cross join unnest(j.step_types) t
-                  where j.is_active and t <> all(${[...knownStepTypes]}::text[]) order by t) as unknown_step_types,
-           (select coalesce(jsonb_agg(jsonb_build_object('name', w.name, 'waitingSteps', w.steps) order by w.name), '[]')
-              from (select sg.name, count(*) as steps
-                      from job_run_steps st join segments sg on sg.id = st.segment_id
-                     where st.status = 'ready'
-                       and not exists (select 1 from agents a join agent_sessions g on g.agent_id = a.id
-                                        where a.segment_id = sg.id and a.state = 'active' and g.disconnected_at is null
-                                          and g.expires_at > clock_timestamp())
-                     group by sg.id, sg.name) w) as stuck_segments
+                  where j.is_active and t <> all(${[...knownStepTypes]}::text[]) order by t) as unknown_step_types
       from (select count(*)::int as open_runs,
                    (count(*) filter (where started_at is null and start_by < clock_timestamp()))::int as overdue_runs
               from job_runs where status in ('queued', 'running', 'cancelling', 'held')) runs`;

@@ -19,7 +19,7 @@ export async function openRunCounts(
   return row ?? { queued: 0, running: 0, cancelling: 0 };
 }
 
-/** Age of the oldest run that has a ready step, in ms. */
+/** Age of the oldest run that has a ready step, in ms; null where no step is ready. */
 export async function oldestReadyMs(db: Queryable): Promise<number | null> {
   const [row] = await db<{ ms: number | null }[]>`
     select (extract(epoch from clock_timestamp() - min(r.created_at)) * 1000)::bigint as ms
@@ -33,23 +33,52 @@ export interface SegmentQueueRow {
   name: string;
   ready: number;
   running: number;
+  /** Agents that a claim may lease steps to now, busy or not. */
+  ableAgents: number;
+  /** Of these agents. */
   freeSlots: number;
+  /** Since when steps are ready here and no agent is able; null while that is not so. */
+  stuckSince: Date | null;
 }
 
+/**
+ * The queue of each segment, by name. An agent is able under the conditions of `claimSteps`: the newest session, alive
+ * by the database's clock, ready, not draining, and the segment key opened. What runs on others takes no slot from it.
+ */
 export async function segmentQueues(db: Queryable): Promise<SegmentQueueRow[]> {
   return db<SegmentQueueRow[]>`
     with steps as (
       select segment_id, count(*) filter (where status = 'ready') as ready,
         count(*) filter (where status = 'running') as running
       from job_run_steps where status in ('ready', 'running') group by segment_id
-    ), slots as (
-      select a.segment_id, sum(s.slots) as slots from agent_sessions s join agents a on a.id = s.agent_id
+    ), busy as (
+      select agent_id, count(*) as steps from job_run_steps where status = 'running' group by agent_id
+    ), able as (
+      select a.segment_id, count(*) as agents, sum(greatest(0, s.slots - coalesce(busy.steps, 0)))::bigint as free
+      from agent_sessions s
+      join agents a on a.id = s.agent_id and a.session_number = s.session_number and a.state = 'active'
+      join segments g on g.id = a.segment_id
+      left join busy on busy.agent_id = a.id
       where s.ready and not s.draining and s.disconnected_at is null and s.expires_at > clock_timestamp()
-        and a.state = 'active'
+        and exists (
+          select from segment_key_wraps w
+          where w.agent_id = a.id and w.generation = g.key_generation and w.opened_at is not null)
       group by a.segment_id
     )
     select g.id, g.name, coalesce(steps.ready, 0) as ready, coalesce(steps.running, 0) as running,
-      greatest(0, coalesce(slots.slots, 0) - coalesce(steps.running, 0))::bigint as free_slots
-    from segments g left join steps on steps.segment_id = g.id left join slots on slots.segment_id = g.id
+      coalesce(able.agents, 0) as able_agents, coalesce(able.free, 0) as free_slots, stuck.since as stuck_since
+    from segments g left join steps on steps.segment_id = g.id left join able on able.segment_id = g.id
+    left join lateral (
+      select greatest(
+        (select min(coalesce(before.completed_at, r.created_at))
+           from job_run_steps st join job_runs r on r.id = st.job_run_id
+           left join job_run_steps before
+             on before.target_run_id = st.target_run_id and before.step_number = st.step_number - 1
+          where st.segment_id = g.id and st.status = 'ready'),
+        (select max(least(s.disconnected_at, s.expires_at))
+           from agent_sessions s join agents a on a.id = s.agent_id
+          where a.segment_id = g.id and least(s.disconnected_at, s.expires_at) <= clock_timestamp())) as since
+      where steps.ready > 0 and able.agents is null
+    ) stuck on true
     order by g.name`;
 }

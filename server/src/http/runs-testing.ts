@@ -1,0 +1,42 @@
+// Runs, queue and output over HTTP, on a segment whose steps and output the test itself moves.
+import { setupOutput, type TestOutput } from '../runs/output-testing.ts';
+import type { ProgressNews } from '../runs/run-ledger.ts';
+import { executorRoutes } from './executor.ts';
+import { runEventRoutes } from './run-events.ts';
+import { runRoutes } from './runs.ts';
+import { setupApp, type TestApp, type TestRequest } from './testing.ts';
+
+export interface TestRunsApp extends TestOutput {
+  app: TestApp;
+  /** Asks as the first user who may do everything; the body as JSON where there is one. */
+  ask(method: string, path: string, request?: TestRequest): Promise<{ status: number; body: unknown }>;
+  /** The same, with the response as it came. */
+  request(method: string, path: string, request?: TestRequest): Promise<Response>;
+}
+
+export async function setupRunsApp(): Promise<TestRunsApp> {
+  const t = await setupOutput();
+  const { sql, masterKey, keys, hub } = t;
+  const stopping = new AbortController();
+  const publish = (news: ProgressNews) => hub.publishRuns(news.runs);
+  const app = await setupApp(
+    () => [
+      ...runRoutes({ sql, masterKey, keys, publish }),
+      ...runEventRoutes({ sql, hub, keys, stopping: stopping.signal }),
+      ...executorRoutes({ sql }),
+    ],
+    { database: t },
+  );
+  const { token } = await app.user('root', ['admin']);
+  const request: TestRunsApp['request'] = (method, path, more) =>
+    app.request(method, `/api/v1/${path}`, { token, ...more });
+  return Object.assign(t, {
+    app,
+    request,
+    async ask(method: string, path: string, more?: TestRequest) {
+      const response = await request(method, path, more);
+      const text = await response.text();
+      return { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
+    },
+  });
+}

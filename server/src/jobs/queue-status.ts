@@ -1,0 +1,93 @@
+// What waits in the queue and who could take it, in numbers and in words.
+import type { ExecutorStatus, WorkerStatus } from '@opsconductor/protocol';
+import { type AgentOverviewRow, listAgentOverviews } from '../store/agents.ts';
+import type { Queryable } from '../store/connection.ts';
+import {
+  oldestReadyMs,
+  openRunCounts,
+  type SegmentQueueRow,
+  segmentQueues,
+  stepCounts,
+} from '../store/queue-status.ts';
+
+const maxNamedAgents = 5;
+
+/** The queue; `degraded` where steps are ready in a segment none of whose agents can take them. */
+export async function executorStatus(sql: Queryable): Promise<ExecutorStatus> {
+  const [steps, runs, oldest, segments] = await Promise.all([
+    stepCounts(sql),
+    openRunCounts(sql),
+    oldestReadyMs(sql),
+    segmentQueues(sql),
+  ]);
+  const problems = await stuckSegmentProblems(sql, segments);
+  return {
+    status: problems.length === 0 ? 'ok' : 'degraded',
+    steps,
+    runs,
+    oldestReadyMs: oldest,
+    segments: segments.map((segment) => ({
+      ...segment,
+      stuckSince: segment.stuckSince?.toISOString() ?? null,
+    })),
+    problems,
+  };
+}
+
+/** One sentence for each segment with ready steps that nobody can take, saying what keeps each of its agents. */
+export async function stuckSegmentProblems(
+  sql: Queryable,
+  segments: readonly SegmentQueueRow[],
+): Promise<string[]> {
+  const stuck = segments.filter((segment) => segment.stuckSince !== null);
+  if (stuck.length === 0) return [];
+  const agents = await listAgentOverviews(sql);
+  return stuck.map(({ id, name, ready, stuckSince }) => {
+    const here = agents.filter((agent) => agent.segmentId === id);
+    const steps = ready === 1 ? '1 step is' : `${ready} steps are`;
+    return `Segment “${name}”: ${steps} ready and no agent can take ${ready === 1 ? 'it' : 'them'} since ${stuckSince?.toISOString()}. ${whyNot(here)}`;
+  });
+}
+
+function whyNot(agents: readonly AgentOverviewRow[]): string {
+  if (agents.length === 0) return 'It has no agent: add one.';
+  const named = agents.slice(0, maxNamedAgents).map((agent) => `${agent.name} ${hindranceOf(agent)}`);
+  const more = agents.length > maxNamedAgents ? `, and ${agents.length - maxNamedAgents} more` : '';
+  return `Agent ${named.join(', ')}${more}.`;
+}
+
+function hindranceOf(agent: AgentOverviewRow): string {
+  if (agent.state !== 'connected') return `is ${agent.state}`;
+  return agent.hasSegmentKey ? 'is just connecting' : 'has no segment key yet';
+}
+
+/** The agents and their slots. Leases count until they are settled, whatever became of the agent that has them. */
+export async function workerStatus(sql: Queryable): Promise<WorkerStatus> {
+  const agents = await listAgentOverviews(sql);
+  const inState = (...states: AgentOverviewRow['state'][]) =>
+    agents.filter((agent) => states.includes(agent.state));
+  const holding = agents.filter(
+    (agent) => agent.slotsInUse > 0 || ['connected', 'draining', 'silent'].includes(agent.state),
+  );
+  const free = inState('connected').filter((agent) => agent.hasSegmentKey);
+  return {
+    connected: inState('connected', 'draining').length,
+    silent: inState('silent').length,
+    offline: inState('offline', 'disabled', 'quarantined').length,
+    slots: sum(holding, (agent) => agent.slots),
+    slotsInUse: sum(holding, (agent) => agent.slotsInUse),
+    freeSlots: sum(free, (agent) => Math.max(0, agent.slots - agent.slotsInUse)),
+    agents: agents.map(({ id, name, segmentName, state, slots, slotsInUse }) => ({
+      id,
+      name,
+      segmentName,
+      state,
+      slots,
+      slotsInUse,
+    })),
+  };
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
+}
