@@ -190,6 +190,13 @@ const definitions = [
     ['restore', 'count'],
   ],
   ['Decommission host', 'Removes from pools, monitoring and DNS, archives disks', 0, null, ['remove']],
+  [
+    'Upgrade firmware',
+    'A hundred steps, one for each component',
+    44,
+    'running',
+    Array.from({ length: 100 }, (_, at) => `part-${at + 1}`),
+  ],
 ] as const;
 const odd: RunStatus[] = ['partial', 'failed', 'timed_out', 'cancelled', 'held'];
 export const jobs: (JobListItem & Job)[] = definitions.map(
@@ -246,7 +253,15 @@ const stepStates: Record<string, StepStatus[]> = {
   running: ['succeeded', 'succeeded', 'running', 'pending'],
   queued: ['ready', 'pending', 'pending', 'pending'],
   timed_out: ['succeeded', 'timed_out', 'skipped', 'skipped'],
+  cancelled: ['succeeded', 'succeeded', 'cancelled', 'skipped'],
 };
+
+function stateOf(status: string, index: number, steps: number): StepStatus {
+  if (status === 'running' && steps === 1) return 'running';
+  // A long job is near its end.
+  if (steps > 4) return stepStates[status]?.[index < steps - 3 ? 0 : index - steps + 4] ?? 'pending';
+  return stepStates[status]?.[index] ?? 'pending';
+}
 
 /** A run with its hosts; `counts` says how many are in which state. */
 export function makeRun(
@@ -273,12 +288,15 @@ export function makeRun(
         segmentName: name.startsWith('core') ? 'core-2' : 'dmz-1',
         status: status as RunStatus,
         startedAt: began,
-        completedAt: ['succeeded', 'failed', 'timed_out'].includes(status) ? ago(20_000 + nth * 900) : null,
+        completedAt: ['succeeded', 'failed', 'timed_out', 'cancelled'].includes(status)
+          ? ago(20_000 + nth * 900)
+          : null,
       });
       stepNames.forEach((stepName, index) => {
-        const running = status === 'running' && stepNames.length === 1;
-        const state = running ? 'running' : (stepStates[status]?.[index] ?? 'pending');
-        steps.push(makeStep(id * 1_000_000 + at * 10 + index, id * 10_000 + at, index, stepName, state, nth));
+        const state = stateOf(status, index, stepNames.length);
+        steps.push(
+          makeStep(id * 1_000_000 + at * 100 + index, id * 10_000 + at, index, stepName, state, nth),
+        );
       });
     }
   }
@@ -346,14 +364,20 @@ function runOf(
     jobId: job.id,
     jobName: job.name,
     jobVersion: job.version,
-    status: open ? 'running' : (counts.failed ?? 0) > 0 ? 'failed' : 'succeeded',
+    status: open
+      ? 'running'
+      : (counts.failed ?? 0) > 0
+        ? 'failed'
+        : (counts.cancelled ?? 0) > 0
+          ? 'cancelled'
+          : 'succeeded',
     outputState: open ? 'open' : 'complete',
     targetsTotal: targetRuns.length,
     targetsQueued: counts.queued ?? 0,
     targetsRunning: counts.running ?? 0,
     targetsSucceeded: counts.succeeded ?? 0,
     targetsFailed: counts.failed ?? 0,
-    targetsCancelled: 0,
+    targetsCancelled: counts.cancelled ?? 0,
     targetsTimedOut: counts.timed_out ?? 0,
     targetsUnknown: counts.unknown ?? 0,
     totalSteps: steps.length,

@@ -1,10 +1,12 @@
 // A stand-in for the server while one works on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with
-// the server's content security policy, and fixtures. POST /dev/<scenario> switches: full, empty, slow, failing, down.
+// the server's content security policy, and fixtures. POST /dev/<scenario> switches: full, empty, slow, failing, down;
+// POST /dev/live begins run 6002 anew.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
 import type { OutputChunk, Run, Step } from '@opsconductor/protocol';
 import { agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
+import { LiveRun } from './live-run.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
 
 const port = Number(process.argv[2] ?? 7711);
@@ -30,10 +32,13 @@ const made = [
   ),
   makeRun(6000, 2, { running: 1 }, () => 'dmz-web-01'),
   makeRun(6001, 2, { succeeded: 1 }, () => 'dmz-web-01'),
+  makeRun(6100, 11, { failed: 1, running: 40, succeeded: 80 }, (at) => `core-switch-${at + 1}`),
+  makeRun(6200, 0, { cancelled: 2, succeeded: 1 }, webName),
   makeRun(4003, 4, { succeeded: 3 }, webName),
   makeRun(4002, 6, { failed: 2, succeeded: 3, timed_out: 1 }, webName),
 ];
-const runs = new Map(made.map((one) => [one.run.id, one]));
+const live = new LiveRun(6002);
+const runs = new Map([...made, live].map((one) => [one.run.id, one]));
 const fastTotal = Number(process.env.FAST_CHUNKS ?? 800);
 const fastDelayMs = Number(process.env.FAST_DELAY_MS ?? 0);
 const fast = new Map<number, OutputChunk>();
@@ -56,6 +61,10 @@ function storedChunks(
       at: (seq) => (seq <= fastStored ? fastOf(seq) : undefined),
       state: fastStored < fastTotal ? 'open' : 'complete',
     };
+  if (run.id === live.run.id) {
+    const chunks = live.chunks(step.id);
+    return { last: chunks.length, at: (seq) => chunks[seq - 1], state: step.outputState };
+  }
   const chunks =
     step.attempt === 0
       ? []
@@ -135,7 +144,11 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
       return json(
         response,
         200,
-        page(made.map((one) => one.run).filter((run) => wanted === undefined || wanted.includes(run.status))),
+        page(
+          [...runs.values()]
+            .map((one) => one.run)
+            .filter((run) => wanted === undefined || wanted.includes(run.status)),
+        ),
       );
     }
     case 'GET /segments':
@@ -286,6 +299,17 @@ async function streamEvents(request: IncomingMessage, response: ServerResponse, 
   const beat = setInterval(() => response.write(': still here\n\n'), 15_000);
   request.on('close', () => clearInterval(beat));
   const stepId = Number(url.searchParams.get('output') ?? 0);
+  if (id === live.run.id) {
+    const send = (event: string, name: string, data: unknown) =>
+      response.write(`event: ${event}\nid: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
+    for (const chunk of live.chunks(stepId)) send('chunk', `100~${stepId}.1.${chunk.seq}`, chunk);
+    const stop = live.listen((event, name, data) => {
+      if (event !== 'chunk' || (data as { stepId: number }).stepId === stepId) send(event, name, data);
+      if (event === 'end') response.end();
+    });
+    request.on('close', stop);
+    return;
+  }
   if (id !== 6000 || stepId === 0) return;
   const mark = /~\d+\.\d+\.(\d+)/.exec(String(request.headers['last-event-id'] ?? ''));
   for (let seq = Number(mark?.[1] ?? 0) + 1; seq <= fastTotal && !response.destroyed; seq += 1) {
@@ -315,6 +339,7 @@ createServer((request, response) => {
     const name = url.pathname.slice(5);
     if (name === 'signed-out') signedIn = false;
     else if (name === 'signed-in') signedIn = true;
+    else if (name === 'live') live.begin();
     else scenario = name;
     response.end('ok\n');
   } else if (url.pathname.startsWith('/api/')) void api(request, response, url);

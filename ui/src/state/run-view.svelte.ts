@@ -97,6 +97,8 @@ export class RunView {
       cursor = page.nextCursor ?? undefined;
       this.#bump();
     } while (cursor !== undefined);
+    // Together: whoever acts on completeness sees all hosts.
+    this.#version += 1;
     this.complete = true;
   }
 

@@ -6,7 +6,7 @@ import {
   placeBlock,
   rowAtScroll,
   scrollOfRow,
-  scrollToShow,
+  scrollToSpan,
   spacerPx,
   windowAround,
 } from './virtual-window.ts';
@@ -35,10 +35,15 @@ describe('a list of rows of one height', () => {
   });
 
   it('scrolls no further than it takes to show a row', () => {
-    const list = { scrollTop: 100, viewportPx: 100, rowPx: 20 };
-    expect(scrollToShow({ ...list, row: 6 })).toBe(100);
-    expect(scrollToShow({ ...list, row: 2 })).toBe(40);
-    expect(scrollToShow({ ...list, row: 20 })).toBe(320);
+    const view = { scroll: 100, viewportPx: 100 };
+    expect(scrollToSpan({ ...view, from: 120, to: 140 })).toBe(100);
+    expect(scrollToSpan({ ...view, from: 40, to: 60 })).toBe(40);
+    expect(scrollToSpan({ ...view, from: 400, to: 420 })).toBe(320);
+  });
+
+  it('shows the beginning of what is larger than the view, and never scrolls below nothing', () => {
+    expect(scrollToSpan({ scroll: 0, viewportPx: 100, from: 300, to: 500 })).toBe(300);
+    expect(scrollToSpan({ scroll: 50, viewportPx: 100, from: -20, to: 10 })).toBe(0);
   });
 });
 

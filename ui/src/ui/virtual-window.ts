@@ -23,17 +23,10 @@ export function fixedWindow(list: {
   return { first, last: Math.max(first, Math.min(list.count, bottom + list.overscan)) };
 }
 
-/** Where to scroll so that a row of one height is in view: as little as needed. */
-export function scrollToShow(list: {
-  row: number;
-  scrollTop: number;
-  viewportPx: number;
-  rowPx: number;
-}): number {
-  const top = list.row * list.rowPx;
-  if (top < list.scrollTop) return top;
-  const bottom = top + list.rowPx;
-  return bottom > list.scrollTop + list.viewportPx ? bottom - list.viewportPx : list.scrollTop;
+/** Where to scroll so that a part of the content is in view: as little as needed, its beginning first. */
+export function scrollToSpan(view: { from: number; to: number; scroll: number; viewportPx: number }): number {
+  const wanted = view.to > view.scroll + view.viewportPx ? view.to - view.viewportPx : view.scroll;
+  return Math.max(0, Math.min(wanted, view.from));
 }
 
 /** Height that a list of `count` rows claims when a row is at least `rowPx` high. */

@@ -1,7 +1,14 @@
 import type { RunStatus, Step, StepStatus } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
 import type { Host } from '../../state/run-view.svelte.ts';
-import { filterHosts, firstToShow, groupHosts, stepToShow } from './host-groups.ts';
+import {
+  filterHosts,
+  firstToShow,
+  groupHosts,
+  stepElsewhere,
+  stepInView,
+  stepToShow,
+} from './host-groups.ts';
 
 let nextId = 1;
 function host(
@@ -24,7 +31,11 @@ function host(
     },
     steps: steps.map(
       (stepStatus, at) =>
-        ({ stepNumber: at + 1, status: stepStatus, attempt: stepStatus === 'pending' ? 0 : 1 }) as Step,
+        ({
+          stepNumber: at + 1,
+          status: stepStatus,
+          attempt: stepStatus === 'pending' || stepStatus === 'ready' ? 0 : 1,
+        }) as Step,
     ),
   };
 }
@@ -75,5 +86,40 @@ describe('the hosts of a run', () => {
     expect(stepToShow(host('a', 'failed', ['succeeded', 'failed', 'skipped']))).toBe(2);
     expect(stepToShow(host('a', 'succeeded', ['succeeded', 'succeeded']))).toBe(2);
     expect(stepToShow(host('a', 'queued', ['pending', 'pending']))).toBe(1);
+  });
+});
+
+describe('the step on the screen', () => {
+  const nobody = { picked: undefined, shown: undefined, stays: false };
+
+  it('is the one that runs, as the host goes on, and at the end the first that failed', () => {
+    const inTurn: StepStatus[][] = [
+      ['ready', 'pending', 'pending'],
+      ['running', 'pending', 'pending'],
+      ['succeeded', 'ready', 'pending'],
+      ['succeeded', 'running', 'pending'],
+      ['succeeded', 'failed', 'skipped'],
+    ];
+    const shown = inTurn.map((steps) => stepInView(host('a', 'running', steps), { ...nobody, shown: 1 }));
+    expect(shown).toEqual([1, 1, 1, 2, 2]);
+  });
+
+  it('is the one that was picked, whatever else runs or fails', () => {
+    const reader = { picked: 1, shown: 2, stays: false };
+    expect(stepInView(host('a', 'running', ['succeeded', 'running']), reader)).toBe(1);
+    expect(stepInView(host('a', 'failed', ['succeeded', 'failed']), reader)).toBe(1);
+  });
+
+  it('stays the one whose output someone has scrolled up to read', () => {
+    const going = host('a', 'running', ['succeeded', 'running']);
+    expect(stepInView(going, { picked: undefined, shown: 1, stays: true })).toBe(1);
+    expect(stepInView(going, { picked: undefined, shown: undefined, stays: true })).toBe(2);
+  });
+
+  it('leads to the one that runs while another one is shown', () => {
+    const going = host('a', 'running', ['succeeded', 'running']);
+    expect(stepElsewhere(going, 1)?.stepNumber).toBe(2);
+    expect(stepElsewhere(going, 2)).toBeUndefined();
+    expect(stepElsewhere(host('a', 'failed', ['succeeded', 'failed']), 1)).toBeUndefined();
   });
 });

@@ -1,5 +1,5 @@
 // How the hosts of a run are grouped, ordered and filtered for the matrix and the map.
-import type { RunStatus } from '@opsconductor/protocol';
+import type { RunStatus, Step } from '@opsconductor/protocol';
 import { compareStatus } from '../../format/status.ts';
 import type { Host } from '../../state/run-view.svelte.ts';
 
@@ -67,4 +67,22 @@ export function stepToShow(host: Host): number {
   if (bad >= 0) return bad + 1;
   const begun = host.steps.filter((step) => step.attempt > 0).length;
   return Math.max(1, begun);
+}
+
+/**
+ * The step of a host that is on the screen: the one that was picked; else the one that a reader stays with; else the one
+ * to show now, which changes as the host goes on.
+ */
+export function stepInView(
+  host: Host,
+  reader: { picked: number | undefined; shown: number | undefined; stays: boolean },
+): number {
+  if (reader.picked !== undefined) return reader.picked;
+  return reader.stays && reader.shown !== undefined ? reader.shown : stepToShow(host);
+}
+
+/** The step that a host is at while another one is on the screen, to lead there; undefined when there is none. */
+export function stepElsewhere(host: Host, stepNumber: number): Step | undefined {
+  const at = host.steps[stepToShow(host) - 1];
+  return at === undefined || at.stepNumber === stepNumber || at.status !== 'running' ? undefined : at;
 }

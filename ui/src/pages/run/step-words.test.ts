@@ -32,10 +32,28 @@ describe('a step in words', () => {
   it('says in its cell what its state needs', () => {
     expect(cellText(step({ executionTimeMs: 18_000 }), now)).toBe('18 s');
     expect(cellText(step({ status: 'running', startedAt: '2026-11-24T02:24:08.000Z' }), now)).toBe('3:04');
-    expect(cellText(step({ status: 'running' }), now)).toBe('starting');
     expect(cellText(step({ status: 'failed', exitCode: 5, reason: 'exit_code' }), now)).toBe('exit 5');
     expect(cellText(step({ status: 'unknown', reason: 'agent_silent' }), now)).toBe('silent');
     expect(cellText(step({ status: 'pending' }), now)).toBe('');
+  });
+
+  it('says that a leased step is starting until it began, and then counts whole seconds', () => {
+    expect(cellText(step({ status: 'running' }), now)).toBe('starting');
+    const begun = step({ status: 'running', startedAt: '2026-11-24T02:27:08.300Z' });
+    expect(cellText(begun, now)).toBe('0:04');
+    expect(cellLabel(begun, now)).toBe('apply: running, 0:04');
+    // The server's clock may be ahead of the browser's.
+    expect(cellText(step({ status: 'running', startedAt: '2026-11-24T02:27:14.000Z' }), now)).toBe('0:00');
+  });
+
+  it('says how long a cancelled step had run, and nothing of one that never began', () => {
+    expect(cellText(step({ status: 'cancelled', executionTimeMs: 4_200 }), now)).toBe('4.2 s');
+    const times = { startedAt: '2026-11-24T02:27:00.000Z', completedAt: '2026-11-24T02:27:03.100Z' };
+    expect(cellText(step({ status: 'cancelled', ...times }), now)).toBe('3.1 s');
+    expect(cellText(step({ status: 'cancelled', attempt: 0, completedAt: times.completedAt }), now)).toBe('');
+    expect(cellLabel(step({ status: 'cancelled', executionTimeMs: 4_200 }), now)).toBe(
+      'apply: cancelled, 4.2 s',
+    );
   });
 
   it('names its cell by step and state, never by color alone', () => {

@@ -1,6 +1,6 @@
 // What a step's cell and its output pane say of it.
 import type { Step } from '@opsconductor/protocol';
-import { cellDuration } from '../../format/duration.ts';
+import { cellDuration, clockDuration } from '../../format/duration.ts';
 import { reasonWord, statusWord } from '../../format/status.ts';
 
 /** The figure or word in a matrix cell, beside the glyph. */
@@ -8,9 +8,11 @@ export function cellText(step: Step, now: number): string {
   switch (step.status) {
     case 'succeeded':
     case 'timed_out':
-      return step.executionTimeMs === null ? '' : cellDuration(step.executionTimeMs);
+    case 'cancelled':
+      return tookText(step);
     case 'running':
-      return step.startedAt === null ? 'starting' : cellDuration(now - Date.parse(step.startedAt));
+      // A clock of whole seconds: tenths would jump by whatever passed between two ticks.
+      return step.startedAt === null ? 'starting' : clockDuration(now - Date.parse(step.startedAt));
     case 'failed':
       return shortReason(step);
     case 'unknown':
@@ -20,6 +22,13 @@ export function cellText(step: Step, now: number): string {
     default:
       return '';
   }
+}
+
+/** How long it took; nothing for a step that never began. */
+function tookText(step: Step): string {
+  if (step.executionTimeMs !== null) return cellDuration(step.executionTimeMs);
+  if (step.startedAt === null || step.completedAt === null) return '';
+  return cellDuration(Date.parse(step.completedAt) - Date.parse(step.startedAt));
 }
 
 /** The accessible name of a cell: `apply: failed, exit 5`. */
