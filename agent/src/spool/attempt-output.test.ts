@@ -136,6 +136,42 @@ test('secrets are masked before anything reaches the disk, also across chunks', 
   expect((await frames(t.output)).map(textOf).join('')).toBe('12345********.');
 });
 
+test('what is held back of a chunk goes into the next, and makes none of its own', async () => {
+  await using t = await setup({ maxChunkRawBytes: 1_000 });
+  t.output.maskSecrets(new PatternSet([Buffer.from('hunter2')]));
+  const text = 'hunter_'.repeat(1_000);
+  t.output.write('stdout', Buffer.from(text));
+  await t.output.close();
+  const all = await frames(t.output);
+  expect(all.map(textOf).join('')).toBe(text);
+  expect(all.length).toBeLessThanOrEqual(8);
+});
+
+test('attempts that gather in the same memory one after the other keep their bytes apart', async () => {
+  await using one = await setup();
+  await using other = await setup();
+  const pieces = (fill: string) =>
+    Array.from({ length: 150 }, (_, n) => Buffer.alloc(32_749, `${fill}${n} `.repeat(7)));
+  const [ofOne, ofOther] = [pieces('a'), pieces('b')];
+  for (let n = 0; n < ofOne.length; n++) {
+    for (const [t, all] of [
+      [one, ofOne],
+      [other, ofOther],
+    ] as const) {
+      if (!t.output.write('stdout', all[n] as Buffer)) await t.output.drained();
+      await Promise.resolve();
+    }
+  }
+  for (const [t, all] of [
+    [one, ofOne],
+    [other, ofOther],
+  ] as const) {
+    await t.output.close();
+    const got = (await frames(t.output)).map((frame) => gunzipSync(frame.bytes));
+    expect(Buffer.concat(got).equals(Buffer.concat(all))).toBe(true);
+  }
+});
+
 test('what is acknowledged stays until the end, and is sent again from anywhere', async () => {
   await using t = await setup();
   t.output.write('stdout', Buffer.from('a'));

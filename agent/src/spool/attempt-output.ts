@@ -4,14 +4,13 @@ import { limits } from '@opsconductor/protocol';
 import type { OutputSink, OutputStream } from '../steps/step-type.ts';
 import { compress } from './compress.ts';
 import { DigestChain } from './digest-chain.ts';
+import { GatherBlock } from './gather-block.ts';
 import type { PatternSet } from './pattern-set.ts';
 import { Redactor } from './redactor.ts';
 import type { SpooledChunk, SpoolFile } from './spool-file.ts';
 
 /** How long bytes of a busy command may wait for company. */
 const gatherMs = 40;
-/** Pieces smaller than what they are kept in are joined when there are this many. */
-const maxPieces = 256;
 /** Stored frames that stay in memory for sending; the others are read back. */
 const maxCachedFrameBytes = 1024 * 1024;
 
@@ -59,8 +58,7 @@ export class AttemptOutput implements OutputSink {
   #redactors: Record<OutputStream, Redactor> | undefined;
 
   #beganAtMs: number | undefined;
-  #pieces: Buffer[] = [];
-  #gatheredBytes = 0;
+  #block: GatherBlock | undefined;
   #gatherStream: OutputStream = 'stdout';
   #gatherBeganMs = 0;
   #sealedAtMs = Number.NEGATIVE_INFINITY;
@@ -144,8 +142,8 @@ export class AttemptOutput implements OutputSink {
   discard(): void {
     this.#discarding = true;
     this.#stopTimers();
-    this.#pieces = [];
-    this.#gatheredBytes = 0;
+    this.#block?.release();
+    this.#block = undefined;
     this.#wakeProducer();
   }
 
@@ -239,20 +237,23 @@ export class AttemptOutput implements OutputSink {
       this.#seal();
       this.#gatherStream = stream;
     }
-    let rest = bytes;
-    while (rest.length > 0) {
-      if (this.#gatheredBytes === 0) this.#gatherBeganMs = this.#options.monotonicMs();
-      const piece = rest.subarray(0, this.#limits.maxChunkRawBytes - this.#gatheredBytes);
-      this.#pieces.push(piece);
-      this.#gatheredBytes += piece.length;
-      if (this.#pieces.length >= maxPieces) this.#pieces = [Buffer.concat(this.#pieces)];
-      if (this.#gatheredBytes >= this.#limits.maxChunkRawBytes) this.#seal();
-      rest = rest.subarray(piece.length);
+    for (let at = 0; at < bytes.length; ) {
+      this.#block ??= this.#beginBlock();
+      at += this.#block.append(at === 0 ? bytes : bytes.subarray(at));
+      if (this.#block.isFull) this.#seal();
     }
   }
 
+  /** As large as makes one chunk together with what was held back before. */
+  #beginBlock(): GatherBlock {
+    this.#gatherBeganMs = this.#options.monotonicMs();
+    const { maxChunkRawBytes } = this.#limits;
+    const heldBytes = this.#redactors?.[this.#gatherStream].heldBytes ?? 0;
+    return new GatherBlock(maxChunkRawBytes - Math.min(heldBytes, maxChunkRawBytes / 2));
+  }
+
   #scheduleSeal(): void {
-    if (this.#gatheredBytes === 0 || this.#timer !== undefined || this.#sealSoon !== undefined) return;
+    if (this.#block === undefined || this.#timer !== undefined || this.#sealSoon !== undefined) return;
     const quietMs = this.#options.monotonicMs() - this.#sealedAtMs;
     // A quiet command's bytes leave with whatever else came in this turn; a busy one's wait for more.
     if (quietMs >= gatherMs) this.#sealSoon = setImmediate(() => this.#seal());
@@ -269,16 +270,18 @@ export class AttemptOutput implements OutputSink {
   /** Masks what was gathered and gives it its number. */
   #seal(): void {
     this.#stopTimers();
-    if (this.#gatheredBytes === 0) return;
-    const gathered = this.#pieces.length === 1 ? (this.#pieces[0] as Buffer) : Buffer.concat(this.#pieces);
-    this.#pieces = [];
-    this.#gatheredBytes = 0;
+    const block = this.#block;
+    if (block === undefined) return;
+    this.#block = undefined;
     this.#sealedAtMs = this.#options.monotonicMs();
     const redactor = this.#redactors?.[this.#gatherStream];
-    this.#number(this.#gatherStream, redactor === undefined ? gathered : redactor.push(gathered));
+    const shown = redactor?.push(block.gathered, block.roomBeforeBytes) ?? block.gathered;
+    this.#number(this.#gatherStream, shown, block);
   }
 
-  #number(stream: OutputStream, shown: Buffer): void {
+  /** @param block where `shown` is; released when it is compressed. */
+  #number(stream: OutputStream, shown: Buffer, block?: GatherBlock): void {
+    const compressing: Promise<void>[] = [];
     // Masks may be longer than what they cover.
     for (let at = 0; at < shown.length; at += this.#limits.maxChunkRawBytes) {
       const raw = shown.subarray(at, at + this.#limits.maxChunkRawBytes);
@@ -299,12 +302,16 @@ export class AttemptOutput implements OutputSink {
         chunk.compressed = result.then((bytes) => {
           chunk.bytes = bytes;
         });
-        chunk.compressed.catch(() => undefined); // #store meets it; until then it is nobody's unhandled rejection
+        compressing.push(chunk.compressed);
       } else chunk.bytes = result;
       this.#sealed.push(chunk);
       this.#sealedRawBytes += raw.length;
     }
     if (this.#sealed.length > 0) this.#storing ??= this.#store();
+    Promise.all(compressing).then(
+      () => block?.release(),
+      () => undefined, // #store meets the error; zlib may still be reading the block, so it is not used again
+    );
   }
 
   #cut(): void {
@@ -377,7 +384,7 @@ export class AttemptOutput implements OutputSink {
   #full(): boolean {
     if (this.#discarding) return false;
     return (
-      this.#gatheredBytes + this.#sealedRawBytes >= this.#limits.maxGatheredBytes ||
+      (this.#block?.length ?? 0) + this.#sealedRawBytes >= this.#limits.maxGatheredBytes ||
       this.#unackedBytes >= this.#limits.maxSpoolBytesPerAttempt
     );
   }

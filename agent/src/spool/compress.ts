@@ -9,7 +9,8 @@ type ResettableGzip = Gzip & ZlibReset;
 const inlineBelowBytes = 4 * 1024;
 /** zlib goes to its thread once per so many bytes of result. */
 const resultChunkBytes = 64 * 1024;
-const maxIdle = 4;
+/** One fast producer has eight chunks under way (`maxGatheredBytes`). */
+const maxIdle = 8;
 const level = 1;
 const idle: ResettableGzip[] = [];
 

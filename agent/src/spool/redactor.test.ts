@@ -13,6 +13,19 @@ function redact(patterns: PatternSet, ...pieces: Buffer[]): string {
   return Buffer.concat([...pieces.map((piece) => redactor.push(piece)), redactor.end()]).toString('latin1');
 }
 
+/** The same, with `room` bytes before each piece that the redactor may write. */
+function redactInPlace(patterns: PatternSet, room: number, pieces: readonly Buffer[]): string {
+  const redactor = new Redactor(patterns);
+  const shown = pieces.map((piece) => {
+    const memory = Buffer.concat([Buffer.alloc(1 + room, '#'), piece, Buffer.from('#')]);
+    const text = redactor.push(memory.subarray(1 + room, -1), room).toString('latin1');
+    expect([memory.at(0), memory.at(-1)]).toEqual([0x23, 0x23]);
+    memory.fill('?');
+    return text;
+  });
+  return shown.join('') + redactor.end().toString('latin1');
+}
+
 /** What a redactor is to do, by looking at each place for each pattern. */
 function model(patterns: readonly Buffer[], data: Buffer): string {
   const spans: [number, number][] = [];
@@ -56,12 +69,14 @@ test('any cuts of any stream give what the model gives', () => {
       fc.array(word, { minLength: 1, maxLength: 4 }),
       stream,
       fc.array(fc.nat(60)),
-      (words, text, cuts) => {
+      fc.nat(10),
+      (words, text, cuts, room) => {
         const patterns = words.map((found) => Buffer.from(found));
         const data = Buffer.from(text);
         const at = [0, ...cuts.map((cut) => Math.min(cut, data.length)).sort((a, b) => a - b), data.length];
         const pieces = at.slice(1).map((end, i) => data.subarray(at[i], end));
         expect(redact(new PatternSet(patterns), ...pieces)).toBe(model(patterns, data));
+        expect(redactInPlace(new PatternSet(patterns), room, pieces)).toBe(model(patterns, data));
       },
     ),
     { numRuns: 2_000 },

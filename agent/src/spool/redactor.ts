@@ -16,11 +16,29 @@ export class Redactor {
     this.#patterns = patterns;
   }
 
-  /** What may be shown of the stream so far; may be empty. The result may be the piece itself. */
-  push(piece: Buffer): Buffer {
+  /** How much of the stream's end is held back. */
+  get heldBytes(): number {
+    return this.#held.length;
+  }
+
+  /**
+   * What may be shown of the stream so far; may be empty. The result may be the piece itself.
+   *
+   * @param roomBeforeBytes so much of the memory ahead of the piece may be written; it spares copying the piece.
+   */
+  push(piece: Buffer, roomBeforeBytes = 0): Buffer {
     if (this.#patterns.maxBytes === 0) return piece;
-    const data = this.#held.length === 0 ? piece : Buffer.concat([this.#held, piece]);
+    const data = this.#afterHeld(piece, roomBeforeBytes);
     return this.#release(data, this.#patterns.partialStart(data));
+  }
+
+  #afterHeld(piece: Buffer, roomBeforeBytes: number): Buffer {
+    const held = this.#held;
+    if (held.length === 0) return piece;
+    if (held.length > roomBeforeBytes) return Buffer.concat([held, piece]);
+    const data = Buffer.from(piece.buffer, piece.byteOffset - held.length, held.length + piece.length);
+    data.set(held);
+    return data;
   }
 
   /** The stream is over: what was held back, masked where it is a secret. */

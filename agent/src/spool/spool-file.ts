@@ -158,10 +158,17 @@ async function readRecord(
 }
 
 async function writeAll(file: FileHandle, parts: Buffer[], at: number): Promise<void> {
-  const whole = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
-  let written = 0;
-  while (written < whole.length) {
-    const { bytesWritten } = await file.write(whole, written, whole.length - written, at + written);
-    written += bytesWritten;
+  let rest = parts;
+  let position = at;
+  while (rest.length > 0) {
+    let { bytesWritten } = await file.writev(rest, position);
+    position += bytesWritten;
+    const cut = rest.findIndex((part) => {
+      if (bytesWritten < part.length) return true;
+      bytesWritten -= part.length;
+      return false;
+    });
+    rest = cut === -1 ? [] : rest.slice(cut);
+    if (rest[0] !== undefined) rest[0] = rest[0].subarray(bytesWritten);
   }
 }

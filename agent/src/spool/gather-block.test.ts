@@ -1,0 +1,31 @@
+import { limits } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { GatherBlock } from './gather-block.ts';
+
+test('a block takes as much as its capacity, and says how much that was', () => {
+  const block = new GatherBlock(5);
+  expect(block.append(Buffer.from('abc'))).toBe(3);
+  expect(block.isFull).toBe(false);
+  expect(block.append(Buffer.from('defg'))).toBe(2);
+  expect(block.isFull).toBe(true);
+  expect(block.gathered.toString()).toBe('abcde');
+  block.release();
+});
+
+test('no block is larger than a chunk', () => {
+  const block = new GatherBlock(limits.maxChunkRawBytes * 2);
+  expect(block.append(Buffer.alloc(limits.maxChunkRawBytes + 1))).toBe(limits.maxChunkRawBytes);
+  block.release();
+});
+
+test('memory is used again only once it was released', () => {
+  const first = new GatherBlock();
+  const second = new GatherBlock();
+  expect(second.gathered.buffer).not.toBe(first.gathered.buffer);
+  first.release();
+  const third = new GatherBlock();
+  expect(third.gathered.buffer).toBe(first.gathered.buffer);
+  expect(third.length).toBe(0);
+  second.release();
+  third.release();
+});
