@@ -32,6 +32,12 @@ export const limits = {
   maxClaimBatch: 256,
   maxStepsPerJob: 100,
   maxTargetsPerRun: 12_000,
+  maxSelectorLength: 2_000,
+  /** Tests of one thing in a selector; each value of a list counts. */
+  maxSelectorTerms: 64,
+  maxSelectorDepth: 16,
+  /** Target groups that select each other's members, one inside the other. */
+  maxGroupDepth: 8,
   maxRequestBodyBytes: 1024 * 1024,
   maxHeldAttemptsPerHeartbeat: 1_024,
   maxPageItems: 200,

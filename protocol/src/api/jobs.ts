@@ -3,6 +3,8 @@ import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { runStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+import { JobConnectionSchema } from './connection-settings.ts';
+import { selectionFields } from './selection.ts';
 import { Description, DisplayName } from './text.ts';
 
 /** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
@@ -12,6 +14,8 @@ export type StepTypeName = (typeof stepTypes)[number];
 export const StepDefinitionSchema = Closed({
   name: DisplayName(),
   type: Type.Enum(stepTypes),
+  /** For this step alone; stands before the job's. */
+  connection: Type.Optional(JobConnectionSchema),
   config: Type.Unknown({ description: 'What the step type asks for; checked by its own schema' }),
 });
 export const JobDefinitionSchema = Closed({
@@ -21,6 +25,8 @@ export const JobDefinitionSchema = Closed({
   start_within: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: limits.startWithinS }),
   ),
+  /** Stands before what targets, groups and segments give. */
+  connection: Type.Optional(JobConnectionSchema),
   steps: Type.Array(StepDefinitionSchema, { minItems: 1, maxItems: limits.maxStepsPerJob }),
 });
 export type JobDefinition = Static<typeof JobDefinitionSchema>;
@@ -65,12 +71,7 @@ export const JobQuerySchema = Closed({
 export const CreateJobRequestSchema = JobDefinitionSchema;
 
 export const StartRunRequestSchema = Closed({
-  targetIds: Type.Array(Id, {
-    minItems: 1,
-    maxItems: limits.maxTargetsPerRun,
-    uniqueItems: true,
-    description: 'Targets of any segments; the steps run on each',
-  }),
+  ...selectionFields,
   start_within: Type.Optional(Type.Integer({ minimum: 1, maximum: 30 * 86_400 })),
 });
 

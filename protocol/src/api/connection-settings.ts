@@ -1,0 +1,105 @@
+// Connection settings: how a target is reached and as whom. The same words at every place that may give one; the most
+// particular place wins: step, job, target, target group, segment, then what is built in.
+import { type Static, Type } from 'typebox';
+import { maxUserLength } from '../sealing/bounds.ts';
+import { Closed, Id, Nullable } from './common.ts';
+import { DisplayName } from './text.ts';
+
+export const connectionProtocols = ['ssh', 'winrm'] as const;
+export type ConnectionProtocol = (typeof connectionProtocols)[number];
+
+const protocol = Type.Enum(connectionProtocols, { description: 'What the target speaks' });
+const port = Type.Integer({ minimum: 1, maximum: 65_535 });
+const username = Type.String({
+  minLength: 1,
+  maxLength: maxUserLength,
+  pattern: '^[^\\s\\u0000-\\u001f\\u007f-\\u009f]+$',
+  description:
+    'User to log in as, where not the credential’s own; the credential’s sealed bounds must allow it',
+});
+const connect_timeout = Type.Integer({
+  minimum: 1,
+  maximum: 300,
+  description: 'For one address to answer, in seconds',
+});
+const keepalive_interval = Type.Integer({
+  minimum: 5,
+  maximum: 600,
+  description: 'Between probes on a silent connection, in seconds; three unanswered ones end it',
+});
+
+/** What a target has of its own, beside its port and credential. */
+export const TargetSettingsSchema = Closed({
+  protocol: Type.Optional(protocol),
+  username: Type.Optional(username),
+  connect_timeout: Type.Optional(connect_timeout),
+  keepalive_interval: Type.Optional(keepalive_interval),
+});
+export type TargetSettings = Static<typeof TargetSettingsSchema>;
+
+/** What a target group or a segment gives to its targets, beside a credential. */
+export const InheritedSettingsSchema = Closed({
+  ...TargetSettingsSchema.properties,
+  port: Type.Optional(port),
+});
+export type InheritedSettings = Static<typeof InheritedSettingsSchema>;
+
+/** What a job, or one of its steps, asks for. */
+export const JobConnectionSchema = Closed({
+  /** Looked up by name in the segment of each target. */
+  credential: Type.Optional(DisplayName()),
+  username: Type.Optional(username),
+  connect_timeout: Type.Optional(connect_timeout),
+  keepalive_interval: Type.Optional(keepalive_interval),
+});
+export type JobConnection = Static<typeof JobConnectionSchema>;
+
+export const settingNames = [
+  'protocol',
+  'port',
+  'username',
+  'connect_timeout',
+  'keepalive_interval',
+  'credential',
+] as const;
+export type SettingName = (typeof settingNames)[number];
+
+export const defaultPorts = { ssh: 22, winrm: 5986 } as const satisfies Record<ConnectionProtocol, number>;
+/** Built in, in seconds. */
+export const defaultConnectTimeoutS = 10;
+export const defaultKeepaliveIntervalS = 15;
+
+export const settingSources = ['step', 'job', 'target', 'group', 'segment', 'default'] as const;
+const SettingValue = Nullable(Type.Union([Type.String(), Type.Integer()]));
+const SettingSource = Type.Object({
+  kind: Type.Enum(settingSources),
+  /** Of the job, target, group or segment; of a step its number. Null for what is built in. */
+  id: Nullable(Id),
+  name: Type.String(),
+});
+/** A setting as it applies to a target, where it comes from, and what it stands before. */
+export const EffectiveSettingSchema = Type.Object({
+  name: Type.Enum(settingNames),
+  /** Of `credential` the id, of `username` null for the credential's own user. */
+  value: SettingValue,
+  /** For people: a credential's name, `as the credential says`. */
+  display: Type.String(),
+  source: SettingSource,
+  /** Other values that were given, most particular first. */
+  overridden: Type.Array(Type.Object({ value: SettingValue, display: Type.String(), source: SettingSource })),
+  /** Why the value can't be used, where it can't: a credential that the segment has none of. */
+  problem: Nullable(Type.String()),
+});
+export type EffectiveSetting = Static<typeof EffectiveSettingSchema>;
+export const EffectiveSettingsSchema = Type.Object({
+  targetId: Id,
+  jobId: Nullable(Id),
+  stepNumber: Nullable(Type.Integer()),
+  settings: Type.Array(EffectiveSettingSchema),
+});
+export type EffectiveSettings = Static<typeof EffectiveSettingsSchema>;
+export const EffectiveSettingsQuerySchema = Closed({
+  job: Type.Optional(Id),
+  /** Number of one of the job's steps; the first unless told. */
+  step: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+});
