@@ -31,6 +31,8 @@ export interface LinkEvents {
   heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void;
   resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void>;
   started(link: AgentLink, message: AgentMessageOf<'started'>): void;
+  /** Returns how long ago the attempt began, in ms, where the database does not know it. */
+  completing(attempt: { step: number; epoch: number }): number | undefined;
   returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void>;
   wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void>;
   segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void>;
@@ -312,6 +314,7 @@ export class AgentLink {
         requestId,
         wantsNext: message.wantsNext && !this.isDraining,
       },
+      startedMsAgo: this.#deps.events.completing(message),
       outcome: message.outcome,
       output: { ...output, gaps: message.output.gaps },
     });

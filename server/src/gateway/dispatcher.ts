@@ -2,13 +2,13 @@
 import type { Lease } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
-import { markLeased } from '../runs/mark-leased.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { closeSession } from '../store/agent-sessions.ts';
 import { type ClaimedStep, claimSteps } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import type { AgentLink } from './agent-link.ts';
+import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 
 const pollMs = 1_000;
@@ -18,6 +18,7 @@ export interface DispatcherDeps {
   serverId: string;
   builder: Pick<LeaseBuilder, 'build'>;
   settler: Settler;
+  notes: Pick<LeaseNotes, 'leased'>;
   log: Log;
   linkOf(agentId: number): AgentLink | undefined;
   onNews(news: ProgressNews): void;
@@ -26,6 +27,8 @@ export interface DispatcherDeps {
 export class Dispatcher {
   readonly #deps: DispatcherDeps;
   #wanted = false;
+  /** The last claim may have left steps for want of free slots. */
+  #leftSome = true;
   /** Claimed, and neither delivered nor back yet. */
   #undelivered: ClaimedStep[] = [];
   #running: Promise<void> | undefined;
@@ -49,6 +52,11 @@ export class Dispatcher {
     });
   }
 
+  /** Slots are free again. */
+  slotsFreed(): void {
+    if (this.#leftSome || this.#running !== undefined) this.wake();
+  }
+
   /** Takes nothing new; resolves when the claim in flight is done. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -61,13 +69,15 @@ export class Dispatcher {
       this.#wanted = false;
       try {
         await this.#takeBack();
-        const claimed = await claimSteps(this.#deps.sql, this.#deps.serverId);
+        const { steps: claimed, tookAll } = await claimSteps(this.#deps.sql, this.#deps.serverId);
+        this.#leftSome = !tookAll;
         if (claimed.length === 0) continue;
-        this.#wanted = true;
+        // A batch that was full may have left some.
+        this.#wanted ||= !tookAll;
         this.#undelivered = claimed;
         this.#undelivered = this.#deliver(claimed, await this.buildLeases(claimed));
         await this.#takeBack();
-        this.#deps.onNews(await markLeased(this.#deps.sql, claimed));
+        this.#deps.notes.leased(claimed);
       } catch (error) {
         this.#deps.log.error({ err: error }, 'claiming steps failed');
         return;

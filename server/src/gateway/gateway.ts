@@ -22,7 +22,6 @@ import {
   closeSession,
   type HeartbeatRow,
   hasAgents,
-  markStarted,
   renewSessions,
   setDraining,
 } from '../store/agent-sessions.ts';
@@ -35,6 +34,8 @@ import { type Accepted, AgentAcceptor } from './agent-acceptor.ts';
 import { AgentLink, type LinkEvents } from './agent-link.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
+import { HeardNews } from './heard-news.ts';
+import { LeaseNotes } from './lease-notes.ts';
 import { Settler } from './settler.ts';
 
 export interface GatewayDeps {
@@ -61,11 +62,12 @@ export class Gateway implements LinkEvents, TargetTester {
   readonly #settings: HandshakeSettings;
   readonly #acceptor: AgentAcceptor;
   readonly #dispatcher: Dispatcher;
+  readonly #notes: LeaseNotes;
+  readonly #heard = new HeardNews();
   readonly #links = new Map<number, AgentLink>();
   readonly #closing = new Set<Promise<unknown>>();
   #beats = new Map<AgentLink, { row: HeartbeatRow; sequence: number }>();
   #beatTimer: NodeJS.Timeout | undefined;
-  #started: Parameters<typeof markStarted>[1][number][] = [];
   #silenceTimer: NodeJS.Timeout | undefined;
   #listener: { stop(): Promise<void> } | undefined;
 
@@ -78,11 +80,13 @@ export class Gateway implements LinkEvents, TargetTester {
       settings: this.#settings,
       accept: (socket, agent) => this.#accept(socket, agent),
     });
+    this.#notes = new LeaseNotes({ sql: deps.sql, log: deps.log, onNews: (news) => this.publish(news) });
     this.#dispatcher = new Dispatcher({
       sql: deps.sql,
       serverId: deps.identity.serverId,
       builder: deps.builder,
       settler: this.settler,
+      notes: this.#notes,
       log: deps.log,
       linkOf: (agentId) => this.#links.get(agentId),
       onNews: (news) => this.publish(news),
@@ -118,12 +122,13 @@ export class Gateway implements LinkEvents, TargetTester {
     });
     await Promise.race([Promise.all(gone), new Promise((next) => setTimeout(next, 2_000).unref())]);
     for (const link of this.#links.values()) link.terminate();
-    await Promise.allSettled([...this.#closing]);
+    await Promise.allSettled([...this.#closing, this.#notes.stop()]);
     await this.#listener?.stop();
   }
 
   /** Tells this server's readers and agents what a transaction of this server has changed. */
   publish(news: ProgressNews): void {
+    if (!this.#heard.isNew(news.runs)) return;
     this.#deps.hub.publishRuns(news.runs);
     if (news.segments.length > 0) this.#dispatcher.wake();
     if (news.cancel.length > 0) this.#cancelRuns(news.cancel);
@@ -218,6 +223,7 @@ export class Gateway implements LinkEvents, TargetTester {
 
   async #giveBack(leases: Parameters<typeof returnLeases>[1], link: AgentLink): Promise<void> {
     try {
+      await this.#notes.flush();
       for (const news of await returnLeases(this.#deps.sql, leases)) this.publish(news);
     } catch (error) {
       this.#deps.log.error({ err: error, agent: link.name }, 'leases could not be taken back');
@@ -245,6 +251,7 @@ export class Gateway implements LinkEvents, TargetTester {
   }
 
   async resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void> {
+    await this.#notes.flush();
     const resumed = await resumeAgent(this.#deps.sql, {
       agentId: link.agentId,
       sessionNumber: link.sessionNumber,
@@ -267,20 +274,13 @@ export class Gateway implements LinkEvents, TargetTester {
   }
 
   started(link: AgentLink, message: AgentMessageOf<'started'>): void {
-    this.#started.push({
-      step: message.step,
-      epoch: message.epoch,
-      agentId: link.agentId,
-      sessionNumber: link.sessionNumber,
-    });
-    if (this.#started.length > 1) return;
-    setImmediate(() => {
-      const batch = this.#started;
-      this.#started = [];
-      markStarted(this.#deps.sql, batch).catch((error) =>
-        this.#deps.log.warn({ err: error }, 'the start of steps was not noted'),
-      );
-    });
+    const { step, epoch } = message;
+    const { agentId, sessionNumber } = link;
+    this.#notes.started({ step, epoch, agentId, sessionNumber });
+  }
+
+  completing({ step, epoch }: { step: number; epoch: number }): number | undefined {
+    return this.#notes.ended({ step, epoch });
   }
 
   async returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void> {
@@ -291,6 +291,7 @@ export class Gateway implements LinkEvents, TargetTester {
       agentId: link.agentId,
     }));
     for (const lease of leases) link.forget(lease);
+    await this.#notes.flush();
     for (const news of await returnLeases(this.#deps.sql, leases)) this.publish(news);
   }
 
@@ -322,7 +323,7 @@ export class Gateway implements LinkEvents, TargetTester {
 
   async settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined> {
     if (result.next === undefined) {
-      this.#dispatcher.wake();
+      this.#dispatcher.slotsFreed();
       return undefined;
     }
     const leases = await this.#dispatcher.buildLeases([result.next]);
@@ -334,6 +335,7 @@ export class Gateway implements LinkEvents, TargetTester {
   // ---- the bus
 
   #onProgress(notice: ProgressNotice): void {
+    if (!this.#heard.isNew(notice.runs)) return;
     this.#deps.hub.publishRuns(notice.runs);
     if (notice.segments.length > 0) this.#dispatcher.wake();
     if (notice.cancel.length > 0) this.#cancelRuns(notice.cancel);

@@ -4,6 +4,9 @@ import { type AttemptEnd, type SettleResult, settleAttempts } from '../runs/sett
 import type { Sql } from '../store/connection.ts';
 
 const maxBatch = 256;
+/** While one batch waits for the database another is put together; a few completions are worth no transaction more. */
+const maxInFlight = 2;
+const minSecondBatch = 64;
 
 interface Waiting {
   end: AttemptEnd;
@@ -15,7 +18,8 @@ export class Settler {
   readonly #sql: Sql;
   readonly #onNews: (news: ProgressNews) => void;
   readonly #queue: Waiting[] = [];
-  #busy = false;
+  #inFlight = 0;
+  #scheduled = false;
 
   constructor(sql: Sql, onNews: (news: ProgressNews) => void) {
     this.#sql = sql;
@@ -26,17 +30,27 @@ export class Settler {
   settle(end: AttemptEnd): Promise<SettleResult> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ end, resolve, reject });
-      void this.#pump();
+      this.#pump();
     });
   }
 
-  async #pump(): Promise<void> {
-    if (this.#busy) return;
-    this.#busy = true;
+  #pump(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
     // A turn of the event loop lets completions that arrived together share a transaction.
-    await new Promise<void>((next) => setImmediate(next));
-    while (this.#queue.length > 0) await this.#settleBatch(this.#queue.splice(0, maxBatch));
-    this.#busy = false;
+    setImmediate(() => {
+      this.#scheduled = false;
+      while (
+        this.#queue.length >= (this.#inFlight === 0 ? 1 : minSecondBatch) &&
+        this.#inFlight < maxInFlight
+      ) {
+        this.#inFlight += 1;
+        void this.#settleBatch(this.#queue.splice(0, maxBatch)).finally(() => {
+          this.#inFlight -= 1;
+          this.#pump();
+        });
+      }
+    });
   }
 
   async #settleBatch(batch: readonly Waiting[]): Promise<void> {

@@ -32,9 +32,10 @@ export class LeaseBuilder {
     const leases = new Map<number, Lease>();
     const unbuildable: UnbuildableStep[] = [];
     if (steps.length === 0) return { leases, unbuildable };
-    const byStep = await this.#details(steps.map((step) => step.id));
+    const bare = steps.filter((step) => step.details === undefined).map((step) => step.id);
+    const byStep = bare.length === 0 ? undefined : await this.#details(bare);
     for (const step of steps) {
-      const lease = await this.#lease(step, byStep.get(step.id));
+      const lease = await this.#lease(step, step.details ?? byStep?.get(step.id));
       if (typeof lease === 'string') unbuildable.push({ step, message: lease });
       else leases.set(step.id, lease);
     }

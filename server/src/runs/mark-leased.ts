@@ -1,35 +1,46 @@
-// Tells of leases that a claim has made. The claim locks steps only; what follows for target runs and runs is written
-// here, in the common lock order, and only for leases that are still live.
-import type { ClaimedStep } from '../store/claims.ts';
+// Tells of leases that a claim has made and of steps that began. The claim locks steps only; what follows for target
+// runs and runs is written here, in the common lock order, and only for leases that are still live.
+import { markStarted, type StartedStep } from '../store/agent-sessions.ts';
 import type { Sql } from '../store/connection.ts';
 import { liveLeases, lockTargetRuns } from '../store/run-progress.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { type ProgressNews, RunLedger, type StepChange } from './run-ledger.ts';
 
-/** Moves runs and target runs of these leases to running and writes the event. */
-export async function markLeased(sql: Sql, claimed: readonly ClaimedStep[]): Promise<ProgressNews> {
+/** Moves runs and target runs of these leases to running, notes which steps began, and writes the event of both. */
+export async function markLeased(
+  sql: Sql,
+  leases: readonly { id: number; epoch: number }[],
+  started: readonly StartedStep[] = [],
+): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
-    const stepIds = claimed.map((step) => step.id);
-    const [ledger, targets, leases] = await Promise.all([
+    const stepIds = [...new Set([...leases.map(({ id }) => id), ...started.map(({ step }) => step)])];
+    const [ledger, targets, live, begun] = await Promise.all([
       RunLedger.open(tx, { stepIds }),
       lockTargetRuns(tx, stepIds),
-      liveLeases(tx, claimed),
+      liveLeases(tx, leases),
+      markStarted(tx, started),
     ]);
     const byId = new Map(targets.map((target) => [target.id, target]));
-    for (const live of leases) {
-      const target = byId.get(live.targetRunId);
-      if (target === undefined || ledger.run(live.jobRunId) === undefined) continue;
-      ledger.markStarted(live.jobRunId);
+    const changes = new Map<number, StepChange & { jobRunId: number }>();
+    for (const lease of live) {
+      const target = byId.get(lease.targetRunId);
+      if (target === undefined || ledger.run(lease.jobRunId) === undefined) continue;
+      ledger.markStarted(lease.jobRunId);
       if (target.status === 'queued') ledger.changeTargetRun(target, 'running');
-      ledger.noteStep(live.jobRunId, {
-        id: live.id,
+      changes.set(lease.id, {
+        jobRunId: lease.jobRunId,
+        id: lease.id,
         status: 'running',
-        attempt: live.epoch,
-        agentName: live.agentName,
-        leasedAt: live.leasedAt.toISOString(),
+        attempt: lease.epoch,
+        agentName: lease.agentName,
+        leasedAt: lease.leasedAt.toISOString(),
         outputState: 'open',
       });
     }
-    return ledger.write();
+    for (const { id, jobRunId, startedAt } of begun) {
+      changes.set(id, { jobRunId, id, ...changes.get(id), startedAt: startedAt.toISOString() });
+    }
+    for (const { jobRunId, ...change } of changes.values()) ledger.noteStep(jobRunId, change);
+    return ledger.writeAndCommit();
   });
 }

@@ -30,12 +30,17 @@ export class RunKeys {
     const row = await dataKeyOfRun(db, runId);
     if (row === undefined) return undefined;
     const key = unwrapDataKey(this.#masterKey, row.dataKey, runKeyContext(row.jobId));
+    this.remember(runId, key);
+    return key;
+  }
+
+  /** Keeps the key of a run that this server has just made. */
+  remember(runId: number, key: Buffer): void {
     if (this.#keys.size >= maxKeys) {
       const oldest = this.#keys.keys().next().value;
       if (oldest !== undefined) this.#keys.delete(oldest);
     }
     this.#keys.set(runId, key);
-    return key;
   }
 }
 

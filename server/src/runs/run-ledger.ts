@@ -20,6 +20,7 @@ import {
   writeRuns,
   writeTargetRuns,
 } from '../store/run-progress.ts';
+import { commitWithThese } from '../store/transaction.ts';
 
 export type StepChange = { id: number } & Partial<Omit<Step, 'id'>>;
 
@@ -164,8 +165,13 @@ export class RunLedger {
     entry.touched = true;
   }
 
+  /** The same, and commits in the same round trip: nothing may be written in this transaction afterwards. */
+  writeAndCommit(): Promise<ProgressNews> {
+    return this.write([() => commitWithThese(this.#tx)]);
+  }
+
   /** Writes everything that was collected, numbers the events and emits one NOTIFY. */
-  async write(): Promise<ProgressNews> {
+  async write(last: readonly (() => Promise<void>)[] = []): Promise<ProgressNews> {
     const touched = [...this.#runs.values()].filter((entry) => entry.touched);
     const endedIds = touched.filter((entry) => entry.ended).map((entry) => entry.row.id);
     for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {
@@ -193,10 +199,12 @@ export class RunLedger {
         touched.map((entry) => ({
           jobRunId: entry.row.id,
           seq: entry.row.eventSeq,
+          at: this.now,
           change: changeOf(entry),
         })),
       ),
       ...(hasNews ? [notifyProgress(this.#tx, news)] : []),
+      ...last.map((send) => send()),
     ]);
     return news;
   }

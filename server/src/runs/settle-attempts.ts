@@ -23,7 +23,7 @@ import {
   writeSettledSteps,
 } from '../store/run-progress.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { type ProgressNews, RunLedger, type StepChange } from './run-ledger.ts';
 
 /** Who says that an attempt has ended: its agent, or the server that gives it up. */
 export type EndSource =
@@ -35,6 +35,8 @@ export interface AttemptEnd {
   epoch: number;
   leaseToken: string;
   source: EndSource;
+  /** How long ago the step began, where that was not noted in the database. */
+  startedMsAgo?: number | undefined;
   outcome: StepOutcome;
   output: { state: OutputState; digest: string | null; gaps: readonly (readonly [number, number])[] };
 }
@@ -49,6 +51,8 @@ export interface SettleResult {
 interface Batch {
   tx: Tx;
   ledger: RunLedger;
+  /** Names of the agents whose sessions are current, by `agent.session`. */
+  sessions: ReadonlyMap<string, string>;
   steps: Map<number, StepRow>;
   nextOf: Map<number, StepRow>;
   targetRuns: Map<number, TargetRunRow>;
@@ -78,8 +82,7 @@ export async function settleAttempts(
       lockTargetRuns(tx, stepIds),
       lockStepsAndNext(tx, stepIds),
     ]);
-    const batch = newBatch(tx, ledger, targetRuns, rows);
-    const results: SettleResult[] = [];
+    const batch = newBatch({ tx, ledger, sessions }, targetRuns, rows);
     const current: AttemptEnd[] = [];
     const seen = new Set<number>();
     for (const end of ends) {
@@ -90,18 +93,25 @@ export async function settleAttempts(
     }
     for (const end of current) decide(batch, end);
     const leased = leaseNext(batch);
-    for (const { step, row } of batch.settled) noteSettled(ledger, step, row);
-    // Attempts are written from the live step rows, so before these change; the ledger once all is known.
-    await Promise.all([writeAttempts(tx, batch.attempts), writeSteps(batch), recordContexts(batch, current)]);
-    const news = await ledger.write();
-    for (const end of ends) results.push(await resultOf(batch, end, current, leased));
+    for (const { step, row } of batch.settled) noteSettled(batch, step, row);
+    await closeSuccessors(batch);
+    // Attempts are written from the live step rows, so before these change.
+    const writes = [writeAttempts(tx, batch.attempts), ...writeSteps(batch), recordContexts(batch, current)];
+    if (current.length === ends.length) {
+      const [news] = await Promise.all([ledger.writeAndCommit(), ...writes]);
+      return { results: ends.map((end) => settledResult(batch, end, leased)), news };
+    }
+    const [news] = await Promise.all([ledger.write(), ...writes]);
+    const settled = new Set(current);
+    const results: SettleResult[] = [];
+    for (const end of ends)
+      results.push(settled.has(end) ? settledResult(batch, end, leased) : await resultOf(batch, end));
     return { results, news };
   });
 }
 
 function newBatch(
-  tx: Tx,
-  ledger: RunLedger,
+  of: Pick<Batch, 'tx' | 'ledger' | 'sessions'>,
   targetRuns: readonly TargetRunRow[],
   rows: readonly StepRow[],
 ): Batch {
@@ -112,8 +122,7 @@ function newBatch(
     if (next !== undefined) nextOf.set(row.id, next);
   }
   return {
-    tx,
-    ledger,
+    ...of,
     steps: new Map(rows.map((row) => [row.id, row])),
     nextOf,
     targetRuns: new Map(targetRuns.map((row) => [row.id, row])),
@@ -126,7 +135,11 @@ function newBatch(
 }
 
 /** The fence: epoch, random token, agent and session must all be those of the live lease, the session its newest. */
-function isCurrent(end: AttemptEnd, step: StepRow | undefined, sessions: ReadonlySet<string>): boolean {
+function isCurrent(
+  end: AttemptEnd,
+  step: StepRow | undefined,
+  sessions: ReadonlyMap<string, string>,
+): boolean {
   if (step === undefined || step.status !== 'running') return false;
   if (step.epoch !== end.epoch || step.leaseToken !== end.leaseToken) return false;
   if (end.source.kind === 'server') return true;
@@ -146,11 +159,13 @@ function decide(batch: Batch, end: AttemptEnd): void {
     throw new Error('a locked row is missing');
   const status: StepStatus = end.outcome.status;
   const { outcome } = end;
-  batch.settled.push({ step, row: settledStep(step, end) });
+  const row = settledStep(step, end, batch.ledger.now);
+  batch.settled.push({ step, row });
   batch.attempts.push({
     stepId: step.id,
     epoch: step.epoch,
     status,
+    startedAt: row.startedAt,
     exitCode: outcome.exitCode ?? null,
     signal: cleanText(outcome.signal),
     reason: outcome.reason ?? null,
@@ -210,11 +225,13 @@ function closeWaiting(batch: Batch, targetRunId: number, status: 'skipped' | 'ca
   batch.close.set(status, ids);
 }
 
-function noteSettled(ledger: RunLedger, step: StepRow, row: SettledStep): void {
-  ledger.noteStep(step.jobRunId, {
+function noteSettled({ ledger, sessions }: Batch, step: StepRow, row: SettledStep): void {
+  const change: StepChange = {
     id: step.id,
     status: row.status,
     attempt: step.epoch,
+    agentName: sessions.get(`${step.agentId}.${step.sessionNumber}`) ?? null,
+    leasedAt: step.leasedAt?.toISOString() ?? null,
     startedAt: row.startedAt?.toISOString() ?? null,
     completedAt: ledger.now.toISOString(),
     executionTimeMs: row.executionTimeMs,
@@ -227,31 +244,45 @@ function noteSettled(ledger: RunLedger, step: StepRow, row: SettledStep): void {
     outputState: row.outputState,
     outputSeq: step.outputSeq,
     outputBytes: step.outputBytes,
-  });
+  };
+  // The first attempt finds the values that a step is born with; they need not be told.
+  ledger.noteStep(step.jobRunId, step.epoch === 1 ? withoutUnset(change) : change);
 }
 
-async function writeSteps(batch: Batch): Promise<void> {
-  const { tx, ledger } = batch;
-  const closing = [...batch.close].map(async ([status, targetRunIds]) => {
+function withoutUnset(change: StepChange): StepChange {
+  const told = Object.entries(change).filter(([, value]) => value !== null && !isEmpty(value));
+  return Object.fromEntries(told) as unknown as StepChange;
+}
+
+function isEmpty(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+/** What can't follow any more. */
+async function closeSuccessors({ tx, ledger, close }: Batch): Promise<void> {
+  const closing = [...close].map(async ([status, targetRunIds]) => {
     for (const closed of await closeWaitingSteps(tx, targetRunIds, status)) {
       ledger.countStepEnds(closed.jobRunId, { completed: 1, failed: 0 });
       ledger.noteStep(closed.jobRunId, { id: closed.id, status });
     }
   });
-  await Promise.all([
+  await Promise.all(closing);
+}
+
+function writeSteps({ tx, ledger, settled, readied, leases }: Batch): Promise<void>[] {
+  return [
     writeSettledSteps(
       tx,
-      batch.settled.map((entry) => entry.row),
+      settled.map((entry) => entry.row),
       ledger.now,
     ),
     setStepStatus(
       tx,
-      batch.readied.map((step) => step.id),
+      readied.map((step) => step.id),
       'ready',
     ),
-    writeNextLeases(tx, batch.leases, ledger.now),
-    ...closing,
-  ]);
+    writeNextLeases(tx, leases, ledger.now),
+  ];
 }
 
 function leaseNext(batch: Batch): Map<number, ClaimedStep> {
@@ -263,6 +294,7 @@ function leaseNext(batch: Batch): Map<number, ClaimedStep> {
       id: step.id,
       status: 'running',
       attempt: lease.epoch,
+      agentName: batch.sessions.get(`${lease.agentId}.${lease.sessionNumber}`) ?? null,
       leasedAt: batch.ledger.now.toISOString(),
       outputState: 'open',
     });
@@ -303,18 +335,20 @@ async function recordContexts(batch: Batch, ends: readonly AttemptEnd[]): Promis
   await recordSshContexts(batch.tx, contexts);
 }
 
-async function resultOf(
+function settledResult(
   batch: Batch,
   end: AttemptEnd,
-  settled: readonly AttemptEnd[],
   leased: ReadonlyMap<number, ClaimedStep>,
-): Promise<SettleResult> {
+): SettleResult {
+  const answer = { stepId: end.stepId, epoch: end.epoch, result: 'settled' } as const;
+  const nextId = batch.nextOf.get(end.stepId)?.id;
+  const next = nextId === undefined ? undefined : leased.get(nextId);
+  return next === undefined ? answer : { ...answer, next };
+}
+
+/** Of an end that settles no live attempt. */
+async function resultOf(batch: Batch, end: AttemptEnd): Promise<SettleResult> {
   const answer = { stepId: end.stepId, epoch: end.epoch };
-  if (settled.includes(end)) {
-    const nextId = batch.nextOf.get(end.stepId)?.id;
-    const next = nextId === undefined ? undefined : leased.get(nextId);
-    return next === undefined ? { ...answer, result: 'settled' } : { ...answer, result: 'settled', next };
-  }
   if (end.source.kind !== 'agent') return { ...answer, result: 'superseded' };
   const attempt = await attemptOf(batch.tx, end.stepId, end.epoch);
   if (attempt === undefined) {
@@ -343,13 +377,13 @@ async function annotate(batch: Batch, end: AttemptEnd): Promise<void> {
   });
 }
 
-function settledStep(step: StepRow, end: AttemptEnd): SettledStep {
+function settledStep(step: StepRow, end: AttemptEnd, now: Date): SettledStep {
   const { outcome } = end;
   if (!isStepEnded(outcome.status)) throw new Error(`${outcome.status} does not end a step`);
   return {
     id: step.id,
     status: outcome.status,
-    startedAt: step.startedAt ?? step.leasedAt,
+    startedAt: step.startedAt ?? startOf(step, end, now),
     exitCode: outcome.exitCode ?? null,
     signal: cleanText(outcome.signal),
     reason: outcome.reason ?? null,
@@ -360,6 +394,11 @@ function settledStep(step: StepRow, end: AttemptEnd): SettledStep {
     executionTimeMs: outcome.executionTimeMs ?? null,
     outputState: end.output.state,
   };
+}
+
+function startOf({ leasedAt }: StepRow, { startedMsAgo }: AttemptEnd, now: Date): Date | null {
+  if (startedMsAgo === undefined || leasedAt === null) return leasedAt;
+  return new Date(Math.max(leasedAt.getTime(), now.getTime() - startedMsAgo));
 }
 
 function outcomeText(outcome: StepOutcome): string {

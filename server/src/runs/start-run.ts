@@ -6,11 +6,11 @@ import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../errors.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
-import type { Sql } from '../store/connection.ts';
-import { currentJobVersion } from '../store/jobs.ts';
-import { insertRun, type RunTarget, targetsForRun } from '../store/run-creation.ts';
+import { type Sql, sqlState } from '../store/connection.ts';
+import { insertRun, planRun, type RunTarget, targetsForRun } from '../store/run-creation.ts';
 import { notifyProgress } from '../store/run-progress.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { commitWithThese, inTransaction } from '../store/transaction.ts';
+import type { RunKeys } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
 
 export interface StartRun {
@@ -23,51 +23,75 @@ export interface StartRun {
 /** Seconds between TERM and KILL when a step doesn't say. */
 const defaultKillGraceS = 10;
 const defaultTimeoutS = 300;
+const foreignKeyViolation = '23503';
 
-export async function startRun(
-  deps: { sql: Sql; masterKey: MasterKey },
-  request: StartRun,
-  caller: Caller,
-): Promise<{ runId: number; news: ProgressNews }> {
-  return inTransaction(deps.sql, async (tx) => {
-    // Sent together: each statement that is waited for costs a round trip.
-    const [job, targets] = await Promise.all([
-      currentJobVersion(tx, request.jobId),
-      targetsForRun(tx, request.targetIds),
-    ]);
+export interface StartRunDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+  /** Given the run's data key, so that its first output waits for none. */
+  keys?: Pick<RunKeys, 'remember'>;
+}
+
+interface Started {
+  runId: number;
+  news: ProgressNews;
+}
+
+export async function startRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
+  try {
+    return await queueRun(deps, request, caller);
+  } catch (error) {
+    // A target was deleted since it was read: reading again names it.
+    if (sqlState(error) === foreignKeyViolation) return queueRun(deps, request, caller);
+    throw error;
+  }
+}
+
+async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
+  const { sql, masterKey } = deps;
+  // Read while the transaction opens, and written with its commit: each round trip is waited for by a person.
+  const reading = Promise.all([planRun(sql, request.jobId), targetsForRun(sql, request.targetIds)]);
+  reading.catch(() => undefined); // met inside the transaction, unless that could not be opened
+  const dataKey = newDataKey();
+  const started = await inTransaction(sql, async (tx) => {
+    const [job, targets] = await reading;
     if (job === undefined) throw notFound(`Job ${request.jobId}`);
     if (!job.isActive)
       throw new AppError('conflict', `Job “${job.name}” is inactive: activate it to run it.`);
-    const { definition } = await loadJobVersion(
-      { sql: tx, masterKey: deps.masterKey },
-      request.jobId,
-      job.version,
-    );
+    const { definition } = await loadJobVersion({ sql: tx, masterKey }, request.jobId, job.version);
     refuseTargets(request.targetIds, targets);
-    const runId = await insertRun(tx, {
-      jobId: request.jobId,
-      jobVersion: job.version,
-      // The context is the job: a run's id isn't known before its row, and the key is random anyway.
-      dataKey: wrapDataKey(deps.masterKey, newDataKey(), runKeyContext(request.jobId)),
-      startWithinS: request.startWithinS ?? definition.start_within ?? limits.startWithinS,
-      createdBy: caller.userId,
-      targets,
-      steps: definition.steps.map((step, index) => ({
-        number: index + 1,
-        type: step.type,
-        timeBudgetS: timeBudgetOf(step.config),
-      })),
-    });
-    const audited = recordAudit(tx, {
-      ...auditedBy(caller),
-      action: 'run.started',
-      object: { kind: 'run', id: runId },
-      detail: { jobId: request.jobId, jobVersion: job.version, targets: targets.length },
-    });
+    const { runId } = job;
     const segments = [...new Set(targets.map((target) => target.segmentId))];
-    await Promise.all([audited, notifyProgress(tx, { segments })]);
-    return { runId, news: { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] } };
+    const news = { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] };
+    const detail = { jobId: request.jobId, jobVersion: job.version, targets: targets.length };
+    await Promise.all([
+      insertRun(tx, {
+        id: runId,
+        jobId: request.jobId,
+        jobVersion: job.version,
+        dataKey: wrapDataKey(masterKey, dataKey, runKeyContext(request.jobId)),
+        startWithinS: request.startWithinS ?? definition.start_within ?? limits.startWithinS,
+        createdBy: caller.userId,
+        targets,
+        steps: definition.steps.map((step, index) => ({
+          number: index + 1,
+          type: step.type,
+          timeBudgetS: timeBudgetOf(step.config),
+        })),
+      }),
+      recordAudit(tx, {
+        ...auditedBy(caller),
+        action: 'run.started',
+        object: { kind: 'run', id: runId },
+        detail,
+      }),
+      notifyProgress(tx, news),
+      commitWithThese(tx),
+    ]);
+    return { runId, news };
   });
+  deps.keys?.remember(started.runId, dataKey);
+  return started;
 }
 
 /** Binds a run's wrapped data key to its job. */

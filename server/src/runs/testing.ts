@@ -117,7 +117,7 @@ export async function setupRuns(): Promise<TestRuns> {
     return { ...session, name };
   };
   const agent = await connect({ agentId: enrolled.agentId, name: enrolled.agentName });
-  const claim = (serverId = testServerId) => claimSteps(sql, serverId);
+  const claim = async (serverId = testServerId) => (await claimSteps(sql, serverId)).steps;
   const addTarget = async () => {
     targets += 1;
     const fields = { name: `host-${targets}`, host: '10.0.0.1', credentialId: credential.id };

@@ -63,21 +63,21 @@ export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
 }
 
 /**
- * Those of these sessions (`agent.session`) that are the newest of their agent, and stay so until the transaction
- * ends: an agent that authenticates again meanwhile waits, and finds in its resume what was written here.
+ * Those of these sessions (`agent.session`) that are the newest of their agent, with its name, and stay so until the
+ * transaction ends: an agent that authenticates again meanwhile waits, and finds in its resume what was written here.
  */
 export async function holdCurrentSessions(
   tx: Tx,
   sessions: readonly { agentId: number; sessionNumber: number }[],
-): Promise<Set<string>> {
-  if (sessions.length === 0) return new Set();
-  const rows = await tx<{ id: number; sessionNumber: number }[]>`
-    select a.id, a.session_number from agents a
+): Promise<Map<string, string>> {
+  if (sessions.length === 0) return new Map();
+  const rows = await tx<{ id: number; sessionNumber: number; name: string }[]>`
+    select a.id, a.session_number, a.name from agents a
     where (a.id, a.session_number) in (
       select c."agentId", c."sessionNumber"
       from jsonb_to_recordset(${tx.json(sessions as never)}::jsonb) as c("agentId" bigint, "sessionNumber" bigint))
     order by a.id for share`;
-  return new Set(rows.map((row) => `${row.id}.${row.sessionNumber}`));
+  return new Map(rows.map((row) => [`${row.id}.${row.sessionNumber}`, row.name]));
 }
 
 /** The agent has its new generation on disk and says what it is; it may be given steps from here on. */
@@ -203,16 +203,29 @@ export async function settledAttempts(
     join job_run_step_attempts a on a.job_run_step_id = c.step and a.epoch = c.epoch and a.agent_id = ${agentId}`;
 }
 
+export interface StartedStep {
+  step: number;
+  epoch: number;
+  agentId: number;
+  sessionNumber: number;
+  /** How long ago it began; just now when left out. */
+  ageMs?: number;
+}
+
+/** Notes when steps began, once each, and only for the session that holds them; returns those that were noted. */
 export async function markStarted(
-  sql: Sql,
-  started: readonly { step: number; epoch: number; agentId: number; sessionNumber: number }[],
-): Promise<void> {
-  await sql`
-    update job_run_steps st set started_at = clock_timestamp()
-    from jsonb_to_recordset(${sql.json(started as never)}::jsonb) as c(
-      step bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint)
+  db: Queryable,
+  started: readonly StartedStep[],
+): Promise<{ id: number; jobRunId: number; startedAt: Date }[]> {
+  if (started.length === 0) return [];
+  return db<{ id: number; jobRunId: number; startedAt: Date }[]>`
+    update job_run_steps st set
+      started_at = greatest(st.leased_at, clock_timestamp() - coalesce(c."ageMs", 0) * interval '1 millisecond')
+    from jsonb_to_recordset(${db.json(started as never)}::jsonb) as c(
+      step bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint, "ageMs" double precision)
     where st.id = c.step and st.epoch = c.epoch and st.agent_id = c."agentId"
-      and st.session_number = c."sessionNumber" and st.status = 'running' and st.started_at is null`;
+      and st.session_number = c."sessionNumber" and st.status = 'running' and st.started_at is null
+    returning st.id, st.job_run_id, st.started_at`;
 }
 
 /** Whether the segment ever had an agent that is not revoked. */

@@ -54,16 +54,6 @@ export async function findJob(sql: Queryable, id: number): Promise<JobRow | unde
   return row;
 }
 
-/** What starting a run needs to know of a job; undefined when there is none. */
-export async function currentJobVersion(
-  sql: Queryable,
-  id: number,
-): Promise<{ name: string; version: number; isActive: boolean } | undefined> {
-  const [row] = await sql<{ name: string; version: number; isActive: boolean }[]>`
-    select name, version, is_active from jobs where id = ${id}`;
-  return row;
-}
-
 /** Jobs by name with their last runs, one more than `limit` where there are more. */
 export async function listJobs(
   sql: Queryable,

@@ -19,16 +19,24 @@ export interface LeaseDetails {
 /** One row a step; a target deleted since has nulls. */
 export async function leaseDetails(db: Queryable, stepIds: readonly number[]): Promise<LeaseDetails[]> {
   return db<LeaseDetails[]>`
-    select st.id as step_id, r.job_id, r.job_version, st.step_number, t.id as target_id, tr.target_name, t.host, t.port,
-      array(select coalesce(k.public_key, k.fingerprint) from target_host_keys k
-        where k.target_id = t.id and k.state = 'accepted' order by k.fingerprint) as host_keys,
-      c.id as credential_id, c.version as credential_version, c.kind as credential_kind
-    from job_run_steps st
-    join job_runs r on r.id = st.job_run_id
+    select ${leaseDetailColumns(db)}, st.step_number
+    from job_run_steps st ${leaseDetailJoins(db)}
+    where st.id = any(${stepIds as number[]}::bigint[])`;
+}
+
+/** Of the steps `st`, for a select with `leaseDetailJoins`; `step_number` is the caller's. */
+export function leaseDetailColumns(db: Queryable) {
+  return db`st.id as step_id, r.job_id, r.job_version, t.id as target_id, tr.target_name, t.host, t.port,
+    array(select coalesce(k.public_key, k.fingerprint) from target_host_keys k
+      where k.target_id = t.id and k.state = 'accepted' order by k.fingerprint) as host_keys,
+    c.id as credential_id, c.version as credential_version, c.kind as credential_kind`;
+}
+
+export function leaseDetailJoins(db: Queryable) {
+  return db`join job_runs r on r.id = st.job_run_id
     join job_run_targets tr on tr.id = st.target_run_id
     left join targets t on t.id = tr.target_id
-    left join credentials c on c.id = t.credential_id
-    where st.id = any(${stepIds as number[]}::bigint[])`;
+    left join credentials c on c.id = t.credential_id`;
 }
 
 /** A sealed credential version; immutable, so it may be cached. */

@@ -11,18 +11,30 @@ export interface RunTarget {
   hasAgent: boolean;
 }
 
-/** The targets in the order asked, locked against deletion; fewer rows than ids when some don't exist. */
-export async function targetsForRun(tx: Tx, ids: readonly number[]): Promise<RunTarget[]> {
-  return tx<RunTarget[]>`
+/** What starting a run needs to know of a job, with an id for the run; undefined when there is no such job. */
+export async function planRun(
+  db: Queryable,
+  jobId: number,
+): Promise<{ runId: number; name: string; version: number; isActive: boolean } | undefined> {
+  const [row] = await db<{ runId: number; name: string; version: number; isActive: boolean }[]>`
+    select nextval(pg_get_serial_sequence('job_runs', 'id')) as run_id, name, version, is_active
+    from jobs where id = ${jobId}`;
+  return row;
+}
+
+/** The targets in the order asked; fewer rows than ids when some don't exist. */
+export async function targetsForRun(db: Queryable, ids: readonly number[]): Promise<RunTarget[]> {
+  return db<RunTarget[]>`
     select t.id, t.name, t.segment_id, g.name as segment_name, g.key_generation, t.credential_id,
       exists (select from agents a where a.segment_id = t.segment_id and a.state <> 'revoked') as has_agent
     from unnest(${ids as number[]}::bigint[]) with ordinality as asked(id, place)
     join targets t on t.id = asked.id
     join segments g on g.id = t.segment_id
-    order by asked.place for key share of t`;
+    order by asked.place`;
 }
 
 export interface NewRun {
+  id: number;
   jobId: number;
   jobVersion: number;
   /** Wrapped by the master key. */
@@ -33,12 +45,16 @@ export interface NewRun {
   steps: readonly { number: number; type: string; timeBudgetS: number }[];
 }
 
-/** Inserts run, target runs and steps; the first step of each target is ready. Returns the run's id. */
-export async function insertRun(tx: Tx, run: NewRun): Promise<number> {
-  const [row] = await tx<{ id: number }[]>`
+/**
+ * Inserts run, target runs and steps; the first step of each target is ready. A target that was deleted since it was
+ * read violates a foreign key.
+ */
+export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
+  await tx`
     with run as (
-      insert into job_runs (job_id, job_version, data_key, targets_total, total_steps, start_by, created_by)
-      values (${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
+      insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, start_by, created_by)
+      overriding system value
+      values (${run.id}, ${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
         ${run.targets.length * run.steps.length},
         clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy})
       returning id
@@ -56,8 +72,7 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<number> {
         number integer, type text, "timeBudgetS" integer)
       order by t.id, s.number
     )
-    select id from run`;
-  return row?.id ?? 0;
+    select from run`;
 }
 
 /** The run's wrapped data key, with the job that the wrap is bound to. */

@@ -165,6 +165,7 @@ export interface SettledAttempt {
   stepId: number;
   epoch: number;
   status: string;
+  startedAt: Date | null;
   exitCode: number | null;
   signal: string | null;
   reason: string | null;
@@ -184,12 +185,12 @@ export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[])
     insert into job_run_step_attempts (job_run_step_id, epoch, job_run_id, agent_id, lease_token, attempt_day,
       leased_at, started_at, status, exit_code, signal, reason, message, output_state, output_seq, output_raw_bytes,
       output_digest, output_gaps, request_id, execution_time_ms)
-    select st.id, st.epoch, st.job_run_id, st.agent_id, st.lease_token, st.attempt_day, st.leased_at, st.started_at,
-      c.status, c."exitCode", c.signal, c.reason, c.message, c."outputState", st.output_seq, st.output_bytes,
+    select st.id, st.epoch, st.job_run_id, st.agent_id, st.lease_token, st.attempt_day, st.leased_at,
+      c."startedAt", c.status, c."exitCode", c.signal, c.reason, c.message, c."outputState", st.output_seq, st.output_bytes,
       decode(c."outputDigest", 'base64'), c."outputGaps", c."requestId", c."executionTimeMs"
     from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
-      "stepId" bigint, epoch integer, status text, "exitCode" bigint, signal text, reason text, message text,
-      "outputState" text, "outputDigest" text, "outputGaps" jsonb, "requestId" text, "executionTimeMs" bigint)
+      "stepId" bigint, epoch integer, status text, "startedAt" timestamptz, "exitCode" bigint, signal text,
+      reason text, message text, "outputState" text, "outputDigest" text, "outputGaps" jsonb, "requestId" text, "executionTimeMs" bigint)
     join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch`;
 }
 
@@ -287,13 +288,14 @@ export async function writeRuns(
 
 export async function insertRunEvents(
   tx: Tx,
-  events: readonly { jobRunId: number; seq: number; change: object }[],
+  events: readonly { jobRunId: number; seq: number; at: Date; change: object }[],
 ): Promise<void> {
   if (events.length === 0) return;
   await tx`
-    insert into run_events (job_run_id, seq, change)
-    select c."jobRunId", c.seq, c.change
-    from jsonb_to_recordset(${tx.json(events as never)}::jsonb) as c("jobRunId" bigint, seq bigint, change jsonb)`;
+    insert into run_events (job_run_id, seq, at, change)
+    select c."jobRunId", c.seq, c.at, c.change
+    from jsonb_to_recordset(${tx.json(events as never)}::jsonb) as c(
+      "jobRunId" bigint, seq bigint, at timestamptz, change jsonb)`;
 }
 
 /** PostgreSQL takes 8,000 bytes in a notification; each kind of news has 35 at most. */
@@ -310,15 +312,18 @@ export async function notifyProgress(
 ): Promise<void> {
   const { runs = [], segments = [], cancel = [] } = news;
   const longest = Math.max(runs.length, segments.length, cancel.length);
+  const payloads: string[] = [];
   for (let at = 0; at < longest; at += maxNewsPerNotice) {
     const end = at + maxNewsPerNotice;
-    const payload = JSON.stringify({
-      r: runs.slice(at, end).map((run) => `${run.id}.${run.seq}`),
-      s: segments.slice(at, end),
-      c: cancel.slice(at, end),
-    });
-    await tx`select pg_notify('opsc_progress', ${payload})`;
+    payloads.push(
+      JSON.stringify({
+        r: runs.slice(at, end).map((run) => `${run.id}.${run.seq}`),
+        s: segments.slice(at, end),
+        c: cancel.slice(at, end),
+      }),
+    );
   }
+  await Promise.all(payloads.map((payload) => tx`select pg_notify('opsc_progress', ${payload})`));
 }
 
 /** Settled attempts by (step, epoch): to answer a resent or late completion. */

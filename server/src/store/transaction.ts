@@ -14,3 +14,12 @@ export async function inTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): 
     }
   }
 }
+
+/**
+ * Commits in the same round trip what is sent just before it: call it last, and wait for it together with that. A
+ * statement among those that fails leaves nothing committed, and rejects by itself.
+ */
+export async function commitWithThese(tx: Tx): Promise<void> {
+  // The driver ends every transaction with a COMMIT of its own: it gets an empty one to end.
+  await tx`commit and chain`;
+}

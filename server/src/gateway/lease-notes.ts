@@ -1,0 +1,89 @@
+// What readers are told of leases: that a step is running, and when it began. Gathered for a moment, since a short step
+// ends within it, and its end tells all of that in one event.
+import type { Log } from '../log.ts';
+import { markLeased } from '../runs/mark-leased.ts';
+import type { ProgressNews } from '../runs/run-ledger.ts';
+import type { StartedStep } from '../store/agent-sessions.ts';
+import type { Sql } from '../store/connection.ts';
+
+/** A person sees no delay below 50 ms. */
+const gatherMs = 25;
+const retryMs = 1_000;
+
+export interface LeaseNotesDeps {
+  sql: Sql;
+  log: Log;
+  onNews(news: ProgressNews): void;
+}
+
+type Start = Omit<StartedStep, 'ageMs'> & { atMs: number };
+
+export class LeaseNotes {
+  readonly #deps: LeaseNotesDeps;
+  #leased = new Map<string, { id: number; epoch: number }>();
+  #started = new Map<string, Start>();
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(deps: LeaseNotesDeps) {
+    this.#deps = deps;
+  }
+
+  leased(steps: readonly { id: number; epoch: number }[]): void {
+    for (const { id, epoch } of steps) this.#leased.set(`${id}.${epoch}`, { id, epoch });
+    this.#schedule(gatherMs);
+  }
+
+  started(step: Omit<StartedStep, 'ageMs'>): void {
+    this.#started.set(`${step.step}.${step.epoch}`, { ...step, atMs: performance.now() });
+    this.#schedule(gatherMs);
+  }
+
+  /** The attempt has ended, so its end tells all. Returns how long ago it began, where that was not written yet. */
+  ended({ step, epoch }: { step: number; epoch: number }): number | undefined {
+    const key = `${step}.${epoch}`;
+    this.#leased.delete(key);
+    const start = this.#started.get(key);
+    this.#started.delete(key);
+    return start && performance.now() - start.atMs;
+  }
+
+  /** Writes what was gathered; whether a step began must be known before its lease is given back. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#writing = this.#writing.then(() => this.#write());
+    return this.#writing;
+  }
+
+  async stop(): Promise<void> {
+    await this.flush();
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #schedule(afterMs: number): void {
+    if (this.#timer !== undefined || this.#stopped) return;
+    this.#timer = setTimeout(() => void this.flush(), afterMs);
+  }
+
+  /** Never rejects: what could not be written is gathered again. */
+  async #write(): Promise<void> {
+    const leased = this.#leased;
+    const started = this.#started;
+    if (leased.size + started.size === 0) return;
+    this.#leased = new Map();
+    this.#started = new Map();
+    const nowMs = performance.now();
+    try {
+      const starts = [...started.values()].map(({ atMs, ...start }) => ({ ...start, ageMs: nowMs - atMs }));
+      this.#deps.onNews(await markLeased(this.#deps.sql, [...leased.values()], starts));
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, 'leases and starts of steps were not noted yet');
+      this.#leased = new Map([...leased, ...this.#leased]);
+      this.#started = new Map([...started, ...this.#started]);
+      this.#schedule(retryMs);
+    }
+  }
+}
