@@ -368,7 +368,10 @@ export async function annotateLateResult(
     where id = ${late.stepId} and epoch = ${late.epoch} and status = 'unknown'`;
 }
 
-/** Counts a command on the SSH connection that carried it. */
+/**
+ * Counts a command on the SSH connection that carried it. Agents name the connections, so that one name may stand for
+ * several: of a run it is one row.
+ */
 export async function recordSshContexts(
   tx: Tx,
   contexts: readonly {
@@ -384,10 +387,10 @@ export async function recordSshContexts(
   await tx`
     insert into ssh_execution_context (job_run_id, target_id, session_id, agent_id, connection_established_at,
       commands_executed, total_bytes_transferred)
-    select c."jobRunId", c."targetId", c."sessionId", max(c."agentId"), max(c."establishedAt"), count(*), sum(c.bytes)
+    select c."jobRunId", max(c."targetId"), c."sessionId", max(c."agentId"), max(c."establishedAt"), count(*), sum(c.bytes)
     from jsonb_to_recordset(${tx.json(contexts as never)}::jsonb) as c(
       "jobRunId" bigint, "targetId" bigint, "sessionId" text, "agentId" bigint, "establishedAt" timestamptz, bytes bigint)
-    group by c."jobRunId", c."targetId", c."sessionId"
+    group by c."jobRunId", c."sessionId"
     on conflict (job_run_id, session_id) do update set
       commands_executed = ssh_execution_context.commands_executed + excluded.commands_executed,
       total_bytes_transferred = ssh_execution_context.total_bytes_transferred + excluded.total_bytes_transferred`;
