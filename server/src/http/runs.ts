@@ -28,7 +28,15 @@ import { runDetailView, runView, stepView, targetRunView } from '../runs/run-vie
 import { startRun } from '../runs/start-run.ts';
 import type { Sql } from '../store/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/cursor.ts';
-import { findRun, listRuns, listSteps, listTargetRuns, purgeRun, type RunRecord } from '../store/runs.ts';
+import {
+  findRun,
+  listRuns,
+  listSteps,
+  listTargetRuns,
+  lockRun,
+  purgeRun,
+  type RunRecord,
+} from '../store/runs.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { parseByteRange } from './byte-range.ts';
 import { type RouteSpec, route } from './route.ts';
@@ -257,7 +265,8 @@ async function cancel(deps: RunRouteDeps, runId: number, caller: Caller) {
 
 async function purge(sql: Sql, runId: number, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {
-    const run = await findRun(tx, runId);
+    // Locked first: of several purges one finds it.
+    const run = (await lockRun(tx, runId)) ? await findRun(tx, runId) : undefined;
     if (run === undefined) throw notFound(`Run ${runId}`);
     if (!isRunEnded(run.status)) {
       throw new AppError('conflict', `Run ${runId} is still ${run.status}: cancel it first, then purge it.`);

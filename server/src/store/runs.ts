@@ -205,6 +205,12 @@ export async function markCancelRequested(tx: Tx, runId: number, userId: number)
   await tx`update job_runs set cancel_requested_at = clock_timestamp(), cancel_requested_by = ${userId} where id = ${runId}`;
 }
 
+/** Locks a run's row until the transaction ends; false when there is no such run, or no longer. */
+export async function lockRun(tx: Tx, runId: number): Promise<boolean> {
+  const rows = await tx`select 1 from job_runs where id = ${runId} for update`;
+  return rows.length > 0;
+}
+
 /** Deletes an ended run with everything of it, output included. */
 export async function purgeRun(tx: Tx, runId: number): Promise<void> {
   await tx`
