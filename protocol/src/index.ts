@@ -1,6 +1,7 @@
 export * from './agent/enrollment-token.ts';
 export * from './agent/frames.ts';
 export * from './agent/messages.ts';
+export * from './api/categories.ts';
 export * from './api/common.ts';
 export * from './api/connection-settings.ts';
 export * from './api/credentials.ts';

@@ -21,6 +21,8 @@ export const StepDefinitionSchema = Closed({
 export const JobDefinitionSchema = Closed({
   name: DisplayName(),
   description: Type.Optional(Description(10_000)),
+  /** Name of the category, `general` when left out. It belongs to the job and not to a version. */
+  category: Type.Optional(DisplayName()),
   /** Seconds that a run may wait for its first step to start; then it ends `timed_out`. */
   start_within: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: limits.startWithinS }),
@@ -42,6 +44,7 @@ const jobFields = {
   id: Id,
   name: Type.String(),
   description: Type.String(),
+  category: Type.String(),
   version: Type.Integer(),
   isActive: Type.Boolean(),
   stepCount: Type.Integer(),
@@ -66,6 +69,7 @@ export type Job = Static<typeof JobSchema>;
 export const JobQuerySchema = Closed({
   ...pageQuery,
   search: Type.Optional(Type.String({ maxLength: 100 })),
+  category: Type.Optional(Type.String({ maxLength: 100, description: 'Name of a category' })),
 });
 /** A job is created from its bare definition. */
 export const CreateJobRequestSchema = JobDefinitionSchema;

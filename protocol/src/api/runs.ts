@@ -18,6 +18,7 @@ export const RunSchema = Type.Object({
   id: Id,
   jobId: Id,
   jobName: Type.String(),
+  category: Type.String({ description: 'Of the job, as it is now' }),
   jobVersion: Type.Integer(),
   status: Type.Enum(runStatuses),
   /** Worst state of its steps' output; `open` while any may still grow. */
@@ -37,8 +38,10 @@ export const RunSchema = Type.Object({
   errorMessage: Nullable(Type.String()),
   cancelRequestedAt: Nullable(Timestamp),
   cancelRequestedBy: Nullable(Type.String()),
-  /** Number of the newest event: pass as `after` to the event stream. */
-  eventSeq: Type.Integer(),
+  eventSeq: Type.Integer({
+    description:
+      'Number of the newest event: pass as `after` to the event stream. Who sees only a part of the run has numbers of their own; in lists they get 0.',
+  }),
 });
 export type Run = Static<typeof RunSchema>;
 export const RunQuerySchema = Closed({
@@ -48,6 +51,7 @@ export const RunQuerySchema = Closed({
   ),
   jobId: Type.Optional(Id),
   targetId: Type.Optional(Id),
+  category: Type.Optional(Type.String({ maxLength: 100, description: 'Name of a category' })),
 });
 
 export const TargetRunSchema = Type.Object({

@@ -1,7 +1,7 @@
 // Segments, their agents, and how a new agent is enrolled.
 import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../agent/messages.ts';
-import { Closed, Id, Nullable, Timestamp } from './common.ts';
+import { Closed, Id, Nullable, Page, Timestamp } from './common.ts';
 import { Description } from './text.ts';
 
 const SegmentName = Type.String({
@@ -29,6 +29,12 @@ export const SegmentSchema = Type.Object({
   createdAt: Timestamp,
 });
 export type Segment = Static<typeof SegmentSchema>;
+export const SegmentListSchema = Type.Object({
+  ...Page(SegmentSchema).properties,
+  named: Type.Array(Type.Object({ id: Id, name: Type.String() }), {
+    description: 'Segments of which the caller sees no more than the name, because of targets in them',
+  }),
+});
 export const CreateSegmentRequestSchema = Closed({
   name: SegmentName,
   description: Type.Optional(Description(1000)),
