@@ -1,0 +1,82 @@
+// The audit log: what was done, by whom, from where; and the checkpoints that seal it.
+import { type Static, Type } from 'typebox';
+import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+
+export const auditActorKinds = ['user', 'agent', 'system', 'anonymous'] as const;
+export type AuditActorKind = (typeof auditActorKinds)[number];
+
+export const AuditRowSchema = Type.Object({
+  id: Id,
+  at: Timestamp,
+  actorKind: Type.Enum(auditActorKinds),
+  actorId: Nullable(Id),
+  /** Of an anonymous actor: the name that was claimed. */
+  actorName: Type.String(),
+  action: Type.String({ description: '`noun.verb` in the past tense: `job.created`' }),
+  objectKind: Nullable(Type.String()),
+  objectId: Nullable(Type.String()),
+  detail: Type.Record(Type.String(), Type.Unknown(), { description: 'What else belongs to the action' }),
+  address: Nullable(Type.String()),
+  requestId: Nullable(Type.String()),
+  segmentId: Nullable(Id),
+  /** Null where the segment is gone or the row lies in none. */
+  segmentName: Nullable(Type.String()),
+  categoryId: Nullable(Id),
+  categoryName: Nullable(Type.String()),
+  /** Place in the sealed log, counted from 0; null for about a second, until it is sealed. */
+  position: Nullable(Type.Integer({ minimum: 0 })),
+});
+export type AuditRow = Static<typeof AuditRowSchema>;
+
+const Moment = (description: string) =>
+  Type.String({
+    maxLength: 40,
+    pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,6})?(Z|[+-]\\d{2}:\\d{2})$',
+    description: `${description}, RFC 3339: 2026-01-31T08:00:00Z`,
+  });
+const filters = {
+  actor: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'Exact name of the actor' })),
+  actorKind: Type.Optional(Type.Enum(auditActorKinds)),
+  action: Type.Optional(
+    Type.String({
+      maxLength: 100,
+      pattern: '^[a-z0-9_.]+$',
+      description: 'Beginning of the action: `job.` finds `job.created` and `job.changed`',
+    }),
+  ),
+  objectKind: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
+  objectId: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
+  from: Type.Optional(Moment('Not before this time')),
+  to: Type.Optional(Moment('Before this time')),
+  segmentId: Type.Optional(Id),
+  categoryId: Type.Optional(Id),
+  address: Type.Optional(Type.String({ minLength: 1, maxLength: 100, description: 'Exact address' })),
+  text: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 200, description: 'Text that the detail contains' }),
+  ),
+};
+/** GET /api/v1/audit, newest first. */
+export const AuditQuerySchema = Closed({ ...pageQuery, ...filters });
+export type AuditQuery = Static<typeof AuditQuerySchema>;
+
+export const auditExportFormats = ['jsonl', 'csv'] as const;
+/** GET /api/v1/audit/export: the same filters, oldest first, whole. */
+export const AuditExportQuerySchema = Closed({
+  format: Type.Optional(Type.Enum(auditExportFormats, { default: 'jsonl' })),
+  ...filters,
+});
+export type AuditExportQuery = Static<typeof AuditExportQuerySchema>;
+
+export const AuditCheckpointSchema = Type.Object({
+  number: Type.Integer({ minimum: 1 }),
+  /** Rows that are sealed: those at positions 0 to size − 1. */
+  size: Type.Integer({ minimum: 1 }),
+  rootHash: Type.String({ description: 'Root of the Merkle tree over these rows, base64' }),
+  sealedAt: Timestamp,
+  /** The signed text, to keep elsewhere and give to `audit verify --checkpoint`. */
+  note: Type.String(),
+  /** Rows written since, which no checkpoint covers yet. */
+  unsealedRows: Type.Integer({ minimum: 0 }),
+  publicKey: Type.String({ description: 'Ed25519 key of this installation that signs checkpoints, base64' }),
+});
+export type AuditCheckpoint = Static<typeof AuditCheckpointSchema>;
