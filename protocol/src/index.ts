@@ -8,6 +8,7 @@ export * from './api/connection-settings.ts';
 export * from './api/credentials.ts';
 export * from './api/identity.ts';
 export * from './api/jobs.ts';
+export * from './api/people.ts';
 export * from './api/permissions.ts';
 export * from './api/runs.ts';
 export * from './api/segments.ts';
