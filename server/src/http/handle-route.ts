@@ -3,6 +3,8 @@ import { type ErrorDetail, limits } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import { getCookie } from 'hono/cookie';
 import { type TSchema, Type } from 'typebox';
+import type { Authority } from '../auth/authority.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import { AppError } from '../errors.ts';
 import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
@@ -49,14 +51,52 @@ export async function handleRoute(
     requestId,
     address,
     context,
+    authorityNow: () => authorityNow(deps, route, context, address),
   };
-  const reply = await route.handle(request as unknown as RouteRequest<never, never, never>);
+  const reply = await answer(deps, route, request as unknown as RouteRequest<never, never, never>);
   if (reply instanceof Response) return reply;
   const { status, schema } = route.success;
   if (status === 204) return context.body(null, 204);
   const text = JSON.stringify(reply);
   if (deps.checkReplies && schema !== undefined) checkReply(route, schema, text);
   return context.body(text, status, { 'Content-Type': 'application/json; charset=utf-8' });
+}
+
+/** The handler's reply; what it finds the caller not allowed to do there is recorded as a refusal. */
+async function answer(
+  deps: RouteDeps,
+  route: RouteSpec,
+  request: RouteRequest<never, never, never>,
+): Promise<unknown> {
+  try {
+    return await route.handle(request);
+  } catch (error) {
+    if (error instanceof MissingPermission) {
+      const { principal, address, requestId } = request;
+      const refused = { ...route, permission: error.permission };
+      await deps.onForbidden({ principal, route: refused, address, requestId });
+    }
+    throw error;
+  }
+}
+
+/** Asks again who calls, for an answer that goes on: undefined once the session, the token or the right has ended. */
+async function authorityNow(
+  deps: RouteDeps,
+  route: RouteSpec,
+  context: Context,
+  address: string,
+): Promise<Authority | undefined> {
+  const principal = await authenticate(deps, context, address);
+  return principal !== undefined && mayCall(route, principal.authority) ? principal.authority : undefined;
+}
+
+/** Whether the caller has the route's permission: somewhere, where the handler asks on what; otherwise everywhere. */
+function mayCall(route: RouteSpec, authority: Authority): boolean {
+  if (route.permission === 'public') return true;
+  return route.scoped === true
+    ? authority.holdsSomewhere(route.permission)
+    : authority.holdsEverywhere(route.permission);
 }
 
 /** Undefined only for public routes. */
@@ -75,15 +115,12 @@ async function authorize(
   const principal = await authenticate(deps, context, address);
   if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
   if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
-  const { authority } = principal;
-  const isHeld = route.scoped
-    ? authority.holdsSomewhere(route.permission)
-    : authority.holdsEverywhere(route.permission);
-  if (!isHeld) {
+  if (!mayCall(route, principal.authority)) {
     await deps.onForbidden({ principal, route, address, requestId });
+    const everywhere = principal.authority.holdsSomewhere(route.permission) ? ' everywhere' : '';
     throw new AppError(
       'forbidden',
-      `This needs the permission ${route.permission}, which ${principal.name} does not have.`,
+      `This needs the permission ${route.permission}${everywhere}, which ${principal.name} does not have.`,
     );
   }
   return principal;

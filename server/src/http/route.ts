@@ -2,6 +2,7 @@
 import type { Permission } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import type { Static, TSchema } from 'typebox';
+import type { Authority } from '../auth/authority.ts';
 import type { Principal } from '../auth/principal.ts';
 
 export type { Principal };
@@ -16,6 +17,11 @@ export interface RouteRequest<P, Q, B> {
   /** Address of the peer, for rate limits and audit. */
   address: string;
   context: Context;
+  /**
+   * For an answer that goes on for long: what the caller may do by now; undefined once their session, API token or
+   * right to call the route has ended.
+   */
+  authorityNow(): Promise<Authority | undefined>;
 }
 
 /** Schema or, for a missing part, undefined → an empty object. */

@@ -8,7 +8,15 @@ import type { Queryable } from './connection.ts';
 /** A condition, to be put after `and`. */
 export type Condition = PendingQuery<Row[]>;
 
-/** Jobs, by their category. `category` is the column's name: `j.category_id`. */
+/** The reaches of the server itself, which asks on nobody's behalf. */
+export const unrestricted: readonly Reach[] = [];
+
+/** Whether nothing is left out by these, so that no condition need be asked. */
+export function reachesEverything(reaches: readonly Reach[]): boolean {
+  return reaches.every((reach) => reach.everywhere);
+}
+
+/** Jobs and categories, by the category. `category` is the column's name: `j.category_id`. */
 export function jobWithin(sql: Queryable, reaches: readonly Reach[], category = 'j.category_id') {
   return all(
     sql,
@@ -32,11 +40,18 @@ export function targetRunWithin(sql: Queryable, reaches: readonly Reach[], alias
   );
 }
 
-/** Runs: those of a job that the caller may see, or with a target run that they may see. */
+/** Runs with a target run that the caller may see. Aliases are those of `job_runs` and `jobs`. */
 export function runWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
-  if (reaches.every((reach) => reach.everywhere)) return sql`true`;
+  if (reachesEverything(reaches)) return sql`true`;
   return sql`exists (select from job_run_targets seen where seen.job_run_id = ${sql.unsafe(`${alias}.id`)}
     and ${targetRunWithin(sql, reaches, 'seen', job)})`;
+}
+
+/** Runs of which the right covers every target run. */
+export function wholeRunWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`not exists (select from job_run_targets other where other.job_run_id = ${sql.unsafe(`${alias}.id`)}
+    and not ${targetRunWithin(sql, reaches, 'other', job)})`;
 }
 
 /** Segments that a right is on, and with `containing` those that have a target of a group that a right is on. */
@@ -62,9 +77,9 @@ function targetIn(sql: Queryable, reach: Reach, segment: string, target: string)
     and m.target_group_id = any(${reach.targetGroupIds as number[]}::bigint[])))`;
 }
 
-function all(sql: Queryable, reaches: readonly Reach[], condition: (reach: Reach) => Condition) {
-  return reaches
-    .filter((reach) => !reach.everywhere)
-    .map(condition)
-    .reduce<Condition>((both, one) => sql`${both} and ${one}`, sql`true`);
+/** In parentheses, so that it can be negated. */
+function all(sql: Queryable, reaches: readonly Reach[], condition: (reach: Reach) => Condition): Condition {
+  const conditions = reaches.filter((reach) => !reach.everywhere).map(condition);
+  if (conditions.length === 0) return sql`true`;
+  return sql`(${conditions.reduce((both, one) => sql`${both} and ${one}`)})`;
 }
