@@ -15,6 +15,8 @@ export interface AuditEntry {
   object?: { kind: string; id: string | number };
   /** What a reader of the log needs, never a secret. */
   detail?: Record<string, unknown>;
+  /** Where the object lies: readers whose right is on that segment or category see the row. Neither: only auditors of all. */
+  scope?: { segmentId?: number; categoryId?: number };
   /** Where it came from; absent for what the server does by itself. */
   origin?: { address: string; requestId: string };
 }
@@ -34,6 +36,8 @@ export async function recordAudit(tx: Queryable, entry: AuditEntry): Promise<voi
     detail: entry.detail ?? {},
     address: entry.origin?.address ?? null,
     requestId: entry.origin?.requestId ?? null,
+    segmentId: entry.scope?.segmentId ?? null,
+    categoryId: entry.scope?.categoryId ?? null,
   });
 }
 

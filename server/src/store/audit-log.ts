@@ -1,7 +1,7 @@
 // The audit log: rows are only ever added.
 import type { Queryable } from './connection.ts';
 
-export interface AuditRow {
+export interface NewAuditRow {
   actorKind: 'user' | 'agent' | 'system' | 'anonymous';
   actorId: number | null;
   actorName: string;
@@ -11,12 +11,16 @@ export interface AuditRow {
   detail: Record<string, unknown>;
   address: string | null;
   requestId: string | null;
+  segmentId: number | null;
+  categoryId: number | null;
 }
 
-export async function insertAuditRow(sql: Queryable, row: AuditRow): Promise<void> {
+export async function insertAuditRow(sql: Queryable, row: NewAuditRow): Promise<void> {
   await sql`
     insert into audit_log
-      (actor_kind, actor_id, actor_name, action, object_kind, object_id, detail, address, request_id)
+      (actor_kind, actor_id, actor_name, action, object_kind, object_id, detail, address, request_id,
+       segment_id, category_id)
     values (${row.actorKind}, ${row.actorId}, ${row.actorName}, ${row.action}, ${row.objectKind}, ${row.objectId},
-            ${sql.json(row.detail as never)}, ${row.address}, ${row.requestId})`;
+            ${sql.json(row.detail as never)}, ${row.address}, ${row.requestId},
+            ${row.segmentId}, ${row.categoryId})`;
 }
