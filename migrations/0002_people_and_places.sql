@@ -50,11 +50,12 @@ CREATE TABLE target_groups (
   description   text NOT NULL DEFAULT '',
   selector      text,
   priority      integer NOT NULL DEFAULT 0,
-  settings      jsonb NOT NULL DEFAULT '{}',
+  settings      jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
   created_by    bigint REFERENCES users ON DELETE SET NULL,
   created_at    timestamptz NOT NULL DEFAULT now(),
   updated_at    timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN target_groups.settings IS 'Connection settings for its members (protocol/src/api/connection-settings.ts).';
 COMMENT ON COLUMN target_groups.selector IS 'Null: only the listed targets. Otherwise all that it selects as well, less the excluded.';
 COMMENT ON COLUMN target_groups.priority IS 'Of two groups that give a setting the higher wins; then the name that sorts first.';
 
@@ -87,13 +88,15 @@ ALTER TABLE targets
   ADD COLUMN last_contact_ok boolean,
   ADD COLUMN last_contact_reason text;
 ALTER TABLE targets ALTER COLUMN port DROP NOT NULL, ALTER COLUMN port DROP DEFAULT;
-CREATE INDEX targets_labels ON targets USING gin (labels jsonb_path_ops);
+-- A contact is noted often and touches no index: room for the new row beside the old one keeps it that way.
+ALTER TABLE targets SET (fillfactor = 80);
+CREATE INDEX targets_labels ON targets USING gin (labels jsonb_path_ops) WITH (fastupdate = off);
 CREATE INDEX targets_name ON targets (name, id);
 CREATE UNIQUE INDEX targets_inventory ON targets (inventory_id, inventory_key) WHERE inventory_id IS NOT NULL;
 COMMENT ON COLUMN targets.labels IS 'Name to text value. A label without a value has the empty text.';
 COMMENT ON COLUMN targets.port IS 'Null: inherited from groups, segment, then the protocol''s own.';
 COMMENT ON COLUMN targets.settings IS 'Connection settings that this target has of its own (protocol/src/api/connection-settings.ts).';
-COMMENT ON COLUMN targets.is_active IS 'False: kept, but selected by nothing and run on by nothing.';
+COMMENT ON COLUMN targets.is_active IS 'False: kept, a member of its groups, but no run takes it.';
 COMMENT ON COLUMN targets.last_contact_ok IS 'Whether the agent reached it and logged in when it last tried; null before the first try.';
 
 CREATE TABLE inventories (
@@ -124,16 +127,24 @@ COMMENT ON TABLE inventory_plans IS 'What an import would change. Applied whole 
 
 ALTER TABLE segments
   ADD COLUMN settings jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
-  ADD COLUMN credential_id uuid REFERENCES credentials ON DELETE SET NULL;
+  ADD COLUMN credential_id uuid;
+-- A credential is sealed to one segment, so nothing can point at one of another.
+ALTER TABLE credentials ADD CONSTRAINT credentials_segment UNIQUE (id, segment_id);
+ALTER TABLE segments ADD CONSTRAINT segments_credential FOREIGN KEY (credential_id, id)
+  REFERENCES credentials (id, segment_id);
+COMMENT ON COLUMN segments.settings IS 'Connection settings for its targets (protocol/src/api/connection-settings.ts).';
 COMMENT ON COLUMN segments.credential_id IS 'For targets to which nothing nearer gives one.';
 ALTER TABLE agents ADD COLUMN labels jsonb NOT NULL DEFAULT '{}', ADD COLUMN drain_requested_at timestamptz;
 
 CREATE TABLE target_group_credentials (
   target_group_id bigint NOT NULL REFERENCES target_groups ON DELETE CASCADE,
   segment_id      bigint NOT NULL REFERENCES segments ON DELETE CASCADE,
-  credential_id   uuid NOT NULL REFERENCES credentials ON DELETE CASCADE,
-  PRIMARY KEY (target_group_id, segment_id)
+  credential_id   uuid NOT NULL,
+  PRIMARY KEY (target_group_id, segment_id),
+  CONSTRAINT target_group_credentials_credential FOREIGN KEY (credential_id, segment_id)
+    REFERENCES credentials (id, segment_id)
 );
+CREATE INDEX target_group_credentials_credential ON target_group_credentials (credential_id);
 COMMENT ON TABLE target_group_credentials IS 'A group''s credential in each segment that it reaches into: credentials are sealed to one segment.';
 
 -- ------------------------------------------------------------------ grants
@@ -174,3 +185,6 @@ CREATE INDEX audit_log_actor ON audit_log (actor_kind, actor_id, id);
 
 ALTER TABLE job_runs ADD COLUMN selection jsonb;
 COMMENT ON COLUMN job_runs.selection IS 'How its targets were asked for (ids, groups, selector, exclusions), as it was when it was resolved.';
+
+ALTER TABLE job_versions ADD COLUMN step_credentials text[];
+COMMENT ON COLUMN job_versions.step_credentials IS 'Name of the credential that each step asks for, by step number, of itself or of its job; null where none does.';
