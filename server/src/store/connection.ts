@@ -88,3 +88,12 @@ export function sqlState(error: unknown): string | undefined {
 export function violatedConstraint(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError ? error.constraint_name : undefined;
 }
+
+/**
+ * Keeps a query from becoming a prepared statement: for texts of which there are as many as people can think of. A
+ * connection never forgets a prepared one.
+ */
+export function unprepared<T extends postgres.PendingQuery<postgres.Row[]>>(query: T): T {
+  (query as unknown as { options: { prepare?: boolean } }).options.prepare = false;
+  return query;
+}

@@ -39,7 +39,16 @@ function badCursor(): AppError {
 
 /** `text` as a substring pattern of LIKE, with nothing in it special. */
 export function containsPattern(text: string): string {
-  return `%${text.replaceAll(/[\\%_]/g, '\\$&')}%`;
+  return `%${escapeLike(text)}%`;
+}
+
+/** A pattern of LIKE for a text in which `*` stands for anything. */
+export function likePattern(text: string): string {
+  return text.split('*').map(escapeLike).join('%');
+}
+
+function escapeLike(text: string): string {
+  return text.replaceAll(/[\\%_]/g, '\\$&');
 }
 
 /** Cuts the one row too many that a query asked for, and says where the next page begins. */

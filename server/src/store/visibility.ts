@@ -70,6 +70,24 @@ export function segmentWithin(
   });
 }
 
+/** Target groups that a right is on, and with `containing` those that have a target that it is on. */
+export function targetGroupWithin(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  group = 'g.id',
+  options: { containing?: boolean } = {},
+): Condition {
+  if (reachesEverything(reaches)) return sql`true`;
+  const named = all(
+    sql,
+    reaches,
+    (reach) => sql`${sql.unsafe(group)} = any(${reach.targetGroupIds as number[]}::bigint[])`,
+  );
+  if (options.containing !== true) return named;
+  return sql`(${named} or exists (select from target_group_members gm join targets gt on gt.id = gm.target_id
+    where gm.target_group_id = ${sql.unsafe(group)} and ${targetWithin(sql, reaches, 'gt')}))`;
+}
+
 function targetIn(sql: Queryable, reach: Reach, segment: string, target: string) {
   const inSegment = sql`${sql.unsafe(segment)} = any(${reach.segmentIds as number[]}::bigint[])`;
   if (reach.targetGroupIds.length === 0) return inSegment;
