@@ -58,6 +58,7 @@ const agentRows = [
   ['core-2-b', 2, 'connected', 0, 3, '10.40.0.22', 12_000_000, 0],
   ['core-2-c', 2, 'draining', 7 * minute, 1, '10.40.0.23', 0, 0],
   ['plant-north-a', 3, 'offline', 126 * minute, 0, '10.77.1.5', 0, 0],
+  ['core-2-d', 2, 'silent', 21_000, 0, '10.40.0.24', 3_000_000, 0],
 ] as const;
 export const agents: Agent[] = agentRows.map(
   ([name, segmentId, state, since, used, address, spoolBytes, unknownSteps], at) => ({
@@ -80,6 +81,9 @@ export const agents: Agent[] = agentRows.map(
     unknownSteps,
     fingerprint: 'SHA256:T5vKw0Rj8NcLz3PqYe6MbXs1UhGd9FoAi7tVkC2yWmE',
     enrolledAt: ago(60 * 24 * hour),
+    ...(name === 'core-2-d'
+      ? { version: '0.0.9', lastClose: { code: 4000, reason: 'heartbeat: held is missing', at: ago(21_000) } }
+      : {}),
   }),
 );
 

@@ -1,24 +1,56 @@
-// The keyboard map. A page registers what its keys do while it is shown; single keys rest while someone types, while
-// a dialog is open, and when they are turned off.
+// The keyboard. A page binds actions of the scheme while it is shown; single keys rest while someone types, while a
+// dialog is open, and when they are turned off.
 import { untrack } from 'svelte';
+import { type KeyActionName, keyScheme } from './key-scheme.ts';
 import { keepPreference, readPreference } from './preference.ts';
 
 export interface KeyBinding {
-  /** `event.key` values that do it: `j`, `Enter`, `?`; with `Ctrl+` in front for a chord. */
-  keys: string[];
-  label: string;
+  does: KeyActionName;
+  /** What it does here; the scheme's own words unless told. */
+  label?: string;
   run(event: KeyboardEvent): void;
+  /** Whether there is anything to do; always unless told. A key without anything to do is not shown. */
+  ready?(): boolean;
   /** Shown in the footer. */
   hint?: boolean;
 }
+
+/** An action as it is shown: by its keys and words. */
+export interface ShownKey {
+  does: KeyActionName;
+  keys: readonly string[];
+  label: string;
+}
+
+const schemeOrder = Object.keys(keyScheme) as KeyActionName[];
 
 class Keys {
   #groups = $state.raw<{ bindings: KeyBinding[] }[]>([]);
   singleKeys = $state(readPreference('single-keys') !== 'off');
 
-  readonly bindings = $derived(this.#groups.flatMap((group) => group.bindings));
+  /** What works now, in the scheme's order; an action that two have bound is the newest one's. */
+  readonly bindings: readonly KeyBinding[] = $derived.by(() => {
+    const taken = new Map<KeyActionName, KeyBinding>();
+    for (const { bindings } of this.#groups) {
+      for (const binding of bindings) {
+        if (!taken.has(binding.does) && binding.ready?.() !== false) taken.set(binding.does, binding);
+      }
+    }
+    return schemeOrder.flatMap((does) => taken.get(does) ?? []);
+  });
+  readonly hints: readonly ShownKey[] = $derived(
+    this.bindings.filter((binding) => binding.hint === true).map(shownKey),
+  );
+  readonly here: readonly ShownKey[] = $derived(this.bindings.map(shownKey));
+  /** The rest of the scheme. */
+  readonly elsewhere: readonly ShownKey[] = $derived.by(() => {
+    const here = new Set(this.bindings.map((binding) => binding.does));
+    return schemeOrder
+      .filter((does) => !here.has(does))
+      .map((does) => ({ does, keys: keyScheme[does].keys, label: keyScheme[does].what }));
+  });
 
-  /** Adds bindings; the newest wins a key. Answers what takes them away. */
+  /** Adds bindings; the newest wins an action. Answers what takes them away. */
   register(bindings: KeyBinding[]): () => void {
     const group = { bindings };
     // Untracked: it is called from effects, which must not run again because of it.
@@ -40,7 +72,7 @@ class Keys {
       const name = nameOf(event);
       if (event.defaultPrevented || event.isComposing) return;
       if (!name.startsWith('Ctrl+') && (!this.singleKeys || isBusy(event))) return;
-      const binding = this.bindings.find((candidate) => candidate.keys.includes(name));
+      const binding = this.bindings.find(({ does }) => keysOf(does).includes(name));
       if (binding === undefined) return;
       event.preventDefault();
       binding.run(event);
@@ -50,9 +82,12 @@ class Keys {
   }
 }
 
-/** How a key is written for people: `Ctrl K`. */
-export function keyLabel(key: string): string {
-  return key.startsWith('Ctrl+') ? `Ctrl ${key.slice(5).toUpperCase()}` : key;
+function keysOf(does: KeyActionName): readonly string[] {
+  return keyScheme[does].keys;
+}
+
+function shownKey({ does, label }: KeyBinding): ShownKey {
+  return { does, keys: keyScheme[does].keys, label: label ?? keyScheme[does].what };
 }
 
 function nameOf(event: KeyboardEvent): string {

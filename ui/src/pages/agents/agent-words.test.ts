@@ -1,9 +1,9 @@
-import type { Agent, Segment } from '@opsconductor/protocol';
+import { closeCodes, type Segment } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { agentDetail, agentWords, consequenceOf } from './agent-words.ts';
+import { agentDetail, agentWords, consequencesOf, type KnownAgent } from './agent-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
-const agent = (fields: Partial<Agent>): Agent => ({
+const agent = (fields: Partial<KnownAgent>): KnownAgent => ({
   id: 1,
   name: 'dmz-1-a',
   segmentId: 1,
@@ -44,17 +44,34 @@ describe('agents in words', () => {
 
   it('put unknown steps before everything else, and say where new steps go', () => {
     const agents = [agent({}), agent({ id: 2, name: 'dmz-1-b', state: 'silent', unknownSteps: 2 })];
-    expect(consequenceOf(segment({ health: 'degraded' }), agents)).toEqual({
-      look: 'unknown',
-      lead: '2 steps are unknown.',
-      text: 'They ran on dmz-1-b when it was cut off. New steps go to dmz-1-a.',
-    });
+    expect(consequencesOf(segment({ health: 'degraded' }), agents, now)).toEqual([
+      {
+        look: 'unknown',
+        lead: '2 steps are unknown.',
+        text: 'They ran on dmz-1-b when it was cut off. New steps go to dmz-1-a.',
+      },
+    ]);
   });
 
   it('say what waits for an offline segment, and nothing of a healthy one', () => {
-    expect(consequenceOf(segment({ health: 'offline', waitingSteps: 11 }), [])?.lead).toBe(
-      '11 steps wait for it.',
-    );
-    expect(consequenceOf(segment({}), [agent({})])).toBeUndefined();
+    const offline = segment({ health: 'offline', waitingSteps: 11 });
+    expect(consequencesOf(offline, [], now).map(({ lead }) => lead)).toEqual(['11 steps wait for it.']);
+    expect(consequencesOf(segment({}), [agent({})], now)).toEqual([]);
+  });
+
+  it('advise on an agent whose messages the server refused, after what is worse, until it is long past', () => {
+    const lastClose = {
+      code: closeCodes.invalidMessage,
+      reason: 'heartbeat: held is missing',
+      at: '2026-11-24T02:26:50.000Z',
+    };
+    const agents = [agent({ state: 'silent', unknownSteps: 1, lastClose })];
+    const [unknown, refused] = consequencesOf(segment({ health: 'offline' }), agents, now);
+    expect(unknown?.lead).toBe('1 step is unknown.');
+    expect(refused?.lead).toBe('The server does not understand dmz-1-a.');
+    expect(refused?.text).toMatch(/heartbeat: held is missing.*version 0\.1\.0.*agent\.mjs/);
+    expect(consequencesOf(segment({}), [agent({ lastClose })], now + 11 * 60_000)).toEqual([]);
+    const replaced = { ...lastClose, code: closeCodes.replaced };
+    expect(consequencesOf(segment({}), [agent({ lastClose: replaced })], now)).toEqual([]);
   });
 });

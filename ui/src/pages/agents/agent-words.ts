@@ -1,5 +1,5 @@
 // Agents and segments in words: their health and what it causes.
-import type { Agent, Segment } from '@opsconductor/protocol';
+import { type Agent, closeCodes, type Segment } from '@opsconductor/protocol';
 import { longDuration } from '../../format/duration.ts';
 import { byteSize, counted } from '../../format/quantity.ts';
 
@@ -40,8 +40,24 @@ export function segmentWords(segment: Segment): Words {
   }
 }
 
+/** An agent with how the server ended its last connection, where the server says so. */
+export type KnownAgent = Agent & {
+  lastClose?: { code: number; reason: string; at: string } | null;
+};
+
+/** An agent that is misunderstood connects again each half minute; this long after the last time it is over. */
+const misunderstoodMs = 10 * 60_000;
+
+/** The server closed its connection because of what it sent, not long ago. */
+function isMisunderstood(agent: KnownAgent, now: number): boolean {
+  return (
+    agent.lastClose?.code === closeCodes.invalidMessage &&
+    now - Date.parse(agent.lastClose.at) < misunderstoodMs
+  );
+}
+
 /** What an agent holds back, and where it is. */
-export function agentDetail(agent: Agent): string {
+export function agentDetail(agent: KnownAgent): string {
   const parts: string[] = [];
   if (agent.state === 'quarantined') parts.push('an older copy of it connected');
   if (agent.spoolBytes !== null)
@@ -58,8 +74,23 @@ export interface Consequence {
   text: string;
 }
 
-/** What a segment's state means for runs, and what to do; undefined when all is well. */
-export function consequenceOf(segment: Segment, agents: readonly Agent[]): Consequence | undefined {
+/** What a segment's state means for runs, and what to do, the worst first; nothing when all is well. */
+export function consequencesOf(segment: Segment, agents: readonly KnownAgent[], now: number): Consequence[] {
+  const worst = worstOf(segment, agents);
+  const misunderstood = agents.filter((agent) => isMisunderstood(agent, now)).map(misunderstoodWords);
+  return worst === undefined ? misunderstood : [worst, ...misunderstood];
+}
+
+function misunderstoodWords(agent: KnownAgent): Consequence {
+  const reason = agent.lastClose?.reason ?? '';
+  return {
+    look: 'failed',
+    lead: `The server does not understand ${agent.name}.`,
+    text: `It closed the connection because of a message${reason === '' ? '' : ` (${reason})`}, and the agent, version ${agent.version}, tries again. Give its machine this server’s agent.mjs and restart it; if that is the one it has, report it with both logs. What it runs goes on, and its output waits on its disk.`,
+  };
+}
+
+function worstOf(segment: Segment, agents: readonly Agent[]): Consequence | undefined {
   const unknownSteps = agents.reduce((sum, agent) => sum + agent.unknownSteps, 0);
   const quarantined = agents.find((agent) => agent.state === 'quarantined');
   if (unknownSteps > 0) {

@@ -1,0 +1,36 @@
+// The one scheme of keys: what a key does is the same wherever it does anything. Pages bind its actions, never keys.
+
+export interface KeyAction {
+  /** `event.key` values that do it: `j`, `Enter`, `?`; with `Ctrl+` in front for a chord, which works while typing too. */
+  keys: readonly string[];
+  /** What it does, where no page says it more exactly. */
+  what: string;
+}
+
+export const keyScheme = {
+  move: { keys: ['j', 'k'], what: 'next and previous row' },
+  step: { keys: ['l', 'h'], what: 'next and previous step' },
+  open: { keys: ['Enter'], what: 'open' },
+  next: { keys: ['n'], what: 'next that needs you' },
+  find: { keys: ['/'], what: 'find or search' },
+  filter: { keys: ['i'], what: 'filter hosts' },
+  map: { keys: ['m'], what: 'rows or map' },
+  follow: { keys: ['f'], what: 'follow or pause' },
+  end: { keys: ['End', 'G'], what: 'end of the output, and follow' },
+  beginning: { keys: ['Home'], what: 'beginning of the output' },
+  error: { keys: ['e'], what: 'first error' },
+  times: { keys: ['t'], what: 'times' },
+  add: { keys: ['a'], what: 'add a job, target, agent or credential' },
+  run: { keys: ['r'], what: 'run' },
+  cancel: { keys: ['c'], what: 'cancel the run (asks)' },
+  save: { keys: ['Ctrl+s'], what: 'save' },
+  goTo: { keys: ['Ctrl+k'], what: 'go to a page, job, target or run' },
+  help: { keys: ['?'], what: 'all keys' },
+} as const satisfies Record<string, KeyAction>;
+
+export type KeyActionName = keyof typeof keyScheme;
+
+/** How a key is written for people: `Ctrl K`. */
+export function keyLabel(key: string): string {
+  return key.startsWith('Ctrl+') ? `Ctrl ${key.slice(5).toUpperCase()}` : key;
+}
