@@ -64,7 +64,8 @@ export async function startServer(
     if (embedded !== undefined) closers.push(() => embedded.stop());
     const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
     closers.push(() => sql.end({ timeout: 2 }));
-    const applied = await migrate(sql, await readMigrations(paths.migrations));
+    const migrations = await readMigrations(paths.migrations);
+    const applied = await migrate(sql, migrations);
     if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
     const installation = await openInstallation(sql, config.masterKeyFile);
     const isNew = await bootstrapAdministrator({
@@ -82,6 +83,7 @@ export async function startServer(
     const url = config.publicUrl ?? `${scheme}://${publicHost(config.listen.address)}:${listener.port}`;
     const services = createServices({
       sql,
+      migrations,
       installation,
       log,
       access: {

@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events';
 import { limits } from '@opsconductor/protocol';
 import { refusalRecorder } from './audit/record-refusal.ts';
 import { Authenticator } from './auth/authenticator.ts';
+import { EnrollmentLimits } from './auth/enrollment-limits.ts';
 import type { Installation } from './auth/open-installation.ts';
 import { SignInLimits } from './auth/sign-in-limits.ts';
 import { Gateway } from './gateway/gateway.ts';
@@ -30,9 +31,13 @@ import { OutputWriter } from './runs/output-writer.ts';
 import { RunKeys } from './runs/run-keys.ts';
 import { Sweeper } from './runs/sweeper.ts';
 import type { Sql } from './store/connection.ts';
+import { databaseProblems } from './store/database-problems.ts';
+import type { Migration } from './store/migrate.ts';
 
 export interface ServiceOptions {
   sql: Sql;
+  /** Those of this build: without them applied it is not ready. */
+  migrations: readonly Migration[];
   installation: Installation;
   log: Log;
   access: Access;
@@ -100,6 +105,7 @@ export function createServices(options: ServiceOptions): Services {
       sql,
       masterKey,
       identity: installation,
+      limits: new EnrollmentLimits(now),
     }),
     ...targetRoutes({ sql, agents: gateway }),
     ...credentialRoutes({ sql }),
@@ -117,7 +123,7 @@ export function createServices(options: ServiceOptions): Services {
     onForbidden: refusalRecorder({ sql, now }),
     checkReplies: options.checkReplies ?? false,
     probes: {
-      notReady: () => databaseProblems(sql),
+      notReady: () => whatIsMissing(options),
       caPem: options.caPem,
       agentBundle: options.agentBundle,
     },
@@ -139,11 +145,8 @@ export function createServices(options: ServiceOptions): Services {
   };
 }
 
-async function databaseProblems(sql: Sql): Promise<string[]> {
-  try {
-    await sql`select 1`;
-    return [];
-  } catch (error) {
-    return [`The database does not answer: ${error instanceof Error ? error.message : String(error)}`];
-  }
+async function whatIsMissing({ sql, migrations, log }: ServiceOptions): Promise<string[]> {
+  const problems = await databaseProblems(sql, migrations);
+  if (problems.length > 0) log.warn({ problems }, 'not ready');
+  return problems;
 }

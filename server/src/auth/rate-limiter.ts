@@ -1,4 +1,6 @@
 // Token buckets by key, in bounded memory: what was used longest ago is forgotten first.
+import { AppError } from '../errors.ts';
+
 export interface RateLimit {
   /** So many at once. */
   burst: number;
@@ -43,6 +45,17 @@ export class RateLimiter {
   reset(key: string): void {
     this.#buckets.delete(key);
   }
+}
+
+/**
+ * Refuses what has to wait; lets through what need not.
+ *
+ * @throws AppError `rate_limited`, with when to try again.
+ */
+export function refuseAfter(waitMs: number): void {
+  if (waitMs === 0) return;
+  const retryAfterS = Math.ceil(waitMs / 1000);
+  throw new AppError('rate_limited', `Too many attempts. Try again in ${retryAfterS} s.`, { retryAfterS });
 }
 
 /** An IPv6 client has a whole /64 to itself, so that is what is counted. */

@@ -1,6 +1,5 @@
 // How often one may try to sign in: by address, and for passwords also by name, so that many addresses guess no faster.
-import { AppError } from '../errors.ts';
-import { RateLimiter, rateLimitKeyOf } from './rate-limiter.ts';
+import { RateLimiter, rateLimitKeyOf, refuseAfter } from './rate-limiter.ts';
 
 const perAddress = { burst: 20, refillMs: 3_000 };
 const perName = { burst: 10, refillMs: 60_000 };
@@ -32,10 +31,4 @@ export class SignInLimits {
   clearPasswordAttempts(name: string): void {
     this.#byName.reset(name);
   }
-}
-
-function refuseAfter(waitMs: number): void {
-  if (waitMs === 0) return;
-  const retryAfterS = Math.ceil(waitMs / 1000);
-  throw new AppError('rate_limited', `Too many attempts. Try again in ${retryAfterS} s.`, { retryAfterS });
 }

@@ -5,6 +5,7 @@ import {
   SegmentKeyRequestSchema,
   SegmentKeyResponseSchema,
 } from '@opsconductor/protocol';
+import type { EnrollmentLimits } from '../auth/enrollment-limits.ts';
 import { type EnrollmentDeps, enrollAgent } from '../segments/enroll-agent.ts';
 import { offerSegmentKey } from '../segments/offer-segment-key.ts';
 import { type RouteSpec, route } from './route.ts';
@@ -12,30 +13,42 @@ import { type RouteSpec, route } from './route.ts';
 const tag = 'agents';
 const maxBodyBytes = 8 * 1024;
 
-export function agentEnrollmentRoutes(deps: EnrollmentDeps): RouteSpec[] {
+export interface AgentEnrollmentRouteDeps extends EnrollmentDeps {
+  limits: EnrollmentLimits;
+}
+
+export function agentEnrollmentRoutes(deps: AgentEnrollmentRouteDeps): RouteSpec[] {
   return [
     route({
       method: 'POST',
       path: '/api/v1/agent/enroll',
       permission: 'public',
       summary: 'Enroll an agent with a token',
-      description: 'May be sent again with the same token and keys until the agent has connected.',
+      description:
+        'May be sent again with the same token and keys until the agent has connected. Limited by address and by token.',
       tag,
       body: EnrollRequestSchema,
       maxBodyBytes,
       success: { status: 200, schema: EnrollResponseSchema },
-      handle: ({ body, address, requestId }) => enrollAgent(deps, body, { address, requestId }),
+      handle: ({ body, address, requestId }) => {
+        deps.limits.countRequest(address, body.token);
+        return enrollAgent(deps, body, { address, requestId });
+      },
     }),
     route({
       method: 'POST',
       path: '/api/v1/agent/segment-key',
       permission: 'public',
       summary: 'Offer the segment key that the first agent made',
+      description: 'Limited by address.',
       tag,
       body: SegmentKeyRequestSchema,
       maxBodyBytes,
       success: { status: 200, schema: SegmentKeyResponseSchema },
-      handle: ({ body, address, requestId }) => offerSegmentKey(deps, body, { address, requestId }),
+      handle: ({ body, address, requestId }) => {
+        deps.limits.countRequest(address);
+        return offerSegmentKey(deps, body, { address, requestId });
+      },
     }),
   ];
 }

@@ -18,6 +18,7 @@ import {
   verifyRoster,
 } from '@opsconductor/protocol/sealing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { EnrollmentLimits } from '../auth/enrollment-limits.ts';
 import { newMasterKey } from '../credentials/at-rest/master-key.ts';
 import { enrollRequest, makeAgentKeys, segmentKeyOffer, testSecret } from '../segments/testing.ts';
 import { agentEnrollmentRoutes } from './agent-enrollment.ts';
@@ -33,7 +34,7 @@ beforeEach(async () => {
   const masterKey = newMasterKey();
   const serverKey = await generateSigningKeyPair();
   const installationId = testInstallationId;
-  t = await setupApp(({ sql }) => [
+  t = await setupApp(({ sql, clock }) => [
     ...segmentRoutes({
       sql,
       masterKey,
@@ -43,7 +44,12 @@ beforeEach(async () => {
       agentSha256: async () => 'ab'.repeat(32),
     }),
     ...agentRoutes({ sql }),
-    ...agentEnrollmentRoutes({ sql, masterKey, identity: { installationId, serverKey } }),
+    ...agentEnrollmentRoutes({
+      sql,
+      masterKey,
+      identity: { installationId, serverKey },
+      limits: new EnrollmentLimits(clock.now),
+    }),
     ...credentialRoutes({ sql }),
     ...targetRoutes({ sql, agents: { testTarget: async () => 'offline' } }),
   ]);
@@ -184,6 +190,34 @@ describe('an enrollment', () => {
     expect(large.status).toBe(413);
     for (const reply of [used, unsigned, malformed])
       expect(await reply.text()).not.toContain(request.token.slice(4, 40));
+  });
+
+  test('that is tried too often is put off, as is the offer of a segment key, and says for how long', async () => {
+    const { request } = await enrolledSegment();
+    const stranger = { ...request, token: `oce_${'A'.repeat(43)}.${'A'.repeat(43)}` };
+    const enroll = (json: object) => t.request('POST', '/api/v1/agent/enroll', { json });
+    for (let n = 0; n < 10; n += 1) expect((await enroll(stranger)).status).toBe(401);
+    const tooOften = await enroll(stranger);
+    expect([tooOften.status, tooOften.headers.get('retry-after')]).toEqual([429, '30']);
+    expect((await enroll(request)).status).toBe(200);
+    let offered: Response;
+    let offers = 0;
+    const offer = {
+      agentId: 999,
+      segmentPublicKey: request.encryptionKey,
+      wrapped: 'A'.repeat(100),
+      signature: request.signature,
+    };
+    do {
+      offered = await t.request('POST', '/api/v1/agent/segment-key', { json: offer });
+      offers += 1;
+    } while (offered.status !== 429 && offers < 100);
+    expect([offered.status, offered.headers.get('retry-after')]).toEqual([429, '1']);
+    expect(offers).toBeGreaterThan(30);
+    expect((await enroll(request)).status).toBe(429);
+    t.clock.advance(30_000);
+    expect((await enroll(request)).status).toBe(200);
+    expect((await enroll(stranger)).status).toBe(401);
   });
 
   test('of agents is for those who may', async () => {

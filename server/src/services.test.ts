@@ -1,0 +1,63 @@
+// That the parts are wired as they should be, where only the whole shows it.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openInstallation } from './auth/open-installation.ts';
+import { createLog } from './log.ts';
+import { createServices, type Services } from './services.ts';
+import { readMigrations } from './store/migrate.ts';
+import { setupDatabase, type TestDatabase } from './store/testing.ts';
+
+let database: TestDatabase;
+let folder: string;
+let services: Services;
+const logged: string[] = [];
+beforeEach(async () => {
+  database = await setupDatabase();
+  folder = await mkdtemp(join(tmpdir(), 'opsconductor-services-'));
+  services = createServices({
+    sql: database.sql,
+    migrations: await readMigrations(join(import.meta.dirname, '../../migrations')),
+    installation: await openInstallation(database.sql, join(folder, 'master-key.json')),
+    log: createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } }),
+    access: { hosts: [], origins: [], https: false, behindTlsProxy: true },
+    publicUrl: 'http://127.0.0.1:7700',
+    caPin: undefined,
+    caPem: undefined,
+    console: { answer: () => undefined },
+    agentBundle: async () => '/nonexistent',
+    agentSha256: async () => 'ab'.repeat(32),
+  });
+});
+afterEach(async () => {
+  await services.stop();
+  await database.close();
+  await rm(folder, { recursive: true });
+});
+
+test('a server is ready with the schema of its build, and not on a database that lacks a migration of it', async () => {
+  expect((await services.app.request('/readyz')).status).toBe(200);
+  await database.sql`delete from schema_migrations where number = 1`;
+  const reply = await services.app.request('/readyz');
+  expect([reply.status, await reply.text()]).toEqual([503, 'not ready\n']);
+  expect(logged.join('')).toContain('lacks migrations of this server: 0001_foundation.sql');
+});
+
+test('enrollments are limited by the address that the proxy in front has seen', async () => {
+  const offer = (address: string) =>
+    services.app.request('/api/v1/agent/segment-key', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-Forwarded-For': `203.0.113.9, ${address}` },
+      body: JSON.stringify({
+        agentId: 1,
+        segmentPublicKey: `${'A'.repeat(43)}=`,
+        wrapped: 'A'.repeat(100),
+        signature: `${'A'.repeat(86)}==`,
+      }),
+    });
+  const statuses = new Set<number>();
+  for (let n = 0; n < 100; n += 1) statuses.add((await offer('192.0.2.1')).status);
+  expect(statuses).toContain(429);
+  expect((await offer('192.0.2.2')).status).not.toBe(429);
+});

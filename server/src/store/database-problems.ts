@@ -1,0 +1,34 @@
+// Whether the database is there and has the schema that this build of the server was made for.
+import { type Sql, sqlState } from './connection.ts';
+import { type Migration, serverVersion } from './migrate.ts';
+
+const undefinedTable = '42P01';
+
+/**
+ * What keeps the server from working with its database, in words; empty when nothing does. A newer schema is fine as
+ * long as it admits this server: a newer one may have migrated while this one runs.
+ */
+export async function databaseProblems(sql: Sql, migrations: readonly Migration[]): Promise<string[]> {
+  try {
+    const applied = await sql<{ name: string }[]>`select name from schema_migrations`;
+    const names = new Set(applied.map((row) => row.name));
+    const missing = migrations.filter((migration) => !names.has(migration.name));
+    if (missing.length > 0) {
+      const list = missing.map((migration) => migration.name).join(', ');
+      return [`The database lacks migrations of this server: ${list}. Restart the server to apply them.`];
+    }
+    const [row] = await sql<
+      { min: number | null }[]
+    >`select max(min_server_version) as min from installation`;
+    const needed = row?.min ?? serverVersion;
+    if (needed <= serverVersion) return [];
+    return [
+      `The database needs server version ${needed} or newer; this server is version ${serverVersion}. Upgrade this server.`,
+    ];
+  } catch (error) {
+    if (sqlState(error) === undefinedTable) {
+      return ['The database has no schema of ours. Restart the server to make it, or restore a backup.'];
+    }
+    return [`The database does not answer: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
