@@ -7,13 +7,28 @@ ALTER TABLE users
   ADD COLUMN kind text NOT NULL DEFAULT 'person' CHECK (kind IN ('person', 'service')),
   ADD COLUMN display_name text NOT NULL DEFAULT '',
   ADD COLUMN description text NOT NULL DEFAULT '',
-  ADD COLUMN failed_sign_ins integer NOT NULL DEFAULT 0 CHECK (failed_sign_ins >= 0),
-  ADD COLUMN locked_until timestamptz,
   ADD COLUMN last_sign_in_at timestamptz,
   ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now(),
   ADD CONSTRAINT users_service_has_no_password CHECK (kind = 'person' OR password_hash IS NULL);
 COMMENT ON COLUMN users.kind IS 'service: a program; it has API tokens and never signs in.';
-COMMENT ON COLUMN users.locked_until IS 'Too many wrong passwords: none is tried before then.';
+COMMENT ON COLUMN users.is_active IS 'False: kept for what it did; it has no sessions, sign-in links or API tokens.';
+CREATE UNIQUE INDEX users_name_any_case ON users (lower(name));
+
+CREATE TABLE sign_in_attempts (
+  name_digest     bytea NOT NULL CHECK (length(name_digest) = 32),
+  address         text NOT NULL,
+  failures        integer NOT NULL CHECK (failures >= 0),
+  last_attempt_at timestamptz NOT NULL,
+  locked_until    timestamptz,
+  succeeded_at    timestamptz,
+  PRIMARY KEY (name_digest, address)
+);
+CREATE INDEX sign_in_attempts_failed ON sign_in_attempts (last_attempt_at) WHERE succeeded_at IS NULL;
+COMMENT ON TABLE sign_in_attempts IS 'Passwords tried, by name and address: an address that guesses locks the name for itself alone.';
+COMMENT ON COLUMN sign_in_attempts.name_digest IS 'SHA-256 of the name in lower case, of names that nobody has too: people type passwords where names belong.';
+COMMENT ON COLUMN sign_in_attempts.address IS 'An IPv4 address, or an IPv6 /64.';
+COMMENT ON COLUMN sign_in_attempts.failures IS 'Wrong passwords in a row, counted before each is checked.';
+COMMENT ON COLUMN sign_in_attempts.succeeded_at IS 'The right password came from there: other addresses cannot slow this one down.';
 
 CREATE TABLE user_groups (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -28,6 +43,7 @@ CREATE TABLE user_group_members (
   added_at      timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (user_group_id, user_id)
 );
+CREATE UNIQUE INDEX user_groups_name_any_case ON user_groups (lower(name));
 CREATE INDEX user_group_members_user ON user_group_members (user_id);
 
 -- ------------------------------------------------------------------ what is granted on
@@ -172,7 +188,10 @@ ALTER TABLE sessions ADD COLUMN user_agent text NOT NULL DEFAULT '';
 ALTER TABLE api_tokens
   ADD COLUMN permissions text[],
   ADD COLUMN scopes jsonb CHECK (scopes IS NULL OR jsonb_typeof(scopes) = 'array'),
+  ADD COLUMN last_used_address text,
   ADD COLUMN created_by bigint REFERENCES users ON DELETE SET NULL;
+CREATE INDEX api_tokens_user ON api_tokens (user_id, id);
+CREATE INDEX sessions_user ON sessions (user_id, id);
 COMMENT ON COLUMN api_tokens.permissions IS 'Null: all that its user has. Otherwise no more than these.';
 COMMENT ON COLUMN api_tokens.scopes IS 'Null: wherever its user may. Otherwise only on these, as [{"kind":"segment","id":1}].';
 
