@@ -1,6 +1,6 @@
 // The live stream of a run as server-sent events. Pull-driven: what a slow reader hasn't taken stays in the database.
-import { Closed, Id, limits, RunEventsQuerySchema } from '@opsconductor/protocol';
-import { invalidField, notFound } from '../errors.ts';
+import { Closed, Id, isRunEnded, limits, RunEventsQuerySchema } from '@opsconductor/protocol';
+import { type AppError, invalidField, notFound } from '../errors.ts';
 import type { LiveHub } from '../runs/live-hub.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import { parsePosition, RunStream, type StreamPosition, stepsOfOutputQuery } from '../runs/run-stream.ts';
@@ -33,9 +33,12 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
       query: RunEventsQuerySchema,
       success: { status: 200, contentType: 'text/event-stream' },
       handle: async ({ params, query, context }) => {
-        const run = await findRun(deps.sql, params.id);
+        const [run, stepIds] = await Promise.all([
+          findRun(deps.sql, params.id),
+          query.output === undefined ? [] : stepsOfOutputQuery(deps.sql, params.id, query.output),
+        ]);
         if (run === undefined) throw notFound(`Run ${params.id}`);
-        const stepIds = query.output === undefined ? [] : await readSteps(deps.sql, run.id, query.output);
+        if (stepIds === undefined) throw tooManySteps(query.output ?? '');
         const lastId = context.req.header('last-event-id');
         const position: StreamPosition | undefined =
           lastId === undefined || lastId === ''
@@ -47,7 +50,8 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
             'Is not an id that this stream gave out; start again without it.',
           );
         }
-        const stream = new RunStream(deps, { runId: run.id, stepIds, position });
+        const hasEnded = isRunEnded(run.status);
+        const stream = new RunStream(deps, { runId: run.id, stepIds, position, hasEnded });
         return new Response(streamOf(stream, deps.stopping, context.req.raw.signal), {
           headers: {
             'Content-Type': 'text/event-stream; charset=utf-8',
@@ -60,10 +64,8 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
   ];
 }
 
-async function readSteps(sql: Sql, runId: number, query: string): Promise<number[]> {
-  const ids = await stepsOfOutputQuery(sql, runId, query);
-  if (ids !== undefined) return ids;
-  throw invalidField('query.output', `Name at most ${limits.maxStepsForWholeOutputStream} steps.`, {
+function tooManySteps(query: string): AppError {
+  return invalidField('query.output', `Name at most ${limits.maxStepsForWholeOutputStream} steps.`, {
     found: query === 'all' ? 'all, of a run with more steps' : `${query.split(',').length} steps`,
     allowed: `step ids, ${limits.maxStepsForWholeOutputStream} at most`,
   });

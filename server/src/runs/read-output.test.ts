@@ -23,7 +23,7 @@ async function bytes(
   { runId, lease }: { runId: number; lease: ClaimedStep },
   range: { start: number; end: number; stream?: 'stdout' | 'stderr' },
 ): Promise<string> {
-  const attempt = await findOutput(t, { runId, stepId: lease.id });
+  const attempt = await findOutput(t, { runId, stepId: lease.id }, unrestricted);
   const parts: Buffer[] = [];
   for await (const part of readOutputBytes(t, attempt, { stream: undefined, ...range }))
     parts.push(Buffer.from(part));
@@ -48,7 +48,7 @@ test('any range of the bytes is that range', async () => {
 
 test('the length is that of the stream that is asked for', async () => {
   await using t = await printed();
-  const attempt = await findOutput(t, { runId: t.runId, stepId: t.lease.id });
+  const attempt = await findOutput(t, { runId: t.runId, stepId: t.lease.id }, unrestricted);
   expect(await outputLength(t, attempt, undefined)).toBe(14);
   expect(await outputLength(t, attempt, 'stderr')).toBe(4);
 });
@@ -58,7 +58,7 @@ test('pages go on after a number, hold about what is asked for, and one chunk at
   const runId = await t.start();
   const lease = await t.claimOne();
   for (let seq = 1; seq <= 9; seq += 1) await t.send(lease, chunkOf(lease, seq, randomBytes(100_000)));
-  const attempt = await findOutput(t, { runId, stepId: lease.id });
+  const attempt = await findOutput(t, { runId, stepId: lease.id }, unrestricted);
   const seqs = async (after: number, maxRawBytes: number) =>
     (await readOutputPage(t, attempt, { after, maxRawBytes })).chunks.map((chunk) => chunk.seq);
   expect(await seqs(0, 250_000)).toEqual([1, 2, 3]);
@@ -70,7 +70,7 @@ test('pages go on after a number, hold about what is asked for, and one chunk at
 test('an attempt that was given up keeps its output, beside that of the one after it', async () => {
   await using t = await printed();
   await t.settle(givenUp(t.lease));
-  const attempt = await findOutput(t, { runId: t.runId, stepId: t.lease.id, epoch: 1 });
+  const attempt = await findOutput(t, { runId: t.runId, stepId: t.lease.id, epoch: 1 }, unrestricted);
   const page = await readOutputPage(t, attempt, { after: 1, maxRawBytes: 1_000 });
   expect(page).toMatchObject({ attempt: 1, outputState: 'gapped', lastSeq: 3, rawBytes: 14 });
   expect(page.chunks.map((chunk) => textOf(chunk.data))).toEqual(['TWO\n', 'three\n']);
@@ -80,15 +80,15 @@ test('a step that was never leased has no output; a step of another run is not f
   await using t = await printed();
   const other = await t.start();
   const [waiting] = await t.steps(other);
-  const none = await findOutput(t, { runId: other, stepId: waiting?.id ?? 0 });
+  const none = await findOutput(t, { runId: other, stepId: waiting?.id ?? 0 }, unrestricted);
   expect(await readOutputPage(t, none, { after: 0, maxRawBytes: 10 })).toMatchObject({
     lastSeq: 0,
     chunks: [],
   });
-  await expect(findOutput(t, { runId: other, stepId: t.lease.id })).rejects.toMatchObject({
+  await expect(findOutput(t, { runId: other, stepId: t.lease.id }, unrestricted)).rejects.toMatchObject({
     code: 'not_found',
   });
-  await expect(findOutput(t, { runId: t.runId, stepId: t.lease.id, epoch: 2 })).rejects.toMatchObject({
+  await expect(findOutput(t, { runId: t.runId, stepId: t.lease.id, epoch: 2 }, unrestricted)).rejects.toMatchObject({
     code: 'not_found',
   });
 });

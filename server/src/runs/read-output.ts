@@ -1,6 +1,7 @@
 // A step's stored output: pages of chunks, or the bytes as they came.
 import { gunzipSync } from 'node:zlib';
 import type { OutputPage, OutputState, OutputStreamName } from '@opsconductor/protocol';
+import type { Reach } from '../auth/authority.ts';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import { notFound } from '../errors.ts';
 import type { Sql } from '../store/connection.ts';
@@ -32,9 +33,13 @@ export interface OutputDeps {
   keys: RunKeys;
 }
 
-/** Finds the attempt whose output is asked for; throws `not_found` for a step of another run. */
-export async function findOutput({ sql }: OutputDeps, ref: OutputRef): Promise<AttemptInfo> {
-  const [step] = await findStepOutput(sql, ref.runId, [ref.stepId]);
+/** Finds the attempt whose output is asked for; throws `not_found` for a step of another run, or outside the reaches. */
+export async function findOutput(
+  { sql }: OutputDeps,
+  ref: OutputRef,
+  reaches: readonly Reach[],
+): Promise<AttemptInfo> {
+  const [step] = await findStepOutput(sql, ref.runId, [ref.stepId], reaches);
   if (step === undefined) throw notFound(`Step ${ref.stepId} of run ${ref.runId}`);
   const epoch = ref.epoch ?? step.epoch;
   const settled = await findAttemptOutput(sql, ref.stepId, epoch);

@@ -9,8 +9,8 @@ import {
   targetRunStatus,
 } from '@opsconductor/protocol';
 import type { Tx } from '../store/connection.ts';
+import { insertRunEvents } from '../store/run-events.ts';
 import {
-  insertRunEvents,
   lockRuns,
   notifyProgress,
   type RunRow,

@@ -1,10 +1,11 @@
 // One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
 // queue: what the reader has not taken yet stays in the database. Pull-driven, so a slow reader costs no memory.
-import { isRunEnded, limits, type OutputChunk, type RunStatus } from '@opsconductor/protocol';
+import { isRunEnded, limits, type OutputChunk } from '@opsconductor/protocol';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { Sql } from '../store/connection.ts';
+import { readRunEvents } from '../store/run-events.ts';
 import { readChunks } from '../store/run-output.ts';
-import { findRun, findStepOutput, listRunEvents, stepIdsOfRun } from '../store/runs.ts';
+import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../store/runs.ts';
 import type { LiveChunk, LiveHub } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 
@@ -45,7 +46,8 @@ export class RunStream {
   /** Steps whose output may have grown: `stored` is read from the database, `handed on` from memory. */
   readonly #grown = new Map<number, 'stored' | 'handed on'>();
   #hasEvents = true;
-  #runEnded = true;
+  /** The run has ended, or may have: then its end is looked for once there is nothing else. */
+  #runEnded: boolean;
   #wake: (() => void) | undefined;
   #closed = false;
   #ended = false;
@@ -53,9 +55,10 @@ export class RunStream {
 
   constructor(
     deps: { sql: Sql; hub: LiveHub; keys: RunKeys },
-    stream: { runId: number; stepIds: readonly number[]; position: StreamPosition },
+    stream: { runId: number; stepIds: readonly number[]; position: StreamPosition; hasEnded?: boolean },
   ) {
     this.#deps = deps;
+    this.#runEnded = stream.hasEnded ?? true;
     this.#runId = stream.runId;
     this.#stepIds = stream.stepIds;
     this.#position = stream.position;
@@ -124,7 +127,7 @@ export class RunStream {
     const output = await this.#readOutput();
     if (!this.#hasEvents) return output;
     this.#hasEvents = false;
-    const events = await listRunEvents(this.#deps.sql, this.#runId, this.#position.afterSeq, eventBatch);
+    const events = await readRunEvents(this.#deps.sql, this.#runId, this.#position.afterSeq, eventBatch);
     if (events.length === 0) {
       if (!this.#runEnded) return output;
       if (output === '') return this.#readEnd();
@@ -132,28 +135,33 @@ export class RunStream {
       this.#hasEvents = true;
       return output;
     }
-    // There may be more, and when the run has ended this is looked into once more.
-    this.#hasEvents = true;
     // Chunks that were stored between the two reads come before the events that follow them.
     let text = output + (await this.#readOutput());
-    for (const event of events) {
-      this.#position.afterSeq = event.seq;
-      const { run } = event.change as { run?: { status?: RunStatus } };
-      this.#runEnded ||= run?.status !== undefined && isRunEnded(run.status);
-      const data = JSON.stringify({ seq: event.seq, at: event.at.toISOString(), ...event.change });
+    for (const { seq, at, change, status } of events) {
+      this.#position.afterSeq = seq;
+      this.#runEnded ||= status !== null && isRunEnded(status);
+      const data = `{"seq":${seq},"at":"${at.toISOString()}",${change.slice(change.indexOf('{') + 1)}`;
       text += `event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
     }
+    // What is written from now on is announced; when the run has ended this is looked into once more.
+    this.#hasEvents ||= events.length === eventBatch || this.#runEnded;
     return text;
   }
 
   async #readOutput(): Promise<string> {
     let text = '';
     let left = maxPullRawBytes;
-    for (const [stepId, where] of [...this.#grown]) {
-      if (left <= 0) break;
-      this.#grown.delete(stepId);
+    const due = [...this.#grown];
+    // Cleared before anything is looked up: what grows meanwhile is looked into again.
+    this.#grown.clear();
+    const stored = await this.#storedOutput(due);
+    for (const [stepId, where] of due) {
+      if (left <= 0) {
+        this.#onOutput(stepId, where);
+        continue;
+      }
       const handedOn = where === 'handed on' ? this.#fromMemory(stepId, left) : undefined;
-      const chunks = handedOn ?? (await this.#fromDatabase(stepId, left));
+      const chunks = handedOn ?? (await this.#fromDatabase(stepId, left, stored.get(stepId)));
       for (const { epoch, chunk } of chunks) {
         left -= chunk.rawLength;
         this.#position.output.set(stepId, { epoch, seq: chunk.seq });
@@ -166,6 +174,16 @@ export class RunStream {
     return text;
   }
 
+  /** How far the output of the steps to be looked up is stored: one query for all. */
+  async #storedOutput(
+    due: readonly (readonly [number, 'stored' | 'handed on'])[],
+  ): Promise<Map<number, StepOutputRecord>> {
+    const ids = due.flatMap(([stepId, where]) => (where === 'stored' ? [stepId] : []));
+    if (ids.length === 0) return new Map();
+    const rows = await findStepOutput(this.#deps.sql, this.#runId, ids);
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
   /** Undefined where memory doesn't go on from where the reader is. */
   #fromMemory(stepId: number, maxRawBytes: number): { epoch: number; chunk: OutputChunk }[] | undefined {
     const epoch = this.#deps.hub.recentEpoch(stepId);
@@ -175,8 +193,12 @@ export class RunStream {
     return recent && takeBytes(recent, maxRawBytes).map((chunk) => ({ epoch, chunk: chunkView(chunk) }));
   }
 
-  async #fromDatabase(stepId: number, maxRawBytes: number): Promise<{ epoch: number; chunk: OutputChunk }[]> {
-    const [step] = await findStepOutput(this.#deps.sql, this.#runId, [stepId]);
+  async #fromDatabase(
+    stepId: number,
+    maxRawBytes: number,
+    known: StepOutputRecord | undefined,
+  ): Promise<{ epoch: number; chunk: OutputChunk }[]> {
+    const step = known ?? (await findStepOutput(this.#deps.sql, this.#runId, [stepId]))[0];
     if (step === undefined || step.attemptDay === null || step.epoch === 0) return [];
     const { epoch } = step;
     if (step.outputSeq <= this.#sentOf(stepId, epoch)) return [];

@@ -16,6 +16,7 @@ export function runView(row: RunRecord): Run {
     id: row.id,
     jobId: row.jobId,
     jobName: row.jobName,
+    category: row.category,
     jobVersion: row.jobVersion,
     status: row.status,
     outputState: row.outputState,

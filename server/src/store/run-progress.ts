@@ -286,18 +286,6 @@ export async function writeRuns(
     where r.id = c.id`;
 }
 
-export async function insertRunEvents(
-  tx: Tx,
-  events: readonly { jobRunId: number; seq: number; at: Date; change: object }[],
-): Promise<void> {
-  if (events.length === 0) return;
-  await tx`
-    insert into run_events (job_run_id, seq, at, change)
-    select c."jobRunId", c.seq, c.at, c.change
-    from jsonb_to_recordset(${tx.json(events as never)}::jsonb) as c(
-      "jobRunId" bigint, seq bigint, at timestamptz, change jsonb)`;
-}
-
 /** PostgreSQL takes 8,000 bytes in a notification; each kind of news has 35 at most. */
 const maxNewsPerNotice = 100;
 

@@ -1,13 +1,18 @@
 // Reading runs for the API, and the few single-row writes that aren't progress.
 import type { OutputState, RunStatus } from '@opsconductor/protocol';
+import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
+import { jobWithin, reachesEverything, targetRunWithin, wholeRunWithin } from './visibility.ts';
 
 export interface RunRecord {
   id: number;
   jobId: number;
   jobName: string;
+  categoryId: number;
+  category: string;
   jobVersion: number;
   status: RunStatus;
+  maxFailures: number;
   outputState: OutputState;
   targetsTotal: number;
   targetsRunning: number;
@@ -34,27 +39,47 @@ export interface RunRecord {
 }
 
 function runColumns(db: Queryable) {
-  return db`r.id, r.job_id, j.name as job_name, r.job_version, r.status, r.output_state, r.targets_total,
+  return db`r.id, r.job_id, j.name as job_name, j.category_id, k.name as category, r.job_version, r.status, r.max_failures,
+    r.output_state, r.targets_total,
     r.targets_running, r.targets_succeeded, r.targets_failed, r.targets_cancelled, r.targets_timed_out,
     r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
     r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
     c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types
   from job_runs r
   join jobs j on j.id = r.job_id
+  join categories k on k.id = j.category_id
   join job_versions v on v.job_id = r.job_id and v.version = r.job_version
   left join users u on u.id = r.created_by
   left join users c on c.id = r.cancel_requested_by`;
 }
 
+/** A run whole, whoever asks: for what a caller may see of it there is runs/seen-run.ts. */
 export async function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
   const rows = await db<RunRecord[]>`select ${runColumns(db)} where r.id = ${id}`;
   return rows[0];
 }
 
+/** Whether the run lies whole within the reaches. */
+export async function isRunWithin(
+  db: Queryable,
+  id: number,
+  reaches: readonly Reach[],
+): Promise<boolean> {
+  const rows = await db`
+    select from job_runs r join jobs j on j.id = r.job_id where r.id = ${id} and ${wholeRunWithin(db, reaches)}`;
+  return rows.length > 0;
+}
+
 export interface RunFilter {
-  statuses?: readonly string[] | undefined;
+  statuses?: readonly RunStatus[] | undefined;
+  /** Of a run that is seen in part: a seen target run has one of these. Given where `statuses` is. */
+  partStatuses?: readonly RunStatus[] | undefined;
   jobId?: number | undefined;
   targetId?: number | undefined;
+  /** Name of the job's category. */
+  category?: string | undefined;
+  /** Runs with a target run within these. */
+  reaches: readonly Reach[];
   /** Only runs with a lower id: the list goes from the newest to the oldest. */
   below?: number | undefined;
   limit: number;
@@ -63,16 +88,29 @@ export interface RunFilter {
 export async function listRuns(db: Queryable, filter: RunFilter): Promise<RunRecord[]> {
   return db<RunRecord[]>`
     select ${runColumns(db)}
-    where true
+    where ${seenRunWithin(db, filter)}
       ${filter.below === undefined ? db`` : db`and r.id < ${filter.below}`}
-      ${filter.statuses === undefined ? db`` : db`and r.status = any(${filter.statuses as string[]}::text[])`}
       ${filter.jobId === undefined ? db`` : db`and r.job_id = ${filter.jobId}`}
+      ${filter.category === undefined ? db`` : db`and k.name = ${filter.category}`}
       ${
         filter.targetId === undefined
           ? db``
-          : db`and exists (select from job_run_targets t where t.job_run_id = r.id and t.target_id = ${filter.targetId})`
+          : db`and exists (select from job_run_targets t where t.job_run_id = r.id and t.target_id = ${filter.targetId}
+              and ${targetRunWithin(db, filter.reaches, 't')})`
       }
     order by r.id desc limit ${filter.limit}`;
+}
+
+/** What the caller may see, in the status asked for; of a part the status is settled by who computes it. */
+function seenRunWithin(db: Queryable, { reaches, statuses, partStatuses }: RunFilter) {
+  const inStatus =
+    statuses === undefined ? db`true` : db`r.status = any(${statuses as string[]}::text[])`;
+  if (reachesEverything(reaches)) return inStatus;
+  const partInStatus =
+    partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
+  return db`((${jobWithin(db, reaches)} and ${inStatus})
+    or (not ${jobWithin(db, reaches)} and exists (select from job_run_targets tr where tr.job_run_id = r.id
+      and ${partInStatus} and ${targetRunWithin(db, reaches)})))`;
 }
 
 export interface TargetRunRecord {
@@ -89,11 +127,15 @@ export interface TargetRunRecord {
 export async function listTargetRuns(
   db: Queryable,
   filter: { runId: number; above: number; limit: number; targetRunId?: number | undefined },
+  reaches: readonly Reach[],
 ): Promise<TargetRunRecord[]> {
   return db<TargetRunRecord[]>`
     select t.id, t.target_id, t.target_name, t.segment_id, g.name as segment_name, t.status, t.started_at, t.completed_at
-    from job_run_targets t join segments g on g.id = t.segment_id
-    where t.job_run_id = ${filter.runId} and t.id > ${filter.above}
+    from job_run_targets t
+    join segments g on g.id = t.segment_id
+    join job_runs r on r.id = t.job_run_id
+    join jobs j on j.id = r.job_id
+    where t.job_run_id = ${filter.runId} and t.id > ${filter.above} and ${targetRunWithin(db, reaches, 't')}
       ${filter.targetRunId === undefined ? db`` : db`and t.id = ${filter.targetRunId}`}
     order by t.id limit ${filter.limit}`;
 }
@@ -148,12 +190,16 @@ export async function findStepOutput(
   db: Queryable,
   runId: number,
   stepIds: readonly number[],
+  reaches: readonly Reach[],
 ): Promise<StepOutputRecord[]> {
   return db<StepOutputRecord[]>`
     select st.id, st.epoch, st.attempt_day::text as attempt_day, st.output_state, st.output_seq, st.output_bytes,
       st.status, r.job_id, r.data_key
-    from job_run_steps st join job_runs r on r.id = st.job_run_id
-    where st.job_run_id = ${runId} and st.id = any(${stepIds as number[]}::bigint[])`;
+    from job_run_steps st
+    join job_run_targets tr on tr.id = st.target_run_id
+    join job_runs r on r.id = st.job_run_id
+    join jobs j on j.id = r.job_id
+    where st.job_run_id = ${runId} and st.id = any(${stepIds as number[]}::bigint[]) and ${targetRunWithin(db, reaches)}`;
 }
 
 /** An earlier attempt, settled. */
@@ -188,17 +234,6 @@ export async function stepIdsOfRun(db: Queryable, runId: number, limit: number):
   const rows = await db<{ id: number }[]>`
     select id from job_run_steps where job_run_id = ${runId} order by id limit ${limit}`;
   return rows.map((row) => row.id);
-}
-
-export async function listRunEvents(
-  db: Queryable,
-  runId: number,
-  after: number,
-  limit: number,
-): Promise<{ seq: number; at: Date; change: Record<string, unknown> }[]> {
-  return db<{ seq: number; at: Date; change: Record<string, unknown> }[]>`
-    select seq, at, change from run_events
-    where job_run_id = ${runId} and seq > ${after} order by seq limit ${limit}`;
 }
 
 export async function markCancelRequested(tx: Tx, runId: number, userId: number): Promise<void> {
