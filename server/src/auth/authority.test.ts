@@ -58,3 +58,38 @@ test('a token whose list of scopes is empty may do nothing', () => {
   const authority = new Authority([operator(null)], { permissions: null, scopes: [] });
   expect([...authority.permissions()]).toEqual([]);
 });
+
+test('of a role on a scope only what means something there is held', () => {
+  const admin = (scope: Grant['scope']): Grant => ({ role: 'admin', permission: null, scope });
+  const onCategory = new Authority([admin({ kind: 'category', id: 1 })]).permissions();
+  const onGroup = new Authority([admin({ kind: 'target_group', id: 1 })]).permissions();
+  const onSegment = new Authority([admin(segment(1))]).permissions();
+  expect([...onCategory].sort()).toEqual(
+    ['audit.read', 'jobs.edit', 'jobs.raw_splice', 'read', 'run', 'runs.purge', 'self'].sort(),
+  );
+  expect(onGroup.has('targets.edit')).toBe(true);
+  expect(onGroup.has('segments.edit')).toBe(false);
+  expect(onSegment.has('segments.edit')).toBe(true);
+  expect(onSegment.has('jobs.edit')).toBe(false);
+  expect(onSegment.has('people.edit')).toBe(false);
+});
+
+test('nobody hands out what they do not hold, nor where they do not hold it', () => {
+  const author = new Authority([{ role: 'author', permission: null, scope: null }]);
+  expect(author.firstBeyond([operator(null), operator(segment(1))])).toBeUndefined();
+  expect(author.firstBeyond([{ role: 'admin', permission: null, scope: segment(1) }])).toEqual({
+    permission: 'targets.edit',
+    scope: segment(1),
+  });
+  const local = new Authority([operator(segment(1))]);
+  expect(local.firstBeyond([operator(segment(1))])).toBeUndefined();
+  expect(local.firstBeyond([operator(segment(2))])).toEqual({ permission: 'read', scope: segment(2) });
+  expect(local.firstBeyond([operator(null)])).toEqual({ permission: 'read', scope: null });
+});
+
+test('a bounded API token hands out no more than it may do itself', () => {
+  const admin: Grant = { role: 'admin', permission: null, scope: null };
+  const bounded = new Authority([admin], { permissions: ['people.edit', 'read'], scopes: null });
+  expect(bounded.firstBeyond([{ role: 'viewer', permission: null, scope: null }])).toBeUndefined();
+  expect(bounded.firstBeyond([operator(null)])).toMatchObject({ permission: 'run' });
+});

@@ -1,5 +1,12 @@
 // What a caller may do and where: their own grants, those of their user groups, and the bounds of the API token.
-import { type Permission, permissions, type Role, rolePermissions, type Scope } from '@opsconductor/protocol';
+import {
+  type Permission,
+  permissions,
+  type Role,
+  reachesInto,
+  rolePermissions,
+  type Scope,
+} from '@opsconductor/protocol';
 
 /** A role or one permission, everywhere or on one scope. */
 export interface Grant {
@@ -71,13 +78,38 @@ export class Authority {
   holdsOnSegment(permission: Permission, segmentId: number): boolean {
     return this.reach(permission).every((reach) => reach.everywhere || reach.segmentIds.includes(segmentId));
   }
+
+  /** Whether it was granted on that very scope, or everywhere; null: everywhere. */
+  holdsOn(permission: Permission, scope: Scope | null): boolean {
+    if (scope === null) return this.holdsEverywhere(permission);
+    const ids = { category: 'categoryIds', segment: 'segmentIds', target_group: 'targetGroupIds' } as const;
+    return this.reach(permission).every(
+      (reach) => reach.everywhere || reach[ids[scope.kind]].includes(scope.id),
+    );
+  }
+
+  /** The first thing that these grants give and this caller doesn't hold, which they therefore may not hand out. */
+  firstBeyond(grants: readonly Grant[]): { permission: Permission; scope: Scope | null } | undefined {
+    for (const grant of grants) {
+      const { scope } = grant;
+      const permission = grantedPermissions(grant).find((one) => !this.holdsOn(one, scope));
+      if (permission !== undefined) return { permission, scope };
+    }
+    return undefined;
+  }
+}
+
+/** What a grant gives: of a role on a scope, only what means something there. Nobody is granted `self`: all have it. */
+export function grantedPermissions(grant: Grant): Permission[] {
+  const { role, permission, scope } = grant;
+  const named = permission !== null ? [permission] : role !== null ? rolePermissions[role] : [];
+  return named.filter((one) => one !== 'self' && (scope === null || reachesInto(one, scope.kind)));
 }
 
 function reachByPermission(grants: readonly Grant[]): ReadonlyMap<Permission, Reach> {
   const scopes = new Map<Permission, (Scope | null)[]>();
   for (const grant of grants) {
-    const granted = grant.role === null ? [] : rolePermissions[grant.role];
-    for (const permission of grant.permission === null ? granted : [grant.permission]) {
+    for (const permission of grantedPermissions(grant)) {
       const list = scopes.get(permission);
       if (list === undefined) scopes.set(permission, [grant.scope]);
       else list.push(grant.scope);
