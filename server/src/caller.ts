@@ -1,29 +1,32 @@
 // Who asks a feature for a change: what the audit row and `created_by` need, without HTTP.
-import type { AuditEntry } from './audit/record-audit.ts';
+import { type AuditEntry, userActor } from './audit/record-audit.ts';
 import type { Authority } from './auth/authority.ts';
 
 export interface Caller {
   userId: number;
   name: string;
   authority: Authority;
+  /** What the API token is called that they came with. */
+  tokenName?: string;
   address: string;
   requestId: string;
 }
 
 /** The caller of a request by a signed-in user. */
 export function callerOf(request: {
-  principal: { userId: number; name: string; authority: Authority };
+  principal: { userId: number; name: string; authority: Authority; tokenName?: string };
   address: string;
   requestId: string;
 }): Caller {
-  const { userId, name, authority } = request.principal;
-  return { userId, name, authority, address: request.address, requestId: request.requestId };
+  const { userId, name, authority, tokenName } = request.principal;
+  const { address, requestId } = request;
+  return { userId, name, authority, address, requestId, ...(tokenName === undefined ? {} : { tokenName }) };
 }
 
 /** The caller's part of an audit row. */
 export function auditedBy(caller: Caller): Pick<AuditEntry, 'actor' | 'origin'> {
   return {
-    actor: { kind: 'user', id: caller.userId, name: caller.name },
+    actor: userActor(caller),
     origin: { address: caller.address, requestId: caller.requestId },
   };
 }

@@ -3,7 +3,9 @@ import { insertAuditRow } from '../store/audit-log.ts';
 import type { Queryable } from '../store/connection.ts';
 
 export type AuditActor =
-  | { kind: 'user' | 'agent'; id: number; name: string }
+  | { kind: 'agent'; id: number; name: string }
+  /** With `tokenName` it was by that API token of theirs. */
+  | { kind: 'user'; id: number; name: string; tokenName?: string }
   | { kind: 'system'; name: string }
   /** Someone who isn't signed in; the name is what they claimed, where they did. */
   | { kind: 'anonymous'; name: string };
@@ -33,7 +35,7 @@ export async function recordAudit(tx: Queryable, entry: AuditEntry): Promise<voi
     action: entry.action,
     objectKind: entry.object?.kind ?? null,
     objectId: entry.object === undefined ? null : String(entry.object.id),
-    detail: entry.detail ?? {},
+    detail: { ...entry.detail, ...apiTokenOf(actor) },
     address: entry.origin?.address ?? null,
     requestId: entry.origin?.requestId ?? null,
     segmentId: entry.scope?.segmentId ?? null,
@@ -42,6 +44,11 @@ export async function recordAudit(tx: Queryable, entry: AuditEntry): Promise<voi
 }
 
 /** The actor of a request. */
-export function userActor(principal: { userId: number; name: string }): AuditActor {
-  return { kind: 'user', id: principal.userId, name: principal.name };
+export function userActor(principal: { userId: number; name: string; tokenName?: string }): AuditActor {
+  const { userId, name, tokenName } = principal;
+  return { kind: 'user', id: userId, name, ...(tokenName === undefined ? {} : { tokenName }) };
+}
+
+function apiTokenOf(actor: AuditActor): { apiToken?: string } {
+  return 'tokenName' in actor && actor.tokenName !== undefined ? { apiToken: actor.tokenName } : {};
 }

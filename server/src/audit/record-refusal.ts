@@ -2,12 +2,12 @@
 // must not fill it.
 import { RateLimiter } from '../auth/rate-limiter.ts';
 import type { Queryable } from '../store/connection.ts';
-import { recordAudit } from './record-audit.ts';
+import { recordAudit, userActor } from './record-audit.ts';
 
 const perUser = { burst: 60, refillMs: 10_000 };
 
 export interface Refusal {
-  principal: { userId: number; name: string };
+  principal: { userId: number; name: string; tokenName?: string };
   route: { method: string; path: string; permission: string };
   address: string;
   requestId: string;
@@ -22,7 +22,7 @@ export function refusalRecorder(deps: {
   return async ({ principal, route, address, requestId }) => {
     if (limiter.take(String(principal.userId)) > 0) return;
     await recordAudit(deps.sql, {
-      actor: { kind: 'user', id: principal.userId, name: principal.name },
+      actor: userActor(principal),
       action: 'request.refused',
       detail: { method: route.method, path: route.path, permission: route.permission },
       origin: { address, requestId },

@@ -10,4 +10,6 @@ export interface Principal {
   via: 'session' | 'api_token';
   /** The session or token row, for sign-out and audit. */
   viaId: number;
+  /** What the API token is called, for the audit log. */
+  tokenName?: string;
 }

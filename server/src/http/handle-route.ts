@@ -19,7 +19,7 @@ const replySchemas = new WeakMap<TSchema, TSchema>();
 
 export interface Authenticates {
   bySession(token: string, address: string): Promise<Principal | undefined>;
-  byApiToken(token: string): Promise<Principal | undefined>;
+  byApiToken(token: string, address: string): Promise<Principal | undefined>;
 }
 
 export interface RouteDeps {
@@ -135,7 +135,7 @@ async function authenticate(
   const authorization = context.req.header('authorization');
   if (authorization !== undefined) {
     const token = /^Bearer +([\w.~+/=-]{16,512})$/i.exec(authorization)?.[1];
-    return token === undefined ? undefined : deps.authenticator.byApiToken(token);
+    return token === undefined ? undefined : deps.authenticator.byApiToken(token, address);
   }
   const session = getCookie(context, deps.cookieName);
   if (session === undefined || session.length > 512) return undefined;
