@@ -21,7 +21,17 @@ vi.setConfig({ testTimeout: 90_000 });
 const repository = resolve(import.meta.dirname, '..');
 const agentFile = join(repository, '.cache/build/agent.mjs');
 /** Change by themselves, or record that something was refused. */
-const ownWay = ['agent_sessions', 'api_tokens', 'audit_log', 'cluster_clock', 'sessions'];
+const ownWay = [
+  'agent_sessions',
+  'api_tokens',
+  'audit_checkpoints',
+  'audit_leaves',
+  'audit_log',
+  'audit_nodes',
+  'audit_unsealed',
+  'cluster_clock',
+  'sessions',
+];
 
 let t: TestSystem;
 beforeAll(async () => {

@@ -1,0 +1,234 @@
+import {
+  Frontier,
+  provesConsistency,
+  provesInclusion,
+  readCheckpoint,
+  verifyCheckpoint,
+} from '@opsconductor/protocol/audit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { checkpointsAfter, countUnsealed, latestCheckpoint } from '../store/audit-seals.ts';
+import { connect } from '../store/connection.ts';
+import { hashRow } from './leaf.ts';
+import { recordAudit } from './record-audit.ts';
+import { applyRetention } from './retention.ts';
+import { sealRows } from './seal-rows.ts';
+import { setupAudit, type TestAudit, testEntry } from './testing.ts';
+import { consistencyProof, inclusionProofs, readFrontier } from './tree-reader.ts';
+
+let t: TestAudit;
+beforeEach(async () => {
+  t = await setupAudit();
+});
+afterEach(() => t.close());
+
+const positions = () =>
+  t.sql<{ action: string; position: number | null }[]>`
+    select a.action, l.position from audit_log a left join audit_leaves l on l.audit_id = a.id order by a.id`;
+
+describe('sealing', () => {
+  it('signs a chain of checkpoints over all rows', async () => {
+    await t.write('a', 'b', 'c');
+    await t.sealer.seal();
+    await t.write('d');
+    await t.sealer.seal();
+    const notes = await checkpointsAfter(t.sql, 0, 10);
+    const { publicKey } = t.installation.serverKey;
+    const [first, second] = await Promise.all(
+      notes.map((row) => verifyCheckpoint(publicKey, t.installation.installationId, row.note)),
+    );
+    expect([first?.size, second?.size]).toEqual([3, 4]);
+    expect(first?.previousHash).toEqual(Buffer.alloc(32));
+    expect(second?.previousHash).toEqual(first?.hash);
+    expect(await positions()).toEqual(
+      ['a', 'b', 'c', 'd'].map((name, position) => ({ action: `test.${name}`, position })),
+    );
+    expect(await countUnsealed(t.sql)).toBe(0);
+  });
+
+  it('makes no checkpoint when nothing was written', async () => {
+    await t.write('a');
+    expect(await t.sealer.seal()).toHaveLength(1);
+    expect(await t.sealer.seal()).toEqual([]);
+  });
+
+  it('seals a row that committed late, after rows with higher ids, whatever else is open', async () => {
+    let commit = () => {};
+    const held = new Promise<void>((done) => {
+      commit = done;
+    });
+    let wrote = () => {};
+    const written = new Promise<void>((done) => {
+      wrote = done;
+    });
+    const late = t.sql.begin(async (tx) => {
+      await recordAudit(tx, testEntry('late'));
+      wrote();
+      await held;
+    });
+    await written;
+    await t.write('early');
+    await t.sealer.seal();
+    expect(await positions()).toEqual([{ action: 'test.early', position: 0 }]);
+    commit();
+    await late;
+    await t.sealer.seal();
+    expect(await positions()).toEqual([
+      { action: 'test.late', position: 1 },
+      { action: 'test.early', position: 0 },
+    ]);
+  });
+
+  it('leaves no place for a row that was rolled back', async () => {
+    await t.sql
+      .begin(async (tx) => {
+        await recordAudit(tx, testEntry('never'));
+        throw new Error('rolled back');
+      })
+      .catch(() => undefined);
+    await t.write('a');
+    const [checkpoint] = await t.sealer.seal();
+    expect(checkpoint?.size).toBe(1);
+  });
+
+  it('by two servers at once gives each row one place', async () => {
+    const other = connect(t.url, { max: 2 });
+    try {
+      for (let round = 0; round < 10; round++) {
+        await t.write('a', 'b');
+        await Promise.all([sealRows(t.deps), sealRows({ ...t.deps, sql: other }), sealRows(t.deps)]);
+      }
+      await t.sealer.seal();
+      const latest = await latestCheckpoint(t.sql);
+      expect(latest?.size).toBe(20);
+      expect((await positions()).map((row) => row.position).sort((a, b) => Number(a) - Number(b))).toEqual(
+        Array.from({ length: 20 }, (_, i) => i),
+      );
+    } finally {
+      await other.end();
+    }
+  });
+
+  it('hashes what the database holds, to the microsecond', async () => {
+    await t.write('a');
+    await t.sql.begin(async (tx) => {
+      await tx`insert into audit_log (at, actor_kind, actor_name, action, detail)
+        values ('2026-02-03T04:05:06.123456+02', 'system', 'x', 'y.z', '{"b": 1e3, "a": "\\u00fc"}')`;
+    });
+    const made = await t.sealer.seal();
+    const [row] = await t.sql<{ leafHash: Buffer }[]>`select leaf_hash from audit_leaves where position = 1`;
+    const leaf = hashRow({
+      id: 2,
+      at: '2026-02-03T02:05:06.123456Z',
+      actorKind: 'system',
+      actorId: null,
+      actorName: 'x',
+      action: 'y.z',
+      objectKind: null,
+      objectId: null,
+      detail: { a: 'ü', b: 1000 },
+      address: null,
+      requestId: null,
+      segmentId: null,
+      categoryId: null,
+    });
+    expect(row?.leafHash).toEqual(leaf);
+    expect(made).toHaveLength(1);
+  });
+
+  it('signs nothing on top of a tree that was altered', async () => {
+    await t.write('a', 'b', 'c');
+    await t.sealer.seal();
+    await t.attack(`update audit_leaves set leaf_hash = sha256('x') where position = 2`);
+    await t.write('d');
+    await expect(t.sealer.seal()).rejects.toThrow('checkpoint 1 signed');
+    expect(await countUnsealed(t.sql)).toBe(1);
+  });
+
+  it('tells of a row that was removed before it was sealed', async () => {
+    const [id] = await t.write('gone');
+    await t.attack('delete from audit_log');
+    await t.sealer.seal();
+    await t.sealer.seal();
+    const [row] = await t.sql`select action, object_id from audit_log`;
+    expect(row).toEqual({ action: 'audit.row_missing', objectId: String(id) });
+    expect(t.logged.join()).toContain('removed before it was sealed');
+  });
+
+  it('does not seal a row twice that a restored queue names again', async () => {
+    const [id] = await t.write('a');
+    await t.sealer.seal();
+    await t.sql`insert into audit_unsealed values (${id ?? 0})`;
+    expect(await t.sealer.seal()).toEqual([]);
+    expect(await countUnsealed(t.sql)).toBe(0);
+  });
+
+  it('has at its end sealed what was written', async () => {
+    await t.write('a');
+    await t.sealer.stop();
+    expect((await latestCheckpoint(t.sql))?.size).toBe(1);
+  });
+});
+
+describe('the database', () => {
+  it('refuses to change, remove or empty what was audited and sealed', async () => {
+    await t.write('a');
+    await t.sealer.seal();
+    for (const statement of [
+      `update audit_log set actor_name = 'eve'`,
+      'delete from audit_log',
+      'truncate audit_log',
+      `update audit_leaves set audit_id = 9`,
+      'delete from audit_leaves',
+      'truncate audit_leaves',
+      `update audit_checkpoints set note = 'x'`,
+      'delete from audit_checkpoints',
+      'truncate audit_nodes',
+    ])
+      await expect(t.sql.unsafe(statement)).rejects.toThrow(/immutable/);
+  });
+});
+
+describe('the stored tree', () => {
+  it('proves inclusion and consistency at any size, from few rows', async () => {
+    await t.sql`insert into audit_log (actor_kind, actor_name, action)
+      select 'system', 'x', 'n.' || n from generate_series(1, 700) n`;
+    await t.sealer.seal();
+    const leaves = await t.sql<{ leafHash: Buffer }[]>`select leaf_hash from audit_leaves order by position`;
+    const frontier = new Frontier();
+    const roots = leaves.map(({ leafHash }) => {
+      frontier.append(leafHash);
+      return frontier.root;
+    });
+    const tree = (size: number) => ({ size, root: roots[size - 1] ?? Buffer.alloc(0) });
+    for (const size of [1, 15, 16, 17, 255, 256, 257, 512, 699, 700]) {
+      expect((await readFrontier(t.sql, size)).root).toEqual(tree(size).root);
+      expect(provesConsistency(tree(size), tree(700), await consistencyProof(t.sql, size, 700))).toBe(true);
+      const at = [0, size - 1, Math.floor(size / 2)];
+      const proofs = await inclusionProofs(t.sql, at, size);
+      for (const [i, position] of at.entries())
+        expect(
+          provesInclusion(
+            leaves[position]?.leafHash ?? Buffer.alloc(0),
+            position,
+            tree(size),
+            proofs[i] ?? [],
+          ),
+        ).toBe(true);
+    }
+  });
+});
+
+describe('retention', () => {
+  it('removes rows that were sealed long ago, leaves a signed note, and seals on', async () => {
+    await t.write('old');
+    await t.sealer.seal();
+    await t.attack(`update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`);
+    await t.write('young');
+    await t.sealer.seal();
+    expect(await applyRetention(t.deps, 30)).toBe(1);
+    expect((await positions()).map((row) => row.action)).toEqual(['test.young', 'audit.retained']);
+    await t.sealer.seal();
+    expect(readCheckpoint((await latestCheckpoint(t.sql))?.note ?? '').size).toBe(3);
+    expect(await applyRetention(t.deps, 30)).toBe(0);
+  });
+});

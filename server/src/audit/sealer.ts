@@ -1,0 +1,73 @@
+// Each second: seals what was written, removes what retention allows to remove. Any server may; one does at a time.
+import type { SignedCheckpoint } from '@opsconductor/protocol/audit';
+import { applyRetention } from './retention.ts';
+import { type SealDeps, sealRows } from './seal-rows.ts';
+
+const sealMs = 1_000;
+const hourMs = 3_600_000;
+/** A damaged tree is told of this often. */
+const complainMs = 60_000;
+
+export interface SealerDeps extends SealDeps {
+  /** Undefined: rows are kept for ever. */
+  retentionDays: number | undefined;
+  /** Told after each round on this server, whoever sealed. */
+  onRound?(): Promise<void>;
+}
+
+export class AuditSealer {
+  readonly #deps: SealerDeps;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<unknown> | undefined;
+  #complainedAt = 0;
+  #retainedAt = 0;
+
+  constructor(deps: SealerDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.#running ??= this.#round().finally(() => {
+        this.#running = undefined;
+      });
+    }, sealMs);
+  }
+
+  /** Seals once more, so that a server that was stopped in good order leaves nothing unsealed. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+    await this.#round();
+  }
+
+  /** Seals all that waits; returns the checkpoints that were made. */
+  async seal(): Promise<SignedCheckpoint[]> {
+    const made: SignedCheckpoint[] = [];
+    for (let more = true; more; ) {
+      const sealed = await sealRows(this.#deps);
+      if (sealed !== undefined) made.push(sealed.checkpoint);
+      more = sealed?.more ?? false;
+    }
+    return made;
+  }
+
+  async #round(): Promise<void> {
+    try {
+      await this.seal();
+      await this.#deps.onRound?.();
+      await this.#retain();
+    } catch (error) {
+      if (Date.now() - this.#complainedAt < complainMs) return;
+      this.#complainedAt = Date.now();
+      this.#deps.log.error({ err: error }, 'the audit log could not be sealed');
+    }
+  }
+
+  async #retain(): Promise<void> {
+    const { retentionDays } = this.#deps;
+    if (retentionDays === undefined || Date.now() - this.#retainedAt < hourMs) return;
+    this.#retainedAt = Date.now();
+    await applyRetention(this.#deps, retentionDays);
+  }
+}

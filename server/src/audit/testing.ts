@@ -1,0 +1,77 @@
+// A database with an installation and its sealer, for tests; and the attacker who may do anything to its tables.
+import { randomUUID } from 'node:crypto';
+import { generateSigningKeyPair, type KeyPair } from '@opsconductor/protocol/sealing';
+import { createLog } from '../log.ts';
+import type { Sql } from '../store/connection.ts';
+import { insertInstallation } from '../store/installation.ts';
+import { setupDatabase } from '../store/testing.ts';
+import { type AuditEntry, recordAudit } from './record-audit.ts';
+import { AuditSealer, type SealerDeps } from './sealer.ts';
+
+export interface TestAudit {
+  sql: Sql;
+  url: string;
+  installation: { installationId: string; serverKey: KeyPair };
+  sealer: AuditSealer;
+  deps: SealerDeps;
+  /** Lines that were logged. */
+  logged: string[];
+  /** Writes rows `test.<name>`, and returns their ids. */
+  write(...names: string[]): Promise<number[]>;
+  /** Runs statements as somebody who has the server's database role, and switches its triggers off. */
+  attack(...statements: string[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+const tables = ['audit_log', 'audit_leaves', 'audit_nodes', 'audit_checkpoints', 'audit_retention'];
+
+export async function setupAudit(): Promise<TestAudit> {
+  const { sql, url, close } = await setupDatabase();
+  const installation = { installationId: randomUUID(), serverKey: await generateSigningKeyPair() };
+  await insertInstallation(sql, {
+    id: installation.installationId,
+    masterKeyId: 'test',
+    serverKey: Buffer.from(installation.serverKey.publicKey),
+    serverKeySealed: Buffer.from('sealed'),
+  });
+  const logged: string[] = [];
+  const log = createLog({
+    level: 'debug',
+    plain: false,
+    destination: { write: (line) => logged.push(line) },
+  });
+  const deps: SealerDeps = { sql, installation, log, retentionDays: undefined };
+  return {
+    sql,
+    url,
+    installation,
+    sealer: new AuditSealer(deps),
+    deps,
+    logged,
+    async write(...names) {
+      for (const name of names) await recordAudit(sql, testEntry(name));
+      const rows = await sql<
+        { id: number }[]
+      >`select id from audit_log order by id desc limit ${names.length}`;
+      return rows.map((row) => row.id).reverse();
+    },
+    async attack(...statements) {
+      await sql.begin(async (tx) => {
+        for (const table of tables) await tx.unsafe(`alter table ${table} disable trigger user`);
+        for (const statement of statements) await tx.unsafe(statement);
+        for (const table of tables) await tx.unsafe(`alter table ${table} enable trigger user`);
+      });
+    },
+    close,
+  };
+}
+
+export function testEntry(name: string): AuditEntry {
+  return {
+    actor: { kind: 'user', id: 1, name: 'ada' },
+    action: `test.${name}`,
+    object: { kind: 'job', id: 7 },
+    detail: { name, list: [1, 2.5, 'ü'], nested: { b: null, a: true } },
+    origin: { address: '192.0.2.7', requestId: 'request' },
+  };
+}
