@@ -1,0 +1,288 @@
+// Runs in the console, in a real browser: from the sign-in link to the last line, through reloads and restarts.
+import type { Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { ConsoleSystem, drawnLines, hasLines, missing } from './console-browser.ts';
+
+vi.setConfig({ testTimeout: 30_000 });
+
+let c: ConsoleSystem;
+beforeAll(async () => {
+  if (missing === undefined) c = await ConsoleSystem.start();
+});
+afterEach(() => c?.closePages());
+afterAll(() => c?.stop());
+
+/** Line n of such an output is n, so that any line that is missing, doubled or misplaced shows. */
+const numbered = (from: number, to: number) => `seq ${from} ${to}`;
+
+test('a sign-in link signs in once: its code leaves the address, and a second use says what to do', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const link = await c.signInLink();
+  const first = await c.newPage();
+  await first.page.goto(link);
+  await first.page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
+  expect(first.page.url()).toBe(`${c.url}/`);
+  // Not by going back either.
+  await first.page.goBack();
+  expect(first.page.url()).not.toContain('code=');
+
+  const second = await c.newPage();
+  await second.page.goto(link);
+  await second.page.getByText('The link did not sign you in.').waitFor();
+  expect(second.page.url()).not.toContain('code=');
+  await second.page.getByRole('button', { name: 'Sign in' }).waitFor();
+  expect([...first.faults, ...second.faults]).toEqual([]);
+});
+
+test('a run is started, its output is read live, and the page goes along with the step that runs', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const [first, second] = [await c.system.gate(), await c.system.gate()];
+  const job = await c.system.api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'Greet the host',
+    steps: [
+      { name: 'hello', type: 'ssh.exec', config: { command: `echo hello; ${first.wait}` } },
+      { name: 'goodbye', type: 'ssh.exec', config: { command: `echo goodbye; ${second.wait}; exit 3` } },
+      { name: 'never', type: 'ssh.exec', config: { command: 'echo never' } },
+    ],
+  });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('heading', { name: 'Greet the host' }).waitFor();
+  await page.keyboard.press('r');
+  await page.getByRole('checkbox', { name: /^host / }).check();
+  await page.getByRole('button', { name: 'Run on 1 target' }).click();
+
+  // Both are shown before the step ends: what it wrote, and that it runs.
+  await page.locator('.lines').getByText('hello', { exact: true }).waitFor();
+  await page.getByRole('gridcell', { name: /^hello: running, 0:0\d/ }).waitFor();
+  await first.open();
+  await page.locator('.lines').getByText('goodbye', { exact: true }).waitFor();
+  expect(await drawnLines(page)).toEqual([{ number: 1, text: 'goodbye' }]);
+
+  // Whoever picks a step stays with it, and is led back.
+  await page.getByRole('gridcell', { name: /^hello: succeeded/ }).click();
+  await page.locator('.lines').getByText('hello', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Step 2 runs' }).waitFor();
+  await second.open();
+  await page.getByRole('gridcell', { name: 'goodbye: failed, exit 3' }).waitFor();
+  await page.getByRole('gridcell', { name: 'never: skipped' }).waitFor();
+  expect(await drawnLines(page)).toEqual([{ number: 1, text: 'hello' }]);
+  await page.locator('.title').getByText('failed').waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a reload in the midst of a run keeps the output whole, and it goes on live', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const { id } = await c.system.run([`${numbered(1, 3000)}; ${gate.wait}; ${numbered(3001, 3500)}`]);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await hasLines(page, 3000);
+  await page.reload();
+  await hasLines(page, 3000);
+  await gate.open();
+  await hasLines(page, 3500);
+  await page.getByText('complete, no gaps').waitFor();
+  await expectWhole(page, 3500);
+  expect(faults).toEqual([]);
+});
+
+test('a server that is killed in the midst of a run is waited for, and its output goes on without a gap', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const { id } = await c.system.run([`${numbered(1, 500)}; ${gate.wait}; ${numbered(501, 900)}`]);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await hasLines(page, 500);
+  await c.system.server.kill9();
+  await page
+    .locator('footer')
+    .getByText(/^Reconnecting, as of/)
+    .waitFor();
+  // What was read stays, and what needs the server can't be asked for.
+  expect((await drawnLines(page)).at(-1)).toEqual({ number: 500, text: '500' });
+  await page.keyboard.press('c');
+  await expect.poll(() => page.getByRole('button', { name: `Cancel run ${id}` }).isDisabled()).toBe(true);
+  await page.keyboard.press('Escape');
+  await c.system.server.start();
+  // What a browser says when its network is back; without it the page asks again when its time has come.
+  await page.evaluate("dispatchEvent(new Event('online'))");
+  await gate.open();
+  await hasLines(page, 900);
+  await page.getByText('complete, no gaps').waitFor();
+  await page.locator('footer').getByText('Live').waitFor();
+  await expectWhole(page, 900);
+  expect(faults).toEqual([]);
+});
+
+test('hostile output is text: no element, script, link, title or direction of it has any effect', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { id, reader } = await c.system.run([
+    [
+      `printf '%s\\n' '<script>document.title="owned";window.owned=1</script>'`,
+      `printf '%s\\n' '<img src=x onerror="window.owned=1"><a href="https://evil.example/">a link</a>'`,
+      `printf '\\033]0;owned\\007\\033]8;;https://evil.example/\\007click\\033]8;;\\007 \\033[2J\\033[Hstays\\n'`,
+      `printf 'user\\342\\200\\256gpj.exe \\331\\034 \\033[31mred\\033[0m\\n'`,
+      `printf 'javascript:alert(1) https://evil.example/\\n' >&2`,
+    ].join('\n'),
+  ]);
+  expect(await reader.end()).toBe('succeeded');
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await hasLines(page, 5);
+  const texts = (await drawnLines(page)).map((line) => line.text);
+  expect(texts.toSorted()).toEqual(
+    [
+      '<script>document.title="owned";window.owned=1</script>',
+      '<img src=x onerror="window.owned=1"><a href="https://evil.example/">a link</a>',
+      'click stays',
+      'user<U+202E>gpj.exe \ufffd␜ red',
+      'javascript:alert(1) https://evil.example/',
+    ].toSorted(),
+  );
+  expect(
+    await page.locator('.lines').locator('script, img, iframe, svg, [onerror], [style*="url"]').count(),
+  ).toBe(0);
+  const links = await page
+    .locator('.lines a')
+    .evaluateAll((all) => all.map((link) => (link as unknown as { href: string }).href));
+  expect(links.filter((href) => !href.startsWith(`${c.url}/runs/${id}?`))).toEqual([]);
+  expect(await page.title()).toBe(`${await jobName(id)}, run ${id} · OpsConductor`);
+  expect(await page.evaluate('window.owned')).toBeUndefined();
+  expect(await page.locator('.lines .text .f1').textContent()).toBe('red');
+  expect(faults).toEqual([]);
+});
+
+test('among a hundred steps the chosen one is in view, outline and all, and only those in view are drawn', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const t = await hundredSteps();
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${t.id}?host=${t.host}&step=100`);
+  await page.getByRole('gridcell', { name: 'step 100: pending' }).waitFor();
+  await expect.poll(() => outlineIsWhole(page)).toBe(true);
+  await expect.poll(() => stepTabIsWhole(page)).toBe(true);
+  expect(await page.locator('.host .cell').count()).toBeLessThan(60);
+  await page.keyboard.press('h');
+  await page.getByRole('gridcell', { name: 'step 99: pending' }).waitFor();
+  expect(page.url()).toContain('step=99');
+  await t.end();
+  expect(faults).toEqual([]);
+});
+
+test('on a small screen the way back leads to the same host, its step whole in view', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const t = await hundredSteps();
+  const { page, faults } = await c.signedIn(390);
+  await page.goto(`${c.url}/runs/${t.id}?host=${t.host}&step=100`);
+  await expect.poll(() => stepTabIsWhole(page)).toBe(true);
+  await page.getByRole('link', { name: 'All hosts' }).click();
+  await page.getByRole('gridcell', { name: /^step 1: running/ }).waitFor();
+  await expect.poll(() => outlineIsWhole(page)).toBe(true);
+  await t.end();
+  expect(faults).toEqual([]);
+});
+
+test('keys: `a` leads to adding an agent, `?` shows all of them, and none acts while one types', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.keyboard.press('/');
+  await page.keyboard.type('a?');
+  expect(await page.getByRole('searchbox').inputValue()).toBe('a?');
+  await page.goto(`${c.url}/agents`);
+  const lines = page.getByRole('button', { name: 'Show the lines and a token' });
+  await lines.waitFor();
+  await page.keyboard.press('a');
+  await expect.poll(() => lines.evaluate((button) => button.matches(':focus'))).toBe(true);
+  await page.keyboard.press('?');
+  const dialog = page.getByRole('dialog', { name: 'Keys' });
+  const here = await dialog.getByRole('region', { name: 'Here' }).textContent();
+  const elsewhere = await dialog.getByRole('region', { name: 'On other pages' }).textContent();
+  expect(here).toMatch(/a\s+add an agent/);
+  expect(elsewhere).toMatch(/c\s+cancel the run \(asks\)/);
+  await page.keyboard.press('Escape');
+  await page.goto(`${c.url}/targets`);
+  await page.getByText('host', { exact: true }).waitFor();
+  await page.keyboard.press('a');
+  await page.getByRole('dialog', { name: 'Add a target' }).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a password manager is told whose password is set', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page } = await c.signedIn();
+  await page.goto(`${c.url}/account`);
+  await page.getByLabel('New password').waitFor();
+  const form = page.locator('form:has([autocomplete="new-password"])');
+  expect(await form.locator('[autocomplete="username"]').inputValue()).toBe('admin');
+});
+
+/** Every line drawn, at the beginning, in the midst and at the end, is the one that its number says. */
+async function expectWhole(page: Page, last: number): Promise<void> {
+  for (const share of [0, 0.3, 0.7, 1]) {
+    await page.locator('.lines').evaluate((lines, to) => {
+      lines.scrollTop = to * (lines.scrollHeight - lines.clientHeight);
+    }, share);
+    await expect
+      .poll(async () => {
+        const lines = await drawnLines(page);
+        const near = lines.some((line) => Math.abs(line.number - Math.max(1, share * last)) < 60);
+        return near && lines.every((line) => line.text === String(line.number));
+      })
+      .toBe(true);
+  }
+  expect((await drawnLines(page)).at(-1)?.number).toBe(last);
+}
+
+/** A run of a hundred steps that stays at its first one until it is ended. */
+async function hundredSteps() {
+  const gate = await c.system.gate();
+  const { id } = await c.system.run([gate.wait, ...Array.from({ length: 99 }, () => 'true')]);
+  const [step] = await c.system.steps(id);
+  const end = async () => {
+    await c.system.api.post(`/api/v1/executor/cancel/${id}`);
+    await gate.open();
+  };
+  return { id, host: step?.targetRunId, end };
+}
+
+/** The chosen cell with its outline of 3 px is within the list, and no cell at the sides covers it. */
+function outlineIsWhole(page: Page): Promise<boolean> {
+  return page.locator('.host .cell.current').evaluate((cell) => {
+    const row = cell.closest('.host');
+    const list = cell.closest('.rows')?.getBoundingClientRect();
+    const left = row?.querySelector('.name-cell')?.getBoundingClientRect().right ?? Number.NaN;
+    const right = row?.querySelector('.time')?.getBoundingClientRect().left ?? Number.NaN;
+    const at = cell.getBoundingClientRect();
+    const page = cell.closest('main')?.getBoundingClientRect();
+    const bottom = Math.min(list?.bottom ?? Number.NaN, page?.bottom ?? Number.NaN);
+    return (
+      at.left - 3 >= left &&
+      at.right + 3 <= right &&
+      at.top - 3 >= (list?.top ?? Number.NaN) &&
+      at.bottom + 3 <= bottom
+    );
+  });
+}
+
+function stepTabIsWhole(page: Page): Promise<boolean> {
+  return page.locator('nav[aria-label="Steps"] [aria-current]').evaluate((tab) => {
+    const [at, list] = [tab.getBoundingClientRect(), tab.parentElement?.getBoundingClientRect()];
+    return list !== undefined && at.left >= list.left - 1 && at.right <= list.right + 1;
+  });
+}
+
+async function jobName(runId: number): Promise<string> {
+  return (await c.system.api.get<{ jobName: string }>(`/api/v1/runs/${runId}`)).body.jobName;
+}
