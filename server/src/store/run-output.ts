@@ -59,20 +59,31 @@ export async function appendChunks(
   sql: Sql,
   chunks: readonly (ChunkRow & { agentId: number; sessionNumber: number })[],
 ): Promise<boolean> {
-  // As text and not as jsonb: base64 is shorter than a bytea parameter's hex, and nothing is parsed twice.
+  const sealed = Buffer.concat(chunks.map((chunk) => chunk.sealed));
+  let sealedFrom = 1;
   const rows = JSON.stringify(
-    chunks.map((chunk) => ({
-      ...chunk,
-      stream: streamCode(chunk.stream),
-      sha256: base64Of(chunk.sha256),
-      sealed: base64Of(chunk.sealed),
-    })),
+    chunks.map(({ sealed: { length }, ...chunk }) => {
+      const from = sealedFrom;
+      sealedFrom += length;
+      return {
+        ...chunk,
+        stream: streamCode(chunk.stream),
+        sha256: base64Of(chunk.sha256),
+        sealedFrom: from,
+        sealedBytes: length,
+      };
+    }),
   );
+  // The bytes are one text beside the rows, which are not worth jsonb: base64 is shorter than a bytea parameter's
+  // hex, and neither side has to look for what JSON escapes.
   const [verdict] = await sql<{ isNext: boolean }[]>`
-    with chunk as materialized (
+    with body as materialized (
+      select decode(${sealed.toString('base64')}::text, 'base64') as sealed
+    ), chunk as materialized (
       select * from json_to_recordset(${rows}::text::json) as c(
         "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint, "attemptDay" date, seq integer,
-        stream smallint, "elapsedMs" bigint, "rawLength" integer, sha256 text, sealed text)
+        stream smallint, "elapsedMs" bigint, "rawLength" integer, sha256 text, "sealedFrom" integer,
+        "sealedBytes" integer)
     ), mark as (
       select "stepId", epoch, "agentId", "sessionNumber", min(seq) as first, max(seq) as last, count(*) as n,
         sum("rawLength") as bytes
@@ -87,8 +98,8 @@ export async function appendChunks(
     ), inserted as (
       insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
       select "attemptDay", "stepId", epoch, seq, stream, "elapsedMs", "rawLength", decode(sha256, 'base64'),
-        decode(sealed, 'base64')
-      from chunk where (select is_next from verdict)
+        substring(sealed from "sealedFrom" for "sealedBytes")
+      from chunk cross join body where (select is_next from verdict)
     ), noted as (
       update job_run_steps st set output_seq = m.last, output_bytes = st.output_bytes + m.bytes
       from mark m where st.id = m."stepId" and (select is_next from verdict)
