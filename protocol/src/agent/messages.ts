@@ -88,6 +88,8 @@ export const ResumedSchema = message('resumed', {
        */
       verdict: Type.Enum(['continue', 'cancel', 'superseded', 'forget']),
       ackedSeq: Type.Integer({ minimum: 0 }),
+      /** With forget: the agent's completion is stored, and only the answer to it was lost. */
+      settled: Type.Optional(Type.Boolean()),
     }),
   ),
 });
@@ -114,6 +116,12 @@ export const LeaseTargetSchema = Type.Object({
   host: Type.String(),
   port: Type.Integer({ minimum: 1, maximum: 65_535 }),
   hostKeys: Type.Array(Type.String({ maxLength: 16_384 }), { maxItems: 16 }),
+  /** Whom to log in as instead of the credential's own user; its bounds must allow that. */
+  username: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+  /** For one address to answer; the agent's own unless told. */
+  connectTimeoutS: Type.Optional(Type.Integer({ minimum: 1, maximum: 300 })),
+  /** Between probes on a silent connection; the agent's own unless told. */
+  keepaliveIntervalS: Type.Optional(Type.Integer({ minimum: 5, maximum: 600 })),
 });
 export const LeaseSchema = Type.Object({
   ...attempt,

@@ -3,7 +3,7 @@ import {
   Closed,
   CreateTargetRequestSchema,
   Id,
-  Page,
+  TargetPageSchema,
   TargetQuerySchema,
   TargetSchema,
   TestResultSchema,
@@ -36,21 +36,25 @@ function readRoutes({ sql }: TargetRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/targets',
       permission: 'read',
+      scoped: true,
       summary: 'List targets by name',
+      description:
+        '`selector` is a selector as groups have it; `count=true` says in `total` how many there are on all pages.',
       tag,
       query: TargetQuerySchema,
-      success: { status: 200, schema: Page(TargetSchema) },
-      handle: ({ query }) => listTargets(sql, query),
+      success: { status: 200, schema: TargetPageSchema },
+      handle: ({ query, principal }) => listTargets(sql, query, principal.authority.reach('read')),
     }),
     route({
       method: 'GET',
       path: '/api/v1/targets/:id',
       permission: 'read',
+      scoped: true,
       summary: 'Get a target',
       tag,
       params,
       success: { status: 200, schema: TargetSchema },
-      handle: ({ params }) => getTarget(sql, params.id),
+      handle: ({ params, principal }) => getTarget(sql, params.id, principal.authority.reach('read')),
     }),
   ];
 }
@@ -61,6 +65,7 @@ function editRoutes({ sql }: TargetRouteDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/targets',
       permission: 'targets.edit',
+      scoped: true,
       summary: 'Create a target',
       tag,
       body: CreateTargetRequestSchema,
@@ -71,9 +76,10 @@ function editRoutes({ sql }: TargetRouteDeps): RouteSpec[] {
       method: 'PUT',
       path: '/api/v1/targets/:id',
       permission: 'targets.edit',
+      scoped: true,
       summary: 'Change a target',
       description:
-        'Another host or port is another machine: its host keys are forgotten. Without `credentialId` the credential stays; null takes it away.',
+        'What is left out stays as it is; null takes away a port or a credential of its own, so that it inherits one. Another host or port is another machine: its host keys are forgotten.',
       tag,
       params,
       body: UpdateTargetRequestSchema,
@@ -84,6 +90,7 @@ function editRoutes({ sql }: TargetRouteDeps): RouteSpec[] {
       method: 'DELETE',
       path: '/api/v1/targets/:id',
       permission: 'targets.edit',
+      scoped: true,
       summary: 'Delete a target that no open run uses',
       tag,
       params,
@@ -99,6 +106,7 @@ function connectionRoutes(deps: TargetRouteDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/targets/:id/test',
       permission: 'targets.test',
+      scoped: true,
       summary: 'Have an agent reach the target, check its host key and log in',
       tag,
       params,
@@ -109,6 +117,7 @@ function connectionRoutes(deps: TargetRouteDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/targets/:id/host-keys',
       permission: 'host_keys.approve',
+      scoped: true,
       summary: 'Accept the host key that a target showed',
       description: 'To put a changed key in place of an accepted one, name the accepted one in `replaces`.',
       tag,
@@ -118,7 +127,7 @@ function connectionRoutes(deps: TargetRouteDeps): RouteSpec[] {
       handle: async (request) => {
         const { id } = request.params;
         await inTransaction(deps.sql, (tx) => acceptHostKey(tx, id, request.body, callerOf(request)));
-        return getTarget(deps.sql, id);
+        return getTarget(deps.sql, id, request.principal.authority.reach('read'));
       },
     }),
   ];

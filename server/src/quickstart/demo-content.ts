@@ -56,7 +56,7 @@ export async function createDemoTarget(
   existing?: number,
 ): Promise<number> {
   const { sql } = server;
-  const key = await sealingKeyOf(sql, server.installation.installationId, segmentId);
+  const key = await sealingKeyOf(sql, server.installation.installationId, segmentId, caller);
   const id = randomUUID();
   const kind = 'ssh_private_key';
   const sealed = await sealCredential({
@@ -107,7 +107,7 @@ async function trustHostKey(
   await inTransaction(server.sql, (tx) => recordSeenHostKey(tx, { targetId, hostKeyLine }));
   const blob = Buffer.from(hostKeyLine.split(' ')[1] ?? '', 'base64');
   const fingerprint = `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
-  const target = await getTarget(server.sql, targetId);
+  const target = await getTarget(server.sql, targetId, caller.authority.reach('read'));
   if (target.hostKeys.some((key) => key.fingerprint === fingerprint && key.state === 'accepted')) return;
   await inTransaction(server.sql, (tx) => acceptHostKey(tx, targetId, { fingerprint }, caller));
 }

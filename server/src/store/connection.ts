@@ -93,7 +93,7 @@ export function violatedConstraint(error: unknown): string | undefined {
  * Keeps a query from becoming a prepared statement: for texts of which there are as many as people can think of. A
  * connection never forgets a prepared one.
  */
-export function unprepared<T extends postgres.PendingQuery<postgres.Row[]>>(query: T): T {
+export function unprepared<T extends PromiseLike<unknown>>(query: T): T {
   (query as unknown as { options: { prepare?: boolean } }).options.prepare = false;
   return query;
 }

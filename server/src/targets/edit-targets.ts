@@ -1,63 +1,90 @@
 import type { CreateTargetRequestSchema, Target, UpdateTargetRequestSchema } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
 import { lockCredential } from '../store/credentials.ts';
 import { deleteHostKeys, insertGivenFingerprint } from '../store/host-keys.ts';
-import { findSegment } from '../store/segments.ts';
+import { segmentSeen } from '../store/place-names.ts';
+import { lockMembership } from '../store/target-group-members.ts';
 import {
-  deleteTarget as deleteTargetRow,
+  deleteTargets,
   findOpenRunOf,
+  findTarget,
   insertTarget,
   lockTarget,
   type TargetFields,
+  type TargetRow,
   updateTarget as updateTargetRow,
 } from '../store/targets.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
+import { refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
+import { connectionOf } from './connection-of.ts';
 import { getTarget } from './list-targets.ts';
+import { requireOnTarget } from './require-on-target.ts';
 
 export type CreateTargetRequest = Static<typeof CreateTargetRequestSchema>;
 export type UpdateTargetRequest = Static<typeof UpdateTargetRequestSchema>;
 
-const defaultPort = 22;
+const newTarget: Omit<TargetFields, 'name' | 'host'> = {
+  port: null,
+  credentialId: null,
+  operatingSystem: 'linux',
+  labels: {},
+  description: '',
+  settings: {},
+  isActive: true,
+};
 
 /**
  * Creates a target.
  *
  * @throws {AppError} `invalid` for a segment or credential that does not exist there; `conflict` for a name that is
- * taken in the segment.
+ * taken in the segment; `forbidden` where the caller may not edit in the segment, use the credential there, or give
+ * others the rights that the target's groups would.
  */
 export async function createTarget(sql: Sql, request: CreateTargetRequest, caller: Caller): Promise<Target> {
-  const fields = fieldsOf(request);
+  const fields = withChanges({ ...newTarget, name: request.name, host: request.host }, request);
   const id = await inTransaction(sql, async (tx) => {
-    const segment = await findSegment(tx, request.segmentId);
+    await lockMembership(tx);
+    const segment = await segmentSeen(tx, request.segmentId, caller.authority.reach('read'));
     if (segment === undefined) throw invalidField('segmentId', `There is no segment ${request.segmentId}.`);
-    await requireCredential(tx, fields.credentialId, segment);
+    if (!caller.authority.holdsOnSegment('targets.edit', segment.id)) {
+      throw new MissingPermission(caller, 'targets.edit', `segment “${segment.name}”`);
+    }
+    await requireCredential(tx, fields.credentialId, segment, caller);
+    if (fields.credentialId !== null && !caller.authority.holdsOnSegment('credentials.use', segment.id)) {
+      throw new MissingPermission(caller, 'credentials.use', `segment “${segment.name}”`);
+    }
     const id = await insertTarget(tx, { segmentId: segment.id, ...fields });
     const fingerprint = request.hostKeyFingerprint;
     if (fingerprint !== undefined) {
       await insertGivenFingerprint(tx, { targetId: id, fingerprint, acceptedBy: caller.userId });
     }
+    await refreshMembersOfTargets(tx, [id], caller);
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'target.created',
       object: { kind: 'target', id },
       detail: { ...fields, segment: segment.name, ...(fingerprint === undefined ? {} : { fingerprint }) },
+      scope: { segmentId: segment.id },
     });
     return id;
   }).catch((error) => {
     throw nameTaken(error, request.name);
   });
-  return getTarget(sql, id);
+  return getTarget(sql, id, unrestricted);
 }
 
 /**
- * Changes a target as a whole. Another host or port is another machine: its host keys are then forgotten, which
- * shows in the answer and in the audit log.
+ * Changes a target; what the request leaves out stays as it is. Another host or port is another machine: its host keys
+ * are then forgotten, which shows in the answer and in the audit log.
  *
- * @throws {AppError} `not_found`; `invalid` for a credential of another segment; `conflict` for a taken name.
+ * @throws {AppError} `not_found`; `invalid` for a credential of another segment; `conflict` for a taken name;
+ * `forbidden` like `createTarget`.
  */
 export async function updateTarget(
   sql: Sql,
@@ -66,75 +93,116 @@ export async function updateTarget(
   caller: Caller,
 ): Promise<Target> {
   await inTransaction(sql, async (tx) => {
-    const target = await lockTarget(tx, id);
+    await lockMembership(tx);
+    const target = await lockTarget(tx, id, caller.authority.reach('read'));
     if (target === undefined) throw notFound('Target');
-    // A PUT that leaves the credential out leaves it as it is; null takes it away.
-    const credentialId = request.credentialId === undefined ? target.credentialId : request.credentialId;
-    const fields = { ...fieldsOf(request), credentialId };
-    const segment = { id: target.segmentId, name: target.segmentName };
-    if (credentialId !== target.credentialId) await requireCredential(tx, credentialId, segment);
+    await requireOnTarget(tx, caller, 'targets.edit', target);
+    const fields = withChanges(fieldsOf(target), request);
+    if (fields.credentialId !== target.credentialId) {
+      const segment = { id: target.segmentId, name: target.segmentName };
+      await requireCredential(tx, fields.credentialId, segment, caller);
+      if (fields.credentialId !== null) await requireOnTarget(tx, caller, 'credentials.use', target);
+    }
     await updateTargetRow(tx, id, fields);
-    const moved = fields.host.toLowerCase() !== target.host.toLowerCase() || fields.port !== target.port;
-    const forgottenHostKeys = moved ? await deleteHostKeys(tx, id) : [];
-    const { name, host, port } = target;
+    await refreshMembersOfTargets(tx, [id], caller);
+    const isOther =
+      fields.host.toLowerCase() !== target.host.toLowerCase() ||
+      (await portOf(tx, id)) !== effectivePort(target);
+    const forgottenHostKeys = isOther ? await deleteHostKeys(tx, id) : [];
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'target.changed',
       object: { kind: 'target', id },
-      detail: {
-        from: { name, host, port, credentialId: target.credentialId },
-        to: fields,
-        forgottenHostKeys,
-      },
+      detail: { from: fieldsOf(target), to: fields, forgottenHostKeys },
+      scope: { segmentId: target.segmentId },
     });
   }).catch((error) => {
     throw nameTaken(error, request.name);
   });
-  return getTarget(sql, id);
+  return getTarget(sql, id, unrestricted);
 }
 
 /**
  * Deletes a target. The runs it had keep its name.
  *
- * @throws {AppError} `not_found`; `conflict` while an open run has work on it.
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` while an open run has work on it.
  */
 export async function deleteTarget(sql: Sql, id: number, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {
-    const target = await lockTarget(tx, id);
+    await lockMembership(tx);
+    const target = await lockTarget(tx, id, caller.authority.reach('read'));
     if (target === undefined) throw notFound('Target');
-    const runId = await findOpenRunOf(tx, id);
-    if (runId !== undefined) {
-      throw new AppError(
-        'conflict',
-        `Run ${runId} still has work on ${target.name}. Wait for its end or cancel it, then delete the target.`,
-      );
-    }
-    await deleteTargetRow(tx, id);
+    await requireOnTarget(tx, caller, 'targets.edit', target);
+    await refuseInUse(tx, [id]);
+    await deleteTargets(tx, [id]);
+    const { name, host, port, segmentName, segmentId } = target;
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'target.deleted',
       object: { kind: 'target', id },
-      detail: { name: target.name, host: target.host, port: target.port, segment: target.segmentName },
+      detail: { name, host, port, segment: segmentName },
+      scope: { segmentId },
     });
   });
 }
 
-function fieldsOf(request: UpdateTargetRequest): TargetFields {
-  const { name, host, port, credentialId } = request;
-  return { name, host, port: port ?? defaultPort, credentialId: credentialId ?? null };
+/** @throws {AppError} `conflict` while an open run has work on one of these. */
+export async function refuseInUse(tx: Tx, targetIds: readonly number[]): Promise<void> {
+  const used = await findOpenRunOf(tx, targetIds);
+  if (used === undefined) return;
+  throw new AppError(
+    'conflict',
+    `Run ${used.runId} still has work on ${used.targetName}. Wait for its end or cancel it, then delete the target.`,
+  );
+}
+
+function fieldsOf(target: TargetRow): TargetFields {
+  const { name, host, port, credentialId, operatingSystem, labels, description, settings, isActive } = target;
+  return { name, host, port, credentialId, operatingSystem, labels, description, settings, isActive };
+}
+
+function withChanges(fields: TargetFields, request: UpdateTargetRequest): TargetFields {
+  const of = <K extends keyof TargetFields>(name: K): TargetFields[K] => {
+    const value = request[name as keyof UpdateTargetRequest];
+    return value === undefined ? fields[name] : (value as TargetFields[K]);
+  };
+  return {
+    name: request.name,
+    host: request.host,
+    port: of('port'),
+    credentialId: of('credentialId'),
+    operatingSystem: of('operatingSystem'),
+    labels: of('labels'),
+    description: of('description'),
+    settings: of('settings'),
+    isActive: of('isActive'),
+  };
+}
+
+function effectivePort(target: TargetRow): number {
+  return connectionOf(target.mergedSettings, target.port).port;
+}
+
+async function portOf(tx: Tx, id: number): Promise<number | undefined> {
+  const target = await findTarget(tx, id, unrestricted);
+  return target === undefined ? undefined : effectivePort(target);
 }
 
 async function requireCredential(
   tx: Tx,
   credentialId: string | null,
   segment: { id: number; name: string },
+  caller: Caller,
 ): Promise<void> {
   if (credentialId === null) return;
   const credential = await lockCredential(tx, credentialId);
   if (credential?.segmentId === segment.id) return;
+  const isSeen =
+    credential !== undefined &&
+    (await segmentSeen(tx, credential.segmentId, caller.authority.reach('read'))) !== undefined;
   throw invalidField(
     'credentialId',
-    credential === undefined
+    !isSeen
       ? 'There is no such credential.'
       : `This credential is sealed to segment ${credential.segmentName}; a target in ${segment.name} needs one of its own segment.`,
   );

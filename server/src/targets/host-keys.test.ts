@@ -8,6 +8,7 @@ import {
 } from '../segments/testing.ts';
 import { lockTarget } from '../store/targets.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { createTarget } from './edit-targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { acceptHostKey, hostKeyLinesOf, recordSeenHostKey } from './host-keys.ts';
@@ -47,7 +48,7 @@ const accept = (targetId: number, fingerprint: string, replaces?: string) =>
     acceptHostKey(tx, targetId, { fingerprint, ...(replaces === undefined ? {} : { replaces }) }, t.caller),
   );
 const keysOf = async (targetId: number) =>
-  (await getTarget(t.sql, targetId)).hostKeys.map((key) => `${key.state} ${key.fingerprint}`);
+  (await getTarget(t.sql, targetId, unrestricted)).hostKeys.map((key) => `${key.state} ${key.fingerprint}`);
 
 describe('a host key that a connection shows', () => {
   it('is pending while nothing is accepted, and no lease carries it', async () => {
@@ -78,7 +79,7 @@ describe('a host key that a connection shows', () => {
     expect(await see(id, key.line)).toMatchObject({ state: 'accepted', isNews: true });
     expect(await see(id, key.line)).toMatchObject({ state: 'accepted', isNews: false });
     expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([key.line]);
-    expect((await getTarget(t.sql, id)).hostKeys[0]?.keyType).toBe('ssh-ed25519');
+    expect((await getTarget(t.sql, id, unrestricted)).hostKeys[0]?.keyType).toBe('ssh-ed25519');
   });
 
   it('is changed when the fingerprint given in advance is another', async () => {
@@ -109,7 +110,9 @@ describe('accepting a host key', () => {
     await see(id, key.line);
     await accept(id, key.fingerprint);
     await accept(id, key.fingerprint);
-    expect((await getTarget(t.sql, id)).hostKeys).toMatchObject([{ state: 'accepted', acceptedBy: 'ada' }]);
+    expect((await getTarget(t.sql, id, unrestricted)).hostKeys).toMatchObject([
+      { state: 'accepted', acceptedBy: 'ada' },
+    ]);
     const rows =
       await t.sql`select 1 from audit_log where action = 'host_key.accepted' and object_id = ${String(id)}`;
     expect(rows).toHaveLength(1);
@@ -147,7 +150,7 @@ describe('accepting a host key', () => {
     await accept(id, old.fingerprint);
     await see(id, next.line);
     const both = await inTransaction(t.sql, async (tx) => {
-      await lockTarget(tx, id);
+      await lockTarget(tx, id, unrestricted);
       const replace = () => accept(id, next.fingerprint, old.fingerprint);
       const results = Promise.allSettled([replace(), replace()]);
       await waitUntilBlocked(t, 2);

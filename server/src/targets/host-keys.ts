@@ -13,7 +13,9 @@ import {
   replaceOfferedKey,
 } from '../store/host-keys.ts';
 import { lockTarget } from '../store/targets.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
+import { requireOnTarget } from './require-on-target.ts';
 
 export type SeenHostKey = {
   fingerprint: string;
@@ -33,7 +35,7 @@ export async function recordSeenHostKey(
 ): Promise<SeenHostKey | undefined> {
   const key = parseHostKeyLine(seen.hostKeyLine);
   if (key === undefined) return undefined;
-  const target = await lockTarget(tx, seen.targetId);
+  const target = await lockTarget(tx, seen.targetId, unrestricted);
   if (target === undefined) return undefined;
   const { fingerprint, keyType, line } = key;
   const known = await listHostKeys(tx, [target.id]);
@@ -53,6 +55,7 @@ export async function recordSeenHostKey(
       action: 'host_key.changed',
       object: { kind: 'target', id: target.id },
       detail: { target: target.name, offered: fingerprint, accepted: accepted.map((row) => row.fingerprint) },
+      scope: { segmentId: target.segmentId },
     });
   }
   return { fingerprint, state, isNews };
@@ -63,7 +66,7 @@ export async function recordSeenHostKey(
  *
  * @param keys.replaces The fingerprint accepted now, where a changed key is to take its place; all that was accepted
  * before is then removed.
- * @throws {AppError} `conflict` when what the target shows, or what is accepted, is not what the person saw.
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` when what the target shows, or what is accepted, is not what the person saw.
  */
 export async function acceptHostKey(
   tx: Tx,
@@ -71,8 +74,9 @@ export async function acceptHostKey(
   keys: { fingerprint: string; replaces?: string },
   caller: Caller,
 ): Promise<void> {
-  const target = await lockTarget(tx, targetId);
+  const target = await lockTarget(tx, targetId, caller.authority.reach('read'));
   if (target === undefined) throw notFound('Target');
+  await requireOnTarget(tx, caller, 'host_keys.approve', target);
   const known = await listHostKeys(tx, [targetId]);
   const accepted = known.filter((row) => row.state === 'accepted').map((row) => row.fingerprint);
   if (accepted.includes(keys.fingerprint) && keys.replaces === undefined) return;
@@ -84,6 +88,7 @@ export async function acceptHostKey(
     action: 'host_key.accepted',
     object: { kind: 'target', id: targetId },
     detail: { target: target.name, fingerprint: keys.fingerprint, replaced: accepted },
+    scope: { segmentId: target.segmentId },
   });
 }
 

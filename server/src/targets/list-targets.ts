@@ -1,20 +1,41 @@
-import { type HostKey, limits, type Target, type TargetQuerySchema } from '@opsconductor/protocol';
+import {
+  type HostKey,
+  limits,
+  type Target,
+  type TargetHealth,
+  type TargetPage,
+  type TargetQuerySchema,
+} from '@opsconductor/protocol';
 import type { Static } from 'typebox';
+import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/connection.ts';
 import { pageOf } from '../store/cursor.ts';
 import { type HostKeyRow, listHostKeys } from '../store/host-keys.ts';
-import { findTarget, listTargets as listTargetRows, type TargetRow } from '../store/targets.ts';
+import { countTargets, findTarget, listTargets as listTargetRows, type TargetRow } from '../store/targets.ts';
+import { connectionOf } from './connection-of.ts';
+import { readSelector } from './read-selector.ts';
 
-/** A page of targets by name; `search` is a part of name or host. */
+/**
+ * A page of the targets in these reaches, by name; `search` is a part of name or host.
+ *
+ * @throws {AppError} `invalid` for a selector that can't be read, or names what is not there.
+ */
 export async function listTargets(
   sql: Queryable,
   query: Static<typeof TargetQuerySchema>,
-): Promise<{ items: Target[]; nextCursor: string | null }> {
+  reaches: readonly Reach[],
+): Promise<TargetPage> {
   refuseUnstorableText(query, 'query');
   const limit = query.limit ?? limits.defaultPageItems;
-  const rows = await listTargetRows(sql, { ...query, limit });
+  const { selector: text, ...rest } = query;
+  const selector = text === undefined ? undefined : await readSelector(sql, text, 'query.selector', reaches);
+  const filter = { ...rest, selector };
+  const [rows, total] = await Promise.all([
+    listTargetRows(sql, { ...filter, limit }, reaches),
+    query.count === true ? countTargets(sql, filter, reaches) : undefined,
+  ]);
   const page = pageOf(
     rows,
     limit,
@@ -25,31 +46,48 @@ export async function listTargets(
     sql,
     page.items.map((row) => row.id),
   );
-  return {
-    items: page.items.map((row) =>
-      toTarget(
-        row,
-        keys.filter((key) => key.targetId === row.id),
-      ),
+  const items = page.items.map((row) =>
+    toTarget(
+      row,
+      keys.filter((key) => key.targetId === row.id),
     ),
-    nextCursor: page.nextCursor,
-  };
+  );
+  return { items, nextCursor: page.nextCursor, ...(total === undefined ? {} : { total }) };
 }
 
-/** @throws {AppError} `not_found`. */
-export async function getTarget(sql: Queryable, id: number): Promise<Target> {
-  const row = await findTarget(sql, id);
+/** @throws {AppError} `not_found` for what is not in these reaches. */
+export async function getTarget(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<Target> {
+  const row = await findTarget(sql, id, reaches);
   if (row === undefined) throw notFound('Target');
   return toTarget(row, await listHostKeys(sql, [id]));
 }
 
 function toTarget(row: TargetRow, keys: readonly HostKeyRow[]): Target {
+  const { mergedSettings, effectiveCredentialId, effectiveCredentialName, ...rest } = row;
+  const { lastContactAt, lastContactOk, lastContactReason, ...fields } = rest;
+  const { protocol, port } = connectionOf(mergedSettings, row.port);
   return {
-    ...row,
+    ...fields,
+    effective: {
+      protocol,
+      port,
+      credentialId: effectiveCredentialId,
+      credentialName: effectiveCredentialName,
+    },
+    health: healthOf(lastContactOk),
+    lastContact:
+      lastContactAt === null
+        ? null
+        : { at: lastContactAt.toISOString(), ok: lastContactOk === true, reason: lastContactReason },
     hostKeys: keys.map(toHostKey),
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   };
+}
+
+function healthOf(ok: boolean | null): TargetHealth {
+  if (ok === null) return 'never';
+  return ok ? 'ok' : 'failing';
 }
 
 function toHostKey(row: HostKeyRow): HostKey {

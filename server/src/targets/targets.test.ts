@@ -7,6 +7,7 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { getTarget, listTargets } from './list-targets.ts';
 
@@ -43,12 +44,21 @@ describe('creating a target', () => {
     expect(target).toMatchObject({
       segmentName: 'targets',
       host: '10.0.0.1',
-      port: 22,
+      port: null,
       credentialId: null,
       credentialName: null,
+      operatingSystem: 'linux',
+      labels: {},
+      description: '',
+      settings: {},
+      isActive: true,
+      groups: [],
+      effective: { protocol: 'ssh', port: 22, credentialId: null, credentialName: null },
+      health: 'never',
+      lastContact: null,
       hostKeys: [],
     });
-    expect(await getTarget(t.sql, target.id)).toEqual(target);
+    expect(await getTarget(t.sql, target.id, unrestricted)).toEqual(target);
   });
 
   it('refuses a name that is taken in the segment, but not in another', async () => {
@@ -101,11 +111,15 @@ describe('listing targets', () => {
     let cursor: string | undefined;
     let pages = 0;
     do {
-      const page = await listTargets(t.sql, {
-        segmentId: segment.id,
-        limit: 10,
-        ...(cursor === undefined ? {} : { cursor }),
-      });
+      const page = await listTargets(
+        t.sql,
+        {
+          segmentId: segment.id,
+          limit: 10,
+          ...(cursor === undefined ? {} : { cursor }),
+        },
+        unrestricted,
+      );
       seen.push(...page.items.map((target) => target.name));
       cursor = page.nextCursor ?? undefined;
       pages += 1;
@@ -117,7 +131,9 @@ describe('listing targets', () => {
   it('has no next page when the last one is exactly full', async () => {
     const segment = await makeSegment(t, 'full-page');
     for (const name of ['a', 'b']) await create({ name, segmentId: segment.id });
-    expect((await listTargets(t.sql, { segmentId: segment.id, limit: 2 })).nextCursor).toBeNull();
+    expect(
+      (await listTargets(t.sql, { segmentId: segment.id, limit: 2 }, unrestricted)).nextCursor,
+    ).toBeNull();
   });
 
   it('searches name and host, and nothing in the search is special', async () => {
@@ -125,7 +141,9 @@ describe('listing targets', () => {
     await create({ name: 'DB_1', host: 'db-1.example.com', segmentId: segment.id });
     await create({ name: 'DBx1', host: 'db-2.example.com', segmentId: segment.id });
     const names = async (search: string) =>
-      (await listTargets(t.sql, { segmentId: segment.id, search })).items.map((target) => target.name);
+      (await listTargets(t.sql, { segmentId: segment.id, search }, unrestricted)).items.map(
+        (target) => target.name,
+      );
     expect(await names('db_')).toEqual(['DB_1']);
     expect(await names('DB-2.EXAMPLE')).toEqual(['DBx1']);
     expect(await names('%')).toEqual([]);
@@ -149,7 +167,7 @@ describe('listing targets', () => {
       Buffer.from('{"length":2}').toString('base64url'),
     ];
     for (const cursor of cursors) {
-      await expect(listTargets(t.sql, { cursor })).rejects.toMatchObject({
+      await expect(listTargets(t.sql, { cursor }, unrestricted)).rejects.toMatchObject({
         code: 'invalid',
         details: [{ path: 'cursor' }],
       });
@@ -206,7 +224,7 @@ describe('deleting a target', () => {
     await expect(deleteTarget(t.sql, id, t.caller)).rejects.toMatchObject({ code: 'conflict' });
     await t.sql`update job_runs set status = 'succeeded' where id = ${open}`;
     await deleteTarget(t.sql, id, t.caller);
-    await expect(getTarget(t.sql, id)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(getTarget(t.sql, id, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
     const rows = await t.sql`select target_id, target_name from job_run_targets where job_run_id = ${ended}`;
     expect(rows).toEqual([{ targetId: null, targetName: 'used' }]);
     await expect(deleteTarget(t.sql, id, t.caller)).rejects.toMatchObject({ code: 'not_found' });

@@ -9,6 +9,7 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { createTarget } from './edit-targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { getTarget } from './list-targets.ts';
@@ -117,7 +118,9 @@ describe('testing a target', () => {
       offeredFingerprint: fingerprint,
       acceptedFingerprints: [],
     });
-    expect((await getTarget(t.sql, id)).hostKeys).toMatchObject([{ state: 'pending', fingerprint }]);
+    expect((await getTarget(t.sql, id, unrestricted)).hostKeys).toMatchObject([
+      { state: 'pending', fingerprint },
+    ]);
     expect(requests).toHaveLength(1);
   });
 

@@ -8,8 +8,10 @@ import { findSealedCredential } from '../store/credentials.ts';
 import { listHostKeys } from '../store/host-keys.ts';
 import { findTarget, type TargetRow } from '../store/targets.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { connectionOf, leaseTarget } from './connection-of.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { hostKeyLinesOf, recordSeenHostKey } from './host-keys.ts';
+import { requireOnTarget } from './require-on-target.ts';
 
 export interface TargetTestRequest {
   segmentId: number;
@@ -32,37 +34,66 @@ export interface TargetTester {
 
 const timeoutMs = 20_000;
 
-/** @throws {AppError} `not_found`. */
+/** @throws {AppError} `not_found`; `forbidden` where the caller may not test it, or use its credential. */
 export async function testTarget(
   deps: { sql: Sql; agents: TargetTester },
   targetId: number,
   caller: Caller,
 ): Promise<TestResult> {
-  const target = await findTarget(deps.sql, targetId);
+  const target = await findTarget(deps.sql, targetId, caller.authority.reach('read'));
   if (target === undefined) throw notFound('Target');
-  let { answer, seen } = await testOnce(deps, target);
-  // The fingerprint was given in advance and its key is now known: what the first test could not do, the next can.
-  if (seen?.state === 'accepted' && seen.isNews) ({ answer, seen } = await testOnce(deps, target));
-  const result = await describe(deps.sql, target, answer);
+  await requireOnTarget(deps.sql, caller, 'targets.test', target);
+  if (target.effectiveCredentialId !== null) {
+    await requireOnTarget(deps.sql, caller, 'credentials.use', target);
+  }
+  const { protocol } = connectionOf(target.mergedSettings, target.port);
+  const result = protocol === 'ssh' ? await testBySsh(deps, target) : await untestable(deps.sql, target);
   await recordAudit(deps.sql, {
     ...auditedBy(caller),
     action: 'target.tested',
     object: { kind: 'target', id: targetId },
     detail: { target: target.name, ok: result.ok, reason: result.reason, agent: result.agentName },
+    scope: { segmentId: target.segmentId },
   });
   return result;
+}
+
+async function testBySsh(deps: { sql: Sql; agents: TargetTester }, target: TargetRow): Promise<TestResult> {
+  let { answer, seen } = await testOnce(deps, target);
+  // The fingerprint was given in advance and its key is now known: what the first test could not do, the next can.
+  if (seen?.state === 'accepted' && seen.isNews) ({ answer, seen } = await testOnce(deps, target));
+  return describe(deps.sql, target, answer);
+}
+
+async function untestable(sql: Sql, target: TargetRow): Promise<TestResult> {
+  return {
+    ...nothing,
+    ok: false,
+    reason: 'protocol',
+    message: `${target.name} is set to be reached by WinRM, and agents test SSH only.`,
+    advice: 'If the target runs an SSH server, set its protocol to ssh.',
+    acceptedFingerprints: await acceptedFingerprintsOf(sql, target),
+  };
+}
+
+const nothing = { agentName: null, offeredFingerprint: null, serverVersion: null, latencyMs: null };
+
+async function acceptedFingerprintsOf(sql: Sql, target: TargetRow): Promise<string[]> {
+  const keys = await listHostKeys(sql, [target.id]);
+  return keys.filter((key) => key.state === 'accepted').map((key) => key.fingerprint);
 }
 
 type Answer = Awaited<ReturnType<TargetTester['testTarget']>>;
 
 async function testOnce({ sql, agents }: { sql: Sql; agents: TargetTester }, target: TargetRow) {
   const hostKeys = (await hostKeyLinesOf(sql, [target.id])).get(target.id) ?? [];
+  const { id, name, host, segmentId, effectiveCredentialId } = target;
   const credential =
-    target.credentialId === null ? undefined : await findSealedCredential(sql, target.credentialId);
-  const { id, name, host, port, segmentId } = target;
+    effectiveCredentialId === null ? undefined : await findSealedCredential(sql, effectiveCredentialId);
+  const connection = connectionOf(target.mergedSettings, target.port);
   const answer = await agents.testTarget({
     segmentId,
-    target: { id, name, host, port, hostKeys },
+    target: leaseTarget({ id, name, host, hostKeys }, connection),
     ...(credential === undefined ? {} : { credential }),
     timeoutMs,
   });
@@ -75,9 +106,7 @@ async function testOnce({ sql, agents }: { sql: Sql; agents: TargetTester }, tar
 }
 
 async function describe(sql: Sql, target: TargetRow, answer: Answer): Promise<TestResult> {
-  const keys = await listHostKeys(sql, [target.id]);
-  const acceptedFingerprints = keys.filter((key) => key.state === 'accepted').map((key) => key.fingerprint);
-  const nothing = { agentName: null, offeredFingerprint: null, serverVersion: null, latencyMs: null };
+  const acceptedFingerprints = await acceptedFingerprintsOf(sql, target);
   if (answer === 'no_agent') {
     return {
       ...nothing,
@@ -118,15 +147,15 @@ function verdictOf(
   const isHostKeyReason = tested.reason?.startsWith('host_key') ?? false;
   // Without a credential there is no login to try; an answer that stops at the host or its key says more.
   if (
-    target.credentialId === null &&
+    target.effectiveCredentialId === null &&
     (tested.ok || !failedBeforeLogin.has(tested.reason ?? '')) &&
     !isHostKeyReason
   ) {
     return {
       ok: false,
       reason: 'no_credential',
-      message: `${target.host}:${target.port} answers, but ${target.name} has no credential, so no login was tried.`,
-      advice: 'Choose a credential of this segment for the target.',
+      message: `${target.host}:${connectionOf(target.mergedSettings, target.port).port} answers, but ${target.name} has no credential, so no login was tried.`,
+      advice: 'Choose a credential of this segment for the target, a group of it, or the segment.',
     };
   }
   if (tested.ok) {

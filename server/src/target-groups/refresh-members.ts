@@ -1,0 +1,92 @@
+// Brings the members of target groups up to date, in the transaction of the change that made them out of date. The
+// caller holds `lockMembership` from before its change.
+import { type Permission, type Role, reachesInto, rolePermissions } from '@opsconductor/protocol';
+import { MissingPermission } from '../auth/missing-permission.ts';
+import type { Caller } from '../caller.ts';
+import type { Tx } from '../store/connection.ts';
+import {
+  grantsOnGroups,
+  listSelectingGroups,
+  type MembershipChange,
+  refreshGroup,
+  setMembers,
+} from '../store/target-group-members.ts';
+import { targetsOutside } from '../store/targets.ts';
+import { orderGroups, selectingGroup } from './group-order.ts';
+
+/**
+ * After these targets changed in what selectors ask for, or are new.
+ *
+ * @throws {MissingPermission} when a target would come into a group on which others hold what the caller does not
+ * hold on the target: that would be a grant.
+ */
+export async function refreshMembersOfTargets(
+  tx: Tx,
+  targetIds: readonly number[] | 'all',
+  caller: Caller,
+): Promise<MembershipChange[]> {
+  const groups = orderGroups((await listSelectingGroups(tx)).map(selectingGroup));
+  const changes: MembershipChange[] = [];
+  for (const group of groups) {
+    changes.push(...(await refreshGroup(tx, group.id, group.selector, targetIds)));
+  }
+  await refuseWidening(tx, changes, caller);
+  return changes;
+}
+
+/**
+ * After a group's entries, selector or name changed: its members and those of groups that select it.
+ *
+ * @param targetIds Those that the change can be about; all when left out.
+ * @throws {MissingPermission} like `refreshMembersOfTargets`.
+ */
+export async function refreshMembersOfGroup(
+  tx: Tx,
+  changed: { id: number; name: string },
+  caller: Caller,
+  targetIds: readonly number[] | 'all' = 'all',
+): Promise<MembershipChange[]> {
+  const groups = orderGroups((await listSelectingGroups(tx)).map(selectingGroup));
+  const own = groups.find((group) => group.id === changed.id);
+  const changes = await refreshGroup(tx, changed.id, own?.selector, targetIds);
+  const stale = new Set([changed.name]);
+  for (const group of groups) {
+    if (group.id === changed.id || ![...group.selects].some((name) => stale.has(name))) continue;
+    stale.add(group.name);
+    changes.push(...(await refreshGroup(tx, group.id, group.selector, targetIds)));
+  }
+  await refuseWidening(tx, changes, caller);
+  return changes;
+}
+
+/** Whoever puts a target into a group gives it to all who hold rights on the group, and can give only what they hold. */
+async function refuseWidening(tx: Tx, changes: readonly MembershipChange[], caller: Caller): Promise<void> {
+  const additions = changes.filter((change) => change.added);
+  if (additions.length === 0) return;
+  const granted = await grantsOnGroups(tx, [...new Set(additions.map((addition) => addition.groupId))]);
+  const groupsOf = new Map<Permission, Map<number, string>>();
+  for (const { groupId, groupName, role, permission } of granted) {
+    const given = role === null ? [permission as Permission] : rolePermissions[role as Role];
+    for (const one of given) {
+      if (!reachesInto(one, 'target_group') || caller.authority.holdsEverywhere(one)) continue;
+      groupsOf.set(one, (groupsOf.get(one) ?? new Map()).set(groupId, groupName));
+    }
+  }
+  if (groupsOf.size === 0) return;
+  // What the caller holds on a target through the very membership that is in question does not count.
+  await setMembers(tx, additions, false);
+  for (const [permission, groups] of groupsOf) {
+    const into = additions.filter((addition) => groups.has(addition.groupId));
+    const reaches = caller.authority.reach(permission);
+    const [outside] = await targetsOutside(
+      tx,
+      into.map((addition) => addition.targetId),
+      reaches,
+    );
+    if (outside === undefined) continue;
+    const group = groups.get(into.find((one) => one.targetId === outside.id)?.groupId ?? 0);
+    const where = `target “${outside.name}”, since it comes into target group “${group}” and others have it there`;
+    throw new MissingPermission(caller, permission, where);
+  }
+  await setMembers(tx, additions, true);
+}
