@@ -8,6 +8,7 @@ import { type Config, enrollmentTokenVariable, readConfig } from './config.ts';
 import { describeStatus, examine } from './doctor.ts';
 import { enroll } from './enrollment/enroll.ts';
 import { readToken } from './enrollment/read-token.ts';
+import { letHeapGrow } from './let-heap-grow.ts';
 import { createLog, type Logger } from './log.ts';
 import { agentVersion } from './version.ts';
 
@@ -103,6 +104,7 @@ async function runCommand(
   { proxy }: Config,
   log: Logger,
 ): Promise<void> {
+  letHeapGrow();
   const agent = await startAgent({ dataDir: options.data, slots: options.slots, proxy, log });
   let stopping = false;
   const onSignal = (signal: string) => {
