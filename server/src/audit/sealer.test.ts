@@ -5,7 +5,7 @@ import {
   readCheckpoint,
   verifyCheckpoint,
 } from '@opsconductor/protocol/audit';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { checkpointsAfter, countUnsealed, latestCheckpoint } from '../store/audit-seals.ts';
 import { connect } from '../store/connection.ts';
 import { hashRow } from './leaf.ts';
@@ -16,10 +16,11 @@ import { setupAudit, type TestAudit, testEntry } from './testing.ts';
 import { consistencyProof, inclusionProofs, readFrontier } from './tree-reader.ts';
 
 let t: TestAudit;
-beforeEach(async () => {
+beforeAll(async () => {
   t = await setupAudit();
 });
-afterEach(() => t.close());
+afterEach(() => t.empty());
+afterAll(() => t.close());
 
 const positions = () =>
   t.sql<{ action: string; position: number | null }[]>`

@@ -20,6 +20,8 @@ export interface TestAudit {
   write(...names: string[]): Promise<number[]>;
   /** Runs statements as somebody who has the server's database role, and switches its triggers off. */
   attack(...statements: string[]): Promise<void>;
+  /** Makes the log as new: cheaper than a database for each test. */
+  empty(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -40,6 +42,13 @@ export async function setupAudit(): Promise<TestAudit> {
     plain: false,
     destination: { write: (line) => logged.push(line) },
   });
+  const attack: TestAudit['attack'] = async (...statements) => {
+    await sql.begin(async (tx) => {
+      for (const table of tables) await tx.unsafe(`alter table ${table} disable trigger user`);
+      for (const statement of statements) await tx.unsafe(statement);
+      for (const table of tables) await tx.unsafe(`alter table ${table} enable trigger user`);
+    });
+  };
   const deps: SealerDeps = { sql, installation, log, retentionDays: undefined };
   return {
     sql,
@@ -55,12 +64,10 @@ export async function setupAudit(): Promise<TestAudit> {
       >`select id from audit_log order by id desc limit ${names.length}`;
       return rows.map((row) => row.id).reverse();
     },
-    async attack(...statements) {
-      await sql.begin(async (tx) => {
-        for (const table of tables) await tx.unsafe(`alter table ${table} disable trigger user`);
-        for (const statement of statements) await tx.unsafe(statement);
-        for (const table of tables) await tx.unsafe(`alter table ${table} enable trigger user`);
-      });
+    attack,
+    async empty() {
+      await attack(`truncate audit_unsealed, ${tables.join(', ')} restart identity`);
+      logged.length = 0;
     },
     close,
   };
