@@ -88,6 +88,18 @@ export function targetGroupWithin(
     where gm.target_group_id = ${sql.unsafe(group)} and ${targetWithin(sql, reaches, 'gt')}))`;
 }
 
+/** Rows of the audit log, by where they happened; those of a target also by the groups it is in now. */
+export function auditWithin(sql: Queryable, reaches: readonly Reach[]) {
+  return all(sql, reaches, (reach) => {
+    const scoped = sql`a.category_id = any(${reach.categoryIds as number[]}::bigint[])
+      or a.segment_id = any(${reach.segmentIds as number[]}::bigint[])`;
+    if (reach.targetGroupIds.length === 0) return sql`(${scoped})`;
+    return sql`(${scoped} or (a.object_kind = 'target' and a.object_id in (
+      select m.target_id::text from target_group_members m
+      where m.target_group_id = any(${reach.targetGroupIds as number[]}::bigint[]))))`;
+  });
+}
+
 function targetIn(sql: Queryable, reach: Reach, segment: string, target: string) {
   const inSegment = sql`${sql.unsafe(segment)} = any(${reach.segmentIds as number[]}::bigint[])`;
   if (reach.targetGroupIds.length === 0) return inSegment;
