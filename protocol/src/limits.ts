@@ -46,6 +46,9 @@ export const limits = {
   maxStepsForWholeOutputStream: 64,
   enrollmentTokenTtlMs: 3_600_000,
   signInCodeTtlMs: 1_800_000,
+  /** A sign-in link that an administrator made for someone. */
+  signInLinkTtlMs: 24 * 3_600_000,
+  apiTokenMaxDays: 365,
   sessionIdleMs: 12 * 3_600_000,
   sessionAbsoluteMs: 7 * 24 * 3_600_000,
 } as const;

@@ -1,10 +1,10 @@
 // The server's parts, wired together: this is where they meet.
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { limits } from '@opsconductor/protocol';
 import { refusalRecorder } from './audit/record-refusal.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { EnrollmentLimits } from './auth/enrollment-limits.ts';
+import { defaultIdentitySettings, type IdentitySettings } from './auth/identity-deps.ts';
 import type { Installation } from './auth/open-installation.ts';
 import { SignInLimits } from './auth/sign-in-limits.ts';
 import { Gateway } from './gateway/gateway.ts';
@@ -12,6 +12,7 @@ import type { HandshakeSettings } from './gateway/handshake.ts';
 import { agentEnrollmentRoutes } from './http/agent-enrollment.ts';
 import { agentRoutes } from './http/agents.ts';
 import { createApp } from './http/app.ts';
+import { categoryRoutes } from './http/categories.ts';
 import { type Access, isKnownHost } from './http/client.ts';
 import type { Console } from './http/console.ts';
 import { credentialRoutes } from './http/credentials.ts';
@@ -50,6 +51,8 @@ export interface ServiceOptions {
   agentBundle(): Promise<string>;
   agentSha256(): Promise<string>;
   now?: () => Date;
+  /** How long sessions and API tokens may last; the product's own by default. */
+  identity?: IdentitySettings;
   handshakeSettings?: HandshakeSettings;
   /** Replies that differ from their schema are errors; for tests. */
   checkReplies?: boolean;
@@ -94,11 +97,18 @@ export function createServices(options: ServiceOptions): Services {
     ...(options.handshakeSettings === undefined ? {} : { settings: options.handshakeSettings }),
   });
   const sweeper = new Sweeper({ sql, serverId, log, publish: (news) => gateway.publish(news) });
-  const authenticator = new Authenticator({ sql, now, sessionIdleMs: limits.sessionIdleMs });
+  const settings = options.identity ?? defaultIdentitySettings;
+  const authenticator = new Authenticator({
+    sql,
+    now,
+    sessionIdleMs: settings.session.idleMs,
+    sessionAbsoluteMs: settings.session.absoluteMs,
+  });
   const cookie = sessionCookie({ installationId: installation.installationId, https: options.access.https });
+  const identity = { sql, now, authenticator, signInLimits: new SignInLimits(now), settings };
   const publish = gateway.publish.bind(gateway);
   const routes = [
-    ...identityRoutes({ sql, now, authenticator, signInLimits: new SignInLimits(now), cookie }),
+    ...identityRoutes({ ...identity, cookie }),
     ...segmentRoutes({ ...options, masterKey, installationId: installation.installationId }),
     ...agentRoutes({ sql }),
     ...agentEnrollmentRoutes({
@@ -109,9 +119,16 @@ export function createServices(options: ServiceOptions): Services {
     }),
     ...targetRoutes({ sql, agents: gateway }),
     ...credentialRoutes({ sql }),
+    ...categoryRoutes({ sql }),
     ...jobRoutes({ sql, masterKey }),
     ...runRoutes({ sql, masterKey, keys, publish }),
-    ...runEventRoutes({ sql, hub, keys, stopping: stopping.signal }),
+    ...runEventRoutes({
+      sql,
+      hub,
+      keys,
+      stopping: stopping.signal,
+      onForgotten: (listener) => authenticator.onForgotten(listener),
+    }),
     ...executorRoutes({ sql }),
   ];
   const app = createApp({

@@ -1,18 +1,29 @@
-// A user's API tokens: `oct_` and 256 random bits, shown once.
-import type { ApiToken, CreatedApiToken } from '@opsconductor/protocol';
-import { recordAudit } from '../audit/record-audit.ts';
-import { AppError, notFound } from '../errors.ts';
+// API tokens of users and service accounts: `oct_` and 256 random bits, shown once.
+import type {
+  ApiToken,
+  CreateApiTokenRequest,
+  CreatedApiToken,
+  NamedScope,
+  Permission,
+  Scope,
+} from '@opsconductor/protocol';
+import { recordAudit, userActor } from '../audit/record-audit.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
 import {
   type ApiTokenRow,
   countApiTokens,
   deleteApiToken,
+  deleteExpiredApiTokens,
   findApiTokenExpiry,
   insertApiToken,
   listApiTokens,
 } from '../store/api-tokens.ts';
+import type { Tx } from '../store/connection.ts';
 import { decodeCursor, pageOf } from '../store/cursor.ts';
+import { nameScopes } from '../store/scope-names.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { lockUser } from '../store/users.ts';
+import { lockUser, type UserRow } from '../store/users.ts';
+import { Authority } from './authority.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
 import type { Principal } from './principal.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
@@ -20,45 +31,64 @@ import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 export const apiTokenPrefix = 'oct_';
 const shownPrefixChars = apiTokenPrefix.length + 6;
 const maxTokensPerUser = 100;
+const defaultDays = 90;
 const dayMs = 86_400_000;
+/** So long an expired token stays in its owner's list. */
+const expiredKeptMs = 30 * dayMs;
 
 /**
- * Makes a token. One that is asked for with a token ends with that token at the latest: a leaked one can't renew
- * itself.
+ * Makes a token of the principal, or of the user `ownerId`. One that is asked for with a token ends with that token at
+ * the latest: a leaked one can't renew itself.
  *
- * @throws AppError `conflict` when the user has too many.
+ * @param admit Looks at the owner, locked, and throws to refuse.
+ * @throws AppError `not_found`; `invalid` for a time, permission or scope that the owner can't have; `conflict` for a
+ * name that is taken, when the owner has too many, or is not active.
  */
 export async function createApiToken(
   deps: IdentityDeps,
   principal: Principal,
-  request: { name: string; expiresInDays: number },
+  request: CreateApiTokenRequest,
   origin: Origin,
+  {
+    ownerId = principal.userId,
+    admit = () => {},
+  }: { ownerId?: number; admit?: (owner: UserRow) => void } = {},
 ): Promise<CreatedApiToken> {
+  const days = request.expiresInDays ?? Math.min(defaultDays, deps.settings.apiTokenMaxDays);
+  if (days > deps.settings.apiTokenMaxDays) {
+    throw invalidField('expiresInDays', 'Is longer than this server allows.', {
+      found: String(days),
+      allowed: `1 to ${deps.settings.apiTokenMaxDays}`,
+    });
+  }
   const token = makeSecretToken(apiTokenPrefix);
   const now = deps.now();
   const row = await inTransaction(deps.sql, async (tx) => {
-    await lockUser(tx, principal.userId);
-    if ((await countApiTokens(tx, principal.userId)) >= maxTokensPerUser) {
-      throw new AppError(
-        'conflict',
-        `You have ${maxTokensPerUser} API tokens, the most there can be. Delete one first.`,
-      );
-    }
+    const owner = await lockUser(tx, ownerId);
+    if (owner === undefined) throw notFound('User');
+    admit(owner);
+    await checkOwner(tx, owner, request.name, now);
+    const { permissions = null, scopes = null } = request;
+    await checkBounds(tx, owner, { permissions, scopes });
     const limit = principal.via === 'api_token' ? await findApiTokenExpiry(tx, principal.viaId) : null;
-    const asked = new Date(now.getTime() + request.expiresInDays * dayMs);
+    const asked = new Date(now.getTime() + days * dayMs);
     const row = await insertApiToken(tx, {
-      userId: principal.userId,
+      userId: owner.id,
       name: request.name,
       prefix: token.slice(0, shownPrefixChars),
       tokenHash: hashSecretToken(token),
       createdAt: now,
       expiresAt: limit !== null && limit < asked ? limit : asked,
+      permissions,
+      scopes,
+      createdBy: principal.userId,
     });
+    const { name, prefix, expiresAt } = row;
     await recordAudit(tx, {
-      actor: { kind: 'user', id: principal.userId, name: principal.name },
+      actor: userActor(principal),
       action: 'api_token.created',
       object: { kind: 'api_token', id: row.id },
-      detail: { name: row.name, prefix: row.prefix, expiresAt: row.expiresAt },
+      detail: { name, prefix, expiresAt, user: owner.name, permissions, scopes: row.scopes },
       origin,
     });
     return row;
@@ -66,36 +96,84 @@ export async function createApiToken(
   return { ...describeApiToken(row), token };
 }
 
-export async function listOwnApiTokens(
+export async function listApiTokensOf(
   deps: Pick<IdentityDeps, 'sql'>,
-  principal: Principal,
+  userId: number,
   page: { limit: number; cursor?: string },
 ): Promise<{ items: ApiToken[]; nextCursor: string | null }> {
   const beforeId =
     page.cursor === undefined ? Number.MAX_SAFE_INTEGER : decodeCursor(page.cursor, ['number'] as const)[0];
-  const rows = await listApiTokens(deps.sql, principal.userId, { limit: page.limit + 1, beforeId });
+  const rows = await listApiTokens(deps.sql, userId, { limit: page.limit + 1, beforeId });
   return pageOf(rows, page.limit, (row) => [row.id], describeApiToken);
 }
 
-/** @throws AppError `not_found`, also for a token of another user. */
+/** @throws AppError `not_found`, also for a token of another user than `ownerId`. */
 export async function revokeApiToken(
   deps: IdentityDeps,
   principal: Principal,
   id: number,
   origin: Origin,
+  {
+    ownerId = principal.userId,
+    admit = () => {},
+  }: { ownerId?: number; admit?: (owner: UserRow) => void } = {},
 ): Promise<void> {
   await inTransaction(deps.sql, async (tx) => {
-    const deleted = await deleteApiToken(tx, principal.userId, id);
+    const owner = await lockUser(tx, ownerId);
+    if (owner === undefined) throw notFound('User');
+    admit(owner);
+    const deleted = await deleteApiToken(tx, owner.id, id);
     if (deleted === undefined) throw notFound('API token');
     await recordAudit(tx, {
-      actor: { kind: 'user', id: principal.userId, name: principal.name },
+      actor: userActor(principal),
       action: 'api_token.revoked',
       object: { kind: 'api_token', id },
-      detail: deleted,
+      detail: { ...deleted, user: owner.name },
       origin,
     });
   });
   deps.authenticator.forget('api_token', id);
+}
+
+async function checkOwner(tx: Tx, owner: UserRow, name: string, now: Date): Promise<void> {
+  if (!owner.isActive) throw new AppError('conflict', `${owner.name} is not active.`);
+  await deleteExpiredApiTokens(tx, owner.id, new Date(now.getTime() - expiredKeptMs));
+  const { count, isNameTaken } = await countApiTokens(tx, { userId: owner.id, name }, now);
+  if (count >= maxTokensPerUser) {
+    throw new AppError(
+      'conflict',
+      `${owner.name} has ${maxTokensPerUser} API tokens, the most there can be. Delete one first.`,
+    );
+  }
+  if (isNameTaken) {
+    throw new AppError('conflict', `${owner.name} has an API token named “${name}” already.`);
+  }
+}
+
+/** A bound that leaves nothing is a mistake; and what lies outside of the owner's rights is told no name of. */
+async function checkBounds(
+  tx: Tx,
+  owner: UserRow,
+  bounds: { permissions: readonly Permission[] | null; scopes: readonly Scope[] | null },
+): Promise<void> {
+  const authority = new Authority(owner.grants);
+  for (const [i, permission] of (bounds.permissions ?? []).entries()) {
+    if (!authority.holdsSomewhere(permission)) {
+      throw invalidField(`permissions[${i}]`, `${owner.name} does not have the permission ${permission}.`);
+    }
+  }
+  const held = [...authority.permissions()];
+  const existing = await nameScopes(tx, bounds.scopes ?? []);
+  for (const [i, scope] of (bounds.scopes ?? []).entries()) {
+    const isHeld = held.some((permission) => permission !== 'self' && authority.holdsOn(permission, scope));
+    if (!isHeld || !existing.some((one) => isSame(one, scope))) {
+      throw invalidField(`scopes[${i}]`, `${owner.name} has no rights on this, or it does not exist.`);
+    }
+  }
+}
+
+function isSame(one: NamedScope, scope: Scope): boolean {
+  return one.kind === scope.kind && one.id === scope.id;
 }
 
 function describeApiToken(row: ApiTokenRow): ApiToken {
@@ -103,8 +181,11 @@ function describeApiToken(row: ApiTokenRow): ApiToken {
     id: row.id,
     name: row.name,
     prefix: row.prefix,
+    permissions: row.permissions,
+    scopes: row.scopes,
     createdAt: row.createdAt.toISOString(),
     expiresAt: row.expiresAt?.toISOString() ?? null,
     lastUsedAt: row.lastUsedAt?.toISOString() ?? null,
+    lastUsedAddress: row.lastUsedAddress,
   };
 }

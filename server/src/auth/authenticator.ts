@@ -1,8 +1,9 @@
 // From a presented session or API token to a principal. A principal is remembered for a few seconds, so that most
 // requests cost no query; what this server revokes is forgotten at once, what another one revokes within that time.
+import { limits } from '@opsconductor/protocol';
 import { findApiToken, touchApiToken } from '../store/api-tokens.ts';
 import type { Sql } from '../store/connection.ts';
-import { findSession, touchSession } from '../store/sessions.ts';
+import { findSession, type SessionLimits, touchSession } from '../store/sessions.ts';
 import { Authority, type Grant, type TokenBounds } from './authority.ts';
 import type { Principal } from './principal.ts';
 import { hashSecretToken } from './secret-token.ts';
@@ -18,6 +19,7 @@ interface Found {
   userName: string;
   grants: Grant[];
   /** Of an API token. */
+  name?: string;
   bounds?: TokenBounds;
   expiresAt: Date | null;
 }
@@ -32,24 +34,34 @@ export interface AuthenticatorDeps {
   now: () => Date;
   /** Sessions that were not used for this long have ended. */
   sessionIdleMs: number;
+  /** Sessions end after this, used or not. */
+  sessionAbsoluteMs?: number;
 }
+
+type Matches = (principal: Principal) => boolean;
 
 export class Authenticator {
   readonly #deps: AuthenticatorDeps;
+  readonly #limits: SessionLimits;
   readonly #remembered = new Map<string, Remembered>();
+  readonly #listeners = new Set<(isAffected: Matches) => void>();
   /** Raised by each `forget`, so that a query that began before it is not remembered after it. */
   #forgetCount = 0;
 
   constructor(deps: AuthenticatorDeps) {
     this.#deps = deps;
+    this.#limits = {
+      idleMs: deps.sessionIdleMs,
+      absoluteMs: deps.sessionAbsoluteMs ?? limits.sessionAbsoluteMs,
+    };
   }
 
   /** Whose the session is; undefined for one that is unknown, expired, idle for too long, or of an inactive user. */
   async bySession(token: string, address: string): Promise<Principal | undefined> {
-    return this.#authenticate('session', hashSecretToken(token), async (hash, now) => {
-      const row = await findSession(this.#deps.sql, hash, now, this.#deps.sessionIdleMs);
-      if (row === undefined) return undefined;
-      if (now.getTime() - row.lastSeenAt.getTime() >= touchEveryMs) {
+    const tokenHash = hashSecretToken(token);
+    return this.#authenticate('session', tokenHash.toString('base64'), async (now) => {
+      const row = await findSession(this.#deps.sql, { tokenHash }, now, this.#limits);
+      if (row !== undefined && now.getTime() - row.lastSeenAt.getTime() >= touchEveryMs) {
         await touchSession(this.#deps.sql, row.id, now, address);
       }
       return row;
@@ -57,15 +69,43 @@ export class Authenticator {
   }
 
   /** Whose the API token is; undefined for one that is unknown, expired, or of an inactive user. */
-  async byApiToken(token: string): Promise<Principal | undefined> {
-    return this.#authenticate('api_token', hashSecretToken(token), async (hash, now) => {
-      const row = await findApiToken(this.#deps.sql, hash, now);
+  async byApiToken(token: string, address = 'unknown'): Promise<Principal | undefined> {
+    const tokenHash = hashSecretToken(token);
+    return this.#authenticate('api_token', tokenHash.toString('base64'), async (now) => {
+      const row = await findApiToken(this.#deps.sql, { tokenHash }, now);
       if (row === undefined) return undefined;
       if (row.lastUsedAt === null || now.getTime() - row.lastUsedAt.getTime() >= touchEveryMs) {
-        await touchApiToken(this.#deps.sql, row.id, now);
+        await touchApiToken(this.#deps.sql, row.id, now, address);
       }
       return row;
     });
+  }
+
+  /**
+   * The principal as it is now, for what outlives a request: undefined when its session or token has ended. Looking is
+   * not using: it keeps no session from idling.
+   */
+  async again(principal: Principal): Promise<Principal | undefined> {
+    const { via, viaId: id } = principal;
+    return this.#authenticate(via, `#${id}`, async (now) =>
+      via === 'session'
+        ? findSession(this.#deps.sql, { id }, now, this.#limits)
+        : findApiToken(this.#deps.sql, { id }, now),
+    );
+  }
+
+  /**
+   * Calls the listener whenever principals are forgotten on this server, with what tells whether one is among them:
+   * their sessions or tokens have ended or their rights have changed. What another server revokes is not told; ask
+   * `again` every few seconds.
+   *
+   * @returns what ends it.
+   */
+  onForgotten(listener: (isAffected: Matches) => void): () => void {
+    // Wrapped, so that the same function added twice is ended once at a time.
+    const own = (isAffected: Matches) => listener(isAffected);
+    this.#listeners.add(own);
+    return () => this.#listeners.delete(own);
   }
 
   /** Makes the next request with that session or token ask the database. */
@@ -73,41 +113,42 @@ export class Authenticator {
     this.#forgetWhere((principal) => principal.via === via && principal.viaId === viaId);
   }
 
-  /** The same for all sessions and tokens of a user: roles or password have changed. */
+  /** The same for all sessions and tokens of a user: grants or password have changed. */
   forgetUser(userId: number): void {
     this.#forgetWhere((principal) => principal.userId === userId);
   }
 
-  #forgetWhere(matches: (principal: Principal) => boolean): void {
+  /** The same for many: a group or its grants have changed. */
+  forgetUsers(userIds: readonly number[]): void {
+    const ids = new Set(userIds);
+    if (ids.size > 0) this.#forgetWhere((principal) => ids.has(principal.userId));
+  }
+
+  #forgetWhere(matches: Matches): void {
     this.#forgetCount++;
     for (const [key, { principal }] of this.#remembered) {
       if (matches(principal)) this.#remembered.delete(key);
     }
+    for (const listener of [...this.#listeners]) listener(matches);
   }
 
   async #authenticate(
     via: Principal['via'],
-    hash: Buffer,
-    find: (hash: Buffer, now: Date) => Promise<Found | undefined>,
+    presented: string,
+    find: (now: Date) => Promise<Found | undefined>,
   ): Promise<Principal | undefined> {
     // A token in the cookie must not pass as what it was remembered as when it was a bearer token.
-    const key = `${via} ${hash.toString('base64')}`;
+    const key = `${via} ${presented}`;
     const now = this.#deps.now();
     const remembered = this.#remembered.get(key);
     if (remembered !== undefined && now.getTime() < remembered.untilMs) return remembered.principal;
     const forgetCount = this.#forgetCount;
-    const row = await find(hash, now);
+    const row = await find(now);
     if (row === undefined) {
       this.#remembered.delete(key);
       return undefined;
     }
-    const principal: Principal = {
-      userId: row.userId,
-      name: row.userName,
-      authority: new Authority(row.grants, row.bounds),
-      via,
-      viaId: row.id,
-    };
+    const principal = principalOf(via, row);
     if (forgetCount === this.#forgetCount) {
       const endMs = row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
       this.#remember(key, { principal, untilMs: Math.min(now.getTime() + rememberedMs, endMs) });
@@ -121,4 +162,15 @@ export class Authenticator {
     if (this.#remembered.size >= maxRemembered && !oldest.done) this.#remembered.delete(oldest.value);
     this.#remembered.set(key, remembered);
   }
+}
+
+function principalOf(via: Principal['via'], row: Found): Principal {
+  return {
+    userId: row.userId,
+    name: row.userName,
+    authority: new Authority(row.grants, row.bounds),
+    via,
+    viaId: row.id,
+    ...(via === 'api_token' && row.name !== undefined ? { tokenName: row.name } : {}),
+  };
 }

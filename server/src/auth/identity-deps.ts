@@ -1,13 +1,27 @@
 // What the features of this folder share.
+import { limits } from '@opsconductor/protocol';
 import type { Sql } from '../store/connection.ts';
+import type { SessionLimits } from '../store/sessions.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { SignInLimits } from './sign-in-limits.ts';
+
+export interface IdentitySettings {
+  session: SessionLimits;
+  /** The longest that an API token may be asked for. */
+  apiTokenMaxDays: number;
+}
+
+export const defaultIdentitySettings: IdentitySettings = {
+  session: { idleMs: limits.sessionIdleMs, absoluteMs: limits.sessionAbsoluteMs },
+  apiTokenMaxDays: limits.apiTokenMaxDays,
+};
 
 export interface IdentityDeps {
   sql: Sql;
   now: () => Date;
   authenticator: Authenticator;
   signInLimits: SignInLimits;
+  settings: IdentitySettings;
 }
 
 /** Where a request came from, for the audit log. */

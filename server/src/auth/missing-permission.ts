@@ -1,15 +1,21 @@
 // What a caller sees but may not do there: told with the permission and the scope, and recorded as a refusal.
-import type { Permission } from '@opsconductor/protocol';
+import type { ErrorDetail, Permission } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
 
 export class MissingPermission extends AppError {
   readonly permission: Permission;
 
   /** `where` says on what the caller would need it: `category “ops”`. */
-  constructor(caller: { name: string }, permission: Permission, where: string) {
+  constructor(
+    caller: { name: string },
+    permission: Permission,
+    where: string,
+    details: readonly ErrorDetail[] = [],
+  ) {
     super(
       'forbidden',
       `This needs the permission ${permission} on ${where}, which ${caller.name} does not have there.`,
+      { details },
     );
     this.permission = permission;
   }

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { hashPassword, verifyPassword } from './passwords.ts';
+import { hashPassword, isOutdated, verifyPassword } from './passwords.ts';
 
 test('only the password that was hashed verifies, and no two hashes are equal', async () => {
   const [one, other] = await Promise.all([hashPassword('correct horse'), hashPassword('correct horse')]);
-  expect(one).toMatch(/^scrypt\$32768\$8\$1\$[\w-]{22}\$[\w-]{43}$/);
+  expect(one).toMatch(/^scrypt\$32768\$8\$3\$[\w-]{22}\$[\w-]{43}$/);
   expect(one).not.toBe(other);
   expect(await verifyPassword('correct horse', one)).toBe(true);
   expect(await verifyPassword('correct hors', one)).toBe(false);
@@ -37,11 +37,31 @@ test('without a stored hash nothing verifies, after the same work', async () => 
   expect(await timed(() => verifyPassword('y', null))).toBeGreaterThan(known / 4);
 });
 
-test('more than a few at once are turned away instead of taking all memory', async () => {
+test('what was hashed at another cost verifies and is told to be outdated', async () => {
   const stored = await hashPassword('x');
-  const results = await Promise.allSettled(Array.from({ length: 40 }, () => verifyPassword('y', stored)));
+  expect(isOutdated(stored)).toBe(false);
+  expect(isOutdated(stored.replace('$3$', '$1$'))).toBe(true);
+  expect(isOutdated(stored.replace('$32768$', '$16384$'))).toBe(true);
+  expect(isOutdated('')).toBe(true);
+});
+
+test('of one address few wait, and an attempt that is not admitted costs no work', async () => {
+  const stored = await hashPassword('x');
+  const stranger = { address: '6.6.6.6', isKnown: false };
+  let admitted = 0;
+  const attempts = Array.from({ length: 10 }, () =>
+    verifyPassword('y', stored, stranger, async () => {
+      admitted++;
+    }),
+  );
+  const results = await Promise.allSettled(attempts);
   const refused = results.filter((result) => result.status === 'rejected');
-  expect(refused).toHaveLength(6);
-  expect(refused[0]?.reason).toMatchObject({ code: 'unavailable' });
-  expect(await verifyPassword('x', stored)).toBe(true);
+  expect(refused).toHaveLength(4);
+  expect(refused[0]?.reason).toMatchObject({ code: 'unavailable', retryAfterS: 5 });
+  expect(admitted).toBe(6);
+  const locked = verifyPassword('x', stored, stranger, async () => {
+    throw new Error('locked');
+  });
+  await expect(locked).rejects.toThrow('locked');
+  expect(await verifyPassword('x', stored, stranger)).toBe(true);
 });

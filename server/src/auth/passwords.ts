@@ -1,75 +1,77 @@
-// Passwords by scrypt (RFC 7914) with N=2^15, r=8, p=1: 32 MiB and some 85 ms each, so few at once are computed and
-// few may wait.
+// Passwords by scrypt (RFC 7914) with N=2^15, r=8, p=3: 32 MiB and about a quarter of a second each. Not by argon2id,
+// although newer Nodes have it: servers of one installation may run on different ones, and each must verify what the
+// other hashed.
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
-import { AppError } from '../errors.ts';
+import { type Applicant, PasswordQueue } from './password-queue.ts';
 
-const cost = { N: 2 ** 15, r: 8, p: 1 };
+const cost = { N: 2 ** 15, r: 8, p: 3 };
 const hashBytes = 32;
 const saltBytes = 16;
-const maxConcurrent = 2;
-const maxWaiting = 32;
+const queue = new PasswordQueue({ maxConcurrent: 2, maxKnown: 16, maxOthers: 32, maxPerAddress: 4 });
+const signedIn: Applicant = { address: 'signed in', isKnown: true };
 
-let running = 0;
-const waiting: (() => void)[] = [];
-
-/** `scrypt$N$r$p$salt$hash`, base64url. */
+/** `scrypt$N$r$p$salt$hash`, base64url. For who is signed in: known to the queue. */
 export async function hashPassword(password: string): Promise<string> {
-  const salt = randomBytes(saltBytes);
-  const hash = await derive(password, salt, cost);
-  return ['scrypt', cost.N, cost.r, cost.p, salt.toString('base64url'), hash.toString('base64url')].join('$');
+  return queue.run(signedIn, async () => {
+    const salt = randomBytes(saltBytes);
+    const hash = await derive(password, salt, cost);
+    return ['scrypt', cost.N, cost.r, cost.p, salt.toString('base64url'), hash.toString('base64url')].join(
+      '$',
+    );
+  });
 }
 
 /**
  * Whether the password is the one. Without a stored hash it takes as long and is false, so that time doesn't tell
  * which names exist.
  *
+ * @param admit Called once there is a place in the queue; what it throws refuses the attempt before any work.
  * @throws AppError `unavailable` when too many wait already.
  */
-export async function verifyPassword(password: string, stored: string | null | undefined): Promise<boolean> {
-  const [scheme, n, r, p, salt, hash] = (stored ?? '').split('$');
-  if (scheme !== 'scrypt' || salt === undefined || hash === undefined) {
-    await derive(password, randomBytes(saltBytes), cost);
-    return false;
-  }
-  const expected = Buffer.from(hash, 'base64url');
-  const parameters = { N: Number(n), r: Number(r), p: Number(p) };
-  const actual = await derive(password, Buffer.from(salt, 'base64url'), parameters);
-  return expected.length === actual.length && timingSafeEqual(expected, actual);
+export async function verifyPassword(
+  password: string,
+  stored: string | null | undefined,
+  applicant: Applicant = signedIn,
+  admit: () => Promise<void> = async () => {},
+): Promise<boolean> {
+  return queue.run(applicant, async () => {
+    await admit();
+    const known = parse(stored);
+    if (known === undefined) {
+      await derive(password, randomBytes(saltBytes), cost);
+      return false;
+    }
+    const actual = await derive(password, known.salt, known.cost);
+    return known.hash.length === actual.length && timingSafeEqual(known.hash, actual);
+  });
+}
+
+/** Whether it was hashed at another cost than is used now: to be hashed again when its password is at hand. */
+export function isOutdated(stored: string): boolean {
+  const known = parse(stored)?.cost;
+  return known?.N !== cost.N || known.r !== cost.r || known.p !== cost.p;
+}
+
+function parse(
+  stored: string | null | undefined,
+): { cost: typeof cost; salt: Buffer; hash: Buffer } | undefined {
+  const [scheme, N, r, p, salt, hash] = (stored ?? '').split('$');
+  if (scheme !== 'scrypt' || salt === undefined || hash === undefined) return undefined;
+  return {
+    cost: { N: Number(N), r: Number(r), p: Number(p) },
+    salt: Buffer.from(salt, 'base64url'),
+    hash: Buffer.from(hash, 'base64url'),
+  };
 }
 
 async function derive(password: string, salt: Buffer, parameters: typeof cost): Promise<Buffer> {
-  await enter();
-  try {
-    return await new Promise<Buffer>((resolve, reject) => {
-      // NFKC, so that one password typed on two keyboards is one (NIST SP 800-63B section 5.1.1.2).
-      const text = password.normalize('NFKC');
-      const maxmem = 256 * parameters.N * parameters.r;
-      scrypt(text, salt, hashBytes, { ...parameters, maxmem }, (error, key) => {
-        if (error === null) resolve(key);
-        else reject(error);
-      });
+  return new Promise<Buffer>((resolve, reject) => {
+    // NFKC, so that one password typed on two keyboards is one (NIST SP 800-63B section 5.1.1.2).
+    const text = password.normalize('NFKC');
+    const maxmem = 256 * parameters.N * parameters.r;
+    scrypt(text, salt, hashBytes, { ...parameters, maxmem }, (error, key) => {
+      if (error === null) resolve(key);
+      else reject(error);
     });
-  } finally {
-    leave();
-  }
-}
-
-async function enter(): Promise<void> {
-  if (running < maxConcurrent) {
-    running++;
-    return;
-  }
-  if (waiting.length >= maxWaiting) {
-    throw new AppError('unavailable', 'Too many sign-ins at once; try again in a few seconds.', {
-      retryAfterS: 5,
-    });
-  }
-  await new Promise<void>((resolve) => waiting.push(resolve));
-}
-
-/** The place goes to who waits longest, without ever being free. */
-function leave(): void {
-  const next = waiting.shift();
-  if (next === undefined) running--;
-  else next();
+  });
 }

@@ -1,11 +1,12 @@
 // Setting one's password. It ends the user's other sessions: whoever had the old one is out.
-import { recordAudit } from '../audit/record-audit.ts';
+import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { AppError, invalidField } from '../errors.ts';
 import { deleteOtherSessions } from '../store/sessions.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { findUserById, lockUser, setPasswordHash } from '../store/users.ts';
+import { checkPassword } from './check-password.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
-import { hashPassword, verifyPassword } from './passwords.ts';
+import { hashPassword } from './passwords.ts';
 import type { Principal } from './principal.ts';
 
 /**
@@ -23,8 +24,7 @@ export async function setPassword(
   }
   const before = await findUserById(deps.sql, principal.userId);
   if (before === undefined) throw new AppError('unauthenticated', 'Sign in again.');
-  if (before.passwordHash !== null)
-    await checkCurrent(deps, before.name, before.passwordHash, passwords.current);
+  if (before.passwordHash !== null) await checkCurrent(deps, before, passwords.current, origin);
   const passwordHash = await hashPassword(passwords.password);
   await inTransaction(deps.sql, async (tx) => {
     const user = await lockUser(tx, principal.userId);
@@ -34,7 +34,7 @@ export async function setPassword(
     await setPasswordHash(tx, principal.userId, passwordHash);
     const endedSessions = await deleteOtherSessions(tx, principal.userId, principal.viaId);
     await recordAudit(tx, {
-      actor: { kind: 'user', id: principal.userId, name: principal.name },
+      actor: userActor(principal),
       action: 'user.password_set',
       object: { kind: 'user', id: principal.userId },
       detail: { endedSessions },
@@ -46,18 +46,17 @@ export async function setPassword(
 
 async function checkCurrent(
   deps: IdentityDeps,
-  name: string,
-  passwordHash: string,
+  user: { name: string; passwordHash: string | null },
   current: string | undefined,
+  { address }: Origin,
 ): Promise<void> {
   if (current === undefined) {
     throw invalidField('current', 'Is missing: give the present password.', {
       allowed: 'the present password',
     });
   }
-  deps.signInLimits.countPasswordAttempt(name);
-  if (!(await verifyPassword(current, passwordHash))) {
+  const attempt = { name: user.name, password: current, stored: user.passwordHash, address };
+  if (!(await checkPassword(deps, attempt, { isSignedIn: true }))) {
     throw invalidField('current', 'Is not the present password.');
   }
-  deps.signInLimits.clearPasswordAttempts(name);
 }

@@ -23,7 +23,9 @@ export async function createSignInCode(
   const expiresAt = new Date(now.getTime() + limits.signInCodeTtlMs);
   await inTransaction(deps.sql, async (tx) => {
     const user = await findUserByName(tx, userName);
-    if (!user?.isActive) throw new AppError('not_found', `There is no active user named ${userName}.`);
+    if (!user?.isActive || user.kind !== 'person') {
+      throw new AppError('not_found', `There is no active user named ${userName} who can sign in.`);
+    }
     await insertSignInCode(tx, { codeHash: hashSecretToken(code), userId: user.id, expiresAt }, now);
     await recordAudit(tx, {
       actor: { kind: 'system', name: 'server' },

@@ -1,34 +1,56 @@
-// How often one may try to sign in: by address, and for passwords also by name, so that many addresses guess no faster.
-import { RateLimiter, rateLimitKeyOf, refuseAfter } from './rate-limiter.ts';
+// How often one may try to sign in. Three bounds: by address; by name and address, which locks (docs/people.md); and by
+// name from addresses that it never came in from, so that many addresses guess no faster than one a second.
+import { AppError } from '../errors.ts';
+import { RateLimiter, rateLimitKeyOf } from './rate-limiter.ts';
 
 const perAddress = { burst: 20, refillMs: 3_000 };
-const perName = { burst: 10, refillMs: 60_000 };
+const perName = { burst: 100, refillMs: 1_000 };
+const failureRows = { burst: 200, refillMs: 500 };
 
 export class SignInLimits {
   readonly #byAddress: RateLimiter;
   readonly #byName: RateLimiter;
+  readonly #failureRows: RateLimiter;
+  #untoldFailures = 0;
 
   constructor(now: () => Date) {
     this.#byAddress = new RateLimiter(perAddress, now);
     this.#byName = new RateLimiter(perName, now);
+    this.#failureRows = new RateLimiter(failureRows, now);
   }
 
   /** @throws AppError `rate_limited` */
   countAttempt(address: string): void {
-    refuseAfter(this.#byAddress.take(rateLimitKeyOf(address)));
+    refuseFor(this.#byAddress.take(rateLimitKeyOf(address)));
   }
 
   /**
-   * Counted before the password is checked, so that guesses at once are bounded too. For names that don't exist alike.
+   * For names that don't exist alike. Not asked for an address that the name came in from before: no flood of others
+   * keeps its owner out there.
    *
    * @throws AppError `rate_limited`
    */
-  countPasswordAttempt(name: string): void {
-    refuseAfter(this.#byName.take(name));
+  countStrangersAttempt(name: string): void {
+    refuseFor(this.#byName.take(name.toLowerCase()));
   }
 
-  /** A right password clears the count. */
-  clearPasswordAttempts(name: string): void {
-    this.#byName.reset(name);
+  /**
+   * Whether this failure gets an audit row of its own, and how many before it got none: a flood must not fill the log.
+   */
+  tellFailure(): { untold: number } | undefined {
+    if (this.#failureRows.take('') > 0) {
+      this.#untoldFailures++;
+      return undefined;
+    }
+    const untold = this.#untoldFailures;
+    this.#untoldFailures = 0;
+    return { untold };
   }
+}
+
+/** @throws AppError `rate_limited` unless the wait is 0. */
+export function refuseFor(waitMs: number): void {
+  if (waitMs <= 0) return;
+  const retryAfterS = Math.ceil(waitMs / 1000);
+  throw new AppError('rate_limited', `Too many attempts. Try again in ${retryAfterS} s.`, { retryAfterS });
 }

@@ -1,17 +1,36 @@
 // Signing in and out. Each way in ends in a session: a random token in the browser's cookie, its hash in the database.
-import { limits, type Me } from '@opsconductor/protocol';
-import { recordAudit } from '../audit/record-audit.ts';
+// It is always a new one; the one that the browser came with ends.
+import type { Me } from '@opsconductor/protocol';
+import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
 import type { Tx } from '../store/connection.ts';
-import { deleteExpiredSessions, deleteSession, insertSession } from '../store/sessions.ts';
+import {
+  deleteExpiredSessions,
+  deleteSession,
+  deleteSessionByToken,
+  insertSession,
+} from '../store/sessions.ts';
+import { forgetSuccesses } from '../store/sign-in-attempts.ts';
 import { takeSignInCode } from '../store/sign-in-codes.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { findUserById, findUserByName, type UserRow } from '../store/users.ts';
+import {
+  findUserById,
+  findUserByName,
+  lockUser,
+  noteSignIn,
+  setPasswordHash,
+  type UserRow,
+} from '../store/users.ts';
 import { Authority } from './authority.ts';
+import { checkPassword } from './check-password.ts';
+import { describeMe } from './describe-me.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
-import { verifyPassword } from './passwords.ts';
+import { hashPassword, isOutdated } from './passwords.ts';
 import type { Principal } from './principal.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
+
+const knownAddressMs = 90 * 24 * 3_600_000;
+const maxUserAgentChars = 300;
 
 export interface SignedIn {
   me: Me;
@@ -19,22 +38,40 @@ export interface SignedIn {
   sessionToken: string;
 }
 
-/** @throws AppError `unauthenticated` (the same for a wrong name and a wrong password), `rate_limited`. */
+/** A request to sign in. */
+export interface SignInOrigin extends Origin {
+  userAgent: string;
+  /** The session cookie that the browser came with, whoever's it is. */
+  oldSessionToken?: string;
+}
+
+/**
+ * @throws AppError `unauthenticated` (the same for a wrong name and a wrong password), `rate_limited`, `unavailable`.
+ */
 export async function signInByPassword(
   deps: IdentityDeps,
   credentials: { name: string; password: string },
-  origin: Origin,
+  origin: SignInOrigin,
 ): Promise<SignedIn> {
   deps.signInLimits.countAttempt(origin.address);
-  deps.signInLimits.countPasswordAttempt(credentials.name);
-  const user = await findUserByName(deps.sql, credentials.name);
-  const isRight = await verifyPassword(credentials.password, user?.isActive ? user.passwordHash : undefined);
+  const { name, password } = credentials;
+  const user = await findUserByName(deps.sql, name);
+  const stored = user !== undefined && maySignIn(user) ? user.passwordHash : undefined;
+  const isRight = await checkPassword(deps, { name, password, stored, address: origin.address });
   if (user === undefined || !isRight) {
-    await recordFailure(deps, credentials.name, 'password', origin);
-    throw new AppError('unauthenticated', 'Name or password is wrong.');
+    await recordFailure(deps, user?.name, 'password', origin);
+    throw wrongPassword();
   }
-  deps.signInLimits.clearPasswordAttempts(credentials.name);
-  return inTransaction(deps.sql, (tx) => openSession(deps, tx, user, 'password', origin));
+  const betterHash = isOutdated(stored ?? '') ? await hashIfThereIsRoom(password) : undefined;
+  const signedIn = await openSession(deps, 'password', origin, async (tx) => {
+    const now = await lockUser(tx, user.id);
+    // It was changed, or the user deactivated, while the password was checked.
+    if (now === undefined || !maySignIn(now) || now.passwordHash !== user.passwordHash) return undefined;
+    if (betterHash !== undefined) await setPasswordHash(tx, user.id, betterHash);
+    return now;
+  });
+  if (signedIn === undefined) throw wrongPassword();
+  return signedIn;
 }
 
 /**
@@ -42,18 +79,22 @@ export async function signInByPassword(
  *
  * @throws AppError `unauthenticated` for a code that is unknown, used or expired; `rate_limited`.
  */
-export async function signInByCode(deps: IdentityDeps, code: string, origin: Origin): Promise<SignedIn> {
+export async function signInByCode(
+  deps: IdentityDeps,
+  code: string,
+  origin: SignInOrigin,
+): Promise<SignedIn> {
   deps.signInLimits.countAttempt(origin.address);
-  const signedIn = await inTransaction(deps.sql, async (tx) => {
+  const signedIn = await openSession(deps, 'code', origin, async (tx) => {
     const userId = await takeSignInCode(tx, hashSecretToken(code), deps.now());
-    const user = userId === undefined ? undefined : await findUserById(tx, userId);
-    return user?.isActive ? openSession(deps, tx, user, 'code', origin) : undefined;
+    const user = userId === undefined ? undefined : await lockUser(tx, userId);
+    return user !== undefined && maySignIn(user) ? user : undefined;
   });
   if (signedIn !== undefined) return signedIn;
-  await recordFailure(deps, 'unknown', 'code', origin);
+  await recordFailure(deps, undefined, 'code', origin);
   throw new AppError(
     'unauthenticated',
-    'This sign-in link does not work any more: it was used, or is older than 30 minutes. Ask for a new one.',
+    'This sign-in link does not work any more: it was used or has expired. Ask for a new one.',
   );
 }
 
@@ -61,9 +102,9 @@ export async function signInByCode(deps: IdentityDeps, code: string, origin: Ori
 export async function signOut(deps: IdentityDeps, principal: Principal, origin: Origin): Promise<void> {
   if (principal.via !== 'session') return;
   await inTransaction(deps.sql, async (tx) => {
-    await deleteSession(tx, principal.viaId);
+    await deleteSession(tx, principal.userId, principal.viaId);
     await recordAudit(tx, {
-      actor: { kind: 'user', id: principal.userId, name: principal.name },
+      actor: userActor(principal),
       action: 'session.signed_out',
       object: { kind: 'session', id: principal.viaId },
       origin,
@@ -72,50 +113,84 @@ export async function signOut(deps: IdentityDeps, principal: Principal, origin: 
   deps.authenticator.forget('session', principal.viaId);
 }
 
-/** What the console shows of who is signed in; `authority` is less than the user's with an API token that has bounds. */
-export function describeMe(user: UserRow, via: Principal['via'], authority: Authority): Me {
-  return {
-    id: user.id,
-    name: user.name,
-    roles: [...new Set(user.grants.flatMap(({ role }) => role ?? []))].sort(),
-    permissions: [...authority.permissions()],
-    hasPassword: user.passwordHash !== null,
-    via,
-  };
+function maySignIn(user: UserRow): boolean {
+  return user.isActive && user.kind === 'person';
 }
 
+/** Opens a session for the user that `admit` finds, in its transaction; undefined when it finds none. */
 async function openSession(
   deps: IdentityDeps,
-  tx: Tx,
-  user: UserRow,
   by: 'password' | 'code',
-  origin: Origin,
-): Promise<SignedIn> {
-  const now = deps.now();
+  origin: SignInOrigin,
+  admit: (tx: Tx) => Promise<UserRow | undefined>,
+): Promise<SignedIn | undefined> {
   const sessionToken = makeSecretToken();
-  await deleteExpiredSessions(tx, now, limits.sessionIdleMs);
-  const id = await insertSession(tx, {
-    userId: user.id,
-    tokenHash: hashSecretToken(sessionToken),
-    createdAt: now,
-    expiresAt: new Date(now.getTime() + limits.sessionAbsoluteMs),
-    address: origin.address,
+  const opened = await inTransaction(deps.sql, async (tx) => {
+    const user = await admit(tx);
+    if (user === undefined) return undefined;
+    const now = deps.now();
+    await deleteExpiredSessions(tx, now, deps.settings.session);
+    await forgetSuccesses(tx, new Date(now.getTime() - knownAddressMs));
+    const { oldSessionToken } = origin;
+    const replaced =
+      oldSessionToken === undefined
+        ? undefined
+        : await deleteSessionByToken(tx, hashSecretToken(oldSessionToken));
+    const id = await insertSession(tx, {
+      userId: user.id,
+      tokenHash: hashSecretToken(sessionToken),
+      createdAt: now,
+      expiresAt: new Date(now.getTime() + deps.settings.session.absoluteMs),
+      address: origin.address,
+      userAgent: visibleText(origin.userAgent).slice(0, maxUserAgentChars),
+    });
+    await noteSignIn(tx, user.id, now);
+    await recordAudit(tx, {
+      actor: { kind: 'user', id: user.id, name: user.name },
+      action: 'session.signed_in',
+      object: { kind: 'session', id },
+      detail: { by, ...(replaced === undefined ? {} : { endedSession: replaced.id }) },
+      origin,
+    });
+    return { user: await findUserById(tx, user.id), replaced };
   });
-  await recordAudit(tx, {
-    actor: { kind: 'user', id: user.id, name: user.name },
-    action: 'session.signed_in',
-    object: { kind: 'session', id },
-    detail: { by },
-    origin,
-  });
-  return { me: describeMe(user, 'session', new Authority(user.grants)), sessionToken };
+  if (opened?.user === undefined) return undefined;
+  if (opened.replaced !== undefined) deps.authenticator.forget('session', opened.replaced.id);
+  return { me: describeMe(opened.user, 'session', new Authority(opened.user.grants)), sessionToken };
 }
 
-async function recordFailure(deps: IdentityDeps, name: string, by: string, origin: Origin): Promise<void> {
+/** What the browser calls itself, in one line. */
+function visibleText(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]/g, '');
+}
+
+/** A better hash is no reason to refuse a right password when the queue is full. */
+async function hashIfThereIsRoom(password: string): Promise<string | undefined> {
+  try {
+    return await hashPassword(password);
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'unavailable') return undefined;
+    throw error;
+  }
+}
+
+function wrongPassword(): AppError {
+  return new AppError('unauthenticated', 'Name or password is wrong.');
+}
+
+/** A name that nobody has isn't recorded: people type passwords where names belong. */
+async function recordFailure(
+  deps: IdentityDeps,
+  userName: string | undefined,
+  by: string,
+  origin: Origin,
+): Promise<void> {
+  const told = deps.signInLimits.tellFailure();
+  if (told === undefined) return;
   await recordAudit(deps.sql, {
-    actor: { kind: 'anonymous', name },
+    actor: { kind: 'anonymous', name: userName ?? 'unknown' },
     action: 'session.sign_in_failed',
-    detail: { by },
+    detail: { by, ...(told.untold === 0 ? {} : { failuresNotRecorded: told.untold }) },
     origin,
   });
 }

@@ -1,9 +1,10 @@
-// Who am I, signing in and out, one's password and API tokens.
+// Who am I, signing in and out, one's password, sessions and API tokens.
 import {
   ApiTokenSchema,
   Closed,
   CreateApiTokenRequestSchema,
   CreatedApiTokenSchema,
+  EndedSessionsSchema,
   ExchangeRequestSchema,
   Id,
   limits,
@@ -11,12 +12,17 @@ import {
   Page,
   PasswordRequestSchema,
   pageQuery,
+  SessionListSchema,
   SignInRequestSchema,
 } from '@opsconductor/protocol';
-import { createApiToken, listOwnApiTokens, revokeApiToken } from '../auth/api-tokens.ts';
+import type { Context } from 'hono';
+import { getCookie } from 'hono/cookie';
+import { createApiToken, listApiTokensOf, revokeApiToken } from '../auth/api-tokens.ts';
+import { describeMe } from '../auth/describe-me.ts';
 import type { IdentityDeps } from '../auth/identity-deps.ts';
+import { endOtherSessions, endSession, listSessionsOf } from '../auth/sessions.ts';
 import { setPassword } from '../auth/set-password.ts';
-import { describeMe, signInByCode, signInByPassword, signOut } from '../auth/sign-in.ts';
+import { type SignInOrigin, signInByCode, signInByPassword, signOut } from '../auth/sign-in.ts';
 import { AppError } from '../errors.ts';
 import { findUserById } from '../store/users.ts';
 import { type RouteSpec, route } from './route.ts';
@@ -26,8 +32,16 @@ export interface IdentityRouteDeps extends IdentityDeps {
   cookie: SessionCookie;
 }
 
+const tag = 'identity';
+const params = Closed({ id: Id });
+
 export function identityRoutes(deps: IdentityRouteDeps): RouteSpec[] {
-  return [...signInRoutes(deps), ...ownAccountRoutes(deps), ...apiTokenRoutes(deps)];
+  return [
+    ...signInRoutes(deps),
+    ...ownAccountRoutes(deps),
+    ...ownSessionRoutes(deps),
+    ...ownTokenRoutes(deps),
+  ];
 }
 
 function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
@@ -37,12 +51,12 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/sign-in/exchange',
       permission: 'public',
       summary: 'Sign in with a one-time code',
-      description: 'Uses the code up and sets the session cookie.',
-      tag: 'identity',
+      description: 'Uses the code up and sets the session cookie. A session that the browser had ends.',
+      tag,
       body: ExchangeRequestSchema,
       success: { status: 200, schema: MeSchema },
       async handle(request) {
-        const { me, sessionToken } = await signInByCode(deps, request.body.code, request);
+        const { me, sessionToken } = await signInByCode(deps, request.body.code, originOf(deps, request));
         setSessionCookie(request.context, deps.cookie, sessionToken);
         return me;
       },
@@ -52,12 +66,13 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/sign-in',
       permission: 'public',
       summary: 'Sign in with name and password',
-      description: 'Sets the session cookie.',
-      tag: 'identity',
+      description:
+        'Sets the session cookie. A session that the browser had ends. Ten wrong passwords lock the name for the address that they came from.',
+      tag,
       body: SignInRequestSchema,
       success: { status: 200, schema: MeSchema },
       async handle(request) {
-        const { me, sessionToken } = await signInByPassword(deps, request.body, request);
+        const { me, sessionToken } = await signInByPassword(deps, request.body, originOf(deps, request));
         setSessionCookie(request.context, deps.cookie, sessionToken);
         return me;
       },
@@ -68,7 +83,7 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'self',
       summary: 'End this session',
       description: 'With an API token nothing ends: delete the token instead.',
-      tag: 'identity',
+      tag,
       success: { status: 204 },
       async handle(request) {
         await signOut(deps, request.principal, request);
@@ -84,8 +99,8 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/me',
       permission: 'self',
-      summary: 'Who is signed in, and what they may do',
-      tag: 'identity',
+      summary: 'Who is signed in, what they may do and where',
+      tag,
       success: { status: 200, schema: MeSchema },
       async handle(request) {
         const user = await findUserById(deps.sql, request.principal.userId);
@@ -99,7 +114,7 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'self',
       summary: 'Set one’s password',
       description: 'In a session only. Ends one’s other sessions; API tokens stay.',
-      tag: 'identity',
+      tag,
       body: PasswordRequestSchema,
       success: { status: 204 },
       async handle(request) {
@@ -109,20 +124,57 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
   ];
 }
 
-function apiTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
+function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/me/sessions',
+      permission: 'self',
+      summary: 'Where one is signed in, the session used last first',
+      tag,
+      success: { status: 200, schema: SessionListSchema },
+      handle: ({ principal }) => listSessionsOf(deps, principal, principal.userId),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/me/sessions',
+      permission: 'self',
+      summary: 'End all of one’s sessions but the one that asks',
+      tag,
+      success: { status: 200, schema: EndedSessionsSchema },
+      handle: (request) =>
+        endOtherSessions(deps, request.principal, request, { userId: request.principal.userId }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/me/sessions/:id',
+      permission: 'self',
+      summary: 'End one of one’s sessions',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) =>
+        endSession(deps, request.principal, request.params.id, request, {
+          userId: request.principal.userId,
+        }),
+    }),
+  ];
+}
+
+function ownTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
   return [
     route({
       method: 'GET',
       path: '/api/v1/tokens',
       permission: 'self',
       summary: 'One’s API tokens, newest first',
-      tag: 'identity',
+      tag,
       query: Closed(pageQuery),
       success: { status: 200, schema: Page(ApiTokenSchema) },
       async handle(request) {
         const { cursor, limit = limits.defaultPageItems } = request.query;
         const page = cursor === undefined ? { limit } : { limit, cursor };
-        return listOwnApiTokens(deps, request.principal, page);
+        return listApiTokensOf(deps, request.principal.userId, page);
       },
     }),
     route({
@@ -130,26 +182,32 @@ function apiTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/tokens',
       permission: 'self',
       summary: 'Make an API token',
-      description: 'The token is shown once. Made with an API token it expires with that one at the latest.',
-      tag: 'identity',
+      description:
+        'The token is shown once. `permissions` and `scopes` leave it less than its user may do. Made with an API token it expires with that one at the latest.',
+      tag,
       body: CreateApiTokenRequestSchema,
       success: { status: 201, schema: CreatedApiTokenSchema },
-      async handle(request) {
-        const { name, expiresInDays = 90 } = request.body;
-        return createApiToken(deps, request.principal, { name, expiresInDays }, request);
-      },
+      handle: (request) => createApiToken(deps, request.principal, request.body, request),
     }),
     route({
       method: 'DELETE',
       path: '/api/v1/tokens/:id',
       permission: 'self',
       summary: 'Revoke one of one’s API tokens',
-      tag: 'identity',
-      params: Closed({ id: Id }),
+      tag,
+      params,
       success: { status: 204 },
-      async handle(request) {
-        await revokeApiToken(deps, request.principal, request.params.id, request);
-      },
+      handle: (request) => revokeApiToken(deps, request.principal, request.params.id, request),
     }),
   ];
+}
+
+function originOf(
+  deps: IdentityRouteDeps,
+  request: { context: Context; address: string; requestId: string },
+): SignInOrigin {
+  const { context, address, requestId } = request;
+  const oldSessionToken = getCookie(context, deps.cookie.name);
+  const userAgent = context.req.header('user-agent') ?? '';
+  return { address, requestId, userAgent, ...(oldSessionToken === undefined ? {} : { oldSessionToken }) };
 }

@@ -1,0 +1,49 @@
+// Whether a password is a user's, under the rule that keeps others from guessing it without letting them lock its owner
+// out: wrong ones count for the name at the address that they came from.
+import type { LockRule } from '../store/sign-in-attempts.ts';
+import { countAttempt, findStanding, noteSuccess } from '../store/sign-in-attempts.ts';
+import type { IdentityDeps } from './identity-deps.ts';
+import { verifyPassword } from './passwords.ts';
+import { rateLimitKeyOf } from './rate-limiter.ts';
+import { refuseFor } from './sign-in-limits.ts';
+
+const minuteMs = 60_000;
+export const lockRule: LockRule = {
+  failures: 10,
+  firstLockMs: minuteMs,
+  maxLockMs: 15 * minuteMs,
+  forgetAfterMs: 60 * minuteMs,
+};
+
+/**
+ * Checks a password, and counts it.
+ *
+ * @param attempt.stored Undefined or null for a name that nobody has or that has no password: never right, after the
+ * same work and under the same limits.
+ * @throws AppError `rate_limited` while the name is locked for the address, or strangers try it too often;
+ * `unavailable` when too many are checked at once.
+ */
+export async function checkPassword(
+  deps: Pick<IdentityDeps, 'sql' | 'now' | 'signInLimits'>,
+  attempt: { name: string; password: string; stored: string | null | undefined; address: string },
+  options: { isSignedIn: boolean } = { isSignedIn: false },
+): Promise<boolean> {
+  const { sql, signInLimits } = deps;
+  const now = deps.now();
+  const of = { name: attempt.name, address: rateLimitKeyOf(attempt.address) };
+  const standing = await findStanding(sql, of, now);
+  refuseLocked(standing.lockedUntil, now);
+  const isKnown = options.isSignedIn || standing.isKnown;
+  if (!isKnown) signInLimits.countStrangersAttempt(attempt.name);
+  const applicant = { address: of.address, isKnown };
+  const isRight = await verifyPassword(attempt.password, attempt.stored, applicant, async () => {
+    // Only who has a place is counted: each row costs the work of a password, so a flood can't fill the table.
+    refuseLocked(await countAttempt(sql, of, deps.now(), lockRule), deps.now());
+  });
+  if (isRight) await noteSuccess(sql, of, deps.now());
+  return isRight;
+}
+
+function refuseLocked(lockedUntil: Date | null, now: Date): void {
+  if (lockedUntil !== null) refuseFor(Math.max(1, lockedUntil.getTime() - now.getTime()));
+}

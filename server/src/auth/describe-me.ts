@@ -1,0 +1,35 @@
+// What the console and the CLI are told of who is signed in.
+import type { Me, PermissionReach, Scope } from '@opsconductor/protocol';
+import type { UserRow } from '../store/users.ts';
+import type { Authority, Reach } from './authority.ts';
+import type { Principal } from './principal.ts';
+
+/** `authority` is less than the user's with an API token that has bounds. */
+export function describeMe(user: UserRow, via: Principal['via'], authority: Authority): Me {
+  const permissions = [...authority.permissions()];
+  return {
+    id: user.id,
+    name: user.name,
+    displayName: user.displayName,
+    kind: user.kind,
+    roles: [...new Set(user.grants.flatMap(({ role }) => role ?? []))].sort(),
+    permissions,
+    reach: permissions.map((permission): PermissionReach => {
+      const within = authority
+        .reach(permission)
+        .filter((reach) => !reach.everywhere)
+        .map(scopesOf);
+      return { permission, everywhere: within.length === 0, within };
+    }),
+    hasPassword: user.passwordHash !== null,
+    via,
+  };
+}
+
+function scopesOf(reach: Reach): Scope[] {
+  return [
+    ...reach.categoryIds.map((id): Scope => ({ kind: 'category', id })),
+    ...reach.segmentIds.map((id): Scope => ({ kind: 'segment', id })),
+    ...reach.targetGroupIds.map((id): Scope => ({ kind: 'target_group', id })),
+  ];
+}

@@ -1,0 +1,81 @@
+// Where a user is signed in, and ending that.
+import type { Session } from '@opsconductor/protocol';
+import { recordAudit, userActor } from '../audit/record-audit.ts';
+import { notFound } from '../errors.ts';
+import { deleteOtherSessions, deleteSession, listSessions } from '../store/sessions.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { lockUser, type UserRow } from '../store/users.ts';
+import type { IdentityDeps, Origin } from './identity-deps.ts';
+import type { Principal } from './principal.ts';
+
+/** The open sessions of a user, the one used last first; `principal` is who asks. */
+export async function listSessionsOf(
+  deps: IdentityDeps,
+  principal: Principal,
+  userId: number,
+): Promise<{ items: Session[] }> {
+  const rows = await listSessions(deps.sql, userId, deps.now(), deps.settings.session);
+  const items = rows.map((row) => ({
+    ...row,
+    createdAt: row.createdAt.toISOString(),
+    lastSeenAt: row.lastSeenAt.toISOString(),
+    expiresAt: row.expiresAt.toISOString(),
+    isCurrent: principal.via === 'session' && principal.viaId === row.id,
+  }));
+  return { items };
+}
+
+/** Whose sessions are ended; `admit` looks at the user, locked, and throws to refuse. */
+interface OfUser {
+  userId: number;
+  admit?: (user: UserRow) => void;
+}
+
+/** @throws AppError `not_found`, also for a session of another user. */
+export async function endSession(
+  deps: IdentityDeps,
+  principal: Principal,
+  id: number,
+  origin: Origin,
+  { userId, admit = () => {} }: OfUser,
+): Promise<void> {
+  await inTransaction(deps.sql, async (tx) => {
+    const user = await lockUser(tx, userId);
+    if (user === undefined) throw notFound('User');
+    admit(user);
+    if (!(await deleteSession(tx, userId, id))) throw notFound('Session');
+    await recordAudit(tx, {
+      actor: userActor(principal),
+      action: 'session.revoked',
+      object: { kind: 'session', id },
+      detail: { user: user.name },
+      origin,
+    });
+  });
+  deps.authenticator.forget('session', id);
+}
+
+/** Ends all sessions of a user but the one that asks; how many. */
+export async function endOtherSessions(
+  deps: IdentityDeps,
+  principal: Principal,
+  origin: Origin,
+  { userId, admit = () => {} }: OfUser,
+): Promise<{ ended: number }> {
+  const ended = await inTransaction(deps.sql, async (tx) => {
+    const user = await lockUser(tx, userId);
+    if (user === undefined) throw notFound('User');
+    admit(user);
+    const ended = await deleteOtherSessions(tx, userId, principal.via === 'session' ? principal.viaId : null);
+    await recordAudit(tx, {
+      actor: userActor(principal),
+      action: 'session.others_revoked',
+      object: { kind: 'user', id: userId },
+      detail: { user: user.name, ended },
+      origin,
+    });
+    return ended;
+  });
+  deps.authenticator.forgetUser(userId);
+  return { ended };
+}
