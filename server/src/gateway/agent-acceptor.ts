@@ -1,5 +1,6 @@
 // Accepts WebSocket upgrades from agents and runs the handshake, with limits on everything that isn't authenticated.
 import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -26,7 +27,7 @@ export interface AcceptorDeps {
   settings: HandshakeSettings;
   log: Log;
   isAllowedHost(host: string | undefined): boolean;
-  accept(socket: WebSocket, agent: Accepted): void;
+  accept(socket: WebSocket, agent: Accepted, stream: Socket): void;
 }
 
 export class AgentAcceptor {
@@ -102,7 +103,7 @@ export class AgentAcceptor {
       socket.pause();
       done();
       socket.on('error', () => socket.terminate());
-      void this.#authenticate(socket, challenge, isBinary ? undefined : data, address);
+      void this.#authenticate(socket, challenge, isBinary ? undefined : data, raw);
     };
     socket.on('close', done);
     socket.on('message', onMessage);
@@ -113,8 +114,9 @@ export class AgentAcceptor {
     socket: WebSocket,
     challenge: ReturnType<typeof newChallenge>,
     data: Buffer | undefined,
-    address: string,
+    stream: Socket,
   ): Promise<void> {
+    const address = stream.remoteAddress ?? '';
     const parsed = data === undefined ? undefined : parseAgentMessage(data.toString('utf8'));
     socket.resume();
     if (!parsed?.ok || parsed.message.type !== 'authenticate') {
@@ -131,7 +133,7 @@ export class AgentAcceptor {
         socket.close(closeCodes[result.refusal], result.reason);
         return;
       }
-      this.#deps.accept(socket, result);
+      this.#deps.accept(socket, result, stream);
       socket.send(JSON.stringify(result.welcome));
     } catch (error) {
       this.#deps.log.error({ err: error, address }, 'handshake failed');

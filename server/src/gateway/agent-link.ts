@@ -1,6 +1,7 @@
 // One agent's connection: its attempts, its messages, its closing. What a message does is decided in runs/ and
 // segments/; this file keeps order and answers.
 import { createHash } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import {
   type AgentMessage,
   type AgentMessageOf,
@@ -64,12 +65,14 @@ export class AgentLink {
   /** Resolves when the connection is closed. */
   readonly gone: Promise<void>;
   readonly #socket: WebSocket;
+  readonly #stream: Pick<Duplex, 'cork' | 'uncork'>;
   readonly #deps: LinkDeps;
   readonly #attempts = new Map<string, AttemptOutput>();
   readonly #unlisted = new Map<string, number>();
   readonly #tests = new Map<string, (result: TargetTested) => void>();
   #acks = new Map<string, AttemptOutput>();
   #ackScheduled = false;
+  #corked = false;
   #paused = false;
   #work: Promise<void> = Promise.resolve();
 
@@ -77,9 +80,11 @@ export class AgentLink {
     deps: LinkDeps,
     socket: WebSocket,
     agent: { agentId: number; name: string; segmentId: number; sessionNumber: number },
+    stream: Pick<Duplex, 'cork' | 'uncork'>,
   ) {
     this.#deps = deps;
     this.#socket = socket;
+    this.#stream = stream;
     this.agentId = agent.agentId;
     this.name = agent.name;
     this.segmentId = agent.segmentId;
@@ -109,8 +114,18 @@ export class AgentLink {
     this.send({ type: 'leases', leases: leases.map(({ lease }) => lease) });
   }
 
+  /** Messages of one turn leave in one write. */
   send(message: ServerMessage): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(JSON.stringify(message));
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#stream.cork();
+      process.nextTick(() => {
+        this.#corked = false;
+        this.#stream.uncork();
+      });
+    }
+    this.#socket.send(JSON.stringify(message));
   }
 
   close(code: number, reason: string): void {

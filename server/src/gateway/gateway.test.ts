@@ -286,3 +286,43 @@ test('leases that could not be put together go back, and are claimed again', asy
   await t.start();
   expect((await agent.next('leases')).leases).toMatchObject([{ epoch: 2 }]);
 });
+
+test('a step that was begun is not ready again, however soon after that it is handed back', async () => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  t.agentSocket.send({ type: 'started', step, epoch, leaseToken });
+  t.agentSocket.send({ type: 'return', reason: 'lease_expired', attempts: [{ step, epoch, leaseToken }] });
+  await expect.poll(async () => (await t.steps(t.runId))[0]).toMatchObject({ status: 'unknown', epoch: 1 });
+});
+
+test('a slot that is free again is filled with what waited for it', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent({ slots: 1 });
+  await t.start({ targets: 2 });
+  const [first] = (await agent.next('leases')).leases;
+  if (first === undefined) throw new Error('nothing was leased');
+  agent.send(completion(first, []));
+  expect((await agent.next('completed')).result).toBe('settled');
+  expect((await agent.next('leases')).leases).toHaveLength(1);
+});
+
+test('an attempt whose settlement the agent did not hear of is known to be settled', async () => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  t.agentSocket.send(completion(t.lease, []));
+  await t.agentSocket.next('completed');
+  t.agentSocket.terminate();
+  const again = await t.connectAgent({
+    attempts: [
+      { step, epoch, leaseToken, state: 'finished', lastSeq: 0 },
+      { step: 4711, epoch: 1, leaseToken: 'of-another-installation', state: 'finished', lastSeq: 0 },
+    ],
+  });
+  expect(again.resumed.attempts).toEqual([
+    { step, epoch, verdict: 'forget', ackedSeq: 0, settled: true },
+    { step: 4711, epoch: 1, verdict: 'forget', ackedSeq: 0 },
+  ]);
+  // One that had sent it before the verdict came is answered as before.
+  again.send(completion(t.lease, []));
+  expect(await again.next('completed')).toMatchObject({ requestId: 'request-1', result: 'settled' });
+});

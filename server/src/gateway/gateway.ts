@@ -1,6 +1,7 @@
 // Holds the agents' connections: registry, heartbeats, claims, and what the bus says.
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 import {
   type AgentMessageOf,
   closeCodes,
@@ -8,6 +9,7 @@ import {
   limits,
   type TargetTested,
 } from '@opsconductor/protocol';
+import type { WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
@@ -78,7 +80,7 @@ export class Gateway implements LinkEvents, TargetTester {
     this.#acceptor = new AgentAcceptor({
       ...deps,
       settings: this.#settings,
-      accept: (socket, agent) => this.#accept(socket, agent),
+      accept: (socket, agent, stream) => this.#accept(socket, agent, stream),
     });
     this.#notes = new LeaseNotes({ sql: deps.sql, log: deps.log, onNews: (news) => this.publish(news) });
     this.#dispatcher = new Dispatcher({
@@ -159,9 +161,9 @@ export class Gateway implements LinkEvents, TargetTester {
 
   // ---- connections
 
-  #accept(socket: ConstructorParameters<typeof AgentLink>[1], agent: Accepted): void {
+  #accept(socket: WebSocket, agent: Accepted, stream: Socket): void {
     const older = this.#links.get(agent.agentId);
-    const link = new AgentLink({ ...this.#deps, settler: this.settler, events: this }, socket, agent);
+    const link = new AgentLink({ ...this.#deps, settler: this.settler, events: this }, socket, agent, stream);
     this.#links.set(agent.agentId, link);
     older?.close(closeCodes.replaced, 'a newer session of this agent is connected');
     this.#deps.log.info({ agent: agent.name, session: agent.sessionNumber }, 'agent connected');

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { ProgressNews } from '../runs/run-ledger.ts';
-import { endOf, setupRuns } from '../runs/testing.ts';
+import { blockedBackends, endOf, holdTransaction, setupRuns } from '../runs/testing.ts';
+import type { Tx } from '../store/connection.ts';
 import { Settler } from './settler.ts';
 
 test('completions that come together are settled together', async () => {
@@ -37,4 +38,23 @@ test('while the database is away completions are rejected, and settled once it i
   await expect(settler.settle(end)).rejects.toThrow();
   await t.sql`alter table away rename to job_run_step_attempts`;
   expect(await settler.settle(end)).toMatchObject({ result: 'settled' });
+});
+
+test('a batch that waits for one run does not hold up many completions of others', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 100 });
+  const slowRun = await t.start();
+  const [slow] = await t.claim();
+  await t.start({ targets: 64 });
+  const others = await t.claim();
+  if (slow === undefined) throw new Error('nothing was leased');
+  const settler = new Settler(t.sql, () => undefined);
+  const lock = (tx: Tx) => tx`select 1 from job_runs where id = ${slowRun} for update`;
+  const release = await holdTransaction(t.sql, lock);
+  const waiting = settler.settle(endOf(slow));
+  await blockedBackends(t.sql, 1);
+  const results = await Promise.all(others.map((lease) => settler.settle(endOf(lease))));
+  expect(new Set(results.map(({ result }) => result))).toEqual(new Set(['settled']));
+  await release();
+  expect(await waiting).toMatchObject({ result: 'settled' });
 });

@@ -119,18 +119,15 @@ function verdictsOf(
   const byKey = new Map(settled.map((row) => [`${row.stepId}.${row.epoch}`, row]));
   for (const attempt of others) {
     const row = byKey.get(`${attempt.step}.${attempt.epoch}`);
-    const open =
-      row !== undefined &&
-      row.leaseToken === attempt.leaseToken &&
-      row.status === 'unknown' &&
-      row.lateStatus === null;
+    const isOurs = row !== undefined && row.leaseToken === attempt.leaseToken;
+    const isOpen = isOurs && row.status === 'unknown' && row.lateStatus === null;
     verdicts.push({
       step: attempt.step,
       epoch: attempt.epoch,
-      verdict: open ? 'superseded' : 'forget',
       ackedSeq: row?.outputSeq ?? 0,
+      ...(isOpen ? { verdict: 'superseded' } : { verdict: 'forget', ...(isOurs ? { settled: true } : {}) }),
     });
-    if (!open) continue;
+    if (!isOpen) continue;
     attempts.push({
       stepId: row.stepId,
       epoch: row.epoch,

@@ -219,3 +219,17 @@ test('positions are read back as they were written, and nothing else is', () => 
     expect(parsePosition(text)).toBeUndefined();
   expect(parsePosition(`1${'~7.1.1'.repeat(65)}`)).toBeUndefined();
 });
+
+test('a reader who is far behind is given every event', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  await t.settle(endOf(await t.claimOne()));
+  await t.sql`
+    insert into run_events (job_run_id, seq, change)
+    select ${runId}, n, '{"run": {"completedSteps": 1}}' from generate_series(2, 450) n`;
+  await t.sql`update job_runs set event_seq = 450 where id = ${runId}`;
+  const seen = await (await follow(t, runId)).readToEnd();
+  const changes = seen.filter((event) => event.type === 'change').map((event) => event.data as RunChange);
+  expect(changes.map((change) => change.seq)).toEqual(Array.from({ length: 450 }, (_, n) => n + 1));
+  expect(seen.at(-1)?.type).toBe('end');
+});

@@ -212,3 +212,23 @@ test('a cancel and completions at once neither deadlock nor leave anything open'
   }
   expect(await deadlocks()).toBe(0);
 });
+
+test('an end tells the start that was not noted before, never from before the lease', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2 });
+  const [early, late] = await t.claim();
+  if (early === undefined || late === undefined) throw new Error('two steps were to be leased');
+  await t.settle({ ...endOf(early), startedMsAgo: 3_600_000 }, { ...endOf(late), startedMsAgo: 0 });
+  const rows = await t.sql`
+    select a.started_at = st.started_at as same, st.started_at = date_trunc('milliseconds', st.leased_at) as at_lease,
+      st.started_at = st.completed_at as at_end
+    from job_run_steps st join job_run_step_attempts a on a.job_run_step_id = st.id
+    where st.job_run_id = ${runId} order by st.id`;
+  expect(rows).toEqual([
+    { same: true, atLease: true, atEnd: false },
+    { same: true, atLease: false, atEnd: true },
+  ]);
+  const [event] = await t.sql`select change from run_events where job_run_id = ${runId}`;
+  const told = { agentName: t.agent.name, leasedAt: expect.any(String), startedAt: expect.any(String) };
+  expect(event?.change.steps).toMatchObject([told, told]);
+});

@@ -8,6 +8,8 @@ import {
   testServerId,
 } from '../runs/testing.ts';
 import { openSession } from './agent-sessions.ts';
+import { claimSteps } from './claims.ts';
+import { leaseDetails } from './lease-details.ts';
 
 const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';
 
@@ -133,4 +135,31 @@ test('a claim passes over what another transaction holds, without waiting', asyn
   await release();
   expect(claimed.map((step) => step.id)).toEqual([second?.id]);
   await t.settle(endOf(claimed[0] ?? (await t.claimOne()), success));
+});
+
+test('a claim says whether it may have left steps for want of slots', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 2 });
+  const took = async () => {
+    const { steps, tookAll } = await claimSteps(t.sql, testServerId);
+    return [steps.length, tookAll];
+  };
+  expect(await took()).toEqual([0, true]);
+  await t.start();
+  expect(await took()).toEqual([1, true]);
+  await t.start({ targets: 2 });
+  expect(await took()).toEqual([1, false]);
+  expect(await took()).toEqual([0, false]);
+});
+
+test('a claim brings what its leases need, as it would be looked up', async () => {
+  await using t = await setupRuns();
+  await t.start({ targets: 2 });
+  const claimed = await t.claim();
+  const details = await leaseDetails(
+    t.sql,
+    claimed.map((step) => step.id),
+  );
+  expect(claimed.map((step) => step.details)).toEqual(details.sort((a, b) => a.stepId - b.stepId));
+  expect(details).toHaveLength(2);
 });

@@ -101,8 +101,10 @@ export async function claimSteps(sql: Sql, serverId: string): Promise<Claim> {
 type ClaimRow = ClaimedStep & LeaseDetails & { ofSegmentId: number; free: number };
 
 function claimedStep({ ofSegmentId: _, free: __, ...row }: ClaimRow): ClaimedStep {
-  const { id, epoch, leaseToken, jobRunId, targetRunId, segmentId } = row;
-  const { stepNumber, stepType, agentId, sessionNumber, attemptDay, ...rest } = row;
-  const lease = { id, epoch, leaseToken, jobRunId, targetRunId, segmentId, stepNumber, stepType };
-  return { ...lease, agentId, sessionNumber, attemptDay, details: { ...rest, stepNumber } };
+  const { stepId, jobId, jobVersion, targetId, targetName, host, port, hostKeys, ...lease } = row;
+  const { credentialId, credentialVersion, credentialKind, ...step } = lease;
+  const target = { targetId, targetName, host, port, hostKeys };
+  const credential = { credentialId, credentialVersion, credentialKind };
+  const { stepNumber } = step;
+  return { ...step, details: { stepId, jobId, jobVersion, stepNumber, ...target, ...credential } };
 }

@@ -1,0 +1,74 @@
+import { expect, test } from 'vitest';
+import { createLog } from '../log.ts';
+import type { ProgressNews } from '../runs/run-ledger.ts';
+import { setupRuns } from '../runs/testing.ts';
+import { LeaseNotes } from './lease-notes.ts';
+
+async function setup() {
+  const t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { id: step, epoch, agentId, sessionNumber } = lease;
+  const news: ProgressNews[] = [];
+  const log = createLog({ level: 'fatal', plain: false });
+  const notes = new LeaseNotes({ sql: t.sql, log, onNews: (each) => news.push(each) });
+  const dispose = t[Symbol.asyncDispose];
+  return Object.assign(t, {
+    runId,
+    lease,
+    begun: { step, epoch, agentId, sessionNumber },
+    notes,
+    news,
+    events: () => t.sql`select change from run_events where job_run_id = ${runId} order by seq`,
+    async [Symbol.asyncDispose]() {
+      await notes.stop();
+      await dispose();
+    },
+  });
+}
+
+test('a lease and its start are told in one event', async () => {
+  await using t = await setup();
+  t.notes.leased([t.lease]);
+  t.notes.started(t.begun);
+  await t.notes.flush();
+  const events = await t.events();
+  expect(events).toHaveLength(1);
+  expect(events[0]?.change).toMatchObject({
+    run: { status: 'running', targetsRunning: 1 },
+    steps: [{ id: t.lease.id, status: 'running', agentName: t.agent.name, startedAt: expect.any(String) }],
+  });
+  expect(t.news).toMatchObject([{ runs: [{ id: t.runId, seq: 1, ended: false }] }]);
+});
+
+test('a start that comes later has an event of its own', async () => {
+  await using t = await setup();
+  t.notes.leased([t.lease]);
+  await t.notes.flush();
+  t.notes.started(t.begun);
+  await expect.poll(t.events).toHaveLength(2);
+  const [, second] = await t.events();
+  expect(second?.change.steps).toEqual([{ id: t.lease.id, startedAt: expect.any(String) }]);
+});
+
+test('of an attempt that has ended nothing more is told, but how long ago it began', async () => {
+  await using t = await setup();
+  t.notes.leased([t.lease]);
+  t.notes.started(t.begun);
+  expect(t.notes.ended(t.begun)).toBeGreaterThanOrEqual(0);
+  expect(t.notes.ended(t.begun)).toBeUndefined();
+  await t.notes.flush();
+  expect(await t.events()).toEqual([]);
+  expect(t.news).toEqual([]);
+});
+
+test('what the database refused is told once it is back', async () => {
+  await using t = await setup();
+  await t.sql`alter table run_events rename to away`;
+  t.notes.leased([t.lease]);
+  await t.notes.flush();
+  await t.sql`alter table away rename to run_events`;
+  expect(await t.run(t.runId)).toMatchObject({ status: 'queued' });
+  await t.notes.flush();
+  expect(await t.events()).toHaveLength(1);
+});
