@@ -63,7 +63,9 @@ export const JobSchema = Type.Object({
   ...jobFields,
   /** With defaults filled in. */
   definition: JobDefinitionSchema,
-  checksum: Type.String({ description: 'SHA-256 of the definition as stored, hex' }),
+  checksum: Type.String({
+    description: 'SHA-256 of the definition as stored, which is without its category; hex',
+  }),
 });
 export type Job = Static<typeof JobSchema>;
 export const JobQuerySchema = Closed({

@@ -9,6 +9,7 @@ import {
   testSecret,
 } from '../segments/testing.ts';
 import { findSealedCredential } from '../store/credentials.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { createCredential, deleteCredential } from './edit-credentials.ts';
 import { getCredential, listCredentials } from './list-credentials.ts';
@@ -50,7 +51,7 @@ describe('creating a credential', () => {
       sealed: stored?.sealed as NonNullable<typeof stored>['sealed'],
     });
     expect(secret).toEqual(testSecret);
-    expect(await getCredential(t.sql, request.id)).toEqual(credential);
+    expect(await getCredential(t.sql, request.id, unrestricted)).toEqual(credential);
   });
 
   it('refuses a seal of the wrong form, naming the part and not its value', async () => {
@@ -111,13 +112,17 @@ describe('listing credentials', () => {
     const seen: string[] = [];
     let cursor: string | undefined;
     do {
-      const page = await listCredentials(t.sql, { limit: 1, ...(cursor === undefined ? {} : { cursor }) });
+      const page = await listCredentials(
+        t.sql,
+        { limit: 1, ...(cursor === undefined ? {} : { cursor }) },
+        unrestricted,
+      );
       seen.push(...page.items.map((item) => `${item.name}@${item.segmentName}`));
       cursor = page.nextCursor ?? undefined;
     } while (cursor !== undefined);
     expect(new Set(seen).size).toBe(seen.length);
     expect(seen).toContain('same name@credentials-other');
-    expect((await listCredentials(t.sql, { segmentId: other.id })).items).toHaveLength(1);
+    expect((await listCredentials(t.sql, { segmentId: other.id }, unrestricted)).items).toHaveLength(1);
   });
 });
 
@@ -128,13 +133,15 @@ describe('deleting a credential', () => {
     for (const name of ['user-1', 'user-2']) {
       await createTarget(t.sql, { segmentId, name, host: '10.0.0.1', credentialId: credential.id }, t.caller);
     }
-    expect((await getCredential(t.sql, credential.id)).targetCount).toBe(2);
+    expect((await getCredential(t.sql, credential.id, unrestricted)).targetCount).toBe(2);
     const error = await deleteCredential(t.sql, credential.id, t.caller).catch((e) => e);
     expect(error).toMatchObject({ code: 'conflict' });
     expect(error.message).toMatch(/^2 targets use in use\./);
     await t.sql`update targets set credential_id = null where credential_id = ${credential.id}`;
     await deleteCredential(t.sql, credential.id, t.caller);
-    await expect(getCredential(t.sql, credential.id)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(getCredential(t.sql, credential.id, unrestricted)).rejects.toMatchObject({
+      code: 'not_found',
+    });
     await expect(deleteCredential(t.sql, credential.id, t.caller)).rejects.toMatchObject({
       code: 'not_found',
     });

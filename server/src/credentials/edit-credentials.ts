@@ -2,6 +2,7 @@ import type { CreateCredentialRequestSchema, Credential } from '@opsconductor/pr
 import { decodeBase64, type SealedCredential, SealingError } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
@@ -13,6 +14,7 @@ import {
 } from '../store/credentials.ts';
 import { lockSegment, type SegmentRow } from '../store/segments.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { getCredential } from './list-credentials.ts';
 
 export type CreateCredentialRequest = Static<typeof CreateCredentialRequestSchema>;
@@ -30,7 +32,7 @@ const maxCiphertextBytes = 128 * 1024 + blockBytes + tagBytes;
  * Stores a credential that was sealed before it was sent. What is inside only agents can check.
  *
  * @throws {AppError} `invalid` for a seal of the wrong form; `conflict` for a segment without a key, an old generation,
- * or an id or name that is taken.
+ * or an id or name that is taken; `forbidden` without `credentials.edit` on the segment.
  */
 export async function createCredential(
   sql: Sql,
@@ -43,7 +45,10 @@ export async function createCredential(
   try {
     await inTransaction(sql, async (tx) => {
       const segment = await lockSegment(tx, segmentId);
-      if (segment === undefined) throw invalidField('segmentId', `There is no segment ${segmentId}.`);
+      if (segment === undefined || !caller.authority.holdsOnSegment('read', segmentId)) {
+        throw invalidField('segmentId', `There is no segment ${segmentId}.`);
+      }
+      requireEdit(caller, segmentId, segment.name);
       requireCurrentGeneration(segment, sealed.generation);
       await insertCredential(tx, {
         id,
@@ -58,24 +63,29 @@ export async function createCredential(
         ...auditedBy(caller),
         action: 'credential.created',
         object: { kind: 'credential', id: id.toLowerCase() },
+        scope: { segmentId },
         detail: { name, kind, segment: segment.name, generation: sealed.generation },
       });
     });
   } catch (error) {
     throw takenError(error, name);
   }
-  return getCredential(sql, id);
+  return getCredential(sql, id, unrestricted);
 }
 
 /**
  * Deletes a credential with all its versions.
  *
- * @throws {AppError} `not_found`; `conflict` while targets use it, naming how many.
+ * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `conflict` while targets use it, naming how
+ * many.
  */
 export async function deleteCredential(sql: Sql, id: string, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {
     const credential = await lockCredential(tx, id);
-    if (credential === undefined) throw notFound('Credential');
+    if (credential === undefined || !caller.authority.holdsOnSegment('read', credential.segmentId)) {
+      throw notFound('Credential');
+    }
+    requireEdit(caller, credential.segmentId, credential.segmentName);
     const { targetCount, name } = credential;
     if (targetCount > 0) {
       const users = targetCount === 1 ? '1 target uses' : `${targetCount} targets use`;
@@ -86,9 +96,15 @@ export async function deleteCredential(sql: Sql, id: string, caller: Caller): Pr
       ...auditedBy(caller),
       action: 'credential.deleted',
       object: { kind: 'credential', id: credential.id },
+      scope: { segmentId: credential.segmentId },
       detail: { name, kind: credential.kind, segment: credential.segmentName },
     });
   });
+}
+
+function requireEdit(caller: Caller, segmentId: number, segmentName: string): void {
+  if (caller.authority.holdsOnSegment('credentials.edit', segmentId)) return;
+  throw new MissingPermission(caller, 'credentials.edit', `segment “${segmentName}”`);
 }
 
 function requireCurrentGeneration(segment: SegmentRow, generation: number): void {

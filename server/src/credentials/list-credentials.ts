@@ -1,5 +1,6 @@
 import { type Credential, type CredentialQuerySchema, limits } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
+import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
 import {
@@ -9,19 +10,24 @@ import {
 } from '../store/credentials.ts';
 import { pageOf } from '../store/cursor.ts';
 
-/** A page of credentials by name. What they seal is never here. */
+/** A page of the credentials within the reaches, by name. What they seal is never here. */
 export async function listCredentials(
   sql: Queryable,
   query: Static<typeof CredentialQuerySchema>,
+  reaches: readonly Reach[],
 ): Promise<{ items: Credential[]; nextCursor: string | null }> {
   const limit = query.limit ?? limits.defaultPageItems;
-  const rows = await listCredentialRows(sql, { ...query, limit });
+  const rows = await listCredentialRows(sql, { ...query, limit }, reaches);
   return pageOf(rows, limit, (row) => [row.name, row.segmentId], toCredential);
 }
 
-/** @throws {AppError} `not_found`. */
-export async function getCredential(sql: Queryable, id: string): Promise<Credential> {
-  const row = await findCredential(sql, id);
+/** @throws {AppError} `not_found`, also for one outside the reaches. */
+export async function getCredential(
+  sql: Queryable,
+  id: string,
+  reaches: readonly Reach[],
+): Promise<Credential> {
+  const row = await findCredential(sql, id, reaches);
   if (row === undefined) throw notFound('Credential');
   return toCredential(row);
 }

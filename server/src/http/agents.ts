@@ -9,10 +9,14 @@ export function agentRoutes(deps: { sql: Sql }): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/agents',
       permission: 'read',
+      scoped: true,
       summary: 'List the agents, all on one page',
       tag: 'agents',
       success: { status: 200, schema: Page(AgentSchema) },
-      handle: async () => ({ items: await listAgents(deps.sql), nextCursor: null }),
+      handle: async ({ principal }) => ({
+        items: await listAgents(deps.sql, principal.authority.reach('read')),
+        nextCursor: null,
+      }),
     }),
   ];
 }

@@ -34,7 +34,11 @@ beforeAll(async () => {
         },
       }),
     ],
-    authenticator: { bySession: async () => undefined, byApiToken: async () => undefined },
+    authenticator: {
+      bySession: async () => undefined,
+      byApiToken: async () => undefined,
+      again: async () => undefined,
+    },
     access: { hosts: ['ops.example'], origins: [], https: false, behindTlsProxy: false },
     cookieName: 'c',
     onForbidden: async () => {},

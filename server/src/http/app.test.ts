@@ -342,6 +342,7 @@ describe('mistakes in the table end the start', () => {
     const authenticator = {
       bySession: async (): Promise<Principal | undefined> => undefined,
       byApiToken: async (): Promise<Principal | undefined> => undefined,
+      again: async (): Promise<Principal | undefined> => undefined,
     };
     return createApp({
       routes: table,

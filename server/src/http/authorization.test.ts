@@ -21,7 +21,11 @@ beforeAll(async () => {
   t = await setupApp(
     () => table.map((route) => ({ ...route, handle: () => new Response(null, { status: 299 }) })),
     {
-      authenticator: { bySession: async () => caller, byApiToken: async () => caller },
+      authenticator: {
+        bySession: async () => caller,
+        byApiToken: async () => caller,
+        again: async () => caller,
+      },
       cookieName: 'c',
     },
   );

@@ -10,21 +10,23 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/executor/status',
       permission: 'read',
+      scoped: true,
       summary: 'Queue statistics, by segment',
       description:
         '`degraded` where steps are ready in a segment and none of its agents can take them; `problems` says which, since when and why.',
       tag: 'queue',
       success: { status: 200, schema: ExecutorStatusSchema },
-      handle: () => executorStatus(sql),
+      handle: ({ principal }) => executorStatus(sql, principal.authority),
     }),
     route({
       method: 'GET',
       path: '/api/v1/worker/status',
       permission: 'read',
+      scoped: true,
       summary: 'Agents and their slots',
       tag: 'queue',
       success: { status: 200, schema: WorkerStatusSchema },
-      handle: () => workerStatus(sql),
+      handle: ({ principal }) => workerStatus(sql, principal.authority),
     }),
   ];
 }

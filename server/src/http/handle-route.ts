@@ -20,6 +20,8 @@ const replySchemas = new WeakMap<TSchema, TSchema>();
 export interface Authenticates {
   bySession(token: string, address: string): Promise<Principal | undefined>;
   byApiToken(token: string, address: string): Promise<Principal | undefined>;
+  /** The principal as it is by now; undefined when its session or token has ended. */
+  again(principal: Principal): Promise<Principal | undefined>;
 }
 
 export interface RouteDeps {
@@ -51,7 +53,7 @@ export async function handleRoute(
     requestId,
     address,
     context,
-    authorityNow: () => authorityNow(deps, route, context, address),
+    authorityNow: () => authorityNow(deps, route, principal),
   };
   const reply = await answer(deps, route, request as unknown as RouteRequest<never, never, never>);
   if (reply instanceof Response) return reply;
@@ -84,11 +86,10 @@ async function answer(
 async function authorityNow(
   deps: RouteDeps,
   route: RouteSpec,
-  context: Context,
-  address: string,
+  principal: Principal | undefined,
 ): Promise<Authority | undefined> {
-  const principal = await authenticate(deps, context, address);
-  return principal !== undefined && mayCall(route, principal.authority) ? principal.authority : undefined;
+  const now = principal && (await deps.authenticator.again(principal));
+  return now !== undefined && mayCall(route, now.authority) ? now.authority : undefined;
 }
 
 /** Whether the caller has the route's permission: somewhere, where the handler asks on what; otherwise everywhere. */

@@ -1,11 +1,14 @@
 // The live stream of a run as server-sent events. Pull-driven: what a slow reader hasn't taken stays in the database.
 import { Closed, Id, isRunEnded, limits, RunEventsQuerySchema } from '@opsconductor/protocol';
-import { type AppError, invalidField, notFound } from '../errors.ts';
+import type { Authority } from '../auth/authority.ts';
+import type { Principal } from '../auth/principal.ts';
+import { AppError, invalidField } from '../errors.ts';
 import type { LiveHub } from '../runs/live-hub.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
+import type { RunPart } from '../runs/run-part.ts';
 import { parsePosition, RunStream, type StreamPosition, stepsOfOutputQuery } from '../runs/run-stream.ts';
+import { partToFollow, type SeenRun, seeRun } from '../runs/seen-run.ts';
 import type { Sql } from '../store/connection.ts';
-import { findRun } from '../store/runs.ts';
 import { type RouteSpec, route } from './route.ts';
 
 export interface RunEventsDeps {
@@ -14,6 +17,8 @@ export interface RunEventsDeps {
   keys: RunKeys;
   /** Ends the streams when the server stops. */
   stopping: AbortSignal;
+  /** Calls the listener when sessions, tokens or rights have changed, with whose; returns the unsubscribe. */
+  onForgotten?(listener: (isAffected: (principal: Principal) => boolean) => void): () => void;
 }
 
 /** Comments at this interval keep proxies from closing a quiet stream. */
@@ -25,6 +30,7 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/runs/:id/events',
       permission: 'read',
+      scoped: true,
       summary: 'Follow a run live (server-sent events, resumable by Last-Event-ID)',
       description:
         'Events: `change` (what changed, as whole new values), `chunk` (stored output, gzip in base64, of the steps in `output`), `end` (the run has ended and everything was sent).',
@@ -32,27 +38,20 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
       params: Closed({ id: Id }),
       query: RunEventsQuerySchema,
       success: { status: 200, contentType: 'text/event-stream' },
-      handle: async ({ params, query, context }) => {
-        const [run, stepIds] = await Promise.all([
-          findRun(deps.sql, params.id),
+      handle: async ({ params, query, principal, context, authorityNow }) => {
+        const [seen, named] = await Promise.all([
+          seeRun(deps.sql, params.id, principal.authority),
           query.output === undefined ? [] : stepsOfOutputQuery(deps.sql, params.id, query.output),
         ]);
-        if (run === undefined) throw notFound(`Run ${params.id}`);
+        const part = await partToFollow(deps.sql, seen, principal.authority);
+        const stepIds = part !== undefined && query.output === 'all' ? stepsOfPart(part) : named;
         if (stepIds === undefined) throw tooManySteps(query.output ?? '');
-        const lastId = context.req.header('last-event-id');
-        const position: StreamPosition | undefined =
-          lastId === undefined || lastId === ''
-            ? { afterSeq: query.after ?? 0, output: new Map() }
-            : parsePosition(lastId);
-        if (position === undefined) {
-          throw invalidField(
-            'Last-Event-ID',
-            'Is not an id that this stream gave out; start again without it.',
-          );
-        }
+        const position = startOf(context.req.header('last-event-id'), query.after, part);
+        const { run } = seen;
         const hasEnded = isRunEnded(run.status);
-        const stream = new RunStream(deps, { runId: run.id, stepIds, position, hasEnded });
-        return new Response(streamOf(stream, deps.stopping, context.req.raw.signal), {
+        const stream = new RunStream(deps, { runId: run.id, stepIds, position, hasEnded, part });
+        const isStill = async () => isSeenAs(deps.sql, { seen, part }, await authorityNow());
+        return new Response(streamOf(deps, principal, stream, isStill, context.req.raw.signal), {
           headers: {
             'Content-Type': 'text/event-stream; charset=utf-8',
             'Cache-Control': 'no-store',
@@ -64,6 +63,43 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
   ];
 }
 
+/** Where the reader goes on. A number that is not of what they see now is worth nothing: they get all again. */
+function startOf(
+  lastId: string | undefined,
+  after: number | undefined,
+  part: RunPart | undefined,
+): StreamPosition {
+  const tag = part === undefined ? {} : { part: part.tag };
+  if (lastId === undefined || lastId === '') return { afterSeq: after ?? 0, ...tag, output: new Map() };
+  const position = parsePosition(lastId);
+  if (position === undefined) {
+    throw invalidField('Last-Event-ID', 'Is not an id that this stream gave out; start again without it.');
+  }
+  const { part: _, afterSeq, output } = position;
+  return { afterSeq: position.part === part?.tag ? afterSeq : 0, ...tag, output };
+}
+
+/** Whether the caller still sees of the run what they saw when the stream began. */
+async function isSeenAs(
+  sql: Sql,
+  { seen, part }: { seen: SeenRun; part: RunPart | undefined },
+  authority: Authority | undefined,
+): Promise<boolean> {
+  if (authority === undefined) return false;
+  if (authority.holdsEverywhere('read')) return seen.isWhole;
+  const now = await seeRun(sql, seen.run.id, authority).catch((error) => {
+    if (error instanceof AppError && error.code === 'not_found') return undefined;
+    throw error;
+  });
+  if (now === undefined || now.isWhole !== seen.isWhole) return false;
+  return (await partToFollow(sql, now, authority))?.tag === part?.tag;
+}
+
+function stepsOfPart(part: RunPart): number[] | undefined {
+  const ids = part.stepIds;
+  return ids.length > limits.maxStepsForWholeOutputStream ? undefined : ids;
+}
+
 function tooManySteps(query: string): AppError {
   return invalidField('query.output', `Name at most ${limits.maxStepsForWholeOutputStream} steps.`, {
     found: query === 'all' ? 'all, of a run with more steps' : `${query.split(',').length} steps`,
@@ -71,15 +107,37 @@ function tooManySteps(query: string): AppError {
   });
 }
 
-function streamOf(stream: RunStream, stopping: AbortSignal, gone: AbortSignal): ReadableStream<Uint8Array> {
+/** `isStill` says whether the reader may go on; it is asked at each keep-alive at the latest. */
+function streamOf(
+  deps: RunEventsDeps,
+  principal: Principal,
+  stream: RunStream,
+  isStill: () => Promise<boolean>,
+  gone: AbortSignal,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
+  const { stopping } = deps;
+  let askAt = performance.now() + keepAliveMs;
+  const forgotten = deps.onForgotten?.((isAffected) => {
+    if (!isAffected(principal)) return;
+    askAt = 0;
+    stream.nudge();
+  });
   const end = () => stream.close();
   stopping.addEventListener('abort', end, { once: true });
   gone.addEventListener('abort', end, { once: true });
   const release = () => {
     stream.close();
+    forgotten?.();
     stopping.removeEventListener('abort', end);
     gone.removeEventListener('abort', end);
+  };
+  const next = async (): Promise<string | undefined> => {
+    if (performance.now() >= askAt) {
+      askAt = performance.now() + keepAliveMs;
+      if (!(await isStill())) return undefined;
+    }
+    return stream.next(Math.max(0, askAt - performance.now()));
   };
   let isFirst = true;
   return new ReadableStream<Uint8Array>(
@@ -93,7 +151,7 @@ function streamOf(stream: RunStream, stopping: AbortSignal, gone: AbortSignal): 
         }
         let text: string | undefined;
         try {
-          text = await stream.next(keepAliveMs);
+          text = await next();
         } catch (error) {
           // The database is away. A stream that errs is not cancelled by its reader, so it is released here.
           release();

@@ -11,12 +11,14 @@ import {
   RunDetailSchema,
   RunQuerySchema,
   RunSchema,
+  type RunStatus,
   RunStepsQuerySchema,
   RunStepsSchema,
   runStatuses,
   StartRunRequestSchema,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller, callerOf } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
@@ -25,18 +27,11 @@ import { findOutput, outputLength, readOutputBytes, readOutputPage } from '../ru
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../runs/run-view.ts';
+import { listSeenRuns, seeRun } from '../runs/seen-run.ts';
 import { startRun } from '../runs/start-run.ts';
 import type { Sql } from '../store/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/cursor.ts';
-import {
-  findRun,
-  listRuns,
-  listSteps,
-  listTargetRuns,
-  lockRun,
-  purgeRun,
-  type RunRecord,
-} from '../store/runs.ts';
+import { findRun, listSteps, listTargetRuns, lockRun, purgeRun, type RunRecord } from '../store/runs.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { parseByteRange } from './byte-range.ts';
 import { type RouteSpec, route } from './route.ts';
@@ -63,32 +58,33 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/jobs/:id/run',
       permission: 'run',
+      scoped: true,
       summary: 'Start a run of the job’s current version on targets',
       description:
-        'Refused whole when a target is missing, has no credential, or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`.',
+        'On what `targetIds`, `groupIds` and `selector` name together, less `exclude`: resolved now and kept in the run. Needs `run` on the job’s category, and `run` and `credentials.use` on each target. Refused whole when a target that is named is not there or inactive, or when one has no credential or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`.',
       tag,
       params,
       body: StartRunRequestSchema,
       success: { status: 201, schema: RunDetailSchema },
       handle: async (request) => {
+        const { start_within: startWithinS, ...selection } = request.body;
         const { runId, news } = await startRun(
           deps,
-          {
-            jobId: request.params.id,
-            targetIds: request.body.targetIds,
-            startWithinS: request.body.start_within,
-          },
+          { jobId: request.params.id, selection, startWithinS },
           callerOf(request),
         );
         deps.publish(news);
-        return runDetailView(await getRun(deps.sql, runId));
+        return runDetailView(await startedRun(deps.sql, runId));
       },
     }),
     route({
       method: 'DELETE',
       path: '/api/v1/runs/:id',
       permission: 'run',
+      scoped: true,
       summary: 'Cancel a run that is going on; with `purge=true` delete an ended one with its output',
+      description:
+        'Cancelling needs `run` on the job’s category or on all targets of the run; deleting needs `runs.purge` on the category.',
       tag,
       params,
       query: PurgeQuerySchema,
@@ -96,9 +92,6 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       handle: async (request) => {
         const caller = callerOf(request);
         if (request.query.purge !== true) return cancel(deps, request.params.id, caller);
-        if (!request.principal.authority.holdsEverywhere('runs.purge')) {
-          throw new AppError('forbidden', 'Deleting a run needs the permission runs.purge.');
-        }
         await purge(deps.sql, request.params.id, caller);
         return request.context.body(null, 204);
       },
@@ -107,7 +100,9 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/executor/cancel/:id',
       permission: 'run',
+      scoped: true,
       summary: 'Cancel a run',
+      description: 'Needs `run` on the job’s category or on all targets of the run.',
       tag: 'queue',
       params,
       success: { status: 202, schema: RunSchema },
@@ -122,19 +117,24 @@ function reads({ sql }: RunRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/runs',
       permission: 'read',
+      scoped: true,
       summary: 'List runs, newest first',
+      description:
+        'Who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part.',
       tag,
       query: RunQuerySchema,
       success: { status: 200, schema: Page(RunSchema) },
-      handle: async ({ query }) => {
+      handle: async ({ query, principal }) => {
         const limit = query.limit ?? limits.defaultPageItems;
-        const rows = await listRuns(sql, {
+        const filter = {
           statuses: query.status === undefined ? undefined : readStatuses(query.status),
           jobId: query.jobId,
           targetId: query.targetId,
+          category: query.category,
           below: query.cursor === undefined ? undefined : decodeCursor(query.cursor, ['number'])[0],
           limit: limit + 1,
-        });
+        };
+        const rows = await listSeenRuns(sql, filter, principal.authority);
         const page = rows.slice(0, limit);
         const last = page.at(-1);
         return {
@@ -147,16 +147,21 @@ function reads({ sql }: RunRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/runs/:id',
       permission: 'read',
+      scoped: true,
       summary: 'Get a run',
       tag,
       params,
       success: { status: 200, schema: RunDetailSchema },
-      handle: async (request) => runDetailView(await getRun(sql, request.params.id)),
+      handle: async ({ params, principal }) => {
+        const { run } = await seeRun(sql, params.id, principal.authority, { countEvents: true });
+        return runDetailView(run);
+      },
     }),
     route({
       method: 'GET',
       path: '/api/v1/runs/:id/steps',
       permission: 'read',
+      scoped: true,
       summary: 'List a run’s steps, whole target runs at a time',
       description: `\`limit\` counts target runs, ${maxTargetRunsPerPage} at most.`,
       tag,
@@ -164,15 +169,16 @@ function reads({ sql }: RunRouteDeps): RouteSpec[] {
       query: RunStepsQuerySchema,
       success: { status: 200, schema: RunStepsSchema },
       handle: async (request) => {
-        const run = await getRun(sql, request.params.id);
-        const { query } = request;
+        const { query, principal } = request;
+        const { run } = await seeRun(sql, request.params.id, principal.authority);
         const limit = Math.min(query.limit ?? limits.defaultPageItems, maxTargetRunsPerPage);
-        const rows = await listTargetRuns(sql, {
+        const filter = {
           runId: run.id,
           above: query.cursor === undefined ? 0 : (decodeCursor(query.cursor, ['number'])[0] ?? 0),
           limit: limit + 1,
           targetRunId: query.targetRunId,
-        });
+        };
+        const rows = await listTargetRuns(sql, filter, principal.authority.reach('read'));
         const page = rows.slice(0, limit);
         const last = page.at(-1);
         const steps = await listSteps(
@@ -194,13 +200,15 @@ function outputRoute(deps: RunRouteDeps): RouteSpec {
     method: 'GET',
     path: '/api/v1/runs/:id/steps/:step/output',
     permission: 'read',
+    scoped: true,
     summary: 'Read a step’s output: numbered chunks, or the bytes with HTTP ranges',
     tag,
     params: stepParams,
     query: OutputQuerySchema,
     success: { status: 200, schema: OutputPageSchema },
-    handle: async ({ params, query, context }) => {
-      const attempt = await findOutput(deps, { runId: params.id, stepId: params.step, epoch: query.attempt });
+    handle: async ({ params, query, principal, context }) => {
+      const ref = { runId: params.id, stepId: params.step, epoch: query.attempt };
+      const attempt = await findOutput(deps, ref, principal.authority.reach('read'));
       const format = query.format ?? 'chunks';
       if (format === 'chunks') {
         return readOutputPage(deps, attempt, {
@@ -252,7 +260,8 @@ function streamOf(pieces: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array
   );
 }
 
-async function getRun(sql: Sql, id: number): Promise<RunRecord> {
+/** What the caller has just made, whatever they may read. */
+async function startedRun(sql: Sql, id: number): Promise<RunRecord> {
   const run = await findRun(sql, id);
   if (run === undefined) throw notFound(`Run ${id}`);
   return run;
@@ -260,14 +269,17 @@ async function getRun(sql: Sql, id: number): Promise<RunRecord> {
 
 async function cancel(deps: RunRouteDeps, runId: number, caller: Caller) {
   deps.publish(await cancelRun(deps.sql, runId, caller));
-  return runView(await getRun(deps.sql, runId));
+  return runView((await seeRun(deps.sql, runId, caller.authority)).run);
 }
 
 async function purge(sql: Sql, runId: number, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {
     // Locked first: of several purges one finds it.
-    const run = (await lockRun(tx, runId)) ? await findRun(tx, runId) : undefined;
-    if (run === undefined) throw notFound(`Run ${runId}`);
+    await lockRun(tx, runId);
+    const { run } = await seeRun(tx, runId, caller.authority);
+    if (!caller.authority.holdsOnCategory('runs.purge', run.categoryId)) {
+      throw new MissingPermission(caller, 'runs.purge', `category “${run.category}”`);
+    }
     if (!isRunEnded(run.status)) {
       throw new AppError('conflict', `Run ${runId} is still ${run.status}: cancel it first, then purge it.`);
     }
@@ -276,12 +288,13 @@ async function purge(sql: Sql, runId: number, caller: Caller): Promise<void> {
       ...auditedBy(caller),
       action: 'run.purged',
       object: { kind: 'run', id: runId },
+      scope: { categoryId: run.categoryId },
       detail: { jobId: run.jobId, status: run.status },
     });
   });
 }
 
-function readStatuses(text: string): string[] {
+function readStatuses(text: string): RunStatus[] {
   const statuses = text.split(',').map((status) => status.trim());
   const wrong = statuses.find((status) => !(runStatuses as readonly string[]).includes(status));
   if (wrong !== undefined) {
@@ -290,5 +303,5 @@ function readStatuses(text: string): string[] {
       allowed: runStatuses.join(', '),
     });
   }
-  return statuses;
+  return statuses as RunStatus[];
 }

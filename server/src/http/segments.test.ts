@@ -122,7 +122,7 @@ describe('a new segment', () => {
 
     const fields = { segmentId: segment.id, name: 'web-1', host: '2001:db8::1', credentialId: request.id };
     const target = await call<Target>('POST', 'targets', fields);
-    expect(target).toMatchObject({ status: 201, body: { port: 22, credentialName: 'deploy' } });
+    expect(target).toMatchObject({ status: 201, body: { port: null, credentialName: 'deploy' } });
     expect((await call<Segment>('GET', `segments/${segment.id}`)).body).toMatchObject({
       health: 'offline',
       keyGeneration: 1,

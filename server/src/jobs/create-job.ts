@@ -7,6 +7,8 @@ import { type Sql, violatedConstraint } from '../store/connection.ts';
 import { insertJobVersion } from '../store/job-versions.ts';
 import { insertJob, nextJobId } from '../store/jobs.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
+import { categoryForJobs } from './category-for-jobs.ts';
 import { getJob } from './list-jobs.ts';
 import { encodeDefinition, maxDefinitionBytes, sealNewDefinition } from './seal-definition.ts';
 import { validateDefinition } from './validate-definition.ts';
@@ -14,16 +16,18 @@ import { validateDefinition } from './validate-definition.ts';
 const firstVersion = 1;
 
 /**
- * Saves a new job as version 1 of its definition.
+ * Saves a new job as version 1 of its definition, in the category that it names. The category is kept beside the
+ * version: it may change without another one.
  *
- * @throws {AppError} `invalid` with everything that is wrong with it; `too_large`; `conflict` when the name is taken.
+ * @throws {AppError} `invalid` with everything that is wrong with it; `too_large`; `conflict` when the name is taken;
+ * `forbidden` without `jobs.edit` on the category.
  */
 export async function createJob(
   deps: { sql: Sql; masterKey: MasterKey },
   request: unknown,
   caller: Caller,
 ): Promise<Job> {
-  const definition = validateDefinition(request);
+  const { category: categoryName, ...definition } = validateDefinition(request);
   const { bytes, checksum } = encodeDefinition(definition);
   if (bytes.length > maxDefinitionBytes) {
     throw new AppError(
@@ -33,12 +37,14 @@ export async function createJob(
   }
   const stepTypes = [...new Set(definition.steps.map((step) => step.type))].sort();
   const jobId = await inTransaction(deps.sql, async (tx) => {
+    const category = await categoryForJobs(tx, categoryName, caller);
     const id = await nextJobId(tx);
     const { dataKey, definition: sealed } = sealNewDefinition(deps.masterKey, id, firstVersion, bytes);
     await insertJob(tx, {
       id,
       name: definition.name,
       description: definition.description ?? '',
+      categoryId: category.id,
       stepTypes,
       stepCount: definition.steps.length,
       dataKey,
@@ -57,13 +63,19 @@ export async function createJob(
       ...auditedBy(caller),
       action: 'job.created',
       object: { kind: 'job', id },
-      detail: { name: definition.name, version: firstVersion, checksum: checksum.toString('hex') },
+      scope: { categoryId: category.id },
+      detail: {
+        name: definition.name,
+        category: category.name,
+        version: firstVersion,
+        checksum: checksum.toString('hex'),
+      },
     });
     return id;
   }).catch((error) => {
     throw nameTaken(error, definition.name);
   });
-  return getJob(deps, jobId);
+  return getJob(deps, jobId, unrestricted);
 }
 
 function nameTaken(error: unknown, name: string): unknown {

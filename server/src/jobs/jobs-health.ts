@@ -1,14 +1,18 @@
 import { type JobsHealthSchema, stepTypes } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
+import type { Reach } from '../auth/authority.ts';
 import type { Queryable } from '../store/connection.ts';
 import { type JobsHealthRow, readJobsHealth } from '../store/jobs.ts';
 import { segmentQueues } from '../store/queue-status.ts';
 import { stuckSegmentProblems } from './queue-status.ts';
 
-/** Whether jobs can run, and in words what keeps them from it. */
-export async function jobsHealth(sql: Queryable): Promise<Static<typeof JobsHealthSchema>> {
-  const row = await readJobsHealth(sql, stepTypes);
-  const stuck = await stuckSegmentProblems(sql, await segmentQueues(sql));
+/** Whether the jobs within the reaches can run, and in words what keeps them from it. */
+export async function jobsHealth(
+  sql: Queryable,
+  reaches: readonly Reach[],
+): Promise<Static<typeof JobsHealthSchema>> {
+  const row = await readJobsHealth(sql, stepTypes, reaches);
+  const stuck = await stuckSegmentProblems(sql, await segmentQueues(sql, reaches), reaches);
   const problems = [...stuck, ...problemsOf(row)];
   return {
     status: problems.length === 0 ? 'ok' : 'degraded',

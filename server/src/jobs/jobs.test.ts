@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newMasterKey } from '../credentials/at-rest/master-key.ts';
 import { makeSegment, setupInstallation, type TestInstallation } from '../segments/testing.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { createJob } from './create-job.ts';
 import { jobsHealth } from './jobs-health.ts';
@@ -44,12 +45,14 @@ describe('saving a job', () => {
         steps: [{ config: { command, timeout: 300, expected_exit_codes: [0], kill_grace: 10 } }],
       },
     });
-    const sha256 = createHash('sha256').update(canonicalJson(job.definition)).digest('hex');
+    const { category, ...stored } = job.definition;
+    expect(category).toBe('general');
+    const sha256 = createHash('sha256').update(canonicalJson(stored)).digest('hex');
     expect(job.checksum).toBe(sha256);
     const [row] = await t.sql<{ definition: Buffer }[]>`
       select definition from job_versions where job_id = ${job.id}`;
     expect(row?.definition.includes('drop table')).toBe(false);
-    expect(await getJob(t, job.id)).toEqual(job);
+    expect(await getJob(t, job.id, unrestricted)).toEqual(job);
   });
 
   it('refuses a name that is taken, SQL in it or not', async () => {
@@ -81,7 +84,7 @@ describe('opening a version', () => {
   it('gives the definition and each step’s configuration', async () => {
     const job = await save({ name: 'opened', steps: [step('a'), step('b', { command: 'id', timeout: 5 })] });
     const version = await loadJobVersion(t, job.id, 1);
-    expect(version.definition).toEqual(job.definition);
+    expect({ ...version.definition, category: 'general' }).toEqual(job.definition);
     expect(version.stepConfigs[1]).toMatchObject({ command: 'id', timeout: 5 });
     // From memory: the same object.
     expect(await loadJobVersion(t, job.id, 1)).toBe(version);
@@ -111,7 +114,7 @@ describe('opening a version', () => {
 
   it('of a job or version that is not there is not found', async () => {
     await expect(loadJobVersion(t, 999_999, 1)).rejects.toMatchObject({ code: 'not_found' });
-    await expect(getJob(t, 999_999)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(getJob(t, 999_999, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
   });
 });
 
@@ -119,7 +122,7 @@ describe('listing jobs', () => {
   it('has the last 20 runs of each, newest first, and none for a job that never ran', async () => {
     const [ran, idle] = [await save({ name: 'list ran' }), await save({ name: 'list idle' })];
     await addRuns(ran.id, 25);
-    const { items } = await listJobs(t.sql, { search: 'list ' });
+    const { items } = await listJobs(t.sql, { search: 'list ' }, unrestricted);
     expect(items.map((item) => item.name)).toEqual(['list idle', 'list ran']);
     expect(items[0]).toMatchObject({ id: idle.id, lastRuns: [] });
     const marks = items[1]?.lastRuns ?? [];
@@ -132,12 +135,16 @@ describe('listing jobs', () => {
     for (const n of [1, 2, 3]) await save({ name: `paged_${n}`, description: `100% of ${n}` });
     await save({ name: 'pagedX' });
     const names = async (search: string, limit = 50) =>
-      (await listJobs(t.sql, { search, limit })).items.map((item) => item.name);
+      (await listJobs(t.sql, { search, limit }, unrestricted)).items.map((item) => item.name);
     expect(await names('PAGED_')).toEqual(['paged_1', 'paged_2', 'paged_3']);
     expect(await names('00% of 2')).toEqual(['paged_2']);
     expect(await names("' or true --")).toEqual([]);
-    const first = await listJobs(t.sql, { search: 'paged', limit: 2 });
-    const second = await listJobs(t.sql, { search: 'paged', limit: 2, cursor: first.nextCursor ?? '' });
+    const first = await listJobs(t.sql, { search: 'paged', limit: 2 }, unrestricted);
+    const second = await listJobs(
+      t.sql,
+      { search: 'paged', limit: 2, cursor: first.nextCursor ?? '' },
+      unrestricted,
+    );
     expect([...first.items, ...second.items].map((item) => item.name).sort()).toEqual([
       'pagedX',
       'paged_1',
@@ -148,14 +155,14 @@ describe('listing jobs', () => {
   });
 
   it('refuses a cursor of another list and text that cannot be searched', async () => {
-    await expect(listJobs(t.sql, { cursor: 'abc' })).rejects.toMatchObject({ code: 'invalid' });
-    await expect(listJobs(t.sql, { search: '\0' })).rejects.toMatchObject({ code: 'invalid' });
+    await expect(listJobs(t.sql, { cursor: 'abc' }, unrestricted)).rejects.toMatchObject({ code: 'invalid' });
+    await expect(listJobs(t.sql, { search: '\0' }, unrestricted)).rejects.toMatchObject({ code: 'invalid' });
   });
 });
 
 describe('the health of jobs', () => {
   it('is ok, until work waits where no agent is connected or a run can no longer begin', async () => {
-    expect(await jobsHealth(t.sql)).toMatchObject({ status: 'ok', problems: [] });
+    expect(await jobsHealth(t.sql, unrestricted)).toMatchObject({ status: 'ok', problems: [] });
     const job = await save({ name: 'health' });
     const segment = await makeSegment(t, 'jobs-health');
     const [run] = await t.sql<{ id: number }[]>`
@@ -168,7 +175,7 @@ describe('the health of jobs', () => {
       insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
       select ${runId}, tr.id, ${segment.id}, 1, 'ssh.exec', 310, 'ready' from tr`;
     await t.sql`update jobs set step_types = '{ssh.exec,carrier.pigeon}' where id = ${job.id}`;
-    const health = await jobsHealth(t.sql);
+    const health = await jobsHealth(t.sql, unrestricted);
     expect(health).toMatchObject({ status: 'degraded', openRuns: 1 });
     expect(health.problems).toEqual([
       expect.stringMatching(

@@ -1,5 +1,7 @@
 // What waits in the queue and who could take it, in numbers and in words.
-import type { ExecutorStatus, WorkerStatus } from '@opsconductor/protocol';
+import type { ExecutorStatus, RunStatus, WorkerStatus } from '@opsconductor/protocol';
+import type { Authority, Reach } from '../auth/authority.ts';
+import { partStatus } from '../runs/run-part.ts';
 import { type AgentOverviewRow, listAgentOverviews } from '../store/agents.ts';
 import type { Queryable } from '../store/connection.ts';
 import {
@@ -9,18 +11,21 @@ import {
   segmentQueues,
   stepCounts,
 } from '../store/queue-status.ts';
+import { listOpenRunParts } from '../store/run-parts.ts';
+import { reachesEverything } from '../store/visibility.ts';
 
 const maxNamedAgents = 5;
 
-/** The queue; `degraded` where steps are ready in a segment none of whose agents can take them. */
-export async function executorStatus(sql: Queryable): Promise<ExecutorStatus> {
+/** The queue as far as it may be read; `degraded` where steps are ready in a segment none of whose agents can take them. */
+export async function executorStatus(sql: Queryable, authority: Authority): Promise<ExecutorStatus> {
+  const reaches = authority.reach('read');
   const [steps, runs, oldest, segments] = await Promise.all([
-    stepCounts(sql),
-    openRunCounts(sql),
-    oldestReadyMs(sql),
-    segmentQueues(sql),
+    stepCounts(sql, reaches),
+    seenOpenRuns(sql, reaches),
+    oldestReadyMs(sql, reaches),
+    segmentQueues(sql, reaches),
   ]);
-  const problems = await stuckSegmentProblems(sql, segments);
+  const problems = await stuckSegmentProblems(sql, segments, reaches);
   return {
     status: problems.length === 0 ? 'ok' : 'degraded',
     steps,
@@ -34,14 +39,23 @@ export async function executorStatus(sql: Queryable): Promise<ExecutorStatus> {
   };
 }
 
+/** Open runs by status; of a run that is seen in part, the status of that part. */
+async function seenOpenRuns(sql: Queryable, reaches: readonly Reach[]): Promise<ExecutorStatus['runs']> {
+  if (reachesEverything(reaches)) return openRunCounts(sql);
+  const statuses = (await listOpenRunParts(sql, reaches)).map((part) => partStatus(part.targets, part));
+  const count = (status: RunStatus) => statuses.filter((one) => one === status).length;
+  return { queued: count('queued'), running: count('running'), cancelling: count('cancelling') };
+}
+
 /** One sentence for each segment with ready steps that nobody can take, saying what keeps each of its agents. */
 export async function stuckSegmentProblems(
   sql: Queryable,
   segments: readonly SegmentQueueRow[],
+  reaches: readonly Reach[],
 ): Promise<string[]> {
   const stuck = segments.filter((segment) => segment.stuckSince !== null);
   if (stuck.length === 0) return [];
-  const agents = await listAgentOverviews(sql);
+  const agents = await listAgentOverviews(sql, reaches);
   return stuck.map(({ id, name, ready, stuckSince }) => {
     const here = agents.filter((agent) => agent.segmentId === id);
     const steps = ready === 1 ? '1 step is' : `${ready} steps are`;
@@ -62,8 +76,8 @@ function hindranceOf(agent: AgentOverviewRow): string {
 }
 
 /** The agents and their slots. Leases count until they are settled, whatever became of the agent that has them. */
-export async function workerStatus(sql: Queryable): Promise<WorkerStatus> {
-  const agents = await listAgentOverviews(sql);
+export async function workerStatus(sql: Queryable, authority: Authority): Promise<WorkerStatus> {
+  const agents = await listAgentOverviews(sql, authority.reach('read'));
   const inState = (...states: AgentOverviewRow['state'][]) =>
     agents.filter((agent) => states.includes(agent.state));
   const holding = agents.filter(

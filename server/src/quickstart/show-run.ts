@@ -5,6 +5,7 @@ import { RunStream } from '../runs/run-stream.ts';
 import type { Services } from '../services.ts';
 import type { Sql } from '../store/connection.ts';
 import { listSteps, listTargetRuns } from '../store/runs.ts';
+import { unrestricted } from '../store/visibility.ts';
 
 /** Prints output and step ends as they come; resolves with the run's status when it has ended. */
 export async function showRun(
@@ -13,7 +14,7 @@ export async function showRun(
   stepNames: readonly string[],
   say: (line: string) => void,
 ): Promise<string> {
-  const targetRuns = await listTargetRuns(deps.sql, { runId, above: 0, limit: 10 });
+  const targetRuns = await listTargetRuns(deps.sql, { runId, above: 0, limit: 10 }, unrestricted);
   const steps = await listSteps(
     deps.sql,
     targetRuns.map((row) => row.id),

@@ -2,6 +2,7 @@
 // the sweep ends it as unknown when nobody confirms.
 import { isRunEnded } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, notFound } from '../errors.ts';
 import type { Sql, Tx } from '../store/connection.ts';
@@ -11,13 +12,21 @@ import {
   lockWaitingSteps,
   runningStepsOf,
 } from '../store/run-progress.ts';
-import { markCancelRequested } from '../store/runs.ts';
+import { isRunWithin, markCancelRequested, type RunRecord } from '../store/runs.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { seeRun } from './seen-run.ts';
 
-/** Cancels an open run; asking again is no error while it is cancelling. */
+/**
+ * Cancels an open run; asking again is no error while it is cancelling.
+ *
+ * @throws {AppError} `not_found`; `conflict` for a run that has ended; `forbidden` for who has `run` neither on its job
+ * nor on all of its targets.
+ */
 export async function cancelRun(sql: Sql, runId: number, caller: Caller): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
+    const { run: seen } = await seeRun(tx, runId, caller.authority);
+    await requireRun(tx, seen, caller);
     const ledger = await RunLedger.open(tx, { runIds: [runId] });
     const run = ledger.run(runId);
     if (run === undefined) throw notFound(`Run ${runId}`);
@@ -35,10 +44,17 @@ export async function cancelRun(sql: Sql, runId: number, caller: Caller): Promis
         ...auditedBy(caller),
         action: 'run.cancel_requested',
         object: { kind: 'run', id: runId },
+        scope: { categoryId: seen.categoryId },
       });
     }
     return ledger.write();
   });
+}
+
+async function requireRun(tx: Tx, run: RunRecord, caller: Caller): Promise<void> {
+  if (caller.authority.holdsOnCategory('run', run.categoryId)) return;
+  if (await isRunWithin(tx, run.id, caller.authority.reach('run'))) return;
+  throw new MissingPermission(caller, 'run', `category “${run.category}” or on all targets of the run`);
 }
 
 /** Ends every step and target run of a run that has no step running, with the status; others get to finish. */

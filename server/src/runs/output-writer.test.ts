@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { purgeRun } from '../store/runs.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { chunkOf, outputAttempt, setupOutput, textOf } from './output-testing.ts';
 import { findOutput, readOutputPage } from './read-output.ts';
 import { endOf, givenUp, holdTransaction, success } from './testing.ts';
@@ -16,7 +17,7 @@ test('chunks are stored sealed, in their order, and the step tells how far', asy
   ];
   expect(await t.send(lease, ...frames)).toEqual(['stored', 'stored', 'stored']);
   expect(await t.steps(runId)).toMatchObject([{ outputState: 'open', outputSeq: 3, outputBytes: 14 }]);
-  const attempt = await findOutput(t, { runId, stepId: lease.id });
+  const attempt = await findOutput(t, { runId, stepId: lease.id }, unrestricted);
   const { chunks } = await readOutputPage(t, attempt, { after: 0, maxRawBytes: 1_000 });
   expect(chunks.map(({ seq, stream, data }) => [seq, stream, textOf(data)])).toEqual([
     [1, 'stdout', 'one\n'],
@@ -44,7 +45,7 @@ test('a different chunk under a number that is taken is told, and changes nothin
   const lease = await t.claimOne();
   await t.send(lease, chunkOf(lease, 1, 'one\n'));
   expect(await t.send(lease, chunkOf(lease, 1, 'another\n'))).toEqual(['differs']);
-  const attempt = await findOutput(t, { runId, stepId: lease.id });
+  const attempt = await findOutput(t, { runId, stepId: lease.id }, unrestricted);
   const { chunks } = await readOutputPage(t, attempt, { after: 0, maxRawBytes: 1_000 });
   expect(chunks.map((chunk) => textOf(chunk.data))).toEqual(['one\n']);
 });

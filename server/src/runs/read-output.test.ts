@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import type { ClaimedStep } from '../store/claims.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { chunkOf, setupOutput, type TestOutput, textOf } from './output-testing.ts';
 import { findOutput, outputLength, readOutputBytes, readOutputPage } from './read-output.ts';
 import { endOf, givenUp } from './testing.ts';
@@ -88,7 +89,9 @@ test('a step that was never leased has no output; a step of another run is not f
   await expect(findOutput(t, { runId: other, stepId: t.lease.id }, unrestricted)).rejects.toMatchObject({
     code: 'not_found',
   });
-  await expect(findOutput(t, { runId: t.runId, stepId: t.lease.id, epoch: 2 }, unrestricted)).rejects.toMatchObject({
+  await expect(
+    findOutput(t, { runId: t.runId, stepId: t.lease.id, epoch: 2 }, unrestricted),
+  ).rejects.toMatchObject({
     code: 'not_found',
   });
 });

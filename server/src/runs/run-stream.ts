@@ -1,16 +1,21 @@
 // One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
 // queue: what the reader has not taken yet stays in the database. Pull-driven, so a slow reader costs no memory.
-import { isRunEnded, limits, type OutputChunk } from '@opsconductor/protocol';
+import { isRunEnded, limits, type OutputChunk, type RunChange } from '@opsconductor/protocol';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { Sql } from '../store/connection.ts';
-import { readRunEvents } from '../store/run-events.ts';
+import { type RunEvent, readRunEvents } from '../store/run-events.ts';
 import { readChunks } from '../store/run-output.ts';
 import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../store/runs.ts';
+import { unrestricted } from '../store/visibility.ts';
 import type { LiveChunk, LiveHub } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
+import type { RunPart } from './run-part.ts';
 
 export interface StreamPosition {
+  /** Number of the event that was sent last; who sees only a part of the run has numbers of their own. */
   afterSeq: number;
+  /** Tag of the part that the number is of. */
+  part?: string;
   /** By step: the last chunk that was sent. */
   output: Map<number, { epoch: number; seq: number }>;
 }
@@ -18,30 +23,37 @@ export interface StreamPosition {
 const maxPullRawBytes = 1024 * 1024;
 const eventBatch = 200;
 
-/** Reads `Last-Event-ID`: `<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
+/** Reads `Last-Event-ID`: `[<part>.]<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
 export function parsePosition(text: string): StreamPosition | undefined {
-  const [seq, ...marks] = text.split('~');
-  if (seq === undefined || !/^\d{1,15}$/.test(seq) || marks.length > limits.maxStepsForWholeOutputStream)
-    return undefined;
+  const [head = '', ...marks] = text.split('~');
+  const match = /^(?:([0-9a-f]{8})\.)?(\d{1,15})$/.exec(head);
+  if (match === null || marks.length > limits.maxStepsForWholeOutputStream) return undefined;
   const output = new Map<number, { epoch: number; seq: number }>();
   for (const mark of marks) {
     if (!/^\d{1,15}\.\d{1,10}\.\d{1,10}$/.test(mark)) return undefined;
     const [step, epoch, chunk] = mark.split('.').map(Number);
     output.set(step ?? 0, { epoch: epoch ?? 0, seq: chunk ?? 0 });
   }
-  return { afterSeq: Number(seq), output };
+  return { afterSeq: Number(match[2]), ...(match[1] === undefined ? {} : { part: match[1] }), output };
 }
 
 export function formatPosition(position: StreamPosition): string {
   const marks = [...position.output].map(([step, at]) => `~${step}.${at.epoch}.${at.seq}`);
-  return `${position.afterSeq}${marks.join('')}`;
+  return `${position.part === undefined ? '' : `${position.part}.`}${position.afterSeq}${marks.join('')}`;
 }
 
 export class RunStream {
   readonly #deps: { sql: Sql; hub: LiveHub; keys: RunKeys };
   readonly #runId: number;
+  readonly #part: RunPart | undefined;
   readonly #stepIds: readonly number[];
   readonly #position: StreamPosition;
+  /** Number of the event that was read last. Of a part all are read, from the first on: it is made of them. */
+  #readSeq: number;
+  /** Events of the part that were read. */
+  #partSeq = 0;
+  /** Steps that turned out to be none of this run's. */
+  readonly #foreign = new Set<number>();
   readonly #unsubscribe: (() => void)[] = [];
   /** Steps whose output may have grown: `stored` is read from the database, `handed on` from memory. */
   readonly #grown = new Map<number, 'stored' | 'handed on'>();
@@ -49,36 +61,53 @@ export class RunStream {
   /** The run has ended, or may have: then its end is looked for once there is nothing else. */
   #runEnded: boolean;
   #wake: (() => void) | undefined;
+  #nudge: (() => void) | undefined;
   #closed = false;
   #ended = false;
   #lastLook = false;
 
   constructor(
     deps: { sql: Sql; hub: LiveHub; keys: RunKeys },
-    stream: { runId: number; stepIds: readonly number[]; position: StreamPosition; hasEnded?: boolean },
+    stream: {
+      runId: number;
+      stepIds: readonly number[];
+      position: StreamPosition;
+      hasEnded?: boolean;
+      /** Of a reader who doesn't see the whole run. */
+      part?: RunPart | undefined;
+    },
   ) {
     this.#deps = deps;
     this.#runEnded = stream.hasEnded ?? true;
     this.#runId = stream.runId;
-    this.#stepIds = stream.stepIds;
-    this.#position = stream.position;
+    const { part, position } = stream;
+    this.#part = part;
+    this.#stepIds = part === undefined ? stream.stepIds : stream.stepIds.filter((id) => part.hasStep(id));
+    this.#position = position;
+    this.#readSeq = part === undefined ? position.afterSeq : 0;
     const { hub } = deps;
     this.#unsubscribe.push(hub.onRun(stream.runId, (seq) => this.#onEvent(seq)));
-    for (const id of stream.stepIds) {
+    for (const id of this.#stepIds) {
       this.#grown.set(id, 'stored');
       this.#unsubscribe.push(hub.onStep(id, (where) => this.#onOutput(id, where)));
     }
   }
 
   #onEvent(seq: number): void {
-    if (seq <= this.#position.afterSeq) return;
+    if (seq <= this.#readSeq) return;
     this.#hasEvents = true;
     this.#wake?.();
   }
 
   #onOutput(stepId: number, where: 'stored' | 'handed on'): void {
+    if (this.#foreign.has(stepId)) return;
     if (this.#grown.get(stepId) !== 'stored') this.#grown.set(stepId, where);
     this.#wake?.();
+  }
+
+  /** Has a waiting `next` return as if its time were over. */
+  nudge(): void {
+    this.#nudge?.();
   }
 
   close(): void {
@@ -107,7 +136,7 @@ export class RunStream {
   #lookEverywhere(): void {
     this.#hasEvents = true;
     this.#runEnded = true;
-    for (const id of this.#stepIds) this.#grown.set(id, 'stored');
+    for (const id of this.#stepIds) if (!this.#foreign.has(id)) this.#grown.set(id, 'stored');
   }
 
   #news(idleMs: number): Promise<boolean> {
@@ -116,9 +145,11 @@ export class RunStream {
       const finish = (news: boolean) => {
         clearTimeout(timer);
         this.#wake = undefined;
+        this.#nudge = undefined;
         resolve(news);
       };
       this.#wake = () => finish(true);
+      this.#nudge = () => finish(false);
     });
   }
 
@@ -127,7 +158,7 @@ export class RunStream {
     const output = await this.#readOutput();
     if (!this.#hasEvents) return output;
     this.#hasEvents = false;
-    const events = await readRunEvents(this.#deps.sql, this.#runId, this.#position.afterSeq, eventBatch);
+    const events = await readRunEvents(this.#deps.sql, this.#runId, this.#readSeq, eventBatch);
     if (events.length === 0) {
       if (!this.#runEnded) return output;
       if (output === '') return this.#readEnd();
@@ -137,15 +168,34 @@ export class RunStream {
     }
     // Chunks that were stored between the two reads come before the events that follow them.
     let text = output + (await this.#readOutput());
-    for (const { seq, at, change, status } of events) {
-      this.#position.afterSeq = seq;
-      this.#runEnded ||= status !== null && isRunEnded(status);
-      const data = `{"seq":${seq},"at":"${at.toISOString()}",${change.slice(change.indexOf('{') + 1)}`;
+    for (const event of events) {
+      this.#readSeq = event.seq;
+      const change = this.#part === undefined ? this.#wholeChange(event) : this.#partOf(this.#part, event);
+      if (change === undefined) continue;
+      const head = `{"seq":${this.#position.afterSeq},"at":"${event.at.toISOString()}",`;
+      const data = head + change.slice(change.indexOf('{') + 1);
       text += `event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
     }
     // What is written from now on is announced; when the run has ended this is looked into once more.
     this.#hasEvents ||= events.length === eventBatch || this.#runEnded;
     return text;
+  }
+
+  #wholeChange({ seq, change, status }: RunEvent): string {
+    this.#position.afterSeq = seq;
+    this.#runEnded ||= status !== null && isRunEnded(status);
+    return change;
+  }
+
+  /** The event as the reader of a part gets it; undefined where it tells of others only, and where they have it. */
+  #partOf(part: RunPart, event: RunEvent): string | undefined {
+    const seen = part.see(JSON.parse(event.change) as Omit<RunChange, 'seq' | 'at'>);
+    if (seen === undefined) return undefined;
+    this.#runEnded ||= part.isEnded;
+    this.#partSeq += 1;
+    if (this.#partSeq <= this.#position.afterSeq) return undefined;
+    this.#position.afterSeq = this.#partSeq;
+    return JSON.stringify(seen);
   }
 
   async #readOutput(): Promise<string> {
@@ -180,7 +230,7 @@ export class RunStream {
   ): Promise<Map<number, StepOutputRecord>> {
     const ids = due.flatMap(([stepId, where]) => (where === 'stored' ? [stepId] : []));
     if (ids.length === 0) return new Map();
-    const rows = await findStepOutput(this.#deps.sql, this.#runId, ids);
+    const rows = await findStepOutput(this.#deps.sql, this.#runId, ids, unrestricted);
     return new Map(rows.map((row) => [row.id, row]));
   }
 
@@ -198,8 +248,15 @@ export class RunStream {
     maxRawBytes: number,
     known: StepOutputRecord | undefined,
   ): Promise<{ epoch: number; chunk: OutputChunk }[]> {
-    const step = known ?? (await findStepOutput(this.#deps.sql, this.#runId, [stepId]))[0];
-    if (step === undefined || step.attemptDay === null || step.epoch === 0) return [];
+    const find = () => findStepOutput(this.#deps.sql, this.#runId, [stepId], unrestricted);
+    const step = known ?? (await find())[0];
+    if (step === undefined) {
+      // Of another run: what is handed on of it in memory is not for this reader.
+      this.#foreign.add(stepId);
+      this.#grown.delete(stepId);
+      return [];
+    }
+    if (step.attemptDay === null || step.epoch === 0) return [];
     const { epoch } = step;
     if (step.outputSeq <= this.#sentOf(stepId, epoch)) return [];
     return (await this.#chunks(step, maxRawBytes)).map((chunk) => ({ epoch, chunk }));
@@ -236,8 +293,9 @@ export class RunStream {
       this.#ended = true;
       return 'event: end\ndata: {}\n\n';
     }
-    this.#runEnded = isRunEnded(run.status);
-    if (run.eventSeq > this.#position.afterSeq) this.#hasEvents = true;
+    // A part ends with its last target run, whatever becomes of the others.
+    this.#runEnded = this.#part?.isEnded ?? isRunEnded(run.status);
+    if (run.eventSeq > this.#readSeq) this.#hasEvents = true;
     if (!this.#runEnded || this.#hasEvents) return '';
     if (!this.#lastLook) {
       // Output that another server stored last may not have been announced yet.
@@ -250,7 +308,7 @@ export class RunStream {
   }
 }
 
-/** Step ids that `output=` names; `all` is undefined for a run with too many steps. */
+/** Step ids that `output=` names; undefined for too many. */
 export async function stepsOfOutputQuery(
   sql: Sql,
   runId: number,

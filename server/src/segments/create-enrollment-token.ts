@@ -2,12 +2,11 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type EnrollmentTokenReply, formatEnrollmentToken, limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
-import { notFound } from '../errors.ts';
 import type { Sql } from '../store/connection.ts';
 import { deleteOldEnrollmentTokens, insertEnrollmentToken } from '../store/enrollment-tokens.ts';
-import { findSegment } from '../store/segments.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { enrollmentSteps } from './enrollment-steps.ts';
+import { segmentFor } from './segment-for.ts';
 
 export interface EnrollmentTokenDeps {
   sql: Sql;
@@ -21,7 +20,11 @@ export interface EnrollmentTokenDeps {
 
 const secretBytes = 32;
 
-/** Makes a token that enrolls one agent into a segment within the hour. Only its hash is kept. */
+/**
+ * Makes a token that enrolls one agent into a segment within the hour. Only its hash is kept.
+ *
+ * @throws {AppError} `not_found`; `forbidden` without `agents.enroll` on the segment.
+ */
 export async function createEnrollmentToken(
   deps: EnrollmentTokenDeps,
   segmentId: number,
@@ -30,8 +33,7 @@ export async function createEnrollmentToken(
   const agentSha256 = await deps.agentSha256();
   const secret = randomBytes(secretBytes).toString('base64url');
   return inTransaction(deps.sql, async (tx) => {
-    const segment = await findSegment(tx, segmentId);
-    if (segment === undefined) throw notFound('Segment');
+    const segment = await segmentFor(tx, segmentId, 'agents.enroll', caller);
     await deleteOldEnrollmentTokens(tx);
     const { id, expiresAt } = await insertEnrollmentToken(tx, {
       segmentId,
@@ -43,6 +45,7 @@ export async function createEnrollmentToken(
       ...auditedBy(caller),
       action: 'enrollment_token.created',
       object: { kind: 'segment', id: segmentId },
+      scope: { segmentId },
       detail: { tokenId: id, segment: segment.name, expiresAt: expiresAt.toISOString() },
     });
     const token = formatEnrollmentToken({

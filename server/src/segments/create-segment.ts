@@ -9,6 +9,7 @@ import { refuseUnstorableText } from '../storable-text.ts';
 import { type Sql, violatedConstraint } from '../store/connection.ts';
 import { insertSegment, nextSegmentId } from '../store/segments.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { getSegment } from './list-segments.ts';
 import { sealRoot } from './segment-root.ts';
 
@@ -42,11 +43,12 @@ export async function createSegment(
         ...auditedBy(caller),
         action: 'segment.created',
         object: { kind: 'segment', id },
+        scope: { segmentId: id },
         detail: { name: request.name },
       });
       return id;
     });
-    return await getSegment(sql, id);
+    return await getSegment(sql, id, unrestricted);
   } catch (error) {
     if (violatedConstraint(error) === 'segments_name_key') {
       const message = `There is a segment named ${request.name} already; choose another name.`;

@@ -14,6 +14,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lockSegment } from '../store/segments.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { enrollAgent } from './enroll-agent.ts';
 import { getSegment } from './list-segments.ts';
 import { offerSegmentKey } from './offer-segment-key.ts';
@@ -172,7 +173,7 @@ describe('the segment key', () => {
   it('comes from the first agent, and the roster then names both', async () => {
     const segment = await makeSegment(t, 'first-key');
     const { enrolled, segmentKey, keys } = await makeFirstAgent(t, segment.id, 'first-key-a');
-    expect((await getSegment(t.sql, segment.id)).keyGeneration).toBe(1);
+    expect((await getSegment(t.sql, segment.id, unrestricted)).keyGeneration).toBe(1);
     const state = await segmentStateFor(t.sql, enrolled.agentId);
     const roster = await verifyRoster(
       decodeBase64(enrolled.segmentRoot),
@@ -197,7 +198,7 @@ describe('the segment key', () => {
     const results = await Promise.all(offers.map((offer) => offerSegmentKey(t, offer, testOrigin)));
     expect(results.map((result) => result.accepted).sort()).toEqual([false, true]);
     expect(await Promise.all(offers.map((offer) => offerSegmentKey(t, offer, testOrigin)))).toEqual(results);
-    const key = await sealingKeyOf(t.sql, t.identity.installationId, segment.id);
+    const key = await sealingKeyOf(t.sql, t.identity.installationId, segment.id, t.caller);
     const winner = offers[results.findIndex((result) => result.accepted)];
     expect(key.publicKey).toBe(winner?.segmentPublicKey);
   });
@@ -214,12 +215,12 @@ describe('the segment key', () => {
     await expect(offerSegmentKey(t, { ...offer, wrapped: 'AAAA' }, testOrigin)).rejects.toMatchObject({
       code: 'invalid',
     });
-    expect((await getSegment(t.sql, segment.id)).keyGeneration).toBe(0);
+    expect((await getSegment(t.sql, segment.id, unrestricted)).keyGeneration).toBe(0);
   });
 
   it('cannot be sealed to before the first agent', async () => {
     const segment = await makeSegment(t, 'no-key');
-    await expect(sealingKeyOf(t.sql, t.identity.installationId, segment.id)).rejects.toMatchObject({
+    await expect(sealingKeyOf(t.sql, t.identity.installationId, segment.id, t.caller)).rejects.toMatchObject({
       code: 'conflict',
     });
   });

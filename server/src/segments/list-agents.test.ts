@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { unrestricted } from '../store/visibility.ts';
 import { listAgents } from './list-agents.ts';
 import {
   makeFirstAgent,
@@ -19,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => t.close());
 
 async function theAgent() {
-  const agent = (await listAgents(t.sql)).find((item) => item.id === agentId);
+  const agent = (await listAgents(t.sql, unrestricted)).find((item) => item.id === agentId);
   if (agent === undefined) throw new Error('the agent is not listed');
   return agent;
 }

@@ -1,11 +1,12 @@
 import type { Agent } from '@opsconductor/protocol';
 import { fingerprint } from '@opsconductor/protocol/sealing';
+import type { Reach } from '../auth/authority.ts';
 import { type AgentOverviewRow, listAgentOverviews } from '../store/agents.ts';
 import type { Queryable } from '../store/connection.ts';
 
-/** Every agent by segment and name, its state as the database's clock has it. */
-export async function listAgents(sql: Queryable): Promise<Agent[]> {
-  return Promise.all((await listAgentOverviews(sql)).map(toAgent));
+/** Every agent in segments within the reaches, by segment and name, its state as the database's clock has it. */
+export async function listAgents(sql: Queryable, reaches: readonly Reach[]): Promise<Agent[]> {
+  return Promise.all((await listAgentOverviews(sql, reaches)).map(toAgent));
 }
 
 async function toAgent({

@@ -1,17 +1,30 @@
-import type { Segment } from '@opsconductor/protocol';
+import type { Segment, SegmentListSchema } from '@opsconductor/protocol';
 import { fingerprint } from '@opsconductor/protocol/sealing';
+import type { Static } from 'typebox';
+import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
-import { listSegmentOverviews, type SegmentOverviewRow } from '../store/segments.ts';
+import { listNamedSegments, listSegmentOverviews, type SegmentOverviewRow } from '../store/segments.ts';
+import { reachesEverything } from '../store/visibility.ts';
 
-/** Every segment by name: an installation has tens of them, so the list is whole. */
-export async function listSegments(sql: Queryable): Promise<Segment[]> {
-  return Promise.all((await listSegmentOverviews(sql)).map(toSegment));
+/**
+ * The segments within the reaches by name, whole, because an installation has tens of them; and the names of those
+ * where only some targets may be seen.
+ */
+export async function listSegments(
+  sql: Queryable,
+  reaches: readonly Reach[],
+): Promise<Static<typeof SegmentListSchema>> {
+  const [rows, named] = await Promise.all([
+    listSegmentOverviews(sql, reaches),
+    reachesEverything(reaches) ? [] : listNamedSegments(sql, reaches),
+  ]);
+  return { items: await Promise.all(rows.map(toSegment)), named, nextCursor: null };
 }
 
-/** @throws {AppError} `not_found`. */
-export async function getSegment(sql: Queryable, id: number): Promise<Segment> {
-  const [row] = await listSegmentOverviews(sql, id);
+/** @throws {AppError} `not_found`, also for one outside the reaches. */
+export async function getSegment(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<Segment> {
+  const [row] = await listSegmentOverviews(sql, reaches, id);
   if (row === undefined) throw notFound('Segment');
   return toSegment(row);
 }

@@ -1,21 +1,24 @@
 import type { SealingKey } from '@opsconductor/protocol';
 import { encodeBase64 } from '@opsconductor/protocol/sealing';
-import { AppError, notFound } from '../errors.ts';
+import type { Caller } from '../caller.ts';
+import { AppError } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
-import { findSegment, listSegmentKeys } from '../store/segments.ts';
+import { listSegmentKeys } from '../store/segments.ts';
+import { segmentFor } from './segment-for.ts';
 
 /**
  * What a client seals a credential to, and what it verifies that with.
  *
- * @throws {AppError} `conflict` before the segment's first agent made its key.
+ * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on the segment; `conflict` before its first
+ * agent made its key.
  */
 export async function sealingKeyOf(
   sql: Queryable,
   installationId: string,
   segmentId: number,
+  caller: Pick<Caller, 'name' | 'authority'>,
 ): Promise<SealingKey> {
-  const segment = await findSegment(sql, segmentId);
-  if (segment === undefined) throw notFound('Segment');
+  const segment = await segmentFor(sql, segmentId, 'credentials.edit', caller);
   const key = (await listSegmentKeys(sql, segmentId)).at(-1);
   if (key === undefined || segment.rosterPayload === null || segment.rosterSignature === null) {
     throw new AppError(

@@ -2,6 +2,7 @@ import { signingPublicKeyOf } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AppError } from '../errors.ts';
 import { findSegment } from '../store/segments.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { createSegment } from './create-segment.ts';
 import { getSegment, healthOf, listSegments } from './list-segments.ts';
 import { openRoot, sealRoot } from './segment-root.ts';
@@ -52,7 +53,7 @@ describe('creating a segment', () => {
       waitingSteps: 0,
     });
     expect(segment.rootFingerprint).toMatch(/^SHA256:[A-Za-z0-9+/]{43}$/);
-    expect(await getSegment(t.sql, segment.id)).toEqual(segment);
+    expect(await getSegment(t.sql, segment.id, unrestricted)).toEqual(segment);
   });
 
   it('refuses a name that is taken and names the field', async () => {
@@ -97,7 +98,7 @@ describe('the health of a segment', () => {
 
   it('follows the sessions by the database’s clock', async () => {
     const segment = await makeSegment(t, 'health');
-    const health = async () => (await getSegment(t.sql, segment.id)).health;
+    const health = async () => (await getSegment(t.sql, segment.id, unrestricted)).health;
     expect(await health()).toBe('no_agent');
     const { enrolled } = await makeFirstAgent(t, segment.id, 'health-a');
     expect(await health()).toBe('offline');
@@ -113,12 +114,12 @@ describe('the health of a segment', () => {
   });
 
   it('is in the list too, which is by name', async () => {
-    const names = (await listSegments(t.sql)).map((segment) => segment.name);
+    const names = (await listSegments(t.sql, unrestricted)).items.map((segment) => segment.name);
     expect(names).toEqual([...names].sort());
     expect(names).toContain('health');
   });
 });
 
 it('an unknown segment is not found', async () => {
-  await expect(getSegment(t.sql, 999_999)).rejects.toMatchObject({ code: 'not_found' });
+  await expect(getSegment(t.sql, 999_999, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
 });

@@ -159,7 +159,7 @@ export async function sealedCredentialRequest(
   segmentId: number,
   name = 'deploy',
 ): Promise<CreateCredentialRequest> {
-  const key = await sealingKeyOf(t.sql, t.identity.installationId, segmentId);
+  const key = await sealingKeyOf(t.sql, t.identity.installationId, segmentId, t.caller);
   const id = randomUUID();
   const sealed = await sealCredential({
     segmentPublicKey: decodeBase64(key.publicKey),

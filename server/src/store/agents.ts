@@ -1,4 +1,6 @@
+import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
+import { segmentWithin } from './visibility.ts';
 
 export interface AgentRow {
   id: number;
@@ -64,10 +66,13 @@ export interface AgentOverviewRow {
 }
 
 /**
- * Every agent by segment and name, its state by the database's clock: `silent` is an agent that vanished without
+ * Every agent in segments within the reaches, by segment and name, its state by the database's clock: `silent` is an agent that vanished without
  * saying so and whose attempts are not unknown yet; after the segment's `unknown_after_s` it is `offline`.
  */
-export async function listAgentOverviews(sql: Queryable): Promise<AgentOverviewRow[]> {
+export async function listAgentOverviews(
+  sql: Queryable,
+  reaches: readonly Reach[],
+): Promise<AgentOverviewRow[]> {
   return sql<AgentOverviewRow[]>`
     with unknown_steps as (
       -- From the open runs that have one: attempts have no index by agent, and most runs have no unknown.
@@ -108,5 +113,6 @@ export async function listAgentOverviews(sql: Queryable): Promise<AgentOverviewR
       left join agent_sessions g on g.agent_id = a.id
       left join unknown_steps us on us.agent_id = a.id
       left join running_steps rs on rs.agent_id = a.id
+     where ${segmentWithin(sql, reaches, 'a.segment_id')}
      order by sg.name, a.name, a.id`;
 }

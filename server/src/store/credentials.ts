@@ -1,6 +1,8 @@
 import type { SealedCredential } from '@opsconductor/protocol/sealing';
+import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
 import { decodeCursor } from './cursor.ts';
+import { segmentWithin, unrestricted } from './visibility.ts';
 
 export interface CredentialRow {
   id: string;
@@ -36,28 +38,35 @@ export async function insertCredential(
     values (${row.id}, 1, ${sealed.generation}, ${tx.json(sealed)})`;
 }
 
-export async function findCredential(sql: Queryable, id: string): Promise<CredentialRow | undefined> {
-  const [row] = await sql<CredentialRow[]>`${selectCredentials(sql)} where c.id = ${id}`;
+export async function findCredential(
+  sql: Queryable,
+  id: string,
+  reaches: readonly Reach[],
+): Promise<CredentialRow | undefined> {
+  const [row] = await sql<CredentialRow[]>`
+    ${selectCredentials(sql)} where c.id = ${id} and ${segmentWithin(sql, reaches, 'c.segment_id')}`;
   return row;
 }
 
-/** Locks a credential, so that no target takes it up meanwhile; undefined when there is none. */
+/** Locks a credential, whoever asks, so that no target takes it up meanwhile; undefined when there is none. */
 export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow | undefined> {
   const locked = await tx`select 1 from credentials where id = ${id} for update`;
-  return locked.length === 0 ? undefined : findCredential(tx, id);
+  return locked.length === 0 ? undefined : findCredential(tx, id, unrestricted);
 }
 
-/** Credentials by name, one more than `limit` where there are more. */
+/** Credentials in segments within the reaches, by name, one more than `limit` where there are more. */
 export async function listCredentials(
   sql: Queryable,
   query: { segmentId?: number; limit: number; cursor?: string },
+  reaches: readonly Reach[],
 ): Promise<CredentialRow[]> {
   const { segmentId, limit, cursor } = query;
   const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string', 'number'] as const);
   // A name is unique within its segment, so name and segment are a whole key.
   return sql<CredentialRow[]>`
     ${selectCredentials(sql)}
-     where ${segmentId === undefined ? sql`true` : sql`c.segment_id = ${segmentId}`}
+     where ${segmentWithin(sql, reaches, 'c.segment_id')}
+       and ${segmentId === undefined ? sql`true` : sql`c.segment_id = ${segmentId}`}
        and ${after === undefined ? sql`true` : sql`(c.name, c.segment_id) > (${after[0]}, ${after[1]})`}
      order by c.name, c.segment_id
      limit ${limit + 1}`;

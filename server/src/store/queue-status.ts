@@ -1,11 +1,16 @@
 // Counts of the queue for the executor and worker status endpoints.
+import type { Reach } from '../auth/authority.ts';
 import type { Queryable } from './connection.ts';
+import { reachesEverything, segmentWithin, targetRunWithin } from './visibility.ts';
 
-export async function stepCounts(db: Queryable): Promise<{ ready: number; running: number; held: number }> {
+export async function stepCounts(
+  db: Queryable,
+  reaches: readonly Reach[],
+): Promise<{ ready: number; running: number; held: number }> {
   const [row] = await db<{ ready: number; running: number; held: number }[]>`
     select count(*) filter (where status = 'ready') as ready, count(*) filter (where status = 'running') as running,
       count(*) filter (where status = 'held') as held
-    from job_run_steps where status in ('ready', 'running', 'held')`;
+    from job_run_steps s where status in ('ready', 'running', 'held') and ${stepWithin(db, reaches)}`;
   return row ?? { ready: 0, running: 0, held: 0 };
 }
 
@@ -20,12 +25,20 @@ export async function openRunCounts(
 }
 
 /** Age of the oldest run that has a ready step, in ms; null where no step is ready. */
-export async function oldestReadyMs(db: Queryable): Promise<number | null> {
+export async function oldestReadyMs(db: Queryable, reaches: readonly Reach[]): Promise<number | null> {
   const [row] = await db<{ ms: number | null }[]>`
     select (extract(epoch from clock_timestamp() - min(r.created_at)) * 1000)::bigint as ms
     from job_runs r where r.status in ('queued', 'running')
-      and exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'ready')`;
+      and exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'ready'
+        and ${stepWithin(db, reaches)})`;
   return row?.ms ?? null;
+}
+
+/** Steps `s` of target runs that may be seen; nothing is looked up for who sees all. */
+function stepWithin(db: Queryable, reaches: readonly Reach[]) {
+  if (reachesEverything(reaches)) return db`true`;
+  return db`exists (select from job_run_targets tr join job_runs sr on sr.id = tr.job_run_id
+    join jobs j on j.id = sr.job_id where tr.id = s.target_run_id and ${targetRunWithin(db, reaches)})`;
 }
 
 export interface SegmentQueueRow {
@@ -42,10 +55,10 @@ export interface SegmentQueueRow {
 }
 
 /**
- * The queue of each segment, by name. An agent is able under the conditions of `claimSteps`: the newest session, alive
+ * The queue of each segment within the reaches, by name. An agent is able under the conditions of `claimSteps`: the newest session, alive
  * by the database's clock, ready, not draining, and the segment key opened. What runs on others takes no slot from it.
  */
-export async function segmentQueues(db: Queryable): Promise<SegmentQueueRow[]> {
+export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): Promise<SegmentQueueRow[]> {
   return db<SegmentQueueRow[]>`
     with steps as (
       select segment_id, count(*) filter (where status = 'ready') as ready,
@@ -80,5 +93,6 @@ export async function segmentQueues(db: Queryable): Promise<SegmentQueueRow[]> {
           where a.segment_id = g.id and least(s.disconnected_at, s.expires_at) <= clock_timestamp())) as since
       where steps.ready > 0 and able.agents is null
     ) stuck on true
+    where ${segmentWithin(db, reaches, 'g.id')}
     order by g.name`;
 }

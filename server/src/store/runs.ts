@@ -60,11 +60,7 @@ export async function findRun(db: Queryable, id: number): Promise<RunRecord | un
 }
 
 /** Whether the run lies whole within the reaches. */
-export async function isRunWithin(
-  db: Queryable,
-  id: number,
-  reaches: readonly Reach[],
-): Promise<boolean> {
+export async function isRunWithin(db: Queryable, id: number, reaches: readonly Reach[]): Promise<boolean> {
   const rows = await db`
     select from job_runs r join jobs j on j.id = r.job_id where r.id = ${id} and ${wholeRunWithin(db, reaches)}`;
   return rows.length > 0;
@@ -103,8 +99,7 @@ export async function listRuns(db: Queryable, filter: RunFilter): Promise<RunRec
 
 /** What the caller may see, in the status asked for; of a part the status is settled by who computes it. */
 function seenRunWithin(db: Queryable, { reaches, statuses, partStatuses }: RunFilter) {
-  const inStatus =
-    statuses === undefined ? db`true` : db`r.status = any(${statuses as string[]}::text[])`;
+  const inStatus = statuses === undefined ? db`true` : db`r.status = any(${statuses as string[]}::text[])`;
   if (reachesEverything(reaches)) return inStatus;
   const partInStatus =
     partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;

@@ -1,5 +1,7 @@
 import type { SignedRoster } from '@opsconductor/protocol/sealing';
+import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
+import { segmentWithin } from './visibility.ts';
 
 export interface SegmentRow {
   id: number;
@@ -43,7 +45,7 @@ export async function insertSegment(
             ${segment.rootKeySealed})`;
 }
 
-/** A segment by id; undefined when there is none. */
+/** A segment by id, whoever asks; undefined when there is none. */
 export async function findSegment(sql: Queryable, id: number): Promise<SegmentRow | undefined> {
   const [row] = await sql<SegmentRow[]>`select * from segments where id = ${id}`;
   return row;
@@ -55,8 +57,12 @@ export async function lockSegment(tx: Tx, id: number): Promise<SegmentRow | unde
   return row;
 }
 
-/** All segments by name, or the one asked for, with counts. */
-export async function listSegmentOverviews(sql: Queryable, id?: number): Promise<SegmentOverviewRow[]> {
+/** The segments within the reaches by name, or the one asked for, with counts. */
+export async function listSegmentOverviews(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  id?: number,
+): Promise<SegmentOverviewRow[]> {
   return sql<SegmentOverviewRow[]>`
     select s.*,
            coalesce(a.active, 0)::int as active_agents,
@@ -75,7 +81,18 @@ export async function listSegmentOverviews(sql: Queryable, id?: number): Promise
                   from agents ag left join agent_sessions g on g.agent_id = ag.id
                  where ag.segment_id = s.id and ag.state = 'active') x
       ) a on true
-     where ${id === undefined ? sql`true` : sql`s.id = ${id}`}
+     where ${segmentWithin(sql, reaches)} and ${id === undefined ? sql`true` : sql`s.id = ${id}`}
+     order by s.name, s.id`;
+}
+
+/** Segments outside the reaches that have a target within them, by name. */
+export async function listNamedSegments(
+  sql: Queryable,
+  reaches: readonly Reach[],
+): Promise<{ id: number; name: string }[]> {
+  return sql<{ id: number; name: string }[]>`
+    select s.id, s.name from segments s
+     where not ${segmentWithin(sql, reaches)} and ${segmentWithin(sql, reaches, 's.id', { containing: true })}
      order by s.name, s.id`;
 }
 

@@ -1,0 +1,21 @@
+import type { Category } from '@opsconductor/protocol';
+import type { Reach } from '../auth/authority.ts';
+import { notFound } from '../errors.ts';
+import { type CategoryRow, findCategory, listCategories as listCategoryRows } from '../store/categories.ts';
+import type { Queryable } from '../store/connection.ts';
+
+/** The categories within the reaches, by name: an installation has tens of them, so the list is whole. */
+export async function listCategories(sql: Queryable, reaches: readonly Reach[]): Promise<Category[]> {
+  return (await listCategoryRows(sql, reaches)).map(toCategory);
+}
+
+/** @throws {AppError} `not_found`. */
+export async function getCategory(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<Category> {
+  const row = await findCategory(sql, id, reaches);
+  if (row === undefined) throw notFound('Category');
+  return toCategory(row);
+}
+
+function toCategory({ createdAt, ...row }: CategoryRow): Category {
+  return { ...row, createdAt: createdAt.toISOString() };
+}

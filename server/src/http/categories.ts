@@ -1,0 +1,70 @@
+import { CategoryRequestSchema, CategorySchema, Closed, Id, Page } from '@opsconductor/protocol';
+import { callerOf } from '../caller.ts';
+import { createCategory, deleteCategory, updateCategory } from '../categories/edit-categories.ts';
+import { getCategory, listCategories } from '../categories/list-categories.ts';
+import type { Sql } from '../store/connection.ts';
+import { type RouteSpec, route } from './route.ts';
+
+const tag = 'categories';
+const params = Closed({ id: Id });
+
+export function categoryRoutes({ sql }: { sql: Sql }): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/categories',
+      permission: 'read',
+      scoped: true,
+      summary: 'List the categories of jobs, all on one page',
+      tag,
+      success: { status: 200, schema: Page(CategorySchema) },
+      handle: async ({ principal }) => ({
+        items: await listCategories(sql, principal.authority.reach('read')),
+        nextCursor: null,
+      }),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/categories',
+      permission: 'categories.edit',
+      summary: 'Create a category',
+      tag,
+      body: CategoryRequestSchema,
+      success: { status: 201, schema: CategorySchema },
+      handle: (request) => createCategory(sql, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/categories/:id',
+      permission: 'read',
+      scoped: true,
+      summary: 'Get a category',
+      tag,
+      params,
+      success: { status: 200, schema: CategorySchema },
+      handle: ({ params, principal }) => getCategory(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/categories/:id',
+      permission: 'categories.edit',
+      summary: 'Change a category',
+      description: 'Its jobs and the grants on it stay, whatever it is called.',
+      tag,
+      params,
+      body: CategoryRequestSchema,
+      success: { status: 200, schema: CategorySchema },
+      handle: (request) => updateCategory(sql, request.params.id, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/categories/:id',
+      permission: 'categories.edit',
+      summary: 'Delete a category in which no job is, and the grants on it',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) => deleteCategory(sql, request.params.id, callerOf(request)),
+    }),
+  ];
+}

@@ -1,0 +1,234 @@
+// The part of a run that a reader sees. Its status, counters and times are those that the run would have if its other
+// target runs did not exist, so that none of them tells of the rest. Pure.
+import { createHash } from 'node:crypto';
+import {
+  aggregateRun,
+  isRunEnded,
+  isStepEnded,
+  type OutputState,
+  type Run,
+  type RunChange,
+  type RunStatus,
+  runStatuses,
+  type StepStatus,
+} from '@opsconductor/protocol';
+
+export interface PartFigures {
+  /** Target runs by status. */
+  targets: Readonly<Record<RunStatus, number>>;
+  totalSteps: number;
+  completedSteps: number;
+  failedSteps: number;
+  gappedSteps: number;
+  truncatedSteps: number;
+  startedAt: Date | null;
+  /** Of the target run that ended last. */
+  completedAt: Date | null;
+}
+
+/** What holds for the whole run, and tells nothing of the other target runs. */
+export interface RunTerms {
+  maxFailures: number;
+  cancelRequested: boolean;
+}
+
+export type PartView = Pick<
+  Run,
+  | 'status'
+  | 'outputState'
+  | 'targetsTotal'
+  | 'targetsRunning'
+  | 'targetsSucceeded'
+  | 'targetsFailed'
+  | 'targetsCancelled'
+  | 'targetsTimedOut'
+  | 'targetsUnknown'
+  | 'totalSteps'
+  | 'completedSteps'
+  | 'failedSteps'
+  | 'executionTimeMs'
+> & { startedAt: Date | null; completedAt: Date | null; errorMessage: null };
+
+/** Status of a run that has these target runs and no others. */
+export function partStatus(targets: PartFigures['targets'], terms: RunTerms): RunStatus {
+  const open = targets.queued + targets.running + targets.cancelling + targets.held;
+  if (open === 0) {
+    const { succeeded, failed, partial, cancelled, timed_out: timedOut, unknown } = targets;
+    const counts = { succeeded, failed: failed + partial, cancelled, timedOut, unknown };
+    return aggregateRun(counts, { maxFailures: terms.maxFailures, cancelling: terms.cancelRequested });
+  }
+  if (terms.cancelRequested) return 'cancelling';
+  if (targets.held > 0 && targets.running === 0) return 'held';
+  return targets.queued === totalOf(targets) ? 'queued' : 'running';
+}
+
+/** The fields of a run that its target runs decide. What the run says of others in words is left out. */
+export function partView(figures: PartFigures, terms: RunTerms): PartView {
+  const { targets } = figures;
+  const status = partStatus(targets, terms);
+  const completedAt = isRunEnded(status) ? figures.completedAt : null;
+  return {
+    status,
+    outputState: completedAt === null ? 'open' : worstOutput(figures),
+    targetsTotal: totalOf(targets),
+    targetsRunning: targets.running + targets.cancelling,
+    targetsSucceeded: targets.succeeded,
+    targetsFailed: targets.failed + targets.partial,
+    targetsCancelled: targets.cancelled,
+    targetsTimedOut: targets.timed_out,
+    targetsUnknown: targets.unknown,
+    totalSteps: figures.totalSteps,
+    completedSteps: figures.completedSteps,
+    failedSteps: figures.failedSteps,
+    startedAt: figures.startedAt,
+    completedAt,
+    executionTimeMs:
+      completedAt === null
+        ? null
+        : Math.max(0, completedAt.getTime() - (figures.startedAt ?? completedAt).getTime()),
+    errorMessage: null,
+  };
+}
+
+/**
+ * Statuses one of which a target run must have for a part that holds it to be in the status: what a query may leave
+ * out before the rest is computed.
+ */
+export function targetStatusesOf(status: RunStatus): readonly RunStatus[] {
+  switch (status) {
+    case 'running':
+    case 'cancelling':
+      return ['queued', 'running', 'cancelling', 'held'];
+    case 'failed':
+    case 'partial':
+      return ['failed', 'partial', 'timed_out'];
+    default:
+      return [status];
+  }
+}
+
+/** Follows a part through the run's events, from the first on. */
+export class RunPart {
+  /** Names this set of target runs: numbers of events are good for the same set only. */
+  readonly tag: string;
+  readonly #targets: Map<number, { status: RunStatus; completedAt: number }>;
+  readonly #steps: Map<number, { status: StepStatus; output: OutputState }>;
+  readonly #counts = noTargets();
+  readonly #terms: RunTerms;
+  #completedSteps = 0;
+  #failedSteps = 0;
+  #startedAt: Date | null = null;
+
+  constructor(
+    targetRuns: readonly { id: number; stepIds: readonly number[] }[],
+    terms: Pick<RunTerms, 'maxFailures'>,
+  ) {
+    const ids = targetRuns.map(({ id }) => id).sort((a, b) => a - b);
+    this.tag = createHash('sha256').update(ids.join()).digest('hex').slice(0, 8);
+    this.#targets = new Map(ids.map((id) => [id, { status: 'queued', completedAt: 0 }]));
+    this.#steps = new Map(
+      targetRuns.flatMap(({ stepIds }) =>
+        stepIds.map((id) => [id, { status: 'pending', output: 'complete' }] as const),
+      ),
+    );
+    this.#counts.queued = ids.length;
+    this.#terms = { ...terms, cancelRequested: false };
+  }
+
+  hasStep(id: number): boolean {
+    return this.#steps.has(id);
+  }
+
+  get stepIds(): number[] {
+    return [...this.#steps.keys()];
+  }
+
+  get isEnded(): boolean {
+    return isRunEnded(partStatus(this.#counts, this.#terms));
+  }
+
+  /** What a change of the run is to the reader; undefined where it tells of others only. Call it for each, in order. */
+  see(change: Omit<RunChange, 'seq' | 'at'>): Omit<RunChange, 'seq' | 'at'> | undefined {
+    if (change.run?.status === 'cancelling' || change.run?.status === 'cancelled') {
+      this.#terms.cancelRequested = true;
+    }
+    const targetRuns = change.targetRuns?.filter(({ id }) => this.#targets.has(id)) ?? [];
+    const steps = change.steps?.filter(({ id }) => this.#steps.has(id)) ?? [];
+    if (targetRuns.length + steps.length === 0) return undefined;
+    for (const targetRun of targetRuns) this.#moveTarget(targetRun);
+    for (const step of steps) this.#moveStep(step);
+    return {
+      run: this.#view(),
+      ...(targetRuns.length > 0 ? { targetRuns } : {}),
+      ...(steps.length > 0 ? { steps } : {}),
+    };
+  }
+
+  #moveTarget(change: NonNullable<RunChange['targetRuns']>[number]): void {
+    const target = this.#targets.get(change.id);
+    if (target === undefined) return;
+    this.#counts[target.status] -= 1;
+    this.#counts[change.status] += 1;
+    target.status = change.status;
+    if (change.completedAt !== null) target.completedAt = Date.parse(change.completedAt);
+    if (change.startedAt === null) return;
+    const startedAt = new Date(change.startedAt);
+    if (this.#startedAt === null || startedAt < this.#startedAt) this.#startedAt = startedAt;
+  }
+
+  #moveStep(change: NonNullable<RunChange['steps']>[number]): void {
+    const step = this.#steps.get(change.id);
+    if (step === undefined) return;
+    this.#countStep(step.status, -1);
+    step.status = change.status ?? step.status;
+    step.output = change.outputState ?? step.output;
+    this.#countStep(step.status, 1);
+  }
+
+  #countStep(status: StepStatus, by: 1 | -1): void {
+    if (isStepEnded(status)) this.#completedSteps += by;
+    if (status === 'failed' || status === 'timed_out') this.#failedSteps += by;
+  }
+
+  #view(): NonNullable<RunChange['run']> {
+    const ended = this.isEnded;
+    const outputs = ended ? [...this.#steps.values()].map(({ output }) => output) : [];
+    const completedAt = ended
+      ? Math.max(...[...this.#targets.values()].map((target) => target.completedAt))
+      : undefined;
+    const view = partView(
+      {
+        targets: this.#counts,
+        totalSteps: this.#steps.size,
+        completedSteps: this.#completedSteps,
+        failedSteps: this.#failedSteps,
+        gappedSteps: outputs.filter((output) => output === 'gapped').length,
+        truncatedSteps: outputs.filter((output) => output === 'truncated').length,
+        startedAt: this.#startedAt,
+        completedAt: completedAt === undefined ? null : new Date(completedAt),
+      },
+      this.#terms,
+    );
+    // As the events of the whole run: totals don't change, so they are not told again.
+    const { targetsTotal: _targets, totalSteps: _steps, ...told } = view;
+    return {
+      ...told,
+      targetsQueued: this.#counts.queued + this.#counts.held,
+      startedAt: view.startedAt?.toISOString() ?? null,
+      completedAt: view.completedAt?.toISOString() ?? null,
+    };
+  }
+}
+
+function noTargets(): Record<RunStatus, number> {
+  return Object.fromEntries(runStatuses.map((status) => [status, 0])) as Record<RunStatus, number>;
+}
+
+function totalOf(targets: PartFigures['targets']): number {
+  return runStatuses.reduce((sum, status) => sum + targets[status], 0);
+}
+
+function worstOutput(figures: PartFigures): OutputState {
+  if (figures.gappedSteps > 0) return 'gapped';
+  return figures.truncatedSteps > 0 ? 'truncated' : 'complete';
+}

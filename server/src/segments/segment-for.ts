@@ -1,0 +1,26 @@
+import type { Permission } from '@opsconductor/protocol';
+import { MissingPermission } from '../auth/missing-permission.ts';
+import type { Caller } from '../caller.ts';
+import { notFound } from '../errors.ts';
+import type { Queryable } from '../store/connection.ts';
+import { findSegment, type SegmentRow } from '../store/segments.ts';
+
+/**
+ * The segment, for what needs the permission on it.
+ *
+ * @throws {AppError} `not_found`, also where the caller may not read it; `forbidden` where they may no more than that.
+ */
+export async function segmentFor(
+  sql: Queryable,
+  id: number,
+  permission: Permission,
+  caller: Pick<Caller, 'name' | 'authority'>,
+): Promise<SegmentRow> {
+  const { authority } = caller;
+  const segment = authority.holdsOnSegment('read', id) ? await findSegment(sql, id) : undefined;
+  if (segment === undefined) throw notFound('Segment');
+  if (!authority.holdsOnSegment(permission, id)) {
+    throw new MissingPermission(caller, permission, `segment “${segment.name}”`);
+  }
+  return segment;
+}
