@@ -85,7 +85,7 @@ async function setUp(
   await saveState(folder, { segmentId, targetId, sshPort: ssh.port });
   const { runId, news } = await startRun(
     { sql: server.sql, masterKey: server.installation.masterKey },
-    { jobId, targetIds: [targetId] },
+    { jobId, selection: { targetIds: [targetId] } },
     caller,
   );
   server.services.gateway.publish(news);

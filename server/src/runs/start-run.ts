@@ -1,21 +1,25 @@
 // Starts a run: the job's current version on the chosen targets. It is refused whole, or queued whole.
-import { limits } from '@opsconductor/protocol';
+import { limits, type RunSelection, type TargetSelection } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../errors.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
 import { type Sql, sqlState } from '../store/connection.ts';
-import { insertRun, planRun, type RunTarget, targetsForRun } from '../store/run-creation.ts';
+import { insertRun, planRun, type RunPlan } from '../store/run-creation.ts';
 import { notifyProgress } from '../store/run-progress.ts';
+import { type SelectedRow, selectTargets } from '../store/target-selection.ts';
 import { commitWithThese, inTransaction } from '../store/transaction.ts';
+import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
+import { problemOf, sentenceOf } from '../targets/selection-problems.ts';
 import type { RunKeys } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
 
 export interface StartRun {
   jobId: number;
-  targetIds: readonly number[];
+  selection: TargetSelection;
   /** Seconds; the job's own `start_within` when left out. */
   startWithinS?: number | undefined;
 }
@@ -23,6 +27,7 @@ export interface StartRun {
 /** Seconds between TERM and KILL when a step doesn't say. */
 const defaultKillGraceS = 10;
 const defaultTimeoutS = 300;
+const maxDetails = 100;
 const foreignKeyViolation = '23503';
 
 export interface StartRunDeps {
@@ -37,6 +42,13 @@ interface Started {
   news: ProgressNews;
 }
 
+/**
+ * Starts a run on what the selection comes to.
+ *
+ * @throws {AppError} `not_found` for a job, target or group that the caller does not see; `forbidden` where they may not
+ * run the job, run on a target or use credentials there; `invalid` for targets that can't be run on. Each names the
+ * place in the request, or the targets.
+ */
 export async function startRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
   try {
     return await queueRun(deps, request, caller);
@@ -50,20 +62,16 @@ export async function startRun(deps: StartRunDeps, request: StartRun, caller: Ca
 async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
   const { sql, masterKey } = deps;
   // Read while the transaction opens, and written with its commit: each round trip is waited for by a person.
-  const reading = Promise.all([planRun(sql, request.jobId), targetsForRun(sql, request.targetIds)]);
+  const reading = Promise.all([readJob(sql, request.jobId, caller), resolveTargets(sql, request, caller)]);
   reading.catch(() => undefined); // met inside the transaction, unless that could not be opened
   const dataKey = newDataKey();
   const started = await inTransaction(sql, async (tx) => {
-    const [job, targets] = await reading;
-    if (job === undefined) throw notFound(`Job ${request.jobId}`);
-    if (!job.isActive)
-      throw new AppError('conflict', `Job “${job.name}” is inactive: activate it to run it.`);
+    const [job, { targets, selection }] = await reading;
     const { definition } = await loadJobVersion({ sql: tx, masterKey }, request.jobId, job.version);
-    refuseTargets(request.targetIds, targets);
     const { runId } = job;
     const segments = [...new Set(targets.map((target) => target.segmentId))];
     const news = { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] };
-    const detail = { jobId: request.jobId, jobVersion: job.version, targets: targets.length };
+    const detail = { jobId: request.jobId, jobVersion: job.version, selection };
     await Promise.all([
       insertRun(tx, {
         id: runId,
@@ -72,7 +80,8 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
         dataKey: wrapDataKey(masterKey, dataKey, runKeyContext(request.jobId)),
         startWithinS: request.startWithinS ?? definition.start_within ?? limits.startWithinS,
         createdBy: caller.userId,
-        targets,
+        selection,
+        targets: targets.map(({ id, name, segmentId }) => ({ id, name, segmentId })),
         steps: definition.steps.map((step, index) => ({
           number: index + 1,
           type: step.type,
@@ -83,6 +92,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
         ...auditedBy(caller),
         action: 'run.started',
         object: { kind: 'run', id: runId },
+        scope: { categoryId: job.categoryId },
         detail,
       }),
       notifyProgress(tx, news),
@@ -105,37 +115,57 @@ function timeBudgetOf(config: unknown): number {
   return (timeout ?? defaultTimeoutS) + (killGrace ?? defaultKillGraceS);
 }
 
-function refuseTargets(asked: readonly number[], found: readonly RunTarget[]): void {
-  const byId = new Map(found.map((target) => [target.id, target]));
-  const details = asked.flatMap((id, index) => {
-    const target = byId.get(id);
-    const path = `targetIds[${index}]`;
-    if (target === undefined) {
-      return [{ path, found: String(id), message: `Target ${id} not found.` }];
-    }
-    if (!target.hasAgent || target.keyGeneration === 0) {
-      return [
-        {
-          path,
-          found: target.name,
-          message: `Segment “${target.segmentName}” of target “${target.name}” never had an agent: add one first.`,
-        },
-      ];
-    }
-    if (target.credentialId === null) {
-      return [
-        {
-          path,
-          found: target.name,
-          message: `Target “${target.name}” has no credential: choose one for it first.`,
-        },
-      ];
-    }
-    return [];
+/** The job, for somebody who may run it. Its targets are looked at by `resolveTargets`. */
+async function readJob(sql: Sql, jobId: number, caller: Caller): Promise<RunPlan> {
+  const job = await planRun(sql, jobId);
+  const { authority } = caller;
+  if (job === undefined || !authority.holdsOnCategory('read', job.categoryId)) throw notFound(`Job ${jobId}`);
+  if (!authority.holdsOnCategory('run', job.categoryId)) {
+    throw new MissingPermission(caller, 'run', `category “${job.category}”`);
+  }
+  if (!job.isActive) throw new AppError('conflict', `Job “${job.name}” is inactive: activate it to run it.`);
+  return job;
+}
+
+async function resolveTargets(
+  sql: Sql,
+  { jobId, selection }: StartRun,
+  caller: Caller,
+): Promise<{ targets: SelectedRow[]; selection: RunSelection }> {
+  const { authority } = caller;
+  const read = authority.reach('read');
+  const { query, asked } = await readSelection(sql, selection, read);
+  const reaches = { read, run: authority.reach('run'), credentials: authority.reach('credentials.use') };
+  const limit = limits.maxTargetsPerRun + 1;
+  const targets = await selectTargets(sql, query, reaches, { jobId, limit });
+  refuseTooMany(targets.length);
+  requireFound(selection, targets);
+  if (targets.length === 0) throw new AppError('invalid', 'No target is selected that a run could take.');
+  refuseProblems(selection.targetIds ?? [], targets, caller);
+  return { targets, selection: { ...asked, selected: targets.length } };
+}
+
+/** A run takes all that is selected or nothing; what is in the way is told of each target. */
+function refuseProblems(askedIds: readonly number[], targets: readonly SelectedRow[], caller: Caller): void {
+  const indexOf = new Map(askedIds.map((id, index) => [id, index]));
+  const problems = targets.flatMap((row) => {
+    const problem = problemOf(row);
+    if (problem === null) return [];
+    const index = indexOf.get(row.id);
+    const path = index === undefined ? 'selector' : `targetIds[${index}]`;
+    return [{ problem, detail: { path, found: row.name, message: sentenceOf(problem, row) } }];
   });
-  if (details.length === 0) return;
-  const first = details[0]?.message ?? '';
+  const forbidden = problems.find(({ problem }) => problem.endsWith('_forbidden'));
+  const details = problems.slice(0, maxDetails).map(({ detail }) => detail);
+  if (forbidden !== undefined) {
+    const permission = forbidden.problem === 'run_forbidden' ? 'run' : 'credentials.use';
+    throw new MissingPermission(caller, permission, `target “${forbidden.detail.found}”`, details);
+  }
+  const [first] = details;
+  if (first === undefined) return;
   const message =
-    details.length === 1 ? first : `${details.length} targets can’t be run on. The first: ${first}`;
-  throw new AppError('invalid', message, { details: details.slice(0, 100) });
+    problems.length === 1
+      ? first.message
+      : `${problems.length} targets can’t be run on. The first: ${first.message}`;
+  throw new AppError('invalid', message, { details });
 }

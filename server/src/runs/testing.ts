@@ -153,7 +153,7 @@ export async function setupRuns(): Promise<TestRuns> {
       const { id: jobId } = await createJob(t, definition, t.caller);
       const targetIds: number[] = [];
       for (let n = 0; n < count; n += 1) targetIds.push(await addTarget());
-      return (await startRun(t, { jobId, targetIds, startWithinS }, t.caller)).runId;
+      return (await startRun(t, { jobId, selection: { targetIds }, startWithinS }, t.caller)).runId;
     },
     async claimOne() {
       const claimed = await claim();

@@ -1,36 +1,29 @@
 // Inserting a run: one row a run, one a target run, one a step, each kind in one statement.
+import type { RunSelection } from '@opsconductor/protocol';
 import type { Queryable, Tx } from './connection.ts';
 
-export interface RunTarget {
-  id: number;
+export interface RunPlan {
+  runId: number;
   name: string;
-  segmentId: number;
-  segmentName: string;
-  keyGeneration: number;
-  credentialId: string | null;
-  hasAgent: boolean;
+  version: number;
+  isActive: boolean;
+  categoryId: number;
+  category: string;
 }
 
 /** What starting a run needs to know of a job, with an id for the run; undefined when there is no such job. */
-export async function planRun(
-  db: Queryable,
-  jobId: number,
-): Promise<{ runId: number; name: string; version: number; isActive: boolean } | undefined> {
-  const [row] = await db<{ runId: number; name: string; version: number; isActive: boolean }[]>`
-    select nextval(pg_get_serial_sequence('job_runs', 'id')) as run_id, name, version, is_active
-    from jobs where id = ${jobId}`;
+export async function planRun(db: Queryable, jobId: number): Promise<RunPlan | undefined> {
+  const [row] = await db<RunPlan[]>`
+    select nextval(pg_get_serial_sequence('job_runs', 'id')) as run_id, j.name, j.version, j.is_active,
+      j.category_id, c.name as category
+    from jobs j join categories c on c.id = j.category_id where j.id = ${jobId}`;
   return row;
 }
 
-/** The targets in the order asked; fewer rows than ids when some don't exist. */
-export async function targetsForRun(db: Queryable, ids: readonly number[]): Promise<RunTarget[]> {
-  return db<RunTarget[]>`
-    select t.id, t.name, t.segment_id, g.name as segment_name, g.key_generation, t.credential_id,
-      exists (select from agents a where a.segment_id = t.segment_id and a.state <> 'revoked') as has_agent
-    from unnest(${ids as number[]}::bigint[]) with ordinality as asked(id, place)
-    join targets t on t.id = asked.id
-    join segments g on g.id = t.segment_id
-    order by asked.place`;
+/** The category that a job lies in; undefined when there is no such job. */
+export async function findCategoryOfJob(db: Queryable, jobId: number): Promise<number | undefined> {
+  const [row] = await db<{ categoryId: number }[]>`select category_id from jobs where id = ${jobId}`;
+  return row?.categoryId;
 }
 
 export interface NewRun {
@@ -41,6 +34,7 @@ export interface NewRun {
   dataKey: string;
   startWithinS: number;
   createdBy: number;
+  selection: RunSelection;
   targets: readonly { id: number; name: string; segmentId: number }[];
   steps: readonly { number: number; type: string; timeBudgetS: number }[];
 }
@@ -52,11 +46,13 @@ export interface NewRun {
 export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
   await tx`
     with run as (
-      insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, start_by, created_by)
+      insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, start_by, created_by,
+        selection)
       overriding system value
       values (${run.id}, ${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
         ${run.targets.length * run.steps.length},
-        clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy})
+        clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy},
+        ${tx.json(run.selection)})
       returning id
     ), target_run as (
       insert into job_run_targets (job_run_id, target_id, segment_id, target_name)

@@ -1,0 +1,150 @@
+// Which targets a selection comes to, and what each of them can be run with: one query for however many.
+import type { ConnectionProtocol, Selector } from '@opsconductor/protocol';
+import type { Reach } from '../auth/authority.ts';
+import { type Queryable, unprepared } from './connection.ts';
+import { selectorCondition } from './selector-condition.ts';
+import { type Condition, targetGroupWithin, targetWithin } from './visibility.ts';
+
+export interface SelectionTerms {
+  targetIds: readonly number[];
+  groupIds: readonly number[];
+  selector: Selector | undefined;
+}
+
+export interface TargetQuery extends SelectionTerms {
+  exclude: SelectionTerms;
+}
+
+export interface SelectedRow {
+  id: number;
+  name: string;
+  host: string;
+  segmentId: number;
+  segmentName: string;
+  isActive: boolean;
+  /** Whether the segment ever had an agent and has a key. */
+  hasAgent: boolean;
+  protocol: ConnectionProtocol;
+  hasCredential: boolean;
+  /** A credential that a step of the job names and the segment has none of. */
+  missingCredential: string | null;
+  mayRun: boolean;
+  mayUseCredentials: boolean;
+}
+
+/** The parts of the caller's authority that a selection is about. */
+export interface SelectionReaches {
+  read: readonly Reach[];
+  run: readonly Reach[];
+  credentials: readonly Reach[];
+}
+
+/**
+ * The selected targets that may be seen, those given by id first and in that order. By group or selector only active
+ * ones are selected.
+ *
+ * @param jobId The job whose steps may name credentials.
+ * @param limit At most so many rows.
+ */
+export async function selectTargets(
+  sql: Queryable,
+  query: TargetQuery,
+  reaches: SelectionReaches,
+  options: { jobId?: number | undefined; limit: number },
+): Promise<SelectedRow[]> {
+  const ids = query.targetIds as number[];
+  // With ids alone each is looked up; otherwise all targets are gone through once.
+  const others = query.groupIds.length > 0 || query.selector !== undefined;
+  const asked = others
+    ? sql`targets t left join asked on asked.id = t.id
+      where (asked.id is not null or (t.is_active and ${anyOf(sql, { ...query, targetIds: [] })})) and`
+    : sql`asked join targets t on t.id = asked.id where`;
+  const selection = sql<SelectedRow[]>`
+    with asked as materialized (
+      select x.id, x.place from unnest(${ids}::bigint[]) with ordinality as x(id, place)
+    ), sel as materialized (
+      select t.id, t.name, t.host, t.segment_id, t.is_active, t.settings, t.credential_id, asked.place,
+        ${targetWithin(sql, reaches.run)} as may_run,
+        ${targetWithin(sql, reaches.credentials)} as may_use_credentials
+      from ${asked} ${targetWithin(sql, reaches.read)} and not ${anyOf(sql, query.exclude)}
+      limit ${options.limit}
+    ), place as materialized (
+      select s.id, s.name, s.settings, s.credential_id, s.key_generation > 0 and exists (
+        select from agents a where a.segment_id = s.id and a.state <> 'revoked') as has_agent
+      from segments s where s.id in (select segment_id from sel)
+    ), need as materialized (
+      select distinct n.name from jobs j
+      join job_versions v on v.job_id = j.id and v.version = j.version
+      cross join lateral unnest(coalesce(v.step_credentials, array[null::text])) n(name)
+      where j.id = ${options.jobId ?? null}
+    ), absent as materialized (
+      select place.id as segment_id, min(need.name) as name from place cross join need
+      where need.name is not null
+        and not exists (select from credentials c where c.segment_id = place.id and c.name = need.name)
+      group by place.id
+    ), group_credential as materialized (
+      select distinct m.target_id from target_group_credentials gc
+      join target_group_members m on m.target_group_id = gc.target_group_id
+      join sel on sel.id = m.target_id and sel.segment_id = gc.segment_id and sel.credential_id is null
+    ), group_protocol as materialized (
+      select distinct on (m.target_id) m.target_id, g.settings ->> 'protocol' as protocol
+      from target_groups g join target_group_members m on m.target_group_id = g.id
+      join sel on sel.id = m.target_id
+      where jsonb_exists(g.settings, 'protocol')
+      order by m.target_id, g.priority desc, g.name collate "C"
+    )
+    select sel.id, sel.name, sel.host, sel.segment_id, place.name as segment_name, sel.is_active, place.has_agent,
+      coalesce(sel.settings ->> 'protocol', gp.protocol, place.settings ->> 'protocol', 'ssh') as protocol,
+      sel.credential_id is not null or place.credential_id is not null or gc.target_id is not null
+        or (exists (select from need) and not exists (select from need where need.name is null)) as has_credential,
+      absent.name as missing_credential, sel.may_run, sel.may_use_credentials
+    from sel
+    join place on place.id = sel.segment_id
+    left join absent on absent.segment_id = sel.segment_id
+    left join group_credential gc on gc.target_id = sel.id
+    left join group_protocol gp on gp.target_id = sel.id
+    order by sel.place, place.name, sel.name, sel.id`;
+  const isAnyText = query.selector !== undefined || query.exclude.selector !== undefined;
+  return isAnyText ? unprepared(selection) : selection;
+}
+
+/** Whether a target is named by any of the terms; false where there are none. */
+function anyOf(sql: Queryable, terms: SelectionTerms): Condition {
+  const conditions: Condition[] = [];
+  if (terms.targetIds.length > 0) {
+    conditions.push(sql`t.id = any(${terms.targetIds as number[]}::bigint[])`);
+  }
+  if (terms.groupIds.length > 0) {
+    conditions.push(sql`t.id in (select sm.target_id from target_group_members sm
+      where sm.target_group_id = any(${terms.groupIds as number[]}::bigint[]))`);
+  }
+  if (terms.selector !== undefined) conditions.push(selectorCondition(sql, terms.selector));
+  if (conditions.length === 0) return sql`false`;
+  return sql`(${conditions.reduce((before, one) => sql`${before} or ${one}`)})`;
+}
+
+/** Of these ids those of targets that may be seen. */
+export async function targetsSeen(
+  sql: Queryable,
+  ids: readonly number[],
+  reaches: readonly Reach[],
+): Promise<Set<number>> {
+  if (ids.length === 0) return new Set();
+  const rows = await sql<{ id: number }[]>`
+    select t.id from targets t where t.id = any(${ids as number[]}::bigint[]) and ${targetWithin(sql, reaches)}`;
+  return new Set(rows.map((row) => row.id));
+}
+
+/** Of these ids those of target groups that may be seen, with their names. */
+export async function groupsSeen(
+  sql: Queryable,
+  ids: readonly number[],
+  reaches: readonly Reach[],
+): Promise<Map<number, string>> {
+  if (ids.length === 0) return new Map();
+  const rows = await sql<{ id: number; name: string }[]>`
+    select g.id, g.name from target_groups g
+    where g.id = any(${ids as number[]}::bigint[])
+      and ${targetGroupWithin(sql, reaches, 'g.id', { containing: true })}`;
+  return new Map(rows.map((row) => [row.id, row.name]));
+}

@@ -1,0 +1,49 @@
+// Why a selected target can't be run on, in a code and in words.
+import type { SelectionProblem } from '@opsconductor/protocol';
+import type { SelectedRow } from '../store/target-selection.ts';
+
+/** What keeps a target from being run on; the right to do so comes first, so that nothing else is told without it. */
+export function problemOf(row: SelectedRow): SelectionProblem | null {
+  if (!row.mayRun) return 'run_forbidden';
+  if (!row.mayUseCredentials) return 'credential_forbidden';
+  if (!row.isActive) return 'inactive';
+  if (!row.hasAgent) return 'no_agent';
+  if (row.protocol !== 'ssh') return 'protocol';
+  if (row.missingCredential !== null || !row.hasCredential) return 'no_credential';
+  return null;
+}
+
+/** The problem of one target, in a sentence. */
+export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string {
+  switch (problem) {
+    case 'run_forbidden':
+      return `You may not run on target “${row.name}”: that needs the permission run on it.`;
+    case 'credential_forbidden':
+      return `You may not use credentials on target “${row.name}”: that needs the permission credentials.use on it.`;
+    case 'inactive':
+      return `Target “${row.name}” is inactive: activate it to run on it.`;
+    case 'no_agent':
+      return `Segment “${row.segmentName}” of target “${row.name}” never had an agent: add one first.`;
+    case 'protocol':
+      return `Target “${row.name}” is set to be reached by WinRM, and the steps need SSH.`;
+    case 'no_credential':
+      return row.missingCredential === null
+        ? `Target “${row.name}” has no credential: choose one for it, for a group of it or for its segment.`
+        : `Segment “${row.segmentName}” of target “${row.name}” has no credential named “${row.missingCredential}”, which the job asks for.`;
+  }
+}
+
+const summaries: Record<SelectionProblem, string> = {
+  run_forbidden: 'You may not run on these: that needs the permission run on them.',
+  credential_forbidden: 'You may not use credentials on these: that needs the permission credentials.use.',
+  inactive: 'These are inactive: activate them to run on them.',
+  no_agent: 'The segments of these never had an agent: add one first.',
+  protocol: 'These are set to be reached by WinRM, and the steps need SSH.',
+  no_credential:
+    'These have no credential, or not the one that the job names: choose one for them, a group or the segment.',
+};
+
+/** The problem of several targets, in a sentence. */
+export function summaryOf(problem: SelectionProblem): string {
+  return summaries[problem];
+}
