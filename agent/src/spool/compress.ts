@@ -7,8 +7,8 @@ type ResettableGzip = Gzip & ZlibReset;
 
 /** Below this the way to a thread and back costs more than compressing. */
 const inlineBelowBytes = 4 * 1024;
-/** zlib goes to its thread once per so many bytes of result. */
-const resultChunkBytes = 64 * 1024;
+/** zlib goes to its thread once per so many bytes of result, which several results share. */
+const resultChunkBytes = 256 * 1024;
 /** One fast producer has eight chunks under way (`maxGatheredBytes`). */
 const maxIdle = 8;
 const level = 1;
@@ -21,7 +21,7 @@ export function compress(raw: Buffer): Buffer | Promise<Buffer> {
 }
 
 function newGzip(): ResettableGzip {
-  return createGzip({ level, chunkSize: resultChunkBytes }) as ResettableGzip;
+  return createGzip({ level, chunkSize: resultChunkBytes, flush: constants.Z_FINISH }) as ResettableGzip;
 }
 
 function compressOnThread(gzip: ResettableGzip, raw: Buffer): Promise<Buffer> {
@@ -35,8 +35,8 @@ function compressOnThread(gzip: ResettableGzip, raw: Buffer): Promise<Buffer> {
     };
     gzip.on('data', onData);
     gzip.once('error', onError);
-    gzip.write(raw);
-    gzip.flush(constants.Z_FINISH, () => {
+    gzip.write(raw, (failed) => {
+      if (failed) return; // told by the event
       gzip.off('data', onData);
       gzip.off('error', onError);
       gzip.reset();
