@@ -27,6 +27,7 @@ export class MessageSocket {
   #stream: Socket | undefined;
   #expectation: Expectation | undefined;
   #early: { message: ServerMessage; bytes: number }[] = [];
+  #corked = false;
   #handler: ((message: ServerMessage) => void) | undefined;
   #error: Error | undefined;
   #closedBecause: { code: number; reason: string } | undefined;
@@ -96,8 +97,18 @@ export class MessageSocket {
     for (const { message } of this.#early.splice(0)) handler(message);
   }
 
+  /** Messages of one turn leave in one write. */
   send(message: AgentMessage): void {
-    if (this.open) this.#ws.send(JSON.stringify(message));
+    if (!this.open) return;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.cork();
+      process.nextTick(() => {
+        this.#corked = false;
+        this.uncork();
+      });
+    }
+    this.#ws.send(JSON.stringify(message));
   }
 
   /** Sends a binary frame; the buffer must not change afterwards. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
 import { chainLink, type OutputFrame } from '@opsconductor/protocol';
+import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { type AgentSetup, lease, ManualClock, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
@@ -338,4 +339,33 @@ test('a heartbeat lists what is held', async () => {
     expect(held).toEqual([[1, 1]]);
     break;
   }
+});
+
+test('an end that the server has is let go of quietly, one that it never heard of with a warning', async () => {
+  await using t = await setup();
+  const lines: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line) => lines.push(line) });
+  const { connection } = await connected(t, { log });
+  connection.send({ type: 'leases', leases: [lease(1), lease(2)] });
+  for (const step of [await t.nextStep(), await t.nextStep()]) {
+    await step.context.beforeStart();
+    step.end(success);
+  }
+  await connection.next('complete');
+  await connection.next('complete');
+  connection.cut();
+  const second = await t.server.nextSession({
+    verdict: ({ step, epoch }) => ({
+      step,
+      epoch,
+      verdict: 'forget',
+      ackedSeq: 0,
+      ...(step === 1 ? { settled: true } : {}),
+    }),
+  });
+  await second.connection.next('heartbeat'); // the verdicts were taken
+  second.connection.cut();
+  expect((await t.server.nextSession()).resume.attempts).toEqual([]);
+  const warned = lines.filter((line) => line.includes('does not know this attempt'));
+  expect(warned.map((line) => JSON.parse(line).step)).toEqual([2]);
 });

@@ -102,11 +102,13 @@ export class Executor {
   sessionBegan(session: Session, { attempts }: ServerMessageOf<'resumed'>): void {
     this.#session = session;
     this.#sessionDraining = false;
-    for (const { step, epoch, verdict, ackedSeq } of attempts) {
+    for (const { step, epoch, verdict, ackedSeq, settled } of attempts) {
       const attempt = this.#attempts.get(attemptKey({ step, epoch }));
       if (attempt === undefined) continue;
       if (verdict === 'forget') {
-        this.#forget(attempt);
+        // The server has its end; the answer that said so was cut off.
+        if (settled === true && attempt.completion !== undefined) this.#settle(attempt);
+        else this.#forget(attempt);
         continue;
       }
       this.#reconcileOutput(attempt, ackedSeq);

@@ -1,11 +1,17 @@
 // The agent's memory of what it was leased, began and finished. Lines are appended in groups: whatever was asked for
 // while a group was being synced goes to disk together with the next, so that a sync serves many attempts.
+import { constants } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { readIfExists, writeDurably } from '../identity/durable-file.ts';
 import { encodeRecord, type JournalRecord } from './journal-record.ts';
 import { applyRecord, type JournaledAttempt, recordsOf, replay } from './replay.ts';
 
 const compactAboveBytes = 8 * 1024 * 1024;
+
+/** On Linux a write to such a file is durable when it returns, which spares a second call; elsewhere it is synced. */
+const writesAreSynced = process.platform === 'linux';
+const openFlags =
+  constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | (writesAreSynced ? constants.O_DSYNC : 0);
 
 export interface JournalOptions {
   /** True when this agent has been connected before, so that a missing journal was lost. */
@@ -58,7 +64,7 @@ export class Journal {
       bytes,
       compactAboveBytes: options.compactAboveBytes ?? compactAboveBytes,
     };
-    return new Journal(path, await open(path, 'a'), start);
+    return new Journal(path, await open(path, openFlags, 0o600), start);
   }
 
   /** The attempts that are not settled. */
@@ -116,7 +122,7 @@ export class Journal {
       this.#waiters = [];
       try {
         await this.#write(this.#takeLines());
-        await this.#file.datasync();
+        if (!writesAreSynced) await this.#file.datasync();
         this.#syncs += 1;
         if (this.#bytes > Math.max(this.#compactAboveBytes, 2 * this.#compactedBytes)) await this.#compact();
         for (const waiter of waiters) waiter.resolve();
@@ -137,7 +143,8 @@ export class Journal {
 
   async #write(text: string): Promise<void> {
     const bytes = Buffer.from(text);
-    await this.#file.appendFile(bytes);
+    for (let written = 0; written < bytes.length; )
+      written += (await this.#file.write(bytes, written, bytes.length - written)).bytesWritten;
     this.#bytes += bytes.length;
   }
 
@@ -146,7 +153,7 @@ export class Journal {
     this.#lines = [];
     const bytes = await rewrite(this.#path, this.#attempts, this.#intact);
     await this.#file.close();
-    this.#file = await open(this.#path, 'a');
+    this.#file = await open(this.#path, openFlags, 0o600);
     this.#bytes = bytes;
     this.#compactedBytes = bytes;
   }

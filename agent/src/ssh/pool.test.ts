@@ -176,3 +176,59 @@ sshTest('closing the pool while connections are being opened leaves none open', 
   }
   await expect.poll(() => t.sshd.sessionPids()).toEqual([]);
 });
+
+const watch = (channel: ClientChannel, gone: () => void) => void channel.once('exit', gone);
+
+sshTest('a channel that was opened ahead is for who asks for the same, and for one', async () => {
+  const t = await setupSshd();
+  const pool = t.pool();
+  const first = await pool.open(t.request, cat);
+  first.prepareNext(watch);
+  first.release();
+  const other = await pool.open(t.request, (connection) => connection.exec('cat'));
+  const next = await pool.open(t.request, cat);
+  const third = await pool.open(t.request, cat);
+  expect([first, other, next, third].map(({ prepared }) => prepared)).toEqual([false, false, true, false]);
+  next.channel.end('hello');
+  expect(await text(next.channel)).toBe('hello');
+  expect(pool.connections).toBe(1);
+});
+
+sshTest('a channel that was opened ahead keeps nobody from a place', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ maxChannels: 2 });
+  const first = await pool.open(t.request, cat);
+  first.prepareNext(watch);
+  const other = await echo(pool, t);
+  expect([other.prepared, pool.connections]).toEqual([false, 1]);
+});
+
+sshTest('a channel whose other end has gone is not handed out', async () => {
+  const t = await setupSshd();
+  const pool = t.pool();
+  const short = (connection: SshConnection) => connection.exec('exec true');
+  const first = await pool.open(t.request, short);
+  const gone = new Promise<void>((resolve) => {
+    first.prepareNext((channel, drop) => {
+      channel.once('exit', () => {
+        drop();
+        resolve();
+      });
+    });
+  });
+  await gone;
+  expect((await pool.open(t.request, short)).prepared).toBe(false);
+});
+
+sshTest('a channel that was opened ahead is closed when nobody wants it', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ idleMs: 200 });
+  const first = await pool.open(t.request, cat);
+  const closed = new Promise<void>((resolve) => {
+    // It is told of its end once its output was taken.
+    first.prepareNext((channel) => void channel.resume().once('close', resolve));
+  });
+  await closed;
+  expect(pool.connections).toBe(1);
+  expect((await pool.open(t.request, cat)).prepared).toBe(false);
+});

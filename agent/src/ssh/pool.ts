@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { type ConnectOptions, connectSsh, type SshConnection } from './connection.ts';
+import { closeChannel, SpareChannel, type Start } from './spare-channel.ts';
 import { SshError } from './ssh-error.ts';
 
 export interface SshPoolOptions {
@@ -34,6 +35,13 @@ export interface Lease<Channel> {
   connection: SshConnection;
   /** Whether the connection had been opened for an earlier request. */
   reused: boolean;
+  /** Whether the channel itself had been opened ahead: its other end may have gone since. */
+  prepared: boolean;
+  /**
+   * Opens a channel with the same `start` ahead, for the next request. Best effort; `watch` is to call `gone` as soon
+   * as that channel is of no use.
+   */
+  prepareNext(watch: (channel: Channel, gone: () => void) => void): void;
   /** Gives the channel's place back; call it once the channel is closed. Calling it again does nothing. */
   release(): void;
 }
@@ -47,7 +55,14 @@ interface Entry {
   abort: AbortController;
   connecting: Promise<SshConnection>;
   connection: SshConnection | undefined;
+  /** Takes a place that whoever needs one may have. */
+  spare: SpareChannel<SshConnection, ClosableChannel> | undefined;
   idleTimer: NodeJS.Timeout | undefined;
+}
+
+interface ClosableChannel {
+  close?(): void;
+  end?(): void;
 }
 
 interface Waiter {
@@ -82,15 +97,15 @@ export class SshPool {
    * Opens a channel with `start` on a warm connection, or on a new one. Rejects with an `SshError` that means
    * "nothing was started", or with the signal's reason.
    */
-  async open<Channel extends { close?(): void; end?(): void }>(
+  async open<Channel extends ClosableChannel>(
     request: OpenRequest,
-    start: (connection: SshConnection) => Promise<Channel>,
+    start: Start<SshConnection, Channel>,
   ): Promise<Lease<Channel>> {
     const key = poolKey(request.target, request.credential);
     let deadSeen = false;
     for (;;) {
       request.signal?.throwIfAborted();
-      const entry = await this.#place(key, request);
+      const entry = await this.#place(key, request, start);
       const reused = entry.used;
       entry.used = true;
       let connection: SshConnection;
@@ -100,15 +115,23 @@ export class SshPool {
         this.#release(entry);
         throw error;
       }
-      const opening = start(connection);
+      const spare = takeSpare(entry, start);
+      const opening = spare ?? start(connection);
       try {
         const channel = await abortable(opening, request.signal);
-        return { channel, connection, reused, release: once(() => this.#release(entry)) };
+        return {
+          channel,
+          connection,
+          reused,
+          prepared: spare !== undefined,
+          prepareNext: (watch) => this.#prepare(entry, start, watch),
+          release: once(() => this.#release(entry)),
+        };
       } catch (error) {
         if (request.signal?.aborted) {
           // The server may still open it; its place is given back once it is closed again.
           opening
-            .then((late) => (late.close ?? late.end)?.call(late))
+            .then(closeChannel)
             .catch(() => {})
             .finally(() => this.#release(entry));
           throw error;
@@ -140,13 +163,11 @@ export class SshPool {
   }
 
   /** Takes a place on a connection, waiting for one where the bounds are reached. */
-  async #place(key: string, request: OpenRequest): Promise<Entry> {
+  async #place(key: string, request: OpenRequest, start: unknown): Promise<Entry> {
     for (;;) {
       if (this.#closed) throw poolClosed();
       const own = this.#entries.get(key);
-      const free = [...(request.fresh ? [] : (own ?? []))].find(
-        (entry) => entry.channels < entry.maxChannels && entry.connection?.open !== false,
-      );
+      const free = request.fresh ? undefined : freeEntry([...(own ?? [])], start);
       if (free) {
         this.#take(free);
         return free;
@@ -179,6 +200,7 @@ export class SshPool {
       abort,
       connecting,
       connection: undefined,
+      spare: undefined,
       idleTimer: undefined,
     };
     const own = this.#entries.get(key) ?? new Set();
@@ -194,6 +216,26 @@ export class SshPool {
       () => this.#discard(entry),
     );
     return entry;
+  }
+
+  #prepare<Channel extends ClosableChannel>(
+    entry: Entry,
+    start: Start<SshConnection, Channel>,
+    watch: (channel: Channel, gone: () => void) => void,
+  ): void {
+    const { connection } = entry;
+    if (this.#closed || entry.spare !== undefined || !connection?.open) return;
+    if (entry.channels >= entry.maxChannels) return;
+    const spare: SpareChannel<SshConnection, Channel> = new SpareChannel({
+      connection,
+      start,
+      watch,
+      keepMs: this.#options.idleMs,
+      onGone: () => {
+        if (entry.spare === spare) entry.spare = undefined;
+      },
+    });
+    entry.spare = spare as unknown as SpareChannel<SshConnection, ClosableChannel>;
   }
 
   /** Whether another connection may be opened, closing the longest unused one where that makes room. */
@@ -222,6 +264,7 @@ export class SshPool {
 
   #discard(entry: Entry): void {
     clearTimeout(entry.idleTimer);
+    entry.spare?.drop();
     const own = this.#entries.get(entry.key);
     if (!own?.delete(entry)) return;
     if (own.size === 0) this.#entries.delete(entry.key);
@@ -257,6 +300,29 @@ export class SshPool {
       this.#waiters.add(waiter);
     });
   }
+}
+
+/** One that has just the channel that is asked for, or else any with a place, taking back a spare's. */
+function freeEntry(own: readonly Entry[], start: unknown): Entry | undefined {
+  const usable = own.filter(
+    (entry) => entry.channels < entry.maxChannels && entry.connection?.open !== false,
+  );
+  const ready = usable.find((entry) => entry.spare?.isFor(start));
+  const roomy = usable.find(({ channels, maxChannels, spare }) => channels + (spare ? 1 : 0) < maxChannels);
+  const free = ready ?? roomy ?? usable[0];
+  if (free !== undefined && free !== ready && free !== roomy) free.spare?.drop();
+  return free;
+}
+
+/** Of a spare, taken by its place; undefined where there is none for this. */
+function takeSpare<Channel>(
+  entry: Entry,
+  start: Start<SshConnection, Channel>,
+): Promise<Channel> | undefined {
+  if (entry.spare?.isFor(start) !== true) return undefined;
+  const taken = entry.spare.take() as unknown as Promise<Channel>;
+  entry.spare = undefined;
+  return taken;
 }
 
 function poolKey(target: StepTarget, credential: OpenedCredential): string {

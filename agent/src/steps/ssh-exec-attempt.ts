@@ -34,6 +34,7 @@ export class Attempt {
   #end: Omit<AttemptEnd, 'connectionLost'> = {};
   #startedAt: number | undefined;
   #endedAt: number | undefined;
+  #connectionLost = false;
   #paused = false;
   #stopping = false;
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
@@ -60,6 +61,11 @@ export class Attempt {
   /** Whether the command's shell has ended. */
   get exited(): boolean {
     return this.#endedAt !== undefined;
+  }
+
+  /** Whether the shell has ended in order, all it said was heard, and it never said that it began. */
+  get endedUnstarted(): boolean {
+    return this.over && !this.#connectionLost && this.#filter.report === undefined;
   }
 
   get executionTimeMs(): number | undefined {
@@ -93,7 +99,8 @@ export class Attempt {
     for (const bytes of this.#filter.flush()) this.#write('stderr', bytes);
     this.#onReport(this.#filter.report);
     this.over = true;
-    return { ...this.#end, connectionLost: !lease.connection.open };
+    this.#connectionLost = !lease.connection.open;
+    return { ...this.#end, connectionLost: this.#connectionLost };
   }
 
   #writeStderr(bytes: Buffer): void {

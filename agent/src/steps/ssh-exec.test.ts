@@ -243,3 +243,60 @@ function read(path: string): string {
     return '';
   }
 }
+
+/** Shells that wait for a script on the connection whose process on the target is given. */
+function waitingShells(connectionPid: number): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      const parent = /^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${name}/status`, 'utf8'))?.[1];
+      const commandLine = readFileSync(`/proc/${name}/cmdline`, 'utf8');
+      const waits = Number(parent) === connectionPid && commandLine.includes('read -r OPSCONDUCTOR_ATTEMPT');
+      return waits ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+sshTest('the shell for the next command waits on the target, without a marker', async () => {
+  const t = await setupExec();
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+  const [shell] = waitingShells(connectionPid);
+  expect(readFileSync(`/proc/${shell}/environ`, 'utf8')).not.toContain('OPSCONDUCTOR_ATTEMPT');
+  await t.run({ command: 'echo "ran in $$"' });
+  expect(t.sink.stdout).toContain(`ran in ${shell}\n`);
+  await t.warm.close();
+  await expect.poll(() => waitingShells(connectionPid)).toEqual([]);
+});
+
+sshTest('a waiting shell that has gone costs the command nothing', async () => {
+  const t = await setupExec();
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+  const begun: string[] = [];
+  const outcome = await t.run(
+    { command: 'echo done' },
+    {
+      beforeStart: async () => {
+        begun.push('begun');
+        for (const pid of waitingShells(connectionPid)) process.kill(pid, 'SIGKILL');
+      },
+    },
+  );
+  expect(outcome).toMatchObject({ status: 'succeeded', exitCode: 0 });
+  expect(t.sink.stdout).toMatch(/^\d+\ndone\n$/);
+  expect(begun).toEqual(['begun']);
+});
+
+sshTest('a forced command is run by steps alone, not ahead of them', async () => {
+  const t = await setupExec({ config: ['ForceCommand echo forced; exit 3', 'LogLevel VERBOSE'] });
+  for (let n = 0; n < 2; n += 1) {
+    expect(await t.run({ command: 'true' })).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+  }
+  await t.warm.close();
+  expect(t.sink.stdout.match(/forced/g)).toHaveLength(2);
+  expect(t.sshd.log().match(/Starting session: forced-command/g)).toHaveLength(2);
+});

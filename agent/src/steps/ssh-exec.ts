@@ -1,6 +1,7 @@
 // Step type ssh.exec: one POSIX shell command on the target.
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
+import type { SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { Attempt, type AttemptEnd } from './ssh-exec-attempt.ts';
@@ -26,38 +27,63 @@ async function execute(
   config: SshExecConfig,
   context: StepContext,
 ): Promise<StepOutcome> {
-  const { target, credential, checkAddresses, signal } = context;
-  let lease: Lease<ClientChannel>;
-  try {
-    const request = {
-      target,
-      credential,
-      checkAddresses: (found: readonly string[]) => checkAddresses(found),
-      signal,
-    };
-    lease = await pool.open(request, (connection) => connection.exec(bootstrapCommand));
-  } catch (error) {
-    if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
-    if (error instanceof SshError) return failedBeforeStart(error);
-    throw error;
-  }
+  const { target, signal } = context;
+  let lease = await openShell(pool, context, startShell);
+  if (!('channel' in lease)) return lease;
   try {
     // The shell waits for its first line meanwhile; nothing starts before the script is sent.
     await context.beforeStart();
-    if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
-    if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(target.host));
-    const attempt = new Attempt(lease, scriptInput(config, context), context.output);
-    const outcome = await runToEnd(attempt, pool, options, config, context);
-    const { executionTimeMs } = attempt;
-    return {
-      ...outcome,
-      ...(executionTimeMs === undefined ? {} : { executionTimeMs }),
-      ssh: sshContext(lease),
-    };
+    for (;;) {
+      if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
+      if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(target.host));
+      const attempt: Attempt = new Attempt(lease, scriptInput(config, context), context.output);
+      const outcome = await runToEnd(attempt, pool, options, config, context);
+      if (!lease.prepared || !attempt.endedUnstarted) return finish(lease, attempt, outcome);
+      // The shell that was to wait had gone: nothing began, so a new one may be asked.
+      lease.release();
+      const next = await openShell(pool, context, (connection) => startShell(connection));
+      if (!('channel' in next)) return next;
+      lease = next;
+    }
   } finally {
     lease.channel.close();
     lease.release();
   }
+}
+
+/** A channel whose shell waits for a script; an outcome where there can be none. */
+async function openShell(
+  pool: SshPool,
+  context: StepContext,
+  start: typeof startShell,
+): Promise<Lease<ClientChannel> | StepOutcome> {
+  const { target, credential, signal } = context;
+  const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
+  try {
+    return await pool.open({ target, credential, checkAddresses, signal }, start);
+  } catch (error) {
+    if (signal.aborted) return stoppedBeforeStart(signal.reason as StopRequest);
+    if (error instanceof SshError) return failedBeforeStart(error);
+    throw error;
+  }
+}
+
+function finish(lease: Lease<ClientChannel>, attempt: Attempt, outcome: StepOutcome): StepOutcome {
+  // Only where a shell of ours has answered: a forced command must not be run for nothing.
+  if (attempt.report?.kind === 'started') lease.prepareNext(watchShell);
+  const { executionTimeMs } = attempt;
+  const took = executionTimeMs === undefined ? {} : { executionTimeMs };
+  return { ...outcome, ...took, ssh: sshContext(lease) };
+}
+
+function startShell(connection: SshConnection): Promise<ClientChannel> {
+  return connection.exec(bootstrapCommand);
+}
+
+function watchShell(channel: ClientChannel, gone: () => void): void {
+  channel.once('exit', gone);
+  channel.once('close', gone);
+  channel.on('error', gone);
 }
 
 async function runToEnd(
