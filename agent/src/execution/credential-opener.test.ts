@@ -91,6 +91,19 @@ test('addresses are held to the networks, all of them', async () => {
   expect(() => checkAddresses([])).toThrow();
 });
 
+test('a user that the target names is logged in as only where the bounds allow it', async () => {
+  const { opener, seal } = await setup();
+  const asDeploy = { ...target, username: 'deploy' };
+  const refused = await refusal(opener.open(await seal(), asDeploy));
+  expect(refused).toMatchObject({ reason: 'credential_bounds' });
+  expect((refused as SshError).message).toContain('user deploy');
+  expect((refused as SshError).advice).toContain('user name');
+  const anyone = await seal({ bounds: { ...bounds, user: '*' } });
+  expect((await opener.open(anyone, asDeploy)).credential.user).toBe('deploy');
+  expect((await opener.open(anyone, target)).credential.user).toBe('root');
+  expect((await opener.open(await seal(), { ...target, username: 'root' })).credential.user).toBe('root');
+});
+
 test.each([
   ['another credential', { id: randomUUID() }],
   ['another segment', { segmentId: 4 }],

@@ -58,7 +58,8 @@ export class CredentialOpener {
 
   /**
    * Opens a credential for one target. All bounds but the networks are checked here; those when the target's name
-   * was resolved, by `checkAddresses`.
+   * was resolved, by `checkAddresses`. A target that names a user is logged in to as that user, where the bounds
+   * allow it.
    *
    * @throws {NoSegmentKey} @throws {SshError} `credential_unusable`, `credential_bounds`.
    */
@@ -67,7 +68,7 @@ export class CredentialOpener {
     const { bounds } = secret;
     this.#admit({ ...bounds, networks: [] }, target, secret, []);
     return {
-      credential: openedCredential(credential, secret),
+      credential: { ...openedCredential(credential, secret), user: userOf(target, secret) },
       secrets,
       checkAddresses: (addresses) => this.#admit(bounds, target, secret, addresses),
     };
@@ -80,7 +81,7 @@ export class CredentialOpener {
     addresses: readonly string[],
   ): void {
     const { host, port } = target;
-    const attempt = { host, addresses, port, protocol: 'ssh', user: secret.user } as const;
+    const attempt = { host, addresses, port, protocol: 'ssh', user: userOf(target, secret) } as const;
     const verdict = checkBounds(bounds, {
       ...attempt,
       authentication: secret.kind === 'ssh_password' ? 'password' : 'publickey',
@@ -89,7 +90,10 @@ export class CredentialOpener {
     throw new SshError({
       reason: 'credential_bounds',
       message: verdict.message,
-      advice: 'Check that the target is the intended one; if so, seal the credential anew with wider bounds.',
+      advice:
+        verdict.field === 'user'
+          ? 'Leave out the user name in the connection settings, or seal the credential anew with bounds that allow it.'
+          : 'Check that the target is the intended one; if so, seal the credential anew with wider bounds.',
     });
   }
 
@@ -151,6 +155,11 @@ export class CredentialOpener {
     const [oldest] = this.#kept.keys();
     if (this.#kept.size > maxKept && oldest !== undefined) this.#kept.delete(oldest);
   }
+}
+
+/** Who logs in: the server's wish counts only as far as the bounds go, which it can't change. */
+function userOf(target: LeaseTarget, secret: CredentialSecret): string {
+  return target.username ?? secret.user;
 }
 
 function openedCredential(

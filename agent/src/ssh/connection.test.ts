@@ -200,6 +200,8 @@ test.runIf(process.platform === 'linux')('a host that drops packets times out', 
   const target = { id: 1, name: 't', host: '127.0.0.1', port, hostKeys: [] };
   const error = await dial(target, { connectTimeoutMs: 150 });
   expect(error).toMatchObject({ reason: 'connect_timed_out', retryable: true });
+  const patient = await dial({ ...target, connectTimeoutS: 1 }, { connectTimeoutMs: 60_000 });
+  expect(patient.message).toContain('1 s');
 });
 
 test('a port that accepts and stays silent times out', async () => {

@@ -15,11 +15,11 @@ export interface ConnectOptions {
   /** Throws an `SshError` (`credential_bounds`) for addresses that the credential may not be used with. */
   checkAddresses: (addresses: readonly string[]) => void | Promise<void>;
   signal?: AbortSignal;
-  /** For one address, in ms; 10 s unless told. */
+  /** For one address, in ms, where the target doesn't say; 10 s unless told. */
   connectTimeoutMs?: number;
   /** For key exchange and authentication together, in ms; 30 s unless told. */
   authTimeoutMs?: number;
-  /** Between probes on a silent connection, in ms; 15 s unless told. Three unanswered ones end it. */
+  /** Between probes on a silent connection, in ms, where the target doesn't say; 15 s unless told. Three unanswered ones end it. */
   keepaliveMs?: number;
   resolve?: (host: string) => Promise<string[]>;
 }
@@ -143,7 +143,7 @@ export async function connectSsh(
 }
 
 async function dial(target: StepTarget, addresses: string[], options: ConnectOptions): Promise<Socket> {
-  const timeoutMs = options.connectTimeoutMs ?? 10_000;
+  const timeoutMs = msOf(target.connectTimeoutS) ?? options.connectTimeoutMs ?? 10_000;
   let last: unknown;
   for (const address of addresses) {
     options.signal?.throwIfAborted();
@@ -218,7 +218,7 @@ function handshake(
       sock: socket,
       username: 'unused',
       readyTimeout: authTimeoutMs,
-      keepaliveInterval: options.keepaliveMs ?? 15_000,
+      keepaliveInterval: msOf(target.keepaliveIntervalS) ?? options.keepaliveMs ?? 15_000,
       keepaliveCountMax: 3,
       algorithms: algorithms(target.hostKeys),
       hostVerifier: (key: Buffer) => {
@@ -234,6 +234,10 @@ function handshake(
     });
     if (options.signal?.aborted) onAbort();
   });
+}
+
+function msOf(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1_000;
 }
 
 function algorithms(acceptedHostKeys: readonly string[]): ssh2.Algorithms {

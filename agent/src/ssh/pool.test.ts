@@ -26,6 +26,9 @@ sshTest('a connection is kept for the next one, of the same target and credentia
   expect(rotated.reused).toBe(false);
   const retargeted = await echo(pool, t, { target: { ...t.target, id: 2 } });
   expect(retargeted.reused).toBe(false);
+  // The same credential as somebody else is another login.
+  const other = { credential: { ...t.credential, user: 'no-such-user' } };
+  expect((await refusalOf(echo(pool, t, other))).reason).toBe('auth_failed');
   // A host key that is no longer accepted must not be reached over an old connection.
   const refused = await refusalOf(echo(pool, t, { target: { ...t.target, hostKeys: [] } }));
   expect(refused.reason).toBe('host_key_unknown');

@@ -329,7 +329,8 @@ function poolKey(target: StepTarget, credential: OpenedCredential): string {
   const hostKeys = createHash('sha256')
     .update([...target.hostKeys].sort().join('\n'))
     .digest('base64');
-  return JSON.stringify([target.id, target.host, target.port, hostKeys, credential.id, credential.version]);
+  const { id, version, user } = credential;
+  return JSON.stringify([target.id, target.host, target.port, hostKeys, id, version, user]);
 }
 
 /** The promise's end, or the signal's reason where that comes first. */

@@ -31,6 +31,10 @@ export interface StepTarget {
   port: number;
   /** Accepted host keys: OpenSSH public key lines (`ssh-ed25519 AAAA…`), or `SHA256:…` of a key not seen yet. */
   hostKeys: string[];
+  /** Where the server says; for one address to answer. */
+  connectTimeoutS?: number;
+  /** Where the server says; between probes on a silent connection. */
+  keepaliveIntervalS?: number;
 }
 
 export interface StepContext {

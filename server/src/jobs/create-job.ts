@@ -57,6 +57,9 @@ export async function createJob(
       checksum,
       stepNames: definition.steps.map((step) => step.name),
       stepTypes: definition.steps.map((step) => step.type),
+      stepCredentials: definition.steps.map(
+        (step) => step.connection?.credential ?? definition.connection?.credential ?? null,
+      ),
       createdBy: caller.userId,
     });
     await recordAudit(tx, {

@@ -5,6 +5,7 @@ import { loadJobVersion } from '../jobs/load-job-version.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import { type LeaseDetails, leaseDetails, sealedCredential } from '../store/lease-details.ts';
+import { connectionOf, leaseTarget } from '../targets/connection-of.ts';
 
 const maxCachedCredentials = 1_000;
 
@@ -58,18 +59,25 @@ export class LeaseBuilder {
 
   async #lease(step: ClaimedStep, row: LeaseDetails | undefined): Promise<Lease | string> {
     if (row === undefined) return 'The step is gone.';
-    if (row.targetId === null || row.host === null || row.port === null) {
-      return `Target “${row.targetName}” was deleted after the run was started.`;
+    const { targetId, targetName, host } = row;
+    if (targetId === null || host === null || row.settings === null) {
+      return `Target “${targetName}” was deleted after the run was started.`;
     }
     if (row.credentialId === null || row.credentialVersion === null || row.credentialKind === null) {
-      return `Target “${row.targetName}” has no credential any more.`;
+      return row.askedCredential === null
+        ? `Target “${targetName}” has no credential any more.`
+        : `The segment of target “${targetName}” has no credential named “${row.askedCredential}” any more.`;
     }
     const { definition } = await loadJobVersion(
       { sql: this.#sql, masterKey: this.#masterKey },
       row.jobId,
       row.jobVersion,
     );
-    const config = definition.steps[row.stepNumber - 1]?.config;
+    const asked = definition.steps[row.stepNumber - 1];
+    const connection = connectionOf(row.settings, row.port, asked?.connection, definition.connection);
+    if (connection.protocol !== 'ssh') {
+      return `Target “${targetName}” is set to be reached by WinRM, and the step needs SSH.`;
+    }
     const sealed = await this.#sealed(row.credentialId, row.credentialVersion);
     if (sealed === undefined) return `Credential ${row.credentialId} is gone.`;
     return {
@@ -78,14 +86,8 @@ export class LeaseBuilder {
       leaseToken: step.leaseToken,
       runId: step.jobRunId,
       stepType: step.stepType,
-      config,
-      target: {
-        id: row.targetId,
-        name: row.targetName,
-        host: row.host,
-        port: row.port,
-        hostKeys: row.hostKeys,
-      },
+      config: asked?.config,
+      target: leaseTarget({ id: targetId, name: targetName, host, hostKeys: row.hostKeys }, connection),
       credential: { id: row.credentialId, version: row.credentialVersion, kind: row.credentialKind, sealed },
     };
   }

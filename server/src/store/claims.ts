@@ -102,9 +102,9 @@ type ClaimRow = ClaimedStep & LeaseDetails & { ofSegmentId: number; free: number
 
 function claimedStep({ ofSegmentId: _, free: __, ...row }: ClaimRow): ClaimedStep {
   const { stepId, jobId, jobVersion, targetId, targetName, host, port, hostKeys, ...lease } = row;
-  const { credentialId, credentialVersion, credentialKind, ...step } = lease;
-  const target = { targetId, targetName, host, port, hostKeys };
-  const credential = { credentialId, credentialVersion, credentialKind };
+  const { settings, askedCredential, credentialId, credentialVersion, credentialKind, ...step } = lease;
+  const target = { targetId, targetName, host, port, settings, hostKeys };
+  const credential = { askedCredential, credentialId, credentialVersion, credentialKind };
   const { stepNumber } = step;
   return { ...step, details: { stepId, jobId, jobVersion, stepNumber, ...target, ...credential } };
 }

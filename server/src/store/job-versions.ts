@@ -18,13 +18,18 @@ export async function insertJobVersion(
     checksum: Buffer;
     stepNames: string[];
     stepTypes: string[];
+    /** Name of the credential that each step asks for. */
+    stepCredentials: (string | null)[];
     createdBy: number;
   },
 ): Promise<void> {
   await tx`
-    insert into job_versions (job_id, version, definition, checksum, step_names, step_types, created_by)
+    insert into job_versions (job_id, version, definition, checksum, step_names, step_types, step_credentials,
+      created_by)
     values (${version.jobId}, ${version.version}, ${version.definition}, ${version.checksum}, ${version.stepNames},
-            ${version.stepTypes}, ${version.createdBy})`;
+            ${version.stepTypes},
+            ${version.stepCredentials.some((name) => name !== null) ? version.stepCredentials : null}::text[],
+            ${version.createdBy})`;
 }
 
 export async function findJobVersion(
