@@ -37,8 +37,6 @@ export interface Place {
 export interface LogVerifierOptions {
   publicKey: Uint8Array;
   installationId: string;
-  /** Rows below this position may be gone: a signed note of retention says so. */
-  retainedBelow: number;
   /** Checkpoints that were kept elsewhere, verified. */
   external: readonly SignedCheckpoint[];
   /** The stored tree at a size, to go on from after a place that is wrong; undefined where there is none. */
@@ -54,6 +52,8 @@ export class LogVerifier {
   /** What is unusual but proves nothing. */
   readonly remarks: string[] = [];
   rows = 0;
+  /** Rows below this position may be gone: a signed note of retention says so. */
+  retainedBelow = 0;
   removedByRetention = 0;
   last: SignedCheckpoint | undefined;
   readonly #options: LogVerifierOptions;
@@ -71,6 +71,11 @@ export class LogVerifier {
       const list = this.#externalBySize.get(checkpoint.size) ?? [];
       this.#externalBySize.set(checkpoint.size, [...list, checkpoint]);
     }
+  }
+
+  /** The checkpoints kept elsewhere that it is compared with. */
+  get external(): readonly SignedCheckpoint[] {
+    return this.#options.external;
   }
 
   /** Takes the next place, in order of positions. */
@@ -131,7 +136,7 @@ export class LogVerifier {
 
   #hashOf({ position, auditId, leafHash, row }: Place): Uint8Array {
     if (row === undefined) {
-      if (position < this.#options.retainedBelow) this.removedByRetention += 1;
+      if (position < this.retainedBelow) this.removedByRetention += 1;
       else this.#find('removed', `Row ${auditId}, at position ${position}, was removed.`, auditId);
       return leafHash;
     }

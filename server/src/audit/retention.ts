@@ -1,6 +1,6 @@
 // Removes old rows, and says so: in a signed note that a verifier accepts for their absence, and in the log itself.
 // Their hashes stay, so everything that is left is as provable as before.
-import { originOf, signNote } from '@opsconductor/protocol/audit';
+import { isSignedNote, maxNoteLength, originOf, signNote } from '@opsconductor/protocol/audit';
 import { deleteRetained, insertRetentionNote, sizeSealedBefore } from '../store/audit-seals.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { recordAudit } from './record-audit.ts';
@@ -31,12 +31,25 @@ export async function applyRetention(deps: SealDeps, days: number): Promise<numb
   return removed;
 }
 
+/** The position below which a note says that rows may be gone; undefined where the installation did not sign it. */
+export async function readRetentionNote(
+  installation: { publicKey: Uint8Array; installationId: string },
+  note: string,
+): Promise<number | undefined> {
+  const name = retentionName(installation.installationId);
+  const below = Number(/\nremoved below (\d{1,15})\n\n/.exec(note)?.[1]);
+  const isTrue =
+    note.length <= maxNoteLength &&
+    note.startsWith(`${retentionText(name, below)}\n`) &&
+    (await isSignedNote(installation.publicKey, name, note));
+  return isTrue ? below : undefined;
+}
+
 /** Key name of the notes of retention, so that a checkpoint is never taken for one. */
-export function retentionName(installationId: string): string {
+function retentionName(installationId: string): string {
   return `${originOf(installationId)}/retention`;
 }
 
-/** What such a note says: the rows at positions below this one may be missing. */
-export function retentionText(name: string, below: number): string {
+function retentionText(name: string, below: number): string {
   return `${name}\nremoved below ${below}\n`;
 }

@@ -1,11 +1,12 @@
 // `audit verify --database-url`: every row of a database against its checkpoints and those kept elsewhere.
-import { type Frontier, isSignedNote } from '@opsconductor/protocol/audit';
-import { checkpointsAfter, latestCheckpoint, retentionNotes } from '../store/audit-seals.ts';
-import { readPlaces, strayRows, unsealedRows } from '../store/audit-verification.ts';
+import type { Frontier } from '@opsconductor/protocol/audit';
+import { retentionNotes } from '../store/audit-seals.ts';
+import { strayRows, unsealedRows } from '../store/audit-verification.ts';
 import type { Sql } from '../store/connection.ts';
 import { LogVerifier, verifyExternal } from './log-verifier.ts';
-import { retentionName, retentionText } from './retention.ts';
+import { readRetentionNote } from './retention.ts';
 import { readFrontier, TreeDamaged } from './tree-reader.ts';
+import { walkLog } from './walk-log.ts';
 
 export interface VerifyOptions {
   publicKey: Uint8Array;
@@ -14,8 +15,6 @@ export interface VerifyOptions {
   notes: readonly { file: string; note: string }[];
 }
 
-const rowsPerQuery = 2_000;
-const checkpointsPerQuery = 500;
 const maxStrayRows = 100;
 /** Longer than this a row waits only where no server seals. */
 const maxUnsealedAgeS = 60;
@@ -23,43 +22,22 @@ const maxUnsealedAgeS = 60;
 /** Reads the whole log once; the memory it takes does not depend on its length. */
 export async function verifyDatabase(sql: Sql, options: VerifyOptions): Promise<LogVerifier> {
   const { external, findings } = await verifyExternal(options, options.notes);
-  const retention = await readRetention(sql, options);
   const verifier = new LogVerifier({
     ...options,
-    retainedBelow: retention.below,
     external,
     frontierAt: (size) => storedFrontier(sql, size),
   });
-  for (const finding of [...findings, ...retention.findings]) verifier.find(finding);
-  // Rows are sealed while this reads: it ends at what is the newest checkpoint now.
-  const newest = await latestCheckpoint(sql);
-  let position = 0;
-  for (let number = 0; ; ) {
-    const checkpoints = await checkpointsAfter(sql, number, checkpointsPerQuery);
-    for (const checkpoint of checkpoints) {
-      if (checkpoint.number > (newest?.number ?? 0)) break;
-      position = await feedPlaces(sql, verifier, position, checkpoint.size);
-      await verifier.checkpoint(checkpoint.note);
+  for (const finding of findings) verifier.find(finding);
+  await readRetention(sql, verifier, options);
+  for await (const items of walkLog(sql)) {
+    for (const item of items) {
+      if (item.kind === 'place') verifier.place(item.place);
+      else await verifier.checkpoint(item.note);
     }
-    number = checkpoints.at(-1)?.number ?? number;
-    if (checkpoints.length < checkpointsPerQuery) break;
   }
-  const isNewest = (await latestCheckpoint(sql))?.number === newest?.number;
-  if (isNewest) await feedPlaces(sql, verifier, position, Number.MAX_SAFE_INTEGER);
   verifier.end();
   await checkUnsealed(sql, verifier);
   return verifier;
-}
-
-async function feedPlaces(sql: Sql, verifier: LogVerifier, from: number, below: number): Promise<number> {
-  let position = from;
-  while (position < below) {
-    const places = await readPlaces(sql, position, below, rowsPerQuery);
-    for (const place of places) verifier.place(place);
-    position = (places.at(-1)?.position ?? below - 1) + 1;
-    if (places.length < rowsPerQuery) break;
-  }
-  return position;
 }
 
 async function checkUnsealed(sql: Sql, verifier: LogVerifier): Promise<void> {
@@ -82,22 +60,16 @@ async function checkUnsealed(sql: Sql, verifier: LogVerifier): Promise<void> {
     );
 }
 
-async function readRetention(sql: Sql, options: VerifyOptions) {
-  const name = retentionName(options.installationId);
-  const findings = [];
-  let below = 0;
+async function readRetention(sql: Sql, verifier: LogVerifier, options: VerifyOptions): Promise<void> {
   for (const row of await retentionNotes(sql)) {
-    const isTrue =
-      row.note.startsWith(retentionText(name, row.below)) &&
-      (await isSignedNote(options.publicKey, name, row.note));
-    if (isTrue) below = row.below;
+    const below = await readRetentionNote(options, row.note);
+    if (below === row.below) verifier.retainedBelow = below;
     else
-      findings.push({
-        kind: 'checkpoint' as const,
+      verifier.find({
+        kind: 'checkpoint',
         message: `The note that retention removed rows below position ${row.below} is not signed by the installation.`,
       });
   }
-  return { below, findings };
 }
 
 async function storedFrontier(sql: Sql, size: number): Promise<Frontier | undefined> {

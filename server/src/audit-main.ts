@@ -1,0 +1,9 @@
+// The command `audit` (npm run audit -- verify): works on its own, no server needed.
+import { runAuditCommand } from './audit/verify-command.ts';
+import { readEnvironment } from './config.ts';
+
+const url = readEnvironment().DATABASE_URL;
+process.exitCode = await runAuditCommand(process.argv.slice(2), {
+  databaseUrl: url === undefined || url.trim() === '' ? undefined : url,
+  write: (text) => process.stdout.write(text),
+});

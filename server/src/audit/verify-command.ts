@@ -1,0 +1,153 @@
+// `audit verify`: reads a database or an export, and says what holds, what doesn't, and what can't be known.
+import { decodeBase64, fingerprint, publicKeyBytes, SealingError } from '@opsconductor/protocol/sealing';
+import { Command, CommanderError } from 'commander';
+import { startEmbeddedPostgres } from '../database/embedded-postgres.ts';
+import { connect, type Sql } from '../store/connection.ts';
+import { readInstallation } from '../store/installation.ts';
+import { readNotes } from './checkpoint-notes.ts';
+import type { LogVerifier } from './log-verifier.ts';
+import { type VerifyOptions, verifyDatabase } from './verify-database.ts';
+import { readExportHead, verifyExport } from './verify-export.ts';
+import { describeVerification, type Verification } from './verify-report.ts';
+
+/** 0: all holds. */
+export const exitCodes = { holds: 0, findings: 1, wrongUse: 2, notVerified: 3 } as const;
+
+interface Flags {
+  export?: string;
+  data?: string;
+  checkpoint: string[];
+  publicKey?: string;
+  json: boolean;
+}
+
+export interface CommandContext {
+  /** `DATABASE_URL`; it holds a password, so it is no argument. */
+  databaseUrl: string | undefined;
+  write(text: string): void;
+}
+
+/** Runs the command; returns its exit code. */
+export async function runAuditCommand(argv: readonly string[], context: CommandContext): Promise<number> {
+  let code: number = exitCodes.holds;
+  const program = new Command('audit').description('The sealed audit log.').exitOverride();
+  program.configureOutput({ writeOut: context.write, writeErr: context.write });
+  program
+    .command('verify')
+    .description('check every row against the signed checkpoints')
+    .addHelpText(
+      'after',
+      `
+Reads the database of DATABASE_URL, the embedded one of --data (while no server runs), or an export.
+Exit codes: 0 all holds, 1 something does not, 2 wrong use, 3 it could not be verified.`,
+    )
+    .option('--export <file>', 'a file of GET /api/v1/audit/export')
+    .option('--data <folder>', 'data folder of a stopped server with an embedded database')
+    .option(
+      '--checkpoint <file>',
+      'checkpoints that were kept elsewhere: an agent’s audit-checkpoint.json, a file of --audit-checkpoints; may be repeated',
+      (file: string, files: string[]) => [...files, file],
+      [],
+    )
+    .option(
+      '--public-key <base64>',
+      'the installation’s key, as an agent knows it (`opsconductor-agent status`)',
+    )
+    .option('--json', 'the result as JSON', false)
+    .action(async (flags: Flags) => {
+      code = await verify(flags, context);
+    });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.holds : exitCodes.wrongUse;
+    context.write(
+      `The audit log could not be verified: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
+    return exitCodes.notVerified;
+  }
+}
+
+async function verify(flags: Flags, context: CommandContext): Promise<number> {
+  const given = [flags.export, flags.data, context.databaseUrl].filter((source) => source !== undefined);
+  if (given.length === 0 || (flags.export !== undefined && flags.data !== undefined)) {
+    context.write('Say what to verify: DATABASE_URL in the environment, --data, or --export; one of them.\n');
+    return exitCodes.wrongUse;
+  }
+  let publicKey: Uint8Array | undefined;
+  try {
+    publicKey =
+      flags.publicKey === undefined
+        ? undefined
+        : decodeBase64(flags.publicKey, publicKeyBytes, '--public-key');
+  } catch (error) {
+    if (!(error instanceof SealingError)) throw error;
+    context.write(`${error.message}.\n`);
+    return exitCodes.wrongUse;
+  }
+  const notes: { file: string; note: string }[] = [];
+  for (const file of flags.checkpoint) for (const note of await readNotes(file)) notes.push({ file, note });
+  const result = await verifySource(flags, context, { publicKey, notes });
+  context.write(flags.json ? `${JSON.stringify(result, null, 2)}\n` : describeVerification(result));
+  return result.findings.length === 0 ? exitCodes.holds : exitCodes.findings;
+}
+
+type Given = { publicKey: Uint8Array | undefined; notes: VerifyOptions['notes'] };
+
+async function verifySource(flags: Flags, context: CommandContext, given: Given): Promise<Verification> {
+  if (flags.export !== undefined) {
+    const head = await readExportHead(flags.export);
+    const installation = { id: head.installationId, serverKey: Buffer.from(head.publicKey, 'base64') };
+    const options = optionsOf(installation, given);
+    return verificationOf(await verifyExport(flags.export, options), options, given, head.kind);
+  }
+  if (flags.data === undefined) return verifyUrl(context.databaseUrl ?? '', given);
+  const embedded = await startEmbeddedPostgres({ dataDir: `${flags.data}/postgres`, log: () => {} });
+  try {
+    return await verifyUrl(embedded.url, given);
+  } finally {
+    await embedded.stop();
+  }
+}
+
+async function verifyUrl(url: string, given: Given): Promise<Verification> {
+  const sql: Sql = connect(url, { max: 2 });
+  try {
+    const installation = await readInstallation(sql);
+    if (installation === undefined) throw new Error('this database has no installation');
+    const options = optionsOf(installation, given);
+    return await verificationOf(await verifyDatabase(sql, options), options, given, 'database');
+  } finally {
+    await sql.end({ timeout: 2 });
+  }
+}
+
+function optionsOf(installation: { id: string; serverKey: Uint8Array }, given: Given): VerifyOptions {
+  return {
+    installationId: installation.id,
+    publicKey: given.publicKey ?? new Uint8Array(installation.serverKey),
+    notes: given.notes,
+  };
+}
+
+async function verificationOf(
+  verifier: LogVerifier,
+  options: VerifyOptions,
+  given: Given,
+  source: Verification['source'],
+): Promise<Verification> {
+  const { last } = verifier;
+  return {
+    source,
+    installationId: options.installationId,
+    keyFingerprint: await fingerprint(options.publicKey),
+    keyIsGiven: given.publicKey !== undefined,
+    rows: verifier.rows,
+    removedByRetention: verifier.removedByRetention,
+    checkpoint: last === undefined ? null : { number: last.number, size: last.size, sealedAt: last.sealedAt },
+    keptElsewhere: verifier.external.map(({ number, size, sealedAt }) => ({ number, size, sealedAt })),
+    findings: verifier.findings,
+    remarks: verifier.remarks,
+  };
+}

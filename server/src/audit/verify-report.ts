@@ -1,0 +1,96 @@
+// The result of `audit verify` in words: exactly what is shown by it, and what is not.
+import type { Finding } from './log-verifier.ts';
+
+interface Sealed {
+  number: number;
+  size: number;
+  sealedAt: string;
+}
+
+export interface Verification {
+  source: 'database' | 'log' | 'excerpt';
+  installationId: string;
+  keyFingerprint: string;
+  /** False: the key was read from what it verifies. */
+  keyIsGiven: boolean;
+  rows: number;
+  removedByRetention: number;
+  /** The newest that was found. */
+  checkpoint: Sealed | null;
+  keptElsewhere: Sealed[];
+  findings: Finding[];
+  remarks: string[];
+}
+
+const maxLines = 100;
+
+export function describeVerification(result: Verification): string {
+  const lines = [
+    `Audit log of installation ${result.installationId}`,
+    `Signing key ${result.keyFingerprint}`,
+    `${result.rows} rows read${result.removedByRetention === 0 ? '' : `, ${result.removedByRetention} more removed by retention`}`,
+    result.checkpoint === null
+      ? 'No checkpoint was found.'
+      : `Newest checkpoint: number ${result.checkpoint.number}, ${result.checkpoint.size} rows, ${result.checkpoint.sealedAt}`,
+    '',
+    ...listed(
+      result.findings.map(({ message }) => `WRONG  ${message}`),
+      'findings',
+    ),
+    ...listed(
+      result.remarks.map((remark) => `note   ${remark}`),
+      'notes',
+    ),
+    result.findings.length === 0 ? 'All that is sealed holds.' : `${result.findings.length} findings.`,
+    '',
+    'What this shows:',
+    ...shown(result).map((line) => `- ${line}`),
+    'What it does not:',
+    ...notShown(result).map((line) => `- ${line}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function shown(result: Verification): string[] {
+  const newest = newestKept(result);
+  if (result.source === 'excerpt')
+    return ['Each row that carries a proof is in the log as it was sealed, word for word.'];
+  return [
+    'Of the sealed rows none was altered, removed, swapped or put in, other than told above.',
+    ...(newest === undefined
+      ? []
+      : [
+          `Up to ${newest.sealedAt} (${newest.size} rows) it is the log that was there then: not cut off, rolled back or rewritten, other than told above.`,
+        ]),
+  ];
+}
+
+function notShown(result: Verification): string[] {
+  const newest = newestKept(result);
+  return [
+    ...(result.keyIsGiven
+      ? []
+      : [
+          `The key is the one that the ${result.source === 'database' ? 'database' : 'file'} names. Compare its fingerprint with \`opsconductor-agent status\`, or give --public-key.`,
+        ]),
+    newest === undefined
+      ? 'No checkpoint from elsewhere was given: a log that was cut off at its end, or a whole database of an earlier day, would look the same.'
+      : `What was sealed after ${newest.sealedAt} and cut off again.`,
+    'Rows of about the last second before a look, which no checkpoint covers yet.',
+    'That what a row says was true, or that everything was written: who controls a server writes what they like from then on.',
+    'Anything against somebody who has the signing key (database and master key file together), but what checkpoints kept elsewhere cover.',
+  ];
+}
+
+function newestKept({ keptElsewhere }: Verification): Sealed | undefined {
+  return keptElsewhere.reduce<Sealed | undefined>(
+    (newest, one) => (newest === undefined || one.size > newest.size ? one : newest),
+    undefined,
+  );
+}
+
+function listed(lines: readonly string[], what: string): string[] {
+  const more = lines.length - maxLines;
+  if (more > 0) return [...lines.slice(0, maxLines), `… and ${more} more ${what}; --json lists all`, ''];
+  return lines.length === 0 ? [] : [...lines, ''];
+}
