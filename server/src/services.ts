@@ -19,6 +19,9 @@ import { credentialRoutes } from './http/credentials.ts';
 import { executorRoutes } from './http/executor.ts';
 import { identityRoutes } from './http/identity.ts';
 import { jobRoutes } from './http/jobs.ts';
+import { grantRoutes } from './http/people-grants.ts';
+import { userGroupRoutes } from './http/people-groups.ts';
+import { userRoutes } from './http/people-users.ts';
 import type { RouteSpec } from './http/route.ts';
 import { runEventRoutes } from './http/run-events.ts';
 import { runRoutes } from './http/runs.ts';
@@ -106,9 +109,13 @@ export function createServices(options: ServiceOptions): Services {
   });
   const cookie = sessionCookie({ installationId: installation.installationId, https: options.access.https });
   const identity = { sql, now, authenticator, signInLimits: new SignInLimits(now), settings };
+  const people = { ...identity, publicUrl: options.publicUrl };
   const publish = gateway.publish.bind(gateway);
   const routes = [
     ...identityRoutes({ ...identity, cookie }),
+    ...userRoutes(people),
+    ...userGroupRoutes(people),
+    ...grantRoutes(people),
     ...segmentRoutes({ ...options, masterKey, installationId: installation.installationId }),
     ...agentRoutes({ sql }),
     ...agentEnrollmentRoutes({

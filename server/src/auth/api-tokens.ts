@@ -51,8 +51,8 @@ export async function createApiToken(
   origin: Origin,
   {
     ownerId = principal.userId,
-    admit = () => {},
-  }: { ownerId?: number; admit?: (owner: UserRow) => void } = {},
+    admit = async () => {},
+  }: { ownerId?: number; admit?: (tx: Tx, owner: UserRow) => Promise<void> } = {},
 ): Promise<CreatedApiToken> {
   const days = request.expiresInDays ?? Math.min(defaultDays, deps.settings.apiTokenMaxDays);
   if (days > deps.settings.apiTokenMaxDays) {
@@ -66,7 +66,7 @@ export async function createApiToken(
   const row = await inTransaction(deps.sql, async (tx) => {
     const owner = await lockUser(tx, ownerId);
     if (owner === undefined) throw notFound('User');
-    admit(owner);
+    await admit(tx, owner);
     await checkOwner(tx, owner, request.name, now);
     const { permissions = null, scopes = null } = request;
     await checkBounds(tx, owner, { permissions, scopes });
@@ -115,13 +115,13 @@ export async function revokeApiToken(
   origin: Origin,
   {
     ownerId = principal.userId,
-    admit = () => {},
-  }: { ownerId?: number; admit?: (owner: UserRow) => void } = {},
+    admit = async () => {},
+  }: { ownerId?: number; admit?: (tx: Tx, owner: UserRow) => Promise<void> } = {},
 ): Promise<void> {
   await inTransaction(deps.sql, async (tx) => {
     const owner = await lockUser(tx, ownerId);
     if (owner === undefined) throw notFound('User');
-    admit(owner);
+    await admit(tx, owner);
     const deleted = await deleteApiToken(tx, owner.id, id);
     if (deleted === undefined) throw notFound('API token');
     await recordAudit(tx, {

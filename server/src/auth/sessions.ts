@@ -2,6 +2,7 @@
 import type { Session } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { notFound } from '../errors.ts';
+import type { Tx } from '../store/connection.ts';
 import { deleteOtherSessions, deleteSession, listSessions } from '../store/sessions.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { lockUser, type UserRow } from '../store/users.ts';
@@ -28,7 +29,7 @@ export async function listSessionsOf(
 /** Whose sessions are ended; `admit` looks at the user, locked, and throws to refuse. */
 interface OfUser {
   userId: number;
-  admit?: (user: UserRow) => void;
+  admit?: (tx: Tx, user: UserRow) => Promise<void>;
 }
 
 /** @throws AppError `not_found`, also for a session of another user. */
@@ -37,12 +38,12 @@ export async function endSession(
   principal: Principal,
   id: number,
   origin: Origin,
-  { userId, admit = () => {} }: OfUser,
+  { userId, admit = async () => {} }: OfUser,
 ): Promise<void> {
   await inTransaction(deps.sql, async (tx) => {
     const user = await lockUser(tx, userId);
     if (user === undefined) throw notFound('User');
-    admit(user);
+    await admit(tx, user);
     if (!(await deleteSession(tx, userId, id))) throw notFound('Session');
     await recordAudit(tx, {
       actor: userActor(principal),
@@ -60,12 +61,12 @@ export async function endOtherSessions(
   deps: IdentityDeps,
   principal: Principal,
   origin: Origin,
-  { userId, admit = () => {} }: OfUser,
+  { userId, admit = async () => {} }: OfUser,
 ): Promise<{ ended: number }> {
   const ended = await inTransaction(deps.sql, async (tx) => {
     const user = await lockUser(tx, userId);
     if (user === undefined) throw notFound('User');
-    admit(user);
+    await admit(tx, user);
     const ended = await deleteOtherSessions(tx, userId, principal.via === 'session' ? principal.viaId : null);
     await recordAudit(tx, {
       actor: userActor(principal),

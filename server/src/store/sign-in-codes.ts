@@ -10,6 +10,11 @@ export async function insertSignInCode(
   await sql`insert into sign_in_codes ${sql({ ...code })}`;
 }
 
+/** Deletes the codes of a user that were not used. */
+export async function deleteSignInCodes(sql: Queryable, userId: number): Promise<void> {
+  await sql`delete from sign_in_codes where user_id = ${userId}`;
+}
+
 /** Uses a code up: of several at once one gets the user's id. */
 export async function takeSignInCode(
   sql: Queryable,

@@ -1,0 +1,73 @@
+// Ways back in that an administrator gives: a one-time link instead of a password of the administrator's choice, and the
+// end of a lock.
+import { limits, type SignInLink } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { AppError } from '../errors.ts';
+import { deleteOtherSessions } from '../store/sessions.ts';
+import { unlockName } from '../store/sign-in-attempts.ts';
+import { deleteSignInCodes, insertSignInCode } from '../store/sign-in-codes.ts';
+import { setPasswordHash } from '../store/users.ts';
+import { changePeople, lockUserFor } from './change-people.ts';
+import type { PeopleDeps } from './people-deps.ts';
+
+/**
+ * Makes a link that signs the user in once within 24 hours, to set a password then. The password that they had, their
+ * sessions, their locks and earlier links end: whoever knew it is out.
+ *
+ * @throws AppError `not_found`; `conflict` for oneself, a service account or an inactive user; `forbidden` for who holds
+ * more than the caller, who else could become that user.
+ */
+export async function createSignInLink(deps: PeopleDeps, id: number, caller: Caller): Promise<SignInLink> {
+  const code = makeSecretToken();
+  const now = deps.now();
+  const expiresAt = new Date(now.getTime() + limits.signInLinkTtlMs);
+  await changePeople(deps, async (tx) => {
+    const user = await lockUserFor(tx, caller, id);
+    if (caller.userId === id) throw new AppError('conflict', 'Set your own password in your account.');
+    if (user.kind !== 'person') {
+      throw new AppError(
+        'conflict',
+        `${user.name} is a service account: it has API tokens and never signs in.`,
+      );
+    }
+    if (!user.isActive)
+      throw new AppError('conflict', `${user.name} is not active. Activate the user first.`);
+    await deleteSignInCodes(tx, id);
+    await insertSignInCode(tx, { codeHash: hashSecretToken(code), userId: id, expiresAt }, now);
+    await setPasswordHash(tx, id, null);
+    await unlockName(tx, user.name, now);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'sign_in_link.created',
+      object: { kind: 'user', id },
+      detail: {
+        name: user.name,
+        expiresAt,
+        hadPassword: user.passwordHash !== null,
+        endedSessions: await deleteOtherSessions(tx, id, null),
+      },
+    });
+  });
+  deps.authenticator.forgetUser(id);
+  return { url: `${deps.publicUrl}/#code=${code}`, expiresAt: expiresAt.toISOString() };
+}
+
+/**
+ * Lifts every lock that wrong passwords brought.
+ *
+ * @throws AppError `not_found`; `forbidden` for who holds more than the caller.
+ */
+export async function unlockUser(deps: PeopleDeps, id: number, caller: Caller): Promise<void> {
+  await changePeople(deps, async (tx) => {
+    const user = await lockUserFor(tx, caller, id);
+    const lockedAddresses = await unlockName(tx, user.name, deps.now());
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'user.unlocked',
+      object: { kind: 'user', id },
+      detail: { name: user.name, lockedAddresses },
+    });
+  });
+}
