@@ -62,11 +62,14 @@ export async function startRun(deps: StartRunDeps, request: StartRun, caller: Ca
 async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
   const { sql, masterKey } = deps;
   // Read while the transaction opens, and written with its commit: each round trip is waited for by a person.
-  const reading = Promise.all([readJob(sql, request.jobId, caller), resolveTargets(sql, request, caller)]);
-  reading.catch(() => undefined); // met inside the transaction, unless that could not be opened
+  const readingJob = readJob(sql, request.jobId, caller);
+  const readingTargets = resolveTargets(sql, request, caller);
+  // Met inside the transaction, unless that could not be opened; the job's first, whichever comes first.
+  for (const reading of [readingJob, readingTargets]) reading.catch(() => undefined);
   const dataKey = newDataKey();
   const started = await inTransaction(sql, async (tx) => {
-    const [job, { targets, selection }] = await reading;
+    const job = await readingJob;
+    const { targets, selection } = await readingTargets;
     const { definition } = await loadJobVersion({ sql: tx, masterKey }, request.jobId, job.version);
     const { runId } = job;
     const segments = [...new Set(targets.map((target) => target.segmentId))];

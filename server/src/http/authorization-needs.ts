@@ -1,0 +1,315 @@
+// What every route needs, and on what: the permission matrix as the walk tests it and docs/permissions.md shows it. A
+// route that is not here fails the suite.
+import type { Permission } from '@opsconductor/protocol';
+import type { Place, Side, WalkedRun, World } from './authorization-world.ts';
+
+/** One request, with what must be read for it to find anything, and what is then needed. */
+export interface Case {
+  path: string;
+  json?: unknown;
+  reads?: Requirement[];
+  needs?: [Permission, Requirement][];
+  /** Answer to who may not read it, where the request only refers to it. */
+  unseen?: 400;
+}
+/** The right holds on one of these places at least, or on each of them. */
+export type Requirement = { one: readonly Place[] } | { each: readonly Place[] };
+
+/** What a list has: its text is in the answer for who may read one of the places, and for nobody else. */
+export interface Listed {
+  text: string;
+  seen: readonly Place[];
+}
+
+export type Needs =
+  | { public: true }
+  /** Of anybody who is signed in, for their own account. */
+  | { self: true }
+  | { everywhere: Permission }
+  /** `on` is what docs/permissions.md says. */
+  | { permission: Permission; on: string; cases: (world: World) => Case[] }
+  | { permission: Permission; on: string; list: (world: World) => Listed[]; query?: string };
+
+const sides = ({ alfa, zeta }: World): Side[] => [alfa, zeta];
+const each = (...places: Place[]): Requirement => ({ each: places });
+const allOf = (run: WalkedRun): Requirement => ({ each: run.targetRuns.map(({ place }) => place) });
+const oneOf = (run: WalkedRun): Requirement => ({ one: run.targetRuns.map(({ place }) => place) });
+const everywhere = (permission: Permission): Needs => ({ everywhere: permission });
+const self: Needs = { self: true };
+const ofPublic: Needs = { public: true };
+
+const theJob = 'the job’s category';
+const theSegment = 'its segment';
+const theTarget = 'its segment or one of its groups';
+const theRun = 'the job’s category, or any target of the run: then that part of it';
+
+/** Reads one thing on each side. */
+function reading(on: string, cases: (side: Side) => { path: string | number; place: Place }): Needs {
+  return {
+    permission: 'read',
+    on,
+    cases: (world) =>
+      sides(world).map((side) => {
+        const { path, place } = cases(side);
+        return { path: String(path), reads: [each(place)] };
+      }),
+  };
+}
+
+/** Changes one thing on each side, which must be seen. */
+function changing(
+  permission: Permission,
+  on: string,
+  cases: (side: Side) => Omit<Case, 'reads' | 'needs'> & { place: Place },
+): Needs {
+  return {
+    permission,
+    on,
+    cases: (world) =>
+      sides(world).map((side) => {
+        const { place, ...request } = cases(side);
+        return { ...request, reads: [each(place)], needs: [[permission, each(place)]] };
+      }),
+  };
+}
+
+const listing = (on: string, list: (world: World) => Listed[], query?: string): Needs => ({
+  permission: 'read',
+  on,
+  list,
+  ...(query === undefined ? {} : { query }),
+});
+
+const readsRuns = (pathOf: (run: WalkedRun) => string): Needs => ({
+  permission: 'read',
+  on: theRun,
+  cases: ({ ended }) => ended.map((run) => ({ path: pathOf(run), reads: [oneOf(run)] })),
+});
+
+/** Of ended runs, so that who may cancel hears that it is too late. */
+const cancelsRuns: Needs = {
+  permission: 'run',
+  on: 'the job’s category, or each target of the run; with `purge=true` also `runs.purge` on the category',
+  cases: ({ ended, open }) => [
+    ...ended.map((run): Case => ({ path: `${run.id}`, reads: [oneOf(run)], needs: [['run', allOf(run)]] })),
+    ...open.map(
+      (run): Case => ({
+        path: `${run.id}?purge=true`,
+        reads: [oneOf(run)],
+        needs: [['runs.purge', each(run.category)]],
+      }),
+    ),
+  ],
+};
+
+const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
+
+/** By method and path below `/api/v1/`. The path of a case is what stands for the parameters, or goes on after them. */
+export const routeNeeds: Record<string, Needs> = {
+  'POST agent/enroll': ofPublic,
+  'POST agent/segment-key': ofPublic,
+  'POST sign-in/exchange': ofPublic,
+  'POST sign-in': ofPublic,
+
+  'POST sign-out': self,
+  'GET me': self,
+  'PUT me/password': self,
+  'GET me/sessions': self,
+  'DELETE me/sessions': self,
+  'DELETE me/sessions/:id': self,
+  'GET tokens': self,
+  'POST tokens': self,
+  'DELETE tokens/:id': self,
+
+  'GET jobs': listing(
+    theJob,
+    ({ alfa, zeta, shared }) => [
+      { text: '"alfa job"', seen: [alfa.category] },
+      { text: '"zeta job"', seen: [zeta.category] },
+      { text: '"shared job"', seen: [shared.place] },
+    ],
+    'search=job',
+  ),
+  'POST jobs': changing('jobs.edit', 'the category', (side) => ({
+    path: '',
+    json: { name: 'shared job', category: `${side.name} jobs`, steps },
+    place: side.category,
+    unseen: 400,
+  })),
+  'GET jobs/health': listing('the job’s category; of open runs what may be seen of them', () => []),
+  'GET jobs/:id': reading(theJob, (side) => ({ path: side.jobId, place: side.category })),
+  'PUT jobs/:id/category': changing('jobs.edit', 'both categories', (side) => ({
+    path: `${side.jobId}/category`,
+    json: { category: `${side.name} jobs` },
+    place: side.category,
+  })),
+  'POST jobs/:id/run': {
+    permission: 'run',
+    on: 'the job’s category and each target, and `credentials.use` on each target',
+    cases: (world) =>
+      sides(world).flatMap((jobOf) =>
+        sides(world).map(
+          (targetOf): Case => ({
+            path: `${jobOf.jobId}/run`,
+            // It has no credential, so nothing starts.
+            json: { targetIds: [targetOf.bareTargetId] },
+            reads: [each(jobOf.category), each(targetOf.bareTarget)],
+            needs: [
+              ['run', each(jobOf.category, targetOf.bareTarget)],
+              ['credentials.use', each(targetOf.bareTarget)],
+            ],
+          }),
+        ),
+      ),
+  },
+
+  'GET runs': listing(theRun, ({ ended }) =>
+    ended.map((run) => ({
+      text: `"jobName":"${run.jobName}"`,
+      seen: run.targetRuns.map(({ place }) => place),
+    })),
+  ),
+  'GET runs/:id': readsRuns((run) => `${run.id}`),
+  'GET runs/:id/steps': readsRuns((run) => `${run.id}/steps`),
+  'GET runs/:id/events': readsRuns((run) => `${run.id}/events?output=all`),
+  'GET runs/:id/steps/:step/output': {
+    permission: 'read',
+    on: 'the job’s category, or the step’s target',
+    cases: ({ ended }) =>
+      ended.flatMap((run) =>
+        run.targetRuns.flatMap(({ stepId, place }) =>
+          ['chunks', 'text', 'raw'].map((format) => ({
+            path: `${run.id}/steps/${stepId}/output?format=${format}`,
+            reads: [each(place)],
+          })),
+        ),
+      ),
+  },
+  'DELETE runs/:id': cancelsRuns,
+  'POST executor/cancel/:id': {
+    permission: 'run',
+    on: 'the job’s category, or each target of the run',
+    cases: ({ ended }) =>
+      ended.map((run) => ({ path: `${run.id}`, reads: [oneOf(run)], needs: [['run', allOf(run)]] })),
+  },
+  'GET executor/status': listing('steps and runs as above; segments by the segment', (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment] })),
+  ),
+  'GET worker/status': listing(theSegment, (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
+  ),
+
+  'GET categories': listing('the category', ({ alfa, zeta, shared }) => [
+    { text: '"name":"alfa jobs"', seen: [alfa.category] },
+    { text: '"name":"zeta jobs"', seen: [zeta.category] },
+    { text: '"name":"shared jobs"', seen: [shared.place] },
+  ]),
+  'POST categories': everywhere('categories.edit'),
+  'GET categories/:id': reading('the category', (side) => ({ path: side.categoryId, place: side.category })),
+  'PUT categories/:id': everywhere('categories.edit'),
+  'DELETE categories/:id': everywhere('categories.edit'),
+
+  'GET segments': listing('the segment; its name also by a group that reaches into it', (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment, side.target] })),
+  ),
+  'POST segments': everywhere('segments.edit'),
+  'GET segments/:id': reading('the segment', (side) => ({ path: side.segmentId, place: side.segment })),
+  'POST segments/:id/enrollment-tokens': changing('agents.enroll', 'the segment', (side) => ({
+    path: `${side.segmentId}/enrollment-tokens`,
+    place: side.segment,
+  })),
+  'GET segments/:id/sealing-key': changing('credentials.edit', 'the segment', (side) => ({
+    path: `${side.segmentId}/sealing-key`,
+    place: side.segment,
+  })),
+  'GET agents': listing(theSegment, (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
+  ),
+
+  'GET credentials': listing(theSegment, (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}-key"`, seen: [side.segment] })),
+  ),
+  'POST credentials': changing('credentials.edit', theSegment, (side) => ({
+    path: '',
+    json: staleCredential(side.segmentId),
+    place: side.segment,
+    unseen: 400,
+  })),
+  'GET credentials/:id': reading(theSegment, (side) => ({ path: side.credentialId, place: side.segment })),
+  // A target uses it, so it stays.
+  'DELETE credentials/:id': changing('credentials.edit', theSegment, (side) => ({
+    path: side.credentialId,
+    place: side.segment,
+  })),
+
+  'GET targets': listing(
+    theTarget,
+    (world) =>
+      sides(world).flatMap((side) => [
+        { text: `"name":"${side.name}-host"`, seen: [side.target] },
+        { text: `"name":"${side.name}-bare"`, seen: [side.bareTarget] },
+      ]),
+    'search=a',
+  ),
+  'GET targets/:id': reading(theTarget, (side) => ({ path: side.targetId, place: side.target })),
+  'POST targets': {
+    permission: 'targets.edit',
+    on: theSegment,
+    cases: (world) =>
+      sides(world).map((side) => ({
+        path: '',
+        // The name is taken.
+        json: { segmentId: side.segmentId, name: `${side.name}-host`, host: 'x.example' },
+        reads: [each(side.target)],
+        needs: [['targets.edit', each(side.segment)]],
+        unseen: 400,
+      })),
+  },
+  'PUT targets/:id': changing('targets.edit', theTarget, (side) => ({
+    path: `${side.targetId}`,
+    json: { name: `${side.name}-host`, host: `${side.name}.example` },
+    place: side.target,
+  })),
+  // An open run uses it, so it stays.
+  'DELETE targets/:id': changing('targets.edit', theTarget, (side) => ({
+    path: `${side.targetId}`,
+    place: side.target,
+  })),
+  'POST targets/:id/test': {
+    permission: 'targets.test',
+    on: `${theTarget}, and \`credentials.use\` there`,
+    cases: (world) =>
+      sides(world).map((side) => ({
+        path: `${side.targetId}/test`,
+        reads: [each(side.target)],
+        needs: [
+          ['targets.test', each(side.target)],
+          ['credentials.use', each(side.target)],
+        ],
+      })),
+  },
+  'POST targets/:id/host-keys': changing('host_keys.approve', theTarget, (side) => ({
+    path: `${side.targetId}/host-keys`,
+    json: { fingerprint: `SHA256:${'A'.repeat(43)}` },
+    place: side.target,
+  })),
+};
+
+/** Of a generation that never was, so that it is refused when all else is right. */
+function staleCredential(segmentId: number): unknown {
+  const bytes = (length: number) => Buffer.alloc(length).toString('base64');
+  return {
+    id: '00000000-0000-4000-8000-000000000001',
+    segmentId,
+    name: 'stale',
+    kind: 'ssh_password',
+    sealed: {
+      v: 1,
+      generation: 99,
+      enc: bytes(32),
+      wrappedKey: bytes(48),
+      nonce: bytes(12),
+      ciphertext: bytes(272),
+    },
+  };
+}

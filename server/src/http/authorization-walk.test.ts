@@ -1,0 +1,209 @@
+// Every route, as everybody: each role everywhere, on a category, a segment and a target group, as nobody in particular,
+// and by API tokens that leave less. What is answered, and that no answer has a word of what its reader may not see.
+import { type Permission, roles } from '@opsconductor/protocol';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Case, type Needs, type Requirement, routeNeeds } from './authorization-needs.ts';
+import {
+  enter,
+  holds,
+  holdsEverywhere,
+  holdsSomewhere,
+  makeWorld,
+  type Persona,
+  type ScopeKey,
+  type World,
+} from './authorization-world.ts';
+
+let world: World;
+let everybody: { persona: Persona; token: string }[];
+
+beforeAll(async () => {
+  world = await makeWorld();
+  everybody = [];
+  for (const persona of personas(world)) everybody.push({ persona, token: await enter(world, persona) });
+});
+afterAll(() => world?.close());
+
+function personas({ alfa }: World): Persona[] {
+  const category: ScopeKey = `category:${alfa.categoryId}`;
+  const segment: ScopeKey = `segment:${alfa.segmentId}`;
+  const group: ScopeKey = `target_group:${alfa.groupId}`;
+  const admin = [{ role: 'admin', scope: null }] as const;
+  const granted = [null, category, segment, group].flatMap((scope) =>
+    roles.map((role): Persona => ({ name: `${role} ${scope ?? 'everywhere'}`, grants: [{ role, scope }] })),
+  );
+  const on = (role: (typeof roles)[number], ...scopes: ScopeKey[]) =>
+    scopes.map((scope) => ({ role, scope }));
+  return [
+    ...granted,
+    { name: 'nobody', grants: [] },
+    { name: 'operator of a category and its segment', grants: on('operator', category, segment) },
+    { name: 'operator of a category and its group', grants: on('operator', category, group) },
+    { name: 'token for a segment', grants: [...admin], token: { scopes: [segment] } },
+    { name: 'token for a category and a group', grants: [...admin], token: { scopes: [category, group] } },
+    { name: 'token that reads', grants: [...admin], token: { permissions: ['read'] } },
+    { name: 'token for nothing', grants: [...admin], token: { scopes: [] } },
+    {
+      name: 'token for a segment, of an operator of a category',
+      grants: on('operator', category),
+      token: { scopes: [segment] },
+    },
+    {
+      name: 'token that runs in a segment',
+      grants: [...admin],
+      token: { permissions: ['read', 'run', 'credentials.use'], scopes: [category, segment] },
+    },
+  ];
+}
+
+const nameOf = (route: { method: string; path: string }) =>
+  `${route.method} ${route.path.replace('/api/v1/', '')}`;
+
+test('every route says here what it needs, and nothing is here that is no route', () => {
+  expect(Object.keys(routeNeeds).sort()).toEqual(world.services.routes.map(nameOf).sort());
+});
+
+test('what a route needs by this table is what it asks for', () => {
+  for (const route of world.services.routes) {
+    const needs = routeNeeds[nameOf(route)];
+    if (needs === undefined) continue;
+    expect({ route: nameOf(route), ...declared(needs) }).toEqual({
+      route: nameOf(route),
+      permission: route.permission,
+      scoped: route.scoped === true,
+    });
+  }
+});
+
+function declared(needs: Needs): { permission: string; scoped: boolean } {
+  if ('public' in needs) return { permission: 'public', scoped: false };
+  if ('self' in needs) return { permission: 'self', scoped: false };
+  if ('everywhere' in needs) return { permission: needs.everywhere, scoped: false };
+  return { permission: needs.permission, scoped: true };
+}
+
+interface Answer {
+  status: number;
+  text: string;
+}
+
+async function ask(token: string, method: string, path: string, json?: unknown): Promise<Answer> {
+  const body = json === undefined ? {} : { body: JSON.stringify(json) };
+  const response = await world.services.app.request(`/api/v1/${path}`, {
+    method,
+    headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
+    ...body,
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+/** What is wrong with the answers to everybody, one line each; empty when all is right. */
+async function walk(
+  check: (one: { persona: Persona; token: string }) => Promise<(string | undefined)[]>,
+): Promise<string[]> {
+  const wrong: string[] = [];
+  for (const one of everybody) {
+    for (const problem of await check(one)) {
+      if (problem !== undefined) wrong.push(`${one.persona.name}: ${problem}`);
+    }
+  }
+  return wrong;
+}
+
+describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
+  const [method = '', pattern = ''] = name.split(' ');
+  const isRefused = ({ status }: Answer) => status === 401 || status === 403;
+
+  if ('public' in needs) {
+    test('looks at the request whoever calls', async () => {
+      expect(await ask('a token that nobody has', method, pattern, {})).toMatchObject({ status: 400 });
+    });
+  } else if ('self' in needs || 'everywhere' in needs) {
+    test('is for who may, everywhere, and refused to all others', async () => {
+      const permission: Permission = 'self' in needs ? 'self' : needs.everywhere;
+      const wrong = await walk(async ({ persona, token }) => {
+        const answer = await ask(token, method, pattern.replaceAll(/:\w+/g, '999999'), bodyOf(method));
+        const may = permission === 'self' ? isUnbounded(persona) : holdsEverywhere(persona, permission);
+        return [
+          // Of one's account some things are for sessions only.
+          (may ? isRefused(answer) && permission !== 'self' : answer.status !== 403)
+            ? `${answer.status} ${answer.text}`
+            : undefined,
+          strayWord(persona, answer),
+        ];
+      });
+      expect(wrong).toEqual([]);
+    });
+  } else if ('list' in needs) {
+    test('has what its reader may see, and no word of the rest', async () => {
+      const wrong = await walk(async ({ persona, token }) => {
+        const answer = await ask(token, method, `${pattern}?${needs.query ?? ''}`);
+        const may = holdsSomewhere(persona, needs.permission);
+        if (answer.status !== (may ? 200 : 403)) return [`${answer.status} ${answer.text}`];
+        const listed = may ? needs.list(world) : [];
+        return [
+          strayWord(persona, answer),
+          ...listed.map(({ text, seen }) => {
+            const isSeen = seen.some((place) => holds(persona, 'read', place));
+            return answer.text.includes(text) === isSeen
+              ? undefined
+              : `${text} is ${isSeen ? 'missing' : 'there'}`;
+          }),
+        ];
+      });
+      expect(wrong).toEqual([]);
+    });
+  } else {
+    test('is answered where it may be seen, refused where more is needed, and not there for all others', async () => {
+      const head = pattern.split('/:')[0] ?? '';
+      const wrong = await walk(({ persona, token }) =>
+        Promise.all(
+          needs.cases(world).map(async (one) => {
+            const path = `${head}${one.path === '' ? '' : '/'}${one.path}`;
+            const answer = await ask(token, method, path, one.json ?? bodyOf(method));
+            const due = dueTo(persona, needs.permission, one);
+            const isDue =
+              due === 'allowed' ? ![401, 403, 404].includes(answer.status) : answer.status === due;
+            if (!isDue)
+              return `${path} ${JSON.stringify(one.json)}: ${answer.status}, not ${due}: ${answer.text}`;
+            const stray = strayWord(persona, answer);
+            return stray && `${path}: ${stray}`;
+          }),
+        ),
+      );
+      expect(wrong).toEqual([]);
+    });
+  }
+});
+
+function bodyOf(method: string): unknown {
+  return method === 'GET' ? undefined : {};
+}
+
+function isUnbounded({ token }: Persona): boolean {
+  return token === undefined;
+}
+
+function meets(persona: Persona, permission: Permission, requirement: Requirement): boolean {
+  return 'one' in requirement
+    ? requirement.one.some((place) => holds(persona, permission, place))
+    : requirement.each.every((place) => holds(persona, permission, place));
+}
+
+function dueTo(
+  persona: Persona,
+  permission: Permission,
+  { reads = [], needs = [], unseen = undefined }: Case,
+): number | 'allowed' {
+  if (!holdsSomewhere(persona, permission)) return 403;
+  if (!reads.every((place) => meets(persona, 'read', place))) return unseen ?? 404;
+  return needs.every(([needed, place]) => meets(persona, needed, place)) ? 'allowed' : 403;
+}
+
+/** Who has nothing to do with zeta must not read its name, but where they wrote it themselves. */
+function strayWord(persona: Persona, { status, text }: Answer): string | undefined {
+  const isLimited =
+    persona.grants.every(({ scope }) => scope !== null) || persona.token?.scopes !== undefined;
+  const isTold = isLimited && text.replaceAll(/"found":"[^"]*"/g, '').includes('zeta');
+  return isTold ? `${status} tells of zeta: ${text}` : undefined;
+}

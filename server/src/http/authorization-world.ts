@@ -1,0 +1,264 @@
+// A world for the walk over all routes: two segments, categories and target groups, named alfa and zeta, with an agent,
+// targets, a job and runs in each; and runs on targets of both, of a job that is in a third category. Whatever belongs to
+// one side has its name in it, so that a stray word in an answer shows.
+import {
+  type Permission,
+  type Role,
+  reachesInto,
+  rolePermissions,
+  type ScopeKind,
+} from '@opsconductor/protocol';
+import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
+import { createCategory } from '../categories/edit-categories.ts';
+import { createCredential } from '../credentials/edit-credentials.ts';
+import { createJob } from '../jobs/create-job.ts';
+import { createLog } from '../log.ts';
+import { chunkOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
+import { startRun } from '../runs/start-run.ts';
+import { endOf, failure, success } from '../runs/testing.ts';
+import { createSegment } from '../segments/create-segment.ts';
+import { makeFirstAgent, sealedCredentialRequest } from '../segments/testing.ts';
+import { createServices, type Services } from '../services.ts';
+import { insertApiToken } from '../store/api-tokens.ts';
+import { insertUser } from '../store/users.ts';
+import { createTarget } from '../targets/edit-targets.ts';
+
+/** A scope as text, `segment:3`. What may be granted on lies in some of these. */
+export type ScopeKey = `${ScopeKind}:${number}`;
+export type Place = readonly ScopeKey[];
+
+export interface Side {
+  name: 'alfa' | 'zeta';
+  segmentId: number;
+  categoryId: number;
+  groupId: number;
+  agentId: number;
+  credentialId: string;
+  jobId: number;
+  /** In the group. */
+  targetId: number;
+  /** In no group, without a credential. */
+  bareTargetId: number;
+  category: Place;
+  segment: Place;
+  target: Place;
+  bareTarget: Place;
+}
+
+/** A run with its target runs and the first step of each. */
+export interface WalkedRun {
+  id: number;
+  jobName: string;
+  category: Place;
+  targetRuns: { id: number; stepId: number; place: Place }[];
+}
+
+export interface World {
+  t: TestOutput;
+  services: Services;
+  alfa: Side;
+  zeta: Side;
+  /** Of the third category. */
+  shared: { categoryId: number; jobId: number; place: Place };
+  /** Of alfa, of zeta, of both; ended with output, the second side of the last failed. */
+  ended: WalkedRun[];
+  /** The same, waiting. */
+  open: WalkedRun[];
+  close(): Promise<void>;
+}
+
+export async function makeWorld(): Promise<World> {
+  const t = await setupOutput();
+  // Its own agent would take steps that are to wait.
+  await t.sql`update agents set state = 'disabled' where id = ${t.agent.agentId}`;
+  const alfa = await makeSide(t, 'alfa');
+  const zeta = await makeSide(t, 'zeta');
+  const category = await createCategory(t.sql, { name: 'shared jobs' }, t.caller);
+  const sharedJob = await makeJob(t, 'shared', 'shared jobs');
+  const place: Place = [`category:${category.id}`];
+  const jobs = [
+    { jobId: alfa.jobId, jobName: 'alfa job', category: alfa.category, sides: [alfa] },
+    { jobId: zeta.jobId, jobName: 'zeta job', category: zeta.category, sides: [zeta] },
+    { jobId: sharedJob, jobName: 'shared job', category: place, sides: [alfa, zeta] },
+  ];
+  const ended: WalkedRun[] = [];
+  for (const job of jobs) ended.push(await makeRun(t, job, async () => finish(t, job.sides)));
+  const open: WalkedRun[] = [];
+  for (const job of jobs) open.push(await makeRun(t, job));
+  const services = await servicesOf(t);
+  return {
+    t,
+    services,
+    alfa,
+    zeta,
+    shared: { categoryId: category.id, jobId: sharedJob, place },
+    ended,
+    open,
+    async close() {
+      await services.stop();
+      await t[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
+  const segmentId = (await createSegment(t.sql, t.masterKey, { name }, t.caller)).id;
+  const { enrolled } = await makeFirstAgent(t, segmentId, `${name}-agent`);
+  await t.connect({ agentId: enrolled.agentId, name: enrolled.agentName });
+  const sealed = await sealedCredentialRequest(t, segmentId, `${name}-key`);
+  const credentialId = (await createCredential(t.sql, sealed, t.caller)).id;
+  const categoryId = (await createCategory(t.sql, { name: `${name} jobs` }, t.caller)).id;
+  const host = { segmentId, host: `${name}.example` };
+  const target = await createTarget(t.sql, { ...host, name: `${name}-host`, credentialId }, t.caller);
+  const bare = await createTarget(t.sql, { ...host, name: `${name}-bare` }, t.caller);
+  const [group] = await t.sql<{ id: number }[]>`
+    insert into target_groups (name) values (${`${name}-group`}) returning id`;
+  const groupId = group?.id ?? 0;
+  await t.sql`insert into target_group_entries (target_group_id, target_id) values (${groupId}, ${target.id})`;
+  await t.sql`insert into target_group_members (target_group_id, target_id) values (${groupId}, ${target.id})`;
+  return {
+    name,
+    segmentId,
+    categoryId,
+    groupId,
+    agentId: enrolled.agentId,
+    credentialId,
+    jobId: await makeJob(t, name, `${name} jobs`),
+    targetId: target.id,
+    bareTargetId: bare.id,
+    category: [`category:${categoryId}`],
+    segment: [`segment:${segmentId}`],
+    target: [`segment:${segmentId}`, `target_group:${groupId}`],
+    bareTarget: [`segment:${segmentId}`],
+  };
+}
+
+async function makeJob(t: TestOutput, name: string, category: string): Promise<number> {
+  const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
+  return (await createJob(t, { name: `${name} job`, category, steps }, t.caller)).id;
+}
+
+async function makeRun(
+  t: TestOutput,
+  job: { jobId: number; jobName: string; category: Place; sides: readonly Side[] },
+  then: () => Promise<void> = async () => {},
+): Promise<WalkedRun> {
+  const targetIds = job.sides.map((side) => side.targetId);
+  const { runId } = await startRun(t, { jobId: job.jobId, selection: { targetIds } }, t.caller);
+  await then();
+  const rows = await t.sql<{ id: number; stepId: number; targetId: number }[]>`
+    select tr.id, tr.target_id, s.id as step_id
+    from job_run_targets tr join job_run_steps s on s.target_run_id = tr.id
+    where tr.job_run_id = ${runId} order by tr.id`;
+  const placeOf = (targetId: number) =>
+    job.sides.filter((side) => side.targetId === targetId).flatMap((side) => side.target);
+  return {
+    id: runId,
+    jobName: job.jobName,
+    category: job.category,
+    targetRuns: rows.map(({ id, stepId, targetId }) => ({
+      id,
+      stepId,
+      place: [...job.category, ...placeOf(targetId)],
+    })),
+  };
+}
+
+/** Runs what waits: each side prints its name; where there are two, the second fails. */
+async function finish(t: TestOutput, sides: readonly Side[]): Promise<void> {
+  for (const lease of await t.claim()) {
+    const side = sides.find(({ agentId }) => agentId === lease.agentId);
+    if (side === undefined) throw new Error('a step was leased to an agent of neither side');
+    await t.send(lease, chunkOf(lease, 1, `${side.name} printed this\n`));
+    const fails = sides.length > 1 && side === sides.at(-1);
+    await t.settle(endOf(lease, fails ? { ...failure, message: `${side.name} was full` } : success));
+  }
+}
+
+async function servicesOf(t: TestOutput): Promise<Services> {
+  return createServices({
+    sql: t.sql,
+    migrations: [],
+    installation: { ...t.identity, timeline: 1, masterKey: t.masterKey },
+    log: createLog({
+      level: 'error',
+      plain: false,
+      destination: { write: (line) => process.stderr.write(line) },
+    }),
+    access: { hosts: [], origins: [], https: false, behindTlsProxy: false },
+    publicUrl: 'https://ops.example.com',
+    caPin: undefined,
+    caPem: undefined,
+    console: { answer: () => undefined },
+    agentBundle: async () => '/nonexistent',
+    agentSha256: async () => 'cd'.repeat(32),
+    checkReplies: true,
+  });
+}
+
+/** Someone who calls: a role where it was granted, and what their API token leaves of it. */
+export interface Persona {
+  name: string;
+  /** Each on that scope; null: everywhere. */
+  grants: { role: Role; scope: ScopeKey | null }[];
+  token?: { permissions?: Permission[]; scopes?: ScopeKey[] };
+}
+
+/** Gives the persona a user and an API token; returns the token. */
+export async function enter({ t }: World, persona: Persona): Promise<string> {
+  const secret = makeSecretToken('oct_');
+  const userId = await insertUser(t.sql, persona.name, []);
+  for (const { role, scope } of persona.grants) {
+    const column = scope === null ? {} : { [columnOf[kindOf(scope)]]: idOf(scope) };
+    await t.sql`insert into role_grants ${t.sql({ userId, role, ...column })}`;
+  }
+  const { permissions = null, scopes = null } = persona.token ?? {};
+  await insertApiToken(t.sql, {
+    userId,
+    name: 'walk',
+    prefix: secret.slice(0, 10),
+    tokenHash: hashSecretToken(secret),
+    createdAt: new Date(),
+    expiresAt: null,
+    permissions,
+    scopes: scopes?.map((scope) => ({ kind: kindOf(scope), id: idOf(scope) })) ?? null,
+  });
+  return secret;
+}
+
+const columnOf = { category: 'categoryId', segment: 'segmentId', target_group: 'targetGroupId' } as const;
+const kindOf = (scope: ScopeKey) => scope.split(':')[0] as ScopeKind;
+const idOf = (scope: ScopeKey) => Number(scope.split(':')[1]);
+
+/** Whether the model of rights gives the permission on what lies in these scopes; written apart from the server's. */
+export function holds(persona: Persona, permission: Permission, place: Place): boolean {
+  const { permissions, scopes } = persona.token ?? {};
+  if (permissions !== undefined && !permissions.includes(permission)) return false;
+  if (scopes !== undefined && !scopes.some((scope) => place.includes(scope))) return false;
+  return persona.grants.some(
+    ({ role, scope }) =>
+      rolePermissions[role].includes(permission) &&
+      (scope === null || (reachesInto(permission, kindOf(scope)) && place.includes(scope))),
+  );
+}
+
+/** Whether it holds on anything at all, so that the route looks at the request. */
+export function holdsSomewhere(persona: Persona, permission: Permission): boolean {
+  const { permissions, scopes } = persona.token ?? {};
+  if (permissions !== undefined && !permissions.includes(permission)) return false;
+  if (scopes?.length === 0) return false;
+  return persona.grants.some(
+    ({ role, scope }) =>
+      rolePermissions[role].includes(permission) &&
+      (scope === null || reachesInto(permission, kindOf(scope))),
+  );
+}
+
+export function holdsEverywhere(persona: Persona, permission: Permission): boolean {
+  const { permissions, scopes } = persona.token ?? {};
+  if (scopes !== undefined) return false;
+  if (permissions !== undefined && !permissions.includes(permission)) return false;
+  return persona.grants.some(
+    ({ role, scope }) => scope === null && rolePermissions[role].includes(permission),
+  );
+}
