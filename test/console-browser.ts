@@ -1,6 +1,7 @@
 // The console as a person uses it: the real server, a real agent and target, and Chromium.
 import { join, resolve } from 'node:path';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { expect } from 'vitest';
 import { administratorName } from '../server/src/auth/bootstrap-administrator.ts';
 import { createSignInCode } from '../server/src/auth/sign-in-codes.ts';
 import { ensureChromium } from './support/packages.ts';
@@ -105,3 +106,6 @@ export function drawnLines(page: Page): Promise<{ number: number; text: string }
     })),
   );
 }
+
+/** Expects of what it answers, as soon as that holds. */
+export const eventually = <T>(answer: () => T) => expect.poll(answer, { timeout: waitMs });

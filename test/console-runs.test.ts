@@ -1,7 +1,7 @@
 // Runs in the console, in a real browser: from the sign-in link to the last line, through reloads and restarts.
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { ConsoleSystem, drawnLines, hasLines, missing } from './console-browser.ts';
+import { ConsoleSystem, drawnLines, eventually, hasLines, missing } from './console-browser.ts';
 
 vi.setConfig({ testTimeout: 30_000 });
 
@@ -108,7 +108,7 @@ test('a server that is killed in the midst of a run is waited for, and its outpu
   // What was read stays, and what needs the server can't be asked for.
   expect((await drawnLines(page)).at(-1)).toEqual({ number: 500, text: '500' });
   await page.keyboard.press('c');
-  await expect.poll(() => page.getByRole('button', { name: `Cancel run ${id}` }).isDisabled()).toBe(true);
+  await eventually(() => page.getByRole('button', { name: `Cancel run ${id}` }).isDisabled()).toBe(true);
   await page.keyboard.press('Escape');
   await c.system.server.start();
   // What a browser says when its network is back; without it the page asks again when its time has come.
@@ -169,8 +169,8 @@ test('among a hundred steps the chosen one is in view, outline and all, and only
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/runs/${t.id}?host=${t.host}&step=100`);
   await page.getByRole('gridcell', { name: 'step 100: pending' }).waitFor();
-  await expect.poll(() => outlineIsWhole(page)).toBe(true);
-  await expect.poll(() => stepTabIsWhole(page)).toBe(true);
+  await eventually(() => outlineIsWhole(page)).toBe(true);
+  await eventually(() => stepTabIsWhole(page)).toBe(true);
   expect(await page.locator('.host .cell').count()).toBeLessThan(60);
   await page.keyboard.press('h');
   await page.getByRole('gridcell', { name: 'step 99: pending' }).waitFor();
@@ -184,10 +184,10 @@ test('on a small screen the way back leads to the same host, its step whole in v
   const t = await hundredSteps();
   const { page, faults } = await c.signedIn(390);
   await page.goto(`${c.url}/runs/${t.id}?host=${t.host}&step=100`);
-  await expect.poll(() => stepTabIsWhole(page)).toBe(true);
+  await eventually(() => stepTabIsWhole(page)).toBe(true);
   await page.getByRole('link', { name: 'All hosts' }).click();
   await page.getByRole('gridcell', { name: /^step 1: running/ }).waitFor();
-  await expect.poll(() => outlineIsWhole(page)).toBe(true);
+  await eventually(() => outlineIsWhole(page)).toBe(true);
   await t.end();
   expect(faults).toEqual([]);
 });
@@ -204,7 +204,7 @@ test('keys: `a` leads to adding an agent, `?` shows all of them, and none acts w
   const lines = page.getByRole('button', { name: 'Show the lines and a token' });
   await lines.waitFor();
   await page.keyboard.press('a');
-  await expect.poll(() => lines.evaluate((button) => button.matches(':focus'))).toBe(true);
+  await eventually(() => lines.evaluate((button) => button.matches(':focus'))).toBe(true);
   await page.keyboard.press('?');
   const dialog = page.getByRole('dialog', { name: 'Keys' });
   const here = await dialog.getByRole('region', { name: 'Here' }).textContent();
@@ -234,13 +234,11 @@ async function expectWhole(page: Page, last: number): Promise<void> {
     await page.locator('.lines').evaluate((lines, to) => {
       lines.scrollTop = to * (lines.scrollHeight - lines.clientHeight);
     }, share);
-    await expect
-      .poll(async () => {
-        const lines = await drawnLines(page);
-        const near = lines.some((line) => Math.abs(line.number - Math.max(1, share * last)) < 60);
-        return near && lines.every((line) => line.text === String(line.number));
-      })
-      .toBe(true);
+    await eventually(async () => {
+      const lines = await drawnLines(page);
+      const near = lines.some((line) => Math.abs(line.number - Math.max(1, share * last)) < 60);
+      return near && lines.every((line) => line.text === String(line.number));
+    }).toBe(true);
   }
   expect((await drawnLines(page)).at(-1)?.number).toBe(last);
 }

@@ -57,6 +57,20 @@ describe('reading a line of output', () => {
     expect(shown(`a${esc}]0;never`)).toEqual([['a', '']]);
   });
 
+  it('shows each of Unicode’s bidirectional controls (UAX 9, 2), so that no text turns round', () => {
+    const controls = [
+      0x061c, 0x200e, 0x200f, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069,
+    ];
+    for (const code of controls) {
+      const name = `<U+${code.toString(16).toUpperCase().padStart(4, '0')}>`;
+      expect(readLine(`a${String.fromCharCode(code)}b`, 0).spans.map((span) => span.text)).toEqual([
+        'a',
+        name,
+        'b',
+      ]);
+    }
+  });
+
   it('shows other control characters and bidirectional overrides as what they are', () => {
     expect(readLine('a\u0008b\u202ec', 0).spans).toEqual([
       { text: 'a', style: 0 },

@@ -87,12 +87,13 @@ const isC1 = (code: number) => code >= 0x80 && code <= 0x9f;
 const isBidi = (code: number) =>
   (code >= 0x202a && code <= 0x202e) ||
   (code >= 0x2066 && code <= 0x2069) ||
+  code === 0x061c ||
   code === 0x200e ||
   code === 0x200f;
 
 function isSpecial(code: number): boolean {
   if (code === 0x09) return false;
-  return code < 0x20 || code === 0x7f || isC1(code) || (code >= 0x200e && isBidi(code));
+  return code < 0x20 || code === 0x7f || isC1(code) || (code >= 0x061c && isBidi(code));
 }
 
 function nameOfControl(code: number): string {

@@ -53,6 +53,7 @@ export class RunView {
     try {
       await this.#read();
       if (signal.aborted) return;
+      this.error = undefined;
       this.#connect();
     } catch (error) {
       if (signal.aborted) return;

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { load } from './testing.ts';
+
+const { Action } = await load<typeof import('./action.svelte.ts')>('state/action.svelte.ts');
+const { ApiError } = await load<typeof import('../api/client.ts')>('api/client.ts');
+
+describe('an action', () => {
+  it('is not done a second time while it is under way', async () => {
+    const action = new Action();
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    let done = 0;
+    const first = action.run(async () => {
+      await gate;
+      done += 1;
+    });
+    expect(action.busy).toBe(true);
+    expect(
+      await action.run(async () => {
+        done += 1;
+      }),
+    ).toBe(false);
+    open();
+    expect(await first).toBe(true);
+    expect([done, action.busy]).toEqual([1, false]);
+  });
+
+  it('keeps why it failed until it is tried again, and gives what is no answer of the server a code', async () => {
+    const action = new Action();
+    const refused = new ApiError('conflict', 'It is in use.');
+    expect(await action.run(() => Promise.reject(refused))).toBe(false);
+    expect(action.error).toBe(refused);
+    await action.run(() => Promise.reject(new Error('sealing failed')));
+    expect(action.error).toMatchObject({ code: 'internal', message: 'sealing failed' });
+    await action.run(() => Promise.resolve());
+    expect(action.error).toBeUndefined();
+  });
+});

@@ -1,0 +1,82 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { json, load, serveApi } from './testing.ts';
+
+const { session } = await load<typeof import('./session.svelte.ts')>('state/session.svelte.ts');
+const { connection } = await load<typeof import('./connection.svelte.ts')>('state/connection.svelte.ts');
+const { watchApi } = await load<typeof import('../api/client.ts')>('api/client.ts');
+watchApi({
+  onUnauthenticated: () => session.lost(),
+  onReachable: (reachable) => connection.answered(reachable),
+});
+
+const me = { id: 1, name: 'admin', permissions: ['run'] };
+const refusal = { error: { code: 'unauthenticated', message: 'No.', requestId: 'r' } };
+afterEach(() => session.lost());
+
+describe('a session', () => {
+  it('is who the server says, with what they may', async () => {
+    await serveApi({ '/api/v1/me': (_request, response) => json(response, me) });
+    await session.check();
+    expect([session.state, session.me?.name, session.may('run'), session.may('jobs.edit')]).toEqual([
+      'signed-in',
+      'admin',
+      true,
+      false,
+    ]);
+  });
+
+  it('that never was is no session that ended', async () => {
+    await serveApi({ '/api/v1/me': (_request, response) => json(response, refusal, 401) });
+    await session.check();
+    expect([session.state, session.ended, session.may('run')]).toEqual(['signed-out', false, false]);
+  });
+
+  it('that the server no longer knows has ended, whichever request found out', async () => {
+    await serveApi({
+      '/api/v1/sign-in': (_request, response) => json(response, me),
+      '/api/v1/me': (_request, response) => json(response, refusal, 401),
+    });
+    await session.signIn('admin', 'a password of some length');
+    expect(session.state).toBe('signed-in');
+    const { fetchMe } = await load<typeof import('../api/session.ts')>('api/session.ts');
+    await expect(fetchMe()).rejects.toMatchObject({ code: 'unauthenticated' });
+    expect([session.state, session.ended, session.me]).toEqual(['signed-out', true, undefined]);
+  });
+
+  it('that someone left has not ended by itself', async () => {
+    await serveApi({
+      '/api/v1/sign-in/exchange': (_request, response) => json(response, me),
+      '/api/v1/sign-out': (_request, response) => response.writeHead(204).end(),
+    });
+    await session.exchange('a code');
+    await session.signOut();
+    expect([session.state, session.ended]).toEqual(['signed-out', false]);
+  });
+
+  it('of a server that does not answer is neither, and the connection says so until it answers', async () => {
+    await serveApi({ '/api/v1/me': (request) => request.socket.destroy() });
+    await session.check();
+    expect([session.state, connection.state]).toEqual(['unreachable', 'reconnecting']);
+    await serveApi({ '/api/v1/me': (_request, response) => json(response, me) });
+    await session.check();
+    expect([session.state, connection.state]).toEqual(['signed-in', 'live']);
+  });
+});
+
+describe('the connection', () => {
+  it('is live again only when all that was down is up', () => {
+    connection.answered(true);
+    connection.streamDown();
+    connection.streamDown();
+    connection.streamUp();
+    expect(connection.state).toBe('reconnecting');
+    connection.answered(true);
+    expect(connection.state).toBe('reconnecting');
+    connection.streamUp();
+    connection.streamUp();
+    expect(connection.state).toBe('live');
+    connection.streamDown();
+    expect(connection.state).toBe('reconnecting');
+    connection.streamUp();
+  });
+});

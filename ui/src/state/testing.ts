@@ -1,0 +1,86 @@
+// For tests of the state classes: compiles `.svelte.ts` modules as the console's build does, and stands in for what a
+// browser gives them: frames that a test draws, and requests that go to a server of the test.
+import { once } from 'node:events';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { compileModule } from 'svelte/compiler';
+import { createServer as createVite, type Plugin } from 'vite';
+import { afterAll, expect, onTestFinished, vi } from 'vitest';
+
+const svelteModules: Plugin = {
+  name: 'svelte-modules',
+  // After the types are gone.
+  enforce: 'post',
+  transform: (code, id) =>
+    /\.svelte\.ts$/.test(id) ? compileModule(code, { filename: id, generate: 'client' }).js : undefined,
+};
+
+const vite = await createVite({
+  root: `${import.meta.dirname}/..`,
+  configFile: false,
+  appType: 'custom',
+  logLevel: 'error',
+  server: { middlewareMode: true, hmr: false, ws: false, watch: null },
+  optimizeDeps: { noDiscovery: true, include: [] },
+  plugins: [svelteModules],
+});
+afterAll(() => vite.close());
+
+/** A module of the console by its path below `src`; every test of a file gets the same one. */
+export function load<T>(path: string): Promise<T> {
+  return vite.ssrLoadModule(`/${path}`) as Promise<T>;
+}
+
+export type Answer = (request: IncomingMessage, response: ServerResponse, url: URL) => void;
+
+/** Answers the console's requests at paths of `answers`; all else is 404. */
+export async function serveApi(answers: Record<string, Answer>): Promise<{ asked: string[] }> {
+  const asked: string[] = [];
+  const server = createHttpServer((request, response) => {
+    const url = new URL(request.url ?? '/', 'http://127.0.0.1');
+    asked.push(`${request.method} ${url.pathname}${url.search}`);
+    const answer = answers[url.pathname];
+    if (answer !== undefined) answer(request, response, url);
+    else json(response, { error: { code: 'not_found', message: 'Nothing is here.', requestId: 'r' } }, 404);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const plain = fetch;
+  vi.stubGlobal('fetch', (path: string, init: RequestInit) =>
+    plain(new URL(path, `http://127.0.0.1:${port}`), init),
+  );
+  onTestFinished(async () => {
+    vi.unstubAllGlobals();
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  });
+  return { asked };
+}
+
+export function json(response: ServerResponse, body: unknown, status = 200): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+/** Frames come when the test says. */
+export function stubFrames(): { draw(): void; waiting(): number } {
+  let waiting = new Map<number, () => void>();
+  let last = 0;
+  vi.stubGlobal('requestAnimationFrame', (work: () => void) => {
+    last += 1;
+    waiting.set(last, work);
+    return last;
+  });
+  vi.stubGlobal('cancelAnimationFrame', (id: number) => waiting.delete(id));
+  return {
+    draw: () => {
+      const now = waiting;
+      waiting = new Map();
+      for (const work of now.values()) work();
+    },
+    waiting: () => waiting.size,
+  };
+}
+
+/** Expects of what it answers, as soon as that holds; on a busy machine that takes its time. */
+export const eventually = <T>(answer: () => T) => expect.poll(answer, { timeout: 10_000, interval: 10 });
