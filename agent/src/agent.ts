@@ -1,5 +1,6 @@
 // The agent as a whole, wired together: this is where its parts meet.
 import { type Lease, limits } from '@opsconductor/protocol';
+import { AuditCheckpoint } from './audit-checkpoint.ts';
 import { Backoff } from './connection/backoff.ts';
 import { Connection } from './connection/connection.ts';
 import { openSocket } from './connection/open-socket.ts';
@@ -132,6 +133,7 @@ async function wire(
     deadline,
     executor,
     segmentKeys,
+    auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
     log,
   });

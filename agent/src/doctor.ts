@@ -1,6 +1,9 @@
 // Looks at everything an agent needs, one thing after another, and says what to mend.
 import { stat } from 'node:fs/promises';
+import { readCheckpoint } from '@opsconductor/protocol/audit';
+import { decodeBase64, fingerprint } from '@opsconductor/protocol/sealing';
 import { AgentError } from './agent-error.ts';
+import { readAuditCheckpoint } from './audit-checkpoint.ts';
 import { bareHost, type ProxySettings, proxyFor } from './connection/proxy.ts';
 import { requestJson } from './enrollment/post-json.ts';
 import { explainReachError } from './explain-error.ts';
@@ -58,7 +61,26 @@ export async function describeStatus(dataDir: string): Promise<string[]> {
     `enrolled   ${identity.enrolledAt}`,
     `running    ${holder === undefined ? 'no' : `yes, process ${holder}`}`,
     `open       ${journal === undefined ? 0 : replay(journal).attempts.size} attempts`,
+    `server key ${identity.serverKey} (${await fingerprint(decodeBase64(identity.serverKey))})`,
+    ...(await describeAuditCheckpoint(data)),
   ];
+}
+
+/** What this agent knows of the server's audit log: for `audit verify` on another machine. */
+async function describeAuditCheckpoint(data: DataDirectory): Promise<string[]> {
+  try {
+    const file = await readAuditCheckpoint(data.auditCheckpoint);
+    if (file === undefined) return ['audit log  no checkpoint seen yet'];
+    const { number, size, sealedAt } = readCheckpoint(file.note);
+    const lines = [`audit log  checkpoint ${number}, ${size} rows, sealed ${sealedAt}`];
+    if (file.refused !== undefined)
+      lines.push(
+        `           REFUSED another one (${file.refused.reason}) at ${file.refused.at}: the log was cut off, rolled back or rewritten`,
+      );
+    return [...lines, `           ${data.auditCheckpoint}`];
+  } catch (error) {
+    return [`audit log  ${error instanceof Error ? error.message : String(error)}`];
+  }
 }
 
 async function* finding<T>(

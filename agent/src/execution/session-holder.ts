@@ -1,6 +1,7 @@
 // Holds one session after another: handshake, resume, then messages and heartbeats until the socket closes.
 import { hostname, loadavg } from 'node:os';
 import { limits, type ServerMessage, type ServerMessageOf } from '@opsconductor/protocol';
+import type { AuditCheckpoint } from '../audit-checkpoint.ts';
 import { performHandshake } from '../connection/handshake.ts';
 import type { MessageSocket } from '../connection/message-socket.ts';
 import { OutputSender } from '../connection/output-sender.ts';
@@ -24,6 +25,7 @@ export interface SessionHolderOptions {
   deadline: LeaseDeadline;
   executor: Executor;
   segmentKeys: SegmentKeys;
+  auditCheckpoint: AuditCheckpoint;
   tester: TargetTester;
   log: Logger;
 }
@@ -138,6 +140,9 @@ export class SessionHolder {
         // A disk that refuses the roster or a key is nobody's to handle here: it ends the process.
         void segmentKeys.apply(message, (reply) => session.send(reply));
         break;
+      case 'audit_checkpoint':
+        void this.#options.auditCheckpoint.take(message, (reply) => session.send(reply));
+        break;
       case 'test_target':
         void tester.test(message, (reply) => session.send(reply));
         break;
@@ -150,7 +155,7 @@ export class SessionHolder {
 
   /** Renews the leases, and ends a connection on which nothing is acknowledged any more. */
   #heartbeat(socket: MessageSocket, intervalMs: number): () => void {
-    const { deadline, executor } = this.#options;
+    const { deadline, executor, auditCheckpoint } = this.#options;
     let sequence = 0;
     const beat = () => {
       if (deadline.passed()) {
@@ -166,6 +171,7 @@ export class SessionHolder {
         rssBytes: process.memoryUsage.rss(),
         loadAverage: loadavg()[0] ?? 0,
         spoolBytes: executor.spoolBytes,
+        ...(auditCheckpoint.size === undefined ? {} : { auditSize: auditCheckpoint.size }),
       });
     };
     beat();

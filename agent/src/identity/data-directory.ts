@@ -15,6 +15,8 @@ export interface DataDirectory {
   readonly encryptionKey: string;
   readonly generation: string;
   readonly roster: string;
+  /** The newest checkpoint of the server's audit log. */
+  readonly auditCheckpoint: string;
   readonly segmentKeys: string;
   readonly journal: string;
   readonly spool: string;
@@ -32,6 +34,7 @@ export function dataDirectory(root: string): DataDirectory {
     encryptionKey: at('encryption.key'),
     generation: at('generation.json'),
     roster: at('roster.json'),
+    auditCheckpoint: at('audit-checkpoint.json'),
     segmentKeys: at('segment-keys'),
     journal: at('journal'),
     spool: at('spool'),
@@ -62,7 +65,8 @@ export async function prepareDataDirectory(data: DataDirectory): Promise<void> {
 export async function removeIdentity(data: DataDirectory): Promise<void> {
   // The identity goes first: a crash in between leaves an agent that is not enrolled, not one with half its keys.
   const { identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster } = data;
-  for (const path of [identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster]) {
+  const files = [identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster];
+  for (const path of [...files, data.auditCheckpoint]) {
     await rm(path, { force: true });
   }
   for (const path of [data.segmentKeys, data.journal, data.spool]) {

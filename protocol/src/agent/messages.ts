@@ -173,6 +173,15 @@ export const SegmentStateSchema = message('segment_state', {
   /** Members of the roster that still need the segment key from a peer that has it. */
   wanting: Type.Array(Type.Object({ agentId: Id, generation: Type.Integer({ minimum: 1 }) })),
 });
+/** The newest checkpoint of the audit log, to keep; only to agents that say which one they hold. */
+export const AuditCheckpointMessageSchema = message('audit_checkpoint', {
+  /** The size that the agent had said it holds, which the proof begins at. */
+  from: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  /** A signed note (docs/audit.md). */
+  note: Type.String({ maxLength: 2_000 }),
+  /** That it only adds to the checkpoint that the agent said it holds (RFC 9162 section 2.1.4); empty for the first. */
+  proof: Type.Array(Bytes32, { maxItems: 128 }),
+});
 /** The server stops or asks this agent to take nothing new. */
 export const DrainSchema = message('drain', { reason: Type.String({ maxLength: 200 }) });
 
@@ -184,6 +193,8 @@ export const HeartbeatSchema = message('heartbeat', {
   rssBytes: Type.Optional(Type.Integer({ minimum: 0 })),
   loadAverage: Type.Optional(Type.Number({ minimum: 0 })),
   spoolBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  /** Rows that the newest audit checkpoint covers that this agent keeps; 0 for none. Asks for a newer one. */
+  auditSize: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
 });
 /** Answers a heartbeat; the lease deadline counts from when that heartbeat was sent. */
 export const HeartbeatAckSchema = message('heartbeat_ack', { sequence: Type.Integer({ minimum: 1 }) });
@@ -237,6 +248,12 @@ export const SegmentReadySchema = message('segment_ready', {
   rosterNumber: Type.Integer({ minimum: 1 }),
   generations: Type.Array(Type.Integer({ minimum: 1 })),
 });
+/** A checkpoint that does not continue the one that this agent keeps: the log was rolled back or rewritten. */
+export const AuditCheckpointRefusedSchema = message('audit_checkpoint_refused', {
+  reason: Type.Enum(['lower', 'forked', 'wrong_signature', 'malformed']),
+  held: Type.String({ maxLength: 2_000 }),
+  offered: Type.String({ maxLength: 2_000 }),
+});
 export const AgentDrainSchema = message('agent_drain', {});
 
 export const agentToServer = {
@@ -251,6 +268,7 @@ export const agentToServer = {
   wrapped_key: WrappedKeySchema,
   segment_ready: SegmentReadySchema,
   agent_drain: AgentDrainSchema,
+  audit_checkpoint_refused: AuditCheckpointRefusedSchema,
 } as const;
 export const serverToAgent = {
   challenge: ChallengeSchema,
@@ -264,6 +282,7 @@ export const serverToAgent = {
   segment_state: SegmentStateSchema,
   drain: DrainSchema,
   heartbeat_ack: HeartbeatAckSchema,
+  audit_checkpoint: AuditCheckpointMessageSchema,
 } as const;
 
 type MessageOf<M extends Record<string, TSchema>> = { [K in keyof M]: Static<M[K]> }[keyof M];

@@ -38,6 +38,7 @@ export interface LinkEvents {
   wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void>;
   segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void>;
   hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void>;
+  checkpointRefused(link: AgentLink, message: AgentMessageOf<'audit_checkpoint_refused'>): Promise<void>;
   draining(link: AgentLink): Promise<void>;
   /** Attempts were settled: there is credit again, and maybe a next step to lease. */
   settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined>;
@@ -224,6 +225,7 @@ export class AgentLink {
     else if (message.type === 'wrapped_key') await events.wrapped(this, message);
     else if (message.type === 'segment_ready') await events.segmentReady(this, message);
     else if (message.type === 'host_key_seen') await events.hostKeySeen(this, message);
+    else if (message.type === 'audit_checkpoint_refused') await events.checkpointRefused(this, message);
     else if (message.type === 'agent_drain') {
       this.isDraining = true;
       await events.draining(this);

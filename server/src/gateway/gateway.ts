@@ -10,6 +10,7 @@ import {
   type TargetTested,
 } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
+import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
@@ -49,6 +50,8 @@ export interface GatewayDeps {
   hub: LiveHub;
   log: Log;
   isAllowedHost(host: string | undefined): boolean;
+  /** Gives agents the newest checkpoint of the audit log to keep. */
+  checkpoints?: Pick<CheckpointFeed, 'offer' | 'refused'>;
 }
 
 const defaultSettings: HandshakeSettings = {
@@ -210,6 +213,7 @@ export class Gateway implements LinkEvents, TargetTester {
       },
     });
     this.#beatTimer ??= setTimeout(() => void this.#flushBeats(), heartbeatBatchMs);
+    if (message.auditSize !== undefined) void this.#offerCheckpoint(link, message.auditSize);
     const missed = link.missedAttempts(message.held);
     if (missed.length === 0) return;
     for (const attempt of missed) link.forget(attempt);
@@ -317,6 +321,18 @@ export class Gateway implements LinkEvents, TargetTester {
     await inTransaction(this.#deps.sql, (tx) =>
       recordSeenHostKey(tx, { targetId: message.targetId, hostKeyLine: message.hostKey }),
     );
+  }
+
+  async #offerCheckpoint(link: AgentLink, heldSize: number): Promise<void> {
+    const offer = await this.#deps.checkpoints?.offer(heldSize);
+    if (offer !== undefined) link.send(offer);
+  }
+
+  async checkpointRefused(
+    link: AgentLink,
+    message: AgentMessageOf<'audit_checkpoint_refused'>,
+  ): Promise<void> {
+    await this.#deps.checkpoints?.refused(link, message);
   }
 
   async draining(link: AgentLink): Promise<void> {

@@ -115,6 +115,12 @@ export async function latestCheckpoint(sql: Queryable): Promise<CheckpointRow | 
   return row;
 }
 
+export async function checkpointOfNumber(sql: Queryable, number: number): Promise<CheckpointRow | undefined> {
+  const [row] = await sql<CheckpointRow[]>`
+    select number, size, sealed_at, note from audit_checkpoints where number = ${number}`;
+  return row;
+}
+
 /** Checkpoints after a number, in order. */
 export async function checkpointsAfter(
   sql: Queryable,

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AgentMessage } from '@opsconductor/protocol';
+import {
+  consistencyRanges,
+  Frontier,
+  type Hash,
+  leafHash,
+  type SignedCheckpoint,
+  signCheckpoint,
+} from '@opsconductor/protocol/audit';
+import { generateSigningKeyPair, type KeyPair } from '@opsconductor/protocol/sealing';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { AuditCheckpoint } from './audit-checkpoint.ts';
+import { createLog } from './log.ts';
+
+const installationId = randomUUID();
+const log = createLog({ plain: false, level: 'silent' });
+let key: KeyPair;
+let folder: string;
+let path: string;
+let clockMs: number;
+let replies: AgentMessage[];
+
+beforeEach(async () => {
+  key = await generateSigningKeyPair();
+  folder = await mkdtemp(join(tmpdir(), 'opsconductor-checkpoint-'));
+  path = join(folder, 'audit-checkpoint.json');
+  clockMs = 0;
+  replies = [];
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const open = () =>
+  AuditCheckpoint.open({
+    path,
+    identity: { installationId, serverKey: key.publicKey },
+    log,
+    now: () => clockMs,
+  });
+
+/** A log of rows `row 0`, `row 1`, …; another past where the text differs. */
+function rootOf(from: number, to: number, text = 'row'): Hash {
+  const frontier = new Frontier();
+  for (let i = from; i < to; i++) frontier.append(leafHash(`${text} ${i}`));
+  return frontier.root;
+}
+
+function checkpoint(size: number, text?: string, signer = key): Promise<SignedCheckpoint> {
+  return signCheckpoint(signer, {
+    installationId,
+    size,
+    rootHash: rootOf(0, size, text),
+    number: size,
+    previousHash: Buffer.alloc(32),
+    sealedAt: '2026-01-31T08:00:00.000Z',
+  });
+}
+
+const proofOf = (from: number, to: number, text?: string) =>
+  from === 0 || from >= to
+    ? []
+    : consistencyRanges(from, to).map((range) => rootOf(...range, text).toString('base64'));
+
+async function offer(
+  kept: AuditCheckpoint,
+  { note }: SignedCheckpoint,
+  proof: string[],
+  from = kept.size ?? 0,
+) {
+  await kept.take({ type: 'audit_checkpoint', from, note, proof }, (message) => replies.push(message));
+}
+
+it('keeps the first and each that continues it, over restarts', async () => {
+  let kept = await open();
+  expect(kept.size).toBe(0);
+  await offer(kept, await checkpoint(5), []);
+  await offer(kept, await checkpoint(9), proofOf(5, 9));
+  kept = await open();
+  expect(kept.size).toBe(9);
+  await offer(kept, await checkpoint(30), proofOf(9, 30));
+  expect((await open()).size).toBe(30);
+  expect(replies).toEqual([]);
+});
+
+it('refuses one that is lower, says so, keeps its own, and keeps the other as evidence', async () => {
+  const kept = await open();
+  const newest = await checkpoint(9);
+  const lower = await checkpoint(5);
+  await offer(kept, newest, []);
+  await offer(kept, lower, []);
+  expect(replies).toEqual([
+    { type: 'audit_checkpoint_refused', reason: 'lower', held: newest.note, offered: lower.note },
+  ]);
+  expect((await open()).size).toBe(9);
+  expect(JSON.parse(await readFile(path, 'utf8'))).toEqual({
+    note: newest.note,
+    refused: { reason: 'lower', at: '1970-01-01T00:00:00.000Z', note: lower.note },
+  });
+});
+
+it('refuses a longer log with another past, whatever proof comes with it', async () => {
+  const kept = await open();
+  await offer(kept, await checkpoint(5), []);
+  for (const proof of [proofOf(5, 9), proofOf(5, 9, 'other'), []]) {
+    clockMs += 60_000;
+    await offer(kept, await checkpoint(9, 'other'), proof);
+  }
+  await offer(kept, await checkpoint(5, 'other'), []);
+  expect(replies.map((reply) => 'reason' in reply && reply.reason)).toEqual(['forked', 'forked', 'forked']);
+  expect(kept.size).toBe(5);
+});
+
+it('refuses what the server it enrolled at did not sign', async () => {
+  const kept = await open();
+  await offer(kept, await checkpoint(5, 'row', await generateSigningKeyPair()), []);
+  expect(replies).toMatchObject([{ reason: 'wrong_signature' }]);
+  expect(kept.size).toBe(0);
+});
+
+it('passes over an offer that was made for an older one than it keeps by now', async () => {
+  const kept = await open();
+  await offer(kept, await checkpoint(5), []);
+  await offer(kept, await checkpoint(7), proofOf(5, 7));
+  await offer(kept, await checkpoint(9), proofOf(5, 9), 5);
+  expect(kept.size).toBe(7);
+  expect(replies).toEqual([]);
+});
+
+it('complains of the same once a minute', async () => {
+  const kept = await open();
+  await offer(kept, await checkpoint(9), []);
+  for (const ms of [0, 1_000, 59_000, 1_000]) {
+    clockMs += ms;
+    await offer(kept, await checkpoint(5), []);
+  }
+  expect(replies).toHaveLength(2);
+});
+
+it('neither takes another nor overwrites a file that does not verify', async () => {
+  await writeFile(path, '{"note":"nonsense"}');
+  const kept = await open();
+  expect(kept.size).toBeUndefined();
+  await offer(kept, await checkpoint(5), [], 0);
+  expect(await readFile(path, 'utf8')).toBe('{"note":"nonsense"}');
+});

@@ -1,0 +1,140 @@
+// The newest checkpoint of the server's audit log that this agent has seen. Kept outside the server's reach, it shows
+// later whether the log was cut off, or the database rolled back. It never goes back by itself.
+import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
+import {
+  CheckpointError,
+  provesConsistency,
+  type SignedCheckpoint,
+  verifyCheckpoint,
+} from '@opsconductor/protocol/audit';
+import { type Static, Type } from 'typebox';
+import { Check } from 'typebox/value';
+import { readIfExists, writeDurably } from './identity/durable-file.ts';
+import { type Identity, parseJson } from './identity/identity.ts';
+import type { Logger } from './log.ts';
+
+type Reason = Extract<AgentMessage, { type: 'audit_checkpoint_refused' }>['reason'];
+
+const FileSchema = Type.Object({
+  note: Type.String(),
+  /** The last one that was refused, as evidence. */
+  refused: Type.Optional(Type.Object({ reason: Type.String(), at: Type.String(), note: Type.String() })),
+});
+export type AuditCheckpointFile = Static<typeof FileSchema>;
+
+/** What is refused again and again is told of this often. */
+const complainMs = 60_000;
+
+export interface AuditCheckpointOptions {
+  path: string;
+  identity: Pick<Identity, 'installationId' | 'serverKey'>;
+  log: Logger;
+  now?: () => number;
+}
+
+export class AuditCheckpoint {
+  readonly #options: AuditCheckpointOptions;
+  readonly #now: () => number;
+  #held: SignedCheckpoint | undefined;
+  /** The file is there and doesn't verify: it stays as it is, and no other is taken. */
+  #isDamaged = false;
+  #complainedAt = Number.NEGATIVE_INFINITY;
+  #taking: Promise<void> = Promise.resolve();
+
+  private constructor(options: AuditCheckpointOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  static async open(options: AuditCheckpointOptions): Promise<AuditCheckpoint> {
+    const checkpoint = new AuditCheckpoint(options);
+    const { path, identity, log } = options;
+    try {
+      const file = await readAuditCheckpoint(path);
+      if (file !== undefined)
+        checkpoint.#held = await verifyCheckpoint(identity.serverKey, identity.installationId, file.note);
+    } catch (error) {
+      checkpoint.#isDamaged = true;
+      log.error({ err: error, path }, 'the kept checkpoint of the audit log does not verify; none is taken');
+    }
+    return checkpoint;
+  }
+
+  /** Rows that the kept one covers; 0 when there is none; undefined when none may be taken. */
+  get size(): number | undefined {
+    return this.#isDamaged ? undefined : (this.#held?.size ?? 0);
+  }
+
+  /** Keeps what continues the kept one; refuses anything else and tells the server. Never rejects. */
+  take(offer: ServerMessageOf<'audit_checkpoint'>, reply: (message: AgentMessage) => void): Promise<void> {
+    this.#taking = this.#taking
+      .then(() => this.#take(offer, reply))
+      .catch((error) =>
+        this.#options.log.error({ err: error }, 'a checkpoint of the audit log was not kept'),
+      );
+    return this.#taking;
+  }
+
+  async #take(
+    offer: ServerMessageOf<'audit_checkpoint'>,
+    reply: (message: AgentMessage) => void,
+  ): Promise<void> {
+    // Made for another one than is kept by now: the next heartbeat asks again.
+    if (offer.from !== this.size) return;
+    const judged = await this.#judge(offer);
+    if (typeof judged === 'object') {
+      if (judged.size === this.#held?.size) return;
+      await writeFile(this.#options.path, { note: judged.note });
+      this.#held = judged;
+      return;
+    }
+    if (this.#now() - this.#complainedAt < complainMs) return;
+    this.#complainedAt = this.#now();
+    const held = this.#held?.note ?? '';
+    this.#options.log.error(
+      { reason: judged, kept: this.#held?.number },
+      'refused a checkpoint of the audit log: the server’s log is not the one that was seen before',
+    );
+    reply({ type: 'audit_checkpoint_refused', reason: judged, held, offered: offer.note });
+    const at = new Date(this.#now()).toISOString();
+    if (held !== '')
+      await writeFile(this.#options.path, { note: held, refused: { reason: judged, at, note: offer.note } });
+  }
+
+  async #judge(offer: ServerMessageOf<'audit_checkpoint'>): Promise<SignedCheckpoint | Reason> {
+    const { serverKey, installationId } = this.#options.identity;
+    let offered: SignedCheckpoint;
+    try {
+      offered = await verifyCheckpoint(serverKey, installationId, offer.note);
+    } catch (error) {
+      if (error instanceof CheckpointError) return error.reason;
+      throw error;
+    }
+    const held = this.#held;
+    if (held === undefined || offered.hash.equals(held.hash)) return offered;
+    if (offered.size < held.size) return 'lower';
+    const proof = offer.proof.map((hash) => Buffer.from(hash, 'base64'));
+    const continues =
+      offered.number > held.number &&
+      offered.size > held.size &&
+      provesConsistency(
+        { size: held.size, root: held.rootHash },
+        { size: offered.size, root: offered.rootHash },
+        proof,
+      );
+    return continues ? offered : 'forked';
+  }
+}
+
+/** What is kept; undefined when nothing is. @throws when the file is not one of ours. */
+export async function readAuditCheckpoint(path: string): Promise<AuditCheckpointFile | undefined> {
+  const content = await readIfExists(path);
+  if (content === undefined) return undefined;
+  const value = parseJson(content.toString('utf8'));
+  if (!Check(FileSchema, value)) throw new Error(`${path} is damaged`);
+  return value;
+}
+
+async function writeFile(path: string, file: AuditCheckpointFile): Promise<void> {
+  await writeDurably(path, `${JSON.stringify(file, null, 2)}\n`);
+}

@@ -1,0 +1,132 @@
+// Hands the newest checkpoint to agents, with the proof that it only adds to the one they hold; and hears of those
+// that an agent refused: a database that was rolled back, or a log that was rewritten.
+
+import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
+import { CheckpointError, readCheckpoint, verifyCheckpoint } from '@opsconductor/protocol/audit';
+import type { Log } from '../log.ts';
+import { type CheckpointRow, latestCheckpoint } from '../store/audit-seals.ts';
+import type { Sql } from '../store/connection.ts';
+import { recordAudit } from './record-audit.ts';
+import { consistencyProof, TreeDamaged } from './tree-reader.ts';
+
+export interface FeedDeps {
+  sql: Sql;
+  installation: { installationId: string; serverKey: { publicKey: Uint8Array } };
+  log: Log;
+}
+
+interface Agent {
+  agentId: number;
+  name: string;
+  segmentId: number;
+}
+
+type Offer = ServerMessageOf<'audit_checkpoint'>;
+type Refusal = AgentMessageOf<'audit_checkpoint_refused'>;
+
+/** The newest checkpoint is asked for no more often than this. */
+const freshMs = 1_000;
+const maxProofs = 256;
+/** An agent that holds a longer log than there is says so again and again. */
+const complainMs = 3_600_000;
+
+export class CheckpointFeed {
+  readonly #deps: FeedDeps;
+  #latest: { at: number; row: Promise<CheckpointRow | undefined> } | undefined;
+  /** Of the newest checkpoint: by the size that an agent holds. */
+  #proofs = new Map<number, Promise<Offer | undefined>>();
+  #proofsOf = 0;
+  readonly #complainedAt = new Map<number, number>();
+
+  constructor(deps: FeedDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * What an agent that holds the checkpoint of this size is to be sent; undefined when that is the newest. One that is
+   * ahead gets the newest all the same: it refuses that, and tells.
+   */
+  async offer(heldSize: number): Promise<Offer | undefined> {
+    try {
+      const latest = await this.#newest(heldSize);
+      if (latest === undefined || latest.size === heldSize) return undefined;
+      if (this.#proofsOf !== latest.size || this.#proofs.size > maxProofs) this.#proofs = new Map();
+      this.#proofsOf = latest.size;
+      const known = this.#proofs.get(heldSize) ?? this.#prove(latest, heldSize);
+      this.#proofs.set(heldSize, known);
+      return await known;
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, 'no checkpoint of the audit log could be offered to an agent');
+      return undefined;
+    }
+  }
+
+  /** Writes down that an agent refused a checkpoint; once an hour for each agent. */
+  async refused(agent: Agent, refusal: Refusal): Promise<void> {
+    const { log, sql } = this.#deps;
+    const isRecent = Date.now() - (this.#complainedAt.get(agent.agentId) ?? 0) < complainMs;
+    if (isRecent) return;
+    this.#complainedAt.set(agent.agentId, Date.now());
+    const held = await this.#describe(refusal.held);
+    const offered = await this.#describe(refusal.offered);
+    log.error(
+      { agent: agent.name, reason: refusal.reason, held, offered },
+      'an agent refused a checkpoint of the audit log: the log is not the one that it saw before',
+    );
+    await recordAudit(sql, {
+      actor: { kind: 'agent', id: agent.agentId, name: agent.name },
+      action: 'audit.checkpoint_refused',
+      detail: { reason: refusal.reason, held, offered },
+    }).catch((error) => log.error({ err: error }, 'a refused checkpoint could not be audited'));
+  }
+
+  async #prove(latest: CheckpointRow, heldSize: number): Promise<Offer | undefined> {
+    try {
+      const proof =
+        heldSize < latest.size ? await consistencyProof(this.#deps.sql, heldSize, latest.size) : [];
+      return {
+        type: 'audit_checkpoint',
+        from: heldSize,
+        note: latest.note,
+        proof: proof.map((hash) => hash.toString('base64')),
+      };
+    } catch (error) {
+      if (!(error instanceof TreeDamaged)) throw error;
+      // The agent refuses what is not proven, and says so: the log is damaged.
+      this.#deps.log.error({ err: error }, 'the audit log can not be shown to be unbroken');
+      return { type: 'audit_checkpoint', from: heldSize, note: latest.note, proof: [] };
+    }
+  }
+
+  /** Another server may have sealed since: an agent that is ahead of what is known here is no proof of anything yet. */
+  async #newest(heldSize: number): Promise<CheckpointRow | undefined> {
+    if (this.#latest === undefined || Date.now() - this.#latest.at >= freshMs) this.#ask();
+    const latest = await this.#latest?.row;
+    if (heldSize <= (latest?.size ?? 0)) return latest;
+    this.#ask();
+    return this.#latest?.row;
+  }
+
+  #ask(): void {
+    const row = latestCheckpoint(this.#deps.sql);
+    this.#latest = { at: Date.now(), row };
+    row.catch(() => {
+      this.#latest = undefined;
+    });
+  }
+
+  async #describe(note: string): Promise<object> {
+    const { installationId, serverKey } = this.#deps.installation;
+    try {
+      const { number, size, sealedAt } = readCheckpoint(note);
+      const isSigned = await verifyCheckpoint(serverKey.publicKey, installationId, note).then(
+        () => true,
+        () => false,
+      );
+      return { number, size, sealedAt, isSigned };
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      return { isSigned: false };
+    }
+  }
+}

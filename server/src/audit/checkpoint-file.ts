@@ -1,0 +1,88 @@
+// Appends every checkpoint to a file (--audit-checkpoints), best on a volume that the server can only append to. What
+// is in it is compared with the log at the start: a log behind it was cut off or rolled back.
+import { open } from 'node:fs/promises';
+import { CheckpointError, readCheckpoint, type SignedCheckpoint } from '@opsconductor/protocol/audit';
+import type { Log } from '../log.ts';
+import { checkpointOfNumber, checkpointsAfter, latestCheckpoint } from '../store/audit-seals.ts';
+import type { Sql } from '../store/connection.ts';
+import { splitNotes } from './checkpoint-notes.ts';
+import { recordAudit } from './record-audit.ts';
+
+const notesPerWrite = 500;
+const tailBytes = 16 * 1024;
+
+export class CheckpointFile {
+  readonly #path: string;
+  readonly #sql: Sql;
+  readonly #log: Log;
+  /** Of the newest in the file; undefined before the file was looked at. */
+  #number: number | undefined;
+
+  constructor(path: string, deps: { sql: Sql; log: Log }) {
+    this.#path = path;
+    this.#sql = deps.sql;
+    this.#log = deps.log;
+  }
+
+  /** Appends what is new; on disk when this resolves. */
+  async append(): Promise<void> {
+    this.#number ??= await this.#compare();
+    for (;;) {
+      const rows = await checkpointsAfter(this.#sql, this.#number, notesPerWrite);
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      const file = await open(this.#path, 'a', 0o640);
+      try {
+        await file.writeFile(rows.map((row) => `${row.note}\n`).join(''));
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      this.#number = last.number;
+    }
+  }
+
+  /** Number from which to go on; a log that does not continue the file is told of, and appended from its beginning. */
+  async #compare(): Promise<number> {
+    const kept = await this.#newest();
+    if (kept === undefined) return 0;
+    const same = await checkpointOfNumber(this.#sql, kept.number);
+    if (same !== undefined && readCheckpoint(same.note).hash.equals(kept.hash)) return kept.number;
+    const latest = await latestCheckpoint(this.#sql);
+    const detail = {
+      file: this.#path,
+      kept: { number: kept.number, size: kept.size, sealedAt: kept.sealedAt },
+      found: { number: latest?.number ?? 0, size: latest?.size ?? 0 },
+    };
+    this.#log.error(
+      detail,
+      'the audit log does not continue the checkpoints in this file: it was cut off or rolled back',
+    );
+    await recordAudit(this.#sql, {
+      actor: { kind: 'system', name: 'audit' },
+      action: 'audit.checkpoint_refused',
+      detail: { reason: same === undefined ? 'lower' : 'forked', ...detail },
+    });
+    return same === undefined ? (latest?.number ?? 0) : kept.number - 1;
+  }
+
+  async #newest(): Promise<SignedCheckpoint | undefined> {
+    const file = await open(this.#path, 'a+', 0o640);
+    try {
+      const { size } = await file.stat();
+      const bytes = Buffer.alloc(Math.min(size, tailBytes));
+      await file.read(bytes, 0, bytes.length, size - bytes.length);
+      for (const note of splitNotes(bytes.toString()).reverse()) {
+        try {
+          return readCheckpoint(note);
+        } catch (error) {
+          // The last one may be half written, and the first of the tail half read.
+          if (!(error instanceof CheckpointError)) throw error;
+        }
+      }
+      return undefined;
+    } finally {
+      await file.close();
+    }
+  }
+}
