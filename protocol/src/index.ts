@@ -7,6 +7,7 @@ export * from './api/common.ts';
 export * from './api/connection-settings.ts';
 export * from './api/credentials.ts';
 export * from './api/identity.ts';
+export * from './api/inventories.ts';
 export * from './api/jobs.ts';
 export * from './api/people.ts';
 export * from './api/permissions.ts';

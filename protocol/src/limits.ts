@@ -39,6 +39,10 @@ export const limits = {
   /** Target groups that select each other's members, one inside the other. */
   maxGroupDepth: 8,
   maxRequestBodyBytes: 1024 * 1024,
+  /** Request with the files of an inventory; and each of its files. */
+  maxInventoryBytes: 32 * 1024 * 1024,
+  maxInventoryFiles: 5_000,
+  maxInventoryHosts: 50_000,
   maxHeldAttemptsPerHeartbeat: 1_024,
   maxPageItems: 200,
   defaultPageItems: 50,
