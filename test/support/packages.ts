@@ -1,5 +1,5 @@
-// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, tools for networks), and gets them
-// where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
+// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, tools for networks), and gets
+// them where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 export interface Program {
   path: string;
-  /** To add to the environment of the program: LD_LIBRARY_PATH where it was unpacked. */
+  /** To add to the environment of the program: where its libraries are, where it was unpacked. */
   env: Record<string, string>;
   /** Where the package's files are: `/`, or the folder it was unpacked into. */
   root: string;
@@ -22,6 +22,7 @@ interface Package {
 
 const sshd: Package = { name: 'openssh-server', paths: ['usr/sbin/sshd'] };
 const chromium: Package = { name: 'chromium', paths: ['usr/lib/chromium/chromium', 'usr/bin/chromium'] };
+const ansible: Package = { name: 'ansible-core', paths: ['usr/bin/ansible-inventory'] };
 const networkTools: Package[] = [
   { name: 'iproute2', paths: ['usr/sbin/ip', 'usr/bin/ip', 'sbin/ip'] },
   { name: 'nftables', paths: ['usr/sbin/nft'] },
@@ -42,6 +43,11 @@ export function ensureSshd(options: EnsureOptions = {}): Promise<Ensured> {
 /** The path of Chromium, or why there is none. */
 export function ensureChromium(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(chromium, options);
+}
+
+/** The path of `ansible-inventory`, to be run by python3, or why there is none. */
+export function ensureAnsible(options: EnsureOptions = {}): Promise<Ensured> {
+  return ensure(ansible, options);
 }
 
 /** Whether network namespaces with a firewall can be had (`ip`, `nft`, `curl`, and the right to use them), or why not. */
@@ -100,7 +106,8 @@ function locate(wanted: Package, root: string): Program | undefined {
     .map((relative) => `${base}/${relative}`)
     .find((candidate) => existsSync(candidate));
   if (!path) return undefined;
-  return { path, root, env: root === '/' ? {} : { LD_LIBRARY_PATH: libraryPath(base) } };
+  const env = { LD_LIBRARY_PATH: libraryPath(base), PYTHONPATH: `${base}/usr/lib/python3/dist-packages` };
+  return { path, root, env: root === '/' ? {} : env };
 }
 
 function libraryPath(base: string): string {
