@@ -27,6 +27,7 @@ import { runEventRoutes } from './http/run-events.ts';
 import { runRoutes } from './http/runs.ts';
 import { segmentRoutes } from './http/segments.ts';
 import { sessionCookie } from './http/session-cookie.ts';
+import { targetGroupRoutes } from './http/target-groups.ts';
 import { targetRoutes } from './http/targets.ts';
 import type { Log } from './log.ts';
 import { LeaseBuilder } from './runs/lease-builder.ts';
@@ -125,6 +126,7 @@ export function createServices(options: ServiceOptions): Services {
       limits: new EnrollmentLimits(now),
     }),
     ...targetRoutes({ sql, agents: gateway }),
+    ...targetGroupRoutes({ sql }),
     ...credentialRoutes({ sql }),
     ...categoryRoutes({ sql }),
     ...jobRoutes({ sql, masterKey }),

@@ -1,0 +1,241 @@
+import type { CreateTargetGroupRequestSchema, TargetGroup } from '@opsconductor/protocol';
+import { patternsOf } from '@opsconductor/protocol';
+import type { Static } from 'typebox';
+import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
+import { listSelectingGroups, lockMembership } from '../store/target-group-members.ts';
+import {
+  credentialsOfSegments,
+  deleteTargetGroup as deleteRow,
+  findTargetGroup,
+  insertTargetGroup,
+  putEntries,
+  removeEntries,
+  setGroupCredentials,
+  type TargetGroupFields,
+  updateTargetGroup as updateRow,
+} from '../store/target-groups.ts';
+import { targetsSeen } from '../store/target-selection.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
+import { readSelector } from '../targets/read-selector.ts';
+import { GroupOrderError, orderGroups, selectingGroup } from './group-order.ts';
+import { getTargetGroup } from './list-target-groups.ts';
+import { refreshMembersOfGroup } from './refresh-members.ts';
+
+export type TargetGroupRequest = Static<typeof CreateTargetGroupRequestSchema>;
+
+const newGroup = { description: '', selector: null, priority: 0, settings: {} };
+
+/**
+ * Creates a target group with its members.
+ *
+ * @throws {AppError} `invalid` for a selector, target or credential that isn't one; `conflict` for a taken name;
+ * `forbidden` for a credential that the caller may not use.
+ */
+export async function createTargetGroup(
+  sql: Sql,
+  request: TargetGroupRequest,
+  caller: Caller,
+): Promise<TargetGroup> {
+  const id = await inTransaction(sql, async (tx) => {
+    await lockMembership(tx);
+    const fields = withChanges({ ...newGroup, name: request.name }, request);
+    await checkSelector(tx, fields, undefined, caller);
+    const id = await insertTargetGroup(tx, { ...fields, createdBy: caller.userId });
+    await writeParts(tx, id, request, caller);
+    const changes = await refreshMembersOfGroup(tx, { id, name: fields.name }, caller);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'target_group.created',
+      object: { kind: 'target_group', id },
+      detail: { ...fields, ...partsDetail(request), members: changes.length },
+    });
+    return id;
+  }).catch((error) => {
+    throw nameTaken(error, request.name);
+  });
+  return getTargetGroup(sql, id, unrestricted);
+}
+
+/**
+ * Changes a target group and its members; what the request leaves out stays as it is.
+ *
+ * @throws {AppError} like `createTargetGroup`; `not_found`; `conflict` for another name while groups select it by this
+ * one; `forbidden` when a target would come in on which others would get rights that the caller doesn't hold.
+ */
+export async function updateTargetGroup(
+  sql: Sql,
+  id: number,
+  request: TargetGroupRequest,
+  caller: Caller,
+): Promise<TargetGroup> {
+  await inTransaction(sql, async (tx) => {
+    await lockMembership(tx);
+    const before = await findTargetGroup(tx, id, caller.authority.reach('read'));
+    if (before?.isWhole !== true) throw notFound('Target group');
+    const fields = withChanges(before, request);
+    if (fields.name !== before.name) await refuseSelected(tx, id, before.name, 'renamed');
+    await checkSelector(tx, fields, id, caller);
+    await updateRow(tx, id, fields);
+    await writeParts(tx, id, request, caller);
+    const changes = await refreshMembersOfGroup(tx, { id, name: fields.name }, caller);
+    const { name, description, selector, priority, settings } = before;
+    const came = changes.filter((change) => change.added).length;
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'target_group.changed',
+      object: { kind: 'target_group', id },
+      detail: {
+        from: { name, description, selector, priority, settings },
+        to: fields,
+        ...partsDetail(request),
+        members: { came, went: changes.length - came },
+      },
+    });
+  }).catch((error) => {
+    throw nameTaken(error, request.name);
+  });
+  return getTargetGroup(sql, id, unrestricted);
+}
+
+/**
+ * Deletes a target group, and with it the rights that were granted on it.
+ *
+ * @throws {AppError} `not_found`; `conflict` while other groups select it.
+ */
+export async function deleteTargetGroup(sql: Sql, id: number, caller: Caller): Promise<void> {
+  await inTransaction(sql, async (tx) => {
+    await lockMembership(tx);
+    const group = await findTargetGroup(tx, id, caller.authority.reach('read'));
+    if (group?.isWhole !== true) throw notFound('Target group');
+    await refuseSelected(tx, id, group.name, 'deleted');
+    await deleteRow(tx, id);
+    const { name, selector, memberCount } = group;
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'target_group.deleted',
+      object: { kind: 'target_group', id },
+      detail: { name, selector, members: memberCount },
+    });
+  });
+}
+
+function withChanges(fields: TargetGroupFields, request: TargetGroupRequest): TargetGroupFields {
+  return {
+    name: request.name,
+    description: request.description ?? fields.description,
+    selector: request.selector === undefined ? fields.selector : request.selector,
+    priority: request.priority ?? fields.priority,
+    settings: request.settings ?? fields.settings,
+  };
+}
+
+function partsDetail({ targetIds, excludedTargetIds, credentials }: TargetGroupRequest) {
+  return {
+    ...(targetIds === undefined ? {} : { listed: targetIds.length }),
+    ...(excludedTargetIds === undefined ? {} : { excluded: excludedTargetIds.length }),
+    ...(credentials === undefined ? {} : { credentials }),
+  };
+}
+
+/** Other groups are named whole in a group's selector: what it selects must not depend on groups that come later. */
+async function checkSelector(
+  tx: Tx,
+  group: TargetGroupFields,
+  id: number | undefined,
+  caller: Caller,
+): Promise<void> {
+  if (group.selector === null) return;
+  const selector = await readSelector(tx, group.selector, 'selector', caller.authority.reach('read'));
+  const pattern = patternsOf(selector, 'group').find((one) => one.pattern.includes('*'));
+  if (pattern !== undefined) {
+    const message = `Column ${pattern.column}: A group names other groups whole. Write group:… without *.`;
+    throw invalidField('selector', message);
+  }
+  const others = (await listSelectingGroups(tx)).filter((other) => other.id !== id);
+  try {
+    orderGroups([...others, { id: id ?? 0, name: group.name, selector: group.selector }].map(selectingGroup));
+  } catch (error) {
+    if (error instanceof GroupOrderError) throw invalidField('selector', error.message);
+    throw error;
+  }
+}
+
+async function refuseSelected(tx: Tx, id: number, name: string, what: string): Promise<void> {
+  const selecting = (await listSelectingGroups(tx))
+    .map(selectingGroup)
+    .filter((group) => group.id !== id && group.selects.has(name));
+  const [first] = selecting;
+  if (first === undefined) return;
+  throw new AppError(
+    'conflict',
+    `Target group “${first.name}” selects the members of “${name}”. Change its selector, then this one can be ${what}.`,
+  );
+}
+
+async function writeParts(tx: Tx, id: number, request: TargetGroupRequest, caller: Caller): Promise<void> {
+  const { targetIds, excludedTargetIds, credentials } = request;
+  await requireTargets(tx, 'targetIds', targetIds, caller);
+  await requireTargets(tx, 'excludedTargetIds', excludedTargetIds, caller);
+  const excluded = new Set(excludedTargetIds);
+  const both = targetIds?.findIndex((one) => excluded.has(one)) ?? -1;
+  if (both >= 0) throw invalidField(`targetIds[${both}]`, 'A target is either listed or excluded, not both.');
+  for (const [ids, isExcluded] of [
+    [targetIds, false],
+    [excludedTargetIds, true],
+  ] as const) {
+    if (ids === undefined) continue;
+    await removeEntries(tx, id, { excluded: isExcluded });
+    await putEntries(tx, id, ids, isExcluded);
+  }
+  if (credentials === undefined) return;
+  await requireCredentials(tx, credentials, caller);
+  await setGroupCredentials(tx, id, credentials);
+}
+
+async function requireTargets(
+  tx: Tx,
+  path: string,
+  ids: readonly number[] | undefined,
+  caller: Caller,
+): Promise<void> {
+  if (ids === undefined) return;
+  const seen = await targetsSeen(tx, ids, caller.authority.reach('read'));
+  const details = ids.flatMap((id, index) =>
+    seen.has(id) ? [] : [{ path: `${path}[${index}]`, message: `There is no target ${id}.` }],
+  );
+  const [first] = details;
+  if (first !== undefined) throw new AppError('invalid', first.message, { details: details.slice(0, 100) });
+}
+
+async function requireCredentials(
+  tx: Tx,
+  credentials: NonNullable<TargetGroupRequest['credentials']>,
+  caller: Caller,
+): Promise<void> {
+  const known = await credentialsOfSegments(tx, credentials);
+  const segments = new Set<number>();
+  for (const [index, { segmentId, credentialId }] of credentials.entries()) {
+    const path = `credentials[${index}]`;
+    if (segments.has(segmentId)) {
+      throw invalidField(`${path}.segmentId`, 'This segment is named twice; give it one credential.');
+    }
+    segments.add(segmentId);
+    if (!known.has(credentialId.toLowerCase())) {
+      throw invalidField(`${path}.credentialId`, `There is no such credential in segment ${segmentId}.`);
+    }
+    if (!caller.authority.holdsOnSegment('credentials.use', segmentId)) {
+      throw new MissingPermission(caller, 'credentials.use', `segment ${segmentId}`);
+    }
+  }
+}
+
+function nameTaken(error: unknown, name: string): unknown {
+  if (violatedConstraint(error) !== 'target_groups_name_key') return error;
+  const message = `There is a target group named ${name} already; choose another name.`;
+  return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+}

@@ -1,0 +1,90 @@
+import {
+  type GroupEntry,
+  type GroupEntryQuerySchema,
+  limits,
+  type TargetGroup,
+  type TargetGroupQuerySchema,
+} from '@opsconductor/protocol';
+import type { Static } from 'typebox';
+import type { Reach } from '../auth/authority.ts';
+import { notFound } from '../errors.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import type { Queryable } from '../store/connection.ts';
+import { pageOf } from '../store/cursor.ts';
+import {
+  findTargetGroup,
+  listEntries,
+  listTargetGroups as listRows,
+  type TargetGroupRow,
+} from '../store/target-groups.ts';
+
+interface PageOf<T> {
+  items: T[];
+  nextCursor: string | null;
+}
+
+/** A page of the target groups that may be seen, by name. */
+export async function listTargetGroups(
+  sql: Queryable,
+  query: Static<typeof TargetGroupQuerySchema>,
+  reaches: readonly Reach[],
+): Promise<PageOf<TargetGroup>> {
+  refuseUnstorableText(query, 'query');
+  const limit = query.limit ?? limits.defaultPageItems;
+  const rows = await listRows(sql, { ...query, limit }, reaches);
+  return pageOf(rows, limit, (row) => [row.name, row.id], toTargetGroup);
+}
+
+/** @throws {AppError} `not_found`. */
+export async function getTargetGroup(
+  sql: Queryable,
+  id: number,
+  reaches: readonly Reach[],
+): Promise<TargetGroup> {
+  const row = await findTargetGroup(sql, id, reaches);
+  if (row === undefined) throw notFound('Target group');
+  return toTargetGroup(row);
+}
+
+/**
+ * A page of what people wrote of single targets, listed or excluded.
+ *
+ * @throws {AppError} `not_found`, also for a group of which only members may be seen.
+ */
+export async function listGroupEntries(
+  sql: Queryable,
+  groupId: number,
+  query: Static<typeof GroupEntryQuerySchema>,
+  reaches: readonly Reach[],
+): Promise<PageOf<GroupEntry>> {
+  const group = await findTargetGroup(sql, groupId, reaches);
+  if (group?.isWhole !== true) throw notFound('Target group');
+  const limit = query.limit ?? limits.defaultPageItems;
+  const rows = await listEntries(sql, { groupId, ...query, limit }, reaches);
+  return pageOf(
+    rows,
+    limit,
+    (row) => [row.name, row.targetId],
+    (row) => row,
+  );
+}
+
+/** Who sees only members of a group is not told what it is made of, which names other places. */
+function toTargetGroup(row: TargetGroupRow): TargetGroup {
+  const times = { createdAt: row.createdAt.toISOString(), updatedAt: row.updatedAt.toISOString() };
+  if (row.isWhole) return { ...row, ...times };
+  return {
+    id: row.id,
+    name: row.name,
+    description: row.description,
+    memberCount: row.memberCount,
+    isWhole: false,
+    selector: null,
+    priority: 0,
+    settings: {},
+    credentials: [],
+    listedCount: 0,
+    excludedCount: 0,
+    ...times,
+  };
+}
