@@ -23,6 +23,12 @@ export interface Config {
   /** First API token of the administrator; read at the first start only. */
   bootstrapToken: string | undefined;
   logLevel: LogLevel;
+  audit: {
+    /** Absolute: where each checkpoint is appended to. */
+    checkpointFile: string | undefined;
+    /** Undefined: rows are kept for ever. */
+    retentionDays: number | undefined;
+  };
 }
 
 /** All that is wrong, a line each. */
@@ -59,6 +65,8 @@ type Flags = Partial<{
   tlsCert: string;
   tlsKey: string;
   behindTlsProxy: boolean;
+  auditCheckpoints: string;
+  auditRetentionDays: string;
 }>;
 const repositoryRoot = resolve(import.meta.dirname, '../..');
 const hostPattern = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
@@ -120,6 +128,22 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
       '32 to 512 letters, digits or -._~+/=',
     ),
     logLevel: read.text('LOG_LEVEL', 'LOG_LEVEL', undefined, logLevelOf, logLevels.join(', ')) ?? 'info',
+    audit: {
+      checkpointFile: read.text(
+        '--audit-checkpoints',
+        'OPSCONDUCTOR_AUDIT_CHECKPOINTS',
+        flags.auditCheckpoints,
+        (path) => resolve(path),
+        'a file',
+      ),
+      retentionDays: read.text(
+        '--audit-retention-days',
+        'OPSCONDUCTOR_AUDIT_RETENTION_DAYS',
+        flags.auditRetentionDays,
+        retentionDaysOf,
+        'an integer from 30 to 36500; without it audit rows are kept for ever',
+      ),
+    },
   };
   if (problems.length > 0) throw new ConfigError(problems);
   return config;
@@ -150,6 +174,8 @@ function readFlags(argv: readonly string[], problems: string[]): Flags {
       '--behind-tls-proxy',
       'a proxy in front ends TLS: listen without it, and trust its X-Forwarded-For',
     )
+    .option('--audit-checkpoints <file>', 'append each signed checkpoint of the audit log to this file')
+    .option('--audit-retention-days <number>', 'remove older audit rows (default: keep them for ever)')
     .allowUnknownOption()
     .allowExcessArguments()
     .exitOverride()
@@ -295,6 +321,11 @@ function filled(text: string | undefined): string | undefined {
 
 function portOf(text: string): number | undefined {
   return /^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined;
+}
+
+function retentionDaysOf(text: string): number | undefined {
+  const days = /^\d{2,5}$/.test(text) ? Number(text) : 0;
+  return days >= 30 && days <= 36_500 ? days : undefined;
 }
 
 function addressOf(text: string): string | undefined {

@@ -101,12 +101,14 @@ export async function startServer(
         createHash('sha256')
           .update(await readFile(paths.agentBundle))
           .digest('hex'),
+      audit: config.audit,
       ...timings,
     });
     closers.push(() => services.stop());
     await services.gateway.start(listener.server);
     requests.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
     services.sweeper.start();
+    services.sealer.start();
     return {
       url,
       localUrl,

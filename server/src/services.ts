@@ -1,7 +1,10 @@
 // The server's parts, wired together: this is where they meet.
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import { CheckpointFeed } from './audit/checkpoint-feed.ts';
+import { CheckpointFile } from './audit/checkpoint-file.ts';
 import { refusalRecorder } from './audit/record-refusal.ts';
+import { AuditSealer } from './audit/sealer.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { EnrollmentLimits } from './auth/enrollment-limits.ts';
 import { defaultIdentitySettings, type IdentitySettings } from './auth/identity-deps.ts';
@@ -12,6 +15,7 @@ import type { HandshakeSettings } from './gateway/handshake.ts';
 import { agentEnrollmentRoutes } from './http/agent-enrollment.ts';
 import { agentRoutes } from './http/agents.ts';
 import { createApp } from './http/app.ts';
+import { auditRoutes } from './http/audit.ts';
 import { categoryRoutes } from './http/categories.ts';
 import { type Access, isKnownHost } from './http/client.ts';
 import type { Console } from './http/console.ts';
@@ -58,6 +62,7 @@ export interface ServiceOptions {
   /** How long sessions and API tokens may last; the product's own by default. */
   identity?: IdentitySettings;
   handshakeSettings?: HandshakeSettings;
+  audit?: { checkpointFile: string | undefined; retentionDays: number | undefined };
   /** Replies that differ from their schema are errors; for tests. */
   checkReplies?: boolean;
 }
@@ -67,6 +72,7 @@ export interface Services {
   routes: readonly RouteSpec[];
   gateway: Gateway;
   sweeper: Sweeper;
+  sealer: AuditSealer;
   hub: LiveHub;
   keys: RunKeys;
   /** Ends live streams, then agents' connections. The pool stays open. */
@@ -97,10 +103,12 @@ export function createServices(options: ServiceOptions): Services {
     writer,
     hub,
     log,
+    checkpoints: new CheckpointFeed({ sql, installation, log }),
     isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),
     ...(options.handshakeSettings === undefined ? {} : { settings: options.handshakeSettings }),
   });
   const sweeper = new Sweeper({ sql, serverId, log, publish: (news) => gateway.publish(news) });
+  const sealer = auditSealer(options);
   const settings = options.identity ?? defaultIdentitySettings;
   const authenticator = new Authenticator({
     sql,
@@ -139,6 +147,7 @@ export function createServices(options: ServiceOptions): Services {
       onForgotten: (listener) => authenticator.onForgotten(listener),
     }),
     ...executorRoutes({ sql }),
+    ...auditRoutes({ sql, installation, now }),
   ];
   const app = createApp({
     routes,
@@ -160,6 +169,7 @@ export function createServices(options: ServiceOptions): Services {
     routes,
     gateway,
     sweeper,
+    sealer,
     hub,
     keys,
     async stop() {
@@ -167,8 +177,21 @@ export function createServices(options: ServiceOptions): Services {
       await sweeper.stop();
       await gateway.stop();
       writer.close();
+      await sealer.stop();
     },
   };
+}
+
+function auditSealer({ sql, installation, log, audit }: ServiceOptions): AuditSealer {
+  const file = audit?.checkpointFile;
+  const kept = file === undefined ? undefined : new CheckpointFile(file, { sql, log });
+  return new AuditSealer({
+    sql,
+    installation,
+    log,
+    retentionDays: audit?.retentionDays,
+    ...(kept === undefined ? {} : { onRound: () => kept.append() }),
+  });
 }
 
 async function whatIsMissing({ sql, migrations, log }: ServiceOptions): Promise<string[]> {

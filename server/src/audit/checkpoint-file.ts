@@ -17,6 +17,8 @@ export class CheckpointFile {
   readonly #log: Log;
   /** Of the newest in the file; undefined before the file was looked at. */
   #number: number | undefined;
+  /** A crash left a note half written: the next one begins on a line of its own. */
+  #isTorn = false;
 
   constructor(path: string, deps: { sql: Sql; log: Log }) {
     this.#path = path;
@@ -33,11 +35,12 @@ export class CheckpointFile {
       if (last === undefined) return;
       const file = await open(this.#path, 'a', 0o640);
       try {
-        await file.writeFile(rows.map((row) => `${row.note}\n`).join(''));
+        await file.writeFile(`${this.#isTorn ? '\n' : ''}${rows.map((row) => `${row.note}\n`).join('')}`);
         await file.sync();
       } finally {
         await file.close();
       }
+      this.#isTorn = false;
       this.#number = last.number;
     }
   }
@@ -72,6 +75,7 @@ export class CheckpointFile {
       const { size } = await file.stat();
       const bytes = Buffer.alloc(Math.min(size, tailBytes));
       await file.read(bytes, 0, bytes.length, size - bytes.length);
+      this.#isTorn = size > 0 && bytes.at(-1) !== 0x0a;
       for (const note of splitNotes(bytes.toString()).reverse()) {
         try {
           return readCheckpoint(note);

@@ -5,7 +5,7 @@ import { type SealDeps, sealRows } from './seal-rows.ts';
 
 const sealMs = 1_000;
 const hourMs = 3_600_000;
-/** A damaged tree is told of this often. */
+/** What fails each second is told of this often. */
 const complainMs = 60_000;
 
 export interface SealerDeps extends SealDeps {
@@ -19,7 +19,7 @@ export class AuditSealer {
   readonly #deps: SealerDeps;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<unknown> | undefined;
-  #complainedAt = 0;
+  readonly #complainedAt = new Map<string, number>();
   #retainedAt = 0;
 
   constructor(deps: SealerDeps) {
@@ -53,14 +53,18 @@ export class AuditSealer {
   }
 
   async #round(): Promise<void> {
+    await this.#attempt('the audit log could not be sealed', () => this.seal());
+    await this.#attempt('checkpoints could not be handed on', async () => this.#deps.onRound?.());
+    await this.#attempt('old audit rows could not be removed', () => this.#retain());
+  }
+
+  async #attempt(failure: string, work: () => Promise<unknown>): Promise<void> {
     try {
-      await this.seal();
-      await this.#deps.onRound?.();
-      await this.#retain();
+      await work();
     } catch (error) {
-      if (Date.now() - this.#complainedAt < complainMs) return;
-      this.#complainedAt = Date.now();
-      this.#deps.log.error({ err: error }, 'the audit log could not be sealed');
+      if (Date.now() - (this.#complainedAt.get(failure) ?? 0) < complainMs) return;
+      this.#complainedAt.set(failure, Date.now());
+      this.#deps.log.error({ err: error }, failure);
     }
   }
 

@@ -1,0 +1,77 @@
+import { provesConsistency, readCheckpoint, type SignedCheckpoint } from '@opsconductor/protocol/audit';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { CheckpointFeed } from './checkpoint-feed.ts';
+import { setupAudit, type TestAudit } from './testing.ts';
+
+let t: TestAudit;
+beforeAll(async () => {
+  t = await setupAudit();
+});
+afterEach(() => t.empty());
+afterAll(() => t.close());
+
+const feed = () => new CheckpointFeed(t.deps);
+const treeOf = ({ size, rootHash }: SignedCheckpoint) => ({ size, root: rootHash });
+
+async function seal(...names: string[]): Promise<SignedCheckpoint> {
+  await t.write(...names);
+  const [made] = await t.sealer.seal();
+  if (made === undefined) throw new Error('nothing was sealed');
+  return made;
+}
+
+it('offers nothing before the first checkpoint, and nothing to who holds the newest', async () => {
+  expect(await feed().offer(0)).toBeUndefined();
+  const { size } = await seal('a');
+  expect(await feed().offer(size)).toBeUndefined();
+});
+
+it('offers the newest, with the proof that it continues the one that is held', async () => {
+  const held = await seal('a', 'b', 'c');
+  await seal('d');
+  const newest = await seal('e', 'f', 'g');
+  const offers = feed();
+  const [first, next, same] = await Promise.all([offers.offer(0), offers.offer(3), offers.offer(3)]);
+  expect(first).toMatchObject({ from: 0, note: newest.note, proof: [] });
+  expect(same).toEqual(next);
+  const proof = (next?.proof ?? []).map((hash) => Buffer.from(hash, 'base64'));
+  expect(provesConsistency(treeOf(held), treeOf(readCheckpoint(next?.note ?? '')), proof)).toBe(true);
+});
+
+it('looks again before it takes an agent for being ahead', async () => {
+  const offers = feed();
+  await seal('a');
+  await offers.offer(0);
+  const newer = await seal('b');
+  expect(await offers.offer(newer.size)).toBeUndefined();
+});
+
+it('gives an agent that is ahead the lower one, so that it tells', async () => {
+  const lower = await seal('a');
+  expect(await feed().offer(9)).toEqual({ type: 'audit_checkpoint', from: 9, note: lower.note, proof: [] });
+});
+
+it('logs and audits once what an agent refused, and whether it was ours', async () => {
+  const offers = feed();
+  const lower = await seal('a');
+  const agent = { agentId: 4, name: 'agent-4', segmentId: 1 };
+  const held = (await seal('b')).note;
+  for (let times = 0; times < 3; times++)
+    await offers.refused(agent, {
+      type: 'audit_checkpoint_refused',
+      reason: 'lower',
+      held,
+      offered: 'nonsense',
+    });
+  const rows = await t.sql`
+    select actor_kind, actor_name, detail from audit_log where action = 'audit.checkpoint_refused'`;
+  expect(rows).toMatchObject([
+    {
+      actorKind: 'agent',
+      actorName: 'agent-4',
+      detail: { reason: 'lower', held: { number: 2, isSigned: true }, offered: { isSigned: false } },
+    },
+  ]);
+  expect(lower.number).toBe(1);
+  expect(t.logged.filter((line) => line.includes('an agent refused'))).toHaveLength(1);
+});

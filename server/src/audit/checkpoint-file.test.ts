@@ -1,0 +1,73 @@
+import { appendFile, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { latestCheckpoint } from '../store/audit-seals.ts';
+import { CheckpointFile } from './checkpoint-file.ts';
+import { readNotes } from './checkpoint-notes.ts';
+import { setupAudit, type TestAudit } from './testing.ts';
+
+let t: TestAudit;
+let folder: string;
+let path: string;
+beforeAll(async () => {
+  t = await setupAudit();
+});
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'opsconductor-checkpoints-'));
+  path = join(folder, 'checkpoints');
+});
+afterEach(async () => {
+  await t.empty();
+  await rm(folder, { recursive: true });
+});
+afterAll(() => t.close());
+
+async function seal(name: string): Promise<string> {
+  await t.write(name);
+  await t.sealer.seal();
+  return (await latestCheckpoint(t.sql))?.note ?? '';
+}
+
+const append = () => new CheckpointFile(path, t.deps).append();
+
+it('gets every checkpoint once, in order, over restarts', async () => {
+  const file = new CheckpointFile(path, t.deps);
+  const notes = [await seal('a'), await seal('b')];
+  await file.append();
+  notes.push(await seal('c'));
+  await file.append();
+  await file.append();
+  notes.push(await seal('d'));
+  await append();
+  expect(await readNotes(path)).toEqual(notes);
+});
+
+it('goes on after a note that a crash left half written', async () => {
+  const first = await seal('a');
+  await append();
+  await appendFile(path, first.slice(0, 60));
+  const second = await seal('b');
+  await append();
+  expect((await readNotes(path)).at(-1)).toBe(second);
+  expect(t.logged.join()).not.toContain('does not continue');
+});
+
+it.each([
+  ['cut off', async () => {}, 'lower'],
+  ['cut off and gone on', async () => void (await seal('other')), 'forked'],
+])('shows that the log was %s while no server ran', async (_, goOn, reason) => {
+  await seal('a');
+  await seal('b');
+  await append();
+  await t.attack(
+    'delete from audit_log where id > 1',
+    'delete from audit_leaves where position > 0',
+    'delete from audit_checkpoints where number > 1',
+  );
+  await goOn();
+  await append();
+  const [row] = await t.sql`select detail from audit_log where action = 'audit.checkpoint_refused'`;
+  expect(row?.detail).toMatchObject({ reason, kept: { number: 2 } });
+  expect(t.logged.join()).toContain('was cut off or rolled back');
+});
