@@ -113,6 +113,7 @@ export const routeNeeds: Record<string, Needs> = {
 
   'POST sign-out': self,
   'GET me': self,
+  'GET me/access': self,
   'PUT me/password': self,
   'GET me/sessions': self,
   'DELETE me/sessions': self,
@@ -120,6 +121,32 @@ export const routeNeeds: Record<string, Needs> = {
   'GET tokens': self,
   'POST tokens': self,
   'DELETE tokens/:id': self,
+
+  'GET grants': everywhere('people.edit'),
+  'POST grants': everywhere('people.edit'),
+  'DELETE grants/:id': everywhere('people.edit'),
+  'GET user-groups': everywhere('people.edit'),
+  'POST user-groups': everywhere('people.edit'),
+  'GET user-groups/:id': everywhere('people.edit'),
+  'PUT user-groups/:id': everywhere('people.edit'),
+  'DELETE user-groups/:id': everywhere('people.edit'),
+  'GET user-groups/:id/members': everywhere('people.edit'),
+  'PUT user-groups/:id/members/:user': everywhere('people.edit'),
+  'DELETE user-groups/:id/members/:user': everywhere('people.edit'),
+  'GET users': everywhere('people.edit'),
+  'POST users': everywhere('people.edit'),
+  'GET users/:id': everywhere('people.edit'),
+  'PUT users/:id': everywhere('people.edit'),
+  'DELETE users/:id': everywhere('people.edit'),
+  'POST users/:id/sign-in-link': everywhere('people.edit'),
+  'POST users/:id/unlock': everywhere('people.edit'),
+  'GET users/:id/sessions': everywhere('people.edit'),
+  'DELETE users/:id/sessions': everywhere('people.edit'),
+  'DELETE users/:id/sessions/:session': everywhere('people.edit'),
+  'GET users/:id/tokens': everywhere('people.edit'),
+  'POST users/:id/tokens': everywhere('people.edit'),
+  'DELETE users/:id/tokens/:token': everywhere('people.edit'),
+  'GET users/:id/access': everywhere('people.edit'),
 
   'GET jobs': listing(
     theJob,
@@ -293,6 +320,39 @@ export const routeNeeds: Record<string, Needs> = {
     json: { fingerprint: `SHA256:${'A'.repeat(43)}` },
     place: side.target,
   })),
+
+  'GET target-groups': listing('the group; its name also by a target in it', (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}-group"`, seen: [side.target] })),
+  ),
+  'GET target-groups/:id': reading('the group; its name also by a target in it', (side) => ({
+    path: side.groupId,
+    place: side.target,
+  })),
+  'GET target-groups/:id/entries': reading('the group', (side) => ({
+    path: `${side.groupId}/entries`,
+    place: side.group,
+  })),
+  'POST target-groups': everywhere('target_groups.edit'),
+  'PUT target-groups/:id': everywhere('target_groups.edit'),
+  'DELETE target-groups/:id': everywhere('target_groups.edit'),
+
+  'GET audit': {
+    permission: 'audit.read',
+    on: 'the category or segment in which it happened',
+    list: ({ alfa, zeta, shared }) => [
+      { text: '"name":"alfa jobs"', seen: [alfa.category] },
+      { text: '"name":"zeta jobs"', seen: [zeta.category] },
+      { text: '"name":"shared jobs"', seen: [shared.place] },
+    ],
+    query: 'action=category.created',
+  },
+  'GET audit/export': {
+    permission: 'audit.read',
+    on: 'the category or segment in which it happened',
+    list: (world) => sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment] })),
+    query: 'action=segment.created',
+  },
+  'GET audit/checkpoints/latest': everywhere('audit.read'),
 };
 
 /** Of a generation that never was, so that it is refused when all else is right. */

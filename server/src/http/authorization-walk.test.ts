@@ -144,7 +144,7 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
         return [
           strayWord(persona, answer),
           ...listed.map(({ text, seen }) => {
-            const isSeen = seen.some((place) => holds(persona, 'read', place));
+            const isSeen = seen.some((place) => holds(persona, needs.permission, place));
             return answer.text.includes(text) === isSeen
               ? undefined
               : `${text} is ${isSeen ? 'missing' : 'there'}`;

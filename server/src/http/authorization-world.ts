@@ -41,6 +41,7 @@ export interface Side {
   bareTargetId: number;
   category: Place;
   segment: Place;
+  group: Place;
   target: Place;
   bareTarget: Place;
 }
@@ -128,6 +129,7 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
     bareTargetId: bare.id,
     category: [`category:${categoryId}`],
     segment: [`segment:${segmentId}`],
+    group: [`target_group:${groupId}`],
     target: [`segment:${segmentId}`, `target_group:${groupId}`],
     bareTarget: [`segment:${segmentId}`],
   };
