@@ -34,10 +34,13 @@ export async function checkPassword(
   const standing = await findStanding(sql, of, now);
   refuseLocked(standing.lockedUntil, now);
   const isKnown = options.isSignedIn || standing.isKnown;
-  if (!isKnown) signInLimits.countStrangersAttempt(attempt.name);
   const applicant = { address: of.address, isKnown };
   const isRight = await verifyPassword(attempt.password, attempt.stored, applicant, async () => {
-    // Only who has a place is counted: each row costs the work of a password, so a flood can't fill the table.
+    // Only who has a place is counted: who is turned away guessed nothing, and each row costs the work of a password.
+    if (!isKnown) {
+      const { failures } = await findStanding(sql, of, deps.now());
+      signInLimits.countStrangersAttempt(attempt.name, failures);
+    }
     refuseLocked(await countAttempt(sql, of, deps.now(), lockRule), deps.now());
   });
   if (isRight) await noteSuccess(sql, of, deps.now());

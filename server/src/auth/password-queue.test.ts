@@ -41,13 +41,18 @@ test('addresses take turns, and who is known goes first', async () => {
   expect(begun).toEqual(['a1', 'known', 'a2', 'b1', 'a3']);
 });
 
-test('an address that floods fills its own places only', async () => {
+test('an address that floods fills its own places only, and gives one up to an address that has none', async () => {
   const { ask } = setup();
-  const held = [ask('a1', from('a')), ask('a2', from('a')), ask('a3', from('a'))];
+  void ask('a1', from('a'));
+  void ask('a2', from('a'));
+  const last = ask('a3', from('a'));
   await expect(ask('a4', from('a'))).rejects.toMatchObject({ code: 'unavailable', retryAfterS: 5 });
-  held.push(ask('b1', from('b')), ask('c1', from('c')), ask('d1', from('d')));
-  expect(held).toHaveLength(6);
-  await expect(ask('e1', from('e'))).rejects.toMatchObject({ code: 'unavailable' });
+  for (const address of ['b', 'c', 'd']) void ask(address, from(address));
+  void ask('e', from('e'));
+  await expect(last).rejects.toMatchObject({ code: 'unavailable', retryAfterS: 5 });
+  // Now each of five has one place: there is nobody to take from.
+  await expect(ask('f', from('f'))).rejects.toMatchObject({ code: 'unavailable' });
+  await expect(ask('b2', from('b'))).rejects.toMatchObject({ code: 'unavailable' });
 });
 
 test('strangers who fill their places leave those of the known', async () => {

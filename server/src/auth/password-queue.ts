@@ -1,5 +1,6 @@
 // Passwords cost memory and time by design, so few are computed at once and few may wait. Who floods must not shut
-// others out: an address has few places, and who is known is taken before who is not.
+// others out: who is known is taken before who is not, addresses take turns, and where all places are taken the address
+// that has most gives one up to an address that has fewer.
 import { AppError } from '../errors.ts';
 
 export interface QueueLimits {
@@ -17,13 +18,18 @@ export interface Applicant {
   isKnown: boolean;
 }
 
+interface Waiting {
+  enter(): void;
+  refuse(error: AppError): void;
+}
+
 const retryAfterS = 5;
 
 export class PasswordQueue {
   readonly #limits: QueueLimits;
-  readonly #known: (() => void)[] = [];
+  readonly #known: Waiting[] = [];
   /** By address, the one that is next first. */
-  readonly #others = new Map<string, (() => void)[]>();
+  readonly #others = new Map<string, Waiting[]>();
   #waitingOthers = 0;
   #running = 0;
 
@@ -34,7 +40,7 @@ export class PasswordQueue {
   /** @throws AppError `unavailable`, with when to try again, where too many wait already. */
   async run<T>(applicant: Applicant, work: () => Promise<T>): Promise<T> {
     if (this.#running < this.#limits.maxConcurrent) this.#running++;
-    else await new Promise<void>((resolve) => this.#wait(applicant, resolve));
+    else await new Promise<void>((enter, refuse) => this.#wait(applicant, { enter, refuse }));
     try {
       return await work();
     } finally {
@@ -42,28 +48,38 @@ export class PasswordQueue {
     }
   }
 
-  #wait(applicant: Applicant, enter: () => void): void {
+  #wait(applicant: Applicant, waiting: Waiting): void {
     const { maxKnown, maxOthers, maxPerAddress } = this.#limits;
     if (applicant.isKnown) {
       if (this.#known.length >= maxKnown) throw tooMany();
-      this.#known.push(enter);
+      this.#known.push(waiting);
       return;
     }
     const own = this.#others.get(applicant.address) ?? [];
-    if (own.length >= maxPerAddress || this.#waitingOthers >= maxOthers) throw tooMany();
-    own.push(enter);
+    if (own.length >= maxPerAddress) throw tooMany();
+    if (this.#waitingOthers >= maxOthers) this.#displaceFor(own.length);
+    own.push(waiting);
     this.#waitingOthers++;
     this.#others.set(applicant.address, own);
+  }
+
+  /** Turns away the last of the address that has most waiting, unless that would only change who is turned away. */
+  #displaceFor(ownCount: number): void {
+    let most: Waiting[] = [];
+    for (const others of this.#others.values()) if (others.length > most.length) most = others;
+    if (most.length <= ownCount + 1) throw tooMany();
+    this.#waitingOthers--;
+    most.pop()?.refuse(tooMany());
   }
 
   /** The place goes to the next in turn, without ever being free. */
   #leave(): void {
     const next = this.#known.shift() ?? this.#nextOther();
     if (next === undefined) this.#running--;
-    else next();
+    else next.enter();
   }
 
-  #nextOther(): (() => void) | undefined {
+  #nextOther(): Waiting | undefined {
     const [address, own] = this.#others.entries().next().value ?? [];
     const next = own?.shift();
     if (address === undefined || own === undefined || next === undefined) return undefined;

@@ -18,17 +18,20 @@ export interface LockRule {
   forgetAfterMs: number;
 }
 
+export interface Standing {
+  lockedUntil: Date | null;
+  isKnown: boolean;
+  /** Wrong passwords in a row. */
+  failures: number;
+}
+
 /** Whether the name is locked for that address, and whether its password was right from there before. */
-export async function findStanding(
-  sql: Queryable,
-  attempt: Attempt,
-  now: Date,
-): Promise<{ lockedUntil: Date | null; isKnown: boolean }> {
-  const rows = await sql<{ lockedUntil: Date | null; isKnown: boolean }[]>`
+export async function findStanding(sql: Queryable, attempt: Attempt, now: Date): Promise<Standing> {
+  const rows = await sql<Standing[]>`
     select case when locked_until > ${now} then locked_until end as locked_until,
-           succeeded_at is not null as is_known
+           succeeded_at is not null as is_known, failures
     from sign_in_attempts where ${isOf(sql, attempt)}`;
-  return rows[0] ?? { lockedUntil: null, isKnown: false };
+  return rows[0] ?? { lockedUntil: null, isKnown: false, failures: 0 };
 }
 
 /**
