@@ -29,7 +29,9 @@ import { userRoutes } from './http/people-users.ts';
 import type { RouteSpec } from './http/route.ts';
 import { runEventRoutes } from './http/run-events.ts';
 import { runRoutes } from './http/runs.ts';
+import { segmentSettingsRoutes } from './http/segment-settings.ts';
 import { segmentRoutes } from './http/segments.ts';
+import { selectTargetsRoutes } from './http/select-targets.ts';
 import { sessionCookie } from './http/session-cookie.ts';
 import { targetGroupRoutes } from './http/target-groups.ts';
 import { targetRoutes } from './http/targets.ts';
@@ -135,6 +137,8 @@ export function createServices(options: ServiceOptions): Services {
     }),
     ...targetRoutes({ sql, agents: gateway }),
     ...targetGroupRoutes({ sql }),
+    ...selectTargetsRoutes({ sql, masterKey }),
+    ...segmentSettingsRoutes({ sql }),
     ...credentialRoutes({ sql }),
     ...categoryRoutes({ sql }),
     ...jobRoutes({ sql, masterKey }),

@@ -44,6 +44,17 @@ export const InheritedSettingsSchema = Closed({
 });
 export type InheritedSettings = Static<typeof InheritedSettingsSchema>;
 
+export const PutSegmentSettingsRequestSchema = Closed({
+  settings: InheritedSettingsSchema,
+  /** For targets to which nothing nearer gives one; null for none. */
+  credentialId: Nullable(Type.String({ format: 'uuid' })),
+});
+export const SegmentSettingsSchema = Type.Object({
+  ...PutSegmentSettingsRequestSchema.properties,
+  credentialName: Nullable(Type.String()),
+});
+export type SegmentSettings = Static<typeof SegmentSettingsSchema>;
+
 /** What a job, or one of its steps, asks for. */
 export const JobConnectionSchema = Closed({
   /** Looked up by name in the segment of each target. */

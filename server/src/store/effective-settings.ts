@@ -60,3 +60,14 @@ export async function settingsPlaces(sql: Queryable, targetId: number): Promise<
     where t.id = ${targetId}
     order by p.place, p.priority desc, p.name collate "C"`;
 }
+
+/** Id of the credential of this name in a segment; undefined when there is none. */
+export async function findCredentialByName(
+  sql: Queryable,
+  segmentId: number,
+  name: string,
+): Promise<string | undefined> {
+  const [row] = await sql<{ id: string }[]>`
+    select id from credentials where segment_id = ${segmentId} and name = ${name}`;
+  return row?.id;
+}

@@ -20,10 +20,14 @@ export async function planRun(db: Queryable, jobId: number): Promise<RunPlan | u
   return row;
 }
 
-/** The category that a job lies in; undefined when there is no such job. */
-export async function findCategoryOfJob(db: Queryable, jobId: number): Promise<number | undefined> {
-  const [row] = await db<{ categoryId: number }[]>`select category_id from jobs where id = ${jobId}`;
-  return row?.categoryId;
+/** Where a job lies and its current version; undefined when there is no such job. */
+export async function findRunnableJob(
+  db: Queryable,
+  jobId: number,
+): Promise<Pick<RunPlan, 'name' | 'version' | 'categoryId'> | undefined> {
+  const [row] = await db<Pick<RunPlan, 'name' | 'version' | 'categoryId'>[]>`
+    select name, version, category_id from jobs where id = ${jobId}`;
+  return row;
 }
 
 export interface NewRun {

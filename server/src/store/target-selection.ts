@@ -1,5 +1,5 @@
 // Which targets a selection comes to, and what each of them can be run with: one query for however many.
-import type { ConnectionProtocol, Selector } from '@opsconductor/protocol';
+import { type ConnectionProtocol, parseSelector, type Selector } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { type Queryable, unprepared } from './connection.ts';
 import { selectorCondition } from './selector-condition.ts';
@@ -57,7 +57,7 @@ export async function selectTargets(
   const others = query.groupIds.length > 0 || query.selector !== undefined;
   const asked = others
     ? sql`targets t left join asked on asked.id = t.id
-      where (asked.id is not null or (t.is_active and ${anyOf(sql, { ...query, targetIds: [] })})) and`
+      where (asked.id is not null or (t.is_active and ${selectedByTerms(sql, { ...query, targetIds: [] })})) and`
     : sql`asked join targets t on t.id = asked.id where`;
   const selection = sql<SelectedRow[]>`
     with asked as materialized (
@@ -66,7 +66,7 @@ export async function selectTargets(
       select t.id, t.name, t.host, t.segment_id, t.is_active, t.settings, t.credential_id, asked.place,
         ${targetWithin(sql, reaches.run)} as may_run,
         ${targetWithin(sql, reaches.credentials)} as may_use_credentials
-      from ${asked} ${targetWithin(sql, reaches.read)} and not ${anyOf(sql, query.exclude)}
+      from ${asked} ${targetWithin(sql, reaches.read)} and not ${selectedByTerms(sql, query.exclude)}
       limit ${options.limit}
     ), place as materialized (
       select s.id, s.name, s.settings, s.credential_id, s.key_generation > 0 and exists (
@@ -108,8 +108,8 @@ export async function selectTargets(
   return isAnyText ? unprepared(selection) : selection;
 }
 
-/** Whether a target is named by any of the terms; false where there are none. */
-function anyOf(sql: Queryable, terms: SelectionTerms): Condition {
+/** Whether a target is named by any of the terms; false where there are none. Alias is `t`. */
+export function selectedByTerms(sql: Queryable, terms: SelectionTerms): Condition {
   const conditions: Condition[] = [];
   if (terms.targetIds.length > 0) {
     conditions.push(sql`t.id = any(${terms.targetIds as number[]}::bigint[])`);
@@ -121,6 +121,19 @@ function anyOf(sql: Queryable, terms: SelectionTerms): Condition {
   if (terms.selector !== undefined) conditions.push(selectorCondition(sql, terms.selector));
   if (conditions.length === 0) return sql`false`;
   return sql`(${conditions.reduce((before, one) => sql`${before} or ${one}`)})`;
+}
+
+/** Of these targets those that a group's selector selects; none without one. */
+export async function selectedBySelector(
+  sql: Queryable,
+  text: string | null,
+  ids: readonly number[],
+): Promise<number[]> {
+  if (text === null) return [];
+  const rows = await unprepared(sql<{ id: number }[]>`
+    select t.id from targets t
+    where t.id = any(${ids as number[]}::bigint[]) and ${selectorCondition(sql, parseSelector(text))}`);
+  return rows.map((row) => row.id);
 }
 
 /** Of these ids those of targets that may be seen. */

@@ -12,7 +12,7 @@ import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/cursor.ts';
 import { labelsOfNoTarget } from '../store/place-names.ts';
-import { findCategoryOfJob } from '../store/run-creation.ts';
+import { findRunnableJob } from '../store/run-creation.ts';
 import { type SelectedRow, selectTargets } from '../store/target-selection.ts';
 import { readSelection, refuseTooMany, requireFound } from './read-selection.ts';
 import { problemOf, summaryOf } from './selection-problems.ts';
@@ -67,8 +67,8 @@ export async function previewSelection(
 }
 
 async function requireJobSeen(sql: Queryable, jobId: number, authority: Authority): Promise<void> {
-  const categoryId = await findCategoryOfJob(sql, jobId);
-  if (categoryId === undefined || !authority.holdsOnCategory('read', categoryId)) {
+  const job = await findRunnableJob(sql, jobId);
+  if (job === undefined || !authority.holdsOnCategory('read', job.categoryId)) {
     throw notFound(`Job ${jobId}`);
   }
 }

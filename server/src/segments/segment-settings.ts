@@ -1,0 +1,58 @@
+// Connection settings that a segment gives to its targets.
+import type { SegmentSettings } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { invalidField } from '../errors.ts';
+import type { Queryable, Sql } from '../store/connection.ts';
+import { lockCredential } from '../store/credentials.ts';
+import { readSegmentSettings, writeSegmentSettings } from '../store/segment-settings.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { segmentFor } from './segment-for.ts';
+
+/** @throws {AppError} `not_found`. */
+export async function getSegmentSettings(
+  sql: Queryable,
+  segmentId: number,
+  caller: Pick<Caller, 'name' | 'authority'>,
+): Promise<SegmentSettings> {
+  await segmentFor(sql, segmentId, 'read', caller);
+  return readSegmentSettings(sql, segmentId);
+}
+
+/**
+ * Replaces what a segment gives to its targets.
+ *
+ * @throws {AppError} `not_found`; `forbidden` without `segments.edit`, or for another credential without
+ * `credentials.use`; `invalid` for a credential of another segment.
+ */
+export async function putSegmentSettings(
+  sql: Sql,
+  segmentId: number,
+  request: Pick<SegmentSettings, 'settings' | 'credentialId'>,
+  caller: Caller,
+): Promise<SegmentSettings> {
+  return inTransaction(sql, async (tx) => {
+    const segment = await segmentFor(tx, segmentId, 'segments.edit', caller);
+    const before = await readSegmentSettings(tx, segmentId);
+    const { settings, credentialId } = request;
+    if (credentialId !== null && credentialId.toLowerCase() !== before.credentialId) {
+      if ((await lockCredential(tx, credentialId))?.segmentId !== segmentId) {
+        throw invalidField('credentialId', 'There is no such credential in this segment.');
+      }
+      if (!caller.authority.holdsOnSegment('credentials.use', segmentId)) {
+        throw new MissingPermission(caller, 'credentials.use', `segment “${segment.name}”`);
+      }
+    }
+    await writeSegmentSettings(tx, segmentId, { settings, credentialId });
+    const { credentialName: _, ...from } = before;
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'segment.settings_changed',
+      object: { kind: 'segment', id: segmentId },
+      detail: { from, to: { settings, credentialId } },
+      scope: { segmentId },
+    });
+    return readSegmentSettings(tx, segmentId);
+  });
+}

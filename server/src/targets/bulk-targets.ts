@@ -1,0 +1,185 @@
+// One change to many targets: to all that are selected, or to none.
+import type { BulkTargetReply, BulkTargetRequest } from '@opsconductor/protocol';
+import { limits } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import type { Sql, Tx } from '../store/connection.ts';
+import { type BulkChange, changedByBulk, changeTargets, selectToChange } from '../store/target-bulk.ts';
+import { lockMembership } from '../store/target-group-members.ts';
+import { findTargetGroup, putEntries, removeEntries, type TargetGroupRow } from '../store/target-groups.ts';
+import { selectedBySelector } from '../store/target-selection.ts';
+import { deleteTargets, targetsOutside } from '../store/targets.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { refreshMembersOfGroup, refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
+import { refuseInUse } from './edit-targets.ts';
+import { readSelection, refuseTooMany, requireFound } from './read-selection.ts';
+
+const maxNamed = 20;
+const changes = [
+  'setLabels',
+  'unsetLabels',
+  'addToGroupId',
+  'removeFromGroupId',
+  'isActive',
+  'delete',
+] as const;
+
+/**
+ * Changes all selected targets. Unlike a run, a change takes inactive ones as well.
+ *
+ * @throws {AppError} `invalid` for no change or ones that exclude each other; `not_found` for ids and groups that are not
+ * seen; `forbidden` where one of the targets may not be edited; `conflict` for one that an open run uses, when it is to
+ * be deleted.
+ */
+export async function bulkChangeTargets(
+  sql: Sql,
+  request: BulkTargetRequest,
+  caller: Caller,
+): Promise<BulkTargetReply> {
+  refuseContradictions(request);
+  const isDryRun = request.dryRun === true;
+  return inTransaction(sql, async (tx) => {
+    await lockMembership(tx);
+    const read = caller.authority.reach('read');
+    const { query } = await readSelection(tx, request.selection, read, 'selection.');
+    const selected = await selectToChange(tx, query, read, limits.maxTargetsPerRun + 1);
+    refuseTooMany(selected.length);
+    requireFound(request.selection, selected, 'selection.');
+    const ids = selected.map((target) => target.id);
+    await refuseForbidden(tx, request, ids, caller);
+    const groups = await groupsOf(tx, request, caller);
+    const changed = await changedBy(tx, request, ids, groups);
+    if (!isDryRun && changed.length > 0) await apply(tx, request, changed, groups, caller);
+    const names = new Map(selected.map((target) => [target.id, target.name]));
+    const targets = changed.slice(0, maxNamed).map((id) => names.get(id) ?? '');
+    return { selected: selected.length, changed: changed.length, dryRun: isDryRun, targets };
+  });
+}
+
+interface Groups {
+  add: TargetGroupRow | undefined;
+  remove: TargetGroupRow | undefined;
+}
+
+function refuseContradictions(request: BulkTargetRequest): void {
+  const given = changes.filter((name) => request[name] !== undefined);
+  if (given.length === 0) {
+    throw new AppError('invalid', `Nothing is to be changed: give one of ${changes.join(', ')}.`);
+  }
+  if (request.delete === true && given.length > 1) {
+    throw invalidField(
+      'delete',
+      'Targets that are deleted can’t be changed as well; ask for one of the two.',
+    );
+  }
+  const both = request.unsetLabels?.find((name) => Object.hasOwn(request.setLabels ?? {}, name));
+  if (both !== undefined)
+    throw invalidField('unsetLabels', `Label ${both} is to be set and unset; choose one.`);
+  const { addToGroupId, removeFromGroupId } = request;
+  if (addToGroupId !== undefined && addToGroupId === removeFromGroupId) {
+    throw invalidField('removeFromGroupId', 'This is the group that they are to be added to; choose one.');
+  }
+}
+
+async function refuseForbidden(
+  tx: Tx,
+  request: BulkTargetRequest,
+  ids: readonly number[],
+  caller: Caller,
+): Promise<void> {
+  const { authority } = caller;
+  const isOfGroups = request.addToGroupId !== undefined || request.removeFromGroupId !== undefined;
+  if (isOfGroups && !authority.holdsEverywhere('target_groups.edit')) {
+    throw new MissingPermission(caller, 'target_groups.edit', 'everything');
+  }
+  if (authority.holdsEverywhere('targets.edit')) return;
+  const outside = await targetsOutside(tx, ids, authority.reach('targets.edit'));
+  const [first] = outside;
+  if (first === undefined) return;
+  const details = outside.slice(0, 100).map(({ name }) => ({
+    path: 'selection',
+    found: name,
+    message: `You may not change target “${name}”: that needs the permission targets.edit on it.`,
+  }));
+  const others = outside.length === 1 ? '' : ` and ${outside.length - 1} more`;
+  throw new MissingPermission(caller, 'targets.edit', `target “${first.name}”${others}`, details);
+}
+
+async function groupsOf(tx: Tx, request: BulkTargetRequest, caller: Caller): Promise<Groups> {
+  const find = async (path: 'addToGroupId' | 'removeFromGroupId') => {
+    const id = request[path];
+    if (id === undefined) return undefined;
+    const group = await findTargetGroup(tx, id, caller.authority.reach('read'));
+    if (group?.isWhole !== true) throw notFound(`Target group ${id}`);
+    return group;
+  };
+  return { add: await find('addToGroupId'), remove: await find('removeFromGroupId') };
+}
+
+function changeOf(request: BulkTargetRequest): BulkChange {
+  const { setLabels = {}, unsetLabels = [], isActive } = request;
+  return { setLabels, unsetLabels, isActive };
+}
+
+async function changedBy(
+  tx: Tx,
+  request: BulkTargetRequest,
+  ids: readonly number[],
+  groups: Groups,
+): Promise<number[]> {
+  if (request.delete === true) return [...ids];
+  return changedByBulk(tx, ids, changeOf(request), { add: groups.add?.id, remove: groups.remove?.id });
+}
+
+async function apply(
+  tx: Tx,
+  request: BulkTargetRequest,
+  ids: readonly number[],
+  { add, remove }: Groups,
+  caller: Caller,
+): Promise<void> {
+  if (request.delete === true) {
+    await refuseInUse(tx, ids);
+    await deleteTargets(tx, ids);
+  } else {
+    const { tooManyLabels } = await changeTargets(tx, ids, changeOf(request));
+    if (tooManyLabels !== undefined) {
+      throw invalidField('setLabels', `Target “${tooManyLabels}” would have more than 64 labels.`);
+    }
+    if (request.setLabels !== undefined || request.unsetLabels !== undefined) {
+      await refreshMembersOfTargets(tx, ids, caller);
+    }
+    if (add !== undefined) {
+      await putEntries(tx, add.id, ids, false);
+      await refreshMembersOfGroup(tx, add, caller, ids);
+    }
+    if (remove !== undefined) await removeFrom(tx, remove, ids, caller);
+  }
+  const { selection, dryRun: _, ...change } = request;
+  await recordAudit(tx, {
+    ...auditedBy(caller),
+    action: request.delete === true ? 'targets.deleted' : 'targets.changed',
+    object: { kind: 'targets', id: ids.length },
+    detail: {
+      ...change,
+      count: ids.length,
+      targetIds: ids.slice(0, 1000),
+      selector: selection.selector ?? null,
+    },
+  });
+}
+
+/** Off the list; and where the selector would bring a target back it is excluded. */
+async function removeFrom(
+  tx: Tx,
+  group: TargetGroupRow,
+  ids: readonly number[],
+  caller: Caller,
+): Promise<void> {
+  await removeEntries(tx, group.id, { targetIds: ids, excluded: false });
+  const selected = await selectedBySelector(tx, group.selector, ids);
+  await putEntries(tx, group.id, selected, true);
+  await refreshMembersOfGroup(tx, group, caller, ids);
+}

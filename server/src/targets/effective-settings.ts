@@ -1,0 +1,166 @@
+// What applies to a target, setting by setting: the value, where it comes from, and what it stands before.
+import {
+  defaultConnectTimeoutS,
+  defaultKeepaliveIntervalS,
+  defaultPorts,
+  type EffectiveSetting,
+  type EffectiveSettings,
+  type JobConnection,
+  type SettingName,
+  settingNames,
+} from '@opsconductor/protocol';
+import type { Authority } from '../auth/authority.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { invalidField, notFound } from '../errors.ts';
+import { loadJobVersion } from '../jobs/load-job-version.ts';
+import type { Queryable } from '../store/connection.ts';
+import { findCredentialByName, type SettingsPlace, settingsPlaces } from '../store/effective-settings.ts';
+import { findRunnableJob } from '../store/run-creation.ts';
+import { findTarget, type TargetRow } from '../store/targets.ts';
+
+type Value = EffectiveSetting['value'];
+type Source = EffectiveSetting['source'];
+interface Given {
+  value: Value;
+  display: string;
+  source: Source;
+}
+
+/**
+ * The effective settings of a target, as it is or for a step of a job.
+ *
+ * @throws {AppError} `not_found` for a target or job that the caller may not read; `invalid` for a step that the job
+ * has not.
+ */
+export async function effectiveSettings(
+  deps: { sql: Queryable; masterKey: MasterKey },
+  targetId: number,
+  query: { job?: number; step?: number },
+  authority: Authority,
+): Promise<EffectiveSettings> {
+  const { sql } = deps;
+  const target = await findTarget(sql, targetId, authority.reach('read'));
+  if (target === undefined) throw notFound('Target');
+  if (query.step !== undefined && query.job === undefined) {
+    throw invalidField('query.step', 'A step is one of a job: name the job as well.');
+  }
+  const asked = query.job === undefined ? [] : await askedBy(deps, query.job, query.step ?? 1, authority);
+  const places = await settingsPlaces(sql, targetId);
+  const settings: EffectiveSetting[] = [];
+  for (const name of settingNames) {
+    if (name === 'credential') settings.push(await credentialSetting(sql, target, asked, places));
+    else settings.push(plainSetting(name, asked, places, settings));
+  }
+  return {
+    targetId,
+    jobId: query.job ?? null,
+    stepNumber: query.job === undefined ? null : (query.step ?? 1),
+    settings,
+  };
+}
+
+interface Asked {
+  source: Source;
+  connection: JobConnection;
+}
+
+async function askedBy(
+  deps: { sql: Queryable; masterKey: MasterKey },
+  jobId: number,
+  stepNumber: number,
+  authority: Authority,
+): Promise<Asked[]> {
+  const job = await findRunnableJob(deps.sql, jobId);
+  if (job === undefined || !authority.holdsOnCategory('read', job.categoryId)) throw notFound(`Job ${jobId}`);
+  const { definition } = await loadJobVersion(deps, jobId, job.version);
+  const step = definition.steps[stepNumber - 1];
+  if (step === undefined) {
+    const allowed = `1 to ${definition.steps.length}`;
+    throw invalidField('query.step', `Job “${job.name}” has no step ${stepNumber}.`, { allowed });
+  }
+  return [
+    { source: { kind: 'step', id: stepNumber, name: step.name }, connection: step.connection ?? {} },
+    { source: { kind: 'job', id: jobId, name: job.name }, connection: definition.connection ?? {} },
+  ];
+}
+
+const units: Partial<Record<SettingName, string>> = { connect_timeout: ' s', keepalive_interval: ' s' };
+
+function plainSetting(
+  name: Exclude<SettingName, 'credential'>,
+  asked: readonly Asked[],
+  places: readonly SettingsPlace[],
+  before: readonly EffectiveSetting[],
+): EffectiveSetting {
+  const given: Given[] = [
+    ...asked.map(({ source, connection }) => ({ source, settings: connection as Record<string, Value> })),
+    ...places.map((place) => ({
+      source: sourceOf(place),
+      settings: place.settings as Record<string, Value>,
+    })),
+  ].flatMap(({ source, settings }) => {
+    const value = settings[name];
+    return value === undefined ? [] : [{ value, display: `${value}${units[name] ?? ''}`, source }];
+  });
+  return settingOf(name, [...given, builtIn(name, before)], null);
+}
+
+function builtIn(name: Exclude<SettingName, 'credential'>, before: readonly EffectiveSetting[]): Given {
+  const source: Source = { kind: 'default', id: null, name: 'built in' };
+  const shown = (value: Value, display = `${value}`) => ({ value, display, source });
+  switch (name) {
+    case 'protocol':
+      return shown('ssh');
+    case 'port': {
+      const isWinrm = before.some((setting) => setting.name === 'protocol' && setting.value === 'winrm');
+      return shown(defaultPorts[isWinrm ? 'winrm' : 'ssh']);
+    }
+    case 'username':
+      return shown(null, 'as the credential says');
+    case 'connect_timeout':
+      return shown(defaultConnectTimeoutS, `${defaultConnectTimeoutS} s`);
+    case 'keepalive_interval':
+      return shown(defaultKeepaliveIntervalS, `${defaultKeepaliveIntervalS} s`);
+  }
+}
+
+async function credentialSetting(
+  sql: Queryable,
+  target: TargetRow,
+  asked: readonly Asked[],
+  places: readonly SettingsPlace[],
+): Promise<EffectiveSetting> {
+  const given: Given[] = [];
+  for (const { source, connection } of asked) {
+    const { credential: name } = connection;
+    if (name === undefined) continue;
+    const id = await findCredentialByName(sql, target.segmentId, name);
+    given.push({ value: id ?? null, display: name, source });
+  }
+  for (const place of places) {
+    if (place.credentialId === null) continue;
+    given.push({ value: place.credentialId, display: place.credentialName ?? '', source: sourceOf(place) });
+  }
+  const none: Given = {
+    value: null,
+    display: 'none',
+    source: { kind: 'default', id: null, name: 'built in' },
+  };
+  const [first = none] = given;
+  const problem =
+    first === none
+      ? 'No credential is given: choose one for the target, a group of it or its segment.'
+      : first.value === null
+        ? `Segment “${target.segmentName}” has no credential named “${first.display}”.`
+        : null;
+  return settingOf('credential', given.length === 0 ? [none] : given, problem);
+}
+
+function settingOf(name: SettingName, given: readonly Given[], problem: string | null): EffectiveSetting {
+  const [first, ...overridden] = given as [Given, ...Given[]];
+  return { name, ...first, overridden, problem };
+}
+
+function sourceOf({ kind, id, name }: SettingsPlace): Source {
+  return { kind, id, name };
+}
