@@ -249,6 +249,15 @@ export const routeNeeds: Record<string, Needs> = {
     path: `${side.segmentId}/sealing-key`,
     place: side.segment,
   })),
+  'GET segments/:id/settings': reading('the segment', (side) => ({
+    path: `${side.segmentId}/settings`,
+    place: side.segment,
+  })),
+  'PUT segments/:id/settings': changing('segments.edit', 'the segment', (side) => ({
+    path: `${side.segmentId}/settings`,
+    json: { settings: {}, credentialId: null },
+    place: side.segment,
+  })),
   'GET agents': listing(theSegment, (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
   ),
@@ -278,6 +287,29 @@ export const routeNeeds: Record<string, Needs> = {
       ]),
     'search=a',
   ),
+  'POST targets/select': {
+    permission: 'read',
+    on: 'each target and target group that it names; selectors select of what may be seen',
+    cases: (world) =>
+      sides(world).map((side) => ({
+        path: '',
+        json: { targetIds: [side.targetId] },
+        reads: [each(side.target)],
+      })),
+  },
+  'POST targets/bulk': changing(
+    'targets.edit',
+    `${theTarget}; for groups also \`target_groups.edit\``,
+    (side) => ({
+      path: '',
+      json: { selection: { targetIds: [side.targetId] }, isActive: false, dryRun: true },
+      place: side.target,
+    }),
+  ),
+  'GET targets/:id/effective-settings': reading(theTarget, (side) => ({
+    path: `${side.targetId}/effective-settings`,
+    place: side.target,
+  })),
   'GET targets/:id': reading(theTarget, (side) => ({ path: side.targetId, place: side.target })),
   'POST targets': {
     permission: 'targets.edit',
