@@ -1,5 +1,6 @@
 // Every route, as everybody: each role everywhere, on a category, a segment and a target group, as nobody in particular,
 // and by API tokens that leave less. What is answered, and that no answer has a word of what its reader may not see.
+import { isDeepStrictEqual } from 'node:util';
 import { type Permission, roles } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Case, type Needs, type Requirement, routeNeeds } from './authorization-needs.ts';
@@ -11,6 +12,7 @@ import {
   makeWorld,
   type Persona,
   type ScopeKey,
+  type WalkedRun,
   type World,
 } from './authorization-world.ts';
 
@@ -80,6 +82,94 @@ function declared(needs: Needs): { permission: string; scoped: boolean } {
   if ('self' in needs) return { permission: 'self', scoped: false };
   if ('everywhere' in needs) return { permission: needs.everywhere, scoped: false };
   return { permission: needs.permission, scoped: true };
+}
+
+describe('the numbers', () => {
+  const reader = (persona: Persona) => persona.grants.length > 0 && holdsSomewhere(persona, 'read');
+  const seenOf = (persona: Persona, run: WalkedRun) =>
+    run.targetRuns.filter(({ place }) => holds(persona, 'read', place));
+
+  /** Asks as each reader, and compares a few of the answer's numbers with what the model of rights says. */
+  async function compare(path: string, due: (persona: Persona) => object): Promise<string[]> {
+    return walk(async ({ persona, token }) => {
+      if (!reader(persona)) return [];
+      const { text } = await ask(token, 'GET', path);
+      const [found, expected] = [JSON.parse(text), due(persona)].map((value) => pick(value, due(persona)));
+      return [isDeepStrictEqual(found, expected) ? undefined : `${JSON.stringify(found)} at ${path}`];
+    });
+  }
+
+  test('of queue and health count what is seen', async () => {
+    const { alfa, zeta, shared, open } = world;
+    const openOf = (persona: Persona) => open.filter((run) => seenOf(persona, run).length > 0).length;
+    const queue = await compare('executor/status', (persona) => ({
+      steps: { ready: open.flatMap((run) => seenOf(persona, run)).length, running: 0, held: 0 },
+      runs: { queued: openOf(persona), running: 0, cancelling: 0 },
+    }));
+    const health = await compare('jobs/health', (persona) => ({
+      jobs: [alfa.category, zeta.category, shared.place].filter((place) => holds(persona, 'read', place))
+        .length,
+      openRuns: openOf(persona),
+    }));
+    expect([...queue, ...health]).toEqual([]);
+  });
+
+  test('and the status of a run are those of the target runs that are seen', async () => {
+    for (const run of world.ended) {
+      const wrong = await compare(`runs/${run.id}`, (persona) => {
+        const seen = seenOf(persona, run);
+        if (seen.length === 0) return { error: { code: 'not_found' } };
+        const failed = seen.filter((targetRun) => targetRun === run.targetRuns[1]).length;
+        const total = seen.length;
+        return {
+          status: failed > 0 ? 'failed' : 'succeeded',
+          outputState: 'complete',
+          targetsTotal: total,
+          targetsSucceeded: total - failed,
+          targetsFailed: failed,
+          totalSteps: total,
+          completedSteps: total,
+          failedSteps: failed,
+        };
+      });
+      expect(wrong).toEqual([]);
+    }
+  });
+
+  test('of pages and filters tell nothing of the rest', async () => {
+    const { ended, zeta } = world;
+    const idsOf = (runs: readonly WalkedRun[]) => runs.map(({ id }) => ({ id })).reverse();
+    const failed = (persona: Persona, run: WalkedRun) =>
+      seenOf(persona, run).some((targetRun) => targetRun === run.targetRuns[1]);
+    const seen = (persona: Persona) => ended.filter((run) => seenOf(persona, run).length > 0);
+    const wrong = [
+      await compare('runs?status=failed', (persona) => ({
+        items: idsOf(seen(persona).filter((run) => failed(persona, run))),
+        nextCursor: null,
+      })),
+      await compare('runs?status=succeeded', (persona) => ({
+        items: idsOf(seen(persona).filter((run) => !failed(persona, run))),
+        nextCursor: null,
+      })),
+      await compare(`runs?status=succeeded,failed&targetId=${zeta.targetId}`, (persona) => ({
+        items: idsOf(
+          ended.slice(1).filter((run) => holds(persona, 'read', run.targetRuns.at(-1)?.place ?? [])),
+        ),
+      })),
+      await compare('runs?status=succeeded,failed&category=shared%20jobs', (persona) => ({
+        items: idsOf(seen(persona).filter((run) => run.jobName === 'shared job')),
+      })),
+    ];
+    expect(wrong.flat()).toEqual([]);
+  });
+});
+
+/** The parts of a value that another one has. */
+function pick(value: unknown, like: unknown): unknown {
+  if (Array.isArray(value) && Array.isArray(like)) return value.map((one) => pick(one, like[0]));
+  if (typeof like !== 'object' || like === null || typeof value !== 'object' || value === null) return value;
+  const source = value as Record<string, unknown>;
+  return Object.fromEntries(Object.entries(like).map(([key, one]) => [key, pick(source[key], one)]));
 }
 
 interface Answer {
