@@ -158,7 +158,8 @@ async function checkSelector(
   }
   const others = (await listSelectingGroups(tx)).filter((other) => other.id !== id);
   try {
-    orderGroups([...others, { id: id ?? 0, name: group.name, selector: group.selector }].map(selectingGroup));
+    const own = { id: id ?? 0, name: group.name, selector: group.selector };
+    orderGroups([own, ...others].map(selectingGroup));
   } catch (error) {
     if (error instanceof GroupOrderError) throw invalidField('selector', error.message);
     throw error;
