@@ -56,7 +56,8 @@ describe.each(
     const others = permissions.filter((permission) => permission !== route.permission);
     const admin = { role: 'admin', permission: null, scope: null } as const;
     const authority = new Authority([admin], { permissions: others, scopes: null });
-    caller = { userId: 1, name: 'eve', authority, via: 'api_token', viaId: 1 };
+    // One for each route: of one caller not all refusals are written down.
+    caller = { userId: table.indexOf(route) + 1, name: 'eve', authority, via: 'api_token', viaId: 1 };
     const malformed = route.method === 'GET' ? {} : { body: '{' };
     const reply = await t.request(route.method, path, { token: 'x'.repeat(40), ...malformed });
     expect(reply.status).toBe(403);
