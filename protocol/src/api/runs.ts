@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { Pair } from '../pair.ts';
 import { outputStates, runStatuses, stepStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+import { RunSelectionSchema } from './selection.ts';
 
 const targetCounts = {
   targetsTotal: Type.Integer(),
@@ -112,6 +113,8 @@ export const RunDetailSchema = Type.Object({
       description: 'The job version’s steps, once for all targets',
     },
   ),
+  /** How its targets were asked for; null for who may not read the job. */
+  selection: Nullable(RunSelectionSchema),
 });
 export type RunDetail = Static<typeof RunDetailSchema>;
 

@@ -52,6 +52,7 @@ export function runDetailView(row: RunRecord): RunDetail {
       name,
       stepType: row.stepTypes[index] ?? '',
     })),
+    selection: row.selection,
   };
 }
 

@@ -88,7 +88,9 @@ async function seenAmong(
   });
 }
 
-function seenAs(run: RunRecord, part: RunPartRow): SeenRun {
+/** How targets were selected may name places that only who reads the job has to do with. */
+function seenAs(whole: RunRecord, part: RunPartRow): SeenRun {
+  const run = { ...whole, selection: null };
   const view = partView(part, {
     maxFailures: run.maxFailures,
     cancelRequested: run.cancelRequestedAt !== null,

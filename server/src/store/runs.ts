@@ -1,5 +1,5 @@
 // Reading runs for the API, and the few single-row writes that aren't progress.
-import type { OutputState, RunStatus } from '@opsconductor/protocol';
+import type { OutputState, RunSelection, RunStatus } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
 import { jobWithin, reachesEverything, targetRunWithin, wholeRunWithin } from './visibility.ts';
@@ -36,6 +36,7 @@ export interface RunRecord {
   eventSeq: number;
   stepNames: string[];
   stepTypes: string[];
+  selection: RunSelection | null;
 }
 
 function runColumns(db: Queryable) {
@@ -44,7 +45,7 @@ function runColumns(db: Queryable) {
     r.targets_running, r.targets_succeeded, r.targets_failed, r.targets_cancelled, r.targets_timed_out,
     r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
     r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
-    c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types
+    c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types, r.selection
   from job_runs r
   join jobs j on j.id = r.job_id
   join categories k on k.id = j.category_id
