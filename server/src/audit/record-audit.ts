@@ -1,5 +1,5 @@
 // What changed, who changed it, from where: written in the transaction of the change, so that neither exists alone.
-import { insertAuditRow } from '../store/audit-log.ts';
+import { insertAuditRow, insertRunAuditRow, type NewAuditRow } from '../store/audit-log.ts';
 import type { Queryable } from '../store/connection.ts';
 
 export type AuditActor =
@@ -27,8 +27,17 @@ const maxNameChars = 200;
 
 /** Writes one audit row. Pass the transaction of the change, so that both commit or none. */
 export async function recordAudit(tx: Queryable, entry: AuditEntry): Promise<void> {
+  await insertAuditRow(tx, rowOf(entry));
+}
+
+/** The same for the start of a run that this transaction has inserted; adds which credentials its targets use. */
+export async function recordRunStart(tx: Queryable, entry: AuditEntry, runId: number): Promise<void> {
+  await insertRunAuditRow(tx, rowOf(entry), runId);
+}
+
+function rowOf(entry: AuditEntry): NewAuditRow {
   const { actor } = entry;
-  await insertAuditRow(tx, {
+  return {
     actorKind: actor.kind,
     actorId: 'id' in actor ? actor.id : null,
     actorName: actor.name.slice(0, maxNameChars),
@@ -40,7 +49,7 @@ export async function recordAudit(tx: Queryable, entry: AuditEntry): Promise<voi
     requestId: entry.origin?.requestId ?? null,
     segmentId: entry.scope?.segmentId ?? null,
     categoryId: entry.scope?.categoryId ?? null,
-  });
+  };
 }
 
 /** The actor of a request. */

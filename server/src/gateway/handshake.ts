@@ -98,6 +98,7 @@ export async function authenticate(
         actor: { kind: 'agent', id: agent.id, name: agent.name },
         action: 'agent.quarantined',
         object: { kind: 'agent', id: agent.id },
+        scope: { segmentId: agent.segmentId },
         detail: { presented: message.generation, newest: agent.generation, address },
       });
       return { ok: false, refusal: 'quarantined', reason: 'a copy of this agent has connected' };

@@ -1,6 +1,6 @@
 // Starts a run: the job's current version on the chosen targets. It is refused whole, or queued whole.
 import { limits, type RunSelection, type TargetSelection } from '@opsconductor/protocol';
-import { recordAudit } from '../audit/record-audit.ts';
+import { recordRunStart } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
@@ -91,13 +91,17 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
           timeBudgetS: timeBudgetOf(step.config),
         })),
       }),
-      recordAudit(tx, {
-        ...auditedBy(caller),
-        action: 'run.started',
-        object: { kind: 'run', id: runId },
-        scope: { categoryId: job.categoryId },
-        detail,
-      }),
+      recordRunStart(
+        tx,
+        {
+          ...auditedBy(caller),
+          action: 'run.started',
+          object: { kind: 'run', id: runId },
+          scope: { categoryId: job.categoryId },
+          detail,
+        },
+        runId,
+      ),
       notifyProgress(tx, news),
       commitWithThese(tx),
     ]);

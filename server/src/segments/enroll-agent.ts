@@ -127,6 +127,7 @@ async function admit(
     actor: { kind: 'agent', id: agentId, name: agent.name },
     action: 'agent.enrolled',
     object: { kind: 'agent', id: agentId },
+    scope: { segmentId: segment.id },
     detail: {
       segment: segment.name,
       tokenId: invitation.id,

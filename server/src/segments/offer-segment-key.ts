@@ -62,6 +62,7 @@ export async function offerSegmentKey(
       actor: { kind: 'agent', id: agent.id, name: agent.name },
       action: 'segment_key.created',
       object: { kind: 'segment', id: segment.id },
+      scope: { segmentId: segment.id },
       detail: { generation: firstGeneration },
       origin,
     });

@@ -75,6 +75,7 @@ export async function storeWrap(tx: Tx, wrap: PeerWrap): Promise<boolean> {
     actor: { kind: 'agent', id: by.id, name: by.name },
     action: 'segment_key.wrapped',
     object: { kind: 'agent', id: agent.id },
+    scope: { segmentId },
     detail: { segmentId, generation: wrap.generation },
   });
   await notifySegmentChanged(tx, segmentId);
