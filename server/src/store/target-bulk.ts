@@ -17,9 +17,9 @@ export async function selectToChange(
   query: TargetQuery,
   reaches: readonly Reach[],
   limit: number,
-): Promise<{ id: number; name: string }[]> {
-  return unprepared(tx<{ id: number; name: string }[]>`
-    select t.id, t.name from targets t
+): Promise<{ id: number; name: string; segmentId: number }[]> {
+  return unprepared(tx<{ id: number; name: string; segmentId: number }[]>`
+    select t.id, t.name, t.segment_id from targets t
     where ${targetWithin(tx, reaches)} and ${selectedByTerms(tx, query)} and not ${selectedByTerms(tx, query.exclude)}
     order by t.id limit ${limit} for update of t`);
 }

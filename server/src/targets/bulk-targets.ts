@@ -51,7 +51,10 @@ export async function bulkChangeTargets(
     await refuseForbidden(tx, request, ids, caller);
     const groups = await groupsOf(tx, request, caller);
     const changed = await changedBy(tx, request, ids, groups);
-    if (!isDryRun && changed.length > 0) await apply(tx, request, changed, groups, caller);
+    if (!isDryRun && changed.length > 0) {
+      await apply(tx, request, changed, groups, caller);
+      await audit(tx, request, selected, changed, caller);
+    }
     const names = new Map(selected.map((target) => [target.id, target.name]));
     const targets = changed.slice(0, maxNamed).map((id) => names.get(id) ?? '');
     return { selected: selected.length, changed: changed.length, dryRun: isDryRun, targets };
@@ -157,18 +160,39 @@ async function apply(
     }
     if (remove !== undefined) await removeFrom(tx, remove, ids, caller);
   }
+}
+
+/** A row for each segment, so that who may see one segment's rows reads of its targets alone. */
+async function audit(
+  tx: Tx,
+  request: BulkTargetRequest,
+  selected: readonly { id: number; segmentId: number }[],
+  changed: readonly number[],
+  caller: Caller,
+): Promise<void> {
   const { selection, dryRun: _, ...change } = request;
-  await recordAudit(tx, {
-    ...auditedBy(caller),
-    action: request.delete === true ? 'targets.deleted' : 'targets.changed',
-    object: { kind: 'targets', id: ids.length },
-    detail: {
-      ...change,
-      count: ids.length,
-      targetIds: ids.slice(0, 1000),
-      selector: selection.selector ?? null,
-    },
-  });
+  const isChanged = new Set(changed);
+  const bySegment = new Map<number, number[]>();
+  for (const { id, segmentId } of selected) {
+    if (!isChanged.has(id)) continue;
+    const ids = bySegment.get(segmentId) ?? [];
+    ids.push(id);
+    bySegment.set(segmentId, ids);
+  }
+  for (const [segmentId, ids] of bySegment) {
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: request.delete === true ? 'targets.deleted' : 'targets.changed',
+      object: { kind: 'targets', id: ids.length },
+      scope: { segmentId },
+      detail: {
+        ...change,
+        count: ids.length,
+        targetIds: ids.slice(0, 1000),
+        selector: selection.selector ?? null,
+      },
+    });
+  }
 }
 
 /** Off the list; and where the selector would bring a target back it is excluded. */
