@@ -37,10 +37,10 @@ export async function insertRunAuditRow(sql: Queryable, row: NewAuditRow, runId:
        segment_id, category_id)
     select ${row.actorKind}, ${row.actorId}::bigint, ${row.actorName}, ${row.action}, ${row.objectKind}::text,
       ${row.objectId}::text, ${sql.json(row.detail as never)}::jsonb || jsonb_build_object('credentials', coalesce(
-        jsonb_agg(jsonb_build_object('id', u.id, 'name', u.name, 'targets', u.targets)), '[]')),
+        jsonb_agg(jsonb_build_object('id', u.id, 'targets', u.targets)), '[]')),
       ${row.address}::text, ${row.requestId}::text, ${row.segmentId}::bigint, ${row.categoryId}::bigint
     from (
-      select c.id, c.name, count(*) as targets
+      select c.id, count(*) as targets
       from job_runs r
       join job_versions v on v.job_id = r.job_id and v.version = r.job_version
       join job_run_targets tr on tr.job_run_id = r.id
@@ -50,6 +50,6 @@ export async function insertRunAuditRow(sql: Queryable, row: NewAuditRow, runId:
         select distinct n.name from unnest(coalesce(v.step_credentials, array[null::text])) n(name)) asked
       join credentials c on c.id = case when asked.name is null
         then ${inheritedCredential(sql)} else ${namedCredential(sql, sql`asked.name`)} end
-      where r.id = ${runId} group by c.id, c.name order by targets desc, c.id limit 100
+      where r.id = ${runId} group by c.id order by targets desc, c.id limit 100
     ) u`;
 }
