@@ -26,6 +26,7 @@ import { jobRoutes } from './http/jobs.ts';
 import { grantRoutes } from './http/people-grants.ts';
 import { userGroupRoutes } from './http/people-groups.ts';
 import { userRoutes } from './http/people-users.ts';
+import { RequestLimits } from './http/request-limits.ts';
 import type { RouteSpec } from './http/route.ts';
 import { runEventRoutes } from './http/run-events.ts';
 import { runRoutes } from './http/runs.ts';
@@ -44,6 +45,7 @@ import { Sweeper } from './runs/sweeper.ts';
 import type { Sql } from './store/connection.ts';
 import { databaseProblems } from './store/database-problems.ts';
 import type { Migration } from './store/migrate.ts';
+import { ContactNotes } from './targets/contact-notes.ts';
 
 export interface ServiceOptions {
   sql: Sql;
@@ -93,8 +95,10 @@ export function createServices(options: ServiceOptions): Services {
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
   const writer = new OutputWriter({ sql, keys, hub });
+  const contacts = new ContactNotes({ sql, log });
   const gateway = new Gateway({
     sql,
+    contacts,
     identity: {
       installationId: installation.installationId,
       serverId,
@@ -159,6 +163,7 @@ export function createServices(options: ServiceOptions): Services {
     access: options.access,
     cookieName: cookie.name,
     authenticator,
+    limits: new RequestLimits(now),
     onForbidden: refusalRecorder({ sql, now }),
     checkReplies: options.checkReplies ?? false,
     probes: {
@@ -180,6 +185,7 @@ export function createServices(options: ServiceOptions): Services {
       stopping.abort();
       await sweeper.stop();
       await gateway.stop();
+      await contacts.flush();
       writer.close();
       await sealer.stop();
     },

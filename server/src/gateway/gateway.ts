@@ -31,6 +31,7 @@ import {
 import type { Sql } from '../store/connection.ts';
 import { listen, type ProgressNotice } from '../store/notifications.ts';
 import { inTransaction } from '../store/transaction.ts';
+import type { ContactNotes } from '../targets/contact-notes.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
 import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';
 import { type Accepted, AgentAcceptor } from './agent-acceptor.ts';
@@ -52,6 +53,8 @@ export interface GatewayDeps {
   isAllowedHost(host: string | undefined): boolean;
   /** Gives agents the newest checkpoint of the audit log to keep. */
   checkpoints?: Pick<CheckpointFeed, 'offer' | 'refused'>;
+  /** Told of each attempt that settled. */
+  contacts?: Pick<ContactNotes, 'note'>;
 }
 
 const defaultSettings: HandshakeSettings = {
@@ -79,7 +82,7 @@ export class Gateway implements LinkEvents, TargetTester {
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
     this.#settings = deps.settings ?? defaultSettings;
-    this.settler = new Settler(deps.sql, (news) => this.publish(news));
+    this.settler = new Settler(deps.sql, (news) => this.publish(news), deps.contacts);
     this.#acceptor = new AgentAcceptor({
       ...deps,
       settings: this.#settings,

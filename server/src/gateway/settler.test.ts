@@ -58,3 +58,15 @@ test('a batch that waits for one run does not hold up many completions of others
   await release();
   expect(await waiting).toMatchObject({ result: 'settled' });
 });
+
+test('only what settled tells of its target', async () => {
+  await using t = await setupRuns();
+  await t.start({ targets: 2 });
+  const [lease, late] = await t.claim();
+  if (lease === undefined || late === undefined) throw new Error('nothing was leased');
+  const noted: number[] = [];
+  const settler = new Settler(t.sql, () => undefined, { note: (stepId) => noted.push(stepId) });
+  await settler.settle(endOf(lease));
+  await settler.settle({ ...endOf(late), leaseToken: 'of another lease' });
+  expect(noted).toEqual([lease.id]);
+});

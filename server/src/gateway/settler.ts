@@ -2,6 +2,7 @@
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { type AttemptEnd, type SettleResult, settleAttempts } from '../runs/settle-attempts.ts';
 import type { Sql } from '../store/connection.ts';
+import type { ContactNotes } from '../targets/contact-notes.ts';
 
 const maxBatch = 256;
 /** While one batch waits for the database another is put together; a few completions are worth no transaction more. */
@@ -17,13 +18,15 @@ interface Waiting {
 export class Settler {
   readonly #sql: Sql;
   readonly #onNews: (news: ProgressNews) => void;
+  readonly #contacts: Pick<ContactNotes, 'note'> | undefined;
   readonly #queue: Waiting[] = [];
   #inFlight = 0;
   #scheduled = false;
 
-  constructor(sql: Sql, onNews: (news: ProgressNews) => void) {
+  constructor(sql: Sql, onNews: (news: ProgressNews) => void, contacts?: Pick<ContactNotes, 'note'>) {
     this.#sql = sql;
     this.#onNews = onNews;
+    this.#contacts = contacts;
   }
 
   /** Resolves once the attempt's end has committed; rejects when the database refused the whole batch. */
@@ -63,7 +66,10 @@ export class Settler {
       for (const [index, waiting] of batch.entries()) {
         const result = results[index];
         if (result === undefined) waiting.reject(new Error('no result for a completion'));
-        else waiting.resolve(result);
+        else {
+          if (result.result === 'settled') this.#contacts?.note(waiting.end.stepId, waiting.end.outcome);
+          waiting.resolve(result);
+        }
       }
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error);

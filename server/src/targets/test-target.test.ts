@@ -135,6 +135,20 @@ describe('testing a target', () => {
     expect(result).toMatchObject({ ok: true, acceptedFingerprints: [fingerprint] });
   });
 
+  it('notes whether the target was reached, where the test came to know it', async () => {
+    const id = await makeTarget({ credentialId });
+    const healthAfter = async (answer: Answer) => {
+      await test(id, answer);
+      const { health, lastContact } = await getTarget(t.sql, id, unrestricted);
+      return [health, lastContact?.reason ?? null];
+    };
+    expect(await healthAfter('offline')).toEqual(['never', null]);
+    expect(await healthAfter({ ok: false, reason: 'auth_failed' })).toEqual(['failing', 'auth_failed']);
+    expect(await healthAfter({ ok: true })).toEqual(['ok', null]);
+    expect(await healthAfter({ ok: false, reason: 'credential_bounds' })).toEqual(['ok', null]);
+    expect(await healthAfter({ ok: false, reason: 'timed_out' })).toEqual(['failing', 'timed_out']);
+  });
+
   it('is refused for a target that is not there', async () => {
     await expect(test(999_999, { ok: true })).rejects.toMatchObject({ code: 'not_found' });
   });

@@ -6,9 +6,11 @@ import { notFound } from '../errors.ts';
 import type { Sql } from '../store/connection.ts';
 import { findSealedCredential } from '../store/credentials.ts';
 import { listHostKeys } from '../store/host-keys.ts';
+import { type Contact, writeContact } from '../store/target-contacts.ts';
 import { findTarget, type TargetRow } from '../store/targets.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { connectionOf, leaseTarget } from './connection-of.ts';
+import { contactFailure } from './contact-notes.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { hostKeyLinesOf, recordSeenHostKey } from './host-keys.ts';
 import { requireOnTarget } from './require-on-target.ts';
@@ -48,6 +50,8 @@ export async function testTarget(
   }
   const { protocol } = connectionOf(target.mergedSettings, target.port);
   const result = protocol === 'ssh' ? await testBySsh(deps, target) : await untestable(deps.sql, target);
+  const contact = contactOf(result);
+  if (contact !== undefined) await writeContact(deps.sql, targetId, contact);
   await recordAudit(deps.sql, {
     ...auditedBy(caller),
     action: 'target.tested',
@@ -56,6 +60,11 @@ export async function testTarget(
     scope: { segmentId: target.segmentId },
   });
   return result;
+}
+
+function contactOf({ ok, reason }: TestResult): Contact | undefined {
+  if (ok) return { ok, reason: null };
+  return reason === 'timed_out' ? { ok, reason } : contactFailure(reason);
 }
 
 async function testBySsh(deps: { sql: Sql; agents: TargetTester }, target: TargetRow): Promise<TestResult> {

@@ -1,0 +1,103 @@
+import type { StepOutcome } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { holdTransaction, setupRuns, success, type TestRuns } from '../runs/testing.ts';
+import { unrestricted } from '../store/visibility.ts';
+import { ContactNotes } from './contact-notes.ts';
+import { getTarget } from './list-targets.ts';
+
+const ssh = { sessionId: 's', establishedAt: new Date(0).toISOString(), reused: false };
+const reached: StepOutcome = { ...success, ssh };
+const refused: StepOutcome = { status: 'failed', reason: 'auth_failed', message: 'No.' };
+
+function notesOf(t: TestRuns) {
+  const logged: unknown[] = [];
+  const notes = new ContactNotes({
+    sql: t.sql,
+    log: { warn: (...line: unknown[]) => logged.push(line) } as never,
+  });
+  return { notes, logged };
+}
+
+async function stepsOf(t: TestRuns, targets: number) {
+  const runId = await t.start({ targets });
+  return t.sql<{ stepId: number; targetId: number }[]>`
+    select st.id as step_id, tr.target_id from job_run_steps st join job_run_targets tr on tr.id = st.target_run_id
+    where st.job_run_id = ${runId} order by st.id`;
+}
+
+const healthOf = async (t: TestRuns, targetId: number | undefined) => {
+  const { health, lastContact } = await getTarget(t.sql, targetId ?? 0, unrestricted);
+  return [health, lastContact?.reason ?? null];
+};
+
+test('what ends an attempt tells whether its target was reached', async () => {
+  await using t = await setupRuns();
+  const { notes } = notesOf(t);
+  const steps = await stepsOf(t, 4);
+  const outcomes: StepOutcome[] = [
+    reached,
+    { status: 'failed', exitCode: 3, reason: 'exit_code', ssh },
+    refused,
+    { status: 'cancelled', reason: 'cancelled' },
+  ];
+  for (const [n, outcome] of outcomes.entries()) notes.note(steps[n]?.stepId ?? 0, outcome);
+  await notes.flush();
+  expect(await Promise.all(steps.map((step) => healthOf(t, step.targetId)))).toEqual([
+    ['ok', null],
+    ['ok', null],
+    ['failing', 'auth_failed'],
+    ['never', null],
+  ]);
+});
+
+test('the last of several attempts on a target counts, and the same again is not written for a while', async () => {
+  await using t = await setupRuns();
+  const { notes } = notesOf(t);
+  const [step] = await stepsOf(t, 1);
+  const { stepId = 0, targetId } = step ?? {};
+  notes.note(stepId, reached);
+  notes.note(stepId, refused);
+  await notes.flush();
+  expect(await healthOf(t, targetId)).toEqual(['failing', 'auth_failed']);
+  const versionOf = async () => (await t.sql`select xmin::text, last_contact_at from targets`)[0];
+  const before = await versionOf();
+  notes.note(stepId, refused);
+  await notes.flush();
+  expect(await versionOf()).toEqual(before);
+  notes.note(stepId, reached);
+  await notes.flush();
+  expect(await healthOf(t, targetId)).toEqual(['ok', null]);
+  await t.sql`update targets set last_contact_at = now() - interval '31 s'`;
+  const old = await versionOf();
+  notes.note(stepId, reached);
+  await notes.flush();
+  expect(await versionOf()).not.toEqual(old);
+});
+
+test('a target that is being changed is not waited for, the others are written', async () => {
+  await using t = await setupRuns();
+  const { notes, logged } = notesOf(t);
+  const steps = await stepsOf(t, 2);
+  const busy = steps[0]?.targetId ?? 0;
+  const release = await holdTransaction(t.sql, (tx) => tx`select from targets where id = ${busy} for update`);
+  for (const { stepId } of steps) notes.note(stepId, reached);
+  await notes.flush();
+  await release();
+  expect(await healthOf(t, busy)).toEqual(['never', null]);
+  expect(await healthOf(t, steps[1]?.targetId)).toEqual(['ok', null]);
+  expect(logged).toEqual([]);
+});
+
+test('what can’t be written is logged and keeps nothing from being written later', async () => {
+  await using t = await setupRuns();
+  const { notes, logged } = notesOf(t);
+  const [step] = await stepsOf(t, 1);
+  await t.sql`alter table targets rename column last_contact_ok to away`;
+  notes.note(step?.stepId ?? 0, reached);
+  await notes.flush();
+  expect(logged).toHaveLength(1);
+  await t.sql`alter table targets rename column away to last_contact_ok`;
+  notes.note(step?.stepId ?? 0, reached);
+  await notes.flush();
+  expect(await healthOf(t, step?.targetId)).toEqual(['ok', null]);
+});

@@ -1,0 +1,65 @@
+// Whether targets were reached, as the ends of attempts tell. Gathered and written beside the settling of attempts, which
+// must not wait for it; what a stopping server had not written yet is lost, and the next attempt tells it again.
+import type { StepOutcome } from '@opsconductor/protocol';
+import type { Log } from '../log.ts';
+import type { Sql } from '../store/connection.ts';
+import { type Contact, type StepContact, writeStepContacts } from '../store/target-contacts.ts';
+
+const gatherMs = 1_000;
+const maxGathered = 10_000;
+
+const failures: ReadonlySet<string> = new Set([
+  'unreachable',
+  'name_not_found',
+  'connection_refused',
+  'connect_timed_out',
+  'no_common_algorithm',
+  'auth_failed',
+  'host_key_unknown',
+  'host_key_mismatch',
+]);
+
+/** What a reason says of reaching a target and logging in; undefined where it says nothing of that. */
+export function contactFailure(reason: string | null | undefined): Contact | undefined {
+  return reason !== null && reason !== undefined && failures.has(reason) ? { ok: false, reason } : undefined;
+}
+
+function contactOf({ ssh, reason }: StepOutcome): Contact | undefined {
+  return ssh === undefined ? contactFailure(reason) : { ok: true, reason: null };
+}
+
+export class ContactNotes {
+  readonly #sql: Sql;
+  readonly #log: Pick<Log, 'warn'>;
+  #gathered: StepContact[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(deps: { sql: Sql; log: Pick<Log, 'warn'> }) {
+    this.#sql = deps.sql;
+    this.#log = deps.log;
+  }
+
+  /** Of an attempt that settled. */
+  note(stepId: number, outcome: StepOutcome): void {
+    const contact = contactOf(outcome);
+    if (contact === undefined || this.#gathered.length >= maxGathered) return;
+    this.#gathered.push({ stepId, ...contact });
+    this.#timer ??= setTimeout(() => this.flush(), gatherMs).unref();
+  }
+
+  /** Writes what was gathered. Never rejects: the log tells of what could not be written. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const gathered = this.#gathered.splice(0);
+    if (gathered.length > 0) {
+      this.#writing = this.#writing
+        .then(() => writeStepContacts(this.#sql, gathered))
+        .catch((error: unknown) =>
+          this.#log.warn({ err: error }, 'contacts of targets could not be written'),
+        );
+    }
+    return this.#writing;
+  }
+}

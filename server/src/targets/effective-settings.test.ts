@@ -1,0 +1,237 @@
+// What a target inherits: the view that explains it, and the lease that an agent gets, which must say the same.
+import type { EffectiveSetting, JobConnection, SettingName } from '@opsconductor/protocol';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Authority } from '../auth/authority.ts';
+import { createCredential } from '../credentials/edit-credentials.ts';
+import { createJob } from '../jobs/create-job.ts';
+import { LeaseBuilder } from '../runs/lease-builder.ts';
+import { startRun } from '../runs/start-run.ts';
+import { setupRuns, type TestRuns } from '../runs/testing.ts';
+import { getSegmentSettings, putSegmentSettings } from '../segments/segment-settings.ts';
+import { makeSegment, sealedCredentialRequest } from '../segments/testing.ts';
+import { unrestricted } from '../store/visibility.ts';
+import { createTargetGroup } from '../target-groups/edit-target-groups.ts';
+import { createTarget } from './edit-targets.ts';
+import { effectiveSettings } from './effective-settings.ts';
+import { getTarget } from './list-targets.ts';
+
+let t: TestRuns;
+const credentials: Record<string, string> = {};
+let made = 0;
+beforeAll(async () => {
+  t = await setupRuns();
+  for (const name of ['of-target', 'of-group', 'of-other-group', 'of-segment', 'of-job', 'of-step']) {
+    const sealed = await sealedCredentialRequest(t, t.segmentId, name);
+    credentials[name] = (await createCredential(t.sql, sealed, t.caller)).id;
+  }
+});
+afterAll(() => t[Symbol.asyncDispose]());
+
+const credential = (name: string) => credentials[name] ?? '';
+const giveSegment = (settings: object, credentialName?: string) =>
+  putSegmentSettings(
+    t.sql,
+    t.segmentId,
+    { settings, credentialId: credentialName === undefined ? null : credential(credentialName) },
+    t.caller,
+  );
+
+async function makeTarget(more: object = {}): Promise<number> {
+  made += 1;
+  const fields = { segmentId: t.segmentId, name: `target-${made}`, host: '10.0.0.1', ...more };
+  return (await createTarget(t.sql, fields, t.caller)).id;
+}
+
+async function makeGroup(targetId: number, name: string, more: object): Promise<void> {
+  await createTargetGroup(t.sql, { name: `${name}-${targetId}`, targetIds: [targetId], ...more }, t.caller);
+}
+
+async function makeJob(connection?: JobConnection, ofStep?: JobConnection): Promise<number> {
+  made += 1;
+  const config = { command: 'true' };
+  const definition = {
+    name: `job ${made}`,
+    ...(connection && { connection }),
+    steps: [
+      { name: 'first', type: 'ssh.exec', config, ...(ofStep && { connection: ofStep }) },
+      { name: 'second', type: 'ssh.exec', config },
+    ],
+  };
+  return (await createJob(t, definition, t.caller)).id;
+}
+
+/** `name: display (source)` of each setting, with what it stands before. */
+async function explained(targetId: number, query: { job?: number; step?: number } = {}) {
+  const { settings } = await effectiveSettings(t, targetId, query, t.caller.authority);
+  const from = ({ source }: Pick<EffectiveSetting, 'source'>) =>
+    source.kind === 'group' ? source.name.replace(/-\d+$/, '') : source.kind;
+  return Object.fromEntries(
+    settings.map((setting) => [
+      setting.name,
+      [setting, ...setting.overridden].map((one) => `${one.display} (${from(one)})`).join(' < '),
+    ]),
+  ) as Record<SettingName, string>;
+}
+
+/** The lease of the first step of a run of the job on the target. */
+async function leaseOf(targetId: number, jobId: number) {
+  await startRun(t, { jobId, selection: { targetIds: [targetId] } }, t.caller);
+  const steps = await t.claim();
+  const { leases, unbuildable } = await new LeaseBuilder(t).build(steps);
+  for (const { id } of steps) await t.sql`update job_run_steps set status = 'unknown' where id = ${id}`;
+  const [lease] = leases.values();
+  return { lease, refused: unbuildable[0]?.message };
+}
+
+describe('the effective settings of a target', () => {
+  it('are built in where nothing gives any', async () => {
+    await giveSegment({});
+    expect(await explained(await makeTarget())).toEqual({
+      protocol: 'ssh (default)',
+      port: '22 (default)',
+      username: 'as the credential says (default)',
+      connect_timeout: '10 s (default)',
+      keepalive_interval: '15 s (default)',
+      credential: 'none (default)',
+    });
+  });
+
+  it('come from the most particular place that gives one, and tell of the others', async () => {
+    await giveSegment({ port: 2200, username: 'segment', connect_timeout: 40 }, 'of-segment');
+    const id = await makeTarget({
+      port: 2222,
+      credentialId: credential('of-target'),
+      settings: { username: 'target' },
+    });
+    const group = { segmentId: t.segmentId, credentialId: credential('of-group') };
+    const other = { segmentId: t.segmentId, credentialId: credential('of-other-group') };
+    await makeGroup(id, 'b', { settings: { port: 1, keepalive_interval: 60 }, credentials: [other] });
+    await makeGroup(id, 'a', { settings: { port: 2, connect_timeout: 20 }, credentials: [group] });
+    await makeGroup(id, 'high', { priority: 1, settings: { port: 3, username: 'high' } });
+    const job = await makeJob(
+      { username: 'job', connect_timeout: 7 },
+      { username: 'step', credential: 'of-step' },
+    );
+    expect(await explained(id, { job })).toEqual({
+      protocol: 'ssh (default)',
+      port: '2222 (target) < 3 (high) < 2 (a) < 1 (b) < 2200 (segment) < 22 (default)',
+      username:
+        'step (step) < job (job) < target (target) < high (high) < segment (segment) < as the credential says (default)',
+      connect_timeout: '7 s (job) < 20 s (a) < 40 s (segment) < 10 s (default)',
+      keepalive_interval: '60 s (b) < 15 s (default)',
+      credential:
+        'of-step (step) < of-target (target) < of-group (a) < of-other-group (b) < of-segment (segment)',
+    });
+    expect((await explained(id, { job, step: 2 })).username).toMatch(/^job \(job\) < target/);
+    expect((await explained(id)).connect_timeout).toBe('20 s (a) < 40 s (segment) < 10 s (default)');
+    const { lease } = await leaseOf(id, job);
+    expect(lease?.target).toMatchObject({
+      port: 2222,
+      username: 'step',
+      connectTimeoutS: 7,
+      keepaliveIntervalS: 60,
+    });
+    expect(lease?.credential.id).toBe(credential('of-step'));
+  });
+
+  it.each([
+    ['of a group by priority', { priority: 1 }, 'of-other-group'],
+    ['of a group by name, of equal priority', {}, 'of-group'],
+  ])('have the credential %s', async (_, more, expected) => {
+    await giveSegment({ port: 2200 }, 'of-segment');
+    const id = await makeTarget();
+    const of = (name: string) => [{ segmentId: t.segmentId, credentialId: credential(name) }];
+    await makeGroup(id, 'b', { ...more, credentials: of('of-other-group') });
+    await makeGroup(id, 'a', { credentials: of('of-group') });
+    const target = await getTarget(t.sql, id, unrestricted);
+    expect(target.effective).toEqual({
+      protocol: 'ssh',
+      port: 2200,
+      credentialId: credential(expected),
+      credentialName: expected,
+    });
+    expect((await explained(id)).credential).toMatch(new RegExp(`^${expected} `));
+    const { lease } = await leaseOf(id, await makeJob());
+    expect(lease?.credential.id).toBe(credential(expected));
+    expect(lease?.target).toMatchObject({ port: 2200 });
+    expect(lease?.target).not.toHaveProperty('username');
+  });
+
+  it('name a credential that the segment has none of, and no run is started with it', async () => {
+    await giveSegment({}, 'of-segment');
+    const id = await makeTarget();
+    const job = await makeJob({ credential: 'nowhere' }, { credential: 'of-job' });
+    const { settings } = await effectiveSettings(t, id, { job, step: 2 }, t.caller.authority);
+    expect(settings.find((setting) => setting.name === 'credential')).toMatchObject({
+      value: null,
+      display: 'nowhere',
+      problem: 'Segment “dmz-1” has no credential named “nowhere”.',
+      overridden: [{ display: 'of-segment' }],
+    });
+    const refused = leaseOf(id, job);
+    await expect(refused).rejects.toThrow('has no credential named “nowhere”, which the job asks for');
+  });
+
+  it('need no credential of the target where every step names one, and are looked up when a step is leased', async () => {
+    await giveSegment({});
+    const id = await makeTarget();
+    const named = await makeJob({ credential: 'of-job' });
+    const { lease } = await leaseOf(id, named);
+    expect(lease?.credential.id).toBe(credential('of-job'));
+    const half = await makeJob(undefined, { credential: 'of-step' });
+    await expect(leaseOf(id, half)).rejects.toThrow('has no credential');
+    await startRun(t, { jobId: named, selection: { targetIds: [id] } }, t.caller);
+    await t.sql`update credentials set name = 'renamed' where id = ${credential('of-job')}`;
+    const { unbuildable } = await new LeaseBuilder(t).build(await t.claim());
+    await t.sql`update credentials set name = 'of-job' where id = ${credential('of-job')}`;
+    expect(unbuildable.map((one) => one.message)).toEqual([
+      expect.stringContaining('no credential named “of-job” any more'),
+    ]);
+  });
+
+  it('are for who may read target and job, and for a step that there is', async () => {
+    const id = await makeTarget();
+    const job = await makeJob();
+    const scope = { kind: 'segment', id: t.segmentId } as const;
+    const reader = new Authority([{ role: 'viewer', permission: null, scope }]);
+    const elsewhere = { kind: 'segment', id: (await makeSegment(t, 'elsewhere')).id } as const;
+    const stranger = new Authority([{ role: 'viewer', permission: null, scope: elsewhere }]);
+    expect((await effectiveSettings(t, id, {}, reader)).settings).toHaveLength(6);
+    await expect(effectiveSettings(t, id, { job }, reader)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(effectiveSettings(t, id, {}, stranger)).rejects.toMatchObject({ code: 'not_found' });
+    const { authority } = t.caller;
+    await expect(effectiveSettings(t, id, { job, step: 3 }, authority)).rejects.toMatchObject({
+      code: 'invalid',
+    });
+    await expect(effectiveSettings(t, id, { step: 1 }, authority)).rejects.toMatchObject({ code: 'invalid' });
+  });
+});
+
+describe('the settings of a segment', () => {
+  it('take a credential of the segment only, of who may use it', async () => {
+    const other = await makeSegment(t, 'other');
+    const request = { settings: {}, credentialId: credential('of-segment') };
+    await expect(putSegmentSettings(t.sql, other.id, request, t.caller)).rejects.toMatchObject({
+      details: [{ path: 'credentialId' }],
+    });
+    await giveSegment({});
+    const scope = { kind: 'segment', id: t.segmentId } as const;
+    const editor = {
+      ...t.caller,
+      authority: new Authority([
+        { role: 'viewer', permission: null, scope },
+        { role: null, permission: 'segments.edit', scope },
+      ]),
+    };
+    await expect(putSegmentSettings(t.sql, t.segmentId, request, editor)).rejects.toMatchObject({
+      permission: 'credentials.use',
+    });
+    await putSegmentSettings(t.sql, t.segmentId, { settings: { port: 23 }, credentialId: null }, editor);
+    await putSegmentSettings(t.sql, t.segmentId, { ...request, settings: { port: 23 } }, t.caller);
+    expect(await getSegmentSettings(t.sql, t.segmentId, editor)).toEqual({
+      settings: { port: 23 },
+      credentialId: credential('of-segment'),
+      credentialName: 'of-segment',
+    });
+  });
+});
