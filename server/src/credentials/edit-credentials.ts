@@ -6,12 +6,13 @@ import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import { type Sql, violatedConstraint } from '../store/connection.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
 import {
   deleteCredential as deleteCredentialRow,
   insertCredential,
   lockCredential,
 } from '../store/credentials.ts';
+import { usesOfCredential } from '../store/effective-settings.ts';
 import { lockSegment, type SegmentRow } from '../store/segments.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
@@ -91,6 +92,7 @@ export async function deleteCredential(sql: Sql, id: string, caller: Caller): Pr
       const users = targetCount === 1 ? '1 target uses' : `${targetCount} targets use`;
       throw new AppError('conflict', `${users} ${name}. Give them another credential, then delete this one.`);
     }
+    await refuseInherited(tx, credential);
     await deleteCredentialRow(tx, id);
     await recordAudit(tx, {
       ...auditedBy(caller),
@@ -105,6 +107,19 @@ export async function deleteCredential(sql: Sql, id: string, caller: Caller): Pr
 function requireEdit(caller: Caller, segmentId: number, segmentName: string): void {
   if (caller.authority.holdsOnSegment('credentials.edit', segmentId)) return;
   throw new MissingPermission(caller, 'credentials.edit', `segment “${segmentName}”`);
+}
+
+async function refuseInherited(tx: Tx, credential: { id: string; name: string }): Promise<void> {
+  const { groups, segment } = await usesOfCredential(tx, credential.id);
+  if (groups === 0 && !segment) return;
+  const givers = [
+    ...(groups === 0 ? [] : [groups === 1 ? '1 target group' : `${groups} target groups`]),
+    ...(segment ? ['its segment'] : []),
+  ].join(' and ');
+  throw new AppError(
+    'conflict',
+    `${credential.name} is given to targets by ${givers}. Choose another credential there, then delete this one.`,
+  );
 }
 
 function requireCurrentGeneration(segment: SegmentRow, generation: number): void {

@@ -71,3 +71,14 @@ export async function findCredentialByName(
     select id from credentials where segment_id = ${segmentId} and name = ${name}`;
   return row?.id;
 }
+
+/** How many target groups give this credential to their targets, and whether its segment does. */
+export async function usesOfCredential(
+  sql: Queryable,
+  id: string,
+): Promise<{ groups: number; segment: boolean }> {
+  const [row] = await sql<{ groups: number; segment: boolean }[]>`
+    select (select count(*)::int from target_group_credentials where credential_id = ${id}) as groups,
+      exists (select from segments where credential_id = ${id}) as segment`;
+  return row ?? { groups: 0, segment: false };
+}

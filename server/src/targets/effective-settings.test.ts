@@ -2,7 +2,7 @@
 import type { EffectiveSetting, JobConnection, SettingName } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../auth/authority.ts';
-import { createCredential } from '../credentials/edit-credentials.ts';
+import { createCredential, deleteCredential } from '../credentials/edit-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { LeaseBuilder } from '../runs/lease-builder.ts';
 import { startRun } from '../runs/start-run.ts';
@@ -10,7 +10,7 @@ import { setupRuns, type TestRuns } from '../runs/testing.ts';
 import { getSegmentSettings, putSegmentSettings } from '../segments/segment-settings.ts';
 import { makeSegment, sealedCredentialRequest } from '../segments/testing.ts';
 import { unrestricted } from '../store/visibility.ts';
-import { createTargetGroup } from '../target-groups/edit-target-groups.ts';
+import { createTargetGroup, updateTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { createTarget } from './edit-targets.ts';
 import { effectiveSettings } from './effective-settings.ts';
 import { getTarget } from './list-targets.ts';
@@ -234,4 +234,18 @@ describe('the settings of a segment', () => {
       credentialName: 'of-segment',
     });
   });
+});
+
+it('a credential that a group or the segment gives is not deleted', async () => {
+  const sealed = await sealedCredentialRequest(t, t.segmentId, 'given');
+  const { id } = await createCredential(t.sql, sealed, t.caller);
+  await putSegmentSettings(t.sql, t.segmentId, { settings: {}, credentialId: id }, t.caller);
+  const credentials = [{ segmentId: t.segmentId, credentialId: id }];
+  const group = await createTargetGroup(t.sql, { name: 'gives', credentials }, t.caller);
+  const deleting = () => deleteCredential(t.sql, id, t.caller);
+  await expect(deleting()).rejects.toThrow('by 1 target group and its segment');
+  await updateTargetGroup(t.sql, group.id, { name: 'gives', credentials: [] }, t.caller);
+  await expect(deleting()).rejects.toMatchObject({ code: 'conflict' });
+  await giveSegment({});
+  await deleting();
 });
