@@ -12,7 +12,7 @@ import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { createCategory } from '../categories/edit-categories.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
-import { createLog } from '../log.ts';
+import { createLog, type LogLevel } from '../log.ts';
 import { chunkOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import { startRun } from '../runs/start-run.ts';
 import { endOf, failure, success } from '../runs/testing.ts';
@@ -177,13 +177,14 @@ async function finish(t: TestOutput, sides: readonly Side[]): Promise<void> {
   }
 }
 
-async function servicesOf(t: TestOutput): Promise<Services> {
+/** The whole server on this database, without a listener; what it logs as wrong goes to stderr unless told. */
+export async function servicesOf(t: TestOutput, level: LogLevel = 'error'): Promise<Services> {
   return createServices({
     sql: t.sql,
     migrations: [],
     installation: { ...t.identity, timeline: 1, masterKey: t.masterKey },
     log: createLog({
-      level: 'error',
+      level,
       plain: false,
       destination: { write: (line) => process.stderr.write(line) },
     }),

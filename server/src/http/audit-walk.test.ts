@@ -1,0 +1,333 @@
+// Every route that changes something: it leaves a row in the audit log, and changes nothing where that row can't be
+// written. Each request is made twice, the first time while the log refuses all rows.
+import type { CreatedApiToken, Target, UserGroup } from '@opsconductor/protocol';
+import { generateSegmentKey } from '@opsconductor/protocol/sealing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createSignInCode } from '../auth/sign-in-codes.ts';
+import {
+  enrollRequest,
+  makeAgentKeys,
+  makeToken,
+  sealedCredentialRequest,
+  segmentKeyOffer,
+} from '../segments/testing.ts';
+import type { Services } from '../services.ts';
+import { recordSeenHostKey } from '../targets/host-keys.ts';
+import { enter, makeWorld, servicesOf, type World } from './authorization-world.ts';
+
+let world: World;
+let services: Services;
+let token: string;
+let made = 0;
+
+beforeAll(async () => {
+  world = await makeWorld();
+  services = await servicesOf(world.t, 'silent');
+  token = await enter(world, { name: 'root', grants: [{ role: 'admin', scope: null }] });
+  await world.t.sql.unsafe(`
+    create function refuse_audit() returns trigger language plpgsql as $$
+      begin raise exception 'the audit log is full'; end $$;
+    create trigger audit_refused before insert on audit_log for each row execute function refuse_audit();
+    alter table audit_log disable trigger audit_refused`);
+});
+afterAll(async () => {
+  await services?.stop();
+  await world?.close();
+});
+
+interface Act {
+  path: string;
+  json?: unknown;
+  /** A session instead of the administrator's API token. */
+  cookie?: string;
+  isPublic?: boolean;
+}
+
+const freshName = (what: string) => `${what}-${++made}`;
+const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
+const password = 'correct horse battery';
+
+/** What each needs first, and the request that succeeds. By method and path below `/api/v1/`. */
+const acts: Record<string, () => Promise<Act>> = {
+  'POST agent/enroll': async () => {
+    const enrollment = await makeToken(world.t, world.alfa.segmentId);
+    const json = await enrollRequest(enrollment, freshName('agent'), await makeAgentKeys());
+    return { path: 'agent/enroll', json, isPublic: true };
+  },
+  'POST agent/segment-key': async () => {
+    const { id } = await make<{ id: number }>('segments', { name: freshName('segment') });
+    const keys = await makeAgentKeys();
+    const request = await enrollRequest(await makeToken(world.t, id), freshName('agent'), keys);
+    const enrolled = await make<never>('agent/enroll', request);
+    const json = await segmentKeyOffer(enrolled, keys, await generateSegmentKey());
+    return { path: 'agent/segment-key', json, isPublic: true };
+  },
+  'POST sign-in/exchange': async () => {
+    const { code } = await codeOfNewUser();
+    return { path: 'sign-in/exchange', json: { code }, isPublic: true };
+  },
+  'POST sign-in': async () => {
+    const { name, cookie } = await session();
+    await send({ path: 'me/password', json: { password }, cookie }, 'PUT');
+    return { path: 'sign-in', json: { name, password }, isPublic: true };
+  },
+  'POST sign-out': async () => ({ path: 'sign-out', cookie: (await session()).cookie }),
+  'PUT me/password': async () => ({
+    path: 'me/password',
+    json: { password },
+    cookie: (await session()).cookie,
+  }),
+  'DELETE me/sessions': async () => {
+    const { name, cookie } = await session();
+    await signIn(name);
+    return { path: 'me/sessions', cookie };
+  },
+  'DELETE me/sessions/:id': async () => {
+    const { name, cookie } = await session();
+    await signIn(name);
+    return { path: `me/sessions/${await newest('sessions')}`, cookie };
+  },
+  'POST tokens': async () => ({
+    path: 'tokens',
+    json: { name: freshName('token') },
+    cookie: (await session()).cookie,
+  }),
+  'DELETE tokens/:id': async () => {
+    const { cookie } = await session();
+    const reply = await send({ path: 'tokens', json: { name: freshName('token') }, cookie }, 'POST');
+    return { path: `tokens/${((await reply.json()) as CreatedApiToken).id}`, cookie };
+  },
+
+  'POST grants': async () => ({
+    path: 'grants',
+    json: { userId: (await newUser()).id, role: 'viewer', scope: null },
+  }),
+  'DELETE grants/:id': async () => {
+    const { id } = await make<{ id: number }>('grants', {
+      userId: (await newUser()).id,
+      role: 'viewer',
+      scope: null,
+    });
+    return { path: `grants/${id}` };
+  },
+  'POST user-groups': async () => ({ path: 'user-groups', json: { name: freshName('group') } }),
+  'PUT user-groups/:id': async () => ({
+    path: `user-groups/${(await newGroup()).id}`,
+    json: { description: 'changed' },
+  }),
+  'DELETE user-groups/:id': async () => ({ path: `user-groups/${(await newGroup()).id}` }),
+  'PUT user-groups/:id/members/:user': async () => ({
+    path: `user-groups/${(await newGroup()).id}/members/${(await newUser()).id}`,
+  }),
+  'DELETE user-groups/:id/members/:user': async () => {
+    const { id } = await newUser();
+    const group = await make<UserGroup>('user-groups', { name: freshName('group'), memberIds: [id] });
+    return { path: `user-groups/${group.id}/members/${id}` };
+  },
+  'POST users': async () => ({ path: 'users', json: { name: freshName('user') } }),
+  'PUT users/:id': async () => ({
+    path: `users/${(await newUser()).id}`,
+    json: { displayName: 'Changed' },
+  }),
+  'DELETE users/:id': async () => ({ path: `users/${(await newUser()).id}` }),
+  'POST users/:id/sign-in-link': async () => ({ path: `users/${(await newUser()).id}/sign-in-link` }),
+  'POST users/:id/unlock': async () => ({ path: `users/${(await newUser()).id}/unlock` }),
+  'DELETE users/:id/sessions': async () => {
+    const { id } = await session();
+    return { path: `users/${id}/sessions` };
+  },
+  'DELETE users/:id/sessions/:session': async () => {
+    const { id } = await session();
+    return { path: `users/${id}/sessions/${await newest('sessions')}` };
+  },
+  'POST users/:id/tokens': async () => ({
+    path: `users/${(await newUser('service')).id}/tokens`,
+    json: { name: freshName('token') },
+  }),
+  'DELETE users/:id/tokens/:token': async () => {
+    const { id } = await newUser('service');
+    const { id: tokenId } = await make<CreatedApiToken>(`users/${id}/tokens`, { name: freshName('token') });
+    return { path: `users/${id}/tokens/${tokenId}` };
+  },
+
+  'POST jobs': async () => ({ path: 'jobs', json: { name: freshName('job'), steps } }),
+  'PUT jobs/:id/category': async () => ({
+    path: `jobs/${(await newJob()).id}/category`,
+    json: { category: 'alfa jobs' },
+  }),
+  'POST jobs/:id/run': async () => ({
+    path: `jobs/${world.alfa.jobId}/run`,
+    json: { targetIds: [world.alfa.targetId] },
+  }),
+  'DELETE runs/:id': async () => ({ path: `runs/${await newRun()}` }),
+  'POST executor/cancel/:id': async () => ({ path: `executor/cancel/${await newRun()}` }),
+
+  'POST categories': async () => ({ path: 'categories', json: { name: freshName('category') } }),
+  'PUT categories/:id': async () => ({
+    path: `categories/${(await newCategory()).id}`,
+    json: { name: freshName('category') },
+  }),
+  'DELETE categories/:id': async () => ({ path: `categories/${(await newCategory()).id}` }),
+
+  'POST segments': async () => ({ path: 'segments', json: { name: freshName('segment') } }),
+  'POST segments/:id/enrollment-tokens': async () => ({
+    path: `segments/${world.alfa.segmentId}/enrollment-tokens`,
+  }),
+  'PUT segments/:id/settings': async () => ({
+    path: `segments/${world.alfa.segmentId}/settings`,
+    json: { settings: { port: 2000 + ++made }, credentialId: null },
+  }),
+
+  'POST credentials': async () => ({
+    path: 'credentials',
+    json: await sealedCredentialRequest(world.t, world.alfa.segmentId, freshName('credential')),
+  }),
+  'DELETE credentials/:id': async () => {
+    const request = await sealedCredentialRequest(world.t, world.alfa.segmentId, freshName('credential'));
+    return { path: `credentials/${(await make<{ id: string }>('credentials', request)).id}` };
+  },
+
+  'POST targets': async () => ({ path: 'targets', json: targetRequest() }),
+  'POST targets/bulk': async () => ({
+    path: 'targets/bulk',
+    json: { selection: { targetIds: [(await newTarget()).id] }, isActive: false },
+  }),
+  'PUT targets/:id': async () => ({
+    path: `targets/${(await newTarget()).id}`,
+    json: { name: freshName('target'), host: 'other.example' },
+  }),
+  'DELETE targets/:id': async () => ({ path: `targets/${(await newTarget()).id}` }),
+  'POST targets/:id/test': async () => ({ path: `targets/${(await newTarget()).id}/test` }),
+  'POST targets/:id/host-keys': async () => {
+    const { id } = await newTarget();
+    const hostKeyLine = `ssh-ed25519 ${Buffer.from('\0\0\0\x0bssh-ed25519\0\0\0 '.padEnd(51, String(made)), 'latin1').toString('base64')}`;
+    const seen = await world.t.sql.begin((tx) =>
+      recordSeenHostKey(tx as never, { targetId: id, hostKeyLine }),
+    );
+    return { path: `targets/${id}/host-keys`, json: { fingerprint: seen?.fingerprint } };
+  },
+
+  'POST target-groups': async () => ({ path: 'target-groups', json: { name: freshName('group') } }),
+  'PUT target-groups/:id': async () => ({
+    path: `target-groups/${(await newTargetGroup()).id}`,
+    json: { name: freshName('group') },
+  }),
+  'DELETE target-groups/:id': async () => ({ path: `target-groups/${(await newTargetGroup()).id}` }),
+};
+
+/** Not audited, and why. */
+const exempt: Record<string, string> = {
+  'POST targets/select': 'reads only: what a selection comes to',
+};
+
+async function send(act: Act, method: string): Promise<Response> {
+  const authorization: Record<string, string> = act.isPublic
+    ? {}
+    : act.cookie === undefined
+      ? { Authorization: `Bearer ${token}` }
+      : { Cookie: act.cookie, 'Sec-Fetch-Site': 'same-origin' };
+  return services.app.request(`/api/v1/${act.path}`, {
+    method,
+    headers: { ...authorization, 'Content-Type': 'application/json' },
+    ...(act.json === undefined ? {} : { body: JSON.stringify(act.json) }),
+  });
+}
+
+async function make<T>(path: string, json: unknown): Promise<T> {
+  const reply = await send({ path, json, isPublic: path === 'agent/enroll' }, 'POST');
+  const text = await reply.text();
+  if (reply.status >= 300) throw new Error(`POST ${path}: ${reply.status} ${text}`);
+  return JSON.parse(text) as T;
+}
+
+const newUser = (kind = 'person') =>
+  make<{ id: number; name: string }>('users', { name: freshName('user'), kind });
+const newGroup = () => make<UserGroup>('user-groups', { name: freshName('group') });
+const newJob = () => make<{ id: number }>('jobs', { name: freshName('job'), steps });
+const newCategory = () => make<{ id: number }>('categories', { name: freshName('category') });
+const newTargetGroup = () => make<{ id: number }>('target-groups', { name: freshName('group') });
+const targetRequest = () => ({
+  segmentId: world.alfa.segmentId,
+  name: freshName('target'),
+  host: 'h.example',
+});
+const newTarget = () => make<Target>('targets', targetRequest());
+
+async function newRun(): Promise<number> {
+  const started = await make<{ id: number }>(`jobs/${world.alfa.jobId}/run`, {
+    targetIds: [world.alfa.targetId],
+  });
+  return started.id;
+}
+
+async function codeOfNewUser() {
+  const user = await newUser();
+  await make('grants', { userId: user.id, role: 'viewer', scope: null });
+  return { ...user, ...(await createSignInCode({ sql: world.t.sql, now: () => new Date() }, user.name)) };
+}
+
+async function signIn(name: string): Promise<string> {
+  const { code } = await createSignInCode({ sql: world.t.sql, now: () => new Date() }, name);
+  const reply = await send({ path: 'sign-in/exchange', json: { code }, isPublic: true }, 'POST');
+  return reply.headers.get('set-cookie')?.split(';', 1)[0] ?? '';
+}
+
+async function session(): Promise<{ id: number; name: string; cookie: string }> {
+  const { id, name } = await codeOfNewUser();
+  return { id, name, cookie: await signIn(name) };
+}
+
+async function newest(table: string): Promise<number> {
+  const [row] = await world.t.sql.unsafe<{ id: number }[]>(`select max(id) as id from ${table}`);
+  return row?.id ?? 0;
+}
+
+/** Of these only the number of rows: that they were used is noted in them. */
+const counted = ['api_tokens', 'sessions', 'sign_in_attempts'];
+
+/** Rows of every table, as a digest of each. */
+async function stored(): Promise<Record<string, string>> {
+  const { sql } = world.t;
+  const tables = await sql<{ name: string }[]>`
+    select table_name as name from information_schema.tables
+    where table_type = 'BASE TABLE' and table_schema = 'public' and table_name not like 'audit%'`;
+  const queries = tables.map(({ name }) =>
+    counted.includes(name)
+      ? `select '${name}' as name, count(*)::text as rows from ${name}`
+      : `select '${name}', md5(coalesce(string_agg(t::text, ',' order by t::text), '')) from ${name} t`,
+  );
+  const rows = await sql.unsafe<{ name: string; rows: string }[]>(queries.join(' union all '));
+  return Object.fromEntries(rows.map((row) => [row.name, row.rows]));
+}
+
+async function whileAuditIsRefused<T>(work: () => Promise<T>): Promise<T> {
+  const { sql } = world.t;
+  await sql`alter table audit_log enable trigger audit_refused`;
+  try {
+    return await work();
+  } finally {
+    await sql`alter table audit_log disable trigger audit_refused`;
+  }
+}
+
+const nameOf = (route: { method: string; path: string }) =>
+  `${route.method} ${route.path.replace('/api/v1/', '')}`;
+
+test('every route that may change something is walked here, or says why it is not audited', () => {
+  const changing = services.routes.filter((route) => route.method !== 'GET').map(nameOf);
+  expect([...Object.keys(acts), ...Object.keys(exempt)].sort()).toEqual(changing.sort());
+});
+
+test.each(Object.entries(acts))('%s is done with its audit row, or not at all', async (name, prepare) => {
+  const [method = ''] = name.split(' ');
+  const act = await prepare();
+  const before = await stored();
+  const refused = await whileAuditIsRefused(() => send(act, method));
+  expect(refused.status).toBe(500);
+  expect(await stored()).toEqual(before);
+  const done = await send(act, method);
+  expect(`${done.status} ${await done.text()}`).toMatch(/^20/);
+  const rows = await world.t.sql<{ action: string; actorName: string }[]>`
+    select action, actor_name from audit_log where request_id = ${done.headers.get('x-request-id')}`;
+  expect(rows.length).toBeGreaterThan(0);
+});
