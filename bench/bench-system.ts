@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import type { EnrollmentTokenReply, RunDetail, SealingKey, Target } from '@opsconductor/protocol';
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import { accountsMissing, type SshdFixture, startSshd } from '../test/support/sshd.ts';
+import { isOk, readText, send } from './http-client.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const agentBundle = join(root, '.cache/build/agent.mjs');
@@ -65,13 +66,9 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   );
   await until(() => fetch(`${baseUrl}/readyz`).then((reply) => reply.ok));
   const api = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
-    const reply = await fetch(`${baseUrl}/api/v1${path}`, {
-      method,
-      headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    const text = await reply.text();
-    if (!reply.ok) throw new Error(`${method} ${path}: ${reply.status} ${text}`);
+    const reply = await send(method, `${baseUrl}/api/v1${path}`, token, body);
+    const text = await readText(reply);
+    if (!isOk(reply)) throw new Error(`${method} ${path}: ${reply.statusCode} ${text}`);
     return (text === '' ? undefined : JSON.parse(text)) as T;
   };
   const segment = await api<{ id: number }>('POST', '/segments', { name: 'bench' });

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
+import { isOk, send } from './http-client.ts';
 
 export interface ReadRun {
   status: string;
@@ -14,11 +15,11 @@ export interface ReadRun {
 
 /** Reads until the stream ends. */
 export async function readRun(url: string, token: string): Promise<ReadRun> {
-  const reply = await fetch(url, { headers: { Authorization: `Bearer ${token}` } });
-  if (reply.body === null || !reply.ok) throw new Error(`${url}: ${reply.status}`);
+  const reply = await send('GET', url, token);
+  if (!isOk(reply)) throw new Error(`${url}: ${reply.statusCode}`);
   const hash = createHash('sha256');
   const result: ReadRun = { status: '', bytes: 0, sha256: '', firstByteMs: Number.NaN, endedMs: Number.NaN };
-  for await (const event of events(reply.body)) {
+  for await (const event of events(reply)) {
     if (event.type === 'chunk') {
       if (result.bytes === 0) result.firstByteMs = performance.now();
       const chunk = JSON.parse(event.data) as ChunkEvent;
@@ -28,17 +29,18 @@ export async function readRun(url: string, token: string): Promise<ReadRun> {
     } else if (event.type === 'change') {
       const change = JSON.parse(event.data) as RunChange;
       result.status = change.run?.status ?? result.status;
-    } else if (event.type === 'end') break;
+    }
+    // Read on after the end, so that the connection serves the next reader.
   }
   result.sha256 = hash.digest('hex');
   result.endedMs = performance.now();
   return result;
 }
 
-async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<{ type: string; data: string }> {
+async function* events(body: AsyncIterable<Uint8Array>): AsyncGenerator<{ type: string; data: string }> {
   const decoder = new TextDecoder();
   let parts: string[] = [];
-  for await (const piece of body as unknown as AsyncIterable<Uint8Array>) {
+  for await (const piece of body) {
     const text = decoder.decode(piece, { stream: true });
     parts.push(text);
     if (!text.includes('\n\n') && !(parts.length > 1 && text.startsWith('\n'))) continue;

@@ -256,6 +256,8 @@ function configuration(
     `KbdInteractiveAuthentication ${yes('keyboard')}`,
     'PermitRootLogin yes',
     'MaxStartups 100:30:200',
+    // bash reads ~/.bashrc over ssh at its first level only: what somebody has there is no part of a test.
+    'SetEnv SHLVL=1',
     'PrintMotd no',
     'UseDNS no',
     'LogLevel VERBOSE',

@@ -40,6 +40,19 @@ const macs = [
   'hmac-sha2-512',
 ] as const;
 
+export interface ChannelExit {
+  /** Null when a signal ended it. */
+  code: number | null;
+  signal: string | undefined;
+}
+
+const exits = new WeakMap<ClientChannel, ChannelExit>();
+
+/** How the command of a channel has ended; undefined while that was not heard of. */
+export function exitOf(channel: ClientChannel): ChannelExit | undefined {
+  return exits.get(channel);
+}
+
 export class SshConnection {
   /** Names the connection in outcomes; new with every connection. */
   readonly id = randomUUID();
@@ -85,7 +98,13 @@ export class SshConnection {
 
   /** Starts `command` through the user's login shell. Rejects with `channel_refused` or `connection_lost`. */
   exec(command: string): Promise<ClientChannel> {
-    return this.#channel((done) => this.#client.exec(command, done));
+    return this.#channel((done) =>
+      this.#client.exec(command, (error, channel) => {
+        // The end may come in the very bytes that say that it began.
+        channel?.once('exit', (code: number | null, signal?: string) => exits.set(channel, { code, signal }));
+        done(error, channel);
+      }),
+    );
   }
 
   /** Opens the SFTP subsystem. Rejects with `channel_refused` or `connection_lost`. */
@@ -138,7 +157,7 @@ export async function connectSsh(
   options.signal?.throwIfAborted();
   await options.checkAddresses(addresses);
   const startedAt = performance.now();
-  const socket = await dial(target, addresses, options);
+  const socket = writeTurnsWhole(await dial(target, addresses, options));
   return await handshake(target, socket, authentication, startedAt, options);
 }
 
@@ -163,6 +182,27 @@ async function dial(target: StepTarget, addresses: string[], options: ConnectOpt
     }
   }
   throw last;
+}
+
+/**
+ * ssh2 writes length, packet and tag of each message apart, and without Nagle's algorithm each would be a segment of
+ * its own: what is written in one turn leaves together.
+ */
+function writeTurnsWhole(socket: Socket): Socket {
+  const write = socket.write.bind(socket) as (...written: unknown[]) => boolean;
+  let corked = false;
+  socket.write = (...written: unknown[]) => {
+    if (!corked) {
+      corked = true;
+      socket.cork();
+      process.nextTick(() => {
+        corked = false;
+        socket.uncork();
+      });
+    }
+    return write(...written);
+  };
+  return socket;
 }
 
 function handshake(

@@ -1,6 +1,7 @@
 // One command running on one channel: its report, its output under back-pressure, its end.
 import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
+import { type ChannelExit, exitOf } from '../ssh/connection.ts';
 import type { Lease } from '../ssh/pool.ts';
 import {
   attemptScript,
@@ -34,7 +35,6 @@ export class Attempt {
   #end: Omit<AttemptEnd, 'connectionLost'> = {};
   #startedAt: number | undefined;
   #endedAt: number | undefined;
-  #connectionLost = false;
   #paused = false;
   #stopping = false;
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
@@ -63,11 +63,6 @@ export class Attempt {
     return this.#endedAt !== undefined;
   }
 
-  /** Whether the shell has ended in order, all it said was heard, and it never said that it began. */
-  get endedUnstarted(): boolean {
-    return this.over && !this.#connectionLost && this.#filter.report === undefined;
-  }
-
   get executionTimeMs(): number | undefined {
     if (this.#startedAt === undefined) return undefined;
     // The exit can be read before the report of the start, which comes on another stream.
@@ -88,10 +83,14 @@ export class Attempt {
     const { stderr } = this.#channel;
     this.#channel.on('data', (bytes: Buffer) => this.#write('stdout', bytes));
     stderr.on('data', (bytes: Buffer) => this.#writeStderr(bytes));
-    this.#channel.once('exit', (code: number | null, signal?: string) => {
+    const onExit = ({ code, signal }: ChannelExit) => {
       this.#endedAt = performance.now();
       this.#end = code === null ? { signal: (signal ?? '').replace(/^SIG/, '') } : { exitCode: code };
-    });
+    };
+    // A login shell may have ended before anything was sent.
+    const early = exitOf(this.#channel);
+    if (early !== undefined) onExit(early);
+    else this.#channel.once('exit', (code: number | null, signal?: string) => onExit({ code, signal }));
     await Promise.all([
       new Promise((resolve) => this.#channel.once('close', resolve)),
       new Promise((resolve) => stderr.once('close', resolve)),
@@ -99,8 +98,7 @@ export class Attempt {
     for (const bytes of this.#filter.flush()) this.#write('stderr', bytes);
     this.#onReport(this.#filter.report);
     this.over = true;
-    this.#connectionLost = !lease.connection.open;
-    return { ...this.#end, connectionLost: this.#connectionLost };
+    return { ...this.#end, connectionLost: !lease.connection.open };
   }
 
   #writeStderr(bytes: Buffer): void {

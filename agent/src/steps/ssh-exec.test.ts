@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
@@ -262,6 +263,9 @@ sshTest('the shell for the next command waits on the target, without a marker', 
   const t = await setupExec();
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
+  // One step alone is no reason to expect another.
+  expect(waitingShells(connectionPid)).toEqual([]);
+  await t.run({ command: 'true' });
   await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
   const [shell] = waitingShells(connectionPid);
   expect(readFileSync(`/proc/${shell}/environ`, 'utf8')).not.toContain('OPSCONDUCTOR_ATTEMPT');
@@ -275,6 +279,7 @@ sshTest('a waiting shell that has gone costs the command nothing', async () => {
   const t = await setupExec();
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
+  await t.run({ command: 'true' });
   await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
   const begun: string[] = [];
   const outcome = await t.run(
@@ -283,20 +288,26 @@ sshTest('a waiting shell that has gone costs the command nothing', async () => {
       beforeStart: async () => {
         begun.push('begun');
         for (const pid of waitingShells(connectionPid)) process.kill(pid, 'SIGKILL');
+        // Its end is told on the connection before that of a command that is run after it.
+        await expect.poll(() => waitingShells(connectionPid)).toEqual([]);
+        const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
+        await once(probe.channel.resume(), 'close');
+        probe.release();
       },
     },
   );
   expect(outcome).toMatchObject({ status: 'succeeded', exitCode: 0 });
   expect(t.sink.stdout).toMatch(/^\d+\ndone\n$/);
-  expect(begun).toEqual(['begun']);
+  // Once more before it was sent to another one.
+  expect(begun).toEqual(['begun', 'begun']);
 });
 
 sshTest('a forced command is run by steps alone, not ahead of them', async () => {
   const t = await setupExec({ config: ['ForceCommand echo forced; exit 3', 'LogLevel VERBOSE'] });
-  for (let n = 0; n < 2; n += 1) {
+  for (let n = 0; n < 3; n += 1) {
     expect(await t.run({ command: 'true' })).toMatchObject({ status: 'failed', reason: 'channel_refused' });
   }
   await t.warm.close();
-  expect(t.sink.stdout.match(/forced/g)).toHaveLength(2);
-  expect(t.sshd.log().match(/Starting session: forced-command/g)).toHaveLength(2);
+  expect(t.sink.stdout.match(/forced/g)).toHaveLength(3);
+  expect(t.sshd.log().match(/Starting session: forced-command/g)).toHaveLength(3);
 });

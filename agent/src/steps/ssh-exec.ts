@@ -1,7 +1,7 @@
 // Step type ssh.exec: one POSIX shell command on the target.
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
-import type { SshConnection } from '../ssh/connection.ts';
+import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { Attempt, type AttemptEnd } from './ssh-exec-attempt.ts';
@@ -33,18 +33,20 @@ async function execute(
   try {
     // The shell waits for its first line meanwhile; nothing starts before the script is sent.
     await context.beforeStart();
-    for (;;) {
-      if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
-      if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(target.host));
-      const attempt: Attempt = new Attempt(lease, scriptInput(config, context), context.output);
-      const outcome = await runToEnd(attempt, pool, options, config, context);
-      if (!lease.prepared || !attempt.endedUnstarted) return finish(lease, attempt, outcome);
-      // The shell that was to wait had gone: nothing began, so a new one may be asked.
+    while (lease.prepared && exitOf(lease.channel) !== undefined) {
+      // The shell that was to wait has gone, and was sent nothing: a new one may be asked.
       lease.release();
       const next = await openShell(pool, context, (connection) => startShell(connection));
       if (!('channel' in next)) return next;
       lease = next;
+      // To open it may have taken longer than the lease had left.
+      await context.beforeStart();
     }
+    if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
+    if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(target.host));
+    const attempt = new Attempt(lease, scriptInput(config, context), context.output);
+    const outcome = await runToEnd(attempt, pool, options, config, context);
+    return finish(lease, attempt, outcome);
   } finally {
     lease.channel.close();
     lease.release();
@@ -69,8 +71,8 @@ async function openShell(
 }
 
 function finish(lease: Lease<ClientChannel>, attempt: Attempt, outcome: StepOutcome): StepOutcome {
-  // Only where a shell of ours has answered: a forced command must not be run for nothing.
-  if (attempt.report?.kind === 'started') lease.prepareNext(watchShell);
+  // Only where one step has followed another, and a shell of ours has answered: no login or forced command for nothing.
+  if (lease.reused && attempt.report?.kind === 'started') lease.prepareNext(watchShell);
   const { executionTimeMs } = attempt;
   const took = executionTimeMs === undefined ? {} : { executionTimeMs };
   return { ...outcome, ...took, ssh: sshContext(lease) };

@@ -45,7 +45,7 @@ export interface StepContext {
   output: OutputSink;
   /** Aborted to stop the attempt; its reason is a `StopRequest`. */
   signal: AbortSignal;
-  /** Called once, just before the remote command starts; rejects if the lease no longer allows a start. */
+  /** Called just before the remote command starts, again if that was put off; rejects when the lease allows no start. */
   beforeStart(): Promise<void>;
   /**
    * Checks the addresses that the target's name resolved to against the credential's bounds, before any is dialled.

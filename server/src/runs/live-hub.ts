@@ -20,6 +20,8 @@ type StepWake = (where: 'stored' | 'handed on') => void;
 /** Of one step, and of all together: a reader who is further behind has the database. */
 const maxRecentBytes = 4 * 1024 * 1024;
 const maxRecentBytesOfAll = 32 * 1024 * 1024;
+/** The bus may be heard before this server knows that its own transaction has committed, and hands the chunks on. */
+const ownNewsMs = 5;
 
 interface StepReaders {
   wakes: Set<StepWake>;
@@ -72,14 +74,21 @@ export class LiveHub {
     for (const wake of woken) wake('handed on');
   }
 
-  /** Output was stored, by whatever server; what this one has handed on already is no news. */
+  /** Output was stored, by whatever server; what this one hands on itself is no news. */
   publishSteps(marks: Iterable<{ stepId: number; epoch: number; seq: number }>): void {
-    for (const mark of marks) {
-      const readers = this.#steps.get(mark.stepId);
-      const newest = readers?.recent.at(-1);
-      if (newest !== undefined && newest.epoch === mark.epoch && newest.seq >= mark.seq) continue;
-      for (const wake of readers?.wakes ?? []) wake('stored');
-    }
+    const followed = [...marks].filter((mark) => this.#steps.has(mark.stepId) && !this.#isHandedOn(mark));
+    if (followed.length === 0) return;
+    setTimeout(() => {
+      for (const mark of followed) {
+        if (this.#isHandedOn(mark)) continue;
+        for (const wake of this.#steps.get(mark.stepId)?.wakes ?? []) wake('stored');
+      }
+    }, ownNewsMs).unref();
+  }
+
+  #isHandedOn(mark: { stepId: number; epoch: number; seq: number }): boolean {
+    const newest = this.#steps.get(mark.stepId)?.recent.at(-1);
+    return newest !== undefined && newest.epoch === mark.epoch && newest.seq >= mark.seq;
   }
 
   /** After the connection for notifications was lost: everybody looks. */

@@ -2,7 +2,7 @@ import { runStatuses, statusEdges, stepStatuses } from '@opsconductor/protocol';
 import { expect, onTestFinished, test } from 'vitest';
 import { setupRuns, type TestRuns } from '../runs/testing.ts';
 import { sqlState } from './connection.ts';
-import { notifyProgress } from './run-progress.ts';
+import { lockStepsAndNext, notifyProgress } from './run-progress.ts';
 import { inTransaction } from './transaction.ts';
 
 const checkViolation = '23514';
@@ -92,4 +92,22 @@ test('news of more runs than a notification holds are told in several', async ()
   expect(news.flatMap((each) => each.r)).toHaveLength(1_000);
   expect(new Set(news.flatMap((each) => each.s)).size).toBe(300);
   expect(news.flatMap((each) => each.c)).toEqual([7]);
+});
+
+test('the steps of a batch are found without reading the others', async () => {
+  await using t = await setupRuns();
+  await t.start({ steps: 2 });
+  const { id, jobRunId, targetRunId, segmentId } = await t.claimOne();
+  await t.sql`
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s)
+    select ${jobRunId}, ${targetRunId}, ${segmentId}, n, 'ssh.exec', 60 from generate_series(3, 20000) n`;
+  await t.sql`analyze job_run_steps`;
+  await inTransaction(t.sql, async (tx) => {
+    const read = () => tx`
+      select seq_tup_read from pg_stat_xact_user_tables where relname = 'job_run_steps'`;
+    const before = await read();
+    const locked = await lockStepsAndNext(tx, [id]);
+    expect(locked.map((step) => step.stepNumber)).toEqual([1, 2]);
+    expect(await read()).toEqual(before);
+  });
 });

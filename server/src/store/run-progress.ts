@@ -93,16 +93,21 @@ export async function lockOpenTargetRuns(tx: Tx, runId: number): Promise<TargetR
     order by id for update`;
 }
 
-/** The given steps and the one that follows each, locked. */
+/** The given steps and the one that follows each, locked. Found by keys alone: an OR would read the whole table. */
 export async function lockStepsAndNext(tx: Tx, ids: readonly number[]): Promise<StepRow[]> {
   return tx<StepRow[]>`
+    with asked as materialized (
+      select id, target_run_id, step_number from job_run_steps where id = any(${ids as number[]}::bigint[])
+    ), following as materialized (
+      select next.id from asked cross join lateral (
+        select n.id from job_run_steps n
+        where n.target_run_id = asked.target_run_id and n.step_number = asked.step_number + 1 offset 0) next
+    )
     select st.id, st.job_run_id, st.target_run_id, st.segment_id, st.step_number, st.step_type, st.status, st.epoch,
       st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,
       st.started_at, st.output_seq, st.output_bytes
     from job_run_steps st
-    where st.id = any(${ids as number[]}::bigint[])
-      or (st.target_run_id, st.step_number) in (
-        select s.target_run_id, s.step_number + 1 from job_run_steps s where s.id = any(${ids as number[]}::bigint[]))
+    where st.id = any(array(select id from asked union all select id from following))
     order by st.id for update`;
 }
 

@@ -1,0 +1,35 @@
+// A lean HTTP client on kept connections: what a benchmark measures is not its own client.
+import { once } from 'node:events';
+import { Agent, type IncomingMessage, request } from 'node:http';
+
+const agent = new Agent({ keepAlive: true, noDelay: true });
+
+/** Sends a request, with a JSON body where there is one; resolves with the answer once its head is there. */
+export async function send(
+  method: string,
+  url: string,
+  token: string,
+  body?: unknown,
+): Promise<IncomingMessage> {
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  const headers = {
+    Authorization: `Bearer ${token}`,
+    ...(text === undefined
+      ? {}
+      : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }),
+  };
+  const sent = request(url, { method, headers, agent });
+  sent.end(text);
+  const [reply] = (await once(sent, 'response')) as [IncomingMessage];
+  return reply;
+}
+
+export async function readText(reply: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  for await (const part of reply) parts.push(part as Buffer);
+  return Buffer.concat(parts).toString();
+}
+
+export function isOk({ statusCode = 0 }: IncomingMessage): boolean {
+  return statusCode >= 200 && statusCode < 300;
+}
