@@ -17,12 +17,14 @@ export interface RunEventsDeps {
   keys: RunKeys;
   /** Ends the streams when the server stops. */
   stopping: AbortSignal;
+  /** 15 s by default. */
+  keepAliveMs?: number;
   /** Calls the listener when sessions, tokens or rights have changed, with whose; returns the unsubscribe. */
   onForgotten?(listener: (isAffected: (principal: Principal) => boolean) => void): () => void;
 }
 
-/** Comments at this interval keep proxies from closing a quiet stream. */
-const keepAliveMs = 15_000;
+/** Comments at this interval keep proxies from closing a quiet stream, and rights are asked for again. */
+const defaultKeepAliveMs = 15_000;
 
 export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
   return [
@@ -116,7 +118,7 @@ function streamOf(
   gone: AbortSignal,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
-  const { stopping } = deps;
+  const { stopping, keepAliveMs = defaultKeepAliveMs } = deps;
   let askAt = performance.now() + keepAliveMs;
   const forgotten = deps.onForgotten?.((isAffected) => {
     if (!isAffected(principal)) return;

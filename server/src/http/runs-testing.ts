@@ -14,15 +14,22 @@ export interface TestRunsApp extends TestOutput {
   request(method: string, path: string, request?: TestRequest): Promise<Response>;
 }
 
-export async function setupRunsApp(): Promise<TestRunsApp> {
+export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Promise<TestRunsApp> {
   const t = await setupOutput();
   const { sql, masterKey, keys, hub } = t;
   const stopping = new AbortController();
   const publish = (news: ProgressNews) => hub.publishRuns(news.runs);
   const app = await setupApp(
-    () => [
+    ({ authenticator }) => [
       ...runRoutes({ sql, masterKey, keys, publish }),
-      ...runEventRoutes({ sql, hub, keys, stopping: stopping.signal }),
+      ...runEventRoutes({
+        sql,
+        hub,
+        keys,
+        stopping: stopping.signal,
+        onForgotten: (listener) => authenticator.onForgotten(listener),
+        ...options,
+      }),
       ...executorRoutes({ sql }),
     ],
     { database: t },

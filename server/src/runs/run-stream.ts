@@ -62,6 +62,7 @@ export class RunStream {
   #runEnded: boolean;
   #wake: (() => void) | undefined;
   #nudge: (() => void) | undefined;
+  #isNudged = false;
   #closed = false;
   #ended = false;
   #lastLook = false;
@@ -105,8 +106,9 @@ export class RunStream {
     this.#wake?.();
   }
 
-  /** Has a waiting `next` return as if its time were over. */
+  /** Has `next` return as if its time were over, once it would wait. */
   nudge(): void {
+    this.#isNudged = true;
     this.#nudge?.();
   }
 
@@ -146,10 +148,12 @@ export class RunStream {
         clearTimeout(timer);
         this.#wake = undefined;
         this.#nudge = undefined;
+        if (!news) this.#isNudged = false;
         resolve(news);
       };
       this.#wake = () => finish(true);
       this.#nudge = () => finish(false);
+      if (this.#isNudged) finish(false);
     });
   }
 

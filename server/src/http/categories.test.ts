@@ -1,0 +1,166 @@
+import type { Category, ErrorBody, Job, JobListItem, Role } from '@opsconductor/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { newMasterKey } from '../credentials/at-rest/master-key.ts';
+import { categoryRoutes } from './categories.ts';
+import { jobRoutes } from './jobs.ts';
+import { setupApp, type TestApp } from './testing.ts';
+
+let t: TestApp;
+let admin: string;
+beforeEach(async () => {
+  t = await setupApp(({ sql }) => [
+    ...categoryRoutes({ sql }),
+    ...jobRoutes({ sql, masterKey: newMasterKey() }),
+  ]);
+  admin = (await t.user('ada', ['admin'])).token;
+});
+afterEach(() => t.close());
+
+async function call<T>(method: string, path: string, json?: unknown, token = admin) {
+  const body = json === undefined ? {} : { json };
+  const response = await t.request(method, `/api/v1/${path}`, { token, ...body });
+  const text = await response.text();
+  return { status: response.status, body: (text === '' ? undefined : JSON.parse(text)) as T };
+}
+
+const create = async (name: string) => (await call<Category>('POST', 'categories', { name })).body;
+const definition = (name: string, category?: string) => ({
+  name,
+  ...(category === undefined ? {} : { category }),
+  steps: [{ name: 'ask', type: 'ssh.exec', config: { command: 'uptime' } }],
+});
+const save = (name: string, category?: string, token = admin) =>
+  call<Job>('POST', 'jobs', definition(name, category), token);
+
+/** Someone with the role on these categories. */
+async function on(role: Role, ...categories: Category[]): Promise<string> {
+  const { id, token } = await t.user(`${role} ${categories.map(({ name }) => name).join()}`, []);
+  for (const { id: categoryId } of categories)
+    await t.sql`insert into role_grants ${t.sql({ userId: id, role, categoryId })}`;
+  return token;
+}
+
+describe('categories', () => {
+  test('are made, described anew, listed by name, and deleted with the grants on them', async () => {
+    const ops = await create('ops');
+    expect(ops).toMatchObject({ name: 'ops', description: '', jobCount: 0 });
+    await on('viewer', ops);
+    const changed = await call<Category>('PUT', `categories/${ops.id}`, {
+      name: 'Operations',
+      description: 'x',
+    });
+    expect(changed.body).toMatchObject({ id: ops.id, name: 'Operations', description: 'x' });
+    const { body } = await call<{ items: Category[] }>('GET', 'categories');
+    expect(body.items.map(({ name }) => name)).toEqual(['Operations', 'general']);
+    expect((await call('DELETE', `categories/${ops.id}`)).status).toBe(204);
+    expect((await call('GET', `categories/${ops.id}`)).status).toBe(404);
+    expect(await t.sql`select 1 from role_grants where category_id = ${ops.id}`).toHaveLength(0);
+    const rows = await t.sql<{ action: string; categoryId: number }[]>`
+      select action, category_id from audit_log where object_kind = 'category' order by id`;
+    expect(rows.map(({ action }) => action)).toEqual([
+      'category.created',
+      'category.changed',
+      'category.deleted',
+    ]);
+    expect(rows.every(({ categoryId }) => categoryId === ops.id)).toBe(true);
+  });
+
+  test('have names of their own', async () => {
+    await create('ops');
+    const { status, body } = await call<ErrorBody>('POST', 'categories', { name: 'ops' });
+    expect({ status, details: body.error.details }).toMatchObject({
+      status: 409,
+      details: [{ path: 'name' }],
+    });
+    const lab = await create('lab');
+    expect((await call('PUT', `categories/${lab.id}`, { name: 'ops' })).status).toBe(409);
+  });
+
+  test('in which jobs are stay, as does the one for jobs that name none', async () => {
+    const ops = await create('ops');
+    await save('in ops', 'ops');
+    const refused = await call<ErrorBody>('DELETE', `categories/${ops.id}`);
+    expect(refused.status).toBe(409);
+    expect(refused.body.error.message).toMatch(/^1 job is in ops\./);
+    expect((await call('DELETE', 'categories/1')).status).toBe(409);
+    expect((await call('PUT', 'categories/1', { name: 'other' })).status).toBe(409);
+    expect((await call('PUT', 'categories/1', { name: 'general', description: 'Rest' })).status).toBe(200);
+  });
+});
+
+describe('a job', () => {
+  test('is in the category that its definition names, whatever that comes to be called', async () => {
+    const ops = await create('ops');
+    const job = (await save('in ops', 'ops')).body;
+    expect(job).toMatchObject({ category: 'ops', definition: { category: 'ops' } });
+    await save('in none');
+    await call('PUT', `categories/${ops.id}`, { name: 'operations' });
+    const read = (await call<Job>('GET', `jobs/${job.id}`)).body;
+    expect(read).toMatchObject({ category: 'operations', definition: { category: 'operations' } });
+    expect(read.checksum).toBe(job.checksum);
+    const listed = (await call<{ items: JobListItem[] }>('GET', 'jobs?category=operations')).body.items;
+    expect(listed).toMatchObject([{ id: job.id, category: 'operations' }]);
+    expect((await call<{ items: unknown[] }>('GET', 'jobs?category=nowhere')).body.items).toEqual([]);
+  });
+
+  test('of a category that is not there, or not for its author to know, is refused alike', async () => {
+    const ops = await create('ops');
+    await create('secret');
+    const author = await on('author', ops);
+    for (const name of ['secret', 'nowhere']) {
+      const { status, body } = await save('x', name, author);
+      expect({ status, message: body }).toMatchObject({
+        status: 400,
+        message: {
+          error: { message: 'There is no category of this name.', details: [{ path: 'category' }] },
+        },
+      });
+    }
+    expect((await save('theirs', 'ops', author)).status).toBe(201);
+    const refused = (await save('x', undefined, author)) as unknown as { status: number; body: ErrorBody };
+    expect(refused.status).toBe(403);
+    expect(refused.body.error.message).toContain('jobs.edit on category “general”');
+  });
+
+  test('is moved by who may edit in both categories, and by nobody else', async () => {
+    const [ops, lab] = [await create('ops'), await create('lab')];
+    const job = (await save('a job', 'ops')).body;
+    const move = (category: string, token: string) =>
+      call<Job & ErrorBody>('PUT', `jobs/${job.id}/category`, { category }, token);
+    const half = await on('author', ops);
+    expect((await move('lab', half)).status).toBe(400);
+    const reader = await on('viewer', ops, lab);
+    expect((await move('lab', reader)).status).toBe(403);
+    const both = await on('author', ops, lab);
+    expect((await move('lab', both)).body).toMatchObject({ category: 'lab', version: 1 });
+    expect((await move('ops', half)).status).toBe(404);
+    const moved =
+      await t.sql`select category_id, detail from audit_log where action = 'job.moved' order by id`;
+    expect(moved).toMatchObject([
+      { categoryId: ops.id },
+      { categoryId: lab.id, detail: { from: 'ops', to: 'lab' } },
+    ]);
+  });
+
+  test('that its author may not move into a category they see is refused by name, and that is written down', async () => {
+    const [ops, lab] = [await create('ops'), await create('lab')];
+    const job = (await save('a job', 'ops')).body;
+    const { id, token } = await t.user('eve', []);
+    await t.sql`insert into role_grants ${t.sql({ userId: id, role: 'author', categoryId: ops.id })}`;
+    await t.sql`insert into role_grants ${t.sql({ userId: id, role: 'viewer', categoryId: lab.id })}`;
+    const { status, body } = await call<ErrorBody>(
+      'PUT',
+      `jobs/${job.id}/category`,
+      { category: 'lab' },
+      token,
+    );
+    expect(status).toBe(403);
+    expect(body.error.message).toBe(
+      'This needs the permission jobs.edit on category “lab”, which eve does not have there.',
+    );
+    const refusals = await t.sql`select detail from audit_log where action = 'request.refused'`;
+    expect(refusals).toMatchObject([
+      { detail: { path: '/api/v1/jobs/:id/category', permission: 'jobs.edit' } },
+    ]);
+  });
+});
