@@ -219,7 +219,7 @@ export const routeNeeds: Record<string, Needs> = {
     cases: ({ ended }) =>
       ended.map((run) => ({ path: `${run.id}`, reads: [oneOf(run)], needs: [['run', allOf(run)]] })),
   },
-  'GET executor/status': listing('steps and runs as above; segments by the segment', (world) =>
+  'GET executor/status': listing('steps and runs as far as they are seen; segments by the segment', (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment] })),
   ),
   'GET worker/status': listing(theSegment, (world) =>
