@@ -13,7 +13,7 @@ import { notifyProgress } from '../store/run-progress.ts';
 import { type SelectedRow, selectTargets } from '../store/target-selection.ts';
 import { commitWithThese, inTransaction } from '../store/transaction.ts';
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
-import { problemOf, sentenceOf } from '../targets/selection-problems.ts';
+import { sentenceOf } from '../targets/selection-problems.ts';
 import type { RunKeys } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
 
@@ -146,7 +146,10 @@ async function resolveTargets(
   const limit = limits.maxTargetsPerRun + 1;
   const targets = await selectTargets(sql, query, reaches, { jobId, limit });
   refuseTooMany(targets.length);
-  requireFound(selection, targets);
+  requireFound(
+    selection,
+    targets.map((target) => target.id),
+  );
   if (targets.length === 0) throw new AppError('invalid', 'No target is selected that a run could take.');
   refuseProblems(selection.targetIds ?? [], targets, caller);
   return { targets, selection: { ...asked, selected: targets.length } };
@@ -156,7 +159,7 @@ async function resolveTargets(
 function refuseProblems(askedIds: readonly number[], targets: readonly SelectedRow[], caller: Caller): void {
   const indexOf = new Map(askedIds.map((id, index) => [id, index]));
   const problems = targets.flatMap((row) => {
-    const problem = problemOf(row);
+    const { problem } = row;
     if (problem === null) return [];
     const index = indexOf.get(row.id);
     const path = index === undefined ? 'selector' : `targetIds[${index}]`;

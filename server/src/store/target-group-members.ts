@@ -20,42 +20,55 @@ export interface MembershipChange {
   added: boolean;
 }
 
-/** Makes the members of a group what its entries and selector say, of all targets or of these; answers what changed. */
-export async function refreshGroup(
+/** A group and, where it has one, its selector. */
+export interface RefreshedGroup {
+  id: number;
+  selector?: Selector | undefined;
+}
+
+/**
+ * Makes the members of groups, none of which selects another of them, what their entries and selectors say: of all
+ * targets, or of these. Answers what changed.
+ */
+export async function refreshGroups(
   tx: Tx,
-  groupId: number,
-  selector: Selector | undefined,
+  groups: readonly RefreshedGroup[],
   targetIds: readonly number[] | 'all',
 ): Promise<MembershipChange[]> {
+  const ids = groups.map((group) => group.id);
   const among = (column: string) =>
     targetIds === 'all' ? tx`true` : tx`${tx.unsafe(column)} = any(${targetIds as number[]}::bigint[])`;
-  const selected =
+  const selected = groups.flatMap(({ id, selector }) =>
     selector === undefined
-      ? tx``
-      : tx`union select t.id from targets t where ${among('t.id')} and ${selectorCondition(tx, selector)}`;
+      ? []
+      : [tx`select ${id}::bigint, t.id from touched t where ${selectorCondition(tx, selector)}`],
+  );
+  const bySelector = selected.reduce((before, one) => tx`${before} union ${one}`, tx``);
   return unprepared(tx<MembershipChange[]>`
-    with wanted as materialized (
-      select w.id from (
-        select e.target_id as id from target_group_entries e
-        where e.target_group_id = ${groupId} and not e.excluded and ${among('e.target_id')}
-        ${selected}
-      ) w
+    with touched as ${targetIds === 'all' ? tx`not materialized` : tx`materialized`} (
+      select t.id, t.segment_id, t.name, t.host, t.operating_system, t.labels from targets t where ${among('t.id')}
+    ), wanted as materialized (
+      select w.group_id, w.target_id from (
+        select e.target_group_id, e.target_id from target_group_entries e
+        where e.target_group_id = any(${ids}::bigint[]) and not e.excluded and ${among('e.target_id')}
+        ${bySelector}
+      ) w(group_id, target_id)
       where not exists (select from target_group_entries x
-        where x.target_group_id = ${groupId} and x.target_id = w.id and x.excluded)
+        where x.target_group_id = w.group_id and x.target_id = w.target_id and x.excluded)
     ), gone as (
       delete from target_group_members m
-      where m.target_group_id = ${groupId} and ${among('m.target_id')}
-        and not exists (select from wanted where wanted.id = m.target_id)
-      returning m.target_id
+      where m.target_group_id = any(${ids}::bigint[]) and ${among('m.target_id')}
+        and not exists (select from wanted w where w.group_id = m.target_group_id and w.target_id = m.target_id)
+      returning m.target_group_id, m.target_id
     ), added as (
       insert into target_group_members (target_group_id, target_id)
-      select ${groupId}, w.id from wanted w
+      select w.group_id, w.target_id from wanted w
       where not exists (select from target_group_members m
-        where m.target_group_id = ${groupId} and m.target_id = w.id)
-      returning target_id
+        where m.target_group_id = w.group_id and m.target_id = w.target_id)
+      returning target_group_id, target_id
     )
-    select ${groupId}::bigint as group_id, target_id, true as added from added
-    union all select ${groupId}::bigint, target_id, false from gone`);
+    select target_group_id as group_id, target_id, true as added from added
+    union all select target_group_id, target_id, false from gone`);
 }
 
 /** Groups whose members a selector decides. */

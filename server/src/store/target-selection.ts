@@ -1,5 +1,5 @@
 // Which targets a selection comes to, and what each of them can be run with: one query for however many.
-import { type ConnectionProtocol, parseSelector, type Selector } from '@opsconductor/protocol';
+import { parseSelector, type SelectionProblem, type Selector } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { type Queryable, unprepared } from './connection.ts';
 import { selectorCondition } from './selector-condition.ts';
@@ -21,15 +21,9 @@ export interface SelectedRow {
   host: string;
   segmentId: number;
   segmentName: string;
-  isActive: boolean;
-  /** Whether the segment ever had an agent and has a key. */
-  hasAgent: boolean;
-  protocol: ConnectionProtocol;
-  hasCredential: boolean;
+  problem: SelectionProblem | null;
   /** A credential that a step of the job names and the segment has none of. */
   missingCredential: string | null;
-  mayRun: boolean;
-  mayUseCredentials: boolean;
 }
 
 /** The parts of the caller's authority that a selection is about. */
@@ -39,19 +33,75 @@ export interface SelectionReaches {
   credentials: readonly Reach[];
 }
 
+export interface SelectionOptions {
+  /** The job whose steps may name credentials. */
+  jobId?: number | undefined;
+  /** At most so many targets. */
+  limit: number;
+}
+
 /**
  * The selected targets that may be seen, those given by id first and in that order. By group or selector only active
  * ones are selected.
- *
- * @param jobId The job whose steps may name credentials.
- * @param limit At most so many rows.
  */
 export async function selectTargets(
   sql: Queryable,
   query: TargetQuery,
   reaches: SelectionReaches,
-  options: { jobId?: number | undefined; limit: number },
+  options: SelectionOptions,
 ): Promise<SelectedRow[]> {
+  const selection = sql<SelectedRow[]>`
+    with ${chosen(sql, query, reaches, options)}
+    select id, name, host, segment_id, segment_name, problem, missing_credential from chosen
+    order by place, segment_name, name, id`;
+  return sent(query, selection);
+}
+
+export interface SelectionSummary {
+  total: number;
+  /** Of the ids that were asked for those that are selected. */
+  foundIds: number[];
+  segments: { id: number; name: string; count: number; runnable: number }[];
+  problems: { problem: SelectionProblem; count: number; targets: string[] }[];
+  items: Omit<SelectedRow, 'missingCredential'>[];
+}
+
+/** The same, counted: by segment, by problem with the first names, and a page of the targets. */
+export async function summarizeSelection(
+  sql: Queryable,
+  query: TargetQuery,
+  reaches: SelectionReaches,
+  options: SelectionOptions & { page: { offset: number; limit: number }; maxNamed: number },
+): Promise<SelectionSummary> {
+  const { page, maxNamed } = options;
+  const summary = sql<SelectionSummary[]>`
+    with ${chosen(sql, query, reaches, options)}
+    select
+      (select count(*)::int from chosen) as total,
+      array(select id from chosen where place is not null) as found_ids,
+      (select coalesce(jsonb_agg(x order by x.name), '[]') from (
+        select segment_id as id, segment_name as name, count(*) as count,
+          count(*) filter (where problem is null) as runnable
+        from chosen group by segment_id, segment_name) x) as segments,
+      (select coalesce(jsonb_agg(x), '[]') from (
+        select problem, count(*) as count,
+          (array_agg(name order by place, segment_name, name))[1:${maxNamed}::int] as targets
+        from chosen where problem is not null group by problem) x) as problems,
+      (select coalesce(jsonb_agg(x), '[]') from (
+        select id, name, host, segment_id as "segmentId", segment_name as "segmentName", problem
+        from chosen order by place, segment_name, name, id offset ${page.offset} limit ${page.limit}) x) as items`;
+  const [row] = await sent(query, summary);
+  if (row === undefined) throw new Error('aggregates answered nothing');
+  return row;
+}
+
+function sent<T extends PromiseLike<unknown>>(query: TargetQuery, statement: T): T {
+  const isAnyText = query.selector !== undefined || query.exclude.selector !== undefined;
+  return isAnyText ? unprepared(statement) : statement;
+}
+
+/** Table expressions of which the last, `chosen`, has the targets and what keeps each from being run on. */
+function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, options: SelectionOptions) {
   const ids = query.targetIds as number[];
   // With ids alone each is looked up; otherwise all targets are gone through once.
   const others = query.groupIds.length > 0 || query.selector !== undefined;
@@ -59,8 +109,8 @@ export async function selectTargets(
     ? sql`targets t left join asked on asked.id = t.id
       where (asked.id is not null or (t.is_active and ${selectedByTerms(sql, { ...query, targetIds: [] })})) and`
     : sql`asked join targets t on t.id = asked.id where`;
-  const selection = sql<SelectedRow[]>`
-    with asked as materialized (
+  return sql`
+    asked as materialized (
       select x.id, x.place from unnest(${ids}::bigint[]) with ordinality as x(id, place)
     ), sel as materialized (
       select t.id, t.name, t.host, t.segment_id, t.is_active, t.settings, t.credential_id, asked.place,
@@ -92,20 +142,27 @@ export async function selectTargets(
       join sel on sel.id = m.target_id
       where jsonb_exists(g.settings, 'protocol')
       order by m.target_id, g.priority desc, g.name collate "C"
-    )
-    select sel.id, sel.name, sel.host, sel.segment_id, place.name as segment_name, sel.is_active, place.has_agent,
-      coalesce(sel.settings ->> 'protocol', gp.protocol, place.settings ->> 'protocol', 'ssh') as protocol,
-      sel.credential_id is not null or place.credential_id is not null or gc.target_id is not null
-        or (exists (select from need) and not exists (select from need where need.name is null)) as has_credential,
-      absent.name as missing_credential, sel.may_run, sel.may_use_credentials
-    from sel
-    join place on place.id = sel.segment_id
-    left join absent on absent.segment_id = sel.segment_id
-    left join group_credential gc on gc.target_id = sel.id
-    left join group_protocol gp on gp.target_id = sel.id
-    order by sel.place, place.name, sel.name, sel.id`;
-  const isAnyText = query.selector !== undefined || query.exclude.selector !== undefined;
-  return isAnyText ? unprepared(selection) : selection;
+    ), chosen as materialized (
+      select sel.id, sel.name, sel.host, sel.segment_id, place.name as segment_name, sel.place,
+        absent.name as missing_credential,
+        case
+          when not sel.may_run then 'run_forbidden'
+          when not sel.may_use_credentials then 'credential_forbidden'
+          when not sel.is_active then 'inactive'
+          when not place.has_agent then 'no_agent'
+          when coalesce(sel.settings ->> 'protocol', gp.protocol, place.settings ->> 'protocol', 'ssh') <> 'ssh'
+            then 'protocol'
+          when absent.name is not null then 'no_credential'
+          when sel.credential_id is null and place.credential_id is null and gc.target_id is null
+            and not (exists (select from need) and not exists (select from need where need.name is null))
+            then 'no_credential'
+        end as problem
+      from sel
+      join place on place.id = sel.segment_id
+      left join absent on absent.segment_id = sel.segment_id
+      left join group_credential gc on gc.target_id = sel.id
+      left join group_protocol gp on gp.target_id = sel.id
+    )`;
 }
 
 /** Whether a target is named by any of the terms; false where there are none. Alias is `t`. */

@@ -24,14 +24,14 @@ export function selectingGroup(row: { id: number; name: string; selector: string
 }
 
 /**
- * Sorts groups so that each comes after those that it selects.
+ * Sorts groups into levels: each group selects only members of groups in levels before its own.
  *
  * @throws {GroupOrderError} for groups that select each other in a circle, or deeper than the limit.
  */
-export function orderGroups(groups: readonly SelectingGroup[]): SelectingGroup[] {
+export function orderGroups(groups: readonly SelectingGroup[]): SelectingGroup[][] {
   const byName = new Map(groups.map((group) => [group.name, group]));
   const depths = new Map<string, number>();
-  const ordered: SelectingGroup[] = [];
+  const levels: SelectingGroup[][] = [];
   const visit = (group: SelectingGroup, path: readonly string[]): number => {
     const known = depths.get(group.name);
     if (known !== undefined) return known;
@@ -51,9 +51,11 @@ export function orderGroups(groups: readonly SelectingGroup[]): SelectingGroup[]
       );
     }
     depths.set(group.name, depth);
-    ordered.push(group);
+    const level = levels[depth];
+    if (level === undefined) levels[depth] = [group];
+    else level.push(group);
     return depth;
   };
   for (const group of groups) visit(group, []);
-  return ordered;
+  return levels.filter((level) => level !== undefined);
 }

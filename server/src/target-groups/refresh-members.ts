@@ -8,11 +8,14 @@ import {
   grantsOnGroups,
   listSelectingGroups,
   type MembershipChange,
-  refreshGroup,
+  refreshGroups,
   setMembers,
 } from '../store/target-group-members.ts';
 import { targetsOutside } from '../store/targets.ts';
 import { orderGroups, selectingGroup } from './group-order.ts';
+
+/** Each brings its own condition into one statement. */
+const maxGroupsAtOnce = 100;
 
 /**
  * After these targets changed in what selectors ask for, or are new.
@@ -25,10 +28,12 @@ export async function refreshMembersOfTargets(
   targetIds: readonly number[] | 'all',
   caller: Caller,
 ): Promise<MembershipChange[]> {
-  const groups = orderGroups((await listSelectingGroups(tx)).map(selectingGroup));
+  const levels = orderGroups((await listSelectingGroups(tx)).map(selectingGroup));
   const changes: MembershipChange[] = [];
-  for (const group of groups) {
-    changes.push(...(await refreshGroup(tx, group.id, group.selector, targetIds)));
+  for (const level of levels) {
+    for (let at = 0; at < level.length; at += maxGroupsAtOnce) {
+      changes.push(...(await refreshGroups(tx, level.slice(at, at + maxGroupsAtOnce), targetIds)));
+    }
   }
   await refuseWidening(tx, changes, caller);
   return changes;
@@ -46,14 +51,14 @@ export async function refreshMembersOfGroup(
   caller: Caller,
   targetIds: readonly number[] | 'all' = 'all',
 ): Promise<MembershipChange[]> {
-  const groups = orderGroups((await listSelectingGroups(tx)).map(selectingGroup));
+  const groups = orderGroups((await listSelectingGroups(tx)).map(selectingGroup)).flat();
   const own = groups.find((group) => group.id === changed.id);
-  const changes = await refreshGroup(tx, changed.id, own?.selector, targetIds);
+  const changes = [...(await refreshGroups(tx, [own ?? changed], targetIds))];
   const stale = new Set([changed.name]);
   for (const group of groups) {
     if (group.id === changed.id || ![...group.selects].some((name) => stale.has(name))) continue;
     stale.add(group.name);
-    changes.push(...(await refreshGroup(tx, group.id, group.selector, targetIds)));
+    changes.push(...(await refreshGroups(tx, [group], targetIds)));
   }
   await refuseWidening(tx, changes, caller);
   return changes;

@@ -46,8 +46,8 @@ export async function bulkChangeTargets(
     const { query } = await readSelection(tx, request.selection, read, 'selection.');
     const selected = await selectToChange(tx, query, read, limits.maxTargetsPerRun + 1);
     refuseTooMany(selected.length);
-    requireFound(request.selection, selected, 'selection.');
     const ids = selected.map((target) => target.id);
+    requireFound(request.selection, ids, 'selection.');
     await refuseForbidden(tx, request, ids, caller);
     const groups = await groupsOf(tx, request, caller);
     const changed = await changedBy(tx, request, ids, groups);

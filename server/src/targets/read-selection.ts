@@ -94,10 +94,10 @@ function refuseUnseen(
 }
 
 /** @throws {AppError} `not_found` naming each id that the selection names and that was not found. */
-export function requireFound(selection: TargetSelection, rows: readonly { id: number }[], path = ''): void {
+export function requireFound(selection: TargetSelection, foundIds: readonly number[], path = ''): void {
   const { targetIds } = selection;
   if (selection.exclude !== undefined || targetIds === undefined) return;
-  refuseUnseen({ targetIds }, path, new Map(), new Set(rows.map((row) => row.id)));
+  refuseUnseen({ targetIds }, path, new Map(), new Set(foundIds));
 }
 
 /** @throws {AppError} `invalid` for more targets than one run or change may have. */

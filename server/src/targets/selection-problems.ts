@@ -1,17 +1,6 @@
-// Why a selected target can't be run on, in a code and in words.
+// Why a selected target can't be run on, in words.
 import type { SelectionProblem } from '@opsconductor/protocol';
 import type { SelectedRow } from '../store/target-selection.ts';
-
-/** What keeps a target from being run on; the right to do so comes first, so that nothing else is told without it. */
-export function problemOf(row: SelectedRow): SelectionProblem | null {
-  if (!row.mayRun) return 'run_forbidden';
-  if (!row.mayUseCredentials) return 'credential_forbidden';
-  if (!row.isActive) return 'inactive';
-  if (!row.hasAgent) return 'no_agent';
-  if (row.protocol !== 'ssh') return 'protocol';
-  if (row.missingCredential !== null || !row.hasCredential) return 'no_credential';
-  return null;
-}
 
 /** The problem of one target, in a sentence. */
 export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string {
