@@ -8,6 +8,7 @@ import { Type } from 'typebox';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createLog } from '../log.ts';
 import { createApp } from './app.ts';
+import { RequestLimits } from './request-limits.ts';
 import { route } from './route.ts';
 
 let server: Server;
@@ -41,6 +42,7 @@ beforeAll(async () => {
     },
     access: { hosts: ['ops.example'], origins: [], https: false, behindTlsProxy: false },
     cookieName: 'c',
+    limits: new RequestLimits(() => new Date()),
     onForbidden: async () => {},
     checkReplies: true,
     log: createLog({

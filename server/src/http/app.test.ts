@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppError } from '../errors.ts';
 import { createLog } from '../log.ts';
 import { createApp } from './app.ts';
+import { RequestLimits } from './request-limits.ts';
 import { type Principal, type RouteSpec, route } from './route.ts';
 import { setupApp, type TestApp } from './testing.ts';
 
@@ -349,6 +350,7 @@ describe('mistakes in the table end the start', () => {
       authenticator,
       access: { hosts: [], origins: [], https: false, behindTlsProxy: false },
       cookieName: 'c',
+      limits: new RequestLimits(() => new Date()),
       onForbidden: async () => {},
       checkReplies: true,
       log: createLog({ level: 'silent', plain: false }),

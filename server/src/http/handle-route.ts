@@ -11,6 +11,7 @@ import { withUnstorableText } from '../storable-text.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
 import { jsonSchemaOf } from './json-schema.ts';
 import { readJsonBody } from './read-body.ts';
+import type { RequestLimits } from './request-limits.ts';
 import type { Principal, RouteRequest, RouteSpec } from './route.ts';
 import { readText, refuseProblems, textProblems, validate } from './validate.ts';
 
@@ -28,6 +29,7 @@ export interface RouteDeps {
   authenticator: Authenticates;
   access: Access;
   cookieName: string;
+  limits: RequestLimits;
   /** Told of what a signed-in caller was refused; for the audit log. */
   onForbidden(refusal: {
     principal: Principal;
@@ -110,11 +112,16 @@ async function authorize(
 ): Promise<Principal | undefined> {
   const isUnsafe = route.method !== 'GET';
   if (route.permission === 'public') {
+    deps.limits.countStranger(address);
     if (isUnsafe) checkOrigin(context, deps.access, false);
     return undefined;
   }
   const principal = await authenticate(deps, context, address);
-  if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
+  if (principal === undefined) {
+    deps.limits.countStranger(address);
+    throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
+  }
+  deps.limits.countCaller(principal);
   if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
   if (!mayCall(route, principal.authority)) {
     await deps.onForbidden({ principal, route, address, requestId });

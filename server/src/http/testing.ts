@@ -11,6 +11,7 @@ import type { Sql } from '../store/connection.ts';
 import { setupDatabase, type TestDatabase } from '../store/testing.ts';
 import { insertUser } from '../store/users.ts';
 import { type AppDeps, createApp } from './app.ts';
+import { RequestLimits } from './request-limits.ts';
 import type { RouteSpec } from './route.ts';
 
 export const testInstallationId = '6f1e2b3c-0000-4000-8000-000000000000';
@@ -63,6 +64,7 @@ export async function setupApp(
     authenticator,
     access: { hosts: [], origins: [], https: false, behindTlsProxy: false },
     cookieName: 'opsc_session_test',
+    limits: new RequestLimits(clock.now),
     onForbidden: refusalRecorder({ sql, now: clock.now }),
     checkReplies: true,
     log: createLog({ level: 'debug', plain: false, destination: { write: (line) => logged.push(line) } }),

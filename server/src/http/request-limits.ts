@@ -1,0 +1,29 @@
+// How much of the API one caller, or one address that nobody has signed in from, may use up.
+import { type RateLimit, RateLimiter, rateLimitKeyOf, refuseAfter } from '../auth/rate-limiter.ts';
+import type { Principal } from './route.ts';
+
+/** A program that asks as fast as it can stays below this on one connection; a loop gone wild on many does not. */
+const ofCaller: RateLimit = { burst: 2_000, refillMs: 2 };
+/** What doesn't say who it is, or not rightly. Sign-in and enrollment have limits of their own below this one. */
+const ofStranger: RateLimit = { burst: 600, refillMs: 100 };
+
+export class RequestLimits {
+  readonly #callers: RateLimiter;
+  readonly #strangers: RateLimiter;
+
+  constructor(now: () => Date, limits: { ofCaller?: RateLimit; ofStranger?: RateLimit } = {}) {
+    this.#callers = new RateLimiter(limits.ofCaller ?? ofCaller, now);
+    this.#strangers = new RateLimiter(limits.ofStranger ?? ofStranger, now);
+  }
+
+  /** @throws AppError `rate_limited` with Retry-After. */
+  countCaller(principal: Principal): void {
+    // By user: more sessions or tokens are not more of it.
+    refuseAfter(this.#callers.take(String(principal.userId)));
+  }
+
+  /** @throws AppError `rate_limited` with Retry-After. */
+  countStranger(address: string): void {
+    refuseAfter(this.#strangers.take(rateLimitKeyOf(address)));
+  }
+}
