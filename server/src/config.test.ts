@@ -149,3 +149,22 @@ test('help is asked for, not a fault', () => {
     expect((error as HelpRequested).text).toContain('--behind-tls-proxy');
   }
 });
+
+test('how long sessions and API tokens last is read in units that people think in, within bounds', () => {
+  const hourMs = 3_600_000;
+  expect(readConfig([], {}).identity).toEqual({
+    session: { idleMs: 12 * hourMs, absoluteMs: 7 * 24 * hourMs },
+    apiTokenMaxDays: 365,
+  });
+  const env = { OPSCONDUCTOR_SESSION_IDLE_MINUTES: '15', OPSCONDUCTOR_API_TOKEN_MAX_DAYS: '30' };
+  expect(readConfig(['--session-max-hours', '8'], env).identity).toEqual({
+    session: { idleMs: hourMs / 4, absoluteMs: 8 * hourMs },
+    apiTokenMaxDays: 30,
+  });
+  const wrong = ['--session-idle-minutes', '0', '--session-max-hours', '1e3'];
+  expect(problemsOf(wrong, { OPSCONDUCTOR_API_TOKEN_MAX_DAYS: '-1' })).toEqual([
+    '--session-idle-minutes: found "0"; allowed: a whole number from 1 to 10080',
+    '--session-max-hours: found "1e3"; allowed: a whole number from 1 to 8760',
+    'OPSCONDUCTOR_API_TOKEN_MAX_DAYS: found "-1"; allowed: a whole number from 1 to 3650',
+  ]);
+});

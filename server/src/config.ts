@@ -2,7 +2,9 @@
 import { accessSync, constants } from 'node:fs';
 import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
+import { limits } from '@opsconductor/protocol';
 import { Command, CommanderError } from 'commander';
+import type { IdentitySettings } from './auth/identity-deps.ts';
 import { type LogLevel, logLevels } from './log.ts';
 
 export interface Config {
@@ -22,6 +24,8 @@ export interface Config {
   behindTlsProxy: boolean;
   /** First API token of the administrator; read at the first start only. */
   bootstrapToken: string | undefined;
+  /** How long sessions and API tokens may last. */
+  identity: IdentitySettings;
   logLevel: LogLevel;
   audit: {
     /** Absolute: where each checkpoint is appended to. */
@@ -65,6 +69,9 @@ type Flags = Partial<{
   tlsCert: string;
   tlsKey: string;
   behindTlsProxy: boolean;
+  sessionIdleMinutes: string;
+  sessionMaxHours: string;
+  apiTokenMaxDays: string;
   auditCheckpoints: string;
   auditRetentionDays: string;
 }>;
@@ -127,6 +134,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
       bootstrapTokenOf,
       '32 to 512 letters, digits or -._~+/=',
     ),
+    identity: readIdentity(flags, read),
     logLevel: read.text('LOG_LEVEL', 'LOG_LEVEL', undefined, logLevelOf, logLevels.join(', ')) ?? 'info',
     audit: {
       checkpointFile: read.text(
@@ -176,6 +184,12 @@ function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option('--audit-checkpoints <file>', 'append each signed checkpoint of the audit log to this file')
     .option('--audit-retention-days <number>', 'remove older audit rows (default: keep them for ever)')
+    .option(
+      '--session-idle-minutes <number>',
+      'sign a browser out when it was not used for so long (default: 720)',
+    )
+    .option('--session-max-hours <number>', 'sign a browser out after so long, used or not (default: 168)')
+    .option('--api-token-max-days <number>', 'the longest that an API token may last (default: 365)')
     .allowUnknownOption()
     .allowExcessArguments()
     .exitOverride()
@@ -283,6 +297,26 @@ function readTls(
   if (certFile !== undefined && keyFile !== undefined) return { mode: 'files', certFile, keyFile };
   // Beyond loopback there is no plain HTTP: tokens and passwords would cross the network readable.
   return wantsTls || !where.isLoopback ? { mode: 'private_ca' } : { mode: 'off' };
+}
+
+function readIdentity(flags: Flags, read: SettingReader): IdentitySettings {
+  const number = (flag: string, given: string | undefined, max: number) =>
+    read.text(
+      flag,
+      `OPSCONDUCTOR_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`,
+      given,
+      (text) => (/^[1-9]\d{0,6}$/.test(text) && Number(text) <= max ? Number(text) : undefined),
+      `a whole number from 1 to ${max}`,
+    );
+  const idleMinutes = number('--session-idle-minutes', flags.sessionIdleMinutes, 10_080);
+  const maxHours = number('--session-max-hours', flags.sessionMaxHours, 8_760);
+  return {
+    session: {
+      idleMs: idleMinutes === undefined ? limits.sessionIdleMs : idleMinutes * 60_000,
+      absoluteMs: maxHours === undefined ? limits.sessionAbsoluteMs : maxHours * 3_600_000,
+    },
+    apiTokenMaxDays: number('--api-token-max-days', flags.apiTokenMaxDays, 3_650) ?? limits.apiTokenMaxDays,
+  };
 }
 
 function readHosts(

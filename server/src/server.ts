@@ -93,6 +93,7 @@ export async function startServer(
         behindTlsProxy: config.behindTlsProxy,
       },
       publicUrl: url,
+      identity: config.identity,
       caPin: tls?.caPin,
       caPem: tls?.caPem,
       console: await loadConsole(paths.console),
