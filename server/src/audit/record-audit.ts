@@ -1,6 +1,7 @@
 // What changed, who changed it, from where: written in the transaction of the change, so that neither exists alone.
 import { insertAuditRow, insertRunAuditRow, type NewAuditRow } from '../store/audit-log.ts';
 import type { Queryable } from '../store/connection.ts';
+import { waitWithCommit } from '../store/transaction.ts';
 
 export type AuditActor =
   | { kind: 'agent'; id: number; name: string }
@@ -27,7 +28,7 @@ const maxNameChars = 200;
 
 /** Writes one audit row. Pass the transaction of the change, so that both commit or none. */
 export async function recordAudit(tx: Queryable, entry: AuditEntry): Promise<void> {
-  await insertAuditRow(tx, rowOf(entry));
+  await waitWithCommit(tx, insertAuditRow(tx, rowOf(entry)));
 }
 
 /** The same for the start of a run that this transaction has inserted; adds which credentials its targets use. */

@@ -33,13 +33,13 @@ export async function takeUnsealed(
 ): Promise<{ taken: number; rows: SealedRow[]; missing: number[] }> {
   const found = await tx<(SealedRow & { auditId: number; isSealed: boolean })[]>`
     with taken as (
-      delete from audit_unsealed
-      where audit_id in (select audit_id from audit_unsealed order by audit_id limit ${limit})
+      delete from audit_unsealed where ctid = any(array(select ctid from audit_unsealed limit ${limit}))
       returning audit_id
     )
     select t.audit_id, exists (select from audit_leaves l where l.audit_id = t.audit_id) as is_sealed,
       ${sealedColumns(tx)}
-    from taken t left join audit_log a on a.id = t.audit_id order by t.audit_id`;
+    from (select distinct audit_id from taken) t left join audit_log a on a.id = t.audit_id
+    order by t.audit_id`;
   const fresh = found.filter((row) => !row.isSealed);
   return {
     taken: found.length,
