@@ -18,6 +18,7 @@ import { createServices, type Services } from './services.ts';
 import { connect, type Sql } from './store/connection.ts';
 import { migrate, readMigrations } from './store/migrate.ts';
 import { loadGivenTls } from './tls/given-tls.ts';
+import { renewTls } from './tls/renew-tls.ts';
 import { loadOrCreateServerTls } from './tls/server-tls.ts';
 
 export interface RunningServer {
@@ -44,7 +45,7 @@ export interface ServerPaths {
 }
 
 const poolConnections = 12;
-const dayMs = 24 * 60 * 60 * 1000;
+const tlsIntervalMs = 60_000;
 
 /** Starts everything. `say` tells a person what is going on; `timings` differ from the product's in tests only. */
 export async function startServer(
@@ -77,7 +78,12 @@ export async function startServer(
     const requests = new RequestSwitch();
     const listener = await listen(config, tls, requests);
     closers.push(() => closeListener(listener.server));
-    closers.push(renewTlsDaily(config, listener.server, log));
+    if (tls !== undefined) {
+      const server = listener.server as unknown as HttpsServer;
+      closers.push(
+        renewTls({ server, current: tls, load: () => openTls(config), log, intervalMs: tlsIntervalMs }),
+      );
+    }
     const scheme = tls === undefined ? 'http' : 'https';
     const localUrl = `${scheme}://${localHost(config.listen.address)}:${listener.port}`;
     const url = config.publicUrl ?? `${scheme}://${publicHost(config.listen.address)}:${listener.port}`;
@@ -139,21 +145,6 @@ async function openDatabase(
 function lostWithout(embedded: EmbeddedPostgres | undefined): Promise<void> {
   if (embedded === undefined) return new Promise(() => {});
   return embedded.exited.then((exit) => (exit.expected ? new Promise<void>(() => {}) : undefined));
-}
-
-/** A server may run longer than its certificate: the private CA issues a new one in time. Returns what ends this. */
-function renewTlsDaily(config: Config, server: Server, log: Log): () => Promise<void> {
-  const timer = setInterval(() => {
-    openTls(config).then(
-      (tls) => {
-        if (tls !== undefined && 'setSecureContext' in server) {
-          (server as unknown as HttpsServer).setSecureContext({ cert: tls.certPem, key: tls.keyPem });
-        }
-      },
-      (error: unknown) => log.error({ err: error }, 'the certificate could not be read again'),
-    );
-  }, dayMs);
-  return async () => clearInterval(timer);
 }
 
 interface Tls {

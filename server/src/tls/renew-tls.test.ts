@@ -1,0 +1,84 @@
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { createLog } from '../log.ts';
+import { loadGivenTls } from './given-tls.ts';
+import { renewTls } from './renew-tls.ts';
+import { loadOrCreateServerTls } from './server-tls.ts';
+
+/** A server on certificate files that a test can replace. */
+async function setup() {
+  const directory = await mkdtemp(join(tmpdir(), 'renew-tls-'));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const make = (name: string) =>
+    loadOrCreateServerTls({ directory: join(directory, name), hostNames: ['localhost'] });
+  const [first, second] = [await make('first'), await make('second')];
+  const files = { certFile: join(directory, 'tls.crt'), keyFile: join(directory, 'tls.key') };
+  const write = async (tls: { certPem: string; keyPem: string }) => {
+    await writeFile(files.certFile, tls.certPem);
+    await writeFile(files.keyFile, tls.keyPem);
+  };
+  await write(first);
+  const server = createServer({ cert: first.certPem, key: first.keyPem });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const log = createLog({ level: 'silent', plain: false });
+  const errors = vi.spyOn(log, 'error');
+  const load = vi.fn(() => loadGivenTls(files));
+  const stop = renewTls({ server, current: first, load, log, intervalMs: 3_600_000 });
+  onTestFinished(async () => {
+    await stop();
+    server.close();
+  });
+  return {
+    first,
+    second,
+    files,
+    write,
+    errors,
+    /** The issuer that a new connection is shown. */
+    async issuer() {
+      const socket = connect({
+        port: (server.address() as AddressInfo).port,
+        host: '127.0.0.1',
+        rejectUnauthorized: false,
+      });
+      await once(socket, 'secureConnect');
+      const { fingerprint256 } = socket.getPeerCertificate();
+      socket.destroy();
+      return fingerprint256;
+    },
+    /** As `systemctl reload` sends it; resolves when the files were read. */
+    async reload() {
+      const before = load.mock.results.length;
+      process.kill(process.pid, 'SIGHUP');
+      await vi.waitFor(() => expect(load.mock.settledResults.length).toBeGreaterThan(before));
+    },
+  };
+}
+
+test('new certificate files are used after SIGHUP, without a restart', async () => {
+  const t = await setup();
+  const before = await t.issuer();
+  await t.write(t.second);
+  await t.reload();
+  await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before));
+});
+
+test('files that do not belong together leave the old certificate in use, and are told of once', async () => {
+  const t = await setup();
+  const before = await t.issuer();
+  await writeFile(t.files.certFile, t.second.certPem);
+  await t.reload();
+  await t.reload();
+  expect(await t.issuer()).toBe(before);
+  expect(t.errors).toHaveBeenCalledOnce();
+  await t.write(t.second);
+  await t.reload();
+  await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before));
+});
