@@ -45,7 +45,7 @@ export function ensureChromium(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(chromium, options);
 }
 
-/** The path of `ansible-inventory`, to be run by python3, or why there is none. */
+/** The path of `ansible-inventory`, or why there is none. */
 export function ensureAnsible(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(ansible, options);
 }
