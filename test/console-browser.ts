@@ -24,7 +24,7 @@ export class ConsoleSystem {
     this.#browser = browser;
   }
 
-  static async start(): Promise<ConsoleSystem> {
+  static async start(args: readonly string[] = []): Promise<ConsoleSystem> {
     if ('missing' in program) throw new Error(program.missing);
     const build = await import(join(root, 'scripts/build.mjs'));
     await (build as { buildAll(): Promise<void> }).buildAll();
@@ -33,7 +33,7 @@ export class ConsoleSystem {
       executablePath: program.path,
       env: { ...process.env, ...program.env } as Record<string, string>,
       // Chromium has no sandbox for root.
-      args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+      args: [...args, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])],
     });
     return new ConsoleSystem(system, browser);
   }
