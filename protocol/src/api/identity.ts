@@ -58,8 +58,7 @@ export const CreateApiTokenRequestSchema = Closed({
     Type.Integer({
       minimum: 1,
       maximum: 3650,
-      default: 90,
-      description: 'The server’s setting may allow less',
+      description: '90 unless told; the server’s setting may allow less',
     }),
   ),
   permissions: Type.Optional(
