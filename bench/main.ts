@@ -1,9 +1,11 @@
-// npm run bench [latency|queue|stream]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [audit|latency|queue|stream]: runs one benchmark, or all, and writes docs/benchmarks.md.
+import { benchAudit } from './audit.ts';
 import { benchLatency } from './latency.ts';
 import { benchQueue } from './queue.ts';
 import { benchStream } from './stream.ts';
 
 const benchmarks: Record<string, () => Promise<void>> = {
+  audit: benchAudit,
   latency: benchLatency,
   queue: benchQueue,
   stream: benchStream,
