@@ -59,6 +59,8 @@ INSERT INTO categories (id, name, description) VALUES (1, 'general', 'Jobs of no
 SELECT setval(pg_get_serial_sequence('categories', 'id'), 1);
 ALTER TABLE jobs ADD COLUMN category_id bigint NOT NULL DEFAULT 1 REFERENCES categories;
 CREATE INDEX jobs_category ON jobs (category_id);
+-- Who may read a segment only: which runs were there, and what of them.
+CREATE INDEX job_run_targets_segment ON job_run_targets (segment_id, job_run_id);
 
 CREATE TABLE target_groups (
   id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

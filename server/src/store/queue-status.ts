@@ -8,9 +8,14 @@ export async function stepCounts(
   reaches: readonly Reach[],
 ): Promise<{ ready: number; running: number; held: number }> {
   const [row] = await db<{ ready: number; running: number; held: number }[]>`
-    select count(*) filter (where status = 'ready') as ready, count(*) filter (where status = 'running') as running,
-      count(*) filter (where status = 'held') as held
-    from job_run_steps s where status in ('ready', 'running', 'held') and ${stepWithin(db, reaches)}`;
+    select
+      (select count(*) from job_run_steps s where s.status = 'ready' and ${stepWithin(db, reaches)}) as ready,
+      (select count(*) from job_run_steps s where s.status = 'running' and ${stepWithin(db, reaches)}) as running,
+      -- Held steps have no index: they are looked for in the runs that may have one.
+      (select coalesce(sum((
+          select count(*) from job_run_steps s
+           where s.job_run_id = r.id and s.status = 'held' and ${stepWithin(db, reaches)})), 0)::bigint
+         from job_runs r where r.status in ('running', 'cancelling', 'held')) as held`;
   return row ?? { ready: 0, running: 0, held: 0 };
 }
 
@@ -61,9 +66,13 @@ export interface SegmentQueueRow {
 export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): Promise<SegmentQueueRow[]> {
   return db<SegmentQueueRow[]>`
     with steps as (
-      select segment_id, count(*) filter (where status = 'ready') as ready,
-        count(*) filter (where status = 'running') as running
-      from job_run_steps where status in ('ready', 'running') group by segment_id
+      -- Apart, because each status has an index of its own.
+      select segment_id, sum(ready)::bigint as ready, sum(running)::bigint as running
+      from (select segment_id, count(*) as ready, 0 as running
+              from job_run_steps where status = 'ready' group by segment_id
+            union all
+            select segment_id, 0, count(*) from job_run_steps where status = 'running' group by segment_id) s
+      group by segment_id
     ), busy as (
       select agent_id, count(*) as steps from job_run_steps where status = 'running' group by agent_id
     ), able as (

@@ -27,16 +27,16 @@ export function jobWithin(sql: Queryable, reaches: readonly Reach[], category = 
 
 /** Targets, by their segment or a group that they are in. `alias` is that of `targets`. */
 export function targetWithin(sql: Queryable, reaches: readonly Reach[], alias = 't') {
-  return all(sql, reaches, (reach) => targetIn(sql, reach, `${alias}.segment_id`, `${alias}.id`));
+  return all(sql, reaches, (reach) => one(sql, targetIn(sql, reach, `${alias}.segment_id`, `${alias}.id`)));
 }
 
 /** Target runs: those of a job or on a target that the caller may see. Aliases are those of `job_run_targets` and `jobs`. */
 export function targetRunWithin(sql: Queryable, reaches: readonly Reach[], alias = 'tr', job = 'j') {
-  return all(
-    sql,
-    reaches,
-    (reach) => sql`(${sql.unsafe(`${job}.category_id`)} = any(${reach.categoryIds as number[]}::bigint[])
-      or ${targetIn(sql, reach, `${alias}.segment_id`, `${alias}.target_id`)})`,
+  return all(sql, reaches, (reach) =>
+    one(sql, [
+      ...among(sql, `${job}.category_id`, reach.categoryIds),
+      ...targetIn(sql, reach, `${alias}.segment_id`, `${alias}.target_id`),
+    ]),
   );
 }
 
@@ -47,11 +47,11 @@ export function runWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r'
     and ${targetRunWithin(sql, reaches, 'seen', job)})`;
 }
 
-/** Runs of which the right covers every target run. */
+/** Runs of which the right covers every target run. Aliases are those of `job_runs` and `jobs`. */
 export function wholeRunWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
   if (reachesEverything(reaches)) return sql`true`;
   return sql`not exists (select from job_run_targets other where other.job_run_id = ${sql.unsafe(`${alias}.id`)}
-    and not ${targetRunWithin(sql, reaches, 'other', job)})`;
+    and not coalesce(${targetRunWithin(sql, reaches, 'other', job)}, false))`;
 }
 
 /** Segments that a right is on, and with `containing` those that have a target of a group that a right is on. */
@@ -100,11 +100,24 @@ export function auditWithin(sql: Queryable, reaches: readonly Reach[]) {
   });
 }
 
-function targetIn(sql: Queryable, reach: Reach, segment: string, target: string) {
-  const inSegment = sql`${sql.unsafe(segment)} = any(${reach.segmentIds as number[]}::bigint[])`;
-  if (reach.targetGroupIds.length === 0) return inSegment;
-  return sql`(${inSegment} or exists (select from target_group_members m where m.target_id = ${sql.unsafe(target)}
-    and m.target_group_id = any(${reach.targetGroupIds as number[]}::bigint[])))`;
+/** Null for a target that was deleted and that no segment covers. */
+function targetIn(sql: Queryable, reach: Reach, segment: string, target: string): Condition[] {
+  const { segmentIds, targetGroupIds } = reach;
+  if (targetGroupIds.length === 0) return among(sql, segment, segmentIds);
+  // Not correlated, so that it is read once for all rows.
+  const inGroup = sql`${sql.unsafe(target)} in (select m.target_id from target_group_members m
+    where m.target_group_id = any(${targetGroupIds as number[]}::bigint[]))`;
+  return [...among(sql, segment, segmentIds), inGroup];
+}
+
+/** No condition for no ids: what can't be true only keeps the planner from using an index for the rest. */
+function among(sql: Queryable, column: string, ids: readonly number[]): Condition[] {
+  return ids.length === 0 ? [] : [sql`${sql.unsafe(column)} = any(${ids as number[]}::bigint[])`];
+}
+
+function one(sql: Queryable, conditions: readonly Condition[]): Condition {
+  if (conditions.length === 0) return sql`false`;
+  return sql`(${conditions.reduce((either, other) => sql`${either} or ${other}`)})`;
 }
 
 /** In parentheses, so that it can be negated. */
