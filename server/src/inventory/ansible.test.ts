@@ -1,0 +1,224 @@
+// What is carried over from Ansible, what is told of the rest, and what no file can do to the server.
+import type { InventoryFile, InventoryFormat, InventoryOptions } from '@opsconductor/protocol';
+import { describe, expect, it } from 'vitest';
+import { type ReadInventory, readInventory } from './parse-inventory.ts';
+
+const read = (
+  format: Exclude<InventoryFormat, 'api'>,
+  content: string,
+  options: InventoryOptions = { groups: 'none' },
+  more: InventoryFile[] = [],
+): ReadInventory => readInventory(format, [{ path: 'hosts', content }, ...more], options);
+const ini = (content: string, options?: InventoryOptions, more?: InventoryFile[]) =>
+  read('ansible_ini', content, options, more);
+const yaml = (content: string, options?: InventoryOptions, more?: InventoryFile[]) =>
+  read('ansible_yaml', content, options, more);
+const told = ({ findings }: ReadInventory) =>
+  findings.map(({ kind, file, line, message }) => `${kind} ${file}:${line} ${message}`);
+const wrong = ({ errors }: ReadInventory) => errors.map(({ line, message }) => `${line} ${message}`);
+
+describe('what can’t be carried over', () => {
+  it('is told by line, and no secret with it', () => {
+    const inventory = ini(
+      [
+        'web ansible_password=hunter2 ansible_become_method=sudo',
+        'db ansible_ssh_private_key_file=~/.ssh/deploy.pem',
+        'app ansible_ssh_common_args="-o ProxyJump=jump"',
+        'here ansible_connection=local',
+        'box ansible_connection=docker',
+        'tpl ansible_user="{{ who }}"',
+        'gone ansible_host="{{ hostvars.x.ip }}"',
+        'odd ansible_frobnicate=1',
+      ].join('\n'),
+    );
+    expect(told(inventory)).toEqual([
+      'dropped hosts:1 “ansible_password” can’t be carried over: secrets are not taken from inventories: make a credential of it.',
+      'dropped hosts:1 “ansible_become_method” can’t be carried over: becoming another user is part of a step, not of a target: write it into the job.',
+      'dropped hosts:2 “ansible_ssh_private_key_file” can’t be carried over: private keys are not taken from inventories. Make a credential of the key in “deploy.pem”, and give it to the segment, a target group or the target.',
+      expect.stringMatching(
+        /^dropped hosts:3 “ansible_ssh_common_args” .*put an agent where the jump host is/,
+      ),
+      expect.stringMatching(/^dropped hosts:6 “ansible_user” .*Jinja template/),
+      expect.stringMatching(/^dropped hosts:8 “ansible_frobnicate” .*nothing here corresponds/),
+      expect.stringMatching(/^left_out hosts:4 The host “here” is left out: ansible_connection=local/),
+      expect.stringMatching(/^left_out hosts:5 The host “box” .*neither SSH nor WinRM/),
+      expect.stringMatching(/^left_out hosts:7 The host “gone” .*address/),
+    ]);
+    expect(inventory.hosts.map(({ name }) => name)).toEqual(['web', 'db', 'app', 'tpl', 'odd']);
+    expect(JSON.stringify(inventory)).not.toContain('hunter2');
+  });
+
+  it('is told of files encrypted by Vault and of values encrypted in them', () => {
+    const inventory = yaml(
+      'all: {hosts: {web: {ansible_password: !vault "$ANSIBLE_VAULT;1.1"}}, vars: {ansible_user: !vault "x"}}',
+      undefined,
+      [{ path: 'group_vars/all/vault.yml', content: '$ANSIBLE_VAULT;1.1;AES256\n3132' }],
+    );
+    expect(told(inventory)).toEqual([
+      expect.stringMatching(/^dropped hosts:1 “ansible_password”/),
+      expect.stringMatching(/^dropped hosts:1 “ansible_user” .*Vault/),
+      expect.stringMatching(/^dropped group_vars\/all\/vault.yml:1 The file is encrypted/),
+    ]);
+    expect(inventory.hosts).toMatchObject([{ name: 'web', settings: {} }]);
+  });
+
+  it('hides what it takes precedence over: a template is not passed over for the value of a group', () => {
+    const inventory = ini('[g]\nweb ansible_user="{{ me }}"\n[g:vars]\nansible_user=root\n');
+    expect(inventory.hosts[0]?.settings).toEqual({});
+  });
+
+  it('makes labels of the variables that were chosen, but of no secret', () => {
+    const inventory = ini('web rack=r1 db_password=x tier=front', {
+      groups: 'none',
+      labelVariables: ['rack', 'db_password'],
+    });
+    expect(inventory.hosts[0]?.labels).toEqual({ rack: 'r1' });
+    expect(told(inventory)).toEqual([expect.stringMatching(/“db_password” .*secrets/)]);
+    expect(inventory.unusedVariables).toEqual([{ name: 'tier', count: 1 }]);
+  });
+
+  it('tells of a JSON inventory in which line it is', () => {
+    const json =
+      '{\n "web": {\n  "hosts": ["a", "b"]},\n "_meta": {"hostvars": {\n  "b": {\n   "ansible_become": true}}}}';
+    const inventory = read('ansible_json', json);
+    expect(told(inventory)).toEqual([expect.stringMatching(/^dropped hosts:6 “ansible_become”/)]);
+    expect(inventory.hosts.map(({ name, line }) => [name, line])).toEqual([
+      ['a', 3],
+      ['b', 3],
+    ]);
+  });
+});
+
+describe('groups', () => {
+  it('become labels unless told otherwise, with those that they lie in', () => {
+    const text = '[web]\na\n[front:children]\nweb\n';
+    expect(ini(text, {}).hosts[0]?.labels).toEqual({ 'group/front': '', 'group/web': '' });
+    expect(ini(text, { groups: 'target_groups' }).hosts[0]?.groups).toEqual(['front', 'web']);
+  });
+
+  it('of a JSON inventory may be lists; an empty one is no host', () => {
+    const inventory = read('ansible_json', '{"web": ["a"], "ungrouped": {}, "_meta": {"hostvars": {}}}');
+    expect(inventory.hosts.map(({ name }) => name)).toEqual(['a']);
+  });
+});
+
+describe('what is wrong with a file', () => {
+  it('is told all at once', () => {
+    const inventory = ini(
+      [
+        '[web',
+        '[a b]',
+        '[x:what]',
+        'a b',
+        'c "d',
+        'e[3:1]',
+        '[g:children]',
+        'missing',
+        '[h:vars]',
+        'novalue',
+      ].join('\n'),
+    );
+    expect(wrong(inventory)).toEqual([
+      '1 Brackets are for ranges: [01:50], [a:f] or [1:9:2].',
+      expect.stringMatching(/^2 This is no section/),
+      expect.stringMatching(/^3 There is no section of “what”/),
+      expect.stringMatching(/^4 After the name of a host/),
+      '5 A quote is not closed.',
+      '6 A range begins with the lower end.',
+      '10 A variable is written as name = value.',
+      expect.stringMatching(/^8 The child group “missing”/),
+      expect.stringMatching(/^9 Variables are set for the group “h”/),
+    ]);
+    expect(inventory.hosts).toEqual([]);
+  });
+
+  it('is told of hosts that could not be targets', () => {
+    const inventory = ini('_a ansible_port=99999\nb ansible_host="x y"\nc ansible_port=ssh');
+    expect(wrong(inventory)).toEqual([
+      expect.stringMatching(/^1 The host “_a”: /),
+      expect.stringMatching(/^1 The host “_a”: /),
+      expect.stringMatching(/^1 The host “_a”: /),
+      expect.stringMatching(/^2 The host “b”: host: /),
+      expect.stringMatching(/^3 The host “c”: port: /),
+    ]);
+  });
+
+  it('does not quote what may be a secret', () => {
+    for (const text of [
+      'all: {hosts: {web: {ansible_password: "hunter2',
+      'all:\n  - hunter2: [\n',
+      '\thunter2: x',
+    ]) {
+      const inventory = yaml(text);
+      expect(inventory.errorCount).toBeGreaterThan(0);
+      expect(JSON.stringify(inventory)).not.toContain('hunter2');
+    }
+    const json = read('ansible_json', '{"a": "hunter2"');
+    expect(wrong(json)).toEqual([expect.stringMatching(/not JSON/)]);
+    expect(JSON.stringify(json)).not.toContain('hunter2');
+  });
+
+  it('refuses text that can’t be stored', () => {
+    const json = '{"g": {"hosts": ["a"]}, "_meta": {"hostvars": {"a": {"rack": "\\u0000"}}}}';
+    expect(read('ansible_json', json, { groups: 'none', labelVariables: ['rack'] }).errorCount).toBe(1);
+  });
+});
+
+describe('hostile files', () => {
+  const nested = (text: string, times: number) => Array.from({ length: times }, () => text).join('');
+
+  it.each<[string, ReadInventory | (() => ReadInventory), RegExp]>([
+    [
+      'groups in a circle',
+      () => ini('[a:children]\nb\n[b:children]\nc\n[c:children]\na\n'),
+      /in a circle: “.” has the child/,
+    ],
+    ['a group inside itself', () => ini('[a:children]\na\n'), /in a circle/],
+    ['ten million hosts', () => ini('web[0:9999999]'), /stands for 10000000 hosts/],
+    ['many ranges', () => ini(nested('web[1:30000]\nx[1:30000]\n', 3)), /may have 50000 hosts/],
+    ['deep lists', () => yaml(`all: ${nested('[', 100_000)}`), /nested deeper/],
+    ['deep mappings', () => yaml(nested('{a: ', 100_000)), /nested deeper/],
+    ['deep sequences', () => yaml(nested('- ', 100_000)), /nested deeper/],
+    [
+      'deep groups',
+      () =>
+        ini(Array.from({ length: 100 }, (_, n) => `[g${n}:children]\ng${n + 1}\n`).join('') + '[g100]\na'),
+      /deeper than 64/,
+    ],
+    ['an alias of what is around it', () => yaml('all: &a {children: {b: *a}}'), /alias refers to nothing/],
+    [
+      'many groups',
+      () => ini(Array.from({ length: 6000 }, (_, n) => `[g${n}]\n`).join('')),
+      /may have 5000 groups/,
+    ],
+    ['no list of hosts', () => read('ansible_json', nested('[', 1_000_000)), /not JSON/],
+  ])('%s', (_, inventory, message) => {
+    const { errors, hosts } = typeof inventory === 'function' ? inventory() : inventory;
+    expect(errors.map((error) => error.message).join('\n')).toMatch(message);
+    expect(hosts).toEqual([]);
+  });
+
+  it('aliases of aliases stay as small as they are written', () => {
+    const lines = ['a0: &a0 {x: lol}'];
+    for (let n = 1; n < 40; n++) lines.push(`a${n}: &a${n} {b: *a${n - 1}, c: *a${n - 1}}`);
+    const inventory = yaml(
+      `all:\n  hosts:\n    web:\n      rack: r1\n      bomb:\n${lines.map((line) => `        ${line}\n`).join('')}`,
+      {
+        groups: 'none',
+        labelVariables: ['rack', 'bomb'],
+      },
+    );
+    expect(inventory.hosts).toMatchObject([{ name: 'web', labels: { rack: 'r1' } }]);
+    const groups = lines
+      .map((line) => line.replaceAll(/[bcx]: /g, (name) => name).replace('x: lol', 'hosts: {web: }'))
+      .join('\n');
+    const children = `${groups.replaceAll('{b:', '{children: {b:').replaceAll(/(c: \*a\d+)\}/g, '$1}}')}\n`;
+    expect(yaml(children).errors[0]?.message).toMatch(/2000000 things/);
+  });
+
+  it('tells the first hundred errors and counts the rest', () => {
+    const inventory = ini(Array.from({ length: 500 }, (_, n) => `web${n} junk`).join('\n'));
+    expect(inventory.errors).toHaveLength(100);
+    expect(inventory.errorCount).toBe(500);
+  });
+});

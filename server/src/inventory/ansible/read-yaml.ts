@@ -1,0 +1,196 @@
+// YAML as Ansible reads it (1.1), with the line of everything. Aliases are looked up and never copied, so that a file of
+// a few lines can't become one of millions; nesting and size are bounded while the text is read.
+import {
+  Composer,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  Parser,
+  type Scalar as YamlScalar,
+} from 'yaml';
+import { InventoryTooLarge, type Place, type Report } from '../report.ts';
+import { scalarValue, unusable, type Value } from './values.ts';
+
+const maxDepth = 64;
+const maxNodes = 1_000_000;
+
+export type YamlNode =
+  | { kind: 'map'; entries: YamlEntry[]; place: Place }
+  | { kind: 'list'; place: Place }
+  | { kind: 'scalar'; value: Value; place: Place };
+export interface YamlEntry {
+  /** Undefined for a key that is no text: 42, null, a list. */
+  key: string | undefined;
+  node: YamlNode;
+  place: Place;
+}
+
+/** The document's root; undefined when it is empty or can't be read, which the report then tells. */
+export function readYaml(file: string, text: string, report: Report): YamlNode | undefined {
+  const lines = new LineCounter();
+  const document = compose(file, text, lines);
+  const placeAt = (offset: number): Place => ({ file, line: Math.max(1, lines.linePos(offset).line) });
+  if (document === 'many') {
+    report.error({ file, line: 1 }, 'The file has more than one YAML document; keep one.');
+    return undefined;
+  }
+  if (document === undefined || document.contents === null) return undefined;
+  for (const error of document.errors) {
+    const what = error.code.toLowerCase().replaceAll('_', ' ');
+    report.error(placeAt(error.pos[0]), `This is not valid YAML (${what}).`);
+  }
+  if (document.errors.length > 0) return undefined;
+  return new Reading(placeAt, report).node(document.contents as Node);
+}
+
+function compose(file: string, text: string, lines: LineCounter): Document | 'many' | undefined {
+  const parser = new Parser(lines.addNewLine);
+  // Equal keys are told by us: the library compares each with each.
+  const composer = new Composer({
+    version: '1.1',
+    uniqueKeys: false,
+    prettyErrors: false,
+    logLevel: 'silent',
+  });
+  const documents: Document[] = [];
+  const add = (composed: Iterable<Document>) => {
+    for (const document of composed) documents.push(document);
+  };
+  let tokens = 0;
+  for (const lexeme of new Lexer().lex(text.replace(/^\ufeff/, ''))) {
+    tokens += 1;
+    if (parser.stack.length > maxDepth * 2) {
+      const line = lines.lineStarts.length;
+      throw new InventoryTooLarge({ file, line }, `The YAML is nested deeper than ${maxDepth} levels.`);
+    }
+    if (tokens > maxNodes * 8)
+      throw new InventoryTooLarge({ file, line: null }, 'The YAML file is too large.');
+    for (const token of parser.next(lexeme)) add(composer.next(token));
+  }
+  for (const token of parser.end()) add(composer.next(token));
+  add(composer.end());
+  return documents.length > 1 ? 'many' : documents[0];
+}
+
+class Reading {
+  readonly #anchors = new Map<string, YamlNode>();
+  readonly #placeAt: (offset: number) => Place;
+  readonly #report: Report;
+  #nodes = 0;
+
+  constructor(placeAt: (offset: number) => Place, report: Report) {
+    this.#placeAt = placeAt;
+    this.#report = report;
+  }
+
+  node(node: Node | null | undefined, fallback?: Place): YamlNode {
+    const place = node?.range ? this.#placeAt(node.range[0]) : (fallback ?? { file: '', line: null });
+    this.#count(place);
+    if (node === null || node === undefined)
+      return { kind: 'scalar', value: scalarValue(null, place), place };
+    if (isAlias(node)) {
+      const known = this.#anchors.get(node.source);
+      if (known !== undefined) return known;
+      this.#report.error(place, 'This alias refers to nothing before it.');
+      return { kind: 'list', place };
+    }
+    const read = this.#read(node, place);
+    const { anchor } = node as { anchor?: string };
+    if (anchor !== undefined) this.#anchors.set(anchor, read);
+    return read;
+  }
+
+  #read(node: Node, place: Place): YamlNode {
+    if (isScalar(node)) return { kind: 'scalar', value: scalarOf(node, place), place };
+    if (isSeq(node)) {
+      // Nothing is made of what is in a list, but there may be anchors in it.
+      for (const item of node.items) this.node(item as Node, place);
+      return { kind: 'list', place };
+    }
+    return isMap(node)
+      ? { kind: 'map', entries: this.#entries(node, place), place }
+      : { kind: 'list', place };
+  }
+
+  #entries(map: Node, place: Place): YamlEntry[] {
+    const entries = new Map<string, YamlEntry>();
+    const others: YamlEntry[] = [];
+    const merged: YamlEntry[] = [];
+    for (const pair of (map as unknown as { items: { key: Node; value: Node | null }[] }).items) {
+      const keyPlace = pair.key?.range ? this.#placeAt(pair.key.range[0]) : place;
+      const key = keyOf(pair.key);
+      const isMerge = key === '<<' && isPlain(pair.key);
+      const node = isMerge ? undefined : this.node(pair.value, keyPlace);
+      if (node === undefined) merged.push(...this.#merged(pair.value, keyPlace));
+      else if (key === undefined) others.push({ key, node, place: keyPlace });
+      else {
+        if (entries.has(key)) {
+          this.#report.found(
+            'note',
+            keyPlace,
+            'This key is there twice in one mapping; the last one counts, as in Ansible.',
+          );
+          entries.delete(key);
+        }
+        entries.set(key, { key, node, place: keyPlace });
+      }
+    }
+    for (const entry of merged) {
+      if (entry.key !== undefined && !entries.has(entry.key)) entries.set(entry.key, entry);
+    }
+    return [...entries.values(), ...others];
+  }
+
+  /** What `<<` brings in: of one mapping, or of several, of which the first wins. */
+  #merged(value: Node | null, place: Place): YamlEntry[] {
+    const sources = isSeq(value) ? (value.items as Node[]) : [value];
+    return sources.flatMap((source) => {
+      const node = this.node(source, place);
+      if (node.kind !== 'map') {
+        this.#report.error(place, '<< takes a mapping, or a list of mappings.');
+        return [];
+      }
+      for (const _ of node.entries) this.#count(place);
+      return node.entries;
+    });
+  }
+
+  #count(place: Place): void {
+    this.#nodes += 1;
+    if (this.#nodes > maxNodes)
+      throw new InventoryTooLarge(place, `The YAML comes to more than ${maxNodes} values.`);
+  }
+}
+
+function isPlain(node: Node): boolean {
+  return isScalar(node) && node.type === 'PLAIN';
+}
+
+function keyOf(key: unknown): string | undefined {
+  if (!isScalar(key)) return undefined;
+  if (typeof key.value === 'string') return key.value;
+  // `<<` is a symbol to the library in some versions of the schema.
+  if (key.source === '<<') return '<<';
+  return /^[yYnN]$/.test(key.source ?? '') ? key.source : undefined;
+}
+
+function scalarOf(node: YamlScalar, place: Place): Value {
+  if (node.tag === '!vault') return unusable('vault', place);
+  const { value, source = '' } = node;
+  if (value === null || value === undefined) return scalarValue(null, place);
+  if (typeof value === 'string') return scalarValue(value, place);
+  // PyYAML takes these for text.
+  if (typeof value === 'boolean') return scalarValue(/^[yYnN]$/.test(source) ? source : value, place);
+  if (typeof value === 'number' && source.includes('.')) {
+    return scalarValue(Number.isInteger(value) ? `${value}.0` : String(value), place);
+  }
+  const isInteger =
+    typeof value === 'bigint' || (typeof value === 'number' && !/^[-+]?[0-9]+[eE]/.test(source));
+  if (isInteger && Number.isSafeInteger(Number(value))) return scalarValue(Number(value), place);
+  return scalarValue(source, place);
+}

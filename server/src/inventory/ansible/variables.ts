@@ -1,0 +1,71 @@
+// What becomes of each of Ansible's variables: carried over, dropped with the reason, or of no meaning here unless the
+// inventory's options make labels of it.
+
+/** In groups of which the last given wins, like Ansible's connection plugins have it. */
+export const carried = {
+  ssh: {
+    host: ['ansible_host', 'ansible_ssh_host'],
+    port: ['ansible_port', 'ansible_ssh_port'],
+    user: ['ansible_user', 'ansible_ssh_user'],
+    timeout: ['ansible_timeout', 'ansible_ssh_timeout'],
+  },
+  winrm: {
+    host: ['ansible_host', 'ansible_winrm_host'],
+    port: ['ansible_port', 'ansible_winrm_port'],
+    user: ['ansible_user', 'ansible_winrm_user'],
+    timeout: ['ansible_timeout', 'ansible_winrm_connection_timeout'],
+  },
+} as const;
+
+const carriedNames = new Set<string>([
+  'ansible_connection',
+  'ansible_shell_type',
+  ...Object.values(carried).flatMap((connection) => Object.values(connection).flat()),
+]);
+
+const keyFiles = new Set(['ansible_ssh_private_key_file', 'ansible_private_key_file']);
+
+const reasons: [RegExp, string][] = [
+  [
+    /^ansible_(?:become|sudo|su)(?:_|$)/,
+    'becoming another user is part of a step, not of a target: write it into the job',
+  ],
+  [
+    /^ansible_(?:ssh_|scp_|sftp_)?(?:common_args|extra_args|args)$/,
+    'agents are inside the segment and need no ProxyJump or ProxyCommand: put an agent where the jump host is; other ssh options are settings of the target, its group or its segment',
+  ],
+  [/host_key_checking$/, 'host keys are always checked: accept them once, or import known_hosts'],
+  [
+    /^ansible_(?:winrm|psrp)_/,
+    'how WinRM is spoken is set by the agent; protocol, port and user are carried over',
+  ],
+  [/_interpreter$/, 'nothing of OpsConductor runs on a target by an interpreter of its own'],
+  [
+    /^ansible_(?:ssh_|scp_|sftp_|pipelining|control_path|paramiko_|connection_|shell_|remote_tmp|executable|async_dir|facts?_)/,
+    'it sets how Ansible itself works',
+  ],
+  [/^ansible_group_priority$/, 'it counts only in the inventory itself, as in Ansible'],
+];
+
+const secretWords =
+  /pass(?:word|wd|phrase)?(?:_|$)|secret|token|api_?key|private_?key(?!_file)|credential|vault_/i;
+
+export type Treatment =
+  | { use: 'carry' | 'label' | 'none' }
+  | { use: 'key_file' }
+  | { use: 'drop'; reason: string; isSecret: boolean };
+
+/** `labels` are the variables that the options make labels of. */
+export function treatmentOf(name: string, labels: ReadonlySet<string>): Treatment {
+  if (carriedNames.has(name)) return { use: 'carry' };
+  if (keyFiles.has(name)) return { use: 'key_file' };
+  const isAnsibles = name.startsWith('ansible_');
+  if (secretWords.test(name) && (isAnsibles || labels.has(name))) {
+    const reason = 'secrets are not taken from inventories: make a credential of it';
+    return { use: 'drop', reason, isSecret: true };
+  }
+  if (labels.has(name)) return { use: 'label' };
+  if (!isAnsibles) return { use: 'none' };
+  const reason = reasons.find(([pattern]) => pattern.test(name))?.[1] ?? 'nothing here corresponds to it';
+  return { use: 'drop', reason, isSecret: false };
+}

@@ -1,0 +1,188 @@
+// From an inventory's files to hosts that are valid as targets. Pure: it reads nothing but what it is given.
+import {
+  type Finding,
+  type ImportedHost,
+  ImportedHostSchema,
+  type InventoryFile,
+  type InventoryFormat,
+  type InventoryOptions,
+  LabelName,
+} from '@opsconductor/protocol';
+import { schemaProblems } from '../schema-problems.ts';
+import { withUnstorableText } from '../storable-text.ts';
+import { hostsOfTree, type PlacedHost } from './ansible/hosts-of-tree.ts';
+import { linesOfPaths } from './ansible/lines-of-paths.ts';
+import { parseIni } from './ansible/parse-ini.ts';
+import { parseJson } from './ansible/parse-json.ts';
+import { parseYaml } from './ansible/parse-yaml.ts';
+import { AnsibleTree } from './ansible/tree.ts';
+import { readVarsFiles, sortFiles } from './ansible/vars-files.ts';
+import { parseCsv } from './parse-csv.ts';
+import { InventoryTooLarge, type Place, quoted, Report } from './report.ts';
+
+export interface ReadHost extends Omit<ImportedHost, 'key'> {
+  key: string;
+  file: string | null;
+  line: number | null;
+}
+
+export interface ReadInventory {
+  hosts: ReadHost[];
+  /** Where there are any, nothing can be planned. */
+  errors: { file: string; line: number | null; message: string }[];
+  errorCount: number;
+  findings: Finding[];
+  findingCount: number;
+  unusedVariables: { name: string; count: number }[];
+}
+
+const maxUnused = 200;
+const labelName = new RegExp(LabelName.pattern ?? '', 'u');
+const parsers = { ansible_ini: parseIni, ansible_yaml: parseYaml, ansible_json: parseJson };
+
+/** Reads all files of an inventory; everything that is wrong with them is told at once. */
+export function readInventory(
+  format: Exclude<InventoryFormat, 'api'>,
+  files: readonly InventoryFile[],
+  options: InventoryOptions,
+): ReadInventory {
+  const report = new Report();
+  let read: { hosts: PlacedHost[]; unused: ReadonlyMap<string, number> } = { hosts: [], unused: new Map() };
+  try {
+    refuseSamePaths(files, report);
+    read = format === 'csv' ? readCsv(files, options, report) : readAnsible(format, files, options, report);
+  } catch (error) {
+    if (!(error instanceof InventoryTooLarge)) throw error;
+    report.error(error.place, error.message);
+  }
+  return finish(read.hosts, report, files, read.unused, options);
+}
+
+/** The same for hosts that came as hosts; their places are their places in the list. */
+export function checkHosts(hosts: readonly ImportedHost[], options: InventoryOptions): ReadInventory {
+  const placed = hosts.map((host, at) => ({ host, place: { file: `hosts[${at}]`, line: null } }));
+  return finish(placed, new Report(), [], new Map(), options);
+}
+
+function refuseSamePaths(files: readonly InventoryFile[], report: Report): void {
+  const seen = new Set<string>();
+  for (const { path } of files) {
+    if (seen.has(path)) report.error({ file: path, line: null }, 'There are two files of this path.');
+    seen.add(path);
+  }
+}
+
+function readCsv(files: readonly InventoryFile[], options: InventoryOptions, report: Report) {
+  const hosts = files.flatMap((file) => parseCsv(file.path, file.content, options, report));
+  return { hosts, unused: new Map<string, number>() };
+}
+
+function readAnsible(
+  format: keyof typeof parsers,
+  files: readonly InventoryFile[],
+  options: InventoryOptions,
+  report: Report,
+) {
+  const labelVariables = options.labelVariables ?? [];
+  const tree = new AnsibleTree(report, labelVariables);
+  const sorted = sortFiles(files);
+  if (sorted.inventories.length === 0) {
+    report.error(
+      { file: files[0]?.path ?? '', line: null },
+      'There are variables only; give the inventory itself as well.',
+    );
+  }
+  for (const { path, content } of sorted.inventories) {
+    if (content.startsWith('$ANSIBLE_VAULT;')) {
+      report.error(
+        { file: path, line: 1 },
+        'The inventory is encrypted by Ansible Vault; give it decrypted.',
+      );
+    } else parsers[format](tree, path, content.replace(/^\ufeff/, ''));
+  }
+  readVarsFiles(tree, sorted);
+  return { hosts: hostsOfTree(tree, labelVariables), unused: tree.unused };
+}
+
+function finish(
+  placed: readonly PlacedHost[],
+  report: Report,
+  files: readonly InventoryFile[],
+  unused: ReadonlyMap<string, number>,
+  options: InventoryOptions,
+): ReadInventory {
+  const kept = placed.map(({ host, place }) => ({ host: withGroups(host, options, report, place), place }));
+  for (const { host, place } of kept) checkHost(host, place, report);
+  resolveLines(
+    [...report.errors, ...report.findings, ...kept].map(({ place }) => place),
+    files,
+  );
+  const flat = ({ place, message }: { place: Place; message: string }) => ({
+    file: place.file,
+    line: place.line,
+    message,
+  });
+  const isValid = report.errorCount === 0;
+  return {
+    hosts: isValid
+      ? kept.map(({ host, place: { file, line } }) => ({ ...host, key: host.key ?? host.name, file, line }))
+      : [],
+    errors: report.errors.map(flat),
+    errorCount: report.errorCount,
+    findings: report.findings.map(({ kind, ...rest }) => ({ kind, ...flat(rest) })),
+    findingCount: report.findingCount,
+    unusedVariables: [...unused]
+      .map(([name, count]) => ({ name: quoted(name).slice(1, -1), count }))
+      .sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
+      .slice(0, maxUnused),
+  };
+}
+
+/** What the options make of the groups that the inventory has. */
+function withGroups(
+  { groups = [], ...host }: ImportedHost,
+  { groups: treatment = 'labels' }: InventoryOptions,
+  report: Report,
+  place: Place,
+): ImportedHost {
+  if (groups.length === 0 || treatment === 'none') return host;
+  if (treatment === 'target_groups') return { ...host, groups };
+  const labels = Object.fromEntries(groups.map((group) => [`group/${group}`, '']));
+  const count = Object.keys({ ...labels, ...host.labels }).length;
+  if (count > 64) {
+    const message = `The host ${quoted(host.name)} would have ${count} labels, and a target has 64 at most. Import its groups as target groups, or not at all.`;
+    report.error(place, message);
+    return host;
+  }
+  return { ...host, labels: { ...labels, ...host.labels } };
+}
+
+function checkHost(host: ImportedHost, place: Place, report: Report): void {
+  const problems = withUnstorableText(schemaProblems(ImportedHostSchema, host), host);
+  for (const { path, message, allowed } of problems) {
+    const label = /^labels\.(.*)$/s.exec(path)?.[1];
+    const isName = label !== undefined && !labelName.test(label);
+    const where = path === '' ? '' : `${quoted(path).slice(1, -1)}: `;
+    const hint = allowed === undefined ? '' : ` Allowed: ${allowed}.`;
+    const what = isName
+      ? `${quoted(label)} can’t be the name of a label. Allowed: ${LabelName.description}.`
+      : `${where}${message}${hint}`;
+    report.error(place, `The host ${quoted(String(host.name))}: ${what}`);
+  }
+}
+
+/** Of a JSON file the lines are looked up for what is told only, all at once. */
+function resolveLines(places: readonly Place[], files: readonly InventoryFile[]): void {
+  const wanted = new Map<string, Set<string>>();
+  for (const { file, path } of places) {
+    if (path === undefined) continue;
+    const paths = wanted.get(file) ?? new Set();
+    wanted.set(file, paths.add(path));
+  }
+  for (const [file, paths] of wanted) {
+    const lines = linesOfPaths(files.find(({ path }) => path === file)?.content ?? '', paths);
+    for (const place of places) {
+      if (place.file === file && place.path !== undefined) place.line = lines.get(place.path) ?? null;
+    }
+  }
+}

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec cat "$(dirname "$0")/inventory.json"
