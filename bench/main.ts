@@ -1,14 +1,16 @@
-// npm run bench [audit|latency|queue|stream]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [audit|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAudit } from './audit.ts';
 import { benchLatency } from './latency.ts';
 import { benchQueue } from './queue.ts';
 import { benchStream } from './stream.ts';
+import { benchTargets } from './targets.ts';
 
 const benchmarks: Record<string, () => Promise<void>> = {
   audit: benchAudit,
   latency: benchLatency,
   queue: benchQueue,
   stream: benchStream,
+  targets: benchTargets,
 };
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => benchmarks[name] === undefined);

@@ -122,7 +122,7 @@ describe('a request', () => {
     const reply = await leavingNothing(() =>
       t.api.post<ErrorBody>(`/api/v1/jobs/${job}/run`, { targetIds: [t.targetId, 999_999] }),
     );
-    expect(reply.status).toBe(400);
+    expect(reply.status).toBe(404);
     expect(reply.body.error).toMatchObject({
       message: 'Target 999999 not found.',
       details: [{ path: 'targetIds[1]', found: '999999' }],

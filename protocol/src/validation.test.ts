@@ -3,6 +3,7 @@ import { type TSchema, Type } from 'typebox';
 import { describe, expect, test } from 'vitest';
 import { Closed, type ErrorDetail, Id, Nullable } from './api/common.ts';
 import { JobDefinitionSchema } from './api/jobs.ts';
+import { CreateSegmentRequestSchema } from './api/segments.ts';
 import { CreateTargetRequestSchema } from './api/targets.ts';
 import { errorDetails, readablePath, validatorOptions } from './validation.ts';
 import { isSecretPath } from './validation-wording.ts';
@@ -225,8 +226,10 @@ describe('secrets', () => {
 });
 
 test('the request schemas compile in strict mode and fill their defaults', () => {
-  const check = ajv.compile(CreateTargetRequestSchema);
-  const value = { segmentId: 1, name: 'web-1', host: '10.0.0.1', credentialId: null };
-  expect(check(value)).toBe(true);
-  expect(value).toMatchObject({ port: 22 });
+  expect(ajv.compile(CreateTargetRequestSchema)({ segmentId: 1, name: 'web-1', host: '10.0.0.1' })).toBe(
+    true,
+  );
+  const value = { name: 'dmz-1' };
+  expect(ajv.compile(CreateSegmentRequestSchema)(value)).toBe(true);
+  expect(value).toMatchObject({ unknownAfter: 300 });
 });
