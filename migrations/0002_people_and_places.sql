@@ -102,6 +102,8 @@ ALTER TABLE targets
   ADD COLUMN is_active boolean NOT NULL DEFAULT true,
   ADD COLUMN inventory_id bigint,
   ADD COLUMN inventory_key text,
+  ADD COLUMN inventory_values jsonb,
+  ADD COLUMN inventory_gone_at timestamptz,
   ADD COLUMN last_contact_at timestamptz,
   ADD COLUMN last_contact_ok boolean,
   ADD COLUMN last_contact_reason text;
@@ -110,11 +112,13 @@ ALTER TABLE targets ALTER COLUMN port DROP NOT NULL, ALTER COLUMN port DROP DEFA
 ALTER TABLE targets SET (fillfactor = 80);
 CREATE INDEX targets_labels ON targets USING gin (labels jsonb_path_ops) WITH (fastupdate = off);
 CREATE INDEX targets_name ON targets (name, id);
-CREATE UNIQUE INDEX targets_inventory ON targets (inventory_id, inventory_key) WHERE inventory_id IS NOT NULL;
+CREATE UNIQUE INDEX targets_inventory ON targets (inventory_id, segment_id, inventory_key) WHERE inventory_id IS NOT NULL;
 COMMENT ON COLUMN targets.labels IS 'Name to text value. A label without a value has the empty text.';
 COMMENT ON COLUMN targets.port IS 'Null: inherited from groups, segment, then the protocol''s own.';
 COMMENT ON COLUMN targets.settings IS 'Connection settings that this target has of its own (protocol/src/api/connection-settings.ts).';
 COMMENT ON COLUMN targets.is_active IS 'False: kept, a member of its groups, but no run takes it.';
+COMMENT ON COLUMN targets.inventory_values IS 'Which fields, labels and groups its inventory gave it: what it gives no more goes, what people gave stays.';
+COMMENT ON COLUMN targets.inventory_gone_at IS 'Since when its inventory no longer names it; null while it does.';
 COMMENT ON COLUMN targets.last_contact_ok IS 'Whether the agent reached it and logged in when it last tried; null before the first try.';
 
 CREATE TABLE inventories (
@@ -134,13 +138,33 @@ ALTER TABLE targets ADD CONSTRAINT targets_inventory_id FOREIGN KEY (inventory_i
 CREATE TABLE inventory_plans (
   id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   inventory_id bigint NOT NULL REFERENCES inventories ON DELETE CASCADE,
-  plan         jsonb NOT NULL,
-  counts       jsonb NOT NULL,
+  segment_ids  bigint[] NOT NULL,
+  adopt        text NOT NULL CHECK (adopt IN ('none', 'by_hand', 'any')),
+  summary      jsonb NOT NULL,
   created_by   bigint REFERENCES users ON DELETE SET NULL,
   created_at   timestamptz NOT NULL DEFAULT now(),
   expires_at   timestamptz NOT NULL,
-  applied_at   timestamptz
+  applied_at   timestamptz,
+  gone         text CHECK (gone IN ('keep', 'deactivate', 'delete')),
+  CHECK ((applied_at IS NULL) = (gone IS NULL))
 );
+CREATE INDEX inventory_plans_inventory ON inventory_plans (inventory_id, created_at);
+COMMENT ON COLUMN inventory_plans.segment_ids IS 'Segments that it concerns: only who may edit targets in all of them sees it.';
+COMMENT ON COLUMN inventory_plans.summary IS 'Counts, findings, target groups to be made.';
+COMMENT ON COLUMN inventory_plans.gone IS 'What became of gone targets when it was applied.';
+
+CREATE TABLE inventory_plan_items (
+  plan_id  uuid NOT NULL REFERENCES inventory_plans ON DELETE CASCADE,
+  position integer NOT NULL,
+  action   text NOT NULL CHECK (action IN ('create', 'update', 'unchanged', 'gone', 'conflict')),
+  name     text NOT NULL,
+  host     text NOT NULL,
+  item     jsonb NOT NULL,
+  wanted   jsonb,
+  PRIMARY KEY (plan_id, position)
+);
+COMMENT ON TABLE inventory_plan_items IS 'A plan host by host, as it was shown. Applying plans again and compares.';
+COMMENT ON COLUMN inventory_plan_items.wanted IS 'The host as the inventory has it; null for one that is gone.';
 COMMENT ON TABLE inventory_plans IS 'What an import would change. Applied whole or not at all, and refused when what it would change has changed since.';
 
 ALTER TABLE segments

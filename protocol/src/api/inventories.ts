@@ -135,9 +135,16 @@ export const planActions = ['create', 'update', 'unchanged', 'gone', 'conflict']
 export type PlanAction = (typeof planActions)[number];
 /**
  * duplicate: named twice by the inventory · by_hand, other_inventory: a target of that name is there already and is not
- * to be adopted.
+ * to be adopted · name_taken: it is to be renamed to a name that another target has · too_many_labels: with those that
+ * people gave it.
  */
-export const conflictReasons = ['duplicate', 'by_hand', 'other_inventory'] as const;
+export const conflictReasons = [
+  'duplicate',
+  'by_hand',
+  'other_inventory',
+  'name_taken',
+  'too_many_labels',
+] as const;
 export type ConflictReason = (typeof conflictReasons)[number];
 const FieldValue = Nullable(Type.Union([Type.String(), Type.Integer(), Type.Boolean()]));
 export const FieldChangeSchema = Type.Object({

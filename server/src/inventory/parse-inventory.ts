@@ -37,7 +37,6 @@ export interface ReadInventory {
 }
 
 const maxUnused = 200;
-const labelName = new RegExp(LabelName.pattern ?? '', 'u');
 const parsers = { ansible_ini: parseIni, ansible_yaml: parseYaml, ansible_json: parseJson };
 
 /** Reads all files of an inventory; everything that is wrong with them is told at once. */
@@ -161,13 +160,15 @@ function checkHost(host: ImportedHost, place: Place, report: Report): void {
   const problems = withUnstorableText(schemaProblems(ImportedHostSchema, host), host);
   for (const { path, message, allowed } of problems) {
     const label = /^labels\.(.*)$/s.exec(path)?.[1];
-    const isName = label !== undefined && !labelName.test(label);
+    const [badName] = label === undefined ? [] : schemaProblems(LabelName, label);
     const where = path === '' ? '' : `${quoted(path).slice(1, -1)}: `;
-    const hint = allowed === undefined ? '' : ` Allowed: ${allowed}.`;
-    const what = isName
-      ? `${quoted(label)} can’t be the name of a label. Allowed: ${LabelName.description}.`
-      : `${where}${message}${hint}`;
-    report.error(place, `The host ${quoted(String(host.name))}: ${what}`);
+    const what =
+      badName === undefined ? `${where}${message}` : `${quoted(label ?? '')} can’t be the name of a label.`;
+    const hint = badName?.allowed ?? allowed;
+    report.error(
+      place,
+      `The host ${quoted(String(host.name))}: ${what}${hint === undefined ? '' : ` Allowed: ${hint}.`}`,
+    );
   }
 }
 
