@@ -40,7 +40,7 @@ export interface PendingChunk {
  */
 export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap';
 
-const maxBatchBytes = 1024 * 1024;
+const maxBatchBytes = 512 * 1024;
 const maxBatchChunks = 256;
 const uniqueViolation = '23505';
 
