@@ -177,6 +177,8 @@ export class TestSystem {
   readonly segmentId: number;
   readonly targetId: number;
   readonly proxy: TcpProxy | undefined;
+  /** Of the suite's PostgreSQL; undefined where the system has its own. */
+  readonly databaseUrl: string | undefined;
   readonly #parts: Parts;
   readonly #agents: TestAgent[] = [];
   readonly #gates: Gate[] = [];
@@ -190,6 +192,7 @@ export class TestSystem {
     this.sshd = parts.sshd;
     this.sql = parts.sql;
     this.proxy = parts.proxy;
+    this.databaseUrl = parts.databaseUrl;
     this.segmentId = segmentId;
     this.targetId = targetId;
     this.#agents.push(parts.agent);
@@ -294,6 +297,7 @@ interface Parts {
   sshd: SshdFixture;
   sql: Sql;
   proxy: TcpProxy | undefined;
+  databaseUrl: string | undefined;
   closeDatabase(): Promise<void>;
 }
 
@@ -325,6 +329,7 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
     sshd,
     sql,
     proxy: options.proxy === true ? await TcpProxy.start(port) : undefined,
+    databaseUrl: database?.url,
     closeDatabase: database?.close ?? (() => sql.end({ timeout: 1 })),
   };
   try {

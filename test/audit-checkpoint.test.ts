@@ -1,0 +1,75 @@
+// The audit log's checkpoints leave the server's reach: an agent keeps them, and shows that a database was rolled back.
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { readCheckpoint } from '@opsconductor/protocol/audit';
+import { expect, test } from 'vitest';
+import { setup, type TestSystem } from './support/system.ts';
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, '..');
+
+const kept = (t: TestSystem) => join(t.agent.dataDir, 'audit-checkpoint.json');
+
+async function keptSize(t: TestSystem): Promise<number> {
+  const { note } = JSON.parse(await readFile(kept(t), 'utf8')) as { note: string };
+  return readCheckpoint(note).size;
+}
+
+async function status(t: TestSystem): Promise<string> {
+  const agent = join(root, '.cache/build/agent.mjs');
+  return (await run(process.execPath, [agent, 'status', '--data', t.agent.dataDir])).stdout;
+}
+
+/** `npm run audit -- verify`, with what the agent keeps. */
+async function verify(t: TestSystem): Promise<{ code: number; output: string }> {
+  const args = [join(root, 'scripts/audit.mjs'), 'verify', '--checkpoint', kept(t)];
+  const env = { ...process.env, DATABASE_URL: t.databaseUrl };
+  return run(process.execPath, args, { env, cwd: root }).then(
+    ({ stdout }) => ({ code: 0, output: stdout }),
+    (error: { code: number; stdout: string }) => ({ code: error.code, output: error.stdout }),
+  );
+}
+
+/** As if the database of a while ago was restored, by somebody who may do anything to it. */
+async function rollBack(t: TestSystem, size: number): Promise<void> {
+  const tables = ['audit_log', 'audit_leaves', 'audit_nodes', 'audit_checkpoints'];
+  await t.sql.begin(async (tx) => {
+    for (const table of tables) await tx.unsafe(`alter table ${table} disable trigger user`);
+    await tx`delete from audit_unsealed`;
+    await tx`delete from audit_log where id not in (select audit_id from audit_leaves where position < ${size})`;
+    await tx`delete from audit_leaves where position >= ${size}`;
+    await tx`delete from audit_nodes where (index + 1) * (1 << level) > ${size}`;
+    await tx`delete from audit_checkpoints where size > ${size}`;
+    for (const table of tables) await tx.unsafe(`alter table ${table} enable trigger user`);
+  });
+}
+
+test('an agent keeps the newest checkpoint and shows with it that the database was rolled back', async () => {
+  await using t = await setup();
+  const [first] = await t.sql<{ size: number }[]>`select min(size) as size from audit_checkpoints`;
+  const earlier = first?.size ?? 0;
+  await t.until(async () => expect(await keptSize(t)).toBeGreaterThan(earlier));
+  await t.agent.stop();
+  expect(await status(t)).toMatch(/audit log {2}checkpoint \d+, \d+ rows, sealed 20/);
+  await t.server.stop();
+  expect(await verify(t)).toMatchObject({ code: 0 });
+
+  const size = await keptSize(t);
+  await rollBack(t, earlier);
+  const { code, output } = await verify(t);
+  expect(code).toBe(1);
+  expect(output).toContain(`covers ${size}: the last ${size - earlier} were cut off`);
+
+  await t.server.start();
+  await t.agent.start();
+  await t.until(async () => {
+    const rows = await t.sql`
+      select actor_name, detail from audit_log where action = 'audit.checkpoint_refused'`;
+    expect(rows).toMatchObject([{ actorName: 'agent-a', detail: { held: { size, isSigned: true } } }]);
+  });
+  expect(t.server.output).toContain('an agent refused a checkpoint of the audit log');
+  expect(await status(t)).toContain('REFUSED another one');
+  expect(await keptSize(t)).toBe(size);
+});
