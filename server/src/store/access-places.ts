@@ -98,7 +98,7 @@ export async function findPlace(
   const source = sources[place.kind];
   const held = reachesOf
     .map((reaches) => source.condition(sql, reaches, permission))
-    .reduce<Condition>((list, one) => sql`${list} || ${one}`, sql`'{}'::boolean[]`);
+    .reduce<Condition>((list, one) => sql`${list} || (${one})`, sql`'{}'::boolean[]`);
   const rows = await sql<{ name: string; within: string; held: boolean[] }[]>`
     select ${sql.unsafe(source.name)} as name, ${sql.unsafe(source.within)} as within, ${held} as held
     from ${sql.unsafe(source.from)}
