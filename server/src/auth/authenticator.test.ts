@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { insertApiToken } from '../store/api-tokens.ts';
 import type { Sql } from '../store/connection.ts';
+import { insertSession } from '../store/sessions.ts';
 import { setupDatabase, type TestDatabase } from '../store/testing.ts';
 import { insertUser } from '../store/users.ts';
 import { Authenticator } from './authenticator.ts';
@@ -109,4 +110,62 @@ test('a session token is no API token, and the other way round', async () => {
   expect(await authenticator.bySession(token, '::1')).toBeUndefined();
   expect((await authenticator.byApiToken(token))?.via).toBe('api_token');
   expect(await authenticator.bySession(token, '::1')).toBeUndefined();
+});
+
+test('what is forgotten is told to who listens, until they stop', async () => {
+  const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
+  const one = await authenticator.byApiToken((await makeToken()).token);
+  const other = await authenticator.byApiToken((await makeToken()).token);
+  if (one === undefined || other === undefined) throw new Error('no principals');
+  const told: string[] = [];
+  const stop = authenticator.onForgotten((isAffected) =>
+    told.push(`${isAffected(one)} ${isAffected(other)}`),
+  );
+  authenticator.forgetUser(one.userId);
+  authenticator.forgetUsers([one.userId, other.userId]);
+  authenticator.forgetUsers([]);
+  authenticator.forget('api_token', other.viaId);
+  authenticator.forget('session', other.viaId);
+  expect(told).toEqual(['true false', 'true true', 'false true', 'false false']);
+  stop();
+  authenticator.forgetUser(one.userId);
+  expect(told).toHaveLength(4);
+});
+
+test('what another server changed holds here within five seconds, for requests and for what goes on', async () => {
+  const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 60_000 });
+  const { id, token } = await makeToken();
+  const principal = await authenticator.byApiToken(token);
+  if (principal === undefined) throw new Error('no principal');
+  expect((await authenticator.again(principal))?.authority.holdsEverywhere('read')).toBe(true);
+  await database.sql`update role_grants set role = 'auditor'`;
+  nowMs += 5_000;
+  expect((await authenticator.again(principal))?.authority.holdsEverywhere('audit.read')).toBe(true);
+  expect((await authenticator.byApiToken(token))?.authority.holdsEverywhere('audit.read')).toBe(true);
+  await database.sql`delete from api_tokens where id = ${id}`;
+  nowMs += 4_999;
+  expect(await authenticator.again(principal)).toBeDefined();
+  nowMs += 1;
+  expect(await authenticator.again(principal)).toBeUndefined();
+  expect(await authenticator.byApiToken(token)).toBeUndefined();
+});
+
+test('looking again does not keep a session from idling', async () => {
+  const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 120_000 });
+  const token = makeSecretToken();
+  const userId = await insertUser(database.sql, 'ada', ['viewer']);
+  await insertSession(database.sql, {
+    userId,
+    tokenHash: hashSecretToken(token),
+    createdAt: now(),
+    expiresAt: new Date(nowMs + 3_600_000),
+    address: '::1',
+    userAgent: '',
+  });
+  const principal = await authenticator.bySession(token, '::1');
+  if (principal === undefined) throw new Error('no principal');
+  nowMs += 90_000;
+  expect(await authenticator.again(principal)).toBeDefined();
+  nowMs += 30_000;
+  expect(await authenticator.again(principal)).toBeUndefined();
 });
