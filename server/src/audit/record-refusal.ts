@@ -1,10 +1,12 @@
 // Refusals of signed-in callers go to the audit log too, but no faster than a person would read: who asks in a loop
 // must not fill it.
-import { RateLimiter } from '../auth/rate-limiter.ts';
+import { RateLimiter, rateLimitKeyOf } from '../auth/rate-limiter.ts';
+import { AppError } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
 import { recordAudit, userActor } from './record-audit.ts';
 
 const perUser = { burst: 60, refillMs: 10_000 };
+const perAddress = { burst: 30, refillMs: 60_000 };
 
 export interface Refusal {
   principal: { userId: number; name: string; tokenName?: string };
@@ -26,6 +28,24 @@ export function refusalRecorder(deps: {
       action: 'request.refused',
       detail: { method: route.method, path: route.path, permission: route.permission },
       origin: { address, requestId },
+    });
+  };
+}
+
+/** Makes the function that is told why an agent was not enrolled; what is no refusal it passes over. */
+export function enrollmentRefusalRecorder(deps: {
+  sql: Queryable;
+  now: () => Date;
+}): (error: unknown, agentName: string, origin: { address: string; requestId: string }) => Promise<void> {
+  const limiter = new RateLimiter(perAddress, deps.now);
+  return async (error, agentName, origin) => {
+    if (!(error instanceof AppError) || !['unauthenticated', 'conflict'].includes(error.code)) return;
+    if (limiter.take(rateLimitKeyOf(origin.address)) > 0) return;
+    await recordAudit(deps.sql, {
+      actor: { kind: 'anonymous', name: agentName },
+      action: 'agent.enrollment_refused',
+      detail: { reason: error.message },
+      origin,
     });
   };
 }

@@ -5,6 +5,7 @@ import {
   SegmentKeyRequestSchema,
   SegmentKeyResponseSchema,
 } from '@opsconductor/protocol';
+import { enrollmentRefusalRecorder } from '../audit/record-refusal.ts';
 import type { EnrollmentLimits } from '../auth/enrollment-limits.ts';
 import { type EnrollmentDeps, enrollAgent } from '../segments/enroll-agent.ts';
 import { offerSegmentKey } from '../segments/offer-segment-key.ts';
@@ -18,6 +19,7 @@ export interface AgentEnrollmentRouteDeps extends EnrollmentDeps {
 }
 
 export function agentEnrollmentRoutes(deps: AgentEnrollmentRouteDeps): RouteSpec[] {
+  const recordRefusal = enrollmentRefusalRecorder({ sql: deps.sql, now: () => new Date() });
   return [
     route({
       method: 'POST',
@@ -30,9 +32,14 @@ export function agentEnrollmentRoutes(deps: AgentEnrollmentRouteDeps): RouteSpec
       body: EnrollRequestSchema,
       maxBodyBytes,
       success: { status: 200, schema: EnrollResponseSchema },
-      handle: ({ body, address, requestId }) => {
+      handle: async ({ body, address, requestId }) => {
         deps.limits.countRequest(address, body.token);
-        return enrollAgent(deps, body, { address, requestId });
+        try {
+          return await enrollAgent(deps, body, { address, requestId });
+        } catch (error) {
+          await recordRefusal(error, body.name, { address, requestId });
+          throw error;
+        }
       },
     }),
     route({
