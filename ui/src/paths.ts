@@ -24,12 +24,21 @@ export interface LineRange {
   to: number;
 }
 
+export interface PeopleQuery {
+  /** `service` shows service accounts, else users are shown. */
+  kind?: string | undefined;
+  search?: string | undefined;
+  /** `inactive` or `all`; else those that are active. */
+  show?: string | undefined;
+  userGroupId?: number | undefined;
+}
+
 export const paths = {
   home: () => '/jobs',
   signIn: (back?: string) => withQuery('/sign-in', { back }),
-  jobs: (query: { search?: string } = {}) => withQuery('/jobs', query),
+  jobs: (query: { search?: string; category?: string | undefined } = {}) => withQuery('/jobs', query),
   job: (id: number) => `/jobs/${id}`,
-  newJob: (query: { from?: number } = {}) => withQuery('/jobs/new', query),
+  newJob: (query: { from?: number; category?: string | undefined } = {}) => withQuery('/jobs/new', query),
   runs: (query: { status?: string; jobId?: number | undefined; targetId?: number | undefined } = {}) =>
     withQuery('/runs', query),
   run: (id: number, place: RunPlace = {}) => {
@@ -39,6 +48,13 @@ export const paths = {
   targets: (query: { search?: string; segmentId?: number | undefined } = {}) => withQuery('/targets', query),
   agents: () => '/agents',
   credentials: () => '/credentials',
+  categories: () => '/categories',
+  people: (query: PeopleQuery = {}) => withQuery('/people', { ...query }),
+  user: (id: number) => `/people/users/${id}`,
+  userGroups: (query: { search?: string } = {}) => withQuery('/people/groups', query),
+  userGroup: (id: number) => `/people/groups/${id}`,
+  permissions: () => '/people/permissions',
+  audit: (query: Query = {}) => withQuery('/audit', query),
   account: () => '/account',
 };
 
@@ -75,8 +91,32 @@ export const apiPaths = {
   signOut: () => `${root}/sign-out`,
   me: () => `${root}/me`,
   password: () => `${root}/me/password`,
-  tokens: () => `${root}/tokens`,
+  ownSessions: () => `${root}/me/sessions`,
+  ownSession: (id: number) => `${root}/me/sessions/${id}`,
+  ownAccess: (query: Query = {}) => withQuery(`${root}/me/access`, query),
+  tokens: (query: Query = {}) => withQuery(`${root}/tokens`, query),
   token: (id: number) => `${root}/tokens/${id}`,
+  users: (query: Query = {}) => withQuery(`${root}/users`, query),
+  user: (id: number) => `${root}/users/${id}`,
+  userSignInLink: (id: number) => `${root}/users/${id}/sign-in-link`,
+  userUnlock: (id: number) => `${root}/users/${id}/unlock`,
+  userSessions: (id: number) => `${root}/users/${id}/sessions`,
+  userSession: (id: number, session: number) => `${root}/users/${id}/sessions/${session}`,
+  userTokens: (id: number, query: Query = {}) => withQuery(`${root}/users/${id}/tokens`, query),
+  userToken: (id: number, token: number) => `${root}/users/${id}/tokens/${token}`,
+  userAccess: (id: number, query: Query = {}) => withQuery(`${root}/users/${id}/access`, query),
+  userGroups: (query: Query = {}) => withQuery(`${root}/user-groups`, query),
+  userGroup: (id: number) => `${root}/user-groups/${id}`,
+  userGroupMembers: (id: number, query: Query = {}) => withQuery(`${root}/user-groups/${id}/members`, query),
+  userGroupMember: (id: number, user: number) => `${root}/user-groups/${id}/members/${user}`,
+  grants: (query: Query = {}) => withQuery(`${root}/grants`, query),
+  grant: (id: number) => `${root}/grants/${id}`,
+  categories: () => `${root}/categories`,
+  category: (id: number) => `${root}/categories/${id}`,
+  targetGroups: (query: Query = {}) => withQuery(`${root}/target-groups`, query),
+  audit: (query: Query = {}) => withQuery(`${root}/audit`, query),
+  auditExport: (query: Query = {}) => withQuery(`${root}/audit/export`, query),
+  auditCheckpoint: () => `${root}/audit/checkpoints/latest`,
   segments: () => `${root}/segments`,
   enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
   sealingKey: (segmentId: number) => `${root}/segments/${segmentId}/sealing-key`,
@@ -89,6 +129,7 @@ export const apiPaths = {
   credential: (id: string) => `${root}/credentials/${encodeURIComponent(id)}`,
   jobs: (query: Query = {}) => withQuery(`${root}/jobs`, query),
   job: (id: number) => `${root}/jobs/${id}`,
+  jobCategory: (id: number) => `${root}/jobs/${id}/category`,
   jobRun: (id: number) => `${root}/jobs/${id}/run`,
   runs: (query: Query = {}) => withQuery(`${root}/runs`, query),
   run: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}`, query),

@@ -1,4 +1,5 @@
-// The map of the console: which page stands at which path.
+// The map of the console: which page stands at which path, and what one must be allowed for it.
+import type { Permission } from '@opsconductor/protocol';
 
 export type PageName =
   | 'jobs'
@@ -9,6 +10,13 @@ export type PageName =
   | 'targets'
   | 'agents'
   | 'credentials'
+  | 'categories'
+  | 'people'
+  | 'user'
+  | 'user-groups'
+  | 'user-group'
+  | 'permissions'
+  | 'audit'
   | 'account'
   | 'sign-in'
   | 'not-found';
@@ -28,9 +36,37 @@ const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/targets$/, 'targets'],
   [/^\/agents$/, 'agents'],
   [/^\/credentials$/, 'credentials'],
+  [/^\/categories$/, 'categories'],
+  [/^\/people$/, 'people'],
+  [/^\/people\/users\/([1-9][0-9]{0,14})$/, 'user'],
+  [/^\/people\/groups$/, 'user-groups'],
+  [/^\/people\/groups\/([1-9][0-9]{0,14})$/, 'user-group'],
+  [/^\/people\/permissions$/, 'permissions'],
+  [/^\/audit$/, 'audit'],
   [/^\/account$/, 'account'],
   [/^\/sign-in$/, 'sign-in'],
 ];
+
+/**
+ * What a page can't do without, held anywhere. Who lacks it isn't shown the page, so that it asks for nothing in vain:
+ * each refusal is recorded.
+ */
+export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
+  jobs: 'read',
+  job: 'read',
+  'new-job': 'jobs.edit',
+  runs: 'read',
+  run: 'read',
+  targets: 'read',
+  agents: 'read',
+  credentials: 'read',
+  categories: 'read',
+  people: 'people.edit',
+  user: 'people.edit',
+  'user-groups': 'people.edit',
+  'user-group': 'people.edit',
+  audit: 'audit.read',
+};
 
 export function matchRoute(path: string): Route {
   const clean = path.length > 1 ? path.replace(/\/+$/, '') : path;

@@ -28,6 +28,8 @@ export class ApiError extends Error {
 export interface Watcher {
   /** The session is gone or never was. */
   onUnauthenticated(): void;
+  /** The person may not do this, or not there. */
+  onForbidden?(): void;
   /** Whether the last request got any answer. */
   onReachable(reachable: boolean): void;
 }
@@ -68,6 +70,7 @@ export async function send(method: string, url: string, options: RequestOptions 
   if (response.ok) return response;
   const error = await errorOf(response);
   if (error.code === 'unauthenticated') watcher?.onUnauthenticated();
+  if (error.code === 'forbidden') watcher?.onForbidden?.();
   throw error;
 }
 

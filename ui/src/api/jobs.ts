@@ -4,7 +4,7 @@ import { request } from './client.ts';
 import type { Page, PageQuery } from './page.ts';
 
 export function listJobs(
-  query: PageQuery & { search?: string | undefined },
+  query: PageQuery & { search?: string | undefined; category?: string | undefined },
   signal?: AbortSignal,
 ): Promise<Page<JobListItem>> {
   return request('GET', apiPaths.jobs({ ...query }), { signal });

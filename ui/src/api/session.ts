@@ -1,7 +1,6 @@
-import type { ApiToken, CreatedApiToken, Me } from '@opsconductor/protocol';
+import type { Me } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
-import { readWhole } from './page.ts';
 
 export function exchangeCode(code: string): Promise<Me> {
   return request('POST', apiPaths.exchange(), { body: { code } });
@@ -23,16 +22,4 @@ export function setPassword(password: string, current: string | undefined): Prom
   return request('PUT', apiPaths.password(), {
     body: current === undefined ? { password } : { password, current },
   });
-}
-
-export function listTokens(signal?: AbortSignal): Promise<ApiToken[]> {
-  return readWhole(apiPaths.tokens(), signal);
-}
-
-export function createToken(name: string, expiresInDays: number): Promise<CreatedApiToken> {
-  return request('POST', apiPaths.tokens(), { body: { name, expiresInDays } });
-}
-
-export function deleteToken(id: number): Promise<void> {
-  return request('DELETE', apiPaths.token(id));
 }

@@ -1,17 +1,32 @@
-// Where the console's main places are, and which pages belong to each.
+// Where the console's main places are, and which pages belong to each. Those that the person may not see are not shown.
+import type { Permission } from '@opsconductor/protocol';
 import { paths } from '../paths.ts';
-import type { PageName } from '../routes.ts';
+import { type PageName, pageNeeds } from '../routes.ts';
 
 export interface NavItem {
   label: string;
   href: string;
-  pages: readonly PageName[];
+  /** The first is the place itself. */
+  pages: readonly [PageName, ...PageName[]];
 }
 
-export const navItems: readonly NavItem[] = [
+const navItems: readonly NavItem[] = [
   { label: 'Runs', href: paths.runs(), pages: ['runs', 'run'] },
-  { label: 'Jobs', href: paths.jobs(), pages: ['jobs', 'job', 'new-job'] },
+  { label: 'Jobs', href: paths.jobs(), pages: ['jobs', 'job', 'new-job', 'categories'] },
   { label: 'Targets', href: paths.targets(), pages: ['targets'] },
   { label: 'Agents', href: paths.agents(), pages: ['agents'] },
   { label: 'Credentials', href: paths.credentials(), pages: ['credentials'] },
+  {
+    label: 'People',
+    href: paths.people(),
+    pages: ['people', 'user', 'user-groups', 'user-group', 'permissions'],
+  },
+  { label: 'Audit', href: paths.audit(), pages: ['audit'] },
 ];
+
+export function navItemsFor(may: (permission: Permission) => boolean): NavItem[] {
+  return navItems.filter(({ pages: [page] }) => {
+    const needed = pageNeeds[page];
+    return needed === undefined || may(needed);
+  });
+}

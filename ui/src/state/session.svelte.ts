@@ -1,7 +1,9 @@
-// Who is signed in.
-import type { Me, Permission } from '@opsconductor/protocol';
+// Who is signed in, and what they may do where. Rights change while one works: they are read again and again.
+import type { Me, Permission, Scope } from '@opsconductor/protocol';
 import { ApiError } from '../api/client.ts';
 import { exchangeCode, fetchMe, signIn, signOut } from '../api/session.ts';
+
+const refreshEveryMs = 15_000;
 
 export type SessionState = 'checking' | 'signed-out' | 'signed-in' | 'unreachable';
 
@@ -11,8 +13,53 @@ class Session {
   /** Why the sign-in page stands there, when not by choice. */
   ended = $state(false);
 
+  /** Whether it is held anywhere: what to offer at all. */
   may(permission: Permission): boolean {
     return this.me?.permissions.includes(permission) ?? false;
+  }
+
+  mayEverywhere(permission: Permission): boolean {
+    return this.#reach(permission)?.everywhere ?? false;
+  }
+
+  /** Whether it is held on a thing that lies in these scopes: a job's category, a target's segment and target groups. */
+  mayOn(permission: Permission, scopes: readonly Scope[]): boolean {
+    const reach = this.#reach(permission);
+    if (reach === undefined) return false;
+    const lies = (within: readonly Scope[]) =>
+      within.some(({ kind, id }) => scopes.some((scope) => scope.kind === kind && scope.id === id));
+    return reach.everywhere || (reach.within.length > 0 && reach.within.every(lies));
+  }
+
+  /** Reads again what the person may do. What is known stays where no answer comes. */
+  async refresh(): Promise<void> {
+    if (this.state !== 'signed-in') return;
+    const before = this.me;
+    try {
+      const me = await fetchMe();
+      // Not when someone else has signed in meanwhile, nor for the same answer: pages would follow it in vain.
+      if (this.me === before && JSON.stringify(me) !== JSON.stringify(before)) this.me = me;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+
+  /** Something was refused: what was offered may no longer be allowed. */
+  refused(): void {
+    void this.refresh();
+  }
+
+  /** Follows the person's rights while the console is looked at. Answers what ends it. */
+  watch(): () => void {
+    const look = () => {
+      if (document.visibilityState === 'visible') void this.refresh();
+    };
+    const timer = setInterval(look, refreshEveryMs);
+    document.addEventListener('visibilitychange', look);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener('visibilitychange', look);
+    };
   }
 
   /** Asks the server who this is. */
@@ -45,6 +92,10 @@ class Session {
     this.ended = this.state === 'signed-in';
     this.me = undefined;
     this.state = 'signed-out';
+  }
+
+  #reach(permission: Permission) {
+    return this.me?.reach.find((one) => one.permission === permission);
   }
 
   #enter(me: Me) {

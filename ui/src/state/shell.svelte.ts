@@ -24,6 +24,7 @@ class Shell {
   /** `4 segments, 1 degraded, 1 offline` */
   readonly segments = $derived(describeSegments(this.#overview.data?.segments));
 
+  /** For who may read anything. */
   watch(): () => void {
     return this.#overview.start(everyMs);
   }

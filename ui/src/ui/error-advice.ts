@@ -12,9 +12,9 @@ export function adviceFor(error: ApiError): string {
     case 'unauthenticated':
       return 'Sign in again.';
     case 'forbidden':
-      return 'Ask an administrator for the permission.';
+      return 'Ask an administrator to grant it. What you may do, and why, stands in your account.';
     case 'not_found':
-      return 'It was deleted, or you may not see it.';
+      return 'It was deleted, or you may not see it: that needs the permission read where it lies.';
     case 'conflict':
       return 'It changed meanwhile. Reload and look again.';
     case 'too_large':

@@ -1,0 +1,95 @@
+// Rows of the audit log in words: what it was about, what changed, and where the console shows it.
+import type { AuditRow } from '@opsconductor/protocol';
+import { paths } from '../../paths.ts';
+
+/** What was refused or went wrong: it stands out among what was done. */
+export function isRefusal({ action }: Pick<AuditRow, 'action'>): boolean {
+  return /(?:^|[._])(?:refused|failed|denied|quarantined|mismatch)(?:$|[._])/.test(action);
+}
+
+/** `user 7`, with the name that the detail has: `user night-shift`. */
+export function objectWords(row: Pick<AuditRow, 'objectKind' | 'objectId' | 'detail'>): string {
+  if (row.objectKind === null) return '';
+  const kind = row.objectKind.replaceAll('_', ' ');
+  const { name } = row.detail;
+  if (typeof name === 'string' && name !== '') return `${kind} ${name}`;
+  return row.objectId === null ? kind : `${kind} ${row.objectId}`;
+}
+
+/** Where the console shows what the row is about; undefined where it has no page for it. */
+export function objectPath({
+  objectKind,
+  objectId,
+}: Pick<AuditRow, 'objectKind' | 'objectId'>): string | undefined {
+  const id = Number(objectId);
+  if (!Number.isSafeInteger(id) || id <= 0) return undefined;
+  const pages: Record<string, (id: number) => string> = {
+    job: paths.job,
+    run: (run) => paths.run(run),
+    user: paths.user,
+    user_group: paths.userGroup,
+  };
+  return objectKind === null ? undefined : pages[objectKind]?.(id);
+}
+
+/** The detail in one line, shortened; without what the row says otherwise. */
+export function detailWords(detail: AuditRow['detail'], atMost = 160): string {
+  const parts = Object.entries(detail)
+    .filter(([key]) => key !== 'name')
+    .map(([key, value]) => `${key} ${short(value)}`);
+  const text = parts.join(', ');
+  return text.length <= atMost ? text : `${text.slice(0, atMost - 1)}…`;
+}
+
+export interface DetailField {
+  name: string;
+  /** Of a change what it was; undefined of what was only said. */
+  from: string | undefined;
+  to: string;
+  /** Differs from what it was. */
+  changed: boolean;
+}
+
+/** The detail field by field: `from` and `to` objects of a change are set beside each other. */
+export function detailFields(detail: AuditRow['detail']): DetailField[] {
+  const { from, to, ...rest } = detail;
+  const said = Object.entries(rest).map(([name, value]) => ({
+    name,
+    from: undefined,
+    to: long(value),
+    changed: false,
+  }));
+  if (from === undefined || to === undefined) {
+    return [...said, ...plain('from', from), ...plain('to', to)];
+  }
+  if (!isRecord(from) || !isRecord(to)) {
+    return [{ name: '', from: long(from), to: long(to), changed: long(from) !== long(to) }, ...said];
+  }
+  const names = [...new Set([...Object.keys(from), ...Object.keys(to)])];
+  const changes = names.map((name) => {
+    const [before, after] = [long(from[name]), long(to[name])];
+    return { name, from: before, to: after, changed: before !== after };
+  });
+  // What changed first: the rest is there to be compared.
+  return [...changes.toSorted((a, b) => Number(b.changed) - Number(a.changed)), ...said];
+}
+
+function plain(name: string, value: unknown): DetailField[] {
+  return value === undefined ? [] : [{ name, from: undefined, to: long(value), changed: false }];
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function short(value: unknown): string {
+  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(short).join(' ');
+  if (isRecord(value)) return typeof value.name === 'string' ? value.name : JSON.stringify(value);
+  return String(value);
+}
+
+function long(value: unknown): string {
+  if (value === undefined || value === null) return 'none';
+  if (typeof value === 'string') return value === '' ? 'empty' : value;
+  return typeof value === 'object' ? JSON.stringify(value, null, 2) : String(value);
+}

@@ -1,0 +1,39 @@
+// An API token in the making: all that its user may do, or less.
+import type { CreateApiTokenRequest, grantablePermissions, NamedScope } from '@opsconductor/protocol';
+import { SvelteSet } from 'svelte/reactivity';
+
+type Grantable = (typeof grantablePermissions)[number];
+
+export class TokenDraft {
+  name = $state('');
+  days = $state(90);
+  allPermissions = $state(true);
+  readonly permissions = new SvelteSet<Grantable>();
+  anywhere = $state(true);
+  scopes = $state.raw<readonly NamedScope[]>([]);
+
+  /** What is left to choose; undefined when it can be made. */
+  readonly missing = $derived.by(() => {
+    if (!this.allPermissions && this.permissions.size === 0) return 'Choose at least one permission.';
+    if (!this.anywhere && this.scopes.length === 0) return 'Choose at least one place.';
+    return undefined;
+  });
+
+  addScope(scope: NamedScope): void {
+    if (this.scopes.some(({ kind, id }) => kind === scope.kind && id === scope.id)) return;
+    this.scopes = [...this.scopes, scope];
+  }
+
+  removeScope(scope: NamedScope): void {
+    this.scopes = this.scopes.filter((other) => other !== scope);
+  }
+
+  request(): CreateApiTokenRequest {
+    return {
+      name: this.name.trim(),
+      expiresInDays: this.days,
+      permissions: this.allPermissions ? null : [...this.permissions],
+      scopes: this.anywhere ? null : this.scopes.map(({ kind, id }) => ({ kind, id })),
+    };
+  }
+}
