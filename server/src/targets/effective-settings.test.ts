@@ -135,25 +135,26 @@ describe('the effective settings of a target', () => {
   });
 
   it.each([
-    ['of a group by priority', { priority: 1 }, 'of-other-group'],
-    ['of a group by name, of equal priority', {}, 'of-group'],
-  ])('have the credential %s', async (_, more, expected) => {
+    ['of a group by priority', { priority: 1 }, 'of-other-group', 2002],
+    ['of a group by name, of equal priority', {}, 'of-group', 2001],
+  ])('have port and credential %s', async (_, more, expected, port) => {
     await giveSegment({ port: 2200 }, 'of-segment');
     const id = await makeTarget();
     const of = (name: string) => [{ segmentId: t.segmentId, credentialId: credential(name) }];
-    await makeGroup(id, 'b', { ...more, credentials: of('of-other-group') });
-    await makeGroup(id, 'a', { credentials: of('of-group') });
+    await makeGroup(id, 'b', { ...more, settings: { port: 2002 }, credentials: of('of-other-group') });
+    await makeGroup(id, 'a', { settings: { port: 2001 }, credentials: of('of-group') });
     const target = await getTarget(t.sql, id, unrestricted);
     expect(target.effective).toEqual({
       protocol: 'ssh',
-      port: 2200,
+      port,
       credentialId: credential(expected),
       credentialName: expected,
     });
     expect((await explained(id)).credential).toMatch(new RegExp(`^${expected} `));
     const { lease } = await leaseOf(id, await makeJob());
     expect(lease?.credential.id).toBe(credential(expected));
-    expect(lease?.target).toMatchObject({ port: 2200 });
+    expect(lease?.target).toMatchObject({ port });
+    expect((await explained(id)).port).toMatch(new RegExp(`^${port} `));
     expect(lease?.target).not.toHaveProperty('username');
   });
 
