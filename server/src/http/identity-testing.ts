@@ -4,6 +4,7 @@ import { Authenticator } from '../auth/authenticator.ts';
 import { defaultIdentitySettings, type IdentitySettings } from '../auth/identity-deps.ts';
 import { createSignInCode } from '../auth/sign-in-codes.ts';
 import { SignInLimits } from '../auth/sign-in-limits.ts';
+import type { Sql } from '../store/connection.ts';
 import { setupDatabase } from '../store/testing.ts';
 import { identityRoutes } from './identity.ts';
 import { grantRoutes } from './people-grants.ts';
@@ -118,5 +119,26 @@ export class TestBrowser {
 
   async signIn(name: string, password: string): Promise<Response> {
     return this.request('POST', 'sign-in', { json: { name, password } });
+  }
+}
+
+/** Locks rows in a transaction of its own; what it returns ends that, after a change. */
+export async function holdRows(sql: Sql, query: string): Promise<(change: string) => Promise<void>> {
+  const connection = await sql.reserve();
+  await connection.unsafe('begin');
+  await connection.unsafe(query);
+  return async (change) => {
+    await connection.unsafe(change);
+    await connection.unsafe('commit');
+    connection.release();
+  };
+}
+
+/** Comes back when so many transactions wait for a lock. */
+export async function untilWaiting(sql: Sql, count: number): Promise<void> {
+  for (;;) {
+    const rows = await sql`
+      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    if (rows.length >= count) return;
   }
 }

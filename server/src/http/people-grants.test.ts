@@ -1,7 +1,7 @@
 import type { ErrorBody, Me, RoleGrant, UserGroup, UserGroupMember } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { setPasswordHash } from '../store/users.ts';
-import { setupPeople, type TestPeople } from './identity-testing.ts';
+import { holdRows, setupPeople, type TestPeople, untilWaiting } from './identity-testing.ts';
 
 let t: TestPeople;
 let admin: { id: number; token: string };
@@ -187,10 +187,14 @@ describe('the last administrator', () => {
   test('stays when two take each other’s grant at once', async () => {
     const bea = await t.user('bea', ['admin']);
     const [ofRoot, ofBea] = [await listed(`userId=${admin.id}`), await listed(`userId=${bea.id}`)];
-    const replies = await Promise.all([
+    const release = await holdRows(t.sql, 'select from role_grants for update');
+    const requests = [
       t.request('DELETE', `/api/v1/grants/${ofBea[0]}`, { token: admin.token }),
       t.request('DELETE', `/api/v1/grants/${ofRoot[0]}`, { token: bea.token }),
-    ]);
+    ];
+    await untilWaiting(t.sql, 2);
+    await release('select 1');
+    const replies = await Promise.all(requests);
     expect(replies.map(({ status }) => status).sort()).toEqual([204, 409]);
     const rows = await t.sql`select count(*) as n from role_grants where role = 'admin'`;
     expect(rows[0]?.n).toBe(1);

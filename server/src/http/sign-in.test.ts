@@ -3,7 +3,7 @@ import type { ErrorBody } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { hashPassword, isOutdated } from '../auth/passwords.ts';
 import { insertUser, setPasswordHash } from '../store/users.ts';
-import { setupPeople, type TestPeople } from './identity-testing.ts';
+import { holdRows, setupPeople, type TestPeople, untilWaiting } from './identity-testing.ts';
 
 const minuteMs = 60_000;
 const password = 'correct horse battery';
@@ -185,31 +185,12 @@ describe('a session', () => {
 
   test('does not open for a user who was deactivated, nor with an old password, at the very moment', async () => {
     const id = await withPassword('ada');
-    const release = await blockUser(id);
+    const release = await holdRows(t.sql, `select from users where id = ${id} for update`);
     const signingIn = t.browser().signIn('ada', password);
-    await untilWaiting();
+    await untilWaiting(t.sql, 1);
     await release(`update users set is_active = false where id = ${id}`);
     expect((await signingIn).status).toBe(401);
   });
-
-  async function blockUser(id: number): Promise<(change: string) => Promise<void>> {
-    const connection = await t.sql.reserve();
-    await connection.unsafe('begin');
-    await connection.unsafe(`select 1 from users where id = ${id} for update`);
-    return async (change) => {
-      await connection.unsafe(change);
-      await connection.unsafe('commit');
-      connection.release();
-    };
-  }
-
-  async function untilWaiting(): Promise<void> {
-    for (;;) {
-      const rows = await t.sql`
-        select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-      if (rows.length > 0) return;
-    }
-  }
 
   test('is told with address, browser and times, and which one asks', async () => {
     await withPassword('ada');
