@@ -22,11 +22,21 @@ const starter: JobDefinition = {
   ],
 };
 
-export function starterText(): string {
-  return `${JSON.stringify(starter, null, 2)}\n`;
+/** Names a category only where that is not the general one. */
+export function starterText(category?: string): string {
+  return text(starter, category);
 }
 
 /** The definition of another job, to begin a new one from. */
-export function copyText(definition: JobDefinition): string {
-  return `${JSON.stringify({ ...definition, name: `${definition.name} (copy)`.slice(0, 100) }, null, 2)}\n`;
+export function copyText(definition: JobDefinition, category?: string): string {
+  return text({ ...definition, name: `${definition.name} (copy)`.slice(0, 100) }, category);
+}
+
+function text(
+  { name, description, category: _, ...rest }: JobDefinition,
+  category: string | undefined,
+): string {
+  const named = category === undefined ? {} : { category };
+  const about = description === undefined ? {} : { description };
+  return `${JSON.stringify({ name, ...about, ...named, ...rest }, null, 2)}\n`;
 }
