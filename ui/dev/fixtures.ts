@@ -23,8 +23,11 @@ const hour = 60 * minute;
 export const me: Me = {
   id: 1,
   name: 'admin',
+  displayName: '',
+  kind: 'person',
   roles: ['admin'],
   permissions: [...permissions],
+  reach: permissions.map((permission) => ({ permission, everywhere: true, within: [] })),
   hasPassword: true,
   via: 'session',
 };
@@ -208,6 +211,7 @@ export const jobs: (JobListItem & Job)[] = definitions.map(
     id: at + 1,
     name,
     description,
+    category: ['patching', 'network', 'patching', 'general', 'deployment'][at % 5] ?? 'general',
     version: 18 - at,
     isActive: true,
     stepCount: steps.length,

@@ -1,6 +1,6 @@
 // A stand-in for the server while one works on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with
 // the server's content security policy, and fixtures. POST /dev/<scenario> switches: full, empty, slow, failing, down;
-// POST /dev/live begins run 6002 anew.
+// POST /dev/live begins run 6002 anew; POST /dev/as-<admin|scoped|nobody> changes who is signed in.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
@@ -8,6 +8,7 @@ import type { OutputChunk, Run, Step } from '@opsconductor/protocol';
 import { agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
 import { LiveRun } from './live-run.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
+import { meAs, peopleAnswer } from './people-api.ts';
 
 const port = Number(process.argv[2] ?? 7711);
 const dist = join(import.meta.dirname, '../dist');
@@ -50,6 +51,7 @@ function fastOf(seq: number): OutputChunk {
 let fastStored = 0;
 let scenario = 'full';
 let signedIn = true;
+let who = 'admin';
 
 function storedChunks(
   run: Run,
@@ -105,11 +107,14 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     return json(response, 200, me);
   }
   if (!signedIn) return fail(response, 401, 'unauthenticated', 'Sign in first.');
-  if (route === 'GET /me') return json(response, 200, me);
+  if (route === 'GET /me') return json(response, 200, meAs(me, who));
   if (scenario === 'slow' && request.method === 'GET')
     await new Promise((resolve) => setTimeout(resolve, 60_000));
   if (scenario === 'failing' && request.method === 'GET')
     return fail(response, 503, 'unavailable', 'The database does not answer.');
+  const answer = peopleAnswer(request.method ?? '', path, url.searchParams, scenario === 'empty');
+  if (answer?.status === 204) return void response.writeHead(204).end();
+  if (answer !== undefined) return json(response, answer.status, answer.body);
   const runRoute = /^\/runs\/(\d+)(.*)$/.exec(path);
   if (runRoute !== null) return runApi(request, response, url, Number(runRoute[1]), runRoute[2] ?? '');
   const jobRoute = /^\/jobs\/(\d+)(\/run)?$/.exec(path);
@@ -128,7 +133,16 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
       return void response.writeHead(204).end();
     case 'GET /jobs': {
       const search = url.searchParams.get('search')?.toLowerCase() ?? '';
-      return json(response, 200, page(jobs.filter((job) => job.name.toLowerCase().includes(search))));
+      const category = url.searchParams.get('category');
+      return json(
+        response,
+        200,
+        page(
+          jobs.filter(
+            (job) => job.name.toLowerCase().includes(search) && (category ?? job.category) === job.category,
+          ),
+        ),
+      );
     }
     case 'POST /jobs':
       return fail(response, 400, 'invalid', 'The definition is not valid.', [
@@ -159,21 +173,6 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
       return json(response, 200, page(targets));
     case 'GET /credentials':
       return json(response, 200, page(credentials));
-    case 'GET /tokens':
-      return json(
-        response,
-        200,
-        page([
-          {
-            id: 1,
-            name: 'release-bot',
-            prefix: 'oct_7f3c',
-            createdAt: me.name,
-            expiresAt: new Date(Date.now() + 4e9).toISOString(),
-            lastUsedAt: new Date(Date.now() - 4e6).toISOString(),
-          },
-        ]),
-      );
     case 'GET /executor/status':
       return json(response, 200, {
         status: 'ok',
@@ -339,6 +338,7 @@ createServer((request, response) => {
     const name = url.pathname.slice(5);
     if (name === 'signed-out') signedIn = false;
     else if (name === 'signed-in') signedIn = true;
+    else if (name.startsWith('as-')) who = name.slice(3);
     else if (name === 'live') live.begin();
     else scenario = name;
     response.end('ok\n');
