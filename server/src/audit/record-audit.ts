@@ -1,5 +1,5 @@
 // What changed, who changed it, from where: written in the transaction of the change, so that neither exists alone.
-import { insertAuditRow, insertRunAuditRow, type NewAuditRow } from '../store/audit-log.ts';
+import { insertAuditRow, type NewAuditRow } from '../store/audit-log.ts';
 import type { Queryable } from '../store/connection.ts';
 import { waitWithCommit } from '../store/transaction.ts';
 
@@ -31,12 +31,8 @@ export async function recordAudit(tx: Queryable, entry: AuditEntry): Promise<voi
   await waitWithCommit(tx, insertAuditRow(tx, rowOf(entry)));
 }
 
-/** The same for the start of a run that this transaction has inserted; adds which credentials its targets use. */
-export async function recordRunStart(tx: Queryable, entry: AuditEntry, runId: number): Promise<void> {
-  await insertRunAuditRow(tx, rowOf(entry), runId);
-}
-
-function rowOf(entry: AuditEntry): NewAuditRow {
+/** As it is stored. */
+export function rowOf(entry: AuditEntry): NewAuditRow {
   const { actor } = entry;
   return {
     actorKind: actor.kind,

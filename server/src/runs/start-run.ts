@@ -1,6 +1,6 @@
 // Starts a run: the job's current version on the chosen targets. It is refused whole, or queued whole.
-import { limits, type RunSelection, type TargetSelection } from '@opsconductor/protocol';
-import { recordRunStart } from '../audit/record-audit.ts';
+import { type JobDefinition, limits, type RunSelection, type TargetSelection } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
@@ -74,7 +74,12 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     const { runId } = job;
     const segments = [...new Set(targets.map((target) => target.segmentId))];
     const news = { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] };
-    const detail = { jobId: request.jobId, jobVersion: job.version, selection };
+    const detail = {
+      jobId: request.jobId,
+      jobVersion: job.version,
+      selection,
+      ...credentialsUsed(definition, targets),
+    };
     await Promise.all([
       insertRun(tx, {
         id: runId,
@@ -91,17 +96,13 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
           timeBudgetS: timeBudgetOf(step.config),
         })),
       }),
-      recordRunStart(
-        tx,
-        {
-          ...auditedBy(caller),
-          action: 'run.started',
-          object: { kind: 'run', id: runId },
-          scope: { categoryId: job.categoryId },
-          detail,
-        },
-        runId,
-      ),
+      recordAudit(tx, {
+        ...auditedBy(caller),
+        action: 'run.started',
+        object: { kind: 'run', id: runId },
+        scope: { categoryId: job.categoryId },
+        detail,
+      }),
       notifyProgress(tx, news),
       commitWithThese(tx),
     ]);
@@ -109,6 +110,29 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
   });
   deps.keys?.remember(started.runId, dataKey);
   return started;
+}
+
+/**
+ * For the audit row: what the targets have or inherit, most used first, and what steps name. Ids alone of the former: who
+ * may read of the job's category need not know of segments.
+ */
+function credentialsUsed(
+  definition: Pick<JobDefinition, 'connection' | 'steps'>,
+  targets: readonly SelectedRow[],
+): { credentials: { id: string; targets: number }[]; namedCredentials: string[] } {
+  const asked = definition.steps.map(
+    (step) => step.connection?.credential ?? definition.connection?.credential,
+  );
+  const counts = new Map<string, number>();
+  if (asked.includes(undefined)) {
+    for (const { credentialId } of targets)
+      if (credentialId !== null) counts.set(credentialId, (counts.get(credentialId) ?? 0) + 1);
+  }
+  const used = [...counts].map(([id, count]) => ({ id, targets: count }));
+  return {
+    credentials: used.sort((a, b) => b.targets - a.targets).slice(0, maxDetails),
+    namedCredentials: [...new Set(asked.filter((name) => name !== undefined))],
+  };
 }
 
 /** Binds a run's wrapped data key to its job. */

@@ -24,6 +24,8 @@ export interface SelectedRow {
   problem: SelectionProblem | null;
   /** A credential that a step of the job names and the segment has none of. */
   missingCredential: string | null;
+  /** What it has or inherits, for steps that name none. */
+  credentialId: string | null;
 }
 
 /** The parts of the caller's authority that a selection is about. */
@@ -52,7 +54,7 @@ export async function selectTargets(
 ): Promise<SelectedRow[]> {
   const selection = sql<SelectedRow[]>`
     with ${chosen(sql, query, reaches, options)}
-    select id, name, host, segment_id, segment_name, problem, missing_credential from chosen
+    select id, name, host, segment_id, segment_name, problem, missing_credential, credential_id from chosen
     order by place, segment_name, name, id`;
   return sent(query, selection);
 }
@@ -63,7 +65,7 @@ export interface SelectionSummary {
   foundIds: number[];
   segments: { id: number; name: string; count: number; runnable: number }[];
   problems: { problem: SelectionProblem; count: number; targets: string[] }[];
-  items: Omit<SelectedRow, 'missingCredential'>[];
+  items: Omit<SelectedRow, 'missingCredential' | 'credentialId'>[];
 }
 
 /** The same, counted: by segment, by problem with the first names, and a page of the targets. */
@@ -133,9 +135,11 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
         and not exists (select from credentials c where c.segment_id = place.id and c.name = need.name)
       group by place.id
     ), group_credential as materialized (
-      select distinct m.target_id from target_group_credentials gc
-      join target_group_members m on m.target_group_id = gc.target_group_id
+      select distinct on (m.target_id) m.target_id, gc.credential_id from target_group_credentials gc
+      join target_groups g on g.id = gc.target_group_id
+      join target_group_members m on m.target_group_id = g.id
       join sel on sel.id = m.target_id and sel.segment_id = gc.segment_id and sel.credential_id is null
+      order by m.target_id, g.priority desc, g.name collate "C"
     ), group_protocol as materialized (
       select distinct on (m.target_id) m.target_id, g.settings ->> 'protocol' as protocol
       from target_groups g join target_group_members m on m.target_group_id = g.id
@@ -145,6 +149,7 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
     ), chosen as materialized (
       select sel.id, sel.name, sel.host, sel.segment_id, place.name as segment_name, sel.place,
         absent.name as missing_credential,
+        coalesce(sel.credential_id, gc.credential_id, place.credential_id) as credential_id,
         case
           when not sel.may_run then 'run_forbidden'
           when not sel.may_use_credentials then 'credential_forbidden'
