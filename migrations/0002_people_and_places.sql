@@ -210,7 +210,10 @@ CREATE INDEX role_grants_user_group ON role_grants (user_group_id) WHERE user_gr
 COMMENT ON TABLE role_grants IS 'A role, or one permission, for a user or a user group, everywhere or on one scope.';
 COMMENT ON COLUMN role_grants.category_id IS 'At most one scope; none: everywhere.';
 
-ALTER TABLE sessions ADD COLUMN user_agent text NOT NULL DEFAULT '';
+ALTER TABLE sessions
+  ADD COLUMN user_agent text NOT NULL DEFAULT '',
+  ADD COLUMN opened_by text NOT NULL DEFAULT 'password' CHECK (opened_by IN ('password', 'code'));
+COMMENT ON COLUMN sessions.opened_by IS 'code: a one-time code; soon after, its user may set a password without the one before.';
 ALTER TABLE api_tokens
   ADD COLUMN permissions text[],
   ADD COLUMN scopes jsonb CHECK (scopes IS NULL OR jsonb_typeof(scopes) = 'array'),

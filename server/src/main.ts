@@ -1,7 +1,6 @@
 // The server's command: reads its settings, starts, tells a person where to go, and stops cleanly.
 import { join, resolve } from 'node:path';
-import { administratorName } from './auth/bootstrap-administrator.ts';
-import { createSignInCode } from './auth/sign-in-codes.ts';
+import { createAdministratorCode } from './auth/sign-in-codes.ts';
 import {
   type Config,
   ConfigError,
@@ -54,10 +53,11 @@ async function main(): Promise<number> {
 /** Whoever reads this terminal on a machine of one's own is the administrator; beyond that only the first start is. */
 async function saySignIn(config: Config, server: RunningServer): Promise<void> {
   if (!server.isNew && !isLoopback(config.listen.address)) return;
-  const { code } = await createSignInCode({ sql: server.sql, now: () => new Date() }, administratorName);
+  const made = await createAdministratorCode({ sql: server.sql, now: () => new Date() });
+  if (made === undefined) return;
   say('');
-  say(`Sign in as ${administratorName}, once, within 30 minutes:`);
-  say(`  ${server.url}/#code=${code}`);
+  say(`Sign in as ${made.name}, once, within 30 minutes:`);
+  say(`  ${server.url}/#code=${made.code}`);
   say('Ctrl-C stops everything.');
 }
 

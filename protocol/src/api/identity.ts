@@ -17,6 +17,8 @@ export const MeSchema = Type.Object({
   /** Where each of these holds. */
   reach: Type.Array(PermissionReachSchema),
   hasPassword: Type.Boolean(),
+  /** Setting a password asks for the present one; not without one, and not soon after a one-time code was used. */
+  needsCurrentPassword: Type.Boolean(),
   via: Type.Enum(['session', 'api_token']),
 });
 export type Me = Static<typeof MeSchema>;

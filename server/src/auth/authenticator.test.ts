@@ -161,6 +161,7 @@ test('looking again does not keep a session from idling', async () => {
     expiresAt: new Date(nowMs + 3_600_000),
     address: '::1',
     userAgent: '',
+    openedBy: 'password',
   });
   const principal = await authenticator.bySession(token, '::1');
   if (principal === undefined) throw new Error('no principal');

@@ -4,8 +4,14 @@ import type { UserRow } from '../store/users.ts';
 import type { Authority, Reach } from './authority.ts';
 import type { Principal } from './principal.ts';
 
-/** `authority` is less than the user's with an API token that has bounds. */
-export function describeMe(user: UserRow, via: Principal['via'], authority: Authority): Me {
+/** How they came. `authority` is less than the user's with an API token that has bounds. */
+export interface Entered {
+  via: Principal['via'];
+  authority: Authority;
+  needsCurrentPassword: boolean;
+}
+
+export function describeMe(user: UserRow, { via, authority, needsCurrentPassword }: Entered): Me {
   const permissions = [...authority.permissions()];
   return {
     id: user.id,
@@ -22,6 +28,7 @@ export function describeMe(user: UserRow, via: Principal['via'], authority: Auth
       return { permission, everywhere: within.length === 0, within };
     }),
     hasPassword: user.passwordHash !== null,
+    needsCurrentPassword,
     via,
   };
 }

@@ -1,7 +1,8 @@
 // Setting one's password. It ends the user's other sessions: whoever had the old one is out.
+import { limits } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { AppError, invalidField } from '../errors.ts';
-import { deleteOtherSessions } from '../store/sessions.ts';
+import { deleteOtherSessions, wasOpenedByCode } from '../store/sessions.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { findUserById, lockUser, setPasswordHash } from '../store/users.ts';
 import { checkPassword } from './check-password.ts';
@@ -24,7 +25,9 @@ export async function setPassword(
   }
   const before = await findUserById(deps.sql, principal.userId);
   if (before === undefined) throw new AppError('unauthenticated', 'Sign in again.');
-  if (before.passwordHash !== null) await checkCurrent(deps, before, passwords.current, origin);
+  if (await needsCurrentPassword(deps, principal, before)) {
+    await checkCurrent(deps, before, passwords.current, origin);
+  }
   const passwordHash = await hashPassword(passwords.password);
   await inTransaction(deps.sql, async (tx) => {
     const user = await lockUser(tx, principal.userId);
@@ -42,6 +45,17 @@ export async function setPassword(
     });
   });
   deps.authenticator.forgetUser(principal.userId);
+}
+
+/** Who lost the password comes in by a one-time code, and must be able to set another. */
+export async function needsCurrentPassword(
+  deps: Pick<IdentityDeps, 'sql' | 'now'>,
+  principal: Principal,
+  user: { passwordHash: string | null },
+): Promise<boolean> {
+  if (user.passwordHash === null) return false;
+  const after = new Date(deps.now().getTime() - limits.signInCodeTtlMs);
+  return principal.via !== 'session' || !(await wasOpenedByCode(deps.sql, principal.viaId, after));
 }
 
 async function checkCurrent(

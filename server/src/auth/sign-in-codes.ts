@@ -4,10 +4,20 @@ import { limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
 import type { Sql } from '../store/connection.ts';
+import { findAdministrator } from '../store/people.ts';
 import { insertSignInCode } from '../store/sign-in-codes.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { findUserByName } from '../store/users.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
+
+/** The same for an administrator, whoever is one by now; undefined where nobody is. */
+export async function createAdministratorCode(deps: {
+  sql: Sql;
+  now: () => Date;
+}): Promise<{ code: string; name: string } | undefined> {
+  const name = await findAdministrator(deps.sql);
+  return name === undefined ? undefined : { ...(await createSignInCode(deps, name)), name };
+}
 
 /**
  * Makes a code that signs the user in once within 30 minutes.

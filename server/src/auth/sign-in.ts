@@ -143,6 +143,7 @@ async function openSession(
       expiresAt: new Date(now.getTime() + deps.settings.session.absoluteMs),
       address: origin.address,
       userAgent: visibleText(origin.userAgent).slice(0, maxUserAgentChars),
+      openedBy: by,
     });
     await noteSignIn(tx, user.id, now);
     await recordAudit(tx, {
@@ -156,7 +157,10 @@ async function openSession(
   });
   if (opened?.user === undefined) return undefined;
   if (opened.replaced !== undefined) deps.authenticator.forget('session', opened.replaced.id);
-  return { me: describeMe(opened.user, 'session', new Authority(opened.user.grants)), sessionToken };
+  const { user } = opened;
+  const authority = new Authority(user.grants);
+  const needsCurrentPassword = by !== 'code' && user.passwordHash !== null;
+  return { me: describeMe(user, { via: 'session', authority, needsCurrentPassword }), sessionToken };
 }
 
 /** What the browser calls itself, in one line. */

@@ -21,7 +21,7 @@ import { createApiToken, listApiTokensOf, revokeApiToken } from '../auth/api-tok
 import { describeMe } from '../auth/describe-me.ts';
 import type { IdentityDeps } from '../auth/identity-deps.ts';
 import { endOtherSessions, endSession, listSessionsOf } from '../auth/sessions.ts';
-import { setPassword } from '../auth/set-password.ts';
+import { needsCurrentPassword, setPassword } from '../auth/set-password.ts';
 import { type SignInOrigin, signInByCode, signInByPassword, signOut } from '../auth/sign-in.ts';
 import { AppError } from '../errors.ts';
 import { findUserById } from '../store/users.ts';
@@ -105,7 +105,9 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       async handle(request) {
         const user = await findUserById(deps.sql, request.principal.userId);
         if (user === undefined) throw new AppError('unauthenticated', 'Sign in again.');
-        return describeMe(user, request.principal.via, request.principal.authority);
+        const { via, authority } = request.principal;
+        const needed = await needsCurrentPassword(deps, request.principal, user);
+        return describeMe(user, { via, authority, needsCurrentPassword: needed });
       },
     }),
     route({
@@ -113,7 +115,8 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/me/password',
       permission: 'self',
       summary: 'Set one’s password',
-      description: 'In a session only. Ends one’s other sessions; API tokens stay.',
+      description:
+        'In a session only. Asks for the present password, unless the session was opened by a one-time code within 30 minutes. Ends one’s other sessions; API tokens stay.',
       tag,
       body: PasswordRequestSchema,
       success: { status: 204 },

@@ -1,5 +1,5 @@
 // What stands between a guesser and a password, and that it doesn't stand in its owner's way.
-import type { ErrorBody } from '@opsconductor/protocol';
+import type { ErrorBody, Me } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { hashPassword, isOutdated } from '../auth/passwords.ts';
 import { insertUser, setPasswordHash } from '../store/users.ts';
@@ -88,8 +88,9 @@ describe('wrong passwords', () => {
 
   test('given as the present password in a session count too', async () => {
     await withPassword('ada');
-    const browser = await t.browser(home).enter('ada');
-    await failed('ada', home, 9);
+    const browser = t.browser(home);
+    expect((await browser.signIn('ada', password)).status).toBe(200);
+    await t.sql`update sign_in_attempts set failures = 9`;
     const change = (current: string) =>
       browser.status('PUT', 'me/password', { password: 'another good password', current });
     expect(await change('wrong')).toBe(400);
@@ -235,6 +236,30 @@ describe('a session', () => {
     expect(await three.status('GET', 'me')).toBe(401);
     expect(await one.status('GET', 'me')).toBe(200);
     expect(await eve.status('GET', 'me')).toBe(200);
+  });
+});
+
+describe('who lost the password', () => {
+  test('sets another one soon after a one-time code, without the one before', async () => {
+    await withPassword('ada');
+    const browser = await t.browser().enter('ada');
+    const needed = async () =>
+      ((await (await browser.request('GET', 'me')).json()) as Me).needsCurrentPassword;
+    const change = (to: string) => browser.status('PUT', 'me/password', { password: to });
+    expect(await needed()).toBe(false);
+    expect(await change('another good password')).toBe(204);
+    expect((await t.browser().signIn('ada', 'another good password')).status).toBe(200);
+    t.clock.advance(30 * minuteMs);
+    expect(await needed()).toBe(true);
+    expect(await change('a third good password')).toBe(400);
+  });
+
+  test('gives the present one in a session that a password opened', async () => {
+    await withPassword('ada');
+    const browser = t.browser();
+    const me = (await (await browser.signIn('ada', password)).json()) as Me;
+    expect(me.needsCurrentPassword).toBe(true);
+    expect(await browser.status('PUT', 'me/password', { password: 'another good password' })).toBe(400);
   });
 });
 

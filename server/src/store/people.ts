@@ -25,12 +25,25 @@ export async function countAdministrators(
     select count(*) as active, count(*) filter (where u.kind = 'person' and (u.password_hash is not null
         or exists (select from sign_in_codes c where c.user_id = u.id and c.expires_at > ${now}))) as can_sign_in
     from users u
-    where u.is_active and exists (
+    where u.is_active and ${isAdministrator(tx)}`;
+  return rows[0] ?? { active: 0, canSignIn: 0 };
+}
+
+/** The administrator who may be let in from the server's own terminal: the first user where it still is one. */
+export async function findAdministrator(sql: Queryable): Promise<string | undefined> {
+  const rows = await sql<{ name: string }[]>`
+    select u.name from users u where u.is_active and u.kind = 'person' and ${isAdministrator(sql)}
+    order by u.id limit 1`;
+  return rows[0]?.name;
+}
+
+/** A condition on the user `u`: the role admin everywhere, own or of a group. */
+function isAdministrator(sql: Queryable) {
+  return sql`exists (
       select from role_grants g
       where g.role = 'admin' and num_nonnulls(g.category_id, g.segment_id, g.target_group_id) = 0
         and (g.user_id = u.id
           or g.user_group_id in (select m.user_group_id from user_group_members m where m.user_id = u.id)))`;
-  return rows[0] ?? { active: 0, canSignIn: 0 };
 }
 
 export interface PersonRow {

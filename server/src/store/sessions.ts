@@ -45,6 +45,7 @@ export interface NewSession {
   expiresAt: Date;
   address: string;
   userAgent: string;
+  openedBy: 'password' | 'code';
 }
 
 export async function insertSession(sql: Queryable, session: NewSession): Promise<number> {
@@ -78,6 +79,13 @@ export async function listSessions(
            least(s.expires_at, s.created_at + ${limits.absoluteMs} * interval '1 millisecond') as expires_at
     from sessions s where s.user_id = ${userId} and ${isOpen(sql, now, limits)}
     order by s.last_seen_at desc, s.id desc limit 1000`;
+}
+
+/** Whether the session was opened by a one-time code, after that time. */
+export async function wasOpenedByCode(sql: Queryable, id: number, after: Date): Promise<boolean> {
+  const rows = await sql`
+    select from sessions where id = ${id} and opened_by = 'code' and created_at > ${after}`;
+  return rows.length > 0;
 }
 
 /** Ends a session of a user; false where there is none. */
