@@ -213,11 +213,30 @@ const acts: Record<string, () => Promise<Act>> = {
     json: { name: freshName('group') },
   }),
   'DELETE target-groups/:id': async () => ({ path: `target-groups/${(await newTargetGroup()).id}` }),
+
+  'POST inventories': async () => ({ path: 'inventories', json: inventoryRequest() }),
+  'PUT inventories/:id': async () => ({
+    path: `inventories/${await newInventory()}`,
+    json: { name: freshName('inventory') },
+  }),
+  'DELETE inventories/:id': async () => ({ path: `inventories/${await newInventory()}` }),
+  'POST inventories/:id/plans/:plan/apply': async () => {
+    const inventory = await newInventory();
+    const json = { hosts: [{ name: freshName('imported'), host: 'h.example' }] };
+    const planned = await send({ path: `inventories/${inventory}/targets`, json }, 'PUT');
+    const plan = (await planned.json()) as { id: string };
+    return { path: `inventories/${inventory}/plans/${plan.id}/apply`, json: { gone: 'keep' } };
+  },
+  'PUT inventories/:id/targets': async () => ({
+    path: `inventories/${await newInventory()}/targets`,
+    json: { hosts: [{ name: freshName('imported'), host: 'h.example' }], apply: { gone: 'keep' } },
+  }),
 };
 
 /** Not audited, and why. */
 const exempt: Record<string, string> = {
   'POST targets/select': 'reads only: what a selection comes to',
+  'POST inventories/:id/plan': 'keeps a plan for a while; applying it is what changes something',
 };
 
 async function send(act: Act, method: string): Promise<Response> {
@@ -252,6 +271,13 @@ const targetRequest = () => ({
   host: 'h.example',
 });
 const newTarget = () => make<Target>('targets', targetRequest());
+
+const inventoryRequest = () => ({
+  name: freshName('inventory'),
+  format: 'api',
+  segmentId: world.alfa.segmentId,
+});
+const newInventory = async () => (await make<{ id: number }>('inventories', inventoryRequest())).id;
 
 async function newRun(): Promise<number> {
   const started = await make<{ id: number }>(`jobs/${world.alfa.jobId}/run`, {
