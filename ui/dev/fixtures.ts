@@ -112,9 +112,30 @@ export const targets: Target[] = [
   segmentId: name.startsWith('dmz') ? 1 : 2,
   segmentName: name.startsWith('dmz') ? 'dmz-1' : 'core-2',
   host: `${name}.example.net`,
-  port: 22,
-  credentialId: at % 9 === 8 ? null : '6ec0bd7f-11c0-43da-975e-2a8ad9ebae0b',
-  credentialName: at % 9 === 8 ? null : 'web-patch',
+  port: at % 7 === 3 ? 2222 : null,
+  credentialId: at % 9 === 8 || at % 4 === 1 ? null : '6ec0bd7f-11c0-43da-975e-2a8ad9ebae0b',
+  credentialName: at % 9 === 8 || at % 4 === 1 ? null : 'web-patch',
+  operatingSystem: name.includes('db') ? ('other' as const) : ('linux' as const),
+  labels: {
+    env: at % 3 === 0 ? 'stage' : 'prod',
+    tier: name.includes('db') ? 'database' : 'web',
+    ...(at % 8 === 0 ? { canary: '' } : {}),
+  } as Record<string, string>,
+  description: '',
+  settings: {},
+  isActive: at % 13 !== 12,
+  groups: name.includes('web') ? [{ id: 1, name: 'Web servers' }] : [],
+  effective: {
+    protocol: 'ssh' as const,
+    port: at % 7 === 3 ? 2222 : 22,
+    credentialId: at % 9 === 8 ? null : '6ec0bd7f-11c0-43da-975e-2a8ad9ebae0b',
+    credentialName: at % 9 === 8 ? null : 'web-patch',
+  },
+  health: at % 11 === 10 ? ('never' as const) : at % 6 === 5 ? ('failing' as const) : ('ok' as const),
+  lastContact:
+    at % 11 === 10
+      ? null
+      : { at: ago(at * 9 * 60_000), ok: at % 6 !== 5, reason: at % 6 === 5 ? 'connect_timed_out' : null },
   hostKeys:
     name === 'dmz-db-02'
       ? [key('accepted', known), key('changed', other)]

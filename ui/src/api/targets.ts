@@ -11,7 +11,8 @@ export interface TargetFilter {
 export interface TargetFields {
   name: string;
   host: string;
-  port: number;
+  /** Null: inherited. */
+  port: number | null;
   credentialId: string | null;
 }
 
