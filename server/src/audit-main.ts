@@ -1,5 +1,5 @@
 // The command `audit` (npm run audit -- verify): works on its own, no server needed.
-import { runAuditCommand } from './audit/verify-command.ts';
+import { runAuditCommand } from './audit/verify/verify-command.ts';
 import { readEnvironment } from './config.ts';
 
 const url = readEnvironment().DATABASE_URL;

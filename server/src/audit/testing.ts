@@ -27,9 +27,13 @@ export interface TestAudit {
 
 const tables = ['audit_log', 'audit_leaves', 'audit_nodes', 'audit_checkpoints', 'audit_retention'];
 
-export async function setupAudit(): Promise<TestAudit> {
+/** @param like Another log, whose installation this one is as well: a restored copy of it. */
+export async function setupAudit(like?: TestAudit): Promise<TestAudit> {
   const { sql, url, close } = await setupDatabase();
-  const installation = { installationId: randomUUID(), serverKey: await generateSigningKeyPair() };
+  const installation = like?.installation ?? {
+    installationId: randomUUID(),
+    serverKey: await generateSigningKeyPair(),
+  };
   await insertInstallation(sql, {
     id: installation.installationId,
     masterKeyId: 'test',

@@ -6,7 +6,7 @@ import {
   type SignedCheckpoint,
   verifyCheckpoint,
 } from '@opsconductor/protocol/audit';
-import { hashRow, type SealedRow } from './leaf.ts';
+import { hashRow, type SealedRow } from '../leaf.ts';
 
 export type FindingKind =
   | 'altered'

@@ -2,11 +2,11 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { unrestricted } from '../store/visibility.ts';
-import { exportLog } from './export-log.ts';
-import { applyRetention } from './retention.ts';
-import { filterOf } from './search-log.ts';
-import { setupAudit, type TestAudit } from './testing.ts';
+import { unrestricted } from '../../store/visibility.ts';
+import { exportLog } from '../export-log.ts';
+import { applyRetention } from '../retention.ts';
+import { filterOf } from '../search-log.ts';
+import { setupAudit, type TestAudit } from '../testing.ts';
 import { exitCodes, runAuditCommand } from './verify-command.ts';
 import { verifyExport } from './verify-export.ts';
 

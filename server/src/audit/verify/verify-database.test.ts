@@ -1,11 +1,11 @@
 // Each attack is made with SQL by somebody who has the server's database role and switches its triggers off.
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { latestCheckpoint } from '../store/audit-seals.ts';
+import { latestCheckpoint } from '../../store/audit-seals.ts';
+import { applyRetention } from '../retention.ts';
+import { sealRows } from '../seal-rows.ts';
+import { setupAudit, type TestAudit } from '../testing.ts';
 import type { Finding } from './log-verifier.ts';
-import { applyRetention } from './retention.ts';
-import { sealRows } from './seal-rows.ts';
-import { setupAudit, type TestAudit } from './testing.ts';
 import { verifyDatabase } from './verify-database.ts';
 
 let t: TestAudit;
@@ -56,6 +56,35 @@ describe('a log that nobody touched', () => {
     const verifier = await verify();
     expect(verifier.findings).toEqual([]);
     expect(verifier.remarks).toEqual(['1 rows are not sealed yet and not protected.']);
+  });
+
+  it('goes on in another cluster into which it was dumped, whatever its transaction numbers', async () => {
+    await threeCheckpoints();
+    const kept = await newestNote();
+    await t.write('not sealed yet');
+    const restored = await setupAudit(t);
+    try {
+      // As a restore of data alone does it: each row goes through the triggers, so the queue gets all of them anew.
+      for (const table of ['audit_log', 'audit_leaves', 'audit_checkpoints', 'audit_unsealed']) {
+        const rows = await t.sql<{ row: object }[]>`select to_jsonb(x) as row from ${t.sql(table)} x`;
+        await restored.sql`insert into ${t.sql(table)} overriding system value
+          select r.* from jsonb_populate_recordset(null::${t.sql(table)}, ${t.sql.json(rows.map(({ row }) => row) as never)}) r`;
+      }
+      await restored.sql`select setval(pg_get_serial_sequence('audit_log', 'id'), (select max(id) from audit_log))`;
+      await restored.write('after the restore');
+      await restored.sealer.seal();
+      const { installationId, serverKey } = t.installation;
+      const verifier = await verifyDatabase(restored.sql, {
+        installationId,
+        publicKey: serverKey.publicKey,
+        notes: [{ file: 'kept', note: kept }],
+      });
+      expect(verifier.findings).toEqual([]);
+      expect(verifier.remarks).toEqual([]);
+      expect(verifier.rows).toBe(8);
+    } finally {
+      await restored.close();
+    }
   });
 
   it('verifies over many rows, checkpoints and queries', async () => {

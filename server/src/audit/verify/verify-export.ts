@@ -11,9 +11,9 @@ import {
 } from '@opsconductor/protocol/audit';
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
-import { hashRow, type SealedRow } from './leaf.ts';
+import { hashRow, type SealedRow } from '../leaf.ts';
+import { readRetentionNote } from '../retention.ts';
 import { LogVerifier, verifyExternal } from './log-verifier.ts';
-import { readRetentionNote } from './retention.ts';
 import type { VerifyOptions } from './verify-database.ts';
 
 const Position = Type.Integer({ minimum: 0 });

@@ -1,10 +1,10 @@
 // `audit verify`: reads a database or an export, and says what holds, what doesn't, and what can't be known.
 import { decodeBase64, fingerprint, publicKeyBytes, SealingError } from '@opsconductor/protocol/sealing';
 import { Command, CommanderError } from 'commander';
-import { startEmbeddedPostgres } from '../database/embedded-postgres.ts';
-import { connect, type Sql } from '../store/connection.ts';
-import { readInstallation } from '../store/installation.ts';
-import { readNotes } from './checkpoint-notes.ts';
+import { startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
+import { connect, type Sql } from '../../store/connection.ts';
+import { readInstallation } from '../../store/installation.ts';
+import { readNotes } from '../checkpoint-notes.ts';
 import type { LogVerifier } from './log-verifier.ts';
 import { type VerifyOptions, verifyDatabase } from './verify-database.ts';
 import { readExportHead, verifyExport } from './verify-export.ts';

@@ -1,0 +1,8 @@
+import type { Queryable } from '../store/connection.ts';
+import { insertAuditRows } from '../store/many-audit-rows.ts';
+import { type AuditEntry, rowOf } from './record-audit.ts';
+
+/** Writes a row for each of many things that one change changes, in the order given and in one statement. */
+export async function recordAudits(tx: Queryable, entries: readonly AuditEntry[]): Promise<void> {
+  if (entries.length > 0) await insertAuditRows(tx, entries.map(rowOf));
+}
