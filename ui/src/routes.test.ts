@@ -13,6 +13,13 @@ describe('the map of pages', () => {
     expect(matchRoute(path(paths.targets()))).toEqual({ page: 'targets' });
     expect(matchRoute(path(paths.agents()))).toEqual({ page: 'agents' });
     expect(matchRoute(path(paths.credentials()))).toEqual({ page: 'credentials' });
+    expect(matchRoute(path(paths.categories()))).toEqual({ page: 'categories' });
+    expect(matchRoute(path(paths.people({ kind: 'service' })))).toEqual({ page: 'people' });
+    expect(matchRoute(path(paths.user(4)))).toEqual({ page: 'user', id: 4 });
+    expect(matchRoute(path(paths.userGroups()))).toEqual({ page: 'user-groups' });
+    expect(matchRoute(path(paths.userGroup(5)))).toEqual({ page: 'user-group', id: 5 });
+    expect(matchRoute(path(paths.permissions()))).toEqual({ page: 'permissions' });
+    expect(matchRoute(path(paths.audit({ actor: 'ada' })))).toEqual({ page: 'audit' });
     expect(matchRoute(path(paths.account()))).toEqual({ page: 'account' });
     expect(matchRoute(path(paths.signIn('/runs')))).toEqual({ page: 'sign-in' });
   });

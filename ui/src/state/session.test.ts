@@ -43,6 +43,49 @@ describe('a session', () => {
     expect([session.state, session.ended, session.me]).toEqual(['signed-out', true, undefined]);
   });
 
+  it('may do on a thing what holds on one scope that it lies in; with an API token, on one of its scopes as well', async () => {
+    const [segment, group, category] = [
+      { kind: 'segment' as const, id: 1 },
+      { kind: 'target_group' as const, id: 1 },
+      { kind: 'category' as const, id: 2 },
+    ];
+    const reach = [
+      { permission: 'run', everywhere: false, within: [[segment, category]] },
+      { permission: 'read', everywhere: false, within: [[segment], [group]] },
+      { permission: 'targets.edit', everywhere: true, within: [] },
+    ];
+    await serveApi({ '/api/v1/me': (_request, response) => json(response, { ...me, reach }) });
+    await session.check();
+    expect(session.mayOn('run', [segment])).toBe(true);
+    expect(session.mayOn('run', [group])).toBe(false);
+    expect(session.mayOn('run', [group, category])).toBe(true);
+    expect(session.mayOn('read', [segment])).toBe(false);
+    expect(session.mayOn('read', [segment, group])).toBe(true);
+    expect(session.mayOn('targets.edit', [])).toBe(true);
+    expect(session.mayOn('jobs.edit', [category])).toBe(false);
+    expect([session.mayEverywhere('targets.edit'), session.mayEverywhere('run')]).toEqual([true, false]);
+  });
+
+  it('hears that its rights changed, and keeps what it knows where no answer comes', async () => {
+    let may = ['run'];
+    let answers = true;
+    await serveApi({
+      '/api/v1/me': (request, response) =>
+        answers ? json(response, { ...me, permissions: may }) : request.socket.destroy(),
+    });
+    await session.check();
+    const before = session.me;
+    await session.refresh();
+    // Not a new object for the same answer: pages would follow it in vain.
+    expect(session.me).toBe(before);
+    may = ['run', 'people.edit'];
+    await session.refresh();
+    expect(session.may('people.edit')).toBe(true);
+    answers = false;
+    await session.refresh();
+    expect([session.state, session.may('people.edit')]).toEqual(['signed-in', true]);
+  });
+
   it('that someone left has not ended by itself', async () => {
     await serveApi({
       '/api/v1/sign-in/exchange': (_request, response) => json(response, me),

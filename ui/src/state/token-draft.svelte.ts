@@ -1,6 +1,5 @@
 // An API token in the making: all that its user may do, or less.
 import type { CreateApiTokenRequest, grantablePermissions, NamedScope } from '@opsconductor/protocol';
-import { SvelteSet } from 'svelte/reactivity';
 
 type Grantable = (typeof grantablePermissions)[number];
 
@@ -8,16 +7,21 @@ export class TokenDraft {
   name = $state('');
   days = $state(90);
   allPermissions = $state(true);
-  readonly permissions = new SvelteSet<Grantable>();
+  permissions = $state.raw<readonly Grantable[]>([]);
   anywhere = $state(true);
   scopes = $state.raw<readonly NamedScope[]>([]);
 
   /** What is left to choose; undefined when it can be made. */
   readonly missing = $derived.by(() => {
-    if (!this.allPermissions && this.permissions.size === 0) return 'Choose at least one permission.';
+    if (!this.allPermissions && this.permissions.length === 0) return 'Choose at least one permission.';
     if (!this.anywhere && this.scopes.length === 0) return 'Choose at least one place.';
     return undefined;
   });
+
+  choose(permission: Grantable, chosen: boolean): void {
+    const others = this.permissions.filter((one) => one !== permission);
+    this.permissions = chosen ? [...others, permission] : others;
+  }
 
   addScope(scope: NamedScope): void {
     if (this.scopes.some(({ kind, id }) => kind === scope.kind && id === scope.id)) return;

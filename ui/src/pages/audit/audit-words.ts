@@ -11,9 +11,15 @@ export function isRefusal({ action }: Pick<AuditRow, 'action'>): boolean {
 export function objectWords(row: Pick<AuditRow, 'objectKind' | 'objectId' | 'detail'>): string {
   if (row.objectKind === null) return '';
   const kind = row.objectKind.replaceAll('_', ' ');
-  const { name } = row.detail;
+  const name = nameIn(row.detail);
   if (typeof name === 'string' && name !== '') return `${kind} ${name}`;
   return row.objectId === null ? kind : `${kind} ${row.objectId}`;
+}
+
+/** A change keeps names in what it was and what it became. */
+function nameIn({ name, to, from }: AuditRow['detail']): unknown {
+  if (name !== undefined) return name;
+  return (isRecord(to) && to.name) || (isRecord(from) && from.name);
 }
 
 /** Where the console shows what the row is about; undefined where it has no page for it. */
@@ -32,12 +38,21 @@ export function objectPath({
   return objectKind === null ? undefined : pages[objectKind]?.(id);
 }
 
-/** The detail in one line, shortened; without what the row says otherwise. */
+/** The detail in one line, shortened; without what the row says otherwise. Of a change only what differs. */
 export function detailWords(detail: AuditRow['detail'], atMost = 160): string {
-  const parts = Object.entries(detail)
-    .filter(([key]) => key !== 'name')
-    .map(([key, value]) => `${key} ${short(value)}`);
-  const text = parts.join(', ');
+  const { from, to, name: _, ...said } = detail;
+  const isChange = isRecord(from) && isRecord(to);
+  const rest = isChange
+    ? said
+    : { ...said, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
+  const changes = isChange
+    ? detailFields({ from, to }).flatMap((field) =>
+        field.changed ? [`${field.name} ${field.from} → ${field.to}`] : [],
+      )
+    : [];
+  const text = [...changes, ...Object.entries(rest).map(([key, value]) => `${key} ${short(value)}`)].join(
+    ', ',
+  );
   return text.length <= atMost ? text : `${text.slice(0, atMost - 1)}…`;
 }
 

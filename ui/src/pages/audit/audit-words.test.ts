@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { detailFields, detailWords, isRefusal, objectPath, objectWords } from './audit-words.ts';
+
+describe('a row of the audit log', () => {
+  it.each([
+    ['request.refused', true],
+    ['session.sign_in_failed', true],
+    ['agent.quarantined', true],
+    ['audit.checkpoint_refused', true],
+    ['user.changed', false],
+    ['run.cancel_requested', false],
+  ])('%s is a refusal: %s', (action, refused) => expect(isRefusal({ action })).toBe(refused));
+
+  it('calls its object by name where the detail has one, also in a change', () => {
+    const object = { objectKind: 'user_group', objectId: '7' };
+    expect(objectWords({ ...object, detail: { name: 'night-shift' } })).toBe('user group night-shift');
+    expect(objectWords({ ...object, detail: { from: { name: 'a' }, to: { name: 'b' } } })).toBe(
+      'user group b',
+    );
+    expect(objectWords({ ...object, detail: {} })).toBe('user group 7');
+    expect(objectWords({ objectKind: null, objectId: null, detail: { name: 'x' } })).toBe('');
+  });
+
+  it('leads to the page of its object, where there is one', () => {
+    expect(objectPath({ objectKind: 'run', objectId: '12' })).toBe('/runs/12');
+    expect(objectPath({ objectKind: 'user_group', objectId: '3' })).toBe('/people/groups/3');
+    expect(objectPath({ objectKind: 'grant', objectId: '3' })).toBeUndefined();
+    expect(objectPath({ objectKind: 'job', objectId: '../x' })).toBeUndefined();
+  });
+
+  it('is one line of what differs and what was said, shortened', () => {
+    const change = {
+      from: { name: 'a', isActive: true },
+      to: { name: 'a', isActive: false },
+      endedSessions: 2,
+    };
+    expect(detailWords(change)).toBe('isActive true → false, endedSessions 2');
+    expect(
+      detailWords({ name: 'x', subject: { kind: 'user', name: 'ada' }, ids: [], labels: ['a', 'b'] }),
+    ).toBe('subject ada, ids none, labels a b');
+    expect(detailWords({ format: 'csv', from: '2026-01-01' })).toBe('format csv, from 2026-01-01');
+    expect(detailWords({ text: 'y'.repeat(50) }, 20)).toBe(`text ${'y'.repeat(14)}…`);
+  });
+
+  it('shows a change field by field, what changed first, and what was not changed too', () => {
+    const fields = detailFields({ from: { a: '', b: 1 }, to: { a: '', b: 2, c: [1] }, note: 'x' });
+    expect(fields).toEqual([
+      { name: 'b', from: '1', to: '2', changed: true },
+      { name: 'c', from: 'none', to: '[\n  1\n]', changed: true },
+      { name: 'a', from: 'empty', to: 'empty', changed: false },
+      { name: 'note', from: undefined, to: 'x', changed: false },
+    ]);
+    expect(detailFields({ from: 'general', to: 'patching' })).toEqual([
+      { name: '', from: 'general', to: 'patching', changed: true },
+    ]);
+  });
+});
