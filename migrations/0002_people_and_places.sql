@@ -135,6 +135,9 @@ COMMENT ON TABLE inventories IS 'Where targets were imported from: what a later 
 COMMENT ON COLUMN inventories.segment_id IS 'Where hosts go that name no segment.';
 ALTER TABLE targets ADD CONSTRAINT targets_inventory_id FOREIGN KEY (inventory_id) REFERENCES inventories ON DELETE SET NULL;
 
+-- Without it each target that is deleted reads the whole table.
+CREATE INDEX ssh_execution_context_target ON ssh_execution_context (target_id) WHERE target_id IS NOT NULL;
+
 CREATE TABLE inventory_plans (
   id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   inventory_id bigint NOT NULL REFERENCES inventories ON DELETE CASCADE,

@@ -22,6 +22,7 @@ import type { Console } from './http/console.ts';
 import { credentialRoutes } from './http/credentials.ts';
 import { executorRoutes } from './http/executor.ts';
 import { identityRoutes } from './http/identity.ts';
+import { inventoryRoutes } from './http/inventories.ts';
 import { jobRoutes } from './http/jobs.ts';
 import { grantRoutes } from './http/people-grants.ts';
 import { userGroupRoutes } from './http/people-groups.ts';
@@ -145,6 +146,7 @@ export function createServices(options: ServiceOptions): Services {
     ...segmentSettingsRoutes({ sql }),
     ...credentialRoutes({ sql }),
     ...categoryRoutes({ sql }),
+    ...inventoryRoutes({ sql }),
     ...jobRoutes({ sql, masterKey }),
     ...runRoutes({ sql, masterKey, keys, publish }),
     ...runEventRoutes({

@@ -63,6 +63,11 @@ export const UpdateInventoryRequestSchema = Closed({
   options: Type.Optional(InventoryOptionsSchema),
 });
 
+export const DeleteInventoryQuerySchema = Closed({
+  /** Needed for one that has targets: they stay, as if made by hand. */
+  targets: Type.Optional(Type.Literal('keep')),
+});
+
 const target = CreateTargetRequestSchema.properties;
 /** One host of an inventory. What it doesn't say is left to the target, its groups and its segment. */
 export const ImportedHostSchema = Closed({

@@ -41,6 +41,9 @@ const ofPublic: Needs = { public: true };
 const theJob = 'the job’s category';
 const theSegment = 'its segment';
 const theTarget = 'its segment or one of its groups';
+const theInventory = 'its segment; everywhere, for one of no segment';
+const thePlan =
+  'each segment that the plan concerns; with target groups also `target_groups.edit` everywhere';
 const theRun = 'the job’s category, or any target of the run: then that part of it';
 
 /** Reads one thing on each side. */
@@ -367,6 +370,54 @@ export const routeNeeds: Record<string, Needs> = {
   'POST target-groups': everywhere('target_groups.edit'),
   'PUT target-groups/:id': everywhere('target_groups.edit'),
   'DELETE target-groups/:id': everywhere('target_groups.edit'),
+
+  'GET inventories': listing(theInventory, (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name} inventory"`, seen: [side.segment] })),
+  ),
+  'GET inventories/:id': reading(theInventory, (side) => ({ path: side.inventoryId, place: side.segment })),
+  'POST inventories': {
+    permission: 'targets.edit',
+    on: theInventory,
+    cases: (world) =>
+      sides(world).map((side) => ({
+        path: '',
+        // The name is taken.
+        json: { name: `${side.name} inventory`, format: 'csv', segmentId: side.segmentId },
+        reads: [each(side.segment)],
+        needs: [['targets.edit', each(side.segment)]],
+        unseen: 400,
+      })),
+  },
+  'PUT inventories/:id': changing('targets.edit', theInventory, (side) => ({
+    path: `${side.inventoryId}`,
+    json: { name: `${side.name} inventory` },
+    place: side.segment,
+  })),
+  // It has a target, so it stays.
+  'DELETE inventories/:id': changing('targets.edit', theInventory, (side) => ({
+    path: `${side.inventoryId}`,
+    place: side.segment,
+  })),
+  'POST inventories/:id/plan': changing('targets.edit', thePlan, (side) => ({
+    path: `${side.inventoryId}/plan`,
+    json: { files: [{ path: 'hosts', content: '' }] },
+    place: side.segment,
+  })),
+  'PUT inventories/:id/targets': changing('targets.edit', thePlan, (side) => ({
+    path: `${side.inventoryId}/targets`,
+    json: { hosts: [] },
+    place: side.segment,
+  })),
+  'GET inventories/:id/plans/:plan': changing('targets.edit', thePlan, (side) => ({
+    path: `${side.inventoryId}/plans/${side.planId}`,
+    place: side.segment,
+  })),
+  // It was applied.
+  'POST inventories/:id/plans/:plan/apply': changing('targets.edit', thePlan, (side) => ({
+    path: `${side.inventoryId}/plans/${side.planId}/apply`,
+    json: { gone: 'keep' },
+    place: side.segment,
+  })),
 
   'GET audit': {
     permission: 'audit.read',

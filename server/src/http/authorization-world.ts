@@ -11,6 +11,8 @@ import {
 import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { createCategory } from '../categories/edit-categories.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
+import { createInventory } from '../inventory/edit-inventories.ts';
+import { putHosts } from '../inventory/put-hosts.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { createLog, type LogLevel } from '../log.ts';
 import { chunkOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
@@ -39,6 +41,9 @@ export interface Side {
   targetId: number;
   /** In no group, without a credential. */
   bareTargetId: number;
+  /** Has the bare target, by this plan. */
+  inventoryId: number;
+  planId: string;
   category: Place;
   segment: Place;
   group: Place;
@@ -112,6 +117,7 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
   const host = { segmentId, host: `${name}.example` };
   const target = await createTarget(t.sql, { ...host, name: `${name}-host`, credentialId }, t.caller);
   const bare = await createTarget(t.sql, { ...host, name: `${name}-bare` }, t.caller);
+  const plan = await importTarget(t, { name: `${name} inventory`, segmentId }, bare);
   const [group] = await t.sql<{ id: number }[]>`
     insert into target_groups (name) values (${`${name}-group`}) returning id`;
   const groupId = group?.id ?? 0;
@@ -127,12 +133,29 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
     jobId: await makeJob(t, name, `${name} jobs`),
     targetId: target.id,
     bareTargetId: bare.id,
+    inventoryId: plan.inventoryId,
+    planId: plan.id,
     category: [`category:${categoryId}`],
     segment: [`segment:${segmentId}`],
     group: [`target_group:${groupId}`],
     target: [`segment:${segmentId}`, `target_group:${groupId}`],
     bareTarget: [`segment:${segmentId}`],
   };
+}
+
+/** An inventory with the target in it. */
+async function importTarget(
+  t: TestOutput,
+  inventory: { name: string; segmentId: number },
+  { name, host }: { name: string; host: string },
+) {
+  const { id } = await createInventory(t.sql, { ...inventory, format: 'api' }, t.caller);
+  return putHosts(
+    t.sql,
+    id,
+    { hosts: [{ name, host }], adopt: 'by_hand', apply: { gone: 'keep' } },
+    t.caller,
+  );
 }
 
 async function makeJob(t: TestOutput, name: string, category: string): Promise<number> {

@@ -88,6 +88,23 @@ export function targetGroupWithin(
     where gm.target_group_id = ${sql.unsafe(group)} and ${targetWithin(sql, reaches, 'gt')}))`;
 }
 
+/** Inventories, by the segment that they are of; for one that is of none the right must hold everywhere. */
+export function inventoryWithin(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  segment = 'i.segment_id',
+): Condition {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`coalesce(${segmentWithin(sql, reaches, segment)}, false)`;
+}
+
+/** Plans of imports: whoever has the right in all segments that it concerns. */
+export function inventoryPlanWithin(sql: Queryable, reaches: readonly Reach[], alias = 'p'): Condition {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`not exists (select from unnest(${sql.unsafe(`${alias}.segment_ids`)}) as concerned(id)
+    where not ${segmentWithin(sql, reaches, 'concerned.id')})`;
+}
+
 /** Rows of the audit log, by where they happened; those of a target also by the groups it is in now. */
 export function auditWithin(sql: Queryable, reaches: readonly Reach[]) {
   return all(sql, reaches, (reach) => {

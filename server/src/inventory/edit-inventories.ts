@@ -1,0 +1,183 @@
+import {
+  type CreateInventoryRequestSchema,
+  type Inventory,
+  limits,
+  type UpdateInventoryRequestSchema,
+} from '@opsconductor/protocol';
+import type { Static } from 'typebox';
+import { recordAudit } from '../audit/record-audit.ts';
+import type { Reach } from '../auth/authority.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import { type Queryable, type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
+import { pageOf } from '../store/cursor.ts';
+import {
+  deleteInventory as deleteRow,
+  findInventory,
+  hasTargets,
+  type InventoryRow,
+  insertInventory,
+  listInventories as listRows,
+  lockInventory,
+  segmentsNamed,
+  updateInventory as updateRow,
+} from '../store/inventories.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { requireInventory } from './inventory-rights.ts';
+
+export type CreateInventoryRequest = Static<typeof CreateInventoryRequestSchema>;
+export type UpdateInventoryRequest = Static<typeof UpdateInventoryRequestSchema>;
+
+/** A page of the inventories in these reaches, by name. */
+export async function listInventories(
+  sql: Queryable,
+  query: { limit?: number; cursor?: string },
+  reaches: readonly Reach[],
+): Promise<{ items: Inventory[]; nextCursor: string | null }> {
+  const limit = query.limit ?? limits.defaultPageItems;
+  const rows = await listRows(sql, { ...query, limit }, reaches);
+  return pageOf(rows, limit, (row) => [row.name, row.id], toInventory);
+}
+
+/** @throws {AppError} `not_found` for what is not in these reaches. */
+export async function getInventory(
+  sql: Queryable,
+  id: number,
+  reaches: readonly Reach[],
+): Promise<Inventory> {
+  return toInventory(await requireFound(sql, id, reaches));
+}
+
+/**
+ * Creates an inventory, of which nothing is imported yet.
+ *
+ * @throws {AppError} `invalid` for a segment that is not seen; `conflict` for a taken name; `forbidden` where the caller
+ * may not edit targets in the segment, or everywhere without one.
+ */
+export async function createInventory(
+  sql: Sql,
+  request: CreateInventoryRequest,
+  caller: Caller,
+): Promise<Inventory> {
+  const id = await inTransaction(sql, async (tx) => {
+    const segment = await segmentOf(tx, request.segmentId ?? null, caller);
+    requireInventory(caller, segment);
+    const { name, format, options = {} } = request;
+    const fields = { name, segmentId: segment?.id ?? null, options };
+    const id = await insertInventory(tx, { ...fields, format, createdBy: caller.userId });
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'inventory.created',
+      object: { kind: 'inventory', id },
+      detail: { name, format, segment: segment?.name ?? null, options },
+      ...(segment === null ? {} : { scope: { segmentId: segment.id } }),
+    });
+    return id;
+  }).catch((error) => {
+    throw nameTaken(error, request.name);
+  });
+  return getInventory(sql, id, caller.authority.reach('read'));
+}
+
+/**
+ * Changes an inventory; what the request leaves out stays as it is. Its targets change with the next plan that is
+ * applied.
+ *
+ * @throws {AppError} `not_found`; and like `createInventory`, for the segment before and after.
+ */
+export async function updateInventory(
+  sql: Sql,
+  id: number,
+  request: UpdateInventoryRequest,
+  caller: Caller,
+): Promise<Inventory> {
+  await inTransaction(sql, async (tx) => {
+    await lockInventory(tx, id);
+    const before = await requireFound(tx, id, caller.authority.reach('read'));
+    requireInventory(caller, segmentOfRow(before));
+    const segmentId = request.segmentId === undefined ? before.segmentId : request.segmentId;
+    const segment = await segmentOf(tx, segmentId, caller);
+    requireInventory(caller, segment);
+    const from = { name: before.name, segmentId: before.segmentId, options: before.options };
+    const to = { name: request.name, segmentId, options: request.options ?? before.options };
+    await updateRow(tx, id, to);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'inventory.changed',
+      object: { kind: 'inventory', id },
+      detail: { from, to },
+      ...(segmentId === null ? {} : { scope: { segmentId } }),
+    });
+  }).catch((error) => {
+    throw nameTaken(error, request.name);
+  });
+  return getInventory(sql, id, caller.authority.reach('read'));
+}
+
+/**
+ * Deletes an inventory and its plans; with `targets: 'keep'` also one that has targets, which then stay as if they had
+ * been made by hand.
+ *
+ * @throws {AppError} `not_found`; `forbidden` where the caller may not edit targets in its segment; `conflict` for one
+ * that has targets, without the choice.
+ */
+export async function deleteInventory(
+  sql: Sql,
+  id: number,
+  choice: { targets?: 'keep' },
+  caller: Caller,
+): Promise<void> {
+  await inTransaction(sql, async (tx) => {
+    await lockInventory(tx, id);
+    const inventory = await requireFound(tx, id, caller.authority.reach('read'));
+    requireInventory(caller, segmentOfRow(inventory));
+    if (choice.targets !== 'keep' && (await hasTargets(tx, id))) {
+      const message =
+        'The inventory has targets. Delete it with targets=keep to leave them as if made by hand, or apply a plan of an empty inventory first.';
+      throw new AppError('conflict', message);
+    }
+    const targets = await deleteRow(tx, id);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'inventory.deleted',
+      object: { kind: 'inventory', id },
+      detail: { name: inventory.name, targets },
+      ...(inventory.segmentId === null ? {} : { scope: { segmentId: inventory.segmentId } }),
+    });
+  });
+}
+
+async function requireFound(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<InventoryRow> {
+  const row = await findInventory(sql, id, reaches);
+  if (row === undefined) throw notFound('Inventory');
+  return row;
+}
+
+function segmentOfRow({ segmentId, segmentName }: InventoryRow): { id: number; name: string } | null {
+  return segmentId === null ? null : { id: segmentId, name: segmentName ?? '' };
+}
+
+async function segmentOf(
+  tx: Tx,
+  id: number | null,
+  caller: Caller,
+): Promise<{ id: number; name: string } | null> {
+  if (id === null) return null;
+  const [segment] = await segmentsNamed(tx, { names: [], ids: [id] }, caller.authority.reach('read'));
+  if (segment === undefined) throw invalidField('segmentId', `There is no segment ${id}.`);
+  return segment;
+}
+
+function toInventory(row: InventoryRow): Inventory {
+  return {
+    ...row,
+    createdAt: row.createdAt.toISOString(),
+    lastAppliedAt: row.lastAppliedAt?.toISOString() ?? null,
+  };
+}
+
+function nameTaken(error: unknown, name: string): unknown {
+  if (violatedConstraint(error) !== 'inventories_name_key') return error;
+  const message = `There is an inventory named ${name} already; choose another name.`;
+  return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+}

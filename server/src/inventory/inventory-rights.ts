@@ -1,0 +1,33 @@
+import { MissingPermission } from '../auth/missing-permission.ts';
+import type { Caller } from '../caller.ts';
+
+/** @throws {MissingPermission} unless targets may be edited in the inventory's segment; everywhere, when it has none. */
+export function requireInventory(caller: Caller, segment: { id: number; name: string } | null): void {
+  const { authority } = caller;
+  if (segment === null) {
+    if (authority.holdsEverywhere('targets.edit')) return;
+    throw new MissingPermission(caller, 'targets.edit', 'everything, since the inventory is of no segment');
+  }
+  if (!authority.holdsOnSegment('targets.edit', segment.id)) {
+    throw new MissingPermission(caller, 'targets.edit', `segment “${segment.name}”`);
+  }
+}
+
+/** @throws {MissingPermission} unless targets may be edited in each of these segments, which are named where seen. */
+export function requireSegments(caller: Caller, segments: readonly { id: number; name: string }[]): void {
+  const { authority } = caller;
+  const refused = segments.find((segment) => !authority.holdsOnSegment('targets.edit', segment.id));
+  if (refused === undefined) {
+    if (segments.every((segment) => authority.holdsOnSegment('read', segment.id))) return;
+    throw new MissingPermission(caller, 'read', 'each segment that the inventory has targets in');
+  }
+  const isSeen = authority.holdsOnSegment('read', refused.id);
+  const where = isSeen ? `segment “${refused.name}”` : 'each segment that the inventory has targets in';
+  throw new MissingPermission(caller, 'targets.edit', where);
+}
+
+/** @throws {MissingPermission} when groups are to be changed and the caller may not. */
+export function requireGroups(caller: Caller, changesGroups: boolean): void {
+  if (!changesGroups || caller.authority.holdsEverywhere('target_groups.edit')) return;
+  throw new MissingPermission(caller, 'target_groups.edit', 'everything');
+}

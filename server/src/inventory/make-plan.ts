@@ -1,0 +1,232 @@
+// Reads an inventory, compares it with the targets that are there, and keeps what an import would change.
+import type {
+  Adoption,
+  InventoryPlan,
+  InventoryPlanQuerySchema,
+  PlanInventoryRequest,
+} from '@opsconductor/protocol';
+import { limits } from '@opsconductor/protocol';
+import type { Static } from 'typebox';
+import type { Reach } from '../auth/authority.ts';
+import type { Caller } from '../caller.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import type { Queryable, Sql, Tx } from '../store/connection.ts';
+import { pageOf } from '../store/cursor.ts';
+import { findInventory, type InventoryRow, segmentsNamed } from '../store/inventories.ts';
+import {
+  deleteOldPlans,
+  findPlan,
+  insertPlan,
+  listPlanItems,
+  type PlanRow,
+  type PlanSummary,
+} from '../store/inventory-plans.ts';
+import { groupsNamed, readConcerned } from '../store/inventory-targets.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { requireGroups, requireSegments } from './inventory-rights.ts';
+import type { ReadHost, ReadInventory } from './parse-inventory.ts';
+import { countPlan, type PlannedItem, planChanges, type WantedHost } from './plan-changes.ts';
+import { readInWorker } from './read-in-worker.ts';
+import { maxErrors } from './report.ts';
+
+type Reader = (...args: Parameters<typeof readInWorker>) => Promise<ReadInventory> | ReadInventory;
+
+/**
+ * Plans an import of files. Nothing changes but that the plan is there.
+ *
+ * @throws {AppError} `invalid` with all that is wrong with the files, by file and line; `not_found`; `forbidden` where
+ * the caller may not edit targets in one of the segments concerned, or target groups where these would change.
+ */
+export async function planInventory(
+  sql: Sql,
+  id: number,
+  { files, adopt = 'none' }: PlanInventoryRequest,
+  caller: Caller,
+  read: Reader = readInWorker,
+): Promise<InventoryPlan> {
+  const inventory = await requireSeen(sql, id, caller);
+  if (inventory.format === 'api') {
+    throw new AppError(
+      'invalid',
+      `This inventory takes hosts as JSON: PUT /api/v1/inventories/${id}/targets.`,
+    );
+  }
+  const hosts = await read(inventory.format, files, inventory.options);
+  const planId = await planHosts(sql, inventory, hosts, adopt, caller);
+  return getPlan(sql, id, planId, {}, caller.authority.reach('targets.edit'));
+}
+
+/** @throws {AppError} `not_found` for what is not in these reaches; `invalid` for a cursor that isn't one. */
+export async function getPlan(
+  sql: Queryable,
+  inventoryId: number,
+  planId: string,
+  query: Static<typeof InventoryPlanQuerySchema>,
+  reaches: readonly Reach[],
+): Promise<InventoryPlan> {
+  refuseUnstorableText(query, 'query');
+  const plan = await findPlan(sql, inventoryId, planId, reaches);
+  if (plan === undefined) throw notFound('Plan');
+  const limit = query.limit ?? limits.defaultPageItems;
+  const rows = await listPlanItems(sql, planId, { ...query, limit });
+  const page = pageOf(
+    rows,
+    limit,
+    (row) => [row.position],
+    (row) => row.item,
+  );
+  return { ...headOf(plan), ...page };
+}
+
+function headOf({ summary, ...plan }: PlanRow): Omit<InventoryPlan, 'items' | 'nextCursor'> {
+  return {
+    id: plan.id,
+    inventoryId: plan.inventoryId,
+    createdAt: plan.createdAt.toISOString(),
+    createdBy: plan.createdByName,
+    expiresAt: plan.expiresAt.toISOString(),
+    appliedAt: plan.appliedAt?.toISOString() ?? null,
+    gone: plan.gone,
+    ...summary,
+  };
+}
+
+export async function requireSeen(sql: Queryable, id: number, caller: Caller): Promise<InventoryRow> {
+  const inventory = await findInventory(sql, id, caller.authority.reach('read'));
+  if (inventory === undefined) throw notFound('Inventory');
+  return inventory;
+}
+
+/** Compares hosts with targets and stores what comes of it; returns the plan's id. */
+export async function planHosts(
+  sql: Sql,
+  inventory: InventoryRow,
+  read: ReadInventory,
+  adopt: Adoption,
+  caller: Caller,
+): Promise<string> {
+  refuseErrors(read.errors, read.errorCount);
+  return inTransaction(sql, async (tx) => {
+    const wanted = await inSegments(tx, inventory, read.hosts, caller);
+    const items = await compareWithTargets(tx, inventory.id, adopt, wanted, caller);
+    const concerned = requireConcerned(inventory, items, caller);
+    const newGroups = await groupsToMake(tx, items);
+    const { findings, findingCount, unusedVariables } = read;
+    const summary: PlanSummary = {
+      counts: countPlan(items),
+      findings,
+      findingCount,
+      newGroups,
+      unusedVariables,
+    };
+    const plan = {
+      inventoryId: inventory.id,
+      segmentIds: concerned,
+      adopt,
+      summary,
+      createdBy: caller.userId,
+    };
+    const planId = await insertPlan(
+      tx,
+      plan,
+      items.map(({ item, wanted }) => ({ item, wanted })),
+    );
+    await deleteOldPlans(tx, inventory.id);
+    return planId;
+  });
+}
+
+/** What the wanted hosts mean for the targets as they are now. */
+export async function compareWithTargets(
+  tx: Tx,
+  inventoryId: number,
+  adopt: Adoption,
+  wanted: readonly WantedHost[],
+  caller: Caller,
+): Promise<PlannedItem[]> {
+  const concerned = concernedBy(inventoryId, wanted);
+  const current = await readConcerned(tx, concerned, caller.authority.reach('read'));
+  return planChanges(inventoryId, adopt, wanted, current);
+}
+
+export function concernedBy(inventoryId: number, wanted: readonly WantedHost[]) {
+  return {
+    inventoryId,
+    segmentIds: wanted.map((host) => host.segmentId),
+    names: wanted.map((host) => host.name),
+  };
+}
+
+/** Names of the target groups that are not there yet. */
+export async function groupsToMake(tx: Tx, items: readonly PlannedItem[]): Promise<string[]> {
+  const joined = [...new Set(items.flatMap(({ write }) => write?.join ?? []))];
+  const known = new Set((await groupsNamed(tx, joined)).map(({ name }) => name));
+  return joined.filter((name) => !known.has(name)).sort();
+}
+
+/** Ids of the segments in which something may change. */
+function requireConcerned(inventory: InventoryRow, items: readonly PlannedItem[], caller: Caller): number[] {
+  const segments = new Map(items.map(({ item }) => [item.segmentId, item.segmentName]));
+  if (inventory.segmentId !== null) segments.set(inventory.segmentId, inventory.segmentName ?? '');
+  requireSegments(
+    caller,
+    [...segments].map(([id, name]) => ({ id, name })),
+  );
+  requireGroups(
+    caller,
+    items.some(({ write }) => write !== undefined && write.join.length + write.leave.length > 0),
+  );
+  return [...segments.keys()].sort((a, b) => a - b);
+}
+
+function refuseErrors(errors: ReadInventory['errors'], count: number): void {
+  const [first] = errors;
+  if (first === undefined) return;
+  const details = errors.map(({ file, line, message }) => ({
+    path: line === null ? file : `${file}:${line}`,
+    message,
+  }));
+  const [one] = details;
+  const told =
+    count === 1 ? `${one?.path}: ${first.message}` : `${count} things are wrong with the inventory.`;
+  const shown = count > errors.length ? ` The first ${errors.length} are told.` : '';
+  throw new AppError('invalid', told + shown, { details });
+}
+
+/** The hosts in the segments that they name, or in the inventory's own. */
+async function inSegments(
+  tx: Tx,
+  inventory: InventoryRow,
+  hosts: readonly ReadHost[],
+  caller: Caller,
+): Promise<WantedHost[]> {
+  const names = [...new Set(hosts.flatMap((host) => host.segment ?? []))];
+  refuseUnstorableText(names, 'segment');
+  const ids = inventory.segmentId === null ? [] : [inventory.segmentId];
+  const segments = await segmentsNamed(tx, { names, ids }, caller.authority.reach('read'));
+  const byName = new Map(segments.map((segment) => [segment.name, segment]));
+  const own = segments.find((segment) => segment.id === inventory.segmentId);
+  const errors: ReadInventory['errors'] = [];
+  let errorCount = 0;
+  const wanted = hosts.flatMap(({ segment: name, ...host }): WantedHost[] => {
+    const segment = name === undefined ? own : byName.get(name);
+    if (segment !== undefined) return [{ ...host, segmentId: segment.id, segmentName: segment.name }];
+    const message =
+      name === undefined
+        ? 'The host names no segment, and the inventory is of none.'
+        : `There is no segment “${name}”.`;
+    errorCount += 1;
+    if (errors.length < maxErrors) errors.push({ file: host.file ?? '', line: host.line, message });
+    return [];
+  });
+  refuseErrors(errors, errorCount);
+  return wanted;
+}
+
+/** @throws {AppError} `invalid` for an inventory that is not of format `api`. */
+export function requireApiFormat(inventory: InventoryRow): void {
+  if (inventory.format === 'api') return;
+  const message = `This inventory is read from files: POST /api/v1/inventories/${inventory.id}/plan.`;
+  throw invalidField('hosts', message);
+}

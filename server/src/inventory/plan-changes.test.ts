@@ -1,0 +1,192 @@
+import { describe, expect, it } from 'vitest';
+import { type CurrentTarget, countPlan, planChanges, type WantedHost } from './plan-changes.ts';
+
+const wanted = (name: string, more: Partial<WantedHost> = {}): WantedHost => ({
+  key: name,
+  name,
+  host: `${name}.example`,
+  segmentId: 1,
+  segmentName: 'dmz',
+  file: 'hosts',
+  line: 1,
+  ...more,
+});
+const current = (name: string, more: Partial<CurrentTarget> = {}): CurrentTarget => ({
+  id: [...name].reduce((sum, character) => sum + character.charCodeAt(0), 0),
+  segmentId: 1,
+  segmentName: 'dmz',
+  name,
+  host: `${name}.example`,
+  port: null,
+  operatingSystem: 'linux',
+  description: '',
+  labels: {},
+  settings: {},
+  isActive: true,
+  inventoryId: 7,
+  inventoryName: null,
+  inventoryKey: name,
+  given: { fields: [], labels: [], groups: [] },
+  isGone: false,
+  listed: [],
+  excluded: [],
+  inherited: {},
+  acceptedHostKeys: 0,
+  ...more,
+});
+const plan = (hosts: WantedHost[], targets: CurrentTarget[], adopt: 'none' | 'by_hand' | 'any' = 'none') =>
+  planChanges(7, adopt, hosts, targets);
+const summary = (...args: Parameters<typeof plan>) =>
+  plan(...args).map(({ item }) => {
+    const changes = item.changes.map(({ field, from, to }) => `${field}: ${from} → ${to}`);
+    return [item.action, item.name, item.conflict?.reason ?? changes].flat().join(' | ');
+  });
+
+describe('a plan', () => {
+  it('creates, changes, leaves and misses', () => {
+    expect(
+      summary(
+        [
+          wanted('new', { port: 22, labels: { env: 'prod' } }),
+          wanted('same'),
+          wanted('moved', { host: '10.0.0.9' }),
+        ],
+        [current('same'), current('moved'), current('old')],
+      ),
+    ).toEqual([
+      'create | new | name: null → new | host: null → new.example | port: null → 22 | operatingSystem: null → linux | labels.env: null → prod',
+      'unchanged | same',
+      'update | moved | host: moved.example → 10.0.0.9',
+      'gone | old',
+    ]);
+  });
+
+  it('takes back what the inventory gave and gives no more, and leaves what people gave', () => {
+    const given = { fields: ['port', 'settings.username'], labels: ['env'], groups: ['web'] };
+    const target = current('a', {
+      given,
+      port: 2222,
+      settings: { username: 'x', connect_timeout: 5 },
+      labels: { env: 'prod', team: 'blue' },
+      listed: ['web', 'by-hand'],
+      description: 'mine',
+    });
+    const [item] = plan([wanted('a')], [target]);
+    expect(item?.item.changes.map(({ field, to }) => [field, to])).toEqual([
+      ['port', null],
+      ['settings.username', null],
+      ['labels.env', null],
+      ['groups.web', null],
+    ]);
+    expect(item?.write?.state).toMatchObject({
+      settings: { connect_timeout: 5 },
+      labels: { team: 'blue' },
+      description: 'mine',
+    });
+    expect(item?.write?.leave).toEqual(['web']);
+  });
+
+  it('writes nothing where all is as it was, and only notes what it gives by now', () => {
+    expect(plan([wanted('a')], [current('a')])[0]?.write).toBeUndefined();
+    const [item] = plan([wanted('a', { labels: { env: 'x' } })], [current('a', { labels: { env: 'x' } })]);
+    expect(item?.item).toMatchObject({ action: 'unchanged', changes: [] });
+    expect(item?.write?.given.labels).toEqual(['env']);
+  });
+
+  it('does not list a target in a group that excludes it', () => {
+    const hosts = [wanted('a', { groups: ['web', 'db'] })];
+    const [item] = plan(hosts, [current('a', { excluded: ['web'], listed: ['db'] })]);
+    expect(item?.item.changes).toEqual([]);
+  });
+
+  it('says which accepted host keys are forgotten, also when only the protocol changes the port', () => {
+    const keys = { acceptedHostKeys: 2 };
+    const forgotten = (host: Partial<WantedHost>, target: Partial<CurrentTarget>) =>
+      plan([wanted('a', host)], [current('a', { ...keys, ...target })])[0]?.item.forgottenHostKeys;
+    expect(forgotten({}, {})).toBe(0);
+    expect(forgotten({ host: 'A.EXAMPLE' }, {})).toBe(0);
+    expect(forgotten({ host: 'b.example' }, {})).toBe(2);
+    expect(forgotten({ port: 22 }, {})).toBe(0);
+    expect(forgotten({ port: 22 }, { inherited: { port: 2222 } })).toBe(2);
+    expect(forgotten({ settings: { protocol: 'winrm' } }, {})).toBe(2);
+  });
+
+  it('takes up again what it deactivated when it was gone, but not what people did', () => {
+    const given = { fields: [], labels: [], groups: [] };
+    const target = (deactivated: boolean) =>
+      current('a', {
+        isActive: false,
+        isGone: true,
+        given: { ...given, ...(deactivated ? { deactivated } : {}) },
+      });
+    expect(summary([wanted('a')], [target(true)])).toEqual(['update | a | isActive: false → true']);
+    expect(summary([wanted('a')], [target(false)])).toEqual(['unchanged | a']);
+    expect(plan([wanted('a')], [target(false)])[0]?.write).toBeDefined();
+  });
+});
+
+describe('conflicts', () => {
+  it('are hosts that are named twice, in each place', () => {
+    const items = plan(
+      [wanted('a', { line: 3 }), wanted('b'), wanted('a', { line: 9 })],
+      [current('a'), current('b')],
+    );
+    expect(items.map(({ item }) => item.action)).toEqual(['conflict', 'unchanged', 'conflict']);
+    expect(items.map(({ item }) => item.conflict?.message)).toEqual([
+      'The inventory names it twice, also at hosts:9.',
+      undefined,
+      'The inventory names it twice, also at hosts:3.',
+    ]);
+  });
+
+  it('are targets of others, until they are adopted', () => {
+    const byHand = current('a', { inventoryId: null, inventoryKey: null, given: null });
+    const others = current('b', { inventoryId: 8, inventoryName: 'cmdb' });
+    const hosts = [wanted('a'), wanted('b')];
+    const actions = (adopt: 'none' | 'by_hand' | 'any') =>
+      plan(hosts, [byHand, others], adopt).map(({ item }) => item.adoptedFrom ?? item.conflict?.reason);
+    expect(actions('none')).toEqual(['by_hand', 'other_inventory']);
+    expect(actions('by_hand')).toEqual(['by hand', 'other_inventory']);
+    expect(actions('any')).toEqual(['by hand', 'cmdb']);
+    expect(countPlan(plan(hosts, [byHand, others], 'any'))).toMatchObject({
+      update: 2,
+      adopted: 2,
+      conflict: 0,
+    });
+  });
+
+  it('are names that another target keeps, not names that are swapped', () => {
+    const targets = [current('a'), current('b'), current('c', { inventoryId: null, inventoryKey: null })];
+    const swapped = [
+      wanted('b', { key: 'a', host: 'a.example' }),
+      wanted('a', { key: 'b', host: 'b.example' }),
+    ];
+    expect(summary(swapped, targets)).toEqual(['update | b | name: a → b', 'update | a | name: b → a']);
+    expect(summary([wanted('c', { key: 'a' }), wanted('b')], targets)).toEqual([
+      'conflict | c | name_taken',
+      'unchanged | b',
+    ]);
+  });
+
+  it('are more labels than a target may have', () => {
+    const labels = Object.fromEntries(Array.from({ length: 64 }, (_, n) => [`l${n}`, '']));
+    expect(summary([wanted('a', { labels })], [current('a', { labels: { mine: '' } })])).toEqual([
+      'conflict | a | too_many_labels',
+    ]);
+  });
+});
+
+describe('the same host', () => {
+  it('is found under another key by its name, when the inventory has that key no more', () => {
+    const items = plan([wanted('a', { key: 'uuid-1' })], [current('a')]);
+    expect(items.map(({ item }) => item.action)).toEqual(['unchanged']);
+    expect(items[0]?.write?.key).toBe('uuid-1');
+  });
+
+  it('in another segment is another target', () => {
+    expect(summary([wanted('a', { segmentId: 2, segmentName: 'lan' })], [current('a')])).toEqual([
+      expect.stringMatching(/^create \| a/),
+      'gone | a',
+    ]);
+  });
+});

@@ -1,0 +1,25 @@
+// Inventories of programs: all hosts at once as JSON, through the same plan.
+import type { InventoryPlan, PutInventoryTargetsRequest } from '@opsconductor/protocol';
+import type { Caller } from '../caller.ts';
+import type { Sql } from '../store/connection.ts';
+import { applyPlan } from './apply-plan.ts';
+import { getPlan, planHosts, requireApiFormat, requireSeen } from './make-plan.ts';
+import { checkHosts } from './parse-inventory.ts';
+
+/**
+ * Plans an import of these hosts and, where it is asked for, applies it.
+ *
+ * @throws {AppError} like `planInventory` and `applyPlan`.
+ */
+export async function putHosts(
+  sql: Sql,
+  id: number,
+  { hosts, adopt = 'none', apply }: PutInventoryTargetsRequest,
+  caller: Caller,
+): Promise<InventoryPlan> {
+  const inventory = await requireSeen(sql, id, caller);
+  requireApiFormat(inventory);
+  const planId = await planHosts(sql, inventory, checkHosts(hosts, inventory.options), adopt, caller);
+  if (apply !== undefined) return applyPlan(sql, id, planId, apply, caller);
+  return getPlan(sql, id, planId, {}, caller.authority.reach('targets.edit'));
+}

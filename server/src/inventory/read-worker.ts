@@ -1,0 +1,10 @@
+// The thread that inventories are read in: what is uploaded may be large or hostile, and agents must not wait for it.
+import { parentPort, workerData } from 'node:worker_threads';
+import { readInventory } from './parse-inventory.ts';
+
+const { format, files, options } = workerData as {
+  format: Parameters<typeof readInventory>[0];
+  files: Parameters<typeof readInventory>[1];
+  options: Parameters<typeof readInventory>[2];
+};
+parentPort?.postMessage(readInventory(format, files, options));
