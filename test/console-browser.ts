@@ -43,9 +43,9 @@ export class ConsoleSystem {
   }
 
   /** A link that signs in once. */
-  async signInLink(): Promise<string> {
+  async signInLink(name = administratorName): Promise<string> {
     const deps = { sql: this.system.sql, now: () => new Date() };
-    const { code } = await createSignInCode(deps, administratorName);
+    const { code } = await createSignInCode(deps, name);
     return `${this.url}/#code=${code}`;
   }
 
@@ -63,6 +63,14 @@ export class ConsoleSystem {
     const opened = await this.newPage(width);
     await opened.page.goto(await this.signInLink());
     await opened.page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
+    return opened;
+  }
+
+  /** A user that was made over the API, signed in; what they see first is the test's to say. */
+  async signedInAs(name: string, width = 1440): Promise<{ page: Page; faults: string[] }> {
+    const opened = await this.newPage(width);
+    await opened.page.goto(await this.signInLink(name));
+    await opened.page.locator('header').getByText(name, { exact: true }).waitFor();
     return opened;
   }
 

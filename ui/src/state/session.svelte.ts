@@ -64,6 +64,7 @@ class Session {
 
   /** Asks the server who this is. */
   async check(): Promise<void> {
+    this.ended = false;
     try {
       this.#enter(await fetchMe());
     } catch (error) {
@@ -89,7 +90,8 @@ class Session {
 
   /** The server no longer knows this session. */
   lost(): void {
-    this.ended = this.state === 'signed-in';
+    // Every request that was under way finds out: only the first ends a session.
+    if (this.state === 'signed-in') this.ended = true;
     this.me = undefined;
     this.state = 'signed-out';
   }

@@ -1,0 +1,168 @@
+// Who may do what, as it shows in the console: what is out of reach is not there, and what is granted arrives.
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { ConsoleSystem, eventually, missing } from './console-browser.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+let c: ConsoleSystem;
+beforeAll(async () => {
+  if (missing === undefined) c = await ConsoleSystem.start();
+});
+afterEach(() => c?.closePages());
+afterAll(() => c?.stop());
+
+interface Made {
+  id: number;
+}
+const makeUser = (name: string) => c.system.api.made<Made>('/api/v1/users', { name });
+const makeJob = (name: string, category: string) =>
+  c.system.api.made<Made>('/api/v1/jobs', {
+    name,
+    category,
+    steps: [{ name: 'hello', type: 'ssh.exec', config: { command: 'echo hello' } }],
+  });
+
+test('an operator of a segment and a category sees only their things, is offered only what they may, and runs', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const core = await api.made<Made>('/api/v1/segments', { name: 'core' });
+  await api.made('/api/v1/targets', { segmentId: core.id, name: 'core-db', host: '10.9.8.7', port: 22 });
+  const category = await api.made<Made>('/api/v1/categories', { name: 'web' });
+  await api.made('/api/v1/categories', { name: 'payroll' });
+  const own = await makeJob('Greet the web', 'web');
+  const other = await makeJob('Pay everybody', 'payroll');
+  const user = await makeUser('olga');
+  for (const scope of [
+    { kind: 'segment', id: c.system.segmentId },
+    { kind: 'category', id: category.id },
+  ]) {
+    await api.made('/api/v1/grants', { userId: user.id, role: 'operator', scope });
+  }
+
+  const { page, faults } = await c.signedInAs('olga');
+  const main = page.locator('main');
+  await page.getByRole('link', { name: 'Greet the web' }).waitFor();
+  expect(await main.textContent()).not.toMatch(/Pay everybody|payroll/);
+  const places = page.locator('header nav a');
+  expect(await places.allTextContents()).toEqual(['Runs', 'Jobs', 'Targets', 'Agents', 'Credentials']);
+  expect(await main.getByRole('link', { name: 'New job' }).count()).toBe(0);
+
+  await page.goto(`${c.url}/targets`);
+  await page.getByText('host', { exact: true }).waitFor();
+  expect(await main.textContent()).not.toMatch(/core/);
+  expect(await main.getByRole('button', { name: /Edit|Delete|Add/ }).count()).toBe(0);
+  await page.goto(`${c.url}/agents`);
+  await page.getByRole('heading', { name: 'dmz' }).waitFor();
+  expect(await main.textContent()).not.toMatch(/core/);
+  await page.goto(`${c.url}/jobs/${other.id}`);
+  await page.getByRole('heading', { name: `There is no job ${other.id}` }).waitFor();
+
+  await page.goto(`${c.url}/jobs/${own.id}`);
+  await page.getByRole('heading', { name: 'Greet the web' }).waitFor();
+  await page.keyboard.press('r');
+  await page.getByRole('checkbox', { name: /^host / }).check();
+  await page.getByRole('button', { name: 'Run on 1 target' }).click();
+  await page.locator('.lines').getByText('hello', { exact: true }).waitFor();
+  await page.locator('.title').getByText('succeeded').waitFor();
+  // The console asked for nothing that it may not: each refusal would be in the audit log.
+  const refused = await c.system.sql`select detail from audit_log where action = 'request.refused'`;
+  expect(refused).toEqual([]);
+
+  // Only where one goes by hand: then the page says which right is missing, and still asks for nothing.
+  await page.goto(`${c.url}/people`);
+  await page.getByRole('heading', { name: 'You may not see this page' }).waitFor();
+  expect(await main.textContent()).toContain('people.edit');
+  expect(await c.system.sql`select id from audit_log where action = 'request.refused'`).toEqual([]);
+  expect(faults).toEqual([]);
+});
+
+test('what an administrator grants opens the other browser’s pages, and what is taken back closes them', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  await makeUser('grace');
+  const other = await c.signedInAs('grace');
+  await other.page.getByRole('heading', { name: 'Nothing is granted to you yet' }).waitFor();
+
+  const { page, faults } = await c.signedIn();
+  await page.getByRole('link', { name: 'People' }).click();
+  await page.getByRole('link', { name: 'grace' }).click();
+  await page.getByText('grace can sign in, and sees nothing.').waitFor();
+  await page.getByRole('button', { name: 'Grant…' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Grant to grace' });
+  await dialog.getByLabel('Role', { exact: true }).selectOption('viewer');
+  const grant = dialog.getByRole('button', { name: 'Grant', exact: true });
+  expect(await grant.isDisabled()).toBe(true);
+  await dialog.getByRole('combobox', { name: 'On', exact: true }).fill('dm');
+  await dialog.getByRole('listbox').getByRole('option', { name: 'dmz' }).click();
+  await grant.click();
+  await page.getByRole('button', { name: 'Take back role viewer, segment dmz' }).waitFor();
+
+  // The page that was closed opens; what is in the segment is there.
+  await other.page.getByRole('button', { name: 'Look again' }).click();
+  await other.page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
+  await other.page.getByRole('link', { name: 'Targets' }).click();
+  await other.page.getByText('host', { exact: true }).waitFor();
+
+  // Why they may, as the administrator is told.
+  const why = page.getByRole('region', { name: 'What may grace do, and why' });
+  await why.getByLabel('May grace').selectOption('read');
+  await why.getByRole('combobox', { name: 'on target, segment or group' }).fill('host');
+  await why.getByRole('listbox').getByRole('option', { name: /^host/ }).click();
+  await why.getByRole('button', { name: 'Ask' }).click();
+  await why.getByText('grace may: read on target “host”.').waitFor();
+  expect(await why.locator('.answer').textContent()).toMatch(/role viewer\s+segment dmz/);
+
+  await page.getByRole('button', { name: 'Take back role viewer, segment dmz' }).click();
+  await page.getByRole('button', { name: 'Take it back' }).click();
+  await page.getByText('grace can sign in, and sees nothing.').waitFor();
+  // Without a reload: the next refusal says it.
+  await other.page
+    .getByRole('heading', { name: 'Nothing is granted to you yet' })
+    .waitFor({ timeout: 25_000 });
+
+  await page.getByRole('link', { name: 'Audit' }).click();
+  await page.getByLabel('Action').fill('grant.');
+  await page
+    .getByRole('button', { name: /grant\.deleted/ })
+    .first()
+    .click();
+  const row = page.getByRole('complementary');
+  await row.getByRole('heading', { name: 'grant.deleted' }).waitFor();
+  expect(await row.textContent()).toMatch(/viewer/);
+  await eventually(() => page.locator('.seal').textContent()).toMatch(/sealed.*checkpoint [\d,]+/s);
+  expect([...faults, ...other.faults]).toEqual([]);
+});
+
+test('a sign-in link is shown once, signs its user in, and their session is ended from here', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/people`);
+  await page.getByText('Users', { exact: true }).first().waitFor();
+  await page.keyboard.press('a');
+  await page.getByRole('dialog', { name: 'New user' }).getByLabel('Name', { exact: true }).fill('nina');
+  await page.getByRole('button', { name: 'Make user' }).click();
+  await page.getByRole('heading', { name: 'nina', exact: true }).waitFor();
+  await page.getByText('no way in').waitFor();
+  await page.getByRole('button', { name: 'Sign-in link…' }).click();
+  await page.getByRole('button', { name: 'Make link' }).click();
+  const link = await page.getByRole('dialog').locator('code').textContent();
+  await page.getByRole('button', { name: 'Done' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  expect(await page.locator('body').textContent()).not.toContain(new URL(link ?? '').hash);
+
+  const other = await c.newPage();
+  await other.page.goto(link ?? '');
+  await other.page.getByRole('heading', { name: 'Nothing is granted to you yet' }).waitFor();
+  await page.reload();
+  await page.getByRole('button', { name: /^End the session of Chrome on Linux/ }).click();
+  await page.getByRole('button', { name: 'End it' }).click();
+  await page.getByText('nina is signed in nowhere.').waitFor();
+  await other.page.getByText('Look again').click();
+  await other.page.getByText('Your session ended.').waitFor();
+  expect([...faults, ...other.faults]).toEqual([]);
+});
