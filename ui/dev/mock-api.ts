@@ -4,14 +4,20 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
-import type { OutputChunk, Run, Step } from '@opsconductor/protocol';
+import {
+  matchesSelector,
+  type OutputChunk,
+  parseSelector,
+  type Run,
+  type Step,
+} from '@opsconductor/protocol';
 import { agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
 import { LiveRun } from './live-run.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
 import { meAs, peopleAnswer } from './people-api.ts';
 
 const port = Number(process.argv[2] ?? 7711);
-const dist = join(import.meta.dirname, '../dist');
+const dist = process.env.DIST ?? join(import.meta.dirname, '../dist');
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 const types: Record<string, string> = {
@@ -38,6 +44,13 @@ const made = [
   makeRun(4003, 4, { succeeded: 3 }, webName),
   makeRun(4002, 6, { failed: 2, succeeded: 3, timed_out: 1 }, webName),
 ];
+const manyTargets = Array.from({ length: 12_000 }, (_, at) => {
+  const one = targets[at % targets.length] as (typeof targets)[number];
+  const round = Math.floor(at / targets.length);
+  return round === 0
+    ? one
+    : { ...one, id: at + 1, name: `${one.name}-${round}`, host: `${round}.${one.host}` };
+});
 const live = new LiveRun(6002);
 const runs = new Map([...made, live].map((one) => [one.run.id, one]));
 const fastTotal = Number(process.env.FAST_CHUNKS ?? 800);
@@ -123,7 +136,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     if (job === undefined) return fail(response, 404, 'not_found', 'There is no such job.');
     return jobRoute[2] === undefined ? json(response, 200, job) : json(response, 201, runs.get(4127)?.run);
   }
-  const targetRoute = /^\/targets\/(\d+)\/(test|host-keys)$/.exec(path);
+  const targetRoute = /^\/targets\/(\d+)\/(test|host-keys|effective-settings)$/.exec(path);
   if (targetRoute !== null) return targetApi(response, Number(targetRoute[1]), targetRoute[2] ?? '');
   const enroll = /^\/segments\/(\d+)\/enrollment-tokens$/.exec(path);
   if (enroll !== null) return json(response, 201, enrollment());
@@ -170,7 +183,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     case 'GET /agents':
       return json(response, 200, page(agents));
     case 'GET /targets':
-      return json(response, 200, page(targets));
+      return json(response, 200, targetPage(url.searchParams));
     case 'GET /credentials':
       return json(response, 200, page(credentials));
     case 'GET /executor/status':
@@ -187,8 +200,77 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   }
 }
 
+/** Twelve thousand targets when asked for `full`: the fixtures, over and over. */
+function targetPage(query: URLSearchParams) {
+  const search = query.get('search')?.toLowerCase() ?? '';
+  const selector = query.get('selector');
+  const wanted = selector === null ? undefined : parseSelector(selector);
+  const fits = (scenario === 'empty' ? [] : manyTargets).filter(
+    (one) =>
+      `${one.name} ${one.host}`.includes(search) &&
+      (query.get('health') ?? one.health) === one.health &&
+      (query.get('operatingSystem') ?? one.operatingSystem) === one.operatingSystem &&
+      (query.get('segmentId') ?? String(one.segmentId)) === String(one.segmentId) &&
+      (wanted === undefined ||
+        matchesSelector(wanted, {
+          ...one,
+          segment: one.segmentName,
+          groups: one.groups.map(({ name }) => name),
+        })),
+  );
+  const from = Number(query.get('cursor') ?? 0);
+  const to = from + Number(query.get('limit') ?? 50);
+  return {
+    items: fits.slice(from, to),
+    nextCursor: to < fits.length ? String(to) : null,
+    ...(query.get('count') === 'true' ? { total: fits.length } : {}),
+  };
+}
+
+function effectiveSettings(targetId: number) {
+  const group = { kind: 'group', id: 1, name: 'Web servers' };
+  const builtIn = { kind: 'default', id: null, name: '' };
+  const setting = (
+    name: string,
+    value: string | number | null,
+    display: string,
+    source: object,
+    overridden: object[] = [],
+  ) => ({
+    name,
+    value,
+    display,
+    source,
+    overridden,
+    problem: null,
+  });
+  return {
+    targetId,
+    jobId: null,
+    stepNumber: null,
+    settings: [
+      setting('protocol', 'ssh', 'ssh', builtIn),
+      setting('port', 2222, '2222', { kind: 'target', id: targetId, name: '' }, [
+        { value: 22, display: '22', source: builtIn },
+      ]),
+      setting('username', null, 'as the credential says', builtIn),
+      setting('connect_timeout', 30, '30 s', group, [
+        { value: 20, display: '20 s', source: { kind: 'segment', id: 1, name: 'dmz-1' } },
+        { value: 10, display: '10 s', source: builtIn },
+      ]),
+      setting('keepalive_interval', 15, '15 s', builtIn),
+      setting('credential', credentials[0]?.id ?? null, 'web-patch', {
+        kind: 'segment',
+        id: 1,
+        name: 'dmz-1',
+      }),
+    ],
+  };
+}
+
 function targetApi(response: ServerResponse, id: number, what: string) {
   const target = targets.find((one) => one.id === id);
+  if (what === 'effective-settings') return json(response, 200, effectiveSettings(id));
   if (target === undefined || what === 'host-keys') return json(response, 200, target);
   const accepted = target.hostKeys.find((key) => key.state === 'accepted')?.fingerprint;
   const changed = target.hostKeys.find((key) => key.state === 'changed')?.fingerprint;

@@ -33,6 +33,15 @@ export interface PeopleQuery {
   userGroupId?: number | undefined;
 }
 
+export interface TargetsQuery {
+  search?: string | undefined;
+  selector?: string | undefined;
+  segmentId?: number | undefined;
+  /** Operating system. */
+  os?: string | undefined;
+  health?: string | undefined;
+}
+
 export const paths = {
   home: () => '/jobs',
   signIn: (back?: string) => withQuery('/sign-in', { back }),
@@ -45,7 +54,7 @@ export const paths = {
     const path = withQuery(`/runs/${id}`, { host: place.host, step: place.step, attempt: place.attempt });
     return place.lines === undefined ? path : `${path}#${lineAnchor(place.lines)}`;
   },
-  targets: (query: { search?: string; segmentId?: number | undefined } = {}) => withQuery('/targets', query),
+  targets: (query: TargetsQuery = {}) => withQuery('/targets', { ...query }),
   agents: () => '/agents',
   credentials: () => '/credentials',
   categories: () => '/categories',
@@ -124,6 +133,7 @@ export const apiPaths = {
   targets: (query: Query = {}) => withQuery(`${root}/targets`, query),
   target: (id: number) => `${root}/targets/${id}`,
   targetTest: (id: number) => `${root}/targets/${id}/test`,
+  targetEffectiveSettings: (id: number) => `${root}/targets/${id}/effective-settings`,
   targetHostKeys: (id: number) => `${root}/targets/${id}/host-keys`,
   credentials: (query: Query = {}) => withQuery(`${root}/credentials`, query),
   credential: (id: string) => `${root}/credentials/${encodeURIComponent(id)}`,

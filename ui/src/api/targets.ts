@@ -1,11 +1,21 @@
-import type { Target, TestResult } from '@opsconductor/protocol';
+import type {
+  EffectiveSettings,
+  OperatingSystem,
+  Target,
+  TargetHealth,
+  TargetPage,
+  TestResult,
+} from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
-import { type Page, type PageQuery, readAll } from './page.ts';
+import { type PageQuery, readAll } from './page.ts';
 
 export interface TargetFilter {
   search?: string | undefined;
   segmentId?: number | undefined;
+  selector?: string | undefined;
+  operatingSystem?: OperatingSystem | undefined;
+  health?: TargetHealth | undefined;
 }
 
 export interface TargetFields {
@@ -16,7 +26,11 @@ export interface TargetFields {
   credentialId: string | null;
 }
 
-export function listTargets(query: PageQuery & TargetFilter, signal?: AbortSignal): Promise<Page<Target>> {
+/** A page of targets by name; `count` asks how many there are on all pages. */
+export function listTargets(
+  query: PageQuery & TargetFilter & { count?: boolean },
+  signal?: AbortSignal,
+): Promise<TargetPage> {
   return request('GET', apiPaths.targets({ ...query }), { signal });
 }
 
@@ -37,6 +51,11 @@ export function createTarget(
 
 export function updateTarget(id: number, target: TargetFields): Promise<Target> {
   return request('PUT', apiPaths.target(id), { body: target });
+}
+
+/** What applies to a target, and where each setting comes from; no job looked at. */
+export function fetchEffectiveSettings(id: number, signal?: AbortSignal): Promise<EffectiveSettings> {
+  return request('GET', apiPaths.targetEffectiveSettings(id), { signal });
 }
 
 export function deleteTarget(id: number): Promise<void> {

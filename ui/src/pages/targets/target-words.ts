@@ -1,6 +1,6 @@
-// The answers of a connection test, each told apart.
-import type { TestResult } from '@opsconductor/protocol';
-import { reasonWord } from '../format/status.ts';
+// A target's settings and health in words, and the answers of a connection test, each told apart.
+import type { EffectiveSetting, SettingName, Target, TestResult } from '@opsconductor/protocol';
+import { reasonWord } from '../../format/status.ts';
 
 export interface TestAnswer {
   state: 'succeeded' | 'failed' | 'held';
@@ -44,4 +44,44 @@ export function testAnswer(result: TestResult): TestAnswer {
       return { state: 'failed', lead: word.charAt(0).toUpperCase() + word.slice(1) };
     }
   }
+}
+
+const settingWords: Record<SettingName, string> = {
+  protocol: 'Protocol',
+  port: 'Port',
+  username: 'User name',
+  connect_timeout: 'Connect timeout',
+  keepalive_interval: 'Keepalive',
+  credential: 'Credential',
+};
+export function settingWord(name: SettingName): string {
+  return settingWords[name];
+}
+
+/** `from group Web servers`; what is the target's own and what is built in have no name to tell. */
+export function sourceWords(source: EffectiveSetting['source']): string {
+  if (source.kind === 'default') return 'built in';
+  if (source.kind === 'target') return 'of its own';
+  return `from ${source.kind} ${source.name}`;
+}
+
+/** The state whose glyph and color it has, and its word. */
+export function healthWords({
+  health,
+  lastContact,
+  isActive,
+}: Pick<Target, 'health' | 'lastContact' | 'isActive'>): {
+  look: string;
+  word: string;
+} {
+  if (!isActive) return { look: 'skipped', word: 'inactive' };
+  if (health === 'ok') return { look: 'succeeded', word: 'ok' };
+  if (health === 'never') return { look: 'pending', word: 'never tried' };
+  const reason = lastContact?.reason;
+  return { look: 'failed', word: reason === null || reason === undefined ? 'failing' : reasonWord(reason) };
+}
+
+/** `env=prod`, or the name alone for a label without a value. */
+export function labelWords(labels: Target['labels']): string[] {
+  return Object.entries(labels).map(([name, value]) => (value === '' ? name : `${name}=${value}`));
 }

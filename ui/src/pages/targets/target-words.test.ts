@@ -1,0 +1,48 @@
+import { stepReasons, type TestResult } from '@opsconductor/protocol';
+import { describe, expect, it } from 'vitest';
+import { healthWords, labelWords, sourceWords, testAnswer } from './target-words.ts';
+
+const result = (reason: string | null): TestResult => ({
+  ok: false,
+  reason,
+  message: '',
+  advice: null,
+  agentName: null,
+  offeredFingerprint: null,
+  acceptedFingerprints: [],
+  serverVersion: null,
+  latencyMs: null,
+});
+
+describe('the answer of a connection test', () => {
+  it('tells every reason apart', () => {
+    const reasons = [...stepReasons, 'no_agent', 'agents_offline', 'no_credential', null];
+    const leads = reasons.map((reason) => testAnswer(result(reason)).lead);
+    expect(new Set(leads).size).toBe(reasons.length);
+  });
+
+  it('is a success only when it is ok, whatever the reason says', () => {
+    expect(testAnswer({ ...result('auth_failed'), ok: true }).state).toBe('succeeded');
+    expect(testAnswer(result(null)).state).toBe('failed');
+  });
+});
+
+describe('a target in words', () => {
+  it('says where a setting comes from', () => {
+    expect(sourceWords({ kind: 'group', id: 1, name: 'Web servers' })).toBe('from group Web servers');
+    expect(sourceWords({ kind: 'default', id: null, name: '' })).toBe('built in');
+    expect(sourceWords({ kind: 'target', id: 4, name: 'web-01' })).toBe('of its own');
+  });
+
+  it('tells inactive before healthy, and why it is failing', () => {
+    const lastContact = { at: '2026-11-24T02:00:00Z', ok: false, reason: 'auth_failed' };
+    expect(healthWords({ health: 'ok', lastContact: null, isActive: false }).word).toBe('inactive');
+    expect(healthWords({ health: 'failing', lastContact, isActive: true }).look).toBe('failed');
+    expect(healthWords({ health: 'failing', lastContact, isActive: true }).word).not.toBe('failing');
+    expect(healthWords({ health: 'failing', lastContact: null, isActive: true }).word).toBe('failing');
+  });
+
+  it('leaves out the value that a label has not', () => {
+    expect(labelWords({ env: 'prod', canary: '' })).toEqual(['env=prod', 'canary']);
+  });
+});

@@ -1,0 +1,8 @@
+// Where the test of a target's connection stands.
+import type { TestResult } from '@opsconductor/protocol';
+import type { ApiError } from '../../api/client.ts';
+
+export type TestState =
+  | { state: 'testing' }
+  | { state: 'done'; result: TestResult }
+  | { state: 'failed'; error: ApiError };
