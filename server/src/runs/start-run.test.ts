@@ -36,6 +36,10 @@ test('whoever started a run on this server has its data key at hand', async () =
   const jobId = await jobOf(t);
   const kept: [number, number][] = [];
   const keys = { remember: (runId: number, key: Buffer) => kept.push([runId, key.length]) };
-  const { runId } = await startRun({ ...t, keys }, { jobId, selection: { targetIds: [await t.addTarget()] } }, t.caller);
+  const { runId } = await startRun(
+    { ...t, keys },
+    { jobId, selection: { targetIds: [await t.addTarget()] } },
+    t.caller,
+  );
   expect(kept).toEqual([[runId, 32]]);
 });
