@@ -20,7 +20,7 @@ export const keyScheme = {
   beginning: { keys: ['Home'], what: 'beginning of the output' },
   error: { keys: ['e'], what: 'first error' },
   times: { keys: ['t'], what: 'times' },
-  add: { keys: ['a'], what: 'add a job, target, agent or credential' },
+  add: { keys: ['a'], what: 'add one: a job, target, agent, user, …' },
   run: { keys: ['r'], what: 'run' },
   cancel: { keys: ['c'], what: 'cancel the run (asks)' },
   save: { keys: ['Ctrl+s'], what: 'save' },
