@@ -1,5 +1,6 @@
-// npm run bench [audit|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [audit|import|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAudit } from './audit.ts';
+import { benchImport } from './import.ts';
 import { benchLatency } from './latency.ts';
 import { benchQueue } from './queue.ts';
 import { benchStream } from './stream.ts';
@@ -7,6 +8,7 @@ import { benchTargets } from './targets.ts';
 
 const benchmarks: Record<string, () => Promise<void>> = {
   audit: benchAudit,
+  import: benchImport,
   latency: benchLatency,
   queue: benchQueue,
   stream: benchStream,
