@@ -25,12 +25,12 @@ import {
 import { groupsNamed, readConcerned } from '../store/inventory-targets.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { requireGroups, requireSegments } from './inventory-rights.ts';
-import type { ReadHost, ReadInventory } from './parse-inventory.ts';
+import type { ReadHost, ReadInventory, readInventory } from './parse-inventory.ts';
 import { countPlan, type PlannedItem, planChanges, type WantedHost } from './plan-changes.ts';
 import { readInWorker } from './read-in-worker.ts';
 import { maxErrors } from './report.ts';
 
-type Reader = (...args: Parameters<typeof readInWorker>) => Promise<ReadInventory> | ReadInventory;
+type Reader = (...args: Parameters<typeof readInventory>) => Promise<ReadInventory> | ReadInventory;
 
 /**
  * Plans an import of files. Nothing changes but that the plan is there.

@@ -7,8 +7,7 @@ import { AppError } from '../errors.ts';
 import type { ReadInventory } from './parse-inventory.ts';
 
 const maxAtOnce = 2;
-const timeoutMs = 60_000;
-const maxHeapMb = 1_024;
+const readingBounds = { timeoutMs: 60_000, maxHeapMb: 1_024 };
 // A thread has no TypeScript of its own, whatever the server was started with. Both by their paths: what the server was
 // started from need not be where its packages are.
 const typescript = pathToFileURL(createRequire(import.meta.url).resolve('tsx/esm/api')).href;
@@ -28,6 +27,7 @@ export async function readInWorker(
   format: Exclude<InventoryFormat, 'api'>,
   files: readonly InventoryFile[],
   options: InventoryOptions,
+  { timeoutMs, maxHeapMb } = readingBounds,
 ): Promise<ReadInventory> {
   if (reading >= maxAtOnce) {
     throw new AppError('rate_limited', 'Other inventories are being read; try again in some seconds.', {
