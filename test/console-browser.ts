@@ -8,7 +8,7 @@ import { ensureChromium } from './support/packages.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
 const root = resolve(import.meta.dirname, '..');
-const waitMs = 15_000;
+const waitMs = 30_000;
 
 const program = await ensureChromium();
 /** Why there is no browser here. */

@@ -6,7 +6,7 @@ import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { ConsoleSystem, missing } from './console-browser.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Both names lead to this machine in this browser, as an attacker's own DNS would have them. */
 const [evilHost, reboundHost] = ['evil.example', 'rebound.example'];

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { ConsoleSystem, eventually, missing } from './console-browser.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000 });
 
 let c: ConsoleSystem;
 beforeAll(async () => {
@@ -121,7 +121,7 @@ test('what an administrator grants opens the other browser’s pages, and what i
   // Without a reload: the next refusal says it.
   await other.page
     .getByRole('heading', { name: 'Nothing is granted to you yet' })
-    .waitFor({ timeout: 25_000 });
+    .waitFor({ timeout: 45_000 });
 
   await page.getByRole('link', { name: 'Audit' }).click();
   await page.getByLabel('Action').fill('grant.');
