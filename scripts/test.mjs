@@ -18,7 +18,9 @@ async function prepare() {
   say('Preparing: building the console and the agent, finding what the tests run against');
   await buildAll();
   register();
-  const { ensureChromium, ensureNetworkTools, ensureSshd } = await import('../test/support/packages.ts');
+  const { ensureAnsible, ensureChromium, ensureNetworkTools, ensureSshd } = await import(
+    '../test/support/packages.ts'
+  );
   const options = { print: (line) => say(`  ${line}`) };
   const untried = { sshd: undefined, notes: [] };
   const sshd = await ensureSshd(options);
@@ -28,6 +30,9 @@ async function prepare() {
   const chromium = await ensureChromium(options);
   if ('missing' in chromium) untried.notes.push(`the console in a browser: ${chromium.missing}`);
   else say(`  Chromium: ${chromium.path}`);
+  // What is missing of it is told by the test that compares with it.
+  const ansible = await ensureAnsible(options);
+  if (!('missing' in ansible)) say(`  Ansible: ${ansible.path}`);
   const networks = await ensureNetworkTools(options);
   if (networks !== undefined) untried.notes.push(`segmented networks: ${networks.missing}`);
   else say('  Network namespaces and nftables: available');

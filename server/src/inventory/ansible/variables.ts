@@ -37,7 +37,7 @@ const reasons: [RegExp, string][] = [
   [/host_key_checking$/, 'host keys are always checked: accept them once, or import known_hosts'],
   [
     /^ansible_(?:winrm|psrp)_/,
-    'how WinRM is spoken is set by the agent; protocol, port and user are carried over',
+    'there is no setting for it; of WinRM protocol, host, port and user are carried over',
   ],
   [/_interpreter$/, 'nothing of OpsConductor runs on a target by an interpreter of its own'],
   [
