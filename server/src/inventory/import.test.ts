@@ -256,7 +256,7 @@ describe('a plan that no longer fits', () => {
   it('leaves no trace when the server dies in the midst of it, and can be applied afterwards', async () => {
     await bring('name\na\nold\n');
     const { id } = await plan('name,label:x\na,1\nnew,\n');
-    // The last thing that applying locks is the plan's own row; here it waits after all else is written.
+    // It waits to write to the audit log, when what is gone is deleted already.
     const blocker = await t.sql.reserve();
     await blocker`begin`;
     await blocker`lock table audit_log in share mode`;

@@ -40,7 +40,7 @@ export interface StoredItem {
   wanted: WantedHost | null;
 }
 
-const keptPlans = 20;
+const keptPlans = 10;
 const lifetimeHours = 24;
 
 export async function insertPlan(
