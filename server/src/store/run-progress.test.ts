@@ -103,11 +103,15 @@ test('the steps of a batch are found without reading the others', async () => {
     select ${jobRunId}, ${targetRunId}, ${segmentId}, n, 'ssh.exec', 60 from generate_series(3, 20000) n`;
   await t.sql`analyze job_run_steps`;
   await inTransaction(t.sql, async (tx) => {
-    const read = () => tx`
-      select seq_tup_read from pg_stat_xact_user_tables where relname = 'job_run_steps'`;
+    const read = async () => {
+      const [row] = await tx<{ rows: number }[]>`
+        select (seq_tup_read + idx_tup_fetch)::int as rows from pg_stat_xact_user_tables
+        where relname = 'job_run_steps'`;
+      return row?.rows ?? Number.NaN;
+    };
     const before = await read();
     const locked = await lockStepsAndNext(tx, [id]);
     expect(locked.map((step) => step.stepNumber)).toEqual([1, 2]);
-    expect(await read()).toEqual(before);
+    expect((await read()) - before).toBeLessThan(20);
   });
 });
