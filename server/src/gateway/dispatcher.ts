@@ -11,7 +11,7 @@ import type { AgentLink } from './agent-link.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 
-const pollMs = 1_000;
+const defaultPollMs = 1_000;
 
 export interface DispatcherDeps {
   sql: Sql;
@@ -22,6 +22,8 @@ export interface DispatcherDeps {
   log: Log;
   linkOf(agentId: number): AgentLink | undefined;
   onNews(news: ProgressNews): void;
+  /** How often it looks for work that nobody told of, in ms; 1 s unless told. */
+  pollMs?: number | undefined;
 }
 
 export class Dispatcher {
@@ -40,7 +42,7 @@ export class Dispatcher {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.wake(), pollMs);
+    this.#timer = setInterval(() => this.wake(), this.#deps.pollMs ?? defaultPollMs);
   }
 
   /** Something may be claimable. */

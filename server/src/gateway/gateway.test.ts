@@ -296,7 +296,8 @@ test('a step that was begun is not ready again, however soon after that it is ha
 });
 
 test('a slot that is free again is filled with what waited for it', async () => {
-  await using t = await setupGateway();
+  // At once, not when somebody looks next.
+  await using t = await setupGateway({}, undefined, { claimPollMs: 3_600_000 });
   const agent = await t.connectAgent({ slots: 1 });
   await t.start({ targets: 2 });
   const [first] = (await agent.next('leases')).leases;

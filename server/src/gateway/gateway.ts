@@ -55,6 +55,8 @@ export interface GatewayDeps {
   checkpoints?: Pick<CheckpointFeed, 'offer' | 'refused'>;
   /** Told of each attempt that settled. */
   contacts?: Pick<ContactNotes, 'note'>;
+  /** How often it looks for work that nobody told of, in ms; 1 s unless told. */
+  claimPollMs?: number;
 }
 
 const defaultSettings: HandshakeSettings = {
@@ -97,6 +99,7 @@ export class Gateway implements LinkEvents, TargetTester {
       notes: this.#notes,
       log: deps.log,
       linkOf: (agentId) => this.#links.get(agentId),
+      pollMs: deps.claimPollMs,
       onNews: (news) => this.publish(news),
     });
   }

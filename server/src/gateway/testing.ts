@@ -52,6 +52,7 @@ export interface TestGateway extends TestOutput {
 export async function setupGateway(
   settings: Partial<HandshakeSettings> = {},
   wrapBuilder: (builder: LeaseBuilder) => Pick<LeaseBuilder, 'build'> = (builder) => builder,
+  timings: { claimPollMs?: number } = {},
 ): Promise<TestGateway> {
   const t = await setupOutput();
   const logged: string[] = [];
@@ -66,6 +67,7 @@ export async function setupGateway(
     settings: { heartbeatIntervalMs: 200, leaseTtlMs: 20_000, ...settings },
     builder: wrapBuilder(new LeaseBuilder({ sql: t.sql, masterKey: t.masterKey })),
     writer: t.writer,
+    ...timings,
     hub: t.hub,
     log: createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } }),
     isAllowedHost: (host) => host?.startsWith('127.0.0.1') === true,
