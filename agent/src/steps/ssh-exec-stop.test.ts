@@ -122,8 +122,9 @@ sshTest('a command that can not write gets rid of its output to end well', async
   const t = await setupExec();
   t.sink.blocked = true;
   const flood = 'head -c 5000000 /dev/zero';
+  // Never one long wait: a process that dash is just starting can miss TERM, and then only KILL would end it.
   const running = t.run({
-    command: `trap '${flood}; exit 5' TERM; echo ready; ${flood}; ${flood}; sleep 1000`,
+    command: `trap '${flood}; exit 5' TERM; echo ready; while :; do ${flood}; done`,
   });
   await t.sink.seen(/ready/);
   t.stop('cancelled', 60_000);
