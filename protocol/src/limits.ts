@@ -26,6 +26,14 @@ export const limits = {
   leaseTtlMs: 20_000,
   unknownAfterMs: 300_000,
   startWithinS: 3_600,
+  /** How long a held step waits for a decision, in seconds: unless told, and at most. */
+  holdForS: 24 * 3_600,
+  maxHoldForS: 30 * 86_400,
+  /** Tries of a step, the first one included. */
+  maxTries: 20,
+  maxRetryDelayS: 86_400,
+  /** Attempts that one message asks an agent to clean up after. */
+  maxCleanUpsPerMessage: 32,
   maxSlots: 512,
   defaultSlots: 16,
   /** Steps one claim statement leases at most. */

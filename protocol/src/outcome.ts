@@ -3,7 +3,8 @@ import { type Static, Type } from 'typebox';
 
 /**
  * Why an attempt did not end with an accepted exit code. Published in the API; never renamed.
- * `connection_lost`, `agent_silent`, `agent_restarted`, `cancel_unconfirmed` go with status `unknown`.
+ * `connection_lost`, `agent_silent`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced` go with status
+ * `unknown`; `predecessor` and `when_status` with `skipped`; `decided` with what a person has decided.
  */
 export const stepReasons = [
   'exit_code',
@@ -31,9 +32,48 @@ export const stepReasons = [
   'lease_expired',
   'start_within_expired',
   'predecessor',
+  'when_status',
+  'decided',
+  'cancel_forced',
   'internal',
 ] as const;
 export type StepReason = (typeof stepReasons)[number];
+
+/**
+ * Reasons that a step may be tried again on. All of them mean that the attempt has ended, or never began; what follows
+ * an attempt of which that isn't known is `on_unknown`.
+ */
+export const retryReasons = [
+  'exit_code',
+  'signal',
+  'timed_out',
+  'unreachable',
+  'name_not_found',
+  'connection_refused',
+  'connect_timed_out',
+  'channel_refused',
+  'no_common_algorithm',
+  'auth_failed',
+  'host_key_unknown',
+  'host_key_mismatch',
+  'credential_bounds',
+  'credential_unusable',
+  'working_directory',
+  'output_limit',
+] as const satisfies readonly StepReason[];
+export type RetryReason = (typeof retryReasons)[number];
+
+/** What a retry is for unless it says: what may be different a moment later. */
+export const defaultRetryReasons = [
+  'exit_code',
+  'signal',
+  'timed_out',
+  'unreachable',
+  'name_not_found',
+  'connection_refused',
+  'connect_timed_out',
+  'channel_refused',
+] as const satisfies readonly RetryReason[];
 
 /** The ends an agent may report for an attempt. */
 export const attemptOutcomes = ['succeeded', 'failed', 'timed_out', 'cancelled', 'unknown'] as const;

@@ -39,14 +39,23 @@ test.each<[string, Partial<TargetCounts>, { maxFailures?: number; cancelling?: b
 test('a run that has ended stays as it is; a step that is unknown may still be told', () => {
   for (const status of runStatuses) if (isRunEnded(status)) expect(statusEdges.run[status]).toEqual([]);
   for (const status of stepStatuses)
-    if (isStepEnded(status) && status !== 'unknown') expect(statusEdges.step[status]).toEqual([]);
+    if (isStepEnded(status) && status !== 'unknown' && status !== 'skipped')
+      expect(statusEdges.step[status]).toEqual([]);
   expect(statusEdges.step.unknown).toContain('succeeded');
+  expect(statusEdges.step.skipped).toEqual(['pending']);
   expect(mayBecome('run', 'succeeded', 'running')).toBe(false);
   expect(mayBecome('step', 'running', 'ready')).toBe(true);
 });
 
+test('of target runs only one that is unknown goes on after its end', () => {
+  for (const status of runStatuses)
+    if (isRunEnded(status) && status !== 'unknown') expect(statusEdges.target_run[status]).toEqual([]);
+  expect(mayBecome('target_run', 'unknown', 'running')).toBe(true);
+  expect(mayBecome('run', 'unknown', 'running')).toBe(false);
+});
+
 test('every status that has not ended can end, and every status but the first can be reached', () => {
-  for (const kind of ['step', 'run'] as const) {
+  for (const kind of ['step', 'run', 'target_run'] as const) {
     const edges: Record<string, readonly string[]> = statusEdges[kind];
     const ended = kind === 'step' ? isStepEnded : isRunEnded;
     const reached = new Set(Object.values(edges).flat());

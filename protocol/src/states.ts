@@ -38,10 +38,11 @@ const stepEdges: Record<StepStatus, readonly StepStatus[]> = {
   // A leased step that its agent never began goes back to ready.
   ready: ['running', 'skipped', 'cancelled', 'timed_out'],
   running: ['ready', 'held', 'succeeded', 'failed', 'cancelled', 'timed_out', 'unknown'],
-  held: ['ready', 'succeeded', 'failed', 'cancelled', 'unknown'],
+  held: ['ready', 'succeeded', 'failed', 'cancelled', 'timed_out', 'unknown'],
   succeeded: [],
   failed: [],
-  skipped: [],
+  // What was skipped behind an unknown step waits for its turn again when a late result tells how that ended.
+  skipped: ['pending'],
   cancelled: [],
   timed_out: [],
   // A late result settles its own attempt, and the step while the run is open.
@@ -62,7 +63,13 @@ const runEdges: Record<RunStatus, readonly RunStatus[]> = {
   unknown: [],
 };
 
-export const statusEdges = { step: stepEdges, run: runEdges } as const;
+/** As a run's; and one that is unknown goes on when a late result decides its step while the run is open. */
+const targetRunEdges: Record<RunStatus, readonly RunStatus[]> = {
+  ...runEdges,
+  unknown: ['running', 'succeeded', 'failed', 'cancelled', 'timed_out'],
+};
+
+export const statusEdges = { step: stepEdges, run: runEdges, target_run: targetRunEdges } as const;
 
 const endedSteps: ReadonlySet<StepStatus> = new Set([
   'succeeded',
@@ -85,8 +92,8 @@ export function isRunEnded(status: RunStatus): boolean {
 }
 
 export function mayBecome(kind: 'step', from: StepStatus, to: StepStatus): boolean;
-export function mayBecome(kind: 'run', from: RunStatus, to: RunStatus): boolean;
-export function mayBecome(kind: 'step' | 'run', from: string, to: string): boolean {
+export function mayBecome(kind: 'run' | 'target_run', from: RunStatus, to: RunStatus): boolean;
+export function mayBecome(kind: keyof typeof statusEdges, from: string, to: string): boolean {
   const edges: Record<string, readonly string[]> = statusEdges[kind];
   return edges[from]?.includes(to) ?? false;
 }

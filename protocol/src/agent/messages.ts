@@ -75,6 +75,8 @@ export const ResumeSchema = message('resume', {
   attempts: Type.Array(JournalAttemptSchema, { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
   /** Highest roster number this agent has verified; 0 when none. */
   rosterNumber: Type.Integer({ minimum: 0 }),
+  /** What this agent can do beyond version 1 of the protocol: `clean_up`. A server asks no agent for what it doesn't name. */
+  capabilities: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64 })),
 });
 export const ResumedSchema = message('resumed', {
   attempts: Type.Array(
@@ -182,6 +184,22 @@ export const AuditCheckpointMessageSchema = message('audit_checkpoint', {
   /** That it only adds to the checkpoint that the agent said it holds (RFC 9162 section 2.1.4); empty for the first. */
   proof: Type.Array(Bytes32, { maxItems: 128 }),
 });
+/**
+ * Attempts that were cut off and may still run on their targets: find their processes by the attempt's marker, end them
+ * and tell what was found. Only to agents with the capability `clean_up`.
+ */
+export const CleanUpSchema = message('clean_up', {
+  requestId: RequestId,
+  attempts: Type.Array(
+    Type.Object({
+      step: Id,
+      epoch: Epoch,
+      target: LeaseTargetSchema,
+      credential: LeaseCredentialSchema,
+    }),
+    { minItems: 1, maxItems: limits.maxCleanUpsPerMessage },
+  ),
+});
 /** The server stops or asks this agent to take nothing new. */
 export const DrainSchema = message('drain', { reason: Type.String({ maxLength: 200 }) });
 
@@ -255,6 +273,25 @@ export const AuditCheckpointRefusedSchema = message('audit_checkpoint_refused', 
   offered: Type.String({ maxLength: 2_000 }),
 });
 export const AgentDrainSchema = message('agent_drain', {});
+/** nothing: no process of the attempt was there · unreachable: the target could not be asked, try again later. */
+export const cleanUpFindings = ['nothing', 'ended', 'survivors', 'unreachable'] as const;
+export type CleanUpFinding = (typeof cleanUpFindings)[number];
+export const CleanedUpSchema = message('cleaned_up', {
+  requestId: RequestId,
+  results: Type.Array(
+    Type.Object({
+      step: Id,
+      epoch: Epoch,
+      found: Type.Enum(cleanUpFindings),
+      survivors: Type.Optional(
+        Type.Array(Type.Object({ pid: Type.Integer(), command: Type.String({ maxLength: 512 }) }), {
+          maxItems: 100,
+        }),
+      ),
+    }),
+    { minItems: 1, maxItems: limits.maxCleanUpsPerMessage },
+  ),
+});
 
 export const agentToServer = {
   authenticate: AuthenticateSchema,
@@ -268,6 +305,7 @@ export const agentToServer = {
   wrapped_key: WrappedKeySchema,
   segment_ready: SegmentReadySchema,
   agent_drain: AgentDrainSchema,
+  cleaned_up: CleanedUpSchema,
   audit_checkpoint_refused: AuditCheckpointRefusedSchema,
 } as const;
 export const serverToAgent = {
@@ -281,6 +319,7 @@ export const serverToAgent = {
   test_target: TestTargetSchema,
   segment_state: SegmentStateSchema,
   drain: DrainSchema,
+  clean_up: CleanUpSchema,
   heartbeat_ack: HeartbeatAckSchema,
   audit_checkpoint: AuditCheckpointMessageSchema,
 } as const;

@@ -1,6 +1,7 @@
 // Job definitions and what lists say of them. A definition is stored as an immutable version.
 import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
+import { retryReasons } from '../outcome.ts';
 import { runStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
 import { JobConnectionSchema } from './connection-settings.ts';
@@ -11,11 +12,50 @@ import { Description, DisplayName } from './text.ts';
 export const stepTypes = ['ssh.exec'] as const;
 export type StepTypeName = (typeof stepTypes)[number];
 
+/** What follows an attempt of which it isn't known how it ended. */
+export const onUnknownChoices = ['fail', 'hold', 'retry'] as const;
+export type OnUnknown = (typeof onUnknownChoices)[number];
+/** After what outcome of the steps before it a step runs. */
+export const whenStatuses = ['success', 'failure', 'always'] as const;
+export type WhenStatus = (typeof whenStatuses)[number];
+
+export const RetryPolicySchema = Closed({
+  /** Tries in all, the first one included. */
+  attempts: Type.Integer({ minimum: 2, maximum: limits.maxTries }),
+  /** Before the second try, in seconds; a fifth more or less by chance, so that hosts don't all return at once. */
+  delay: Type.Optional(Type.Number({ minimum: 0, maximum: limits.maxRetryDelayS, default: 10 })),
+  /** Each further delay is that many times the one before. */
+  backoff: Type.Optional(Type.Number({ minimum: 1, maximum: 10, default: 2 })),
+  /** No delay is longer, in seconds. */
+  max_delay: Type.Optional(Type.Number({ minimum: 0, maximum: limits.maxRetryDelayS, default: 3_600 })),
+  /** Reasons to try again on. Unless told: those that may be different a moment later, `exit_code` among them. */
+  on: Type.Optional(
+    Type.Array(Type.Enum(retryReasons), { minItems: 1, maxItems: retryReasons.length, uniqueItems: true }),
+  ),
+});
+export type RetryPolicy = Static<typeof RetryPolicySchema>;
+
 export const StepDefinitionSchema = Closed({
   name: DisplayName(),
   type: Type.Enum(stepTypes),
   /** For this step alone; stands before the job's. */
   connection: Type.Optional(JobConnectionSchema),
+  /**
+   * When the agent was cut off and what happened on the target isn't known: `fail` ends the step `unknown`, `hold` waits
+   * for a person, `retry` runs it again and needs `idempotent`. `fail` unless told.
+   */
+  on_unknown: Type.Optional(Type.Enum(onUnknownChoices)),
+  /** Running it twice does no harm. */
+  idempotent: Type.Optional(Type.Boolean()),
+  /** How long a held step waits for a decision, in seconds, before it ends `unknown`; a day unless told. */
+  hold_for: Type.Optional(Type.Integer({ minimum: 60, maximum: limits.maxHoldForS })),
+  /** Tries it again when it failed or timed out and is known to have ended. */
+  retry: Type.Optional(RetryPolicySchema),
+  /**
+   * `success` (unless told): when all steps before it succeeded. `failure`: when one failed, timed out or was cancelled.
+   * `always`: in both cases. A target run ends as the step that failed first, whatever becomes of those that follow.
+   */
+  when_status: Type.Optional(Type.Enum(whenStatuses)),
   config: Type.Unknown({ description: 'What the step type asks for; checked by its own schema' }),
 });
 export const JobDefinitionSchema = Closed({

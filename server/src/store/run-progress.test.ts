@@ -26,7 +26,7 @@ test.each(['job_run_steps', 'job_run_targets', 'job_runs'] as const)(
     await using t = await setupRuns();
     await t.start();
     await t.claimOne();
-    const kind = table === 'job_run_steps' ? 'step' : 'run';
+    const kind = ({ job_run_steps: 'step', job_run_targets: 'target_run', job_runs: 'run' } as const)[table];
     const edges: Record<string, readonly string[]> = statusEdges[kind];
     const statuses: readonly string[] = kind === 'step' ? stepStatuses : runStatuses;
     for (const from of statuses) {
