@@ -163,3 +163,57 @@ test('a claim brings what its leases need, as it would be looked up', async () =
   expect(claimed.map((step) => step.details)).toEqual(details.sort((a, b) => a.stepId - b.stepId));
   expect(details).toHaveLength(2);
 });
+
+test('a run on many targets does not hold up a run on one', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 2 });
+  const many = await t.start({ targets: 5 });
+  await t.claim();
+  const [first] = await t.steps(many);
+  await t.sql`update agent_sessions set slots = 3`;
+  const one = await t.start();
+  const claimed = await t.claim();
+  expect(claimed.map((step) => step.jobRunId)).toEqual([one]);
+  expect(first?.status).toBe('running');
+});
+
+test('free slots are dealt to the runs with the least in flight', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 3 });
+  const busy = await t.start({ targets: 9 });
+  await t.claim();
+  const idle = await t.start({ targets: 9 });
+  const other = await t.start({ targets: 1 });
+  await t.sql`update agent_sessions set slots = 8`;
+  const counts = new Map<number, number>();
+  for (const { jobRunId } of await t.claim()) counts.set(jobRunId, (counts.get(jobRunId) ?? 0) + 1);
+  expect(counts).toEqual(
+    new Map([
+      [busy, 1],
+      [idle, 3],
+      [other, 1],
+    ]),
+  );
+});
+
+test('a run of higher priority is served first, whatever it has in flight', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 2 });
+  const urgent = await t.start({ targets: 4 });
+  await t.sql`update job_run_steps set claim_rank = -10`;
+  await t.claim();
+  await t.start({ targets: 2 });
+  await t.sql`update agent_sessions set slots = 3`;
+  expect((await t.claim()).map((step) => step.jobRunId)).toEqual([urgent]);
+});
+
+test('a step is not leased before its time, and then without being told of', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2 });
+  const [first, second] = await t.steps(runId);
+  await t.sql`update job_run_steps set not_before = clock_timestamp() + interval '1 hour' where id = ${first?.id ?? 0}`;
+  expect((await t.claim()).map((step) => step.id)).toEqual([second?.id]);
+  expect(await t.claim()).toEqual([]);
+  await t.sql`update job_run_steps set not_before = clock_timestamp() where not_before is not null`;
+  expect((await t.claim()).map((step) => step.id)).toEqual([first?.id]);
+});

@@ -1,6 +1,6 @@
 // Claiming: one statement decides who runs a step. It leases ready steps to the agent sessions that this server holds.
 import { limits } from '@opsconductor/protocol';
-import type { Sql } from './connection.ts';
+import type { Queryable, Sql } from './connection.ts';
 import { type LeaseDetails, leaseDetailColumns, leaseDetailJoins } from './lease-details.ts';
 
 export interface ClaimedStep {
@@ -29,12 +29,28 @@ export interface Claim {
 /** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
 export const attemptSlackS = Math.ceil(limits.leaseTtlMs / 1000) + 30;
 
+/** Runs of a segment that a claim looks at, by priority and age; it takes of those among them with the least in flight. */
+const maxRunsLookedAt = 256;
+const maxRunsTakenFrom = 64;
+/** Steps whose time has come that one statement makes claimable. */
+const maxReleased = 1_000;
+/** A claim that only moved steps out of the way, or back into it, is made again at once; so often at most. */
+const maxTries = 50;
+
 /**
- * Leases ready steps to this server's agents, up to their free slots, oldest run first. Credit is counted in SQL
- * from live leases. Locked steps are skipped. It waits only for an agent that is just opening a newer session, and
- * then leases it nothing: what a newer session's resume doesn't find must not be leased afterwards.
+ * Leases ready steps to this server's agents, up to their free slots: of the runs with the highest priority those with
+ * the least in flight in the segment, and of each its oldest steps. Credit is counted in SQL from live leases. Locked
+ * steps are skipped. It waits only for an agent that is just opening a newer session, and then leases it nothing: what
+ * a newer session's resume doesn't find must not be leased afterwards.
  */
 export async function claimSteps(sql: Sql, serverId: string): Promise<Claim> {
+  for (let tries = 1; ; tries += 1) {
+    const claim = await claimOnce(sql, serverId);
+    if (claim.steps.length > 0 || claim.moved === 0 || tries === maxTries) return claim;
+  }
+}
+
+async function claimOnce(sql: Sql, serverId: string): Promise<Claim & { moved: number }> {
   const rows = await sql<ClaimRow[]>`
     with credit as materialized (
       select s.agent_id, s.session_number, a.segment_id,
@@ -42,13 +58,9 @@ export async function claimSteps(sql: Sql, serverId: string): Promise<Claim> {
           select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running'
         ))::int as free
       from agent_sessions s
-      join agents a on a.id = s.agent_id and a.session_number = s.session_number and a.state = 'active'
+      join agents a on a.id = s.agent_id
       join segments g on g.id = a.segment_id
-      where s.server_id = ${serverId} and s.ready and not s.draining and s.disconnected_at is null
-        and s.expires_at > clock_timestamp()
-        and exists (
-          select from segment_key_wraps w
-          where w.agent_id = a.id and w.generation = g.key_generation and w.opened_at is not null)
+      where s.server_id = ${serverId} and ${isAble(sql)}
     ), slots as (
       select segment_id, agent_id, session_number,
         row_number() over (partition by segment_id order by n, agent_id) as place
@@ -56,38 +68,56 @@ export async function claimSteps(sql: Sql, serverId: string): Promise<Claim> {
     ), demand as materialized (
       select segment_id, least(sum(greatest(free, 0)), ${limits.maxClaimBatch})::int as total
       from credit group by segment_id
+    ), released as (
+      update job_run_steps st set not_before = null from (
+        select due.id from demand cross join lateral (
+          select id from job_run_steps d
+          where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= clock_timestamp()
+          order by d.not_before limit ${maxReleased} for update skip locked) due
+      ) due where st.id = due.id returning st.id
+    ), shares as materialized (${sharesOfRuns(sql)}
     ), picked as materialized (
-      select demand.segment_id, ready.id
-      from demand cross join lateral (
-        select st.id from job_run_steps st
-        where st.segment_id = demand.segment_id and st.status = 'ready'
-        order by st.job_run_id, st.id
-        limit demand.total
+      select shares.segment_id, ready.*
+      from shares cross join lateral (
+        select st.id, st.target_run_id, st.has_locks from job_run_steps st
+        where st.segment_id = shares.segment_id and st.status = 'ready' and st.not_before is null
+          and st.claim_rank = shares.claim_rank and st.job_run_id = shares.job_run_id
+        order by st.id
+        limit shares.n
         for update of st skip locked
       ) ready
     ), paired as materialized (
-      select p.id, slots.agent_id, slots.session_number
-      from (select id, segment_id, row_number() over (partition by segment_id order by id) as place from picked) p
+      select p.id, p.target_run_id, p.has_locks, slots.agent_id, slots.session_number
+      from (select *, row_number() over (partition by segment_id order by id) as place from picked) p
       join slots using (segment_id, place)
     ), fenced as materialized (
       select a.id, a.session_number from agents a
       join (select distinct agent_id, session_number from paired) p
         on p.agent_id = a.id and p.session_number = a.session_number
       for share of a
+    ), tried as materialized (
+      select paired.id, paired.agent_id, paired.session_number,
+        case when paired.has_locks then take_locks(paired.target_run_id) end as short
+      from paired join fenced on fenced.id = paired.agent_id and fenced.session_number = paired.session_number
+    ), parked as (
+      update job_run_steps st set not_before = 'infinity', waits_lock = tried.short
+      from tried where st.id = tried.id and tried.short <> '' returning st.id
     ), leased as (
       update job_run_steps st set
         status = 'running', epoch = st.epoch + 1, lease_token = replace(gen_random_uuid()::text, '-', ''),
-        agent_id = paired.agent_id, session_number = paired.session_number,
+        agent_id = tried.agent_id, session_number = tried.session_number,
         leased_at = clock_timestamp(), started_at = null, cancel_sent_at = null,
         attempt_day = (clock_timestamp() at time zone 'UTC')::date,
         deadline_at = clock_timestamp() + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
         output_state = 'open', output_seq = 0, output_bytes = 0
-      from paired join fenced on fenced.id = paired.agent_id and fenced.session_number = paired.session_number
-      where st.id = paired.id
+      from tried
+      where st.id = tried.id and tried.short is null
       returning st.id, st.epoch, st.lease_token, st.job_run_id, st.target_run_id, st.segment_id, st.step_number,
         st.step_type, st.agent_id, st.session_number, st.attempt_day
     )
-    select demand.segment_id as of_segment_id, demand.total as free, st.id, st.epoch, st.lease_token, st.job_run_id,
+    select demand.segment_id as of_segment_id, demand.total as free, (
+        (select count(*) from released) + (select count(*) from parked))::int as moved,
+      st.id, st.epoch, st.lease_token, st.job_run_id,
       st.target_run_id, st.segment_id, st.step_number, st.step_type, st.agent_id, st.session_number,
       st.attempt_day::text as attempt_day, ${leaseDetailColumns(sql)}
     from demand left join (leased st ${leaseDetailJoins(sql)}) on st.segment_id = demand.segment_id
@@ -95,12 +125,67 @@ export async function claimSteps(sql: Sql, serverId: string): Promise<Claim> {
   const leased = rows.filter((row) => row.id !== null);
   const left = new Map(rows.map((row) => [row.ofSegmentId, row.free]));
   for (const { segmentId } of leased) left.set(segmentId, (left.get(segmentId) ?? 0) - 1);
-  return { steps: leased.map(claimedStep), tookAll: [...left.values()].every((free) => free > 0) };
+  const moved = rows[0]?.moved ?? 0;
+  const tookAll = moved === 0 && [...left.values()].every((free) => free > 0);
+  return { steps: leased.map(claimedStep), tookAll, moved };
 }
 
-type ClaimRow = ClaimedStep & LeaseDetails & { ofSegmentId: number; free: number };
+/**
+ * How many steps to take of which run: a row (segment_id, claim_rank, job_run_id, n) for each. The runs are found by
+ * skipping from one to the next in the index of ready steps. Their steps are then dealt one by one, always to the run
+ * with the least in flight.
+ */
+function sharesOfRuns(db: Queryable) {
+  return db`
+    select segment_id, claim_rank, job_run_id, count(*) as n from (
+      select r.*, row_number() over (
+        partition by r.segment_id order by r.claim_rank, r.in_flight + nth.n, r.job_run_id, nth.n) as place
+      from (
+        select demand.segment_id, demand.total, candidate.*
+        from demand cross join lateral (
+          with recursive run as (
+            (select st.claim_rank, st.job_run_id, 1 as number from job_run_steps st
+              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1)
+            union all
+            select next.*, run.number + 1 from run cross join lateral (
+              select st.claim_rank, st.job_run_id from job_run_steps st
+              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                and (st.claim_rank, st.job_run_id) > (run.claim_rank, run.job_run_id)
+              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
+            where run.number < ${maxRunsLookedAt}
+          )
+          select run.claim_rank, run.job_run_id, (
+              select count(*) from job_run_steps st
+              where st.segment_id = demand.segment_id and st.job_run_id = run.job_run_id and st.status = 'running'
+            ) as in_flight
+          from run
+          order by run.claim_rank, in_flight, run.job_run_id limit ${maxRunsTakenFrom}) candidate
+        where demand.total > 0
+      ) r cross join lateral (
+        select row_number() over () as n from (
+          select from job_run_steps st
+          where st.segment_id = r.segment_id and st.status = 'ready' and st.not_before is null
+            and st.claim_rank = r.claim_rank and st.job_run_id = r.job_run_id
+          limit r.total) ready
+      ) nth
+    ) dealt
+    where place <= (select total from demand where demand.segment_id = dealt.segment_id)
+    group by segment_id, claim_rank, job_run_id`;
+}
 
-function claimedStep({ ofSegmentId: _, free: __, ...row }: ClaimRow): ClaimedStep {
+/** Whether an agent can be given steps, full or not. Aliases: session `s`, agent `a`, segment `g`. */
+export function isAble(db: Queryable) {
+  return db`(a.session_number = s.session_number and a.state = 'active'
+    and s.ready and not s.draining and s.disconnected_at is null and s.expires_at > clock_timestamp()
+    and exists (
+      select from segment_key_wraps w
+      where w.agent_id = a.id and w.generation = g.key_generation and w.opened_at is not null))`;
+}
+
+type ClaimRow = ClaimedStep & LeaseDetails & { ofSegmentId: number; free: number; moved: number };
+
+function claimedStep({ ofSegmentId: _, free: __, moved: ___, ...row }: ClaimRow): ClaimedStep {
   const { stepId, jobId, jobVersion, targetId, targetName, host, port, hostKeys, ...lease } = row;
   const { settings, askedCredential, credentialId, credentialVersion, credentialKind, ...step } = lease;
   const target = { targetId, targetName, host, port, settings, hostKeys };
