@@ -35,6 +35,7 @@ export const limits = {
   /** Attempts that one message asks an agent to clean up after. */
   maxCleanUpsPerMessage: 32,
   maxSlots: 512,
+  maxAgentCapabilities: 64,
   defaultSlots: 16,
   /** Steps one claim statement leases at most. */
   maxClaimBatch: 256,

@@ -19,6 +19,7 @@ export const stepReasons = [
   'host_key_mismatch',
   'credential_bounds',
   'credential_unusable',
+  'agent_too_old',
   'working_directory',
   'channel_refused',
   'timed_out',

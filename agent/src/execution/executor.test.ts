@@ -90,7 +90,11 @@ test('a settled attempt leaves neither spool nor journal entry', async () => {
   expect(await readdir(t.directory.data.spool)).toEqual([]);
   await t.start();
   const { resume } = await t.server.nextSession();
-  expect(resume).toMatchObject({ attempts: [], journalIntact: true });
+  expect(resume).toMatchObject({
+    attempts: [],
+    journalIntact: true,
+    capabilities: expect.arrayContaining(['username_setting']),
+  });
 });
 
 test('the next step in the reply to a completion starts at once', async () => {

@@ -2,6 +2,7 @@
 import { hostname, loadavg } from 'node:os';
 import { limits, type ServerMessage, type ServerMessageOf } from '@opsconductor/protocol';
 import type { AuditCheckpoint } from '../audit-checkpoint.ts';
+import { capabilities } from '../capabilities.ts';
 import { performHandshake } from '../connection/handshake.ts';
 import type { MessageSocket } from '../connection/message-socket.ts';
 import { OutputSender } from '../connection/output-sender.ts';
@@ -89,6 +90,7 @@ export class SessionHolder {
       journalIntact: journal.intact && complete,
       attempts,
       rosterNumber: segmentKeys.rosterNumber,
+      capabilities: [...capabilities],
     });
     const message = await socket.next({
       timeoutMs: resumedTimeoutMs,

@@ -8,6 +8,18 @@ import { Pair } from '../pair.ts';
 export const subprotocol = 'opsconductor.v1';
 export const protocolVersions: readonly number[] = [1];
 
+/**
+ * What not every agent of this protocol version can do, so that the server must not ask it of one that can't. An agent
+ * names its own in `resume`; names that a side does not know are passed over.
+ */
+export const agentCapabilities = [
+  /** Logs in as the `username` of a lease's target. */
+  'username_setting',
+  /** Answers `clean_up`. */
+  'clean_up',
+] as const;
+export type AgentCapability = (typeof agentCapabilities)[number];
+
 const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 const Epoch = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
 const Bytes32 = Type.String({ minLength: 44, maxLength: 44, pattern: '^[A-Za-z0-9+/]{43}=$' });
@@ -75,8 +87,10 @@ export const ResumeSchema = message('resume', {
   attempts: Type.Array(JournalAttemptSchema, { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
   /** Highest roster number this agent has verified; 0 when none. */
   rosterNumber: Type.Integer({ minimum: 0 }),
-  /** What this agent can do beyond version 1 of the protocol: `clean_up`. A server asks no agent for what it doesn't name. */
-  capabilities: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64 })),
+  /** Of `agentCapabilities`, or of a later version's. A server asks no agent for what it doesn't name. */
+  capabilities: Type.Optional(
+    Type.Array(Type.String({ maxLength: 64 }), { maxItems: limits.maxAgentCapabilities }),
+  ),
 });
 export const ResumedSchema = message('resumed', {
   attempts: Type.Array(

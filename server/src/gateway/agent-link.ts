@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import {
+  type AgentCapability,
   type AgentMessage,
   type AgentMessageOf,
   closeCodes,
@@ -62,6 +63,8 @@ export class AgentLink {
   isDraining = false;
   /** The journal was reconciled; before it no step is leased here. */
   isReady = false;
+  /** What the agent said in `resume` that it can do, also in words that this server does not know. */
+  capabilities: ReadonlySet<string> = new Set();
   lastHeardAt = Date.now();
   /** Resolves when the connection is closed. */
   readonly gone: Promise<void>;
@@ -99,6 +102,10 @@ export class AgentLink {
   /** Steps that this connection's attempts belong to, by run: to send a cancel to. */
   attemptsOfRuns(runIds: ReadonlySet<number>): AttemptOutput[] {
     return [...this.#attempts.values()].filter((attempt) => runIds.has(attempt.runId));
+  }
+
+  can(capability: AgentCapability): boolean {
+    return this.capabilities.has(capability);
   }
 
   get attemptCount(): number {

@@ -1,5 +1,5 @@
 // Leases ready steps to the agents connected here: one claim in flight, woken by news and by a slow poll.
-import type { Lease } from '@opsconductor/protocol';
+import type { Lease, StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
@@ -8,6 +8,7 @@ import { closeSession } from '../store/agent-sessions.ts';
 import { type ClaimedStep, claimSteps } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import type { AgentLink } from './agent-link.ts';
+import { agentTooOld } from './agent-too-old.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 
@@ -127,17 +128,30 @@ export class Dispatcher {
   /** Leases for claimed steps; what can't be leased any more ends failed, with the reason. */
   async buildLeases(claimed: readonly ClaimedStep[]): Promise<Map<number, Lease>> {
     const { leases, unbuildable } = await this.#deps.builder.build(claimed);
-    for (const { step, message } of unbuildable) {
-      await this.#deps.settler.settle({
-        stepId: step.id,
-        epoch: step.epoch,
-        leaseToken: step.leaseToken,
-        source: { kind: 'server' },
-        outcome: { status: 'failed', reason: 'invalid_config', message },
-        output: { state: 'complete', digest: null, gaps: [] },
-      });
+    for (const { step, message } of unbuildable)
+      await this.#fail(step, { reason: 'invalid_config', message });
+    for (const step of claimed) {
+      const lease = leases.get(step.id);
+      const link = this.#deps.linkOf(step.agentId);
+      // Of another session it is not delivered.
+      if (lease === undefined || link?.sessionNumber !== step.sessionNumber) continue;
+      const tooOld = agentTooOld(link, lease.target);
+      if (tooOld === undefined) continue;
+      leases.delete(step.id);
+      await this.#fail(step, tooOld);
     }
     return leases;
+  }
+
+  async #fail(step: ClaimedStep, why: Pick<StepOutcome, 'reason' | 'message' | 'advice'>): Promise<void> {
+    await this.#deps.settler.settle({
+      stepId: step.id,
+      epoch: step.epoch,
+      leaseToken: step.leaseToken,
+      source: { kind: 'server' },
+      outcome: { status: 'failed', ...why },
+      output: { state: 'complete', digest: null, gaps: [] },
+    });
   }
 }
 

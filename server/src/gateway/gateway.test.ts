@@ -62,6 +62,34 @@ test('a lease has what the step needs, and the run is running', async () => {
   await expect.poll(async () => (await t.run(t.runId)).status).toBe('running');
 });
 
+test('an agent that can’t log in as another user is not leased such a step, and goes on with others', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent();
+  await t.sql`update segments set settings = '{"username": "deploy"}' where id = ${t.segmentId}`;
+  const refused = await t.start({ steps: 2 });
+  await expect.poll(async () => (await t.run(refused)).status).toBe('failed');
+  const [first, second] = await t.steps(refused);
+  expect(first).toMatchObject({ status: 'failed', reason: 'agent_too_old' });
+  expect(first?.errorMessage).toContain('“host-1” is to be logged in to as “deploy”');
+  expect(first?.advice).toContain('Upgrade the agent');
+  expect(second).toMatchObject({ status: 'skipped' });
+  const target = { id: 1, name: 'host-1', host: '10.0.0.1', port: 22, hostKeys: [], username: 'deploy' };
+  expect(await t.gateway.testTarget({ segmentId: t.segmentId, target, timeoutMs: 1_000 })).toMatchObject({
+    tested: { ok: false, reason: 'agent_too_old' },
+  });
+  await t.sql`update segments set settings = '{}' where id = ${t.segmentId}`;
+  const runId = await t.start();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
+});
+
+test('an agent that can, and says things that this server does not know, is told the user', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent({ capabilities: ['of_a_later_version', 'username_setting'] });
+  await t.sql`update segments set settings = '{"username": "deploy"}' where id = ${t.segmentId}`;
+  await t.start();
+  expect((await agent.next('leases')).leases).toMatchObject([{ target: { username: 'deploy' } }]);
+});
+
 test('output is acknowledged when it is stored, the completion after it, with the next step in the answer', async () => {
   await using t = await leased({ steps: 2 });
   const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n')];

@@ -36,6 +36,7 @@ import { recordSeenHostKey } from '../targets/host-keys.ts';
 import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';
 import { type Accepted, AgentAcceptor } from './agent-acceptor.ts';
 import { AgentLink, type LinkEvents } from './agent-link.ts';
+import { agentTooOld } from './agent-too-old.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
 import { HeardNews } from './heard-news.ts';
@@ -153,14 +154,19 @@ export class Gateway implements LinkEvents, TargetTester {
   async testTarget(
     request: TargetTestRequest,
   ): Promise<{ agentName: string; tested: TargetTested } | 'no_agent' | 'offline'> {
-    const link = [...this.#links.values()].find(
+    const links = [...this.#links.values()].filter(
       (each) => each.segmentId === request.segmentId && each.isReady,
     );
+    const link = links.find((each) => agentTooOld(each, request.target) === undefined) ?? links[0];
     if (link === undefined)
       return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
+    const requestId = randomUUID();
+    const tooOld = agentTooOld(link, request.target);
+    if (tooOld !== undefined)
+      return { agentName: link.name, tested: { type: 'target_tested', requestId, ok: false, ...tooOld } };
     try {
       const { segmentId: _, ...rest } = request;
-      const tested = await link.testTarget({ type: 'test_target', requestId: randomUUID(), ...rest });
+      const tested = await link.testTarget({ type: 'test_target', requestId, ...rest });
       return tested.reason === 'offline' ? 'offline' : { agentName: link.name, tested };
     } catch (error) {
       if (error instanceof AppError && error.code === 'unavailable') return 'offline';
@@ -276,6 +282,7 @@ export class Gateway implements LinkEvents, TargetTester {
       attempts: message.attempts,
     });
     link.isDraining = message.draining;
+    link.capabilities = new Set(message.capabilities);
     link.adopt(resumed.attempts);
     link.isReady = true;
     link.send({ type: 'resumed', attempts: resumed.verdicts });
