@@ -12,13 +12,19 @@ import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import { accountsMissing, type SshdFixture, startSshd } from '../test/support/sshd.ts';
 import { isOk, readText, send } from './http-client.ts';
 
+/** What steps run on: OpenSSH, or a server that costs next to nothing (cheap-target.ts). */
+export type BenchTarget = Pick<
+  SshdFixture,
+  'host' | 'port' | 'user' | 'privateKey' | 'hostKeyLine' | 'dir' | 'stop'
+>;
+
 const root = resolve(import.meta.dirname, '..');
 const agentBundle = join(root, '.cache/build/agent.mjs');
 
 export interface BenchSystem {
   baseUrl: string;
   token: string;
-  sshd: SshdFixture;
+  target: BenchTarget;
   /** Folder for files of the benchmark; removed at the end. */
   dir: string;
   /** Private key file of the target's user, for OpenSSH's client. */
@@ -39,6 +45,10 @@ export interface BenchOptions {
   slots?: number;
   /** Arguments of node that run the agent, in place of the product's; the data directory is added. */
   agentArgs?: string[];
+  /** In place of an OpenSSH server of the benchmark's own; stopped with the system. */
+  target?: BenchTarget;
+  /** The address of target number n; all have that of the server unless told. */
+  hostOf?: (n: number) => string;
 }
 
 /** Starts everything; resolves when the agent can be given steps. */
@@ -49,8 +59,7 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   const port = await freePort();
   const token = randomBytes(24).toString('hex');
   const baseUrl = `http://127.0.0.1:${port}`;
-  // A user of its own with a plain shell: the time of somebody's ~/.bashrc is not what is measured.
-  const sshd = await startSshd(accountsMissing() === undefined ? { account: { name: 'bench' } } : {});
+  const target = options.target ?? (await startSshd(benchAccount()));
   const server = run(
     [
       '--import',
@@ -96,12 +105,12 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   const agent = run([...(options.agentArgs ?? [agentBundle, 'run']), '--data', agentData, '--slots', slots], {
     OPSCONDUCTOR_LOG_LEVEL: 'warn',
   });
-  const credentialId = await createCredential(api, segment.id, sshd);
-  const targetIds = await createTargets(api, segment.id, credentialId, sshd, options.targets ?? 1);
+  const credentialId = await createCredential(api, segment.id, target);
+  const targetIds = await createTargets(api, segment.id, credentialId, target, options);
   const keyFile = join(dir, 'key');
   const knownHostsFile = join(dir, 'known_hosts');
-  await writeFile(keyFile, sshd.privateKey, { mode: 0o600 });
-  await writeFile(knownHostsFile, `[${sshd.host}]:${sshd.port} ${sshd.hostKeyLine}\n`);
+  await writeFile(keyFile, target.privateKey, { mode: 0o600 });
+  await writeFile(knownHostsFile, `[${target.host}]:${target.port} ${target.hostKeyLine}\n`);
   await until(async () =>
     (await api<{ items: { state: string; hasSegmentKey: boolean }[] }>('GET', '/agents')).items.some(
       (a) => a.state === 'connected' && a.hasSegmentKey,
@@ -110,7 +119,7 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   return {
     baseUrl,
     token,
-    sshd,
+    target,
     dir,
     keyFile,
     knownHostsFile,
@@ -138,15 +147,20 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
         child.kill('SIGTERM');
         await once(child, 'exit');
       }
-      await sshd.stop();
+      await target.stop();
       await rm(dir, { recursive: true, force: true });
     },
   };
 }
 
+/** A user of its own with a plain shell: the time of somebody's ~/.bashrc is not what is measured. */
+export function benchAccount(): { account?: { name: string } } {
+  return accountsMissing() === undefined ? { account: { name: 'bench' } } : {};
+}
+
 /** Arguments of OpenSSH's client for the same target, with a cold connection and the given cipher. */
 export function sshArgs(system: BenchSystem, cipher = 'aes128-gcm@openssh.com'): string[] {
-  const { sshd } = system;
+  const { target } = system;
   const options = [
     'BatchMode=yes',
     'StrictHostKeyChecking=yes',
@@ -158,18 +172,18 @@ export function sshArgs(system: BenchSystem, cipher = 'aes128-gcm@openssh.com'):
     '-F',
     'none',
     '-p',
-    String(sshd.port),
+    String(target.port),
     '-i',
     system.keyFile,
     ...options.flatMap((o) => ['-o', o]),
-    `${sshd.user}@${sshd.host}`,
+    `${target.user}@${target.host}`,
   ];
 }
 
 async function createCredential(
   api: BenchSystem['api'],
   segmentId: number,
-  sshd: SshdFixture,
+  target: BenchTarget,
 ): Promise<string> {
   let key: SealingKey | undefined;
   await until(async () => {
@@ -191,14 +205,14 @@ async function createCredential(
     },
     secret: {
       kind,
-      user: sshd.user,
-      privateKey: sshd.privateKey,
+      user: target.user,
+      privateKey: target.privateKey,
       bounds: {
         hosts: ['*'],
         networks: [],
-        ports: [sshd.port],
+        ports: [target.port],
         protocols: ['ssh'],
-        user: sshd.user,
+        user: target.user,
         authentication: ['publickey'],
       },
     },
@@ -211,24 +225,24 @@ async function createTargets(
   api: BenchSystem['api'],
   segmentId: number,
   credentialId: string,
-  sshd: SshdFixture,
-  count: number,
+  target: BenchTarget,
+  { targets: count = 1, hostOf = () => target.host }: BenchOptions,
 ): Promise<number[]> {
-  const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
+  const blob = Buffer.from(target.hostKeyLine.split(' ')[1] ?? '', 'base64');
   const fingerprint = `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
   const ids: number[] = [];
   for (let n = 0; n < count; n += 1) {
-    const target = await api<Target>('POST', '/targets', {
+    const created = await api<Target>('POST', '/targets', {
       segmentId,
       name: `target-${n}`,
-      host: sshd.host,
-      port: sshd.port,
+      host: hostOf(n),
+      port: target.port,
       credentialId,
       hostKeyFingerprint: fingerprint,
     });
     if (n === 0)
-      await until(async () => (await api<{ ok: boolean }>('POST', `/targets/${target.id}/test`, {})).ok);
-    ids.push(target.id);
+      await until(async () => (await api<{ ok: boolean }>('POST', `/targets/${created.id}/test`, {})).ok);
+    ids.push(created.id);
   }
   return ids;
 }

@@ -1,5 +1,6 @@
-// npm run bench [audit|import|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [audit|fanout|import|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAudit } from './audit.ts';
+import { benchFanout } from './fanout.ts';
 import { benchImport } from './import.ts';
 import { benchLatency } from './latency.ts';
 import { benchQueue } from './queue.ts';
@@ -8,6 +9,7 @@ import { benchTargets } from './targets.ts';
 
 const benchmarks: Record<string, () => Promise<void>> = {
   audit: benchAudit,
+  fanout: benchFanout,
   import: benchImport,
   latency: benchLatency,
   queue: benchQueue,

@@ -16,7 +16,7 @@ const outputBytes = 200_000_000;
 export async function benchStream(): Promise<void> {
   const system = await startBenchSystem();
   try {
-    const file = join(system.sshd.dir, 'output.txt');
+    const file = join(system.target.dir, 'output.txt');
     const sha256 = await writeOutput(file);
     const jobId = await system.createJob(`cat ${file}`);
     const ours: number[] = [];

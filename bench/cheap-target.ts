@@ -1,0 +1,57 @@
+// An SSH server that costs next to nothing, so that what a client costs shows: one process for all connections, and
+// what it is asked to execute is run by /bin/sh. Started by fanout.ts, which tells it by a message to drop everybody.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import ssh2 from 'ssh2';
+
+const host = ssh2.utils.generateKeyPairSync('ed25519');
+const client = ssh2.utils.generateKeyPairSync('ed25519');
+const clientKey = ssh2.utils.parseKey(client.public);
+if (clientKey instanceof Error) throw clientKey;
+const open = new Set<ssh2.Connection>();
+
+const server = new ssh2.Server({ hostKeys: [host.private] }, (connection) => {
+  open.add(connection);
+  connection.on('close', () => open.delete(connection));
+  connection.on('error', () => connection.end());
+  connection.on('authentication', (context) => {
+    if (context.method !== 'publickey') return context.reject(['publickey']);
+    if (!context.key.data.equals(clientKey.getPublicSSH())) return context.reject();
+    const isRight =
+      context.signature === undefined ||
+      clientKey.verify(context.blob ?? Buffer.alloc(0), context.signature, context.hashAlgo) === true;
+    return isRight ? context.accept() : context.reject();
+  });
+  connection.on('session', (accept) => {
+    accept().on('exec', (acceptExec, _reject, { command }) => execute(acceptExec(), command));
+  });
+});
+
+function execute(channel: ssh2.ServerChannel, command: string): void {
+  const child = spawn('/bin/sh', ['-c', command], { stdio: 'pipe' });
+  channel.pipe(child.stdin);
+  child.stdin.on('error', () => {});
+  channel.on('error', () => {});
+  child.stdout.pipe(channel, { end: false });
+  child.stderr.pipe(channel.stderr, { end: false });
+  child.on('close', (code) => {
+    channel.exit(code ?? 255);
+    channel.end();
+  });
+}
+
+server.listen(0, '0.0.0.0');
+await once(server, 'listening');
+const { port } = server.address() as AddressInfo;
+process.send?.({ port, privateKey: client.private, hostKeyLine: host.public.trim() });
+process.on('message', async () => {
+  await Promise.all(
+    [...open].map((connection) => {
+      connection.end();
+      return once(connection, 'close');
+    }),
+  );
+  process.send?.('dropped');
+});
+process.on('disconnect', () => process.exit(0));
