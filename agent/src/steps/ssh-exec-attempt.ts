@@ -6,6 +6,7 @@ import type { Lease } from '../ssh/pool.ts';
 import {
   attemptScript,
   type BootstrapReport,
+  markerLine,
   newNonce,
   ReportFilter,
   type ScriptInput,
@@ -39,8 +40,12 @@ export class Attempt {
   #stopping = false;
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
 
-  /** Sends the script; from here on the command may have started. */
-  constructor(lease: Lease<ClientChannel>, input: ScriptInput, sink: OutputSink) {
+  /**
+   * Sends the script; from here on the command may have started.
+   *
+   * @param isMarked the shell has been sent the marker's line.
+   */
+  constructor(lease: Lease<ClientChannel>, input: ScriptInput, sink: OutputSink, isMarked = false) {
     const nonce = newNonce();
     this.#channel = lease.channel;
     this.#sink = sink;
@@ -51,7 +56,8 @@ export class Attempt {
     this.ended = this.#listen(lease);
     // The channel's own errors are writes to a shell that ended early; its exit says the same.
     this.#channel.on('error', () => {});
-    this.#channel.end(attemptScript(input, nonce));
+    const script = attemptScript(input, nonce);
+    this.#channel.end(isMarked ? script.subarray(markerLine(input.marker).length) : script);
   }
 
   get report(): BootstrapReport | undefined {

@@ -20,11 +20,15 @@ export interface ScriptInput {
   environment?: Record<string, string>;
 }
 
-/** The stdin of `bootstrapCommand`. The nonce opens the one line on stderr that is a report to the agent. */
+/** The first line that `bootstrapCommand` reads; after it its second shell is there and has run nothing. */
+export function markerLine(marker: string): string {
+  if (!/^[\w.:-]+$/.test(marker)) throw new Error(`not a marker: ${marker}`);
+  return `${marker}\n`;
+}
+
+/** The stdin of `bootstrapCommand`: the marker's line, then the script. The nonce opens the one line on stderr that is a report to the agent. */
 export function attemptScript(input: ScriptInput, nonce: string): Buffer {
-  if (!/^[\w.:-]+$/.test(input.marker)) throw new Error(`not a marker: ${input.marker}`);
   const lines = [
-    input.marker,
     // One compound command: a shell parses it to its closing brace before it runs any of it, so that a script cut
     // short by a lost connection is a syntax error and runs nothing.
     '{',
@@ -41,7 +45,7 @@ export function attemptScript(input: ScriptInput, nonce: string): Buffer {
     '}',
     '',
   ];
-  return Buffer.from(lines.join('\n'));
+  return Buffer.from(markerLine(input.marker) + lines.join('\n'));
 }
 
 export function newNonce(): string {

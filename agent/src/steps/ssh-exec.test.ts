@@ -275,12 +275,40 @@ sshTest('the shell for the next command waits on the target, without a marker', 
   await expect.poll(() => waitingShells(connectionPid)).toEqual([]);
 });
 
+sshTest(
+  'a waiting shell makes ready while the start is recorded, and runs nothing when it may not',
+  async () => {
+    const t = await setupExec();
+    await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(t.sink.stdout);
+    await t.run({ command: 'true' });
+    await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+    const [shell] = waitingShells(connectionPid);
+    const refused = t.run(
+      { command: 'echo started' },
+      {
+        beforeStart: async () => {
+          // Its second stage is there, under the attempt's mark, and has its stdin to read.
+          await expect
+            .poll(() => readFileSync(`/proc/${shell}/environ`, 'utf8'))
+            .toContain('OPSCONDUCTOR_ATTEMPT');
+          throw new Error('the lease is over');
+        },
+      },
+    );
+    await expect(refused).rejects.toThrow('the lease is over');
+    await expect.poll(() => existsSync(`/proc/${shell}`)).toBe(false);
+    expect(t.sink.stdout).toBe(`${connectionPid}\n`);
+  },
+);
+
 sshTest('a waiting shell that has gone costs the command nothing', async () => {
   const t = await setupExec();
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
   await t.run({ command: 'true' });
   await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+  const [waiting = 0] = waitingShells(connectionPid);
   const begun: string[] = [];
   const outcome = await t.run(
     { command: 'echo done' },
@@ -289,9 +317,9 @@ sshTest('a waiting shell that has gone costs the command nothing', async () => {
         begun.push('begun');
         // The shell that takes its place is left alone.
         if (begun.length > 1) return;
-        for (const pid of waitingShells(connectionPid)) process.kill(pid, 'SIGKILL');
+        process.kill(waiting, 'SIGKILL');
         // Its end is told on the connection before that of a command that is run after it.
-        await expect.poll(() => waitingShells(connectionPid)).toEqual([]);
+        await expect.poll(() => existsSync(`/proc/${waiting}`)).toBe(false);
         const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
         await once(probe.channel.resume(), 'close');
         probe.release();

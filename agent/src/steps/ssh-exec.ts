@@ -5,7 +5,7 @@ import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { Attempt, type AttemptEnd } from './ssh-exec-attempt.ts';
-import { bootstrapCommand } from './ssh-exec-script.ts';
+import { bootstrapCommand, markerLine } from './ssh-exec-script.ts';
 import { type StopLimits, type StopResult, stopAttempt, stopLimits } from './ssh-exec-stop.ts';
 import type { StepContext, StepType, StopRequest } from './step-type.ts';
 
@@ -31,20 +31,23 @@ async function execute(
   let lease = await openShell(pool, context, startShell);
   if (!('channel' in lease)) return lease;
   try {
-    // The shell waits for its first line meanwhile; nothing starts before the script is sent.
+    // Meanwhile a shell that is known to be ours makes ready; nothing starts before the script is sent.
+    let isMarked = lease.prepared;
+    if (isMarked) lease.channel.write(markerLine(context.marker));
     await context.beforeStart();
     while (lease.prepared && exitOf(lease.channel) !== undefined) {
-      // The shell that was to wait has gone, and was sent nothing: a new one may be asked.
+      // The shell that was to wait has gone, and was sent no script: a new one may be asked.
       lease.release();
       const next = await openShell(pool, context, (connection) => startShell(connection));
       if (!('channel' in next)) return next;
       lease = next;
+      isMarked = false;
       // To open it may have taken longer than the lease had left.
       await context.beforeStart();
     }
     if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
     if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(target.host));
-    const attempt = new Attempt(lease, scriptInput(config, context), context.output);
+    const attempt = new Attempt(lease, scriptInput(config, context), context.output, isMarked);
     const outcome = await runToEnd(attempt, pool, options, config, context);
     return finish(lease, attempt, outcome);
   } finally {
