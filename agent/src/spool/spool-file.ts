@@ -1,7 +1,9 @@
 // The chunks of one attempt on disk, one append-only file. A record is a head (SHA-256 of the stored bytes, frame
 // length, CRC-32 of all that and the frame's header), then the binary frame as it is sent.
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { close, fdatasync, ftruncate, open, openSync, read, writev, writevSync } from 'node:fs';
+import { unlink } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import {
   decodeFrame,
@@ -11,6 +13,13 @@ import {
   type OutputFrame,
 } from '@opsconductor/protocol';
 import { isMissing } from '../identity/durable-file.ts';
+
+const openFile = promisify(open);
+const readFrom = promisify(read);
+const writeTo = promisify(writev);
+const syncFile = promisify(fdatasync);
+const truncateFile = promisify(ftruncate);
+const closeFile = promisify(close);
 
 const headBytes = 40;
 const newest = 1; // the record layout; a file of another one is not read
@@ -26,6 +35,9 @@ export interface SpooledChunk {
   frameBytes: number;
 }
 
+/** Up to here a write to the page cache takes less than the way to a thread and back, and readers wait for it. */
+const writtenAtOnceBytes = 4 * 1024;
+
 /** A chunk that is ready to be stored. */
 export interface NewChunk {
   header: Omit<OutputFrame, 'bytes'>;
@@ -35,10 +47,11 @@ export interface NewChunk {
 
 export class SpoolFile {
   readonly #path: string;
-  #file: FileHandle | undefined;
+  /** Descriptor, once there is a file. */
+  #file: number | undefined;
   #end: number;
 
-  private constructor(path: string, file: FileHandle | undefined, end: number) {
+  private constructor(path: string, file: number | undefined, end: number) {
     this.#path = path;
     this.#file = file;
     this.#end = end;
@@ -51,9 +64,9 @@ export class SpoolFile {
 
   /** Reads a file that another process left. What is torn or damaged is cut off, with all that follows it. */
   static async recover(path: string): Promise<{ file: SpoolFile; chunks: SpooledChunk[] }> {
-    let file: FileHandle;
+    let file: number;
     try {
-      file = await open(path, 'r+');
+      file = await openFile(path, 'r+');
     } catch (error) {
       if (isMissing(error)) return { file: SpoolFile.create(path), chunks: [] };
       throw error;
@@ -66,13 +79,12 @@ export class SpoolFile {
       chunks.push(found.chunk);
       end = found.end;
     }
-    await file.truncate(end);
+    await truncateFile(file, end);
     return { file: new SpoolFile(path, file, end), chunks };
   }
 
   /** Appends chunks in one write, and answers where they are. */
   async append(chunks: readonly NewChunk[]): Promise<{ chunk: SpooledChunk; frame: Buffer }[]> {
-    this.#file ??= await open(this.#path, 'w+', 0o600);
     const parts: Buffer[] = [];
     let offset = this.#end;
     const placed = chunks.map(({ header, bytes }) => {
@@ -85,23 +97,34 @@ export class SpoolFile {
       offset += record.length;
       return { chunk, frame };
     });
-    await writeAll(this.#file, parts, this.#end);
+    await this.#write(parts, offset - this.#end);
     this.#end = offset;
     return placed;
+  }
+
+  async #write(parts: readonly Buffer[], bytes: number): Promise<void> {
+    if (bytes > writtenAtOnceBytes) {
+      this.#file ??= await openFile(this.#path, 'w+', 0o600);
+      await writeAll(this.#file, parts, this.#end);
+      return;
+    }
+    this.#file ??= openSync(this.#path, 'w+', 0o600);
+    const written = writevSync(this.#file, parts, this.#end);
+    if (written < bytes) await writeAll(this.#file, cutFront(parts, written), this.#end + written);
   }
 
   /** The binary frame of a chunk. */
   async readFrame(chunk: SpooledChunk): Promise<Buffer> {
     if (this.#file === undefined) throw new Error('A spool without a file has no chunks');
     const frame = Buffer.allocUnsafe(chunk.frameBytes);
-    const { bytesRead } = await this.#file.read(frame, 0, frame.length, chunk.offset);
+    const { bytesRead } = await readFrom(this.#file, frame, 0, frame.length, chunk.offset);
     if (bytesRead !== frame.length) throw new Error(`Spool file ${this.#path} is shorter than it was`);
     return frame;
   }
 
   /** All that was appended is on disk when this resolves. */
   async sync(): Promise<void> {
-    await this.#file?.datasync();
+    if (this.#file !== undefined) await syncFile(this.#file);
   }
 
   get bytes(): number {
@@ -111,7 +134,7 @@ export class SpoolFile {
   async close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    await file?.close();
+    if (file !== undefined) await closeFile(file);
   }
 
   /** Closes the file and removes it. */
@@ -139,16 +162,16 @@ function recordChecksum(record: Buffer): number {
 }
 
 async function readRecord(
-  file: FileHandle,
+  file: number,
   at: number,
 ): Promise<{ chunk: SpooledChunk; end: number } | undefined> {
   const head = Buffer.alloc(headBytes + frameHeaderBytes);
-  if ((await file.read(head, 0, head.length, at)).bytesRead !== head.length) return undefined;
+  if ((await readFrom(file, head, 0, head.length, at)).bytesRead !== head.length) return undefined;
   if (head.readUInt8(32) !== newest || head.readUInt32BE(36) !== recordChecksum(head)) return undefined;
   const frameBytes = head.readUIntBE(33, 3);
   const frame = Buffer.allocUnsafe(frameBytes);
   const offset = at + headBytes;
-  if ((await file.read(frame, 0, frameBytes, offset)).bytesRead !== frameBytes) return undefined;
+  if ((await readFrom(file, frame, 0, frameBytes, offset)).bytesRead !== frameBytes) return undefined;
   const read = decodeFrame(frame, limits.maxChunkRawBytes);
   if (read === undefined) return undefined;
   const sha256 = createHash('sha256').update(read.bytes).digest();
@@ -157,18 +180,24 @@ async function readRecord(
   return { chunk: { seq, stream, rawLength, sha256, offset, frameBytes }, end: offset + frameBytes };
 }
 
-async function writeAll(file: FileHandle, parts: Buffer[], at: number): Promise<void> {
+async function writeAll(file: number, parts: readonly Buffer[], at: number): Promise<void> {
   let rest = parts;
   let position = at;
   while (rest.length > 0) {
-    let { bytesWritten } = await file.writev(rest, position);
+    const { bytesWritten } = await writeTo(file, rest, position);
     position += bytesWritten;
-    const cut = rest.findIndex((part) => {
-      if (bytesWritten < part.length) return true;
-      bytesWritten -= part.length;
-      return false;
-    });
-    rest = cut === -1 ? [] : rest.slice(cut);
-    if (rest[0] !== undefined) rest[0] = rest[0].subarray(bytesWritten);
+    rest = cutFront(rest, bytesWritten);
   }
+}
+
+/** The parts without so many bytes at their beginning. */
+function cutFront(parts: readonly Buffer[], bytes: number): readonly Buffer[] {
+  let left = bytes;
+  const at = parts.findIndex((part) => {
+    if (left < part.length) return true;
+    left -= part.length;
+    return false;
+  });
+  const first = parts[at];
+  return first === undefined ? [] : [first.subarray(left), ...parts.slice(at + 1)];
 }
