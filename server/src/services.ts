@@ -43,7 +43,6 @@ import { LiveHub } from './runs/live-hub.ts';
 import { OutputWriter } from './runs/output-writer.ts';
 import { RunKeys } from './runs/run-keys.ts';
 import { Sweeper } from './runs/sweeper.ts';
-import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import type { Sql } from './store/connection.ts';
 import { databaseProblems } from './store/database-problems.ts';
 import type { Migration } from './store/migrate.ts';
@@ -112,8 +111,6 @@ export function createServices(options: ServiceOptions): Services {
     hub,
     log,
     checkpoints: new CheckpointFeed({ sql, installation, log }),
-    takeKeyGeneration: (agentId, offer) =>
-      takeKeyGeneration({ sql, masterKey, installationId: installation.installationId }, agentId, offer),
     isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),
     ...(options.handshakeSettings === undefined ? {} : { settings: options.handshakeSettings }),
   });
@@ -136,7 +133,7 @@ export function createServices(options: ServiceOptions): Services {
     ...userGroupRoutes(people),
     ...grantRoutes(people),
     ...segmentRoutes({ ...options, masterKey, installationId: installation.installationId }),
-    ...agentRoutes({ sql, masterKey, installationId: installation.installationId }),
+    ...agentRoutes({ sql }),
     ...agentEnrollmentRoutes({
       sql,
       masterKey,
@@ -151,7 +148,7 @@ export function createServices(options: ServiceOptions): Services {
     ...categoryRoutes({ sql }),
     ...inventoryRoutes({ sql }),
     ...jobRoutes({ sql, masterKey }),
-    ...runRoutes({ sql, masterKey, keys, publish }),
+    ...runRoutes({ sql, masterKey, keys, publish, claims: gateway }),
     ...runEventRoutes({
       sql,
       hub,

@@ -42,14 +42,6 @@ export interface TargetsQuery {
   health?: string | undefined;
 }
 
-export interface AgentsQuery {
-  search?: string | undefined;
-  segmentId?: number | undefined;
-  state?: string | undefined;
-  /** `name` or `name=value`. */
-  label?: string | undefined;
-}
-
 export const paths = {
   home: () => '/jobs',
   signIn: (back?: string) => withQuery('/sign-in', { back }),
@@ -63,8 +55,7 @@ export const paths = {
     return place.lines === undefined ? path : `${path}#${lineAnchor(place.lines)}`;
   },
   targets: (query: TargetsQuery = {}) => withQuery('/targets', { ...query }),
-  agents: (query: AgentsQuery = {}) => withQuery('/agents', { ...query }),
-  agent: (id: number) => `/agents/${id}`,
+  agents: () => '/agents',
   credentials: () => '/credentials',
   categories: () => '/categories',
   people: (query: PeopleQuery = {}) => withQuery('/people', { ...query }),
@@ -138,10 +129,7 @@ export const apiPaths = {
   segments: () => `${root}/segments`,
   enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
   sealingKey: (segmentId: number) => `${root}/segments/${segmentId}/sealing-key`,
-  agents: (query: Query = {}) => withQuery(`${root}/agents`, query),
-  agent: (id: number) => `${root}/agents/${id}`,
-  agentDecision: (id: number, decision: string) => `${root}/agents/${id}/${decision}`,
-  agentLabels: (id: number) => `${root}/agents/${id}/labels`,
+  agents: () => `${root}/agents`,
   targets: (query: Query = {}) => withQuery(`${root}/targets`, query),
   target: (id: number) => `${root}/targets/${id}`,
   targetTest: (id: number) => `${root}/targets/${id}/test`,

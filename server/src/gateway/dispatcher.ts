@@ -1,11 +1,12 @@
 // Leases ready steps to the agents connected here: one claim in flight, woken by news and by a slow poll.
 import type { Lease, StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
+import type { ClaimAlong } from '../runs/claim-along.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { closeSession } from '../store/agent-sessions.ts';
-import { type ClaimedStep, claimSteps } from '../store/claims.ts';
+import { type Claim, type ClaimedStep, claimOnce, claimSteps } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import type { AgentLink } from './agent-link.ts';
 import { agentTooOld } from './agent-too-old.ts';
@@ -60,6 +61,37 @@ export class Dispatcher {
     if (this.#leftSome || this.#running !== undefined) this.wake();
   }
 
+  /** A claim as part of somebody's transaction, in place of one of its own; undefined while one is in flight. */
+  claimAlong(): ClaimAlong | undefined {
+    if (this.#running !== undefined || this.#stopped || this.#undelivered.length > 0) return undefined;
+    let claim: Claim | undefined;
+    let over = (_committed: boolean) => {};
+    const ended = new Promise<boolean>((resolve) => {
+      over = resolve;
+    });
+    this.#running = this.#followUp(ended, () => claim).finally(() => {
+      this.#running = undefined;
+    });
+    return {
+      claim: async (tx) => {
+        claim = await claimOnce(tx, this.#deps.serverId);
+      },
+      over,
+    };
+  }
+
+  async #followUp(ended: Promise<boolean>, claimed: () => Claim | undefined): Promise<void> {
+    const committed = await ended;
+    const claim = claimed();
+    if (claim !== undefined && committed) await this.#handOut(claim);
+    else {
+      // Where the answer to the commit was lost the steps may be leased all the same.
+      this.#undelivered = claim?.steps ?? [];
+      this.#wanted = true;
+    }
+    await this.#run();
+  }
+
   /** Takes nothing new; resolves when the claim in flight is done. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -72,20 +104,23 @@ export class Dispatcher {
       this.#wanted = false;
       try {
         await this.#takeBack();
-        const { steps: claimed, tookAll } = await claimSteps(this.#deps.sql, this.#deps.serverId);
-        this.#leftSome = !tookAll;
-        if (claimed.length === 0) continue;
-        // A batch that was full may have left some.
-        this.#wanted ||= !tookAll;
-        this.#undelivered = claimed;
-        this.#undelivered = this.#deliver(claimed, await this.buildLeases(claimed));
-        await this.#takeBack();
-        this.#deps.notes.leased(claimed);
+        await this.#handOut(await claimSteps(this.#deps.sql, this.#deps.serverId));
       } catch (error) {
         this.#deps.log.error({ err: error }, 'claiming steps failed');
         return;
       }
     }
+  }
+
+  async #handOut({ steps: claimed, tookAll }: Claim): Promise<void> {
+    this.#leftSome = !tookAll;
+    if (claimed.length === 0) return;
+    // A batch that was full may have left some.
+    this.#wanted ||= !tookAll;
+    this.#undelivered = claimed;
+    this.#undelivered = this.#deliver(claimed, await this.buildLeases(claimed));
+    await this.#takeBack();
+    this.#deps.notes.leased(claimed);
   }
 
   /** Returns the steps whose agents are not connected here any more. */

@@ -35,13 +35,7 @@ export type Authenticated =
       sessionNumber: number;
       welcome: ServerMessageOf<'welcome'>;
     }
-  | {
-      ok: false;
-      refusal: 'unauthenticated' | 'quarantined' | 'noCommonVersion';
-      reason: string;
-      /** It was that agent itself: its key signed for this connection. */
-      isProven: boolean;
-    };
+  | { ok: false; refusal: 'unauthenticated' | 'quarantined' | 'noCommonVersion'; reason: string };
 
 export function newChallenge(identity: ServerIdentity): ServerMessageOf<'challenge'> {
   return {
@@ -67,16 +61,20 @@ export async function authenticate(
       ok: false,
       refusal: 'noCommonVersion',
       reason: `this server speaks ${challenge.versions.join(', ')}`,
-      isProven: false,
     };
   }
-  const transcript = transcriptOf(identity, challenge, message);
-  const refused = {
-    ok: false,
-    refusal: 'unauthenticated',
-    reason: 'identity not proven',
-    isProven: false,
-  } as const;
+  const transcript = handshakeTranscript({
+    serverNonce: decodeBase64(challenge.serverNonce),
+    agentNonce: decodeBase64(message.agentNonce),
+    installationId: identity.installationId,
+    serverId: identity.serverId,
+    agentId: message.agentId,
+    segmentId: message.segmentId,
+    offeredByServer: challenge.versions,
+    offeredByAgent: message.versions,
+    chosen: common,
+  });
+  const refused = { ok: false, refusal: 'unauthenticated', reason: 'identity not proven' } as const;
   return inTransaction(deps.sql, async (tx): Promise<Authenticated> => {
     const agent = await lockAgent(tx, message.agentId);
     if (agent === undefined || agent.segmentId !== message.segmentId) return refused;
@@ -86,7 +84,6 @@ export async function authenticate(
         ok: false,
         refusal: agent.state === 'quarantined' ? 'quarantined' : 'unauthenticated',
         reason: `agent is ${agent.state}`,
-        isProven: true,
       };
     }
     const held = {
@@ -104,12 +101,7 @@ export async function authenticate(
         scope: { segmentId: agent.segmentId },
         detail: { presented: message.generation, newest: agent.generation, address },
       });
-      return {
-        ok: false,
-        refusal: 'quarantined',
-        reason: 'a copy of this agent has connected',
-        isProven: true,
-      };
+      return { ok: false, refusal: 'quarantined', reason: 'a copy of this agent has connected' };
     }
     const generation = message.generation + 1;
     const sessionNumber = agent.sessionNumber + 1;
@@ -138,25 +130,6 @@ export async function authenticate(
       sessionNumber,
       welcome,
     };
-  });
-}
-
-/** Both sides sign this, with the version that the agent chose. */
-function transcriptOf(
-  identity: ServerIdentity,
-  challenge: ServerMessageOf<'challenge'>,
-  message: AgentMessageOf<'authenticate'>,
-): Uint8Array {
-  return handshakeTranscript({
-    serverNonce: decodeBase64(challenge.serverNonce),
-    agentNonce: decodeBase64(message.agentNonce),
-    installationId: identity.installationId,
-    serverId: identity.serverId,
-    agentId: message.agentId,
-    segmentId: message.segmentId,
-    offeredByServer: challenge.versions,
-    offeredByAgent: message.versions,
-    chosen: message.chosenVersion,
   });
 }
 

@@ -23,12 +23,13 @@ import { auditedBy, type Caller, callerOf } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { cancelRun } from '../runs/cancel-run.ts';
+import type { ClaimsAlong } from '../runs/claim-along.ts';
 import { findOutput, outputLength, readOutputBytes, readOutputPage } from '../runs/read-output.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../runs/run-view.ts';
 import { listSeenRuns, seeRun } from '../runs/seen-run.ts';
-import { startRun } from '../runs/start-run.ts';
+import { type Started, startRun } from '../runs/start-run.ts';
 import type { Sql } from '../store/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/cursor.ts';
 import { findRun, listSteps, listTargetRuns, lockRun, purgeRun, type RunRecord } from '../store/runs.ts';
@@ -41,6 +42,7 @@ export interface RunRouteDeps {
   masterKey: MasterKey;
   keys: RunKeys;
   publish(news: ProgressNews): void;
+  claims?: ClaimsAlong;
 }
 
 const tag = 'runs';
@@ -68,13 +70,13 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       success: { status: 201, schema: RunDetailSchema },
       handle: async (request) => {
         const { start_within: startWithinS, ...selection } = request.body;
-        const { runId, news } = await startRun(
+        const started = await startRun(
           deps,
           { jobId: request.params.id, selection, startWithinS },
           callerOf(request),
         );
-        deps.publish(news);
-        return runDetailView(await startedRun(deps.sql, runId));
+        deps.publish(started.news);
+        return runDetailView(await startedRun(deps.sql, started));
       },
     }),
     route({
@@ -261,9 +263,10 @@ function streamOf(pieces: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array
 }
 
 /** What the caller has just made, whatever they may read. */
-async function startedRun(sql: Sql, id: number): Promise<RunRecord> {
-  const run = await findRun(sql, id);
-  if (run === undefined) throw notFound(`Run ${id}`);
+async function startedRun(sql: Sql, started: Started): Promise<RunRecord> {
+  const { runId } = started;
+  const run = await started.run.catch(() => findRun(sql, runId));
+  if (run === undefined) throw notFound(`Run ${runId}`);
   return run;
 }
 

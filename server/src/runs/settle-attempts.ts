@@ -2,7 +2,7 @@
 // in one transaction. A completion's next step is leased here, to the agent that completed.
 import { randomBytes } from 'node:crypto';
 import { isStepEnded, type OutputState, type StepOutcome, type StepStatus } from '@opsconductor/protocol';
-import { type HeldSession, holdCurrentSessions } from '../store/agent-sessions.ts';
+import { holdCurrentSessions } from '../store/agent-sessions.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import type { Sql, Tx } from '../store/connection.ts';
 import {
@@ -52,7 +52,7 @@ interface Batch {
   tx: Tx;
   ledger: RunLedger;
   /** Names of the agents whose sessions are current, by `agent.session`. */
-  sessions: ReadonlyMap<string, HeldSession>;
+  sessions: ReadonlyMap<string, string>;
   steps: Map<number, StepRow>;
   nextOf: Map<number, StepRow>;
   targetRuns: Map<number, TargetRunRow>;
@@ -138,7 +138,7 @@ function newBatch(
 function isCurrent(
   end: AttemptEnd,
   step: StepRow | undefined,
-  sessions: ReadonlyMap<string, HeldSession>,
+  sessions: ReadonlyMap<string, string>,
 ): boolean {
   if (step === undefined || step.status !== 'running') return false;
   if (step.epoch !== end.epoch || step.leaseToken !== end.leaseToken) return false;
@@ -203,25 +203,20 @@ function decide(batch: Batch, end: AttemptEnd): void {
 
 function passOn(batch: Batch, end: AttemptEnd, next: StepRow): void {
   if (next.status !== 'pending') return;
-  const { source } = end;
-  if (source.kind === 'agent' && source.wantsNext && takesSteps(batch, source)) {
+  if (end.source.kind === 'agent' && end.source.wantsNext) {
     batch.leases.push({
       id: next.id,
       epoch: next.epoch + 1,
       attemptDay: batch.ledger.now.toISOString().slice(0, 10),
       leaseToken: randomBytes(16).toString('hex'),
-      agentId: source.agentId,
-      sessionNumber: source.sessionNumber,
+      agentId: end.source.agentId,
+      sessionNumber: end.source.sessionNumber,
     });
   } else {
     batch.readied.push(next);
     batch.ledger.wakeSegment(next.segmentId);
     batch.ledger.noteStep(next.jobRunId, { id: next.id, status: 'ready' });
   }
-}
-
-function takesSteps({ sessions }: Batch, agent: { agentId: number; sessionNumber: number }): boolean {
-  return sessions.get(`${agent.agentId}.${agent.sessionNumber}`)?.takesSteps === true;
 }
 
 function closeWaiting(batch: Batch, targetRunId: number, status: 'skipped' | 'cancelled'): void {
@@ -235,7 +230,7 @@ function noteSettled({ ledger, sessions }: Batch, step: StepRow, row: SettledSte
     id: step.id,
     status: row.status,
     attempt: step.epoch,
-    agentName: sessions.get(`${step.agentId}.${step.sessionNumber}`)?.name ?? null,
+    agentName: sessions.get(`${step.agentId}.${step.sessionNumber}`) ?? null,
     leasedAt: step.leasedAt?.toISOString() ?? null,
     startedAt: row.startedAt?.toISOString() ?? null,
     completedAt: ledger.now.toISOString(),
@@ -299,7 +294,7 @@ function leaseNext(batch: Batch): Map<number, ClaimedStep> {
       id: step.id,
       status: 'running',
       attempt: lease.epoch,
-      agentName: batch.sessions.get(`${lease.agentId}.${lease.sessionNumber}`)?.name ?? null,
+      agentName: batch.sessions.get(`${lease.agentId}.${lease.sessionNumber}`) ?? null,
       leasedAt: batch.ledger.now.toISOString(),
       outputState: 'open',
     });

@@ -10,10 +10,12 @@ import { loadJobVersion } from '../jobs/load-job-version.ts';
 import { type Sql, sqlState } from '../store/connection.ts';
 import { insertRun, planRun, type RunPlan } from '../store/run-creation.ts';
 import { notifyProgress } from '../store/run-progress.ts';
+import { findRun, type RunRecord } from '../store/runs.ts';
 import { type SelectedRow, selectTargets } from '../store/target-selection.ts';
-import { commitWithThese, inTransaction } from '../store/transaction.ts';
+import { commitWithThese, hasCommitted, inTransaction } from '../store/transaction.ts';
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
 import { sentenceOf } from '../targets/selection-problems.ts';
+import type { ClaimsAlong } from './claim-along.ts';
 import type { RunKeys } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
 
@@ -28,6 +30,9 @@ export interface StartRun {
 const defaultKillGraceS = 10;
 const defaultTimeoutS = 300;
 const maxDetails = 100;
+/** A run with more first steps is claimed by itself: until its rows are written nothing else could be. */
+const maxTargetsClaimedAlong = 100;
+const nothingNew: ProgressNews = { runs: [], segments: [], cancel: [] };
 const foreignKeyViolation = '23503';
 
 export interface StartRunDeps {
@@ -35,11 +40,16 @@ export interface StartRunDeps {
   masterKey: MasterKey;
   /** Given the run's data key, so that its first output waits for none. */
   keys?: Pick<RunKeys, 'remember'>;
+  /** Leases its first steps with its commit. */
+  claims?: ClaimsAlong;
 }
 
-interface Started {
+export interface Started {
   runId: number;
+  /** What is still to be published on this server. */
   news: ProgressNews;
+  /** The run as it was committed; rejects where the connection was lost on its way. */
+  run: Promise<RunRecord | undefined>;
 }
 
 /**
@@ -80,33 +90,41 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       selection,
       ...credentialsUsed(definition, targets),
     };
-    await Promise.all([
-      insertRun(tx, {
-        id: runId,
-        jobId: request.jobId,
-        jobVersion: job.version,
-        dataKey: wrapDataKey(masterKey, dataKey, runKeyContext(request.jobId)),
-        startWithinS: request.startWithinS ?? definition.start_within ?? limits.startWithinS,
-        createdBy: caller.userId,
-        selection,
-        targets: targets.map(({ id, name, segmentId }) => ({ id, name, segmentId })),
-        steps: definition.steps.map((step, index) => ({
-          number: index + 1,
-          type: step.type,
-          timeBudgetS: timeBudgetOf(step.config),
-        })),
-      }),
-      recordAudit(tx, {
-        ...auditedBy(caller),
-        action: 'run.started',
-        object: { kind: 'run', id: runId },
-        scope: { categoryId: job.categoryId },
-        detail,
-      }),
-      notifyProgress(tx, news),
-      commitWithThese(tx),
-    ]);
-    return { runId, news };
+    const newRun = {
+      id: runId,
+      jobId: request.jobId,
+      jobVersion: job.version,
+      dataKey: wrapDataKey(masterKey, dataKey, runKeyContext(request.jobId)),
+      startWithinS: request.startWithinS ?? definition.start_within ?? limits.startWithinS,
+      createdBy: caller.userId,
+      selection,
+      targets: targets.map(({ id, name, segmentId }) => ({ id, name, segmentId })),
+      steps: definition.steps.map((step, index) => ({
+        number: index + 1,
+        type: step.type,
+        timeBudgetS: timeBudgetOf(step.config),
+      })),
+    };
+    const auditEntry = {
+      ...auditedBy(caller),
+      action: 'run.started',
+      object: { kind: 'run', id: runId },
+      scope: { categoryId: job.categoryId },
+      detail,
+    };
+    const along = targets.length > maxTargetsClaimedAlong ? undefined : deps.claims?.claimAlong(news);
+    try {
+      const sent = [insertRun(tx, newRun), recordAudit(tx, auditEntry), notifyProgress(tx, news)];
+      if (along !== undefined) sent.push(along.claim(tx));
+      sent.push(commitWithThese(tx));
+      const run = findRun(tx, runId);
+      // Met by the caller, unless nothing was committed.
+      run.catch(() => undefined);
+      await Promise.all(sent);
+      return { runId, news: along === undefined ? news : nothingNew, run };
+    } finally {
+      along?.over(hasCommitted(tx));
+    }
   });
   deps.keys?.remember(started.runId, dataKey);
   return started;

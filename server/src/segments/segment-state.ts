@@ -20,8 +20,7 @@ export type SegmentState = Static<typeof SegmentStateSchema>;
 /** The `segment_state` message for an agent; undefined while the segment has no key and so no roster. */
 export async function segmentStateFor(sql: Queryable, agentId: number): Promise<SegmentState | undefined> {
   const agent = await findAgent(sql, agentId);
-  // Who is out hears nothing more.
-  const segment = agent?.state === 'active' ? await findSegment(sql, agent.segmentId) : undefined;
+  const segment = agent && (await findSegment(sql, agent.segmentId));
   if (segment === undefined || segment.rosterPayload === null || segment.rosterSignature === null)
     return undefined;
   const [wraps, wanting] = [await listWraps(sql, agentId), await listMissingWraps(sql, segment.id, agentId)];
@@ -30,7 +29,6 @@ export async function segmentStateFor(sql: Queryable, agentId: number): Promise<
     roster: { payload: segment.rosterPayload, signature: segment.rosterSignature },
     wraps,
     wanting,
-    ...(segment.keyRotationWantedAt === null ? {} : { makeGeneration: segment.keyGeneration + 1 }),
   };
 }
 

@@ -50,7 +50,8 @@ export async function claimSteps(sql: Sql, serverId: string): Promise<Claim> {
   }
 }
 
-async function claimOnce(sql: Sql, serverId: string): Promise<Claim & { moved: number }> {
+/** One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight. */
+export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim & { moved: number }> {
   const rows = await sql<ClaimRow[]>`
     with credit as materialized (
       select s.agent_id, s.session_number, a.segment_id,
@@ -94,7 +95,6 @@ async function claimOnce(sql: Sql, serverId: string): Promise<Claim & { moved: n
       select a.id, a.session_number from agents a
       join (select distinct agent_id, session_number from paired) p
         on p.agent_id = a.id and p.session_number = a.session_number
-      where a.state = 'active' and a.drain_requested_at is null
       for share of a
     ), tried as materialized (
       select paired.id, paired.agent_id, paired.session_number,
@@ -177,7 +177,7 @@ function sharesOfRuns(db: Queryable) {
 
 /** Whether an agent can be given steps, full or not. Aliases: session `s`, agent `a`, segment `g`. */
 export function isAble(db: Queryable) {
-  return db`(a.session_number = s.session_number and a.state = 'active' and a.drain_requested_at is null
+  return db`(a.session_number = s.session_number and a.state = 'active'
     and s.ready and not s.draining and s.disconnected_at is null and s.expires_at > clock_timestamp()
     and exists (
       select from segment_key_wraps w

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { setupDatabase, type TestDatabase } from './testing.ts';
-import { inTransaction, waitWithCommit } from './transaction.ts';
+import { commitWithThese, hasCommitted, inTransaction, waitWithCommit } from './transaction.ts';
 
 let t: TestDatabase;
 beforeAll(async () => {
@@ -59,4 +59,34 @@ it('one that met a deadlock makes the whole transaction run again', async () => 
 it('outside of inTransaction it is waited for at once', async () => {
   await waitWithCommit(t.sql, (async () => t.sql`insert into things values ('a')`)());
   expect(await names()).toEqual(['a']);
+});
+
+it('what was committed with the last statements is told of at once, and what is sent behind them reads it', async () => {
+  const key = 4711;
+  const other = await t.sql.reserve();
+  await other`select pg_advisory_lock(${key})`;
+  const { behind } = await inTransaction(t.sql, async (tx) => {
+    const sent = [tx`insert into things values ('a')`.execute(), commitWithThese(tx)];
+    const behind = (async () =>
+      tx`select pg_advisory_xact_lock(${key}), (select count(*) from things) as count`)();
+    await Promise.all(sent);
+    expect(hasCommitted(tx)).toBe(true);
+    return { behind };
+  });
+  expect(await names()).toEqual(['a']);
+  await other`select pg_advisory_unlock(${key})`;
+  other.release();
+  expect((await behind)[0]).toMatchObject({ count: 1 });
+});
+
+it('a failed statement that is waited for with the commit leaves nothing committed', async () => {
+  let tx: Parameters<typeof hasCommitted>[0] | undefined;
+  await expect(
+    inTransaction(t.sql, async (open) => {
+      tx = open;
+      await waitWithCommit(open, (async () => open`insert into nowhere values (1)`)());
+      await commitWithThese(open);
+    }),
+  ).rejects.toThrow('nowhere');
+  expect(tx === undefined || hasCommitted(tx)).toBe(false);
 });

@@ -1,4 +1,4 @@
-import type { EnrollmentTokenReply, SealingKey, Segment } from '@opsconductor/protocol';
+import type { Agent, EnrollmentTokenReply, SealingKey, Segment } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
 import { readWhole } from './page.ts';
@@ -21,4 +21,8 @@ export function createEnrollmentToken(segmentId: number): Promise<EnrollmentToke
 
 export function fetchSealingKey(segmentId: number): Promise<SealingKey> {
   return request('GET', apiPaths.sealingKey(segmentId));
+}
+
+export function listAgents(signal?: AbortSignal): Promise<Agent[]> {
+  return readWhole(apiPaths.agents(), signal);
 }

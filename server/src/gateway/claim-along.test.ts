@@ -1,0 +1,94 @@
+import { expect, test, vi } from 'vitest';
+import { createJob } from '../jobs/create-job.ts';
+import { startRun } from '../runs/start-run.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { setupGateway, type TestGateway } from './testing.ts';
+
+/** Nothing is looked for unless somebody is told. */
+const noPoll = { claimPollMs: 3_600_000 };
+
+async function jobOf(t: TestGateway): Promise<{ jobId: number; selection: { targetIds: number[] } }> {
+  const step = { name: 'step', type: 'ssh.exec', config: { command: 'true' } };
+  const { id } = await createJob(t, { name: 'job', steps: [step] }, t.caller);
+  return { jobId: id, selection: { targetIds: [await t.addTarget()] } };
+}
+
+const start = (t: TestGateway, request: Parameters<typeof startRun>[1]) =>
+  startRun({ ...t, claims: t.gateway }, request, t.caller);
+
+test('a new run is leased by the commit that makes it ready', async () => {
+  await using t = await setupGateway({}, undefined, noPoll);
+  const agent = await t.connectAgent();
+  const { runId, news, run } = await start(t, await jobOf(t));
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
+  // Nothing is left to be published, and the run can be shown without another query.
+  expect(news).toEqual({ runs: [], segments: [], cancel: [] });
+  expect(await run).toMatchObject({ id: runId, targetsTotal: 1 });
+  const [row] = await t.sql`
+    select st.xmin::text = a.xmin::text as by_one_transaction from job_run_steps st, audit_log a
+    where st.job_run_id = ${runId} and a.action = 'run.started' and a.object_id = ${String(runId)}`;
+  expect(row).toEqual({ byOneTransaction: true });
+});
+
+test('without an agent of its segment here a new run is claimed by itself', async () => {
+  await using t = await setupGateway({}, undefined, noPoll);
+  const { runId, news } = await start(t, await jobOf(t));
+  expect(news).toMatchObject({ runs: [{ id: runId }], segments: [t.segmentId] });
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
+});
+
+test('a run that can’t be written leases nothing, and what follows is leased', async () => {
+  await using t = await setupGateway({}, undefined, noPoll);
+  const agent = await t.connectAgent();
+  const request = await jobOf(t);
+  await t.sql`alter table audit_log rename to away`;
+  await expect(start(t, request)).rejects.toThrow('audit_log');
+  await t.sql`alter table away rename to audit_log`;
+  const { runId } = await start(t, request);
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
+});
+
+test('two claims are never in flight: a run that comes meanwhile is claimed after it', async () => {
+  let goOn = () => {};
+  const held = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  let builds = 0;
+  const wrap: Parameters<typeof setupGateway>[1] = (builder) => ({
+    async build(steps) {
+      builds += 1;
+      if (builds === 1) await held;
+      return builder.build(steps);
+    },
+  });
+  await using t = await setupGateway({}, wrap, noPoll);
+  const agent = await t.connectAgent();
+  const request = await jobOf(t);
+  const first = await start(t, request);
+  await expect.poll(() => builds).toBe(1);
+  const second = await start(t, request);
+  expect(second.news.segments).toEqual([t.segmentId]);
+  expect((await t.steps(second.runId))[0]?.status).toBe('ready');
+  t.gateway.publish(second.news);
+  goOn();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: first.runId }]);
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: second.runId }]);
+});
+
+test('what was leased by a commit of which the answer was lost goes back, and is leased again', async () => {
+  await using t = await setupGateway({}, undefined, noPoll);
+  const agent = await t.connectAgent();
+  let along: ReturnType<typeof t.gateway.claimAlong>;
+  const news = { runs: [], segments: [t.segmentId], cancel: [] };
+  // The claim that the agent's resume asked for may still be in flight.
+  await vi.waitUntil(() => {
+    along = t.gateway.claimAlong(news);
+    return along;
+  });
+  const runId = await t.start();
+  await inTransaction(t.sql, async (tx) => along?.claim(tx));
+  expect((await t.steps(runId))[0]).toMatchObject({ status: 'running', epoch: 1 });
+  along?.over(false);
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 2 }]);
+});
