@@ -9,6 +9,7 @@ const targetCounts = {
   targetsTotal: Type.Integer(),
   targetsQueued: Type.Integer(),
   targetsRunning: Type.Integer(),
+  targetsHeld: Type.Optional(Type.Integer({ description: 'Waiting for a decision' })),
   targetsSucceeded: Type.Integer(),
   targetsFailed: Type.Integer(),
   targetsCancelled: Type.Integer(),
@@ -28,6 +29,12 @@ export const RunSchema = Type.Object({
   totalSteps: Type.Integer(),
   completedSteps: Type.Integer({ description: 'Steps that ended, in whatever way' }),
   failedSteps: Type.Integer({ description: 'Steps that ended failed or timed out' }),
+  lateResults: Type.Optional(
+    Type.Integer({
+      description:
+        'Results that came too late to change an outcome; they are noted on their steps and attempts',
+    }),
+  ),
   createdBy: Type.String(),
   createdAt: Timestamp,
   startBy: Timestamp,
@@ -87,6 +94,10 @@ export const StepSchema = Type.Object({
   errorMessage: Nullable(Type.String()),
   advice: Nullable(Type.String()),
   survivors: Type.Array(SurvivorSchema),
+  /** Of a ready step that is tried again: not before then. */
+  notBefore: Type.Optional(Nullable(Timestamp)),
+  /** Of a held step: until when it waits for a decision. */
+  heldUntil: Type.Optional(Nullable(Timestamp)),
   outputState: Type.Enum(outputStates),
   /** Raw bytes stored so far. */
   outputBytes: Type.Integer(),

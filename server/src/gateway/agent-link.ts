@@ -99,11 +99,6 @@ export class AgentLink {
     socket.on('error', (error) => deps.log.warn({ agent: this.name, err: error }, 'agent connection failed'));
   }
 
-  /** Steps that this connection's attempts belong to, by run: to send a cancel to. */
-  attemptsOfRuns(runIds: ReadonlySet<number>): AttemptOutput[] {
-    return [...this.#attempts.values()].filter((attempt) => runIds.has(attempt.runId));
-  }
-
   can(capability: AgentCapability): boolean {
     return this.capabilities.has(capability);
   }

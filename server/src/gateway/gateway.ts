@@ -31,6 +31,7 @@ import {
 } from '../store/agent-sessions.ts';
 import type { Sql } from '../store/connection.ts';
 import { listen, type ProgressNotice } from '../store/notifications.ts';
+import { attemptsToStop } from '../store/sweep.ts';
 import { inTransaction } from '../store/transaction.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
@@ -144,7 +145,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     if (!this.#heard.isNew(news.runs)) return;
     this.#deps.hub.publishRuns(news.runs);
     if (news.segments.length > 0) this.#dispatcher.wake();
-    if (news.cancel.length > 0) this.#cancelRuns(news.cancel);
+    if (news.cancel.length > 0) void this.#cancelRuns(news.cancel);
   }
 
   claimAlong(news: ProgressNews): ClaimAlong | undefined {
@@ -380,15 +381,18 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     if (!this.#heard.isNew(notice.runs)) return;
     this.#deps.hub.publishRuns(notice.runs);
     if (notice.segments.length > 0) this.#dispatcher.wake();
-    if (notice.cancel.length > 0) this.#cancelRuns(notice.cancel);
+    if (notice.cancel.length > 0) void this.#cancelRuns(notice.cancel);
   }
 
-  #cancelRuns(runIds: readonly number[]): void {
-    const wanted = new Set(runIds);
-    for (const link of this.#links.values()) {
-      for (const attempt of link.attemptsOfRuns(wanted)) {
-        link.send({ type: 'cancel', step: attempt.stepId, epoch: attempt.epoch });
+  /** Missed ones are no loss: the sweep asks again while a run is being cancelled, and so does a resume. */
+  async #cancelRuns(runIds: readonly number[]): Promise<void> {
+    if (this.#links.size === 0) return;
+    try {
+      for (const { stepId, epoch, agentId } of await attemptsToStop(this.#deps.sql, runIds)) {
+        this.#links.get(agentId)?.send({ type: 'cancel', step: stepId, epoch });
       }
+    } catch (error) {
+      this.#deps.log.warn({ err: error, runs: runIds }, 'agents were not told to stop what was cancelled');
     }
   }
 

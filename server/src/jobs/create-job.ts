@@ -11,6 +11,7 @@ import { unrestricted } from '../store/visibility.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
 import { getJob } from './list-jobs.ts';
 import { encodeDefinition, maxDefinitionBytes, sealNewDefinition } from './seal-definition.ts';
+import { stepRulesOf } from './step-rules.ts';
 import { validateDefinition } from './validate-definition.ts';
 
 const firstVersion = 1;
@@ -60,6 +61,7 @@ export async function createJob(
       stepCredentials: definition.steps.map(
         (step) => step.connection?.credential ?? definition.connection?.credential ?? null,
       ),
+      stepRules: stepRulesOf(definition),
       createdBy: caller.userId,
     });
     await recordAudit(tx, {

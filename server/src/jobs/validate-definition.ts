@@ -25,7 +25,7 @@ export function validateDefinition(value: unknown): JobDefinition {
   steps.forEach((step, at) => {
     problems.push(...configProblems(step, at));
   });
-  problems.push(...nameProblems(steps));
+  problems.push(...nameProblems(steps), ...steps.flatMap(ruleProblems));
   const details = withUnstorableText(problems, definition);
   const [first] = details;
   if (first !== undefined) {
@@ -38,7 +38,7 @@ export function validateDefinition(value: unknown): JobDefinition {
   return definition as JobDefinition;
 }
 
-type LooseStep = { name?: unknown; type?: unknown; config?: unknown };
+type LooseStep = { name?: unknown; type?: unknown; config?: unknown } & Record<string, unknown>;
 
 /** The steps as far as they are objects; the outer schema tells of the rest. */
 function stepsOf(definition: unknown): LooseStep[] {
@@ -72,4 +72,44 @@ function nameProblems(steps: readonly LooseStep[]): ErrorDetail[] {
       },
     ];
   });
+}
+
+/** Rules of a step that contradict one another, or would never come to anything. */
+function ruleProblems(step: LooseStep, at: number): ErrorDetail[] {
+  const { on_unknown: onUnknown, idempotent, hold_for: holdFor, retry, when_status: when } = step;
+  const problems: ErrorDetail[] = [];
+  const add = (field: string, found: unknown, message: string, allowed: string) =>
+    problems.push({
+      path: `steps[${at}].${field}`,
+      message,
+      found: typeof found === 'string' ? visibleJson(found.slice(0, 100)) : String(found),
+      allowed,
+    });
+  if (onUnknown === 'retry' && idempotent !== true) {
+    add(
+      'on_unknown',
+      onUnknown,
+      'What may have run is run again only where that does no harm: say `idempotent: true` if it is so, or use `hold` to be asked.',
+      '`fail` or `hold`; `retry` with `idempotent: true`',
+    );
+  }
+  if (holdFor !== undefined && onUnknown !== 'hold') {
+    add('hold_for', holdFor, 'Nothing is held without `on_unknown: hold`.', 'only with `on_unknown: hold`');
+  }
+  const { delay = 10, max_delay: maxDelay = 3_600 } = Object(retry) as {
+    delay?: unknown;
+    max_delay?: unknown;
+  };
+  if (typeof delay === 'number' && typeof maxDelay === 'number' && delay > maxDelay) {
+    add('retry.max_delay', maxDelay, `The first delay, ${delay} s, is longer already.`, `${delay} or more`);
+  }
+  if (at === 0 && when === 'failure') {
+    add(
+      'when_status',
+      when,
+      'No step is before it that could fail.',
+      '`success` or `always` for the first step',
+    );
+  }
+  return problems;
 }

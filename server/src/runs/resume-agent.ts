@@ -104,7 +104,7 @@ function verdictsOf(
     verdicts.push({
       step: step.id,
       epoch: step.epoch,
-      verdict: step.runStatus === 'cancelling' ? 'cancel' : 'continue',
+      verdict: step.isToStop ? 'cancel' : 'continue',
       ackedSeq: step.outputSeq,
     });
     attempts.push({
@@ -125,7 +125,9 @@ function verdictsOf(
       step: attempt.step,
       epoch: attempt.epoch,
       ackedSeq: row?.outputSeq ?? 0,
-      ...(isOpen ? { verdict: 'superseded' } : { verdict: 'forget', ...(isOurs ? { settled: true } : {}) }),
+      ...(isOpen
+        ? { verdict: row.isToStop && attempt.state === 'running' ? 'cancel' : 'superseded' }
+        : { verdict: 'forget', ...(isOurs ? { settled: true } : {}) }),
     });
     if (!isOpen) continue;
     attempts.push({

@@ -2,9 +2,9 @@
 import type { Sql, Tx } from '../store/connection.ts';
 import { lockStepsAndNext, lockTargetRuns, returnToReady, type StepRow } from '../store/run-progress.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { stopWaiting } from './cancel-run.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
+import { stopWaiting } from './stop-run.ts';
 
 export interface UnbegunLease {
   stepId: number;

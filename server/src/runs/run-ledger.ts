@@ -121,11 +121,14 @@ export class RunLedger {
     const { row } = entry;
     if (target.status === 'running' || target.status === 'cancelling') row.targetsRunning -= 1;
     if (status === 'running' || status === 'cancelling') row.targetsRunning += 1;
+    if (target.status === 'held') row.targetsHeld -= 1;
+    if (status === 'held') row.targetsHeld += 1;
     target.status = status;
     if (status !== 'cancelled' && status !== 'timed_out') target.startedAt ??= this.now;
     if (isRunEnded(status)) target.completedAt = this.now;
     entry.touched = true;
     entry.targetRuns.set(target.id, target);
+    this.#holdOrGoOn(entry);
     if (!isRunEnded(status)) return;
     if (status === 'succeeded') row.targetsSucceeded += 1;
     else if (status === 'cancelled') row.targetsCancelled += 1;
@@ -133,6 +136,48 @@ export class RunLedger {
     else if (status === 'unknown') row.targetsUnknown += 1;
     else row.targetsFailed += 1;
     this.#endRunIfLast(entry);
+  }
+
+  /** How the step ended that failed first, while others follow it in the target run. */
+  setFirstFailure(target: TargetRunRow, firstFailure: RunStatus | null): void {
+    if (target.firstFailure === firstFailure) return;
+    const entry = this.#entry(target.jobRunId);
+    target.firstFailure = firstFailure;
+    entry.touched = true;
+    entry.targetRuns.set(target.id, target);
+  }
+
+  /**
+   * A late result decides the step that had left this target run unknown, in a run that is open. Move the target run on
+   * after this.
+   */
+  reopenTargetRun(target: TargetRunRow, error: string): void {
+    const entry = this.#entry(target.jobRunId);
+    const { row } = entry;
+    if (target.status !== 'unknown' || isRunEnded(row.status)) throw new Error('not to be reopened');
+    row.targetsUnknown -= 1;
+    row.targetsRunning += 1;
+    target.status = 'running';
+    target.completedAt = null;
+    if (row.errorMessage === error) row.errorMessage = null;
+    entry.touched = true;
+    entry.targetRuns.set(target.id, target);
+    this.#holdOrGoOn(entry);
+  }
+
+  /** A result came that changes no outcome; its output may have become more complete. */
+  countLateResult(runId: number): void {
+    const entry = this.#entry(runId);
+    entry.row.lateResults += 1;
+    entry.touched = true;
+  }
+
+  /** A run waits for a person when some of its target runs do, and none goes on. */
+  #holdOrGoOn(entry: RunEntry): void {
+    const { status, targetsHeld, targetsRunning } = entry.row;
+    if (targetsHeld > 0 && targetsRunning === 0) {
+      if (status === 'queued' || status === 'running') this.#setRunStatus(entry, 'held');
+    } else if (status === 'held') this.#setRunStatus(entry, 'running');
   }
 
   /** Ends the target run with the outcome of the step that ended it. */
@@ -173,7 +218,7 @@ export class RunLedger {
   /** Writes everything that was collected, numbers the events and emits one NOTIFY. */
   async write(last: readonly (() => Promise<void>)[] = []): Promise<ProgressNews> {
     const touched = [...this.#runs.values()].filter((entry) => entry.touched);
-    const endedIds = touched.filter((entry) => entry.ended).map((entry) => entry.row.id);
+    const endedIds = touched.filter(({ row }) => isRunEnded(row.status)).map(({ row }) => row.id);
     for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {
       this.#entry(jobRunId).row.outputState = outputState;
     }
@@ -192,7 +237,10 @@ export class RunLedger {
       ),
       writeRuns(
         this.#tx,
-        touched.map(({ row }) => ({ ...row, executionTimeMs: executionTimeOf(row) })),
+        touched.map(({ row: { stepRules: _, ...row } }) => ({
+          ...row,
+          executionTimeMs: executionTimeOf(row),
+        })),
       ),
       insertRunEvents(
         this.#tx,
@@ -210,12 +258,15 @@ export class RunLedger {
   }
 }
 
-function targetRunValues({ id, status, startedAt, completedAt }: TargetRunRow) {
-  return { id, status, startedAt, completedAt };
+function targetRunValues({ id, status, firstFailure, startedAt, completedAt }: TargetRunRow) {
+  return { id, status, firstFailure, startedAt, completedAt };
 }
 
 /** From the first step's start to the end, in ms; a run that ended without a start took none. */
-function executionTimeOf({ startedAt, completedAt }: RunRow): number | null {
+function executionTimeOf({
+  startedAt,
+  completedAt,
+}: Pick<RunRow, 'startedAt' | 'completedAt'>): number | null {
   if (completedAt === null) return null;
   return Math.max(0, completedAt.getTime() - (startedAt ?? completedAt).getTime());
 }
@@ -227,13 +278,15 @@ function changeOf({ row, targetRuns, steps }: RunEntry): Omit<RunChange, 'at' | 
     row.targetsCancelled +
     row.targetsTimedOut +
     row.targetsUnknown +
-    row.targetsRunning;
+    row.targetsRunning +
+    row.targetsHeld;
   return {
     run: {
       status: row.status,
       outputState: row.outputState,
       targetsQueued: row.targetsTotal - counted,
       targetsRunning: row.targetsRunning,
+      targetsHeld: row.targetsHeld,
       targetsSucceeded: row.targetsSucceeded,
       targetsFailed: row.targetsFailed,
       targetsCancelled: row.targetsCancelled,
@@ -241,6 +294,7 @@ function changeOf({ row, targetRuns, steps }: RunEntry): Omit<RunChange, 'at' | 
       targetsUnknown: row.targetsUnknown,
       completedSteps: row.completedSteps,
       failedSteps: row.failedSteps,
+      lateResults: row.lateResults,
       startedAt: row.startedAt?.toISOString() ?? null,
       completedAt: row.completedAt?.toISOString() ?? null,
       executionTimeMs: executionTimeOf(row),

@@ -47,7 +47,13 @@ export type PartView = Pick<
   | 'completedSteps'
   | 'failedSteps'
   | 'executionTimeMs'
-> & { startedAt: Date | null; completedAt: Date | null; errorMessage: null };
+> & {
+  targetsHeld: number;
+  lateResults: 0;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  errorMessage: null;
+};
 
 /** Status of a run that has these target runs and no others. */
 export function partStatus(targets: PartFigures['targets'], terms: RunTerms): RunStatus {
@@ -72,6 +78,7 @@ export function partView(figures: PartFigures, terms: RunTerms): PartView {
     outputState: completedAt === null ? 'open' : worstOutput(figures),
     targetsTotal: totalOf(targets),
     targetsRunning: targets.running + targets.cancelling,
+    targetsHeld: targets.held,
     targetsSucceeded: targets.succeeded,
     targetsFailed: targets.failed + targets.partial,
     targetsCancelled: targets.cancelled,
@@ -80,6 +87,8 @@ export function partView(figures: PartFigures, terms: RunTerms): PartView {
     totalSteps: figures.totalSteps,
     completedSteps: figures.completedSteps,
     failedSteps: figures.failedSteps,
+    // They may all be of other target runs.
+    lateResults: 0,
     startedAt: figures.startedAt,
     completedAt,
     executionTimeMs:
@@ -213,7 +222,7 @@ export class RunPart {
     const { targetsTotal: _targets, totalSteps: _steps, ...told } = view;
     return {
       ...told,
-      targetsQueued: this.#counts.queued + this.#counts.held,
+      targetsQueued: this.#counts.queued,
       startedAt: view.startedAt?.toISOString() ?? null,
       completedAt: view.completedAt?.toISOString() ?? null,
     };

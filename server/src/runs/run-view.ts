@@ -11,7 +11,8 @@ export function runView(row: RunRecord): Run {
     row.targetsFailed +
     row.targetsCancelled +
     row.targetsTimedOut +
-    row.targetsUnknown;
+    row.targetsUnknown +
+    row.targetsHeld;
   return {
     id: row.id,
     jobId: row.jobId,
@@ -23,6 +24,7 @@ export function runView(row: RunRecord): Run {
     targetsTotal: row.targetsTotal,
     targetsQueued: row.targetsTotal - counted,
     targetsRunning: row.targetsRunning,
+    targetsHeld: row.targetsHeld,
     targetsSucceeded: row.targetsSucceeded,
     targetsFailed: row.targetsFailed,
     targetsCancelled: row.targetsCancelled,
@@ -31,6 +33,7 @@ export function runView(row: RunRecord): Run {
     totalSteps: row.totalSteps,
     completedSteps: row.completedSteps,
     failedSteps: row.failedSteps,
+    lateResults: row.lateResults,
     createdBy: row.createdBy ?? 'deleted user',
     createdAt: row.createdAt.toISOString(),
     startBy: row.startBy.toISOString(),
@@ -89,6 +92,8 @@ export function stepView(row: StepRecord, stepNames: readonly string[]): Step {
     errorMessage: row.errorMessage,
     advice: row.advice,
     survivors: row.survivors ?? [],
+    notBefore: iso(row.notBefore),
+    heldUntil: iso(row.heldUntil),
     outputState: row.outputState,
     outputBytes: row.outputBytes,
     outputSeq: row.outputSeq,

@@ -150,7 +150,7 @@ test('what follows a failed step is skipped, with the predecessor as the reason'
   });
 });
 
-test('a late result annotates the step that was given up, and changes no outcome', async () => {
+test('a late result of a run that has ended annotates it in an event of its own, and changes no outcome', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
   const lease = await t.claimOne();
@@ -161,7 +161,14 @@ test('a late result annotates the step that was given up, and changes no outcome
   const { results } = await t.settle(late);
   expect(results).toMatchObject([{ result: 'superseded' }]);
   expect(results[0]?.next).toBeUndefined();
-  expect(await t.run(runId)).toEqual(ended);
+  // Nothing is missing from its output any more.
+  expect(await t.run(runId)).toEqual({ ...ended, eventSeq: ended.eventSeq + 1, outputState: 'complete' });
+  const [event] = await t.sql`
+    select change from run_events where job_run_id = ${runId} and seq = ${ended.eventSeq + 1}`;
+  expect(event?.change).toMatchObject({
+    run: { status: 'unknown', lateResults: 1 },
+    steps: [{ id: lease.id, advice: 'The agent has since reported: succeeded, exit code 0' }],
+  });
   const [step, successor] = await t.steps(runId);
   expect(step).toMatchObject({ status: 'unknown', reason: 'agent_silent', outputState: 'complete' });
   expect(step?.advice).toMatch(/agent has since reported: succeeded/);

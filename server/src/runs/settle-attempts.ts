@@ -1,29 +1,21 @@
 // Settles attempts in batches: the step's outcome, what follows in its target run, and what that means for the run,
 // in one transaction. A completion's next step is leased here, to the agent that completed.
-import { randomBytes } from 'node:crypto';
-import { isStepEnded, type OutputState, type StepOutcome, type StepStatus } from '@opsconductor/protocol';
+import { isStepEnded, type OutputState, type StepOutcome } from '@opsconductor/protocol';
 import { holdCurrentSessions } from '../store/agent-sessions.ts';
 import type { ClaimedStep } from '../store/claims.ts';
+import { dropCleanUp } from '../store/clean-ups.ts';
 import type { Sql, Tx } from '../store/connection.ts';
+import { lockStepsAndNext, lockTargetRuns, recordSshContexts, type StepRow } from '../store/run-progress.ts';
 import {
-  annotateLateResult,
-  attemptOf,
-  closeWaitingSteps,
-  lockStepsAndNext,
-  lockTargetRuns,
-  type NextLease,
-  recordSshContexts,
-  type SettledAttempt,
-  type SettledStep,
-  type StepRow,
-  setStepStatus,
-  type TargetRunRow,
-  writeAttempts,
-  writeNextLeases,
-  writeSettledSteps,
-} from '../store/run-progress.ts';
+  annotateStep,
+  type EndedAttempt,
+  lockEndedAttempts,
+  writeLateResult,
+} from '../store/step-attempts.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { type ProgressNews, RunLedger, type StepChange } from './run-ledger.ts';
+import { cleanText, outcomeText, runError } from './clean-text.ts';
+import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { type AttemptResult, isUndecided, StepProgress } from './step-progress.ts';
 
 /** Who says that an attempt has ended: its agent, or the server that gives it up. */
 export type EndSource =
@@ -51,87 +43,78 @@ export interface SettleResult {
 interface Batch {
   tx: Tx;
   ledger: RunLedger;
+  progress: StepProgress;
   /** Names of the agents whose sessions are current, by `agent.session`. */
   sessions: ReadonlyMap<string, string>;
-  steps: Map<number, StepRow>;
-  nextOf: Map<number, StepRow>;
-  targetRuns: Map<number, TargetRunRow>;
-  attempts: SettledAttempt[];
-  settled: { step: StepRow; row: SettledStep }[];
-  leases: NextLease[];
-  readied: StepRow[];
-  close: Map<'skipped' | 'cancelled', number[]>;
 }
 
 /** Settles every attempt that is current; answers for each what the agent is to do with it. */
 export async function settleAttempts(
   sql: Sql,
   ends: readonly AttemptEnd[],
+  options: { random?: () => number } = {},
 ): Promise<{ results: SettleResult[]; news: ProgressNews }> {
   return inTransaction(sql, async (tx) => {
-    const stepIds = [...new Set(ends.map((end) => end.stepId))];
-    // Sent together and answered in this order, which is the lock order: agents, runs, target runs, steps.
-    const [sessions, ledger, targetRuns, rows] = await Promise.all([
-      holdCurrentSessions(
-        tx,
-        ends.flatMap(({ source }) =>
-          source.kind === 'agent' ? [{ agentId: source.agentId, sessionNumber: source.sessionNumber }] : [],
-        ),
-      ),
-      RunLedger.open(tx, { stepIds }),
-      lockTargetRuns(tx, stepIds),
-      lockStepsAndNext(tx, stepIds),
-    ]);
-    const batch = newBatch({ tx, ledger, sessions }, targetRuns, rows);
+    const batch = await openBatch(tx, ends, options.random);
+    const { ledger, progress, sessions } = batch;
     const current: AttemptEnd[] = [];
     const seen = new Set<number>();
     for (const end of ends) {
-      if (isCurrent(end, batch.steps.get(end.stepId), sessions) && !seen.has(end.stepId)) {
+      if (isCurrent(end, progress.step(end.stepId), sessions) && !seen.has(end.stepId)) {
         seen.add(end.stepId);
         current.push(end);
       }
     }
-    for (const end of current) decide(batch, end);
-    const leased = leaseNext(batch);
-    for (const { step, row } of batch.settled) noteSettled(batch, step, row);
-    await closeSuccessors(batch);
-    // Attempts are written from the live step rows, so before these change.
-    const writes = [writeAttempts(tx, batch.attempts), ...writeSteps(batch), recordContexts(batch, current)];
-    if (current.length === ends.length) {
+    const settled = new Set(current);
+    const others = ends.filter((end) => !settled.has(end));
+    const late = await lateResults(batch, others, seen);
+    for (const end of current) progress.attemptEnded(stepOf(batch, end), attemptResult(batch, end));
+    for (const { end, attempt } of late.deciding) decideLate(batch, end, attempt);
+    const leased = progress.takeLeases();
+    await progress.closeSuccessors();
+    const writes = [
+      ...progress.writes(),
+      recordContexts(batch, [...current, ...late.deciding.map(({ end }) => end)]),
+    ];
+    if (others.length === 0) {
       const [news] = await Promise.all([ledger.writeAndCommit(), ...writes]);
       return { results: ends.map((end) => settledResult(batch, end, leased)), news };
     }
-    const [news] = await Promise.all([ledger.write(), ...writes]);
-    const settled = new Set(current);
-    const results: SettleResult[] = [];
-    for (const end of ends)
-      results.push(settled.has(end) ? settledResult(batch, end, leased) : await resultOf(batch, end));
+    await Promise.all(writes);
+    for (const end of late.annotating) await annotate(batch, end);
+    const news = await ledger.write();
+    // After what the target runs have become: one that goes on keeps its locks.
+    for (const end of [...late.annotating, ...late.deciding.map((each) => each.end)]) await noteLate(tx, end);
+    const results = ends.map((end) =>
+      settled.has(end)
+        ? settledResult(batch, end, leased)
+        : (late.results.get(end) ?? answer(end, 'superseded')),
+    );
     return { results, news };
   });
 }
 
-function newBatch(
-  of: Pick<Batch, 'tx' | 'ledger' | 'sessions'>,
-  targetRuns: readonly TargetRunRow[],
-  rows: readonly StepRow[],
-): Batch {
-  const byPlace = new Map(rows.map((row) => [`${row.targetRunId}.${row.stepNumber}`, row]));
-  const nextOf = new Map<number, StepRow>();
-  for (const row of rows) {
-    const next = byPlace.get(`${row.targetRunId}.${row.stepNumber + 1}`);
-    if (next !== undefined) nextOf.set(row.id, next);
-  }
-  return {
-    ...of,
-    steps: new Map(rows.map((row) => [row.id, row])),
-    nextOf,
-    targetRuns: new Map(targetRuns.map((row) => [row.id, row])),
-    attempts: [],
-    settled: [],
-    leases: [],
-    readied: [],
-    close: new Map(),
-  };
+async function openBatch(
+  tx: Tx,
+  ends: readonly AttemptEnd[],
+  random: (() => number) | undefined,
+): Promise<Batch> {
+  const stepIds = [...new Set(ends.map((end) => end.stepId))];
+  // Sent together and answered in this order, which is the lock order: agents, runs, target runs, steps.
+  const [sessions, ledger, targetRuns, steps] = await Promise.all([
+    holdCurrentSessions(
+      tx,
+      ends.flatMap(({ source }) =>
+        source.kind === 'agent' ? [{ agentId: source.agentId, sessionNumber: source.sessionNumber }] : [],
+      ),
+    ),
+    RunLedger.open(tx, { stepIds }),
+    lockTargetRuns(tx, stepIds),
+    lockStepsAndNext(tx, stepIds),
+  ]);
+  const progress = new StepProgress({ tx, ledger, targetRuns, steps }, { agentNames: sessions, random });
+  await progress.prepare(stepIds);
+  return { tx, ledger, progress, sessions };
 }
 
 /** The fence: epoch, random token, agent and session must all be those of the live lease, the session its newest. */
@@ -151,180 +134,145 @@ function isCurrent(
   );
 }
 
-function decide(batch: Batch, end: AttemptEnd): void {
-  const step = batch.steps.get(end.stepId);
-  const target = step && batch.targetRuns.get(step.targetRunId);
-  const run = step && batch.ledger.run(step.jobRunId);
-  if (step === undefined || target === undefined || run === undefined)
-    throw new Error('a locked row is missing');
-  const status: StepStatus = end.outcome.status;
-  const { outcome } = end;
-  const row = settledStep(step, end, batch.ledger.now);
-  batch.settled.push({ step, row });
-  batch.attempts.push({
-    stepId: step.id,
-    epoch: step.epoch,
-    status,
-    startedAt: row.startedAt,
-    exitCode: outcome.exitCode ?? null,
-    signal: cleanText(outcome.signal),
-    reason: outcome.reason ?? null,
-    message: cleanText(outcome.message),
-    outputState: end.output.state,
-    outputDigest: end.output.digest,
-    outputGaps: end.output.gaps.length > 0 ? end.output.gaps : null,
-    requestId: end.source.kind === 'agent' ? end.source.requestId : null,
-    executionTimeMs: outcome.executionTimeMs ?? null,
-  });
-  const failed = status === 'failed' || status === 'timed_out';
-  batch.ledger.countStepEnds(step.jobRunId, { completed: 1, failed: failed ? 1 : 0 });
-  batch.ledger.markStarted(step.jobRunId);
-  if (failed || status === 'unknown') {
-    batch.ledger.setError(
-      step.jobRunId,
-      `${target.targetName}, step ${step.stepNumber}: ${outcomeText(outcome)}`,
-    );
-  }
-  const next = batch.nextOf.get(step.id);
-  if (status !== 'succeeded') {
-    if (next !== undefined)
-      closeWaiting(batch, target.id, run.status === 'cancelling' ? 'cancelled' : 'skipped');
-    batch.ledger.endTargetRun(target, status);
-  } else if (next === undefined) {
-    batch.ledger.endTargetRun(target, status);
-  } else if (run.status === 'cancelling') {
-    closeWaiting(batch, target.id, 'cancelled');
-    batch.ledger.endTargetRun(target, 'cancelled');
-  } else {
-    batch.ledger.changeTargetRun(target, 'running');
-    passOn(batch, end, next);
-  }
+function stepOf({ progress }: Batch, end: AttemptEnd): StepRow {
+  const step = progress.step(end.stepId);
+  if (step === undefined) throw new Error('a locked row is missing');
+  return step;
 }
 
-function passOn(batch: Batch, end: AttemptEnd, next: StepRow): void {
-  if (next.status !== 'pending') return;
-  if (end.source.kind === 'agent' && end.source.wantsNext) {
-    batch.leases.push({
-      id: next.id,
-      epoch: next.epoch + 1,
-      attemptDay: batch.ledger.now.toISOString().slice(0, 10),
-      leaseToken: randomBytes(16).toString('hex'),
-      agentId: end.source.agentId,
-      sessionNumber: end.source.sessionNumber,
-    });
-  } else {
-    batch.readied.push(next);
-    batch.ledger.wakeSegment(next.segmentId);
-    batch.ledger.noteStep(next.jobRunId, { id: next.id, status: 'ready' });
-  }
-}
-
-function closeWaiting(batch: Batch, targetRunId: number, status: 'skipped' | 'cancelled'): void {
-  const ids = batch.close.get(status) ?? [];
-  ids.push(targetRunId);
-  batch.close.set(status, ids);
-}
-
-function noteSettled({ ledger, sessions }: Batch, step: StepRow, row: SettledStep): void {
-  const change: StepChange = {
-    id: step.id,
-    status: row.status,
-    attempt: step.epoch,
-    agentName: sessions.get(`${step.agentId}.${step.sessionNumber}`) ?? null,
-    leasedAt: step.leasedAt?.toISOString() ?? null,
-    startedAt: row.startedAt?.toISOString() ?? null,
-    completedAt: ledger.now.toISOString(),
-    executionTimeMs: row.executionTimeMs,
-    exitCode: row.exitCode,
-    signal: row.signal,
-    reason: row.reason,
-    errorMessage: row.errorMessage,
-    advice: row.advice,
-    survivors: (row.survivors ?? []) as { pid: number; command: string }[],
-    outputState: row.outputState,
-    outputSeq: step.outputSeq,
-    outputBytes: step.outputBytes,
+function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
+  const { outcome, output, source } = end;
+  if (!isStepEnded(outcome.status)) throw new Error(`${outcome.status} does not end a step`);
+  const step = stepOf(batch, end);
+  const isNextWanted = source.kind === 'agent' && source.wantsNext;
+  return {
+    outcome,
+    output,
+    requestId: source.kind === 'agent' ? source.requestId : null,
+    startedAt: step.startedAt ?? startOf(step, end, batch.ledger.now),
+    nextFor: isNextWanted ? { agentId: source.agentId, sessionNumber: source.sessionNumber } : undefined,
   };
-  // The first attempt finds the values that a step is born with; they need not be told.
-  ledger.noteStep(step.jobRunId, step.epoch === 1 ? withoutUnset(change) : change);
 }
 
-function withoutUnset(change: StepChange): StepChange {
-  const told = Object.entries(change).filter(([, value]) => value !== null && !isEmpty(value));
-  return Object.fromEntries(told) as unknown as StepChange;
+// ---- ends of attempts that are not live any more
+
+interface Late {
+  results: Map<AttemptEnd, SettleResult>;
+  /** Of attempts that are current still: they decide their steps. */
+  deciding: { end: AttemptEnd; attempt: EndedAttempt }[];
+  /** They change no outcome. */
+  annotating: AttemptEnd[];
 }
 
-function isEmpty(value: unknown): boolean {
-  return Array.isArray(value) && value.length === 0;
-}
-
-/** What can't follow any more. */
-async function closeSuccessors({ tx, ledger, close }: Batch): Promise<void> {
-  const closing = [...close].map(async ([status, targetRunIds]) => {
-    for (const closed of await closeWaitingSteps(tx, targetRunIds, status)) {
-      ledger.countStepEnds(closed.jobRunId, { completed: 1, failed: 0 });
-      ledger.noteStep(closed.jobRunId, { id: closed.id, status });
+async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<number>): Promise<Late> {
+  const late: Late = { results: new Map(), deciding: [], annotating: [] };
+  const asked = ends.filter(({ source }) => source.kind === 'agent');
+  const rows = await lockEndedAttempts(batch.tx, asked);
+  const attempts = new Map(rows.map((row) => [`${row.stepId}.${row.epoch}`, row]));
+  const told = new Set<EndedAttempt>();
+  for (const end of asked) {
+    const attempt = attempts.get(`${end.stepId}.${end.epoch}`);
+    const step = batch.progress.step(end.stepId);
+    if (attempt === undefined) {
+      // One that settles in this very batch has no row yet.
+      late.results.set(end, answer(end, step?.epoch === end.epoch ? 'superseded' : 'forget'));
+      continue;
     }
-  });
-  await Promise.all(closing);
-}
-
-function writeSteps({ tx, ledger, settled, readied, leases }: Batch): Promise<void>[] {
-  return [
-    writeSettledSteps(
-      tx,
-      settled.map((entry) => entry.row),
-      ledger.now,
-    ),
-    setStepStatus(
-      tx,
-      readied.map((step) => step.id),
-      'ready',
-    ),
-    writeNextLeases(tx, leases, ledger.now),
-  ];
-}
-
-function leaseNext(batch: Batch): Map<number, ClaimedStep> {
-  const claimed = new Map<number, ClaimedStep>();
-  for (const lease of batch.leases) {
-    const step = batch.steps.get(lease.id);
-    if (step === undefined) continue;
-    batch.ledger.noteStep(step.jobRunId, {
-      id: step.id,
-      status: 'running',
-      attempt: lease.epoch,
-      agentName: batch.sessions.get(`${lease.agentId}.${lease.sessionNumber}`) ?? null,
-      leasedAt: batch.ledger.now.toISOString(),
-      outputState: 'open',
-    });
-    claimed.set(step.id, {
-      id: step.id,
-      epoch: lease.epoch,
-      leaseToken: lease.leaseToken,
-      jobRunId: step.jobRunId,
-      targetRunId: step.targetRunId,
-      segmentId: step.segmentId,
-      stepNumber: step.stepNumber,
-      stepType: step.stepType,
-      agentId: lease.agentId,
-      sessionNumber: lease.sessionNumber,
-      attemptDay: lease.attemptDay,
-    });
+    late.results.set(end, answer(end, isSameRequest(attempt, end) ? 'settled' : 'superseded'));
+    if (!isNews(attempt, end) || told.has(attempt)) continue;
+    told.add(attempt);
+    const mayDecide =
+      step !== undefined &&
+      step.epoch === end.epoch &&
+      !seen.has(step.id) &&
+      end.outcome.status !== 'unknown' &&
+      isUndecided(step, batch.ledger.run(step.jobRunId)?.status);
+    if (mayDecide) {
+      late.deciding.push({ end, attempt });
+      late.results.set(end, answer(end, 'settled'));
+    } else late.annotating.push(end);
   }
-  return claimed;
+  return late;
+}
+
+function isOfLease(attempt: EndedAttempt, end: AttemptEnd): boolean {
+  return (
+    end.source.kind === 'agent' &&
+    attempt.leaseToken === end.leaseToken &&
+    attempt.agentId === end.source.agentId
+  );
+}
+
+function isSameRequest(attempt: EndedAttempt, end: AttemptEnd): boolean {
+  return isOfLease(attempt, end) && end.source.kind === 'agent' && attempt.requestId === end.source.requestId;
+}
+
+/** Whether it tells what had become of an attempt of which that was not known. */
+function isNews(attempt: EndedAttempt, end: AttemptEnd): boolean {
+  const isOpen = attempt.status === 'unknown' && attempt.lateStatus === null;
+  return isOpen && isOfLease(attempt, end) && !isSameRequest(attempt, end);
+}
+
+function decideLate(batch: Batch, end: AttemptEnd, attempt: EndedAttempt): void {
+  const step = stepOf(batch, end);
+  const { targetName } = batch.progress.targetRun(step);
+  const told = { status: attempt.status, message: attempt.message, reason: attempt.reason };
+  const error = runError(targetName, step.stepNumber, told as never);
+  batch.progress.resultCameLate(step, { ...attemptResult(batch, end), nextFor: undefined }, error);
+}
+
+/** Writes what came late to its own attempt. */
+async function noteLate(tx: Tx, { stepId, epoch, source, outcome, output }: AttemptEnd): Promise<void> {
+  if (source.kind !== 'agent') return;
+  await writeLateResult(tx, {
+    stepId,
+    epoch,
+    status: outcome.status,
+    exitCode: outcome.exitCode ?? null,
+    requestId: source.requestId,
+    outputState: output.state,
+    outputDigest: output.digest,
+  });
+  if (outcome.status !== 'unknown') await dropCleanUp(tx, stepId, epoch);
+}
+
+/** The run keeps its outcome; the step says what its agent has reported since. */
+async function annotate({ tx, ledger, progress }: Batch, end: AttemptEnd): Promise<void> {
+  const step = progress.step(end.stepId);
+  if (step === undefined) return;
+  ledger.countLateResult(step.jobRunId);
+  if (step.epoch !== end.epoch) return;
+  const advice = `The agent has since reported: ${end.outcome.status.replace('_', ' ')}, ${outcomeText(end.outcome)}`;
+  await annotateStep(tx, { id: step.id, epoch: step.epoch, advice, outputState: end.output.state });
+  ledger.noteStep(step.jobRunId, { id: step.id, advice, outputState: end.output.state });
+}
+
+// ---- answers
+
+function answer(end: AttemptEnd, result: SettleResult['result']): SettleResult {
+  return { stepId: end.stepId, epoch: end.epoch, result };
+}
+
+function settledResult(
+  { progress }: Batch,
+  end: AttemptEnd,
+  leased: ReadonlyMap<number, ClaimedStep>,
+): SettleResult {
+  const targetRunId = progress.step(end.stepId)?.targetRunId;
+  const next = targetRunId === undefined ? undefined : leased.get(targetRunId);
+  return next === undefined ? answer(end, 'settled') : { ...answer(end, 'settled'), next };
 }
 
 async function recordContexts(batch: Batch, ends: readonly AttemptEnd[]): Promise<void> {
   const contexts = ends.flatMap((end) => {
-    const step = batch.steps.get(end.stepId);
+    const step = batch.progress.step(end.stepId);
     const { ssh } = end.outcome;
     if (step === undefined || ssh === undefined || end.source.kind !== 'agent') return [];
     if (Number.isNaN(Date.parse(ssh.establishedAt))) return [];
     return [
       {
         jobRunId: step.jobRunId,
-        targetId: batch.targetRuns.get(step.targetRunId)?.targetId ?? null,
+        targetId: batch.progress.targetRun(step).targetId,
         agentId: end.source.agentId,
         sessionId: cleanText(ssh.sessionId) ?? '',
         establishedAt: new Date(ssh.establishedAt).toISOString(),
@@ -335,80 +283,7 @@ async function recordContexts(batch: Batch, ends: readonly AttemptEnd[]): Promis
   await recordSshContexts(batch.tx, contexts);
 }
 
-function settledResult(
-  batch: Batch,
-  end: AttemptEnd,
-  leased: ReadonlyMap<number, ClaimedStep>,
-): SettleResult {
-  const answer = { stepId: end.stepId, epoch: end.epoch, result: 'settled' } as const;
-  const nextId = batch.nextOf.get(end.stepId)?.id;
-  const next = nextId === undefined ? undefined : leased.get(nextId);
-  return next === undefined ? answer : { ...answer, next };
-}
-
-/** Of an end that settles no live attempt. */
-async function resultOf(batch: Batch, end: AttemptEnd): Promise<SettleResult> {
-  const answer = { stepId: end.stepId, epoch: end.epoch };
-  if (end.source.kind !== 'agent') return { ...answer, result: 'superseded' };
-  const attempt = await attemptOf(batch.tx, end.stepId, end.epoch);
-  if (attempt === undefined) {
-    const isLive = batch.steps.get(end.stepId)?.epoch === end.epoch;
-    return { ...answer, result: isLive ? 'superseded' : 'forget' };
-  }
-  if (attempt.leaseToken !== end.leaseToken || attempt.agentId !== end.source.agentId) {
-    return { ...answer, result: 'superseded' };
-  }
-  if (attempt.requestId === end.source.requestId) return { ...answer, result: 'settled' };
-  if (attempt.status === 'unknown') await annotate(batch, end);
-  return { ...answer, result: 'superseded' };
-}
-
-async function annotate(batch: Batch, end: AttemptEnd): Promise<void> {
-  if (end.source.kind !== 'agent') return;
-  await annotateLateResult(batch.tx, {
-    stepId: end.stepId,
-    epoch: end.epoch,
-    status: end.outcome.status,
-    exitCode: end.outcome.exitCode ?? null,
-    note: `The agent has since reported: ${end.outcome.status}, ${outcomeText(end.outcome)}`,
-    requestId: end.source.requestId,
-    outputState: end.output.state,
-    outputDigest: end.output.digest,
-  });
-}
-
-function settledStep(step: StepRow, end: AttemptEnd, now: Date): SettledStep {
-  const { outcome } = end;
-  if (!isStepEnded(outcome.status)) throw new Error(`${outcome.status} does not end a step`);
-  return {
-    id: step.id,
-    status: outcome.status,
-    startedAt: step.startedAt ?? startOf(step, end, now),
-    exitCode: outcome.exitCode ?? null,
-    signal: cleanText(outcome.signal),
-    reason: outcome.reason ?? null,
-    errorMessage: cleanText(outcome.message),
-    advice: cleanText(outcome.advice),
-    survivors:
-      outcome.survivors?.map((entry) => ({ pid: entry.pid, command: cleanText(entry.command) })) ?? null,
-    executionTimeMs: outcome.executionTimeMs ?? null,
-    outputState: end.output.state,
-  };
-}
-
 function startOf({ leasedAt }: StepRow, { startedMsAgo }: AttemptEnd, now: Date): Date | null {
   if (startedMsAgo === undefined || leasedAt === null) return leasedAt;
   return new Date(Math.max(leasedAt.getTime(), now.getTime() - startedMsAgo));
-}
-
-function outcomeText(outcome: StepOutcome): string {
-  return (
-    cleanText(outcome.message) ??
-    (outcome.exitCode === undefined ? (outcome.reason ?? outcome.status) : `exit code ${outcome.exitCode}`)
-  );
-}
-
-/** Agents' text as PostgreSQL takes it: well-formed and without NUL. */
-function cleanText(text: string | undefined): string | null {
-  return text === undefined ? null : text.toWellFormed().replaceAll('\0', '\ufffd');
 }

@@ -17,9 +17,9 @@ import {
   waitingSegments,
 } from '../store/sweep.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { stopWaiting } from './cancel-run.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { settleAttempts } from './settle-attempts.ts';
+import { stopWaiting } from './stop-run.ts';
 
 const sweepMs = 1_000;
 const hourMs = 3_600_000;

@@ -1,7 +1,7 @@
 // A segment with agents, targets and jobs on a database of its own, and steps moved by the functions that the gateway
 // calls: for the tests of runs, gateway and store.
 import { randomUUID } from 'node:crypto';
-import type { StepOutcome, StepStatus } from '@opsconductor/protocol';
+import type { StepDefinition, StepOutcome, StepStatus } from '@opsconductor/protocol';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { enrollAgent } from '../segments/enroll-agent.ts';
@@ -78,6 +78,8 @@ export interface TestRuns extends TestInstallation {
     targets?: number;
     startWithinS?: number;
     timeoutS?: number;
+    /** What each step says beside its command; as many steps as there are of these. */
+    rules?: readonly Partial<StepDefinition>[];
   }): Promise<number>;
   claim(serverId?: string): Promise<ClaimedStep[]>;
   /** Leases what one claim takes and fails unless it is one step. */
@@ -141,13 +143,14 @@ export async function setupRuns(): Promise<TestRuns> {
       }
       return connect({ agentId, name });
     },
-    async start({ steps = 1, targets: count = 1, startWithinS, timeoutS = 60 } = {}) {
+    async start({ rules, steps = rules?.length ?? 1, targets: count = 1, startWithinS, timeoutS = 60 } = {}) {
       const definition = {
         name: `job ${randomUUID()}`,
         steps: Array.from({ length: steps }, (_, n) => ({
           name: `step ${n + 1}`,
           type: 'ssh.exec',
           config: { command: 'true', timeout: timeoutS },
+          ...rules?.[n],
         })),
       };
       const { id: jobId } = await createJob(t, definition, t.caller);

@@ -151,14 +151,15 @@ export interface HeldStep {
   attemptDay: string;
   outputSeq: number;
   outputBytes: number;
-  runStatus: string;
+  /** Its run is being cancelled, and it does not clean up after that. */
+  isToStop: boolean;
 }
 
 /** What the database believes this agent to be running. */
 export async function runningStepsOfAgent(tx: Tx, agentId: number): Promise<HeldStep[]> {
   return tx<HeldStep[]>`
     select st.id, st.epoch, st.lease_token, st.job_run_id, st.attempt_day::text as attempt_day, st.output_seq,
-      st.output_bytes, r.status as run_status
+      st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop
     from job_run_steps st join job_runs r on r.id = st.job_run_id
     where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
 }
@@ -185,6 +186,8 @@ export interface SettledAttemptRow {
   attemptDay: string;
   jobRunId: number;
   outputSeq: number;
+  /** Nobody waits for its end any more: the run was cancelled, or the step is run again, or ended by a person. */
+  isToStop: boolean;
 }
 
 /** Settled attempts among those that an agent presents, with how much of their output is stored. */
@@ -197,10 +200,13 @@ export async function settledAttempts(
   return tx<SettledAttemptRow[]>`
     select a.job_run_step_id as step_id, a.epoch, a.lease_token, a.status, a.late_status,
       a.attempt_day::text as attempt_day, a.job_run_id,
+      r.cancel_requested_at is not null or st.epoch > a.epoch or coalesce(a.decision in ('cancel', 'retry'), false) as is_to_stop,
       (select coalesce(max(o.seq), 0) from run_output o
         where o.attempt_day = a.attempt_day and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch) as output_seq
     from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(step bigint, epoch integer)
-    join job_run_step_attempts a on a.job_run_step_id = c.step and a.epoch = c.epoch and a.agent_id = ${agentId}`;
+    join job_run_step_attempts a on a.job_run_step_id = c.step and a.epoch = c.epoch and a.agent_id = ${agentId}
+    join job_run_steps st on st.id = a.job_run_step_id
+    join job_runs r on r.id = a.job_run_id`;
 }
 
 export interface StartedStep {

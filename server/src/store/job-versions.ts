@@ -1,3 +1,4 @@
+import type { StepRules } from '../jobs/step-rules.ts';
 import type { Queryable, Tx } from './connection.ts';
 
 export interface JobVersionRow {
@@ -20,16 +21,18 @@ export async function insertJobVersion(
     stepTypes: string[];
     /** Name of the credential that each step asks for. */
     stepCredentials: (string | null)[];
+    /** What attempts of its steps are settled by; null where no step has rules of its own. */
+    stepRules: readonly StepRules[] | null;
     createdBy: number;
   },
 ): Promise<void> {
   await tx`
     insert into job_versions (job_id, version, definition, checksum, step_names, step_types, step_credentials,
-      created_by)
+      step_rules, created_by)
     values (${version.jobId}, ${version.version}, ${version.definition}, ${version.checksum}, ${version.stepNames},
             ${version.stepTypes},
             ${version.stepCredentials.some((name) => name !== null) ? version.stepCredentials : null}::text[],
-            ${version.createdBy})`;
+            ${version.stepRules === null ? null : tx.json(version.stepRules as never)}, ${version.createdBy})`;
 }
 
 export async function findJobVersion(

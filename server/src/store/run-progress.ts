@@ -1,5 +1,6 @@
 // The rows that progress of runs reads and writes. Lock order everywhere: runs, then target runs, then steps, by id.
 import type { OutputState, RunStatus, StepStatus } from '@opsconductor/protocol';
+import type { StepRules } from '../jobs/step-rules.ts';
 import { attemptSlackS } from './claims.ts';
 import type { Tx } from './connection.ts';
 
@@ -9,6 +10,7 @@ export interface RunRow {
   maxFailures: number;
   targetsTotal: number;
   targetsRunning: number;
+  targetsHeld: number;
   targetsSucceeded: number;
   targetsFailed: number;
   targetsCancelled: number;
@@ -17,12 +19,15 @@ export interface RunRow {
   totalSteps: number;
   completedSteps: number;
   failedSteps: number;
+  lateResults: number;
   outputState: OutputState;
   eventSeq: number;
   startedAt: Date | null;
   completedAt: Date | null;
   errorMessage: string | null;
   now: Date;
+  /** Of its steps by number minus one; null where none has rules of its own. */
+  stepRules: StepRules[] | null;
 }
 
 export interface TargetRunRow {
@@ -32,6 +37,8 @@ export interface TargetRunRow {
   segmentId: number;
   targetName: string;
   status: RunStatus;
+  /** How the step ended that failed first, while others follow it. */
+  firstFailure: RunStatus | null;
   startedAt: Date | null;
   completedAt: Date | null;
 }
@@ -53,6 +60,10 @@ export interface StepRow {
   startedAt: Date | null;
   outputSeq: number;
   outputBytes: number;
+  outputState: OutputState;
+  isCleanUp: boolean;
+  reason: string | null;
+  errorMessage: string | null;
 }
 
 /** Runs, named by themselves or by some of their steps. */
@@ -69,17 +80,18 @@ export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
       : tx`array(select job_run_id from job_run_steps where id = any(${runs.stepIds as number[]}::bigint[]))`;
   return tx<RunRow[]>`
     with locked as materialized (
-      select id, status, max_failures, targets_total, targets_running, targets_succeeded, targets_failed,
-        targets_cancelled, targets_timed_out, targets_unknown, total_steps, completed_steps, failed_steps,
-        output_state, event_seq, started_at, completed_at, error_message
+      select id, job_id, job_version, status, max_failures, targets_total, targets_running, targets_held,
+        targets_succeeded, targets_failed, targets_cancelled, targets_timed_out, targets_unknown, total_steps,
+        completed_steps, failed_steps, late_results, output_state, event_seq, started_at, completed_at, error_message
       from job_runs where id = any(${named}) order by id for update)
-    select *, clock_timestamp() as now from locked`;
+    select locked.*, v.step_rules, clock_timestamp() as now
+    from locked join job_versions v on v.job_id = locked.job_id and v.version = locked.job_version`;
 }
 
 /** The target runs of these steps, locked. */
 export async function lockTargetRuns(tx: Tx, stepIds: readonly number[]): Promise<TargetRunRow[]> {
   return tx<TargetRunRow[]>`
-    select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at
+    select id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at
     from job_run_targets
     where id = any(array(select target_run_id from job_run_steps where id = any(${stepIds as number[]}::bigint[])))
     order by id for update`;
@@ -88,7 +100,7 @@ export async function lockTargetRuns(tx: Tx, stepIds: readonly number[]): Promis
 /** Target runs of a run that have not ended. */
 export async function lockOpenTargetRuns(tx: Tx, runId: number): Promise<TargetRunRow[]> {
   return tx<TargetRunRow[]>`
-    select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at
+    select id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at
     from job_run_targets where job_run_id = ${runId} and status in ('queued', 'running', 'cancelling', 'held')
     order by id for update`;
 }
@@ -105,25 +117,53 @@ export async function lockStepsAndNext(tx: Tx, ids: readonly number[]): Promise<
     )
     select st.id, st.job_run_id, st.target_run_id, st.segment_id, st.step_number, st.step_type, st.status, st.epoch,
       st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,
-      st.started_at, st.output_seq, st.output_bytes
+      st.started_at, st.output_seq, st.output_bytes, st.output_state, st.is_clean_up, st.reason, st.error_message
     from job_run_steps st
     where st.id = any(array(select id from asked union all select id from following))
     order by st.id for update`;
 }
 
+export interface WaitingStep {
+  id: number;
+  jobRunId: number;
+  targetRunId: number;
+  segmentId: number;
+  stepNumber: number;
+  stepType: string;
+  status: StepStatus;
+  epoch: number;
+  isCleanUp: boolean;
+  reason: string | null;
+}
+
 /** Steps of a run that wait for a lease or for their turn. */
-export async function lockWaitingSteps(
+export async function lockWaitingSteps(tx: Tx, runId: number): Promise<WaitingStep[]> {
+  return tx<WaitingStep[]>`
+    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
+      reason
+    from job_run_steps
+    where job_run_id = ${runId} and status in ('pending', 'ready') order by id for update`;
+}
+
+/** Steps of these target runs that wait for their turn, or were closed unrun, in order. */
+export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
+  if (targetRunIds.length === 0) return [];
+  return tx<WaitingStep[]>`
+    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
+      reason
+    from job_run_steps
+    where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'skipped', 'cancelled')
+    order by id for update`;
+}
+
+/** Steps of a run that are leased or held. */
+export async function openStepsOf(
   tx: Tx,
   runId: number,
 ): Promise<{ id: number; targetRunId: number; status: StepStatus }[]> {
   return tx<{ id: number; targetRunId: number; status: StepStatus }[]>`
     select id, target_run_id, status from job_run_steps
-    where job_run_id = ${runId} and status in ('pending', 'ready') order by id for update`;
-}
-
-export async function runningStepsOf(tx: Tx, runId: number): Promise<{ id: number; targetRunId: number }[]> {
-  return tx<{ id: number; targetRunId: number }[]>`
-    select id, target_run_id from job_run_steps where job_run_id = ${runId} and status = 'running'`;
+    where job_run_id = ${runId} and status in ('running', 'held') order by id`;
 }
 
 export interface SettledStep {
@@ -138,19 +178,40 @@ export interface SettledStep {
   executionTimeMs: number | null;
   outputState: OutputState;
   startedAt: Date | null;
+  /** Of a held step. */
+  heldForS: number | null;
 }
 
-/** Steps that end, with what became of their attempts. */
+/** Steps that end or are held, with what became of their attempts. */
 export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[], now: Date): Promise<void> {
   if (steps.length === 0) return;
   await tx`
     update job_run_steps st set status = c.status, exit_code = c."exitCode", signal = c.signal, reason = c.reason,
       error_message = c."errorMessage", advice = c.advice, survivors = c.survivors,
       execution_time_ms = c."executionTimeMs", output_state = c."outputState", started_at = c."startedAt",
-      completed_at = ${now}
+      completed_at = case when c.status = 'held' then null else ${now}::timestamptz end,
+      held_until = ${now}::timestamptz + make_interval(secs => c."heldForS")
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(
       id bigint, status text, "exitCode" bigint, signal text, reason text, "errorMessage" text, advice text,
-      survivors jsonb, "executionTimeMs" bigint, "outputState" text, "startedAt" timestamptz)
+      survivors jsonb, "executionTimeMs" bigint, "outputState" text, "startedAt" timestamptz,
+      "heldForS" double precision)
+    where st.id = c.id`;
+}
+
+/** Steps that are to be tried again, at the soonest `inS` from now. */
+export async function writeRetries(
+  tx: Tx,
+  retries: readonly { id: number; inS: number; advice: string }[],
+  now: Date,
+): Promise<void> {
+  if (retries.length === 0) return;
+  await tx`
+    update job_run_steps st set status = 'ready',
+      not_before = case when c."inS" > 0 then ${now}::timestamptz + make_interval(secs => c."inS") end,
+      advice = c.advice, agent_id = null, session_number = null, lease_token = null, leased_at = null,
+      started_at = null, deadline_at = null, completed_at = null, held_until = null, exit_code = null, signal = null,
+      reason = null, error_message = null, survivors = null, execution_time_ms = null, output_state = 'complete'
+    from jsonb_to_recordset(${tx.json(retries as never)}::jsonb) as c(id bigint, "inS" double precision, advice text)
     where st.id = c.id`;
 }
 
@@ -164,39 +225,6 @@ export async function worstOutputStates(
     select job_run_id, case when bool_or(output_state = 'gapped') then 'gapped'
       when bool_or(output_state = 'truncated') then 'truncated' else 'complete' end as output_state
     from job_run_steps where job_run_id = any(${runIds as number[]}::bigint[]) group by job_run_id`;
-}
-
-export interface SettledAttempt {
-  stepId: number;
-  epoch: number;
-  status: string;
-  startedAt: Date | null;
-  exitCode: number | null;
-  signal: string | null;
-  reason: string | null;
-  message: string | null;
-  outputState: OutputState;
-  /** base64 */
-  outputDigest: string | null;
-  outputGaps: unknown;
-  requestId: string | null;
-  executionTimeMs: number | null;
-}
-
-/** Writes the attempts' rows from the live step rows, so call it before the steps change. */
-export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[]): Promise<void> {
-  if (attempts.length === 0) return;
-  await tx`
-    insert into job_run_step_attempts (job_run_step_id, epoch, job_run_id, agent_id, lease_token, attempt_day,
-      leased_at, started_at, status, exit_code, signal, reason, message, output_state, output_seq, output_raw_bytes,
-      output_digest, output_gaps, request_id, execution_time_ms)
-    select st.id, st.epoch, st.job_run_id, st.agent_id, st.lease_token, st.attempt_day, st.leased_at,
-      c."startedAt", c.status, c."exitCode", c.signal, c.reason, c.message, c."outputState", st.output_seq, st.output_bytes,
-      decode(c."outputDigest", 'base64'), c."outputGaps", c."requestId", c."executionTimeMs"
-    from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
-      "stepId" bigint, epoch integer, status text, "startedAt" timestamptz, "exitCode" bigint, signal text,
-      reason text, message text, "outputState" text, "outputDigest" text, "outputGaps" jsonb, "requestId" text, "executionTimeMs" bigint)
-    join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch`;
 }
 
 export interface NextLease {
@@ -222,17 +250,35 @@ export async function writeNextLeases(tx: Tx, leases: readonly NextLease[], now:
     where st.id = c.id`;
 }
 
-export async function setStepStatus(
-  tx: Tx,
-  ids: readonly number[],
-  status: 'ready' | 'cancelled',
-): Promise<void> {
-  if (ids.length === 0) return;
-  const ended = status !== 'ready';
+/** Steps whose turn has come; of those that clean up the cancel of their run stops none. */
+export async function makeReady(tx: Tx, steps: readonly { id: number; isCleanUp: boolean }[]): Promise<void> {
+  if (steps.length === 0) return;
   await tx`
-    update job_run_steps set status = ${status}, completed_at = ${ended ? tx`clock_timestamp()` : tx`null`},
+    update job_run_steps st set status = 'ready', completed_at = null, output_state = 'complete',
+      is_clean_up = c."isCleanUp"
+    from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, "isCleanUp" boolean)
+    where st.id = c.id`;
+}
+
+/** Steps that were skipped behind an unknown one wait for their turn again. */
+export async function reviveSkipped(tx: Tx, ids: readonly number[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx`
+    update job_run_steps set status = 'pending', completed_at = null, reason = null
+    where id = any(${ids as number[]}::bigint[]) and status = 'skipped'`;
+}
+
+/** Ends steps that were never run. */
+export async function closeSteps(
+  tx: Tx,
+  steps: readonly { id: number; status: 'skipped' | 'cancelled' | 'timed_out'; reason: string | null }[],
+): Promise<void> {
+  if (steps.length === 0) return;
+  await tx`
+    update job_run_steps st set status = c.status, completed_at = clock_timestamp(), reason = c.reason,
       output_state = 'complete'
-    where id = any(${ids as number[]}::bigint[])`;
+    from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, status text, reason text)
+    where st.id = c.id`;
 }
 
 /** Puts leases back that were never begun: the steps are ready again; their epochs stay. */
@@ -260,31 +306,33 @@ export async function closeWaitingSteps(
 
 export async function writeTargetRuns(
   tx: Tx,
-  rows: readonly { id: number; status: RunStatus; startedAt: Date | null; completedAt: Date | null }[],
+  rows: readonly Pick<TargetRunRow, 'id' | 'status' | 'firstFailure' | 'startedAt' | 'completedAt'>[],
 ): Promise<void> {
   if (rows.length === 0) return;
   await tx`
-    update job_run_targets t set status = c.status, started_at = c."startedAt", completed_at = c."completedAt"
+    update job_run_targets t set status = c.status, first_failure = c."firstFailure", started_at = c."startedAt",
+      completed_at = c."completedAt"
     from jsonb_to_recordset(${tx.json(rows as never)}::jsonb) as c(
-      id bigint, status text, "startedAt" timestamptz, "completedAt" timestamptz)
+      id bigint, status text, "firstFailure" text, "startedAt" timestamptz, "completedAt" timestamptz)
     where t.id = c.id`;
 }
 
 /** Writes counters and status of locked runs, with the number of the event that tells of it. */
 export async function writeRuns(
   tx: Tx,
-  runs: readonly (RunRow & { executionTimeMs: number | null })[],
+  runs: readonly (Omit<RunRow, 'stepRules'> & { executionTimeMs: number | null })[],
 ): Promise<void> {
   if (runs.length === 0) return;
   await tx`
     update job_runs r set status = c.status, targets_running = c."targetsRunning",
+      targets_held = c."targetsHeld", late_results = c."lateResults",
       targets_succeeded = c."targetsSucceeded", targets_failed = c."targetsFailed",
       targets_cancelled = c."targetsCancelled", targets_timed_out = c."targetsTimedOut",
       targets_unknown = c."targetsUnknown", completed_steps = c."completedSteps", failed_steps = c."failedSteps",
       output_state = c."outputState", error_message = c."errorMessage", event_seq = c."eventSeq",
       started_at = c."startedAt", completed_at = c."completedAt", execution_time_ms = c."executionTimeMs"
     from jsonb_to_recordset(${tx.json(runs as never)}::jsonb) as c(
-      id bigint, status text, "targetsRunning" integer, "targetsSucceeded" integer, "targetsFailed" integer,
+      id bigint, status text, "targetsRunning" integer, "targetsHeld" integer, "lateResults" integer, "targetsSucceeded" integer, "targetsFailed" integer,
       "targetsCancelled" integer, "targetsTimedOut" integer, "targetsUnknown" integer, "completedSteps" integer,
       "failedSteps" integer, "outputState" text, "errorMessage" text, "eventSeq" bigint, "startedAt" timestamptz,
       "completedAt" timestamptz, "executionTimeMs" bigint)
@@ -317,48 +365,6 @@ export async function notifyProgress(
     );
   }
   await Promise.all(payloads.map((payload) => tx`select pg_notify('opsc_progress', ${payload})`));
-}
-
-/** Settled attempts by (step, epoch): to answer a resent or late completion. */
-export async function attemptOf(
-  tx: Tx,
-  stepId: number,
-  epoch: number,
-): Promise<
-  | { status: string; requestId: string | null; leaseToken: string; agentId: number; jobRunId: number }
-  | undefined
-> {
-  const rows = await tx<
-    { status: string; requestId: string | null; leaseToken: string; agentId: number; jobRunId: number }[]
-  >`select status, request_id, lease_token, agent_id, job_run_id from job_run_step_attempts
-    where job_run_step_id = ${stepId} and epoch = ${epoch} for update`;
-  return rows[0];
-}
-
-/** A late result settles its own attempt and annotates the step, whatever the run has become. */
-export async function annotateLateResult(
-  tx: Tx,
-  late: {
-    stepId: number;
-    epoch: number;
-    status: string;
-    exitCode: number | null;
-    note: string;
-    requestId: string;
-    outputState: OutputState;
-    outputDigest: string | null;
-  },
-): Promise<void> {
-  await tx`
-    update job_run_step_attempts set late_status = ${late.status}, late_at = clock_timestamp(),
-      exit_code = ${late.exitCode}, request_id = ${late.requestId}, output_state = ${late.outputState},
-      output_digest = decode(${late.outputDigest}, 'base64'),
-      output_seq = st.output_seq, output_raw_bytes = st.output_bytes
-    from job_run_steps st
-    where job_run_step_id = ${late.stepId} and job_run_step_attempts.epoch = ${late.epoch} and st.id = job_run_step_id`;
-  await tx`
-    update job_run_steps set advice = ${late.note}, output_state = ${late.outputState}
-    where id = ${late.stepId} and epoch = ${late.epoch} and status = 'unknown'`;
 }
 
 /**

@@ -16,6 +16,7 @@ export interface RunRecord {
   outputState: OutputState;
   targetsTotal: number;
   targetsRunning: number;
+  targetsHeld: number;
   targetsSucceeded: number;
   targetsFailed: number;
   targetsCancelled: number;
@@ -24,6 +25,7 @@ export interface RunRecord {
   totalSteps: number;
   completedSteps: number;
   failedSteps: number;
+  lateResults: number;
   createdBy: string | null;
   createdAt: Date;
   startBy: Date;
@@ -42,7 +44,7 @@ export interface RunRecord {
 function runColumns(db: Queryable) {
   return db`r.id, r.job_id, j.name as job_name, j.category_id, k.name as category, r.job_version, r.status, r.max_failures,
     r.output_state, r.targets_total,
-    r.targets_running, r.targets_succeeded, r.targets_failed, r.targets_cancelled, r.targets_timed_out,
+    r.targets_running, r.targets_held, r.late_results, r.targets_succeeded, r.targets_failed, r.targets_cancelled, r.targets_timed_out,
     r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
     r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
     c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types, r.selection
@@ -154,6 +156,8 @@ export interface StepRecord {
   errorMessage: string | null;
   advice: string | null;
   survivors: { pid: number; command: string }[] | null;
+  notBefore: Date | null;
+  heldUntil: Date | null;
   outputState: OutputState;
   outputBytes: number;
   outputSeq: number;
@@ -163,7 +167,9 @@ export async function listSteps(db: Queryable, targetRunIds: readonly number[]):
   return db<StepRecord[]>`
     select st.id, st.target_run_id, st.step_number, st.step_type, st.status, st.epoch, a.name as agent_name,
       st.leased_at, st.started_at, st.completed_at, st.execution_time_ms, st.exit_code, st.signal, st.reason,
-      st.error_message, st.advice, st.survivors, st.output_state, st.output_bytes, st.output_seq
+      st.error_message, st.advice, st.survivors, st.output_state, st.output_bytes, st.output_seq,
+      case when st.status = 'ready' and isfinite(st.not_before) then st.not_before end as not_before,
+      case when st.status = 'held' then st.held_until end as held_until
     from job_run_steps st left join agents a on a.id = st.agent_id
     where st.target_run_id = any(${targetRunIds as number[]}::bigint[])
     order by st.target_run_id, st.step_number`;

@@ -29,6 +29,8 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<void> {
     update job_run_steps set deadline_at = deadline_at + least(${gap}, clock_timestamp() - leased_at)
     where status = 'running'`;
   await tx`
+    update job_run_steps set held_until = held_until + ${gap} where status = 'held'`;
+  await tx`
     update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at)
     where status in ('queued', 'running')`;
 }
@@ -57,9 +59,39 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
     where st.status = 'running' and (
       s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s)
       or st.deadline_at < clock_timestamp()
-      or (r.status = 'cancelling' and s.expires_at < clock_timestamp()
+      or (r.status = 'cancelling' and not st.is_clean_up and s.expires_at < clock_timestamp()
         and r.cancel_requested_at < clock_timestamp() - make_interval(secs => ${cancelGraceS})))
     order by st.id limit 500`;
+}
+
+/** Held steps that nobody has decided in time. */
+export async function expiredHolds(sql: Sql): Promise<{ stepId: number; jobRunId: number }[]> {
+  return sql<{ stepId: number; jobRunId: number }[]>`
+    select id as step_id, job_run_id from job_run_steps
+    where status = 'held' and held_until < clock_timestamp() order by held_until limit 500`;
+}
+
+export interface AttemptToStop {
+  stepId: number;
+  epoch: number;
+  agentId: number;
+}
+
+/**
+ * What agents are to stop of these runs: what runs in those that are being cancelled, but for what cleans up there; and
+ * what was given up of those that were cancelled.
+ */
+export async function attemptsToStop(sql: Sql, runIds: readonly number[]): Promise<AttemptToStop[]> {
+  return sql<AttemptToStop[]>`
+    select st.id as step_id, st.epoch, st.agent_id from job_run_steps st join job_runs r on r.id = st.job_run_id
+    where r.id = any(${runIds as number[]}::bigint[]) and r.status = 'cancelling' and st.status = 'running'
+      and not st.is_clean_up
+    union all
+    select a.job_run_step_id, a.epoch, a.agent_id
+    from job_run_steps st join job_run_step_attempts a on a.job_run_step_id = st.id
+    join job_runs r on r.id = st.job_run_id
+    where r.id = any(${runIds as number[]}::bigint[]) and r.cancel_requested_at is not null and a.status = 'unknown'
+      and a.late_status is null`;
 }
 
 /** Runs none of whose steps began in time. One whose leases all came back unbegun counts, though it is `running`. */
@@ -90,7 +122,8 @@ export async function waitingSegments(tx: Tx, runId: number): Promise<string[]> 
 /** Cancelling runs with steps on this server's agents, for agents that missed the first message. */
 export async function cancellingRuns(sql: Sql, serverId: string): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
-    select distinct r.id from job_runs r join job_run_steps st on st.job_run_id = r.id and st.status = 'running'
+    select distinct r.id from job_runs r
+    join job_run_steps st on st.job_run_id = r.id and st.status = 'running' and not st.is_clean_up
     join agent_sessions s on s.agent_id = st.agent_id and s.server_id = ${serverId}
     where r.status = 'cancelling' limit 500`;
   return rows.map((row) => row.id);
