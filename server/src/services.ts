@@ -140,9 +140,10 @@ export function createServices(options: ServiceOptions): Services {
       identity: installation,
       limits: new EnrollmentLimits(now),
     }),
+    // Before what is at targets/:id, which labels would be taken for.
+    ...selectTargetsRoutes({ sql, masterKey }),
     ...targetRoutes({ sql, agents: gateway }),
     ...targetGroupRoutes({ sql }),
-    ...selectTargetsRoutes({ sql, masterKey }),
     ...segmentSettingsRoutes({ sql }),
     ...credentialRoutes({ sql }),
     ...categoryRoutes({ sql }),

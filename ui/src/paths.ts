@@ -40,6 +40,8 @@ export interface TargetsQuery {
   /** Operating system. */
   os?: string | undefined;
   health?: string | undefined;
+  /** Members of this target group. */
+  groupId?: number | undefined;
 }
 
 export const paths = {
@@ -56,6 +58,15 @@ export const paths = {
   },
   targets: (query: TargetsQuery = {}) => withQuery('/targets', { ...query }),
   agents: () => '/agents',
+  targetGroups: (query: { search?: string } = {}) => withQuery('/targets/groups', query),
+  targetGroup: (id: number) => `/targets/groups/${id}`,
+  newTargetGroup: () => '/targets/groups/new',
+  editTargetGroup: (id: number) => `/targets/groups/${id}/edit`,
+  inventories: () => '/targets/inventories',
+  /** An inventory's import; with `plan` one that was planned. */
+  inventory: (id: number, query: { plan?: string | undefined } = {}) =>
+    withQuery(`/targets/inventories/${id}`, query),
+  newInventory: () => '/targets/inventories/new',
   credentials: () => '/credentials',
   categories: () => '/categories',
   people: (query: PeopleQuery = {}) => withQuery('/people', { ...query }),
@@ -123,15 +134,29 @@ export const apiPaths = {
   categories: () => `${root}/categories`,
   category: (id: number) => `${root}/categories/${id}`,
   targetGroups: (query: Query = {}) => withQuery(`${root}/target-groups`, query),
+  targetGroup: (id: number) => `${root}/target-groups/${id}`,
+  targetGroupEntries: (id: number, query: Query = {}) =>
+    withQuery(`${root}/target-groups/${id}/entries`, query),
+  inventories: (query: Query = {}) => withQuery(`${root}/inventories`, query),
+  inventory: (id: number, query: Query = {}) => withQuery(`${root}/inventories/${id}`, query),
+  inventoryPlans: (id: number) => `${root}/inventories/${id}/plan`,
+  inventoryPlan: (id: number, plan: string, query: Query = {}) =>
+    withQuery(`${root}/inventories/${id}/plans/${encodeURIComponent(plan)}`, query),
+  applyPlan: (id: number, plan: string) =>
+    `${root}/inventories/${id}/plans/${encodeURIComponent(plan)}/apply`,
   audit: (query: Query = {}) => withQuery(`${root}/audit`, query),
   auditExport: (query: Query = {}) => withQuery(`${root}/audit/export`, query),
   auditCheckpoint: () => `${root}/audit/checkpoints/latest`,
   segments: () => `${root}/segments`,
+  segmentSettings: (segmentId: number) => `${root}/segments/${segmentId}/settings`,
   enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
   sealingKey: (segmentId: number) => `${root}/segments/${segmentId}/sealing-key`,
   agents: () => `${root}/agents`,
   targets: (query: Query = {}) => withQuery(`${root}/targets`, query),
   target: (id: number) => `${root}/targets/${id}`,
+  selectTargets: () => `${root}/targets/select`,
+  changeTargets: () => `${root}/targets/bulk`,
+  targetLabels: () => `${root}/targets/labels`,
   targetTest: (id: number) => `${root}/targets/${id}/test`,
   targetEffectiveSettings: (id: number) => `${root}/targets/${id}/effective-settings`,
   targetHostKeys: (id: number) => `${root}/targets/${id}/host-keys`,

@@ -49,6 +49,7 @@ export const PutSegmentSettingsRequestSchema = Closed({
   /** For targets to which nothing nearer gives one; null for none. */
   credentialId: Nullable(Type.String({ format: 'uuid' })),
 });
+export type PutSegmentSettingsRequest = Static<typeof PutSegmentSettingsRequestSchema>;
 export const SegmentSettingsSchema = Type.Object({
   ...PutSegmentSettingsRequestSchema.properties,
   credentialName: Nullable(Type.String()),

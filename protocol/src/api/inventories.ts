@@ -56,12 +56,14 @@ export const CreateInventoryRequestSchema = Closed({
   segmentId: Type.Optional(Nullable(Id)),
   options: Type.Optional(InventoryOptionsSchema),
 });
+export type CreateInventoryRequest = Static<typeof CreateInventoryRequestSchema>;
 /** What is left out stays as it is. The format stays. */
 export const UpdateInventoryRequestSchema = Closed({
   name: DisplayName(),
   segmentId: Type.Optional(Nullable(Id)),
   options: Type.Optional(InventoryOptionsSchema),
 });
+export type UpdateInventoryRequest = Static<typeof UpdateInventoryRequestSchema>;
 
 export const DeleteInventoryQuerySchema = Closed({
   /** Needed for one that has targets: they stay, as if made by hand. */

@@ -50,6 +50,7 @@ export const SelectTargetsRequestSchema = Closed({
   limit: pageQuery.limit,
   cursor: pageQuery.cursor,
 });
+export type SelectTargetsRequest = Static<typeof SelectTargetsRequestSchema>;
 export const SelectedTargetSchema = Type.Object({
   id: Id,
   name: Type.String(),
@@ -75,6 +76,10 @@ export const SelectTargetsReplySchema = Type.Object({
       /** The first few names. */
       targets: Type.Array(Type.String()),
     }),
+  ),
+  /** What would open the targets: by segment, those of the targets and those that the job's steps name. */
+  credentials: Type.Optional(
+    Type.Array(Type.Object({ name: Type.String(), segmentName: Type.String(), count: Type.Integer() })),
   ),
   /** What looks like a mistake in a selector: a label that no target has. */
   notes: Type.Array(Type.String()),

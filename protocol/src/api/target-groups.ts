@@ -60,6 +60,7 @@ const groupFields = {
 export const CreateTargetGroupRequestSchema = Closed({ name: TargetGroupName, ...groupFields });
 /** What is left out stays as it is. */
 export const UpdateTargetGroupRequestSchema = CreateTargetGroupRequestSchema;
+export type TargetGroupRequest = Static<typeof CreateTargetGroupRequestSchema>;
 export const TargetGroupQuerySchema = Closed({
   ...pageQuery,
   search: Type.Optional(Type.String({ maxLength: 100 })),

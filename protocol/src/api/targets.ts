@@ -123,6 +123,8 @@ export const CreateTargetRequestSchema = Closed({
 });
 /** What is left out stays as it is. */
 export const UpdateTargetRequestSchema = Closed(targetFields);
+export type CreateTargetRequest = Static<typeof CreateTargetRequestSchema>;
+export type UpdateTargetRequest = Static<typeof UpdateTargetRequestSchema>;
 export const TargetQuerySchema = Closed({
   ...pageQuery,
   segmentId: Type.Optional(Id),
@@ -154,6 +156,8 @@ export const BulkTargetRequestSchema = Closed({
   /** Takes them off the group's list, and excludes those that its selector selects. */
   removeFromGroupId: Type.Optional(Id),
   isActive: Type.Optional(Type.Boolean()),
+  /** Of the segment that all of them are in; null: each inherits one. */
+  credentialId: Type.Optional(Nullable(Type.String({ format: 'uuid' }))),
   /** Alone. */
   delete: Type.Optional(Type.Literal(true)),
   /** Counts what would change and changes nothing. */
@@ -169,6 +173,13 @@ export const BulkTargetReplySchema = Type.Object({
   targets: Type.Array(Type.String()),
 });
 export type BulkTargetReply = Static<typeof BulkTargetReplySchema>;
+/** Labels in use, by name; of each the most used values. */
+export const LabelsInUseSchema = Type.Object({
+  items: Type.Array(
+    Type.Object({ name: Type.String(), targets: Type.Integer(), values: Type.Array(Type.String()) }),
+  ),
+});
+export type LabelsInUse = Static<typeof LabelsInUseSchema>;
 export const AcceptHostKeyRequestSchema = Closed({
   fingerprint: Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' }),
   /** Needed to replace an accepted key by a changed one: the fingerprint that is accepted now. */

@@ -290,6 +290,9 @@ export const routeNeeds: Record<string, Needs> = {
       ]),
     'search=a',
   ),
+  'GET targets/labels': listing('each target that has the label', (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}-label"`, seen: [side.target] })),
+  ),
   'POST targets/select': {
     permission: 'read',
     on: 'each target and target group that it names; selectors select of what may be seen',

@@ -115,7 +115,11 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
   const credentialId = (await createCredential(t.sql, sealed, t.caller)).id;
   const categoryId = (await createCategory(t.sql, { name: `${name} jobs` }, t.caller)).id;
   const host = { segmentId, host: `${name}.example` };
-  const target = await createTarget(t.sql, { ...host, name: `${name}-host`, credentialId }, t.caller);
+  const target = await createTarget(
+    t.sql,
+    { ...host, name: `${name}-host`, credentialId, labels: { [`${name}-label`]: '' } },
+    t.caller,
+  );
   const bare = await createTarget(t.sql, { ...host, name: `${name}-bare` }, t.caller);
   const plan = await importTarget(t, { name: `${name} inventory`, segmentId }, bare);
   const [group] = await t.sql<{ id: number }[]>`

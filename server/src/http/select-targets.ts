@@ -6,12 +6,14 @@ import {
   EffectiveSettingsQuerySchema,
   EffectiveSettingsSchema,
   Id,
+  LabelsInUseSchema,
   SelectTargetsReplySchema,
   SelectTargetsRequestSchema,
 } from '@opsconductor/protocol';
 import { callerOf } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import type { Sql } from '../store/connection.ts';
+import { labelsInUse } from '../store/place-names.ts';
 import { bulkChangeTargets } from '../targets/bulk-targets.ts';
 import { effectiveSettings } from '../targets/effective-settings.ts';
 import { previewSelection } from '../targets/preview-selection.ts';
@@ -22,6 +24,19 @@ const tag = 'targets';
 export function selectTargetsRoutes(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[] {
   const { sql } = deps;
   return [
+    route({
+      method: 'GET',
+      path: '/api/v1/targets/labels',
+      permission: 'read',
+      scoped: true,
+      summary: 'List the labels in use, of each the most used values',
+      description: 'The first 500 names, of each 50 values; of targets that the caller may see.',
+      tag,
+      success: { status: 200, schema: LabelsInUseSchema },
+      handle: async ({ principal }) => ({
+        items: await labelsInUse(sql, { names: 500, values: 50 }, principal.authority.reach('read')),
+      }),
+    }),
     route({
       method: 'POST',
       path: '/api/v1/targets/select',

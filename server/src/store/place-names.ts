@@ -42,6 +42,26 @@ export async function namesOfGroups(
   return new Set(rows.map((row) => row.name));
 }
 
+/** Labels of targets in these reaches, by name: on how many, and the values that most of them have. */
+export async function labelsInUse(
+  sql: Queryable,
+  most: { names: number; values: number },
+  reaches: readonly Reach[],
+): Promise<{ name: string; targets: number; values: string[] }[]> {
+  return sql<{ name: string; targets: number; values: string[] }[]>`
+    with pairs as (
+      select label.key as name, label.value, count(*)::int as targets
+      from targets t cross join lateral jsonb_each_text(t.labels) label
+      where ${targetWithin(sql, reaches)}
+      group by label.key, label.value
+    ), placed as (
+      select *, row_number() over (partition by name order by targets desc, value) as place from pairs
+    )
+    select name, sum(targets)::int as targets,
+      coalesce(array_agg(value order by place) filter (where place <= ${most.values} and value <> ''), '{}') as values
+    from placed group by name order by name limit ${most.names}`;
+}
+
 /** Of these names those of labels that no target in these reaches has. */
 export async function labelsOfNoTarget(
   sql: Queryable,

@@ -9,6 +9,8 @@ export interface BulkChange {
   setLabels: Labels;
   unsetLabels: readonly string[];
   isActive: boolean | undefined;
+  /** Null: taken away; undefined: stays. */
+  credentialId: string | null | undefined;
 }
 
 /** The selected targets that may be seen, active or not, locked in the order of their ids. */
@@ -39,6 +41,7 @@ export async function changedByBulk(
     select t.id from targets t
     where t.id = any(${ids as number[]}::bigint[]) and (
       ${labelsAfter(tx, change)} <> t.labels
+      or (${change.credentialId !== undefined} and t.credential_id is distinct from ${change.credentialId ?? null}::uuid)
       or t.is_active <> ${change.isActive ?? null}::boolean
       or (${groups.add ?? null}::bigint is not null and not exists (select from target_group_entries e
         where e.target_group_id = ${groups.add ?? null}::bigint and e.target_id = t.id and not e.excluded))
@@ -57,7 +60,10 @@ export async function changeTargets(
   const rows = await tx<{ name: string }[]>`
     with changed as (
       update targets t set labels = ${labelsAfter(tx, change)},
-        is_active = coalesce(${change.isActive ?? null}::boolean, t.is_active), updated_at = clock_timestamp()
+        is_active = coalesce(${change.isActive ?? null}::boolean, t.is_active),
+        credential_id = case when ${change.credentialId !== undefined} then ${change.credentialId ?? null}::uuid
+          else t.credential_id end,
+        updated_at = clock_timestamp()
       where t.id = any(${ids as number[]}::bigint[])
       returning t.name, t.labels
     )

@@ -65,6 +65,7 @@ export interface SelectionSummary {
   foundIds: number[];
   segments: { id: number; name: string; count: number; runnable: number }[];
   problems: { problem: SelectionProblem; count: number; targets: string[] }[];
+  credentials: { name: string; segmentName: string; count: number }[];
   items: Omit<SelectedRow, 'missingCredential' | 'credentialId'>[];
 }
 
@@ -89,6 +90,12 @@ export async function summarizeSelection(
         select problem, count(*) as count,
           (array_agg(name order by place, segment_name, name))[1:${maxNamed}::int] as targets
         from chosen where problem is not null group by problem) x) as problems,
+      (select coalesce(jsonb_agg(x order by x.name, x."segmentName"), '[]') from (
+        select c.name, chosen.segment_name as "segmentName", count(*) as count
+        from chosen join credentials c on c.segment_id = chosen.segment_id and (c.name in (select need.name from need)
+          or c.id = chosen.credential_id
+            and (not exists (select from need) or exists (select from need where need.name is null)))
+        group by c.name, chosen.segment_name) x) as credentials,
       (select coalesce(jsonb_agg(x), '[]') from (
         select id, name, host, segment_id as "segmentId", segment_name as "segmentName", problem
         from chosen order by place, segment_name, name, id offset ${page.offset} limit ${page.limit}) x) as items`;

@@ -101,6 +101,17 @@ export async function targetsOutside(
     where t.id = any(${ids as number[]}::bigint[]) and not ${targetWithin(sql, reaches)} order by t.name, t.id`;
 }
 
+/** The first two segments that these targets are in, by name. */
+export async function segmentsOfTargets(
+  sql: Queryable,
+  ids: readonly number[],
+): Promise<{ id: number; name: string }[]> {
+  return sql<{ id: number; name: string }[]>`
+    select s.id, s.name from segments s
+    where exists (select from targets t where t.segment_id = s.id and t.id = any(${ids as number[]}::bigint[]))
+    order by s.name limit 2`;
+}
+
 export interface TargetFilter {
   segmentId?: number | undefined;
   groupId?: number | undefined;

@@ -2,6 +2,7 @@ import { afterAll, beforeEach, expect, it } from 'vitest';
 import { Authority } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import { makeSegment, setupInstallation, type TestInstallation } from '../segments/testing.ts';
+import { labelsInUse } from '../store/place-names.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { createTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { bulkChangeTargets } from './bulk-targets.ts';
@@ -160,4 +161,15 @@ it('nothing changes where one of the selected may not be edited, and ids that ar
   const group = await createTargetGroup(t.sql, { name: 'g' }, t.caller);
   const intoGroup = { selection: { targetIds: ids }, addToGroupId: group.id };
   await expect(bulk(intoGroup, as(admin))).rejects.toMatchObject({ permission: 'target_groups.edit' });
+});
+
+it('the labels in use are told with their most used values, of targets that one may see', async () => {
+  expect(await labelsInUse(t.sql, { names: 9, values: 1 }, unrestricted)).toEqual([
+    { name: 'env', targets: 3, values: ['stage'] },
+    { name: 'old', targets: 3, values: [] },
+  ]);
+  expect(await labelsInUse(t.sql, { names: 1, values: 9 }, unrestricted)).toEqual([
+    { name: 'env', targets: 3, values: ['stage', 'prod'] },
+  ]);
+  expect(await labelsInUse(t.sql, { names: 9, values: 9 }, new Authority([]).reach('read'))).toEqual([]);
 });

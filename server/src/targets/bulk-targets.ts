@@ -10,10 +10,10 @@ import { type BulkChange, changedByBulk, changeTargets, selectToChange } from '.
 import { lockMembership } from '../store/target-group-members.ts';
 import { findTargetGroup, putEntries, removeEntries, type TargetGroupRow } from '../store/target-groups.ts';
 import { selectedBySelector } from '../store/target-selection.ts';
-import { deleteTargets, targetsOutside } from '../store/targets.ts';
+import { deleteTargets, segmentsOfTargets, targetsOutside } from '../store/targets.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { refreshMembersOfGroup, refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
-import { refuseInUse } from './edit-targets.ts';
+import { refuseInUse, requireCredential } from './edit-targets.ts';
 import { readSelection, refuseTooMany, requireFound } from './read-selection.ts';
 
 const maxNamed = 20;
@@ -23,6 +23,7 @@ const changes = [
   'addToGroupId',
   'removeFromGroupId',
   'isActive',
+  'credentialId',
   'delete',
 ] as const;
 
@@ -49,6 +50,7 @@ export async function bulkChangeTargets(
     const ids = selected.map((target) => target.id);
     requireFound(request.selection, ids, 'selection.');
     await refuseForbidden(tx, request, ids, caller);
+    await refuseCredential(tx, request.credentialId, ids, caller);
     const groups = await groupsOf(tx, request, caller);
     const changed = await changedBy(tx, request, ids, groups);
     if (!isDryRun && changed.length > 0) {
@@ -110,6 +112,25 @@ async function refuseForbidden(
   throw new MissingPermission(caller, 'targets.edit', `target “${first.name}”${others}`, details);
 }
 
+/** A credential is of one segment, and is used by whoever may say so on each target. */
+async function refuseCredential(
+  tx: Tx,
+  credentialId: string | null | undefined,
+  ids: readonly number[],
+  caller: Caller,
+): Promise<void> {
+  if (credentialId === null || credentialId === undefined) return;
+  const [segment, other] = await segmentsOfTargets(tx, ids);
+  if (segment === undefined) return;
+  if (other !== undefined) {
+    const message = `The targets are in several segments (${segment.name}, ${other.name}, …), and a credential is sealed to one: select those of one segment.`;
+    throw invalidField('credentialId', message);
+  }
+  await requireCredential(tx, credentialId, segment, caller);
+  const [first] = await targetsOutside(tx, ids, caller.authority.reach('credentials.use'));
+  if (first !== undefined) throw new MissingPermission(caller, 'credentials.use', `target “${first.name}”`);
+}
+
 async function groupsOf(tx: Tx, request: BulkTargetRequest, caller: Caller): Promise<Groups> {
   const find = async (path: 'addToGroupId' | 'removeFromGroupId') => {
     const id = request[path];
@@ -122,8 +143,8 @@ async function groupsOf(tx: Tx, request: BulkTargetRequest, caller: Caller): Pro
 }
 
 function changeOf(request: BulkTargetRequest): BulkChange {
-  const { setLabels = {}, unsetLabels = [], isActive } = request;
-  return { setLabels, unsetLabels, isActive };
+  const { setLabels = {}, unsetLabels = [], isActive, credentialId } = request;
+  return { setLabels, unsetLabels, isActive, credentialId };
 }
 
 async function changedBy(

@@ -188,7 +188,8 @@ async function portOf(tx: Tx, id: number): Promise<number | undefined> {
   return target === undefined ? undefined : effectivePort(target);
 }
 
-async function requireCredential(
+/** @throws {AppError} `invalid` unless it is of the segment. */
+export async function requireCredential(
   tx: Tx,
   credentialId: string | null,
   segment: { id: number; name: string },

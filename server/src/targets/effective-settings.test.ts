@@ -11,9 +11,11 @@ import { getSegmentSettings, putSegmentSettings } from '../segments/segment-sett
 import { makeSegment, sealedCredentialRequest } from '../segments/testing.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { createTargetGroup, updateTargetGroup } from '../target-groups/edit-target-groups.ts';
+import { bulkChangeTargets } from './bulk-targets.ts';
 import { createTarget } from './edit-targets.ts';
 import { effectiveSettings } from './effective-settings.ts';
 import { getTarget } from './list-targets.ts';
+import { previewSelection } from './preview-selection.ts';
 
 let t: TestRuns;
 const credentials: Record<string, string> = {};
@@ -249,4 +251,44 @@ it('a credential that a group or the segment gives is not deleted', async () => 
   await expect(deleting()).rejects.toMatchObject({ code: 'conflict' });
   await giveSegment({});
   await deleting();
+});
+
+it('one credential is given to many targets of a segment, and taken away again', async () => {
+  const ids = [await makeTarget(), await makeTarget()];
+  const selection = { targetIds: ids };
+  const give = { selection, credentialId: credential('of-target') };
+  expect(await bulkChangeTargets(t.sql, { ...give, dryRun: true }, t.caller)).toMatchObject({ changed: 2 });
+  expect(await bulkChangeTargets(t.sql, give, t.caller)).toMatchObject({ changed: 2 });
+  expect(await bulkChangeTargets(t.sql, give, t.caller)).toMatchObject({ changed: 0 });
+  const { segmentName } = await getTarget(t.sql, ids[0] ?? 0, unrestricted);
+  const preview = await previewSelection(t.sql, selection, t.caller.authority);
+  expect(preview.credentials).toEqual([{ name: 'of-target', segmentName, count: 2 }]);
+  const jobId = await makeJob({ credential: 'of-job' });
+  const ofJob = await previewSelection(t.sql, { ...selection, jobId }, t.caller.authority);
+  expect(ofJob.credentials).toEqual([{ name: 'of-job', segmentName, count: 2 }]);
+  expect(await bulkChangeTargets(t.sql, { selection, credentialId: null }, t.caller)).toMatchObject({
+    changed: 2,
+  });
+
+  const other = await makeSegment(t, 'far-away');
+  const outside = await createTarget(t.sql, { segmentId: other.id, name: 'x', host: 'x.example' }, t.caller);
+  for (const targetIds of [[outside.id], [...ids, outside.id]]) {
+    const request = { ...give, selection: { targetIds } };
+    await expect(bulkChangeTargets(t.sql, request, t.caller)).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ path: 'credentialId' }],
+    });
+  }
+});
+
+it('a credential is given only by who may use it on each of the targets', async () => {
+  const id = await makeTarget();
+  const scope = { kind: 'segment', id: t.segmentId } as const;
+  const authority = new Authority(
+    (['read', 'targets.edit'] as const).map((permission) => ({ role: null, permission, scope })),
+  );
+  const request = { selection: { targetIds: [id] }, credentialId: credential('of-target') };
+  await expect(bulkChangeTargets(t.sql, request, { ...t.caller, authority })).rejects.toMatchObject({
+    code: 'forbidden',
+  });
 });

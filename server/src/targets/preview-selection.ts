@@ -47,13 +47,14 @@ export async function previewSelection(
     }),
     labelsOfNoTarget(sql, [...new Set(labels)], read),
   ]);
-  const { total, foundIds, segments, items } = summary;
+  const { total, foundIds, segments, credentials, items } = summary;
   refuseTooMany(total);
   requireFound(selection, foundIds);
   return {
     total,
     runnable: segments.reduce((sum, segment) => sum + segment.runnable, 0),
     segments,
+    credentials,
     problems: selectionProblems.flatMap((problem) =>
       summary.problems
         .filter((one) => one.problem === problem)

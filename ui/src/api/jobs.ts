@@ -1,4 +1,4 @@
-import type { Job, JobDefinition, JobListItem, RunDetail } from '@opsconductor/protocol';
+import type { Job, JobDefinition, JobListItem, RunDetail, TargetSelection } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
 import type { Page, PageQuery } from './page.ts';
@@ -18,6 +18,6 @@ export function createJob(definition: JobDefinition): Promise<Job> {
   return request('POST', apiPaths.jobs(), { body: definition });
 }
 
-export function startRun(jobId: number, targetIds: number[]): Promise<RunDetail> {
-  return request('POST', apiPaths.jobRun(jobId), { body: { targetIds } });
+export function startRun(jobId: number, selection: TargetSelection): Promise<RunDetail> {
+  return request('POST', apiPaths.jobRun(jobId), { body: selection });
 }

@@ -1,4 +1,11 @@
-import type { Agent, EnrollmentTokenReply, SealingKey, Segment } from '@opsconductor/protocol';
+import type {
+  Agent,
+  EnrollmentTokenReply,
+  PutSegmentSettingsRequest,
+  SealingKey,
+  Segment,
+  SegmentSettings,
+} from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
 import { readWhole } from './page.ts';
@@ -13,6 +20,18 @@ export function createSegment(segment: {
   unknownAfter?: number;
 }): Promise<Segment> {
   return request('POST', apiPaths.segments(), { body: segment });
+}
+
+/** What the segment gives to its targets. */
+export function fetchSegmentSettings(id: number, signal?: AbortSignal): Promise<SegmentSettings> {
+  return request('GET', apiPaths.segmentSettings(id), { signal });
+}
+
+export function putSegmentSettings(
+  id: number,
+  settings: PutSegmentSettingsRequest,
+): Promise<SegmentSettings> {
+  return request('PUT', apiPaths.segmentSettings(id), { body: settings });
 }
 
 export function createEnrollmentToken(segmentId: number): Promise<EnrollmentTokenReply> {

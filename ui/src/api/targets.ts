@@ -1,10 +1,17 @@
 import type {
+  BulkTargetReply,
+  BulkTargetRequest,
+  CreateTargetRequest,
   EffectiveSettings,
+  LabelsInUse,
   OperatingSystem,
+  SelectTargetsReply,
+  SelectTargetsRequest,
   Target,
   TargetHealth,
   TargetPage,
   TestResult,
+  UpdateTargetRequest,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
@@ -16,14 +23,8 @@ export interface TargetFilter {
   selector?: string | undefined;
   operatingSystem?: OperatingSystem | undefined;
   health?: TargetHealth | undefined;
-}
-
-export interface TargetFields {
-  name: string;
-  host: string;
-  /** Null: inherited. */
-  port: number | null;
-  credentialId: string | null;
+  isActive?: boolean | undefined;
+  groupId?: number | undefined;
 }
 
 /** A page of targets by name; `count` asks how many there are on all pages. */
@@ -43,14 +44,34 @@ export function readTargets(
   return readAll((query) => apiPaths.targets({ ...query, ...filter }), { atMost, signal });
 }
 
-export function createTarget(
-  target: TargetFields & { segmentId: number; hostKeyFingerprint?: string },
-): Promise<Target> {
+export function createTarget(target: CreateTargetRequest): Promise<Target> {
   return request('POST', apiPaths.targets(), { body: target });
 }
 
-export function updateTarget(id: number, target: TargetFields): Promise<Target> {
+export function updateTarget(id: number, target: UpdateTargetRequest): Promise<Target> {
   return request('PUT', apiPaths.target(id), { body: target });
+}
+
+/** What a selection would come to if it were run now. */
+export function selectTargets(
+  selection: SelectTargetsRequest,
+  signal?: AbortSignal,
+): Promise<SelectTargetsReply> {
+  return request('POST', apiPaths.selectTargets(), { body: selection, signal });
+}
+
+/** One change to all selected targets; with `dryRun` it is only counted. */
+export function changeTargets(change: BulkTargetRequest, signal?: AbortSignal): Promise<BulkTargetReply> {
+  return request('POST', apiPaths.changeTargets(), { body: change, signal });
+}
+
+/** Labels in use, of each the most used values. */
+export async function listLabels(signal?: AbortSignal): Promise<LabelsInUse['items']> {
+  return (await request<LabelsInUse>('GET', apiPaths.targetLabels(), { signal })).items;
+}
+
+export function fetchTarget(id: number, signal?: AbortSignal): Promise<Target> {
+  return request('GET', apiPaths.target(id), { signal });
 }
 
 /** What applies to a target, and where each setting comes from; no job looked at. */
