@@ -34,9 +34,10 @@ export const reservedLabelNames = [
   'os',
   'segment',
 ] as const;
+export const labelNamePattern = `^(?!(?:${reservedLabelNames.join('|')})$)[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?$`;
 export const LabelName = Type.String({
   maxLength: 63,
-  pattern: `^(?!(?:${reservedLabelNames.join('|')})$)[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?$`,
+  pattern: labelNamePattern,
   description: `Letters, digits, dots, slashes, hyphens and underscores; none of ${reservedLabelNames.join(', ')}`,
 });
 /** Name to value; the empty text for a label without a value. */

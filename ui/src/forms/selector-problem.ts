@@ -21,8 +21,10 @@ export function unreadable(text: string): SelectorProblem | undefined {
 }
 
 /** What the server said about a selector: names that aren't there only it knows. */
-export function refused(error: ApiError | undefined): SelectorProblem | undefined {
-  const detail = error?.details.find(({ path }) => path === 'selector' || path.endsWith('.selector'));
+export function refused(error: ApiError | undefined, at?: string): SelectorProblem | undefined {
+  const detail = error?.details.find(({ path }) =>
+    at === undefined ? path === 'selector' || path.endsWith('.selector') : path === at,
+  );
   if (detail === undefined) return undefined;
   const column = /^Column ([1-9][0-9]*):/.exec(detail.message)?.[1];
   return { message: detail.message, column: column === undefined ? undefined : Number(column) };

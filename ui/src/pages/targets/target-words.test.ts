@@ -1,6 +1,7 @@
 import { stepReasons, type TestResult } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { healthWords, labelWords, sourceWords, testAnswer } from './target-words.ts';
+import { sourceWords } from '../../format/settings.ts';
+import { healthWords, labelWords, testAnswer } from './target-words.ts';
 
 const result = (reason: string | null): TestResult => ({
   ok: false,

@@ -1,5 +1,5 @@
-// A target's settings and health in words, and the answers of a connection test, each told apart.
-import type { EffectiveSetting, SettingName, Target, TestResult } from '@opsconductor/protocol';
+// A target's labels and health in words, and the answers of a connection test, each told apart.
+import type { Target, TestResult } from '@opsconductor/protocol';
 import { reasonWord } from '../../format/status.ts';
 
 export interface TestAnswer {
@@ -44,25 +44,6 @@ export function testAnswer(result: TestResult): TestAnswer {
       return { state: 'failed', lead: word.charAt(0).toUpperCase() + word.slice(1) };
     }
   }
-}
-
-const settingWords: Record<SettingName, string> = {
-  protocol: 'Protocol',
-  port: 'Port',
-  username: 'User name',
-  connect_timeout: 'Connect timeout',
-  keepalive_interval: 'Keepalive',
-  credential: 'Credential',
-};
-export function settingWord(name: SettingName): string {
-  return settingWords[name];
-}
-
-/** `from group Web servers`; what is the target's own and what is built in have no name to tell. */
-export function sourceWords(source: EffectiveSetting['source']): string {
-  if (source.kind === 'default') return 'built in';
-  if (source.kind === 'target') return 'of its own';
-  return `from ${source.kind} ${source.name}`;
 }
 
 /** The state whose glyph and color it has, and its word. */

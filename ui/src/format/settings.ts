@@ -1,0 +1,47 @@
+// Connection settings in words: what each is called, where a value comes from, and what would apply without it.
+import type {
+  EffectiveSetting,
+  EffectiveSettings,
+  InheritedSettings,
+  SettingName,
+} from '@opsconductor/protocol';
+
+const settingWords: Record<SettingName, string> = {
+  protocol: 'Protocol',
+  port: 'Port',
+  username: 'User name',
+  connect_timeout: 'Connect timeout',
+  keepalive_interval: 'Keepalive',
+  credential: 'Credential',
+};
+export function settingWord(name: SettingName): string {
+  return settingWords[name];
+}
+
+/** `from group Web servers`; what is the target's own and what is built in have no name to tell. */
+export function sourceWords(source: EffectiveSetting['source']): string {
+  if (source.kind === 'default') return 'built in';
+  if (source.kind === 'target') return 'of its own';
+  return `from ${source.kind} ${source.name}`;
+}
+
+/** What applies to a target that has no value of its own: `30 s, from group Web servers`. */
+export function inheritedOf({ settings }: EffectiveSettings, name: SettingName): string {
+  const setting = settings.find((one) => one.name === name);
+  if (setting === undefined) return 'inherited';
+  const given = [setting, ...setting.overridden].find(({ source }) => source.kind !== 'target');
+  return given === undefined ? 'none' : `${given.display}, ${sourceWords(given.source)}`;
+}
+
+/** What a place gives, one pair each. */
+export function givenSettings(settings: InheritedSettings): { name: string; value: string }[] {
+  const seconds = (value: number | undefined) => (value === undefined ? undefined : `${value} s`);
+  const all: [SettingName, string | undefined][] = [
+    ['protocol', settings.protocol],
+    ['port', settings.port?.toString()],
+    ['username', settings.username],
+    ['connect_timeout', seconds(settings.connect_timeout)],
+    ['keepalive_interval', seconds(settings.keepalive_interval)],
+  ];
+  return all.flatMap(([name, value]) => (value === undefined ? [] : { name: settingWord(name), value }));
+}
