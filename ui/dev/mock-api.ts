@@ -15,6 +15,7 @@ import { agents, credentials, jobs, makeRun, me, segments, targets } from './fix
 import { LiveRun } from './live-run.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
 import { meAs, peopleAnswer } from './people-api.ts';
+import { placesAnswer } from './places-api.ts';
 
 const port = Number(process.argv[2] ?? 7711);
 const dist = process.env.DIST ?? join(import.meta.dirname, '../dist');
@@ -125,7 +126,16 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     await new Promise((resolve) => setTimeout(resolve, 60_000));
   if (scenario === 'failing' && request.method === 'GET')
     return fail(response, 503, 'unavailable', 'The database does not answer.');
-  const answer = peopleAnswer(request.method ?? '', path, url.searchParams, scenario === 'empty');
+  const isEmpty = scenario === 'empty';
+  const isOfPlaces =
+    /^\/(?:target-groups|inventories|targets\/(?:select|bulk|labels)|segments\/\d+\/settings)/.test(path);
+  const places = isOfPlaces
+    ? placesAnswer(request.method ?? '', path, url.searchParams, await bodyOf(request), {
+        targets: manyTargets,
+        isEmpty,
+      })
+    : undefined;
+  const answer = places ?? peopleAnswer(request.method ?? '', path, url.searchParams, isEmpty);
   if (answer?.status === 204) return void response.writeHead(204).end();
   if (answer !== undefined) return json(response, answer.status, answer.body);
   const runRoute = /^\/runs\/(\d+)(.*)$/.exec(path);

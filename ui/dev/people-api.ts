@@ -7,7 +7,6 @@ import {
   categories,
   grants,
   sessions,
-  targetGroups,
   tokens,
   userGroups,
   users,
@@ -88,7 +87,11 @@ export function peopleAnswer(
     case 'grants': {
       const [userId, groupId] = [Number(query.get('userId')), Number(query.get('userGroupId'))];
       return page(
-        grants.filter(({ subject }) => subject.id === (subject.kind === 'user' ? userId : groupId)),
+        grants.filter(({ subject, scope }) =>
+          query.has('scopeId')
+            ? scope?.kind === query.get('scopeKind')
+            : subject.id === (subject.kind === 'user' ? userId : groupId),
+        ),
       );
     }
     case 'me':
@@ -98,8 +101,6 @@ export function peopleAnswer(
       return page(tokens);
     case 'categories':
       return page(categories);
-    case 'target-groups':
-      return idText === '' ? page(named(targetGroups)) : undefined;
     case 'audit':
       if (idText === 'checkpoints') return { status: 200, body: checkpoint() };
       return idText === '' ? audit(query, isEmpty) : undefined;

@@ -11,7 +11,6 @@ import {
   reachesInto,
   rolePermissions,
   type Session,
-  type TargetGroup,
   type User,
   type UserGroup,
 } from '@opsconductor/protocol';
@@ -306,11 +305,6 @@ export const categories: Category[] = [
   jobCount: jobCount as number,
   createdAt: ago((200 - at * 30) * day),
 }));
-
-export const targetGroups = ['web/production', 'web/stage', 'databases', 'canaries'].map((name, at) => ({
-  id: at + 1,
-  name,
-})) as TargetGroup[];
 
 const happened: [string, string, string | null, string | null, Record<string, unknown>][] = [
   ['job.created', 'c.moreau', 'job', '12', { name: 'Patch web tier', version: 1, category: 'patching' }],

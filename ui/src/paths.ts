@@ -40,8 +40,6 @@ export interface TargetsQuery {
   /** Operating system. */
   os?: string | undefined;
   health?: string | undefined;
-  /** Members of this target group. */
-  groupId?: number | undefined;
 }
 
 export const paths = {

@@ -8,6 +8,13 @@ export type PageName =
   | 'runs'
   | 'run'
   | 'targets'
+  | 'target-groups'
+  | 'target-group'
+  | 'new-target-group'
+  | 'edit-target-group'
+  | 'inventories'
+  | 'new-inventory'
+  | 'inventory'
   | 'agents'
   | 'credentials'
   | 'categories'
@@ -34,6 +41,13 @@ const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/runs$/, 'runs'],
   [/^\/runs\/([1-9][0-9]{0,14})$/, 'run'],
   [/^\/targets$/, 'targets'],
+  [/^\/targets\/groups$/, 'target-groups'],
+  [/^\/targets\/groups\/new$/, 'new-target-group'],
+  [/^\/targets\/groups\/([1-9][0-9]{0,14})$/, 'target-group'],
+  [/^\/targets\/groups\/([1-9][0-9]{0,14})\/edit$/, 'edit-target-group'],
+  [/^\/targets\/inventories$/, 'inventories'],
+  [/^\/targets\/inventories\/new$/, 'new-inventory'],
+  [/^\/targets\/inventories\/([1-9][0-9]{0,14})$/, 'inventory'],
   [/^\/agents$/, 'agents'],
   [/^\/credentials$/, 'credentials'],
   [/^\/categories$/, 'categories'],
@@ -58,6 +72,13 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   runs: 'read',
   run: 'read',
   targets: 'read',
+  'target-groups': 'read',
+  'target-group': 'read',
+  'new-target-group': 'target_groups.edit',
+  'edit-target-group': 'target_groups.edit',
+  inventories: 'read',
+  'new-inventory': 'targets.edit',
+  inventory: 'read',
   agents: 'read',
   credentials: 'read',
   categories: 'read',

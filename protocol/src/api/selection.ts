@@ -81,6 +81,8 @@ export const SelectTargetsReplySchema = Type.Object({
   credentials: Type.Optional(
     Type.Array(Type.Object({ name: Type.String(), segmentName: Type.String(), count: Type.Integer() })),
   ),
+  /** Targets of which no host key is accepted: steps there fail with `host_key_unknown`. */
+  withoutHostKey: Type.Optional(Type.Integer()),
   /** What looks like a mistake in a selector: a label that no target has. */
   notes: Type.Array(Type.String()),
   items: Type.Array(SelectedTargetSchema),

@@ -66,6 +66,7 @@ export interface SelectionSummary {
   segments: { id: number; name: string; count: number; runnable: number }[];
   problems: { problem: SelectionProblem; count: number; targets: string[] }[];
   credentials: { name: string; segmentName: string; count: number }[];
+  withoutHostKey: number;
   items: Omit<SelectedRow, 'missingCredential' | 'credentialId'>[];
 }
 
@@ -90,6 +91,8 @@ export async function summarizeSelection(
         select problem, count(*) as count,
           (array_agg(name order by place, segment_name, name))[1:${maxNamed}::int] as targets
         from chosen where problem is not null group by problem) x) as problems,
+      (select count(*)::int from chosen where not exists (
+        select from target_host_keys k where k.target_id = chosen.id and k.state = 'accepted')) as without_host_key,
       (select coalesce(jsonb_agg(x order by x.name, x."segmentName"), '[]') from (
         select c.name, chosen.segment_name as "segmentName", count(*) as count
         from chosen join credentials c on c.segment_id = chosen.segment_id and (c.name in (select need.name from need)

@@ -47,7 +47,7 @@ export async function previewSelection(
     }),
     labelsOfNoTarget(sql, [...new Set(labels)], read),
   ]);
-  const { total, foundIds, segments, credentials, items } = summary;
+  const { total, foundIds, segments, credentials, withoutHostKey, items } = summary;
   refuseTooMany(total);
   requireFound(selection, foundIds);
   return {
@@ -55,6 +55,7 @@ export async function previewSelection(
     runnable: segments.reduce((sum, segment) => sum + segment.runnable, 0),
     segments,
     credentials,
+    withoutHostKey,
     problems: selectionProblems.flatMap((problem) =>
       summary.problems
         .filter((one) => one.problem === problem)

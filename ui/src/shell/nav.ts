@@ -13,7 +13,20 @@ export interface NavItem {
 const navItems: readonly NavItem[] = [
   { label: 'Runs', href: paths.runs(), pages: ['runs', 'run'] },
   { label: 'Jobs', href: paths.jobs(), pages: ['jobs', 'job', 'new-job', 'categories'] },
-  { label: 'Targets', href: paths.targets(), pages: ['targets'] },
+  {
+    label: 'Targets',
+    href: paths.targets(),
+    pages: [
+      'targets',
+      'target-groups',
+      'target-group',
+      'new-target-group',
+      'edit-target-group',
+      'inventories',
+      'new-inventory',
+      'inventory',
+    ],
+  },
   { label: 'Agents', href: paths.agents(), pages: ['agents'] },
   { label: 'Credentials', href: paths.credentials(), pages: ['credentials'] },
   {

@@ -1,0 +1,28 @@
+import type { GroupEntry, TargetGroup } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { groupsSelecting, whyMember } from './group-words.ts';
+
+const entry = (targetId: number, excluded: boolean): GroupEntry => ({
+  targetId,
+  name: `t${targetId}`,
+  segmentId: 1,
+  segmentName: 'dmz',
+  excluded,
+});
+
+test('a member is listed, or else the selector selects it', () => {
+  const entries = [entry(1, false), entry(2, true)];
+  expect(whyMember(1, entries)).toBe('listed');
+  expect(whyMember(3, entries)).toBe('selected');
+});
+
+test('a group is part of those whose selector names it whole', () => {
+  const groups = [
+    { id: 1, name: 'all', selector: 'group:"Web servers" or group:db' },
+    { id: 2, name: 'others', selector: '!group:db' },
+    { id: 3, name: 'listed', selector: null },
+  ] as TargetGroup[];
+  expect(groupsSelecting('db', groups).map(({ name }) => name)).toEqual(['all', 'others']);
+  expect(groupsSelecting('Web servers', groups).map(({ name }) => name)).toEqual(['all']);
+  expect(groupsSelecting('Web', groups)).toEqual([]);
+});
