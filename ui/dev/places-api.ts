@@ -383,6 +383,8 @@ export function placesAnswer(
         };
       }
       return { status: 201, body: plan(new URLSearchParams()) };
+    case 'GET /inventories/:id/plans':
+      return page([plan(query)]);
     case 'GET /inventories/:id/plans/:plan':
       return { status: 200, body: plan(query) };
     case 'POST /inventories/:id/plans/:plan/apply':

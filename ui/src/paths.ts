@@ -138,6 +138,7 @@ export const apiPaths = {
   inventories: (query: Query = {}) => withQuery(`${root}/inventories`, query),
   inventory: (id: number, query: Query = {}) => withQuery(`${root}/inventories/${id}`, query),
   inventoryPlans: (id: number) => `${root}/inventories/${id}/plan`,
+  inventoryPlanHeads: (id: number) => `${root}/inventories/${id}/plans`,
   inventoryPlan: (id: number, plan: string, query: Query = {}) =>
     withQuery(`${root}/inventories/${id}/plans/${encodeURIComponent(plan)}`, query),
   applyPlan: (id: number, plan: string) =>

@@ -195,7 +195,7 @@ export const PlanCountsSchema = Type.Object({
 });
 export type PlanCounts = Static<typeof PlanCountsSchema>;
 
-export const InventoryPlanSchema = Type.Object({
+const planHead = {
   id: Type.String(),
   inventoryId: Id,
   createdAt: Timestamp,
@@ -206,9 +206,12 @@ export const InventoryPlanSchema = Type.Object({
   /** How it was applied. */
   gone: Nullable(Type.Enum(goneTreatments)),
   counts: PlanCountsSchema,
+  findingCount: Type.Integer(),
+};
+export const InventoryPlanSchema = Type.Object({
+  ...planHead,
   /** The first of them, in the order of the files. */
   findings: Type.Array(FindingSchema),
-  findingCount: Type.Integer(),
   /** Target groups that will be made. */
   newGroups: Type.Array(Type.String()),
   /** Ansible variables that nothing was made of, the most used first: `labelVariables` makes labels of them. */
@@ -217,6 +220,10 @@ export const InventoryPlanSchema = Type.Object({
   nextCursor: Nullable(Type.String()),
 });
 export type InventoryPlan = Static<typeof InventoryPlanSchema>;
+/** A plan without what it is about. */
+export const InventoryPlanHeadSchema = Type.Object(planHead);
+export type InventoryPlanHead = Static<typeof InventoryPlanHeadSchema>;
+export const InventoryPlanHeadsSchema = Type.Object({ items: Type.Array(InventoryPlanHeadSchema) });
 export const InventoryPlanQuerySchema = Closed({
   ...pageQuery,
   action: Type.Optional(Type.Enum(planActions)),

@@ -411,6 +411,10 @@ export const routeNeeds: Record<string, Needs> = {
     json: { hosts: [] },
     place: side.segment,
   })),
+  'GET inventories/:id/plans': reading(
+    'the inventory, like itself; its plans only with `targets.edit` in each segment of theirs',
+    (side) => ({ path: `${side.inventoryId}/plans`, place: side.segment }),
+  ),
   'GET inventories/:id/plans/:plan': changing('targets.edit', thePlan, (side) => ({
     path: `${side.inventoryId}/plans/${side.planId}`,
     place: side.segment,

@@ -5,6 +5,7 @@ import {
   DeleteInventoryQuerySchema,
   Id,
   InventoryPageSchema,
+  InventoryPlanHeadsSchema,
   InventoryPlanQuerySchema,
   InventoryPlanSchema,
   InventorySchema,
@@ -24,7 +25,7 @@ import {
   listInventories,
   updateInventory,
 } from '../inventory/edit-inventories.ts';
-import { getPlan, planInventory } from '../inventory/make-plan.ts';
+import { getPlan, listPlanHeads, planInventory } from '../inventory/make-plan.ts';
 import { putHosts } from '../inventory/put-hosts.ts';
 import type { Sql } from '../store/connection.ts';
 import { type RouteSpec, route } from './route.ts';
@@ -118,6 +119,19 @@ function planRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       maxBodyBytes: limits.maxInventoryBytes,
       success: { status: 201, schema: InventoryPlanSchema },
       handle: (request) => planInventory(sql, request.params.id, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/inventories/:id/plans',
+      permission: 'read',
+      scoped: true,
+      summary: 'List the newest plans of an inventory, applied or not',
+      description:
+        'Those that the caller may import by; none without `targets.edit` where they change something.',
+      tag,
+      params,
+      success: { status: 200, schema: InventoryPlanHeadsSchema },
+      handle: ({ params, principal }) => listPlanHeads(sql, params.id, principal.authority),
     }),
     route({
       method: 'GET',

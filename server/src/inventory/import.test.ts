@@ -20,7 +20,7 @@ import {
   listInventories,
   updateInventory,
 } from './edit-inventories.ts';
-import { getPlan, planInventory } from './make-plan.ts';
+import { getPlan, listPlanHeads, planInventory } from './make-plan.ts';
 import { readInventory } from './parse-inventory.ts';
 import { putHosts } from './put-hosts.ts';
 
@@ -114,6 +114,24 @@ describe('an import', () => {
     expect((await page({ action: 'create' })).items).toHaveLength(2);
     expect((await page({ search: 'OL' })).items).toMatchObject([{ name: 'old', line: null }]);
     expect(first.items[0]).toMatchObject({ file: 'hosts.csv', line: 2, targetId: expect.any(Number) });
+  });
+
+  it('is listed with those before it, the newest first, for who may import', async () => {
+    const first = await bring('name,host\na,10.0.0.1\n', 'deactivate');
+    const second = await plan('name,host\na,10.0.0.2\n');
+    const { items } = await listPlanHeads(t.sql, inventoryId, t.caller.authority);
+    expect(items).toMatchObject([
+      { id: second.id, appliedAt: null, gone: null, counts: { update: 1 } },
+      { id: first.id, appliedAt: expect.any(String), gone: 'deactivate', counts: { create: 1 } },
+    ]);
+    expect(items[0]).not.toHaveProperty('findings');
+    const scope = { kind: 'segment', id: segment.id } as const;
+    const reader = granted({ role: 'viewer', scope });
+    expect(await listPlanHeads(t.sql, inventoryId, reader.authority)).toEqual({ items: [] });
+    const stranger = granted({ role: 'admin', scope: { kind: 'segment', id: 0 } });
+    await expect(listPlanHeads(t.sql, inventoryId, stranger.authority)).rejects.toMatchObject({
+      code: 'not_found',
+    });
   });
 
   it('swaps the names of two targets', async () => {

@@ -2,12 +2,13 @@
 import type {
   Adoption,
   InventoryPlan,
+  InventoryPlanHead,
   InventoryPlanQuerySchema,
   PlanInventoryRequest,
 } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
-import type { Reach } from '../auth/authority.ts';
+import type { Authority, Reach } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
@@ -19,6 +20,7 @@ import {
   findPlan,
   insertPlan,
   listPlanItems,
+  listPlans,
   type PlanRow,
   type PlanSummary,
 } from '../store/inventory-plans.ts';
@@ -77,6 +79,27 @@ export async function getPlan(
     (row) => row.item,
   );
   return { ...headOf(plan), ...page };
+}
+
+/**
+ * The newest plans of an inventory, as far as the caller may import what they are about.
+ *
+ * @throws {AppError} `not_found` for an inventory that is not seen.
+ */
+export async function listPlanHeads(
+  sql: Queryable,
+  inventoryId: number,
+  authority: Authority,
+): Promise<{ items: InventoryPlanHead[] }> {
+  const inventory = await findInventory(sql, inventoryId, authority.reach('read'));
+  if (inventory === undefined) throw notFound('Inventory');
+  const plans = await listPlans(sql, inventoryId, authority.reach('targets.edit'));
+  return {
+    items: plans.map((plan) => {
+      const { findings: _, newGroups: __, unusedVariables: ___, ...head } = headOf(plan);
+      return head;
+    }),
+  };
 }
 
 function headOf({ summary, ...plan }: PlanRow): Omit<InventoryPlan, 'items' | 'nextCursor'> {

@@ -69,12 +69,27 @@ export async function deleteOldPlans(tx: Tx, inventoryId: number): Promise<void>
       select id from inventory_plans where inventory_id = ${inventoryId} order by created_at desc, id limit ${keptPlans})`;
 }
 
-function selectPlan(sql: Queryable, inventoryId: number, id: string, reaches: readonly Reach[]) {
+function selectPlans(sql: Queryable, inventoryId: number, reaches: readonly Reach[]) {
   return sql`
     select p.id, p.inventory_id, p.segment_ids, p.adopt, p.summary, u.name as created_by_name, p.created_at,
            p.expires_at, p.expires_at <= now() as is_expired, p.applied_at, p.gone
     from inventory_plans p left join users u on u.id = p.created_by
-    where p.id = ${id} and p.inventory_id = ${inventoryId} and ${inventoryPlanWithin(sql, reaches)}`;
+    where p.inventory_id = ${inventoryId} and ${inventoryPlanWithin(sql, reaches)}`;
+}
+
+function selectPlan(sql: Queryable, inventoryId: number, id: string, reaches: readonly Reach[]) {
+  return sql`${selectPlans(sql, inventoryId, reaches)} and p.id = ${id}`;
+}
+
+/** The plans of an inventory that may be seen, the newest first; there are not many. */
+export async function listPlans(
+  sql: Queryable,
+  inventoryId: number,
+  reaches: readonly Reach[],
+): Promise<PlanRow[]> {
+  return sql<
+    PlanRow[]
+  >`${selectPlans(sql, inventoryId, reaches)} order by p.created_at desc, p.id limit ${keptPlans}`;
 }
 
 /** A plan that may be seen; undefined when there is none. */

@@ -3,13 +3,14 @@ import type {
   GoneTreatment,
   Inventory,
   InventoryPlan,
+  InventoryPlanHead,
   PlanAction,
   PlanInventoryRequest,
   UpdateInventoryRequest,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
-import { type PageQuery, readAll } from './page.ts';
+import { type PageQuery, readAll, readWhole } from './page.ts';
 
 export function readInventories(signal?: AbortSignal): Promise<Inventory[]> {
   return readAll((query) => apiPaths.inventories(query), { signal });
@@ -38,6 +39,11 @@ export function planImport(
   signal?: AbortSignal,
 ): Promise<InventoryPlan> {
   return request('POST', apiPaths.inventoryPlans(id), { body: plan, signal });
+}
+
+/** The newest plans, applied or not; none for who may not import. */
+export function listPlans(id: number, signal?: AbortSignal): Promise<InventoryPlanHead[]> {
+  return readWhole(apiPaths.inventoryPlanHeads(id), signal);
 }
 
 export function fetchPlan(
