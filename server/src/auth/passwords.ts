@@ -1,10 +1,9 @@
-// Passwords by scrypt (RFC 7914) with N=2^15, r=8, p=3: 32 MiB and about a quarter of a second each. Not by argon2id,
-// although newer Nodes have it: servers of one installation may run on different ones, and each must verify what the
+// Passwords by scrypt (RFC 7914). Not by argon2id, although newer Nodes have it: servers of one installation may run on different ones, and each must verify what the
 // other hashed.
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { passwordCost } from './password-cost.ts';
 import { type Applicant, PasswordQueue } from './password-queue.ts';
 
-const cost = { N: 2 ** 15, r: 8, p: 3 };
 const hashBytes = 32;
 const saltBytes = 16;
 const queue = new PasswordQueue({ maxConcurrent: 2, maxKnown: 16, maxOthers: 32, maxPerAddress: 4 });
@@ -14,10 +13,15 @@ const signedIn: Applicant = { address: 'signed in', isKnown: true };
 export async function hashPassword(password: string): Promise<string> {
   return queue.run(signedIn, async () => {
     const salt = randomBytes(saltBytes);
-    const hash = await derive(password, salt, cost);
-    return ['scrypt', cost.N, cost.r, cost.p, salt.toString('base64url'), hash.toString('base64url')].join(
-      '$',
-    );
+    const hash = await derive(password, salt, passwordCost);
+    return [
+      'scrypt',
+      passwordCost.N,
+      passwordCost.r,
+      passwordCost.p,
+      salt.toString('base64url'),
+      hash.toString('base64url'),
+    ].join('$');
   });
 }
 
@@ -38,7 +42,7 @@ export async function verifyPassword(
     await admit();
     const known = parse(stored);
     if (known === undefined) {
-      await derive(password, randomBytes(saltBytes), cost);
+      await derive(password, randomBytes(saltBytes), passwordCost);
       return false;
     }
     const actual = await derive(password, known.salt, known.cost);
@@ -49,12 +53,12 @@ export async function verifyPassword(
 /** Whether it was hashed at another cost than is used now: to be hashed again when its password is at hand. */
 export function isOutdated(stored: string): boolean {
   const known = parse(stored)?.cost;
-  return known?.N !== cost.N || known.r !== cost.r || known.p !== cost.p;
+  return known?.N !== passwordCost.N || known.r !== passwordCost.r || known.p !== passwordCost.p;
 }
 
 function parse(
   stored: string | null | undefined,
-): { cost: typeof cost; salt: Buffer; hash: Buffer } | undefined {
+): { cost: typeof passwordCost; salt: Buffer; hash: Buffer } | undefined {
   const [scheme, N, r, p, salt, hash] = (stored ?? '').split('$');
   if (scheme !== 'scrypt' || salt === undefined || hash === undefined) return undefined;
   return {
@@ -64,7 +68,7 @@ function parse(
   };
 }
 
-async function derive(password: string, salt: Buffer, parameters: typeof cost): Promise<Buffer> {
+async function derive(password: string, salt: Buffer, parameters: typeof passwordCost): Promise<Buffer> {
   return new Promise<Buffer>((resolve, reject) => {
     // NFKC, so that one password typed on two keyboards is one (NIST SP 800-63B section 5.1.1.2).
     const text = password.normalize('NFKC');

@@ -1,5 +1,5 @@
 import type { CreatedApiToken, ErrorBody, Me } from '@opsconductor/protocol';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { defaultIdentitySettings } from '../auth/identity-deps.ts';
 import { createSignInCode } from '../auth/sign-in-codes.ts';
 import { SignInLimits } from '../auth/sign-in-limits.ts';
@@ -7,6 +7,9 @@ import { insertUser } from '../store/users.ts';
 import { identityRoutes } from './identity.ts';
 import { sessionCookie } from './session-cookie.ts';
 import { setupApp, type TestApp, type TestRequest, testInstallationId } from './testing.ts';
+
+// Passwords that are cheap to hash: most of these tests' time went into it.
+vi.mock('../auth/password-cost.ts', () => ({ passwordCost: { N: 2 ** 10, r: 8, p: 1 } }));
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
