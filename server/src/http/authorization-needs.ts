@@ -160,12 +160,26 @@ export const routeNeeds: Record<string, Needs> = {
     ],
     'search=job',
   ),
-  'POST jobs': changing('jobs.edit', 'the category', (side) => ({
-    path: '',
-    json: { name: 'shared job', category: `${side.name} jobs`, steps },
-    place: side.category,
-    unseen: 400,
-  })),
+  'POST jobs': {
+    permission: 'jobs.edit',
+    on: 'the category, and `credentials.use` on the segment, or a target in it, of each credential that it names',
+    cases: (world) =>
+      sides(world).flatMap((side): Case[] => {
+        const json = { name: 'shared job', category: `${side.name} jobs`, steps };
+        const request = { path: '', reads: [each(side.category)], unseen: 400 as const };
+        const edits: NonNullable<Case['needs']>[number] = ['jobs.edit', each(side.category)];
+        return [
+          { ...request, json, needs: [edits] },
+          ...sides(world).map(
+            (of): Case => ({
+              ...request,
+              json: { ...json, connection: { credential: `${of.name}-key` } },
+              needs: [edits, ['credentials.use', { one: [of.segment, of.target] }]],
+            }),
+          ),
+        ];
+      }),
+  },
   'GET jobs/health': listing('the job’s category; of open runs what may be seen of them', () => []),
   'GET jobs/:id': reading(theJob, (side) => ({ path: side.jobId, place: side.category })),
   'PUT jobs/:id/category': changing('jobs.edit', 'both categories', (side) => ({

@@ -10,6 +10,7 @@ import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
 import { getJob } from './list-jobs.ts';
+import { requireCredentialUse } from './require-credential-use.ts';
 import { encodeDefinition, maxDefinitionBytes, sealNewDefinition } from './seal-definition.ts';
 import { stepRulesOf } from './step-rules.ts';
 import { validateDefinition } from './validate-definition.ts';
@@ -21,7 +22,7 @@ const firstVersion = 1;
  * version: it may change without another one.
  *
  * @throws {AppError} `invalid` with everything that is wrong with it; `too_large`; `conflict` when the name is taken;
- * `forbidden` without `jobs.edit` on the category.
+ * `forbidden` without `jobs.edit` on the category, or `credentials.use` on a credential that it names.
  */
 export async function createJob(
   deps: { sql: Sql; masterKey: MasterKey },
@@ -39,6 +40,7 @@ export async function createJob(
   const stepTypes = [...new Set(definition.steps.map((step) => step.type))].sort();
   const jobId = await inTransaction(deps.sql, async (tx) => {
     const category = await categoryForJobs(tx, categoryName, caller);
+    await requireCredentialUse(tx, caller, definition);
     const id = await nextJobId(tx);
     const { dataKey, definition: sealed } = sealNewDefinition(deps.masterKey, id, firstVersion, bytes);
     await insertJob(tx, {

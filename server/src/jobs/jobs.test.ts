@@ -1,8 +1,18 @@
 import { createHash } from 'node:crypto';
+import type { Scope } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Authority, type Grant } from '../auth/authority.ts';
 import { newMasterKey } from '../credentials/at-rest/master-key.ts';
-import { makeSegment, setupInstallation, type TestInstallation } from '../segments/testing.ts';
+import { createCredential } from '../credentials/edit-credentials.ts';
+import {
+  makeFirstAgent,
+  makeSegment,
+  sealedCredentialRequest,
+  setupInstallation,
+  type TestInstallation,
+} from '../segments/testing.ts';
 import { unrestricted } from '../store/visibility.ts';
+import { createTarget } from '../targets/edit-targets.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { createJob } from './create-job.ts';
 import { jobsHealth } from './jobs-health.ts';
@@ -72,6 +82,54 @@ describe('saving a job', () => {
   it('refuses more than the limit of bytes', async () => {
     const steps = Array.from({ length: 90 }, (_, n) => step(`s${n}`, { command: 'x'.repeat(120_000) }));
     await expect(save({ name: 'ten megabytes', steps })).rejects.toMatchObject({ code: 'too_large' });
+  });
+
+  describe('that names credentials', () => {
+    let segmentId: number;
+    beforeAll(async () => {
+      segmentId = (await makeSegment(t, 'credentials')).id;
+      await makeFirstAgent(t, segmentId, 'credentials-agent');
+      await createCredential(t.sql, await sealedCredentialRequest(t, segmentId, 'patching'), t.caller);
+    });
+
+    const edits = { role: null, permission: 'jobs.edit', scope: null } as const;
+    const uses = (scope: Scope) => ({ role: null, permission: 'credentials.use', scope }) as const;
+    const saveBy = (name: string, grants: Grant[], rest: object) =>
+      createJob(
+        t,
+        { name, steps: [step('ask'), { ...step('then'), connection: { credential: 'patching' } }], ...rest },
+        { ...t.caller, authority: new Authority(grants) },
+      );
+
+    it('is refused to an author who may use none of the name, at each place, and nothing is kept', async () => {
+      const grants = [edits, uses({ kind: 'segment', id: segmentId + 1_000 })];
+      const saving = saveBy('not mine', grants, { connection: { credential: 'nowhere' } });
+      await expect(saving).rejects.toMatchObject({
+        code: 'forbidden',
+        permission: 'credentials.use',
+        details: [
+          { path: 'connection.credential', found: 'nowhere' },
+          { path: 'steps[1].connection.credential', found: 'patching' },
+        ],
+      });
+      expect(await t.sql`select from jobs where name = 'not mine'`).toHaveLength(0);
+    });
+
+    it('is saved by who may use one in a segment, or on a target there', async () => {
+      await saveBy('by segment', [edits, uses({ kind: 'segment', id: segmentId })], {});
+      const target = await createTarget(t.sql, { segmentId, name: 'in a group', host: '10.0.0.1' }, t.caller);
+      const [group] = await t.sql<{ id: number }[]>`
+        insert into target_groups (name) values ('of the author') returning id`;
+      const id = group?.id ?? 0;
+      const grants = [edits, uses({ kind: 'target_group', id })];
+      await expect(saveBy('by group', grants, {})).rejects.toMatchObject({ code: 'forbidden' });
+      await t.sql`insert into target_group_members (target_group_id, target_id) values (${id}, ${target.id})`;
+      await saveBy('by group', grants, {});
+    });
+
+    it('that are not there yet is saved by who may use all', async () => {
+      expect((await save({ name: 'ahead', connection: { credential: 'later' } })).version).toBe(1);
+    });
   });
 
   it('of one name by many at once happens once', async () => {

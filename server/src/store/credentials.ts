@@ -48,6 +48,18 @@ export async function findCredential(
   return row;
 }
 
+/** Those of the names that a credential has in a segment that a right is on, or that has a target that it is on. */
+export async function usableCredentialNames(
+  sql: Queryable,
+  names: readonly string[],
+  reaches: readonly Reach[],
+): Promise<Set<string>> {
+  const rows = await sql<{ name: string }[]>`
+    select distinct c.name from credentials c
+     where c.name = any(${names as string[]}) and ${segmentWithin(sql, reaches, 'c.segment_id', { containing: true })}`;
+  return new Set(rows.map((row) => row.name));
+}
+
 /** Locks a credential, whoever asks, so that no target takes it up meanwhile; undefined when there is none. */
 export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow | undefined> {
   const locked = await tx`select 1 from credentials where id = ${id} for update`;
