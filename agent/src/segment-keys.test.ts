@@ -8,8 +8,10 @@ import {
   generateSigningKeyPair,
   type KeyPair,
   type Roster,
+  segmentKeyStatement,
   signRoster,
   unwrapSegmentKey,
+  verifyBase64,
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { pino } from 'pino';
@@ -30,6 +32,7 @@ async function setup() {
   await prepareDataDirectory(data);
   const root = await generateSigningKeyPair();
   const mine = await generateEncryptionKeyPair();
+  const signing = await generateSigningKeyPair();
   const peer = await generateEncryptionKeyPair();
   const segment = await generateSegmentKey();
   const identity = {
@@ -38,6 +41,7 @@ async function setup() {
     agentId,
     segmentRoot: root.publicKey,
     encryptionPrivateKey: mine.privateKey,
+    signingPrivateKey: signing.privateKey,
   };
   const member = async (id: number, key: KeyPair) => ({
     agentId: id,
@@ -67,6 +71,7 @@ async function setup() {
   return {
     data,
     root,
+    signing,
     peer,
     segment,
     roster,
@@ -179,4 +184,50 @@ test('a key made at enrollment is used once the roster names it, and dropped whe
   );
   expect(replies.at(-1)).toMatchObject({ generations: [] });
   expect(await readKey(join(t.data.segmentKeys, '1.key'))).toBeUndefined();
+});
+
+test('a new generation is made, stored and offered signed, and is of use once the roster names it', async () => {
+  await using t = await setup();
+  await t.apply({ makeGeneration: 2 });
+  const made = t.replies.find((reply) => reply.type === 'segment_key_made');
+  if (made?.type !== 'segment_key_made') throw new Error('no generation was offered');
+  const segmentPublicKey = Buffer.from(made.segmentPublicKey, 'base64');
+  const { wrapped } = made;
+  const statement = segmentKeyStatement({
+    installationId,
+    segmentId,
+    agentId,
+    generation: 2,
+    segmentPublicKey,
+    wrapped,
+  });
+  expect(await verifyBase64(t.signing.publicKey, statement, made.signature)).toBe(true);
+  expect(t.keys.generations).toEqual([]);
+  const again = async () => {
+    t.replies.splice(0);
+    await t.apply({ makeGeneration: 2 });
+    return t.replies.find((reply) => reply.type === 'segment_key_made');
+  };
+  expect(await again()).toMatchObject({ segmentPublicKey: made.segmentPublicKey });
+  const segmentKeys = [...t.roster.segmentKeys, { generation: 2, publicKey: made.segmentPublicKey }];
+  await t.apply({}, t.root, { number: 3, segmentKeys, currentGeneration: 2 });
+  expect(t.replies.at(-1)).toMatchObject({ type: 'segment_ready', rosterNumber: 3, generations: [2] });
+  expect((await t.open()).generations).toEqual([2]);
+});
+
+test('a generation that another agent made first takes the place of one’s own', async () => {
+  await using t = await setup();
+  await t.apply({ makeGeneration: 2 });
+  const other = await generateSegmentKey();
+  const segmentKeys = [...t.roster.segmentKeys, { generation: 2, publicKey: encodeBase64(other.publicKey) }];
+  await t.apply({}, t.root, { number: 3, segmentKeys, currentGeneration: 2 });
+  expect(t.keys.generations).toEqual([]);
+  expect(await readKey(join(t.data.segmentKeys, '2.key'))).toBeUndefined();
+});
+
+test('no generation but the next is made, whatever the server wants', async () => {
+  await using t = await setup();
+  await t.apply({ makeGeneration: 3 });
+  expect(t.replies.map(({ type }) => type)).toEqual(['segment_ready']);
+  expect(await readKey(join(t.data.segmentKeys, '3.key'))).toBeUndefined();
 });

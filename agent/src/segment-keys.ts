@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
 import {
   decodeBase64,
+  encodeBase64,
   encryptionPublicKeyOf,
   equalBytes,
   generateSegmentKey,
@@ -14,6 +15,8 @@ import {
   SealingError,
   type SegmentKeyBinding,
   type SignedRoster,
+  segmentKeyStatement,
+  sign,
   unwrapSegmentKey,
   verifyRoster,
   wrapSegmentKey,
@@ -27,7 +30,7 @@ export interface SegmentKeysOptions {
   data: DataDirectory;
   identity: Pick<
     Identity,
-    'installationId' | 'segmentId' | 'agentId' | 'segmentRoot' | 'encryptionPrivateKey'
+    'installationId' | 'segmentId' | 'agentId' | 'segmentRoot' | 'encryptionPrivateKey' | 'signingPrivateKey'
   >;
   log: Logger;
 }
@@ -88,6 +91,7 @@ export class SegmentKeys {
         await this.#unwrap(state.wraps);
         reply({ type: 'segment_ready', rosterNumber: this.rosterNumber, generations: this.generations });
         await this.#wrapForPeers(state.wanting, reply);
+        if (state.makeGeneration !== undefined) await this.#makeGeneration(state.makeGeneration, reply);
       } catch (error) {
         if (!(error instanceof SealingError)) throw error;
         this.#options.log.error(
@@ -169,6 +173,43 @@ export class SegmentKeys {
       const wrapped = await wrapSegmentKey({ segmentPrivateKey, recipientPublicKey, binding });
       reply({ type: 'wrapped_key', agentId, generation, wrapped });
     }
+  }
+
+  /**
+   * Makes the segment key's next generation and offers it. It is stored before anybody hears of it, the same when asked
+   * again, and of use once a roster names it; where the roster names another's it is dropped.
+   */
+  async #makeGeneration(generation: number, reply: (message: AgentMessage) => void): Promise<void> {
+    const { data, identity, log } = this.#options;
+    if (this.#roster === undefined || generation !== this.#roster.currentGeneration + 1) return;
+    const { agentId, installationId, segmentId } = identity;
+    const { privateKey, publicKey } = await keyPairAt(
+      segmentKeyPath(data, generation),
+      encryptionPublicKeyOf,
+      generateSegmentKey,
+    );
+    await this.#hold(generation, privateKey);
+    const wrapped = await wrapSegmentKey({
+      segmentPrivateKey: privateKey,
+      recipientPublicKey: await encryptionPublicKeyOf(identity.encryptionPrivateKey),
+      binding: { installationId, segmentId, generation, recipient: agentId, segmentPublicKey: publicKey },
+    });
+    const statement = segmentKeyStatement({
+      installationId,
+      segmentId,
+      agentId,
+      generation,
+      segmentPublicKey: publicKey,
+      wrapped,
+    });
+    log.info({ generation }, 'made a new generation of the segment key');
+    reply({
+      type: 'segment_key_made',
+      generation,
+      segmentPublicKey: encodeBase64(publicKey),
+      wrapped,
+      signature: encodeBase64(await sign(identity.signingPrivateKey, statement)),
+    });
   }
 
   #binding(generation: number, recipient: number): SegmentKeyBinding | undefined {

@@ -57,6 +57,8 @@ export const limits = {
   defaultPageItems: 50,
   /** A run whose steps number more than this is not streamed with `output=all`. */
   maxStepsForWholeOutputStream: 64,
+  /** As many as a roster names. */
+  maxKeyGenerations: 1_024,
   enrollmentTokenTtlMs: 3_600_000,
   signInCodeTtlMs: 1_800_000,
   /** A sign-in link that an administrator made for someone. */

@@ -43,6 +43,7 @@ import { LiveHub } from './runs/live-hub.ts';
 import { OutputWriter } from './runs/output-writer.ts';
 import { RunKeys } from './runs/run-keys.ts';
 import { Sweeper } from './runs/sweeper.ts';
+import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import type { Sql } from './store/connection.ts';
 import { databaseProblems } from './store/database-problems.ts';
 import type { Migration } from './store/migrate.ts';
@@ -111,6 +112,8 @@ export function createServices(options: ServiceOptions): Services {
     hub,
     log,
     checkpoints: new CheckpointFeed({ sql, installation, log }),
+    takeKeyGeneration: (agentId, offer) =>
+      takeKeyGeneration({ sql, masterKey, installationId: installation.installationId }, agentId, offer),
     isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),
     ...(options.handshakeSettings === undefined ? {} : { settings: options.handshakeSettings }),
   });
@@ -133,7 +136,7 @@ export function createServices(options: ServiceOptions): Services {
     ...userGroupRoutes(people),
     ...grantRoutes(people),
     ...segmentRoutes({ ...options, masterKey, installationId: installation.installationId }),
-    ...agentRoutes({ sql }),
+    ...agentRoutes({ sql, masterKey, installationId: installation.installationId }),
     ...agentEnrollmentRoutes({
       sql,
       masterKey,

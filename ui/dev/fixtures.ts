@@ -50,6 +50,8 @@ export const segments: Segment[] = segmentRows.map(
     health,
     targetCount,
     waitingSteps,
+    keyRotationWantedAt: null,
+    credentialsToRotate: name === 'dmz-1' ? 1 : 0,
     createdAt: ago(90 * 24 * hour),
   }),
 );
@@ -80,12 +82,25 @@ export const agents: Agent[] = agentRows.map(
     address,
     spoolBytes,
     rssBytes: 64_000_000,
+    loadAverage: 0.42,
+    drainRequestedAt: null,
+    labels: name === 'dmz-1-a' ? { rack: '7', spare: '' } : {},
+    lastClose: null,
     hasSegmentKey: true,
     unknownSteps,
     fingerprint: 'SHA256:T5vKw0Rj8NcLz3PqYe6MbXs1UhGd9FoAi7tVkC2yWmE',
     enrolledAt: ago(60 * 24 * hour),
     ...(name === 'core-2-d'
-      ? { version: '0.0.9', lastClose: { code: 4000, reason: 'heartbeat: held is missing', at: ago(21_000) } }
+      ? {
+          version: '0.0.9',
+          lastClose: {
+            code: 4000,
+            reason: 'heartbeat: held is missing',
+            at: ago(21_000),
+            since: ago(9 * 60_000),
+            address: '10.40.0.24',
+          },
+        }
       : {}),
   }),
 );
@@ -158,6 +173,7 @@ export const credentials: Credential[] = [
   kind: kind as Credential['kind'],
   version: 1,
   generation: 1,
+  toRotate: name === 'web-patch',
   description: description as string,
   targetCount: targetCount as number,
   createdAt: ago((at + 1) * 5 * 24 * hour),

@@ -42,6 +42,14 @@ export interface TargetsQuery {
   health?: string | undefined;
 }
 
+export interface AgentsQuery {
+  search?: string | undefined;
+  segmentId?: number | undefined;
+  state?: string | undefined;
+  /** `name` or `name=value`. */
+  label?: string | undefined;
+}
+
 export const paths = {
   home: () => '/jobs',
   signIn: (back?: string) => withQuery('/sign-in', { back }),
@@ -55,7 +63,6 @@ export const paths = {
     return place.lines === undefined ? path : `${path}#${lineAnchor(place.lines)}`;
   },
   targets: (query: TargetsQuery = {}) => withQuery('/targets', { ...query }),
-  agents: () => '/agents',
   targetGroups: (query: { search?: string } = {}) => withQuery('/targets/groups', query),
   targetGroup: (id: number) => `/targets/groups/${id}`,
   newTargetGroup: () => '/targets/groups/new',
@@ -65,6 +72,8 @@ export const paths = {
   inventory: (id: number, query: { plan?: string | undefined } = {}) =>
     withQuery(`/targets/inventories/${id}`, query),
   newInventory: () => '/targets/inventories/new',
+  agents: (query: AgentsQuery = {}) => withQuery('/agents', { ...query }),
+  agent: (id: number) => `/agents/${id}`,
   credentials: () => '/credentials',
   categories: () => '/categories',
   people: (query: PeopleQuery = {}) => withQuery('/people', { ...query }),
@@ -150,7 +159,10 @@ export const apiPaths = {
   segmentSettings: (segmentId: number) => `${root}/segments/${segmentId}/settings`,
   enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
   sealingKey: (segmentId: number) => `${root}/segments/${segmentId}/sealing-key`,
-  agents: () => `${root}/agents`,
+  agents: (query: Query = {}) => withQuery(`${root}/agents`, query),
+  agent: (id: number) => `${root}/agents/${id}`,
+  agentDecision: (id: number, decision: string) => `${root}/agents/${id}/${decision}`,
+  agentLabels: (id: number) => `${root}/agents/${id}/labels`,
   targets: (query: Query = {}) => withQuery(`${root}/targets`, query),
   target: (id: number) => `${root}/targets/${id}`,
   selectTargets: () => `${root}/targets/select`,

@@ -373,3 +373,21 @@ test('an end that the server has is let go of quietly, one that it never heard o
   const warned = lines.filter((line) => line.includes('does not know this attempt'));
   expect(warned.map((line) => JSON.parse(line).step)).toEqual([2]);
 });
+
+test('asked to hand back, an agent returns what it has not begun, and that never begins; the rest goes on', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t, { slots: 2 });
+  connection.send({ type: 'leases', leases: [lease(1), lease(2), lease(3)] });
+  const begun = await t.nextStep();
+  await begun.context.beforeStart();
+  await connection.next('started');
+  const connecting = await t.nextStep();
+  connection.send({ type: 'drain', reason: 'agent is disabled', handBack: true });
+  const { attempts } = await connection.next('return');
+  expect(attempts.map(({ step }) => step)).toEqual([2, 3]);
+  await connection.next('agent_drain');
+  await expect(connecting.context.beforeStart()).rejects.toThrow('revoked');
+  connecting.end(success);
+  begun.end(success);
+  expect(await settle(connection)).toMatchObject({ step: 1, wantsNext: false });
+});

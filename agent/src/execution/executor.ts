@@ -41,7 +41,8 @@ export class Executor {
   readonly #attempts = new Map<string, Attempt>();
   /** Leases that wait for a slot, oldest first. */
   readonly #queue: Attempt[] = [];
-  #executing = 0;
+  /** What has a slot, begun or not. */
+  readonly #running = new Set<Attempt>();
   #session: Session | undefined;
   #draining = false;
   /** The server asked this session to take nothing new. */
@@ -159,6 +160,27 @@ export class Executor {
     this.#sessionDraining = true;
   }
 
+  /** The connection ends for long: what is not begun goes back now, and never begins here. */
+  onHandBack(): void {
+    this.#sessionDraining = true;
+    const unbegun = [...this.#attempts.values()].filter((attempt) => attempt.state === 'leased');
+    this.#queue.splice(0);
+    if (unbegun.length > 0) {
+      this.#session?.send({
+        type: 'return',
+        attempts: unbegun.map(({ name }) => name),
+        reason: 'draining',
+      });
+    }
+    for (const attempt of unbegun) {
+      // Some are just connecting: they find that they may not begin, and are dropped when they end.
+      attempt.forgotten = true;
+      attempt.output.discard();
+      if (!this.#running.has(attempt)) this.#settle(attempt);
+    }
+    this.#session?.send({ type: 'agent_drain' });
+  }
+
   /** Tells that the attempt's stored output is sent: its completion may follow. */
   onOutputCaughtUp(output: AttemptOutput): void {
     const attempt = this.#attempts.get(attemptKey(output));
@@ -216,10 +238,10 @@ export class Executor {
   }
 
   #fillSlots(): void {
-    while (!this.#stopped && this.#executing < this.#options.slots) {
+    while (!this.#stopped && this.#running.size < this.#options.slots) {
       const attempt = this.#queue.shift();
       if (attempt?.lease === undefined) return;
-      this.#executing += 1;
+      this.#running.add(attempt);
       void this.#run(attempt, attempt.lease);
     }
   }
@@ -240,7 +262,7 @@ export class Executor {
     } catch (error) {
       this.#options.log.error({ err: error, step: attempt.step, epoch: attempt.epoch }, 'attempt was lost');
     } finally {
-      this.#executing -= 1;
+      this.#running.delete(attempt);
       this.#fillSlots();
     }
   }

@@ -136,7 +136,8 @@ export class SessionHolder {
         break;
       case 'drain':
         log.info({ reason: message.reason }, 'the server asks for no new steps to be taken');
-        executor.onServerDrain();
+        if (message.handBack === true) executor.onHandBack();
+        else executor.onServerDrain();
         break;
       case 'segment_state':
         // A disk that refuses the roster or a key is nobody's to handle here: it ends the process.

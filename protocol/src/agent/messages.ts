@@ -1,6 +1,7 @@
 // Control messages between agent and server: JSON text frames, one schema per `type`. Unknown optional fields are
 // ignored (version N talks to N-1), so these schemas allow additional properties; REST schemas do not.
 import { type Static, type TSchema, Type } from 'typebox';
+import { DisplayName } from '../api/text.ts';
 import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
@@ -188,6 +189,8 @@ export const SegmentStateSchema = message('segment_state', {
   ),
   /** Members of the roster that still need the segment key from a peer that has it. */
   wanting: Type.Array(Type.Object({ agentId: Id, generation: Type.Integer({ minimum: 1 }) })),
+  /** A new generation is wanted, this one: an agent that has the last one was revoked. */
+  makeGeneration: Type.Optional(Type.Integer({ minimum: 2 })),
 });
 /** The newest checkpoint of the audit log, to keep; only to agents that say which one they hold. */
 export const AuditCheckpointMessageSchema = message('audit_checkpoint', {
@@ -215,7 +218,14 @@ export const CleanUpSchema = message('clean_up', {
   ),
 });
 /** The server stops or asks this agent to take nothing new. */
-export const DrainSchema = message('drain', { reason: Type.String({ maxLength: 200 }) });
+export const DrainSchema = message('drain', {
+  reason: Type.String({ maxLength: 200 }),
+  /**
+   * The connection ends for long: what is leased and not begun is to be handed back at once (`return`), and
+   * `agent_drain` says that this is done.
+   */
+  handBack: Type.Optional(Type.Boolean()),
+});
 
 // ---- agent → server
 
@@ -275,6 +285,14 @@ export const WrappedKeySchema = message('wrapped_key', {
   generation: Type.Integer({ minimum: 1 }),
   wrapped: Type.String({ maxLength: 1024 }),
 });
+/** The generation of the segment key that `segment_state` wanted, with its private half wrapped for its maker. */
+export const SegmentKeyMadeSchema = message('segment_key_made', {
+  generation: Type.Integer({ minimum: 2 }),
+  segmentPublicKey: Bytes32,
+  wrapped: Type.String({ maxLength: 1024 }),
+  /** By the agent's signing key over the segment key statement (docs/protocol.md). */
+  signature: Signature,
+});
 /** This agent has opened these generations of the segment key, so it can be given steps that need them. */
 export const SegmentReadySchema = message('segment_ready', {
   rosterNumber: Type.Integer({ minimum: 1 }),
@@ -318,6 +336,7 @@ export const agentToServer = {
   host_key_seen: HostKeySeenSchema,
   wrapped_key: WrappedKeySchema,
   segment_ready: SegmentReadySchema,
+  segment_key_made: SegmentKeyMadeSchema,
   agent_drain: AgentDrainSchema,
   cleaned_up: CleanedUpSchema,
   audit_checkpoint_refused: AuditCheckpointRefusedSchema,
@@ -379,8 +398,8 @@ export const EnrollRequestSchema = Type.Object(
     encryptionKey: Bytes32,
     /** By the signing key over the enrollment statement (docs/protocol.md): shows that the sender holds it. */
     signature: Signature,
-    agentVersion: Type.String({ maxLength: 64 }),
-    platform: Type.String({ maxLength: 64 }),
+    agentVersion: DisplayName(64),
+    platform: DisplayName(64),
   },
   { additionalProperties: false },
 );

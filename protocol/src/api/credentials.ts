@@ -15,6 +15,8 @@ export const CredentialSchema = Type.Object({
   kind: Type.Enum(credentialKinds),
   version: Type.Integer(),
   generation: Type.Integer(),
+  /** A revoked agent can open it: change the secret on the targets, then seal the new one. */
+  toRotate: Type.Boolean(),
   /** As the author wrote them down beside the seal; what counts is inside it. */
   description: Type.String(),
   targetCount: Type.Integer(),
@@ -32,4 +34,16 @@ export const CreateCredentialRequestSchema = Closed({
   kind: Type.Enum(credentialKinds),
   sealed: SealedCredentialSchema,
 });
-export const CredentialQuerySchema = Closed({ ...pageQuery, segmentId: Type.Optional(Id) });
+/** A new secret in place of the one before; running steps keep what they have. */
+export const CreateCredentialVersionRequestSchema = Closed({
+  /** One more than the version it has: the seal binds it. */
+  version: Type.Integer({ minimum: 2, maximum: 2_147_483_647 }),
+  description: Type.Optional(Description(1000)),
+  sealed: SealedCredentialSchema,
+});
+export const CredentialQuerySchema = Closed({
+  ...pageQuery,
+  segmentId: Type.Optional(Id),
+  /** Only those that a revoked agent can open, or only the others. */
+  toRotate: Type.Optional(Type.Boolean()),
+});

@@ -26,6 +26,10 @@ export const SegmentSchema = Type.Object({
   targetCount: Type.Integer(),
   /** Steps ready and not leased. */
   waitingSteps: Type.Integer(),
+  /** Since when an agent is awaited that makes a new segment key, because one that has the current was revoked. */
+  keyRotationWantedAt: Nullable(Timestamp),
+  /** Credentials that a revoked agent can open: their secrets are to be changed on the targets, then sealed anew. */
+  credentialsToRotate: Type.Integer(),
   createdAt: Timestamp,
 });
 export type Segment = Static<typeof SegmentSchema>;
@@ -69,30 +73,3 @@ export const EnrollmentTokenSchema = Type.Object({
   ),
 });
 export type EnrollmentTokenReply = Static<typeof EnrollmentTokenSchema>;
-
-export const agentStates = ['connected', 'draining', 'silent', 'offline', 'disabled', 'quarantined'] as const;
-export const AgentSchema = Type.Object({
-  id: Id,
-  name: Type.String(),
-  segmentId: Id,
-  segmentName: Type.String(),
-  state: Type.Enum(agentStates),
-  /** Since when it is in that state, where known. */
-  since: Nullable(Timestamp),
-  slots: Type.Integer(),
-  slotsInUse: Type.Integer(),
-  lastHeartbeatAt: Nullable(Timestamp),
-  version: Type.String(),
-  platform: Type.String(),
-  hostname: Nullable(Type.String()),
-  address: Nullable(Type.String()),
-  spoolBytes: Nullable(Type.Integer()),
-  rssBytes: Nullable(Type.Integer()),
-  /** Whether it can open the segment's credentials yet. */
-  hasSegmentKey: Type.Boolean(),
-  /** Attempts of this agent that ended unknown and wait in open or held runs. */
-  unknownSteps: Type.Integer(),
-  fingerprint: Type.String(),
-  enrolledAt: Timestamp,
-});
-export type Agent = Static<typeof AgentSchema>;

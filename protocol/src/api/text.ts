@@ -63,6 +63,13 @@ export function describeTextProblem(pattern: unknown, text: string): string | un
     : `Has ${what} as ${place}, which cannot be seen; remove it.`;
 }
 
+/** What a machine says of itself, brought to one line of visible text; empty where nothing is left. */
+export function visibleLine(text: string): string {
+  const everyInvisible = new RegExp(`[\\t\\n\\r${controls}${formats}]`, 'gu');
+  const halves = /\p{Surrogate}/gu;
+  return text.replace(everyInvisible, '').replace(halves, '\ufffd').trim();
+}
+
 /** JSON text with what cannot be seen as escapes. */
 export function visibleJson(text: string): string {
   return JSON.stringify(text).replace(

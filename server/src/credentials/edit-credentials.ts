@@ -1,15 +1,22 @@
-import type { CreateCredentialRequestSchema, Credential } from '@opsconductor/protocol';
+import type {
+  CreateCredentialRequestSchema,
+  CreateCredentialVersionRequestSchema,
+  Credential,
+} from '@opsconductor/protocol';
 import { decodeBase64, type SealedCredential, SealingError } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
+import { refuseWhileRotating } from '../segments/sealing-key.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
 import {
   deleteCredential as deleteCredentialRow,
+  findCredential,
   insertCredential,
+  insertCredentialVersion,
   lockCredential,
 } from '../store/credentials.ts';
 import { usesOfCredential } from '../store/effective-settings.ts';
@@ -19,6 +26,7 @@ import { unrestricted } from '../store/visibility.ts';
 import { getCredential } from './list-credentials.ts';
 
 export type CreateCredentialRequest = Static<typeof CreateCredentialRequestSchema>;
+export type CreateCredentialVersionRequest = Static<typeof CreateCredentialVersionRequestSchema>;
 
 // Sizes of HPKE with X25519 and AES-256-GCM (RFC 9180 section 7) around a 32-byte data key, and of the AES-GCM seal
 // whose plaintext is padded to blocks of 256 bytes, 128 KiB at most.
@@ -71,6 +79,46 @@ export async function createCredential(
   } catch (error) {
     throw takenError(error, name);
   }
+  return getCredential(sql, id, unrestricted);
+}
+
+/**
+ * Puts another secret, sealed to the segment's current key, in place of a credential's. Steps that are leased from then
+ * on get it; those that run keep what they have.
+ *
+ * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `invalid` for a seal of the
+ * wrong form; `conflict` for a version that is not the next, or an old generation.
+ */
+export async function replaceCredential(
+  sql: Sql,
+  id: string,
+  request: CreateCredentialVersionRequest,
+  caller: Caller,
+): Promise<Credential> {
+  refuseUnstorableText(request);
+  requireSealForm(request.sealed);
+  const { version, sealed } = request;
+  await inTransaction(sql, async (tx) => {
+    const found = await findCredential(tx, id, caller.authority.reach('read'));
+    const segment = found && (await lockSegment(tx, found.segmentId));
+    const credential = found && (await lockCredential(tx, id));
+    if (segment === undefined || credential === undefined) throw notFound('Credential');
+    requireEdit(caller, segment.id, segment.name);
+    requireCurrentGeneration(segment, sealed.generation);
+    if (version !== credential.version + 1) {
+      const message = `Sealed as version ${version}; the next one of ${credential.name} is ${credential.version + 1}. Seal it again as that: the seal binds it.`;
+      throw new AppError('conflict', message, { details: [{ path: 'version', message }] });
+    }
+    const description = request.description ?? credential.description;
+    await insertCredentialVersion(tx, credential.id, { version, description, sealed: pick(sealed) });
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'credential.replaced',
+      object: { kind: 'credential', id: credential.id },
+      scope: { segmentId: segment.id },
+      detail: { name: credential.name, segment: segment.name, version, generation: sealed.generation },
+    });
+  });
   return getCredential(sql, id, unrestricted);
 }
 
@@ -129,6 +177,7 @@ function requireCurrentGeneration(segment: SegmentRow, generation: number): void
       `Segment ${segment.name} has no agent yet, so there is no key to seal to. Enroll its first agent.`,
     );
   }
+  refuseWhileRotating(segment);
   if (generation !== segment.keyGeneration) {
     const message = `Sealed to generation ${generation} of the segment key; the current one is ${segment.keyGeneration}. Fetch the sealing key again and seal anew.`;
     throw new AppError('conflict', message, { details: [{ path: 'sealed.generation', message }] });

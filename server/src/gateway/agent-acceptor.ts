@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Log } from '../log.ts';
+import { noteClose } from '../store/agent-lifecycle.ts';
 import type { Sql } from '../store/connection.ts';
 import {
   type Authenticated,
@@ -130,7 +131,12 @@ export class AgentAcceptor {
           { agentId: parsed.message.agentId, address, reason: result.reason },
           'agent refused',
         );
-        socket.close(closeCodes[result.refusal], result.reason);
+        const code = closeCodes[result.refusal];
+        socket.close(code, result.reason);
+        if (result.isProven) {
+          const { agentId } = parsed.message;
+          await noteClose(this.#deps.sql, { agentId, code, reason: result.reason, address });
+        }
         return;
       }
       this.#deps.accept(socket, result, stream);

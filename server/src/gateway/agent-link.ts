@@ -12,6 +12,7 @@ import {
   limits,
   type ServerMessage,
   type TargetTested,
+  visibleLine,
 } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
@@ -28,6 +29,9 @@ import type { Settler } from './settler.ts';
 /** Above this the server stops reading from agents until the database has caught up. */
 const maxQueuedOutputBytes = 32 * 1024 * 1024;
 
+/** How long an agent that is shut out has to hand back what it has not begun. */
+const handBackMs = 3_000;
+
 /** What a link tells the gateway. */
 export interface LinkEvents {
   heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void;
@@ -40,10 +44,11 @@ export interface LinkEvents {
   segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void>;
   hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void>;
   checkpointRefused(link: AgentLink, message: AgentMessageOf<'audit_checkpoint_refused'>): Promise<void>;
+  keyMade(link: AgentLink, message: AgentMessageOf<'segment_key_made'>): Promise<void>;
   draining(link: AgentLink): Promise<void>;
   /** Attempts were settled: there is credit again, and maybe a next step to lease. */
   settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined>;
-  closed(link: AgentLink): void;
+  closed(link: AgentLink, end: { code: number; reason: string }): void;
 }
 
 export interface LinkDeps {
@@ -68,6 +73,10 @@ export class AgentLink {
   lastHeardAt = Date.now();
   /** Resolves when the connection is closed. */
   readonly gone: Promise<void>;
+  /** Where it connects from. */
+  readonly address: string | null;
+  /** It is being shut out: nothing is sent to it any more but the end. */
+  isEnding = false;
   readonly #socket: WebSocket;
   readonly #stream: Pick<Duplex, 'cork' | 'uncork'>;
   readonly #deps: LinkDeps;
@@ -79,12 +88,14 @@ export class AgentLink {
   #corked = false;
   #paused = false;
   #work: Promise<void> = Promise.resolve();
+  #closing: { code: number; reason: string } | undefined;
+  #noteHandedBack: () => void = () => undefined;
 
   constructor(
     deps: LinkDeps,
     socket: WebSocket,
     agent: { agentId: number; name: string; segmentId: number; sessionNumber: number },
-    stream: Pick<Duplex, 'cork' | 'uncork'>,
+    stream: Pick<Duplex, 'cork' | 'uncork'> & { remoteAddress?: string | undefined },
   ) {
     this.#deps = deps;
     this.#socket = socket;
@@ -93,9 +104,12 @@ export class AgentLink {
     this.name = agent.name;
     this.segmentId = agent.segmentId;
     this.sessionNumber = agent.sessionNumber;
+    this.address = stream.remoteAddress ?? null;
     this.gone = new Promise((resolve) => socket.on('close', () => resolve()));
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#onFrame(data, isBinary));
-    socket.on('close', () => this.#onClose());
+    socket.on('close', (code, reason) =>
+      this.#onClose({ code, reason: visibleLine(reason.toString('utf8')) }),
+    );
     socket.on('error', (error) => deps.log.warn({ agent: this.name, err: error }, 'agent connection failed'));
   }
 
@@ -132,7 +146,21 @@ export class AgentLink {
   }
 
   close(code: number, reason: string): void {
+    this.#closing ??= { code, reason: reason.slice(0, 120) };
     this.#socket.close(code, reason.slice(0, 120));
+  }
+
+  /**
+   * Ends the connection of an agent that is shut out: it hands back what it has not begun, and is closed when that is
+   * done, or after a moment where it is of a version that does not know the question.
+   */
+  shutOut(code: number, reason: string): void {
+    if (this.isEnding) return;
+    this.isEnding = true;
+    const timer = setTimeout(() => this.close(code, reason), handBackMs);
+    this.#noteHandedBack = () => this.close(code, reason);
+    void this.gone.then(() => clearTimeout(timer));
+    this.send({ type: 'drain', reason, handBack: true });
   }
 
   /** Ends the connection without waiting for the peer: it has been silent. */
@@ -231,7 +259,8 @@ export class AgentLink {
     else if (message.type === 'agent_drain') {
       this.isDraining = true;
       await events.draining(this);
-    }
+      this.#noteHandedBack();
+    } else if (message.type === 'segment_key_made') await events.keyMade(this, message);
   }
 
   /** Work on a message that fails ends the connection: the agent reconnects and says again what it has. */
@@ -345,7 +374,7 @@ export class AgentLink {
     );
   }
 
-  #onClose(): void {
+  #onClose(end: { code: number; reason: string }): void {
     for (const answer of this.#tests.values()) {
       answer({
         type: 'target_tested',
@@ -355,7 +384,8 @@ export class AgentLink {
         message: 'The agent went away during the test.',
       });
     }
-    this.#deps.events.closed(this);
+    // What this side said counts: the peer only answers it.
+    this.#deps.events.closed(this, this.#closing ?? end);
   }
 }
 

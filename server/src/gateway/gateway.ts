@@ -8,6 +8,7 @@ import {
   type Lease,
   limits,
   type TargetTested,
+  visibleLine,
 } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
@@ -22,6 +23,7 @@ import { returnLeases } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import type { SettleResult } from '../runs/settle-attempts.ts';
 import { markSegmentReady, segmentStateFor, storeWrap } from '../segments/segment-state.ts';
+import { noteClose, type ShutOut, shutOutAmong } from '../store/agent-lifecycle.ts';
 import {
   closeSession,
   type HeartbeatRow,
@@ -31,6 +33,7 @@ import {
 } from '../store/agent-sessions.ts';
 import type { Sql } from '../store/connection.ts';
 import { listen, type ProgressNotice } from '../store/notifications.ts';
+import { stepsWithLostKey } from '../store/segment-key-wraps.ts';
 import { attemptsToStop } from '../store/sweep.ts';
 import { inTransaction } from '../store/transaction.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
@@ -58,6 +61,8 @@ export interface GatewayDeps {
   checkpoints?: Pick<CheckpointFeed, 'offer' | 'refused'>;
   /** Told of each attempt that settled. */
   contacts?: Pick<ContactNotes, 'note'>;
+  /** Takes a generation of the segment key that an agent made; false where none is wanted. */
+  takeKeyGeneration?(agentId: number, offer: AgentMessageOf<'segment_key_made'>): Promise<boolean>;
   /** How often it looks for work that nobody told of, in ms; 1 s unless told. */
   claimPollMs?: number;
 }
@@ -114,12 +119,12 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.#onProgress(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
-      session: (agentId, sessionNumber, isQuarantined) =>
-        this.#endOlderSession(agentId, sessionNumber, isQuarantined),
+      session: (agentId, sessionNumber, shutOut) => this.#endOlderSession(agentId, sessionNumber, shutOut),
       segment: (segmentId) => this.#sendSegmentStates(segmentId),
       resync: () => {
         this.#deps.hub.wakeAll();
         this.#dispatcher.wake();
+        void this.#shutOutAmong([...this.#links.values()]);
       },
     });
   }
@@ -167,7 +172,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     request: TargetTestRequest,
   ): Promise<{ agentName: string; tested: TargetTested } | 'no_agent' | 'offline'> {
     const links = [...this.#links.values()].filter(
-      (each) => each.segmentId === request.segmentId && each.isReady,
+      (each) => each.segmentId === request.segmentId && each.isReady && !each.isEnding,
     );
     const link = links.find((each) => agentTooOld(each, request.target) === undefined) ?? links[0];
     if (link === undefined)
@@ -196,23 +201,55 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#deps.log.info({ agent: agent.name, session: agent.sessionNumber }, 'agent connected');
   }
 
-  closed(link: AgentLink): void {
+  closed(link: AgentLink, end: { code: number; reason: string }): void {
     if (this.#links.get(link.agentId) === link) this.#links.delete(link.agentId);
     this.#beats.delete(link);
     this.#deps.log.info({ agent: link.name, session: link.sessionNumber }, 'agent disconnected');
     const clean = link.isDraining && link.attemptCount === 0;
-    const closing = closeSession(this.#deps.sql, link.agentId, link.sessionNumber, clean).catch((error) =>
-      this.#deps.log.warn({ err: error }, 'the end of an agent session was not noted'),
-    );
+    const { sql, log } = this.#deps;
+    const closing = Promise.all([
+      closeSession(sql, link.agentId, link.sessionNumber, clean),
+      noteClose(sql, { agentId: link.agentId, ...end, address: link.address }),
+    ]).catch((error) => log.warn({ err: error }, 'the end of an agent session was not noted'));
     this.#closing.add(closing);
     void closing.finally(() => this.#closing.delete(closing));
   }
 
-  #endOlderSession(agentId: number, sessionNumber: number, isQuarantined: boolean): void {
+  #endOlderSession(
+    agentId: number,
+    sessionNumber: number,
+    shutOut: ShutOut | 'quarantined' | undefined,
+  ): void {
     const link = this.#links.get(agentId);
     if (link === undefined || link.sessionNumber >= sessionNumber) return;
-    if (isQuarantined) link.close(closeCodes.quarantined, 'a copy of this agent has connected');
-    else link.close(closeCodes.replaced, 'a newer session of this agent is connected');
+    if (shutOut === undefined) link.close(closeCodes.replaced, 'a newer session of this agent is connected');
+    else this.#shutOut(link, shutOut);
+  }
+
+  #shutOut(link: AgentLink, how: ShutOut | 'quarantined'): void {
+    if (how === 'quarantined') link.close(closeCodes.quarantined, 'a copy of this agent has connected');
+    else link.shutOut(closeCodes.unauthenticated, `agent is ${how}`);
+  }
+
+  /** Shuts out those that may not be connected, for where the notice of it was missed; returns whom. Never rejects. */
+  async #shutOutAmong(links: readonly AgentLink[]): Promise<Set<AgentLink>> {
+    const out = new Set<AgentLink>();
+    try {
+      const rows = await shutOutAmong(
+        this.#deps.sql,
+        links.map(({ agentId }) => agentId),
+      );
+      const states = new Map(rows.map(({ id, state }) => [id, state]));
+      for (const link of links) {
+        const how = states.get(link.agentId);
+        if (how === undefined) continue;
+        out.add(link);
+        this.#shutOut(link, how);
+      }
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, 'whether agents are shut out could not be read');
+    }
+    return out;
   }
 
   #endSilentLinks(): void {
@@ -270,9 +307,15 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         [...beats.values()].map((beat) => beat.row),
         this.#settings.leaseTtlMs,
       );
+      const over: AgentLink[] = [];
       for (const [link, { sequence }] of beats) {
         if (renewed.has(link.agentId)) link.send({ type: 'heartbeat_ack', sequence });
-        else link.close(closeCodes.replaced, 'this session is over');
+        else if (!link.isEnding) over.push(link);
+      }
+      if (over.length === 0) return;
+      const shutOut = await this.#shutOutAmong(over);
+      for (const link of over) {
+        if (!shutOut.has(link)) link.close(closeCodes.replaced, 'this session is over');
       }
     } catch (error) {
       // No acknowledgement: the agents' leases run towards their deadline, as they must when nobody can renew them.
@@ -287,9 +330,9 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       sessionNumber: link.sessionNumber,
       slots: message.slots,
       draining: message.draining,
-      version: message.agentVersion,
-      platform: message.platform,
-      hostname: message.hostname ?? null,
+      version: visibleLine(message.agentVersion) || 'unknown',
+      platform: visibleLine(message.platform) || 'unknown',
+      hostname: visibleLine(message.hostname ?? '') || null,
       journalIntact: message.journalIntact,
       attempts: message.attempts,
     });
@@ -323,10 +366,50 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     }));
     for (const lease of leases) link.forget(lease);
     await this.#notes.flush();
-    for (const news of await returnLeases(this.#deps.sql, leases)) this.publish(news);
+    const lost = message.reason === 'no_key' ? await this.#settleLostKeys(leases) : new Set<number>();
+    const back = leases.filter(({ stepId }) => !lost.has(stepId));
+    if (back.length === 0) return;
+    for (const news of await returnLeases(this.#deps.sql, back)) this.publish(news);
+  }
+
+  /** Steps whose credential nobody can open any more fail: handed on, they would come back for ever. */
+  async #settleLostKeys(
+    leases: readonly { stepId: number; epoch: number; leaseToken: string }[],
+  ): Promise<Set<number>> {
+    const rows = await stepsWithLostKey(
+      this.#deps.sql,
+      leases.map(({ stepId }) => stepId),
+    );
+    const lost = new Map(rows.map((row) => [row.stepId, row]));
+    for (const lease of leases) {
+      const row = lost.get(lease.stepId);
+      if (row === undefined) continue;
+      await this.settler.settle({
+        stepId: lease.stepId,
+        epoch: lease.epoch,
+        leaseToken: lease.leaseToken,
+        source: { kind: 'server' },
+        outcome: {
+          status: 'failed',
+          reason: 'credential_unusable',
+          message: `Credential “${row.credentialName}” is sealed to generation ${row.generation} of the segment’s key, which no agent of the segment holds any more.`,
+          advice: 'Change the secret on the targets and put the new one in the credential’s place.',
+        },
+        output: { state: 'complete', digest: null, gaps: [] },
+      });
+    }
+    return new Set(lost.keys());
+  }
+
+  async keyMade(link: AgentLink, message: AgentMessageOf<'segment_key_made'>): Promise<void> {
+    if (link.isEnding) return;
+    const taken = await this.#deps.takeKeyGeneration?.(link.agentId, message);
+    const { generation } = message;
+    if (taken === true) this.#deps.log.info({ agent: link.name, generation }, 'a new segment key was made');
   }
 
   async wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void> {
+    if (link.isEnding) return;
     await inTransaction(this.#deps.sql, (tx) =>
       storeWrap(tx, {
         byAgentId: link.agentId,
@@ -398,7 +481,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   #sendSegmentStates(segmentId: number): void {
     for (const link of this.#links.values()) {
-      if (link.segmentId === segmentId && link.isReady) void this.#sendSegmentState(link);
+      const hears = link.segmentId === segmentId && link.isReady && !link.isEnding;
+      if (hears) void this.#sendSegmentState(link);
     }
   }
 

@@ -35,7 +35,13 @@ export type Authenticated =
       sessionNumber: number;
       welcome: ServerMessageOf<'welcome'>;
     }
-  | { ok: false; refusal: 'unauthenticated' | 'quarantined' | 'noCommonVersion'; reason: string };
+  | {
+      ok: false;
+      refusal: 'unauthenticated' | 'quarantined' | 'noCommonVersion';
+      reason: string;
+      /** It was that agent itself: its key signed for this connection. */
+      isProven: boolean;
+    };
 
 export function newChallenge(identity: ServerIdentity): ServerMessageOf<'challenge'> {
   return {
@@ -61,20 +67,16 @@ export async function authenticate(
       ok: false,
       refusal: 'noCommonVersion',
       reason: `this server speaks ${challenge.versions.join(', ')}`,
+      isProven: false,
     };
   }
-  const transcript = handshakeTranscript({
-    serverNonce: decodeBase64(challenge.serverNonce),
-    agentNonce: decodeBase64(message.agentNonce),
-    installationId: identity.installationId,
-    serverId: identity.serverId,
-    agentId: message.agentId,
-    segmentId: message.segmentId,
-    offeredByServer: challenge.versions,
-    offeredByAgent: message.versions,
-    chosen: common,
-  });
-  const refused = { ok: false, refusal: 'unauthenticated', reason: 'identity not proven' } as const;
+  const transcript = transcriptOf(identity, challenge, message);
+  const refused = {
+    ok: false,
+    refusal: 'unauthenticated',
+    reason: 'identity not proven',
+    isProven: false,
+  } as const;
   return inTransaction(deps.sql, async (tx): Promise<Authenticated> => {
     const agent = await lockAgent(tx, message.agentId);
     if (agent === undefined || agent.segmentId !== message.segmentId) return refused;
@@ -84,6 +86,7 @@ export async function authenticate(
         ok: false,
         refusal: agent.state === 'quarantined' ? 'quarantined' : 'unauthenticated',
         reason: `agent is ${agent.state}`,
+        isProven: true,
       };
     }
     const held = {
@@ -101,7 +104,12 @@ export async function authenticate(
         scope: { segmentId: agent.segmentId },
         detail: { presented: message.generation, newest: agent.generation, address },
       });
-      return { ok: false, refusal: 'quarantined', reason: 'a copy of this agent has connected' };
+      return {
+        ok: false,
+        refusal: 'quarantined',
+        reason: 'a copy of this agent has connected',
+        isProven: true,
+      };
     }
     const generation = message.generation + 1;
     const sessionNumber = agent.sessionNumber + 1;
@@ -130,6 +138,25 @@ export async function authenticate(
       sessionNumber,
       welcome,
     };
+  });
+}
+
+/** Both sides sign this, with the version that the agent chose. */
+function transcriptOf(
+  identity: ServerIdentity,
+  challenge: ServerMessageOf<'challenge'>,
+  message: AgentMessageOf<'authenticate'>,
+): Uint8Array {
+  return handshakeTranscript({
+    serverNonce: decodeBase64(challenge.serverNonce),
+    agentNonce: decodeBase64(message.agentNonce),
+    installationId: identity.installationId,
+    serverId: identity.serverId,
+    agentId: message.agentId,
+    segmentId: message.segmentId,
+    offeredByServer: challenge.versions,
+    offeredByAgent: message.versions,
+    chosen: message.chosenVersion,
   });
 }
 

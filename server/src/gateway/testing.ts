@@ -26,6 +26,7 @@ import { createLog } from '../log.ts';
 import { LeaseBuilder } from '../runs/lease-builder.ts';
 import { digestOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import { testServerId } from '../runs/testing.ts';
+import { takeKeyGeneration } from '../segments/take-key-generation.ts';
 import { connectPath } from './agent-acceptor.ts';
 import { Gateway } from './gateway.ts';
 import type { HandshakeSettings } from './handshake.ts';
@@ -67,6 +68,12 @@ export async function setupGateway(
     settings: { heartbeatIntervalMs: 200, leaseTtlMs: 20_000, ...settings },
     builder: wrapBuilder(new LeaseBuilder({ sql: t.sql, masterKey: t.masterKey })),
     writer: t.writer,
+    takeKeyGeneration: (agentId, offer) =>
+      takeKeyGeneration(
+        { sql: t.sql, masterKey: t.masterKey, installationId: t.identity.installationId },
+        agentId,
+        offer,
+      ),
     ...timings,
     hub: t.hub,
     log: createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } }),

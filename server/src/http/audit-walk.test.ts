@@ -178,10 +178,26 @@ const acts: Record<string, () => Promise<Act>> = {
     json: { settings: { port: 2000 + ++made }, credentialId: null },
   }),
 
+  'PUT agents/:id/labels': async () => ({
+    path: `agents/${await newAgent()}/labels`,
+    json: { labels: { rack: '7' } },
+  }),
+  'POST agents/:id/drain': async () => ({ path: `agents/${await newAgent()}/drain` }),
+  'POST agents/:id/undrain': async () => ({ path: `agents/${await newAgent('drain')}/undrain` }),
+  'POST agents/:id/disable': async () => ({ path: `agents/${await newAgent()}/disable` }),
+  'POST agents/:id/enable': async () => ({ path: `agents/${await newAgent('disable')}/enable` }),
+  'POST agents/:id/revoke': async () => ({ path: `agents/${await newAgent()}/revoke` }),
+
   'POST credentials': async () => ({
     path: 'credentials',
     json: await sealedCredentialRequest(world.t, world.alfa.segmentId, freshName('credential')),
   }),
+  'POST credentials/:id/versions': async () => {
+    const request = await sealedCredentialRequest(world.t, world.alfa.segmentId, freshName('credential'));
+    const { id } = await make<{ id: string }>('credentials', request);
+    const { sealed } = await sealedCredentialRequest(world.t, world.alfa.segmentId, 'x', { id, version: 2 });
+    return { path: `credentials/${id}/versions`, json: { version: 2, sealed } };
+  },
   'DELETE credentials/:id': async () => {
     const request = await sealedCredentialRequest(world.t, world.alfa.segmentId, freshName('credential'));
     return { path: `credentials/${(await make<{ id: string }>('credentials', request)).id}` };
@@ -257,6 +273,14 @@ async function make<T>(path: string, json: unknown): Promise<T> {
   const text = await reply.text();
   if (reply.status >= 300) throw new Error(`POST ${path}: ${reply.status} ${text}`);
   return JSON.parse(text) as T;
+}
+
+async function newAgent(then?: 'drain' | 'disable'): Promise<number> {
+  const enrollment = await makeToken(world.t, world.alfa.segmentId);
+  const request = await enrollRequest(enrollment, freshName('agent'), await makeAgentKeys());
+  const { agentId } = await make<{ agentId: number }>('agent/enroll', request);
+  if (then !== undefined) await make(`agents/${agentId}/${then}`, {});
+  return agentId;
 }
 
 const newUser = (kind = 'person') =>

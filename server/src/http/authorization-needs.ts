@@ -76,6 +76,15 @@ function changing(
   };
 }
 
+/** What is decided about an agent; none of these change the world that others walk. */
+function managing(verb: string, json?: unknown, which: 'live' | 'revoked' = 'live'): Needs {
+  return changing('agents.manage', theSegment, (side) => ({
+    path: `${which === 'live' ? side.agentId : side.revokedAgentId}/${verb}`,
+    ...(json === undefined ? {} : { json }),
+    place: side.segment,
+  }));
+}
+
 const listing = (on: string, list: (world: World) => Listed[], query?: string): Needs => ({
   permission: 'read',
   on,
@@ -278,6 +287,14 @@ export const routeNeeds: Record<string, Needs> = {
   'GET agents': listing(theSegment, (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
   ),
+  'GET agents/:id': reading(theSegment, (side) => ({ path: side.agentId, place: side.segment })),
+  'PUT agents/:id/labels': managing('labels', { labels: {} }),
+  'POST agents/:id/undrain': managing('undrain'),
+  'POST agents/:id/enable': managing('enable'),
+  // Of one that was revoked long ago, so that the others stay as they are.
+  'POST agents/:id/drain': managing('drain', undefined, 'revoked'),
+  'POST agents/:id/disable': managing('disable', undefined, 'revoked'),
+  'POST agents/:id/revoke': managing('revoke', undefined, 'revoked'),
 
   'GET credentials': listing(theSegment, (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-key"`, seen: [side.segment] })),
@@ -289,6 +306,11 @@ export const routeNeeds: Record<string, Needs> = {
     unseen: 400,
   })),
   'GET credentials/:id': reading(theSegment, (side) => ({ path: side.credentialId, place: side.segment })),
+  'POST credentials/:id/versions': changing('credentials.edit', theSegment, (side) => ({
+    path: `${side.credentialId}/versions`,
+    json: { version: 2, sealed: staleCredential(side.segmentId).sealed },
+    place: side.segment,
+  })),
   // A target uses it, so it stays.
   'DELETE credentials/:id': changing('credentials.edit', theSegment, (side) => ({
     path: side.credentialId,
@@ -460,7 +482,7 @@ export const routeNeeds: Record<string, Needs> = {
 };
 
 /** Of a generation that never was, so that it is refused when all else is right. */
-function staleCredential(segmentId: number): unknown {
+function staleCredential(segmentId: number) {
   const bytes = (length: number) => Buffer.alloc(length).toString('base64');
   return {
     id: '00000000-0000-4000-8000-000000000001',

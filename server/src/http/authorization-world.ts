@@ -18,8 +18,17 @@ import { createLog, type LogLevel } from '../log.ts';
 import { chunkOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import { startRun } from '../runs/start-run.ts';
 import { endOf, failure, success } from '../runs/testing.ts';
+import { revokeAgent } from '../segments/agents/revoke-agent.ts';
 import { createSegment } from '../segments/create-segment.ts';
-import { makeFirstAgent, sealedCredentialRequest } from '../segments/testing.ts';
+import { enrollAgent } from '../segments/enroll-agent.ts';
+import {
+  enrollRequest,
+  makeAgentKeys,
+  makeFirstAgent,
+  makeToken,
+  sealedCredentialRequest,
+  testOrigin,
+} from '../segments/testing.ts';
 import { createServices, type Services } from '../services.ts';
 import { insertApiToken } from '../store/api-tokens.ts';
 import { insertUser } from '../store/users.ts';
@@ -35,6 +44,8 @@ export interface Side {
   categoryId: number;
   groupId: number;
   agentId: number;
+  /** Was revoked before it had the segment key. */
+  revokedAgentId: number;
   credentialId: string;
   jobId: number;
   /** In the group. */
@@ -111,6 +122,9 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
   const segmentId = (await createSegment(t.sql, t.masterKey, { name }, t.caller)).id;
   const { enrolled } = await makeFirstAgent(t, segmentId, `${name}-agent`);
   await t.connect({ agentId: enrolled.agentId, name: enrolled.agentName });
+  const revokedAgentId = await enrollOnly(t, segmentId, `${name}-gone`);
+  const { installationId } = t.identity;
+  await revokeAgent({ ...t, installationId }, revokedAgentId, t.caller);
   const sealed = await sealedCredentialRequest(t, segmentId, `${name}-key`);
   const credentialId = (await createCredential(t.sql, sealed, t.caller)).id;
   const categoryId = (await createCategory(t.sql, { name: `${name} jobs` }, t.caller)).id;
@@ -133,6 +147,7 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
     categoryId,
     groupId,
     agentId: enrolled.agentId,
+    revokedAgentId,
     credentialId,
     jobId: await makeJob(t, name, `${name} jobs`),
     targetId: target.id,
@@ -145,6 +160,11 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
     target: [`segment:${segmentId}`, `target_group:${groupId}`],
     bareTarget: [`segment:${segmentId}`],
   };
+}
+
+async function enrollOnly(t: TestOutput, segmentId: number, name: string): Promise<number> {
+  const request = await enrollRequest(await makeToken(t, segmentId), name, await makeAgentKeys());
+  return (await enrollAgent(t, request, testOrigin)).agentId;
 }
 
 /** An inventory with the target in it. */

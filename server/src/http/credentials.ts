@@ -1,13 +1,14 @@
 import {
   Closed,
   CreateCredentialRequestSchema,
+  CreateCredentialVersionRequestSchema,
   CredentialQuerySchema,
   CredentialSchema,
   Page,
 } from '@opsconductor/protocol';
 import { Type } from 'typebox';
 import { callerOf } from '../caller.ts';
-import { createCredential, deleteCredential } from '../credentials/edit-credentials.ts';
+import { createCredential, deleteCredential, replaceCredential } from '../credentials/edit-credentials.ts';
 import { getCredential, listCredentials } from '../credentials/list-credentials.ts';
 import type { Sql } from '../store/connection.ts';
 import { type RouteSpec, route } from './route.ts';
@@ -49,6 +50,20 @@ export function credentialRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       params,
       success: { status: 200, schema: CredentialSchema },
       handle: ({ params, principal }) => getCredential(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/credentials/:id/versions',
+      permission: 'credentials.edit',
+      scoped: true,
+      summary: 'Put another secret in place of a credential’s',
+      description:
+        'Sealed as `version`, one more than it has, to the segment’s current key. Steps that are leased from then on get it.',
+      tag,
+      params,
+      body: CreateCredentialVersionRequestSchema,
+      success: { status: 201, schema: CredentialSchema },
+      handle: (request) => replaceCredential(sql, request.params.id, request.body, callerOf(request)),
     }),
     route({
       method: 'DELETE',

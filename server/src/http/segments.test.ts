@@ -43,7 +43,7 @@ beforeEach(async () => {
       caPin: undefined,
       agentSha256: async () => 'ab'.repeat(32),
     }),
-    ...agentRoutes({ sql }),
+    ...agentRoutes({ sql, masterKey, installationId }),
     ...agentEnrollmentRoutes({
       sql,
       masterKey,

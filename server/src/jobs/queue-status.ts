@@ -2,7 +2,7 @@
 import type { ExecutorStatus, RunStatus, WorkerStatus } from '@opsconductor/protocol';
 import type { Authority, Reach } from '../auth/authority.ts';
 import { partStatus } from '../runs/run-part.ts';
-import { type AgentOverviewRow, listAgentOverviews } from '../store/agents.ts';
+import { type AgentOverviewRow, listAgentOverviews } from '../store/agent-overviews.ts';
 import type { Queryable } from '../store/connection.ts';
 import {
   oldestReadyMs,

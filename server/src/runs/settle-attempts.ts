@@ -1,7 +1,7 @@
 // Settles attempts in batches: the step's outcome, what follows in its target run, and what that means for the run,
 // in one transaction. A completion's next step is leased here, to the agent that completed.
 import { isStepEnded, type OutputState, type StepOutcome } from '@opsconductor/protocol';
-import { holdCurrentSessions } from '../store/agent-sessions.ts';
+import { type HeldSession, holdCurrentSessions } from '../store/agent-sessions.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import { dropCleanUp } from '../store/clean-ups.ts';
 import type { Sql, Tx } from '../store/connection.ts';
@@ -45,7 +45,7 @@ interface Batch {
   ledger: RunLedger;
   progress: StepProgress;
   /** Names of the agents whose sessions are current, by `agent.session`. */
-  sessions: ReadonlyMap<string, string>;
+  sessions: ReadonlyMap<string, HeldSession>;
 }
 
 /** Settles every attempt that is current; answers for each what the agent is to do with it. */
@@ -112,7 +112,8 @@ async function openBatch(
     lockTargetRuns(tx, stepIds),
     lockStepsAndNext(tx, stepIds),
   ]);
-  const progress = new StepProgress({ tx, ledger, targetRuns, steps }, { agentNames: sessions, random });
+  const agentNames = new Map([...sessions].map(([key, { name }]) => [key, name]));
+  const progress = new StepProgress({ tx, ledger, targetRuns, steps }, { agentNames, random });
   await progress.prepare(stepIds);
   return { tx, ledger, progress, sessions };
 }
@@ -121,7 +122,7 @@ async function openBatch(
 function isCurrent(
   end: AttemptEnd,
   step: StepRow | undefined,
-  sessions: ReadonlyMap<string, string>,
+  sessions: ReadonlyMap<string, HeldSession>,
 ): boolean {
   if (step === undefined || step.status !== 'running') return false;
   if (step.epoch !== end.epoch || step.leaseToken !== end.leaseToken) return false;
@@ -144,7 +145,7 @@ function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
   const { outcome, output, source } = end;
   if (!isStepEnded(outcome.status)) throw new Error(`${outcome.status} does not end a step`);
   const step = stepOf(batch, end);
-  const isNextWanted = source.kind === 'agent' && source.wantsNext;
+  const isNextWanted = source.kind === 'agent' && source.wantsNext && takesSteps(batch, source);
   return {
     outcome,
     output,
@@ -152,6 +153,10 @@ function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
     startedAt: step.startedAt ?? startOf(step, end, batch.ledger.now),
     nextFor: isNextWanted ? { agentId: source.agentId, sessionNumber: source.sessionNumber } : undefined,
   };
+}
+
+function takesSteps({ sessions }: Batch, agent: { agentId: number; sessionNumber: number }): boolean {
+  return sessions.get(`${agent.agentId}.${agent.sessionNumber}`)?.takesSteps === true;
 }
 
 // ---- ends of attempts that are not live any more

@@ -131,6 +131,14 @@ function outcomeOf(attempt: OverdueAttempt): StepOutcome {
   const since = attempt.lastHeartbeatAt === null ? '' : ` since ${attempt.lastHeartbeatAt.toISOString()}`;
   const advice =
     'Look on the target before you run it again. If the agent comes back, its result is added here.';
+  if (attempt.cause === 'revoked') {
+    return {
+      status: 'unknown',
+      reason: 'agent_silent',
+      message: `Agent ${attempt.agentName} was revoked while it ran the step: what happened on the target is not known.`,
+      advice: 'Look on the target before you run it again: the command may still run there.',
+    };
+  }
   if (attempt.cause === 'cancel') {
     return {
       status: 'unknown',

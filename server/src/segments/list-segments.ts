@@ -41,6 +41,8 @@ async function toSegment(row: SegmentOverviewRow): Promise<Segment> {
     health: healthOf(row),
     targetCount: row.targetCount,
     waitingSteps: row.waitingSteps,
+    keyRotationWantedAt: row.keyRotationWantedAt?.toISOString() ?? null,
+    credentialsToRotate: row.credentialsToRotate,
     createdAt: row.createdAt.toISOString(),
   };
 }

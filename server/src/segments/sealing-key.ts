@@ -3,7 +3,7 @@ import { encodeBase64 } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
-import { listSegmentKeys } from '../store/segments.ts';
+import { listSegmentKeys, type SegmentRow } from '../store/segments.ts';
 import { segmentFor } from './segment-for.ts';
 
 /**
@@ -26,6 +26,7 @@ export async function sealingKeyOf(
       `Segment ${segment.name} has no agent yet, so there is no key to seal to. Enroll its first agent.`,
     );
   }
+  refuseWhileRotating(segment);
   return {
     installationId,
     segmentId,
@@ -34,4 +35,17 @@ export async function sealingKeyOf(
     rootPublicKey: encodeBase64(segment.rootKey),
     roster: { payload: segment.rosterPayload, signature: segment.rosterSignature },
   };
+}
+
+/**
+ * A revoked agent has the current generation: what is sealed now is to be sealed to the next.
+ *
+ * @throws {AppError} `conflict`.
+ */
+export function refuseWhileRotating(segment: Pick<SegmentRow, 'name' | 'keyRotationWantedAt'>): void {
+  if (segment.keyRotationWantedAt === null) return;
+  throw new AppError(
+    'conflict',
+    `The key of segment ${segment.name} is being replaced, because an agent that has it was revoked. The next agent of the segment that connects makes the new one; seal then.`,
+  );
 }

@@ -20,7 +20,8 @@ export type SegmentState = Static<typeof SegmentStateSchema>;
 /** The `segment_state` message for an agent; undefined while the segment has no key and so no roster. */
 export async function segmentStateFor(sql: Queryable, agentId: number): Promise<SegmentState | undefined> {
   const agent = await findAgent(sql, agentId);
-  const segment = agent && (await findSegment(sql, agent.segmentId));
+  // Who is out hears nothing more.
+  const segment = agent?.state === 'active' ? await findSegment(sql, agent.segmentId) : undefined;
   if (segment === undefined || segment.rosterPayload === null || segment.rosterSignature === null)
     return undefined;
   const [wraps, wanting] = [await listWraps(sql, agentId), await listMissingWraps(sql, segment.id, agentId)];
@@ -29,6 +30,7 @@ export async function segmentStateFor(sql: Queryable, agentId: number): Promise<
     roster: { payload: segment.rosterPayload, signature: segment.rosterSignature },
     wraps,
     wanting,
+    ...(segment.keyRotationWantedAt === null ? {} : { makeGeneration: segment.keyGeneration + 1 }),
   };
 }
 

@@ -139,6 +139,25 @@ export async function makeFirstAgent(t: TestInstallation, segmentId: number, nam
   return { enrolled, keys, segmentKey, token };
 }
 
+/** A further generation of the segment key, as the agent that makes it offers it. */
+export async function generationOffer(
+  { installationId }: { installationId: string },
+  agent: { enrolled: EnrollResponse; keys: AgentKeys },
+  generation: number,
+) {
+  const { privateKey, publicKey } = await generateSegmentKey();
+  const { agentId, segmentId } = agent.enrolled;
+  const binding = { installationId, segmentId, generation, segmentPublicKey: publicKey };
+  const wrapped = await wrapSegmentKey({
+    segmentPrivateKey: privateKey,
+    recipientPublicKey: agent.keys.encryption.publicKey,
+    binding: { ...binding, recipient: agentId },
+  });
+  const statement = segmentKeyStatement({ ...binding, agentId, wrapped });
+  const signature = encodeBase64(await sign(agent.keys.signing.privateKey, statement));
+  return { generation, segmentPublicKey: encodeBase64(publicKey), wrapped, signature };
+}
+
 export const testSecret: CredentialSecret = {
   kind: 'ssh_password',
   user: 'deploy',
@@ -158,15 +177,15 @@ export async function sealedCredentialRequest(
   t: TestInstallation,
   segmentId: number,
   name = 'deploy',
+  { id = randomUUID(), version = 1 }: { id?: string; version?: number } = {},
 ): Promise<CreateCredentialRequest> {
   const key = await sealingKeyOf(t.sql, t.identity.installationId, segmentId, t.caller);
-  const id = randomUUID();
   const sealed = await sealCredential({
     segmentPublicKey: decodeBase64(key.publicKey),
     binding: {
       installationId: key.installationId,
       credentialId: id,
-      version: 1,
+      version,
       kind: testSecret.kind,
       segmentId,
       generation: key.generation,

@@ -57,9 +57,16 @@ export async function openSession(
 export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
   await tx`
     with agent as (
-      update agents set state = 'quarantined', session_number = session_number + 1 where id = ${id}
+      update agents set state = 'quarantined', state_changed_at = clock_timestamp(), session_number = session_number + 1
+      where id = ${id}
       returning id, session_number
     ) select pg_notify('opsc_session', id || '.' || session_number || '.quarantined') from agent`;
+}
+
+export interface HeldSession {
+  name: string;
+  /** False for an agent that is drained or shut out: what it completes carries no next step. */
+  takesSteps: boolean;
 }
 
 /**
@@ -69,15 +76,16 @@ export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
 export async function holdCurrentSessions(
   tx: Tx,
   sessions: readonly { agentId: number; sessionNumber: number }[],
-): Promise<Map<string, string>> {
+): Promise<Map<string, HeldSession>> {
   if (sessions.length === 0) return new Map();
-  const rows = await tx<{ id: number; sessionNumber: number; name: string }[]>`
-    select a.id, a.session_number, a.name from agents a
+  const rows = await tx<(HeldSession & { id: number; sessionNumber: number })[]>`
+    select a.id, a.session_number, a.name, a.state = 'active' and a.drain_requested_at is null as takes_steps
+    from agents a
     where (a.id, a.session_number) in (
       select c."agentId", c."sessionNumber"
       from jsonb_to_recordset(${tx.json(sessions as never)}::jsonb) as c("agentId" bigint, "sessionNumber" bigint))
     order by a.id for share`;
-  return new Map(rows.map((row) => [`${row.id}.${row.sessionNumber}`, row.name]));
+  return new Map(rows.map(({ id, sessionNumber, ...held }) => [`${id}.${sessionNumber}`, held]));
 }
 
 /** The agent has its new generation on disk and says what it is; it may be given steps from here on. */
@@ -109,7 +117,10 @@ export interface HeartbeatRow {
   loadAverage: number | null;
 }
 
-/** Renews the sessions of many agents in one statement; returns the agents whose session is still current. */
+/**
+ * Renews the sessions of many agents in one statement; returns the agents whose session is still current and that may
+ * be connected.
+ */
 export async function renewSessions(
   sql: Sql,
   beats: readonly HeartbeatRow[],
@@ -122,7 +133,8 @@ export async function renewSessions(
     from jsonb_to_recordset(${sql.json(beats as never)}::jsonb) as c(
       "agentId" bigint, "sessionNumber" bigint, "rssBytes" bigint, "spoolBytes" bigint, "loadAverage" double precision)
     where s.agent_id = c."agentId" and s.session_number = c."sessionNumber"
-      and exists (select from agents a where a.id = s.agent_id and a.session_number = s.session_number)
+      and exists (select from agents a where a.id = s.agent_id and a.session_number = s.session_number
+        and a.state = 'active')
     returning s.agent_id`;
   return new Set(rows.map((row) => row.agentId));
 }

@@ -75,6 +75,7 @@ const unfit: [string, string][] = [
   ['was not heard of for its lease TTL', 'update agent_sessions set expires_at = clock_timestamp()'],
   ['is held by another server', `update agent_sessions set server_id = '${otherServerId}'`],
   ['is disabled', "update agents set state = 'disabled'"],
+  ['is drained', 'update agents set drain_requested_at = now()'],
   ['has authenticated elsewhere since', 'update agents set session_number = session_number + 1'],
   ['has not opened the segment key', 'update segment_key_wraps set opened_at = null'],
   ['lacks the newest generation of the segment key', 'update segments set key_generation = 2'],

@@ -95,6 +95,7 @@ export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim
       select a.id, a.session_number from agents a
       join (select distinct agent_id, session_number from paired) p
         on p.agent_id = a.id and p.session_number = a.session_number
+      where a.state = 'active' and a.drain_requested_at is null
       for share of a
     ), tried as materialized (
       select paired.id, paired.agent_id, paired.session_number,
@@ -177,7 +178,7 @@ function sharesOfRuns(db: Queryable) {
 
 /** Whether an agent can be given steps, full or not. Aliases: session `s`, agent `a`, segment `g`. */
 export function isAble(db: Queryable) {
-  return db`(a.session_number = s.session_number and a.state = 'active'
+  return db`(a.session_number = s.session_number and a.state = 'active' and a.drain_requested_at is null
     and s.ready and not s.draining and s.disconnected_at is null and s.expires_at > clock_timestamp()
     and exists (
       select from segment_key_wraps w

@@ -2,6 +2,7 @@ import type { SealedCredential } from '@opsconductor/protocol/sealing';
 import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
 import { decodeCursor } from './cursor.ts';
+import { toRotate } from './segments.ts';
 import { segmentWithin, unrestricted } from './visibility.ts';
 
 export interface CredentialRow {
@@ -12,6 +13,7 @@ export interface CredentialRow {
   kind: 'ssh_password' | 'ssh_private_key';
   version: number;
   generation: number;
+  toRotate: boolean;
   description: string;
   targetCount: number;
   createdAt: Date;
@@ -69,7 +71,7 @@ export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow 
 /** Credentials in segments within the reaches, by name, one more than `limit` where there are more. */
 export async function listCredentials(
   sql: Queryable,
-  query: { segmentId?: number; limit: number; cursor?: string },
+  query: { segmentId?: number; toRotate?: boolean; limit: number; cursor?: string },
   reaches: readonly Reach[],
 ): Promise<CredentialRow[]> {
   const { segmentId, limit, cursor } = query;
@@ -79,9 +81,22 @@ export async function listCredentials(
     ${selectCredentials(sql)}
      where ${segmentWithin(sql, reaches, 'c.segment_id')}
        and ${segmentId === undefined ? sql`true` : sql`c.segment_id = ${segmentId}`}
+       and ${query.toRotate === undefined ? sql`true` : sql`${toRotate(sql, 'v', 's')} = ${query.toRotate}`}
        and ${after === undefined ? sql`true` : sql`(c.name, c.segment_id) > (${after[0]}, ${after[1]})`}
      order by c.name, c.segment_id
      limit ${limit + 1}`;
+}
+
+/** Stores a further version and makes it the current one; the caller holds the credential's row. */
+export async function insertCredentialVersion(
+  tx: Tx,
+  id: string,
+  { version, description, sealed }: { version: number; description: string; sealed: SealedCredential },
+): Promise<void> {
+  await tx`
+    insert into credential_versions (credential_id, version, generation, sealed)
+    values (${id}, ${version}, ${sealed.generation}, ${tx.json(sealed)})`;
+  await tx`update credentials set version = ${version}, description = ${description} where id = ${id}`;
 }
 
 export async function deleteCredential(tx: Tx, id: string): Promise<void> {
@@ -102,7 +117,7 @@ export async function findSealedCredential(
 
 function selectCredentials(sql: Queryable) {
   return sql`
-    select c.id, c.name, c.segment_id, s.name as segment_name, c.kind, c.version, v.generation, c.description,
+    select c.id, c.name, c.segment_id, s.name as segment_name, c.kind, c.version, v.generation, ${toRotate(sql, 'v', 's')} as to_rotate, c.description,
            (select count(*)::int from targets t where t.credential_id = c.id) as target_count,
            c.created_at, u.name as created_by_name
       from credentials c

@@ -1,4 +1,5 @@
 // LISTEN on the bus. A notification only wakes; after every (re)connect the listener resyncs wholly.
+import type { ShutOut } from './agent-lifecycle.ts';
 import { connectListener, type Sql } from './connection.ts';
 
 export interface ProgressNotice {
@@ -11,8 +12,8 @@ export interface NotificationHandlers {
   progress(notice: ProgressNotice): void;
   /** Output of these steps was stored. */
   output(marks: { stepId: number; epoch: number; seq: number }[]): void;
-  /** An agent authenticated, or was quarantined: an older session of it is over. */
-  session(agentId: number, sessionNumber: number, isQuarantined: boolean): void;
+  /** An agent authenticated, or was shut out, and how: an older session of it is over. */
+  session(agentId: number, sessionNumber: number, shutOut: ShutOut | 'quarantined' | undefined): void;
   /** Roster, keys or wraps of a segment changed. */
   segment(segmentId: number): void;
   /** The connection was lost and is back: whatever was notified meanwhile is unknown. */
@@ -20,6 +21,7 @@ export interface NotificationHandlers {
 }
 
 const channels = ['opsc_progress', 'opsc_output', 'opsc_session', 'opsc_segment'] as const;
+const shutOuts = ['quarantined', 'disabled', 'revoked'] as const;
 const retryMs = 250;
 
 /** Listens until `stop()`, on a connection of its own that is opened again whenever it was lost. */
@@ -78,7 +80,11 @@ class Listener {
     else if (channel === 'opsc_segment') segment(Number(payload));
     else if (channel === 'opsc_session') {
       const [agentId, number, state] = payload.split('.');
-      session(Number(agentId), Number(number), state === 'quarantined');
+      session(
+        Number(agentId),
+        Number(number),
+        shutOuts.find((known) => known === state),
+      );
     }
   }
 }

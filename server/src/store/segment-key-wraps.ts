@@ -1,4 +1,5 @@
 import type { Queryable, Tx } from './connection.ts';
+import { leaseDetailJoins } from './lease-details.ts';
 
 export interface WrapRow {
   generation: number;
@@ -22,6 +23,13 @@ export async function insertWrap(
 export async function listWraps(sql: Queryable, agentId: number): Promise<WrapRow[]> {
   return sql<WrapRow[]>`
     select generation, wrapped from segment_key_wraps where agent_id = ${agentId} order by generation`;
+}
+
+/** Whether this generation was ever wrapped for the agent, opened or not. */
+export async function hasWrap(sql: Queryable, agentId: number, generation: number): Promise<boolean> {
+  const rows = await sql`
+    select 1 from segment_key_wraps where agent_id = ${agentId} and generation = ${generation}`;
+  return rows.length > 0;
 }
 
 /** Whether this agent has shown that it holds this generation. */
@@ -59,4 +67,20 @@ export async function markWrapsOpened(
      where agent_id = ${agentId} and generation = any(${[...generations]}::int[]) and opened_at is null
     returning generation`;
   return rows.map((row) => row.generation);
+}
+
+/** Of these steps those whose credential is sealed to a generation that no agent of the segment holds any more. */
+export async function stepsWithLostKey(
+  sql: Queryable,
+  stepIds: readonly number[],
+): Promise<{ stepId: number; credentialName: string; generation: number }[]> {
+  if (stepIds.length === 0) return [];
+  return sql<{ stepId: number; credentialName: string; generation: number }[]>`
+    select st.id as step_id, c.name as credential_name, cv.generation
+      from job_run_steps st ${leaseDetailJoins(sql)}
+      join credential_versions cv on cv.credential_id = c.id and cv.version = c.version
+     where st.id = any(${stepIds as number[]}::bigint[])
+       and not exists (select from segment_key_wraps w join agents a on a.id = w.agent_id
+                        where a.segment_id = st.segment_id and a.state in ('active', 'disabled')
+                          and w.generation = cv.generation and w.opened_at is not null)`;
 }

@@ -1,7 +1,7 @@
 import type { SignedRoster } from '@opsconductor/protocol/sealing';
 import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
-import { segmentWithin } from './visibility.ts';
+import { type Condition, segmentWithin } from './visibility.ts';
 
 export interface SegmentRow {
   id: number;
@@ -15,6 +15,8 @@ export interface SegmentRow {
   rosterPayload: string | null;
   rosterSignature: string | null;
   keyGeneration: number;
+  /** Since when a new generation is wanted. */
+  keyRotationWantedAt: Date | null;
   createdAt: Date;
 }
 
@@ -25,6 +27,7 @@ export interface SegmentOverviewRow extends SegmentRow {
   drainingAgents: number;
   targetCount: number;
   waitingSteps: number;
+  credentialsToRotate: number;
 }
 
 /** Reserves an id, so that what is sealed for the row can name it before INSERT. */
@@ -70,14 +73,17 @@ export async function listSegmentOverviews(
            coalesce(a.draining, 0)::int as draining_agents,
            (select count(*)::int from targets t where t.segment_id = s.id) as target_count,
            (select count(*)::int from job_run_steps st
-             where st.segment_id = s.id and st.status = 'ready') as waiting_steps
+             where st.segment_id = s.id and st.status = 'ready') as waiting_steps,
+           (select count(*)::int from credentials c
+              join credential_versions v on v.credential_id = c.id and v.version = c.version
+             where c.segment_id = s.id and ${toRotate(sql, 'v', 's')}) as credentials_to_rotate
       from segments s
       left join lateral (
         select count(*) as active,
                count(*) filter (where x.live) as connected,
                count(*) filter (where x.live and x.draining) as draining
           from (select coalesce(g.disconnected_at is null and g.expires_at > clock_timestamp(), false) as live,
-                       g.draining
+                       g.draining or ag.drain_requested_at is not null as draining
                   from agents ag left join agent_sessions g on g.agent_id = ag.id
                  where ag.segment_id = s.id and ag.state = 'active') x
       ) a on true
@@ -118,11 +124,28 @@ export async function listSegmentKeys(sql: Queryable, segmentId: number): Promis
     select generation, public_key from segment_keys where segment_id = ${segmentId} order by generation`;
 }
 
+/** A new generation is wanted, because a revoked agent has the current one; the caller holds the segment's lock. */
+export async function wantKeyRotation(tx: Tx, segmentId: number): Promise<void> {
+  await tx`
+    update segments set key_rotation_wanted_at = coalesce(key_rotation_wanted_at, clock_timestamp())
+     where id = ${segmentId}`;
+}
+
+/**
+ * Whether a revoked agent can open what a credential version seals. Generations rise for nothing else; `version` and
+ * `segment` are aliases.
+ */
+export function toRotate(sql: Queryable, version: string, segment: string): Condition {
+  const [v, s] = [sql.unsafe(version), sql.unsafe(segment)];
+  return sql`(${v}.generation < ${s}.key_generation or ${s}.key_rotation_wanted_at is not null)`;
+}
+
 /** Stores a generation and makes it the current one; the caller holds the segment's lock. */
 export async function insertSegmentKey(tx: Tx, segmentId: number, key: SegmentKeyRow): Promise<void> {
   await tx`insert into segment_keys (segment_id, generation, public_key)
            values (${segmentId}, ${key.generation}, ${key.publicKey})`;
-  await tx`update segments set key_generation = ${key.generation} where id = ${segmentId}`;
+  await tx`
+    update segments set key_generation = ${key.generation}, key_rotation_wanted_at = null where id = ${segmentId}`;
 }
 
 /** Tells every server that a segment's roster, keys or wraps changed: its agents are to be sent the new state. */

@@ -42,14 +42,18 @@ export interface OverdueAttempt {
   agentName: string;
   /** Since when the agent is silent. */
   lastHeartbeatAt: Date | null;
-  cause: 'silent' | 'deadline' | 'cancel';
+  cause: 'revoked' | 'silent' | 'deadline' | 'cancel';
 }
 
 /** Attempts that nobody can be expected to report on any more. */
 export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<OverdueAttempt[]> {
+  // It can never tell any more. Its connection is given the moment that it takes to hand back what it had not begun.
+  const isCutOff = sql`(a.state = 'revoked'
+    and (s.disconnected_at is not null or s.expires_at < clock_timestamp() or s.agent_id is null))`;
   return sql<OverdueAttempt[]>`
     select st.id as step_id, st.epoch, st.lease_token, a.name as agent_name, s.last_heartbeat_at,
-      case when s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s) then 'silent'
+      case when ${isCutOff} then 'revoked'
+        when s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s) then 'silent'
         when st.deadline_at < clock_timestamp() then 'deadline' else 'cancel' end as cause
     from job_run_steps st
     join agents a on a.id = st.agent_id
@@ -57,7 +61,8 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
     join job_runs r on r.id = st.job_run_id
     left join agent_sessions s on s.agent_id = st.agent_id
     where st.status = 'running' and (
-      s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s)
+      ${isCutOff}
+      or s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s)
       or st.deadline_at < clock_timestamp()
       or (r.status = 'cancelling' and not st.is_clean_up and s.expires_at < clock_timestamp()
         and r.cancel_requested_at < clock_timestamp() - make_interval(secs => ${cancelGraceS})))

@@ -1,5 +1,4 @@
 import type {
-  Agent,
   EnrollmentTokenReply,
   PutSegmentSettingsRequest,
   SealingKey,
@@ -40,8 +39,4 @@ export function createEnrollmentToken(segmentId: number): Promise<EnrollmentToke
 
 export function fetchSealingKey(segmentId: number): Promise<SealingKey> {
   return request('GET', apiPaths.sealingKey(segmentId));
-}
-
-export function listAgents(signal?: AbortSignal): Promise<Agent[]> {
-  return readWhole(apiPaths.agents(), signal);
 }

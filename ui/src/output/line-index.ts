@@ -1,6 +1,6 @@
 // Where every line of one attempt's output is, without holding its text: per chunk a few numbers. A line belongs to
 // the chunk in which it begins; a chunk is of one stream, so lines of both streams keep their true order.
-import { styleAfter } from './sgr.ts';
+import { type StyleState, styleAfterBytes } from './style-carry.ts';
 
 export type StreamName = 'stdout' | 'stderr';
 /** Which rows a reader sees. Markers belong to every view. */
@@ -25,6 +25,8 @@ export interface Entry {
   rows: number;
   /** Style word in which its first byte stands. */
   style: number;
+  /** Unfinished bytes of its stream before its first byte that bear on the style; rarely any. */
+  carry?: Uint8Array;
   marker?: { kind: MarkerKind; text: string };
 }
 
@@ -35,7 +37,6 @@ export interface RowPlace {
 }
 
 const newline = 10;
-const decoder = new TextDecoder();
 
 /** Offsets at which rows begin in a chunk. */
 export function rowStarts(bytes: Uint8Array, continues: boolean): Uint32Array {
@@ -56,7 +57,7 @@ export class LineIndex {
   readonly #before: Record<StreamFilter, number[]> = { both: [0], stdout: [0], stderr: [0] };
   readonly #markersBefore: number[] = [0];
   readonly #open: Record<StreamName, boolean> = { stdout: false, stderr: false };
-  readonly #style: Record<StreamName, number> = { stdout: 0, stderr: 0 };
+  readonly #style: Record<StreamName, StyleState> = { stdout: { style: 0 }, stderr: { style: 0 } };
   #bytes = 0;
 
   get entryCount(): number {
@@ -96,11 +97,11 @@ export class LineIndex {
       rawLength: bytes.length,
       continues,
       rows: starts.length,
-      style,
+      ...style,
     });
     this.#bytes += bytes.length;
     if (bytes.length > 0) this.#open[stream] = bytes[bytes.length - 1] !== newline;
-    if (bytes.includes(0x1b)) this.#style[stream] = styleAfter(decoder.decode(bytes), style);
+    this.#style[stream] = styleAfterBytes(bytes, style);
     return starts;
   }
 
@@ -117,8 +118,10 @@ export class LineIndex {
       marker: { kind, text },
     });
     // What came before a gap does not go on after it.
-    this.#open.stdout = false;
-    this.#open.stderr = false;
+    for (const stream of ['stdout', 'stderr'] as const) {
+      this.#open[stream] = false;
+      this.#style[stream] = { style: this.#style[stream].style };
+    }
   }
 
   rowCount(filter: StreamFilter): number {

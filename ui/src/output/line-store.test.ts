@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RawChunk, StreamName } from './line-index.ts';
 import { type Line, LineStore, maxLineBytes } from './line-store.ts';
+import { readLine } from './sgr.ts';
 
 const encoder = new TextEncoder();
 const chunk = (seq: number, text: string | Uint8Array, stream: StreamName = 'stdout'): RawChunk => ({
@@ -141,5 +142,96 @@ describe('lines of an output', () => {
         expect(allText(storeOf(chunks))).toEqual(expected);
       }),
     );
+  });
+});
+
+describe('styles and controls, however the bytes are cut', () => {
+  const esc = '\u001b';
+  const piece = fc.oneof(
+    {
+      weight: 3,
+      arbitrary: fc.constantFrom(esc, '\u009b', `${esc}[`, '[', '31', '1', ';', ':', 'm', ' ', '?', 'é', '€'),
+    },
+    fc.constantFrom(
+      `${esc}]`,
+      '\u009d',
+      `${esc}P`,
+      '\u0090',
+      '\u009c',
+      `${esc}\\`,
+      '\\',
+      '\u0007',
+      `${esc}(B`,
+      '0'.repeat(300),
+    ),
+    fc.constantFrom(
+      'a',
+      '\n',
+      '\n',
+      '\r',
+      '\u0085',
+      '\u0000',
+      '\u007f',
+      '\u202e',
+      '\u2028',
+      '\u2029',
+      '\ufeff',
+    ),
+  );
+  const hostile = fc.array(piece, { maxLength: 40 }).map((pieces) => encoder.encode(pieces.join('')));
+  const linesOf = (store: LineStore) => store.lines('both', 0, store.index.rowCount('both'));
+  const spansOf = (store: LineStore) => linesOf(store).map((line) => line.kind === 'line' && line.spans);
+  function cutAt(bytes: Uint8Array, places: readonly number[]): RawChunk[] {
+    const ends = [...new Set(places.map((place) => place % (bytes.length + 1)))].sort((a, b) => a - b);
+    const starts = [0, ...ends];
+    return starts.map((from, at) => chunk(at + 1, bytes.slice(from, starts[at + 1])));
+  }
+
+  it('no control character reaches the page, and each row looks as it does in one piece', () => {
+    fc.assert(
+      fc.property(hostile, fc.array(fc.nat(200), { maxLength: 6 }), (bytes, places) => {
+        const cutStore = storeOf(cutAt(bytes, places));
+        expect(spansOf(cutStore)).toEqual(spansOf(storeOf([chunk(1, bytes)])));
+        for (const character of allText(cutStore).join('')) {
+          expect(/[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/u.test(character.replace('\t', ''))).toBe(false);
+        }
+      }),
+      { numRuns: 1500 },
+    );
+  });
+
+  it('a row begins in the style that the rows before it leave', () => {
+    fc.assert(
+      fc.property(hostile, (bytes) => {
+        let style = 0;
+        const whole = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+        const rows = whole.split('\n');
+        if (rows.at(-1) === '') rows.pop();
+        const expected = rows.map((text) => {
+          const row = text.replace(/^\ufeff/, '');
+          const before = style;
+          style = readLine(row, style).style;
+          return row.includes('\r') ? false : readLine(row, before).spans;
+        });
+        const shown = spansOf(storeOf([chunk(1, bytes)])).map((spans, at) =>
+          rows[at]?.includes('\r') ? false : spans,
+        );
+        expect(shown).toEqual(expected);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it.each([
+    ['an 8-bit control sequence', 'a\u009b31m\nred\n'],
+    ['one cut between its bytes', `x${esc}[3|1mred\nred\n`],
+    ['one cut within its first character', 'x|\u009b31mred\nred\n'],
+  ])('%s colors the next row', (_, text) => {
+    const bytes = text.split('|').map((part) => encoder.encode(part));
+    const parts = text.includes('|\u009b')
+      ? [encoder.encode('x\u009b').slice(0, 2), encoder.encode('x\u009b31mred\nred\n').slice(2)]
+      : bytes;
+    const store = storeOf(parts.map((part, at) => chunk(at + 1, part)));
+    expect(spansOf(store).at(-1)).toEqual([{ text: 'red', style: 2 }]);
   });
 });

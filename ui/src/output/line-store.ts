@@ -8,7 +8,8 @@ import {
   type StreamFilter,
   type StreamName,
 } from './line-index.ts';
-import { readLine, type Span, styleAfter } from './sgr.ts';
+import { readLine, type Span } from './sgr.ts';
+import { mayStyle, type StyleState, styleAfterBytes } from './style-carry.ts';
 
 export interface TextLine {
   kind: 'line';
@@ -130,7 +131,7 @@ export class LineStore {
     const held = this.#touch(entry);
     if (held === undefined) return undefined;
     const rows = Array.from(held.starts, (_, line) => line);
-    if (rows.length < 2 || held.bytes.includes(0x1b) || held.bytes.includes(0x0d)) return rows;
+    if (rows.length < 2 || mayStyle(held.bytes) || held.bytes.includes(0x0d)) return rows;
     const last = rows.length - 1;
     const found = rowsContaining(held, needle.toLowerCase());
     // Its last line may go on in the next chunk.
@@ -176,11 +177,11 @@ export class LineStore {
   }
 
   #styleAt(entryIndex: number, line: number): number {
-    const { style } = this.index.entry(entryIndex);
+    const entry = this.index.entry(entryIndex);
     const held = this.#resident.get(entryIndex);
-    if (held === undefined || !held.bytes.includes(0x1b)) return style;
-    held.styles ??= rowStyles(held, style);
-    return held.styles[line] ?? style;
+    if (held === undefined || (entry.carry === undefined && !mayStyle(held.bytes))) return entry.style;
+    held.styles ??= rowStyles(held, entry);
+    return held.styles[line] ?? entry.style;
   }
 
   #touch(entry: number): Resident | undefined {
@@ -232,13 +233,13 @@ function lastDrawing(text: string): { visible: string; redraws: number } {
   return { visible: drawings.at(-1) ?? '', redraws: Math.max(0, drawings.length - 1) };
 }
 
-function rowStyles({ bytes, starts }: Resident, style: number): Uint32Array {
+function rowStyles({ bytes, starts }: Resident, before: StyleState): Uint32Array {
   const styles = new Uint32Array(starts.length);
-  let current = style;
+  let current = before;
   let from = 0;
   starts.forEach((start, line) => {
-    if (start > from) current = styleAfter(decoder.decode(bytes.subarray(from, start)), current);
-    styles[line] = current;
+    if (start > from) current = styleAfterBytes(bytes.subarray(from, start), current);
+    styles[line] = current.style;
     from = start;
   });
   return styles;

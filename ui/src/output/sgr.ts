@@ -70,17 +70,36 @@ export function readLine(text: string, style: number): { spans: Span[]; style: n
   return { spans, style: current };
 }
 
-/** The style after `text`, without making spans. */
+/** The style after `text`, without making spans. A sequence ends with its line, as in `readLine`. */
 export function styleAfter(text: string, style: number): number {
   let current = style;
-  let at = text.indexOf('\u001b');
-  while (at >= 0) {
-    const sequence = readEscape(text, at);
-    if (sequence.sgr !== undefined) current = applySgr(current, sequence.sgr);
-    at = text.indexOf('\u001b', sequence.end);
+  for (const line of text.split('\n')) {
+    for (const { sgr } of sequencesIn(line)) if (sgr !== undefined) current = applySgr(current, sgr);
   }
   return current;
 }
+
+/** Where in one line a sequence begins that the line's end cuts off; undefined where there is none. */
+export function cutSequence(line: string): number | undefined {
+  let cut: number | undefined;
+  for (const { from, isWhole } of sequencesIn(line)) if (!isWhole) cut = from;
+  return cut;
+}
+
+function* sequencesIn(line: string): Generator<Sequence & { from: number }> {
+  sequenceStart.lastIndex = 0;
+  for (let found = sequenceStart.exec(line); found !== null; found = sequenceStart.exec(line)) {
+    const sequence = readEscape(line, found.index);
+    yield { ...sequence, from: found.index };
+    sequenceStart.lastIndex = sequence.end;
+  }
+}
+
+/** ESC and C1 controls: what `readEscape` reads. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
+const sequenceStart = /[\u001b\u0080-\u009f]/g;
+/** No SGR has this many parameters; a longer one is dropped like any other sequence. */
+export const maxSequenceLength = 256;
 
 const escapeCode = 0x1b;
 const isC1 = (code: number) => code >= 0x80 && code <= 0x9f;
@@ -89,7 +108,10 @@ const isBidi = (code: number) =>
   (code >= 0x2066 && code <= 0x2069) ||
   code === 0x061c ||
   code === 0x200e ||
-  code === 0x200f;
+  code === 0x200f ||
+  // Line and paragraph separators: a browser breaks the line there.
+  code === 0x2028 ||
+  code === 0x2029;
 
 function isSpecial(code: number): boolean {
   if (code === 0x09) return false;
@@ -108,48 +130,59 @@ function push(spans: Span[], text: string, style: number) {
   else spans.push({ text, style });
 }
 
+interface Sequence {
+  end: number;
+  /** False where the text ended within it. */
+  isWhole: boolean;
+  sgr?: string;
+}
+
 /** Reads the escape sequence that starts at `at`; one that never ends takes the rest of the line. */
-function readEscape(text: string, at: number): { end: number; sgr?: string } {
+function readEscape(text: string, at: number): Sequence {
   let code = text.charCodeAt(at);
   let next = at + 1;
   if (code === escapeCode) {
-    if (next >= text.length) return { end: next };
+    if (next >= text.length) return { end: next, isWhole: false };
     const follower = text.charCodeAt(next);
     next += 1;
     // ESC with 4/0 to 5/15 is the 7-bit form of a C1 control.
     if (follower >= 0x40 && follower <= 0x5f) code = follower + 0x40;
-    else return { end: endOfShortEscape(text, next - 1) };
+    else return readShortEscape(text, next - 1);
   }
   if (code === 0x9b) return readControlSequence(text, next);
   const isString = code === 0x90 || code === 0x98 || (code >= 0x9d && code <= 0x9f);
-  return { end: isString ? endOfString(text, next) : next };
+  return isString ? readString(text, next) : { end: next, isWhole: true };
 }
 
 /** nF escapes have intermediates (2/0 to 2/15) before their final character: `ESC ( B`. */
-function endOfShortEscape(text: string, from: number): number {
+function readShortEscape(text: string, from: number): Sequence {
   let at = from;
   while (at < text.length && text.charCodeAt(at) >= 0x20 && text.charCodeAt(at) <= 0x2f) at += 1;
-  return Math.min(at + 1, text.length);
+  return { end: Math.min(at + 1, text.length), isWhole: at < text.length };
 }
 
-function readControlSequence(text: string, from: number): { end: number; sgr?: string } {
+function readControlSequence(text: string, from: number): Sequence {
   let at = from;
   while (at < text.length && text.charCodeAt(at) >= 0x30 && text.charCodeAt(at) <= 0x3f) at += 1;
   const parameters = text.slice(from, at);
   const intermediatesFrom = at;
   while (at < text.length && text.charCodeAt(at) >= 0x20 && text.charCodeAt(at) <= 0x2f) at += 1;
-  if (at >= text.length) return { end: at };
-  const isSgr = text[at] === 'm' && at === intermediatesFrom && /^[0-9;:]*$/.test(parameters);
-  return isSgr ? { end: at + 1, sgr: parameters } : { end: at + 1 };
+  if (at >= text.length) return { end: at, isWhole: false };
+  const isSgr =
+    text[at] === 'm' &&
+    at === intermediatesFrom &&
+    parameters.length <= maxSequenceLength &&
+    /^[0-9;:]*$/.test(parameters);
+  return isSgr ? { end: at + 1, isWhole: true, sgr: parameters } : { end: at + 1, isWhole: true };
 }
 
-function endOfString(text: string, from: number): number {
+function readString(text: string, from: number): Sequence {
   for (let at = from; at < text.length; at += 1) {
     const code = text.charCodeAt(at);
-    if (code === 0x07 || code === 0x9c) return at + 1;
-    if (code === escapeCode && text[at + 1] === '\\') return at + 2;
+    if (code === 0x07 || code === 0x9c) return { end: at + 1, isWhole: true };
+    if (code === escapeCode && text[at + 1] === '\\') return { end: at + 2, isWhole: true };
   }
-  return text.length;
+  return { end: text.length, isWhole: false };
 }
 
 function withForeground(style: number, color: number | undefined): number {

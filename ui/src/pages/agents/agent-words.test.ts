@@ -1,9 +1,9 @@
-import { closeCodes, type Segment } from '@opsconductor/protocol';
+import { type Agent, closeCodes, type Segment } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { agentDetail, agentWords, consequencesOf, type KnownAgent } from './agent-words.ts';
+import { agentDetail, agentWords, consequencesOf } from './agent-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
-const agent = (fields: Partial<KnownAgent>): KnownAgent => ({
+const agent = (fields: Partial<Agent>): Agent => ({
   id: 1,
   name: 'dmz-1-a',
   segmentId: 1,
@@ -19,6 +19,10 @@ const agent = (fields: Partial<KnownAgent>): KnownAgent => ({
   address: null,
   spoolBytes: 0,
   rssBytes: null,
+  loadAverage: null,
+  drainRequestedAt: null,
+  labels: {},
+  lastClose: null,
   hasSegmentKey: true,
   unknownSteps: 0,
   fingerprint: '',
@@ -34,6 +38,8 @@ describe('agents in words', () => {
     );
     expect(agentWords(agent({ state: 'offline' }), now).word).toBe('offline');
     expect(agentWords(agent({ state: 'draining', slotsInUse: 1 }), now).word).toBe('draining, 1 step left');
+    expect(agentWords(agent({ state: 'draining' }), now).word).toBe('drained, takes nothing');
+    expect(agentWords(agent({ state: 'revoked' }), now).word).toBe('revoked');
   });
 
   it('say what an agent holds back', () => {
@@ -64,6 +70,8 @@ describe('agents in words', () => {
       code: closeCodes.invalidMessage,
       reason: 'heartbeat: held is missing',
       at: '2026-11-24T02:26:50.000Z',
+      since: '2026-11-24T02:20:50.000Z',
+      address: '10.0.0.1',
     };
     const agents = [agent({ state: 'silent', unknownSteps: 1, lastClose })];
     const [unknown, refused] = consequencesOf(segment({ health: 'offline' }), agents, now);

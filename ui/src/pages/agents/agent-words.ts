@@ -15,7 +15,9 @@ export function agentWords(agent: Agent, now: number): Words {
     case 'connected':
       return { look: 'succeeded', word: 'connected' };
     case 'draining':
-      return { look: 'cancelling', word: `draining, ${counted(agent.slotsInUse, 'step')} left` };
+      return agent.slotsInUse === 0
+        ? { look: 'cancelled', word: 'drained, takes nothing' }
+        : { look: 'cancelling', word: `draining, ${counted(agent.slotsInUse, 'step')} left` };
     case 'silent':
       return { look: 'unknown', word: `silent${since}` };
     case 'offline':
@@ -24,6 +26,8 @@ export function agentWords(agent: Agent, now: number): Words {
       return { look: 'cancelled', word: 'disabled' };
     case 'quarantined':
       return { look: 'held', word: 'quarantined' };
+    case 'revoked':
+      return { look: 'skipped', word: 'revoked' };
   }
 }
 
@@ -40,16 +44,11 @@ export function segmentWords(segment: Segment): Words {
   }
 }
 
-/** An agent with how the server ended its last connection, where the server says so. */
-export type KnownAgent = Agent & {
-  lastClose?: { code: number; reason: string; at: string } | null;
-};
-
 /** An agent that is misunderstood connects again each half minute; this long after the last time it is over. */
 const misunderstoodMs = 10 * 60_000;
 
 /** The server closed its connection because of what it sent, not long ago. */
-function isMisunderstood(agent: KnownAgent, now: number): boolean {
+function isMisunderstood(agent: Agent, now: number): boolean {
   return (
     agent.lastClose?.code === closeCodes.invalidMessage &&
     now - Date.parse(agent.lastClose.at) < misunderstoodMs
@@ -57,7 +56,7 @@ function isMisunderstood(agent: KnownAgent, now: number): boolean {
 }
 
 /** What an agent holds back, and where it is. */
-export function agentDetail(agent: KnownAgent): string {
+export function agentDetail(agent: Agent): string {
   const parts: string[] = [];
   if (agent.state === 'quarantined') parts.push('an older copy of it connected');
   if (agent.spoolBytes !== null)
@@ -75,13 +74,13 @@ export interface Consequence {
 }
 
 /** What a segment's state means for runs, and what to do, the worst first; nothing when all is well. */
-export function consequencesOf(segment: Segment, agents: readonly KnownAgent[], now: number): Consequence[] {
+export function consequencesOf(segment: Segment, agents: readonly Agent[], now: number): Consequence[] {
   const worst = worstOf(segment, agents);
   const misunderstood = agents.filter((agent) => isMisunderstood(agent, now)).map(misunderstoodWords);
   return worst === undefined ? misunderstood : [worst, ...misunderstood];
 }
 
-function misunderstoodWords(agent: KnownAgent): Consequence {
+function misunderstoodWords(agent: Agent): Consequence {
   const reason = agent.lastClose?.reason ?? '';
   return {
     look: 'failed',

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { unrestricted } from '../store/visibility.ts';
-import { listAgents } from './list-agents.ts';
+import { noteClose } from '../../store/agent-lifecycle.ts';
+import { unrestricted } from '../../store/visibility.ts';
 import {
   makeFirstAgent,
   makeSegment,
   openSession,
   setupInstallation,
   type TestInstallation,
-} from './testing.ts';
+} from '../testing.ts';
+import { getAgent, listAgents } from './list-agents.ts';
 
 let t: TestInstallation;
 let agentId: number;
@@ -20,9 +21,7 @@ beforeAll(async () => {
 afterAll(() => t.close());
 
 async function theAgent() {
-  const agent = (await listAgents(t.sql, unrestricted)).find((item) => item.id === agentId);
-  if (agent === undefined) throw new Error('the agent is not listed');
-  return agent;
+  return getAgent(t.sql, agentId, unrestricted);
 }
 
 /** One target run with one step of this agent, in an open or ended run. */
@@ -41,8 +40,8 @@ async function stepOf(run: { status: string; targetsUnknown: number }, step: { s
     insert into job_run_targets (job_run_id, segment_id, target_name) values (${runId}, ${segmentId}, 'x') returning id`;
   const [row] = await t.sql<{ id: number }[]>`
     insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status,
-                               agent_id, session_number, lease_token, epoch)
-    values (${runId}, ${target?.id ?? 0}, ${segmentId}, 1, 'ssh.exec', 300, ${step.status}, ${agentId}, 1, 'lease', 1)
+                               agent_id, session_number, lease_token, epoch, leased_at)
+    values (${runId}, ${target?.id ?? 0}, ${segmentId}, 1, 'ssh.exec', 300, ${step.status}, ${agentId}, 1, 'lease', 1, now())
     returning id`;
   const stepId = row?.id ?? 0;
   if (step.status === 'unknown' || step.status === 'held') {
@@ -98,7 +97,7 @@ describe('an agent’s state', () => {
       expect((await theAgent()).state).toBe(state);
     }
     await t.sql`update agents set state = 'revoked' where id = ${agentId}`;
-    expect((await theAgent()).state).toBe('disabled');
+    expect((await theAgent()).state).toBe('revoked');
     await t.sql`update agents set state = 'active' where id = ${agentId}`;
   });
 });
@@ -119,5 +118,63 @@ describe('what an agent has to do', () => {
     expect((await theAgent()).unknownSteps).toBe(before + 1);
     await t.sql`update job_run_step_attempts set late_status = 'succeeded' where job_run_step_id = ${stepId}`;
     expect((await theAgent()).unknownSteps).toBe(before);
+  });
+});
+
+describe('the list of agents', () => {
+  const names = async (query: Parameters<typeof listAgents>[1]) =>
+    (await listAgents(t.sql, query, unrestricted)).items.map(({ name }) => name);
+
+  it('is paged by segment and name, and filtered by segment, state, label and search', async () => {
+    const other = await makeSegment(t, 'zone');
+    const made: Record<string, number> = {};
+    for (const name of ['web-b', 'web-a', 'db-a']) {
+      made[name] = (await makeFirstAgent(t, name === 'db-a' ? other.id : segmentId, name)).enrolled.agentId;
+    }
+    await t.sql`update agents set labels = '{"rack": "7", "spare": ""}', hostname = 'rack-7.example'
+                 where id = ${made['web-a'] ?? 0}`;
+    const first = await listAgents(t.sql, { limit: 2 }, unrestricted);
+    expect(first.items.map(({ name }) => name)).toEqual(['agents-a', 'web-a']);
+    expect(await names({ limit: 2, cursor: first.nextCursor ?? '' })).toEqual(['web-b', 'db-a']);
+    expect(await names({ segmentId: other.id })).toEqual(['db-a']);
+    expect(await names({ label: 'spare' })).toEqual(['web-a']);
+    expect(await names({ label: 'rack=7' })).toEqual(['web-a']);
+    expect(await names({ label: 'rack=8' })).toEqual([]);
+    expect(await names({ search: 'RACK-7' })).toEqual(['web-a']);
+    expect(await names({ search: '%' })).toEqual([]);
+    await t.sql`update agents set state = 'revoked' where id = ${made['web-b'] ?? 0}`;
+    expect(await names({ search: 'web' })).toEqual(['web-a']);
+    expect(await names({ state: 'revoked' })).toEqual(['web-b']);
+    await expect(names({ cursor: 'x' })).rejects.toMatchObject({ code: 'invalid' });
+  });
+});
+
+describe('how an agent’s last connection ended', () => {
+  const closeOf = async () => (await getAgent(t.sql, agentId, unrestricted)).lastClose;
+  const end = { code: 4000, reason: 'resume/slots: must be integer', address: '192.0.2.9' };
+
+  it('is told with code, reason and address, from its first time on', async () => {
+    expect(await closeOf()).toBeNull();
+    await noteClose(t.sql, { agentId, ...end });
+    const first = await closeOf();
+    expect(first).toMatchObject(end);
+    expect(first?.since).toBe(first?.at);
+  });
+
+  it('is written once for a change, and of like ends once a minute', async () => {
+    const version = async () =>
+      (await t.sql`select xmin::text, last_close_at from agents where id = ${agentId}`)[0];
+    const before = await version();
+    await noteClose(t.sql, { agentId, ...end });
+    expect(await version()).toEqual(before);
+    await t.sql`update agents set last_close_at = last_close_at - interval '61 seconds',
+                  last_close_since = last_close_since - interval '5 minutes' where id = ${agentId}`;
+    await noteClose(t.sql, { agentId, ...end });
+    const again = await closeOf();
+    expect(Date.parse(again?.at ?? '') - Date.parse(again?.since ?? '')).toBeGreaterThan(299_000);
+    await noteClose(t.sql, { agentId, ...end, code: 4010, reason: 'no heartbeat' });
+    const changed = await closeOf();
+    expect(changed).toMatchObject({ code: 4010, reason: 'no heartbeat' });
+    expect(changed?.since).toBe(changed?.at);
   });
 });

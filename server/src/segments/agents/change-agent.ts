@@ -1,0 +1,65 @@
+// Every change of an agent goes through here: who may make it, that the row is held, and its line in the audit log.
+import type { AgentDetail, Permission } from '@opsconductor/protocol';
+import { recordAudit } from '../../audit/record-audit.ts';
+import { MissingPermission } from '../../auth/missing-permission.ts';
+import { auditedBy, type Caller } from '../../caller.ts';
+import { AppError, notFound } from '../../errors.ts';
+import { lockAgent } from '../../store/agent-sessions.ts';
+import { type AgentRow, findAgentWithSegment } from '../../store/agents.ts';
+import type { Sql, Tx } from '../../store/connection.ts';
+import { lockSegment, type SegmentRow } from '../../store/segments.ts';
+import { inTransaction } from '../../store/transaction.ts';
+import { unrestricted } from '../../store/visibility.ts';
+import { getAgent } from './list-agents.ts';
+
+const managing: Permission = 'agents.manage';
+
+export interface AgentChange {
+  /** `agent.drained` and so on; undefined where there was nothing to change. */
+  action: string | undefined;
+  detail?: Record<string, unknown>;
+}
+
+/**
+ * Changes one agent with its row and its segment's held, in the order in which enrollment and claims take them.
+ *
+ * @throws {AppError} `not_found`, also where the caller may not read it; `forbidden` without `agents.manage` on its
+ * segment; what `change` throws.
+ */
+export async function changeAgent(
+  sql: Sql,
+  id: number,
+  caller: Caller,
+  change: (tx: Tx, agent: AgentRow, segment: SegmentRow) => Promise<AgentChange>,
+): Promise<AgentDetail> {
+  await inTransaction(sql, async (tx) => {
+    const found = await findAgentWithSegment(tx, id);
+    if (found === undefined || !caller.authority.holdsOnSegment('read', found.segmentId)) {
+      throw notFound('Agent');
+    }
+    if (!caller.authority.holdsOnSegment(managing, found.segmentId)) {
+      throw new MissingPermission(caller, managing, `segment “${found.segmentName}”`);
+    }
+    const segment = await lockSegment(tx, found.segmentId);
+    await lockAgent(tx, id);
+    const agent = await findAgentWithSegment(tx, id);
+    if (segment === undefined || agent === undefined) throw notFound('Agent');
+    const { action, detail } = await change(tx, agent, segment);
+    if (action === undefined) return;
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action,
+      object: { kind: 'agent', id },
+      scope: { segmentId: segment.id },
+      detail: { name: agent.name, segment: segment.name, ...detail },
+    });
+  });
+  return getAgent(sql, id, unrestricted);
+}
+
+/** @throws {AppError} `conflict` for an agent that is out for good. */
+export function refuseRevoked({ name, state }: Pick<AgentRow, 'name' | 'state'>): void {
+  if (state === 'revoked') {
+    throw new AppError('conflict', `Agent ${name} was revoked, which is for good. Enroll its machine anew.`);
+  }
+}

@@ -1,0 +1,39 @@
+// A drained agent takes nothing new and finishes what it has: claims and completions look at the row, so that it holds
+// whatever server the agent is connected to and however often it reconnects.
+import type { AgentDetail, Labels } from '@opsconductor/protocol';
+import type { Caller } from '../../caller.ts';
+import { refuseUnstorableText } from '../../storable-text.ts';
+import { setDrain, setLabels } from '../../store/agent-lifecycle.ts';
+import type { Sql } from '../../store/connection.ts';
+import { notifyProgress } from '../../store/run-progress.ts';
+import { changeAgent, refuseRevoked } from './change-agent.ts';
+
+/** @throws {AppError} like `changeAgent`; `conflict` for a revoked agent. */
+export function drainAgent(sql: Sql, id: number, caller: Caller): Promise<AgentDetail> {
+  return changeAgent(sql, id, caller, async (tx, agent) => {
+    refuseRevoked(agent);
+    if (agent.drainRequestedAt !== null) return { action: undefined };
+    await setDrain(tx, id, true);
+    return { action: 'agent.drained' };
+  });
+}
+
+/** @throws {AppError} like `changeAgent`; `conflict` for a revoked agent. */
+export function undrainAgent(sql: Sql, id: number, caller: Caller): Promise<AgentDetail> {
+  return changeAgent(sql, id, caller, async (tx, agent, segment) => {
+    refuseRevoked(agent);
+    if (agent.drainRequestedAt === null) return { action: undefined };
+    await setDrain(tx, id, false);
+    await notifyProgress(tx, { segments: [segment.id] });
+    return { action: 'agent.undrained' };
+  });
+}
+
+/** Gives an agent these labels in place of those it has. @throws {AppError} like `changeAgent`. */
+export function putAgentLabels(sql: Sql, id: number, labels: Labels, caller: Caller): Promise<AgentDetail> {
+  refuseUnstorableText(labels, 'labels');
+  return changeAgent(sql, id, caller, async (tx, agent) => {
+    await setLabels(tx, id, labels);
+    return { action: 'agent.labelled', detail: { from: agent.labels, to: labels } };
+  });
+}

@@ -1,0 +1,34 @@
+// Revoking is for good: the agent leaves the roster, and a new generation of the segment key is wanted, so that the key
+// it has opens nothing that is sealed from then on. What was sealed before it may have kept: that is to be rotated.
+import type { AgentDetail } from '@opsconductor/protocol';
+import type { Caller } from '../../caller.ts';
+import { shutOutAgent } from '../../store/agent-lifecycle.ts';
+import { readAgentMore } from '../../store/agent-overviews.ts';
+import { hasWrap } from '../../store/segment-key-wraps.ts';
+import { wantKeyRotation } from '../../store/segments.ts';
+import { publishRoster } from '../publish-roster.ts';
+import { changeAgent } from './change-agent.ts';
+import type { AgentDeps } from './disable-agent.ts';
+
+/**
+ * Revokes an agent. The next generation is made by an agent of the segment that is connected, or by the next that
+ * connects or enrolls; until then nothing can be sealed to the segment.
+ *
+ * @throws {AppError} like `changeAgent`; `conflict` where the segment's root is held by its owner.
+ */
+export function revokeAgent(deps: AgentDeps, id: number, caller: Caller): Promise<AgentDetail> {
+  const { sql, masterKey, installationId } = deps;
+  return changeAgent(sql, id, caller, async (tx, agent, segment) => {
+    if (agent.state === 'revoked') return { action: undefined };
+    const { remainingAgents, credentials } = await readAgentMore(tx, id);
+    await shutOutAgent(tx, id, 'revoked');
+    // One that nobody ever wrapped the newest generation for has nothing that could open what is sealed to it.
+    const rotates = segment.keyGeneration > 0 && (await hasWrap(tx, id, segment.keyGeneration));
+    if (rotates) await wantKeyRotation(tx, segment.id);
+    await publishRoster(tx, { segment, installationId, masterKey });
+    return {
+      action: 'agent.revoked',
+      detail: { remainingAgents, credentialsToRotate: credentials, newKeyGeneration: rotates },
+    };
+  });
+}

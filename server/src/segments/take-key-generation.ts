@@ -1,0 +1,75 @@
+// A new generation of the segment key, made by one of its agents after another was revoked. Of several offers the first
+// is taken; the others drop theirs when the roster names another.
+import { type AgentMessageOf, limits } from '@opsconductor/protocol';
+import {
+  decodeBase64,
+  publicKeyBytes,
+  segmentKeyStatement,
+  verifyBase64,
+} from '@opsconductor/protocol/sealing';
+import { recordAudit } from '../audit/record-audit.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { AppError } from '../errors.ts';
+import { findAgent } from '../store/agents.ts';
+import type { Sql } from '../store/connection.ts';
+import { insertWrap } from '../store/segment-key-wraps.ts';
+import { insertSegmentKey, lockSegment } from '../store/segments.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { publishRoster } from './publish-roster.ts';
+import { requireWrap } from './segment-state.ts';
+
+export interface GenerationDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+  installationId: string;
+}
+
+/**
+ * Takes the generation that an agent made, where one is wanted and it is the next.
+ *
+ * @returns false where none is wanted any more.
+ * @throws {AppError} `unauthenticated` for an agent that is not active, or an offer that is not signed by it.
+ */
+export async function takeKeyGeneration(
+  { sql, masterKey, installationId }: GenerationDeps,
+  agentId: number,
+  offer: Omit<AgentMessageOf<'segment_key_made'>, 'type'>,
+): Promise<boolean> {
+  requireWrap(offer.wrapped);
+  const { generation, wrapped } = offer;
+  const publicKey = Buffer.from(decodeBase64(offer.segmentPublicKey, publicKeyBytes, 'segmentPublicKey'));
+  return inTransaction(sql, async (tx) => {
+    const found = await findAgent(tx, agentId);
+    const segment = found && (await lockSegment(tx, found.segmentId));
+    // Read again under the lock: a revocation may have come between.
+    const agent = await findAgent(tx, agentId);
+    if (segment === undefined || agent === undefined || agent.state !== 'active') throw notProven();
+    const { id: segmentId } = segment;
+    const statement = segmentKeyStatement({
+      installationId,
+      segmentId,
+      agentId,
+      generation,
+      segmentPublicKey: publicKey,
+      wrapped,
+    });
+    if (!(await verifyBase64(agent.signingKey, statement, offer.signature))) throw notProven();
+    const isNext = generation === segment.keyGeneration + 1 && generation <= limits.maxKeyGenerations;
+    if (segment.keyRotationWantedAt === null || !isNext) return false;
+    await insertSegmentKey(tx, segmentId, { generation, publicKey });
+    await insertWrap(tx, { segmentId, generation, agentId, wrapped });
+    await publishRoster(tx, { segment, installationId, masterKey });
+    await recordAudit(tx, {
+      actor: { kind: 'agent', id: agentId, name: agent.name },
+      action: 'segment_key.created',
+      object: { kind: 'segment', id: segmentId },
+      scope: { segmentId },
+      detail: { generation },
+    });
+    return true;
+  });
+}
+
+function notProven(): AppError {
+  return new AppError('unauthenticated', 'This segment key is not signed by an active agent.');
+}
