@@ -23,7 +23,7 @@ export async function readRun(url: string, token: string): Promise<ReadRun> {
     if (event.type === 'chunk') {
       if (result.bytes === 0) result.firstByteMs = performance.now();
       const chunk = JSON.parse(event.data) as ChunkEvent;
-      const raw = gunzipSync(Buffer.from(chunk.data, 'base64'));
+      const raw = gunzipSync(Buffer.from(chunk.data, 'base64'), { chunkSize: Math.max(64, chunk.rawLength) });
       hash.update(raw);
       result.bytes += raw.length;
     } else if (event.type === 'change') {

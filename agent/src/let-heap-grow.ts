@@ -3,9 +3,9 @@
 import { setFlagsFromString } from 'node:v8';
 
 /** The next full collection comes when the heap has grown by this much, in percent of what was live. */
-const growthPercent = 200;
+const growthPercent = 400;
 
-/** Lets garbage be for longer: some 30 MB of memory for a third less work under fast output. */
+/** Lets garbage be for longer: some 50 MB of memory for a third less work under fast output. */
 export function letHeapGrow(): void {
   setFlagsFromString(`--heap-growing-percent=${growthPercent}`);
 }
