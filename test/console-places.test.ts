@@ -1,0 +1,148 @@
+// Target groups, imports and the choice of targets, as a person does them in the console.
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { ConsoleSystem, eventually, missing } from './console-browser.ts';
+
+let c: ConsoleSystem;
+beforeAll(async () => {
+  if (missing === undefined) c = await ConsoleSystem.start();
+}, 120_000);
+afterEach(() => c?.closePages());
+afterAll(() => c?.stop());
+
+test('a target gets a label, and a group that selects it has it as a member at once', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets`);
+  await page.getByRole('button', { name: /^host / }).click();
+  await page.getByRole('button', { name: 'Edit…' }).click();
+  const form = page.getByRole('dialog');
+  await form.getByRole('combobox', { name: 'Labels' }).fill('tier=web');
+  await page.keyboard.press('Enter');
+  await form.getByText('tier=web', { exact: true }).waitFor();
+  await form.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('complementary').getByText('tier=web', { exact: true }).waitFor();
+
+  await page.goto(`${c.url}/targets/groups`);
+  await page.getByRole('link', { name: 'Make the first target group' }).click();
+  await page.getByRole('textbox', { name: 'Name' }).fill('Web servers');
+  // What can't be read is told of at its column, and can't be saved.
+  await page.getByRole('textbox', { name: 'Selector' }).fill('tier in (web');
+  await page.locator('.note[data-state="failed"] mark').waitFor();
+  expect(await page.getByRole('button', { name: /^Make target group/ }).isDisabled()).toBe(true);
+  await page.getByRole('textbox', { name: 'Selector' }).fill('tier=web');
+  await page
+    .getByRole('region', { name: 'What it comes to' })
+    .getByText('1 target', { exact: true })
+    .waitFor();
+  await page.getByRole('spinbutton', { name: 'Connect timeout, seconds' }).fill('7');
+  await page.keyboard.press('Control+s');
+
+  await page.getByRole('heading', { name: 'Web servers' }).waitFor();
+  const members = page.getByRole('region', { name: 'Members' });
+  await members.getByRole('link', { name: /^host .* selected$/ }).waitFor();
+  // The target says where it has the setting from.
+  await page.goto(`${c.url}/targets`);
+  await page.getByRole('button', { name: /^host / }).click();
+  await page.getByRole('complementary').getByText('from group Web servers').waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a run is started by a selector, and what it was started on is offered again', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const job = await c.system.api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'Say hello',
+    steps: [{ name: 'hello', type: 'ssh.exec', config: { command: 'echo hello' } }],
+  });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('heading', { name: 'Say hello' }).waitFor();
+  await page.keyboard.press('r');
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Selector' }).click();
+  await dialog.getByRole('textbox', { name: 'Selector' }).fill('name:host* !nosuch');
+  await dialog.getByText('No target has the label nosuch.').waitFor();
+  await dialog.getByText('What is sent').click();
+  expect(JSON.parse((await dialog.locator('pre').textContent()) ?? '')).toEqual({
+    selector: 'name:host* !nosuch',
+  });
+  await dialog.getByRole('button', { name: 'Run on 1 target' }).click();
+  await page.locator('.title').getByText('succeeded').waitFor();
+
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('heading', { name: 'Say hello' }).waitFor();
+  await page.keyboard.press('r');
+  await dialog.getByText(/^Last, in run \d+: name:host\* !nosuch$/).waitFor();
+  await dialog.getByRole('button', { name: 'Choose again' }).click();
+  await dialog.getByRole('button', { name: 'Run on 1 target' }).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a pasted list is imported; what has changed since it was planned is shown, and planned again', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const target = await api.get<{ items: { segmentId: number; segmentName: string }[] }>(
+    '/api/v1/targets',
+  );
+  const segment = target.body.items[0];
+  if (segment === undefined) throw new Error('The system has no target.');
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets/inventories`);
+  await page.getByRole('link', { name: 'Import the first inventory' }).click();
+  const paste = async (text: string) => {
+    await page.getByRole('button', { name: 'Paste…' }).click();
+    await page.getByRole('textbox', { name: 'Text of the inventory' }).fill(text);
+    await page.getByRole('button', { name: 'Take this text' }).click();
+  };
+  const plan = page.getByRole('button', { name: /^Plan the import/ });
+  await paste('name;host;prot\nweb-1;10.0.0.1;22\n');
+  await page.getByRole('textbox', { name: 'Name of the inventory' }).fill('office');
+  await page.getByRole('combobox', { name: 'Segment' }).selectOption({ label: segment.segmentName });
+  await plan.click();
+  // Refused with its line, and nothing is left of it.
+  await page.getByRole('alert').getByText('pasted:1').waitFor();
+  expect((await api.get<{ items: unknown[] }>('/api/v1/inventories')).body.items).toEqual([]);
+  await paste('name;host;label:env\nweb-1;10.0.0.1;prod\nweb-2;10.0.0.2;stage\n');
+  await plan.click();
+  await page.getByRole('button', { name: /create 2/ }).waitFor();
+
+  await api.made('/api/v1/targets', { segmentId: segment.segmentId, name: 'web-2', host: '10.0.0.9' });
+  await page.getByRole('button', { name: 'Apply to 2 targets' }).click();
+  await page.getByText('Nothing was applied.').waitFor();
+  await page.getByRole('alert').getByText(`${segment.segmentName}: web-2`).waitFor();
+  await page.getByRole('button', { name: 'Plan again' }).click();
+  await page.getByText('1 conflict to settle first.').waitFor();
+  await page.getByRole('button', { name: 'Take over targets made by hand' }).click();
+  await page.getByRole('button', { name: 'Apply to 2 targets' }).click();
+  await page.getByText(/1 created, 1 updated\./).waitFor();
+
+  await page.getByRole('link', { name: 'Import again…' }).click();
+  await page.getByRole('link', { name: /^Imported .* 1 created, 1 updated$/ }).waitFor();
+  await paste('name;host;label:env\nweb-1;10.0.0.1;prod\n');
+  await plan.click();
+  await page.getByRole('radio', { name: /^Delete them/ }).check();
+  await page.getByRole('button', { name: 'Apply to 1 target' }).click();
+  await page.getByText(/1 gone, deleted\./).waitFor();
+  await eventually(async () =>
+    (await api.get<{ items: { name: string }[] }>('/api/v1/targets?search=web-')).body.items.map(
+      ({ name }) => name,
+    ),
+  ).toEqual(['web-1']);
+  expect(faults).toEqual([]);
+});
+
+test('many targets are changed at once, after it was said how many', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets`);
+  await page.getByRole('checkbox', { name: 'Choose host', exact: true }).check();
+  await page.getByRole('button', { name: 'Change…' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('combobox', { name: 'Set' }).fill('rack=r1');
+  await page.keyboard.press('Enter');
+  await dialog.getByText('1 of 1 change:').waitFor();
+  await dialog.getByRole('button', { name: 'Change 1 target' }).click();
+  await page.locator('main').getByText('rack=r1').waitFor();
+  expect(faults).toEqual([]);
+});
