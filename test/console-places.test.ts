@@ -24,7 +24,7 @@ test('a target gets a label, and a group that selects it has it as a member at o
 
   await page.goto(`${c.url}/targets/groups`);
   await page.getByRole('link', { name: 'Make the first target group' }).click();
-  await page.getByRole('textbox', { name: 'Name' }).fill('Web servers');
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill('Web servers');
   // What can't be read is told of at its column, and can't be saved.
   await page.getByRole('textbox', { name: 'Selector' }).fill('tier in (web');
   await page.locator('.note[data-state="failed"] mark').waitFor();
@@ -82,9 +82,7 @@ test('a pasted list is imported; what has changed since it was planned is shown,
 }) => {
   if (missing !== undefined) skip(missing);
   const { api } = c.system;
-  const target = await api.get<{ items: { segmentId: number; segmentName: string }[] }>(
-    '/api/v1/targets',
-  );
+  const target = await api.get<{ items: { segmentId: number; segmentName: string }[] }>('/api/v1/targets');
   const segment = target.body.items[0];
   if (segment === undefined) throw new Error('The system has no target.');
   const { page, faults } = await c.signedIn();
@@ -101,7 +99,7 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   await page.getByRole('combobox', { name: 'Segment' }).selectOption({ label: segment.segmentName });
   await plan.click();
   // Refused with its line, and nothing is left of it.
-  await page.getByRole('alert').getByText('pasted:1').waitFor();
+  await page.getByRole('alert').getByText('pasted:1', { exact: true }).waitFor();
   expect((await api.get<{ items: unknown[] }>('/api/v1/inventories')).body.items).toEqual([]);
   await paste('name;host;label:env\nweb-1;10.0.0.1;prod\nweb-2;10.0.0.2;stage\n');
   await plan.click();
