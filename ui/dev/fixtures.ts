@@ -1,6 +1,7 @@
 // What the mock API serves: an installation at 02:27 in the night, and runs of several sizes.
 import type {
   Agent,
+  AgentDetail,
   Credential,
   Job,
   JobListItem,
@@ -443,5 +444,34 @@ function runOf(
       name: step.name,
       stepType: step.type,
     })),
+  };
+}
+
+/** An agent's page: busy where it is connected; `idle` leaves out what it runs. */
+export function agentDetail(id: number, idle: boolean): AgentDetail | undefined {
+  const agent = agents.find((one) => one.id === id);
+  if (agent === undefined) return undefined;
+  const used = idle ? 0 : agent.slotsInUse;
+  return {
+    ...agent,
+    slotsInUse: used,
+    connectedAt: agent.state === 'connected' ? ago(3 * hour) : null,
+    keyGenerations: [1],
+    currentGeneration: 1,
+    steps: Array.from({ length: used }, (_, at) => ({
+      runId: 4127,
+      jobName: 'patch-web-tier',
+      targetRunId: at + 1,
+      targetName: `dmz-web-${String(at + 1).padStart(2, '0')}`,
+      stepId: at + 1,
+      stepNumber: 3,
+      stepName: 'install security updates',
+      leasedAt: ago((at + 1) * 21_000),
+      startedAt: at === used - 1 ? null : ago((at + 1) * 21_000),
+    })),
+    revocation: {
+      remainingAgents: agent.segmentId === 3 ? 0 : 1,
+      credentials: agent.segmentId === 3 ? 2 : 1,
+    },
   };
 }

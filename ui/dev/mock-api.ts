@@ -11,7 +11,7 @@ import {
   type Run,
   type Step,
 } from '@opsconductor/protocol';
-import { agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
+import { agentDetail, agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
 import { LiveRun } from './live-run.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
 import { meAs, peopleAnswer } from './people-api.ts';
@@ -148,6 +148,13 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   }
   const targetRoute = /^\/targets\/(\d+)\/(test|host-keys|effective-settings)$/.exec(path);
   if (targetRoute !== null) return targetApi(response, Number(targetRoute[1]), targetRoute[2] ?? '');
+  const agentRoute = /^\/agents\/(\d+)(\/[a-z]+)?$/.exec(path);
+  if (agentRoute !== null) {
+    const detail = agentDetail(Number(agentRoute[1]), scenario === 'empty');
+    return detail === undefined
+      ? fail(response, 404, 'not_found', 'Agent not found.')
+      : json(response, 200, detail);
+  }
   const enroll = /^\/segments\/(\d+)\/enrollment-tokens$/.exec(path);
   if (enroll !== null) return json(response, 201, enrollment());
   switch (route) {
@@ -191,7 +198,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     case 'GET /segments':
       return json(response, 200, page(segments));
     case 'GET /agents':
-      return json(response, 200, page(agents));
+      return json(response, 200, page(url.searchParams.get('state') === 'revoked' ? [] : agents));
     case 'GET /targets':
       return json(response, 200, targetPage(url.searchParams));
     case 'GET /credentials':

@@ -173,6 +173,7 @@ export const apiPaths = {
   targetHostKeys: (id: number) => `${root}/targets/${id}/host-keys`,
   credentials: (query: Query = {}) => withQuery(`${root}/credentials`, query),
   credential: (id: string) => `${root}/credentials/${encodeURIComponent(id)}`,
+  credentialVersions: (id: string) => `${root}/credentials/${encodeURIComponent(id)}/versions`,
   jobs: (query: Query = {}) => withQuery(`${root}/jobs`, query),
   job: (id: number) => `${root}/jobs/${id}`,
   jobCategory: (id: number) => `${root}/jobs/${id}/category`,

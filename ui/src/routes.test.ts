@@ -12,6 +12,7 @@ describe('the map of pages', () => {
     expect(matchRoute(path(paths.run(7, { host: 1 })))).toEqual({ page: 'run', id: 7 });
     expect(matchRoute(path(paths.targets()))).toEqual({ page: 'targets' });
     expect(matchRoute(path(paths.agents()))).toEqual({ page: 'agents' });
+    expect(matchRoute(path(paths.agent(7)))).toEqual({ page: 'agent', id: 7 });
     expect(matchRoute(path(paths.credentials()))).toEqual({ page: 'credentials' });
     expect(matchRoute(path(paths.categories()))).toEqual({ page: 'categories' });
     expect(matchRoute(path(paths.people({ kind: 'service' })))).toEqual({ page: 'people' });

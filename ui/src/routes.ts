@@ -16,6 +16,7 @@ export type PageName =
   | 'new-inventory'
   | 'inventory'
   | 'agents'
+  | 'agent'
   | 'credentials'
   | 'categories'
   | 'people'
@@ -49,6 +50,7 @@ const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/targets\/inventories\/new$/, 'new-inventory'],
   [/^\/targets\/inventories\/([1-9][0-9]{0,14})$/, 'inventory'],
   [/^\/agents$/, 'agents'],
+  [/^\/agents\/([1-9][0-9]{0,14})$/, 'agent'],
   [/^\/credentials$/, 'credentials'],
   [/^\/categories$/, 'categories'],
   [/^\/people$/, 'people'],
@@ -79,6 +81,7 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   inventories: 'read',
   'new-inventory': 'targets.edit',
   inventory: 'read',
+  agent: 'read',
   agents: 'read',
   credentials: 'read',
   categories: 'read',

@@ -6,9 +6,9 @@ import { readAll } from './page.ts';
 /** What is decided about an agent. */
 export type AgentDecision = 'drain' | 'undrain' | 'disable' | 'enable' | 'revoke';
 
-/** All agents but revoked ones: an installation has hundreds at most. */
-export function listAgents(signal?: AbortSignal): Promise<Agent[]> {
-  return readAll((query) => apiPaths.agents(query), { signal });
+/** All agents but revoked ones, or those alone: an installation has hundreds at most. */
+export function listAgents(signal?: AbortSignal, state?: 'revoked'): Promise<Agent[]> {
+  return readAll((query) => apiPaths.agents({ ...query, state }), { signal });
 }
 
 export function fetchAgent(id: number, signal?: AbortSignal): Promise<AgentDetail> {

@@ -11,6 +11,10 @@ export function createCredential(body: unknown): Promise<Credential> {
   return request('POST', apiPaths.credentials(), { body });
 }
 
+export function replaceCredential(id: string, body: unknown): Promise<Credential> {
+  return request('POST', apiPaths.credentialVersions(id), { body });
+}
+
 export function deleteCredential(id: string): Promise<void> {
   return request('DELETE', apiPaths.credential(id));
 }

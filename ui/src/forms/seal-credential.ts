@@ -7,11 +7,11 @@ import {
   sealCredential,
   verifyRoster,
 } from '@opsconductor/protocol/sealing';
-import { createCredential } from '../api/credentials.ts';
+import { createCredential, replaceCredential } from '../api/credentials.ts';
 import { fetchSealingKey } from '../api/segments.ts';
 
 /**
- * Checks the roster, seals and saves a new credential.
+ * Checks the roster, seals and saves a new credential, or the next version of one that is there.
  *
  * @throws {SealingError} when the roster is not the root's, or the key not the one that it names.
  */
@@ -20,6 +20,8 @@ export async function saveSealed(credential: {
   name: string;
   description: string;
   secret: CredentialSecret;
+  /** Whose secret it takes the place of. */
+  replacing?: { id: string; version: number } | undefined;
 }): Promise<void> {
   const key = await fetchSealingKey(credential.segmentId);
   const roster = await verifyRoster(decodeBase64(key.rootPublicKey), key.roster, {
@@ -31,19 +33,25 @@ export async function saveSealed(credential: {
   if (segmentPublicKey === undefined || roster.currentGeneration !== key.generation) {
     throw new SealingError('key_mismatch', 'The server offered another key than the segment’s roster names');
   }
-  const id = crypto.randomUUID();
+  const { replacing } = credential;
+  const id = replacing?.id ?? crypto.randomUUID();
+  const version = (replacing?.version ?? 0) + 1;
   const sealed = await sealCredential({
     segmentPublicKey,
     binding: {
       installationId: key.installationId,
       credentialId: id,
-      version: 1,
+      version,
       kind: credential.secret.kind,
       segmentId: credential.segmentId,
       generation: key.generation,
     },
     secret: credential.secret,
   });
+  if (replacing !== undefined) {
+    await replaceCredential(id, { version, description: credential.description, sealed });
+    return;
+  }
   await createCredential({
     id,
     segmentId: credential.segmentId,

@@ -27,7 +27,7 @@ const navItems: readonly NavItem[] = [
       'inventory',
     ],
   },
-  { label: 'Agents', href: paths.agents(), pages: ['agents'] },
+  { label: 'Agents', href: paths.agents(), pages: ['agents', 'agent'] },
   { label: 'Credentials', href: paths.credentials(), pages: ['credentials'] },
   {
     label: 'People',

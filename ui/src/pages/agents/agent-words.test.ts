@@ -1,6 +1,6 @@
 import { type Agent, closeCodes, type Segment } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { agentDetail, agentWords, consequencesOf } from './agent-words.ts';
+import { agentDetail, agentFits, agentWords, consequencesOf } from './agent-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const agent = (fields: Partial<Agent>): Agent => ({
@@ -29,7 +29,14 @@ const agent = (fields: Partial<Agent>): Agent => ({
   enrolledAt: '2026-11-24T00:00:00.000Z',
   ...fields,
 });
-const segment = (fields: Partial<Segment>) => ({ health: 'healthy', waitingSteps: 0, ...fields }) as Segment;
+const segment = (fields: Partial<Segment>) =>
+  ({
+    health: 'healthy',
+    waitingSteps: 0,
+    keyRotationWantedAt: null,
+    credentialsToRotate: 0,
+    ...fields,
+  }) as Segment;
 
 describe('agents in words', () => {
   it('say how long one has been silent or offline', () => {
@@ -81,5 +88,23 @@ describe('agents in words', () => {
     expect(consequencesOf(segment({}), [agent({ lastClose })], now + 11 * 60_000)).toEqual([]);
     const replaced = { ...lastClose, code: closeCodes.replaced };
     expect(consequencesOf(segment({}), [agent({ lastClose: replaced })], now)).toEqual([]);
+  });
+
+  it('say what a revocation left to do, and who can’t do it', () => {
+    const waiting = segment({ keyRotationWantedAt: '2026-11-24T02:20:00.000Z', credentialsToRotate: 2 });
+    const [key, credentials] = consequencesOf(waiting, [], now);
+    expect(key?.text).toMatch(/next agent that connects or enrolls/);
+    expect(credentials?.lead).toBe('2 credentials are to be rotated.');
+    expect(consequencesOf(waiting, [agent({})], now)[0]?.text).toMatch(
+      /dmz-1-a may be of a version that can’t/,
+    );
+  });
+
+  it('are found by name, machine, address, state and label', () => {
+    const one = agent({ hostname: 'Rack-7.example', address: '10.0.0.1', labels: { rack: '7', spare: '' } });
+    for (const wanted of ['dmz-1', 'rack-7', '10.0', 'connected', 'rack=7', 'spare']) {
+      expect(agentFits(one, wanted)).toBe(true);
+    }
+    expect(agentFits(one, 'rack=8')).toBe(false);
   });
 });

@@ -61,7 +61,9 @@ export function agentDetail(agent: Agent): string {
   if (agent.state === 'quarantined') parts.push('an older copy of it connected');
   if (agent.spoolBytes !== null)
     parts.push(agent.spoolBytes === 0 ? 'spool empty' : `spool ${byteSize(agent.spoolBytes)}`);
-  if (!agent.hasSegmentKey) parts.push('has no segment key yet');
+  if (agent.rssBytes !== null) parts.push(byteSize(agent.rssBytes));
+  if (agent.loadAverage !== null) parts.push(`load ${agent.loadAverage.toFixed(2)}`);
+  if (!agent.hasSegmentKey && agent.state !== 'revoked') parts.push('has no segment key yet');
   if (agent.address !== null) parts.push(agent.address);
   else if (agent.hostname !== null) parts.push(agent.hostname);
   return parts.join(', ');
@@ -77,7 +79,42 @@ export interface Consequence {
 export function consequencesOf(segment: Segment, agents: readonly Agent[], now: number): Consequence[] {
   const worst = worstOf(segment, agents);
   const misunderstood = agents.filter((agent) => isMisunderstood(agent, now)).map(misunderstoodWords);
-  return worst === undefined ? misunderstood : [worst, ...misunderstood];
+  return [...(worst === undefined ? [] : [worst]), ...misunderstood, ...rotationsOf(segment, agents)];
+}
+
+/** What a revocation leaves to do. */
+function rotationsOf(segment: Segment, agents: readonly Agent[]): Consequence[] {
+  const left: Consequence[] = [];
+  if (segment.keyRotationWantedAt !== null) {
+    const old = agents.filter((agent) => agent.state === 'connected' || agent.state === 'draining');
+    left.push({
+      look: 'held',
+      lead: 'Its key waits to be replaced.',
+      text:
+        old.length === 0
+          ? 'An agent that has it was revoked. The next agent that connects or enrolls makes the new one; until then nothing can be sealed to the segment.'
+          : `An agent that has it was revoked, and no connected agent made the new one: ${old.map(({ name }) => name).join(', ')} may be of a version that can’t. Give the machine this server’s agent.mjs and restart it.`,
+    });
+  }
+  const { credentialsToRotate: count } = segment;
+  if (count > 0) {
+    left.push({
+      look: 'partial',
+      lead: `${counted(count, 'credential is', 'credentials are')} to be rotated.`,
+      text: `A revoked agent can open ${count === 1 ? 'it' : 'them'}: change ${count === 1 ? 'the secret' : 'the secrets'} on the targets, then seal the new.`,
+    });
+  }
+  return left;
+}
+
+/** Whether an agent fits what was typed: a part of name, machine, address, state or a label. */
+export function agentFits(agent: Agent, wanted: string): boolean {
+  const labels = Object.entries(agent.labels).map(([name, value]) =>
+    value === '' ? name : `${name}=${value}`,
+  );
+  return [agent.name, agent.hostname ?? '', agent.address ?? '', agent.state, ...labels].some((text) =>
+    text.toLowerCase().includes(wanted),
+  );
 }
 
 function misunderstoodWords(agent: Agent): Consequence {

@@ -1,0 +1,128 @@
+// What draining, disabling and revoking an agent would do, said before it is done.
+import type { Agent, AgentClose, AgentDetail, Segment } from '@opsconductor/protocol';
+import { closeCodes } from '@opsconductor/protocol';
+import { longDuration } from '../../format/duration.ts';
+import { counted } from '../../format/quantity.ts';
+
+export interface Outlook {
+  agent: AgentDetail;
+  segment: Pick<Segment, 'name' | 'unknownAfter'>;
+  /** Agents of the segment, this one or not. */
+  agents: readonly Pick<Agent, 'id' | 'name' | 'state'>[];
+}
+
+/** Each decision in paragraphs; the last of a revocation is what must not be missed. */
+export function drainWords(outlook: Outlook): string[] {
+  const { agent } = outlook;
+  const has = agent.slotsInUse;
+  return [
+    `${agent.name} takes nothing new${has === 0 ? '' : `, finishes the ${counted(has, 'step')} that it has`} and stays connected. That holds through reconnects and restarts, until you undrain it.`,
+    newStepsWords(outlook),
+  ];
+}
+
+export function disableWords(outlook: Outlook): string[] {
+  const { agent, segment } = outlook;
+  const { begun, unbegun } = stepsOf(agent);
+  const words = [`${agent.name} is disconnected and may not connect until you enable it.`];
+  if (unbegun > 0) {
+    words.push(
+      `It hands back the ${counted(unbegun, 'step')} that it has not begun, and others can take ${unbegun === 1 ? 'it' : 'them'} at once.`,
+    );
+  }
+  if (begun > 0) {
+    words.push(
+      `${counted(begun, 'step that it has begun goes', 'steps that it has begun go')} on on the ${begun === 1 ? 'host' : 'hosts'}. Enable it within ${longDuration(segment.unknownAfter * 1000)} and the results count; after that they are unknown, and what it reports later is only noted. To let them end first, drain it instead.`,
+    );
+  }
+  words.push(newStepsWords(outlook));
+  return words;
+}
+
+export function revokeWords(outlook: Outlook): string[] {
+  const { agent, segment } = outlook;
+  const { begun, unbegun } = stepsOf(agent);
+  const words = [
+    `${agent.name} is disconnected and can never connect again. Its machine may be enrolled anew, under the same name.`,
+  ];
+  if (unbegun > 0) words.push(`It hands back the ${counted(unbegun, 'step')} that it has not begun.`);
+  if (begun > 0) {
+    words.push(
+      `${counted(begun, 'step that it has begun becomes', 'steps that it has begun become')} unknown at once: nobody can report on ${begun === 1 ? 'it' : 'them'} any more. To let them end first, drain it and revoke it then.`,
+    );
+  }
+  const hasKey = agent.keyGenerations.includes(agent.currentGeneration);
+  if (hasKey) {
+    const maker = connectedPeers(outlook)[0];
+    words.push(
+      `It has the key of ${segment.name}, so a new one is made: ${maker === undefined ? 'by the next agent that connects or enrolls. Until then nothing can be sealed to the segment' : `by ${maker}, at once`}.`,
+    );
+  }
+  const { credentials } = agent.revocation;
+  if (credentials > 0) {
+    words.push(
+      `It can open ${counted(credentials, 'credential')} and may have kept ${credentials === 1 ? 'it' : 'them'}: ${credentials === 1 ? 'it is' : 'they are'} marked to be rotated. Change ${credentials === 1 ? 'that secret on its' : 'those secrets on their'} targets, then seal the new ${credentials === 1 ? 'one' : 'ones'}.`,
+    );
+  }
+  return words;
+}
+
+/** That nothing is left after the agent; undefined where others are. */
+export function lastAgentWords({ agent, segment }: Outlook): { lead: string; text: string } | undefined {
+  if (agent.revocation.remainingAgents > 0) return undefined;
+  const { credentials } = agent.revocation;
+  const lost =
+    credentials === 0
+      ? ''
+      : ` Nobody else has the key, so ${counted(credentials, 'credential')} can’t be opened any more and must be entered anew.`;
+  const done = agent.state === 'revoked';
+  return {
+    lead: done ? `It was the last agent of ${segment.name}.` : `It is the last agent of ${segment.name}.`,
+    text: `Nothing can run there until another is enrolled.${lost}`,
+  };
+}
+
+function newStepsWords(outlook: Outlook): string {
+  const peers = connectedPeers(outlook);
+  const { name } = outlook.segment;
+  if (peers.length === 0) {
+    return `No other agent of ${name} is connected: new steps wait, and runs that don’t start in their time end.`;
+  }
+  const named =
+    peers.length > 3 ? `${peers.slice(0, 3).join(', ')} and ${peers.length - 3} more` : peers.join(', ');
+  return `New steps of ${name} go to ${named}.`;
+}
+
+function connectedPeers({ agent, agents }: Outlook): string[] {
+  return agents.filter(({ id, state }) => id !== agent.id && state === 'connected').map(({ name }) => name);
+}
+
+function stepsOf(agent: AgentDetail): { begun: number; unbegun: number } {
+  const unbegun = agent.steps.filter(({ startedAt }) => startedAt === null).length;
+  return { begun: agent.slotsInUse - unbegun, unbegun };
+}
+
+/** How a connection ended and what to do about it, to a person. */
+export function closeWords({ code, reason }: Pick<AgentClose, 'code' | 'reason'>): string {
+  const said = reason === '' ? '' : ` (${reason})`;
+  switch (code) {
+    case closeCodes.invalidMessage:
+      return `The server did not understand a message of it${said}. Give its machine this server’s agent.mjs and restart it.`;
+    case closeCodes.unauthenticated:
+      return `The server refused it${said}.`;
+    case closeCodes.quarantined:
+      return `A copy of its data directory connected${said}. Find and stop the copy, revoke this agent and enroll the machine anew.`;
+    case closeCodes.replaced:
+      return 'It connected a second time, and the newer connection won. If that repeats, two processes use one identity.';
+    case closeCodes.silent:
+      return 'Nothing was heard of it in time: the network between was cut, or its machine hung.';
+    case closeCodes.serverRestart:
+      return `The server restarted or asked it to come again${said}.`;
+    case 1000:
+      return 'It was stopped in an orderly way.';
+    case 1006:
+      return 'The connection broke without a word: the network, a proxy between, or the agent’s process.';
+    default:
+      return `Close code ${code}${said}.`;
+  }
+}

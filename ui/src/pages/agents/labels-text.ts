@@ -1,0 +1,25 @@
+// Labels as text, one a line: `name=value`, or `name` alone for an empty value.
+import type { Labels } from '@opsconductor/protocol';
+
+export function labelsText(labels: Labels): string {
+  return Object.entries(labels).map(labelText).join('\n');
+}
+
+export function labelText([name, value]: readonly [string, string]): string {
+  return value === '' ? name : `${name}=${value}`;
+}
+
+/** The labels, or what is wrong with which line. */
+export function readLabels(text: string): { labels: Labels } | { problem: string } {
+  const labels: Labels = {};
+  for (const [at, line] of text.split('\n').entries()) {
+    const entry = line.trim();
+    if (entry === '') continue;
+    const equals = entry.indexOf('=');
+    const name = (equals < 0 ? entry : entry.slice(0, equals)).trim();
+    if (name === '') return { problem: `Line ${at + 1} has no name before “=”.` };
+    if (Object.hasOwn(labels, name)) return { problem: `Line ${at + 1}: “${name}” is there already.` };
+    labels[name] = equals < 0 ? '' : entry.slice(equals + 1).trim();
+  }
+  return { labels };
+}
