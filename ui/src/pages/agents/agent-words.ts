@@ -59,10 +59,9 @@ function isMisunderstood(agent: Agent, now: number): boolean {
 export function agentDetail(agent: Agent): string {
   const parts: string[] = [];
   if (agent.state === 'quarantined') parts.push('an older copy of it connected');
-  if (agent.spoolBytes !== null)
-    parts.push(agent.spoolBytes === 0 ? 'spool empty' : `spool ${byteSize(agent.spoolBytes)}`);
   if (agent.rssBytes !== null) parts.push(byteSize(agent.rssBytes));
   if (agent.loadAverage !== null) parts.push(`load ${agent.loadAverage.toFixed(2)}`);
+  if (agent.spoolBytes !== null && agent.spoolBytes > 0) parts.push(`spool ${byteSize(agent.spoolBytes)}`);
   if (!agent.hasSegmentKey && agent.state !== 'revoked') parts.push('has no segment key yet');
   if (agent.address !== null) parts.push(agent.address);
   else if (agent.hostname !== null) parts.push(agent.hostname);

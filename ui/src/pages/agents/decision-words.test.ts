@@ -41,7 +41,7 @@ describe('what a decision would do, in words', () => {
   it('says what becomes of steps that a disabled agent has begun and not begun', () => {
     const text = disableWords(outlook(busy, [peer])).join(' ');
     expect(text).toMatch(/hands back the 1 step that it has not begun/);
-    expect(text).toMatch(/2 steps that it has begun go on.*Enable it within 5 min/);
+    expect(text).toMatch(/2 steps that it has begun keep running.*Enable it within 5 min/);
   });
 
   it('says that a revoked agent’s steps are unknown at once, who makes the key, and what to rotate', () => {

@@ -32,7 +32,7 @@ export function disableWords(outlook: Outlook): string[] {
   }
   if (begun > 0) {
     words.push(
-      `${counted(begun, 'step that it has begun goes', 'steps that it has begun go')} on on the ${begun === 1 ? 'host' : 'hosts'}. Enable it within ${longDuration(segment.unknownAfter * 1000)} and the results count; after that they are unknown, and what it reports later is only noted. To let them end first, drain it instead.`,
+      `${counted(begun, 'step that it has begun keeps', 'steps that it has begun keep')} running on the ${begun === 1 ? 'host' : 'hosts'}. Enable it within ${longDuration(segment.unknownAfter * 1000)} and the results count; after that they are unknown, and what it reports later is only noted. To let them end first, drain it instead.`,
     );
   }
   words.push(newStepsWords(outlook));
