@@ -142,18 +142,22 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- Lets steps that wait for these locks be tried again, a few for each lock: the one that waits for it alone, then by
--- priority and age. Those that others have at hand are left out. Returns their segments.
+-- Lets steps that wait for these locks be tried again, a few for each lock, by priority and age. One that waits for it alone
+-- goes before all others, once nobody holds it. Those that others have at hand are left out. Returns their segments.
 CREATE FUNCTION wake_lock_waiters(p_lock_keys text[], p_each integer) RETURNS SETOF bigint LANGUAGE sql AS $$
-  WITH waiting AS MATERIALIZED (
-    SELECT w.id FROM unnest(p_lock_keys) k(lock_key)
+  WITH wanted AS MATERIALIZED (
+    SELECT k.lock_key, alone.id, EXISTS (SELECT 1 FROM lock_slots s WHERE s.lock_key = k.lock_key) AS is_held
+    FROM unnest(p_lock_keys) k(lock_key)
     LEFT JOIN locks l ON l.lock_key = k.lock_key
-    CROSS JOIN LATERAL (
-      (SELECT st.id FROM job_run_steps st
-        WHERE st.target_run_id = l.wanted_by AND st.status = 'ready' AND st.waits_lock = k.lock_key)
-      UNION
-      (SELECT st.id FROM job_run_steps st WHERE st.status = 'ready' AND st.waits_lock = k.lock_key
-        ORDER BY st.waits_lock, st.claim_rank, st.id LIMIT p_each)) w
+    LEFT JOIN LATERAL (SELECT st.id FROM job_run_steps st
+      WHERE st.target_run_id = l.wanted_by AND st.status = 'ready' AND st.waits_lock = k.lock_key LIMIT 1) alone ON true
+  ), waiting AS MATERIALIZED (
+    SELECT id FROM wanted WHERE id IS NOT NULL AND NOT is_held
+    UNION ALL
+    SELECT w.id FROM wanted CROSS JOIN LATERAL (SELECT st.id FROM job_run_steps st
+      WHERE st.status = 'ready' AND st.waits_lock = wanted.lock_key
+      ORDER BY st.waits_lock, st.claim_rank, st.id LIMIT p_each) w
+    WHERE wanted.id IS NULL
   ), held AS MATERIALIZED (
     SELECT st.id FROM job_run_steps st WHERE st.id IN (SELECT id FROM waiting) AND st.status = 'ready'
     ORDER BY st.id FOR UPDATE SKIP LOCKED
@@ -190,7 +194,8 @@ CREATE TRIGGER job_run_targets_locks AFTER UPDATE OF status ON job_run_targets F
     AND NEW.status IN ('succeeded', 'failed', 'partial', 'cancelled', 'timed_out'))
   EXECUTE FUNCTION free_locks_of_ended();
 
--- A late result, or a person's word, settles an unknown attempt: its target run, if that has ended, needs its locks no more.
+-- A late result settles an unknown attempt: its target run, unless it goes on, needs its locks no more. Looked at when all
+-- else of the transaction is done.
 CREATE FUNCTION free_locks_of_settled() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   v_target_run_id bigint;
@@ -202,5 +207,6 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-CREATE TRIGGER job_run_step_attempts_locks AFTER UPDATE OF late_status ON job_run_step_attempts FOR EACH ROW
+CREATE CONSTRAINT TRIGGER job_run_step_attempts_locks AFTER UPDATE OF late_status ON job_run_step_attempts
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
   WHEN (NEW.late_status IS NOT NULL AND OLD.late_status IS NULL) EXECUTE FUNCTION free_locks_of_settled();

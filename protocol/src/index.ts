@@ -15,6 +15,7 @@ export * from './api/permissions.ts';
 export * from './api/runs.ts';
 export * from './api/segments.ts';
 export * from './api/selection.ts';
+export * from './api/strategy.ts';
 export * from './api/target-groups.ts';
 export * from './api/targets.ts';
 export * from './api/text.ts';

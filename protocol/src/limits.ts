@@ -41,6 +41,13 @@ export const limits = {
   maxClaimBatch: 256,
   maxStepsPerJob: 100,
   maxTargetsPerRun: 12_000,
+  /** Sizes of batches that a strategy may name; the last repeats. */
+  maxBatches: 50,
+  maxLocksPerJob: 10,
+  /** Target runs that may share a lock of limited slots. */
+  maxLockSlots: 1_000,
+  /** After the deadline of an unknown attempt, its target run keeps its locks so much longer. */
+  unknownKeepsLocksMs: 3_600_000,
   maxSelectorLength: 2_000,
   /** Tests of one thing in a selector; each value of a list counts. */
   maxSelectorTerms: 64,

@@ -4,7 +4,8 @@ import { type Static, Type } from 'typebox';
 /**
  * Why an attempt did not end with an accepted exit code. Published in the API; never renamed.
  * `connection_lost`, `agent_silent`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced` go with status
- * `unknown`; `predecessor` and `when_status` with `skipped`; `decided` with what a person has decided.
+ * `unknown`; `predecessor`, `when_status` and `rerun` with `skipped`; `halted`
+ * with `cancelled`; `run_timeout` with `timed_out`; `decided` with what a person has decided.
  */
 export const stepReasons = [
   'exit_code',
@@ -32,6 +33,9 @@ export const stepReasons = [
   'invalid_config',
   'lease_expired',
   'start_within_expired',
+  'run_timeout',
+  'halted',
+  'rerun',
   'predecessor',
   'when_status',
   'decided',

@@ -123,15 +123,18 @@ export interface TargetCounts {
 
 /**
  * The aggregation table (docs/architecture.md): first line that fits, once every target run has ended.
- * Failures include timeouts. `maxFailures` are tolerated: up to it a run with failures is `partial`.
+ * Failures include timeouts. `maxFailures` are tolerated: up to it a run with failures is `partial`, unless a limit of
+ * failures has halted it. A run that was stopped at its own timeout says so where nothing worse happened.
  */
 export function aggregateRun(
   counts: TargetCounts,
-  options: { maxFailures: number; cancelling: boolean },
+  options: { maxFailures: number; cancelling: boolean; halted?: boolean; timedOut?: boolean },
 ): RunStatus {
   const failures = counts.failed + counts.timedOut;
   if (options.cancelling && counts.cancelled > 0 && counts.unknown === 0) return 'cancelled';
-  if (failures > options.maxFailures) {
+  if (options.timedOut === true && counts.failed === 0 && counts.unknown === 0 && failures > 0)
+    return 'timed_out';
+  if (failures > options.maxFailures || (options.halted === true && failures > 0)) {
     return counts.failed === 0 && counts.unknown === 0 && counts.timedOut === failures
       ? 'timed_out'
       : 'failed';

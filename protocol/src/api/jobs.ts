@@ -6,6 +6,7 @@ import { runStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
 import { JobConnectionSchema } from './connection-settings.ts';
 import { selectionFields } from './selection.ts';
+import { LockSchema, Priority, StrategySchema } from './strategy.ts';
 import { Description, DisplayName } from './text.ts';
 
 /** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
@@ -58,6 +59,12 @@ export const StepDefinitionSchema = Closed({
   when_status: Type.Optional(Type.Enum(whenStatuses)),
   config: Type.Unknown({ description: 'What the step type asks for; checked by its own schema' }),
 });
+const RunTimeout = Type.Integer({
+  minimum: 1,
+  maximum: 30 * 86_400,
+  description:
+    'Seconds that a run may take from its first lease; then steps that wait end `timed_out` and those that run are stopped',
+});
 export const JobDefinitionSchema = Closed({
   name: DisplayName(),
   description: Type.Optional(Description(10_000)),
@@ -67,6 +74,12 @@ export const JobDefinitionSchema = Closed({
   start_within: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: limits.startWithinS }),
   ),
+  priority: Type.Optional(Priority),
+  /** Without one all targets start at once and each goes on, whatever becomes of the others. */
+  strategy: Type.Optional(StrategySchema),
+  /** What each target run holds from its first lease to its end. */
+  locks: Type.Optional(Type.Array(LockSchema, { minItems: 1, maxItems: limits.maxLocksPerJob })),
+  timeout: Type.Optional(RunTimeout),
   /** Stands before what targets, groups and segments give. */
   connection: Type.Optional(JobConnectionSchema),
   steps: Type.Array(StepDefinitionSchema, { minItems: 1, maxItems: limits.maxStepsPerJob }),
@@ -119,7 +132,28 @@ export const CreateJobRequestSchema = JobDefinitionSchema;
 export const StartRunRequestSchema = Closed({
   ...selectionFields,
   start_within: Type.Optional(Type.Integer({ minimum: 1, maximum: 30 * 86_400 })),
+  /** Above the job's own: for who may edit the job. */
+  priority: Type.Optional(Priority),
+  /** In place of the job's; where it has one, for who may edit the job. */
+  strategy: Type.Optional(StrategySchema),
+  /** Longer than the job's own: for who may edit the job. */
+  timeout: Type.Optional(RunTimeout),
 });
+export const rerunChoices = ['failed', 'unknown', 'not_succeeded', 'all'] as const;
+export type RerunChoice = (typeof rerunChoices)[number];
+export const RerunRequestSchema = Closed({
+  which: Type.Enum(rerunChoices, {
+    description:
+      'Targets on which the run ended so. `failed`: failed or timed out. `not_succeeded`: also cancelled and unknown.',
+  }),
+  from_step: Type.Optional(
+    Type.Union([Type.Integer({ minimum: 1, maximum: limits.maxStepsPerJob }), Type.Literal('failed')], {
+      description:
+        'Number of the first step to run; `failed`: on each target the first that did not succeed. Those before are skipped',
+    }),
+  ),
+});
+export type RerunRequest = Static<typeof RerunRequestSchema>;
 
 export const JobsHealthSchema = Type.Object({
   status: Type.Enum(['ok', 'degraded']),

@@ -4,6 +4,7 @@ import { Pair } from '../pair.ts';
 import { outputStates, runStatuses, stepStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
 import { RunSelectionSchema } from './selection.ts';
+import { LockSchema, RunStrategySchema } from './strategy.ts';
 
 const targetCounts = {
   targetsTotal: Type.Integer(),
@@ -71,6 +72,8 @@ export const TargetRunSchema = Type.Object({
   status: Type.Enum(runStatuses),
   startedAt: Nullable(Timestamp),
   completedAt: Nullable(Timestamp),
+  /** Why it ended without having begun. */
+  endReason: Nullable(Type.String()),
 });
 export type TargetRun = Static<typeof TargetRunSchema>;
 export const SurvivorSchema = Type.Object({ pid: Type.Integer(), command: Type.String() });
@@ -126,6 +129,28 @@ export const RunDetailSchema = Type.Object({
   ),
   /** How its targets were asked for; null for who may not read the job. */
   selection: Nullable(RunSelectionSchema),
+  priority: Type.Integer(),
+  /** Seconds from its first lease; null for no limit. */
+  timeoutS: Nullable(Type.Integer()),
+  /** Why it is or was stopped, where nobody cancelled it. */
+  stopReason: Nullable(Type.Enum(['run_timeout'])),
+  locks: Type.Array(LockSchema),
+  /** Null without one, and for who sees only a part of the run. */
+  strategy: Nullable(
+    Type.Object({
+      ...RunStrategySchema.properties,
+      /** Targets that may have started. */
+      opened: Type.Integer(),
+      /** Number of the batch that is open; null without batches. */
+      batch: Nullable(Type.Integer()),
+      /** Which limit of failures was exceeded: no further target starts. */
+      haltedReason: Nullable(Type.String()),
+    }),
+  ),
+  /** The run whose targets this one runs on again; null also for who sees only a part of the run. */
+  rerunOf: Nullable(Id),
+  /** Runs that ran again on targets of this one, newest first; at most 100. */
+  reruns: Type.Array(Id),
 });
 export type RunDetail = Static<typeof RunDetailSchema>;
 

@@ -112,8 +112,9 @@ export class Dispatcher {
     }
   }
 
-  async #handOut({ steps: claimed, tookAll }: Claim): Promise<void> {
+  async #handOut({ steps: claimed, tookAll, moved }: Claim): Promise<void> {
     this.#leftSome = !tookAll;
+    this.#wanted ||= moved > 0;
     if (claimed.length === 0) return;
     // A batch that was full may have left some.
     this.#wanted ||= !tookAll;

@@ -69,10 +69,16 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       body: StartRunRequestSchema,
       success: { status: 201, schema: RunDetailSchema },
       handle: async (request) => {
-        const { start_within: startWithinS, ...selection } = request.body;
+        const {
+          start_within: startWithinS,
+          priority,
+          strategy,
+          timeout: timeoutS,
+          ...selection
+        } = request.body;
         const started = await startRun(
           deps,
-          { jobId: request.params.id, selection, startWithinS },
+          { jobId: request.params.id, selection, startWithinS, priority, strategy, timeoutS },
           callerOf(request),
         );
         deps.publish(started.news);

@@ -25,7 +25,7 @@ export function validateDefinition(value: unknown): JobDefinition {
   steps.forEach((step, at) => {
     problems.push(...configProblems(step, at));
   });
-  problems.push(...nameProblems(steps), ...steps.flatMap(ruleProblems));
+  problems.push(...nameProblems(steps), ...steps.flatMap(ruleProblems), ...lockProblems(definition));
   const details = withUnstorableText(problems, definition);
   const [first] = details;
   if (first !== undefined) {
@@ -38,6 +38,38 @@ export function validateDefinition(value: unknown): JobDefinition {
   return definition as JobDefinition;
 }
 
+/** Locks by name that would be the same one, and slots of a lock that is held alone. */
+function lockProblems(definition: unknown): ErrorDetail[] {
+  const { locks } = Object(definition) as { locks?: unknown };
+  if (!Array.isArray(locks)) return [];
+  const firstAt = new Map<string, number>();
+  return locks.flatMap((entry, at) => {
+    const { name, mode, slots, per = 'installation' } = Object(entry) as LooseLock;
+    const problems: ErrorDetail[] = [];
+    if (mode === 'exclusive' && slots !== undefined) {
+      problems.push({
+        path: `locks[${at}].slots`,
+        message: 'An exclusive lock is held by one target run: leave slots out, or share the lock.',
+        found: visibleJson(String(slots)),
+        allowed: 'slots on locks with mode “shared”',
+      });
+    }
+    const key = `${name}@${per}`;
+    const before = firstAt.get(key);
+    if (before === undefined) firstAt.set(key, at);
+    else if (typeof name === 'string') {
+      problems.push({
+        path: `locks[${at}].name`,
+        message: `Lock ${before + 1} is the same one; name each lock once.`,
+        found: visibleJson(name.slice(0, 100)),
+        allowed: 'a name that no other lock of the job has with the same “per”',
+      });
+    }
+    return problems;
+  });
+}
+
+type LooseLock = { name?: unknown; mode?: unknown; slots?: unknown; per?: unknown };
 type LooseStep = { name?: unknown; type?: unknown; config?: unknown } & Record<string, unknown>;
 
 /** The steps as far as they are objects; the outer schema tells of the rest. */

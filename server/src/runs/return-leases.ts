@@ -2,7 +2,7 @@
 import type { Sql, Tx } from '../store/connection.ts';
 import { lockStepsAndNext, lockTargetRuns, returnToReady, type StepRow } from '../store/run-progress.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { type ProgressNews, RunLedger, stoppedStatus } from './run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
 import { stopWaiting } from './stop-run.ts';
 
@@ -58,7 +58,10 @@ export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): P
     ledger.wakeSegment(step.segmentId);
     if (ledger.run(step.jobRunId)?.status === 'cancelling') cancelling.add(step.jobRunId);
   }
-  for (const runId of cancelling) await stopWaiting(tx, ledger, runId, 'cancelled');
+  for (const runId of cancelling) {
+    const run = ledger.run(runId);
+    if (run !== undefined) await stopWaiting(tx, ledger, runId, stoppedStatus(run));
+  }
   return { news: await ledger.write(), begun: held.filter((step) => !live.includes(step)).map(begunEnd) };
 }
 

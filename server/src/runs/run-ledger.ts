@@ -20,7 +20,9 @@ import {
   writeRuns,
   writeTargetRuns,
 } from '../store/run-progress.ts';
+import { closeUnbegun, openTargetRuns, writeStrategy } from '../store/strategy-steps.ts';
 import { commitWithThese } from '../store/transaction.ts';
+import { followStrategy } from './follow-strategy.ts';
 
 export type StepChange = { id: number } & Partial<Omit<Step, 'id'>>;
 
@@ -37,8 +39,15 @@ interface RunEntry {
   row: RunRow;
   touched: boolean;
   ended: boolean;
+  /** Target runs have ended in this transaction: its strategy may open others. */
+  endedTargets: boolean;
   steps: StepChange[];
   targetRuns: Map<number, TargetRunRow>;
+}
+
+/** How what still waits in a run that is being stopped ends. */
+export function stoppedStatus(run: Pick<RunRow, 'stopReason'>): 'cancelled' | 'timed_out' {
+  return run.stopReason === null ? 'cancelled' : 'timed_out';
 }
 
 export class RunLedger {
@@ -62,6 +71,7 @@ export class RunLedger {
         row,
         touched: false,
         ended: false,
+        endedTargets: false,
         steps: [],
         targetRuns: new Map(),
       });
@@ -129,6 +139,7 @@ export class RunLedger {
     entry.touched = true;
     entry.targetRuns.set(target.id, target);
     this.#holdOrGoOn(entry);
+    entry.endedTargets ||= isRunEnded(status);
     if (!isRunEnded(status)) return;
     if (status === 'succeeded') row.targetsSucceeded += 1;
     else if (status === 'cancelled') row.targetsCancelled += 1;
@@ -199,6 +210,8 @@ export class RunLedger {
     const status = aggregateRun(counts, {
       maxFailures: row.maxFailures,
       cancelling: row.status === 'cancelling',
+      halted: row.haltedAt !== null,
+      timedOut: row.stopReason === 'run_timeout',
     });
     entry.ended = true;
     row.completedAt = this.now;
@@ -210,6 +223,41 @@ export class RunLedger {
     entry.touched = true;
   }
 
+  /** Opens the target runs that may start now that others have ended, or ends those that must not start any more. */
+  async #followStrategy(entry: RunEntry): Promise<void> {
+    const { row } = entry;
+    const move = followStrategy(row);
+    if (move === undefined) return;
+    const { open, halt, ...batch } = move;
+    const isNewBatch = batch.batchNumber !== row.batchNumber;
+    if (open === 0 && halt === null && !isNewBatch) return;
+    Object.assign(row, batch);
+    if (halt !== null) {
+      row.haltedAt = this.now;
+      row.haltedReason = halt.reason;
+      await this.endUnbegun(row.id, { status: 'cancelled', reason: 'halted', message: halt.unbegun });
+    } else if (open > 0) {
+      const { opened, ready } = await openTargetRuns(this.#tx, row.id, open);
+      row.targetsOpened = (row.targetsOpened ?? 0) + opened;
+      for (const step of ready) {
+        this.noteStep(row.id, { id: step.id, status: 'ready' });
+        this.wakeSegment(step.segmentId);
+      }
+    }
+    await writeStrategy(this.#tx, row);
+  }
+
+  /** Ends every target run that has not begun, with its steps. Others go on. */
+  async endUnbegun(
+    runId: number,
+    end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
+  ): Promise<void> {
+    const { targetRuns, stepIds } = await closeUnbegun(this.#tx, runId, end);
+    this.countStepEnds(runId, { completed: stepIds.length, failed: 0 });
+    for (const id of stepIds) this.noteStep(runId, { id, status: end.status, reason: end.reason });
+    for (const target of targetRuns) this.changeTargetRun(target, end.status);
+  }
+
   /** The same, and commits in the same round trip: nothing may be written in this transaction afterwards. */
   writeAndCommit(): Promise<ProgressNews> {
     return this.write([() => commitWithThese(this.#tx)]);
@@ -217,6 +265,7 @@ export class RunLedger {
 
   /** Writes everything that was collected, numbers the events and emits one NOTIFY. */
   async write(last: readonly (() => Promise<void>)[] = []): Promise<ProgressNews> {
+    for (const entry of this.#runs.values()) if (entry.endedTargets) await this.#followStrategy(entry);
     const touched = [...this.#runs.values()].filter((entry) => entry.touched);
     const endedIds = touched.filter(({ row }) => isRunEnded(row.status)).map(({ row }) => row.id);
     for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {

@@ -56,6 +56,21 @@ export function runDetailView(row: RunRecord): RunDetail {
       stepType: row.stepTypes[index] ?? '',
     })),
     selection: row.selection,
+    priority: row.priority,
+    timeoutS: row.timeoutS,
+    stopReason: row.stopReason,
+    locks: row.locks ?? [],
+    strategy:
+      row.strategy === null
+        ? null
+        : {
+            ...row.strategy,
+            opened: row.targetsOpened ?? row.targetsTotal,
+            batch: row.batchNumber,
+            haltedReason: row.haltedReason,
+          },
+    rerunOf: row.rerunOf,
+    reruns: row.reruns ?? [],
   };
 }
 
@@ -69,6 +84,7 @@ export function targetRunView(row: TargetRunRecord): TargetRun {
     status: row.status,
     startedAt: iso(row.startedAt),
     completedAt: iso(row.completedAt),
+    endReason: row.endReason,
   };
 }
 

@@ -90,7 +90,7 @@ async function seenAmong(
 
 /** How targets were selected may name places that only who reads the job has to do with. */
 function seenAs(whole: RunRecord, part: RunPartRow): SeenRun {
-  const run = { ...whole, selection: null };
+  const run = { ...whole, ...noPlan };
   const view = partView(part, {
     maxFailures: run.maxFailures,
     cancelRequested: run.cancelRequestedAt !== null,
@@ -100,6 +100,8 @@ function seenAs(whole: RunRecord, part: RunPartRow): SeenRun {
   return { run: isCancelTold(seen) ? seen : { ...seen, ...noCancel }, isWhole: false };
 }
 
+/** Numbers that tell of targets which are not seen, and runs that may be on others. */
+const noPlan = { selection: null, strategy: null, rerunOf: null, reruns: [] };
 const noCancel = { cancelRequestedAt: null, cancelRequestedBy: null };
 
 /** A cancel that came after the part had ended tells that the rest had not. */

@@ -12,6 +12,7 @@ import {
   lockEndedAttempts,
   writeLateResult,
 } from '../store/step-attempts.ts';
+import { readyRanks } from '../store/strategy-steps.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
@@ -40,12 +41,16 @@ export interface SettleResult {
   next?: ClaimedStep;
 }
 
+export const runTimeoutMessage = 'The run’s timeout had passed.';
+
 interface Batch {
   tx: Tx;
   ledger: RunLedger;
   progress: StepProgress;
   /** Names of the agents whose sessions are current, by `agent.session`. */
   sessions: ReadonlyMap<string, HeldSession>;
+  /** By segment, the claim rank of the most urgent step that is ready there. */
+  ranks: ReadonlyMap<number, number>;
 }
 
 /** Settles every attempt that is current; answers for each what the agent is to do with it. */
@@ -101,7 +106,7 @@ async function openBatch(
 ): Promise<Batch> {
   const stepIds = [...new Set(ends.map((end) => end.stepId))];
   // Sent together and answered in this order, which is the lock order: agents, runs, target runs, steps.
-  const [sessions, ledger, targetRuns, steps] = await Promise.all([
+  const [sessions, ledger, targetRuns, steps, ranks] = await Promise.all([
     holdCurrentSessions(
       tx,
       ends.flatMap(({ source }) =>
@@ -111,11 +116,12 @@ async function openBatch(
     RunLedger.open(tx, { stepIds }),
     lockTargetRuns(tx, stepIds),
     lockStepsAndNext(tx, stepIds),
+    readyRanks(tx, stepIds),
   ]);
   const agentNames = new Map([...sessions].map(([key, { name }]) => [key, name]));
   const progress = new StepProgress({ tx, ledger, targetRuns, steps }, { agentNames, random });
   await progress.prepare(stepIds);
-  return { tx, ledger, progress, sessions };
+  return { tx, ledger, progress, sessions, ranks };
 }
 
 /** The fence: epoch, random token, agent and session must all be those of the live lease, the session its newest. */
@@ -142,10 +148,12 @@ function stepOf({ progress }: Batch, end: AttemptEnd): StepRow {
 }
 
 function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
-  const { outcome, output, source } = end;
+  const { output, source } = end;
+  const outcome = stoppedOutcome(batch, end);
   if (!isStepEnded(outcome.status)) throw new Error(`${outcome.status} does not end a step`);
   const step = stepOf(batch, end);
-  const isNextWanted = source.kind === 'agent' && source.wantsNext && takesSteps(batch, source);
+  const isNextWanted =
+    source.kind === 'agent' && source.wantsNext && takesSteps(batch, source) && mayPassOn(batch, step);
   return {
     outcome,
     output,
@@ -153,6 +161,20 @@ function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
     startedAt: step.startedAt ?? startOf(step, end, batch.ledger.now),
     nextFor: isNextWanted ? { agentId: source.agentId, sessionNumber: source.sessionNumber } : undefined,
   };
+}
+
+/** Not past a step of a run with a higher priority, which then gets the slot; nor in a halted run. */
+function mayPassOn({ ledger, ranks }: Batch, step: StepRow): boolean {
+  const run = ledger.run(step.jobRunId);
+  if (run === undefined || run.haltedAt !== null) return false;
+  return (ranks.get(step.segmentId) ?? 0) >= -run.priority;
+}
+
+/** Of a run that was stopped at its timeout: what the agent cancelled at our word has timed out. */
+function stoppedOutcome({ ledger, progress }: Batch, { stepId, outcome }: AttemptEnd): StepOutcome {
+  const run = ledger.run(progress.step(stepId)?.jobRunId ?? 0);
+  if (outcome.status !== 'cancelled' || (run?.stopReason ?? null) === null) return outcome;
+  return { ...outcome, status: 'timed_out', reason: 'run_timeout', message: runTimeoutMessage };
 }
 
 function takesSteps({ sessions }: Batch, agent: { agentId: number; sessionNumber: number }): boolean {

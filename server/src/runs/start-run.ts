@@ -1,5 +1,14 @@
 // Starts a run: the job's current version on the chosen targets. It is refused whole, or queued whole.
-import { type JobDefinition, limits, type RunSelection, type TargetSelection } from '@opsconductor/protocol';
+import { randomInt } from 'node:crypto';
+import {
+  type JobDefinition,
+  limits,
+  type RunSelection,
+  type RunStrategy,
+  resolveStrategy,
+  type Strategy,
+  type TargetSelection,
+} from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -16,6 +25,8 @@ import { commitWithThese, hasCommitted, inTransaction } from '../store/transacti
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
 import { sentenceOf } from '../targets/selection-problems.ts';
 import type { ClaimsAlong } from './claim-along.ts';
+import { opensWith } from './follow-strategy.ts';
+import { orderTargets } from './order-targets.ts';
 import type { RunKeys } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
 
@@ -24,6 +35,20 @@ export interface StartRun {
   selection: TargetSelection;
   /** Seconds; the job's own `start_within` when left out. */
   startWithinS?: number | undefined;
+  /** In place of what the job says; see `requireOverrides`. */
+  priority?: number | undefined;
+  strategy?: Strategy | undefined;
+  timeoutS?: number | undefined;
+  /** Another version than the current one, on the targets of a run that it has had. */
+  rerun?: Rerun | undefined;
+}
+
+export interface Rerun {
+  runId: number;
+  jobVersion: number;
+  which: string;
+  /** First step by target, where that is not step 1. */
+  firstSteps: ReadonlyMap<number, number>;
 }
 
 /** Seconds between TERM and KILL when a step doesn't say. */
@@ -80,25 +105,37 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
   const started = await inTransaction(sql, async (tx) => {
     const job = await readingJob;
     const { targets, selection } = await readingTargets;
-    const { definition } = await loadJobVersion({ sql: tx, masterKey }, request.jobId, job.version);
+    const version = request.rerun?.jobVersion ?? job.version;
+    const { definition } = await loadJobVersion({ sql: tx, masterKey }, request.jobId, version);
+    requireOverrides(request, definition, job, caller);
+    const ordered = orderForStart(request.strategy ?? definition.strategy, targets);
     const { runId } = job;
     const segments = [...new Set(targets.map((target) => target.segmentId))];
     const news = { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] };
     const detail = {
       jobId: request.jobId,
-      jobVersion: job.version,
+      jobVersion: version,
       selection,
+      ...overridesOf(request),
       ...credentialsUsed(definition, targets),
     };
     const newRun = {
       id: runId,
       jobId: request.jobId,
-      jobVersion: job.version,
+      jobVersion: version,
       dataKey: wrapDataKey(masterKey, dataKey, runKeyContext(request.jobId)),
       startWithinS: request.startWithinS ?? definition.start_within ?? limits.startWithinS,
       createdBy: caller.userId,
       selection,
-      targets: targets.map(({ id, name, segmentId }) => ({ id, name, segmentId })),
+      priority: request.priority ?? definition.priority ?? 0,
+      timeoutS: request.timeoutS ?? definition.timeout ?? null,
+      locks: definition.locks ?? [],
+      strategy: ordered.strategy,
+      rerunOf: request.rerun?.runId ?? null,
+      targets: ordered.targets.map(({ id, name, segmentId }) => {
+        const firstStep = request.rerun?.firstSteps.get(id);
+        return { id, name, segmentId, ...(firstStep === undefined ? {} : { firstStep }) };
+      }),
       steps: definition.steps.map((step, index) => ({
         number: index + 1,
         type: step.type,
@@ -128,6 +165,51 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
   });
   deps.keys?.remember(started.runId, dataKey);
   return started;
+}
+
+/** The targets in the order in which they start, and how the strategy holds for them. */
+function orderForStart(
+  strategy: Strategy | undefined,
+  targets: readonly SelectedRow[],
+): { targets: readonly SelectedRow[]; strategy: (RunStrategy & { opens: number }) | null } {
+  if (strategy === undefined) return { targets, strategy: null };
+  const seed = randomInt(2 ** 32);
+  const resolved = resolveStrategy(strategy, targets.length, seed);
+  return {
+    targets: orderTargets(targets, resolved.order, seed),
+    strategy: { ...resolved, opens: opensWith(resolved, targets.length) },
+  };
+}
+
+/** For the audit row: what was asked for at the start, beside the targets. */
+function overridesOf({ priority, strategy, timeoutS, rerun }: StartRun) {
+  return {
+    ...(priority === undefined ? {} : { priority }),
+    ...(strategy === undefined ? {} : { strategy }),
+    ...(timeoutS === undefined ? {} : { timeoutS }),
+    ...(rerun === undefined ? {} : { rerunOf: rerun.runId, which: rerun.which }),
+  };
+}
+
+/**
+ * What loosens the author's limits is for who may edit the job: a higher priority, a strategy in place of the job's, a
+ * longer timeout.
+ */
+function requireOverrides(request: StartRun, definition: JobDefinition, job: RunPlan, caller: Caller): void {
+  const { priority, strategy, timeoutS } = request;
+  const isLonger =
+    timeoutS !== undefined && definition.timeout !== undefined && timeoutS > definition.timeout;
+  const loosened = [
+    ...(priority !== undefined && priority > (definition.priority ?? 0) ? ['priority'] : []),
+    ...(strategy !== undefined && definition.strategy !== undefined ? ['strategy'] : []),
+    ...(isLonger ? ['timeout'] : []),
+  ];
+  if (loosened.length === 0 || caller.authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
+  const details = loosened.map((path) => ({
+    path,
+    message: `Only who may edit the job may set ${path} beyond what the job says; leave it out.`,
+  }));
+  throw new MissingPermission(caller, 'jobs.edit', `category “${job.category}”`, details);
 }
 
 /**

@@ -31,7 +31,7 @@ import { endedAttempts, type SettledAttempt, writeAttempts } from '../store/step
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
 import { type Course, cleanUp, followStep, type StepEnd } from './follow-step.ts';
-import type { RunLedger, StepChange } from './run-ledger.ts';
+import { type RunLedger, type StepChange, stoppedStatus } from './run-ledger.ts';
 
 /** How an attempt ended. */
 export interface AttemptResult {
@@ -71,7 +71,7 @@ export class StepProgress {
   readonly #revived: number[] = [];
   readonly #closed: { id: number; status: 'skipped' | 'cancelled' | 'timed_out'; reason: string | null }[] =
     [];
-  readonly #closeAll = new Map<'skipped' | 'cancelled', number[]>();
+  readonly #closeAll = new Map<'skipped' | 'cancelled' | 'timed_out', number[]>();
   readonly #leases: { lease: NextLease; step: WaitingStep | StepRow }[] = [];
   readonly #cleanUps: { stepId: number; epoch: number; segmentId: number; atOnce: boolean }[] = [];
 
@@ -345,9 +345,11 @@ export class StepProgress {
       else this.#lease(next, nextFor);
       return;
     }
-    const how = cancelling ? 'cancelled' : 'skipped';
+    const run = this.#ledger.run(step.jobRunId);
+    const stopped = run === undefined ? 'cancelled' : stoppedStatus(run);
+    const how = cancelling ? stopped : 'skipped';
     this.#closeAll.set(how, [...(this.#closeAll.get(how) ?? []), target.id]);
-    this.#ledger.endTargetRun(target, status === 'succeeded' ? 'cancelled' : status);
+    this.#ledger.endTargetRun(target, status === 'succeeded' ? stopped : status);
   }
 
   /** Undoes what was concluded from not knowing: the target run goes on, what was skipped waits again. */

@@ -3,8 +3,10 @@
 import { isRunEnded, type StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/connection.ts';
+import { forgetUnusedLocks, freeStaleLocks } from '../store/lock-slots.ts';
 import { makeOutputPartitions } from '../store/run-output.ts';
 import { lockOpenTargetRuns, lockWaitingSteps } from '../store/run-progress.ts';
+import { runsPastTimeout } from '../store/strategy-steps.ts';
 import {
   cancellingRuns,
   deleteExpired,
@@ -20,6 +22,7 @@ import { inTransaction } from '../store/transaction.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { settleAttempts } from './settle-attempts.ts';
 import { stopWaiting } from './stop-run.ts';
+import { timeOutRun } from './time-out-run.ts';
 
 const sweepMs = 1_000;
 const hourMs = 3_600_000;
@@ -75,6 +78,8 @@ export class Sweeper {
     }
     await this.#settleOverdue();
     for (const runId of await runsNotStarted(sql)) this.#deps.publish(await endUnstarted(sql, runId));
+    for (const runId of await runsPastTimeout(sql)) this.#deps.publish(await timeOutRun(sql, runId));
+    await this.#sweepLocks();
     const cancel = await cancellingRuns(sql, this.#deps.serverId);
     if (cancel.length > 0) this.#deps.publish({ runs: [], segments: [], cancel });
     await this.#housekeep();
@@ -99,11 +104,17 @@ export class Sweeper {
     this.#deps.publish(news);
   }
 
+  async #sweepLocks(): Promise<void> {
+    const segments = await inTransaction(this.#deps.sql, (tx) => freeStaleLocks(tx));
+    if (segments.length > 0) this.#deps.publish({ runs: [], segments, cancel: [] });
+  }
+
   async #housekeep(): Promise<void> {
     if (Date.now() - this.#housekeptAt < hourMs) return;
     this.#housekeptAt = Date.now();
     await makeOutputPartitions(this.#deps.sql);
     await deleteExpired(this.#deps.sql);
+    await inTransaction(this.#deps.sql, (tx) => forgetUnusedLocks(tx));
   }
 }
 

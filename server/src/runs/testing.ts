@@ -1,7 +1,7 @@
 // A segment with agents, targets and jobs on a database of its own, and steps moved by the functions that the gateway
 // calls: for the tests of runs, gateway and store.
 import { randomUUID } from 'node:crypto';
-import type { StepDefinition, StepOutcome, StepStatus } from '@opsconductor/protocol';
+import type { JobDefinition, StepDefinition, StepOutcome, StepStatus } from '@opsconductor/protocol';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { enrollAgent } from '../segments/enroll-agent.ts';
@@ -80,6 +80,10 @@ export interface TestRuns extends TestInstallation {
     timeoutS?: number;
     /** What each step says beside its command; as many steps as there are of these. */
     rules?: readonly Partial<StepDefinition>[];
+    /** Further fields of the job's definition. */
+    job?: Partial<JobDefinition>;
+    /** On these in place of new targets. */
+    targetIds?: number[];
   }): Promise<number>;
   claim(serverId?: string): Promise<ClaimedStep[]>;
   /** Leases what one claim takes and fails unless it is one step. */
@@ -143,7 +147,15 @@ export async function setupRuns(): Promise<TestRuns> {
       }
       return connect({ agentId, name });
     },
-    async start({ rules, steps = rules?.length ?? 1, targets: count = 1, startWithinS, timeoutS = 60 } = {}) {
+    async start({
+      rules,
+      steps = rules?.length ?? 1,
+      targets: count = 1,
+      startWithinS,
+      timeoutS = 60,
+      job = {},
+      targetIds,
+    } = {}) {
       const definition = {
         name: `job ${randomUUID()}`,
         steps: Array.from({ length: steps }, (_, n) => ({
@@ -152,11 +164,13 @@ export async function setupRuns(): Promise<TestRuns> {
           config: { command: 'true', timeout: timeoutS },
           ...rules?.[n],
         })),
+        ...job,
       };
       const { id: jobId } = await createJob(t, definition, t.caller);
-      const targetIds: number[] = [];
-      for (let n = 0; n < count; n += 1) targetIds.push(await addTarget());
-      return (await startRun(t, { jobId, selection: { targetIds }, startWithinS }, t.caller)).runId;
+      const added: number[] = [];
+      while (targetIds === undefined && added.length < count) added.push(await addTarget());
+      const selection = { targetIds: targetIds ?? added };
+      return (await startRun(t, { jobId, selection, startWithinS }, t.caller)).runId;
     },
     async claimOne() {
       const claimed = await claim();

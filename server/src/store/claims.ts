@@ -24,6 +24,8 @@ export interface Claim {
   steps: ClaimedStep[];
   /** Free slots are left over in every segment, so no ready step was left for want of one. */
   tookAll: boolean;
+  /** Steps that were moved out of the way or back into it: with none leased, others may be claimable. */
+  moved: number;
 }
 
 /** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
@@ -35,7 +37,7 @@ const maxRunsTakenFrom = 64;
 /** Steps whose time has come that one statement makes claimable. */
 const maxReleased = 1_000;
 /** A claim that only moved steps out of the way, or back into it, is made again at once; so often at most. */
-const maxTries = 50;
+const maxTries = 8;
 
 /**
  * Leases ready steps to this server's agents, up to their free slots: of the runs with the highest priority those with
@@ -51,7 +53,7 @@ export async function claimSteps(sql: Sql, serverId: string): Promise<Claim> {
 }
 
 /** One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight. */
-export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim & { moved: number }> {
+export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim> {
   const rows = await sql<ClaimRow[]>`
     with credit as materialized (
       select s.agent_id, s.session_number, a.segment_id,
@@ -78,7 +80,7 @@ export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim
       ) due where st.id = due.id returning st.id
     ), shares as materialized (${sharesOfRuns(sql)}
     ), picked as materialized (
-      select shares.segment_id, ready.*
+      select shares.segment_id, shares.claim_rank, shares.job_run_id, ready.*
       from shares cross join lateral (
         select st.id, st.target_run_id, st.has_locks from job_run_steps st
         where st.segment_id = shares.segment_id and st.status = 'ready' and st.not_before is null
@@ -88,7 +90,7 @@ export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim
         for update of st skip locked
       ) ready
     ), paired as materialized (
-      select p.id, p.target_run_id, p.has_locks, slots.agent_id, slots.session_number
+      select p.*, slots.agent_id, slots.session_number
       from (select *, row_number() over (partition by segment_id order by id) as place from picked) p
       join slots using (segment_id, place)
     ), fenced as materialized (
@@ -98,12 +100,12 @@ export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim
       where a.state = 'active' and a.drain_requested_at is null
       for share of a
     ), tried as materialized (
-      select paired.id, paired.agent_id, paired.session_number,
+      select paired.*,
         case when paired.has_locks then take_locks(paired.target_run_id) end as short
       from paired join fenced on fenced.id = paired.agent_id and fenced.session_number = paired.session_number
     ), parked as (
-      update job_run_steps st set not_before = 'infinity', waits_lock = tried.short
-      from tried where st.id = tried.id and tried.short <> '' returning st.id
+      update job_run_steps st set not_before = 'infinity', waits_lock = waiting.short
+      from (${waitingForLocks(sql)}) waiting where st.id = waiting.id returning st.id
     ), leased as (
       update job_run_steps st set
         status = 'running', epoch = st.epoch + 1, lease_token = replace(gen_random_uuid()::text, '-', ''),
@@ -174,6 +176,29 @@ function sharesOfRuns(db: Queryable) {
     ) dealt
     where place <= (select total from demand where demand.segment_id = dealt.segment_id)
     group by segment_id, claim_rank, job_run_id`;
+}
+
+/**
+ * Steps whose locks were short, and of a lock that is not a target's the other steps of the same run in the segment, so
+ * that they are not tried one by one.
+ */
+function waitingForLocks(db: Queryable) {
+  return db`
+    select id, min(short) as short from (
+      select id, short from tried where short <> ''
+      union all
+      select alike.id, run.short from (
+        select segment_id, claim_rank, job_run_id, min(short) as short from tried
+        where short <> '' and short not like '%@target:%'
+        group by segment_id, claim_rank, job_run_id) run
+      cross join lateral (
+        select st.id from job_run_steps st
+        where st.segment_id = run.segment_id and st.status = 'ready' and st.not_before is null
+          and st.claim_rank = run.claim_rank and st.job_run_id = run.job_run_id
+          and not exists (select from lock_slots s where s.target_run_id = st.target_run_id)
+        for update of st skip locked) alike
+      where not exists (select from tried got where got.id = alike.id and got.short is null)
+    ) waiting group by id`;
 }
 
 /** Whether an agent can be given steps, full or not. Aliases: session `s`, agent `a`, segment `g`. */

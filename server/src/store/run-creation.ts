@@ -1,5 +1,5 @@
 // Inserting a run: one row a run, one a target run, one a step, each kind in one statement.
-import type { RunSelection } from '@opsconductor/protocol';
+import { batchSize, type Lock, type RunSelection, type RunStrategy } from '@opsconductor/protocol';
 import type { Queryable, Tx } from './connection.ts';
 
 export interface RunPlan {
@@ -39,40 +39,82 @@ export interface NewRun {
   startWithinS: number;
   createdBy: number;
   selection: RunSelection;
-  targets: readonly { id: number; name: string; segmentId: number }[];
+  priority: number;
+  timeoutS: number | null;
+  locks: readonly Lock[];
+  /** With how many targets it opens, the first ones. */
+  strategy: (RunStrategy & { opens: number }) | null;
+  rerunOf: number | null;
+  /** In the order in which they start. `firstStep`: those before it are skipped. */
+  targets: readonly { id: number; name: string; segmentId: number; firstStep?: number }[];
   steps: readonly { number: number; type: string; timeBudgetS: number }[];
 }
 
 /**
- * Inserts run, target runs and steps; the first step of each target is ready. A target that was deleted since it was
- * read violates a foreign key.
+ * Inserts run, target runs and steps; the first step of each target that may start is ready. A target that was deleted
+ * since it was read violates a foreign key.
  */
 export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
+  const { strategy } = run;
+  const hasLocks = run.locks.length > 0;
+  const opens = strategy?.opens ?? run.targets.length;
+  const skipped = run.targets.reduce((sum, target) => sum + (target.firstStep ?? 1) - 1, 0);
   await tx`
     with run as (
-      insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, start_by, created_by,
-        selection)
+      insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, completed_steps, start_by,
+        created_by, selection, priority, timeout_s, locks, rerun_of, max_failures, strategy, targets_opened,
+        batch_number, batch_end, batch_failures)
       overriding system value
       values (${run.id}, ${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
-        ${run.targets.length * run.steps.length},
+        ${run.targets.length * run.steps.length}, ${skipped},
         clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy},
-        ${tx.json(run.selection)})
+        ${tx.json(run.selection)}, ${run.priority}, ${run.timeoutS},
+        ${hasLocks ? tx.json(run.locks as never) : null}, ${run.rerunOf}, ${strategy?.maxFailures ?? 0},
+        ${strategy === null ? null : tx.json(strategyValues(strategy))}, ${strategy === null ? null : opens},
+        ${strategy?.batches.length ? 1 : null}, ${strategy?.batches.length ? firstBatchEnd(strategy, run) : null},
+        ${strategy?.batches.length ? 0 : null})
       returning id
     ), target_run as (
-      insert into job_run_targets (job_run_id, target_id, segment_id, target_name)
-      select run.id, c.id, c."segmentId", c.name
-      from run, jsonb_to_recordset(${tx.json(run.targets as never)}::jsonb) as c(id bigint, "segmentId" bigint, name text)
-      returning id, segment_id, job_run_id
+      insert into job_run_targets (job_run_id, target_id, segment_id, target_name, is_open, has_locks)
+      select run.id, c.id, c."segmentId", c.name, c.place <= ${opens}, ${hasLocks}
+      from run, rows from (jsonb_to_recordset(${tx.json(run.targets as never)}::jsonb) as (
+        id bigint, "segmentId" bigint, name text)) with ordinality as c(id, "segmentId", name, place)
+      order by c.place
+      returning id, target_id, segment_id, job_run_id, is_open
     ), step as (
-      insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
-      select t.job_run_id, t.id, t.segment_id, s.number, s.type, s."timeBudgetS",
-        case when s.number = 1 then 'ready' else 'pending' end
+      insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s,
+        claim_rank, has_locks, status, reason)
+      select t.job_run_id, t.id, t.segment_id, s.number, s.type, s."timeBudgetS", ${-run.priority}, ${hasLocks},
+        ${firstStatuses(tx, run)}
       from target_run t
       cross join jsonb_to_recordset(${tx.json(run.steps as never)}::jsonb) as s(
         number integer, type text, "timeBudgetS" integer)
+      ${skipped === 0 ? tx`` : firstSteps(tx, run)}
       order by t.id, s.number
     )
     select from run`;
+}
+
+function strategyValues({ opens: _, ...strategy }: NonNullable<NewRun['strategy']>): never {
+  return strategy as never;
+}
+
+function firstBatchEnd({ batches }: RunStrategy, run: NewRun): number {
+  return Math.min(batchSize(batches, 1), run.targets.length);
+}
+
+/** Status and reason of each step as the run begins. */
+function firstStatuses(tx: Tx, run: NewRun) {
+  if (run.targets.every((target) => (target.firstStep ?? 1) === 1)) {
+    return tx`case when s.number = 1 and t.is_open then 'ready' else 'pending' end, null`;
+  }
+  return tx`case when s.number < f.number then 'skipped' when s.number = f.number and t.is_open then 'ready'
+    else 'pending' end, case when s.number < f.number then 'rerun' end`;
+}
+
+function firstSteps(tx: Tx, run: NewRun) {
+  const targets = run.targets.map(({ id, firstStep }) => ({ id, number: firstStep ?? 1 }));
+  return tx`join jsonb_to_recordset(${tx.json(targets)}::jsonb) as f(id bigint, number integer) on f.id = t.target_id`;
 }
 
 /** The run's wrapped data key, with the job that the wrap is bound to. */

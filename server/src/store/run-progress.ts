@@ -1,5 +1,5 @@
 // The rows that progress of runs reads and writes. Lock order everywhere: runs, then target runs, then steps, by id.
-import type { OutputState, RunStatus, StepStatus } from '@opsconductor/protocol';
+import type { OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
 import type { StepRules } from '../jobs/step-rules.ts';
 import { attemptSlackS } from './claims.ts';
 import type { Tx } from './connection.ts';
@@ -25,6 +25,16 @@ export interface RunRow {
   startedAt: Date | null;
   completedAt: Date | null;
   errorMessage: string | null;
+  priority: number;
+  strategy: RunStrategy | null;
+  /** Target runs that may have started; null without a strategy. */
+  targetsOpened: number | null;
+  batchNumber: number | null;
+  batchEnd: number | null;
+  batchFailures: number | null;
+  haltedAt: Date | null;
+  haltedReason: string | null;
+  stopReason: 'run_timeout' | null;
   now: Date;
   /** Of its steps by number minus one; null where none has rules of its own. */
   stepRules: StepRules[] | null;
@@ -82,7 +92,9 @@ export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
     with locked as materialized (
       select id, job_id, job_version, status, max_failures, targets_total, targets_running, targets_held,
         targets_succeeded, targets_failed, targets_cancelled, targets_timed_out, targets_unknown, total_steps,
-        completed_steps, failed_steps, late_results, output_state, event_seq, started_at, completed_at, error_message
+        completed_steps, failed_steps, late_results, output_state, event_seq, started_at, completed_at, error_message,
+        priority, strategy, targets_opened, batch_number, batch_end, batch_failures, halted_at, halted_reason,
+        stop_reason
       from job_runs where id = any(${named}) order by id for update)
     select locked.*, v.step_rules, clock_timestamp() as now
     from locked join job_versions v on v.job_id = locked.job_id and v.version = locked.job_version`;

@@ -1,5 +1,5 @@
 // Reading runs for the API, and the few single-row writes that aren't progress.
-import type { OutputState, RunSelection, RunStatus } from '@opsconductor/protocol';
+import type { Lock, OutputState, RunSelection, RunStatus, RunStrategy } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
 import { jobWithin, reachesEverything, targetRunWithin, wholeRunWithin } from './visibility.ts';
@@ -39,15 +39,29 @@ export interface RunRecord {
   stepNames: string[];
   stepTypes: string[];
   selection: RunSelection | null;
+  priority: number;
+  timeoutS: number | null;
+  stopReason: 'run_timeout' | null;
+  locks: Lock[] | null;
+  strategy: RunStrategy | null;
+  targetsOpened: number | null;
+  batchNumber: number | null;
+  haltedReason: string | null;
+  rerunOf: number | null;
+  /** Read with a single run. */
+  reruns?: number[];
 }
 
-function runColumns(db: Queryable) {
+const maxReruns = 100;
+
+function runColumns(db: Queryable, more = db``) {
   return db`r.id, r.job_id, j.name as job_name, j.category_id, k.name as category, r.job_version, r.status, r.max_failures,
     r.output_state, r.targets_total,
     r.targets_running, r.targets_held, r.late_results, r.targets_succeeded, r.targets_failed, r.targets_cancelled, r.targets_timed_out,
     r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
     r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
-    c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types, r.selection
+    c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types, r.selection, r.priority, r.timeout_s, r.stop_reason, r.locks,
+    r.strategy, r.targets_opened, r.batch_number, r.halted_reason, r.rerun_of ${more}
   from job_runs r
   join jobs j on j.id = r.job_id
   join categories k on k.id = j.category_id
@@ -58,7 +72,9 @@ function runColumns(db: Queryable) {
 
 /** A run whole, whoever asks: for what a caller may see of it there is runs/seen-run.ts. */
 export async function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
-  const rows = await db<RunRecord[]>`select ${runColumns(db)} where r.id = ${id}`;
+  const reruns = db`, array(select again.id from job_runs again where again.rerun_of = r.id
+    order by again.id desc limit ${maxReruns}) as reruns`;
+  const rows = await db<RunRecord[]>`select ${runColumns(db, reruns)} where r.id = ${id}`;
   return rows[0];
 }
 
@@ -120,6 +136,7 @@ export interface TargetRunRecord {
   status: RunStatus;
   startedAt: Date | null;
   completedAt: Date | null;
+  endReason: string | null;
 }
 
 export async function listTargetRuns(
@@ -128,7 +145,8 @@ export async function listTargetRuns(
   reaches: readonly Reach[],
 ): Promise<TargetRunRecord[]> {
   return db<TargetRunRecord[]>`
-    select t.id, t.target_id, t.target_name, t.segment_id, g.name as segment_name, t.status, t.started_at, t.completed_at
+    select t.id, t.target_id, t.target_name, t.segment_id, g.name as segment_name, t.status, t.started_at, t.completed_at,
+      t.end_reason
     from job_run_targets t
     join segments g on g.id = t.segment_id
     join job_runs r on r.id = t.job_run_id

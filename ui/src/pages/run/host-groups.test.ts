@@ -28,6 +28,7 @@ function host(
       status,
       startedAt,
       completedAt: null,
+      endReason: null,
     },
     steps: steps.map(
       (stepStatus, at) =>
