@@ -7,6 +7,7 @@ import { openSocket } from './connection/open-socket.ts';
 import { type ProxySettings, withoutProxy } from './connection/proxy.ts';
 import { CredentialOpener, type UsableCredential } from './execution/credential-opener.ts';
 import { Executor } from './execution/executor.ts';
+import { HostScanner } from './execution/host-scanner.ts';
 import { type KnownStepTypes, standardStepTypes } from './execution/known-step-types.ts';
 import { type Clock, LeaseDeadline, systemClock } from './execution/lease-deadline.ts';
 import { SessionHolder } from './execution/session-holder.ts';
@@ -135,6 +136,7 @@ async function wire(
     segmentKeys,
     auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
+    scanner: new HostScanner(),
     log,
   });
   return { executor, holder };

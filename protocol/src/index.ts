@@ -19,6 +19,7 @@ export * from './api/strategy.ts';
 export * from './api/target-groups.ts';
 export * from './api/targets.ts';
 export * from './api/text.ts';
+export * from './host-keys/host-pattern-list.ts';
 export * from './limits.ts';
 export * from './outcome.ts';
 export * from './selector/matches-selector.ts';

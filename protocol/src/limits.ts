@@ -48,6 +48,23 @@ export const limits = {
   maxLockSlots: 1_000,
   /** After the deadline of an unknown attempt, its target run keeps its locks so much longer. */
   unknownKeepsLocksMs: 3_600_000,
+  /** Targets of a scan that an agent looks at, at a time; and that it is given ahead. */
+  maxScansAtATime: 32,
+  maxScansGiven: 128,
+  /** For one target of a scan, all its host keys together. */
+  scanTimeoutMs: 20_000,
+  /** A scan's target that an agent was given and never told of is given to another after this. */
+  scanGivenForMs: 180_000,
+  /** What no agent has looked at by then is given up. */
+  scanWithinMs: 3_600_000,
+  maxHostAuthoritiesPerSegment: 8,
+  maxRevokedHostKeysPerSegment: 64,
+  /** Accepted host keys of one target. */
+  maxHostKeysPerTarget: 16,
+  maxKnownHostsBytes: 8 * 1024 * 1024,
+  maxKnownHostsLines: 50_000,
+  /** Hashed names of a known_hosts file times the targets that each may mean. */
+  maxHashedNameChecks: 4_000_000,
   maxSelectorLength: 2_000,
   /** Tests of one thing in a selector; each value of a list counts. */
   maxSelectorTerms: 64,

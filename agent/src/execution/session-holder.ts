@@ -12,6 +12,7 @@ import type { Logger } from '../log.ts';
 import type { SegmentKeys } from '../segment-keys.ts';
 import { agentVersion } from '../version.ts';
 import type { Executor } from './executor.ts';
+import type { HostScanner } from './host-scanner.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
 import type { Session } from './session.ts';
 import type { TargetTester } from './target-tester.ts';
@@ -28,6 +29,7 @@ export interface SessionHolderOptions {
   segmentKeys: SegmentKeys;
   auditCheckpoint: AuditCheckpoint;
   tester: TargetTester;
+  scanner: HostScanner;
   log: Logger;
 }
 
@@ -48,7 +50,7 @@ export class SessionHolder {
 
   /** Resolves when the socket has closed; rejects when no session came about. */
   async hold(socket: MessageSocket): Promise<void> {
-    const { identity, generationPath, deadline, journal, executor, log } = this.#options;
+    const { identity, generationPath, deadline, journal, executor, scanner, log } = this.#options;
     let askedAt = deadline.now();
     const welcome = await performHandshake(socket, {
       identity,
@@ -62,6 +64,7 @@ export class SessionHolder {
     deadline.begin(askedAt, welcome.leaseTtlMs);
     const session = this.#newSession(socket);
     executor.sessionBegan(session, resumed);
+    scanner.began((message) => session.send(message));
     socket.handle((message) => this.#dispatch(message, session));
     log.info({ server: identity.server, session: welcome.sessionNumber }, 'connected');
     this.onResumed();
@@ -71,6 +74,7 @@ export class SessionHolder {
       await socket.ended;
     } finally {
       stopHeartbeat();
+      scanner.ended();
       executor.sessionEnded();
     }
   }
@@ -117,7 +121,7 @@ export class SessionHolder {
   }
 
   #dispatch(message: ServerMessage, session: Session): void {
-    const { executor, deadline, segmentKeys, tester, log } = this.#options;
+    const { executor, deadline, segmentKeys, tester, scanner, log } = this.#options;
     switch (message.type) {
       case 'leases':
         executor.onLeases(message.leases);
@@ -148,6 +152,12 @@ export class SessionHolder {
         break;
       case 'test_target':
         void tester.test(message, (reply) => session.send(reply));
+        break;
+      case 'scan_hosts':
+        scanner.onScan(message);
+        break;
+      case 'scan_cancel':
+        scanner.onCancel(message.scanId);
         break;
       case 'challenge':
       case 'welcome':

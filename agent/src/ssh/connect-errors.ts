@@ -2,8 +2,10 @@
 import type { StepTarget } from '../steps/step-type.ts';
 import { SshError } from './ssh-error.ts';
 
+type Place = Pick<StepTarget, 'host' | 'port'>;
+
 /** Why an address could not be reached. `timeoutMs` is given where our own limit ended the attempt. */
-export function dialError(target: StepTarget, address: string, cause: unknown, timeoutMs?: number): SshError {
+export function dialError(target: Place, address: string, cause: unknown, timeoutMs?: number): SshError {
   const place = `${target.host}${address === target.host ? '' : ` (${address})`} port ${target.port}`;
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   if (timeoutMs !== undefined || code === 'ETIMEDOUT') {
@@ -35,7 +37,7 @@ export function dialError(target: StepTarget, address: string, cause: unknown, t
 
 /** Why the port answered and yet no SSH connection came about. */
 export function handshakeError(
-  target: StepTarget,
+  target: Place,
   cause: (Error & { level?: string }) | undefined,
   serverVersion: string,
   timeoutMs: number,

@@ -3,11 +3,18 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import ssh2, { type ClientChannel, type NegotiatedAlgorithms, type SFTPWrapper } from 'ssh2';
+import ssh2, {
+  type ClientChannel,
+  type NegotiatedAlgorithms,
+  type ServerHostKeyAlgorithm,
+  type SFTPWrapper,
+} from 'ssh2';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { Authentication } from './authentication.ts';
 import { dialError, handshakeError } from './connect-errors.ts';
-import { hostKeyAlgorithms, hostKeyFingerprint, refuseHostKey } from './host-key.ts';
+import { hostKeyAlgorithms, hostKeyFingerprint } from './host-key.ts';
+import { certificateAlgorithms, takeCertificates } from './host-keys/certified-key-exchange.ts';
+import { plainHostKey, refuseHostKey } from './host-keys/refuse-host-key.ts';
 import { resolveTarget } from './resolve-target.ts';
 import { SshError } from './ssh-error.ts';
 
@@ -161,7 +168,12 @@ export async function connectSsh(
   return await handshake(target, socket, authentication, startedAt, options);
 }
 
-async function dial(target: StepTarget, addresses: string[], options: ConnectOptions): Promise<Socket> {
+/** Dials the addresses in order until one answers. Rejects with the `SshError` of the last, or the signal's reason. */
+export async function dial(
+  target: Pick<StepTarget, 'host' | 'port' | 'connectTimeoutS'>,
+  addresses: string[],
+  options: Pick<ConnectOptions, 'signal' | 'connectTimeoutMs'>,
+): Promise<Socket> {
   const timeoutMs = msOf(target.connectTimeoutS) ?? options.connectTimeoutMs ?? 10_000;
   let last: unknown;
   for (const address of addresses) {
@@ -260,14 +272,15 @@ function handshake(
       readyTimeout: authTimeoutMs,
       keepaliveInterval: msOf(target.keepaliveIntervalS) ?? options.keepaliveMs ?? 15_000,
       keepaliveCountMax: 3,
-      algorithms: algorithms(target.hostKeys),
+      algorithms: algorithms(target),
       hostVerifier: (key: Buffer) => {
-        facts.hostKeyFingerprint = hostKeyFingerprint(key);
-        refused = refuseHostKey(target.host, key, target.hostKeys);
+        facts.hostKeyFingerprint = hostKeyFingerprint(plainHostKey(key));
+        refused = refuseHostKey(target.host, key, target);
         return refused === undefined;
       },
       authHandler: (allowed, partial) => authentication.next(allowed, partial) as never,
     });
+    if (target.hostAuthorities !== undefined) takeCertificates(client);
     // After connect(), which pauses the socket: listening earlier would let the first bytes pass ssh2 by.
     socket.once('data', (bytes: Buffer) => {
       facts.serverVersion = identification(bytes);
@@ -280,17 +293,18 @@ function msOf(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : seconds * 1_000;
 }
 
-function algorithms(acceptedHostKeys: readonly string[]): ssh2.Algorithms {
+function algorithms({ hostKeys, hostAuthorities = [] }: StepTarget): ssh2.Algorithms {
+  const certificates = hostAuthorities.length === 0 ? [] : certificateAlgorithms;
   return {
     cipher: [...ciphers],
     hmac: [...macs],
-    serverHostKey: hostKeyAlgorithms(acceptedHostKeys),
+    serverHostKey: [...(certificates as readonly ServerHostKeyAlgorithm[]), ...hostKeyAlgorithms(hostKeys)],
     compress: ['none'],
   };
 }
 
 /** What the server says it is (RFC 4253, section 4.2); lines before that one are a greeting. */
-function identification(bytes: Buffer): string {
+export function identification(bytes: Buffer): string {
   const line = bytes
     .toString('latin1', 0, 8192)
     .split(/\r?\n/)

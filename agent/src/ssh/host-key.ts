@@ -1,10 +1,10 @@
-// Strict host key checking: a key is accepted because its line was accepted before, never on first sight.
-import { createHash, timingSafeEqual } from 'node:crypto';
+// SSH host keys: as lines, in wire format, by fingerprint, and the algorithms that go with them.
+import { createHash } from 'node:crypto';
 import type { ServerHostKeyAlgorithm } from 'ssh2';
-import { type OfferedHostKey, SshError } from './ssh-error.ts';
+import type { OfferedHostKey } from './ssh-error.ts';
 
 // RFC 8332 signs with an RSA key by SHA-2; SHA-1 signatures (`ssh-rsa`) are not offered.
-const algorithmsByKeyType: Record<string, ServerHostKeyAlgorithm[]> = {
+export const algorithmsByKeyType: Record<string, ServerHostKeyAlgorithm[]> = {
   'ssh-ed25519': ['ssh-ed25519'],
   'ecdsa-sha2-nistp256': ['ecdsa-sha2-nistp256'],
   'ecdsa-sha2-nistp384': ['ecdsa-sha2-nistp384'],
@@ -35,37 +35,7 @@ export function offeredHostKey(blob: Buffer): OfferedHostKey {
   return { line: `${keyType(blob)} ${blob.toString('base64')}`, fingerprint: hostKeyFingerprint(blob) };
 }
 
-/**
- * Why a presented key is refused, or undefined for one that was accepted before: by its line, or by the fingerprint
- * that a person gave before any connection had shown the key.
- */
-export function refuseHostKey(host: string, blob: Buffer, accepted: readonly string[]): SshError | undefined {
-  const offered = offeredHostKey(blob);
-  const known = accepted.map(hostKeyBlob).filter((key) => key !== undefined);
-  const given = accepted.filter((line) => line.startsWith('SHA256:'));
-  if (known.some((key) => key.length === blob.length && timingSafeEqual(key, blob))) return undefined;
-  if (given.includes(offered.fingerprint)) return undefined;
-  if (known.length + given.length === 0) {
-    return new SshError({
-      reason: 'host_key_unknown',
-      message: `No host key of ${host} has been accepted yet; it presented ${offered.fingerprint} (${keyType(blob)}).`,
-      advice: `Compare the fingerprint on the host's own console, then accept the key "${offered.line}" for this target.`,
-      offeredHostKey: offered,
-    });
-  }
-  const expected = [...known.map((key) => `${hostKeyFingerprint(key)} (${keyType(key)})`), ...given].join(
-    ', ',
-  );
-  return new SshError({
-    reason: 'host_key_mismatch',
-    message: `${host} presented the host key ${offered.fingerprint} (${keyType(blob)}), but ${expected} was accepted.`,
-    advice:
-      'Find out why the key changed (reinstalled host, reused address, interception) before accepting the new one.',
-    offeredHostKey: offered,
-  });
-}
-
-function keyType(blob: Buffer): string {
+export function keyType(blob: Buffer): string {
   if (blob.length < 4) return '';
   const length = blob.readUInt32BE(0);
   return length > 64 ? '' : blob.toString('latin1', 4, 4 + length);

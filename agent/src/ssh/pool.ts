@@ -327,7 +327,13 @@ function takeSpare<Channel>(
 
 function poolKey(target: StepTarget, credential: OpenedCredential): string {
   const hostKeys = createHash('sha256')
-    .update([...target.hostKeys].sort().join('\n'))
+    .update(
+      JSON.stringify([
+        [...target.hostKeys].sort(),
+        target.hostAuthorities ?? [],
+        target.revokedHostKeys ?? [],
+      ]),
+    )
     .digest('base64');
   const { id, version, user } = credential;
   return JSON.stringify([target.id, target.host, target.port, hostKeys, id, version, user]);

@@ -1,6 +1,6 @@
 // The contract between the executor and a step type: a step type gets opened credentials, an output sink and
 // an abort signal, and answers with an outcome. It never throws for what a target does.
-import type { StepOutcome } from '@opsconductor/protocol';
+import type { HostAuthority, StepOutcome } from '@opsconductor/protocol';
 
 export type OutputStream = 'stdout' | 'stderr';
 
@@ -31,6 +31,10 @@ export interface StepTarget {
   port: number;
   /** Accepted host keys: OpenSSH public key lines (`ssh-ed25519 AAAA…`), or `SHA256:…` of a key not seen yet. */
   hostKeys: string[];
+  /** Whose host certificates are accepted. */
+  hostAuthorities?: HostAuthority[];
+  /** Fingerprints that are refused whatever else says. */
+  revokedHostKeys?: string[];
   /** Where the server says; for one address to answer. */
   connectTimeoutS?: number;
   /** Where the server says; between probes on a silent connection. */

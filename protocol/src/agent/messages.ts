@@ -18,6 +18,8 @@ export const agentCapabilities = [
   'username_setting',
   /** Answers `clean_up`. */
   'clean_up',
+  /** Answers `scan_hosts`, and knows host authorities and revoked host keys. */
+  'scan_hosts',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
@@ -127,12 +129,30 @@ export const LeaseCredentialSchema = Type.Object({
   kind: Type.String({ maxLength: 64 }),
   sealed: SealedCredentialSchema,
 });
+/** A certificate authority whose host certificates are accepted. */
+export const HostAuthoritySchema = Type.Object({
+  /** OpenSSH public key line. */
+  key: Type.String({ maxLength: 16_384 }),
+  /** Hosts that it may speak for: an OpenSSH pattern list. */
+  hosts: Type.String({ maxLength: 1_000 }),
+});
+const hostTrust = {
+  /** An older agent leaves them out, and refuses a host for which no key was accepted. */
+  hostAuthorities: Type.Optional(
+    Type.Array(HostAuthoritySchema, { maxItems: limits.maxHostAuthoritiesPerSegment }),
+  ),
+  /** Fingerprints that are refused, whatever else is accepted. */
+  revokedHostKeys: Type.Optional(
+    Type.Array(Type.String({ maxLength: 64 }), { maxItems: limits.maxRevokedHostKeysPerSegment }),
+  ),
+};
 export const LeaseTargetSchema = Type.Object({
   id: Id,
   name: Type.String(),
   host: Type.String(),
   port: Type.Integer({ minimum: 1, maximum: 65_535 }),
   hostKeys: Type.Array(Type.String({ maxLength: 16_384 }), { maxItems: 16 }),
+  ...hostTrust,
   /** Whom to log in as instead of the credential's own user; its bounds must allow that. */
   username: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
   /** For one address to answer; the agent's own unless told. */
@@ -177,6 +197,25 @@ export const TestTargetSchema = message('test_target', {
   credential: Type.Optional(LeaseCredentialSchema),
   timeoutMs: Type.Integer({ minimum: 100, maximum: 60_000 }),
 });
+/** What a scan looks for: `keys` reads the host keys that targets offer, `reach` only whether an SSH server answers. */
+export const scanKinds = ['keys', 'reach'] as const;
+/** Targets to look at, to agents with the capability `scan_hosts`. Nobody logs in. */
+export const ScanHostsSchema = message('scan_hosts', {
+  scanId: Id,
+  kind: Type.Enum(scanKinds),
+  targets: Type.Array(
+    Type.Object({
+      id: Id,
+      host: Type.String(),
+      port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+      connectTimeoutS: Type.Optional(Type.Integer({ minimum: 1, maximum: 300 })),
+    }),
+    { minItems: 1, maxItems: limits.maxScansGiven },
+  ),
+  ...hostTrust,
+});
+/** Ends a scan: what it has left is not looked at any more. */
+export const ScanCancelSchema = message('scan_cancel', { scanId: Id });
 export const SignedRosterSchema = Type.Object({
   payload: Type.String({ maxLength: 1_000_000 }),
   signature: Type.String({ maxLength: 128 }),
@@ -304,6 +343,29 @@ export const AuditCheckpointRefusedSchema = message('audit_checkpoint_refused', 
   held: Type.String({ maxLength: 2_000 }),
   offered: Type.String({ maxLength: 2_000 }),
 });
+/** One target of a scan. */
+export const ScannedHostSchema = Type.Object({
+  targetId: Id,
+  ok: Type.Boolean(),
+  reason: Type.Optional(Type.String({ maxLength: 64 })),
+  message: Type.Optional(Type.String({ maxLength: 1_000 })),
+  advice: Type.Optional(Type.String({ maxLength: 1_000 })),
+  serverVersion: Type.Optional(Type.String({ maxLength: 255 })),
+  /** From dialling to the server's first line. */
+  latencyMs: Type.Optional(Type.Number({ minimum: 0 })),
+  /** OpenSSH lines of the plain keys, each of which has signed a key exchange. */
+  keys: Type.Array(Type.String({ maxLength: 16_384 }), { maxItems: 8 }),
+  /** That of the keys whose certificate is accepted: the authority's fingerprint. */
+  certified: Type.Optional(
+    Type.Object({ authority: Type.String({ maxLength: 64 }), keyId: Type.String({ maxLength: 255 }) }),
+  ),
+  /** Why the certificate that it offers is not. */
+  certificateProblem: Type.Optional(Type.String({ maxLength: 1_000 })),
+});
+export const HostsScannedSchema = message('hosts_scanned', {
+  scanId: Id,
+  hosts: Type.Array(ScannedHostSchema, { minItems: 1, maxItems: limits.maxScansGiven }),
+});
 export const AgentDrainSchema = message('agent_drain', {});
 /** nothing: no process of the attempt was there · unreachable: the target could not be asked, try again later. */
 export const cleanUpFindings = ['nothing', 'ended', 'survivors', 'unreachable'] as const;
@@ -339,6 +401,7 @@ export const agentToServer = {
   segment_key_made: SegmentKeyMadeSchema,
   agent_drain: AgentDrainSchema,
   cleaned_up: CleanedUpSchema,
+  hosts_scanned: HostsScannedSchema,
   audit_checkpoint_refused: AuditCheckpointRefusedSchema,
 } as const;
 export const serverToAgent = {
@@ -355,6 +418,8 @@ export const serverToAgent = {
   clean_up: CleanUpSchema,
   heartbeat_ack: HeartbeatAckSchema,
   audit_checkpoint: AuditCheckpointMessageSchema,
+  scan_hosts: ScanHostsSchema,
+  scan_cancel: ScanCancelSchema,
 } as const;
 
 type MessageOf<M extends Record<string, TSchema>> = { [K in keyof M]: Static<M[K]> }[keyof M];
@@ -367,6 +432,9 @@ export type LeaseTarget = Static<typeof LeaseTargetSchema>;
 export type LeaseCredential = Static<typeof LeaseCredentialSchema>;
 export type JournalAttempt = Static<typeof JournalAttemptSchema>;
 export type TargetTested = Static<typeof TargetTestedSchema>;
+export type HostAuthority = Static<typeof HostAuthoritySchema>;
+export type ScannedHost = Static<typeof ScannedHostSchema>;
+export type ScanKind = (typeof scanKinds)[number];
 
 /** WebSocket close codes of this protocol, with what the agent does about each. */
 export const closeCodes = {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { hostKeyBlob, hostKeyFingerprint, refuseHostKey } from './host-key.ts';
+import { hostKeyBlob, hostKeyFingerprint } from '../host-key.ts';
+import { refuseHostKey } from './refuse-host-key.ts';
 
 const line = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0pT3gqYlbqCUNFxVrlyhVlqTzGkxCKRIMS/qmvzZXf';
 const other = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2zYwZtuJcNzPzKxAcYcFcWQ3EZLmFmYqrxZs2EJ8GL';
@@ -7,17 +8,17 @@ const blobOf = (text: string) => hostKeyBlob(text) ?? Buffer.alloc(0);
 
 test('a key is accepted by its line, or by a fingerprint given in advance', () => {
   const blob = blobOf(line);
-  expect(refuseHostKey('h', blob, [line])).toBeUndefined();
-  expect(refuseHostKey('h', blob, [hostKeyFingerprint(blob)])).toBeUndefined();
+  expect(refuseHostKey('h', blob, { hostKeys: [line] })).toBeUndefined();
+  expect(refuseHostKey('h', blob, { hostKeys: [hostKeyFingerprint(blob)] })).toBeUndefined();
 });
 
 test('another key than that of the fingerprint is a mismatch that names both', () => {
-  const refusal = refuseHostKey('h', blobOf(other), [hostKeyFingerprint(blobOf(line))]);
+  const refusal = refuseHostKey('h', blobOf(other), { hostKeys: [hostKeyFingerprint(blobOf(line))] });
   expect(refusal?.reason).toBe('host_key_mismatch');
   expect(refusal?.message).toContain(hostKeyFingerprint(blobOf(line)));
   expect(refusal?.message).toContain(hostKeyFingerprint(blobOf(other)));
 });
 
 test('without an accepted key every key is unknown', () => {
-  expect(refuseHostKey('h', blobOf(line), [])?.reason).toBe('host_key_unknown');
+  expect(refuseHostKey('h', blobOf(line), { hostKeys: [] })?.reason).toBe('host_key_unknown');
 });

@@ -1,0 +1,105 @@
+// Scans targets that the server names, some at a time, and tells of them as they come. Nothing of it is kept: what was not
+// told of when a connection ends the server asks for again.
+import { type AgentMessage, limits, type ScannedHost, type ServerMessageOf } from '@opsconductor/protocol';
+import { failedScan, type ScanOptions, type ScanTarget, scanHost } from '../ssh/host-keys/scan-host.ts';
+
+const gatherMs = 200;
+
+export interface HostScannerOptions {
+  atATime?: number;
+  timeoutMs?: number;
+  scan?: (target: ScanTarget, options: ScanOptions) => Promise<ScannedHost>;
+}
+
+interface Asked {
+  target: ScanTarget;
+  scan: ServerMessageOf<'scan_hosts'>;
+}
+
+export class HostScanner {
+  readonly #options: Required<HostScannerOptions>;
+  #waiting: Asked[] = [];
+  #running = new Map<Asked, AbortController>();
+  #told = new Map<number, ScannedHost[]>();
+  #timer: NodeJS.Timeout | undefined;
+  #send: ((message: AgentMessage) => void) | undefined;
+
+  constructor(options: HostScannerOptions = {}) {
+    this.#options = {
+      atATime: limits.maxScansAtATime,
+      timeoutMs: limits.scanTimeoutMs,
+      scan: scanHost,
+      ...options,
+    };
+  }
+
+  /** A session began; results go there. */
+  began(send: (message: AgentMessage) => void): void {
+    this.#send = send;
+  }
+
+  /** The session is over, and with it all that was asked in it. */
+  ended(): void {
+    this.#send = undefined;
+    this.#waiting = [];
+    for (const controller of this.#running.values()) controller.abort();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#told.clear();
+  }
+
+  onScan(scan: ServerMessageOf<'scan_hosts'>): void {
+    for (const target of scan.targets) this.#waiting.push({ target, scan });
+    this.#next();
+  }
+
+  onCancel(scanId: number): void {
+    this.#waiting = this.#waiting.filter(({ scan }) => scan.scanId !== scanId);
+    for (const [{ scan }, controller] of this.#running) if (scan.scanId === scanId) controller.abort();
+    this.#told.delete(scanId);
+  }
+
+  #next(): void {
+    while (this.#running.size < this.#options.atATime) {
+      const asked = this.#waiting.shift();
+      if (asked === undefined) return;
+      const stop = new AbortController();
+      this.#running.set(asked, stop);
+      void this.#look(asked, stop.signal);
+    }
+  }
+
+  /** Never rejects. */
+  async #look({ target, scan }: Asked, stopped: AbortSignal): Promise<void> {
+    const { timeoutMs } = this.#options;
+    const { kind, hostAuthorities } = scan;
+    const signal = AbortSignal.any([stopped, AbortSignal.timeout(timeoutMs)]);
+    const options = { kind, signal, ...(hostAuthorities === undefined ? {} : { hostAuthorities }) };
+    let host: ScannedHost;
+    try {
+      host = await this.#options.scan(target, options);
+    } catch (error) {
+      host = failedScan(target.id, error, timeoutMs);
+    }
+    for (const asked of this.#running.keys()) {
+      if (asked.target === target) this.#running.delete(asked);
+    }
+    if (!stopped.aborted) this.#tell(scan.scanId, host);
+    this.#next();
+  }
+
+  #tell(scanId: number, host: ScannedHost): void {
+    const hosts = this.#told.get(scanId) ?? [];
+    hosts.push(host);
+    this.#told.set(scanId, hosts);
+    if (hosts.length >= limits.maxScansGiven) this.#flush();
+    else this.#timer ??= setTimeout(() => this.#flush(), gatherMs);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const [scanId, hosts] of this.#told) this.#send?.({ type: 'hosts_scanned', scanId, hosts });
+    this.#told.clear();
+  }
+}

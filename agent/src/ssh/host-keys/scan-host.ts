@@ -1,0 +1,220 @@
+// Looks at a host without logging in: whether an SSH server answers, and which host keys it proves to have.
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import type { HostAuthority, ScanKind, ScannedHost } from '@opsconductor/protocol';
+import ssh2, { type ServerHostKeyAlgorithm } from 'ssh2';
+import { handshakeError } from '../connect-errors.ts';
+import { dial, identification } from '../connection.ts';
+import { algorithmsByKeyType, hostKeyFingerprint, offeredHostKey } from '../host-key.ts';
+import { resolveTarget } from '../resolve-target.ts';
+import { SshError } from '../ssh-error.ts';
+import { certificateAlgorithms, takeCertificates } from './certified-key-exchange.ts';
+import { readHostCertificate, refuseCertificate } from './host-certificate.ts';
+
+export interface ScanTarget {
+  id: number;
+  host: string;
+  port: number;
+  connectTimeoutS?: number;
+}
+
+export interface ScanOptions {
+  kind: ScanKind;
+  signal: AbortSignal;
+  hostAuthorities?: readonly HostAuthority[];
+  resolve?: (host: string) => Promise<string[]>;
+}
+
+const connectTimeoutMs = 5_000;
+
+/** Rejects with an `SshError`, or with the signal's reason. */
+export async function scanHost(target: ScanTarget, options: ScanOptions): Promise<ScannedHost> {
+  const addresses = await (options.resolve ?? resolveTarget)(target.host);
+  const look = new Look(target, addresses, options);
+  if (options.kind === 'reach') {
+    await look.greet();
+    return { targetId: target.id, ok: true, keys: [], ...look.facts() };
+  }
+  return look.readKeys();
+}
+
+class Look {
+  readonly #target: ScanTarget;
+  readonly #options: ScanOptions;
+  #addresses: string[];
+  #serverVersion = '';
+  #latencyMs: number | undefined;
+  /** What the server says it offers; undefined before the first key exchange. */
+  #offered: string[] | undefined;
+
+  constructor(target: ScanTarget, addresses: string[], options: ScanOptions) {
+    this.#target = target;
+    this.#addresses = addresses;
+    this.#options = options;
+  }
+
+  facts(): Pick<ScannedHost, 'serverVersion' | 'latencyMs'> {
+    const facts: Pick<ScannedHost, 'serverVersion' | 'latencyMs'> = { serverVersion: this.#serverVersion };
+    if (this.#latencyMs !== undefined) facts.latencyMs = this.#latencyMs;
+    return facts;
+  }
+
+  /** Waits for the line in which an SSH server says what it is, and hangs up. */
+  async greet(): Promise<void> {
+    const socket = await this.#dial();
+    try {
+      const [bytes] = (await once(socket, 'data', { signal: this.#options.signal })) as [Buffer];
+      this.#note(bytes);
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      throw handshakeError(this.#target, error as Error, '', connectTimeoutMs);
+    } finally {
+      socket.destroy();
+    }
+    if (this.#serverVersion === '') {
+      throw handshakeError(this.#target, new Error('it says something else'), '', connectTimeoutMs);
+    }
+  }
+
+  async readKeys(): Promise<ScannedHost> {
+    const result: ScannedHost = { targetId: this.#target.id, ok: true, keys: [] };
+    const authorities = this.#options.hostAuthorities ?? [];
+    if (authorities.length > 0) {
+      const presented = await this.#readKey(certificateAlgorithms as readonly string[]);
+      if (presented !== undefined) this.#judge(presented, authorities, result);
+    }
+    for (const algorithms of Object.values(algorithmsByKeyType)) {
+      const presented = await this.#readKey(algorithms);
+      if (presented === undefined) continue;
+      const { line } = offeredHostKey(presented);
+      if (!result.keys.includes(line)) result.keys.push(line);
+    }
+    if (result.keys.length === 0 && result.certified === undefined) {
+      throw handshakeError(
+        this.#target,
+        new Error('no matching host key format'),
+        this.#serverVersion,
+        connectTimeoutMs,
+      );
+    }
+    return { ...result, ...this.facts() };
+  }
+
+  #judge(presented: Buffer, authorities: readonly HostAuthority[], result: ScannedHost): void {
+    try {
+      const certificate = readHostCertificate(presented);
+      if (certificate === undefined) return;
+      const problem = refuseCertificate(certificate, this.#target.host, authorities, Date.now());
+      if (problem !== undefined) result.certificateProblem = `The certificate ${problem}.`.slice(0, 1_000);
+      else {
+        const keyId = certificate.keyId.replace(/[^\x20-\x7e]/g, '?').slice(0, 255);
+        result.certified = { authority: hostKeyFingerprint(certificate.authority), keyId };
+      }
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      result.certificateProblem = `The certificate can’t be read: ${why}.`.slice(0, 1_000);
+    }
+  }
+
+  /**
+   * The key with which the server signs when it is offered these algorithms alone, as far as to the end of the key
+   * exchange; undefined where it has none of them.
+   */
+  async #readKey(algorithms: readonly string[]): Promise<Buffer | undefined> {
+    if (this.#offered !== undefined && !algorithms.some((name) => this.#offered?.includes(name))) {
+      return undefined;
+    }
+    const socket = await this.#dial();
+    const client = new ssh2.Client();
+    const { signal } = this.#options;
+    let onAbort = () => {};
+    try {
+      return await new Promise<Buffer | undefined>((resolve, reject) => {
+        let presented: Buffer | undefined;
+        onAbort = () => reject(signal.reason);
+        signal.addEventListener('abort', onAbort);
+        client.on('error', (error) => {
+          if (/no matching host key format/.test(error.message)) resolve(undefined);
+          else reject(handshakeError(this.#target, error, this.#serverVersion, connectTimeoutMs));
+        });
+        client.once('close', () =>
+          reject(handshakeError(this.#target, undefined, this.#serverVersion, connectTimeoutMs)),
+        );
+        // The key is proven now, not when it is shown.
+        client.once('handshake', () => resolve(presented));
+        client.connect({
+          sock: socket,
+          username: 'unused',
+          readyTimeout: 0,
+          algorithms: { serverHostKey: [...algorithms] as ServerHostKeyAlgorithm[], compress: ['none'] },
+          hostVerifier: (key: Buffer) => {
+            presented = key;
+            return true;
+          },
+          authHandler: () => false as never,
+        });
+        takeCertificates(client, (offered) => {
+          this.#offered = offered;
+        });
+        socket.once('data', (bytes: Buffer) => this.#note(bytes));
+        if (signal.aborted) onAbort();
+      });
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      client.on('error', () => {});
+      socket.destroy();
+    }
+  }
+
+  async #dial(): Promise<Socket> {
+    const { signal } = this.#options;
+    const startedAt = performance.now();
+    const socket = await dial(this.#target, this.#addresses, { signal, connectTimeoutMs });
+    this.#latencyMs ??= Math.round((performance.now() - startedAt) * 10) / 10;
+    socket.on('error', () => {});
+    // The others were tried in vain.
+    if (socket.remoteAddress !== undefined && this.#addresses.includes(socket.remoteAddress)) {
+      this.#addresses = [socket.remoteAddress];
+    }
+    return socket;
+  }
+
+  #note(bytes: Buffer): void {
+    if (this.#serverVersion === '') this.#serverVersion = identification(bytes).slice(0, 255);
+  }
+}
+
+/** What to tell of a target that could not be looked at. */
+export function failedScan(targetId: number, error: unknown, timeoutMs: number): ScannedHost {
+  if (error instanceof SshError) {
+    const { reason, message, advice } = error;
+    return {
+      targetId,
+      ok: false,
+      keys: [],
+      reason,
+      message: message.slice(0, 1_000),
+      advice: advice.slice(0, 1_000),
+    };
+  }
+  if (error instanceof DOMException && error.name === 'TimeoutError') {
+    return {
+      targetId,
+      ok: false,
+      keys: [],
+      reason: 'connect_timed_out',
+      message: `The target was not done within ${timeoutMs / 1_000} s.`,
+      advice: 'Check that it is not overloaded, and scan it again.',
+    };
+  }
+  const why = error instanceof Error ? error.message : String(error);
+  return {
+    targetId,
+    ok: false,
+    keys: [],
+    reason: 'internal',
+    message: `The scan failed in an unexpected way: ${why}`.slice(0, 1_000),
+    advice: 'The agent’s log has the details.',
+  };
+}
