@@ -7,6 +7,8 @@ export * from './api/categories.ts';
 export * from './api/common.ts';
 export * from './api/connection-settings.ts';
 export * from './api/credentials.ts';
+export * from './api/host-scans.ts';
+export * from './api/host-trust.ts';
 export * from './api/identity.ts';
 export * from './api/inventories.ts';
 export * from './api/jobs.ts';

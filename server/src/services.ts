@@ -21,6 +21,8 @@ import { type Access, isKnownHost } from './http/client.ts';
 import type { Console } from './http/console.ts';
 import { credentialRoutes } from './http/credentials.ts';
 import { executorRoutes } from './http/executor.ts';
+import { hostScanRoutes } from './http/host-scans.ts';
+import { hostTrustRoutes } from './http/host-trust.ts';
 import { identityRoutes } from './http/identity.ts';
 import { inventoryRoutes } from './http/inventories.ts';
 import { jobRoutes } from './http/jobs.ts';
@@ -148,6 +150,8 @@ export function createServices(options: ServiceOptions): Services {
     ...targetRoutes({ sql, agents: gateway }),
     ...targetGroupRoutes({ sql }),
     ...segmentSettingsRoutes({ sql }),
+    ...hostScanRoutes({ sql }),
+    ...hostTrustRoutes({ sql }),
     ...credentialRoutes({ sql }),
     ...categoryRoutes({ sql }),
     ...inventoryRoutes({ sql }),

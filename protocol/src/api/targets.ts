@@ -15,6 +15,8 @@ export const HostKeySchema = Type.Object({
   seenAt: Timestamp,
   acceptedAt: Nullable(Timestamp),
   acceptedBy: Nullable(Type.String()),
+  /** connection: shown to a step or a test, or its fingerprint given. */
+  source: Type.Enum(['connection', 'scan', 'known_hosts']),
 });
 export type HostKey = Static<typeof HostKeySchema>;
 
@@ -86,6 +88,15 @@ export const TargetSchema = Type.Object({
   health: Type.Enum(targetHealths),
   /** The last try to reach it, by a step or a test. */
   lastContact: Nullable(Type.Object({ at: Timestamp, ok: Type.Boolean(), reason: Nullable(Type.String()) })),
+  /** The last scan or probe: whether an SSH server answered, without a login. */
+  lastProbe: Nullable(
+    Type.Object({
+      at: Timestamp,
+      ok: Type.Boolean(),
+      reason: Nullable(Type.String()),
+      latencyMs: Nullable(Type.Number()),
+    }),
+  ),
   hostKeys: Type.Array(HostKeySchema),
   createdAt: Timestamp,
   updatedAt: Timestamp,

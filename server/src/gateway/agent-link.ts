@@ -43,6 +43,7 @@ export interface LinkEvents {
   wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void>;
   segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void>;
   hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void>;
+  hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void>;
   checkpointRefused(link: AgentLink, message: AgentMessageOf<'audit_checkpoint_refused'>): Promise<void>;
   keyMade(link: AgentLink, message: AgentMessageOf<'segment_key_made'>): Promise<void>;
   draining(link: AgentLink): Promise<void>;
@@ -255,6 +256,7 @@ export class AgentLink {
     else if (message.type === 'wrapped_key') await events.wrapped(this, message);
     else if (message.type === 'segment_ready') await events.segmentReady(this, message);
     else if (message.type === 'host_key_seen') await events.hostKeySeen(this, message);
+    else if (message.type === 'hosts_scanned') await events.hostsScanned(this, message);
     else if (message.type === 'audit_checkpoint_refused') await events.checkpointRefused(this, message);
     else if (message.type === 'agent_drain') {
       this.isDraining = true;

@@ -45,6 +45,7 @@ import { agentTooOld } from './agent-too-old.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
 import { HeardNews } from './heard-news.ts';
+import { HostScans } from './host-scans.ts';
 import { LeaseNotes } from './lease-notes.ts';
 import { Settler } from './settler.ts';
 
@@ -81,6 +82,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #acceptor: AgentAcceptor;
   readonly #dispatcher: Dispatcher;
   readonly #notes: LeaseNotes;
+  readonly #scans: HostScans;
   readonly #heard = new HeardNews();
   readonly #links = new Map<number, AgentLink>();
   readonly #closing = new Set<Promise<unknown>>();
@@ -98,6 +100,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       settings: this.#settings,
       accept: (socket, agent, stream) => this.#accept(socket, agent, stream),
     });
+    this.#scans = new HostScans(deps);
     this.#notes = new LeaseNotes({ sql: deps.sql, log: deps.log, onNews: (news) => this.publish(news) });
     this.#dispatcher = new Dispatcher({
       sql: deps.sql,
@@ -115,16 +118,20 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   async start(server: Pick<Server, 'on'>): Promise<void> {
     this.#acceptor.attach(server);
     this.#dispatcher.start();
+    this.#scans.start();
     this.#silenceTimer = setInterval(() => this.#endSilentLinks(), silenceCheckMs);
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.#onProgress(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
       session: (agentId, sessionNumber, shutOut) => this.#endOlderSession(agentId, sessionNumber, shutOut),
       segment: (segmentId) => this.#sendSegmentStates(segmentId),
+      scans: (cancelledId) =>
+        cancelledId === undefined ? this.#scans.wake() : this.#scans.cancel(cancelledId),
       resync: () => {
         this.#deps.hub.wakeAll();
         this.#dispatcher.wake();
         void this.#shutOutAmong([...this.#links.values()]);
+        this.#scans.wake();
       },
     });
   }
@@ -142,6 +149,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     await Promise.race([Promise.all(gone), new Promise((next) => setTimeout(next, 2_000).unref())]);
     for (const link of this.#links.values()) link.terminate();
     await Promise.allSettled([...this.#closing, this.#notes.stop()]);
+    await this.#scans.stop();
     await this.#listener?.stop();
   }
 
@@ -211,8 +219,16 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       closeSession(sql, link.agentId, link.sessionNumber, clean),
       noteClose(sql, { agentId: link.agentId, ...end, address: link.address }),
     ]).catch((error) => log.warn({ err: error }, 'the end of an agent session was not noted'));
-    this.#closing.add(closing);
-    void closing.finally(() => this.#closing.delete(closing));
+    this.#whileClosing(closing);
+    const giving = this.#scans
+      .closed(link)
+      .catch((error) => this.#deps.log.warn({ err: error }, 'what an agent was to scan was not taken back'));
+    this.#whileClosing(giving);
+  }
+
+  #whileClosing(work: Promise<unknown>): void {
+    this.#closing.add(work);
+    void work.finally(() => this.#closing.delete(work));
   }
 
   #endOlderSession(
@@ -345,6 +361,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.publish(resumed.news);
     await this.#sendSegmentState(link);
     this.#dispatcher.wake();
+    await this.#scans.ready(link, message.capabilities?.includes('scan_hosts') === true);
   }
 
   started(link: AgentLink, message: AgentMessageOf<'started'>): void {
@@ -429,6 +446,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     await inTransaction(this.#deps.sql, (tx) =>
       recordSeenHostKey(tx, { targetId: message.targetId, hostKeyLine: message.hostKey }),
     );
+  }
+
+  async hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void> {
+    await this.#scans.scanned(link, message);
   }
 
   async #offerCheckpoint(link: AgentLink, heldSize: number): Promise<void> {

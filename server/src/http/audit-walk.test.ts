@@ -4,6 +4,7 @@ import type { CreatedApiToken, Target, UserGroup } from '@opsconductor/protocol'
 import { generateSegmentKey } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createSignInCode } from '../auth/sign-in-codes.ts';
+import { getScan } from '../host-keys/read-scans.ts';
 import {
   enrollRequest,
   makeAgentKeys,
@@ -13,7 +14,7 @@ import {
 } from '../segments/testing.ts';
 import type { Services } from '../services.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
-import { enter, makeWorld, servicesOf, type World } from './authorization-world.ts';
+import { enter, makeWorld, scanTarget, servicesOf, type World } from './authorization-world.ts';
 
 let world: World;
 let services: Services;
@@ -223,6 +224,37 @@ const acts: Record<string, () => Promise<Act>> = {
     return { path: `targets/${id}/host-keys`, json: { fingerprint: seen?.fingerprint } };
   },
 
+  'POST host-scans': async () => ({ path: 'host-scans', json: scanRequest((await newTarget()).id) }),
+  'POST host-scans/:id/cancel': async () => {
+    const scan = await make<{ id: number }>('host-scans', scanRequest((await newTarget()).id));
+    return { path: `host-scans/${scan.id}/cancel` };
+  },
+  'POST host-scans/:id/approve': async () => {
+    const { id } = await newTarget();
+    const { segmentId, agentId } = world.alfa;
+    const scan = await scanTarget(world.t, { segmentId, agentId, targetId: id });
+    const { review } = await getScan(world.t.sql, scan, []);
+    return {
+      path: `host-scans/${scan}/approve`,
+      json: { all: { finding: 'new', digest: review.new.digest } },
+    };
+  },
+  'POST segments/:id/host-trust': async () => ({ path: trustPath(), json: trustRequest() }),
+  'DELETE segments/:id/host-trust/:entry': async () => {
+    const { id } = await make<{ id: number }>(trustPath(), trustRequest());
+    return { path: `${trustPath()}/${id}` };
+  },
+  'POST known-hosts/apply': async () => {
+    const target = await newTarget();
+    await world.t.sql`update targets set host = ${`${target.name}.example`} where id = ${target.id}`;
+    const json = {
+      segmentId: world.alfa.segmentId,
+      content: `${target.name}.example ${trustRequest().publicKey}\n`,
+    };
+    const plan = await make<{ digest: string }>('known-hosts/plan', json);
+    return { path: 'known-hosts/apply', json: { ...json, digest: plan.digest } };
+  },
+
   'POST target-groups': async () => ({ path: 'target-groups', json: { name: freshName('group') } }),
   'PUT target-groups/:id': async () => ({
     path: `target-groups/${(await newTargetGroup()).id}`,
@@ -251,6 +283,7 @@ const acts: Record<string, () => Promise<Act>> = {
 
 /** Not audited, and why. */
 const exempt: Record<string, string> = {
+  'POST known-hosts/plan': 'reads only: what an import would do',
   'POST targets/select': 'reads only: what a selection comes to',
   'POST inventories/:id/plan': 'keeps a plan for a while; applying it is what changes something',
 };
@@ -295,6 +328,15 @@ const targetRequest = () => ({
   host: 'h.example',
 });
 const newTarget = () => make<Target>('targets', targetRequest());
+
+const scanRequest = (targetId: number) => ({ kind: 'keys', selection: { targetIds: [targetId] } });
+const trustPath = () => `segments/${world.alfa.segmentId}/host-trust`;
+const trustRequest = () => ({ kind: 'revoked', publicKey: freshHostKey() });
+function freshHostKey(): string {
+  made += 1;
+  const blob = Buffer.from(`\0\0\0\x0bssh-ed25519\0\0\0 ${String(made).padEnd(32, '.')}`, 'latin1');
+  return `ssh-ed25519 ${blob.toString('base64')}`;
+}
 
 const inventoryRequest = () => ({
   name: freshName('inventory'),

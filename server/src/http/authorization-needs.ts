@@ -41,6 +41,7 @@ const ofPublic: Needs = { public: true };
 const theJob = 'the job’s category';
 const theSegment = 'its segment';
 const theTarget = 'its segment or one of its groups';
+const theScan = 'any target of the scan: then of those that are seen';
 const theInventory = 'its segment; everywhere, for one of no segment';
 const thePlan =
   'each segment that the plan concerns; with target groups also `target_groups.edit` everywhere';
@@ -295,6 +296,57 @@ export const routeNeeds: Record<string, Needs> = {
   'POST agents/:id/drain': managing('drain', undefined, 'revoked'),
   'POST agents/:id/disable': managing('disable', undefined, 'revoked'),
   'POST agents/:id/revoke': managing('revoke', undefined, 'revoked'),
+
+  'GET segments/:id/host-trust': reading('the segment', (side) => ({
+    path: `${side.segmentId}/host-trust`,
+    place: side.segment,
+  })),
+  // It is no key.
+  'POST segments/:id/host-trust': changing('host_keys.approve', 'the segment', (side) => ({
+    path: `${side.segmentId}/host-trust`,
+    json: { kind: 'authority', publicKey: 'none' },
+    place: side.segment,
+  })),
+  // There is none of that number.
+  'DELETE segments/:id/host-trust/:entry': changing('host_keys.approve', 'the segment', (side) => ({
+    path: `${side.segmentId}/host-trust/999999`,
+    place: side.segment,
+  })),
+  'POST known-hosts/plan': changing('host_keys.approve', 'the segment', (side) => ({
+    path: '',
+    json: { segmentId: side.segmentId, content: '# empty' },
+    place: side.segment,
+  })),
+  // It has another digest.
+  'POST known-hosts/apply': changing('host_keys.approve', 'the segment', (side) => ({
+    path: '',
+    json: { segmentId: side.segmentId, content: '# empty', digest: '0'.repeat(64) },
+    place: side.segment,
+  })),
+
+  'GET host-scans': listing(theScan, (world) =>
+    sides(world).map((side) => ({ text: `"id":${side.scanId},"kind"`, seen: [side.target] })),
+  ),
+  'GET host-scans/:id': reading(theScan, (side) => ({ path: side.scanId, place: side.target })),
+  'GET host-scans/:id/items': reading(theScan, (side) => ({
+    path: `${side.scanId}/items`,
+    place: side.target,
+  })),
+  'POST host-scans': changing('targets.test', 'each of the targets', (side) => ({
+    path: '',
+    json: { kind: 'reach', selection: { targetIds: [side.targetId] } },
+    place: side.target,
+  })),
+  'POST host-scans/:id/cancel': changing('targets.test', 'each target of the scan', (side) => ({
+    path: `${side.scanId}/cancel`,
+    place: side.target,
+  })),
+  // It has shown no such key.
+  'POST host-scans/:id/approve': changing('host_keys.approve', 'each of the targets', (side) => ({
+    path: `${side.scanId}/approve`,
+    json: { keys: [{ targetId: side.targetId, fingerprint: `SHA256:${'A'.repeat(43)}` }] },
+    place: side.target,
+  })),
 
   'GET credentials': listing(theSegment, (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-key"`, seen: [side.segment] })),

@@ -1,6 +1,7 @@
 // A world for the walk over all routes: two segments, categories and target groups, named alfa and zeta, with an agent,
 // targets, a job and runs in each; and runs on targets of both, of a job that is in a third category. Whatever belongs to
 // one side has its name in it, so that a stray word in an answer shows.
+import { randomBytes } from 'node:crypto';
 import {
   type Permission,
   type Role,
@@ -11,6 +12,8 @@ import {
 import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { createCategory } from '../categories/edit-categories.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
+import { createScan } from '../host-keys/create-scan.ts';
+import { recordScanned } from '../host-keys/record-scanned.ts';
 import { createInventory } from '../inventory/edit-inventories.ts';
 import { putHosts } from '../inventory/put-hosts.ts';
 import { createJob } from '../jobs/create-job.ts';
@@ -31,8 +34,11 @@ import {
 } from '../segments/testing.ts';
 import { createServices, type Services } from '../services.ts';
 import { insertApiToken } from '../store/api-tokens.ts';
+import { giveItems } from '../store/host-scans.ts';
 import { insertUser } from '../store/users.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
+import { getTarget } from '../targets/list-targets.ts';
 
 /** A scope as text, `segment:3`. What may be granted on lies in some of these. */
 export type ScopeKey = `${ScopeKind}:${number}`;
@@ -55,6 +61,8 @@ export interface Side {
   /** Has the bare target, by this plan. */
   inventoryId: number;
   planId: string;
+  /** Of the target, which has shown a key. */
+  scanId: number;
   category: Place;
   segment: Place;
   group: Place;
@@ -154,6 +162,7 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
     bareTargetId: bare.id,
     inventoryId: plan.inventoryId,
     planId: plan.id,
+    scanId: await scanTarget(t, { segmentId, agentId: enrolled.agentId, targetId: target.id }),
     category: [`category:${categoryId}`],
     segment: [`segment:${segmentId}`],
     group: [`target_group:${groupId}`],
@@ -180,6 +189,24 @@ async function importTarget(
     { hosts: [{ name, host }], adopt: 'by_hand', apply: { gone: 'keep' } },
     t.caller,
   );
+}
+
+/** A scan that the agent has told of. */
+export async function scanTarget(
+  t: TestOutput,
+  { segmentId, agentId, targetId }: { segmentId: number; agentId: number; targetId: number },
+): Promise<number> {
+  const selection = { targetIds: [targetId] };
+  const { id } = await createScan(t.sql, { kind: 'keys', selection }, t.caller);
+  await giveItems(t.sql, { agentId, segmentId, sessionNumber: 1 }, 10);
+  const blob = Buffer.concat([Buffer.from('\0\0\0\x0bssh-ed25519\0\0\0 ', 'latin1'), randomBytes(32)]);
+  const keys = [`ssh-ed25519 ${blob.toString('base64')}`];
+  const place = await getTarget(t.sql, targetId, unrestricted);
+  await recordScanned(t.sql, agentId, id, [{ targetId, ok: true, keys }], () => ({
+    host: place.host,
+    port: place.effective.port,
+  }));
+  return id;
 }
 
 async function makeJob(t: TestOutput, name: string, category: string): Promise<number> {

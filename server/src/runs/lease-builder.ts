@@ -1,6 +1,7 @@
 // Turns claimed steps into the leases that agents get. Immutable parts (definitions, sealed credentials) are cached.
 import type { Lease } from '@opsconductor/protocol';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
@@ -87,7 +88,10 @@ export class LeaseBuilder {
       runId: step.jobRunId,
       stepType: step.stepType,
       config: asked?.config,
-      target: leaseTarget({ id: targetId, name: targetName, host, hostKeys: row.hostKeys }, connection),
+      target: leaseTarget(
+        { id: targetId, name: targetName, host, hostKeys: row.hostKeys, ...hostTrustOf(row.hostTrust, host) },
+        connection,
+      ),
       credential: { id: row.credentialId, version: row.credentialVersion, kind: row.credentialKind, sealed },
     };
   }

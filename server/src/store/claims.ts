@@ -213,9 +213,9 @@ export function isAble(db: Queryable) {
 type ClaimRow = ClaimedStep & LeaseDetails & { ofSegmentId: number; free: number; moved: number };
 
 function claimedStep({ ofSegmentId: _, free: __, moved: ___, ...row }: ClaimRow): ClaimedStep {
-  const { stepId, jobId, jobVersion, targetId, targetName, host, port, hostKeys, ...lease } = row;
+  const { stepId, jobId, jobVersion, targetId, targetName, host, port, hostKeys, hostTrust, ...lease } = row;
   const { settings, askedCredential, credentialId, credentialVersion, credentialKind, ...step } = lease;
-  const target = { targetId, targetName, host, port, settings, hostKeys };
+  const target = { targetId, targetName, host, port, settings, hostKeys, hostTrust };
   const credential = { askedCredential, credentialId, credentialVersion, credentialKind };
   const { stepNumber } = step;
   return { ...step, details: { stepId, jobId, jobVersion, stepNumber, ...target, ...credential } };

@@ -85,6 +85,7 @@ test('the bus is heard again after a crash, and everybody is told to look', asyn
     output: () => undefined,
     session: () => undefined,
     segment: (id) => heard.push(id),
+    scans: () => undefined,
     resync: () => {
       resyncs += 1;
     },

@@ -2,6 +2,7 @@
 import type { InheritedSettings } from '@opsconductor/protocol';
 import type { Queryable } from './connection.ts';
 import { inheritedCredential, mergedSettings, namedCredential } from './effective-settings.ts';
+import { type TrustEntry, trustOfSegment } from './host-trust.ts';
 
 export interface LeaseDetails {
   stepId: number;
@@ -16,6 +17,8 @@ export interface LeaseDetails {
   /** Its own and inherited settings, but for its own port; null for a deleted target. */
   settings: InheritedSettings | null;
   hostKeys: string[];
+  /** Host authorities and revoked keys of its segment. */
+  hostTrust: TrustEntry[];
   /** Name of the credential that the step or its job asks for. */
   askedCredential: string | null;
   credentialId: string | null;
@@ -37,6 +40,7 @@ export function leaseDetailColumns(db: Queryable) {
     ${mergedSettings(db)} as settings, v.step_credentials[st.step_number] as asked_credential,
     array(select coalesce(k.public_key, k.fingerprint) from target_host_keys k
       where k.target_id = t.id and k.state = 'accepted' order by k.fingerprint) as host_keys,
+    ${trustOfSegment(db, db`t.segment_id`)} as host_trust,
     c.id as credential_id, c.version as credential_version, c.kind as credential_kind`;
 }
 

@@ -16,11 +16,13 @@ export interface NotificationHandlers {
   session(agentId: number, sessionNumber: number, shutOut: ShutOut | 'quarantined' | undefined): void;
   /** Roster, keys or wraps of a segment changed. */
   segment(segmentId: number): void;
+  /** A scan has targets to give out, or was cancelled. */
+  scans(cancelledId?: number): void;
   /** The connection was lost and is back: whatever was notified meanwhile is unknown. */
   resync(): void;
 }
 
-const channels = ['opsc_progress', 'opsc_output', 'opsc_session', 'opsc_segment'] as const;
+const channels = ['opsc_progress', 'opsc_output', 'opsc_session', 'opsc_segment', 'opsc_scan'] as const;
 const shutOuts = ['quarantined', 'disabled', 'revoked'] as const;
 const retryMs = 250;
 
@@ -74,11 +76,13 @@ class Listener {
   }
 
   #tell(channel: string, payload: string): void {
-    const { progress, output, session, segment } = this.#handlers;
+    const { progress, output, session, segment, scans } = this.#handlers;
     if (channel === 'opsc_progress') progress(parseProgress(payload));
     else if (channel === 'opsc_output') output(parseMarks(payload));
     else if (channel === 'opsc_segment') segment(Number(payload));
-    else if (channel === 'opsc_session') {
+    else if (channel === 'opsc_scan') {
+      scans(payload.startsWith('cancel.') ? Number(payload.slice('cancel.'.length)) : undefined);
+    } else if (channel === 'opsc_session') {
       const [agentId, number, state] = payload.split('.');
       session(
         Number(agentId),

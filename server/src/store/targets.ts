@@ -38,6 +38,10 @@ export interface TargetRow extends TargetFields {
   lastContactAt: Date | null;
   lastContactOk: boolean | null;
   lastContactReason: string | null;
+  lastProbeAt: Date | null;
+  lastProbeOk: boolean | null;
+  lastProbeReason: string | null;
+  lastProbeMs: number | null;
   createdAt: Date;
   updatedAt: Date;
 }
@@ -182,7 +186,8 @@ function selectTargets(sql: Queryable, inner: Condition) {
     with t as materialized (${inner})
     select t.id, t.segment_id, sg.name as segment_name, t.name, t.host, t.port, t.credential_id,
            c.name as credential_name, t.operating_system, t.labels, t.description, t.settings, t.is_active,
-           t.last_contact_at, t.last_contact_ok, t.last_contact_reason, t.created_at, t.updated_at,
+           t.last_contact_at, t.last_contact_ok, t.last_contact_reason, t.last_probe_at, t.last_probe_ok,
+           t.last_probe_reason, t.last_probe_ms, t.created_at, t.updated_at,
            coalesce((select jsonb_agg(jsonb_build_object('id', g.id, 'name', g.name) order by g.name, g.id)
              from target_group_members m join target_groups g on g.id = m.target_group_id
              where m.target_id = t.id), '[]') as groups,

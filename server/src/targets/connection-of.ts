@@ -40,7 +40,7 @@ export function connectionOf(
 
 /** What an agent is told of a target: where it is, and how it is to be reached where that is not left to the agent. */
 export function leaseTarget(
-  target: Pick<LeaseTarget, 'id' | 'name' | 'host' | 'hostKeys'>,
+  target: Pick<LeaseTarget, 'id' | 'name' | 'host' | 'hostKeys' | 'hostAuthorities' | 'revokedHostKeys'>,
   connection: Connection,
 ): LeaseTarget {
   const { port, username, connectTimeoutS, keepaliveIntervalS } = connection;

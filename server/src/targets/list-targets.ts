@@ -64,7 +64,8 @@ export async function getTarget(sql: Queryable, id: number, reaches: readonly Re
 
 function toTarget(row: TargetRow, keys: readonly HostKeyRow[]): Target {
   const { mergedSettings, effectiveCredentialId, effectiveCredentialName, ...rest } = row;
-  const { lastContactAt, lastContactOk, lastContactReason, ...fields } = rest;
+  const { lastContactAt, lastContactOk, lastContactReason, ...reached } = rest;
+  const { lastProbeAt, lastProbeOk, lastProbeReason, lastProbeMs, ...fields } = reached;
   const { protocol, port } = connectionOf(mergedSettings, row.port);
   return {
     ...fields,
@@ -79,6 +80,15 @@ function toTarget(row: TargetRow, keys: readonly HostKeyRow[]): Target {
       lastContactAt === null
         ? null
         : { at: lastContactAt.toISOString(), ok: lastContactOk === true, reason: lastContactReason },
+    lastProbe:
+      lastProbeAt === null
+        ? null
+        : {
+            at: lastProbeAt.toISOString(),
+            ok: lastProbeOk === true,
+            reason: lastProbeReason,
+            latencyMs: lastProbeMs,
+          },
     hostKeys: keys.map(toHostKey),
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
@@ -98,5 +108,6 @@ function toHostKey(row: HostKeyRow): HostKey {
     seenAt: row.seenAt.toISOString(),
     acceptedAt: row.acceptedAt?.toISOString() ?? null,
     acceptedBy: row.acceptedByName,
+    source: row.source,
   };
 }

@@ -3,9 +3,11 @@ import type { LeaseCredential, LeaseTarget, TargetTested, TestResult } from '@op
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { notFound } from '../errors.ts';
+import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import type { Sql } from '../store/connection.ts';
 import { findSealedCredential } from '../store/credentials.ts';
 import { listHostKeys } from '../store/host-keys.ts';
+import { readTrust } from '../store/host-trust.ts';
 import { type Contact, writeContact } from '../store/target-contacts.ts';
 import { findTarget, type TargetRow } from '../store/targets.ts';
 import { inTransaction } from '../store/transaction.ts';
@@ -97,12 +99,13 @@ type Answer = Awaited<ReturnType<TargetTester['testTarget']>>;
 async function testOnce({ sql, agents }: { sql: Sql; agents: TargetTester }, target: TargetRow) {
   const hostKeys = (await hostKeyLinesOf(sql, [target.id])).get(target.id) ?? [];
   const { id, name, host, segmentId, effectiveCredentialId } = target;
+  const trust = hostTrustOf(await readTrust(sql, segmentId), host);
   const credential =
     effectiveCredentialId === null ? undefined : await findSealedCredential(sql, effectiveCredentialId);
   const connection = connectionOf(target.mergedSettings, target.port);
   const answer = await agents.testTarget({
     segmentId,
-    target: leaseTarget({ id, name, host, hostKeys }, connection),
+    target: leaseTarget({ id, name, host, hostKeys, ...trust }, connection),
     ...(credential === undefined ? {} : { credential }),
     timeoutMs,
   });

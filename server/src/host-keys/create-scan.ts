@@ -1,0 +1,94 @@
+// Starts and cancels scans. What agents find is noted in record-scanned.ts, reviewed in read-scans.ts.
+import { type CreateHostScanRequest, type HostScanDetail, limits } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { AppError } from '../errors.ts';
+import type { Sql } from '../store/connection.ts';
+import { scanTargetsOutside } from '../store/host-scan-review.ts';
+import { cancelScan, insertScan, type ScanTargetRow, selectToScan } from '../store/host-scans.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
+import { getScan, requireScan } from './read-scans.ts';
+
+/**
+ * Has the agents of the selected targets' segments look at them, without logging in.
+ *
+ * @throws {AppError} `not_found` for ids that are not seen; `invalid` for a selection of nothing or of too much;
+ * `forbidden` where one of the targets may not be tested.
+ */
+export async function createScan(
+  sql: Sql,
+  { kind, selection }: CreateHostScanRequest,
+  caller: Caller,
+): Promise<HostScanDetail> {
+  const read = caller.authority.reach('read');
+  const id = await inTransaction(sql, async (tx) => {
+    const { query, asked } = await readSelection(tx, selection, read, 'selection.');
+    const reaches = { read, test: caller.authority.reach('targets.test') };
+    const targets = await selectToScan(tx, query, reaches, limits.maxTargetsPerRun + 1);
+    refuseTooMany(targets.length);
+    const targetIds = targets.map((target) => target.id);
+    requireFound(selection, targetIds, 'selection.');
+    if (targets.length === 0) {
+      const message = 'The selection comes to no target. See what it selects, and change it.';
+      throw new AppError('invalid', message, { details: [{ path: 'selection', message }] });
+    }
+    refuseForbidden(targets, caller);
+    const scanId = await insertScan(tx, {
+      kind,
+      selection: { ...asked, selected: targets.length },
+      createdBy: caller.userId,
+      targetIds,
+    });
+    const segments = new Map<number, number>();
+    for (const { segmentId } of targets) segments.set(segmentId, (segments.get(segmentId) ?? 0) + 1);
+    for (const [segmentId, count] of segments) {
+      await recordAudit(tx, {
+        ...auditedBy(caller),
+        action: 'host_scan.started',
+        object: { kind: 'host_scan', id: scanId },
+        detail: { kind, targets: count, selector: selection.selector ?? null },
+        scope: { segmentId },
+      });
+    }
+    return scanId;
+  });
+  return getScan(sql, id, read);
+}
+
+function refuseForbidden(targets: readonly ScanTargetRow[], caller: Caller): void {
+  const outside = targets.filter((target) => !target.mayTest);
+  const [first] = outside;
+  if (first === undefined) return;
+  const details = outside.slice(0, 100).map(({ name }) => ({
+    path: 'selection',
+    found: name,
+    message: `You may not scan target “${name}”: that needs the permission targets.test on it.`,
+  }));
+  const others = outside.length === 1 ? '' : ` and ${outside.length - 1} more`;
+  throw new MissingPermission(caller, 'targets.test', `target “${first.name}”${others}`, details);
+}
+
+/**
+ * Ends a scan; what was found so far stays. One that is over stays as it is.
+ *
+ * @throws {AppError} `not_found`; `forbidden` where one of its targets may not be tested.
+ */
+export async function stopScan(sql: Sql, id: number, caller: Caller): Promise<HostScanDetail> {
+  const read = caller.authority.reach('read');
+  await inTransaction(sql, async (tx) => {
+    await requireScan(tx, id, read);
+    const [outside] = await scanTargetsOutside(tx, id, caller.authority.reach('targets.test'));
+    if (outside !== undefined) {
+      throw new MissingPermission(caller, 'targets.test', `target “${outside.name}”`);
+    }
+    if (!(await cancelScan(tx, id))) return;
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'host_scan.cancelled',
+      object: { kind: 'host_scan', id },
+    });
+  });
+  return getScan(sql, id, read);
+}

@@ -1,0 +1,131 @@
+// Scans as people see them: how far they are, what was found against what is accepted.
+import {
+  type HostScan,
+  type HostScanDetail,
+  type HostScanItem,
+  type HostScanItemQuery,
+  limits,
+  type ScanFinding,
+  scanFindings,
+} from '@opsconductor/protocol';
+import type { Reach } from '../auth/authority.ts';
+import { notFound } from '../errors.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import type { Queryable } from '../store/connection.ts';
+import { pageOf } from '../store/cursor.ts';
+import {
+  listScanItems,
+  listScans as listScanRows,
+  type ReviewItemRow,
+  type ScanRow,
+  summarizeScan,
+  waitingBySegment,
+} from '../store/host-scan-review.ts';
+import { reachesEverything } from '../store/visibility.ts';
+
+/** Scans with a target that lies in these reaches, the newest first. */
+export async function listScans(
+  sql: Queryable,
+  query: { limit?: number; cursor?: string },
+  reaches: readonly Reach[],
+): Promise<{ items: HostScan[]; nextCursor: string | null }> {
+  const limit = query.limit ?? limits.defaultPageItems;
+  const rows = await listScanRows(sql, { ...query, limit }, reaches);
+  return pageOf(
+    rows,
+    limit,
+    (row) => [row.id],
+    (row) => toScan(row, reaches),
+  );
+}
+
+/** @throws {AppError} `not_found`, also for one none of whose targets lies in these reaches. */
+export async function requireScan(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<ScanRow> {
+  const [row] = await listScanRows(sql, { id, limit: 1 }, reaches);
+  if (row === undefined) throw notFound('Scan');
+  return row;
+}
+
+/** @throws {AppError} `not_found`. */
+export async function getScan(
+  sql: Queryable,
+  id: number,
+  reaches: readonly Reach[],
+): Promise<HostScanDetail> {
+  const row = await requireScan(sql, id, reaches);
+  const [summary, waiting] = await Promise.all([
+    summarizeScan(sql, id, reaches),
+    waitingBySegment(sql, id, reaches),
+  ]);
+  const counts = Object.fromEntries(
+    scanFindings.map((finding) => [finding, summary.counts[finding] ?? 0]),
+  ) as Record<ScanFinding, number>;
+  const reviewOf = (finding: 'new' | 'added') => {
+    const found = summary.review.find((one) => one.finding === finding);
+    const { targets = 0, keys = 0, digest = '' } = found ?? {};
+    return { targets, keys, digest };
+  };
+  return {
+    ...toScan(row, reaches),
+    counts,
+    shared: summary.shared,
+    review: { new: reviewOf('new'), added: reviewOf('added') },
+    notices: waiting.flatMap(noticeOf),
+  };
+}
+
+function noticeOf({
+  segmentName,
+  count,
+  isScanned,
+  tooOld,
+}: Awaited<ReturnType<typeof waitingBySegment>>[number]): string[] {
+  if (isScanned) return [];
+  const targets = count === 1 ? 'One target' : `${count} targets`;
+  const wait = `${targets} of segment ${segmentName} ${count === 1 ? 'waits' : 'wait'}`;
+  if (tooOld.length === 0) return [`${wait}: none of its agents is connected.`];
+  const agents = tooOld.map(({ name, version }) => `${name} (${version})`).join(', ');
+  const verb = tooOld.length === 1 ? 'Agent' : 'Agents';
+  return [`${wait}. ${verb} ${agents} ${tooOld.length === 1 ? 'is' : 'are'} too old to scan: update them.`];
+}
+
+function toScan(row: ScanRow, reaches: readonly Reach[]): HostScan {
+  return {
+    id: row.id,
+    kind: row.kind,
+    // It names groups and labels of targets that the caller may not see.
+    selection: reachesEverything(reaches) ? row.selection : null,
+    createdAt: row.createdAt.toISOString(),
+    createdBy: row.createdByName,
+    completedAt: row.completedAt?.toISOString() ?? null,
+    cancelledAt: row.cancelledAt?.toISOString() ?? null,
+    total: row.total,
+    done: row.done,
+  };
+}
+
+/**
+ * A page of a scan's targets by name.
+ *
+ * @throws {AppError} `not_found`.
+ */
+export async function listItems(
+  sql: Queryable,
+  id: number,
+  query: HostScanItemQuery,
+  reaches: readonly Reach[],
+): Promise<{ items: HostScanItem[]; nextCursor: string | null }> {
+  refuseUnstorableText(query, 'query');
+  await requireScan(sql, id, reaches);
+  const limit = query.limit ?? limits.defaultPageItems;
+  const rows = await listScanItems(sql, id, { ...query, limit }, reaches);
+  return pageOf(rows, limit, (row) => [row.name, row.targetId], toItem);
+}
+
+function toItem({ certifiedBy, certificateKeyId, finishedAt, ...row }: ReviewItemRow): HostScanItem {
+  return {
+    ...row,
+    finishedAt: finishedAt?.toISOString() ?? null,
+    certified: certifiedBy === null ? null : { authority: certifiedBy, keyId: certificateKeyId ?? '' },
+  };
+}
