@@ -86,7 +86,9 @@ function noticeOf({
   if (tooOld.length === 0) return [`${wait}: none of its agents is connected.`];
   const agents = tooOld.map(({ name, version }) => `${name} (${version})`).join(', ');
   const verb = tooOld.length === 1 ? 'Agent' : 'Agents';
-  return [`${wait}. ${verb} ${agents} ${tooOld.length === 1 ? 'is' : 'are'} too old to scan: update them.`];
+  return [
+    `${wait}. ${verb} ${agents} ${tooOld.length === 1 ? 'is' : 'are'} too old to scan; update ${tooOld.length === 1 ? 'it' : 'them'}.`,
+  ];
 }
 
 function toScan(row: ScanRow, reaches: readonly Reach[]): HostScan {

@@ -1,0 +1,86 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { createScan, stopScan } from '../host-keys/create-scan.ts';
+import { getScan } from '../host-keys/read-scans.ts';
+import { unrestricted } from '../store/visibility.ts';
+import { createTarget } from '../targets/edit-targets.ts';
+import { setupGateway } from './testing.ts';
+
+async function setup() {
+  const t = await setupGateway();
+  onTestFinished(() => t[Symbol.asyncDispose]());
+  const makeScan = async (count: number) => {
+    const targetIds: number[] = [];
+    for (let i = 0; i < count; i += 1) {
+      const host = { segmentId: t.segmentId, name: `scan-${i}`, host: `scan-${i}.example` };
+      targetIds.push((await createTarget(t.sql, host, t.caller)).id);
+    }
+    const { id } = await createScan(t.sql, { kind: 'keys', selection: { targetIds } }, t.caller);
+    return { id, targetIds };
+  };
+  const scan = (id: number) => getScan(t.sql, id, unrestricted);
+  return { t, makeScan, scan };
+}
+
+const canScan = { capabilities: ['scan_hosts'] };
+
+test('a scan goes to the agent, comes back as it is told, and is over with the last target', async () => {
+  const { t, makeScan, scan } = await setup();
+  const agent = await t.connectAgent(canScan);
+  const { id, targetIds } = await makeScan(2);
+  const asked = await agent.next('scan_hosts');
+  expect(asked).toMatchObject({ scanId: id, kind: 'keys' });
+  expect(asked.targets.map((target) => [target.id, target.host, target.port])).toEqual([
+    [targetIds[0], 'scan-0.example', 22],
+    [targetIds[1], 'scan-1.example', 22],
+  ]);
+  const tell = (targetId: number) =>
+    agent.send({
+      type: 'hosts_scanned',
+      scanId: id,
+      hosts: [{ targetId, ok: false, keys: [], reason: 'unreachable' }],
+    });
+  tell(targetIds[0] ?? 0);
+  await expect.poll(async () => (await scan(id)).done).toBe(1);
+  expect((await scan(id)).completedAt).toBeNull();
+  tell(targetIds[1] ?? 0);
+  await expect.poll(async () => (await scan(id)).completedAt).not.toBeNull();
+});
+
+test('an agent that is too old is asked nothing and stays connected, and the scan says so', async () => {
+  const { t, makeScan, scan } = await setup();
+  const agent = await t.connectAgent();
+  const { id } = await makeScan(1);
+  expect((await scan(id)).notices).toEqual([
+    expect.stringMatching(
+      /^One target of segment .+ waits\. Agent .+ \(0\.1\.0\) is too old to scan; update it\.$/,
+    ),
+  ]);
+  agent.send({ type: 'heartbeat', sequence: 1, held: [] });
+  await agent.next('heartbeat_ack');
+  // Updated, it comes back and is asked.
+  agent.terminate();
+  const updated = await t.connectAgent(canScan);
+  expect((await updated.next('scan_hosts')).scanId).toBe(id);
+  expect((await scan(id)).notices).toEqual([]);
+});
+
+test('what an agent had not told of when its connection ended is asked of the next', async () => {
+  const { t, makeScan } = await setup();
+  const agent = await t.connectAgent(canScan);
+  const { id } = await makeScan(3);
+  expect((await agent.next('scan_hosts')).targets).toHaveLength(3);
+  agent.terminate();
+  const next = await t.connectAgent(canScan);
+  const asked = await next.next('scan_hosts');
+  expect([asked.scanId, asked.targets.length]).toEqual([id, 3]);
+});
+
+test('a cancelled scan is ended on the agent too', async () => {
+  const { t, makeScan, scan } = await setup();
+  const agent = await t.connectAgent(canScan);
+  const { id } = await makeScan(1);
+  await agent.next('scan_hosts');
+  await stopScan(t.sql, id, t.caller);
+  expect((await agent.next('scan_cancel')).scanId).toBe(id);
+  expect(await scan(id)).toMatchObject({ counts: { cancelled: 1 }, cancelledAt: expect.any(String) });
+});

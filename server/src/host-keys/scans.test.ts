@@ -1,0 +1,281 @@
+import { randomBytes } from 'node:crypto';
+import type { ScannedHost } from '@opsconductor/protocol';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Authority } from '../auth/authority.ts';
+import {
+  makeFirstAgent,
+  makeSegment,
+  setupInstallation,
+  type TestInstallation,
+} from '../segments/testing.ts';
+import { giveItems, sweepScans, takeBackItems } from '../store/host-scans.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
+import { createTarget } from '../targets/edit-targets.ts';
+import { parseHostKeyLine } from '../targets/host-key-line.ts';
+import { recordSeenHostKey } from '../targets/host-keys.ts';
+import { getTarget } from '../targets/list-targets.ts';
+import { approveScan } from './approve-scan.ts';
+import { createScan, stopScan } from './create-scan.ts';
+import { addTrust } from './edit-host-trust.ts';
+import { getScan, listItems } from './read-scans.ts';
+import { recordScanned } from './record-scanned.ts';
+
+let t: TestInstallation;
+let segmentId: number;
+let agentId: number;
+let made = 0;
+beforeAll(async () => {
+  t = await setupInstallation();
+  segmentId = (await makeSegment(t, 'scanned')).id;
+  agentId = (await makeFirstAgent(t, segmentId, 'scanned-a')).enrolled.agentId;
+});
+afterAll(() => t.close());
+
+function makeKey(type = 'ssh-ed25519'): { line: string; fingerprint: string } {
+  const part = (bytes: Buffer) => Buffer.concat([Buffer.from([0, 0, 0, bytes.length]), bytes]);
+  const blob = Buffer.concat([part(Buffer.from(type)), part(randomBytes(32))]);
+  const line = `${type} ${blob.toString('base64')}`;
+  return { line, fingerprint: parseHostKeyLine(line)?.fingerprint ?? '' };
+}
+
+async function makeTargets(count: number): Promise<number[]> {
+  const ids: number[] = [];
+  for (let i = 0; i < count; i += 1) {
+    made += 1;
+    const name = `host-${String(made).padStart(3, '0')}`;
+    ids.push((await createTarget(t.sql, { segmentId, name, host: `${name}.example` }, t.caller)).id);
+  }
+  return ids;
+}
+
+/** A scan of these targets, each of which shows what is said. */
+async function scan(shown: Map<number, Partial<ScannedHost>>): Promise<number> {
+  const targetIds = [...shown.keys()];
+  const { id } = await createScan(t.sql, { kind: 'keys', selection: { targetIds } }, t.caller);
+  const given = await giveItems(t.sql, { agentId, segmentId, sessionNumber: 1 }, 100);
+  const places = new Map(given.map((item) => [item.targetId, { host: item.host, port: item.port ?? 22 }]));
+  const hosts = [...shown].map(([targetId, host]) => ({ targetId, ok: true, keys: [], ...host }));
+  await recordScanned(t.sql, agentId, id, hosts, (targetId) => places.get(targetId));
+  return id;
+}
+
+async function findings(scanId: number): Promise<string[]> {
+  return (await listItems(t.sql, scanId, {}, unrestricted)).items.map((item) => item.finding);
+}
+
+async function acceptedOf(targetId: number): Promise<string[]> {
+  const { hostKeys } = await getTarget(t.sql, targetId, unrestricted);
+  return hostKeys.filter((key) => key.state === 'accepted').map((key) => key.fingerprint);
+}
+
+async function accept(targetId: number, line: string): Promise<void> {
+  const id = await scan(new Map([[targetId, { keys: [line] }]]));
+  const { review } = await getScan(t.sql, id, unrestricted);
+  await approveScan(t.sql, id, { all: { finding: 'new', digest: review.new.digest } }, t.caller);
+}
+
+test('a scan tells new, same, added, changed and unreachable apart, and which hosts share a key', async () => {
+  const [fresh, twin, same, added, changed, gone] = (await makeTargets(6)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const [shared, known, more, before, now] = [1, 2, 3, 4, 5].map(() => makeKey()) as ReturnType<
+    typeof makeKey
+  >[];
+  const rsa = makeKey('ssh-rsa');
+  await accept(same, known?.line ?? '');
+  await accept(added, more?.line ?? '');
+  await accept(changed, before?.line ?? '');
+  const id = await scan(
+    new Map<number, Partial<ScannedHost>>([
+      [fresh, { keys: [shared?.line ?? ''] }],
+      [twin, { keys: [shared?.line ?? ''] }],
+      [same, { keys: [known?.line ?? ''] }],
+      [added, { keys: [more?.line ?? '', rsa.line] }],
+      [changed, { keys: [now?.line ?? ''] }],
+      [gone, { ok: false, reason: 'connection_refused', message: 'Nothing listens.' }],
+    ]),
+  );
+  expect(await findings(id)).toEqual(['new', 'new', 'same', 'added', 'changed', 'unreachable']);
+  const detail = await getScan(t.sql, id, unrestricted);
+  expect(detail).toMatchObject({ total: 6, done: 6, shared: 2, completedAt: expect.any(String) });
+  expect(detail.review).toMatchObject({ new: { targets: 2, keys: 2 }, added: { targets: 1, keys: 1 } });
+  const { items } = await listItems(t.sql, id, { shared: true }, unrestricted);
+  expect(items.map((item) => item.keys[0]?.sharedWith)).toEqual([[items[1]?.name], [items[0]?.name]]);
+  const [changedItem] = (await listItems(t.sql, id, { finding: 'changed' }, unrestricted)).items;
+  expect(changedItem).toMatchObject({
+    keys: [{ fingerprint: now?.fingerprint, accepted: false }],
+    accepted: [{ fingerprint: before?.fingerprint, source: 'scan' }],
+  });
+});
+
+test('all that is new is approved in one request, with every fingerprint in the audit log, and the changed is not in it', async () => {
+  const [first, second, changed] = (await makeTargets(3)) as [number, number, number];
+  const [a, b, before, now] = [1, 2, 3, 4].map(() => makeKey()) as [
+    ReturnType<typeof makeKey>,
+    ReturnType<typeof makeKey>,
+    ReturnType<typeof makeKey>,
+    ReturnType<typeof makeKey>,
+  ];
+  await accept(changed, before.line);
+  const id = await scan(
+    new Map([
+      [first, { keys: [a.line] }],
+      [second, { keys: [b.line] }],
+      [changed, { keys: [now.line] }],
+    ]),
+  );
+  const { review } = await getScan(t.sql, id, unrestricted);
+  const reply = await approveScan(
+    t.sql,
+    id,
+    { all: { finding: 'new', digest: review.new.digest } },
+    t.caller,
+  );
+  expect(reply).toEqual({ targets: 2, keys: 2, replaced: 0 });
+  expect([await acceptedOf(first), await acceptedOf(second)]).toEqual([[a.fingerprint], [b.fingerprint]]);
+  expect(await acceptedOf(changed)).toEqual([before.fingerprint]);
+  const rows = await t.sql<{ fingerprints: string[] }[]>`
+    select detail -> 'fingerprints' as fingerprints from audit_log
+    where action = 'host_key.accepted' and detail ->> 'scan' = ${String(id)} order by id`;
+  expect(rows.map((row) => row.fingerprints)).toEqual([[a.fingerprint], [b.fingerprint]]);
+  // The same again is not what was shown any more.
+  await expect(
+    approveScan(t.sql, id, { all: { finding: 'new', digest: review.new.digest } }, t.caller),
+  ).rejects.toMatchObject({ code: 'conflict' });
+});
+
+test('a key that has changed since it was shown is refused by name, and nothing else is accepted', async () => {
+  const [first, second] = (await makeTargets(2)) as [number, number];
+  const [a, b, other] = [makeKey(), makeKey(), makeKey()];
+  const id = await scan(
+    new Map([
+      [first, { keys: [a.line] }],
+      [second, { keys: [b.line] }],
+    ]),
+  );
+  const { review } = await getScan(t.sql, id, unrestricted);
+  await inTransaction(t.sql, (tx) => recordSeenHostKey(tx, { targetId: second, hostKeyLine: other.line }));
+  await expect(
+    approveScan(t.sql, id, { all: { finding: 'new', digest: review.new.digest } }, t.caller),
+  ).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining(`has shown another key since: ${other.fingerprint}`),
+  });
+  expect([await acceptedOf(first), await acceptedOf(second)]).toEqual([[], []]);
+  // What is picked beside it goes.
+  await approveScan(t.sql, id, { keys: [{ targetId: first, fingerprint: a.fingerprint }] }, t.caller);
+  expect(await acceptedOf(first)).toEqual([a.fingerprint]);
+  await t.sql`update targets set host = 'elsewhere.example' where id = ${second}`;
+  await expect(
+    approveScan(t.sql, id, { keys: [{ targetId: second, fingerprint: b.fingerprint }] }, t.caller),
+  ).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('another host or port') });
+});
+
+test('a changed key needs its own confirmation that names what it replaces', async () => {
+  const [id] = (await makeTargets(1)) as [number];
+  const [before, now] = [makeKey(), makeKey()];
+  await accept(id, before.line);
+  const scanId = await scan(new Map([[id, { keys: [now.line] }]]));
+  const fingerprints = [now.fingerprint];
+  await expect(
+    approveScan(t.sql, scanId, { keys: [{ targetId: id, fingerprint: now.fingerprint }] }, t.caller),
+  ).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('is changed') });
+  await expect(
+    approveScan(
+      t.sql,
+      scanId,
+      { replace: [{ targetId: id, fingerprints, replaces: fingerprints }] },
+      t.caller,
+    ),
+  ).rejects.toMatchObject({ message: expect.stringContaining(before.fingerprint) });
+  const replaces = [before.fingerprint];
+  const reply = await approveScan(
+    t.sql,
+    scanId,
+    { replace: [{ targetId: id, fingerprints, replaces }] },
+    t.caller,
+  );
+  expect(reply).toEqual({ targets: 1, keys: 1, replaced: 1 });
+  expect(await acceptedOf(id)).toEqual([now.fingerprint]);
+});
+
+test('a revoked key is forgotten where it was accepted, and found revoked', async () => {
+  const [id] = (await makeTargets(1)) as [number];
+  const key = makeKey();
+  await accept(id, key.line);
+  await addTrust(t.sql, segmentId, { kind: 'revoked', publicKey: key.line }, t.caller);
+  expect(await acceptedOf(id)).toEqual([]);
+  const scanId = await scan(new Map([[id, { keys: [key.line] }]]));
+  expect(await findings(scanId)).toEqual(['revoked']);
+  await expect(
+    approveScan(t.sql, scanId, { keys: [{ targetId: id, fingerprint: key.fingerprint }] }, t.caller),
+  ).rejects.toMatchObject({ code: 'conflict' });
+});
+
+test('a certified host needs no approval, for as long as its authority is trusted', async () => {
+  const [id] = (await makeTargets(1)) as [number];
+  const [authority, key] = [makeKey(), makeKey()];
+  const certified = { authority: authority.fingerprint, keyId: 'h' };
+  const scanId = await scan(new Map([[id, { keys: [key.line], certified }]]));
+  expect(await findings(scanId)).toEqual(['new']);
+  await addTrust(t.sql, segmentId, { kind: 'authority', publicKey: authority.line }, t.caller);
+  expect(await findings(scanId)).toEqual(['certified']);
+});
+
+test('what an agent held when it went away is given out again, and a cancelled scan takes nothing more', async () => {
+  const [id] = (await makeTargets(1)) as [number];
+  const selection = { targetIds: [id] };
+  const { id: scanId } = await createScan(t.sql, { kind: 'reach', selection }, t.caller);
+  const agent = { agentId, segmentId, sessionNumber: 7 };
+  expect(await giveItems(t.sql, agent, 10)).toMatchObject([{ scanId, targetId: id, kind: 'reach' }]);
+  expect(await giveItems(t.sql, agent, 10)).toEqual([]);
+  await takeBackItems(t.sql, { agentId, sessionNumber: 8 }, { including: false });
+  expect(await giveItems(t.sql, { ...agent, sessionNumber: 8 }, 10)).toHaveLength(1);
+  await stopScan(t.sql, scanId, t.caller);
+  await recordScanned(t.sql, agentId, scanId, [{ targetId: id, ok: true, keys: [] }], () => ({
+    host: 'h',
+    port: 22,
+  }));
+  expect(await findings(scanId)).toEqual(['cancelled']);
+});
+
+test('what was given out and never told of waits again, and what nobody looks at is given up with a reason', async () => {
+  const [id] = (await makeTargets(1)) as [number];
+  const { id: scanId } = await createScan(t.sql, { kind: 'keys', selection: { targetIds: [id] } }, t.caller);
+  await giveItems(t.sql, { agentId, segmentId, sessionNumber: 9 }, 10);
+  await t.sql`update host_scan_items set given_at = given_at - interval '10 minutes' where scan_id = ${scanId}`;
+  await sweepScans(t.sql);
+  expect((await getScan(t.sql, scanId, unrestricted)).notices).toEqual([
+    'One target of segment scanned waits: none of its agents is connected.',
+  ]);
+  await t.sql`update host_scans set created_at = created_at - interval '2 hours' where id = ${scanId}`;
+  await sweepScans(t.sql);
+  const [item] = (await listItems(t.sql, scanId, {}, unrestricted)).items;
+  expect(item).toMatchObject({ finding: 'unreachable', reason: 'agents_offline' });
+  expect((await getScan(t.sql, scanId, unrestricted)).completedAt).not.toBeNull();
+});
+
+test('a probe is told in the target, beside its last login', async () => {
+  const [id] = (await makeTargets(1)) as [number];
+  await scan(new Map([[id, { keys: [makeKey().line], latencyMs: 12.5 }]]));
+  const target = await getTarget(t.sql, id, unrestricted);
+  expect(target.lastProbe).toMatchObject({ ok: true, latencyMs: 12.5 });
+  expect(target.health).toBe('never');
+});
+
+test('approving asks for the right on each target, and says on which it is missing', async () => {
+  const [id] = (await makeTargets(1)) as [number];
+  const key = makeKey();
+  const scanId = await scan(new Map([[id, { keys: [key.line] }]]));
+  const authority = new Authority([{ role: 'operator', permission: null, scope: null }]);
+  const caller = { ...t.caller, authority };
+  await expect(
+    approveScan(t.sql, scanId, { keys: [{ targetId: id, fingerprint: key.fingerprint }] }, caller),
+  ).rejects.toMatchObject({ code: 'forbidden' });
+});
