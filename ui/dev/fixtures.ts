@@ -113,6 +113,7 @@ const key = (state: 'accepted' | 'pending' | 'changed', fingerprint: string) => 
   seenAt: ago(hour),
   acceptedAt: state === 'accepted' ? ago(hour) : null,
   acceptedBy: state === 'accepted' ? 'admin' : null,
+  source: 'connection' as const,
 });
 const known = 'q3Zr9Vb1mWk0tE7yXn5sJc2LhUoPdA8fGi4RvTz6MwQ';
 const other = 'Hn8sLx42cYb7pKe1VtGj9RwZqUo3DmFi5TaXv0NhJsE';
@@ -148,6 +149,7 @@ export const targets: Target[] = [
     credentialName: at % 9 === 8 ? null : 'web-patch',
   },
   health: at % 11 === 10 ? ('never' as const) : at % 6 === 5 ? ('failing' as const) : ('ok' as const),
+  lastProbe: null,
   lastContact:
     at % 11 === 10
       ? null
