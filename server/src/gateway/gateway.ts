@@ -361,7 +361,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.publish(resumed.news);
     await this.#sendSegmentState(link);
     this.#dispatcher.wake();
-    await this.#scans.ready(link, message.capabilities?.includes('scan_hosts') === true);
+    await this.#scans.ready(link, link.can('scan_hosts'));
   }
 
   started(link: AgentLink, message: AgentMessageOf<'started'>): void {
