@@ -1,6 +1,7 @@
 export * from './agent/enrollment-token.ts';
 export * from './agent/frames.ts';
 export * from './agent/messages.ts';
+export * from './agent/output-position.ts';
 export * from './api/agents.ts';
 export * from './api/audit.ts';
 export * from './api/categories.ts';

@@ -1,4 +1,5 @@
 // One attempt as this agent holds it, from its lease until the server confirms its end.
+import { createHash } from 'node:crypto';
 import type { AgentMessageOf, JournalAttempt, Lease, StepOutcome } from '@opsconductor/protocol';
 import type { AttemptOutput } from '../spool/attempt-output.ts';
 import type { StopRequest } from '../steps/step-type.ts';
@@ -45,6 +46,12 @@ export class Attempt {
 
   stop(request: StopRequest): void {
     this.#stop.abort(request);
+  }
+
+  /** Names its directory on a target. The token is in it since numbers come again after a database was restored. */
+  directoryName(installationId: string): string {
+    const token = createHash('sha256').update(this.leaseToken).digest('hex').slice(0, 16);
+    return `${installationId}.${this.step}.${this.epoch}.${token}`;
   }
 
   /** What names it in messages. */

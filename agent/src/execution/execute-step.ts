@@ -71,6 +71,7 @@ function contextOf(options: ExecuteStepOptions, usable: UsableCredential): StepC
   const { attempt, lease, installationId } = options;
   return {
     marker: `${installationId}.${lease.step}.${lease.epoch}`,
+    directoryName: attempt.directoryName(installationId),
     target: lease.target,
     credential: usable.credential,
     output: attempt.output,

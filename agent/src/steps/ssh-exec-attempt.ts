@@ -21,7 +21,20 @@ export interface AttemptEnd {
   connectionLost: boolean;
 }
 
-export class Attempt {
+/** What there is to know and to do about a command that runs, whichever way it is held. */
+export interface RunningCommand {
+  readonly ended: Promise<AttemptEnd>;
+  readonly reported: Promise<BootstrapReport | undefined>;
+  readonly report: BootstrapReport | undefined;
+  readonly over: boolean;
+  readonly exited: boolean;
+  readonly discardedBytes: number;
+  readonly executionTimeMs: number | undefined;
+  stopBlocking(): void;
+  close(): void;
+}
+
+export class Attempt implements RunningCommand {
   /** Resolves when the channel is closed and all its output is taken, or when the connection is gone. */
   readonly ended: Promise<AttemptEnd>;
   /** Resolves with the bootstrap's report; with undefined when the channel ended without one. */

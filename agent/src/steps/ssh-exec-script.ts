@@ -28,24 +28,35 @@ export function markerLine(marker: string): string {
 
 /** The stdin of `bootstrapCommand`: the marker's line, then the script. The nonce opens the one line on stderr that is a report to the agent. */
 export function attemptScript(input: ScriptInput, nonce: string): Buffer {
+  const script = commandScript(input, (report) => `echo "${nonce} ${report}" >&2`);
+  return Buffer.from(markerLine(input.marker) + script);
+}
+
+/** What the command's own shell reads. `say` is the shell's text that tells the agent a report. */
+export function commandScript(
+  input: ScriptInput,
+  say: (report: string) => string,
+  afterReport: readonly string[] = [],
+): string {
   const lines = [
     // One compound command: a shell parses it to its closing brace before it runs any of it, so that a script cut
     // short by a lost connection is a syntax error and runs nothing.
     '{',
     'exec </dev/null',
-    ...enterDirectory(input.workingDirectory, nonce),
+    ...enterDirectory(input.workingDirectory, say),
     // Two statements each: the oldest shells know no `export NAME=value`.
     ...Object.entries(input.environment ?? {}).map(
       ([name, value]) => `${name}=${quote(value)}; export ${name}`,
     ),
     `OPSCONDUCTOR_ATTEMPT=${quote(input.marker)}; export OPSCONDUCTOR_ATTEMPT`,
-    `echo "${nonce} start $$" >&2`,
+    say('start $$'),
+    ...afterReport,
     // A literal word: no variable, no argument and no 128 KiB limit stands between the command and its shell.
     `eval ${quote(input.command)}`,
     '}',
     '',
   ];
-  return Buffer.from(markerLine(input.marker) + lines.join('\n'));
+  return lines.join('\n');
 }
 
 export function newNonce(): string {
@@ -57,14 +68,14 @@ export function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-function enterDirectory(path: string | undefined, nonce: string): string[] {
+function enterDirectory(path: string | undefined, say: (report: string) => string): string[] {
   if (path === undefined) return [];
   const word = quote(path);
   return [
     `cd ${word} 2>/dev/null || {`,
-    `if [ -d ${word} ]; then echo "${nonce} cd denied" >&2`,
-    `elif [ -e ${word} ]; then echo "${nonce} cd file" >&2`,
-    `else echo "${nonce} cd missing" >&2; fi`,
+    `if [ -d ${word} ]; then ${say('cd denied')}`,
+    `elif [ -e ${word} ]; then ${say('cd file')}`,
+    `else ${say('cd missing')}; fi`,
     'exit 1',
     '}',
   ];
@@ -112,7 +123,8 @@ export class ReportFilter {
   }
 }
 
-function parseReport(line: string): BootstrapReport | undefined {
+/** Reads a report without its nonce. */
+export function parseReport(line: string): BootstrapReport | undefined {
   const [kind, value] = line.split(' ');
   if (kind === 'start' && /^\d+$/.test(value ?? '')) return { kind: 'started', pid: Number(value) };
   if (kind === 'cd' && (value === 'denied' || value === 'file' || value === 'missing')) {

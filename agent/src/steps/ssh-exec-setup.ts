@@ -3,17 +3,27 @@ import type { SshExecConfig } from '@opsconductor/protocol';
 import type { SshPool } from '../ssh/pool.ts';
 import { type SshSetup, setupSshd } from '../ssh/sshd-setup.ts';
 import { type SshExecOptions, sshExec } from './ssh-exec.ts';
-import type { OutputStream, StepContext, StopRequest } from './step-type.ts';
+import type { KeptOutput, OutputStream, StepContext, StopRequest, StreamOffsets } from './step-type.ts';
 
 /** An output sink that a test can block, and whose contents it can wait for. */
 export class TestSink {
   readonly parts: { stream: OutputStream; bytes: Buffer }[] = [];
   blocked = false;
+  /** What an earlier process is said to have written. */
+  readonly written: StreamOffsets = { stdout: 0, stderr: 0 };
+  /** Whether all that was written counts as stored for good. */
+  confirmAll = false;
+  readonly kept: KeptOutput = {
+    follow: () => {},
+    written: () => ({ ...this.written }),
+    confirmed: () => (this.confirmAll ? { ...this.written } : { stdout: 0, stderr: 0 }),
+  };
   #watchers: (() => void)[] = [];
   #drain: (() => void)[] = [];
 
   write(stream: OutputStream, bytes: Buffer): boolean {
     this.parts.push({ stream, bytes });
+    this.written[stream] += bytes.length;
     for (const watch of this.#watchers.splice(0)) watch();
     return !this.blocked;
   }
@@ -52,6 +62,8 @@ export class TestSink {
 export interface ExecSetup extends SshSetup {
   sink: TestSink;
   warm: SshPool;
+  /** Takes up what an earlier process is said to have begun. */
+  reattach(config: SshExecConfig, more: Partial<StepContext>): ReturnType<ExecSetup['run']>;
   run(config: SshExecConfig, more?: Partial<StepContext>): ReturnType<ReturnType<typeof sshExec>['execute']>;
   /** Stops what runs, as the executor does. */
   stop(cause?: StopRequest['cause'], killGraceMs?: number): void;
@@ -68,24 +80,31 @@ export async function setupExec(
   const step = sshExec(warm, options);
   const sink = new TestSink();
   const controller = new AbortController();
+  const contextOf = (more: Partial<StepContext> = {}): StepContext => {
+    attempts += 1;
+    // Also over another run of the tests: what an earlier one left behind must not be found by the marker.
+    const marker = more.marker ?? `test-${process.pid}.${Date.now()}.${attempts}`;
+    return {
+      directoryName: marker,
+      target: t.target,
+      credential: t.credential,
+      output: sink,
+      signal: controller.signal,
+      beforeStart: async () => {},
+      checkAddresses: () => {},
+      ...more,
+      marker,
+    };
+  };
   return {
     ...t,
     sink,
     warm,
-    run: (config, more) => {
-      attempts += 1;
-      // Also over another run of the tests: what an earlier one left behind must not be found by the marker.
-      const marker = `test-${process.pid}.${Date.now()}.${attempts}`;
-      return step.execute(config, {
-        marker,
-        target: t.target,
-        credential: t.credential,
-        output: sink,
-        signal: controller.signal,
-        beforeStart: async () => {},
-        checkAddresses: () => {},
-        ...more,
-      });
+    run: (config, more) => step.execute(config, contextOf(more)),
+    reattach: (config, more) => {
+      const other = sshExec(t.pool(), options);
+      if (other.reattach === undefined) throw new Error('the step type can not reattach');
+      return other.reattach(config, contextOf(more));
     },
     stop: (cause = 'cancelled', killGraceMs = 5000) =>
       controller.abort({ cause, killGraceMs } satisfies StopRequest),

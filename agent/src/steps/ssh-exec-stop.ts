@@ -6,7 +6,7 @@ import {
   signalProcesses,
 } from '../ssh/remote-processes.ts';
 import type { StopTarget } from '../ssh/run-script.ts';
-import type { Attempt, AttemptEnd } from './ssh-exec-attempt.ts';
+import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
 
 export interface StopResult {
   /** Whether it was seen that nothing of the attempt is left. */
@@ -32,7 +32,7 @@ export const stopLimits: StopLimits = { reportMs: 5000, closeMs: 5000, killMs: 5
 
 /** Never rejects: what went wrong is in the result. */
 export async function stopAttempt(
-  attempt: Attempt,
+  attempt: RunningCommand,
   marker: string,
   target: StopTarget,
   killGraceMs: number,
@@ -74,11 +74,11 @@ export async function stopAttempt(
 }
 
 class Family {
-  readonly #attempt: Attempt;
+  readonly #attempt: RunningCommand;
   readonly #marker: string;
   readonly #target: StopTarget;
 
-  constructor(attempt: Attempt, marker: string, target: StopTarget) {
+  constructor(attempt: RunningCommand, marker: string, target: StopTarget) {
     this.#attempt = attempt;
     this.#marker = marker;
     this.#target = target;

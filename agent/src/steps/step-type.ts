@@ -9,6 +9,23 @@ export interface OutputSink {
   /** Takes the bytes at once; false asks the producer to pause until `drained()`. */
   write(stream: OutputStream, bytes: Buffer): boolean;
   drained(): Promise<void>;
+  /** For output that is kept where it comes from until it is stored for good; undefined where that is not followed. */
+  readonly kept?: KeptOutput;
+}
+
+/** Bytes of each stream, as the command printed them. */
+export interface StreamOffsets {
+  stdout: number;
+  stderr: number;
+}
+
+export interface KeptOutput {
+  /** Called before the first output, when the rest of it is to be read on by whoever comes after this process. */
+  follow(): void;
+  /** What was written here, or by an earlier process: the next bytes to write. */
+  written(): StreamOffsets;
+  /** Up to here the server has it, so that nobody will ask for it again. */
+  confirmed(): StreamOffsets;
 }
 
 /** What opens a target, already opened and checked against its bounds by the agent. */
@@ -44,6 +61,10 @@ export interface StepTarget {
 export interface StepContext {
   /** Names the attempt on the target, `<installation>.<step>.<epoch>`; also the value of OPSCONDUCTOR_ATTEMPT there. */
   marker: string;
+  /** Names the attempt's directory on the target, where it has one. */
+  directoryName: string;
+  /** When an earlier process began it. */
+  begunAt?: Date;
   target: StepTarget;
   credential: OpenedCredential;
   output: OutputSink;
@@ -67,4 +88,10 @@ export interface StopRequest {
 export interface StepType<Config> {
   readonly type: string;
   execute(config: Config, context: StepContext): Promise<StepOutcome>;
+  /** Whether an attempt with this configuration goes on without its agent, so that `reattach` can find it again. */
+  survives?(config: Config): boolean;
+  /** Takes up an attempt that an earlier process, here or elsewhere, has begun. */
+  reattach?(config: Config, context: StepContext): Promise<StepOutcome>;
+  /** The attempt's end is confirmed: removes what is kept of it on the target. */
+  remove?(context: Omit<StepContext, 'output' | 'signal' | 'beforeStart'>): Promise<void>;
 }

@@ -30,7 +30,20 @@ export const SshExecConfigSchema = Type.Object(
     ),
     /** Between TERM and KILL when the step is cancelled or runs out of time, in seconds. */
     kill_grace: Type.Optional(Type.Integer({ minimum: 0, maximum: 3600, default: 10 })),
+    /**
+     * Whether the command goes on, and its output is kept on the target, while no agent is connected to it. On for
+     * steps with a timeout over five minutes unless told.
+     */
+    survive_agent_restart: Type.Optional(Type.Boolean()),
   },
   { additionalProperties: false },
 );
 export type SshExecConfig = Static<typeof SshExecConfigSchema>;
+
+/** Steps that may run longer than this, in seconds, survive a restart of their agent unless told otherwise. */
+export const survivesAboveTimeoutS = 300;
+
+/** Whether a step's command is to go on without an agent. */
+export function survivesAgentRestart({ survive_agent_restart, timeout }: Partial<SshExecConfig>): boolean {
+  return survive_agent_restart ?? (timeout ?? survivesAboveTimeoutS) > survivesAboveTimeoutS;
+}

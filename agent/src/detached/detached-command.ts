@@ -1,0 +1,247 @@
+// One command that goes on without us on its target: its start, its output from wherever it is to be read on, its end.
+// Connections come and go meanwhile; only a target that says so itself ends it.
+import { performance } from 'node:perf_hooks';
+import type { ClientChannel } from 'ssh2';
+import type { SshConnection } from '../ssh/connection.ts';
+import type { Lease, OpenRequest, SshPool } from '../ssh/pool.ts';
+import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec-attempt.ts';
+import { type BootstrapReport, newNonce, plainShellCommand } from '../steps/ssh-exec-script.ts';
+import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
+import { type ReadEvent, ReadStream } from './read-stream.ts';
+import { readScript } from './supervisor-script.ts';
+
+const ackMs = 1_000;
+/** Makes the reader look whether its supervisor is alive. */
+const pingEveryAcks = 15;
+const maxPauseMs = 10_000;
+/** How often a directory without a supervisor is looked at again. */
+const maxEarly = 12;
+
+/** Why there is no end to tell. */
+export type NoEnd =
+  | { is: 'refused'; why: string }
+  | { is: 'exists' | 'never' | 'rebooted' | 'supervisor' | 'closed' };
+
+export interface DetachedCommandOptions {
+  pool: SshPool;
+  request: Omit<OpenRequest, 'signal' | 'urgent' | 'fresh'>;
+  name: string;
+  sink: OutputSink;
+  kept: KeptOutput;
+  /** When it was begun, where an earlier process did that. */
+  begunAt?: Date;
+  /** The channel whose shell is to start it; without one it is looked for. */
+  start?: { lease: Lease<ClientChannel>; script: Buffer; nonce: string };
+}
+
+export function startPlainShell(connection: SshConnection): Promise<ClientChannel> {
+  return connection.exec(plainShellCommand);
+}
+
+export class DetachedCommand implements RunningCommand {
+  readonly ended: Promise<AttemptEnd>;
+  readonly reported: Promise<BootstrapReport | undefined>;
+  /** Resolves once the target has said that it runs, or why it does not. */
+  readonly begun: Promise<void>;
+  report: BootstrapReport | undefined;
+  over = false;
+  discardedBytes = 0;
+  cpuTimeMs: number | undefined;
+  noEnd: NoEnd | undefined;
+  /** Streams whose rest the target had no room for. */
+  readonly cutStreams: OutputStream[] = [];
+  /** The connection it was last seen on. */
+  seenOn: { connection: SshConnection; reused: boolean } | undefined;
+  readonly #options: DetachedCommandOptions;
+  #code: number | undefined;
+  #startedAt: number | undefined;
+  #endedAt: number | undefined;
+  #stopping = false;
+  #paused = false;
+  readonly #closed = new AbortController();
+  #resumeReading: () => void = () => {};
+  #onReport: (report: BootstrapReport | undefined) => void = () => {};
+  #onBegun: () => void = () => {};
+
+  constructor(options: DetachedCommandOptions) {
+    this.#options = options;
+    this.reported = new Promise((resolve) => {
+      this.#onReport = resolve;
+    });
+    this.begun = new Promise((resolve) => {
+      this.#onBegun = resolve;
+    });
+    if (options.begunAt !== undefined)
+      this.#startedAt = performance.now() - Math.max(0, Date.now() - options.begunAt.getTime());
+    this.ended = this.#follow();
+  }
+
+  get exited(): boolean {
+    return this.#endedAt !== undefined;
+  }
+
+  get executionTimeMs(): number | undefined {
+    if (this.#startedAt === undefined) return undefined;
+    return Math.max(0, Math.round((this.#endedAt ?? performance.now()) - this.#startedAt));
+  }
+
+  stopBlocking(): void {
+    this.#stopping = true;
+    this.#resumeReading();
+  }
+
+  close(): void {
+    this.noEnd ??= { is: 'closed' };
+    this.#closed.abort();
+  }
+
+  async #follow(): Promise<AttemptEnd> {
+    let start = this.#options.start;
+    let early = 0;
+    for (let tries = 0; !this.#closed.signal.aborted; tries += 1) {
+      try {
+        const seen = this.#options.kept.written();
+        const last = await this.#readOnce(start, tries > 1);
+        if (last?.is === 'early') early += 1;
+        else if (last !== undefined) return this.#end(last);
+        if (early > maxEarly) return this.#end({ is: 'lost', why: 'supervisor' });
+        const now = this.#options.kept.written();
+        if (now.stdout + now.stderr > seen.stdout + seen.stderr) tries = 0;
+      } catch {
+        // Out of reach, or what it printed made no sense: it is asked again, until the step's time is up.
+      }
+      start = undefined;
+      await pause(Math.min(100 * 2 ** Math.min(tries, 10), maxPauseMs), this.#closed.signal);
+    }
+    return this.#end(undefined);
+  }
+
+  #end(last: ReadEvent | undefined): AttemptEnd {
+    if (last?.is === 'refused') this.noEnd = last;
+    else if (last?.is === 'exists' || last?.is === 'never') this.noEnd = { is: last.is };
+    else if (last?.is === 'lost') this.noEnd = { is: last.why };
+    this.over = true;
+    this.#onReport(this.report);
+    this.#onBegun();
+    const code = this.#code;
+    if (code === undefined) return { connectionLost: true };
+    // A shell tells of its child's signal so; while it is being stopped that is what happened.
+    if (this.#stopping && code === 143) return { signal: 'TERM', connectionLost: false };
+    if (this.#stopping && code === 137) return { signal: 'KILL', connectionLost: false };
+    return { exitCode: code, connectionLost: false };
+  }
+
+  /** Reads on one channel. Resolves with the event that ends it all, or with undefined when only the channel ended. */
+  async #readOnce(start: DetachedCommandOptions['start'], fresh: boolean): Promise<ReadEvent | undefined> {
+    const { pool, request, name, kept } = this.#options;
+    const signal = this.#closed.signal;
+    const nonce = start?.nonce ?? newNonce();
+    const lease = start?.lease ?? (await pool.open({ ...request, fresh, signal }, startPlainShell));
+    const onClose = () => lease.channel.close();
+    signal.addEventListener('abort', onClose);
+    const timer = this.#keepTelling(lease.channel);
+    try {
+      lease.channel.write(start?.script ?? readScript({ name, nonce, ...kept.written() }));
+      return await this.#listen(lease, new ReadStream(nonce));
+    } finally {
+      clearInterval(timer);
+      signal.removeEventListener('abort', onClose);
+      lease.channel.close();
+      lease.release();
+    }
+  }
+
+  /** How far the output is stored for good, so that the target can let go of it. */
+  #keepTelling(channel: ClientChannel): NodeJS.Timeout {
+    let told = '';
+    let beats = 0;
+    return setInterval(() => {
+      const { stdout, stderr } = this.#options.kept.confirmed();
+      const ack = `ack ${stdout} ${stderr}\n`;
+      beats += 1;
+      if (ack !== told && stdout + stderr > 0) channel.write(ack);
+      else if (beats % pingEveryAcks === 0) channel.write('ping\n');
+      told = ack;
+    }, ackMs);
+  }
+
+  #listen(lease: Lease<ClientChannel>, stream: ReadStream): Promise<ReadEvent | undefined> {
+    const { channel } = lease;
+    this.#paused = false;
+    return new Promise((resolve, reject) => {
+      channel.on('data', (bytes: Buffer) => {
+        try {
+          for (const event of stream.push(bytes)) {
+            const last = this.#take(event, lease);
+            if (last !== undefined) resolve(last);
+          }
+        } catch (error) {
+          reject(error);
+        }
+      });
+      channel.stderr.resume();
+      channel.on('error', () => {});
+      channel.once('close', () => resolve(undefined));
+      lease.connection.closed.then(() => resolve(undefined));
+    });
+  }
+
+  #take(event: ReadEvent, lease: Lease<ClientChannel>): ReadEvent | undefined {
+    switch (event.is) {
+      case 'begin':
+        this.seenOn = lease;
+        this.#onBegun();
+        return undefined;
+      case 'output':
+        this.#write(event.stream, event.bytes, lease.channel);
+        return undefined;
+      case 'report':
+        this.report ??= event.report;
+        this.#startedAt ??= performance.now();
+        this.#onReport(event.report);
+        return undefined;
+      case 'exit':
+        this.#endedAt ??= performance.now();
+        this.#code = event.code;
+        this.cpuTimeMs = event.cpuTimeMs;
+        return undefined;
+      case 'full':
+        if (!this.cutStreams.includes(event.stream)) this.cutStreams.push(event.stream);
+        return undefined;
+      default:
+        return event;
+    }
+  }
+
+  #write(stream: OutputStream, bytes: Buffer, channel: ClientChannel): void {
+    const { sink } = this.#options;
+    if (this.#paused && this.#stopping) {
+      this.discardedBytes += bytes.length;
+      return;
+    }
+    if (sink.write(stream, bytes) || this.#paused) return;
+    this.#paused = true;
+    if (!this.#stopping) channel.pause();
+    this.#resumeReading = () => {
+      channel.resume();
+    };
+    const goOn = () => {
+      this.#paused = false;
+      channel.resume();
+    };
+    sink.drained().then(goOn, goOn);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const finish = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, ms);
+    signal.addEventListener('abort', finish);
+  });
+}

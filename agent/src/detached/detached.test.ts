@@ -1,0 +1,142 @@
+// Commands that go on without their agent, on a real sshd.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { accountTest } from '../ssh/sshd-setup.ts';
+import { type ExecSetup, setupExec, TestSink } from '../steps/ssh-exec-setup.ts';
+
+const survives = { survive_agent_restart: true };
+
+function attemptsOf(t: ExecSetup): string {
+  return join(t.sshd.dir, 'home/.opsconductor/attempts');
+}
+
+/** Processes that carry the marker, of the command or of what watches it. */
+function leftOver(marker: string): number {
+  const listed = execFileSync('sh', ['-c', `grep -laF '${marker}' /proc/[0-9]*/environ 2>/dev/null | wc -l`]);
+  return Number(listed.toString());
+}
+
+accountTest('a command ends with its exit code, and its output comes whole and by stream', async () => {
+  const t = await setupExec();
+  const outcome = await t.run(
+    {
+      ...survives,
+      command: 'echo out; sleep 0.1; echo err >&2; sleep 0.1; printf last; umask; pwd; exit 7',
+      expected_exit_codes: [7],
+    },
+    { marker: 'm.1.1' },
+  );
+  expect(outcome).toMatchObject({ status: 'succeeded', exitCode: 7 });
+  expect(outcome.cpuTimeMs).toBeGreaterThanOrEqual(0);
+  const text = t.sink.parts.map(({ stream, bytes }) => `${stream} ${bytes}`).join('|');
+  expect(text).toBe(`stdout out\n|stderr err\n|stdout last0022\n${join(t.sshd.dir, 'home')}\n`);
+  const place = join(attemptsOf(t), 'm.1.1');
+  expect(statSync(place).mode & 0o777).toBe(0o700);
+  expect(existsSync(join(place, 'script'))).toBe(false);
+  for (const file of readdirSync(place)) expect(statSync(join(place, file)).mode & 0o077).toBe(0);
+  await expect.poll(() => leftOver('m.1.1')).toBe(0);
+});
+
+accountTest('a command whose agent is gone is read on by another from any byte', async () => {
+  const t = await setupExec({}, { giveUpAfterMs: 200 });
+  const config = { ...survives, command: `echo started; cat "$HOME/gate"; seq 1 40000; exit 3` };
+  execFileSync('mkfifo', ['-m', '666', join(t.sshd.dir, 'home/gate')]);
+  const first = t.run(config, { marker: 'm.2.1' });
+  await t.sink.seen(/started\n/);
+  await t.warm.close();
+  const second = new TestSink();
+  second.written.stdout = 4;
+  const again = t.reattach(config, { marker: 'm.2.1', output: second });
+  await second.seen(/ted\n/);
+  execFileSync('sh', ['-c', `echo open > ${join(t.sshd.dir, 'home/gate')}`]);
+  expect(await again).toMatchObject({ status: 'failed', reason: 'exit_code', exitCode: 3 });
+  const numbers = Array.from({ length: 40_000 }, (_, n) => `${n + 1}\n`).join('');
+  expect(second.stdout).toBe(`ted\nopen\n${numbers}`);
+  t.stop();
+  await first;
+});
+
+accountTest(
+  'a connection that breaks costs neither output nor outcome, and the command runs once',
+  async () => {
+    const t = await setupExec();
+    const seconds = 'for i in 1 2 3 4 5 6 7 8 9 10; do head -c 400000 "$HOME/data"; sleep 0.1; done';
+    const data = join(t.sshd.dir, 'home/data');
+    execFileSync('sh', ['-c', `head -c 400000 /dev/urandom >${data}; chmod 644 ${data}`]);
+    const running = t.run({ ...survives, command: `echo ran >>"$HOME/ran"; ${seconds}; exit 5` });
+    await expect.poll(() => t.sink.written.stdout).toBeGreaterThan(500_000);
+    t.sshd.killSessions();
+    expect(await running).toMatchObject({ status: 'failed', exitCode: 5 });
+    const whole = createHash('sha256');
+    for (let n = 0; n < 10; n += 1) whole.update(readFileSync(data));
+    expect(createHash('sha256').update(t.sink.bytes('stdout')).digest()).toEqual(whole.digest());
+    expect(readFileSync(join(t.sshd.dir, 'home/ran'), 'utf8')).toBe('ran\n');
+  },
+);
+
+accountTest('a second start of the same attempt is refused by its directory', async () => {
+  const t = await setupExec();
+  await t.run({ ...survives, command: 'echo ran >>"$HOME/ran"' }, { marker: 'm.3.1' });
+  const outcome = await t.run({ ...survives, command: 'echo ran >>"$HOME/ran"' }, { marker: 'm.3.1' });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'no_supervisor' });
+  expect(readFileSync(join(t.sshd.dir, 'home/ran'), 'utf8')).toBe('ran\n');
+});
+
+accountTest('what was never begun is known not to have run, and can not begin afterwards', async () => {
+  const t = await setupExec();
+  const config = { ...survives, command: 'echo ran' };
+  expect(await t.reattach(config, { marker: 'm.4.1' })).toMatchObject({
+    status: 'failed',
+    reason: 'unreachable',
+  });
+  expect(await t.run(config, { marker: 'm.4.1' })).toMatchObject({ reason: 'no_supervisor' });
+  expect(t.sink.stdout).toBe('');
+});
+
+accountTest('a home that others may write to, or a link in its place, is not used', async () => {
+  const t = await setupExec();
+  const home = join(t.sshd.dir, 'home');
+  symlinkSync('/tmp', join(home, '.opsconductor'));
+  const outcome = await t.run({ ...survives, command: 'echo fine' }, { marker: 'm.5.1' });
+  expect(outcome.status).toBe('succeeded');
+  expect(existsSync('/var/tmp/opsconductor-20001/attempts/m.5.1')).toBe(true);
+  chmodSync(home, 0o777);
+  mkdirSync(join(home, '.other'));
+  expect(await t.run({ ...survives, command: 'true' }, { marker: 'm.5.2' })).toMatchObject({
+    status: 'succeeded',
+  });
+  expect(existsSync('/var/tmp/opsconductor-20001/attempts/m.5.2')).toBe(true);
+});
+
+accountTest('a cancel ends the command with all its processes', async () => {
+  const t = await setupExec();
+  const command = `trap '' TERM; setsid sleep 300 & echo up; while :; do sleep 1; done`;
+  const running = t.run({ ...survives, command }, { marker: 'm.6.1' });
+  await t.sink.seen(/up/);
+  t.stop('cancelled', 200);
+  expect(await running).toMatchObject({ status: 'cancelled' });
+  await expect.poll(() => leftOver('m.6.1')).toBe(0);
+});
+
+accountTest('a target that lets go of nothing unconfirmed makes the command wait', async () => {
+  const t = await setupExec();
+  t.sink.blocked = true;
+  const running = t.run(
+    { ...survives, command: 'head -c 60000000 /dev/zero; echo done >&2' },
+    { marker: 'm.7.1' },
+  );
+  const place = join(attemptsOf(t), 'm.7.1');
+  const kept = () =>
+    readdirSync(place)
+      .filter((name) => name.startsWith('s1.'))
+      .reduce((bytes, name) => bytes + statSync(join(place, name)).size, 0);
+  await expect.poll(() => existsSync(place) && kept(), { timeout: 20_000 }).toBe(32 * 1024 * 1024);
+  t.sink.unblock();
+  t.sink.confirmAll = true;
+  expect(await running).toMatchObject({ status: 'succeeded' });
+  expect(t.sink.bytes('stdout').length).toBe(60_000_000);
+  expect(kept()).toBeLessThan(32 * 1024 * 1024);
+});

@@ -1,0 +1,98 @@
+// Takes apart what the reader on the target prints: lines that tell, and framed pieces of the command's output.
+import { type BootstrapReport, parseReport } from '../steps/ssh-exec-script.ts';
+import type { OutputStream } from '../steps/step-type.ts';
+
+export type ReadEvent =
+  | { is: 'begin' | 'exists' | 'never' | 'early' | 'end' }
+  | { is: 'refused'; why: string }
+  | { is: 'output'; stream: OutputStream; bytes: Buffer }
+  | { is: 'report'; report: BootstrapReport }
+  | { is: 'exit'; code: number; cpuTimeMs: number | undefined }
+  /** The target's disk was full: the rest of the stream is lost. */
+  | { is: 'full'; stream: OutputStream }
+  | { is: 'lost'; why: 'rebooted' | 'supervisor' };
+
+const maxLineBytes = 4_096;
+
+export class ReadStream {
+  readonly #nonce: string;
+  #begun = false;
+  #held: Buffer = Buffer.alloc(0);
+  /** Bytes of a piece that are still to come. */
+  #pieceBytes = 0;
+  #pieceStream: OutputStream = 'stdout';
+
+  constructor(nonce: string) {
+    this.#nonce = nonce;
+  }
+
+  /** Throws for what can't be from the reader. */
+  *push(bytes: Buffer): Generator<ReadEvent> {
+    let rest = this.#held.length > 0 ? Buffer.concat([this.#held, bytes]) : bytes;
+    this.#held = Buffer.alloc(0);
+    while (rest.length > 0) {
+      if (this.#pieceBytes > 0) {
+        const piece = rest.subarray(0, this.#pieceBytes);
+        this.#pieceBytes -= piece.length;
+        rest = rest.subarray(piece.length);
+        yield { is: 'output', stream: this.#pieceStream, bytes: piece };
+        continue;
+      }
+      const end = rest.indexOf(10);
+      if (end === -1) {
+        if (rest.length > maxLineBytes) throw new Error('the target printed something else than output');
+        this.#held = Buffer.from(rest);
+        return;
+      }
+      const event = this.#line(rest.toString('latin1', 0, end));
+      rest = rest.subarray(end + 1);
+      if (event !== undefined) yield event;
+    }
+  }
+
+  #line(line: string): ReadEvent | undefined {
+    if (!this.#begun) return this.#first(line);
+    const [kind, ...words] = line.split(' ');
+    const stream = words[0] === '2' ? 'stderr' : 'stdout';
+    switch (kind) {
+      case 'd':
+        this.#pieceStream = stream;
+        this.#pieceBytes = Number(words[1]);
+        if (!(this.#pieceBytes > 0)) break;
+        return undefined;
+      case 'r': {
+        const report = parseReport(words.join(' '));
+        return report === undefined ? undefined : { is: 'report', report };
+      }
+      case 'x':
+        return { is: 'exit', code: Number(words[0]), cpuTimeMs: cpuTimeOf(words.slice(1)) };
+      case 'f':
+        return { is: 'full', stream };
+      case 'l':
+        return { is: 'lost', why: words[0] === 'rebooted' ? 'rebooted' : 'supervisor' };
+      case 'end':
+        return { is: 'end' };
+    }
+    throw new Error('the target printed something else than output');
+  }
+
+  /** A login shell's own words may come before. */
+  #first(line: string): ReadEvent | undefined {
+    const at = line.indexOf(this.#nonce);
+    if (at === -1) return undefined;
+    const word = line.slice(at + this.#nonce.length + 1);
+    if (word.startsWith('refused ')) return { is: 'refused', why: word.slice(8) };
+    if (word === 'exists' || word === 'never' || word === 'early') return { is: word };
+    if (word !== 'begin') return undefined;
+    this.#begun = true;
+    return { is: 'begin' };
+  }
+}
+
+/** Of the words that the shell's `times` prints of its children: `0m1.25s 0m0.50s`. */
+function cpuTimeOf(words: readonly string[]): number | undefined {
+  const times = words.map((word) => /^(\d+)m([\d.,]+)s$/.exec(word));
+  if (times.length !== 2 || times.includes(null)) return undefined;
+  const seconds = times.map((match) => Number(match?.[1]) * 60 + Number(match?.[2]?.replace(',', '.')));
+  return Math.round(1_000 * seconds.reduce((sum, value) => sum + value, 0));
+}

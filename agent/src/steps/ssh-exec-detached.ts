@@ -1,0 +1,167 @@
+// ssh.exec for commands that are to go on without their agent: started apart from the connection, found again later.
+import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
+import { DetachedCommand, type NoEnd, startPlainShell } from '../detached/detached-command.ts';
+import { removeScript, startScript } from '../detached/supervisor-script.ts';
+import type { SshPool } from '../ssh/pool.ts';
+import { runScript } from '../ssh/run-script.ts';
+import { closedBeforeStart, failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
+import {
+  openShell,
+  runToEnd,
+  type SshExecOptions,
+  scriptInput,
+  sshContext,
+  stopRequest,
+} from './ssh-exec-run.ts';
+import { commandScript, newNonce } from './ssh-exec-script.ts';
+import type { KeptOutput, StepContext } from './step-type.ts';
+
+interface Detached {
+  pool: SshPool;
+  options: SshExecOptions;
+  config: SshExecConfig;
+  context: StepContext;
+}
+
+/** Undefined where the target can't do it, the step doesn't insist, and so nothing was started. */
+export async function startDetached(
+  detached: Detached & { kept: KeptOutput },
+): Promise<StepOutcome | undefined> {
+  const { pool, config, context, kept } = detached;
+  const lease = await openShell(pool, context, startPlainShell);
+  if (!('channel' in lease)) return lease;
+  kept.follow();
+  try {
+    await context.beforeStart();
+    if (context.signal.aborted) return stoppedBeforeStart(stopRequest(context));
+    if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(context.target.host));
+  } catch (error) {
+    lease.channel.close();
+    lease.release();
+    throw error;
+  }
+  const nonce = newNonce();
+  const { marker, directoryName: name } = context;
+  const script = commandScript(
+    scriptInput(config, context),
+    (report) => `{ echo "${report}" >&8; echo >&9; }`,
+    ['exec 8>&- 9>&-'],
+  );
+  const start = { lease, nonce, script: startScript({ name, marker, nonce, script }) };
+  const command = new DetachedCommand({ ...optionsOf(detached), kept, start });
+  await command.begun;
+  if (command.noEnd?.is === 'refused' && config.survive_agent_restart !== true) return undefined;
+  return toOutcome(command, detached);
+}
+
+export async function reattachDetached(detached: Detached): Promise<StepOutcome> {
+  const { kept } = detached.context.output;
+  if (kept === undefined) throw new Error('Without its positions an output can not be read on');
+  kept.follow();
+  const { begunAt } = detached.context;
+  const command = new DetachedCommand({
+    ...optionsOf(detached),
+    kept,
+    ...(begunAt === undefined ? {} : { begunAt }),
+  });
+  return toOutcome(command, detached);
+}
+
+/** Removes the attempt's files from the target. Rejects where that can't be reached. */
+export async function removeDetached(
+  pool: SshPool,
+  {
+    target,
+    credential,
+    directoryName,
+    checkAddresses,
+  }: Parameters<typeof requestOf>[0] & {
+    directoryName: string;
+  },
+): Promise<void> {
+  const nonce = newNonce();
+  const request = requestOf({ target, credential, checkAddresses });
+  const said = await runScript(
+    { pool, request, scriptTimeoutMs: 30_000, giveUpAfterMs: 60_000 },
+    removeScript(directoryName, nonce),
+  );
+  if (!said.includes(`${nonce} removed`)) throw new Error('the files of the attempt could not be removed');
+}
+
+async function toOutcome(command: DetachedCommand, detached: Detached): Promise<StepOutcome> {
+  const { pool, options, config, context } = detached;
+  try {
+    const outcome = await runToEnd(command, pool, options, config, context);
+    const stopped = context.signal.aborted;
+    const told = command.noEnd === undefined || stopped ? outcome : noEndOutcome(command.noEnd, context);
+    const { executionTimeMs, cpuTimeMs, seenOn } = command;
+    return {
+      ...told,
+      ...(executionTimeMs === undefined ? {} : { executionTimeMs }),
+      ...(cpuTimeMs === undefined ? {} : { cpuTimeMs }),
+      ...(seenOn === undefined ? {} : { ssh: sshContext(seenOn) }),
+      ...(command.cutStreams.length === 0 ? {} : { message: noRoom(told.message) }),
+    };
+  } finally {
+    command.close();
+  }
+}
+
+function noRoom(message: string | undefined): string {
+  const said = 'The disk of the target was full: the rest of the output is lost.';
+  return message === undefined ? said : `${message} ${said}`;
+}
+
+function noEndOutcome(noEnd: NoEnd, { target: { host } }: StepContext): StepOutcome {
+  const advice = 'Look on the host what the step did, before running it again.';
+  switch (noEnd.is) {
+    case 'refused':
+      return {
+        status: 'failed',
+        reason: 'no_supervisor',
+        message: `The command was not started: ${host} can't keep it running without an agent: ${noEnd.why}.`,
+        advice: 'Mend that on the host, or set survive_agent_restart of the step to false.',
+      };
+    case 'exists':
+      return {
+        status: 'failed',
+        reason: 'no_supervisor',
+        message: `The command was not started: a directory of this attempt is on ${host} already.`,
+        advice: 'Run the step again.',
+      };
+    case 'never':
+      return {
+        status: 'failed',
+        reason: 'unreachable',
+        message: `The command was not started: what was to start it never arrived on ${host}.`,
+        advice: 'Nothing ran, so the step can be run again.',
+      };
+    case 'rebooted':
+      return {
+        status: 'unknown',
+        reason: 'target_rebooted',
+        message: `${host} was restarted while the command ran; it did not end by itself.`,
+        advice,
+      };
+    case 'supervisor':
+    case 'closed':
+      return {
+        status: 'unknown',
+        reason: 'supervisor_lost',
+        message: `What watched the command on ${host} was ended; whether the command ended, and how, is not known.`,
+        advice,
+      };
+  }
+}
+
+function optionsOf({ pool, context }: Detached) {
+  return { pool, request: requestOf(context), name: context.directoryName, sink: context.output };
+}
+
+function requestOf({
+  target,
+  credential,
+  checkAddresses,
+}: Pick<StepContext, 'target' | 'credential' | 'checkAddresses'>) {
+  return { target, credential, checkAddresses: (found: readonly string[]) => checkAddresses(found) };
+}

@@ -1,0 +1,146 @@
+// What is said of how a command ended.
+import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
+import { SshError } from '../ssh/ssh-error.ts';
+import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
+import type { StopResult } from './ssh-exec-stop.ts';
+import type { StepContext, StopRequest } from './step-type.ts';
+
+export function outcomeOf(
+  attempt: RunningCommand,
+  end: AttemptEnd,
+  config: SshExecConfig,
+  context: StepContext,
+): StepOutcome {
+  const { host } = context.target;
+  const known = { ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }) };
+  if (end.exitCode === undefined && end.signal === undefined) return lost(host, end);
+  const { report } = attempt;
+  if (report?.kind === 'no_directory') return noDirectory(config.working_directory ?? '', report.why);
+  if (!report) {
+    return {
+      status: 'failed',
+      reason: 'channel_refused',
+      message: `The login shell of ${context.credential.user} on ${host} ended (${ending(end)}) before the command started.`,
+      advice: 'Check that the user has a login shell, and what its startup files do; /bin/sh must exist.',
+    };
+  }
+  const cut = end.connectionLost
+    ? {
+        message:
+          'The connection was lost right after the command ended; the last of its output may be missing.',
+      }
+    : {};
+  if (end.signal !== undefined) {
+    return {
+      status: 'failed',
+      reason: 'signal',
+      signal: end.signal,
+      message: `The command was ended by signal ${end.signal}.`,
+      advice: "Look for who sent it: the kernel's out-of-memory killer sends KILL.",
+    };
+  }
+  if ((config.expected_exit_codes ?? [0]).includes(end.exitCode ?? -1))
+    return { status: 'succeeded', ...known, ...cut };
+  return {
+    status: 'failed',
+    reason: 'exit_code',
+    ...known,
+    message: `The command ended with exit code ${end.exitCode}.`,
+    ...cut,
+  };
+}
+
+function lost(host: string, end: AttemptEnd): StepOutcome {
+  return {
+    status: 'unknown',
+    reason: 'connection_lost',
+    message: end.connectionLost
+      ? `The connection to ${host} was lost while the command ran; whether it ended, and how, is not known.`
+      : `${host} closed the session without saying how the command ended.`,
+    advice: 'Look on the host whether the command is still running and what it did, before running it again.',
+  };
+}
+
+function noDirectory(path: string, why: 'denied' | 'file' | 'missing'): StepOutcome {
+  const shown = path.length > 500 ? `${path.slice(0, 500)}…` : path;
+  const messages = {
+    denied: `The working directory ${shown} may not be entered by this user; the command was not started.`,
+    file: `The working directory ${shown} is not a directory; the command was not started.`,
+    missing: `The working directory ${shown} does not exist; the command was not started.`,
+  };
+  return {
+    status: 'failed',
+    reason: 'working_directory',
+    message: messages[why],
+    advice: "Create it on the host, or correct the step's working_directory.",
+  };
+}
+
+export function stopOutcome(
+  attempt: RunningCommand,
+  request: StopRequest,
+  result: StopResult,
+  exitedBefore: boolean,
+): StepOutcome {
+  const { end } = result;
+  const dropped =
+    attempt.discardedBytes > 0 ? ` ${attempt.discardedBytes} bytes of output were dropped.` : '';
+  const facts = {
+    ...(end?.exitCode === undefined ? {} : { exitCode: end.exitCode }),
+    ...(end?.signal === undefined ? {} : { signal: end.signal }),
+  };
+  if (!result.confirmed) {
+    const survivors = result.survivors
+      .slice(0, 100)
+      .map(({ pid, command }) => ({ pid, command: command.slice(0, 512) }));
+    return {
+      status: 'unknown',
+      reason: 'cancel_unconfirmed',
+      ...facts,
+      message:
+        `The command was told to stop, and that it did could not be confirmed: ${result.why}.${dropped}`.slice(
+          0,
+          2000,
+        ),
+      advice:
+        'Look on the host for processes whose environment holds OPSCONDUCTOR_ATTEMPT, and end them by hand.',
+      ...(survivors.length > 0 ? { survivors } : {}),
+    };
+  }
+  const cause = request.cause === 'timed_out' ? 'ran out of its time' : 'was cancelled';
+  const message = exitedBefore
+    ? `The command had ended, but processes it left behind kept its output open until the step ${cause}; they were ended.`
+    : `The command ${cause} and was ended, with all its processes.`;
+  return { status: request.cause, reason: request.cause, ...facts, message: `${message}${dropped}` };
+}
+
+export function stoppedBeforeStart(request: StopRequest): StepOutcome {
+  return {
+    status: request.cause,
+    reason: request.cause,
+    message: 'The step was stopped before its command started.',
+  };
+}
+
+export function failedBeforeStart(error: SshError): StepOutcome {
+  return {
+    status: 'failed',
+    // Nothing was sent, so nothing is unknown: the target was not reached.
+    reason: error.reason === 'connection_lost' ? 'unreachable' : error.reason,
+    message: error.message.slice(0, 2000),
+    advice: error.advice.slice(0, 2000),
+  };
+}
+
+export function closedBeforeStart(host: string): SshError {
+  return new SshError({
+    reason: 'unreachable',
+    message: `The connection to ${host} closed before the command was sent.`,
+    advice: "Look at the network between agent and target, and at the SSH server's log.",
+    retryable: true,
+  });
+}
+
+function ending(end: AttemptEnd): string {
+  return end.signal === undefined ? `exit code ${end.exitCode}` : `signal ${end.signal}`;
+}

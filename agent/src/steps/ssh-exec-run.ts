@@ -1,0 +1,93 @@
+// From a command that runs to its outcome: it ends by itself, or it is stopped.
+import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
+import type { ClientChannel } from 'ssh2';
+import type { SshConnection } from '../ssh/connection.ts';
+import type { Lease, SshPool } from '../ssh/pool.ts';
+import { SshError } from '../ssh/ssh-error.ts';
+import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
+import { failedBeforeStart, outcomeOf, stopOutcome, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
+import type { ScriptInput } from './ssh-exec-script.ts';
+import { type StopLimits, stopAttempt, stopLimits } from './ssh-exec-stop.ts';
+import type { StepContext, StopRequest } from './step-type.ts';
+
+export interface SshExecOptions extends Partial<StopLimits> {
+  /** For one of our own scripts while an attempt is stopped, in ms; 10 s unless told. */
+  scriptTimeoutMs?: number;
+  /** How long a target may be out of reach before a stop counts as unconfirmed, in ms; 30 s unless told. */
+  giveUpAfterMs?: number;
+}
+
+export async function runToEnd(
+  attempt: RunningCommand,
+  pool: SshPool,
+  options: SshExecOptions,
+  config: SshExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { target, credential, signal } = context;
+  const end = await endOrStop(attempt, signal);
+  if (end) return outcomeOf(attempt, end, config, context);
+  const request = stopRequest(context);
+  const exitedBefore = attempt.exited;
+  const result = await stopAttempt(
+    attempt,
+    context.marker,
+    {
+      pool,
+      request: { target, credential, checkAddresses: (found) => context.checkAddresses(found) },
+      scriptTimeoutMs: options.scriptTimeoutMs ?? 10_000,
+      giveUpAfterMs: options.giveUpAfterMs ?? 30_000,
+    },
+    request.killGraceMs,
+    { ...stopLimits, ...options },
+  );
+  return stopOutcome(attempt, request, result, exitedBefore);
+}
+
+/** The attempt's end, or undefined as soon as a stop is asked for. */
+function endOrStop(attempt: RunningCommand, signal: AbortSignal): Promise<AttemptEnd | undefined> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => resolve(undefined);
+    signal.addEventListener('abort', onAbort);
+    attempt.ended.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    if (signal.aborted) onAbort();
+  });
+}
+
+export function scriptInput(config: SshExecConfig, context: StepContext): ScriptInput {
+  return {
+    marker: context.marker,
+    command: config.command,
+    ...(config.working_directory === undefined ? {} : { workingDirectory: config.working_directory }),
+    ...(config.environment === undefined ? {} : { environment: config.environment }),
+  };
+}
+
+export function stopRequest(context: StepContext): StopRequest {
+  return context.signal.reason as StopRequest;
+}
+
+export function sshContext(lease: {
+  connection: SshConnection;
+  reused: boolean;
+}): NonNullable<StepOutcome['ssh']> {
+  const { id, establishedAt, cipher } = lease.connection;
+  return { sessionId: id, establishedAt: establishedAt.toISOString(), reused: lease.reused, cipher };
+}
+
+/** A channel whose shell waits for a script; an outcome where there can be none. */
+export async function openShell(
+  pool: SshPool,
+  context: StepContext,
+  start: (connection: SshConnection) => Promise<ClientChannel>,
+): Promise<Lease<ClientChannel> | StepOutcome> {
+  const { target, credential, signal } = context;
+  const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
+  try {
+    return await pool.open({ target, credential, checkAddresses, signal }, start);
+  } catch (error) {
+    if (signal.aborted) return stoppedBeforeStart(signal.reason as StopRequest);
+    if (error instanceof SshError) return failedBeforeStart(error);
+    throw error;
+  }
+}
