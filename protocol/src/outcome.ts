@@ -107,8 +107,6 @@ export const StepOutcomeSchema = Type.Object(
     ),
     /** From the command's start on the target to its end, in ms. */
     executionTimeMs: Type.Optional(Type.Integer({ minimum: 0 })),
-    /** Processor time of the command and of what it waited for, in ms; where the target told it. */
-    cpuTimeMs: Type.Optional(Type.Integer({ minimum: 0 })),
     /** The SSH connection that carried the attempt, for the SSH context table. */
     ssh: Type.Optional(
       Type.Object({

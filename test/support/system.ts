@@ -35,6 +35,8 @@ export interface SystemOptions {
   ownPostgres?: boolean;
   /** Steps at a time of each agent; 4 unless told. */
   slots?: number;
+  /** The target's user is one of its own, with a home of its own. */
+  account?: boolean;
   /** Puts a relay between the first agent and the server. */
   proxy?: boolean;
 }
@@ -224,11 +226,20 @@ export class TestSystem {
   /** Runs a job of these commands on the target, and follows it. */
   async run(
     commands: readonly string[],
-    options: { targetIds?: number[]; startWithin?: number } & Pick<RunReaderOptions, 'beforePiece'> = {},
+    options: {
+      targetIds?: number[];
+      startWithin?: number;
+      /** Of each step, beside its command. */
+      config?: Record<string, unknown>;
+    } & Pick<RunReaderOptions, 'beforePiece'> = {},
   ): Promise<{ id: number; stepIds: number[]; reader: RunReader }> {
     const job = await this.api.made<{ id: number }>('/api/v1/jobs', {
       name: `job ${randomUUID()}`,
-      steps: commands.map((command, n) => ({ name: `step ${n + 1}`, type: 'ssh.exec', config: { command } })),
+      steps: commands.map((command, n) => ({
+        name: `step ${n + 1}`,
+        type: 'ssh.exec',
+        config: { ...options.config, command },
+      })),
     });
     const run = await this.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, {
       targetIds: options.targetIds ?? [this.targetId],
@@ -315,7 +326,7 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
     LOG_LEVEL: 'info',
     ...(database === undefined ? {} : { DATABASE_URL: database.url }),
   });
-  const sshd = await startSshd();
+  const sshd = await startSshd(options.account === true ? { account: { name: 'opsdeploy' } } : {});
   await server.start();
   const sql = database?.sql ?? connect(await databaseUrl(join(dir, 'data/postgres')), { max: 2 });
   const parts: Parts = {

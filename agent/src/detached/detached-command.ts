@@ -46,7 +46,6 @@ export class DetachedCommand implements RunningCommand {
   report: BootstrapReport | undefined;
   over = false;
   discardedBytes = 0;
-  cpuTimeMs: number | undefined;
   noEnd: NoEnd | undefined;
   /** Streams whose rest the target had no room for. */
   readonly cutStreams: OutputStream[] = [];
@@ -98,7 +97,7 @@ export class DetachedCommand implements RunningCommand {
   async #follow(): Promise<AttemptEnd> {
     let start = this.#options.start;
     let early = 0;
-    for (let tries = 0; !this.#closed.signal.aborted; tries += 1) {
+    for (let tries = 0; !this.#closed.signal.aborted && !this.#options.pool.isClosed; tries += 1) {
       try {
         const seen = this.#options.kept.written();
         const last = await this.#readOnce(start, tries > 1);
@@ -113,6 +112,7 @@ export class DetachedCommand implements RunningCommand {
       start = undefined;
       await pause(Math.min(100 * 2 ** Math.min(tries, 10), maxPauseMs), this.#closed.signal);
     }
+    this.noEnd ??= { is: 'closed' };
     return this.#end(undefined);
   }
 
@@ -203,7 +203,6 @@ export class DetachedCommand implements RunningCommand {
       case 'exit':
         this.#endedAt ??= performance.now();
         this.#code = event.code;
-        this.cpuTimeMs = event.cpuTimeMs;
         return undefined;
       case 'full':
         if (!this.cutStreams.includes(event.stream)) this.cutStreams.push(event.stream);

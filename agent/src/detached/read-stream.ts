@@ -7,7 +7,7 @@ export type ReadEvent =
   | { is: 'refused'; why: string }
   | { is: 'output'; stream: OutputStream; bytes: Buffer }
   | { is: 'report'; report: BootstrapReport }
-  | { is: 'exit'; code: number; cpuTimeMs: number | undefined }
+  | { is: 'exit'; code: number }
   /** The target's disk was full: the rest of the stream is lost. */
   | { is: 'full'; stream: OutputStream }
   | { is: 'lost'; why: 'rebooted' | 'supervisor' };
@@ -65,7 +65,7 @@ export class ReadStream {
         return report === undefined ? undefined : { is: 'report', report };
       }
       case 'x':
-        return { is: 'exit', code: Number(words[0]), cpuTimeMs: cpuTimeOf(words.slice(1)) };
+        return { is: 'exit', code: Number(words[0]) };
       case 'f':
         return { is: 'full', stream };
       case 'l':
@@ -87,12 +87,4 @@ export class ReadStream {
     this.#begun = true;
     return { is: 'begin' };
   }
-}
-
-/** Of the words that the shell's `times` prints of its children: `0m1.25s 0m0.50s`. */
-function cpuTimeOf(words: readonly string[]): number | undefined {
-  const times = words.map((word) => /^(\d+)m([\d.,]+)s$/.exec(word));
-  if (times.length !== 2 || times.includes(null)) return undefined;
-  const seconds = times.map((match) => Number(match?.[1]) * 60 + Number(match?.[2]?.replace(',', '.')));
-  return Math.round(1_000 * seconds.reduce((sum, value) => sum + value, 0));
 }

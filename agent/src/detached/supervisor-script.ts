@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
 // The text that starts a command on a target so that it goes on without us, and the text that reads what it printed.
 // Nothing but a POSIX shell, dd, find, mkfifo and setsid is asked for. docs/architecture.md tells how the parts meet.
 import { quote } from '../steps/ssh-exec-script.ts';
@@ -135,7 +136,7 @@ exec 8>"$d/report" 9>"$d/wake"; umask "$m"
 exec setsid /bin/sh <&5 >"$d/1" 2>"$d/2" 4>&- 5<&- ) &
 exec 5<&-; echo >&4
 wait $!; code=$?
-{ echo "$code"; times; } >exit.new; mv exit.new exit; echo >&4
+echo "$code" >exit.new; mv exit.new exit; echo >&4
 wait $c1 $c2
 echo over >over; echo >&4`;
 }
@@ -176,7 +177,7 @@ function reader(stdout: number, stderr: number): string[] {
     'while IFS= read -r x <&3; do piece $held$x; held=; did=1; done; held=$held$x',
     'flush',
     '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && echo "r $rep"; }',
-    '[ -n "$code" ] || { [ -s exit ] && { read -r code; read -r x; read -r y; } <exit && echo "x $code $y"; }',
+    '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && echo "x $code"; }',
     '[ -z "$e1" ] || [ -z "$e2" ] || [ -z "$code" ] || { echo end; exit 0; }',
     '[ -z "$did" ] || continue',
     '[ -z "$on" ] || {',

@@ -15,12 +15,17 @@ export class Attempt {
   readonly epoch: number;
   readonly leaseToken: string;
   readonly output: AttemptOutput;
-  /** Undefined for an attempt of an earlier process. */
+  /** Undefined for an attempt of an earlier process that can't be found again. */
   readonly lease: Lease | undefined;
   state: JournalAttempt['state'] = 'leased';
   completion: Completion | undefined;
   /** The server does not want to hear of it any more. */
   forgotten = false;
+  /** When its command was begun, where that goes on without the process that began it. */
+  survivingSince: Date | undefined;
+  /** Its command was begun by an earlier process and is to be found again. */
+  toReattach = false;
+  reattaching = false;
   /** Leased to somebody else meanwhile: it may not begin. */
   revoked = false;
   readonly #stop = new AbortController();
@@ -46,6 +51,11 @@ export class Attempt {
 
   stop(request: StopRequest): void {
     this.#stop.abort(request);
+  }
+
+  /** Marks its processes on a target. */
+  marker(installationId: string): string {
+    return `${installationId}.${this.step}.${this.epoch}`;
   }
 
   /** Names its directory on a target. The token is in it since numbers come again after a database was restored. */

@@ -2,7 +2,7 @@
 // happens into an outcome. Nothing that a target or a person does ends in an exception here.
 import type { Lease, StepOutcome } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
-import type { StepContext, StopRequest } from '../steps/step-type.ts';
+import type { BeforeStart, StepContext, StopRequest } from '../steps/step-type.ts';
 import type { Attempt } from './attempt.ts';
 import { NoSegmentKey, type UsableCredential } from './credential-opener.ts';
 import type { KnownStepTypes } from './known-step-types.ts';
@@ -30,7 +30,7 @@ export interface ExecuteStepOptions {
   /** Told what to mask, before any output. */
   onSecrets(secrets: UsableCredential['secrets']): void;
   /** Records that the attempt begins. Throws `MayNotBegin`. */
-  begin(): Promise<void>;
+  begin(how?: BeforeStart): Promise<void>;
 }
 
 export type Execution =
@@ -45,16 +45,25 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
     const known = [...stepTypes.keys()].join(', ');
     return invalidConfig(`This agent does not know step type ${lease.stepType}; it knows ${known}.`);
   }
-  const problem = stepType.configProblem(lease.config);
+  const { toReattach, survivingSince } = attempt;
+  // What is found again was checked when it was begun, and not all of its configuration was kept.
+  const problem = toReattach ? undefined : stepType.configProblem(lease.config);
   if (problem !== undefined) return invalidConfig(problem);
-  const { timeoutMs, killGraceMs } = timesOf(lease.config);
+  const { timeoutMs: allMs, killGraceMs } = timesOf(lease.config);
+  const goneMs = toReattach && survivingSince ? Date.now() - survivingSince.getTime() : 0;
+  const timeoutMs = Math.max(0, allMs - Math.max(0, goneMs));
   // Connecting counts: the server gives an attempt this long from its lease.
   const timer = setTimeout(() => attempt.stop({ cause: 'timed_out', killGraceMs }), timeoutMs);
   try {
     const usable = await options.openCredential(lease);
     options.onSecrets(usable.secrets);
-    if (attempt.signal.aborted) return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };
-    return { outcome: await stepType.execute(lease.config, contextOf(options, usable)) };
+    if (attempt.signal.aborted && !toReattach)
+      return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };
+    const context = contextOf(options, usable);
+    if (!toReattach) return { outcome: await stepType.execute(lease.config, context) };
+    attempt.output.begin(goneMs);
+    if (stepType.reattach === undefined) throw new Error(`${lease.stepType} can not reattach`);
+    return { outcome: await stepType.reattach(lease.config, context) };
   } catch (error) {
     return executionOfError(error, attempt);
   } finally {
@@ -70,13 +79,14 @@ export function killGraceOf(lease: Lease): number {
 function contextOf(options: ExecuteStepOptions, usable: UsableCredential): StepContext {
   const { attempt, lease, installationId } = options;
   return {
-    marker: `${installationId}.${lease.step}.${lease.epoch}`,
+    marker: attempt.marker(installationId),
     directoryName: attempt.directoryName(installationId),
     target: lease.target,
     credential: usable.credential,
     output: attempt.output,
     signal: attempt.signal,
-    beforeStart: () => options.begin(),
+    beforeStart: (how) => options.begin(how),
+    ...(attempt.survivingSince === undefined ? {} : { begunAt: attempt.survivingSince }),
     checkAddresses: (addresses) => usable.checkAddresses(addresses),
   };
 }

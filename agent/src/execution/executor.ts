@@ -14,12 +14,13 @@ import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import { AttemptOutput } from '../spool/attempt-output.ts';
 import { SpoolFile } from '../spool/spool-file.ts';
+import type { BeforeStart } from '../steps/step-type.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { UsableCredential } from './credential-opener.ts';
 import { type Execution, executeStep, killGraceOf, MayNotBegin, stoppedOutcome } from './execute-step.ts';
 import type { KnownStepTypes } from './known-step-types.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
-import { finishedRecord, type NewOutput, recoverAttempts } from './recover-attempts.ts';
+import { finishedRecord, interruptedOutcome, type NewOutput, recoverAttempts } from './recover-attempts.ts';
 import type { Session } from './session.ts';
 
 export interface ExecutorOptions {
@@ -114,6 +115,7 @@ export class Executor {
       }
       this.#reconcileOutput(attempt, ackedSeq);
       if (verdict === 'superseded' && attempt.state === 'leased') attempt.revoked = true;
+      if (attempt.toReattach) this.#reattach(attempt, ackedSeq);
       if (verdict === 'cancel') this.#cancel(attempt);
     }
     for (const attempt of this.#startedUntold) session.send({ type: 'started', ...attempt.name });
@@ -246,6 +248,20 @@ export class Executor {
     }
   }
 
+  /** Once a server has said how far it has the output: what is read on follows on that. */
+  #reattach(attempt: Attempt, ackedSeq: number): void {
+    const { lease } = attempt;
+    if (lease === undefined || attempt.reattaching) return;
+    attempt.reattaching = true;
+    if (ackedSeq > attempt.output.lastSeq) {
+      // This disk has lost what the server has, and with it where to read on.
+      void this.#ended(attempt, { outcome: interruptedOutcome });
+      return;
+    }
+    this.#executing += 1;
+    void this.#run(attempt, lease);
+  }
+
   /** Never rejects: what goes wrong inside ends in the log, and the slot is free again. */
   async #run(attempt: Attempt, lease: Lease): Promise<void> {
     try {
@@ -256,7 +272,7 @@ export class Executor {
         installationId: this.#options.installationId,
         openCredential: (opened) => this.#options.openCredential(opened),
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
-        begin: () => this.#begin(attempt),
+        begin: (how) => this.#begin(attempt, lease, how),
       });
       if (!this.#stopped) await this.#ended(attempt, execution);
     } catch (error) {
@@ -267,12 +283,15 @@ export class Executor {
     }
   }
 
-  async #begin(attempt: Attempt): Promise<void> {
+  async #begin(attempt: Attempt, lease: Lease, how: BeforeStart | undefined): Promise<void> {
     this.#assertMayBegin(attempt);
     const { step, epoch, leaseToken } = attempt;
     try {
-      const at = new Date().toISOString();
-      await this.#options.journal.durable({ is: 'starting', step, epoch, leaseToken, at });
+      const at = new Date();
+      attempt.survivingSince = how === undefined ? undefined : at;
+      const survives = how === undefined ? {} : { survives: { ...lease, config: how.survivesWith } };
+      const record = { is: 'starting', step, epoch, leaseToken, at: at.toISOString(), ...survives } as const;
+      await this.#options.journal.durable(record);
     } catch (cause) {
       throw new MayNotBegin('no_journal', { cause });
     }
@@ -362,7 +381,8 @@ export class Executor {
       'the server does not know this attempt',
     );
     // What runs goes on: to end it is nobody's wish. It is dropped when it ends.
-    if (attempt.state === 'finished' || attempt.state === 'interrupted') this.#settle(attempt);
+    const waits = attempt.toReattach && !attempt.reattaching;
+    if (attempt.state === 'finished' || attempt.state === 'interrupted' || waits) this.#settle(attempt);
   }
 
   /** Over for good: drops every trace of it. */
@@ -376,8 +396,29 @@ export class Executor {
     attempt.output.remove().catch((error: unknown) => {
       this.#options.log.warn({ err: error, spool: key }, 'a spool file could not be removed');
     });
+    void this.#removeFromTarget(attempt);
     if (this.#attempts.size > 0) return;
     for (const wake of this.#idleWaiters.splice(0)) wake();
+  }
+
+  /** Of a command that went on by itself: nobody will ask for what is kept of it on its target. */
+  async #removeFromTarget(attempt: Attempt): Promise<void> {
+    const { lease } = attempt;
+    if (attempt.survivingSince === undefined || lease === undefined) return;
+    const remove = this.#options.stepTypes.get(lease.stepType)?.remove;
+    try {
+      const { credential, checkAddresses } = await this.#options.openCredential(lease);
+      await remove?.({
+        marker: attempt.marker(this.#options.installationId),
+        directoryName: attempt.directoryName(this.#options.installationId),
+        target: lease.target,
+        credential,
+        checkAddresses: (addresses) => checkAddresses(addresses),
+      });
+    } catch (error) {
+      const { step, epoch } = attempt;
+      this.#options.log.warn({ err: error, step, epoch }, 'files of an attempt stay on its target');
+    }
   }
 
   // ---- output

@@ -4,11 +4,13 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
 import type { SshPool } from '../ssh/pool.ts';
 import { sshExec } from '../steps/ssh-exec.ts';
-import type { StepType } from '../steps/step-type.ts';
+import type { StepContext, StepType } from '../steps/step-type.ts';
 
 /** A step type and how its configuration is checked before it sees it. */
 export interface KnownStepType {
   execute: StepType<unknown>['execute'];
+  reattach?: NonNullable<StepType<unknown>['reattach']>;
+  remove?: NonNullable<StepType<unknown>['remove']>;
   /** What is wrong with a configuration, for a person; undefined when nothing is. */
   configProblem(config: unknown): string | undefined;
 }
@@ -20,6 +22,11 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
   const validate = new Ajv2020(validatorOptions).compile(configSchema);
   return {
     execute: (config, context) => stepType.execute(config as Config, context),
+    ...(stepType.reattach && {
+      reattach: (config: unknown, context: StepContext) =>
+        (stepType.reattach as NonNullable<typeof stepType.reattach>)(config as Config, context),
+    }),
+    ...(stepType.remove && { remove: stepType.remove }),
     configProblem(config) {
       if (validate(config)) return undefined;
       const [detail] = errorDetails(validate.errors, { root: 'config', max: 1 });

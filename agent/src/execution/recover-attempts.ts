@@ -51,11 +51,18 @@ async function recoverAttempt(
   journaled: JournaledAttempt,
   { journal, spoolFolder, newOutput }: RecoverOptions,
 ): Promise<Attempt> {
-  const { step, epoch, leaseToken, finished } = journaled;
+  const { step, epoch, leaseToken, startedAt, survives, finished } = journaled;
   const { file, chunks } = await SpoolFile.recover(join(spoolFolder, attemptKey(journaled)));
   const output = newOutput(journaled, file, chunks);
+  const lease = survives === undefined ? {} : { lease: survives };
+  const attempt = new Attempt({ step, epoch, leaseToken, output, ...lease });
+  if (survives !== undefined) attempt.survivingSince = new Date(startedAt ?? Date.now());
+  if (survives !== undefined && finished === undefined) {
+    attempt.state = 'running';
+    attempt.toReattach = true;
+    return attempt;
+  }
   output.discard();
-  const attempt = new Attempt({ step, epoch, leaseToken, output });
   attempt.state = finished === undefined || finished.interrupted ? 'interrupted' : 'finished';
   const lastSeq = Math.max(output.lastSeq, finished?.output.lastSeq ?? 0);
   attempt.completion = {
@@ -74,7 +81,7 @@ async function recoverAttempt(
   return attempt;
 }
 
-const interruptedOutcome: StepOutcome = {
+export const interruptedOutcome: StepOutcome = {
   status: 'unknown',
   reason: 'agent_restarted',
   message: 'The agent was restarted while the step ran; whether it ended, and how, is not known.',

@@ -1,7 +1,7 @@
 // One line of the journal: the CRC-32 of the JSON text in eight hex digits, a space, the text. What the records mean
 // for an attempt is in `replay.ts`.
 import { crc32 } from 'node:zlib';
-import { type StepOutcome, StepOutcomeSchema } from '@opsconductor/protocol';
+import { LeaseSchema, type StepOutcome, StepOutcomeSchema } from '@opsconductor/protocol';
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 
@@ -13,7 +13,14 @@ const JournalRecordSchema = Type.Union([
   /** Delivered; nothing was begun. */
   Type.Object({ is: Type.Literal('leased'), ...attempt, leaseToken: Type.String() }),
   /** On disk before the target is touched. */
-  Type.Object({ is: Type.Literal('starting'), ...attempt, leaseToken: Type.String(), at: Type.String() }),
+  Type.Object({
+    is: Type.Literal('starting'),
+    ...attempt,
+    leaseToken: Type.String(),
+    at: Type.String(),
+    /** For a command that goes on without this process: what finding it again takes. The credential stays sealed. */
+    survives: Type.Optional(LeaseSchema),
+  }),
   /** On disk before the completion is sent. `interrupted`: the process that began it is gone. */
   Type.Object({
     is: Type.Literal('finished'),

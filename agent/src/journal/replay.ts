@@ -1,4 +1,5 @@
 // What a journal's lines say about each attempt that is not settled.
+import type { Lease } from '@opsconductor/protocol';
 import type { FinishedRecord, JournalRecord } from './journal-record.ts';
 import { decodeRecord } from './journal-record.ts';
 
@@ -8,6 +9,8 @@ export interface JournaledAttempt {
   leaseToken: string;
   /** When it was begun (ISO 8601); undefined while only leased. */
   startedAt?: string;
+  /** Its lease, where the command goes on without the process that began it. */
+  survives?: Lease;
   finished?: FinishedRecord;
 }
 
@@ -58,7 +61,13 @@ export function applyRecord(
       attempts.set(key, { step, epoch, leaseToken: record.leaseToken });
       return true;
     case 'starting':
-      attempts.set(key, { step, epoch, leaseToken: record.leaseToken, startedAt: record.at });
+      attempts.set(key, {
+        step,
+        epoch,
+        leaseToken: record.leaseToken,
+        startedAt: record.at,
+        ...(record.survives === undefined ? {} : { survives: record.survives }),
+      });
       return true;
     case 'finished': {
       const attempt = attempts.get(key);
@@ -74,10 +83,17 @@ export function applyRecord(
 
 /** The fewest records that say the same of an attempt. */
 export function recordsOf(attempt: JournaledAttempt): JournalRecord[] {
-  const { step, epoch, leaseToken, startedAt, finished } = attempt;
+  const { step, epoch, leaseToken, startedAt, survives, finished } = attempt;
   const first: JournalRecord =
     startedAt === undefined
       ? { is: 'leased', step, epoch, leaseToken }
-      : { is: 'starting', step, epoch, leaseToken, at: startedAt };
+      : {
+          is: 'starting',
+          step,
+          epoch,
+          leaseToken,
+          at: startedAt,
+          ...(survives === undefined ? {} : { survives }),
+        };
   return finished === undefined ? [first] : [first, finished];
 }

@@ -1,11 +1,12 @@
 // An attempt's output on its way from the step type to the wire: gathered, masked, numbered, compressed, stored, and
 // kept until the attempt's end is confirmed. Memory is bounded here, so that a slow server slows the target.
-import { limits } from '@opsconductor/protocol';
-import type { OutputSink, OutputStream } from '../steps/step-type.ts';
+import { limits, type OutputPosition, startOfOutput, withPosition } from '@opsconductor/protocol';
+import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
 import { compress } from './compress.ts';
 import { DigestChain } from './digest-chain.ts';
 import { GatherBlock } from './gather-block.ts';
 import type { PatternSet } from './pattern-set.ts';
+import { PositionCounter } from './position-counter.ts';
 import { Redactor } from './redactor.ts';
 import type { SpooledChunk, SpoolFile } from './spool-file.ts';
 
@@ -57,6 +58,17 @@ export class AttemptOutput implements OutputSink {
   readonly #file: SpoolFile;
   #redactors: Record<OutputStream, Redactor> | undefined;
 
+  /** Set where what is written here is kept at its source, to be read on by whoever comes after this process. */
+  #counter: PositionCounter | undefined;
+  readonly #recovered: OutputPosition | undefined;
+  readonly kept: KeptOutput = {
+    follow: () => {
+      this.#counter ??= new PositionCounter(this.#recovered ?? startOfOutput);
+    },
+    written: () => this.#counter?.written ?? { stdout: 0, stderr: 0 },
+    confirmed: () => this.#confirmed(),
+  };
+
   #beganAtMs: number | undefined;
   #block: GatherBlock | undefined;
   #gatherStream: OutputStream = 'stdout';
@@ -91,21 +103,30 @@ export class AttemptOutput implements OutputSink {
     this.#file = options.file;
     for (const chunk of recovered) this.#register(chunk);
     this.#nextSeq = recovered.length + 1;
+    this.#recovered = recovered.at(-1)?.position;
+    if (this.#recovered?.cut === true) {
+      this.#truncated = true;
+      this.#discarding = true;
+    }
   }
 
   // ---- from the step type
 
   /** From here on these are masked: before the first output, once the credential is open. */
   maskSecrets(secrets: PatternSet): void {
-    this.#redactors = { stdout: new Redactor(secrets), stderr: new Redactor(secrets) };
+    this.#redactors = {
+      stdout: new Redactor(secrets, this.#recovered?.stdout.masked),
+      stderr: new Redactor(secrets, this.#recovered?.stderr.masked),
+    };
   }
 
   /** The command starts now: elapsed times count from here. */
-  begin(): void {
-    this.#beganAtMs = this.#options.monotonicMs();
+  begin(agoMs = 0): void {
+    this.#beganAtMs = this.#options.monotonicMs() - agoMs;
   }
 
   write(stream: OutputStream, bytes: Buffer): boolean {
+    this.#counter?.took(stream, bytes.length);
     if (this.#discarding) return true;
     const room = this.#limits.maxOutputBytesPerAttempt - this.#acceptedBytes;
     this.#accept(stream, bytes.length <= room ? bytes : bytes.subarray(0, room));
@@ -124,7 +145,9 @@ export class AttemptOutput implements OutputSink {
     if (!this.#discarding) {
       this.#seal();
       for (const stream of ['stdout', 'stderr'] as const) {
-        if (this.#redactors !== undefined) this.#number(stream, this.#redactors[stream].end());
+        if (this.#redactors === undefined) continue;
+        const shown = this.#redactors[stream].end();
+        this.#number(stream, shown, undefined, 0);
       }
     }
     this.#stopTimers();
@@ -275,13 +298,22 @@ export class AttemptOutput implements OutputSink {
     this.#block = undefined;
     this.#sealedAtMs = this.#options.monotonicMs();
     const redactor = this.#redactors?.[this.#gatherStream];
+    const gathered = block.length;
     const shown = redactor?.push(block.gathered, block.roomBeforeBytes) ?? block.gathered;
-    this.#number(this.#gatherStream, shown, block);
+    this.#number(this.#gatherStream, shown, block, gathered);
   }
 
-  /** @param block where `shown` is; released when it is compressed. */
-  #number(stream: OutputStream, shown: Buffer, block?: GatherBlock): void {
+  /**
+   * @param block where `shown` is; released when it is compressed.
+   * @param gatheredBytes what of the stream has gone in; undefined for words of our own.
+   */
+  #number(stream: OutputStream, shownAll: Buffer, block?: GatherBlock, gatheredBytes?: number): void {
     const compressing: Promise<void>[] = [];
+    const counted =
+      gatheredBytes === undefined
+        ? undefined
+        : this.#counter?.sealed(stream, gatheredBytes, shownAll.length, this.#redactors?.[stream]);
+    const shown = counted === undefined ? shownAll : shownAll.subarray(counted.shownBeforeBytes);
     // Masks may be longer than what they cover.
     for (let at = 0; at < shown.length; at += this.#limits.maxChunkRawBytes) {
       const raw = shown.subarray(at, at + this.#limits.maxChunkRawBytes);
@@ -297,13 +329,19 @@ export class AttemptOutput implements OutputSink {
         bytes: undefined,
         compressed: Promise.resolve(),
       };
+      const position =
+        gatheredBytes === undefined
+          ? this.#counter?.cut()
+          : counted?.positionAfter(at + raw.length, at + raw.length === shown.length);
+      const placed = (bytes: Buffer) =>
+        position === undefined ? bytes : Buffer.from(withPosition(bytes, position).buffer);
       const result = compress(raw);
       if (result instanceof Promise) {
         chunk.compressed = result.then((bytes) => {
-          chunk.bytes = bytes;
+          chunk.bytes = placed(bytes);
         });
         compressing.push(chunk.compressed);
-      } else chunk.bytes = result;
+      } else chunk.bytes = placed(result);
       this.#sealed.push(chunk);
       this.#sealedRawBytes += raw.length;
     }
@@ -359,6 +397,13 @@ export class AttemptOutput implements OutputSink {
     }
     this.#wakeProducer();
     this.#options.onStored();
+  }
+
+  /** Up to the last chunk that was acknowledged; all of it where nothing more is kept here. */
+  #confirmed(): { stdout: number; stderr: number } {
+    if (this.#discarding && this.#truncated) return this.kept.written();
+    const position = this.#chunks[this.#ackedSeq - 1]?.position;
+    return { stdout: position?.stdout.offset ?? 0, stderr: position?.stderr.offset ?? 0 };
   }
 
   #register(chunk: SpooledChunk): void {

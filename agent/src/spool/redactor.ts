@@ -10,10 +10,17 @@ export class Redactor {
   /** The end of what was given, held back while it may be the beginning of a secret. */
   #held: Buffer = nothing;
   /** So many bytes of `#held` are the end of a secret whose mask was given out already. */
-  #heldMaskedBytes = 0;
+  #heldMaskedBytes: number;
 
-  constructor(patterns: PatternSet) {
+  /** @param maskedBytes so much of what comes first is the end of a secret whose mask was given out already. */
+  constructor(patterns: PatternSet, maskedBytes = 0) {
     this.#patterns = patterns;
+    this.#heldMaskedBytes = maskedBytes;
+  }
+
+  /** So much of what is held back, or of what comes next, is masked already. */
+  get heldMaskedBytes(): number {
+    return this.#heldMaskedBytes;
   }
 
   /** How much of the stream's end is held back. */

@@ -11,6 +11,8 @@ import {
   frameHeaderBytes,
   limits,
   type OutputFrame,
+  type OutputPosition,
+  positionOf,
 } from '@opsconductor/protocol';
 import { isMissing } from '../identity/durable-file.ts';
 
@@ -33,6 +35,8 @@ export interface SpooledChunk {
   /** Of the frame (header and stored bytes) in the file. */
   offset: number;
   frameBytes: number;
+  /** Where in the command's output it ends, where that is followed. */
+  position?: OutputPosition | undefined;
 }
 
 /** Up to here a write to the page cache takes less than the way to a thread and back, and readers wait for it. */
@@ -93,7 +97,8 @@ export class SpoolFile {
       const frame = record.subarray(headBytes);
       parts.push(record);
       const { seq, stream, rawLength } = header;
-      const chunk = { seq, stream, rawLength, sha256, offset: offset + headBytes, frameBytes: frame.length };
+      const place = { offset: offset + headBytes, frameBytes: frame.length };
+      const chunk = { seq, stream, rawLength, sha256, ...place, position: positionOf(bytes) };
       offset += record.length;
       return { chunk, frame };
     });
@@ -177,7 +182,8 @@ async function readRecord(
   const sha256 = createHash('sha256').update(read.bytes).digest();
   if (!sha256.equals(head.subarray(0, 32))) return undefined;
   const { seq, stream, rawLength } = read;
-  return { chunk: { seq, stream, rawLength, sha256, offset, frameBytes }, end: offset + frameBytes };
+  const chunk = { seq, stream, rawLength, sha256, offset, frameBytes, position: positionOf(read.bytes) };
+  return { chunk, end: offset + frameBytes };
 }
 
 async function writeAll(file: number, parts: readonly Buffer[], at: number): Promise<void> {

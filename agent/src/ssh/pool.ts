@@ -93,6 +93,11 @@ export class SshPool {
     return this.#count;
   }
 
+  /** Whether nothing can be opened any more. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /**
    * Opens a channel with `start` on a warm connection, or on a new one. Rejects with an `SshError` that means
    * "nothing was started", or with the signal's reason.

@@ -32,7 +32,9 @@ export async function startDetached(
   if (!('channel' in lease)) return lease;
   kept.follow();
   try {
-    await context.beforeStart();
+    // Neither the command nor its environment, which may hold what is nobody's business.
+    const { environment: _, ...rest } = config;
+    await context.beforeStart({ survivesWith: { ...rest, command: '-' } });
     if (context.signal.aborted) return stoppedBeforeStart(stopRequest(context));
     if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(context.target.host));
   } catch (error) {
@@ -94,11 +96,10 @@ async function toOutcome(command: DetachedCommand, detached: Detached): Promise<
     const outcome = await runToEnd(command, pool, options, config, context);
     const stopped = context.signal.aborted;
     const told = command.noEnd === undefined || stopped ? outcome : noEndOutcome(command.noEnd, context);
-    const { executionTimeMs, cpuTimeMs, seenOn } = command;
+    const { executionTimeMs, seenOn } = command;
     return {
       ...told,
       ...(executionTimeMs === undefined ? {} : { executionTimeMs }),
-      ...(cpuTimeMs === undefined ? {} : { cpuTimeMs }),
       ...(seenOn === undefined ? {} : { ssh: sshContext(seenOn) }),
       ...(command.cutStreams.length === 0 ? {} : { message: noRoom(told.message) }),
     };

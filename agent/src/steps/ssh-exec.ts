@@ -23,7 +23,6 @@ export type { SshExecOptions } from './ssh-exec-run.ts';
 export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<SshExecConfig> {
   return {
     type: 'ssh.exec',
-    survives: survivesAgentRestart,
     execute: async (config, context) => {
       const { kept } = context.output;
       if (kept === undefined || !survivesAgentRestart(config)) return execute(pool, options, config, context);

@@ -71,12 +71,20 @@ export interface StepContext {
   /** Aborted to stop the attempt; its reason is a `StopRequest`. */
   signal: AbortSignal;
   /** Called just before the remote command starts, again if that was put off; rejects when the lease allows no start. */
-  beforeStart(): Promise<void>;
+  beforeStart(how?: BeforeStart): Promise<void>;
   /**
    * Checks the addresses that the target's name resolved to against the credential's bounds, before any is dialled.
    * Throws an `SshError` of reason `credential_bounds`.
    */
   checkAddresses(addresses: readonly string[]): void | Promise<void>;
+}
+
+export interface BeforeStart {
+  /**
+   * Set where the command goes on without this process: what of the configuration `reattach` will need. It is written
+   * to the agent's disk.
+   */
+  survivesWith: unknown;
 }
 
 export interface StopRequest {
@@ -88,8 +96,6 @@ export interface StopRequest {
 export interface StepType<Config> {
   readonly type: string;
   execute(config: Config, context: StepContext): Promise<StepOutcome>;
-  /** Whether an attempt with this configuration goes on without its agent, so that `reattach` can find it again. */
-  survives?(config: Config): boolean;
   /** Takes up an attempt that an earlier process, here or elsewhere, has begun. */
   reattach?(config: Config, context: StepContext): Promise<StepOutcome>;
   /** The attempt's end is confirmed: removes what is kept of it on the target. */

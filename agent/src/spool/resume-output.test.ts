@@ -1,0 +1,77 @@
+// An attempt's output that one process begins and another goes on with, from what the first left in its spool.
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { decodeFrame, limits } from '@opsconductor/protocol';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { OutputStream } from '../steps/step-type.ts';
+import { temporaryDirectory } from '../testing/enrolled-directory.ts';
+import { AttemptOutput } from './attempt-output.ts';
+import { PatternSet } from './pattern-set.ts';
+import { SpoolFile } from './spool-file.ts';
+
+const secrets = new PatternSet([Buffer.from('secret'), Buffer.from('crete')]);
+// Small, so that masks and pieces span chunks.
+const small = { maxChunkRawBytes: 8 };
+
+function outputOn(file: SpoolFile, recovered: ConstructorParameters<typeof AttemptOutput>[1] = []) {
+  const options = { step: 1, epoch: 1, file, limits: small, monotonicMs: () => 0 };
+  const output = new AttemptOutput(
+    { ...options, onStored: () => undefined, onStorageFailure: () => undefined },
+    recovered,
+  );
+  output.maskSecrets(secrets);
+  output.kept.follow();
+  return output;
+}
+
+async function shown(output: AttemptOutput): Promise<Record<OutputStream, string>> {
+  const text = { stdout: '', stderr: '' };
+  output.sendFrom(1);
+  while (output.hasUnsent) {
+    const frame = decodeFrame(await output.takeFrame(), limits.maxChunkRawBytes);
+    if (frame !== undefined) text[frame.stream] += gunzipSync(frame.bytes).toString();
+  }
+  return text;
+}
+
+const pieces = fc.array(
+  fc.record({
+    stream: fc.constantFrom<OutputStream>('stdout', 'stderr'),
+    text: fc.constantFrom('a', 'sec', 'ret', 'secret', 'secretsecret', 'crete', 'e', 'rete', 'plain words\n'),
+  }),
+  { maxLength: 20 },
+);
+
+test('wherever the first process ends, what is masked and shown is the same as of one that goes through', async () => {
+  const directory = await temporaryDirectory();
+  try {
+    await fc.assert(
+      fc.asyncProperty(pieces, fc.nat({ max: 20 }), async (all, keptChunks) => {
+        const path = join(directory.path, randomBytes(8).toString('hex'));
+        const whole = outputOn(SpoolFile.create(`${path}-whole`));
+        for (const { stream, text } of all) whole.write(stream, Buffer.from(text));
+        await whole.close();
+        const expected = await shown(whole);
+        await whole.suspend();
+
+        // Only some of its chunks are there when the next process comes.
+        const { file, chunks } = await SpoolFile.recover(`${path}-whole`);
+        const left = chunks.slice(0, keptChunks);
+        const next = outputOn(file, left);
+        for (const stream of ['stdout', 'stderr'] as const) {
+          const bytes = Buffer.from(all.map((p) => (p.stream === stream ? p.text : '')).join(''));
+          const from = next.kept.written()[stream];
+          for (let at = from; at < bytes.length; at += 5) next.write(stream, bytes.subarray(at, at + 5));
+        }
+        await next.close();
+        expect(await shown(next)).toEqual(expected);
+        await next.remove();
+      }),
+      { numRuns: 100 },
+    );
+  } finally {
+    await directory.remove();
+  }
+});
