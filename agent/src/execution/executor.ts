@@ -258,7 +258,7 @@ export class Executor {
       void this.#ended(attempt, { outcome: interruptedOutcome });
       return;
     }
-    this.#executing += 1;
+    this.#running.add(attempt);
     void this.#run(attempt, lease);
   }
 
