@@ -8,6 +8,7 @@ export * from './api/categories.ts';
 export * from './api/common.ts';
 export * from './api/connection-settings.ts';
 export * from './api/credentials.ts';
+export * from './api/decisions.ts';
 export * from './api/host-scans.ts';
 export * from './api/host-trust.ts';
 export * from './api/identity.ts';

@@ -20,6 +20,7 @@ import { categoryRoutes } from './http/categories.ts';
 import { type Access, isKnownHost } from './http/client.ts';
 import type { Console } from './http/console.ts';
 import { credentialRoutes } from './http/credentials.ts';
+import { decisionRoutes } from './http/decisions.ts';
 import { executorRoutes } from './http/executor.ts';
 import { hostScanRoutes } from './http/host-scans.ts';
 import { hostTrustRoutes } from './http/host-trust.ts';
@@ -40,6 +41,7 @@ import { sessionCookie } from './http/session-cookie.ts';
 import { targetGroupRoutes } from './http/target-groups.ts';
 import { targetRoutes } from './http/targets.ts';
 import type { Log } from './log.ts';
+import { CleanUpRequests } from './runs/clean-up-requests.ts';
 import { LeaseBuilder } from './runs/lease-builder.ts';
 import { LiveHub } from './runs/live-hub.ts';
 import { OutputWriter } from './runs/output-writer.ts';
@@ -100,6 +102,7 @@ export function createServices(options: ServiceOptions): Services {
   const keys = new RunKeys(masterKey);
   const writer = new OutputWriter({ sql, keys, hub });
   const contacts = new ContactNotes({ sql, log });
+  const builder = new LeaseBuilder({ sql, masterKey });
   const gateway = new Gateway({
     sql,
     contacts,
@@ -109,7 +112,8 @@ export function createServices(options: ServiceOptions): Services {
       serverKey: installation.serverKey.publicKey,
       serverPrivateKey: installation.serverKey.privateKey,
     },
-    builder: new LeaseBuilder({ sql, masterKey }),
+    builder,
+    cleanUps: new CleanUpRequests({ sql, builder }),
     writer,
     hub,
     log,
@@ -156,6 +160,7 @@ export function createServices(options: ServiceOptions): Services {
     ...categoryRoutes({ sql }),
     ...inventoryRoutes({ sql }),
     ...jobRoutes({ sql, masterKey }),
+    ...decisionRoutes({ sql, publish }),
     ...runRoutes({ sql, masterKey, keys, publish, claims: gateway }),
     ...runEventRoutes({
       sql,

@@ -154,7 +154,10 @@ export const RunDetailSchema = Type.Object({
 });
 export type RunDetail = Static<typeof RunDetailSchema>;
 
-export const PurgeQuerySchema = Closed({ purge: Type.Optional(Type.Boolean()) });
+/** Waits for no agent: what runs ends `unknown` at once, and goes on being told to stop. */
+const force = Type.Optional(Type.Boolean());
+export const PurgeQuerySchema = Closed({ purge: Type.Optional(Type.Boolean()), force });
+export const CancelQuerySchema = Closed({ force });
 
 // ---- output
 

@@ -46,6 +46,7 @@ export interface LinkEvents {
   hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void>;
   checkpointRefused(link: AgentLink, message: AgentMessageOf<'audit_checkpoint_refused'>): Promise<void>;
   keyMade(link: AgentLink, message: AgentMessageOf<'segment_key_made'>): Promise<void>;
+  cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void>;
   draining(link: AgentLink): Promise<void>;
   /** Attempts were settled: there is credit again, and maybe a next step to lease. */
   settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined>;
@@ -258,6 +259,7 @@ export class AgentLink {
     else if (message.type === 'host_key_seen') await events.hostKeySeen(this, message);
     else if (message.type === 'hosts_scanned') await events.hostsScanned(this, message);
     else if (message.type === 'audit_checkpoint_refused') await events.checkpointRefused(this, message);
+    else if (message.type === 'cleaned_up') await events.cleanedUp(this, message);
     else if (message.type === 'agent_drain') {
       this.isDraining = true;
       await events.draining(this);

@@ -15,6 +15,7 @@ import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { ClaimAlong, ClaimsAlong } from '../runs/claim-along.ts';
+import type { CleanUpRequests } from '../runs/clean-up-requests.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import type { LiveHub } from '../runs/live-hub.ts';
 import type { OutputWriter } from '../runs/output-writer.ts';
@@ -31,6 +32,7 @@ import {
   renewSessions,
   setDraining,
 } from '../store/agent-sessions.ts';
+import { segmentsWithDueCleanUps } from '../store/clean-ups.ts';
 import type { Sql } from '../store/connection.ts';
 import { listen, type ProgressNotice } from '../store/notifications.ts';
 import { stepsWithLostKey } from '../store/segment-key-wraps.ts';
@@ -60,6 +62,8 @@ export interface GatewayDeps {
   isAllowedHost(host: string | undefined): boolean;
   /** Gives agents the newest checkpoint of the audit log to keep. */
   checkpoints?: Pick<CheckpointFeed, 'offer' | 'refused'>;
+  /** What agents are to clean up after. */
+  cleanUps?: Pick<CleanUpRequests, 'requestFor' | 'answered'>;
   /** Told of each attempt that settled. */
   contacts?: Pick<ContactNotes, 'note'>;
   /** Takes a generation of the segment key that an agent made; false where none is wanted. */
@@ -74,6 +78,7 @@ const defaultSettings: HandshakeSettings = {
 };
 const heartbeatBatchMs = 50;
 const silenceCheckMs = 1_000;
+const cleanUpRoundMs = 5_000;
 
 export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly settler: Settler;
@@ -89,6 +94,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   #beats = new Map<AgentLink, { row: HeartbeatRow; sequence: number }>();
   #beatTimer: NodeJS.Timeout | undefined;
   #silenceTimer: NodeJS.Timeout | undefined;
+  #cleanUpTimer: NodeJS.Timeout | undefined;
+  #asking: Promise<void> | undefined;
   #listener: { stop(): Promise<void> } | undefined;
 
   constructor(deps: GatewayDeps) {
@@ -120,6 +127,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#dispatcher.start();
     this.#scans.start();
     this.#silenceTimer = setInterval(() => this.#endSilentLinks(), silenceCheckMs);
+    this.#cleanUpTimer = setInterval(() => void this.#askForCleanUps(), cleanUpRoundMs);
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.#onProgress(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
@@ -139,6 +147,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   /** Drains: no new leases, agents are told to go elsewhere, what is in flight is committed. */
   async stop(): Promise<void> {
     clearInterval(this.#silenceTimer);
+    clearInterval(this.#cleanUpTimer);
+    await this.#asking;
     clearTimeout(this.#beatTimer);
     await this.#dispatcher.stop();
     this.#acceptor.close();
@@ -362,6 +372,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     await this.#sendSegmentState(link);
     this.#dispatcher.wake();
     await this.#scans.ready(link, link.can('scan_hosts'));
+    await this.#askForCleanUps();
   }
 
   started(link: AgentLink, message: AgentMessageOf<'started'>): void {
@@ -462,6 +473,31 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     message: AgentMessageOf<'audit_checkpoint_refused'>,
   ): Promise<void> {
     await this.#deps.checkpoints?.refused(link, message);
+  }
+
+  async cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void> {
+    await this.#deps.cleanUps?.answered(link.agentId, message);
+  }
+
+  /** Whether anything is due is one question for all; then one agent of each such segment is asked. */
+  async #askForCleanUps(): Promise<void> {
+    this.#asking ??= this.#askNow()
+      .catch((error) => this.#deps.log.warn({ err: error }, 'agents could not be asked to clean up'))
+      .finally(() => {
+        this.#asking = undefined;
+      });
+    await this.#asking;
+  }
+
+  async #askNow(): Promise<void> {
+    const able = [...this.#links.values()].filter((link) => link.isReady && link.can('clean_up'));
+    if (this.#deps.cleanUps === undefined || able.length === 0) return;
+    const segments = [...new Set(able.map((link) => link.segmentId))];
+    for (const segmentId of await segmentsWithDueCleanUps(this.#deps.sql, segments)) {
+      const link = able.find((each) => each.segmentId === segmentId);
+      const request = link && (await this.#deps.cleanUps.requestFor(link));
+      if (request !== undefined) link?.send(request);
+    }
   }
 
   async draining(link: AgentLink): Promise<void> {

@@ -160,6 +160,15 @@ const acts: Record<string, () => Promise<Act>> = {
     path: `jobs/${world.alfa.jobId}/run`,
     json: { targetIds: [world.alfa.targetId] },
   }),
+  'POST runs/:id/decisions': async () => {
+    const id = await newRun();
+    const { sql, agent } = world.t;
+    await sql`
+      update job_run_steps set status = 'running', epoch = 1, agent_id = ${agent.agentId}, session_number = 1,
+        lease_token = 'of the walk' where job_run_id = ${id} and status = 'ready'`;
+    await sql`update job_run_steps set status = 'held', held_until = 'infinity' where job_run_id = ${id} and status = 'running'`;
+    return { path: `runs/${id}/decisions`, json: { decision: 'failed', note: 'looked' } };
+  },
   'DELETE runs/:id': async () => ({ path: `runs/${await newRun()}` }),
   'POST executor/cancel/:id': async () => ({ path: `executor/cancel/${await newRun()}` }),
 

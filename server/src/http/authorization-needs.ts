@@ -239,6 +239,30 @@ export const routeNeeds: Record<string, Needs> = {
         ),
       ),
   },
+  'GET runs/:id/steps/:step/attempts': {
+    permission: 'read',
+    on: 'the job’s category, or the step’s target',
+    cases: ({ ended }) =>
+      ended.flatMap((run) =>
+        run.targetRuns.map(({ stepId, place }) => ({
+          path: `${run.id}/steps/${stepId}/attempts`,
+          reads: [each(place)],
+        })),
+      ),
+  },
+  'GET runs/:id/decisions': readsRuns((run) => `${run.id}/decisions`),
+  /** Of ended runs, so that who may decide hears that it is too late. */
+  'POST runs/:id/decisions': {
+    permission: 'run',
+    on: 'the job’s category, or each target of the run',
+    cases: ({ ended }) =>
+      ended.map((run) => ({
+        path: `${run.id}/decisions`,
+        json: { decision: 'failed', note: 'looked' },
+        reads: [oneOf(run)],
+        needs: [['run', allOf(run)]],
+      })),
+  },
   'DELETE runs/:id': cancelsRuns,
   'POST executor/cancel/:id': {
     permission: 'run',

@@ -1,6 +1,7 @@
 // Runs, queue and output over HTTP, on a segment whose steps and output the test itself moves.
 import { setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
+import { decisionRoutes } from './decisions.ts';
 import { executorRoutes } from './executor.ts';
 import { runEventRoutes } from './run-events.ts';
 import { runRoutes } from './runs.ts';
@@ -21,6 +22,7 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
   const publish = (news: ProgressNews) => hub.publishRuns(news.runs);
   const app = await setupApp(
     ({ authenticator }) => [
+      ...decisionRoutes({ sql, publish }),
       ...runRoutes({ sql, masterKey, keys, publish }),
       ...runEventRoutes({
         sql,

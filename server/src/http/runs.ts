@@ -1,5 +1,6 @@
 // Runs, their steps and their output.
 import {
+  CancelQuerySchema,
   Closed,
   Id,
   isRunEnded,
@@ -99,7 +100,18 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       success: { status: 202, schema: RunSchema },
       handle: async (request) => {
         const caller = callerOf(request);
-        if (request.query.purge !== true) return cancel(deps, request.params.id, caller);
+        const { purge: isPurge = false, force = false } = request.query;
+        if (isPurge && force) {
+          throw invalidField(
+            'query.force',
+            'What has ended is deleted as it is: leave out one of `purge` and `force`.',
+            {
+              found: 'true',
+              allowed: 'without `purge`',
+            },
+          );
+        }
+        if (!isPurge) return cancel(deps, request.params.id, caller, force);
         await purge(deps.sql, request.params.id, caller);
         return request.context.body(null, 204);
       },
@@ -110,11 +122,13 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       permission: 'run',
       scoped: true,
       summary: 'Cancel a run',
-      description: 'Needs `run` on the job’s category or on all targets of the run.',
+      description:
+        'Needs `run` on the job’s category or on all targets of the run. What waits ends cancelled at once; what runs is told to stop, and steps for a failure still run. With `force=true` no agent is waited for: what has been given to an agent ends `unknown`, the rest `cancelled`, nothing cleans up, and agents go on being told to stop.',
       tag: 'queue',
       params,
+      query: CancelQuerySchema,
       success: { status: 202, schema: RunSchema },
-      handle: (request) => cancel(deps, request.params.id, callerOf(request)),
+      handle: (request) => cancel(deps, request.params.id, callerOf(request), request.query.force ?? false),
     }),
   ];
 }
@@ -276,8 +290,8 @@ async function startedRun(sql: Sql, started: Started): Promise<RunRecord> {
   return run;
 }
 
-async function cancel(deps: RunRouteDeps, runId: number, caller: Caller) {
-  deps.publish(await cancelRun(deps.sql, runId, caller));
+async function cancel(deps: RunRouteDeps, runId: number, caller: Caller, force: boolean) {
+  deps.publish(await cancelRun(deps.sql, runId, caller, { force }));
   return runView((await seeRun(deps.sql, runId, caller.authority)).run);
 }
 

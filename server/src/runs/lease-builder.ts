@@ -58,8 +58,33 @@ export class LeaseBuilder {
     return this.#asked.rows;
   }
 
+  /** Where the targets of these steps are and what opens them; nothing of those that can't be reached any more. */
+  async reach(stepIds: readonly number[]): Promise<Map<number, Pick<Lease, 'target' | 'credential'>>> {
+    const reached = new Map<number, Pick<Lease, 'target' | 'credential'>>();
+    if (stepIds.length === 0) return reached;
+    for (const [stepId, row] of await this.#details(stepIds)) {
+      const reach = await this.#reach(row);
+      if (typeof reach !== 'string')
+        reached.set(stepId, { target: reach.target, credential: reach.credential });
+    }
+    return reached;
+  }
+
   async #lease(step: ClaimedStep, row: LeaseDetails | undefined): Promise<Lease | string> {
     if (row === undefined) return 'The step is gone.';
+    const reach = await this.#reach(row);
+    if (typeof reach === 'string') return reach;
+    return {
+      step: step.id,
+      epoch: step.epoch,
+      leaseToken: step.leaseToken,
+      runId: step.jobRunId,
+      stepType: step.stepType,
+      ...reach,
+    };
+  }
+
+  async #reach(row: LeaseDetails): Promise<Pick<Lease, 'config' | 'target' | 'credential'> | string> {
     const { targetId, targetName, host } = row;
     if (targetId === null || host === null || row.settings === null) {
       return `Target “${targetName}” was deleted after the run was started.`;
@@ -82,11 +107,6 @@ export class LeaseBuilder {
     const sealed = await this.#sealed(row.credentialId, row.credentialVersion);
     if (sealed === undefined) return `Credential ${row.credentialId} is gone.`;
     return {
-      step: step.id,
-      epoch: step.epoch,
-      leaseToken: step.leaseToken,
-      runId: step.jobRunId,
-      stepType: step.stepType,
       config: asked?.config,
       target: leaseTarget(
         { id: targetId, name: targetName, host, hostKeys: row.hostKeys, ...hostTrustOf(row.hostTrust, host) },

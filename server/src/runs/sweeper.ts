@@ -10,6 +10,7 @@ import { runsPastTimeout } from '../store/strategy-steps.ts';
 import {
   cancellingRuns,
   deleteExpired,
+  expiredHolds,
   extendLeases,
   isUnstarted,
   type OverdueAttempt,
@@ -19,6 +20,7 @@ import {
   waitingSegments,
 } from '../store/sweep.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { expireHolds } from './decide-held.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { settleAttempts } from './settle-attempts.ts';
 import { stopWaiting } from './stop-run.ts';
@@ -77,6 +79,7 @@ export class Sweeper {
       return;
     }
     await this.#settleOverdue();
+    await this.#endExpiredHolds();
     for (const runId of await runsNotStarted(sql)) this.#deps.publish(await endUnstarted(sql, runId));
     for (const runId of await runsPastTimeout(sql)) this.#deps.publish(await timeOutRun(sql, runId));
     await this.#sweepLocks();
@@ -107,6 +110,15 @@ export class Sweeper {
   async #sweepLocks(): Promise<void> {
     const segments = await inTransaction(this.#deps.sql, (tx) => freeStaleLocks(tx));
     if (segments.length > 0) this.#deps.publish({ runs: [], segments, cancel: [] });
+  }
+
+  async #endExpiredHolds(): Promise<void> {
+    const { sql, log, publish } = this.#deps;
+    const due = (await expiredHolds(sql)).map(({ stepId }) => stepId);
+    if (due.length === 0) return;
+    const news = await expireHolds(sql, due);
+    log.warn({ steps: due }, 'nobody decided held steps in time: they became unknown');
+    publish(news);
   }
 
   async #housekeep(): Promise<void> {

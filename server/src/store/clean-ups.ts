@@ -103,3 +103,11 @@ export async function noteCleanUps(
       and st.id = c.job_run_step_id
     returning c.job_run_step_id as step_id, c.epoch, st.job_run_id, c.found`;
 }
+
+/** Nothing of these attempts goes on any more: target runs that they had left unknown need their locks no longer. */
+export async function freeLocksOfCleaned(tx: Tx, stepIds: readonly number[]): Promise<void> {
+  if (stepIds.length === 0) return;
+  await tx`
+    select free_locks(array(select t.id from job_run_steps st join job_run_targets t on t.id = st.target_run_id
+      where st.id = any(${stepIds as number[]}::bigint[]) and t.has_locks and t.status = 'unknown'))`;
+}

@@ -71,6 +71,7 @@ export interface StepRow {
   outputSeq: number;
   outputBytes: number;
   outputState: OutputState;
+  heldUntil: Date | null;
   isCleanUp: boolean;
   reason: string | null;
   errorMessage: string | null;
@@ -129,7 +130,7 @@ export async function lockStepsAndNext(tx: Tx, ids: readonly number[]): Promise<
     )
     select st.id, st.job_run_id, st.target_run_id, st.segment_id, st.step_number, st.step_type, st.status, st.epoch,
       st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,
-      st.started_at, st.output_seq, st.output_bytes, st.output_state, st.is_clean_up, st.reason, st.error_message
+      st.started_at, st.output_seq, st.output_bytes, st.output_state, st.held_until, st.is_clean_up, st.reason, st.error_message
     from job_run_steps st
     where st.id = any(array(select id from asked union all select id from following))
     order by st.id for update`;

@@ -1,6 +1,6 @@
 // Attempts that have ended: one row each, written when it settles. A live attempt is the step's own row.
-import type { OutputState } from '@opsconductor/protocol';
-import type { Tx } from './connection.ts';
+import type { CleanUpFinding, Decision, OutputState } from '@opsconductor/protocol';
+import type { Queryable, Tx } from './connection.ts';
 
 export interface SettledAttempt {
   stepId: number;
@@ -116,4 +116,55 @@ export async function annotateStep(
   await tx`
     update job_run_steps set advice = ${step.advice}, output_state = ${step.outputState}
     where id = ${step.id} and epoch = ${step.epoch}`;
+}
+
+export interface AttemptRecord {
+  epoch: number;
+  status: string;
+  agentName: string | null;
+  leasedAt: Date | null;
+  startedAt: Date | null;
+  endedAt: Date | null;
+  executionTimeMs: number | null;
+  exitCode: number | null;
+  signal: string | null;
+  reason: string | null;
+  message: string | null;
+  advice: string | null;
+  survivors: { pid: number; command: string }[] | null;
+  outputState: OutputState;
+  outputBytes: number;
+  lateStatus: string | null;
+  lateAt: Date | null;
+  decision: Decision | null;
+  decisionNote: string | null;
+  decidedBy: string | null;
+  decidedAt: Date | null;
+  cleanUpState: 'waits' | 'asked' | 'done' | null;
+  found: CleanUpFinding | null;
+  foundSurvivors: { pid: number; command: string }[] | null;
+  toldAt: Date | null;
+}
+
+/** All attempts of a step, the first one first; the last may be live. */
+export async function listAttempts(db: Queryable, stepId: number): Promise<AttemptRecord[]> {
+  return db<AttemptRecord[]>`
+    select t.epoch, t.status, a.name as agent_name, t.leased_at, t.started_at, t.settled_at as ended_at,
+      t.execution_time_ms, t.exit_code, t.signal, t.reason, t.message, t.advice, t.survivors, t.output_state,
+      t.output_raw_bytes as output_bytes, t.late_status, t.late_at, t.decision, t.decision_note,
+      u.name as decided_by, t.decided_at,
+      case when c.done_at is not null then 'done' when c.asked_at is not null then 'asked'
+        when c.job_run_step_id is not null then 'waits' end as clean_up_state,
+      c.found, c.survivors as found_survivors, c.told_at
+    from job_run_step_attempts t
+    left join agents a on a.id = t.agent_id
+    left join users u on u.id = t.decided_by
+    left join attempt_clean_ups c on c.job_run_step_id = t.job_run_step_id and c.epoch = t.epoch
+    where t.job_run_step_id = ${stepId}
+    union all
+    select st.epoch, 'running', a.name, st.leased_at, st.started_at, null, null, null, null, null, null, null, null,
+      st.output_state, st.output_bytes, null, null, null, null, null, null, null, null, null, null
+    from job_run_steps st left join agents a on a.id = st.agent_id
+    where st.id = ${stepId} and st.status = 'running'
+    order by epoch`;
 }

@@ -1,0 +1,144 @@
+import { expect, test } from 'vitest';
+import { markStarted } from '../store/agent-sessions.ts';
+import { attemptsToStop } from '../store/sweep.ts';
+import { cancelRun } from './cancel-run.ts';
+import { CleanUpRequests } from './clean-up-requests.ts';
+import { LeaseBuilder } from './lease-builder.ts';
+import { endOf, failure, givenUp, setupRuns, success } from './testing.ts';
+
+test('a forced cancel ends at once what runs unknown and what waits cancelled, and says who forced it', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 3, rules: [{}, { when_status: 'always' }] });
+  await t.connect(t.agent, { slots: 2 });
+  const [begun, given] = await t.claim();
+  if (begun === undefined || given === undefined) throw new Error('not leased');
+  await markStarted(t.sql, [{ step: begun.id, ...begun }]);
+  await cancelRun(t.sql, runId, t.caller);
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelling' });
+  await cancelRun(t.sql, runId, t.caller, { force: true });
+  const steps = await t.steps(runId);
+  expect(steps.map((step) => step.status)).toEqual([
+    'unknown',
+    'cancelled',
+    'unknown',
+    'cancelled',
+    'cancelled',
+    'cancelled',
+  ]);
+  expect(steps[0]).toMatchObject({ reason: 'cancel_forced' });
+  expect(steps[0]?.errorMessage).toMatch(
+    new RegExp(`^${t.caller.name} forced the cancel while the step ran`),
+  );
+  expect(steps[2]?.errorMessage).toMatch(/when the step had been given to its agent/);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown', completedSteps: 6 });
+  await expect(cancelRun(t.sql, runId, t.caller, { force: true })).rejects.toMatchObject({
+    code: 'conflict',
+  });
+  // What goes on is still told to stop, and what it says of that is noted.
+  expect(await attemptsToStop(t.sql, [runId])).toHaveLength(2);
+  const { results } = await t.settle(endOf(begun, { status: 'cancelled', reason: 'cancelled' }));
+  expect(results).toMatchObject([{ result: 'superseded' }]);
+  expect(await attemptsToStop(t.sql, [runId])).toMatchObject([{ stepId: given.id }]);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+  const actions = await t.sql`select action from audit_log where action like 'run.cancel%' order by id`;
+  expect(actions.map((row) => row.action)).toEqual(['run.cancel_requested', 'run.cancel_forced']);
+});
+
+test('a forced cancel that finds nothing running ends the run cancelled', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2 });
+  await cancelRun(t.sql, runId, t.caller, { force: true });
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelled' });
+});
+
+test('a cancel ends a held step unknown: nobody is asked any more', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ rules: [{ on_unknown: 'hold' }, {}] });
+  await t.settle(givenUp(await t.claimOne()));
+  await cancelRun(t.sql, runId, t.caller);
+  const [step, successor] = await t.steps(runId);
+  expect(step).toMatchObject({ status: 'unknown', reason: 'agent_silent' });
+  expect(step?.errorMessage).toMatch(/stopped while the step waited for a decision/);
+  expect(successor).toMatchObject({ status: 'cancelled' });
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown', completedSteps: 2 });
+});
+
+test('a step that cleans up after a cancel is not stopped by it, and is given out again when it comes back', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ rules: [{}, { when_status: 'failure' }] });
+  const lease = await t.claimOne();
+  await cancelRun(t.sql, runId, t.caller);
+  expect(await attemptsToStop(t.sql, [runId])).toEqual([
+    { stepId: lease.id, epoch: 1, agentId: t.agent.agentId },
+  ]);
+  await t.settle(endOf(lease, { status: 'cancelled', reason: 'cancelled' }));
+  await t.claimOne();
+  expect(await attemptsToStop(t.sql, [runId])).toEqual([]);
+});
+
+test('an agent is asked to clean up after what was cut off once its time is over or its run is cancelled', async () => {
+  await using t = await setupRuns();
+  const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
+  const agent = { ...t.agent, segmentId: t.segmentId };
+  const runId = await t.start({ targets: 2 });
+  const [lost, other] = await t.claim();
+  if (lost === undefined || other === undefined) throw new Error('not leased');
+  await t.settle(givenUp(lost));
+  // It may be doing its work yet.
+  expect(await requests.requestFor(agent)).toBeUndefined();
+  await cancelRun(t.sql, runId, t.caller);
+  const request = await requests.requestFor(agent);
+  expect(request?.attempts).toMatchObject([
+    {
+      step: lost.id,
+      epoch: 1,
+      target: { name: 'host-1', host: '10.0.0.1' },
+      credential: { sealed: expect.anything() },
+    },
+  ]);
+  // Asked once at a time.
+  expect(await requests.requestFor(agent)).toBeUndefined();
+  const survivors = [{ pid: 7, command: 'sleep 9' }];
+  const said = { type: 'cleaned_up', requestId: request?.requestId ?? '' } as const;
+  await requests.answered(agent.agentId + 1, {
+    ...said,
+    results: [{ step: lost.id, epoch: 1, found: 'nothing' }],
+  });
+  await requests.answered(agent.agentId, {
+    ...said,
+    results: [
+      { step: lost.id, epoch: 1, found: 'survivors', survivors },
+      { step: other.id, epoch: 1, found: 'ended' },
+    ],
+  });
+  const rows =
+    await t.sql`select job_run_step_id as id, found, survivors, done_at is not null as done from attempt_clean_ups`;
+  expect(rows).toEqual([{ id: lost.id, found: 'survivors', survivors, done: true }]);
+});
+
+test('what its agent reports after all needs no cleaning up; what could not be reached is asked for again', async () => {
+  await using t = await setupRuns();
+  const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
+  const agent = { ...t.agent, segmentId: t.segmentId };
+  await t.start({ targets: 2 });
+  const [lost, back] = await t.claim();
+  if (lost === undefined || back === undefined) throw new Error('not leased');
+  await t.settle(givenUp(lost), givenUp(back));
+  await t.settle(endOf(back, failure));
+  await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;
+  const request = await requests.requestFor(agent);
+  expect(request?.attempts.map(({ step }) => step)).toEqual([lost.id]);
+  const results = [{ step: lost.id, epoch: 1, found: 'unreachable' as const }];
+  await requests.answered(agent.agentId, { type: 'cleaned_up', requestId: 'r', results });
+  await t.sql`update attempt_clean_ups set asked_at = clock_timestamp() - interval '61 seconds'`;
+  expect((await requests.requestFor(agent))?.attempts).toHaveLength(1);
+});
+
+test('what had begun and is run again is cleaned up after at once', async () => {
+  await using t = await setupRuns();
+  await t.start({ rules: [{ on_unknown: 'retry', idempotent: true }] });
+  await t.settle(givenUp(await t.claimOne()));
+  const [row] = await t.sql`select due_at <= clock_timestamp() as due from attempt_clean_ups`;
+  expect(row).toEqual({ due: true });
+  await t.settle(endOf(await t.claimOne(), success));
+});
