@@ -36,6 +36,7 @@ export const limits = {
   maxCleanUpsPerMessage: 32,
   maxSlots: 512,
   maxAgentCapabilities: 64,
+  maxStepReasons: 256,
   defaultSlots: 16,
   /** Steps one claim statement leases at most. */
   maxClaimBatch: 256,

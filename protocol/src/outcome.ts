@@ -47,6 +47,22 @@ export const stepReasons = [
 ] as const;
 export type StepReason = (typeof stepReasons)[number];
 
+/** What a server of an earlier version is told in place of reasons that it doesn't know. */
+const olderReasons: Partial<Record<StepReason, StepReason>> = {
+  target_rebooted: 'connection_lost',
+  supervisor_lost: 'connection_lost',
+  no_supervisor: 'channel_refused',
+};
+
+/** The outcome in reasons that a server knows; one that doesn't say which knows those of the first version. */
+export function outcomeInReasons(outcome: StepOutcome, known?: readonly string[]): StepOutcome {
+  const { reason } = outcome;
+  if (reason === undefined) return outcome;
+  const older = olderReasons[reason];
+  const isKnown = known === undefined ? older === undefined : known.includes(reason);
+  return isKnown ? outcome : { ...outcome, reason: older ?? 'internal' };
+}
+
 /**
  * Reasons that a step may be tried again on. All of them mean that the attempt has ended, or never began; what follows
  * an attempt of which that isn't known is `on_unknown`.

@@ -26,6 +26,8 @@ export interface ExecuteStepOptions {
   lease: Lease;
   stepTypes: KnownStepTypes;
   installationId: string;
+  /** Whether the server knows how a command may end that goes on without its agent. */
+  maySurvive: boolean;
   openCredential(lease: Lease): Promise<UsableCredential>;
   /** Told what to mask, before any output. */
   onSecrets(secrets: UsableCredential['secrets']): void;
@@ -77,13 +79,14 @@ export function killGraceOf(lease: Lease): number {
 }
 
 function contextOf(options: ExecuteStepOptions, usable: UsableCredential): StepContext {
-  const { attempt, lease, installationId } = options;
+  const { attempt, lease, installationId, maySurvive } = options;
   return {
     marker: attempt.marker(installationId),
     directoryName: attempt.directoryName(installationId),
     target: lease.target,
     credential: usable.credential,
     output: attempt.output,
+    maySurvive,
     signal: attempt.signal,
     beforeStart: (how) => options.begin(how),
     ...(attempt.survivingSince === undefined ? {} : { begunAt: attempt.survivingSince }),

@@ -391,3 +391,22 @@ test('asked to hand back, an agent returns what it has not begun, and that never
   begun.end(success);
   expect(await settle(connection)).toMatchObject({ step: 1, wantsNext: false });
 });
+
+test('a server of an earlier version is told nothing that it does not know, and no command outlives its agent there', async () => {
+  await using t = await setup();
+  await t.start();
+  const older = (await t.server.nextSession({ isOlder: true })).connection;
+  older.send({ type: 'leases', leases: [lease(1)] });
+  const first = await t.nextStep();
+  expect(first.context.maySurvive).toBe(false);
+  await first.context.beforeStart();
+  const lost = { status: 'unknown', reason: 'supervisor_lost', message: 'It was ended.' } as const;
+  first.end(lost);
+  expect((await older.next('complete')).outcome).toEqual({ ...lost, reason: 'connection_lost' });
+  older.cut();
+  // The same outcome, to a server that has been upgraded meanwhile.
+  const { connection } = await t.server.nextSession();
+  expect((await connection.next('complete')).outcome).toEqual(lost);
+  connection.send({ type: 'leases', leases: [lease(2)] });
+  expect((await t.nextStep()).context.maySurvive).toBe(true);
+});

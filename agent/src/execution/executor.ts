@@ -10,6 +10,7 @@ import {
   type StepOutcome,
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
+import type { ServerAbilities } from '../connection/server-abilities.ts';
 import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import { AttemptOutput } from '../spool/attempt-output.ts';
@@ -45,6 +46,8 @@ export class Executor {
   /** What has a slot, begun or not. */
   readonly #running = new Set<Attempt>();
   #session: Session | undefined;
+  /** Of the last session: what begins between two is told to one like it. */
+  #server: ServerAbilities | undefined;
   #draining = false;
   /** The server asked this session to take nothing new. */
   #sessionDraining = false;
@@ -103,6 +106,7 @@ export class Executor {
   /** A connection was resumed with these verdicts on what `journalAttempts` listed. */
   sessionBegan(session: Session, { attempts }: ServerMessageOf<'resumed'>): void {
     this.#session = session;
+    this.#server = session.server;
     this.#sessionDraining = false;
     for (const { step, epoch, verdict, ackedSeq, settled } of attempts) {
       const attempt = this.#attempts.get(attemptKey({ step, epoch }));
@@ -186,11 +190,14 @@ export class Executor {
   /** Tells that the attempt's stored output is sent: its completion may follow. */
   onOutputCaughtUp(output: AttemptOutput): void {
     const attempt = this.#attempts.get(attemptKey(output));
-    if (attempt?.completion === undefined || attempt.forgotten) return;
-    this.#session?.send({
+    const session = this.#session;
+    if (attempt?.completion === undefined || attempt.forgotten || session === undefined) return;
+    const { completion } = attempt;
+    session.send({
       type: 'complete',
       ...attempt.name,
-      ...attempt.completion,
+      ...completion,
+      outcome: session.server.readable(completion.outcome),
       wantsNext: !this.#takesNothing(),
     });
   }
@@ -270,6 +277,7 @@ export class Executor {
         lease,
         stepTypes: this.#options.stepTypes,
         installationId: this.#options.installationId,
+        maySurvive: this.#server?.can('survive_agent_restart') === true,
         openCredential: (opened) => this.#options.openCredential(opened),
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
         begin: (how) => this.#begin(attempt, lease, how),

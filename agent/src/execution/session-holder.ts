@@ -6,6 +6,7 @@ import { capabilities } from '../capabilities.ts';
 import { performHandshake } from '../connection/handshake.ts';
 import type { MessageSocket } from '../connection/message-socket.ts';
 import { OutputSender } from '../connection/output-sender.ts';
+import { abilitiesOf, type ServerAbilities } from '../connection/server-abilities.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Logger } from '../log.ts';
@@ -62,7 +63,7 @@ export class SessionHolder {
     const resumed = await this.#resume(socket, welcome.generation);
     await journal.reconciled();
     deadline.begin(askedAt, welcome.leaseTtlMs);
-    const session = this.#newSession(socket);
+    const session = this.#newSession(socket, abilitiesOf(welcome));
     executor.sessionBegan(session, resumed);
     scanner.began((message) => session.send(message));
     socket.handle((message) => this.#dispatch(message, session));
@@ -104,10 +105,11 @@ export class SessionHolder {
     return message;
   }
 
-  #newSession(socket: MessageSocket): Session {
+  #newSession(socket: MessageSocket, server: ServerAbilities): Session {
     const { executor, log } = this.#options;
     return {
       send: (message) => socket.send(message),
+      server,
       output: new OutputSender({
         socket,
         onCaughtUp: (output) => executor.onOutputCaughtUp(output),

@@ -272,7 +272,7 @@ export class AttemptOutput implements OutputSink {
     this.#gatherBeganMs = this.#options.monotonicMs();
     const { maxChunkRawBytes } = this.#limits;
     const heldBytes = this.#redactors?.[this.#gatherStream].heldBytes ?? 0;
-    return new GatherBlock(maxChunkRawBytes - Math.min(heldBytes, maxChunkRawBytes / 2));
+    return new GatherBlock(maxChunkRawBytes - Math.min(heldBytes, Math.floor(maxChunkRawBytes / 2)));
   }
 
   #scheduleSeal(): void {

@@ -12,6 +12,17 @@ test('a block takes as much as its capacity, and says how much that was', () => 
   block.release();
 });
 
+test('a capacity that is no whole number is rounded down, and never to nothing', () => {
+  const block = new GatherBlock(2.5);
+  expect(block.append(Buffer.from('abc'))).toBe(2);
+  expect(block.isFull).toBe(true);
+  block.release();
+  const least = new GatherBlock(0.5);
+  expect(least.append(Buffer.from('abc'))).toBe(1);
+  expect(least.isFull).toBe(true);
+  least.release();
+});
+
 test('no block is larger than a chunk', () => {
   const block = new GatherBlock(limits.maxChunkRawBytes * 2);
   expect(block.append(Buffer.alloc(limits.maxChunkRawBytes + 1))).toBe(limits.maxChunkRawBytes);

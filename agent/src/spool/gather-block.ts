@@ -15,7 +15,7 @@ export class GatherBlock {
   /** @param capacityBytes how much is gathered at most; one chunk unless told. */
   constructor(capacityBytes: number = limits.maxChunkRawBytes) {
     this.#memory = idle.pop() ?? Buffer.allocUnsafeSlow(roomBeforeBytes + limits.maxChunkRawBytes);
-    this.#capacityBytes = Math.min(capacityBytes, limits.maxChunkRawBytes);
+    this.#capacityBytes = Math.min(Math.max(1, Math.floor(capacityBytes)), limits.maxChunkRawBytes);
   }
 
   /** Copies as much as there is room for; answers how much that was. */

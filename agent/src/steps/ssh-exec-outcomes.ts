@@ -122,6 +122,16 @@ export function stoppedBeforeStart(request: StopRequest): StepOutcome {
   };
 }
 
+export function serverTooOld(): StepOutcome {
+  return {
+    status: 'failed',
+    reason: 'invalid_config',
+    message:
+      'The command was not started: the server that the agent is connected to is of a version that does not know survive_agent_restart.',
+    advice: 'Upgrade every server, or set survive_agent_restart of the step to false.',
+  };
+}
+
 export function failedBeforeStart(error: SshError): StepOutcome {
   return {
     status: 'failed',

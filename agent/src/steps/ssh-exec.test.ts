@@ -341,3 +341,20 @@ sshTest('a forced command is run by steps alone, not ahead of them', async () =>
   expect(t.sink.stdout.match(/forced/g)).toHaveLength(3);
   expect(t.sshd.log().match(/Starting session: forced-command/g)).toHaveLength(3);
 });
+
+sshTest(
+  'a server that does not know survive_agent_restart gets plain commands, and a refusal by name',
+  async () => {
+    const t = await setupExec();
+    const asked = { command: 'echo ran', survive_agent_restart: true };
+    expect(await t.run(asked, { maySurvive: false })).toMatchObject({
+      status: 'failed',
+      reason: 'invalid_config',
+      message: expect.stringContaining('survive_agent_restart'),
+    });
+    expect(t.sink.stdout).toBe('');
+    const byDefault = { command: 'ls -A', timeout: 900 };
+    expect(await t.run(byDefault, { maySurvive: false })).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).not.toContain('.opsconductor');
+  },
+);

@@ -5,7 +5,12 @@ import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { Attempt } from './ssh-exec-attempt.ts';
 import { reattachDetached, removeDetached, startDetached } from './ssh-exec-detached.ts';
-import { closedBeforeStart, failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
+import {
+  closedBeforeStart,
+  failedBeforeStart,
+  serverTooOld,
+  stoppedBeforeStart,
+} from './ssh-exec-outcomes.ts';
 import {
   openShell,
   runToEnd,
@@ -25,7 +30,9 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
     type: 'ssh.exec',
     execute: async (config, context) => {
       const { kept } = context.output;
-      if (kept === undefined || !survivesAgentRestart(config)) return execute(pool, options, config, context);
+      if (!context.maySurvive && config.survive_agent_restart === true) return serverTooOld();
+      if (kept === undefined || !context.maySurvive || !survivesAgentRestart(config))
+        return execute(pool, options, config, context);
       const outcome = await startDetached({ pool, options, config, context, kept });
       // The target can't have it so, and nobody has asked for it by name: nothing was started yet.
       return outcome ?? execute(pool, options, config, context);

@@ -68,6 +68,8 @@ export interface StepContext {
   target: StepTarget;
   credential: OpenedCredential;
   output: OutputSink;
+  /** Whether a command may go on without its agent: the server must know how that may end. */
+  maySurvive: boolean;
   /** Aborted to stop the attempt; its reason is a `StopRequest`. */
   signal: AbortSignal;
   /** Called just before the remote command starts, again if that was put off; rejects when the lease allows no start. */
@@ -99,5 +101,5 @@ export interface StepType<Config> {
   /** Takes up an attempt that an earlier process, here or elsewhere, has begun. */
   reattach?(config: Config, context: StepContext): Promise<StepOutcome>;
   /** The attempt's end is confirmed: removes what is kept of it on the target. */
-  remove?(context: Omit<StepContext, 'output' | 'signal' | 'beforeStart'>): Promise<void>;
+  remove?(context: Omit<StepContext, 'output' | 'signal' | 'beforeStart' | 'maySurvive'>): Promise<void>;
 }

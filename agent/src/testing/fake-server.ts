@@ -13,6 +13,8 @@ import {
   type OutputFrame,
   type ServerMessage,
   type ServerMessageOf,
+  serverCapabilities,
+  stepReasons,
   subprotocol,
 } from '@opsconductor/protocol';
 import {
@@ -37,6 +39,8 @@ export interface WelcomeOptions {
   transcriptKey?: KeyPair;
   /** Signs the generation in place of the server's key. */
   generationKey?: KeyPair;
+  /** As a server of an earlier version, that knows nothing new. */
+  isOlder?: boolean;
 }
 
 export interface ResumeVerdict {
@@ -214,6 +218,9 @@ export class FakeConnection {
       }),
       heartbeatIntervalMs: options.heartbeatIntervalMs ?? 60_000,
       leaseTtlMs: options.leaseTtlMs ?? 600_000,
+      ...(options.isOlder === true
+        ? {}
+        : { capabilities: [...serverCapabilities], stepReasons: [...stepReasons] }),
     });
     return authenticate;
   }

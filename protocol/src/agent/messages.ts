@@ -20,8 +20,17 @@ export const agentCapabilities = [
   'clean_up',
   /** Answers `scan_hosts`, and knows host authorities and revoked host keys. */
   'scan_hosts',
+  /** Knows `survive_agent_restart` in the configuration of a step. */
+  'survive_agent_restart',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
+
+/** The same of servers, which name theirs in `welcome`. */
+export const serverCapabilities = [
+  /** Knows how a command may end that goes on without its agent. */
+  'survive_agent_restart',
+] as const;
+export type ServerCapability = (typeof serverCapabilities)[number];
 
 const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 const Epoch = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
@@ -64,6 +73,12 @@ export const WelcomeSchema = message('welcome', {
   generationSignature: Signature,
   heartbeatIntervalMs: Type.Integer({ minimum: 100 }),
   leaseTtlMs: Type.Integer({ minimum: 500 }),
+  /** Of `serverCapabilities`, or of a later version's. */
+  capabilities: Type.Optional(
+    Type.Array(Type.String({ maxLength: 64 }), { maxItems: limits.maxAgentCapabilities }),
+  ),
+  /** The reasons that a completion may give; others are put in words that the server knows. */
+  stepReasons: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: limits.maxStepReasons })),
 });
 
 /** One attempt in the agent's journal. */

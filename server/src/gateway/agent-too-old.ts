@@ -1,21 +1,39 @@
-// What agents of earlier versions would pass over without a word is not asked of them.
-import type { AgentCapability, LeaseTarget, StepOutcome } from '@opsconductor/protocol';
+// What agents of earlier versions would pass over without a word, or refuse, is not asked of them.
+import type { AgentCapability, Lease, LeaseTarget, StepOutcome } from '@opsconductor/protocol';
 
 export interface CapableAgent {
   name: string;
   can(capability: AgentCapability): boolean;
 }
 
+export type TooOld = Required<Pick<StepOutcome, 'reason' | 'message' | 'advice'>>;
+
 /** Why this agent must not be sent to the target, or undefined where it may. */
 export function agentTooOld(
   agent: CapableAgent,
   target: Pick<LeaseTarget, 'name' | 'username'>,
-): Required<Pick<StepOutcome, 'reason' | 'message' | 'advice'>> | undefined {
+): TooOld | undefined {
   if (target.username === undefined || agent.can('username_setting')) return undefined;
   return {
     reason: 'agent_too_old',
     message: `Agent ${agent.name} is of a version that logs in as the credential’s own user only; “${target.name}” is to be logged in to as “${target.username}”.`,
     advice:
       'Upgrade the agent, or take the user name out of the connection settings and use that user’s credential.',
+  };
+}
+
+/** The lease as this agent can read it, or why it can't be given it. */
+export function leaseFor(agent: CapableAgent, lease: Lease): Lease | TooOld {
+  const tooOld = agentTooOld(agent, lease.target);
+  if (tooOld !== undefined) return tooOld;
+  if (agent.can('survive_agent_restart')) return lease;
+  const { survive_agent_restart: survives, ...config } = Object(lease.config) as Record<string, unknown>;
+  if (survives === undefined) return lease;
+  // Without the field it does what `false` asks for.
+  if (survives !== true) return { ...lease, config };
+  return {
+    reason: 'agent_too_old',
+    message: `The command was not started: agent ${agent.name} is of a version that can’t keep it running without an agent.`,
+    advice: 'Upgrade the agent, or set survive_agent_restart of the step to false.',
   };
 }

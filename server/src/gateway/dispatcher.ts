@@ -9,7 +9,7 @@ import { closeSession } from '../store/agent-sessions.ts';
 import { type Claim, type ClaimedStep, claimOnce, claimSteps } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import type { AgentLink } from './agent-link.ts';
-import { agentTooOld } from './agent-too-old.ts';
+import { leaseFor } from './agent-too-old.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 
@@ -171,10 +171,11 @@ export class Dispatcher {
       const link = this.#deps.linkOf(step.agentId);
       // Of another session it is not delivered.
       if (lease === undefined || link?.sessionNumber !== step.sessionNumber) continue;
-      const tooOld = agentTooOld(link, lease.target);
-      if (tooOld === undefined) continue;
-      leases.delete(step.id);
-      await this.#fail(step, tooOld);
+      const given = leaseFor(link, lease);
+      if ('reason' in given) {
+        leases.delete(step.id);
+        await this.#fail(step, given);
+      } else leases.set(step.id, given);
     }
     return leases;
   }

@@ -1,6 +1,12 @@
 // The server's side of the connect handshake: a fresh nonce, one signed transcript, and a new session and generation.
 import { randomBytes } from 'node:crypto';
-import { type AgentMessageOf, protocolVersions, type ServerMessageOf } from '@opsconductor/protocol';
+import {
+  type AgentMessageOf,
+  protocolVersions,
+  type ServerMessageOf,
+  serverCapabilities,
+  stepReasons,
+} from '@opsconductor/protocol';
 import {
   decodeBase64,
   handshakeTranscript,
@@ -129,6 +135,8 @@ export async function authenticate(
       generation,
       generationSignature: await signGeneration(identity.serverPrivateKey, { ...held, generation }),
       ...deps.settings,
+      capabilities: [...serverCapabilities],
+      stepReasons: [...stepReasons],
     };
     return {
       ok: true,

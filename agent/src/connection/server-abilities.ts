@@ -1,0 +1,24 @@
+// What the server of a session knows, so that a newer agent tells an older server nothing that it can't read.
+import {
+  outcomeInReasons,
+  type ServerCapability,
+  type ServerMessageOf,
+  type StepOutcome,
+} from '@opsconductor/protocol';
+
+export interface ServerAbilities {
+  can(capability: ServerCapability): boolean;
+  /** The outcome as this server can read it. */
+  readable(outcome: StepOutcome): StepOutcome;
+}
+
+export function abilitiesOf({
+  capabilities,
+  stepReasons,
+}: Pick<ServerMessageOf<'welcome'>, 'capabilities' | 'stepReasons'>): ServerAbilities {
+  const named = new Set(capabilities);
+  return {
+    can: (capability) => named.has(capability),
+    readable: (outcome) => outcomeInReasons(outcome, stepReasons),
+  };
+}

@@ -1,0 +1,26 @@
+import type { AgentCapability, Lease } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { leaseFor } from './agent-too-old.ts';
+
+const agentOf = (...capabilities: AgentCapability[]) => ({
+  name: 'agent-a',
+  can: (capability: AgentCapability) => capabilities.includes(capability),
+});
+const leaseOf = (config: unknown) => ({ config, target: { name: 'web-1' } }) as Lease;
+
+test('an agent that knows the field is given it as it is', () => {
+  const lease = leaseOf({ command: 'true', survive_agent_restart: true });
+  expect(leaseFor(agentOf('survive_agent_restart'), lease)).toBe(lease);
+});
+
+test('an agent that does not know it is not given it, and fails the step in words where it was asked for', () => {
+  const plain = leaseOf({ command: 'true', timeout: 900 });
+  expect(leaseFor(agentOf(), plain)).toBe(plain);
+  const config = { command: 'true', survive_agent_restart: false };
+  expect(leaseFor(agentOf(), leaseOf(config))).toMatchObject({ config: { command: 'true' } });
+  expect(config).toHaveProperty('survive_agent_restart');
+  expect(leaseFor(agentOf(), leaseOf({ command: 'true', survive_agent_restart: true }))).toMatchObject({
+    reason: 'agent_too_old',
+    message: expect.stringContaining('agent-a'),
+  });
+});
