@@ -169,6 +169,7 @@ const acts: Record<string, () => Promise<Act>> = {
     await sql`update job_run_steps set status = 'held', held_until = 'infinity' where job_run_id = ${id} and status = 'running'`;
     return { path: `runs/${id}/decisions`, json: { decision: 'failed', note: 'looked' } };
   },
+  'POST runs/:id/rerun': async () => ({ path: `runs/${world.ended[0]?.id}/rerun`, json: { which: 'all' } }),
   'DELETE runs/:id': async () => ({ path: `runs/${await newRun()}` }),
   'POST executor/cancel/:id': async () => ({ path: `executor/cancel/${await newRun()}` }),
 

@@ -263,6 +263,18 @@ export const routeNeeds: Record<string, Needs> = {
         needs: [['run', allOf(run)]],
       })),
   },
+  'POST runs/:id/rerun': {
+    permission: 'run',
+    on: 'the job’s category and each of the targets, and `credentials.use` on each target',
+    // None of their targets became unknown, so nothing starts.
+    cases: ({ ended }) =>
+      ended.map((run) => ({
+        path: `${run.id}/rerun`,
+        json: { which: 'unknown' },
+        reads: [each(run.category)],
+        needs: [['run', each(run.category)]],
+      })),
+  },
   'DELETE runs/:id': cancelsRuns,
   'POST executor/cancel/:id': {
     permission: 'run',

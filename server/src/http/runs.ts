@@ -9,6 +9,7 @@ import {
   OutputQuerySchema,
   Page,
   PurgeQuerySchema,
+  RerunRequestSchema,
   RunDetailSchema,
   RunQuerySchema,
   RunSchema,
@@ -26,6 +27,7 @@ import { AppError, invalidField, notFound } from '../errors.ts';
 import { cancelRun } from '../runs/cancel-run.ts';
 import type { ClaimsAlong } from '../runs/claim-along.ts';
 import { findOutput, outputLength, readOutputBytes, readOutputPage } from '../runs/read-output.ts';
+import { rerun } from '../runs/rerun.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../runs/run-view.ts';
@@ -82,6 +84,24 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
           { jobId: request.params.id, selection, startWithinS, priority, strategy, timeoutS },
           callerOf(request),
         );
+        deps.publish(started.news);
+        return runDetailView(await startedRun(deps.sql, started));
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/runs/:id/rerun',
+      permission: 'run',
+      scoped: true,
+      summary: 'Run again on targets of an ended run',
+      description:
+        'A new run of the same version on those targets, as they are now; permissions and refusals are those of a start. The two name each other (`rerunOf`, `reruns`).',
+      tag,
+      params,
+      body: RerunRequestSchema,
+      success: { status: 201, schema: RunDetailSchema },
+      handle: async (request) => {
+        const started = await rerun(deps, request.params.id, request.body, callerOf(request));
         deps.publish(started.news);
         return runDetailView(await startedRun(deps.sql, started));
       },

@@ -260,7 +260,7 @@ async function readJob(sql: Sql, jobId: number, caller: Caller): Promise<RunPlan
 
 async function resolveTargets(
   sql: Sql,
-  { jobId, selection }: StartRun,
+  { jobId, selection, rerun }: StartRun,
   caller: Caller,
 ): Promise<{ targets: SelectedRow[]; selection: RunSelection }> {
   const { authority } = caller;
@@ -268,7 +268,7 @@ async function resolveTargets(
   const { query, asked } = await readSelection(sql, selection, read);
   const reaches = { read, run: authority.reach('run'), credentials: authority.reach('credentials.use') };
   const limit = limits.maxTargetsPerRun + 1;
-  const targets = await selectTargets(sql, query, reaches, { jobId, limit });
+  const targets = await selectTargets(sql, query, reaches, { jobId, jobVersion: rerun?.jobVersion, limit });
   refuseTooMany(targets.length);
   requireFound(
     selection,

@@ -278,3 +278,18 @@ export async function purgeRun(tx: Tx, runId: number): Promise<void> {
     where o.attempt_day = x.day and o.job_run_step_id = x.id`;
   await tx`delete from job_runs where id = ${runId}`;
 }
+
+/** Target runs that ended in one of these ways, in their order, with the first step that did not succeed. */
+export async function targetsToRerun(
+  db: Queryable,
+  runId: number,
+  statuses: readonly RunStatus[],
+): Promise<{ targetId: number | null; targetName: string; failedStep: number }[]> {
+  return db<{ targetId: number | null; targetName: string; failedStep: number }[]>`
+    select t.target_id, t.target_name, coalesce((
+      select min(st.step_number) from job_run_steps st
+      where st.target_run_id = t.id and st.status in ('failed', 'timed_out', 'unknown', 'cancelled')), 1) as failed_step
+    from job_run_targets t
+    where t.job_run_id = ${runId} and t.status = any(${statuses as string[]}::text[])
+    order by t.id`;
+}

@@ -38,6 +38,8 @@ export interface SelectionReaches {
 export interface SelectionOptions {
   /** The job whose steps may name credentials. */
   jobId?: number | undefined;
+  /** Of the job; the current one unless told. */
+  jobVersion?: number | undefined;
   /** At most so many targets. */
   limit: number;
 }
@@ -136,7 +138,7 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       from segments s where s.id in (select segment_id from sel)
     ), need as materialized (
       select distinct n.name from jobs j
-      join job_versions v on v.job_id = j.id and v.version = j.version
+      join job_versions v on v.job_id = j.id and v.version = coalesce(${options.jobVersion ?? null}, j.version)
       cross join lateral unnest(coalesce(v.step_credentials, array[null::text])) n(name)
       where j.id = ${options.jobId ?? null}
     ), absent as materialized (
