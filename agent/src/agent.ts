@@ -1,6 +1,7 @@
 // The agent as a whole, wired together: this is where its parts meet.
 import { type Lease, limits } from '@opsconductor/protocol';
 import { AuditCheckpoint } from './audit-checkpoint.ts';
+import { AttemptCleaner } from './clean-up/attempt-cleaner.ts';
 import { Backoff } from './connection/backoff.ts';
 import { Connection } from './connection/connection.ts';
 import { openSocket } from './connection/open-socket.ts';
@@ -137,6 +138,13 @@ async function wire(
     auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
     scanner: new HostScanner(),
+    cleaner: new AttemptCleaner({
+      installationId,
+      pool,
+      open: (credential, target) => opener.open(credential, target),
+      stopOwn: (attempt) => executor.stopOwn(attempt),
+      log,
+    }),
     log,
   });
   return { executor, holder };

@@ -3,6 +3,7 @@ import type { AgentCapability } from '@opsconductor/protocol';
 /** What this agent can do that earlier ones could not; it tells each server so. */
 export const capabilities: readonly AgentCapability[] = [
   'username_setting',
+  'clean_up',
   'scan_hosts',
   'survive_agent_restart',
 ];

@@ -75,6 +75,31 @@ export function removeScript(name: string, nonce: string): string {
   ]).toString();
 }
 
+/** Says the pid of the command's first process; of every attempt with this marker, whatever its token was. */
+export function leaderScript(marker: string, nonce: string): string {
+  return eachOf(marker, nonce, [
+    `[ "$(boot)" = "$(cat "$d/boot" 2>/dev/null)" ] && read -r w p <"$d/report" && [ "$w" = start ] && l=$p`,
+    'echo "$n leader $l"',
+  ]);
+}
+
+/** Removes all but the empty directories of attempts with this marker. */
+export function removeAllScript(marker: string, nonce: string): string {
+  return eachOf(marker, nonce, ['(cd "$d" && rm -rf ./*)', 'echo "$n removed"']);
+}
+
+/** The first line runs for each directory `d`, the second at the end. */
+function eachOf(marker: string, nonce: string, [each, last]: [string, string]): string {
+  return compound([
+    ...prelude(marker, nonce),
+    'l=; for i in 1 2; do bases $i && own "$b" && own "$b/attempts" || continue',
+    'for d in "$b/attempts/$a".*; do own "$d" || continue',
+    each,
+    'done; done',
+    last,
+  ]).toString();
+}
+
 // One compound command: a script cut short runs nothing.
 function compound(lines: readonly string[]): Buffer {
   return Buffer.from(['{', ...lines, 'exit 0', '}', ''].join('\n'));

@@ -145,6 +145,14 @@ export class Executor {
     if (attempt !== undefined) this.#cancel(attempt);
   }
 
+  /** Stops the attempt where it runs here; false where there is nothing of it to stop. */
+  stopOwn({ step, epoch }: { step: number; epoch: number }): boolean {
+    const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+    if (attempt === undefined || attempt.state !== 'running') return false;
+    this.#cancel(attempt);
+    return true;
+  }
+
   onOutputAck({ acks }: ServerMessageOf<'output_ack'>): void {
     for (const { step, epoch, seq } of acks) {
       const attempt = this.#attempts.get(attemptKey({ step, epoch }));

@@ -3,6 +3,7 @@ import { hostname, loadavg } from 'node:os';
 import { limits, type ServerMessage, type ServerMessageOf } from '@opsconductor/protocol';
 import type { AuditCheckpoint } from '../audit-checkpoint.ts';
 import { capabilities } from '../capabilities.ts';
+import type { AttemptCleaner } from '../clean-up/attempt-cleaner.ts';
 import { performHandshake } from '../connection/handshake.ts';
 import type { MessageSocket } from '../connection/message-socket.ts';
 import { OutputSender } from '../connection/output-sender.ts';
@@ -31,6 +32,7 @@ export interface SessionHolderOptions {
   auditCheckpoint: AuditCheckpoint;
   tester: TargetTester;
   scanner: HostScanner;
+  cleaner: AttemptCleaner;
   log: Logger;
 }
 
@@ -51,7 +53,7 @@ export class SessionHolder {
 
   /** Resolves when the socket has closed; rejects when no session came about. */
   async hold(socket: MessageSocket): Promise<void> {
-    const { identity, generationPath, deadline, journal, executor, scanner, log } = this.#options;
+    const { identity, generationPath, deadline, journal, executor, scanner, cleaner, log } = this.#options;
     let askedAt = deadline.now();
     const welcome = await performHandshake(socket, {
       identity,
@@ -66,6 +68,7 @@ export class SessionHolder {
     const session = this.#newSession(socket, abilitiesOf(welcome));
     executor.sessionBegan(session, resumed);
     scanner.began((message) => session.send(message));
+    cleaner.began((message) => session.send(message));
     socket.handle((message) => this.#dispatch(message, session));
     log.info({ server: identity.server, session: welcome.sessionNumber }, 'connected');
     this.onResumed();
@@ -76,6 +79,7 @@ export class SessionHolder {
     } finally {
       stopHeartbeat();
       scanner.ended();
+      cleaner.ended();
       executor.sessionEnded();
     }
   }
@@ -160,6 +164,9 @@ export class SessionHolder {
         break;
       case 'scan_cancel':
         scanner.onCancel(message.scanId);
+        break;
+      case 'clean_up':
+        this.#options.cleaner.onCleanUp(message);
         break;
       case 'challenge':
       case 'welcome':

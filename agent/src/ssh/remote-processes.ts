@@ -19,8 +19,12 @@ export interface ProcessTable {
 }
 
 /** Reads the target's process table. Rejects where the target can't be asked. */
-export async function listProcesses(target: StopTarget, marker: string): Promise<ProcessTable> {
-  return parseProcessTable(await runScript(target, listScript(marker)));
+export async function listProcesses(
+  target: StopTarget,
+  marker: string,
+  variable: 'OPSCONDUCTOR_ATTEMPT' | 'OPSCONDUCTOR_SUPERVISOR' = 'OPSCONDUCTOR_ATTEMPT',
+): Promise<ProcessTable> {
+  return parseProcessTable(await runScript(target, listScript(`${variable}=${marker}`)));
 }
 
 /** Sends a signal to processes, and to the process group of `leader` where that is given. */
@@ -33,18 +37,24 @@ export async function signalProcesses(
   // 0, 1 and their negatives would reach every process there is.
   const safe = pids.filter((pid) => Number.isInteger(pid) && pid > 1);
   const group = leader !== undefined && leader > 1 ? [`-${leader}`] : [];
-  const each = [...group, ...safe].map((pid) => `kill -s ${signal} -- ${pid} 2>/dev/null`);
+  // A stopped process hears of TERM only when it goes on.
+  const signals = signal === 'TERM' ? ['TERM', 'CONT'] : ['KILL'];
+  const each = signals.flatMap((name) =>
+    [...group, ...safe].map((pid) => `kill -s ${name} -- ${pid} 2>/dev/null`),
+  );
   await runScript(target, [...each, 'echo done', ''].join('\n'));
 }
 
 /**
  * The living processes of an attempt whose first shell had the pid `leader`. `leaderIsOurs` says whether that pid
- * can't have been given to another process since.
+ * can't have been given to another process since. What was `seen` to be of the attempt a moment ago still is: when its
+ * parent has ended, nothing else may tell.
  */
 export function attemptProcesses(
   table: ProcessTable,
   leader: number | undefined,
   leaderIsOurs: boolean,
+  seen: readonly RemoteProcess[] = [],
 ): RemoteProcess[] {
   const first = table.processes.find(({ pid }) => pid === leader);
   const trusted = leader !== undefined && (leaderIsOurs || first === undefined || table.marked.has(leader));
@@ -53,6 +63,7 @@ export function attemptProcesses(
       .filter(
         ({ pid, groupId, sessionId }) =>
           table.marked.has(pid) ||
+          seen.some((old) => old.pid === pid && old.groupId === groupId && old.sessionId === sessionId) ||
           (trusted && (pid === leader || groupId === leader || sessionId === leader)),
       )
       .map(({ pid }) => pid),
@@ -97,10 +108,10 @@ export function parseProcessTable(output: string): ProcessTable {
   return { marked, processes: living.map(({ state: _, ...process }) => process) };
 }
 
-function listScript(marker: string): string {
+function listScript(marked: string): string {
   // `grep` finds candidates in one process; of these only an exact value counts (a.1 is not a.12).
   return `{
-m='OPSCONDUCTOR_ATTEMPT=${marker}'
+m='${marked}'
 if [ -r /proc/self/stat ]; then
 echo 'proc table'
 cat /proc/[0-9]*/stat 2>/dev/null

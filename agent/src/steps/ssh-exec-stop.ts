@@ -1,10 +1,6 @@
 // Ends an attempt on its target: TERM, grace, KILL, and then looks whether anything of it is still there.
-import {
-  attemptProcesses,
-  listProcesses,
-  type RemoteProcess,
-  signalProcesses,
-} from '../ssh/remote-processes.ts';
+import { endProcesses, type ProcessFamily, within } from '../ssh/end-processes.ts';
+import { attemptProcesses, listProcesses, type RemoteProcess } from '../ssh/remote-processes.ts';
 import type { StopTarget } from '../ssh/run-script.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
 
@@ -49,8 +45,9 @@ export async function stopAttempt(
       // A shell that has not reported may still start the command, so an empty table would prove nothing.
       return { confirmed: false, survivors: [], why: 'the login shell never got as far as the command', end };
     }
-    const family = new Family(attempt, marker, target);
-    const survivors = await family.end(killGraceMs, limits.killMs);
+    const family = familyOf(attempt, marker, target);
+    const times = { graceMs: killGraceMs, killMs: limits.killMs };
+    const { survivors } = await endProcesses(family, times);
     if (survivors.length > 0) return { confirmed: false, survivors, why: 'processes survived KILL', end };
     await within(limits.closeMs, attempt.ended);
     if (!end)
@@ -73,71 +70,15 @@ export async function stopAttempt(
   }
 }
 
-class Family {
-  readonly #attempt: RunningCommand;
-  readonly #marker: string;
-  readonly #target: StopTarget;
-
-  constructor(attempt: RunningCommand, marker: string, target: StopTarget) {
-    this.#attempt = attempt;
-    this.#marker = marker;
-    this.#target = target;
-  }
-
-  /** Resolves with what survives. */
-  async end(killGraceMs: number, killMs: number): Promise<RemoteProcess[]> {
-    let living = await this.#list();
-    if (living.length > 0 && killGraceMs > 0) {
-      await this.#signal('TERM', living);
-      living = await this.#watch(killGraceMs, () => Promise.resolve());
-    }
-    if (living.length === 0) return [];
-    await this.#signal('KILL', living);
-    return await this.#watch(killMs, (found) => this.#signal('KILL', found));
-  }
-
-  /** Looks again until nothing is left or the time is up; the channel's end makes it look at once. */
-  async #watch(ms: number, each: (living: RemoteProcess[]) => Promise<void>): Promise<RemoteProcess[]> {
-    const deadline = performance.now() + ms;
-    for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 2, 1000)) {
-      const left = deadline - performance.now();
-      await within(
-        Math.max(0, Math.min(pauseMs, left)),
-        this.#attempt.over ? undefined : this.#attempt.ended,
-      );
-      const living = await this.#list();
-      if (living.length === 0 || performance.now() >= deadline) return living;
-      await each(living);
-    }
-  }
-
-  async #list(): Promise<RemoteProcess[]> {
-    const table = await listProcesses(this.#target, this.#marker);
-    return attemptProcesses(table, this.#leader, !this.#attempt.exited && !this.#attempt.over);
-  }
-
-  async #signal(signal: 'TERM' | 'KILL', living: RemoteProcess[]): Promise<void> {
-    const leader = this.#leader;
-    // The group is named too, so that a process forked meanwhile is reached.
-    const group = living.some(({ groupId }) => groupId === leader) ? leader : undefined;
-    await signalProcesses(
-      this.#target,
-      signal,
-      living.map(({ pid }) => pid),
-      group,
-    );
-  }
-
-  get #leader(): number | undefined {
-    const { report } = this.#attempt;
-    return report?.kind === 'started' ? report.pid : undefined;
-  }
-}
-
-/** The promise's value, or undefined when the time is up first. Without a promise it only waits. */
-function within<T>(ms: number, promise: Promise<T> | undefined): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve(undefined), ms);
-    promise?.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
+function familyOf(attempt: RunningCommand, marker: string, target: StopTarget): ProcessFamily {
+  const leader = () => (attempt.report?.kind === 'started' ? attempt.report.pid : undefined);
+  return {
+    target,
+    leader,
+    list: async (seen) => {
+      const table = await listProcesses(target, marker);
+      return attemptProcesses(table, leader(), !attempt.exited && !attempt.over, seen);
+    },
+    news: () => (attempt.over ? undefined : attempt.ended),
+  };
 }

@@ -1,0 +1,67 @@
+import type { AgentMessage } from '@opsconductor/protocol';
+import { pino } from 'pino';
+import { expect, onTestFinished, test } from 'vitest';
+import { NoSegmentKey } from '../execution/credential-opener.ts';
+import { SshPool } from '../ssh/pool.ts';
+import { lease } from '../testing/agent-setup.ts';
+import { Mailbox } from '../testing/mailbox.ts';
+import { AttemptCleaner, type AttemptCleanerOptions } from './attempt-cleaner.ts';
+
+function setup(more: Partial<AttemptCleanerOptions> = {}) {
+  const pool = new SshPool();
+  onTestFinished(() => pool.close());
+  const told = new Mailbox<AgentMessage>();
+  const opened: (() => void)[] = [];
+  const cleaner = new AttemptCleaner({
+    installationId: 'i',
+    pool,
+    open: () =>
+      new Promise((_, reject) => {
+        opened.push(() => reject(new NoSegmentKey('no key')));
+      }),
+    stopOwn: () => false,
+    log: pino({ level: 'silent' }),
+    ...more,
+  });
+  const ask = (...steps: number[]) => {
+    const { target, credential } = lease(1);
+    const attempts = steps.map((step) => ({ step, epoch: 1, target, credential }));
+    cleaner.onCleanUp({ type: 'clean_up', requestId: 'r1', attempts });
+  };
+  cleaner.began((message) => told.put(message));
+  return { cleaner, told, opened, ask };
+}
+
+test('what can not be reached is told so, and the next has its turn', async () => {
+  const t = setup({ atATime: 1 });
+  t.ask(1, 2);
+  t.ask(1, 2);
+  expect(t.opened).toHaveLength(1);
+  t.opened[0]?.();
+  expect(await t.told.take(() => true)).toEqual({
+    type: 'cleaned_up',
+    requestId: 'r1',
+    results: [{ step: 1, epoch: 1, found: 'unreachable' }],
+  });
+  expect(t.opened).toHaveLength(2);
+  t.opened[1]?.();
+  expect(await t.told.take(() => true)).toMatchObject({ results: [{ step: 2 }] });
+});
+
+test('an attempt that runs here is stopped and tells its end itself', async () => {
+  const stopped: number[] = [];
+  const t = setup({ stopOwn: ({ step }) => step === 1 && stopped.push(step) > 0 });
+  t.ask(1, 2);
+  expect(stopped).toEqual([1]);
+  expect(t.opened).toHaveLength(1);
+  t.opened[0]?.();
+  expect(await t.told.take(() => true)).toMatchObject({ results: [{ step: 2 }] });
+});
+
+test('what waits when a session ends is dropped: the server asks again', () => {
+  const t = setup({ atATime: 1 });
+  t.ask(1, 2);
+  t.cleaner.ended();
+  t.opened[0]?.();
+  expect(t.opened).toHaveLength(1);
+});

@@ -1,0 +1,88 @@
+// Cleans up after attempts that the server names, some at a time, and tells of each as soon as it is done. What was not
+// told when a connection ended the server asks for again.
+import type { AgentMessage, AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
+import type { OpenForTarget } from '../execution/credential-opener.ts';
+import type { Logger } from '../log.ts';
+import type { SshPool } from '../ssh/pool.ts';
+import { type CleanUpTimes, cleanUpAttempt } from './clean-up-attempt.ts';
+
+type Asked = ServerMessageOf<'clean_up'>['attempts'][number] & { requestId: string };
+type Result = AgentMessageOf<'cleaned_up'>['results'][number];
+
+export interface AttemptCleanerOptions extends Partial<CleanUpTimes> {
+  installationId: string;
+  pool: SshPool;
+  open: OpenForTarget;
+  /** Stops the attempt where it still runs here, which then tells its end itself. */
+  stopOwn(attempt: { step: number; epoch: number }): boolean;
+  log: Logger;
+  atATime?: number;
+  /** How long a target may be out of reach, in ms. */
+  giveUpAfterMs?: number;
+}
+
+const defaults = { atATime: 8, graceMs: 10_000, killMs: 5_000, giveUpAfterMs: 10_000 };
+
+export class AttemptCleaner {
+  readonly #options: AttemptCleanerOptions & typeof defaults;
+  readonly #waiting: Asked[] = [];
+  readonly #running = new Set<string>();
+  #send: ((message: AgentMessage) => void) | undefined;
+
+  constructor(options: AttemptCleanerOptions) {
+    this.#options = { ...defaults, ...options };
+  }
+
+  /** A session began; results go there. */
+  began(send: (message: AgentMessage) => void): void {
+    this.#send = send;
+  }
+
+  /** The session is over: what has not begun is asked for again. */
+  ended(): void {
+    this.#send = undefined;
+    this.#waiting.length = 0;
+  }
+
+  onCleanUp({ requestId, attempts }: ServerMessageOf<'clean_up'>): void {
+    for (const attempt of attempts) {
+      const isAsked = this.#waiting.some((each) => keyOf(each) === keyOf(attempt));
+      if (!isAsked && !this.#running.has(keyOf(attempt))) this.#waiting.push({ ...attempt, requestId });
+    }
+    this.#next();
+  }
+
+  #next(): void {
+    while (this.#running.size < this.#options.atATime) {
+      const asked = this.#waiting.shift();
+      if (asked === undefined) return;
+      if (this.#options.stopOwn(asked)) continue;
+      this.#running.add(keyOf(asked));
+      void this.#cleanUp(asked).then((found) => {
+        this.#running.delete(keyOf(asked));
+        const { requestId, step, epoch } = asked;
+        this.#send?.({ type: 'cleaned_up', requestId, results: [{ step, epoch, ...found }] });
+        this.#next();
+      });
+    }
+  }
+
+  /** Never rejects: what can't be asked is unreachable, and asked again later. */
+  async #cleanUp({ step, epoch, target, credential }: Asked): Promise<Omit<Result, 'step' | 'epoch'>> {
+    const { installationId, pool, open, log, giveUpAfterMs } = this.#options;
+    try {
+      const usable = await open(credential, target);
+      const checkAddresses = (found: readonly string[]) => usable.checkAddresses(found);
+      const request = { target, credential: usable.credential, checkAddresses };
+      const reach = { pool, request, scriptTimeoutMs: giveUpAfterMs, giveUpAfterMs };
+      return await cleanUpAttempt(reach, `${installationId}.${step}.${epoch}`, this.#options);
+    } catch (error) {
+      log.warn({ err: error, step, epoch, target: target.name }, 'an attempt could not be cleaned up after');
+      return { found: 'unreachable' };
+    }
+  }
+}
+
+function keyOf({ step, epoch }: { step: number; epoch: number }): string {
+  return `${step}.${epoch}`;
+}

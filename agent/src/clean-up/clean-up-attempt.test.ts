@@ -1,0 +1,97 @@
+// Cleaning up after attempts whose agent is gone, on a real sshd.
+import { chmodSync, copyFileSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished } from 'vitest';
+import type { StopTarget } from '../ssh/run-script.ts';
+import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
+import { type ExecSetup, setupExec } from '../steps/ssh-exec-setup.ts';
+import { cleanUpAttempt } from './clean-up-attempt.ts';
+
+const times = { graceMs: 100, killMs: 500 };
+const waits = 'echo ready $$; while :; do sleep 1000; done';
+
+function reach(t: ExecSetup): StopTarget {
+  return { pool: t.pool(), request: t.request, scriptTimeoutMs: 5_000, giveUpAfterMs: 5_000 };
+}
+
+function runs(pid: string | undefined): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+function newMarker(): string {
+  return `cut-${process.pid}.${Date.now()}.1`;
+}
+
+sshTest(
+  'a command that was cut off is ended, with what has left its session and what is stopped',
+  async () => {
+    const t = await setupExec({}, { giveUpAfterMs: 200 });
+    const marker = newMarker();
+    const stopped = 'sh -c "echo stopped \\$\\$; kill -STOP \\$\\$" &';
+    const daemon =
+      '(setsid nohup sh -c "trap \\"\\" TERM HUP; echo daemon \\$\\$; while :; do sleep 1000; done" &)';
+    const other = t.run(
+      { command: `trap '' HUP; ${waits.replace('ready', 'other')}` },
+      { marker: `${marker}2` },
+    );
+    const running = t.run({ command: `trap '' HUP; ${stopped} ${daemon}; ${waits}` }, { marker });
+    const pids = [/ready (\d+)/, /daemon (\d+)/, /stopped (\d+)/].map(
+      async (it) => (await t.sink.seen(it))[1],
+    );
+    const [pid, daemonPid, stoppedPid] = await Promise.all(pids);
+    const [, otherPid] = await t.sink.seen(/other (\d+)/);
+    await t.warm.close();
+    expect(await running).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+    expect([pid, daemonPid, stoppedPid].map(runs)).toEqual([true, true, true]);
+    expect(await cleanUpAttempt(reach(t), marker, times)).toEqual({ found: 'ended' });
+    expect([pid, daemonPid, stoppedPid].map(runs)).toEqual([false, false, false]);
+    expect(runs(otherPid)).toBe(true);
+    await other;
+    expect(await cleanUpAttempt(reach(t), `${marker}2`, times)).toEqual({ found: 'ended' });
+    expect(await cleanUpAttempt(reach(t), marker, times)).toEqual({ found: 'nothing' });
+  },
+);
+
+accountTest('what a command that goes on by itself has left is removed, whatever its token was', async () => {
+  const t = await setupExec({}, { giveUpAfterMs: 200 });
+  const marker = newMarker();
+  const config = { command: `setsid sleep 1000 & ${waits}`, survive_agent_restart: true };
+  const running = t.run(config, { marker, directoryName: `${marker}.0123456789abcdef` });
+  const [, pid] = await t.sink.seen(/ready (\d+)/);
+  await t.warm.close();
+  await running;
+  expect(runs(pid)).toBe(true);
+  expect(await cleanUpAttempt(reach(t), marker, times)).toEqual({ found: 'ended' });
+  expect(runs(pid)).toBe(false);
+  // The fence stays.
+  const attempts = join(t.sshd.dir, 'home/.opsconductor/attempts');
+  expect(readdirSync(attempts)).toEqual([`${marker}.0123456789abcdef`]);
+  expect(readdirSync(join(attempts, `${marker}.0123456789abcdef`))).toEqual([]);
+});
+
+accountTest('what can not be ended is named', async () => {
+  const t = await setupExec({}, { giveUpAfterMs: 200 });
+  const marker = newMarker();
+  // As with sudo: a process of root's, which the user may not signal, found by descent.
+  const asRoot = join(t.sshd.dir, 'as-root');
+  copyFileSync('/usr/bin/setpriv', asRoot);
+  chmodSync(asRoot, 0o4755);
+  const root = `${asRoot} --reuid 0 --regid 0 --clear-groups sleep 1000 & echo root $!`;
+  const running = t.run({ command: `trap '' TERM HUP; ${root}; ${waits}` }, { marker });
+  const [, pid] = await t.sink.seen(/root (\d+)/);
+  onTestFinished(() => {
+    if (runs(pid)) process.kill(Number(pid), 'SIGKILL');
+  });
+  await expect.poll(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('sleep\n');
+  await t.sink.seen(/ready/);
+  await t.warm.close();
+  await running;
+  expect(await cleanUpAttempt(reach(t), marker, times)).toEqual({
+    found: 'survivors',
+    survivors: [{ pid: Number(pid), command: 'sleep' }],
+  });
+});

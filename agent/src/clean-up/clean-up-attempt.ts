@@ -1,0 +1,51 @@
+// After a cut: ends what an attempt has left running on its target, and removes what it has left lying there.
+import type { AgentMessageOf } from '@opsconductor/protocol';
+import { detachedLeader, removeAllDetached } from '../detached/clean-up-detached.ts';
+import { endProcesses } from '../ssh/end-processes.ts';
+import { attemptProcesses, listProcesses, type RemoteProcess } from '../ssh/remote-processes.ts';
+import type { StopTarget } from '../ssh/run-script.ts';
+
+export type Found = Pick<AgentMessageOf<'cleaned_up'>['results'][number], 'found' | 'survivors'>;
+
+export interface CleanUpTimes {
+  /** Between TERM and KILL. */
+  graceMs: number;
+  /** Between the first KILL and giving up. */
+  killMs: number;
+}
+
+/** Rejects where the target can't be asked. */
+export async function cleanUpAttempt(
+  target: StopTarget,
+  marker: string,
+  times: CleanUpTimes,
+): Promise<Found> {
+  const leader = await detachedLeader(target, marker);
+  const command = {
+    target,
+    leader: () => leader,
+    list: async (seen: readonly RemoteProcess[]) =>
+      attemptProcesses(await listProcesses(target, marker), leader, false, seen),
+  };
+  const supervisor = {
+    target,
+    leader: () => undefined,
+    list: async (seen: readonly RemoteProcess[]) => {
+      const table = await listProcesses(target, marker, 'OPSCONDUCTOR_SUPERVISOR');
+      return attemptProcesses(table, undefined, false, seen);
+    },
+  };
+  const first = await endProcesses(command, times);
+  // It ends by itself when its command has, unless something that can't be seen holds the output.
+  const watching = await endProcesses(supervisor, { graceMs: 0, killMs: times.killMs });
+  // One that was just about to start the command has done so, or never will.
+  const last = watching.found ? await endProcesses(command, { graceMs: 0, killMs: times.killMs }) : first;
+  const survivors = [...last.survivors, ...watching.survivors];
+  if (survivors.length > 0) return { found: 'survivors', survivors: survivors.slice(0, 100).map(told) };
+  await removeAllDetached(target, marker);
+  return { found: first.found || last.found ? 'ended' : 'nothing' };
+}
+
+function told({ pid, command }: RemoteProcess): { pid: number; command: string } {
+  return { pid, command: command.slice(0, 512) };
+}

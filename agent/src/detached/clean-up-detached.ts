@@ -1,0 +1,20 @@
+// What a detached attempt has left on its target, for somebody who knows its marker only: not the token in its name.
+
+import { runScript, type StopTarget } from '../ssh/run-script.ts';
+import { newNonce } from '../steps/ssh-exec-script.ts';
+import { leaderScript, removeAllScript } from './supervisor-script.ts';
+
+/** Pid of the command's first process, where the attempt has a directory and the target was not restarted since. */
+export async function detachedLeader(target: StopTarget, marker: string): Promise<number | undefined> {
+  const nonce = newNonce();
+  const said = await runScript(target, leaderScript(marker, nonce));
+  const match = new RegExp(`^${nonce} leader (\\d*)$`, 'm').exec(said);
+  if (match === null) throw new Error('the target did not say whether it has files of the attempt');
+  return match[1] === '' ? undefined : Number(match[1]);
+}
+
+export async function removeAllDetached(target: StopTarget, marker: string): Promise<void> {
+  const nonce = newNonce();
+  const said = await runScript(target, removeAllScript(marker, nonce));
+  if (!said.includes(`${nonce} removed`)) throw new Error('the files of the attempt could not be removed');
+}
