@@ -6,4 +6,5 @@ export const capabilities: readonly AgentCapability[] = [
   'clean_up',
   'scan_hosts',
   'survive_agent_restart',
+  'step_limits',
 ];

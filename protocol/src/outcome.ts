@@ -33,6 +33,8 @@ export const stepReasons = [
   'supervisor_lost',
   'no_supervisor',
   'output_limit',
+  'cpu_limit',
+  'limit_refused',
   'invalid_config',
   'lease_expired',
   'start_within_expired',
@@ -52,6 +54,8 @@ const olderReasons: Partial<Record<StepReason, StepReason>> = {
   target_rebooted: 'connection_lost',
   supervisor_lost: 'connection_lost',
   no_supervisor: 'channel_refused',
+  cpu_limit: 'signal',
+  limit_refused: 'channel_refused',
 };
 
 /** The outcome in reasons that a server knows; one that doesn't say which knows those of the first version. */
@@ -84,6 +88,8 @@ export const retryReasons = [
   'credential_unusable',
   'working_directory',
   'output_limit',
+  'cpu_limit',
+  'limit_refused',
 ] as const satisfies readonly StepReason[];
 export type RetryReason = (typeof retryReasons)[number];
 

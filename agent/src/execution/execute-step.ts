@@ -55,6 +55,11 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
   const goneMs = toReattach && survivingSince ? Date.now() - survivingSince.getTime() : 0;
   const timeoutMs = Math.max(0, allMs - Math.max(0, goneMs));
   // Connecting counts: the server gives an attempt this long from its lease.
+  const { maxBytes, stops } = outputLimitOf(lease.config);
+  if (maxBytes !== undefined || stops) {
+    const onReached = stops ? () => attempt.stop({ cause: 'output_limit', killGraceMs }) : undefined;
+    attempt.output.limit(maxBytes, onReached);
+  }
   const timer = setTimeout(() => attempt.stop({ cause: 'timed_out', killGraceMs }), timeoutMs);
   try {
     const usable = await options.openCredential(lease);
@@ -131,9 +136,19 @@ function invalidConfig(message: string): { outcome: StepOutcome } {
   );
 }
 
-export function stoppedOutcome({ cause }: StopRequest): StepOutcome {
+export function stoppedOutcome(request: StopRequest): StepOutcome {
+  const { cause } = request;
   const message = `The step ${cause === 'cancelled' ? 'was cancelled' : 'ran out of time'} before anything was started.`;
-  return { status: cause, reason: cause, message };
+  return { status: cause === 'output_limit' ? 'failed' : cause, reason: cause, message };
+}
+
+function outputLimitOf(config: unknown): { maxBytes: number | undefined; stops: boolean } {
+  const { limits, on_output_limit } = Object(config) as { limits?: unknown; on_output_limit?: unknown };
+  const { output_mb } = Object(limits) as { output_mb?: unknown };
+  return {
+    maxBytes: typeof output_mb === 'number' ? output_mb * 1024 * 1024 : undefined,
+    stops: on_output_limit === 'stop',
+  };
 }
 
 function timesOf(config: unknown): { timeoutMs: number; killGraceMs: number } {

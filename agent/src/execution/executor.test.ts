@@ -410,3 +410,24 @@ test('a server of an earlier version is told nothing that it does not know, and 
   connection.send({ type: 'leases', leases: [lease(2)] });
   expect((await t.nextStep()).context.maySurvive).toBe(true);
 });
+
+test('a step that prints more than its limit is cut, and stopped where it asks for that', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  const limits = { output_mb: 1 };
+  connection.send({
+    type: 'leases',
+    leases: [lease(1, { config: { limits, on_output_limit: 'stop' } }), lease(2, { config: { limits } })],
+  });
+  const stops = [await t.nextStep(), await t.nextStep()];
+  for (const { context } of stops) {
+    await context.beforeStart();
+    context.output.write('stdout', Buffer.alloc(1024 * 1024 + 1));
+  }
+  const reasons = stops.map(({ context }) =>
+    context.signal.aborted ? context.signal.reason.cause : 'goes on',
+  );
+  expect(reasons.sort()).toEqual(['goes on', 'output_limit']);
+  for (const step of stops) step.end(success);
+  expect((await connection.next('complete')).output.truncated).toBe(true);
+});

@@ -192,3 +192,22 @@ test('a disk that refuses costs the output, not the command', async () => {
   expect(t.failures).toHaveLength(1);
   expect(t.output.write('stdout', Buffer.from('y'))).toBe(true);
 });
+
+test('a limit of its own cuts the output, says that the command is stopped, and tells once', async () => {
+  await using t = await setup();
+  let reached = 0;
+  t.output.limit(4, () => {
+    reached += 1;
+  });
+  t.output.write('stdout', Buffer.from('1234'));
+  expect(reached).toBe(0);
+  t.output.write('stdout', Buffer.from('5'));
+  t.output.write('stdout', Buffer.from('6'));
+  expect(reached).toBe(1);
+  expect(await t.output.close()).toMatchObject({ truncated: true });
+  const texts = (await frames(t.output)).map(textOf);
+  expect(texts).toEqual([
+    '1234',
+    '\n[output cut: only the first 4 bytes are kept; the command is stopped]\n',
+  ]);
+});

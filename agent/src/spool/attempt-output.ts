@@ -54,13 +54,14 @@ export class AttemptOutput implements OutputSink {
   readonly step: number;
   readonly epoch: number;
   readonly #options: OutputOptions;
-  readonly #limits: OutputLimits;
+  #limits: OutputLimits;
   readonly #file: SpoolFile;
   #redactors: Record<OutputStream, Redactor> | undefined;
 
   /** Set where what is written here is kept at its source, to be read on by whoever comes after this process. */
   #counter: PositionCounter | undefined;
   readonly #recovered: OutputPosition | undefined;
+  #onCut: (() => void) | undefined;
   readonly kept: KeptOutput = {
     follow: () => {
       this.#counter ??= new PositionCounter(this.#recovered ?? startOfOutput);
@@ -104,6 +105,8 @@ export class AttemptOutput implements OutputSink {
     for (const chunk of recovered) this.#register(chunk);
     this.#nextSeq = recovered.length + 1;
     this.#recovered = recovered.at(-1)?.position;
+    if (this.#recovered !== undefined)
+      this.#acceptedBytes = this.#recovered.stdout.offset + this.#recovered.stderr.offset;
     if (this.#recovered?.cut === true) {
       this.#truncated = true;
       this.#discarding = true;
@@ -118,6 +121,15 @@ export class AttemptOutput implements OutputSink {
       stdout: new Redactor(secrets, this.#recovered?.stdout.masked),
       stderr: new Redactor(secrets, this.#recovered?.stderr.masked),
     };
+  }
+
+  /** Before the first output: keeps so much at most, and tells when that is reached. */
+  limit(maxBytes: number | undefined, onReached?: () => void): void {
+    const { maxOutputBytesPerAttempt } = this.#limits;
+    const least = Math.min(maxBytes ?? maxOutputBytesPerAttempt, maxOutputBytesPerAttempt);
+    this.#limits = { ...this.#limits, maxOutputBytesPerAttempt: least };
+    this.#onCut = onReached;
+    if (this.#truncated) onReached?.();
   }
 
   /** The command starts now: elapsed times count from here. */
@@ -355,11 +367,12 @@ export class AttemptOutput implements OutputSink {
   #cut(): void {
     this.#seal();
     const kept = this.#limits.maxOutputBytesPerAttempt;
-    const marker = `\n[output cut: only the first ${kept} bytes are kept; the command goes on]\n`;
+    const marker = `\n[output cut: only the first ${kept} bytes are kept; the command ${this.#onCut === undefined ? 'goes on' : 'is stopped'}]\n`;
     // What the redactors hold back stays back: it may be the beginning of a secret.
     this.#number('stderr', Buffer.from(marker));
     this.#truncated = true;
     this.#discarding = true;
+    this.#onCut?.();
   }
 
   // ---- storing

@@ -2,6 +2,7 @@
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
+import { cpuLimitExitCode, type TargetLimits } from './ssh-exec-script.ts';
 import type { StopResult } from './ssh-exec-stop.ts';
 import type { StepContext, StopRequest } from './step-type.ts';
 
@@ -16,6 +17,7 @@ export function outcomeOf(
   if (end.exitCode === undefined && end.signal === undefined) return lost(host, end);
   const { report } = attempt;
   if (report?.kind === 'no_directory') return noDirectory(config.working_directory ?? '', report.why);
+  if (report?.kind === 'no_limit') return limitRefused(report.which, config, host);
   if (!report) {
     return {
       status: 'failed',
@@ -41,6 +43,16 @@ export function outcomeOf(
   }
   if ((config.expected_exit_codes ?? [0]).includes(end.exitCode ?? -1))
     return { status: 'succeeded', ...known, ...cut };
+  const cpuSeconds = config.limits?.cpu_seconds;
+  if (cpuSeconds !== undefined && end.exitCode === cpuLimitExitCode) {
+    return {
+      status: 'failed',
+      reason: 'cpu_limit',
+      ...known,
+      message: `A process of the command used up its ${cpuSeconds} s of processor time and was ended.`,
+      advice: 'Raise limits.cpu_seconds of the step, or look for what keeps the command busy.',
+    };
+  }
   return {
     status: 'failed',
     reason: 'exit_code',
@@ -76,6 +88,18 @@ function noDirectory(path: string, why: 'denied' | 'file' | 'missing'): StepOutc
   };
 }
 
+function limitRefused(which: keyof TargetLimits, config: SshExecConfig, host: string): StepOutcome {
+  return {
+    status: 'failed',
+    reason: 'limit_refused',
+    message: `The command was not started: ${host} can't limit it to limits.${which} = ${config.limits?.[which]}.`,
+    advice:
+      which === 'nice'
+        ? 'Install renice there, or leave the limit out.'
+        : "The user's own limit there may be lower already (ulimit -H -a), or its /bin/sh knows no such limit: change that, or leave the limit out.",
+  };
+}
+
 export function stopOutcome(
   attempt: RunningCommand,
   request: StopRequest,
@@ -107,16 +131,33 @@ export function stopOutcome(
       ...(survivors.length > 0 ? { survivors } : {}),
     };
   }
-  const cause = request.cause === 'timed_out' ? 'ran out of its time' : 'was cancelled';
+  const cause = {
+    timed_out: 'ran out of its time',
+    cancelled: 'was cancelled',
+    output_limit: 'printed more than is kept of its output',
+  }[request.cause];
   const message = exitedBefore
     ? `The command had ended, but processes it left behind kept its output open until the step ${cause}; they were ended.`
     : `The command ${cause} and was ended, with all its processes.`;
-  return { status: request.cause, reason: request.cause, ...facts, message: `${message}${dropped}` };
+  return {
+    status: stoppedStatus(request),
+    reason: request.cause,
+    ...facts,
+    message: `${message}${dropped}`,
+    ...(request.cause === 'output_limit'
+      ? { advice: 'Raise limits.output_mb of the step, or set on_output_limit to truncate.' }
+      : {}),
+  };
+}
+
+/** What a step ends as that was stopped for this. */
+export function stoppedStatus({ cause }: StopRequest): 'cancelled' | 'timed_out' | 'failed' {
+  return cause === 'output_limit' ? 'failed' : cause;
 }
 
 export function stoppedBeforeStart(request: StopRequest): StepOutcome {
   return {
-    status: request.cause,
+    status: stoppedStatus(request),
     reason: request.cause,
     message: 'The step was stopped before its command started.',
   };

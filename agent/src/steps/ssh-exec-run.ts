@@ -60,6 +60,7 @@ export function scriptInput(config: SshExecConfig, context: StepContext): Script
     command: config.command,
     ...(config.working_directory === undefined ? {} : { workingDirectory: config.working_directory }),
     ...(config.environment === undefined ? {} : { environment: config.environment }),
+    ...(config.limits === undefined ? {} : { limits: config.limits }),
   };
 }
 

@@ -18,7 +18,20 @@ export interface ScriptInput {
   command: string;
   workingDirectory?: string;
   environment?: Record<string, string>;
+  limits?: TargetLimits;
 }
+
+/** Limits that the target keeps. */
+export interface TargetLimits {
+  cpu_seconds?: number | undefined;
+  memory_mb?: number | undefined;
+  nice?: number | undefined;
+}
+
+/** 128 + SIGXCPU: what a shell tells of a process that used up its processor time. */
+export const cpuLimitExitCode = 152;
+/** A process that goes on after SIGXCPU is killed after so many seconds more of processor time. */
+const cpuGraceS = 5;
 
 /** The first line that `bootstrapCommand` reads; after it its second shell is there and has run nothing. */
 export function markerLine(marker: string): string {
@@ -43,6 +56,7 @@ export function commandScript(
     // short by a lost connection is a syntax error and runs nothing.
     '{',
     'exec </dev/null',
+    ...setLimits(input.limits, say),
     ...enterDirectory(input.workingDirectory, say),
     // Two statements each: the oldest shells know no `export NAME=value`.
     ...Object.entries(input.environment ?? {}).map(
@@ -52,11 +66,33 @@ export function commandScript(
     say('start $$'),
     ...afterReport,
     // A literal word: no variable, no argument and no 128 KiB limit stands between the command and its shell.
-    `eval ${quote(input.command)}`,
+    ...runCommand(input),
     '}',
     '',
   ];
   return lines.join('\n');
+}
+
+/** Before anything of the command; what can't be set refuses the start. */
+function setLimits(limits: TargetLimits | undefined, say: (report: string) => string): string[] {
+  const set = (name: keyof TargetLimits, how: (value: number) => string) => {
+    const value = limits?.[name];
+    return value === undefined
+      ? []
+      : [`{ ${how(value)}; } 2>/dev/null || { ${say(`limit ${name}`)}; exit 1; }`];
+  };
+  return [
+    ...set('nice', (value) => `renice -n ${value} -p $$ >/dev/null`),
+    // The soft limit first: it may not be above the hard one.
+    ...set('cpu_seconds', (value) => `ulimit -S -t ${value} && ulimit -H -t ${value + cpuGraceS}`),
+    ...set('memory_mb', (value) => `ulimit -S -v ${value * 1024} && ulimit -H -v ${value * 1024}`),
+  ];
+}
+
+/** A shell of its own where the first must be there to tell how it ended: SSH has no name for SIGXCPU. */
+function runCommand({ command, limits }: ScriptInput): string[] {
+  const text = `eval ${quote(command)}`;
+  return limits?.cpu_seconds === undefined ? [text] : ['trap : TERM HUP INT', '(', text, ')', 'exit $?'];
 }
 
 export function newNonce(): string {
@@ -83,7 +119,8 @@ function enterDirectory(path: string | undefined, say: (report: string) => strin
 
 export type BootstrapReport =
   | { kind: 'started'; pid: number }
-  | { kind: 'no_directory'; why: 'denied' | 'file' | 'missing' };
+  | { kind: 'no_directory'; why: 'denied' | 'file' | 'missing' }
+  | { kind: 'no_limit'; which: keyof TargetLimits };
 
 /** Takes the report line out of stderr, wherever a login shell's own words left it. */
 export class ReportFilter {
@@ -129,6 +166,9 @@ export function parseReport(line: string): BootstrapReport | undefined {
   if (kind === 'start' && /^\d+$/.test(value ?? '')) return { kind: 'started', pid: Number(value) };
   if (kind === 'cd' && (value === 'denied' || value === 'file' || value === 'missing')) {
     return { kind: 'no_directory', why: value };
+  }
+  if (kind === 'limit' && (value === 'cpu_seconds' || value === 'memory_mb' || value === 'nice')) {
+    return { kind: 'no_limit', which: value };
   }
   return undefined;
 }

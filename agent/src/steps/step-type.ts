@@ -90,7 +90,7 @@ export interface BeforeStart {
 }
 
 export interface StopRequest {
-  cause: 'cancelled' | 'timed_out';
+  cause: 'cancelled' | 'timed_out' | 'output_limit';
   /** Between TERM and KILL, in ms. */
   killGraceMs: number;
 }

@@ -22,6 +22,8 @@ export const agentCapabilities = [
   'scan_hosts',
   /** Knows `survive_agent_restart` in the configuration of a step. */
   'survive_agent_restart',
+  /** Knows `limits` and `on_output_limit` in the configuration of a step. */
+  'step_limits',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
@@ -283,12 +285,16 @@ export const DrainSchema = message('drain', {
 
 // ---- agent → server
 
+export const busyReasons = ['memory', 'load'] as const;
+export type BusyReason = (typeof busyReasons)[number];
 export const HeartbeatSchema = message('heartbeat', {
   sequence: Type.Integer({ minimum: 1 }),
   held: Type.Array(Pair(Id, Epoch), { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
   rssBytes: Type.Optional(Type.Integer({ minimum: 0 })),
   loadAverage: Type.Optional(Type.Number({ minimum: 0 })),
   spoolBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  /** Why it wants nothing new just now: its memory, or the load of its machine, is above what it was told. */
+  busy: Type.Optional(Type.Enum(busyReasons)),
   /** Rows that the newest audit checkpoint covers that this agent keeps; 0 for none. Asks for a newer one. */
   auditSize: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
 });

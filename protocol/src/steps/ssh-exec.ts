@@ -35,6 +35,24 @@ export const SshExecConfigSchema = Type.Object(
      * steps with a timeout over five minutes unless told.
      */
     survive_agent_restart: Type.Optional(Type.Boolean()),
+    /** What the command may use. A target that can't keep a limit refuses the command before it starts. */
+    limits: Type.Optional(
+      Type.Object(
+        {
+          /** Processor time of each process, in seconds. */
+          cpu_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800 })),
+          /** Address space of each process, in MiB. */
+          memory_mb: Type.Optional(Type.Integer({ minimum: 1, maximum: 16_777_216 })),
+          /** How much the command gives way to others; 0 for not at all. */
+          nice: Type.Optional(Type.Integer({ minimum: 0, maximum: 19 })),
+          /** Output that is kept, both streams together, in MiB. */
+          output_mb: Type.Optional(Type.Integer({ minimum: 1, maximum: 4_096 })),
+        },
+        { additionalProperties: false, minProperties: 1 },
+      ),
+    ),
+    /** What becomes of a command that prints more than is kept: it goes on unheard, or is stopped and fails. */
+    on_output_limit: Type.Optional(Type.Enum(['truncate', 'stop'], { default: 'truncate' })),
   },
   { additionalProperties: false },
 );

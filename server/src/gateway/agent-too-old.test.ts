@@ -10,7 +10,7 @@ const leaseOf = (config: unknown) => ({ config, target: { name: 'web-1' } }) as 
 
 test('an agent that knows the field is given it as it is', () => {
   const lease = leaseOf({ command: 'true', survive_agent_restart: true });
-  expect(leaseFor(agentOf('survive_agent_restart'), lease)).toBe(lease);
+  expect(leaseFor(agentOf('survive_agent_restart', 'step_limits'), lease)).toBe(lease);
 });
 
 test('an agent that does not know it is not given it, and fails the step in words where it was asked for', () => {
@@ -23,4 +23,19 @@ test('an agent that does not know it is not given it, and fails the step in word
     reason: 'agent_too_old',
     message: expect.stringContaining('agent-a'),
   });
+});
+
+test('limits are given only to an agent that keeps them', () => {
+  const limited = leaseOf({ command: 'true', limits: { nice: 5 }, survive_agent_restart: false });
+  expect(leaseFor(agentOf('survive_agent_restart'), limited)).toMatchObject({
+    reason: 'agent_too_old',
+    message: expect.stringContaining('limit'),
+  });
+  expect(leaseFor(agentOf('step_limits'), limited)).toMatchObject({
+    config: { command: 'true', limits: { nice: 5 } },
+  });
+  // What it does anyway.
+  const cut = leaseFor(agentOf(), leaseOf({ command: 'true', on_output_limit: 'truncate' }));
+  expect(cut).toMatchObject({ config: { command: 'true' } });
+  expect(Object(cut).config).not.toHaveProperty('on_output_limit');
 });

@@ -26,14 +26,38 @@ export function agentTooOld(
 export function leaseFor(agent: CapableAgent, lease: Lease): Lease | TooOld {
   const tooOld = agentTooOld(agent, lease.target);
   if (tooOld !== undefined) return tooOld;
-  if (agent.can('survive_agent_restart')) return lease;
-  const { survive_agent_restart: survives, ...config } = Object(lease.config) as Record<string, unknown>;
-  if (survives === undefined) return lease;
-  // Without the field it does what `false` asks for.
-  if (survives !== true) return { ...lease, config };
+  const {
+    survive_agent_restart: survives,
+    limits,
+    on_output_limit: onLimit,
+    ...config
+  } = Object(lease.config) as Record<string, unknown>;
+  const hasLimits = limits !== undefined || onLimit === 'stop';
+  if (hasLimits && !agent.can('step_limits')) {
+    return {
+      reason: 'agent_too_old',
+      message: `The command was not started: agent ${agent.name} is of a version that can’t limit what it uses.`,
+      advice: 'Upgrade the agent, or leave limits and on_output_limit out of the step.',
+    };
+  }
+  if (survives === true && !agent.can('survive_agent_restart')) {
+    return {
+      reason: 'agent_too_old',
+      message: `The command was not started: agent ${agent.name} is of a version that can’t keep it running without an agent.`,
+      advice: 'Upgrade the agent, or set survive_agent_restart of the step to false.',
+    };
+  }
+  // Without a field an agent that does not know it does what the field's absence, or `false`, asks for.
+  const dropSurvives = survives !== undefined && !agent.can('survive_agent_restart');
+  const dropOnLimit = onLimit !== undefined && !agent.can('step_limits');
+  if (!dropSurvives && !dropOnLimit) return lease;
   return {
-    reason: 'agent_too_old',
-    message: `The command was not started: agent ${agent.name} is of a version that can’t keep it running without an agent.`,
-    advice: 'Upgrade the agent, or set survive_agent_restart of the step to false.',
+    ...lease,
+    config: {
+      ...config,
+      ...(survives === undefined || dropSurvives ? {} : { survive_agent_restart: survives }),
+      ...(limits === undefined ? {} : { limits }),
+      ...(onLimit === undefined || dropOnLimit ? {} : { on_output_limit: onLimit }),
+    },
   };
 }
