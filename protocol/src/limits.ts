@@ -12,7 +12,10 @@ export const limits = {
   /** Any frame before the handshake is done. */
   maxHandshakeFrameBytes: 4 * 1024,
   handshakeTimeoutMs: 5_000,
-  maxUnauthenticatedPerAddress: 32,
+  /** A site's agents may share one address, and come back together. */
+  maxUnauthenticatedPerAddress: 1_024,
+  /** Handshakes that a server looks at, at a time; the others wait for their turn. */
+  maxHandshakesAtATime: 4,
   /** Unacknowledged output that an agent may have on the wire, per connection. */
   outputWindowBytes: 8 * 1024 * 1024,
   /** Raw output of one attempt that may wait in the agent's memory before its target is paused. */

@@ -27,6 +27,13 @@ export interface Config {
   /** How long sessions and API tokens may last. */
   identity: IdentitySettings;
   logLevel: LogLevel;
+  /** How long a server that stops works on while it says that it is not ready, in seconds. */
+  drainS: number;
+  retention: {
+    /** Undefined: kept for ever. */
+    outputDays: number | undefined;
+    runDays: number | undefined;
+  };
   audit: {
     /** Absolute: where each checkpoint is appended to. */
     checkpointFile: string | undefined;
@@ -74,6 +81,9 @@ type Flags = Partial<{
   apiTokenMaxDays: string;
   auditCheckpoints: string;
   auditRetentionDays: string;
+  drainSeconds: string;
+  outputRetentionDays: string;
+  runRetentionDays: string;
 }>;
 const repositoryRoot = resolve(import.meta.dirname, '../..');
 const hostPattern = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
@@ -136,6 +146,15 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
     ),
     identity: readIdentity(flags, read),
     logLevel: read.text('LOG_LEVEL', 'LOG_LEVEL', undefined, logLevelOf, logLevels.join(', ')) ?? 'info',
+    drainS:
+      read.text(
+        '--drain-seconds',
+        'OPSCONDUCTOR_DRAIN_SECONDS',
+        flags.drainSeconds,
+        (text) => (/^\d{1,3}$/.test(text) && Number(text) <= 300 ? Number(text) : undefined),
+        'an integer from 0 to 300',
+      ) ?? 0,
+    retention: readRetention(flags, read),
     audit: {
       checkpointFile: read.text(
         '--audit-checkpoints',
@@ -182,6 +201,12 @@ function readFlags(argv: readonly string[], problems: string[]): Flags {
       '--behind-tls-proxy',
       'a proxy in front ends TLS: listen without it, and trust its X-Forwarded-For',
     )
+    .option(
+      '--drain-seconds <number>',
+      'when stopping, first say so to a load balancer for so long (default: 0)',
+    )
+    .option('--output-retention-days <number>', 'remove older output of runs (default: keep it for ever)')
+    .option('--run-retention-days <number>', 'remove older runs (default: keep them for ever)')
     .option('--audit-checkpoints <file>', 'append each signed checkpoint of the audit log to this file')
     .option('--audit-retention-days <number>', 'remove older audit rows (default: keep them for ever)')
     .option(
@@ -317,6 +342,32 @@ function readIdentity(flags: Flags, read: SettingReader): IdentitySettings {
     },
     apiTokenMaxDays: number('--api-token-max-days', flags.apiTokenMaxDays, 3_650) ?? limits.apiTokenMaxDays,
   };
+}
+
+function readRetention(flags: Flags, read: SettingReader): Config['retention'] {
+  const days = (flag: string, variable: string, given: string | undefined) =>
+    read.text(
+      flag,
+      variable,
+      given,
+      (text) => (/^[1-9]\d{0,4}$/.test(text) && Number(text) <= 36_500 ? Number(text) : undefined),
+      'an integer from 1 to 36500; without it nothing is removed',
+    );
+  const retention = {
+    outputDays: days(
+      '--output-retention-days',
+      'OPSCONDUCTOR_OUTPUT_RETENTION_DAYS',
+      flags.outputRetentionDays,
+    ),
+    runDays: days('--run-retention-days', 'OPSCONDUCTOR_RUN_RETENTION_DAYS', flags.runRetentionDays),
+  };
+  const { outputDays, runDays } = retention;
+  if (runDays !== undefined && outputDays !== undefined && runDays < outputDays) {
+    read.problems.push(
+      `--run-retention-days: found ${runDays}; allowed: ${outputDays} or more, as output is kept for so long and goes with its run`,
+    );
+  }
+  return retention;
 }
 
 function readHosts(

@@ -5,6 +5,7 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { bootstrapAdministrator } from './auth/bootstrap-administrator.ts';
 import { type Installation, openInstallation } from './auth/open-installation.ts';
@@ -112,6 +113,11 @@ export async function startServer(
       ...timings,
     });
     closers.push(() => services.stop());
+    closers.push(async () => {
+      services.drain();
+      requests.closeConnections();
+      if (config.drainS > 0) await delay(config.drainS * 1_000);
+    });
     await services.gateway.start(listener.server);
     requests.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
     services.sweeper.start();
@@ -172,7 +178,17 @@ class RequestSwitch {
     response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
   };
 
-  readonly listener: RequestListener = (request, response) => this.#listener(request, response);
+  #isClosing = false;
+
+  readonly listener: RequestListener = (request, response) => {
+    if (this.#isClosing) response.shouldKeepAlive = false;
+    this.#listener(request, response);
+  };
+
+  /** From here on each connection is closed when its request is answered. */
+  closeConnections(): void {
+    this.#isClosing = true;
+  }
 
   open(listener: RequestListener): void {
     this.#listener = listener;

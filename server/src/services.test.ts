@@ -61,3 +61,9 @@ test('enrollments are limited by the address that the proxy in front has seen', 
   expect(statuses).toContain(429);
   expect((await offer('192.0.2.2')).status).not.toBe(429);
 });
+
+test('a server that drains says that it is not ready, and answers all the same', async () => {
+  services.drain();
+  expect((await services.app.request('/readyz')).status).toBe(503);
+  expect((await services.app.request('/healthz')).status).toBe(200);
+});

@@ -51,6 +51,7 @@ import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import type { Sql } from './store/connection.ts';
 import { databaseProblems } from './store/database-problems.ts';
 import type { Migration } from './store/migrate.ts';
+import { tellForgotten } from './store/notifications.ts';
 import { ContactNotes } from './targets/contact-notes.ts';
 
 export interface ServiceOptions {
@@ -85,6 +86,8 @@ export interface Services {
   sealer: AuditSealer;
   hub: LiveHub;
   keys: RunKeys;
+  /** From here on it says that it is not ready, so that a load balancer sends nobody here any more. */
+  drain(): void;
   /** Ends live streams, then agents' connections. The pool stays open. */
   stop(): Promise<void>;
 }
@@ -98,11 +101,24 @@ export function createServices(options: ServiceOptions): Services {
   const stopping = new AbortController();
   // Every live stream listens for it.
   setMaxListeners(0, stopping.signal);
+  let isDraining = false;
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
   const writer = new OutputWriter({ sql, keys, hub });
   const contacts = new ContactNotes({ sql, log });
   const builder = new LeaseBuilder({ sql, masterKey });
+  const settings = options.identity ?? defaultIdentitySettings;
+  const authenticator = new Authenticator({
+    sql,
+    now,
+    sessionIdleMs: settings.session.idleMs,
+    sessionAbsoluteMs: settings.session.absoluteMs,
+    // Where it can't be told, the others find out when what they remember is old.
+    tell: (notice) =>
+      void tellForgotten(sql, notice).catch((error: unknown) =>
+        log.warn({ err: error }, 'the other servers were not told whose rights have changed'),
+      ),
+  });
   const gateway = new Gateway({
     sql,
     contacts,
@@ -120,18 +136,13 @@ export function createServices(options: ServiceOptions): Services {
     checkpoints: new CheckpointFeed({ sql, installation, log }),
     takeKeyGeneration: (agentId, offer) =>
       takeKeyGeneration({ sql, masterKey, installationId: installation.installationId }, agentId, offer),
+    behindTlsProxy: options.access.behindTlsProxy,
+    onForget: (notice) => (notice === undefined ? authenticator.forgetAll() : authenticator.heard(notice)),
     isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),
     ...(options.handshakeSettings === undefined ? {} : { settings: options.handshakeSettings }),
   });
   const sweeper = new Sweeper({ sql, serverId, log, publish: (news) => gateway.publish(news) });
   const sealer = auditSealer(options);
-  const settings = options.identity ?? defaultIdentitySettings;
-  const authenticator = new Authenticator({
-    sql,
-    now,
-    sessionIdleMs: settings.session.idleMs,
-    sessionAbsoluteMs: settings.session.absoluteMs,
-  });
   const cookie = sessionCookie({ installationId: installation.installationId, https: options.access.https });
   const identity = { sql, now, authenticator, signInLimits: new SignInLimits(now), settings };
   const people = { ...identity, publicUrl: options.publicUrl };
@@ -182,7 +193,7 @@ export function createServices(options: ServiceOptions): Services {
     onForbidden: refusalRecorder({ sql, now }),
     checkReplies: options.checkReplies ?? false,
     probes: {
-      notReady: () => whatIsMissing(options),
+      notReady: async () => (isDraining ? ['it is stopping'] : whatIsMissing(options)),
       caPem: options.caPem,
       agentBundle: options.agentBundle,
     },
@@ -196,7 +207,11 @@ export function createServices(options: ServiceOptions): Services {
     sealer,
     hub,
     keys,
+    drain() {
+      isDraining = true;
+    },
     async stop() {
+      isDraining = true;
       stopping.abort();
       await sweeper.stop();
       await gateway.stop();

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { insertApiToken } from '../store/api-tokens.ts';
 import type { Sql } from '../store/connection.ts';
+import { listen, tellForgotten } from '../store/notifications.ts';
 import { insertSession } from '../store/sessions.ts';
 import { setupDatabase, type TestDatabase } from '../store/testing.ts';
 import { insertUser } from '../store/users.ts';
@@ -169,4 +170,42 @@ test('looking again does not keep a session from idling', async () => {
   expect(await authenticator.again(principal)).toBeDefined();
   nowMs += 30_000;
   expect(await authenticator.again(principal)).toBeUndefined();
+});
+
+test('what one server revokes another one has forgotten when the bus has told it', async () => {
+  const here = new Authenticator({
+    sql: database.sql,
+    now,
+    sessionIdleMs: 1_000,
+    tell: (notice) => void tellForgotten(database.sql, notice),
+  });
+  const there = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
+  const { id, token } = await makeToken();
+  const other = await makeToken();
+  for (const each of [token, other.token]) await there.byApiToken(each);
+  const heard = signal();
+  const nothing = () => undefined;
+  const bus = await listen(database.sql, {
+    progress: nothing,
+    output: nothing,
+    session: nothing,
+    segment: nothing,
+    scans: nothing,
+    asked: nothing,
+    answered: nothing,
+    resync: nothing,
+    forget: (notice) => {
+      there.heard(notice);
+      heard.resolve();
+    },
+  });
+  await database.sql`delete from api_tokens where id in (${id}, ${other.id})`;
+  here.forget('api_token', id);
+  await heard.promise;
+  await bus.stop();
+  expect(await there.byApiToken(token)).toBeUndefined();
+  // Not told of, so it is believed for its few seconds.
+  expect(await there.byApiToken(other.token)).toBeDefined();
+  there.forgetAll();
+  expect(await there.byApiToken(other.token)).toBeUndefined();
 });

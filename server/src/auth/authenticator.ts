@@ -1,8 +1,10 @@
 // From a presented session or API token to a principal. A principal is remembered for a few seconds, so that most
-// requests cost no query; what this server revokes is forgotten at once, what another one revokes within that time.
+// requests cost no query. What is revoked is forgotten at once here, and on the other servers when the bus has told them,
+// within that time at the latest.
 import { limits } from '@opsconductor/protocol';
 import { findApiToken, touchApiToken } from '../store/api-tokens.ts';
 import type { Sql } from '../store/connection.ts';
+import type { ForgetNotice } from '../store/notifications.ts';
 import { findSession, type SessionLimits, touchSession } from '../store/sessions.ts';
 import { Authority, type Grant, type TokenBounds } from './authority.ts';
 import type { Principal } from './principal.ts';
@@ -36,6 +38,8 @@ export interface AuthenticatorDeps {
   sessionIdleMs: number;
   /** Sessions end after this, used or not. */
   sessionAbsoluteMs?: number;
+  /** Tells the other servers. */
+  tell?(notice: ForgetNotice): void;
 }
 
 type Matches = (principal: Principal) => boolean;
@@ -96,8 +100,8 @@ export class Authenticator {
 
   /**
    * Calls the listener whenever principals are forgotten on this server, with what tells whether one is among them:
-   * their sessions or tokens have ended or their rights have changed. What another server revokes is not told; ask
-   * `again` every few seconds.
+   * their sessions or tokens have ended or their rights have changed. What another server revokes is told as well, unless
+   * the notice was lost; ask `again` now and then.
    *
    * @returns what ends it.
    */
@@ -110,18 +114,35 @@ export class Authenticator {
 
   /** Makes the next request with that session or token ask the database. */
   forget(via: Principal['via'], viaId: number): void {
-    this.#forgetWhere((principal) => principal.via === via && principal.viaId === viaId);
+    this.#forget({ kind: via, ids: [viaId] });
   }
 
   /** The same for all sessions and tokens of a user: grants or password have changed. */
   forgetUser(userId: number): void {
-    this.#forgetWhere((principal) => principal.userId === userId);
+    this.forgetUsers([userId]);
   }
 
   /** The same for many: a group or its grants have changed. */
   forgetUsers(userIds: readonly number[]): void {
-    const ids = new Set(userIds);
-    if (ids.size > 0) this.#forgetWhere((principal) => ids.has(principal.userId));
+    if (userIds.length > 0) this.#forget({ kind: 'user', ids: userIds });
+  }
+
+  /** Another server has revoked something, or changed rights. */
+  heard({ kind, ids: listed }: ForgetNotice): void {
+    const ids = new Set(listed);
+    this.#forgetWhere((principal) =>
+      kind === 'user' ? ids.has(principal.userId) : principal.via === kind && ids.has(principal.viaId),
+    );
+  }
+
+  /** Notices may have been missed: everybody is looked up again. */
+  forgetAll(): void {
+    this.#forgetWhere(() => true);
+  }
+
+  #forget(notice: ForgetNotice): void {
+    this.heard(notice);
+    this.#deps.tell?.(notice);
   }
 
   #forgetWhere(matches: Matches): void {

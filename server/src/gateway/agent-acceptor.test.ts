@@ -1,4 +1,4 @@
-import { closeCodes, limits } from '@opsconductor/protocol';
+import { closeCodes } from '@opsconductor/protocol';
 import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { connectPath } from './agent-acceptor.ts';
@@ -28,8 +28,8 @@ test.each<[string, () => Parameters<TestGateway['dial']>, number]>([
 });
 
 test('an address may have so many connections that are not authenticated, and no more', async () => {
-  await using t = await setupGateway();
-  const waiting = Array.from({ length: limits.maxUnauthenticatedPerAddress }, () => t.dial());
+  await using t = await setupGateway({}, undefined, { maxUnauthenticatedPerAddress: 8 });
+  const waiting = Array.from({ length: 8 }, () => t.dial());
   await Promise.all(waiting.map((socket) => socket.next('challenge')));
   expect(await t.dial().closed).toBe(429);
   waiting[0]?.terminate();
@@ -41,6 +41,22 @@ test('an address may have so many connections that are not authenticated, and no
       return Promise.race([socket.closed, socket.next('challenge').then(({ type }) => type)]);
     })
     .toBe('challenge');
+});
+
+test('behind a proxy the address is the one that the proxy saw, for the limit and for what is noted', async () => {
+  await using t = await setupGateway({}, undefined, {
+    maxUnauthenticatedPerAddress: 1,
+    behindTlsProxy: true,
+  });
+  const from = (address: string) => t.dial({ headers: { 'x-forwarded-for': `10.9.9.9, ${address}` } });
+  const first = from('192.0.2.1');
+  const challenge = await first.next('challenge');
+  expect(await from('192.0.2.1').closed).toBe(429);
+  await from('192.0.2.2').next('challenge');
+  first.send(await t.proof(challenge));
+  await first.next('welcome');
+  const [row] = await t.sql`select address from agents where id = ${t.agent.agentId}`;
+  expect(row).toEqual({ address: '192.0.2.1' });
 });
 
 test('a connection on which nothing is said is ended', async () => {

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Log } from '../log.ts';
+import { peerAddress } from '../peer-address.ts';
 import { noteClose } from '../store/agent-lifecycle.ts';
 import type { Sql } from '../store/connection.ts';
 import {
@@ -15,6 +16,7 @@ import {
   type ServerIdentity,
 } from './handshake.ts';
 import { parseAgentMessage } from './message-codec.ts';
+import { Turns } from './turns.ts';
 
 export const connectPath = '/api/v1/agent/connect';
 /** Of everything on the socket before the handshake is done, the HTTP upgrade included. */
@@ -28,13 +30,19 @@ export interface AcceptorDeps {
   settings: HandshakeSettings;
   log: Log;
   isAllowedHost(host: string | undefined): boolean;
-  accept(socket: WebSocket, agent: Accepted, stream: Socket): void;
+  /** Connections of one address that have not authenticated yet; the product's own limit unless told. */
+  maxUnauthenticatedPerAddress?: number;
+  /** A proxy in front adds the agent's address to X-Forwarded-For. */
+  behindTlsProxy?: boolean;
+  accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): void;
 }
 
 export class AgentAcceptor {
   readonly #deps: AcceptorDeps;
   readonly #sockets: WebSocketServer;
   readonly #waiting = new Map<string, number>();
+  /** So that a whole site that comes back at once leaves connections to the database for everything else. */
+  readonly #turns = new Turns(limits.maxHandshakesAtATime);
   #closed = false;
 
   constructor(deps: AcceptorDeps) {
@@ -65,7 +73,7 @@ export class AgentAcceptor {
   }
 
   #refusal(request: IncomingMessage): string | undefined {
-    const address = request.socket.remoteAddress ?? '';
+    const address = this.#addressOf(request);
     if (this.#closed) return '503 Service Unavailable';
     if (new URL(request.url ?? '/', 'http://x').pathname !== connectPath) return '404 Not Found';
     // Browsers always send Origin; agents never do.
@@ -73,13 +81,18 @@ export class AgentAcceptor {
     if (!this.#deps.isAllowedHost(request.headers.host)) return '421 Misdirected Request';
     const offered = request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
     if (!offered.includes(subprotocol)) return '400 Bad Request';
-    if ((this.#waiting.get(address) ?? 0) >= limits.maxUnauthenticatedPerAddress)
-      return '429 Too Many Requests';
+    const most = this.#deps.maxUnauthenticatedPerAddress ?? limits.maxUnauthenticatedPerAddress;
+    if ((this.#waiting.get(address) ?? 0) >= most) return '429 Too Many Requests';
     return undefined;
   }
 
+  /** Where the agent is, also behind a proxy that ends TLS. */
+  #addressOf(request: IncomingMessage): string {
+    return peerAddress(request, this.#deps.behindTlsProxy ?? false);
+  }
+
   #greet(socket: WebSocket, request: IncomingMessage): void {
-    const address = request.socket.remoteAddress ?? '';
+    const address = this.#addressOf(request);
     this.#waiting.set(address, (this.#waiting.get(address) ?? 0) + 1);
     const challenge = newChallenge(this.#deps.identity);
     const timer = setTimeout(
@@ -104,7 +117,7 @@ export class AgentAcceptor {
       socket.pause();
       done();
       socket.on('error', () => socket.terminate());
-      void this.#authenticate(socket, challenge, isBinary ? undefined : data, raw);
+      void this.#authenticate(socket, challenge, isBinary ? undefined : data, { stream: raw, address });
     };
     socket.on('close', done);
     socket.on('message', onMessage);
@@ -115,16 +128,18 @@ export class AgentAcceptor {
     socket: WebSocket,
     challenge: ReturnType<typeof newChallenge>,
     data: Buffer | undefined,
-    stream: Socket,
+    { stream, address }: { stream: Socket; address: string },
   ): Promise<void> {
-    const address = stream.remoteAddress ?? '';
     const parsed = data === undefined ? undefined : parseAgentMessage(data.toString('utf8'));
     socket.resume();
     if (!parsed?.ok || parsed.message.type !== 'authenticate') {
       socket.close(closeCodes.invalidMessage, 'expected authenticate');
       return;
     }
+    await this.#turns.take();
     try {
+      // It may have given up while it waited for its turn.
+      if (socket.readyState !== socket.OPEN) return;
       const result = await authenticate(this.#deps, challenge, parsed.message, address);
       if (!result.ok) {
         this.#deps.log.warn(
@@ -139,11 +154,13 @@ export class AgentAcceptor {
         }
         return;
       }
-      this.#deps.accept(socket, result, stream);
+      this.#deps.accept(socket, result, stream, address);
       socket.send(JSON.stringify(result.welcome));
     } catch (error) {
       this.#deps.log.error({ err: error, address }, 'handshake failed');
       socket.close(closeCodes.serverRestart, 'try again');
+    } finally {
+      this.#turns.done();
     }
   }
 }

@@ -96,8 +96,8 @@ export class AgentLink {
   constructor(
     deps: LinkDeps,
     socket: WebSocket,
-    agent: { agentId: number; name: string; segmentId: number; sessionNumber: number },
-    stream: Pick<Duplex, 'cork' | 'uncork'> & { remoteAddress?: string | undefined },
+    agent: { agentId: number; name: string; segmentId: number; sessionNumber: number; address: string },
+    stream: Pick<Duplex, 'cork' | 'uncork'>,
   ) {
     this.#deps = deps;
     this.#socket = socket;
@@ -106,7 +106,7 @@ export class AgentLink {
     this.name = agent.name;
     this.segmentId = agent.segmentId;
     this.sessionNumber = agent.sessionNumber;
-    this.address = stream.remoteAddress ?? null;
+    this.address = agent.address === '' ? null : agent.address;
     this.gone = new Promise((resolve) => socket.on('close', () => resolve()));
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#onFrame(data, isBinary));
     socket.on('close', (code, reason) =>

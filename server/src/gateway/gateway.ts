@@ -2,14 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import {
-  type AgentMessageOf,
-  closeCodes,
-  type Lease,
-  limits,
-  type TargetTested,
-  visibleLine,
-} from '@opsconductor/protocol';
+import { type AgentMessageOf, closeCodes, type Lease, limits, visibleLine } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
 import { AppError } from '../errors.ts';
@@ -34,7 +27,7 @@ import {
 } from '../store/agent-sessions.ts';
 import { segmentsWithDueCleanUps } from '../store/clean-ups.ts';
 import type { Sql } from '../store/connection.ts';
-import { listen, type ProgressNotice } from '../store/notifications.ts';
+import { type ForgetNotice, listen, type ProgressNotice } from '../store/notifications.ts';
 import { stepsWithLostKey } from '../store/segment-key-wraps.ts';
 import { attemptsToStop } from '../store/sweep.ts';
 import { inTransaction } from '../store/transaction.ts';
@@ -49,6 +42,7 @@ import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
 import { HeardNews } from './heard-news.ts';
 import { HostScans } from './host-scans.ts';
 import { LeaseNotes } from './lease-notes.ts';
+import { RemoteTests, type TestAnswer } from './remote-tests.ts';
 import { Settler } from './settler.ts';
 
 export interface GatewayDeps {
@@ -68,6 +62,11 @@ export interface GatewayDeps {
   contacts?: Pick<ContactNotes, 'note'>;
   /** Takes a generation of the segment key that an agent made; false where none is wanted. */
   takeKeyGeneration?(agentId: number, offer: AgentMessageOf<'segment_key_made'>): Promise<boolean>;
+  /** Whom this server must not believe what it remembers of; undefined: notices of it may have been missed. */
+  onForget?(notice: ForgetNotice | undefined): void;
+  maxUnauthenticatedPerAddress?: number;
+  /** A proxy in front adds the agent's address to X-Forwarded-For. */
+  behindTlsProxy?: boolean;
   /** How often it looks for work that nobody told of, in ms; 1 s unless told. */
   claimPollMs?: number;
 }
@@ -88,6 +87,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #dispatcher: Dispatcher;
   readonly #notes: LeaseNotes;
   readonly #scans: HostScans;
+  readonly #remoteTests: RemoteTests;
   readonly #heard = new HeardNews();
   readonly #links = new Map<number, AgentLink>();
   readonly #closing = new Set<Promise<unknown>>();
@@ -105,9 +105,16 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#acceptor = new AgentAcceptor({
       ...deps,
       settings: this.#settings,
-      accept: (socket, agent, stream) => this.#accept(socket, agent, stream),
+      accept: (socket, agent, stream, address) => this.#accept(socket, agent, stream, address),
     });
     this.#scans = new HostScans(deps);
+    this.#remoteTests = new RemoteTests({
+      sql: deps.sql,
+      serverId: deps.identity.serverId,
+      log: deps.log,
+      hasAgent: (segmentId) => this.#linksToTest(segmentId).length > 0,
+      testHere: async (request) => (await this.#testHere(request)) ?? 'offline',
+    });
     this.#notes = new LeaseNotes({ sql: deps.sql, log: deps.log, onNews: (news) => this.publish(news) });
     this.#dispatcher = new Dispatcher({
       sql: deps.sql,
@@ -135,7 +142,11 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       segment: (segmentId) => this.#sendSegmentStates(segmentId),
       scans: (cancelledId) =>
         cancelledId === undefined ? this.#scans.wake() : this.#scans.cancel(cancelledId),
+      forget: (notice) => this.#deps.onForget?.(notice),
+      asked: (id, segmentId) => this.#remoteTests.asked(id, segmentId),
+      answered: (id) => this.#remoteTests.answered(id),
       resync: () => {
+        this.#deps.onForget?.(undefined);
         this.#deps.hub.wakeAll();
         this.#dispatcher.wake();
         void this.#shutOutAmong([...this.#links.values()]);
@@ -160,6 +171,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     for (const link of this.#links.values()) link.terminate();
     await Promise.allSettled([...this.#closing, this.#notes.stop()]);
     await this.#scans.stop();
+    await this.#remoteTests.stop();
     await this.#listener?.stop();
   }
 
@@ -185,16 +197,24 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     return this.#links.size;
   }
 
-  /** Tests a target through an agent of its segment that is connected to this server. */
-  async testTarget(
-    request: TargetTestRequest,
-  ): Promise<{ agentName: string; tested: TargetTested } | 'no_agent' | 'offline'> {
-    const links = [...this.#links.values()].filter(
-      (each) => each.segmentId === request.segmentId && each.isReady && !each.isEnding,
+  /** Tests a target through an agent of its segment, on whatever server it is. */
+  async testTarget(request: TargetTestRequest): Promise<TestAnswer | 'no_agent'> {
+    const answer = (await this.#testHere(request)) ?? (await this.#remoteTests.ask(request));
+    if (answer !== undefined) return answer;
+    return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
+  }
+
+  #linksToTest(segmentId: number): AgentLink[] {
+    return [...this.#links.values()].filter(
+      (each) => each.segmentId === segmentId && each.isReady && !each.isEnding,
     );
+  }
+
+  /** Undefined where no agent of the segment is connected to this server. */
+  async #testHere(request: TargetTestRequest): Promise<TestAnswer | undefined> {
+    const links = this.#linksToTest(request.segmentId);
     const link = links.find((each) => agentTooOld(each, request.target) === undefined) ?? links[0];
-    if (link === undefined)
-      return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
+    if (link === undefined) return undefined;
     const requestId = randomUUID();
     const tooOld = agentTooOld(link, request.target);
     if (tooOld !== undefined)
@@ -211,9 +231,14 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   // ---- connections
 
-  #accept(socket: WebSocket, agent: Accepted, stream: Socket): void {
+  #accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): void {
     const older = this.#links.get(agent.agentId);
-    const link = new AgentLink({ ...this.#deps, settler: this.settler, events: this }, socket, agent, stream);
+    const link = new AgentLink(
+      { ...this.#deps, settler: this.settler, events: this },
+      socket,
+      { ...agent, address },
+      stream,
+    );
     this.#links.set(agent.agentId, link);
     older?.close(closeCodes.replaced, 'a newer session of this agent is connected');
     this.#deps.log.info({ agent: agent.name, session: agent.sessionNumber }, 'agent connected');

@@ -27,6 +27,7 @@ import { LeaseBuilder } from '../runs/lease-builder.ts';
 import { digestOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import { testServerId } from '../runs/testing.ts';
 import { takeKeyGeneration } from '../segments/take-key-generation.ts';
+import type { ForgetNotice } from '../store/notifications.ts';
 import { connectPath } from './agent-acceptor.ts';
 import { Gateway } from './gateway.ts';
 import type { HandshakeSettings } from './handshake.ts';
@@ -53,7 +54,12 @@ export interface TestGateway extends TestOutput {
 export async function setupGateway(
   settings: Partial<HandshakeSettings> = {},
   wrapBuilder: (builder: LeaseBuilder) => Pick<LeaseBuilder, 'build'> = (builder) => builder,
-  timings: { claimPollMs?: number } = {},
+  timings: {
+    claimPollMs?: number;
+    maxUnauthenticatedPerAddress?: number;
+    behindTlsProxy?: boolean;
+    onForget?: (notice: ForgetNotice | undefined) => void;
+  } = {},
 ): Promise<TestGateway> {
   const t = await setupOutput();
   const logged: string[] = [];

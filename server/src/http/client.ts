@@ -1,6 +1,7 @@
 // What a request says of where it comes from: the peer's address, the host it meant, the site it was sent by.
 import type { Context } from 'hono';
 import { AppError } from '../errors.ts';
+import { forwardedAddress } from '../peer-address.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 export interface Access {
@@ -17,9 +18,8 @@ export interface Access {
 /** The peer's address, or the one that the proxy in front saw. */
 export function addressOf(context: Context, access: Pick<Access, 'behindTlsProxy'>): string {
   if (access.behindTlsProxy) {
-    // The last entry is the proxy's own; those before it are what the client claims.
-    const forwarded = context.req.header('x-forwarded-for')?.split(',').at(-1)?.trim();
-    if (forwarded !== undefined && forwarded !== '') return forwarded.slice(0, 100);
+    const forwarded = forwardedAddress(context.req.header('x-forwarded-for'));
+    if (forwarded !== undefined) return forwarded;
   }
   const env = context.env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined;
   return (env?.incoming?.socket?.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');

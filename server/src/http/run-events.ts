@@ -128,6 +128,8 @@ function streamOf(
   const end = () => stream.close();
   stopping.addEventListener('abort', end, { once: true });
   gone.addEventListener('abort', end, { once: true });
+  // Who asks a server that stops is told to ask again.
+  if (stopping.aborted) end();
   const release = () => {
     stream.close();
     forgotten?.();

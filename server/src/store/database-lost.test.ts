@@ -86,6 +86,9 @@ test('the bus is heard again after a crash, and everybody is told to look', asyn
     session: () => undefined,
     segment: (id) => heard.push(id),
     scans: () => undefined,
+    forget: () => undefined,
+    asked: () => undefined,
+    answered: () => undefined,
     resync: () => {
       resyncs += 1;
     },

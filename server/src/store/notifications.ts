@@ -18,13 +18,44 @@ export interface NotificationHandlers {
   segment(segmentId: number): void;
   /** A scan has targets to give out, or was cancelled. */
   scans(cancelledId?: number): void;
+  /** Principals are to be looked up again; see `tellForgotten`. */
+  forget(notice: ForgetNotice): void;
+  /** Another server asks for an agent of the segment. */
+  asked(id: string, segmentId: number): void;
+  answered(id: string): void;
   /** The connection was lost and is back: whatever was notified meanwhile is unknown. */
   resync(): void;
 }
 
-const channels = ['opsc_progress', 'opsc_output', 'opsc_session', 'opsc_segment', 'opsc_scan'] as const;
+/** Whose sessions and tokens have ended or changed: users, or one session or API token. */
+export interface ForgetNotice {
+  kind: 'user' | 'session' | 'api_token';
+  ids: readonly number[];
+}
+
+const channels = [
+  'opsc_progress',
+  'opsc_output',
+  'opsc_session',
+  'opsc_segment',
+  'opsc_scan',
+  'opsc_forget',
+  'opsc_ask',
+  'opsc_answer',
+] as const;
+const forgetKinds = ['user', 'session', 'api_token'] as const;
+/** PostgreSQL takes 8,000 bytes in a notification. */
+const maxIdsPerNotice = 400;
 const shutOuts = ['quarantined', 'disabled', 'revoked'] as const;
 const retryMs = 250;
+
+/** Tells all servers whom they must not believe what they remember of. */
+export async function tellForgotten(sql: Sql, { kind, ids }: ForgetNotice): Promise<void> {
+  for (let at = 0; at < ids.length; at += maxIdsPerNotice) {
+    const some = ids.slice(at, at + maxIdsPerNotice);
+    await sql`select pg_notify('opsc_forget', ${`${kind}.${some.join(',')}`})`;
+  }
+}
 
 /** Listens until `stop()`, on a connection of its own that is opened again whenever it was lost. */
 export async function listen(sql: Sql, handlers: NotificationHandlers): Promise<{ stop(): Promise<void> }> {
@@ -82,6 +113,11 @@ class Listener {
     else if (channel === 'opsc_segment') segment(Number(payload));
     else if (channel === 'opsc_scan') {
       scans(payload.startsWith('cancel.') ? Number(payload.slice('cancel.'.length)) : undefined);
+    } else if (channel === 'opsc_forget') this.#tellForget(payload);
+    else if (channel === 'opsc_answer') this.#handlers.answered(payload);
+    else if (channel === 'opsc_ask') {
+      const [id = '', segmentId] = payload.split(' ');
+      this.#handlers.asked(id, Number(segmentId));
     } else if (channel === 'opsc_session') {
       const [agentId, number, state] = payload.split('.');
       session(
@@ -90,6 +126,12 @@ class Listener {
         shutOuts.find((known) => known === state),
       );
     }
+  }
+
+  #tellForget(payload: string): void {
+    const [word, ids = ''] = payload.split('.');
+    const kind = forgetKinds.find((known) => known === word);
+    if (kind !== undefined) this.#handlers.forget({ kind, ids: ids.split(',').map(Number) });
   }
 }
 

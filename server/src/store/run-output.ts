@@ -22,6 +22,9 @@ export interface AttemptRef {
   sessionNumber: number;
 }
 
+/** PostgreSQL takes 8,000 bytes in a notification; a mark has 39 at most. */
+const maxMarksPerNotice = 200;
+
 /**
  * Locks the steps of these attempts and returns those that the agents may write output to, with the highest seq that
  * is stored of each: live ones of the current session, and settled ones of the same agent whose output was still open
@@ -104,8 +107,11 @@ export async function appendChunks(
       update job_run_steps st set output_seq = m.last, output_bytes = st.output_bytes + m.bytes
       from mark m where st.id = m."stepId" and (select is_next from verdict)
     )
-    select is_next, case when is_next then pg_notify('opsc_output',
-      (select string_agg("stepId" || '.' || epoch || '.' || last, ',') from (select * from mark limit 200) few)) end
+    select is_next, case when is_next then (
+      select count(pg_notify('opsc_output', marks)) from (
+        select string_agg("stepId" || '.' || epoch || '.' || last, ',') as marks
+        from (select *, row_number() over () / ${maxMarksPerNotice}::bigint as notice from mark) numbered group by notice
+      ) notices) end
     from verdict`;
   return verdict?.isNext === true;
 }
@@ -205,9 +211,6 @@ export async function readChunkIndex(
     order by seq`;
   return rows.map((row) => ({ ...row, stream: streamOfCode(row.stream) ?? 'stdout' }));
 }
-
-/** PostgreSQL takes 8,000 bytes in a notification; a mark has 39 at most. */
-const maxMarksPerNotice = 200;
 
 export async function notifyOutput(
   tx: Tx,

@@ -1,4 +1,5 @@
 // What the sweep looks for, by the database's clock.
+import { deleteOldAsks } from './agent-asks.ts';
 import type { Sql, Tx } from './connection.ts';
 
 const clockLock = 0x0_95c0_5d;
@@ -137,4 +138,5 @@ export async function cancellingRuns(sql: Sql, serverId: string): Promise<number
 export async function deleteExpired(sql: Sql): Promise<void> {
   await sql`delete from sign_in_codes where expires_at < now()`;
   await sql`delete from sessions where expires_at < now()`;
+  await deleteOldAsks(sql);
 }

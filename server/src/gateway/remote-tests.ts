@@ -1,0 +1,95 @@
+// Tests of targets for which only another server has an agent: asked over the database, answered by whoever has one.
+import { randomUUID } from 'node:crypto';
+import type { TargetTested } from '@opsconductor/protocol';
+import type { Log } from '../log.ts';
+import { answerAsk, ask, closeAsk, isConnectedElsewhere, isTaken, takeAsk } from '../store/agent-asks.ts';
+import type { Sql } from '../store/connection.ts';
+import type { TargetTestRequest } from '../targets/test-target.ts';
+
+export type TestAnswer = { agentName: string; tested: TargetTested } | 'offline';
+
+/** A server of the version before doesn't know the question: then nobody takes it. */
+const takenWithinMs = 3_000;
+/** On top of the test's own time. */
+const graceMs = 8_000;
+
+export interface RemoteTestsDeps {
+  sql: Sql;
+  serverId: string;
+  log: Log;
+  hasAgent(segmentId: number): boolean;
+  /** Has an agent that is connected here do it. */
+  testHere(request: TargetTestRequest): Promise<TestAnswer>;
+  timings?: { takenWithinMs: number; graceMs: number };
+}
+
+export class RemoteTests {
+  readonly #deps: RemoteTestsDeps;
+  /** Wakes whoever waits for the answer. */
+  readonly #waiting = new Map<string, () => void>();
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(deps: RemoteTestsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Asks the other servers; undefined where none of them has an agent of the segment. */
+  async ask(request: TargetTestRequest): Promise<TestAnswer | undefined> {
+    const { sql, serverId, timings = { takenWithinMs, graceMs } } = this.#deps;
+    if (!(await isConnectedElsewhere(sql, request.segmentId, serverId))) return undefined;
+    const id = randomUUID();
+    let wake = () => {};
+    const answered = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    this.#waiting.set(id, wake);
+    try {
+      await ask(sql, { id, segmentId: request.segmentId, request });
+      if (!(await within(answered, timings.takenWithinMs)) && (await isTaken(sql, id)))
+        await within(answered, request.timeoutMs + timings.graceMs - timings.takenWithinMs);
+    } finally {
+      this.#waiting.delete(id);
+    }
+    // Looked at also when no notice came: it may have been lost.
+    return ((await closeAsk(sql, id)) as TestAnswer | undefined) ?? 'offline';
+  }
+
+  /** The bus tells of a question. */
+  asked(id: string, segmentId: number): void {
+    if (!this.#deps.hasAgent(segmentId)) return;
+    const running = this.#answer(id).catch((error: unknown) =>
+      this.#deps.log.warn({ err: error }, 'a test that another server asked for could not be answered'),
+    );
+    this.#running.add(running);
+    void running.finally(() => this.#running.delete(running));
+  }
+
+  /** The bus tells of an answer. */
+  answered(id: string): void {
+    this.#waiting.get(id)?.();
+  }
+
+  /** Ends the waiting; resolves when nothing is under way any more. */
+  async stop(): Promise<void> {
+    for (const wake of this.#waiting.values()) wake();
+    await Promise.all(this.#running);
+  }
+
+  async #answer(id: string): Promise<void> {
+    const { sql, serverId, testHere } = this.#deps;
+    const request = await takeAsk(sql, id, serverId);
+    if (request === undefined) return;
+    await answerAsk(sql, id, await testHere(request as TargetTestRequest));
+  }
+}
+
+/** Whether it happens in time. */
+async function within(event: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  const inTime = await Promise.race([event.then(() => true), late]);
+  clearTimeout(timer);
+  return inTime;
+}
