@@ -11,5 +11,12 @@ CREATE UNLOGGED TABLE agent_asks (
 COMMENT ON TABLE agent_asks IS 'Tests of targets for which an agent on another server is needed; deleted when answered or given up. Unlogged: who asked is gone after a crash.';
 COMMENT ON COLUMN agent_asks.taken_by IS 'The server that has an agent do it.';
 
-ALTER TABLE job_run_step_attempts ADD COLUMN output_expired_at timestamptz;
-COMMENT ON COLUMN job_run_step_attempts.output_expired_at IS 'When retention dropped the attempt''s output; null while it is kept.';
+CREATE TABLE output_retention (
+  singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  kept_from date NOT NULL
+);
+COMMENT ON TABLE output_retention IS 'Output of attempts of before this day was removed, or is being removed. It only moves on, and never past an open attempt.';
+INSERT INTO output_retention (kept_from) VALUES ('-infinity');
+
+CREATE INDEX job_runs_completed ON job_runs (completed_at) WHERE completed_at IS NOT NULL;
+COMMENT ON INDEX job_runs_completed IS 'For retention: the oldest ended runs.';

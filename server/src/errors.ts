@@ -28,6 +28,7 @@ export const httpStatusOf = {
   conflict: 409,
   too_large: 413,
   rate_limited: 429,
+  output_expired: 410,
   unavailable: 503,
   internal: 500,
 } as const satisfies Record<ErrorCode, number>;

@@ -110,6 +110,7 @@ export async function startServer(
           .update(await readFile(paths.agentBundle))
           .digest('hex'),
       audit: config.audit,
+      retention: config.retention,
       ...timings,
     });
     closers.push(() => services.stop());

@@ -74,6 +74,8 @@ export interface ServiceOptions {
   identity?: IdentitySettings;
   handshakeSettings?: HandshakeSettings;
   audit?: { checkpointFile: string | undefined; retentionDays: number | undefined };
+  /** How long output and runs are kept; for ever unless told. */
+  retention?: { outputDays: number | undefined; runDays: number | undefined };
   /** Replies that differ from their schema are errors; for tests. */
   checkReplies?: boolean;
 }
@@ -141,7 +143,13 @@ export function createServices(options: ServiceOptions): Services {
     isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),
     ...(options.handshakeSettings === undefined ? {} : { settings: options.handshakeSettings }),
   });
-  const sweeper = new Sweeper({ sql, serverId, log, publish: (news) => gateway.publish(news) });
+  const sweeper = new Sweeper({
+    sql,
+    serverId,
+    log,
+    publish: (news) => gateway.publish(news),
+    ...(options.retention === undefined ? {} : { retention: options.retention }),
+  });
   const sealer = auditSealer(options);
   const cookie = sessionCookie({ installationId: installation.installationId, https: options.access.https });
   const identity = { sql, now, authenticator, signInLimits: new SignInLimits(now), settings };

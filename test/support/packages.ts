@@ -23,6 +23,7 @@ interface Package {
 const sshd: Package = { name: 'openssh-server', paths: ['usr/sbin/sshd'] };
 const chromium: Package = { name: 'chromium', paths: ['usr/lib/chromium/chromium', 'usr/bin/chromium'] };
 const ansible: Package = { name: 'ansible-core', paths: ['usr/bin/ansible-inventory'] };
+const haproxy: Package = { name: 'haproxy', paths: ['usr/sbin/haproxy'] };
 const networkTools: Package[] = [
   { name: 'iproute2', paths: ['usr/sbin/ip', 'usr/bin/ip', 'sbin/ip'] },
   { name: 'nftables', paths: ['usr/sbin/nft'] },
@@ -48,6 +49,11 @@ export function ensureChromium(options: EnsureOptions = {}): Promise<Ensured> {
 /** The path of `ansible-inventory`, or why there is none. */
 export function ensureAnsible(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(ansible, options);
+}
+
+/** The path of HAProxy, or why there is none. */
+export function ensureHaproxy(options: EnsureOptions = {}): Promise<Ensured> {
+  return ensure(haproxy, options);
 }
 
 /** Whether network namespaces with a firewall can be had (`ip`, `nft`, `curl`, and the right to use them), or why not. */
@@ -118,10 +124,14 @@ function libraryPath(base: string): string {
 // A package's scripts start its service in three ways: through invoke-rc.d (which asks the runlevel), through
 // systemd (which a runtime mask stops), and at the next boot (which disabling stops).
 const installScript = `
-units="ssh.service ssh.socket"
+case "$1" in
+  openssh-server) units="ssh.service ssh.socket" ;;
+  haproxy) units=haproxy.service ;;
+  *) units= ;;
+esac
 dpkg-query -W -f '\${Status}' "$1" 2>/dev/null | grep -q 'ok installed' && exit 0
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-systemd=; [ ! -d /run/systemd/system ] || [ "$1" != openssh-server ] || systemd=1
+systemd=; [ ! -d /run/systemd/system ] || [ -z "$units" ] || systemd=1
 [ -z "$systemd" ] || systemctl mask --runtime $units
 apt-get update
 apt-get install -y --no-install-recommends "$1" || failed=1

@@ -1,7 +1,8 @@
 // A reader of a run's live stream, as a browser is one: resumes by the last id after every break, and refuses a chunk
 // that comes twice or with one missing before it.
 import { createHash } from 'node:crypto';
-import { type IncomingMessage, request } from 'node:http';
+import { type IncomingMessage, request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
@@ -10,6 +11,8 @@ export interface RunReaderOptions {
   /** Of the events, with their query. */
   url: string;
   token: string;
+  /** PEM of the CA, where the server is reached by TLS. */
+  ca?: string;
   /** Called before each piece is taken off the connection: a slow reader waits here. */
   beforePiece?: () => Promise<void>;
 }
@@ -144,9 +147,14 @@ export class RunReader {
 
   #open(): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const { url, token } = this.#options;
+      const { url, token, ca } = this.#options;
+      const request = url.startsWith('https:') ? requestHttps : requestHttp;
       const headers = { authorization: `Bearer ${token}`, 'last-event-id': this.#lastId };
-      request(url, { headers, agent: false, signal: this.#closing.signal }, resolve)
+      request(
+        url,
+        { headers, agent: false, signal: this.#closing.signal, ...(ca === undefined ? {} : { ca }) },
+        resolve,
+      )
         .on('error', reject)
         .end();
     });

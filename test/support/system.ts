@@ -109,7 +109,7 @@ class Restartable {
   }
 }
 
-class TestServer extends Restartable {
+export class TestServer extends Restartable {
   readonly #args: string[];
   readonly #env: Record<string, string>;
   readonly #dir: string;
@@ -139,8 +139,9 @@ export class TestAgent extends Restartable {
     this.#slots = slots;
   }
 
-  async enroll(server: string, token: string): Promise<void> {
+  async enroll(server: string, token: string, caFile?: string): Promise<void> {
     const args = ['enroll', '--server', server, '--token-file', '-', '--name', this.name];
+    if (caFile !== undefined) args.push('--ca-file', caFile);
     const command = [process.execPath, agentFile, ...args, '--data', this.dataDir];
     const enrolling = new WatchedProcess({ command, cwd: root, input: `${token}\n` });
     if ((await enrolling.ended()) !== 0) throw new Error(`not enrolled: ${enrolling.output}`);
@@ -351,7 +352,7 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
   }
 }
 
-async function buildAgent(): Promise<void> {
+export async function buildAgent(): Promise<void> {
   const build = await import(join(root, 'scripts/build.mjs'));
   await (build as { buildAgentIfChanged(): Promise<void> }).buildAgentIfChanged();
 }
@@ -391,7 +392,7 @@ async function enroll(api: ApiClient, agent: TestAgent, segmentId: number, serve
   );
 }
 
-async function sealedCredential(key: SealingKey, sshd: SshdFixture) {
+export async function sealedCredential(key: SealingKey, sshd: SshdFixture) {
   const id = randomUUID();
   const kind = 'ssh_private_key' as const;
   const { installationId, segmentId, generation } = key;
@@ -440,7 +441,7 @@ async function databaseUrl(dataDir: string): Promise<string> {
   return `postgres://${serverRole}:${password}@127.0.0.1:${port}/${databaseName}`;
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address() as AddressInfo;

@@ -30,6 +30,7 @@ export const errorCodes = [
   'forbidden',
   'not_found',
   'conflict',
+  'output_expired',
   'too_large',
   'rate_limited',
   'unavailable',

@@ -3,8 +3,9 @@ import { gunzipSync } from 'node:zlib';
 import type { OutputPage, OutputState, OutputStreamName } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
-import { notFound } from '../errors.ts';
+import { AppError, notFound } from '../errors.ts';
 import type { Sql } from '../store/connection.ts';
+import { outputKeptFrom } from '../store/retention.ts';
 import { readChunkIndex, readChunks } from '../store/run-output.ts';
 import { findAttemptOutput, findStepOutput } from '../store/runs.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
@@ -33,8 +34,29 @@ export interface OutputDeps {
   keys: RunKeys;
 }
 
-/** Finds the attempt whose output is asked for; throws `not_found` for a step of another run, or outside the reaches. */
+/**
+ * Finds the attempt whose output is asked for.
+ *
+ * @throws AppError `not_found` for a step of another run, or outside the reaches; `output_expired`.
+ */
 export async function findOutput(
+  deps: OutputDeps,
+  ref: OutputRef,
+  reaches: readonly Reach[],
+): Promise<AttemptInfo> {
+  const attempt = await findAttempt(deps, ref, reaches);
+  const { attemptDay, lastSeq } = attempt;
+  const keptFrom = attemptDay === null || lastSeq === 0 ? undefined : await outputKeptFrom(deps.sql);
+  if (attemptDay !== null && keptFrom !== undefined && attemptDay < keptFrom) {
+    throw new AppError(
+      'output_expired',
+      `The output of ${attemptDay} was removed: this installation keeps output from ${keptFrom} on.`,
+    );
+  }
+  return attempt;
+}
+
+async function findAttempt(
   { sql }: OutputDeps,
   ref: OutputRef,
   reaches: readonly Reach[],

@@ -21,6 +21,7 @@ import {
 } from '../store/sweep.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { expireHolds } from './decide-held.ts';
+import { applyRetention, type RetentionDeps } from './retention.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { settleAttempts } from './settle-attempts.ts';
 import { stopWaiting } from './stop-run.ts';
@@ -38,6 +39,8 @@ export interface SweeperDeps {
   serverId: string;
   log: Log;
   publish(news: ProgressNews): void;
+  /** How long output and runs are kept; for ever unless told. */
+  retention?: Pick<RetentionDeps, 'outputDays' | 'runDays'>;
 }
 
 export class Sweeper {
@@ -127,6 +130,10 @@ export class Sweeper {
     await makeOutputPartitions(this.#deps.sql);
     await deleteExpired(this.#deps.sql);
     await inTransaction(this.#deps.sql, (tx) => forgetUnusedLocks(tx));
+    const { sql, log, retention } = this.#deps;
+    if (retention === undefined) return;
+    const removed = await applyRetention({ sql, log, ...retention, now: () => new Date() });
+    if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');
   }
 }
 

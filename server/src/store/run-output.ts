@@ -49,6 +49,7 @@ export async function lockWritableAttempts(
     from asked a join locked l on l.id = a."stepId"
     left join job_run_step_attempts t on t.job_run_step_id = a."stepId" and t.epoch = a.epoch
       and t.agent_id = a."agentId" and t.status = 'unknown'
+      and t.attempt_day >= (select kept_from from output_retention)
     where t.epoch is not null or (l.status = 'running' and l.epoch = a.epoch and l.agent_id = a."agentId"
       and l.session_number = a."sessionNumber")`;
   return new Map(rows.map((row) => [`${row.stepId}.${row.epoch}`, row.storedSeq]));

@@ -1,0 +1,25 @@
+// npm run soak -- servers [--minutes 10]: the test of several servers for as long as told. Prints what it counted.
+import { spawn } from 'node:child_process';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { buildAll } from './build.mjs';
+
+const root = resolve(import.meta.dirname, '..');
+const files = { servers: 'test/many-servers.test.ts' };
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { minutes: { type: 'string', default: '10' } },
+});
+const [name] = positionals;
+const minutes = Number(values.minutes);
+if (positionals.length !== 1 || files[name] === undefined || !(minutes > 0 && minutes <= 1_440)) {
+  process.stderr.write(`Usage: npm run soak -- ${Object.keys(files).join('|')} [--minutes 1..1440]\n`);
+  process.exit(2);
+}
+await buildAll();
+const child = spawn(
+  process.execPath,
+  [resolve(root, 'node_modules/vitest/vitest.mjs'), 'run', files[name], '-t', 'under load'],
+  { cwd: root, stdio: 'inherit', env: { ...process.env, OPSCONDUCTOR_SOAK_MINUTES: String(minutes) } },
+);
+child.on('exit', (code) => process.exit(code ?? 1));

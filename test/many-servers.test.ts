@@ -1,0 +1,100 @@
+// Two servers on one database behind HAProxy: agents, readers and requests come to either, and servers are replaced
+// while work goes on. `npm run soak -- servers --minutes 10` is the same for longer.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readEnvironment } from '../server/src/config.ts';
+import { type Cluster, setupCluster } from './support/cluster.ts';
+import { type LoadReport, runUnderLoad } from './support/cluster-load.ts';
+import { haproxyConfiguration } from './support/haproxy.ts';
+
+const soakMinutes = Number(readEnvironment().OPSCONDUCTOR_SOAK_MINUTES ?? 0);
+
+function expectNothingLost(report: LoadReport): void {
+  expect(report.reasons).toEqual([]);
+  expect(report).toMatchObject({
+    statuses: { succeeded: report.steps },
+    effects: report.steps,
+    doubled: 0,
+    missing: 0,
+    wrongOutputs: 0,
+    incompleteOutputs: 0,
+  });
+  expect(report.steps).toBeGreaterThan(0);
+}
+
+let t: Cluster;
+// With one agent, what one of the servers asks of it goes over the other.
+beforeAll(async () => {
+  t = await setupCluster({ agents: soakMinutes > 0 ? 3 : 1 });
+});
+afterAll(() => t[Symbol.asyncDispose]());
+
+test('cancels and tests of targets reach from any server to any other', async () => {
+  const [first, second] = t.direct;
+  if (first === undefined || second === undefined) throw new Error('two servers are needed');
+  for (const api of [first, second]) {
+    const { body } = await api.post<{ ok: boolean }>(`/api/v1/targets/${t.targetId}/test`);
+    expect(body.ok).toBe(true);
+  }
+  for (const api of [first, second]) {
+    const job = await api.made<{ id: number }>('/api/v1/jobs', {
+      name: `waits ${api.url}`,
+      steps: [{ name: 'wait', type: 'ssh.exec', config: { command: 'echo begun; sleep 300' } }],
+    });
+    const run = await api.made<{ id: number }>(`/api/v1/jobs/${job.id}/run`, { targetIds: [t.targetId] });
+    const reader = t.read(run.id);
+    await reader.until(() => reader.bytes > 0, 'the first line');
+    expect((await api.post(`/api/v1/executor/cancel/${run.id}`)).status).toBeLessThan(300);
+    expect(await reader.end()).toBe('cancelled');
+  }
+});
+
+test('servers that are stopped, killed and started in turn under load lose nothing and double nothing', {
+  timeout: 120_000 + soakMinutes * 90_000,
+}, async () => {
+  const untilMs = Date.now() + soakMinutes * 60_000;
+  let isOver = false;
+  let replaced = 0;
+  const load = runUnderLoad(t, { atATime: soakMinutes > 0 ? 6 : 3, over: () => isOver });
+  const replace = async () => {
+    for (const end of ['stop', 'kill9'] as const) {
+      // For short, one is stopped and the other one killed.
+      for (const server of soakMinutes > 0
+        ? t.servers
+        : t.servers.slice(end === 'stop' ? 0 : 1).slice(0, 1)) {
+        await delay(soakMinutes > 0 ? 3_000 : 500);
+        if (end === 'stop') expect(await server.stop()).toEqual([]);
+        else await server.kill9();
+        await server.start();
+        replaced += 1;
+        const n = t.servers.indexOf(server);
+        await expect
+          .poll(async () => (await t.direct[n]?.get('/readyz').catch(() => undefined))?.status, {
+            timeout: 20_000,
+          })
+          .toBe(200);
+      }
+    }
+  };
+  try {
+    do await replace();
+    while (Date.now() < untilMs);
+  } finally {
+    isOver = true;
+  }
+  const report = await load;
+  process.stdout.write(`${JSON.stringify({ ...report, replaced })}\n`);
+  expectNothingLost(report);
+  expect(report.breaks).toBeGreaterThan(0);
+});
+
+test('the documentation shows the configuration that is tried here', async () => {
+  const text = await readFile(join(import.meta.dirname, '../docs/deployment.md'), 'utf8');
+  const shown = haproxyConfiguration(':443 ssl crt /etc/haproxy/ops.example.com.pem alpn http/1.1', [
+    '10.0.0.11:7700',
+    '10.0.0.12:7700',
+  ]);
+  expect(text).toContain(shown);
+});
