@@ -34,8 +34,11 @@ export async function setupCluster({ servers: count = 2, agents: agentCount = 2 
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-cluster-'));
   await chmod(dir, 0o711);
   const closers: (() => Promise<unknown>)[] = [() => rm(dir, { recursive: true, force: true })];
+  /** Closes everything, whatever fails, and tells of the first failure. */
   const close = async () => {
-    for (const closer of closers.splice(0).reverse()) await closer();
+    const failures: unknown[] = [];
+    for (const closer of closers.splice(0).reverse()) await closer().catch((error) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
   };
   try {
     const database = await setupDatabase();
