@@ -168,3 +168,17 @@ test('how long sessions and API tokens last is read in units that people think i
     'OPSCONDUCTOR_API_TOKEN_MAX_DAYS: found "-1"; allowed: a whole number from 1 to 3650',
   ]);
 });
+
+test('output and runs are kept for ever unless told, and no run for less time than output', () => {
+  expect(readConfig([], {}).retention).toEqual({ outputDays: undefined, runDays: undefined });
+  const given = readConfig(['--output-retention-days', '30', '--drain-seconds', '5'], {
+    OPSCONDUCTOR_RUN_RETENTION_DAYS: '365',
+  });
+  expect([given.retention, given.drainS]).toEqual([{ outputDays: 30, runDays: 365 }, 5]);
+  const wrong = () =>
+    readConfig(['--output-retention-days', '0', '--run-retention-days', '1.5', '--drain-seconds', '301'], {});
+  expect(wrong).toThrow(/--drain-seconds.*\n--output-retention-days.*\n--run-retention-days/);
+  expect(() => readConfig(['--output-retention-days', '30', '--run-retention-days', '29'], {})).toThrow(
+    '--run-retention-days: found 29; allowed: 30 or more',
+  );
+});
