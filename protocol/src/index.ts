@@ -9,6 +9,7 @@ export * from './api/common.ts';
 export * from './api/connection-settings.ts';
 export * from './api/credentials.ts';
 export * from './api/decisions.ts';
+export * from './api/explain.ts';
 export * from './api/host-scans.ts';
 export * from './api/host-trust.ts';
 export * from './api/identity.ts';

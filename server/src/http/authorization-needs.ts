@@ -224,6 +224,7 @@ export const routeNeeds: Record<string, Needs> = {
     })),
   ),
   'GET runs/:id': readsRuns((run) => `${run.id}`),
+  'GET runs/:id/explain': readsRuns((run) => `${run.id}/explain`),
   'GET runs/:id/steps': readsRuns((run) => `${run.id}/steps`),
   'GET runs/:id/events': readsRuns((run) => `${run.id}/events?output=all`),
   'GET runs/:id/steps/:step/output': {

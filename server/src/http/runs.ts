@@ -11,6 +11,7 @@ import {
   PurgeQuerySchema,
   RerunRequestSchema,
   RunDetailSchema,
+  RunExplanationSchema,
   RunQuerySchema,
   RunSchema,
   type RunStatus,
@@ -26,6 +27,7 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { cancelRun } from '../runs/cancel-run.ts';
 import type { ClaimsAlong } from '../runs/claim-along.ts';
+import { explainRun } from '../runs/explain-run.ts';
 import { findOutput, outputLength, readOutputBytes, readOutputPage } from '../runs/read-output.ts';
 import { rerun } from '../runs/rerun.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
@@ -198,6 +200,19 @@ function reads({ sql }: RunRouteDeps): RouteSpec[] {
         const { run } = await seeRun(sql, params.id, principal.authority, { countEvents: true });
         return runDetailView(run);
       },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id/explain',
+      permission: 'read',
+      scoped: true,
+      summary: 'Say why what waits of a run waits',
+      description:
+        'By reason and place, not by target: what it waits for, since and until when, and what to do. By the conditions that decide it. Agents are told of to who may read the segment, and other runs to who may read them; who sees a part of the run sees what waits of it.',
+      tag,
+      params,
+      success: { status: 200, schema: RunExplanationSchema },
+      handle: ({ params, principal }) => explainRun(sql, params.id, principal.authority),
     }),
     route({
       method: 'GET',

@@ -1,5 +1,6 @@
 // Counts of the queue for the executor and worker status endpoints.
 import type { Reach } from '../auth/authority.ts';
+import { isAble } from './claims.ts';
 import type { Queryable } from './connection.ts';
 import { reachesEverything, segmentWithin, targetRunWithin } from './visibility.ts';
 
@@ -60,8 +61,7 @@ export interface SegmentQueueRow {
 }
 
 /**
- * The queue of each segment within the reaches, by name. An agent is able under the conditions of `claimSteps`: the newest session, alive
- * by the database's clock, ready, not draining, and the segment key opened. What runs on others takes no slot from it.
+ * The queue of each segment within the reaches, by name. An agent is able under the conditions of `claimSteps`. What runs on others takes no slot from it.
  */
 export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): Promise<SegmentQueueRow[]> {
   return db<SegmentQueueRow[]>`
@@ -78,13 +78,10 @@ export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): P
     ), able as (
       select a.segment_id, count(*) as agents, sum(greatest(0, s.slots - coalesce(busy.steps, 0)))::bigint as free
       from agent_sessions s
-      join agents a on a.id = s.agent_id and a.session_number = s.session_number and a.state = 'active'
+      join agents a on a.id = s.agent_id
       join segments g on g.id = a.segment_id
       left join busy on busy.agent_id = a.id
-      where s.ready and not s.draining and s.disconnected_at is null and s.expires_at > clock_timestamp()
-        and exists (
-          select from segment_key_wraps w
-          where w.agent_id = a.id and w.generation = g.key_generation and w.opened_at is not null)
+      where ${isAble(db)}
       group by a.segment_id
     )
     select g.id, g.name, coalesce(steps.ready, 0) as ready, coalesce(steps.running, 0) as running,

@@ -1,0 +1,181 @@
+// The reason for a wait: code, sentence and what to do. Pure.
+import type { Wait, WaitCode } from '@opsconductor/protocol';
+import type { RunRecord } from '../store/runs.ts';
+import type { LockHolderRow, SegmentAgentsRow, WaitingRow } from '../store/waiting-steps.ts';
+
+export interface Why {
+  code: WaitCode;
+  message: string;
+  advice?: string | null;
+  since?: Date | null;
+  until?: Date | null;
+  runs?: Wait['runs'];
+}
+
+/** Agents that can't be given steps, those first that are nearest to it. */
+const unable = ['draining', 'no_segment_key', 'starting', 'silent', 'offline', 'disabled'] as const;
+const unableCodes: Record<(typeof unable)[number], WaitCode> = {
+  draining: 'agents_draining',
+  no_segment_key: 'no_segment_key',
+  starting: 'agents_starting',
+  silent: 'agents_silent',
+  offline: 'agents_offline',
+  disabled: 'agents_disabled',
+};
+const unableWords: Record<(typeof unable)[number], string> = {
+  draining: 'draining',
+  no_segment_key: 'without the segment key',
+  starting: 'connecting',
+  silent: 'silent',
+  offline: 'offline',
+  disabled: 'disabled or in quarantine',
+};
+const unableAdvice: Record<(typeof unable)[number], string | null> = {
+  draining: 'End the draining of an agent, or add another.',
+  no_segment_key: 'An agent that holds the segment key passes it on once both are connected.',
+  starting: null,
+  silent:
+    'Look at the agent’s host and its network: it is given up after a while, and goes on when it is back.',
+  offline: 'Start an agent of the segment, or look at why it can’t connect.',
+  disabled: 'Enable an agent of the segment, or add another.',
+};
+
+/** Of steps that any agent of their segment might take. */
+export function whyReady(row: WaitingRow, agents: readonly SegmentAgentsRow[], isBehind: boolean): Why {
+  const where = `segment “${row.segmentName}”`;
+  const able = agents.find((group) => group.state === 'able');
+  if (able === undefined) return row.segmentSeen ? whyUnable(where, agents) : noAbleAgent(where);
+  if (able.freeSlots > 0) {
+    return {
+      code: 'starts_now',
+      message: `An agent in ${where} has a free slot: it is given a step in a moment.`,
+    };
+  }
+  const busy = row.segmentSeen ? ` (${able.slots} of ${able.slots})` : '';
+  if (isBehind) {
+    return {
+      code: 'behind_priority',
+      message: `All slots in ${where} are busy${busy}, and runs of a higher priority go first.`,
+    };
+  }
+  return {
+    code: 'no_free_slot',
+    message: `All slots in ${where} are busy${busy}: the next that is free is shared out among the runs that wait.`,
+    advice: 'Wait, or add an agent to the segment.',
+  };
+}
+
+function noAbleAgent(where: string): Why {
+  return {
+    code: 'no_able_agent',
+    message: `No agent in ${where} can be given steps now.`,
+    advice: 'Ask who looks after the segment.',
+  };
+}
+
+function whyUnable(where: string, agents: readonly SegmentAgentsRow[]): Why {
+  const groups = unable.flatMap((state) => agents.filter((group) => group.state === state));
+  const [nearest] = groups;
+  if (nearest === undefined || nearest.state === 'able') {
+    return {
+      code: 'no_agent',
+      message: `There is no agent in ${where}.`,
+      advice: 'Enroll an agent in the segment.',
+    };
+  }
+  const total = groups.reduce((sum, group) => sum + group.agents, 0);
+  const kinds = groups.map(({ state, agents }) =>
+    state === 'able' ? '' : `${total === 1 ? '' : `${agents} `}${unableWords[state]}`,
+  );
+  return {
+    code: unableCodes[nearest.state],
+    message:
+      total === 1
+        ? `The only agent in ${where} is ${kinds.join('')}.`
+        : `None of the ${total} agents in ${where} can be given steps: ${kinds.join(', ')}.`,
+    advice: unableAdvice[nearest.state],
+    since: groups.length === 1 ? nearest.since : null,
+  };
+}
+
+export function whyLock(row: WaitingRow, holders: readonly LockHolderRow[], runId: number): Why {
+  const per = { installation: '', segment: ` of segment “${row.segmentName}”`, target: ' of the target' };
+  const lock = `Lock “${row.lockName}”${per[row.lockScope]}`;
+  if (holders.length === 0) {
+    return { code: 'lock', message: `${lock} is free now, and goes to those who wait for it in turn.` };
+  }
+  const named = holders.flatMap((holder) => (holder.runId === null ? [] : [holder.runId]));
+  const others = named.filter((id) => id !== runId);
+  const parts = [
+    ...(named.includes(runId) ? ['other targets of this run'] : []),
+    ...(others.length === 1 ? [`run ${others[0]}`] : []),
+    ...(others.length > 1 ? [`${others.length} runs`] : []),
+    ...(named.length < holders.length ? ['a run that you may not see'] : []),
+  ];
+  const taken = holders.flatMap(({ takenAt }) => (takenAt === null ? [] : [takenAt.getTime()]));
+  return {
+    code: 'lock',
+    message: `${lock} is held by ${parts.join(' and ')}.`,
+    since: named.length < holders.length || taken.length === 0 ? null : new Date(Math.min(...taken)),
+    runs: others,
+  };
+}
+
+/** `run` is undefined for who sees only a part of it: the numbers tell of the rest. */
+export function whyUnopened(run: RunRecord | undefined): Why {
+  const { strategy, targetsOpened, batchNumber, batchEnd } = run ?? {};
+  if (run === undefined || strategy === undefined || strategy === null) {
+    return { code: 'strategy', message: 'The run’s strategy lets its targets begin bit by bit.' };
+  }
+  const ended =
+    run.targetsSucceeded +
+    run.targetsFailed +
+    run.targetsCancelled +
+    run.targetsTimedOut +
+    run.targetsUnknown;
+  if (batchEnd !== null && batchEnd !== undefined && (targetsOpened ?? 0) >= batchEnd) {
+    const left = batchEnd - ended;
+    return {
+      code: 'batch',
+      message: `Batch ${batchNumber} is open: the next begins when ${left === 1 ? 'one more target has' : `${left} more targets have`} ended.`,
+    };
+  }
+  const most = strategy.maxParallel;
+  return {
+    code: 'max_parallel',
+    message: `${most === 1 ? 'One target runs' : `${most} targets run`} at a time (max_parallel): the next begins when one ends.`,
+  };
+}
+
+/** Of steps that an agent has, and of those that come back by themselves or by a person. */
+export function whyWithAgent({ kind, agentName, since, until, lockScope: _ }: WaitingRow): Why {
+  const agent = `Agent “${agentName}”`;
+  switch (kind) {
+    case 'decision':
+      return {
+        code: 'decision',
+        message:
+          'What became of the step is not known: it waits for a decision, and ends unknown without one.',
+        advice: 'Look at the target, then decide.',
+        until,
+      };
+    case 'retry':
+      return { code: 'retry', message: 'The step failed and is tried again.', until };
+    case 'stopping':
+      return {
+        code: 'stopping',
+        message: `${agent} was told to stop the step, and has not said yet that it did.`,
+        since,
+      };
+    case 'agent_unheard':
+      return {
+        code: 'agent_unheard',
+        message: `${agent} has the step and is not heard: unless it is back in time, the step is given up.`,
+        advice: 'Look at the agent’s host and its network.',
+        since,
+        until,
+      };
+    default:
+      return { code: 'leased', message: `${agent} was given the step and has not begun it yet.`, since };
+  }
+}
