@@ -6,7 +6,7 @@ import type {
   Job,
   JobListItem,
   Me,
-  Run,
+  RunDetail,
   RunStatus,
   Segment,
   Step,
@@ -297,7 +297,9 @@ export const jobs: (JobListItem & Job)[] = definitions.map(
 const stepStates: Record<string, StepStatus[]> = {
   succeeded: ['succeeded', 'succeeded', 'succeeded', 'succeeded'],
   failed: ['succeeded', 'failed', 'skipped', 'skipped'],
-  unknown: ['succeeded', 'succeeded', 'unknown', 'pending'],
+  unknown: ['succeeded', 'succeeded', 'unknown', 'skipped'],
+  held: ['succeeded', 'succeeded', 'held', 'pending'],
+  cancelling: ['succeeded', 'succeeded', 'running', 'pending'],
   running: ['succeeded', 'succeeded', 'running', 'pending'],
   queued: ['ready', 'pending', 'pending', 'pending'],
   timed_out: ['succeeded', 'timed_out', 'skipped', 'skipped'],
@@ -336,7 +338,7 @@ export function makeRun(
         segmentName: name.startsWith('core') ? 'core-2' : 'dmz-1',
         status: status as RunStatus,
         startedAt: began,
-        completedAt: ['succeeded', 'failed', 'timed_out', 'cancelled'].includes(status)
+        completedAt: ['succeeded', 'failed', 'timed_out', 'cancelled', 'unknown'].includes(status)
           ? ago(20_000 + nth * 900)
           : null,
       });
@@ -369,7 +371,7 @@ function makeStep(
     stepType: 'ssh.exec',
     status,
     attempt: begun ? 1 : 0,
-    agentName: begun ? 'dmz-1-a' : null,
+    agentName: begun ? (status === 'held' || status === 'unknown' ? 'dmz-1-b' : 'dmz-1-a') : null,
     leasedAt: begun ? ago(184_000) : null,
     startedAt: begun ? ago(184_000 - nth * 9_000) : null,
     completedAt: begun && status !== 'running' ? ago(10_000) : null,
@@ -379,23 +381,25 @@ function makeStep(
     signal: null,
     reason: failed
       ? 'exit_code'
-      : status === 'unknown'
+      : status === 'unknown' || status === 'held'
         ? 'agent_silent'
         : status === 'timed_out'
           ? 'timed_out'
           : null,
     errorMessage: failed
       ? 'The command ended with exit code 5.'
-      : status === 'unknown'
+      : status === 'unknown' || status === 'held'
         ? 'Agent dmz-1-b went silent while the step ran.'
         : null,
     advice: failed
       ? 'Look at the last lines of its output; codes that count as success are set in expected_exit_codes.'
       : null,
     survivors: [],
+    notBefore: null,
+    heldUntil: status === 'held' ? new Date(startedAt + 57 * minute + nth * 7_000).toISOString() : null,
     outputState: begun && status !== 'running' ? 'complete' : 'open',
-    outputBytes: 0,
-    outputSeq: 0,
+    outputBytes: begun ? 9_400 - nth * 310 : 0,
+    outputSeq: begun ? 3 : 0,
   };
 }
 
@@ -405,24 +409,28 @@ function runOf(
   counts: Partial<Record<RunStatus, number>>,
   targetRuns: TargetRun[],
   steps: Step[],
-): Run & { steps: { stepNumber: number; name: string; stepType: string }[] } {
-  const open = (counts.running ?? 0) + (counts.queued ?? 0) > 0;
+): RunDetail {
+  const isOpen = (status: RunStatus) => (counts[status] ?? 0) > 0;
+  const open = isOpen('running') || isOpen('queued') || isOpen('held') || isOpen('cancelling');
   return {
     id,
     jobId: job.id,
     jobName: job.name,
     jobVersion: job.version,
-    status: open
-      ? 'running'
-      : (counts.failed ?? 0) > 0
-        ? 'failed'
-        : (counts.cancelled ?? 0) > 0
-          ? 'cancelled'
-          : 'succeeded',
+    status: isOpen('cancelling')
+      ? 'cancelling'
+      : open
+        ? 'running'
+        : (counts.failed ?? 0) > 0
+          ? 'failed'
+          : (counts.cancelled ?? 0) > 0
+            ? 'cancelled'
+            : 'succeeded',
     outputState: open ? 'open' : 'complete',
     targetsTotal: targetRuns.length,
     targetsQueued: counts.queued ?? 0,
-    targetsRunning: counts.running ?? 0,
+    targetsRunning: (counts.running ?? 0) + (counts.cancelling ?? 0),
+    targetsHeld: counts.held ?? 0,
     targetsSucceeded: counts.succeeded ?? 0,
     targetsFailed: counts.failed ?? 0,
     targetsCancelled: counts.cancelled ?? 0,
@@ -441,6 +449,14 @@ function runOf(
     cancelRequestedAt: null,
     cancelRequestedBy: null,
     eventSeq: 100,
+    selection: null,
+    priority: 0,
+    timeoutS: null,
+    stopReason: null,
+    locks: [],
+    strategy: null,
+    rerunOf: null,
+    reruns: [],
     steps: job.definition.steps.map((step, at) => ({
       stepNumber: at + 1,
       name: step.name,

@@ -13,6 +13,7 @@ import {
 } from '@opsconductor/protocol';
 import { agentDetail, agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
 import { LiveRun } from './live-run.ts';
+import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
 import { meAs, peopleAnswer } from './people-api.ts';
 import { placesAnswer } from './places-api.ts';
@@ -31,17 +32,21 @@ const types: Record<string, string> = {
 const webName = (at: number) =>
   at < 14 ? `dmz-web-${String(at + 1).padStart(2, '0')}` : `core-web-${String(at - 13).padStart(2, '0')}`;
 const made = [
-  makeRun(4127, 0, { succeeded: 12, failed: 1, unknown: 2, running: 6, queued: 3 }, webName),
+  makeRun(4127, 0, { succeeded: 12, failed: 1, held: 2, running: 6, queued: 3 }, webName),
   makeRun(
     5000,
     0,
-    { unknown: 37, failed: 14, running: 100, queued: 861, succeeded: 1388 },
+    { held: 37, failed: 14, running: 100, queued: 861, succeeded: 1388 },
     (at) => `host-${at + 1}`,
   ),
   makeRun(6000, 2, { running: 1 }, () => 'dmz-web-01'),
   makeRun(6001, 2, { succeeded: 1 }, () => 'dmz-web-01'),
   makeRun(6100, 11, { failed: 1, running: 40, succeeded: 80 }, (at) => `core-switch-${at + 1}`),
   makeRun(6200, 0, { cancelled: 2, succeeded: 1 }, webName),
+  makeRun(6300, 0, { failed: 3, cancelled: 12, unknown: 2, succeeded: 7 }, webName),
+  makeRun(6400, 0, { cancelling: 3, cancelled: 5, succeeded: 9 }, webName),
+  makeRun(6500, 0, { running: 3, queued: 1 }, webName),
+  makeRun(6600, 0, { queued: 40 }, webName),
   makeRun(4003, 4, { succeeded: 3 }, webName),
   makeRun(4002, 6, { failed: 2, succeeded: 3, timed_out: 1 }, webName),
 ];
@@ -52,6 +57,7 @@ const manyTargets = Array.from({ length: 12_000 }, (_, at) => {
     ? one
     : { ...one, id: at + 1, name: `${one.name}-${round}`, host: `${round}.${one.host}` };
 });
+arrangeOutcomes(new Map(made.map((one) => [one.run.id, one])));
 const live = new LiveRun(6002);
 const runs = new Map([...made, live].map((one) => [one.run.id, one]));
 const fastTotal = Number(process.env.FAST_CHUNKS ?? 800);
@@ -363,6 +369,8 @@ function runApi(request: IncomingMessage, response: ServerResponse, url: URL, id
       nextCursor: next,
     });
   }
+  const outcome = outcomesAnswer(request.method ?? '', rest, found, { mayDecide: who === 'admin' });
+  if (outcome !== undefined) return json(response, outcome.status, outcome.body);
   if (rest === '/events') return streamEvents(request, response, url, id);
   const output = /^\/steps\/(\d+)\/output$/.exec(rest);
   const step = found.steps.find((one) => one.id === Number(output?.[1]));
@@ -381,7 +389,7 @@ function runApi(request: IncomingMessage, response: ServerResponse, url: URL, id
     bytes += chunk.rawLength;
   }
   json(response, 200, {
-    attempt: 1,
+    attempt: Number(url.searchParams.get('attempt') ?? step.attempt),
     outputState: stored.state,
     lastSeq: stored.last,
     rawBytes: id === 6000 ? stored.last * 262_000 : 9_400,

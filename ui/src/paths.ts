@@ -184,6 +184,9 @@ export const apiPaths = {
   stepOutput: (runId: number, stepId: number, query: Query = {}) =>
     withQuery(`${root}/runs/${runId}/steps/${stepId}/output`, query),
   runEvents: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/events`, query),
-  cancelRun: (id: number) => `${root}/executor/cancel/${id}`,
+  runDecisions: (id: number) => `${root}/runs/${id}/decisions`,
+  stepAttempts: (runId: number, stepId: number) => `${root}/runs/${runId}/steps/${stepId}/attempts`,
+  rerun: (id: number) => `${root}/runs/${id}/rerun`,
+  cancelRun: (id: number, query: Query = {}) => withQuery(`${root}/executor/cancel/${id}`, query),
   executorStatus: () => `${root}/executor/status`,
 };

@@ -31,6 +31,7 @@ export const DecidedSchema = Type.Object({
   decided: Type.Integer({ description: 'Steps' }),
   stillHeld: Type.Integer({ description: 'Steps of the run that wait for a decision yet' }),
 });
+export type Decided = Static<typeof DecidedSchema>;
 
 /** Held steps that one decision may be made for: of one step, one agent and one reason. */
 export const HeldGroupSchema = Type.Object({
@@ -63,6 +64,7 @@ export const HeldGroupSchema = Type.Object({
     { description: 'The first 100' },
   ),
 });
+export type HeldGroup = Static<typeof HeldGroupSchema>;
 export const HeldStepsSchema = Type.Object({
   groups: Type.Array(HeldGroupSchema),
   mayDecide: Type.Boolean({
@@ -139,3 +141,4 @@ export const AttemptSchema = Type.Object({
 });
 export type Attempt = Static<typeof AttemptSchema>;
 export const AttemptsSchema = Type.Object({ items: Type.Array(AttemptSchema) });
+export type Attempts = Static<typeof AttemptsSchema>;

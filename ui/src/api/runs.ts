@@ -1,4 +1,16 @@
-import type { ExecutorStatus, OutputPage, Run, RunDetail, RunSteps } from '@opsconductor/protocol';
+import type {
+  Attempt,
+  Attempts,
+  Decided,
+  DecideRequest,
+  ExecutorStatus,
+  HeldSteps,
+  OutputPage,
+  RerunRequest,
+  Run,
+  RunDetail,
+  RunSteps,
+} from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
 import type { Page, PageQuery } from './page.ts';
@@ -21,8 +33,28 @@ export function fetchRunSteps(id: number, query: PageQuery, signal?: AbortSignal
   return request('GET', apiPaths.runSteps(id, { ...query }), { signal });
 }
 
-export function cancelRun(id: number): Promise<Run> {
-  return request('POST', apiPaths.cancelRun(id));
+/** Without waiting for any agent when forced. */
+export function cancelRun(id: number, force = false): Promise<Run> {
+  return request('POST', apiPaths.cancelRun(id, force ? { force } : {}));
+}
+
+/** Runs the run's version again on some of its targets. */
+export function rerun(id: number, choice: RerunRequest): Promise<RunDetail> {
+  return request('POST', apiPaths.rerun(id), { body: choice });
+}
+
+export function fetchHeldSteps(id: number, signal?: AbortSignal): Promise<HeldSteps> {
+  return request('GET', apiPaths.runDecisions(id), { signal });
+}
+
+/** All or none; `conflict` when something is not as it was seen. */
+export function decideHeldSteps(id: number, decision: DecideRequest): Promise<Decided> {
+  return request('POST', apiPaths.runDecisions(id), { body: decision });
+}
+
+export async function fetchAttempts(runId: number, stepId: number, signal?: AbortSignal): Promise<Attempt[]> {
+  const { items } = await request<Attempts>('GET', apiPaths.stepAttempts(runId, stepId), { signal });
+  return items;
 }
 
 export interface OutputRange {

@@ -22,6 +22,9 @@ export interface OutputListener {
   take(event: ServerEvent): void | Promise<void>;
 }
 
+/** What only the run itself says, batches and reruns, is read again so long after something changed. */
+const detailAfterMs = 1_000;
+
 export class RunView {
   readonly id: number;
   run = $state.raw<RunDetail>();
@@ -42,6 +45,7 @@ export class RunView {
   #appliedSeq = 0;
   #frame: number | undefined;
   #down = false;
+  #detailTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(id: number) {
     this.id = id;
@@ -65,6 +69,7 @@ export class RunView {
   stop(): void {
     this.#owner.abort();
     this.#connection?.abort();
+    clearTimeout(this.#detailTimer);
     if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
     this.#setDown(false);
   }
@@ -154,6 +159,9 @@ export class RunView {
     // What was read after the change happened already has it; whole new values make a second time harmless.
     this.#appliedSeq = Math.max(this.#appliedSeq, change.seq);
     if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
+    if (this.run?.strategy !== null && (change.run !== undefined || change.targetRuns !== undefined)) {
+      this.#readDetailSoon();
+    }
     for (const changed of change.targetRuns ?? []) {
       const host = this.#hosts.get(changed.id);
       if (host !== undefined)
@@ -169,6 +177,24 @@ export class RunView {
       this.#hosts.set(place.targetRunId, { ...host, steps });
     }
     this.#bump();
+  }
+
+  /** Events don't say how far batches are. However many come, it is read once a second. */
+  #readDetailSoon() {
+    this.#detailTimer ??= setTimeout(() => void this.#readDetail(), detailAfterMs);
+  }
+
+  async #readDetail(): Promise<void> {
+    const { signal } = this.#owner;
+    try {
+      const { strategy, reruns } = await fetchRun(this.id, signal);
+      if (!signal.aborted && this.run !== undefined) this.run = { ...this.run, strategy, reruns };
+    } catch (error) {
+      // The next change asks again; that the server is away, the stream says.
+      if (!(error instanceof ApiError) && !signal.aborted) throw error;
+    } finally {
+      this.#detailTimer = undefined;
+    }
   }
 
   /** At most one new picture per frame, however fast changes come. */

@@ -1,6 +1,6 @@
 // How the hosts of a run are grouped, ordered and filtered for the matrix and the map.
 import type { RunStatus, Step } from '@opsconductor/protocol';
-import { compareStatus } from '../../format/status.ts';
+import { compareStatus, statusWord } from '../../format/status.ts';
 import type { Host } from '../../state/run-view.svelte.ts';
 
 export interface HostGroup {
@@ -12,6 +12,15 @@ export interface HostGroup {
 export const foldAbove = 50;
 /** Runs with more hosts than this open as a map. */
 export const mapAbove = 200;
+
+/** What a group is shown as: hosts are held because something is unknown. */
+export function groupLook(status: RunStatus): RunStatus {
+  return status === 'held' ? 'unknown' : status;
+}
+
+export function groupWord(status: RunStatus): string {
+  return status === 'held' ? 'unknown, held' : statusWord(status);
+}
 
 /** Trouble first; within running the longest first, elsewhere by name. */
 export function groupHosts(hosts: readonly Host[]): HostGroup[] {

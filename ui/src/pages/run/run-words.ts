@@ -1,5 +1,5 @@
 // What is said of a whole run.
-import type { Run } from '@opsconductor/protocol';
+import type { RerunChoice, Run } from '@opsconductor/protocol';
 import { counted } from '../../format/quantity.ts';
 
 /** What cancelling a run does, with only what there is to do. */
@@ -13,4 +13,53 @@ export function cancelWords(run: Pick<Run, 'targetsRunning' | 'targetsQueued'>):
   }
   parts.push('Steps that ended stay as they are.');
   return parts.join(' ');
+}
+
+type Open = Pick<Run, 'targetsRunning' | 'targetsQueued' | 'targetsHeld'>;
+
+/** What forcing a cancel does, sentence by sentence: what becomes unknown first. */
+export function forceCancelWords(run: Open & { stopping?: number }): string[] {
+  const begun = run.targetsRunning + (run.targetsHeld ?? 0) + (run.stopping ?? 0);
+  return [
+    begun > 0
+      ? `What was given to an agent on ${counted(begun, 'host')} ends unknown at once: nobody is waited for, so whether it was stopped isn’t known.`
+      : 'What was given to an agent ends unknown at once: nobody is waited for, so whether it was stopped isn’t known.',
+    'Agents go on being told to stop, and what they report is added to the attempts.',
+    'No step cleans up. What has not begun ends cancelled.',
+  ];
+}
+
+/** Hosts of an ended run that each choice runs on again, and why a choice is none. */
+export function rerunHosts(
+  run: Pick<
+    Run,
+    'targetsTotal' | 'targetsFailed' | 'targetsTimedOut' | 'targetsUnknown' | 'targetsSucceeded'
+  >,
+): Record<RerunChoice, number> {
+  return {
+    failed: run.targetsFailed + run.targetsTimedOut,
+    unknown: run.targetsUnknown,
+    not_succeeded: run.targetsTotal - run.targetsSucceeded,
+    all: run.targetsTotal,
+  };
+}
+
+export const rerunWords: Record<RerunChoice, string> = {
+  failed: 'failed or timed out',
+  unknown: 'unknown',
+  not_succeeded: 'did not succeed',
+  all: 'all of them',
+};
+
+/** The choice that a person most likely wants: what failed, else what is not well. */
+export function likelyRerun(hosts: Record<RerunChoice, number>): RerunChoice {
+  if (hosts.failed > 0) return 'failed';
+  return hosts.not_succeeded > 0 ? 'not_succeeded' : 'all';
+}
+
+/** How far a cancel is. */
+export function cancellingWords(stopping: number): string {
+  return stopping === 0
+    ? 'Nothing is left to stop.'
+    : `${counted(stopping, 'host has', 'hosts have')} not confirmed yet. Each ends when its agent confirms; a host whose stop can’t be confirmed ends unknown.`;
 }

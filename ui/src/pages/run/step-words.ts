@@ -1,7 +1,19 @@
 // What a step's cell and its output pane say of it.
-import type { Step } from '@opsconductor/protocol';
-import { cellDuration, clockDuration } from '../../format/duration.ts';
+import type { Step, StepStatus } from '@opsconductor/protocol';
+import { cellDuration, clockDuration, longDuration } from '../../format/duration.ts';
+import { moment, until } from '../../format/moment.ts';
 import { reasonWord, statusWord } from '../../format/status.ts';
+
+/** The state whose shape and color a step has: what is held after an unknown attempt is still unknown. */
+export function stepLook({ status, attempt }: Pick<Step, 'status' | 'attempt'>): StepStatus {
+  return status === 'held' && attempt > 0 ? 'unknown' : status;
+}
+
+/** When a step that waits is tried again; undefined for one that does not. */
+export function nextTryAt({ status, attempt, notBefore }: Step): number | undefined {
+  if (status !== 'ready' || attempt === 0 || notBefore === undefined || notBefore === null) return undefined;
+  return Date.parse(notBefore);
+}
 
 /** The figure or word in a matrix cell, beside the glyph. */
 export function cellText(step: Step, now: number): string {
@@ -19,6 +31,11 @@ export function cellText(step: Step, now: number): string {
       return step.reason === 'agent_silent' ? 'silent' : 'unknown';
     case 'held':
       return 'held';
+    case 'ready': {
+      const at = nextTryAt(step);
+      if (at === undefined) return '';
+      return at <= now ? 'again' : `in ${clockDuration(at - now)}`;
+    }
     default:
       return '';
   }
@@ -34,8 +51,9 @@ function tookText(step: Step): string {
 /** The accessible name of a cell: `apply: failed, exit 5`. */
 export function cellLabel(step: Step, now: number): string {
   const text = cellText(step, now);
-  const word = statusWord(step.status);
-  return `${step.name}: ${text === '' || text === word ? word : `${word}, ${text}`}`;
+  const word = step.status === 'held' && step.attempt > 0 ? 'unknown, held' : statusWord(step.status);
+  const more = step.reason === 'decided' ? ', decided' : step.attempt > 1 ? `, attempt ${step.attempt}` : '';
+  return `${step.name}: ${text === '' || text === 'held' || text === word ? word : `${word}, ${text}`}${more}`;
 }
 
 /** Why a step did not end well, in a few characters. */
@@ -53,22 +71,30 @@ export interface StepNote {
 }
 
 /** What a reader has to know about a step before its output; undefined when the output says it all. */
-export function stepNote(step: Step, more: { segment: string }): StepNote | undefined {
+export function stepNote(step: Step, more: { segment: string; now?: number }): StepNote | undefined {
   const message = [step.errorMessage, step.advice].filter((part) => part !== null && part !== '').join(' ');
+  if (step.reason === 'decided') {
+    return { state: step.status, lead: `Decided: it counts as ${statusWord(step.status)}.`, text: message };
+  }
   switch (step.status) {
     case 'failed':
       return { state: 'failed', lead: step.errorMessage ?? failureLead(step), text: step.advice ?? '' };
     case 'timed_out':
       return { state: 'timed_out', lead: 'Stopped at its time limit.', text: message };
-    case 'unknown':
     case 'held':
+      return heldNote(step, message, more.now);
+    case 'unknown':
       return {
         state: step.status,
         lead: 'What happened on the host isn’t known.',
         text: `${message === '' ? 'The agent was cut off while the step ran. It may have finished, stopped half way, or still be running.' : message} Nothing has been run again. If the agent comes back, what it reports is added here.`,
       };
     case 'cancelled':
-      return { state: 'cancelled', lead: 'Cancelled.', text: message };
+      return {
+        state: 'cancelled',
+        lead: step.reason === 'halted' ? 'Never started: the run halted.' : 'Cancelled.',
+        text: message,
+      };
     case 'skipped':
       return {
         state: 'skipped',
@@ -78,6 +104,7 @@ export function stepNote(step: Step, more: { segment: string }): StepNote | unde
     case 'pending':
       return { state: 'pending', lead: 'Not started.', text: 'It waits for the step before it.' };
     case 'ready':
+      if (step.attempt > 0) return retryNote(step, message, more);
       return {
         state: 'ready',
         lead: 'Ready.',
@@ -86,6 +113,29 @@ export function stepNote(step: Step, more: { segment: string }): StepNote | unde
     default:
       return undefined;
   }
+}
+
+function heldNote(step: Step, message: string, now: number | undefined): StepNote {
+  const { heldUntil } = step;
+  const deadline =
+    heldUntil === undefined || heldUntil === null || now === undefined
+      ? 'until somebody decides'
+      : `for a decision until ${moment(heldUntil, now)}, ${until(heldUntil, now)}; then the step ends unknown`;
+  return {
+    state: 'unknown',
+    lead: 'What happened on the host isn’t known.',
+    text: `${message === '' ? 'The agent was cut off while the step ran.' : message} It waits ${deadline}. Nothing has been run again.`,
+  };
+}
+
+function retryNote(step: Step, message: string, more: { segment: string; now?: number }): StepNote {
+  const at = nextTryAt(step);
+  const left = at === undefined || more.now === undefined ? 0 : at - more.now;
+  const when =
+    at === undefined || left <= 0
+      ? `as soon as an agent in ${more.segment} has a free slot`
+      : `in ${longDuration(left)}, at ${moment(at, more.now ?? at)}`;
+  return { state: 'ready', lead: `It is tried again ${when}.`, text: message };
 }
 
 function failureLead(step: Step): string {

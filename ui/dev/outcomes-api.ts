@@ -1,0 +1,161 @@
+// The mock API's answers about what follows an attempt: decisions, attempts, batches, reruns; and the runs to look at.
+import {
+  type Attempt,
+  decisionConsequences,
+  type HeldGroup,
+  type RunDetail,
+  type Step,
+  type TargetRun,
+} from '@opsconductor/protocol';
+import { ago, startedAt } from './fixtures.ts';
+
+export interface MockRun {
+  run: RunDetail;
+  targetRuns: TargetRun[];
+  steps: Step[];
+}
+
+const minute = 60_000;
+const strategy = {
+  maxParallel: 8,
+  batches: [] as number[],
+  maxFailures: 2,
+  batchMaxFailures: null,
+  order: 'selection' as const,
+  seed: null,
+  onExceeded: 'stop' as const,
+  opened: 21,
+  batch: null as number | null,
+  haltedReason: null as string | null,
+};
+
+/** Gives the runs what makes them worth looking at: strategies, locks, a halt, a cancel, attempts. */
+export function arrangeOutcomes(runs: Map<number, MockRun>): void {
+  const change = (id: number, fields: Partial<RunDetail>) => Object.assign(runs.get(id)?.run ?? {}, fields);
+  const locks = [{ name: 'lb-pool', mode: 'shared' as const, slots: 8, per: 'segment' as const }];
+  change(4127, { strategy: { ...strategy }, locks, priority: 20, timeoutS: 7200 });
+  change(5000, {
+    strategy: { ...strategy, batches: [24, 240], maxParallel: 100, maxFailures: 24, opened: 1539, batch: 7 },
+  });
+  for (const [at, step] of (runs.get(5000)?.steps ?? []).entries()) {
+    if (step.status === 'held' && at % 5 === 0) step.agentName = 'core-2-d';
+    if (step.status === 'held' && at % 7 === 0) step.reason = 'agent_restarted';
+  }
+  change(6300, {
+    strategy: {
+      ...strategy,
+      batches: [2, 4, 6],
+      maxFailures: 1,
+      opened: 12,
+      batch: 3,
+      haltedReason: '5 of 24 targets failed; at most 1 may.',
+    },
+    rerunOf: 4003,
+    reruns: [6400],
+    lateResults: 1,
+    errorMessage: '5 of 24 targets failed; at most 1 may.',
+  });
+  change(6400, { cancelRequestedAt: ago(3 * minute), cancelRequestedBy: 'admin', rerunOf: 6300 });
+  for (const step of runs.get(6500)?.steps ?? []) {
+    if (step.stepNumber !== 3 || step.status !== 'running') continue;
+    step.attempt = 3;
+    if (step.targetRunId % 3 !== 0) continue;
+    Object.assign(step, {
+      status: 'ready',
+      attempt: 2,
+      agentName: null,
+      notBefore: new Date(startedAt + 4 * minute).toISOString(),
+      advice: 'Try 2 of 5 ended failed: The command ended with exit code 100.',
+      outputState: 'complete',
+    });
+  }
+}
+
+export function outcomesAnswer(
+  method: string,
+  rest: string,
+  found: MockRun,
+  { mayDecide }: { mayDecide: boolean },
+): { status: number; body: unknown } | undefined {
+  if (rest === '/decisions' && method === 'GET') {
+    return { status: 200, body: { groups: heldGroups(found), mayDecide } };
+  }
+  if (rest === '/decisions') return stale(found);
+  if (rest === '/rerun') return { status: 201, body: found.run };
+  const step = /^\/steps\/(\d+)\/attempts$/.exec(rest)?.[1];
+  if (step === undefined) return undefined;
+  return { status: 200, body: { items: attemptsOf(found.steps.find(({ id }) => id === Number(step))) } };
+}
+
+function heldGroups({ run, targetRuns, steps }: MockRun): HeldGroup[] {
+  const names = new Map(targetRuns.map(({ id, targetName }) => [id, targetName]));
+  const groups = new Map<string, Step[]>();
+  for (const step of steps.filter(({ status }) => status === 'held')) {
+    const key = `${step.stepNumber} ${step.agentName} ${step.reason}`;
+    groups.set(key, [...(groups.get(key) ?? []), step]);
+  }
+  return [...groups.values()].flatMap((held) => {
+    const [first] = held;
+    if (first === undefined) return [];
+    return [
+      {
+        stepNumber: first.stepNumber,
+        stepName: first.name,
+        agentName: first.agentName,
+        reason: first.reason,
+        count: held.length,
+        message: first.errorMessage,
+        heldUntil: first.heldUntil ?? '',
+        consequences: decisionConsequences({
+          count: held.length,
+          stepNumber: first.stepNumber,
+          followers: run.steps.length - first.stepNumber,
+          cleaners: 0,
+          idempotent: false,
+        }),
+        steps: held.slice(0, 100).map((step) => ({
+          id: step.id,
+          attempt: step.attempt,
+          targetRunId: step.targetRunId,
+          targetName: names.get(step.targetRunId) ?? '',
+          heldUntil: step.heldUntil ?? '',
+        })),
+      },
+    ];
+  });
+}
+
+/** Somebody else was quicker: each decision is refused. */
+function stale({ targetRuns }: MockRun) {
+  const message = `Step 3 on “${targetRuns[0]?.targetName ?? ''}” is succeeded now, with attempt 1.`;
+  const details = [{ path: 'steps[0]', message, found: 'attempt 1' }];
+  return { status: 409, body: { error: { code: 'conflict', message, requestId: 'req_7f3c91ae', details } } };
+}
+
+function attemptsOf(step: Step | undefined): Attempt[] {
+  if (step === undefined) return [];
+  return Array.from({ length: step.attempt }, (_, at): Attempt => {
+    const isLast = at + 1 === step.attempt && step.status !== 'ready';
+    const isUnknown = step.status === 'unknown' || step.status === 'held';
+    return {
+      attempt: at + 1,
+      status: isLast ? (isUnknown ? 'unknown' : (step.status as Attempt['status'])) : 'failed',
+      agentName: at % 2 === 0 ? 'dmz-1-a' : 'dmz-1-b',
+      leasedAt: ago((9 - at) * minute),
+      startedAt: ago((9 - at) * minute),
+      endedAt: ago((8 - at) * minute),
+      executionTimeMs: 41_000,
+      exitCode: isLast ? step.exitCode : 100,
+      signal: null,
+      reason: isLast ? step.reason : 'exit_code',
+      message: isLast ? step.errorMessage : 'The command ended with exit code 100.',
+      advice: null,
+      survivors: step.survivors,
+      outputState: 'complete',
+      outputBytes: 9_400,
+      late: step.status === 'unknown' ? { status: 'succeeded', at: ago(minute) } : null,
+      decision: null,
+      cleanUp: isUnknown && isLast ? { state: 'waits', found: null, survivors: [], at: null } : null,
+    };
+  });
+}

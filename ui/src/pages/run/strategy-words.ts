@@ -1,0 +1,84 @@
+// How a run opens its targets, in words and in batches.
+import { batchSize, type Lock, type RunDetail } from '@opsconductor/protocol';
+import { count, counted } from '../../format/quantity.ts';
+
+export type ShownStrategy = NonNullable<RunDetail['strategy']>;
+
+export interface Batch {
+  number: number;
+  hosts: number;
+  /** How far it is. `stopped`: it never opens, because the run halted or ended before. */
+  state: 'done' | 'open' | 'to come' | 'stopped';
+}
+
+/** All batches in order; none without batches. */
+export function batchesOf(strategy: ShownStrategy, total: number, ended: boolean): Batch[] {
+  if (strategy.batches.length === 0) return [];
+  const all: Batch[] = [];
+  for (let from = 0; from < total; ) {
+    const number = all.length + 1;
+    const hosts = Math.min(total - from, batchSize(strategy.batches, number));
+    all.push({ number, hosts, state: stateOf(number, strategy, ended) });
+    from += hosts;
+  }
+  return all;
+}
+
+function stateOf(number: number, { batch, haltedReason }: ShownStrategy, ended: boolean): Batch['state'] {
+  const open = batch ?? 0;
+  if (number < open || (number === open && ended)) return 'done';
+  if (number === open) return 'open';
+  return ended || haltedReason !== null ? 'stopped' : 'to come';
+}
+
+/** `batch 2 of 4, at most 8 at a time, order by name` */
+export function strategyWords(strategy: ShownStrategy, batches: readonly Batch[]): string {
+  const parts: string[] = [];
+  if (batches.length > 0) {
+    const open = batches.find(({ state }) => state === 'open');
+    const current = open ?? batches.filter(({ state }) => state === 'done').at(-1);
+    parts.push(
+      current === undefined
+        ? counted(batches.length, 'batch', 'batches')
+        : `batch ${count(current.number)} of ${count(batches.length)} (${counted(current.hosts, 'host')})`,
+    );
+  }
+  if (strategy.maxParallel !== null) parts.push(`at most ${count(strategy.maxParallel)} at a time`);
+  if (strategy.batchMaxFailures !== null) {
+    parts.push(
+      `up to ${typeof strategy.batchMaxFailures === 'number' ? counted(strategy.batchMaxFailures, 'failure') : `${strategy.batchMaxFailures} failures`} a batch`,
+    );
+  }
+  if (strategy.onExceeded === 'continue') parts.push('goes on beyond its limit');
+  if (strategy.order !== 'selection')
+    parts.push(
+      strategy.order === 'random'
+        ? 'in random order'
+        : `in ${strategy.order === 'name' ? '' : 'reverse '}order of names`,
+    );
+  return parts.join(', ');
+}
+
+/** How many failures count against the limit, and how many it tolerates: `1 of 2 failures tolerated`. */
+export function failureWords(
+  { maxFailures }: Pick<ShownStrategy, 'maxFailures'>,
+  failures: number,
+  total: number,
+): string | undefined {
+  // With a limit for batches alone, the run's own never counts.
+  if (maxFailures >= total) return undefined;
+  if (maxFailures === 0)
+    return failures === 0 ? 'no failure tolerated' : `${counted(failures, 'failure')}, none tolerated`;
+  return failures <= maxFailures
+    ? `${count(failures)} of ${counted(maxFailures, 'failure')} tolerated`
+    : `${counted(failures, 'failure')}, ${count(maxFailures)} tolerated`;
+}
+
+const scopes = { installation: '', segment: ' in its segment', target: ' on its host' } as const;
+
+/** `lb-pool, alone in its segment`; `mirror, shared by up to 3` */
+export function lockWords(lock: Lock): string {
+  const where = scopes[lock.per ?? 'installation'];
+  if (lock.mode === 'exclusive') return `${lock.name}, alone${where}`;
+  return `${lock.name}, shared${lock.slots === undefined ? '' : ` by up to ${count(lock.slots)}`}${where}`;
+}
