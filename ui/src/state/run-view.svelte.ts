@@ -159,7 +159,11 @@ export class RunView {
     // What was read after the change happened already has it; whole new values make a second time harmless.
     this.#appliedSeq = Math.max(this.#appliedSeq, change.seq);
     if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
-    if (this.run?.strategy !== null && (change.run !== undefined || change.targetRuns !== undefined)) {
+    const { strategy, timeoutS } = this.run ?? {};
+    if (
+      (strategy !== null || timeoutS !== null) &&
+      (change.run !== undefined || change.targetRuns !== undefined)
+    ) {
       this.#readDetailSoon();
     }
     for (const changed of change.targetRuns ?? []) {
@@ -179,7 +183,7 @@ export class RunView {
     this.#bump();
   }
 
-  /** Events don't say how far batches are. However many come, it is read once a second. */
+  /** Events don't say how far batches are, nor that a run is stopped at its time limit. However many come, it is read once a second. */
   #readDetailSoon() {
     this.#detailTimer ??= setTimeout(() => void this.#readDetail(), detailAfterMs);
   }
@@ -187,8 +191,8 @@ export class RunView {
   async #readDetail(): Promise<void> {
     const { signal } = this.#owner;
     try {
-      const { strategy, reruns } = await fetchRun(this.id, signal);
-      if (!signal.aborted && this.run !== undefined) this.run = { ...this.run, strategy, reruns };
+      const { strategy, stopReason, reruns } = await fetchRun(this.id, signal);
+      if (!signal.aborted && this.run !== undefined) this.run = { ...this.run, strategy, stopReason, reruns };
     } catch (error) {
       // The next change asks again; that the server is away, the stream says.
       if (!(error instanceof ApiError) && !signal.aborted) throw error;

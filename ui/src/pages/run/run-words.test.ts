@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cancelWords } from './run-words.ts';
+import { cancellingWords, cancelWords, forceCancelWords, likelyRerun, rerunHosts } from './run-words.ts';
 
 describe('cancelling a run, in words', () => {
   it.each([
@@ -17,4 +17,37 @@ describe('cancelling a run, in words', () => {
       expect(cancelWords({ targetsRunning, targetsQueued })).toBe(words);
     },
   );
+});
+
+describe('forcing a cancel', () => {
+  it('says first how many hosts become unknown, those that wait for a decision too', () => {
+    const [first] = forceCancelWords({ targetsRunning: 2, targetsQueued: 1, targetsHeld: 1 });
+    expect(first).toMatch(/on 3 hosts ends unknown at once/);
+    expect(forceCancelWords({ targetsRunning: 0, targetsQueued: 1 })[0]).not.toMatch(/0 hosts/);
+  });
+
+  it('is not needed where nothing is left to stop', () => {
+    expect(cancellingWords(0)).toBe('Nothing is left to stop.');
+    expect(cancellingWords(1)).toMatch(/^1 host has not confirmed yet/);
+  });
+});
+
+describe('running again', () => {
+  const run = {
+    targetsTotal: 24,
+    targetsSucceeded: 12,
+    targetsFailed: 3,
+    targetsTimedOut: 1,
+    targetsUnknown: 2,
+  };
+
+  it('counts the hosts of each choice, cancelled ones among those that did not succeed', () => {
+    expect(rerunHosts(run)).toEqual({ failed: 4, unknown: 2, not_succeeded: 12, all: 24 });
+  });
+
+  it('begins with what failed, else with what did not succeed, else with all', () => {
+    expect(likelyRerun({ failed: 4, unknown: 2, not_succeeded: 12, all: 24 })).toBe('failed');
+    expect(likelyRerun({ failed: 0, unknown: 2, not_succeeded: 2, all: 24 })).toBe('not_succeeded');
+    expect(likelyRerun({ failed: 0, unknown: 0, not_succeeded: 0, all: 24 })).toBe('all');
+  });
 });

@@ -1,6 +1,6 @@
 import { type Step, stepStatuses } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { cellLabel, cellText, shortReason, stepNote } from './step-words.ts';
+import { cellLabel, cellText, nextTryAt, shortReason, stepLook, stepNote } from './step-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const step = (fields: Partial<Step>): Step => ({
@@ -58,7 +58,7 @@ describe('a step in words', () => {
 
   it('names its cell by step and state, never by color alone', () => {
     expect(cellLabel(step({ status: 'failed', exitCode: 5 }), now)).toBe('apply: failed, exit 5');
-    expect(cellLabel(step({ status: 'held' }), now)).toBe('apply: held');
+    expect(cellLabel(step({ status: 'held' }), now)).toBe('apply: unknown, held');
     for (const status of stepStatuses) {
       expect(cellLabel(step({ status }), now)).toContain(status.replaceAll('_', ' '));
     }
@@ -83,5 +83,46 @@ describe('a step in words', () => {
     );
     expect(note).toEqual({ state: 'failed', lead: 'It ended with 5.', text: 'Look.' });
     expect(stepNote(step({}), { segment: 'a' })).toBeUndefined();
+  });
+
+  it('keeps the shape of what is unknown while it is held, and says until when', () => {
+    const held = step({ status: 'held', reason: 'agent_silent', heldUntil: '2026-11-24T03:24:12.000Z' });
+    expect(stepLook(held)).toBe('unknown');
+    expect(stepNote(held, { segment: 'dmz-1', now })?.text).toMatch(
+      /waits for a decision until 03:24:12, in 57 min; then the step ends unknown/,
+    );
+  });
+
+  it('says when it is tried again, and why', () => {
+    const waits = step({
+      status: 'ready',
+      notBefore: '2026-11-24T02:28:12.000Z',
+      advice: 'Try 1 of 3 failed.',
+    });
+    expect(cellText(waits, now)).toBe('in 1:00');
+    expect(stepNote(waits, { segment: 'dmz-1', now })).toEqual({
+      state: 'ready',
+      lead: 'It is tried again in 1 min, at 02:28:12.',
+      text: 'Try 1 of 3 failed.',
+    });
+    const due = step({ status: 'ready', notBefore: null });
+    expect(nextTryAt(due)).toBeUndefined();
+    expect(stepNote(due, { segment: 'dmz-1', now })?.lead).toMatch(
+      /as soon as an agent in dmz-1 has a free slot/,
+    );
+  });
+
+  it('says what a person decided, whatever it counts as', () => {
+    const decided = step({
+      reason: 'decided',
+      errorMessage: 'It went silent.',
+      advice: 'ada decided: looked.',
+    });
+    expect(cellLabel(decided, now)).toBe('apply: succeeded, decided');
+    expect(stepNote(decided, { segment: 'a' })).toEqual({
+      state: 'succeeded',
+      lead: 'Decided: it counts as succeeded.',
+      text: 'It went silent. ada decided: looked.',
+    });
   });
 });
