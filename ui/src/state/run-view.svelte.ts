@@ -159,13 +159,7 @@ export class RunView {
     // What was read after the change happened already has it; whole new values make a second time harmless.
     this.#appliedSeq = Math.max(this.#appliedSeq, change.seq);
     if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
-    const { strategy, timeoutS } = this.run ?? {};
-    if (
-      (strategy !== null || timeoutS !== null) &&
-      (change.run !== undefined || change.targetRuns !== undefined)
-    ) {
-      this.#readDetailSoon();
-    }
+    if (this.#hasMoreToSay(change)) this.#readDetailSoon();
     for (const changed of change.targetRuns ?? []) {
       const host = this.#hosts.get(changed.id);
       if (host !== undefined)
@@ -183,7 +177,14 @@ export class RunView {
     this.#bump();
   }
 
-  /** Events don't say how far batches are, nor that a run is stopped at its time limit. However many come, it is read once a second. */
+  /** Events don't say how far batches are, nor who stopped a run and why. */
+  #hasMoreToSay(change: RunChange): boolean {
+    if (change.run === undefined && change.targetRuns === undefined) return false;
+    const isStopping = this.run?.status === 'cancelling' && this.run.cancelRequestedAt === null;
+    return isStopping || (this.run?.strategy ?? null) !== null || (this.run?.timeoutS ?? null) !== null;
+  }
+
+  /** However many changes come, it is read once a second. */
   #readDetailSoon() {
     this.#detailTimer ??= setTimeout(() => void this.#readDetail(), detailAfterMs);
   }
@@ -191,8 +192,12 @@ export class RunView {
   async #readDetail(): Promise<void> {
     const { signal } = this.#owner;
     try {
-      const { strategy, stopReason, reruns } = await fetchRun(this.id, signal);
-      if (!signal.aborted && this.run !== undefined) this.run = { ...this.run, strategy, stopReason, reruns };
+      const { strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy } = await fetchRun(
+        this.id,
+        signal,
+      );
+      if (signal.aborted || this.run === undefined) return;
+      this.run = { ...this.run, strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy };
     } catch (error) {
       // The next change asks again; that the server is away, the stream says.
       if (!(error instanceof ApiError) && !signal.aborted) throw error;

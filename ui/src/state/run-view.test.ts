@@ -8,7 +8,15 @@ const { RunView } = await load<typeof import('./run-view.svelte.ts')>('state/run
 const { connection } = await load<typeof import('./connection.svelte.ts')>('state/connection.svelte.ts');
 
 const run = (fields: Partial<RunDetail> = {}) =>
-  ({ id: 7, status: 'running', eventSeq: 40, ...fields }) as RunDetail;
+  ({
+    id: 7,
+    status: 'running',
+    eventSeq: 40,
+    strategy: null,
+    timeoutS: null,
+    cancelRequestedAt: null,
+    ...fields,
+  }) as RunDetail;
 const targetRun = (id: number) =>
   ({ id, targetName: `host-${id}`, status: 'running', startedAt: null }) as TargetRun;
 const step = (id: number, targetRunId: number, stepNumber: number, fields: Partial<Step> = {}) =>
@@ -30,6 +38,7 @@ async function setup(script: Script = {}) {
     },
   ];
   let failures = script.failures ?? 0;
+  let said = script.run;
   const unavailable = { error: { code: 'unavailable', message: 'Not now.', requestId: 'r' } };
   let down = false;
   const streams: { url: URL; lastEventId: string | undefined; response: ServerResponse }[] = [];
@@ -40,7 +49,7 @@ async function setup(script: Script = {}) {
     streams.push({ url, lastEventId: request.headers['last-event-id'] as string | undefined, response });
   };
   const { asked } = await serveApi({
-    '/api/v1/runs/7': (_request, response) => json(response, run(script.run)),
+    '/api/v1/runs/7': (_request, response) => json(response, run(said)),
     '/api/v1/runs/7/steps': (_request, response, url) => {
       failures -= 1;
       if (failures >= 0) return json(response, unavailable, 503);
@@ -72,7 +81,10 @@ async function setup(script: Script = {}) {
   const restore = () => {
     down = false;
   };
-  return { view, cut, restore, asked, streams, frames, connected, send, seen };
+  const answers = (fields: Partial<RunDetail>) => {
+    said = fields;
+  };
+  return { view, answers, cut, restore, asked, streams, frames, connected, send, seen };
 }
 
 describe('a run as it goes', () => {
@@ -218,5 +230,21 @@ describe('a run as it goes', () => {
     expect(t.view.error).toBeUndefined();
     expect(t.view.complete).toBe(true);
     await t.connected(1);
+  });
+
+  it('asks who cancelled it when it is told only that it is cancelling, and no more once it knows', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    t.send({ seq: 41, run: { status: 'running' } });
+    await t.seen(() => t.view.run?.status === 'running');
+    const reads = () => t.asked.filter((line) => line === 'GET /api/v1/runs/7').length;
+    expect(reads()).toBe(1);
+    t.answers({ status: 'running', cancelRequestedAt: '2026-11-24T02:27:12.000Z', cancelRequestedBy: 'ada' });
+    t.send({ seq: 42, run: { status: 'cancelling' } });
+    await t.seen(() => t.view.run?.cancelRequestedBy === 'ada');
+    // What the stream says stands: the run was read before or after.
+    expect(t.view.run?.status).toBe('cancelling');
+    expect(reads()).toBe(2);
   });
 });

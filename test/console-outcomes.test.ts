@@ -1,0 +1,214 @@
+// What follows when a run does not go well, in a real browser: an unknown step is decided, a rolling run halts and is run
+// again where it failed, a cancel is forced.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { RunDetail, Target } from '@opsconductor/protocol';
+import type { Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { ConsoleSystem, eventually, missing } from './console-browser.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+let c: ConsoleSystem;
+beforeAll(async () => {
+  if (missing === undefined) c = await ConsoleSystem.start();
+});
+afterEach(() => c?.closePages());
+afterAll(() => c?.stop());
+
+interface Definition {
+  name: string;
+  strategy?: object;
+  steps: object[];
+}
+
+async function start(definition: Definition, targetIds = [c.system.targetId]): Promise<number> {
+  const job = await c.system.api.made<{ id: number }>('/api/v1/jobs', definition);
+  const run = await c.system.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, { targetIds });
+  return run.id;
+}
+
+const step = (name: string, command: string, more: object = {}) => ({
+  name,
+  type: 'ssh.exec',
+  config: { command, survive_agent_restart: false },
+  ...more,
+});
+const ended = (page: Page, word: string) => page.locator('.title').getByText(word, { exact: true }).waitFor();
+
+/** An agent that is killed while a step runs, and comes back knowing nothing of how that ended. */
+async function cutOff(page: Page): Promise<void> {
+  await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
+  await c.system.agent.kill9();
+  await c.system.agent.start();
+}
+
+test('an unknown step is decided by a person who says why, and the run goes on', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const id = await start({
+    name: 'Roll the kernel',
+    steps: [
+      step('roll', `echo begun; ${gate.wait}`, { on_unknown: 'hold' }),
+      step('verify', 'echo verified'),
+    ],
+  });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await cutOff(page);
+
+  await page.getByRole('heading', { name: '1 host is unknown. Decide what happened on it.' }).waitFor();
+  await page.getByRole('gridcell', { name: 'roll: unknown, held' }).waitFor();
+  // What it wrote last stands beside the question.
+  await page.getByRole('region', { name: 'Decision' }).getByText('begun', { exact: true }).waitFor();
+  await page.getByText('Step 1 counts as succeeded on the host; one step still follows.').first().waitFor();
+
+  // By keys alone: n goes to the question, Enter opens its first answer.
+  await page.keyboard.press('n');
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog');
+  const decide = dialog.getByRole('button', { name: 'Count step 1 as succeeded on 1 host' });
+  await decide.click();
+  await dialog.getByText('Say why: whoever reads the run later has only this.').waitFor();
+  await dialog.getByLabel('Why').fill('uname says that the new kernel runs.');
+  await decide.click();
+
+  await ended(page, 'succeeded');
+  await page.getByRole('gridcell', { name: 'verify: succeeded' }).waitFor();
+  await page.getByRole('gridcell', { name: /^roll: succeeded, .*decided$/ }).click();
+  await page.getByText('Decided: it counts as succeeded.').waitFor();
+  await page.getByText(/^admin decided at .* that it counts as succeeded: “uname says/).waitFor();
+  await eventually(() => page.getByRole('region', { name: 'Decision' }).count()).toBe(0);
+  expect(faults).toEqual([]);
+});
+
+test('a decision that somebody else has made meanwhile is refused, and says what is so now', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const id = await start({
+    name: 'Drain the pool',
+    steps: [step('drain', `echo begun; ${gate.wait}`, { on_unknown: 'hold' })],
+  });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await cutOff(page);
+  await page.getByRole('button', { name: 'It succeeded, go on…' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Why').fill('Looked.');
+  const other = await c.system.api.post(`/api/v1/runs/${id}/decisions`, {
+    decision: 'failed',
+    note: 'It did not.',
+  });
+  expect(other.status).toBe(200);
+  await dialog.getByRole('button', { name: /^Count step 1/ }).click();
+  await dialog.getByText('Nothing was decided.').waitFor();
+  await dialog.getByText('There is nothing left to decide here.').waitFor();
+  await dialog.getByRole('button', { name: 'Close', exact: true }).last().click();
+  await ended(page, 'failed');
+  await page.getByText(/that it counts as failed: “It did not.”/).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a rolling run halts at its limit, and is run again on the host that failed', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { body: known } = await c.system.api.get<Target>(`/api/v1/targets/${c.system.targetId}`);
+  const { segmentId, host, port, credentialId, hostKeys } = known;
+  const made = ['web-1', 'web-2', 'web-3'].map((name) =>
+    c.system.api.made<Target>('/api/v1/targets', {
+      segmentId,
+      name,
+      host,
+      port,
+      credentialId,
+      hostKeyFingerprint: hostKeys[0]?.fingerprint,
+    }),
+  );
+  const targets = (await Promise.all(made)).map((target) => target.id);
+  const repaired = join(c.system.sshd.dir, 'repaired');
+  const id = await start(
+    {
+      name: 'Patch in waves',
+      strategy: { batches: [1], max_failures: 0, order: 'name' },
+      steps: [step('patch', `test -e ${repaired} && echo patched`)],
+    },
+    targets,
+  );
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await ended(page, 'failed');
+  await page.getByText('Halted.').waitFor();
+  await page.getByText('2 hosts never start.').waitFor();
+  await page.getByRole('img', { name: '3 batches: 1 done, 2 stopped' }).waitFor();
+  await page.getByText('batch 1 of 3 (1 host)').waitFor();
+
+  await writeFile(repaired, '');
+  await page.keyboard.press('r');
+  const dialog = page.getByRole('dialog');
+  // What failed is what one most likely wants.
+  await dialog.getByRole('button', { name: 'Run again on 1 host' }).click();
+  await page.getByRole('link', { name: `run ${id}`, exact: true }).waitFor();
+  await ended(page, 'succeeded');
+  await page.locator('.lines').getByText('patched', { exact: true }).waitFor();
+  // And back: the first run names the second.
+  const again = Number(/runs\/(\d+)/.exec(page.url())?.[1]);
+  await page.getByRole('link', { name: `run ${id}`, exact: true }).click();
+  await page.getByRole('link', { name: `run ${again}`, exact: true }).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a retried step shows each attempt with its own output, and when the next comes', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const flag = join(c.system.sshd.dir, 'second-try');
+  const id = await start({
+    name: 'Try twice',
+    steps: [
+      step(
+        'flaky',
+        `if test -e ${flag}; then echo second; exit 4; else touch ${flag}; echo first; exit 3; fi`,
+        {
+          retry: { attempts: 3, delay: 0, max_delay: 3600, backoff: 1 },
+        },
+      ),
+      step('never', 'true'),
+    ],
+  });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await ended(page, 'failed');
+  await page.getByRole('gridcell', { name: 'flaky: failed, exit 4, attempt 3' }).waitFor();
+  const attempts = page.getByRole('navigation', { name: 'Attempts' });
+  await attempts.getByRole('link', { name: 'Attempt 3, exit 4, agent-a' }).waitFor();
+  await attempts.getByRole('link', { name: 'Attempt 1, exit 3, agent-a' }).click();
+  await page.locator('.lines').getByText('first', { exact: true }).waitFor();
+  await page.getByText('Attempt 1 of 3.').waitFor();
+  expect(page.url()).toContain('attempt=1');
+  expect(faults).toEqual([]);
+});
+
+test('a cancel that no agent confirms can be forced, and says what becomes unknown', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const id = await start({
+    name: 'Stuck',
+    steps: [step('stuck', `echo begun; ${gate.wait}`), step('after', 'true')],
+  });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
+  c.system.agent.signal('SIGSTOP');
+  await page.keyboard.press('c');
+  await page.getByRole('button', { name: `Cancel run ${id}` }).click();
+  await page.getByText('1 host has not confirmed yet.').waitFor();
+  await page.keyboard.press('c');
+  await page.getByText('What was given to an agent on 1 host ends unknown at once').waitFor();
+  await page.getByRole('button', { name: `Force the cancel of run ${id}` }).click();
+  await ended(page, 'unknown');
+  await page
+    .getByText(/^What happened on the host isn’t known. admin forced the cancel while the step ran/)
+    .waitFor();
+  c.system.agent.signal('SIGCONT');
+  await gate.open();
+  expect(faults).toEqual([]);
+});
