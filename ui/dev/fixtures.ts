@@ -278,8 +278,24 @@ export const jobs: (JobListItem & Job)[] = definitions.map(
       name,
       description,
       start_within: 3600,
+      ...(at === 0
+        ? {
+            priority: 20,
+            timeout: 7200,
+            strategy: {
+              batches: [2, '10%', '25%'],
+              max_parallel: 8,
+              max_failures: '5%',
+              order: 'name' as const,
+            },
+            locks: [{ name: 'lb-pool', mode: 'shared' as const, slots: 8, per: 'segment' as const }],
+          }
+        : {}),
       steps: steps.map((step) => ({
         name: step,
+        ...(step === 'apply' ? { on_unknown: 'hold' as const, hold_for: 3600 } : {}),
+        ...(step === 'snapshot' ? { retry: { attempts: 3, delay: 30 }, idempotent: true } : {}),
+        ...(step === 'verify' ? { when_status: 'always' as const } : {}),
         type: 'ssh.exec' as const,
         config: {
           command:

@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { configWords, runRules, stepRules } from './definition-words.ts';
+
+const step = { name: 'apply', type: 'ssh.exec' as const, config: {} };
+
+describe('a job in words', () => {
+  it('says nothing where all hosts start at once', () => expect(runRules({})).toEqual([]));
+
+  it('says how batches grow, how many failures it tolerates and what then', () => {
+    expect(
+      runRules({
+        strategy: {
+          batches: [1, '10%'],
+          max_parallel: 8,
+          max_failures: '5%',
+          batch_max_failures: 1,
+          order: 'name',
+        },
+        locks: [{ name: 'lb', mode: 'exclusive', per: 'segment' }],
+      }),
+    ).toEqual([
+      'In batches of 1, then 10%, and 10% from there on: one opens when the one before has ended.',
+      'At most 8 hosts at a time.',
+      'Hosts in the order of their names.',
+      'Tolerates failures on 5% of the hosts, and 1 failure in a batch; beyond that no further host starts.',
+      'Each host holds the lock lb, alone in its segment, from its first step to its end.',
+    ]);
+    expect(runRules({ strategy: { on_exceeded: 'continue' } })).toEqual([
+      'Tolerates no failure; beyond that it goes on, and ends failed.',
+    ]);
+    // With a limit for batches alone, only that counts.
+    expect(runRules({ strategy: { batch_max_failures: 2 } })).toEqual([
+      'Tolerates 2 failures in a batch; beyond that no further host starts.',
+    ]);
+  });
+});
+
+describe('a step in words', () => {
+  it('says nothing where it says nothing', () => expect(stepRules(step)).toEqual([]));
+
+  it('says when it runs, how it is tried again, and what follows when nobody knows', () => {
+    expect(
+      stepRules({
+        ...step,
+        when_status: 'failure',
+        retry: { attempts: 3, delay: 30, on: ['exit_code', 'connect_timed_out'] },
+        on_unknown: 'hold',
+        hold_for: 7200,
+        idempotent: true,
+      }),
+    ).toEqual([
+      'Runs only when a step before it failed, timed out or was cancelled.',
+      'Tried up to 3 times, again after 30 s, each time 2 times longer, 1 h at most, on exit code, connect timed out.',
+      'When nobody knows how it ended, it waits for a decision for 2 h.',
+      'Running it twice does no harm (idempotent).',
+    ]);
+    expect(stepRules({ ...step, retry: { attempts: 2, delay: 0, on: ['signal'] } })).toEqual([
+      'Tried up to 2 times, again at once, on signal.',
+    ]);
+  });
+
+  it('tells its configuration but for the command, whatever new there is in it', () => {
+    expect(
+      configWords({
+        command: 'true',
+        timeout: 1800,
+        environment: { A: '1', B: '2' },
+        expected_exit_codes: [0, 3],
+        survive_agent_restart: true,
+        limits: { memory_mb: 512, nice: 5 },
+      }),
+    ).toEqual([
+      ['timeout', '30 min'],
+      ['environment', 'A=1 B=2'],
+      ['expected exit codes', '0, 3'],
+      ['survive agent restart', 'yes: it goes on without an agent'],
+      ['limits', 'memory mb 512, nice 5'],
+    ]);
+  });
+});
