@@ -6,7 +6,15 @@ import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { closeSession } from '../store/agent-sessions.ts';
-import { type Claim, type ClaimedStep, claimOnce, claimSteps } from '../store/claims.ts';
+import {
+  type Claim,
+  type ClaimedStep,
+  claimOnce,
+  claimSteps,
+  leasesOfClaims,
+  newClaimId,
+  type UntoldLease,
+} from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import type { AgentLink } from './agent-link.ts';
 import { leaseFor } from './agent-too-old.ts';
@@ -14,6 +22,8 @@ import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 
 const defaultPollMs = 1_000;
+/** A claim of which the answer was lost may still be running in the database: it is looked for this long. */
+const lookForLostClaimMs = 60_000;
 
 export interface DispatcherDeps {
   sql: Sql;
@@ -34,7 +44,9 @@ export class Dispatcher {
   /** The last claim may have left steps for want of free slots. */
   #leftSome = true;
   /** Claimed, and neither delivered nor back yet. */
-  #undelivered: ClaimedStep[] = [];
+  #undelivered: UntoldLease[] = [];
+  /** Claims of which the answer was lost, by id, with when: what they have leased, if anything, no agent has heard of. */
+  readonly #lost = new Map<string, number>();
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -64,29 +76,30 @@ export class Dispatcher {
   /** A claim as part of somebody's transaction, in place of one of its own; undefined while one is in flight. */
   claimAlong(): ClaimAlong | undefined {
     if (this.#running !== undefined || this.#stopped || this.#undelivered.length > 0) return undefined;
+    const claimId = newClaimId();
     let claim: Claim | undefined;
     let over = (_committed: boolean) => {};
     const ended = new Promise<boolean>((resolve) => {
       over = resolve;
     });
-    this.#running = this.#followUp(ended, () => claim).finally(() => {
+    this.#running = this.#followUp(ended, claimId, () => claim).finally(() => {
       this.#running = undefined;
     });
     return {
       claim: async (tx) => {
-        claim = await claimOnce(tx, this.#deps.serverId);
+        claim = await claimOnce(tx, this.#deps.serverId, claimId);
       },
       over,
     };
   }
 
-  async #followUp(ended: Promise<boolean>, claimed: () => Claim | undefined): Promise<void> {
+  async #followUp(ended: Promise<boolean>, claimId: string, claimed: () => Claim | undefined): Promise<void> {
     const committed = await ended;
     const claim = claimed();
     if (claim !== undefined && committed) await this.#handOut(claim);
     else {
       // Where the answer to the commit was lost the steps may be leased all the same.
-      this.#undelivered = claim?.steps ?? [];
+      this.#lost.set(claimId, performance.now());
       this.#wanted = true;
     }
     await this.#run();
@@ -103,13 +116,37 @@ export class Dispatcher {
     while (this.#wanted && !this.#stopped) {
       this.#wanted = false;
       try {
+        await this.#findLost();
         await this.#takeBack();
-        await this.#handOut(await claimSteps(this.#deps.sql, this.#deps.serverId));
+        await this.#handOut(await this.#claim());
       } catch (error) {
         this.#deps.log.error({ err: error }, 'claiming steps failed');
         return;
       }
     }
+  }
+
+  async #claim(): Promise<Claim> {
+    const claimId = newClaimId();
+    try {
+      return await claimSteps(this.#deps.sql, this.#deps.serverId, claimId);
+    } catch (error) {
+      this.#lost.set(claimId, performance.now());
+      throw error;
+    }
+  }
+
+  async #findLost(): Promise<void> {
+    if (this.#lost.size === 0) return;
+    const askedAt = performance.now();
+    const { sql, serverId, log } = this.#deps;
+    const found = await leasesOfClaims(sql, serverId, [...this.#lost.keys()]);
+    for (const [claimId, lostAt] of this.#lost) {
+      if (askedAt - lostAt > lookForLostClaimMs) this.#lost.delete(claimId);
+    }
+    if (found.length === 0) return;
+    log.warn({ steps: found.map(({ id }) => id) }, 'leases of which no agent was told are taken back');
+    this.#undelivered.push(...found);
   }
 
   async #handOut({ steps: claimed, tookAll, moved }: Claim): Promise<void> {
@@ -192,6 +229,6 @@ export class Dispatcher {
   }
 }
 
-function leaseOf({ id, epoch, leaseToken, agentId }: ClaimedStep): UnbegunLease {
+function leaseOf({ id, epoch, leaseToken, agentId }: UntoldLease): UnbegunLease {
   return { stepId: id, epoch, leaseToken, agentId };
 }

@@ -1,4 +1,5 @@
 // Claiming: one statement decides who runs a step. It leases ready steps to the agent sessions that this server holds.
+import { randomBytes } from 'node:crypto';
 import { limits } from '@opsconductor/protocol';
 import type { Queryable, Sql } from './connection.ts';
 import { type LeaseDetails, leaseDetailColumns, leaseDetailJoins } from './lease-details.ts';
@@ -39,21 +40,28 @@ const maxReleased = 1_000;
 /** A claim that only moved steps out of the way, or back into it, is made again at once; so often at most. */
 const maxTries = 8;
 
+/** The tokens of a claim's leases begin with its id: by it they are found where the answer to the claim was lost. */
+const claimIdLength = 16;
+
+export function newClaimId(): string {
+  return randomBytes(claimIdLength / 2).toString('hex');
+}
+
 /**
  * Leases ready steps to this server's agents, up to their free slots: of the runs with the highest priority those with
  * the least in flight in the segment, and of each its oldest steps. Credit is counted in SQL from live leases. Locked
  * steps are skipped. It waits only for an agent that is just opening a newer session, and then leases it nothing: what
  * a newer session's resume doesn't find must not be leased afterwards.
  */
-export async function claimSteps(sql: Sql, serverId: string): Promise<Claim> {
+export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimId()): Promise<Claim> {
   for (let tries = 1; ; tries += 1) {
-    const claim = await claimOnce(sql, serverId);
+    const claim = await claimOnce(sql, serverId, claimId);
     if (claim.steps.length > 0 || claim.moved === 0 || tries === maxTries) return claim;
   }
 }
 
 /** One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight. */
-export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim> {
+export async function claimOnce(sql: Queryable, serverId: string, claimId = newClaimId()): Promise<Claim> {
   const rows = await sql<ClaimRow[]>`
     with credit as materialized (
       select s.agent_id, s.session_number, a.segment_id,
@@ -108,7 +116,7 @@ export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim
       from (${waitingForLocks(sql)}) waiting where st.id = waiting.id returning st.id
     ), leased as (
       update job_run_steps st set
-        status = 'running', epoch = st.epoch + 1, lease_token = replace(gen_random_uuid()::text, '-', ''),
+        status = 'running', epoch = st.epoch + 1, lease_token = ${claimId}::text || right(replace(gen_random_uuid()::text, '-', ''), ${-claimIdLength}::int),
         agent_id = tried.agent_id, session_number = tried.session_number,
         leased_at = clock_timestamp(), started_at = null, cancel_sent_at = null,
         attempt_day = (clock_timestamp() at time zone 'UTC')::date,
@@ -132,6 +140,23 @@ export async function claimOnce(sql: Queryable, serverId: string): Promise<Claim
   const moved = rows[0]?.moved ?? 0;
   const tookAll = moved === 0 && [...left.values()].every((free) => free > 0);
   return { steps: leased.map(claimedStep), tookAll, moved };
+}
+
+/** A lease that may never have reached its agent. */
+export type UntoldLease = Pick<ClaimedStep, 'id' | 'epoch' | 'leaseToken' | 'agentId' | 'sessionNumber'>;
+
+/** Live leases that these claims have made for this server's agents. */
+export async function leasesOfClaims(
+  sql: Sql,
+  serverId: string,
+  claimIds: readonly string[],
+): Promise<UntoldLease[]> {
+  return sql<UntoldLease[]>`
+    select st.id, st.epoch, st.lease_token, st.agent_id, st.session_number
+    from agent_sessions s
+    join job_run_steps st on st.agent_id = s.agent_id and st.status = 'running'
+    where s.server_id = ${serverId} and left(st.lease_token, ${claimIdLength}) = any(${claimIds as string[]}::text[])
+    order by st.id`;
 }
 
 /**

@@ -1,0 +1,39 @@
+import { expect, test, vi } from 'vitest';
+import { setupGateway } from './testing.ts';
+
+/** Errors that claims end with once the database has committed them. */
+const lost = vi.hoisted(() => ({ answers: [] as Error[] }));
+
+vi.mock(import('../store/claims.ts'), async (original) => {
+  const claims = await original();
+  return {
+    ...claims,
+    async claimSteps(...args) {
+      const claim = await claims.claimSteps(...args);
+      const error = claim.steps.length > 0 ? lost.answers.shift() : undefined;
+      if (error !== undefined) throw error;
+      return claim;
+    },
+  };
+});
+
+test('what a claim has leased whose answer was lost goes back, and is leased again', async () => {
+  await using t = await setupGateway({}, undefined, { claimPollMs: 20 });
+  const agent = await t.connectAgent();
+  lost.answers.push(new Error('CONNECTION_CLOSED'), new Error('CONNECTION_CLOSED'));
+  const runId = await t.start();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 3 }]);
+  expect((await t.steps(runId))[0]).toMatchObject({ status: 'running', epoch: 3 });
+  expect(t.logged.join('')).toContain('leases of which no agent was told are taken back');
+});
+
+test('leases that agents hold stay theirs after a claim whose answer was lost', async () => {
+  await using t = await setupGateway({}, undefined, { claimPollMs: 20 });
+  const agent = await t.connectAgent();
+  const first = await t.start();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: first, epoch: 1 }]);
+  lost.answers.push(new Error('CONNECTION_CLOSED'));
+  const second = await t.start();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: second, epoch: 2 }]);
+  expect((await t.steps(first))[0]).toMatchObject({ status: 'running', epoch: 1 });
+});
