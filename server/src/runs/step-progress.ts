@@ -1,6 +1,5 @@
 // What one transaction does to the steps of runs: ends them, holds them, has them tried again, and moves on what follows
 // in their target runs. Collected first and written together. Runs, target runs and steps are locked by the caller.
-import { randomBytes } from 'node:crypto';
 import {
   isRunEnded,
   type OutputState,
@@ -31,6 +30,7 @@ import { endedAttempts, type SettledAttempt, writeAttempts } from '../store/step
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
 import { type Course, cleanUp, followStep, type StepEnd } from './follow-step.ts';
+import { newLeaseToken } from './lease-token.ts';
 import { type RunLedger, type StepChange, stoppedStatus } from './run-ledger.ts';
 
 /** How an attempt ended. */
@@ -385,7 +385,7 @@ export class StepProgress {
       id: step.id,
       epoch: step.epoch + 1,
       attemptDay: this.#ledger.now.toISOString().slice(0, 10),
-      leaseToken: randomBytes(16).toString('hex'),
+      leaseToken: newLeaseToken(),
       ...session,
     };
     this.#leases.push({ lease, step });
@@ -534,8 +534,12 @@ function survivorsOf({ survivors }: StepOutcome) {
 }
 
 function withoutUnset(change: StepChange): StepChange {
-  const told = Object.entries(change).filter(([, value]) => value !== null && !isEmpty(value));
-  return Object.fromEntries(told) as unknown as StepChange;
+  const told: Record<string, unknown> = {};
+  for (const key in change) {
+    const value = change[key as keyof StepChange];
+    if (value !== null && !isEmpty(value)) told[key] = value;
+  }
+  return told as unknown as StepChange;
 }
 
 function isEmpty(value: unknown): boolean {

@@ -8,8 +8,9 @@ import {
   testServerId,
 } from '../runs/testing.ts';
 import { openSession } from './agent-sessions.ts';
-import { claimSteps } from './claims.ts';
+import { claimOnce, claimSteps } from './claims.ts';
 import { leaseDetails } from './lease-details.ts';
+import { inTransaction } from './transaction.ts';
 
 const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';
 
@@ -217,4 +218,26 @@ test('a step is not leased before its time, and then without being told of', asy
   expect(await t.claim()).toEqual([]);
   await t.sql`update job_run_steps set not_before = clock_timestamp() where not_before is not null`;
   expect((await t.claim()).map((step) => step.id)).toEqual([first?.id]);
+});
+
+test('a claim reads the steps that it may take, not all that are ready', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 4 });
+  const [step] = await t.steps(await t.start());
+  await t.sql`
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+    select st.job_run_id, st.target_run_id, st.segment_id, n, 'ssh.exec', 60, 'ready'
+    from job_run_steps st, generate_series(2, 20000) n where st.id = ${step?.id ?? 0}`;
+  await t.sql`analyze job_run_steps`;
+  await inTransaction(t.sql, async (tx) => {
+    const read = async () => {
+      const [row] = await tx<{ rows: number }[]>`
+        select (seq_tup_read + idx_tup_fetch)::int as rows from pg_stat_xact_user_tables
+        where relname = 'job_run_steps'`;
+      return row?.rows ?? Number.NaN;
+    };
+    const before = await read();
+    expect((await claimOnce(tx, testServerId)).steps).toHaveLength(4);
+    expect((await read()) - before).toBeLessThan(100);
+  });
 });

@@ -83,7 +83,7 @@ export async function claimOnce(sql: Queryable, serverId: string, claimId = newC
       update job_run_steps st set not_before = null from (
         select due.id from demand cross join lateral (
           select id from job_run_steps d
-          where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= clock_timestamp()
+          where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= (select clock_timestamp())
           order by d.not_before limit ${maxReleased} for update skip locked) due
       ) due where st.id = due.id returning st.id
     ), shares as materialized (${sharesOfRuns(sql)}

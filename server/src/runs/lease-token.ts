@@ -1,0 +1,16 @@
+// Random tokens of leases. Each call for random bytes costs microseconds however few they are, so they are drawn for many
+// tokens at once.
+import { randomFillSync } from 'node:crypto';
+
+const tokenBytes = 16;
+const drawn = Buffer.alloc(256 * tokenBytes);
+let used = drawn.length;
+
+export function newLeaseToken(): string {
+  if (used === drawn.length) {
+    randomFillSync(drawn);
+    used = 0;
+  }
+  used += tokenBytes;
+  return drawn.toString('hex', used - tokenBytes, used);
+}
