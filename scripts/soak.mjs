@@ -1,4 +1,5 @@
-// npm run soak -- servers [--minutes 10]: the test of several servers for as long as told. Prints what it counted.
+// npm run soak -- servers [--minutes 10] [--beside <checkout>]: the test of several servers for as long as told, with one
+// server and one agent of another version where a built checkout of it is named. Prints what it counted.
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -8,7 +9,7 @@ const root = resolve(import.meta.dirname, '..');
 const files = { servers: 'test/many-servers.test.ts' };
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { minutes: { type: 'string', default: '10' } },
+  options: { minutes: { type: 'string', default: '10' }, beside: { type: 'string' } },
 });
 const [name] = positionals;
 const minutes = Number(values.minutes);
@@ -20,6 +21,14 @@ await buildAll();
 const child = spawn(
   process.execPath,
   [resolve(root, 'node_modules/vitest/vitest.mjs'), 'run', files[name], '-t', 'under load'],
-  { cwd: root, stdio: 'inherit', env: { ...process.env, OPSCONDUCTOR_SOAK_MINUTES: String(minutes) } },
+  {
+    cwd: root,
+    stdio: 'inherit',
+    env: {
+      ...process.env,
+      OPSCONDUCTOR_SOAK_MINUTES: String(minutes),
+      ...(values.beside === undefined ? {} : { OPSCONDUCTOR_SOAK_BESIDE: resolve(values.beside) }),
+    },
+  },
 );
 child.on('exit', (code) => process.exit(code ?? 1));

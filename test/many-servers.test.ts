@@ -10,6 +10,8 @@ import { type LoadReport, runUnderLoad } from './support/cluster-load.ts';
 import { haproxyConfiguration } from './support/haproxy.ts';
 
 const soakMinutes = Number(readEnvironment().OPSCONDUCTOR_SOAK_MINUTES ?? 0);
+/** One of the servers, and one of the agents, are of the version that is there. */
+const oldCheckout = readEnvironment().OPSCONDUCTOR_SOAK_BESIDE;
 
 function expectNothingLost(report: LoadReport): void {
   expect(report.reasons).toEqual([]);
@@ -27,7 +29,7 @@ function expectNothingLost(report: LoadReport): void {
 let t: Cluster;
 // With one agent, what one of the servers asks of it goes over the other.
 beforeAll(async () => {
-  t = await setupCluster({ agents: soakMinutes > 0 ? 3 : 1 });
+  t = await setupCluster({ agents: soakMinutes > 0 ? 3 : 1, oldCheckout });
 });
 afterAll(() => t[Symbol.asyncDispose]());
 

@@ -29,7 +29,16 @@ export interface Cluster {
 }
 
 /** Starts it; resolves when all agents can be given steps. */
-export async function setupCluster({ servers: count = 2, agents: agentCount = 2 } = {}): Promise<Cluster> {
+export async function setupCluster({
+  servers: count = 2,
+  agents: agentCount = 2,
+  oldCheckout,
+}: {
+  servers?: number;
+  agents?: number;
+  /** Sources of another version, built: the last server and the last agent are of it. */
+  oldCheckout?: string | undefined;
+} = {}): Promise<Cluster> {
   await buildAgent();
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-cluster-'));
   await chmod(dir, 0o711);
@@ -54,7 +63,7 @@ export async function setupCluster({ servers: count = 2, agents: agentCount = 2 
     const servers: TestServer[] = [];
     for (let n = 0; n < count; n += 1) {
       ports.push(await freePort());
-      const server = new TestServer(ports[n] ?? 0, join(dir, `server-${n}`), {
+      const env = {
         DATABASE_URL: database.url,
         OPSCONDUCTOR_BOOTSTRAP_TOKEN: token,
         OPSCONDUCTOR_MASTER_KEY_FILE: join(dir, 'keys/master-key.json'),
@@ -62,7 +71,9 @@ export async function setupCluster({ servers: count = 2, agents: agentCount = 2 
         OPSCONDUCTOR_PUBLIC_URL: url,
         OPSCONDUCTOR_DRAIN_SECONDS: '1',
         LOG_LEVEL: 'info',
-      });
+      };
+      const checkout = n === count - 1 ? oldCheckout : undefined;
+      const server = new TestServer(ports[n] ?? 0, join(dir, `server-${n}`), env, checkout);
       closers.push(() => server.stop());
       servers.push(server);
       await server.start();
@@ -76,7 +87,11 @@ export async function setupCluster({ servers: count = 2, agents: agentCount = 2 
     const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'dmz' });
     const agents: TestAgent[] = [];
     for (let n = 0; n < agentCount; n += 1) {
-      const agent = new TestAgent(`agent-${n}`, join(dir, `agent-${n}`), 16);
+      const file =
+        oldCheckout !== undefined && n === agentCount - 1
+          ? join(oldCheckout, '.cache/build/agent.mjs')
+          : undefined;
+      const agent = new TestAgent(`agent-${n}`, join(dir, `agent-${n}`), 16, file);
       agents.push(agent);
       closers.push(() => agent.stop());
       const made = await api.made<EnrollmentTokenReply>(`/api/v1/segments/${segmentId}/enrollment-tokens`);

@@ -114,10 +114,11 @@ export class TestServer extends Restartable {
   readonly #env: Record<string, string>;
   readonly #dir: string;
 
-  constructor(port: number, dir: string, env: Record<string, string>) {
+  /** `checkout`: where its sources are, for one of another version. */
+  constructor(port: number, dir: string, env: Record<string, string>, checkout = root) {
     super();
     this.#dir = dir;
-    this.#args = ['--import', 'tsx', join(import.meta.dirname, 'server-main.ts'), '--no-demo'];
+    this.#args = ['--import', 'tsx', join(checkout, 'test/support/server-main.ts'), '--no-demo'];
     this.#args.push('--port', String(port), '--data', join(dir, 'data'));
     this.#env = { ...env, OPSCONDUCTOR_TEST_TIMINGS: JSON.stringify(timings) };
   }
@@ -131,9 +132,11 @@ export class TestAgent extends Restartable {
   readonly name: string;
   readonly dataDir: string;
   readonly #slots: number;
+  readonly #file: string;
 
-  constructor(name: string, dataDir: string, slots: number) {
+  constructor(name: string, dataDir: string, slots: number, file = agentFile) {
     super();
+    this.#file = file;
     this.name = name;
     this.dataDir = dataDir;
     this.#slots = slots;
@@ -142,7 +145,7 @@ export class TestAgent extends Restartable {
   async enroll(server: string, token: string, caFile?: string): Promise<void> {
     const args = ['enroll', '--server', server, '--token-file', '-', '--name', this.name];
     if (caFile !== undefined) args.push('--ca-file', caFile);
-    const command = [process.execPath, agentFile, ...args, '--data', this.dataDir];
+    const command = [process.execPath, this.#file, ...args, '--data', this.dataDir];
     const enrolling = new WatchedProcess({ command, cwd: root, input: `${token}\n` });
     if ((await enrolling.ended()) !== 0) throw new Error(`not enrolled: ${enrolling.output}`);
   }
@@ -150,7 +153,7 @@ export class TestAgent extends Restartable {
   /** Starts it; resolves when it is connected unless told. */
   async start({ connected = true } = {}): Promise<void> {
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots)];
-    const child = this.spawn([agentFile, ...args], { OPSCONDUCTOR_LOG_LEVEL: 'info' }, this.dataDir);
+    const child = this.spawn([this.#file, ...args], { OPSCONDUCTOR_LOG_LEVEL: 'info' }, this.dataDir);
     if (connected) await child.says(/"msg":"connected"/);
   }
 
