@@ -6,6 +6,7 @@ import { Backoff } from './connection/backoff.ts';
 import { Connection } from './connection/connection.ts';
 import { openSocket } from './connection/open-socket.ts';
 import { type ProxySettings, withoutProxy } from './connection/proxy.ts';
+import type { BusyLimits } from './execution/busy.ts';
 import { CredentialOpener, type UsableCredential } from './execution/credential-opener.ts';
 import { Executor } from './execution/executor.ts';
 import { HostScanner } from './execution/host-scanner.ts';
@@ -28,6 +29,8 @@ export interface AgentOptions {
   log: Logger;
   /** Steps at a time; 16 unless told. */
   slots?: number;
+  /** Above these it wants nothing new. */
+  busyLimits?: BusyLimits;
   proxy?: ProxySettings;
   /** In place of the standard ones. */
   stepTypes?: KnownStepTypes;
@@ -131,6 +134,7 @@ async function wire(
     identity,
     generationPath: data.generation,
     slots,
+    busyLimits: options.busyLimits ?? {},
     journal,
     deadline,
     executor,

@@ -2,6 +2,9 @@
 import { resolve } from 'node:path';
 import type { ProxySettings } from './connection/proxy.ts';
 
+/** Commander reads these for the options of `run`. */
+export const maxRssVariable = 'OPSCONDUCTOR_MAX_RSS_MB';
+export const maxLoadVariable = 'OPSCONDUCTOR_MAX_LOAD';
 export const enrollmentTokenVariable = 'OPSCONDUCTOR_ENROLLMENT_TOKEN';
 
 export interface Config {

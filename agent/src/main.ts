@@ -1,10 +1,16 @@
 // The command `opsconductor-agent`.
 import { hostname } from 'node:os';
 import { limits } from '@opsconductor/protocol';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { startAgent } from './agent.ts';
 import { AgentError } from './agent-error.ts';
-import { type Config, enrollmentTokenVariable, readConfig } from './config.ts';
+import {
+  type Config,
+  enrollmentTokenVariable,
+  maxLoadVariable,
+  maxRssVariable,
+  readConfig,
+} from './config.ts';
 import { describeStatus, examine } from './doctor.ts';
 import { enroll } from './enrollment/enroll.ts';
 import { readToken } from './enrollment/read-token.ts';
@@ -60,7 +66,17 @@ function buildProgram(config: Config, log: Logger): Command {
     .description('connect and run steps, until stopped')
     .option(...dataOption)
     .option('--slots <number>', 'steps at a time', parseSlots, limits.defaultSlots)
-    .action((options: { data: string; slots: number }) => runCommand(options, config, log));
+    .addOption(
+      new Option('--max-rss-mb <number>', 'take nothing new while this process holds more memory')
+        .env(maxRssVariable)
+        .argParser(parseAbove(0)),
+    )
+    .addOption(
+      new Option('--max-load <number>', "take nothing new while the machine's load over a minute is higher")
+        .env(maxLoadVariable)
+        .argParser(parseAbove(0)),
+    )
+    .action((options: RunCommand) => runCommand(options, config, log));
   program
     .command('status')
     .description('say what this agent is and whether it runs')
@@ -99,13 +115,25 @@ async function enrollCommand(
   );
 }
 
-async function runCommand(
-  options: { data: string; slots: number },
-  { proxy }: Config,
-  log: Logger,
-): Promise<void> {
+interface RunCommand {
+  data: string;
+  slots: number;
+  maxRssMb?: number;
+  maxLoad?: number;
+}
+
+async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): Promise<void> {
   letHeapGrow();
-  const agent = await startAgent({ dataDir: options.data, slots: options.slots, proxy, log });
+  const agent = await startAgent({
+    dataDir: options.data,
+    slots: options.slots,
+    busyLimits: {
+      maxRssBytes: options.maxRssMb === undefined ? undefined : options.maxRssMb * 1024 * 1024,
+      maxLoad: options.maxLoad,
+    },
+    proxy,
+    log,
+  });
   let stopping = false;
   const onSignal = (signal: string) => {
     if (stopping) {
@@ -135,6 +163,14 @@ function parseSlots(text: string): number {
   const slots = Number(text);
   if (Number.isInteger(slots) && slots >= 1 && slots <= limits.maxSlots) return slots;
   throw new InvalidArgumentError(`A whole number from 1 to ${limits.maxSlots}.`);
+}
+
+function parseAbove(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isFinite(value) && value > least) return value;
+    throw new InvalidArgumentError(`A number above ${least}.`);
+  };
 }
 
 /** The machine's name, as far as an agent may be called so. */

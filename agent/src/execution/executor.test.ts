@@ -431,3 +431,12 @@ test('a step that prints more than its limit is cut, and stopped where it asks f
   for (const step of stops) step.end(success);
   expect((await connection.next('complete')).output.truncated).toBe(true);
 });
+
+test('an agent above its limits says so with each heartbeat, and wants no next step', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t, { busyLimits: { maxRssBytes: 1 } });
+  expect(await connection.next('heartbeat')).toMatchObject({ busy: 'memory' });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  (await t.nextStep()).end(success);
+  expect((await connection.next('complete')).wantsNext).toBe(false);
+});

@@ -52,6 +52,8 @@ export class Executor {
   /** The server asked this session to take nothing new. */
   #sessionDraining = false;
   #stopped = false;
+  /** It wants no next step with a completion; what it is given all the same it takes. */
+  busy = false;
   #idleWaiters: (() => void)[] = [];
   /** Attempts that began while the server still thought that they had not. */
   readonly #startedUntold = new Set<Attempt>();
@@ -206,7 +208,7 @@ export class Executor {
       ...attempt.name,
       ...completion,
       outcome: session.server.readable(completion.outcome),
-      wantsNext: !this.#takesNothing(),
+      wantsNext: !this.busy && !this.#takesNothing(),
     });
   }
 

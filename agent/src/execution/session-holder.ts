@@ -13,6 +13,7 @@ import type { Journal } from '../journal/journal.ts';
 import type { Logger } from '../log.ts';
 import type { SegmentKeys } from '../segment-keys.ts';
 import { agentVersion } from '../version.ts';
+import { type BusyLimits, busyReasonOf } from './busy.ts';
 import type { Executor } from './executor.ts';
 import type { HostScanner } from './host-scanner.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
@@ -25,6 +26,7 @@ export interface SessionHolderOptions {
   identity: Identity;
   generationPath: string;
   slots: number;
+  busyLimits: BusyLimits;
   journal: Journal;
   deadline: LeaseDeadline;
   executor: Executor;
@@ -177,7 +179,7 @@ export class SessionHolder {
 
   /** Renews the leases, and ends a connection on which nothing is acknowledged any more. */
   #heartbeat(socket: MessageSocket, intervalMs: number): () => void {
-    const { deadline, executor, auditCheckpoint } = this.#options;
+    const { deadline, executor, auditCheckpoint, busyLimits } = this.#options;
     let sequence = 0;
     const beat = () => {
       if (deadline.passed()) {
@@ -186,12 +188,15 @@ export class SessionHolder {
       }
       sequence += 1;
       deadline.heartbeatSent(sequence);
+      const used = { rssBytes: process.memoryUsage.rss(), loadAverage: loadavg()[0] ?? 0 };
+      const busy = busyReasonOf(busyLimits, used);
+      executor.busy = busy !== undefined;
       socket.send({
         type: 'heartbeat',
         sequence,
         held: executor.heldPairs(),
-        rssBytes: process.memoryUsage.rss(),
-        loadAverage: loadavg()[0] ?? 0,
+        ...used,
+        ...(busy === undefined ? {} : { busy }),
         spoolBytes: executor.spoolBytes,
         ...(auditCheckpoint.size === undefined ? {} : { auditSize: auditCheckpoint.size }),
       });

@@ -51,6 +51,8 @@ export const AgentSchema = Type.Object({
   rssBytes: Nullable(Type.Integer()),
   /** Of its machine, over a minute. */
   loadAverage: Nullable(Type.Number()),
+  /** Why it is given nothing new just now: `memory`, `load`, above what it was started with; null where it is. */
+  busyReason: Nullable(Type.String()),
   /** Whether it can open the segment's credentials yet. */
   hasSegmentKey: Type.Boolean(),
   /** Attempts of this agent that ended unknown and wait in open or held runs. */

@@ -322,6 +322,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         rssBytes: message.rssBytes ?? null,
         spoolBytes: message.spoolBytes ?? null,
         loadAverage: message.loadAverage ?? null,
+        busyReason: message.busy === undefined ? null : visibleLine(message.busy),
       },
     });
     this.#beatTimer ??= setTimeout(() => void this.#flushBeats(), heartbeatBatchMs);

@@ -24,6 +24,7 @@ export interface AgentOverviewRow {
   spoolBytes: number | null;
   rssBytes: number | null;
   loadAverage: number | null;
+  busyReason: string | null;
   hasSegmentKey: boolean;
   unknownSteps: number;
   lastCloseAt: Date | null;
@@ -86,6 +87,7 @@ export async function listAgentOverviews(
            a.drain_requested_at, a.labels,
            coalesce(g.slots, 0) as slots, coalesce(rs.steps, 0) as slots_in_use, g.last_heartbeat_at,
            a.version, a.platform, a.hostname, a.address, g.spool_bytes, g.rss_bytes, g.load_average,
+           case when p.state in ('connected', 'draining') then g.busy_reason end as busy_reason,
            exists (select 1 from segment_key_wraps w
                     where w.agent_id = a.id and w.generation = sg.key_generation and w.opened_at is not null)
              as has_segment_key,

@@ -49,7 +49,7 @@ export async function openSession(
       clock_timestamp() + ${session.leaseTtlMs} * interval '1 millisecond')
     on conflict (agent_id) do update set session_number = excluded.session_number, server_id = excluded.server_id,
       slots = 1, draining = false, ready = false, connected_at = clock_timestamp(), disconnected_at = null,
-      clean_shutdown = false, last_heartbeat_at = clock_timestamp(), expires_at = excluded.expires_at`;
+      clean_shutdown = false, busy_reason = null, last_heartbeat_at = clock_timestamp(), expires_at = excluded.expires_at`;
   await tx`select pg_notify('opsc_session', ${`${session.agentId}.${session.sessionNumber}`})`;
 }
 
@@ -115,6 +115,8 @@ export interface HeartbeatRow {
   rssBytes: number | null;
   spoolBytes: number | null;
   loadAverage: number | null;
+  /** Why it wants nothing new just now. */
+  busyReason?: string | null;
 }
 
 /**
@@ -129,9 +131,11 @@ export async function renewSessions(
   const rows = await sql<{ agentId: number }[]>`
     update agent_sessions s set last_heartbeat_at = clock_timestamp(),
       expires_at = clock_timestamp() + ${leaseTtlMs} * interval '1 millisecond',
-      rss_bytes = c."rssBytes", spool_bytes = c."spoolBytes", load_average = c."loadAverage"
+      rss_bytes = c."rssBytes", spool_bytes = c."spoolBytes", load_average = c."loadAverage",
+      busy_reason = c."busyReason"
     from jsonb_to_recordset(${sql.json(beats as never)}::jsonb) as c(
-      "agentId" bigint, "sessionNumber" bigint, "rssBytes" bigint, "spoolBytes" bigint, "loadAverage" double precision)
+      "agentId" bigint, "sessionNumber" bigint, "rssBytes" bigint, "spoolBytes" bigint, "loadAverage" double precision,
+      "busyReason" text)
     where s.agent_id = c."agentId" and s.session_number = c."sessionNumber"
       and exists (select from agents a where a.id = s.agent_id and a.session_number = s.session_number
         and a.state = 'active')

@@ -7,10 +7,12 @@ import {
   success,
   testServerId,
 } from '../runs/testing.ts';
-import { openSession } from './agent-sessions.ts';
+import { getAgent } from '../segments/agents/list-agents.ts';
+import { openSession, renewSessions } from './agent-sessions.ts';
 import { claimOnce, claimSteps } from './claims.ts';
 import { leaseDetails } from './lease-details.ts';
 import { inTransaction } from './transaction.ts';
+import { unrestricted } from './visibility.ts';
 
 const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';
 
@@ -240,4 +242,17 @@ test('a claim reads the steps that it may take, not all that are ready', async (
     expect((await claimOnce(tx, testServerId)).steps).toHaveLength(4);
     expect((await read()) - before).toBeLessThan(100);
   });
+});
+
+test('an agent that says that it is busy is given nothing until it no longer says so', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const { agentId, sessionNumber } = t.agent;
+  const beat = { agentId, sessionNumber, rssBytes: null, spoolBytes: null, loadAverage: null };
+  await renewSessions(t.sql, [{ ...beat, busyReason: 'memory' }], 20_000);
+  expect(await t.claim()).toEqual([]);
+  expect((await getAgent(t.sql, agentId, unrestricted)).busyReason).toBe('memory');
+  await renewSessions(t.sql, [beat], 20_000);
+  expect(await t.claim()).toHaveLength(1);
+  expect((await getAgent(t.sql, agentId, unrestricted)).busyReason).toBeNull();
 });

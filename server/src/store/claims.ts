@@ -71,7 +71,7 @@ export async function claimOnce(sql: Queryable, serverId: string, claimId = newC
       from agent_sessions s
       join agents a on a.id = s.agent_id
       join segments g on g.id = a.segment_id
-      where s.server_id = ${serverId} and ${isAble(sql)}
+      where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(sql)}
     ), slots as (
       select segment_id, agent_id, session_number,
         row_number() over (partition by segment_id order by n, agent_id) as place

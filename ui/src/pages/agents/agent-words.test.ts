@@ -20,6 +20,7 @@ const agent = (fields: Partial<Agent>): Agent => ({
   spoolBytes: 0,
   rssBytes: null,
   loadAverage: null,
+  busyReason: null,
   drainRequestedAt: null,
   labels: {},
   lastClose: null,
@@ -107,4 +108,10 @@ describe('agents in words', () => {
     }
     expect(agentFits(one, 'rack=8')).toBe(false);
   });
+});
+
+it('an agent that takes nothing new for its memory or load says so', () => {
+  expect(agentDetail(agent({ busyReason: 'load', loadAverage: 9 }))).toBe(
+    'takes nothing new: its load is too high, load 9.00',
+  );
 });

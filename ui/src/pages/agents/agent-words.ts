@@ -59,6 +59,7 @@ function isMisunderstood(agent: Agent, now: number): boolean {
 export function agentDetail(agent: Agent): string {
   const parts: string[] = [];
   if (agent.state === 'quarantined') parts.push('an older copy of it connected');
+  if (agent.busyReason !== null) parts.push(`takes nothing new: its ${agent.busyReason} is too high`);
   if (agent.rssBytes !== null) parts.push(byteSize(agent.rssBytes));
   if (agent.loadAverage !== null) parts.push(`load ${agent.loadAverage.toFixed(2)}`);
   if (agent.spoolBytes !== null && agent.spoolBytes > 0) parts.push(`spool ${byteSize(agent.spoolBytes)}`);
