@@ -1,6 +1,9 @@
 // What agents tell of the targets that they were given to scan.
 import type { ScannedHost } from '@opsconductor/protocol';
-import type { Sql } from '../store/connection.ts';
+import { recordAudits } from '../audit/record-audits.ts';
+import type { Sql, Tx } from '../store/connection.ts';
+import { replaceOfferedKey } from '../store/host-keys.ts';
+import { changedAmong, lockTargetsWithKeys } from '../store/host-scan-review.ts';
 import { type ScannedItem, writeScanned } from '../store/host-scans.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
@@ -20,7 +23,33 @@ export async function recordScanned(
   }
   if (items.size === 0) return;
   const ordered = [...items.values()].sort((a, b) => a.targetId - b.targetId);
-  await inTransaction(sql, (tx) => writeScanned(tx, agentId, scanId, ordered));
+  // Only who shows a key that nobody accepted can have changed; targets are locked before anything of theirs.
+  const mayHaveChanged = ordered.filter((item) => item.keys.length > 0).map((item) => item.targetId);
+  await inTransaction(sql, async (tx) => {
+    const withKeys = await lockTargetsWithKeys(tx, mayHaveChanged);
+    await writeScanned(tx, agentId, scanId, ordered);
+    if (withKeys.length > 0) await noteChanged(tx, scanId, withKeys);
+  });
+}
+
+/** A changed key waits at its target as if a connection had met it, and is told in the audit log the first time. */
+async function noteChanged(tx: Tx, scanId: number, targetIds: readonly number[]): Promise<void> {
+  const changed = await changedAmong(tx, scanId, targetIds);
+  for (const { targetId, fingerprint, keyType, publicKey } of changed) {
+    await replaceOfferedKey(tx, { targetId, fingerprint, keyType, publicKey, state: 'changed' });
+  }
+  await recordAudits(
+    tx,
+    changed
+      .filter((target) => !target.isKnown)
+      .map(({ targetId, name, segmentId, fingerprint, accepted }) => ({
+        actor: { kind: 'system', name: 'server' },
+        action: 'host_key.changed',
+        object: { kind: 'target', id: targetId },
+        detail: { target: name, offered: fingerprint, accepted, scan: scanId },
+        scope: { segmentId },
+      })),
+  );
 }
 
 function itemOf(scanned: ScannedHost, place: { host: string; port: number }): ScannedItem {

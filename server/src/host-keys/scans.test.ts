@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { ScannedHost } from '@opsconductor/protocol';
+import { type ScannedHost, scanFindings } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Authority } from '../auth/authority.ts';
 import {
@@ -102,6 +102,11 @@ test('a scan tells new, same, added, changed and unreachable apart, and which ho
     ]),
   );
   expect(await findings(id)).toEqual(['new', 'new', 'same', 'added', 'changed', 'unreachable']);
+  // Asking for one finding gives those that are counted under it.
+  for (const finding of scanFindings) {
+    const all = (await listItems(t.sql, id, {}, unrestricted)).items.filter((one) => one.finding === finding);
+    expect((await listItems(t.sql, id, { finding }, unrestricted)).items).toEqual(all);
+  }
   const detail = await getScan(t.sql, id, unrestricted);
   expect(detail).toMatchObject({ total: 6, done: 6, shared: 2, completedAt: expect.any(String) });
   expect(detail.review).toMatchObject({ new: { targets: 2, keys: 2 }, added: { targets: 1, keys: 1 } });
@@ -205,6 +210,73 @@ test('a changed key needs its own confirmation that names what it replaces', asy
   expect(await acceptedOf(id)).toEqual([now.fingerprint]);
 });
 
+test('a changed key that scans find waits at its target, and is in the audit log exactly once', async () => {
+  const [id, same] = (await makeTargets(2)) as [number, number];
+  const [before, now, kept] = [makeKey(), makeKey(), makeKey()];
+  await accept(id, before.line);
+  await accept(same, kept.line);
+  const shown = new Map([
+    [id, { keys: [now.line, makeKey('ssh-rsa').line] }],
+    [same, { keys: [kept.line, makeKey('ssh-rsa').line] }],
+  ]);
+  await scan(shown);
+  await scan(shown);
+  const offered = async (targetId: number) =>
+    (await getTarget(t.sql, targetId, unrestricted)).hostKeys
+      .filter((key) => key.state !== 'accepted')
+      .map((key) => [key.state, key.fingerprint]);
+  expect(await offered(id)).toEqual([['changed', now.fingerprint]]);
+  expect(await offered(same)).toEqual([]);
+  // A step that meets it then has nothing new to tell.
+  await inTransaction(t.sql, (tx) => recordSeenHostKey(tx, { targetId: id, hostKeyLine: now.line }));
+  const rows = await t.sql<{ object: string; detail: unknown }[]>`
+    select object_id::text as object, detail from audit_log
+    where action = 'host_key.changed' and object_id in (${String(id)}, ${String(same)})`;
+  expect(rows).toMatchObject([
+    { object: String(id), detail: { offered: now.fingerprint, accepted: [before.fingerprint] } },
+  ]);
+});
+
+test('pages of a finding follow each other by name, with who shares a key beyond the page', async () => {
+  const ids = await makeTargets(5);
+  const twin = makeKey();
+  const other = makeKey();
+  const shown = ids.map((id, at): [number, { keys: string[] }] => [
+    id,
+    { keys: [at === 2 ? other.line : twin.line] },
+  ]);
+  const id = await scan(new Map(shown));
+  for (const query of [{}, { finding: 'new' as const }]) {
+    const seen: number[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await listItems(
+        t.sql,
+        id,
+        { ...query, limit: 2, ...(cursor === undefined ? {} : { cursor }) },
+        unrestricted,
+      );
+      seen.push(...page.items.map((item) => item.targetId));
+      cursor = page.nextCursor ?? undefined;
+      for (const { keys, name } of page.items) {
+        const [key] = keys;
+        if (key?.fingerprint === other.fingerprint)
+          expect(key).toMatchObject({ sharedBy: 0, sharedWith: [] });
+        else {
+          expect(key?.sharedBy).toBe(3);
+          expect(key?.sharedWith).toHaveLength(3);
+          expect(key?.sharedWith).not.toContain(name);
+        }
+      }
+    } while (cursor !== undefined);
+    expect(seen).toEqual(ids);
+  }
+  const { items } = await listItems(t.sql, id, { shared: true, limit: 10 }, unrestricted);
+  expect(items.map((item) => item.targetId)).toEqual(ids.filter((_, at) => at !== 2));
+  const found = await listItems(t.sql, id, { shared: true, search: items[1]?.name ?? '' }, unrestricted);
+  expect(found.items.map((item) => item.targetId)).toEqual([ids[1]]);
+});
+
 test('a revoked key is forgotten where it was accepted, and found revoked', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const key = makeKey();
@@ -213,6 +285,9 @@ test('a revoked key is forgotten where it was accepted, and found revoked', asyn
   expect(await acceptedOf(id)).toEqual([]);
   const scanId = await scan(new Map([[id, { keys: [key.line] }]]));
   expect(await findings(scanId)).toEqual(['revoked']);
+  const revoked = await listItems(t.sql, scanId, { finding: 'revoked' }, unrestricted);
+  expect(revoked.items.map((item) => item.targetId)).toEqual([id]);
+  expect((await listItems(t.sql, scanId, { finding: 'new' }, unrestricted)).items).toEqual([]);
   await expect(
     approveScan(t.sql, scanId, { keys: [{ targetId: id, fingerprint: key.fingerprint }] }, t.caller),
   ).rejects.toMatchObject({ code: 'conflict' });
@@ -226,6 +301,8 @@ test('a certified host needs no approval, for as long as its authority is truste
   expect(await findings(scanId)).toEqual(['new']);
   await addTrust(t.sql, segmentId, { kind: 'authority', publicKey: authority.line }, t.caller);
   expect(await findings(scanId)).toEqual(['certified']);
+  const { items } = await listItems(t.sql, scanId, { finding: 'certified' }, unrestricted);
+  expect(items).toMatchObject([{ targetId: id, certified: { authority: authority.fingerprint } }]);
 });
 
 test('what an agent held when it went away is given out again, and a cancelled scan takes nothing more', async () => {

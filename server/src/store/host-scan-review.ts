@@ -4,7 +4,7 @@ import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
 import { containsPattern, decodeCursor } from './cursor.ts';
 import { mergedSettings } from './effective-settings.ts';
-import { type Condition, reachesEverything, targetWithin } from './visibility.ts';
+import { type Condition, reachesEverything, targetWithin, unrestricted } from './visibility.ts';
 
 export interface ScanRow {
   id: number;
@@ -52,9 +52,11 @@ export async function scanTargetsOutside(
 
 /**
  * Table expressions: `shown` has the keys that each target has shown, `item` each target with its finding. A key of a
- * type of which another is accepted is a change; one of another type is an addition.
+ * type of which another is accepted is a change; one of another type is an addition. `only` is a condition on the items,
+ * `i`, that are looked at.
  */
-function reviewed(sql: Queryable, scanId: number, reaches: readonly Reach[]): Condition {
+function reviewed(sql: Queryable, scanId: number, reaches: readonly Reach[], only?: Condition): Condition {
+  const wanted = only ?? sql`true`;
   return sql`
     shown as materialized (
       select k.target_id, k.fingerprint, k.key_type, k.public_key, i.segment_id,
@@ -66,7 +68,7 @@ function reviewed(sql: Queryable, scanId: number, reaches: readonly Reach[]): Co
           and r.fingerprint = k.fingerprint) as is_revoked
       from host_scan_keys k join host_scan_items i on i.scan_id = k.scan_id and i.target_id = k.target_id
       join targets t on t.id = k.target_id
-      where k.scan_id = ${scanId} and ${targetWithin(sql, reaches)}
+      where k.scan_id = ${scanId} and ${targetWithin(sql, reaches)} and ${wanted}
     ), judged as materialized (
       select target_id, bool_or(is_accepted) as any_accepted, bool_or(not is_accepted) as any_other,
         bool_or(not is_accepted and type_is_accepted) as any_conflict, bool_or(is_revoked) as any_revoked
@@ -92,9 +94,16 @@ function reviewed(sql: Queryable, scanId: number, reaches: readonly Reach[]): Co
         i.certified_by is not null and exists (select from segment_host_trust c
           where c.segment_id = i.segment_id and c.kind = 'authority' and c.fingerprint = i.certified_by) as certified
       ) has
-      where i.scan_id = ${scanId} and ${targetWithin(sql, reaches)}
-    ), twin as materialized (
-      select fingerprint from shown group by fingerprint having count(*) > 1
+      where i.scan_id = ${scanId} and ${targetWithin(sql, reaches)} and ${wanted}
+    )`;
+}
+
+/** Table expression: keys that several targets of a scan have shown. */
+function twins(sql: Queryable, scanId: number, reaches: readonly Reach[]): Condition {
+  return sql`
+    twin as materialized (
+      select k.fingerprint from host_scan_keys k join targets t on t.id = k.target_id
+      where k.scan_id = ${scanId} and ${targetWithin(sql, reaches)} group by k.fingerprint having count(*) > 1
     )`;
 }
 
@@ -110,7 +119,7 @@ export async function summarizeScan(
   reaches: readonly Reach[],
 ): Promise<ScanSummaryRow> {
   const [row] = await sql<ScanSummaryRow[]>`
-    with ${reviewed(sql, scanId, reaches)}
+    with ${reviewed(sql, scanId, reaches)}, ${twins(sql, scanId, reaches)}
     select
       (select coalesce(jsonb_object_agg(finding, n), '{}') from (
         select finding, count(*) as n from item group by finding) x) as counts,
@@ -132,7 +141,52 @@ export interface ReviewItemRow extends Omit<HostScanItem, 'finishedAt' | 'certif
   certificateKeyId: string | null;
 }
 
-/** Targets of a scan by name, one more than `limit` where there are more. */
+/** Items, `i`, that have a finding: the same as `reviewed` says, as sets that can be joined. */
+function hasFinding(sql: Queryable, scanId: number, finding: ScanFinding): Condition {
+  const isDone = sql`i.state = 'done'`;
+  const isKeys = sql`exists (select from host_scans s where s.id = ${scanId} and s.kind = 'keys')`;
+  const withKeys = sql`i.target_id in (select target_id from target_host_keys where state = 'accepted')`;
+  const ofShown = (condition: Condition) => sql`i.target_id in (select k.target_id from host_scan_keys k
+    where k.scan_id = ${scanId} and ${condition})`;
+  const accepted = sql`exists (select from target_host_keys a where a.target_id = k.target_id
+    and a.fingerprint = k.fingerprint and a.state = 'accepted')`;
+  const typeAccepted = sql`exists (select from target_host_keys b where b.target_id = k.target_id
+    and b.key_type = k.key_type and b.state = 'accepted')`;
+  const isRevoked = ofShown(sql`(select segment_id from host_scan_items r where r.scan_id = k.scan_id
+    and r.target_id = k.target_id) in (select segment_id from segment_host_trust t where t.kind = 'revoked'
+    and t.fingerprint = k.fingerprint)`);
+  const isCertified = sql`(i.certified_by is not null and exists (select from segment_host_trust c
+    where c.segment_id = i.segment_id and c.kind = 'authority' and c.fingerprint = i.certified_by))`;
+  const isChanged = sql`(${withKeys} and (${ofShown(sql`not ${accepted} and ${typeAccepted}`)}
+    or (not ${ofShown(accepted)} and not ${isCertified})))`;
+  const judged = sql`${isDone} and ${isKeys} and not ${isRevoked}`;
+  switch (finding) {
+    case 'waiting':
+      return sql`i.state in ('waiting', 'given')`;
+    case 'cancelled':
+      return sql`i.state = 'cancelled'`;
+    case 'unreachable':
+      return sql`i.state = 'failed'`;
+    case 'reachable':
+      return sql`${isDone} and not ${isKeys}`;
+    case 'revoked':
+      return sql`${isDone} and ${isKeys} and ${isRevoked}`;
+    case 'changed':
+      return sql`${judged} and ${isChanged}`;
+    case 'certified':
+      return sql`${judged} and ${isCertified} and not ${isChanged}`;
+    case 'new':
+      return sql`${judged} and not ${withKeys} and not ${isCertified}`;
+    case 'added':
+      return sql`${judged} and not ${isCertified} and ${withKeys} and not ${isChanged}
+        and ${ofShown(sql`not ${accepted}`)}`;
+    case 'same':
+      return sql`${judged} and not ${isCertified} and ${withKeys} and not ${isChanged}
+        and not ${ofShown(sql`not ${accepted}`)}`;
+  }
+}
+
+/** Targets of a scan by name, one more than `limit` where there are more; only those of the page are read whole. */
 export async function listScanItems(
   sql: Queryable,
   scanId: number,
@@ -148,30 +202,56 @@ export async function listScanItems(
   const { limit, cursor, finding, shared, search } = query;
   const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string', 'number'] as const);
   const pattern = search === undefined || search === '' ? undefined : containsPattern(search);
+  const isShared = sql`i.target_id in (select k.target_id from host_scan_keys k where k.scan_id = ${scanId}
+    and k.fingerprint in (select fingerprint from twin))`;
+  const page = await sql<{ id: number }[]>`
+    with ${shared === true ? twins(sql, scanId, reaches) : sql`twin as (select)`}
+    select t.id from host_scan_items i join targets t on t.id = i.target_id
+    where i.scan_id = ${scanId} and ${targetWithin(sql, reaches)}
+      and ${finding === undefined ? sql`true` : hasFinding(sql, scanId, finding)}
+      and ${shared === true ? isShared : sql`true`}
+      and ${pattern === undefined ? sql`true` : sql`(t.name ilike ${pattern} or t.host ilike ${pattern})`}
+      and ${after === undefined ? sql`true` : sql`(t.name, t.id) > (${after[0]}, ${after[1]})`}
+    order by t.name, t.id limit ${limit + 1}`;
+  return page.length === 0
+    ? []
+    : readScanItems(
+        sql,
+        scanId,
+        page.map((row) => row.id),
+        reaches,
+      );
+}
+
+function readScanItems(
+  sql: Queryable,
+  scanId: number,
+  ids: number[],
+  reaches: readonly Reach[],
+): Promise<ReviewItemRow[]> {
   return sql<ReviewItemRow[]>`
-    with ${reviewed(sql, scanId, reaches)}, page as materialized (
-      select item.* from item join targets t on t.id = item.target_id
-      where ${finding === undefined ? sql`true` : sql`item.finding = ${finding}`}
-        and ${shared === true ? sql`item.target_id in (select target_id from shown join twin using (fingerprint))` : sql`true`}
-        and ${pattern === undefined ? sql`true` : sql`(item.name ilike ${pattern} or t.host ilike ${pattern})`}
-        and ${after === undefined ? sql`true` : sql`(item.name, item.target_id) > (${after[0]}, ${after[1]})`}
-      order by item.name, item.target_id limit ${limit + 1}
+    with ${reviewed(sql, scanId, reaches, sql`i.target_id = any(${ids}::bigint[])`)}, others as materialized (
+      select o.fingerprint, count(*)::int as n,
+        (array_agg(o.target_id order by t.name, t.id))[1:4] as ids, (array_agg(t.name order by t.name, t.id))[1:4] as names
+      from host_scan_keys o join targets t on t.id = o.target_id
+      where o.scan_id = ${scanId} and ${targetWithin(sql, reaches)}
+        and o.fingerprint = any(array(select fingerprint from shown))
+      group by o.fingerprint
     )
     select p.target_id, p.name, p.segment_id, g.name as segment_name, p.host, p.port, p.finding, p.reason, p.message,
       p.advice, p.latency_ms, p.server_version, p.finished_at, ag.name as agent_name, p.certified_by,
       p.certificate_key_id, p.certificate_problem,
       (select coalesce(jsonb_agg(jsonb_build_object('keyType', k.key_type, 'fingerprint', k.fingerprint,
-          'accepted', k.is_accepted, 'revoked', k.is_revoked, 'sharedBy', coalesce(twins.n, 0),
-          'sharedWith', coalesce(twins.names, '[]')) order by k.key_type, k.fingerprint), '[]')
-        from shown k left join lateral (
-          select count(*) as n, to_jsonb((array_agg(o.name order by o.name))[1:3]) as names
-          from shown other join targets o on o.id = other.target_id
-          where other.fingerprint = k.fingerprint and other.target_id <> k.target_id) twins on true
-        where k.target_id = p.target_id) as keys,
+          'accepted', k.is_accepted, 'revoked', k.is_revoked, 'sharedBy', others.n - 1,
+          'sharedWith', (select coalesce(jsonb_agg(x.name order by x.at), '[]') from (
+            select u.name, u.at from unnest(others.ids, others.names) with ordinality as u(id, name, at)
+            where u.id <> p.target_id order by u.at limit 3) x))
+          order by k.key_type, k.fingerprint), '[]')
+        from shown k join others using (fingerprint) where k.target_id = p.target_id) as keys,
       (select coalesce(jsonb_agg(jsonb_build_object('keyType', a.key_type, 'fingerprint', a.fingerprint,
           'source', a.source) order by a.key_type, a.fingerprint), '[]')
         from target_host_keys a where a.target_id = p.target_id and a.state = 'accepted') as accepted
-    from page p join segments g on g.id = p.segment_id left join agents ag on ag.id = p.agent_id
+    from item p join segments g on g.id = p.segment_id left join agents ag on ag.id = p.agent_id
     order by p.name, p.target_id`;
 }
 
@@ -190,6 +270,12 @@ export interface ApprovableKey {
   shownSince: string | null;
   /** What is accepted for it. */
   accepted: string[];
+}
+
+/** Whether the target of `item` has shown this key to the scan. */
+function showed(sql: Queryable, scanId: number, fingerprint: Condition): Condition {
+  return sql`exists (select from host_scan_keys own where own.scan_id = ${scanId} and own.target_id = item.target_id
+    and own.fingerprint = ${fingerprint})`;
 }
 
 /** The keys that targets of a scan have shown: of a finding, or of these targets. Locks the targets, by id. */
@@ -213,12 +299,11 @@ export async function lockApprovable(
         as has_moved,
       coalesce(
         (select min(o.fingerprint) from target_host_keys o where o.target_id = item.target_id and o.state <> 'accepted'
-          and o.seen_at > item.finished_at and o.fingerprint not in (
-            select own.fingerprint from shown own where own.target_id = item.target_id)),
-        (select min(l.fingerprint) from host_scan_keys l join host_scan_items li
-            on li.scan_id = l.scan_id and li.target_id = l.target_id
-          where l.target_id = item.target_id and li.finished_at > item.finished_at and l.fingerprint not in (
-            select own.fingerprint from shown own where own.target_id = item.target_id))) as shown_since,
+          and o.seen_at > item.finished_at and not ${showed(tx, scanId, tx`o.fingerprint`)}),
+        (select min(l.fingerprint) from host_scan_items li join host_scan_keys l
+            on l.scan_id = li.scan_id and l.target_id = li.target_id
+          where li.target_id = item.target_id and li.finished_at > item.finished_at
+            and not ${showed(tx, scanId, tx`l.fingerprint`)})) as shown_since,
       array(select a.fingerprint from target_host_keys a where a.target_id = item.target_id and a.state = 'accepted'
         order by a.fingerprint) as accepted
     from item join shown k on k.target_id = item.target_id
@@ -250,4 +335,46 @@ export async function waitingBySegment(
     from (select i.segment_id, count(*)::int as n from host_scan_items i join targets t on t.id = i.target_id
       where i.scan_id = ${scanId} and i.state = 'waiting' and ${targetWithin(sql, reaches)} group by i.segment_id) w
     join segments g on g.id = w.segment_id order by g.name`;
+}
+
+export interface ChangedTarget {
+  targetId: number;
+  name: string;
+  segmentId: number;
+  fingerprint: string;
+  keyType: string;
+  publicKey: string;
+  accepted: string[];
+  /** The target has shown this key before. */
+  isKnown: boolean;
+}
+
+/** Of these targets of a scan those that have changed, each with one key that is not accepted: that which is known, if any. */
+export async function changedAmong(
+  tx: Tx,
+  scanId: number,
+  targetIds: readonly number[],
+): Promise<ChangedTarget[]> {
+  const ids = targetIds as number[];
+  return tx<ChangedTarget[]>`
+    with ${reviewed(tx, scanId, unrestricted, tx`i.target_id = any(${ids}::bigint[])`)}
+    select distinct on (item.target_id) item.target_id, item.name, item.segment_id, k.fingerprint, k.key_type,
+      k.public_key, known.target_id is not null as is_known,
+      array(select a.fingerprint from target_host_keys a where a.target_id = item.target_id and a.state = 'accepted'
+        order by a.fingerprint) as accepted
+    from item join shown k on k.target_id = item.target_id and not k.is_accepted
+    left join target_host_keys known on known.target_id = k.target_id and known.fingerprint = k.fingerprint
+      and known.state = 'changed'
+    where item.finding = 'changed'
+    order by item.target_id, known.target_id is null, k.type_is_accepted desc, k.key_type = 'ssh-ed25519' desc,
+      k.key_type, k.fingerprint`;
+}
+
+/** Locks, by id, those of these targets for which a key is accepted. */
+export async function lockTargetsWithKeys(tx: Tx, targetIds: readonly number[]): Promise<number[]> {
+  const rows = await tx<{ id: number }[]>`
+    select t.id from targets t where t.id = any(${targetIds as number[]}::bigint[]) and exists (
+      select from target_host_keys a where a.target_id = t.id and a.state = 'accepted')
+    order by t.id for update`;
+  return rows.map((row) => row.id);
 }
