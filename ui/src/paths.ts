@@ -42,6 +42,13 @@ export interface TargetsQuery {
   health?: string | undefined;
 }
 
+export interface ScanQuery {
+  finding?: string | undefined;
+  /** `yes`: only targets that share a key with another. */
+  shared?: string | undefined;
+  search?: string | undefined;
+}
+
 export interface AgentsQuery {
   search?: string | undefined;
   segmentId?: number | undefined;
@@ -72,6 +79,10 @@ export const paths = {
   inventory: (id: number, query: { plan?: string | undefined } = {}) =>
     withQuery(`/targets/inventories/${id}`, query),
   newInventory: () => '/targets/inventories/new',
+  scans: () => '/targets/scans',
+  scan: (id: number, query: ScanQuery = {}) => withQuery(`/targets/scans/${id}`, { ...query }),
+  knownHosts: (query: { segmentId?: number | undefined } = {}) => withQuery('/targets/known-hosts', query),
+  hostTrust: (query: { segmentId?: number | undefined } = {}) => withQuery('/targets/host-trust', query),
   agents: (query: AgentsQuery = {}) => withQuery('/agents', { ...query }),
   agent: (id: number) => `/agents/${id}`,
   credentials: () => '/credentials',
@@ -170,6 +181,15 @@ export const apiPaths = {
   targetLabels: () => `${root}/targets/labels`,
   targetTest: (id: number) => `${root}/targets/${id}/test`,
   targetEffectiveSettings: (id: number) => `${root}/targets/${id}/effective-settings`,
+  hostScans: (query: Query = {}) => withQuery(`${root}/host-scans`, query),
+  hostScan: (id: number) => `${root}/host-scans/${id}`,
+  hostScanItems: (id: number, query: Query = {}) => withQuery(`${root}/host-scans/${id}/items`, query),
+  cancelHostScan: (id: number) => `${root}/host-scans/${id}/cancel`,
+  approveHostScan: (id: number) => `${root}/host-scans/${id}/approve`,
+  hostTrust: (segmentId: number) => `${root}/segments/${segmentId}/host-trust`,
+  hostTrustEntry: (segmentId: number, entry: number) => `${root}/segments/${segmentId}/host-trust/${entry}`,
+  planKnownHosts: () => `${root}/known-hosts/plan`,
+  applyKnownHosts: () => `${root}/known-hosts/apply`,
   targetHostKeys: (id: number) => `${root}/targets/${id}/host-keys`,
   credentials: (query: Query = {}) => withQuery(`${root}/credentials`, query),
   credential: (id: string) => `${root}/credentials/${encodeURIComponent(id)}`,

@@ -15,6 +15,10 @@ export type PageName =
   | 'inventories'
   | 'new-inventory'
   | 'inventory'
+  | 'scans'
+  | 'scan'
+  | 'known-hosts'
+  | 'host-trust'
   | 'agents'
   | 'agent'
   | 'credentials'
@@ -49,6 +53,10 @@ const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/targets\/inventories$/, 'inventories'],
   [/^\/targets\/inventories\/new$/, 'new-inventory'],
   [/^\/targets\/inventories\/([1-9][0-9]{0,14})$/, 'inventory'],
+  [/^\/targets\/scans$/, 'scans'],
+  [/^\/targets\/scans\/([1-9][0-9]{0,14})$/, 'scan'],
+  [/^\/targets\/known-hosts$/, 'known-hosts'],
+  [/^\/targets\/host-trust$/, 'host-trust'],
   [/^\/agents$/, 'agents'],
   [/^\/agents\/([1-9][0-9]{0,14})$/, 'agent'],
   [/^\/credentials$/, 'credentials'],
@@ -81,6 +89,10 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   inventories: 'read',
   'new-inventory': 'targets.edit',
   inventory: 'read',
+  scans: 'read',
+  scan: 'read',
+  'known-hosts': 'host_keys.approve',
+  'host-trust': 'read',
   agent: 'read',
   agents: 'read',
   credentials: 'read',

@@ -62,6 +62,12 @@ export function healthWords({
   return { look: 'failed', word: reason === null || reason === undefined ? 'failing' : reasonWord(reason) };
 }
 
+/** How a look without a login ended: `answers, 12 ms`. */
+export function probeWords({ ok, reason, latencyMs }: NonNullable<Target['lastProbe']>): string {
+  if (!ok) return reason === null ? 'no answer' : reasonWord(reason);
+  return latencyMs === null ? 'answers' : `answers, ${Math.max(1, Math.round(latencyMs))} ms`;
+}
+
 /** `env=prod`, or the name alone for a label without a value. */
 export function labelWords(labels: Target['labels']): string[] {
   return Object.entries(labels).map(([name, value]) => (value === '' ? name : `${name}=${value}`));

@@ -1,0 +1,136 @@
+// Scans, their findings and plans of known_hosts in words.
+import type {
+  HostScan,
+  HostScanItem,
+  KnownHostsAction,
+  RunSelection,
+  ScanFinding,
+} from '@opsconductor/protocol';
+import { count, counted } from '../../format/quantity.ts';
+
+/** What needs a person first. */
+export const findingOrder: readonly ScanFinding[] = [
+  'revoked',
+  'changed',
+  'unreachable',
+  'new',
+  'added',
+  'waiting',
+  'certified',
+  'same',
+  'reachable',
+  'cancelled',
+];
+
+export const findingLooks: Readonly<
+  Record<ScanFinding, { look: string; word: string; strong?: boolean; meaning: string }>
+> = {
+  revoked: {
+    look: 'failed',
+    word: 'revoked',
+    strong: true,
+    meaning: 'Show a key that was revoked in their segment. It is refused and can’t be approved.',
+  },
+  changed: {
+    look: 'failed',
+    word: 'changed',
+    strong: true,
+    meaning:
+      'Show another key than the accepted one: reinstalled, or another machine answers. Refused until replaced.',
+  },
+  unreachable: { look: 'timed_out', word: 'unreachable', meaning: 'No SSH server answered. Each says why.' },
+  new: { look: 'held', word: 'new', meaning: 'No key is accepted yet. Steps there fail until one is.' },
+  added: {
+    look: 'held',
+    word: 'added',
+    meaning: 'Show an accepted key, and others of types of which none is accepted.',
+  },
+  waiting: { look: 'queued', word: 'waiting', meaning: 'Not looked at yet.' },
+  certified: {
+    look: 'succeeded',
+    word: 'certified',
+    meaning: 'Their certificate is signed by a host authority of the segment: nothing is to be approved.',
+  },
+  same: { look: 'succeeded', word: 'same', meaning: 'Show only accepted keys.' },
+  reachable: { look: 'succeeded', word: 'reachable', meaning: 'An SSH server answered.' },
+  cancelled: { look: 'cancelled', word: 'cancelled', meaning: 'Not looked at: the scan was cancelled.' },
+};
+
+export const scanKindWords = { keys: 'Host keys', reach: 'Reachability' } as const;
+
+/** The state whose glyph a scan has, and its word. */
+export function scanState({ completedAt, cancelledAt, done, total }: HostScan): {
+  look: string;
+  word: string;
+} {
+  if (cancelledAt !== null) return { look: 'cancelled', word: 'cancelled' };
+  if (completedAt !== null) return { look: 'succeeded', word: 'done' };
+  return { look: 'running', word: `${count(done)} of ${count(total)}` };
+}
+
+/** How the targets of a scan were asked for; null where that is not told. */
+export function selectionWords(selection: RunSelection | null): string {
+  if (selection === null) return '';
+  const { targets, groups, selector, exclude } = selection;
+  const parts = [
+    targets === 0 ? '' : counted(targets, 'picked target'),
+    groups.map(({ name }) => name).join(', '),
+    selector ?? '',
+  ].filter(Boolean);
+  const left = [
+    exclude.targets === 0 ? '' : counted(exclude.targets, 'picked target'),
+    exclude.groups.map(({ name }) => name).join(', '),
+    exclude.selector ?? '',
+  ].filter(Boolean);
+  return parts.join(' + ') + (left.length === 0 ? '' : ` without ${left.join(', ')}`);
+}
+
+/** Keys of an item that a person could accept now. */
+export function acceptable(item: HostScanItem): HostScanItem['keys'] {
+  return item.keys.filter((key) => !key.accepted && !key.revoked);
+}
+
+/** May be picked for approval: with others, or as a changed one by itself. */
+export function isPickable(item: HostScanItem): boolean {
+  return ['new', 'added', 'changed'].includes(item.finding) && acceptable(item).length > 0;
+}
+
+/** What is behind a finding, in a line. */
+export function itemWords(item: HostScanItem): string {
+  if (item.finding === 'unreachable') return item.message ?? item.reason ?? '';
+  if (item.finding === 'reachable') return item.serverVersion ?? '';
+  if (item.certified !== null && item.finding === 'certified') return `certificate ${item.certified.keyId}`;
+  if (item.certificateProblem !== null) return `Certificate not accepted: ${item.certificateProblem}`;
+  return '';
+}
+
+/** With whom a key is shared: `with web-2, web-3 and 4 more`. */
+export function sharedWords({ sharedBy, sharedWith }: HostScanItem['keys'][number]): string {
+  if (sharedBy === 0) return '';
+  const more = sharedBy - sharedWith.length;
+  return `shared with ${sharedWith.join(', ')}${more > 0 ? ` and ${count(more)} more` : ''}`;
+}
+
+/** `ed25519` for `ssh-ed25519`. */
+export function shortKeyType(keyType: string): string {
+  return keyType.replace(/^ssh-|^ecdsa-sha2-/, '');
+}
+
+export const lineActions: readonly KnownHostsAction[] = [
+  'conflict',
+  'unusable',
+  'accept',
+  'authority',
+  'revoke',
+  'no_target',
+  'known',
+];
+export const lineLooks: Readonly<Record<KnownHostsAction, { look: string; word: string }>> = {
+  conflict: { look: 'failed', word: 'conflict' },
+  unusable: { look: 'skipped', word: 'unusable' },
+  accept: { look: 'held', word: 'accept' },
+  authority: { look: 'held', word: 'authority' },
+  revoke: { look: 'held', word: 'revoke' },
+  no_target: { look: 'skipped', word: 'no target' },
+  known: { look: 'succeeded', word: 'known' },
+};
