@@ -144,3 +144,68 @@ test('many targets are changed at once, after it was said how many', async ({ sk
   await page.locator('main').getByText('rack=r1').waitFor();
   expect(faults).toEqual([]);
 });
+
+test('a target is scanned from the list, its new key accepted in one step, and it is reachable', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, sshd, segmentId } = c.system;
+  await api.made('/api/v1/targets', { segmentId, name: 'unseen', host: sshd.host, port: sshd.port });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets`);
+  await page.getByRole('checkbox', { name: 'Choose unseen', exact: true }).check();
+  await page.getByRole('button', { name: 'Scan…' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Scan 1 target' }).click();
+  await page.getByText('done, 1 target').waitFor();
+  await page.getByRole('button', { name: 'Accept all 1 new target…' }).click();
+  await dialog.getByText('unseen', { exact: true }).waitFor();
+  await dialog.getByRole('button', { name: 'Accept 1 key' }).click();
+  await page.getByText('1 key of 1 target.').waitFor();
+  await page.getByRole('button', { name: /^same 1$/ }).waitFor();
+
+  await page.goto(`${c.url}/targets`);
+  await page.getByRole('button', { name: /^unseen / }).click();
+  const panel = page.getByRole('complementary');
+  await panel.getByText('accepted', { exact: true }).waitFor();
+  await panel.getByRole('button', { name: 'Look now' }).click();
+  await panel.getByText(/^answers, \d+ ms$/).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a known_hosts file is planned by line before it is imported, and an authority is trusted and removed', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, sshd, segmentId } = c.system;
+  await api.made('/api/v1/targets', { segmentId, name: 'listed', host: 'listed.example', port: 22 });
+  const key = sshd.hostKeyLine.split(' ').slice(0, 2).join(' ');
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets/known-hosts?segmentId=${segmentId}`);
+  await page
+    .getByRole('textbox', { name: 'Text' })
+    .fill(`listed.example ${key}\nnobody.example ${key}\nlisted.example ssh-dss AAAA\n`);
+  await page.getByRole('button', { name: 'Plan the import' }).click();
+  await page.getByRole('button', { name: /^unusable 1$/ }).waitFor();
+  await page.getByRole('button', { name: /^no target 1$/ }).waitFor();
+  await page.getByRole('button', { name: 'Import: accept 1 key of 1 target' }).click();
+  await page.getByText('Imported').waitFor();
+
+  await page.goto(`${c.url}/targets/host-trust`);
+  await page.getByRole('button', { name: 'Trust an authority…' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('textbox', { name: 'Public key' }).fill(`* ${key}`);
+  await dialog.getByText(/Leave out what stands before the key type/).waitFor();
+  await dialog.getByRole('textbox', { name: 'Public key' }).fill(key);
+  await dialog.getByRole('button', { name: 'Trust it' }).click();
+  const authorities = page.getByRole('region', { name: 'Host authorities' });
+  await authorities.getByRole('button', { name: 'Remove…' }).click();
+  // Somebody else is faster: it is told of, and the list has it no more.
+  const path = `/api/v1/segments/${segmentId}/host-trust`;
+  const { items } = (await api.get<{ items: { id: number }[] }>(path)).body;
+  await api.delete(`${path}/${items[0]?.id}`);
+  await dialog.getByRole('button', { name: 'Remove the authority' }).click();
+  await dialog.getByText(/has no such host authority or revoked key any more/).waitFor();
+  await authorities.getByText(/^None\./).waitFor();
+  expect(faults).toEqual([]);
+});

@@ -150,7 +150,15 @@ export const targets: Target[] = [
     credentialName: at % 9 === 8 ? null : 'web-patch',
   },
   health: at % 11 === 10 ? ('never' as const) : at % 6 === 5 ? ('failing' as const) : ('ok' as const),
-  lastProbe: null,
+  lastProbe:
+    at % 5 === 4
+      ? null
+      : {
+          at: ago(at * 40_000),
+          ok: at % 6 !== 5,
+          reason: at % 6 === 5 ? 'connect_timed_out' : null,
+          latencyMs: at % 6 === 5 ? null : 2.4 + at * 3,
+        },
   lastContact:
     at % 11 === 10
       ? null

@@ -12,6 +12,7 @@ import {
   type Step,
 } from '@opsconductor/protocol';
 import { agentDetail, agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
+import { hostKeysAnswer } from './host-keys-api.ts';
 import { LiveRun } from './live-run.ts';
 import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
@@ -141,7 +142,10 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
         isEmpty,
       })
     : undefined;
-  const answer = places ?? peopleAnswer(request.method ?? '', path, url.searchParams, isEmpty);
+  const hostKeys = /^\/(?:host-scans|known-hosts|segments\/\d+\/host-trust)/.test(path)
+    ? hostKeysAnswer(request.method ?? '', path, url.searchParams, await bodyOf(request), isEmpty)
+    : undefined;
+  const answer = places ?? hostKeys ?? peopleAnswer(request.method ?? '', path, url.searchParams, isEmpty);
   if (answer?.status === 204) return void response.writeHead(204).end();
   if (answer !== undefined) return json(response, answer.status, answer.body);
   const runRoute = /^\/runs\/(\d+)(.*)$/.exec(path);

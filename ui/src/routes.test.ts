@@ -11,6 +11,10 @@ describe('the map of pages', () => {
     expect(matchRoute(path(paths.runs({ status: 'failed' })))).toEqual({ page: 'runs' });
     expect(matchRoute(path(paths.run(7, { host: 1 })))).toEqual({ page: 'run', id: 7 });
     expect(matchRoute(path(paths.targets()))).toEqual({ page: 'targets' });
+    expect(matchRoute(path(paths.scans()))).toEqual({ page: 'scans' });
+    expect(matchRoute(path(paths.scan(9, { finding: 'changed' })))).toEqual({ page: 'scan', id: 9 });
+    expect(matchRoute(path(paths.knownHosts({ segmentId: 2 })))).toEqual({ page: 'known-hosts' });
+    expect(matchRoute(path(paths.hostTrust()))).toEqual({ page: 'host-trust' });
     expect(matchRoute(path(paths.agents()))).toEqual({ page: 'agents' });
     expect(matchRoute(path(paths.agent(7)))).toEqual({ page: 'agent', id: 7 });
     expect(matchRoute(path(paths.credentials()))).toEqual({ page: 'credentials' });

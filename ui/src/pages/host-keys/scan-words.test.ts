@@ -1,0 +1,37 @@
+import type { HostScanItem } from '@opsconductor/protocol';
+import { expect, it } from 'vitest';
+import { acceptable, isPickable, selectionWords, sharedWords } from './scan-words.ts';
+
+const key = { keyType: 'ssh-ed25519', accepted: false, revoked: false, sharedBy: 0, sharedWith: [] };
+const item = (finding: HostScanItem['finding'], keys: object[]) =>
+  ({
+    finding,
+    keys: keys.map((one, at) => ({ ...key, fingerprint: `SHA256:${at}`, ...one })),
+  }) as HostScanItem;
+
+it('offers for approval what nobody accepted and nobody revoked, of targets that are new, added or changed', () => {
+  const mixed = [{}, { accepted: true }, { revoked: true }];
+  expect(acceptable(item('added', mixed)).map(({ fingerprint }) => fingerprint)).toEqual(['SHA256:0']);
+  expect(isPickable(item('new', [{}]))).toBe(true);
+  expect(isPickable(item('changed', [{}]))).toBe(true);
+  expect(isPickable(item('revoked', [{}]))).toBe(false);
+  expect(isPickable(item('certified', [{}]))).toBe(false);
+  expect(isPickable(item('added', [{ accepted: true }]))).toBe(false);
+});
+
+it('tells how targets were asked for, and with whom a key is shared', () => {
+  const exclude = { targets: 0, groups: [], selector: null };
+  expect(selectionWords(null)).toBe('');
+  expect(
+    selectionWords({
+      targets: 2,
+      groups: [{ id: 1, name: 'web' }],
+      selector: 'env=prod',
+      exclude: { ...exclude, selector: 'canary' },
+      selected: 9,
+    }),
+  ).toBe('2 picked targets + web + env=prod without canary');
+  expect(sharedWords({ ...key, fingerprint: '', sharedBy: 5, sharedWith: ['a', 'b', 'c'] })).toBe(
+    'shared with a, b, c and 2 more',
+  );
+});
