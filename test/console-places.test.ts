@@ -203,7 +203,7 @@ test('a known_hosts file is planned by line before it is imported, and an author
   // Somebody else is faster: it is told of, and the list has it no more.
   const path = `/api/v1/segments/${segmentId}/host-trust`;
   const { items } = (await api.get<{ items: { id: number }[] }>(path)).body;
-  await api.delete(`${path}/${items[0]?.id}`);
+  await api.send('DELETE', `${path}/${items[0]?.id}`);
   await dialog.getByRole('button', { name: 'Remove the authority' }).click();
   await dialog.getByText(/has no such host authority or revoked key any more/).waitFor();
   await authorities.getByText(/^None\./).waitFor();
