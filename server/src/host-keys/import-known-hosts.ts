@@ -22,6 +22,7 @@ import { listHostTrust, lockHostTrust } from '../store/host-trust.ts';
 import { lockTargetsOfSegment, type SegmentTarget, targetsOfSegment } from '../store/known-hosts-targets.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { addTrustIn } from './edit-host-trust.ts';
+import { type HashedMatches, matchHashedNames } from './match-hashed-names.ts';
 import { type KnownHostsLine, namesHost, parseKnownHosts, type UnusableLine } from './parse-known-hosts.ts';
 
 interface Planned {
@@ -39,7 +40,8 @@ export async function planKnownHosts(
   caller: Caller,
 ): Promise<KnownHostsPlan> {
   await segmentFor(sql, segmentId, 'host_keys.approve', caller);
-  return (await makePlan(sql, segmentId, read(content))).plan;
+  const parsed = read(content);
+  return (await makePlan(sql, segmentId, parsed, await matchHashed(sql, segmentId, parsed.lines))).plan;
 }
 
 /**
@@ -54,11 +56,14 @@ export async function applyKnownHosts(
   caller: Caller,
 ): Promise<KnownHostsPlan> {
   const parsed = read(content);
+  await segmentFor(sql, segmentId, 'host_keys.approve', caller);
+  // Before anything is locked, as it takes its time.
+  const matches = await matchHashed(sql, segmentId, parsed.lines);
   return inTransaction(sql, async (tx) => {
     const segment = await segmentFor(tx, segmentId, 'host_keys.approve', caller);
     await lockTargetsOfSegment(tx, segmentId);
     await lockHostTrust(tx, segmentId);
-    const planned = await makePlan(tx, segmentId, parsed);
+    const planned = await makePlan(tx, segmentId, parsed, matches);
     const { plan } = planned;
     if (plan.digest !== digest) {
       throw new AppError('conflict', 'This file comes to something else than was shown; plan it again.');
@@ -139,11 +144,12 @@ function read(content: string): ReturnType<typeof parseKnownHosts> {
   return parsed;
 }
 
-async function makePlan(
+/** Which targets hashed names mean; refused before the work where that is too much. */
+async function matchHashed(
   sql: Queryable,
   segmentId: number,
-  { lines, unusable }: { lines: KnownHostsLine[]; unusable: UnusableLine[] },
-): Promise<Planned> {
+  lines: readonly KnownHostsLine[],
+): Promise<HashedMatches> {
   const targets = await targetsOfSegment(sql, segmentId);
   const hashed = lines.filter((line) => line.hashed !== undefined).length;
   if (hashed * targets.length > limits.maxHashedNameChecks) {
@@ -152,13 +158,26 @@ async function makePlan(
       `Each of its ${hashed} hashed names would be tried on ${targets.length} targets, which takes too long. Import it in parts, or scan the targets.`,
     );
   }
+  return matchHashedNames(
+    lines.filter((line) => line.marker === 'key'),
+    targets.map(({ host, port }) => knownHostName(host, port)),
+  );
+}
+
+async function makePlan(
+  sql: Queryable,
+  segmentId: number,
+  { lines, unusable }: { lines: KnownHostsLine[]; unusable: UnusableLine[] },
+  matches: HashedMatches,
+): Promise<Planned> {
+  const targets = await targetsOfSegment(sql, segmentId);
   const trusted = await listHostTrust(sql, segmentId);
   const revoked = new Set([
     ...trusted.filter((row) => row.kind === 'revoked').map((row) => row.fingerprint),
     ...lines.filter((line) => line.marker === 'revoked').map((line) => line.key.fingerprint),
   ]);
   const accepted = grouped(await listAcceptedKeys(sql, segmentId), (key) => key.targetId);
-  const find = finder(targets);
+  const find = finder(targets, matches);
   const items: KnownHostsItem[] = unusable.map(({ line, hosts, message }) => ({
     ...nothing,
     line,
@@ -259,13 +278,23 @@ function planKey(
   return { action: 'conflict', message };
 }
 
-/** The targets that a line names. Names in clear are looked up; patterns and hashed names are tried on each target. */
-function finder(targets: readonly SegmentTarget[]): (line: KnownHostsLine) => Promise<SegmentTarget[]> {
+/** The targets that a line names. Names in clear are looked up; patterns are tried on each target. */
+function finder(
+  targets: readonly SegmentTarget[],
+  matches: HashedMatches,
+): (line: KnownHostsLine) => Promise<SegmentTarget[]> {
   const names = new Map(targets.map((target) => [target, knownHostName(target.host, target.port)]));
   const byName = grouped(targets, (target) => names.get(target) ?? '');
+  const hasHashed = matches.byLine.size > 0;
+  if (hasHashed && [...byName.keys()].some((name) => !matches.names.has(name))) {
+    throw new AppError('conflict', 'The segment has got other targets meanwhile; plan the file again.');
+  }
   let checks = 0;
   return async (line) => {
-    if (line.hashed === undefined && !/[*?!]/.test(line.hosts)) {
+    if (line.hashed !== undefined) {
+      return (matches.byLine.get(line.line) ?? []).flatMap((name) => byName.get(name) ?? []);
+    }
+    if (!/[*?!]/.test(line.hosts)) {
       const named = line.hosts.split(',').flatMap((name) => byName.get(name.trim().toLowerCase()) ?? []);
       return [...new Set(named)];
     }

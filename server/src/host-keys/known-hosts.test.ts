@@ -10,6 +10,7 @@ import { listHostTrust } from '../store/host-trust.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { getTarget } from '../targets/list-targets.ts';
+import { addTrust, removeTrust } from './edit-host-trust.ts';
 import { applyKnownHosts, planKnownHosts } from './import-known-hosts.ts';
 import { namesHost, parseKnownHosts } from './parse-known-hosts.ts';
 
@@ -130,6 +131,47 @@ test('more hashed names than can be tried are refused with what to do', async ()
   await expect(
     planKnownHosts(t.sql, { segmentId: other, content: hashed.repeat(2_001) }, t.caller),
   ).rejects.toMatchObject({ code: 'invalid', details: [{ path: 'content' }] });
+});
+
+test('hashed names are found, while the server is free for others and takes no second such file', async () => {
+  const path = join(folder, 'many-hashed');
+  writeFileSync(path, `web.example.com ${keys[0]}\n[10.0.0.5]:2222 ${keys[2]}\n`);
+  execFileSync('ssh-keygen', ['-q', '-H', '-f', path], { stdio: 'pipe' });
+  const found = readFileSync(path, 'utf8');
+  expect((await plan(found)).items.map((item) => item.targetName)).toEqual(['web', 'db']);
+  const other = `|1|${'A'.repeat(27)}=|${'A'.repeat(27)}= ${keys[0]}\n`.repeat(400);
+  const many = (await makeSegment(t, 'busy')).id;
+  await t.sql`
+    insert into targets (segment_id, name, host)
+    select ${many}, 'b' || n, 'b' || n || '.example' from generate_series(1, 1000) n`;
+  const before = performance.eventLoopUtilization();
+  const planning = planKnownHosts(t.sql, { segmentId: many, content: other }, t.caller);
+  const second = planKnownHosts(t.sql, { segmentId: many, content: other }, t.caller);
+  const [first, refused] = await Promise.allSettled([planning, second]);
+  expect(performance.eventLoopUtilization(before).utilization).toBeLessThan(0.6);
+  expect([first.status, refused.status].sort()).toEqual(['fulfilled', 'rejected']);
+  expect(
+    first.status === 'rejected' ? first.reason : (refused as PromiseRejectedResult).reason,
+  ).toMatchObject({
+    code: 'rate_limited',
+  });
+});
+
+test('what a segment trusted is removed once; the second who tries is told, and nothing is recorded', async () => {
+  const { id } = await addTrust(
+    t.sql,
+    segmentId,
+    { kind: 'authority', publicKey: keys[2] ?? '', hosts: 'gone.example' },
+    t.caller,
+  );
+  await removeTrust(t.sql, segmentId, id, t.caller);
+  await expect(removeTrust(t.sql, segmentId, id, t.caller)).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining('look again'),
+  });
+  const rows = await t.sql`
+    select 1 from audit_log where action = 'host_authority.removed' and detail ->> 'hosts' = 'gone.example'`;
+  expect(rows).toHaveLength(1);
 });
 
 test('whatever the text, each line is a key or says why it is none', () => {
