@@ -7,7 +7,7 @@ const item = (finding: HostScanItem['finding'], keys: object[]) =>
   ({
     finding,
     keys: keys.map((one, at) => ({ ...key, fingerprint: `SHA256:${at}`, ...one })),
-  }) as HostScanItem;
+  }) as unknown as HostScanItem;
 
 it('offers for approval what nobody accepted and nobody revoked, of targets that are new, added or changed', () => {
   const mixed = [{}, { accepted: true }, { revoked: true }];
