@@ -1,0 +1,14 @@
+// The agent as a process under test: the product's own, on a clock that the harness can step.
+//   <data directory> <slots> <clock file>
+import { startAgent } from '../../agent/src/agent.ts';
+import { createLog } from '../../agent/src/log.ts';
+import { clockOfFile } from './agent-clock.ts';
+
+const [dataDir = '', slots = '', clockFile = ''] = process.argv.slice(2);
+const log = createLog({ plain: false, level: 'info' });
+process.on('unhandledRejection', (error) => {
+  log.fatal({ err: error }, 'an error that nobody handled');
+  process.exit(1);
+});
+const agent = await startAgent({ dataDir, slots: Number(slots), log, clock: clockOfFile(clockFile) });
+process.exit((await agent.ended) === 'quarantined' ? 78 : 0);

@@ -1,0 +1,392 @@
+// The system under test, kept up over many rounds: two servers on one PostgreSQL, two agents of one segment, an OpenSSH
+// server that is four targets, and a relay on every connection that the product makes between machines.
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import type { Agent, EnrollmentTokenReply } from '@opsconductor/protocol';
+import type { Plugin } from 'esbuild';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
+import { connect, type Sql } from '../../server/src/store/connection.ts';
+import { ApiClient } from '../support/api-client.ts';
+import { storeCredential } from '../support/sealed-credential.ts';
+import { type SshdFixture, startSshd } from '../support/sshd.ts';
+import { ClockFile } from './agent-clock.ts';
+import { blobBytes, type Direction } from './plan-round.ts';
+import { Prng } from './prng.ts';
+import { Program } from './program.ts';
+import { Relay } from './relay.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const buildFolder = join(root, '.cache/build');
+export const leaseTtlMs = 2_000;
+const timings = { heartbeatIntervalMs: 400, leaseTtlMs };
+const unknownAfterS = 4;
+const slots = 6;
+const targetCount = 4;
+const waitMs = 60_000;
+const token = createHash('sha256').update('faults').digest('hex');
+
+export interface Member {
+  program: Program;
+  /** Of an agent towards the servers, of a server towards PostgreSQL. */
+  relay: Relay;
+}
+export interface ServerMember extends Member {
+  port: number;
+  api: ApiClient;
+}
+export interface AgentMember extends Member {
+  id: number;
+  dataDir: string;
+  clock: ClockFile;
+}
+
+export class Cluster {
+  readonly dir: string;
+  readonly servers: ServerMember[] = [];
+  readonly agents: AgentMember[] = [];
+  readonly targetIds: number[] = [];
+  /** What the commands of the steps write to, and where their long outputs are read from. */
+  readonly linesDir: string;
+  readonly blobPath: string;
+  readonly blob: Buffer;
+  /** Told of each frame between agents and servers. */
+  onFrame: (direction: Direction, type: string, when: 'before' | 'after') => void = () => undefined;
+  sshd!: SshdFixture;
+  /** The harness's own way to the database, past all relays. */
+  sql!: Sql;
+  #postgres!: EmbeddedPostgres;
+  #isStopping = false;
+  #databasePort = 0;
+  readonly #say: (text: string) => void;
+
+  private constructor(dir: string, linesDir: string, say: (text: string) => void) {
+    this.dir = dir;
+    this.#say = say;
+    this.linesDir = linesDir;
+    this.blobPath = join(linesDir, 'blob');
+    this.blob = makeBlob();
+  }
+
+  static async start(say: (text: string) => void): Promise<Cluster> {
+    const dir = await mkdtemp(join(await roomyFolder(), 'opsconductor-faults-'));
+    await chmod(dir, 0o711);
+    const linesDir = join(dir, 'lines');
+    await mkdir(linesDir);
+    await chmod(linesDir, 0o777);
+    const cluster = new Cluster(dir, linesDir, say);
+    try {
+      await cluster.#start();
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+    return cluster;
+  }
+
+  get postmasterPid(): number {
+    return this.#postgres.pid;
+  }
+
+  /** Starts what is down and heals what is broken, and waits until every agent can be given steps. */
+  async heal(): Promise<void> {
+    for (const { relay } of [...this.servers, ...this.agents]) relay.heal();
+    for (const { program } of [...this.servers, ...this.agents]) program.signal('SIGCONT');
+    for (const pid of await this.postgresPids()) signalPid(pid, 'SIGCONT');
+    await this.databaseAnswers();
+    await Promise.all([...this.servers, ...this.agents].map(({ program }) => program.start()));
+  }
+
+  async databaseAnswers(): Promise<void> {
+    await until('the database answers', async () => {
+      await this.sql`select 1`;
+      return true;
+    });
+  }
+
+  /** The postmaster and its children. */
+  async postgresPids(): Promise<number[]> {
+    const children: number[] = [];
+    for (const name of await readdir('/proc')) {
+      if (!/^\d+$/.test(name)) continue;
+      const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
+      if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === this.postmasterPid)
+        children.push(Number(name));
+    }
+    return [this.postmasterPid, ...children];
+  }
+
+  /** A server that answers now; the other one where the first does not. */
+  api(member: number): ApiClient {
+    const { servers } = this;
+    const wanted = servers[member % servers.length];
+    const found = wanted?.program.isReady === true ? wanted : servers.find(({ program }) => program.isReady);
+    return (found ?? wanted ?? fail('there is no server')).api;
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    for (const { program } of [...this.agents, ...this.servers]) await program.kill();
+    for (const { relay } of [...this.agents, ...this.servers]) await relay.stop();
+    await this.sshd?.stop();
+    await this.sql?.end({ timeout: 1 });
+    if (this.#postgres !== undefined) {
+      for (const pid of await this.postgresPids()) signalPid(pid, 'SIGCONT');
+      await this.#postgres.stop();
+    }
+    await rm(this.dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async #start(): Promise<void> {
+    await buildPrograms();
+    await writeFile(this.blobPath, this.blob, { mode: 0o644 });
+    await this.#openDatabase();
+    const ports = await freePorts(targetCount);
+    this.sshd = await startSshd({
+      config: ports.slice(1).map((port) => `Port ${port}`),
+      port: ports[0] ?? 0,
+    });
+    for (const n of [0, 1]) this.servers.push(await this.#makeServer(n));
+    for (const { program } of this.servers) await program.start();
+    const { api } = this.servers[0] ?? fail('there is no server');
+    const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'dmz' });
+    await this.sql`update segments set unknown_after_s = ${unknownAfterS}`;
+    for (const n of [0, 1]) this.agents.push(await this.#makeAgent(n, segmentId));
+    await this.#makeTargets(api, segmentId, ports);
+  }
+
+  async #openDatabase(): Promise<void> {
+    // Nothing here outlives the machine; that a killed PostgreSQL recovers needs no disk to be waited for.
+    this.#postgres = await startEmbeddedPostgres({
+      dataDir: join(this.dir, 'postgres'),
+      log: (text) => this.#say(text),
+      settings: { fsync: 'off' },
+    });
+    const url = new URL(this.#postgres.url);
+    this.#databasePort = Number(url.port);
+    this.sql = connect(url.href, { max: 4 });
+    this.#keepDatabase();
+  }
+
+  /** Its supervisor gives up on one that is killed again and again; a person would start it anew. */
+  #keepDatabase(): void {
+    void this.#postgres.exited.then(async ({ reason }) => {
+      if (this.#isStopping) return;
+      this.#say(`PostgreSQL is started anew: ${reason}`);
+      this.#postgres = await startEmbeddedPostgres({
+        dataDir: join(this.dir, 'postgres'),
+        log: (text) => this.#say(text),
+        settings: { fsync: 'off' },
+        pickPort: async () => this.#databasePort,
+      });
+      this.#keepDatabase();
+    });
+  }
+
+  async #makeServer(n: number): Promise<ServerMember> {
+    const relay = await Relay.start({ targets: () => [this.#databasePort], isFramed: false });
+    const [port = 0] = await freePorts(1);
+    const url = new URL(this.#postgres.url);
+    url.port = String(relay.port);
+    const program = new Program({
+      name: `server-${n}`,
+      args: [
+        join(buildFolder, 'faults-server.mjs'),
+        '--no-demo',
+        '--port',
+        String(port),
+        '--data',
+        join(this.dir, `server-${n}`),
+      ],
+      env: {
+        DATABASE_URL: url.href,
+        OPSCONDUCTOR_MASTER_KEY_FILE: join(this.dir, 'keys/master-key.json'),
+        OPSCONDUCTOR_BOOTSTRAP_TOKEN: token,
+        OPSCONDUCTOR_TEST_TIMINGS: JSON.stringify(timings),
+        LOG_LEVEL: 'info',
+      },
+      ready: /listening at/,
+      cwd: root,
+    });
+    return { program, relay, port, api: new ApiClient({ url: `http://127.0.0.1:${port}`, token }) };
+  }
+
+  async #makeAgent(n: number, segmentId: number): Promise<AgentMember> {
+    let turn = n;
+    // As a load balancer: in turn, the next one where one does not answer.
+    const targets = () => {
+      turn += 1;
+      return this.servers.map((_, at) => this.servers[(at + turn) % this.servers.length]?.port ?? 0);
+    };
+    const relay = await Relay.start({
+      targets,
+      isFramed: true,
+      onFrame: (direction, type, when) => this.onFrame(direction, type, when),
+    });
+    const name = `agent-${n}`;
+    const dataDir = join(this.dir, name);
+    const { api } = this.servers[0] ?? fail('there is no server');
+    const reply = await api.made<EnrollmentTokenReply>(`/api/v1/segments/${segmentId}/enrollment-tokens`);
+    const clockPath = join(this.dir, `${name}.clock`);
+    const clock = new ClockFile(clockPath);
+    const enrolling = new Program({
+      name,
+      args: [
+        join(buildFolder, 'agent.mjs'),
+        'enroll',
+        '--server',
+        `http://127.0.0.1:${relay.port}`,
+        '--name',
+        name,
+        '--data',
+        dataDir,
+      ],
+      env: { OPSCONDUCTOR_ENROLLMENT_TOKEN: reply.token },
+      ready: /Enrolled/,
+      cwd: root,
+    });
+    await enrolling.start();
+    const program = new Program({
+      name,
+      args: [join(buildFolder, 'faults-agent.mjs'), dataDir, String(slots), clockPath],
+      env: {},
+      ready: /"msg":"connected"/,
+      cwd: root,
+    });
+    await program.start();
+    let id = 0;
+    await until(`${name} has the segment key`, async () => {
+      const { body } = await api.get<{ items: Agent[] }>('/api/v1/agents');
+      const found = body.items.find((agent) => agent.name === name);
+      id = found?.id ?? 0;
+      return found?.state === 'connected' && found.hasSegmentKey;
+    });
+    return { program, relay, id, dataDir, clock };
+  }
+
+  async #makeTargets(api: ApiClient, segmentId: number, ports: readonly number[]): Promise<void> {
+    const { sshd } = this;
+    const kind = 'ssh_private_key' as const;
+    const credentialId = await storeCredential(api, segmentId, 'key', {
+      kind,
+      user: sshd.user,
+      privateKey: sshd.privateKey,
+      bounds: {
+        hosts: [sshd.host],
+        networks: [],
+        ports: [...ports],
+        protocols: ['ssh'],
+        user: sshd.user,
+        authentication: ['publickey'],
+      },
+    });
+    const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
+    const fingerprint = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
+    for (const port of ports) {
+      const target = await api.made<{ id: number }>('/api/v1/targets', {
+        segmentId,
+        name: `host-${port}`,
+        host: sshd.host,
+        port,
+        credentialId,
+        hostKeyFingerprint: `SHA256:${fingerprint}`,
+      });
+      this.targetIds.push(target.id);
+    }
+  }
+}
+
+export async function until(what: string, holds: () => Promise<boolean>, timeoutMs = waitMs): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const isThere = await holds().catch(() => false);
+    if (isThere) return;
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs / 1000} s: ${what}`);
+    await pause(100);
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
+export function signalPid(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+export function fail(why: string): never {
+  throw new Error(why);
+}
+
+/** Half of it compresses. */
+function makeBlob(): Buffer {
+  const random = new Prng('blob');
+  const blob = Buffer.alloc(blobBytes);
+  for (let at = 0; at < blobBytes; at += 1) {
+    const column = at % 128;
+    blob[at] = column === 127 ? 10 : column < 64 ? 97 + (column % 26) : 33 + Math.floor(random.next() * 90);
+  }
+  return blob;
+}
+
+async function buildPrograms(): Promise<void> {
+  const build = await import(join(root, 'scripts/build.mjs'));
+  await (build as { buildAgentIfChanged(): Promise<void> }).buildAgentIfChanged();
+  const { build: bundle } = await import('esbuild');
+  for (const [name, entry] of [
+    ['faults-server', 'test/support/server-main.ts'],
+    ['faults-agent', 'test/faults/agent-main.ts'],
+  ] as const) {
+    await bundle({
+      entryPoints: [join(root, entry)],
+      outfile: join(buildFolder, `${name}.mjs`),
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      format: 'esm',
+      plugins: [onlyOurs],
+      logLevel: 'error',
+    });
+  }
+}
+
+/** Our own files in one, each still knowing its folder; packages stay where they are. */
+const onlyOurs: Plugin = {
+  name: 'only ours',
+  setup(build) {
+    build.onResolve({ filter: /^[^./]/ }, ({ path, kind }) =>
+      kind === 'entry-point' || path.startsWith('@opsconductor/') ? undefined : { path, external: true },
+    );
+    build.onLoad({ filter: /\.ts$/ }, async ({ path }) => ({
+      loader: 'ts',
+      contents: (await readFile(path, 'utf8')).replaceAll(
+        'import.meta.dirname',
+        JSON.stringify(dirname(path)),
+      ),
+    }));
+  },
+};
+
+async function roomyFolder(): Promise<string> {
+  const disk = await statfs('/dev/shm').catch(() => undefined);
+  return disk !== undefined && disk.bavail * disk.bsize > 2 * 1024 ** 3 ? '/dev/shm' : tmpdir();
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const probes = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(probes.map((probe) => once(probe, 'listening')));
+  const ports = probes.map((probe) => (probe.address() as AddressInfo).port);
+  for (const probe of probes) probe.close();
+  await Promise.all(probes.map((probe) => once(probe, 'close')));
+  return ports;
+}

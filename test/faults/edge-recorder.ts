@@ -1,0 +1,76 @@
+// Writes down every change of status, with triggers that only this harness installs, and tells which faults were in
+// force when it came.
+import type { Sql } from '../../server/src/store/connection.ts';
+import type { FaultKind } from './plan-round.ts';
+
+/** A fault is met by what changes in it and shortly after. */
+const aftermathMs = 2_500;
+
+export interface Edge {
+  kind: 'step' | 'target_run' | 'run';
+  rowId: number;
+  runId: number;
+  epoch: number | null;
+  agentId: number | null;
+  from: string;
+  to: string;
+  at: Date;
+}
+export interface FaultInForce {
+  kind: FaultKind;
+  what: string;
+  fromMs: number;
+  toMs: number;
+}
+
+export async function installRecorder(sql: Sql): Promise<void> {
+  await sql.unsafe(`
+    create table fault_edges (
+      id bigint generated always as identity primary key, kind text not null, row_id bigint not null,
+      run_id bigint not null, epoch integer, agent_id bigint, from_status text not null, to_status text not null,
+      at timestamptz not null default clock_timestamp());
+    create index fault_edges_run on fault_edges (run_id);
+    create function note_fault_edge() returns trigger language plpgsql as $$
+    declare r jsonb := to_jsonb(new);
+    begin
+      insert into fault_edges (kind, row_id, run_id, epoch, agent_id, from_status, to_status)
+      values (tg_argv[0], new.id, coalesce((r->>'job_run_id')::bigint, new.id), (r->>'epoch')::int,
+        (r->>'agent_id')::bigint, old.status, new.status);
+      return null;
+    end $$;
+    create trigger fault_edge after update of status on job_run_steps for each row
+      when (old.status is distinct from new.status) execute function note_fault_edge('step');
+    create trigger fault_edge after update of status on job_run_targets for each row
+      when (old.status is distinct from new.status) execute function note_fault_edge('target_run');
+    create trigger fault_edge after update of status on job_runs for each row
+      when (old.status is distinct from new.status) execute function note_fault_edge('run')`);
+}
+
+export async function edgesOfRuns(sql: Sql, runIds: readonly number[]): Promise<Edge[]> {
+  return sql<Edge[]>`
+    select kind, row_id, run_id, epoch, agent_id, from_status as "from", to_status as "to", at from fault_edges
+    where run_id = any(${runIds as number[]}::bigint[]) order by id`;
+}
+
+/** How often each fault met each edge: `agent-killed` → `step running>unknown` → 3. */
+export function coverage(
+  edges: readonly Edge[],
+  faults: readonly FaultInForce[],
+): Record<string, Record<string, number>> {
+  const matrix: Record<string, Record<string, number>> = {};
+  for (const edge of edges) {
+    const atMs = edge.at.getTime();
+    const kinds = new Set(
+      faults
+        .filter(({ fromMs, toMs }) => atMs >= fromMs && atMs <= toMs + aftermathMs)
+        .map(({ kind }) => kind),
+    );
+    for (const kind of kinds) {
+      matrix[kind] ??= {};
+      const row = matrix[kind];
+      const name = `${edge.kind} ${edge.from}>${edge.to}`;
+      row[name] = (row[name] ?? 0) + 1;
+    }
+  }
+  return matrix;
+}

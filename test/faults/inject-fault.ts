@@ -1,0 +1,104 @@
+// Does to the system what a planned fault says, and undoes it.
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type AgentMember, type Cluster, fail, pause, type ServerMember, signalPid } from './cluster.ts';
+import type { Direction, PlannedFault } from './plan-round.ts';
+import { Prng } from './prng.ts';
+
+/** Begins at once, in the very turn of the event loop that calls it; resolves when the fault is over. */
+export async function injectFault(cluster: Cluster, fault: PlannedFault): Promise<void> {
+  const agent = cluster.agents[fault.member] ?? fail('there is no such agent');
+  const server = cluster.servers[fault.member] ?? fail('there is no such server');
+  switch (fault.kind) {
+    case 'agent-killed':
+    case 'agent-disk-lost':
+      return killAgent(agent, fault);
+    case 'server-killed':
+      return killServer(server, fault);
+    case 'agent-stopped':
+      return freeze(agent, fault.forMs);
+    case 'server-stopped':
+      return freeze(server, fault.forMs);
+    case 'suspended':
+      return suspend(agent, fault.forMs);
+    case 'clock-stepped':
+      agent.clock.step(fault.amountMs);
+      return;
+    case 'target-cut':
+      cluster.sshd.killSessions();
+      return;
+    case 'postgres-killed':
+      signalPid(cluster.postmasterPid, 'SIGKILL');
+      return cluster.databaseAnswers();
+    case 'postgres-stopped':
+      return freezePostgres(cluster, fault.forMs);
+    case 'database-cut':
+      server.relay.reset();
+      return;
+    case 'database-outage':
+      for (const { relay } of cluster.servers) relay.cut();
+      return healAfter(fault.forMs, ...cluster.servers);
+    default:
+      return troubleNetwork(agent, fault);
+  }
+}
+
+async function troubleNetwork(agent: AgentMember, fault: PlannedFault): Promise<void> {
+  const { relay } = agent;
+  const directions: Direction[] = fault.direction === 'both' ? ['up', 'down'] : [fault.direction];
+  const random = new Prng(fault.forMs, fault.amountMs);
+  if (fault.kind === 'network-cut') relay.cut();
+  else if (fault.kind === 'network-stalled') relay.silence(['up', 'down']);
+  else if (fault.kind === 'network-half-open') {
+    if (fault.gone === undefined) relay.silence(directions.slice(0, 1));
+    else relay.loseSide(fault.gone);
+  } else if (fault.kind === 'frames-delayed')
+    relay.setTrouble(directions, { delayMs: fault.amountMs, random });
+  else if (fault.kind === 'frames-duplicated') relay.setTrouble(directions, { duplicated: 40, random });
+  else if (fault.kind === 'frames-reordered') relay.setTrouble(directions, { reordered: 30, random });
+  await healAfter(fault.forMs, agent);
+}
+
+async function healAfter(ms: number, ...members: { relay: { heal(): void } }[]): Promise<void> {
+  await pause(ms);
+  for (const { relay } of members) relay.heal();
+}
+
+async function killAgent(agent: AgentMember, fault: PlannedFault): Promise<void> {
+  await agent.program.kill();
+  if (fault.kind === 'agent-disk-lost') {
+    await rm(join(agent.dataDir, 'journal'), { force: true });
+    const spool = join(agent.dataDir, 'spool');
+    for (const name of await readdir(spool)) await rm(join(spool, name), { force: true });
+  }
+  await pause(fault.forMs);
+  await agent.program.start();
+}
+
+async function killServer(server: ServerMember, fault: PlannedFault): Promise<void> {
+  await server.program.kill();
+  await pause(fault.forMs);
+  await server.program.start();
+}
+
+async function freeze({ program }: { program: AgentMember['program'] }, ms: number): Promise<void> {
+  program.signal('SIGSTOP');
+  await pause(ms);
+  program.signal('SIGCONT');
+}
+
+/** As a machine that slept: its monotonic clock knows nothing of it. */
+async function suspend(agent: AgentMember, ms: number): Promise<void> {
+  const from = performance.now();
+  agent.program.signal('SIGSTOP');
+  await pause(ms);
+  agent.clock.slept(performance.now() - from);
+  agent.program.signal('SIGCONT');
+}
+
+async function freezePostgres(cluster: Cluster, ms: number): Promise<void> {
+  const pids = await cluster.postgresPids();
+  for (const pid of pids) signalPid(pid, 'SIGSTOP');
+  await pause(ms);
+  for (const pid of pids) signalPid(pid, 'SIGCONT');
+}

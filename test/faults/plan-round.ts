@@ -1,0 +1,212 @@
+// What happens in a round, as a pure function of its seed and number: which runs, which faults, when, and what the
+// operator does. "When" is an event of the system, so that a fault meets the moment it is meant for on any machine.
+import { Prng } from './prng.ts';
+
+export const faultKinds = [
+  'agent-killed',
+  'agent-stopped',
+  'agent-disk-lost',
+  'server-killed',
+  'server-stopped',
+  'postgres-killed',
+  'postgres-stopped',
+  'database-cut',
+  'database-outage',
+  'network-cut',
+  'network-stalled',
+  'network-half-open',
+  'frames-delayed',
+  'frames-duplicated',
+  'frames-reordered',
+  'clock-stepped',
+  'suspended',
+  'target-cut',
+] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+/** A moment: so long after the start of the round, a frame that passes, or a command that begins on a target. */
+export type Moment =
+  | { at: 'time'; ms: number }
+  | { at: 'frame'; type: string; direction: Direction; nth: number; when: 'before' | 'after' }
+  | { at: 'line'; nth: number };
+export type Direction = 'up' | 'down';
+
+export interface PlannedFault {
+  kind: FaultKind;
+  moment: Moment;
+  forMs: number;
+  /** Which of the agents or servers. */
+  member: number;
+  direction: Direction | 'both';
+  /** How far a clock is stepped, or how long a frame is delayed. */
+  amountMs: number;
+  /** Of a half-open network: the side that is gone without a word; none: one direction is silent. */
+  gone: 'agent' | 'server' | undefined;
+}
+
+export interface PlannedStep {
+  output: { kind: 'small' | 'both' | 'drip'; lines: number } | { kind: 'large'; from: number; bytes: number };
+  exitCode: number;
+  /** Seconds that it sleeps after its output. */
+  sleepS: number;
+  /** Seconds. */
+  timeout: number | undefined;
+  rules: Record<string, unknown>;
+}
+
+export interface PlannedRun {
+  startMs: number;
+  targets: number;
+  steps: PlannedStep[];
+  job: Record<string, unknown>;
+  cancel: Moment | undefined;
+}
+
+export interface RoundPlan {
+  runs: PlannedRun[];
+  faults: PlannedFault[];
+}
+
+export const blobBytes = 4 * 1024 * 1024;
+const minSteps = 50;
+const maxTargets = 4;
+
+const frames: readonly { type: string; direction: Direction; most: number }[] = [
+  { type: 'leases', direction: 'down', most: 8 },
+  { type: 'started', direction: 'up', most: 30 },
+  { type: 'output', direction: 'up', most: 40 },
+  { type: 'output_ack', direction: 'down', most: 30 },
+  { type: 'complete', direction: 'up', most: 30 },
+  { type: 'completed', direction: 'down', most: 30 },
+  { type: 'heartbeat', direction: 'up', most: 6 },
+  { type: 'heartbeat_ack', direction: 'down', most: 6 },
+];
+
+export interface PlanOptions {
+  /** The kinds to choose from. */
+  only?: readonly FaultKind[] | undefined;
+}
+
+export function planRound(seed: number, round: number, { only = faultKinds }: PlanOptions = {}): RoundPlan {
+  const random = new Prng(seed, round);
+  const runs: PlannedRun[] = [];
+  for (let steps = 0; steps < minSteps; ) {
+    const run = planRun(random);
+    runs.push(run);
+    steps += run.targets * run.steps.length;
+  }
+  const faults = Array.from({ length: random.between(3, 5) }, () => planFault(random, only));
+  return { runs, faults };
+}
+
+function planRun(random: Prng): PlannedRun {
+  const targets = random.pick([1, 1, 2, 2, 3, maxTargets]);
+  const isCancelled = random.chance(0.2);
+  const steps = Array.from({ length: random.between(1, 5) }, (_, at) => planStep(random, at, isCancelled));
+  return {
+    startMs: random.chance(0.7) ? random.between(0, 300) : random.between(300, 2_000),
+    targets,
+    steps,
+    job: planJob(random, targets),
+    cancel: isCancelled ? planMoment(random, 2_500) : undefined,
+  };
+}
+
+function planJob(random: Prng, targets: number): Record<string, unknown> {
+  const job: Record<string, unknown> = {};
+  if (targets > 1 && random.chance(0.35)) {
+    job.strategy = {
+      max_parallel: random.between(1, targets),
+      max_failures: random.between(0, 1),
+      ...(random.chance(0.3) ? { batches: [1, 2] } : {}),
+    };
+  }
+  if (random.chance(0.25)) {
+    const isExclusive = random.chance(0.5);
+    job.locks = [
+      {
+        name: random.pick(['one', 'two']),
+        mode: isExclusive ? 'exclusive' : 'shared',
+        per: random.pick(['target', 'installation', 'segment']),
+        ...(!isExclusive && random.chance(0.5) ? { slots: 2 } : {}),
+      },
+    ];
+  }
+  if (random.chance(0.2)) job.priority = random.between(-5, 5);
+  return job;
+}
+
+function planStep(random: Prng, at: number, isCancelled: boolean): PlannedStep {
+  const isTimedOut = random.chance(0.04);
+  const rules: Record<string, unknown> = {};
+  const onUnknown = random.next();
+  if (onUnknown < 0.3) Object.assign(rules, { on_unknown: 'retry', idempotent: true });
+  else if (onUnknown < 0.45) rules.on_unknown = 'hold';
+  if (random.chance(0.2)) rules.retry = { attempts: random.between(2, 3), delay: random.pick([0, 0.3]) };
+  if (at > 0 && random.chance(0.2)) rules.when_status = random.pick(['failure', 'always']);
+  return {
+    output: planOutput(random),
+    exitCode: random.chance(0.08) ? 3 : 0,
+    sleepS: isTimedOut ? 60 : isCancelled && random.chance(0.4) ? 45 : random.chance(0.15) ? 1 : 0,
+    timeout: isTimedOut ? 1 : undefined,
+    rules,
+  };
+}
+
+function planOutput(random: Prng): PlannedStep['output'] {
+  const kind = random.next();
+  if (kind < 0.5) return { kind: 'small', lines: random.between(1, 5) };
+  if (kind < 0.7) return { kind: 'both', lines: random.between(1, 8) };
+  if (kind < 0.9) return { kind: 'drip', lines: random.between(2, 6) };
+  const bytes = random.between(200_000, 2_000_000);
+  return { kind: 'large', from: random.between(0, blobBytes - bytes), bytes };
+}
+
+function planFault(random: Prng, only: readonly FaultKind[]): PlannedFault {
+  const kind = random.pick(only);
+  return {
+    kind,
+    moment: planMoment(random, 2_000),
+    forMs: forMsOf(kind, random),
+    member: random.between(0, 1),
+    direction: random.pick(['up', 'down', 'both'] as const),
+    amountMs: amountMsOf(kind, random),
+    gone: random.pick(['agent', 'server', undefined]),
+  };
+}
+
+function forMsOf(kind: FaultKind, random: Prng): number {
+  switch (kind) {
+    // Longer than the lease TTL.
+    case 'database-outage':
+    case 'suspended':
+      return random.between(2_300, 4_000);
+    // Their end is their doing.
+    case 'clock-stepped':
+    case 'target-cut':
+    case 'postgres-killed':
+    case 'database-cut':
+      return 0;
+    case 'frames-delayed':
+    case 'frames-duplicated':
+    case 'frames-reordered':
+      return random.between(1_000, 3_000);
+    default:
+      // One in three outlives the TTL, a few of those `unknown_after`.
+      return random.chance(0.33) ? random.between(2_100, 5_500) : random.between(50, 1_500);
+  }
+}
+
+function amountMsOf(kind: FaultKind, random: Prng): number {
+  if (kind === 'clock-stepped') return random.pick([-1, 1]) * random.between(1_000, 3_600_000);
+  return random.between(20, 600);
+}
+
+function planMoment(random: Prng, mostMs: number): Moment {
+  const which = random.next();
+  if (which < 0.25) return { at: 'time', ms: random.between(0, mostMs) };
+  if (which < 0.45) return { at: 'line', nth: random.between(1, 35) };
+  const { type, direction, most } = random.pick(frames);
+  const when = random.pick(['before', 'after'] as const);
+  return { at: 'frame', type, direction, nth: random.between(1, most), when };
+}

@@ -1,0 +1,106 @@
+// A process of the system under test: started, killed, frozen and started again; the tail of what it says is kept.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+
+const tailChars = 300_000;
+const readyMs = 60_000;
+const setpriv = '/usr/bin/setpriv';
+
+export interface ProgramOptions {
+  name: string;
+  /** Arguments of node. */
+  args: readonly string[];
+  env: Record<string, string>;
+  /** What it says when it is ready. */
+  ready: RegExp;
+  cwd: string;
+}
+
+export class Program {
+  readonly name: string;
+  /** The newest of what all its lives have said. */
+  log = '';
+  readonly #options: ProgramOptions;
+  #child: ChildProcess | undefined;
+  #ended: Promise<unknown> = Promise.resolve();
+  #isReady = false;
+  #wake: () => void = () => undefined;
+
+  constructor(options: ProgramOptions) {
+    this.name = options.name;
+    this.#options = options;
+  }
+
+  get isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Ready to be used, as far as it said. */
+  get isReady(): boolean {
+    return this.isRunning && this.#isReady;
+  }
+
+  /** Starts it without waiting for it. */
+  launch(): void {
+    if (this.isRunning) return;
+    const { args, env, cwd, ready } = this.#options;
+    const command = [process.execPath, ...args];
+    // Whatever ends this process ends it too.
+    const argv = existsSync(setpriv) ? [setpriv, '--pdeathsig', 'KILL', ...command] : command;
+    const [file = '', ...rest] = argv;
+    const child = spawn(file, rest, {
+      cwd,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH, TMPDIR: tmpdir(), LANG: 'C.UTF-8', ...env },
+    });
+    this.#child = child;
+    this.#isReady = false;
+    this.note('started');
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (bytes: Buffer) => {
+        const text = bytes.toString();
+        this.log = (this.log + text).slice(-tailChars);
+        if (child === this.#child && ready.test(text)) this.#isReady = true;
+        this.#wake();
+      });
+    }
+    this.#ended = once(child, 'close').then(([code, signal]) => {
+      this.note(`ended: ${signal ?? code}`);
+      this.#wake();
+    });
+  }
+
+  /** Starts it, and again where it ends by itself, until it is ready. */
+  async start(): Promise<void> {
+    this.launch();
+    const deadline = performance.now() + readyMs;
+    while (!this.isReady) {
+      if (performance.now() > deadline)
+        throw new Error(`${this.name} is not ready:\n${this.log.slice(-4_000)}`);
+      if (!this.isRunning) this.launch();
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 250);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+
+  signal(name: NodeJS.Signals): void {
+    if (this.isRunning) this.#child?.kill(name);
+  }
+
+  /** SIGKILL; resolves when it is gone. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.#ended;
+  }
+
+  note(text: string): void {
+    this.log = `${this.log}--- ${new Date().toISOString()} ${this.name} ${text}\n`.slice(-tailChars);
+  }
+}

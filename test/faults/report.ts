@@ -1,0 +1,116 @@
+// What rounds have shown: a record of each in a file, a report over all of them, and everything about one that went wrong.
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Cluster } from './cluster.ts';
+import { faultKinds } from './plan-round.ts';
+import type { RoundResult } from './run-round.ts';
+
+const folder = resolve(import.meta.dirname, '../../.cache/faults');
+const recordFile = join(folder, 'rounds.jsonl');
+const tailChars = 12_000;
+
+interface RoundRecord
+  extends Pick<RoundResult, 'seed' | 'round' | 'ms' | 'steps' | 'attempts' | 'lines' | 'coverage'> {
+  faults: string[];
+  violations: string[];
+}
+
+export async function recordRound(result: RoundResult): Promise<void> {
+  const { seed, round, ms, steps, attempts, lines, coverage } = result;
+  const record: RoundRecord = {
+    ...{ seed, round, ms, steps, attempts, lines, coverage },
+    faults: result.faults.map(({ kind }) => kind),
+    violations: result.violations.map(({ rule, text }) => `${rule}: ${text}`),
+  };
+  await mkdir(folder, { recursive: true });
+  await appendFile(recordFile, `${JSON.stringify(record)}\n`);
+}
+
+/** The report over all rounds that were recorded, as Markdown. */
+export async function report(): Promise<string> {
+  const text = await readFile(recordFile, 'utf8').catch(() => '');
+  const rounds = text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as RoundRecord);
+  const sum = (count: (round: RoundRecord) => number) =>
+    rounds.reduce((total, round) => total + count(round), 0);
+  const lines = [
+    `${rounds.length} rounds, ${sum(({ steps }) => steps)} steps, ${sum(({ attempts }) => attempts)} attempts, ` +
+      `${sum(({ faults }) => faults.length)} faults, ${Math.round(sum(({ ms }) => ms) / 60_000)} minutes; ` +
+      `${rounds.filter(({ violations }) => violations.length > 0).length} rounds with violations.`,
+    '',
+    '| fault | times |',
+    '|---|--:|',
+    ...faultKinds.map(
+      (kind) => `| ${kind} | ${sum(({ faults }) => faults.filter((each) => each === kind).length)} |`,
+    ),
+    '',
+    ...matrixLines(rounds),
+  ];
+  return lines.join('\n');
+}
+
+function matrixLines(rounds: readonly RoundRecord[]): string[] {
+  const totals = new Map<string, number>();
+  const edges = new Set<string>();
+  for (const { coverage } of rounds) {
+    for (const [kind, row] of Object.entries(coverage)) {
+      for (const [edge, count] of Object.entries(row)) {
+        edges.add(edge);
+        totals.set(`${kind} ${edge}`, (totals.get(`${kind} ${edge}`) ?? 0) + count);
+      }
+    }
+  }
+  return [
+    `| edge | ${faultKinds.join(' | ')} |`,
+    `|---|${faultKinds.map(() => '--:').join('|')}|`,
+    ...[...edges].sort().map((edge) => {
+      const cells = faultKinds.map((kind) => totals.get(`${kind} ${edge}`) ?? 0);
+      return `| ${edge.replace('>', ' → ')} | ${cells.join(' | ')} |`;
+    }),
+  ];
+}
+
+/** Everything about a round that broke a rule; returns the file that it was written to. */
+export async function writeFindings(cluster: Cluster, result: RoundResult): Promise<string> {
+  const { seed, round, violations, faults, facts } = result;
+  const at = (ms: number) => new Date(ms).toISOString().slice(11);
+  const runIds = new Set(violations.map(({ runId }) => runId));
+  const stepIds = new Set(violations.map(({ stepId }) => stepId));
+  const edges = facts?.edges ?? [];
+  const lines = [
+    `seed ${seed}, round ${round}: npm run faults -- --seed ${seed} --round ${round}`,
+    ...violations.map(({ rule, text }) => `VIOLATION ${rule}: ${text}`),
+    '\n== faults',
+    ...faults.map(({ kind, what, fromMs, toMs }) => `${at(fromMs)} to ${at(toMs)} ${kind} ${what}`),
+    '\n== runs',
+    ...(facts?.runs ?? [])
+      .filter(({ id }) => runIds.has(id))
+      .map((run) => JSON.stringify({ ...run, events: undefined })),
+    '\n== steps of these runs',
+    ...(facts?.steps ?? [])
+      .filter(({ jobRunId }) => runIds.has(jobRunId))
+      .map((step) => JSON.stringify(step)),
+    '\n== changes of these runs',
+    ...edges
+      .filter(({ runId }) => runIds.has(runId))
+      .map(({ at: when, ...edge }) => `${at(when.getTime())} ${JSON.stringify(edge)}`),
+    '\n== events of these runs',
+    ...(facts?.runs ?? [])
+      .filter(({ id }) => runIds.has(id))
+      .flatMap((run) => run.events.map((event) => `${run.id} ${JSON.stringify(event)}`)),
+    ...[...cluster.servers, ...cluster.agents].flatMap(({ program }) => [
+      `\n== ${program.name}, what it says of these steps`,
+      ...program.log
+        .split('\n')
+        .filter((line) => [...stepIds].some((id) => id !== undefined && line.includes(String(id)))),
+      `\n== ${program.name}`,
+      program.log.slice(-tailChars),
+    ]),
+  ];
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, `findings-${seed}-${round}.txt`);
+  await writeFile(file, lines.join('\n'));
+  return file;
+}

@@ -1,0 +1,140 @@
+// Everything that a round left behind: rows, events, and lines on the targets.
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Sql } from '../../server/src/store/connection.ts';
+import type { Cluster } from './cluster.ts';
+import { type Edge, edgesOfRuns } from './edge-recorder.ts';
+import type { PlannedRun, PlannedStep } from './plan-round.ts';
+
+/** A planned run that was started. */
+export interface StartedRun {
+  id: number;
+  planned: PlannedRun;
+  /** Of each step's file of lines. */
+  keys: string[];
+}
+
+export interface StepFacts {
+  id: number;
+  jobRunId: number;
+  targetRunId: number;
+  targetRunStatus: string;
+  stepNumber: number;
+  status: string;
+  epoch: number;
+  reason: string | null;
+  outputState: string;
+  planned: PlannedStep;
+  key: string;
+  /** Of its run's strategy. */
+  maxParallel: number | undefined;
+  attempts: AttemptFacts[];
+  /** Epochs whose commands began on the target, as they wrote themselves. */
+  lines: number[];
+}
+
+export interface AttemptFacts {
+  stepId: number;
+  epoch: number;
+  agentId: number;
+  status: string;
+  lateStatus: string | null;
+  reason: string | null;
+  exitCode: number | null;
+  message: string | null;
+  survivors: unknown[] | null;
+  outputState: string;
+  outputSeq: number;
+}
+
+export interface RunFacts {
+  id: number;
+  status: string;
+  maxFailures: number;
+  targetsTotal: number;
+  completedSteps: number;
+  eventSeq: number;
+  cancelRequestedAt: Date | null;
+  counts: Record<string, number>;
+  targetRuns: { id: number; status: string }[];
+  events: { seq: number; change: { run?: { status?: string }; steps?: { id: number; status?: string }[] } }[];
+}
+
+export interface RoundFacts {
+  runs: RunFacts[];
+  steps: StepFacts[];
+  edges: Edge[];
+  /** Lock slots that target runs hold which have ended and are not unknown. */
+  heldLocks: { lockKey: string; targetRunId: number }[];
+}
+
+export async function gatherFacts(cluster: Cluster, started: readonly StartedRun[]): Promise<RoundFacts> {
+  const { sql } = cluster;
+  const runIds = started.map(({ id }) => id);
+  const lines = await linesOnTargets(cluster);
+  const attempts = await sql<AttemptFacts[]>`
+    select job_run_step_id as step_id, epoch, agent_id, status, late_status, reason, exit_code, message, survivors,
+      output_state, output_seq
+    from job_run_step_attempts where job_run_id = any(${runIds}::bigint[]) order by 1, 2`;
+  const rows = await sql<Omit<StepFacts, 'planned' | 'key' | 'maxParallel' | 'attempts' | 'lines'>[]>`
+    select s.id, s.job_run_id, s.target_run_id, t.status as target_run_status, s.step_number, s.status, s.epoch, s.reason,
+      s.output_state
+    from job_run_steps s join job_run_targets t on t.id = s.target_run_id
+    where s.job_run_id = any(${runIds}::bigint[]) order by s.id`;
+  const steps = rows.map((row): StepFacts => {
+    const run = started.find(({ id }) => id === row.jobRunId);
+    const planned = run?.planned.steps[row.stepNumber - 1];
+    const key = run?.keys[row.stepNumber - 1];
+    if (planned === undefined || key === undefined) throw new Error('a step that nobody planned');
+    const own = attempts.filter(({ stepId }) => stepId === row.id);
+    const strategy = run?.planned.job.strategy as { max_parallel: number } | undefined;
+    const maxParallel = strategy?.max_parallel;
+    return { ...row, planned, key, maxParallel, attempts: own, lines: lines.get(row.id) ?? [] };
+  });
+  return {
+    runs: await runFacts(sql, runIds),
+    steps,
+    edges: await edgesOfRuns(sql, runIds),
+    heldLocks: await sql`
+      select l.lock_key, l.target_run_id from lock_slots l join job_run_targets t on t.id = l.target_run_id
+      where l.job_run_id = any(${runIds}::bigint[]) and t.status in ('succeeded', 'failed', 'partial', 'cancelled', 'timed_out')`,
+  };
+}
+
+async function runFacts(sql: Sql, runIds: readonly number[]): Promise<RunFacts[]> {
+  const ids = runIds as number[];
+  const runs = await sql<(Omit<RunFacts, 'counts' | 'targetRuns' | 'events'> & Record<string, number>)[]>`
+    select id, status, max_failures, targets_total, completed_steps, event_seq, cancel_requested_at, targets_succeeded,
+      targets_failed, targets_cancelled, targets_timed_out, targets_unknown
+    from job_runs where id = any(${ids}::bigint[]) order by id`;
+  const targetRuns = await sql<{ id: number; jobRunId: number; status: string }[]>`
+    select id, job_run_id, status from job_run_targets where job_run_id = any(${ids}::bigint[]) order by id`;
+  const events = await sql<({ jobRunId: number } & RunFacts['events'][number])[]>`
+    select job_run_id, seq, change from run_events where job_run_id = any(${ids}::bigint[]) order by job_run_id, seq`;
+  return runs.map((run) => ({
+    ...run,
+    counts: {
+      succeeded: run.targetsSucceeded ?? 0,
+      failed: run.targetsFailed ?? 0,
+      cancelled: run.targetsCancelled ?? 0,
+      timed_out: run.targetsTimedOut ?? 0,
+      unknown: run.targetsUnknown ?? 0,
+    },
+    targetRuns: targetRuns.filter(({ jobRunId }) => jobRunId === run.id),
+    events: events.filter(({ jobRunId }) => jobRunId === run.id),
+  }));
+}
+
+/** Epochs by step. */
+async function linesOnTargets({ linesDir }: Cluster): Promise<Map<number, number[]>> {
+  const lines = new Map<number, number[]>();
+  for (const name of await readdir(linesDir)) {
+    if (name === 'blob') continue;
+    for (const marker of (await readFile(join(linesDir, name), 'utf8')).split('\n')) {
+      const [, step, epoch] = /\.(\d+)\.(\d+)$/.exec(marker) ?? [];
+      if (step === undefined) continue;
+      lines.set(Number(step), [...(lines.get(Number(step)) ?? []), Number(epoch)]);
+    }
+  }
+  return lines;
+}

@@ -1,0 +1,204 @@
+// One round: starts its runs, lets its faults happen, heals, waits until everything has ended, and checks.
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ApiClient } from '../support/api-client.ts';
+import { checkLeftovers, checkOutput, processesOnTarget } from './check-output.ts';
+import { checkFacts, type Violation } from './check-round.ts';
+import { type Cluster, fail, pause, signalPid, until } from './cluster.ts';
+import { coverage, type FaultInForce } from './edge-recorder.ts';
+import { injectFault } from './inject-fault.ts';
+import { Moments } from './moments.ts';
+import { type FaultKind, type PlannedFault, type PlannedRun, planRound } from './plan-round.ts';
+import { gatherFacts, type RoundFacts, type StartedRun } from './round-facts.ts';
+import { stepCommand } from './step-command.ts';
+
+/** Above every bound that the product gives an attempt that is silent: timeout, kill grace, TTL and grace. */
+const endsWithinMs = 75_000;
+/** A moment that does not come is taken at this time. */
+const latestMomentMs = 2_500;
+
+export interface RoundResult {
+  seed: number;
+  round: number;
+  ms: number;
+  steps: number;
+  attempts: number;
+  lines: number;
+  faults: FaultInForce[];
+  coverage: Record<string, Record<string, number>>;
+  violations: Violation[];
+  facts: RoundFacts | undefined;
+}
+
+export interface RoundOptions {
+  seed: number;
+  round: number;
+  only?: readonly FaultKind[] | undefined;
+}
+
+export async function runRound(cluster: Cluster, options: RoundOptions): Promise<RoundResult> {
+  const startedAt = performance.now();
+  const { seed, round } = options;
+  const plan = planRound(seed, round, options);
+  const jobs = await makeJobs(cluster, plan.runs, `${seed}-${round}-${Date.now().toString(36)}`);
+  const moments = new Moments(cluster, latestMomentMs);
+  const faults: FaultInForce[] = [];
+  const started: StartedRun[] = [];
+  const acts = plan.faults.map((fault) => moments.when(fault.moment, () => inject(cluster, fault, faults)));
+  const starts = jobs.map(async ({ id, keys }, at) => {
+    const planned = plan.runs[at] ?? fail('a job without a run');
+    await pause(planned.startMs);
+    const runId = await startRun(cluster, id, planned, at);
+    started.push({ id: runId, planned, keys });
+    if (planned.cancel !== undefined) await moments.when(planned.cancel, () => cancelRun(cluster, runId));
+  });
+  moments.begin();
+  await Promise.all([...acts, ...starts]);
+  moments.end();
+  await cluster.heal();
+  const violations: Violation[] = [];
+  await endsInTime(cluster, started).catch((error: Error) =>
+    violations.push({ rule: 'ends', text: error.message }),
+  );
+  const facts = await gatherFacts(cluster, started);
+  const kinds = new Set(faults.map(({ kind }) => kind));
+  const diskLost = new Set(
+    plan.faults.flatMap(({ kind, member }) =>
+      kind === 'agent-disk-lost' ? [cluster.agents[member]?.id ?? 0] : [],
+    ),
+  );
+  violations.push(
+    ...checkFacts(facts, kinds),
+    ...(await checkOutput(cluster, facts, diskLost)),
+    ...(await checkLeftovers(facts)),
+  );
+  await clear(cluster);
+  return {
+    seed,
+    round,
+    ms: Math.round(performance.now() - startedAt),
+    steps: facts.steps.length,
+    attempts: facts.steps.reduce((sum, { attempts }) => sum + attempts.length, 0),
+    lines: facts.steps.reduce((sum, { lines }) => sum + lines.length, 0),
+    faults,
+    coverage: coverage(facts.edges, faults),
+    violations,
+    facts,
+  };
+}
+
+async function makeJobs(
+  cluster: Cluster,
+  runs: readonly PlannedRun[],
+  name: string,
+): Promise<{ id: number; keys: string[] }[]> {
+  const jobs: { id: number; keys: string[] }[] = [];
+  for (const [at, { steps, job }] of runs.entries()) {
+    const keys = steps.map((_, n) => `r${name}-${at}-${n}`);
+    const definition = {
+      ...job,
+      name: `${name} job ${at}`,
+      steps: steps.map((step, n) => ({
+        name: `step ${n + 1}`,
+        type: 'ssh.exec',
+        ...step.rules,
+        config: {
+          command: stepCommand(step, { ...cluster, key: keys[n] ?? '' }),
+          kill_grace: 1,
+          ...(step.timeout === undefined ? {} : { timeout: step.timeout }),
+        },
+      })),
+    };
+    const { id } = await cluster.api(at).made<{ id: number }>('/api/v1/jobs', definition);
+    jobs.push({ id, keys });
+  }
+  return jobs;
+}
+
+/** As a script would: asks again where there was no answer, and looks first whether the run is there. */
+async function startRun(
+  cluster: Cluster,
+  jobId: number,
+  { targets }: PlannedRun,
+  at: number,
+): Promise<number> {
+  const targetIds = cluster.targetIds.slice(0, targets);
+  let runId: number | undefined;
+  await until(`job ${jobId} is started`, async () => {
+    const [there] = await cluster.sql<{ id: number }[]>`select id from job_runs where job_id = ${jobId}`;
+    runId = there?.id;
+    if (runId !== undefined) return true;
+    const reply = await within(cluster.api(at), (api) =>
+      api.post<{ id: number }>(`/api/v1/jobs/${jobId}/run`, { targetIds }),
+    );
+    if (reply.status === 201) runId = reply.body.id;
+    else if (reply.status < 500)
+      throw new Error(`starting a run was answered ${reply.status}: ${reply.text}`);
+    return runId !== undefined;
+  });
+  return runId ?? fail('there is no run');
+}
+
+async function cancelRun(cluster: Cluster, runId: number): Promise<void> {
+  await until(`run ${runId} is cancelled`, async () => {
+    const reply = await within(cluster.api(runId), (api) => api.send('DELETE', `/api/v1/runs/${runId}`));
+    // It may have ended.
+    return reply.status < 500;
+  });
+}
+
+/** A frozen server answers nothing; a person would try the other one. */
+async function within<T>(api: ApiClient, ask: (api: ApiClient) => Promise<T>): Promise<T> {
+  return Promise.race([
+    ask(api),
+    pause(3_000).then(() => {
+      throw new Error('no answer');
+    }),
+  ]);
+}
+
+async function inject(cluster: Cluster, fault: PlannedFault, faults: FaultInForce[]): Promise<void> {
+  const { kind, ...what } = fault;
+  const entry: FaultInForce = {
+    kind,
+    what: JSON.stringify(what),
+    fromMs: Date.now(),
+    toMs: Number.MAX_SAFE_INTEGER,
+  };
+  faults.push(entry);
+  await injectFault(cluster, fault);
+  entry.toMs = Date.now();
+}
+
+/** Every run has ended, held steps were decided, and every agent has told what it knows. */
+async function endsInTime(cluster: Cluster, started: readonly StartedRun[]): Promise<void> {
+  const runIds = started.map(({ id }) => id);
+  await until(
+    'every run has ended',
+    async () => {
+      const open = await cluster.sql<{ id: number; held: boolean }[]>`
+        select r.id, exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'held') as held
+        from job_runs r
+        where r.id = any(${runIds}::bigint[]) and r.status in ('queued', 'running', 'cancelling', 'held')`;
+      for (const { id, held } of open) if (held) await cancelRun(cluster, id);
+      return open.length === 0;
+    },
+    endsWithinMs,
+  );
+  await until(
+    'every agent has told what it knows',
+    async () => {
+      const spools = await Promise.all(cluster.agents.map(({ dataDir }) => readdir(join(dataDir, 'spool'))));
+      return spools.every((names) => names.length === 0);
+    },
+    endsWithinMs,
+  );
+}
+
+/** What the round leaves that is no part of the next one. */
+async function clear(cluster: Cluster): Promise<void> {
+  for (const pids of (await processesOnTarget()).values()) for (const pid of pids) signalPid(pid, 'SIGKILL');
+  for (const name of await readdir(cluster.linesDir)) {
+    if (name !== 'blob') await rm(join(cluster.linesDir, name), { force: true });
+  }
+}

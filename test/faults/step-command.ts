@@ -1,0 +1,45 @@
+// What a step does on its target: it appends one line to a file of its own, then says what it was made to say.
+import type { PlannedStep } from './plan-round.ts';
+
+export interface StepPlace {
+  linesDir: string;
+  blobPath: string;
+  /** Of the step in its round; the file's name ends with the target's port. */
+  key: string;
+}
+
+/** The first thing it does is one append of the attempt's own marker, so that a second start would be seen. */
+export function stepCommand(step: PlannedStep, { linesDir, blobPath, key }: StepPlace): string {
+  const lines = [`echo "$OPSCONDUCTOR_ATTEMPT" >> ${linesDir}/${key}-\${SSH_CONNECTION##* }`];
+  const { output } = step;
+  if (output.kind === 'large')
+    lines.push(`tail -c +${output.from + 1} ${blobPath} | head -c ${output.bytes}`);
+  else {
+    for (let n = 1; n <= output.lines; n += 1) {
+      lines.push(`echo ${lineOf(key, n)}`);
+      if (output.kind === 'both') lines.push(`echo ${lineOf(key, -n)} >&2`);
+      if (output.kind === 'drip') lines.push('sleep 0.2');
+    }
+  }
+  if (step.sleepS > 0) lines.push(`sleep ${step.sleepS}`);
+  lines.push(`exit ${step.exitCode}`);
+  return lines.join('\n');
+}
+
+/** All that the step says on a stream, if it comes to its end. */
+export function expectedOutput(
+  step: PlannedStep,
+  { key, blob }: { key: string; blob: Buffer },
+): { stdout: Buffer; stderr: Buffer } {
+  const { output } = step;
+  if (output.kind === 'large') {
+    return { stdout: blob.subarray(output.from, output.from + output.bytes), stderr: Buffer.alloc(0) };
+  }
+  const numbers = Array.from({ length: output.lines }, (_, at) => at + 1);
+  const text = (sign: number) => Buffer.from(numbers.map((n) => `${lineOf(key, sign * n)}\n`).join(''));
+  return { stdout: text(1), stderr: output.kind === 'both' ? text(-1) : Buffer.alloc(0) };
+}
+
+function lineOf(key: string, n: number): string {
+  return `step-${key}-says-${n}-${'.'.repeat(60)}`;
+}
