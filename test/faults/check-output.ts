@@ -1,11 +1,13 @@
 // Stored output against what the commands were made to say; and processes that were left behind on the target.
 import { readdir, readFile } from 'node:fs/promises';
+import type { ApiReply } from '../support/api-client.ts';
 import type { Violation } from './check-round.ts';
-import { type Cluster, until } from './cluster.ts';
+import { type Cluster, pause, until } from './cluster.ts';
 import type { AttemptFacts, RoundFacts, StepFacts } from './round-facts.ts';
 import { expectedOutput } from './step-command.ts';
 
 const atOnce = 6;
+const maxReads = 10;
 
 /** @param diskLost ids of the agents whose disk was lost in the round. */
 export async function checkOutput(
@@ -43,7 +45,7 @@ async function wrongOutput(
   const isWhole = attempt.exitCode !== null && attempt.outputState === 'complete';
   for (const stream of ['stdout', 'stderr'] as const) {
     const path = `/api/v1/runs/${step.jobRunId}/steps/${step.id}/output?format=raw&attempt=${attempt.epoch}&stream=${stream}`;
-    const reply = await cluster.api(step.id % 2).get(path);
+    const reply = await read(cluster, step.id, path);
     if (reply.status !== 200) {
       wrong.push(`${stream} was answered ${reply.status}: ${reply.text.slice(0, 200)}`);
       continue;
@@ -59,6 +61,15 @@ async function wrongOutput(
       );
   }
   return wrong;
+}
+
+/** A server that has just lost its database says so; a reader asks again. */
+async function read(cluster: Cluster, member: number, path: string): Promise<ApiReply<unknown>> {
+  for (let tries = 1; ; tries += 1) {
+    const reply = await cluster.api(member + tries).get(path);
+    if (reply.status < 500 || tries === maxReads) return reply;
+    await pause(200);
+  }
 }
 
 /** Processes on the target by the attempt that they belong to, `step.epoch`. */

@@ -7,7 +7,7 @@ import type { RoundResult } from './run-round.ts';
 
 const folder = resolve(import.meta.dirname, '../../.cache/faults');
 const recordFile = join(folder, 'rounds.jsonl');
-const tailChars = 12_000;
+const tailChars = 40_000;
 
 interface RoundRecord
   extends Pick<RoundResult, 'seed' | 'round' | 'ms' | 'steps' | 'attempts' | 'lines' | 'coverage'> {
@@ -72,6 +72,11 @@ function matrixLines(rounds: readonly RoundRecord[]): string[] {
   ];
 }
 
+/** Stacks are long and all alike. */
+function shortened(log: string): string {
+  return log.replaceAll(/"stack":"(?:[^"\\\\]|\\\\.)*"/g, '"stack":"…"');
+}
+
 /** Everything about a round that broke a rule; returns the file that it was written to. */
 export async function writeFindings(cluster: Cluster, result: RoundResult): Promise<string> {
   const { seed, round, violations, faults, facts } = result;
@@ -106,7 +111,7 @@ export async function writeFindings(cluster: Cluster, result: RoundResult): Prom
         .split('\n')
         .filter((line) => [...stepIds].some((id) => id !== undefined && line.includes(String(id)))),
       `\n== ${program.name}`,
-      program.log.slice(-tailChars),
+      shortened(program.log.slice(-tailChars)),
     ]),
   ];
   await mkdir(folder, { recursive: true });

@@ -16,7 +16,7 @@ import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../errors.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
-import { type Sql, sqlState } from '../store/connection.ts';
+import { type Sql, sqlState, type Tx } from '../store/connection.ts';
 import { insertRun, planRun, type RunPlan } from '../store/run-creation.ts';
 import { notifyProgress } from '../store/run-progress.ts';
 import { findRun, type RunRecord } from '../store/runs.ts';
@@ -24,7 +24,7 @@ import { type SelectedRow, selectTargets } from '../store/target-selection.ts';
 import { commitWithThese, hasCommitted, inTransaction } from '../store/transaction.ts';
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
 import { sentenceOf } from '../targets/selection-problems.ts';
-import type { ClaimsAlong } from './claim-along.ts';
+import type { ClaimAlong, ClaimsAlong } from './claim-along.ts';
 import { opensWith } from './follow-strategy.ts';
 import { orderTargets } from './order-targets.ts';
 import type { RunKeys } from './run-keys.ts';
@@ -102,7 +102,8 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
   // Met inside the transaction, unless that could not be opened; the job's first, whichever comes first.
   for (const reading of [readingJob, readingTargets]) reading.catch(() => undefined);
   const dataKey = newDataKey();
-  const started = await inTransaction(sql, async (tx) => {
+  const claim = new OneClaim();
+  const work = async (tx: Tx) => {
     const job = await readingJob;
     const { targets, selection } = await readingTargets;
     const version = request.rerun?.jobVersion ?? job.version;
@@ -149,7 +150,8 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       scope: { categoryId: job.categoryId },
       detail,
     };
-    const along = targets.length > maxTargetsClaimedAlong ? undefined : deps.claims?.claimAlong(news);
+    const along =
+      targets.length > maxTargetsClaimedAlong ? undefined : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
       const sent = [insertRun(tx, newRun), recordAudit(tx, auditEntry), notifyProgress(tx, news)];
       if (along !== undefined) sent.push(along.claim(tx));
@@ -160,11 +162,33 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       await Promise.all(sent);
       return { runId, news: along === undefined ? news : nothingNew, run };
     } finally {
-      along?.over(hasCommitted(tx));
+      claim.over();
     }
-  });
-  deps.keys?.remember(started.runId, dataKey);
-  return started;
+  };
+  try {
+    const started = await inTransaction(sql, work);
+    deps.keys?.remember(started.runId, dataKey);
+    return started;
+  } finally {
+    // Of a connection that is lost the driver may forget statements: then the work itself never ends.
+    claim.over();
+  }
+}
+
+/** The claim that goes along with a transaction: no other is made until it is over, so that is told whatever happens. */
+class OneClaim {
+  #over: (() => void) | undefined;
+
+  begin(along: ClaimAlong | undefined, tx: Tx): ClaimAlong | undefined {
+    this.over();
+    if (along !== undefined) this.#over = () => along.over(hasCommitted(tx));
+    return along;
+  }
+
+  over(): void {
+    this.#over?.();
+    this.#over = undefined;
+  }
 }
 
 /** The targets in the order in which they start, and how the strategy holds for them. */
