@@ -30,6 +30,7 @@ const plainReasons: ReadonlySet<string> = new Set([
   'when_status',
   'decided',
   'cancel_forced',
+  'lease_expired',
 ]);
 /** With these the command never began. */
 const neverBegan: ReadonlySet<string> = new Set([
@@ -42,6 +43,7 @@ const neverBegan: ReadonlySet<string> = new Set([
   'invalid_config',
   'credential_bounds',
   'credential_unusable',
+  'lease_expired',
 ]);
 
 export function checkFacts(facts: RoundFacts, faults: ReadonlySet<FaultKind>): Violation[] {

@@ -31,6 +31,9 @@ async function main(): Promise<boolean> {
     values.minutes === undefined ? Infinity : Date.now() + whole('--minutes', values.minutes) * 60_000;
   const only = values.only?.split(',').map(kindOf);
   const cluster = await Cluster.start(() => undefined);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void cluster.stop().then(() => process.exit(1)));
+  }
   let isGood = true;
   try {
     await installRecorder(cluster.sql);

@@ -89,6 +89,7 @@ export class AgentLink {
   #ackScheduled = false;
   #corked = false;
   #paused = false;
+  #hasResumed = false;
   #work: Promise<void> = Promise.resolve();
   #closing: { code: number; reason: string } | undefined;
   #noteHandedBack: () => void = () => undefined;
@@ -228,6 +229,14 @@ export class AgentLink {
 
   #dispatch(message: AgentMessage): void {
     const { events } = this.#deps;
+    if (message.type === 'resume') {
+      // A second one would tell of a journal that is older than what was leased since.
+      if (this.#hasResumed) {
+        this.close(closeCodes.invalidMessage, 'already resumed');
+        return;
+      }
+      this.#hasResumed = true;
+    }
     switch (message.type) {
       case 'heartbeat':
         events.heartbeat(this, message);

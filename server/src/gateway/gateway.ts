@@ -393,7 +393,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     link.adopt(resumed.attempts);
     link.isReady = true;
     link.send({ type: 'resumed', attempts: resumed.verdicts });
-    for (const end of resumed.lost) await this.settler.settle(end);
+    for (const end of resumed.ends) await this.settler.settle(end);
     this.publish(resumed.news);
     await this.#sendSegmentState(link);
     this.#dispatcher.wake();

@@ -46,7 +46,7 @@ test('what an intact journal does not have goes back to ready: it never began', 
   const [kept, absent] = await t.claim();
   if (kept === undefined || absent === undefined) throw new Error('not leased');
   const { resumed } = await resume(t, [journaled(kept, 'leased')]);
-  expect(resumed.lost).toEqual([]);
+  expect(resumed.ends).toEqual([]);
   expect(resumed.news.segments).toEqual([t.segmentId]);
   expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'ready', epoch: 1 }]);
   expect(await t.claimOne()).toMatchObject({ id: absent.id, epoch: 2 });
@@ -67,14 +67,14 @@ test('nothing is concluded from what a damaged journal does not have', async () 
   const lease = await t.claimOne();
   const { resumed } = await resume(t, [], { journalIntact: false });
   expect(await t.steps(runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
-  expect(resumed.lost).toMatchObject([
+  expect(resumed.ends).toMatchObject([
     {
       stepId: lease.id,
       source: { kind: 'server' },
       outcome: { status: 'unknown', reason: 'agent_restarted' },
     },
   ]);
-  await t.settle(...resumed.lost);
+  await t.settle(...resumed.ends);
   expect(await t.run(runId)).toMatchObject({ status: 'unknown', outputState: 'gapped' });
 });
 
@@ -84,7 +84,7 @@ test('a step that had begun is not ready again, though an intact journal lacks i
   const lease = await t.claimOne();
   await markStarted(t.sql, [{ step: lease.id, ...lease }]);
   const { resumed } = await resume(t, []);
-  expect(resumed.lost).toMatchObject([{ stepId: lease.id, outcome: { status: 'unknown' } }]);
+  expect(resumed.ends).toMatchObject([{ stepId: lease.id, outcome: { status: 'unknown' } }]);
   expect(await t.steps(runId)).toMatchObject([{ status: 'running' }]);
 });
 
@@ -141,4 +141,32 @@ test('an agent is given steps only after its resume, and none while it drains', 
   expect(await t.claim()).toHaveLength(1);
   await resume(t, [], { draining: true });
   expect(await t.claim()).toEqual([]);
+});
+
+test('what was given up before it reached its agent is told not to have begun, when the agent is back', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.settle(givenUp(lease));
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', outputState: 'gapped' }]);
+  const { resumed } = await resume(t, []);
+  expect(resumed.ends).toMatchObject([
+    { stepId: lease.id, outcome: { status: 'failed', reason: 'lease_expired' } },
+  ]);
+  await t.settle(...resumed.ends);
+  const [attempt] = await t.sql`select late_status, output_state from job_run_step_attempts`;
+  expect(attempt).toEqual({ lateStatus: 'failed', outputState: 'complete' });
+  // Told once: the next session has nothing to add.
+  expect((await resume(t, [])).resumed.ends).toEqual([]);
+});
+
+test('of what was given up after it was heard of, or is not known to a damaged journal, nothing is concluded', async () => {
+  await using t = await setupRuns();
+  await t.start({ targets: 2 });
+  const [told, untold] = await t.claim();
+  if (told === undefined || untold === undefined) throw new Error('not leased');
+  await t.sql`update job_run_steps set output_seq = 1 where id = ${told.id}`;
+  await t.settle(givenUp(told), givenUp(untold));
+  expect((await resume(t, [], { journalIntact: false })).resumed.ends).toEqual([]);
+  expect((await resume(t, [journaled(untold, 'leased')])).resumed.ends).toEqual([]);
 });

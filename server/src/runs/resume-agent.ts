@@ -8,6 +8,7 @@ import {
   type SettledAttemptRow,
   settledAttempts,
 } from '../store/agent-sessions.ts';
+import { unheardAttempts } from '../store/clean-ups.ts';
 import type { Sql } from '../store/connection.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { returnLeasesIn, type UnbegunLease } from './return-leases.ts';
@@ -39,8 +40,8 @@ export interface ResumedAttempt {
 export interface Resumed {
   verdicts: ServerMessageOf<'resumed'>['attempts'];
   attempts: ResumedAttempt[];
-  /** Attempts to be settled as unknown: the journal that would tell is lost. */
-  lost: AttemptEnd[];
+  /** To be settled: what is unknown because the journal is lost, and what an intact one shows not to have begun. */
+  ends: AttemptEnd[];
   news: ProgressNews;
 }
 
@@ -85,9 +86,13 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
       others.map((attempt) => ({ step: attempt.step, epoch: attempt.epoch })),
     );
     await readySession(tx, resume);
+    const unheard = resume.journalIntact ? await unheardAttempts(tx, resume.agentId) : [];
+    const neverBegan = unheard.filter(({ stepId, epoch }) => !presented.has(`${stepId}.${epoch}`));
     return {
       ...verdictsOf(going, others, settled),
-      lost: resume.journalIntact ? begun : absent.map(lostEnd),
+      ends: resume.journalIntact
+        ? [...begun, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))]
+        : absent.map(lostEnd),
       news,
     };
   });
@@ -140,6 +145,30 @@ function verdictsOf(
     });
   }
   return { verdicts, attempts };
+}
+
+/** A late result: the attempt was given up, and its lease had never reached the agent, or not been begun there. */
+function neverBegunEnd(
+  attempt: { stepId: number; epoch: number; leaseToken: string },
+  { agentId, sessionNumber }: Resume,
+): AttemptEnd {
+  return {
+    ...attempt,
+    source: {
+      kind: 'agent',
+      agentId,
+      sessionNumber,
+      requestId: `never-begun-${sessionNumber}`,
+      wantsNext: false,
+    },
+    outcome: {
+      status: 'failed',
+      reason: 'lease_expired',
+      message: 'The agent was cut off before it began the step: nothing was done on the target.',
+      advice: 'Run it again.',
+    },
+    output: { state: 'complete', digest: null, gaps: [] },
+  };
 }
 
 function lostEnd(step: HeldStep): AttemptEnd {

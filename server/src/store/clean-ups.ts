@@ -39,6 +39,22 @@ export async function dropCleanUp(tx: Tx, stepId: number, epoch: number): Promis
     delete from attempt_clean_ups where job_run_step_id = ${stepId} and epoch = ${epoch} and done_at is null`;
 }
 
+/** Attempts that were given up while their agent was silent, and of which nothing was ever heard. */
+export async function unheardAttempts(
+  tx: Tx,
+  agentId: number,
+): Promise<{ stepId: number; epoch: number; leaseToken: string }[]> {
+  return tx<{ stepId: number; epoch: number; leaseToken: string }[]>`
+    select a.job_run_step_id as step_id, a.epoch, a.lease_token
+    from attempt_clean_ups c
+    join job_run_step_attempts a on a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch
+    where a.agent_id = ${agentId} and a.status = 'unknown' and a.late_status is null and a.request_id is null
+      and a.output_state = 'gapped' and a.output_seq = 0
+      and not exists (select from run_output o where o.attempt_day = a.attempt_day
+        and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch)
+    order by 1, 2`;
+}
+
 export interface DueCleanUp {
   stepId: number;
   epoch: number;
