@@ -1,8 +1,7 @@
-// Stored output against what the commands were made to say; and processes that were left behind on the target.
-import { readdir, readFile } from 'node:fs/promises';
+// Stored output against what the commands were made to say.
 import type { ApiReply } from '../support/api-client.ts';
 import type { Violation } from './check-round.ts';
-import { type Cluster, pause, until } from './cluster.ts';
+import { type Cluster, pause } from './cluster.ts';
 import type { AttemptFacts, RoundFacts, StepFacts } from './round-facts.ts';
 import { expectedOutput } from './step-command.ts';
 
@@ -70,41 +69,4 @@ async function read(cluster: Cluster, member: number, path: string): Promise<Api
     if (reply.status < 500 || tries === maxReads) return reply;
     await pause(200);
   }
-}
-
-/** Processes on the target by the attempt that they belong to, `step.epoch`. */
-export async function processesOnTarget(): Promise<Map<string, number[]>> {
-  const found = new Map<string, number[]>();
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const environment = await readFile(`/proc/${name}/environ`, 'latin1').catch(() => '');
-    const [, attempt] = /(?:^|\0)OPSCONDUCTOR_ATTEMPT=[\w-]+\.(\d+\.\d+)(?:\0|$)/.exec(environment) ?? [];
-    if (attempt !== undefined) found.set(attempt, [...(found.get(attempt) ?? []), Number(name)]);
-  }
-  return found;
-}
-
-/** What ended for certain has left nothing behind; a process that is just ending is given a moment. */
-export async function checkLeftovers(facts: RoundFacts): Promise<Violation[]> {
-  const certain = new Map<string, StepFacts>();
-  for (const step of facts.steps) {
-    for (const attempt of step.attempts) {
-      const status = attempt.lateStatus ?? attempt.status;
-      const isCertain = status !== 'unknown' && (attempt.survivors?.length ?? 0) === 0;
-      if (isCertain) certain.set(`${step.id}.${attempt.epoch}`, step);
-    }
-  }
-  let left: [string, number[]][] = [];
-  const isClean = async () => {
-    left = [...(await processesOnTarget())].filter(([attempt]) => certain.has(attempt));
-    return left.length === 0;
-  };
-  await until('nothing is left on the target', isClean, 2_000).catch(() => undefined);
-  return left.map(([attempt, pids]) => {
-    const step = certain.get(attempt);
-    const text = `attempt ${attempt} has ended ${step?.status} and processes ${pids} of it live`;
-    return step === undefined
-      ? { rule: 'leftovers', text }
-      : { rule: 'leftovers', text, runId: step.jobRunId, stepId: step.id };
-  });
 }

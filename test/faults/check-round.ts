@@ -143,9 +143,10 @@ function checkLines(step: StepFacts): Violation[] {
     else if (attempt.reason !== null && neverBegan.has(attempt.reason) && attempt.lateStatus === null)
       say('reason', `attempt ${epoch} began on the target and is called ${attempt.reason}`);
   }
-  const mayRepeat = planned.rules.retry !== undefined || planned.rules.on_unknown === 'retry';
+  const isDecided = attempts.some(({ decision }) => decision === 'retry');
+  const mayRepeat = planned.rules.retry !== undefined || planned.rules.on_unknown === 'retry' || isDecided;
   if (!mayRepeat && lines.length > 1) say('once', `it began ${lines.length} times and may not be repeated`);
-  const unknown = attempts.find(({ status }) => status === 'unknown');
+  const unknown = attempts.find(({ status, decision }) => status === 'unknown' && decision !== 'retry');
   if (
     unknown !== undefined &&
     planned.rules.idempotent !== true &&

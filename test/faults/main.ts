@@ -20,6 +20,8 @@ const { values } = parseArgs({
   },
 });
 
+const slowMs = 30_000;
+
 if (values.report) say(await report());
 else process.exitCode = (await main()) ? 0 : 1;
 
@@ -41,6 +43,7 @@ async function main(): Promise<boolean> {
       const result = await runRound(cluster, { seed, round, only });
       await recordRound(result);
       say(summary(result));
+      if (result.ms > slowMs) say(`  slow: ${lastEnd(result)}`);
       if (result.violations.length === 0) continue;
       isGood = false;
       for (const { rule, text } of result.violations) say(`  ${rule}: ${text}`);
@@ -57,6 +60,13 @@ function summary({ seed, round, ms, steps, attempts, faults, violations }: Round
   const kinds = faults.map(({ kind }) => kind).join(', ');
   const end = violations.length === 0 ? 'good' : `${violations.length} VIOLATIONS`;
   return `${seed}/${round}: ${(ms / 1000).toFixed(1)} s, ${steps} steps, ${attempts} attempts, ${kinds}: ${end}`;
+}
+
+/** What a round waited for that took long. */
+function lastEnd({ facts }: RoundResult): string {
+  const edge = facts?.edges.filter(({ kind }) => kind === 'step').at(-1);
+  const step = facts?.steps.find(({ id }) => id === edge?.rowId);
+  return JSON.stringify({ edge, step });
 }
 
 function whole(name: string, text: string): number {

@@ -51,6 +51,8 @@ export interface PlannedStep {
   sleepS: number;
   /** Seconds. */
   timeout: number | undefined;
+  /** Its command goes on without an agent. */
+  survives: boolean;
   rules: Record<string, unknown>;
 }
 
@@ -60,6 +62,10 @@ export interface PlannedRun {
   steps: PlannedStep[];
   job: Record<string, unknown>;
   cancel: Moment | undefined;
+  /** The cancel waits for no agent. */
+  isForced: boolean;
+  /** What the operator decides of steps that are held. */
+  decision: 'succeeded' | 'failed' | 'retry' | 'cancel';
 }
 
 export interface RoundPlan {
@@ -109,6 +115,8 @@ function planRun(random: Prng): PlannedRun {
     steps,
     job: planJob(random, targets),
     cancel: isCancelled ? planMoment(random, 2_500) : undefined,
+    isForced: random.chance(0.25),
+    decision: random.pick(['succeeded', 'failed', 'retry', 'cancel'] as const),
   };
 }
 
@@ -147,8 +155,9 @@ function planStep(random: Prng, at: number, isCancelled: boolean): PlannedStep {
   return {
     output: planOutput(random),
     exitCode: random.chance(0.08) ? 3 : 0,
-    sleepS: isTimedOut ? 60 : isCancelled && random.chance(0.4) ? 45 : random.chance(0.15) ? 1 : 0,
+    sleepS: isTimedOut ? 60 : isCancelled && random.chance(0.4) ? 120 : random.chance(0.15) ? 1 : 0,
     timeout: isTimedOut ? 1 : undefined,
+    survives: random.chance(0.2),
     rules,
   };
 }

@@ -43,6 +43,7 @@ export interface AttemptFacts {
   exitCode: number | null;
   message: string | null;
   survivors: unknown[] | null;
+  decision: string | null;
   outputState: string;
   outputSeq: number;
 }
@@ -73,7 +74,7 @@ export async function gatherFacts(cluster: Cluster, started: readonly StartedRun
   const runIds = started.map(({ id }) => id);
   const lines = await linesOnTargets(cluster);
   const attempts = await sql<AttemptFacts[]>`
-    select job_run_step_id as step_id, epoch, agent_id, status, late_status, reason, exit_code, message, survivors,
+    select job_run_step_id as step_id, epoch, agent_id, status, late_status, reason, exit_code, message, survivors, decision,
       output_state, output_seq
     from job_run_step_attempts where job_run_id = any(${runIds}::bigint[]) order by 1, 2`;
   const rows = await sql<Omit<StepFacts, 'planned' | 'key' | 'maxParallel' | 'attempts' | 'lines'>[]>`

@@ -2,7 +2,8 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ApiClient } from '../support/api-client.ts';
-import { checkLeftovers, checkOutput, processesOnTarget } from './check-output.ts';
+import { checkCleanUps, checkLeftovers, openCleanUps, processesOnTarget } from './check-leftovers.ts';
+import { checkOutput } from './check-output.ts';
 import { checkFacts, type Violation } from './check-round.ts';
 import { type Cluster, fail, pause, signalPid, until } from './cluster.ts';
 import { coverage, type FaultInForce } from './edge-recorder.ts';
@@ -50,7 +51,8 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     await pause(planned.startMs);
     const runId = await startRun(cluster, id, planned, at);
     started.push({ id: runId, planned, keys });
-    if (planned.cancel !== undefined) await moments.when(planned.cancel, () => cancelRun(cluster, runId));
+    if (planned.cancel !== undefined)
+      await moments.when(planned.cancel, () => cancelRun(cluster, runId, planned.isForced));
   });
   moments.begin();
   await Promise.all([...acts, ...starts]);
@@ -71,6 +73,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     ...checkFacts(facts, kinds),
     ...(await checkOutput(cluster, facts, diskLost)),
     ...(await checkLeftovers(facts)),
+    ...(await checkCleanUps(cluster)),
   );
   await clear(cluster);
   return {
@@ -105,6 +108,7 @@ async function makeJobs(
         config: {
           command: stepCommand(step, { ...cluster, key: keys[n] ?? '' }),
           kill_grace: 1,
+          survive_agent_restart: step.survives,
           ...(step.timeout === undefined ? {} : { timeout: step.timeout }),
         },
       })),
@@ -139,12 +143,24 @@ async function startRun(
   return runId ?? fail('there is no run');
 }
 
-async function cancelRun(cluster: Cluster, runId: number): Promise<void> {
+async function cancelRun(cluster: Cluster, runId: number, isForced: boolean): Promise<void> {
   await until(`run ${runId} is cancelled`, async () => {
-    const reply = await within(cluster.api(runId), (api) => api.send('DELETE', `/api/v1/runs/${runId}`));
+    const reply = await within(cluster.api(runId), (api) =>
+      api.send('DELETE', `/api/v1/runs/${runId}?force=${isForced}`),
+    );
     // It may have ended.
     return reply.status < 500;
   });
+}
+
+async function decide(cluster: Cluster, runId: number, decision: PlannedRun['decision']): Promise<void> {
+  const path = `/api/v1/runs/${runId}/decisions`;
+  const reply = await within(cluster.api(runId), (api) =>
+    api.post(path, { decision, note: 'by the harness' }),
+  );
+  // A result may have come meanwhile.
+  if (reply.status !== 200 && reply.status !== 409 && reply.status < 500)
+    throw new Error(`a decision was answered ${reply.status}: ${reply.text}`);
 }
 
 /** A frozen server answers nothing; a person would try the other one. */
@@ -180,7 +196,8 @@ async function endsInTime(cluster: Cluster, started: readonly StartedRun[]): Pro
         select r.id, exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'held') as held
         from job_runs r
         where r.id = any(${runIds}::bigint[]) and r.status in ('queued', 'running', 'cancelling', 'held')`;
-      for (const { id, held } of open) if (held) await cancelRun(cluster, id);
+      for (const { id, planned } of started)
+        if (open.some((run) => run.id === id && run.held)) await decide(cluster, id, planned.decision);
       return open.length === 0;
     },
     endsWithinMs,
@@ -195,9 +212,12 @@ async function endsInTime(cluster: Cluster, started: readonly StartedRun[]): Pro
   );
 }
 
-/** What the round leaves that is no part of the next one. */
+/** What the round leaves that is no part of the next one. What an agent is still to clean up is left to it. */
 async function clear(cluster: Cluster): Promise<void> {
-  for (const pids of (await processesOnTarget()).values()) for (const pid of pids) signalPid(pid, 'SIGKILL');
+  const open = await openCleanUps(cluster);
+  for (const [attempt, pids] of await processesOnTarget()) {
+    if (!open.has(attempt)) for (const pid of pids) signalPid(pid, 'SIGKILL');
+  }
   for (const name of await readdir(cluster.linesDir)) {
     if (name !== 'blob') await rm(join(cluster.linesDir, name), { force: true });
   }

@@ -1,0 +1,68 @@
+// Processes that were left behind on the target.
+import { readdir, readFile } from 'node:fs/promises';
+import type { Violation } from './check-round.ts';
+import { type Cluster, signalPid, until } from './cluster.ts';
+import type { RoundFacts, StepFacts } from './round-facts.ts';
+
+/** An agent that is there has so long to clean up. */
+const cleanUpMs = 30_000;
+
+/** Processes on the target by the attempt that they belong to, `step.epoch`. */
+export async function processesOnTarget(): Promise<Map<string, number[]>> {
+  const found = new Map<string, number[]>();
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const environment = await readFile(`/proc/${name}/environ`, 'latin1').catch(() => '');
+    const [, attempt] = /(?:^|\0)OPSCONDUCTOR_ATTEMPT=[\w-]+\.(\d+\.\d+)(?:\0|$)/.exec(environment) ?? [];
+    if (attempt !== undefined) found.set(attempt, [...(found.get(attempt) ?? []), Number(name)]);
+  }
+  return found;
+}
+
+/** What ended for certain has left nothing behind; a process that is just ending is given a moment. */
+export async function checkLeftovers(facts: RoundFacts): Promise<Violation[]> {
+  const certain = new Map<string, StepFacts>();
+  for (const step of facts.steps) {
+    for (const attempt of step.attempts) {
+      const status = attempt.lateStatus ?? attempt.status;
+      const isCertain = status !== 'unknown' && (attempt.survivors?.length ?? 0) === 0;
+      if (isCertain) certain.set(`${step.id}.${attempt.epoch}`, step);
+    }
+  }
+  let left: [string, number[]][] = [];
+  const isClean = async () => {
+    left = [...(await processesOnTarget())].filter(([attempt]) => certain.has(attempt));
+    return left.length === 0;
+  };
+  await until('nothing is left on the target', isClean, 2_000).catch(() => undefined);
+  return left.map(([attempt, pids]) => {
+    const step = certain.get(attempt);
+    const text = `attempt ${attempt} has ended ${step?.status} and processes ${pids} of it live`;
+    return step === undefined
+      ? { rule: 'leftovers', text }
+      : { rule: 'leftovers', text, runId: step.jobRunId, stepId: step.id };
+  });
+}
+
+/** Attempts that an agent is still to clean up after: `step.epoch` → since when it is due, in ms. */
+export async function openCleanUps({ sql }: Cluster): Promise<Map<string, { dueMs: number; text: string }>> {
+  const rows = await sql<{ attempt: string; dueMs: number; row: unknown }[]>`
+    select c.job_run_step_id || '.' || c.epoch as attempt,
+      (extract(epoch from clock_timestamp() - c.due_at) * 1000)::float8 as due_ms, to_jsonb(c) as row
+    from attempt_clean_ups c where c.done_at is null`;
+  return new Map(rows.map(({ attempt, dueMs, row }) => [attempt, { dueMs, text: JSON.stringify(row) }]));
+}
+
+/** What was cut off and is nobody's any more is ended within its time by the next agent, of this round and those before. */
+export async function checkCleanUps(cluster: Cluster): Promise<Violation[]> {
+  const open = await openCleanUps(cluster);
+  const found: Violation[] = [];
+  for (const [attempt, pids] of await processesOnTarget()) {
+    const { dueMs, text } = open.get(attempt) ?? { dueMs: 0, text: '' };
+    if (dueMs < cleanUpMs) continue;
+    found.push({ rule: 'clean-up', text: `processes ${pids} of attempt ${attempt} live: ${text}` });
+    // Told once.
+    for (const pid of pids) signalPid(pid, 'SIGKILL');
+  }
+  return found;
+}
