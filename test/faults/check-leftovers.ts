@@ -35,13 +35,24 @@ export async function checkLeftovers(facts: RoundFacts): Promise<Violation[]> {
     return left.length === 0;
   };
   await until('nothing is left on the target', isClean, 2_000).catch(() => undefined);
-  return left.map(([attempt, pids]) => {
-    const step = certain.get(attempt);
-    const text = `attempt ${attempt} has ended ${step?.status} and processes ${pids} of it live`;
-    return step === undefined
-      ? { rule: 'leftovers', text }
-      : { rule: 'leftovers', text, runId: step.jobRunId, stepId: step.id };
-  });
+  return Promise.all(
+    left.map(async ([attempt, pids]) => {
+      const step = certain.get(attempt);
+      const living = await Promise.all(pids.map(describe));
+      const text = `attempt ${attempt} has ended ${step?.status} and of it there live ${living.join('; ')}`;
+      const about = step === undefined ? {} : { runId: step.jobRunId, stepId: step.id };
+      return { rule: 'leftovers', text, ...about };
+    }),
+  );
+}
+
+async function describe(pid: number): Promise<string> {
+  const [command, status] = await Promise.all(
+    ['cmdline', 'status'].map((file) => readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '')),
+  );
+  const state = /State:\s+(\w)/.exec(status ?? '')?.[1] ?? 'gone';
+  const parent = /PPid:\s+(\d+)/.exec(status ?? '')?.[1] ?? '?';
+  return `${pid} (${state}, of ${parent}) ${command?.replaceAll('\0', ' ')}`;
 }
 
 /** Attempts that an agent is still to clean up after: `step.epoch` → since when it is due, in ms. */

@@ -155,7 +155,14 @@ function planStep(random: Prng, at: number, isCancelled: boolean): PlannedStep {
   return {
     output: planOutput(random),
     exitCode: random.chance(0.08) ? 3 : 0,
-    sleepS: isTimedOut ? 60 : isCancelled && random.chance(0.4) ? 120 : random.chance(0.15) ? 1 : 0,
+    // What runs after a failure is not stopped by a cancel.
+    sleepS: isTimedOut
+      ? 60
+      : isCancelled && rules.when_status === undefined && random.chance(0.4)
+        ? 120
+        : random.chance(0.15)
+          ? 1
+          : 0,
     timeout: isTimedOut ? 1 : undefined,
     survives: random.chance(0.2),
     rules,

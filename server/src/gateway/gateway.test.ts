@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { cancelRun } from '../runs/cancel-run.ts';
 import { chunkOf } from '../runs/output-testing.ts';
 import type { ClaimedStep } from '../store/claims.ts';
-import { type AgentSocket, chainOf, setupGateway, type TestGateway } from './testing.ts';
+import { type AgentSocket, chainOf, emptyResume, setupGateway, type TestGateway } from './testing.ts';
 
 /** A run of one target whose first step the agent was leased. */
 async function leased(options: { steps?: number } = {}) {
@@ -234,6 +234,21 @@ test('a cancel that another server took reaches the agent over the bus', async (
   expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step });
 });
 
+test('before it was told what became of its attempts an agent is told of no cancel', async () => {
+  await using t = await leased();
+  const again = t.dial();
+  again.send(await t.proof(await again.next('challenge')));
+  const { generation } = await again.next('welcome');
+  t.gateway.publish(await cancelRun(t.sql, t.runId, t.caller));
+  // By then it has been looked up what is to be stopped.
+  for (let round = 0; round < 20; round += 1) await t.sql`select count(*) from job_run_steps`;
+  expect(again.untaken).toEqual([]);
+  const { step, epoch, leaseToken } = t.lease;
+  const attempts = [{ step, epoch, leaseToken, state: 'running' as const, lastSeq: 0 }];
+  again.send({ ...emptyResume, generation, attempts });
+  expect(await again.next('resumed')).toMatchObject({ attempts: [{ verdict: 'cancel' }] });
+});
+
 test('an agent that is silent for its lease time is disconnected', async () => {
   await using t = await setupGateway({ leaseTtlMs: 600 });
   const agent = await t.connectAgent();
@@ -245,6 +260,7 @@ test('an agent that is silent for its lease time is disconnected', async () => {
 test.each<[string, (t: TestGateway, agent: AgentSocket) => void]>([
   ['a message that its schema refuses', (_, agent) => agent.sendText(JSON.stringify({ type: 'heartbeat' }))],
   ['a message of no known type', (_, agent) => agent.sendText(JSON.stringify({ type: 'hello' }))],
+  ['a second resume', (_, agent) => agent.send(emptyResume)],
   ['a second proof', async (t, agent) => agent.send(await t.proof(challenge))],
   ['bytes that are no output frame', (_, agent) => agent.sendBytes(new Uint8Array(64))],
 ])('an agent that sends %s is disconnected', async (_, misbehave) => {

@@ -555,7 +555,9 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     if (this.#links.size === 0) return;
     try {
       for (const { stepId, epoch, agentId } of await attemptsToStop(this.#deps.sql, runIds)) {
-        this.#links.get(agentId)?.send({ type: 'cancel', step: stepId, epoch });
+        const link = this.#links.get(agentId);
+        // Before its `resumed` an agent understands nothing else.
+        if (link?.isReady === true) link.send({ type: 'cancel', step: stepId, epoch });
       }
     } catch (error) {
       this.#deps.log.warn({ err: error, runs: runIds }, 'agents were not told to stop what was cancelled');

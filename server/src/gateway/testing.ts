@@ -145,7 +145,7 @@ export async function setupGateway(
   });
 }
 
-const emptyResume: AgentMessageOf<'resume'> = {
+export const emptyResume: AgentMessageOf<'resume'> = {
   type: 'resume',
   generation: 1,
   slots: 8,
@@ -251,6 +251,11 @@ export class AgentSocket {
       this.#waiting.add(check);
       check();
     });
+  }
+
+  /** Types of the messages that came and were not taken yet. */
+  get untaken(): string[] {
+    return this.#messages.map(({ type }) => type);
   }
 
   send(message: AgentMessage): void {

@@ -43,3 +43,21 @@ test('whoever started a run on this server has its data key at hand', async () =
   );
   expect(kept).toEqual([[runId, 32]]);
 });
+
+test('a claim along with a start is over when the connection is lost, also where a statement is never answered', async () => {
+  await using t = await setupRuns();
+  const request = { jobId: await jobOf(t), selection: { targetIds: [await t.addTarget()] } };
+  const ends: boolean[] = [];
+  const along = {
+    // As of a statement that the driver had not sent yet when it lost the connection.
+    claim: async (): Promise<void> => {
+      await t.sql`
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and xact_start is not null and pid <> pg_backend_pid()`;
+      await new Promise(() => undefined);
+    },
+    over: (committed: boolean) => void ends.push(committed),
+  };
+  await expect(startRun({ ...t, claims: { claimAlong: () => along } }, request, t.caller)).rejects.toThrow();
+  expect(ends).toHaveLength(1);
+});
