@@ -380,8 +380,9 @@ export class AgentLink {
       output: { ...output, gaps: message.output.gaps },
     });
     this.forget({ stepId: step, epoch });
-    if (result.next !== undefined) this.adopt([attemptOf(result.next)]);
     const next = await this.#deps.events.settled(this, result);
+    // From its delivery on the agent is to list it.
+    if (next !== undefined && result.next !== undefined) this.adopt([attemptOf(result.next)]);
     this.send(
       next === undefined ? { ...answer, result: result.result } : { ...answer, result: result.result, next },
     );

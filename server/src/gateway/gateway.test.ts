@@ -193,15 +193,16 @@ test('the newest connection of an agent wins', async () => {
   expect(t.gateway.connectedAgents()).toBe(1);
 });
 
-test('what an agent was delivered and does not list goes back, after three heartbeats', async () => {
+test('what an agent was delivered and does not list goes back when it connects again, which it has to after three heartbeats', async () => {
   await using t = await leased();
   await beat(t.agentSocket, 1, []);
   await beat(t.agentSocket, 2, [[t.lease.step, 1]]);
   await beat(t.agentSocket, 3, []);
   await beat(t.agentSocket, 4, []);
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
-  await beat(t.agentSocket, 5, []);
-  const { leases } = await t.agentSocket.next('leases');
+  t.agentSocket.send({ type: 'heartbeat', sequence: 5, held: [] });
+  await t.agentSocket.closed;
+  const { leases } = await (await t.connectAgent()).next('leases');
   expect(leases).toMatchObject([{ step: t.lease.step, epoch: 2 }]);
 });
 
@@ -247,6 +248,54 @@ test('before it was told what became of its attempts an agent is told of no canc
   const attempts = [{ step, epoch, leaseToken, state: 'running' as const, lastSeq: 0 }];
   again.send({ ...emptyResume, generation, attempts });
   expect(await again.next('resumed')).toMatchObject({ attempts: [{ verdict: 'cancel' }] });
+});
+
+/** So many heartbeats in which the agent lists nothing. */
+async function listNothing(agent: AgentSocket, times: number): Promise<void> {
+  for (let sequence = 1; sequence <= times; sequence += 1) {
+    agent.send({ type: 'heartbeat', sequence, held: [] });
+    await agent.next('heartbeat_ack');
+  }
+}
+
+test('a lease that its agent does not list may be on the way yet: the connection ends, and the resume tells', async () => {
+  await using t = await leased();
+  for (let sequence = 1; sequence <= 3; sequence += 1)
+    t.agentSocket.send({ type: 'heartbeat', sequence, held: [] });
+  await t.agentSocket.closed;
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+  const { step, epoch, leaseToken } = t.lease;
+  const attempts = [{ step, epoch, leaseToken, state: 'running' as const, lastSeq: 0 }];
+  const again = await t.connectAgent({ attempts });
+  expect(again.resumed.attempts).toMatchObject([{ verdict: 'continue' }]);
+  again.terminate();
+  const third = await t.connectAgent();
+  expect((await third.next('leases')).leases).toMatchObject([{ step, epoch: 2 }]);
+});
+
+test('a next step that takes long to be delivered is not missed before it is', async () => {
+  let goOn = () => {};
+  const held = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  let builds = 0;
+  await using t = await setupGateway({}, (builder) => ({
+    async build(steps) {
+      builds += 1;
+      if (builds === 2) await held;
+      return builder.build(steps);
+    },
+  }));
+  const agent = await t.connectAgent();
+  await t.start({ steps: 2 });
+  const [lease] = (await agent.next('leases')).leases;
+  if (lease === undefined) throw new Error('no lease');
+  agent.send(completion(lease, []));
+  await expect.poll(() => builds).toBe(2);
+  await listNothing(agent, 4);
+  goOn();
+  expect((await agent.next('completed')).next).toMatchObject({ epoch: 1 });
+  await listNothing(agent, 1);
 });
 
 test('an agent that is silent for its lease time is disconnected', async () => {

@@ -13,7 +13,7 @@ import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import type { LiveHub } from '../runs/live-hub.ts';
 import type { OutputWriter } from '../runs/output-writer.ts';
 import { resumeAgent } from '../runs/resume-agent.ts';
-import { returnLeases } from '../runs/return-leases.ts';
+import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import type { SettleResult } from '../runs/settle-attempts.ts';
 import { markSegmentReady, segmentStateFor, storeWrap } from '../segments/segment-state.ts';
@@ -23,6 +23,7 @@ import {
   type HeartbeatRow,
   hasAgents,
   renewSessions,
+  runningStepsOfAgent,
   setDraining,
 } from '../store/agent-sessions.ts';
 import { segmentsWithDueCleanUps } from '../store/clean-ups.ts';
@@ -330,23 +331,29 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     const missed = link.missedAttempts(message.held);
     if (missed.length === 0) return;
     for (const attempt of missed) link.forget(attempt);
-    this.#deps.log.warn(
-      { agent: link.name, steps: missed.map((m) => m.stepId) },
-      'agent does not hold these leases',
-    );
-    void this.#giveBack(
-      missed.map((attempt) => ({ ...attempt, agentId: link.agentId })),
-      link,
-    );
+    void this.#reconcile(link, missed);
   }
 
-  async #giveBack(leases: Parameters<typeof returnLeases>[1], link: AgentLink): Promise<void> {
+  /**
+   * Their leases may be on the way yet, and be begun when they arrive: no time proves that they won't. So they are not
+   * taken back here. The connection ends, with all that is on the way, and the next resume tells.
+   */
+  async #reconcile(
+    link: AgentLink,
+    missed: readonly Pick<UnbegunLease, 'stepId' | 'leaseToken'>[],
+  ): Promise<void> {
+    const { sql, log } = this.#deps;
     try {
-      await this.#notes.flush();
-      for (const news of await returnLeases(this.#deps.sql, leases)) this.publish(news);
+      const live = new Set(
+        (await runningStepsOfAgent(sql, link.agentId)).map(({ leaseToken }) => leaseToken),
+      );
+      const steps = missed.filter(({ leaseToken }) => live.has(leaseToken)).map(({ stepId }) => stepId);
+      if (steps.length === 0) return;
+      log.warn({ agent: link.name, steps }, 'agent does not hold these leases: it is to connect again');
     } catch (error) {
-      this.#deps.log.error({ err: error, agent: link.name }, 'leases could not be taken back');
+      log.error({ err: error, agent: link.name }, 'leases could not be looked up');
     }
+    link.terminate();
   }
 
   async #flushBeats(): Promise<void> {

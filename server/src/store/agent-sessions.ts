@@ -172,8 +172,8 @@ export interface HeldStep {
 }
 
 /** What the database believes this agent to be running. */
-export async function runningStepsOfAgent(tx: Tx, agentId: number): Promise<HeldStep[]> {
-  return tx<HeldStep[]>`
+export async function runningStepsOfAgent(db: Queryable, agentId: number): Promise<HeldStep[]> {
+  return db<HeldStep[]>`
     select st.id, st.epoch, st.lease_token, st.job_run_id, st.attempt_day::text as attempt_day, st.output_seq,
       st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop
     from job_run_steps st join job_runs r on r.id = st.job_run_id
