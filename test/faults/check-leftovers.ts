@@ -7,20 +7,22 @@ import type { RoundFacts, StepFacts } from './round-facts.ts';
 /** An agent that is there has so long to clean up. */
 const cleanUpMs = 30_000;
 
-/** Processes on the target by the attempt that they belong to, `step.epoch`. */
-export async function processesOnTarget(): Promise<Map<string, number[]>> {
+/** Processes of this system's steps, and of no other on the machine, by the attempt that they belong to: `step.epoch`. */
+export async function processesOnTarget({ installationId }: Cluster): Promise<Map<string, number[]>> {
   const found = new Map<string, number[]>();
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     const environment = await readFile(`/proc/${name}/environ`, 'latin1').catch(() => '');
-    const [, attempt] = /(?:^|\0)OPSCONDUCTOR_ATTEMPT=[\w-]+\.(\d+\.\d+)(?:\0|$)/.exec(environment) ?? [];
-    if (attempt !== undefined) found.set(attempt, [...(found.get(attempt) ?? []), Number(name)]);
+    const [, marker = ''] = /(?:^|\0)OPSCONDUCTOR_ATTEMPT=([\w.-]+)(?:\0|$)/.exec(environment) ?? [];
+    if (!marker.startsWith(`${installationId}.`)) continue;
+    const attempt = marker.slice(installationId.length + 1);
+    found.set(attempt, [...(found.get(attempt) ?? []), Number(name)]);
   }
   return found;
 }
 
 /** What ended for certain has left nothing behind; a process that is just ending is given a moment. */
-export async function checkLeftovers(facts: RoundFacts): Promise<Violation[]> {
+export async function checkLeftovers(cluster: Cluster, facts: RoundFacts): Promise<Violation[]> {
   const certain = new Map<string, StepFacts>();
   for (const step of facts.steps) {
     for (const attempt of step.attempts) {
@@ -31,7 +33,7 @@ export async function checkLeftovers(facts: RoundFacts): Promise<Violation[]> {
   }
   let left: [string, number[]][] = [];
   const isClean = async () => {
-    left = [...(await processesOnTarget())].filter(([attempt]) => certain.has(attempt));
+    left = [...(await processesOnTarget(cluster))].filter(([attempt]) => certain.has(attempt));
     return left.length === 0;
   };
   await until('nothing is left on the target', isClean, 2_000).catch(() => undefined);
@@ -68,7 +70,7 @@ export async function openCleanUps({ sql }: Cluster): Promise<Map<string, { dueM
 export async function checkCleanUps(cluster: Cluster): Promise<Violation[]> {
   const open = await openCleanUps(cluster);
   const found: Violation[] = [];
-  for (const [attempt, pids] of await processesOnTarget()) {
+  for (const [attempt, pids] of await processesOnTarget(cluster)) {
     const { dueMs, text } = open.get(attempt) ?? { dueMs: 0, text: '' };
     if (dueMs < cleanUpMs) continue;
     found.push({ rule: 'clean-up', text: `processes ${pids} of attempt ${attempt} live: ${text}` });

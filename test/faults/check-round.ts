@@ -208,7 +208,8 @@ function checkParallel({ runs, edges, steps }: RoundFacts): Violation[] {
     const open = new Set<number>();
     for (const edge of edges) {
       if (edge.kind !== 'target_run' || edge.runId !== run.id) continue;
-      if (edge.to === 'running') open.add(edge.rowId);
+      // One that a late result reopens goes on beside those that were opened since.
+      if (edge.to === 'running' && edge.from !== 'unknown') open.add(edge.rowId);
       else if (isRunEnded(edge.to as 'failed')) open.delete(edge.rowId);
       if (open.size > most)
         return [

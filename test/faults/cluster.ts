@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import type { Agent, EnrollmentTokenReply } from '@opsconductor/protocol';
+import type { Agent, EnrollmentTokenReply, SealingKey } from '@opsconductor/protocol';
 import type { Plugin } from 'esbuild';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
 import { connect, type Sql } from '../../server/src/store/connection.ts';
@@ -50,6 +50,8 @@ export class Cluster {
   readonly servers: ServerMember[] = [];
   readonly agents: AgentMember[] = [];
   readonly targetIds: number[] = [];
+  /** Its markers begin with it, so that processes of other systems on the machine are told apart. */
+  installationId = '';
   /** What the commands of the steps write to, and where their long outputs are read from. */
   readonly linesDir: string;
   readonly blobPath: string;
@@ -156,6 +158,8 @@ export class Cluster {
     const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'dmz' });
     await this.sql`update segments set unknown_after_s = ${unknownAfterS}`;
     for (const n of [0, 1]) this.agents.push(await this.#makeAgent(n, segmentId));
+    const { body: key } = await api.get<SealingKey>(`/api/v1/segments/${segmentId}/sealing-key`);
+    this.installationId = key.installationId || fail('there is no installation');
     await this.#makeTargets(api, segmentId, ports);
   }
 

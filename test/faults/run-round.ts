@@ -72,7 +72,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   violations.push(
     ...checkFacts(facts, kinds),
     ...(await checkOutput(cluster, facts, diskLost)),
-    ...(await checkLeftovers(facts)),
+    ...(await checkLeftovers(cluster, facts)),
     ...(await checkCleanUps(cluster)),
   );
   await clear(cluster);
@@ -215,7 +215,7 @@ async function endsInTime(cluster: Cluster, started: readonly StartedRun[]): Pro
 /** What the round leaves that is no part of the next one. What an agent is still to clean up is left to it. */
 async function clear(cluster: Cluster): Promise<void> {
   const open = await openCleanUps(cluster);
-  for (const [attempt, pids] of await processesOnTarget()) {
+  for (const [attempt, pids] of await processesOnTarget(cluster)) {
     if (!open.has(attempt)) for (const pid of pids) signalPid(pid, 'SIGKILL');
   }
   for (const name of await readdir(cluster.linesDir)) {
