@@ -1,5 +1,5 @@
 // What follows when a run does not go well, in a real browser: an unknown step is decided, a rolling run halts and is run
-// again where it failed, a cancel is forced.
+// again where it failed, a cancel is forced, a run that waits says why.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunDetail, Target } from '@opsconductor/protocol';
@@ -210,5 +210,25 @@ test('a cancel that no agent confirms can be forced, and says what becomes unkno
     .waitFor();
   c.system.agent.signal('SIGCONT');
   await gate.open();
+  expect(faults).toEqual([]);
+});
+
+test('a run that waits says why and leads to where something can be done, until it goes on', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  await c.system.agent.stop();
+  const id = await start({ name: 'Wait for an agent', steps: [step('hello', 'echo hello')] });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  const why = page.getByRole('region', { name: 'Why waiting' });
+  await why.getByText('The only agent in segment “dmz” is offline.').waitFor();
+  await why.getByText(/must start by/).waitFor();
+  expect(await why.getByRole('link', { name: 'Agents of dmz' }).getAttribute('href')).toMatch(
+    /^\/agents\?segmentId=/,
+  );
+  await c.system.agent.start();
+  await ended(page, 'succeeded');
+  await eventually(() => why.count()).toBe(0);
   expect(faults).toEqual([]);
 });

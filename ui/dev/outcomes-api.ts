@@ -4,8 +4,10 @@ import {
   decisionConsequences,
   type HeldGroup,
   type RunDetail,
+  type RunExplanation,
   type Step,
   type TargetRun,
+  type Wait,
 } from '@opsconductor/protocol';
 import { ago, startedAt } from './fixtures.ts';
 
@@ -56,6 +58,7 @@ export function arrangeOutcomes(runs: Map<number, MockRun>): void {
     errorMessage: '5 of 24 targets failed; at most 1 may.',
   });
   change(6400, { cancelRequestedAt: ago(3 * minute), cancelRequestedBy: 'admin', rerunOf: 6300 });
+  change(6600, { status: 'queued', startedAt: null });
   for (const step of runs.get(6500)?.steps ?? []) {
     if (step.stepNumber !== 3 || step.status !== 'running') continue;
     step.attempt = 3;
@@ -81,6 +84,7 @@ export function outcomesAnswer(
     return { status: 200, body: { groups: heldGroups(found), mayDecide } };
   }
   if (rest === '/decisions') return stale(found);
+  if (rest === '/explain') return { status: 200, body: explanationOf(found) };
   if (rest === '/rerun') return { status: 201, body: found.run };
   const step = /^\/steps\/(\d+)\/attempts$/.exec(rest)?.[1];
   if (step === undefined) return undefined;
@@ -158,4 +162,61 @@ function attemptsOf(step: Step | undefined): Attempt[] {
       cleanUp: isUnknown && isLast ? { state: 'waits', found: null, survivors: [], at: null } : null,
     };
   });
+}
+
+function explanationOf({ run, targetRuns }: MockRun): RunExplanation {
+  const of = (status: string) =>
+    targetRuns
+      .filter((one) => one.status === status)
+      .map(({ id, targetName }) => ({ targetRunId: id, targetName }));
+  const wait = (fields: Partial<Wait> & Pick<Wait, 'code' | 'message'>, hosts: Wait['examples']): Wait => ({
+    advice: null,
+    since: null,
+    until: null,
+    targets: hosts.length,
+    examples: hosts.slice(0, 5),
+    segmentId: null,
+    segmentName: null,
+    agentName: null,
+    lockName: null,
+    runs: [],
+    ...fields,
+  });
+  const queued = of('queued');
+  const offline = {
+    code: 'agents_offline' as const,
+    message: 'None of the 2 agents in segment “dmz-1” can be given steps: 2 offline.',
+    advice: 'Start an agent of the segment, or look at why it can’t connect.',
+    since: ago(40 * minute),
+    segmentId: 1,
+    segmentName: 'dmz-1',
+  };
+  const parallel = {
+    code: 'max_parallel' as const,
+    message: '8 targets run at a time (max_parallel): the next begins when one ends.',
+  };
+  const lock = {
+    code: 'lock' as const,
+    message: 'Lock “lb-pool” of segment “core-2” is held by run 6400.',
+    since: ago(5 * minute),
+    lockName: 'lb-pool',
+    runs: [6400],
+  };
+  const decision = {
+    code: 'decision' as const,
+    message: 'What became of the step is not known: it waits for a decision, and ends unknown without one.',
+    until: new Date(startedAt + 57 * minute).toISOString(),
+  };
+  const waits =
+    run.strategy === null
+      ? [wait(offline, queued)]
+      : [wait(parallel, queued.slice(1)), wait(lock, queued.slice(0, 1)), wait(decision, of('held'))];
+  return {
+    runId: run.id,
+    at: new Date().toISOString(),
+    waits: waits.filter(({ targets }) => targets > 0),
+    startBy: run.startedAt === null ? run.startBy : null,
+    timeoutAt: null,
+    haltedReason: null,
+  };
 }

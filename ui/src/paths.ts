@@ -204,6 +204,7 @@ export const apiPaths = {
   stepOutput: (runId: number, stepId: number, query: Query = {}) =>
     withQuery(`${root}/runs/${runId}/steps/${stepId}/output`, query),
   runEvents: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/events`, query),
+  runExplanation: (id: number) => `${root}/runs/${id}/explain`,
   runDecisions: (id: number) => `${root}/runs/${id}/decisions`,
   stepAttempts: (runId: number, stepId: number) => `${root}/runs/${runId}/steps/${stepId}/attempts`,
   rerun: (id: number) => `${root}/runs/${id}/rerun`,

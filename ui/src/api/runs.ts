@@ -9,6 +9,7 @@ import type {
   RerunRequest,
   Run,
   RunDetail,
+  RunExplanation,
   RunSteps,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
@@ -41,6 +42,11 @@ export function cancelRun(id: number, force = false): Promise<Run> {
 /** Runs the run's version again on some of its targets. */
 export function rerun(id: number, choice: RerunRequest): Promise<RunDetail> {
   return request('POST', apiPaths.rerun(id), { body: choice });
+}
+
+/** Why what waits of a run waits. */
+export function fetchExplanation(id: number, signal?: AbortSignal): Promise<RunExplanation> {
+  return request('GET', apiPaths.runExplanation(id), { signal });
 }
 
 export function fetchHeldSteps(id: number, signal?: AbortSignal): Promise<HeldSteps> {

@@ -1,0 +1,44 @@
+// Where a wait leads to: what one can do about it, as a link.
+import type { Wait } from '@opsconductor/protocol';
+import { counted } from '../../../format/quantity.ts';
+import { paths } from '../../../paths.ts';
+
+export interface WaitLink {
+  text: string;
+  href: string;
+}
+
+/** Pages where something can be done about it, the nearest first; none where it ends by itself. */
+export function waitLinks(wait: Wait): WaitLink[] {
+  const runs = wait.runs.map((id) => ({ text: `Run ${id}`, href: paths.run(id) }));
+  switch (wait.code) {
+    case 'no_agent':
+    case 'agents_offline':
+    case 'agents_silent':
+    case 'agents_disabled':
+    case 'agents_draining':
+    case 'agents_starting':
+    case 'no_segment_key':
+    case 'no_free_slot':
+    case 'agent_unheard':
+      return [agentsLink(wait), ...runs];
+    default:
+      return runs;
+  }
+}
+
+function agentsLink({ segmentId, segmentName }: Wait): WaitLink {
+  const where = segmentName === null ? '' : ` of ${segmentName}`;
+  return { text: `Agents${where}`, href: paths.agents({ segmentId: segmentId ?? undefined }) };
+}
+
+/** Hosts that are not named: `and 3 more`. */
+export function restWords({ targets, examples }: Pick<Wait, 'targets' | 'examples'>): string {
+  const rest = targets - examples.length;
+  return rest > 0 ? `and ${counted(rest, 'more host')}` : '';
+}
+
+/** What holds a host up before it begins, or between its steps; what runs is no wait. */
+export function isWait({ code }: Pick<Wait, 'code'>): boolean {
+  return code !== 'leased';
+}
