@@ -1,7 +1,16 @@
 // Commands that go on without their agent, on a real sshd.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { accountTest } from '../ssh/sshd-setup.ts';
@@ -17,6 +26,12 @@ function attemptsOf(t: ExecSetup): string {
 function leftOver(marker: string): number {
   const listed = execFileSync('sh', ['-c', `grep -laF '${marker}' /proc/[0-9]*/environ 2>/dev/null | wc -l`]);
   return Number(listed.toString());
+}
+
+/** For what a test leaves running. */
+function killMarked(marker: string): void {
+  const found = `grep -laF '${marker}' /proc/[0-9]*/environ 2>/dev/null`;
+  execFileSync('sh', ['-c', `for f in $(${found}); do p=\${f#/proc/}; kill -9 \${p%/environ}; done; true`]);
 }
 
 accountTest('a command ends with its exit code, and its output comes whole and by stream', async () => {
@@ -138,4 +153,28 @@ accountTest('a target that lets go of nothing unconfirmed makes the command wait
   expect(await running).toMatchObject({ status: 'succeeded' });
   expect(t.sink.bytes('stdout').length).toBe(60_000_000);
   expect(kept()).toBeLessThan(32 * 1024 * 1024);
+});
+
+accountTest('a target that was restarted meanwhile is said to have been', async () => {
+  const t = await setupExec();
+  const running = t.run({ ...survives, command: 'echo up; sleep 1000' }, { marker: 'm.8.1' });
+  await t.sink.seen(/up/);
+  // As after a restart: the command was begun under another boot's number.
+  writeFileSync(join(attemptsOf(t), 'm.8.1/boot'), 'another boot\n');
+  t.sshd.killSessions();
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'unknown', reason: 'target_rebooted' });
+  expect(outcome.message).toContain('was restarted');
+  killMarked('m.8.1');
+});
+
+accountTest('a supervisor that was killed leaves the end unknown, and says so', async () => {
+  const t = await setupExec();
+  const running = t.run({ ...survives, command: 'echo up; sleep 1000' }, { marker: 'm.9.1' });
+  await t.sink.seen(/up/);
+  const [pid] = readFileSync(join(attemptsOf(t), 'm.9.1/super'), 'utf8').split(' ');
+  process.kill(Number(pid), 'SIGKILL');
+  t.sshd.killSessions();
+  expect(await running).toMatchObject({ status: 'unknown', reason: 'supervisor_lost' });
+  killMarked('m.9.1');
 });
