@@ -49,6 +49,9 @@ CREATE INDEX job_run_steps_ready ON job_run_steps (segment_id, not_before, claim
 CREATE INDEX job_run_steps_in_flight ON job_run_steps (segment_id, job_run_id) WHERE status = 'running';
 CREATE INDEX job_run_steps_waits_lock ON job_run_steps (waits_lock, claim_rank, id)
   WHERE status = 'ready' AND waits_lock IS NOT NULL;
+-- What was given up and may go on yet: asked for of each run that is being cancelled.
+CREATE INDEX job_run_step_attempts_given_up ON job_run_step_attempts (job_run_id)
+  WHERE status = 'unknown' AND late_status IS NULL;
 COMMENT ON COLUMN job_run_steps.claim_rank IS 'The run''s priority negated, so that one order of an index serves.';
 COMMENT ON COLUMN job_run_steps.not_before IS 'Of a ready step: not leased before. Null once that is past; infinity while it waits for a lock.';
 COMMENT ON COLUMN job_run_steps.waits_lock IS 'Key of the lock that was short when it was to be leased. Counts while the step is ready.';

@@ -82,6 +82,22 @@ describe('a job definition', () => {
     ]);
   });
 
+  it('with locks that are the same one, or slots of a lock held alone, is told which', () => {
+    const locks = [
+      { name: 'db', mode: 'exclusive', slots: 2 },
+      { name: 'db', mode: 'shared' },
+      { name: 'db', mode: 'shared', per: 'target' },
+      { name: 'no good', mode: 'alone' },
+    ];
+    expect(paths({ name: 'job', steps: [step('a')], locks })).toEqual(
+      expect.arrayContaining(['locks[0].slots', 'locks[1].name', 'locks[3].mode', 'locks[3].name']),
+    );
+    expect(paths({ name: 'job', steps: [step('a')], locks: locks.slice(0, 3) })).toEqual([
+      'locks[0].slots',
+      'locks[1].name',
+    ]);
+  });
+
   it('that is no definition at all is refused, not a crash', () => {
     for (const value of [
       null,

@@ -2,6 +2,7 @@ import type { Lock } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { freeStaleLocks } from '../store/lock-slots.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { cancelRun } from './cancel-run.ts';
 import { endOf, givenUp, setupRuns, type TestRuns } from './testing.ts';
 
 const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';
@@ -155,4 +156,16 @@ test('a lease that came back unbegun gives its locks back', async () => {
     update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null where id = ${id}`;
   await sweepLocks(t);
   expect(await holders(t)).toEqual([]);
+});
+
+test('a forced cancel keeps the lock of what may still go on, until the agent says how it ended', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2, job: { locks: [database] } });
+  const lease = await t.claimOne();
+  await cancelRun(t.sql, runId, t.caller, { force: true });
+  expect(await holders(t)).toEqual([`database#0 by run ${runId}`]);
+  const next = await t.start({ job: { locks: [database] } });
+  expect(await t.claim()).toEqual([]);
+  await t.settle(endOf(lease));
+  expect((await t.claimOne()).jobRunId).toBe(next);
 });

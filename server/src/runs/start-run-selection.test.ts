@@ -242,3 +242,29 @@ describe('who may run', () => {
     await expect(start({ targetIds: [idOf('a')] }, reader)).rejects.toThrow('run on category “general”');
   });
 });
+
+it('what loosens the author’s limits is for who may edit the job, and all of it is told at once', async () => {
+  const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'true' } }];
+  const bounded = { name: 'bounded', steps, priority: 1, timeout: 60, strategy: { max_parallel: 1 } };
+  const { id } = await createJob(t, bounded, t.caller);
+  const runner: [Permission, Scope | null][] = [
+    ['read', null],
+    ['run', null],
+    ['credentials.use', null],
+  ];
+  const begin = (more: object, ...grants: [Permission, Scope | null][]) =>
+    startRun(
+      t,
+      { jobId: id, selection: { targetIds: [idOf('a')] }, ...more },
+      somebody(...runner, ...grants),
+    );
+  const loose = { priority: 2, timeoutS: 61, strategy: { max_parallel: 2 } };
+  await expect(begin(loose)).rejects.toMatchObject({
+    code: 'forbidden',
+    details: [{ path: 'priority' }, { path: 'strategy' }, { path: 'timeout' }],
+  });
+  await begin({ priority: 0, timeoutS: 59 });
+  const { runId } = await begin(loose, ['jobs.edit', null]);
+  const [row] = await t.sql`select priority, timeout_s from job_runs where id = ${runId}`;
+  expect(row).toEqual({ priority: 2, timeoutS: 61 });
+});

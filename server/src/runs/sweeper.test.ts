@@ -187,3 +187,31 @@ test('while one server sweeps another one leaves it alone', async () => {
   await t.sweep();
   expect(t.published.flatMap((news) => news.runs.filter((run) => run.ended))).toMatchObject([{ id: runId }]);
 });
+
+test('a run past its timeout is stopped by the sweep: what waits ends timed out, what runs is told to stop', async () => {
+  await using t = await setup();
+  await t.connect(t.agent, { slots: 1 });
+  const runId = await t.start({ targets: 2, job: { timeout: 60 } });
+  const leases = await t.claim();
+  await markLeased(t.sql, leases);
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'running' });
+  await t.sql`update job_runs set started_at = clock_timestamp() - interval '61 s' where id = ${runId}`;
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelling' });
+  expect((await t.steps(runId)).map(({ status }) => status)).toEqual(['running', 'timed_out']);
+  expect(t.published.flatMap((news) => news.cancel)).toContain(runId);
+});
+
+test('a lock that became free unseen is found by the sweep, which tells the segment of who waits for it', async () => {
+  await using t = await setup();
+  const locks = [{ name: 'database', mode: 'exclusive' as const }];
+  await t.start({ job: { locks } });
+  const lease = await t.claimOne();
+  const waiting = await t.start({ job: { locks } });
+  expect(await t.claim()).toEqual([]);
+  await t.sql`delete from lock_slots where target_run_id = ${lease.targetRunId}`;
+  await t.sweep();
+  expect(t.published.flatMap((news) => news.segments)).toContain(t.segmentId);
+  expect((await t.claimOne()).jobRunId).toBe(waiting);
+});

@@ -94,9 +94,8 @@ export async function attemptsToStop(sql: Sql, runIds: readonly number[]): Promi
       and not st.is_clean_up
     union all
     select a.job_run_step_id, a.epoch, a.agent_id
-    from job_run_steps st join job_run_step_attempts a on a.job_run_step_id = st.id
-    join job_runs r on r.id = st.job_run_id
-    where r.id = any(${runIds as number[]}::bigint[]) and r.cancel_requested_at is not null and a.status = 'unknown'
+    from job_run_step_attempts a join job_runs r on r.id = a.job_run_id
+    where a.job_run_id = any(${runIds as number[]}::bigint[]) and r.cancel_requested_at is not null and a.status = 'unknown'
       and a.late_status is null`;
 }
 
