@@ -84,7 +84,7 @@ export const agents: Agent[] = agentRows.map(
     spoolBytes,
     rssBytes: 64_000_000,
     loadAverage: 0.42,
-    busyReason: null,
+    busyReason: name === 'core-2-b' ? 'load' : null,
     drainRequestedAt: null,
     labels: name === 'dmz-1-a' ? { rack: '7', spare: '' } : {},
     lastClose: null,

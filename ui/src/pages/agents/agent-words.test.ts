@@ -115,3 +115,8 @@ it('an agent that takes nothing new for its memory or load says so', () => {
     'takes nothing new: its load is too high, load 9.00',
   );
 });
+
+it('an agent that is busy says so beside that it is connected', () => {
+  expect(agentWords(agent({ state: 'connected', busyReason: 'memory' }), 0).word).toBe('connected, busy');
+  expect(agentWords(agent({ state: 'connected' }), 0).word).toBe('connected');
+});

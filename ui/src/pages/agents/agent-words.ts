@@ -13,7 +13,9 @@ export function agentWords(agent: Agent, now: number): Words {
   const since = agent.since === null ? '' : ` for ${longDuration(now - Date.parse(agent.since))}`;
   switch (agent.state) {
     case 'connected':
-      return { look: 'succeeded', word: 'connected' };
+      return agent.busyReason === null
+        ? { look: 'succeeded', word: 'connected' }
+        : { look: 'held', word: 'connected, busy' };
     case 'draining':
       return agent.slotsInUse === 0
         ? { look: 'cancelled', word: 'drained, takes nothing' }
