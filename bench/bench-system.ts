@@ -47,6 +47,8 @@ export interface BenchOptions {
   agentArgs?: string[];
   /** In place of an OpenSSH server of the benchmark's own; stopped with the system. */
   target?: BenchTarget;
+  /** In place of the product's embedded PostgreSQL. */
+  databaseUrl?: string;
   /** The address of target number n; all have that of the server unless told. */
   hostOf?: (n: number) => string;
 }
@@ -71,7 +73,11 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
       '--data',
       join(dir, 'data'),
     ],
-    { OPSCONDUCTOR_BOOTSTRAP_TOKEN: token, LOG_LEVEL: 'warn' },
+    {
+      OPSCONDUCTOR_BOOTSTRAP_TOKEN: token,
+      LOG_LEVEL: 'warn',
+      ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
+    },
   );
   await until(() => fetch(`${baseUrl}/readyz`).then((reply) => reply.ok));
   const api = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
@@ -230,25 +236,25 @@ async function createTargets(
 ): Promise<number[]> {
   const blob = Buffer.from(target.hostKeyLine.split(' ')[1] ?? '', 'base64');
   const fingerprint = `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
-  const ids: number[] = [];
-  for (let n = 0; n < count; n += 1) {
-    const created = await api<Target>('POST', '/targets', {
-      segmentId,
-      name: `target-${n}`,
-      host: hostOf(n),
-      port: target.port,
-      credentialId,
-      hostKeyFingerprint: fingerprint,
-    });
-    if (n === 0)
-      await until(async () => (await api<{ ok: boolean }>('POST', `/targets/${created.id}/test`, {})).ok);
-    ids.push(created.id);
+  const create = async (n: number) => {
+    const fields = { segmentId, name: `target-${n}`, host: hostOf(n), port: target.port, credentialId };
+    return (await api<Target>('POST', '/targets', { ...fields, hostKeyFingerprint: fingerprint })).id;
+  };
+  const first = await create(0);
+  await until(async () => (await api<{ ok: boolean }>('POST', `/targets/${first}/test`, {})).ok);
+  const ids = [first];
+  while (ids.length < count) {
+    const some = Array.from({ length: Math.min(8, count - ids.length) }, (_, n) => create(ids.length + n));
+    ids.push(...(await Promise.all(some)));
   }
   return ids;
 }
 
+/** With BENCH_CPU_PROFILE=<folder> server and agent leave a profile of their CPU time there. */
 function run(args: string[], env: Record<string, string>): ChildProcess {
-  return spawn(process.execPath, args, {
+  const folder = process.env['BENCH_CPU_PROFILE'];
+  const profiling = folder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${folder}`];
+  return spawn(process.execPath, [...profiling, ...args], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, ...env },
     cwd: root,

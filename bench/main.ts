@@ -1,5 +1,6 @@
-// npm run bench [audit|fanout|import|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [audit|dispatch|fanout|import|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAudit } from './audit.ts';
+import { benchDispatch } from './dispatch.ts';
 import { benchFanout } from './fanout.ts';
 import { benchImport } from './import.ts';
 import { benchLatency } from './latency.ts';
@@ -9,6 +10,7 @@ import { benchTargets } from './targets.ts';
 
 const benchmarks: Record<string, () => Promise<void>> = {
   audit: benchAudit,
+  dispatch: benchDispatch,
   fanout: benchFanout,
   import: benchImport,
   latency: benchLatency,

@@ -1,0 +1,227 @@
+// The queue in the product, from a run's POST through the real protocol to its end, against queues that are libraries:
+// throughput, start latency, enqueue, and claims beside much history and under an open snapshot.
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
+import { connect, type Sql } from '../server/src/store/connection.ts';
+import { type BenchSystem, startBenchSystem, until } from './bench-system.ts';
+import { claimTimes } from './claim-times.ts';
+import { cpuSeconds } from './cpu-seconds.ts';
+import { type EnqueuePair, enqueueTimes } from './enqueue-times.ts';
+import type { PeerReply } from './queue-peer.ts';
+import { ensureQueuePeers, QueuePeer } from './queue-peers.ts';
+import { writeReport } from './report.ts';
+import { readRun } from './sse-reader.ts';
+import { StartTimes } from './start-times.ts';
+import { median, medianRatio, percentile } from './statistics.ts';
+
+const targets = 1_000;
+const stepsPerTarget = 10;
+const steps = targets * stepsPerTarget;
+const stepsOfEnqueue = 100;
+const startRuns = 1_000;
+// For trying the benchmark out; the figures of the goals need the defaults.
+const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5);
+const finishedSteps = Number(process.env['BENCH_FINISHED_STEPS'] ?? 10_000_000);
+const snapshotMinutes = Number(process.env['BENCH_SNAPSHOT_MINUTES'] ?? 10);
+const claims = Number(process.env['BENCH_CLAIMS'] ?? 2_000);
+const claimsPerSecond = 50;
+
+interface Drained {
+  perSecond: number;
+  cpuS: number;
+  /** Without what putting the jobs into the queue took. */
+  drainPerSecond?: number;
+}
+
+type Peers = Record<'graphile' | 'pgboss', QueuePeer>;
+
+export async function benchDispatch(): Promise<void> {
+  ensureQueuePeers();
+  const dir = await mkdtemp(join(tmpdir(), 'opsconductor-bench-'));
+  // PostgreSQL under root is another account and has to get in.
+  await chmod(dir, 0o755);
+  const place = { systemFolder: join(dir, 'system'), log: () => {} };
+  const database = await startEmbeddedPostgres({ dataDir: join(dir, 'product'), ...place });
+  const peerDatabase = await startEmbeddedPostgres({ dataDir: join(dir, 'peers'), ...place });
+  const sql = connect(database.url, { max: 2 });
+  const peerSql = connect(peerDatabase.url, { max: 1 });
+  const startsFile = join(dir, 'starts');
+  process.env['BENCH_STARTS'] = startsFile;
+  const system = await startBenchSystem({
+    targets,
+    slots: 512,
+    databaseUrl: database.url,
+    agentArgs: ['--import', 'tsx', join(import.meta.dirname, 'noop-agent.ts')],
+  });
+  const peers: Peers = {
+    graphile: await QueuePeer.start('graphile', peerDatabase),
+    pgboss: await QueuePeer.start('pgboss', peerDatabase),
+  };
+  let rows: [string, string, string][];
+  try {
+    const vacuum = async () => {
+      await sql`vacuum`;
+      await peerSql`vacuum`;
+    };
+    const drained = await throughput(system, peers, { databasePid: database.pid, vacuum });
+    const starts = await startLatency(
+      new StartTimes(system, sql, await system.createJob('true'), startsFile),
+      peers,
+    );
+    rows = [...drained, ...starts, ...(await enqueue(system, sql))];
+  } finally {
+    for (const peer of Object.values(peers)) peer.stop();
+    await system.stop();
+    await sql.end();
+    await peerSql.end();
+    await database.stop();
+    await peerDatabase.stop();
+    await rm(dir, { recursive: true, force: true });
+  }
+  rows.push(...(await claiming()));
+  await writeReport({
+    name: 'dispatch',
+    title: 'Dispatch beside queues that are libraries',
+    rows,
+    notes: notes(),
+  });
+}
+
+async function throughput(
+  system: BenchSystem,
+  peers: Peers,
+  { databasePid, vacuum }: { databasePid: number; vacuum(): Promise<void> },
+): Promise<[string, string, string][]> {
+  const jobId = await system.createJob('true', stepsPerTarget);
+  const samples: Record<'product' | keyof Peers, Drained[]> = { product: [], graphile: [], pgboss: [] };
+  for (let round = -1; round < rounds; round += 1) {
+    await vacuum();
+    const product = await drainProduct(system, jobId, databasePid);
+    const graphile = drainedBy(await peers.graphile.ask({ do: 'drain', jobs: steps }));
+    const pgboss = drainedBy(await peers.pgboss.ask({ do: 'drain', jobs: steps }));
+    process.stdout.write(
+      `round ${round}: ${[product, graphile, pgboss].map((one) => `${one.perSecond.toFixed(0)}/s ${one.cpuS.toFixed(2)} s`).join(', ')}\n`,
+    );
+    if (round < 0) continue;
+    samples.product.push(product);
+    samples.graphile.push(graphile);
+    samples.pgboss.push(pgboss);
+  }
+  const rate = (name: keyof typeof samples) =>
+    `${median(samples[name].map((one) => one.perSecond)).toFixed(0)}/s`;
+  const drain = (name: keyof Peers) =>
+    `${rate(name)}, without enqueueing ${median(samples[name].map((one) => one.drainPerSecond ?? 0)).toFixed(0)}/s`;
+  const cpu = (name: keyof typeof samples) =>
+    `${((median(samples[name].map((one) => one.cpuS)) / steps) * 1000).toFixed(3)} ms`;
+  const ratio = (name: keyof Peers) =>
+    medianRatio(
+      samples.product.map((ours, n) => ({
+        ours: ours.perSecond,
+        theirs: samples[name][n]?.perSecond ?? Number.NaN,
+      })),
+    ).toFixed(2);
+  return [
+    ['steps, from the POST to the end of the run', rate('product'), ''],
+    ['graphile-worker', drain('graphile'), ''],
+    ['pg-boss', drain('pgboss'), ''],
+    ['product ÷ graphile-worker', ratio('graphile'), 'at least 0.5'],
+    ['product ÷ pg-boss', ratio('pgboss'), 'at least 1.0'],
+    ['CPU a step: server, agent, database', cpu('product'), ''],
+    ['CPU a job: graphile-worker, database', cpu('graphile'), ''],
+    ['CPU a job: pg-boss, database', cpu('pgboss'), ''],
+  ];
+}
+
+async function drainProduct(system: BenchSystem, jobId: number, database: number): Promise<Drained> {
+  const pids = { server: system.serverPid, agent: system.agentPid, database };
+  const before = cpuSeconds(pids);
+  const startedMs = performance.now();
+  const run = await system.startRun(jobId, system.targetIds);
+  const read = await readRun(`${system.baseUrl}/api/v1/runs/${run.id}/events`, system.token);
+  const elapsedS = (performance.now() - startedMs) / 1000;
+  if (read.status !== 'succeeded') throw new Error(`run ${run.id} ${read.status}`);
+  const after = cpuSeconds(pids);
+  const used = Object.keys(pids).map((name) => [name, (after[name] ?? 0) - (before[name] ?? 0)] as const);
+  process.stdout.write(`${used.map(([name, s]) => `${name} ${s.toFixed(2)} s`).join(', ')}\n`);
+  return { perSecond: steps / elapsedS, cpuS: used.reduce((sum, [, s]) => sum + s, 0) };
+}
+
+function drainedBy({ elapsedMs = 0, enqueueMs = 0, cpuS }: PeerReply & { cpuS: number }): Drained {
+  const perSecond = (ms: number) => steps / (ms / 1000);
+  return { perSecond: perSecond(elapsedMs), drainPerSecond: perSecond(elapsedMs - enqueueMs), cpuS };
+}
+
+async function startLatency(product: StartTimes, { graphile }: Peers): Promise<[string, string, string][]> {
+  process.stdout.write('start latency\n');
+  await product.sustained(startRuns / 2, 16);
+  const perSecond = (await product.sustained(startRuns / 2, 16)) / 2;
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  const pairs: { ours: number; theirs: number }[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    process.stdout.write(`round ${round}: ${perSecond.toFixed(0)} runs/s\n`);
+    const mine = await product.at(perSecond, startRuns / rounds);
+    const { startsMs = [] } = await graphile.ask({ do: 'starts', jobs: startRuns / rounds, perSecond });
+    ours.push(...mine);
+    theirs.push(...startsMs);
+    pairs.push({ ours: median(mine), theirs: median(startsMs) });
+  }
+  const both = (ms: readonly number[]) =>
+    `p50 ${percentile(ms, 50).toFixed(1)} ms, p99 ${percentile(ms, 99).toFixed(1)} ms`;
+  return [
+    [`start of a step at half load (${perSecond.toFixed(0)} runs/s)`, both(ours), 'p99 under 25 ms'],
+    ['graphile-worker at that rate', both(theirs), ''],
+    ['p50, product ÷ graphile-worker', medianRatio(pairs).toFixed(2), 'at most 0.5'],
+  ];
+}
+
+async function enqueue(system: BenchSystem, sql: Sql): Promise<[string, string, string][]> {
+  process.stdout.write('enqueue\n');
+  const jobId = await system.createJob('true', stepsOfEnqueue);
+  const { items } = await system.api<{ items: { id: number }[] }>('GET', '/agents');
+  for (const { id } of items) await system.api('POST', `/agents/${id}/drain`, {});
+  await until(
+    async () => (await sql`select from job_run_steps where status = 'running' limit 1`).length === 0,
+  );
+  const pairs = await enqueueTimes(system, sql, { jobId, rounds });
+  const ms = (of: keyof EnqueuePair) => `${median(pairs.map((pair) => pair[of])).toFixed(0)} ms`;
+  const swapped = pairs.map(({ ours, theirs }) => ({ ours: theirs, theirs: ours }));
+  return [
+    [`enqueue of a run of ${targets * stepsOfEnqueue} steps`, ms('ours'), ''],
+    ['INSERT … SELECT into the same tables', ms('theirs'), ''],
+    ['INSERT … SELECT ÷ product', medianRatio(swapped).toFixed(2), 'at least 0.5'],
+  ];
+}
+
+async function claiming(): Promise<[string, string, string][]> {
+  process.stdout.write('claims\n');
+  const times = await claimTimes({ finishedSteps, claims, snapshotMinutes, claimsPerSecond });
+  const [empty, full, snapshot] = [times.empty, times.full, times.snapshot].map((ms) =>
+    percentile(ms, 99),
+  ) as [number, number, number];
+  const both = (ms: readonly number[], p99: number) =>
+    `p50 ${percentile(ms, 50).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`;
+  return [
+    ['a claim of 16 steps on empty tables', both(times.empty, empty), ''],
+    [`beside ${finishedSteps} finished steps`, both(times.full, full), ''],
+    ['p99 ÷ that of empty tables', (full / empty).toFixed(2), 'at most 1.2'],
+    [
+      `with a snapshot open for ${snapshotMinutes} min and ${times.churned} steps since`,
+      both(times.snapshot, snapshot),
+      '',
+    ],
+    ['p99 ÷ that of empty tables', (snapshot / empty).toFixed(2), 'at most 3'],
+  ];
+}
+
+function notes(): string[] {
+  return [
+    `Runs of ${targets} targets with ${stepsPerTarget} steps each through one agent with 512 slots, a step type that does nothing in place of SSH; timed from before the POST to the end of the run’s event stream. The peers: ${steps} jobs that do nothing, from before the first is added until none is open. ${rounds} rounds in turns after one that is not counted; medians of pairs. Before each round all databases are vacuumed.`,
+    'Rows per step: one job_run_steps row inserted and updated twice (lease, end), one job_run_step_attempts row inserted; run, target run and event rows are shared by the steps of a transaction. graphile-worker: one row inserted, updated, deleted. pg-boss: one row inserted and updated twice.',
+    'graphile-worker 0.18: 24 jobs at a time, local queue of 500, batched completion. pg-boss 12: batches of 1000, fetched on while they are full, woken by NOTIFY. Both on an embedded PostgreSQL of their own with the product’s settings.',
+    'Start latency: from before POST /jobs/:id/run (from before addJobs) until the step’s code was about to run in the agent, its `starting` on disk; half load is half of what 16 clients get through.',
+    `Claims by the product’s function, ${claims} on both databases in turns; then ${claimsPerSecond} a second while a transaction that has read stays open, of which the last ${claims} count.`,
+  ];
+}
