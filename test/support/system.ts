@@ -235,6 +235,8 @@ export class TestSystem {
       startWithin?: number;
       /** Of each step, beside its command. */
       config?: Record<string, unknown>;
+      /** What each step says beside its type and configuration. */
+      rules?: readonly Record<string, unknown>[];
     } & Pick<RunReaderOptions, 'beforePiece'> = {},
   ): Promise<{ id: number; stepIds: number[]; reader: RunReader }> {
     const job = await this.api.made<{ id: number }>('/api/v1/jobs', {
@@ -243,6 +245,7 @@ export class TestSystem {
         name: `step ${n + 1}`,
         type: 'ssh.exec',
         config: { ...options.config, command },
+        ...options.rules?.[n],
       })),
     });
     const run = await this.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, {

@@ -11,6 +11,7 @@ import {
   type Lease,
   limits,
   type ServerMessage,
+  type ServerMessageOf,
   type TargetTested,
   visibleLine,
 } from '@opsconductor/protocol';
@@ -68,7 +69,7 @@ export class AgentLink {
   readonly sessionNumber: number;
   /** The agent said that it takes nothing new. */
   isDraining = false;
-  /** The journal was reconciled; before it no step is leased here. */
+  /** The journal was reconciled and the agent knows; before that nothing is sent. */
   isReady = false;
   /** What the agent said in `resume` that it can do, also in words that this server does not know. */
   capabilities: ReadonlySet<string> = new Set();
@@ -83,6 +84,8 @@ export class AgentLink {
   readonly #stream: Pick<Duplex, 'cork' | 'uncork'>;
   readonly #deps: LinkDeps;
   readonly #attempts = new Map<string, AttemptOutput>();
+  /** Said before the agent is ready: leases that are claimed the moment its session is. */
+  readonly #early: ServerMessage[] = [];
   readonly #unlisted = new Map<string, number>();
   readonly #tests = new Map<string, (result: TargetTested) => void>();
   #acks = new Map<string, AttemptOutput>();
@@ -134,8 +137,19 @@ export class AgentLink {
     this.send({ type: 'leases', leases: leases.map(({ lease }) => lease) });
   }
 
+  /** The journal was reconciled. What others had to say meanwhile follows: an agent takes nothing before this answer. */
+  ready(resumed: ServerMessageOf<'resumed'>): void {
+    this.isReady = true;
+    this.send(resumed);
+    for (const message of this.#early.splice(0)) this.send(message);
+  }
+
   /** Messages of one turn leave in one write. */
   send(message: ServerMessage): void {
+    if (!this.isReady) {
+      this.#early.push(message);
+      return;
+    }
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if (!this.#corked) {
       this.#corked = true;

@@ -2,7 +2,9 @@ import { type AgentMessageOf, closeCodes, type Lease, type OutputFrame } from '@
 import { expect, test } from 'vitest';
 import { cancelRun } from '../runs/cancel-run.ts';
 import { chunkOf } from '../runs/output-testing.ts';
+import { resumeAgent } from '../runs/resume-agent.ts';
 import type { ClaimedStep } from '../store/claims.ts';
+import { overdueAttempts } from '../store/sweep.ts';
 import { type AgentSocket, chainOf, emptyResume, setupGateway, type TestGateway } from './testing.ts';
 
 /** A run of one target whose first step the agent was leased. */
@@ -223,6 +225,35 @@ test('an agent that drains is leased nothing more, not even with a completion', 
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready' }]);
 });
 
+test('an agent that stops in order leaves nothing unknown: what runs ends, what has not begun is another’s', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent();
+  const runId = await t.start({ targets: 2 });
+  const leases: Lease[] = [];
+  while (leases.length < 2) leases.push(...(await agent.next('leases')).leases);
+  const [running, waiting] = leases;
+  if (running === undefined || waiting === undefined) throw new Error('not leased');
+  agent.send({ type: 'started', step: running.step, epoch: running.epoch, leaseToken: running.leaseToken });
+  agent.send({ type: 'agent_drain' });
+  const { step, epoch, leaseToken } = waiting;
+  agent.send({ type: 'return', reason: 'draining', attempts: [{ step, epoch, leaseToken }] });
+  agent.send(completion(running, []));
+  expect((await agent.next('completed')).result).toBe('settled');
+  agent.terminate();
+  await expect.poll(() => t.gateway.connectedAgents()).toBe(0);
+  const statuses = async () => (await t.steps(runId)).map((row) => [row.id, row.status]);
+  const expected = [
+    [running.step, 'succeeded'],
+    [waiting.step, 'ready'],
+  ].sort();
+  await expect.poll(statuses).toEqual(expected);
+  // However long it stays away.
+  await t.sql`update agent_sessions set last_heartbeat_at = last_heartbeat_at - interval '1 day'`;
+  expect(await overdueAttempts(t.sql, 30)).toEqual([]);
+  const again = await t.connectAgent();
+  expect((await again.next('leases')).leases).toMatchObject([{ step: waiting.step, epoch: 2 }]);
+});
+
 test('a cancel reaches the agent that runs the step', async () => {
   await using t = await leased();
   t.gateway.publish(await cancelRun(t.sql, t.runId, t.caller));
@@ -342,6 +373,37 @@ test('a gateway that stops sends its agents elsewhere, and what they run goes on
   await t.gateway.stop();
   expect(await t.agentSocket.closed).toBe(closeCodes.serverRestart);
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+});
+
+test('a server that stops in order leaves nothing unknown: what was completed is settled, the rest goes on elsewhere', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent();
+  const runId = await t.start({ targets: 2 });
+  const leases: Lease[] = [];
+  while (leases.length < 2) leases.push(...(await agent.next('leases')).leases);
+  const [done, running] = leases;
+  if (done === undefined || running === undefined) throw new Error('not leased');
+  for (const { step, epoch, leaseToken } of leases) agent.send({ type: 'started', step, epoch, leaseToken });
+  agent.send(completion(done, []));
+  await agent.next('completed');
+  await t.gateway.stop();
+  expect(await agent.closed).toBe(closeCodes.serverRestart);
+  // The agent resumes with another server.
+  const { step, epoch, leaseToken } = running;
+  const session = await t.connect(t.agent, { ready: false });
+  const resumed = await resumeAgent(t.sql, {
+    ...session,
+    slots: 8,
+    draining: false,
+    version: '0.1.0',
+    platform: 'linux-x64',
+    hostname: null,
+    journalIntact: true,
+    attempts: [{ step, epoch, leaseToken, state: 'running', lastSeq: 0 }],
+  });
+  expect(resumed).toMatchObject({ verdicts: [{ step, verdict: 'continue' }], ends: [] });
+  const statuses = new Map((await t.steps(runId)).map((row) => [row.id, row.status]));
+  expect([statuses.get(done.step), statuses.get(step)]).toEqual(['succeeded', 'running']);
 });
 
 test('a step whose target was deleted meanwhile ends failed and says so, others are leased', async () => {

@@ -70,6 +70,8 @@ export interface GatewayDeps {
   behindTlsProxy?: boolean;
   /** How often it looks for work that nobody told of, in ms; 1 s unless told. */
   claimPollMs?: number;
+  /** How often it looks for what agents are to clean up after, in ms; 5 s unless told. */
+  cleanUpRoundMs?: number;
 }
 
 const defaultSettings: HandshakeSettings = {
@@ -135,7 +137,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#dispatcher.start();
     this.#scans.start();
     this.#silenceTimer = setInterval(() => this.#endSilentLinks(), silenceCheckMs);
-    this.#cleanUpTimer = setInterval(() => void this.#askForCleanUps(), cleanUpRoundMs);
+    this.#cleanUpTimer = setInterval(
+      () => void this.#askForCleanUps(),
+      this.#deps.cleanUpRoundMs ?? cleanUpRoundMs,
+    );
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.#onProgress(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
@@ -383,6 +388,9 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   async resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void> {
+    // Known before its session is ready, from when on it is leased steps.
+    link.isDraining = message.draining;
+    link.capabilities = new Set(message.capabilities);
     await this.#notes.flush();
     const resumed = await resumeAgent(this.#deps.sql, {
       agentId: link.agentId,
@@ -395,11 +403,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       journalIntact: message.journalIntact,
       attempts: message.attempts,
     });
-    link.isDraining = message.draining;
-    link.capabilities = new Set(message.capabilities);
     link.adopt(resumed.attempts);
-    link.isReady = true;
-    link.send({ type: 'resumed', attempts: resumed.verdicts });
+    link.ready({ type: 'resumed', attempts: resumed.verdicts });
     for (const end of resumed.ends) await this.settler.settle(end);
     this.publish(resumed.news);
     await this.#sendSegmentState(link);

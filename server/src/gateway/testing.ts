@@ -23,6 +23,7 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { type ClientOptions, WebSocket } from 'ws';
 import { createLog } from '../log.ts';
+import { CleanUpRequests } from '../runs/clean-up-requests.ts';
 import { LeaseBuilder } from '../runs/lease-builder.ts';
 import { digestOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import { testServerId } from '../runs/testing.ts';
@@ -56,6 +57,7 @@ export async function setupGateway(
   wrapBuilder: (builder: LeaseBuilder) => Pick<LeaseBuilder, 'build'> = (builder) => builder,
   timings: {
     claimPollMs?: number;
+    cleanUpRoundMs?: number;
     maxUnauthenticatedPerAddress?: number;
     behindTlsProxy?: boolean;
     onForget?: (notice: ForgetNotice | undefined) => void;
@@ -63,6 +65,7 @@ export async function setupGateway(
 ): Promise<TestGateway> {
   const t = await setupOutput();
   const logged: string[] = [];
+  const builder = new LeaseBuilder({ sql: t.sql, masterKey: t.masterKey });
   const gateway = new Gateway({
     sql: t.sql,
     identity: {
@@ -72,7 +75,8 @@ export async function setupGateway(
       serverPrivateKey: t.identity.serverKey.privateKey,
     },
     settings: { heartbeatIntervalMs: 200, leaseTtlMs: 20_000, ...settings },
-    builder: wrapBuilder(new LeaseBuilder({ sql: t.sql, masterKey: t.masterKey })),
+    builder: wrapBuilder(builder),
+    cleanUps: new CleanUpRequests({ sql: t.sql, builder }),
     writer: t.writer,
     takeKeyGeneration: (agentId, offer) =>
       takeKeyGeneration(

@@ -57,6 +57,74 @@ describe('a job definition', () => {
     expect(error.details.map(({ path }) => path)).toContain('steps[1].config.timeout');
   });
 
+  it('whose rules contradict one another is told of each what is wrong and what to do', () => {
+    const definition = {
+      name: 'job',
+      steps: [
+        { ...step('first'), on_unknown: 'retry', hold_for: 600, when_status: 'failure' },
+        { ...step('second'), retry: { attempts: 3, delay: 60, max_delay: 30 }, idempotent: false },
+        { ...step('third'), on_unknown: 'retry', idempotent: false },
+        {
+          ...step('fourth'),
+          on_unknown: 'retry',
+          idempotent: true,
+          retry: { attempts: 2 },
+          when_status: 'failure',
+        },
+      ],
+    };
+    expect(problems(definition).details).toEqual([
+      {
+        path: 'steps[0].on_unknown',
+        message:
+          'What may have run is run again only where that does no harm: say `idempotent: true` if it is so, or use `hold` to be asked.',
+        found: '"retry"',
+        allowed: '`fail` or `hold`; `retry` with `idempotent: true`',
+      },
+      {
+        path: 'steps[0].hold_for',
+        message: 'Nothing is held without `on_unknown: hold`.',
+        found: '600',
+        allowed: 'only with `on_unknown: hold`',
+      },
+      {
+        path: 'steps[0].when_status',
+        message: 'No step is before it that could fail.',
+        found: '"failure"',
+        allowed: '`success` or `always` for the first step',
+      },
+      {
+        path: 'steps[1].retry.max_delay',
+        message: 'The first delay, 60 s, is longer already.',
+        found: '30',
+        allowed: '60 or more',
+      },
+      expect.objectContaining({ path: 'steps[2].on_unknown' }),
+    ]);
+  });
+
+  it('hears of rules with values that no rule has together with those that contradict one another', () => {
+    const definition = {
+      name: 'job',
+      steps: [
+        {
+          ...step('a'),
+          on_unknown: 'retry',
+          retry: { attempts: 1, backoff: 0, on: ['exit_code', 'unknown'] },
+        },
+        { ...step('b'), on_unknown: 'hold', hold_for: 5, when_status: 'sometimes' },
+      ],
+    };
+    expect(paths(definition).sort()).toEqual([
+      'steps[0].on_unknown',
+      'steps[0].retry.attempts',
+      'steps[0].retry.backoff',
+      'steps[0].retry.on[1]',
+      'steps[1].hold_for',
+      'steps[1].when_status',
+    ]);
+  });
+
   it('cannot name a property of every object as its type', () => {
     for (const type of ['constructor', '__proto__', 'toString', null, 7, {}]) {
       expect(paths({ name: 'job', steps: [step('a', {}, type)] })).toContain('steps[0].type');

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { markStarted } from '../store/agent-sessions.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import { cancelRun } from './cancel-run.ts';
+import { decideHeld } from './decide-held.ts';
 import { type Resume, resumeAgent } from './resume-agent.ts';
 import { endOf, givenUp, setupRuns, success, type TestAgent, type TestRuns } from './testing.ts';
 
@@ -119,6 +120,35 @@ test('an attempt that was given up may still bring its output and its outcome, o
   const second = await resume(t, [journaled(lease, 'finished')]);
   expect(second.resumed.verdicts).toMatchObject([{ verdict: 'forget' }]);
   expect(second.resumed.attempts).toEqual([]);
+});
+
+test('what was given up is to be stopped once nobody waits for its end, and is waited for until then', async () => {
+  await using t = await setupRuns();
+  const rules = [{ on_unknown: 'retry', idempotent: true } as const];
+  await t.start({ rules });
+  const again = await t.claimOne();
+  const open = await t.start({ rules: [{ on_unknown: 'hold' }] });
+  const held = await t.claimOne();
+  const cancelled = await t.start({ targets: 2 });
+  const [cut, other] = await t.claim();
+  if (cut === undefined || other === undefined) throw new Error('not leased');
+  await t.settle(givenUp(again), givenUp(held), givenUp(cut));
+  await t.claimOne();
+  await cancelRun(t.sql, cancelled, t.caller);
+  const attempts = [again, held, cut].map((lease) => journaled(lease, 'running'));
+  const verdicts = async () => {
+    const { resumed } = await resume(t, [...attempts, journaled(other, 'running')]);
+    return new Map(resumed.verdicts.map(({ step, verdict }) => [step, verdict]));
+  };
+  const first = await verdicts();
+  // The second try of the same step is not in this journal, which is of an agent that never heard of it.
+  expect(attempts.map(({ step }) => first.get(step))).toEqual(['cancel', 'superseded', 'cancel']);
+  expect(first.get(other.id)).toBe('cancel');
+  await decideHeld(t.sql, open, { decision: 'cancel', note: 'enough' }, t.caller);
+  expect((await verdicts()).get(held.id)).toBe('cancel');
+  // What has ended by itself is not to be stopped, but to be told.
+  const { resumed } = await resume(t, [journaled(cut, 'finished'), journaled(held, 'interrupted')]);
+  expect(resumed.verdicts.map(({ verdict }) => verdict)).toEqual(['superseded', 'superseded']);
 });
 
 test('what is settled for good, or was never heard of, is to be forgotten', async () => {

@@ -5,6 +5,7 @@ import { cancelRun } from './cancel-run.ts';
 import { CleanUpRequests } from './clean-up-requests.ts';
 import { LeaseBuilder } from './lease-builder.ts';
 import { endOf, failure, givenUp, setupRuns, success } from './testing.ts';
+import { timeOutRun } from './time-out-run.ts';
 
 test('a forced cancel ends at once what runs unknown and what waits cancelled, and says who forced it', async () => {
   await using t = await setupRuns();
@@ -141,4 +142,37 @@ test('what had begun and is run again is cleaned up after at once', async () => 
   const [row] = await t.sql`select due_at <= clock_timestamp() as due from attempt_clean_ups`;
   expect(row).toEqual({ due: true });
   await t.settle(endOf(await t.claimOne(), success));
+});
+
+test('a run past its timeout asks nobody about held steps, stops what runs, and lets what cleans up run', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({
+    targets: 3,
+    rules: [{ on_unknown: 'hold' }, {}, { when_status: 'always' }],
+    job: { timeout: 60 },
+  });
+  await t.connect(t.agent, { slots: 2 });
+  const [held, running] = await t.claim();
+  if (held === undefined || running === undefined) throw new Error('not leased');
+  await t.settle(givenUp(held));
+  const { cancel } = await timeOutRun(t.sql, runId);
+  expect(cancel).toEqual([runId]);
+  const statuses = async () => (await t.steps(runId)).map((step) => step.status);
+  // Beside what may still be going on nothing runs, and what has not begun leaves nothing to clean up.
+  const [first, third] = [
+    ['unknown', 'cancelled', 'cancelled'],
+    ['timed_out', 'timed_out', 'timed_out'],
+  ];
+  expect(await statuses()).toEqual([...first, 'running', 'pending', 'pending', ...third]);
+  await t.settle(endOf(running, { status: 'cancelled', reason: 'cancelled' }));
+  const cleaning = await t.claimOne();
+  expect(cleaning).toMatchObject({ targetRunId: running.targetRunId, stepNumber: 3 });
+  // Asked once, stopped once: what cleans up after the timeout has its own time.
+  expect((await timeOutRun(t.sql, runId)).runs).toEqual([]);
+  expect(await attemptsToStop(t.sql, [runId])).toEqual([
+    { stepId: held.id, epoch: 1, agentId: held.agentId },
+  ]);
+  await t.settle(endOf(cleaning));
+  expect(await statuses()).toEqual([...first, 'timed_out', 'cancelled', 'succeeded', ...third]);
+  expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 9 });
 });

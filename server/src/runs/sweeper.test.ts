@@ -6,7 +6,15 @@ import { markLeased } from './mark-leased.ts';
 import { returnLeases } from './return-leases.ts';
 import type { ProgressNews } from './run-ledger.ts';
 import { endUnstarted, Sweeper } from './sweeper.ts';
-import { endOf, holdTransaction, setupRuns, success, type TestRuns, testServerId } from './testing.ts';
+import {
+  endOf,
+  givenUp,
+  holdTransaction,
+  setupRuns,
+  success,
+  type TestRuns,
+  testServerId,
+} from './testing.ts';
 
 async function setup() {
   const t = await setupRuns();
@@ -107,6 +115,31 @@ test('the first sweep after a pause gives that time back and ends nothing', asyn
   expect(left?.silentS).toBeLessThan(5);
   expect(left?.deadlineS).toBeGreaterThan(590);
   expect(left?.startS).toBeGreaterThan(50);
+});
+
+test('who is to decide held steps gets the time of a pause back, and no more than it took of theirs', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: 2, rules: [{ on_unknown: 'hold', hold_for: 60 }] });
+  const [before, within] = await t.claim();
+  if (before === undefined || within === undefined) throw new Error('not leased');
+  await t.settle(givenUp(before), givenUp(within));
+  // Held for 50 s of its 60 when the pause of ten minutes began.
+  await t.sql`
+    update job_run_step_attempts set settled_at = settled_at - interval '650 s' where job_run_step_id = ${before.id}`;
+  await t.sql`
+    update job_run_steps set held_until = clock_timestamp() - interval '590 s' where id = ${before.id}`;
+  await pausedFor(t, 600);
+  await t.sweep();
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'held' }, { status: 'held' }]);
+  const left = await t.sql<{ s: number }[]>`
+    select extract(epoch from held_until - clock_timestamp())::float8 as s from job_run_steps order by id`;
+  expect(left[0]?.s).toBeGreaterThan(0);
+  expect(left[0]?.s).toBeLessThan(11);
+  expect(left[1]?.s).toBeLessThanOrEqual(60);
+  await t.sql`update job_run_steps set held_until = clock_timestamp() where id = ${before.id}`;
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown' }, { status: 'held' }]);
 });
 
 test('what began after a pause, before the first sweep, is given no more than the moment since', async () => {

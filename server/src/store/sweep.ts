@@ -30,7 +30,9 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<void> {
     update job_run_steps set deadline_at = deadline_at + least(${gap}, clock_timestamp() - leased_at)
     where status = 'running'`;
   await tx`
-    update job_run_steps set held_until = held_until + ${gap} where status = 'held'`;
+    update job_run_steps st set held_until = held_until + least(${gap}, clock_timestamp() - a.settled_at)
+    from job_run_step_attempts a
+    where st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch`;
   await tx`
     update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at)
     where status in ('queued', 'running')`;

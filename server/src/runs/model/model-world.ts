@@ -1,0 +1,251 @@
+// Runs, agents and their journals for the model test: agents that act as agents do, on the functions that the gateway
+// calls, and clocks that are moved by moving what was written.
+import { randomUUID } from 'node:crypto';
+import type { JobDefinition, JournalAttempt, StepDefinition, StepOutcome } from '@opsconductor/protocol';
+import { createJob } from '../../jobs/create-job.ts';
+import { createLog } from '../../log.ts';
+import { closeSession, setDraining } from '../../store/agent-sessions.ts';
+import { type ClaimedStep, claimSteps } from '../../store/claims.ts';
+import { markLeased } from '../mark-leased.ts';
+import { resumeAgent } from '../resume-agent.ts';
+import { returnLeases } from '../return-leases.ts';
+import { type AttemptEnd, settleAttempts } from '../settle-attempts.ts';
+import { startRun } from '../start-run.ts';
+import { Sweeper } from '../sweeper.ts';
+import { setupRuns, type TestAgent, type TestRuns, testServerId } from '../testing.ts';
+
+export const slots = 3;
+
+export interface JournalEntry {
+  step: ClaimedStep;
+  /** As in the agent's journal. `expired`: its lease deadline has passed, so it is not begun any more. */
+  state: 'leased' | 'expired' | 'running' | 'finished';
+  outcome: StepOutcome;
+  requestId: string;
+  wantsNext: boolean;
+}
+
+export interface ModelAgent extends TestAgent {
+  connected: boolean;
+  journal: Map<string, JournalEntry>;
+}
+
+type Rules = readonly Partial<StepDefinition>[];
+const jobs: { rules: Rules; job?: Partial<JobDefinition> }[] = [
+  { rules: [{}, {}] },
+  { rules: [{ on_unknown: 'hold' }, {}, { when_status: 'failure' }, { when_status: 'always' }] },
+  {
+    rules: [
+      {
+        idempotent: true,
+        on_unknown: 'retry',
+        retry: { attempts: 3, delay: 1, on: ['exit_code', 'unreachable'] },
+      },
+      { when_status: 'always', retry: { attempts: 2, on: ['exit_code', 'timed_out'] } },
+    ],
+    job: { timeout: 60 },
+  },
+  {
+    rules: [{}, { on_unknown: 'hold' }],
+    job: { locks: [{ name: 'database', mode: 'exclusive' }], strategy: { max_parallel: 1 } },
+  },
+  {
+    rules: [{}, { when_status: 'failure' }],
+    job: {
+      locks: [
+        { name: 'database', mode: 'shared', slots: 2 },
+        { name: 'host', mode: 'exclusive', per: 'target' },
+      ],
+      strategy: { batches: [1, 2], max_failures: 0 },
+    },
+  },
+  {
+    rules: [
+      { on_unknown: 'hold', retry: { attempts: 2, delay: 0, on: ['exit_code'] } },
+      { when_status: 'failure' },
+    ],
+    job: { timeout: 60, priority: 5, locks: [{ name: 'host', mode: 'exclusive', per: 'target' }] },
+  },
+];
+export const jobCount = jobs.length;
+
+export interface ModelWorld {
+  t: TestRuns;
+  agents: ModelAgent[];
+  /** Attempts that an agent has begun, whether or not it could tell. */
+  begun: Map<number, number>;
+  sweep(): Promise<void>;
+  /** Removes all runs and has every agent connect anew. */
+  reset(): Promise<void>;
+  start(job: number, targets: number): Promise<number>;
+  claim(delivered: boolean): Promise<ClaimedStep[]>;
+  begin(agent: ModelAgent, entry: JournalEntry, told: boolean): Promise<void>;
+  /** The agent sends what it has finished, if it can; unless heard, the answer is lost and it is sent again. */
+  send(agent: ModelAgent, entry: JournalEntry, heard: boolean): Promise<void>;
+  giveBack(agent: ModelAgent, entries: readonly JournalEntry[]): Promise<void>;
+  connect(agent: ModelAgent, how: 'intact' | 'restarted' | 'damaged'): Promise<void>;
+  /** Its connection ends; what it says afterwards is not heard. */
+  cut(agent: ModelAgent): Promise<void>;
+  drain(agent: ModelAgent): Promise<void>;
+}
+
+export const keyOf = ({ id, epoch }: { id: number; epoch: number }) => `${id}.${epoch}`;
+
+export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
+  const t = await setupRuns();
+  const { sql } = t;
+  const second = await t.addAgent('second');
+  const agents: ModelAgent[] = [t.agent, second].map((agent) => ({
+    ...agent,
+    connected: false,
+    journal: new Map(),
+  }));
+  const targetIds = [await t.addTarget(), await t.addTarget(), await t.addTarget()];
+  const jobIds: number[] = [];
+  for (const { rules, job } of jobs) {
+    const steps = rules.map((rule, n) => ({
+      name: `step ${n + 1}`,
+      type: 'ssh.exec' as const,
+      config: { command: 'true', timeout: 60 },
+      ...rule,
+    }));
+    jobIds.push((await createJob(t, { name: `job ${randomUUID()}`, steps, ...job }, t.caller)).id);
+  }
+  const log = createLog({ level: 'silent', plain: false });
+  const sweeper = new Sweeper({ sql, serverId: testServerId, log, publish: () => {} });
+  // The hourly round has nothing to do here; without it a sweep is short.
+  await sql`update cluster_clock set touched_at = clock_timestamp()`;
+  const begun = new Map<number, number>();
+  const world: ModelWorld = {
+    t,
+    agents,
+    begun,
+    sweep: () => sweeper.sweep(),
+    async reset() {
+      await sql`delete from job_runs`;
+      await sql`delete from locks`;
+      await sql`update cluster_clock set touched_at = clock_timestamp()`;
+      begun.clear();
+      for (const agent of agents) {
+        agent.journal.clear();
+        await world.connect(agent, 'intact');
+      }
+    },
+    async start(job, targets) {
+      const selection = { targetIds: targetIds.slice(0, targets) };
+      const { runId } = await startRun(t, { jobId: jobIds[job % jobIds.length] ?? 0, selection }, t.caller);
+      return runId;
+    },
+    async claim(delivered) {
+      const { steps } = await claimSteps(sql, testServerId);
+      for (const step of steps) if (delivered) deliver(agents, step);
+      if (steps.length > 0) await markLeased(sql, steps);
+      return steps;
+    },
+    async begin(agent, entry, told) {
+      entry.state = 'running';
+      const { id, epoch } = entry.step;
+      begun.set(id, Math.max(epoch, begun.get(id) ?? 0));
+      if (!told || !agent.connected) return;
+      const { agentId, sessionNumber } = agent;
+      await markLeased(sql, [], [{ step: id, epoch, agentId, sessionNumber }]);
+    },
+    async send(agent, entry, heard) {
+      const { results } = await settleAttempts(sql, [endFor(agent, entry)]);
+      if (!heard || !agent.connected) return;
+      agent.journal.delete(keyOf(entry.step));
+      const next = results[0]?.next;
+      if (next === undefined) return;
+      deliver(agents, next);
+    },
+    async giveBack(agent, entries) {
+      const leases = entries.map(({ step }) => ({
+        stepId: step.id,
+        epoch: step.epoch,
+        leaseToken: step.leaseToken,
+        agentId: agent.agentId,
+      }));
+      for (const { step } of entries) agent.journal.delete(keyOf(step));
+      await returnLeases(sql, leases);
+    },
+    async connect(agent, how) {
+      if (how === 'damaged') agent.journal.clear();
+      for (const entry of agent.journal.values()) {
+        if (how === 'restarted' && entry.state === 'running') interrupt(entry);
+      }
+      agent.sessionNumber = (await t.connect(agent, { ready: false })).sessionNumber;
+      agent.connected = true;
+      const resumed = await resumeAgent(sql, {
+        agentId: agent.agentId,
+        sessionNumber: agent.sessionNumber,
+        slots,
+        draining: false,
+        version: '0.1.0',
+        platform: 'linux-x64',
+        hostname: null,
+        journalIntact: how !== 'damaged',
+        attempts: [...agent.journal.values()].map(journalAttempt),
+      });
+      if (resumed.ends.length > 0) await settleAttempts(sql, resumed.ends);
+      for (const { step, epoch, verdict } of resumed.verdicts) {
+        if (verdict === 'forget') agent.journal.delete(keyOf({ id: step, epoch }));
+      }
+      for (const entry of [...agent.journal.values()]) {
+        if (entry.state === 'finished') await world.send(agent, entry, true);
+      }
+      const late = [...agent.journal.values()].filter(({ state }) => state === 'expired');
+      if (late.length > 0) await world.giveBack(agent, late);
+    },
+    async cut(agent) {
+      agent.connected = false;
+      await closeSession(sql, agent.agentId, agent.sessionNumber, false);
+    },
+    async drain(agent) {
+      await setDraining(sql, agent.agentId, agent.sessionNumber);
+      await world.giveBack(
+        agent,
+        [...agent.journal.values()].filter(({ state }) => state === 'leased' || state === 'expired'),
+      );
+    },
+  };
+  return Object.assign(world, { [Symbol.asyncDispose]: () => t[Symbol.asyncDispose]() });
+}
+
+function deliver(agents: readonly ModelAgent[], step: ClaimedStep): void {
+  const agent = agents.find(({ agentId }) => agentId === step.agentId);
+  if (agent === undefined) throw new Error('leased to nobody');
+  agent.journal.set(keyOf(step), {
+    step,
+    state: 'leased',
+    outcome: { status: 'succeeded', exitCode: 0 },
+    requestId: randomUUID(),
+    wantsNext: false,
+  });
+}
+
+function interrupt(entry: JournalEntry): void {
+  entry.state = 'finished';
+  entry.outcome = { status: 'unknown', reason: 'agent_restarted', message: 'The agent was restarted.' };
+}
+
+function journalAttempt({ step, state }: JournalEntry): JournalAttempt {
+  return {
+    step: step.id,
+    epoch: step.epoch,
+    leaseToken: step.leaseToken,
+    state: state === 'expired' ? 'leased' : state,
+    lastSeq: 0,
+  };
+}
+
+function endFor({ agentId, sessionNumber }: ModelAgent, entry: JournalEntry): AttemptEnd {
+  const { step, outcome, requestId, wantsNext } = entry;
+  return {
+    stepId: step.id,
+    epoch: step.epoch,
+    leaseToken: step.leaseToken,
+    source: { kind: 'agent', agentId, sessionNumber, requestId, wantsNext },
+    outcome,
+    output: { state: 'complete', digest: null, gaps: [] },
+  };
+}

@@ -1,0 +1,55 @@
+// Whatever happens to runs, in whatever order: what has to be so of them is so after each thing, and every run ends once
+// agents come back and people decide. OPSCONDUCTOR_MODEL_SECONDS=600 searches longer; a seed makes a search
+// anew.
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { happenings, openRuns, type Real, timePasses } from './model-commands.ts';
+import { type ModelWorld, setupWorld } from './model-world.ts';
+import { RunInvariants } from './run-invariants.ts';
+
+const seconds = Number(process.env.OPSCONDUCTOR_MODEL_SECONDS ?? 8);
+const seed = process.env.OPSCONDUCTOR_MODEL_SEED;
+const maxRounds = 60;
+
+/** Agents are back and do all they are given; nobody decides, so held steps come to their deadlines. */
+async function playOut(world: ModelWorld, invariants: RunInvariants): Promise<void> {
+  for (let round = 0; (await openRuns(world)).length > 0; round += 1) {
+    if (round === maxRounds) throw new Error(`runs do not end: ${JSON.stringify(await openRuns(world))}`);
+    for (const agent of world.agents) {
+      if (!agent.connected || round === 0) await world.connect(agent, 'intact');
+      for (const entry of [...agent.journal.values()]) {
+        if (entry.state === 'leased') await world.begin(agent, entry, true);
+        entry.state = 'finished';
+        await world.send(agent, entry, true);
+      }
+    }
+    await world.t
+      .sql`update job_run_steps set held_until = clock_timestamp() - interval '1 s' where status = 'held'`;
+    await timePasses(world);
+    await world.claim(true);
+  }
+  await invariants.check();
+  await timePasses(world);
+  expect(await world.t.sql`select * from lock_slots`).toEqual([]);
+}
+
+test('whatever happens to runs, nothing is counted wrong, run twice, left open or reopened', {
+  timeout: 3_600_000,
+}, async () => {
+  await using world = await setupWorld();
+  const invariants = new RunInvariants(world);
+  const real: Real = { world, invariants };
+  await fc.assert(
+    fc.asyncProperty(fc.commands(happenings, { maxCommands: 60, size: 'max' }), async (commands) => {
+      await world.reset();
+      invariants.reset();
+      await fc.asyncModelRun(() => ({ model: {}, real }), commands);
+      await playOut(world, invariants);
+    }),
+    {
+      numRuns: seconds * 20,
+      interruptAfterTimeLimit: seconds * 1_000,
+      ...(seed === undefined ? {} : { seed: Number(seed) }),
+    },
+  );
+});
