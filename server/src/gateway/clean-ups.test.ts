@@ -1,5 +1,7 @@
+import type { JournalAttempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { givenUp } from '../runs/testing.ts';
+import type { ClaimedStep } from '../store/claims.ts';
 import { setupGateway } from './testing.ts';
 
 const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';
@@ -13,7 +15,12 @@ async function setup() {
   const [lost, other] = await t.claim(otherServerId);
   if (lost === undefined || other === undefined) throw new Error('not leased');
   await t.settle(givenUp(lost), givenUp(other));
-  return Object.assign(t, { lost, other });
+  return Object.assign(t, { lost, other, attempts: [lost, other].map(begun) });
+}
+
+/** As the agent's journal has it: without, the attempt never began and there is nothing to clean up. */
+function begun({ id, epoch, leaseToken }: ClaimedStep): JournalAttempt {
+  return { step: id, epoch, leaseToken, state: 'running', lastSeq: 0 };
 }
 
 const capabilities = ['clean_up'];
@@ -21,7 +28,7 @@ const capabilities = ['clean_up'];
 test('an agent that can is asked to clean up as soon as it is there, and its findings are kept', async () => {
   await using t = await setup();
   await t.sql`update attempt_clean_ups set due_at = clock_timestamp() where job_run_step_id = ${t.lost.id}`;
-  const agent = await t.connectAgent({ capabilities });
+  const agent = await t.connectAgent({ capabilities, attempts: t.attempts });
   const request = await agent.next('clean_up');
   expect(request.attempts).toMatchObject([{ step: t.lost.id, epoch: 1, target: { name: 'host-1' } }]);
   const survivors = [{ pid: 77, command: 'dd if=/dev/zero' }];
@@ -34,7 +41,7 @@ test('an agent that can is asked to clean up as soon as it is there, and its fin
 
 test('what comes due is asked of who is connected, in the next round', async () => {
   await using t = await setup();
-  const agent = await t.connectAgent({ capabilities });
+  const agent = await t.connectAgent({ capabilities, attempts: t.attempts });
   await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;
   const { attempts } = await agent.next('clean_up');
   expect(attempts.map(({ step }) => step).sort()).toEqual([t.lost.id, t.other.id]);
@@ -43,10 +50,10 @@ test('what comes due is asked of who is connected, in the next round', async () 
 test('an agent of the version before is not asked, and what is due waits for one that can', async () => {
   await using t = await setup();
   await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;
-  const old = await t.connectAgent();
+  const old = await t.connectAgent({ attempts: t.attempts });
   old.send({ type: 'heartbeat', sequence: 1, held: [] });
   await old.next('heartbeat_ack');
   expect(await t.sql`select 1 from attempt_clean_ups where asked_at is not null`).toEqual([]);
-  const able = await t.connectAgent({ capabilities });
+  const able = await t.connectAgent({ capabilities, attempts: t.attempts });
   expect((await able.next('clean_up')).attempts).toHaveLength(2);
 });

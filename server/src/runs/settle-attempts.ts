@@ -213,7 +213,7 @@ async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<
       step.epoch === end.epoch &&
       !seen.has(step.id) &&
       end.outcome.status !== 'unknown' &&
-      isUndecided(step, batch.ledger.run(step.jobRunId)?.status);
+      isUndecided(step, batch.progress.targetRun(step), batch.ledger.run(step.jobRunId)?.status);
     if (mayDecide) {
       late.deciding.push({ end, attempt });
       late.results.set(end, answer(end, 'settled'));

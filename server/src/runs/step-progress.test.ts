@@ -229,6 +229,28 @@ test('a late result in a run that is being cancelled is followed by none', async
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 4 });
 });
 
+test('a late result of a clean-up step is noted, and its target run stays as the failure before has ended it', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({
+    targets: 2,
+    rules: [{}, { when_status: 'always' }, { when_status: 'always' }],
+  });
+  await t.connect(t.agent, { slots: 1 });
+  await t.settle(endOf(await t.claimOne(), failure));
+  const cleaning = await t.claimOne();
+  await t.settle(givenUp(cleaning));
+  const late = await t.settle(endOf(cleaning, success));
+  expect(late.results).toMatchObject([{ result: 'superseded' }]);
+  expect(await t.steps(runId)).toMatchObject([
+    { status: 'failed' },
+    { id: cleaning.id, status: 'unknown', advice: expect.stringMatching(/has since reported: succeeded/) },
+    { status: 'skipped' },
+    {},
+    {},
+    {},
+  ]);
+});
+
 test('an agent that comes back and does not know either decides nothing', async () => {
   await using t = await setupRuns();
   const { runId, lost } = await withOneUnknown(t);

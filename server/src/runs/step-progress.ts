@@ -519,10 +519,17 @@ export class StepProgress {
   }
 }
 
-/** Whether a late result may still decide its step. */
-export function isUndecided(step: StepRow, runStatus: RunStatus | undefined): boolean {
+/**
+ * Whether a late result may still decide its step. Not that of a clean-up step whose target run has ended with the failure
+ * before it: that outcome is known, and stays.
+ */
+export function isUndecided(
+  step: StepRow,
+  targetRun: Pick<TargetRunRow, 'status'>,
+  runStatus: RunStatus | undefined,
+): boolean {
   if (runStatus === undefined || isRunEnded(runStatus)) return false;
-  return step.status === 'held' || step.status === 'unknown';
+  return step.status === 'held' || (step.status === 'unknown' && targetRun.status === 'unknown');
 }
 
 function heldUntilOf({ heldForS }: SettledStep, now: Date): string | null {
