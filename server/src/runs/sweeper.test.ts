@@ -8,6 +8,7 @@ import type { ProgressNews } from './run-ledger.ts';
 import { endUnstarted, Sweeper } from './sweeper.ts';
 import {
   endOf,
+  failure,
   givenUp,
   holdTransaction,
   setupRuns,
@@ -182,6 +183,18 @@ test('a run that has begun on one target is not ended by start_within', async ()
   await t.settle(endOf(await t.claimOne(), success));
   await t.sql`update job_runs set start_by = clock_timestamp()`;
   await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'running' });
+});
+
+test('a run whose only step waits to be tried again has started, however late that is', async () => {
+  await using t = await setup();
+  const retry = { attempts: 2, delay: 600, on: ['exit_code' as const] };
+  const runId = await t.start({ rules: [{ retry }, { when_status: 'always' }] });
+  await t.settle(endOf(await t.claimOne(), failure));
+  await t.sql`update job_runs set start_by = clock_timestamp()`;
+  await t.sweep();
+  await endUnstarted(t.sql, runId);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 1 }, { status: 'pending' }]);
   expect(await t.run(runId)).toMatchObject({ status: 'running' });
 });
 

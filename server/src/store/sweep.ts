@@ -101,12 +101,17 @@ export async function attemptsToStop(sql: Sql, runIds: readonly number[]): Promi
       and a.late_status is null`;
 }
 
-/** Runs none of whose steps began in time. One whose leases all came back unbegun counts, though it is `running`. */
+/**
+ * Runs none of whose steps began in time. One whose leases all came back unbegun counts, though it is `running`; one whose
+ * steps wait to be tried again does not.
+ */
 export async function runsNotStarted(sql: Sql): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select r.id from job_runs r
     where r.status in ('queued', 'running') and r.start_by < clock_timestamp()
       and not exists (select from job_run_steps s where s.job_run_id = r.id and s.status not in ('pending', 'ready'))
+      and not exists (select from job_run_steps s join job_run_step_attempts a on a.job_run_step_id = s.id
+        where s.job_run_id = r.id)
     order by r.id limit 100`;
   return rows.map((row) => row.id);
 }
@@ -114,7 +119,10 @@ export async function runsNotStarted(sql: Sql): Promise<number[]> {
 /** Whether all steps of the run still wait. */
 export async function isUnstarted(tx: Tx, runId: number): Promise<boolean> {
   const rows = await tx`
-    select 1 from job_run_steps where job_run_id = ${runId} and status not in ('pending', 'ready') limit 1`;
+    select 1 from job_run_steps s
+    where s.job_run_id = ${runId} and (s.status not in ('pending', 'ready')
+      or exists (select from job_run_step_attempts a where a.job_run_step_id = s.id))
+    limit 1`;
   return rows.length === 0;
 }
 
