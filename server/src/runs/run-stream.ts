@@ -7,7 +7,6 @@ import { type RunEvent, readRunEvents } from '../store/run-events.ts';
 import { readChunks } from '../store/run-output.ts';
 import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../store/runs.ts';
 import { unrestricted } from '../store/visibility.ts';
-import { EventBytes } from './event-bytes.ts';
 import type { LiveChunk, LiveHub } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 import type { RunPart } from './run-part.ts';
@@ -23,7 +22,6 @@ export interface StreamPosition {
 
 const maxPullRawBytes = 1024 * 1024;
 const eventBatch = 200;
-const endEvent = 'event: end\ndata: {}\n\n';
 
 /** Reads `Last-Event-ID`: `[<part>.]<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
 export function parsePosition(text: string): StreamPosition | undefined {
@@ -121,19 +119,18 @@ export class RunStream {
   }
 
   /**
-   * The next piece of the stream; waits for news. An empty one is returned after `idleMs` without any
+   * The next piece of the stream as SSE text; waits for news. An empty string is returned after `idleMs` without any
    * (the caller sends a comment, so that proxies keep the connection); undefined when the stream is over.
    */
-  async next(idleMs: number): Promise<Buffer | undefined> {
+  async next(idleMs: number): Promise<string | undefined> {
     while (!this.#closed && !this.#ended) {
       if (!this.#hasEvents && this.#grown.size === 0 && !(await this.#news(idleMs))) {
         // A notification may be lost; the next read finds what it was about.
         this.#lookEverywhere();
-        return this.#closed ? undefined : Buffer.alloc(0);
+        return this.#closed ? undefined : '';
       }
-      const events = new EventBytes();
-      await this.#read(events);
-      if (!events.isEmpty) return events.toBuffer();
+      const text = await this.#read();
+      if (text !== '') return text;
     }
     return undefined;
   }
@@ -160,31 +157,32 @@ export class RunStream {
     });
   }
 
-  async #read(to: EventBytes): Promise<void> {
+  async #read(): Promise<string> {
     // Output first: a step's last chunks are stored before the event that says it ended.
-    await this.#readOutput(to);
-    if (!this.#hasEvents) return;
+    const output = await this.#readOutput();
+    if (!this.#hasEvents) return output;
     this.#hasEvents = false;
     const events = await readRunEvents(this.#deps.sql, this.#runId, this.#readSeq, eventBatch);
     if (events.length === 0) {
-      if (!this.#runEnded) return;
-      if (to.isEmpty) await this.#readEnd(to);
+      if (!this.#runEnded) return output;
+      if (output === '') return this.#readEnd();
       // There may be more output; the end is looked for once there is none.
-      else this.#hasEvents = true;
-      return;
+      this.#hasEvents = true;
+      return output;
     }
     // Chunks that were stored between the two reads come before the events that follow them.
-    await this.#readOutput(to);
+    let text = output + (await this.#readOutput());
     for (const event of events) {
       this.#readSeq = event.seq;
       const change = this.#part === undefined ? this.#wholeChange(event) : this.#partOf(this.#part, event);
       if (change === undefined) continue;
       const head = `{"seq":${this.#position.afterSeq},"at":"${event.at.toISOString()}",`;
       const data = head + change.slice(change.indexOf('{') + 1);
-      to.add(`event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`);
+      text += `event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
     }
     // What is written from now on is announced; when the run has ended this is looked into once more.
     this.#hasEvents ||= events.length === eventBatch || this.#runEnded;
+    return text;
   }
 
   #wholeChange({ seq, change, status }: RunEvent): string {
@@ -204,7 +202,8 @@ export class RunStream {
     return JSON.stringify(seen);
   }
 
-  async #readOutput(to: EventBytes): Promise<void> {
+  async #readOutput(): Promise<string> {
+    let text = '';
     let left = maxPullRawBytes;
     const due = [...this.#grown];
     // Cleared before anything is looked up: what grows meanwhile is looked into again.
@@ -220,15 +219,13 @@ export class RunStream {
       for (const { epoch, chunk } of chunks) {
         left -= chunk.rawLength;
         this.#position.output.set(stepId, { epoch, seq: chunk.seq });
-        const { bytes, ...head } = chunk;
-        const data = JSON.stringify({ stepId, ...head, data: '' });
-        to.add(`event: chunk\nid: ${formatPosition(this.#position)}\ndata: ${data.slice(0, -2)}`);
-        to.addBase64(bytes);
-        to.add('"}\n\n');
+        const data = JSON.stringify({ stepId, ...chunk });
+        text += `event: chunk\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
       }
       // More of it than one pull takes, or more since: looked into again.
       if (chunks.length > 0 && !this.#grown.has(stepId)) this.#grown.set(stepId, where);
     }
+    return text;
   }
 
   /** How far the output of the steps to be looked up is stored: one query for all. */
@@ -242,7 +239,7 @@ export class RunStream {
   }
 
   /** Undefined where memory doesn't go on from where the reader is. */
-  #fromMemory(stepId: number, maxRawBytes: number): { epoch: number; chunk: ChunkBytes }[] | undefined {
+  #fromMemory(stepId: number, maxRawBytes: number): { epoch: number; chunk: OutputChunk }[] | undefined {
     const epoch = this.#deps.hub.recentEpoch(stepId);
     // An older attempt's late output is no part of what this reader follows.
     if (epoch === undefined || epoch < (this.#position.output.get(stepId)?.epoch ?? 0)) return undefined;
@@ -254,7 +251,7 @@ export class RunStream {
     stepId: number,
     maxRawBytes: number,
     known: StepOutputRecord | undefined,
-  ): Promise<{ epoch: number; chunk: ChunkBytes }[]> {
+  ): Promise<{ epoch: number; chunk: OutputChunk }[]> {
     const find = () => findStepOutput(this.#deps.sql, this.#runId, [stepId], unrestricted);
     const step = known ?? (await find())[0];
     if (step === undefined) {
@@ -277,7 +274,7 @@ export class RunStream {
   async #chunks(
     step: { id: number; epoch: number; attemptDay: string | null },
     maxRawBytes: number,
-  ): Promise<ChunkBytes[]> {
+  ): Promise<OutputChunk[]> {
     const after = this.#sentOf(step.id, step.epoch);
     const recent = this.#deps.hub.recent(step.id, step.epoch, after);
     if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes).map(chunkView);
@@ -294,25 +291,24 @@ export class RunStream {
   }
 
   /** Says that all is over, once the run has ended and everything was sent. */
-  async #readEnd(to: EventBytes): Promise<void> {
+  async #readEnd(): Promise<string> {
     const run = await findRun(this.#deps.sql, this.#runId);
     if (run === undefined) {
       this.#ended = true;
-      to.add(endEvent);
-      return;
+      return 'event: end\ndata: {}\n\n';
     }
     // A part ends with its last target run, whatever becomes of the others.
     this.#runEnded = this.#part?.isEnded ?? isRunEnded(run.status);
     if (run.eventSeq > this.#readSeq) this.#hasEvents = true;
-    if (!this.#runEnded || this.#hasEvents) return;
+    if (!this.#runEnded || this.#hasEvents) return '';
     if (!this.#lastLook) {
       // Output that another server stored last may not have been announced yet.
       this.#lastLook = true;
       this.#lookEverywhere();
-      return;
+      return '';
     }
     this.#ended = true;
-    to.add(endEvent);
+    return 'event: end\ndata: {}\n\n';
   }
 }
 
@@ -340,16 +336,13 @@ function takeBytes(chunks: readonly LiveChunk[], maxRawBytes: number): LiveChunk
   return chunks.slice(0, count);
 }
 
-/** A chunk as it is sent, but for its bytes, which go out as base64. */
-type ChunkBytes = Omit<OutputChunk, 'data'> & { bytes: Uint8Array };
-
-function chunkView({
-  epoch,
-  seq,
-  stream,
-  elapsedMs,
-  rawLength,
-  bytes,
-}: Omit<LiveChunk, 'stepId'>): ChunkBytes {
-  return { epoch, seq, stream, elapsedMs, rawLength, bytes };
+function chunkView(chunk: Omit<LiveChunk, 'stepId'>): OutputChunk {
+  return {
+    epoch: chunk.epoch,
+    seq: chunk.seq,
+    stream: chunk.stream,
+    elapsedMs: chunk.elapsedMs,
+    rawLength: chunk.rawLength,
+    data: Buffer.from(chunk.bytes.buffer, chunk.bytes.byteOffset, chunk.bytes.length).toString('base64'),
+  };
 }
