@@ -12,6 +12,7 @@ import {
 import { createLog } from './log.ts';
 import { startQuickstart } from './quickstart/quickstart.ts';
 import { type RunningServer, startServer } from './server.ts';
+import { endOnUnhandledRejection } from './unhandled-rejection.ts';
 
 const repositoryRoot = resolve(import.meta.dirname, '../..');
 const paths = {
@@ -27,6 +28,7 @@ function say(message: string): void {
 async function main(): Promise<number> {
   const config = readConfig(process.argv.slice(2), readEnvironment());
   const log = createLog({ level: config.logLevel, plain: process.stdout.isTTY === true });
+  endOnUnhandledRejection(log);
   const stopping = stopRequested();
   const server = await startServer(config, paths, log, say);
   const stopQuickstart = { run: async () => {} };

@@ -96,11 +96,13 @@ export class Dispatcher {
   async #followUp(ended: Promise<boolean>, claimId: string, claimed: () => Claim | undefined): Promise<void> {
     const committed = await ended;
     const claim = claimed();
-    if (claim !== undefined && committed) await this.#handOut(claim);
-    else {
+    try {
+      if (claim !== undefined && committed) await this.#handOut(claim);
       // Where the answer to the commit was lost the steps may be leased all the same.
-      this.#lost.set(claimId, performance.now());
-      this.#wanted = true;
+      else this.#lookFor(claimId);
+    } catch (error) {
+      this.#deps.log.error({ err: error }, 'handing out what was claimed failed');
+      this.#lookFor(claimId);
     }
     await this.#run();
   }
@@ -124,6 +126,11 @@ export class Dispatcher {
         return;
       }
     }
+  }
+
+  #lookFor(claimId: string): void {
+    this.#lost.set(claimId, performance.now());
+    this.#wanted = true;
   }
 
   async #claim(): Promise<Claim> {

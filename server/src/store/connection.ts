@@ -97,3 +97,12 @@ export function unprepared<T extends PromiseLike<unknown>>(query: T): T {
   (query as unknown as { options: { prepare?: boolean } }).options.prepare = false;
   return query;
 }
+
+/**
+ * Whether an unhandled rejection is of the driver's own making: on a new connection it asks for the types of arrays, and
+ * where the connection is lost in that moment nobody meets the rejection. What waited for the connection is told by itself.
+ */
+export function isLostTypeQuery(error: unknown): boolean {
+  const { query } = (error ?? {}) as { query?: unknown };
+  return typeof query === 'string' && query.trimStart().startsWith('select b.oid, b.typarray');
+}
