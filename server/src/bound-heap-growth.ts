@@ -3,9 +3,9 @@
 import { setFlagsFromString } from 'node:v8';
 
 /** The next full collection comes when the heap has grown by this much, in percent of what was live. */
-const growthPercent = 70;
+const growthPercent = 45;
 
-/** Holds a server that streams large outputs under 300 MB, with some 20 MB to spare; less room costs it time. */
+/** Holds a server that streams large outputs under 300 MB, with some 15 MB to spare; less room costs it time. */
 export function boundHeapGrowth(): void {
   setFlagsFromString(`--heap-growing-percent=${growthPercent}`);
 }
