@@ -93,6 +93,8 @@ export async function writeFindings(cluster: Cluster, result: RoundResult): Prom
     ...(facts?.runs ?? [])
       .filter(({ id }) => runIds.has(id))
       .map((run) => JSON.stringify({ ...run, events: undefined })),
+    '\n== what holds them',
+    ...(await whatHolds(cluster, runIds)),
     '\n== steps of these runs',
     ...(facts?.steps ?? [])
       .filter(({ jobRunId }) => runIds.has(jobRunId))
@@ -118,4 +120,19 @@ export async function writeFindings(cluster: Cluster, result: RoundResult): Prom
   const file = join(folder, `findings-${seed}-${round}.txt`);
   await writeFile(file, lines.join('\n'));
   return file;
+}
+
+/** The rows that decide whether a step is leased, as they are now. */
+async function whatHolds({ sql }: Cluster, runIds: ReadonlySet<number | undefined>): Promise<string[]> {
+  const ids = [...runIds].filter((id) => id !== undefined);
+  const rows = await Promise.all([
+    sql`select id, status, start_by, locks, strategy, halted_reason from job_runs where id = any(${ids}::bigint[])`,
+    sql`select id, job_run_id, status, not_before, waits_lock, has_locks from job_run_steps
+      where job_run_id = any(${ids}::bigint[]) and status in ('ready', 'held', 'running') order by id`,
+    sql`select s.lock_key, s.slot, s.job_run_id, t.status from lock_slots s
+      join job_run_targets t on t.id = s.target_run_id order by s.lock_key, s.slot`,
+    sql`select lock_key, wanted_by from locks order by lock_key`,
+    sql`select *, clock_timestamp() as now from agent_sessions order by agent_id`,
+  ]);
+  return rows.flat().map((row) => JSON.stringify(row));
 }
