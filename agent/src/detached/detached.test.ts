@@ -131,7 +131,8 @@ accountTest('a home that others may write to, or a link in its place, is not use
     status: 'succeeded',
   });
   expect(existsSync(join(place, `${name}.2`))).toBe(true);
-  for (const attempt of [`${name}.1`, `${name}.2`]) rmSync(join(place, attempt), { recursive: true });
+  for (const attempt of [`${name}.1`, `${name}.2`])
+    rmSync(join(place, attempt), { recursive: true, force: true, maxRetries: 10 });
 });
 
 accountTest('a cancel ends the command with all its processes', async () => {

@@ -36,7 +36,7 @@ export async function setup() {
       for (const pid of pids) signal(pid, 'SIGKILL');
       await waitUntilGone(pids, 10_000);
     }
-    await rm(folder, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 });
   });
 
   async function start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> {
