@@ -141,7 +141,7 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
           steps: Array.from({ length: steps }, (_, n) => ({
             name: `step ${n + 1}`,
             type: 'ssh.exec',
-            config: { command, timeout: 600 },
+            config: { command, timeout: 300 },
           })),
         })
       ).id,
