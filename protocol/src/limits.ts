@@ -44,6 +44,20 @@ export const limits = {
   /** Steps one claim statement leases at most. */
   maxClaimBatch: 256,
   maxStepsPerJob: 100,
+  maxParametersPerJob: 100,
+  maxParameterRules: 100,
+  /** Arrays and objects inside one another, the parameter itself included. */
+  maxParameterDepth: 4,
+  maxParameterItems: 10_000,
+  maxParameterCharacters: 131_072,
+  maxEnumValues: 1_000,
+  /** All parameters of a run together, as JSON. */
+  maxParameterBytes: 256 * 1024,
+  maxExpressionLength: 2_000,
+  maxOutputsPerStep: 32,
+  maxStepOutputCharacters: 16_384,
+  /** All outputs of the steps of one target run together, as JSON. */
+  maxStepOutputBytes: 128 * 1024,
   maxTargetsPerRun: 12_000,
   /** Sizes of batches that a strategy may name; the last repeats. */
   maxBatches: 50,

@@ -5,12 +5,19 @@ import { retryReasons } from '../outcome.ts';
 import { runStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
 import { JobConnectionSchema } from './connection-settings.ts';
+import {
+  Expression,
+  Identifier,
+  ParameterRuleSchema,
+  ParametersSchema,
+  StepOutputsSchema,
+} from './parameters.ts';
 import { selectionFields } from './selection.ts';
 import { LockSchema, Priority, StrategySchema } from './strategy.ts';
 import { Description, DisplayName } from './text.ts';
 
 /** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
-export const stepTypes = ['ssh.exec'] as const;
+export const stepTypes = ['ssh.exec', 'winrm.exec'] as const;
 export type StepTypeName = (typeof stepTypes)[number];
 
 /** What follows an attempt of which it isn't known how it ended. */
@@ -38,7 +45,13 @@ export type RetryPolicy = Static<typeof RetryPolicySchema>;
 
 export const StepDefinitionSchema = Closed({
   name: DisplayName(),
+  /** How other steps refer to it; its name serves where that is an identifier itself. */
+  id: Type.Optional(Identifier()),
   type: Type.Enum(stepTypes),
+  /** The step is skipped on targets where this is false; steps after it go on. */
+  when: Type.Optional(Expression()),
+  /** What it hands on to later steps, by name. */
+  outputs: Type.Optional(StepOutputsSchema),
   /** For this step alone; stands before the job's. */
   connection: Type.Optional(JobConnectionSchema),
   /**
@@ -80,6 +93,10 @@ export const JobDefinitionSchema = Closed({
   /** What each target run holds from its first lease to its end. */
   locks: Type.Optional(Type.Array(LockSchema, { minItems: 1, maxItems: limits.maxLocksPerJob })),
   timeout: Type.Optional(RunTimeout),
+  /** What whoever runs it gives; `${{ parameters.name }}` in the steps. */
+  parameters: Type.Optional(ParametersSchema),
+  /** What must hold between parameters. */
+  rules: Type.Optional(Type.Array(ParameterRuleSchema, { maxItems: limits.maxParameterRules })),
   /** Stands before what targets, groups and segments give. */
   connection: Type.Optional(JobConnectionSchema),
   steps: Type.Array(StepDefinitionSchema, { minItems: 1, maxItems: limits.maxStepsPerJob }),

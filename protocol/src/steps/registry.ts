@@ -2,9 +2,11 @@
 import type { TSchema } from 'typebox';
 import type { StepTypeName } from '../api/jobs.ts';
 import { SshExecConfigSchema } from './ssh-exec.ts';
+import { WinrmExecConfigSchema } from './winrm-exec.ts';
 
 export const stepConfigSchemas = {
   'ssh.exec': SshExecConfigSchema,
+  'winrm.exec': WinrmExecConfigSchema,
 } as const satisfies Record<StepTypeName, TSchema>;
 
 /** The configuration schema of a step type; undefined for a type that this version does not know. */
