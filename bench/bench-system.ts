@@ -20,6 +20,7 @@ export type BenchTarget = Pick<
 
 const root = resolve(import.meta.dirname, '..');
 const agentBundle = join(root, '.cache/build/agent.mjs');
+const serverBundle = join(root, '.cache/build/server.mjs');
 
 export interface BenchSystem {
   baseUrl: string;
@@ -63,16 +64,7 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   const baseUrl = `http://127.0.0.1:${port}`;
   const target = options.target ?? (await startSshd(benchAccount()));
   const server = run(
-    [
-      '--import',
-      'tsx',
-      join(root, 'server/src/main.ts'),
-      '--no-demo',
-      '--port',
-      String(port),
-      '--data',
-      join(dir, 'data'),
-    ],
+    ['--enable-source-maps', serverBundle, '--no-demo', '--port', String(port), '--data', join(dir, 'data')],
     {
       OPSCONDUCTOR_BOOTSTRAP_TOKEN: token,
       LOG_LEVEL: 'warn',

@@ -1,5 +1,5 @@
-// Builds what is served as files: the console (ui/dist) and the one-file agent (.cache/build/agent.mjs), each only when
-// its sources have changed.
+// Builds the server (.cache/build/server.mjs) and what it serves as files: the console (ui/dist) and the one-file agent
+// (.cache/build/agent.mjs), each only when its sources have changed.
 import { createHash } from 'node:crypto';
 import {
   existsSync,
@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { bundle } from './bundle.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 const buildFolder = join(root, '.cache/build');
@@ -80,9 +81,27 @@ export async function buildAgentIfChanged() {
   await buildIfChanged('agent', ['agent', 'protocol'], '.cache/build/agent.mjs', buildAgent);
 }
 
-/** Brings both up to date. */
+async function buildServerIfChanged() {
+  mkdirSync(buildFolder, { recursive: true });
+  const sources = ['server', 'protocol', 'scripts'];
+  await buildIfChanged('server', sources, '.cache/build/server.mjs', () =>
+    bundle('server/src/main.ts', '.cache/build/server.mjs'),
+  );
+}
+
+/** What tests of the whole system need: the agent, and the server with the timings of a test. */
+export async function buildForTests() {
+  await buildAgentIfChanged();
+  const sources = ['server', 'protocol', 'scripts', 'test/support/server-main.ts'];
+  await buildIfChanged('test-server', sources, '.cache/build/test-server.mjs', () =>
+    bundle('test/support/server-main.ts', '.cache/build/test-server.mjs'),
+  );
+}
+
+/** Brings all up to date. */
 export async function buildAll() {
   await buildAgentIfChanged();
+  await buildServerIfChanged();
   await buildIfChanged('console', ['ui', 'protocol'], 'ui/dist/index.html', buildConsole);
 }
 

@@ -1,12 +1,14 @@
 // npm start: builds what has changed, then runs the server in this process.
-import { register } from 'tsx/esm/api';
-import { buildAll } from './build.mjs';
+import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(`OpsConductor needs Node.js 20.19 or newer; this is ${process.versions.node}.\n`);
   process.exit(1);
 }
-await buildAll();
-register();
-await import('../server/src/main.ts');
+// In a process of its own: what building takes, the server would keep.
+const build = spawnSync(process.execPath, [resolve(import.meta.dirname, 'build.mjs')], { stdio: 'inherit' });
+if (build.status !== 0) process.exit(build.status ?? 1);
+process.setSourceMapsEnabled(true);
+await import('../.cache/build/server.mjs');

@@ -11,7 +11,7 @@ import { ApiClient } from './api-client.ts';
 import { startHaproxy } from './haproxy.ts';
 import { RunReader } from './run-reader.ts';
 import { type SshdFixture, startSshd } from './sshd.ts';
-import { buildAgent, freePort, sealedCredential, TestAgent, TestServer } from './system.ts';
+import { buildPrograms, freePort, sealedCredential, TestAgent, TestServer } from './system.ts';
 
 export interface Cluster {
   servers: TestServer[];
@@ -39,7 +39,7 @@ export async function setupCluster({
   /** Sources of another version, built: the last server and the last agent are of it. */
   oldCheckout?: string | undefined;
 } = {}): Promise<Cluster> {
-  await buildAgent();
+  await buildPrograms();
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-cluster-'));
   await chmod(dir, 0o711);
   const closers: (() => Promise<unknown>)[] = [() => rm(dir, { recursive: true, force: true })];

@@ -28,6 +28,7 @@ import { kill, WatchedProcess } from './watched-process.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const agentFile = join(root, '.cache/build/agent.mjs');
+const serverFile = join(root, '.cache/build/test-server.mjs');
 const waitMs = 30_000;
 
 export interface SystemOptions {
@@ -115,11 +116,14 @@ export class TestServer extends Restartable {
   readonly #dir: string;
 
   /** `checkout`: where its sources are, for one of another version. */
-  constructor(port: number, dir: string, env: Record<string, string>, checkout = root) {
+  constructor(port: number, dir: string, env: Record<string, string>, checkout?: string) {
     super();
     this.#dir = dir;
-    this.#args = ['--import', 'tsx', join(checkout, 'test/support/server-main.ts'), '--no-demo'];
-    this.#args.push('--port', String(port), '--data', join(dir, 'data'));
+    this.#args =
+      checkout === undefined
+        ? ['--enable-source-maps', serverFile]
+        : ['--import', 'tsx', join(checkout, 'test/support/server-main.ts')];
+    this.#args.push('--no-demo', '--port', String(port), '--data', join(dir, 'data'));
     this.#env = { ...env, OPSCONDUCTOR_TEST_TIMINGS: JSON.stringify(timings) };
   }
 
@@ -321,7 +325,7 @@ interface Parts {
 
 /** Starts everything; resolves when the agent can be given steps. */
 export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
-  await buildAgent();
+  await buildPrograms();
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-system-'));
   await chmod(dir, 0o711);
   const port = await freePort();
@@ -358,9 +362,10 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
   }
 }
 
-export async function buildAgent(): Promise<void> {
+/** The agent and the server, as they are now. */
+export async function buildPrograms(): Promise<void> {
   const build = await import(join(root, 'scripts/build.mjs'));
-  await (build as { buildAgentIfChanged(): Promise<void> }).buildAgentIfChanged();
+  await (build as { buildForTests(): Promise<void> }).buildForTests();
 }
 
 /** Enrolls the agent and makes the target. */
