@@ -28,6 +28,7 @@ export * from './api/text.ts';
 export * from './host-keys/host-pattern-list.ts';
 export * from './limits.ts';
 export * from './outcome.ts';
+export * from './schema-check.ts';
 export * from './selector/matches-selector.ts';
 export * from './selector/parse-selector.ts';
 export * from './selector/print-selector.ts';
