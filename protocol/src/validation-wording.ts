@@ -84,7 +84,7 @@ export function describeFound(error: ErrorObject, path: string): string | undefi
   if (value === null) return 'null';
   if (typeof value === 'object') return 'an object';
   if (isSecretPath(path)) return undefined;
-  return shorten(typeof value === 'string' ? visibleJson(value) : String(value));
+  return shorten(typeof value === 'string' ? visibleJson(value.slice(0, 2 * maxFoundChars)) : String(value));
 }
 
 /** What may be there; undefined where the sentence says it all. */

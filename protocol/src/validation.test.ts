@@ -35,6 +35,20 @@ describe('places', () => {
     ]);
   });
 
+  test('a name of thousands of characters is shortened', () => {
+    const [detail] = detailsOf(Type.Object({}, { additionalProperties: false }), { ['k'.repeat(9_000)]: 1 });
+    expect(detail?.path).toBe(`["${'k'.repeat(100)}"]`);
+    expect(JSON.stringify(detail).length).toBeLessThan(300);
+  });
+
+  // A pass over all errors for each of them took a minute, in which the server answered nobody.
+  test('thousands of failed unions are settled in one pass', () => {
+    const schema = Type.Array(Type.Union([Type.Integer(), Type.String({ pattern: '^[0-9]+%$' })]));
+    const details = detailsOf(schema, Array(20_000).fill('x'));
+    expect(details).toHaveLength(20);
+    expect(details[19]).toMatchObject({ path: '[19]', found: '"x"' });
+  });
+
   test('no more than the first few places are told', () => {
     const many = Array.from({ length: 100 }, () => 'x');
     expect(detailsOf(Type.Array(Type.Integer()), many)).toHaveLength(20);

@@ -52,7 +52,7 @@ export function readablePath(pointer: string, root = ''): string {
 
 function joinPath(path: string, segment: string): string {
   if (/^(0|[1-9]\d*)$/.test(segment)) return `${path}[${segment}]`;
-  if (!/^[\w-]+$/.test(segment)) return `${path}[${JSON.stringify(segment.slice(0, 100))}]`;
+  if (!/^[\w-]{1,100}$/.test(segment)) return `${path}[${JSON.stringify(segment.slice(0, 100))}]`;
   return path === '' ? segment : `${path}.${segment}`;
 }
 
@@ -83,27 +83,49 @@ interface Settled {
   orNull: boolean;
 }
 
-/** Replaces each failed union and the complaints of all its branches by those of the one branch that was meant. */
-function settleUnions(errors: readonly ErrorObject[]): Settled[] {
-  const union = errors
-    .filter((error) => error.keyword === 'anyOf' || error.keyword === 'oneOf')
-    .sort((a, b) => a.schemaPath.length - b.schemaPath.length)[0];
-  if (union === undefined) return errors.map((error) => ({ error, orNull: false }));
-  const inside = (error: ErrorObject) =>
-    error !== union &&
+/**
+ * Replaces each failed union and the complaints of all its branches by those of the one branch that was meant. A
+ * validator tells of a union right after its branches: one pass back through the errors finds the groups, and a caller
+ * that has enough settles no more of them. A hostile value has thousands.
+ */
+function* settleUnions(errors: readonly ErrorObject[]): Generator<Settled> {
+  const groups: { union?: ErrorObject; from: number; to: number }[] = [];
+  for (let to = errors.length; to > 0; ) {
+    const last = errors[to - 1] as ErrorObject;
+    let from = to - 1;
+    if (isUnion(last)) {
+      while (from > 0 && isInside(errors[from - 1] as ErrorObject, last)) from--;
+      groups.push({ union: last, from, to: to - 1 });
+    } else {
+      groups.push({ from, to });
+    }
+    to = from;
+  }
+  for (const { union, from, to } of groups.reverse()) {
+    const own = errors.slice(from, to);
+    if (union !== undefined) yield* settleUnion(union, own);
+    else for (const error of own) yield { error, orNull: false };
+  }
+}
+
+function isUnion({ keyword }: ErrorObject): boolean {
+  return keyword === 'anyOf' || keyword === 'oneOf';
+}
+
+function isInside(error: ErrorObject, union: ErrorObject): boolean {
+  return (
     error.schemaPath.startsWith(`${union.schemaPath}/`) &&
-    (error.instancePath === union.instancePath || error.instancePath.startsWith(`${union.instancePath}/`));
-  const first = errors.findIndex((error) => error === union || inside(error));
-  const before = errors.slice(0, first);
-  const after = errors.slice(first).filter((error) => error !== union && !inside(error));
-  return [...settleUnions(before), ...settleUnion(union, errors.filter(inside)), ...settleUnions(after)];
+    (error.instancePath === union.instancePath || error.instancePath.startsWith(`${union.instancePath}/`))
+  );
 }
 
 function settleUnion(union: ErrorObject, complaints: readonly ErrorObject[]): Settled[] {
   const branches = new Map<string, ErrorObject[]>();
   for (const complaint of complaints) {
     const index = complaint.schemaPath.slice(union.schemaPath.length + 1).split('/', 1)[0] ?? '';
-    branches.set(index, [...(branches.get(index) ?? []), complaint]);
+    const branch = branches.get(index);
+    if (branch === undefined) branches.set(index, [complaint]);
+    else branch.push(complaint);
   }
   const schemas: unknown = union.schema;
   const mayBeNull = Array.isArray(schemas) && schemas.some((schema) => schema?.type === 'null');
@@ -112,7 +134,7 @@ function settleUnion(union: ErrorObject, complaints: readonly ErrorObject[]): Se
   if (only === undefined || meant.length > 1) {
     return [{ error: tagError([...branches.values()], union) ?? union, orNull: false }];
   }
-  return settleUnions(only).map(({ error, orNull }) => ({
+  return [...settleUnions(only)].map(({ error, orNull }) => ({
     error,
     orNull: orNull || (mayBeNull && error.instancePath === union.instancePath && !isAboutChild(error)),
   }));
