@@ -205,7 +205,7 @@ export const RunEventsQuerySchema = Closed({
   /** Event number to go on from; `Last-Event-ID` wins. */
   after: Type.Optional(Type.Integer({ minimum: 0 })),
   /** `all` (small runs), or step ids, comma-separated, at most 64: their output comes in the stream as `chunk` events. */
-  output: Type.Optional(Type.String({ maxLength: 2000, pattern: '^(all|[0-9]+(,[0-9]+)*)$' })),
+  output: Type.Optional(Type.String({ maxLength: 2000, pattern: '^(all|[0-9]{1,15}(,[0-9]{1,15})*)$' })),
 });
 /**
  * SSE `event: change`, `id: <seq>[~step.epoch.seq…]`: what changed, as whole new values. A reader that resumes with

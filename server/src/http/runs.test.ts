@@ -207,6 +207,8 @@ describe('the stream of an ended run', () => {
     expect(await from(`999999999999999~${step}.9999999999.1`)).toEqual(['chunk', 'chunk', 'end']);
     expect(await events(run, {}, `after=9007199254740991&output=${step}`)).toEqual(['chunk', 'chunk', 'end']);
     expect(await events(run, {}, 'output=999999999999999')).toEqual(['change', 'end']);
+    const beyond = await t.ask('GET', `runs/${run.runId}/events?output=9223372036854775807`);
+    expect(beyond).toMatchObject({ status: 400, body: { error: { details: [{ path: 'query.output' }] } } });
   });
 });
 
