@@ -20,6 +20,7 @@ export async function bundle(entryPoint, outfile) {
     format: 'esm',
     sourcemap: 'linked',
     sourcesContent: false,
+    minifyWhitespace: true,
     banner: {
       js: "import { resolve as __resolve } from 'node:path';import { pathToFileURL as __url } from 'node:url';",
     },

@@ -12,7 +12,7 @@ const run = promisify(execFile);
 const outputBytes = 200_000_000;
 /** Nothing can be compressed of two thirds. */
 const randomShare = 0.67;
-const maxRssBytes = 300 * 1024 * 1024;
+const maxRssBytes = { agent: 300 * 1024 * 1024, server: 260 * 1024 * 1024 };
 const tickMs = 1;
 
 test('200 MB arrive whole in the store, at a reader and at a slow one, within bounded memory', async () => {
@@ -41,6 +41,6 @@ test('200 MB arrive whole in the store, at a reader and at a slow one, within bo
   expect(await t.steps(id)).toMatchObject([{ outputState: 'complete', outputBytes }]);
 
   // The peaks of their whole lives, so that no moment is missed.
-  expect(await t.agent.peakRssBytes()).toBeLessThan(maxRssBytes);
-  expect(await t.server.peakRssBytes()).toBeLessThan(maxRssBytes);
+  expect(await t.agent.peakRssBytes()).toBeLessThan(maxRssBytes.agent);
+  expect(await t.server.peakRssBytes()).toBeLessThan(maxRssBytes.server);
 }, 240_000);

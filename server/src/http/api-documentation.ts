@@ -19,7 +19,9 @@ export function apiDocumentation(routes: readonly RouteSpec[]): [path: string, a
   ];
 }
 
-function fixed(body: string, contentType: string): Answer {
+function fixed(text: string, contentType: string): Answer {
+  // As bytes they take half as much, outside of the heap that is collected.
+  const body = Buffer.from(text);
   const headers = {
     'Content-Type': contentType,
     'Cache-Control': 'no-cache',

@@ -136,7 +136,7 @@ function streamOf(
     stopping.removeEventListener('abort', end);
     gone.removeEventListener('abort', end);
   };
-  const next = async (): Promise<string | undefined> => {
+  const next = async (): Promise<Uint8Array | undefined> => {
     if (performance.now() >= askAt) {
       askAt = performance.now() + keepAliveMs;
       if (!(await isStill())) return undefined;
@@ -153,19 +153,19 @@ function streamOf(
           controller.enqueue(encoder.encode('retry: 1000\n\n'));
           return;
         }
-        let text: string | undefined;
+        let events: Uint8Array | undefined;
         try {
-          text = await next();
+          events = await next();
         } catch (error) {
           // The database is away. A stream that errs is not cancelled by its reader, so it is released here.
           release();
           throw error;
         }
-        if (text === undefined) {
+        if (events === undefined) {
           release();
           controller.close();
         } else {
-          controller.enqueue(encoder.encode(text === '' ? ': still here\n\n' : text));
+          controller.enqueue(events.length === 0 ? encoder.encode(': still here\n\n') : events);
         }
       },
       cancel: release,

@@ -13,10 +13,10 @@ import { startRun } from '../runs/start-run.ts';
 import type { RunningServer } from '../server.ts';
 import { findUserByName } from '../store/users.ts';
 import { createDemoSegment, createDemoTarget, createSampleJobs, type DemoSsh } from './demo-content.ts';
+import { generateDemoKeys } from './demo-keys.ts';
 import { DemoProcess } from './demo-process.ts';
 import { sampleJobs } from './sample-jobs.ts';
 import { showRun } from './show-run.ts';
-import { generateDemoKeys } from './ssh-server.ts';
 
 export interface QuickstartDeps {
   config: Config;
@@ -195,7 +195,7 @@ async function makeKeys(folder: string): Promise<void> {
   await mkdir(ssh, { recursive: true, mode: 0o700 });
   const known = await readFile(join(ssh, 'client-key.pub')).catch(() => undefined);
   if (known !== undefined) return;
-  const keys = generateDemoKeys();
+  const keys = await generateDemoKeys();
   await writeFile(join(ssh, 'host-key'), keys.host.privateKey, { mode: 0o600 });
   await writeFile(join(ssh, 'client-key'), keys.client.privateKey, { mode: 0o600 });
   await writeFile(join(ssh, 'client-key.pub'), keys.client.publicKey, { mode: 0o600 });

@@ -29,7 +29,7 @@ export async function showRun(
   let status = 'queued';
   try {
     for (;;) {
-      const text = await stream.next(60_000);
+      const text = (await stream.next(60_000))?.toString();
       if (text === undefined) return status;
       for (const event of text.split('\n\n')) {
         const shown = showEvent(event, nameOf, say);

@@ -9,14 +9,10 @@ import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import ssh2, { type Client, type ClientChannel, type ConnectConfig } from 'ssh2';
 import { afterEach, expect, test, vi } from 'vitest';
-import {
-  type DemoSshServer,
-  type DemoSshServerOptions,
-  generateDemoKeys,
-  startDemoSshServer,
-} from './ssh-server.ts';
+import { generateDemoKeys } from './demo-keys.ts';
+import { type DemoSshServer, type DemoSshServerOptions, startDemoSshServer } from './ssh-server.ts';
 
-const keys = generateDemoKeys();
+const keys = await generateDemoKeys();
 const cleanups: (() => Promise<unknown> | undefined)[] = [];
 
 afterEach(async () => {
@@ -89,7 +85,7 @@ test.runIf(process.getuid?.() === 0)('the server refuses to run commands as root
 
 test('only the one key under the one name gets in', async () => {
   const server = await setup();
-  const other = generateDemoKeys().client.privateKey;
+  const other = (await generateDemoKeys()).client.privateKey;
   await expect(login(server, { privateKey: other })).rejects.toThrow('authentication');
   await expect(login(server, { username: 'root' })).rejects.toThrow('authentication');
   const { privateKey: _, ...password } = { privateKey: '', password: 'demo' };

@@ -6,18 +6,6 @@ import ssh2, { type AuthContext, type Connection, type ParsedKey, type ServerCha
 import { type DemoAccount, demoAccount } from './ssh-server-account.ts';
 import { DemoSession } from './ssh-server-session.ts';
 
-export interface KeyPair {
-  /** OpenSSH private key text, not encrypted. */
-  privateKey: string;
-  /** OpenSSH public key line. */
-  publicKey: string;
-}
-
-/** Fresh Ed25519 keys: the server's own, and the one that may log in. */
-export function generateDemoKeys(): { host: KeyPair; client: KeyPair } {
-  return { host: ed25519('opsconductor-demo-host'), client: ed25519('opsconductor-demo') };
-}
-
 export interface DemoSshServerOptions {
   /** From `generateDemoKeys()`; kept by the caller, so that the host key stays the same. */
   hostKey: string;
@@ -182,15 +170,6 @@ class Server {
         running.ended.then(() => this.#sessions.delete(running));
       });
     });
-  }
-}
-
-function ed25519(comment: string): KeyPair {
-  for (;;) {
-    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
-    // ssh2 1.17 loses the leading zero byte of a key that has one, and what it then writes can't be read.
-    if ([pair.private, pair.public].some((text) => ssh2.utils.parseKey(text) instanceof Error)) continue;
-    return { privateKey: pair.private, publicKey: pair.public };
   }
 }
 

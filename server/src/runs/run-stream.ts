@@ -7,6 +7,7 @@ import { type RunEvent, readRunEvents } from '../store/run-events.ts';
 import { readChunks } from '../store/run-output.ts';
 import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../store/runs.ts';
 import { unrestricted } from '../store/visibility.ts';
+import { EventBytes } from './event-bytes.ts';
 import type { LiveChunk, LiveHub } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 import type { RunPart } from './run-part.ts';
@@ -22,6 +23,7 @@ export interface StreamPosition {
 
 const maxPullRawBytes = 1024 * 1024;
 const eventBatch = 200;
+const endEvent = 'event: end\ndata: {}\n\n';
 
 /** Reads `Last-Event-ID`: `[<part>.]<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
 export function parsePosition(text: string): StreamPosition | undefined {
@@ -119,18 +121,19 @@ export class RunStream {
   }
 
   /**
-   * The next piece of the stream as SSE text; waits for news. An empty string is returned after `idleMs` without any
+   * The next piece of the stream; waits for news. An empty one is returned after `idleMs` without any
    * (the caller sends a comment, so that proxies keep the connection); undefined when the stream is over.
    */
-  async next(idleMs: number): Promise<string | undefined> {
+  async next(idleMs: number): Promise<Buffer | undefined> {
     while (!this.#closed && !this.#ended) {
       if (!this.#hasEvents && this.#grown.size === 0 && !(await this.#news(idleMs))) {
         // A notification may be lost; the next read finds what it was about.
         this.#lookEverywhere();
-        return this.#closed ? undefined : '';
+        return this.#closed ? undefined : Buffer.alloc(0);
       }
-      const text = await this.#read();
-      if (text !== '') return text;
+      const events = new EventBytes();
+      await this.#read(events);
+      if (!events.isEmpty) return events.toBuffer();
     }
     return undefined;
   }
@@ -157,32 +160,31 @@ export class RunStream {
     });
   }
 
-  async #read(): Promise<string> {
+  async #read(to: EventBytes): Promise<void> {
     // Output first: a step's last chunks are stored before the event that says it ended.
-    const output = await this.#readOutput();
-    if (!this.#hasEvents) return output;
+    await this.#readOutput(to);
+    if (!this.#hasEvents) return;
     this.#hasEvents = false;
     const events = await readRunEvents(this.#deps.sql, this.#runId, this.#readSeq, eventBatch);
     if (events.length === 0) {
-      if (!this.#runEnded) return output;
-      if (output === '') return this.#readEnd();
+      if (!this.#runEnded) return;
+      if (to.isEmpty) await this.#readEnd(to);
       // There may be more output; the end is looked for once there is none.
-      this.#hasEvents = true;
-      return output;
+      else this.#hasEvents = true;
+      return;
     }
     // Chunks that were stored between the two reads come before the events that follow them.
-    let text = output + (await this.#readOutput());
+    await this.#readOutput(to);
     for (const event of events) {
       this.#readSeq = event.seq;
       const change = this.#part === undefined ? this.#wholeChange(event) : this.#partOf(this.#part, event);
       if (change === undefined) continue;
       const head = `{"seq":${this.#position.afterSeq},"at":"${event.at.toISOString()}",`;
       const data = head + change.slice(change.indexOf('{') + 1);
-      text += `event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
+      to.add(`event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`);
     }
     // What is written from now on is announced; when the run has ended this is looked into once more.
     this.#hasEvents ||= events.length === eventBatch || this.#runEnded;
-    return text;
   }
 
   #wholeChange({ seq, change, status }: RunEvent): string {
@@ -202,8 +204,7 @@ export class RunStream {
     return JSON.stringify(seen);
   }
 
-  async #readOutput(): Promise<string> {
-    let text = '';
+  async #readOutput(to: EventBytes): Promise<void> {
     let left = maxPullRawBytes;
     const due = [...this.#grown];
     // Cleared before anything is looked up: what grows meanwhile is looked into again.
@@ -219,13 +220,15 @@ export class RunStream {
       for (const { epoch, chunk } of chunks) {
         left -= chunk.rawLength;
         this.#position.output.set(stepId, { epoch, seq: chunk.seq });
-        const data = JSON.stringify({ stepId, ...chunk });
-        text += `event: chunk\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`;
+        const { bytes, ...head } = chunk;
+        const data = JSON.stringify({ stepId, ...head, data: '' });
+        to.add(`event: chunk\nid: ${formatPosition(this.#position)}\ndata: ${data.slice(0, -2)}`);
+        to.addBase64(bytes);
+        to.add('"}\n\n');
       }
       // More of it than one pull takes, or more since: looked into again.
       if (chunks.length > 0 && !this.#grown.has(stepId)) this.#grown.set(stepId, where);
     }
-    return text;
   }
 
   /** How far the output of the steps to be looked up is stored: one query for all. */
@@ -239,7 +242,7 @@ export class RunStream {
   }
 
   /** Undefined where memory doesn't go on from where the reader is. */
-  #fromMemory(stepId: number, maxRawBytes: number): { epoch: number; chunk: OutputChunk }[] | undefined {
+  #fromMemory(stepId: number, maxRawBytes: number): { epoch: number; chunk: ChunkBytes }[] | undefined {
     const epoch = this.#deps.hub.recentEpoch(stepId);
     // An older attempt's late output is no part of what this reader follows.
     if (epoch === undefined || epoch < (this.#position.output.get(stepId)?.epoch ?? 0)) return undefined;
@@ -251,7 +254,7 @@ export class RunStream {
     stepId: number,
     maxRawBytes: number,
     known: StepOutputRecord | undefined,
-  ): Promise<{ epoch: number; chunk: OutputChunk }[]> {
+  ): Promise<{ epoch: number; chunk: ChunkBytes }[]> {
     const find = () => findStepOutput(this.#deps.sql, this.#runId, [stepId], unrestricted);
     const step = known ?? (await find())[0];
     if (step === undefined) {
@@ -274,7 +277,7 @@ export class RunStream {
   async #chunks(
     step: { id: number; epoch: number; attemptDay: string | null },
     maxRawBytes: number,
-  ): Promise<OutputChunk[]> {
+  ): Promise<ChunkBytes[]> {
     const after = this.#sentOf(step.id, step.epoch);
     const recent = this.#deps.hub.recent(step.id, step.epoch, after);
     if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes).map(chunkView);
@@ -291,24 +294,25 @@ export class RunStream {
   }
 
   /** Says that all is over, once the run has ended and everything was sent. */
-  async #readEnd(): Promise<string> {
+  async #readEnd(to: EventBytes): Promise<void> {
     const run = await findRun(this.#deps.sql, this.#runId);
     if (run === undefined) {
       this.#ended = true;
-      return 'event: end\ndata: {}\n\n';
+      to.add(endEvent);
+      return;
     }
     // A part ends with its last target run, whatever becomes of the others.
     this.#runEnded = this.#part?.isEnded ?? isRunEnded(run.status);
     if (run.eventSeq > this.#readSeq) this.#hasEvents = true;
-    if (!this.#runEnded || this.#hasEvents) return '';
+    if (!this.#runEnded || this.#hasEvents) return;
     if (!this.#lastLook) {
       // Output that another server stored last may not have been announced yet.
       this.#lastLook = true;
       this.#lookEverywhere();
-      return '';
+      return;
     }
     this.#ended = true;
-    return 'event: end\ndata: {}\n\n';
+    to.add(endEvent);
   }
 }
 
@@ -336,13 +340,16 @@ function takeBytes(chunks: readonly LiveChunk[], maxRawBytes: number): LiveChunk
   return chunks.slice(0, count);
 }
 
-function chunkView(chunk: Omit<LiveChunk, 'stepId'>): OutputChunk {
-  return {
-    epoch: chunk.epoch,
-    seq: chunk.seq,
-    stream: chunk.stream,
-    elapsedMs: chunk.elapsedMs,
-    rawLength: chunk.rawLength,
-    data: Buffer.from(chunk.bytes.buffer, chunk.bytes.byteOffset, chunk.bytes.length).toString('base64'),
-  };
+/** A chunk as it is sent, but for its bytes, which go out as base64. */
+type ChunkBytes = Omit<OutputChunk, 'data'> & { bytes: Uint8Array };
+
+function chunkView({
+  epoch,
+  seq,
+  stream,
+  elapsedMs,
+  rawLength,
+  bytes,
+}: Omit<LiveChunk, 'stepId'>): ChunkBytes {
+  return { epoch, seq, stream, elapsedMs, rawLength, bytes };
 }

@@ -90,8 +90,8 @@ interface Sent {
 
 async function readToEnd(stream: RunStream): Promise<Sent[]> {
   const sent: Sent[] = [];
-  for (let text = await stream.next(600_000); text !== undefined; text = await stream.next(600_000)) {
-    for (const frame of text.split('\n\n').filter(Boolean)) {
+  for (let events = await stream.next(600_000); events !== undefined; events = await stream.next(600_000)) {
+    for (const frame of events.toString().split('\n\n').filter(Boolean)) {
       const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(frame)?.[1] ?? '';
       sent.push({ id: field('id'), type: field('event'), data: JSON.parse(field('data')) });
     }
@@ -265,7 +265,7 @@ test('output of another run that is asked for by its step’s id is not sent, al
   streams.push(stream);
   // Once its place in the database was looked at, what comes is handed on from memory.
   await t.send(ownLease, chunkOf(ownLease, 1, 'own\n'));
-  expect(await stream.next(600_000)).toContain('event: chunk');
+  expect(String(await stream.next(600_000))).toContain('event: chunk');
   await t.send(foreignLease, chunkOf(foreignLease, 1, 'foreign\n'));
   await t.send(ownLease, chunkOf(ownLease, 2, 'own too\n'));
   const { news } = await t.settle(endOf(ownLease));

@@ -1,0 +1,22 @@
+// The demo target's keys. ssh2 is loaded when they are made: a server that has them does without it.
+
+export interface KeyPair {
+  /** OpenSSH private key text, not encrypted. */
+  privateKey: string;
+  /** OpenSSH public key line. */
+  publicKey: string;
+}
+
+export async function generateDemoKeys(): Promise<{ host: KeyPair; client: KeyPair }> {
+  return { host: await ed25519('opsconductor-demo-host'), client: await ed25519('opsconductor-demo') };
+}
+
+async function ed25519(comment: string): Promise<KeyPair> {
+  const { utils } = (await import('ssh2')).default;
+  for (;;) {
+    const pair = utils.generateKeyPairSync('ed25519', { comment });
+    // ssh2 1.17 loses the leading zero byte of a key that has one, and what it then writes can't be read.
+    if ([pair.private, pair.public].some((text) => utils.parseKey(text) instanceof Error)) continue;
+    return { privateKey: pair.private, publicKey: pair.public };
+  }
+}
