@@ -108,6 +108,18 @@ test('the next step in the reply to a completion starts at once', async () => {
   expect((await t.nextStep()).config).toEqual({ name: 'second' });
 });
 
+test('a lease that arrives again after its end was confirmed is not begun again', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t, { slots: 1 });
+  const first = lease(1, { config: { name: 'first' } });
+  const second = lease(2, { config: { name: 'second' } });
+  connection.send({ type: 'leases', leases: [first, first] });
+  (await t.nextStep()).end(success);
+  await settle(connection);
+  connection.send({ type: 'leases', leases: [first, second] });
+  expect((await t.nextStep()).config).toEqual({ name: 'second' });
+});
+
 test('no more steps execute than there are slots', async () => {
   await using t = await setup();
   const { connection } = await connected(t, { slots: 1 });

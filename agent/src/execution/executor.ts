@@ -23,6 +23,7 @@ import type { KnownStepTypes } from './known-step-types.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
 import { finishedRecord, interruptedOutcome, type NewOutput, recoverAttempts } from './recover-attempts.ts';
 import type { Session } from './session.ts';
+import { SettledLeases } from './settled-leases.ts';
 
 export interface ExecutorOptions {
   installationId: string;
@@ -57,6 +58,7 @@ export class Executor {
   #idleWaiters: (() => void)[] = [];
   /** Attempts that began while the server still thought that they had not. */
   readonly #startedUntold = new Set<Attempt>();
+  readonly #settledLeases = new SettledLeases();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -244,7 +246,7 @@ export class Executor {
   /** False when the lease is to be handed back. */
   #accept(lease: Lease): boolean {
     const key = attemptKey(lease);
-    if (this.#attempts.has(key)) return true;
+    if (this.#attempts.has(key) || this.#settledLeases.has(lease.leaseToken)) return true;
     if (this.#takesNothing()) return false;
     const { step, epoch, leaseToken } = lease;
     const output = this.#newOutput(lease, SpoolFile.create(join(this.#options.spoolFolder, key)));
@@ -407,6 +409,7 @@ export class Executor {
   #settle(attempt: Attempt): void {
     const key = attemptKey(attempt);
     if (!this.#attempts.delete(key)) return;
+    this.#settledLeases.add(attempt.leaseToken);
     this.#startedUntold.delete(attempt);
     this.#session?.output.forget(attempt.output);
     this.#session?.output.release(attempt.output.inFlightBytes);
