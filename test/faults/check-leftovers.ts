@@ -1,7 +1,7 @@
 // Processes that were left behind on the target.
 import { readdir, readFile } from 'node:fs/promises';
 import type { Violation } from './check-round.ts';
-import { type Cluster, signalPid, until } from './cluster.ts';
+import { type Cluster, patiently, signalPid, until } from './cluster.ts';
 import type { RoundFacts, StepFacts } from './round-facts.ts';
 
 /** An agent that is there has so long to clean up. */
@@ -59,10 +59,12 @@ async function describe(pid: number): Promise<string> {
 
 /** Attempts that an agent is still to clean up after: `step.epoch` → since when it is due, in ms. */
 export async function openCleanUps({ sql }: Cluster): Promise<Map<string, { dueMs: number; text: string }>> {
-  const rows = await sql<{ attempt: string; dueMs: number; row: unknown }[]>`
-    select c.job_run_step_id || '.' || c.epoch as attempt,
-      (extract(epoch from clock_timestamp() - c.due_at) * 1000)::float8 as due_ms, to_jsonb(c) as row
-    from attempt_clean_ups c where c.done_at is null`;
+  const rows = await patiently(
+    () => sql<{ attempt: string; dueMs: number; row: unknown }[]>`
+      select c.job_run_step_id || '.' || c.epoch as attempt,
+        (extract(epoch from clock_timestamp() - c.due_at) * 1000)::float8 as due_ms, to_jsonb(c) as row
+      from attempt_clean_ups c where c.done_at is null`,
+  );
   return new Map(rows.map(({ attempt, dueMs, row }) => [attempt, { dueMs, text: JSON.stringify(row) }]));
 }
 

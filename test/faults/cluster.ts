@@ -314,6 +314,18 @@ export async function until(what: string, holds: () => Promise<boolean>, timeout
   }
 }
 
+/** Does it again where it fails, for a while: a connection of the harness may not have outlived what it did. */
+export async function patiently<T>(work: () => Promise<T>, tries = 20): Promise<T> {
+  for (let left = tries; ; left -= 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (left <= 1) throw error;
+      await pause(250);
+    }
+  }
+}
+
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);

@@ -1,65 +1,89 @@
 // The fault harness as a command:
-//   npm run faults -- --seed N --rounds M [--round K] [--only kind,kind] [--minutes T] [--stop] [--report]
+//   npm run faults -- --seed N --rounds M [--round K] [--only kind,kind] [--minutes T] [--parallel P] [--stop]
+//                     [--results FILE]
+//   npm run faults -- --report [FILE …]
 import { parseArgs } from 'node:util';
 import { Cluster } from './cluster.ts';
 import { installRecorder } from './edge-recorder.ts';
 import { type FaultKind, faultKinds } from './plan-round.ts';
-import { recordRound, report, writeFindings } from './report.ts';
+import { defaultResults, recordRound, report, writeFindings } from './report.ts';
 import { type RoundResult, runRound } from './run-round.ts';
 
+const slowMs = 15_000;
+const maxParallel = 8;
+
 const say = (text: string) => process.stdout.write(`${text}\n`);
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     seed: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '10' },
     round: { type: 'string' },
     only: { type: 'string' },
     minutes: { type: 'string' },
+    parallel: { type: 'string', default: '1' },
+    results: { type: 'string', default: defaultResults },
     stop: { type: 'boolean', default: false },
     report: { type: 'boolean', default: false },
   },
 });
 
-const slowMs = 30_000;
-
-if (values.report) say(await report());
+if (values.report) say(await report(positionals.length > 0 ? positionals : [values.results]));
 else process.exitCode = (await main()) ? 0 : 1;
 
 async function main(): Promise<boolean> {
   const seed = whole('--seed', values.seed);
   const from = values.round === undefined ? 1 : whole('--round', values.round);
   const to = values.round === undefined ? whole('--rounds', values.rounds) : from;
+  const parallel = Math.min(whole('--parallel', values.parallel), maxParallel, to - from + 1);
   const untilMs =
     values.minutes === undefined ? Infinity : Date.now() + whole('--minutes', values.minutes) * 60_000;
   const only = values.only?.split(',').map(kindOf);
-  const cluster = await Cluster.start(() => undefined);
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void cluster.stop().then(() => process.exit(1)));
-  }
   let isGood = true;
-  try {
-    await installRecorder(cluster.sql);
-    for (let round = from; round <= to && Date.now() < untilMs; round += 1) {
-      const result = await runRound(cluster, { seed, round, only });
-      await recordRound(result);
-      say(summary(result));
-      if (result.ms > slowMs) say(`  slow: ${lastEnd(result)}`);
-      if (result.violations.length === 0) continue;
-      isGood = false;
-      for (const { rule, text } of result.violations) say(`  ${rule}: ${text}`);
-      say(`  ${await writeFindings(cluster, result)}`);
-      if (values.stop) break;
-    }
-  } finally {
-    await cluster.stop();
+  let next = from;
+  const systems = new Set<Cluster>();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      void Promise.all([...systems].map((system) => system.stop())).then(() => process.exit(1));
+    });
   }
+
+  /** One system, as long as there are rounds. */
+  const work = async (system: Cluster): Promise<void> => {
+    systems.add(system);
+    try {
+      await installRecorder(system.sql);
+      while (next <= to && Date.now() < untilMs && (isGood || !values.stop)) {
+        const round = next;
+        next += 1;
+        const result = await runRound(system, { seed, round, only });
+        await recordRound(values.results, result);
+        say(summary(result));
+        if (result.ms > slowMs) say(`  slow: ${lastEnd(result)}`);
+        if (result.violations.length === 0) continue;
+        isGood = false;
+        for (const { rule, text } of result.violations) say(`  ${rule}: ${text}`);
+        say(`  ${await writeFindings(system, result)}`);
+      }
+    } finally {
+      systems.delete(system);
+      await system.stop();
+    }
+  };
+  // What is built for them is built once.
+  const first = await Cluster.start(() => undefined);
+  const others = Array.from({ length: parallel - 1 }, () => Cluster.start(() => undefined));
+  await Promise.all([first, ...(await Promise.all(others))].map(work));
   return isGood;
 }
 
-function summary({ seed, round, ms, steps, attempts, faults, violations }: RoundResult): string {
+function summary({ seed, round, ms, phases, steps, attempts, faults, violations }: RoundResult): string {
+  const parts = Object.entries(phases)
+    .filter(([, each]) => each >= 100)
+    .map(([name, each]) => `${name} ${(each / 1000).toFixed(1)}`);
   const kinds = faults.map(({ kind }) => kind).join(', ');
   const end = violations.length === 0 ? 'good' : `${violations.length} VIOLATIONS`;
-  return `${seed}/${round}: ${(ms / 1000).toFixed(1)} s, ${steps} steps, ${attempts} attempts, ${kinds}: ${end}`;
+  return `${seed}/${round}: ${(ms / 1000).toFixed(1)} s (${parts.join(', ')}), ${steps} steps, ${attempts} attempts, ${kinds}: ${end}`;
 }
 
 /** What a round waited for that took long. */

@@ -1,36 +1,40 @@
 // What rounds have shown: a record of each in a file, a report over all of them, and everything about one that went wrong.
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import type { Cluster } from './cluster.ts';
+import { dirname, join, resolve } from 'node:path';
+import { type Cluster, patiently } from './cluster.ts';
 import { faultKinds } from './plan-round.ts';
 import type { RoundResult } from './run-round.ts';
 
 const folder = resolve(import.meta.dirname, '../../.cache/faults');
-const recordFile = join(folder, 'rounds.jsonl');
+export const defaultResults = join(folder, 'rounds.jsonl');
 const tailChars = 40_000;
 
 interface RoundRecord
-  extends Pick<RoundResult, 'seed' | 'round' | 'ms' | 'steps' | 'attempts' | 'lines' | 'coverage'> {
+  extends Pick<
+    RoundResult,
+    'seed' | 'round' | 'ms' | 'phases' | 'steps' | 'attempts' | 'lines' | 'coverage'
+  > {
   faults: string[];
   violations: string[];
 }
 
-export async function recordRound(result: RoundResult): Promise<void> {
-  const { seed, round, ms, steps, attempts, lines, coverage } = result;
+/** Adds a round to a file of results. */
+export async function recordRound(file: string, result: RoundResult): Promise<void> {
+  const { seed, round, ms, phases, steps, attempts, lines, coverage } = result;
   const record: RoundRecord = {
-    ...{ seed, round, ms, steps, attempts, lines, coverage },
+    ...{ seed, round, ms, phases, steps, attempts, lines, coverage },
     faults: result.faults.map(({ kind }) => kind),
     violations: result.violations.map(({ rule, text }) => `${rule}: ${text}`),
   };
-  await mkdir(folder, { recursive: true });
-  await appendFile(recordFile, `${JSON.stringify(record)}\n`);
+  await mkdir(dirname(file), { recursive: true });
+  await appendFile(file, `${JSON.stringify(record)}\n`);
 }
 
-/** The report over all rounds that were recorded, as Markdown. */
-export async function report(): Promise<string> {
-  const text = await readFile(recordFile, 'utf8').catch(() => '');
-  const rounds = text
-    .split('\n')
+/** The report over all rounds of these files, as Markdown. */
+export async function report(files: readonly string[]): Promise<string> {
+  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+  const rounds = texts
+    .flatMap((text) => text.split('\n'))
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as RoundRecord);
   const sum = (count: (round: RoundRecord) => number) =>
@@ -94,7 +98,7 @@ export async function writeFindings(cluster: Cluster, result: RoundResult): Prom
       .filter(({ id }) => runIds.has(id))
       .map((run) => JSON.stringify({ ...run, events: undefined })),
     '\n== what holds them',
-    ...(await whatHolds(cluster, runIds)),
+    ...(await patiently(() => whatHolds(cluster, runIds))),
     '\n== steps of these runs',
     ...(facts?.steps ?? [])
       .filter(({ jobRunId }) => runIds.has(jobRunId))

@@ -5,7 +5,7 @@ import type { ApiClient } from '../support/api-client.ts';
 import { checkCleanUps, checkLeftovers, openCleanUps, processesOnTarget } from './check-leftovers.ts';
 import { checkOutput } from './check-output.ts';
 import { checkFacts, type Violation } from './check-round.ts';
-import { type Cluster, fail, pause, signalPid, until } from './cluster.ts';
+import { type Cluster, fail, patiently, pause, signalPid, until } from './cluster.ts';
 import { coverage, type FaultInForce } from './edge-recorder.ts';
 import { injectFault } from './inject-fault.ts';
 import { Moments } from './moments.ts';
@@ -29,6 +29,8 @@ export interface RoundResult {
   coverage: Record<string, Record<string, number>>;
   violations: Violation[];
   facts: RoundFacts | undefined;
+  /** How long each part of the round took, in ms. */
+  phases: Record<string, number>;
 }
 
 export interface RoundOptions {
@@ -38,10 +40,11 @@ export interface RoundOptions {
 }
 
 export async function runRound(cluster: Cluster, options: RoundOptions): Promise<RoundResult> {
-  const startedAt = performance.now();
+  const watch = new StopWatch();
   const { seed, round } = options;
   const plan = planRound(seed, round, options);
   const jobs = await makeJobs(cluster, plan.runs, `${seed}-${round}-${Date.now().toString(36)}`);
+  watch.lap('jobs');
   const moments = new Moments(cluster, latestMomentMs);
   const faults: FaultInForce[] = [];
   const started: StartedRun[] = [];
@@ -57,29 +60,36 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   moments.begin();
   await Promise.all([...acts, ...starts]);
   moments.end();
+  watch.lap('faults');
   await cluster.heal();
+  watch.lap('heal');
   const violations: Violation[] = [];
-  await endsInTime(cluster, started).catch((error: Error) =>
-    violations.push({ rule: 'ends', text: error.message }),
-  );
-  const facts = await gatherFacts(cluster, started);
+  for (const [phase, ends] of [
+    ['runs', runsEnd],
+    ['spools', spoolsAreEmpty],
+  ] as const) {
+    await ends(cluster, started).catch((error: Error) =>
+      violations.push({ rule: 'ends', text: error.message }),
+    );
+    watch.lap(phase);
+  }
+  const facts = await patiently(() => gatherFacts(cluster, started));
   const kinds = new Set(faults.map(({ kind }) => kind));
   const diskLost = new Set(
     plan.faults.flatMap(({ kind, member }) =>
       kind === 'agent-disk-lost' ? [cluster.agents[member]?.id ?? 0] : [],
     ),
   );
-  violations.push(
-    ...checkFacts(facts, kinds),
-    ...(await checkOutput(cluster, facts, diskLost)),
-    ...(await checkLeftovers(cluster, facts)),
-    ...(await checkCleanUps(cluster)),
-  );
+  violations.push(...checkFacts(facts, kinds), ...(await checkOutput(cluster, facts, diskLost)));
+  watch.lap('output');
+  violations.push(...(await checkLeftovers(cluster, facts)), ...(await checkCleanUps(cluster)));
+  watch.lap('leftovers');
   await clear(cluster);
   return {
     seed,
     round,
-    ms: Math.round(performance.now() - startedAt),
+    ms: watch.totalMs,
+    phases: watch.laps,
     steps: facts.steps.length,
     attempts: facts.steps.reduce((sum, { attempts }) => sum + attempts.length, 0),
     lines: facts.steps.reduce((sum, { lines }) => sum + lines.length, 0),
@@ -88,6 +98,22 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     violations,
     facts,
   };
+}
+
+class StopWatch {
+  readonly laps: Record<string, number> = {};
+  readonly #startedAt = performance.now();
+  #lapAt = this.#startedAt;
+
+  lap(name: string): void {
+    const now = performance.now();
+    this.laps[name] = Math.round(now - this.#lapAt);
+    this.#lapAt = now;
+  }
+
+  get totalMs(): number {
+    return Math.round(performance.now() - this.#startedAt);
+  }
 }
 
 async function makeJobs(
@@ -186,8 +212,8 @@ async function inject(cluster: Cluster, fault: PlannedFault, faults: FaultInForc
   entry.toMs = Date.now();
 }
 
-/** Every run has ended, held steps were decided, and every agent has told what it knows. */
-async function endsInTime(cluster: Cluster, started: readonly StartedRun[]): Promise<void> {
+/** Every run has ended, and held steps were decided. */
+async function runsEnd(cluster: Cluster, started: readonly StartedRun[]): Promise<void> {
   const runIds = started.map(({ id }) => id);
   await until(
     'every run has ended',
@@ -202,6 +228,9 @@ async function endsInTime(cluster: Cluster, started: readonly StartedRun[]): Pro
     },
     endsWithinMs,
   );
+}
+
+async function spoolsAreEmpty(cluster: Cluster): Promise<void> {
   await until(
     'every agent has told what it knows',
     async () => {
