@@ -57,3 +57,13 @@ test('an agent of the version before is not asked, and what is due waits for one
   const able = await t.connectAgent({ capabilities, attempts: t.attempts });
   expect((await able.next('clean_up')).attempts).toHaveLength(2);
 });
+
+test('what an agent was asked in a session that it lost is asked again at once', async () => {
+  await using t = await setup();
+  await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;
+  const first = await t.connectAgent({ capabilities, attempts: t.attempts });
+  await first.next('clean_up');
+  first.terminate();
+  const second = await t.connectAgent({ capabilities, attempts: t.attempts });
+  expect((await second.next('clean_up')).attempts).toHaveLength(2);
+});

@@ -26,7 +26,6 @@ import {
   runningStepsOfAgent,
   setDraining,
 } from '../store/agent-sessions.ts';
-import { segmentsWithDueCleanUps } from '../store/clean-ups.ts';
 import type { Sql } from '../store/connection.ts';
 import { type ForgetNotice, listen, type ProgressNotice } from '../store/notifications.ts';
 import { stepsWithLostKey } from '../store/segment-key-wraps.ts';
@@ -38,6 +37,7 @@ import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts'
 import { type Accepted, AgentAcceptor } from './agent-acceptor.ts';
 import { AgentLink, type LinkEvents } from './agent-link.ts';
 import { agentTooOld } from './agent-too-old.ts';
+import { CleanUpAsks } from './clean-up-asks.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
 import { HeardNews } from './heard-news.ts';
@@ -80,7 +80,6 @@ const defaultSettings: HandshakeSettings = {
 };
 const heartbeatBatchMs = 50;
 const silenceCheckMs = 1_000;
-const cleanUpRoundMs = 5_000;
 
 export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly settler: Settler;
@@ -97,8 +96,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   #beats = new Map<AgentLink, { row: HeartbeatRow; sequence: number }>();
   #beatTimer: NodeJS.Timeout | undefined;
   #silenceTimer: NodeJS.Timeout | undefined;
-  #cleanUpTimer: NodeJS.Timeout | undefined;
-  #asking: Promise<void> | undefined;
+  readonly #cleanUps: CleanUpAsks;
   #listener: { stop(): Promise<void> } | undefined;
 
   constructor(deps: GatewayDeps) {
@@ -109,6 +107,13 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       ...deps,
       settings: this.#settings,
       accept: (socket, agent, stream, address) => this.#accept(socket, agent, stream, address),
+    });
+    this.#cleanUps = new CleanUpAsks({
+      sql: deps.sql,
+      requests: deps.cleanUps,
+      links: () => this.#links.values(),
+      roundMs: deps.cleanUpRoundMs,
+      log: deps.log,
     });
     this.#scans = new HostScans(deps);
     this.#remoteTests = new RemoteTests({
@@ -137,10 +142,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#dispatcher.start();
     this.#scans.start();
     this.#silenceTimer = setInterval(() => this.#endSilentLinks(), silenceCheckMs);
-    this.#cleanUpTimer = setInterval(
-      () => void this.#askForCleanUps(),
-      this.#deps.cleanUpRoundMs ?? cleanUpRoundMs,
-    );
+    this.#cleanUps.start();
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.#onProgress(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
@@ -164,8 +166,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   /** Drains: no new leases, agents are told to go elsewhere, what is in flight is committed. */
   async stop(): Promise<void> {
     clearInterval(this.#silenceTimer);
-    clearInterval(this.#cleanUpTimer);
-    await this.#asking;
+    await this.#cleanUps.stop();
     clearTimeout(this.#beatTimer);
     await this.#dispatcher.stop();
     this.#acceptor.close();
@@ -410,7 +411,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     await this.#sendSegmentState(link);
     this.#dispatcher.wake();
     await this.#scans.ready(link, link.can('scan_hosts'));
-    await this.#askForCleanUps();
+    await this.#cleanUps.ask();
   }
 
   started(link: AgentLink, message: AgentMessageOf<'started'>): void {
@@ -514,28 +515,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   async cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void> {
-    await this.#deps.cleanUps?.answered(link.agentId, message);
-  }
-
-  /** Whether anything is due is one question for all; then one agent of each such segment is asked. */
-  async #askForCleanUps(): Promise<void> {
-    this.#asking ??= this.#askNow()
-      .catch((error) => this.#deps.log.warn({ err: error }, 'agents could not be asked to clean up'))
-      .finally(() => {
-        this.#asking = undefined;
-      });
-    await this.#asking;
-  }
-
-  async #askNow(): Promise<void> {
-    const able = [...this.#links.values()].filter((link) => link.isReady && link.can('clean_up'));
-    if (this.#deps.cleanUps === undefined || able.length === 0) return;
-    const segments = [...new Set(able.map((link) => link.segmentId))];
-    for (const segmentId of await segmentsWithDueCleanUps(this.#deps.sql, segments)) {
-      const link = able.find((each) => each.segmentId === segmentId);
-      const request = link && (await this.#deps.cleanUps.requestFor(link));
-      if (request !== undefined) link?.send(request);
-    }
+    await this.#cleanUps.answered(link, message);
   }
 
   async draining(link: AgentLink): Promise<void> {

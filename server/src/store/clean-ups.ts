@@ -60,12 +60,19 @@ export interface DueCleanUp {
   epoch: number;
 }
 
-/** An unanswered request is repeated after this, in seconds; so is one that found the target unreachable, later each time. */
-const repeatAfterS = 60;
+/** A request whose agent keeps its session and does not answer is repeated after this, in seconds, times its tries. */
+const unansweredS = 60;
+/** One that found the target unreachable is repeated after this, in seconds, times its tries squared. */
+const unreachableS = 5;
+/** Another agent of the segment may try so much sooner than the one that could not reach the target. */
+const otherFirstS = 15;
 /** After so many tries nobody is asked again. */
 const maxTries = 20;
 
-/** Takes due attempts for an agent of their segment to clean up after. */
+/**
+ * Takes due attempts for an agent of their segment to clean up after. What an agent was asked in a session that it has
+ * no more is due again at once: nobody knows whether it heard of it.
+ */
 export async function takeDueCleanUps(
   sql: Sql,
   agent: { segmentId: number; agentId: number },
@@ -76,8 +83,15 @@ export async function takeDueCleanUps(
       select c.job_run_step_id, c.epoch from attempt_clean_ups c
       where c.segment_id = ${agent.segmentId} and c.done_at is null and c.due_at < clock_timestamp()
         and c.tries < ${maxTries}
-        and (c.asked_at is null or c.asked_at < clock_timestamp() - make_interval(secs => ${repeatAfterS} * c.tries))
-      order by c.due_at limit ${limit} for update skip locked
+        and case
+          when c.asked_at is null then true
+          when c.told_at >= c.asked_at then c.told_at < clock_timestamp() - make_interval(secs =>
+            ${unreachableS} * c.tries * c.tries + case when c.agent_id = ${agent.agentId} then ${otherFirstS} else 0 end)
+          else c.asked_at < clock_timestamp() - make_interval(secs => ${unansweredS} * c.tries)
+            or not exists (select from agent_sessions s where s.agent_id = c.agent_id and s.connected_at < c.asked_at
+              and s.disconnected_at is null and s.expires_at > clock_timestamp())
+        end
+      order by c.due_at limit ${limit} for update of c skip locked
     )
     update attempt_clean_ups c set asked_at = clock_timestamp(), agent_id = ${agent.agentId}, tries = c.tries + 1
     from due where c.job_run_step_id = due.job_run_step_id and c.epoch = due.epoch

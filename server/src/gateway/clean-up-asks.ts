@@ -1,0 +1,70 @@
+// Asks the agents that are connected here to clean up after attempts that nobody holds any more: each when it comes,
+// and all of them in rounds. Which attempts are due is said by the database.
+import type { AgentMessageOf } from '@opsconductor/protocol';
+import type { Log } from '../log.ts';
+import type { CleanUpRequests } from '../runs/clean-up-requests.ts';
+import { segmentsWithDueCleanUps } from '../store/clean-ups.ts';
+import type { Sql } from '../store/connection.ts';
+import type { AgentLink } from './agent-link.ts';
+
+const defaultRoundMs = 5_000;
+
+export interface CleanUpAsksDeps {
+  sql: Sql;
+  requests: Pick<CleanUpRequests, 'requestFor' | 'answered'> | undefined;
+  /** Agents that are connected here. */
+  links(): Iterable<AgentLink>;
+  roundMs: number | undefined;
+  log: Log;
+}
+
+export class CleanUpAsks {
+  readonly #deps: CleanUpAsksDeps;
+  #timer: NodeJS.Timeout | undefined;
+  #asking: Promise<void> | undefined;
+  /** Which agent of a segment is asked first. */
+  #turn = 0;
+
+  constructor(deps: CleanUpAsksDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.ask(), this.#deps.roundMs ?? defaultRoundMs);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#asking;
+  }
+
+  /** Whether anything is due is one question for all; then the agents of each such segment are asked, in turn. */
+  async ask(): Promise<void> {
+    this.#asking ??= this.#askNow()
+      .catch((error) => this.#deps.log.warn({ err: error }, 'agents could not be asked to clean up'))
+      .finally(() => {
+        this.#asking = undefined;
+      });
+    await this.#asking;
+  }
+
+  async answered(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void> {
+    await this.#deps.requests?.answered(link.agentId, message);
+  }
+
+  async #askNow(): Promise<void> {
+    const { sql, requests } = this.#deps;
+    const able = [...this.#deps.links()].filter((link) => link.isReady && link.can('clean_up'));
+    if (requests === undefined || able.length === 0) return;
+    const segments = [...new Set(able.map((link) => link.segmentId))];
+    for (const segmentId of await segmentsWithDueCleanUps(sql, segments)) {
+      const links = able.filter((each) => each.segmentId === segmentId);
+      this.#turn += 1;
+      const first = this.#turn % links.length;
+      for (const link of [...links.slice(first), ...links.slice(0, first)]) {
+        const request = await requests.requestFor(link);
+        if (request !== undefined) link.send(request);
+      }
+    }
+  }
+}
