@@ -1,6 +1,6 @@
 // The one way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
 import postgres from 'postgres';
-import { DriverSocket, tlsOf } from './driver-socket.ts';
+import { DriverSocket, startupPadding, tlsOf } from './driver-socket.ts';
 
 export type Sql = postgres.Sql<{ bigint: number }>;
 export type Tx = postgres.TransactionSql<{ bigint: number }>;
@@ -71,6 +71,7 @@ function driverOptions(url: string) {
         tls,
       }),
     connection: {
+      ...startupPadding,
       application_name: 'opsconductor',
       TimeZone: 'UTC',
       // A transaction that a dead server left open must not hold back claims (research: 20 times slower).

@@ -1,7 +1,8 @@
+import { EventEmitter } from 'node:events';
 import { chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.ts';
 import {
   generateKey,
@@ -10,7 +11,10 @@ import {
   keyToPem,
 } from '../tls/issue-certificate.ts';
 import { connect } from './connection.ts';
-import { tlsOf } from './driver-socket.ts';
+import { DriverSocket, tlsOf } from './driver-socket.ts';
+
+const tell = (emitter: EventEmitter, name: string | symbol, ...rest: unknown[]) =>
+  EventEmitter.prototype.emit.call(emitter, name, ...rest);
 
 let folder: string;
 let secure: EmbeddedPostgres;
@@ -95,6 +99,30 @@ test('a database that is not there fails a query at once', async () => {
   const sql = connect(url.href, { max: 1 });
   await expect(sql`select 1`).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   await expect(sql`select 1`).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  await sql.end({ timeout: 1 });
+});
+
+test('what was about to be said when a connection was lost does not keep the next one silent', async () => {
+  const sql = connect(plain.url, { max: 1 });
+  const [self] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
+  let late: Promise<unknown> | undefined;
+  const emit = vi.spyOn(DriverSocket.prototype, 'emit');
+  emit.mockImplementation(function (this: DriverSocket, name: string | symbol, ...rest: unknown[]) {
+    if (name !== 'close' || late !== undefined) return tell(this, name, ...rest);
+    // Asked in the very turn in which the driver is told of the end, so that it has not written it yet.
+    late = sql`select ${'late'}::text`.catch((error: Error) => error);
+    void Promise.resolve()
+      .then(() => undefined)
+      .then(() => tell(this, name, ...rest));
+    return true;
+  });
+  process.kill(self?.pid ?? 0, 'SIGTERM');
+  await expect.poll(() => late).toBeDefined();
+  emit.mockRestore();
+  const askedAt = performance.now();
+  expect(await late).toBeInstanceOf(Error);
+  expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
+  expect(performance.now() - askedAt).toBeLessThan(5_000);
   await sql.end({ timeout: 1 });
 });
 

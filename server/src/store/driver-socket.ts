@@ -19,6 +19,17 @@ export interface DatabaseAddress {
 const quietMs = 50;
 /** SSLRequest of the PostgreSQL protocol: length 8, code 80877103. */
 const tlsRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
+/** The second word of a StartupMessage: version 3.0 of the protocol. */
+const protocolVersion = 0x30000;
+/** What the driver is given to say at once it does not keep for later, see `startupPadding`. */
+const writtenAtOnceBytes = 1_024;
+
+/**
+ * A startup parameter that means nothing. What the driver had not written yet when a connection was closed it keeps, and
+ * waits for a timer that it has stopped: the next connection would stay silent until it times out. But what is as long
+ * as this it writes at once, ahead of it what it kept, and `DriverSocket` leaves that out.
+ */
+export const startupPadding = { options: ' '.repeat(writtenAtOnceBytes) };
 
 /** `sslmode` (or `ssl`) of a database URL. */
 export function tlsOf(url: string): DatabaseTls {
@@ -38,6 +49,7 @@ export class DriverSocket extends EventEmitter {
   #ending = false;
   #lost: Error | undefined;
   #quiet = false;
+  #hasWritten = false;
 
   constructor(address: DatabaseAddress) {
     super();
@@ -52,7 +64,9 @@ export class DriverSocket extends EventEmitter {
     return this.#lost === undefined ? this.#socket.readyState : 'closed';
   }
 
-  write(bytes: Buffer, written?: () => void): boolean {
+  write(given: Buffer, written?: () => void): boolean {
+    const bytes = this.#hasWritten ? given : withoutOldBytes(given);
+    this.#hasWritten = true;
     if (this.#lost !== undefined) {
       this.#quiet = false;
       process.nextTick(() => this.#tellLost());
@@ -141,4 +155,14 @@ export class DriverSocket extends EventEmitter {
       else this.#closeWhenQuiet();
     }, quietMs);
   }
+}
+
+/** What a connection begins with, without what was meant for the one before. */
+function withoutOldBytes(bytes: Buffer): Buffer {
+  for (let at = 0; at + 8 <= bytes.length; at += 1) {
+    const isStartup =
+      bytes.readUInt32BE(at) === bytes.length - at && bytes.readUInt32BE(at + 4) === protocolVersion;
+    if (isStartup) return bytes.subarray(at);
+  }
+  return bytes;
 }
