@@ -62,10 +62,17 @@ async function wrongOutput(
   return wrong;
 }
 
-/** A server that has just lost its database says so; a reader asks again. */
-async function read(cluster: Cluster, member: number, path: string): Promise<ApiReply<unknown>> {
+/** A server that has just lost its database says so; a reader asks again. One that says nothing is told of. */
+async function read(
+  cluster: Cluster,
+  member: number,
+  path: string,
+): Promise<Pick<ApiReply<unknown>, 'status' | 'text'>> {
   for (let tries = 1; ; tries += 1) {
-    const reply = await cluster.api(member + tries).get(path);
+    const reply = await cluster
+      .api(member + tries)
+      .get(path)
+      .catch((error: Error) => ({ status: 0, text: error.message }));
     if (reply.status < 500 || tries === maxReads) return reply;
     await pause(200);
   }

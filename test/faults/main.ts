@@ -48,26 +48,34 @@ async function main(): Promise<boolean> {
     });
   }
 
-  /** One system, as long as there are rounds. */
-  const work = async (system: Cluster): Promise<void> => {
-    systems.add(system);
-    try {
-      await installRecorder(system.sql);
-      while (next <= to && Date.now() < untilMs && (isGood || !values.stop)) {
-        const round = next;
-        next += 1;
-        const result = await runRound(system, { seed, round, only });
-        await recordRound(values.results, result);
-        say(summary(result));
-        if (result.ms > slowMs) say(`  slow: ${lastEnd(result)}`);
-        if (result.violations.length === 0) continue;
+  const mayGoOn = () => next <= to && Date.now() < untilMs && (isGood || !values.stop);
+  const one = async (system: Cluster, round: number): Promise<void> => {
+    const result = await runRound(system, { seed, round, only });
+    await recordRound(values.results, result);
+    say(summary(result));
+    for (const { rule, text } of result.violations) say(`  ${rule}: ${text}`);
+    const isSlow = result.ms > slowMs;
+    if (isSlow) say(`  slow: ${lastEnd(result)}`);
+    if (isSlow || result.violations.length > 0) say(`  ${await writeFindings(system, result)}`);
+    if (result.violations.length > 0) isGood = false;
+  };
+  /** Rounds on one system, and on a new one where the harness itself could not go on. */
+  const work = async (first: Cluster): Promise<void> => {
+    for (let system = first; mayGoOn(); system = await Cluster.start(() => undefined)) {
+      systems.add(system);
+      try {
+        await installRecorder(system.sql);
+        while (mayGoOn()) {
+          next += 1;
+          await one(system, next - 1);
+        }
+      } catch (error) {
         isGood = false;
-        for (const { rule, text } of result.violations) say(`  ${rule}: ${text}`);
-        say(`  ${await writeFindings(system, result)}`);
+        say(`${seed}: a system is given up: ${error instanceof Error ? error.stack : String(error)}`);
+      } finally {
+        systems.delete(system);
+        await system.stop();
       }
-    } finally {
-      systems.delete(system);
-      await system.stop();
     }
   };
   // What is built for them is built once.

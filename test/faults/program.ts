@@ -26,6 +26,8 @@ export class Program {
   #child: ChildProcess | undefined;
   #ended: Promise<unknown> = Promise.resolve();
   #isReady = false;
+  #isToEnd = false;
+  #endedByItself: string[] = [];
   #wake: () => void = () => undefined;
 
   constructor(options: ProgramOptions) {
@@ -57,6 +59,7 @@ export class Program {
     });
     this.#child = child;
     this.#isReady = false;
+    this.#isToEnd = false;
     this.note('started');
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on('data', (bytes: Buffer) => {
@@ -68,6 +71,9 @@ export class Program {
     }
     this.#ended = once(child, 'close').then(([code, signal]) => {
       this.note(`ended: ${signal ?? code}`);
+      // One that can't start yet tries again; one that was ready ends because it was told to, or for a fault of its own.
+      if (this.#isReady && !this.#isToEnd)
+        this.#endedByItself.push(`${this.name} ended by itself: ${signal ?? code}`);
       this.#wake();
     });
   }
@@ -96,8 +102,14 @@ export class Program {
 
   /** SIGKILL; resolves when it is gone. */
   async kill(): Promise<void> {
+    this.#isToEnd = true;
     this.signal('SIGKILL');
     await this.#ended;
+  }
+
+  /** What it was found to have ended of by itself since the last look. */
+  takeEnds(): string[] {
+    return this.#endedByItself.splice(0);
   }
 
   note(text: string): void {

@@ -1,7 +1,7 @@
 // One round: starts its runs, lets its faults happen, heals, waits until everything has ended, and checks.
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ApiClient } from '../support/api-client.ts';
+import { cancelRun, within } from './ask-server.ts';
 import { checkCleanUps, checkLeftovers, openCleanUps, processesOnTarget } from './check-leftovers.ts';
 import { checkOutput } from './check-output.ts';
 import { checkFacts, type Violation } from './check-round.ts';
@@ -9,6 +9,7 @@ import { type Cluster, fail, patiently, pause, signalPid, until } from './cluste
 import { coverage, type FaultInForce } from './edge-recorder.ts';
 import { injectFault } from './inject-fault.ts';
 import { Moments } from './moments.ts';
+import { giveUpWaiting, openRuns } from './open-runs.ts';
 import { type FaultKind, type PlannedFault, type PlannedRun, planRound } from './plan-round.ts';
 import { gatherFacts, type RoundFacts, type StartedRun } from './round-facts.ts';
 import { stepCommand } from './step-command.ts';
@@ -64,15 +65,11 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   await cluster.heal();
   watch.lap('heal');
   const violations: Violation[] = [];
-  for (const [phase, ends] of [
-    ['runs', runsEnd],
-    ['spools', spoolsAreEmpty],
-  ] as const) {
-    await ends(cluster, started).catch((error: Error) =>
-      violations.push({ rule: 'ends', text: error.message }),
-    );
-    watch.lap(phase);
-  }
+  const late = (error: Error): Violation[] => [{ rule: 'ends', text: error.message }];
+  violations.push(...(await runsEnd(cluster, started).catch(late)));
+  watch.lap('runs');
+  violations.push(...(await spoolsAreEmpty(cluster).catch(late)));
+  watch.lap('spools');
   const facts = await patiently(() => gatherFacts(cluster, started));
   const kinds = new Set(faults.map(({ kind }) => kind));
   const diskLost = new Set(
@@ -80,6 +77,8 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
       kind === 'agent-disk-lost' ? [cluster.agents[member]?.id ?? 0] : [],
     ),
   );
+  const ends = [...cluster.servers, ...cluster.agents].flatMap(({ program }) => program.takeEnds());
+  violations.push(...ends.map((text) => ({ rule: 'process', text })));
   violations.push(...checkFacts(facts, kinds), ...(await checkOutput(cluster, facts, diskLost)));
   watch.lap('output');
   violations.push(...(await checkLeftovers(cluster, facts)), ...(await checkCleanUps(cluster)));
@@ -124,8 +123,13 @@ async function makeJobs(
   const jobs: { id: number; keys: string[] }[] = [];
   for (const [at, { steps, job }] of runs.entries()) {
     const keys = steps.map((_, n) => `r${name}-${at}-${n}`);
+    const { locks, ...rest } = job as { locks?: { name: string }[] };
     const definition = {
-      ...job,
+      ...rest,
+      // An unknown attempt keeps its locks for long: not from the rounds that follow.
+      ...(locks === undefined
+        ? {}
+        : { locks: locks.map((lock) => ({ ...lock, name: `${lock.name}-${name}` })) }),
       name: `${name} job ${at}`,
       steps: steps.map((step, n) => ({
         name: `step ${n + 1}`,
@@ -169,16 +173,6 @@ async function startRun(
   return runId ?? fail('there is no run');
 }
 
-async function cancelRun(cluster: Cluster, runId: number, isForced: boolean): Promise<void> {
-  await until(`run ${runId} is cancelled`, async () => {
-    const reply = await within(cluster.api(runId), (api) =>
-      api.send('DELETE', `/api/v1/runs/${runId}?force=${isForced}`),
-    );
-    // It may have ended.
-    return reply.status < 500;
-  });
-}
-
 async function decide(cluster: Cluster, runId: number, decision: PlannedRun['decision']): Promise<void> {
   const path = `/api/v1/runs/${runId}/decisions`;
   const reply = await within(cluster.api(runId), (api) =>
@@ -187,16 +181,6 @@ async function decide(cluster: Cluster, runId: number, decision: PlannedRun['dec
   // A result may have come meanwhile.
   if (reply.status !== 200 && reply.status !== 409 && reply.status < 500)
     throw new Error(`a decision was answered ${reply.status}: ${reply.text}`);
-}
-
-/** A frozen server answers nothing; a person would try the other one. */
-async function within<T>(api: ApiClient, ask: (api: ApiClient) => Promise<T>): Promise<T> {
-  return Promise.race([
-    ask(api),
-    pause(3_000).then(() => {
-      throw new Error('no answer');
-    }),
-  ]);
 }
 
 async function inject(cluster: Cluster, fault: PlannedFault, faults: FaultInForce[]): Promise<void> {
@@ -212,25 +196,28 @@ async function inject(cluster: Cluster, fault: PlannedFault, faults: FaultInForc
   entry.toMs = Date.now();
 }
 
-/** Every run has ended, and held steps were decided. */
-async function runsEnd(cluster: Cluster, started: readonly StartedRun[]): Promise<void> {
+/** Every run has ended; held steps were decided, and what waits for the lock of an unknown attempt was cancelled. */
+async function runsEnd(cluster: Cluster, started: readonly StartedRun[]): Promise<Violation[]> {
   const runIds = started.map(({ id }) => id);
+  const found: Violation[] = [];
   await until(
     'every run has ended',
     async () => {
-      const open = await cluster.sql<{ id: number; held: boolean }[]>`
-        select r.id, exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'held') as held
-        from job_runs r
-        where r.id = any(${runIds}::bigint[]) and r.status in ('queued', 'running', 'cancelling', 'held')`;
-      for (const { id, planned } of started)
-        if (open.some((run) => run.id === id && run.held)) await decide(cluster, id, planned.decision);
+      const open = await openRuns(cluster.sql, runIds);
+      for (const { id, planned } of started) {
+        const run = open.find((each) => each.id === id);
+        if (run?.isHeld) await decide(cluster, id, planned.decision);
+        if (run !== undefined && run.lockHolders.length > 0)
+          found.push(...(await giveUpWaiting(cluster, id, run.lockHolders)));
+      }
       return open.length === 0;
     },
     endsWithinMs,
   );
+  return found;
 }
 
-async function spoolsAreEmpty(cluster: Cluster): Promise<void> {
+async function spoolsAreEmpty(cluster: Cluster): Promise<Violation[]> {
   await until(
     'every agent has told what it knows',
     async () => {
@@ -239,6 +226,7 @@ async function spoolsAreEmpty(cluster: Cluster): Promise<void> {
     },
     endsWithinMs,
   );
+  return [];
 }
 
 /** What the round leaves that is no part of the next one. What an agent is still to clean up is left to it. */
