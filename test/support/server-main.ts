@@ -4,11 +4,13 @@ import { join, resolve } from 'node:path';
 import { readConfig, readEnvironment } from '../../server/src/config.ts';
 import { createLog } from '../../server/src/log.ts';
 import { startServer } from '../../server/src/server.ts';
+import { endOnUnhandledRejection } from '../../server/src/unhandled-rejection.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const environment = readEnvironment();
 const config = readConfig(process.argv.slice(2), environment);
 const log = createLog({ level: config.logLevel, plain: false });
+endOnUnhandledRejection(log);
 const server = await startServer(
   config,
   {

@@ -46,7 +46,7 @@ test('what needs a sign-in says so, and which permission', async () => {
   const me = paths['/api/v1/me']?.get;
   expect(me?.security).toEqual([{ apiToken: [] }, { session: [] }]);
   expect(me?.description).toContain('`self`');
-  expect(Object.keys(me?.responses ?? {})).toEqual(['200', '400', '401', '403', '500']);
+  expect(Object.keys(me?.responses ?? {})).toEqual(['200', '400', '401', '403', '500', '503']);
 });
 
 test('the page for people names every route and has neither script nor inline style', async () => {

@@ -2,14 +2,16 @@
 import type { ErrorBody } from '@opsconductor/protocol';
 import { AppError, httpStatusOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { isDatabaseLost } from '../store/database-lost.ts';
 import { RefusedRequest } from './refused-request.ts';
+
+const retryAfterS = 1;
 
 /** What may be shown is shown; anything else is logged whole and answered with the request id alone. */
 export function errorReply(error: unknown, requestId: string, log: Log): Response {
-  const shown =
-    error instanceof AppError ? error : new AppError('internal', 'Internal error.', { cause: error });
-  if (!(error instanceof AppError) || shown.code === 'internal')
-    log.error({ err: error, requestId }, 'request failed');
+  const shown = error instanceof AppError ? error : toAppError(error);
+  if (shown.code === 'internal') log.error({ err: error, requestId }, 'request failed');
+  else if (shown !== error) log.warn({ err: error, requestId }, 'request failed: no database');
   const body: ErrorBody = {
     error: {
       code: shown.code,
@@ -27,4 +29,12 @@ export function errorReply(error: unknown, requestId: string, log: Log): Respons
       ...refused?.headers,
     },
   });
+}
+
+function toAppError(error: unknown): AppError {
+  if (!isDatabaseLost(error)) return new AppError('internal', 'Internal error.', { cause: error });
+  // It may have gone between the commit and its answer.
+  const message =
+    'The database does not answer just now. Try again; where something was to be changed, look first whether it was.';
+  return new AppError('unavailable', message, { cause: error, retryAfterS });
 }

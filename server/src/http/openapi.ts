@@ -34,6 +34,7 @@ const reasons: Record<string, string> = {
   '413': 'The body is too large',
   '429': 'Too many attempts; Retry-After says when to try again',
   '500': 'Internal error; the request id finds it in the log',
+  '503': 'The database does not answer just now; Retry-After says when to try again',
 };
 
 export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
@@ -106,7 +107,7 @@ function describeResponses(route: RouteSpec): Record<string, Json> {
       ? {}
       : { content: { [type]: schema === undefined ? {} : { schema: jsonSchemaOf(schema) } } }),
   };
-  const codes: ErrorCode[] = ['invalid', 'internal'];
+  const codes: ErrorCode[] = ['invalid', 'internal', 'unavailable'];
   if (route.permission === 'public') codes.push('unauthenticated', 'rate_limited');
   else codes.push('unauthenticated', 'forbidden');
   if (route.params !== undefined) codes.push('not_found');

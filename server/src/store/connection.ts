@@ -1,6 +1,7 @@
 // The one way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
 import postgres from 'postgres';
 import { DriverSocket, startupPadding, tlsOf } from './driver-socket.ts';
+import { guardTransactions } from './guard-transactions.ts';
 
 export type Sql = postgres.Sql<{ bigint: number }>;
 export type Tx = postgres.TransactionSql<{ bigint: number }>;
@@ -31,6 +32,7 @@ export function connect(url: string, options: ConnectOptions = {}): Sql {
     max: options.max ?? 10,
     onnotice: (notice) => options.onNotice?.(String(notice.message)),
   }) as unknown as Sql;
+  guardTransactions(sql as unknown as postgres.Sql);
   urls.set(sql, url);
   return sql;
 }

@@ -126,6 +126,30 @@ test('what was about to be said when a connection was lost does not keep the nex
   await sql.end({ timeout: 1 });
 });
 
+test('each query that a lost connection ends is told by itself', async () => {
+  const sql = connect(plain.url, { max: 1 });
+  const [self] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
+  const told: Error[] = [];
+  let ask = () => {};
+  const emit = vi.spyOn(DriverSocket.prototype, 'emit');
+  emit.mockImplementation(function (this: DriverSocket, name: string | symbol, ...rest: unknown[]) {
+    if (name === 'error') told.push(rest[0] as Error);
+    const result = tell(this, name, ...rest);
+    if (name === 'error') ask();
+    return result;
+  });
+  const asked: Promise<unknown>[] = [];
+  ask = () => {
+    if (asked.length < 2) asked.push(sql`select 1`.catch((error: Error) => error));
+  };
+  process.kill(self?.pid ?? 0, 'SIGTERM');
+  await expect.poll(() => asked.length).toBe(2);
+  emit.mockRestore();
+  expect(new Set(await Promise.all(asked)).size).toBe(2);
+  expect(new Set(told).size).toBe(told.length);
+  await sql.end({ timeout: 1 });
+});
+
 test('modes that nobody knows are taken for the strictest', () => {
   const modes = ['disable', 'allow', 'require', 'verify-ca', 'anything'];
   const url = 'postgres://u@h/d';

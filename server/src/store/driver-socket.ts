@@ -4,6 +4,7 @@
 import { EventEmitter } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { DatabaseLost } from './database-lost.ts';
 
 export type DatabaseTls = 'off' | 'prefer' | 'require' | 'verify';
 
@@ -47,7 +48,8 @@ export class DriverSocket extends EventEmitter {
   /** Written before TLS was agreed on. */
   #early: { bytes: Buffer; written: (() => void) | undefined }[] | undefined;
   #ending = false;
-  #lost: Error | undefined;
+  #isLost = false;
+  #cause: Error | undefined;
   #quiet = false;
   #hasWritten = false;
 
@@ -61,13 +63,13 @@ export class DriverSocket extends EventEmitter {
   }
 
   get readyState(): string {
-    return this.#lost === undefined ? this.#socket.readyState : 'closed';
+    return this.#isLost ? 'closed' : this.#socket.readyState;
   }
 
   write(given: Buffer, written?: () => void): boolean {
     const bytes = this.#hasWritten ? given : withoutOldBytes(given);
     this.#hasWritten = true;
-    if (this.#lost !== undefined) {
+    if (this.#isLost) {
       this.#quiet = false;
       process.nextTick(() => this.#tellLost());
       return true;
@@ -97,16 +99,14 @@ export class DriverSocket extends EventEmitter {
     socket.on('data', (bytes) => this.emit('data', bytes));
     socket.on('drain', () => this.emit('drain'));
     socket.on('error', (error) => this.#lose(error));
-    socket.on('close', () => this.#lose(new Error('The connection to the database was closed.')));
+    socket.on('close', () => this.#lose());
   }
 
   #askForTls(): void {
     const plain = this.#socket;
     this.#early = [];
-    const fail = (error?: Error) =>
-      this.#lose(error ?? new Error('The connection to the database was closed.'));
-    plain.on('error', fail);
-    plain.on('close', () => fail());
+    plain.on('error', (error) => this.#lose(error));
+    plain.on('close', () => this.#lose());
     plain.write(tlsRequest);
     plain.once('data', (answer) => {
       plain.removeAllListeners();
@@ -133,9 +133,10 @@ export class DriverSocket extends EventEmitter {
     for (const { bytes, written } of early) this.#socket.write(bytes, written);
   }
 
-  #lose(error: Error): void {
-    if (this.#lost !== undefined) return;
-    this.#lost = error;
+  #lose(cause?: Error): void {
+    if (this.#isLost) return;
+    this.#isLost = true;
+    this.#cause = cause;
     this.#socket.destroy();
     this.#tellLost();
     if (this.#ending) this.emit('close', false);
@@ -143,8 +144,9 @@ export class DriverSocket extends EventEmitter {
   }
 
   #tellLost(): void {
-    // Nobody listens any more once the driver was told of the end.
-    if (this.listenerCount('error') > 0) this.emit('error', this.#lost);
+    // Nobody listens any more once the driver was told of the end. Each time another error, as the driver writes into it
+    // which query it has ended.
+    if (this.listenerCount('error') > 0) this.emit('error', new DatabaseLost(this.#cause));
   }
 
   #closeWhenQuiet(): void {

@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest';
+import { createLog } from '../log.ts';
+import { DatabaseLost } from '../store/database-lost.ts';
+import { errorReply } from './error-reply.ts';
+
+function setup() {
+  const logged: string[] = [];
+  const log = createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } });
+  return { logged, reply: (error: unknown) => errorReply(error, 'r1', log) };
+}
+
+test('a lost database is answered 503 with when to try again, and is logged', async () => {
+  const t = setup();
+  const reply = t.reply(new DatabaseLost());
+  expect([reply.status, reply.headers.get('Retry-After')]).toEqual([503, '1']);
+  expect(await reply.json()).toMatchObject({ error: { code: 'unavailable', requestId: 'r1' } });
+  expect(t.logged).toHaveLength(1);
+});
+
+test('what nobody thought of is answered 500 and shows nothing of itself', async () => {
+  const t = setup();
+  const reply = t.reply(new Error('secret'));
+  expect(reply.status).toBe(500);
+  expect(await reply.text()).not.toContain('secret');
+  expect(t.logged.join()).toContain('secret');
+});

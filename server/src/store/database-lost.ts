@@ -1,0 +1,36 @@
+// Whether a query failed because the database was not there, and not because of what was asked.
+
+/** Told by the socket under the driver; `code` is the system's, where there is one. */
+export class DatabaseLost extends Error {
+  override readonly name = 'DatabaseLost';
+  readonly code: string | undefined;
+
+  constructor(cause?: Error) {
+    super(cause?.message ?? 'The connection to the database was closed.', cause && { cause });
+    this.code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  }
+}
+
+const lostCodes: ReadonlySet<unknown> = new Set([
+  // The driver's own.
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'CONNECTION_ENDED',
+  'CONNECT_TIMEOUT',
+  // PostgreSQL shuts down, has crashed, starts, has no connection left, or has become a standby.
+  '57P01',
+  '57P02',
+  '57P03',
+  '53300',
+  '25006',
+]);
+const deepest = 5;
+
+export function isDatabaseLost(error: unknown): boolean {
+  let at: unknown = error;
+  for (let depth = 0; at instanceof Error && depth < deepest; depth += 1) {
+    if (at instanceof DatabaseLost || lostCodes.has((at as { code?: unknown }).code)) return true;
+    at = at.cause;
+  }
+  return false;
+}
