@@ -6,53 +6,122 @@ const noNul = '^[^\\u0000]*$';
 /** Configuration of a step of type `ssh.exec`: a POSIX shell command on the target. */
 export const SshExecConfigSchema = Type.Object(
   {
-    /** Run by the target's /bin/sh, with stdin from /dev/null. May have many lines. */
-    command: Type.String({ minLength: 1, maxLength: 131_072, pattern: noNul }),
-    /** From the start of the command, in seconds. */
-    timeout: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 300 })),
-    /** Absolute path; the user's home directory unless told. */
-    working_directory: Type.Optional(Type.String({ maxLength: 4096, pattern: '^/[^\\u0000]*$' })),
+    command: Type.String({
+      minLength: 1,
+      maxLength: 131_072,
+      pattern: noNul,
+      title: 'Command',
+      description: 'Run by the target’s /bin/sh, with stdin from /dev/null. May have many lines.',
+      contentMediaType: 'text/x-shellscript',
+    }),
+    timeout: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 604_800,
+        default: 300,
+        title: 'Timeout',
+        description: 'From the start of the command, in seconds',
+      }),
+    ),
+    working_directory: Type.Optional(
+      Type.String({
+        maxLength: 4096,
+        pattern: '^/[^\\u0000]*$',
+        title: 'Working directory',
+        description: 'Absolute path; the user’s home directory unless told',
+      }),
+    ),
     environment: Type.Optional(
       Type.Record(
         Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }),
         Type.String({ maxLength: 65_536, pattern: noNul }),
-        { additionalProperties: false, maxProperties: 1000 },
+        {
+          additionalProperties: false,
+          maxProperties: 1000,
+          title: 'Environment',
+          description: 'Variables of the command, by name',
+        },
       ),
     ),
-    /** Exit codes that count as success. */
     expected_exit_codes: Type.Optional(
       Type.Array(Type.Integer({ minimum: 0, maximum: 255 }), {
         minItems: 1,
         maxItems: 256,
         uniqueItems: true,
         default: [0],
+        title: 'Expected exit codes',
+        description: 'Exit codes that count as success',
       }),
     ),
-    /** Between TERM and KILL when the step is cancelled or runs out of time, in seconds. */
-    kill_grace: Type.Optional(Type.Integer({ minimum: 0, maximum: 3600, default: 10 })),
-    /**
-     * Whether the command goes on, and its output is kept on the target, while no agent is connected to it. On for
-     * steps with a timeout over five minutes unless told.
-     */
-    survive_agent_restart: Type.Optional(Type.Boolean()),
-    /** What the command may use. A target that can't keep a limit refuses the command before it starts. */
+    kill_grace: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 3600,
+        default: 10,
+        title: 'Kill grace',
+        description: 'Between TERM and KILL when the step is cancelled or runs out of time, in seconds',
+      }),
+    ),
+    survive_agent_restart: Type.Optional(
+      Type.Boolean({
+        title: 'Survives its agent',
+        description:
+          'Whether the command goes on, and its output is kept on the target, while no agent is connected to it. On for steps with a timeout over five minutes unless told.',
+      }),
+    ),
     limits: Type.Optional(
       Type.Object(
         {
-          /** Processor time of each process, in seconds. */
-          cpu_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800 })),
-          /** Address space of each process, in MiB. */
-          memory_mb: Type.Optional(Type.Integer({ minimum: 1, maximum: 16_777_216 })),
-          /** How much the command gives way to others; 0 for not at all. */
-          nice: Type.Optional(Type.Integer({ minimum: 0, maximum: 19 })),
-          /** Output that is kept, both streams together, in MiB. */
-          output_mb: Type.Optional(Type.Integer({ minimum: 1, maximum: 4_096 })),
+          cpu_seconds: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: 604_800,
+              title: 'Processor time',
+              description: 'Of each process, in seconds',
+            }),
+          ),
+          memory_mb: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: 16_777_216,
+              title: 'Memory',
+              description: 'Address space of each process, in MiB',
+            }),
+          ),
+          nice: Type.Optional(
+            Type.Integer({
+              minimum: 0,
+              maximum: 19,
+              title: 'Niceness',
+              description: 'How much the command gives way to others; 0 for not at all',
+            }),
+          ),
+          output_mb: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: 4_096,
+              title: 'Output',
+              description: 'Output that is kept, both streams together, in MiB',
+            }),
+          ),
         },
-        { additionalProperties: false, minProperties: 1 },
+        {
+          additionalProperties: false,
+          minProperties: 1,
+          title: 'Limits',
+          description:
+            'What the command may use. A target that can’t keep a limit refuses the command before it starts.',
+        },
       ),
     ),
-    /** What becomes of a command that prints more than is kept: it goes on unheard, or is stopped and fails. */
-    on_output_limit: Type.Optional(Type.Enum(['truncate', 'stop'], { default: 'truncate' })),
+    on_output_limit: Type.Optional(
+      Type.Enum(['truncate', 'stop'], {
+        default: 'truncate',
+        title: 'Too much output',
+        description:
+          'What becomes of a command that prints more than is kept: it goes on unheard, or is stopped and fails.',
+      }),
+    ),
   },
   { additionalProperties: false },
 );

@@ -5,34 +5,70 @@ const noNul = '^[^\\u0000]*$';
 /** Configuration of a step of type `winrm.exec`: a PowerShell or cmd command on the target. */
 export const WinrmExecConfigSchema = Type.Object(
   {
-    /** May have many lines. */
-    command: Type.String({ minLength: 1, maxLength: 131_072, pattern: noNul }),
-    /** What reads the command: Windows PowerShell, PowerShell 7 or newer, or cmd.exe. */
-    shell: Type.Optional(Type.Enum(['powershell', 'pwsh', 'cmd'], { default: 'powershell' })),
-    /** From the start of the command, in seconds. */
-    timeout: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 300 })),
-    /** Absolute path; the user's profile unless told. */
+    command: Type.String({
+      minLength: 1,
+      maxLength: 131_072,
+      pattern: noNul,
+      title: 'Command',
+      description: 'May have many lines',
+      contentMediaType: 'text/x-powershell',
+    }),
+    shell: Type.Optional(
+      Type.Enum(['powershell', 'pwsh', 'cmd'], {
+        default: 'powershell',
+        title: 'Shell',
+        description: 'What reads the command: Windows PowerShell, PowerShell 7 or newer, or cmd.exe',
+      }),
+    ),
+    timeout: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 604_800,
+        default: 300,
+        title: 'Timeout',
+        description: 'From the start of the command, in seconds',
+      }),
+    ),
     working_directory: Type.Optional(
-      Type.String({ maxLength: 4096, pattern: '^([A-Za-z]:[\\\\/]|\\\\\\\\)[^\\u0000]*$' }),
+      Type.String({
+        maxLength: 4096,
+        pattern: '^([A-Za-z]:[\\\\/]|\\\\\\\\)[^\\u0000]*$',
+        title: 'Working directory',
+        description: 'Absolute path; the user’s profile unless told',
+      }),
     ),
     environment: Type.Optional(
       Type.Record(
         Type.String({ pattern: '^[^=\\u0000]{1,255}$' }),
         Type.String({ maxLength: 32_767, pattern: noNul }),
-        { additionalProperties: false, maxProperties: 1000 },
+        {
+          additionalProperties: false,
+          maxProperties: 1000,
+          title: 'Environment',
+          description: 'Variables of the command, by name',
+        },
       ),
     ),
-    /** Exit codes that count as success. */
     expected_exit_codes: Type.Optional(
       Type.Array(Type.Integer({ minimum: -2_147_483_648, maximum: 4_294_967_295 }), {
         minItems: 1,
         maxItems: 256,
         uniqueItems: true,
         default: [0],
+        title: 'Expected exit codes',
+        description: 'Exit codes that count as success',
       }),
     ),
-    /** Between the first try to end the command and the next harder one, when it is cancelled or runs out of time; seconds. */
-    kill_grace: Type.Optional(Type.Integer({ minimum: 0, maximum: 3600, default: 10 })),
+    kill_grace: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 3600,
+        default: 10,
+        title: 'Kill grace',
+        description:
+          'Between the first try to end the command and the next harder one, when it is cancelled or runs out of time; seconds',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
