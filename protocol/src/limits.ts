@@ -53,7 +53,17 @@ export const limits = {
   maxEnumValues: 1_000,
   /** All parameters of a run together, as JSON. */
   maxParameterBytes: 256 * 1024,
+  /** A pattern's program with its repetitions written out. */
+  maxPatternSize: 1_000,
+  /** What all patterns of one validation or evaluation may cost: a pattern's size times the length of its text. */
+  maxPatternSteps: 1_000_000,
   maxExpressionLength: 2_000,
+  maxExpressionNodes: 400,
+  /** Parentheses, calls and members inside one another. */
+  maxExpressionDepth: 32,
+  maxExpressionListElements: 200,
+  /** What evaluating an expression may cost: nodes, and the lengths of what they handle. */
+  maxExpressionSteps: 200_000,
   maxOutputsPerStep: 32,
   maxStepOutputCharacters: 16_384,
   /** All outputs of the steps of one target run together, as JSON. */

@@ -116,7 +116,7 @@ export function describeSchema(schema: Schema | undefined): string | undefined {
   }
   if (schema.type === undefined)
     return typeof schema.description === 'string' ? lowerFirst(schema.description) : undefined;
-  const base = schema.format === 'uuid' ? 'a UUID' : typeName(schema.type);
+  const base = describeBase(schema);
   const bounds = describeBounds(schema);
   const form =
     typeof schema.description === 'string'
@@ -125,6 +125,12 @@ export function describeSchema(schema: Schema | undefined): string | undefined {
         ? ` matching ${shorten(schema.pattern)}`
         : '';
   return `${base}${bounds}${form}`;
+}
+
+function describeBase(schema: Schema): string {
+  // Formats of parameters come with their words (parameters/formats.ts).
+  if (typeof schema.words === 'string') return schema.words;
+  return schema.format === 'uuid' ? 'a UUID' : typeName(schema.type);
 }
 
 function describeBounds(schema: Schema): string {
@@ -155,8 +161,13 @@ function oneOf(error: ErrorObject): string {
 function unknownProperty(error: ErrorObject): string {
   const given = String(error.params.additionalProperty ?? error.params.unevaluatedProperty);
   const names = Object.keys((schemaOf(error).properties as Schema | undefined) ?? {});
-  const near = names.find((name) => name.toLowerCase() === given.toLowerCase() || isOneEditAway(name, given));
+  const near = nearName(given, names);
   return near === undefined ? 'Is not known here.' : `Is not known here; did you mean ${near}?`;
+}
+
+/** The name that was probably meant. */
+export function nearName(given: string, names: readonly string[]): string | undefined {
+  return names.find((name) => name.toLowerCase() === given.toLowerCase() || isOneEditAway(name, given));
 }
 
 /** One character added, dropped or changed, or two neighbours swapped. */

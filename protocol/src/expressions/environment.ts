@@ -1,0 +1,127 @@
+// The part of CEL that expressions may use: no time, no bytes, and everything that could take long under the meter.
+import { type ASTNode, Environment } from '@marcbachmann/cel-js';
+import { limits } from '../limits.ts';
+import { compilePattern, isPattern } from '../patterns/pattern.ts';
+import { meter, TooCostly } from './meter.ts';
+import { callOf, type Node, nodesOf, rootOf } from './syntax-tree.ts';
+
+/** Functions and macros, and how many arguments each takes, its receiver included. */
+export const functions: Readonly<Record<string, string>> = {
+  has: 'has(parameters.x)',
+  size: 'size(x)',
+  contains: 'text.contains(part)',
+  startsWith: 'text.startsWith(part)',
+  endsWith: 'text.endsWith(part)',
+  matches: 'text.matches("pattern")',
+  lowerAscii: 'text.lowerAscii()',
+  upperAscii: 'text.upperAscii()',
+  trim: 'text.trim()',
+  substring: 'text.substring(from, to)',
+  indexOf: 'text.indexOf(part)',
+  split: 'text.split(separator)',
+  join: 'list.join(separator)',
+  all: 'list.all(x, …)',
+  exists: 'list.exists(x, …)',
+  exists_one: 'list.exists_one(x, …)',
+  map: 'list.map(x, …)',
+  filter: 'list.filter(x, …)',
+  int: 'int(x)',
+  double: 'double(x)',
+  string: 'string(x)',
+  bool: 'bool(x)',
+  dyn: 'dyn(x)',
+  type: 'type(x)',
+};
+
+/** Those that the library runs without end for chosen texts: ours stand in their place. */
+const replaced = new Set(['contains', 'indexOf', 'split', 'matches']);
+const ours = (name: string) => `metered_${name}`;
+
+/** Comparing a text of 128 KiB with a part half as long would take seconds. */
+const comparisonsPerStep = 500;
+
+function searching(text: string, part: string): void {
+  meter().spend(Math.ceil((text.length * part.length) / comparisonsPerStep));
+}
+
+const base = new Environment({
+  limits: {
+    maxAstNodes: limits.maxExpressionNodes,
+    maxDepth: limits.maxExpressionDepth,
+    maxListElements: limits.maxExpressionListElements,
+    maxMapEntries: limits.maxExpressionListElements,
+    maxCallArguments: 8,
+  },
+})
+  .registerFunction(`string.${ours('contains')}(string): bool`, (text: string, part: string) => {
+    searching(text, part);
+    return text.includes(part);
+  })
+  .registerFunction(`string.${ours('indexOf')}(string): int`, (text: string, part: string) => {
+    searching(text, part);
+    return BigInt(text.indexOf(part));
+  })
+  .registerFunction(`string.${ours('split')}(string): list<string>`, (text: string, separator: string) => {
+    searching(text, separator);
+    meter().spend(text.length >> 3);
+    return text.split(separator);
+  })
+  .registerFunction(`string.${ours('matches')}(string): bool`, (text: string, source: string) => {
+    const pattern = compilePattern(source);
+    // Patterns are literals, and looked at before.
+    if (!isPattern(pattern)) throw new Error(pattern.message);
+    const matches = meter().patterns.matches(pattern, text);
+    if (matches === undefined) {
+      meter().exceeded = true;
+      throw new TooCostly();
+    }
+    return matches;
+  });
+
+export function newEnvironment(): Environment {
+  return base.clone();
+}
+
+/** Puts our functions in the place of the library's. Before the types are checked. */
+export function replaceFunctions(ast: ASTNode): void {
+  for (const node of nodesOf(rootOf(ast))) {
+    const call = callOf(node);
+    if (call?.isMethod === true && replaced.has(call.name)) {
+      (node.args as unknown[])[0] = ours(call.name);
+    }
+  }
+}
+
+/** How a function of ours is called by authors, in messages of the library. */
+export function authorsName(message: string): string {
+  return message.replaceAll(/metered_(\w+)/g, '$1');
+}
+
+/** Puts every node under the meter. After the types were checked, which chooses what is evaluated. */
+export function putUnderMeter(ast: ASTNode): void {
+  for (const node of nodesOf(rootOf(ast))) {
+    const { meta } = node;
+    const evaluate = meta.evaluate;
+    if (evaluate !== undefined) {
+      meta.evaluate = (...all) => {
+        meter().spend(1);
+        return evaluate(...all);
+      };
+    }
+    weighOperands(node);
+  }
+}
+
+const weighed = new Set(['==', '!=', 'in', '+', '<', '<=', '>', '>=', 'call', 'rcall']);
+
+/** What compares, joins or calls is paid by the size of what it is given, before it does so. */
+function weighOperands(node: Node): void {
+  const { handle } = node;
+  if (handle === undefined || !weighed.has(node.op)) return;
+  const isCall = node.op === 'call' || node.op === 'rcall';
+  node.handle = (...all) => {
+    const operands = isCall ? (all[0] as unknown[]) : all.slice(0, 2);
+    meter().spend(operands.reduce((sum: number, one) => sum + meter().weigh(one), 0));
+    return handle(...all);
+  };
+}

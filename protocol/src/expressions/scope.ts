@@ -1,0 +1,168 @@
+// What an expression may speak of, as CEL types, and the values for it.
+import type { Environment } from '@marcbachmann/cel-js';
+import type { Parameters, ValueDefinition } from '../api/parameters.ts';
+import { allowsOthers, isRequired } from '../parameters/check-value.ts';
+
+/** A step before the one that has the expression. */
+export interface EarlierStep {
+  /** By which it is referred to. */
+  id: string;
+  outputs: Record<string, { secret?: boolean; mayBeAbsent?: boolean }>;
+}
+
+export interface ExpressionScope {
+  parameters: Parameters;
+  /** Where the expression is evaluated for a target: `target`, `run`, `job` and `steps` are there too. */
+  onTarget?: { steps: readonly EarlierStep[] };
+  /** In place of all of these: the definition itself, of which nothing is declared. */
+  definition?: true;
+}
+
+/** Values by the names of the scope: `parameters`, `target`, `run`, `job`, `steps`. JSON; what is absent is left out. */
+export type ExpressionValues = Record<string, unknown>;
+
+/** A thing that can be named, for messages and for what may be absent. */
+export interface Member {
+  /** In words: `text`, `an integer`. */
+  type: string;
+  secret?: boolean;
+  mayBeAbsent?: boolean;
+  /** Undefined where any name may follow; empty where none may. */
+  members?: Record<string, Member> | undefined;
+}
+
+const text = { type: 'text', members: {} };
+const whole = { type: 'an integer', members: {} };
+const targetMembers: Record<string, Member> = {
+  name: text,
+  host: text,
+  port: whole,
+  os: text,
+  segment: text,
+  labels: { type: 'a map of texts' },
+};
+const runMembers: Record<string, Member> = { id: whole, created_at: text, created_by: text };
+const jobMembers: Record<string, Member> = { id: whole, name: text, version: whole };
+
+/** Everything that may be named in the scope, as a tree. */
+export function membersOf(scope: ExpressionScope): Record<string, Member> {
+  if (scope.definition === true) return { job: { type: 'a job definition' } };
+  const object = (members: Record<string, Member>): Member => ({ type: 'an object', members });
+  const parameters = object(mapValues(scope.parameters, memberOf));
+  if (scope.onTarget === undefined) return { parameters };
+  const steps = scope.onTarget.steps.map(({ id, outputs }) => {
+    const named = mapValues(outputs, (output) => ({ ...text, ...output }));
+    return [id, object({ outputs: object(named) })] as const;
+  });
+  return {
+    parameters,
+    target: object(targetMembers),
+    run: object(runMembers),
+    job: object(jobMembers),
+    steps: object(Object.fromEntries(steps)),
+  };
+}
+
+const typeWords = {
+  string: 'text',
+  integer: 'an integer',
+  number: 'a number',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'an object',
+} as const;
+
+function memberOf(definition: ValueDefinition & { secret?: boolean }): Member {
+  const { type, properties, secret } = definition;
+  return {
+    type: typeWords[type],
+    ...(secret === true ? { secret } : {}),
+    ...(isRequired(definition) || definition.default !== undefined ? {} : { mayBeAbsent: true }),
+    members:
+      type === 'object' ? (allowsOthers(definition) ? undefined : mapValues(properties ?? {}, memberOf)) : {},
+  };
+}
+
+/** Declares what is in the scope. Secrets are not declared: an expression can't speak of them. */
+export function declare(environment: Environment, scope: ExpressionScope): Environment {
+  if (scope.definition === true) return environment.registerVariable('job', 'dyn');
+  environment.registerVariable({ name: 'parameters', schema: schemaOf(scope.parameters) });
+  if (scope.onTarget === undefined) return environment;
+  const steps = scope.onTarget.steps.map(({ id, outputs }) => {
+    const named = Object.entries(outputs).filter(([, output]) => output.secret !== true);
+    return [id, { outputs: Object.fromEntries(named.map(([name]) => [name, 'string'])) }];
+  });
+  return environment
+    .registerVariable({
+      name: 'target',
+      schema: {
+        name: 'string',
+        host: 'string',
+        port: 'int',
+        os: 'string',
+        segment: 'string',
+        labels: 'map<string, string>',
+      },
+    })
+    .registerVariable({ name: 'run', schema: { id: 'int', created_at: 'string', created_by: 'string' } })
+    .registerVariable({ name: 'job', schema: { id: 'int', name: 'string', version: 'int' } })
+    .registerVariable({ name: 'steps', schema: Object.fromEntries(steps) });
+}
+
+type Schema = { [name: string]: string | Schema };
+
+function schemaOf(properties: Parameters): Schema {
+  const known = Object.entries(properties).filter(([, property]) => property.secret !== true);
+  return Object.fromEntries(known.map(([name, property]) => [name, celType(property)]));
+}
+
+function celType(definition: ValueDefinition): string | Schema {
+  if (definition.type !== 'object') return listedType(definition);
+  if (allowsOthers(definition)) return 'map<string, dyn>';
+  return schemaOf(definition.properties ?? {});
+}
+
+function listedType({ type, items }: ValueDefinition): string {
+  const types = {
+    string: 'string',
+    integer: 'int',
+    number: 'double',
+    boolean: 'bool',
+    object: 'dyn',
+  } as const;
+  if (type !== 'array') return types[type];
+  return `list<${items === undefined ? 'dyn' : listedType(items)}>`;
+}
+
+/** JSON values as CEL has them: integers as 64-bit ones, where an integer is declared or nothing is. */
+export function celValues(scope: ExpressionScope, values: ExpressionValues): Record<string, unknown> {
+  const { parameters, ...others } = values;
+  return {
+    ...(mapValues(others, (value) => celValue(value, undefined)) as Record<string, unknown>),
+    parameters: objectValue(Object(parameters) as Record<string, unknown>, scope.parameters),
+  };
+}
+
+function celValue(value: unknown, definition: ValueDefinition | undefined): unknown {
+  if (typeof value === 'number') {
+    return definition?.type === 'number' || !Number.isInteger(value) ? value : BigInt(value);
+  }
+  if (Array.isArray(value)) return value.map((item) => celValue(item, definition?.items));
+  if (typeof value !== 'object' || value === null) return value;
+  return objectValue(value as Record<string, unknown>, definition?.properties ?? {});
+}
+
+function objectValue(value: Record<string, unknown>, properties: Parameters): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([name]) => !(Object.hasOwn(properties, name) && properties[name]?.secret === true))
+      .map(([name, inner]) => [
+        name,
+        celValue(inner, Object.hasOwn(properties, name) ? properties[name] : undefined),
+      ]),
+  );
+}
+
+function mapValues<A, B>(record: Record<string, A>, change: (value: A) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
+}

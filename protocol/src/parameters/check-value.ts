@@ -1,0 +1,227 @@
+// A value against what its parameter says, as JSON Schema 2020-12 means it. Ours and not ajv's: the console's pages may
+// not compile code, a job's parameters would stay compiled in the server for good, and what patterns cost is counted
+// over all of them. What is wrong is told in ajv's terms, so that it reads like everything else (validation.ts).
+import type { ErrorObject } from 'ajv';
+import type { ValueDefinition } from '../api/parameters.ts';
+import { limits } from '../limits.ts';
+import { compilePattern, isPattern, type PatternBudget } from '../patterns/pattern.ts';
+import { isMultipleOf } from './decimal.ts';
+import { formatWords, hasFormat } from './formats.ts';
+import { schemaOf } from './json-schema.ts';
+
+type Values = Record<string, unknown>;
+
+export interface ValueCheck {
+  errors: ErrorObject[];
+  patterns: PatternBudget;
+  /** Values that are still looked at; a longer list is refused by its size elsewhere. */
+  nodesLeft: number;
+}
+
+/** Fills defaults inside the value, which is changed, and adds what is wrong with it. */
+export function checkValue(check: ValueCheck, value: unknown, definition: ValueDefinition, at: string): void {
+  if (check.errors.length >= maxErrors || --check.nodesLeft < 0) return;
+  if (!isOfType(value, definition.type)) {
+    if (definition.type === 'integer' && Number.isInteger(value)) {
+      add(check, value, definition, at, 'text', {}, inexactMessage);
+    } else add(check, value, definition, at, 'type', { type: definition.type });
+  } else if (definition.enum !== undefined && !definition.enum.some((one) => isEqual(one, value))) {
+    add(check, value, definition, at, 'enum', { allowedValues: definition.enum });
+  } else if (typeof value === 'string') checkText(check, value, definition, at);
+  else if (typeof value === 'number') checkNumber(check, value, definition, at);
+  else if (Array.isArray(value)) checkArray(check, value, definition, at);
+  else if (typeof value === 'object' && value !== null) checkObject(check, value as Values, definition, at);
+}
+
+const maxErrors = 50;
+const inexactMessage =
+  'Is beyond 9007199254740991, from where on whole numbers do not stay exact; make the parameter a string';
+
+function add(
+  check: ValueCheck,
+  data: unknown,
+  definition: ValueDefinition,
+  instancePath: string,
+  keyword: string,
+  params: Record<string, unknown>,
+  message?: string,
+): void {
+  const parentSchema = schemaOf(definition);
+  check.errors.push({
+    keyword,
+    instancePath,
+    schemaPath: `#/${keyword}`,
+    params,
+    data,
+    parentSchema,
+    ...(message === undefined ? {} : { message }),
+  });
+}
+
+/** What may stand for a type. No text is taken for a number, and no number for text. */
+export function isOfType(value: unknown, type: ValueDefinition['type']): boolean {
+  if (type === 'array') return Array.isArray(value);
+  if (type === 'object') return typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (type === 'integer') return Number.isSafeInteger(value);
+  if (type === 'number') return Number.isFinite(value);
+  return typeof value === type;
+}
+
+function checkText(check: ValueCheck, value: string, definition: ValueDefinition, at: string): void {
+  const { minLength, maxLength = limits.maxParameterCharacters, pattern, format } = definition;
+  const fail = (keyword: string, params: Values, message?: string) =>
+    add(check, value, definition, at, keyword, params, message);
+  const length = charactersOf(value);
+  if (minLength !== undefined && length < minLength) fail('minLength', { limit: minLength });
+  const unstorable = textProblem(value);
+  if (length > maxLength) fail('maxLength', { limit: maxLength });
+  else if (unstorable !== undefined) fail('text', {}, unstorable);
+  if (length > maxLength || unstorable !== undefined) return;
+  if (format !== undefined && !hasFormat(format, value)) fail('text', {}, `Must be ${formatWords[format]}`);
+  if (pattern !== undefined) checkPattern(check, pattern, value, fail);
+}
+
+/** What no system call, shell or database takes, in whatever value it is. */
+function textProblem(text: string): string | undefined {
+  const [bad] = /\0|\p{Surrogate}/u.exec(text) ?? [];
+  if (bad === undefined) return undefined;
+  return bad === '\0' ? nulMessage : surrogateMessage;
+}
+
+const nulMessage = 'Must not contain the NUL character (U+0000); remove it';
+const surrogateMessage =
+  'Must be whole Unicode text; it contains half a surrogate pair. Write the character again';
+
+function checkPattern(
+  check: ValueCheck,
+  source: string,
+  value: string,
+  fail: (keyword: string, params: Values, message?: string) => void,
+): void {
+  const pattern = compilePattern(source);
+  // One that can't be compiled was refused when the job was saved.
+  if (!isPattern(pattern)) {
+    fail('text', {}, `Can't be checked: its pattern is not one. ${pattern.message}`);
+    return;
+  }
+  const matches = check.patterns.matches(pattern, value);
+  if (matches === undefined) {
+    const most = pattern.maxLength.toLocaleString('en');
+    fail(
+      'text',
+      {},
+      `Is too long to be compared with its pattern; ${most} characters can be, less where other values have patterns too`,
+    );
+  } else if (!matches) fail('pattern', { pattern: source });
+}
+
+function checkNumber(check: ValueCheck, value: number, definition: ValueDefinition, at: string): void {
+  const bound = (keyword: BoundKeyword, comparison: string, isMet: (limit: number) => boolean) => {
+    const limit = definition[keyword];
+    if (limit !== undefined && !isMet(limit))
+      add(check, value, definition, at, keyword, { comparison, limit });
+  };
+  bound('minimum', '>=', (limit) => value >= limit);
+  bound('exclusiveMinimum', '>', (limit) => value > limit);
+  bound('maximum', '<=', (limit) => value <= limit);
+  bound('exclusiveMaximum', '<', (limit) => value < limit);
+  const { multipleOf } = definition;
+  if (multipleOf !== undefined && !isMultipleOf(value, multipleOf)) {
+    add(check, value, definition, at, 'multipleOf', { multipleOf });
+  }
+}
+
+type BoundKeyword = 'minimum' | 'maximum' | 'exclusiveMinimum' | 'exclusiveMaximum';
+
+function checkArray(check: ValueCheck, value: unknown[], definition: ValueDefinition, at: string): void {
+  const { minItems, maxItems = limits.maxParameterItems, uniqueItems, items } = definition;
+  if (minItems !== undefined && value.length < minItems) {
+    add(check, value, definition, at, 'minItems', { limit: minItems });
+  }
+  if (value.length > maxItems) {
+    add(check, value, definition, at, 'maxItems', { limit: maxItems });
+    return;
+  }
+  if (uniqueItems === true) {
+    const twice = firstRepeated(value);
+    if (twice !== undefined) add(check, value, definition, at, 'uniqueItems', { i: twice[0], j: twice[1] });
+  }
+  value.forEach((item, index) => {
+    if (items === undefined) checkAnything(check, item, `${at}/${index}`);
+    else checkValue(check, item, items, `${at}/${index}`);
+  });
+}
+
+function checkObject(check: ValueCheck, value: Values, definition: ValueDefinition, at: string): void {
+  const { properties = {} } = definition;
+  for (const [name, property] of Object.entries(properties)) {
+    const inner = `${at}/${pointerPart(name)}`;
+    if (!Object.hasOwn(value, name)) {
+      if (property.default !== undefined) value[name] = structuredClone(property.default);
+      else if (isRequired(property)) add(check, value, definition, at, 'required', { missingProperty: name });
+    } else checkValue(check, value[name], property, inner);
+  }
+  for (const name of Object.keys(value)) {
+    if (Object.hasOwn(properties, name)) continue;
+    // What a name like `__proto__` does in the hands of a program is nobody's intention.
+    if (!allowsOthers(definition) || reservedNames.has(name) || textProblem(name) !== undefined) {
+      add(check, value, definition, at, 'additionalProperties', { additionalProperty: name });
+    } else checkAnything(check, value[name], `${at}/${pointerPart(name)}`);
+  }
+}
+
+/** Whether an object may have properties that are not named: where none is, unless told; else only where told. */
+export function allowsOthers(definition: ValueDefinition): boolean {
+  return definition.additionalProperties ?? definition.properties === undefined;
+}
+
+/** A value of which nothing is declared. */
+function checkAnything(check: ValueCheck, value: unknown, at: string): void {
+  if (value === null) return;
+  const type = Array.isArray(value) ? 'array' : (typeof value as ValueDefinition['type']);
+  checkValue(check, value, { type }, at);
+}
+
+/** Names that no parameter, property or output has, since every object of JavaScript has them. */
+export const reservedNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** Whether it must be given: so unless it has a default, and unless told. */
+export function isRequired(definition: ValueDefinition): boolean {
+  return definition.required ?? definition.default === undefined;
+}
+
+export function pointerPart(name: string): string {
+  return name.replaceAll('~', '~0').replaceAll('/', '~1');
+}
+
+function charactersOf(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
+}
+
+/** Places of the first two items that are equal. */
+export function firstRepeated(values: readonly unknown[]): [number, number] | undefined {
+  const seen = new Map<string, number>();
+  for (const [index, value] of values.entries()) {
+    const key = spelled(value);
+    const before = seen.get(key);
+    if (before !== undefined) return [before, index];
+    seen.set(key, index);
+  }
+  return undefined;
+}
+
+export function isEqual(a: unknown, b: unknown): boolean {
+  if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a === b;
+  return spelled(a) === spelled(b);
+}
+
+/** One spelling of equal JSON values: properties sorted. */
+function spelled(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}

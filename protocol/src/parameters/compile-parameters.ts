@@ -1,0 +1,119 @@
+// What a run is given, against what its job asks for. No value is brought to another type; what is missing is filled
+// from defaults. Server, agent and forms use the same one.
+import type { ErrorObject } from 'ajv';
+import type { ErrorDetail } from '../api/common.ts';
+import type { ParameterRule, Parameters } from '../api/parameters.ts';
+import { limits } from '../limits.ts';
+import { PatternBudget } from '../patterns/pattern.ts';
+import { errorDetails } from '../validation.ts';
+import { checkValue, isRequired, pointerPart, type ValueCheck } from './check-value.ts';
+import { type JsonSchema, parametersJsonSchema, schemaOf } from './json-schema.ts';
+import { ruleProblems } from './rule-problems.ts';
+
+export interface GivenParameters {
+  /** With defaults filled in. Parameters that were not given and have none are not in it. */
+  values: Record<string, unknown>;
+  /** Empty when all is right; else `values` is of no use. Never the value of a secret. */
+  problems: ErrorDetail[];
+}
+
+export interface CompiledParameters {
+  /** All parameters as one object, in JSON Schema 2020-12. */
+  schema: JsonSchema;
+  /**
+   * @param given What was given; it is left as it is.
+   * @param options `sealed`: names of secret parameters that were given sealed, so that their values can't be looked
+   * at. `root`: put before each path; `parameters` unless told.
+   */
+  check(given: unknown, options?: { sealed?: readonly string[]; root?: string }): GivenParameters;
+}
+
+/** Parameters and rules as they were accepted by `checkParameters` and `checkRules`, ready to check what a run is given. */
+export function compileParameters(
+  parameters: Parameters = {},
+  rules: readonly ParameterRule[] = [],
+): CompiledParameters {
+  const secrets = new Set(Object.keys(parameters).filter((name) => parameters[name]?.secret === true));
+  return {
+    schema: parametersJsonSchema(parameters),
+    check(given, { sealed = [], root = 'parameters' } = {}) {
+      const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
+      const values = (isObject ? structuredClone(given) : {}) as Record<string, unknown>;
+      const check: ValueCheck = { errors: [], patterns: new PatternBudget(), nodesLeft: maxNodes };
+      if (isObject) checkGiven(check, values, parameters, new Set(sealed));
+      else check.errors.push(notAnObject(given, parameters));
+      const problems = errorDetails(check.errors, { root, max: 50 }).map((detail) =>
+        withoutSecrets(detail, root, secrets),
+      );
+      if (problems.length === 0) problems.push(...sizeProblems(values, root));
+      const told = new Set(check.errors.map((error) => error.instancePath.split('/')[1] ?? ''));
+      const missing = check.errors.map((error) => error.params.missingProperty as string | undefined);
+      const broken = new Set([...told, ...missing.filter((name) => name !== undefined)]);
+      problems.push(...ruleProblems(rules, parameters, values, new Set(sealed), broken, root));
+      return { values, problems };
+    },
+  };
+}
+
+/** More can't be in what is as large as all parameters may be. */
+const maxNodes = limits.maxParameterBytes;
+
+function checkGiven(
+  check: ValueCheck,
+  values: Record<string, unknown>,
+  parameters: Parameters,
+  sealed: ReadonlySet<string>,
+): void {
+  const definition = { type: 'object' as const, properties: parameters };
+  const parentSchema = schemaOf(definition);
+  const fail = (keyword: string, params: Record<string, unknown>) =>
+    check.errors.push({
+      keyword,
+      params,
+      instancePath: '',
+      schemaPath: `#/${keyword}`,
+      data: values,
+      parentSchema,
+    });
+  for (const [name, parameter] of Object.entries(parameters)) {
+    if (sealed.has(name)) continue;
+    if (Object.hasOwn(values, name)) checkValue(check, values[name], parameter, `/${pointerPart(name)}`);
+    else if (parameter.default !== undefined) values[name] = structuredClone(parameter.default);
+    else if (isRequired(parameter)) fail('required', { missingProperty: name });
+  }
+  for (const name of [...Object.keys(values), ...sealed]) {
+    if (!Object.hasOwn(parameters, name)) fail('additionalProperties', { additionalProperty: name });
+  }
+}
+
+function notAnObject(data: unknown, properties: Parameters): ErrorObject {
+  const parentSchema = schemaOf({ type: 'object', properties });
+  return {
+    keyword: 'type',
+    params: { type: 'object' },
+    instancePath: '',
+    schemaPath: '#/type',
+    data,
+    parentSchema,
+  };
+}
+
+function withoutSecrets(detail: ErrorDetail, root: string, secrets: ReadonlySet<string>): ErrorDetail {
+  const name = detail.path.slice(root.length + 1).split(/[.[]/, 1)[0] ?? '';
+  if (!secrets.has(name)) return detail;
+  const { found: _, ...rest } = detail;
+  return rest;
+}
+
+function sizeProblems(values: Record<string, unknown>, root: string): ErrorDetail[] {
+  const bytes = new TextEncoder().encode(JSON.stringify(values)).length;
+  if (bytes <= limits.maxParameterBytes) return [];
+  return [
+    {
+      path: root,
+      message: `All parameters together have ${bytes} bytes as JSON; ${limits.maxParameterBytes} are allowed.`,
+      found: `${bytes} bytes`,
+      allowed: `at most ${limits.maxParameterBytes} bytes`,
+    },
+  ];
+}

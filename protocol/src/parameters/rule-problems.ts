@@ -1,0 +1,85 @@
+// Rules between parameters, held against what a run was given.
+import type { ErrorDetail } from '../api/common.ts';
+import type { ParameterRule, Parameters } from '../api/parameters.ts';
+import { visibleJson } from '../api/text.ts';
+import { type CompiledExpression, readExpression } from '../expressions/expression.ts';
+
+/**
+ * @param broken Names of parameters that are wrong by themselves: rules that speak of them say nothing.
+ */
+export function ruleProblems(
+  rules: readonly ParameterRule[],
+  parameters: Parameters,
+  values: Record<string, unknown>,
+  sealed: ReadonlySet<string>,
+  broken: ReadonlySet<string>,
+  root: string,
+): ErrorDetail[] {
+  const isGiven = (name: string) => Object.hasOwn(values, name) || sealed.has(name);
+  return rules.flatMap((rule, at): ErrorDetail[] => {
+    const when = rule.when === undefined ? undefined : read(rule.when, parameters, []);
+    const check = rule.check === undefined ? undefined : read(rule.check, parameters, when?.asked ?? []);
+    if ([when, check].some((one) => one !== undefined && speaksOf(one, broken))) return [];
+    if (when !== undefined) {
+      const holds = when.evaluate({ parameters: values });
+      if (!holds.ok) return [{ path: root, message: `Rule ${at + 1} can’t be checked: ${holds.message}` }];
+      if (!holds.value) return [];
+    }
+    const missing = (rule.require ?? [])
+      .filter((name) => !isGiven(name) && !broken.has(name))
+      .map((name) => ({
+        path: `${root}.${name}`,
+        message: rule.message ?? `Is missing; rule ${at + 1} requires it here.`,
+      }));
+    return check === undefined ? missing : [...missing, ...checkProblems(check, rule, at, values, root)];
+  });
+}
+
+function checkProblems(
+  check: CompiledExpression,
+  { message }: ParameterRule,
+  at: number,
+  values: Record<string, unknown>,
+  root: string,
+): ErrorDetail[] {
+  const result = check.evaluate({ parameters: values });
+  const names = parametersOf(check);
+  const only = names.length === 1 && names[0] !== undefined ? `${root}.${names[0]}` : root;
+  if (!result.ok) return [{ path: only, message: `Rule ${at + 1} can’t be checked: ${result.message}` }];
+  if (result.value) return [];
+  const found = names
+    .filter((name) => Object.hasOwn(values, name))
+    .map((name) => `${names.length === 1 ? '' : `${name} = `}${shown(values[name])}`)
+    .join(', ');
+  return [
+    {
+      path: only,
+      message: message ?? `Rule ${at + 1} does not hold.`,
+      ...(found === '' ? {} : { found }),
+      allowed: `\`${check.text}\``,
+    },
+  ];
+}
+
+/** Undefined for one that was not accepted when the job was saved, which is told there. */
+function read(
+  text: string,
+  parameters: Parameters,
+  asked: readonly string[],
+): CompiledExpression | undefined {
+  const read = readExpression(text, { parameters }, { asked });
+  return 'expression' in read ? read.expression : undefined;
+}
+
+function parametersOf(expression: CompiledExpression): string[] {
+  return [...new Set(expression.names.map((name) => name.split('.')[1] ?? ''))];
+}
+
+function speaksOf(expression: CompiledExpression, names: ReadonlySet<string>): boolean {
+  return parametersOf(expression).some((name) => names.has(name));
+}
+
+function shown(value: unknown): string {
+  const text = typeof value === 'string' ? visibleJson(value) : (JSON.stringify(value) ?? '');
+  return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
+}

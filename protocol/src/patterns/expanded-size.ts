@@ -1,0 +1,69 @@
+// How large a regular expression becomes when its repetitions are written out, before anything compiles it: `x{1000}`
+// a few hundred times over takes a compiler seconds.
+
+/** A class of Unicode is a table of hundreds of ranges. */
+const unicodeClassSize = 5;
+
+interface Group {
+  size: number;
+  /** Of the last thing in it, which a repetition would repeat. */
+  last: number;
+}
+
+/** Steps of the program that the pattern compiles to, about; of a pattern that isn't one, anything. */
+export function expandedSize(source: string): number {
+  const open: Group[] = [{ size: 0, last: 0 }];
+  const add = (size: number) => {
+    const group = open.at(-1);
+    if (group === undefined) return;
+    group.size += size;
+    group.last = size;
+  };
+  for (let at = 0; at < source.length; at++) {
+    const character = source[at];
+    if (character === '\\') {
+      add(/[pP]/.test(source[at + 1] ?? '') ? unicodeClassSize : 1);
+      at = endOfEscape(source, at);
+    } else if (character === '[') {
+      const end = endOfClass(source, at);
+      add(/\\[pP]/.test(source.slice(at, end)) ? unicodeClassSize : 1);
+      at = end;
+    } else if (character === '(') open.push({ size: 2, last: 0 });
+    else if (character === ')') {
+      const group = open.length > 1 ? open.pop() : undefined;
+      add(group?.size ?? 1);
+    } else if (character === '{') {
+      const counts = /^\{(\d{1,7})(?:,(\d{0,7}))?\}/.exec(source.slice(at, at + 18));
+      if (counts === null) add(1);
+      else {
+        repeat(open.at(-1), Math.max(Number(counts[1]), Number(counts[2] ?? 0)));
+        at += counts[0].length - 1;
+      }
+    } else add(1);
+  }
+  return open.reduce((sum, group) => sum + group.size, 0);
+}
+
+function repeat(group: Group | undefined, times: number): void {
+  if (group === undefined) return;
+  const repeated = group.last * Math.max(times, 1);
+  group.size += repeated - group.last;
+  group.last = repeated;
+}
+
+function endOfEscape(source: string, at: number): number {
+  if (source[at + 1] === 'Q') {
+    const end = source.indexOf('\\E', at);
+    return end < 0 ? source.length : end + 1;
+  }
+  const braced = /^\\[pPx]\{[^}]*\}/.exec(source.slice(at, at + 64));
+  return at + (braced?.[0].length ?? 2) - 1;
+}
+
+function endOfClass(source: string, start: number): number {
+  // `]` as the first member is itself.
+  let at = start + (source[start + 1] === '^' ? 2 : 1);
+  if (source[at] === ']') at++;
+  for (; at < source.length && source[at] !== ']'; at++) if (source[at] === '\\') at++;
+  return at;
+}
