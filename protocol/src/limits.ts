@@ -63,7 +63,7 @@ export const limits = {
   maxExpressionDepth: 32,
   maxExpressionListElements: 200,
   /** What evaluating an expression may cost: nodes, and the lengths of what they handle. */
-  maxExpressionSteps: 200_000,
+  maxExpressionSteps: 100_000,
   maxOutputsPerStep: 32,
   maxStepOutputCharacters: 16_384,
   /** All outputs of the steps of one target run together, as JSON. */

@@ -74,6 +74,7 @@ export function sentenceOf(error: ErrorObject): string {
 export function describeFound(error: ErrorObject, path: string): string | undefined {
   if (['required', 'additionalProperties', 'uniqueItems'].includes(error.keyword)) return undefined;
   const value: unknown = error.data;
+  if (value === undefined) return undefined;
   if (error.keyword === 'minLength' || error.keyword === 'maxLength') {
     return isSecretPath(path) ? undefined : plural([...String(value)].length, 'character');
   }

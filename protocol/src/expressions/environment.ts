@@ -2,7 +2,7 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
 import { limits } from '../limits.ts';
 import { compilePattern, isPattern } from '../patterns/pattern.ts';
-import { meter, TooCostly } from './meter.ts';
+import { meter } from './meter.ts';
 import { callOf, type Node, nodesOf, rootOf } from './syntax-tree.ts';
 
 /** Functions and macros, and how many arguments each takes, its receiver included. */
@@ -30,7 +30,6 @@ export const functions: Readonly<Record<string, string>> = {
   string: 'string(x)',
   bool: 'bool(x)',
   dyn: 'dyn(x)',
-  type: 'type(x)',
 };
 
 /** Those that the library runs without end for chosen texts: ours stand in their place. */
@@ -71,11 +70,7 @@ const base = new Environment({
     // Patterns are literals, and looked at before.
     if (!isPattern(pattern)) throw new Error(pattern.message);
     const matches = meter().patterns.matches(pattern, text);
-    if (matches === undefined) {
-      meter().exceeded = true;
-      throw new TooCostly();
-    }
-    return matches;
+    return matches ?? meter().exceed();
   });
 
 export function newEnvironment(): Environment {
@@ -105,12 +100,20 @@ export function putUnderMeter(ast: ASTNode): void {
     if (evaluate !== undefined) {
       meta.evaluate = (...all) => {
         meter().spend(1);
-        return evaluate(...all);
+        try {
+          return evaluate(...all);
+        } catch (error) {
+          meter().spend(stepsPerError);
+          throw error;
+        }
       };
     }
     weighOperands(node);
   }
 }
+
+/** `exists` and `||` go on after an error, which the library takes long to make. */
+const stepsPerError = 20;
 
 const weighed = new Set(['==', '!=', 'in', '+', '<', '<=', '>', '>=', 'call', 'rcall']);
 

@@ -68,16 +68,16 @@ export function readExpression(
 type Runs = (values: Record<string, unknown>) => unknown;
 
 function evaluate(run: Runs, text: string, values: Record<string, unknown>): Evaluation {
-  const result = attempt(() => metered(() => run(values)));
+  const result = metered(() => run(values));
+  const { steps } = result;
   if ('error' in result) {
     const message =
       result.error instanceof TooCostly
         ? 'Takes more than an expression may: its values are too large for what it does with them.'
         : toldWithPlace(describeCelError(result.error, text));
-    return { ok: false, message, steps: limits.maxExpressionSteps };
+    return { ok: false, message, steps };
   }
-  const { value, steps } = result.value;
-  if (typeof value === 'boolean') return { ok: true, value, steps };
+  if (typeof result.value === 'boolean') return { ok: true, value: result.value, steps };
   return { ok: false, message: 'Came to neither true nor false.', steps };
 }
 

@@ -10,6 +10,9 @@ export class TooCostly extends Error {
   }
 }
 
+/** One for all: where the library swallows it, it is thrown by the thousand, and making an error takes its time. */
+const tooCostly = new TooCostly();
+
 export class Meter {
   steps = 0;
   /** Stays true where the library goes on after the error, as `||` does when its other side is true. */
@@ -18,11 +21,13 @@ export class Meter {
   readonly #weights = new WeakMap<object, number>();
 
   spend(steps: number): void {
+    if (this.exceeded || this.steps + steps > limits.maxExpressionSteps) this.exceed();
     this.steps += steps;
-    if (this.exceeded || this.steps > limits.maxExpressionSteps) {
-      this.exceeded = true;
-      throw new TooCostly();
-    }
+  }
+
+  exceed(): never {
+    this.exceeded = true;
+    throw tooCostly;
   }
 
   /** What it costs to look at a value whole. */
@@ -41,17 +46,18 @@ export class Meter {
 
 let current: Meter | undefined;
 
+export type Metered<T> = ({ value: T } | { error: unknown }) & { steps: number };
+
 /** Evaluates under a meter of its own. Evaluation is synchronous, so there is one at a time. */
-export function metered<T>(evaluate: () => T): { value: T; steps: number } {
-  const meter = new Meter();
+export function metered<T>(evaluate: () => T): Metered<T> {
+  const own = new Meter();
   const outer = current;
-  current = meter;
+  current = own;
   try {
     const value = evaluate();
-    if (meter.exceeded) throw new TooCostly();
-    return { value, steps: meter.steps };
+    return own.exceeded ? { error: tooCostly, steps: own.steps } : { value, steps: own.steps };
   } catch (error) {
-    throw meter.exceeded ? new TooCostly() : error;
+    return { error: own.exceeded ? tooCostly : error, steps: own.steps };
   } finally {
     current = outer;
   }

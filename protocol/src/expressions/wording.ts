@@ -88,11 +88,11 @@ const otherSpellings: [form: RegExp, message: string][] = [
   [/^\|/, 'Write `||` for “or”.'],
   [/^and\b/i, 'Write `&&` for “and”.'],
   [/^or\b/i, 'Write `||` for “or”.'],
-  [/^not\b/i, 'Write `!` for “not”.'],
   [/^\$\{\{?/, 'No placeholder here: name the value itself, such as `parameters.x`.'],
 ];
 
 function unexpectedCharacter(text: string, start: number): string {
+  if (/\bnot\s+$/i.test(text.slice(0, start))) return 'Write `!` for “not”.';
   const rest = text.slice(start);
   const known = otherSpellings.find(([form]) => form.test(rest));
   if (known !== undefined) return known[1];
@@ -159,6 +159,8 @@ function callSentence(summary: string): string {
 }
 
 export function wordsOfType(type: string): string {
+  const dynamic = /^dyn<(.*)>$/.exec(type)?.[1];
+  if (dynamic !== undefined) return wordsOfType(dynamic);
   if (type.startsWith('list')) return 'a list';
   if (type.startsWith('map') || type.startsWith('$')) return 'an object';
   const words: Record<string, string> = {

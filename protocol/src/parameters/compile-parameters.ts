@@ -2,7 +2,7 @@
 // from defaults. Server, agent and forms use the same one.
 import type { ErrorObject } from 'ajv';
 import type { ErrorDetail } from '../api/common.ts';
-import type { ParameterRule, Parameters } from '../api/parameters.ts';
+import type { ParameterRule, Parameters, ValueDefinition } from '../api/parameters.ts';
 import { limits } from '../limits.ts';
 import { PatternBudget } from '../patterns/pattern.ts';
 import { errorDetails } from '../validation.ts';
@@ -76,7 +76,10 @@ function checkGiven(
       parentSchema,
     });
   for (const [name, parameter] of Object.entries(parameters)) {
-    if (sealed.has(name)) continue;
+    if (sealed.has(name)) {
+      if (parameter.secret !== true) tell(check, name, parameter);
+      continue;
+    }
     if (Object.hasOwn(values, name)) checkValue(check, values[name], parameter, `/${pointerPart(name)}`);
     else if (parameter.default !== undefined) values[name] = structuredClone(parameter.default);
     else if (isRequired(parameter)) fail('required', { missingProperty: name });
@@ -84,6 +87,18 @@ function checkGiven(
   for (const name of [...Object.keys(values), ...sealed]) {
     if (!Object.hasOwn(parameters, name)) fail('additionalProperties', { additionalProperty: name });
   }
+}
+
+function tell(check: ValueCheck, name: string, parameter: ValueDefinition): void {
+  check.errors.push({
+    keyword: 'secret',
+    message: 'Is not a secret: give its value as it is',
+    instancePath: `/${name}`,
+    schemaPath: '#/secret',
+    params: {},
+    data: undefined,
+    parentSchema: schemaOf(parameter),
+  });
 }
 
 function notAnObject(data: unknown, properties: Parameters): ErrorObject {
