@@ -8,11 +8,13 @@ import { setupApp, type TestApp } from './testing.ts';
 let t: TestApp;
 let folder: string;
 let problems: string[] = [];
+let hangs: Promise<string[]> | undefined;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'opsconductor-probes-'));
   t = await setupApp(() => [], {
     probes: {
-      notReady: async () => problems,
+      notReady: () => hangs ?? Promise.resolve(problems),
+      readyWithinMs: 20,
       caPem: '-----BEGIN CERTIFICATE-----\n',
       agentBundle: async () => join(folder, 'agent.mjs'),
     },
@@ -30,6 +32,19 @@ test('a live process is healthy; it is ready when nothing is missing, and keeps 
   const notReady = await t.request('GET', '/readyz');
   expect([notReady.status, await notReady.text()]).toEqual([503, 'not ready\n']);
   expect((await t.request('GET', '/healthz')).status).toBe(200);
+});
+
+test('a database that does not answer keeps no probe waiting', async () => {
+  let end: (problems: string[]) => void = () => {};
+  hangs = new Promise((resolve) => {
+    end = resolve;
+  });
+  expect((await t.request('GET', '/readyz')).status).toBe(503);
+  expect((await t.request('GET', '/readyz')).status).toBe(503);
+  end([]);
+  hangs = undefined;
+  problems = [];
+  await expect.poll(async () => (await t.request('GET', '/readyz')).status).toBe(200);
 });
 
 test('the private CA’s certificate is there for who wants to pin it', async () => {

@@ -6,6 +6,8 @@ import { isCurrent } from './entity-tag.ts';
 export interface ProbeDeps {
   /** What keeps this server from working, in words; empty when nothing does. */
   notReady(): Promise<readonly string[]>;
+  /** How long `/readyz` waits for that; 3 s by default. */
+  readyWithinMs?: number;
   /** Certificate of the private CA, PEM, where it is in use. */
   caPem: string | undefined;
   /** Path of the bundled agent, made if need be. */
@@ -15,20 +17,50 @@ export interface ProbeDeps {
 /** Answers a GET. */
 export type Answer = (request: Request) => Response | Promise<Response>;
 
+/** Load balancers ask every few seconds and take silence for an answer, but not all of them soon. */
+const defaultReadyWithinMs = 3_000;
+
 export function probeAnswers(deps: ProbeDeps): [path: string, answer: Answer][] {
   const bundle = new AgentBundle(deps.agentBundle);
+  const readiness = new Readiness(deps);
   return [
     ['/healthz', () => text('ok\n')],
-    ['/readyz', () => readiness(deps)],
+    ['/readyz', () => readiness.answer()],
     ['/agent.mjs', (request) => bundle.answer(request)],
     ...(deps.caPem === undefined ? [] : [privateCa(deps.caPem)]),
   ];
 }
 
 /** 503 keeps a load balancer away. What is wrong is for the log and the console, not for everyone. */
-async function readiness(deps: ProbeDeps): Promise<Response> {
-  const problems = await deps.notReady();
-  return problems.length === 0 ? text('ready\n') : text('not ready\n', 503);
+class Readiness {
+  readonly #deps: ProbeDeps;
+  /** The look that goes on, shared: a database that hangs must not gather those of every probe. */
+  #looking: Promise<readonly string[]> | undefined;
+
+  constructor(deps: ProbeDeps) {
+    this.#deps = deps;
+  }
+
+  async answer(): Promise<Response> {
+    this.#looking ??= this.#deps.notReady().finally(() => {
+      this.#looking = undefined;
+    });
+    const problems = await within(this.#looking, this.#deps.readyWithinMs ?? defaultReadyWithinMs);
+    return problems?.length === 0 ? text('ready\n') : text('not ready\n', 503);
+  }
+}
+
+/** What a promise came to, undefined when it takes longer. */
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function privateCa(pem: string): [string, Answer] {
