@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -181,4 +181,14 @@ test('output and runs are kept for ever unless told, and no run for less time th
   expect(() => readConfig(['--output-retention-days', '30', '--run-retention-days', '29'], {})).toThrow(
     '--run-retention-days: found 29; allowed: 30 or more',
   );
+});
+
+test('each flag and variable stands in the README', async () => {
+  const [source, readme] = await Promise.all([
+    readFile(join(import.meta.dirname, 'config.ts'), 'utf8'),
+    readFile(join(import.meta.dirname, '../../README.md'), 'utf8'),
+  ]);
+  const settings = new Set(source.match(/--[a-z][a-z-]+|OPSCONDUCTOR_[A-Z_]+/g));
+  expect(settings.size).toBeGreaterThan(30);
+  expect([...settings].filter((setting) => !readme.includes(setting))).toEqual([]);
 });

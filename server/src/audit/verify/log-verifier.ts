@@ -39,6 +39,8 @@ export interface LogVerifierOptions {
   installationId: string;
   /** Checkpoints that were kept elsewhere, verified. */
   external: readonly SignedCheckpoint[];
+  /** What is read is a file of some time ago, and not what there is now. */
+  isExport?: boolean;
   /** The stored tree at a size, to go on from after a place that is wrong; undefined where there is none. */
   frontierAt?(size: number): Promise<Frontier | undefined>;
 }
@@ -124,7 +126,7 @@ export class LogVerifier {
       if (checkpoint.size <= this.#size) continue;
       this.#find(
         'truncated',
-        `The log ends after ${this.#size} rows. Checkpoint ${checkpoint.number} of ${checkpoint.sealedAt}, kept elsewhere, covers ${checkpoint.size}: the last ${checkpoint.size - this.#size} were cut off, or the whole database is an older one.`,
+        `The log ends after ${this.#size} rows. Checkpoint ${checkpoint.number} of ${checkpoint.sealedAt}, kept elsewhere, covers ${checkpoint.size}: the last ${checkpoint.size - this.#size} were cut off, or the whole database is an older one.${this.#options.isExport ? ' Or it was exported before that checkpoint: export again, and compare.' : ''}`,
       );
     }
   }

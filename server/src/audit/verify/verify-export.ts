@@ -84,7 +84,7 @@ export async function readExportHead(file: string): Promise<ExportHead> {
 export async function verifyExport(file: string, options: VerifyOptions): Promise<LogVerifier> {
   const head = await readExportHead(file);
   const { external, findings } = await verifyExternal(options, options.notes);
-  const verifier = new LogVerifier({ ...options, external });
+  const verifier = new LogVerifier({ ...options, external, isExport: true });
   for (const finding of findings) verifier.find(finding);
   if (head.installationId !== options.installationId)
     verifier.find({ kind: 'malformed', message: `The export is of installation ${head.installationId}.` });
