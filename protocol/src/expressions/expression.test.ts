@@ -23,7 +23,7 @@ const parameters: Parameters = {
 const scope: ExpressionScope = {
   parameters,
   onTarget: {
-    steps: [{ id: 'probe', outputs: { found: {}, key: { secret: true }, late: { mayBeAbsent: true } } }],
+    steps: { probe: { outputs: { found: {}, key: { secret: true }, late: { mayBeAbsent: true } } } },
   },
 };
 const values = {
@@ -159,6 +159,15 @@ describe('an expression', () => {
       'Column 1: parameters has no x.',
       'Line 2, column 1: parameters has no y.',
     ]);
+  });
+
+  it('need not ask at run time, and says then what is absent', () => {
+    const read = readExpression('parameters.maybe == "x"', scope, { mayBeAbsent: true });
+    const result = 'expression' in read ? read.expression.evaluate(values) : undefined;
+    expect(result).toMatchObject({
+      ok: false,
+      message: 'Column 12: There is no value for maybe; ask `has(…)` first.',
+    });
   });
 
   it('speaks of no secret, in whatever way', () => {

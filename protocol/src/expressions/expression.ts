@@ -27,6 +27,8 @@ export type ReadExpression = { expression: CompiledExpression } | { problems: Ex
 export interface ReadOptions {
   /** Paths of which it was asked before whether they are there, as by the `when` of a rule for its `check`. */
   asked?: readonly string[];
+  /** At run time: what may be absent need not be asked for; where it is absent, evaluating says so. */
+  mayBeAbsent?: boolean;
 }
 
 /** Reads an expression that must be true or false. */
@@ -48,7 +50,7 @@ export function readExpression(
   const run = parsed.value;
   const { ast } = run as { ast: ASTNode };
   const members = membersOf(scope);
-  const problems = nodeProblems(ast, text, members, options.asked ?? []);
+  const problems = nodeProblems(ast, text, members, options);
   if (problems.length > 0) return { problems };
   const { names, asked } = namesOf(ast);
   replaceFunctions(ast);

@@ -29,7 +29,7 @@ export function nodeProblems(
   ast: ASTNode,
   text: string,
   members: Record<string, Member>,
-  askedBefore: readonly string[],
+  { asked: askedBefore = [], mayBeAbsent = false }: { asked?: readonly string[]; mayBeAbsent?: boolean },
 ): ExpressionProblem[] {
   const root = rootOf(ast);
   const nodes = writtenNodesOf(root);
@@ -40,7 +40,7 @@ export function nodeProblems(
   ]);
   const problems = [
     ...nodes.flatMap((node) => callProblems(node, text)),
-    ...named.flatMap((one) => nameProblems(one, text, members, asked)),
+    ...named.flatMap((one) => nameProblems(one, text, members, mayBeAbsent ? undefined : asked)),
   ];
   return problems.sort((a, b) => a.line - b.line || a.column - b.column).slice(0, 10);
 }
@@ -110,7 +110,7 @@ function nameProblems(
   { path, node, isAsked }: Named,
   text: string,
   members: Record<string, Member>,
-  asked: ReadonlySet<string>,
+  asked: ReadonlySet<string> | undefined,
 ): ExpressionProblem[] {
   const end = text.slice(node.start, node.end);
   const problem = (message: string, allowed?: string) => [
@@ -128,7 +128,7 @@ function nameProblems(
       );
     }
     const isLast = index === path.length - 1;
-    if (member.mayBeAbsent === true && !(isAsked && isLast) && !asked.has(spelled)) {
+    if (member.mayBeAbsent === true && !(isAsked && isLast) && asked?.has(spelled) === false) {
       return problem(
         `${spelled} may have no value; ask first: \`has(${spelled}) && …\`, or give it a default.`,
       );

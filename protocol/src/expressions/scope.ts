@@ -3,17 +3,20 @@ import type { Environment } from '@marcbachmann/cel-js';
 import type { Parameters, ValueDefinition } from '../api/parameters.ts';
 import { allowsOthers, isRequired } from '../parameters/check-value.ts';
 
-/** A step before the one that has the expression. */
-export interface EarlierStep {
-  /** By which it is referred to. */
-  id: string;
-  outputs: Record<string, { secret?: boolean; mayBeAbsent?: boolean }>;
+/** What a step hands on, as far as expressions ask. */
+export interface ScopedOutput {
+  secret?: boolean;
+  /** Its step may not have run, or not have found it. */
+  mayBeAbsent?: boolean;
 }
 
 export interface ExpressionScope {
   parameters: Parameters;
-  /** Where the expression is evaluated for a target: `target`, `run`, `job` and `steps` are there too. */
-  onTarget?: { steps: readonly EarlierStep[] };
+  /**
+   * Where the expression is evaluated for a target: `target`, `run`, `job` and `steps` are there too. The steps are those
+   * before the one that has the expression, by what they are called by.
+   */
+  onTarget?: { steps: Readonly<Record<string, { outputs: Readonly<Record<string, ScopedOutput>> }>> };
   /** In place of all of these: the definition itself, of which nothing is declared. */
   definition?: true;
 }
@@ -50,16 +53,15 @@ export function membersOf(scope: ExpressionScope): Record<string, Member> {
   const object = (members: Record<string, Member>): Member => ({ type: 'an object', members });
   const parameters = object(mapValues(scope.parameters, memberOf));
   if (scope.onTarget === undefined) return { parameters };
-  const steps = scope.onTarget.steps.map(({ id, outputs }) => {
-    const named = mapValues(outputs, (output) => ({ ...text, ...output }));
-    return [id, object({ outputs: object(named) })] as const;
-  });
+  const steps = mapValues(scope.onTarget.steps, ({ outputs }) =>
+    object({ outputs: object(mapValues(outputs, (output) => ({ ...text, ...output }))) }),
+  );
   return {
     parameters,
     target: object(targetMembers),
     run: object(runMembers),
     job: object(jobMembers),
-    steps: object(Object.fromEntries(steps)),
+    steps: object(steps),
   };
 }
 
@@ -88,9 +90,9 @@ export function declare(environment: Environment, scope: ExpressionScope): Envir
   if (scope.definition === true) return environment.registerVariable('job', 'dyn');
   environment.registerVariable({ name: 'parameters', schema: schemaOf(scope.parameters) });
   if (scope.onTarget === undefined) return environment;
-  const steps = scope.onTarget.steps.map(({ id, outputs }) => {
+  const steps = mapValues(scope.onTarget.steps, ({ outputs }) => {
     const named = Object.entries(outputs).filter(([, output]) => output.secret !== true);
-    return [id, { outputs: Object.fromEntries(named.map(([name]) => [name, 'string'])) }];
+    return { outputs: Object.fromEntries(named.map(([name]) => [name, 'string'])) };
   });
   return environment
     .registerVariable({
@@ -106,7 +108,7 @@ export function declare(environment: Environment, scope: ExpressionScope): Envir
     })
     .registerVariable({ name: 'run', schema: { id: 'int', created_at: 'string', created_by: 'string' } })
     .registerVariable({ name: 'job', schema: { id: 'int', name: 'string', version: 'int' } })
-    .registerVariable({ name: 'steps', schema: Object.fromEntries(steps) });
+    .registerVariable({ name: 'steps', schema: steps });
 }
 
 type Schema = { [name: string]: string | Schema };
@@ -163,6 +165,6 @@ function objectValue(value: Record<string, unknown>, properties: Parameters): Re
   );
 }
 
-function mapValues<A, B>(record: Record<string, A>, change: (value: A) => B): Record<string, B> {
+function mapValues<A, B>(record: Readonly<Record<string, A>>, change: (value: A) => B): Record<string, B> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 }

@@ -277,7 +277,7 @@ describe('the JSON Schema of parameters', () => {
     }),
     fc.record({ type: fc.constant('number' as const), maximum: fc.integer({ min: 0, max: 4 }) }),
     fc.constant({ type: 'boolean' as const }),
-    fc.record({ type: fc.constant('string' as const), enum: fc.constant(['a', 'b']) }),
+    fc.record({ type: fc.constant('string' as const), enum: fc.constant<unknown[]>(['a', 'b']) }),
   );
   const definition: fc.Arbitrary<ValueDefinition> = fc.oneof(
     leaf,

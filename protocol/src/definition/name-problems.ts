@@ -1,0 +1,97 @@
+// What must differ: names of steps, what steps are called by, locks.
+import type { ErrorDetail } from '../api/common.ts';
+import { identifierPattern } from '../api/parameters.ts';
+import { reservedNames } from '../parameters/check-value.ts';
+import { detail, type LooseDefinition, type LooseStep } from './loose.ts';
+
+const identifier = new RegExp(identifierPattern);
+
+export function nameProblems({ steps }: LooseDefinition): ErrorDetail[] {
+  const names = new Map<string, number>();
+  const called = new Map<string, Called>();
+  return steps.flatMap((step, at) => [...sameName(step, at, names), ...sameCall(step, at, called)]);
+}
+
+function sameName({ name }: LooseStep, at: number, names: Map<string, number>): ErrorDetail[] {
+  if (typeof name !== 'string') return [];
+  const before = names.get(name);
+  if (before === undefined) {
+    names.set(name, at);
+    return [];
+  }
+  return [
+    detail(
+      `steps[${at}].name`,
+      `Step ${before + 1} has this name too; give each step a name of its own.`,
+      name,
+      'a name that no other step of the job has',
+    ),
+  ];
+}
+
+interface Called {
+  at: number;
+  field: 'id' | 'name';
+}
+
+/** A step is called by its id, or by its name where that is an identifier. */
+function sameCall(step: LooseStep, at: number, called: Map<string, Called>): ErrorDetail[] {
+  const field = step.id === undefined ? 'name' : 'id';
+  const call = step[field];
+  if (typeof call !== 'string' || !identifier.test(call)) return [];
+  const path = `steps[${at}].${field}`;
+  if (field === 'id' && reservedNames.has(call)) {
+    return [detail(path, 'No step can have this id; choose another one.', call)];
+  }
+  const before = called.get(call);
+  if (before === undefined) {
+    called.set(call, { at, field });
+    return [];
+  }
+  // Two equal names are told of already.
+  if (field === 'name' && before.field === 'name') return [];
+  return [
+    detail(
+      path,
+      `Step ${before.at + 1} is called ${call} too; give this one ${field === 'id' ? 'another id' : 'an id of its own'}.`,
+      call,
+      'an id that is neither id nor name of another step',
+    ),
+  ];
+}
+
+type LooseLock = { name?: unknown; mode?: unknown; slots?: unknown; per?: unknown };
+
+/** Locks by name that would be the same one, and slots of a lock that is held alone. */
+export function lockProblems({ locks }: LooseDefinition): ErrorDetail[] {
+  if (!Array.isArray(locks)) return [];
+  const firstAt = new Map<string, number>();
+  return locks.flatMap((entry, at) => {
+    const { name, mode, slots, per = 'installation' } = Object(entry) as LooseLock;
+    const problems: ErrorDetail[] = [];
+    if (mode === 'exclusive' && slots !== undefined) {
+      problems.push(
+        detail(
+          `locks[${at}].slots`,
+          'An exclusive lock is held by one target run: leave slots out, or share the lock.',
+          String(slots),
+          'slots on locks with mode “shared”',
+        ),
+      );
+    }
+    const key = `${name}@${per}`;
+    const before = firstAt.get(key);
+    if (before === undefined) firstAt.set(key, at);
+    else if (typeof name === 'string') {
+      problems.push(
+        detail(
+          `locks[${at}].name`,
+          `Lock ${before + 1} is the same one; name each lock once.`,
+          name,
+          'a name that no other lock of the job has with the same “per”',
+        ),
+      );
+    }
+    return problems;
+  });
+}

@@ -1,0 +1,78 @@
+// Rules of a step that contradict one another, or would never come to anything; and what it hands on.
+import type { ErrorDetail } from '../api/common.ts';
+import { patternProblems } from '../parameters/check-parameters.ts';
+import { reservedNames } from '../parameters/check-value.ts';
+import { detail, isObject, type LooseStep } from './loose.ts';
+
+export function stepProblems(step: LooseStep, at: number): ErrorDetail[] {
+  const path = `steps[${at}]`;
+  return [...afterFailureProblems(step, at, path), ...outputProblems(step, path)];
+}
+
+function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorDetail[] {
+  const { on_unknown: onUnknown, idempotent, hold_for: holdFor, retry, when_status: when } = step;
+  const problems: ErrorDetail[] = [];
+  if (onUnknown === 'retry' && idempotent !== true) {
+    problems.push(
+      detail(
+        `${path}.on_unknown`,
+        'What may have run is run again only where that does no harm: say `idempotent: true` if it is so, or use `hold` to be asked.',
+        onUnknown,
+        '`fail` or `hold`; `retry` with `idempotent: true`',
+      ),
+    );
+  }
+  if (holdFor !== undefined && onUnknown !== 'hold') {
+    const message = 'Nothing is held without `on_unknown: hold`.';
+    problems.push(detail(`${path}.hold_for`, message, holdFor, 'only with `on_unknown: hold`'));
+  }
+  const { delay = 10, max_delay: maxDelay = 3_600 } = Object(retry) as {
+    delay?: unknown;
+    max_delay?: unknown;
+  };
+  if (typeof delay === 'number' && typeof maxDelay === 'number' && delay > maxDelay) {
+    const message = `The first delay, ${delay} s, is longer already.`;
+    problems.push(detail(`${path}.retry.max_delay`, message, maxDelay, `${delay} or more`));
+  }
+  if (at === 0 && when === 'failure') {
+    const message = 'No step is before it that could fail.';
+    problems.push(detail(`${path}.when_status`, message, when, '`success` or `always` for the first step'));
+  }
+  return problems;
+}
+
+const finders = ['pattern', 'json', 'file'];
+
+function outputProblems({ outputs }: LooseStep, path: string): ErrorDetail[] {
+  if (!isObject(outputs)) return [];
+  return Object.entries(outputs).flatMap(([name, output]) => {
+    const here = `${path}.outputs.${name}`;
+    if (!isObject(output)) return [];
+    const problems: ErrorDetail[] = [];
+    if (reservedNames.has(name)) {
+      problems.push(detail(here, 'No output can have this name; choose another one.', name));
+    }
+    const given = finders.filter((finder) => output[finder] !== undefined);
+    if (given.length !== 1) {
+      problems.push(
+        detail(
+          here,
+          given.length === 0
+            ? 'Say where its value comes from: `pattern`, `json` or `file`.'
+            : `Its value comes from one place; make outputs of their own of ${given.join(' and ')}.`,
+          given.length === 0 ? undefined : given.join(', '),
+          'one of `pattern`, `json` and `file: true`',
+        ),
+      );
+    }
+    if (output.from !== undefined && output.pattern === undefined) {
+      const message = '`from` says where a pattern looks; leave it out.';
+      problems.push(detail(`${here}.from`, message, output.from, 'only with `pattern`'));
+    }
+    if (output.secret === true && output.default !== undefined) {
+      const message = 'A secret has no default, which would stand in every version of the job; leave it out.';
+      problems.push(detail(`${here}.default`, message));
+    }
+    return [...problems, ...patternProblems(output.pattern, `${here}.pattern`)];
+  });
+}
