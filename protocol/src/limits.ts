@@ -44,6 +44,14 @@ export const limits = {
   /** Steps one claim statement leases at most. */
   maxClaimBatch: 256,
   maxStepsPerJob: 100,
+  /** Tags and channels of one job together. */
+  maxNamesPerJob: 500,
+  /** Jobs that one bulk action changes. */
+  maxJobsPerBulk: 10_000,
+  /** Categories inside one another. */
+  maxCategoryDepth: 8,
+  /** Of a job's runs, the newest ones that its statistics look at. */
+  maxRunsForStatistics: 10_000,
   maxParametersPerJob: 100,
   maxParameterRules: 100,
   /** Arrays and objects inside one another, the parameter itself included. */

@@ -69,7 +69,23 @@ const targetRunEdges: Record<RunStatus, readonly RunStatus[]> = {
   unknown: ['running', 'succeeded', 'failed', 'cancelled', 'timed_out'],
 };
 
-export const statusEdges = { step: stepEdges, run: runEdges, target_run: targetRunEdges } as const;
+/** A job's life. Only active jobs run; a draft runs for trial, by those who may edit it. */
+export const jobStates = ['draft', 'active', 'inactive', 'archived'] as const;
+export type JobState = (typeof jobStates)[number];
+const jobEdges: Record<JobState, readonly JobState[]> = {
+  draft: ['active', 'archived'],
+  active: ['inactive', 'archived'],
+  inactive: ['active', 'archived'],
+  // What was put away comes back to be looked at before it runs.
+  archived: ['inactive'],
+};
+
+export const statusEdges = {
+  step: stepEdges,
+  run: runEdges,
+  target_run: targetRunEdges,
+  job: jobEdges,
+} as const;
 
 const endedSteps: ReadonlySet<StepStatus> = new Set([
   'succeeded',
@@ -93,6 +109,7 @@ export function isRunEnded(status: RunStatus): boolean {
 
 export function mayBecome(kind: 'step', from: StepStatus, to: StepStatus): boolean;
 export function mayBecome(kind: 'run' | 'target_run', from: RunStatus, to: RunStatus): boolean;
+export function mayBecome(kind: 'job', from: JobState, to: JobState): boolean;
 export function mayBecome(kind: keyof typeof statusEdges, from: string, to: string): boolean {
   const edges: Record<string, readonly string[]> = statusEdges[kind];
   return edges[from]?.includes(to) ?? false;

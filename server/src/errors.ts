@@ -1,22 +1,30 @@
 // The one error that may be shown. Everything else is logged whole and answered "Internal error." with a request id.
-import type { ErrorCode, ErrorDetail } from '@opsconductor/protocol';
+import type { ErrorCode, ErrorDetail, SaveConflict } from '@opsconductor/protocol';
 
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly details: readonly ErrorDetail[];
   /** Seconds after which trying again can help; sent as Retry-After. */
   readonly retryAfterS: number | undefined;
+  /** Both sides, of a save that another one came before. */
+  readonly conflict: SaveConflict | undefined;
 
   constructor(
     code: ErrorCode,
     publicMessage: string,
-    options: { cause?: unknown; details?: readonly ErrorDetail[]; retryAfterS?: number } = {},
+    options: {
+      cause?: unknown;
+      details?: readonly ErrorDetail[];
+      retryAfterS?: number;
+      conflict?: SaveConflict;
+    } = {},
   ) {
     super(publicMessage, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'AppError';
     this.code = code;
     this.details = options.details ?? [];
     this.retryAfterS = options.retryAfterS;
+    this.conflict = options.conflict;
   }
 }
 

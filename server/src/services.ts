@@ -26,6 +26,7 @@ import { hostScanRoutes } from './http/host-scans.ts';
 import { hostTrustRoutes } from './http/host-trust.ts';
 import { identityRoutes } from './http/identity.ts';
 import { inventoryRoutes } from './http/inventories.ts';
+import { jobVersionRoutes } from './http/job-versions.ts';
 import { jobRoutes } from './http/jobs.ts';
 import { grantRoutes } from './http/people-grants.ts';
 import { userGroupRoutes } from './http/people-groups.ts';
@@ -176,9 +177,10 @@ export function createServices(options: ServiceOptions): Services {
     ...hostScanRoutes({ sql }),
     ...hostTrustRoutes({ sql }),
     ...credentialRoutes({ sql }),
-    ...categoryRoutes({ sql }),
+    ...categoryRoutes({ sql, forgetEverybody: () => authenticator.forgetEverybody() }),
     ...inventoryRoutes({ sql }),
     ...jobRoutes({ sql, masterKey }),
+    ...jobVersionRoutes({ sql, masterKey }),
     ...decisionRoutes({ sql, publish }),
     ...runRoutes({ sql, masterKey, keys, publish, claims: gateway }),
     ...runEventRoutes({

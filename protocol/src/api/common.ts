@@ -51,6 +51,11 @@ export const ErrorBodySchema = Type.Object({
     message: Type.String(),
     requestId: Type.String(),
     details: Type.Optional(Type.Array(ErrorDetailSchema)),
+    conflict: Type.Optional(
+      Type.Unknown({
+        description: 'Both sides, of a save of a job that another one came before: `SaveConflict`',
+      }),
+    ),
   }),
 });
 export type ErrorBody = Static<typeof ErrorBodySchema>;

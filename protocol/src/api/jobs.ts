@@ -2,8 +2,9 @@
 import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { retryReasons } from '../outcome.ts';
-import { runStatuses } from '../states.ts';
-import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+import { jobStates, runStatuses } from '../states.ts';
+import { CategoryPath } from './categories.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
 import { JobConnectionSchema } from './connection-settings.ts';
 import {
   Expression,
@@ -14,7 +15,8 @@ import {
 } from './parameters.ts';
 import { selectionFields } from './selection.ts';
 import { LockSchema, Priority, StrategySchema } from './strategy.ts';
-import { Description, DisplayName } from './text.ts';
+import { LabelsSchema } from './targets.ts';
+import { Description, DisplayName, descriptionPattern } from './text.ts';
 
 /** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
 export const stepTypes = ['ssh.exec', 'winrm.exec'] as const;
@@ -72,6 +74,18 @@ export const StepDefinitionSchema = Closed({
   when_status: Type.Optional(Type.Enum(whenStatuses)),
   config: Type.Unknown({ description: 'What the step type asks for; checked by its own schema' }),
 });
+export const versionNamePattern = '^(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
+/** A tag or channel. */
+export const VersionNameText = Type.String({
+  maxLength: 64,
+  pattern: versionNamePattern,
+  description: 'Letters, digits, dots, hyphens and underscores; not digits alone',
+});
+/** How a version is named: by its number, a tag or a channel. */
+export const VersionReference = Type.Union([
+  Type.Integer({ minimum: 1, maximum: 2_147_483_647 }),
+  VersionNameText,
+]);
 const RunTimeout = Type.Integer({
   minimum: 1,
   maximum: 30 * 86_400,
@@ -82,7 +96,11 @@ export const JobDefinitionSchema = Closed({
   name: DisplayName(),
   description: Type.Optional(Description(10_000)),
   /** Name of the category, `general` when left out. It belongs to the job and not to a version. */
-  category: Type.Optional(DisplayName()),
+  category: Type.Optional(CategoryPath()),
+  /** Belong to the job and not to a version. */
+  labels: Type.Optional(LabelsSchema),
+  /** Other jobs are made from it; it is run for trial only. Belongs to the job and not to a version. */
+  template: Type.Optional(Type.Boolean()),
   /** Seconds that a run may wait for its first step to start; then it ends `timed_out`. */
   start_within: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: limits.startWithinS }),
@@ -115,8 +133,13 @@ const jobFields = {
   name: Type.String(),
   description: Type.String(),
   category: Type.String(),
+  /** Of the current version. */
   version: Type.Integer(),
+  state: Type.Enum(jobStates),
+  /** Whether the state is `active`. */
   isActive: Type.Boolean(),
+  labels: LabelsSchema,
+  isTemplate: Type.Boolean(),
   stepCount: Type.Integer(),
   stepTypes: Type.Array(Type.String()),
   createdBy: Type.String(),
@@ -129,25 +152,170 @@ export const JobListItemSchema = Type.Object({
   lastRuns: Type.Array(JobRunMark),
 });
 export type JobListItem = Static<typeof JobListItemSchema>;
+/** The template that a job was made from. */
+const MadeFromSchema = Type.Object({
+  id: Id,
+  name: Type.String(),
+  /** The version of the template that it was made from. */
+  version: Type.Integer(),
+  /** The template's current one. */
+  newestVersion: Type.Integer(),
+});
+export const versionNameKinds = ['tag', 'channel'] as const;
+export type VersionNameKind = (typeof versionNameKinds)[number];
+/** A name of a version: a tag stays, a channel moves. */
+export const VersionNameSchema = Type.Object({
+  name: Type.String(),
+  kind: Type.Enum(versionNameKinds),
+  version: Type.Integer(),
+  setBy: Type.String(),
+  setAt: Timestamp,
+});
+export type VersionName = Static<typeof VersionNameSchema>;
 export const JobSchema = Type.Object({
   ...jobFields,
+  categoryId: Id,
+  /** What was said when it came into its state. */
+  stateNote: Type.String(),
+  /** What its state may become. */
+  nextStates: Type.Array(Type.Enum(jobStates)),
+  /** Null for a job that was written, or whose template is gone or not to be seen by the caller. */
+  madeFrom: Nullable(MadeFromSchema),
+  /** Tags and channels. */
+  names: Type.Array(VersionNameSchema),
+  /** Of the current version: when, by whom and with what note it was saved. */
+  savedAt: Timestamp,
+  savedBy: Type.String(),
+  note: Type.String(),
   /** With defaults filled in. */
   definition: JobDefinitionSchema,
   checksum: Type.String({
-    description: 'SHA-256 of the definition as stored, which is without its category; hex',
+    description: 'SHA-256 of the definition as stored, which is without category, labels and template; hex',
   }),
 });
 export type Job = Static<typeof JobSchema>;
+export const jobSorts = ['name', 'updated', 'lastRun'] as const;
+export type JobSort = (typeof jobSorts)[number];
+/** What jobs are looked for by, in lists and for bulk actions. All that is given must fit. */
+export const jobFilters = {
+  search: Type.Optional(
+    Type.String({ maxLength: 100, description: 'Part of name, description or a label (`env=prod`)' }),
+  ),
+  category: Type.Optional(Type.String({ maxLength: 200, description: 'A category, with those below it' })),
+  /** `env=prod,critical`: each a `name` or `name=value`. */
+  label: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 1_000,
+      description: '`name` or `name=value`; several with commas',
+    }),
+  ),
+  stepType: Type.Optional(Type.String({ maxLength: 50 })),
+  state: Type.Optional(
+    Type.String({
+      maxLength: 100,
+      description: 'One or more states, comma-separated; without it all but archived',
+    }),
+  ),
+  author: Type.Optional(Type.String({ maxLength: 100, description: 'Name of who created it' })),
+  lastResult: Type.Optional(
+    Type.String({
+      maxLength: 200,
+      description: 'What its last run is, one or more statuses, comma-separated; `none` for never run',
+    }),
+  ),
+  createdAfter: Type.Optional(Timestamp),
+  createdBefore: Type.Optional(Timestamp),
+  updatedAfter: Type.Optional(Timestamp),
+  updatedBefore: Type.Optional(Timestamp),
+  template: Type.Optional(Type.Boolean({ description: 'Templates only, or none' })),
+  madeFrom: Type.Optional(Type.Integer({ minimum: 1, description: 'Made from this template' })),
+};
 export const JobQuerySchema = Closed({
   ...pageQuery,
-  search: Type.Optional(Type.String({ maxLength: 100 })),
-  category: Type.Optional(Type.String({ maxLength: 100, description: 'Name of a category' })),
+  ...jobFilters,
+  sort: Type.Optional(
+    Type.Enum(jobSorts, {
+      default: 'name',
+      description: 'By name, by when it was changed last (newest first), or by its last run (newest first)',
+    }),
+  ),
+  /** Says in `total` how many there are on all pages. */
+  count: Type.Optional(Type.Boolean()),
 });
-/** A job is created from its bare definition. */
-export const CreateJobRequestSchema = JobDefinitionSchema;
+export type JobQuery = Static<typeof JobQuerySchema>;
+export const JobPageSchema = Type.Object({
+  ...Page(JobListItemSchema).properties,
+  /** With `count=true`. */
+  total: Type.Optional(Type.Integer()),
+});
+export type JobPage = Static<typeof JobPageSchema>;
+
+const Note = Type.String({
+  maxLength: 1_000,
+  pattern: descriptionPattern,
+  description: 'Why; for the history',
+});
+/** What a new job begins as: `active` unless told. */
+const FirstState = Type.Enum(['draft', 'active']);
+/** A definition with what is said beside it. */
+export const CreateJobFromDefinitionSchema = Closed({
+  definition: JobDefinitionSchema,
+  state: Type.Optional(FirstState),
+  note: Type.Optional(Note),
+});
+/** A job made from a template: its definition with these parameters filled. */
+export const CreateJobFromTemplateSchema = Closed({
+  from_template: Closed({
+    id: Id,
+    /** Number, tag or channel of a version of the template; the current one unless told. */
+    version: Type.Optional(VersionReference),
+  }),
+  name: DisplayName(),
+  description: Type.Optional(Description(10_000)),
+  /** The template's unless told. */
+  category: Type.Optional(CategoryPath()),
+  /** The template's unless told. */
+  labels: Type.Optional(LabelsSchema),
+  /** Values that become the defaults of these parameters. */
+  parameters: Type.Optional(Type.Record(Identifier(), Type.Unknown(), { additionalProperties: false })),
+  /** Of these parameters the value given is the only one allowed: a run can't change it. */
+  fixed: Type.Optional(Type.Array(Identifier(), { maxItems: limits.maxParametersPerJob, uniqueItems: true })),
+  state: Type.Optional(FirstState),
+  note: Type.Optional(Note),
+});
+export type CreateJobFromTemplate = Static<typeof CreateJobFromTemplateSchema>;
+/** A job is created from its bare definition, from one with a state and a note, or from a template. */
+export const CreateJobRequestSchema = Type.Union([
+  JobDefinitionSchema,
+  CreateJobFromDefinitionSchema,
+  CreateJobFromTemplateSchema,
+]);
+/**
+ * Saves a definition as a new version. Category, labels and template stay as they are where the definition doesn't name
+ * them.
+ */
+export const SaveJobRequestSchema = Closed({
+  definition: JobDefinitionSchema,
+  /** The version that was changed; 409 when another one is current by now. Or the header `If-Match: "3"`. */
+  expectedVersion: Type.Optional(Type.Integer({ minimum: 1 })),
+  note: Type.Optional(Note),
+});
+export const SaveJobReplySchema = Type.Object({
+  job: JobSchema,
+  /** False where the definition is that of the current version. */
+  isNewVersion: Type.Boolean(),
+  /** What was done, in a sentence. */
+  message: Type.String(),
+});
+export type SaveJobReply = Static<typeof SaveJobReplySchema>;
+export const JobStateRequestSchema = Closed({ state: Type.Enum(jobStates), note: Type.Optional(Note) });
+export type JobStateRequest = Static<typeof JobStateRequestSchema>;
 
 export const StartRunRequestSchema = Closed({
   ...selectionFields,
+  /** Number, tag or channel of the version to run; the current one unless told. The run keeps to it. */
+  version: Type.Optional(VersionReference),
   start_within: Type.Optional(Type.Integer({ minimum: 1, maximum: 30 * 86_400 })),
   /** Above the job's own: for who may edit the job. */
   priority: Type.Optional(Priority),
@@ -171,11 +339,3 @@ export const RerunRequestSchema = Closed({
   ),
 });
 export type RerunRequest = Static<typeof RerunRequestSchema>;
-
-export const JobsHealthSchema = Type.Object({
-  status: Type.Enum(['ok', 'degraded']),
-  jobs: Type.Integer(),
-  openRuns: Type.Integer(),
-  /** What is wrong, in words; empty when nothing is. */
-  problems: Type.Array(Type.String()),
-});

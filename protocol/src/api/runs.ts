@@ -36,6 +36,7 @@ export const RunSchema = Type.Object({
         'Results that came too late to change an outcome; they are noted on their steps and attempts',
     }),
   ),
+  isTrial: Type.Optional(Type.Boolean({ description: 'Of a draft or a template, by who may edit it' })),
   createdBy: Type.String(),
   createdAt: Timestamp,
   startBy: Timestamp,

@@ -13,3 +13,6 @@ export const stepConfigSchemas = {
 export function stepConfigSchema(type: string): TSchema | undefined {
   return Object.hasOwn(stepConfigSchemas, type) ? stepConfigSchemas[type as StepTypeName] : undefined;
 }
+
+/** Step types that still work and are to be replaced, with what to use instead. */
+export const deprecatedStepTypes: Readonly<Record<string, string>> = {};

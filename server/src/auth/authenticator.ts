@@ -127,12 +127,19 @@ export class Authenticator {
     if (userIds.length > 0) this.#forget({ kind: 'user', ids: userIds });
   }
 
+  /** The same for all, on every server: what is granted on a category reaches elsewhere since the tree has changed. */
+  forgetEverybody(): void {
+    this.#forget({ kind: 'everybody', ids: [0] });
+  }
+
   /** Another server has revoked something, or changed rights. */
   heard({ kind, ids: listed }: ForgetNotice): void {
     const ids = new Set(listed);
-    this.#forgetWhere((principal) =>
-      kind === 'user' ? ids.has(principal.userId) : principal.via === kind && ids.has(principal.viaId),
-    );
+    if (kind === 'everybody') this.forgetAll();
+    else
+      this.#forgetWhere((principal) =>
+        kind === 'user' ? ids.has(principal.userId) : principal.via === kind && ids.has(principal.viaId),
+      );
   }
 
   /** Notices may have been missed: everybody is looked up again. */

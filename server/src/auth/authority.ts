@@ -14,6 +14,8 @@ export interface Grant {
   permission: Permission | null;
   /** Null: everywhere. */
   scope: Scope | null;
+  /** Of a scope that is a category: itself and all below it. */
+  categoryIds?: readonly number[] | null;
 }
 
 /** Where a permission holds. */
@@ -28,6 +30,8 @@ export interface Reach {
 export interface TokenBounds {
   permissions: readonly Permission[] | null;
   scopes: readonly Scope[] | null;
+  /** Of those scopes that are categories: themselves and all below them. */
+  categoryIds?: readonly number[] | null;
 }
 
 const nowhere: Reach = { everywhere: false, categoryIds: [], segmentIds: [], targetGroupIds: [] };
@@ -41,7 +45,10 @@ export class Authority {
   constructor(grants: readonly Grant[], token: TokenBounds = { permissions: null, scopes: null }) {
     this.#granted = reachByPermission(grants);
     this.#token = token;
-    this.#tokenReach = token.scopes === null ? everywhere : reachOf(token.scopes);
+    this.#tokenReach =
+      token.scopes === null
+        ? everywhere
+        : reachOf(token.scopes.map((scope) => ({ scope, categoryIds: token.categoryIds ?? null })));
   }
 
   /**
@@ -107,25 +114,29 @@ export function grantedPermissions(grant: Grant): Permission[] {
 }
 
 function reachByPermission(grants: readonly Grant[]): ReadonlyMap<Permission, Reach> {
-  const scopes = new Map<Permission, (Scope | null)[]>();
+  const granted = new Map<Permission, Grant[]>();
   for (const grant of grants) {
     for (const permission of grantedPermissions(grant)) {
-      const list = scopes.get(permission);
-      if (list === undefined) scopes.set(permission, [grant.scope]);
-      else list.push(grant.scope);
+      const list = granted.get(permission);
+      if (list === undefined) granted.set(permission, [grant]);
+      else list.push(grant);
     }
   }
-  return new Map([...scopes].map(([permission, list]) => [permission, reachOf(list)]));
+  return new Map([...granted].map(([permission, list]) => [permission, reachOf(list)]));
 }
 
-function reachOf(scopes: readonly (Scope | null)[]): Reach {
-  if (scopes.includes(null)) return everywhere;
+/** What is granted on a category reaches those below it. */
+function reachOf(grants: readonly Pick<Grant, 'scope' | 'categoryIds'>[]): Reach {
+  if (grants.some(({ scope }) => scope === null)) return everywhere;
   const ids = (kind: Scope['kind']) => [
-    ...new Set(scopes.flatMap((scope) => (scope?.kind === kind ? [scope.id] : []))),
+    ...new Set(grants.flatMap(({ scope }) => (scope?.kind === kind ? [scope.id] : []))),
   ];
+  const below = grants.flatMap(({ scope, categoryIds }) =>
+    scope?.kind === 'category' ? (categoryIds ?? []) : [],
+  );
   return {
     everywhere: false,
-    categoryIds: ids('category'),
+    categoryIds: [...new Set([...ids('category'), ...below])],
     segmentIds: ids('segment'),
     targetGroupIds: ids('target_group'),
   };

@@ -1,28 +1,40 @@
-import { type Category, type CategoryRequestSchema, generalCategory } from '@opsconductor/protocol';
+import { type Category, type CategoryRequestSchema, generalCategory, limits } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
-import { AppError, notFound } from '../errors.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import {
+  countDeletedJobs,
+  countSubcategories,
   deleteCategory as deleteCategoryRow,
+  holdCategory,
   insertCategory,
   lockCategory,
+  lockCategoryTree,
+  longestBelow,
   updateCategory as updateCategoryRow,
 } from '../store/categories.ts';
-import { type Sql, violatedConstraint } from '../store/connection.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { getCategory } from './list-categories.ts';
 
 export type CategoryRequest = Static<typeof CategoryRequestSchema>;
+const maxPathChars = 200;
 
-/** @throws {AppError} `conflict` when the name is taken. */
+/**
+ * Creates a category at its path. What is granted on those above it is granted on it.
+ *
+ * @throws {AppError} `conflict` when the path is taken; `invalid` where what it is to lie in is not there, or too deep.
+ */
 export async function createCategory(sql: Sql, request: CategoryRequest, caller: Caller): Promise<Category> {
   refuseUnstorableText(request);
   const fields = fieldsOf(request);
+  refuseBadPath(fields.name);
   const id = await inTransaction(sql, async (tx) => {
-    const id = await insertCategory(tx, fields);
+    await lockCategoryTree(tx);
+    const id = await insertCategory(tx, { ...fields, parentId: await parentOf(tx, fields.name) });
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'category.created',
@@ -32,15 +44,16 @@ export async function createCategory(sql: Sql, request: CategoryRequest, caller:
     });
     return id;
   }).catch((error) => {
-    throw nameTaken(error, request.name);
+    throw refusalOf(error, request.name);
   });
   return getCategory(sql, id, unrestricted);
 }
 
 /**
- * Changes a category as a whole. Its jobs stay in it, whatever it is called.
+ * Changes a category as a whole. Its jobs stay in it, whatever it is called; another path moves it, with all below it.
  *
- * @throws {AppError} `not_found`; `conflict` for a taken name, or another name for the category of jobs that name none.
+ * @throws {AppError} `not_found`; `conflict` for a taken path, or another one for the category of jobs that name none;
+ * `invalid` for a path inside itself, too deep or too long, or in a category that is not there.
  */
 export async function updateCategory(
   sql: Sql,
@@ -51,15 +64,23 @@ export async function updateCategory(
   refuseUnstorableText(request);
   const fields = fieldsOf(request);
   await inTransaction(sql, async (tx) => {
+    await lockCategoryTree(tx);
     const category = await lockCategory(tx, id);
     if (category === undefined) throw notFound('Category');
-    if (id === generalCategory.id && fields.name !== category.name) {
+    const isMoved = fields.name !== category.name;
+    if (id === generalCategory.id && isMoved) {
       throw new AppError(
         'conflict',
         `${category.name} is where jobs go that name no category: it keeps its name.`,
       );
     }
-    await updateCategoryRow(tx, id, fields);
+    let parentId = category.parentId;
+    if (isMoved) {
+      refuseBadPath(fields.name);
+      await refuseTooLong(tx, id, category.name, fields.name);
+      parentId = await parentOf(tx, fields.name);
+    }
+    await updateCategoryRow(tx, id, { ...fields, parentId });
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'category.changed',
@@ -68,7 +89,7 @@ export async function updateCategory(
       detail: { from: { name: category.name, description: category.description }, to: fields },
     });
   }).catch((error) => {
-    throw nameTaken(error, request.name);
+    throw refusalOf(error, request.name);
   });
   return getCategory(sql, id, unrestricted);
 }
@@ -80,6 +101,7 @@ export async function updateCategory(
  */
 export async function deleteCategory(sql: Sql, id: number, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {
+    await lockCategoryTree(tx);
     const category = await lockCategory(tx, id);
     if (category === undefined) throw notFound('Category');
     const { name, jobCount } = category;
@@ -91,6 +113,19 @@ export async function deleteCategory(sql: Sql, id: number, caller: Caller): Prom
       throw new AppError(
         'conflict',
         `${jobs} in ${name}. Move them to another category, then delete this one.`,
+      );
+    }
+    const below = await countSubcategories(tx, id);
+    if (below > 0) {
+      const categories = below === 1 ? '1 category lies' : `${below} categories lie`;
+      throw new AppError('conflict', `${categories} in ${name}. Move or delete what lies in it first.`);
+    }
+    const deleted = await countDeletedJobs(tx, id);
+    if (deleted > 0) {
+      const jobs = deleted === 1 ? '1 job that was deleted' : `${deleted} jobs that were deleted`;
+      throw new AppError(
+        'conflict',
+        `Runs of ${jobs} from ${name} are kept, and who may see them goes by ${name}. Delete those runs first, or keep it.`,
       );
     }
     await deleteCategoryRow(tx, id);
@@ -108,8 +143,56 @@ function fieldsOf(request: CategoryRequest): { name: string; description: string
   return { name: request.name, description: request.description ?? '' };
 }
 
-function nameTaken(error: unknown, name: string): unknown {
-  if (violatedConstraint(error) !== 'categories_name_key') return error;
-  const message = `There is a category named ${name} already; choose another name.`;
-  return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+/** The category that one at this path lies in, which must be there; null for one at the top. */
+async function parentOf(tx: Tx, path: string): Promise<number | null> {
+  const at = path.lastIndexOf('/');
+  if (at < 0) return null;
+  const above = path.slice(0, at);
+  const parent = await holdCategory(tx, above);
+  if (parent !== undefined) return parent.id;
+  throw invalidField('name', `There is no category ${above} for it to lie in; create that first.`, {
+    found: path,
+    allowed: 'a name, or the path of a category, a slash and a name',
+  });
+}
+
+function refuseBadPath(path: string): void {
+  const parts = path.split('/');
+  if (parts.some((part) => part === '' || part !== part.trim())) {
+    throw invalidField('name', 'Has a part that is empty or begins or ends with white space.', {
+      found: path,
+      allowed: 'names with single slashes between them, such as prod/db',
+    });
+  }
+  if (parts.length > limits.maxCategoryDepth) throw tooDeep(path);
+}
+
+async function refuseTooLong(tx: Tx, id: number, from: string, to: string): Promise<void> {
+  const longest = (await longestBelow(tx, id)) - from.length + to.length;
+  if (longest <= maxPathChars) return;
+  throw invalidField('name', `With what lies in it the path would have ${longest} characters.`, {
+    found: to,
+    allowed: `paths of ${maxPathChars} characters at most`,
+  });
+}
+
+function refusalOf(error: unknown, name: string): unknown {
+  switch (violatedConstraint(error)) {
+    case 'categories_name_key': {
+      const message = `There is a category named ${name} already; choose another name.`;
+      return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+    }
+    case 'categories_no_cycle':
+      return invalidField('name', 'The category would lie inside itself; move it elsewhere.', {
+        found: name,
+      });
+    case 'categories_depth':
+      return tooDeep(name);
+    default:
+      return error;
+  }
+}
+
+function tooDeep(path: string): AppError {
+  return invalidField('name', `Categories lie ${limits.maxCategoryDepth} deep at most.`, { found: path });
 }

@@ -152,6 +152,43 @@ const acts: Record<string, () => Promise<Act>> = {
   },
 
   'POST jobs': async () => ({ path: 'jobs', json: { name: freshName('job'), steps } }),
+  'PUT jobs/:id': async () => {
+    const { id, name } = await newJob();
+    const definition = {
+      name,
+      steps,
+      labels: { changed: '' },
+      template: true,
+      timeout: 60,
+      category: 'alfa jobs',
+    };
+    return { path: `jobs/${id}`, json: { definition, expectedVersion: 1 } };
+  },
+  'DELETE jobs/:id': async () => ({ path: `jobs/${(await newJob()).id}` }),
+  'POST jobs/:id/state': async () => ({
+    path: `jobs/${(await newJob()).id}/state`,
+    json: { state: 'archived', note: 'no longer used' },
+  }),
+  'POST jobs/:id/rollback': async () => {
+    const { id, name } = await newJob();
+    const json = { definition: { name, steps, timeout: 60 }, expectedVersion: 1 };
+    await send({ path: `jobs/${id}`, json }, 'PUT');
+    return { path: `jobs/${id}/rollback`, json: { version: 1 } };
+  },
+  'PUT jobs/:id/tags/:name': async () => ({
+    path: `jobs/${(await newJob()).id}/tags/2026.11`,
+    json: { version: 1 },
+  }),
+  'DELETE jobs/:id/tags/:name': async () => ({ path: await newVersionName('tags') }),
+  'PUT jobs/:id/channels/:name': async () => ({
+    path: `jobs/${(await newJob()).id}/channels/stable`,
+    json: { version: 1 },
+  }),
+  'DELETE jobs/:id/channels/:name': async () => ({ path: await newVersionName('channels') }),
+  'POST jobs/bulk': async () => ({
+    path: 'jobs/bulk',
+    json: { ids: [(await newJob()).id, (await newJob()).id], action: 'categorise', category: 'alfa jobs' },
+  }),
   'PUT jobs/:id/category': async () => ({
     path: `jobs/${(await newJob()).id}/category`,
     json: { category: 'alfa jobs' },
@@ -329,7 +366,12 @@ async function newAgent(then?: 'drain' | 'disable'): Promise<number> {
 const newUser = (kind = 'person') =>
   make<{ id: number; name: string }>('users', { name: freshName('user'), kind });
 const newGroup = () => make<UserGroup>('user-groups', { name: freshName('group') });
-const newJob = () => make<{ id: number }>('jobs', { name: freshName('job'), steps });
+const newJob = () => make<{ id: number; name: string }>('jobs', { name: freshName('job'), steps });
+async function newVersionName(kind: 'tags' | 'channels'): Promise<string> {
+  const path = `jobs/${(await newJob()).id}/${kind}/named`;
+  await send({ path, json: { version: 1 } }, 'PUT');
+  return path;
+}
 const newCategory = () => make<{ id: number }>('categories', { name: freshName('category') });
 const newTargetGroup = () => make<{ id: number }>('target-groups', { name: freshName('group') });
 const targetRequest = () => ({

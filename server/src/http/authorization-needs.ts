@@ -39,6 +39,8 @@ const self: Needs = { self: true };
 const ofPublic: Needs = { public: true };
 
 const theJob = 'the job’s category';
+const savedWhere =
+  'the job’s category, and `credentials.use` on the segment, or a target in it, of each credential that it names';
 const theSegment = 'its segment';
 const theTarget = 'its segment or one of its groups';
 const theScan = 'any target of the scan: then of those that are seen';
@@ -167,9 +169,41 @@ export const routeNeeds: Record<string, Needs> = {
       { text: '"alfa job"', seen: [alfa.category] },
       { text: '"zeta job"', seen: [zeta.category] },
       { text: '"shared job"', seen: [shared.place] },
+      { text: '"alfa deep job"', seen: [alfa.deepCategory] },
+      { text: '"zeta deep job"', seen: [zeta.deepCategory] },
     ],
     'search=job',
   ),
+  'GET jobs/labels': listing(theJob, ({ alfa, zeta }) => [
+    { text: '"alfa-purpose"', seen: [alfa.category] },
+    { text: '"zeta-purpose"', seen: [zeta.category] },
+    { text: '"zeta-deep-purpose"', seen: [zeta.deepCategory] },
+  ]),
+  'POST jobs/bulk': {
+    permission: 'jobs.edit',
+    on: 'the category of each job, and that to which they move',
+    cases: (world) =>
+      sides(world).flatMap((side): Case[] => [
+        {
+          path: '',
+          json: { ids: [side.jobId], action: 'activate' },
+          reads: [each(side.category)],
+          needs: [['jobs.edit', each(side.category)]],
+          unseen: 400,
+        },
+        {
+          path: '',
+          json: {
+            ids: [side.deepJobId],
+            action: 'categorise',
+            category: `${side.name} jobs/${side.name} deep`,
+          },
+          reads: [each(side.deepCategory)],
+          needs: [['jobs.edit', each(side.deepCategory)]],
+          unseen: 400,
+        },
+      ]),
+  },
   'POST jobs': {
     permission: 'jobs.edit',
     on: 'the category, and `credentials.use` on the segment, or a target in it, of each credential that it names',
@@ -192,6 +226,68 @@ export const routeNeeds: Record<string, Needs> = {
   },
   'GET jobs/health': listing('the job’s category; of open runs what may be seen of them', () => []),
   'GET jobs/:id': reading(theJob, (side) => ({ path: side.jobId, place: side.category })),
+  'GET jobs/:id/health': reading(theJob, (side) => ({
+    path: `${side.deepJobId}/health`,
+    place: side.deepCategory,
+  })),
+  'GET jobs/:id/statistics': reading(theJob, (side) => ({
+    path: `${side.jobId}/statistics`,
+    place: side.category,
+  })),
+  'GET jobs/:id/versions': reading(theJob, (side) => ({
+    path: `${side.jobId}/versions`,
+    place: side.category,
+  })),
+  'GET jobs/:id/versions/:version': reading(theJob, (side) => ({
+    path: `${side.jobId}/versions/moving`,
+    place: side.category,
+  })),
+  'GET jobs/:id/compare': reading(theJob, (side) => ({
+    path: `${side.jobId}/compare?from=kept`,
+    place: side.category,
+  })),
+  'GET jobs/:id/history': reading(theJob, (side) => ({
+    path: `${side.jobId}/history`,
+    place: side.category,
+  })),
+  // None of these changes anything: what is asked for is so already, or is refused when all else is right.
+  'PUT jobs/:id': changing('jobs.edit', savedWhere, (side) => ({
+    path: `${side.deepJobId}`,
+    json: { definition: { name: `${side.name} deep job`, steps }, expectedVersion: 1 },
+    place: side.deepCategory,
+  })),
+  'DELETE jobs/:id': changing('jobs.edit', theJob, (side) => ({
+    path: `${side.jobId}`,
+    place: side.category,
+  })),
+  'POST jobs/:id/state': changing('jobs.edit', theJob, (side) => ({
+    path: `${side.jobId}/state`,
+    json: { state: 'active' },
+    place: side.category,
+  })),
+  'POST jobs/:id/rollback': changing('jobs.edit', savedWhere, (side) => ({
+    path: `${side.jobId}/rollback`,
+    json: { version: 'kept' },
+    place: side.category,
+  })),
+  'PUT jobs/:id/tags/:name': changing('jobs.edit', theJob, (side) => ({
+    path: `${side.jobId}/tags/kept`,
+    json: { version: 1 },
+    place: side.category,
+  })),
+  'DELETE jobs/:id/tags/:name': changing('jobs.edit', theJob, (side) => ({
+    path: `${side.jobId}/tags/moving`,
+    place: side.category,
+  })),
+  'PUT jobs/:id/channels/:name': changing('jobs.edit', theJob, (side) => ({
+    path: `${side.jobId}/channels/moving`,
+    json: { version: 1 },
+    place: side.category,
+  })),
+  'DELETE jobs/:id/channels/:name': changing('jobs.edit', theJob, (side) => ({
+    path: `${side.jobId}/channels/kept`,
+    place: side.category,
+  })),
   'PUT jobs/:id/category': changing('jobs.edit', 'both categories', (side) => ({
     path: `${side.jobId}/category`,
     json: { category: `${side.name} jobs` },
@@ -294,6 +390,8 @@ export const routeNeeds: Record<string, Needs> = {
     { text: '"name":"alfa jobs"', seen: [alfa.category] },
     { text: '"name":"zeta jobs"', seen: [zeta.category] },
     { text: '"name":"shared jobs"', seen: [shared.place] },
+    { text: '"name":"zeta jobs/zeta deep"', seen: [zeta.deepCategory] },
+    { text: '"name":"alfa jobs/alfa deep"', seen: [alfa.deepCategory] },
   ]),
   'POST categories': everywhere('categories.edit'),
   'GET categories/:id': reading('the category', (side) => ({ path: side.categoryId, place: side.category })),

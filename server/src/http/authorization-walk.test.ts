@@ -107,8 +107,9 @@ describe('the numbers', () => {
       runs: { queued: openOf(persona), running: 0, cancelling: 0 },
     }));
     const health = await compare('jobs/health', (persona) => ({
-      jobs: [alfa.category, zeta.category, shared.place].filter((place) => holds(persona, 'read', place))
-        .length,
+      jobs: [alfa.category, alfa.deepCategory, zeta.category, zeta.deepCategory, shared.place].filter(
+        (place) => holds(persona, 'read', place),
+      ).length,
       openRuns: openOf(persona),
     }));
     expect([...queue, ...health]).toEqual([]);

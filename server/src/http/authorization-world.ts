@@ -17,6 +17,7 @@ import { recordScanned } from '../host-keys/record-scanned.ts';
 import { createInventory } from '../inventory/edit-inventories.ts';
 import { putHosts } from '../inventory/put-hosts.ts';
 import { createJob } from '../jobs/create-job.ts';
+import { setVersionName } from '../jobs/versions/version-names.ts';
 import { createLog, type LogLevel } from '../log.ts';
 import { chunkOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import { startRun } from '../runs/start-run.ts';
@@ -53,7 +54,10 @@ export interface Side {
   /** Was revoked before it had the segment key. */
   revokedAgentId: number;
   credentialId: string;
+  /** Has a label, the tag `kept` and the channel `moving`. */
   jobId: number;
+  /** In a category below that of the other job. */
+  deepJobId: number;
   /** In the group. */
   targetId: number;
   /** In no group, without a credential. */
@@ -64,6 +68,8 @@ export interface Side {
   /** Of the target, which has shown a key. */
   scanId: number;
   category: Place;
+  /** What is granted on the category above is granted here. */
+  deepCategory: Place;
   segment: Place;
   group: Place;
   target: Place;
@@ -136,6 +142,14 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
   const sealed = await sealedCredentialRequest(t, segmentId, `${name}-key`);
   const credentialId = (await createCredential(t.sql, sealed, t.caller)).id;
   const categoryId = (await createCategory(t.sql, { name: `${name} jobs` }, t.caller)).id;
+  const deepId = (await createCategory(t.sql, { name: `${name} jobs/${name} deep` }, t.caller)).id;
+  const jobId = await makeJob(t, name, `${name} jobs`);
+  for (const [named, kind] of [
+    ['kept', 'tag'],
+    ['moving', 'channel'],
+  ] as const) {
+    await setVersionName(t.sql, jobId, { name: named, kind, version: 1 }, t.caller);
+  }
   const host = { segmentId, host: `${name}.example` };
   const target = await createTarget(
     t.sql,
@@ -157,13 +171,15 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
     agentId: enrolled.agentId,
     revokedAgentId,
     credentialId,
-    jobId: await makeJob(t, name, `${name} jobs`),
+    jobId,
+    deepJobId: await makeJob(t, `${name} deep`, `${name} jobs/${name} deep`),
     targetId: target.id,
     bareTargetId: bare.id,
     inventoryId: plan.inventoryId,
     planId: plan.id,
     scanId: await scanTarget(t, { segmentId, agentId: enrolled.agentId, targetId: target.id }),
     category: [`category:${categoryId}`],
+    deepCategory: [`category:${categoryId}`, `category:${deepId}`],
     segment: [`segment:${segmentId}`],
     group: [`target_group:${groupId}`],
     target: [`segment:${segmentId}`, `target_group:${groupId}`],
@@ -211,7 +227,8 @@ export async function scanTarget(
 
 async function makeJob(t: TestOutput, name: string, category: string): Promise<number> {
   const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
-  return (await createJob(t, { name: `${name} job`, category, steps }, t.caller)).id;
+  const labels = { [`${name.replaceAll(' ', '-')}-purpose`]: 'walk' };
+  return (await createJob(t, { name: `${name} job`, category, labels, steps }, t.caller)).id;
 }
 
 async function makeRun(

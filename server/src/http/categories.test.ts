@@ -9,7 +9,7 @@ let t: TestApp;
 let admin: string;
 beforeEach(async () => {
   t = await setupApp(({ sql }) => [
-    ...categoryRoutes({ sql }),
+    ...categoryRoutes({ sql, forgetEverybody: () => {} }),
     ...jobRoutes({ sql, masterKey: newMasterKey() }),
   ]);
   admin = (await t.user('ada', ['admin'])).token;

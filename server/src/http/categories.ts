@@ -8,7 +8,18 @@ import { type RouteSpec, route } from './route.ts';
 const tag = 'categories';
 const params = Closed({ id: Id });
 
-export function categoryRoutes({ sql }: { sql: Sql }): RouteSpec[] {
+export interface CategoryRouteDeps {
+  sql: Sql;
+  /** Called when the tree has changed: what is granted on a category reaches those below it. */
+  forgetEverybody(): void;
+}
+
+export function categoryRoutes({ sql, forgetEverybody }: CategoryRouteDeps): RouteSpec[] {
+  const thenForget = async <T>(change: Promise<T>): Promise<T> => {
+    const changed = await change;
+    forgetEverybody();
+    return changed;
+  };
   return [
     route({
       method: 'GET',
@@ -28,10 +39,12 @@ export function categoryRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       path: '/api/v1/categories',
       permission: 'categories.edit',
       summary: 'Create a category',
+      description:
+        'At its path: `prod/db` lies in `prod`, which must be there. What is granted on a category reaches those below it.',
       tag,
       body: CategoryRequestSchema,
       success: { status: 201, schema: CategorySchema },
-      handle: (request) => createCategory(sql, request.body, callerOf(request)),
+      handle: (request) => thenForget(createCategory(sql, request.body, callerOf(request))),
     }),
     route({
       method: 'GET',
@@ -49,18 +62,20 @@ export function categoryRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       path: '/api/v1/categories/:id',
       permission: 'categories.edit',
       summary: 'Change a category',
-      description: 'Its jobs and the grants on it stay, whatever it is called.',
+      description:
+        'Its jobs and the grants on it stay, whatever it is called. Another path moves it, with all below it: who has rights on it by what it lay in loses them, and gets those of where it lies.',
       tag,
       params,
       body: CategoryRequestSchema,
       success: { status: 200, schema: CategorySchema },
-      handle: (request) => updateCategory(sql, request.params.id, request.body, callerOf(request)),
+      handle: (request) =>
+        thenForget(updateCategory(sql, request.params.id, request.body, callerOf(request))),
     }),
     route({
       method: 'DELETE',
       path: '/api/v1/categories/:id',
       permission: 'categories.edit',
-      summary: 'Delete a category in which no job is, and the grants on it',
+      summary: 'Delete a category in which no job and no category is, and the grants on it',
       tag,
       params,
       success: { status: 204 },

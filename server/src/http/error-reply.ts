@@ -18,6 +18,7 @@ export function errorReply(error: unknown, requestId: string, log: Log): Respons
       message: shown.message,
       requestId,
       ...(shown.details.length === 0 ? {} : { details: [...shown.details] }),
+      ...(shown.conflict === undefined ? {} : { conflict: shown.conflict }),
     },
   };
   const refused = shown instanceof RefusedRequest ? shown : undefined;

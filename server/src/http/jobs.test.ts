@@ -60,7 +60,7 @@ describe('jobs', () => {
 
   test('hear of what is wrong inside their steps together with what is wrong around them', async () => {
     const steps = [
-      { name: 'a', type: 'winrm.exec', config: {}, extra: 1 },
+      { name: 'a', type: 'carrier.pigeon', config: {}, extra: 1 },
       step('b', { command: 5, timeout: 0 }),
       step('b', { command: 'a\0b' }),
       { name: 'd\u202e', type: 'ssh.exec' },
@@ -87,7 +87,7 @@ describe('jobs', () => {
   });
 
   test('of an unknown step type are told the known ones', async () => {
-    const steps = [{ name: 'a', type: 'winrm.exec', config: {} }];
+    const steps = [{ name: 'a', type: 'carrier.pigeon', config: {} }];
     const { body } = await call<ErrorBody>('POST', 'jobs', { name: 'wrong', steps });
     expect(body.error.details).toMatchObject([
       { path: 'steps[0].type', allowed: expect.stringContaining('ssh.exec') },
@@ -119,6 +119,8 @@ describe('jobs', () => {
       jobs: 0,
       openRuns: 0,
       problems: [],
+      items: [],
+      nextCursor: null,
     });
   });
 });

@@ -79,11 +79,12 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
           priority,
           strategy,
           timeout: timeoutS,
+          version,
           ...selection
         } = request.body;
         const started = await startRun(
           deps,
-          { jobId: request.params.id, selection, startWithinS, priority, strategy, timeoutS },
+          { jobId: request.params.id, selection, version, startWithinS, priority, strategy, timeoutS },
           callerOf(request),
         );
         deps.publish(started.news);

@@ -1,91 +1,137 @@
-import type { Job } from '@opsconductor/protocol';
+// A new job: from its bare definition, from one with a state and a note, or from a template.
+import {
+  CreateJobFromDefinitionSchema,
+  CreateJobFromTemplateSchema,
+  type Job,
+  type JobDefinition,
+  type JobState,
+} from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
-import { type Sql, violatedConstraint } from '../store/connection.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
 import { insertJobVersion } from '../store/job-versions.ts';
 import { insertJob, nextJobId } from '../store/jobs.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
+import { checkEnvelope } from './check-envelope.ts';
+import { fillTemplate } from './fill-template.ts';
 import { getJob } from './list-jobs.ts';
 import { requireCredentialUse } from './require-credential-use.ts';
-import { encodeDefinition, maxDefinitionBytes, sealNewDefinition } from './seal-definition.ts';
-import { stepRulesOf } from './step-rules.ts';
+import { sealNewDefinition } from './seal-definition.ts';
+import { clearColumnsOf, encodeWithinLimit, splitDefinition, stepTypesOf } from './split-definition.ts';
 import { validateDefinition } from './validate-definition.ts';
 
 const firstVersion = 1;
 
-/**
- * Saves a new job as version 1 of its definition, in the category that it names. The category is kept beside the
- * version: it may change without another one.
- *
- * @throws {AppError} `invalid` with everything that is wrong with it; `too_large`; `conflict` when the name is taken;
- * `forbidden` without `jobs.edit` on the category, or `credentials.use` on a credential that it names.
- */
-export async function createJob(
-  deps: { sql: Sql; masterKey: MasterKey },
-  request: unknown,
-  caller: Caller,
-): Promise<Job> {
-  const { category: categoryName, ...definition } = validateDefinition(request);
-  const { bytes, checksum } = encodeDefinition(definition);
-  if (bytes.length > maxDefinitionBytes) {
-    throw new AppError(
-      'too_large',
-      `The job definition has ${bytes.length} bytes; ${maxDefinitionBytes} are allowed.`,
-    );
-  }
-  const stepTypes = [...new Set(definition.steps.map((step) => step.type))].sort();
-  const jobId = await inTransaction(deps.sql, async (tx) => {
-    const category = await categoryForJobs(tx, categoryName, caller);
-    await requireCredentialUse(tx, caller, definition);
-    const id = await nextJobId(tx);
-    const { dataKey, definition: sealed } = sealNewDefinition(deps.masterKey, id, firstVersion, bytes);
-    await insertJob(tx, {
-      id,
-      name: definition.name,
-      description: definition.description ?? '',
-      categoryId: category.id,
-      stepTypes,
-      stepCount: definition.steps.length,
-      dataKey,
-      createdBy: caller.userId,
-    });
-    await insertJobVersion(tx, {
-      jobId: id,
-      version: firstVersion,
-      definition: sealed,
-      checksum,
-      stepNames: definition.steps.map((step) => step.name),
-      stepTypes: definition.steps.map((step) => step.type),
-      stepCredentials: definition.steps.map(
-        (step) => step.connection?.credential ?? definition.connection?.credential ?? null,
-      ),
-      stepRules: stepRulesOf(definition),
-      createdBy: caller.userId,
-    });
-    await recordAudit(tx, {
-      ...auditedBy(caller),
-      action: 'job.created',
-      object: { kind: 'job', id },
-      scope: { categoryId: category.id },
-      detail: {
-        name: definition.name,
-        category: category.name,
-        version: firstVersion,
-        checksum: checksum.toString('hex'),
-      },
-    });
-    return id;
-  }).catch((error) => {
-    throw nameTaken(error, definition.name);
-  });
-  return getJob(deps, jobId, unrestricted);
+interface CreateJobDeps {
+  sql: Sql;
+  masterKey: MasterKey;
 }
 
-function nameTaken(error: unknown, name: string): unknown {
+/** A definition to save as a job, and what is said beside it. */
+export interface NewJobRequest {
+  definition: JobDefinition;
+  state?: JobState | undefined;
+  note?: string | undefined;
+  madeFrom?: { jobId: number; version: number; name: string } | undefined;
+}
+
+/**
+ * Saves a new job as version 1 of its definition, in the category that it names. Category, labels and template are kept
+ * beside the version: they may change without another one.
+ *
+ * @throws {AppError} `invalid` with everything that is wrong with it; `too_large`; `conflict` when the name is taken;
+ * `forbidden` without `jobs.edit` on the category, or `credentials.use` on a credential that it names; `not_found` for
+ * a template that the caller does not see.
+ */
+export async function createJob(deps: CreateJobDeps, request: unknown, caller: Caller): Promise<Job> {
+  const asked = await readRequest(deps, request, caller);
+  const id = await inTransaction(deps.sql, (tx) => insertNewJob(tx, deps.masterKey, asked, caller)).catch(
+    (error) => {
+      throw nameTaken(error, asked.definition.name);
+    },
+  );
+  return getJob(deps, id, unrestricted, caller.authority.reach('read'));
+}
+
+async function readRequest(deps: CreateJobDeps, request: unknown, caller: Caller): Promise<NewJobRequest> {
+  const has = (name: string) => Object.hasOwn(Object(request), name);
+  if (has('from_template')) {
+    const { state, note, ...filled } = checkEnvelope(CreateJobFromTemplateSchema, request);
+    const { definition, madeFrom } = await fillTemplate(deps, filled, caller);
+    return { definition: validateDefinition(definition), state, note, madeFrom };
+  }
+  if (has('definition') && !has('steps')) {
+    const { definition, ...rest } = checkEnvelope(CreateJobFromDefinitionSchema, request);
+    return { ...rest, definition: validateDefinition(definition) };
+  }
+  return { definition: validateDefinition(request) };
+}
+
+/**
+ * Inserts a job whose definition is valid, with its audit row.
+ *
+ * @throws {AppError} as `createJob`; a database error of the constraint `jobs_name_key` when the name is taken.
+ */
+export async function insertNewJob(
+  tx: Tx,
+  masterKey: MasterKey,
+  { definition, state = 'active', note = '', madeFrom }: NewJobRequest,
+  caller: Caller,
+): Promise<number> {
+  const { stored, settings } = splitDefinition(definition);
+  const { bytes, checksum } = encodeWithinLimit(stored);
+  const category = await categoryForJobs(tx, settings.category, caller);
+  await requireCredentialUse(tx, caller, stored);
+  const id = await nextJobId(tx);
+  const { dataKey, definition: sealed } = sealNewDefinition(masterKey, id, firstVersion, bytes);
+  await insertJob(tx, {
+    id,
+    name: stored.name,
+    description: stored.description ?? '',
+    categoryId: category.id,
+    stepTypes: stepTypesOf(stored),
+    stepCount: stored.steps.length,
+    dataKey,
+    createdBy: caller.userId,
+    state,
+    labels: settings.labels ?? {},
+    isTemplate: settings.isTemplate ?? false,
+    madeFrom: madeFrom === undefined ? null : { jobId: madeFrom.jobId, version: madeFrom.version },
+  });
+  await insertJobVersion(tx, {
+    jobId: id,
+    version: firstVersion,
+    definition: sealed,
+    checksum,
+    ...clearColumnsOf(stored),
+    note,
+    restores: null,
+    createdBy: caller.userId,
+  });
+  await recordAudit(tx, {
+    ...auditedBy(caller),
+    action: 'job.created',
+    object: { kind: 'job', id },
+    scope: { categoryId: category.id },
+    detail: {
+      name: stored.name,
+      category: category.name,
+      version: firstVersion,
+      checksum: checksum.toString('hex'),
+      ...(state === 'active' ? {} : { state }),
+      ...(note === '' ? {} : { note }),
+      ...(madeFrom === undefined ? {} : { template: { id: madeFrom.jobId, version: madeFrom.version } }),
+    },
+  });
+  return id;
+}
+
+/** The conflict that a taken name is; any other error as it is. */
+export function nameTaken(error: unknown, name: string): unknown {
   if (violatedConstraint(error) !== 'jobs_name_key') return error;
   const message = `There is a job named ${name} already; choose another name.`;
   return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });

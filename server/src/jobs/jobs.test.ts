@@ -15,7 +15,7 @@ import { unrestricted } from '../store/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { createJob } from './create-job.ts';
-import { jobsHealth } from './jobs-health.ts';
+import { jobsHealth } from './insight/jobs-health.ts';
 import { getJob, listJobs } from './list-jobs.ts';
 import { loadJobVersion } from './load-job-version.ts';
 
@@ -220,7 +220,11 @@ describe('listing jobs', () => {
 
 describe('the health of jobs', () => {
   it('is ok, until work waits where no agent is connected or a run can no longer begin', async () => {
-    expect(await jobsHealth(t.sql, unrestricted)).toMatchObject({ status: 'ok', problems: [] });
+    const before = await jobsHealth(t.sql, {}, unrestricted);
+    expect(before.problems).toEqual(['1 active job names a credential that is not there.']);
+    expect(before.items).toMatchObject([{ name: 'ahead', problems: [{ kind: 'unknown_credential' }] }]);
+    await t.sql`update jobs set state = 'inactive' where name = 'ahead'`;
+    expect(await jobsHealth(t.sql, {}, unrestricted)).toMatchObject({ status: 'ok', problems: [] });
     const job = await save({ name: 'health' });
     const segment = await makeSegment(t, 'jobs-health');
     const [run] = await t.sql<{ id: number }[]>`
@@ -233,14 +237,20 @@ describe('the health of jobs', () => {
       insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
       select ${runId}, tr.id, ${segment.id}, 1, 'ssh.exec', 310, 'ready' from tr`;
     await t.sql`update jobs set step_types = '{ssh.exec,carrier.pigeon}' where id = ${job.id}`;
-    const health = await jobsHealth(t.sql, unrestricted);
+    const health = await jobsHealth(t.sql, {}, unrestricted);
     expect(health).toMatchObject({ status: 'degraded', openRuns: 1 });
     expect(health.problems).toEqual([
       expect.stringMatching(
         /^Segment “jobs-health”: 1 step is ready and no agent can take it since \S+Z\. It has no agent: add one\.$/,
       ),
       '1 run has not begun although its time to start is over.',
-      'Active jobs use step types that this server does not know: carrier.pigeon.',
+      '1 active job uses a step type that this server does not know.',
+    ]);
+    expect(health.items).toMatchObject([
+      {
+        name: 'health',
+        problems: [{ kind: 'unknown_step_type', message: expect.stringContaining('carrier.pigeon') }],
+      },
     ]);
   });
 });

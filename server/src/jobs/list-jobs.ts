@@ -1,45 +1,156 @@
-import { type Job, type JobListItem, type JobQuerySchema, limits } from '@opsconductor/protocol';
-import type { Static } from 'typebox';
+import {
+  type Job,
+  type JobListItem,
+  type JobPage,
+  type JobQuery,
+  type JobState,
+  jobStates,
+  limits,
+  runStatuses,
+  statusEdges,
+} from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { notFound } from '../errors.ts';
+import { invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/connection.ts';
 import { pageOf } from '../store/cursor.ts';
-import { findJob, type JobRow, listJobs as listJobRows } from '../store/jobs.ts';
+import {
+  countJobs,
+  cursorKeyOf,
+  type JobFilter,
+  listJobLabels,
+  listJobs as listJobRows,
+} from '../store/job-list.ts';
+import { findVersionHead, listVersionNames } from '../store/job-versions.ts';
+import { findJob, type JobDetailRow, type JobRow } from '../store/jobs.ts';
 import { loadJobVersion } from './load-job-version.ts';
+import { joinDefinition } from './split-definition.ts';
 
-/** A page of the jobs within the reaches, by name, with their last runs; `search` is a part of name or description. */
-export async function listJobs(
-  sql: Queryable,
-  query: Static<typeof JobQuerySchema>,
-  reaches: readonly Reach[],
-): Promise<{ items: JobListItem[]; nextCursor: string | null }> {
+const maxLabelValues = 50;
+const lastResults = [...runStatuses, 'none'] as const;
+
+/** A page of the jobs within the reaches that fit, with their last runs. Archived ones only where their state is asked for. */
+export async function listJobs(sql: Queryable, query: JobQuery, reaches: readonly Reach[]): Promise<JobPage> {
   refuseUnstorableText(query, 'query');
-  const limit = query.limit ?? limits.defaultPageItems;
-  const rows = await listJobRows(sql, { ...query, limit }, reaches);
-  return pageOf(
+  const { sort = 'name', cursor, limit = limits.defaultPageItems, count } = query;
+  const filter = readJobFilter(query);
+  const [rows, total] = await Promise.all([
+    listJobRows(sql, { ...filter, sort, limit, cursor }, reaches),
+    count === true ? countJobs(sql, filter, reaches) : undefined,
+  ]);
+  const page = pageOf(
     rows,
     limit,
-    (row) => [row.name, row.id],
-    (row) => ({ ...jobFields(row), lastRuns: row.lastRuns }),
+    (row) => cursorKeyOf(sort, row),
+    (row): JobListItem => ({ ...jobFields(row), lastRuns: row.lastRuns }),
   );
+  return total === undefined ? page : { ...page, total };
+}
+
+/** Labels in use among the jobs within the reaches. */
+export async function jobLabels(sql: Queryable, reaches: readonly Reach[]) {
+  const rows = await listJobLabels(sql, reaches, maxLabelValues);
+  return { items: rows.map((row) => ({ ...row, values: row.values ?? [] })), nextCursor: null };
+}
+
+/** @throws {AppError} `invalid`, naming the field, for lists of words that are none of those known. */
+export function readJobFilter(query: JobQuery, path = 'query.'): JobFilter {
+  const { label, state, lastResult, template, createdAfter, createdBefore, updatedAfter, updatedBefore } =
+    query;
+  return {
+    search: query.search,
+    category: query.category,
+    stepType: query.stepType,
+    author: query.author,
+    madeFrom: query.madeFrom,
+    isTemplate: template,
+    labels: label?.split(',').map(readLabel),
+    states:
+      state === undefined
+        ? jobStates.filter((one) => one !== 'archived')
+        : words(state, jobStates, `${path}state`),
+    lastResults: lastResult === undefined ? undefined : words(lastResult, lastResults, `${path}lastResult`),
+    createdAfter: readTime(createdAfter, `${path}createdAfter`),
+    createdBefore: readTime(createdBefore, `${path}createdBefore`),
+    updatedAfter: readTime(updatedAfter, `${path}updatedAfter`),
+    updatedBefore: readTime(updatedBefore, `${path}updatedBefore`),
+  };
+}
+
+function readLabel(text: string): { name: string; value: string | undefined } {
+  const at = text.indexOf('=');
+  return at < 0
+    ? { name: text.trim(), value: undefined }
+    : { name: text.slice(0, at).trim(), value: text.slice(at + 1) };
+}
+
+function words<W extends string>(text: string, known: readonly W[], path: string): W[] {
+  const given = [...new Set(text.split(','))];
+  const unknown = given.find((word) => !known.includes(word as W));
+  if (unknown === undefined) return given as W[];
+  throw invalidField(path, 'Is none of those that there are.', { found: unknown, allowed: known.join(', ') });
+}
+
+function readTime(text: string | undefined, path: string): Date | undefined {
+  if (text === undefined) return undefined;
+  const time = /^\d{4}-\d{2}-\d{2}(T|$)/.test(text) ? new Date(text) : new Date(Number.NaN);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw invalidField(path, 'Is no date or time.', {
+    found: text,
+    allowed: '2026-11-25 or 2026-11-25T08:00:00Z',
+  });
 }
 
 /**
  * A job with its current definition.
  *
+ * @param seen where the caller may read: the template that it was made from is named where that lies there.
  * @throws {AppError} `not_found`, also for one outside the reaches.
  */
 export async function getJob(
   deps: { sql: Queryable; masterKey: MasterKey },
   id: number,
   reaches: readonly Reach[],
+  seen: readonly Reach[] = reaches,
 ): Promise<Job> {
   const row = await findJob(deps.sql, id, reaches);
   if (row === undefined) throw notFound('Job');
-  const { definition, checksum } = await loadJobVersion(deps, id, row.version);
-  return { ...jobFields(row), definition: { ...definition, category: row.category }, checksum };
+  const [{ definition, checksum }, head, names, madeFrom] = await Promise.all([
+    loadJobVersion(deps, id, row.version),
+    findVersionHead(deps.sql, id, row.version),
+    listVersionNames(deps.sql, id),
+    madeFromOf(deps.sql, row, seen),
+  ]);
+  return {
+    ...jobFields(row),
+    categoryId: row.categoryId,
+    stateNote: row.stateNote,
+    nextStates: [...nextStatesOf(row.state)],
+    madeFrom,
+    names,
+    savedAt: (head?.createdAt ?? row.updatedAt).toISOString(),
+    savedBy: head?.createdBy ?? 'deleted user',
+    note: head?.note ?? '',
+    definition: joinDefinition(definition, row),
+    checksum,
+  };
+}
+
+/** What may follow a job's state. */
+export function nextStatesOf(state: JobState): readonly JobState[] {
+  return statusEdges.job[state];
+}
+
+async function madeFromOf(
+  sql: Queryable,
+  { madeFromJobId, madeFromVersion }: JobDetailRow,
+  seen: readonly Reach[],
+): Promise<Job['madeFrom']> {
+  if (madeFromJobId === null || madeFromVersion === null) return null;
+  const template = await findJob(sql, madeFromJobId, seen);
+  if (template === undefined) return null;
+  return { id: template.id, name: template.name, version: madeFromVersion, newestVersion: template.version };
 }
 
 function jobFields(row: JobRow) {
@@ -49,7 +160,10 @@ function jobFields(row: JobRow) {
     description: row.description,
     category: row.category,
     version: row.version,
-    isActive: row.isActive,
+    state: row.state,
+    isActive: row.state === 'active',
+    labels: row.labels,
+    isTemplate: row.isTemplate,
     stepCount: row.stepCount,
     stepTypes: row.stepTypes,
     createdBy: row.createdByName ?? 'deleted user',

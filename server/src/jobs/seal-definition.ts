@@ -39,6 +39,21 @@ export function sealNewDefinition(
   }
 }
 
+/** Seals another version under the data key that the job has. */
+export function sealDefinition(
+  masterKey: MasterKey,
+  jobId: number,
+  version: number,
+  { dataKey: wrapped, bytes }: { dataKey: string; bytes: Buffer },
+): Buffer {
+  const dataKey = unwrapDataKey(masterKey, wrapped, keyContext(jobId));
+  try {
+    return sealAtRest(dataKey, bytes, definitionAad(jobId, version));
+  } finally {
+    dataKey.fill(0);
+  }
+}
+
 /**
  * Opens a stored version.
  *

@@ -160,6 +160,6 @@ async function mustFind(sql: Queryable, id: number): Promise<GrantRow> {
   return grant;
 }
 
-function describeGrant(row: GrantRow): RoleGrant {
+function describeGrant({ categoryIds: _, ...row }: GrantRow): RoleGrant {
   return { ...row, createdAt: row.createdAt.toISOString() };
 }

@@ -44,6 +44,7 @@ export function runView(row: RunRecord): Run {
     cancelRequestedAt: iso(row.cancelRequestedAt),
     cancelRequestedBy: row.cancelRequestedBy,
     eventSeq: row.eventSeq,
+    ...(row.isTrial ? { isTrial: true } : {}),
   };
 }
 

@@ -16,6 +16,7 @@ import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../errors.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
+import { resolveVersion } from '../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../store/connection.ts';
 import { insertRun, planRun, type RunPlan } from '../store/run-creation.ts';
 import { notifyProgress } from '../store/run-progress.ts';
@@ -39,7 +40,9 @@ export interface StartRun {
   priority?: number | undefined;
   strategy?: Strategy | undefined;
   timeoutS?: number | undefined;
-  /** Another version than the current one, on the targets of a run that it has had. */
+  /** Number, tag or channel of a version; the current one when left out. */
+  version?: number | string | undefined;
+  /** The version of a run that it has had, on targets of that. */
   rerun?: Rerun | undefined;
 }
 
@@ -98,15 +101,16 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
   const { sql, masterKey } = deps;
   // Read while the transaction opens, and written with its commit: each round trip is waited for by a person.
   const readingJob = readJob(sql, request.jobId, caller);
-  const readingTargets = resolveTargets(sql, request, caller);
+  const readingVersion = versionOf(sql, request);
+  const readingTargets = readingVersion.then((version) => resolveTargets(sql, request, version, caller));
   // Met inside the transaction, unless that could not be opened; the job's first, whichever comes first.
-  for (const reading of [readingJob, readingTargets]) reading.catch(() => undefined);
+  for (const reading of [readingJob, readingVersion, readingTargets]) reading.catch(() => undefined);
   const dataKey = newDataKey();
   const claim = new OneClaim();
   const work = async (tx: Tx) => {
     const job = await readingJob;
+    const version = (await readingVersion) ?? job.version;
     const { targets, selection } = await readingTargets;
-    const version = request.rerun?.jobVersion ?? job.version;
     const { definition } = await loadJobVersion({ sql: tx, masterKey }, request.jobId, version);
     requireOverrides(request, definition, job, caller);
     const ordered = orderForStart(request.strategy ?? definition.strategy, targets);
@@ -118,6 +122,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       jobVersion: version,
       selection,
       ...overridesOf(request),
+      ...(isTrial(job) ? { isTrial: true } : {}),
       ...credentialsUsed(definition, targets),
     };
     const newRun = {
@@ -133,6 +138,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       locks: definition.locks ?? [],
       strategy: ordered.strategy,
       rerunOf: request.rerun?.runId ?? null,
+      isTrial: isTrial(job),
       targets: ordered.targets.map(({ id, name, segmentId }) => {
         const firstStep = request.rerun?.firstSteps.get(id);
         return { id, name, segmentId, ...(firstStep === undefined ? {} : { firstStep }) };
@@ -206,8 +212,9 @@ function orderForStart(
 }
 
 /** For the audit row: what was asked for at the start, beside the targets. */
-function overridesOf({ priority, strategy, timeoutS, rerun }: StartRun) {
+function overridesOf({ priority, strategy, timeoutS, version, rerun }: StartRun) {
   return {
+    ...(version === undefined ? {} : { versionAsked: version }),
     ...(priority === undefined ? {} : { priority }),
     ...(strategy === undefined ? {} : { strategy }),
     ...(timeoutS === undefined ? {} : { timeoutS }),
@@ -278,13 +285,39 @@ async function readJob(sql: Sql, jobId: number, caller: Caller): Promise<RunPlan
   if (!authority.holdsOnCategory('run', job.categoryId)) {
     throw new MissingPermission(caller, 'run', `category “${job.category}”`);
   }
-  if (!job.isActive) throw new AppError('conflict', `Job “${job.name}” is inactive: activate it to run it.`);
+  requireRunnable(job, caller);
   return job;
+}
+
+/** The version that is asked for; undefined for the current one. */
+async function versionOf(sql: Sql, { jobId, version, rerun }: StartRun): Promise<number | undefined> {
+  if (rerun !== undefined) return rerun.jobVersion;
+  return version === undefined ? undefined : resolveVersion(sql, jobId, version);
+}
+
+/** Only active jobs run; a draft or a template for trial, by who may edit it. */
+function requireRunnable(job: RunPlan, caller: Caller): void {
+  if (job.state === 'inactive') {
+    throw new AppError('conflict', `Job “${job.name}” is inactive: activate it to run it.`);
+  }
+  if (job.state === 'archived') {
+    throw new AppError('conflict', `Job “${job.name}” is archived: restore and activate it to run it.`);
+  }
+  if (!isTrial(job) || caller.authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
+  const what = job.isTemplate ? 'a template' : 'a draft';
+  throw new MissingPermission(caller, 'jobs.edit', `category “${job.category}”`, [
+    { path: '', message: `Job “${job.name}” is ${what}: who may edit it can run it, for trial.` },
+  ]);
+}
+
+function isTrial({ state, isTemplate }: RunPlan): boolean {
+  return state === 'draft' || isTemplate;
 }
 
 async function resolveTargets(
   sql: Sql,
-  { jobId, selection, rerun }: StartRun,
+  { jobId, selection }: StartRun,
+  jobVersion: number | undefined,
   caller: Caller,
 ): Promise<{ targets: SelectedRow[]; selection: RunSelection }> {
   const { authority } = caller;
@@ -292,7 +325,7 @@ async function resolveTargets(
   const { query, asked } = await readSelection(sql, selection, read);
   const reaches = { read, run: authority.reach('run'), credentials: authority.reach('credentials.use') };
   const limit = limits.maxTargetsPerRun + 1;
-  const targets = await selectTargets(sql, query, reaches, { jobId, jobVersion: rerun?.jobVersion, limit });
+  const targets = await selectTargets(sql, query, reaches, { jobId, jobVersion, limit });
   refuseTooMany(targets.length);
   requireFound(
     selection,

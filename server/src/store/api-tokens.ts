@@ -37,7 +37,10 @@ export async function findApiToken(
   const rows = await sql<ApiTokenOwner[]>`
     select t.id, t.name, t.user_id, u.name as user_name, t.expires_at, t.last_used_at,
            ${grantsColumn(sql)} as grants,
-           jsonb_build_object('permissions', t.permissions, 'scopes', t.scopes) as bounds
+           jsonb_build_object('permissions', t.permissions, 'scopes', t.scopes, 'categoryIds',
+             (select jsonb_agg(below.id) from jsonb_array_elements(t.scopes) scope
+                join categories below on (scope->>'id')::bigint = any(below.ancestor_ids)
+               where scope->>'kind' = 'category')) as bounds
     from api_tokens t join users u on u.id = t.user_id
     where ${'id' in key ? sql`t.id = ${key.id}` : sql`t.token_hash = ${key.tokenHash}`}
       and u.is_active and (t.expires_at is null or t.expires_at > ${now})`;

@@ -7,6 +7,8 @@ export interface CategoryRow {
   name: string;
   description: string;
   jobCount: number;
+  /** Null at the top, and where the reader does not see what it lies in. */
+  parentId: number | null;
   createdAt: Date;
 }
 
@@ -14,7 +16,7 @@ export interface CategoryRow {
 export async function listCategories(sql: Queryable, reaches: readonly Reach[]): Promise<CategoryRow[]> {
   return sql<
     CategoryRow[]
-  >`${selectCategories(sql)} where ${jobWithin(sql, reaches, 'c.id')} order by c.name`;
+  >`${selectCategories(sql, reaches)} where ${jobWithin(sql, reaches, 'c.id')} order by c.name`;
 }
 
 export async function findCategory(
@@ -23,7 +25,7 @@ export async function findCategory(
   reaches: readonly Reach[],
 ): Promise<CategoryRow | undefined> {
   const [row] = await sql<CategoryRow[]>`
-    ${selectCategories(sql)} where c.id = ${id} and ${jobWithin(sql, reaches, 'c.id')}`;
+    ${selectCategories(sql, reaches)} where c.id = ${id} and ${jobWithin(sql, reaches, 'c.id')}`;
   return row;
 }
 
@@ -34,12 +36,25 @@ export async function holdCategory(tx: Tx, name: string): Promise<{ id: number; 
   return row;
 }
 
-export async function insertCategory(
-  tx: Tx,
-  category: { name: string; description: string },
-): Promise<number> {
+/**
+ * Keeps the tree as it is until the transaction ends, so that two moves can't make a circle. Who only reads categories or
+ * puts jobs into them goes on.
+ */
+export async function lockCategoryTree(tx: Tx): Promise<void> {
+  await tx`lock table categories in share row exclusive mode`;
+}
+
+export interface NewCategory {
+  /** The whole path. */
+  name: string;
+  description: string;
+  parentId: number | null;
+}
+
+/** @throws PostgresError of the constraint `categories_depth` for one that would lie too deep. */
+export async function insertCategory(tx: Tx, category: NewCategory): Promise<number> {
   const [row] = await tx<{ id: number }[]>`
-    insert into categories ${tx(category, 'name', 'description')} returning id`;
+    insert into categories ${tx(category, 'name', 'description', 'parentId')} returning id`;
   if (row === undefined) throw new Error('insert returned nothing');
   return row.id;
 }
@@ -50,12 +65,43 @@ export async function lockCategory(tx: Tx, id: number): Promise<CategoryRow | un
   return locked.length === 0 ? undefined : findCategory(tx, id, unrestricted);
 }
 
+/**
+ * Changes a category; those below it go along, and their paths with it.
+ *
+ * @throws PostgresError of the constraints `categories_no_cycle` and `categories_depth`.
+ */
 export async function updateCategory(
   tx: Tx,
   id: number,
-  category: { name: string; description: string },
+  { name, description, parentId }: NewCategory,
 ): Promise<void> {
-  await tx`update categories set ${tx(category, 'name', 'description')} where id = ${id}`;
+  // Where it lies first: what is below it moves with it. Two names may meet on the way, but no two in the end.
+  await tx`update categories set parent_id = ${parentId} where id = ${id} and parent_id is distinct from ${parentId}`;
+  await tx`
+    update categories c set description = case when c.id = ${id} then ${description} else c.description end,
+      name = ${name} || substr(c.name, length((select name from categories where id = ${id})) + 1)
+    where ${id}::bigint = any(c.ancestor_ids)`;
+}
+
+/** Of the categories directly in this one, how many there are. */
+export async function countSubcategories(tx: Tx, id: number): Promise<number> {
+  const [row] = await tx<{ count: number }[]>`
+    select count(*)::int as count from categories where parent_id = ${id}`;
+  return row?.count ?? 0;
+}
+
+/** Jobs that were deleted from it and whose runs are kept. */
+export async function countDeletedJobs(tx: Tx, id: number): Promise<number> {
+  const [row] = await tx<{ count: number }[]>`
+    select count(*)::int as count from jobs where category_id = ${id} and deleted_at is not null`;
+  return row?.count ?? 0;
+}
+
+/** Longest of the paths of those below, and the deepest of them, counted from the category itself. */
+export async function longestBelow(tx: Tx, id: number): Promise<number> {
+  const [row] = await tx<{ longest: number }[]>`
+    select coalesce(max(length(name)), 0)::int as longest from categories where ${id}::bigint = any(ancestor_ids)`;
+  return row?.longest ?? 0;
 }
 
 /** Deletes a category that no job is in; with it go the grants on it. */
@@ -63,9 +109,10 @@ export async function deleteCategory(tx: Tx, id: number): Promise<void> {
   await tx`delete from categories where id = ${id}`;
 }
 
-function selectCategories(sql: Queryable) {
+function selectCategories(sql: Queryable, reaches: readonly Reach[]) {
   return sql`
     select c.id, c.name, c.description, c.created_at,
-           (select count(*)::int from jobs j where j.category_id = c.id) as job_count
+           case when ${jobWithin(sql, reaches, 'c.parent_id')} then c.parent_id end as parent_id,
+           (select count(*)::int from jobs j where j.category_id = c.id and j.deleted_at is null) as job_count
       from categories c`;
 }

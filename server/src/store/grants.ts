@@ -7,7 +7,7 @@ import { scopeNameColumn } from './scope-names.ts';
 /** The grants of the user `u`, own and of their user groups, as JSON for a select list. */
 export function grantsColumn(sql: Queryable) {
   return sql.unsafe(`(select coalesce(jsonb_agg(jsonb_build_object('role', g.role, 'permission', g.permission,
-      'scope', ${scopeOfGrant})), '[]')
+      'scope', ${scopeOfGrant}, 'categoryIds', to_jsonb(${categoriesOfGrant}))), '[]')
     from role_grants g
     where g.user_id = u.id
        or g.user_group_id in (select m.user_group_id from user_group_members m where m.user_id = u.id))`);
@@ -18,12 +18,17 @@ const scopeOfGrant = `case
   when g.segment_id is not null then jsonb_build_object('kind', 'segment', 'id', g.segment_id)
   when g.target_group_id is not null then jsonb_build_object('kind', 'target_group', 'id', g.target_group_id) end`;
 
+/** Of a grant on a category: itself and all below it, as an array. */
+const categoriesOfGrant = `case when g.category_id is not null then
+  array(select below.id from categories below where g.category_id = any(below.ancestor_ids)) end`;
+
 export interface GrantRow {
   id: number;
   subject: GrantSubject;
   role: Role | null;
   permission: Permission | null;
   scope: NamedScope | null;
+  categoryIds: number[] | null;
   createdAt: Date;
   createdBy: { id: number; name: string } | null;
 }
@@ -106,13 +111,14 @@ export async function listGrantsOf(sql: Queryable, userId: number): Promise<Gran
 /** What user groups give, in the order of nothing. */
 export async function grantsOfGroups(sql: Queryable, groupIds: readonly number[]): Promise<Grant[]> {
   return sql<Grant[]>`
-    select g.role, g.permission, ${sql.unsafe(scopeOfGrant)} as scope
+    select g.role, g.permission, ${sql.unsafe(scopeOfGrant)} as scope,
+           ${sql.unsafe(categoriesOfGrant)} as category_ids
     from role_grants g where g.user_group_id = any(${groupIds as number[]}::bigint[])`;
 }
 
 function selectGrants(sql: Queryable) {
   return sql`
-    select g.id, g.role, g.permission, g.created_at,
+    select g.id, g.role, g.permission, g.created_at, ${sql.unsafe(categoriesOfGrant)} as category_ids,
            case when g.user_id is not null then jsonb_build_object('kind', 'user', 'id', u.id, 'name', u.name)
                 else jsonb_build_object('kind', 'user_group', 'id', ug.id, 'name', ug.name) end as subject,
            (select scope || jsonb_build_object('name',

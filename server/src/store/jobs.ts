@@ -1,9 +1,10 @@
-import type { JobListItem } from '@opsconductor/protocol';
+// One job: its row, and what changes it. Lists are in job-list.ts, versions in job-versions.ts.
+import type { JobState, Labels } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
-import { containsPattern, decodeCursor } from './cursor.ts';
-import { jobWithin, reachesEverything, targetRunWithin } from './visibility.ts';
+import { jobWithin } from './visibility.ts';
 
+/** What lists and single jobs have in common. */
 export interface JobRow {
   id: number;
   name: string;
@@ -11,7 +12,9 @@ export interface JobRow {
   categoryId: number;
   category: string;
   version: number;
-  isActive: boolean;
+  state: JobState;
+  labels: Labels;
+  isTemplate: boolean;
   stepCount: number;
   stepTypes: string[];
   createdByName: string | null;
@@ -19,12 +22,11 @@ export interface JobRow {
   updatedAt: Date;
 }
 
-export interface ListedJobRow extends JobRow {
-  /** The last 20 runs, newest first, as the API gives them. */
-  lastRuns: JobListItem['lastRuns'];
+export interface JobDetailRow extends JobRow {
+  stateNote: string;
+  madeFromJobId: number | null;
+  madeFromVersion: number | null;
 }
-
-const maxLastRuns = 20;
 
 /** Reserves an id, so that what is sealed for the row can name it before INSERT. */
 export async function nextJobId(tx: Tx): Promise<number> {
@@ -33,128 +35,151 @@ export async function nextJobId(tx: Tx): Promise<number> {
   return row.id;
 }
 
-export async function insertJob(
-  tx: Tx,
-  job: {
-    id: number;
-    name: string;
-    description: string;
-    categoryId: number;
-    stepTypes: string[];
-    stepCount: number;
-    dataKey: string;
-    createdBy: number;
-  },
-): Promise<void> {
-  await tx`
-    insert into jobs (id, name, description, category_id, step_types, step_count, data_key, created_by)
-    overriding system value
-    values (${job.id}, ${job.name}, ${job.description}, ${job.categoryId}, ${job.stepTypes}, ${job.stepCount}, ${job.dataKey},
-            ${job.createdBy})`;
+export interface NewJob {
+  id: number;
+  name: string;
+  description: string;
+  categoryId: number;
+  stepTypes: string[];
+  stepCount: number;
+  dataKey: string;
+  createdBy: number;
+  state: JobState;
+  labels: Labels;
+  isTemplate: boolean;
+  madeFrom: { jobId: number; version: number } | null;
 }
 
+export async function insertJob(tx: Tx, job: NewJob): Promise<void> {
+  await tx`
+    insert into jobs (id, name, description, category_id, step_types, step_count, data_key, created_by, updated_by, state,
+      labels, is_template, made_from_job_id, made_from_version)
+    overriding system value
+    values (${job.id}, ${job.name}, ${job.description}, ${job.categoryId}, ${job.stepTypes}, ${job.stepCount},
+            ${job.dataKey}, ${job.createdBy}, ${job.createdBy}, ${job.state}, ${tx.json(job.labels)}, ${job.isTemplate},
+            ${job.madeFrom?.jobId ?? null}, ${job.madeFrom?.version ?? null})`;
+}
+
+/** A job that was not deleted, within the reaches. */
 export async function findJob(
   sql: Queryable,
   id: number,
   reaches: readonly Reach[],
-): Promise<JobRow | undefined> {
-  const [row] = await sql<JobRow[]>`
-    select ${jobColumns(sql)}
+): Promise<JobDetailRow | undefined> {
+  const [row] = await sql<JobDetailRow[]>`
+    select ${jobColumns(sql)}, j.state_note, j.made_from_job_id, j.made_from_version
       from jobs j join categories c on c.id = j.category_id left join users u on u.id = j.created_by
-     where j.id = ${id} and ${jobWithin(sql, reaches)}`;
+     where j.id = ${id} and j.deleted_at is null and ${jobWithin(sql, reaches)}`;
   return row;
 }
 
-/** Locks a job's row: whoever changes it holds this. */
-export async function lockJob(tx: Tx, id: number, reaches: readonly Reach[]): Promise<JobRow | undefined> {
+/** Locks a job's row: whoever changes it holds this. Runs may be started meanwhile. */
+export async function lockJob(
+  tx: Tx,
+  id: number,
+  reaches: readonly Reach[],
+): Promise<JobDetailRow | undefined> {
+  const locked = await tx`select 1 from jobs where id = ${id} for no key update`;
+  return locked.length === 0 ? undefined : findJob(tx, id, reaches);
+}
+
+/** The same, and no run of it can be started until the transaction ends. */
+export async function lockJobAgainstRuns(
+  tx: Tx,
+  id: number,
+  reaches: readonly Reach[],
+): Promise<JobDetailRow | undefined> {
   const locked = await tx`select 1 from jobs where id = ${id} for update`;
   return locked.length === 0 ? undefined : findJob(tx, id, reaches);
 }
 
-export async function setJobCategory(tx: Tx, id: number, categoryId: number): Promise<void> {
-  await tx`update jobs set category_id = ${categoryId}, updated_at = clock_timestamp() where id = ${id}`;
+export async function dataKeyOfJob(tx: Queryable, id: number): Promise<string> {
+  const [row] = await tx<{ dataKey: string }[]>`select data_key from jobs where id = ${id}`;
+  if (row === undefined) throw new Error(`there is no job ${id}`);
+  return row.dataKey;
 }
 
-/** Jobs by name with their last runs, one more than `limit` where there are more. */
-export async function listJobs(
+/** Makes another version the current one. */
+export async function setJobVersion(
+  tx: Tx,
+  id: number,
+  job: {
+    version: number;
+    name: string;
+    description: string;
+    stepTypes: string[];
+    stepCount: number;
+    updatedBy: number;
+  },
+): Promise<void> {
+  await tx`
+    update jobs set version = ${job.version}, name = ${job.name}, description = ${job.description},
+      step_types = ${job.stepTypes}, step_count = ${job.stepCount}, updated_at = clock_timestamp(),
+      updated_by = ${job.updatedBy}
+    where id = ${id}`;
+}
+
+/** What belongs to the job and not to a version; what is left out stays. */
+export async function setJobSettings(
+  tx: Tx,
+  id: number,
+  { categoryId, labels, isTemplate }: { categoryId?: number; labels?: Labels; isTemplate?: boolean },
+  updatedBy: number,
+): Promise<void> {
+  await tx`
+    update jobs set category_id = coalesce(${categoryId ?? null}::bigint, category_id),
+      labels = coalesce(${labels === undefined ? null : tx.json(labels)}::jsonb, labels),
+      is_template = coalesce(${isTemplate ?? null}::boolean, is_template),
+      updated_at = clock_timestamp(), updated_by = ${updatedBy}
+    where id = ${id}`;
+}
+
+/** @throws PostgresError where the state may not follow the one before. */
+export async function setJobState(
+  tx: Tx,
+  ids: readonly number[],
+  { state, note, updatedBy }: { state: JobState; note: string; updatedBy: number },
+): Promise<void> {
+  await tx`
+    update jobs set state = ${state}, state_note = ${note}, updated_at = clock_timestamp(), updated_by = ${updatedBy}
+    where id = any(${ids as number[]}::bigint[])`;
+}
+
+/** Open runs of these jobs, some of them, oldest first. */
+export async function openRunsOf(
   sql: Queryable,
-  query: { search?: string; category?: string; limit: number; cursor?: string },
-  reaches: readonly Reach[],
-): Promise<ListedJobRow[]> {
-  const { search, category, limit, cursor } = query;
-  const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string', 'number'] as const);
-  const pattern = search === undefined || search === '' ? undefined : containsPattern(search);
-  // The page is cut before the runs are looked up: each listed job costs one descent of the index (job_id, id DESC).
-  return sql<ListedJobRow[]>`
-    with page as materialized (
-      select j.* from jobs j
-       where ${jobWithin(sql, reaches)}
-         and ${category === undefined ? sql`true` : sql`j.category_id = (select id from categories where name = ${category})`}
-         and ${pattern === undefined ? sql`true` : sql`(j.name ilike ${pattern} or j.description ilike ${pattern})`}
-         and ${after === undefined ? sql`true` : sql`(j.name, j.id) > (${after[0]}::text, ${after[1]})`}
-       order by j.name, j.id
-       limit ${limit + 1}
-    )
-    select ${jobColumns(sql)}, runs.last_runs
-      from page j
-      join categories c on c.id = j.category_id
-      left join users u on u.id = j.created_by
-      cross join lateral (
-        select coalesce(jsonb_agg(jsonb_build_object(
-                 'id', r.id, 'status', r.status,
-                 'createdAt', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                 'executionTimeMs', r.execution_time_ms) order by r.id desc), '[]') as last_runs
-          from (select * from job_runs where job_id = j.id order by id desc limit ${maxLastRuns}) r
-      ) runs
-     order by j.name, j.id`;
+  jobIds: readonly number[],
+  limit: number,
+): Promise<{ jobId: number; runId: number }[]> {
+  return sql<{ jobId: number; runId: number }[]>`
+    select job_id, id as run_id from job_runs
+     where status in ('queued', 'running', 'cancelling', 'held') and job_id = any(${jobIds as number[]}::bigint[])
+     order by id limit ${limit}`;
 }
 
-function jobColumns(sql: Queryable) {
-  return sql`j.id, j.name, j.description, j.category_id, c.name as category, j.version, j.is_active, j.step_count, j.step_types,
-             u.name as created_by_name, j.created_at, j.updated_at`;
+/**
+ * Deletes jobs: wholly those without runs, versions and names with them. Those with runs leave all lists, and their rows
+ * and versions stay for as long as runs refer to them. Returns how many were deleted wholly.
+ */
+export async function deleteJobs(tx: Tx, ids: readonly number[], deletedBy: number): Promise<number> {
+  const gone = await tx`
+    delete from jobs j where j.id = any(${ids as number[]}::bigint[])
+      and not exists (select from job_runs r where r.job_id = j.id)`;
+  await tx`
+    update jobs set deleted_at = clock_timestamp(), updated_by = ${deletedBy}
+     where id = any(${ids as number[]}::bigint[])`;
+  return gone.count;
 }
 
-export interface JobsHealthRow {
-  jobs: number;
-  openRuns: number;
-  /** Open runs of which nothing began although `start_by` has passed. */
-  overdueRuns: number;
-  /** Types that active jobs use and that are not among the known ones. */
-  unknownStepTypes: string[];
+/** Removes deleted jobs that no run refers to any more. */
+export async function dropDeletedJobs(tx: Queryable): Promise<void> {
+  await tx`
+    delete from jobs j where j.deleted_at is not null
+      and not exists (select from job_runs r where r.job_id = j.id)`;
 }
 
-/** Counts what lies within the reaches; of a run of which only a part does, that part. */
-export async function readJobsHealth(
-  sql: Queryable,
-  knownStepTypes: readonly string[],
-  reaches: readonly Reach[],
-): Promise<JobsHealthRow> {
-  const [row] = await sql<JobsHealthRow[]>`
-    select (select count(*)::int from jobs j where ${jobWithin(sql, reaches)}) as jobs,
-           runs.open_runs, runs.overdue_runs,
-           array(select distinct t from jobs j cross join unnest(j.step_types) t
-                  where j.is_active and ${jobWithin(sql, reaches)} and t <> all(${[...knownStepTypes]}::text[])
-                  order by t) as unknown_step_types
-      from (${openRuns(sql, reaches)}) runs`;
-  if (row === undefined) throw new Error('aggregates answered nothing');
-  return row;
-}
-
-function openRuns(sql: Queryable, reaches: readonly Reach[]) {
-  if (reachesEverything(reaches)) {
-    return sql`
-      select count(*)::int as open_runs,
-             (count(*) filter (where started_at is null and start_by < clock_timestamp()))::int as overdue_runs
-        from job_runs where status in ('queued', 'running', 'cancelling', 'held')`;
-  }
-  return sql`
-    select count(*)::int as open_runs,
-           (count(*) filter (where not begun and start_by < clock_timestamp()))::int as overdue_runs
-      from (select r.start_by, bool_or(tr.started_at is not null) as begun
-              from job_runs r
-              join jobs j on j.id = r.job_id
-              join job_run_targets tr on tr.job_run_id = r.id and ${targetRunWithin(sql, reaches)}
-             where r.status in ('queued', 'running', 'cancelling', 'held')
-             group by r.id
-            having bool_or(tr.status in ('queued', 'running', 'cancelling', 'held'))) seen`;
+/** The columns of a `JobRow`, of the aliases j, c (its category) and u (who created it). */
+export function jobColumns(sql: Queryable) {
+  return sql`j.id, j.name, j.description, j.category_id, c.name as category, j.version, j.state, j.labels, j.is_template,
+             j.step_count, j.step_types, u.name as created_by_name, j.created_at, j.updated_at`;
 }

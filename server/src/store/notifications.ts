@@ -27,9 +27,9 @@ export interface NotificationHandlers {
   resync(): void;
 }
 
-/** Whose sessions and tokens have ended or changed: users, or one session or API token. */
+/** Whose sessions and tokens have ended or changed: users, one session or API token, or everybody's (the ids are nothing then). */
 export interface ForgetNotice {
-  kind: 'user' | 'session' | 'api_token';
+  kind: 'user' | 'session' | 'api_token' | 'everybody';
   ids: readonly number[];
 }
 
@@ -43,7 +43,7 @@ const channels = [
   'opsc_ask',
   'opsc_answer',
 ] as const;
-const forgetKinds = ['user', 'session', 'api_token'] as const;
+const forgetKinds = ['user', 'session', 'api_token', 'everybody'] as const;
 /** PostgreSQL takes 8,000 bytes in a notification. */
 const maxIdsPerNotice = 400;
 const shutOuts = ['quarantined', 'disabled', 'revoked'] as const;

@@ -1,5 +1,6 @@
 // Removing what is old: whole partitions of output, then runs in batches. Any server may; one does at a time.
 import type { Queryable, Sql, Tx } from './connection.ts';
+import { dropDeletedJobs } from './jobs.ts';
 
 const retentionLock = 0x0_95c0_5e;
 /** Dropping waits for readers of the partition, and everybody who writes output waits behind it. */
@@ -62,5 +63,6 @@ export async function deleteOldRuns(tx: Tx, endedBefore: Date, limit: number): P
       where s.job_run_id = any(${ids}::bigint[])) x
     where o.attempt_day = x.day and o.job_run_step_id = x.id`;
   await tx`delete from job_runs where id = any(${ids}::bigint[])`;
+  await dropDeletedJobs(tx);
   return ids;
 }

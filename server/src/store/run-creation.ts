@@ -1,12 +1,19 @@
 // Inserting a run: one row a run, one a target run, one a step, each kind in one statement.
-import { batchSize, type Lock, type RunSelection, type RunStrategy } from '@opsconductor/protocol';
+import {
+  batchSize,
+  type JobState,
+  type Lock,
+  type RunSelection,
+  type RunStrategy,
+} from '@opsconductor/protocol';
 import type { Queryable, Tx } from './connection.ts';
 
 export interface RunPlan {
   runId: number;
   name: string;
   version: number;
-  isActive: boolean;
+  state: JobState;
+  isTemplate: boolean;
   categoryId: number;
   category: string;
 }
@@ -14,9 +21,9 @@ export interface RunPlan {
 /** What starting a run needs to know of a job, with an id for the run; undefined when there is no such job. */
 export async function planRun(db: Queryable, jobId: number): Promise<RunPlan | undefined> {
   const [row] = await db<RunPlan[]>`
-    select nextval(pg_get_serial_sequence('job_runs', 'id')) as run_id, j.name, j.version, j.is_active,
-      j.category_id, c.name as category
-    from jobs j join categories c on c.id = j.category_id where j.id = ${jobId}`;
+    select nextval(pg_get_serial_sequence('job_runs', 'id')) as run_id, j.name, j.version, j.state,
+      j.is_template, j.category_id, c.name as category
+    from jobs j join categories c on c.id = j.category_id where j.id = ${jobId} and j.deleted_at is null`;
   return row;
 }
 
@@ -26,7 +33,7 @@ export async function findRunnableJob(
   jobId: number,
 ): Promise<Pick<RunPlan, 'name' | 'version' | 'categoryId'> | undefined> {
   const [row] = await db<Pick<RunPlan, 'name' | 'version' | 'categoryId'>[]>`
-    select name, version, category_id from jobs where id = ${jobId}`;
+    select name, version, category_id from jobs where id = ${jobId} and deleted_at is null`;
   return row;
 }
 
@@ -45,6 +52,8 @@ export interface NewRun {
   /** With how many targets it opens, the first ones. */
   strategy: (RunStrategy & { opens: number }) | null;
   rerunOf: number | null;
+  /** Of a draft or a template. */
+  isTrial: boolean;
   /** In the order in which they start. `firstStep`: those before it are skipped. */
   targets: readonly { id: number; name: string; segmentId: number; firstStep?: number }[];
   steps: readonly { number: number; type: string; timeBudgetS: number }[];
@@ -62,14 +71,14 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
   await tx`
     with run as (
       insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, completed_steps, start_by,
-        created_by, selection, priority, timeout_s, locks, rerun_of, max_failures, strategy, targets_opened,
+        created_by, selection, priority, timeout_s, locks, rerun_of, is_trial, max_failures, strategy, targets_opened,
         batch_number, batch_end, batch_failures)
       overriding system value
       values (${run.id}, ${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
         ${run.targets.length * run.steps.length}, ${skipped},
         clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy},
         ${tx.json(run.selection)}, ${run.priority}, ${run.timeoutS},
-        ${hasLocks ? tx.json(run.locks as never) : null}, ${run.rerunOf}, ${strategy?.maxFailures ?? 0},
+        ${hasLocks ? tx.json(run.locks as never) : null}, ${run.rerunOf}, ${run.isTrial}, ${strategy?.maxFailures ?? 0},
         ${strategy === null ? null : tx.json(strategyValues(strategy))}, ${strategy === null ? null : opens},
         ${strategy?.batches.length ? 1 : null}, ${strategy?.batches.length ? firstBatchEnd(strategy, run) : null},
         ${strategy?.batches.length ? 0 : null})

@@ -2,6 +2,7 @@
 import type { Lock, OutputState, RunSelection, RunStatus, RunStrategy } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
+import { dropDeletedJobs } from './jobs.ts';
 import { jobWithin, reachesEverything, targetRunWithin, wholeRunWithin } from './visibility.ts';
 
 export interface RunRecord {
@@ -49,6 +50,7 @@ export interface RunRecord {
   batchEnd: number | null;
   haltedReason: string | null;
   rerunOf: number | null;
+  isTrial: boolean;
   /** Read with a single run. */
   reruns?: number[];
 }
@@ -62,7 +64,7 @@ function runColumns(db: Queryable, more = db``) {
     r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
     r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
     c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types, r.selection, r.priority, r.timeout_s, r.stop_reason, r.locks,
-    r.strategy, r.targets_opened, r.batch_number, r.batch_end, r.halted_reason, r.rerun_of ${more}
+    r.strategy, r.targets_opened, r.batch_number, r.batch_end, r.halted_reason, r.rerun_of, r.is_trial ${more}
   from job_runs r
   join jobs j on j.id = r.job_id
   join categories k on k.id = j.category_id
@@ -278,6 +280,7 @@ export async function purgeRun(tx: Tx, runId: number): Promise<void> {
       where s.job_run_id = ${runId} and d.day is not null) x
     where o.attempt_day = x.day and o.job_run_step_id = x.id`;
   await tx`delete from job_runs where id = ${runId}`;
+  await dropDeletedJobs(tx);
 }
 
 /** Target runs that ended in one of these ways, in their order, with the first step that did not succeed. */

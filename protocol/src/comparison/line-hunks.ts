@@ -1,0 +1,145 @@
+// Which lines two texts differ in (Myers' algorithm), gathered into hunks with the lines around them.
+
+export interface DiffLine {
+  op: 'same' | 'removed' | 'added';
+  text: string;
+}
+export interface LineHunk {
+  /** Number of the first line, from 1; of an empty side the line before it. */
+  beforeStart: number;
+  beforeLines: number;
+  afterStart: number;
+  afterLines: number;
+  lines: DiffLine[];
+}
+
+const contextLines = 3;
+/** Lines that differ at most for the shortest difference to be looked for; texts further apart are replaced whole. */
+const maxDifferences = 1_000;
+
+/** The lines in which two texts differ; none where they are the same. */
+export function lineHunks(before: string, after: string): LineHunk[] {
+  if (before === after) return [];
+  return hunksOf(differenceOf(before.split('\n'), after.split('\n')));
+}
+
+function differenceOf(before: readonly string[], after: readonly string[]): DiffLine[] {
+  let head = 0;
+  while (head < before.length && head < after.length && before[head] === after[head]) head += 1;
+  let tail = 0;
+  const shortest = Math.min(before.length, after.length) - head;
+  while (tail < shortest && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail += 1;
+  const same = (lines: readonly string[]) => lines.map((text): DiffLine => ({ op: 'same', text }));
+  const middleBefore = before.slice(head, before.length - tail);
+  const middleAfter = after.slice(head, after.length - tail);
+  return [
+    ...same(before.slice(0, head)),
+    ...(shortestScript(middleBefore, middleAfter) ?? replaced(middleBefore, middleAfter)),
+    ...same(before.slice(before.length - tail)),
+  ];
+}
+
+function replaced(before: readonly string[], after: readonly string[]): DiffLine[] {
+  return [
+    ...before.map((text): DiffLine => ({ op: 'removed', text })),
+    ...after.map((text): DiffLine => ({ op: 'added', text })),
+  ];
+}
+
+/** The fewest lines removed and added; undefined where they are too many. */
+function shortestScript(before: readonly string[], after: readonly string[]): DiffLine[] | undefined {
+  const most = Math.min(before.length + after.length, maxDifferences);
+  // reached[k + most]: how far into `before` the furthest path on diagonal k comes. One copy for each number of
+  // differences, to walk back by.
+  let reached = new Int32Array(2 * most + 2);
+  const trace: Int32Array[] = [];
+  for (let differences = 0; differences <= most; differences += 1) {
+    trace.push(reached);
+    reached = reached.slice();
+    for (let k = -differences; k <= differences; k += 2) {
+      const isDown =
+        k === -differences || (k !== differences && at(reached, most + k - 1) < at(reached, most + k + 1));
+      let x = isDown ? at(reached, most + k + 1) : at(reached, most + k - 1) + 1;
+      while (x < before.length && x - k < after.length && before[x] === after[x - k]) x += 1;
+      reached[most + k] = x;
+      if (x >= before.length && x - k >= after.length) return walkBack(before, after, trace, most);
+    }
+  }
+  return undefined;
+}
+
+function walkBack(
+  before: readonly string[],
+  after: readonly string[],
+  trace: readonly Int32Array[],
+  most: number,
+): DiffLine[] {
+  const lines: DiffLine[] = [];
+  let x = before.length;
+  let y = after.length;
+  for (let differences = trace.length - 1; differences >= 0; differences -= 1) {
+    const reached = trace[differences] ?? new Int32Array();
+    const k = x - y;
+    const isDown =
+      k === -differences || (k !== differences && at(reached, most + k - 1) < at(reached, most + k + 1));
+    const previousX = differences === 0 ? 0 : at(reached, most + (isDown ? k + 1 : k - 1));
+    const previousY = differences === 0 ? 0 : previousX - (isDown ? k + 1 : k - 1);
+    while (x > previousX && y > previousY) {
+      x -= 1;
+      y -= 1;
+      lines.push({ op: 'same', text: before[x] ?? '' });
+    }
+    if (differences === 0) break;
+    if (isDown) {
+      y -= 1;
+      lines.push({ op: 'added', text: after[y] ?? '' });
+    } else {
+      x -= 1;
+      lines.push({ op: 'removed', text: before[x] ?? '' });
+    }
+  }
+  return lines.reverse();
+}
+
+function at(values: Int32Array, index: number): number {
+  return values[index] ?? 0;
+}
+
+function hunksOf(lines: readonly DiffLine[]): LineHunk[] {
+  const hunks: LineHunk[] = [];
+  let from = 0;
+  let beforeAt = 1;
+  let afterAt = 1;
+  for (const [start, end] of rangesOf(lines)) {
+    for (const line of lines.slice(from, start)) {
+      if (line.op !== 'added') beforeAt += 1;
+      if (line.op !== 'removed') afterAt += 1;
+    }
+    const inside = lines.slice(start, end);
+    const beforeLines = inside.filter((line) => line.op !== 'added').length;
+    const afterLines = inside.filter((line) => line.op !== 'removed').length;
+    hunks.push({
+      beforeStart: beforeLines === 0 ? beforeAt - 1 : beforeAt,
+      beforeLines,
+      afterStart: afterLines === 0 ? afterAt - 1 : afterAt,
+      afterLines,
+      lines: inside,
+    });
+    from = start;
+  }
+  return hunks;
+}
+
+/** Where hunks begin and end: changes with the lines around them, those that would touch as one. */
+function rangesOf(lines: readonly DiffLine[]): [number, number][] {
+  const ranges: [number, number][] = [];
+  lines.forEach(({ op }, index) => {
+    if (op === 'same') return;
+    const start = Math.max(0, index - contextLines);
+    const end = Math.min(lines.length, index + contextLines + 1);
+    const last = ranges.at(-1);
+    if (last !== undefined && start <= last[1]) last[1] = end;
+    else ranges.push([start, end]);
+  });
+  return ranges;
+}

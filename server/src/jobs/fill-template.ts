@@ -1,0 +1,95 @@
+// A job from a template: its definition, with the values that were given as defaults of its parameters.
+import type { CreateJobFromTemplate, JobDefinition, Parameter } from '@opsconductor/protocol';
+import type { Caller } from '../caller.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import type { Sql } from '../store/connection.ts';
+import { findJob } from '../store/jobs.ts';
+import { loadJobVersion } from './load-job-version.ts';
+import { joinDefinition } from './split-definition.ts';
+import { resolveVersion } from './versions/resolve-version.ts';
+
+/**
+ * The definition of the new job, still to be validated: that is where a value that a parameter does not allow is refused.
+ *
+ * @throws {AppError} `not_found` for a template that the caller does not see; `conflict` for a job that is none, or an
+ * archived one; `invalid` for values of parameters that are not there or secret.
+ */
+export async function fillTemplate(
+  deps: { sql: Sql; masterKey: MasterKey },
+  request: Omit<CreateJobFromTemplate, 'state' | 'note'>,
+  caller: Caller,
+): Promise<{ definition: JobDefinition; madeFrom: { jobId: number; version: number; name: string } }> {
+  const { id, version: reference } = request.from_template;
+  const template = await findJob(deps.sql, id, caller.authority.reach('read'));
+  if (template === undefined) throw notFound(`Template ${id}`);
+  if (!template.isTemplate) {
+    throw new AppError(
+      'conflict',
+      `Job “${template.name}” is no template: say \`template: true\` in it first.`,
+    );
+  }
+  if (template.state === 'archived') {
+    throw new AppError('conflict', `Template “${template.name}” is archived: restore it, or take another.`);
+  }
+  const version =
+    reference === undefined
+      ? template.version
+      : await resolveVersion(deps.sql, id, reference, 'from_template.version');
+  const { definition } = await loadJobVersion(deps, id, version);
+  const { template: _, ...rest } = joinDefinition(definition, template);
+  const filled: JobDefinition = {
+    ...rest,
+    name: request.name,
+    ...(request.description === undefined ? {} : { description: request.description }),
+    ...(request.category === undefined ? {} : { category: request.category }),
+    ...(request.labels === undefined ? {} : { labels: request.labels }),
+    ...parametersOf(definition, request),
+  };
+  return { definition: filled, madeFrom: { jobId: id, version, name: template.name } };
+}
+
+function parametersOf(
+  { parameters }: JobDefinition,
+  { parameters: values = {}, fixed = [] }: Pick<CreateJobFromTemplate, 'parameters' | 'fixed'>,
+): Pick<JobDefinition, 'parameters'> {
+  refuseUnknown(parameters ?? {}, values, fixed);
+  if (parameters === undefined) return {};
+  const isFixed = new Set(fixed);
+  const entries = Object.entries(parameters).map(([name, parameter]): [string, Parameter] => {
+    if (!Object.hasOwn(values, name)) return [name, parameter];
+    const value = values[name];
+    return [name, { ...parameter, default: value, ...(isFixed.has(name) ? { enum: [value] } : {}) }];
+  });
+  return { parameters: Object.fromEntries(entries) };
+}
+
+function refuseUnknown(
+  parameters: Record<string, Parameter>,
+  values: Record<string, unknown>,
+  fixed: readonly string[],
+): void {
+  const names = Object.keys(parameters);
+  for (const name of Object.keys(values)) {
+    const parameter = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
+    if (parameter === undefined) {
+      throw invalidField(`parameters.${name}`, 'The template has no such parameter; leave it out.', {
+        found: name,
+        allowed: names.length === 0 ? 'none: the template has no parameters' : names.join(', '),
+      });
+    }
+    if (parameter.secret === true) {
+      throw invalidField(
+        `parameters.${name}`,
+        'A secret is not kept in a definition, which all can read who may see the job; give it when the job runs.',
+      );
+    }
+  }
+  fixed.forEach((name, at) => {
+    if (Object.hasOwn(values, name)) return;
+    throw invalidField(`fixed[${at}]`, 'Only a parameter with a value here can be fixed; give it one.', {
+      found: name,
+      allowed: Object.keys(values).join(', ') || 'none: no values are given',
+    });
+  });
+}

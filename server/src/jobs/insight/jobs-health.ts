@@ -1,0 +1,159 @@
+// Whether jobs can run, and what keeps them from it: of all that may be seen, and of one.
+import {
+  deprecatedStepTypes,
+  type JobHealth,
+  type JobProblem,
+  type JobsHealth,
+  limits,
+  stepTypes,
+} from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { AppError } from '../../errors.ts';
+import type { Queryable } from '../../store/connection.ts';
+import { decodeCursor, pageOf } from '../../store/cursor.ts';
+import {
+  findJobFindings,
+  type HealthQuestion,
+  type JobsHealthRow,
+  listUnwellJobs,
+  readJobsHealth,
+  segmentsWithoutAgents,
+  type UnwellJobRow,
+} from '../../store/job-health.ts';
+import { segmentQueues } from '../../store/queue-status.ts';
+import { loadJobVersion } from '../load-job-version.ts';
+import { stuckSegmentProblems } from '../queue-status.ts';
+import { joinDefinition } from '../split-definition.ts';
+import { validateDefinition } from '../validate-definition.ts';
+import { seenJob } from '../versions/read-versions.ts';
+
+const question: HealthQuestion = {
+  knownStepTypes: stepTypes,
+  deprecatedStepTypes: Object.keys(deprecatedStepTypes),
+  failuresInARow: 3,
+  endedRuns: 2_000,
+};
+
+/** Whether the jobs within the reaches can run, and in words what keeps them from it; a page of those that are not well. */
+export async function jobsHealth(
+  sql: Queryable,
+  { limit = limits.defaultPageItems, cursor }: { limit?: number; cursor?: string },
+  reaches: readonly Reach[],
+): Promise<JobsHealth> {
+  const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string', 'number'] as const);
+  const [row, segments, unwell] = await Promise.all([
+    readJobsHealth(sql, reaches),
+    segmentQueues(sql, reaches),
+    listUnwellJobs(sql, question, { limit: limit + 1, after }, reaches),
+  ]);
+  const problems = [
+    ...(await stuckSegmentProblems(sql, segments, reaches)),
+    ...problemsOf(row, unwell, limit),
+  ];
+  const page = pageOf(
+    unwell,
+    limit,
+    ({ name, id }) => [name, id],
+    (job) => ({ id: job.id, name: job.name, problems: problemsOfJob(job) }),
+  );
+  return {
+    status: problems.length === 0 ? 'ok' : 'degraded',
+    jobs: row.jobs,
+    openRuns: row.openRuns,
+    problems,
+    ...page,
+  };
+}
+
+function problemsOf(row: JobsHealthRow, unwell: readonly UnwellJobRow[], limit: number): string[] {
+  const problems: string[] = [];
+  if (row.overdueRuns > 0) {
+    problems.push(
+      `${count(row.overdueRuns, 'run has', 'runs have')} not begun although its time to start is over.`,
+    );
+  }
+  const more = unwell.length > limit;
+  const some = unwell.slice(0, limit);
+  const tell = (kind: JobProblem['kind'], one: string, many: string) => {
+    const jobs = some.filter((job) => problemsOfJob(job).some((problem) => problem.kind === kind)).length;
+    if (jobs > 0)
+      problems.push(`${more ? 'At least ' : ''}${count(jobs, `active job ${one}`, `active jobs ${many}`)}.`);
+  };
+  tell(
+    'unknown_step_type',
+    'uses a step type that this server does not know',
+    'use step types that this server does not know',
+  );
+  tell(
+    'deprecated_step_type',
+    'uses a step type that is to be replaced',
+    'use step types that are to be replaced',
+  );
+  tell('unknown_credential', 'names a credential that is not there', 'name credentials that are not there');
+  tell('failing', 'has failed in its last runs', 'have failed in their last runs');
+  return problems;
+}
+
+/** Of one job, its definition held against today's rules as well. @throws {AppError} `not_found`. */
+export async function jobHealth(
+  deps: { sql: Queryable; masterKey: MasterKey },
+  id: number,
+  reaches: readonly Reach[],
+): Promise<JobHealth> {
+  const job = await seenJob(deps.sql, id, reaches);
+  const [findings, segments, { definition }] = await Promise.all([
+    findJobFindings(deps.sql, id, question, reaches),
+    segmentsWithoutAgents(deps.sql, id, reaches),
+    loadJobVersion(deps, id, job.version),
+  ]);
+  const problems = [
+    ...(findings === undefined ? [] : problemsOfJob(findings)),
+    ...segments.map(
+      (name): JobProblem => ({
+        kind: 'segment_without_agents',
+        message: `Segment “${name}”, in which it ran last, has no agent that could take a step now.`,
+      }),
+    ),
+    ...brokenRules(joinDefinition(definition, job)),
+  ];
+  return { status: problems.length === 0 ? 'ok' : 'degraded', problems };
+}
+
+function problemsOfJob({ oddStepTypes, absentCredentials, failures }: UnwellJobRow): JobProblem[] {
+  return [
+    ...oddStepTypes.map((type): JobProblem => {
+      const instead = deprecatedStepTypes[type];
+      return instead === undefined
+        ? { kind: 'unknown_step_type', message: `This server does not know the step type ${type}.` }
+        : {
+            kind: 'deprecated_step_type',
+            message: `The step type ${type} is to be replaced: use ${instead}.`,
+          };
+    }),
+    ...absentCredentials.map(
+      ({ name, step }): JobProblem => ({
+        kind: 'unknown_credential',
+        message: `No segment has a credential named “${name}”, which it asks for.`,
+        path: `steps[${step - 1}]`,
+      }),
+    ),
+    ...(failures === 0
+      ? []
+      : [{ kind: 'failing', message: `Its last ${failures} runs failed, one after the other.` } as const]),
+  ];
+}
+
+function brokenRules(definition: unknown): JobProblem[] {
+  try {
+    validateDefinition(definition);
+    return [];
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'invalid') throw error;
+    return error.details.map(({ path, message }) => ({ kind: 'invalid', message, path }));
+  }
+}
+
+function count(number: number, one: string, many: string): string {
+  return `${number} ${number === 1 ? one : many}`;
+}

@@ -1,0 +1,63 @@
+// A definition as it is written and as it is stored: category, labels and whether it is a template belong to the job and
+// may change without another version.
+import type { JobDefinition, Labels } from '@opsconductor/protocol';
+import { AppError } from '../errors.ts';
+import type { insertJobVersion } from '../store/job-versions.ts';
+import { type EncodedDefinition, encodeDefinition, maxDefinitionBytes } from './seal-definition.ts';
+import { stepRulesOf } from './step-rules.ts';
+
+/** What of a definition belongs to the job; undefined where it doesn't say. */
+export interface JobSettings {
+  category: string | undefined;
+  labels: Labels | undefined;
+  isTemplate: boolean | undefined;
+}
+
+export function splitDefinition(definition: JobDefinition): {
+  stored: JobDefinition;
+  settings: JobSettings;
+} {
+  const { category, labels, template, ...stored } = definition;
+  return { stored, settings: { category, labels, isTemplate: template } };
+}
+
+/** The definition as people write it, with what the job says by now. */
+export function joinDefinition(
+  stored: JobDefinition,
+  job: { category: string; labels: Labels; isTemplate: boolean },
+): JobDefinition {
+  return {
+    ...stored,
+    category: job.category,
+    ...(Object.keys(job.labels).length === 0 ? {} : { labels: job.labels }),
+    ...(job.isTemplate ? { template: true } : {}),
+  };
+}
+
+/** @throws {AppError} `too_large`. */
+export function encodeWithinLimit(stored: JobDefinition): EncodedDefinition {
+  const encoded = encodeDefinition(stored);
+  if (encoded.bytes.length <= maxDefinitionBytes) return encoded;
+  throw new AppError(
+    'too_large',
+    `The job definition has ${encoded.bytes.length} bytes; ${maxDefinitionBytes} are allowed.`,
+  );
+}
+
+/** The columns of a version that are in clear, for the server to work by. */
+export function clearColumnsOf(
+  definition: JobDefinition,
+): Pick<Parameters<typeof insertJobVersion>[1], 'stepNames' | 'stepTypes' | 'stepCredentials' | 'stepRules'> {
+  const { steps, connection } = definition;
+  return {
+    stepNames: steps.map((step) => step.name),
+    stepTypes: steps.map((step) => step.type),
+    stepCredentials: steps.map((step) => step.connection?.credential ?? connection?.credential ?? null),
+    stepRules: stepRulesOf(definition),
+  };
+}
+
+/** Each step type once. */
+export function stepTypesOf({ steps }: JobDefinition): string[] {
+  return [...new Set(steps.map((step) => step.type))].sort();
+}

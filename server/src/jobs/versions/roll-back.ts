@@ -1,0 +1,66 @@
+import type { RollBackRequest, SaveJobReply } from '@opsconductor/protocol';
+import type { Caller } from '../../caller.ts';
+import { AppError } from '../../errors.ts';
+import { inTransaction } from '../../store/transaction.ts';
+import { unrestricted } from '../../store/visibility.ts';
+import { nameTaken } from '../create-job.ts';
+import { editableJob } from '../editable-job.ts';
+import { getJob } from '../list-jobs.ts';
+import { loadJobVersion } from '../load-job-version.ts';
+import { validateDefinition } from '../validate-definition.ts';
+import { resolveVersion } from './resolve-version.ts';
+import { refuseArchived, refuseStale, type SaveJobDeps, saveVersion } from './save-job.ts';
+
+/**
+ * Brings an earlier version back as a new one, byte for byte: what it rendered it renders again. Category, labels,
+ * template and state stay as they are.
+ *
+ * @throws {AppError} `invalid` where it is not valid under today's rules, with what is not, or is not there; `conflict`
+ * where it is what is current, its name is taken by now, or another version is current than expected; as a save does.
+ */
+export async function rollBack(
+  deps: SaveJobDeps,
+  id: number,
+  { version: reference, expectedVersion, note = '' }: RollBackRequest,
+  caller: Caller,
+): Promise<SaveJobReply> {
+  let name = '';
+  const done = await inTransaction(deps.sql, async (tx) => {
+    const job = await editableJob(tx, id, caller);
+    refuseArchived(job);
+    const restores = await resolveVersion(tx, id, reference);
+    if (expectedVersion !== undefined) {
+      await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, expectedVersion);
+    }
+    const { definition: stored } = await loadJobVersion({ sql: tx, masterKey: deps.masterKey }, id, restores);
+    refuseOutdated(stored, restores);
+    name = stored.name;
+    const version = await saveVersion(tx, deps.masterKey, job, { stored, note, restores }, caller);
+    if (version === undefined) {
+      throw new AppError(
+        'conflict',
+        `Version ${restores} says what version ${job.version} says, which is current.`,
+      );
+    }
+    return { version, restores };
+  }).catch((error) => {
+    throw nameTaken(error, name);
+  });
+  const job = await getJob(deps, id, unrestricted, caller.authority.reach('read'));
+  return {
+    job,
+    isNewVersion: true,
+    message: `Version ${done.restores} is back, as version ${done.version}.`,
+  };
+}
+
+/** What was valid when it was saved may not be by now. */
+function refuseOutdated(definition: unknown, version: number): void {
+  try {
+    validateDefinition(definition);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'invalid') throw error;
+    const message = `Version ${version} is not valid under today’s rules, so it can’t come back as it is: ${error.message}`;
+    throw new AppError('invalid', message, { cause: error, details: error.details });
+  }
+}

@@ -1,0 +1,203 @@
+// Saving a job: each change of its definition is a new, immutable version.
+
+import { isDeepStrictEqual } from 'node:util';
+import {
+  compareDefinitions,
+  type JobDefinition,
+  type SaveConflict,
+  type SaveJobReply,
+  SaveJobRequestSchema,
+} from '@opsconductor/protocol';
+import { recordAudit } from '../../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../../caller.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { AppError, invalidField } from '../../errors.ts';
+import type { Sql, Tx } from '../../store/connection.ts';
+import { findVersionHead, insertJobVersion } from '../../store/job-versions.ts';
+import { dataKeyOfJob, type JobDetailRow, setJobVersion } from '../../store/jobs.ts';
+import { inTransaction } from '../../store/transaction.ts';
+import { unrestricted } from '../../store/visibility.ts';
+import { changeSettings } from '../change-settings.ts';
+import { checkEnvelope } from '../check-envelope.ts';
+import { nameTaken } from '../create-job.ts';
+import { editableJob } from '../editable-job.ts';
+import { getJob } from '../list-jobs.ts';
+import { loadJobVersion } from '../load-job-version.ts';
+import { requireCredentialUse } from '../require-credential-use.ts';
+import { sealDefinition } from '../seal-definition.ts';
+import {
+  clearColumnsOf,
+  encodeWithinLimit,
+  joinDefinition,
+  splitDefinition,
+  stepTypesOf,
+} from '../split-definition.ts';
+import { validateDefinition } from '../validate-definition.ts';
+
+export interface SaveJobDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+}
+
+/**
+ * Saves a definition as a new version, unless it is that of the current one. Category, labels and template change where
+ * it names them.
+ *
+ * @param ifMatch the version that was changed, where the request's header says it.
+ * @throws {AppError} as `createJob`; `conflict` with both sides where another version is current than the one that was
+ * changed; `not_found`.
+ */
+export async function saveJob(
+  deps: SaveJobDeps,
+  id: number,
+  request: unknown,
+  caller: Caller,
+  ifMatch?: number,
+): Promise<SaveJobReply> {
+  const { note = '', expectedVersion: told, ...body } = checkEnvelope(SaveJobRequestSchema, request);
+  const expectedVersion = told ?? ifMatch;
+  if (expectedVersion === undefined) {
+    throw invalidField('expectedVersion', 'Say which version you changed, so that nobody’s change is lost.', {
+      allowed: 'the number of the version that was changed, or the header If-Match: "3"',
+    });
+  }
+  const { stored, settings } = splitDefinition(validateDefinition(body.definition));
+  const done = await inTransaction(deps.sql, async (tx) => {
+    const job = await editableJob(tx, id, caller);
+    refuseArchived(job);
+    await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, expectedVersion, stored);
+    const version = await saveVersion(tx, deps.masterKey, job, { stored, note, restores: null }, caller);
+    const changed = await changeSettings(tx, job, settings, caller);
+    return { version, changed };
+  }).catch((error) => {
+    throw nameTaken(error, stored.name);
+  });
+  const job = await getJob(deps, id, unrestricted, caller.authority.reach('read'));
+  return { job, isNewVersion: done.version !== undefined, message: messageOf(job.version, done) };
+}
+
+function messageOf(current: number, done: { version: number | undefined; changed: string[] }): string {
+  const also = done.changed.length === 0 ? '' : ` Besides: ${done.changed.join(', ')}.`;
+  if (done.version !== undefined) return `Saved as version ${done.version}.${also}`;
+  return done.changed.length === 0
+    ? `Nothing changed: this is version ${current}.`
+    : `No new version, as the definition is that of version ${current}.${also}`;
+}
+
+/** @throws {AppError} `conflict`. */
+export function refuseArchived(job: JobDetailRow): void {
+  if (job.state !== 'archived') return;
+  throw new AppError('conflict', `Job “${job.name}” is archived: restore it to change it.`);
+}
+
+/**
+ * Stores a valid definition as the next version and makes it the current one; nothing where the current one says the
+ * same. The job is locked, the caller may edit it.
+ *
+ * @returns the number of the new version, undefined where nothing changed.
+ */
+export async function saveVersion(
+  tx: Tx,
+  masterKey: MasterKey,
+  job: JobDetailRow,
+  { stored, note, restores }: { stored: JobDefinition; note: string; restores: number | null },
+  caller: Caller,
+): Promise<number | undefined> {
+  const { bytes, checksum } = encodeWithinLimit(stored);
+  const current = await findVersionHead(tx, job.id, job.version);
+  if (current?.checksum === checksum.toString('hex')) return undefined;
+  await requireCredentialUse(tx, caller, stored);
+  const version = job.version + 1;
+  const dataKey = await dataKeyOfJob(tx, job.id);
+  await insertJobVersion(tx, {
+    jobId: job.id,
+    version,
+    definition: sealDefinition(masterKey, job.id, version, { dataKey, bytes }),
+    checksum,
+    ...clearColumnsOf(stored),
+    note,
+    restores,
+    createdBy: caller.userId,
+  });
+  await setJobVersion(tx, job.id, {
+    version,
+    name: stored.name,
+    description: stored.description ?? '',
+    stepTypes: stepTypesOf(stored),
+    stepCount: stored.steps.length,
+    updatedBy: caller.userId,
+  });
+  await recordAudit(tx, {
+    ...auditedBy(caller),
+    action: restores === null ? 'job.saved' : 'job.rolled_back',
+    object: { kind: 'job', id: job.id },
+    scope: { categoryId: job.categoryId },
+    detail: {
+      name: stored.name,
+      ...(stored.name === job.name ? {} : { formerName: job.name }),
+      version,
+      checksum: checksum.toString('hex'),
+      ...(restores === null ? {} : { restores }),
+      ...(note === '' ? {} : { note }),
+    },
+  });
+  return version;
+}
+
+/**
+ * Refuses a save of what was changed from another version than the current one, with what both changed.
+ *
+ * @throws {AppError} `conflict`; `invalid` for a version that is still to come.
+ */
+export async function refuseStale(
+  deps: { sql: Tx; masterKey: MasterKey },
+  job: JobDetailRow,
+  expectedVersion: number,
+  yours?: JobDefinition,
+): Promise<void> {
+  if (expectedVersion === job.version) return;
+  if (expectedVersion > job.version) {
+    throw invalidField('expectedVersion', `The job’s newest version is ${job.version}.`, {
+      found: String(expectedVersion),
+      allowed: String(job.version),
+    });
+  }
+  const head = await findVersionHead(deps.sql, job.id, job.version);
+  const base = (await loadJobVersion(deps, job.id, expectedVersion)).definition;
+  const theirs = (await loadJobVersion(deps, job.id, job.version)).definition;
+  const theirChanges = compareDefinitions(base, theirs);
+  const yourChanges = yours === undefined ? [] : compareDefinitions(base, yours);
+  const conflict: SaveConflict = {
+    expectedVersion,
+    theirs: {
+      version: job.version,
+      createdBy: head?.createdBy ?? 'deleted user',
+      createdAt: (head?.createdAt ?? job.updatedAt).toISOString(),
+      note: head?.note ?? '',
+      definition: joinDefinition(theirs, job),
+    },
+    theirChanges,
+    yourChanges,
+    overlapping: overlapOf(theirChanges, yourChanges),
+  };
+  throw new AppError(
+    'conflict',
+    `${conflict.theirs.createdBy} saved version ${job.version} since you opened version ${expectedVersion}. Look at what both changed, then save again with expectedVersion ${job.version}.`,
+    { conflict },
+  );
+}
+
+type Changes = ReturnType<typeof compareDefinitions>;
+
+/** Paths of the common base at which both made something else of it, one inside the other included. */
+function overlapOf(theirs: Changes, yours: Changes): string[] {
+  const baseOf = (change: Changes[number]) => change.beforePath ?? change.path;
+  const touches = (a: string, b: string) => a === b || a.startsWith(`${b}.`) || a.startsWith(`${b}[`);
+  const paths = yours.filter((mine) =>
+    theirs.some((their) => {
+      const meets = touches(baseOf(mine), baseOf(their)) || touches(baseOf(their), baseOf(mine));
+      return meets && !(mine.kind === their.kind && isDeepStrictEqual(mine.after, their.after));
+    }),
+  );
+  return [...new Set(paths.map(baseOf))];
+}

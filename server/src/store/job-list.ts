@@ -1,0 +1,165 @@
+// Lists of jobs, and the filters that they share with bulk actions.
+import type { JobListItem, JobSort, JobState } from '@opsconductor/protocol';
+import type { Reach } from '../auth/authority.ts';
+import { type Queryable, unprepared } from './connection.ts';
+import { containsPattern, decodeCursor } from './cursor.ts';
+import { type JobRow, jobColumns } from './jobs.ts';
+import { type Condition, jobWithin } from './visibility.ts';
+
+export interface JobFilter {
+  search?: string | undefined;
+  /** A category by its path, with those below it. */
+  category?: string | undefined;
+  /** All must fit; without a value any does. */
+  labels?: readonly { name: string; value: string | undefined }[] | undefined;
+  stepType?: string | undefined;
+  states?: readonly JobState[] | undefined;
+  /** Name of who created it. */
+  author?: string | undefined;
+  /** Of the last run; `none`: never run. */
+  lastResults?: readonly string[] | undefined;
+  createdAfter?: Date | undefined;
+  createdBefore?: Date | undefined;
+  updatedAfter?: Date | undefined;
+  updatedBefore?: Date | undefined;
+  isTemplate?: boolean | undefined;
+  madeFrom?: number | undefined;
+}
+
+export interface ListedJobRow extends JobRow {
+  /** The last 20 runs, newest first, as the API gives them. */
+  lastRuns: JobListItem['lastRuns'];
+  /** What the list is sorted by: microseconds of the last change, or the id of the last run (0 for none). */
+  sortKey: number;
+}
+
+const maxLastRuns = 20;
+const lastRunId = 'coalesce((select max(r.id) from job_runs r where r.job_id = j.id), 0)';
+const sorts = {
+  name: { key: '0::bigint', order: 'j.name, j.id' },
+  updated: {
+    key: '(extract(epoch from j.updated_at) * 1000000)::bigint',
+    order: 'j.updated_at desc, j.id desc',
+  },
+  lastRun: { key: lastRunId, order: 'sort_key desc, j.id desc' },
+} as const satisfies Record<JobSort, { key: string; order: string }>;
+
+/** Jobs with their last runs, one more than `limit` where there are more. */
+export async function listJobs(
+  sql: Queryable,
+  query: JobFilter & { sort: JobSort; limit: number; cursor?: string | undefined },
+  reaches: readonly Reach[],
+): Promise<ListedJobRow[]> {
+  const { key, order } = sorts[query.sort];
+  // The page is cut before the runs are looked up: each listed job costs one descent of the index (job_id, id DESC).
+  return unprepared(sql<ListedJobRow[]>`
+    with page as materialized (
+      select * from (
+        select j.*, ${sql.unsafe(key)} as sort_key from jobs j
+         where ${fits(sql, query, reaches)}
+      ) j
+      where ${after(sql, query.sort, query.cursor)}
+      order by ${sql.unsafe(order)}
+      limit ${query.limit + 1}
+    )
+    select ${jobColumns(sql)}, runs.last_runs, j.sort_key
+      from page j
+      join categories c on c.id = j.category_id
+      left join users u on u.id = j.created_by
+      cross join lateral (
+        select coalesce(jsonb_agg(jsonb_build_object(
+                 'id', r.id, 'status', r.status,
+                 'createdAt', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                 'executionTimeMs', r.execution_time_ms) order by r.id desc), '[]') as last_runs
+          from (select * from job_runs where job_id = j.id order by id desc limit ${maxLastRuns}) r
+      ) runs
+     order by ${sql.unsafe(order)}`);
+}
+
+/** How many jobs fit. */
+export async function countJobs(
+  sql: Queryable,
+  filter: JobFilter,
+  reaches: readonly Reach[],
+): Promise<number> {
+  const [row] = await unprepared(sql<{ count: number }[]>`
+    select count(*)::int as count from jobs j where ${fits(sql, filter, reaches)}`);
+  return row?.count ?? 0;
+}
+
+/** What a cursor of the list sorted so holds of its last row. */
+export function cursorKeyOf(sort: JobSort, row: ListedJobRow): (string | number)[] {
+  return sort === 'name' ? [row.name, row.id] : [row.sortKey, row.id];
+}
+
+function after(sql: Queryable, sort: JobSort, cursor: string | undefined): Condition {
+  if (cursor === undefined) return sql`true`;
+  if (sort === 'name') {
+    const [name, id] = decodeCursor(cursor, ['string', 'number'] as const);
+    return sql`(j.name, j.id) > (${name}::text, ${id}::bigint)`;
+  }
+  const [key, id] = decodeCursor(cursor, ['number', 'number'] as const);
+  if (sort === 'lastRun') return sql`(j.sort_key, j.id) < (${key}::bigint, ${id}::bigint)`;
+  return sql`(j.updated_at, j.id) < ('epoch'::timestamptz + ${key}::bigint * interval '1 microsecond', ${id}::bigint)`;
+}
+
+/** Jobs that are there, within the reaches, and fit. Of the alias j. */
+export function fits(sql: Queryable, filter: JobFilter, reaches: readonly Reach[]): Condition {
+  const conditions: Condition[] = [sql`j.deleted_at is null`, jobWithin(sql, reaches)];
+  const { search, category, labels, stepType, states, author, lastResults, isTemplate, madeFrom } = filter;
+  if (search !== undefined && search !== '') {
+    conditions.push(sql`j.search_text like lower(${containsPattern(search)}::text)`);
+  }
+  if (category !== undefined) {
+    conditions.push(sql`j.category_id = any(array(select below.id from categories below
+      where (select top.id from categories top where top.name = ${category}) = any(below.ancestor_ids)))`);
+  }
+  for (const { name, value } of labels ?? []) {
+    conditions.push(
+      value === undefined ? sql`j.labels ? ${name}` : sql`j.labels @> ${sql.json({ [name]: value })}::jsonb`,
+    );
+  }
+  if (stepType !== undefined) conditions.push(sql`${stepType} = any(j.step_types)`);
+  if (states !== undefined) conditions.push(sql`j.state = any(${states as string[]}::text[])`);
+  if (author !== undefined) {
+    conditions.push(
+      sql`j.created_by = (select a.id from users a where lower(a.name) = lower(${author}) limit 1)`,
+    );
+  }
+  if (lastResults !== undefined) {
+    conditions.push(sql`coalesce((select r.status from job_runs r where r.job_id = j.id order by r.id desc limit 1),
+      'none') = any(${lastResults as string[]}::text[])`);
+  }
+  if (isTemplate !== undefined) conditions.push(sql`j.is_template = ${isTemplate}`);
+  if (madeFrom !== undefined) conditions.push(sql`j.made_from_job_id = ${madeFrom}`);
+  conditions.push(...within(sql, filter));
+  return conditions.reduce((both, one) => sql`${both} and ${one}`);
+}
+
+function within(sql: Queryable, filter: JobFilter): Condition[] {
+  const { createdAfter, createdBefore, updatedAfter, updatedBefore } = filter;
+  return [
+    ...(createdAfter === undefined ? [] : [sql`j.created_at >= ${createdAfter}`]),
+    ...(createdBefore === undefined ? [] : [sql`j.created_at < ${createdBefore}`]),
+    ...(updatedAfter === undefined ? [] : [sql`j.updated_at >= ${updatedAfter}`]),
+    ...(updatedBefore === undefined ? [] : [sql`j.updated_at < ${updatedBefore}`]),
+  ];
+}
+
+/** Labels in use among jobs that may be seen, by name; of each the most used values. */
+export async function listJobLabels(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  maxValues: number,
+): Promise<{ name: string; jobs: number; values: string[] }[]> {
+  return sql<{ name: string; jobs: number; values: string[] }[]>`
+    with used as (
+      select l.key as name, l.value, count(*)::int as jobs
+        from jobs j cross join lateral jsonb_each_text(j.labels) l
+       where j.deleted_at is null and j.labels <> '{}' and ${jobWithin(sql, reaches)}
+       group by l.key, l.value
+    )
+    select name, sum(jobs)::int as jobs,
+           (array_agg(value order by jobs desc, value) filter (where value <> ''))[1:${sql.unsafe(String(maxValues))}] as values
+      from used group by name order by name`;
+}
