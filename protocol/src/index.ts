@@ -42,6 +42,7 @@ export { isRequired } from './parameters/check-value.ts';
 export * from './parameters/compile-parameters.ts';
 export { parametersJsonSchema } from './parameters/json-schema.ts';
 export * from './patterns/pattern.ts';
+export * from './rendering/index.ts';
 export * from './schema-check.ts';
 export * from './selector/matches-selector.ts';
 export * from './selector/parse-selector.ts';

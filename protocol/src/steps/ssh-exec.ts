@@ -11,9 +11,16 @@ export const SshExecConfigSchema = Type.Object(
       maxLength: 131_072,
       pattern: noNul,
       title: 'Command',
-      description: 'Run by the target’s /bin/sh, with stdin from /dev/null. May have many lines.',
+      description: 'Run with stdin from /dev/null. May have many lines.',
       contentMediaType: 'text/x-shellscript',
     }),
+    // No default: an agent of an earlier version refuses what it doesn't know.
+    shell: Type.Optional(
+      Type.Enum(['sh', 'bash'], {
+        title: 'Shell',
+        description: 'The target’s /bin/sh unless told, or the bash that is first in its PATH',
+      }),
+    ),
     timeout: Type.Optional(
       Type.Integer({
         minimum: 1,
@@ -26,7 +33,7 @@ export const SshExecConfigSchema = Type.Object(
     working_directory: Type.Optional(
       Type.String({
         maxLength: 4096,
-        pattern: '^/[^\\u0000]*$',
+        pattern: '^(/|\\$\\{\\{)[^\\u0000]*$',
         title: 'Working directory',
         description: 'Absolute path; the user’s home directory unless told',
       }),

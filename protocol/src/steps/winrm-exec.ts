@@ -32,7 +32,7 @@ export const WinrmExecConfigSchema = Type.Object(
     working_directory: Type.Optional(
       Type.String({
         maxLength: 4096,
-        pattern: '^([A-Za-z]:[\\\\/]|\\\\\\\\)[^\\u0000]*$',
+        pattern: '^([A-Za-z]:[\\\\/]|\\\\\\\\|\\$\\{\\{)[^\\u0000]*$',
         title: 'Working directory',
         description: 'Absolute path; the user’s profile unless told',
       }),

@@ -1,0 +1,83 @@
+// Where the placeholders of a step stand, told by the rules of each field's language.
+import type { ErrorDetail } from '../api/common.ts';
+import { languages } from './languages.ts';
+import { problemAt, type ReadField } from './read-step.ts';
+import { placeholderText } from './reference.ts';
+import { namesThatRun } from './sh/special-names.ts';
+import { holeMark } from './sh/syntax.ts';
+import { type ShellCode, shellCode } from './shell-code.ts';
+import type { Site } from './sites.ts';
+import { type Placeholder, placeholdersOf } from './template.ts';
+
+export interface AnalyzedField {
+  problems: ErrorDetail[];
+  /** Of a script. */
+  code?: ShellCode;
+  sites: Map<Placeholder, Site>;
+}
+
+/**
+ * @param fields All fields of the step: what its environment sets matters to its script.
+ * @param rawText What is spliced for raw placeholders; some plain word unless told.
+ */
+export function analyzeField(
+  field: ReadField,
+  fields: readonly ReadField[],
+  rawText: (placeholder: Placeholder) => string = () => 'x',
+): AnalyzedField {
+  const sites = new Map<Placeholder, Site>();
+  if (field.kind !== 'shell') return { problems: nameProblems(field), sites };
+  const code = shellCode(field.template, rawText);
+  const problem = (at: number, message: string, fix: string) =>
+    problemAt(field.path, field.text, code.placeOf(at), message, fix);
+  const holes = code.holes.flatMap(({ at, placeholder }) => {
+    const known = field.known.get(placeholder);
+    return known === undefined
+      ? []
+      : [{ at, type: known.type, label: placeholderText(placeholder.reference) }];
+  });
+  // What can't be looked up was told of already.
+  if (holes.length < code.holes.length) return { problems: [], sites };
+  const environment = environmentOf(fields);
+  if (holes.length === 0 && environment.size === 0) return { problems: [], code, sites };
+  if (field.text.includes(holeMark)) {
+    const at = field.text.indexOf(holeMark);
+    const message = 'Here is a character that has no meaning in any text (U+FDD0)';
+    return { problems: [problemAt(field.path, field.text, at, message, 'Take it out.')], sites };
+  }
+  const analyze = languages[field.language ?? 'sh']?.analyze;
+  if (analyze === undefined)
+    return { problems: holes.map(({ at }) => problem(at, 'No placeholder can stand here', '')), sites };
+  const { sites: found, refusals } = analyze(code.text, holes, environment);
+  for (const { at, placeholder } of code.holes) {
+    const site = found.get(at);
+    if (site !== undefined) sites.set(placeholder, site);
+  }
+  return { problems: refusals.map(({ at, message, fix }) => problem(at, message, fix)), code, sites };
+}
+
+/** Variables of the environment that hold any text, with the placeholder that it comes from. */
+function environmentOf(fields: readonly ReadField[]): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const { keys, template, known } of fields) {
+    const [first, name] = keys;
+    if (first !== 'environment' || name === undefined) continue;
+    for (const placeholder of placeholdersOf(template)) {
+      const type = known.get(placeholder)?.type;
+      if (type === 'integer' || type === 'number' || type === 'boolean') continue;
+      found.set(name, placeholderText(placeholder.reference));
+    }
+  }
+  return found;
+}
+
+/** A value must not decide what is run by way of a variable that says so. */
+function nameProblems({ path, keys, text, template }: ReadField): ErrorDetail[] {
+  const [first, name = ''] = keys;
+  const [placeholder] = placeholdersOf(template);
+  if (first !== 'environment' || placeholder === undefined || !namesThatRun.has(name.toUpperCase()))
+    return [];
+  const label = placeholderText(placeholder.reference);
+  const message = `${label} would set ${name}, which tells the shell, or programs, what to run`;
+  return [problemAt(path, text, placeholder.at, message, 'Use a name of your own.')];
+}

@@ -1,0 +1,62 @@
+// Which texts of a step's configuration take placeholders, and as what.
+import { stepConfigSchema } from '../steps/registry.ts';
+
+export type ShellLanguage = 'sh' | 'bash' | 'powershell' | 'pwsh' | 'cmd';
+
+export interface TextField {
+  /** Keys from the configuration to the text. */
+  keys: string[];
+  text: string;
+  /** `shell`: becomes references. `text`: takes the value. `none`: takes no placeholder. */
+  kind: 'shell' | 'text' | 'none';
+  /** Of `shell`. */
+  language?: ShellLanguage;
+  /** Of `text`: takes arrays and objects, as JSON. */
+  takesJson?: boolean;
+  /** Of `text`: what the value must be like. */
+  rule?: 'path' | 'windows_path';
+}
+
+/** All texts in a configuration, in order. */
+export function textFieldsOf(type: string, config: unknown): TextField[] {
+  const fields: TextField[] = [];
+  const visit = (value: unknown, keys: string[]) => {
+    if (typeof value === 'string') fields.push({ keys, text: value, ...roleOf(type, keys, config) });
+    else if (typeof value === 'object' && value !== null) {
+      for (const [key, inner] of Object.entries(value)) visit(inner, [...keys, key]);
+    }
+  };
+  visit(config, []);
+  return fields;
+}
+
+function roleOf(
+  type: string,
+  keys: readonly string[],
+  config: unknown,
+): Pick<TextField, 'kind' | 'language' | 'takesJson' | 'rule'> {
+  const [first, second] = keys;
+  if (stepConfigSchema(type) === undefined) return { kind: 'none' };
+  if (keys.length === 1 && first === 'command') return { kind: 'shell', language: languageOf(type, config) };
+  if (keys.length === 1 && first === 'working_directory') {
+    return { kind: 'text', rule: type === 'winrm.exec' ? 'windows_path' : 'path' };
+  }
+  if (keys.length === 2 && first === 'environment' && second !== undefined) {
+    return { kind: 'text', takesJson: true };
+  }
+  return { kind: 'none' };
+}
+
+function languageOf(type: string, config: unknown): ShellLanguage {
+  const { shell } = Object(config) as { shell?: unknown };
+  if (type === 'winrm.exec') return shell === 'cmd' || shell === 'pwsh' ? shell : 'powershell';
+  return shell === 'bash' ? 'bash' : 'sh';
+}
+
+/** `config.environment.NAME`, below where the step is. */
+export function fieldPath(stepPath: string, keys: readonly string[]): string {
+  const inner = keys.map((key) =>
+    /^\d+$/.test(key) ? `[${key}]` : /^[\w-]+$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`,
+  );
+  return `${stepPath === '' ? '' : `${stepPath}.`}config${inner.join('')}`;
+}

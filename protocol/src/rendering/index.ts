@@ -1,0 +1,21 @@
+// Placeholders in the texts of steps: read, checked at save, filled in by agents, shown in previews. Pure, and the same for
+// server, agent and console.
+export type { Binding } from './bindings.ts';
+export { checkStep } from './check-step.ts';
+export { usesRawSplice } from './raw-splice.ts';
+export type { RenderableStep } from './read-step.ts';
+export { parseReference, placeholderText, type Reference, referenceText } from './reference.ts';
+export { referencesOf } from './references-of.ts';
+export {
+  maskedText,
+  type Preview,
+  type PreviewedField,
+  type PreviewedValue,
+  renderForPeople,
+} from './render-for-people.ts';
+export { type RenderedStep, type Rendering, renderStep } from './render-step.ts';
+export { leanScope, type RenderScope, type ScopeOutput, scopeOf, stepReferenceName } from './scope.ts';
+export { interpreters } from './sh/interpreters.ts';
+export { shellAssignments } from './sh/write-script.ts';
+export { type Placeholder, parseTemplate, type Template, type TemplatePart } from './template.ts';
+export type { RenderValues } from './values.ts';

@@ -1,0 +1,25 @@
+// The languages of scripts: how each is analyzed, and how it refers to a value.
+import type { ShellLanguage } from './fields.ts';
+import { analyzeShell } from './sh/analyze.ts';
+import { readableInShell, shellReference } from './sh/write-script.ts';
+import type { Analyze, Site } from './sites.ts';
+
+export interface Language {
+  analyze: Analyze;
+  /** What names of variables begin with. */
+  stem: string;
+  /** What stands in the script for a value. */
+  reference(name: string, site: Site): string;
+  /** A value as a person would have written it there. */
+  readable(value: unknown, site: Site): string;
+  /** What a text must not be in this language, from `contains` on; undefined where nothing is wrong. */
+  problem?(text: string, site: Site): string | undefined;
+}
+
+const shell: Language = {
+  analyze: analyzeShell,
+  stem: 'OPS',
+  reference: shellReference,
+  readable: readableInShell,
+};
+export const languages: Readonly<Partial<Record<ShellLanguage, Language>>> = { sh: shell, bash: shell };

@@ -1,0 +1,49 @@
+// Whether a value may stand where its placeholder stands.
+import type { TextField } from './fields.ts';
+import type { Language } from './languages.ts';
+import { referenceText } from './reference.ts';
+import type { Known } from './scope.ts';
+import type { Site } from './sites.ts';
+import type { Placeholder } from './template.ts';
+import { textOf } from './values.ts';
+
+/** What is wrong with a value in a script, without the value; undefined where nothing is. */
+export function siteProblem(
+  { reference }: Placeholder,
+  known: Known,
+  value: unknown,
+  site: Site,
+  language: Language,
+): string | undefined {
+  const text = textOf(value);
+  if (site.mayBeOption && text.startsWith('-') && !known.allowLeadingDash) {
+    const where = reference.source === 'steps' ? 'the output' : `${referenceText(reference)}`;
+    const mayAllow = reference.source === 'parameters' || reference.source === 'steps';
+    const otherwise = mayAllow ? `, or set allow_leading_dash of ${where} where that is meant` : '';
+    return `begins with a dash, which a command could take for an option; give another value, put -- before it in the script${otherwise}`;
+  }
+  if (site.isPath === true && /^\/dev\/(tcp|udp)\//.test(text)) {
+    return 'names a connection and no file: the shell would open it';
+  }
+  return language.problem?.(text, site);
+}
+
+/** What is wrong with a raw text; undefined where it is one of those that were declared. */
+export function rawValueProblem(known: Known, value: unknown): string | undefined {
+  const { parameter } = known;
+  if (parameter?.enum === undefined) return undefined;
+  const text = JSON.stringify(value);
+  return parameter.enum.some((each) => JSON.stringify(each) === text)
+    ? undefined
+    : 'is none of the values of its enum';
+}
+
+/** What is wrong with a text of the configuration that is whole, from `is` on. */
+export function wholeTextProblem({ keys, rule }: TextField, text: string): string | undefined {
+  if (rule === 'path' && !text.startsWith('/')) return 'is no absolute path: it must begin with /';
+  if (rule === 'windows_path' && !/^([A-Za-z]:[\\/]|\\\\)/.test(text)) {
+    return 'is no absolute path: it must begin with a drive, as C:\\, or with \\\\';
+  }
+  const limit = rule === undefined ? (keys[0] === 'environment' ? 131_072 : undefined) : 4_096;
+  return limit !== undefined && text.length > limit ? `is longer than ${limit} characters` : undefined;
+}

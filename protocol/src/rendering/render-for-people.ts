@@ -1,0 +1,105 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// What a step comes to, for a person to read before it runs: with values in the text, and secrets masked.
+import type { ErrorDetail } from '../api/common.ts';
+import { analyzeField } from './analyze-field.ts';
+import { languages } from './languages.ts';
+import { rawValueProblem, siteProblem, wholeTextProblem } from './place-value.ts';
+import { type ReadField, type RenderableStep, readStep } from './read-step.ts';
+import { placeholderText } from './reference.ts';
+import type { Known, RenderScope } from './scope.ts';
+import type { Placeholder } from './template.ts';
+import { givenValue, type RenderValues, textOf, valueProblem } from './values.ts';
+
+/** What stands for a secret, and for what an earlier step will only find out. */
+export const maskedText = '********';
+
+export interface PreviewedField {
+  /** `steps[2].config.command` */
+  path: string;
+  text: string;
+}
+export interface PreviewedValue {
+  /** `${{ parameters.x }}` */
+  placeholder: string;
+  /** Masked where it is secret; absent where nothing is known of it yet. */
+  text?: string;
+  secret: boolean;
+}
+export interface Preview {
+  /** Texts with placeholders, rendered. */
+  fields: PreviewedField[];
+  /** Each placeholder once, in the order of the texts. */
+  values: PreviewedValue[];
+  problems: ErrorDetail[];
+}
+
+/**
+ * Renders a step for a person. Values of secrets need not be known. What has no value yet keeps its placeholder; that is no
+ * problem for the outputs of steps, which are only known when these have run.
+ */
+export function renderForPeople(step: RenderableStep, scope: RenderScope, values: RenderValues): Preview {
+  const { fields, problems } = readStep(step, scope, { mayBeAbsent: true });
+  const shown = new Map<string, PreviewedValue>();
+  const previewed: PreviewedField[] = [];
+  for (const field of fields) {
+    if (field.template.parts.every((part) => part.kind === 'literal')) continue;
+    for (const [placeholder, known] of field.known) {
+      const value = previewOf(placeholder, known, values);
+      shown.set(value.placeholder, value);
+    }
+    previewed.push({ path: field.path, text: textFor(field, fields, values, problems) });
+  }
+  return { fields: previewed, values: [...shown.values()], problems };
+}
+
+function previewOf({ reference }: Placeholder, known: Known, values: RenderValues): PreviewedValue {
+  const placeholder = placeholderText(reference);
+  if (known.secret) return { placeholder, text: maskedText, secret: true };
+  const value = givenValue(reference, values);
+  return { placeholder, ...(value === undefined ? {} : { text: textOf(value) }), secret: false };
+}
+
+function textFor(
+  field: ReadField,
+  fields: readonly ReadField[],
+  values: RenderValues,
+  problems: ErrorDetail[],
+): string {
+  const language = languages[field.language ?? 'sh'];
+  const rawText = ({ reference }: Placeholder) => textOf(givenValue(reference, values) ?? 'x');
+  const { sites, problems: misplaced } = analyzeField(field, fields, rawText);
+  problems.push(...misplaced);
+  let isWhole = true;
+  const texts = field.template.parts.map((part) => {
+    if (part.kind === 'literal') return part.text;
+    const known = field.known.get(part);
+    if (known?.secret) {
+      isWhole = false;
+      return maskedText;
+    }
+    const value = givenValue(part.reference, values);
+    if (known === undefined || value === undefined) {
+      isWhole = false;
+      const isLater = part.reference.source === 'steps';
+      if (known !== undefined && !isLater) problems.push(detail(field, part, 'has no value'));
+      return part.text;
+    }
+    const site = sites.get(part);
+    const problem =
+      valueProblem(value, known) ??
+      (part.reference.raw ? rawValueProblem(known, value) : undefined) ??
+      (site === undefined || language === undefined
+        ? undefined
+        : siteProblem(part, known, value, site, language));
+    if (problem !== undefined) problems.push(detail(field, part, problem));
+    return site === undefined || language === undefined ? textOf(value) : language.readable(value, site);
+  });
+  const text = texts.join('');
+  const whole = isWhole && field.kind === 'text' ? wholeTextProblem(field, text) : undefined;
+  if (whole !== undefined) problems.push({ path: field.path, message: `With these values this ${whole}.` });
+  return text;
+}
+
+function detail({ path }: ReadField, { reference }: Placeholder, problem: string): ErrorDetail {
+  return { path, message: `${placeholderText(reference)} ${problem}.` };
+}

@@ -1,0 +1,141 @@
+// A step with its values: the configuration that runs, and the values that its script refers to. The agent runs with this.
+import type { ErrorDetail } from '../api/common.ts';
+import { type AnalyzedField, analyzeField } from './analyze-field.ts';
+import { type Binding, Bindings } from './bindings.ts';
+import { languages } from './languages.ts';
+import { rawValueProblem, siteProblem, wholeTextProblem } from './place-value.ts';
+import { type ReadField, type RenderableStep, readStep } from './read-step.ts';
+import { placeholderText } from './reference.ts';
+import type { RenderScope } from './scope.ts';
+import type { Placeholder } from './template.ts';
+import { givenValue, type RenderValues, textOf, valueProblem } from './values.ts';
+
+export interface RenderedStep {
+  /** With references in scripts, and values in other texts. */
+  config: Record<string, unknown>;
+  /** What the script refers to: variables of sh and cmd, arguments of PowerShell. They are never a part of its text. */
+  bindings: Binding[];
+  /** Texts of secret values, to be masked in output. */
+  masked: string[];
+}
+/** `missing`: all that is wrong is that values are not there. */
+export type Rendering =
+  | { rendered: RenderedStep }
+  | { rendered?: undefined; problems: ErrorDetail[]; missing: boolean };
+
+/**
+ * Fills in a step. Checks once more where each placeholder stands and what each value is; everything that is wrong is told
+ * at once, and nothing of a value is in the messages.
+ */
+export function renderStep(step: RenderableStep, scope: RenderScope, values: RenderValues): Rendering {
+  // Whether a value is there is told by the values.
+  const { fields, problems } = readStep(step, scope, { mayBeAbsent: true });
+  if (problems.length > 0) return { problems, missing: false };
+  const read = readValues(fields, values);
+  if (read.problems.length > 0) return { problems: read.problems, missing: read.missing };
+  const [script] = fields.filter(({ kind }) => kind === 'shell');
+  const texts = [...fields.map(({ text }) => text), ...environmentNames(step.config)];
+  const bindings = new Bindings(languages[script?.language ?? 'sh']?.stem ?? 'OPS', texts);
+  const config = structuredClone(step.config) as Record<string, unknown>;
+  for (const field of fields) {
+    const text =
+      field.kind === 'shell'
+        ? renderScript(field, fields, read.values, bindings, problems)
+        : renderText(field, read.values, problems);
+    setText(config, field.keys, text);
+  }
+  if (problems.length > 0) return { problems, missing: false };
+  return { rendered: { config, bindings: bindings.all(), masked: read.masked } };
+}
+
+interface ReadValues {
+  values: Map<Placeholder, unknown>;
+  problems: ErrorDetail[];
+  missing: boolean;
+  masked: string[];
+}
+
+function readValues(fields: readonly ReadField[], given: RenderValues): ReadValues {
+  const values = new Map<Placeholder, unknown>();
+  const problems: ErrorDetail[] = [];
+  const masked = new Set<string>();
+  let missing = true;
+  for (const { path, known } of fields) {
+    for (const [placeholder, each] of known) {
+      const value = givenValue(placeholder.reference, given);
+      const problem = valueProblem(value, each);
+      if (problem !== undefined) problems.push(valueDetail(path, placeholder, problem));
+      if (problem !== undefined && value !== undefined) missing = false;
+      values.set(placeholder, value);
+      if (each.secret && typeof value === 'string') masked.add(value);
+    }
+  }
+  return { values, problems, missing, masked: [...masked] };
+}
+
+function renderScript(
+  field: ReadField,
+  fields: readonly ReadField[],
+  values: ReadonlyMap<Placeholder, unknown>,
+  bindings: Bindings,
+  problems: ErrorDetail[],
+): string {
+  const language = languages[field.language ?? 'sh'];
+  const rawText = (placeholder: Placeholder) => textOf(values.get(placeholder));
+  const analyzed: AnalyzedField = analyzeField(field, fields, rawText);
+  problems.push(...analyzed.problems);
+  let text = '';
+  for (const part of field.template.parts) {
+    if (part.kind === 'literal') {
+      text += part.text;
+      continue;
+    }
+    const known = field.known.get(part);
+    const site = analyzed.sites.get(part);
+    if (known === undefined || language === undefined) continue;
+    const value = values.get(part);
+    if (part.reference.raw) {
+      const problem = rawValueProblem(known, value);
+      if (problem !== undefined) problems.push(valueDetail(field.path, part, problem));
+      text += textOf(value);
+    } else if (site !== undefined) {
+      const problem = siteProblem(part, known, value, site, language);
+      if (problem !== undefined) problems.push(valueDetail(field.path, part, problem));
+      text += language.reference(bindings.bind(part.reference, known, value).name, site);
+    }
+  }
+  return text;
+}
+
+function renderText(
+  field: ReadField,
+  values: ReadonlyMap<Placeholder, unknown>,
+  problems: ErrorDetail[],
+): string {
+  const { parts } = field.template;
+  const text = parts.map((part) => (part.kind === 'literal' ? part.text : textOf(values.get(part)))).join('');
+  const problem = wholeTextProblem(field, text);
+  const placeholder = parts.find((part) => part.kind === 'placeholder');
+  if (problem !== undefined && placeholder !== undefined) {
+    problems.push({
+      path: field.path,
+      message: `With the value of ${placeholderText(placeholder.reference)} this ${problem}.`,
+    });
+  }
+  return text;
+}
+
+function valueDetail(path: string, { reference }: Placeholder, problem: string): ErrorDetail {
+  return { path, message: `${placeholderText(reference)} ${problem}.` };
+}
+
+function environmentNames(config: unknown): string[] {
+  const { environment } = Object(config) as { environment?: unknown };
+  return Object.keys(Object(environment));
+}
+
+function setText(config: Record<string, unknown>, keys: readonly string[], text: string): void {
+  let place = config;
+  for (const key of keys.slice(0, -1)) place = place[key] as Record<string, unknown>;
+  place[keys.at(-1) as string] = text;
+}

@@ -1,0 +1,426 @@
+// Decides for each placeholder of a shell script whether its value may stand there, and as what. A place that no rule
+// below allows is refused.
+
+import type { ParameterType } from '../../api/parameters.ts';
+import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
+import { checkTest } from './check-test.ts';
+import { Holders } from './holders.ts';
+import { type Interpreter, interpreterOf } from './interpreters.ts';
+import { readScript } from './read-script.ts';
+import { readsCode } from './reads-code.ts';
+import { type ReasonName, reasons } from './refusals.ts';
+import { refusedArguments } from './refused-arguments.ts';
+import { resolveCommand } from './resolve-command.ts';
+import { inCommand, inInput, inSegments, inWords, type Source } from './sources.ts';
+import { namesThatRun } from './special-names.ts';
+import {
+  type Command,
+  type Compound,
+  type List,
+  literalStart,
+  type Redirect,
+  type Script,
+  type Segment,
+  type Simple,
+  type Word,
+} from './syntax.ts';
+
+/** For sh and bash. */
+export function analyzeShell(
+  text: string,
+  holes: readonly Hole[],
+  environment: ReadonlyMap<string, string> = new Map(),
+): Analysis {
+  const script = readScript(text);
+  if (script.unreadable !== undefined) return unreadable(script.unreadable, holes);
+  return new ShellAnalysis(script, holes, environment).result();
+}
+
+function unreadable({ at, why }: { at: number; why: string }, holes: readonly Hole[]): Analysis {
+  // A script that only gets values from its environment may be written in whatever its shell understands.
+  const refusals = holes.slice(0, 1).map(({ label }) => ({
+    at,
+    message: `The script can't be read from here on (${why}), so it can't be told where ${label} stands`,
+    fix: 'Mend the script; if its shell does understand it, set the value in the environment of the step.',
+  }));
+  return { sites: new Map(), refusals };
+}
+
+interface WordOptions {
+  mayBeOption: boolean;
+  isPath?: boolean;
+  /** An assignment's value, or another place where the shell does not split. */
+  unsplit?: boolean;
+}
+
+class ShellAnalysis {
+  readonly #script: Script;
+  readonly #holes: ReadonlyMap<number, Hole>;
+  readonly #holders: Holders;
+  readonly #sites = new Map<number, Site>();
+  readonly #refusals = new Map<string, Refusal>();
+  /** Set while the text of backticks is looked at, whose own offsets say nothing. */
+  #at: number | undefined;
+
+  constructor(script: Script, holes: readonly Hole[], environment: ReadonlyMap<string, string>) {
+    this.#script = script;
+    this.#holes = new Map(holes.map((hole) => [hole.at, hole]));
+    const labelAt = (at: number) => {
+      const hole = this.#holes.get(at);
+      return hole === undefined || isInert(hole.type) ? undefined : hole.label;
+    };
+    this.#holders = new Holders(script, labelAt, environment);
+  }
+
+  result(): Analysis {
+    for (const at of this.#script.commented) this.#refuse({ kind: 'hole', at }, 'comment');
+    this.#list(this.#script.list);
+    for (const [at, { type }] of this.#holes) {
+      if (type === 'array' || type === 'object') this.#refuse({ kind: 'hole', at }, 'structure');
+    }
+    const refusedHoles = new Set([...this.#refusals.keys()].filter((key) => key.startsWith('hole')));
+    for (const at of this.#holes.keys()) {
+      if (!this.#sites.has(at) && !refusedHoles.has(`hole ${at}`))
+        this.#refuse({ kind: 'hole', at }, 'elsewhere');
+      if (this.#refusals.has(`hole ${at}`)) this.#sites.delete(at);
+    }
+    return { sites: this.#sites, refusals: [...this.#refusals.values()].sort((a, b) => a.at - b.at) };
+  }
+
+  #refuse(source: Source, reason: ReasonName): void {
+    const { why, fix } = reasons[reason];
+    this.#refuseFor(source, why, fix);
+  }
+
+  #refuseFor(source: Source, why: string, fix: (label: string) => string): void {
+    const at = this.#at !== undefined && source.kind === 'variable' ? this.#at : source.at;
+    const key = source.kind === 'hole' ? `hole ${at}` : `variable ${at}`;
+    if (this.#refusals.has(key)) return;
+    if (source.kind === 'hole') {
+      const label = this.#holes.get(at)?.label ?? 'The placeholder';
+      this.#refusals.set(key, { at, message: `${label} ${why}`, fix: fix(label) });
+      return;
+    }
+    const label = this.#holders.get(source.name)?.label ?? '';
+    this.#refusals.set(key, {
+      at,
+      message: `$${source.name}, which holds the value of ${label}, ${why}`,
+      fix: fix(`$${source.name}`),
+    });
+  }
+
+  #refuseAll(sources: Iterable<Source>, reason: ReasonName): void {
+    for (const source of sources) this.#refuse(source, reason);
+  }
+
+  #refuseInterpreter(
+    sources: Iterable<Source>,
+    name: string,
+    { why, fix }: Pick<Interpreter, 'why' | 'fix'>,
+    input: boolean,
+  ): void {
+    for (const source of sources) {
+      this.#refuseFor(
+        source,
+        `${input ? 'goes into the input of' : 'is an argument of'} ${name}, which ${why}`,
+        () => fix ?? 'Set it in the environment of the step and read it there by its name.',
+      );
+    }
+  }
+
+  #list(list: List): void {
+    for (const { commands } of list.pipelines) {
+      commands.forEach((command, index) => {
+        const reader = commands
+          .slice(index + 1)
+          .flatMap((later) => readsCode(later, this.#holders.functions) ?? [])[0];
+        if (reader !== undefined) {
+          this.#refuseInterpreter(inCommand(command, this.#holders.holds), reader.name, reader, true);
+        }
+        this.#command(command);
+      });
+    }
+  }
+
+  #command(command: Command): void {
+    const { holds } = this.#holders;
+    const input = [...inInput(command.redirects, holds)];
+    if (input.length > 0) {
+      const reader = readsCode(command, this.#holders.functions);
+      if (reader !== undefined) this.#refuseInterpreter(input, reader.name, reader, true);
+    }
+    if (command.kind === 'simple') this.#simple(command);
+    else this.#compound(command);
+    for (const redirect of command.redirects) this.#redirect(redirect);
+  }
+
+  #simple(command: Simple): void {
+    const { holds } = this.#holders;
+    if (command.words.length > 0) {
+      for (const word of command.assignments) {
+        for (const source of inSegments(word.segments, holds)) {
+          if (source.kind === 'hole') this.#refuse(source, 'prefix');
+        }
+        this.#assignment(word);
+      }
+    } else for (const word of command.assignments) this.#assignment(word);
+    const { words } = command;
+    if (words.length === 0) return;
+    const resolved = resolveCommand(words);
+    if (resolved.obstacle !== undefined) {
+      const { why, wrapper } = resolved.obstacle;
+      const said =
+        why === 'shell'
+          ? { why: 'hands it to a shell with this option', fix: `Use ${wrapper} with the command itself.` }
+          : {
+              why: `has an option here that OpsConductor does not know, so that it can't be told which command it runs`,
+              fix: `Set the value in the environment of the step and hand it on by its name, or leave the option out.`,
+            };
+      this.#refuseInterpreter(inWords(words, holds), wrapper, said, false);
+    }
+    for (const index of resolved.leading) {
+      const word = words[index];
+      if (word !== undefined) this.#refuseAll(inSegments(word.segments, holds), 'command');
+    }
+    const before = words.slice(0, resolved.index).filter((_, index) => !resolved.leading.includes(index));
+    for (const word of before) this.#argument(word, false);
+    this.#arguments(resolved.name, words.slice(resolved.index + 1));
+    for (const index of resolved.leading) {
+      const word = words[index];
+      if (word !== undefined) this.#word(word, { mayBeOption: false, unsplit: true });
+    }
+  }
+
+  #arguments(name: string | undefined, words: readonly Word[]): void {
+    const { holds } = this.#holders;
+    if (name === undefined) {
+      this.#refuseAll(inWords(words, holds), 'unknown_command');
+    } else if (!this.#holders.functions.has(name)) {
+      const interpreter = interpreterOf(name);
+      if (interpreter?.arguments === 'test') {
+        for (const [source, reason] of checkTest(words, holds, (at) => this.#isNumber(at), 'command')) {
+          this.#refuse(source, reason);
+        }
+      } else if (interpreter !== undefined) {
+        const refused = refusedArguments(interpreter, words, (word) => this.#isNumeric(word));
+        for (const word of refused) {
+          this.#refuseInterpreter(inSegments(word.segments, holds), name, interpreter, false);
+        }
+      }
+    }
+    let optionsEnded = false;
+    words.forEach((word, index) => {
+      const isFree = name === 'printf' && index > 0;
+      this.#argument(word, !optionsEnded && !isFree);
+      if (literalStart(word) === '--' && word.segments.length === 1) optionsEnded = true;
+    });
+  }
+
+  /** `NAME=value` among arguments sets a variable for `env`, `sudo` and `export`, and is harmless elsewhere. */
+  #argument(word: Word, mayBeOption: boolean): void {
+    const name = /^([A-Za-z_]\w*)=/.exec(literalStart(word))?.[1];
+    if (name !== undefined && namesThatRun.has(name)) {
+      this.#refuseAll(inSegments(word.segments, this.#holders.holds), 'special_name');
+    }
+    this.#word(word, { mayBeOption });
+  }
+
+  #assignment(word: Word): void {
+    const name = /^[A-Za-z_]\w*/.exec(literalStart(word))?.[0] ?? '';
+    const sources = () => this.#strings(inSegments(word.segments, this.#holders.holds));
+    if (namesThatRun.has(name)) this.#refuseAll(sources(), 'special_name');
+    if (this.#holders.expressions.has(name)) this.#refuseAll(sources(), 'expression_name');
+    // A variable that is set so may become an argument.
+    this.#word(word, { mayBeOption: true, unsplit: true });
+  }
+
+  #strings(sources: Iterable<Source>): Source[] {
+    return [...sources].filter((source) => source.kind === 'variable' || !this.#isNumber(source.at));
+  }
+
+  #redirect({ operator, word, body }: Redirect): void {
+    const { holds } = this.#holders;
+    if (operator === '<<' || operator === '<<-') {
+      this.#refuseAll(inSegments(word.segments, holds), 'delimiter');
+      for (const segment of body?.segments ?? []) {
+        if (segment.kind === 'hole' && body?.quoted === true) this.#refuse(segment, 'quoted_heredoc');
+        else if (segment.kind === 'hole')
+          this.#accept(segment, { as: 'document', mayBeOption: false, isPath: false });
+        else this.#segment(segment, { mayBeOption: false, unsplit: true });
+      }
+      return;
+    }
+    if (/^(>&|<&|&>)/.test(operator) && operator !== '&>' && operator !== '&>>') {
+      for (const source of inSegments(word.segments, holds)) {
+        if (source.kind === 'hole') this.#refuse(source, 'descriptor');
+      }
+    }
+    this.#word(word, { mayBeOption: false, isPath: operator !== '<<<', unsplit: operator === '<<<' });
+  }
+
+  #compound(command: Compound): void {
+    const { holds } = this.#holders;
+    this.#arithmetic(command.arithmetic);
+    for (const pattern of command.patterns) {
+      for (const source of inSegments(pattern.segments, holds)) {
+        if (source.kind === 'hole') this.#refuse(source, 'pattern');
+      }
+      this.#word(pattern, { mayBeOption: false, unsplit: true });
+    }
+    if (command.what === 'test') {
+      for (const [source, reason] of checkTest(command.words, holds, (at) => this.#isNumber(at), 'keyword')) {
+        this.#refuse(source, reason);
+      }
+    }
+    const isLoop = command.what === 'for';
+    for (const word of command.words) this.#word(word, { mayBeOption: isLoop, unsplit: !isLoop });
+    for (const list of command.lists) this.#list(list);
+  }
+
+  #word(word: Word, options: WordOptions): void {
+    let written = '';
+    let isLiteral = true;
+    const isPattern = word.segments.some(
+      (segment) =>
+        segment.kind === 'group' ||
+        (segment.kind === 'text' && segment.quoting === 'bare' && /[*?[\]{}]/.test(segment.text)),
+    );
+    for (const segment of word.segments) {
+      if (segment.kind === 'hole') {
+        if (/(^|[=:])~[^/]*$/.test(written)) this.#refuse(segment, 'tilde');
+        else if (written.endsWith('$')) this.#refuse(segment, 'dollar');
+        else if (segment.quoting === 'bare' && isPattern) this.#refuse(segment, 'glob');
+        else if (options.mayBeOption && isLiteral && this.#completesOption(written, segment.at)) {
+          this.#refuse(segment, 'option_name');
+        } else
+          this.#hole(segment, {
+            ...options,
+            mayBeOption: options.mayBeOption && this.#beginsWord(word, segment, options),
+          });
+      } else this.#segment(segment, options);
+      if (segment.kind === 'text') written += segment.text;
+      else isLiteral = false;
+    }
+  }
+
+  /** Whether nothing that is sure to be there stands before it in its word, or in the value of its assignment. */
+  #beginsWord(word: Word, hole: Segment, { unsplit }: WordOptions): boolean {
+    let before = '';
+    for (const segment of word.segments) {
+      if (segment === hole) break;
+      if (segment.kind === 'text') before += segment.text;
+    }
+    return before === '' || (unsplit === true && /^[A-Za-z_]\w*\+?=$/.test(before));
+  }
+
+  #completesOption(written: string, at: number): boolean {
+    return /^(-+|-[A-Za-z0-9])$/.test(written) && !this.#isNumber(at);
+  }
+
+  #hole(hole: Segment & { kind: 'hole' }, { mayBeOption, isPath = false }: WordOptions): void {
+    const { quoting } = hole;
+    if (quoting === 'bare' || quoting === 'double') {
+      this.#accept(hole, { as: quoting === 'bare' ? 'word' : 'quoted', mayBeOption, isPath });
+    } else if (quoting === 'single' || quoting === 'ansi' || quoting === 'escaped')
+      this.#refuse(hole, quoting);
+    else this.#refuse(hole, 'elsewhere');
+  }
+
+  #accept(hole: { at: number }, site: Site): void {
+    this.#sites.set(hole.at, site);
+  }
+
+  /** Anything of a word that is no placeholder. */
+  #segment(segment: Segment, options: WordOptions): void {
+    if (segment.kind === 'parameter') this.#parameter(segment, options);
+    else if (segment.kind === 'command') this.#substitution(segment);
+    else if (segment.kind === 'arithmetic') this.#arithmetic(segment.inner);
+    else if (segment.kind === 'array') {
+      for (const word of segment.words) this.#word(word, { ...options, mayBeOption: true, unsplit: false });
+    } else if (segment.kind === 'group') {
+      const reason = segment.what === 'extglob' ? 'glob' : segment.what;
+      this.#refuseAll(inSegments(segment.inner, this.#holders.holds), reason);
+      for (const inner of segment.inner) {
+        if (inner.kind !== 'hole') this.#segment(inner, { ...options, unsplit: true });
+      }
+    }
+  }
+
+  #parameter(segment: Segment & { kind: 'parameter' }, { unsplit }: WordOptions): void {
+    const { holds } = this.#holders;
+    const { name, operator = [], prefix, quoting, at } = segment;
+    for (const source of inSegments(operator, holds)) {
+      if (source.kind === 'hole') this.#refuse(source, 'brace');
+    }
+    const [first] = operator;
+    const text = first?.kind === 'text' ? first.text : '';
+    if (/^(\[|:(?![-=+?])|@)/.test(text) || text === '')
+      this.#refuseAll(inSegments(operator, holds), 'operator');
+    for (const inner of operator)
+      if (inner.kind !== 'hole') this.#segment(inner, { mayBeOption: false, unsplit: true });
+    const holder = this.#holders.get(name);
+    if (holder === undefined) return;
+    const variable: Source = { kind: 'variable', name, at };
+    if (prefix === '!') this.#refuse(variable, 'indirect');
+    else if (/^@[A-Za-z]/.test(text)) this.#refuse(variable, 'operator');
+    else if (quoting === 'bare' && unsplit !== true && !holder.fromEnvironment && prefix === undefined) {
+      this.#refuse(variable, 'unquoted');
+    }
+  }
+
+  #substitution(segment: Segment & { kind: 'command' }): void {
+    if (segment.holes === undefined) {
+      this.#list(segment.body);
+      return;
+    }
+    for (const at of segment.holes) this.#refuse({ kind: 'hole', at }, 'backtick');
+    const outer = this.#at;
+    this.#at ??= segment.at;
+    this.#list(segment.body);
+    this.#at = outer;
+  }
+
+  #arithmetic(segments: readonly Segment[]): void {
+    segments.forEach((segment, index) => {
+      if (segment.kind === 'hole') {
+        const touches = (neighbor: Segment | undefined, pattern: RegExp) =>
+          neighbor !== undefined && (neighbor.kind !== 'text' || pattern.test(neighbor.text));
+        if (!this.#isNumber(segment.at)) this.#refuse(segment, 'arithmetic');
+        else if (
+          touches(segments[index - 1], /[\w$#@.[\\]$/) ||
+          touches(segments[index + 1], /^[\w$#@.[\\(]/)
+        ) {
+          this.#refuse(segment, 'arithmetic_neighbor');
+        } else this.#accept(segment, { as: 'number', mayBeOption: false, isPath: false });
+        return;
+      }
+      if (segment.kind === 'text') {
+        for (const [name] of segment.text.matchAll(/[A-Za-z_]\w*/g)) {
+          if (this.#holders.holds(name))
+            this.#refuse({ kind: 'variable', name, at: segment.at }, 'arithmetic');
+        }
+      } else this.#refuseVariables(segment);
+      this.#segment(segment, { mayBeOption: false, unsplit: true });
+    });
+  }
+
+  #refuseVariables(segment: Segment): void {
+    for (const source of inSegments([segment], this.#holders.holds)) {
+      if (source.kind === 'variable') this.#refuse(source, 'arithmetic');
+      else if (!this.#isNumber(source.at)) this.#refuse(source, 'arithmetic');
+    }
+  }
+
+  #isNumber(at: number): boolean {
+    const type = this.#holes.get(at)?.type;
+    return type === 'integer' || type === 'number';
+  }
+
+  #isNumeric(word: Word): boolean {
+    return this.#strings(inSegments(word.segments, this.#holders.holds)).length === 0;
+  }
+}
+
+function isInert(type: ParameterType): boolean {
+  return type === 'integer' || type === 'number' || type === 'boolean';
+}

@@ -1,0 +1,32 @@
+// Values in `[ … ]`, `test …` and `[[ … ]]`: an operand must not be taken for an operator, nor its text be evaluated.
+import type { ReasonName } from './refusals.ts';
+import { type Holds, inSegments, type Source } from './sources.ts';
+import { bareText, literalOf, type Word } from './syntax.ts';
+
+const comparesNumbers = /^-(eq|ne|lt|le|gt|ge)$/;
+
+/** What of the operands is refused, and why. `keyword` is `[[`, which tells operators from operands by itself. */
+export function* checkTest(
+  words: readonly Word[],
+  holds: Holds,
+  isNumber: (at: number) => boolean,
+  kind: 'command' | 'keyword',
+): Generator<[Source, ReasonName]> {
+  const literals = words.map((word) => (kind === 'keyword' ? bareText(word) : literalOf(word)));
+  const numbers = literals.some((text) => comparesNumbers.test(text ?? ''));
+  const names = literals.some((text) => text === '-v' || text === '-R');
+  const joined = kind === 'command' && literals.some((text) => /^(-a|-o|\(|\))$/.test(text ?? ''));
+  let wasValue = false;
+  for (const word of words) {
+    const sources = [...inSegments(word.segments, holds)];
+    for (const source of sources) {
+      const isPlainNumber = source.kind === 'hole' && isNumber(source.at);
+      if (names) yield [source, 'name_test'];
+      else if (numbers && !isPlainNumber) yield [source, 'number_test'];
+      else if (joined) yield [source, 'joined_test'];
+      else if (wasValue && kind === 'command') yield [source, 'adjacent_test'];
+    }
+    // A variable that is set from elsewhere may be an operator just as well.
+    wasValue = literalOf(word) === undefined;
+  }
+}

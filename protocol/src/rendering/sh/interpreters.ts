@@ -1,0 +1,473 @@
+// The programs whose arguments or input are a program of their own, or the name of a variable: a value there would be run,
+// however well it is quoted. One table, published in docs/parameters.md; it can't name every program there is.
+
+/**
+ * Which arguments are meant. `all`: each of them. `script`: those up to a script file that is named literally; what
+ * follows is that script's. `after`: those behind one of the words in `after`. `format`: the first one. `number`: those
+ * that are no number. `name`: what is before the `=` of `NAME=value`. `named`: all but the value of `--arg name value`.
+ * `dashes`: all unless `--` is the first. `test`: see `check-test.ts`.
+ */
+export type WhichArguments =
+  | 'all'
+  | 'script'
+  | 'after'
+  | 'format'
+  | 'number'
+  | 'name'
+  | 'named'
+  | 'dashes'
+  | 'test';
+
+export interface Interpreter {
+  names: readonly string[];
+  arguments: WhichArguments;
+  /** Of `after`. */
+  after?: RegExp;
+  /** Of `script`: options that may stand before the script file and bring no program with them. */
+  harmless?: RegExp;
+  /** Whether what comes by standard input is run too. */
+  input: 'code' | 'code_without_program' | 'data';
+  /** What it does with a value, as the end of a sentence that begins with its name. */
+  why: string;
+  /** The way to hand the value over, where it isn't the general one. */
+  fix?: string;
+}
+
+const shellFlags = /^([-+][abefhkmnpuvxCE]+|--(norc|noprofile|posix))$/;
+const viaEnvironment = 'Set it in the environment of the step and read it there';
+
+export const interpreters: readonly Interpreter[] = [
+  {
+    names: [
+      'sh',
+      'bash',
+      'dash',
+      'ash',
+      'ksh',
+      'mksh',
+      'zsh',
+      'yash',
+      'csh',
+      'tcsh',
+      'fish',
+      'rbash',
+      'hush',
+      'posh',
+    ],
+    arguments: 'script',
+    harmless: shellFlags,
+    input: 'code',
+    why: 'reads it as a script once more',
+    fix: `${viaEnvironment}: sh -c 'printf "%s" "$NAME"'.`,
+  },
+  { names: ['eval'], arguments: 'all', input: 'data', why: 'runs it as shell text' },
+  { names: ['source', '.'], arguments: 'all', input: 'code', why: 'runs the file that it names' },
+  { names: ['trap'], arguments: 'all', input: 'data', why: 'runs it as shell text when a signal comes' },
+  { names: ['alias', 'unalias'], arguments: 'all', input: 'data', why: 'makes shell text of it' },
+  {
+    names: ['coproc', 'fc', 'jobs', 'bind', 'complete', 'compgen', 'enable'],
+    arguments: 'all',
+    input: 'data',
+    why: 'can run it',
+  },
+  {
+    names: ['ssh', 'autossh', 'mosh', 'rsh', 'sshpass', 'pdsh', 'pssh', 'clush', 'parallel-ssh', 'plink'],
+    arguments: 'all',
+    input: 'code',
+    why: 'hands its arguments and its input to a shell on the other host',
+    fix: 'Run the step on that host itself: make it a target.',
+  },
+  {
+    names: ['scp', 'rsync', 'sftp', 'rclone'],
+    arguments: 'all',
+    input: 'code',
+    why: 'may hand a path to a shell on the other host, or run a program for it',
+    fix: 'Run the step on that host itself, or use a literal path.',
+  },
+  {
+    names: ['su', 'runuser', 'newgrp', 'sg'],
+    arguments: 'all',
+    input: 'code',
+    why: 'hands it to a shell',
+    fix: 'Use sudo -u user command, or connect as that user.',
+  },
+  {
+    names: ['xargs', 'parallel'],
+    arguments: 'all',
+    input: 'code',
+    why: 'splits it and makes arguments or commands of it',
+    fix: 'Use a loop: while IFS= read -r line; do command -- "$line"; done.',
+  },
+  {
+    names: ['find'],
+    arguments: 'after',
+    after: /^-(exec|execdir|ok|okdir|fprintf|fprint0?|fls)$/,
+    input: 'data',
+    why: 'runs what follows -exec',
+    fix: 'Put the value before -exec, or pipe find into a loop.',
+  },
+  {
+    names: ['awk', 'gawk', 'mawk', 'nawk', 'original-awk', 'goawk'],
+    arguments: 'all',
+    input: 'data',
+    why: 'takes arguments for program text, for files and for assignments with escapes',
+    fix: `${viaEnvironment}: awk '{ print ENVIRON["NAME"] }'.`,
+  },
+  {
+    names: ['sed', 'gsed', 'ssed'],
+    arguments: 'all',
+    input: 'data',
+    why: 'takes it for a script, which can run commands and write files',
+    fix: `${viaEnvironment}: awk '{ … ENVIRON["NAME"] … }'.`,
+  },
+  {
+    names: ['perl', 'raku'],
+    arguments: 'script',
+    harmless: /^-[wWtTU]+$/,
+    input: 'code_without_program',
+    why: 'runs it as a program',
+    fix: `${viaEnvironment}: perl -e 'print $ENV{NAME}'.`,
+  },
+  {
+    names: ['python', 'pypy', 'ipython', 'jython', 'micropython'],
+    arguments: 'script',
+    harmless: /^-[bBdEhiIOqsSuvx]+$/,
+    input: 'code_without_program',
+    why: 'runs it as a program',
+    fix: `${viaEnvironment}: python3 -c 'import os; print(os.environ["NAME"])'.`,
+  },
+  {
+    names: ['ruby', 'jruby', 'irb'],
+    arguments: 'script',
+    harmless: /^-[vwW]+$/,
+    input: 'code_without_program',
+    why: 'runs it as a program',
+    fix: `${viaEnvironment}: ruby -e 'puts ENV["NAME"]'.`,
+  },
+  {
+    names: ['node', 'nodejs', 'bun', 'deno', 'tsx', 'ts-node'],
+    arguments: 'script',
+    harmless: /^--(no-warnings|trace-warnings)$/,
+    input: 'code_without_program',
+    why: 'runs it as a program',
+    fix: `${viaEnvironment}: node -e 'console.log(process.env.NAME)'.`,
+  },
+  {
+    names: [
+      'php',
+      'lua',
+      'luajit',
+      'tclsh',
+      'wish',
+      'expect',
+      'guile',
+      'r',
+      'rscript',
+      'julia',
+      'osascript',
+      'groovy',
+      'jshell',
+      'scala',
+      'elixir',
+      'iex',
+      'erl',
+      'ghc',
+      'ghci',
+      'runghc',
+      'clojure',
+      'octave',
+      'gnuplot',
+      'bc',
+      'dc',
+      'm4',
+      'gdb',
+      'lldb',
+    ],
+    arguments: 'script',
+    harmless: /^$/,
+    input: 'code',
+    why: 'runs it as a program',
+    fix: `${viaEnvironment}.`,
+  },
+  {
+    names: ['pwsh', 'powershell', 'wsl', 'wine'],
+    arguments: 'all',
+    input: 'code',
+    why: 'runs it as a program',
+    fix: `${viaEnvironment}.`,
+  },
+  {
+    names: [
+      'ed',
+      'ex',
+      'vi',
+      'vim',
+      'nvim',
+      'view',
+      'emacs',
+      'nano',
+      'less',
+      'more',
+      'man',
+      'screen',
+      'tmux',
+    ],
+    arguments: 'all',
+    input: 'code',
+    why: 'takes commands as arguments and input',
+  },
+  {
+    names: [
+      'psql',
+      'mysql',
+      'mariadb',
+      'sqlite',
+      'sqlite3',
+      'sqlcmd',
+      'isql',
+      'tsql',
+      'bsql',
+      'sqlplus',
+      'duckdb',
+      'clickhouse',
+      'clickhouse-client',
+      'cqlsh',
+      'mongo',
+      'mongosh',
+      'redis-cli',
+      'usql',
+      'pgcli',
+      'mycli',
+      'bq',
+      'beeline',
+      'influx',
+      'ldapmodify',
+    ],
+    arguments: 'all',
+    input: 'code',
+    why: 'runs it as a query',
+    fix: `${viaEnvironment}, with the client's own variables: psql has \\getenv and :'name'.`,
+  },
+  {
+    names: ['jq', 'yq', 'xq', 'gojq', 'jaq'],
+    arguments: 'named',
+    input: 'data',
+    why: 'takes it for a filter',
+    fix: `Hand it over as a variable: jq --arg name "…" '.x == $name'.`,
+  },
+  {
+    names: ['make', 'gmake', 'bmake', 'ninja', 'just', 'rake', 'ant', 'gradle', 'mvn'],
+    arguments: 'all',
+    input: 'code',
+    why: 'expands it, and runs what $(shell …) says',
+  },
+  {
+    names: [
+      'ansible',
+      'ansible-playbook',
+      'salt',
+      'salt-call',
+      'puppet',
+      'bolt',
+      'chef-client',
+      'knife',
+      'fab',
+    ],
+    arguments: 'all',
+    input: 'code',
+    why: 'takes it for a template or a command',
+  },
+  {
+    names: ['crontab', 'at', 'batch', 'systemd-run'],
+    arguments: 'all',
+    input: 'code',
+    why: 'runs it as shell text later',
+  },
+  {
+    names: ['watch', 'script', 'scriptreplay', 'entr', 'socat', 'gosu', 'dbus-send', 'machinectl'],
+    arguments: 'all',
+    input: 'code',
+    why: 'may run it, or hand it to something that does',
+  },
+  {
+    names: ['mail', 'mailx', 'mutt', 's-nail'],
+    arguments: 'all',
+    input: 'code',
+    why: 'takes lines with ~! for commands',
+    fix: 'Use sendmail -t, which runs nothing that it reads.',
+  },
+  {
+    names: [
+      'docker',
+      'podman',
+      'nerdctl',
+      'crictl',
+      'kubectl',
+      'oc',
+      'k3s',
+      'microk8s',
+      'lxc',
+      'incus',
+      'pct',
+      'docker-compose',
+      'podman-compose',
+      'helm',
+      'buildah',
+    ],
+    arguments: 'after',
+    after:
+      /^(exec|run|debug|attach|create|apply|compose|kubectl|ctr|template|install|upgrade|enter|shell|console)$/,
+    input: 'code',
+    why: 'runs what follows in a container, where it may be a command or a script',
+    fix: `${viaEnvironment}, and pass that on by its name: docker exec -e NAME container command.`,
+  },
+  {
+    names: ['printf'],
+    arguments: 'format',
+    input: 'data',
+    why: 'takes it for its format',
+    fix: `Write printf '%s\\n' "…" with the value as a second argument.`,
+  },
+  {
+    names: ['print', 'whence', 'vared', 'zle', 'zmodload', 'autoload', 'emulate', 'zformat', 'zparseopts'],
+    arguments: 'all',
+    input: 'data',
+    why: 'expands or runs it in some shells',
+    fix: `Write printf '%s\\n' "…".`,
+  },
+  {
+    names: [
+      'read',
+      'mapfile',
+      'readarray',
+      'getopts',
+      'unset',
+      'let',
+      'declare',
+      'typeset',
+      'local',
+      'integer',
+      'float',
+      'nameref',
+      'wait',
+      'hash',
+    ],
+    arguments: 'all',
+    input: 'data',
+    why: 'takes it for a name or an expression, and runs what stands in a subscript',
+    fix: `Set a variable by itself first: NAME="…".`,
+  },
+  {
+    names: ['export', 'readonly'],
+    arguments: 'name',
+    input: 'data',
+    why: 'takes it for a name, and runs what stands in a subscript',
+    fix: `Write export NAME="…" with a name of your own.`,
+  },
+  { names: ['test', '['], arguments: 'test', input: 'data', why: 'may run what stands in a subscript' },
+  {
+    names: ['shift', 'exit', 'return', 'break', 'continue', 'ulimit'],
+    arguments: 'number',
+    input: 'data',
+    why: 'takes it for an expression in some shells',
+    fix: 'Declare the parameter as an integer.',
+  },
+  {
+    names: ['set'],
+    arguments: 'dashes',
+    input: 'data',
+    why: 'takes it for options',
+    fix: 'Write set -- "…".',
+  },
+  {
+    names: ['expr'],
+    arguments: 'all',
+    input: 'data',
+    why: 'takes it for a part of an expression',
+    fix: 'Use case, or $(( … )) with an integer.',
+  },
+];
+
+const byName = new Map(interpreters.flatMap((each) => each.names.map((name) => [name, each] as const)));
+
+/** The row of a command, by its name without its path: `/usr/bin/python3.11` is `python`. */
+export function interpreterOf(command: string): Interpreter | undefined {
+  const name = baseName(command);
+  return byName.get(name) ?? byName.get(name.replace(/[-.]?\d[\d.]*$/, ''));
+}
+
+export function baseName(command: string): string {
+  return command
+    .slice(command.lastIndexOf('/') + 1)
+    .toLowerCase()
+    .replace(/\.exe$/, '');
+}
+
+/** What runs the command that its arguments name. */
+export interface Wrapper {
+  /** Letters of options; with a colon where one takes a value. */
+  short: string;
+  /** Names of options with two dashes; with `=` where one takes a value as the next word. */
+  long?: readonly string[];
+  /** Words before the command: the seconds of `timeout`. */
+  positionals?: number;
+  /** Whether `NAME=value` may stand before the command. */
+  takesAssignments?: boolean;
+  /** Options that hand a text to a shell. */
+  toShell?: RegExp;
+}
+
+const none: Wrapper = { short: '' };
+export const wrappers: Readonly<Record<string, Wrapper>> = {
+  sudo: {
+    short: 'ABbEHKknPSVvu:g:C:D:h:p:R:T:U:r:t:',
+    long: [
+      'user=',
+      'group=',
+      'preserve-env',
+      'non-interactive',
+      'set-home',
+      'background',
+      'chdir=',
+      'host=',
+      'prompt=',
+    ],
+    takesAssignments: true,
+    toShell: /^(-[A-Za-z]*[sie]|--(shell|login|edit))$/,
+  },
+  doas: { short: 'nu:C:L', toShell: /^-[A-Za-z]*s$/ },
+  nohup: none,
+  setsid: { short: 'cfw', long: ['fork', 'wait', 'ctty'] },
+  timeout: {
+    short: 'k:s:fpv',
+    long: ['kill-after=', 'signal=', 'foreground', 'preserve-status', 'verbose'],
+    positionals: 1,
+  },
+  nice: { short: 'n:', long: ['adjustment='] },
+  ionice: { short: 'c:n:t', long: ['class=', 'classdata=', 'ignore'] },
+  chrt: { short: 'bfiorRT:P:D:', positionals: 1 },
+  taskset: { short: 'c', positionals: 1 },
+  stdbuf: { short: 'i:o:e:', long: ['input=', 'output=', 'error='] },
+  env: {
+    short: 'i0vu:C:',
+    long: ['ignore-environment', 'null', 'debug', 'unset=', 'chdir='],
+    takesAssignments: true,
+    toShell: /^(-[A-Za-z0]*S.*|--split-string.*)$/,
+  },
+  command: { short: 'pvV' },
+  builtin: none,
+  exec: { short: 'cla:' },
+  time: { short: 'pvf:o:a', long: ['format=', 'output=', 'append', 'portability', 'verbose'] },
+  busybox: none,
+  toybox: none,
+  chroot: { short: '', long: ['userspec=', 'groups=', 'skip-chdir'], positionals: 1 },
+  unshare: { short: 'imnpuUCTfrcS:G:R:w:', long: ['fork', 'mount-proc'] },
+  setpriv: { short: '', long: ['reuid=', 'regid=', 'clear-groups', 'init-groups', 'no-new-privs'] },
+  flock: {
+    short: 'sxeouFnw:E:',
+    long: ['shared', 'exclusive', 'nonblock', 'timeout=', 'close', 'no-fork'],
+    positionals: 1,
+    toShell: /^-[a-zA-Z]*c$|^--command$/,
+  },
+  strace: { short: 'fqe:o:p:s:' },
+};

@@ -1,0 +1,363 @@
+// Reads words: quotes, expansions, substitutions. Commands inside substitutions are read by the reader of commands, which
+// is handed in, since each is inside the other.
+import { holeMark, type List, type Quoting, type Segment, type Word } from './syntax.ts';
+
+/** Reading had to stop: what is there is no shell script, or none that this reader knows. */
+export class Unreadable extends Error {
+  readonly at: number;
+  constructor(why: string, at: number) {
+    super(why);
+    this.at = at;
+  }
+}
+
+const metacharacters = new Set([' ', '\t', '\n', ';', '&', '|', '<', '>', '(', ')']);
+const special = /[@*#?$!0-9-]/;
+const maxDepth = 60;
+
+export interface CommandsWithin {
+  /** Reads commands from `at` to an unmatched `)`, and tells where that is. */
+  toParenthesis(at: number): { list: List; end: number };
+  /** Reads a text of its own whole: what stands between backticks. */
+  whole(text: string, at: number): List;
+}
+
+export class WordReader {
+  at: number;
+  readonly text: string;
+  readonly end: number;
+  readonly #commands: CommandsWithin;
+  #depth = 0;
+
+  constructor(text: string, at: number, end: number, commands: CommandsWithin) {
+    this.text = text;
+    this.at = at;
+    this.end = end;
+    this.#commands = commands;
+  }
+
+  peek(offset = 0): string {
+    const at = this.at + offset;
+    return at < this.end ? (this.text[at] as string) : '';
+  }
+
+  starts(wanted: string): boolean {
+    return this.at + wanted.length <= this.end && this.text.startsWith(wanted, this.at);
+  }
+
+  /** One word; undefined where none begins here. */
+  word(): Word | undefined {
+    const at = this.at;
+    const segments: Segment[] = [];
+    while (this.at < this.end) {
+      const char = this.peek();
+      if ((char === '<' || char === '>') && this.peek(1) === '(' && segments.length === 0) {
+        segments.push(this.#substitution('process', 'bare', 2));
+      } else if (char === '(' && this.#isArray(segments)) {
+        segments.push(this.#array());
+      } else if (char === '(' && /[?*+@!]$/.test(lastText(segments))) {
+        segments.push(this.#extglob());
+      } else if (metacharacters.has(char)) {
+        break;
+      } else if (char === '[' && /^[A-Za-z_]\w*$/.test(onlyText(segments) ?? '')) {
+        segments.push(this.#subscript());
+      } else {
+        this.#piece(segments, 'bare');
+      }
+    }
+    return segments.length === 0 && this.at === at ? undefined : { segments, at, end: this.at };
+  }
+
+  /** Text that expands as in double quotes, up to the end of what is read: a here-document. */
+  expandable(): Segment[] {
+    const segments: Segment[] = [];
+    while (this.at < this.end) this.#quotedPiece(segments, 'heredoc');
+    return segments;
+  }
+
+  /** Behind `((`: to `))`. */
+  arithmetic(close: string): Segment[] {
+    const segments: Segment[] = [];
+    let depth = 0;
+    for (;;) {
+      if (this.at >= this.end) throw new Unreadable('the arithmetic is not closed', this.at);
+      if (depth === 0 && this.starts(close)) {
+        this.at += close.length;
+        return segments;
+      }
+      const char = this.peek();
+      if (char === '(' || char === '[') depth += 1;
+      if (char === ')' || char === ']') depth -= 1;
+      if (depth < 0) throw new Unreadable('the arithmetic is not closed', this.at);
+      if (char === '"') {
+        this.at += 1;
+      } else if (char === "'") {
+        throw new Unreadable('quotes in arithmetic are read differently by each shell', this.at);
+      } else this.#quotedPiece(segments, 'arithmetic');
+    }
+  }
+
+  /** One quoted string, expansion, escape or character. */
+  #piece(segments: Segment[], quoting: 'bare'): void {
+    const at = this.at;
+    const char = this.peek();
+    if (char === "'") {
+      segments.push(...this.#single(at + 1, 'single', (from) => this.text.indexOf("'", from)));
+    } else if (char === '"') {
+      this.at += 1;
+      this.#double(segments);
+    } else if (char === '$' && this.peek(1) === "'") {
+      segments.push(...this.#single(at + 2, 'ansi', (from) => this.#endOfAnsi(from)));
+    } else if (char === '$' && this.peek(1) === '"') {
+      this.at += 2;
+      this.#double(segments);
+    } else this.#commonPiece(segments, quoting);
+  }
+
+  #quotedPiece(segments: Segment[], quoting: 'double' | 'heredoc' | 'arithmetic'): void {
+    this.#commonPiece(segments, quoting);
+  }
+
+  #commonPiece(segments: Segment[], quoting: Quoting): void {
+    const at = this.at;
+    const char = this.peek();
+    if (char === holeMark) {
+      this.at += 1;
+      segments.push({ kind: 'hole', quoting, at });
+    } else if (char === '\\') {
+      this.#escape(segments, quoting);
+    } else if (char === '$') {
+      segments.push(this.#dollar(quoting));
+    } else if (char === '`') {
+      segments.push(this.#backtick(quoting));
+    } else {
+      this.at += 1;
+      addText(segments, char, quoting, at);
+    }
+  }
+
+  #escape(segments: Segment[], quoting: Quoting): void {
+    const at = this.at;
+    const next = this.peek(1);
+    this.at += next === '' ? 1 : 2;
+    if (next === '\n') return;
+    if (next === holeMark) segments.push({ kind: 'hole', quoting: 'escaped', at: at + 1 });
+    else if (quoting === 'bare') addText(segments, next, 'escaped', at);
+    else
+      addText(
+        segments,
+        /[$`"\\]/.test(next) ? next : `\\${next}`,
+        quoting === 'double' ? 'double' : quoting,
+        at,
+      );
+  }
+
+  #double(segments: Segment[]): void {
+    const at = this.at - 1;
+    // An empty pair of quotes is a piece too: it makes a word, and no option.
+    addText(segments, '', 'double', at);
+    while (this.at < this.end) {
+      if (this.peek() === '"') {
+        this.at += 1;
+        return;
+      }
+      this.#quotedPiece(segments, 'double');
+    }
+    throw new Unreadable('a double quote is not closed', at);
+  }
+
+  #single(from: number, quoting: 'single' | 'ansi', endFrom: (from: number) => number): Segment[] {
+    const end = endFrom(from);
+    if (end < 0 || end >= this.end) throw new Unreadable('a single quote is not closed', this.at);
+    const segments: Segment[] = [];
+    addText(segments, '', quoting, from);
+    for (let at = from; at < end; at += 1) {
+      const char = this.text[at] as string;
+      if (char === holeMark) segments.push({ kind: 'hole', quoting, at });
+      else addText(segments, char, quoting, at);
+    }
+    this.at = end + 1;
+    return segments;
+  }
+
+  #endOfAnsi(from: number): number {
+    for (let at = from; at < this.end; at += 1) {
+      if (this.text[at] === '\\') at += 1;
+      else if (this.text[at] === "'") return at;
+    }
+    return -1;
+  }
+
+  #dollar(quoting: Quoting): Segment {
+    const at = this.at;
+    const next = this.peek(1);
+    if (next === '(') {
+      if (this.peek(2) === '(') {
+        this.at += 3;
+        try {
+          return { kind: 'arithmetic', inner: this.arithmetic('))'), at, quoting };
+        } catch (error) {
+          if (!(error instanceof Unreadable)) throw error;
+          // A subshell within a command substitution, written without a space.
+          this.at = at;
+        }
+      }
+      return this.#substitution('dollar', quoting, 2);
+    }
+    if (next === '{') return this.#braces(quoting);
+    if (next === '[' && quoting !== 'arithmetic') {
+      this.at += 2;
+      return { kind: 'group', what: 'old_arithmetic', inner: this.arithmetic(']'), at, quoting };
+    }
+    const name = /^[A-Za-z_]\w*/.exec(this.text.slice(at + 1, Math.min(this.end, at + 200)))?.[0];
+    if (name !== undefined) {
+      this.at += 1 + name.length;
+      return { kind: 'parameter', name, quoting, at };
+    }
+    if (special.test(next)) {
+      this.at += 2;
+      return { kind: 'parameter', name: next, quoting, at };
+    }
+    this.at += 1;
+    return { kind: 'text', text: '$', quoting, at };
+  }
+
+  #substitution(style: 'dollar' | 'process', quoting: Quoting, opening: number): Segment {
+    const at = this.at;
+    this.#deeper(at);
+    const { list, end } = this.#commands.toParenthesis(at + opening);
+    this.#depth -= 1;
+    this.at = end + 1;
+    return { kind: 'command', style, body: list, quoting, at };
+  }
+
+  #backtick(quoting: Quoting): Segment {
+    const at = this.at;
+    const holes: number[] = [];
+    let text = '';
+    for (this.at += 1; this.at < this.end; this.at += 1) {
+      const char = this.peek();
+      if (char === '`') {
+        this.at += 1;
+        this.#deeper(at);
+        const body = this.#commands.whole(text, at + 1);
+        this.#depth -= 1;
+        return { kind: 'command', style: 'backtick', body, holes, quoting, at };
+      }
+      if (char === '\\' && /[$`\\]/.test(this.peek(1))) this.at += 1;
+      if (this.peek() === holeMark) holes.push(this.at);
+      text += this.peek();
+    }
+    throw new Unreadable('a backtick is not closed', at);
+  }
+
+  #braces(quoting: Quoting): Segment {
+    const at = this.at;
+    this.#deeper(at);
+    this.at += 2;
+    let prefix: '#' | '!' | undefined;
+    if ((this.peek() === '#' || this.peek() === '!') && /[A-Za-z_0-9@*]/.test(this.peek(1))) {
+      prefix = this.peek() as '#' | '!';
+      this.at += 1;
+    }
+    const name = /^([A-Za-z_]\w*|\d+|[@*#?$!-])/.exec(
+      this.text.slice(this.at, Math.min(this.end, this.at + 200)),
+    )?.[0];
+    this.at += name?.length ?? 0;
+    const operator: Segment[] = [];
+    while (this.peek() !== '}') {
+      if (this.at >= this.end) throw new Unreadable('a ${ is not closed', at);
+      const char = this.peek();
+      const takesQuotes = quoting === 'bare' || /[#%/]/.test(operatorText(operator));
+      if (char === '"') {
+        this.at += 1;
+        this.#double(operator);
+      } else if (char === "'" && takesQuotes) {
+        operator.push(...this.#single(this.at + 1, 'single', (from) => this.text.indexOf("'", from)));
+      } else this.#commonPiece(operator, quoting);
+    }
+    this.at += 1;
+    this.#depth -= 1;
+    return {
+      kind: 'parameter',
+      name: name ?? '',
+      ...(operator.length === 0 && name !== undefined ? {} : { operator }),
+      ...(prefix === undefined ? {} : { prefix }),
+      quoting,
+      at,
+    };
+  }
+
+  #isArray(segments: readonly Segment[]): boolean {
+    return /^[A-Za-z_]\w*\+?=$/.test(onlyText(segments) ?? '');
+  }
+
+  #array(): Segment {
+    const at = this.at;
+    const words: Word[] = [];
+    this.at += 1;
+    for (;;) {
+      while (/[ \t\n]/.test(this.peek())) this.at += 1;
+      if (this.peek() === '#') throw new Unreadable('a comment in an array', this.at);
+      if (this.peek() === ')') break;
+      const word = this.word();
+      if (word === undefined) throw new Unreadable('the array is not closed', at);
+      words.push(word);
+    }
+    this.at += 1;
+    return { kind: 'array', words, at, quoting: 'bare' };
+  }
+
+  #extglob(): Segment {
+    const at = this.at;
+    this.#deeper(at);
+    const inner: Segment[] = [];
+    this.at += 1;
+    for (let depth = 1; depth > 0; ) {
+      if (this.at >= this.end) throw new Unreadable('a parenthesis is not closed', at);
+      if (this.peek() === '(') depth += 1;
+      if (this.peek() === ')') depth -= 1;
+      if (depth > 0) this.#piece(inner, 'bare');
+    }
+    this.at += 1;
+    this.#depth -= 1;
+    return { kind: 'group', what: 'extglob', inner, at, quoting: 'bare' };
+  }
+
+  /** `name[…` at the beginning of a word: a glob, or the subscript of an array; it ends with the word at the latest. */
+  #subscript(): Segment {
+    const at = this.at;
+    const inner: Segment[] = [];
+    this.at += 1;
+    while (this.at < this.end && this.peek() !== ']' && !metacharacters.has(this.peek())) {
+      this.#piece(inner, 'bare');
+    }
+    if (this.peek() === ']') this.at += 1;
+    return { kind: 'group', what: 'subscript', inner, at, quoting: 'bare' };
+  }
+
+  #deeper(at: number): void {
+    this.#depth += 1;
+    if (this.#depth > maxDepth) throw new Unreadable('it is nested too deep', at);
+  }
+}
+
+function addText(segments: Segment[], text: string, quoting: Quoting, at: number): void {
+  const last = segments.at(-1);
+  if (last?.kind === 'text' && last.quoting === quoting && text !== '') last.text += text;
+  else segments.push({ kind: 'text', text, quoting, at });
+}
+
+function lastText(segments: readonly Segment[]): string {
+  const last = segments.at(-1);
+  return last?.kind === 'text' && last.quoting === 'bare' ? last.text : '';
+}
+
+function onlyText(segments: readonly Segment[]): string | undefined {
+  return segments.length === 1 ? lastText(segments) : undefined;
+}
+
+function operatorText(segments: readonly Segment[]): string {
+  const [first] = segments;
+  return first?.kind === 'text' ? first.text : '';
+}

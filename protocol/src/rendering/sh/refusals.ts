@@ -1,0 +1,146 @@
+// Why a placeholder can't stand where it stands, and how to write it instead.
+
+export interface Reason {
+  /** Goes on from `${{ parameters.x }}` or `$name, which holds the value of ${{ parameters.x }},`. */
+  why: string;
+  fix: (label: string) => string;
+}
+
+/** Places in shell text, by what is there. */
+export const reasons = {
+  single: {
+    why: 'stands in single quotes, where the shell expands nothing',
+    fix: (label) => `Use double quotes: "…${label}…".`,
+  },
+  ansi: {
+    why: "stands in $'…', where the shell expands nothing",
+    fix: (label) => `Use double quotes: "…${label}…".`,
+  },
+  escaped: {
+    why: 'stands behind a backslash, which would quote the reference to its value',
+    fix: (label) => `Take the backslash away, or write two of them: \\\\"${label}".`,
+  },
+  dollar: {
+    why: 'stands behind a dollar sign',
+    fix: (label) =>
+      `Take the dollar sign away; for the text ${'$'}{{ itself write ${'$$'}{{. As a text with a dollar: "\\$${label}".`,
+  },
+  command: {
+    why: 'decides which command runs',
+    fix: (label) =>
+      `Name the commands yourself: case "${label}" in start) … ;; stop) … ;; *) exit 2 ;; esac.`,
+  },
+  unknown_command: {
+    why: 'is an argument of a command that is only known when the script runs',
+    fix: () =>
+      'Write the name of the command itself; a folder in front of it may be a variable: "$DIR"/command.',
+  },
+  prefix: {
+    why: 'stands in an assignment in front of a command, which takes effect for that command only and not for its arguments',
+    fix: (label) => `Set it in the environment of the step, or in a line of its own: NAME="${label}".`,
+  },
+  special_name: {
+    why: 'would set a variable that tells the shell, or programs, what to run',
+    fix: () => 'Use a name of your own.',
+  },
+  expression_name: {
+    why: 'would set a variable that the script declares as a number or a reference, and its text would be evaluated',
+    fix: () => 'Take the -i, -n or -A of its declaration away, or use another variable.',
+  },
+  backtick: {
+    why: 'stands in backticks, which take backslashes and quotes apart once more',
+    fix: (label) => `Use $(…): $(command "${label}").`,
+  },
+  brace: {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's text
+    why: 'stands inside ${…}, where some shells evaluate it',
+    fix: (label) => `Set a variable first: NAME="${label}", and use that.`,
+  },
+  operator: {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's text
+    why: 'stands in an offset, a subscript or a transformation of ${…}, which evaluates it',
+    fix: () => 'Use cut, case or a parameter of the type integer.',
+  },
+  indirect: {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's text
+    why: 'is taken for the name of a variable by ${!…}',
+    fix: () => 'Use case to choose among variables.',
+  },
+  quoted_heredoc: {
+    why: 'stands in a here-document whose delimiter is quoted, where the shell expands nothing',
+    fix: () =>
+      'Take the quotes of the delimiter away (and put a backslash before each $ and ` that is meant as it is), or set the value in the environment of the step.',
+  },
+  delimiter: {
+    why: 'stands in the delimiter of a here-document',
+    fix: () => 'Use a plain word: <<EOF.',
+  },
+  pattern: {
+    why: 'stands in a pattern of case',
+    fix: (label) => `Compare instead: if [ "$x" = "${label}" ]; then ….`,
+  },
+  arithmetic: {
+    why: 'is no number and stands in arithmetic, where some shells run commands that its text names',
+    fix: () => 'Declare the parameter as an integer.',
+  },
+  arithmetic_neighbor: {
+    why: 'touches other text in arithmetic, so that both would be read as one',
+    fix: (label) => `Put an operator between them, or parentheses around it: (${label}).`,
+  },
+  old_arithmetic: { why: 'stands in $[…]', fix: (label) => `Write $(( ${label} )).` },
+  subscript: {
+    why: 'stands in a subscript, which is evaluated',
+    fix: () => 'Use case, or a name of your own for each value.',
+  },
+  descriptor: {
+    why: 'stands behind >& or <&, which takes a number for a descriptor',
+    fix: (label) => `Write >"${label}" 2>&1.`,
+  },
+  glob: {
+    why: 'stands unquoted in a word with a pattern, so that it is not told which of it is meant',
+    fix: (label) => `Put the value in quotes and leave the pattern outside: "${label}"*.log.`,
+  },
+  tilde: {
+    why: 'stands behind a tilde, which the shell expands before it puts values in',
+    fix: () => 'Write the folder itself, or $(getent passwd "…" | cut -d: -f6).',
+  },
+  option_name: {
+    why: 'completes an option, so that the value would choose which',
+    fix: (label) =>
+      `Write the option whole and the value as a word of its own: -x "${label}", or --name="${label}".`,
+  },
+  unquoted: {
+    why: 'stands unquoted, so that its spaces split it and its * is expanded',
+    fix: () => `Put it in double quotes: "$name".`,
+  },
+  comment: {
+    why: 'stands in a comment, where nothing comes of it',
+    fix: () => `Take it out of the comment, or write ${'$$'}{{ for the text.`,
+  },
+  function_name: { why: 'stands in the name of a function', fix: () => 'Use a plain name.' },
+  adjacent_test: {
+    why: 'stands beside another value in a test, so that one of them could be taken for an operator',
+    fix: (label) => `Put the operator between them: [ "${label}" = "…" ].`,
+  },
+  joined_test: {
+    why: 'stands in a test that -a, -o or parentheses join, where it could be taken for an operator',
+    fix: (label) => `Write two tests: [ "${label}" = a ] && [ … ].`,
+  },
+  number_test: {
+    why: 'is no number and is compared as one, which evaluates its text in some shells',
+    fix: () => 'Declare the parameter as an integer, or compare texts with = and !=.',
+  },
+  name_test: {
+    why: 'is taken for the name of a variable',
+    fix: (label) => `Ask whether it is empty: [ -n "${label}" ].`,
+  },
+  structure: {
+    why: 'is a list or an object, which shell text has no form for',
+    fix: () => 'Refer to one of its items, or set it in the environment of the step, where it becomes JSON.',
+  },
+  elsewhere: {
+    why: 'stands where a value is not known to be safe',
+    fix: (label) => `Use it as a word of its own or in double quotes: command "${label}".`,
+  },
+} as const satisfies Record<string, Reason>;
+export type ReasonName = keyof typeof reasons;

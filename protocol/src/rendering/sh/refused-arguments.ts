@@ -1,0 +1,56 @@
+// Which arguments of an interpreter a value must not stand in.
+import type { Interpreter } from './interpreters.ts';
+import { literalOf, literalStart, type Word } from './syntax.ts';
+
+/** Conversions of printf that take a text as it is; the others evaluate it in some shells. */
+const plainFormat = /^(?:[^%]|%%|%-?\d*(?:\.\d+)?[sbqc])*$/s;
+
+export function refusedArguments(
+  interpreter: Interpreter,
+  words: readonly Word[],
+  isNumeric: (word: Word) => boolean,
+): readonly Word[] {
+  switch (interpreter.arguments) {
+    case 'all':
+      return words;
+    case 'script':
+      return words.slice(0, scriptAt(interpreter, words));
+    case 'after': {
+      const at = words.findIndex((word) => interpreter.after?.test(literalOf(word) ?? '') === true);
+      return at < 0 ? [] : words.slice(at);
+    }
+    case 'format':
+      return refusedOfPrintf(words, isNumeric);
+    case 'number':
+      return words.filter((word) => !isNumeric(word));
+    case 'name':
+      return words.filter((word) => !/^[A-Za-z_]\w*=/.test(literalStart(word)));
+    case 'named':
+      return words.filter((_, at) => literalOf(words[at - 2]) !== '--arg');
+    case 'dashes':
+      return literalOf(words[0]) === '--' ? [] : words;
+    case 'test':
+      return [];
+  }
+}
+
+/** The index behind the script file; behind everything where none is named. */
+function scriptAt({ harmless }: Interpreter, words: readonly Word[]): number {
+  for (const [at, word] of words.entries()) {
+    const text = literalOf(word);
+    if (text !== undefined && harmless?.test(text)) continue;
+    const isFile =
+      text !== undefined && text !== '' && !/^[-+]/.test(text) && !/^\/dev\/(stdin|fd\/)/.test(text);
+    return isFile ? at + 1 : words.length;
+  }
+  return words.length;
+}
+
+function refusedOfPrintf(words: readonly Word[], isNumeric: (word: Word) => boolean): readonly Word[] {
+  const isNamed = literalOf(words[0]) === '-v';
+  const from = isNamed ? 2 : literalOf(words[0]) === '--' ? 1 : 0;
+  const format = literalOf(words[from]);
+  const head = words.slice(0, from + 1);
+  if (format !== undefined && plainFormat.test(format)) return head;
+  return [...head, ...words.slice(from + 1).filter((word) => !isNumeric(word))];
+}

@@ -1,0 +1,103 @@
+// Which program a command runs in the end: behind `sudo -u x`, `timeout 5`, `env A=b`, and whatever its path is.
+import { baseName, interpreterOf, type Wrapper, wrappers } from './interpreters.ts';
+import { literalOf, literalStart, type Word } from './syntax.ts';
+
+export interface Resolved {
+  /** Name of the program; undefined where only the run of the script will tell, or there is none. */
+  name?: string;
+  /** Index of the word that names it; the words behind it are its arguments. */
+  index: number;
+  /** Words before it that name a program or decide which: nothing but literal text may stand there. */
+  leading: number[];
+  /** An option that hands a text to a shell, or that is not known here. */
+  obstacle?: { word: Word; wrapper: string; why: 'shell' | 'unknown_option' };
+}
+
+/** Follows wrappers to the program. */
+export function resolveCommand(words: readonly Word[]): Resolved {
+  const leading: number[] = [];
+  let index = 0;
+  for (let depth = 0; depth < 20; depth += 1) {
+    const name = programName(words[index]);
+    leading.push(index);
+    const wrapper = name === undefined ? undefined : ownWrapper(name);
+    if (name === undefined || wrapper === undefined) {
+      return { ...(name === undefined ? {} : { name }), index, leading };
+    }
+    const next = behind(words, index, wrapper);
+    if ('word' in next) {
+      return { name, index, leading, obstacle: { ...next, wrapper: baseName(name) } };
+    }
+    // Nothing left to run: `exec >file`, `env`.
+    if (next.index >= words.length) return { name, index: next.index, leading };
+    index = next.index;
+  }
+  return { index, leading };
+}
+
+function behind(
+  words: readonly Word[],
+  from: number,
+  wrapper: Wrapper,
+): { index: number } | { word: Word; why: 'shell' | 'unknown_option' } {
+  let positionals = wrapper.positionals ?? 0;
+  let index = from + 1;
+  let optionsEnded = false;
+  for (; index < words.length; index += 1) {
+    const word = words[index] as Word;
+    const text = literalStart(word);
+    const isOption = !optionsEnded && text.startsWith('-') && text !== '-';
+    if (isOption) {
+      if (text === '--') {
+        optionsEnded = true;
+        continue;
+      }
+      if (wrapper.toShell?.test(text)) return { word, why: 'shell' };
+      const taken = optionTakes(text, literalOf(word) !== undefined, wrapper);
+      if (taken === undefined) return { word, why: 'unknown_option' };
+      index += taken;
+      continue;
+    }
+    if (wrapper.takesAssignments === true && /^[A-Za-z_]\w*=/.test(text)) continue;
+    if (positionals === 0) break;
+    positionals -= 1;
+  }
+  return { index };
+}
+
+/** How many further words an option takes; undefined for one that isn't known. */
+function optionTakes(text: string, isLiteral: boolean, { short, long = [] }: Wrapper): number | undefined {
+  if (text.startsWith('--')) {
+    const [name = '', value] = text.slice(2).split('=', 2);
+    if (value !== undefined) return long.includes(name) || long.includes(`${name}=`) ? 0 : undefined;
+    if (!isLiteral) return undefined;
+    if (long.includes(`${name}=`)) return 1;
+    return long.includes(name) ? 0 : undefined;
+  }
+  // `nice -5`
+  if (/^-\d+$/.test(text) && short.includes('n:')) return 0;
+  const letters = text.slice(1);
+  for (let at = 0; at < letters.length; at += 1) {
+    const place = short.indexOf(letters[at] as string);
+    if (place < 0 || letters[at] === ':') return undefined;
+    if (short[place + 1] === ':') return at === letters.length - 1 && isLiteral ? 1 : 0;
+  }
+  return isLiteral ? 0 : undefined;
+}
+
+/** The program that a word names, where that can be told: literal text, or a variable's folder with a literal end. */
+export function programName(word: Word | undefined): string | undefined {
+  const literal = literalOf(word);
+  if (word === undefined || word.segments.some((segment) => segment.quoting === 'ansi')) return undefined;
+  if (literal !== undefined) return literal;
+  const last = word.segments.at(-1);
+  const hasHole = word.segments.some((segment) => segment.kind !== 'text' && segment.kind !== 'parameter');
+  if (hasHole || last?.kind !== 'text' || !last.text.includes('/')) return undefined;
+  return last.text;
+}
+
+function ownWrapper(name: string): Wrapper | undefined {
+  const base = baseName(name);
+  if (interpreterOf(name) !== undefined) return undefined;
+  return Object.hasOwn(wrappers, base) ? wrappers[base] : undefined;
+}

@@ -1,0 +1,114 @@
+// Where values are in a part of a script, however deep: placeholders, and variables that hold one.
+import type { Command, List, Redirect, Segment, Word } from './syntax.ts';
+
+export type Source = { kind: 'hole'; at: number } | { kind: 'variable'; name: string; at: number };
+
+/** Tells of a variable whether it holds a value. */
+export type Holds = (name: string) => boolean;
+
+export function* inSegments(segments: readonly Segment[], holds: Holds): Generator<Source> {
+  for (const segment of segments) {
+    switch (segment.kind) {
+      case 'hole':
+        yield { kind: 'hole', at: segment.at };
+        break;
+      case 'parameter':
+        // `${#x}` is a number.
+        if (segment.prefix !== '#' && holds(segment.name)) {
+          yield { kind: 'variable', name: segment.name, at: segment.at };
+        }
+        yield* inSegments(segment.operator ?? [], holds);
+        break;
+      case 'command':
+        if (segment.holes === undefined) yield* inList(segment.body, holds);
+        else yield* inBackticks(segment.body, segment.holes, segment.at, holds);
+        break;
+      case 'arithmetic':
+      case 'group':
+        yield* inSegments(segment.inner, holds);
+        break;
+      case 'array':
+        yield* inWords(segment.words, holds);
+        break;
+      case 'text':
+        break;
+    }
+  }
+}
+
+/** Their text was read by itself, so that offsets within it say nothing. */
+function* inBackticks(body: List, holes: readonly number[], at: number, holds: Holds): Generator<Source> {
+  for (const hole of holes) yield { kind: 'hole', at: hole };
+  for (const source of inList(body, holds)) if (source.kind === 'variable') yield { ...source, at };
+}
+
+export function* inWords(words: readonly Word[], holds: Holds): Generator<Source> {
+  for (const word of words) yield* inSegments(word.segments, holds);
+}
+
+export function* inRedirects(redirects: readonly Redirect[], holds: Holds): Generator<Source> {
+  for (const { word, body } of redirects) {
+    yield* inSegments(word.segments, holds);
+    if (body !== undefined) yield* inSegments(body.segments, holds);
+  }
+}
+
+/** What arrives by standard input: here-documents, here-strings and files. */
+export function* inInput(redirects: readonly Redirect[], holds: Holds): Generator<Source> {
+  yield* inRedirects(
+    redirects.filter(({ operator }) => operator.startsWith('<')),
+    holds,
+  );
+}
+
+export function* inCommand(command: Command, holds: Holds): Generator<Source> {
+  yield* inRedirects(command.redirects, holds);
+  yield* inWords(command.words, holds);
+  if (command.kind === 'simple') {
+    yield* inWords(command.assignments, holds);
+    return;
+  }
+  yield* inWords(command.patterns, holds);
+  yield* inSegments(command.arithmetic, holds);
+  for (const list of command.lists) yield* inList(list, holds);
+}
+
+export function* inList(list: List, holds: Holds): Generator<Source> {
+  for (const { commands } of list.pipelines) for (const command of commands) yield* inCommand(command, holds);
+}
+
+/** Every list within a command, those of substitutions too. */
+export function* commandsIn(list: List): Generator<Command> {
+  for (const { commands } of list.pipelines) {
+    for (const command of commands) {
+      yield command;
+      for (const inner of listsIn(command)) yield* commandsIn(inner);
+    }
+  }
+}
+
+/** The lists right inside a command: of its body, and of substitutions in its words. */
+export function* listsIn(command: Command): Generator<List> {
+  const words =
+    command.kind === 'simple'
+      ? [...command.assignments, ...command.words]
+      : [...command.words, ...command.patterns];
+  for (const word of words) yield* listsInSegments(word.segments);
+  for (const { word, body } of command.redirects) {
+    yield* listsInSegments(word.segments);
+    if (body !== undefined) yield* listsInSegments(body.segments);
+  }
+  if (command.kind === 'simple') return;
+  yield* listsInSegments(command.arithmetic);
+  yield* command.lists;
+}
+
+export function* listsInSegments(segments: readonly Segment[]): Generator<List> {
+  for (const segment of segments) {
+    if (segment.kind === 'command') yield segment.body;
+    else if (segment.kind === 'parameter') yield* listsInSegments(segment.operator ?? []);
+    else if (segment.kind === 'arithmetic' || segment.kind === 'group') yield* listsInSegments(segment.inner);
+    else if (segment.kind === 'array')
+      for (const word of segment.words) yield* listsInSegments(word.segments);
+  }
+}

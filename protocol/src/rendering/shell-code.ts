@@ -1,0 +1,33 @@
+// The text of a script as the readers of shell text take it: one mark for each placeholder.
+import { holeMark } from './sh/syntax.ts';
+import type { Placeholder, Template } from './template.ts';
+
+export interface ShellCode {
+  text: string;
+  holes: { at: number; placeholder: Placeholder }[];
+  /** The place in the template of a place in the text. */
+  placeOf(at: number): number;
+}
+
+/** @param rawText What is spliced for a raw placeholder. */
+export function shellCode(template: Template, rawText: (placeholder: Placeholder) => string): ShellCode {
+  let text = '';
+  const holes: ShellCode['holes'] = [];
+  const places: { from: number; to: number; isHole: boolean }[] = [];
+  for (const part of template.parts) {
+    const isHole = part.kind === 'placeholder';
+    places.push({ from: text.length, to: part.at, isHole });
+    if (part.kind === 'literal') text += part.text;
+    else if (part.reference.raw) text += rawText(part);
+    else {
+      holes.push({ at: text.length, placeholder: part });
+      text += holeMark;
+    }
+  }
+  const placeOf = (at: number) => {
+    const part = places.findLast(({ from }) => from <= at);
+    if (part === undefined) return at;
+    return Math.min(part.isHole ? part.to : part.to + (at - part.from), template.text.length);
+  };
+  return { text, holes, placeOf };
+}
