@@ -18,6 +18,14 @@ export function outcomeOf(
   const { report } = attempt;
   if (report?.kind === 'no_directory') return noDirectory(config.working_directory ?? '', report.why);
   if (report?.kind === 'no_limit') return limitRefused(report.which, config, host);
+  if (report?.kind === 'no_shell') {
+    return {
+      status: 'failed',
+      reason: 'channel_refused',
+      message: `The command was not started: there is no ${report.which} on ${host} in the PATH of ${context.credential.user}.`,
+      advice: `Install ${report.which} there, or leave shell out of the step: /bin/sh runs it then.`,
+    };
+  }
   if (!report) {
     return {
       status: 'failed',

@@ -1,5 +1,5 @@
 // From a command that runs to its outcome: it ends by itself, or it is stopped.
-import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
+import { type SshExecConfig, type StepOutcome, shellAssignments } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import type { SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
@@ -58,6 +58,8 @@ export function scriptInput(config: SshExecConfig, context: StepContext): Script
   return {
     marker: context.marker,
     command: config.command,
+    ...(config.shell === undefined ? {} : { shell: config.shell }),
+    ...(context.bindings === undefined ? {} : { prelude: shellAssignments(context.bindings) }),
     ...(config.working_directory === undefined ? {} : { workingDirectory: config.working_directory }),
     ...(config.environment === undefined ? {} : { environment: config.environment }),
     ...(config.limits === undefined ? {} : { limits: config.limits }),

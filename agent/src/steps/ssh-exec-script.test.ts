@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import fc from 'fast-check';
@@ -55,6 +56,25 @@ for (const shell of shells) {
     expect(runScript(shell, { command: 'cat; exit 5' }).status).toBe(5);
   });
 
+  test(`${shell} has the variables of the prelude for the command, and not for its children`, () => {
+    const value = `it's "$(here)" \\ \n -e`;
+    const input = { command: `printf '%s|' "$OPS_1"; printenv OPS_1`, prelude: [`OPS_1=${quote(value)}`] };
+    expect(runScript(shell, input)).toMatchObject({ stdout: `${value}|`, status: 1 });
+    expect(runScript(shell, { ...input, shell: 'bash' })).toMatchObject({ stdout: `${value}|`, status: 1 });
+  });
+
+  test(`${shell} hands a command to bash, whole or not at all`, () => {
+    const command = 'a=(1 2); [[ ${#a[@]} == 2 ]] && cat && echo "$BASHOPTS" | grep -c extquote; exit 7';
+    expect(runScript(shell, { command, shell: 'bash' })).toMatchObject({ stdout: '1\n', status: 7 });
+    const big = `printf %s ${'x'.repeat(400_000)}; : OPSCONDUCTOR_END`;
+    expect(runScript(shell, { command: big, shell: 'bash' }).stdout.length).toBe(400_000);
+    const whole = attemptScript({ marker: 'm.1.1', command: 'echo one', shell: 'bash' }, nonce);
+    for (let length = whole.indexOf('\n') + 1; length < whole.length - 1; length += 9) {
+      const { stdout, stderr } = runScript(shell, { command: 'echo one', shell: 'bash' }, length);
+      expect(stdout + stderr).not.toMatch(/one|start \d/);
+    }
+  });
+
   test(`${shell} takes 400 KB of command`, () => {
     const text = 'x'.repeat(400_000);
     expect(runScript(shell, { command: `echo ${text}` }).stdout).toBe(`${text}\n`);
@@ -63,6 +83,19 @@ for (const shell of shells) {
 
 test('the exec string is free of what a login shell might expand', () => {
   expect(bootstrapCommand).not.toMatch(/[!\\\n$`"]/);
+});
+
+test('a target without bash reports it and starts nothing', () => {
+  const script = attemptScript({ marker: 'm.1.1', command: 'echo one', shell: 'bash' }, nonce);
+  const { stdout, stderr } = spawnSync('/bin/sh', [], {
+    input: script.subarray(script.indexOf('\n') + 1),
+    encoding: 'utf8',
+    env: { PATH: '/nowhere' },
+  });
+  expect(stdout).toBe('');
+  const filter = new ReportFilter(nonce);
+  filter.push(Buffer.from(stderr));
+  expect(filter.report).toEqual({ kind: 'no_shell', which: 'bash' });
 });
 
 test('a marker that is more than a word is a bug', () => {

@@ -16,6 +16,10 @@ export const plainShellCommand = 'exec /bin/sh';
 export interface ScriptInput {
   marker: string;
   command: string;
+  /** What runs the command; sh unless told. */
+  shell?: 'sh' | 'bash';
+  /** Statements ahead of the command, in its own shell: the variables that it refers to. */
+  prelude?: readonly string[];
   workingDirectory?: string;
   environment?: Record<string, string>;
   limits?: TargetLimits;
@@ -63,6 +67,9 @@ export function commandScript(
       ([name, value]) => `${name}=${quote(value)}; export ${name}`,
     ),
     `OPSCONDUCTOR_ATTEMPT=${quote(input.marker)}; export OPSCONDUCTOR_ATTEMPT`,
+    ...(input.shell === 'bash'
+      ? [`command -v bash >/dev/null 2>&1 || { ${say('shell bash')}; exit 1; }`]
+      : []),
     say('start $$'),
     ...afterReport,
     // A literal word: no variable, no argument and no 128 KiB limit stands between the command and its shell.
@@ -90,9 +97,27 @@ function setLimits(limits: TargetLimits | undefined, say: (report: string) => st
 }
 
 /** A shell of its own where the first must be there to tell how it ended: SSH has no name for SIGXCPU. */
-function runCommand({ command, limits }: ScriptInput): string[] {
-  const text = `eval ${quote(command)}`;
-  return limits?.cpu_seconds === undefined ? [text] : ['trap : TERM HUP INT', '(', text, ')', 'exit $?'];
+function runCommand(input: ScriptInput): string[] {
+  const lines = input.shell === 'bash' ? runInBash(input) : commandLines(input);
+  return input.limits?.cpu_seconds === undefined
+    ? lines
+    : ['trap : TERM HUP INT', '(', ...lines, ')', 'exit $?'];
+}
+
+function commandLines({ command, prelude = [] }: ScriptInput): string[] {
+  return [...prelude, `eval ${quote(command)}`];
+}
+
+/**
+ * bash takes the place of the shell and reads the rest by its standard input: whole, since it is one compound command
+ * again, and from a here-document, since arguments are seen by everybody.
+ */
+function runInBash(input: ScriptInput): string[] {
+  const lines = ['{', 'exec </dev/null', ...commandLines(input), '}'];
+  const text = lines.join('\n');
+  let end = 'OPSCONDUCTOR_END';
+  while (text.includes(end)) end += '_';
+  return [`exec bash <<'${end}'`, text, end];
 }
 
 export function newNonce(): string {
@@ -120,7 +145,8 @@ function enterDirectory(path: string | undefined, say: (report: string) => strin
 export type BootstrapReport =
   | { kind: 'started'; pid: number }
   | { kind: 'no_directory'; why: 'denied' | 'file' | 'missing' }
-  | { kind: 'no_limit'; which: keyof TargetLimits };
+  | { kind: 'no_limit'; which: keyof TargetLimits }
+  | { kind: 'no_shell'; which: 'bash' };
 
 /** Takes the report line out of stderr, wherever a login shell's own words left it. */
 export class ReportFilter {
@@ -170,6 +196,7 @@ export function parseReport(line: string): BootstrapReport | undefined {
   if (kind === 'limit' && (value === 'cpu_seconds' || value === 'memory_mb' || value === 'nice')) {
     return { kind: 'no_limit', which: value };
   }
+  if (kind === 'shell' && value === 'bash') return { kind: 'no_shell', which: value };
   return undefined;
 }
 

@@ -1,6 +1,6 @@
 // The contract between the executor and a step type: a step type gets opened credentials, an output sink and
 // an abort signal, and answers with an outcome. It never throws for what a target does.
-import type { HostAuthority, StepOutcome } from '@opsconductor/protocol';
+import type { Binding, HostAuthority, StepOutcome } from '@opsconductor/protocol';
 
 export type OutputStream = 'stdout' | 'stderr';
 
@@ -67,6 +67,8 @@ export interface StepContext {
   begunAt?: Date;
   target: StepTarget;
   credential: OpenedCredential;
+  /** Values that the rendered script of the configuration refers to. */
+  bindings?: readonly Binding[];
   output: OutputSink;
   /** Whether a command may go on without its agent: the server must know how that may end. */
   maySurvive: boolean;
