@@ -34,6 +34,10 @@ export async function listJobHistory(
              (a.detail->>'version')::int, null, coalesce(a.detail->>'note', ''), a.detail
         from audit_log a
        where a.object_kind = 'job' and a.object_id = ${String(jobId)} and a.action = any(${actions as string[]}::text[])
+         -- A move is written down for the readers of both categories.
+         and not exists (select from audit_log b where a.action = 'job.moved' and b.object_kind = 'job'
+           and b.object_id = a.object_id and b.action = a.action and b.request_id = a.request_id
+           and b.detail = a.detail and b.id < a.id and b.at > a.at - interval '1 minute')
     ) h
     where (h.at_micros, h.place) < (${atMicros}::bigint, ${place}::bigint)
     order by h.at_micros desc, h.place desc limit ${page.limit}`;
