@@ -93,3 +93,19 @@ test('a bounded API token hands out no more than it may do itself', () => {
   expect(bounded.firstBeyond([{ role: 'viewer', permission: null, scope: null }])).toBeUndefined();
   expect(bounded.firstBeyond([operator(null)])).toMatchObject({ permission: 'run' });
 });
+
+test('what is granted on a category reaches those below it, of a grant and of an API token', () => {
+  const scope = { kind: 'category', id: 1 } as const;
+  const granted: Grant = { role: 'author', permission: null, scope, categoryIds: [1, 2, 3] };
+  const authority = new Authority([granted]);
+  expect(authority.holdsOnCategory('jobs.edit', 3)).toBe(true);
+  expect(authority.holdsOnCategory('jobs.edit', 4)).toBe(false);
+  expect(authority.firstBeyond([{ ...granted, scope: { kind: 'category', id: 2 } }])).toBeUndefined();
+  const bounded = new Authority([granted], {
+    permissions: null,
+    scopes: [{ kind: 'category', id: 2 }, segment(9)],
+    categoryIds: [2, 3],
+  });
+  expect(bounded.holdsOnCategory('jobs.edit', 3)).toBe(true);
+  expect(bounded.holdsOnCategory('jobs.edit', 1)).toBe(false);
+});

@@ -164,3 +164,116 @@ describe('a job', () => {
     ]);
   });
 });
+
+describe('the tree of categories', () => {
+  const rename = (category: Category, name: string) =>
+    call<Category & ErrorBody>('PUT', `categories/${category.id}`, { name });
+  const names = async (token = admin) =>
+    (await call<{ items: Category[] }>('GET', 'categories', undefined, token)).body.items.map(
+      ({ name }) => name,
+    );
+
+  test('has each at its path, which moves with what it lies in', async () => {
+    const prod = await create('prod');
+    const db = await create('prod/db');
+    await create('prod/db/oracle');
+    const ops = await create('ops');
+    expect(db).toMatchObject({ name: 'prod/db', parentId: prod.id });
+    expect((await rename(prod, 'production')).status).toBe(200);
+    expect((await rename(db, 'ops/databases')).body).toMatchObject({ parentId: ops.id });
+    expect(await names()).toEqual(['general', 'ops', 'ops/databases', 'ops/databases/oracle', 'production']);
+    expect((await save('tuned', 'ops/databases/oracle')).body.category).toBe('ops/databases/oracle');
+    const { body } = await call<{ items: JobListItem[] }>('GET', 'jobs?category=ops');
+    expect(body.items.map(({ name }) => name)).toEqual(['tuned']);
+  });
+
+  test('reaches with what is granted to all that lies below, and nowhere else', async () => {
+    const prod = await create('prod');
+    const token = await on('author', prod);
+    // Below it before and after the grant, and beside it.
+    await create('prod/db');
+    await create('production');
+    expect(await names(token)).toEqual(['prod', 'prod/db']);
+    expect((await save('deep', 'prod/db', token)).status).toBe(201);
+    expect((await save('beside', 'production', token)).status).toBe(400);
+    expect((await call<Job>('GET', 'jobs?search=deep', undefined, token)).body).toMatchObject({
+      items: [{ name: 'deep' }],
+    });
+  });
+
+  test('tells who sees a category, and not what it lies in, no more than its path', async () => {
+    await create('prod');
+    const db = await create('prod/db');
+    const token = await on('viewer', db);
+    expect((await call<Category>('GET', `categories/${db.id}`, undefined, token)).body).toMatchObject({
+      name: 'prod/db',
+      parentId: null,
+    });
+    expect(await names(token)).toEqual(['prod/db']);
+  });
+
+  test.each<[string, string, number, RegExp]>([
+    ['in what is not there', 'nowhere/db', 400, /There is no category nowhere/],
+    ['inside itself', 'prod/db/prod', 400, /inside itself/],
+    ['at a path that is taken', 'ops', 409, /already/],
+    ['with an empty part', 'ops//db', 400, /empty/],
+    ['with white space at a slash', 'ops/ db', 400, /white space/],
+    ['too deep', 'd/2/3/4/5/6/7/8', 400, /8 deep at most/],
+    ['at too long a path', 'l'.repeat(195), 400, /198 characters|203 characters|path would have/],
+  ])('refuses a move %s', async (_, path, status, message) => {
+    const prod = await create('prod');
+    await create('prod/db');
+    if (path.startsWith('l')) await create('prod/db/long-one');
+    await create('ops');
+    for (const made of ['d', 'd/2', 'd/2/3', 'd/2/3/4', 'd/2/3/4/5', 'd/2/3/4/5/6', 'd/2/3/4/5/6/7'])
+      await create(made);
+    const before = await names();
+    const refused = await rename(prod, path);
+    expect(refused.status).toBe(status);
+    expect(refused.body.error.message).toMatch(message);
+    expect(refused.body.error.details).toMatchObject([{ path: 'name' }]);
+    expect(await names()).toEqual(before);
+  });
+
+  test('keeps one that has others below it, or whose deleted jobs have runs', async () => {
+    const prod = await create('prod');
+    const db = await create('prod/db');
+    expect((await call<ErrorBody>('DELETE', `categories/${prod.id}`)).body.error.message).toMatch(
+      /1 category lies in prod/,
+    );
+    const job = (await save('ran', 'prod/db')).body;
+    await t.sql`
+      insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by, completed_at)
+      values (${job.id}, 1, 'succeeded', 'x', 1, 1, now(), now())`;
+    expect((await call('DELETE', `jobs/${job.id}`)).status).toBe(204);
+    const kept = await call<ErrorBody>('DELETE', `categories/${db.id}`);
+    expect([kept.status, kept.body.error.message]).toEqual([
+      409,
+      expect.stringMatching(/Runs of 1 job .* are kept/),
+    ]);
+    await t.sql`delete from job_runs`;
+    await t.sql`delete from jobs where deleted_at is not null`;
+    expect((await call('DELETE', `categories/${db.id}`)).status).toBe(204);
+    expect((await call('DELETE', `categories/${prod.id}`)).status).toBe(204);
+  });
+
+  test('makes no circle of two moves at once', async () => {
+    const one = await create('one');
+    const two = await create('two');
+    const moved = await Promise.all([rename(one, 'two/one'), rename(two, 'one/two')]);
+    expect(moved.map(({ status }) => status).sort()).toEqual([200, 400]);
+    expect(await names()).toHaveLength(3);
+  });
+
+  test('leaves a category with a slash in its name, from before there was a tree, where it was', async () => {
+    await create('prod');
+    await t.sql`insert into categories (name) values ('prod/old')`;
+    const token = await on(
+      'viewer',
+      (await call<{ items: Category[] }>('GET', 'categories')).body.items.find(
+        ({ name }) => name === 'prod',
+      ) as Category,
+    );
+    expect(await names(token)).toEqual(['prod']);
+  });
+});

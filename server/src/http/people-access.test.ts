@@ -59,6 +59,7 @@ async function answerOf(userId: number, query: string): Promise<NonNullable<Acce
 function things({ alfa, zeta }: World): { query: string; place: Place; kinds: ScopeKey[] }[] {
   return [alfa, zeta].flatMap((side) => [
     { query: `job=${side.jobId}`, place: side.category, kinds: ['category:0'] },
+    { query: `job=${side.deepJobId}`, place: side.deepCategory, kinds: ['category:0'] },
     { query: `category=${side.categoryId}`, place: side.category, kinds: ['category:0'] },
     { query: `target=${side.targetId}`, place: side.target, kinds: ['segment:0', 'target_group:0'] },
     { query: `target=${side.bareTargetId}`, place: side.bareTarget, kinds: ['segment:0', 'target_group:0'] },

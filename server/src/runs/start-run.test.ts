@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest';
+import { Authority } from '../auth/authority.ts';
 import { createJob } from '../jobs/create-job.ts';
+import { changeState } from '../jobs/life/change-state.ts';
+import { saveJob } from '../jobs/versions/save-job.ts';
+import { setVersionName } from '../jobs/versions/version-names.ts';
 import { startRun } from './start-run.ts';
 import { blockedBackends, holdTransaction, setupRuns, type TestRuns } from './testing.ts';
 
@@ -60,4 +64,66 @@ test('a claim along with a start is over when the connection is lost, also where
   };
   await expect(startRun({ ...t, claims: { claimAlong: () => along } }, request, t.caller)).rejects.toThrow();
   expect(ends).toHaveLength(1);
+});
+
+test('a run is of the version that is named, and keeps to it when a channel moves', async () => {
+  await using t = await setupRuns();
+  const jobId = await jobOf(t);
+  const steps = ['one', 'two'].map((name) => ({ name, type: 'ssh.exec', config: { command: 'true' } }));
+  await saveJob(t, jobId, { definition: { name: 'job', steps }, expectedVersion: 1 }, t.caller);
+  const stable = (version: number) =>
+    setVersionName(t.sql, jobId, { name: 'stable', kind: 'channel', version }, t.caller);
+  await stable(1);
+  const selection = { targetIds: [await t.addTarget()] };
+  const versionOf = async (version?: number | string) => {
+    const { runId } = await startRun(t, { jobId, selection, version }, t.caller);
+    const [run] = await t.sql<{ jobVersion: number; totalSteps: number }[]>`
+      select job_version, total_steps from job_runs where id = ${runId}`;
+    return [run?.jobVersion, run?.totalSteps];
+  };
+  expect(await versionOf()).toEqual([2, 2]);
+  expect(await versionOf(1)).toEqual([1, 1]);
+  expect(await versionOf('stable')).toEqual([1, 1]);
+  await stable(2);
+  expect(await versionOf('stable')).toEqual([2, 2]);
+  expect(await t.sql`select from job_runs where job_version = 1`).toHaveLength(2);
+  await expect(versionOf('nightly')).rejects.toMatchObject({
+    code: 'invalid',
+    details: [{ path: 'version' }],
+  });
+  await expect(versionOf(3)).rejects.toMatchObject({ code: 'invalid', details: [{ found: '3' }] });
+});
+
+test('only active jobs run; a draft and a template do for trial, by who may edit them', async () => {
+  await using t = await setupRuns();
+  const selection = { targetIds: [await t.addTarget()] };
+  const step = { name: 'step', type: 'ssh.exec', config: { command: 'true' } };
+  const draft = await createJob(
+    t,
+    { definition: { name: 'draft', steps: [step] }, state: 'draft' },
+    t.caller,
+  );
+  const template = await createJob(t, { name: 'template', template: true, steps: [step] }, t.caller);
+  const operator = {
+    ...t.caller,
+    authority: new Authority([{ role: 'operator', permission: null, scope: null }]),
+  };
+  for (const { id } of [draft, template]) {
+    await expect(startRun(t, { jobId: id, selection }, operator)).rejects.toMatchObject({
+      code: 'forbidden',
+      permission: 'jobs.edit',
+    });
+    const { run } = await startRun(t, { jobId: id, selection }, t.caller);
+    expect(await run).toMatchObject({ isTrial: true });
+  }
+  await changeState(t, draft.id, { state: 'active' }, t.caller);
+  const { run } = await startRun(t, { jobId: draft.id, selection }, operator);
+  expect(await run).toMatchObject({ isTrial: false });
+  for (const state of ['inactive', 'archived'] as const) {
+    await changeState(t, draft.id, { state }, t.caller);
+    await expect(startRun(t, { jobId: draft.id, selection }, t.caller)).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining(`is ${state}`),
+    });
+  }
 });

@@ -34,19 +34,22 @@ interface Source {
   condition(sql: Queryable, reaches: readonly Reach[], permission: Permission): Condition;
 }
 
+/** Of the alias c; what is granted on a category above holds, too. */
+const ofCategory = `'category “' || c.name || '”' || case when c.parent_id is null then '' else ' or one above it' end`;
+
 const sources: Record<PlaceKind, Source> = {
   job: {
-    from: 'jobs j join categories c on c.id = j.category_id',
+    from: 'jobs j join categories c on c.id = j.category_id and j.deleted_at is null',
     id: 'j.id',
     name: 'j.name',
-    within: `'category “' || c.name || '”'`,
+    within: ofCategory,
     condition: (sql, reaches) => jobWithin(sql, reaches),
   },
   category: {
     from: 'categories c',
     id: 'c.id',
     name: 'c.name',
-    within: `'category “' || c.name || '”'`,
+    within: ofCategory,
     condition: (sql, reaches) => jobWithin(sql, reaches, 'c.id'),
   },
   target: {
