@@ -3,8 +3,8 @@ import { type Static, Type } from 'typebox';
 
 /**
  * Why an attempt did not end with an accepted exit code. Published in the API; never renamed.
- * `connection_lost`, `agent_silent`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced` go with status
- * `unknown`; `predecessor`, `when_status` and `rerun` with `skipped`; `halted`
+ * `connection_lost`, `agent_silent`, `agent_revoked`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced` go with
+ * status `unknown`; `predecessor`, `when_status` and `rerun` with `skipped`; `halted`
  * with `cancelled`; `run_timeout` with `timed_out`; `decided` with what a person has decided.
  */
 export const stepReasons = [
@@ -28,6 +28,7 @@ export const stepReasons = [
   'cancel_unconfirmed',
   'connection_lost',
   'agent_silent',
+  'agent_revoked',
   'agent_restarted',
   'target_rebooted',
   'supervisor_lost',

@@ -403,13 +403,17 @@ async function enroll(api: ApiClient, agent: TestAgent, segmentId: number, serve
   );
 }
 
-export async function sealedCredential(key: SealingKey, sshd: SshdFixture) {
-  const id = randomUUID();
+/** The target's key, sealed as a new credential or as the next version of one. */
+export async function sealedCredential(
+  key: SealingKey,
+  sshd: SshdFixture,
+  { id, version }: { id: string; version: number } = { id: randomUUID(), version: 1 },
+) {
   const kind = 'ssh_private_key' as const;
   const { installationId, segmentId, generation } = key;
   const sealed = await sealCredential({
     segmentPublicKey: decodeBase64(key.publicKey),
-    binding: { installationId, credentialId: id, version: 1, kind, segmentId, generation },
+    binding: { installationId, credentialId: id, version, kind, segmentId, generation },
     secret: {
       kind,
       user: sshd.user,

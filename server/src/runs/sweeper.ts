@@ -164,7 +164,7 @@ function outcomeOf(attempt: OverdueAttempt): StepOutcome {
   if (attempt.cause === 'revoked') {
     return {
       status: 'unknown',
-      reason: 'agent_silent',
+      reason: 'agent_revoked',
       message: `Agent ${attempt.agentName} was revoked while it ran the step: what happened on the target is not known.`,
       advice: 'Look on the target before you run it again: the command may still run there.',
     };

@@ -34,6 +34,7 @@ describe('a step in words', () => {
     expect(cellText(step({ status: 'running', startedAt: '2026-11-24T02:24:08.000Z' }), now)).toBe('3:04');
     expect(cellText(step({ status: 'failed', exitCode: 5, reason: 'exit_code' }), now)).toBe('exit 5');
     expect(cellText(step({ status: 'unknown', reason: 'agent_silent' }), now)).toBe('silent');
+    expect(cellText(step({ status: 'unknown', reason: 'agent_revoked' }), now)).toBe('revoked');
     expect(cellText(step({ status: 'pending' }), now)).toBe('');
   });
 

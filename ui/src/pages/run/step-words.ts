@@ -28,7 +28,8 @@ export function cellText(step: Step, now: number): string {
     case 'failed':
       return shortReason(step);
     case 'unknown':
-      return step.reason === 'agent_silent' ? 'silent' : 'unknown';
+      if (step.reason === 'agent_silent') return 'silent';
+      return step.reason === 'agent_revoked' ? 'revoked' : 'unknown';
     case 'held':
       return 'held';
     case 'ready': {

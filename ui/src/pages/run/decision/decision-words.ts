@@ -67,6 +67,8 @@ export function causeWords({ agentName, reason, stepNumber, stepName }: HeldGrou
   switch (reason) {
     case 'agent_silent':
       return `${agent} went silent while ${step}.`;
+    case 'agent_revoked':
+      return `${agent} was revoked while ${step}.`;
     case 'agent_restarted':
       return `${agent} was restarted while ${step}.`;
     case 'connection_lost':
