@@ -10,7 +10,10 @@ import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts
 import { type ReadEvent, ReadStream } from './read-stream.ts';
 import { readScript } from './supervisor-script.ts';
 
-const ackMs = 1_000;
+/** Between looks whether the target is to be told how far the output is stored: at once when it is much, which it may wait for. */
+const lookMs = 100;
+const ackEveryLooks = 10;
+const ackAtOnceBytes = 4 * 1024 * 1024;
 /** Makes the reader look whether its supervisor is alive. */
 const pingEveryAcks = 15;
 const maxPauseMs = 10_000;
@@ -153,16 +156,18 @@ export class DetachedCommand implements RunningCommand {
 
   /** How far the output is stored for good, so that the target can let go of it. */
   #keepTelling(channel: ClientChannel): NodeJS.Timeout {
-    let told = '';
-    let beats = 0;
+    let told = 0;
+    let looks = 0;
     return setInterval(() => {
       const { stdout, stderr } = this.#options.kept.confirmed();
-      const ack = `ack ${stdout} ${stderr}\n`;
-      beats += 1;
-      if (ack !== told && stdout + stderr > 0) channel.write(ack);
-      else if (beats % pingEveryAcks === 0) channel.write('ping\n');
-      told = ack;
-    }, ackMs);
+      const confirmed = stdout + stderr;
+      looks += 1;
+      const isTime = looks % ackEveryLooks === 0;
+      if (confirmed >= told + (isTime ? 1 : ackAtOnceBytes)) {
+        channel.write(`ack ${stdout} ${stderr}\n`);
+        told = confirmed;
+      } else if (looks % (ackEveryLooks * pingEveryAcks) === 0) channel.write('ping\n');
+    }, lookMs);
   }
 
   #listen(lease: Lease<ClientChannel>, stream: ReadStream): Promise<ReadEvent | undefined> {

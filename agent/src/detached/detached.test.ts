@@ -1,6 +1,7 @@
 // Commands that go on without their agent, on a real sshd.
 import { execFileSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -188,3 +189,76 @@ accountTest('a supervisor that was killed leaves the end unknown, and says so', 
   expect(await running).toMatchObject({ status: 'unknown', reason: 'supervisor_lost' });
   killMarked('m.9.1');
 });
+
+accountTest(
+  'what a command prints last before it is quiet is shown at once, however much came before',
+  async () => {
+    const t = await setupExec();
+    execFileSync('mkfifo', ['-m', '666', join(t.sshd.dir, 'home/gate')]);
+    const openGate = () => execFileSync('sh', ['-c', `echo open > ${join(t.sshd.dir, 'home/gate')}`]);
+    const much = `head -c 5000000 /dev/zero | tr '\\0' x; echo; echo last`;
+    const running = t.run(
+      { ...survives, command: `${much}; cat "$HOME/gate"; sleep 0.05; echo aside >&2; cat "$HOME/gate"` },
+      { marker: 'm.10.1' },
+    );
+    await t.sink.seen(/\nlast\n/);
+    openGate();
+    await expect.poll(() => t.sink.parts.some(({ stream }) => stream === 'stderr')).toBe(true);
+    const shownBefore = t.sink.parts.slice(
+      0,
+      t.sink.parts.findIndex(({ stream }) => stream === 'stderr'),
+    );
+    expect(shownBefore.map(({ bytes }) => bytes).join('')).toMatch(/x\nlast\nopen\n$/);
+    openGate();
+    expect(await running).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.bytes('stdout').length).toBe(5_000_000 + '\nlast\nopen\nopen\n'.length);
+    await expect.poll(() => leftOver('m.10.1')).toBe(0);
+  },
+);
+
+accountTest(
+  'the shell for the next command waits, and one that has gone meanwhile costs nothing',
+  async () => {
+    const t = await setupExec();
+    await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(t.sink.stdout);
+    const run = (marker: string, beforeStart?: () => Promise<void>) =>
+      t.run(
+        { ...survives, command: 'true' },
+        { marker, ...(beforeStart === undefined ? {} : { beforeStart }) },
+      );
+    const shellOf = (marker: string) => Number(readFileSync(join(attemptsOf(t), marker, 'tailer'), 'utf8'));
+    const waiting = () => shellsOf(connectionPid);
+    await run('m.11.1');
+    await expect.poll(waiting).toHaveLength(1);
+    const [shell] = waiting();
+    await run('m.11.2');
+    expect(shellOf('m.11.2')).toBe(shell);
+    await expect.poll(() => waiting().filter((pid) => pid !== shell)).toHaveLength(1);
+    const [next = 0] = waiting();
+    const outcome = await run('m.11.3', async () => {
+      if (!existsSync(`/proc/${next}`)) return;
+      process.kill(next, 'SIGKILL');
+      await expect.poll(() => existsSync(`/proc/${next}`)).toBe(false);
+      // Its end is told on the connection before that of a command that is run after it.
+      const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
+      await once(probe.channel.resume(), 'close');
+      probe.release();
+    });
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect(shellOf('m.11.3')).not.toBe(next);
+  },
+);
+
+/** Shells that a connection's process on the target has started and that were given no name of their own. */
+function shellsOf(connectionPid: number): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      const parent = /^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${name}/status`, 'utf8'))?.[1];
+      const isShell = readFileSync(`/proc/${name}/cmdline`, 'utf8') === '/bin/sh\0';
+      return isShell && Number(parent) === connectionPid ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}

@@ -5,6 +5,9 @@ import { quote } from '../steps/ssh-exec-script.ts';
 
 /** Bytes of one stream in one file. */
 const segmentBytes = 1024 * 1024;
+/** What is read of a stream at a time: as much as a pipe holds; of one that is written quickly up to so many. */
+const blockBytes = 64 * 1024;
+const maxBlocks = 16;
 /** So much of a stream may lie on the target unread or unconfirmed; then the command waits. */
 const keptBytes = 32 * 1024 * 1024;
 /** Above so many pieces small ones are gathered for a tenth of a second, so that the index of pieces stays small. */
@@ -38,7 +41,7 @@ export function startScript({ name, marker, nonce, script }: DetachedStart): Buf
     'm=$(umask); umask 077',
     'locate && { echo "$n exists"; exit 0; }',
     'make || refuse "neither the home directory nor /var/tmp is safe to write to"',
-    'cd "$d" && mkfifo 1 2 wake && echo 0 >ack1 && echo 0 >ack2 && echo 0 >armed && : >index && boot >boot || abandon',
+    'cd "$d" && mkfifo 1 2 wake && echo 0 >ack1 && echo 0 >ack2 && echo 0 >armed && : >index && boot && echo "$B" >boot || abandon',
     `cat >script <<'${end}' || abandon`,
     script,
     end,
@@ -78,8 +81,8 @@ export function removeScript(name: string, nonce: string): string {
 /** Says the pid of the command's first process; of every attempt with this marker, whatever its token was. */
 export function leaderScript(marker: string, nonce: string): string {
   return eachOf(marker, nonce, [
-    `[ "$(boot)" = "$(cat "$d/boot" 2>/dev/null)" ] && read -r w p <"$d/report" && [ "$w" = start ] && l=$p`,
-    'echo "$n leader $l"',
+    '[ -e "$d/boot" ] && booted "$d" && read -r w p <"$d/report" && [ "$w" = start ] && k=$p',
+    'echo "$n leader $k"',
   ]);
 }
 
@@ -92,7 +95,7 @@ export function removeAllScript(marker: string, nonce: string): string {
 function eachOf(marker: string, nonce: string, [each, last]: [string, string]): string {
   return compound([
     ...prelude(marker, nonce),
-    'l=; for i in 1 2; do bases $i && own "$b" && own "$b/attempts" || continue',
+    'k=; for i in 1 2; do bases $i && own "$b" "$b/attempts" || continue',
     'for d in "$b/attempts/$a".*; do own "$d" || continue',
     each,
     'done; done',
@@ -108,21 +111,24 @@ function compound(lines: readonly string[]): Buffer {
 function prelude(name: string, nonce: string): string[] {
   if (!/^[\w.:-]+$/.test(name) || name.startsWith('.')) throw new Error(`not a name: ${name}`);
   return [
-    `n=${nonce}; a=${quote(name)}; u=$(id -u); h=$HOME`,
-    'boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || who -b; }',
+    `n=${nonce}; a=${quote(name)}; u=$(id -u); h=$HOME; r1=; r2=`,
+    '[ -n "$h" ] && cd -P "$h" 2>/dev/null && r1=$PWD; cd -P /var/tmp 2>/dev/null && r2=$PWD; cd /',
+    'boot() { IFS= read -r B 2>/dev/null </proc/sys/kernel/random/boot_id || B=$(who -b); }',
+    'booted() { boot; IFS= read -r x <"$1/boot" && [ "$B" = "$x" ]; }',
     'refuse() { echo "$n refused $1"; exit 0; }',
     'abandon() { rm -rf "$d"; refuse "its disk takes no files"; }',
+    // One `find` for all directories of a question: it names those that are as they should be, in the order given.
     // Owned by the user or root; written by others only where they can't rename what isn't theirs.
-    'safe() { [ -n "$(find "$1" -prune -type d \\( -user 0 -o -user "$u" \\) \\( ! -perm -0020 ! -perm -0002 -o -perm -1000 \\) 2>/dev/null)" ]; }',
-    'own() { [ -n "$(find "$1" -prune -type d -user "$u" ! -perm -0020 ! -perm -0002 2>/dev/null)" ]; }',
-    'above() { q=$1; while [ -n "$q" ]; do safe "$q" || return 1; q=${q%/*}; done; safe /; }',
-    // Sets b to the base within $1, if everything on the way to it is safe.
-    'base() { r=$(cd -P "$1" 2>/dev/null && pwd -P) && above "${r%/}" && b=${r%/}/$2; }',
-    'bases() { case $1 in 1) base "$h" .opsconductor;; 2) base /var/tmp "opsconductor-$u";; esac; }',
-    'locate() { for i in 1 2; do bases $i && own "$b" && own "$b/attempts" && own "$b/attempts/$a" && d=$b/attempts/$a && return 0; done; return 1; }',
+    'nl="\n"; safe() { l=; for q; do l=$l$nl$q; done; [ "$nl$(find "$@" -prune -type d \\( -user 0 -o -user "$u" \\) \\( ! -perm -0020 ! -perm -0002 -o -perm -1000 \\) 2>/dev/null)" = "$l" ]; }',
+    'own() { l=; for q; do l=$l$nl$q; done; [ "$nl$(find "$@" -prune -type d -user "$u" ! -perm -0020 ! -perm -0002 2>/dev/null)" = "$l" ]; }',
+    'above() { q=$1; set --; while [ -n "$q" ]; do set -- "$@" "$q"; q=${q%/*}; done; safe "$@" /; }',
+    // Sets b to the base, and r to where that is.
+    'base() { case $1 in 1) r=$r1; b=${r%/}/.opsconductor;; 2) r=$r2; b=${r%/}/opsconductor-$u;; esac; [ -n "$r" ]; }',
+    'bases() { base $1 && above "${r%/}"; }',
+    'locate() { for i in 1 2; do base $i && [ -d "$b/attempts/$a" ] && above "${r%/}" && own "$b" "$b/attempts" "$b/attempts/$a" && d=$b/attempts/$a && return 0; done; return 1; }',
     // `mkdir` without -p is the fence.
     'make() { for i in 1 2; do bases $i || continue; for q in "$b" "$b/attempts"; do [ -d "$q" ] || mkdir "$q" 2>/dev/null; done',
-    'own "$b" && own "$b/attempts" && mkdir "$b/attempts/$a" 2>/dev/null && d=$b/attempts/$a && return 0; done; return 1; }',
+    'own "$b" "$b/attempts" && mkdir "$b/attempts/$a" 2>/dev/null && d=$b/attempts/$a && return 0; done; return 1; }',
   ];
 }
 
@@ -131,36 +137,46 @@ function supervisor(marker: string): string {
   return `m=$1; h=$2; d=$(pwd -P)
 OPSCONDUCTOR_SUPERVISOR='${marker}'; export OPSCONDUCTOR_SUPERVISOR
 exec 4<>wake
-start() { if read -r line 2>/dev/null <"/proc/$1/stat"; then line=\${line##*) }; set -- $line; shift 19; echo "$1"; else echo -; fi; }
-echo "$$ $(start $$)" >super.new && mv super.new super
-wake() { read -r a <armed; [ "$a" = "$seen" ] || { seen=$a; echo >&4; }; }
+start() { if read -r line 2>/dev/null <"/proc/$1/stat"; then line=\${line##*) }; set -- $line; shift 19; s=$1; else s=-; fi; }
+start $$; echo "$$ $s" >super
+wake() { read -r a <armed; [ "$a" = "$seen" ] || { seen=$a; echo $1 >&4; }; }
+tick() { t=0; while kill -0 $$ 2>/dev/null; do
+t=$((t + 1)); if [ $t -le 50 ]; then sleep 0.1 2>/dev/null || sleep 1; else sleep 0.5 2>/dev/null || sleep 1; fi
+wake t; done; }
+quick() { [ $many -gt 1 ] || { echo 1 >"bulk$1"; tick 3<&- & ticker=$!; }; many=$((many * 2)); }
+slow() { [ $many = 1 ] || { many=1; : >"bulk$1"; kill $ticker; wait $ticker; } 2>/dev/null; }
 collect() {
-exec 3<"$1"; i=0; at=0; total=0; acked=0; pieces=0; seen=
+exec 3<"$1"; i=0; at=0; total=0; acked=0; pieces=0; seen=; many=1
 while :; do
 while read -r a <"ack$1" && acked=\${a:-$acked}; [ $((total - acked)) -ge ${keptBytes} ]; do sleep 0.1 2>/dev/null || sleep 1; done
-room=$((${segmentBytes} - at)); [ $room -le 65536 ] || room=65536
+room=$((${segmentBytes} - at)); count=$((room / ${blockBytes}))
+if [ $count -le 1 ]; then count=1; [ $room -le ${blockBytes} ] || room=${blockBytes}; else room=${blockBytes}; [ $count -le $many ] || count=$many; fi
 [ $pieces -le ${gatherAbovePieces} ] || [ $size -ge 32768 ] || sleep 0.1 2>/dev/null || sleep 1
-said=$(LC_ALL=C dd bs=$room count=1 2>&1 <&3 >>"s$1.$i") || full=1
-set -- "$1" \${said##*records out}
-case $2 in '' | *[!0-9]*) size=$(($(wc -c <"s$1.$i") - at));; *) size=$2;; esac
-[ -z "$full" ] || { echo "$1 -1" >>index; wake; cat <&3 >/dev/null; break; }
+LC_ALL=C dd bs=$room count=$count 2>"said$1" <&3 >>"s$1.$i" || full=1
+got=; size=; { read -r got; read -r x; read -r size x; } <"said$1"
+[ -z "$full" ] || { slow "$1"; echo "$1 -1" >>index; wake; cat <&3 >/dev/null; break; }
+case $size in
+'' | *[!0-9]*) slow "$1"; size=$(($(wc -c <"s$1.$i") - at));;
+*) if [ "$got" != "$count+0 records in" ]; then slow "$1"; elif [ $many -lt ${maxBlocks} ]; then quick "$1"; fi;;
+esac
 [ "$size" -gt 0 ] || break
 echo "$1 $size" >>index
 total=$((total + size)); at=$((at + size)); pieces=$((pieces + 1))
 [ $at -lt ${segmentBytes} ] || { at=0; i=$((i + 1)); }
 wake
 done
+slow "$1"
 echo "$1 0" >>index; echo >&4
 }
 collect 1 & c1=$!
 collect 2 & c2=$!
-exec 5<script; rm -f script
+exec 5<script
 ( unset OPSCONDUCTOR_SUPERVISOR; OPSCONDUCTOR_ATTEMPT='${marker}'; export OPSCONDUCTOR_ATTEMPT
 cd "$h" 2>/dev/null || cd /
 exec 8>"$d/report" 9>"$d/wake"; umask "$m"
 exec setsid /bin/sh <&5 >"$d/1" 2>"$d/2" 4>&- 5<&- ) &
-exec 5<&-; echo >&4
-wait $!; code=$?
+c=$!; exec 5<&-; rm -f script; echo >&4
+wait $c; code=$?
 echo "$code" >exit.new; mv exit.new exit; echo >&4
 wait $c1 $c2
 echo over >over; echo >&4`;
@@ -172,12 +188,12 @@ function reader(stdout: number, stderr: number): string[] {
     't=$$; echo $t >tailer; echo "$n begin"',
     // What the agent says: how far its server has confirmed; anything else makes the loop look again.
     'exec 7<&0',
-    `drop() { for f in "s$1".*; do q=${'$'}{f##*.}; [ "$q" = '*' ] || [ $(((q + 1) * ${segmentBytes})) -gt "$2" ] || rm -f "$f"; done; }`,
+    `drop() { e=$2; set -- "s$1".*; for f; do q=${'$'}{f##*.}; shift; [ "$q" = '*' ] || [ $(((q + 1) * ${segmentBytes})) -gt "$e" ] || set -- "$@" "$f"; done; [ $# = 0 ] || rm -f "$@"; }`,
     '( while read -r v x y <&7; do',
     'if [ "$v" = ack ]; then echo "$x" >ack1; echo "$y" >ack2; drop 1 "$x"; drop 2 "$y"; fi; echo >&4',
     `done; : >"gone.$t"; echo >&4 ) >/dev/null 2>&1 4<>wake &`,
     'exec 3<index 4<>wake',
-    `p1=${stdout}; p2=${stderr}; w1=0; w2=0; o1=; o2=; e1=; e2=; ps=; pn=0; held=; rep=; code=; last=; z=0; k=0; on=`,
+    `p1=${stdout}; p2=${stderr}; w1=0; w2=0; o1=; o2=; e1=; e2=; ps=; pn=0; held=; rep=; code=; last=; z=0; k=0; on=; y=`,
     'flush() {',
     '[ $pn -gt 0 ] || return 0',
     'echo "d $ps $pn"',
@@ -190,11 +206,18 @@ function reader(stdout: number, stderr: number): string[] {
     'piece() {',
     'case $2 in 0) flush; eval "e$1=1"; return;; -1) flush; echo "f $1"; return;; esac',
     'w=$((w$1 + $2)); eval "w$1=$w"',
+    // What the other stream has written before comes before.
+    '[ "$ps" = "$1" ] || grown $((3 - $1)); upto $1 $w; }',
+    'upto() {',
     // Pending bytes are not in p1 and p2 yet.
-    '[ "$ps" = "$1" ] || flush; ps=$1; p=$((p$1 + pn)); s=$((w - p))',
+    '[ "$ps" = "$1" ] || flush; ps=$1; p=$((p$1 + pn)); s=$(($2 - p))',
     '[ $s -gt 0 ] || return 0; pn=$((pn + s))',
     `[ $(((p + s) % ${segmentBytes})) != 0 ] || flush`,
     '}',
+    // While a stream is read by many blocks at a time, its file has more than the index says.
+    'grown() {',
+    '[ -s "bulk$1" ] || return 0; [ "$ps" = "$1" ] || flush; ps=$1',
+    `f=$(((p$1 + pn) / ${segmentBytes})); q=$(wc -c 2>/dev/null <"s$1.$f") && upto $1 $((f * ${segmentBytes} + q)); }`,
     'alive() { [ -s super ] || { z=$((z + 1)); [ $z -lt 4 ]; return; }; read -r q s <super; kill -0 "$q" 2>/dev/null || return 1',
     '[ "$s" = - ] && return 0; read -r line 2>/dev/null <"/proc/$q/stat" || return 1; line=${line##*) }; set -- $s $line; [ "$1" = "${21}" ]; }',
     'while :; do',
@@ -205,11 +228,12 @@ function reader(stdout: number, stderr: number): string[] {
     '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && echo "x $code"; }',
     '[ -z "$e1" ] || [ -z "$e2" ] || [ -z "$code" ] || { echo end; exit 0; }',
     '[ -z "$did" ] || continue',
+    '[ "$y" != t ] || { y=; grown 1; grown 2; [ $pn = 0 ] || { flush; continue; }; }',
     '[ -z "$on" ] || {',
     'read -r x <tailer; [ "$x" = $t ] && [ ! -e "gone.$t" ] || { rm -f "gone.$t"; exit 0; }',
-    'if [ "$(boot)" != "$(cat boot)" ]; then echo "l rebooted"; exit 0; fi',
+    'booted . || { echo "l rebooted"; exit 0; }',
     'alive || { [ -n "$last" ] && { echo "l supervisor"; exit 0; }; last=1; continue; }',
-    'read -r x <&4; on=; continue; }',
+    'read -r y <&4; on=; continue; }',
     'k=$((k + 1)); echo "$t.$k" >armed; on=1',
     'done',
   ];

@@ -2,6 +2,7 @@
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
 import { DetachedCommand, type NoEnd, startPlainShell } from '../detached/detached-command.ts';
 import { removeScript, startScript } from '../detached/supervisor-script.ts';
+import { exitOf } from '../ssh/connection.ts';
 import type { SshPool } from '../ssh/pool.ts';
 import { runScript } from '../ssh/run-script.ts';
 import { closedBeforeStart, failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
@@ -12,6 +13,7 @@ import {
   scriptInput,
   sshContext,
   stopRequest,
+  watchShell,
 } from './ssh-exec-run.ts';
 import { commandScript, newNonce } from './ssh-exec-script.ts';
 import type { KeptOutput, StepContext } from './step-type.ts';
@@ -28,13 +30,23 @@ export async function startDetached(
   detached: Detached & { kept: KeptOutput },
 ): Promise<StepOutcome | undefined> {
   const { pool, config, context, kept } = detached;
-  const lease = await openShell(pool, context, startPlainShell);
+  let lease = await openShell(pool, context, startPlainShell);
   if (!('channel' in lease)) return lease;
   kept.follow();
   try {
     // Neither the command nor its environment, which may hold what is nobody's business.
     const { environment: _, ...rest } = config;
-    await context.beforeStart({ survivesWith: { ...rest, command: '-' } });
+    const survivesWith = { ...rest, command: '-' };
+    await context.beforeStart({ survivesWith });
+    while (lease.prepared && exitOf(lease.channel) !== undefined) {
+      // The shell that was to wait has gone, and was sent nothing: a new one may be asked.
+      lease.release();
+      const next = await openShell(pool, context, (connection) => startPlainShell(connection));
+      if (!('channel' in next)) return next;
+      lease = next;
+      // To open it may have taken longer than the lease had left.
+      await context.beforeStart({ survivesWith });
+    }
     if (context.signal.aborted) return stoppedBeforeStart(stopRequest(context));
     if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(context.target.host));
   } catch (error) {
@@ -53,7 +65,10 @@ export async function startDetached(
   const command = new DetachedCommand({ ...optionsOf(detached), kept, start });
   await command.begun;
   if (command.noEnd?.is === 'refused' && config.survive_agent_restart !== true) return undefined;
-  return toOutcome(command, detached);
+  const outcome = await toOutcome(command, detached);
+  // As for commands that end with their agent: only where one step has followed another.
+  if (lease.reused && command.report?.kind === 'started') lease.prepareNext(watchShell);
+  return outcome;
 }
 
 export async function reattachDetached(detached: Detached): Promise<StepOutcome> {

@@ -94,3 +94,10 @@ export async function openShell(
     throw error;
   }
 }
+
+/** Of a shell that waits for the next step: calls `gone` as soon as it does not any more. */
+export function watchShell(channel: ClientChannel, gone: () => void): void {
+  channel.once('exit', gone);
+  channel.once('close', gone);
+  channel.on('error', gone);
+}

@@ -18,6 +18,7 @@ import {
   scriptInput,
   sshContext,
   stopRequest,
+  watchShell,
 } from './ssh-exec-run.ts';
 import { bootstrapCommand, markerLine } from './ssh-exec-script.ts';
 import type { StepContext, StepType } from './step-type.ts';
@@ -87,10 +88,4 @@ function finish(lease: Lease<ClientChannel>, attempt: Attempt, outcome: StepOutc
 
 function startShell(connection: SshConnection): Promise<ClientChannel> {
   return connection.exec(bootstrapCommand);
-}
-
-function watchShell(channel: ClientChannel, gone: () => void): void {
-  channel.once('exit', gone);
-  channel.once('close', gone);
-  channel.on('error', gone);
 }
