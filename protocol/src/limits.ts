@@ -76,6 +76,14 @@ export const limits = {
   maxStepOutputCharacters: 16_384,
   /** All outputs of the steps of one target run together, as JSON. */
   maxStepOutputBytes: 128 * 1024,
+  /** Secret parameters and secret outputs that one step is given. */
+  maxSecretsPerLease: 256,
+  /** Bytes of one secret value. */
+  maxSecretBytes: 64 * 1024,
+  /** The end of a stream that is looked through for an output by its pattern. */
+  maxOutputSearchBytes: 256 * 1024,
+  /** Standard output that is read as one JSON value; and the file of outputs. */
+  maxOutputDocumentBytes: 1024 * 1024,
   maxTargetsPerRun: 12_000,
   /** Sizes of batches that a strategy may name; the last repeats. */
   maxBatches: 50,

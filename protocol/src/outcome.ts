@@ -4,7 +4,7 @@ import { type Static, Type } from 'typebox';
 /**
  * Why an attempt did not end with an accepted exit code. Published in the API; never renamed.
  * `connection_lost`, `agent_silent`, `agent_revoked`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced` go with
- * status `unknown`; `predecessor`, `when_status` and `rerun` with `skipped`; `halted`
+ * status `unknown`; `condition_false`, `predecessor`, `when_status` and `rerun` with `skipped`; `halted`
  * with `cancelled`; `run_timeout` with `timed_out`; `decided` with what a person has decided.
  */
 export const stepReasons = [
@@ -44,6 +44,10 @@ export const stepReasons = [
   'rerun',
   'predecessor',
   'when_status',
+  'condition_false',
+  'value_missing',
+  'value_refused',
+  'output_missing',
   'decided',
   'cancel_forced',
   'internal',
@@ -57,6 +61,9 @@ const olderReasons: Partial<Record<StepReason, StepReason>> = {
   no_supervisor: 'channel_refused',
   cpu_limit: 'signal',
   limit_refused: 'channel_refused',
+  value_missing: 'invalid_config',
+  value_refused: 'invalid_config',
+  output_missing: 'invalid_config',
 };
 
 /** The outcome in reasons that a server knows; one that doesn't say which knows those of the first version. */
@@ -107,7 +114,14 @@ export const defaultRetryReasons = [
 ] as const satisfies readonly RetryReason[];
 
 /** The ends an agent may report for an attempt. */
-export const attemptOutcomes = ['succeeded', 'failed', 'timed_out', 'cancelled', 'unknown'] as const;
+export const attemptOutcomes = [
+  'succeeded',
+  'failed',
+  'timed_out',
+  'cancelled',
+  'unknown',
+  'skipped',
+] as const;
 export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
 export const StepOutcomeSchema = Type.Object(

@@ -37,8 +37,9 @@ const stepEdges: Record<StepStatus, readonly StepStatus[]> = {
   pending: ['ready', 'running', 'skipped', 'cancelled', 'timed_out'],
   // A leased step that its agent never began goes back to ready.
   ready: ['running', 'skipped', 'cancelled', 'timed_out'],
-  running: ['ready', 'held', 'succeeded', 'failed', 'cancelled', 'timed_out', 'unknown'],
-  held: ['ready', 'succeeded', 'failed', 'cancelled', 'timed_out', 'unknown'],
+  // Skipped where its own condition is false, which its agent finds.
+  running: ['ready', 'held', 'succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'unknown'],
+  held: ['ready', 'succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'unknown'],
   succeeded: [],
   failed: [],
   // What was skipped behind an unknown step waits for its turn again when a late result tells how that ended.
@@ -46,7 +47,7 @@ const stepEdges: Record<StepStatus, readonly StepStatus[]> = {
   cancelled: [],
   timed_out: [],
   // A late result settles its own attempt, and the step while the run is open.
-  unknown: ['succeeded', 'failed', 'cancelled', 'timed_out', 'ready'],
+  unknown: ['succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'ready'],
 };
 
 const runEnds = ['succeeded', 'failed', 'partial', 'cancelled', 'timed_out', 'unknown'] as const;

@@ -48,6 +48,7 @@ import { LiveHub } from './runs/live-hub.ts';
 import { OutputWriter } from './runs/output-writer.ts';
 import { RunKeys } from './runs/run-keys.ts';
 import { Sweeper } from './runs/sweeper.ts';
+import { HandedOnValues } from './runs/values/handed-on.ts';
 import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import type { Sql } from './store/connection.ts';
 import { databaseProblems } from './store/database-problems.ts';
@@ -133,6 +134,7 @@ export function createServices(options: ServiceOptions): Services {
     },
     builder,
     cleanUps: new CleanUpRequests({ sql, builder }),
+    handedOn: new HandedOnValues({ sql, masterKey, keys }),
     writer,
     hub,
     log,
@@ -182,7 +184,7 @@ export function createServices(options: ServiceOptions): Services {
     ...jobRoutes({ sql, masterKey }),
     ...jobVersionRoutes({ sql, masterKey }),
     ...decisionRoutes({ sql, publish }),
-    ...runRoutes({ sql, masterKey, keys, publish, claims: gateway }),
+    ...runRoutes({ sql, masterKey, identity: installation, keys, publish, claims: gateway }),
     ...runEventRoutes({
       sql,
       hub,

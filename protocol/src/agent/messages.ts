@@ -1,10 +1,13 @@
 // Control messages between agent and server: JSON text frames, one schema per `type`. Unknown optional fields are
 // ignored (version N talks to N-1), so these schemas allow additional properties; REST schemas do not.
 import { type Static, type TSchema, Type } from 'typebox';
+import { Identifier, StepOutputsSchema } from '../api/parameters.ts';
+import { SealedEnvelopeSchema } from '../api/sealed-envelope.ts';
 import { DisplayName } from '../api/text.ts';
 import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
+import { StepValuesSchema } from './step-values.ts';
 
 export const subprotocol = 'opsconductor.v1';
 export const protocolVersions: readonly number[] = [1];
@@ -24,6 +27,14 @@ export const agentCapabilities = [
   'survive_agent_restart',
   /** Knows `limits` and `on_output_limit` in the configuration of a step. */
   'step_limits',
+  /** Fills in the placeholders of a step, opens sealed values and masks them. */
+  'render',
+  /** Evaluates `when` of a step, and reports `skipped`. */
+  'conditions',
+  /** Finds what a step hands on. */
+  'outputs',
+  /** Knows `shell` in the configuration of a step. */
+  'bash',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
@@ -31,6 +42,8 @@ export type AgentCapability = (typeof agentCapabilities)[number];
 export const serverCapabilities = [
   /** Knows how a command may end that goes on without its agent. */
   'survive_agent_restart',
+  /** Knows the status `skipped` of a completion. */
+  'conditions',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 
@@ -132,14 +145,7 @@ export const ResumedSchema = message('resumed', {
 
 // ---- server → agent
 
-export const SealedCredentialSchema = Type.Object({
-  v: Type.Literal(1),
-  generation: Type.Integer({ minimum: 1 }),
-  enc: Type.String({ maxLength: 128 }),
-  wrappedKey: Type.String({ maxLength: 256 }),
-  nonce: Type.String({ maxLength: 64 }),
-  ciphertext: Type.String({ maxLength: 200_000 }),
-});
+export const SealedCredentialSchema = SealedEnvelopeSchema;
 export const LeaseCredentialSchema = Type.Object({
   id: Type.String({ maxLength: 64 }),
   version: Type.Integer({ minimum: 1 }),
@@ -177,14 +183,53 @@ export const LeaseTargetSchema = Type.Object({
   /** Between probes on a silent connection; the agent's own unless told. */
   keepaliveIntervalS: Type.Optional(Type.Integer({ minimum: 5, maximum: 600 })),
 });
+/** A secret value that the agent opens: of a parameter, or of an output of an earlier step. */
+export const LeaseSecretSchema = Type.Object({
+  /** Id of the step that handed it on; left out for a parameter. */
+  step: Type.Optional(Type.String({ maxLength: 64 })),
+  name: Type.String({ maxLength: 64 }),
+  /** What it was sealed for, beside its name. */
+  id: Type.String({ maxLength: 64 }),
+  sealed: SealedEnvelopeSchema,
+});
+/**
+ * What a step is rendered with. Only where it has placeholders, a condition or outputs, or where its run has secrets; an
+ * agent that would pass it over is not given such a step.
+ */
+export const LeaseRenderingSchema = Type.Object({
+  values: StepValuesSchema,
+  secrets: Type.Array(LeaseSecretSchema, { maxItems: limits.maxSecretsPerLease }),
+  /** What is known of what it may refer to: the job's parameters as they are declared, outputs of the steps before it. */
+  scope: Type.Object({
+    /** Where the step is in its job: `steps[2]`. */
+    path: Type.String({ maxLength: 64 }),
+    parameters: Type.Record(Type.String(), Type.Unknown()),
+    steps: Type.Record(
+      Type.String(),
+      Type.Object({
+        outputs: Type.Record(
+          Type.String(),
+          Type.Object({
+            secret: Type.Optional(Type.Boolean()),
+            allow_leading_dash: Type.Optional(Type.Boolean()),
+            mayBeAbsent: Type.Optional(Type.Boolean()),
+          }),
+        ),
+      }),
+    ),
+  }),
+  when: Type.Optional(Type.String({ maxLength: limits.maxExpressionLength })),
+  outputs: Type.Optional(StepOutputsSchema),
+});
 export const LeaseSchema = Type.Object({
   ...attempt,
   runId: Id,
   stepType: Type.String({ maxLength: 64 }),
-  /** Validated by the step type's own schema on the agent too. */
+  /** Validated by the step type's own schema on the agent too, once it is rendered. */
   config: Type.Unknown(),
   target: LeaseTargetSchema,
   credential: LeaseCredentialSchema,
+  rendering: Type.Optional(LeaseRenderingSchema),
 });
 /** Steps leased to this session; the server sends them unasked, up to the agent's free slots. */
 export const LeasesSchema = message('leases', { leases: Type.Array(LeaseSchema, { minItems: 1 }) });
@@ -302,6 +347,14 @@ export const HeartbeatSchema = message('heartbeat', {
 /** Answers a heartbeat; the lease deadline counts from when that heartbeat was sent. */
 export const HeartbeatAckSchema = message('heartbeat_ack', { sequence: Type.Integer({ minimum: 1 }) });
 export const StartedSchema = message('started', attempt);
+/** Text, or text that is sealed to the segment. */
+export const HandedOnSchema = Type.Object({
+  value: Type.Optional(Type.String({ maxLength: limits.maxStepOutputCharacters })),
+  /** What it was sealed for, beside its name. */
+  id: Type.Optional(Type.String({ maxLength: 64 })),
+  sealed: Type.Optional(SealedEnvelopeSchema),
+});
+export type HandedOn = Static<typeof HandedOnSchema>;
 export const CompleteSchema = message('complete', {
   requestId: RequestId,
   ...attempt,
@@ -317,6 +370,10 @@ export const CompleteSchema = message('complete', {
       maxItems: 64,
     }),
   }),
+  /** What the step hands on, by name; of those that its definition names. */
+  handsOn: Type.Optional(
+    Type.Record(Identifier(), HandedOnSchema, { maxProperties: limits.maxOutputsPerStep }),
+  ),
   /** False asks for no next step: the agent drains. */
   wantsNext: Type.Boolean(),
 });
@@ -450,6 +507,8 @@ export type ServerMessage = MessageOf<typeof serverToAgent>;
 export type AgentMessageOf<T extends keyof typeof agentToServer> = Static<(typeof agentToServer)[T]>;
 export type ServerMessageOf<T extends keyof typeof serverToAgent> = Static<(typeof serverToAgent)[T]>;
 export type Lease = Static<typeof LeaseSchema>;
+export type LeaseRendering = Static<typeof LeaseRenderingSchema>;
+export type LeaseSecret = Static<typeof LeaseSecretSchema>;
 export type LeaseTarget = Static<typeof LeaseTargetSchema>;
 export type LeaseCredential = Static<typeof LeaseCredentialSchema>;
 export type JournalAttempt = Static<typeof JournalAttemptSchema>;

@@ -11,7 +11,9 @@ export const waitCodes = [
   'agents_draining',
   'agents_starting',
   'no_segment_key',
-  /** In place of the six above, for who may not read the segment. */
+  /** Agents could be given steps, but not these: they are of a version that can't do what they need. */
+  'no_capable_agent',
+  /** In place of the seven above, for who may not read the segment. */
   'no_able_agent',
   'no_free_slot',
   'behind_priority',

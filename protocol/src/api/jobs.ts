@@ -17,6 +17,7 @@ import { selectionFields } from './selection.ts';
 import { LockSchema, Priority, StrategySchema } from './strategy.ts';
 import { LabelsSchema } from './targets.ts';
 import { Description, DisplayName, descriptionPattern } from './text.ts';
+import { ParameterValuesSchema, SecretParametersSchema } from './values.ts';
 
 /** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
 export const stepTypes = ['ssh.exec', 'winrm.exec'] as const;
@@ -323,6 +324,11 @@ export const StartRunRequestSchema = Closed({
   strategy: Type.Optional(StrategySchema),
   /** Longer than the job's own: for who may edit the job. */
   timeout: Type.Optional(RunTimeout),
+  /** A secret that is given here and not sealed is sealed by the server at once, and never stored in the clear. */
+  parameters: Type.Optional(ParameterValuesSchema),
+  secretParameters: Type.Optional(SecretParametersSchema),
+  /** Why it is run; kept with it. */
+  reason: Type.Optional(Description(1_000)),
 });
 export const rerunChoices = ['failed', 'unknown', 'not_succeeded', 'all'] as const;
 export type RerunChoice = (typeof rerunChoices)[number];

@@ -5,6 +5,7 @@ import { outputStates, runStatuses, stepStatuses } from '../states.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
 import { RunSelectionSchema } from './selection.ts';
 import { LockSchema, RunStrategySchema } from './strategy.ts';
+import { RunParameterSchema, StepHandedOnSchema } from './values.ts';
 
 const targetCounts = {
   targetsTotal: Type.Integer(),
@@ -107,6 +108,8 @@ export const StepSchema = Type.Object({
   outputBytes: Type.Integer(),
   /** Highest stored seq of the current attempt. */
   outputSeq: Type.Integer(),
+  /** What it has handed on; left out where that is nothing. */
+  handedOn: Type.Optional(Type.Array(StepHandedOnSchema)),
 });
 export type Step = Static<typeof StepSchema>;
 export const RunStepsQuerySchema = Closed({
@@ -152,6 +155,12 @@ export const RunDetailSchema = Type.Object({
   rerunOf: Nullable(Id),
   /** Runs that ran again on targets of this one, newest first; at most 100. */
   reruns: Type.Array(Id),
+  /** In the order of the job's version; null for who sees only a part of the run. */
+  parameters: Nullable(Type.Array(RunParameterSchema)),
+  /** The tag or channel that was asked for; null for a number, or the current version. */
+  versionRef: Nullable(Type.String()),
+  /** Why it was run; null also for who sees only a part of the run. */
+  runReason: Nullable(Type.String()),
 });
 export type RunDetail = Static<typeof RunDetailSchema>;
 

@@ -68,6 +68,7 @@ export {
   signRoster,
   verifyRoster,
 } from './roster.ts';
+export { openRunValue, type RunValueBinding, sealRunValue } from './run-value.ts';
 export { SealingError, type SealingReason } from './sealing-error.ts';
 export {
   generateSegmentKey,

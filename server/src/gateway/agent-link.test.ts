@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
-import type { ServerMessage } from '@opsconductor/protocol';
+import type { Lease, ServerMessage } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
+import type { ClaimedStep } from '../store/claims.ts';
 import { AgentLink, type LinkDeps } from './agent-link.ts';
 
 /** The server's end of a connection, with what was sent on it. */
@@ -20,7 +21,7 @@ function openLink() {
 test('an agent hears nothing before its journal is answered, and then what was said meanwhile', () => {
   const { link, sent } = openLink();
   // Its session is ready for claims as soon as that is committed, which is before anybody here knows.
-  link.lease([]);
+  link.lease([{ claimed: { id: 3, epoch: 1 } as ClaimedStep, lease: { step: 3, epoch: 1 } as Lease }]);
   link.send({ type: 'cancel', step: 3, epoch: 1 });
   expect(sent).toEqual([]);
   link.ready({ type: 'resumed', attempts: [] });

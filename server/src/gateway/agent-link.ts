@@ -12,6 +12,7 @@ import {
   limits,
   type ServerMessage,
   type ServerMessageOf,
+  type StepOutcome,
   type TargetTested,
   visibleLine,
 } from '@opsconductor/protocol';
@@ -21,9 +22,11 @@ import type { Log } from '../log.ts';
 import type { OutputWriter } from '../runs/output-writer.ts';
 import type { ResumedAttempt } from '../runs/resume-agent.ts';
 import type { SettleResult } from '../runs/settle-attempts.ts';
+import type { HandedOnValues, TakenOutputs } from '../runs/values/handed-on.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import { AttemptOutput } from './attempt-output.ts';
+import { leaseMessages } from './lease-messages.ts';
 import { parseAgentMessage } from './message-codec.ts';
 import type { Settler } from './settler.ts';
 
@@ -58,6 +61,7 @@ export interface LinkDeps {
   sql: Sql;
   writer: OutputWriter;
   settler: Settler;
+  handedOn?: Pick<HandedOnValues, 'take'> | undefined;
   log: Log;
   events: LinkEvents;
 }
@@ -85,7 +89,7 @@ export class AgentLink {
   readonly #deps: LinkDeps;
   readonly #attempts = new Map<string, AttemptOutput>();
   /** Said before the agent is ready: leases that are claimed the moment its session is. */
-  readonly #early: ServerMessage[] = [];
+  readonly #early: string[] = [];
   readonly #unlisted = new Map<string, number>();
   readonly #tests = new Map<string, (result: TargetTested) => void>();
   #acks = new Map<string, AttemptOutput>();
@@ -134,22 +138,31 @@ export class AgentLink {
   /** Sends leases; their attempts may report from here on. */
   lease(leases: readonly { claimed: ClaimedStep; lease: Lease }[]): void {
     this.adopt(leases.map(({ claimed }) => attemptOf(claimed)));
-    this.send({ type: 'leases', leases: leases.map(({ lease }) => lease) });
+    for (const text of leaseMessages(leases.map(({ lease }) => lease))) this.#sendText(text);
   }
 
   /** The journal was reconciled. What others had to say meanwhile follows: an agent takes nothing before this answer. */
   ready(resumed: ServerMessageOf<'resumed'>): void {
     this.isReady = true;
     this.send(resumed);
-    for (const message of this.#early.splice(0)) this.send(message);
+    for (const text of this.#early.splice(0)) this.#write(text);
   }
 
   /** Messages of one turn leave in one write. */
   send(message: ServerMessage): void {
     if (!this.isReady) {
-      this.#early.push(message);
+      this.#early.push(JSON.stringify(message));
       return;
     }
+    this.#write(JSON.stringify(message));
+  }
+
+  #sendText(text: string): void {
+    if (this.isReady) this.#write(text);
+    else this.#early.push(text);
+  }
+
+  #write(text: string): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if (!this.#corked) {
       this.#corked = true;
@@ -159,7 +172,7 @@ export class AgentLink {
         this.#stream.uncork();
       });
     }
-    this.#socket.send(JSON.stringify(message));
+    this.#socket.send(text);
   }
 
   close(code: number, reason: string): void {
@@ -378,6 +391,7 @@ export class AgentLink {
       }
       output = verdict;
     }
+    const taken = await this.#takeHandedOn(message);
     const result = await this.#deps.settler.settle({
       stepId: step,
       epoch,
@@ -390,8 +404,9 @@ export class AgentLink {
         wantsNext: message.wantsNext && !this.isDraining,
       },
       startedMsAgo: this.#deps.events.completing(message),
-      outcome: message.outcome,
+      outcome: taken.outcome ?? message.outcome,
       output: { ...output, gaps: message.output.gaps },
+      handsOn: taken.handsOn,
     });
     this.forget({ stepId: step, epoch });
     const next = await this.#deps.events.settled(this, result);
@@ -400,6 +415,18 @@ export class AgentLink {
     this.send(
       next === undefined ? { ...answer, result: result.result } : { ...answer, result: result.result, next },
     );
+  }
+
+  async #takeHandedOn({
+    step,
+    epoch,
+    handsOn,
+    outcome,
+  }: AgentMessageOf<'complete'>): Promise<{ handsOn?: TakenOutputs | undefined; outcome?: StepOutcome }> {
+    if (handsOn === undefined || this.#deps.handedOn === undefined) return {};
+    const taken = await this.#deps.handedOn.take({ stepId: step, epoch }, handsOn);
+    // What failed anyway need not hand anything on.
+    return 'outcome' in taken && outcome.status !== 'succeeded' ? {} : taken;
   }
 
   #onClose(end: { code: number; reason: string }): void {

@@ -97,7 +97,11 @@ export class Dispatcher {
     const committed = await ended;
     const claim = claimed();
     try {
-      if (claim !== undefined && committed) await this.#handOut(claim);
+      if (claim !== undefined && committed) {
+        // It was for one kind of agents; others may take what it has left.
+        this.#wanted ||= claim.kinds > 1;
+        await this.#handOut(claim);
+      }
       // Where the answer to the commit was lost the steps may be leased all the same.
       else this.#lookFor(claimId);
     } catch (error) {

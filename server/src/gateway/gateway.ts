@@ -16,6 +16,7 @@ import { resumeAgent } from '../runs/resume-agent.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import type { SettleResult } from '../runs/settle-attempts.ts';
+import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { markSegmentReady, segmentStateFor, storeWrap } from '../segments/segment-state.ts';
 import { noteClose, type ShutOut, shutOutAmong } from '../store/agent-lifecycle.ts';
 import {
@@ -59,6 +60,8 @@ export interface GatewayDeps {
   checkpoints?: Pick<CheckpointFeed, 'offer' | 'refused'>;
   /** What agents are to clean up after. */
   cleanUps?: Pick<CleanUpRequests, 'requestFor' | 'answered'>;
+  /** Takes what steps hand on; without it that is dropped. */
+  handedOn?: Pick<HandedOnValues, 'take'>;
   /** Told of each attempt that settled. */
   contacts?: Pick<ContactNotes, 'note'>;
   /** Takes a generation of the segment key that an agent made; false where none is wanted. */
@@ -402,6 +405,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       platform: visibleLine(message.platform) || 'unknown',
       hostname: visibleLine(message.hostname ?? '') || null,
       journalIntact: message.journalIntact,
+      capabilities: message.capabilities ?? [],
       attempts: message.attempts,
     });
     link.adopt(resumed.attempts);

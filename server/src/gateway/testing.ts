@@ -27,6 +27,7 @@ import { CleanUpRequests } from '../runs/clean-up-requests.ts';
 import { LeaseBuilder } from '../runs/lease-builder.ts';
 import { digestOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import { testServerId } from '../runs/testing.ts';
+import { HandedOnValues } from '../runs/values/handed-on.ts';
 import { takeKeyGeneration } from '../segments/take-key-generation.ts';
 import type { ForgetNotice } from '../store/notifications.ts';
 import { connectPath } from './agent-acceptor.ts';
@@ -77,6 +78,7 @@ export async function setupGateway(
     settings: { heartbeatIntervalMs: 200, leaseTtlMs: 20_000, ...settings },
     builder: wrapBuilder(builder),
     cleanUps: new CleanUpRequests({ sql: t.sql, builder }),
+    handedOn: new HandedOnValues(t),
     writer: t.writer,
     takeKeyGeneration: (agentId, offer) =>
       takeKeyGeneration(

@@ -17,13 +17,13 @@ export interface TestRunsApp extends TestOutput {
 
 export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Promise<TestRunsApp> {
   const t = await setupOutput();
-  const { sql, masterKey, keys, hub } = t;
+  const { sql, masterKey, identity, keys, hub } = t;
   const stopping = new AbortController();
   const publish = (news: ProgressNews) => hub.publishRuns(news.runs);
   const app = await setupApp(
     ({ authenticator }) => [
       ...decisionRoutes({ sql, publish }),
-      ...runRoutes({ sql, masterKey, keys, publish }),
+      ...runRoutes({ sql, masterKey, identity, keys, publish }),
       ...runEventRoutes({
         sql,
         hub,

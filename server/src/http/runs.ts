@@ -10,6 +10,7 @@ import {
   Page,
   PurgeQuerySchema,
   RerunRequestSchema,
+  type RunDetail,
   RunDetailSchema,
   RunExplanationSchema,
   RunQuerySchema,
@@ -35,6 +36,7 @@ import type { ProgressNews } from '../runs/run-ledger.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../runs/run-view.ts';
 import { listSeenRuns, seeRun } from '../runs/seen-run.ts';
 import { type Started, startRun } from '../runs/start-run.ts';
+import { shownOutputs, shownParameters } from '../runs/values/show-values.ts';
 import type { Sql } from '../store/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/cursor.ts';
 import { findRun, listSteps, listTargetRuns, lockRun, purgeRun, type RunRecord } from '../store/runs.ts';
@@ -45,6 +47,7 @@ import { type RouteSpec, route } from './route.ts';
 export interface RunRouteDeps {
   sql: Sql;
   masterKey: MasterKey;
+  identity: { installationId: string };
   keys: RunKeys;
   publish(news: ProgressNews): void;
   claims?: ClaimsAlong;
@@ -66,7 +69,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       path: '/api/v1/jobs/:id/run',
       permission: 'run',
       scoped: true,
-      summary: 'Start a run of the job’s current version on targets',
+      summary: 'Start a run of a version of the job on targets',
       description:
         'On what `targetIds`, `groupIds` and `selector` name together, less `exclude`: resolved now and kept in the run. Needs `run` on the job’s category, and `run` and `credentials.use` on each target. Refused whole when a target that is named is not there or inactive, or when one has no credential or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`.',
       tag,
@@ -80,15 +83,22 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
           strategy,
           timeout: timeoutS,
           version,
+          parameters,
+          secretParameters,
+          reason,
           ...selection
         } = request.body;
+        const jobId = request.params.id;
         const started = await startRun(
           deps,
-          { jobId: request.params.id, selection, version, startWithinS, priority, strategy, timeoutS },
+          {
+            ...{ jobId, selection, version, startWithinS, priority, strategy, timeoutS },
+            ...{ parameters, secretParameters, reason },
+          },
           callerOf(request),
         );
         deps.publish(started.news);
-        return runDetailView(await startedRun(deps.sql, started));
+        return detailOf(deps, await startedRun(deps.sql, started));
       },
     }),
     route({
@@ -106,7 +116,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       handle: async (request) => {
         const started = await rerun(deps, request.params.id, request.body, callerOf(request));
         deps.publish(started.news);
-        return runDetailView(await startedRun(deps.sql, started));
+        return detailOf(deps, await startedRun(deps.sql, started));
       },
     }),
     route({
@@ -156,7 +166,15 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
   ];
 }
 
-function reads({ sql }: RunRouteDeps): RouteSpec[] {
+/** Values are for who sees all of the run. */
+async function detailOf(deps: RunRouteDeps, run: RunRecord, isWhole = true): Promise<RunDetail> {
+  const detail = runDetailView(run);
+  if (!isWhole) return { ...detail, versionRef: null, runReason: null };
+  return { ...detail, parameters: await shownParameters(deps, run) };
+}
+
+function reads(deps: RunRouteDeps): RouteSpec[] {
+  const { sql } = deps;
   return [
     route({
       method: 'GET',
@@ -198,8 +216,8 @@ function reads({ sql }: RunRouteDeps): RouteSpec[] {
       params,
       success: { status: 200, schema: RunDetailSchema },
       handle: async ({ params, principal }) => {
-        const { run } = await seeRun(sql, params.id, principal.authority, { countEvents: true });
-        return runDetailView(run);
+        const seen = await seeRun(sql, params.id, principal.authority, { countEvents: true });
+        return detailOf(deps, seen.run, seen.isWhole);
       },
     }),
     route({
@@ -239,13 +257,15 @@ function reads({ sql }: RunRouteDeps): RouteSpec[] {
         const rows = await listTargetRuns(sql, filter, principal.authority.reach('read'));
         const page = rows.slice(0, limit);
         const last = page.at(-1);
-        const steps = await listSteps(
-          sql,
-          page.map((row) => row.id),
-        );
+        const ids = page.map((row) => row.id);
+        const [steps, handedOn] = await Promise.all([listSteps(sql, ids), shownOutputs(deps, run, ids)]);
         return {
           targetRuns: page.map(targetRunView),
-          steps: steps.map((step) => stepView(step, run.stepNames)),
+          steps: steps.map((step) => {
+            const outputs = handedOn.get(step.id);
+            const view = stepView(step, run.stepNames);
+            return outputs === undefined ? view : { ...view, handedOn: outputs };
+          }),
           nextCursor: rows.length > limit && last !== undefined ? encodeCursor([last.id]) : null,
         };
       },

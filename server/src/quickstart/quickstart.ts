@@ -84,7 +84,7 @@ async function setUp(
   const jobId = await createSampleJobs(server, caller);
   await saveState(folder, { segmentId, targetId, sshPort: ssh.port });
   const { runId, news } = await startRun(
-    { sql: server.sql, masterKey: server.installation.masterKey },
+    { sql: server.sql, masterKey: server.installation.masterKey, identity: server.installation },
     { jobId, selection: { targetIds: [targetId] } },
     caller,
   );

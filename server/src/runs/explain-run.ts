@@ -9,11 +9,19 @@ import {
   lockHolders,
   runsBefore,
   runTimes,
+  type SegmentAgentsRow,
   segmentAgents,
   segmentsBefore,
   type WaitingRow,
 } from '../store/waiting-steps.ts';
-import { type Why, whyLock, whyReady, whyUnopened, whyWithAgent } from './explain-wording.ts';
+import {
+  type AgentGroup,
+  type Why,
+  whyLock,
+  whyReady,
+  whyUnopened,
+  whyWithAgent,
+} from './explain-wording.ts';
 import { type SeenRun, seeRun } from './seen-run.ts';
 
 const maxRunsNamed = 10;
@@ -65,7 +73,11 @@ async function explainWaits(db: Queryable, seen: SeenRun, authority: Authority):
   function whyOf(row: WaitingRow): Why {
     switch (row.kind) {
       case 'ready':
-        return whyReady(row, places.agentsOf(row.segmentId), places.before.has(row.segmentId));
+        return whyReady(
+          row,
+          agentsFor(row, places.agentsOf(row.segmentId)),
+          places.before.has(row.segmentId),
+        );
       case 'lock':
         return whyLock(row, holdersOf(row, holders), run.id);
       case 'unopened':
@@ -74,6 +86,26 @@ async function explainWaits(db: Queryable, seen: SeenRun, authority: Authority):
         return whyWithAgent(row);
     }
   }
+}
+
+/** Able are those that can do what the steps need, together; the others that could be given steps are unfit for these. */
+function agentsFor({ needs }: WaitingRow, agents: readonly SegmentAgentsRow[]): AgentGroup[] {
+  const groups: AgentGroup[] = agents.filter(({ state }) => state !== 'able');
+  for (const row of agents) {
+    if (row.state !== 'able') continue;
+    const isFit = (needs ?? []).every((need) => row.capabilities?.includes(need));
+    const state = isFit ? 'able' : 'unfit';
+    const before = groups.find((group) => group.state === state);
+    if (before !== undefined) groups.splice(groups.indexOf(before), 1);
+    groups.push({
+      ...row,
+      state,
+      agents: row.agents + (before?.agents ?? 0),
+      slots: row.slots + (before?.slots ?? 0),
+      freeSlots: row.freeSlots + (before?.freeSlots ?? 0),
+    });
+  }
+  return groups;
 }
 
 async function readPlaces(db: Queryable, run: RunRecord, rows: readonly WaitingRow[]) {

@@ -40,11 +40,18 @@ const unableAdvice: Record<(typeof unable)[number], string | null> = {
   disabled: 'Enable an agent of the segment, or add another.',
 };
 
+/** As they are for some steps: unfit could be given steps, but can't do what these need. */
+export type AgentGroup = Omit<SegmentAgentsRow, 'state'> & { state: SegmentAgentsRow['state'] | 'unfit' };
+
 /** Of steps that any agent of their segment might take. */
-export function whyReady(row: WaitingRow, agents: readonly SegmentAgentsRow[], isBehind: boolean): Why {
+export function whyReady(row: WaitingRow, agents: readonly AgentGroup[], isBehind: boolean): Why {
   const where = `segment “${row.segmentName}”`;
   const able = agents.find((group) => group.state === 'able');
-  if (able === undefined) return row.segmentSeen ? whyUnable(where, agents) : noAbleAgent(where);
+  if (able === undefined) {
+    if (!row.segmentSeen) return noAbleAgent(where);
+    const unfit = agents.find((group) => group.state === 'unfit');
+    return unfit === undefined ? whyUnable(where, agents) : whyUnfit(where, row, unfit);
+  }
   if (able.freeSlots > 0) {
     return {
       code: 'starts_now',
@@ -65,6 +72,27 @@ export function whyReady(row: WaitingRow, agents: readonly SegmentAgentsRow[], i
   };
 }
 
+function whyUnfit(where: string, { needs }: WaitingRow, { agents, capabilities }: AgentGroup): Why {
+  const missing = (needs ?? []).filter((need) => agents > 1 || !capabilities?.includes(need));
+  return {
+    code: 'no_capable_agent',
+    message: `No agent in ${where} that is connected can ${missing.map(needInWords).join(', ')}.`,
+    advice: `Upgrade ${agents === 1 ? 'the agent' : 'the agents'} of the segment.`,
+  };
+}
+
+const needWords: Record<string, string> = {
+  render: 'fill in the values of steps',
+  conditions: 'look at the conditions of steps',
+  outputs: 'hand on what a step finds',
+  bash: 'run commands by bash',
+};
+
+/** A capability in words, after “can”. One without words is a step type. */
+export function needInWords(need: string): string {
+  return needWords[need] ?? `run ${need}`;
+}
+
 function noAbleAgent(where: string): Why {
   return {
     code: 'no_able_agent',
@@ -73,10 +101,10 @@ function noAbleAgent(where: string): Why {
   };
 }
 
-function whyUnable(where: string, agents: readonly SegmentAgentsRow[]): Why {
+function whyUnable(where: string, agents: readonly AgentGroup[]): Why {
   const groups = unable.flatMap((state) => agents.filter((group) => group.state === state));
   const [nearest] = groups;
-  if (nearest === undefined || nearest.state === 'able') {
+  if (nearest === undefined || nearest.state === 'able' || nearest.state === 'unfit') {
     return {
       code: 'no_agent',
       message: `There is no agent in ${where}.`,
@@ -85,7 +113,7 @@ function whyUnable(where: string, agents: readonly SegmentAgentsRow[]): Why {
   }
   const total = groups.reduce((sum, group) => sum + group.agents, 0);
   const kinds = groups.map(({ state, agents }) =>
-    state === 'able' ? '' : `${total === 1 ? '' : `${agents} `}${unableWords[state]}`,
+    state === 'able' || state === 'unfit' ? '' : `${total === 1 ? '' : `${agents} `}${unableWords[state]}`,
   );
   return {
     code: unableCodes[nearest.state],

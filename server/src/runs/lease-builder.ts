@@ -1,5 +1,5 @@
 // Turns claimed steps into the leases that agents get. Immutable parts (definitions, sealed credentials) are cached.
-import type { Lease } from '@opsconductor/protocol';
+import type { JobDefinition, Lease } from '@opsconductor/protocol';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
@@ -7,6 +7,7 @@ import type { ClaimedStep } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import { type LeaseDetails, leaseDetails, sealedCredential } from '../store/lease-details.ts';
 import { connectionOf, leaseTarget } from '../targets/connection-of.ts';
+import { LeaseRenderings, type StepToRender } from './values/lease-renderings.ts';
 
 const maxCachedCredentials = 1_000;
 
@@ -15,7 +16,10 @@ export interface UnbuildableStep {
   message: string;
 }
 
+type Reach = Pick<Lease, 'config' | 'target' | 'credential'>;
+
 export class LeaseBuilder {
+  readonly #renderings: LeaseRenderings;
   readonly #sql: Sql;
   readonly #masterKey: MasterKey;
   /** Steps asked for in this turn of the event loop: one query serves them all. */
@@ -25,6 +29,7 @@ export class LeaseBuilder {
   constructor(deps: { sql: Sql; masterKey: MasterKey }) {
     this.#sql = deps.sql;
     this.#masterKey = deps.masterKey;
+    this.#renderings = new LeaseRenderings(deps);
   }
 
   /** Leases by step id, and the steps that can't be leased any more, each with the reason. */
@@ -36,10 +41,21 @@ export class LeaseBuilder {
     if (steps.length === 0) return { leases, unbuildable };
     const bare = steps.filter((step) => step.details === undefined).map((step) => step.id);
     const byStep = bare.length === 0 ? undefined : await this.#details(bare);
+    const toRender: StepToRender[] = [];
     for (const step of steps) {
-      const lease = await this.#lease(step, step.details ?? byStep?.get(step.id));
-      if (typeof lease === 'string') unbuildable.push({ step, message: lease });
-      else leases.set(step.id, lease);
+      const built = await this.#lease(step, step.details ?? byStep?.get(step.id));
+      if (typeof built === 'string') {
+        unbuildable.push({ step, message: built });
+        continue;
+      }
+      const { lease, definition } = built;
+      leases.set(step.id, lease);
+      const { id: stepId, jobRunId: runId, stepNumber } = step;
+      toRender.push({ stepId, runId, stepNumber, definition, target: lease.target });
+    }
+    for (const [stepId, rendering] of await this.#renderings.of(toRender)) {
+      const lease = leases.get(stepId);
+      if (lease !== undefined) leases.set(stepId, { ...lease, rendering });
     }
     return { leases, unbuildable };
   }
@@ -65,26 +81,30 @@ export class LeaseBuilder {
     for (const [stepId, row] of await this.#details(stepIds)) {
       const reach = await this.#reach(row);
       if (typeof reach !== 'string')
-        reached.set(stepId, { target: reach.target, credential: reach.credential });
+        reached.set(stepId, { target: reach.reach.target, credential: reach.reach.credential });
     }
     return reached;
   }
 
-  async #lease(step: ClaimedStep, row: LeaseDetails | undefined): Promise<Lease | string> {
+  async #lease(
+    step: ClaimedStep,
+    row: LeaseDetails | undefined,
+  ): Promise<{ lease: Lease; definition: JobDefinition } | string> {
     if (row === undefined) return 'The step is gone.';
-    const reach = await this.#reach(row);
-    if (typeof reach === 'string') return reach;
-    return {
+    const reached = await this.#reach(row);
+    if (typeof reached === 'string') return reached;
+    const lease = {
       step: step.id,
       epoch: step.epoch,
       leaseToken: step.leaseToken,
       runId: step.jobRunId,
       stepType: step.stepType,
-      ...reach,
+      ...reached.reach,
     };
+    return { lease, definition: reached.definition };
   }
 
-  async #reach(row: LeaseDetails): Promise<Pick<Lease, 'config' | 'target' | 'credential'> | string> {
+  async #reach(row: LeaseDetails): Promise<{ reach: Reach; definition: JobDefinition } | string> {
     const { targetId, targetName, host } = row;
     if (targetId === null || host === null || row.settings === null) {
       return `Target “${targetName}” was deleted after the run was started.`;
@@ -106,7 +126,7 @@ export class LeaseBuilder {
     }
     const sealed = await this.#sealed(row.credentialId, row.credentialVersion);
     if (sealed === undefined) return `Credential ${row.credentialId} is gone.`;
-    return {
+    const reach = {
       config: asked?.config,
       target: leaseTarget(
         { id: targetId, name: targetName, host, hostKeys: row.hostKeys, ...hostTrustOf(row.hostTrust, host) },
@@ -114,6 +134,7 @@ export class LeaseBuilder {
       ),
       credential: { id: row.credentialId, version: row.credentialVersion, kind: row.credentialKind, sealed },
     };
+    return { reach, definition };
   }
 
   async #sealed(id: string, version: number): Promise<Lease['credential']['sealed'] | undefined> {

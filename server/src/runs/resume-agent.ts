@@ -23,6 +23,8 @@ export interface Resume {
   version: string;
   platform: string;
   hostname: string | null;
+  /** What it can do beyond what agents of the first version can. */
+  capabilities?: readonly string[];
   journalIntact: boolean;
   attempts: readonly JournalAttempt[];
 }

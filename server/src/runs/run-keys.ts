@@ -5,7 +5,6 @@ import { aadOf } from '../credentials/at-rest/seal-at-rest.ts';
 import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
 import { dataKeyOfRun } from '../store/run-creation.ts';
-import { runKeyContext } from './start-run.ts';
 
 const maxKeys = 2_000;
 
@@ -42,6 +41,11 @@ export class RunKeys {
     }
     this.#keys.set(runId, key);
   }
+}
+
+/** Binds a run's wrapped data key to its job. */
+export function runKeyContext(jobId: number): string {
+  return `run-of-job:${jobId}`;
 }
 
 /** Binds a stored chunk to its place: a row moved elsewhere doesn't open. */

@@ -72,6 +72,9 @@ export function runDetailView(row: RunRecord): RunDetail {
           },
     rerunOf: row.rerunOf,
     reruns: row.reruns ?? [],
+    parameters: null,
+    versionRef: row.versionRef,
+    runReason: row.reason,
   };
 }
 

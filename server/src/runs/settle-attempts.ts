@@ -6,6 +6,7 @@ import type { ClaimedStep } from '../store/claims.ts';
 import { dropCleanUp } from '../store/clean-ups.ts';
 import type { Sql, Tx } from '../store/connection.ts';
 import { lockStepsAndNext, lockTargetRuns, recordSshContexts, type StepRow } from '../store/run-progress.ts';
+import { type NewStepOutputs, writeStepOutputs } from '../store/run-values.ts';
 import {
   annotateStep,
   type EndedAttempt,
@@ -16,7 +17,7 @@ import { readyRanks } from '../store/strategy-steps.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
-import { type AttemptResult, isUndecided, StepProgress } from './step-progress.ts';
+import { type AttemptResult, isUndecided, type NextFor, StepProgress } from './step-progress.ts';
 
 /** Who says that an attempt has ended: its agent, or the server that gives it up. */
 export type EndSource =
@@ -32,6 +33,8 @@ export interface AttemptEnd {
   startedMsAgo?: number | undefined;
   outcome: StepOutcome;
   output: { state: OutputState; digest: string | null; gaps: readonly (readonly [number, number])[] };
+  /** What the step hands on to those after it. */
+  handsOn?: Omit<NewStepOutputs, 'stepId' | 'epoch'> | undefined;
 }
 
 export interface SettleResult {
@@ -80,6 +83,7 @@ export async function settleAttempts(
     const writes = [
       ...progress.writes(),
       recordContexts(batch, [...current, ...late.deciding.map(({ end }) => end)]),
+      writeStepOutputs(tx, handedOnBy([...current, ...late.deciding.map(({ end }) => end)])),
     ];
     if (others.length === 0) {
       const [news] = await Promise.all([ledger.writeAndCommit(), ...writes]);
@@ -159,8 +163,13 @@ function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
     output,
     requestId: source.kind === 'agent' ? source.requestId : null,
     startedAt: step.startedAt ?? startOf(step, end, batch.ledger.now),
-    nextFor: isNextWanted ? { agentId: source.agentId, sessionNumber: source.sessionNumber } : undefined,
+    nextFor: isNextWanted ? nextForOf(batch, source) : undefined,
   };
+}
+
+function nextForOf({ sessions }: Batch, { agentId, sessionNumber }: SessionRef): NextFor {
+  const { capabilities = [] } = sessions.get(`${agentId}.${sessionNumber}`) ?? {};
+  return { agentId, sessionNumber, capabilities };
 }
 
 /** Not past a step of a run with a higher priority, which then gets the slot; nor in a halted run. */
@@ -177,8 +186,16 @@ function stoppedOutcome({ ledger, progress }: Batch, { stepId, outcome }: Attemp
   return { ...outcome, status: 'timed_out', reason: 'run_timeout', message: runTimeoutMessage };
 }
 
-function takesSteps({ sessions }: Batch, agent: { agentId: number; sessionNumber: number }): boolean {
+type SessionRef = { agentId: number; sessionNumber: number };
+
+function takesSteps({ sessions }: Batch, agent: SessionRef): boolean {
   return sessions.get(`${agent.agentId}.${agent.sessionNumber}`)?.takesSteps === true;
+}
+
+function handedOnBy(ends: readonly AttemptEnd[]): NewStepOutputs[] {
+  return ends.flatMap(({ stepId, epoch, handsOn }) =>
+    handsOn === undefined ? [] : [{ stepId, epoch, ...handsOn }],
+  );
 }
 
 // ---- ends of attempts that are not live any more

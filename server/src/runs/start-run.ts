@@ -1,4 +1,4 @@
-// Starts a run: the job's current version on the chosen targets. It is refused whole, or queued whole.
+// Starts a run: a version of the job on the chosen targets, with the values given. It is refused whole, or queued whole.
 import { randomInt } from 'node:crypto';
 import {
   type JobDefinition,
@@ -6,6 +6,7 @@ import {
   type RunSelection,
   type RunStrategy,
   resolveStrategy,
+  type SecretParameters,
   type Strategy,
   type TargetSelection,
 } from '@opsconductor/protocol';
@@ -16,10 +17,12 @@ import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../errors.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
+import { stepNeedsOf } from '../jobs/step-needs.ts';
 import { resolveVersion } from '../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../store/connection.ts';
 import { insertRun, planRun, type RunPlan } from '../store/run-creation.ts';
 import { notifyProgress } from '../store/run-progress.ts';
+import { insertRunSecrets } from '../store/run-values.ts';
 import { findRun, type RunRecord } from '../store/runs.ts';
 import { type SelectedRow, selectTargets } from '../store/target-selection.ts';
 import { commitWithThese, hasCommitted, inTransaction } from '../store/transaction.ts';
@@ -28,8 +31,12 @@ import { sentenceOf } from '../targets/selection-problems.ts';
 import type { ClaimAlong, ClaimsAlong } from './claim-along.ts';
 import { opensWith } from './follow-strategy.ts';
 import { orderTargets } from './order-targets.ts';
-import type { RunKeys } from './run-keys.ts';
+import { type RunKeys, runKeyContext } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
+import { checkValues } from './values/check-values.ts';
+import { copyValues } from './values/copy-values.ts';
+import { type SealedSecrets, sealSecrets } from './values/seal-secrets.ts';
+import { sealParameters } from './values/values-at-rest.ts';
 
 export interface StartRun {
   jobId: number;
@@ -42,6 +49,9 @@ export interface StartRun {
   timeoutS?: number | undefined;
   /** Number, tag or channel of a version; the current one when left out. */
   version?: number | string | undefined;
+  parameters?: Record<string, unknown> | undefined;
+  secretParameters?: SecretParameters | undefined;
+  reason?: string | undefined;
   /** The version of a run that it has had, on targets of that. */
   rerun?: Rerun | undefined;
 }
@@ -66,6 +76,7 @@ const foreignKeyViolation = '23503';
 export interface StartRunDeps {
   sql: Sql;
   masterKey: MasterKey;
+  identity: { installationId: string };
   /** Given the run's data key, so that its first output waits for none. */
   keys?: Pick<RunKeys, 'remember'>;
   /** Leases its first steps with its commit. */
@@ -116,6 +127,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     const ordered = orderForStart(request.strategy ?? definition.strategy, targets);
     const { runId } = job;
     const segments = [...new Set(targets.map((target) => target.segmentId))];
+    const given = await valuesFor({ ...deps, sql: tx }, request, definition, segments);
     const news = { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] };
     const detail = {
       jobId: request.jobId,
@@ -123,8 +135,10 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       selection,
       ...overridesOf(request),
       ...(isTrial(job) ? { isTrial: true } : {}),
+      ...valuesTold(request, given),
       ...credentialsUsed(definition, targets),
     };
+    const needs = stepNeedsOf(definition);
     const newRun = {
       id: runId,
       jobId: request.jobId,
@@ -139,6 +153,10 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       strategy: ordered.strategy,
       rerunOf: request.rerun?.runId ?? null,
       isTrial: isTrial(job),
+      parameters: given.values === undefined ? null : sealParameters(dataKey, runId, given.values),
+      secretsId: given.secrets?.id ?? null,
+      versionRef: refOf(request),
+      reason: request.reason ?? null,
       targets: ordered.targets.map(({ id, name, segmentId }) => {
         const firstStep = request.rerun?.firstSteps.get(id);
         return { id, name, segmentId, ...(firstStep === undefined ? {} : { firstStep }) };
@@ -147,6 +165,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
         number: index + 1,
         type: step.type,
         timeBudgetS: timeBudgetOf(step.config),
+        ...(needs[index] ? { needs: needs[index] } : {}),
       })),
     };
     const auditEntry = {
@@ -159,7 +178,12 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     const along =
       targets.length > maxTargetsClaimedAlong ? undefined : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
-      const sent = [insertRun(tx, newRun), recordAudit(tx, auditEntry), notifyProgress(tx, news)];
+      const sent = [
+        insertRun(tx, newRun),
+        insertRunSecrets(tx, runId, given.secrets?.secrets ?? []),
+        recordAudit(tx, auditEntry),
+        notifyProgress(tx, news),
+      ];
       if (along !== undefined) sent.push(along.claim(tx));
       sent.push(commitWithThese(tx));
       const run = findRun(tx, runId);
@@ -195,6 +219,50 @@ class OneClaim {
     this.#over?.();
     this.#over = undefined;
   }
+}
+
+interface GivenToRun {
+  /** Undefined for a job without parameters. */
+  values: Record<string, unknown> | undefined;
+  secrets: SealedSecrets | undefined;
+}
+
+/** What the run's steps are rendered with: given now, or as the run had it that is run again. */
+async function valuesFor(
+  deps: Omit<StartRunDeps, 'sql'> & { sql: Tx },
+  { jobId, rerun, parameters, secretParameters }: StartRun,
+  definition: JobDefinition,
+  segmentIds: readonly number[],
+): Promise<GivenToRun> {
+  const hasParameters = Object.keys(definition.parameters ?? {}).length > 0;
+  if (rerun !== undefined) {
+    return hasParameters
+      ? copyValues(deps, rerun.runId, segmentIds)
+      : { values: undefined, secrets: undefined };
+  }
+  const sealedNames = Object.keys(secretParameters?.values ?? {});
+  const { values, secrets } = checkValues(definition, { parameters, sealedNames });
+  const { identity, sql } = deps;
+  const { installationId } = identity;
+  const toSeal = { installationId, jobId, segmentIds, plain: secrets, sealed: secretParameters };
+  return { values: hasParameters ? values : undefined, secrets: await sealSecrets(sql, toSeal) };
+}
+
+/** For the audit row: what it was given by name. Values may be anybody's. */
+function valuesTold(request: StartRun, { values, secrets }: GivenToRun) {
+  const { reason } = request;
+  const versionRef = refOf(request);
+  const secretNames = [...new Set(secrets?.secrets.map(({ name }) => name))];
+  return {
+    ...(values === undefined ? {} : { parameters: [...Object.keys(values), ...secretNames] }),
+    ...(versionRef === null ? {} : { versionRef }),
+    ...(reason === undefined ? {} : { reason }),
+  };
+}
+
+/** The tag or channel that was asked for. */
+function refOf({ version }: StartRun): string | null {
+  return typeof version === 'string' ? version : null;
 }
 
 /** The targets in the order in which they start, and how the strategy holds for them. */
@@ -266,11 +334,6 @@ function credentialsUsed(
   };
 }
 
-/** Binds a run's wrapped data key to its job. */
-export function runKeyContext(jobId: number): string {
-  return `run-of-job:${jobId}`;
-}
-
 /** Timeout and kill grace of a step, in seconds, from its validated configuration. */
 function timeBudgetOf(config: unknown): number {
   const { timeout, kill_grace: killGrace } = config as { timeout?: number; kill_grace?: number };
@@ -316,10 +379,11 @@ function isTrial({ state, isTemplate }: RunPlan): boolean {
 
 async function resolveTargets(
   sql: Sql,
-  { jobId, selection }: StartRun,
+  request: StartRun,
   jobVersion: number | undefined,
   caller: Caller,
 ): Promise<{ targets: SelectedRow[]; selection: RunSelection }> {
+  const { jobId, selection } = request;
   const { authority } = caller;
   const read = authority.reach('read');
   const { query, asked } = await readSelection(sql, selection, read);

@@ -33,6 +33,13 @@ import { type Course, cleanUp, followStep, type StepEnd } from './follow-step.ts
 import { newLeaseToken } from './lease-token.ts';
 import { type RunLedger, type StepChange, stoppedStatus } from './run-ledger.ts';
 
+/** A session that takes the next step, where it can. */
+export interface NextFor {
+  agentId: number;
+  sessionNumber: number;
+  capabilities: readonly string[];
+}
+
 /** How an attempt ended. */
 export interface AttemptResult {
   outcome: StepOutcome;
@@ -41,7 +48,7 @@ export interface AttemptResult {
   requestId: string | null;
   startedAt: Date | null;
   /** The session that takes the next step, where it asks for one. */
-  nextFor?: { agentId: number; sessionNumber: number } | undefined;
+  nextFor?: NextFor | undefined;
 }
 
 /** How a step ends that no attempt of its own ends now. */
@@ -239,7 +246,9 @@ export class StepProgress {
       return;
     }
     this.#settle(step, row);
-    this.#endStep(step, outcome.status, outcome, result.nextFor);
+    // What has not run for its own condition is in nobody's way.
+    const status = outcome.status === 'skipped' ? 'succeeded' : outcome.status;
+    this.#endStep(step, status, outcome, result.nextFor);
   }
 
   #after(step: StepRow, outcome: StepOutcome): AfterAttempt {
@@ -321,7 +330,8 @@ export class StepProgress {
     }
     this.#ledger.setFirstFailure(target, course.firstFailure);
     this.#ledger.changeTargetRun(target, cancelling ? 'cancelling' : 'running');
-    if (nextFor !== undefined && !course.isCleanUp) this.#lease(course.next, nextFor);
+    if (nextFor !== undefined && !course.isCleanUp && canTake(nextFor, course.next))
+      this.#lease(course.next, nextFor);
     else this.#makeReady(course.next, course.isCleanUp);
   }
 
@@ -341,7 +351,7 @@ export class StepProgress {
       }
       this.#ledger.changeTargetRun(target, 'running');
       if (next.status !== 'pending') return;
-      if (nextFor === undefined) this.#makeReady(next, false);
+      if (nextFor === undefined || !canTake(nextFor, next)) this.#makeReady(next, false);
       else this.#lease(next, nextFor);
       return;
     }
@@ -380,13 +390,14 @@ export class StepProgress {
       .map((other) => ({ ...other, when: this.#rulesOf(other).when }));
   }
 
-  #lease(step: WaitingStep | StepRow, session: NonNullable<AttemptResult['nextFor']>): void {
+  #lease(step: WaitingStep | StepRow, { agentId, sessionNumber }: NextFor): void {
     const lease: NextLease = {
       id: step.id,
       epoch: step.epoch + 1,
       attemptDay: this.#ledger.now.toISOString().slice(0, 10),
       leaseToken: newLeaseToken(),
-      ...session,
+      agentId,
+      sessionNumber,
     };
     this.#leases.push({ lease, step });
   }
@@ -530,6 +541,10 @@ export function isUndecided(
 ): boolean {
   if (runStatus === undefined || isRunEnded(runStatus)) return false;
   return step.status === 'held' || (step.status === 'unknown' && targetRun.status === 'unknown');
+}
+
+function canTake({ capabilities }: NextFor, { needs }: Pick<WaitingStep, 'needs'>): boolean {
+  return needs === null || needs.every((need) => capabilities.includes(need));
 }
 
 function heldUntilOf({ heldForS }: SettledStep, now: Date): string | null {

@@ -2,6 +2,7 @@
 // calls: for the tests of runs, gateway and store.
 import { randomUUID } from 'node:crypto';
 import type { JobDefinition, StepDefinition, StepOutcome, StepStatus } from '@opsconductor/protocol';
+import type { KeyPair } from '@opsconductor/protocol/sealing';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { enrollAgent } from '../segments/enroll-agent.ts';
@@ -64,12 +65,13 @@ export interface TestRuns extends TestInstallation {
   /** The segment's first agent, connected with 8 slots and holding the segment key. */
   agent: TestAgent;
   agentKeys: AgentKeys;
+  segmentKey: KeyPair;
   /** A further agent; it holds the segment key unless told. */
   addAgent(name: string, options?: { hasSegmentKey?: boolean }): Promise<TestAgent>;
   /** Authenticates the agent, and makes its session ready unless told. */
   connect(
     agent: { agentId: number; name: string },
-    options?: { serverId?: string; slots?: number; ready?: boolean },
+    options?: { serverId?: string; slots?: number; ready?: boolean; capabilities?: readonly string[] },
   ): Promise<TestAgent>;
   addTarget(): Promise<number>;
   /** A run of a new job on new targets; returns its id. */
@@ -84,6 +86,7 @@ export interface TestRuns extends TestInstallation {
     job?: Partial<JobDefinition>;
     /** On these in place of new targets. */
     targetIds?: number[];
+    parameters?: Record<string, unknown>;
   }): Promise<number>;
   claim(serverId?: string): Promise<ClaimedStep[]>;
   /** Leases what one claim takes and fails unless it is one step. */
@@ -98,7 +101,7 @@ export async function setupRuns(): Promise<TestRuns> {
   const t = await setupInstallation();
   const { sql } = t;
   const segmentId = (await makeSegment(t)).id;
-  const { enrolled, keys } = await makeFirstAgent(t, segmentId);
+  const { enrolled, keys, segmentKey } = await makeFirstAgent(t, segmentId);
   const credential = await createCredential(sql, await sealedCredentialRequest(t, segmentId), t.caller);
   let targets = 0;
   const connect: TestRuns['connect'] = async ({ agentId, name }, options = {}) => {
@@ -117,7 +120,15 @@ export async function setupRuns(): Promise<TestRuns> {
     });
     if (options.ready ?? true) {
       const slots = options.slots ?? 8;
-      const about = { slots, draining: false, version: '0.1.0', platform: 'linux-x64', hostname: null };
+      const { capabilities = [] } = options;
+      const about = {
+        slots,
+        capabilities,
+        draining: false,
+        version: '0.1.0',
+        platform: 'linux-x64',
+        hostname: null,
+      };
       await inTransaction(sql, (tx) => readySession(tx, { ...session, ...about }));
     }
     return { ...session, name };
@@ -134,6 +145,7 @@ export async function setupRuns(): Promise<TestRuns> {
     segmentId,
     agent,
     agentKeys: keys,
+    segmentKey,
     connect,
     addTarget,
     claim,
@@ -155,6 +167,7 @@ export async function setupRuns(): Promise<TestRuns> {
       timeoutS = 60,
       job = {},
       targetIds,
+      parameters,
     } = {}) {
       const definition = {
         name: `job ${randomUUID()}`,
@@ -170,7 +183,7 @@ export async function setupRuns(): Promise<TestRuns> {
       const added: number[] = [];
       while (targetIds === undefined && added.length < count) added.push(await addTarget());
       const selection = { targetIds: targetIds ?? added };
-      return (await startRun(t, { jobId, selection, startWithinS }, t.caller)).runId;
+      return (await startRun(t, { jobId, selection, startWithinS, parameters }, t.caller)).runId;
     },
     async claimOne() {
       const claimed = await claim();

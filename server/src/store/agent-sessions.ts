@@ -67,6 +67,8 @@ export interface HeldSession {
   name: string;
   /** False for an agent that is drained or shut out: what it completes carries no next step. */
   takesSteps: boolean;
+  /** What it said that it can do. */
+  capabilities: string[];
 }
 
 /**
@@ -79,7 +81,9 @@ export async function holdCurrentSessions(
 ): Promise<Map<string, HeldSession>> {
   if (sessions.length === 0) return new Map();
   const rows = await tx<(HeldSession & { id: number; sessionNumber: number })[]>`
-    select a.id, a.session_number, a.name, a.state = 'active' and a.drain_requested_at is null as takes_steps
+    select a.id, a.session_number, a.name, a.state = 'active' and a.drain_requested_at is null as takes_steps,
+      coalesce((select s.capabilities from agent_sessions s
+        where s.agent_id = a.id and s.session_number = a.session_number), '{}') as capabilities
     from agents a
     where (a.id, a.session_number) in (
       select c."agentId", c."sessionNumber"
@@ -99,13 +103,16 @@ export async function readySession(
     version: string;
     platform: string;
     hostname: string | null;
+    /** Beyond what agents of the first version can do. */
+    capabilities?: readonly string[];
   },
 ): Promise<void> {
   await tx`
     update agents set generation_acked = true, version = ${session.version}, platform = ${session.platform},
       hostname = ${session.hostname} where id = ${session.agentId} and session_number = ${session.sessionNumber}`;
   await tx`
-    update agent_sessions set ready = true, slots = ${session.slots}, draining = ${session.draining}
+    update agent_sessions set ready = true, slots = ${session.slots}, draining = ${session.draining},
+      capabilities = ${[...(session.capabilities ?? [])].sort()}::text[]
     where agent_id = ${session.agentId} and session_number = ${session.sessionNumber}`;
 }
 

@@ -27,6 +27,8 @@ export interface Claim {
   tookAll: boolean;
   /** Steps that were moved out of the way or back into it: with none leased, others may be claimable. */
   moved: number;
+  /** Agents of one segment that can do different things are served one kind after the other: how many kinds there are. */
+  kinds: number;
 }
 
 /** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
@@ -37,6 +39,8 @@ const maxRunsLookedAt = 256;
 const maxRunsTakenFrom = 64;
 /** Steps whose time has come that one statement makes claimable. */
 const maxReleased = 1_000;
+/** Kinds of agents in one segment that a claim serves, one after the other. */
+const maxKinds = 8;
 /** A claim that only moved steps out of the way, or back into it, is made again at once; so often at most. */
 const maxTries = 8;
 
@@ -54,31 +58,57 @@ export function newClaimId(): string {
  * a newer session's resume doesn't find must not be leased afterwards.
  */
 export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimId()): Promise<Claim> {
+  const all: Claim = { steps: [], tookAll: true, moved: 0, kinds: 1 };
+  for (let kind = 0; kind < Math.min(all.kinds, maxKinds); kind += 1) {
+    const claim = await claimKind(sql, serverId, claimId, kind);
+    all.steps.push(...claim.steps);
+    all.tookAll &&= claim.tookAll;
+    all.moved = claim.moved;
+    all.kinds = claim.kinds;
+  }
+  return all;
+}
+
+async function claimKind(sql: Sql, serverId: string, claimId: string, kind: number): Promise<Claim> {
   for (let tries = 1; ; tries += 1) {
-    const claim = await claimOnce(sql, serverId, claimId);
+    const claim = await claimOnce(sql, serverId, claimId, kind);
     if (claim.steps.length > 0 || claim.moved === 0 || tries === maxTries) return claim;
   }
 }
 
-/** One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight. */
-export async function claimOnce(sql: Queryable, serverId: string, claimId = newClaimId()): Promise<Claim> {
+/**
+ * One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight.
+ *
+ * @param kind in each segment the agents that can do the same: 0 those that can do least, so that the others are left for
+ * what only they can do. Nearly everywhere all are of one kind.
+ */
+export async function claimOnce(
+  sql: Queryable,
+  serverId: string,
+  claimId = newClaimId(),
+  kind = 0,
+): Promise<Claim> {
   const rows = await sql<ClaimRow[]>`
-    with credit as materialized (
-      select s.agent_id, s.session_number, a.segment_id,
+    with able as (
+      select s.agent_id, s.session_number, a.segment_id, s.capabilities,
         least(${limits.maxClaimBatch}, s.slots - (
           select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running'
-        ))::int as free
+        ))::int as free,
+        dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
       from agent_sessions s
       join agents a on a.id = s.agent_id
       join segments g on g.id = a.segment_id
       where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(sql)}
+    ), credit as materialized (
+      select able.*, max(kind) over () as kinds from able
     ), slots as (
       select segment_id, agent_id, session_number,
         row_number() over (partition by segment_id order by n, agent_id) as place
       from credit cross join lateral generate_series(1, free) as n
+      where kind = ${kind + 1}
     ), demand as materialized (
-      select segment_id, least(sum(greatest(free, 0)), ${limits.maxClaimBatch})::int as total
-      from credit group by segment_id
+      select segment_id, capabilities, kinds, least(sum(greatest(free, 0)), ${limits.maxClaimBatch})::int as total
+      from credit where kind = ${kind + 1} group by segment_id, capabilities, kinds
     ), released as (
       update job_run_steps st set not_before = null from (
         select due.id from demand cross join lateral (
@@ -93,6 +123,7 @@ export async function claimOnce(sql: Queryable, serverId: string, claimId = newC
         select st.id, st.target_run_id, st.has_locks from job_run_steps st
         where st.segment_id = shares.segment_id and st.status = 'ready' and st.not_before is null
           and st.claim_rank = shares.claim_rank and st.job_run_id = shares.job_run_id
+          and (st.needs is null or st.needs <@ shares.capabilities)
         order by st.id
         limit shares.n
         for update of st skip locked
@@ -128,7 +159,7 @@ export async function claimOnce(sql: Queryable, serverId: string, claimId = newC
         st.step_type, st.agent_id, st.session_number, st.attempt_day
     )
     select demand.segment_id as of_segment_id, demand.total as free, (
-        (select count(*) from released) + (select count(*) from parked))::int as moved,
+        (select count(*) from released) + (select count(*) from parked))::int as moved, demand.kinds,
       st.id, st.epoch, st.lease_token, st.job_run_id,
       st.target_run_id, st.segment_id, st.step_number, st.step_type, st.agent_id, st.session_number,
       st.attempt_day::text as attempt_day, ${leaseDetailColumns(sql)}
@@ -138,8 +169,9 @@ export async function claimOnce(sql: Queryable, serverId: string, claimId = newC
   const left = new Map(rows.map((row) => [row.ofSegmentId, row.free]));
   for (const { segmentId } of leased) left.set(segmentId, (left.get(segmentId) ?? 0) - 1);
   const moved = rows[0]?.moved ?? 0;
+  const kinds = rows[0]?.kinds ?? 1;
   const tookAll = moved === 0 && [...left.values()].every((free) => free > 0);
-  return { steps: leased.map(claimedStep), tookAll, moved };
+  return { steps: leased.map(claimedStep), tookAll, moved, kinds };
 }
 
 /** A lease that may never have reached its agent. */
@@ -160,27 +192,29 @@ export async function leasesOfClaims(
 }
 
 /**
- * How many steps to take of which run: a row (segment_id, claim_rank, job_run_id, n) for each. The runs are found by
+ * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, n) for each. The runs are found by
  * skipping from one to the next in the index of ready steps. Their steps are then dealt one by one, always to the run
  * with the least in flight.
  */
 function sharesOfRuns(db: Queryable) {
   return db`
-    select segment_id, claim_rank, job_run_id, count(*) as n from (
+    select segment_id, capabilities, claim_rank, job_run_id, count(*) as n from (
       select r.*, row_number() over (
         partition by r.segment_id order by r.claim_rank, r.in_flight + nth.n, r.job_run_id, nth.n) as place
       from (
-        select demand.segment_id, demand.total, candidate.*
+        select demand.segment_id, demand.capabilities, demand.total, candidate.*
         from demand cross join lateral (
           with recursive run as (
             (select st.claim_rank, st.job_run_id, 1 as number from job_run_steps st
               where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                and (st.needs is null or st.needs <@ demand.capabilities)
               order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1)
             union all
             select next.*, run.number + 1 from run cross join lateral (
               select st.claim_rank, st.job_run_id from job_run_steps st
               where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
                 and (st.claim_rank, st.job_run_id) > (run.claim_rank, run.job_run_id)
+                and (st.needs is null or st.needs <@ demand.capabilities)
               order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
             where run.number < ${maxRunsLookedAt}
           )
@@ -196,11 +230,12 @@ function sharesOfRuns(db: Queryable) {
           select from job_run_steps st
           where st.segment_id = r.segment_id and st.status = 'ready' and st.not_before is null
             and st.claim_rank = r.claim_rank and st.job_run_id = r.job_run_id
+            and (st.needs is null or st.needs <@ r.capabilities)
           limit r.total) ready
       ) nth
     ) dealt
     where place <= (select total from demand where demand.segment_id = dealt.segment_id)
-    group by segment_id, claim_rank, job_run_id`;
+    group by segment_id, capabilities, claim_rank, job_run_id`;
 }
 
 /**
@@ -235,9 +270,10 @@ export function isAble(db: Queryable) {
       where w.agent_id = a.id and w.generation = g.key_generation and w.opened_at is not null))`;
 }
 
-type ClaimRow = ClaimedStep & LeaseDetails & { ofSegmentId: number; free: number; moved: number };
+type ClaimRow = ClaimedStep &
+  LeaseDetails & { ofSegmentId: number; free: number; moved: number; kinds: number };
 
-function claimedStep({ ofSegmentId: _, free: __, moved: ___, ...row }: ClaimRow): ClaimedStep {
+function claimedStep({ ofSegmentId: _, free: __, moved: ___, kinds: ____, ...row }: ClaimRow): ClaimedStep {
   const { stepId, jobId, jobVersion, targetId, targetName, host, port, hostKeys, hostTrust, ...lease } = row;
   const { settings, askedCredential, credentialId, credentialVersion, credentialKind, ...step } = lease;
   const target = { targetId, targetName, host, port, settings, hostKeys, hostTrust };

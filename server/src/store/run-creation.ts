@@ -54,9 +54,15 @@ export interface NewRun {
   rerunOf: number | null;
   /** Of a draft or a template. */
   isTrial: boolean;
+  /** Values under the run's data key; null for none. */
+  parameters: Buffer | null;
+  secretsId: string | null;
+  versionRef: string | null;
+  reason: string | null;
   /** In the order in which they start. `firstStep`: those before it are skipped. */
   targets: readonly { id: number; name: string; segmentId: number; firstStep?: number }[];
-  steps: readonly { number: number; type: string; timeBudgetS: number }[];
+  /** `needs`: what an agent must be able to do. */
+  steps: readonly { number: number; type: string; timeBudgetS: number; needs?: readonly string[] }[];
 }
 
 /**
@@ -72,7 +78,7 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
     with run as (
       insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, completed_steps, start_by,
         created_by, selection, priority, timeout_s, locks, rerun_of, is_trial, max_failures, strategy, targets_opened,
-        batch_number, batch_end, batch_failures)
+        batch_number, batch_end, batch_failures, parameters, secrets_id, version_ref, reason)
       overriding system value
       values (${run.id}, ${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
         ${run.targets.length * run.steps.length}, ${skipped},
@@ -81,7 +87,7 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
         ${hasLocks ? tx.json(run.locks as never) : null}, ${run.rerunOf}, ${run.isTrial}, ${strategy?.maxFailures ?? 0},
         ${strategy === null ? null : tx.json(strategyValues(strategy))}, ${strategy === null ? null : opens},
         ${strategy?.batches.length ? 1 : null}, ${strategy?.batches.length ? firstBatchEnd(strategy, run) : null},
-        ${strategy?.batches.length ? 0 : null})
+        ${strategy?.batches.length ? 0 : null}, ${run.parameters}, ${run.secretsId}, ${run.versionRef}, ${run.reason})
       returning id
     ), target_run as (
       insert into job_run_targets (job_run_id, target_id, segment_id, target_name, is_open, has_locks)
@@ -92,12 +98,13 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
       returning id, target_id, segment_id, job_run_id, is_open
     ), step as (
       insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s,
-        claim_rank, has_locks, status, reason)
+        claim_rank, has_locks, needs, status, reason)
       select t.job_run_id, t.id, t.segment_id, s.number, s.type, s."timeBudgetS", ${-run.priority}, ${hasLocks},
+        case when s.needs is not null then array(select jsonb_array_elements_text(s.needs)) end,
         ${firstStatuses(tx, run)}
       from target_run t
       cross join jsonb_to_recordset(${tx.json(run.steps as never)}::jsonb) as s(
-        number integer, type text, "timeBudgetS" integer)
+        number integer, type text, "timeBudgetS" integer, needs jsonb)
       ${skipped === 0 ? tx`` : firstSteps(tx, run)}
       order by t.id, s.number
     )

@@ -75,6 +75,8 @@ export interface StepRow {
   isCleanUp: boolean;
   reason: string | null;
   errorMessage: string | null;
+  /** What an agent must be able to do; null for nothing. */
+  needs: string[] | null;
 }
 
 /** Runs, named by themselves or by some of their steps. */
@@ -130,7 +132,7 @@ export async function lockStepsAndNext(tx: Tx, ids: readonly number[]): Promise<
     )
     select st.id, st.job_run_id, st.target_run_id, st.segment_id, st.step_number, st.step_type, st.status, st.epoch,
       st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,
-      st.started_at, st.output_seq, st.output_bytes, st.output_state, st.held_until, st.is_clean_up, st.reason, st.error_message
+      st.started_at, st.output_seq, st.output_bytes, st.output_state, st.held_until, st.is_clean_up, st.reason, st.error_message, st.needs
     from job_run_steps st
     where st.id = any(array(select id from asked union all select id from following))
     order by st.id for update`;
@@ -147,13 +149,14 @@ export interface WaitingStep {
   epoch: number;
   isCleanUp: boolean;
   reason: string | null;
+  needs: string[] | null;
 }
 
 /** Steps of a run that wait for a lease or for their turn. */
 export async function lockWaitingSteps(tx: Tx, runId: number): Promise<WaitingStep[]> {
   return tx<WaitingStep[]>`
     select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
-      reason
+      reason, needs
     from job_run_steps
     where job_run_id = ${runId} and status in ('pending', 'ready') order by id for update`;
 }
@@ -163,7 +166,7 @@ export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): P
   if (targetRunIds.length === 0) return [];
   return tx<WaitingStep[]>`
     select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
-      reason
+      reason, needs
     from job_run_steps
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'skipped', 'cancelled')
     order by id for update`;

@@ -24,6 +24,8 @@ export interface WaitingRow {
   agentName: string | null;
   lockName: string | null;
   lockScope: 'installation' | 'segment' | 'target';
+  /** Of ready steps: what an agent must be able to do; null for nothing. */
+  needs: string[] | null;
   since: Date | null;
   until: Date | null;
   targets: number;
@@ -46,7 +48,7 @@ export async function listWaiting(
         and ${targetRunWithin(db, reaches)}
     ), waiting as (
       select seen.id, seen.segment_id, seen.target_name, 'unopened' as kind, null as agent_name, null as lock_key,
-        null::timestamptz as since, null::timestamptz as until
+        null::text[] as needs, null::timestamptz as since, null::timestamptz as until
       from seen where not seen.is_open
       union all
       select seen.id, seen.segment_id, seen.target_name,
@@ -59,6 +61,7 @@ export async function listWaiting(
           else 'ready' end,
         case when st.status in ('running', 'held') then a.name end,
         case when st.status = 'ready' and st.not_before > clock_timestamp() then st.waits_lock end,
+        case when st.status = 'ready' and (st.not_before is null or st.not_before <= clock_timestamp()) then st.needs end,
         case when st.status = 'running' and seen.run_status = 'cancelling' and not st.is_clean_up
             then seen.cancel_requested_at
           when st.status = 'running' and not heard.ok then s.last_heartbeat_at
@@ -82,13 +85,13 @@ export async function listWaiting(
     select w.kind, w.segment_id, g.name as segment_name, ${segmentWithin(db, reaches, 'g.id')} as segment_seen,
       w.agent_name, split_part(w.lock_key, '@', 1) as lock_name,
       case when w.lock_key like '%@target:%' then 'target' when w.lock_key like '%@segment:%' then 'segment'
-        else 'installation' end as lock_scope,
+        else 'installation' end as lock_scope, w.needs,
       min(w.since) as since, min(w.until) as until, count(distinct w.id)::int as targets,
       to_jsonb((array_agg(jsonb_build_object('targetRunId', w.id, 'targetName', w.target_name) order by w.id))
         [1:${db.unsafe(String(examples))}]) as examples
     from waiting w join segments g on g.id = w.segment_id
-    group by 1, 2, 3, g.id, 5, 6, 7
-    order by targets desc, w.kind, g.name, w.agent_name, lock_name, lock_scope`;
+    group by 1, 2, 3, g.id, 5, 6, 7, 8
+    order by targets desc, w.kind, g.name, w.agent_name, lock_name, lock_scope, w.needs`;
 }
 
 export const agentStates = [
@@ -107,21 +110,24 @@ export interface SegmentAgentsRow {
   agents: number;
   slots: number;
   freeSlots: number;
+  /** Of those that are able: what they can do. */
+  capabilities: string[] | null;
   /** When the last of them was heard, or began to drain. */
   since: Date | null;
 }
 
-/** The agents of these segments by what a claim makes of them; revoked ones are none. */
+/** The agents of these segments by what a claim makes of them, able ones by what they can do; revoked ones are none. */
 export async function segmentAgents(
   db: Queryable,
   segmentIds: readonly number[],
 ): Promise<SegmentAgentsRow[]> {
   return db<SegmentAgentsRow[]>`
-    select f.segment_id, f.state, count(*)::int as agents, sum(f.slots)::int as slots,
+    select f.segment_id, f.state, f.capabilities, count(*)::int as agents, sum(f.slots)::int as slots,
       sum(greatest(0, f.slots - f.busy))::int as free_slots, max(f.since) as since
     from (
       select a.segment_id, coalesce(s.slots, 0) as slots,
         (select count(*) from job_run_steps l where l.agent_id = a.id and l.status = 'running') as busy, state.state,
+        case when state.state = 'able' then s.capabilities end as capabilities,
         case when state.state = 'draining' then a.drain_requested_at
           when state.state = 'silent' then s.last_heartbeat_at
           when state.state = 'offline' then coalesce(s.disconnected_at, s.last_heartbeat_at) end as since
@@ -138,7 +144,7 @@ export async function segmentAgents(
           and s.last_heartbeat_at + make_interval(secs => g.unknown_after_s) > clock_timestamp() then 'silent'
         else 'offline' end as state) state
       where a.segment_id = any(${segmentIds as number[]}::bigint[]) and a.state <> 'revoked'
-    ) f group by f.segment_id, f.state`;
+    ) f group by f.segment_id, f.state, f.capabilities`;
 }
 
 /** Which of these segments have ready steps that go before those of the priority. */

@@ -1,0 +1,11 @@
+import { Type } from 'typebox';
+
+/** Something sealed to a generation of a segment's key (sealing/envelope.ts), bytes as base64. */
+export const SealedEnvelopeSchema = Type.Object({
+  v: Type.Literal(1),
+  generation: Type.Integer({ minimum: 1 }),
+  enc: Type.String({ maxLength: 128 }),
+  wrappedKey: Type.String({ maxLength: 256 }),
+  nonce: Type.String({ maxLength: 64 }),
+  ciphertext: Type.String({ maxLength: 200_000 }),
+});

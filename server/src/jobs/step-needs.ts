@@ -1,0 +1,38 @@
+// What an agent must be able to do to be given a step, beyond what agents of the first version can.
+import type { AgentCapability, JobDefinition } from '@opsconductor/protocol';
+
+/** A capability, or the name of a step type. */
+export type StepNeed = AgentCapability | (string & {});
+
+const firstStepType = 'ssh.exec';
+const known = new WeakMap<object, readonly (readonly StepNeed[] | null)[]>();
+
+/** By step number minus one, each sorted; null for a step that any agent can run. */
+export function stepNeedsOf(
+  definition: Pick<JobDefinition, 'steps' | 'parameters'>,
+): readonly (readonly StepNeed[] | null)[] {
+  const before = known.get(definition);
+  if (before !== undefined) return before;
+  // What a step prints may be a secret that it was never given: it is masked in every step of the run.
+  const hasSecrets = Object.values(definition.parameters ?? {}).some(({ secret }) => secret === true);
+  let handsOnSecrets = false;
+  const needs = definition.steps.map(({ type, config, when, outputs }) => {
+    const list: StepNeed[] = [];
+    if (hasSecrets || handsOnSecrets || hasPlaceholder(config)) list.push('render');
+    if (when !== undefined) list.push('conditions');
+    if (outputs !== undefined) list.push('outputs');
+    if (type !== firstStepType) list.push(type);
+    else if ((config as { shell?: unknown }).shell === 'bash') list.push('bash');
+    handsOnSecrets ||= Object.values(outputs ?? {}).some(({ secret }) => secret === true);
+    return list.length === 0 ? null : list.sort();
+  });
+  known.set(definition, needs);
+  return needs;
+}
+
+/** Whether a text in it has a placeholder, or something that reads as its literal. */
+function hasPlaceholder(config: unknown): boolean {
+  if (typeof config === 'string') return config.includes('${{');
+  if (typeof config !== 'object' || config === null) return false;
+  return Object.values(config).some(hasPlaceholder);
+}

@@ -1,0 +1,54 @@
+// What an agent says that a step hands on, looked at and encrypted before it is stored. It is hostile input: only what the
+// step's definition names is taken, and no more than all steps of a target run may hand on together.
+import { type HandedOn, limits, type StepOutcome } from '@opsconductor/protocol';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import type { Sql } from '../../store/connection.ts';
+import { findStepPlace, type NewStepOutputs } from '../../store/run-values.ts';
+import type { RunKeys } from '../run-keys.ts';
+import { sealOutputs } from './values-at-rest.ts';
+
+export type TakenOutputs = Omit<NewStepOutputs, 'stepId' | 'epoch'>;
+
+export class HandedOnValues {
+  readonly #deps: { sql: Sql; masterKey: MasterKey; keys: RunKeys };
+
+  constructor(deps: { sql: Sql; masterKey: MasterKey; keys: RunKeys }) {
+    this.#deps = deps;
+  }
+
+  /** What is to be stored, or the outcome that it has in place of the one that was told. */
+  async take(
+    attempt: { stepId: number; epoch: number },
+    given: Record<string, HandedOn>,
+  ): Promise<{ handsOn: TakenOutputs | undefined } | { outcome: StepOutcome }> {
+    const { sql, keys } = this.#deps;
+    const place = await findStepPlace(sql, attempt.stepId);
+    if (place === undefined) return { handsOn: undefined };
+    const { definition } = await loadJobVersion(this.#deps, place.jobId, place.jobVersion);
+    const declared = definition.steps[place.stepNumber - 1]?.outputs ?? {};
+    const outputs: Record<string, string> = {};
+    const secrets: NonNullable<NewStepOutputs['secrets']> = {};
+    for (const [name, { secret }] of Object.entries(declared)) {
+      const { value, id, sealed } = (Object.hasOwn(given, name) ? given[name] : undefined) ?? {};
+      if (secret === true) {
+        if (id !== undefined && sealed !== undefined) secrets[name] = { id, sealed };
+      } else if (value !== undefined) outputs[name] = value;
+    }
+    const hasOutputs = Object.keys(outputs).length > 0;
+    const hasSecrets = Object.keys(secrets).length > 0;
+    if (!hasOutputs && !hasSecrets) return { handsOn: undefined };
+    const dataKey = await keys.keyOf(sql, place.runId);
+    const sealed = hasOutputs ? sealOutputs(dataKey, attempt, outputs) : null;
+    const bytes = (sealed?.length ?? 0) + (hasSecrets ? JSON.stringify(secrets).length : 0);
+    if (place.outputBytesBefore + bytes > limits.maxStepOutputBytes) return { outcome: tooMuch };
+    return { handsOn: { outputs: sealed, secrets: hasSecrets ? secrets : null } };
+  }
+}
+
+const tooMuch: StepOutcome = {
+  status: 'failed',
+  reason: 'output_missing',
+  message: `The steps of a target run hand on ${limits.maxStepOutputBytes / 1024} KiB together at most; with this one it is more.`,
+  advice: 'Hand on less: leave long texts in a file on the target.',
+};

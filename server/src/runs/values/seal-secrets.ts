@@ -1,0 +1,82 @@
+// Secret values of a run, sealed to each segment that it has targets in: by the client, or by this server where a value
+// came in the clear. Then it is in this process's memory alone, and only until it is sealed.
+import { randomUUID } from 'node:crypto';
+import type { ErrorDetail, SecretParameters } from '@opsconductor/protocol';
+import { sealRunValue } from '@opsconductor/protocol/sealing';
+import { AppError } from '../../errors.ts';
+import { refuseWhileRotating } from '../../segments/sealing-key.ts';
+import type { Queryable } from '../../store/connection.ts';
+import { findSegmentKeysNow, type SealedRunSecret, type SegmentKeyNow } from '../../store/run-values.ts';
+
+export interface SealedSecrets {
+  id: string;
+  secrets: SealedRunSecret[];
+}
+
+export interface SecretsToSeal {
+  installationId: string;
+  jobId: number;
+  segmentIds: readonly number[];
+  /** In the clear. */
+  plain: ReadonlyMap<string, string>;
+  sealed?: SecretParameters | undefined;
+}
+
+/**
+ * The run's secrets for each of its segments; undefined where it has none.
+ *
+ * @throws {AppError} `invalid` where a value is not sealed to a segment of the run, or to an older generation of its key;
+ * `conflict` while a segment's key is being replaced.
+ */
+export async function sealSecrets(db: Queryable, wanted: SecretsToSeal): Promise<SealedSecrets | undefined> {
+  const { plain, sealed } = wanted;
+  const names = Object.keys(sealed?.values ?? {});
+  if (plain.size + names.length === 0) return undefined;
+  const segments = await findSegmentKeysNow(db, wanted.segmentIds);
+  for (const { segmentName, keyRotationWantedAt } of segments)
+    refuseWhileRotating({ name: segmentName, keyRotationWantedAt });
+  const id = sealed?.id ?? randomUUID();
+  const secrets: SealedRunSecret[] = [];
+  const problems: ErrorDetail[] = [];
+  for (const segment of segments) {
+    for (const name of names) {
+      const one = sealed?.values[name]?.find(({ segmentId }) => segmentId === segment.segmentId);
+      if (one !== undefined && one.sealed.generation === segment.generation) {
+        secrets.push({ segmentId: segment.segmentId, name, sealed: one.sealed });
+        continue;
+      }
+      problems.push({
+        path: `secretParameters.values.${name}`,
+        message:
+          one === undefined
+            ? `It is not sealed to segment “${segment.segmentName}”, which the run has targets in.`
+            : `It is sealed to generation ${one.sealed.generation} of the key of segment “${segment.segmentName}”, which is at ${segment.generation}.`,
+        allowed: 'a seal for each segment that POST /api/v1/jobs/:id/sealing-keys names',
+      });
+    }
+  }
+  const [first] = problems;
+  if (first !== undefined) {
+    throw new AppError('invalid', `${first.path}: ${first.message}`, { details: problems.slice(0, 50) });
+  }
+  for (const segment of segments) secrets.push(...(await sealPlain(wanted, id, segment)));
+  return { id, secrets };
+}
+
+async function sealPlain(
+  { installationId, jobId, plain }: SecretsToSeal,
+  id: string,
+  { segmentId, segmentName, generation, publicKey }: SegmentKeyNow,
+): Promise<SealedRunSecret[]> {
+  if (plain.size === 0) return [];
+  if (generation === null || publicKey === null) {
+    const message = `Segment “${segmentName}” has no agent yet, so there is no key to seal secrets to. Enroll its first agent.`;
+    throw new AppError('conflict', message);
+  }
+  return Promise.all(
+    [...plain].map(async ([name, value]) => {
+      const binding = { installationId, jobId, id, step: '', name, segmentId, generation };
+      return { segmentId, name, sealed: await sealRunValue({ segmentPublicKey: publicKey, binding, value }) };
+    }),
+  );
+}

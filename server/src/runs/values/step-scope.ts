@@ -1,0 +1,66 @@
+// What of a job's version one step is rendered with: the parameters and earlier outputs that its text may refer to, and all
+// secrets, which are masked in its output.
+import {
+  type JobDefinition,
+  type RenderScope,
+  type StepDefinition,
+  type StepOutput,
+  scopeOf,
+  stepReferenceName,
+} from '@opsconductor/protocol';
+import { stepNeedsOf } from '../../jobs/step-needs.ts';
+
+export interface StepScope {
+  scope: Pick<RenderScope, 'path' | 'parameters' | 'steps'>;
+  /** Numbers of the steps before it whose outputs are in the scope, with what they are called by. */
+  stepsBefore: ReadonlyMap<number, string>;
+  when?: string;
+  outputs?: Record<string, StepOutput>;
+}
+
+const rendering: readonly string[] = ['render', 'conditions', 'outputs'];
+const known = new WeakMap<object, Map<number, StepScope | undefined>>();
+
+/** Undefined for a step that is carried out as it is written. */
+export function stepScopeOf(definition: JobDefinition, stepNumber: number): StepScope | undefined {
+  const scopes = known.get(definition) ?? new Map<number, StepScope | undefined>();
+  known.set(definition, scopes);
+  if (!scopes.has(stepNumber)) scopes.set(stepNumber, stepScope(definition, stepNumber));
+  return scopes.get(stepNumber);
+}
+
+function stepScope(definition: JobDefinition, stepNumber: number): StepScope | undefined {
+  const step = definition.steps[stepNumber - 1];
+  const needs = stepNeedsOf(definition)[stepNumber - 1];
+  if (step === undefined || !needs?.some((need) => rendering.includes(need))) return undefined;
+  const text = textOf(step);
+  const { path, parameters, steps } = scopeOf(definition, stepNumber - 1);
+  const isSecret = ({ secret }: { secret?: boolean }) => secret === true;
+  const before = definition.steps.slice(0, stepNumber - 1).flatMap((each, at): [number, string][] => {
+    const called = stepReferenceName(each);
+    if (called === undefined || each.outputs === undefined) return [];
+    return Object.values(each.outputs).some(isSecret) || text.mayName(called) ? [[at + 1, called]] : [];
+  });
+  const inScope = new Set(before.map(([, called]) => called));
+  return {
+    scope: {
+      path,
+      parameters: pick(parameters, (name, parameter) => isSecret(parameter) || text.mayName(name)),
+      steps: pick(steps, (called) => inScope.has(called)),
+    },
+    stepsBefore: new Map(before),
+    ...(step.when === undefined ? {} : { when: step.when }),
+    ...(step.outputs === undefined ? {} : { outputs: step.outputs }),
+  };
+}
+
+/** A name that stands nowhere in the step's text is not referred to. In an expression one may be put together. */
+function textOf({ config, when }: StepDefinition): { mayName(name: string): boolean } {
+  const text = `${JSON.stringify(config)} ${when ?? ''}`;
+  const putsTogether = when !== undefined && /(parameters|steps|outputs)\s*(\[|[^\s.[\w]|$)/.test(when);
+  return { mayName: (name) => putsTogether || text.includes(name) };
+}
+
+function pick<T>(record: Record<string, T>, keeps: (name: string, value: T) => boolean): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).filter(([name, value]) => keeps(name, value)));
+}
