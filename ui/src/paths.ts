@@ -62,6 +62,17 @@ export const paths = {
   signIn: (back?: string) => withQuery('/sign-in', { back }),
   jobs: (query: { search?: string; category?: string | undefined } = {}) => withQuery('/jobs', query),
   job: (id: number) => `/jobs/${id}`,
+  jobVersions: (id: number) => `/jobs/${id}/versions`,
+  jobVersion: (id: number, version: number) => `/jobs/${id}/versions/${version}`,
+  /** Without `to`: with the current version. */
+  jobComparison: (
+    id: number,
+    query: { from?: string | number | undefined; to?: string | number | undefined } = {},
+  ) => withQuery(`/jobs/${id}/compare`, query),
+  jobHistory: (id: number) => `/jobs/${id}/history`,
+  jobStatistics: (id: number, query: { days?: number | undefined } = {}) =>
+    withQuery(`/jobs/${id}/statistics`, query),
+  editJob: (id: number, query: { step?: number | undefined } = {}) => withQuery(`/jobs/${id}/edit`, query),
   newJob: (query: { from?: number; category?: string | undefined } = {}) => withQuery('/jobs/new', query),
   runs: (query: { status?: string; jobId?: number | undefined; targetId?: number | undefined } = {}) =>
     withQuery('/runs', query),
@@ -196,6 +207,17 @@ export const apiPaths = {
   credentialVersions: (id: string) => `${root}/credentials/${encodeURIComponent(id)}/versions`,
   jobs: (query: Query = {}) => withQuery(`${root}/jobs`, query),
   job: (id: number) => `${root}/jobs/${id}`,
+  jobVersions: (id: number, query: Query = {}) => withQuery(`${root}/jobs/${id}/versions`, query),
+  jobVersion: (id: number, version: string | number) =>
+    `${root}/jobs/${id}/versions/${encodeURIComponent(version)}`,
+  jobComparison: (id: number, query: Query) => withQuery(`${root}/jobs/${id}/compare`, query),
+  jobHistory: (id: number, query: Query = {}) => withQuery(`${root}/jobs/${id}/history`, query),
+  jobStatistics: (id: number, query: Query = {}) => withQuery(`${root}/jobs/${id}/statistics`, query),
+  jobHealth: (id: number) => `${root}/jobs/${id}/health`,
+  jobState: (id: number) => `${root}/jobs/${id}/state`,
+  jobRollback: (id: number) => `${root}/jobs/${id}/rollback`,
+  jobTag: (id: number, name: string) => `${root}/jobs/${id}/tags/${encodeURIComponent(name)}`,
+  jobChannel: (id: number, name: string) => `${root}/jobs/${id}/channels/${encodeURIComponent(name)}`,
   jobCategory: (id: number) => `${root}/jobs/${id}/category`,
   jobRun: (id: number) => `${root}/jobs/${id}/run`,
   runs: (query: Query = {}) => withQuery(`${root}/runs`, query),

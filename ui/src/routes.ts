@@ -4,6 +4,11 @@ import type { Permission } from '@opsconductor/protocol';
 export type PageName =
   | 'jobs'
   | 'job'
+  | 'job-versions'
+  | 'job-version'
+  | 'job-comparison'
+  | 'job-history'
+  | 'job-statistics'
   | 'new-job'
   | 'runs'
   | 'run'
@@ -37,12 +42,19 @@ export interface Route {
   page: PageName;
   /** Id in the path, where the page has one. */
   id?: number;
+  /** A second number in the path: the version of a job. */
+  version?: number;
 }
 
 const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/(?:jobs)?$/, 'jobs'],
   [/^\/jobs\/new$/, 'new-job'],
   [/^\/jobs\/([1-9][0-9]{0,14})$/, 'job'],
+  [/^\/jobs\/([1-9][0-9]{0,14})\/versions$/, 'job-versions'],
+  [/^\/jobs\/([1-9][0-9]{0,14})\/versions\/([1-9][0-9]{0,8})$/, 'job-version'],
+  [/^\/jobs\/([1-9][0-9]{0,14})\/compare$/, 'job-comparison'],
+  [/^\/jobs\/([1-9][0-9]{0,14})\/history$/, 'job-history'],
+  [/^\/jobs\/([1-9][0-9]{0,14})\/statistics$/, 'job-statistics'],
   [/^\/runs$/, 'runs'],
   [/^\/runs\/([1-9][0-9]{0,14})$/, 'run'],
   [/^\/targets$/, 'targets'],
@@ -78,6 +90,11 @@ const table: readonly (readonly [RegExp, PageName])[] = [
 export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   jobs: 'read',
   job: 'read',
+  'job-versions': 'read',
+  'job-version': 'read',
+  'job-comparison': 'read',
+  'job-history': 'read',
+  'job-statistics': 'read',
   'new-job': 'jobs.edit',
   runs: 'read',
   run: 'read',
@@ -104,11 +121,21 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   audit: 'audit.read',
 };
 
+/** Whether it is one of the pages of one job. */
+export function isJobPart(page: PageName): boolean {
+  return page === 'job' || page.startsWith('job-');
+}
+
 export function matchRoute(path: string): Route {
   const clean = path.length > 1 ? path.replace(/\/+$/, '') : path;
   for (const [pattern, page] of table) {
     const found = pattern.exec(clean);
-    if (found !== null) return found[1] === undefined ? { page } : { page, id: Number(found[1]) };
+    if (found === null) continue;
+    const [, id, version] = found;
+    if (id === undefined) return { page };
+    return version === undefined
+      ? { page, id: Number(id) }
+      : { page, id: Number(id), version: Number(version) };
   }
   return { page: 'not-found' };
 }

@@ -1,0 +1,56 @@
+// Two texts beside each other: lines that differ face each other, and what is alike between them is folded.
+import { type DiffLine, lineHunks } from '@opsconductor/protocol';
+
+export interface SideLine {
+  number: number;
+  text: string;
+}
+export type SideRow =
+  | { kind: 'same' | 'changed'; before: SideLine | undefined; after: SideLine | undefined }
+  /** So many lines alike that are not shown. */
+  | { kind: 'fold'; lines: number; key: string };
+
+/** Rows of both texts, each hunk with the lines around it; empty where the texts are the same. */
+export function sideBySide(before: string, after: string): SideRow[] {
+  const rows: SideRow[] = [];
+  let nextBefore = 1;
+  const total = before.split('\n').length;
+  for (const hunk of lineHunks(before, after)) {
+    const start = hunk.beforeLines === 0 ? hunk.beforeStart + 1 : hunk.beforeStart;
+    const afterStart = hunk.afterLines === 0 ? hunk.afterStart + 1 : hunk.afterStart;
+    if (start > nextBefore) rows.push(foldOf(nextBefore, start));
+    rows.push(...hunkRows(hunk.lines, start, afterStart));
+    nextBefore = start + hunk.beforeLines;
+  }
+  if (rows.length > 0 && nextBefore <= total) rows.push(foldOf(nextBefore, total + 1));
+  return rows;
+}
+
+function foldOf(from: number, to: number): SideRow {
+  return { kind: 'fold', lines: to - from, key: `fold ${from}` };
+}
+
+function hunkRows(lines: readonly DiffLine[], beforeStart: number, afterStart: number): SideRow[] {
+  const rows: SideRow[] = [];
+  let [left, right] = [beforeStart, afterStart];
+  let removed: SideLine[] = [];
+  let added: SideLine[] = [];
+  const flush = () => {
+    for (let at = 0; at < Math.max(removed.length, added.length); at += 1) {
+      rows.push({ kind: 'changed', before: removed[at], after: added[at] });
+    }
+    removed = [];
+    added = [];
+  };
+  for (const { op, text } of lines) {
+    if (op === 'same') {
+      flush();
+      rows.push({ kind: 'same', before: { number: left, text }, after: { number: right, text } });
+    } else if (op === 'removed') removed.push({ number: left, text });
+    else added.push({ number: right, text });
+    if (op !== 'added') left += 1;
+    if (op !== 'removed') right += 1;
+  }
+  flush();
+  return rows;
+}
