@@ -8,17 +8,21 @@ import { expectedOutput } from './step-command.ts';
 const atOnce = 6;
 const maxReads = 10;
 
-/** @param diskLost ids of the agents whose disk was lost in the round. */
+export interface LostDisk {
+  agentId: number;
+  atMs: number;
+}
+
 export async function checkOutput(
   cluster: Cluster,
   facts: RoundFacts,
-  diskLost: ReadonlySet<number>,
+  lostDisks: readonly LostDisk[],
 ): Promise<Violation[]> {
   const found: Violation[] = [];
   const waiting = facts.steps.flatMap((step) => step.attempts.map((attempt) => ({ step, attempt })));
   const work = async () => {
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      const texts = await wrongOutput(cluster, next.step, next.attempt, diskLost);
+      const texts = await wrongOutput(cluster, next.step, next.attempt, mayHaveGaps(facts, next, lostDisks));
       const { id, jobRunId } = next.step;
       for (const text of texts) {
         const about = `step ${id} attempt ${next.attempt.epoch} (${next.attempt.status}, ${next.attempt.reason})`;
@@ -30,15 +34,34 @@ export async function checkOutput(
   return found;
 }
 
+/** Whether its agent's disk was lost between its lease and the moment from which the server had everything. */
+function mayHaveGaps(
+  { edges }: RoundFacts,
+  { step, attempt }: { step: StepFacts; attempt: AttemptFacts },
+  lostDisks: readonly LostDisk[],
+): boolean {
+  const own = edges.filter(
+    ({ kind, rowId, epoch }) => kind === 'step' && rowId === step.id && epoch === attempt.epoch,
+  );
+  const leasedMs = own.find(({ to }) => to === 'running')?.at.getTime() ?? 0;
+  // What is unknown may be told, with its output, at any time after.
+  const isToldAtEnd = attempt.status !== 'unknown';
+  const endedMs = isToldAtEnd ? own.find(({ from }) => from === 'running')?.at.getTime() : undefined;
+  return lostDisks.some(
+    ({ agentId, atMs }) =>
+      agentId === attempt.agentId && atMs >= leasedMs && atMs <= (endedMs ?? Number.POSITIVE_INFINITY),
+  );
+}
+
 async function wrongOutput(
   cluster: Cluster,
   step: StepFacts,
   attempt: AttemptFacts,
-  diskLost: ReadonlySet<number>,
+  mayHaveGap: boolean,
 ): Promise<string[]> {
   const wrong: string[] = [];
   const hasGaps = attempt.outputState === 'gapped';
-  if (hasGaps && !diskLost.has(attempt.agentId)) wrong.push('it is gapped, and no disk was lost');
+  if (hasGaps && !mayHaveGap) wrong.push('it is gapped, and no disk was lost while it ran');
   if (attempt.outputState === 'open') wrong.push('it is open still');
   const expected = expectedOutput(step.planned, { key: step.key, blob: cluster.blob });
   const isWhole = attempt.exitCode !== null && attempt.outputState === 'complete';

@@ -1,6 +1,7 @@
 // What must hold after every round, whatever was done to the system in it.
 import { aggregateRun, isRunEnded, isStepEnded, mayBecome } from '@opsconductor/protocol';
-import type { FaultKind } from './plan-round.ts';
+import type { Edge } from './edge-recorder.ts';
+import { type FaultKind, faultKinds, type PlannedRun, type PlannedStep } from './plan-round.ts';
 import type { AttemptFacts, RoundFacts, RunFacts, StepFacts } from './round-facts.ts';
 
 export interface Violation {
@@ -10,8 +11,15 @@ export interface Violation {
   stepId?: number;
 }
 
+/** What keeps an agent from being heard. */
+const silencing: readonly FaultKind[] = faultKinds.filter(
+  (kind) => kind !== 'clock-stepped' && kind !== 'target-cut' && kind !== 'database-cut',
+);
+
 /** Reasons that are true only where something was done that leads to them. */
 const causes: Record<string, readonly FaultKind[]> = {
+  agent_silent: silencing,
+  lease_expired: [...silencing, 'clock-stepped', 'database-cut'],
   agent_restarted: ['agent-killed', 'agent-disk-lost'],
   connection_lost: ['target-cut', 'agent-stopped', 'suspended'],
   unreachable: ['target-cut', 'agent-stopped', 'suspended'],
@@ -19,19 +27,17 @@ const causes: Record<string, readonly FaultKind[]> = {
   connect_timed_out: ['target-cut', 'agent-stopped', 'suspended'],
   connection_refused: ['target-cut'],
 };
-/** These come from the plan alone, or from any fault that silences an agent. */
-const plainReasons: ReadonlySet<string> = new Set([
-  'exit_code',
-  'timed_out',
-  'cancelled',
-  'cancel_unconfirmed',
-  'agent_silent',
-  'predecessor',
-  'when_status',
-  'decided',
-  'cancel_forced',
-  'lease_expired',
-]);
+/** These come from the plan alone. */
+const planned: Record<string, (run: PlannedRun, step: PlannedStep) => boolean> = {
+  exit_code: (_, step) => step.exitCode !== 0,
+  timed_out: (_, step) => step.timeout !== undefined,
+  cancelled: (run) => run.cancel !== undefined,
+  cancel_unconfirmed: (run) => run.cancel !== undefined,
+  cancel_forced: (run) => run.isForced,
+  decided: (_, step) => step.rules.on_unknown === 'hold',
+  predecessor: () => true,
+  when_status: () => true,
+};
 /** With these the command never began. */
 const neverBegan: ReadonlySet<string> = new Set([
   'unreachable',
@@ -49,7 +55,7 @@ const neverBegan: ReadonlySet<string> = new Set([
 export function checkFacts(facts: RoundFacts, faults: ReadonlySet<FaultKind>): Violation[] {
   return [
     ...facts.runs.flatMap((run) => checkRun(run, facts)),
-    ...facts.steps.flatMap((step) => [...checkLines(step), ...checkReasons(step, faults)]),
+    ...facts.steps.flatMap((step) => [...checkLines(step, facts), ...checkReasons(step, facts, faults)]),
     ...facts.edges
       .filter(({ kind, from, to }) => !mayBecome(kind as 'step', from as 'ready', to as 'ready'))
       .map(({ kind, rowId, runId, from, to }) => ({
@@ -130,7 +136,7 @@ function checkEvents(
   }
 }
 
-function checkLines(step: StepFacts): Violation[] {
+function checkLines(step: StepFacts, { edges }: RoundFacts): Violation[] {
   const found: Violation[] = [];
   const say = (rule: string, text: string) =>
     found.push({ rule, text: `step ${step.id}: ${text}`, runId: step.jobRunId, stepId: step.id });
@@ -146,13 +152,20 @@ function checkLines(step: StepFacts): Violation[] {
   const isDecided = attempts.some(({ decision }) => decision === 'retry');
   const mayRepeat = planned.rules.retry !== undefined || planned.rules.on_unknown === 'retry' || isDecided;
   if (!mayRepeat && lines.length > 1) say('once', `it began ${lines.length} times and may not be repeated`);
-  const unknown = attempts.find(({ status, decision }) => status === 'unknown' && decision !== 'retry');
-  if (
-    unknown !== undefined &&
-    planned.rules.idempotent !== true &&
-    lines.some((epoch) => epoch > unknown.epoch)
-  )
-    say('once', `it began again after attempt ${unknown.epoch} was unknown`);
+  for (const { epoch, status, decision } of attempts) {
+    if (status !== 'unknown' || decision === 'retry' || planned.rules.idempotent === true) continue;
+    // What came late told how it ended, and so that it may be tried again.
+    const wasTold = edges.some(
+      (edge) =>
+        edge.kind === 'step' &&
+        edge.rowId === step.id &&
+        edge.epoch === epoch &&
+        (edge.from === 'unknown' || edge.from === 'held') &&
+        edge.to === 'ready',
+    );
+    if (!wasTold && lines.some((other) => other > epoch))
+      say('once', `it began again after attempt ${epoch} was unknown`);
+  }
   for (const { epoch, status, exitCode } of attempts) {
     if (exitCode !== null && !lines.includes(epoch))
       say('once', `attempt ${epoch} is ${status} and never began`);
@@ -160,14 +173,21 @@ function checkLines(step: StepFacts): Violation[] {
   return found;
 }
 
-function checkReasons(step: StepFacts, faults: ReadonlySet<FaultKind>): Violation[] {
+function checkReasons(step: StepFacts, { runs }: RoundFacts, faults: ReadonlySet<FaultKind>): Violation[] {
   const found: Violation[] = [];
   const say = (text: string) =>
     found.push({ rule: 'reason', text: `step ${step.id}: ${text}`, runId: step.jobRunId, stepId: step.id });
   for (const attempt of step.attempts) {
     const { epoch, reason, status } = attempt;
     if (status === 'unknown' && reason === null) say(`attempt ${epoch} is unknown and nothing says why`);
-    if (reason === null || plainReasons.has(reason)) continue;
+    if (reason === null) continue;
+    const run = runs.find(({ id }) => id === step.jobRunId)?.planned;
+    const isPlanned = planned[reason];
+    if (isPlanned !== undefined) {
+      if (run !== undefined && !isPlanned(run, step.planned))
+        say(`attempt ${epoch} is called ${reason} and nothing of the kind was planned: ${attempt.message}`);
+      continue;
+    }
     const possible = causes[reason];
     if (possible === undefined) say(`attempt ${epoch} is ${status}, ${reason}: ${attempt.message}`);
     else if (!possible.some((kind) => faults.has(kind)))
@@ -200,30 +220,45 @@ function checkEnds(step: StepFacts): Violation[] {
   });
 }
 
-/** Open target runs of a run at any time, by the order in which they changed. */
+/**
+ * When a target is opened, no more than `max_parallel` are open with it. One that a late result reopens goes on beside
+ * those that were opened since, and counts from then on.
+ */
 function checkParallel({ runs, edges, steps }: RoundFacts): Violation[] {
   return runs.flatMap((run) => {
-    const most = maxParallelOf(run, steps);
+    const own = steps.filter(({ jobRunId }) => jobRunId === run.id);
+    const most = own[0]?.maxParallel;
     if (most === undefined) return [];
-    const open = new Set<number>();
-    for (const edge of edges) {
-      if (edge.kind !== 'target_run' || edge.runId !== run.id) continue;
-      // One that a late result reopens goes on beside those that were opened since.
-      if (edge.to === 'running' && edge.from !== 'unknown') open.add(edge.rowId);
-      else if (isRunEnded(edge.to as 'failed')) open.delete(edge.rowId);
-      if (open.size > most)
-        return [
-          {
-            rule: 'parallel',
-            text: `run ${run.id}: ${open.size} targets at a time instead of ${most}`,
-            runId: run.id,
-          },
-        ];
+    const firstSteps = new Map(
+      own.filter(({ stepNumber }) => stepNumber === 1).map(({ id, targetRunId }) => [id, targetRunId]),
+    );
+    const ofRun = edges.filter(({ runId }) => runId === run.id);
+    const opensLater = ofRun.filter((edge) => isOpening(edge, firstSteps)).map(({ rowId }) => rowId);
+    const begun = new Set(
+      ofRun.filter(({ kind, from }) => kind === 'step' && from === 'ready').map(({ rowId }) => rowId),
+    );
+    const open = new Set(
+      [...firstSteps].filter(([id]) => begun.has(id) && !opensLater.includes(id)).map(([, target]) => target),
+    );
+    const found: Violation[] = [];
+    const say = (text: string) =>
+      found.push({ rule: 'parallel', text: `run ${run.id}: ${text}`, runId: run.id });
+    if (open.size > most) say(`${open.size} targets open from the start instead of ${most}`);
+    for (const edge of ofRun) {
+      const target = isOpening(edge, firstSteps) ? firstSteps.get(edge.rowId) : undefined;
+      if (target !== undefined) {
+        open.add(target);
+        if (open.size > most)
+          say(`target run ${target} was opened beside ${open.size - 1}, ${most} may be open`);
+      } else if (edge.kind === 'target_run') {
+        if (isRunEnded(edge.to as 'failed')) open.delete(edge.rowId);
+        else if (edge.from === 'unknown') open.add(edge.rowId);
+      }
     }
-    return [];
+    return found.slice(0, 1);
   });
 }
 
-function maxParallelOf(run: RunFacts, steps: readonly StepFacts[]): number | undefined {
-  return steps.find(({ jobRunId }) => jobRunId === run.id)?.maxParallel;
+function isOpening({ kind, rowId, from, to }: Edge, firstSteps: ReadonlyMap<number, number>): boolean {
+  return kind === 'step' && from === 'pending' && to === 'ready' && firstSteps.has(rowId);
 }

@@ -1,7 +1,7 @@
 // Writes down every change of status, with triggers that only this harness installs, and tells which faults were in
 // force when it came.
 import type { Sql } from '../../server/src/store/connection.ts';
-import type { FaultKind } from './plan-round.ts';
+import type { FaultKind, PlannedFault } from './plan-round.ts';
 
 /** A fault is met by what changes in it and shortly after. */
 const aftermathMs = 2_500;
@@ -18,7 +18,7 @@ export interface Edge {
 }
 export interface FaultInForce {
   kind: FaultKind;
-  what: string;
+  fault: PlannedFault;
   fromMs: number;
   toMs: number;
 }

@@ -92,7 +92,7 @@ export async function writeFindings(cluster: Cluster, result: RoundResult): Prom
     `seed ${seed}, round ${round}: npm run faults -- --seed ${seed} --round ${round}`,
     ...violations.map(({ rule, text }) => `VIOLATION ${rule}: ${text}`),
     '\n== faults',
-    ...faults.map(({ kind, what, fromMs, toMs }) => `${at(fromMs)} to ${at(toMs)} ${kind} ${what}`),
+    ...faults.map(({ fault, fromMs, toMs }) => `${at(fromMs)} to ${at(toMs)} ${JSON.stringify(fault)}`),
     '\n== runs',
     ...(facts?.runs ?? [])
       .filter(({ id }) => runIds.has(id))

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sql } from '../../server/src/store/connection.ts';
-import type { Cluster } from './cluster.ts';
+import { type Cluster, fail } from './cluster.ts';
 import { type Edge, edgesOfRuns } from './edge-recorder.ts';
 import type { PlannedRun, PlannedStep } from './plan-round.ts';
 
@@ -50,6 +50,7 @@ export interface AttemptFacts {
 
 export interface RunFacts {
   id: number;
+  planned: PlannedRun;
   status: string;
   maxFailures: number;
   targetsTotal: number;
@@ -93,7 +94,7 @@ export async function gatherFacts(cluster: Cluster, started: readonly StartedRun
     return { ...row, planned, key, maxParallel, attempts: own, lines: lines.get(row.id) ?? [] };
   });
   return {
-    runs: await runFacts(sql, runIds),
+    runs: await runFacts(sql, started),
     steps,
     edges: await edgesOfRuns(sql, runIds),
     heldLocks: await sql`
@@ -102,9 +103,11 @@ export async function gatherFacts(cluster: Cluster, started: readonly StartedRun
   };
 }
 
-async function runFacts(sql: Sql, runIds: readonly number[]): Promise<RunFacts[]> {
-  const ids = runIds as number[];
-  const runs = await sql<(Omit<RunFacts, 'counts' | 'targetRuns' | 'events'> & Record<string, number>)[]>`
+async function runFacts(sql: Sql, started: readonly StartedRun[]): Promise<RunFacts[]> {
+  const ids = started.map(({ id }) => id);
+  const runs = await sql<
+    (Omit<RunFacts, 'planned' | 'counts' | 'targetRuns' | 'events'> & Record<string, number>)[]
+  >`
     select id, status, max_failures, targets_total, completed_steps, event_seq, cancel_requested_at, targets_succeeded,
       targets_failed, targets_cancelled, targets_timed_out, targets_unknown
     from job_runs where id = any(${ids}::bigint[]) order by id`;
@@ -112,8 +115,10 @@ async function runFacts(sql: Sql, runIds: readonly number[]): Promise<RunFacts[]
     select id, job_run_id, status from job_run_targets where job_run_id = any(${ids}::bigint[]) order by id`;
   const events = await sql<({ jobRunId: number } & RunFacts['events'][number])[]>`
     select job_run_id, seq, change from run_events where job_run_id = any(${ids}::bigint[]) order by job_run_id, seq`;
+  const plans = new Map(started.map(({ id, planned }) => [id, planned]));
   return runs.map((run) => ({
     ...run,
+    planned: plans.get(run.id) ?? fail('a run that nobody planned'),
     counts: {
       succeeded: run.targetsSucceeded ?? 0,
       failed: run.targetsFailed ?? 0,

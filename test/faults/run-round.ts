@@ -72,14 +72,12 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   watch.lap('spools');
   const facts = await patiently(() => gatherFacts(cluster, started));
   const kinds = new Set(faults.map(({ kind }) => kind));
-  const diskLost = new Set(
-    plan.faults.flatMap(({ kind, member }) =>
-      kind === 'agent-disk-lost' ? [cluster.agents[member]?.id ?? 0] : [],
-    ),
+  const lostDisks = faults.flatMap(({ kind, fault, fromMs }) =>
+    kind === 'agent-disk-lost' ? [{ agentId: cluster.agents[fault.member]?.id ?? 0, atMs: fromMs }] : [],
   );
   const ends = [...cluster.servers, ...cluster.agents].flatMap(({ program }) => program.takeEnds());
   violations.push(...ends.map((text) => ({ rule: 'process', text })));
-  violations.push(...checkFacts(facts, kinds), ...(await checkOutput(cluster, facts, diskLost)));
+  violations.push(...checkFacts(facts, kinds), ...(await checkOutput(cluster, facts, lostDisks)));
   watch.lap('output');
   violations.push(...(await checkLeftovers(cluster, facts)), ...(await checkCleanUps(cluster)));
   watch.lap('leftovers');
@@ -184,10 +182,9 @@ async function decide(cluster: Cluster, runId: number, decision: PlannedRun['dec
 }
 
 async function inject(cluster: Cluster, fault: PlannedFault, faults: FaultInForce[]): Promise<void> {
-  const { kind, ...what } = fault;
   const entry: FaultInForce = {
-    kind,
-    what: JSON.stringify(what),
+    kind: fault.kind,
+    fault,
     fromMs: Date.now(),
     toMs: Number.MAX_SAFE_INTEGER,
   };
