@@ -3,8 +3,8 @@ import { type Static, Type } from 'typebox';
 
 /**
  * Why an attempt did not end with an accepted exit code. Published in the API; never renamed.
- * `connection_lost`, `agent_silent`, `agent_revoked`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced` go with
- * status `unknown`; `condition_false`, `predecessor`, `when_status` and `rerun` with `skipped`; `halted`
+ * `connection_lost`, `agent_silent`, `agent_revoked`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced`,
+ * `database_restored` go with status `unknown`; `condition_false`, `predecessor`, `when_status` and `rerun` with `skipped`; `halted`
  * with `cancelled`; `run_timeout` with `timed_out`; `decided` with what a person has decided.
  */
 export const stepReasons = [
@@ -50,6 +50,7 @@ export const stepReasons = [
   'output_missing',
   'decided',
   'cancel_forced',
+  'database_restored',
   'internal',
 ] as const;
 export type StepReason = (typeof stepReasons)[number];

@@ -69,7 +69,7 @@ async function main(): Promise<boolean> {
   };
   /** Rounds on one system, and on a new one where the harness itself could not go on. */
   const work = async (first: Cluster): Promise<void> => {
-    for (let system = first; mayGoOn(); system = await Cluster.start(() => undefined)) {
+    for (let system: Cluster | undefined = first; system !== undefined; ) {
       systems.add(system);
       try {
         await installRecorder(system.sql);
@@ -84,6 +84,7 @@ async function main(): Promise<boolean> {
         systems.delete(system);
         await system.stop();
       }
+      system = mayGoOn() ? await Cluster.start(() => undefined) : undefined;
     }
   };
   // What is built for them is built once.

@@ -1,6 +1,8 @@
 import { closeCodes } from '@opsconductor/protocol';
 import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
+import { admitNewerGenerations } from '../store/restore.ts';
+import { inTransaction } from '../store/transaction.ts';
 import { connectPath } from './agent-acceptor.ts';
 import { setupGateway, type TestGateway } from './testing.ts';
 
@@ -171,6 +173,36 @@ test('an older generation is a copy: the agent is quarantined, and the copy that
   const later = t.dial();
   later.send(await t.proof(await later.next('challenge')));
   expect(await later.closed).toBe(closeCodes.quarantined);
+});
+
+test('a newer generation than the database knows is no copy, and is taken once a restore was marked', async () => {
+  await using t = await setupGateway();
+  const backup = await t.generation();
+  (await t.connectAgent()).terminate();
+  (await t.connectAgent()).terminate();
+  const held = await t.generation();
+  await t.sql`update agents set generation = ${backup}, generation_acked = true`;
+  const early = t.dial();
+  early.send(await t.proof(await early.next('challenge'), held));
+  expect(await early.closed).toBe(closeCodes.unauthenticated);
+  expect(await agentState(t)).toBe('active');
+  await inTransaction(t.sql, admitNewerGenerations);
+  const agent = await t.connectAgent({}, held);
+  expect(await t.generation()).toBe(held + 1);
+  const copy = t.dial();
+  copy.send(await t.proof(await copy.next('challenge'), held - 1));
+  expect(await copy.closed).toBe(closeCodes.quarantined);
+  expect(await agent.closed).toBe(closeCodes.quarantined);
+});
+
+test('after a restore a generation that is older than the backup is a copy still', async () => {
+  await using t = await setupGateway();
+  const old = await t.generation();
+  (await t.connectAgent()).terminate();
+  await inTransaction(t.sql, admitNewerGenerations);
+  const copy = t.dial();
+  copy.send(await t.proof(await copy.next('challenge'), old));
+  expect(await copy.closed).toBe(closeCodes.quarantined);
 });
 
 test('a revoked agent is refused', async () => {

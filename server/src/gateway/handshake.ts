@@ -101,6 +101,15 @@ export async function authenticate(
       generation: message.generation,
     };
     if (!(await verifyGeneration(identity.serverKey, held, message.generationSignature))) return refused;
+    if (agent.generation >= 0 && message.generation > agent.generation) {
+      // We signed it, so the database knew it once.
+      return {
+        ok: false,
+        refusal: 'unauthenticated',
+        reason: 'the database was set back: see "After a restore" in docs/operations.md',
+        isProven: true,
+      };
+    }
     if (!isNewest(agent, message.generation)) {
       await quarantineAgent(tx, agent.id);
       await recordAudit(tx, {
@@ -170,8 +179,10 @@ function transcriptOf(
 
 /**
  * The newest generation is accepted, and the one before while the newest isn't acknowledged: its `welcome` may have
- * been lost on the way. Anything older means that two copies of the agent's disk are in use.
+ * been lost on the way. Anything older means that two copies of the agent's disk are in use. After a restore the number is
+ * negative and says from which on any is taken (`admitNewerGenerations`).
  */
 function isNewest(agent: { generation: number; generationAcked: boolean }, presented: number): boolean {
+  if (agent.generation < 0) return presented >= -1 - agent.generation;
   return presented === agent.generation || (!agent.generationAcked && presented === agent.generation - 1);
 }

@@ -11,7 +11,7 @@ import { isRunWithin, markCancelRequested, type RunRecord } from '../store/runs.
 import { inTransaction } from '../store/transaction.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { seeRun } from './seen-run.ts';
-import { stopRun, stopWaiting } from './stop-run.ts';
+import { forcedBy, stopRun, stopWaiting } from './stop-run.ts';
 
 export interface CancelOptions {
   /**
@@ -49,7 +49,7 @@ export async function cancelRun(
     if (!isRepeated) await markCancelRequested(tx, runId, caller.userId);
     ledger.requestCancel(runId);
     await hastenCleanUpsOfRun(tx, runId);
-    if (force) await stopRun(tx, ledger, runId, caller.name);
+    if (force) await stopRun(tx, ledger, runId, forcedBy(caller.name));
     else await stopWaiting(tx, ledger, runId, 'cancelled');
     await recordAudit(tx, {
       ...auditedBy(caller),

@@ -131,7 +131,8 @@ test('what its agent reports after all needs no cleaning up; what could not be r
   expect(request?.attempts.map(({ step }) => step)).toEqual([lost.id]);
   const results = [{ step: lost.id, epoch: 1, found: 'unreachable' as const }];
   await requests.answered(agent.agentId, { type: 'cleaned_up', requestId: 'r', results });
-  await t.sql`update attempt_clean_ups set asked_at = clock_timestamp() - interval '61 seconds'`;
+  const longAgo = t.sql`clock_timestamp() - interval '61 seconds'`;
+  await t.sql`update attempt_clean_ups set asked_at = ${longAgo}, told_at = ${longAgo}`;
   expect((await requests.requestFor(agent))?.attempts).toHaveLength(1);
 });
 

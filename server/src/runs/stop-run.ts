@@ -25,20 +25,43 @@ export async function stopWaiting(tx: Tx, ledger: RunLedger, runId: number, stat
   await stop(tx, ledger, runId, { status });
 }
 
-/** Ends all that is open: what runs and what is held unknown, the rest cancelled. Nothing cleans up. */
-export async function stopRun(tx: Tx, ledger: RunLedger, runId: number, byName: string): Promise<void> {
-  await stop(tx, ledger, runId, { status: 'cancelled', forcedBy: byName });
+/**
+ * Ends all that is open: what runs and what is held unknown, the rest cancelled. Nothing cleans up.
+ *
+ * @param outcomeOf what becomes of a step that an agent has.
+ */
+export async function stopRun(
+  tx: Tx,
+  ledger: RunLedger,
+  runId: number,
+  outcomeOf: (step: StepRow) => StepOutcome,
+): Promise<void> {
+  await stop(tx, ledger, runId, { status: 'cancelled', outcomeOf });
+}
+
+/** Of steps that somebody waits for no agent to stop. */
+export function forcedBy(byName: string): (step: StepRow) => StepOutcome {
+  return (step) => ({
+    status: 'unknown',
+    reason: 'cancel_forced',
+    message: `${byName} forced the cancel ${hasBegun(step) ? 'while the step ran' : 'when the step had been given to its agent'}: whether it was stopped is not known.`,
+    advice: 'Its agent goes on being told to stop it. What it reports is added here.',
+  });
+}
+
+export function hasBegun({ startedAt, outputSeq }: StepRow): boolean {
+  return startedAt !== null || outputSeq > 0;
 }
 
 async function stop(
   tx: Tx,
   ledger: RunLedger,
   runId: number,
-  { status, forcedBy }: { status: Ending; forcedBy?: string },
+  { status, outcomeOf }: { status: Ending; outcomeOf?: (step: StepRow) => StepOutcome },
 ): Promise<void> {
   const targetRuns = await lockOpenTargetRuns(tx, runId);
   const open = await openStepsOf(tx, runId);
-  const ending = open.filter((step) => step.status === 'held' || forcedBy !== undefined).map(({ id }) => id);
+  const ending = open.filter((step) => step.status === 'held' || outcomeOf !== undefined).map(({ id }) => id);
   const steps = await lockStepsAndNext(tx, ending);
   const waiting = await lockWaitingSteps(tx, runId);
   const progress = new StepProgress({ tx, ledger, targetRuns, steps });
@@ -46,11 +69,11 @@ async function stop(
   const asked = new Set(ending);
   for (const step of steps.filter(({ id }) => asked.has(id))) {
     if (step.status === 'held') endHeld(progress, step);
-    else if (step.status === 'running') giveUp(progress, step, forcedBy ?? '');
+    else if (step.status === 'running' && outcomeOf !== undefined) giveUp(progress, step, outcomeOf(step));
   }
   const busy = new Set(open.map((step) => step.targetRunId));
   const idle = targetRuns.filter((target) => !busy.has(target.id));
-  const mayCleanUp = forcedBy === undefined && hasCleanUp(ledger, runId);
+  const mayCleanUp = outcomeOf === undefined && hasCleanUp(ledger, runId);
   const begun = mayCleanUp ? await begunTargetRuns(tx, runId) : new Set<number>();
   const cleaning = idle.filter((target) => begun.has(target.id));
   stopBegun(progress, ledger, cleaning, waiting, status);
@@ -109,14 +132,7 @@ function endHeld(progress: StepProgress, step: StepRow): void {
   progress.heldEnds(step, { status: 'unknown', reason: step.reason, message, advice });
 }
 
-function giveUp(progress: StepProgress, step: StepRow, byName: string): void {
-  const begun = step.startedAt !== null || step.outputSeq > 0;
-  const outcome: StepOutcome = {
-    status: 'unknown',
-    reason: 'cancel_forced',
-    message: `${byName} forced the cancel ${begun ? 'while the step ran' : 'when the step had been given to its agent'}: whether it was stopped is not known.`,
-    advice: 'Its agent goes on being told to stop it. What it reports is added here.',
-  };
+function giveUp(progress: StepProgress, step: StepRow, outcome: StepOutcome): void {
   progress.attemptEnded(step, {
     outcome,
     output: { state: 'gapped', digest: null, gaps: [] },

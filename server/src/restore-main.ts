@@ -1,0 +1,32 @@
+// The command `restored` (npm run restored): once after a backup was restored, before any server is started on it.
+import { join, resolve } from 'node:path';
+import { ConfigError, HelpRequested, readConfig, readEnvironment } from './config.ts';
+import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
+import { runRestoredCommand } from './restore/restored-command.ts';
+import { connect } from './store/connection.ts';
+
+const say = (text: string) => process.stdout.write(`${text}\n`);
+try {
+  const config = readConfig(process.argv.slice(2), readEnvironment());
+  const embedded =
+    config.databaseUrl === undefined
+      ? await startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say })
+      : undefined;
+  const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: 2 });
+  try {
+    process.exitCode = await runRestoredCommand({
+      sql,
+      migrations: resolve(import.meta.dirname, '../../migrations'),
+      say,
+    });
+  } finally {
+    await sql.end({ timeout: 2 });
+    await embedded?.stop();
+  }
+} catch (error) {
+  if (error instanceof HelpRequested) say(error.text);
+  else {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = error instanceof ConfigError ? 2 : 1;
+  }
+}

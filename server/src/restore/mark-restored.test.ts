@@ -1,0 +1,102 @@
+import { resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { cancelRun } from '../runs/cancel-run.ts';
+import { endOf, givenUp, setupRuns } from '../runs/testing.ts';
+import { insertInstallation } from '../store/installation.ts';
+import { markRestored } from './mark-restored.ts';
+import { runRestoredCommand } from './restored-command.ts';
+
+const migrations = resolve(import.meta.dirname, '../../../migrations');
+
+async function setup() {
+  const t = await setupRuns();
+  await insertInstallation(t.sql, {
+    id: t.identity.installationId,
+    masterKeyId: t.masterKey.id,
+    serverKey: Buffer.alloc(32),
+    serverKeySealed: Buffer.from('sealed'),
+  });
+  return t;
+}
+
+test('what was open ends: what an agent had unknown, the rest cancelled, and nothing is leased again', async () => {
+  await using t = await setup();
+  const begun = await t.start({ steps: 2, rules: [{ on_unknown: 'retry', idempotent: true }, {}] });
+  const leased = await t.claimOne();
+  const held = await t.start({ rules: [{ on_unknown: 'hold' }] });
+  await t.settle(givenUp(await t.claimOne()));
+  const waiting = await t.start({ targets: 2, job: { strategy: { max_parallel: 1 } } });
+  const done = await t.start();
+  const [one, two] = await t.claim();
+  for (const step of [one, two]) if (step?.jobRunId === done) await t.settle(endOf(step));
+  const marked = await markRestored(t.sql);
+  expect(marked).toMatchObject({ timeline: 2, runs: 3, attempts: 2, agents: 1 });
+  expect(await t.run(begun)).toMatchObject({
+    status: 'unknown',
+    errorMessage: expect.stringContaining('restored'),
+  });
+  expect(await t.steps(begun)).toMatchObject([
+    { status: 'unknown', reason: 'database_restored' },
+    { status: 'cancelled' },
+  ]);
+  expect(await t.run(held)).toMatchObject({ status: 'unknown' });
+  expect(await t.run(waiting)).toMatchObject({ status: 'unknown' });
+  expect((await t.steps(waiting)).map(({ status }) => status)).toEqual(['unknown', 'cancelled']);
+  expect(await t.run(done)).toMatchObject({ status: 'succeeded', errorMessage: null });
+  await t.connect(t.agent);
+  expect(await t.claim()).toEqual([]);
+  expect(leased.jobRunId).toBe(begun);
+});
+
+test('runs and steps go on with numbers that nobody has seen', async () => {
+  await using t = await setup();
+  const before = await t.start();
+  await t.claimOne();
+  await markRestored(t.sql);
+  await t.connect(t.agent);
+  const after = await t.start();
+  expect(after).toBeGreaterThan(before + 999_999);
+  expect((await t.claimOne()).id).toBeGreaterThan(100_000_000);
+});
+
+test('an agent that still knows how a step ended may tell it, and the run keeps its outcome', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  const step = await t.claimOne();
+  await markRestored(t.sql);
+  const { sessionNumber } = await t.connect(t.agent);
+  await t.settle(endOf({ ...step, sessionNumber }));
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+  expect((await t.steps(runId))[0]?.advice).toContain('reported: succeeded');
+});
+
+test('a run that was being cancelled ends too', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  await cancelRun(t.sql, runId, t.caller);
+  await markRestored(t.sql);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+});
+
+test('the command says what it did, and refuses while a server works on the database', async () => {
+  await using t = await setup();
+  await t.start();
+  await t.claimOne();
+  const said: string[] = [];
+  const command = { sql: t.sql, migrations, say: (text: string) => said.push(text) };
+  const touching = setInterval(() => {
+    t.sql`update cluster_clock set touched_at = clock_timestamp()`.catch(() => undefined);
+  }, 20);
+  expect(await runRestoredCommand({ ...command, lookMs: 500 })).toBe(1);
+  clearInterval(touching);
+  expect(said.splice(0)).toEqual([
+    'A server works on this database. Stop every server, then run this again.',
+  ]);
+  expect(await runRestoredCommand({ ...command, lookMs: 50 })).toBe(0);
+  expect(said.join('\n')).toMatch(
+    /timeline 2 now[\s\S]*1 open run ended, 1 step of them unknown[\s\S]*1 agent may come back/,
+  );
+  const rows = await t.sql`select detail from audit_log where action = 'installation.restored'`;
+  expect(rows).toMatchObject([{ detail: { timeline: 2, runs: 1, attempts: 1 } }]);
+});

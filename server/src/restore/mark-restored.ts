@@ -1,0 +1,63 @@
+// After a database was set back, by a restored backup or by a standby that lacked something: what happened since is lost,
+// but it happened. So nothing that was open then goes on, and no number that was given out then is given out again.
+import type { StepOutcome } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { RunLedger } from '../runs/run-ledger.ts';
+import { stopRun } from '../runs/stop-run.ts';
+import type { Sql } from '../store/connection.ts';
+import {
+  admitNewerGenerations,
+  endSessions,
+  openRunIds,
+  raiseTimeline,
+  skipNumbers,
+} from '../store/restore.ts';
+import { inTransaction } from '../store/transaction.ts';
+
+export interface MarkedRestore {
+  timeline: number;
+  /** Runs that were open, and steps of them that an agent had. */
+  runs: number;
+  attempts: number;
+  agents: number;
+}
+
+const runMessage =
+  'The database was restored to a state in which this run was open: what it did after that is not known.';
+const outcome: StepOutcome = {
+  status: 'unknown',
+  reason: 'database_restored',
+  message: 'The database was restored to a state in which an agent had this step: how it ended is not known.',
+  advice:
+    'Look on the target before you run it again. If its agent still knows how it ended, that is added here.',
+};
+
+/** All of it or nothing. No server may be running. */
+export async function markRestored(sql: Sql): Promise<MarkedRestore> {
+  return inTransaction(sql, async (tx) => {
+    const timeline = await raiseTimeline(tx);
+    await skipNumbers(tx);
+    await endSessions(tx);
+    const agents = await admitNewerGenerations(tx);
+    const runIds = await openRunIds(tx);
+    const ledger = await RunLedger.open(tx, { runIds });
+    let attempts = 0;
+    for (const runId of runIds) {
+      // So that nothing is tried again, held or passed on.
+      ledger.requestCancel(runId);
+      ledger.setError(runId, runMessage);
+      await stopRun(tx, ledger, runId, () => {
+        attempts += 1;
+        return outcome;
+      });
+    }
+    await ledger.write();
+    const marked = { timeline, runs: runIds.length, attempts, agents };
+    await recordAudit(tx, {
+      actor: { kind: 'system', name: 'restored' },
+      action: 'installation.restored',
+      detail: { ...marked },
+    });
+    return marked;
+  });
+}

@@ -1,0 +1,41 @@
+import type { Sql } from '../store/connection.ts';
+import { migrate, readMigrations } from '../store/migrate.ts';
+import { isServed } from '../store/restore.ts';
+import { markRestored } from './mark-restored.ts';
+
+export interface RestoredCommand {
+  sql: Sql;
+  /** Folder of the migrations of this build. */
+  migrations: string;
+  say(text: string): void;
+  /** How long it looks whether a server works on the database; 2.5 s unless told. */
+  lookMs?: number;
+}
+
+/** Returns the exit code; nothing was changed where it is not 0. */
+export async function runRestoredCommand({
+  sql,
+  migrations,
+  say,
+  lookMs = 2_500,
+}: RestoredCommand): Promise<number> {
+  if (await isServed(sql, lookMs)) {
+    say('A server works on this database. Stop every server, then run this again.');
+    return 1;
+  }
+  // What was restored may be of before an upgrade.
+  const applied = await migrate(sql, await readMigrations(migrations));
+  if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
+  const { timeline, runs, attempts, agents } = await markRestored(sql);
+  say(`The database is on timeline ${timeline} now.`);
+  say(
+    `${count(runs, 'open run')} ended, ${count(attempts, 'step')} of them unknown: look on their targets before you run them again.`,
+  );
+  say(`${count(agents, 'agent')} may come back as they are, once each.`);
+  say('Start the servers.');
+  return 0;
+}
+
+function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`;
+}
