@@ -10,7 +10,9 @@ const maxReads = 10;
 
 export interface LostDisk {
   agentId: number;
-  atMs: number;
+  /** From its end to the start of the one that finds nothing. */
+  fromMs: number;
+  toMs: number;
 }
 
 export async function checkOutput(
@@ -48,8 +50,8 @@ function mayHaveGaps(
   const isToldAtEnd = attempt.status !== 'unknown';
   const endedMs = isToldAtEnd ? own.find(({ from }) => from === 'running')?.at.getTime() : undefined;
   return lostDisks.some(
-    ({ agentId, atMs }) =>
-      agentId === attempt.agentId && atMs >= leasedMs && atMs <= (endedMs ?? Number.POSITIVE_INFINITY),
+    ({ agentId, fromMs, toMs }) =>
+      agentId === attempt.agentId && toMs >= leasedMs && fromMs <= (endedMs ?? Number.POSITIVE_INFINITY),
   );
 }
 

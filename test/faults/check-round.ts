@@ -244,19 +244,28 @@ function checkParallel({ runs, edges, steps }: RoundFacts): Violation[] {
     const say = (text: string) =>
       found.push({ rule: 'parallel', text: `run ${run.id}: ${text}`, runId: run.id });
     if (open.size > most) say(`${open.size} targets open from the start instead of ${most}`);
-    for (const edge of ofRun) {
-      const target = isOpening(edge, firstSteps) ? firstSteps.get(edge.rowId) : undefined;
-      if (target !== undefined) {
+    for (const changes of byTransaction(ofRun)) {
+      for (const { kind, rowId, from, to } of changes) {
+        if (kind !== 'target_run') continue;
+        if (isRunEnded(to as 'failed')) open.delete(rowId);
+        else if (from === 'unknown') open.add(rowId);
+      }
+      for (const { rowId } of changes.filter((edge) => isOpening(edge, firstSteps))) {
+        const target = firstSteps.get(rowId) ?? 0;
         open.add(target);
         if (open.size > most)
           say(`target run ${target} was opened beside ${open.size - 1}, ${most} may be open`);
-      } else if (edge.kind === 'target_run') {
-        if (isRunEnded(edge.to as 'failed')) open.delete(edge.rowId);
-        else if (edge.from === 'unknown') open.add(edge.rowId);
       }
     }
     return found.slice(0, 1);
   });
+}
+
+/** In the order of their first change. */
+function byTransaction(edges: readonly Edge[]): Edge[][] {
+  const groups = new Map<string, Edge[]>();
+  for (const edge of edges) groups.set(edge.transaction, [...(groups.get(edge.transaction) ?? []), edge]);
+  return [...groups.values()];
 }
 
 function isOpening({ kind, rowId, from, to }: Edge, firstSteps: ReadonlyMap<number, number>): boolean {

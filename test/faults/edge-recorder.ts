@@ -15,6 +15,8 @@ export interface Edge {
   from: string;
   to: string;
   at: Date;
+  /** What one transaction changed becomes so at once. */
+  transaction: string;
 }
 export interface FaultInForce {
   kind: FaultKind;
@@ -28,7 +30,7 @@ export async function installRecorder(sql: Sql): Promise<void> {
     create table fault_edges (
       id bigint generated always as identity primary key, kind text not null, row_id bigint not null,
       run_id bigint not null, epoch integer, agent_id bigint, from_status text not null, to_status text not null,
-      at timestamptz not null default clock_timestamp());
+      at timestamptz not null default clock_timestamp(), transaction xid8 not null default pg_current_xact_id());
     create index fault_edges_run on fault_edges (run_id);
     create function note_fault_edge() returns trigger language plpgsql as $$
     declare r jsonb := to_jsonb(new);
@@ -48,7 +50,8 @@ export async function installRecorder(sql: Sql): Promise<void> {
 
 export async function edgesOfRuns(sql: Sql, runIds: readonly number[]): Promise<Edge[]> {
   return sql<Edge[]>`
-    select kind, row_id, run_id, epoch, agent_id, from_status as "from", to_status as "to", at from fault_edges
+    select kind, row_id, run_id, epoch, agent_id, from_status as "from", to_status as "to", at, transaction::text
+    from fault_edges
     where run_id = any(${runIds as number[]}::bigint[]) order by id`;
 }
 

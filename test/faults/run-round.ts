@@ -72,8 +72,8 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   watch.lap('spools');
   const facts = await patiently(() => gatherFacts(cluster, started));
   const kinds = new Set(faults.map(({ kind }) => kind));
-  const lostDisks = faults.flatMap(({ kind, fault, fromMs }) =>
-    kind === 'agent-disk-lost' ? [{ agentId: cluster.agents[fault.member]?.id ?? 0, atMs: fromMs }] : [],
+  const lostDisks = faults.flatMap(({ kind, fault, fromMs, toMs }) =>
+    kind === 'agent-disk-lost' ? [{ agentId: cluster.agents[fault.member]?.id ?? 0, fromMs, toMs }] : [],
   );
   const ends = [...cluster.servers, ...cluster.agents].flatMap(({ program }) => program.takeEnds());
   violations.push(...ends.map((text) => ({ rule: 'process', text })));
