@@ -1,6 +1,7 @@
 // How the harness asks a server, as a script or a person would.
 import type { ApiClient } from '../support/api-client.ts';
-import { type Cluster, pause, until } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
+import { pause, until } from './waiting.ts';
 
 /** A frozen server answers nothing; a person would try the other one. */
 export async function within<T>(api: ApiClient, ask: (api: ApiClient) => Promise<T>): Promise<T> {

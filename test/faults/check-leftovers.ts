@@ -1,8 +1,9 @@
 // Processes that were left behind on the target.
 import { readdir, readFile } from 'node:fs/promises';
 import type { Violation } from './check-round.ts';
-import { type Cluster, patiently, signalPid, until } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import type { RoundFacts, StepFacts } from './round-facts.ts';
+import { patiently, signalPid, until } from './waiting.ts';
 
 /** An agent that is there has so long to clean up. */
 const cleanUpMs = 30_000;

@@ -1,9 +1,10 @@
 // Stored output against what the commands were made to say.
 import type { ApiReply } from '../support/api-client.ts';
 import type { Violation } from './check-round.ts';
-import { type Cluster, pause } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import type { AttemptFacts, RoundFacts, StepFacts } from './round-facts.ts';
 import { expectedOutput } from './step-command.ts';
+import { pause } from './waiting.ts';
 
 const atOnce = 6;
 const maxReads = 10;
@@ -38,10 +39,12 @@ export async function checkOutput(
 
 /** Whether its agent's disk was lost between its lease and the moment from which the server had everything. */
 function mayHaveGaps(
-  { edges }: RoundFacts,
+  { edges, isRestored }: RoundFacts,
   { step, attempt }: { step: StepFacts; attempt: AttemptFacts },
   lostDisks: readonly LostDisk[],
 ): boolean {
+  // In the time that was lost its agent may have told everything, and kept nothing.
+  if (isRestored && attempt.status === 'unknown') return true;
   const own = edges.filter(
     ({ kind, rowId, epoch }) => kind === 'step' && rowId === step.id && epoch === attempt.epoch,
   );

@@ -19,6 +19,7 @@ const silencing: readonly FaultKind[] = faultKinds.filter(
 /** Reasons that are true only where something was done that leads to them. */
 const causes: Record<string, readonly FaultKind[]> = {
   agent_silent: silencing,
+  database_restored: ['database-restored'],
   lease_expired: [...silencing, 'clock-stepped', 'database-cut'],
   agent_restarted: ['agent-killed', 'agent-disk-lost'],
   connection_lost: ['target-cut', 'agent-stopped', 'suspended'],
@@ -68,10 +69,11 @@ export function checkFacts(facts: RoundFacts, faults: ReadonlySet<FaultKind>): V
       text: `target run ${targetRunId} has ended and holds ${lockKey}`,
     })),
     ...checkParallel(facts),
+    ...checkBegun(facts),
   ];
 }
 
-function checkRun(run: RunFacts, { steps }: RoundFacts): Violation[] {
+function checkRun(run: RunFacts, { steps, isRestored }: RoundFacts): Violation[] {
   const found: Violation[] = [];
   const say = (rule: string, text: string) =>
     found.push({ rule, text: `run ${run.id}: ${text}`, runId: run.id });
@@ -91,17 +93,17 @@ function checkRun(run: RunFacts, { steps }: RoundFacts): Violation[] {
   const ended = own.length - open.length;
   if (run.completedSteps !== ended)
     say('counters', `counts ${run.completedSteps} ended steps, there are ${ended}`);
-  checkOutcome(run, say);
+  checkOutcome(run, isRestored, say);
   checkEvents(run, own, say);
   return found;
 }
 
-function checkOutcome(run: RunFacts, say: (rule: string, text: string) => void): void {
+function checkOutcome(run: RunFacts, isRestored: boolean, say: (rule: string, text: string) => void): void {
   const { succeeded = 0, failed = 0, cancelled = 0, timed_out: timedOut = 0, unknown = 0 } = run.counts;
   const counts = { succeeded, failed, cancelled, timedOut, unknown };
   const { maxFailures } = run;
   // Between a cancel and its end every other target run may have ended by itself.
-  const allowed = [false, run.cancelRequestedAt !== null].map((cancelling) =>
+  const allowed = [false, isRestored || run.cancelRequestedAt !== null].map((cancelling) =>
     aggregateRun(counts, { maxFailures, cancelling }),
   );
   if (!allowed.includes(run.status as 'failed'))
@@ -136,7 +138,7 @@ function checkEvents(
   }
 }
 
-function checkLines(step: StepFacts, { edges }: RoundFacts): Violation[] {
+function checkLines(step: StepFacts, { edges, isRestored }: RoundFacts): Violation[] {
   const found: Violation[] = [];
   const say = (rule: string, text: string) =>
     found.push({ rule, text: `step ${step.id}: ${text}`, runId: step.jobRunId, stepId: step.id });
@@ -145,8 +147,10 @@ function checkLines(step: StepFacts, { edges }: RoundFacts): Violation[] {
     const times = lines.filter((each) => each === epoch).length;
     if (times > 1) say('once', `attempt ${epoch} began ${times} times`);
     const attempt = attempts.find((each) => each.epoch === epoch);
-    if (attempt === undefined) say('once', `attempt ${epoch} began on the target and is not in the books`);
-    else if (attempt.reason !== null && neverBegan.has(attempt.reason) && attempt.lateStatus === null)
+    if (attempt === undefined) {
+      // Of the time that was lost the books know nothing.
+      if (!isRestored) say('once', `attempt ${epoch} began on the target and is not in the books`);
+    } else if (attempt.reason !== null && neverBegan.has(attempt.reason) && attempt.lateStatus === null)
       say('reason', `attempt ${epoch} began on the target and is called ${attempt.reason}`);
   }
   const isDecided = attempts.some(({ decision }) => decision === 'retry');
@@ -154,6 +158,7 @@ function checkLines(step: StepFacts, { edges }: RoundFacts): Violation[] {
   if (!mayRepeat && lines.length > 1) say('once', `it began ${lines.length} times and may not be repeated`);
   for (const { epoch, status, decision } of attempts) {
     if (status !== 'unknown' || decision === 'retry' || planned.rules.idempotent === true) continue;
+    if (isRestored) continue;
     // What came late told how it ended, and so that it may be tried again.
     const wasTold = edges.some(
       (edge) =>
@@ -171,6 +176,21 @@ function checkLines(step: StepFacts, { edges }: RoundFacts): Violation[] {
       say('once', `attempt ${epoch} is ${status} and never began`);
   }
   return found;
+}
+
+/** Across everything that was lost and forgotten: what may not be repeated has begun once at most on each target. */
+function checkBegun({ runs, begun }: RoundFacts): Violation[] {
+  const repeatable = new Set(
+    runs.flatMap(({ planned: run, keys }) => keys.filter((_, at) => mayRepeat(run, run.steps[at]))),
+  );
+  return begun
+    .filter(({ key, times }) => times > 1 && !repeatable.has(key))
+    .map(({ file, times }) => ({ rule: 'once', text: `${file}: it began ${times} times` }));
+}
+
+function mayRepeat(run: PlannedRun, step: PlannedStep | undefined): boolean {
+  const { retry, on_unknown: onUnknown } = step?.rules ?? {};
+  return retry !== undefined || onUnknown === 'retry' || (onUnknown === 'hold' && run.decision === 'retry');
 }
 
 function checkReasons(step: StepFacts, { runs }: RoundFacts, faults: ReadonlySet<FaultKind>): Violation[] {

@@ -1,24 +1,25 @@
-// The system under test, kept up over many rounds: two servers on one PostgreSQL, two agents of one segment, an OpenSSH
+// The system under test, kept up over many rounds: two servers on one PostgreSQL, three agents of one segment, an OpenSSH
 // server that is four targets, and a relay on every connection that the product makes between machines.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Agent, EnrollmentTokenReply, SealingKey } from '@opsconductor/protocol';
 import type { Plugin } from 'esbuild';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
 import { connect, type Sql } from '../../server/src/store/connection.ts';
 import { ApiClient } from '../support/api-client.ts';
 import { storeCredential } from '../support/sealed-credential.ts';
 import { type SshdFixture, startSshd } from '../support/sshd.ts';
 import { ClockFile } from './agent-clock.ts';
-import { blobBytes, type Direction } from './plan-round.ts';
+import { FaultDatabase } from './fault-database.ts';
+import { agents as agentCount, blobBytes, type Direction, servers as serverCount } from './plan-round.ts';
 import { Prng } from './prng.ts';
 import { Program } from './program.ts';
 import { Relay } from './relay.ts';
+import { fail, until } from './waiting.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const buildFolder = join(root, '.cache/build');
@@ -27,7 +28,6 @@ const timings = { heartbeatIntervalMs: 400, leaseTtlMs };
 const unknownAfterS = 4;
 const slots = 6;
 const targetCount = 4;
-const waitMs = 60_000;
 const token = createHash('sha256').update('faults').digest('hex');
 
 export interface Member {
@@ -59,11 +59,12 @@ export class Cluster {
   /** Told of each frame between agents and servers. */
   onFrame: (direction: Direction, type: string, when: 'before' | 'after') => void = () => undefined;
   sshd!: SshdFixture;
-  /** The harness's own way to the database, past all relays. */
+  /** How often the database was set back. */
+  restores = 0;
+  /** The harness's own way to the database. */
   sql!: Sql;
-  #postgres!: EmbeddedPostgres;
-  #isStopping = false;
-  #databasePort = 0;
+  database!: FaultDatabase;
+  #sqlRelay: Relay | undefined;
   readonly #say: (text: string) => void;
 
   private constructor(dir: string, linesDir: string, say: (text: string) => void) {
@@ -90,15 +91,11 @@ export class Cluster {
     return cluster;
   }
 
-  get postmasterPid(): number {
-    return this.#postgres.pid;
-  }
-
   /** Starts what is down and heals what is broken, and waits until every agent can be given steps. */
   async heal(): Promise<void> {
     for (const { relay } of [...this.servers, ...this.agents]) relay.heal();
     for (const { program } of [...this.servers, ...this.agents]) program.signal('SIGCONT');
-    for (const pid of await this.postgresPids()) signalPid(pid, 'SIGCONT');
+    await this.database.signal('SIGCONT');
     await this.databaseAnswers();
     await Promise.all([...this.servers, ...this.agents].map(({ program }) => program.start()));
   }
@@ -110,18 +107,6 @@ export class Cluster {
     });
   }
 
-  /** The postmaster and its children. */
-  async postgresPids(): Promise<number[]> {
-    const children: number[] = [];
-    for (const name of await readdir('/proc')) {
-      if (!/^\d+$/.test(name)) continue;
-      const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
-      if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === this.postmasterPid)
-        children.push(Number(name));
-    }
-    return [this.postmasterPid, ...children];
-  }
-
   /** A server that answers now; the other one where the first does not. */
   api(member: number): ApiClient {
     const { servers } = this;
@@ -131,15 +116,12 @@ export class Cluster {
   }
 
   async stop(): Promise<void> {
-    this.#isStopping = true;
     for (const { program } of [...this.agents, ...this.servers]) await program.kill();
     for (const { relay } of [...this.agents, ...this.servers]) await relay.stop();
     await this.sshd?.stop();
     await this.sql?.end({ timeout: 1 });
-    if (this.#postgres !== undefined) {
-      for (const pid of await this.postgresPids()) signalPid(pid, 'SIGCONT');
-      await this.#postgres.stop();
-    }
+    await this.#sqlRelay?.stop();
+    await this.database?.stop();
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 });
   }
 
@@ -152,50 +134,26 @@ export class Cluster {
       config: ports.slice(1).map((port) => `Port ${port}`),
       port: ports[0] ?? 0,
     });
-    for (const n of [0, 1]) this.servers.push(await this.#makeServer(n));
+    for (let n = 0; n < serverCount; n += 1) this.servers.push(await this.#makeServer(n));
     for (const { program } of this.servers) await program.start();
     const { api } = this.servers[0] ?? fail('there is no server');
     const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'dmz' });
     await this.sql`update segments set unknown_after_s = ${unknownAfterS}`;
-    for (const n of [0, 1]) this.agents.push(await this.#makeAgent(n, segmentId));
+    for (let n = 0; n < agentCount; n += 1) this.agents.push(await this.#makeAgent(n, segmentId));
     const { body: key } = await api.get<SealingKey>(`/api/v1/segments/${segmentId}/sealing-key`);
     this.installationId = key.installationId || fail('there is no installation');
     await this.#makeTargets(api, segmentId, ports);
   }
 
   async #openDatabase(): Promise<void> {
-    // Nothing here outlives the machine; that a killed PostgreSQL recovers needs no disk to be waited for.
-    this.#postgres = await startEmbeddedPostgres({
-      dataDir: join(this.dir, 'postgres'),
-      log: (text) => this.#say(text),
-      settings: { fsync: 'off' },
-    });
-    const url = new URL(this.#postgres.url);
-    this.#databasePort = Number(url.port);
-    this.sql = connect(url.href, { max: 4 });
-    this.#keepDatabase();
-  }
-
-  /** Its supervisor gives up on one that is killed again and again; a person would start it anew. */
-  #keepDatabase(): void {
-    void this.#postgres.exited.then(async ({ reason }) => {
-      if (this.#isStopping) return;
-      this.#say(`PostgreSQL is started anew: ${reason}`);
-      this.#postgres = await startEmbeddedPostgres({
-        dataDir: join(this.dir, 'postgres'),
-        log: (text) => this.#say(text),
-        settings: { fsync: 'off' },
-        pickPort: async () => this.#databasePort,
-      });
-      this.#keepDatabase();
-    });
+    this.database = await FaultDatabase.start(this.dir, this.#say);
+    this.#sqlRelay = await Relay.start({ targets: () => [this.database.port], isFramed: false });
+    this.sql = connect(this.database.urlThrough(this.#sqlRelay.port), { max: 4 });
   }
 
   async #makeServer(n: number): Promise<ServerMember> {
-    const relay = await Relay.start({ targets: () => [this.#databasePort], isFramed: false });
+    const relay = await Relay.start({ targets: () => [this.database.port], isFramed: false });
     const [port = 0] = await freePorts(1);
-    const url = new URL(this.#postgres.url);
-    url.port = String(relay.port);
     const program = new Program({
       name: `server-${n}`,
       args: [
@@ -207,7 +165,7 @@ export class Cluster {
         join(this.dir, `server-${n}`),
       ],
       env: {
-        DATABASE_URL: url.href,
+        DATABASE_URL: this.database.urlThrough(relay.port),
         OPSCONDUCTOR_MASTER_KEY_FILE: join(this.dir, 'keys/master-key.json'),
         OPSCONDUCTOR_BOOTSTRAP_TOKEN: token,
         OPSCONDUCTOR_TEST_TIMINGS: JSON.stringify(timings),
@@ -302,46 +260,6 @@ export class Cluster {
       this.targetIds.push(target.id);
     }
   }
-}
-
-export async function until(what: string, holds: () => Promise<boolean>, timeoutMs = waitMs): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const isThere = await holds().catch(() => false);
-    if (isThere) return;
-    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs / 1000} s: ${what}`);
-    await pause(100);
-  }
-}
-
-/** Does it again where it fails, for a while: a connection of the harness may not have outlived what it did. */
-export async function patiently<T>(work: () => Promise<T>, tries = 20): Promise<T> {
-  for (let left = tries; ; left -= 1) {
-    try {
-      return await work();
-    } catch (error) {
-      if (left <= 1) throw error;
-      await pause(250);
-    }
-  }
-}
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
-}
-
-export function signalPid(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It has ended meanwhile.
-  }
-}
-
-export function fail(why: string): never {
-  throw new Error(why);
 }
 
 /** Half of it compresses. */

@@ -1,14 +1,18 @@
 // Does to the system what a planned fault says, and undoes it.
 import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type AgentMember, type Cluster, fail, pause, type ServerMember, signalPid } from './cluster.ts';
+import { join, resolve } from 'node:path';
+import { runRestoredCommand } from '../../server/src/restore/restored-command.ts';
+import type { AgentMember, Cluster, ServerMember } from './cluster.ts';
 import type { Direction, PlannedFault } from './plan-round.ts';
 import { Prng } from './prng.ts';
+import { fail, pause, signalPid } from './waiting.ts';
+
+const migrations = resolve(import.meta.dirname, '../../migrations');
 
 /** Begins at once, in the very turn of the event loop that calls it; resolves when the fault is over. */
 export async function injectFault(cluster: Cluster, fault: PlannedFault): Promise<void> {
   const agent = cluster.agents[fault.member] ?? fail('there is no such agent');
-  const server = cluster.servers[fault.member] ?? fail('there is no such server');
+  const server = cluster.servers[fault.member % cluster.servers.length] ?? fail('there is no such server');
   switch (fault.kind) {
     case 'agent-killed':
     case 'agent-disk-lost':
@@ -28,10 +32,19 @@ export async function injectFault(cluster: Cluster, fault: PlannedFault): Promis
       cluster.sshd.killSessions();
       return;
     case 'postgres-killed':
-      signalPid(cluster.postmasterPid, 'SIGKILL');
-      return cluster.databaseAnswers();
+      return cluster.database.inTurn(async () => {
+        signalPid(cluster.database.postmasterPid, 'SIGKILL');
+        await cluster.databaseAnswers();
+      });
+    case 'database-restored':
+      return cluster.database.inTurn(() => restoreDatabase(cluster, fault.forMs));
+    case 'standby-promoted':
+      return cluster.database.inTurn(async () => {
+        await cluster.database.failOver();
+        await cluster.databaseAnswers();
+      });
     case 'postgres-stopped':
-      return freezePostgres(cluster, fault.forMs);
+      return cluster.database.inTurn(() => freezePostgres(cluster, fault.forMs));
     case 'database-cut':
       server.relay.reset();
       return;
@@ -97,8 +110,25 @@ async function suspend(agent: AgentMember, ms: number): Promise<void> {
 }
 
 async function freezePostgres(cluster: Cluster, ms: number): Promise<void> {
-  const pids = await cluster.postgresPids();
-  for (const pid of pids) signalPid(pid, 'SIGSTOP');
+  await cluster.database.signal('SIGSTOP');
   await pause(ms);
-  for (const pid of pids) signalPid(pid, 'SIGCONT');
+  await cluster.database.signal('SIGCONT');
+}
+
+/** As a person would: stops the servers, restores the backup, says so to the database, starts the servers. */
+async function restoreDatabase(cluster: Cluster, lostMs: number): Promise<void> {
+  const { database, servers } = cluster;
+  await cluster.databaseAnswers();
+  await database.backUp();
+  await pause(lostMs);
+  cluster.restores += 1;
+  for (const { program } of servers) program.isHeld = true;
+  await Promise.all(servers.map(({ program }) => program.kill()));
+  await database.restore();
+  await cluster.databaseAnswers();
+  const said: string[] = [];
+  const command = { sql: cluster.sql, migrations, say: (text: string) => said.push(text), lookMs: 10 };
+  if ((await runRestoredCommand(command)) !== 0) throw new Error(said.join('\n'));
+  for (const { program } of servers) program.isHeld = false;
+  await Promise.all(servers.map(({ program }) => program.start()));
 }

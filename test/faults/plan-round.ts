@@ -12,6 +12,8 @@ export const faultKinds = [
   'postgres-stopped',
   'database-cut',
   'database-outage',
+  'database-restored',
+  'standby-promoted',
   'network-cut',
   'network-stalled',
   'network-half-open',
@@ -76,6 +78,8 @@ export interface RoundPlan {
 export const blobBytes = 4 * 1024 * 1024;
 const minSteps = 50;
 const maxTargets = 4;
+export const servers = 2;
+export const agents = 3;
 
 const frames: readonly { type: string; direction: Direction; most: number }[] = [
   { type: 'leases', direction: 'down', most: 8 },
@@ -184,11 +188,16 @@ function planFault(random: Prng, only: readonly FaultKind[]): PlannedFault {
     kind,
     moment: planMoment(random, 2_000),
     forMs: forMsOf(kind, random),
-    member: random.between(0, 1),
+    member: random.between(0, (isOfServer(kind) ? servers : agents) - 1),
     direction: random.pick(['up', 'down', 'both'] as const),
     amountMs: amountMsOf(kind, random),
     gone: random.pick(['agent', 'server', undefined]),
   };
+}
+
+/** Else it is of an agent, or of the one database. */
+function isOfServer(kind: FaultKind): boolean {
+  return kind === 'server-killed' || kind === 'server-stopped' || kind === 'database-cut';
 }
 
 function forMsOf(kind: FaultKind, random: Prng): number {
@@ -202,7 +211,11 @@ function forMsOf(kind: FaultKind, random: Prng): number {
     case 'target-cut':
     case 'postgres-killed':
     case 'database-cut':
+    case 'standby-promoted':
       return 0;
+    // What is lost.
+    case 'database-restored':
+      return random.between(200, 1_500);
     case 'frames-delayed':
     case 'frames-duplicated':
     case 'frames-reordered':

@@ -27,6 +27,8 @@ export class Program {
   #ended: Promise<unknown> = Promise.resolve();
   #isReady = false;
   #isToEnd = false;
+  /** It is not started, whoever asks. */
+  isHeld = false;
   #endedByItself: string[] = [];
   #wake: () => void = () => undefined;
 
@@ -46,7 +48,7 @@ export class Program {
 
   /** Starts it without waiting for it. */
   launch(): void {
-    if (this.isRunning) return;
+    if (this.isRunning || this.isHeld) return;
     const { args, env, cwd, ready } = this.#options;
     const command = [process.execPath, ...args];
     // Whatever ends this process ends it too.

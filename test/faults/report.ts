@@ -1,9 +1,10 @@
 // What rounds have shown: a record of each in a file, a report over all of them, and everything about one that went wrong.
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { type Cluster, patiently } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import { faultKinds } from './plan-round.ts';
 import type { RoundResult } from './run-round.ts';
+import { patiently } from './waiting.ts';
 
 const folder = resolve(import.meta.dirname, '../../.cache/faults');
 export const defaultResults = join(folder, 'rounds.jsonl');

@@ -2,9 +2,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sql } from '../../server/src/store/connection.ts';
-import { type Cluster, fail } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import { type Edge, edgesOfRuns } from './edge-recorder.ts';
 import type { PlannedRun, PlannedStep } from './plan-round.ts';
+import { fail } from './waiting.ts';
 
 /** A planned run that was started. */
 export interface StartedRun {
@@ -51,6 +52,7 @@ export interface AttemptFacts {
 export interface RunFacts {
   id: number;
   planned: PlannedRun;
+  keys: string[];
   status: string;
   maxFailures: number;
   targetsTotal: number;
@@ -63,6 +65,10 @@ export interface RunFacts {
 }
 
 export interface RoundFacts {
+  /** The database was set back in the round. */
+  isRestored: boolean;
+  /** How often the command of a step began on a target, whatever the books say. */
+  begun: { key: string; file: string; times: number }[];
   runs: RunFacts[];
   steps: StepFacts[];
   edges: Edge[];
@@ -70,7 +76,11 @@ export interface RoundFacts {
   heldLocks: { lockKey: string; targetRunId: number }[];
 }
 
-export async function gatherFacts(cluster: Cluster, started: readonly StartedRun[]): Promise<RoundFacts> {
+export async function gatherFacts(
+  cluster: Cluster,
+  started: readonly StartedRun[],
+  isRestored: boolean,
+): Promise<RoundFacts> {
   const { sql } = cluster;
   const runIds = started.map(({ id }) => id);
   const lines = await linesOnTargets(cluster);
@@ -94,6 +104,8 @@ export async function gatherFacts(cluster: Cluster, started: readonly StartedRun
     return { ...row, planned, key, maxParallel, attempts: own, lines: lines.get(row.id) ?? [] };
   });
   return {
+    isRestored,
+    begun: await begunOnTargets(cluster),
     runs: await runFacts(sql, started),
     steps,
     edges: await edgesOfRuns(sql, runIds),
@@ -106,7 +118,7 @@ export async function gatherFacts(cluster: Cluster, started: readonly StartedRun
 async function runFacts(sql: Sql, started: readonly StartedRun[]): Promise<RunFacts[]> {
   const ids = started.map(({ id }) => id);
   const runs = await sql<
-    (Omit<RunFacts, 'planned' | 'counts' | 'targetRuns' | 'events'> & Record<string, number>)[]
+    (Omit<RunFacts, 'planned' | 'keys' | 'counts' | 'targetRuns' | 'events'> & Record<string, number>)[]
   >`
     select id, status, max_failures, targets_total, completed_steps, event_seq, cancel_requested_at, targets_succeeded,
       targets_failed, targets_cancelled, targets_timed_out, targets_unknown
@@ -115,10 +127,10 @@ async function runFacts(sql: Sql, started: readonly StartedRun[]): Promise<RunFa
     select id, job_run_id, status from job_run_targets where job_run_id = any(${ids}::bigint[]) order by id`;
   const events = await sql<({ jobRunId: number } & RunFacts['events'][number])[]>`
     select job_run_id, seq, change from run_events where job_run_id = any(${ids}::bigint[]) order by job_run_id, seq`;
-  const plans = new Map(started.map(({ id, planned }) => [id, planned]));
+  const plans = new Map(started.map((each) => [each.id, each]));
   return runs.map((run) => ({
     ...run,
-    planned: plans.get(run.id) ?? fail('a run that nobody planned'),
+    ...plannedOf(plans.get(run.id)),
     counts: {
       succeeded: run.targetsSucceeded ?? 0,
       failed: run.targetsFailed ?? 0,
@@ -129,6 +141,21 @@ async function runFacts(sql: Sql, started: readonly StartedRun[]): Promise<RunFa
     targetRuns: targetRuns.filter(({ jobRunId }) => jobRunId === run.id),
     events: events.filter(({ jobRunId }) => jobRunId === run.id),
   }));
+}
+
+function plannedOf(run: StartedRun | undefined): Pick<RunFacts, 'planned' | 'keys'> {
+  const { planned, keys } = run ?? fail('a run that nobody planned');
+  return { planned, keys };
+}
+
+async function begunOnTargets({ linesDir }: Cluster): Promise<RoundFacts['begun']> {
+  const names = (await readdir(linesDir)).filter((name) => name !== 'blob');
+  return Promise.all(
+    names.map(async (file) => {
+      const text = await readFile(join(linesDir, file), 'utf8');
+      return { file, key: file.replace(/-\d+$/, ''), times: text.split('\n').length - 1 };
+    }),
+  );
 }
 
 /** Epochs by step. */

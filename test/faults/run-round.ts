@@ -5,7 +5,7 @@ import { cancelRun, within } from './ask-server.ts';
 import { checkCleanUps, checkLeftovers, openCleanUps, processesOnTarget } from './check-leftovers.ts';
 import { checkOutput } from './check-output.ts';
 import { checkFacts, type Violation } from './check-round.ts';
-import { type Cluster, fail, patiently, pause, signalPid, until } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import { coverage, type FaultInForce } from './edge-recorder.ts';
 import { injectFault } from './inject-fault.ts';
 import { Moments } from './moments.ts';
@@ -13,6 +13,7 @@ import { giveUpWaiting, openRuns } from './open-runs.ts';
 import { type FaultKind, type PlannedFault, type PlannedRun, planRound } from './plan-round.ts';
 import { gatherFacts, type RoundFacts, type StartedRun } from './round-facts.ts';
 import { stepCommand } from './step-command.ts';
+import { fail, patiently, pause, signalPid, until } from './waiting.ts';
 
 /** Above every bound that the product gives an attempt that is silent: timeout, kill grace, TTL and grace. */
 const endsWithinMs = 75_000;
@@ -44,6 +45,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   const watch = new StopWatch();
   const { seed, round } = options;
   const plan = planRound(seed, round, options);
+  const restoresBefore = cluster.restores;
   const jobs = await makeJobs(cluster, plan.runs, `${seed}-${round}-${Date.now().toString(36)}`);
   watch.lap('jobs');
   const moments = new Moments(cluster, latestMomentMs);
@@ -54,6 +56,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     const planned = plan.runs[at] ?? fail('a job without a run');
     await pause(planned.startMs);
     const runId = await startRun(cluster, id, planned, at);
+    if (runId === undefined) return;
     started.push({ id: runId, planned, keys });
     if (planned.cancel !== undefined)
       await moments.when(planned.cancel, () => cancelRun(cluster, runId, planned.isForced));
@@ -65,12 +68,14 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   await cluster.heal();
   watch.lap('heal');
   const violations: Violation[] = [];
+  const isRestored = cluster.restores > restoresBefore;
+  if (isRestored) await forgetLostRuns(cluster, started);
   const late = (error: Error): Violation[] => [{ rule: 'ends', text: error.message }];
   violations.push(...(await runsEnd(cluster, started).catch(late)));
   watch.lap('runs');
   violations.push(...(await spoolsAreEmpty(cluster).catch(late)));
   watch.lap('spools');
-  const facts = await patiently(() => gatherFacts(cluster, started));
+  const facts = await patiently(() => gatherFacts(cluster, started, isRestored));
   const kinds = new Set(faults.map(({ kind }) => kind));
   const lostDisks = faults.flatMap(({ kind, fault, fromMs, toMs }) =>
     kind === 'agent-disk-lost' ? [{ agentId: cluster.agents[fault.member]?.id ?? 0, fromMs, toMs }] : [],
@@ -147,19 +152,37 @@ async function makeJobs(
   return jobs;
 }
 
+/** Runs that the database does not know any more, and what goes on of them on the targets. */
+async function forgetLostRuns(cluster: Cluster, started: StartedRun[]): Promise<void> {
+  const ids = started.map(({ id }) => id);
+  const kept = await patiently(
+    () => cluster.sql<{ id: number }[]>`select id from job_runs where id = any(${ids}::bigint[])`,
+  );
+  const known = new Set(kept.map(({ id }) => id));
+  started.splice(0, started.length, ...started.filter(({ id }) => known.has(id)));
+  // Of what ended with the restore nobody is waited for; what sleeps would hold up its agent.
+  const open = await openCleanUps(cluster);
+  for (const [attempt, pids] of await processesOnTarget(cluster)) {
+    if (!open.has(attempt)) for (const pid of pids) signalPid(pid, 'SIGKILL');
+  }
+}
+
 /** As a script would: asks again where there was no answer, and looks first whether the run is there. */
 async function startRun(
   cluster: Cluster,
   jobId: number,
   { targets }: PlannedRun,
   at: number,
-): Promise<number> {
+): Promise<number | undefined> {
   const targetIds = cluster.targetIds.slice(0, targets);
+  const restoresBefore = cluster.restores;
   let runId: number | undefined;
   await until(`job ${jobId} is started`, async () => {
     const [there] = await cluster.sql<{ id: number }[]>`select id from job_runs where job_id = ${jobId}`;
     runId = there?.id;
     if (runId !== undefined) return true;
+    // It may have been started in the time that is lost: nobody can know, so it is not started again.
+    if (cluster.restores > restoresBefore) return true;
     const reply = await within(cluster.api(at), (api) =>
       api.post<{ id: number }>(`/api/v1/jobs/${jobId}/run`, { targetIds }),
     );
@@ -168,7 +191,7 @@ async function startRun(
       throw new Error(`starting a run was answered ${reply.status}: ${reply.text}`);
     return runId !== undefined;
   });
-  return runId ?? fail('there is no run');
+  return runId;
 }
 
 async function decide(cluster: Cluster, runId: number, decision: PlannedRun['decision']): Promise<void> {

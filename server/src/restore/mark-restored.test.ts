@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { cancelRun } from '../runs/cancel-run.ts';
+import { resumeAgent } from '../runs/resume-agent.ts';
 import { endOf, givenUp, setupRuns } from '../runs/testing.ts';
 import { insertInstallation } from '../store/installation.ts';
 import { markRestored } from './mark-restored.ts';
@@ -70,6 +71,18 @@ test('an agent that still knows how a step ended may tell it, and the run keeps 
   expect((await t.steps(runId))[0]?.advice).toContain('reported: succeeded');
 });
 
+test('that an agent does not know an attempt any more does not mean that it never began', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  await markRestored(t.sql);
+  const { agentId, sessionNumber } = await t.connect(t.agent, { ready: false });
+  const about = { version: '0.1.0', platform: 'linux-x64', hostname: null, slots: 8, draining: false };
+  const resume = { agentId, sessionNumber, ...about, journalIntact: true, attempts: [] };
+  expect((await resumeAgent(t.sql, resume)).ends).toEqual([]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'database_restored' }]);
+});
+
 test('a run that was being cancelled ends too', async () => {
   await using t = await setup();
   const runId = await t.start();
@@ -85,11 +98,13 @@ test('the command says what it did, and refuses while a server works on the data
   await t.claimOne();
   const said: string[] = [];
   const command = { sql: t.sql, migrations, say: (text: string) => said.push(text) };
-  const touching = setInterval(() => {
-    t.sql`update cluster_clock set touched_at = clock_timestamp()`.catch(() => undefined);
-  }, 20);
-  expect(await runRestoredCommand({ ...command, lookMs: 500 })).toBe(1);
-  clearInterval(touching);
+  let isServed = true;
+  const serving = (async () => {
+    while (isServed) await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
+  })();
+  expect(await runRestoredCommand({ ...command, lookMs: 200 })).toBe(1);
+  isServed = false;
+  await serving;
   expect(said.splice(0)).toEqual([
     'A server works on this database. Stop every server, then run this again.',
   ]);

@@ -7,6 +7,7 @@ import { stopRun } from '../runs/stop-run.ts';
 import type { Sql } from '../store/connection.ts';
 import {
   admitNewerGenerations,
+  doubtSilence,
   endSessions,
   openRunIds,
   raiseTimeline,
@@ -52,6 +53,7 @@ export async function markRestored(sql: Sql): Promise<MarkedRestore> {
       });
     }
     await ledger.write();
+    await doubtSilence(tx, timeline);
     const marked = { timeline, runs: runIds.length, attempts, agents };
     await recordAudit(tx, {
       actor: { kind: 'system', name: 'restored' },

@@ -44,6 +44,18 @@ export async function admitNewerGenerations(tx: Tx): Promise<number> {
   return result.count;
 }
 
+/**
+ * Unknown attempts may have been told of in the lost time, and forgotten by their agents: that one does not know them any
+ * more says nothing (`unheardAttempts`).
+ */
+export async function doubtSilence(tx: Tx, timeline: number): Promise<void> {
+  await tx`
+    update job_run_step_attempts a set request_id = ${`restored-${timeline}`}
+    from attempt_clean_ups c
+    where a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch and a.status = 'unknown' and a.late_status is null
+      and a.request_id is null`;
+}
+
 export async function openRunIds(tx: Tx): Promise<number[]> {
   const rows = await tx<{ id: number }[]>`
     select id from job_runs where status in ('queued', 'running', 'cancelling', 'held') order by id`;

@@ -1,0 +1,197 @@
+// The PostgreSQL of the system under test: kept running, frozen, set back to a copy of itself, and replaced by a standby.
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { adminRole } from '../../server/src/database/credentials.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
+import { connect, type Sql } from '../../server/src/store/connection.ts';
+import { signalPid, until } from './waiting.ts';
+
+const run = promisify(execFile);
+// Nothing here outlives the machine, and what is copied is to be small.
+const settings = { fsync: 'off', min_wal_size: '32MB', max_wal_size: '128MB' };
+const standbyName = 'standby';
+
+export class FaultDatabase {
+  readonly #dir: string;
+  readonly #say: (text: string) => void;
+  #postgres!: EmbeddedPostgres;
+  #isStopping = false;
+  /** Of the one that serves. */
+  #home: string;
+  #standbys = 0;
+  #turn: Promise<unknown> = Promise.resolve();
+  #port = 0;
+
+  private constructor(dir: string, say: (text: string) => void) {
+    this.#dir = dir;
+    this.#say = say;
+    this.#home = join(dir, 'postgres');
+  }
+
+  static async start(dir: string, say: (text: string) => void): Promise<FaultDatabase> {
+    const database = new FaultDatabase(dir, say);
+    await database.#open();
+    return database;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Its URL through another port. */
+  urlThrough(port: number): string {
+    const url = new URL(this.#postgres.url);
+    url.port = String(port);
+    return url.href;
+  }
+
+  get postmasterPid(): number {
+    return this.#postgres.pid;
+  }
+
+  /** The postmaster and its children. */
+  async pids(): Promise<number[]> {
+    const children: number[] = [];
+    for (const name of await readdir('/proc')) {
+      if (!/^\d+$/.test(name)) continue;
+      const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
+      if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === this.postmasterPid)
+        children.push(Number(name));
+    }
+    return [this.postmasterPid, ...children];
+  }
+
+  async signal(name: NodeJS.Signals): Promise<void> {
+    for (const pid of await this.pids()) signalPid(pid, name);
+  }
+
+  /** One thing at a time is done to it. */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** Keeps a copy of everything as it is in one moment. */
+  async backUp(): Promise<void> {
+    await this.#copyTo(join(this.#dir, 'backup'));
+  }
+
+  /** Everything since `backUp` is gone. No server may run. */
+  async restore(): Promise<void> {
+    await this.#end('SIGINT');
+    await rm(this.#home, { recursive: true, force: true, maxRetries: 5 });
+    await run('mv', [join(this.#dir, 'backup'), this.#home]);
+    await this.#open(this.#port);
+  }
+
+  /** A standby that has everything which was acknowledged takes the place of the primary, which is killed. */
+  async failOver(): Promise<void> {
+    this.#standbys += 1;
+    const home = join(this.#dir, `standby-${this.#standbys}`);
+    await this.#copyTo(home);
+    const secrets = JSON.parse(await readFile(join(home, 'credentials.json'), 'utf8')) as {
+      adminPassword: string;
+    };
+    const conninfo = `host=127.0.0.1 port=${this.#port} user=${adminRole} password=${secrets.adminPassword} application_name=${standbyName}`;
+    await writeFile(join(home, 'cluster/standby.signal'), '');
+    await run('chown', ['--reference', join(home, 'cluster'), join(home, 'cluster/standby.signal')]);
+    const standby = await startEmbeddedPostgres({
+      dataDir: home,
+      log: this.#say,
+      settings: { ...settings, primary_conninfo: conninfo },
+    });
+    await withAdministrator(this.#postgres.url, secrets.adminPassword, async (sql) => {
+      await until('the standby follows', async () => {
+        const rows =
+          await sql`select 1 from pg_stat_replication where application_name = ${standbyName} and state = 'streaming'`;
+        return rows.length > 0;
+      });
+      await sql.unsafe(`alter system set synchronous_standby_names = '${standbyName}'`);
+      await sql`select pg_reload_conf()`;
+      await until('the standby is synchronous', async () => {
+        const rows = await sql`select 1 from pg_stat_replication where sync_state = 'sync'`;
+        return rows.length > 0;
+      });
+    });
+    const primary = this.#home;
+    await this.#end('SIGKILL');
+    await withAdministrator(standby.url, secrets.adminPassword, async (sql) => {
+      await sql`select pg_promote()`;
+    });
+    this.#home = home;
+    this.#serve(standby);
+    await rm(primary, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#postgres === undefined) return;
+    await this.signal('SIGCONT');
+    await this.#end('SIGINT');
+  }
+
+  async #open(port?: number): Promise<void> {
+    const postgres = await startEmbeddedPostgres({
+      dataDir: this.#home,
+      log: this.#say,
+      settings,
+      ...(port === undefined ? {} : { pickPort: async () => port }),
+    });
+    this.#serve(postgres);
+  }
+
+  /** Its supervisor gives up on one that is killed again and again; a person would start it anew. */
+  #serve(postgres: EmbeddedPostgres): void {
+    this.#postgres = postgres;
+    this.#port = Number(new URL(postgres.url).port);
+    this.#isStopping = false;
+    void postgres.exited.then(async ({ reason }) => {
+      if (this.#isStopping || this.#postgres !== postgres) return;
+      this.#say(`PostgreSQL is started anew: ${reason}`);
+      await this.#open(this.#port);
+    });
+  }
+
+  async #end(how: NodeJS.Signals): Promise<void> {
+    this.#isStopping = true;
+    const pids = await this.pids();
+    const stopped = this.#postgres.stop();
+    // Before it can do anything about having been asked to stop.
+    if (how === 'SIGKILL') for (const pid of pids) signalPid(pid, 'SIGKILL');
+    await stopped;
+  }
+
+  /** As a snapshot of its disk: while nothing of it moves. */
+  async #copyTo(home: string): Promise<void> {
+    await rm(home, { recursive: true, force: true });
+    await mkdir(home, { mode: 0o711 });
+    await this.signal('SIGSTOP');
+    try {
+      for (const name of ['cluster', 'credentials.json']) {
+        await run('cp', ['-a', join(this.#home, name), join(home, name)]);
+      }
+    } finally {
+      await this.signal('SIGCONT');
+    }
+    await rm(join(home, 'cluster/postmaster.pid'), { force: true });
+  }
+}
+
+async function withAdministrator(
+  url: string,
+  password: string,
+  work: (sql: Sql) => Promise<void>,
+): Promise<void> {
+  const as = new URL(url);
+  as.username = adminRole;
+  as.password = password;
+  as.pathname = '/postgres';
+  const sql = connect(as.href, { max: 1 });
+  try {
+    await work(sql);
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
