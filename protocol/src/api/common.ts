@@ -43,6 +43,8 @@ export const ErrorDetailSchema = Type.Object({
   message: Type.String({ description: 'One sentence: what is wrong and what to do' }),
   found: Type.Optional(Type.String({ description: 'What was there, shortened; never a secret' })),
   allowed: Type.Optional(Type.String({ description: 'What may be there' })),
+  line: Type.Optional(Type.Integer({ description: 'In a body of YAML: where, from 1' })),
+  column: Type.Optional(Type.Integer({ description: 'From 1, in UTF-16 units' })),
 });
 export type ErrorDetail = Static<typeof ErrorDetailSchema>;
 export const ErrorBodySchema = Type.Object({

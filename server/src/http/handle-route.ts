@@ -10,7 +10,7 @@ import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
 import { jsonSchemaOf } from './json-schema.ts';
-import { readJsonBody } from './read-body.ts';
+import { type RequestBody, readRequestBody } from './read-body.ts';
 import type { RequestLimits } from './request-limits.ts';
 import type { Principal, RouteRequest, RouteSpec } from './route.ts';
 import { readText, refuseProblems, textProblems, validate } from './validate.ts';
@@ -49,12 +49,30 @@ export async function handleRoute(
 ): Promise<Response> {
   const address = addressOf(context, deps.access);
   const principal = await authorize(deps, route, context, address, requestId);
+  const body = await readBody(route, context);
+  return located(body, async () => carryOut(deps, route, context, { principal, address, requestId, body }));
+}
+
+interface Call {
+  principal: Principal | undefined;
+  address: string;
+  requestId: string;
+  body: RequestBody;
+}
+
+async function carryOut(
+  deps: RouteDeps,
+  route: RouteSpec,
+  context: Context,
+  { principal, address, requestId, body }: Call,
+): Promise<Response> {
   const request = {
-    ...(await readParts(route, context)),
+    ...readParts(route, context, body.value ?? {}),
     principal,
     requestId,
     address,
     context,
+    locate: (details: readonly ErrorDetail[]) => body.places?.locate(details) ?? [...details],
     authorityNow: () => authorityNow(deps, route, principal),
   };
   const reply = await answer(deps, route, request as unknown as RouteRequest<never, never, never>);
@@ -64,6 +82,16 @@ export async function handleRoute(
   const text = JSON.stringify(reply);
   if (deps.checkReplies && schema !== undefined) checkReply(route, schema, text);
   return context.body(text, status, { 'Content-Type': 'application/json; charset=utf-8' });
+}
+
+/** Says of what is wrong with a body of YAML where it stands there. */
+async function located<T>({ places }: RequestBody, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (places === undefined || !(error instanceof AppError) || error.code !== 'invalid') throw error;
+    throw new AppError(error.code, error.message, { cause: error, details: places.locate(error.details) });
+  }
 }
 
 /** The handler's reply; what it finds the caller not allowed to do there is recorded as a refusal. */
@@ -151,13 +179,12 @@ async function authenticate(
 }
 
 /** Path, query and body, with defaults filled in; what is wrong in any of them is told at once. */
-async function readParts(route: RouteSpec, context: Context) {
+function readParts(route: RouteSpec, context: Context, body: unknown) {
   const problems: ErrorDetail[] = [];
   const params = readText(route.params, context.req.param());
   problems.push(...withUnstorableText(textProblems(route.params ?? nothing, params), params));
   const query = readText(route.query, readQuery(context, problems));
   problems.push(...withUnstorableText(textProblems(route.query ?? nothing, query, 'query'), query, 'query'));
-  const body = await readBody(route, context);
   if (route.checksBody !== true && route.method !== 'GET')
     problems.push(...withUnstorableText(schemaProblems(route.body ?? nothing, body), body));
   refuseProblems(problems);
@@ -174,10 +201,10 @@ function readQuery(context: Context, problems: ErrorDetail[]): Record<string, st
   return once;
 }
 
-async function readBody(route: RouteSpec, context: Context): Promise<unknown> {
-  if (route.method === 'GET') return {};
+async function readBody(route: RouteSpec, context: Context): Promise<RequestBody> {
+  if (route.method === 'GET') return { value: {} };
   const maxBytes = route.maxBodyBytes ?? limits.maxRequestBodyBytes;
-  return (await readJsonBody(context.req.raw, maxBytes)) ?? {};
+  return readRequestBody(context.req.raw, maxBytes, route.takesYaml === true);
 }
 
 /** A mistake of ours, so not an `invalid` that would blame the caller. */

@@ -85,16 +85,17 @@ function describeOperation(route: RouteSpec): Operation {
     tags: [route.tag],
     security: route.permission === 'public' ? [] : [{ apiToken: [] }, { session: [] }],
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(route.body === undefined ? {} : { requestBody: describeBody(route.body, route.maxBodyBytes) }),
+    ...(route.body === undefined ? {} : { requestBody: describeBody(route.body, route) }),
     responses: describeResponses(route),
   };
 }
 
-function describeBody(schema: TSchema, maxBytes = limits.maxRequestBodyBytes): Json {
+function describeBody(schema: TSchema, { maxBodyBytes, takesYaml }: RouteSpec): Json {
+  const content = { schema: jsonSchemaOf(schema) };
   return {
     required: true,
-    description: `At most ${maxBytes} bytes`,
-    content: { 'application/json': { schema: jsonSchemaOf(schema) } },
+    description: `At most ${maxBodyBytes ?? limits.maxRequestBodyBytes} bytes`,
+    content: { 'application/json': content, ...(takesYaml === true ? { 'application/yaml': content } : {}) },
   };
 }
 

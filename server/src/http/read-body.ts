@@ -1,28 +1,53 @@
-// A request's JSON body, counted while it is read, so that a too large one is never held in memory.
+// A request's body, counted while it is read, so that a too large one is never held in memory.
 import { AppError } from '../errors.ts';
+import type { Places } from '../yaml/places.ts';
+import { readYamlValue } from '../yaml/read-yaml-value.ts';
 import { findJsonError } from './json-error.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 const maxDepth = 64;
 
+export interface RequestBody {
+  /** Undefined where there is no body. */
+  value: unknown;
+  /** Of a body of YAML: where its parts stand. */
+  places?: Places;
+}
+
 /**
- * The parsed body; undefined where there is none.
+ * The parsed body: JSON, and where the route takes it, YAML.
  *
  * @throws AppError `too_large`; `invalid` (415 for another content type) with line and column of a syntax error, or
  * when the client went away before the end.
  */
-export async function readJsonBody(request: Request, maxBytes: number): Promise<unknown> {
+export async function readRequestBody(
+  request: Request,
+  maxBytes: number,
+  takesYaml: boolean,
+): Promise<RequestBody> {
   const bytes = await readAtMost(request, maxBytes);
-  if (bytes.length === 0) return undefined;
-  const contentType = request.headers.get('content-type') ?? '';
-  if (!/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(contentType.trim())) {
-    throw new RefusedRequest(
-      415,
-      'invalid',
-      'The request body must be JSON: send Content-Type: application/json.',
-    );
-  }
-  return parseJson(bytes);
+  if (bytes.length === 0) return { value: undefined };
+  const contentType = (request.headers.get('content-type') ?? '').trim();
+  if (json.test(contentType)) return { value: parseJson(bytes) };
+  if (takesYaml && yaml.test(contentType)) return parseYaml(bytes);
+  throw new RefusedRequest(
+    415,
+    'invalid',
+    takesYaml
+      ? 'The request body must be JSON or YAML: send Content-Type: application/json or application/yaml.'
+      : 'The request body must be JSON: send Content-Type: application/json.',
+  );
+}
+
+const json = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
+const yaml = /^(application|text)\/(x-)?yaml\s*(;\s*charset="?utf-8"?\s*)?$/i;
+
+function parseYaml(bytes: Uint8Array): RequestBody {
+  const read = readYamlValue(decodeText(bytes));
+  if (!('problems' in read)) return read;
+  const [first] = read.problems;
+  const message = `The request body is not YAML that can be read: ${first?.message ?? ''}`;
+  throw new AppError('invalid', message, { details: read.problems });
 }
 
 async function readAtMost(request: Request, maxBytes: number): Promise<Uint8Array> {
@@ -60,12 +85,7 @@ function hungUp(cause: unknown): AppError {
 }
 
 function parseJson(bytes: Uint8Array): unknown {
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new AppError('invalid', 'The request body is not UTF-8.');
-  }
+  const text = decodeText(bytes);
   try {
     const value: unknown = JSON.parse(text);
     if (!isNestedDeeper(text, maxDepth)) return value;
@@ -76,6 +96,14 @@ function parseJson(bytes: Uint8Array): unknown {
     throw new AppError('invalid', message, { details: [{ path: '', message, allowed: 'JSON (RFC 8259)' }] });
   }
   throw new AppError('invalid', `The request body is nested deeper than ${maxDepth} levels.`);
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new AppError('invalid', 'The request body is not UTF-8.');
+  }
 }
 
 function isNestedDeeper(text: string, max: number): boolean {

@@ -1,5 +1,5 @@
 // A route says who may call it and what it takes and answers; validation, authorization and OpenAPI come from that.
-import type { Permission } from '@opsconductor/protocol';
+import type { ErrorDetail, Permission } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import type { Static, TSchema } from 'typebox';
 import type { Authority } from '../auth/authority.ts';
@@ -17,6 +17,8 @@ export interface RouteRequest<P, Q, B> {
   /** Address of the peer, for rate limits and audit. */
   address: string;
   context: Context;
+  /** Adds to details of a body of YAML where they stand in it; errors of the handler are located without it. */
+  locate(details: readonly ErrorDetail[]): ErrorDetail[];
   /**
    * For an answer that goes on for long: what the caller may do by now; undefined once their session, API token or
    * right to call the route has ended.
@@ -53,6 +55,8 @@ export interface RouteSpec<
    * is told at once. To the handler the body is then unknown.
    */
   checksBody?: boolean;
+  /** True where the body may also be YAML; what is wrong with it is then told with line and column. */
+  takesYaml?: boolean;
   /** Bytes; limits.maxRequestBodyBytes by default. */
   maxBodyBytes?: number;
   /** Success status and schema; no schema for 204 and for streams. */

@@ -1,0 +1,245 @@
+// YAML 1.2 (core schema) as a JSON value, with the place of everything in it. Text comes from strangers: what is read is
+// counted and not nested without end, aliases are expanded within that count, and equal keys are refused by ourselves,
+// since the library compares each with each.
+import type { ErrorDetail } from '@opsconductor/protocol';
+import {
+  Composer,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  Parser,
+  type YAMLMap,
+} from 'yaml';
+import { type Place, Places } from './places.ts';
+
+export interface YamlLimits {
+  maxTokens: number;
+  /** Values, those that aliases repeat included. */
+  maxValues: number;
+  maxDepth: number;
+}
+const defaultLimits: YamlLimits = { maxTokens: 60_000, maxValues: 100_000, maxDepth: 64 };
+const maxProblems = 20;
+
+export type YamlValue = { value: unknown; places: Places } | { problems: ErrorDetail[] };
+
+/** Reads one document. What is wrong is told with line and column; the text itself is never repeated. */
+export function readYamlValue(text: string, limits: YamlLimits = defaultLimits): YamlValue {
+  const lines = new LineCounter();
+  const placeAt = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(1, line), column: Math.max(1, col) };
+  };
+  try {
+    const [document, another] = compose(text, lines, limits);
+    if (another !== undefined) {
+      const place = placeAt(another.range?.[0] ?? 0);
+      return { problems: [problem(place, 'A second document begins here; send one.')] };
+    }
+    const errors = document?.errors ?? [];
+    if (errors.length > 0) {
+      const told = errors
+        .slice(0, maxProblems)
+        .map(({ code, pos }) => problem(placeAt(pos[0]), wordsOf(code)));
+      return { problems: told };
+    }
+    if (document === undefined || document.contents === null) {
+      return { problems: [problem({ line: 1, column: 1 }, 'There is nothing in it.')] };
+    }
+    const reading = new Reading(placeAt, limits);
+    const value = reading.value(document.contents as Node, 0);
+    if (reading.problems.length > 0) return { problems: reading.problems };
+    return { value, places: reading.places };
+  } catch (error) {
+    if (error instanceof TooMuch) return { problems: [problem(placeAt(error.offset), error.message)] };
+    throw error;
+  }
+}
+
+class TooMuch extends Error {
+  readonly offset: number;
+  constructor(offset: number, message: string) {
+    super(message);
+    this.name = 'TooMuch';
+    this.offset = offset;
+  }
+}
+
+function problem({ line, column }: Place, message: string): ErrorDetail {
+  return { path: '', message: `Line ${line}, column ${column}: ${message}`, line, column };
+}
+
+function compose(text: string, lines: LineCounter, limits: YamlLimits): Document[] {
+  const parser = new Parser(lines.addNewLine);
+  const composer = new Composer({
+    version: '1.2',
+    schema: 'core',
+    uniqueKeys: false,
+    merge: false,
+    prettyErrors: false,
+    logLevel: 'silent',
+  });
+  const documents: Document[] = [];
+  const add = (composed: Iterable<Document>) => {
+    for (const document of composed) documents.push(document);
+  };
+  let tokens = 0;
+  let offset = 0;
+  for (const lexeme of new Lexer().lex(text.replace(/^\ufeff/, ''))) {
+    tokens += 1;
+    offset += lexeme.length;
+    if (parser.stack.length > limits.maxDepth * 2) {
+      throw new TooMuch(offset, `It is nested deeper than ${limits.maxDepth} levels.`);
+    }
+    if (tokens > limits.maxTokens) {
+      throw new TooMuch(
+        offset,
+        `It has more than ${limits.maxTokens} parts of YAML up to here; send JSON, which may have more.`,
+      );
+    }
+    for (const token of parser.next(lexeme)) add(composer.next(token));
+  }
+  for (const token of parser.end()) add(composer.next(token));
+  add(composer.end());
+  return documents;
+}
+
+const words: Record<string, string> = {
+  ALIAS_PROPS: 'An alias has no properties of its own.',
+  BAD_ALIAS: 'This is no alias; put text that begins with * in quotes.',
+  BAD_DIRECTIVE: 'This directive is not known.',
+  BAD_DQ_ESCAPE:
+    'This escape is not known in double quotes; write `\\\\` for a backslash, or use single quotes.',
+  BAD_INDENT: 'This is not indented as what it belongs to.',
+  BAD_PROP_ORDER: 'Anchors and tags stand before the value, after its `- ` or `key:`.',
+  BAD_SCALAR_START: 'Text can’t begin with this character; put it in quotes.',
+  BLOCK_AS_IMPLICIT_KEY: 'A key takes one line, and `: ` begins a value; put text with `: ` in quotes.',
+  BLOCK_IN_FLOW: 'Inside [ ] and { } nothing is written in lines with indents.',
+  DUPLICATE_KEY: 'This key is there already.',
+  KEY_OVER_1024_CHARS: 'A key has 1024 characters at most.',
+  MISSING_CHAR: 'Something is missing here: a comma, a quote, a colon or a closing bracket.',
+  MULTILINE_IMPLICIT_KEY: 'A key takes one line; is a colon missing?',
+  MULTIPLE_ANCHORS: 'A value has one anchor.',
+  MULTIPLE_DOCS: 'A second document begins here; send one.',
+  MULTIPLE_TAGS: 'A value has one tag.',
+  TAB_AS_INDENT: 'Indents are spaces; here is a tab.',
+  TAG_RESOLVE_FAILED: 'This tag is not known; leave it out.',
+  UNEXPECTED_TOKEN: 'This means nothing here.',
+};
+
+function wordsOf(code: string): string {
+  return words[code] ?? `This is not YAML (${code.toLowerCase().replaceAll('_', ' ')}).`;
+}
+
+class Reading {
+  readonly places = new Places();
+  readonly problems: ErrorDetail[] = [];
+  readonly #anchors = new Map<string, Node>();
+  readonly #open = new Set<Node>();
+  readonly #placeAt: (offset: number) => Place;
+  readonly #limits: YamlLimits;
+  #values = 0;
+
+  constructor(placeAt: (offset: number) => Place, limits: YamlLimits) {
+    this.#placeAt = placeAt;
+    this.#limits = limits;
+  }
+
+  value(node: Node | null, depth: number): unknown {
+    const offset = node?.range?.[0] ?? 0;
+    if (++this.#values > this.#limits.maxValues) {
+      throw new TooMuch(
+        offset,
+        `It has more than ${this.#limits.maxValues} values, those that aliases repeat included.`,
+      );
+    }
+    if (depth > this.#limits.maxDepth) {
+      throw new TooMuch(offset, `It is nested deeper than ${this.#limits.maxDepth} levels.`);
+    }
+    if (node === null) return null;
+    if (isAlias(node)) return this.#alias(node.source, offset, depth);
+    const { anchor, tag } = node as { anchor?: string; tag?: string };
+    if (anchor !== undefined) this.#anchors.set(anchor, node);
+    if (tag !== undefined && !/^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/.test(tag)) {
+      this.#tell(offset, 'This tag is not known; leave it out.');
+    }
+    return this.#inside(node, depth);
+  }
+
+  #inside(node: Node, depth: number): unknown {
+    if (isScalar(node)) return this.#scalar(node.value, node.range?.[0] ?? 0);
+    this.#open.add(node);
+    try {
+      if (isMap(node)) return this.#map(node, depth);
+      if (!isSeq(node)) return null;
+      const list: unknown[] = [];
+      this.places.begin(list, this.#placeAt(node.range?.[0] ?? 0));
+      for (const [index, item] of node.items.entries()) {
+        const inner = item as Node | null;
+        this.places.set(list, String(index), this.#placeAt(inner?.range?.[0] ?? node.range?.[0] ?? 0));
+        list.push(this.value(inner, depth + 1));
+      }
+      return list;
+    } finally {
+      this.#open.delete(node);
+    }
+  }
+
+  #alias(name: string, offset: number, depth: number): unknown {
+    const node = this.#anchors.get(name);
+    if (node === undefined) this.#tell(offset, 'This alias refers to nothing before it.');
+    else if (this.#open.has(node)) this.#tell(offset, 'This alias refers to what it stands in.');
+    else return this.#inside(node, depth);
+    return null;
+  }
+
+  #scalar(value: unknown, offset: number): unknown {
+    if (typeof value === 'number' && !Number.isFinite(value)) {
+      this.#tell(offset, 'JSON has no such number; put it in quotes if it is text.');
+      return null;
+    }
+    return value;
+  }
+
+  #map(map: YAMLMap, depth: number): unknown {
+    const object: Record<string, unknown> = {};
+    this.places.begin(object, this.#placeAt(map.range?.[0] ?? 0));
+    for (const { key, value } of map.items) {
+      const keyOffset = (key as Node | null)?.range?.[0] ?? map.range?.[0] ?? 0;
+      const name = this.#key(key as Node | null, keyOffset);
+      if (name === undefined) continue;
+      if (Object.hasOwn(object, name)) this.#tell(keyOffset, 'This key is there already.');
+      const place = isScalar(value) ? (value.range?.[0] ?? keyOffset) : keyOffset;
+      this.places.set(object, name, this.#placeAt(place), this.#placeAt(keyOffset));
+      const inner = this.value(value as Node | null, depth + 1);
+      // A property of its own, whatever its name is.
+      Object.defineProperty(object, name, {
+        value: inner,
+        enumerable: true,
+        writable: true,
+        configurable: true,
+      });
+    }
+    return object;
+  }
+
+  #key(key: Node | null, offset: number): string | undefined {
+    const named = isAlias(key) ? (this.#anchors.get(key.source) ?? null) : key;
+    if (isScalar(named) && named.value !== null) {
+      const { anchor } = named as { anchor?: string };
+      if (anchor !== undefined) this.#anchors.set(anchor, named);
+      return typeof named.value === 'string' ? named.value : (named.source ?? String(named.value));
+    }
+    this.#tell(offset, 'A key is text.');
+    return undefined;
+  }
+
+  #tell(offset: number, message: string): void {
+    if (this.problems.length < maxProblems) this.problems.push(problem(this.#placeAt(offset), message));
+  }
+}
