@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // A job definition whole: its schema, each step's configuration by its type's own, and what no schema can say. Server and
 // console use the same one; everything that is wrong is told at once.
 import type { TSchema } from 'typebox';
@@ -7,8 +8,10 @@ import { checkParameters } from '../parameters/check-parameters.ts';
 import { checkBySchema } from '../schema-check.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
 import { brokenParameters, conditionProblems } from './condition-problems.ts';
-import { type LooseStep, looseDefinition } from './loose.ts';
+import { isObject, type LooseStep, looseDefinition } from './loose.ts';
 import { lockProblems, nameProblems } from './name-problems.ts';
+import { placeholderProblems, templatedKeys } from './placeholder-problems.ts';
+import { soundDefinition } from './sound.ts';
 import { stepProblems } from './step-problems.ts';
 
 export const maxDefinitionProblems = 50;
@@ -27,26 +30,74 @@ export function checkDefinition(
   const loose = looseDefinition(definition);
   const { steps, parameters } = loose;
   const broken = brokenParameters(parameters, problems);
+  const sound = soundDefinition(loose, broken);
   problems.push(
     ...steps.flatMap((step, at) => configProblems(step, at, checkSchema)),
     ...nameProblems(loose),
     ...steps.flatMap(stepProblems),
     ...lockProblems(loose),
     ...checkParameters(parameters),
-    ...conditionProblems(loose, broken),
+    ...conditionProblems(loose, sound, broken),
   );
-  return once(problems);
+  return once([...problems, ...beyond(placeholderProblems(loose, sound, broken), problems)]);
 }
 
-function configProblems(
-  step: LooseStep,
-  at: number,
-  checkSchema: NonNullable<CheckDefinitionOptions['checkSchema']>,
-): ErrorDetail[] {
-  if (typeof step.type !== 'string' || !('config' in step)) return [];
-  const schema = stepConfigSchema(step.type);
+type CheckSchema = NonNullable<CheckDefinitionOptions['checkSchema']>;
+
+function configProblems(step: LooseStep, at: number, checkSchema: CheckSchema): ErrorDetail[] {
+  const { type, config } = step;
+  if (typeof type !== 'string' || !('config' in step)) return [];
+  const schema = stepConfigSchema(type);
   if (schema === undefined) return [];
-  return checkSchema(schema, step.config, { root: `steps[${at}].config`, max: maxDefinitionProblems });
+  const check = () =>
+    checkSchema(schema, config, { root: `steps[${at}].config`, max: maxDefinitionProblems }).map(
+      withoutPlaceholder,
+    );
+  return isObject(config) ? withStandIns(type, config, check) : check();
+}
+
+/** A field of another type in which a placeholder stands. */
+function withoutPlaceholder(problem: ErrorDetail): ErrorDetail {
+  const isPlaceholder =
+    problem.found?.includes('${{') === true &&
+    /^Must be (an integer|a number|true or false|one of)/.test(problem.message);
+  if (!isPlaceholder) return problem;
+  const field = problem.path.split('.').at(-1) ?? '';
+  return {
+    ...problem,
+    message: `${field} takes ${problem.allowed ?? 'a fixed value'}; a placeholder can’t stand here.`,
+  };
+}
+
+/** Runs a check while texts with placeholders are replaced by such as they may come to: agents check these when filled in. */
+function withStandIns<T>(type: string, config: Record<string, unknown>, check: () => T): T {
+  const replaced = templatedKeys(type, config).map((keys) => {
+    const holder = keys.slice(0, -1).reduce<unknown>((inner, key) => Object(inner)[key], config) as Record<
+      string,
+      unknown
+    >;
+    const last = keys.at(-1) ?? '';
+    const text = holder[last];
+    holder[last] = last === 'working_directory' ? standInPath(type) : 'x';
+    return () => {
+      holder[last] = text;
+    };
+  });
+  try {
+    return check();
+  } finally {
+    for (const restore of replaced) restore();
+  }
+}
+
+function standInPath(type: string): string {
+  return type.startsWith('winrm.') ? 'C:\\' : '/';
+}
+
+/** Those at places of which nothing was told. */
+function beyond(more: readonly ErrorDetail[], told: readonly ErrorDetail[]): ErrorDetail[] {
+  const paths = new Set(told.map(({ path }) => path));
+  return more.filter(({ path }) => !paths.has(path));
 }
 
 /** Without those that say the same of the same place. */

@@ -1,0 +1,59 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// Placeholders in a definition: in the texts of steps by the renderer, and refused everywhere else where somebody might
+// expect them to be filled in.
+import type { ErrorDetail } from '../api/common.ts';
+import { checkStep } from '../rendering/check-step.ts';
+import { textFieldsOf } from '../rendering/fields.ts';
+import { scopeOf } from '../rendering/scope.ts';
+import { speaksOf } from './condition-problems.ts';
+import { detail, isObject, type LooseDefinition, type LooseStep } from './loose.ts';
+import type { SoundDefinition } from './sound.ts';
+
+const opening = '${{';
+
+export function placeholderProblems(
+  { steps, ...definition }: LooseDefinition,
+  sound: SoundDefinition,
+  broken: ReadonlySet<string>,
+): ErrorDetail[] {
+  const { name, category, connection, locks, labels } = definition;
+  return [
+    ...elsewhere({ name, category, connection, locks, labels }, ''),
+    ...steps.flatMap((step, at) => {
+      const path = `steps[${at}]`;
+      const { name: stepName, id, connection: own } = step;
+      return [
+        ...elsewhere({ name: stepName, id, connection: own }, path),
+        ...configProblems(step, at, sound).filter(({ found }) => !speaksOf(found ?? '', broken)),
+      ];
+    }),
+  ];
+}
+
+function configProblems(step: LooseStep, at: number, sound: SoundDefinition): ErrorDetail[] {
+  const { type, config, when } = step;
+  if (typeof type !== 'string' || !isObject(config)) return [];
+  const renderable = { type, config, ...(typeof when === 'string' ? { when } : {}) };
+  return checkStep(renderable, scopeOf(sound, at));
+}
+
+/** Texts of a step's configuration that a placeholder makes, so that what they come to is not known yet. */
+export function templatedKeys(type: string, config: unknown): string[][] {
+  return textFieldsOf(type, config)
+    .filter(({ text, kind }) => kind === 'text' && text.includes(opening))
+    .map(({ keys }) => keys);
+}
+
+function elsewhere(value: unknown, path: string): ErrorDetail[] {
+  if (typeof value === 'string') {
+    if (!value.includes(opening)) return [];
+    const message =
+      'Takes no placeholder: they go into `command`, `working_directory` and the values of `environment` of a step.';
+    return [detail(path, message, value)];
+  }
+  if (Array.isArray(value)) return value.flatMap((item, at) => elsewhere(item, `${path}[${at}]`));
+  if (!isObject(value)) return [];
+  return Object.entries(value).flatMap(([name, inner]) =>
+    elsewhere(inner, path === '' ? name : `${path}.${name}`),
+  );
+}
