@@ -11,6 +11,7 @@ import {
   type Run,
   type Step,
 } from '@opsconductor/protocol';
+import { createAnswer, editedJob, saveAnswer } from './editor-api.ts';
 import { agentDetail, agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
 import { hostKeysAnswer } from './host-keys-api.ts';
 import { LiveRun } from './live-run.ts';
@@ -154,7 +155,10 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   if (jobRoute !== null) {
     const job = jobs.find((one) => one.id === Number(jobRoute[1]));
     if (job === undefined) return fail(response, 404, 'not_found', 'There is no such job.');
-    return jobRoute[2] === undefined ? json(response, 200, job) : json(response, 201, runs.get(4127)?.run);
+    if (jobRoute[2] !== undefined) return json(response, 201, runs.get(4127)?.run);
+    if (request.method !== 'PUT') return json(response, 200, editedJob(job));
+    const saved = saveAnswer(job, await bodyOf(request), scenario === 'conflict');
+    return json(response, saved.status, saved.body);
   }
   const targetRoute = /^\/targets\/(\d+)\/(test|host-keys|effective-settings)$/.exec(path);
   if (targetRoute !== null) return targetApi(response, Number(targetRoute[1]), targetRoute[2] ?? '');
@@ -184,15 +188,10 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
         ),
       );
     }
-    case 'POST /jobs':
-      return fail(response, 400, 'invalid', 'The definition is not valid.', [
-        {
-          path: 'steps[0].config.timeout',
-          message: 'Must be at least 1.',
-          found: '0',
-          allowed: '1 to 604800',
-        },
-      ]);
+    case 'POST /jobs': {
+      const made = createAnswer(await bodyOf(request), jobs[0]);
+      return json(response, made.status, made.body);
+    }
     case 'GET /runs': {
       const wanted = url.searchParams.get('status')?.split(',');
       return json(

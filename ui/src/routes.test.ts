@@ -7,6 +7,7 @@ describe('the map of pages', () => {
     const path = (url: string) => new URL(url, 'https://console.example').pathname;
     expect(matchRoute(path(paths.home()))).toEqual({ page: 'jobs' });
     expect(matchRoute(path(paths.job(12)))).toEqual({ page: 'job', id: 12 });
+    expect(matchRoute(path(paths.editJob(12)))).toEqual({ page: 'edit-job', id: 12 });
     expect(matchRoute(path(paths.newJob({ from: 3 })))).toEqual({ page: 'new-job' });
     expect(matchRoute(path(paths.runs({ status: 'failed' })))).toEqual({ page: 'runs' });
     expect(matchRoute(path(paths.run(7, { host: 1 })))).toEqual({ page: 'run', id: 7 });

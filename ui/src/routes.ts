@@ -10,6 +10,7 @@ export type PageName =
   | 'job-history'
   | 'job-statistics'
   | 'new-job'
+  | 'edit-job'
   | 'runs'
   | 'run'
   | 'targets'
@@ -55,6 +56,7 @@ const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/jobs\/([1-9][0-9]{0,14})\/compare$/, 'job-comparison'],
   [/^\/jobs\/([1-9][0-9]{0,14})\/history$/, 'job-history'],
   [/^\/jobs\/([1-9][0-9]{0,14})\/statistics$/, 'job-statistics'],
+  [/^\/jobs\/([1-9][0-9]{0,14})\/edit$/, 'edit-job'],
   [/^\/runs$/, 'runs'],
   [/^\/runs\/([1-9][0-9]{0,14})$/, 'run'],
   [/^\/targets$/, 'targets'],
@@ -96,6 +98,7 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   'job-history': 'read',
   'job-statistics': 'read',
   'new-job': 'jobs.edit',
+  'edit-job': 'jobs.edit',
   runs: 'read',
   run: 'read',
   targets: 'read',

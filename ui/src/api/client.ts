@@ -11,17 +11,26 @@ export class ApiError extends Error {
   readonly status: number;
   readonly requestId: string | undefined;
   readonly details: readonly ErrorDetail[];
+  /** Both sides, of a save that another one came before. */
+  readonly conflict: unknown;
 
   constructor(
     code: ApiErrorCode,
     message: string,
-    more: { status?: number; requestId?: string; details?: readonly ErrorDetail[]; cause?: unknown } = {},
+    more: {
+      status?: number;
+      requestId?: string;
+      details?: readonly ErrorDetail[];
+      conflict?: unknown;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: more.cause });
     this.code = code;
     this.status = more.status ?? 0;
     this.requestId = more.requestId;
     this.details = more.details ?? [];
+    this.conflict = more.conflict;
   }
 }
 
@@ -107,6 +116,7 @@ async function errorOf(response: Response): Promise<ApiError> {
       status: response.status,
       requestId: error.requestId,
       details: error.details ?? [],
+      conflict: (error as { conflict?: unknown }).conflict,
     });
   } catch {
     // Not ours: a proxy's page, or nothing.

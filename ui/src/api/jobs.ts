@@ -14,8 +14,19 @@ export function fetchJob(id: number, signal?: AbortSignal): Promise<Job> {
   return request('GET', apiPaths.job(id), { signal });
 }
 
-export function createJob(definition: JobDefinition): Promise<Job> {
-  return request('POST', apiPaths.jobs(), { body: definition });
+export function createJob(definition: JobDefinition, note = ''): Promise<Job> {
+  return request('POST', apiPaths.jobs(), { body: note === '' ? definition : { definition, note } });
+}
+
+/** The next version; refused where another one was saved since the expected one. */
+export async function saveJob(
+  id: number,
+  { note, ...body }: { definition: JobDefinition; expectedVersion: number; note: string },
+): Promise<Job> {
+  const reply = await request<{ job: Job }>('PUT', apiPaths.job(id), {
+    body: { ...body, ...(note === '' ? {} : { note }) },
+  });
+  return reply.job;
 }
 
 export function startRun(jobId: number, selection: TargetSelection): Promise<RunDetail> {

@@ -12,7 +12,7 @@ export interface NavItem {
 
 const navItems: readonly NavItem[] = [
   { label: 'Runs', href: paths.runs(), pages: ['runs', 'run'] },
-  { label: 'Jobs', href: paths.jobs(), pages: ['jobs', 'job', 'new-job', 'categories'] },
+  { label: 'Jobs', href: paths.jobs(), pages: ['jobs', 'job', 'new-job', 'edit-job', 'categories'] },
   {
     label: 'Targets',
     href: paths.targets(),

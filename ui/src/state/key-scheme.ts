@@ -1,7 +1,10 @@
 // The one scheme of keys: what a key does is the same wherever it does anything. Pages bind its actions, never keys.
 
 export interface KeyAction {
-  /** `event.key` values that do it: `j`, `Enter`, `?`; with `Ctrl+` in front for a chord, which works while typing too. */
+  /**
+   * `event.key` values that do it: `j`, `Enter`, `?`. A chord, with `Ctrl+` or `Alt+` in front, and a function key work
+   * while typing too.
+   */
   keys: readonly string[];
   /** What it does, where no page says it more exactly. */
   what: string;
@@ -24,6 +27,11 @@ export const keyScheme = {
   run: { keys: ['r'], what: 'run' },
   cancel: { keys: ['c'], what: 'cancel the run (asks)' },
   save: { keys: ['Ctrl+s'], what: 'save' },
+  nextError: { keys: ['F8'], what: 'next error' },
+  fix: { keys: ['Ctrl+.'], what: 'fix the error' },
+  first: { keys: ['Alt+1'], what: 'first part of the page' },
+  second: { keys: ['Alt+2'], what: 'second part of the page' },
+  third: { keys: ['Alt+3'], what: 'third part of the page' },
   goTo: { keys: ['Ctrl+k'], what: 'go to a page, job, target or run' },
   help: { keys: ['?'], what: 'all keys' },
 } as const satisfies Record<string, KeyAction>;
@@ -32,5 +40,6 @@ export type KeyActionName = keyof typeof keyScheme;
 
 /** How a key is written for people: `Ctrl K`. */
 export function keyLabel(key: string): string {
-  return key.startsWith('Ctrl+') ? `Ctrl ${key.slice(5).toUpperCase()}` : key;
+  const chord = /^(Ctrl|Alt)\+(.+)$/.exec(key);
+  return chord === null ? key : `${chord[1]} ${chord[2]?.toUpperCase()}`;
 }

@@ -71,7 +71,7 @@ class Keys {
     const onKey = (event: KeyboardEvent) => {
       const name = nameOf(event);
       if (event.defaultPrevented || event.isComposing) return;
-      if (!name.startsWith('Ctrl+') && (!this.singleKeys || isBusy(event))) return;
+      if (!isChord(name) && (!this.singleKeys || isBusy(event))) return;
       const binding = this.bindings.find(({ does }) => keysOf(does).includes(name));
       if (binding === undefined) return;
       event.preventDefault();
@@ -95,10 +95,16 @@ function nameOf(event: KeyboardEvent): string {
   return event.ctrlKey || event.metaKey ? `Ctrl+${event.key.toLowerCase()}` : event.key;
 }
 
+/** Keys that nobody types text with. */
+function isChord(name: string): boolean {
+  return /^(?:Ctrl\+|Alt\+|F\d)/.test(name);
+}
+
 /** Someone types, or a dialog has the floor, or the key belongs to the control in focus. */
 function isBusy(event: KeyboardEvent): boolean {
   if (document.querySelector('dialog[open]') !== null) return true;
-  const { target } = event;
+  // Of a field in a shadow root the window sees the host alone.
+  const [target] = event.composedPath();
   if (!(target instanceof HTMLElement)) return false;
   if (
     target.isContentEditable ||

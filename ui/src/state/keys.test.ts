@@ -44,7 +44,12 @@ function press(key: string, { on = 'page', ctrl = false }: { on?: string; ctrl?:
     altKey: false,
     isComposing: false,
   });
-  Object.defineProperty(event, 'target', { value: new Element(on) });
+  // The window sees the host of a shadow root as the target; what is typed into is the first of the path.
+  const element = new Element(on);
+  Object.defineProperties(event, {
+    target: { value: new Element('page') },
+    composedPath: { value: () => [element] },
+  });
   window.dispatchEvent(event);
   return event.defaultPrevented;
 }

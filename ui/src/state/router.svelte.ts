@@ -11,9 +11,21 @@ class Router {
   /** Path, query and fragment, as one writes them in a link. */
   readonly place = $derived(this.#url.pathname + this.#url.search + this.#url.hash);
 
+  /** Asked before a page is left; what answers false has asked someone, and navigates itself when they agree. */
+  #guard: ((to: string) => boolean) | undefined;
+
   navigate(to: string): void {
+    if (this.#guard?.(to) === false) return;
     history.pushState(null, '', to);
     this.#read();
+  }
+
+  /** Asks `mayLeave` before the page is left, by a link or the history. Answers what ends that. */
+  guard(mayLeave: (to: string) => boolean): () => void {
+    this.#guard = mayLeave;
+    return () => {
+      if (this.#guard === mayLeave) this.#guard = undefined;
+    };
   }
 
   /** Changes the address without a new entry in the history. */
@@ -30,7 +42,12 @@ class Router {
 
   /** Follows the history and links within the console. Answers what ends it. */
   listen(): () => void {
-    const onPop = () => this.#read();
+    const onPop = () => {
+      const to = location.pathname + location.search + location.hash;
+      const here = this.#url.pathname + this.#url.search + this.#url.hash;
+      if (location.pathname === this.#url.pathname || this.#guard?.(to) !== false) this.#read();
+      else history.pushState(null, '', here);
+    };
     const onClick = (event: MouseEvent) => {
       const to = linkWithin(event);
       if (to === undefined) return;

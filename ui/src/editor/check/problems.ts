@@ -1,0 +1,97 @@
+// What is wrong with a definition, at its place in the text: one list for the text, the fields and the header's count.
+import type { ErrorDetail } from '@opsconductor/protocol';
+import { isWithin, type Path, parsePath } from '../text/path.ts';
+import { type DefinitionText, markOf, nodeAt } from '../text/read-definition.ts';
+import { lineAndColumn, offsetInValue } from './place-in-text.ts';
+
+export interface Fix {
+  /** What it does, for the button. */
+  label: string;
+  /** The line as it will be. */
+  becomes?: string | undefined;
+  /** The text of the definition, mended. */
+  text: string;
+}
+
+export interface Problem {
+  /** As the server writes it; empty for the text itself. */
+  path: string;
+  place: Path;
+  message: string;
+  found?: string | undefined;
+  allowed?: string | undefined;
+  from: number;
+  to: number;
+  line: number;
+  column: number;
+}
+
+/** Puts details where they belong in the text, in the order of the text, each once. */
+export function placeProblems(read: DefinitionText, details: readonly ErrorDetail[]): Problem[] {
+  const placed = details.map((detail) => placed1(read, detail));
+  const seen = new Set<string>();
+  return placed
+    .filter(({ path, message }) => {
+      const key = `${path}\n${message}`;
+      return seen.has(key) ? false : seen.add(key);
+    })
+    .toSorted((a, b) => a.from - b.from);
+}
+
+function placed1(read: DefinitionText, { path, message, found, allowed }: ErrorDetail): Problem {
+  const place = parsePath(path);
+  const mark = markOf(read, place);
+  const inside = /^Line (\d+), column (\d+)/.exec(message);
+  const at = inside === null ? undefined : offsetInValue(read, place, Number(inside[1]), Number(inside[2]));
+  const from = at ?? mark.from;
+  const end = read.text.indexOf('\n', from);
+  const lineTo = end === -1 ? read.text.length : end;
+  const to = at === undefined ? mark.to : placeholderEnd(read.text, at, lineTo);
+  return {
+    path,
+    place,
+    message,
+    found,
+    allowed,
+    from,
+    to: Math.max(to, Math.min(from + 1, read.text.length)),
+    ...lineAndColumn(read.text, from),
+  };
+}
+
+/** To the end of the placeholder that begins here, or of the line. */
+function placeholderEnd(text: string, from: number, lineTo: number): number {
+  const end = text.startsWith('${{', from) ? text.indexOf('}}', from) : -1;
+  return end === -1 || end > lineTo ? lineTo : end + 2;
+}
+
+export function textProblems(read: DefinitionText): Problem[] {
+  return read.problems.map(({ message, from, to }) => ({
+    path: '',
+    place: [],
+    message,
+    from,
+    to,
+    ...lineAndColumn(read.text, from),
+  }));
+}
+
+/** Those of a place, and of what is inside of it that no field of its own shows. */
+export function problemsAt(problems: readonly Problem[], place: Path, inside = true): Problem[] {
+  return problems.filter((one) =>
+    inside ? isWithin(one.place, place) : one.place.length === place.length && isWithin(one.place, place),
+  );
+}
+
+/** All that a problem says, in one text. */
+export function problemText({ message, found, allowed }: Problem): string {
+  const parts = [message];
+  if (found !== undefined && !/^Line \d+/.test(message)) parts.push(`Found ${found}.`);
+  if (allowed !== undefined) parts.push(`Allowed: ${allowed}.`);
+  return parts.join(' ');
+}
+
+/** Whether a place is in the definition, to be shown. */
+export function isThere(read: DefinitionText, place: Path): boolean {
+  return nodeAt(read, place) !== undefined;
+}

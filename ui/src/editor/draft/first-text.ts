@@ -1,0 +1,67 @@
+// Where editing begins: with a starter, with a copy of another job, or with what a job's current version says.
+import {
+  type JobDefinition,
+  JobDefinitionSchema,
+  RetryPolicySchema,
+  type StepDefinition,
+  stepConfigSchema,
+} from '@opsconductor/protocol';
+import type { FieldSchema } from '../fields/field-kinds.ts';
+import { sameValue } from '../text/apply-edit.ts';
+import { writeDefinition } from '../text/write-definition.ts';
+
+const starter: JobDefinition = {
+  name: 'Check free space',
+  description: 'Lists file systems and fails when the root has less than 10 % left',
+  steps: [
+    { name: 'list', type: 'ssh.exec', config: { command: 'df -h', timeout: 30 } },
+    {
+      name: 'check root',
+      type: 'ssh.exec',
+      config: {
+        command:
+          'used=$(df -P / | awk \'NR==2 {print $5}\' | tr -d %)\necho "root is $used % full"\ntest "$used" -le 90\n',
+        timeout: 30,
+      },
+    },
+  ],
+};
+
+/** Names a category only where that is not the general one. */
+export function starterText(category?: string): string {
+  return writeDefinition({ ...starter, ...(category === undefined ? {} : { category }) });
+}
+
+/** The definition of another job, to begin a new one from. */
+export function copyText(definition: JobDefinition, category?: string): string {
+  const { category: _, ...rest } = withoutDefaults(definition);
+  const name = `${definition.name} (copy)`.slice(0, 100);
+  return writeDefinition({ ...rest, name, ...(category === undefined ? {} : { category }) });
+}
+
+/** A stored definition has its defaults filled in; the text says what someone would write. */
+export function textOf(definition: JobDefinition): string {
+  const { category, ...rest } = withoutDefaults(definition);
+  return writeDefinition(category === undefined || category === 'general' ? rest : { ...rest, category });
+}
+
+export function withoutDefaults(definition: JobDefinition): JobDefinition {
+  const { steps, ...rest } = definition;
+  return { ...(lean(rest, JobDefinitionSchema) as typeof rest), steps: steps.map(leanStep) };
+}
+
+function leanStep(step: StepDefinition): StepDefinition {
+  const schema = stepConfigSchema(step.type);
+  return {
+    ...step,
+    ...(step.retry === undefined ? {} : { retry: lean(step.retry, RetryPolicySchema) as typeof step.retry }),
+    config: schema === undefined ? step.config : lean(step.config, schema),
+  };
+}
+
+function lean(value: unknown, schema: unknown): unknown {
+  const { properties = {} } = schema as FieldSchema;
+  const isDefault = ([name, one]: [string, unknown]) =>
+    properties[name]?.default !== undefined && sameValue(properties[name].default, one);
+  return Object.fromEntries(Object.entries(Object(value)).filter((entry) => !isDefault(entry)));
+}

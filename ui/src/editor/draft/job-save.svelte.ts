@@ -1,0 +1,54 @@
+// Saving a definition: as a new job or as the next version, unless another one came before.
+import type { Job, JobDefinition } from '@opsconductor/protocol';
+import { ApiError } from '../../api/client.ts';
+import { createJob, saveJob } from '../../api/jobs.ts';
+import { Action } from '../../state/action.svelte.ts';
+import type { DefinitionDraft } from './definition-draft.svelte.ts';
+
+/** Another version was saved since editing began. */
+export interface Conflict {
+  theirs: { version: number; createdBy: string; createdAt: string; note: string; definition: JobDefinition };
+}
+
+export class JobSave {
+  readonly action = new Action();
+  conflict: Conflict | undefined = $state.raw();
+
+  /** Answers the job once it is saved; tells the draft what the server found wrong. */
+  async save(
+    draft: DefinitionDraft,
+    job: Job | undefined,
+    expectedVersion: number,
+    note: string,
+  ): Promise<Job | undefined> {
+    const { text } = draft;
+    const definition = draft.value as JobDefinition;
+    let saved: Job | undefined;
+    await this.action.run(async () => {
+      try {
+        saved =
+          job === undefined
+            ? await createJob(definition, note)
+            : await saveJob(job.id, { definition, expectedVersion, note });
+      } catch (error) {
+        if (error instanceof ApiError) {
+          draft.tell(text, error.details);
+          const conflict = conflictOf(error);
+          if (conflict !== undefined) {
+            this.conflict = conflict;
+            return;
+          }
+        }
+        throw error;
+      }
+    });
+    return saved;
+  }
+}
+
+function conflictOf({ code, conflict }: ApiError): Conflict | undefined {
+  const { theirs } = Object(conflict) as Partial<Conflict>;
+  return code === 'conflict' && typeof theirs?.version === 'number' && Array.isArray(theirs.definition?.steps)
+    ? { theirs }
+    : undefined;
+}

@@ -1,0 +1,38 @@
+// Unsaved changes, kept for a reload of this tab. A definition holds no secrets; values of parameters are never kept.
+
+export interface KeptDraft {
+  text: string;
+  /** The version that it was begun from; undefined for a new job. */
+  version?: number | undefined;
+}
+
+const key = (id: number | undefined) => `opsconductor.definition.${id ?? 'new'}`;
+const maxKept = 1024 * 1024;
+
+export function keepDraft(id: number | undefined, draft: KeptDraft): void {
+  if (draft.text.length > maxKept) return;
+  try {
+    sessionStorage.setItem(key(id), JSON.stringify(draft));
+  } catch {
+    // No room, or not allowed: then it does not survive a reload, and leaving asks all the same.
+  }
+}
+
+export function keptDraft(id: number | undefined): KeptDraft | undefined {
+  try {
+    const kept: unknown = JSON.parse(sessionStorage.getItem(key(id)) ?? 'null');
+    if (typeof kept !== 'object' || kept === null) return undefined;
+    const { text, version } = kept as Partial<KeptDraft>;
+    return typeof text === 'string' ? { text, version } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function forgetDraft(id: number | undefined): void {
+  try {
+    sessionStorage.removeItem(key(id));
+  } catch {
+    // Nothing was kept.
+  }
+}

@@ -1,0 +1,43 @@
+// Words of the step form that no schema has: what a choice comes to.
+import { limits } from '@opsconductor/protocol';
+import { longDuration } from '../../format/duration.ts';
+import type { FieldSchema } from '../fields/field-kinds.ts';
+
+/** What follows an attempt of which nobody knows how it ended. */
+export function unknownWords(onUnknown: unknown, holdFor: unknown): string {
+  const waits = longDuration((typeof holdFor === 'number' ? holdFor : limits.holdForS) * 1000);
+  if (onUnknown === 'hold') return `Waits up to ${waits} for a person.`;
+  if (onUnknown === 'retry') return 'Runs it again.';
+  return 'Ends the step unknown; nothing is run twice.';
+}
+
+export const whenWords: Record<string, string> = {
+  success: 'When all steps before it succeeded.',
+  failure: 'When one before it failed, timed out or was cancelled.',
+  always: 'In both cases: to clean up.',
+};
+
+/** What a new step of a type begins with. */
+export function newStep(
+  type: string,
+  schema: FieldSchema | undefined,
+  names: readonly string[],
+): Record<string, unknown> {
+  let number = names.length + 1;
+  while (names.includes(`step ${number}`)) number += 1;
+  const config =
+    schema?.properties?.command === undefined
+      ? {}
+      : { command: type.startsWith('winrm') ? 'Get-Date' : 'true' };
+  return { name: `step ${number}`, type, config };
+}
+
+/** Fields that most steps have; the others fold. */
+export const commonConfig = [
+  'command',
+  'shell',
+  'timeout',
+  'working_directory',
+  'environment',
+  'expected_exit_codes',
+];

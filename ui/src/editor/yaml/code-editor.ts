@@ -1,0 +1,164 @@
+// The text editor: CodeMirror in a shadow root, where its styles are constructed sheets, which the console's content
+// security policy allows. Loaded only when a definition is edited.
+import {
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+} from '@codemirror/autocomplete';
+import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
+import { yaml } from '@codemirror/lang-yaml';
+import { bracketMatching, indentOnInput, indentUnit } from '@codemirror/language';
+import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
+import { Annotation, EditorState } from '@codemirror/state';
+import {
+  Decoration,
+  drawSelection,
+  EditorView,
+  highlightActiveLine,
+  highlightActiveLineGutter,
+  keymap,
+  lineNumbers,
+  MatchDecorator,
+  ViewPlugin,
+} from '@codemirror/view';
+import type { Fix } from '../check/problems.ts';
+import { type CompletionScope, completions } from './completion.ts';
+import { problemMarks, type Shown, showProblems } from './problem-marks.ts';
+import { colors, look } from './theme.ts';
+
+export interface CodeEditorOptions {
+  host: HTMLElement;
+  text: string;
+  label: string;
+  scope: CompletionScope;
+  onText(text: string): void;
+  onCursor(offset: number, line: number, column: number): void;
+  onFix(fix: Fix): void;
+}
+
+/** A change that came from outside, not from who types. */
+const outside = Annotation.define<boolean>();
+
+const placeholder = Decoration.mark({ class: 'cm-placeholder-mark' });
+const placeholders = ViewPlugin.define(
+  (view) => {
+    const marks = new MatchDecorator({ regexp: /\$\{\{.*?\}\}/g, decoration: placeholder });
+    let decorations = marks.createDeco(view);
+    return {
+      get decorations() {
+        return decorations;
+      },
+      update(update) {
+        decorations = marks.updateDeco(update, decorations);
+      },
+    };
+  },
+  { decorations: (plugin) => plugin.decorations },
+);
+
+export class CodeEditor {
+  readonly #view: EditorView;
+
+  constructor(options: CodeEditorOptions) {
+    const root = options.host.shadowRoot ?? options.host.attachShadow({ mode: 'open' });
+    this.#view = new EditorView({
+      root,
+      parent: root,
+      state: EditorState.create({ doc: options.text, extensions: extensions(options) }),
+    });
+  }
+
+  /** Takes a text over with the least change, so that undo, cursor and scroll stay. */
+  setText(text: string): void {
+    const before = this.#view.state.doc.toString();
+    if (before === text) return;
+    const change = differenceOf(before, text);
+    this.#view.dispatch({ changes: change, annotations: [outside.of(true)] });
+  }
+
+  show(shown: Shown): void {
+    this.#view.dispatch({ effects: showProblems.of(shown) });
+  }
+
+  /** Scrolls to a place and puts the cursor there. */
+  reveal(from: number, focus: boolean): void {
+    const at = Math.min(from, this.#view.state.doc.length);
+    this.#view.dispatch({
+      selection: { anchor: at },
+      annotations: [outside.of(true)],
+      effects: EditorView.scrollIntoView(at, { y: 'nearest', yMargin: 60 }),
+    });
+    if (focus) this.#view.focus();
+  }
+
+  focus(): void {
+    this.#view.focus();
+  }
+
+  close(): void {
+    this.#view.destroy();
+  }
+}
+
+function extensions(options: CodeEditorOptions) {
+  return [
+    lineNumbers(),
+    highlightActiveLineGutter(),
+    history(),
+    drawSelection(),
+    indentOnInput(),
+    indentUnit.of('  '),
+    EditorState.tabSize.of(2),
+    bracketMatching(),
+    closeBrackets(),
+    highlightActiveLine(),
+    highlightSelectionMatches(),
+    search({ top: true }),
+    yaml(),
+    look,
+    colors,
+    placeholders,
+    problemMarks(options.onFix),
+    EditorView.lineWrapping,
+    EditorView.contentAttributes.of({
+      'aria-label': options.label,
+      spellcheck: 'false',
+      autocapitalize: 'off',
+    }),
+    autocompletion({ override: [completions(options.scope)], icons: false }),
+    keymap.of([
+      ...closeBracketsKeymap,
+      // F8 and Ctrl . are the page's.
+      ...defaultKeymap.filter(({ key }) => key !== 'F8'),
+      ...searchKeymap,
+      ...historyKeymap,
+      ...completionKeymap,
+      indentWithTab,
+    ]),
+    EditorView.updateListener.of((update) => {
+      const fromOutside = update.transactions.some((one) => one.annotation(outside) === true);
+      if (update.docChanged && !fromOutside) options.onText(update.state.doc.toString());
+      if ((update.selectionSet || update.docChanged) && !fromOutside) tellCursor(update.view, options);
+    }),
+  ];
+}
+
+function tellCursor(view: EditorView, options: CodeEditorOptions) {
+  const offset = view.state.selection.main.head;
+  const line = view.state.doc.lineAt(offset);
+  options.onCursor(offset, line.number, offset - line.from + 1);
+}
+
+function differenceOf(before: string, after: string): { from: number; to: number; insert: string } {
+  let from = 0;
+  while (from < before.length && from < after.length && before[from] === after[from]) from += 1;
+  let end = 0;
+  while (
+    end < before.length - from &&
+    end < after.length - from &&
+    before[before.length - 1 - end] === after[after.length - 1 - end]
+  )
+    end += 1;
+  return { from, to: before.length - end, insert: after.slice(from, after.length - end) };
+}

@@ -1,0 +1,159 @@
+// Values for the parameters of a job while someone gives them: checked as the server checks them, secrets kept only here.
+import {
+  compileParameters,
+  type ErrorDetail,
+  type Parameter,
+  type ParameterRule,
+  type Parameters,
+  type ValueDefinition,
+} from '@opsconductor/protocol';
+
+export type ValuePath = readonly (string | number)[];
+
+export class ParameterValues {
+  parameters: Parameters = $state.raw({});
+  rules: readonly ParameterRule[] = $state.raw([]);
+  /** What was given, without secrets; what is left to its default is not in it. */
+  values: Readonly<Record<string, unknown>> = $state.raw({});
+  /** Secret values, by name: in this tab's memory and nowhere else. */
+  secrets: Readonly<Record<string, string>> = $state.raw({});
+  #touched: ReadonlySet<string> = $state.raw(new Set());
+  /** Whether what is missing is told too: once someone wanted to go on. */
+  showAll = $state(false);
+
+  /** In the order of forms. */
+  readonly fields: readonly (readonly [string, Parameter])[] = $derived(
+    Object.entries(this.parameters)
+      .map((entry, at) => ({ entry, at }))
+      .toSorted((a, b) => (a.entry[1].order ?? 1e6) - (b.entry[1].order ?? 1e6) || a.at - b.at)
+      .map(({ entry }) => entry),
+  );
+  readonly #compiled = $derived(compileParameters(this.parameters, this.rules));
+  readonly #check = $derived.by(() => {
+    const secrets = Object.entries(this.secrets).filter(([name]) => this.parameters[name]?.secret === true);
+    // A secret is held against its own words while it can be seen here.
+    return this.#compiled.check({ ...this.values, ...Object.fromEntries(secrets) });
+  });
+  readonly problems: readonly ErrorDetail[] = $derived(this.#check.problems);
+  readonly isRight = $derived(this.problems.length === 0);
+  /** With defaults, and with secrets: for a preview that masks them. */
+  readonly filled: Readonly<Record<string, unknown>> = $derived(this.#check.values);
+
+  constructor(parameters: Parameters = {}, rules: readonly ParameterRule[] = []) {
+    this.set(parameters, rules);
+  }
+
+  /** Takes other parameters over; values stay where they still have a place. */
+  set(parameters: Parameters, rules: readonly ParameterRule[]): void {
+    this.parameters = parameters;
+    this.rules = rules;
+    const stays = ([name]: [string, unknown]) => Object.hasOwn(parameters, name);
+    if (!Object.entries(this.values).every(stays))
+      this.values = Object.fromEntries(Object.entries(this.values).filter(stays));
+    const isSecret = ([name]: [string, string]) => parameters[name]?.secret === true;
+    if (!Object.entries(this.secrets).every(isSecret))
+      this.secrets = Object.fromEntries(Object.entries(this.secrets).filter(isSecret));
+  }
+
+  at([name, ...rest]: ValuePath): unknown {
+    let at: unknown = Object.hasOwn(this.values, String(name)) ? this.values[String(name)] : undefined;
+    for (const part of rest) at = Object(at)[part];
+    return at;
+  }
+
+  /** Gives a value; undefined takes it away. What is around it is made as it is needed. */
+  give(path: ValuePath, value: unknown): void {
+    const [name] = path;
+    const root = structuredClone(this.values) as Record<string | number, unknown>;
+    let parent = root;
+    for (const [at, part] of path.slice(0, -1).entries()) {
+      if (typeof parent[part] !== 'object' || parent[part] === null)
+        parent[part] = typeof path[at + 1] === 'number' ? [] : {};
+      parent = parent[part] as Record<string | number, unknown>;
+    }
+    const last = path.at(-1) as string | number;
+    if (value !== undefined) parent[last] = value;
+    else if (Array.isArray(parent)) parent.splice(Number(last), 1);
+    else delete parent[last];
+    this.values = root;
+    this.touch(String(name));
+  }
+
+  giveSecret(name: string, value: string): void {
+    const { [name]: _, ...others } = this.secrets;
+    this.secrets = value === '' ? others : { ...others, [name]: value };
+  }
+
+  /** From here on what is wrong with it is told. */
+  touch(name: string): void {
+    if (!this.#touched.has(name)) this.#touched = new Set([...this.#touched, name]);
+  }
+
+  forgetSecrets(): void {
+    this.secrets = {};
+  }
+
+  /** What is wrong at a place, where it is to be told already. */
+  problemsAt(path: ValuePath): readonly ErrorDetail[] {
+    const [name = ''] = path;
+    if (!this.showAll && !this.#touched.has(String(name))) return [];
+    const written = pathText(path);
+    return this.problems.filter((one) => one.path === written);
+  }
+
+  /** Of rules, and of nothing that a field shows. */
+  readonly general: readonly ErrorDetail[] = $derived.by(() => {
+    const names = new Set(Object.keys(this.parameters).map((name) => `parameters.${name}`));
+    const others = this.problems.filter(
+      ({ path }) =>
+        ![...names].some((one) => path === one || path.startsWith(`${one}.`) || path.startsWith(`${one}[`)),
+    );
+    return this.showAll || this.#touched.size > 0 ? others : [];
+  });
+}
+
+function pathText(path: ValuePath): string {
+  let text = 'parameters';
+  for (const part of path) {
+    if (typeof part === 'number') text += `[${part}]`;
+    else text += /^[\w-]+$/.test(part) ? `.${part}` : `[${JSON.stringify(part)}]`;
+  }
+  return text;
+}
+
+/** What was typed, in the type of the value; as text where it is none, so that the check can tell. */
+export function readTyped({ type }: ValueDefinition, typed: string): unknown {
+  if (type === 'string') return typed;
+  const text = typed.trim();
+  if (text === '') return undefined;
+  if (type === 'integer' || type === 'number')
+    return /^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$/.test(text) ? Number(text) : text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return typed;
+  }
+}
+
+/** What a list's new item, or an object that is begun, has at first. */
+export function firstValue({ type, default: given, enum: choices }: ValueDefinition): unknown {
+  if (given !== undefined) return structuredClone(given);
+  if (choices !== undefined) return choices[0];
+  switch (type) {
+    case 'string':
+      return '';
+    case 'boolean':
+      return false;
+    case 'array':
+      return [];
+    case 'object':
+      return {};
+    default:
+      return 0;
+  }
+}
+
+export function shownValue(value: unknown): string {
+  if (value === undefined) return '';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
