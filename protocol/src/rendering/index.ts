@@ -2,7 +2,7 @@
 // server, agent and console.
 export type { Binding } from './bindings.ts';
 export { checkStep } from './check-step.ts';
-export { usesRawSplice } from './raw-splice.ts';
+export { type RawSplice, rawSplicesOf } from './raw-splice.ts';
 export type { RenderableStep } from './read-step.ts';
 export { parseReference, placeholderText, type Reference, referenceText } from './reference.ts';
 export { referencesOf } from './references-of.ts';

@@ -1,10 +1,10 @@
 // `${{ raw(parameters.x) }}`: the value's own text becomes part of the script. Only where the author has said beforehand
 // every text that it can be.
 import type { TextField } from './fields.ts';
-import { textFieldsOf } from './fields.ts';
+import { fieldPath, textFieldsOf } from './fields.ts';
 import { placeholderText, type Reference, referenceText } from './reference.ts';
 import type { Known } from './scope.ts';
-import { parseTemplate, placeholdersOf } from './template.ts';
+import { parseTemplate, placeholdersOf, placeIn } from './template.ts';
 
 /** What is wrong with a raw splice; undefined where it may stand. */
 export function rawProblem(
@@ -61,10 +61,28 @@ export function isAnchored(pattern: string): boolean {
   return depth === 0 && !inClass;
 }
 
-/** Whether a step splices raw text, which asks for a permission of its own. */
-export function usesRawSplice(step: { type: string; config: unknown }): boolean {
-  return textFieldsOf(step.type, step.config).some(
-    ({ text }) =>
-      text.includes('raw') && placeholdersOf(parseTemplate(text)).some(({ reference }) => reference.raw),
+export interface RawSplice {
+  /** Of the text that it is in: `steps[2].config.command`. */
+  path: string;
+  /** `Line 3, column 14` */
+  place: string;
+  /** As an author writes it, and without the marker. */
+  raw: string;
+  plain: string;
+}
+
+/** The raw splices of a step, which ask for a permission of their own. */
+export function rawSplicesOf(step: { type: string; config: unknown }, path: string): RawSplice[] {
+  return textFieldsOf(step.type, step.config).flatMap(({ keys, text }) =>
+    !text.includes('raw')
+      ? []
+      : placeholdersOf(parseTemplate(text))
+          .filter(({ reference }) => reference.raw)
+          .map(({ reference, at }) => ({
+            path: fieldPath(path, keys),
+            place: placeIn(text, at),
+            raw: placeholderText(reference),
+            plain: placeholderText({ ...reference, raw: false }),
+          })),
   );
 }

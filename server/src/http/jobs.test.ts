@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import type { ErrorBody, Job, JobListItem } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newMasterKey } from '../credentials/at-rest/master-key.ts';
@@ -121,6 +122,55 @@ describe('jobs', () => {
       problems: [],
       items: [],
       nextCursor: null,
+    });
+  });
+
+  test('with a raw splice are saved by those alone who hold the permission for it', async () => {
+    const name = 'Restart';
+    const action = { type: 'string', enum: ['start', 'stop --now'] };
+    const withCommand = (command: string) => ({
+      name,
+      parameters: { action },
+      steps: [step('ask', { command: 'uptime' }), step('do', { command })],
+    });
+    const raw = withCommand('true\nsystemctl ${{ raw( parameters.action ) }} nginx');
+    const refused = await call<ErrorBody>('POST', 'jobs', raw);
+    expect(refused).toMatchObject({
+      status: 403,
+      body: {
+        error: {
+          code: 'forbidden',
+          details: [
+            {
+              path: 'steps[1].config.command',
+              message: expect.stringMatching(
+                /^Line 2, column 11: .* needs the permission jobs\.raw_splice on category “general”/,
+              ),
+              found: '${{ raw(parameters.action) }}',
+              allowed: '${{ parameters.action }}',
+            },
+          ],
+        },
+      },
+    });
+    // The same right is asked of whoever saves it again, whatever they changed.
+    const mine = await call<Job>('POST', 'jobs', withCommand('echo ${{ parameters.action }}'));
+    expect(mine.status).toBe(201);
+    const save = { definition: raw, expectedVersion: 1 };
+    expect((await call('PUT', `jobs/${mine.body.id}`, save)).status).toBe(403);
+    const admin = (await t.user('root', ['admin'])).token;
+    expect((await call('PUT', `jobs/${mine.body.id}`, save, admin)).status).toBe(200);
+    const changed = { definition: { ...raw, description: 'Mine now' }, expectedVersion: 2 };
+    expect((await call('PUT', `jobs/${mine.body.id}`, changed)).status).toBe(403);
+    // Any text for a splice is refused to everybody.
+    const free = { ...raw, parameters: { action: { type: 'string', pattern: 'start|stop' } } };
+    expect(
+      await call<ErrorBody>('PUT', `jobs/${mine.body.id}`, { ...changed, definition: free }, admin),
+    ).toMatchObject({
+      status: 400,
+      body: {
+        error: { details: [{ message: expect.stringContaining('an enum, or a pattern that is anchored') }] },
+      },
     });
   });
 });

@@ -20,6 +20,7 @@ import { checkEnvelope } from './check-envelope.ts';
 import { fillTemplate } from './fill-template.ts';
 import { getJob } from './list-jobs.ts';
 import { requireCredentialUse } from './require-credential-use.ts';
+import { requireRawSplice } from './require-raw-splice.ts';
 import { sealNewDefinition } from './seal-definition.ts';
 import { clearColumnsOf, encodeWithinLimit, splitDefinition, stepTypesOf } from './split-definition.ts';
 import { validateDefinition } from './validate-definition.ts';
@@ -44,7 +45,8 @@ export interface NewJobRequest {
  * beside the version: they may change without another one.
  *
  * @throws {AppError} `invalid` with everything that is wrong with it; `too_large`; `conflict` when the name is taken;
- * `forbidden` without `jobs.edit` on the category, or `credentials.use` on a credential that it names; `not_found` for
+ * `forbidden` without `jobs.edit` on the category, `credentials.use` on a credential that it names, or `jobs.raw_splice`
+ * where it has a raw splice; `not_found` for
  * a template that the caller does not see.
  */
 export async function createJob(deps: CreateJobDeps, request: unknown, caller: Caller): Promise<Job> {
@@ -86,6 +88,7 @@ export async function insertNewJob(
   const { bytes, checksum } = encodeWithinLimit(stored);
   const category = await categoryForJobs(tx, settings.category, caller);
   await requireCredentialUse(tx, caller, stored);
+  requireRawSplice(caller, category, stored);
   const id = await nextJobId(tx);
   const { dataKey, definition: sealed } = sealNewDefinition(masterKey, id, firstVersion, bytes);
   await insertJob(tx, {

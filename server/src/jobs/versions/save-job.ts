@@ -24,6 +24,7 @@ import { editableJob } from '../editable-job.ts';
 import { getJob } from '../list-jobs.ts';
 import { loadJobVersion } from '../load-job-version.ts';
 import { requireCredentialUse } from '../require-credential-use.ts';
+import { requireRawSplice } from '../require-raw-splice.ts';
 import { sealDefinition } from '../seal-definition.ts';
 import {
   clearColumnsOf,
@@ -107,6 +108,7 @@ export async function saveVersion(
   const current = await findVersionHead(tx, job.id, job.version);
   if (current?.checksum === checksum.toString('hex')) return undefined;
   await requireCredentialUse(tx, caller, stored);
+  requireRawSplice(caller, { id: job.categoryId, name: job.category }, stored);
   const version = job.version + 1;
   const dataKey = await dataKeyOfJob(tx, job.id);
   await insertJobVersion(tx, {
