@@ -16,6 +16,7 @@ export * from './api/host-trust.ts';
 export * from './api/identity.ts';
 export * from './api/inventories.ts';
 export * from './api/job-bulk.ts';
+export * from './api/job-bundles.ts';
 export * from './api/job-insight.ts';
 export * from './api/job-versions.ts';
 export * from './api/jobs.ts';

@@ -48,6 +48,15 @@ export const limits = {
   maxNamesPerJob: 500,
   /** Jobs that one bulk action changes. */
   maxJobsPerBulk: 10_000,
+  /** Jobs of one file that is exported or imported; bytes of one that is imported; of one that is only converted. */
+  maxJobsPerBundle: 20_000,
+  maxBundleBytes: 64 * 1024 * 1024,
+  maxConvertedBytes: 8 * 1024 * 1024,
+  /** Ids that an export takes; for more there are filters. */
+  maxExportedIds: 1_000,
+  /** Problems and findings of an import that are told; all are counted. */
+  maxImportProblems: 200,
+  maxImportFindings: 1_000,
   /** Categories inside one another. */
   maxCategoryDepth: 8,
   /** Of a job's runs, the newest ones that its statistics look at. */
