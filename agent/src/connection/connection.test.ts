@@ -51,14 +51,18 @@ test('a server of another installation gets no signature', async () => {
   expect(connection.order).toEqual([]);
 });
 
-test('no protocol version in common closes with that code', async () => {
+test('an agent that shares no version with the server proves who it is, then waits for minutes', async () => {
   await using t = await setup();
   await t.start();
   const connection = await t.server.nextConnection();
   const serverNonce = Buffer.alloc(32).toString('base64');
   const installationId = 'installation-1';
   connection.send({ type: 'challenge', serverNonce, installationId, serverId: 's', versions: [9] });
-  expect((await connection.closed).code).toBe(closeCodes.noCommonVersion);
+  expect(await connection.next('authenticate')).toMatchObject({ versions: [1], chosenVersion: 0 });
+  connection.close(closeCodes.noCommonVersion, 'the server speaks 9, the agent 1');
+  await t.server.nextConnection();
+  expect(t.waits.at(-1)).toBeGreaterThanOrEqual(120_000);
+  expect(connection.order).toEqual(['authenticate']);
 });
 
 test.each([

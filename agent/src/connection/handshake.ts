@@ -1,6 +1,12 @@
 // Both sides prove who they are before anything else is said (docs/protocol.md, "Handshake").
 import { randomBytes } from 'node:crypto';
-import { closeCodes, limits, protocolVersions, type ServerMessageOf } from '@opsconductor/protocol';
+import {
+  closeCodes,
+  limits,
+  noVersionInCommon,
+  protocolVersions,
+  type ServerMessageOf,
+} from '@opsconductor/protocol';
 import {
   decodeBase64,
   handshakeTranscript,
@@ -46,13 +52,8 @@ export async function performHandshake(
       `The server belongs to installation ${challenge.installationId}, this agent to ${installationId}.`,
     );
   }
-  const chosen = Math.max(...protocolVersions.filter((version) => challenge.versions.includes(version)));
-  if (!Number.isFinite(chosen)) {
-    throw new HandshakeError(
-      `The server speaks protocol versions ${challenge.versions.join(', ')}, this agent ${protocolVersions.join(', ')}.`,
-      closeCodes.noCommonVersion,
-    );
-  }
+  const common = protocolVersions.filter((version) => challenge.versions.includes(version));
+  const chosen = common.length === 0 ? noVersionInCommon : Math.max(...common);
   const agentNonce = randomBytes(32);
   const transcript = handshakeTranscript({
     serverNonce: decodeBase64(challenge.serverNonce, 32, 'serverNonce'),
@@ -79,6 +80,14 @@ export async function performHandshake(
     generation: held.generation,
     generationSignature: held.signature,
   });
+  if (chosen === noVersionInCommon) {
+    // The server refuses it; by the signature it can show at this agent why.
+    await next(socket, 'welcome').catch(() => {});
+    throw new HandshakeError(
+      `The server speaks protocol versions ${challenge.versions.join(', ')}, this agent ${protocolVersions.join(', ')}: update the older of the two.`,
+      closeCodes.noCommonVersion,
+    );
+  }
   const welcome = await next(socket, 'welcome');
   if (
     welcome.chosenVersion !== chosen ||

@@ -11,6 +11,8 @@ import { StepValuesSchema } from './step-values.ts';
 
 export const subprotocol = 'opsconductor.v1';
 export const protocolVersions: readonly number[] = [1];
+/** What an agent chooses that shares none with the server: it is refused, and the server knows which agent it was. */
+export const noVersionInCommon = 0;
 
 /**
  * What not every agent of this protocol version can do, so that the server must not ask it of one that can't. An agent

@@ -59,6 +59,14 @@ describe('a handshake signature', () => {
     expect(() => handshakeTranscript({ ...handshake, chosen })).toThrow('not offered by both sides');
   });
 
+  it('is made for no version only where the offers share none', async () => {
+    expect(() => handshakeTranscript({ ...handshake, chosen: 0 })).toThrow('not offered by both sides');
+    const apart = { ...handshake, offeredByServer: [3], offeredByAgent: [1, 2], chosen: 0 };
+    const signature = await signHandshake('agent', key.privateKey, handshakeTranscript(apart));
+    const other = handshakeTranscript({ ...apart, offeredByServer: [4] });
+    expect(await verifyHandshake('agent', key.publicKey, other, signature)).toBe(false);
+  });
+
   it('is not made with a short nonce', () => {
     expect(() => handshakeTranscript({ ...handshake, agentNonce: new Uint8Array(16) })).toThrow('32 bytes');
   });

@@ -1,4 +1,5 @@
 // The connect handshake: both sides sign one transcript of everything that was said, each in its own role.
+import { noVersionInCommon } from '../agent/messages.ts';
 import { encodeBase64, encodeFields } from './encoding.ts';
 import { sign, verifyBase64 } from './keys.ts';
 import { SealingError } from './sealing-error.ts';
@@ -18,6 +19,7 @@ export interface Handshake {
   /** Protocol versions as each side sent them, in its order. */
   offeredByServer: readonly number[];
   offeredByAgent: readonly number[];
+  /** `noVersionInCommon` where the offers share none. */
   chosen: number;
 }
 
@@ -25,14 +27,19 @@ export interface Handshake {
  * The bytes that both sides sign, in their own role. It holds both offers, so that neither can be shortened on the way
  * to force an older version.
  *
- * @throws {SealingError} `malformed` for a nonce that is not 32 bytes, or a chosen version that a side did not offer.
+ * @throws {SealingError} `malformed` for a nonce that is not 32 bytes, or a chosen version that a side did not offer, or that is none
+ * where they have one in common.
  */
 export function handshakeTranscript(handshake: Handshake): Uint8Array<ArrayBuffer> {
   const { serverNonce, agentNonce, offeredByServer, offeredByAgent, chosen } = handshake;
   if (serverNonce.length !== handshakeNonceBytes || agentNonce.length !== handshakeNonceBytes) {
     throw new SealingError('malformed', `Handshake nonces have ${handshakeNonceBytes} bytes`);
   }
-  if (!offeredByServer.includes(chosen) || !offeredByAgent.includes(chosen)) {
+  const isPossible =
+    chosen === noVersionInCommon
+      ? !offeredByServer.some((version) => offeredByAgent.includes(version))
+      : offeredByServer.includes(chosen) && offeredByAgent.includes(chosen);
+  if (!isPossible) {
     throw new SealingError('malformed', `Protocol version ${chosen} was not offered by both sides`);
   }
   return encodeFields('handshake', [

@@ -1,8 +1,10 @@
 import { closeCodes } from '@opsconductor/protocol';
 import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
+import { getAgent } from '../segments/agents/list-agents.ts';
 import { admitNewerGenerations } from '../store/restore.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { unrestricted } from '../store/visibility.ts';
 import { connectPath } from './agent-acceptor.ts';
 import { setupGateway, type TestGateway } from './testing.ts';
 
@@ -211,4 +213,29 @@ test('a revoked agent is refused', async () => {
   const socket = t.dial();
   socket.send(await t.proof(await socket.next('challenge')));
   expect(await socket.closed).toBe(closeCodes.unauthenticated);
+});
+
+test('an agent that shares no version with the server is shown why it stays away', async () => {
+  await using t = await setupGateway();
+  const closeOf = async () => (await getAgent(t.sql, t.agent.agentId, unrestricted)).lastClose;
+  const forged = t.dial();
+  const forgery = await t.proof(await forged.next('challenge'), undefined, [9]);
+  forged.send({ ...forgery, versions: [8] });
+  expect(await forged.closed).toBe(closeCodes.noCommonVersion);
+  expect(await closeOf()).toBeNull();
+  const old = t.dial();
+  old.send(await t.proof(await old.next('challenge'), undefined, [9]));
+  expect(await old.closed).toBe(closeCodes.noCommonVersion);
+  const reason = 'the server speaks 1, the agent 9';
+  await expect
+    .poll(closeOf)
+    .toMatchObject({ code: closeCodes.noCommonVersion, reason, address: '127.0.0.1' });
+});
+
+test('versions too many to name are refused all the same', async () => {
+  await using t = await setupGateway();
+  const socket = t.dial();
+  const versions = Array.from({ length: 16 }, (_, index) => 9_000_000_000_000 + index);
+  socket.send(await t.proof(await socket.next('challenge'), undefined, versions));
+  expect(await socket.closed).toBe(closeCodes.noCommonVersion);
 });

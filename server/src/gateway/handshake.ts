@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   type AgentMessageOf,
+  noVersionInCommon,
   protocolVersions,
   type ServerMessageOf,
   serverCapabilities,
@@ -16,9 +17,12 @@ import {
   verifyHandshake,
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../audit/record-audit.ts';
-import { lockAgent, openSession, quarantineAgent } from '../store/agent-sessions.ts';
+import { findAgentKey, lockAgent, openSession, quarantineAgent } from '../store/agent-sessions.ts';
 import type { Sql } from '../store/connection.ts';
 import { inTransaction } from '../store/transaction.ts';
+
+/** What a WebSocket close frame holds beside its code (RFC 6455, 5.5.1). */
+const maxCloseReasonBytes = 123;
 
 export interface ServerIdentity {
   installationId: string;
@@ -72,8 +76,12 @@ export async function authenticate(
     return {
       ok: false,
       refusal: 'noCommonVersion',
-      reason: `this server speaks ${challenge.versions.join(', ')}`,
-      isProven: false,
+      reason:
+        `the server speaks ${challenge.versions.join(', ')}, the agent ${message.versions.join(', ')}`.slice(
+          0,
+          maxCloseReasonBytes,
+        ),
+      isProven: await isFromAgent(deps, challenge, message),
     };
   }
   const transcript = transcriptOf(identity, challenge, message);
@@ -156,6 +164,26 @@ export async function authenticate(
       welcome,
     };
   });
+}
+
+/** Whether an agent that shares no version with this server is who it says. */
+async function isFromAgent(
+  { sql, identity }: { sql: Sql; identity: ServerIdentity },
+  challenge: ServerMessageOf<'challenge'>,
+  message: AgentMessageOf<'authenticate'>,
+): Promise<boolean> {
+  const isHonest =
+    message.chosenVersion === noVersionInCommon &&
+    !message.versions.some((version) => challenge.versions.includes(version));
+  if (!isHonest) return false;
+  const agent = await findAgentKey(sql, message.agentId);
+  if (agent === undefined || agent.segmentId !== message.segmentId) return false;
+  return verifyHandshake(
+    'agent',
+    agent.signingKey,
+    transcriptOf(identity, challenge, message),
+    message.signature,
+  );
 }
 
 /** Both sides sign this, with the version that the agent chose. */

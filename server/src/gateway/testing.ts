@@ -8,6 +8,7 @@ import {
   type AgentMessageOf,
   chainLink,
   encodeFrame,
+  noVersionInCommon,
   type OutputFrame,
   type ServerMessage,
   type ServerMessageOf,
@@ -48,6 +49,7 @@ export interface TestGateway extends TestOutput {
   proof(
     challenge: ServerMessageOf<'challenge'>,
     generation?: number,
+    versions?: number[],
   ): Promise<AgentMessageOf<'authenticate'>>;
   /** The generation that the agent holds on disk. */
   generation(): Promise<number>;
@@ -106,13 +108,18 @@ export async function setupGateway(
     sockets.push(socket);
     return socket;
   };
-  const proof = async (challenge: ServerMessageOf<'challenge'>, generation?: number) =>
+  const proof = async (
+    challenge: ServerMessageOf<'challenge'>,
+    generation?: number,
+    versions: number[] = [1],
+  ) =>
     prove(challenge, {
       keys: t.agentKeys.signing,
       serverKey: t.identity.serverKey,
       agentId,
       segmentId: t.segmentId,
       generation: generation ?? (await newest()),
+      versions,
     });
   const disposeRuns = t[Symbol.asyncDispose];
   return Object.assign(t, {
@@ -165,7 +172,10 @@ export const emptyResume: AgentMessageOf<'resume'> = {
 
 function transcriptOf(
   challenge: ServerMessageOf<'challenge'>,
-  authenticate: Pick<AgentMessageOf<'authenticate'>, 'agentNonce' | 'agentId' | 'segmentId'>,
+  authenticate: Omit<
+    AgentMessageOf<'authenticate'>,
+    'type' | 'signature' | 'generation' | 'generationSignature'
+  >,
 ): Uint8Array {
   return handshakeTranscript({
     serverNonce: decodeBase64(challenge.serverNonce),
@@ -175,26 +185,31 @@ function transcriptOf(
     agentId: authenticate.agentId,
     segmentId: authenticate.segmentId,
     offeredByServer: challenge.versions,
-    offeredByAgent: [1],
-    chosen: 1,
+    offeredByAgent: authenticate.versions,
+    chosen: authenticate.chosenVersion,
   });
 }
 
 async function prove(
   challenge: ServerMessageOf<'challenge'>,
-  agent: { keys: KeyPair; serverKey: KeyPair; agentId: number; segmentId: number; generation: number },
+  agent: {
+    keys: KeyPair;
+    serverKey: KeyPair;
+    agentId: number;
+    segmentId: number;
+    generation: number;
+    versions: number[];
+  },
 ): Promise<AgentMessageOf<'authenticate'>> {
-  const { agentId, segmentId, generation } = agent;
+  const { agentId, segmentId, generation, versions } = agent;
   const agentNonce = randomBytes(32).toString('base64');
-  const transcript = transcriptOf(challenge, { agentNonce, agentId, segmentId });
+  const chosenVersion = versions.includes(1) ? 1 : noVersionInCommon;
+  const offer = { agentId, segmentId, agentNonce, versions, chosenVersion };
+  const transcript = transcriptOf(challenge, offer);
   const { installationId } = challenge;
   return {
     type: 'authenticate',
-    agentId,
-    segmentId,
-    agentNonce,
-    versions: [1],
-    chosenVersion: 1,
+    ...offer,
     signature: await signHandshake('agent', agent.keys.privateKey, transcript),
     generation,
     generationSignature: await signGeneration(agent.serverKey.privateKey, {

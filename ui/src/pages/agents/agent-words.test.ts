@@ -91,6 +91,23 @@ describe('agents in words', () => {
     expect(consequencesOf(segment({}), [agent({ lastClose: replaced })], now)).toEqual([]);
   });
 
+  it('advise on an agent of another protocol version while it keeps trying', () => {
+    const lastClose = {
+      code: closeCodes.noCommonVersion,
+      reason: 'the server speaks 2, the agent 1',
+      at: '2026-11-24T02:22:50.000Z',
+      since: '2026-11-24T02:00:50.000Z',
+      address: '10.0.0.1',
+    };
+    const [, refused] = consequencesOf(
+      segment({ health: 'offline' }),
+      [agent({ state: 'offline', lastClose })],
+      now,
+    );
+    expect(refused?.lead).toBe('dmz-1-a and the server have no protocol version in common.');
+    expect(refused?.text).toMatch(/the server speaks 2, the agent 1.*version 0\.1\.0.*agent\.mjs/);
+  });
+
   it('say what a revocation left to do, and who can’t do it', () => {
     const waiting = segment({ keyRotationWantedAt: '2026-11-24T02:20:00.000Z', credentialsToRotate: 2 });
     const [key, credentials] = consequencesOf(waiting, [], now);

@@ -46,14 +46,15 @@ export function segmentWords(segment: Segment): Words {
   }
 }
 
-/** An agent that is misunderstood connects again each half minute; this long after the last time it is over. */
+/** An agent that is misunderstood connects again within 5 minutes; this long after the last time it is over. */
 const misunderstoodMs = 10 * 60_000;
 
-/** The server closed its connection because of what it sent, not long ago. */
-function isMisunderstood(agent: Agent, now: number): boolean {
+/** The server closed its connection, not long ago, because the two do not speak one language. */
+export function isMisunderstood(agent: Pick<Agent, 'lastClose'>, now: number): boolean {
+  const { lastClose } = agent;
   return (
-    agent.lastClose?.code === closeCodes.invalidMessage &&
-    now - Date.parse(agent.lastClose.at) < misunderstoodMs
+    (lastClose?.code === closeCodes.invalidMessage || lastClose?.code === closeCodes.noCommonVersion) &&
+    now - Date.parse(lastClose.at) < misunderstoodMs
   );
 }
 
@@ -119,8 +120,15 @@ export function agentFits(agent: Agent, wanted: string): boolean {
   );
 }
 
-function misunderstoodWords(agent: Agent): Consequence {
+export function misunderstoodWords(agent: Pick<Agent, 'name' | 'version' | 'lastClose'>): Consequence {
   const reason = agent.lastClose?.reason ?? '';
+  if (agent.lastClose?.code === closeCodes.noCommonVersion) {
+    return {
+      look: 'failed',
+      lead: `${agent.name} and the server have no protocol version in common.`,
+      text: `The server refuses it${reason === '' ? '' : ` (${reason})`}, and the agent, last seen as version ${agent.version}, tries again every 2 to 5 minutes. Update the older of the two: give its machine this server’s agent.mjs and restart it. What it runs goes on, and its output waits on its disk.`,
+    };
+  }
   return {
     look: 'failed',
     lead: `The server does not understand ${agent.name}.`,

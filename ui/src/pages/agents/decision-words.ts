@@ -108,6 +108,8 @@ export function closeWords({ code, reason }: Pick<AgentClose, 'code' | 'reason'>
   switch (code) {
     case closeCodes.invalidMessage:
       return `The server did not understand a message of it${said}. Give its machine this server’s agent.mjs and restart it.`;
+    case closeCodes.noCommonVersion:
+      return `It and the server have no protocol version in common${said}. Give its machine this server’s agent.mjs and restart it.`;
     case closeCodes.unauthenticated:
       return `The server refused it${said}.`;
     case closeCodes.quarantined:
