@@ -20,16 +20,16 @@ test('an agent that does not know it is not given it, and fails the step in word
   expect(leaseFor(agentOf(), leaseOf(config))).toMatchObject({ config: { command: 'true' } });
   expect(config).toHaveProperty('survive_agent_restart');
   expect(leaseFor(agentOf(), leaseOf({ command: 'true', survive_agent_restart: true }))).toMatchObject({
-    reason: 'agent_too_old',
-    message: expect.stringContaining('agent-a'),
+    need: 'survive_agent_restart',
+    outcome: { reason: 'agent_too_old', message: expect.stringContaining('agent-a') },
   });
 });
 
 test('limits are given only to an agent that keeps them', () => {
   const limited = leaseOf({ command: 'true', limits: { nice: 5 }, survive_agent_restart: false });
   expect(leaseFor(agentOf('survive_agent_restart'), limited)).toMatchObject({
-    reason: 'agent_too_old',
-    message: expect.stringContaining('limit'),
+    need: 'step_limits',
+    outcome: { reason: 'agent_too_old', message: expect.stringContaining('limit') },
   });
   expect(leaseFor(agentOf('step_limits'), limited)).toMatchObject({
     config: { command: 'true', limits: { nice: 5 } },

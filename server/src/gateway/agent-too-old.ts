@@ -6,7 +6,11 @@ export interface CapableAgent {
   can(capability: AgentCapability): boolean;
 }
 
-export type TooOld = Required<Pick<StepOutcome, 'reason' | 'message' | 'advice'>>;
+export interface TooOld {
+  /** What the agent can't do. */
+  need: AgentCapability;
+  outcome: Required<Pick<StepOutcome, 'reason' | 'message' | 'advice'>>;
+}
 
 /** Why this agent must not be sent to the target, or undefined where it may. */
 export function agentTooOld(
@@ -14,18 +18,17 @@ export function agentTooOld(
   target: Pick<LeaseTarget, 'name' | 'username'>,
 ): TooOld | undefined {
   if (target.username === undefined || agent.can('username_setting')) return undefined;
-  return {
-    reason: 'agent_too_old',
+  return tooOld('username_setting', {
     message: `Agent ${agent.name} is of a version that logs in as the credential’s own user only; “${target.name}” is to be logged in to as “${target.username}”.`,
     advice:
       'Upgrade the agent, or take the user name out of the connection settings and use that user’s credential.',
-  };
+  });
 }
 
 /** The lease as this agent can read it, or why it can't be given it. */
 export function leaseFor(agent: CapableAgent, lease: Lease): Lease | TooOld {
-  const tooOld = agentTooOld(agent, lease.target);
-  if (tooOld !== undefined) return tooOld;
+  const unfit = agentTooOld(agent, lease.target);
+  if (unfit !== undefined) return unfit;
   const {
     survive_agent_restart: survives,
     limits,
@@ -34,18 +37,16 @@ export function leaseFor(agent: CapableAgent, lease: Lease): Lease | TooOld {
   } = Object(lease.config) as Record<string, unknown>;
   const hasLimits = limits !== undefined || onLimit === 'stop';
   if (hasLimits && !agent.can('step_limits')) {
-    return {
-      reason: 'agent_too_old',
+    return tooOld('step_limits', {
       message: `The command was not started: agent ${agent.name} is of a version that can’t limit what it uses.`,
       advice: 'Upgrade the agent, or leave limits and on_output_limit out of the step.',
-    };
+    });
   }
   if (survives === true && !agent.can('survive_agent_restart')) {
-    return {
-      reason: 'agent_too_old',
+    return tooOld('survive_agent_restart', {
       message: `The command was not started: agent ${agent.name} is of a version that can’t keep it running without an agent.`,
       advice: 'Upgrade the agent, or set survive_agent_restart of the step to false.',
-    };
+    });
   }
   // Without a field an agent that does not know it does what the field's absence, or `false`, asks for.
   const dropSurvives = survives !== undefined && !agent.can('survive_agent_restart');
@@ -60,4 +61,8 @@ export function leaseFor(agent: CapableAgent, lease: Lease): Lease | TooOld {
       ...(onLimit === undefined || dropOnLimit ? {} : { on_output_limit: onLimit }),
     },
   };
+}
+
+function tooOld(need: AgentCapability, words: Omit<TooOld['outcome'], 'reason'>): TooOld {
+  return { need, outcome: { reason: 'agent_too_old', ...words } };
 }

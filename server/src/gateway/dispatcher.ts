@@ -16,8 +16,9 @@ import {
   type UntoldLease,
 } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
+import { leaveToAbleAgents } from '../store/unable-agents.ts';
 import type { AgentLink } from './agent-link.ts';
-import { leaseFor } from './agent-too-old.ts';
+import { leaseFor, type TooOld } from './agent-too-old.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 
@@ -209,23 +210,42 @@ export class Dispatcher {
     for (const news of returned) onNews(news);
   }
 
-  /** Leases for claimed steps; what can't be leased any more ends failed, with the reason. */
+  /**
+   * Leases for claimed steps. What can't be leased any more ends failed, with the reason; what its agent is too old for goes
+   * to another of the segment where one is able.
+   */
   async buildLeases(claimed: readonly ClaimedStep[]): Promise<Map<number, Lease>> {
     const { leases, unbuildable } = await this.#deps.builder.build(claimed);
     for (const { step, message } of unbuildable)
       await this.#fail(step, { reason: 'invalid_config', message });
+    const unfit: { step: ClaimedStep; tooOld: TooOld }[] = [];
     for (const step of claimed) {
       const lease = leases.get(step.id);
       const link = this.#deps.linkOf(step.agentId);
       // Of another session it is not delivered.
       if (lease === undefined || link?.sessionNumber !== step.sessionNumber) continue;
       const given = leaseFor(link, lease);
-      if ('reason' in given) {
+      if ('need' in given) {
         leases.delete(step.id);
-        await this.#fail(step, given);
+        unfit.push({ step, tooOld: given });
       } else leases.set(step.id, given);
     }
+    await this.#giveUp(unfit);
     return leases;
+  }
+
+  async #giveUp(unfit: readonly { step: ClaimedStep; tooOld: TooOld }[]): Promise<void> {
+    if (unfit.length === 0) return;
+    const { sql, onNews } = this.#deps;
+    const left = await leaveToAbleAgents(
+      sql,
+      unfit.map(({ step, tooOld }) => ({ ...leaseOf(step), need: tooOld.need })),
+    );
+    const back = unfit.filter(({ step }) => left.has(step.id)).map(({ step }) => leaseOf(step));
+    if (back.length > 0) for (const news of await returnLeases(sql, back)) onNews(news);
+    for (const { step, tooOld } of unfit) {
+      if (!left.has(step.id)) await this.#fail(step, tooOld.outcome);
+    }
   }
 
   async #fail(step: ClaimedStep, why: Pick<StepOutcome, 'reason' | 'message' | 'advice'>): Promise<void> {

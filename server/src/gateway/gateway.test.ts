@@ -7,6 +7,8 @@ import type { ClaimedStep } from '../store/claims.ts';
 import { overdueAttempts } from '../store/sweep.ts';
 import { type AgentSocket, chainOf, emptyResume, setupGateway, type TestGateway } from './testing.ts';
 
+const onSecond = '0b7e1c52-0000-4000-8000-000000000002';
+
 /** A run of one target whose first step the agent was leased. */
 async function leased(options: { steps?: number } = {}) {
   const t = await setupGateway();
@@ -82,6 +84,37 @@ test('an agent that can’t log in as another user is not leased such a step, an
   await t.sql`update segments set settings = '{}' where id = ${t.segmentId}`;
   const runId = await t.start();
   expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
+});
+
+test('where another agent of the segment can log in as another user, the step is left to it', async () => {
+  await using t = await setupGateway();
+  const able = await t.addAgent('able');
+  await t.connect(able, { serverId: onSecond, slots: 4, capabilities: ['username_setting'] });
+  await t.connectAgent();
+  await t.sql`update segments set settings = '{"username": "deploy"}' where id = ${t.segmentId}`;
+  const runId = await t.start({ targets: 2 });
+  await expect
+    .poll(() => t.sql`select status, needs from job_run_steps where job_run_id = ${runId}`)
+    .toEqual([
+      { status: 'ready', needs: ['username_setting'] },
+      { status: 'ready', needs: ['username_setting'] },
+    ]);
+  expect((await t.claim(onSecond)).map(({ agentId }) => agentId)).toEqual([able.agentId, able.agentId]);
+});
+
+test('the step after one that ended is left to another agent likewise', async () => {
+  await using t = await setupGateway();
+  const able = await t.addAgent('able');
+  await t.connect(able, { serverId: onSecond, capabilities: ['username_setting', 'step_limits'] });
+  const old = await t.connectAgent();
+  const limited = { config: { command: 'true', limits: { nice: 5 } } };
+  const runId = await t.start({ rules: [{}, limited] });
+  const [lease] = (await old.next('leases')).leases;
+  if (lease === undefined) throw new Error('no lease');
+  old.send(completion(lease, []));
+  expect(await old.next('completed')).not.toHaveProperty('next');
+  expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready' }]);
+  expect(await t.claim(onSecond)).toMatchObject([{ stepNumber: 2, agentId: able.agentId }]);
 });
 
 test('an agent that can, and says things that this server does not know, is told the user', async () => {

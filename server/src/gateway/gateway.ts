@@ -228,7 +228,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     const requestId = randomUUID();
     const tooOld = agentTooOld(link, request.target);
     if (tooOld !== undefined)
-      return { agentName: link.name, tested: { type: 'target_tested', requestId, ok: false, ...tooOld } };
+      return {
+        agentName: link.name,
+        tested: { type: 'target_tested', requestId, ok: false, ...tooOld.outcome },
+      };
     try {
       const { segmentId: _, ...rest } = request;
       const tested = await link.testTarget({ type: 'test_target', requestId, ...rest });

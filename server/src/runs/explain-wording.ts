@@ -82,6 +82,9 @@ function whyUnfit(where: string, { needs }: WaitingRow, { agents, capabilities }
 }
 
 const needWords: Record<string, string> = {
+  username_setting: 'log in as another user than the credential’s own',
+  survive_agent_restart: 'keep a command running without an agent',
+  step_limits: 'limit what a command uses',
   render: 'fill in the values of steps',
   conditions: 'look at the conditions of steps',
   outputs: 'hand on what a step finds',
