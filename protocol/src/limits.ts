@@ -81,6 +81,11 @@ export const limits = {
   maxExpressionListElements: 200,
   /** What evaluating an expression may cost: nodes, and the lengths of what they handle. */
   maxExpressionSteps: 100_000,
+  maxSiteRules: 200,
+  /** What holding one definition against all site rules may cost, in steps of expressions. */
+  maxSiteRuleSteps: 400_000,
+  /** Jobs that one page of what breaks a site rule looks at. */
+  maxJobsLookedAt: 2_000,
   maxOutputsPerStep: 32,
   maxStepOutputCharacters: 16_384,
   /** All outputs of the steps of one target run together, as JSON. */

@@ -39,6 +39,7 @@ import { segmentSettingsRoutes } from './http/segment-settings.ts';
 import { segmentRoutes } from './http/segments.ts';
 import { selectTargetsRoutes } from './http/select-targets.ts';
 import { sessionCookie } from './http/session-cookie.ts';
+import { siteRuleRoutes } from './http/site-rules.ts';
 import { targetGroupRoutes } from './http/target-groups.ts';
 import { targetRoutes } from './http/targets.ts';
 import type { Log } from './log.ts';
@@ -183,6 +184,7 @@ export function createServices(options: ServiceOptions): Services {
     ...inventoryRoutes({ sql }),
     ...jobRoutes({ sql, masterKey }),
     ...jobVersionRoutes({ sql, masterKey }),
+    ...siteRuleRoutes({ sql, masterKey }),
     ...decisionRoutes({ sql, publish }),
     ...runRoutes({ sql, masterKey, identity: installation, keys, publish, claims: gateway }),
     ...runEventRoutes({

@@ -30,6 +30,8 @@ export const permissionReach = {
   /** Reads the audit log: of a scope, what happened there. */
   'audit.read': ['jobs', 'targets'],
   'categories.edit': [],
+  /** What an installation asks of job definitions. */
+  'site_rules.edit': [],
   'target_groups.edit': [],
   /** Users, user groups, service accounts, grants, other people's sessions and tokens. */
   'people.edit': [],

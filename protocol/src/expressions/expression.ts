@@ -5,7 +5,14 @@ import { limits } from '../limits.ts';
 import { newEnvironment, putUnderMeter, replaceFunctions } from './environment.ts';
 import { metered, TooCostly } from './meter.ts';
 import { namesOf, nodeProblems } from './names.ts';
-import { celValues, declare, type ExpressionScope, type ExpressionValues, membersOf } from './scope.ts';
+import {
+  celValues,
+  declare,
+  type ExpressionScope,
+  type ExpressionValues,
+  membersOf,
+  type PreparedValues,
+} from './scope.ts';
 import { describeCelError, type ExpressionProblem, placed, wordsOfType } from './wording.ts';
 
 export type { ExpressionProblem };
@@ -16,7 +23,7 @@ export interface CompiledExpression {
   names: readonly string[];
   /** Those of which it asks `has(…)`. */
   asked: readonly string[];
-  evaluate(values: ExpressionValues): Evaluation;
+  evaluate(values: ExpressionValues | PreparedValues): Evaluation;
 }
 export type Evaluation =
   | { ok: true; value: boolean; steps: number }

@@ -129,9 +129,8 @@ function nameProblems(
     }
     const isLast = index === path.length - 1;
     if (member.mayBeAbsent === true && !(isAsked && isLast) && asked?.has(spelled) === false) {
-      return problem(
-        `${spelled} may have no value; ask first: \`has(${spelled}) && …\`, or give it a default.`,
-      );
+      const otherwise = members.parameters === undefined ? '' : ', or give it a default';
+      return problem(`${spelled} may have no value; ask first: \`has(${spelled}) && …\`${otherwise}.`);
     }
     inside = member.members;
   }

@@ -1,7 +1,9 @@
 // What an expression may speak of, as CEL types, and the values for it.
 import type { Environment } from '@marcbachmann/cel-js';
 import type { Parameters, ValueDefinition } from '../api/parameters.ts';
+import type { SiteRuleSubject } from '../api/site-rules.ts';
 import { allowsOthers, isRequired } from '../parameters/check-value.ts';
+import { definitionMembers } from './definition-scope.ts';
 
 /** What a step hands on, as far as expressions ask. */
 export interface ScopedOutput {
@@ -17,8 +19,8 @@ export interface ExpressionScope {
    * before the one that has the expression, by what they are called by.
    */
   onTarget?: { steps: Readonly<Record<string, { outputs: Readonly<Record<string, ScopedOutput>> }>> };
-  /** In place of all of these: the definition itself, of which nothing is declared. */
-  definition?: true;
+  /** In place of all of these: the definition itself, and of rules that are asked per step the step. */
+  definition?: SiteRuleSubject;
 }
 
 /** Values by the names of the scope: `parameters`, `target`, `run`, `job`, `steps`. JSON; what is absent is left out. */
@@ -49,7 +51,7 @@ const jobMembers: Record<string, Member> = { id: whole, name: text, version: who
 
 /** Everything that may be named in the scope, as a tree. */
 export function membersOf(scope: ExpressionScope): Record<string, Member> {
-  if (scope.definition === true) return { job: { type: 'a job definition' } };
+  if (scope.definition !== undefined) return definitionMembers(scope.definition);
   const object = (members: Record<string, Member>): Member => ({ type: 'an object', members });
   const parameters = object(mapValues(scope.parameters, memberOf));
   if (scope.onTarget === undefined) return { parameters };
@@ -87,7 +89,10 @@ function memberOf(definition: ValueDefinition & { secret?: boolean }): Member {
 
 /** Declares what is in the scope. Secrets are not declared: an expression can't speak of them. */
 export function declare(environment: Environment, scope: ExpressionScope): Environment {
-  if (scope.definition === true) return environment.registerVariable('job', 'dyn');
+  if (scope.definition !== undefined) {
+    environment.registerVariable('job', 'dyn').registerVariable('note', 'string');
+    return scope.definition === 'step' ? environment.registerVariable('step', 'dyn') : environment;
+  }
   environment.registerVariable({ name: 'parameters', schema: schemaOf(scope.parameters) });
   if (scope.onTarget === undefined) return environment;
   const steps = mapValues(scope.onTarget.steps, ({ outputs }) => {
@@ -136,8 +141,25 @@ function listedType({ type, items }: ValueDefinition): string {
   return `list<${items === undefined ? 'dyn' : listedType(items)}>`;
 }
 
+/** Values that were brought into the form of CEL before, for several expressions. */
+export class PreparedValues {
+  readonly values: Record<string, unknown>;
+  constructor(values: Record<string, unknown>) {
+    this.values = values;
+  }
+}
+
+/** A part of values that are to be prepared. */
+export function celPart(value: unknown): unknown {
+  return celValue(value, undefined);
+}
+
 /** JSON values as CEL has them: integers as 64-bit ones, where an integer is declared or nothing is. */
-export function celValues(scope: ExpressionScope, values: ExpressionValues): Record<string, unknown> {
+export function celValues(
+  scope: ExpressionScope,
+  values: ExpressionValues | PreparedValues,
+): Record<string, unknown> {
+  if (values instanceof PreparedValues) return values.values;
   const { parameters, ...others } = values;
   return {
     ...(mapValues(others, (value) => celValue(value, undefined)) as Record<string, unknown>),

@@ -217,6 +217,15 @@ const acts: Record<string, () => Promise<Act>> = {
   }),
   'DELETE categories/:id': async () => ({ path: `categories/${(await newCategory()).id}` }),
 
+  'POST site-rules': async () => ({ path: 'site-rules', json: siteRule() }),
+  'PUT site-rules/:id': async () => ({
+    path: `site-rules/${(await make<{ id: number }>('site-rules', siteRule())).id}`,
+    json: { ...siteRule(), expectedVersion: 1 },
+  }),
+  'DELETE site-rules/:id': async () => ({
+    path: `site-rules/${(await make<{ id: number }>('site-rules', siteRule())).id}`,
+  }),
+
   'POST segments': async () => ({ path: 'segments', json: { name: freshName('segment') } }),
   'POST segments/:id/enrollment-tokens': async () => ({
     path: `segments/${world.alfa.segmentId}/enrollment-tokens`,
@@ -330,6 +339,8 @@ const acts: Record<string, () => Promise<Act>> = {
 
 /** Not audited, and why. */
 const exempt: Record<string, string> = {
+  'POST jobs/validate': 'reads only: what a save would say',
+  'POST site-rules/try': 'reads only: which jobs would break a rule',
   'POST known-hosts/plan': 'reads only: what an import would do',
   'POST targets/select': 'reads only: what a selection comes to',
   'POST inventories/:id/plan': 'keeps a plan for a while; applying it is what changes something',
@@ -382,6 +393,7 @@ const targetRequest = () => ({
 const newTarget = () => make<Target>('targets', targetRequest());
 
 const scanRequest = (targetId: number) => ({ kind: 'keys', selection: { targetIds: [targetId] } });
+const siteRule = () => ({ name: freshName('rule'), condition: 'size(job.steps) > 0', message: 'Has steps.' });
 const trustPath = () => `segments/${world.alfa.segmentId}/host-trust`;
 const trustRequest = () => ({ kind: 'revoked', publicKey: freshHostKey() });
 function freshHostKey(): string {

@@ -224,6 +224,21 @@ export const routeNeeds: Record<string, Needs> = {
         ];
       }),
   },
+  'POST jobs/validate': {
+    permission: 'jobs.edit',
+    on: 'some category; the category of a job that it names',
+    cases: (world) => [
+      { path: '', json: { name: 'another job', steps } },
+      ...sides(world).map(
+        (side): Case => ({
+          path: '',
+          json: { definition: { name: 'another job', steps }, jobId: side.jobId },
+          reads: [each(side.category)],
+          needs: [['jobs.edit', each(side.category)]],
+        }),
+      ),
+    ],
+  },
   'GET jobs/health': listing('the job’s category; of open runs what may be seen of them', () => []),
   'GET jobs/:id': reading(theJob, (side) => ({ path: side.jobId, place: side.category })),
   'GET jobs/:id/health': reading(theJob, (side) => ({
@@ -397,6 +412,14 @@ export const routeNeeds: Record<string, Needs> = {
   'GET categories/:id': reading('the category', (side) => ({ path: side.categoryId, place: side.category })),
   'PUT categories/:id': everywhere('categories.edit'),
   'DELETE categories/:id': everywhere('categories.edit'),
+
+  'GET site-rules': everywhere('site_rules.edit'),
+  'POST site-rules': everywhere('site_rules.edit'),
+  'POST site-rules/try': everywhere('site_rules.edit'),
+  'GET site-rules/:id': everywhere('site_rules.edit'),
+  'PUT site-rules/:id': everywhere('site_rules.edit'),
+  'DELETE site-rules/:id': everywhere('site_rules.edit'),
+  'GET site-rules/:id/violations': everywhere('site_rules.edit'),
 
   'GET segments': listing('the segment; its name also by a group that reaches into it', (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment, side.target] })),

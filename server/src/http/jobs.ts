@@ -17,9 +17,12 @@ import {
   MoveJobRequestSchema,
   SaveJobReplySchema,
   SaveJobRequestSchema,
+  ValidateJobBodySchema,
+  ValidateJobReplySchema,
 } from '@opsconductor/protocol';
 import { callerOf } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { checkSave } from '../jobs/check-save.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { jobStatistics } from '../jobs/insight/job-statistics.ts';
 import { jobHealth, jobsHealth } from '../jobs/insight/jobs-health.ts';
@@ -30,6 +33,7 @@ import { getJob, jobLabels, listJobs } from '../jobs/list-jobs.ts';
 import { moveJob } from '../jobs/move-job.ts';
 import { saveJob } from '../jobs/versions/save-job.ts';
 import type { Sql } from '../store/connection.ts';
+import { placesInDefinition, withPlaces } from './definition-places.ts';
 import { expectedVersionOf } from './entity-tag.ts';
 import { type RouteSpec, route } from './route.ts';
 
@@ -72,8 +76,27 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       tag,
       body: CreateJobRequestSchema,
       checksBody: true,
+      takesYaml: true,
       success: { status: 201, schema: JobSchema },
-      handle: (request) => createJob(deps, request.body, callerOf(request)),
+      handle: (request) => withPlaces(request, () => createJob(deps, request.body, callerOf(request))),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/jobs/validate',
+      permission: 'jobs.edit',
+      scoped: true,
+      summary: 'Check a definition without saving it',
+      description:
+        'Answers all that is wrong, in the words of a save: the definition in itself, its category and credentials, and, where that is right, what it breaks of the site rules. Takes the bare definition, or `{"definition": …, "jobId": 7, "note": "why"}` for one that would be saved as a job that is there. `definition` is what would be saved, with defaults filled in; `defaults` says where.',
+      tag,
+      body: ValidateJobBodySchema,
+      checksBody: true,
+      takesYaml: true,
+      success: { status: 200, schema: ValidateJobReplySchema },
+      handle: async (request) => {
+        const reply = await checkSave(deps.sql, request.body, callerOf(request));
+        return { ...reply, problems: placesInDefinition(request, reply.problems) };
+      },
     }),
     route({
       method: 'GET',
@@ -142,14 +165,17 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       params,
       body: SaveJobRequestSchema,
       checksBody: true,
+      takesYaml: true,
       success: { status: 200, schema: SaveJobReplySchema },
       handle: (request) =>
-        saveJob(
-          deps,
-          request.params.id,
-          request.body,
-          callerOf(request),
-          expectedVersionOf(request.context.req.raw),
+        withPlaces(request, () =>
+          saveJob(
+            deps,
+            request.params.id,
+            request.body,
+            callerOf(request),
+            expectedVersionOf(request.context.req.raw),
+          ),
         ),
     }),
     route({

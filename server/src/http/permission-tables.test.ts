@@ -30,6 +30,7 @@ const meanings: Record<Permission, string> = {
   'agents.manage': 'drain, disable and revoke agents',
   'audit.read': 'read the audit log: of a scope, what happened there',
   'categories.edit': 'create, change and delete categories',
+  'site_rules.edit': 'see and change what the installation asks of job definitions',
   'target_groups.edit': 'create, change and delete target groups',
   'people.edit': 'users, user groups, service accounts, grants, other people’s sessions and tokens',
   self: 'one’s own account; everybody has it, API tokens with bounds do not',

@@ -2,7 +2,7 @@ import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 import { notFound } from '../errors.ts';
 import type { Tx } from '../store/connection.ts';
-import { type JobDetailRow, lockJob, lockJobAgainstRuns } from '../store/jobs.ts';
+import { findJob, type JobDetailRow, lockJob, lockJobAgainstRuns } from '../store/jobs.ts';
 
 /**
  * The job, locked, for somebody who may change it.
@@ -17,6 +17,14 @@ export async function editableJob(
 ): Promise<JobDetailRow> {
   const lock = options.againstRuns === true ? lockJobAgainstRuns : lockJob;
   const job = await lock(tx, id, caller.authority.reach('read'));
+  if (job === undefined) throw notFound('Job');
+  requireJobsEdit(caller, job);
+  return job;
+}
+
+/** The same without a lock, for what only looks. */
+export async function findEditableJob(tx: Tx, id: number, caller: Caller): Promise<JobDetailRow> {
+  const job = await findJob(tx, id, caller.authority.reach('read'));
   if (job === undefined) throw notFound('Job');
   requireJobsEdit(caller, job);
   return job;

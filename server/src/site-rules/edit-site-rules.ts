@@ -1,0 +1,222 @@
+import {
+  type CreateSiteRuleRequest,
+  type ErrorDetail,
+  limits,
+  parseSelector,
+  type Selector,
+  SelectorError,
+  type SiteRule,
+  type SiteRuleText,
+  siteRuleProblems,
+  siteRuleText,
+  toldWithPlace,
+  type UpdateSiteRuleRequest,
+} from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import { holdCategory } from '../store/categories.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
+import {
+  countSiteRules,
+  deleteSiteRule as deleteRow,
+  insertSiteRule,
+  lockSiteRule,
+  type SiteRuleFields,
+  type SiteRuleRow,
+  updateSiteRule as updateRow,
+} from '../store/site-rules.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { getSiteRule } from './list-site-rules.ts';
+
+/**
+ * @throws {AppError} `invalid` with all that is wrong with it; `conflict` for a taken name, or where there are as many as
+ * there may be.
+ */
+export async function createSiteRule(
+  sql: Sql,
+  request: CreateSiteRuleRequest,
+  caller: Caller,
+): Promise<SiteRule> {
+  refuseUnstorableText(request);
+  refuseProblems(request);
+  const id = await inTransaction(sql, async (tx) => {
+    if ((await countSiteRules(tx)) >= limits.maxSiteRules) {
+      throw new AppError(
+        'conflict',
+        `There are ${limits.maxSiteRules} site rules, which is the most; delete one first.`,
+      );
+    }
+    const fields = await fieldsOf(tx, request);
+    const id = await insertSiteRule(tx, fields, caller.userId);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'site_rule.created',
+      object: { kind: 'site_rule', id },
+      detail: auditedFields(fields, request.category),
+    });
+    return id;
+  }).catch((error) => {
+    throw nameTaken(error, request.name);
+  });
+  return getSiteRule(sql, id);
+}
+
+/**
+ * Changes a rule as a whole.
+ *
+ * @param ifMatch the version that was changed, where the request's header says it.
+ * @throws {AppError} as `createSiteRule`; `not_found`; `conflict` where it was changed again since.
+ */
+export async function updateSiteRule(
+  sql: Sql,
+  id: number,
+  { expectedVersion: told, ...request }: UpdateSiteRuleRequest,
+  caller: Caller,
+  ifMatch?: number,
+): Promise<SiteRule> {
+  refuseUnstorableText(request);
+  const expectedVersion = told ?? ifMatch;
+  if (expectedVersion === undefined) {
+    throw invalidField('expectedVersion', 'Say which version you changed, so that nobody’s change is lost.', {
+      allowed: 'the number of the version that was changed, or the header If-Match: "3"',
+    });
+  }
+  refuseProblems(request);
+  await inTransaction(sql, async (tx) => {
+    const before = await lockSiteRule(tx, id);
+    if (before === undefined) throw notFound('Site rule');
+    refuseStale(before, expectedVersion);
+    const fields = await fieldsOf(tx, request);
+    await updateRow(tx, id, fields, caller.userId);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'site_rule.changed',
+      object: { kind: 'site_rule', id },
+      detail: {
+        from: auditedFields(before, before.category),
+        to: auditedFields(fields, request.category),
+      },
+    });
+  }).catch((error) => {
+    throw nameTaken(error, request.name);
+  });
+  return getSiteRule(sql, id);
+}
+
+/** @throws {AppError} `not_found`. */
+export async function deleteSiteRule(sql: Sql, id: number, caller: Caller): Promise<void> {
+  await inTransaction(sql, async (tx) => {
+    const rule = await lockSiteRule(tx, id);
+    if (rule === undefined) throw notFound('Site rule');
+    await deleteRow(tx, id);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'site_rule.deleted',
+      object: { kind: 'site_rule', id },
+      detail: auditedFields(rule, rule.category),
+    });
+  });
+}
+
+/**
+ * A rule that is only thought of, looked at as one that is to be saved.
+ *
+ * @throws {AppError} `invalid` with all that is wrong with it.
+ */
+export async function readSiteRule(
+  sql: Sql,
+  request: CreateSiteRuleRequest,
+  root: string,
+): Promise<SiteRuleText> {
+  refuseProblems(request, root);
+  await inTransaction(sql, (tx) => categoryIdOf(tx, request.category ?? null, root));
+  return siteRuleText(request);
+}
+
+/** @throws {AppError} `invalid` for a selector or condition that is none. */
+function refuseProblems(request: CreateSiteRuleRequest, root = ''): void {
+  const details = [
+    ...selectorProblems(request.selector ?? undefined, `${root}selector`),
+    ...siteRuleProblems(siteRuleText(request)).map((problem): ErrorDetail => {
+      const { found, allowed } = problem;
+      return {
+        path: `${root}condition`,
+        message: toldWithPlace(problem),
+        ...(found === undefined ? {} : { found }),
+        ...(allowed === undefined ? {} : { allowed }),
+      };
+    }),
+  ];
+  const [first] = details;
+  if (first === undefined) return;
+  throw new AppError('invalid', `${first.path}: ${first.message}`, { details });
+}
+
+function selectorProblems(text: string | undefined, path: string): ErrorDetail[] {
+  if (text === undefined) return [];
+  try {
+    const other = kindsOf(parseSelector(text)).find((kind) => kind !== 'label' && kind !== 'value');
+    if (other === undefined) return [];
+    const message = `A job has labels and no ${other === 'os' ? 'operating system' : other}; name labels only.`;
+    return [{ path, message, found: text.slice(0, 100), allowed: 'labels: `env=prod`, `!legacy`' }];
+  } catch (error) {
+    if (!(error instanceof SelectorError)) throw error;
+    return [{ path, message: error.message, allowed: error.fix }];
+  }
+}
+
+function kindsOf(selector: Selector): Selector['kind'][] {
+  if ('terms' in selector) return selector.terms.flatMap(kindsOf);
+  return 'term' in selector ? kindsOf(selector.term) : [selector.kind];
+}
+
+async function fieldsOf(tx: Tx, request: CreateSiteRuleRequest): Promise<SiteRuleFields> {
+  const { category, ...text } = siteRuleText(request);
+  const { description = '', isEnabled = true } = request;
+  return { ...text, description, isEnabled, categoryId: await categoryIdOf(tx, category) };
+}
+
+async function categoryIdOf(tx: Tx, name: string | null, root = ''): Promise<number | null> {
+  if (name === null) return null;
+  const category = await holdCategory(tx, name);
+  if (category !== undefined) return category.id;
+  throw invalidField(`${root}category`, 'There is no category of this name.', { found: name });
+}
+
+function auditedFields(rule: SiteRuleFields | SiteRuleRow, category: string | null | undefined) {
+  const { name, description, selector, per, condition, message, path, severity, isEnabled } = rule;
+  return {
+    name,
+    description,
+    category: category ?? null,
+    selector,
+    per,
+    condition,
+    message,
+    path,
+    severity,
+    isEnabled,
+  };
+}
+
+function refuseStale({ version, updatedBy }: SiteRuleRow, expectedVersion: number): void {
+  if (expectedVersion === version) return;
+  if (expectedVersion > version) {
+    throw invalidField('expectedVersion', `The rule’s version is ${version}.`, {
+      found: String(expectedVersion),
+      allowed: String(version),
+    });
+  }
+  throw new AppError(
+    'conflict',
+    `${updatedBy ?? 'Somebody'} changed the rule since you opened version ${expectedVersion}. Look at it as it is, then save again with expectedVersion ${version}.`,
+  );
+}
+
+function nameTaken(error: unknown, name: string): unknown {
+  if (violatedConstraint(error) !== 'site_rules_name_key') return error;
+  const message = `There is a site rule named ${name} already; choose another name.`;
+  return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+}

@@ -1,0 +1,75 @@
+// Which jobs break a rule, whether it is in force or only thought of. Definitions are stored sealed, so each one is
+// opened: a page looks at so many jobs at most, in portions between which others get their turn.
+import {
+  brokenSiteRules,
+  compileSiteRule,
+  isInScope,
+  limits,
+  type SiteRuleText,
+  type SiteRuleViolationPage,
+} from '@opsconductor/protocol';
+import type { Reach } from '../auth/authority.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { notFound } from '../errors.ts';
+import { openDefinition } from '../jobs/seal-definition.ts';
+import { joinDefinition } from '../jobs/split-definition.ts';
+import type { Queryable } from '../store/connection.ts';
+import { decodeCursor, encodeCursor } from '../store/cursor.ts';
+import { findSiteRule, type HeldJobRow, jobsToHold } from '../store/site-rules.ts';
+import { type HeldDefinition, textOf } from './site-rules.ts';
+
+const portion = 100;
+
+interface Deps {
+  sql: Queryable;
+  masterKey: MasterKey;
+}
+interface PageQuery {
+  limit?: number;
+  cursor?: string;
+}
+
+/** @throws {AppError} `not_found`. */
+export async function violationsOf(
+  deps: Deps,
+  ruleId: number,
+  page: PageQuery,
+  reaches: readonly Reach[],
+): Promise<SiteRuleViolationPage> {
+  const row = await findSiteRule(deps.sql, ruleId);
+  if (row === undefined) throw notFound('Site rule');
+  return findViolations(deps, textOf(row), page, reaches);
+}
+
+/** Jobs within the reaches that break the rule, by id. */
+export async function findViolations(
+  { sql, masterKey }: Deps,
+  rule: SiteRuleText,
+  { limit = limits.defaultPageItems, cursor }: PageQuery,
+  reaches: readonly Reach[],
+): Promise<SiteRuleViolationPage> {
+  const compiled = compileSiteRule(rule);
+  const page: SiteRuleViolationPage = { items: [], looked: 0, inScope: 0, nextCursor: null };
+  let after = cursor === undefined ? 0 : decodeCursor(cursor, ['number'] as const)[0];
+  while (page.looked < limits.maxJobsLookedAt) {
+    const jobs = await jobsToHold(sql, { after, limit: portion }, reaches);
+    for (const job of jobs) {
+      if (page.items.length >= limit) return { ...page, nextCursor: encodeCursor([after]) };
+      after = job.id;
+      page.looked += 1;
+      if (!isInScope(compiled, job)) continue;
+      page.inScope += 1;
+      const problems = brokenSiteRules([compiled], heldJob(masterKey, job));
+      const { id: jobId, name: jobName, category, version, state } = job;
+      if (problems.length > 0) page.items.push({ jobId, jobName, category, version, state, problems });
+    }
+    if (jobs.length < portion) return page;
+  }
+  return { ...page, nextCursor: encodeCursor([after]) };
+}
+
+/** A stored job as rules see it. */
+export function heldJob(masterKey: MasterKey, job: HeldJobRow): HeldDefinition {
+  const stored = openDefinition(masterKey, job.id, job.version, job);
+  return { definition: { ...joinDefinition(stored, job), category: job.category }, note: job.note };
+}
