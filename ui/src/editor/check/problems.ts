@@ -84,10 +84,13 @@ export function problemsAt(problems: readonly Problem[], place: Path, inside = t
 }
 
 /** All that a problem says, in one text. */
-export function problemText({ message, found, allowed }: Problem): string {
-  const parts = [message];
-  if (found !== undefined && !/^Line \d+/.test(message)) parts.push(`Found ${found}.`);
-  if (allowed !== undefined) parts.push(`Allowed: ${allowed}.`);
+export function problemText({ place, message, found, allowed }: Problem): string {
+  // What is missing has no place of its own in the text: it is told by name where it should be.
+  const missing = /^Is missing\b/.test(message) ? place.at(-1) : undefined;
+  const parts = [missing === undefined ? message : message.replace(/^Is/, `\`${missing}\` is`)];
+  if (found !== undefined && !/^Line \d+/.test(message) && found !== 'undefined')
+    parts.push(`Found ${found}.`);
+  if (allowed !== undefined) parts.push(`Allowed: ${allowed.replace(/\.$/, '')}.`);
   return parts.join(' ');
 }
 

@@ -1,5 +1,6 @@
 // Where editing begins: with a starter, with a copy of another job, or with what a job's current version says.
 import {
+  generalCategory,
   type JobDefinition,
   JobDefinitionSchema,
   RetryPolicySchema,
@@ -41,12 +42,12 @@ export function copyText(definition: JobDefinition, category?: string): string {
 
 /** A stored definition has its defaults filled in; the text says what someone would write. */
 export function textOf(definition: JobDefinition): string {
-  const { category, ...rest } = withoutDefaults(definition);
-  return writeDefinition(category === undefined || category === 'general' ? rest : { ...rest, category });
+  return writeDefinition(withoutDefaults(definition));
 }
 
 export function withoutDefaults(definition: JobDefinition): JobDefinition {
-  const { steps, ...rest } = definition;
+  const { steps, category, ...others } = definition;
+  const rest = category === undefined || category === generalCategory.name ? others : { ...others, category };
   return { ...(lean(rest, JobDefinitionSchema) as typeof rest), steps: steps.map(leanStep) };
 }
 

@@ -1,5 +1,5 @@
 // Saving a definition: as a new job or as the next version, unless another one came before.
-import type { Job, JobDefinition } from '@opsconductor/protocol';
+import { generalCategory, type Job, type JobDefinition } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 import { createJob, saveJob } from '../../api/jobs.ts';
 import { Action } from '../../state/action.svelte.ts';
@@ -22,7 +22,8 @@ export class JobSave {
     note: string,
   ): Promise<Job | undefined> {
     const { text } = draft;
-    const definition = draft.value as JobDefinition;
+    const definition =
+      job === undefined ? (draft.value as JobDefinition) : told(draft.value as JobDefinition, job);
     let saved: Job | undefined;
     await this.action.run(async () => {
       try {
@@ -44,6 +45,16 @@ export class JobSave {
     });
     return saved;
   }
+}
+
+/** What the text leaves out is gone; the server would keep what belongs to the job and is not named. */
+function told(definition: JobDefinition, job: Job): JobDefinition {
+  return {
+    ...(job.isTemplate ? { template: false } : {}),
+    ...(Object.keys(job.labels).length > 0 ? { labels: {} } : {}),
+    category: generalCategory.name,
+    ...definition,
+  };
 }
 
 function conflictOf({ code, conflict }: ApiError): Conflict | undefined {

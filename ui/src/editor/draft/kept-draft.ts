@@ -1,9 +1,18 @@
 // Unsaved changes, kept for a reload of this tab. A definition holds no secrets; values of parameters are never kept.
+import type { JobDefinition } from '@opsconductor/protocol';
 
 export interface KeptDraft {
   text: string;
   /** The version that it was begun from; undefined for a new job. */
   version?: number | undefined;
+}
+
+/** What editing began with. */
+export interface Base {
+  /** 0 for a new job. */
+  version: number;
+  definition: JobDefinition | undefined;
+  text: string;
 }
 
 const key = (id: number | undefined) => `opsconductor.definition.${id ?? 'new'}`;

@@ -46,7 +46,7 @@ export const typeWords: Record<ParameterType, string> = {
   number: 'number',
   boolean: 'yes or no',
   array: 'list',
-  object: 'object',
+  object: 'named values',
 };
 
 export function typeOf(value: unknown): ParameterType | undefined {

@@ -58,14 +58,48 @@ export function orderOf(path: readonly (string | number)[]): readonly string[] {
 export function writeDefinition(definition: JobDefinition): string {
   const manner = { flow: false, json: false, indent: 0 };
   const lines = sorted(definition, definitionKeys).map(([key, value]) => {
-    if (key !== 'steps' || !Array.isArray(value))
-      return `${writtenKey(key, manner)}:${writtenAfterKey(value, manner)}`;
-    const steps = value.map((step) =>
-      writtenItem(Object.fromEntries(sorted(step as object, stepKeys)), { ...manner, indent: 2 }),
+    const written = key === 'parameters' ? inFormOrder(Object(value)) : value;
+    if (key !== 'steps' || !Array.isArray(written))
+      return `${writtenKey(key, manner)}:${writtenAfterKey(written, manner)}`;
+    const steps = written.map((step) =>
+      writtenItem(Object.fromEntries(sorted(inner(step as object), stepKeys)), { ...manner, indent: 2 }),
     );
     return `steps:\n${steps.join('\n')}`;
   });
   return `${lines.join('\n')}\n`;
+}
+
+function inner(step: object): object {
+  const { config } = step as { config?: unknown };
+  return typeof config === 'object' && config !== null
+    ? { ...step, config: Object.fromEntries(sorted(config, configKeys)) }
+    : step;
+}
+
+/** Parameters as their form asks for them: by `order`, then as they stand. Each with its keys in the order of reading. */
+function inFormOrder(parameters: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(parametersInOrder(parameters).map(([name, one]) => [name, inReadingOrder(one)]));
+}
+
+/** A stored definition has its parameters by name: how forms show them is what `order` says. */
+export function parametersInOrder(parameters: Record<string, unknown>): [string, unknown][] {
+  const placeOf = (one: unknown) => {
+    const { order } = Object(one) as { order?: unknown };
+    return typeof order === 'number' ? order : Number.MAX_SAFE_INTEGER;
+  };
+  return Object.entries(parameters).toSorted(([, a], [, b]) => placeOf(a) - placeOf(b));
+}
+
+function inReadingOrder(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const { items, properties } = value as { items?: unknown; properties?: unknown };
+  const ordered = Object.fromEntries(sorted(value, parameterKeys));
+  if (items !== undefined) ordered.items = inReadingOrder(items);
+  if (typeof properties === 'object' && properties !== null)
+    ordered.properties = Object.fromEntries(
+      Object.entries(properties).map(([name, one]) => [name, inReadingOrder(one)]),
+    );
+  return ordered;
 }
 
 function sorted(value: object, order: readonly string[]): [string, unknown][] {

@@ -128,6 +128,7 @@ function extensions(options: CodeEditorOptions) {
     }),
     autocompletion({ override: [completions(options.scope)], icons: false }),
     keymap.of([
+      { key: 'Enter', run: indentBelowKey },
       ...closeBracketsKeymap,
       // F8 and Ctrl . are the page's.
       ...defaultKeymap.filter(({ key }) => key !== 'F8'),
@@ -142,6 +143,26 @@ function extensions(options: CodeEditorOptions) {
       if ((update.selectionSet || update.docChanged) && !fromOutside) tellCursor(update.view, options);
     }),
   ];
+}
+
+/** After a key that has its value below, the next line begins within it. */
+function indentBelowKey({ state, dispatch }: EditorView): boolean {
+  const { from, to, empty } = state.selection.main;
+  const line = state.doc.lineAt(from);
+  const before = line.text.slice(0, from - line.from);
+  const opens = /^( *)((?:- +)*)[\w"'.-]+:(?: +[|>][-+]?)?(?: +#.*)?$/.exec(before);
+  if (!empty || to !== line.to || opens === null) return false;
+  const columns = (opens[1] ?? '').length + (opens[2] ?? '').length + 2;
+  const insert = `\n${' '.repeat(columns)}`;
+  dispatch(
+    state.update({
+      changes: { from, insert },
+      selection: { anchor: from + insert.length },
+      scrollIntoView: true,
+      userEvent: 'input',
+    }),
+  );
+  return true;
 }
 
 function tellCursor(view: EditorView, options: CodeEditorOptions) {

@@ -9,7 +9,8 @@ import {
   gutterLineClass,
   WidgetType,
 } from '@codemirror/view';
-import type { Fix, Problem } from '../check/problems.ts';
+import { codeParts } from '../../format/code-parts.ts';
+import { type Fix, type Problem, problemText } from '../check/problems.ts';
 
 export interface Shown {
   problems: readonly Problem[];
@@ -52,13 +53,16 @@ class MessageWidget extends WidgetType {
   }
 
   override toDOM(): HTMLElement {
+    const place = element('div', 'cm-message-place');
     const box = element('div', 'cm-message');
-    const { message, found, allowed } = this.#problem;
-    const [first = '', ...rest] = message.replace(/^Line \d+, column \d+: /, '').split(/(?<=\.) /);
-    box.append(element('b', '', first));
-    const more = [...rest, ...(allowed === undefined ? [] : [`Allowed: ${allowed}.`])].join(' ');
-    if (more !== '') box.append(` ${more}`);
-    if (found !== undefined && !message.startsWith('Line ')) box.append(` Found ${found}.`);
+    place.append(box);
+    const [first = '', ...rest] = problemText(this.#problem)
+      .replace(/^Line \d+, column \d+: /, '')
+      .split(/(?<=[.?]) /);
+    const head = element('b', '');
+    head.append(...withCode(first));
+    box.append(head);
+    if (rest.length > 0) box.append(' ', ...withCode(rest.join(' ')));
     const fix = this.#fix;
     if (fix !== undefined) {
       if (fix.becomes !== undefined) box.append(element('code', 'cm-becomes', fix.becomes));
@@ -70,7 +74,7 @@ class MessageWidget extends WidgetType {
       row.append(button);
       box.append(row);
     }
-    return box;
+    return place;
   }
 
   override ignoreEvent(): boolean {
@@ -83,6 +87,11 @@ function element(name: string, className: string, text?: string): HTMLElement {
   if (className !== '') made.className = className;
   if (text !== undefined) made.textContent = text;
   return made;
+}
+
+/** A text with what stands in backticks as code. */
+function withCode(text: string): (string | HTMLElement)[] {
+  return codeParts(text).map((part) => (part.isCode ? element('code', '', part.text) : part.text));
 }
 
 export function problemMarks(apply: (fix: Fix) => void) {

@@ -5,7 +5,7 @@ import { tags } from '@lezer/highlight';
 
 export const look = EditorView.theme({
   '&': { height: '100%', backgroundColor: 'var(--sunken)', color: 'var(--text)', font: 'var(--t-out)' },
-  '&.cm-focused': { outline: '2px solid var(--focus)', outlineOffset: '-2px' },
+  '&.cm-focused': { outline: 'none' },
   '.cm-scroller': { font: 'var(--t-out)', lineHeight: '18px', overflow: 'auto' },
   '.cm-content': { padding: '8px 0', caretColor: 'var(--ink)', minHeight: '100%' },
   '.cm-line': { padding: '0 16px 0 0' },
@@ -31,8 +31,9 @@ export const look = EditorView.theme({
   },
   '.cm-placeholder-mark, .cm-placeholder-mark *': { color: 'var(--ansi-5)' },
   '.cm-placeholder-mark': { backgroundColor: 'var(--run-tint)', borderRadius: '2px' },
+  // Its height is measured without margins: what is around the box is padding of the place it stands in.
+  '.cm-message-place': { padding: '2px 16px 6px 0' },
   '.cm-message': {
-    margin: '2px 16px 6px 0',
     padding: '8px 12px',
     borderLeft: '3px solid var(--bad-fg)',
     borderRadius: '0 var(--r-2) var(--r-2) 0',
@@ -41,6 +42,7 @@ export const look = EditorView.theme({
     whiteSpace: 'normal',
     overflowWrap: 'anywhere',
   },
+  '.cm-message code': { font: 'var(--t-id)' },
   '.cm-message b': { color: 'var(--bad-fg)', fontWeight: '600' },
   '.cm-becomes': {
     display: 'block',

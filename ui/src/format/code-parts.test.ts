@@ -1,0 +1,14 @@
+import { expect, test } from 'vitest';
+import { codeParts } from './code-parts.ts';
+
+test('what stands in backticks is code, and a lone backtick is a character', () => {
+  expect(codeParts('say `idempotent: true` or `hold`.')).toEqual([
+    { text: 'say ', isCode: false },
+    { text: 'idempotent: true', isCode: true },
+    { text: ' or ', isCode: false },
+    { text: 'hold', isCode: true },
+    { text: '.', isCode: false },
+  ]);
+  expect(codeParts('a ` alone')).toEqual([{ text: 'a ` alone', isCode: false }]);
+  expect(codeParts('')).toEqual([]);
+});
