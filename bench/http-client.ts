@@ -10,10 +10,12 @@ export async function send(
   url: string,
   token: string,
   body?: unknown,
+  accept?: string,
 ): Promise<IncomingMessage> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers = {
     Authorization: `Bearer ${token}`,
+    ...(accept === undefined ? {} : { Accept: accept }),
     ...(text === undefined
       ? {}
       : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }),

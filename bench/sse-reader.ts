@@ -1,5 +1,6 @@
 // A reader of a run's live stream, as a browser is one: events are parsed and chunks inflated.
 import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { gunzipSync } from 'node:zlib';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
 import { isOk, send } from './http-client.ts';
@@ -13,9 +14,17 @@ export interface ReadRun {
   endedMs: number;
 }
 
-/** Reads until the stream ends. */
+/** Reads the stream of a run until it ends. */
 export async function readRun(url: string, token: string): Promise<ReadRun> {
-  const reply = await send('GET', url, token);
+  return readStream(url, await send('GET', url, token));
+}
+
+/** Starts a run by a request that is answered with its stream, and reads that until it ends. */
+export async function startAndRead(url: string, token: string, body: unknown): Promise<ReadRun> {
+  return readStream(url, await send('POST', url, token, body, 'text/event-stream'));
+}
+
+async function readStream(url: string, reply: IncomingMessage): Promise<ReadRun> {
   if (!isOk(reply)) throw new Error(`${url}: ${reply.statusCode}`);
   const hash = createHash('sha256');
   const result: ReadRun = { status: '', bytes: 0, sha256: '', firstByteMs: Number.NaN, endedMs: Number.NaN };

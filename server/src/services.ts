@@ -33,7 +33,7 @@ import { userGroupRoutes } from './http/people-groups.ts';
 import { userRoutes } from './http/people-users.ts';
 import { RequestLimits } from './http/request-limits.ts';
 import type { RouteSpec } from './http/route.ts';
-import { runEventRoutes } from './http/run-events.ts';
+import { type RunEventsDeps, runEventRoutes } from './http/run-events.ts';
 import { runRoutes } from './http/runs.ts';
 import { segmentSettingsRoutes } from './http/segment-settings.ts';
 import { segmentRoutes } from './http/segments.ts';
@@ -159,6 +159,10 @@ export function createServices(options: ServiceOptions): Services {
   const identity = { sql, now, authenticator, signInLimits: new SignInLimits(now), settings };
   const people = { ...identity, publicUrl: options.publicUrl };
   const publish = gateway.publish.bind(gateway);
+  const events: RunEventsDeps = {
+    ...{ sql, hub, keys, stopping: stopping.signal },
+    onForgotten: (listener) => authenticator.onForgotten(listener),
+  };
   const routes = [
     ...identityRoutes({ ...identity, cookie }),
     ...userRoutes(people),
@@ -186,14 +190,8 @@ export function createServices(options: ServiceOptions): Services {
     ...jobVersionRoutes({ sql, masterKey }),
     ...siteRuleRoutes({ sql, masterKey }),
     ...decisionRoutes({ sql, publish }),
-    ...runRoutes({ sql, masterKey, identity: installation, keys, publish, claims: gateway }),
-    ...runEventRoutes({
-      sql,
-      hub,
-      keys,
-      stopping: stopping.signal,
-      onForgotten: (listener) => authenticator.onForgotten(listener),
-    }),
+    ...runRoutes({ sql, masterKey, identity: installation, keys, publish, events, claims: gateway }),
+    ...runEventRoutes(events),
     ...executorRoutes({ sql }),
     ...auditRoutes({ sql, installation, now }),
   ];

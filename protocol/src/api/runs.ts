@@ -217,6 +217,15 @@ export const RunEventsQuerySchema = Closed({
   /** `all` (small runs), or step ids, comma-separated, at most 64: their output comes in the stream as `chunk` events. */
   output: Type.Optional(Type.String({ maxLength: 2000, pattern: '^(all|[0-9]{1,15}(,[0-9]{1,15})*)$' })),
 });
+/** SSE `event: started`: the first one where a start answers with the run's stream (`Accept: text/event-stream`). */
+export const RunStartedSchema = Type.Object({
+  id: Id,
+  /** Where a stream that broke is gone on with, by GET with `Last-Event-ID`. */
+  events: Type.String(),
+  /** False where the run has too many steps for their output to come in the stream. */
+  hasOutput: Type.Boolean(),
+});
+export type RunStarted = Static<typeof RunStartedSchema>;
 /**
  * SSE `event: change`, `id: <seq>[~step.epoch.seq…]`: what changed, as whole new values. A reader that resumes with
  * the last id misses nothing.

@@ -1,5 +1,12 @@
 // The live stream of a run as server-sent events. Pull-driven: what a slow reader hasn't taken stays in the database.
-import { Closed, Id, isRunEnded, limits, RunEventsQuerySchema } from '@opsconductor/protocol';
+import {
+  Closed,
+  Id,
+  isRunEnded,
+  limits,
+  RunEventsQuerySchema,
+  type RunStarted,
+} from '@opsconductor/protocol';
 import type { Authority } from '../auth/authority.ts';
 import type { Principal } from '../auth/principal.ts';
 import { AppError, invalidField } from '../errors.ts';
@@ -9,7 +16,8 @@ import type { RunPart } from '../runs/run-part.ts';
 import { parsePosition, RunStream, type StreamPosition, stepsOfOutputQuery } from '../runs/run-stream.ts';
 import { partToFollow, type SeenRun, seeRun } from '../runs/seen-run.ts';
 import type { Sql } from '../store/connection.ts';
-import { type RouteSpec, route } from './route.ts';
+import type { RunRecord } from '../store/runs.ts';
+import { type RouteRequest, type RouteSpec, route } from './route.ts';
 
 export interface RunEventsDeps {
   sql: Sql;
@@ -22,6 +30,13 @@ export interface RunEventsDeps {
   /** Calls the listener when sessions, tokens or rights have changed, with whose; returns the unsubscribe. */
   onForgotten?(listener: (isAffected: (principal: Principal) => boolean) => void): () => void;
 }
+
+const eventStream = 'text/event-stream';
+const streamHeaders = {
+  'Content-Type': `${eventStream}; charset=utf-8`,
+  'Cache-Control': 'no-store',
+  'X-Accel-Buffering': 'no',
+};
 
 /** Comments at this interval keep proxies from closing a quiet stream, and rights are asked for again. */
 const defaultKeepAliveMs = 15_000;
@@ -39,7 +54,7 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
       tag: 'runs',
       params: Closed({ id: Id }),
       query: RunEventsQuerySchema,
-      success: { status: 200, contentType: 'text/event-stream' },
+      success: { status: 200, contentType: eventStream },
       handle: async ({ params, query, principal, context, authorityNow }) => {
         const [seen, named] = await Promise.all([
           seeRun(deps.sql, params.id, principal.authority),
@@ -54,15 +69,41 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
         const stream = new RunStream(deps, { runId: run.id, stepIds, position, hasEnded, part });
         const isStill = async () => isSeenAs(deps.sql, { seen, part }, await authorityNow());
         return new Response(streamOf(deps, principal, stream, isStill, context.req.raw.signal), {
-          headers: {
-            'Content-Type': 'text/event-stream; charset=utf-8',
-            'Cache-Control': 'no-store',
-            'X-Accel-Buffering': 'no',
-          },
+          headers: streamHeaders,
         });
       },
     }),
   ];
+}
+
+export type Asker = Pick<RouteRequest<unknown, unknown, unknown>, 'principal' | 'context' | 'authorityNow'>;
+
+/** Whether the caller would rather follow what they start than be told of it. */
+export function wantsEvents(accept: string | undefined): boolean {
+  return (accept ?? '').split(',').some((type) => type.split(';')[0]?.trim().toLowerCase() === eventStream);
+}
+
+/**
+ * The answer to a start by who may read the run's job: its stream from the first event on, so that the start and what
+ * it prints take one request. A stream that breaks is gone on with by GET of the run's events.
+ */
+export async function followStarted(
+  deps: RunEventsDeps,
+  { principal, context, authorityNow }: Asker,
+  run: RunRecord,
+): Promise<Response> {
+  const named = await stepsOfOutputQuery(deps.sql, run.id, 'all');
+  const position = { afterSeq: 0, output: new Map() };
+  const stream = new RunStream(deps, { runId: run.id, stepIds: named ?? [], position, hasEnded: false });
+  const seen = { seen: { run, isWhole: true }, part: undefined };
+  const isStill = async () => isSeenAs(deps.sql, seen, await authorityNow());
+  const path = `/api/v1/runs/${run.id}`;
+  const started: RunStarted = { id: run.id, events: `${path}/events`, hasOutput: named !== undefined };
+  const first = `retry: 1000\n\nevent: started\ndata: ${JSON.stringify(started)}\n\n`;
+  return new Response(streamOf(deps, principal, stream, isStill, context.req.raw.signal, first), {
+    status: 201,
+    headers: { ...streamHeaders, Location: path },
+  });
 }
 
 /** Where the reader goes on. A number that is not of what they see now is worth nothing: they get all again. */
@@ -116,6 +157,7 @@ function streamOf(
   stream: RunStream,
   isStill: () => Promise<boolean>,
   gone: AbortSignal,
+  first = 'retry: 1000\n\n',
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const { stopping, keepAliveMs = defaultKeepAliveMs } = deps;
@@ -150,7 +192,7 @@ function streamOf(
         if (isFirst) {
           // Headers and this line go out at once, so that the reader knows that it is connected.
           isFirst = false;
-          controller.enqueue(encoder.encode('retry: 1000\n\n'));
+          controller.enqueue(encoder.encode(first));
           return;
         }
         let events: Uint8Array | undefined;

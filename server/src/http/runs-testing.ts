@@ -3,7 +3,7 @@ import { setupOutput, type TestOutput } from '../runs/output-testing.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { decisionRoutes } from './decisions.ts';
 import { executorRoutes } from './executor.ts';
-import { runEventRoutes } from './run-events.ts';
+import { type RunEventsDeps, runEventRoutes } from './run-events.ts';
 import { runRoutes } from './runs.ts';
 import { setupApp, type TestApp, type TestRequest } from './testing.ts';
 
@@ -21,19 +21,18 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
   const stopping = new AbortController();
   const publish = (news: ProgressNews) => hub.publishRuns(news.runs);
   const app = await setupApp(
-    ({ authenticator }) => [
-      ...decisionRoutes({ sql, publish }),
-      ...runRoutes({ sql, masterKey, identity, keys, publish }),
-      ...runEventRoutes({
-        sql,
-        hub,
-        keys,
-        stopping: stopping.signal,
+    ({ authenticator }) => {
+      const events: RunEventsDeps = {
+        ...{ sql, hub, keys, stopping: stopping.signal, ...options },
         onForgotten: (listener) => authenticator.onForgotten(listener),
-        ...options,
-      }),
-      ...executorRoutes({ sql }),
-    ],
+      };
+      return [
+        ...decisionRoutes({ sql, publish }),
+        ...runRoutes({ sql, masterKey, identity, keys, publish, events }),
+        ...runEventRoutes(events),
+        ...executorRoutes({ sql }),
+      ];
+    },
     { database: t },
   );
   const { token } = await app.user('root', ['admin']);

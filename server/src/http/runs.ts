@@ -43,6 +43,7 @@ import { findRun, listSteps, listTargetRuns, lockRun, purgeRun, type RunRecord }
 import { inTransaction } from '../store/transaction.ts';
 import { parseByteRange } from './byte-range.ts';
 import { type RouteSpec, route } from './route.ts';
+import { type Asker, followStarted, type RunEventsDeps, wantsEvents } from './run-events.ts';
 
 export interface RunRouteDeps {
   sql: Sql;
@@ -50,6 +51,7 @@ export interface RunRouteDeps {
   identity: { installationId: string };
   keys: RunKeys;
   publish(news: ProgressNews): void;
+  events: RunEventsDeps;
   claims?: ClaimsAlong;
 }
 
@@ -71,7 +73,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Start a run of a version of the job on targets',
       description:
-        'On what `targetIds`, `groupIds` and `selector` name together, less `exclude`: resolved now and kept in the run. Needs `run` on the job’s category, and `run` and `credentials.use` on each target. Refused whole when a target that is named is not there or inactive, or when one has no credential or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`.',
+        'On what `targetIds`, `groupIds` and `selector` name together, less `exclude`: resolved now and kept in the run. Needs `run` on the job’s category, and `run` and `credentials.use` on each target. Refused whole when a target that is named is not there or inactive, or when one has no credential or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`. With `Accept: text/event-stream` the answer is the run’s stream, as of `GET /api/v1/runs/:id/events?output=all`, after one event `started` with the run’s id.',
       tag,
       params,
       body: StartRunRequestSchema,
@@ -97,8 +99,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
           },
           callerOf(request),
         );
-        deps.publish(started.news);
-        return detailOf(deps, await startedRun(deps.sql, started));
+        return answerStart(deps, request, started);
       },
     }),
     route({
@@ -108,15 +109,14 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Run again on targets of an ended run',
       description:
-        'A new run of the same version on those targets, as they are now; permissions and refusals are those of a start. The two name each other (`rerunOf`, `reruns`).',
+        'A new run of the same version on those targets, as they are now; permissions and refusals are those of a start. The two name each other (`rerunOf`, `reruns`). With `Accept: text/event-stream` the answer is the run’s stream, as of a start.',
       tag,
       params,
       body: RerunRequestSchema,
       success: { status: 201, schema: RunDetailSchema },
       handle: async (request) => {
         const started = await rerun(deps, request.params.id, request.body, callerOf(request));
-        deps.publish(started.news);
-        return detailOf(deps, await startedRun(deps.sql, started));
+        return answerStart(deps, request, started);
       },
     }),
     route({
@@ -336,6 +336,15 @@ function streamOf(pieces: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array
     },
     { highWaterMark: 0 },
   );
+}
+
+/** The run that was started, or its stream for who asks for one. */
+async function answerStart(deps: RunRouteDeps, request: Asker, started: Started) {
+  deps.publish(started.news);
+  const run = await startedRun(deps.sql, started);
+  return wantsEvents(request.context.req.header('accept'))
+    ? followStarted(deps.events, request, run)
+    : detailOf(deps, run);
 }
 
 /** What the caller has just made, whatever they may read. */
