@@ -19,20 +19,25 @@ export async function benchLatency(): Promise<void> {
     const [whole, apart] = [newTimes(), newTimes()];
     const ssh: number[] = [];
     const url = (path: string) => `${system.baseUrl}/api/v1${path}`;
-    for (let round = -warmingRounds; round < rounds; round += 1) {
-      const sshMs = round >= 0 && round % sshEvery === 0 ? await timeColdSsh(sshArgs(system)) : undefined;
-      if (sshMs !== undefined) ssh.push(sshMs);
-      const startedMs = performance.now();
+    const startAndFollow = async () => {
       const body = { targetIds: system.targetIds };
-      count(whole, await startAndRead(url(`/jobs/${jobId}/run`), system.token, body), {
-        startedMs,
-        sshMs,
-        round,
-      });
-      const againMs = performance.now();
+      return startAndRead(url(`/jobs/${jobId}/run`), system.token, body);
+    };
+    const startThenFollow = async () => {
       const run = await system.startRun(jobId);
-      const read = await readRun(url(`/runs/${run.id}/events?output=all`), system.token);
-      count(apart, read, { startedMs: againMs, sshMs, round });
+      return readRun(url(`/runs/${run.id}/events?output=all`), system.token);
+    };
+    for (let round = -warmingRounds; round < rounds; round += 1) {
+      const wholeMs = await timeFirstByte(startAndFollow);
+      const apartMs = await timeFirstByte(startThenFollow);
+      if (round < 0) continue;
+      whole.ms.push(wholeMs);
+      apart.ms.push(apartMs);
+      if (round % sshEvery !== 0) continue;
+      const sshMs = await timeColdSsh(sshArgs(system));
+      ssh.push(sshMs);
+      whole.ratios.push(sshMs / wholeMs);
+      apart.ratios.push(sshMs / apartMs);
     }
     const wholeP50 = percentile(whole.ms, 50);
     const wholeP99 = percentile(whole.ms, 99);
@@ -77,16 +82,11 @@ function newTimes(): Times {
   return { ms: [], ratios: [] };
 }
 
-function count(
-  times: Times,
-  read: ReadRun,
-  { startedMs, sshMs, round }: { startedMs: number; sshMs: number | undefined; round: number },
-): void {
+async function timeFirstByte(run: () => Promise<ReadRun>): Promise<number> {
+  const startedMs = performance.now();
+  const read = await run();
   if (read.status !== 'succeeded') throw new Error(`a run ${read.status}`);
-  if (round < 0) return;
-  const ms = read.firstByteMs - startedMs;
-  times.ms.push(ms);
-  if (sshMs !== undefined) times.ratios.push(sshMs / ms);
+  return read.firstByteMs - startedMs;
 }
 
 async function timeColdSsh(args: readonly string[]): Promise<number> {
