@@ -33,6 +33,27 @@ export interface PeopleQuery {
   userGroupId?: number | undefined;
 }
 
+export interface JobsQuery {
+  search?: string | undefined;
+  category?: string | undefined;
+  /** `name` or `name=value`. */
+  label?: string | undefined;
+  stepType?: string | undefined;
+  state?: string | undefined;
+  author?: string | undefined;
+  /** Statuses with commas; `none` for never run. */
+  lastResult?: string | undefined;
+  /** `yes` or `no`. */
+  template?: string | undefined;
+  madeFrom?: number | undefined;
+  /** `changed` or `created`, with `since`, or with `from` and `to`. */
+  when?: string | undefined;
+  since?: string | undefined;
+  from?: string | undefined;
+  to?: string | undefined;
+  sort?: string | undefined;
+}
+
 export interface TargetsQuery {
   search?: string | undefined;
   selector?: string | undefined;
@@ -60,7 +81,9 @@ export interface AgentsQuery {
 export const paths = {
   home: () => '/jobs',
   signIn: (back?: string) => withQuery('/sign-in', { back }),
-  jobs: (query: { search?: string; category?: string | undefined } = {}) => withQuery('/jobs', query),
+  jobs: (query: JobsQuery = {}) => withQuery('/jobs', { ...query }),
+  starters: () => '/jobs/starters',
+  fromStarter: (id: number) => `/jobs/starters/${id}`,
   job: (id: number) => `/jobs/${id}`,
   jobVersions: (id: number) => `/jobs/${id}/versions`,
   jobVersion: (id: number, version: number) => `/jobs/${id}/versions/${version}`,
@@ -206,6 +229,9 @@ export const apiPaths = {
   credential: (id: string) => `${root}/credentials/${encodeURIComponent(id)}`,
   credentialVersions: (id: string) => `${root}/credentials/${encodeURIComponent(id)}/versions`,
   jobs: (query: Query = {}) => withQuery(`${root}/jobs`, query),
+  jobCounts: () => `${root}/jobs/counts`,
+  jobLabels: () => `${root}/jobs/labels`,
+  bulkJobs: () => `${root}/jobs/bulk`,
   job: (id: number) => `${root}/jobs/${id}`,
   jobVersions: (id: number, query: Query = {}) => withQuery(`${root}/jobs/${id}/versions`, query),
   jobVersion: (id: number, version: string | number) =>

@@ -1,7 +1,7 @@
 // How jobs fare: their health, and what their runs come to.
 import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
-import { runStatuses } from '../states.ts';
+import { jobStates, runStatuses } from '../states.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
 
 export const jobProblemKinds = [
@@ -88,6 +88,20 @@ export const JobStatisticsSchema = Type.Object({
   isCut: Type.Boolean({ description: `Only the newest ${limits.maxRunsForStatistics} runs were looked at` }),
 });
 export type JobStatistics = Static<typeof JobStatisticsSchema>;
+/** How many jobs there are, archived ones only in `states`. */
+export const JobCountsSchema = Type.Object({
+  total: Type.Integer(),
+  states: Type.Array(Type.Object({ state: Type.Enum(jobStates), jobs: Type.Integer() })),
+  /** By the status of their last run; `none` for those that never ran. */
+  lastResults: Type.Array(
+    Type.Object({ lastResult: Type.Enum([...runStatuses, 'none']), jobs: Type.Integer() }),
+  ),
+  /** In each itself, not in those below it; one without jobs is left out. */
+  categories: Type.Array(Type.Object({ category: Type.String(), jobs: Type.Integer() })),
+  templates: Type.Integer(),
+});
+export type JobCounts = Static<typeof JobCountsSchema>;
 export const JobLabelsInUseSchema = Page(
   Type.Object({ name: Type.String(), jobs: Type.Integer(), values: Type.Array(Type.String()) }),
 );
+export type JobLabelsInUse = Static<typeof JobLabelsInUseSchema>;

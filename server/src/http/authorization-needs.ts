@@ -174,6 +174,11 @@ export const routeNeeds: Record<string, Needs> = {
     ],
     'search=job',
   ),
+  'GET jobs/counts': listing(theJob, ({ alfa, zeta }) => [
+    { text: '"alfa jobs"', seen: [alfa.category] },
+    { text: '"zeta jobs"', seen: [zeta.category] },
+    { text: '"zeta jobs/zeta deep"', seen: [zeta.deepCategory] },
+  ]),
   'GET jobs/labels': listing(theJob, ({ alfa, zeta }) => [
     { text: '"alfa-purpose"', seen: [alfa.category] },
     { text: '"zeta-purpose"', seen: [zeta.category] },

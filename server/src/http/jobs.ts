@@ -4,6 +4,7 @@ import {
   Closed,
   CreateJobRequestSchema,
   Id,
+  JobCountsSchema,
   JobHealthSchema,
   JobLabelsInUseSchema,
   JobPageSchema,
@@ -29,7 +30,7 @@ import { jobHealth, jobsHealth } from '../jobs/insight/jobs-health.ts';
 import { bulkChangeJobs } from '../jobs/life/bulk-jobs.ts';
 import { changeState } from '../jobs/life/change-state.ts';
 import { deleteJob } from '../jobs/life/delete-job.ts';
-import { getJob, jobLabels, listJobs } from '../jobs/list-jobs.ts';
+import { getJob, jobCounts, jobLabels, listJobs } from '../jobs/list-jobs.ts';
 import { moveJob } from '../jobs/move-job.ts';
 import { saveJob } from '../jobs/versions/save-job.ts';
 import type { Sql } from '../store/connection.ts';
@@ -118,6 +119,18 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       tag,
       success: { status: 200, schema: JobLabelsInUseSchema },
       handle: ({ principal }) => jobLabels(deps.sql, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/jobs/counts',
+      permission: 'read',
+      scoped: true,
+      summary: 'Count jobs by state, by last result and by category',
+      description:
+        'Archived jobs are counted in `states` only. A job counts in its own category, not in those above.',
+      tag,
+      success: { status: 200, schema: JobCountsSchema },
+      handle: ({ principal }) => jobCounts(deps.sql, principal.authority.reach('read')),
     }),
     route({
       method: 'GET',

@@ -1,7 +1,7 @@
-import type { JobQuery } from '@opsconductor/protocol';
+import { type JobQuery, jobStates } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { unrestricted } from '../store/visibility.ts';
-import { jobLabels, listJobs } from './list-jobs.ts';
+import { jobCounts, jobLabels, listJobs } from './list-jobs.ts';
 import { setupJobs, step, type TestJobs } from './testing.ts';
 
 let t: TestJobs;
@@ -102,6 +102,26 @@ describe('the list of jobs', () => {
       code: 'invalid',
       details: [{ path }],
     });
+  });
+
+  it('counts them by state, last result and category, and leaves archived ones to their state', async () => {
+    const counts = await jobCounts(t.sql, unrestricted);
+    const kinds = (await listJobs(t.sql, { state: jobStates.join(',') }, unrestricted)).items;
+    expect(kinds.length).toBeGreaterThan(3);
+    for (const { state, jobs } of counts.states) {
+      expect([state, jobs]).toEqual([state, kinds.filter((job) => job.state === state).length]);
+    }
+    for (const { lastResult, jobs } of counts.lastResults) {
+      const { total } = await listJobs(t.sql, { lastResult, count: true }, unrestricted);
+      expect([lastResult, jobs]).toEqual([lastResult, total]);
+    }
+    const shown = kinds.filter(({ state }) => state !== 'archived');
+    expect(counts.total).toBe(shown.length);
+    expect(counts.templates).toBe(shown.filter(({ isTemplate }) => isTemplate).length);
+    for (const { category, jobs } of counts.categories) {
+      expect([category, jobs]).toEqual([category, shown.filter((job) => job.category === category).length]);
+    }
+    expect(counts.categories.reduce((sum, { jobs }) => sum + jobs, 0)).toBe(counts.total);
   });
 
   it('tells which labels there are', async () => {

@@ -1,5 +1,6 @@
 import {
   type Job,
+  type JobCounts,
   type JobListItem,
   type JobPage,
   type JobQuery,
@@ -17,7 +18,9 @@ import type { Queryable } from '../store/connection.ts';
 import { pageOf } from '../store/cursor.ts';
 import {
   countJobs,
+  countJobsByKind,
   cursorKeyOf,
+  type JobCountRow,
   type JobFilter,
   listJobLabels,
   listJobs as listJobRows,
@@ -46,6 +49,25 @@ export async function listJobs(sql: Queryable, query: JobQuery, reaches: readonl
     (row): JobListItem => ({ ...jobFields(row), lastRuns: row.lastRuns }),
   );
   return total === undefined ? page : { ...page, total };
+}
+
+/** How many jobs lie within the reaches: by state, last result and category. */
+export async function jobCounts(sql: Queryable, reaches: readonly Reach[]): Promise<JobCounts> {
+  const rows = await countJobsByKind(sql, reaches);
+  const shown = rows.filter(({ state }) => state !== 'archived');
+  const sum = (of: readonly JobCountRow[]) => of.reduce((all, { jobs }) => all + jobs, 0);
+  return {
+    total: sum(shown),
+    states: jobStates.map((state) => ({ state, jobs: sum(rows.filter((row) => row.state === state)) })),
+    lastResults: lastResults.map((lastResult) => ({
+      lastResult,
+      jobs: sum(shown.filter((row) => row.lastResult === lastResult)),
+    })),
+    categories: [...new Set(shown.map(({ category }) => category))]
+      .sort()
+      .map((category) => ({ category, jobs: sum(shown.filter((row) => row.category === category)) })),
+    templates: sum(shown.filter(({ isTemplate }) => isTemplate)),
+  };
 }
 
 /** Labels in use among the jobs within the reaches. */

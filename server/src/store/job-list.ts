@@ -1,5 +1,5 @@
 // Lists of jobs, and the filters that they share with bulk actions.
-import type { JobListItem, JobSort, JobState } from '@opsconductor/protocol';
+import type { JobListItem, JobSort, JobState, RunStatus } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { type Queryable, unprepared } from './connection.ts';
 import { containsPattern, decodeCursor } from './cursor.ts';
@@ -144,6 +144,27 @@ function within(sql: Queryable, filter: JobFilter): Condition[] {
     ...(updatedAfter === undefined ? [] : [sql`j.updated_at >= ${updatedAfter}`]),
     ...(updatedBefore === undefined ? [] : [sql`j.updated_at < ${updatedBefore}`]),
   ];
+}
+
+export interface JobCountRow {
+  state: JobState;
+  category: string;
+  /** `none` for never run. */
+  lastResult: RunStatus | 'none';
+  isTemplate: boolean;
+  jobs: number;
+}
+
+/** How many jobs there are of each kind that a list can be narrowed to at a glance. */
+export async function countJobsByKind(sql: Queryable, reaches: readonly Reach[]): Promise<JobCountRow[]> {
+  return sql<JobCountRow[]>`
+    select j.state, c.name as category, coalesce(last.status, 'none') as last_result, j.is_template,
+           count(*)::int as jobs
+      from jobs j
+      join categories c on c.id = j.category_id
+      left join lateral (select r.status from job_runs r where r.job_id = j.id order by r.id desc limit 1) last on true
+     where j.deleted_at is null and ${jobWithin(sql, reaches)}
+     group by 1, 2, 3, 4`;
 }
 
 /** Labels in use among jobs that may be seen, by name; of each the most used values. */

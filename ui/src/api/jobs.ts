@@ -1,13 +1,42 @@
-import type { Job, JobDefinition, JobListItem, RunDetail, TargetSelection } from '@opsconductor/protocol';
+import type {
+  BulkJobReply,
+  BulkJobRequest,
+  Job,
+  JobCounts,
+  JobDefinition,
+  JobLabelsInUse,
+  JobListItem,
+  JobPage,
+  JobQuery,
+  RunDetail,
+  TargetSelection,
+} from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
-import type { Page, PageQuery } from './page.ts';
+import { type PageQuery, readAll, readWhole } from './page.ts';
 
-export function listJobs(
-  query: PageQuery & { search?: string | undefined; category?: string | undefined },
-  signal?: AbortSignal,
-): Promise<Page<JobListItem>> {
+type Listed = Omit<JobQuery, 'cursor' | 'limit'>;
+type JobListQuery = { [Name in keyof Listed]?: Listed[Name] | undefined };
+
+export function listJobs(query: PageQuery & JobListQuery, signal?: AbortSignal): Promise<JobPage> {
   return request('GET', apiPaths.jobs({ ...query }), { signal });
+}
+
+export function readJobs(atMost: number, query: JobListQuery): Promise<JobListItem[]> {
+  return readAll((page) => apiPaths.jobs({ ...query, ...page }), { atMost });
+}
+
+export function fetchJobCounts(signal?: AbortSignal): Promise<JobCounts> {
+  return request('GET', apiPaths.jobCounts(), { signal });
+}
+
+export function listJobLabels(signal?: AbortSignal): Promise<JobLabelsInUse['items']> {
+  return readWhole(apiPaths.jobLabels(), signal);
+}
+
+/** One action on many jobs: on all of them, or on none. */
+export function changeJobs(body: BulkJobRequest, signal?: AbortSignal): Promise<BulkJobReply> {
+  return request('POST', apiPaths.bulkJobs(), { body, signal });
 }
 
 export function fetchJob(id: number, signal?: AbortSignal): Promise<Job> {

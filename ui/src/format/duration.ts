@@ -32,9 +32,10 @@ export function longDuration(ms: number): string {
   return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
 }
 
-/** Rounded, for typical values: `40 s`, `18 min`, `1 h 12 min`. */
+/** Rounded, for typical values: `37 ms`, `40 s`, `18 min`, `1 h 12 min`. */
 export function roundDuration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 0.095) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 90) return `${Math.round(seconds)} s`;
   return longDuration(Math.round(seconds / 60) * 60_000);

@@ -1,9 +1,12 @@
 // Labels as a person types them: `env=prod`, or a name alone.
-import { type Labels, type LabelsInUse, labelNamePattern, reservedLabelNames } from '@opsconductor/protocol';
+import { type Labels, labelNamePattern, reservedLabelNames } from '@opsconductor/protocol';
 
 const namePattern = new RegExp(labelNamePattern);
 const maxNameLength = 63;
 const maxValueLength = 255;
+
+/** A name that is in use, with its most used values. */
+export type LabelInUse = { name: string; values: readonly string[] };
 
 export type ReadLabel = { name: string; value: string } | { problem: string };
 
@@ -26,7 +29,7 @@ export function readLabel(text: string): ReadLabel {
 }
 
 /** What to offer for what is typed: names in use, and behind `=` the values of that name. */
-export function labelOffers(text: string, inUse: LabelsInUse['items'], most = 12): string[] {
+export function labelOffers(text: string, inUse: readonly LabelInUse[], most = 12): string[] {
   const at = text.indexOf('=');
   const wanted = text.toLowerCase().trim();
   const all =

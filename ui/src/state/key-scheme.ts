@@ -14,6 +14,7 @@ export const keyScheme = {
   move: { keys: ['j', 'k'], what: 'next and previous row' },
   step: { keys: ['l', 'h'], what: 'next and previous step' },
   open: { keys: ['Enter'], what: 'open' },
+  choose: { keys: ['x'], what: 'choose or leave the row' },
   next: { keys: ['n'], what: 'next that needs you' },
   find: { keys: ['/'], what: 'find or search' },
   filter: { keys: ['i'], what: 'filter hosts' },

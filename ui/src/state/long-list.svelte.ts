@@ -1,22 +1,24 @@
-// Targets as far as a reader has scrolled into them. Only the pages in view are read again while the page stands, so
+// Things as far as a reader has scrolled into their list. Only the pages in view are read again while the page stands, so
 // that a list of thousands costs no more than a short one.
-import type { Target, TargetPage } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
 import { ApiError } from '../api/client.ts';
-import type { PageQuery } from '../api/page.ts';
+import type { Page, PageQuery } from '../api/page.ts';
 
 const pageItems = 200;
 
-type Read = (query: PageQuery & { count?: boolean }, signal: AbortSignal) => Promise<TargetPage>;
-interface ReadPage {
-  items: readonly Target[];
+type Read<T> = (
+  query: PageQuery & { count?: boolean },
+  signal: AbortSignal,
+) => Promise<Page<T> & { total?: number | undefined }>;
+interface ReadPage<T> {
+  items: readonly T[];
   next: string | undefined;
 }
 
-export class TargetList {
+export class LongList<T extends { id: number }> {
   /** What the list before it showed; it stays on the screen until this one is read. */
-  readonly #stale: { rows: readonly Target[] | undefined; total: number } | undefined;
-  #pages = $state.raw<readonly ReadPage[]>();
+  readonly #stale: { rows: readonly T[] | undefined; total: number } | undefined;
+  #pages = $state.raw<readonly ReadPage<T>[]>();
   #total = $state<number>();
   readonly #items = $derived(this.#pages?.flatMap((page) => page.items));
   loading = $state(false);
@@ -24,18 +26,18 @@ export class TargetList {
   error = $state.raw<ApiError>();
   readonly more = $derived(this.#pages?.at(-1)?.next !== undefined);
 
-  readonly #read: Read;
+  readonly #read: Read<T>;
   readonly #owner = new AbortController();
   #looking = false;
 
-  constructor(read: Read, before?: TargetList | undefined) {
+  constructor(read: Read<T>, before?: LongList<T> | undefined) {
     this.#read = read;
     this.#stale = untrack(() =>
       before === undefined ? undefined : { rows: before.rows, total: before.total },
     );
   }
 
-  get rows(): readonly Target[] | undefined {
+  get rows(): readonly T[] | undefined {
     return this.#items ?? this.#stale?.rows;
   }
   /** On all pages, as of the last reading of the first. */
@@ -69,7 +71,7 @@ export class TargetList {
     this.loading = false;
   }
 
-  /** Reads again the pages that these rows are on. Where targets came or went, all that was read. */
+  /** Reads again the pages that these rows are on. Where some came or went, all that was read. */
   async look(first: number, last: number): Promise<void> {
     const before = this.#pages;
     if (before === undefined || this.loading || this.#looking) return;
@@ -96,12 +98,12 @@ export class TargetList {
     this.#looking = false;
   }
 
-  /** Shows a target as it is after a change. */
-  put(target: Target): void {
-    this.#change((items) => items.map((one) => (one.id === target.id ? target : one)));
+  /** Shows one as it is after a change. */
+  put(changed: T): void {
+    this.#change((items) => items.map((one) => (one.id === changed.id ? changed : one)));
   }
 
-  /** Takes a deleted target off. */
+  /** Takes a deleted one off. */
   drop(id: number): void {
     this.#change((items) => items.filter((one) => one.id !== id));
     this.#total = Math.max(0, this.total - 1);
@@ -111,11 +113,11 @@ export class TargetList {
     this.#owner.abort();
   }
 
-  #change(change: (items: readonly Target[]) => readonly Target[]) {
+  #change(change: (items: readonly T[]) => readonly T[]) {
     this.#pages = this.#pages?.map((page) => ({ ...page, items: change(page.items) }));
   }
 
-  async #page(cursor: string | undefined): Promise<ReadPage> {
+  async #page(cursor: string | undefined): Promise<ReadPage<T>> {
     const query = cursor === undefined ? { count: true } : { cursor };
     const page = await this.#read({ limit: pageItems, ...query }, this.#owner.signal);
     if (page.total !== undefined) this.#total = page.total;

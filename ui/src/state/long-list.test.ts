@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PageQuery } from '../api/page.ts';
 import { load } from './testing.ts';
 
-const { TargetList } = await load<typeof import('./target-list.svelte.ts')>('state/target-list.svelte.ts');
+const { LongList } = await load<typeof import('./long-list.svelte.ts')>('state/long-list.svelte.ts');
 const { ApiError } = await load<typeof import('../api/client.ts')>('api/client.ts');
 
 /** A list on a server with so many targets; a cursor is the name after which it goes on. */
@@ -24,12 +24,12 @@ function served(size: number) {
   };
   return { names, asked, read, breakDown: () => (broken = true) };
 }
-const ids = (list: InstanceType<typeof TargetList>) => list.rows?.map(({ id }) => id);
+const ids = (list: InstanceType<typeof LongList<Target>>) => list.rows?.map(({ id }) => id);
 
-describe('a list of many targets', () => {
+describe('a list of many', () => {
   it('reads one page, tells how many there are, and reads on when asked', async () => {
     const server = served(500);
-    const list = new TargetList(server.read);
+    const list = new LongList<Target>(server.read);
     await list.load();
     expect([list.rows?.length, list.total, list.more]).toEqual([200, 500, true]);
     await list.loadMore();
@@ -42,7 +42,7 @@ describe('a list of many targets', () => {
 
   it('looks again only at the first page and those in view', async () => {
     const server = served(800);
-    const list = new TargetList(server.read);
+    const list = new LongList<Target>(server.read);
     await list.load();
     for (let pages = 1; pages < 4; pages += 1) await list.loadMore();
     server.asked.length = 0;
@@ -52,7 +52,7 @@ describe('a list of many targets', () => {
 
   it('has every target once after some came and went before those in view', async () => {
     const server = served(500);
-    const list = new TargetList(server.read);
+    const list = new LongList<Target>(server.read);
     await list.load();
     await list.loadMore();
     await list.loadMore();
@@ -64,9 +64,9 @@ describe('a list of many targets', () => {
   });
 
   it('keeps what the list before it showed until it is read', async () => {
-    const before = new TargetList(served(3).read);
+    const before = new LongList<Target>(served(3).read);
     await before.load();
-    const list = new TargetList(served(2).read, before);
+    const list = new LongList<Target>(served(2).read, before);
     expect([list.rows?.length, list.total, list.more]).toEqual([3, 3, false]);
     await list.load();
     expect([list.rows?.length, list.total]).toEqual([2, 2]);
@@ -74,7 +74,7 @@ describe('a list of many targets', () => {
 
   it('keeps what it shows when it can’t be read again', async () => {
     const server = served(20);
-    const list = new TargetList(server.read);
+    const list = new LongList<Target>(server.read);
     await list.load();
     server.breakDown();
     await list.look(0, 10);
@@ -83,7 +83,7 @@ describe('a list of many targets', () => {
   });
 
   it('shows a changed target and drops a deleted one at once', async () => {
-    const list = new TargetList(served(3).read);
+    const list = new LongList<Target>(served(3).read);
     await list.load();
     list.put({ id: 10, name: 'renamed' } as Target);
     list.drop(0);

@@ -1,0 +1,65 @@
+// What a list says of a job’s last runs, and of what it is narrowed to.
+import type { JobListItem, JobState, RunStatus } from '@opsconductor/protocol';
+import { roundDuration } from '../../format/duration.ts';
+import { statusWord } from '../../format/status.ts';
+
+const open: readonly RunStatus[] = ['queued', 'running', 'cancelling', 'held'];
+
+/** Middle duration of the last runs; empty where none ended. */
+export function medianWord(runs: JobListItem['lastRuns']): string {
+  const took = runs.flatMap((run) => run.executionTimeMs ?? []).sort((a, b) => a - b);
+  const middle = took[Math.floor(took.length / 2)];
+  return middle === undefined ? '' : roundDuration(middle);
+}
+
+/** How many of the last runs that ended did so well. */
+export function successWord(runs: JobListItem['lastRuns']): string {
+  const ended = runs.filter(({ status }) => !open.includes(status));
+  if (ended.length === 0) return '';
+  const succeeded = ended.filter(({ status }) => status === 'succeeded');
+  return `${Math.round((succeeded.length / ended.length) * 100)} %`;
+}
+
+export function labelsWord(labels: JobListItem['labels']): string {
+  return Object.entries(labels)
+    .map(([name, value]) => (value === '' ? name : `${name}=${value}`))
+    .join(', ');
+}
+
+export interface ResultChoice {
+  /** As filters have it. */
+  results: string;
+  word: string;
+  /** The state whose shape and color it has. */
+  look: RunStatus;
+}
+/** What lists are narrowed to most, trouble first. */
+export const resultChoices: readonly ResultChoice[] = [
+  { results: 'failed,timed_out', word: 'failed last', look: 'failed' },
+  { results: 'unknown', word: 'unknown last', look: 'unknown' },
+  { results: 'held', word: 'held now', look: 'held' },
+  { results: 'queued,running,cancelling', word: 'running now', look: 'running' },
+];
+const moreResults: readonly [results: string, word: string][] = [
+  ['partial', 'partial last'],
+  ['cancelled', 'cancelled last'],
+  ['succeeded', 'succeeded last'],
+  ['none', 'never run'],
+];
+
+export const allResults: readonly [results: string, word: string][] = [
+  ...resultChoices.map(({ results, word }) => [results, word] as [string, string]),
+  ...moreResults,
+];
+
+export function resultWord(results: string): string {
+  const known = allResults.find(([one]) => one === results);
+  return known?.[1] ?? results.split(',').map(statusWord).join(' or ');
+}
+
+export const stateWords: Record<JobState, string> = {
+  active: 'Active',
+  draft: 'Drafts',
+  inactive: 'Inactive',
+  archived: 'Archived',
+};
