@@ -12,6 +12,7 @@ import { Executor } from './execution/executor.ts';
 import { HostScanner } from './execution/host-scanner.ts';
 import { type KnownStepTypes, standardStepTypes } from './execution/known-step-types.ts';
 import { type Clock, LeaseDeadline, systemClock } from './execution/lease-deadline.ts';
+import { RunSecrets } from './execution/run-secrets.ts';
 import { SessionHolder } from './execution/session-holder.ts';
 import { TargetTester } from './execution/target-tester.ts';
 import { readGeneration } from './identity/connect-generation.ts';
@@ -36,6 +37,8 @@ export interface AgentOptions {
   stepTypes?: KnownStepTypes;
   /** In place of opening the lease's sealed credential. */
   openCredential?: (lease: Lease) => Promise<UsableCredential>;
+  /** In place of opening and sealing secret values with the segment key. */
+  secrets?: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   clock?: Clock;
   random?: () => number;
   /** Waits between two connections; a real timer unless told. Never rejects. */
@@ -115,6 +118,13 @@ async function wire(
     monotonicMs,
     segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
   });
+  const secrets = new RunSecrets({
+    installationId,
+    segmentId,
+    monotonicMs,
+    segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
+    newestKey: () => segmentKeys.newest(),
+  });
   const tester = new TargetTester({ open: (credential, target) => opener.open(credential, target) });
   const executor = new Executor({
     installationId,
@@ -124,6 +134,7 @@ async function wire(
     deadline,
     stepTypes: options.stepTypes ?? standardStepTypes(pool),
     openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),
+    secrets: options.secrets ?? secrets,
     onHostKeyRefused: (lease, session) => {
       void tester.reportHostKey(lease, (message) => session.send(message));
     },

@@ -7,4 +7,8 @@ export const capabilities: readonly AgentCapability[] = [
   'scan_hosts',
   'survive_agent_restart',
   'step_limits',
+  'render',
+  'conditions',
+  'outputs',
+  'bash',
 ];

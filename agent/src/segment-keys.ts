@@ -80,6 +80,14 @@ export class SegmentKeys {
     return this.#named(generation) ? this.#keys.get(generation) : undefined;
   }
 
+  /** The generation that is sealed to, of which the key is here. */
+  newest(): { generation: number; publicKey: Uint8Array } | undefined {
+    const generation = this.#roster?.currentGeneration;
+    if (generation === undefined || !this.#named(generation)) return undefined;
+    const publicKey = this.#publicKeys.get(generation);
+    return publicKey && { generation, publicKey };
+  }
+
   /**
    * Takes the newest roster and the wraps for this agent, and answers with what it can open and with wraps for those
    * who want one. States are taken one after the other; one that is not genuine changes nothing and is logged.

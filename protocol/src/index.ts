@@ -48,6 +48,7 @@ export * from './parameters/check-rules.ts';
 export { isRequired } from './parameters/check-value.ts';
 export * from './parameters/compile-parameters.ts';
 export { parametersJsonSchema } from './parameters/json-schema.ts';
+export * from './patterns/matches-of.ts';
 export * from './patterns/pattern.ts';
 export * from './rendering/index.ts';
 export * from './schema-check.ts';

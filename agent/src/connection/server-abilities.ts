@@ -19,6 +19,12 @@ export function abilitiesOf({
   const named = new Set(capabilities);
   return {
     can: (capability) => named.has(capability),
-    readable: (outcome) => outcomeInReasons(outcome, stepReasons),
+    readable: (outcome) => outcomeInReasons(statusIn(outcome, named), stepReasons),
   };
+}
+
+/** A server that knows no conditions gives no agent such a step, but may be the one that is told of its end. */
+function statusIn(outcome: StepOutcome, capabilities: ReadonlySet<string>): StepOutcome {
+  if (outcome.status !== 'skipped' || capabilities.has('conditions')) return outcome;
+  return { ...outcome, status: 'failed', reason: 'invalid_config' };
 }

@@ -66,14 +66,22 @@ export function readScript({ name, nonce, stdout, stderr }: DetachedRead): Buffe
   ]);
 }
 
-/** Removes all but the empty directory, which stays for the longest time a start could be under way. */
-export function removeScript(name: string, nonce: string): string {
+/**
+ * Removes what is kept of attempts: all but the directory of a command, which stays empty for the longest time a start
+ * could be under way, and all of what it has handed on.
+ */
+export function removeScript(names: { command?: string; handedOn?: string }, nonce: string): string {
+  const { command, handedOn } = names;
   return compound([
-    ...prelude(name, nonce),
-    'locate && cd "$d" && rm -rf ./* || exit 1',
-    // Of the empty ones of earlier attempts, and of what was never collected.
-    'cd .. && find ./* -prune -type d -mtime +8 -exec rmdir {} \\; 2>/dev/null',
-    'find ./* -prune -type d -mtime +30 -exec rm -rf {} \\; 2>/dev/null',
+    ...prelude(command ?? handedOn ?? '', nonce),
+    // Where it is called from is a directory that `locate` has looked at. Of the empty ones of earlier attempts, and of
+    // what was never collected.
+    'old() { find ./* -prune -type d -mtime +8 -exec rmdir {} \\; 2>/dev/null',
+    'find ./* -prune -type d -mtime +30 -exec rm -rf {} \\; 2>/dev/null; }',
+    ...(handedOn === undefined
+      ? []
+      : [`( a=${quote(handedOn)}; locate && rm -rf "$d" && cd "$b/attempts" && old )`]),
+    ...(command === undefined ? [] : ['locate && cd "$d" && rm -rf ./* && cd .. || exit 1', 'old']),
     'echo "$n removed"',
   ]).toString();
 }
@@ -104,11 +112,11 @@ function eachOf(marker: string, nonce: string, [each, last]: [string, string]): 
 }
 
 // One compound command: a script cut short runs nothing.
-function compound(lines: readonly string[]): Buffer {
+export function compound(lines: readonly string[]): Buffer {
   return Buffer.from(['{', ...lines, 'exit 0', '}', ''].join('\n'));
 }
 
-function prelude(name: string, nonce: string): string[] {
+export function prelude(name: string, nonce: string): string[] {
   if (!/^[\w.:-]+$/.test(name) || name.startsWith('.')) throw new Error(`not a name: ${name}`);
   return [
     `n=${nonce}; a=${quote(name)}; u=$(id -u); h=$HOME; r1=; r2=`,
@@ -123,7 +131,7 @@ function prelude(name: string, nonce: string): string[] {
     'own() { l=; for q; do l=$l$nl$q; done; [ "$nl$(find "$@" -prune -type d -user "$u" ! -perm -0020 ! -perm -0002 2>/dev/null)" = "$l" ]; }',
     'above() { q=$1; set --; while [ -n "$q" ]; do set -- "$@" "$q"; q=${q%/*}; done; safe "$@" /; }',
     // Sets b to the base, and r to where that is.
-    'base() { case $1 in 1) r=$r1; b=${r%/}/.opsconductor;; 2) r=$r2; b=${r%/}/opsconductor-$u;; esac; [ -n "$r" ]; }',
+    'base() { case $1 in (1) r=$r1; b=${r%/}/.opsconductor;; (2) r=$r2; b=${r%/}/opsconductor-$u;; esac; [ -n "$r" ]; }',
     'bases() { base $1 && above "${r%/}"; }',
     'locate() { for i in 1 2; do base $i && [ -d "$b/attempts/$a" ] && above "${r%/}" && own "$b" "$b/attempts" "$b/attempts/$a" && d=$b/attempts/$a && return 0; done; return 1; }',
     // `mkdir` without -p is the fence.

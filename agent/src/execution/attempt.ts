@@ -8,6 +8,8 @@ export interface Completion {
   requestId: string;
   outcome: StepOutcome;
   output: AgentMessageOf<'complete'>['output'];
+  /** What the step hands on. */
+  handsOn?: NonNullable<AgentMessageOf<'complete'>['handsOn']>;
 }
 
 export class Attempt {
@@ -26,6 +28,8 @@ export class Attempt {
   /** Its command was begun by an earlier process and is to be found again. */
   toReattach = false;
   reattaching = false;
+  /** Its command was given a file to hand values on by, which lies on the target still. */
+  hasOutputFile = false;
   /** Leased to somebody else meanwhile: it may not begin. */
   revoked = false;
   readonly #stop = new AbortController();

@@ -1,11 +1,18 @@
 // Runs one leased step: checks what it was given, opens the credential, hands it to its step type, and turns whatever
 // happens into an outcome. Nothing that a target or a person does ends in an exception here.
-import type { Lease, StepOutcome } from '@opsconductor/protocol';
+import type { HandedOn, Lease, StepOutcome } from '@opsconductor/protocol';
+import { handOn, outputsMissing } from '../outputs/hand-on.ts';
+import { HeldStreams } from '../outputs/held-streams.ts';
+import { PatternSet } from '../spool/pattern-set.ts';
+import { maskText } from '../spool/redactor.ts';
 import { SshError } from '../ssh/ssh-error.ts';
-import type { BeforeStart, StepContext, StopRequest } from '../steps/step-type.ts';
+import type { BeforeStart, OutputSink, StepContext, StopRequest } from '../steps/step-type.ts';
 import type { Attempt } from './attempt.ts';
 import { NoSegmentKey, type UsableCredential } from './credential-opener.ts';
-import type { KnownStepTypes } from './known-step-types.ts';
+import { fillInStep } from './fill-in-step.ts';
+import type { KnownStepType, KnownStepTypes } from './known-step-types.ts';
+import { type OpenedSecret, type RunSecrets, UnopenableSecret } from './run-secrets.ts';
+import { hasOutputFile, hasSecretOutputs, heldStreamsOf } from './step-outputs.ts';
 
 const defaultTimeoutS = 300;
 const defaultKillGraceS = 10;
@@ -29,14 +36,15 @@ export interface ExecuteStepOptions {
   /** Whether the server knows how a command may end that goes on without its agent. */
   maySurvive: boolean;
   openCredential(lease: Lease): Promise<UsableCredential>;
+  secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Told what to mask, before any output. */
-  onSecrets(secrets: UsableCredential['secrets']): void;
+  onSecrets(secrets: PatternSet): void;
   /** Records that the attempt begins. Throws `MayNotBegin`. */
   begin(how?: BeforeStart): Promise<void>;
 }
 
 export type Execution =
-  | { outcome: StepOutcome }
+  | { outcome: StepOutcome; handsOn?: Record<string, HandedOn> }
   /** Nothing was begun, and nothing is to be reported as an outcome. */
   | { notBegun: 'lease_expired' | 'revoked' | 'no_key' };
 
@@ -48,9 +56,6 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
     return invalidConfig(`This agent does not know step type ${lease.stepType}; it knows ${known}.`);
   }
   const { toReattach, survivingSince } = attempt;
-  // What is found again was checked when it was begun, and not all of its configuration was kept.
-  const problem = toReattach ? undefined : stepType.configProblem(lease.config);
-  if (problem !== undefined) return invalidConfig(problem);
   const { timeoutMs: allMs, killGraceMs } = timesOf(lease.config);
   const goneMs = toReattach && survivingSince ? Date.now() - survivingSince.getTime() : 0;
   const timeoutMs = Math.max(0, allMs - Math.max(0, goneMs));
@@ -61,21 +66,116 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
     attempt.output.limit(maxBytes, onReached);
   }
   const timer = setTimeout(() => attempt.stop({ cause: 'timed_out', killGraceMs }), timeoutMs);
+  let masked = new PatternSet([]);
   try {
     const usable = await options.openCredential(lease);
-    options.onSecrets(usable.secrets);
+    const opened = await openSecrets(options);
+    masked = usable.secrets.with(opened.flatMap(({ patterns }) => patterns));
+    options.onSecrets(masked);
     if (attempt.signal.aborted && !toReattach)
       return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };
-    const context = contextOf(options, usable);
-    if (!toReattach) return { outcome: await stepType.execute(lease.config, context) };
-    attempt.output.begin(goneMs);
-    if (stepType.reattach === undefined) throw new Error(`${lease.stepType} can not reattach`);
-    return { outcome: await stepType.reattach(lease.config, context) };
+    // What is found again was filled in and checked when it was begun, and not all of its configuration was kept.
+    const filled = toReattach ? { config: lease.config, bindings: [] } : fillInStep(lease, opened);
+    if ('outcome' in filled) return { outcome: maskOutcome(filled.outcome, masked) };
+    const problem = toReattach ? undefined : stepType.configProblem(filled.config);
+    if (problem !== undefined) return maskExecution(invalidConfig(problem), masked);
+    const held = heldStreamsOf(lease);
+    const sink = held.size === 0 ? attempt.output : new HeldStreams(attempt.output, held);
+    const context = { ...contextOf(options, usable, sink), bindings: filled.bindings };
+    const outcome = await runStep(stepType, { config: filled.config, context, attempt, goneMs });
+    const execution = await withOutputs({ ...options, stepType, context, masked, outcome });
+    return maskExecution(execution, masked);
   } catch (error) {
-    return executionOfError(error, attempt);
+    return maskExecution(executionOfError(error, attempt), masked);
   } finally {
     clearTimeout(timer);
   }
+}
+
+async function openSecrets({ lease, secrets }: ExecuteStepOptions): Promise<OpenedSecret[]> {
+  // Before the command runs: what it hands on could else not be sealed once it has.
+  if (hasSecretOutputs(lease) && !secrets.canSeal)
+    throw new NoSegmentKey('The newest segment key is not here');
+  return lease.rendering === undefined ? [] : secrets.open(lease.rendering);
+}
+
+async function runStep(
+  stepType: KnownStepType,
+  {
+    config,
+    context,
+    attempt,
+    goneMs,
+  }: { config: unknown; context: StepContext; attempt: Attempt; goneMs: number },
+): Promise<StepOutcome> {
+  if (!attempt.toReattach) return stepType.execute(config, context);
+  attempt.output.begin(goneMs);
+  if (stepType.reattach === undefined) throw new Error('The step type can not reattach');
+  return stepType.reattach(config, context);
+}
+
+/** Of a step that ended well: what it hands on, or that it has not ended well. */
+async function withOutputs({
+  attempt,
+  lease,
+  secrets,
+  stepType,
+  context,
+  masked,
+  outcome,
+}: ExecuteStepOptions & {
+  stepType: KnownStepType;
+  context: StepContext;
+  masked: PatternSet;
+  outcome: StepOutcome;
+}): Promise<Execution> {
+  const outputs = lease.rendering?.outputs;
+  if (outputs === undefined || outcome.status !== 'succeeded') return { outcome };
+  const { output } = attempt;
+  const held = context.output instanceof HeldStreams ? context.output : undefined;
+  // The command has ended: nothing of what follows may make it run again.
+  try {
+    await output.close();
+    const handing = await handOn({
+      outputs,
+      secrets: masked,
+      endOf: async (stream, maxBytes) =>
+        held?.endOf(stream, maxBytes) ?? (await output.endOf(stream, maxBytes)),
+      file: async () =>
+        (await stepType.readOutputFile?.(context)) ?? { problem: 'steps of this type have no such file' },
+      seal: (name, value) => secrets.seal(lease, name, value),
+    });
+    if ('missing' in handing) return { outcome: outputsMissing(outcome, handing.missing) };
+    return { outcome, handsOn: handing.handsOn };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { outcome: outputsMissing(outcome, [`they could not be looked for: ${why}`]) };
+  }
+}
+
+function maskExecution(execution: Execution, secrets: PatternSet): Execution {
+  return 'outcome' in execution
+    ? { ...execution, outcome: maskOutcome(execution.outcome, secrets) }
+    : execution;
+}
+
+/** A path or a name of the configuration may be secret, and outcomes are stored in the clear. */
+function maskOutcome(outcome: StepOutcome, secrets: PatternSet): StepOutcome {
+  if (secrets.maxBytes === 0) return outcome;
+  const { message, advice, survivors } = outcome;
+  return {
+    ...outcome,
+    ...(message === undefined ? {} : { message: maskText(message, secrets).slice(0, 2_000) }),
+    ...(advice === undefined ? {} : { advice: maskText(advice, secrets).slice(0, 2_000) }),
+    ...(survivors === undefined
+      ? {}
+      : {
+          survivors: survivors.map(({ pid, command }) => ({
+            pid,
+            command: maskText(command, secrets).slice(0, 512),
+          })),
+        }),
+  };
 }
 
 /** How long a step may be stopping, in ms: for a cancel from the server. */
@@ -83,14 +183,17 @@ export function killGraceOf(lease: Lease): number {
   return timesOf(lease.config).killGraceMs;
 }
 
-function contextOf(options: ExecuteStepOptions, usable: UsableCredential): StepContext {
-  const { attempt, lease, installationId, maySurvive } = options;
+function contextOf(options: ExecuteStepOptions, usable: UsableCredential, output: OutputSink): StepContext {
+  const { attempt, lease, installationId } = options;
+  // Where the end of a stream is kept in this process alone.
+  const maySurvive = options.maySurvive && output === attempt.output;
   return {
     marker: attempt.marker(installationId),
     directoryName: attempt.directoryName(installationId),
     target: lease.target,
     credential: usable.credential,
-    output: attempt.output,
+    output,
+    outputFile: hasOutputFile(lease),
     maySurvive,
     signal: attempt.signal,
     beforeStart: (how) => options.begin(how),
@@ -108,6 +211,13 @@ function executionOfError(error: unknown, attempt: Attempt): Execution {
       'internal',
       `The agent could not record the start of the step: ${causeOf(error)}.`,
       "Look at the disk that holds the agent's data directory, and restart the agent.",
+    );
+  }
+  if (error instanceof UnopenableSecret) {
+    return failed(
+      'value_refused',
+      `The step was not begun. ${error.message}`,
+      'Start a new run, so that its secrets are sealed anew to this segment.',
     );
   }
   if (error instanceof SshError) return failed(error.reason, error.message, error.advice);

@@ -22,8 +22,10 @@ import { type Execution, executeStep, killGraceOf, MayNotBegin, stoppedOutcome }
 import type { KnownStepTypes } from './known-step-types.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
 import { finishedRecord, interruptedOutcome, type NewOutput, recoverAttempts } from './recover-attempts.ts';
+import type { RunSecrets } from './run-secrets.ts';
 import type { Session } from './session.ts';
 import { SettledLeases } from './settled-leases.ts';
+import { hasOutputFile, withoutValues } from './step-outputs.ts';
 
 export interface ExecutorOptions {
   installationId: string;
@@ -33,6 +35,7 @@ export interface ExecutorOptions {
   deadline: LeaseDeadline;
   stepTypes: KnownStepTypes;
   openCredential(lease: Lease): Promise<UsableCredential>;
+  secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Called after an attempt ended because the target's host key is not an accepted one. */
   onHostKeyRefused(lease: Lease, session: Session): void;
   monotonicMs(): number;
@@ -291,6 +294,7 @@ export class Executor {
         installationId: this.#options.installationId,
         maySurvive: this.#server?.can('survive_agent_restart') === true,
         openCredential: (opened) => this.#options.openCredential(opened),
+        secrets: this.#options.secrets,
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
         begin: (how) => this.#begin(attempt, lease, how),
       });
@@ -309,7 +313,7 @@ export class Executor {
     try {
       const at = new Date();
       attempt.survivingSince = how === undefined ? undefined : at;
-      const survives = how === undefined ? {} : { survives: { ...lease, config: how.survivesWith } };
+      const survives = how === undefined ? {} : { survives: withoutValues(lease, how.survivesWith) };
       const record = { is: 'starting', step, epoch, leaseToken, at: at.toISOString(), ...survives } as const;
       await this.#options.journal.durable(record);
     } catch (cause) {
@@ -318,6 +322,7 @@ export class Executor {
     // The disk may have taken longer than the lease had left.
     this.#assertMayBegin(attempt);
     attempt.state = 'running';
+    attempt.hasOutputFile = hasOutputFile(lease);
     attempt.output.begin();
     if (this.#session !== undefined) this.#session.send({ type: 'started', ...attempt.name });
     else this.#startedUntold.add(attempt);
@@ -330,7 +335,7 @@ export class Executor {
   }
 
   async #ended(attempt: Attempt, execution: Execution): Promise<void> {
-    if ('outcome' in execution) await this.#finish(attempt, execution.outcome);
+    if ('outcome' in execution) await this.#finish(attempt, execution);
     else if (execution.notBegun === 'revoked') this.#settle(attempt);
     else this.#giveBack([attempt], execution.notBegun);
   }
@@ -354,7 +359,10 @@ export class Executor {
 
   // ---- ends
 
-  async #finish(attempt: Attempt, outcome: StepOutcome): Promise<void> {
+  async #finish(
+    attempt: Attempt,
+    { outcome, handsOn }: Extract<Execution, { outcome: StepOutcome }>,
+  ): Promise<void> {
     const output = await attempt.output.close();
     if (this.#stopped) return;
     attempt.state = 'finished';
@@ -367,6 +375,7 @@ export class Executor {
       requestId: randomUUID(),
       outcome,
       output: { ...output, digest: attempt.output.digest, gaps: [] },
+      ...(handsOn === undefined ? {} : { handsOn }),
     };
     try {
       await this.#options.journal.durable(finishedRecord(attempt, completion));
@@ -422,20 +431,24 @@ export class Executor {
     for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
-  /** Of a command that went on by itself: nobody will ask for what is kept of it on its target. */
+  /** Nobody will ask any more for what is kept of it on its target. */
   async #removeFromTarget(attempt: Attempt): Promise<void> {
-    const { lease } = attempt;
-    if (attempt.survivingSince === undefined || lease === undefined) return;
+    const { lease, completion } = attempt;
+    const command = attempt.survivingSince !== undefined;
+    // One that may go on there is cleaned up after once that is known.
+    const outputFile = attempt.hasOutputFile && (command || completion?.outcome.status !== 'unknown');
+    if (lease === undefined || !(command || outputFile)) return;
     const remove = this.#options.stepTypes.get(lease.stepType)?.remove;
     try {
       const { credential, checkAddresses } = await this.#options.openCredential(lease);
-      await remove?.({
+      const onTarget = {
         marker: attempt.marker(this.#options.installationId),
         directoryName: attempt.directoryName(this.#options.installationId),
         target: lease.target,
         credential,
-        checkAddresses: (addresses) => checkAddresses(addresses),
-      });
+        checkAddresses: (addresses: readonly string[]) => checkAddresses(addresses),
+      };
+      await remove?.(onTarget, { command, outputFile });
     } catch (error) {
       const { step, epoch } = attempt;
       this.#options.log.warn({ err: error, step, epoch }, 'files of an attempt stay on its target');

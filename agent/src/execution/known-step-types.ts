@@ -10,6 +10,7 @@ import type { StepContext, StepType } from '../steps/step-type.ts';
 export interface KnownStepType {
   execute: StepType<unknown>['execute'];
   reattach?: NonNullable<StepType<unknown>['reattach']>;
+  readOutputFile?: NonNullable<StepType<unknown>['readOutputFile']>;
   remove?: NonNullable<StepType<unknown>['remove']>;
   /** What is wrong with a configuration, for a person; undefined when nothing is. */
   configProblem(config: unknown): string | undefined;
@@ -26,6 +27,7 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
       reattach: (config: unknown, context: StepContext) =>
         (stepType.reattach as NonNullable<typeof stepType.reattach>)(config as Config, context),
     }),
+    ...(stepType.readOutputFile && { readOutputFile: stepType.readOutputFile }),
     ...(stepType.remove && { remove: stepType.remove }),
     configProblem(config) {
       if (validate(config)) return undefined;

@@ -9,6 +9,7 @@ import { attemptKey, type JournaledAttempt } from '../journal/replay.ts';
 import type { AttemptOutput } from '../spool/attempt-output.ts';
 import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
 import { Attempt, type Completion } from './attempt.ts';
+import { hasOutputFile } from './step-outputs.ts';
 
 export type NewOutput = (
   attempt: { step: number; epoch: number },
@@ -39,12 +40,16 @@ export async function recoverAttempts(options: RecoverOptions): Promise<Attempt[
   return attempts;
 }
 
-export function finishedRecord(attempt: Attempt, { requestId, outcome, output }: Completion): JournalRecord {
+export function finishedRecord(
+  attempt: Attempt,
+  { requestId, outcome, output, handsOn }: Completion,
+): JournalRecord {
   const { step, epoch } = attempt;
   const { lastSeq, rawBytes, truncated } = output;
   const interrupted = attempt.state === 'interrupted';
   const kept = { lastSeq, rawBytes, truncated };
-  return { is: 'finished', step, epoch, requestId, interrupted, outcome, output: kept };
+  const handedOn = handsOn === undefined ? {} : { handsOn };
+  return { is: 'finished', step, epoch, requestId, interrupted, outcome, output: kept, ...handedOn };
 }
 
 async function recoverAttempt(
@@ -56,6 +61,7 @@ async function recoverAttempt(
   const output = newOutput(journaled, file, chunks);
   const lease = survives === undefined ? {} : { lease: survives };
   const attempt = new Attempt({ step, epoch, leaseToken, output, ...lease });
+  attempt.hasOutputFile = survives !== undefined && hasOutputFile(survives);
   if (survives !== undefined) attempt.survivingSince = new Date(startedAt ?? Date.now());
   if (survives !== undefined && finished === undefined) {
     attempt.state = 'running';
@@ -75,6 +81,7 @@ async function recoverAttempt(
       truncated: finished?.output.truncated ?? false,
       gaps: lastSeq > output.lastSeq ? [[output.lastSeq + 1, lastSeq]] : [],
     },
+    ...(finished?.handsOn === undefined ? {} : { handsOn: finished.handsOn }),
   };
   // On disk before anything is told, so that a later process asks under the same request id.
   if (finished === undefined) await journal.durable(finishedRecord(attempt, attempt.completion));

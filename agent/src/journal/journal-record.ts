@@ -1,7 +1,7 @@
 // One line of the journal: the CRC-32 of the JSON text in eight hex digits, a space, the text. What the records mean
 // for an attempt is in `replay.ts`.
 import { crc32 } from 'node:zlib';
-import { LeaseSchema, type StepOutcome, StepOutcomeSchema } from '@opsconductor/protocol';
+import { HandedOnSchema, LeaseSchema, type StepOutcome, StepOutcomeSchema } from '@opsconductor/protocol';
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 
@@ -33,6 +33,8 @@ const JournalRecordSchema = Type.Union([
       rawBytes: Type.Integer({ minimum: 0 }),
       truncated: Type.Boolean(),
     }),
+    /** Secret ones are sealed. */
+    handsOn: Type.Optional(Type.Record(Type.String(), HandedOnSchema)),
   }),
   /** Over: the server has it, or it never began and was handed back. */
   Type.Object({ is: Type.Literal('settled'), ...attempt }),

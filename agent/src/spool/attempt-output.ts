@@ -1,8 +1,14 @@
 // An attempt's output on its way from the step type to the wire: gathered, masked, numbered, compressed, stored, and
 // kept until the attempt's end is confirmed. Memory is bounded here, so that a slow server slows the target.
-import { limits, type OutputPosition, startOfOutput, withPosition } from '@opsconductor/protocol';
+import {
+  frameHeaderBytes,
+  limits,
+  type OutputPosition,
+  startOfOutput,
+  withPosition,
+} from '@opsconductor/protocol';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
-import { compress } from './compress.ts';
+import { compress, decompress } from './compress.ts';
 import { DigestChain } from './digest-chain.ts';
 import { GatherBlock } from './gather-block.ts';
 import type { PatternSet } from './pattern-set.ts';
@@ -39,6 +45,15 @@ export interface OutputSummary {
   lastSeq: number;
   rawBytes: number;
   truncated: boolean;
+}
+
+/** The end of a stream. */
+export interface StreamEnd {
+  bytes: Buffer;
+  /** There is nothing before it. */
+  isWhole: boolean;
+  /** What came after it was not kept. */
+  isCut: boolean;
 }
 
 interface SealedChunk {
@@ -248,6 +263,29 @@ export class AttemptOutput implements OutputSink {
     for (let at = seq - 1; at < this.#ackedSeq; at++) this.#unackedBytes += this.#chunks[at]?.frameBytes ?? 0;
     this.#ackedSeq = Math.min(this.#ackedSeq, seq - 1);
     this.#sentSeq = Math.min(seq - 1, this.#chunks.length);
+  }
+
+  // ---- read back
+
+  /** The end of a stream as it is kept, once it is closed: masked, and of at most so many bytes. */
+  async endOf(stream: OutputStream, maxBytes: number): Promise<StreamEnd> {
+    const parts: Buffer[] = [];
+    let bytes = 0;
+    let isWhole = true;
+    for (let at = this.#chunks.length - 1; at >= 0; at -= 1) {
+      const chunk = this.#chunks[at];
+      if (chunk === undefined || chunk.stream !== stream) continue;
+      if (bytes >= maxBytes) {
+        isWhole = false;
+        break;
+      }
+      const frame = await this.#file.readFrame(chunk);
+      parts.unshift(await decompress(frame.subarray(frameHeaderBytes)));
+      bytes += chunk.rawLength;
+    }
+    const end = Buffer.concat(parts);
+    if (end.length <= maxBytes) return { bytes: end, isWhole, isCut: this.#truncated };
+    return { bytes: end.subarray(end.length - maxBytes), isWhole: false, isCut: this.#truncated };
   }
 
   /** Drops everything, memory and file. */

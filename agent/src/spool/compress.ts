@@ -1,6 +1,7 @@
 // gzip of output chunks. Its streams are kept and reset: each has a quarter of a megabyte of its own, and making one
 // for every chunk of a fast producer keeps the garbage collector busier than the compression itself.
-import { constants, createGzip, type Gzip, gzipSync, type ZlibReset } from 'node:zlib';
+import { promisify } from 'node:util';
+import { constants, createGzip, type Gzip, gunzip, gzipSync, type ZlibReset } from 'node:zlib';
 
 /** Node's types leave out that a Gzip can be reset like its kin. */
 type ResettableGzip = Gzip & ZlibReset;
@@ -20,6 +21,13 @@ const idle: ResettableGzip[] = [];
 export function compress(raw: Buffer): Buffer | Promise<Buffer> {
   if (raw.length < inlineBelowBytes) return gzipSync(raw, { level });
   return compressOnThread(idle.pop() ?? newGzip(), raw);
+}
+
+const inflate = promisify(gunzip);
+
+/** What `compress` was given. */
+export function decompress(stored: Buffer): Promise<Buffer> {
+  return inflate(stored);
 }
 
 function newGzip(): ResettableGzip {

@@ -12,6 +12,7 @@ export interface Match {
 export class PatternSet {
   /** Length of the longest pattern; 0 when there is none. */
   readonly maxBytes: number;
+  readonly patterns: readonly Buffer[];
   readonly #windowBytes: number;
   readonly #jump: Uint8Array | undefined;
   /** Patterns by the hash of their window's last block, longest first. */
@@ -20,6 +21,7 @@ export class PatternSet {
 
   /** @param patterns each of at least three bytes. */
   constructor(patterns: readonly Buffer[]) {
+    this.patterns = patterns;
     const longestFirst = [...patterns].sort((a, b) => b.length - a.length);
     this.maxBytes = longestFirst[0]?.length ?? 0;
     this.#windowBytes = Math.min(longestFirst.at(-1)?.length ?? 0, 64);
@@ -36,6 +38,11 @@ export class PatternSet {
       const first = pattern[0] ?? 0;
       this.#byFirstByte[first] = [...(this.#byFirstByte[first] ?? []), pattern];
     }
+  }
+
+  /** One that finds these as well. */
+  with(more: readonly Buffer[]): PatternSet {
+    return more.length === 0 ? this : new PatternSet([...this.patterns, ...more]);
   }
 
   /** The matches in order, overlapping ones joined; the first `alreadyMatched` bytes count as one. */

@@ -74,3 +74,9 @@ export class Redactor {
     return Buffer.concat(parts);
   }
 }
+
+/** A text that is whole, with what is secret in it masked. */
+export function maskText(text: string, secrets: PatternSet): string {
+  const redactor = new Redactor(secrets);
+  return Buffer.concat([redactor.push(Buffer.from(text)), redactor.end()]).toString();
+}

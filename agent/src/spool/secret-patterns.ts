@@ -23,6 +23,19 @@ export function secretPatterns(credential: OpenedCredential): Buffer[] {
       if (line.length >= minKeyLineBytes && !line.startsWith('-----')) addKeyLine(line, add);
     }
   }
+  return buffersOf(spellings);
+}
+
+/** Everything to mask of a secret value of a run. */
+export function textPatterns(secret: string): Buffer[] {
+  const spellings = new Set<string>();
+  addText(secret, (bytes) => {
+    if (bytes.length >= minPatternBytes) spellings.add(bytes.toString('latin1'));
+  });
+  return buffersOf(spellings);
+}
+
+function buffersOf(spellings: ReadonlySet<string>): Buffer[] {
   return [...spellings].map((spelling) => Buffer.from(spelling, 'latin1'));
 }
 
@@ -40,6 +53,8 @@ function addText(secret: string, add: Add): void {
     for (const bytes of [utf8, Buffer.from(text, 'utf16le')]) {
       for (const core of base64Cores(bytes)) addWrapped(core, add);
     }
+    // Encoded by itself its last bits are known too.
+    for (const encoding of ['base64', 'base64url'] as const) add(Buffer.from(utf8.toString(encoding)));
   }
 }
 

@@ -5,6 +5,7 @@ import { removeScript, startScript } from '../detached/supervisor-script.ts';
 import { exitOf } from '../ssh/connection.ts';
 import type { SshPool } from '../ssh/pool.ts';
 import { runScript } from '../ssh/run-script.ts';
+import { outputDirectory } from './output-file.ts';
 import { closedBeforeStart, failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
 import {
   openShell,
@@ -16,7 +17,7 @@ import {
   watchShell,
 } from './ssh-exec-run.ts';
 import { commandScript, newNonce } from './ssh-exec-script.ts';
-import type { KeptOutput, StepContext } from './step-type.ts';
+import type { AttemptOnTarget, KeptOutput, StepContext } from './step-type.ts';
 
 interface Detached {
   pool: SshPool;
@@ -34,8 +35,8 @@ export async function startDetached(
   if (!('channel' in lease)) return lease;
   kept.follow();
   try {
-    // Neither the command nor its environment, which may hold what is nobody's business.
-    const { environment: _, ...rest } = config;
+    // Neither the command nor what else may hold what is nobody's business.
+    const { environment: _, working_directory: __, ...rest } = config;
     const survivesWith = { ...rest, command: '-' };
     await context.beforeStart({ survivesWith });
     while (lease.prepared && exitOf(lease.channel) !== undefined) {
@@ -85,22 +86,19 @@ export async function reattachDetached(detached: Detached): Promise<StepOutcome>
 }
 
 /** Removes the attempt's files from the target. Rejects where that can't be reached. */
-export async function removeDetached(
+export async function removeAttemptFiles(
   pool: SshPool,
-  {
-    target,
-    credential,
-    directoryName,
-    checkAddresses,
-  }: Parameters<typeof requestOf>[0] & {
-    directoryName: string;
-  },
+  attempt: AttemptOnTarget,
+  kept: { command: boolean; outputFile: boolean },
 ): Promise<void> {
   const nonce = newNonce();
-  const request = requestOf({ target, credential, checkAddresses });
+  const names = {
+    ...(kept.command ? { command: attempt.directoryName } : {}),
+    ...(kept.outputFile ? { handedOn: outputDirectory(attempt.directoryName) } : {}),
+  };
   const said = await runScript(
-    { pool, request, scriptTimeoutMs: 30_000, giveUpAfterMs: 60_000 },
-    removeScript(directoryName, nonce),
+    { pool, request: requestOf(attempt), scriptTimeoutMs: 30_000, giveUpAfterMs: 60_000 },
+    removeScript(names, nonce),
   );
   if (!said.includes(`${nonce} removed`)) throw new Error('the files of the attempt could not be removed');
 }
@@ -178,6 +176,6 @@ function requestOf({
   target,
   credential,
   checkAddresses,
-}: Pick<StepContext, 'target' | 'credential' | 'checkAddresses'>) {
+}: Pick<AttemptOnTarget, 'target' | 'credential' | 'checkAddresses'>) {
   return { target, credential, checkAddresses: (found: readonly string[]) => checkAddresses(found) };
 }

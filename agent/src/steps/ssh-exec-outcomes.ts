@@ -26,6 +26,15 @@ export function outcomeOf(
       advice: `Install ${report.which} there, or leave shell out of the step: /bin/sh runs it then.`,
     };
   }
+  if (report?.kind === 'no_output_file') {
+    return {
+      status: 'failed',
+      reason: 'channel_refused',
+      message: `The command was not started: ${host} has no safe place for the file that the step hands values on by.`,
+      advice:
+        'The home directory of the user or /var/tmp there must be writable, and writable by nobody else; find and id must be installed.',
+    };
+  }
   if (!report) {
     return {
       status: 'failed',
@@ -82,11 +91,12 @@ function lost(host: string, end: AttemptEnd): StepOutcome {
 }
 
 function noDirectory(path: string, why: 'denied' | 'file' | 'missing'): StepOutcome {
-  const shown = path.length > 500 ? `${path.slice(0, 500)}…` : path;
+  // Of a command that was found again it is not known.
+  const shown = path === '' ? '' : ` ${path.length > 500 ? `${path.slice(0, 500)}…` : path}`;
   const messages = {
-    denied: `The working directory ${shown} may not be entered by this user; the command was not started.`,
-    file: `The working directory ${shown} is not a directory; the command was not started.`,
-    missing: `The working directory ${shown} does not exist; the command was not started.`,
+    denied: `The working directory${shown} may not be entered by this user; the command was not started.`,
+    file: `The working directory${shown} is not a directory; the command was not started.`,
+    missing: `The working directory${shown} does not exist; the command was not started.`,
   };
   return {
     status: 'failed',

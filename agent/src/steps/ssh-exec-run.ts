@@ -4,6 +4,7 @@ import type { ClientChannel } from 'ssh2';
 import type { SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { SshError } from '../ssh/ssh-error.ts';
+import { makeOutputFile } from './output-file.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
 import { failedBeforeStart, outcomeOf, stopOutcome, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
 import type { ScriptInput } from './ssh-exec-script.ts';
@@ -63,6 +64,7 @@ export function scriptInput(config: SshExecConfig, context: StepContext): Script
     ...(config.working_directory === undefined ? {} : { workingDirectory: config.working_directory }),
     ...(config.environment === undefined ? {} : { environment: config.environment }),
     ...(config.limits === undefined ? {} : { limits: config.limits }),
+    ...(context.outputFile === true ? { outputFile: makeOutputFile(context.directoryName) } : {}),
   };
 }
 

@@ -23,6 +23,8 @@ export interface ScriptInput {
   workingDirectory?: string;
   environment?: Record<string, string>;
   limits?: TargetLimits;
+  /** Statements that set OPSCONDUCTOR_OUTPUT, or fail. */
+  outputFile?: readonly string[];
 }
 
 /** Limits that the target keeps. */
@@ -67,6 +69,9 @@ export function commandScript(
       ([name, value]) => `${name}=${quote(value)}; export ${name}`,
     ),
     `OPSCONDUCTOR_ATTEMPT=${quote(input.marker)}; export OPSCONDUCTOR_ATTEMPT`,
+    ...(input.outputFile === undefined
+      ? []
+      : [...input.outputFile, `[ -n "$OPSCONDUCTOR_OUTPUT" ] || { ${say('output')}; exit 1; }`]),
     ...(input.shell === 'bash'
       ? [`command -v bash >/dev/null 2>&1 || { ${say('shell bash')}; exit 1; }`]
       : []),
@@ -146,7 +151,8 @@ export type BootstrapReport =
   | { kind: 'started'; pid: number }
   | { kind: 'no_directory'; why: 'denied' | 'file' | 'missing' }
   | { kind: 'no_limit'; which: keyof TargetLimits }
-  | { kind: 'no_shell'; which: 'bash' };
+  | { kind: 'no_shell'; which: 'bash' }
+  | { kind: 'no_output_file' };
 
 /** Takes the report line out of stderr, wherever a login shell's own words left it. */
 export class ReportFilter {
@@ -197,6 +203,7 @@ export function parseReport(line: string): BootstrapReport | undefined {
     return { kind: 'no_limit', which: value };
   }
   if (kind === 'shell' && value === 'bash') return { kind: 'no_shell', which: value };
+  if (kind === 'output') return { kind: 'no_output_file' };
   return undefined;
 }
 

@@ -3,8 +3,9 @@ import { type SshExecConfig, type StepOutcome, survivesAgentRestart } from '@ops
 import type { ClientChannel } from 'ssh2';
 import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
+import { readOutputFile } from './output-file.ts';
 import { Attempt } from './ssh-exec-attempt.ts';
-import { reattachDetached, removeDetached, startDetached } from './ssh-exec-detached.ts';
+import { reattachDetached, removeAttemptFiles, startDetached } from './ssh-exec-detached.ts';
 import {
   closedBeforeStart,
   failedBeforeStart,
@@ -39,7 +40,8 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
       return outcome ?? execute(pool, options, config, context);
     },
     reattach: (config, context) => reattachDetached({ pool, options, config, context }),
-    remove: (context) => removeDetached(pool, context),
+    readOutputFile: (context) => readOutputFile(pool, context),
+    remove: (context, kept) => removeAttemptFiles(pool, context, kept),
   };
 }
 

@@ -70,6 +70,8 @@ export interface StepContext {
   /** Values that the rendered script of the configuration refers to. */
   bindings?: readonly Binding[];
   output: OutputSink;
+  /** The command is given a file to hand values on by, in OPSCONDUCTOR_OUTPUT. */
+  outputFile?: boolean;
   /** Whether a command may go on without its agent: the server must know how that may end. */
   maySurvive: boolean;
   /** Aborted to stop the attempt; its reason is a `StopRequest`. */
@@ -102,6 +104,14 @@ export interface StepType<Config> {
   execute(config: Config, context: StepContext): Promise<StepOutcome>;
   /** Takes up an attempt that an earlier process, here or elsewhere, has begun. */
   reattach?(config: Config, context: StepContext): Promise<StepOutcome>;
+  /** What the command has written to the file that it was given; its problem where that can't be read. Never rejects. */
+  readOutputFile?(context: AttemptOnTarget): Promise<Buffer | { problem: string }>;
   /** The attempt's end is confirmed: removes what is kept of it on the target. */
-  remove?(context: Omit<StepContext, 'output' | 'signal' | 'beforeStart' | 'maySurvive'>): Promise<void>;
+  remove?(context: AttemptOnTarget, kept: { command: boolean; outputFile: boolean }): Promise<void>;
 }
+
+/** What finding an attempt on its target takes. */
+export type AttemptOnTarget = Pick<
+  StepContext,
+  'marker' | 'directoryName' | 'target' | 'credential' | 'checkAddresses'
+>;

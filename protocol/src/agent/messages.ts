@@ -221,6 +221,8 @@ export const LeaseRenderingSchema = Type.Object({
     ),
   }),
   when: Type.Optional(Type.String({ maxLength: limits.maxExpressionLength })),
+  /** What later steps call this one by; left out where they can't. */
+  step: Type.Optional(Type.String({ maxLength: 64 })),
   outputs: Type.Optional(StepOutputsSchema),
 });
 export const LeaseSchema = Type.Object({

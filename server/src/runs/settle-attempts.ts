@@ -162,7 +162,8 @@ function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
     outcome,
     output,
     requestId: source.kind === 'agent' ? source.requestId : null,
-    startedAt: step.startedAt ?? startOf(step, end, batch.ledger.now),
+    // One whose condition was not met was never begun.
+    startedAt: outcome.status === 'skipped' ? null : (step.startedAt ?? startOf(step, end, batch.ledger.now)),
     nextFor: isNextWanted ? nextForOf(batch, source) : undefined,
   };
 }

@@ -175,6 +175,7 @@ function renderingOf({ step, scope, run, target, secrets, before }: Parts): Leas
     secrets: [...secrets, ...handedOn],
     scope: scope.scope,
     ...(scope.when === undefined ? {} : { when: scope.when }),
+    ...(scope.step === undefined ? {} : { step: scope.step }),
     ...(scope.outputs === undefined ? {} : { outputs: scope.outputs }),
   };
 }

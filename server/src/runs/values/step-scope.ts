@@ -15,6 +15,8 @@ export interface StepScope {
   /** Numbers of the steps before it whose outputs are in the scope, with what they are called by. */
   stepsBefore: ReadonlyMap<number, string>;
   when?: string;
+  /** What later steps call it by. */
+  step?: string;
   outputs?: Record<string, StepOutput>;
 }
 
@@ -37,19 +39,21 @@ function stepScope(definition: JobDefinition, stepNumber: number): StepScope | u
   const { path, parameters, steps } = scopeOf(definition, stepNumber - 1);
   const isSecret = ({ secret }: { secret?: boolean }) => secret === true;
   const before = definition.steps.slice(0, stepNumber - 1).flatMap((each, at): [number, string][] => {
-    const called = stepReferenceName(each);
-    if (called === undefined || each.outputs === undefined) return [];
-    return Object.values(each.outputs).some(isSecret) || text.mayName(called) ? [[at + 1, called]] : [];
+    const name = stepReferenceName(each);
+    if (name === undefined || each.outputs === undefined) return [];
+    return Object.values(each.outputs).some(isSecret) || text.mayName(name) ? [[at + 1, name]] : [];
   });
-  const inScope = new Set(before.map(([, called]) => called));
+  const called = stepReferenceName(step);
+  const inScope = new Set(before.map(([, name]) => name));
   return {
     scope: {
       path,
       parameters: pick(parameters, (name, parameter) => isSecret(parameter) || text.mayName(name)),
-      steps: pick(steps, (called) => inScope.has(called)),
+      steps: pick(steps, (name) => inScope.has(name)),
     },
     stepsBefore: new Map(before),
     ...(step.when === undefined ? {} : { when: step.when }),
+    ...(called === undefined ? {} : { step: called }),
     ...(step.outputs === undefined ? {} : { outputs: step.outputs }),
   };
 }

@@ -1,0 +1,122 @@
+// Secret values of runs: those that a lease brings are opened with the segment key, those that a step hands on are sealed
+// to it. An opened value is kept for a while: a run on many targets brings the same seal for each.
+import { randomUUID } from 'node:crypto';
+import type { HandedOn, Lease, LeaseRendering, LeaseSecret } from '@opsconductor/protocol';
+import {
+  openRunValue,
+  type RunValueBinding,
+  SealingError,
+  sealRunValue,
+} from '@opsconductor/protocol/sealing';
+import { textPatterns } from '../spool/secret-patterns.ts';
+import { NoSegmentKey } from './credential-opener.ts';
+
+const maxKept = 256;
+const keptMs = 300_000;
+
+export interface OpenedSecret {
+  /** What the step is called by that handed it on; undefined for a parameter. */
+  step: string | undefined;
+  name: string;
+  value: string;
+  /** What to mask of it. */
+  patterns: readonly Buffer[];
+}
+
+export interface RunSecretsOptions {
+  installationId: string;
+  segmentId: number;
+  segmentPrivateKey(generation: number): Uint8Array | undefined;
+  /** The generation that is sealed to. */
+  newestKey(): { generation: number; publicKey: Uint8Array } | undefined;
+  monotonicMs(): number;
+}
+
+/** A value can't be opened, and no other agent could open it either. */
+export class UnopenableSecret extends Error {
+  override readonly name = 'UnopenableSecret';
+}
+
+interface Kept {
+  value: string;
+  patterns: readonly Buffer[];
+  untilMs: number;
+}
+
+export class RunSecrets {
+  readonly #options: RunSecretsOptions;
+  readonly #kept = new Map<string, Kept>();
+
+  constructor(options: RunSecretsOptions) {
+    this.#options = options;
+  }
+
+  /** All that a lease brings. @throws {NoSegmentKey} @throws {UnopenableSecret} */
+  async open({ values, secrets }: LeaseRendering): Promise<OpenedSecret[]> {
+    const opened: OpenedSecret[] = [];
+    for (const secret of secrets) {
+      const { value, patterns } = await this.#open(values.job.id, secret);
+      opened.push({ step: secret.step, name: secret.name, value, patterns });
+    }
+    return opened;
+  }
+
+  get canSeal(): boolean {
+    return this.#options.newestKey() !== undefined;
+  }
+
+  /** An output for the steps after this one; undefined where none of them can name it. */
+  async seal({ rendering }: Lease, name: string, value: string): Promise<HandedOn | undefined> {
+    if (rendering?.step === undefined) return undefined;
+    const key = this.#options.newestKey();
+    if (key === undefined) throw new NoSegmentKey('This agent does not hold the newest segment key');
+    const id = randomUUID();
+    const binding = this.#binding(
+      rendering.values.job.id,
+      { step: rendering.step, name, id },
+      key.generation,
+    );
+    return { id, sealed: await sealRunValue({ segmentPublicKey: key.publicKey, binding, value }) };
+  }
+
+  async #open(jobId: number, secret: LeaseSecret): Promise<Kept> {
+    const { sealed, name } = secret;
+    const binding = this.#binding(jobId, secret, sealed.generation);
+    // The whole seal is in the key: another row must not be served from here.
+    const key = JSON.stringify([binding, sealed]);
+    const now = this.#options.monotonicMs();
+    const kept = this.#kept.get(key);
+    if (kept !== undefined && kept.untilMs > now) return kept;
+    const segmentPrivateKey = this.#options.segmentPrivateKey(sealed.generation);
+    if (segmentPrivateKey === undefined) {
+      throw new NoSegmentKey(`This agent does not hold generation ${sealed.generation} of the segment key`);
+    }
+    try {
+      const value = await openRunValue({ segmentPrivateKey, binding, sealed });
+      const opened = { value, patterns: textPatterns(value), untilMs: now + keptMs };
+      this.#keep(key, opened);
+      return opened;
+    } catch (error) {
+      if (!(error instanceof SealingError)) throw error;
+      const called =
+        secret.step === undefined ? `parameters.${name}` : `steps.${secret.step}.outputs.${name}`;
+      throw new UnopenableSecret(`The secret ${called} could not be opened: ${error.message}.`);
+    }
+  }
+
+  #binding(
+    jobId: number,
+    { id, step = '', name }: Pick<LeaseSecret, 'id' | 'step' | 'name'>,
+    generation: number,
+  ): RunValueBinding {
+    const { installationId, segmentId } = this.#options;
+    return { installationId, jobId, id, step, name, segmentId, generation };
+  }
+
+  #keep(key: string, opened: Kept): void {
+    this.#kept.delete(key);
+    this.#kept.set(key, opened);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > maxKept && oldest !== undefined) this.#kept.delete(oldest);
+  }
+}

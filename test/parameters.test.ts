@@ -1,0 +1,447 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// The way of a value: given with a run, filled in on the agent, used on a real host, handed on to the next step; and of a
+// secret one, which is nowhere to be read on its way.
+import { execFileSync } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RunDetail, RunExplanation } from '@opsconductor/protocol';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { accountsMissing } from './support/sshd.ts';
+import { setup, type TestSystem } from './support/system.ts';
+
+let t: TestSystem;
+let home: string;
+beforeAll(async () => {
+  t = await setup({ account: true });
+  home = join(t.sshd.dir, 'home');
+}, 120_000);
+afterAll(() => t?.[Symbol.asyncDispose]());
+
+const accountTest = test.skipIf(accountsMissing() !== undefined);
+
+interface StepOfTest {
+  command: string;
+  config?: object;
+  [more: string]: unknown;
+}
+
+async function makeJob(steps: StepOfTest[], parameters: object = {}): Promise<number> {
+  const { id } = await t.api.made<{ id: number }>('/api/v1/jobs', {
+    name: `job ${randomUUID()}`,
+    parameters,
+    steps: steps.map(({ command, config, ...more }, at) => ({
+      name: `step ${at + 1}`,
+      type: 'ssh.exec',
+      config: { ...config, command },
+      ...more,
+    })),
+  });
+  return id;
+}
+
+async function start(jobId: number, parameters: object = {}): Promise<number> {
+  const run = await t.api.made<RunDetail>(`/api/v1/jobs/${jobId}/run`, {
+    targetIds: [t.targetId],
+    parameters,
+  });
+  return run.id;
+}
+
+async function run(steps: StepOfTest[], declared: object = {}, given: object = {}) {
+  const id = await start(await makeJob(steps, declared), given);
+  return { id, ...(await t.api.runEnds(id)) };
+}
+
+const hostile = [
+  `it's "quoted" \`id\` $(touch ${'/tmp'}/canary) \${HOME} $HOME \\ %PATH% !x! *?[a] ~`,
+  ' leading and trailing blanks \t ',
+  'two\nlines\n',
+  'ünïcödé 日本語 🚀 \u202e\u0007\u001b[31m',
+  '; rm -rf /; #',
+  '',
+];
+
+accountTest(
+  'a parameter of each type reaches the target byte for byte, in a script, a variable and a path',
+  async () => {
+    const declared = {
+      text: { type: 'string' },
+      whole: { type: 'integer' },
+      ratio: { type: 'number' },
+      flag: { type: 'boolean' },
+      list: { type: 'array', items: { type: 'string' } },
+      map: { type: 'object', properties: { a: { type: 'string' } } },
+      dir: { type: 'string' },
+    };
+    for (const shell of ['sh', 'bash']) {
+      const jobId = await makeJob(
+        [
+          {
+            command: [
+              'umask 022',
+              'printf %s "${{ parameters.text }}" >text',
+              'printf %s ${{ parameters.text }} >word',
+              'cat >document <<END\n${{ parameters.text }}\nEND',
+              'printf "%s|" "${{ parameters.whole }}" "${{ parameters.ratio }}" "${{ parameters.flag }}" "${{ parameters.map.a }}" >others',
+              'printf %s "$TEXT" >variable; printf %s "$MAP" >variable-map; printf %s "$LIST" >variable-list; pwd >where; echo $((${{ parameters.whole }} + 1)) >sum',
+            ].join('\n'),
+            config: {
+              shell,
+              working_directory: '${{ parameters.dir }}',
+              environment: {
+                TEXT: '${{ parameters.text }}',
+                MAP: '${{ parameters.map }}',
+                LIST: '${{ parameters.list }}',
+              },
+            },
+          },
+        ],
+        declared,
+      );
+      for (const text of hostile) {
+        const dir = join(home, randomUUID());
+        execFileSync('install', ['-d', '-o', '20001', dir]);
+        const given = {
+          text,
+          whole: -7,
+          ratio: 1.5,
+          flag: true,
+          list: ["a'b", '$(id)'],
+          map: { a: 'x "y"' },
+          dir,
+        };
+        const id = await start(jobId, given);
+        expect(await t.api.runEnds(id)).toMatchObject({ status: 'succeeded', steps: [{ exitCode: 0 }] });
+        const read = (name: string) => readFileSync(join(dir, name), 'utf8');
+        expect(read('text')).toBe(text);
+        expect(read('word')).toBe(text);
+        expect(read('document')).toBe(`${text}\n`);
+        expect(read('variable')).toBe(text);
+        expect(read('variable-map')).toBe('{"a":"x \\"y\\""}');
+        expect(read('variable-list')).toBe(`["a'b","$(id)"]`);
+        expect(read('others')).toBe('-7|1.5|true|x "y"|');
+        expect(read('sum')).toBe('-6\n');
+        expect(read('where')).toBe(`${dir}\n`);
+      }
+    }
+    expect(existsSync('/tmp/canary')).toBe(false);
+  },
+);
+
+accountTest(
+  'what a step hands on by pattern, JSON and file is there for the steps after it, exactly',
+  async () => {
+    const text = 'x;$(id) `y` "z" \\ \'q\' ü';
+    const { id, status, steps, output } = await run([
+      {
+        id: 'find',
+        command: [
+          'echo "version: 1.2.2"; echo "version: 1.2.3 "; echo "at: here" >&2',
+          `printf '%s\\n' 'text=${text.replaceAll("'", "'\\''")}' 'empty=' >>"$OPSCONDUCTOR_OUTPUT"`,
+          'printf "lines<<EOT\\none\\n two =\\nEOT\\nnobody=asked\\n" >>"$OPSCONDUCTOR_OUTPUT"',
+          'stat -c "%a %U" "$OPSCONDUCTOR_OUTPUT" "${OPSCONDUCTOR_OUTPUT%/*}"',
+        ].join('\n'),
+        outputs: {
+          version: { pattern: '^version: (\\S+)' },
+          at: { pattern: '^at: (?P<value>.*)$', from: 'stderr' },
+          text: { file: true },
+          empty: { file: true },
+          lines: { file: true },
+          other: { file: true, default: 'default' },
+        },
+      },
+      {
+        id: 'json',
+        command: `echo '{"n": 12345678901234567890, "deep": [{"a/b": "v\\u00e4l"}], "o": { "k" : [1, 2] }}'`,
+        outputs: {
+          number: { json: '/n' },
+          deep: { json: '/deep/0/a~1b' },
+          object: { json: '/o' },
+        },
+      },
+      {
+        command: [
+          'printf "<%s>" "${{ steps.find.outputs.version }}" "${{ steps.find.outputs.at }}" "${{ steps.find.outputs.text }}"',
+          'printf "<%s>" "${{ steps.find.outputs.empty }}" "${{ steps.find.outputs.lines }}" "${{ steps.find.outputs.other }}"',
+          'printf "<%s>" "${{ steps.json.outputs.number }}" "${{ steps.json.outputs.deep }}" "${{ steps.json.outputs.object }}"',
+        ].join('\n'),
+      },
+    ]);
+    expect({ status, steps }).toMatchObject({ status: 'succeeded' });
+    expect(output[0]).toContain('600 opsdeploy\n700 opsdeploy\n');
+    expect(output[2]).toBe(
+      `<1.2.3><here><${text}><><one\n two =><default><12345678901234567890><väl><{"k":[1,2]}>`,
+    );
+    expect(steps[0]?.handedOn).toEqual([
+      { name: 'at', value: 'here', secret: false },
+      { name: 'empty', value: '', secret: false },
+      { name: 'lines', value: 'one\n two =', secret: false },
+      { name: 'other', value: 'default', secret: false },
+      { name: 'text', value: text, secret: false },
+      { name: 'version', value: '1.2.3', secret: false },
+    ]);
+    expect(id).toBeGreaterThan(0);
+    // Nothing of it stays on the target.
+    await t.until(async () => {
+      expect(
+        readdirSync(join(home, '.opsconductor/attempts')).filter((name) => name.endsWith('.out')),
+      ).toEqual([]);
+    });
+  },
+);
+
+accountTest('a step whose output is not there has failed, and says which and why', async () => {
+  const { status, steps } = await run([
+    {
+      id: 'a',
+      command: 'echo nothing; echo "this line is wrong" >"$OPSCONDUCTOR_OUTPUT"; exit 0',
+      outputs: { version: { pattern: 'version: (.*)' }, json: { json: '/a' }, file: { file: true } },
+    },
+    { command: 'echo ${{ steps.a.outputs.version }}' },
+  ]);
+  expect(status).toBe('failed');
+  expect(steps).toMatchObject([
+    { status: 'failed', reason: 'output_missing', exitCode: 0 },
+    { status: 'skipped', reason: 'predecessor' },
+  ]);
+  expect(steps[0]?.errorMessage).toBe(
+    'The command ended well, but what is to be handed on is not there. 3 outputs of the step are missing: file: line 1 is neither `name=value` nor `name<<END` in the file OPSCONDUCTOR_OUTPUT; json: standard output is not one JSON value; version: its pattern matches nowhere.',
+  );
+});
+
+accountTest('a file of outputs that is a link, a device or too long is refused', async () => {
+  const outputs = { x: { file: true } };
+  const why = async (command: string) => (await run([{ command, outputs }])).steps[0]?.errorMessage;
+  const replaced = 'rm "$OPSCONDUCTOR_OUTPUT";';
+  expect(await why(`${replaced} ln -s /etc/passwd "$OPSCONDUCTOR_OUTPUT"`)).toMatch(/no plain file any more/);
+  expect(await why(`${replaced} mkfifo "$OPSCONDUCTOR_OUTPUT"`)).toMatch(/no plain file any more/);
+  expect(await why('yes x=1 | head -c 2000000 >"$OPSCONDUCTOR_OUTPUT"')).toMatch(/longer than 1024 KiB/);
+  expect(await why(`printf 'x=a\\377b' >"$OPSCONDUCTOR_OUTPUT"`)).toMatch(/no UTF-8/);
+  expect(await why(`printf 'x=a\\000b' >"$OPSCONDUCTOR_OUTPUT"`)).toMatch(/contains a NUL/);
+});
+
+accountTest(
+  'a condition decides on each host whether a step runs; one that can not be told fails it',
+  async () => {
+    const declared = { env: { type: 'string' }, note: { type: 'string', required: false } };
+    const { status, steps } = await run(
+      [
+        { id: 'probe', command: 'echo load=7', outputs: { load: { pattern: 'load=(\\d+)' } } },
+        { command: 'echo low', when: 'int(steps.probe.outputs.load) < 5' },
+        { command: 'echo high', when: 'int(steps.probe.outputs.load) >= 5 && parameters.env == "prod"' },
+        { command: 'echo ${{ parameters.note }}', when: 'has(parameters.note)' },
+        {
+          id: 'odd',
+          command: 'echo odd',
+          outputs: { is: { pattern: '(.*)' } },
+          when: 'target.name == "other"',
+        },
+        { command: 'echo it', when: 'int(parameters.env) > 1' },
+      ],
+      declared,
+      { env: 'prod' },
+    );
+    expect(status).toBe('failed');
+    expect(steps).toMatchObject([
+      { status: 'succeeded' },
+      { status: 'skipped', reason: 'condition_false', startedAt: null },
+      { status: 'succeeded' },
+      { status: 'skipped', reason: 'condition_false' },
+      { status: 'skipped', reason: 'condition_false' },
+      { status: 'failed', reason: 'condition_error' },
+    ]);
+    expect(steps[5]?.errorMessage).toMatch(/its condition \(`when`\) could not be evaluated/);
+    expect(steps[5]?.errorMessage).not.toContain('prod');
+  },
+);
+
+/** Everything that the system has written down anywhere, as text. */
+async function everythingWritten(): Promise<string> {
+  const tables = await t.sql<{ name: string }[]>`
+    select table_name as name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'`;
+  const rows: string[] = [];
+  for (const { name } of tables) {
+    const found = await t.sql<{ row: string }[]>`select to_jsonb(x)::text as row from ${t.sql(name)} x`;
+    rows.push(...found.map(({ row }) => row));
+  }
+  const agentFiles = execFileSync('sh', ['-c', `find ${t.agent.dataDir} -type f -exec cat {} +`], {
+    maxBuffer: 1 << 28,
+  });
+  return [...rows, t.server.output, t.agent.output, agentFiles.toString('latin1')].join('\n');
+}
+
+accountTest('a secret is used on the host and is nowhere else to be read', async () => {
+  const secret = `s3cr3t-${randomBytes(12).toString('hex')}`;
+  const derived = `d3rived-${randomBytes(12).toString('hex')}`;
+  const json = `j3on-${randomBytes(12).toString('hex')}`;
+  const gate = await t.gate();
+  const id = await start(
+    await makeJob(
+      [
+        {
+          id: 'login',
+          command: [
+            'printf %s "${{ parameters.token }}" >used; echo "the token is ${{ parameters.token }}!"',
+            'printf %s "$TOKEN" | base64; printf %s "$TOKEN" | od -An -tx1 | tr -d " \\n"; echo',
+            // Reversed, so that the agent has never seen it before.
+            `${gate.wait}; r=$(printf %s '${[...derived].reverse().join('')}' | rev)`,
+            'printf "session=%s\\n" "$r" >>"$OPSCONDUCTOR_OUTPUT"; echo "plain=$TOKEN" >>"$OPSCONDUCTOR_OUTPUT"',
+          ].join('\n'),
+          config: { environment: { TOKEN: '${{ parameters.token }}' } },
+          outputs: { session: { file: true, secret: true }, plain: { file: true } },
+        },
+        {
+          id: 'json',
+          command: `echo "{\\"key\\":\\"$(printf %s '${[...json].reverse().join('')}' | rev)\\",\\"id\\":5}"; echo told >&2`,
+          outputs: { key: { json: '/key', secret: true }, id: { json: '/id' } },
+        },
+        {
+          command:
+            'printf %s "${{ steps.login.outputs.session }}" >session; printf %s "${{ steps.json.outputs.key }}" >key; cat session key; echo " ${{ steps.json.outputs.id }} ${{ steps.login.outputs.plain }}"',
+        },
+        {
+          command: 'true',
+          config: { working_directory: '/nowhere/${{ parameters.token }}' },
+        },
+      ],
+      { token: { type: 'string', secret: true } },
+    ),
+    { token: secret },
+  );
+  const reader = t.read(id);
+  await t.until(async () => expect(existsSync(join(home, 'used'))).toBe(true));
+  // While it runs: no argument of any process has it.
+  const commandLines = execFileSync('sh', [
+    '-c',
+    'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " "',
+  ]).toString();
+  expect(commandLines).toContain('sshd');
+  expect(commandLines).not.toContain(secret);
+  await gate.open();
+  const { status, steps, output } = await t.api.runEnds(id);
+  await reader.end();
+  expect({ status, steps }).toMatchObject({
+    status: 'failed',
+    steps: [
+      { status: 'succeeded' },
+      { status: 'succeeded' },
+      { status: 'succeeded' },
+      { status: 'failed', reason: 'working_directory' },
+    ],
+  });
+  expect(readFileSync(join(home, 'used'), 'utf8')).toBe(secret);
+  expect(readFileSync(join(home, 'session'), 'utf8')).toBe(derived);
+  expect(readFileSync(join(home, 'key'), 'utf8')).toBe(json);
+  expect(output[0]).toBe('the token is ********!\n********\n********\n');
+  expect(output[1]).toContain('[stdout is not shown: a secret output is read from it]\n');
+  expect(output[1]).toContain('told\n');
+  expect(output[2]).toBe('**************** 5 ********\n');
+  expect(steps[3]?.errorMessage).toBe(
+    'The working directory /nowhere/******** does not exist; the command was not started.',
+  );
+  expect(steps[0]?.handedOn).toEqual([
+    { name: 'plain', value: '********', secret: false },
+    { name: 'session', secret: true },
+  ]);
+  const { text: detail } = await t.api.get(`/api/v1/runs/${id}`);
+  expect(JSON.parse(detail).parameters).toEqual([{ name: 'token', secret: true, isDefault: false }]);
+  const { text: audit } = await t.api.get('/api/v1/audit?limit=200');
+  expect(audit).toContain('run.started');
+  const written = [
+    await everythingWritten(),
+    detail,
+    audit,
+    steps.map((_, at) => reader.text(stepIdOf(steps, at))).join(),
+  ].join('\n');
+  for (const each of [secret, derived, json]) {
+    const bytes = Buffer.from(each);
+    for (const spelling of [each, bytes.toString('hex'), bytes.toString('base64').slice(0, -4)]) {
+      expect(written.includes(spelling), `${spelling} is to be read`).toBe(false);
+    }
+  }
+});
+
+function stepIdOf(steps: readonly { id: number }[], at: number): number {
+  return steps[at]?.id ?? 0;
+}
+
+accountTest('an agent that can not fill in a step is not given it, and explain says so', async () => {
+  const jobId = await makeJob([{ command: 'echo ${{ parameters.x }}' }], { x: { type: 'string' } });
+  const [before] = await t.sql<
+    { capabilities: string[] }[]
+  >`select capabilities from agent_sessions order by session_number desc limit 1`;
+  // As an agent of the version before would have told.
+  await t.sql`update agent_sessions set capabilities = '{}'`;
+  const id = await start(jobId, { x: 'hello' });
+  const { body } = await t.api.get<RunExplanation>(`/api/v1/runs/${id}/explain`);
+  expect(JSON.stringify(body)).toMatch(/fill in/);
+  expect((await t.steps(id))[0]?.status).toBe('ready');
+  await t.sql`update agent_sessions set capabilities = ${before?.capabilities ?? []}::text[]`;
+  expect(await t.api.runEnds(id)).toMatchObject({ status: 'succeeded', output: ['hello\n'] });
+});
+
+accountTest('what a step has handed on outlives its agent', async () => {
+  const gate = await t.gate();
+  const id = await start(
+    await makeJob(
+      [
+        {
+          id: 'first',
+          command: `echo "a=\${{ parameters.x }}" >>"$OPSCONDUCTOR_OUTPUT"; echo version=4; ${gate.wait}; echo b=2 >>"$OPSCONDUCTOR_OUTPUT"`,
+          config: { survive_agent_restart: true },
+          outputs: {
+            a: { file: true },
+            b: { file: true, secret: true },
+            version: { pattern: 'version=(.*)' },
+          },
+        },
+        { command: 'echo "${{ steps.first.outputs.a }} ${{ steps.first.outputs.version }}" | tr a-z A-Z' },
+      ],
+      { x: { type: 'string', secret: true } },
+    ),
+    { x: 'sesame-open' },
+  );
+  await t.agent.hasJournaled('starting');
+  await t.until(async () => expect((await t.steps(id))[0]?.outputBytes).toBeGreaterThan(0));
+  await t.agent.kill9();
+  const journal = readFileSync(join(t.agent.dataDir, 'journal'), 'utf8');
+  expect(journal).not.toContain('sesame-open');
+  expect(journal).not.toContain('echo b=2');
+  await t.agent.start();
+  await gate.open();
+  const { status, steps, output } = await t.api.runEnds(id);
+  expect({ status, steps }).toMatchObject({ status: 'succeeded' });
+  expect(output[1]).toBe('******** 4\n');
+  expect(steps[0]?.handedOn).toContainEqual({ name: 'b', secret: true });
+  await t.until(async () => {
+    const attempts = join(home, '.opsconductor/attempts');
+    expect(readdirSync(attempts).flatMap((name) => readdirSync(join(attempts, name)))).toEqual([]);
+  });
+});
+
+accountTest('a run that is run again has the values that it had', async () => {
+  const declared = {
+    x: { type: 'string' },
+    y: { type: 'integer', default: 3 },
+    token: { type: 'string', secret: true },
+  };
+  const first = await run(
+    [
+      {
+        command: 'echo "${{ parameters.x }} ${{ parameters.y }}"; printf %s "${{ parameters.token }}" >again',
+      },
+    ],
+    declared,
+    { x: 'a', token: 'correct-horse' },
+  );
+  const again = await t.api.made<RunDetail>(`/api/v1/runs/${first.id}/rerun`, { which: 'all' });
+  const shown = [
+    { name: 'token', secret: true, isDefault: false },
+    { name: 'x', value: 'a', secret: false, isDefault: false },
+    { name: 'y', value: 3, secret: false, isDefault: true },
+  ];
+  expect(again.parameters).toEqual(shown);
+  expect((await t.api.runEnds(again.id)).output).toEqual(first.output);
+  expect(readFileSync(join(home, 'again'), 'utf8')).toBe('correct-horse');
+});
