@@ -1,8 +1,8 @@
 // A request's body, counted while it is read, so that a too large one is never held in memory.
 import { AppError } from '../errors.ts';
+import { findJsonError } from '../yaml/json-error.ts';
 import type { Places } from '../yaml/places.ts';
 import { readYamlValue } from '../yaml/read-yaml-value.ts';
-import { findJsonError } from './json-error.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 const maxDepth = 64;
@@ -27,10 +27,29 @@ export async function readRequestBody(
 ): Promise<RequestBody> {
   const bytes = await readAtMost(request, maxBytes);
   if (bytes.length === 0) return { value: undefined };
-  const contentType = (request.headers.get('content-type') ?? '').trim();
+  const contentType = contentTypeOf(request);
   if (json.test(contentType)) return { value: parseJson(bytes) };
   if (takesYaml && yaml.test(contentType)) return parseYaml(bytes);
-  throw new RefusedRequest(
+  throw wrongType(takesYaml);
+}
+
+/**
+ * A file of JSON or YAML, as it is.
+ *
+ * @throws AppError `too_large`; `invalid` (415 for another content type).
+ */
+export async function readRequestFile(request: Request, maxBytes: number): Promise<Uint8Array> {
+  const contentType = contentTypeOf(request);
+  if (!json.test(contentType) && !yaml.test(contentType)) throw wrongType(true);
+  return readAtMost(request, maxBytes);
+}
+
+function contentTypeOf(request: Request): string {
+  return (request.headers.get('content-type') ?? '').trim();
+}
+
+function wrongType(takesYaml: boolean): RefusedRequest {
+  return new RefusedRequest(
     415,
     'invalid',
     takesYaml

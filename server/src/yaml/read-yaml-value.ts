@@ -76,6 +76,7 @@ function problem({ line, column }: Place, message: string): ErrorDetail {
 
 function compose(text: string, lines: LineCounter, limits: YamlLimits): Document[] {
   const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
   const composer = new Composer({
     version: '1.2',
     schema: 'core',
