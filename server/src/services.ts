@@ -26,6 +26,7 @@ import { hostScanRoutes } from './http/host-scans.ts';
 import { hostTrustRoutes } from './http/host-trust.ts';
 import { identityRoutes } from './http/identity.ts';
 import { inventoryRoutes } from './http/inventories.ts';
+import { jobBundleRoutes } from './http/job-bundles.ts';
 import { jobVersionRoutes } from './http/job-versions.ts';
 import { jobRoutes } from './http/jobs.ts';
 import { grantRoutes } from './http/people-grants.ts';
@@ -42,6 +43,7 @@ import { sessionCookie } from './http/session-cookie.ts';
 import { siteRuleRoutes } from './http/site-rules.ts';
 import { targetGroupRoutes } from './http/target-groups.ts';
 import { targetRoutes } from './http/targets.ts';
+import { JobImports } from './jobs/bundles/job-imports.ts';
 import type { Log } from './log.ts';
 import { CleanUpRequests } from './runs/clean-up-requests.ts';
 import { LeaseBuilder } from './runs/lease-builder.ts';
@@ -163,6 +165,7 @@ export function createServices(options: ServiceOptions): Services {
     ...{ sql, hub, keys, stopping: stopping.signal },
     onForgotten: (listener) => authenticator.onForgotten(listener),
   };
+  const imports = new JobImports({ sql, masterKey, log });
   const routes = [
     ...identityRoutes({ ...identity, cookie }),
     ...userRoutes(people),
@@ -186,6 +189,8 @@ export function createServices(options: ServiceOptions): Services {
     ...credentialRoutes({ sql }),
     ...categoryRoutes({ sql, forgetEverybody: () => authenticator.forgetEverybody() }),
     ...inventoryRoutes({ sql }),
+    // Before what is at jobs/:id, which export would be taken for.
+    ...jobBundleRoutes({ sql, masterKey, imports }),
     ...jobRoutes({ sql, masterKey }),
     ...jobVersionRoutes({ sql, masterKey }),
     ...siteRuleRoutes({ sql, masterKey }),
@@ -225,6 +230,7 @@ export function createServices(options: ServiceOptions): Services {
     async stop() {
       isDraining = true;
       stopping.abort();
+      await imports.stop();
       await sweeper.stop();
       await gateway.stop();
       await contacts.flush();

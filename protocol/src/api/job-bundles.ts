@@ -6,7 +6,7 @@ import { jobStates } from '../states.ts';
 import { Closed, ErrorDetailSchema, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
 import { DefinitionChangeSchema } from './job-versions.ts';
 import { JobDefinitionSchema, jobFilters, VersionNameText } from './jobs.ts';
-import { DisplayName } from './text.ts';
+import { DisplayName, descriptionPattern } from './text.ts';
 
 export const bundleMark = 'opsconductor-jobs';
 export const bundleVersion = 1;
@@ -60,6 +60,11 @@ export const importChoices = ['update', 'skip', 'copy'] as const;
 export type ImportChoice = (typeof importChoices)[number];
 export const existingTreatments = [...importChoices, 'ask'] as const;
 export type ExistingTreatment = (typeof existingTreatments)[number];
+const ImportNote = Type.String({
+  maxLength: 1_000,
+  pattern: descriptionPattern,
+  description: 'Why; the note of each version that it makes. Site rules may ask for it',
+});
 export const CreateJobImportQuerySchema = Closed({
   format: Type.Optional(Type.Enum(importFormats, { default: 'bundle' })),
   existing: Type.Optional(
@@ -68,6 +73,7 @@ export const CreateJobImportQuerySchema = Closed({
       description: 'What becomes of jobs whose name is there already and that differ',
     }),
   ),
+  note: Type.Optional(ImportNote),
 });
 export type CreateJobImportQuery = Static<typeof CreateJobImportQuerySchema>;
 
@@ -178,6 +184,7 @@ const headFields = {
   id: Type.String(),
   format: Type.Enum(importFormats),
   existing: Type.Enum(existingTreatments),
+  note: Type.String(),
   status: Type.Enum(importStatuses),
   /** Of what it is at: reading and planning, or applying. */
   percent: Type.Integer({ minimum: 0, maximum: 100 }),
@@ -235,8 +242,8 @@ export const ImportChoicesRequestSchema = Closed({
 });
 export type ImportChoicesRequest = Static<typeof ImportChoicesRequestSchema>;
 export const ApplyJobImportRequestSchema = Closed({
-  /** Why; the note of each version that it makes. */
-  note: Type.Optional(Type.String({ maxLength: 1_000 })),
+  /** In place of the one that the import was begun with. */
+  note: Type.Optional(ImportNote),
 });
 export type ApplyJobImportRequest = Static<typeof ApplyJobImportRequestSchema>;
 

@@ -2,7 +2,7 @@
 // written. Each request is made twice, the first time while the log refuses all rows.
 import type { CreatedApiToken, Target, UserGroup } from '@opsconductor/protocol';
 import { generateSegmentKey } from '@opsconductor/protocol/sealing';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createSignInCode } from '../auth/sign-in-codes.ts';
 import { getScan } from '../host-keys/read-scans.ts';
 import {
@@ -42,6 +42,8 @@ interface Act {
   /** A session instead of the administrator's API token. */
   cookie?: string;
   isPublic?: boolean;
+  /** Waits until what goes on beside the answer is over. */
+  settled?: () => Promise<void>;
 }
 
 const freshName = (what: string) => `${what}-${++made}`;
@@ -318,6 +320,16 @@ const acts: Record<string, () => Promise<Act>> = {
   }),
   'DELETE target-groups/:id': async () => ({ path: `target-groups/${(await newTargetGroup()).id}` }),
 
+  'POST job-imports/:id/apply': async () => {
+    const jobs = [{ definition: { name: freshName('job'), steps } }];
+    const { id } = await make<{ id: string }>('job-imports', {
+      format: 'opsconductor-jobs',
+      version: 1,
+      jobs,
+    });
+    await importIs(id, 'planned');
+    return { path: `job-imports/${id}/apply`, json: {}, settled: () => importIs(id, 'applied') };
+  },
   'POST inventories': async () => ({ path: 'inventories', json: inventoryRequest() }),
   'PUT inventories/:id': async () => ({
     path: `inventories/${await newInventory()}`,
@@ -344,6 +356,10 @@ const exempt: Record<string, string> = {
   'POST known-hosts/plan': 'reads only: what an import would do',
   'POST targets/select': 'reads only: what a selection comes to',
   'POST inventories/:id/plan': 'keeps a plan for a while; applying it is what changes something',
+  'POST job-imports': 'keeps a plan for a while; applying it is what changes something',
+  'POST job-imports/:id/choices': 'changes a plan, which has changed nothing yet',
+  'DELETE job-imports/:id': 'forgets a plan; what was applied stays as it is',
+  'POST jobs/convert/rundeck': 'reads only: what an import would make of a file',
 };
 
 async function send(act: Act, method: string): Promise<Response> {
@@ -416,6 +432,15 @@ async function newRun(): Promise<number> {
   return started.id;
 }
 
+async function importIs(id: string, status: string): Promise<void> {
+  await vi.waitFor(async () => {
+    const reply = await services.app.request(`/api/v1/job-imports/${id}`, {
+      headers: { Authorization: `Bearer ${token}` },
+    });
+    expect(await reply.json()).toMatchObject({ status });
+  });
+}
+
 async function codeOfNewUser() {
   const user = await newUser();
   await make('grants', { userId: user.id, role: 'viewer', scope: null });
@@ -486,4 +511,5 @@ test.each(Object.entries(acts))('%s is done with its audit row, or not at all', 
   const rows = await world.t.sql<{ action: string; actorName: string }[]>`
     select action, actor_name from audit_log where request_id = ${done.headers.get('x-request-id')}`;
   expect(rows.length).toBeGreaterThan(0);
+  await act.settled?.();
 });

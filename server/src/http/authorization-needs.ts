@@ -41,6 +41,9 @@ const ofPublic: Needs = { public: true };
 const theJob = 'the job’s category';
 const savedWhere =
   'the job’s category, and `credentials.use` on the segment, or a target in it, of each credential that it names';
+const theFile =
+  'some category; by its plan the categories of its jobs, with what saving each needs, and for new categories `categories.edit` and `jobs.edit` everywhere';
+const theImport = 'one’s own, and each category that it concerns';
 const theSegment = 'its segment';
 const theTarget = 'its segment or one of its groups';
 const theScan = 'any target of the scan: then of those that are seen';
@@ -88,8 +91,27 @@ function managing(verb: string, json?: unknown, which: 'live' | 'revoked' = 'liv
   }));
 }
 
-const listing = (on: string, list: (world: World) => Listed[], query?: string): Needs => ({
-  permission: 'read',
+/** Asked with nothing that could be seen. */
+const somewhere = (on: string, path: string): Needs => ({
+  permission: 'jobs.edit',
+  on,
+  cases: () => [{ path }],
+});
+
+/** An import that someone else began. */
+const ofAnother = (on: string, tail: string): Needs => ({
+  permission: 'jobs.edit',
+  on,
+  cases: ({ importId }) => [{ path: `${importId}${tail}`, reads: [{ one: [] }] }],
+});
+
+const listing = (
+  on: string,
+  list: (world: World) => Listed[],
+  query?: string,
+  permission: Permission = 'read',
+): Needs => ({
+  permission,
   on,
   list,
   ...(query === undefined ? {} : { query }),
@@ -184,6 +206,21 @@ export const routeNeeds: Record<string, Needs> = {
     { text: '"zeta-purpose"', seen: [zeta.category] },
     { text: '"zeta-deep-purpose"', seen: [zeta.deepCategory] },
   ]),
+  'GET jobs/export': listing(theJob, ({ alfa, zeta, shared }) => [
+    { text: 'name: alfa job', seen: [alfa.category] },
+    { text: 'name: zeta job', seen: [zeta.category] },
+    { text: 'name: shared job', seen: [shared.place] },
+    { text: 'name: zeta deep job', seen: [zeta.deepCategory] },
+  ]),
+  'POST jobs/convert/rundeck': somewhere('any category: nothing is saved', ''),
+  'POST job-imports': somewhere(theFile, ''),
+  'GET job-imports': listing('one’s own', () => [], '', 'jobs.edit'),
+  // Everybody's own: another's is not there.
+  'GET job-imports/:id': ofAnother(theImport, ''),
+  'GET job-imports/:id/items/:position': ofAnother(theImport, '/items/1'),
+  'POST job-imports/:id/choices': ofAnother(theImport, '/choices'),
+  'POST job-imports/:id/apply': ofAnother(theImport, '/apply'),
+  'DELETE job-imports/:id': ofAnother(theImport, ''),
   'POST jobs/bulk': {
     permission: 'jobs.edit',
     on: 'the category of each job, and that to which they move',

@@ -3,6 +3,7 @@
 // one side has its name in it, so that a stray word in an answer shows.
 import { randomBytes } from 'node:crypto';
 import {
+  bundleMark,
   type Permission,
   type Role,
   reachesInto,
@@ -16,6 +17,7 @@ import { createScan } from '../host-keys/create-scan.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
 import { createInventory } from '../inventory/edit-inventories.ts';
 import { putHosts } from '../inventory/put-hosts.ts';
+import { JobImports } from '../jobs/bundles/job-imports.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { setVersionName } from '../jobs/versions/version-names.ts';
 import { createLog, type LogLevel } from '../log.ts';
@@ -95,6 +97,8 @@ export interface World {
   ended: WalkedRun[];
   /** The same, waiting. */
   open: WalkedRun[];
+  /** Of a user who is none of those that walk. */
+  importId: string;
   close(): Promise<void>;
 }
 
@@ -125,6 +129,7 @@ export async function makeWorld(): Promise<World> {
     shared: { categoryId: category.id, jobId: sharedJob, place },
     ended,
     open,
+    importId: await planImport(t),
     async close() {
       await services.stop();
       await t[Symbol.asyncDispose]();
@@ -205,6 +210,25 @@ async function importTarget(
     { hosts: [{ name, host }], adopt: 'by_hand', apply: { gone: 'keep' } },
     t.caller,
   );
+}
+
+async function planImport(t: TestOutput): Promise<string> {
+  const imports = new JobImports({ ...t, log: createLog({ level: 'silent', plain: false }) });
+  const jobs = [
+    {
+      definition: {
+        name: 'imported job',
+        steps: [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }],
+      },
+    },
+  ];
+  const { id } = await imports.create(
+    {},
+    Buffer.from(JSON.stringify({ format: bundleMark, version: 1, jobs })),
+    t.caller,
+  );
+  await imports.settled(id);
+  return id;
 }
 
 /** A scan that the agent has told of. */

@@ -10,7 +10,7 @@ import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
 import { jsonSchemaOf } from './json-schema.ts';
-import { type RequestBody, readRequestBody } from './read-body.ts';
+import { type RequestBody, readRequestBody, readRequestFile } from './read-body.ts';
 import type { RequestLimits } from './request-limits.ts';
 import type { Principal, RouteRequest, RouteSpec } from './route.ts';
 import { readText, refuseProblems, textProblems, validate } from './validate.ts';
@@ -185,7 +185,7 @@ function readParts(route: RouteSpec, context: Context, body: unknown) {
   problems.push(...withUnstorableText(textProblems(route.params ?? nothing, params), params));
   const query = readText(route.query, readQuery(context, problems));
   problems.push(...withUnstorableText(textProblems(route.query ?? nothing, query, 'query'), query, 'query'));
-  if (route.checksBody !== true && route.method !== 'GET')
+  if (route.checksBody !== true && route.takesFile !== true && route.method !== 'GET')
     problems.push(...withUnstorableText(schemaProblems(route.body ?? nothing, body), body));
   refuseProblems(problems);
   return { params, query, body };
@@ -204,6 +204,7 @@ function readQuery(context: Context, problems: ErrorDetail[]): Record<string, st
 async function readBody(route: RouteSpec, context: Context): Promise<RequestBody> {
   if (route.method === 'GET') return { value: {} };
   const maxBytes = route.maxBodyBytes ?? limits.maxRequestBodyBytes;
+  if (route.takesFile === true) return { value: await readRequestFile(context.req.raw, maxBytes) };
   return readRequestBody(context.req.raw, maxBytes, route.takesYaml === true);
 }
 

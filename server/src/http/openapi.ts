@@ -90,12 +90,15 @@ function describeOperation(route: RouteSpec): Operation {
   };
 }
 
-function describeBody(schema: TSchema, { maxBodyBytes, takesYaml }: RouteSpec): Json {
+function describeBody(schema: TSchema, { maxBodyBytes, takesYaml, takesFile }: RouteSpec): Json {
   const content = { schema: jsonSchemaOf(schema) };
   return {
     required: true,
     description: `At most ${maxBodyBytes ?? limits.maxRequestBodyBytes} bytes`,
-    content: { 'application/json': content, ...(takesYaml === true ? { 'application/yaml': content } : {}) },
+    content: {
+      'application/json': content,
+      ...(takesYaml === true || takesFile === true ? { 'application/yaml': content } : {}),
+    },
   };
 }
 

@@ -24,7 +24,7 @@ export function checkRoutes(routes: readonly RouteSpec[]): void {
     );
     assert(route.method !== 'GET' || route.body === undefined, `${name}: a GET has no body`);
     // What a handler checks by itself may be of one shape or another, whose defaults the validator could not fill.
-    const body = route.checksBody === true ? undefined : route.body;
+    const body = route.checksBody === true || route.takesFile === true ? undefined : route.body;
     for (const schema of [route.params, route.query, body])
       if (schema !== undefined) prepareValidator(schema);
   }

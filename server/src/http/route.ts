@@ -57,6 +57,8 @@ export interface RouteSpec<
   checksBody?: boolean;
   /** True where the body may also be YAML; what is wrong with it is then told with line and column. */
   takesYaml?: boolean;
+  /** True where the body is a file of JSON or YAML that is handed on as its bytes. `body` then only describes it. */
+  takesFile?: boolean;
   /** Bytes; limits.maxRequestBodyBytes by default. */
   maxBodyBytes?: number;
   /** Success status and schema; no schema for 204 and for streams. */

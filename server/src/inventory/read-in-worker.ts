@@ -1,21 +1,11 @@
 import { once } from 'node:events';
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import type { InventoryFile, InventoryFormat, InventoryOptions } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
+import { ranOutOfMemory, startThread } from '../threads/start-thread.ts';
 import type { ReadInventory } from './parse-inventory.ts';
 
 const maxAtOnce = 2;
 const readingBounds = { timeoutMs: 60_000, maxHeapMb: 1_024 };
-// A thread has no TypeScript of its own, whatever the server was started with. Both by their paths: what the server was
-// started from need not be where its packages are.
-const typescript = pathToFileURL(createRequire(import.meta.url).resolve('tsx/esm/api')).href;
-const start = `
-  import(${JSON.stringify(typescript)}).then(({ register }) => {
-    register();
-    return import(${JSON.stringify(new URL('./read-worker.ts', import.meta.url).href)});
-  })`;
 let reading = 0;
 
 /**
@@ -35,12 +25,8 @@ export async function readInWorker(
     });
   }
   reading += 1;
-  const worker = new Worker(start, {
-    eval: true,
-    workerData: { format, files, options },
-    execArgv: [],
-    resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
-  });
+  const source = new URL('./read-worker.ts', import.meta.url);
+  const worker = startThread(source, { format, files, options }, maxHeapMb);
   try {
     const [read] = await once(worker, 'message', { signal: AbortSignal.timeout(timeoutMs) });
     return read as ReadInventory;
@@ -55,6 +41,5 @@ export async function readInWorker(
 }
 
 function isOutOfBounds(error: unknown): boolean {
-  const { name, code } = error as { name?: string; code?: string };
-  return name === 'AbortError' || code === 'ERR_WORKER_OUT_OF_MEMORY';
+  return (error as { name?: string }).name === 'AbortError' || ranOutOfMemory(error);
 }

@@ -14,21 +14,29 @@ import { usableCredentialNames } from '../store/credentials.ts';
 export async function requireCredentialUse(
   sql: Queryable,
   caller: Caller,
-  definition: Pick<JobDefinition, 'connection' | 'steps'>,
+  definition: Definition,
 ): Promise<void> {
   if (caller.authority.holdsEverywhere('credentials.use')) return;
-  const named = [
-    { path: 'connection.credential', name: definition.connection?.credential },
-    ...definition.steps.map((step, at) => ({
-      path: `steps[${at}].connection.credential`,
-      name: step.connection?.credential,
-    })),
-  ].flatMap(({ path, name }) => (name === undefined ? [] : [{ path, name }]));
-  if (named.length === 0) return;
-  const names = [...new Set(named.map(({ name }) => name))];
+  const names = credentialsNamed(definition);
+  if (names.length === 0) return;
   const usable = await usableCredentialNames(sql, names, caller.authority.reach('credentials.use'));
-  const details = named.flatMap(({ path, name }): ErrorDetail[] =>
-    usable.has(name)
+  const details = credentialProblems(definition, (name) => usable.has(name));
+  if (details.length === 0) return;
+  const where = 'the segment of a credential that the job names, or on a target there';
+  throw new MissingPermission(caller, 'credentials.use', where, details);
+}
+
+type Definition = Pick<JobDefinition, 'connection' | 'steps'>;
+
+/** Names of credentials in a definition, each once. */
+export function credentialsNamed(definition: Definition): string[] {
+  return [...new Set(placesOf(definition).map(({ name }) => name))];
+}
+
+/** A detail for each place that names a credential that may not be used. */
+export function credentialProblems(definition: Definition, mayUse: (name: string) => boolean): ErrorDetail[] {
+  return placesOf(definition).flatMap(({ path, name }): ErrorDetail[] =>
+    mayUse(name)
       ? []
       : [
           {
@@ -40,7 +48,15 @@ export async function requireCredentialUse(
           },
         ],
   );
-  if (details.length === 0) return;
-  const where = 'the segment of a credential that the job names, or on a target there';
-  throw new MissingPermission(caller, 'credentials.use', where, details);
+}
+
+function placesOf({ connection, steps }: Definition): { path: string; name: string }[] {
+  const named = [
+    { path: 'connection.credential', name: connection?.credential },
+    ...steps.map((step, at) => ({
+      path: `steps[${at}].connection.credential`,
+      name: step.connection?.credential,
+    })),
+  ];
+  return named.flatMap(({ path, name }) => (name === undefined ? [] : [{ path, name }]));
 }

@@ -105,6 +105,13 @@ export function inventoryPlanWithin(sql: Queryable, reaches: readonly Reach[], a
     where not ${segmentWithin(sql, reaches, 'concerned.id')})`;
 }
 
+/** Imports of jobs: whoever has the right in all categories that it concerns. */
+export function jobImportWithin(sql: Queryable, reaches: readonly Reach[], alias = 'i'): Condition {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`not exists (select from unnest(${sql.unsafe(`${alias}.category_ids`)}) as concerned(id)
+    where not ${jobWithin(sql, reaches, 'concerned.id')})`;
+}
+
 /** Rows of the audit log, by where they happened; those of a target also by the groups it is in now. */
 export function auditWithin(sql: Queryable, reaches: readonly Reach[]) {
   return all(sql, reaches, (reach) => {

@@ -1,0 +1,341 @@
+// Applies what was planned: all of it in one transaction, or nothing. It is refused when a job that it is about has changed
+// since, or a name has been taken.
+import { setImmediate } from 'node:timers/promises';
+import { type ErrorDetail, generalCategory, type JobDefinition } from '@opsconductor/protocol';
+import type { AuditEntry } from '../../audit/record-audit.ts';
+import { recordAudit } from '../../audit/record-audit.ts';
+import { recordAudits } from '../../audit/record-audits.ts';
+import { auditedBy, type Caller } from '../../caller.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { AppError } from '../../errors.ts';
+import { loadSiteRules, type SiteRules } from '../../site-rules/site-rules.ts';
+import { holdCategory, insertCategory, lockCategoryTree } from '../../store/categories.ts';
+import { type Queryable, type Sql, type Tx, violatedConstraint } from '../../store/connection.ts';
+import {
+  findJobsNamed,
+  insertBundledJobs,
+  insertVersionNames,
+  linkTemplates,
+  lockJobs,
+  type NewBundledJob,
+  nextJobIds,
+} from '../../store/job-bundles.ts';
+import {
+  endApplying,
+  type JobImportItemRow,
+  type JobImportRow,
+  listImportBases,
+  nextImportItems,
+  noteMadeJobs,
+} from '../../store/job-imports.ts';
+import { findVersionName, putVersionName } from '../../store/job-versions.ts';
+import { setJobState } from '../../store/jobs.ts';
+import { inTransaction } from '../../store/transaction.ts';
+import { changeSettings } from '../change-settings.ts';
+import { editableJob } from '../editable-job.ts';
+import { sealNewDefinition } from '../seal-definition.ts';
+import { clearColumnsOf, encodeWithinLimit, splitDefinition, stepTypesOf } from '../split-definition.ts';
+import { saveVersion } from '../versions/save-job.ts';
+import { wholeDefinition } from './decide-item.ts';
+import { baseOf } from './existing-jobs.ts';
+import { ImportRights } from './import-rights.ts';
+import { inJobs } from './read-jobs.ts';
+import type { ImportSeal, SealedItem } from './seal-import.ts';
+
+const itemsAtATime = 200;
+const maxTold = 100;
+
+export interface ApplyDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+}
+
+interface Applying {
+  row: JobImportRow;
+  seal: ImportSeal;
+  note: string;
+  caller: Caller;
+  /** Told after each few jobs; throws where it is to end. */
+  onProgress(jobsDone: number): Promise<void>;
+}
+
+/**
+ * @throws {AppError} `conflict` where something has changed since it was planned; `forbidden` where the caller may not do
+ * it any more. Nothing has then changed.
+ */
+export async function applyImport(deps: ApplyDeps, applying: Applying): Promise<void> {
+  await inTransaction(deps.sql, (tx) => new Application(tx, deps.masterKey, applying).run()).catch(
+    (error) => {
+      const constraint = violatedConstraint(error);
+      if (constraint !== 'jobs_name_key' && constraint !== 'categories_name_key') throw error;
+      throw new AppError('conflict', 'A name of the file was taken just now; import the file again.', {
+        cause: error,
+      });
+    },
+  );
+}
+
+/**
+ * Compares what was planned with what is there now.
+ *
+ * @throws {AppError} `conflict`, with a detail for each job that is not what it was.
+ */
+export async function refuseChanged(sql: Queryable, importId: string): Promise<void> {
+  const items = await listImportBases(sql, importId);
+  const details: ErrorDetail[] = [];
+  for (let at = 0; at < items.length; at += itemsAtATime) {
+    const some = items.slice(at, at + itemsAtATime);
+    const rows = await findJobsNamed(sql, [
+      ...new Set(some.flatMap(({ name, fileName }) => [name, fileName])),
+    ]);
+    const byName = new Map(rows.map((row) => [row.name, row]));
+    for (const item of some) {
+      const message = changeOf(item, byName.get(item.action === 'create' ? item.name : item.fileName));
+      if (message !== undefined)
+        details.push({ path: inJobs(item, ''), message, found: item.fileName, line: item.line });
+    }
+  }
+  const [first] = details;
+  if (first === undefined) return;
+  const others = details.length === 1 ? '' : ` ${details.length - 1} more have changed as well.`;
+  throw new AppError('conflict', `${first.message}${others} Import the file again.`, {
+    details: details.slice(0, maxTold),
+  });
+}
+
+function changeOf(
+  { action, name, fileName, base }: Pick<JobImportItemRow, 'action' | 'name' | 'fileName' | 'base'>,
+  row: Parameters<typeof baseOf>[0] | undefined,
+): string | undefined {
+  if (action === 'create') {
+    return row === undefined
+      ? undefined
+      : `There is a job named ${name} by now, which was not there when this was planned.`;
+  }
+  if (action === 'skip' || action === 'conflict' || base === null) return undefined;
+  if (row === undefined) return `Job “${fileName}” has been renamed or deleted since this was planned.`;
+  return baseOf(row) === base ? undefined : `Job “${fileName}” has changed since this was planned.`;
+}
+
+class Application {
+  readonly #tx: Tx;
+  readonly #masterKey: MasterKey;
+  readonly #import: Applying;
+  readonly #categories = new Map<string, number>();
+  readonly #rights: ImportRights;
+  #done = 0;
+  #rules: SiteRules | undefined;
+
+  constructor(tx: Tx, masterKey: MasterKey, applying: Applying) {
+    this.#tx = tx;
+    this.#masterKey = masterKey;
+    this.#import = applying;
+    this.#rights = new ImportRights(tx, applying.caller);
+  }
+
+  async run(): Promise<void> {
+    const { row } = this.#import;
+    await this.#makeCategories();
+    const bases = await listImportBases(this.#tx, row.id);
+    await lockJobs(
+      this.#tx,
+      bases.flatMap(({ jobId }) => (jobId === null ? [] : [jobId])),
+    );
+    await refuseChanged(this.#tx, row.id);
+    const links: { jobId: number; template: string }[] = [];
+    for (let after = 0; ; ) {
+      const items = await nextImportItems(this.#tx, row.id, after, itemsAtATime);
+      links.push(...(await this.#apply(items)));
+      this.#done += items.length;
+      await this.#import.onProgress(this.#done);
+      after = items.at(-1)?.position ?? after;
+      if (items.length < itemsAtATime) break;
+    }
+    if (links.length > 0) await linkTemplates(this.#tx, links, this.#import.caller.authority.reach('read'));
+    await recordAudit(this.#tx, {
+      ...auditedBy(this.#import.caller),
+      action: 'jobs.imported',
+      object: { kind: 'job_import', id: row.id },
+      detail: {
+        format: row.format,
+        ...row.counts,
+        ...(this.#import.note === '' ? {} : { note: this.#import.note }),
+      },
+    });
+    if (!(await endApplying(this.#tx, row.id))) {
+      throw new AppError('conflict', 'The import was given up meanwhile; nothing was changed.');
+    }
+  }
+
+  async #makeCategories(): Promise<void> {
+    const { row, caller } = this.#import;
+    if (row.newCategories.length === 0) return;
+    await lockCategoryTree(this.#tx);
+    for (const name of row.newCategories) {
+      const at = name.lastIndexOf('/');
+      const parent = at < 0 ? undefined : await holdCategory(this.#tx, name.slice(0, at));
+      const id = await insertCategory(this.#tx, { name, description: '', parentId: parent?.id ?? null });
+      await recordAudit(this.#tx, {
+        ...auditedBy(caller),
+        action: 'category.created',
+        object: { kind: 'category', id },
+        scope: { categoryId: id },
+        detail: { name, description: '', import: row.id },
+      });
+      this.#categories.set(name, id);
+    }
+  }
+
+  /** Links to make when all jobs are there. */
+  async #apply(items: readonly JobImportItemRow[]): Promise<{ jobId: number; template: string }[]> {
+    const opened: Opened[] = [];
+    for (const item of items) {
+      if (item.action !== 'create' && item.action !== 'update') continue;
+      const { entry } = this.#import.seal.openItem(item.position, item.sealed);
+      opened.push({
+        item,
+        entry: { ...entry, definition: { ...wholeDefinition(entry.definition), name: item.name } },
+      });
+    }
+    await this.#requireSavable(opened);
+    const created = await this.#create(opened.filter(({ item }) => item.action === 'create'));
+    const updates = opened.filter(({ item }) => item.action === 'update');
+    for (const update of updates) await this.#update(update);
+    await setImmediate();
+    return [...created, ...updates.map(({ item, entry }) => ({ jobId: item.jobId ?? 0, entry }))].flatMap(
+      ({ jobId, entry }) => (entry.madeFrom === undefined ? [] : [{ jobId, template: entry.madeFrom }]),
+    );
+  }
+
+  /** What may have changed since it was planned: rights, and the rules for definitions. */
+  async #requireSavable(opened: readonly Opened[]): Promise<void> {
+    await this.#rights.prepare(opened.map(({ entry }) => entry.definition));
+    this.#rules ??= await loadSiteRules(this.#tx);
+    for (const { item, entry } of opened) {
+      this.#rules.refuseBroken({ definition: entry.definition, note: this.#import.note });
+      const [problem] = this.#rights.problemsOf(entry.definition);
+      if (problem === undefined) continue;
+      throw new AppError('forbidden', `Job “${item.name}”: ${problem.message}`, {
+        details: [{ ...problem, path: inJobs(item, `definition.${problem.path}`), line: item.line }],
+      });
+    }
+  }
+
+  async #categoryId({ category = generalCategory.name }: JobDefinition): Promise<number> {
+    const known = this.#categories.get(category) ?? (await holdCategory(this.#tx, category))?.id;
+    if (known === undefined)
+      throw new AppError('conflict', `Category “${category}” has been deleted since this was planned.`);
+    this.#categories.set(category, known);
+    return known;
+  }
+
+  async #create(opened: readonly Opened[]): Promise<{ jobId: number; entry: Opened['entry'] }[]> {
+    if (opened.length === 0) return [];
+    const { row, note, caller } = this.#import;
+    const ids = await nextJobIds(this.#tx, opened.length);
+    const jobs: NewBundledJob[] = [];
+    const audits: AuditEntry[] = [];
+    for (const [n, { entry }] of opened.entries()) {
+      const id = ids[n] ?? 0;
+      const { stored, settings } = splitDefinition(entry.definition);
+      const { bytes, checksum } = encodeWithinLimit(stored);
+      const { dataKey, definition } = sealNewDefinition(this.#masterKey, id, 1, bytes);
+      const categoryId = await this.#categoryId(entry.definition);
+      const state = entry.state ?? entry.firstState ?? 'active';
+      const columns = clearColumnsOf(stored);
+      jobs.push({
+        id,
+        name: stored.name,
+        description: stored.description ?? '',
+        categoryId,
+        stepTypes: stepTypesOf(stored),
+        stepCount: stored.steps.length,
+        dataKey,
+        state,
+        labels: settings.labels ?? {},
+        isTemplate: settings.isTemplate ?? false,
+        definition,
+        checksum,
+        stepNames: columns.stepNames,
+        allStepTypes: columns.stepTypes,
+        stepCredentials: columns.stepCredentials,
+        stepRules: columns.stepRules,
+      });
+      audits.push({
+        ...auditedBy(caller),
+        action: 'job.created',
+        object: { kind: 'job', id },
+        scope: { categoryId },
+        detail: {
+          name: stored.name,
+          category: entry.definition.category,
+          version: 1,
+          checksum: checksum.toString('hex'),
+          ...(state === 'active' ? {} : { state }),
+          ...(note === '' ? {} : { note }),
+          import: row.id,
+        },
+      });
+    }
+    await insertBundledJobs(this.#tx, jobs, { note, createdBy: caller.userId });
+    const names = opened.flatMap(({ entry }, n) =>
+      namesOf(entry).map((name) => ({ jobId: ids[n] ?? 0, version: 1, ...name })),
+    );
+    await insertVersionNames(this.#tx, names, caller.userId);
+    await noteMadeJobs(
+      this.#tx,
+      row.id,
+      opened.map(({ item }, n) => ({ position: item.position, jobId: ids[n] ?? 0 })),
+    );
+    await recordAudits(this.#tx, audits);
+    return opened.map(({ entry }, n) => ({ jobId: ids[n] ?? 0, entry }));
+  }
+
+  async #update({ item, entry }: Opened): Promise<void> {
+    const { caller, note } = this.#import;
+    const id = item.jobId ?? 0;
+    const { stored, settings } = splitDefinition(entry.definition);
+    const job = await editableJob(this.#tx, id, caller);
+    await changeSettings(this.#tx, job, settings, caller);
+    const moved = {
+      ...job,
+      categoryId: await this.#categoryId(entry.definition),
+      category: settings.category ?? job.category,
+    };
+    const version =
+      (await saveVersion(this.#tx, this.#masterKey, moved, { stored, note, restores: null }, caller)) ??
+      job.version;
+    const object = { kind: 'job', id };
+    const scope = { categoryId: moved.categoryId };
+    if (entry.state !== undefined && entry.state !== job.state) {
+      await setJobState(this.#tx, [id], { state: entry.state, note, updatedBy: caller.userId });
+      const detail = { name: stored.name, from: job.state, to: entry.state };
+      await recordAudit(this.#tx, {
+        ...auditedBy(caller),
+        action: 'job.state_changed',
+        object,
+        scope,
+        detail,
+      });
+    }
+    for (const { name, kind } of namesOf(entry)) {
+      if ((await findVersionName(this.#tx, id, name))?.version === version) continue;
+      await putVersionName(this.#tx, { jobId: id, name, kind, version, setBy: caller.userId });
+      const action = kind === 'tag' ? 'job.tagged' : 'job.channel_set';
+      const detail = { name: stored.name, [kind]: name, version };
+      await recordAudit(this.#tx, { ...auditedBy(caller), action, object, scope, detail });
+    }
+  }
+}
+
+interface Opened {
+  item: JobImportItemRow;
+  entry: SealedItem['entry'] & { definition: ReturnType<typeof wholeDefinition> };
+}
+
+function namesOf({ tags, channels }: SealedItem['entry']): { name: string; kind: 'tag' | 'channel' }[] {
+  return [
+    ...tags.map((name) => ({ name, kind: 'tag' as const })),
+    ...channels.map((name) => ({ name, kind: 'channel' as const })),
+  ];
+}

@@ -1,0 +1,38 @@
+// The jobs that are there, as imports compare with them.
+import { createHash } from 'node:crypto';
+import type { Caller } from '../../caller.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import type { Queryable } from '../../store/connection.ts';
+import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../store/job-bundles.ts';
+import { canonicalJson } from '../canonical-json.ts';
+import { openDefinition } from '../seal-definition.ts';
+import type { ExistingJob } from './decide-item.ts';
+
+/** Those that have one of the names, by name. */
+export async function existingJobs(
+  { sql, masterKey }: { sql: Queryable; masterKey: MasterKey },
+  names: readonly string[],
+  caller: Caller,
+): Promise<Map<string, ExistingJob>> {
+  const rows = await findJobsNamed(sql, names);
+  const { authority } = caller;
+  const isOurs = ({ categoryId }: BundledJobRow) =>
+    authority.holdsOnCategory('read', categoryId) && authority.holdsOnCategory('jobs.edit', categoryId);
+  const definitions = new Map(
+    (await readDefinitions(sql, rows.filter(isOurs))).map((row) => [
+      row.jobId,
+      openDefinition(masterKey, row.jobId, row.version, row),
+    ]),
+  );
+  return new Map(
+    rows.map((row): [string, ExistingJob] => {
+      const definition = definitions.get(row.id) ?? { name: row.name, steps: [] };
+      return [row.name, { row, definition, isOurs: isOurs(row) }];
+    }),
+  );
+}
+
+/** A digest of all that an import compares: another one means that the job has changed. */
+export function baseOf(row: BundledJobRow): string {
+  return createHash('sha256').update(canonicalJson(row)).digest('base64url');
+}

@@ -1,0 +1,95 @@
+// Jobs as a bundle, written as it is read: each as it was when the export began, as versions never change.
+import { setImmediate } from 'node:timers/promises';
+import { type BundledJob, type ExportJobsQuery, limits } from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { AppError, invalidField } from '../../errors.ts';
+import { refuseUnstorableText } from '../../storable-text.ts';
+import type { Queryable } from '../../store/connection.ts';
+import { type BundledJobRow, readDefinitions, selectJobsToExport } from '../../store/job-bundles.ts';
+import { readJobFilter } from '../list-jobs.ts';
+import { openDefinition } from '../seal-definition.ts';
+import { joinDefinition } from '../split-definition.ts';
+import { bundleWriter } from './write-bundle.ts';
+
+const jobsAtATime = 100;
+
+export interface ExportDeps {
+  sql: Queryable;
+  masterKey: MasterKey;
+}
+
+/**
+ * The jobs within the reaches that are named, or that fit, by their names.
+ *
+ * @throws {AppError} `invalid` for a filter beside ids, ids that are not seen, or more jobs than a bundle may have.
+ */
+export async function exportJobs(
+  deps: ExportDeps,
+  { ids: list, format = 'yaml', ...query }: ExportJobsQuery,
+  reaches: readonly Reach[],
+): Promise<AsyncGenerator<string>> {
+  refuseUnstorableText(query, 'query');
+  const ids = list === undefined ? undefined : readIds(list, query);
+  const selection = ids === undefined ? { filter: readJobFilter(query) } : { ids };
+  const jobs = await selectJobsToExport(deps.sql, selection, reaches, limits.maxJobsPerBundle);
+  if (jobs.length > limits.maxJobsPerBundle) {
+    throw new AppError(
+      'invalid',
+      `More than ${limits.maxJobsPerBundle} jobs fit, which is the most for one file; narrow the filter.`,
+    );
+  }
+  const found = new Set(jobs.map(({ id }) => id));
+  const missing = ids?.find((id) => !found.has(id));
+  if (missing !== undefined) {
+    throw invalidField('query.ids', 'There is no such job.', { found: String(missing) });
+  }
+  return write(deps, jobs, format);
+}
+
+function readIds(list: string, filters: object): number[] {
+  const other = Object.keys(filters)[0];
+  if (other !== undefined)
+    throw invalidField(`query.${other}`, 'Say which jobs: give ids or filters, one of them.');
+  const ids = [...new Set(list.split(',').map(Number))];
+  if (ids.length <= limits.maxExportedIds) return ids;
+  throw invalidField('query.ids', `Are more than ${limits.maxExportedIds}; use filters.`);
+}
+
+async function* write(
+  { sql, masterKey }: ExportDeps,
+  jobs: readonly BundledJobRow[],
+  format: 'yaml' | 'json',
+): AsyncGenerator<string> {
+  const writer = bundleWriter(format);
+  yield writer.head;
+  let isFirst = true;
+  for (let at = 0; at < jobs.length; at += jobsAtATime) {
+    const some = jobs.slice(at, at + jobsAtATime);
+    const sealed = new Map((await readDefinitions(sql, some)).map((row) => [row.jobId, row]));
+    let text = '';
+    for (const job of some) {
+      const row = sealed.get(job.id);
+      // Deleted since the export began.
+      if (row === undefined) continue;
+      text += writer.job(bundledJob(job, openDefinition(masterKey, job.id, job.version, row)), isFirst);
+      isFirst = false;
+      await setImmediate();
+    }
+    yield text;
+  }
+  yield writer.foot(isFirst);
+}
+
+function bundledJob(job: BundledJobRow, definition: BundledJob['definition']): BundledJob {
+  const named = (kind: 'tag' | 'channel') =>
+    job.names.filter((one) => one.kind === kind && one.version === job.version).map(({ name }) => name);
+  const [tags, channels] = [named('tag'), named('channel')];
+  return {
+    definition: joinDefinition(definition, job),
+    state: job.state,
+    ...(tags.length === 0 ? {} : { tags }),
+    ...(channels.length === 0 ? {} : { channels }),
+    ...(job.madeFrom === null ? {} : { made_from: job.madeFrom }),
+  };
+}

@@ -1,0 +1,123 @@
+// What the importer needs for each job of a file: jobs.edit on its category, and what whoever saves a job needs.
+import { type ErrorDetail, generalCategory, type JobDefinition, limits } from '@opsconductor/protocol';
+import type { Caller } from '../../caller.ts';
+import { AppError } from '../../errors.ts';
+import type { Queryable } from '../../store/connection.ts';
+import { usableCredentialNames } from '../../store/credentials.ts';
+import { categoriesNamed } from '../../store/job-bundles.ts';
+import { credentialProblems, credentialsNamed } from '../require-credential-use.ts';
+import { requireRawSplice } from '../require-raw-splice.ts';
+
+/** Of a category that isn't there yet. */
+const toBeMade = 0;
+
+export class ImportRights {
+  readonly #sql: Queryable;
+  readonly #caller: Caller;
+  readonly #categories = new Map<string, number | undefined>();
+  readonly #credentials = new Map<string, boolean>();
+  readonly #concerned = new Set<number>();
+
+  constructor(sql: Queryable, caller: Caller) {
+    this.#sql = sql;
+    this.#caller = caller;
+  }
+
+  /** Categories that must be made, each after the one that it lies in. */
+  get newCategories(): string[] {
+    const made = [...this.#categories].flatMap(([name, id]) => (id === toBeMade ? [name] : []));
+    return made.sort((a, b) => (a < b ? -1 : 1));
+  }
+
+  /** Ids of those that are there and that jobs go into. */
+  get categoryIds(): number[] {
+    return [...this.#concerned];
+  }
+
+  /** Looks up all that these definitions name. */
+  async prepare(definitions: readonly JobDefinition[]): Promise<void> {
+    const names = definitions.map(({ category = generalCategory.name }) => category);
+    const paths = [...new Set(names.flatMap(pathsAbove))].filter((path) => !this.#categories.has(path));
+    if (paths.length > 0) {
+      for (const path of paths) this.#categories.set(path, undefined);
+      for (const { id, name } of await categoriesNamed(this.#sql, paths)) this.#categories.set(name, id);
+    }
+    const credentials = [...new Set(definitions.flatMap(credentialsNamed))].filter(
+      (name) => !this.#credentials.has(name),
+    );
+    if (credentials.length === 0) return;
+    const usable = this.#caller.authority.holdsEverywhere('credentials.use')
+      ? new Set(credentials)
+      : await usableCredentialNames(this.#sql, credentials, this.#caller.authority.reach('credentials.use'));
+    for (const name of credentials) this.#credentials.set(name, usable.has(name));
+  }
+
+  /** What the caller may not do with a definition that was prepared; paths begin at it. */
+  problemsOf(definition: JobDefinition): ErrorDetail[] {
+    const category = definition.category ?? generalCategory.name;
+    const problem = this.#categoryProblem(category);
+    const id = this.#categories.get(category) ?? toBeMade;
+    return [
+      ...(problem === undefined ? [] : [problem]),
+      ...credentialProblems(definition, (name) => this.#credentials.get(name) === true),
+      ...this.#spliceProblems(definition, { id, name: category }),
+    ];
+  }
+
+  #categoryProblem(name: string): ErrorDetail | undefined {
+    const { authority } = this.#caller;
+    const id = this.#categories.get(name);
+    const path = 'category';
+    if (id === undefined) {
+      if (!authority.holdsEverywhere('categories.edit') || !authority.holdsEverywhere('jobs.edit')) {
+        return { path, message: 'There is no category of this name.', found: name };
+      }
+      const bad = badPath(name);
+      if (bad !== undefined) return { path, ...bad, found: name };
+      for (const above of pathsAbove(name))
+        if (this.#categories.get(above) === undefined) this.#categories.set(above, toBeMade);
+      return undefined;
+    }
+    if (id === toBeMade) return undefined;
+    if (authority.holdsOnCategory('jobs.edit', id)) {
+      this.#concerned.add(id);
+      return undefined;
+    }
+    if (id !== generalCategory.id && !authority.holdsOnCategory('read', id)) {
+      return { path, message: 'There is no category of this name.', found: name };
+    }
+    const message = `This needs the permission jobs.edit on category “${name}”, which ${this.#caller.name} does not have there.`;
+    return { path, message, found: name };
+  }
+
+  #spliceProblems(definition: JobDefinition, category: { id: number; name: string }): ErrorDetail[] {
+    try {
+      requireRawSplice(this.#caller, category, definition);
+      return [];
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'forbidden') return [...error.details];
+      throw error;
+    }
+  }
+}
+
+/** `a`, `a/b` and `a/b/c` of `a/b/c`. */
+function pathsAbove(path: string): string[] {
+  const parts = path.split('/');
+  return parts.map((_, n) => parts.slice(0, n + 1).join('/'));
+}
+
+function badPath(path: string): { message: string; allowed: string } | undefined {
+  const parts = path.split('/');
+  if (parts.some((part) => part === '' || part !== part.trim())) {
+    return {
+      message: 'Has a part that is empty or begins or ends with white space.',
+      allowed: 'names with single slashes between them, such as prod/db',
+    };
+  }
+  if (parts.length <= limits.maxCategoryDepth) return undefined;
+  return {
+    message: `Lies deeper than ${limits.maxCategoryDepth} categories inside one another.`,
+    allowed: `paths of ${limits.maxCategoryDepth} names at most`,
+  };
+}

@@ -1,0 +1,100 @@
+// An import as people see it.
+import type { ImportCounts, JobImportHead, JobImportItem, JobImportItemDetail } from '@opsconductor/protocol';
+import type { JobImportItemRow, JobImportRow } from '../../store/job-imports.ts';
+import type { ImportSeal } from './seal-import.ts';
+
+export function headOf(row: JobImportRow): JobImportHead {
+  const { id, format, existing, status, percent, jobsDone, jobsTotal, counts, problemCount, findingCount } =
+    row;
+  return {
+    id,
+    format,
+    existing,
+    note: row.note,
+    status,
+    percent,
+    jobsDone,
+    jobsTotal,
+    message: messageOf(row),
+    createdAt: row.createdAt.toISOString(),
+    createdBy: row.createdByName,
+    expiresAt: row.expiresAt.toISOString(),
+    appliedAt: row.appliedAt?.toISOString() ?? null,
+    counts,
+    problemCount,
+    findingCount,
+  };
+}
+
+function messageOf(row: JobImportRow): string {
+  const { status, percent, jobsDone, jobsTotal, problemCount, counts, isExpired } = row;
+  switch (status) {
+    case 'reading':
+      return `The file is read: ${percent} %, ${jobsDone} jobs so far.`;
+    case 'refused':
+      return problemCount === 1
+        ? 'One thing is wrong with the file; nothing is planned.'
+        : `${problemCount} things are wrong with the file; nothing is planned.`;
+    case 'planned':
+      if (isExpired) return 'This plan is too old; import the file again.';
+      if (counts.conflict > 0) return `${planInWords(counts)} Settle the conflicts, then apply it.`;
+      return `${planInWords(counts)} Nothing has changed yet.`;
+    case 'applying':
+      return `It is applied: ${jobsDone} of ${jobsTotal ?? 0} jobs. Until the last one nothing has changed.`;
+    case 'applied':
+      return `Applied: ${planInWords(counts)}`;
+    case 'interrupted':
+      return row.reason;
+  }
+}
+
+function planInWords({ create, update, unchanged, skip, conflict }: ImportCounts): string {
+  const parts = [
+    [create, 'to create'],
+    [update, 'to update'],
+    [unchanged, 'unchanged'],
+    [skip, 'skipped'],
+    [conflict, 'in conflict'],
+  ] as const;
+  const told = parts.flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}`]));
+  return told.length === 0 ? 'There are no jobs in it.' : `${told.join(', ')}.`;
+}
+
+export function itemOf(row: JobImportItemRow, seal: ImportSeal): JobImportItem {
+  const { changes, conflict, choices } = seal.openItem(row.position, row.sealed);
+  const {
+    position,
+    action,
+    name,
+    fileName,
+    category,
+    stepCount,
+    isTemplate,
+    jobId,
+    line,
+    choice,
+    findingCount,
+  } = row;
+  return {
+    position,
+    action,
+    name,
+    fileName,
+    category,
+    stepCount,
+    isTemplate,
+    jobId,
+    line,
+    changes,
+    conflict,
+    choice,
+    choices,
+    findingCount,
+  };
+}
+
+export function detailOf(row: JobImportItemRow, seal: ImportSeal): JobImportItemDetail {
+  const { entry, findings } = seal.openItem(row.position, row.sealed);
+  const state = entry.state ?? (row.action === 'create' ? (entry.firstState ?? null) : null);
+  return { ...itemOf(row, seal), definition: entry.definition, state, findings };
+}

@@ -1,0 +1,340 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// Imports on a real database: planned, looked at, applied once and whole, refused when the jobs are no longer what they were.
+
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { createCategory } from '../../categories/edit-categories.ts';
+import { step } from '../testing.ts';
+import { setupImports, type TestImports } from './testing.ts';
+
+let t: TestImports;
+beforeAll(async () => {
+  t = await setupImports();
+});
+afterAll(() => t.close());
+beforeEach(async () => {
+  await t.sql`delete from jobs`;
+  await t.sql`delete from categories where id <> 1`;
+});
+
+const bundle = (...jobs: object[]) => stringify({ format: 'opsconductor-jobs', version: 1, jobs });
+const job = (name: string, fields: object = {}, beside: object = {}) => ({
+  definition: { name, steps: [step('ask')], ...fields },
+  ...beside,
+});
+const short = (planned: Awaited<ReturnType<TestImports['plan']>>) =>
+  planned.items.map(
+    ({ name, action, conflict }) => `${name}: ${action}${conflict === null ? '' : ` (${conflict.reason})`}`,
+  );
+
+describe('a plan', () => {
+  it('says of each job what would be done, and changes nothing', async () => {
+    const same = await t.create({ name: 'same' });
+    await t.create({ name: 'other', description: 'before' }, { state: 'draft' });
+    const text = bundle(
+      job('new', { category: 'prod/db', labels: { env: 'prod' } }, { state: 'draft', tags: ['v1'] }),
+      job('same', { ...same.definition }),
+      job(
+        'other',
+        { description: 'after', labels: { env: 'test' } },
+        { state: 'active', channels: ['stable'] },
+      ),
+    );
+    const planned = await t.plan(text);
+    expect(planned).toMatchObject({
+      status: 'planned',
+      percent: 100,
+      jobsDone: 3,
+      jobsTotal: 3,
+      counts: { create: 1, update: 1, unchanged: 1, skip: 0, conflict: 0 },
+      newCategories: ['prod', 'prod/db'],
+      message: '1 to create, 1 to update, 1 unchanged. Nothing has changed yet.',
+    });
+    expect(planned.items[2]?.changes.map(({ path, before, after }) => ({ path, before, after }))).toEqual([
+      { path: 'description', before: 'before', after: 'after' },
+      { path: 'labels.env', before: undefined, after: 'test' },
+      { path: 'state', before: 'draft', after: 'active' },
+      { path: 'channels.stable', before: undefined, after: 2 },
+    ]);
+    expect(await t.sql`select name from jobs order by name`).toEqual([{ name: 'other' }, { name: 'same' }]);
+    expect(await t.sql`select 1 from categories where name = 'prod'`).toEqual([]);
+  });
+
+  it('is refused with everything that is wrong with the file, by line and column', async () => {
+    const text = `format: opsconductor-jobs
+version: 1
+jobs:
+  - definition:
+      name: one
+      steps:
+        - name: ask
+          type: ssh.exec
+          config: { command: uptime, timeout: soon }
+  - definition: { name: two
+  - definition:
+      name: three
+      steps: []
+    state: running
+    more: 1
+`;
+    const planned = await t.plan(text);
+    expect(planned).toMatchObject({ status: 'refused', problemCount: 5, items: [], counts: { create: 0 } });
+    expect(planned.message).toBe('5 things are wrong with the file; nothing is planned.');
+    expect(planned.problems.map(({ path, job: of, line, column }) => ({ path, of, line, column }))).toEqual([
+      { path: 'jobs[0].definition.steps[0].config.timeout', of: 'one', line: 9, column: 47 },
+      { path: 'jobs[1]', of: null, line: expect.any(Number), column: expect.any(Number) },
+      { path: 'jobs[2].more', of: 'three', line: 15, column: 11 },
+      { path: 'jobs[2].state', of: 'three', line: 14, column: 12 },
+      { path: 'jobs[2].definition.steps', of: 'three', line: 13, column: 7 },
+    ]);
+    await expect(t.imports.apply(planned.id, {}, t.caller)).rejects.toThrow(
+      'Something is wrong with the file',
+    );
+  });
+
+  it('tells that a file is no bundle of this version', async () => {
+    const told = async (text: string) => (await t.plan(text)).problems.map(({ message }) => message);
+    expect(await told('jobs: []')).toEqual([
+      'A bundle begins with `format: opsconductor-jobs` and `version: 1`.',
+      expect.any(String),
+    ]);
+    expect(await told('format: opsconductor-jobs\nversion: 2\njobs:\n  - x\n')).toEqual([
+      'This server reads bundles of version 1.',
+    ]);
+    expect(await told('{"format":"opsconductor-jobs","version":1,"jobs":[]}')).toEqual([]);
+  });
+
+  it('is for whoever may save each of its jobs', async () => {
+    const ours = await createCategory(t.sql, { name: 'ours' }, t.caller);
+    await createCategory(t.sql, { name: 'theirs' }, t.caller);
+    await t.create({ name: 'taken', category: 'theirs' });
+    const author = t.callerWith({
+      role: 'author',
+      permission: null,
+      scope: { kind: 'category', id: ours.id },
+    });
+    const raw = '${{ raw(parameters.x) }}';
+    const text = bundle(
+      job('a', { category: 'theirs' }),
+      job('b', { category: 'nowhere' }),
+      job('c', { category: 'ours', connection: { credential: 'root key' } }),
+      job('d', {
+        category: 'ours',
+        parameters: { x: { type: 'string', enum: ['a'] } },
+        steps: [step('ask', { command: `echo ${raw}` })],
+      }),
+      job('e', { category: 'ours' }),
+    );
+    const planned = await t.plan(text, {}, author);
+    expect(planned.problems.map(({ path, line, message }) => ({ path, line, message }))).toEqual([
+      { path: 'jobs[0].definition.category', line: 11, message: 'There is no category of this name.' },
+      { path: 'jobs[1].definition.category', line: 19, message: 'There is no category of this name.' },
+      {
+        path: 'jobs[2].definition.connection.credential',
+        line: 29,
+        message: expect.stringContaining('credentials.use'),
+      },
+      {
+        path: 'jobs[3].definition.steps[0].config.command',
+        line: 36,
+        message: expect.stringContaining('jobs.raw_splice'),
+      },
+    ]);
+    const mine = await t.plan(
+      bundle(job('e', { category: 'ours' }), job('taken', { category: 'ours' })),
+      {},
+      author,
+    );
+    expect(short(mine)).toEqual(['e: create', 'taken: conflict (name_taken)']);
+    expect(JSON.stringify(mine)).not.toContain('theirs');
+  });
+
+  it('is its creator’s own, and only while they may change all that it is about', async () => {
+    const ours = await createCategory(t.sql, { name: 'ours' }, t.caller);
+    const author = t.callerWith({
+      role: 'author',
+      permission: null,
+      scope: { kind: 'category', id: ours.id },
+    });
+    const planned = await t.plan(bundle(job('e', { category: 'ours' })), {}, author);
+    const reader = t.callerWith({ role: 'author', permission: null, scope: { kind: 'category', id: 1 } });
+    await expect(t.imports.get(planned.id, {}, reader)).rejects.toThrow('Import');
+    await expect(t.imports.get(planned.id, {}, { ...t.caller, userId: t.caller.userId + 1 })).rejects.toThrow(
+      'Import',
+    );
+    expect((await t.imports.list({ ...t.caller, userId: t.caller.userId + 1 })).items).toEqual([]);
+  });
+});
+
+describe('an import that is applied', () => {
+  it('does what was planned, once, with an audit row for each job', async () => {
+    const before = await t.create({ name: 'other', description: 'before' });
+    const text = bundle(
+      job('starter', { template: true }),
+      job(
+        'new',
+        { category: 'prod/db', labels: { env: 'prod' } },
+        { state: 'draft', tags: ['v1'], made_from: 'starter' },
+      ),
+      job('other', { description: 'after', category: 'prod' }, { state: 'inactive', channels: ['stable'] }),
+    );
+    const applied = await t.apply(await t.plan(text));
+    expect(applied).toMatchObject({ status: 'applied', message: 'Applied: 2 to create, 1 to update.' });
+    expect(applied.appliedAt).not.toBeNull();
+    const made = await t.get(applied.items[1]?.jobId ?? 0);
+    expect(made).toMatchObject({
+      name: 'new',
+      category: 'prod/db',
+      state: 'draft',
+      labels: { env: 'prod' },
+      version: 1,
+      names: [{ name: 'v1', kind: 'tag', version: 1 }],
+      madeFrom: { name: 'starter', version: 1 },
+    });
+    expect(await t.get(before.id)).toMatchObject({
+      description: 'after',
+      category: 'prod',
+      state: 'inactive',
+      version: 2,
+      names: [{ name: 'stable', kind: 'channel', version: 2 }],
+    });
+    await expect(t.imports.apply(applied.id, {}, t.caller)).rejects.toThrow('It was applied at');
+    const rows = await t.sql<{ action: string }[]>`
+      select action from audit_log where id > (select min(id) from audit_log where action = 'jobs.import_started') order by id`;
+    expect(rows.map(({ action }) => action)).toEqual([
+      'category.created',
+      'category.created',
+      'job.created',
+      'job.created',
+      'job.moved',
+      'job.moved',
+      'job.saved',
+      'job.state_changed',
+      'job.channel_set',
+      'jobs.imported',
+    ]);
+    expect(short(await t.plan(text))).toEqual(['starter: unchanged', 'new: unchanged', 'other: unchanged']);
+  });
+
+  it('is refused when a job has changed since, or a name was taken', async () => {
+    const { id } = await t.create({ name: 'other' });
+    const text = bundle(job('new'), job('other', { description: 'after' }), job('third'));
+    const planned = await t.plan(text);
+    await t.change(id, { description: 'meanwhile' });
+    await t.create({ name: 'third' });
+    await expect(t.imports.apply(planned.id, {}, t.caller)).rejects.toMatchObject({
+      code: 'conflict',
+      details: [
+        { path: 'jobs[1]', message: 'Job “other” has changed since this was planned.' },
+        { path: 'jobs[2]', message: expect.stringContaining('There is a job named third by now') },
+      ],
+    });
+    expect(await t.sql`select 1 from jobs where name = 'new'`).toEqual([]);
+  });
+
+  it('leaves nothing where one job can’t be made', async () => {
+    const planned = await t.plan(bundle(...Array.from({ length: 450 }, (_, n) => job(`job ${n}`))));
+    await t.sql.unsafe(`create function refuse_one() returns trigger language plpgsql as $$
+      begin if new.name = 'job 440' then raise exception 'no'; end if; return new; end $$;
+      create trigger refuse_one before insert on jobs for each row execute function refuse_one()`);
+    const ended = await t.apply(planned).finally(() => t.sql.unsafe('drop function refuse_one cascade'));
+    expect(ended.status).toBe('interrupted');
+    expect(ended.message).toMatch(/^Something went wrong.*nothing was changed/);
+    expect(await t.sql`select 1 from jobs`).toEqual([]);
+  });
+
+  it('counts as interrupted when its server is silent, and can’t end well after that', async () => {
+    const planned = await t.plan(bundle(...Array.from({ length: 450 }, (_, n) => job(`job ${n}`))));
+    let isSilent = false;
+    await t.sql.unsafe(`create function wait_for_it() returns trigger language plpgsql as $$
+      begin perform pg_advisory_xact_lock_shared(77); return null; end $$;
+      create trigger wait_for_it after insert on jobs for each statement execute function wait_for_it()`);
+    const held = await t.sql.reserve();
+    await held`select pg_advisory_lock(77)`;
+    await t.imports.apply(planned.id, {}, t.caller);
+    await t.sql`update job_imports set beat_at = now() - interval '5 minutes' where id = ${planned.id}`;
+    const seen = await t.imports.get(planned.id, {}, t.caller);
+    isSilent = seen.status === 'interrupted';
+    await held`select pg_advisory_unlock(77)`;
+    held.release();
+    await t.imports.settled(planned.id);
+    await t.sql.unsafe('drop function wait_for_it cascade');
+    expect(isSilent).toBe(true);
+    expect(seen.message).toContain('has stopped; nothing was changed');
+    expect((await t.imports.get(planned.id, {}, t.caller)).status).toBe('interrupted');
+    expect(await t.sql`select 1 from jobs`).toEqual([]);
+  });
+});
+
+describe('a job that is there already', () => {
+  const text = bundle(job('one', { description: 'new' }), job('two', { description: 'new' }), job('one'));
+
+  it('is updated, left or copied, as is chosen for all or for one', async () => {
+    await t.create({ name: 'one' });
+    const two = await t.create({ name: 'two' });
+    await t.create({ name: 'one (copy)' });
+    const planned = await t.plan(text, { existing: 'ask' });
+    expect(short(planned)).toEqual([
+      'one: conflict (exists)',
+      'two: conflict (exists)',
+      'one: conflict (duplicate)',
+    ]);
+    expect(planned.items[0]?.choices).toEqual(['update', 'skip', 'copy']);
+    await expect(t.imports.apply(planned.id, {}, t.caller)).rejects.toThrow('3 jobs are in conflict');
+    const all = await t.imports.choose(planned.id, { existing: 'copy' }, t.caller);
+    expect(short(all)).toEqual(['one (copy 2): create', 'two (copy): create', 'one (copy 3): create']);
+    const some = await t.imports.choose(
+      planned.id,
+      {
+        existing: 'skip',
+        items: [
+          { position: 1, choice: 'copy', name: 'first' },
+          { position: 2, choice: 'update' },
+        ],
+      },
+      t.caller,
+    );
+    expect(short(some)).toEqual(['first: create', 'two: update', 'one: skip']);
+    const back = await t.imports.choose(planned.id, { items: [{ position: 1, choice: null }] }, t.caller);
+    expect(short(back)).toEqual(['one: skip', 'two: update', 'one: skip']);
+    expect((await t.apply(planned)).status).toBe('applied');
+    expect((await t.get(two.id)).description).toBe('new');
+    expect(await t.sql`select name from jobs order by name`).toEqual(
+      ['one', 'one (copy)', 'two'].map((name) => ({ name })),
+    );
+  });
+
+  it('is not copied under a name that is taken', async () => {
+    await t.create({ name: 'one' });
+    await t.create({ name: 'taken' });
+    const { id } = await t.plan(text);
+    const choose = (name: string) =>
+      t.imports.choose(id, { items: [{ position: 1, choice: 'copy', name }] }, t.caller);
+    await expect(choose('taken')).rejects.toThrow('There is a job of this name already.');
+    await expect(choose('two')).rejects.toThrow('Job 2 of the file has this name.');
+    await expect(
+      t.imports.choose(id, { items: [{ position: 9, choice: 'skip' }] }, t.caller),
+    ).rejects.toThrow('The file has no such job.');
+  });
+
+  it('can stand in the way: archived, in a state that does not follow, with its tag elsewhere', async () => {
+    const archived = await t.create({ name: 'archived' });
+    await t.sql`update jobs set state = 'archived' where id = ${archived.id}`;
+    await t.create({ name: 'active' });
+    const tagged = await t.create({ name: 'tagged' });
+    await t.sql`insert into job_version_names (job_id, name, kind, version) values (${tagged.id}, 'v1', 'tag', 1)`;
+    await t.change(tagged.id, { description: 'second' });
+    const planned = await t.plan(
+      bundle(
+        job('archived', { description: 'new' }),
+        job('active', {}, { state: 'draft' }),
+        job('tagged', { description: 'third' }, { tags: ['v1'] }),
+      ),
+    );
+    expect(planned.items.map(({ conflict }) => conflict?.message)).toEqual([
+      'Job “archived” is archived: restore it and import again, skip this one, or make a copy of it.',
+      'Job “active” is active, which can become inactive or archived, not draft.',
+      'Tag “v1” of job “tagged” names its version 1, and a tag never moves: take it out of the file.',
+    ]);
+  });
+});

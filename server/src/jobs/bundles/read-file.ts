@@ -1,0 +1,59 @@
+import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
+import type { ImportFormat } from '@opsconductor/protocol';
+import { AppError } from '../../errors.ts';
+import { ranOutOfMemory, startThread } from '../../threads/start-thread.ts';
+import { type ReadBatch, readBatches } from './read-batches.ts';
+
+const readingBounds = { batchTimeoutMs: 120_000, maxHeapMb: 1_024 };
+/** What a thread would take longer to start than to read. */
+const maxBytesHere = 128 * 1024;
+
+/** Reads a file, a few jobs at a time as they are taken: a small one here, others in a thread of their own. */
+export function readFile(
+  bytes: Uint8Array,
+  format: ImportFormat,
+  signal: AbortSignal,
+): AsyncGenerator<ReadBatch> {
+  return bytes.length > maxBytesHere ? readInThread(bytes, format, signal) : readHere(bytes, format, signal);
+}
+
+async function* readHere(
+  bytes: Uint8Array,
+  format: ImportFormat,
+  signal: AbortSignal,
+): AsyncGenerator<ReadBatch> {
+  for (const batch of readBatches(bytes, format, { maxJobs: 1, maxMs: 0 })) {
+    yield batch;
+    await setImmediate(undefined, { signal });
+  }
+}
+
+/** Bounded in time and memory. */
+export async function* readInThread(
+  bytes: Uint8Array,
+  format: ImportFormat,
+  signal: AbortSignal,
+  { batchTimeoutMs, maxHeapMb } = readingBounds,
+): AsyncGenerator<ReadBatch> {
+  const worker = startThread(new URL('./read-worker.ts', import.meta.url), { bytes, format }, maxHeapMb);
+  try {
+    for (;;) {
+      const timeout = AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)]);
+      const [batch] = (await once(worker, 'message', { signal: timeout })) as [ReadBatch];
+      yield batch;
+      if (batch.isLast) return;
+      worker.postMessage('next');
+    }
+  } catch (error) {
+    if (signal.aborted || !isOutOfBounds(error)) throw error;
+    const message = `The file takes more than ${maxHeapMb} MB to read, or a job of it more than ${batchTimeoutMs / 1000} s; divide it.`;
+    throw new AppError('too_large', message, { cause: error });
+  } finally {
+    await worker.terminate();
+  }
+}
+
+function isOutOfBounds(error: unknown): boolean {
+  return (error as { name?: string }).name === 'AbortError' || ranOutOfMemory(error);
+}

@@ -1,0 +1,241 @@
+// A file of jobs, job by job: each checked by itself, with everything that is wrong with it and where that stands.
+import {
+  BundledJobSchema,
+  bundleMark,
+  bundleVersion,
+  type ErrorDetail,
+  type ImportFinding,
+  type ImportFormat,
+  type ImportProblem,
+  JobBundleSchema,
+  type JobDefinition,
+  type JobState,
+  limits,
+} from '@opsconductor/protocol';
+import { type TSchema, Type } from 'typebox';
+import { schemaProblems } from '../../schema-problems.ts';
+import { withUnstorableText } from '../../storable-text.ts';
+import type { Place } from '../../yaml/places.ts';
+import { type ListItem, readLongList } from '../../yaml/read-long-list.ts';
+import { convertRundeckJob } from '../rundeck/convert-job.ts';
+import { examineDefinition } from '../validate-definition.ts';
+
+/** A job of a file as an import takes it. */
+export interface BundleEntry {
+  definition: JobDefinition;
+  /** What it is to be in any case. */
+  state?: JobState;
+  /** What it begins as where it isn't there yet. */
+  firstState?: JobState;
+  tags: string[];
+  channels: string[];
+  madeFrom?: string;
+}
+
+export interface ReadJob {
+  /** From 1. */
+  position: number;
+  place: Place;
+  fileName: string;
+  /** Undefined where something is wrong with it. */
+  entry?: BundleEntry;
+  problems: ImportProblem[];
+  findings: ImportFinding[];
+  /** Where stands what only the database can tell to be wrong, by its path in the item. */
+  places: Record<string, Place>;
+}
+
+export interface ReadStep {
+  job?: ReadJob;
+  /** Of the file as a whole. */
+  problems: ImportProblem[];
+  /** Part of the text that is read, from 0 to 1. */
+  done: number;
+}
+
+/** Reads a file, one job at a time. */
+export function* readJobs(text: string, format: ImportFormat): Generator<ReadStep> {
+  const list = readLongList(text, format === 'bundle' ? 'jobs' : undefined);
+  if ('problems' in list) {
+    yield { problems: list.problems.map((one) => ({ ...one, job: null })), done: 1 };
+    return;
+  }
+  if (format === 'bundle') {
+    const problems = list.locateBeside(headProblems(list.beside));
+    yield { problems: problems.map((one) => ({ ...one, job: null })), done: 0 };
+    // Written for another version, its jobs would only be told to be wrong.
+    if (problems.some(({ path }) => path === 'format' || path === 'version')) return;
+  }
+  for (const item of list.items) {
+    if (item.position > limits.maxJobsPerBundle) {
+      const message = `There are more than ${limits.maxJobsPerBundle} jobs, which is the most for one file; divide it.`;
+      yield { problems: [{ path: 'jobs', message, ...item.place, job: null }], done: 1 };
+      return;
+    }
+    const job = format === 'bundle' ? readBundled(item) : readRundeck(item);
+    yield { job, problems: [], done: text.length === 0 ? 1 : item.readTo / text.length };
+  }
+}
+
+const headSchema = {
+  ...JobBundleSchema,
+  properties: { ...JobBundleSchema.properties, jobs: Type.Unknown() },
+};
+
+function headProblems(beside: Record<string, unknown>): ErrorDetail[] {
+  return schemaProblems(headSchema as TSchema, { ...beside, jobs: [] }).map((problem) => {
+    if (problem.path === 'format' || (problem.path === '' && !('format' in beside))) {
+      return {
+        ...problem,
+        path: 'format',
+        message: `A bundle begins with \`format: ${bundleMark}\` and \`version: ${bundleVersion}\`.`,
+      };
+    }
+    if (problem.path === 'version' && beside.version !== bundleVersion) {
+      return { ...problem, message: `This server reads bundles of version ${bundleVersion}.` };
+    }
+    return problem;
+  });
+}
+
+const envelopeSchema = {
+  ...BundledJobSchema,
+  properties: { ...BundledJobSchema.properties, definition: Type.Unknown() },
+} as TSchema;
+
+function readBundled(item: ListItem): ReadJob {
+  if (item.problems.length > 0) return unread(item);
+  const beside: unknown = structuredClone(item.value);
+  const given = Object(beside) as Record<string, unknown>;
+  const { definition: _, ...rest } = given;
+  const problems = withUnstorableText(schemaProblems(envelopeSchema, beside, { max: 50 }), rest);
+  let definition: unknown;
+  if (given.definition !== undefined) {
+    const examined = examineDefinition(given.definition);
+    definition = examined.definition;
+    problems.push(...examined.problems.map((one) => ({ ...one, path: below('definition', one.path) })));
+  }
+  const fileName = nameOf(given.definition);
+  const {
+    state,
+    tags = [],
+    channels = [],
+    made_from: madeFrom,
+  } = given as {
+    state?: JobState;
+    tags?: string[];
+    channels?: string[];
+    made_from?: string;
+  };
+  return {
+    position: item.position,
+    place: item.place,
+    fileName,
+    ...(problems.length > 0
+      ? {}
+      : {
+          entry: {
+            definition: definition as JobDefinition,
+            tags,
+            channels,
+            ...(state === undefined ? {} : { state }),
+            ...(madeFrom === undefined ? {} : { madeFrom }),
+          },
+        }),
+    problems: toldOf(item, fileName, problems),
+    findings: [],
+    places: placesOf(item, definition as JobDefinition | undefined, (path) => path),
+  };
+}
+
+function readRundeck(item: ListItem): ReadJob {
+  if (item.problems.length > 0) return unread(item);
+  const {
+    definition: converted,
+    state,
+    findings,
+    sourceOf,
+    problems: refused,
+  } = convertRundeckJob(item.value);
+  const { definition, problems } =
+    converted === undefined ? { definition: undefined, problems: [] } : examineDefinition(converted);
+  const fileName = nameOf(item.value);
+  const located = item.locate([
+    ...refused,
+    ...problems.map((one) => ({ ...one, path: sourceOf(below('definition', one.path)) })),
+  ]);
+  const told = located.map((one, n) => {
+    const path = refused[n]?.path ?? below('definition', problems[n - refused.length]?.path ?? '');
+    return { ...one, path: inJobs(item, path), job: fileName };
+  });
+  return {
+    position: item.position,
+    place: item.place,
+    fileName,
+    ...(told.length > 0 || definition === undefined
+      ? {}
+      : {
+          entry: {
+            definition: definition as JobDefinition,
+            tags: [],
+            channels: [],
+            ...(state === undefined ? {} : { firstState: state }),
+          },
+        }),
+    problems: told,
+    findings: item.locate(findings).map(({ path, line, column }, n) => ({
+      kind: findings[n]?.kind ?? 'note',
+      job: fileName,
+      line: line ?? item.place.line,
+      column: column ?? item.place.column,
+      path,
+      message: findings[n]?.message ?? '',
+    })),
+    places: placesOf(item, definition as JobDefinition | undefined, sourceOf),
+  };
+}
+
+function unread(item: ListItem): ReadJob {
+  const { position, place } = item;
+  const problems = item.problems.map((one) => ({ ...one, path: inJobs(item, ''), job: null }));
+  return { position, place, fileName: '', problems, findings: [], places: {} };
+}
+
+function toldOf(item: ListItem, fileName: string, problems: readonly ErrorDetail[]): ImportProblem[] {
+  return item
+    .locate(problems)
+    .map((one) => ({ ...one, path: inJobs(item, one.path), job: fileName || null }));
+}
+
+/** Of what may be wrong for this caller, or for what is here already. */
+function placesOf(
+  item: ListItem,
+  definition: JobDefinition | undefined,
+  sourceOf: (path: string) => string,
+): Record<string, Place> {
+  if (definition === undefined || !Array.isArray(definition.steps)) return {};
+  const steps = definition.steps.flatMap((step, n) => [
+    ...(step.connection?.credential === undefined ? [] : [`definition.steps[${n}].connection.credential`]),
+    ...(JSON.stringify(step.config ?? null).includes('raw(')
+      ? [`definition.steps[${n}].config.command`]
+      : []),
+  ]);
+  const paths = ['definition.name', 'definition.category', 'definition.connection.credential', ...steps];
+  const located = item.locate(paths.map((path) => ({ path: sourceOf(path), message: '' })));
+  return Object.fromEntries(
+    paths.map((path, n) => {
+      const { line = item.place.line, column = item.place.column } = located[n] ?? {};
+      return [path, { line, column }];
+    }),
+  );
+}
+
+export const inJobs = ({ position }: { position: number }, path: string) =>
+  below(`jobs[${position - 1}]`, path);
+const below = (outer: string, path: string) =>
+  path === '' ? outer : path.startsWith('[') ? `${outer}${path}` : `${outer}.${path}`;
+
+function nameOf(value: unknown): string {
+  const { name } = Object(value) as { name?: unknown };
+  return typeof name === 'string' ? name.slice(0, 200) : '';
+}

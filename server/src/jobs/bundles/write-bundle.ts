@@ -1,0 +1,134 @@
+// A bundle as a file: the same jobs give the same bytes, whatever installation they are in.
+import {
+  type BundledJob,
+  type BundleFormat,
+  bundleMark,
+  bundleVersion,
+  type JobDefinition,
+} from '@opsconductor/protocol';
+import { stringify } from 'yaml';
+import { canonicalJson } from '../canonical-json.ts';
+
+/** In the order that people read them in; all others follow by name. */
+const orders: Record<string, readonly string[]> = {
+  job: ['definition', 'state', 'tags', 'channels', 'made_from'],
+  definition: [
+    'name',
+    'description',
+    'category',
+    'labels',
+    'template',
+    'parameters',
+    'rules',
+    'start_within',
+    'timeout',
+    'priority',
+    'strategy',
+    'locks',
+    'connection',
+    'steps',
+  ],
+  step: [
+    'name',
+    'id',
+    'type',
+    'when',
+    'when_status',
+    'on_unknown',
+    'hold_for',
+    'idempotent',
+    'retry',
+    'connection',
+    'config',
+    'outputs',
+  ],
+  config: ['shell', 'command', 'timeout', 'working_directory', 'environment', 'expected_exit_codes'],
+  parameter: [
+    'type',
+    'title',
+    'description',
+    'secret',
+    'required',
+    'enum',
+    'pattern',
+    'format',
+    'default',
+    'order',
+  ],
+};
+
+export interface BundleWriter {
+  head: string;
+  job(job: BundledJob, isFirst: boolean): string;
+  foot(isEmpty: boolean): string;
+}
+
+export function bundleWriter(format: BundleFormat): BundleWriter {
+  return format === 'yaml' ? yamlWriter : jsonWriter;
+}
+
+export function writeBundle(jobs: readonly BundledJob[], format: BundleFormat): string {
+  const { head, job, foot } = bundleWriter(format);
+  return `${head}${jobs.map((one, n) => job(one, n === 0)).join('')}${foot(jobs.length === 0)}`;
+}
+
+const yamlWriter: BundleWriter = {
+  head: `format: ${bundleMark}\nversion: ${bundleVersion}\njobs:`,
+  job: (job, isFirst) => {
+    const text = stringify([ordered(job)], {
+      version: '1.2',
+      schema: 'core',
+      lineWidth: 0,
+      aliasDuplicateObjects: false,
+      // As a block only where it is read back byte for byte and is easier to read so.
+      blockQuote: 'literal',
+    });
+    return `${isFirst ? '\n' : ''}${indented(text, '  ')}`;
+  },
+  foot: (isEmpty) => (isEmpty ? ' []\n' : ''),
+};
+
+const jsonWriter: BundleWriter = {
+  head: `{\n  "format": ${JSON.stringify(bundleMark)},\n  "version": ${bundleVersion},\n  "jobs": [`,
+  job: (job, isFirst) => `${isFirst ? '' : ','}\n${indented(JSON.stringify(ordered(job), null, 2), '    ')}`,
+  foot: (isEmpty) => (isEmpty ? ']\n}\n' : '\n  ]\n}\n'),
+};
+
+function indented(text: string, indent: string): string {
+  return text.replaceAll(/^(?=.)/gm, indent);
+}
+
+function ordered(job: BundledJob): object {
+  const { definition, ...rest } = canonical(job) as BundledJob;
+  return inOrder({ definition: orderedDefinition(definition), ...rest }, 'job');
+}
+
+function orderedDefinition({ steps, parameters, ...rest }: JobDefinition): object {
+  return inOrder(
+    {
+      ...rest,
+      ...(parameters === undefined
+        ? {}
+        : { parameters: eachIn(parameters, (one) => inOrder(one, 'parameter')) }),
+      steps: steps.map(({ config, ...step }) =>
+        inOrder({ ...step, config: inOrder(config as object, 'config') }, 'step'),
+      ),
+    },
+    'definition',
+  );
+}
+
+function eachIn(object: object, change: (value: object) => object): object {
+  return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value as object)]));
+}
+
+function inOrder(object: object, kind: string): object {
+  const order = orders[kind] ?? [];
+  const rank = (name: string) => (order.indexOf(name) === -1 ? order.length : order.indexOf(name));
+  return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));
+}
+
+/** All names in one order, without what is undefined. */
+function canonical(value: unknown): unknown {
+  return JSON.parse(canonicalJson(value));
+}
