@@ -123,6 +123,7 @@ export async function startServer(
     requests.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
     services.sweeper.start();
     services.sealer.start();
+    services.siteRuleChecker.start();
     return {
       url,
       localUrl,

@@ -53,6 +53,7 @@ import { RunKeys } from './runs/run-keys.ts';
 import { Sweeper } from './runs/sweeper.ts';
 import { HandedOnValues } from './runs/values/handed-on.ts';
 import { takeKeyGeneration } from './segments/take-key-generation.ts';
+import { SiteRuleChecker } from './site-rules/checker.ts';
 import type { Sql } from './store/connection.ts';
 import { databaseProblems } from './store/database-problems.ts';
 import type { Migration } from './store/migrate.ts';
@@ -91,6 +92,7 @@ export interface Services {
   gateway: Gateway;
   sweeper: Sweeper;
   sealer: AuditSealer;
+  siteRuleChecker: SiteRuleChecker;
   hub: LiveHub;
   keys: RunKeys;
   /** From here on it says that it is not ready, so that a load balancer sends nobody here any more. */
@@ -157,6 +159,7 @@ export function createServices(options: ServiceOptions): Services {
     ...(options.retention === undefined ? {} : { retention: options.retention }),
   });
   const sealer = auditSealer(options);
+  const siteRuleChecker = new SiteRuleChecker({ sql, masterKey, log });
   const cookie = sessionCookie({ installationId: installation.installationId, https: options.access.https });
   const identity = { sql, now, authenticator, signInLimits: new SignInLimits(now), settings };
   const people = { ...identity, publicUrl: options.publicUrl };
@@ -222,6 +225,7 @@ export function createServices(options: ServiceOptions): Services {
     gateway,
     sweeper,
     sealer,
+    siteRuleChecker,
     hub,
     keys,
     drain() {
@@ -232,6 +236,7 @@ export function createServices(options: ServiceOptions): Services {
       stopping.abort();
       await imports.stop();
       await sweeper.stop();
+      await siteRuleChecker.stop();
       await gateway.stop();
       await contacts.flush();
       writer.close();

@@ -61,3 +61,14 @@ export const ErrorBodySchema = Type.Object({
   }),
 });
 export type ErrorBody = Static<typeof ErrorBodySchema>;
+
+/** Of rules of an installation. `error`: what breaks it is not saved. `warning`: it is saved, and told of. */
+export const siteRuleSeverities = ['error', 'warning'] as const;
+export type SiteRuleSeverity = (typeof siteRuleSeverities)[number];
+/** A place of a definition that is wrong, with how much that matters. */
+export const DefinitionProblemSchema = Type.Object({
+  ...ErrorDetailSchema.properties,
+  severity: Type.Enum(siteRuleSeverities, { description: 'With an `error` the definition can’t be saved' }),
+  rule: Type.Optional(Type.String({ description: 'Name of the site rule that it breaks' })),
+});
+export type DefinitionProblem = Static<typeof DefinitionProblemSchema>;

@@ -16,6 +16,8 @@ export const jobProblemKinds = [
   'failing',
   /** Its definition breaks what is asked of definitions today. */
   'invalid',
+  /** It breaks a rule of this installation, which may be newer than the job. It runs all the same. */
+  'site_rule',
 ] as const;
 export type JobProblemKind = (typeof jobProblemKinds)[number];
 export const JobProblemSchema = Type.Object({

@@ -4,7 +4,7 @@ import { limits } from '../limits.ts';
 import { retryReasons } from '../outcome.ts';
 import { jobStates, runStatuses } from '../states.ts';
 import { CategoryPath } from './categories.ts';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
+import { Closed, DefinitionProblemSchema, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
 import { JobConnectionSchema } from './connection-settings.ts';
 import {
   Expression,
@@ -195,6 +195,10 @@ export const JobSchema = Type.Object({
   }),
 });
 export type Job = Static<typeof JobSchema>;
+/** What breaks a site rule that only warns is saved, and told of. */
+const warnings = Type.Optional(Type.Array(DefinitionProblemSchema));
+export const CreatedJobSchema = Type.Object({ ...JobSchema.properties, warnings });
+export type CreatedJob = Static<typeof CreatedJobSchema>;
 export const jobSorts = ['name', 'updated', 'lastRun'] as const;
 export type JobSort = (typeof jobSorts)[number];
 /** What jobs are looked for by, in lists and for bulk actions. All that is given must fit. */
@@ -308,6 +312,7 @@ export const SaveJobReplySchema = Type.Object({
   isNewVersion: Type.Boolean(),
   /** What was done, in a sentence. */
   message: Type.String(),
+  warnings,
 });
 export type SaveJobReply = Static<typeof SaveJobReplySchema>;
 export const JobStateRequestSchema = Closed({ state: Type.Enum(jobStates), note: Type.Optional(Note) });

@@ -1,14 +1,20 @@
 // Rules of an installation for its job definitions, beside what the schema asks of all.
 import { type Static, Type } from 'typebox';
 import { CategoryPath } from './categories.ts';
-import { Closed, ErrorDetailSchema, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
+import {
+  Closed,
+  DefinitionProblemSchema,
+  Id,
+  Nullable,
+  Page,
+  pageQuery,
+  siteRuleSeverities,
+  Timestamp,
+} from './common.ts';
 import { JobDefinitionSchema } from './jobs.ts';
 import { Expression } from './parameters.ts';
 import { Description, DisplayName, descriptionPattern } from './text.ts';
 
-/** `error`: what breaks it is not saved. `warning`: it is saved, and told of. */
-export const siteRuleSeverities = ['error', 'warning'] as const;
-export type SiteRuleSeverity = (typeof siteRuleSeverities)[number];
 /** Whether a rule is asked once of each job, or of each of its steps. */
 export const siteRuleSubjects = ['job', 'step'] as const;
 export type SiteRuleSubject = (typeof siteRuleSubjects)[number];
@@ -92,14 +98,6 @@ export const SiteRuleSchema = Type.Object({
 export type SiteRule = Static<typeof SiteRuleSchema>;
 export const SiteRulePageSchema = Page(SiteRuleSchema);
 export type SiteRulePage = Static<typeof SiteRulePageSchema>;
-
-/** A place of a definition that is wrong, with how much that matters. */
-export const DefinitionProblemSchema = Type.Object({
-  ...ErrorDetailSchema.properties,
-  severity: Type.Enum(siteRuleSeverities, { description: 'With an `error` the definition can’t be saved' }),
-  rule: Type.Optional(Type.String({ description: 'Name of the site rule that it breaks' })),
-});
-export type DefinitionProblem = Static<typeof DefinitionProblemSchema>;
 
 export const SiteRuleViolationQuerySchema = Closed(pageQuery);
 export const SiteRuleViolationPageSchema = Type.Object({

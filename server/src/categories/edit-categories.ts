@@ -16,6 +16,7 @@ import {
   updateCategory as updateCategoryRow,
 } from '../store/categories.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
+import { siteRulesOfCategory } from '../store/site-rules.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { getCategory } from './list-categories.ts';
@@ -127,6 +128,11 @@ export async function deleteCategory(sql: Sql, id: number, caller: Caller): Prom
         'conflict',
         `Runs of ${jobs} from ${name} are kept, and who may see them goes by ${name}. Delete those runs first, or keep it.`,
       );
+    }
+    const rules = await siteRulesOfCategory(tx, id);
+    if (rules.length > 0) {
+      const told = rules.map((rule) => `“${rule}”`).join(', ');
+      throw new AppError('conflict', `Site rules are for ${name}: ${told}. Change or delete them first.`);
     }
     await deleteCategoryRow(tx, id);
     await recordAudit(tx, {

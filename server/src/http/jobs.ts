@@ -2,6 +2,7 @@ import {
   BulkJobReplySchema,
   BulkJobRequestSchema,
   Closed,
+  CreatedJobSchema,
   CreateJobRequestSchema,
   Id,
   JobCountsSchema,
@@ -78,7 +79,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       body: CreateJobRequestSchema,
       checksBody: true,
       takesYaml: true,
-      success: { status: 201, schema: JobSchema },
+      success: { status: 201, schema: CreatedJobSchema },
       handle: (request) => withPlaces(request, () => createJob(deps, request.body, callerOf(request))),
     }),
     route({
@@ -146,7 +147,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
   ];
 }
 
-function bulkRoutes({ sql }: JobRouteDeps): RouteSpec[] {
+function bulkRoutes(deps: JobRouteDeps): RouteSpec[] {
   return [
     route({
       method: 'POST',
@@ -159,7 +160,7 @@ function bulkRoutes({ sql }: JobRouteDeps): RouteSpec[] {
       tag,
       body: BulkJobRequestSchema,
       success: { status: 200, schema: BulkJobReplySchema },
-      handle: (request) => bulkChangeJobs(sql, request.body, callerOf(request)),
+      handle: (request) => bulkChangeJobs(deps, request.body, callerOf(request)),
     }),
   ];
 }

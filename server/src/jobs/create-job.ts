@@ -1,8 +1,9 @@
 // A new job: from its bare definition, from one with a state and a note, or from a template.
 import {
+  type CreatedJob,
   CreateJobFromDefinitionSchema,
   CreateJobFromTemplateSchema,
-  type Job,
+  type DefinitionProblem,
   type JobDefinition,
   type JobState,
 } from '@opsconductor/protocol';
@@ -10,6 +11,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
+import { loadSiteRules } from '../site-rules/site-rules.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
 import { insertJobVersion } from '../store/job-versions.ts';
 import { insertJob, nextJobId } from '../store/jobs.ts';
@@ -44,19 +46,20 @@ export interface NewJobRequest {
  * Saves a new job as version 1 of its definition, in the category that it names. Category, labels and template are kept
  * beside the version: they may change without another one.
  *
- * @throws {AppError} `invalid` with everything that is wrong with it; `too_large`; `conflict` when the name is taken;
+ * @throws {AppError} `invalid` with everything that is wrong with it, or the site rules that it breaks; `too_large`; `conflict` when the name is taken;
  * `forbidden` without `jobs.edit` on the category, `credentials.use` on a credential that it names, or `jobs.raw_splice`
  * where it has a raw splice; `not_found` for
  * a template that the caller does not see.
  */
-export async function createJob(deps: CreateJobDeps, request: unknown, caller: Caller): Promise<Job> {
+export async function createJob(deps: CreateJobDeps, request: unknown, caller: Caller): Promise<CreatedJob> {
   const asked = await readRequest(deps, request, caller);
-  const id = await inTransaction(deps.sql, (tx) => insertNewJob(tx, deps.masterKey, asked, caller)).catch(
-    (error) => {
-      throw nameTaken(error, asked.definition.name);
-    },
-  );
-  return getJob(deps, id, unrestricted, caller.authority.reach('read'));
+  const { id, warnings } = await inTransaction(deps.sql, (tx) =>
+    insertNewJob(tx, deps.masterKey, asked, caller),
+  ).catch((error) => {
+    throw nameTaken(error, asked.definition.name);
+  });
+  const job = await getJob(deps, id, unrestricted, caller.authority.reach('read'));
+  return warnings.length === 0 ? job : { ...job, warnings };
 }
 
 async function readRequest(deps: CreateJobDeps, request: unknown, caller: Caller): Promise<NewJobRequest> {
@@ -83,12 +86,18 @@ export async function insertNewJob(
   masterKey: MasterKey,
   { definition, state = 'active', note = '', madeFrom }: NewJobRequest,
   caller: Caller,
-): Promise<number> {
+): Promise<{ id: number; warnings: DefinitionProblem[] }> {
   const { stored, settings } = splitDefinition(definition);
   const { bytes, checksum } = encodeWithinLimit(stored);
   const category = await categoryForJobs(tx, settings.category, caller);
   await requireCredentialUse(tx, caller, stored);
   requireRawSplice(caller, category, stored);
+  const rules = await loadSiteRules(tx);
+  const labels = settings.labels ?? {};
+  const warnings = rules.refuseBroken({
+    definition: { ...definition, category: category.name, labels },
+    note,
+  });
   const id = await nextJobId(tx);
   const { dataKey, definition: sealed } = sealNewDefinition(masterKey, id, firstVersion, bytes);
   await insertJob(tx, {
@@ -101,7 +110,7 @@ export async function insertNewJob(
     dataKey,
     createdBy: caller.userId,
     state,
-    labels: settings.labels ?? {},
+    labels,
     isTemplate: settings.isTemplate ?? false,
     madeFrom: madeFrom === undefined ? null : { jobId: madeFrom.jobId, version: madeFrom.version },
   });
@@ -130,7 +139,7 @@ export async function insertNewJob(
       ...(madeFrom === undefined ? {} : { template: { id: madeFrom.jobId, version: madeFrom.version } }),
     },
   });
-  return id;
+  return { id, warnings };
 }
 
 /** The conflict that a taken name is; any other error as it is. */

@@ -1,6 +1,7 @@
 import type { Job } from '@opsconductor/protocol';
 import type { Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { refuseNewlyBroken } from '../site-rules/hold-jobs.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import type { Sql } from '../store/connection.ts';
 import { inTransaction } from '../store/transaction.ts';
@@ -13,7 +14,7 @@ import { getJob } from './list-jobs.ts';
 /**
  * Moves a job to another category, its runs with it: who may see, run and edit them follows.
  *
- * @throws {AppError} `not_found`; `invalid` for a category that is not there; `forbidden` without `jobs.edit` on both.
+ * @throws {AppError} `not_found`; `invalid` for a category that is not there, or whose site rules it would break; `forbidden` without `jobs.edit` on both.
  */
 export async function moveJob(
   deps: { sql: Sql; masterKey: MasterKey },
@@ -25,6 +26,7 @@ export async function moveJob(
   await inTransaction(deps.sql, async (tx) => {
     const job = await editableJob(tx, id, caller);
     await categoryForJobs(tx, category, caller);
+    if (category !== job.category) await refuseNewlyBroken(tx, deps.masterKey, id, { category });
     await changeSettings(tx, job, { category }, caller);
   });
   return getJob(deps, id, unrestricted, caller.authority.reach('read'));

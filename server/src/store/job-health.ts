@@ -1,5 +1,6 @@
 // What can be told of the health of jobs without opening their definitions. Failing ones are looked for among the newest
 // ended runs, so that a poll costs the same whatever there is.
+import type { DefinitionProblem } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { isAble } from './claims.ts';
 import type { Queryable } from './connection.ts';
@@ -50,6 +51,8 @@ export interface UnwellJobRow {
   absentCredentials: { name: string; step: number }[];
   /** How many of its newest ended runs failed, one after the other; 0 where that is less than asked. */
   failures: number;
+  /** What it breaks of the site rules, as far as it was looked at (site-rules/checker.ts). */
+  brokenRules: DefinitionProblem[];
 }
 
 export interface HealthQuestion {
@@ -79,6 +82,7 @@ export async function listUnwellJobs(
       select j.id from jobs j where not j.step_types <@ ${soundTypes(question)}::text[]
       union select v.job_id from job_versions v where v.step_credentials is not null
       union select job_id from failing
+      union select k.job_id from site_rule_checks k where k.broken <> '[]'
     )
     select * from (
       select j.id, j.name, ${findings(sql, question)}
@@ -87,6 +91,7 @@ export async function listUnwellJobs(
          and ${after === undefined ? sql`true` : sql`(j.name, j.id) > (${after[0]}::text, ${after[1]}::bigint)`}
     ) unwell
     where cardinality(odd_step_types) > 0 or jsonb_array_length(absent_credentials) > 0 or failures > 0
+      or jsonb_array_length(broken_rules) > 0
     order by name, id limit ${page.limit}`;
 }
 
@@ -120,7 +125,8 @@ function findings(sql: Queryable, question: HealthQuestion) {
     (select case when count(*) = ${question.failuresInARow}::int and bool_and(r.status in ('failed', 'timed_out'))
               then count(*)::int else 0 end
        from (select status from job_runs where job_id = j.id and completed_at is not null
-              order by id desc limit ${question.failuresInARow}) r) as failures`;
+              order by id desc limit ${question.failuresInARow}) r) as failures,
+    coalesce((select k.broken from site_rule_checks k where k.job_id = j.id), '[]') as broken_rules`;
 }
 
 /** Names of segments in which the job ran last and where no agent could take a step now. */

@@ -125,7 +125,8 @@ export interface HeldJobRow extends JobVersionRow {
   labels: Labels;
   isTemplate: boolean;
   note: string;
-  updatedAt: Date;
+  /** In full, to tell later whether it was changed since. */
+  updatedAt: string;
 }
 
 /** Jobs that are not archived, by id, behind `after`. */
@@ -144,9 +145,9 @@ export async function jobsToHoldById(sql: Queryable, ids: readonly number[]): Pr
   return sql<HeldJobRow[]>`${selectHeld(sql)} where j.id = any(${ids as number[]}::bigint[]) order by j.id`;
 }
 
-function selectHeld(sql: Queryable) {
+export function selectHeld(sql: Queryable) {
   return sql`
-    select j.id, j.name, j.version, j.state, c.name as category, j.labels, j.is_template, j.data_key, j.updated_at,
+    select j.id, j.name, j.version, j.state, c.name as category, j.labels, j.is_template, j.data_key, j.updated_at::text as updated_at,
            v.definition, v.checksum, v.note
       from jobs j join categories c on c.id = j.category_id
       join job_versions v on v.job_id = j.id and v.version = j.version`;

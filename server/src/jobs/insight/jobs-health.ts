@@ -1,5 +1,6 @@
 // Whether jobs can run, and what keeps them from it: of all that may be seen, and of one.
 import {
+  type DefinitionProblem,
   deprecatedStepTypes,
   type JobHealth,
   type JobProblem,
@@ -10,6 +11,7 @@ import {
 import type { Reach } from '../../auth/authority.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError } from '../../errors.ts';
+import { siteRulesBroken } from '../../site-rules/hold-jobs.ts';
 import type { Queryable } from '../../store/connection.ts';
 import { decodeCursor, pageOf } from '../../store/cursor.ts';
 import {
@@ -91,6 +93,7 @@ function problemsOf(row: JobsHealthRow, unwell: readonly UnwellJobRow[], limit: 
     'use step types that are to be replaced',
   );
   tell('unknown_credential', 'names a credential that is not there', 'name credentials that are not there');
+  tell('site_rule', 'breaks a site rule', 'break site rules');
   tell('failing', 'has failed in its last runs', 'have failed in their last runs');
   return problems;
 }
@@ -102,26 +105,33 @@ export async function jobHealth(
   reaches: readonly Reach[],
 ): Promise<JobHealth> {
   const job = await seenJob(deps.sql, id, reaches);
-  const [findings, segments, { definition }] = await Promise.all([
+  const [findings, segments, { definition }, brokenRules] = await Promise.all([
     findJobFindings(deps.sql, id, question, reaches),
     segmentsWithoutAgents(deps.sql, id, reaches),
     loadJobVersion(deps, id, job.version),
+    siteRulesBroken(deps, id),
   ]);
   const problems = [
-    ...(findings === undefined ? [] : problemsOfJob(findings)),
+    ...(findings === undefined ? [] : problemsOfJob({ ...findings, brokenRules })),
     ...segments.map(
       (name): JobProblem => ({
         kind: 'segment_without_agents',
         message: `Segment “${name}”, in which it ran last, has no agent that could take a step now.`,
       }),
     ),
-    ...brokenRules(joinDefinition(definition, job)),
+    ...schemaBreaches(joinDefinition(definition, job)),
   ];
   return { status: problems.length === 0 ? 'ok' : 'degraded', problems };
 }
 
-function problemsOfJob({ oddStepTypes, absentCredentials, failures }: UnwellJobRow): JobProblem[] {
+function problemsOfJob({
+  oddStepTypes,
+  absentCredentials,
+  failures,
+  brokenRules,
+}: UnwellJobRow): JobProblem[] {
   return [
+    ...brokenRules.map(ruleProblem),
     ...oddStepTypes.map((type): JobProblem => {
       const instead = deprecatedStepTypes[type];
       return instead === undefined
@@ -144,7 +154,15 @@ function problemsOfJob({ oddStepTypes, absentCredentials, failures }: UnwellJobR
   ];
 }
 
-function brokenRules(definition: unknown): JobProblem[] {
+function ruleProblem({ rule, path, message }: DefinitionProblem): JobProblem {
+  return {
+    kind: 'site_rule',
+    message: `Breaks site rule “${rule}”: ${message}`,
+    ...(path === '' ? {} : { path }),
+  };
+}
+
+function schemaBreaches(definition: unknown): JobProblem[] {
   try {
     validateDefinition(definition);
     return [];

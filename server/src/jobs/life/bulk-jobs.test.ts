@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => t.close());
 
-const bulk = (request: BulkJobRequest) => bulkChangeJobs(t.sql, request, t.caller);
+const bulk = (request: BulkJobRequest) => bulkChangeJobs(t, request, t.caller);
 const make = async (prefix: string, count = 3) => {
   const ids: number[] = [];
   for (let n = 1; n <= count; n += 1) ids.push((await t.create({ name: `${prefix} ${n}` })).id);
@@ -101,17 +101,17 @@ describe('one action on many jobs', () => {
     const edits = { role: 'author', permission: null, scope } as const;
     const reads = { role: 'viewer', permission: null, scope: null } as const;
     const request = { ids, action: 'deactivate' } as const;
-    await expect(bulkChangeJobs(t.sql, request, t.callerWith(edits))).rejects.toMatchObject({
+    await expect(bulkChangeJobs(t, request, t.callerWith(edits))).rejects.toMatchObject({
       code: 'invalid',
       details: [{ path: 'ids[1]', found: String(ids[1]) }],
     });
-    await expect(bulkChangeJobs(t.sql, request, t.callerWith(edits, reads))).rejects.toMatchObject({
+    await expect(bulkChangeJobs(t, request, t.callerWith(edits, reads))).rejects.toMatchObject({
       code: 'forbidden',
       permission: 'jobs.edit',
       details: [{ found: 'guarded 2' }],
     });
     const moves = { ids: ids.slice(0, 1), action: 'categorise', category: 'other' } as const;
-    await expect(bulkChangeJobs(t.sql, moves, t.callerWith(edits))).rejects.toMatchObject({
+    await expect(bulkChangeJobs(t, moves, t.callerWith(edits))).rejects.toMatchObject({
       code: 'invalid',
     });
     expect((await seen('guarded')).map(({ state }) => state)).toEqual(['active', 'active']);

@@ -12,7 +12,9 @@ import type { AuditEntry } from '../../audit/record-audit.ts';
 import { recordAudits } from '../../audit/record-audits.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
+import { type JobPlace, newlyBroken } from '../../site-rules/hold-jobs.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Sql, Tx } from '../../store/connection.ts';
 import {
@@ -56,7 +58,7 @@ interface Planned {
  * are not seen; `forbidden` where one of the jobs may not be edited; `conflict` with what stands against it.
  */
 export async function bulkChangeJobs(
-  sql: Sql,
+  { sql, masterKey }: { sql: Sql; masterKey: MasterKey },
   request: BulkJobRequest,
   caller: Caller,
 ): Promise<BulkJobReply> {
@@ -68,7 +70,10 @@ export async function bulkChangeJobs(
     const category =
       request.action === 'categorise' ? await categoryForJobs(tx, request.category, caller) : undefined;
     const plan = jobs.flatMap((job) => planOf(request, job, category));
-    const obstacles = await obstaclesOf(tx, request, plan);
+    const obstacles = [
+      ...(await obstaclesOf(tx, request, plan)),
+      ...(await brokenBy(tx, masterKey, request, plan)),
+    ];
     const dryRun = request.dryRun === true;
     if (!dryRun) {
       refuseObstacles(obstacles);
@@ -191,6 +196,29 @@ async function obstaclesOf(tx: Tx, request: BulkJobRequest, plan: readonly Plann
       message: `Job “${name}” has the open run #${runId}: cancel it or wait for its end.`,
     };
   });
+}
+
+/** Site rules that jobs would break in another category or with other labels. */
+async function brokenBy(
+  tx: Tx,
+  masterKey: MasterKey,
+  request: BulkJobRequest,
+  plan: readonly Planned[],
+): Promise<Obstacle[]> {
+  const { action, category } = request;
+  if (action !== 'categorise' && action !== 'label' && action !== 'unlabel') return [];
+  const places = plan.map(({ job }): [number, JobPlace] => [
+    job.id,
+    action === 'categorise' ? { category } : { labels: labelsAfter(job.labels, request) },
+  ]);
+  const broken = await newlyBroken(tx, masterKey, new Map(places));
+  return broken.flatMap(({ id, name, problems }) =>
+    problems.map(({ rule, message }) => ({
+      id,
+      name,
+      message: `Job “${name}” would break site rule “${rule}”: ${message}`,
+    })),
+  );
 }
 
 function refuseObstacles(obstacles: readonly Obstacle[]): void {

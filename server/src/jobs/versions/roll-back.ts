@@ -1,6 +1,7 @@
 import type { RollBackRequest, SaveJobReply } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
+import { loadSiteRules } from '../../site-rules/site-rules.ts';
 import { inTransaction } from '../../store/transaction.ts';
 import { unrestricted } from '../../store/visibility.ts';
 import { nameTaken } from '../create-job.ts';
@@ -42,7 +43,10 @@ export async function rollBack(
         `Version ${restores} says what version ${job.version} says, which is current.`,
       );
     }
-    return { version, restores };
+    const { category, labels } = job;
+    const rules = await loadSiteRules(tx);
+    const warnings = rules.refuseBroken({ definition: { ...stored, category, labels }, note });
+    return { version, restores, warnings };
   }).catch((error) => {
     throw nameTaken(error, name);
   });
@@ -51,6 +55,7 @@ export async function rollBack(
     job,
     isNewVersion: true,
     message: `Version ${done.restores} is back, as version ${done.version}.`,
+    ...(done.warnings.length === 0 ? {} : { warnings: done.warnings }),
   };
 }
 

@@ -12,6 +12,8 @@ import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
+import { refuseNewlyBroken } from '../../site-rules/hold-jobs.ts';
+import { loadSiteRules } from '../../site-rules/site-rules.ts';
 import type { Sql, Tx } from '../../store/connection.ts';
 import { findVersionHead, insertJobVersion } from '../../store/job-versions.ts';
 import { dataKeyOfJob, type JobDetailRow, setJobVersion } from '../../store/jobs.ts';
@@ -68,13 +70,22 @@ export async function saveJob(
     refuseArchived(job);
     await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, expectedVersion, stored);
     const version = await saveVersion(tx, deps.masterKey, job, { stored, note, restores: null }, caller);
+    const { category = job.category, labels = job.labels } = settings;
+    const held = { definition: { ...stored, category, labels }, note };
+    const warnings = version === undefined ? [] : (await loadSiteRules(tx)).refuseBroken(held);
+    if (version === undefined) await refuseNewlyBroken(tx, deps.masterKey, id, { category, labels });
     const changed = await changeSettings(tx, job, settings, caller);
-    return { version, changed };
+    return { version, changed, warnings };
   }).catch((error) => {
     throw nameTaken(error, stored.name);
   });
   const job = await getJob(deps, id, unrestricted, caller.authority.reach('read'));
-  return { job, isNewVersion: done.version !== undefined, message: messageOf(job.version, done) };
+  return {
+    job,
+    isNewVersion: done.version !== undefined,
+    message: messageOf(job.version, done),
+    ...(done.warnings.length === 0 ? {} : { warnings: done.warnings }),
+  };
 }
 
 function messageOf(current: number, done: { version: number | undefined; changed: string[] }): string {

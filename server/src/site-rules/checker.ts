@@ -1,0 +1,84 @@
+// Which jobs break rules, kept up to date for those who ask of the health of all: definitions are stored sealed, so that
+// no query can tell. A job is looked at again when it, the rules or the categories have changed. One server at a time.
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import type { Log } from '../log.ts';
+import type { Sql, Tx } from '../store/connection.ts';
+import {
+  clearChecks,
+  saveChecks,
+  siteRulesRevision,
+  staleJobs,
+  tryCheckLock,
+} from '../store/site-rule-checks.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { loadSiteRules } from './site-rules.ts';
+import { heldJob } from './violations.ts';
+
+const portion = 200;
+const defaultPauseMs = 15_000;
+
+export interface CheckerDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+  log: Log;
+  pauseMs?: number;
+}
+
+export class SiteRuleChecker {
+  readonly #deps: CheckerDeps;
+  #timer: NodeJS.Timeout | undefined;
+  #round: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(deps: CheckerDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#later();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#round;
+  }
+
+  #later(): void {
+    if (this.#stopped) return;
+    this.#timer = setTimeout(() => {
+      this.#round = this.#checkAll().finally(() => this.#later());
+    }, this.#deps.pauseMs ?? defaultPauseMs);
+    this.#timer.unref();
+  }
+
+  async #checkAll(): Promise<void> {
+    try {
+      while (!this.#stopped && (await checkSome(this.#deps)) === portion);
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, 'jobs could not be held against the site rules; tried again later');
+    }
+  }
+}
+
+/** Looks at some of the jobs that have to be looked at; returns how many. */
+export async function checkSome({ sql, masterKey }: Pick<CheckerDeps, 'sql' | 'masterKey'>): Promise<number> {
+  return inTransaction(sql, async (tx) => {
+    if (!(await tryCheckLock(tx))) return 0;
+    const revision = await siteRulesRevision(tx);
+    if (revision === undefined) return clearChecks(tx).then(() => 0);
+    return check(tx, masterKey, revision);
+  });
+}
+
+async function check(tx: Tx, masterKey: MasterKey, revision: string): Promise<number> {
+  const rules = await loadSiteRules(tx);
+  const jobs = await staleJobs(tx, revision, portion);
+  const checks = jobs.map((job) => ({
+    jobId: job.id,
+    updatedAt: job.updatedAt,
+    broken: rules.problems(heldJob(masterKey, job)),
+  }));
+  if (checks.length > 0) await saveChecks(tx, revision, checks);
+  return jobs.length;
+}

@@ -1,0 +1,240 @@
+import type { CreateSiteRuleRequest, Job, JobDefinition } from '@opsconductor/protocol';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { createCategory, deleteCategory } from '../categories/edit-categories.ts';
+import { checkSave } from '../jobs/check-save.ts';
+import { jobHealth, jobsHealth } from '../jobs/insight/jobs-health.ts';
+import { bulkChangeJobs } from '../jobs/life/bulk-jobs.ts';
+import { moveJob } from '../jobs/move-job.ts';
+import { setupJobs, step, type TestJobs } from '../jobs/testing.ts';
+import { rollBack } from '../jobs/versions/roll-back.ts';
+import { checkSome } from './checker.ts';
+import { createSiteRule, deleteSiteRule, updateSiteRule } from './edit-site-rules.ts';
+import { findViolations, violationsOf } from './violations.ts';
+
+let t: TestJobs;
+let made = 0;
+beforeAll(async () => {
+  t = await setupJobs();
+  for (const name of ['prod', 'prod/db', 'lab']) await createCategory(t.sql, { name }, t.caller);
+});
+afterEach(() => t.sql`delete from site_rules`);
+afterAll(() => t.close());
+
+const strict: CreateSiteRuleRequest = {
+  name: 'Production is bounded',
+  category: 'prod',
+  condition: 'has(job.timeout) && note != ""',
+  message: 'Jobs in prod need a timeout and a note that says why.',
+  path: 'timeout',
+};
+const rule = (fields: Partial<CreateSiteRuleRequest> = {}) =>
+  createSiteRule(t.sql, { ...strict, ...fields }, t.caller);
+const job = (fields: Partial<JobDefinition> = {}, beside: object = {}): Promise<Job> =>
+  t.create({ name: `job ${++made}`, ...fields }, beside);
+const told = `Site rule “${strict.name}”: ${strict.message}`;
+const refused = { code: 'invalid', details: [{ path: 'timeout', message: told }] };
+
+describe('a site rule', () => {
+  test('refuses what breaks it, in its category and below, and lets the rest be saved', async () => {
+    await rule();
+    await expect(job({ category: 'prod' })).rejects.toMatchObject(refused);
+    await expect(job({ category: 'prod/db', timeout: 60 })).rejects.toMatchObject(refused);
+    expect((await job({ category: 'prod/db', timeout: 60 }, { note: 'patch day' })).version).toBe(1);
+    expect((await job({ category: 'lab' })).version).toBe(1);
+  });
+
+  test('is for jobs with the labels that it names', async () => {
+    await rule({ category: null, selector: 'tier=gold !exempt' });
+    await expect(job({ labels: { tier: 'gold' } })).rejects.toMatchObject(refused);
+    await job({ labels: { tier: 'gold', exempt: '' } });
+    await job({ labels: { tier: 'silver' } });
+  });
+
+  test('asked per step says which step breaks it', async () => {
+    await rule({
+      category: null,
+      per: 'step',
+      condition: 'step.config.timeout <= 600',
+      path: 'config.timeout',
+    });
+    const slow = { command: 'x', timeout: 601 };
+    await expect(job({ steps: [step('a'), step('b', slow)] as never })).rejects.toMatchObject({
+      details: [{ path: 'steps[1].config.timeout', message: told }],
+    });
+  });
+
+  test('that only warns lets it be saved, and the answer tells', async () => {
+    await rule({ severity: 'warning', category: null });
+    const created = await job();
+    const warning = { path: 'timeout', message: strict.message, severity: 'warning', rule: strict.name };
+    expect(created).toMatchObject({ warnings: [warning] });
+    expect((await t.change(created.id, { description: 'x' })).warnings).toEqual([warning]);
+  });
+
+  test('that is not enabled asks nothing', async () => {
+    await rule({ isEnabled: false, category: null });
+    expect(await job()).not.toHaveProperty('warnings');
+  });
+
+  test('leaves jobs that were there as they are until they are saved again', async () => {
+    const before = await job({ category: 'prod' });
+    await t.change(before.id, { description: 'v2' });
+    await rule();
+    expect((await t.get(before.id)).version).toBe(2);
+    // What is said already is no save.
+    expect((await t.change(before.id, {})).isNewVersion).toBe(false);
+    await expect(t.change(before.id, { description: 'v3' })).rejects.toMatchObject(refused);
+    await expect(rollBack(t, before.id, { version: 1 }, t.caller)).rejects.toMatchObject(refused);
+    expect((await t.get(before.id)).version).toBe(2);
+    expect((await t.change(before.id, { timeout: 60 }, { note: 'bounded' })).isNewVersion).toBe(true);
+  });
+
+  test('is no reason against another change of a job that breaks it already', async () => {
+    const before = await job({ category: 'prod' });
+    await rule();
+    await moveJob(t, before.id, { category: 'prod/db' }, t.caller);
+    await bulkChangeJobs(t, { ids: [before.id], action: 'label', labels: { a: '' } }, t.caller);
+    expect(await t.get(before.id)).toMatchObject({ category: 'prod/db', labels: { a: '' } });
+  });
+
+  test('keeps jobs out of its category that would break it there, one by one and in bulk', async () => {
+    const lab = await job({ category: 'lab' });
+    await rule();
+    const message = `Job “${lab.name}” would break site rule “${strict.name}”: ${strict.message}`;
+    await expect(moveJob(t, lab.id, { category: 'prod' }, t.caller)).rejects.toMatchObject({
+      code: 'invalid',
+      message,
+    });
+    const request = { ids: [lab.id], action: 'categorise' as const, category: 'prod' };
+    const planned = await bulkChangeJobs(t, { ...request, dryRun: true }, t.caller);
+    expect(planned.obstacles).toEqual([{ id: lab.id, name: lab.name, message }]);
+    await expect(bulkChangeJobs(t, request, t.caller)).rejects.toMatchObject({ code: 'conflict' });
+    await expect(t.change(lab.id, { category: 'prod' })).rejects.toMatchObject({ code: 'invalid' });
+    expect((await t.get(lab.id)).category).toBe('lab');
+  });
+
+  test('that can not be told of a job is broken by it, and the reason is told', async () => {
+    await rule({ category: null, condition: 'job.labels.owner != ""' });
+    await expect(job()).rejects.toMatchObject({
+      details: [
+        {
+          message: `${told} (It can’t be told whether that is so: Column 12: There is no value for owner; ask \`has(…)\` first.)`,
+        },
+      ],
+    });
+  });
+
+  test('costs a bounded amount, however many there are and however large the definition', async () => {
+    const condition = 'job.steps.all(a, job.steps.all(b, a.name != b.name + "!"))';
+    for (let at = 0; at < 20; at++) await rule({ name: `rule ${at}`, category: null, condition });
+    const steps = Array.from({ length: 100 }, (_, at) => step(`step ${at}`));
+    const reply = await checkSave(t.sql, { name: 'large', steps }, t.caller);
+    expect(reply.valid).toBe(false);
+    expect(reply.problems.at(-1)?.message).toMatch(/too large/);
+  });
+});
+
+describe('a site rule is saved', () => {
+  test('with everything that is wrong told at once', async () => {
+    await expect(rule({ condition: 'job.tiemout > 3', selector: 'os=linux' })).rejects.toMatchObject({
+      code: 'invalid',
+      details: [
+        { path: 'selector', message: 'A job has labels and no operating system; name labels only.' },
+        {
+          path: 'condition',
+          message: 'Column 1: job has no tiemout; did you mean timeout?',
+          found: 'job.tiemout',
+        },
+      ],
+    });
+    await expect(rule({ category: 'nowhere' })).rejects.toMatchObject({
+      details: [{ path: 'category', message: 'There is no category of this name.' }],
+    });
+  });
+
+  test('under a name of its own, from the version that was changed, with its audit row', async () => {
+    const first = await rule();
+    await expect(rule()).rejects.toMatchObject({ code: 'conflict' });
+    const changed = await updateSiteRule(
+      t.sql,
+      first.id,
+      { ...strict, message: 'Else.', expectedVersion: 1 },
+      t.caller,
+    );
+    expect(changed).toMatchObject({ version: 2, message: 'Else.' });
+    await expect(
+      updateSiteRule(t.sql, first.id, { ...strict, expectedVersion: 1 }, t.caller),
+    ).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('expectedVersion 2') });
+    await expect(updateSiteRule(t.sql, first.id, strict, t.caller)).rejects.toMatchObject({
+      code: 'invalid',
+    });
+    expect((await updateSiteRule(t.sql, first.id, strict, t.caller, 2)).version).toBe(3);
+    await deleteSiteRule(t.sql, first.id, t.caller);
+    const rows = await t.sql<{ action: string }[]>`
+      select action from audit_log where object_kind = 'site_rule' and object_id = ${String(first.id)} order by id`;
+    expect(rows.map(({ action }) => action)).toEqual([
+      'site_rule.created',
+      'site_rule.changed',
+      'site_rule.changed',
+      'site_rule.deleted',
+    ]);
+  });
+
+  test('and its category stays while it is there', async () => {
+    const category = await createCategory(t.sql, { name: 'short lived' }, t.caller);
+    await rule({ category: 'short lived' });
+    await expect(deleteCategory(t.sql, category.id, t.caller)).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining(`“${strict.name}”`),
+    });
+  });
+});
+
+describe('jobs that break a rule', () => {
+  const all = [] as const;
+
+  test('are listed page by page, also for a rule that is not saved', async () => {
+    const names = ['a', 'b', 'c'].map((name) => `listed ${name}`);
+    for (const name of names) await job({ name, category: 'lab', labels: { listed: '' } });
+    await job({ name: 'listed d', category: 'lab', labels: { listed: '' }, timeout: 5 }, { note: 'x' });
+    const { id } = await rule({ category: 'lab', selector: 'listed', isEnabled: false });
+    const first = await violationsOf(t, id, { limit: 2 }, all);
+    expect(first.items.map(({ jobName }) => jobName)).toEqual(names.slice(0, 2));
+    const rest = await violationsOf(t, id, { limit: 2, cursor: first.nextCursor ?? '' }, all);
+    expect(rest.items.map(({ jobName }) => jobName)).toEqual(['listed c']);
+    expect(first.inScope + rest.inScope).toBe(4);
+    expect(rest.nextCursor).toBeNull();
+    const thought = {
+      ...strict,
+      category: null,
+      selector: 'listed',
+      per: 'job',
+      path: '',
+      severity: 'error',
+    } as const;
+    expect((await findViolations(t, thought, {}, all)).items).toHaveLength(3);
+  });
+
+  test('are named by the health of jobs once they were looked at, until they keep it', async () => {
+    const bad = await job({ name: 'unbounded', category: 'prod' });
+    await rule();
+    while ((await checkSome(t)) > 0);
+    const problem = {
+      kind: 'site_rule',
+      path: 'timeout',
+      message: `Breaks site rule “${strict.name}”: ${strict.message}`,
+    };
+    const named = async () =>
+      (await jobsHealth(t.sql, { limit: 200 }, all)).items.find(({ id }) => id === bad.id)?.problems;
+    expect(await named()).toEqual([problem]);
+    expect((await jobHealth(t, bad.id, all)).problems).toEqual([problem]);
+    await t.change(bad.id, { timeout: 60 }, { note: 'bounded' });
+    expect((await jobHealth(t, bad.id, all)).problems).toEqual([]);
+    expect(await checkSome(t)).toBe(1);
+    expect(await named()).toBeUndefined();
+    expect(await checkSome(t)).toBe(0);
+    await t.sql`delete from site_rules`;
+    await checkSome(t);
+    expect(await t.sql`select 1 from site_rule_checks`).toHaveLength(0);
+  });
+});
