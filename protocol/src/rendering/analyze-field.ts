@@ -1,12 +1,12 @@
 // Where the placeholders of a step stand, told by the rules of each field's language.
 import type { ErrorDetail } from '../api/common.ts';
 import { languages } from './languages.ts';
-import { problemAt, type ReadField } from './read-step.ts';
+import { problemsIn, type ReadField } from './read-step.ts';
 import { placeholderText } from './reference.ts';
 import { namesThatRun } from './sh/special-names.ts';
 import { holeMark } from './sh/syntax.ts';
 import { type ShellCode, shellCode } from './shell-code.ts';
-import type { Site } from './sites.ts';
+import type { Refusal, Site } from './sites.ts';
 import { type Placeholder, placeholdersOf } from './template.ts';
 
 export interface AnalyzedField {
@@ -28,8 +28,12 @@ export function analyzeField(
   const sites = new Map<Placeholder, Site>();
   if (field.kind !== 'shell') return { problems: nameProblems(field), sites };
   const code = shellCode(field.template, rawText);
-  const problem = (at: number, message: string, fix: string) =>
-    problemAt(field.path, field.text, code.placeOf(at), message, fix);
+  const problems = (found: readonly Refusal[]) =>
+    problemsIn(
+      field.path,
+      field.text,
+      found.map(({ at, message, fix }) => ({ at: code.placeOf(at), message, fix })),
+    );
   const holes = code.holes.flatMap(({ at, placeholder }) => {
     const known = field.known.get(placeholder);
     return known === undefined
@@ -43,17 +47,22 @@ export function analyzeField(
   if (field.text.includes(holeMark)) {
     const at = field.text.indexOf(holeMark);
     const message = 'Here is a character that has no meaning in any text (U+FDD0)';
-    return { problems: [problemAt(field.path, field.text, at, message, 'Take it out.')], sites };
+    return { problems: problemsIn(field.path, field.text, [{ at, message, fix: 'Take it out.' }]), sites };
   }
   const analyze = languages[field.language ?? 'sh']?.analyze;
-  if (analyze === undefined)
-    return { problems: holes.map(({ at }) => problem(at, 'No placeholder can stand here', '')), sites };
+  if (analyze === undefined) {
+    const fix = 'Write what is meant.';
+    return {
+      problems: problems(holes.map(({ at }) => ({ at, message: 'No placeholder can stand here', fix }))),
+      sites,
+    };
+  }
   const { sites: found, refusals } = analyze(code.text, holes, environment);
   for (const { at, placeholder } of code.holes) {
     const site = found.get(at);
     if (site !== undefined) sites.set(placeholder, site);
   }
-  return { problems: refusals.map(({ at, message, fix }) => problem(at, message, fix)), code, sites };
+  return { problems: problems(refusals), code, sites };
 }
 
 /** Variables of the environment that hold any text, with the placeholder that it comes from. */
@@ -79,5 +88,5 @@ function nameProblems({ path, keys, text, template }: ReadField): ErrorDetail[] 
     return [];
   const label = placeholderText(placeholder.reference);
   const message = `${label} would set ${name}, which tells the shell, or programs, what to run`;
-  return [problemAt(path, text, placeholder.at, message, 'Use a name of your own.')];
+  return problemsIn(path, text, [{ at: placeholder.at, message, fix: 'Use a name of your own.' }]);
 }

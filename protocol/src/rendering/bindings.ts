@@ -16,12 +16,14 @@ export class Bindings {
   readonly #prefix: string;
   readonly #byReference = new Map<string, Binding>();
 
-  /** @param stem Names are this and a number; `_` is put between until no text of the step has it. */
+  /** @param stem Names are this, so many `_` that no text of the step has it, and a number. */
   constructor(stem: string, texts: readonly string[]) {
-    let prefix = `${stem}_`;
-    const folded = texts.map((text) => text.toUpperCase());
-    while (folded.some((text) => text.includes(prefix.toUpperCase()))) prefix += '_';
-    this.#prefix = prefix;
+    const taken = new RegExp(`${stem}_+`, 'gi');
+    let longest = stem.length;
+    for (const text of texts) {
+      for (const [found] of text.matchAll(taken)) longest = Math.max(longest, found.length);
+    }
+    this.#prefix = stem.padEnd(longest + 1, '_');
   }
 
   bind(reference: Reference, known: Known, value: unknown): Binding {

@@ -11,6 +11,7 @@ import {
   placeholdersOf,
   placeIn,
   type Template,
+  type TemplateProblem,
 } from './template.ts';
 
 /** What of a step is rendered. */
@@ -52,14 +53,13 @@ export function readStep(
     if (!field.text.includes('${{') && field.kind !== 'shell') continue;
     const template = parseTemplate(field.text);
     const known = new Map<Placeholder, Known>();
-    for (const { at, message, fix } of template.problems)
-      problems.push(problemAt(path, field.text, at, message, fix));
+    const found = [...template.problems];
     for (const placeholder of placeholdersOf(template)) {
-      const found = lookUpPlaceholder(placeholder, field, scope, step, options.mayBeAbsent === true);
-      if ('problem' in found)
-        problems.push(problemAt(path, field.text, placeholder.at, found.problem, found.fix));
-      else known.set(placeholder, found);
+      const each = lookUpPlaceholder(placeholder, field, scope, step, options.mayBeAbsent === true);
+      if ('problem' in each) found.push({ at: placeholder.at, message: each.problem, fix: each.fix });
+      else known.set(placeholder, each);
     }
+    problems.push(...problemsIn(path, field.text, found));
     fields.push({ ...field, path, template, known });
   }
   return { fields, problems };
@@ -100,7 +100,18 @@ function lookUpPlaceholder(
   return known;
 }
 
-/** A problem at a place of a text, for a person. */
-export function problemAt(path: string, text: string, at: number, message: string, fix: string): ErrorDetail {
-  return { path, message: `${placeIn(text, at)}: ${message}. ${fix}`, found: excerptAt(text, at) };
+/** So many problems of one text are told one by one: nobody reads more, and each costs a look at the whole text. */
+const maxProblemsOfText = 50;
+
+/** Problems at places of a text, for a person. */
+export function problemsIn(path: string, text: string, problems: readonly TemplateProblem[]): ErrorDetail[] {
+  const told = problems.slice(0, maxProblemsOfText).map(({ at, message, fix }) => ({
+    path,
+    message: `${placeIn(text, at)}: ${message}. ${fix}`,
+    found: excerptAt(text, at),
+  }));
+  const more = problems.length - told.length;
+  return more === 0
+    ? told
+    : [...told, { path, message: `There are ${more} more problems of this kind here.` }];
 }

@@ -25,9 +25,21 @@ export function shellCode(template: Template, rawText: (placeholder: Placeholder
     }
   }
   const placeOf = (at: number) => {
-    const part = places.findLast(({ from }) => from <= at);
+    const part = places[lastBefore(places, at)];
     if (part === undefined) return at;
     return Math.min(part.isHole ? part.to : part.to + (at - part.from), template.text.length);
   };
   return { text, holes, placeOf };
+}
+
+/** The index of the last place that begins at an offset or before it. */
+function lastBefore(places: readonly { from: number }[], at: number): number {
+  let low = 0;
+  let high = places.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((places[middle]?.from ?? 0) <= at) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }

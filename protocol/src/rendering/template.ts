@@ -31,6 +31,9 @@ export interface Template {
   problems: TemplateProblem[];
 }
 
+/** Behind so many mistakes a text is read no further: each costs a look at what follows. */
+const maxProblems = 50;
+
 /** Takes a text apart. What is no placeholder although it looks like one is told of in `problems`. */
 export function parseTemplate(text: string): Template {
   const parts: TemplatePart[] = [];
@@ -40,7 +43,11 @@ export function parseTemplate(text: string): Template {
     if (end > from || extra !== '')
       parts.push({ kind: 'literal', text: text.slice(from, end) + extra, at: from });
   };
-  for (let at = text.indexOf('${{'); at >= 0; at = text.indexOf('${{', from)) {
+  for (
+    let at = text.indexOf('${{');
+    at >= 0 && problems.length < maxProblems;
+    at = text.indexOf('${{', from)
+  ) {
     if (at > from && text[at - 1] === '$') {
       literal(at - 1, '${{');
       from = at + 3;

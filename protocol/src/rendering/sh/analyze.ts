@@ -4,10 +4,10 @@
 import type { ParameterType } from '../../api/parameters.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
 import { checkTest } from './check-test.ts';
+import { type CodeReader, CodeReaders } from './code-readers.ts';
 import { Holders } from './holders.ts';
 import { type Interpreter, interpreterOf } from './interpreters.ts';
 import { readScript } from './read-script.ts';
-import { readsCode } from './reads-code.ts';
 import { type ReasonName, reasons } from './refusals.ts';
 import { refusedArguments } from './refused-arguments.ts';
 import { resolveCommand } from './resolve-command.ts';
@@ -24,6 +24,7 @@ import {
   type Simple,
   type Word,
 } from './syntax.ts';
+import { WrittenText } from './written-text.ts';
 
 /** For sh and bash. */
 export function analyzeShell(
@@ -57,6 +58,7 @@ class ShellAnalysis {
   readonly #script: Script;
   readonly #holes: ReadonlyMap<number, Hole>;
   readonly #holders: Holders;
+  readonly #readers: CodeReaders;
   readonly #sites = new Map<number, Site>();
   readonly #refusals = new Map<string, Refusal>();
   /** Set while the text of backticks is looked at, whose own offsets say nothing. */
@@ -70,6 +72,7 @@ class ShellAnalysis {
       return hole === undefined || isInert(hole.type) ? undefined : hole.label;
     };
     this.#holders = new Holders(script, labelAt, environment);
+    this.#readers = new CodeReaders(this.#holders.functions);
   }
 
   result(): Analysis {
@@ -130,11 +133,10 @@ class ShellAnalysis {
 
   #list(list: List): void {
     for (const { commands } of list.pipelines) {
+      const last = commands.findLastIndex((command) => this.#readers.of(command) !== undefined);
       commands.forEach((command, index) => {
-        const reader = commands
-          .slice(index + 1)
-          .flatMap((later) => readsCode(later, this.#holders.functions) ?? [])[0];
-        if (reader !== undefined) {
+        if (index < last) {
+          const reader = this.#readers.of(commands[last] as Command) as CodeReader;
           this.#refuseInterpreter(inCommand(command, this.#holders.holds), reader.name, reader, true);
         }
         this.#command(command);
@@ -146,7 +148,7 @@ class ShellAnalysis {
     const { holds } = this.#holders;
     const input = [...inInput(command.redirects, holds)];
     if (input.length > 0) {
-      const reader = readsCode(command, this.#holders.functions);
+      const reader = this.#readers.of(command);
       if (reader !== undefined) this.#refuseInterpreter(input, reader.name, reader, true);
     }
     if (command.kind === 'simple') this.#simple(command);
@@ -278,7 +280,7 @@ class ShellAnalysis {
   }
 
   #word(word: Word, options: WordOptions): void {
-    let written = '';
+    const written = new WrittenText();
     let isLiteral = true;
     const isPattern = word.segments.some(
       (segment) =>
@@ -287,34 +289,20 @@ class ShellAnalysis {
     );
     for (const segment of word.segments) {
       if (segment.kind === 'hole') {
-        if (/(^|[=:])~[^/]*$/.test(written)) this.#refuse(segment, 'tilde');
-        else if (written.endsWith('$')) this.#refuse(segment, 'dollar');
+        if (written.isBehindTilde) this.#refuse(segment, 'tilde');
+        else if (written.endsWithDollar) this.#refuse(segment, 'dollar');
         else if (segment.quoting === 'bare' && isPattern) this.#refuse(segment, 'glob');
-        else if (options.mayBeOption && isLiteral && this.#completesOption(written, segment.at)) {
+        else if (options.mayBeOption && isLiteral && written.beginsOption && !this.#isNumber(segment.at)) {
           this.#refuse(segment, 'option_name');
-        } else
-          this.#hole(segment, {
-            ...options,
-            mayBeOption: options.mayBeOption && this.#beginsWord(word, segment, options),
-          });
+        } else {
+          // Nothing that is sure to be there stands before it in its word, or in the value of its assignment.
+          const isFirst = written.isEmpty || (options.unsplit === true && written.isNameAndEquals);
+          this.#hole(segment, { ...options, mayBeOption: options.mayBeOption && isFirst });
+        }
       } else this.#segment(segment, options);
-      if (segment.kind === 'text') written += segment.text;
+      if (segment.kind === 'text') written.add(segment.text);
       else isLiteral = false;
     }
-  }
-
-  /** Whether nothing that is sure to be there stands before it in its word, or in the value of its assignment. */
-  #beginsWord(word: Word, hole: Segment, { unsplit }: WordOptions): boolean {
-    let before = '';
-    for (const segment of word.segments) {
-      if (segment === hole) break;
-      if (segment.kind === 'text') before += segment.text;
-    }
-    return before === '' || (unsplit === true && /^[A-Za-z_]\w*\+?=$/.test(before));
-  }
-
-  #completesOption(written: string, at: number): boolean {
-    return /^(-+|-[A-Za-z0-9])$/.test(written) && !this.#isNumber(at);
   }
 
   #hole(hole: Segment & { kind: 'hole' }, { mayBeOption, isPath = false }: WordOptions): void {

@@ -20,17 +20,27 @@ export interface Holder {
   fromEnvironment: boolean;
 }
 
+/** Where values are on their way through a script: variables by their names, inputs by names that no variable has. */
+type Place = string;
 /** `$1`, `$@` and the like are held together. */
-const positional = '@';
+const positional: Place = '@';
+/** What any function may read. */
+const functionInput: Place = '|function';
+
+const everyVariable = () => true;
 
 export class Holders {
   readonly functions = new Map<string, Compound>();
   /** Variables whose value is an expression to the shell: of `declare -i`, `declare -n` and the like. */
   readonly expressions = new Set<string>();
-  readonly #held = new Map<string, Holder>();
+  readonly #held = new Map<Place, Holder>();
+  /** Where to a value goes on from a place. */
+  readonly #flows = new Map<Place, Place[]>();
+  /** Places that hold a value, to be followed. */
+  readonly #fresh: Place[] = [];
   /** The placeholder at an offset; undefined where its value can't be anything but a number or a boolean. */
   readonly #labelAt: (at: number) => string | undefined;
-  #functionInput: string | undefined;
+  #inputs = 0;
 
   constructor(
     script: Script,
@@ -38,31 +48,57 @@ export class Holders {
     environment: ReadonlyMap<string, string>,
   ) {
     this.#labelAt = labelAt;
-    for (const [name, label] of environment) this.#held.set(name, { label, fromEnvironment: true });
-    for (const command of commandsIn(script.list)) this.#declare(command);
-    for (let before = -1; before !== this.#size(); ) {
-      before = this.#size();
-      this.#list(script.list, undefined);
+    for (const [name, label] of environment) {
+      this.#held.set(name, { label, fromEnvironment: true });
+      this.#fresh.push(name);
     }
+    for (const command of commandsIn(script.list)) this.#declare(command);
+    this.#list(script.list, undefined);
+    this.#follow();
   }
 
   holds = (name: string): boolean => this.get(name) !== undefined;
 
   get(name: string): Holder | undefined {
-    return this.#held.get(/^([1-9]\d*|[@*])$/.test(name) ? positional : name);
+    return this.#held.get(placeOf(name));
   }
 
-  /** The first value among sources that can be anything. */
-  labelOf(sources: Iterable<Source>): string | undefined {
-    for (const source of sources) {
-      const label = source.kind === 'hole' ? this.#labelAt(source.at) : this.get(source.name)?.label;
-      if (label !== undefined) return label;
+  #follow(): void {
+    for (let from = this.#fresh.pop(); from !== undefined; from = this.#fresh.pop()) {
+      const label = this.#held.get(from)?.label;
+      if (label !== undefined) for (const to of this.#flows.get(from) ?? []) this.#hold(to, label);
     }
-    return undefined;
   }
 
-  #size(): number {
-    return this.#held.size + (this.#functionInput === undefined ? 0 : 1);
+  #hold(place: Place, label: string): void {
+    const held = this.#held.get(place);
+    if (held?.fromEnvironment === false) return;
+    this.#held.set(place, { label, fromEnvironment: false });
+    if (held === undefined) this.#fresh.push(place);
+  }
+
+  /** Whatever is in the sources gets to the place. */
+  #flow(sources: Iterable<Source>, to: Place | undefined): void {
+    if (to === undefined) return;
+    for (const source of sources) {
+      if (source.kind === 'variable') this.#connect(placeOf(source.name), to);
+      else {
+        const label = this.#labelAt(source.at);
+        if (label !== undefined) this.#hold(to, label);
+      }
+    }
+  }
+
+  #connect(from: Place | undefined, to: Place): void {
+    if (from === undefined || from === to) return;
+    const flows = this.#flows.get(from);
+    if (flows === undefined) this.#flows.set(from, [to]);
+    else if (flows.at(-1) !== to) flows.push(to);
+  }
+
+  #newInput(): Place {
+    this.#inputs += 1;
+    return `|${this.#inputs}`;
   }
 
   #declare(command: Command): void {
@@ -80,54 +116,57 @@ export class Holders {
     for (const word of rest) this.expressions.add(word.replace(/[[=+].*$/s, ''));
   }
 
-  #hold(name: string | undefined, label: string | undefined): void {
-    if (name === undefined || label === undefined) return;
-    const key = /^([1-9]\d*|[@*])$/.test(name) ? positional : name;
-    if (this.#held.get(key)?.fromEnvironment === false) return;
-    this.#held.set(key, { label, fromEnvironment: false });
-  }
-
-  #list(list: List, input: string | undefined): void {
+  /** @param input What commands of the list read that have no input of their own. */
+  #list(list: List, input: Place | undefined): void {
     for (const { commands } of list.pipelines) {
       let upstream = input;
-      for (const command of commands) {
+      for (const [index, command] of commands.entries()) {
         this.#command(command, upstream);
-        upstream = this.labelOf(inCommand(command, this.holds)) ?? upstream;
+        if (index === commands.length - 1) continue;
+        const next = this.#newInput();
+        this.#flow(inCommand(command, everyVariable), next);
+        this.#connect(upstream, next);
+        upstream = next;
       }
     }
   }
 
-  #command(command: Command, upstream: string | undefined): void {
-    const input = this.labelOf(inInput(command.redirects, this.holds)) ?? upstream;
-    for (const list of listsIn(command))
-      this.#list(list, this.#isFunction(command) ? this.#functionInput : input);
+  #command(command: Command, upstream: Place | undefined): void {
+    let input = upstream;
+    if (command.redirects.some(({ operator }) => operator.startsWith('<'))) {
+      input = this.#newInput();
+      this.#flow(inInput(command.redirects, everyVariable), input);
+      this.#connect(upstream, input);
+    }
+    const isFunction = command.kind === 'compound' && command.what === 'function';
+    for (const list of listsIn(command)) this.#list(list, isFunction ? functionInput : input);
     if (command.kind === 'simple') this.#simple(command, input);
-    else if (command.what === 'for')
-      this.#hold(command.name, this.labelOf(inWords(command.words, this.holds)));
+    else if (command.what === 'for' && command.name !== undefined) {
+      this.#flow(inWords(command.words, everyVariable), command.name);
+    }
   }
 
-  #isFunction(command: Command): boolean {
-    return command.kind === 'compound' && command.what === 'function';
-  }
-
-  #simple(command: Simple, input: string | undefined): void {
+  #simple(command: Simple, input: Place | undefined): void {
     for (const word of command.assignments) this.#assignment(word);
     const { name, index } = resolveCommand(command.words);
     const arguments_ = command.words.slice(index + 1);
     if (name === undefined) return;
     const isFunction = this.functions.has(name);
-    if (isFunction && input !== undefined) this.#functionInput = input;
-    if (isFunction || name === 'set') this.#hold(positional, this.labelOf(inWords(arguments_, this.holds)));
+    if (isFunction) this.#connect(input, functionInput);
+    if (isFunction || name === 'set') this.#flow(inWords(arguments_, everyVariable), positional);
     if (/^(export|readonly|declare|typeset|local|env|sudo)$/.test(name)) {
       for (const word of arguments_) this.#assignment(word);
     }
     for (const word of command.words.slice(0, index)) this.#assignment(word);
     if (name === 'printf' && /^-v/.test(literalOf(arguments_[0]) ?? '')) {
-      this.#hold(literalOf(arguments_[1]), this.labelOf(inWords(arguments_.slice(2), this.holds)));
+      this.#flow(inWords(arguments_.slice(2), everyVariable), literalOf(arguments_[1]));
     }
     if (/^(read|mapfile|readarray)$/.test(name)) {
-      for (const word of arguments_) this.#hold(literalOf(word)?.replace(/\[.*$/s, ''), input);
-      this.#hold(name === 'read' ? 'REPLY' : 'MAPFILE', input);
+      for (const word of arguments_) {
+        const read = literalOf(word)?.replace(/\[.*$/s, '');
+        if (read !== undefined) this.#connect(input, placeOf(read));
+      }
+      this.#connect(input, name === 'read' ? 'REPLY' : 'MAPFILE');
     }
   }
 
@@ -136,6 +175,10 @@ export class Holders {
     if (name === undefined) return;
     const isSubscript = word.segments[1]?.kind === 'group';
     if (!isSubscript && !/^[A-Za-z_]\w*\+?=/.test(literalStart(word))) return;
-    this.#hold(name, this.labelOf(inSegments(word.segments, this.holds)));
+    this.#flow(inSegments(word.segments, everyVariable), name);
   }
+}
+
+function placeOf(name: string): Place {
+  return /^([1-9]\d*|[@*])$/.test(name) ? positional : name;
 }

@@ -1,6 +1,6 @@
 // Reads a script's commands: POSIX, and what bash adds. It is no judge of correctness: it must only never take for text
 // what a shell runs. What it can't make sense of it says, and no value may then stand in that script.
-import { Unreadable, WordReader } from './read-words.ts';
+import { Nesting, type ReadBefore, Unreadable, WordReader } from './read-words.ts';
 import {
   bareText,
   type Command,
@@ -18,12 +18,11 @@ import {
 
 const redirectOperator = /^(?:\d*|\{\w+\})(<<<|<<-|<<|<>|<&|>>|>&|>\||&>>|&>|<|>)/;
 const closers = new Set(['then', 'elif', 'else', 'fi', 'do', 'done', 'esac', '}']);
-const maxDepth = 60;
 
 /** Reads a script in which each placeholder is one `holeMark`. */
 export function readScript(text: string): Script {
   const commented: number[] = [];
-  const reader = new ScriptReader(text, 0, text.length, commented, 0);
+  const reader = new ScriptReader(text, 0, text.length, commented, new Nesting(), new Map());
   try {
     return { list: reader.whole(), commented };
   } catch (error) {
@@ -42,27 +41,40 @@ class ScriptReader {
   readonly #text: string;
   readonly #end: number;
   readonly #commented: number[];
-  readonly #depth: number;
-  #nesting = 0;
+  readonly #nesting: Nesting;
+  readonly #readBefore: ReadBefore;
   #pending: PendingHeredoc[] = [];
 
-  constructor(text: string, at: number, end: number, commented: number[], depth: number) {
-    if (depth > maxDepth) throw new Unreadable('it is nested too deep', at);
+  /** @param readBefore Of this very text. */
+  constructor(
+    text: string,
+    at: number,
+    end: number,
+    commented: number[],
+    nesting: Nesting,
+    readBefore: ReadBefore,
+  ) {
     this.#text = text;
     this.#end = end;
     this.#commented = commented;
-    this.#depth = depth;
-    this.#words = new WordReader(text, at, end, {
-      toParenthesis: (from) => {
-        const inner = new ScriptReader(text, from, end, commented, depth + 1);
-        return inner.toParenthesis();
-      },
+    this.#nesting = nesting;
+    this.#readBefore = readBefore;
+    this.#words = this.#wordReader(at, end);
+  }
+
+  #wordReader(at: number, end: number): WordReader {
+    const nesting = this.#nesting;
+    const readBefore = this.#readBefore;
+    return new WordReader(this.#text, at, end, {
+      nesting,
+      readBefore,
+      toParenthesis: (from) =>
+        new ScriptReader(this.#text, from, end, this.#commented, nesting, readBefore).toParenthesis(),
       whole: (inner, from) => {
-        const holes: number[] = [];
         try {
-          return new ScriptReader(inner, 0, inner.length, holes, depth + 1).whole();
+          return new ScriptReader(inner, 0, inner.length, [], nesting, new Map()).whole();
         } catch (error) {
-          if (error instanceof Unreadable) throw new Unreadable(error.message, from);
+          if (error instanceof Unreadable) throw new Unreadable(error.message, from, error.final);
           throw error;
         }
       },
@@ -90,8 +102,6 @@ class ScriptReader {
   /** Commands up to what closes them, which stays. */
   #list(): List {
     const pipelines: Pipeline[] = [];
-    this.#nesting += 1;
-    if (this.#nesting > maxDepth) throw new Unreadable('it is nested too deep', this.#words.at);
     for (;;) {
       this.#blanksAndLines();
       if (this.#words.at >= this.#end || this.#words.peek() === ')' || this.#words.starts(';;')) break;
@@ -108,7 +118,6 @@ class ScriptReader {
           throw new Unreadable(`${this.#found()} is unexpected`, this.#words.at);
       }
     }
-    this.#nesting -= 1;
     return { pipelines };
   }
 
@@ -135,6 +144,10 @@ class ScriptReader {
   }
 
   #command(): Command {
+    return this.#nesting.within(this.#words.at, () => this.#readCommand());
+  }
+
+  #readCommand(): Command {
     const at = this.#words.at;
     if (this.#words.starts('((')) {
       this.#words.at += 2;
@@ -142,7 +155,7 @@ class ScriptReader {
         const arithmetic = this.#words.arithmetic('))');
         return this.#compound({ what: 'arithmetic', arithmetic, at });
       } catch (error) {
-        if (!(error instanceof Unreadable)) throw error;
+        if (!(error instanceof Unreadable) || error.final) throw error;
         this.#words.at = at;
       }
     }
@@ -402,33 +415,22 @@ class ScriptReader {
 
   /** At the end of a line: the here-documents that its commands asked for. */
   #takeHeredocs(): void {
-    for (const { redirect, stripsTabs } of this.#pending.splice(0)) {
+    const pending = this.#pending.splice(0);
+    const [first] = pending;
+    if (first === undefined) return;
+    const line = this.#text.slice(first.redirect.at, this.#words.at - 1);
+    if (line.replaceAll('\\\n', '').includes('\n')) {
+      throw new Unreadable('a line ends between a here-document and its text', first.redirect.at);
+    }
+    for (const { redirect, stripsTabs } of pending) {
       const delimiter = literalOf(redirect.word);
       if (delimiter === undefined)
         throw new Unreadable('a here-document has no plain delimiter', redirect.word.at);
-      if (
-        this.#text
-          .slice(redirect.at, this.#words.at - 1)
-          .replaceAll('\\\n', '')
-          .includes('\n')
-      ) {
-        throw new Unreadable('a line ends between a here-document and its text', redirect.at);
-      }
       const quoted = redirect.word.segments.some((segment) => segment.quoting !== 'bare');
       const from = this.#words.at;
       const [end, next] = this.#endOfHeredoc(from, delimiter, stripsTabs);
       if (quoted) redirect.body = { quoted, segments: plainSegments(this.#text, from, end) };
-      else {
-        const body = new WordReader(this.#text, from, end, {
-          toParenthesis: (at) =>
-            new ScriptReader(this.#text, at, end, this.#commented, this.#depth + 1).toParenthesis(),
-          whole: (text, at) => {
-            if (text.length > this.#text.length) throw new Unreadable('it is nested too deep', at);
-            return new ScriptReader(text, 0, text.length, [], this.#depth + 1).whole();
-          },
-        });
-        redirect.body = { quoted, segments: body.expandable() };
-      }
+      else redirect.body = { quoted, segments: this.#wordReader(from, end).expandable() };
       this.#words.at = next;
     }
   }

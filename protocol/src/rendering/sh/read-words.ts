@@ -5,17 +5,51 @@ import { holeMark, type List, type Quoting, type Segment, type Word } from './sy
 /** Reading had to stop: what is there is no shell script, or none that this reader knows. */
 export class Unreadable extends Error {
   readonly at: number;
-  constructor(why: string, at: number) {
+  /** Reading it in another way would not help. */
+  readonly final: boolean;
+  constructor(why: string, at: number, final = false) {
     super(why);
     this.at = at;
+    this.final = final;
+  }
+}
+
+/**
+ * How deep all readers of one script are inside each other, and how much they have read: a hostile script must use up
+ * neither the stack nor the server's time.
+ */
+export class Nesting {
+  #depth = 0;
+  #count = 0;
+
+  within<T>(at: number, read: () => T): T {
+    if (this.#depth >= maxDepth) throw new Unreadable('it is nested too deep', at, true);
+    if (this.#count >= maxParts) throw new Unreadable(`it has more than ${maxParts} commands`, at, true);
+    this.#depth += 1;
+    this.#count += 1;
+    try {
+      return read();
+    } finally {
+      this.#depth -= 1;
+    }
   }
 }
 
 const metacharacters = new Set([' ', '\t', '\n', ';', '&', '|', '<', '>', '(', ')']);
 const special = /[@*#?$!0-9-]/;
-const maxDepth = 60;
+const maxDepth = 100;
+/** Commands and expansions. */
+const maxParts = 20_000;
+/** Runs of text in which nothing can begin or end, whoever reads it. */
+const plainBare = /[^\s;&|<>()"'\\$`[\]{}\uFDD0]+/y;
+const plainQuoted = /[^"'\\$`()[\]{}\uFDD0]+/y;
+
+/** What was made of `$((` at a place, which can be read in two ways: nothing is read in both ways twice. */
+export type ReadBefore = Map<string, { segment: Segment; end: number } | Unreadable>;
 
 export interface CommandsWithin {
+  nesting: Nesting;
+  readBefore: ReadBefore;
   /** Reads commands from `at` to an unmatched `)`, and tells where that is. */
   toParenthesis(at: number): { list: List; end: number };
   /** Reads a text of its own whole: what stands between backticks. */
@@ -27,7 +61,6 @@ export class WordReader {
   readonly text: string;
   readonly end: number;
   readonly #commands: CommandsWithin;
-  #depth = 0;
 
   constructor(text: string, at: number, end: number, commands: CommandsWithin) {
     this.text = text;
@@ -49,6 +82,8 @@ export class WordReader {
   word(): Word | undefined {
     const at = this.at;
     const segments: Segment[] = [];
+    // What is no name by now will be none later: each bracket must not have the whole word read again.
+    let mayBeName = true;
     while (this.at < this.end) {
       const char = this.peek();
       if ((char === '<' || char === '>') && this.peek(1) === '(' && segments.length === 0) {
@@ -59,8 +94,11 @@ export class WordReader {
         segments.push(this.#extglob());
       } else if (metacharacters.has(char)) {
         break;
-      } else if (char === '[' && /^[A-Za-z_]\w*$/.test(onlyText(segments) ?? '')) {
-        segments.push(this.#subscript());
+      } else if (char === '[' && mayBeName) {
+        mayBeName = /^[A-Za-z_]\w*$/.test(onlyText(segments) ?? '');
+        if (mayBeName) segments.push(this.#subscript());
+        else this.#piece(segments, 'bare');
+        mayBeName = false;
       } else {
         this.#piece(segments, 'bare');
       }
@@ -131,8 +169,11 @@ export class WordReader {
     } else if (char === '`') {
       segments.push(this.#backtick(quoting));
     } else {
-      this.at += 1;
-      addText(segments, char, quoting, at);
+      const plain = quoting === 'bare' ? plainBare : plainQuoted;
+      plain.lastIndex = at;
+      const run = plain.test(this.text) ? plain.lastIndex : at + 1;
+      this.at = Math.min(run, this.end);
+      addText(segments, this.text.slice(at, this.at), quoting, at);
     }
   }
 
@@ -171,10 +212,16 @@ export class WordReader {
     if (end < 0 || end >= this.end) throw new Unreadable('a single quote is not closed', this.at);
     const segments: Segment[] = [];
     addText(segments, '', quoting, from);
-    for (let at = from; at < end; at += 1) {
-      const char = this.text[at] as string;
-      if (char === holeMark) segments.push({ kind: 'hole', quoting, at });
-      else addText(segments, char, quoting, at);
+    for (let at = from; at < end; ) {
+      if (this.text[at] === holeMark) {
+        segments.push({ kind: 'hole', quoting, at });
+        at += 1;
+        continue;
+      }
+      const hole = this.text.indexOf(holeMark, at);
+      const next = hole < 0 || hole > end ? end : hole;
+      addText(segments, this.text.slice(at, next), quoting, at);
+      at = next;
     }
     this.at = end + 1;
     return segments;
@@ -192,22 +239,15 @@ export class WordReader {
     const at = this.at;
     const next = this.peek(1);
     if (next === '(') {
-      if (this.peek(2) === '(') {
-        this.at += 3;
-        try {
-          return { kind: 'arithmetic', inner: this.arithmetic('))'), at, quoting };
-        } catch (error) {
-          if (!(error instanceof Unreadable)) throw error;
-          // A subshell within a command substitution, written without a space.
-          this.at = at;
-        }
-      }
-      return this.#substitution('dollar', quoting, 2);
+      return this.peek(2) === '('
+        ? this.#doubleParenthesis(quoting)
+        : this.#substitution('dollar', quoting, 2);
     }
     if (next === '{') return this.#braces(quoting);
     if (next === '[' && quoting !== 'arithmetic') {
       this.at += 2;
-      return { kind: 'group', what: 'old_arithmetic', inner: this.arithmetic(']'), at, quoting };
+      const inner = this.#commands.nesting.within(at, () => this.arithmetic(']'));
+      return { kind: 'group', what: 'old_arithmetic', inner, at, quoting };
     }
     const name = /^[A-Za-z_]\w*/.exec(this.text.slice(at + 1, Math.min(this.end, at + 200)))?.[0];
     if (name !== undefined) {
@@ -222,11 +262,42 @@ export class WordReader {
     return { kind: 'text', text: '$', quoting, at };
   }
 
+  /** `$((`: arithmetic, or a subshell within a command substitution that is written without a space. */
+  #doubleParenthesis(quoting: Quoting): Segment {
+    const at = this.at;
+    const { nesting, readBefore } = this.#commands;
+    const key = `${at} ${this.end} ${quoting}`;
+    const before = readBefore.get(key);
+    if (before instanceof Unreadable) throw before;
+    if (before !== undefined) {
+      this.at = before.end;
+      return before.segment;
+    }
+    try {
+      const segment = nesting.within(at, () => this.#eitherWay(at, quoting));
+      readBefore.set(key, { segment, end: this.at });
+      return segment;
+    } catch (error) {
+      if (error instanceof Unreadable) readBefore.set(key, error);
+      throw error;
+    }
+  }
+
+  #eitherWay(at: number, quoting: Quoting): Segment {
+    this.at += 3;
+    try {
+      return { kind: 'arithmetic', inner: this.arithmetic('))'), at, quoting };
+    } catch (error) {
+      if (!(error instanceof Unreadable) || error.final) throw error;
+      this.at = at;
+      return this.#substitution('dollar', quoting, 2);
+    }
+  }
+
   #substitution(style: 'dollar' | 'process', quoting: Quoting, opening: number): Segment {
     const at = this.at;
-    this.#deeper(at);
-    const { list, end } = this.#commands.toParenthesis(at + opening);
-    this.#depth -= 1;
+    const { nesting, toParenthesis } = this.#commands;
+    const { list, end } = nesting.within(at, () => toParenthesis(at + opening));
     this.at = end + 1;
     return { kind: 'command', style, body: list, quoting, at };
   }
@@ -239,9 +310,8 @@ export class WordReader {
       const char = this.peek();
       if (char === '`') {
         this.at += 1;
-        this.#deeper(at);
-        const body = this.#commands.whole(text, at + 1);
-        this.#depth -= 1;
+        const { nesting, whole } = this.#commands;
+        const body = nesting.within(at, () => whole(text, at + 1));
         return { kind: 'command', style: 'backtick', body, holes, quoting, at };
       }
       if (char === '\\' && /[$`\\]/.test(this.peek(1))) this.at += 1;
@@ -252,8 +322,11 @@ export class WordReader {
   }
 
   #braces(quoting: Quoting): Segment {
+    return this.#commands.nesting.within(this.at, () => this.#readBraces(quoting));
+  }
+
+  #readBraces(quoting: Quoting): Segment {
     const at = this.at;
-    this.#deeper(at);
     this.at += 2;
     let prefix: '#' | '!' | undefined;
     if ((this.peek() === '#' || this.peek() === '!') && /[A-Za-z_0-9@*]/.test(this.peek(1))) {
@@ -268,7 +341,7 @@ export class WordReader {
     while (this.peek() !== '}') {
       if (this.at >= this.end) throw new Unreadable('a ${ is not closed', at);
       const char = this.peek();
-      const takesQuotes = quoting === 'bare' || /[#%/]/.test(operatorText(operator));
+      const takesQuotes = quoting === 'bare' || (char === "'" && /[#%/]/.test(operatorText(operator)));
       if (char === '"') {
         this.at += 1;
         this.#double(operator);
@@ -277,7 +350,6 @@ export class WordReader {
       } else this.#commonPiece(operator, quoting);
     }
     this.at += 1;
-    this.#depth -= 1;
     return {
       kind: 'parameter',
       name: name ?? '',
@@ -310,7 +382,6 @@ export class WordReader {
 
   #extglob(): Segment {
     const at = this.at;
-    this.#deeper(at);
     const inner: Segment[] = [];
     this.at += 1;
     for (let depth = 1; depth > 0; ) {
@@ -320,7 +391,6 @@ export class WordReader {
       if (depth > 0) this.#piece(inner, 'bare');
     }
     this.at += 1;
-    this.#depth -= 1;
     return { kind: 'group', what: 'extglob', inner, at, quoting: 'bare' };
   }
 
@@ -334,11 +404,6 @@ export class WordReader {
     }
     if (this.peek() === ']') this.at += 1;
     return { kind: 'group', what: 'subscript', inner, at, quoting: 'bare' };
-  }
-
-  #deeper(at: number): void {
-    this.#depth += 1;
-    if (this.#depth > maxDepth) throw new Unreadable('it is nested too deep', at);
   }
 }
 

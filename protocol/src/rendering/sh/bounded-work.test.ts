@@ -1,0 +1,71 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// Scripts that are made to hold the server up. Work is counted, since time depends on the machine; each of these took
+// minutes, or all of the stack, in a reader that goes back or an analysis that goes over everything again.
+import { afterEach, expect, test, vi } from 'vitest';
+import { checkStep } from '../index.ts';
+import { scopeFor } from '../testing.ts';
+import { WordReader } from './read-words.ts';
+
+const value = '${{ parameters.text }}';
+const filled = (text: string, size: number) => text.repeat(Math.floor(size / text.length));
+const numbered = (size: number, line: (at: number, of: number) => string) => {
+  const of = Math.floor(size / 16);
+  return Array.from({ length: of }, (_, at) => line(at, of)).join('\n');
+};
+
+const hostile: Record<string, (size: number) => string> = {
+  'arithmetic that is none, inside itself': (size) => `echo ${value} ${filled('$(( ', size)}`,
+  'arithmetic that is none, closed': () => `echo ${value} ${'$(('.repeat(90)}1${') )'.repeat(90)}`,
+  'arithmetic that is none, side by side': (size) => `echo ${value} ${filled('$((a) ) ', size)}`,
+  'subshells that could be arithmetic': () => `echo ${value}; ${'(('.repeat(45)} x ${') )'.repeat(45)}`,
+  'functions that call each other': () =>
+    `${Array.from({ length: 60 }, (_, at) => `f${at}() { f${at + 1}; f${at + 1}; }`).join('\n')}\necho ${value} | f0`,
+  'functions that are each other’s bodies': (size) => `echo ${value}; ${filled('f() ', size)}`,
+  'a value handed on from line to line, the last one first': (size) =>
+    `a0=${value}\n${numbered(size, (at, of) => `a${of - at}="$a${of - at - 1}"`)}`,
+  'a long pipeline': (size) => `echo ${value}${filled('|a', size)}`,
+  'here-documents on one line': (size) => `cat ${filled('<<E ', size / 2)}\n${filled('E\n', size)}`,
+  'one word of placeholders': (size) => `echo ${filled(value, size)}`,
+  'tildes before placeholders': (size) => `echo ${filled(`:~${value}`, size)}`,
+  'brackets behind a long word': (size) => `echo ${value} ${'a'.repeat(size / 2)}+${'['.repeat(size / 2)}`,
+  'placeholders that are not closed': (size) => filled('${{x ', size),
+  'placeholders in the wrong place': (size) => filled(`'${value}' `, size),
+  'quotes without end': (size) => `echo ${value} ${filled('"$(', size)}`,
+  'backticks in backticks': (size) => `echo ${value} ${filled('`\\`', size)}`,
+  'wrappers of wrappers': (size) => `${filled('sudo ', size)}${value}`,
+};
+
+afterEach(() => vi.restoreAllMocks());
+
+/** How often a character was looked at. */
+function workOf(command: string): number {
+  const peeks = vi.spyOn(WordReader.prototype, 'peek');
+  checkStep({ type: 'ssh.exec', config: { command } }, scopeFor());
+  const count = peeks.mock.calls.length;
+  peeks.mockRestore();
+  return count;
+}
+
+for (const [name, text] of Object.entries(hostile)) {
+  test(`${name}: twice the text is twice the work`, () => {
+    const [small, large] = [workOf(text(4_000)), workOf(text(8_000))];
+    expect(large).toBeLessThan(2.5 * small + 1_000);
+    expect(large).toBeLessThan(400_000);
+  });
+}
+
+test('a definition as large as they get is answered for each of them', () => {
+  const scope = scopeFor();
+  for (const text of Object.values(hostile)) {
+    const command = text(131_000).slice(0, 131_072);
+    expect(checkStep({ type: 'ssh.exec', config: { command } }, scope).length).toBeLessThanOrEqual(60);
+  }
+}, 30_000);
+
+test('an ordinary script with many placeholders is looked at a few times', () => {
+  const line = `echo ${value} "${'word '.repeat(60)}"\n`;
+  const command = line.repeat(200);
+  expect(command.length).toBeGreaterThan(64 * 1024);
+  expect(checkStep({ type: 'ssh.exec', config: { command } }, scopeFor())).toEqual([]);
+  expect(workOf(command)).toBeLessThan(command.length);
+});

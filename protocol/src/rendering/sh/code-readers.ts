@@ -1,0 +1,115 @@
+// Which commands run what arrives by their standard input.
+import { type Interpreter, interpreterOf } from './interpreters.ts';
+import { resolveCommand } from './resolve-command.ts';
+import { commandsIn } from './sources.ts';
+import { type Command, type Compound, literalOf, type Simple } from './syntax.ts';
+
+export interface CodeReader extends Pick<Interpreter, 'why' | 'fix'> {
+  name: string;
+}
+
+/** What a command comes to for its input: a reader of code in it, or functions that may have one. */
+interface Within {
+  reader?: CodeReader;
+  calls: string[];
+}
+
+export class CodeReaders {
+  readonly #functions: ReadonlyMap<string, Compound>;
+  readonly #ofFunction = new Map<string, CodeReader>();
+  readonly #of = new Map<Command, Within>();
+
+  constructor(functions: ReadonlyMap<string, Compound>) {
+    this.#functions = functions;
+    const callers = new Map<string, string[]>();
+    const reached: string[] = [];
+    const reach = (name: string, reader: CodeReader) => {
+      if (this.#ofFunction.has(name)) return;
+      this.#ofFunction.set(name, reader);
+      reached.push(name);
+    };
+    for (const [name, body] of functions) {
+      const { reader, calls } = this.#within(body);
+      if (reader !== undefined) reach(name, reader);
+      for (const called of calls) {
+        const known = callers.get(called);
+        if (known === undefined) callers.set(called, [name]);
+        else known.push(name);
+      }
+    }
+    for (let name = reached.pop(); name !== undefined; name = reached.pop()) {
+      const reader = this.#ofFunction.get(name) as CodeReader;
+      for (const caller of callers.get(name) ?? []) reach(caller, reader);
+    }
+  }
+
+  /** The interpreter within a command that would run its input; undefined where there is none. */
+  of(command: Command): CodeReader | undefined {
+    // To declare a function runs nothing of it.
+    if (command.kind === 'compound' && command.what === 'function') return undefined;
+    const { reader, calls } = this.#within(command);
+    if (reader !== undefined) return reader;
+    const called = calls.find((name) => this.#ofFunction.has(name));
+    return called === undefined ? undefined : this.#ofFunction.get(called);
+  }
+
+  #within(command: Command): Within {
+    const before = this.#of.get(command);
+    if (before !== undefined) return before;
+    const found = command.kind === 'simple' ? this.#ofSimple(command) : this.#ofCompound(command);
+    this.#of.set(command, found);
+    return found;
+  }
+
+  #ofCompound({ lists }: Compound): Within {
+    const calls = new Set<string>();
+    for (const list of lists) {
+      for (const inner of commandsIn(list)) {
+        if (inner.kind !== 'simple') continue;
+        const { reader, calls: more } = this.#within(inner);
+        if (reader !== undefined) return { reader, calls: [] };
+        for (const name of more) calls.add(name);
+      }
+    }
+    return { calls: [...calls] };
+  }
+
+  #ofSimple({ words }: Simple): Within {
+    if (words.length === 0) return { calls: [] };
+    const { name, index, obstacle } = resolveCommand(words);
+    if (obstacle !== undefined) {
+      return { reader: { name: obstacle.wrapper, why: 'may hand it to a shell here' }, calls: [] };
+    }
+    if (name === undefined) {
+      const reader = {
+        name: 'a command that is only known when the script runs',
+        why: 'may run it',
+        fix: 'Write the name of the command itself.',
+      };
+      return { reader, calls: [] };
+    }
+    if (this.#functions.has(name)) return { calls: [name] };
+    const interpreter = interpreterOf(name);
+    if (interpreter === undefined || !runsInput(interpreter, words.slice(index + 1).map(literalOf))) {
+      return { calls: [] };
+    }
+    const { why, fix } = interpreter;
+    return { reader: { name, why, ...(fix === undefined ? {} : { fix }) }, calls: [] };
+  }
+}
+
+function runsInput(interpreter: Interpreter, texts: readonly (string | undefined)[]): boolean {
+  if (interpreter.input === 'data') return false;
+  if (interpreter.arguments === 'after' && !texts.some((text) => interpreter.after?.test(text ?? ''))) {
+    return false;
+  }
+  return interpreter.input !== 'code_without_program' || !bringsProgram(interpreter, texts);
+}
+
+/** `python3 -c '…'` and `python3 script.py` leave their input to that program. */
+function bringsProgram({ harmless }: Interpreter, texts: readonly (string | undefined)[]): boolean {
+  const first = texts.find((text) => !(harmless?.test(text ?? '') ?? false));
+  if (first === undefined) return false;
+  if (/^-(c|e|E|r|ne|pe|le|lne|n|p|-eval|-print)$/.test(first)) return true;
+  return !first.startsWith('-') && !/^\/dev\/(stdin|fd\/0)$/.test(first);
+}
