@@ -18,7 +18,7 @@ async function prepare() {
   say('Preparing: building the console and the agent, finding what the tests run against');
   await buildAll();
   register();
-  const { ensureAnsible, ensureChromium, ensureNetworkTools, ensureSshd } = await import(
+  const { ensureAnsible, ensureChromium, ensureNetworkTools, ensureShells, ensureSshd } = await import(
     '../test/support/packages.ts'
   );
   const options = { print: (line) => say(`  ${line}`) };
@@ -33,6 +33,9 @@ async function prepare() {
   // What is missing of it is told by the test that compares with it.
   const ansible = await ensureAnsible(options);
   if (!('missing' in ansible)) say(`  Ansible: ${ansible.path}`);
+  for (const [name, shell] of await ensureShells(options)) {
+    if ('missing' in shell) untried.notes.push(`scripts in ${name}: ${shell.missing}`);
+  }
   const networks = await ensureNetworkTools(options);
   if (networks !== undefined) untried.notes.push(`segmented networks: ${networks.missing}`);
   else say('  Network namespaces and nftables: available');

@@ -1,5 +1,5 @@
 // `tsx test/support/ensure-packages.ts`: gets what the suite wants to try itself against, and says what is missing.
-import { ensureAnsible, ensureChromium, ensureNetworkTools, ensureSshd } from './packages.ts';
+import { ensureAnsible, ensureChromium, ensureNetworkTools, ensureShells, ensureSshd } from './packages.ts';
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
 for (const [name, ensure] of [
@@ -8,6 +8,9 @@ for (const [name, ensure] of [
   ['ansible', ensureAnsible],
 ] as const) {
   const result = await ensure({ print });
+  print('missing' in result ? `${name}: not available: ${result.missing}` : `${name}: ${result.path}`);
+}
+for (const [name, result] of await ensureShells({ print })) {
   print('missing' in result ? `${name}: not available: ${result.missing}` : `${name}: ${result.path}`);
 }
 const networks = await ensureNetworkTools({ print });

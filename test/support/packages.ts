@@ -1,4 +1,4 @@
-// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, tools for networks), and gets
+// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, shells, tools for networks), and gets
 // them where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -24,6 +24,12 @@ const sshd: Package = { name: 'openssh-server', paths: ['usr/sbin/sshd'] };
 const chromium: Package = { name: 'chromium', paths: ['usr/lib/chromium/chromium', 'usr/bin/chromium'] };
 const ansible: Package = { name: 'ansible-core', paths: ['usr/bin/ansible-inventory'] };
 const haproxy: Package = { name: 'haproxy', paths: ['usr/sbin/haproxy'] };
+const shells: Package[] = [
+  { name: 'dash', paths: ['usr/bin/dash', 'bin/dash'] },
+  { name: 'bash', paths: ['usr/bin/bash', 'bin/bash'] },
+  { name: 'busybox', paths: ['usr/bin/busybox', 'bin/busybox'] },
+  { name: 'zsh', paths: ['usr/bin/zsh', 'bin/zsh'] },
+];
 const networkTools: Package[] = [
   { name: 'iproute2', paths: ['usr/sbin/ip', 'usr/bin/ip', 'sbin/ip'] },
   { name: 'nftables', paths: ['usr/sbin/nft'] },
@@ -54,6 +60,13 @@ export function ensureAnsible(options: EnsureOptions = {}): Promise<Ensured> {
 /** The path of HAProxy, or why there is none. */
 export function ensureHaproxy(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(haproxy, options);
+}
+
+/** The shells that scripts of steps meet on targets, by name. */
+export async function ensureShells(options: EnsureOptions = {}): Promise<Map<string, Ensured>> {
+  const found = new Map<string, Ensured>();
+  for (const shell of shells) found.set(shell.name, await ensure(shell, options));
+  return found;
 }
 
 /** Whether network namespaces with a firewall can be had (`ip`, `nft`, `curl`, and the right to use them), or why not. */
