@@ -335,6 +335,7 @@ export const StartRunRequestSchema = Closed({
   /** Why it is run; kept with it. */
   reason: Type.Optional(Description(1_000)),
 });
+export type StartRunRequest = Static<typeof StartRunRequestSchema>;
 export const rerunChoices = ['failed', 'unknown', 'not_succeeded', 'all'] as const;
 export type RerunChoice = (typeof rerunChoices)[number];
 export const RerunRequestSchema = Closed({

@@ -9,7 +9,7 @@ import type {
   JobPage,
   JobQuery,
   RunDetail,
-  TargetSelection,
+  StartRunRequest,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
@@ -58,6 +58,6 @@ export async function saveJob(
   return reply.job;
 }
 
-export function startRun(jobId: number, selection: TargetSelection): Promise<RunDetail> {
-  return request('POST', apiPaths.jobRun(jobId), { body: selection });
+export function startRun(jobId: number, body: StartRunRequest): Promise<RunDetail> {
+  return request('POST', apiPaths.jobRun(jobId), { body });
 }

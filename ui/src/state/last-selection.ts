@@ -1,4 +1,4 @@
-// What a job was last run on, as far as it can be asked for again.
+// What a job was last run on, and with which values, as far as that can be asked for again.
 import type { RunDetail } from '@opsconductor/protocol';
 import { fetchRun, fetchRunSteps, listRuns } from '../api/runs.ts';
 import { counted } from '../format/quantity.ts';
@@ -9,6 +9,8 @@ export interface LastSelection {
   runId: number;
   /** `group web, less canary` */
   words: string;
+  /** Values that were given; no secret is among them, and no default. */
+  parameters: Readonly<Record<string, unknown>>;
   applyTo(draft: SelectionDraft): void;
 }
 
@@ -24,14 +26,22 @@ export async function readLastSelection(
   return asAsked(run) ?? (await byHosts(run, signal));
 }
 
+/** The values that someone gave a run, to give them again. */
+export function givenValues({ parameters }: Pick<RunDetail, 'parameters'>): Record<string, unknown> {
+  const given = (parameters ?? []).filter(({ secret, isDefault }) => !secret && !isDefault);
+  return Object.fromEntries(given.map(({ name, value }) => [name, value]));
+}
+
 /** Groups and selectors, resolved anew. What was given by id is kept in a run as a number only. */
-export function asAsked({ id, selection }: Pick<RunDetail, 'id' | 'selection'>): LastSelection | undefined {
+export function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>): LastSelection | undefined {
+  const { id, selection } = run;
   if (selection === null || selection.targets > 0 || selection.exclude.targets > 0) return undefined;
   const { exclude } = selection;
   const without = termWords(exclude);
   return {
     runId: id,
     words: termWords(selection) + (without === '' ? '' : `, less ${without}`),
+    parameters: givenValues(run),
     applyTo(draft) {
       draft.clear();
       draft.include.groups = selection.groups;
@@ -59,6 +69,7 @@ async function byHosts(run: RunDetail, signal: AbortSignal | undefined): Promise
   const [first] = hosts;
   return {
     runId: run.id,
+    parameters: givenValues(run),
     words: hosts.length === 1 ? `target ${first?.name}` : `the same ${counted(hosts.length, 'target')}`,
     applyTo(draft) {
       draft.clear();

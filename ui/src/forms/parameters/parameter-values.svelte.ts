@@ -79,6 +79,15 @@ export class ParameterValues {
     this.touch(String(name));
   }
 
+  /** Gives values of before, where they still have a place. */
+  giveAll(values: Readonly<Record<string, unknown>>): void {
+    const fitting = Object.entries(values).filter(
+      ([name]) => Object.hasOwn(this.parameters, name) && this.parameters[name]?.secret !== true,
+    );
+    this.values = { ...this.values, ...Object.fromEntries(fitting) };
+    this.#touched = new Set([...this.#touched, ...fitting.map(([name]) => name)]);
+  }
+
   giveSecret(name: string, value: string): void {
     const { [name]: _, ...others } = this.secrets;
     this.secrets = value === '' ? others : { ...others, [name]: value };

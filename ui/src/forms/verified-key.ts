@@ -1,0 +1,26 @@
+// The key that a segment's secrets are sealed to, as its signed roster names it.
+import { decodeBase64, rosterSegmentKey, SealingError, verifyRoster } from '@opsconductor/protocol/sealing';
+import { fetchSealingKey } from '../api/segments.ts';
+
+export interface VerifiedKey {
+  installationId: string;
+  segmentId: number;
+  generation: number;
+  segmentPublicKey: Uint8Array;
+}
+
+/** @throws {SealingError} when the roster is not the root's, or the key not the one that it names. */
+export async function fetchVerifiedKey(segmentId: number): Promise<VerifiedKey> {
+  const key = await fetchSealingKey(segmentId);
+  const roster = await verifyRoster(decodeBase64(key.rootPublicKey), key.roster, {
+    installationId: key.installationId,
+    segmentId,
+    minNumber: 0,
+  });
+  const segmentPublicKey = rosterSegmentKey(roster);
+  if (segmentPublicKey === undefined || roster.currentGeneration !== key.generation) {
+    throw new SealingError('key_mismatch', 'The server offered another key than the segment’s roster names');
+  }
+  const { installationId, generation } = key;
+  return { installationId, segmentId, generation, segmentPublicKey };
+}
