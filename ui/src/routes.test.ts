@@ -9,6 +9,12 @@ describe('the map of pages', () => {
     expect(matchRoute(path(paths.job(12)))).toEqual({ page: 'job', id: 12 });
     expect(matchRoute(path(paths.editJob(12)))).toEqual({ page: 'edit-job', id: 12 });
     expect(matchRoute(path(paths.newJob({ from: 3 })))).toEqual({ page: 'new-job' });
+    expect(matchRoute(path(paths.starters({ search: 'x' })))).toEqual({ page: 'starters' });
+    expect(matchRoute(path(paths.fromStarter(8)))).toEqual({ page: 'from-starter', id: 8 });
+    expect(matchRoute(path(paths.jobImports({ plan: 'x' })))).toEqual({ page: 'import-jobs' });
+    expect(matchRoute(path(paths.siteRules()))).toEqual({ page: 'site-rules' });
+    expect(matchRoute(path(paths.newSiteRule()))).toEqual({ page: 'new-site-rule' });
+    expect(matchRoute(path(paths.siteRule(2)))).toEqual({ page: 'site-rule', id: 2 });
     expect(matchRoute(path(paths.runs({ status: 'failed' })))).toEqual({ page: 'runs' });
     expect(matchRoute(path(paths.run(7, { host: 1 })))).toEqual({ page: 'run', id: 7 });
     expect(matchRoute(path(paths.targets()))).toEqual({ page: 'targets' });

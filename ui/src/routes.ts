@@ -10,6 +10,12 @@ export type PageName =
   | 'job-history'
   | 'job-statistics'
   | 'new-job'
+  | 'starters'
+  | 'from-starter'
+  | 'import-jobs'
+  | 'site-rules'
+  | 'new-site-rule'
+  | 'site-rule'
   | 'edit-job'
   | 'runs'
   | 'run'
@@ -50,6 +56,12 @@ export interface Route {
 const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/(?:jobs)?$/, 'jobs'],
   [/^\/jobs\/new$/, 'new-job'],
+  [/^\/jobs\/starters$/, 'starters'],
+  [/^\/jobs\/starters\/([1-9][0-9]{0,14})$/, 'from-starter'],
+  [/^\/jobs\/import$/, 'import-jobs'],
+  [/^\/jobs\/rules$/, 'site-rules'],
+  [/^\/jobs\/rules\/new$/, 'new-site-rule'],
+  [/^\/jobs\/rules\/([1-9][0-9]{0,14})$/, 'site-rule'],
   [/^\/jobs\/([1-9][0-9]{0,14})$/, 'job'],
   [/^\/jobs\/([1-9][0-9]{0,14})\/versions$/, 'job-versions'],
   [/^\/jobs\/([1-9][0-9]{0,14})\/versions\/([1-9][0-9]{0,8})$/, 'job-version'],
@@ -98,6 +110,11 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   'job-history': 'read',
   'job-statistics': 'read',
   'new-job': 'jobs.edit',
+  starters: 'read',
+  'from-starter': 'jobs.edit',
+  'import-jobs': 'jobs.edit',
+  'site-rules': 'read',
+  'site-rule': 'read',
   'edit-job': 'jobs.edit',
   runs: 'read',
   run: 'read',

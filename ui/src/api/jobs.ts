@@ -1,6 +1,7 @@
 import type {
   BulkJobReply,
   BulkJobRequest,
+  CreateJobFromTemplate,
   Job,
   JobCounts,
   JobDefinition,
@@ -45,6 +46,11 @@ export function fetchJob(id: number, signal?: AbortSignal): Promise<Job> {
 
 export function createJob(definition: JobDefinition, note = ''): Promise<Job> {
   return request('POST', apiPaths.jobs(), { body: note === '' ? definition : { definition, note } });
+}
+
+/** A job from a template, which the console calls a starter. */
+export function createFromTemplate(body: CreateJobFromTemplate): Promise<Job> {
+  return request('POST', apiPaths.jobs(), { body });
 }
 
 /** The next version; refused where another one was saved since the expected one. */

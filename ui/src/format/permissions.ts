@@ -18,6 +18,7 @@ export const permissionWords: Record<Permission, string> = {
   'agents.manage': 'Drain, disable and revoke agents',
   'audit.read': 'Read the audit log',
   'categories.edit': 'Make, rename and delete categories',
+  'site_rules.edit': 'Set the rules that job definitions have to keep',
   'target_groups.edit': 'Make, change and delete target groups',
   'people.edit': 'Edit users, user groups, grants, sessions and API tokens of others',
   self: 'Edit one’s own account',

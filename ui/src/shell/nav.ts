@@ -12,7 +12,23 @@ export interface NavItem {
 
 const navItems: readonly NavItem[] = [
   { label: 'Runs', href: paths.runs(), pages: ['runs', 'run'] },
-  { label: 'Jobs', href: paths.jobs(), pages: ['jobs', 'job', 'new-job', 'edit-job', 'categories'] },
+  {
+    label: 'Jobs',
+    href: paths.jobs(),
+    pages: [
+      'jobs',
+      'job',
+      'new-job',
+      'edit-job',
+      'starters',
+      'from-starter',
+      'categories',
+      'import-jobs',
+      'site-rules',
+      'new-site-rule',
+      'site-rule',
+    ],
+  },
   {
     label: 'Targets',
     href: paths.targets(),
