@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { categoryTree, liesIn, rolledUp } from './category-tree.ts';
+import { categoryTree, deepestFirst, liesIn, namedIn, pathAbove, rolledUp } from './category-tree.ts';
 
 const at = (id: number, name: string, parentId: number | null = null) => ({ id, name, parentId });
 
@@ -48,4 +48,16 @@ it('what only begins alike does not lie in it', () => {
     true,
     false,
   ]);
+});
+
+it('a path is taken apart and put together again', () => {
+  expect([pathAbove('prod/db/pg'), pathAbove('prod')]).toEqual(['prod/db', '']);
+  expect([namedIn('prod/db', 'pg'), namedIn('', 'prod')]).toEqual(['prod/db/pg', 'prod']);
+});
+
+it('what lies deepest is deleted first, and nothing beside it', () => {
+  const all = [at(2, 'prod'), at(5, 'prod/db/pg', 3), at(3, 'prod/db', 2), at(6, 'prod-old')];
+  const [top] = all;
+  if (top === undefined) throw new Error('none');
+  expect(deepestFirst(all, top).map(({ name }) => name)).toEqual(['prod/db/pg', 'prod/db', 'prod']);
 });

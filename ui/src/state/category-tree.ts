@@ -49,3 +49,19 @@ export function rolledUp(own: ReadonlyMap<string, number>): Map<string, number> 
 export function liesIn(path: string, other: string): boolean {
   return path === other || path.startsWith(`${other}/`);
 }
+
+/** Path of what a category lies in; empty at the top. */
+export function pathAbove(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+/** The path of a name in a category; an empty one is the top. */
+export function namedIn(above: string, name: string): string {
+  return above === '' ? name : `${above}/${name}`;
+}
+
+/** A category and all below it, the deepest first: the order in which they can be deleted. */
+export function deepestFirst<C extends Placed>(categories: readonly C[], top: C): C[] {
+  const depth = ({ name }: C) => name.split('/').length;
+  return categories.filter(({ name }) => liesIn(name, top.name)).toSorted((a, b) => depth(b) - depth(a));
+}
