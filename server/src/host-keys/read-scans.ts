@@ -14,6 +14,7 @@ import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/connection.ts';
 import { pageOf } from '../store/cursor.ts';
 import {
+  isScanSeen,
   listScanItems,
   listScans as listScanRows,
   type ReviewItemRow,
@@ -40,10 +41,8 @@ export async function listScans(
 }
 
 /** @throws {AppError} `not_found`, also for one none of whose targets lies in these reaches. */
-export async function requireScan(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<ScanRow> {
-  const [row] = await listScanRows(sql, { id, limit: 1 }, reaches);
-  if (row === undefined) throw notFound('Scan');
-  return row;
+export async function requireScan(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<void> {
+  if (!(await isScanSeen(sql, id, reaches))) throw notFound('Scan');
 }
 
 /** @throws {AppError} `not_found`. */
@@ -52,11 +51,12 @@ export async function getScan(
   id: number,
   reaches: readonly Reach[],
 ): Promise<HostScanDetail> {
-  const row = await requireScan(sql, id, reaches);
-  const [summary, waiting] = await Promise.all([
+  const [[row], summary, waiting] = await Promise.all([
+    listScanRows(sql, { id, limit: 1 }, reaches),
     summarizeScan(sql, id, reaches),
     waitingBySegment(sql, id, reaches),
   ]);
+  if (row === undefined) throw notFound('Scan');
   const counts = Object.fromEntries(
     scanFindings.map((finding) => [finding, summary.counts[finding] ?? 0]),
   ) as Record<ScanFinding, number>;

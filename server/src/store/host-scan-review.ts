@@ -25,18 +25,31 @@ export async function listScans(
   reaches: readonly Reach[],
 ): Promise<ScanRow[]> {
   const before = query.cursor === undefined ? undefined : decodeCursor(query.cursor, ['number'] as const)[0];
-  const seen = reachesEverything(reaches) ? sql`true` : targetWithin(sql, reaches);
+  const itemsSeen = sql`host_scan_items i ${joinedTargets(sql, reaches, 'i')}
+    where i.scan_id = s.id and ${targetWithin(sql, reaches)}`;
   return sql<ScanRow[]>`
     select s.id, s.kind, s.selection, s.created_at, u.name as created_by_name, s.completed_at, s.cancelled_at,
-      counted.total, counted.done
+      counted.total, counted.total - case when s.completed_at is null
+        then (select count(*)::int from ${itemsSeen} and i.state in ('waiting', 'given')) else 0 end as done
     from host_scans s left join users u on u.id = s.created_by
-    cross join lateral (
-      select count(*)::int as total, count(*) filter (where i.state not in ('waiting', 'given'))::int as done
-      from host_scan_items i join targets t on t.id = i.target_id where i.scan_id = s.id and ${seen}) counted
+    cross join lateral (select count(*)::int as total from ${itemsSeen}) counted
     where ${query.id === undefined ? sql`true` : sql`s.id = ${query.id}`}
       and ${before === undefined ? sql`true` : sql`s.id < ${before}`}
       and (counted.total > 0 or ${reachesEverything(reaches)})
     order by s.id desc limit ${query.limit + 1}`;
+}
+
+/** Whether there is a scan with a target that may be seen. */
+export async function isScanSeen(
+  sql: Queryable,
+  scanId: number,
+  reaches: readonly Reach[],
+): Promise<boolean> {
+  const seen = reachesEverything(reaches)
+    ? sql`true`
+    : sql`exists (select from host_scan_items i join targets t on t.id = i.target_id
+        where i.scan_id = s.id and ${targetWithin(sql, reaches)})`;
+  return (await sql`select from host_scans s where s.id = ${scanId} and ${seen}`).length > 0;
 }
 
 /** Targets of a scan that lie outside the reaches. */
@@ -51,30 +64,60 @@ export async function scanTargetsOutside(
 }
 
 /**
- * Table expressions: `shown` has the keys that each target has shown, `item` each target with its finding. A key of a
- * type of which another is accepted is a change; one of another type is an addition. `only` is a condition on the items,
- * `i`, that are looked at.
+ * Table expressions: `shown` has the keys that each target has shown, `item` the finding of each target. A key of a type of
+ * which another is accepted is a change; one of another type is an addition. Sets are joined, never looked up row by row:
+ * a scan has tens of thousands of keys.
+ *
+ * @param only what is looked at, where that is not all of the scan: these targets, or those that may have the finding.
  */
-function reviewed(sql: Queryable, scanId: number, reaches: readonly Reach[], only?: Condition): Condition {
-  const wanted = only ?? sql`true`;
+function reviewed(
+  sql: Queryable,
+  scanId: number,
+  reaches: readonly Reach[],
+  only: { ids?: readonly number[]; finding?: ScanFinding } = {},
+): Condition {
+  const { ids, finding } = only;
+  const wanted = (column: string) =>
+    ids === undefined ? sql`true` : sql`${sql.unsafe(column)} = any(${ids as number[]}::bigint[])`;
+  const isIn = (column: string, set: 'accepted' | 'revoked') =>
+    sql`${sql.unsafe(column)} in (select x.target_id from ${sql.unsafe(set)} x)`;
+  // What has no accepted key needs no look at its keys but for revoked ones; nothing else is changed, added or the same.
+  const needsKey = finding === 'changed' || finding === 'added' || finding === 'same';
+  const lookedAt =
+    finding === 'new'
+      ? isIn('k.target_id', 'revoked')
+      : needsKey
+        ? isIn('k.target_id', 'accepted')
+        : sql`true`;
+  const possible =
+    finding === 'new'
+      ? sql`not ${isIn('i.target_id', 'accepted')}`
+      : needsKey
+        ? isIn('i.target_id', 'accepted')
+        : sql`true`;
   return sql`
-    shown as materialized (
-      select k.target_id, k.fingerprint, k.key_type, k.public_key, i.segment_id,
-        exists (select from target_host_keys a where a.target_id = k.target_id and a.fingerprint = k.fingerprint
-          and a.state = 'accepted') as is_accepted,
-        exists (select from target_host_keys a where a.target_id = k.target_id and a.key_type = k.key_type
-          and a.state = 'accepted') as type_is_accepted,
-        exists (select from segment_host_trust r where r.segment_id = i.segment_id and r.kind = 'revoked'
-          and r.fingerprint = k.fingerprint) as is_revoked
-      from host_scan_keys k join host_scan_items i on i.scan_id = k.scan_id and i.target_id = k.target_id
-      join targets t on t.id = k.target_id
-      where k.scan_id = ${scanId} and ${targetWithin(sql, reaches)} and ${wanted}
-    ), judged as materialized (
+    accepted as materialized (
+      select a.target_id, a.key_type, a.fingerprint from target_host_keys a
+      where a.state = 'accepted' and ${wanted('a.target_id')}
+    ), revoked as materialized (
+      select k.target_id, k.fingerprint from segment_host_trust r
+      join host_scan_keys k on k.scan_id = ${scanId} and k.fingerprint = r.fingerprint
+      join host_scan_items i on i.scan_id = k.scan_id and i.target_id = k.target_id and i.segment_id = r.segment_id
+      where r.kind = 'revoked' and ${wanted('k.target_id')}
+    ), shown as materialized (
+      select k.target_id, k.fingerprint, k.key_type, a.target_id is not null as is_accepted,
+        (k.target_id, k.key_type) in (select b.target_id, b.key_type from accepted b) as type_is_accepted,
+        (k.target_id, k.fingerprint) in (select r.target_id, r.fingerprint from revoked r) as is_revoked
+      from host_scan_keys k
+      left join accepted a on a.target_id = k.target_id and a.fingerprint = k.fingerprint
+      ${joinedTargets(sql, reaches, 'k')}
+      where k.scan_id = ${scanId} and ${targetWithin(sql, reaches)} and ${wanted('k.target_id')} and ${lookedAt}
+    ), judged as (
       select target_id, bool_or(is_accepted) as any_accepted, bool_or(not is_accepted) as any_other,
         bool_or(not is_accepted and type_is_accepted) as any_conflict, bool_or(is_revoked) as any_revoked
       from shown group by target_id
     ), item as materialized (
-      select i.*, t.name, s.kind,
+      select i.target_id,
         case
           when i.state in ('waiting', 'given') then 'waiting'
           when i.state = 'cancelled' then 'cancelled'
@@ -87,22 +130,28 @@ function reviewed(sql: Queryable, scanId: number, reaches: readonly Reach[], onl
           when j.any_other then 'added'
           else 'same'
         end as finding
-      from host_scan_items i join host_scans s on s.id = i.scan_id join targets t on t.id = i.target_id
+      from host_scan_items i join host_scans s on s.id = i.scan_id
       left join judged j on j.target_id = i.target_id
+      ${joinedTargets(sql, reaches, 'i')}
       cross join lateral (select
-        exists (select from target_host_keys a where a.target_id = i.target_id and a.state = 'accepted') as any_key,
+        i.target_id in (select a.target_id from accepted a) as any_key,
         i.certified_by is not null and exists (select from segment_host_trust c
           where c.segment_id = i.segment_id and c.kind = 'authority' and c.fingerprint = i.certified_by) as certified
       ) has
-      where i.scan_id = ${scanId} and ${targetWithin(sql, reaches)} and ${wanted}
+      where i.scan_id = ${scanId} and ${targetWithin(sql, reaches)} and ${wanted('i.target_id')} and ${possible}
     )`;
+}
+
+/** `targets t`, where the reaches are not everything: the join of all targets of a scan is a good part of its cost. */
+function joinedTargets(sql: Queryable, reaches: readonly Reach[], alias: 'i' | 'k'): Condition {
+  return reachesEverything(reaches) ? sql`` : sql`join targets t on t.id = ${sql.unsafe(alias)}.target_id`;
 }
 
 /** Table expression: keys that several targets of a scan have shown. */
 function twins(sql: Queryable, scanId: number, reaches: readonly Reach[]): Condition {
   return sql`
     twin as materialized (
-      select k.fingerprint from host_scan_keys k join targets t on t.id = k.target_id
+      select k.fingerprint from host_scan_keys k ${joinedTargets(sql, reaches, 'k')}
       where k.scan_id = ${scanId} and ${targetWithin(sql, reaches)} group by k.fingerprint having count(*) > 1
     )`;
 }
@@ -141,50 +190,12 @@ export interface ReviewItemRow extends Omit<HostScanItem, 'finishedAt' | 'certif
   certificateKeyId: string | null;
 }
 
-/** Items, `i`, that have a finding: the same as `reviewed` says, as sets that can be joined. */
-function hasFinding(sql: Queryable, scanId: number, finding: ScanFinding): Condition {
-  const isDone = sql`i.state = 'done'`;
-  const isKeys = sql`exists (select from host_scans s where s.id = ${scanId} and s.kind = 'keys')`;
-  const withKeys = sql`i.target_id in (select target_id from target_host_keys where state = 'accepted')`;
-  const ofShown = (condition: Condition) => sql`i.target_id in (select k.target_id from host_scan_keys k
-    where k.scan_id = ${scanId} and ${condition})`;
-  const accepted = sql`exists (select from target_host_keys a where a.target_id = k.target_id
-    and a.fingerprint = k.fingerprint and a.state = 'accepted')`;
-  const typeAccepted = sql`exists (select from target_host_keys b where b.target_id = k.target_id
-    and b.key_type = k.key_type and b.state = 'accepted')`;
-  const isRevoked = ofShown(sql`(select segment_id from host_scan_items r where r.scan_id = k.scan_id
-    and r.target_id = k.target_id) in (select segment_id from segment_host_trust t where t.kind = 'revoked'
-    and t.fingerprint = k.fingerprint)`);
-  const isCertified = sql`(i.certified_by is not null and exists (select from segment_host_trust c
-    where c.segment_id = i.segment_id and c.kind = 'authority' and c.fingerprint = i.certified_by))`;
-  const isChanged = sql`(${withKeys} and (${ofShown(sql`not ${accepted} and ${typeAccepted}`)}
-    or (not ${ofShown(accepted)} and not ${isCertified})))`;
-  const judged = sql`${isDone} and ${isKeys} and not ${isRevoked}`;
-  switch (finding) {
-    case 'waiting':
-      return sql`i.state in ('waiting', 'given')`;
-    case 'cancelled':
-      return sql`i.state = 'cancelled'`;
-    case 'unreachable':
-      return sql`i.state = 'failed'`;
-    case 'reachable':
-      return sql`${isDone} and not ${isKeys}`;
-    case 'revoked':
-      return sql`${isDone} and ${isKeys} and ${isRevoked}`;
-    case 'changed':
-      return sql`${judged} and ${isChanged}`;
-    case 'certified':
-      return sql`${judged} and ${isCertified} and not ${isChanged}`;
-    case 'new':
-      return sql`${judged} and not ${withKeys} and not ${isCertified}`;
-    case 'added':
-      return sql`${judged} and not ${isCertified} and ${withKeys} and not ${isChanged}
-        and ${ofShown(sql`not ${accepted}`)}`;
-    case 'same':
-      return sql`${judged} and not ${isCertified} and ${withKeys} and not ${isChanged}
-        and not ${ofShown(sql`not ${accepted}`)}`;
-  }
-}
+/** Findings that the state of an item alone tells. */
+const findingStates: Partial<Record<ScanFinding, string[]>> = {
+  waiting: ['waiting', 'given'],
+  cancelled: ['cancelled'],
+  unreachable: ['failed'],
+};
 
 /** Targets of a scan by name, one more than `limit` where there are more; only those of the page are read whole. */
 export async function listScanItems(
@@ -204,11 +215,19 @@ export async function listScanItems(
   const pattern = search === undefined || search === '' ? undefined : containsPattern(search);
   const isShared = sql`i.target_id in (select k.target_id from host_scan_keys k where k.scan_id = ${scanId}
     and k.fingerprint in (select fingerprint from twin))`;
+  const states = finding === undefined ? undefined : findingStates[finding];
+  const isFound =
+    finding === undefined
+      ? sql`true`
+      : states === undefined
+        ? sql`i.target_id in (select target_id from item where finding = ${finding})`
+        : sql`i.state = any(${states}::text[])`;
   const page = await sql<{ id: number }[]>`
-    with ${shared === true ? twins(sql, scanId, reaches) : sql`twin as (select)`}
+    with ${shared === true ? twins(sql, scanId, reaches) : sql`twin as (select)`},
+      ${finding === undefined || states !== undefined ? sql`item as (select)` : reviewed(sql, scanId, reaches, { finding })}
     select t.id from host_scan_items i join targets t on t.id = i.target_id
     where i.scan_id = ${scanId} and ${targetWithin(sql, reaches)}
-      and ${finding === undefined ? sql`true` : hasFinding(sql, scanId, finding)}
+      and ${isFound}
       and ${shared === true ? isShared : sql`true`}
       and ${pattern === undefined ? sql`true` : sql`(t.name ilike ${pattern} or t.host ilike ${pattern})`}
       and ${after === undefined ? sql`true` : sql`(t.name, t.id) > (${after[0]}, ${after[1]})`}
@@ -226,11 +245,11 @@ export async function listScanItems(
 function readScanItems(
   sql: Queryable,
   scanId: number,
-  ids: number[],
+  ids: readonly number[],
   reaches: readonly Reach[],
 ): Promise<ReviewItemRow[]> {
   return sql<ReviewItemRow[]>`
-    with ${reviewed(sql, scanId, reaches, sql`i.target_id = any(${ids}::bigint[])`)}, others as materialized (
+    with ${reviewed(sql, scanId, reaches, { ids })}, others as materialized (
       select o.fingerprint, count(*)::int as n,
         (array_agg(o.target_id order by t.name, t.id))[1:4] as ids, (array_agg(t.name order by t.name, t.id))[1:4] as names
       from host_scan_keys o join targets t on t.id = o.target_id
@@ -238,7 +257,7 @@ function readScanItems(
         and o.fingerprint = any(array(select fingerprint from shown))
       group by o.fingerprint
     )
-    select p.target_id, p.name, p.segment_id, g.name as segment_name, p.host, p.port, p.finding, p.reason, p.message,
+    select p.target_id, t.name, p.segment_id, g.name as segment_name, p.host, p.port, item.finding, p.reason, p.message,
       p.advice, p.latency_ms, p.server_version, p.finished_at, ag.name as agent_name, p.certified_by,
       p.certificate_key_id, p.certificate_problem,
       (select coalesce(jsonb_agg(jsonb_build_object('keyType', k.key_type, 'fingerprint', k.fingerprint,
@@ -251,8 +270,10 @@ function readScanItems(
       (select coalesce(jsonb_agg(jsonb_build_object('keyType', a.key_type, 'fingerprint', a.fingerprint,
           'source', a.source) order by a.key_type, a.fingerprint), '[]')
         from target_host_keys a where a.target_id = p.target_id and a.state = 'accepted') as accepted
-    from item p join segments g on g.id = p.segment_id left join agents ag on ag.id = p.agent_id
-    order by p.name, p.target_id`;
+    from item join host_scan_items p on p.scan_id = ${scanId} and p.target_id = item.target_id
+    join targets t on t.id = p.target_id join segments g on g.id = p.segment_id
+    left join agents ag on ag.id = p.agent_id
+    order by t.name, p.target_id`;
 }
 
 export interface ApprovableKey {
@@ -293,20 +314,22 @@ export async function lockApprovable(
   // Again, as it is now that nobody else changes it.
   return tx<ApprovableKey[]>`
     with ${reviewed(tx, scanId, reaches)}
-    select item.target_id, item.name as target_name, item.segment_id, item.finding, k.fingerprint, k.key_type,
-      k.public_key, k.is_accepted,
-      (item.host, item.port) is distinct from (t.host, coalesce(t.port, (${mergedSettings(tx)} ->> 'port')::int, 22))
+    select item.target_id, t.name as target_name, i.segment_id, item.finding, k.fingerprint, k.key_type,
+      h.public_key, k.is_accepted,
+      (i.host, i.port) is distinct from (t.host, coalesce(t.port, (${mergedSettings(tx)} ->> 'port')::int, 22))
         as has_moved,
       coalesce(
         (select min(o.fingerprint) from target_host_keys o where o.target_id = item.target_id and o.state <> 'accepted'
-          and o.seen_at > item.finished_at and not ${showed(tx, scanId, tx`o.fingerprint`)}),
+          and o.seen_at > i.finished_at and not ${showed(tx, scanId, tx`o.fingerprint`)}),
         (select min(l.fingerprint) from host_scan_items li join host_scan_keys l
             on l.scan_id = li.scan_id and l.target_id = li.target_id
-          where li.target_id = item.target_id and li.finished_at > item.finished_at
+          where li.target_id = item.target_id and li.finished_at > i.finished_at
             and not ${showed(tx, scanId, tx`l.fingerprint`)})) as shown_since,
       array(select a.fingerprint from target_host_keys a where a.target_id = item.target_id and a.state = 'accepted'
         order by a.fingerprint) as accepted
     from item join shown k on k.target_id = item.target_id
+    join host_scan_items i on i.scan_id = ${scanId} and i.target_id = item.target_id
+    join host_scan_keys h on h.scan_id = i.scan_id and h.target_id = k.target_id and h.fingerprint = k.fingerprint
     join targets t on t.id = item.target_id join segments sg on sg.id = t.segment_id
     where ${chosen}
     order by item.target_id, k.fingerprint collate "C"`;
@@ -355,14 +378,16 @@ export async function changedAmong(
   scanId: number,
   targetIds: readonly number[],
 ): Promise<ChangedTarget[]> {
-  const ids = targetIds as number[];
   return tx<ChangedTarget[]>`
-    with ${reviewed(tx, scanId, unrestricted, tx`i.target_id = any(${ids}::bigint[])`)}
-    select distinct on (item.target_id) item.target_id, item.name, item.segment_id, k.fingerprint, k.key_type,
-      k.public_key, known.target_id is not null as is_known,
+    with ${reviewed(tx, scanId, unrestricted, { ids: targetIds })}
+    select distinct on (item.target_id) item.target_id, t.name, i.segment_id, k.fingerprint, k.key_type,
+      h.public_key, known.target_id is not null as is_known,
       array(select a.fingerprint from target_host_keys a where a.target_id = item.target_id and a.state = 'accepted'
         order by a.fingerprint) as accepted
     from item join shown k on k.target_id = item.target_id and not k.is_accepted
+    join host_scan_items i on i.scan_id = ${scanId} and i.target_id = item.target_id
+    join host_scan_keys h on h.scan_id = i.scan_id and h.target_id = k.target_id and h.fingerprint = k.fingerprint
+    join targets t on t.id = item.target_id
     left join target_host_keys known on known.target_id = k.target_id and known.fingerprint = k.fingerprint
       and known.state = 'changed'
     where item.finding = 'changed'
