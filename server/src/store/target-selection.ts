@@ -81,26 +81,32 @@ export async function summarizeSelection(
 ): Promise<SelectionSummary> {
   const { page, maxNamed } = options;
   const summary = sql<SelectionSummary[]>`
-    with ${chosen(sql, query, reaches, options)}
+    with ${chosen(sql, query, reaches, options)}, alike as materialized (
+      -- Thousands of targets differ in little: what is counted is counted over these.
+      select segment_id, segment_name, credential_id, problem, count(*) as n from chosen
+      group by segment_id, segment_name, credential_id, problem
+    )
     select
-      (select count(*)::int from chosen) as total,
+      (select coalesce(sum(n), 0)::int from alike) as total,
       array(select id from chosen where place is not null) as found_ids,
       (select coalesce(jsonb_agg(x order by x.name), '[]') from (
-        select segment_id as id, segment_name as name, count(*) as count,
-          count(*) filter (where problem is null) as runnable
-        from chosen group by segment_id, segment_name) x) as segments,
+        select segment_id as id, segment_name as name, sum(n) as count,
+          coalesce(sum(n) filter (where problem is null), 0) as runnable
+        from alike group by segment_id, segment_name) x) as segments,
       (select coalesce(jsonb_agg(x), '[]') from (
-        select problem, count(*) as count,
-          (array_agg(name order by place, segment_name, name))[1:${maxNamed}::int] as targets
-        from chosen where problem is not null group by problem) x) as problems,
+        -- The first names of each by a lookup of their own: to sort them all would be most of the cost.
+        select p.problem, p.count, array(
+          select c.name from chosen c where c.problem = p.problem order by c.place, c.segment_name, c.name
+          limit ${maxNamed}) as targets
+        from (select problem, sum(n) as count from alike where problem is not null group by problem) p) x) as problems,
       (select count(*)::int from chosen where not exists (
         select from target_host_keys k where k.target_id = chosen.id and k.state = 'accepted')) as without_host_key,
       (select coalesce(jsonb_agg(x order by x.name, x."segmentName"), '[]') from (
-        select c.name, chosen.segment_name as "segmentName", count(*) as count
-        from chosen join credentials c on c.segment_id = chosen.segment_id and (c.name in (select need.name from need)
-          or c.id = chosen.credential_id
+        select c.name, alike.segment_name as "segmentName", sum(alike.n) as count
+        from alike join credentials c on c.segment_id = alike.segment_id and (c.name in (select need.name from need)
+          or c.id = alike.credential_id
             and (not exists (select from need) or exists (select from need where need.name is null)))
-        group by c.name, chosen.segment_name) x) as credentials,
+        group by c.name, alike.segment_name) x) as credentials,
       (select coalesce(jsonb_agg(x), '[]') from (
         select id, name, host, segment_id as "segmentId", segment_name as "segmentName", problem
         from chosen order by place, segment_name, name, id offset ${page.offset} limit ${page.limit}) x) as items`;
