@@ -61,6 +61,7 @@ export interface TargetsQuery {
   /** Operating system. */
   os?: string | undefined;
   health?: string | undefined;
+  hostKey?: string | undefined;
 }
 
 export interface ScanQuery {

@@ -6,6 +6,9 @@ import { SelectorText, TargetSelectionSchema } from './selection.ts';
 import { Description, namePattern } from './text.ts';
 
 export const hostKeyStates = ['accepted', 'pending', 'changed'] as const;
+/** How a target stands, the worst of its keys first: one that changed, else an accepted one, else one that waits. */
+export const targetKeyStates = ['changed', 'accepted', 'pending', 'none'] as const;
+export type TargetKeyState = (typeof targetKeyStates)[number];
 export const HostKeySchema = Type.Object({
   keyType: Type.String(),
   /** `SHA256:…` as OpenSSH prints it. */
@@ -146,6 +149,7 @@ export const TargetQuerySchema = Closed({
   operatingSystem: Type.Optional(Type.Enum(operatingSystems)),
   isActive: Type.Optional(Type.Boolean()),
   health: Type.Optional(Type.Enum(targetHealths)),
+  hostKey: Type.Optional(Type.Enum(targetKeyStates)),
   /** A part of name or host. */
   search: Type.Optional(Type.String({ maxLength: 100 })),
   /** Says in `total` how many there are on all pages. */

@@ -1,9 +1,11 @@
 import type {
+  HostKey,
   InheritedSettings,
   Labels,
   OperatingSystem,
   Selector,
   TargetHealth,
+  TargetKeyState,
   TargetSettings,
 } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
@@ -123,6 +125,7 @@ export interface TargetFilter {
   operatingSystem?: OperatingSystem | undefined;
   isActive?: boolean | undefined;
   health?: TargetHealth | undefined;
+  hostKey?: TargetKeyState | undefined;
   search?: string | undefined;
 }
 
@@ -162,7 +165,7 @@ const healthConditions: Record<TargetHealth, string> = {
 };
 
 function filtered(sql: Queryable, filter: TargetFilter, reaches: readonly Reach[]): Condition {
-  const { segmentId, groupId, selector, operatingSystem, isActive, health, search } = filter;
+  const { segmentId, groupId, selector, operatingSystem, isActive, health, hostKey, search } = filter;
   const conditions: Condition[] = [targetWithin(sql, reaches)];
   if (segmentId !== undefined) conditions.push(sql`t.segment_id = ${segmentId}`);
   if (groupId !== undefined) {
@@ -173,11 +176,28 @@ function filtered(sql: Queryable, filter: TargetFilter, reaches: readonly Reach[
   if (operatingSystem !== undefined) conditions.push(sql`t.operating_system = ${operatingSystem}`);
   if (isActive !== undefined) conditions.push(sql`t.is_active = ${isActive}`);
   if (health !== undefined) conditions.push(sql`${sql.unsafe(healthConditions[health])}`);
+  if (hostKey !== undefined) conditions.push(keyCondition(sql, hostKey));
   if (search !== undefined && search !== '') {
     const pattern = containsPattern(search);
     conditions.push(sql`(t.name ilike ${pattern} or t.host ilike ${pattern})`);
   }
   return conditions.reduce((both, one) => sql`${both} and ${one}`);
+}
+
+function keyCondition(sql: Queryable, state: TargetKeyState): Condition {
+  // Sets, so that each is read once however many targets there are.
+  const has = (one: HostKey['state']) =>
+    sql`t.id in (select k.target_id from target_host_keys k where k.state = ${one})`;
+  switch (state) {
+    case 'changed':
+      return has('changed');
+    case 'accepted':
+      return sql`${has('accepted')} and not ${has('changed')}`;
+    case 'pending':
+      return sql`${has('pending')} and not ${has('accepted')} and not ${has('changed')}`;
+    case 'none':
+      return sql`t.id not in (select k.target_id from target_host_keys k)`;
+  }
 }
 
 /** Looks up what belongs to targets only for those that the inner query leaves. */

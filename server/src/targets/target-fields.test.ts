@@ -41,6 +41,13 @@ beforeAll(async () => {
   groupId = group.id;
   await t.sql`update targets set last_contact_at = now(), last_contact_ok = name = 'web-1',
     last_contact_reason = 'unreachable' where name in ('web-1', 'db-1')`;
+  // web-1 has shown a further key, db-1 another in place of its own.
+  await t.sql`
+    insert into target_host_keys (target_id, fingerprint, key_type, state, accepted_at)
+    select targets.id, key.state, key.type, key.state, now() from (values
+      ('web-1', 'accepted', 'ssh-ed25519'), ('web-1', 'pending', 'ssh-rsa'), ('web-2', 'pending', 'ssh-ed25519'),
+      ('db-1', 'accepted', 'ssh-ed25519'), ('db-1', 'changed', 'ssh-ed25519')) key(target, state, type)
+    join targets on targets.name = key.target`;
 });
 afterAll(() => t.close());
 
@@ -62,6 +69,10 @@ describe('the list of targets', () => {
     [{ health: 'ok' }, ['web-1']],
     [{ health: 'failing' }, ['db-1']],
     [{ health: 'never' }, ['web-2', 'win-1']],
+    [{ hostKey: 'changed' }, ['db-1']],
+    [{ hostKey: 'accepted' }, ['web-1']],
+    [{ hostKey: 'pending' }, ['web-2']],
+    [{ hostKey: 'none' }, ['win-1']],
     [{ search: 'WEB', isActive: true, selector: '!group:nowhere*' }, ['web-1']],
   ] as const)('by %j has %j', async (query, names) => {
     expect(await namesOf(query)).toEqual(names);

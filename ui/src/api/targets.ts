@@ -9,6 +9,7 @@ import type {
   SelectTargetsRequest,
   Target,
   TargetHealth,
+  TargetKeyState,
   TargetPage,
   TestResult,
   UpdateTargetRequest,
@@ -23,6 +24,7 @@ export interface TargetFilter {
   selector?: string | undefined;
   operatingSystem?: OperatingSystem | undefined;
   health?: TargetHealth | undefined;
+  hostKey?: TargetKeyState | undefined;
   isActive?: boolean | undefined;
   groupId?: number | undefined;
 }
