@@ -10,6 +10,7 @@ import {
   parseSelector,
   type Run,
   type Step,
+  type Target,
 } from '@opsconductor/protocol';
 import { createAnswer, editedJob, saveAnswer } from './editor-api.ts';
 import { agentDetail, agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
@@ -227,6 +228,12 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
 }
 
 /** Twelve thousand targets when asked for `full`: the fixtures, over and over. */
+function keyStateOf({ hostKeys }: Target): string {
+  return (
+    ['changed', 'accepted', 'pending'].find((state) => hostKeys.some((key) => key.state === state)) ?? 'none'
+  );
+}
+
 function targetPage(query: URLSearchParams) {
   const search = query.get('search')?.toLowerCase() ?? '';
   const selector = query.get('selector');
@@ -235,6 +242,7 @@ function targetPage(query: URLSearchParams) {
     (one) =>
       `${one.name} ${one.host}`.includes(search) &&
       (query.get('health') ?? one.health) === one.health &&
+      (query.get('hostKey') ?? keyStateOf(one)) === keyStateOf(one) &&
       (query.get('operatingSystem') ?? one.operatingSystem) === one.operatingSystem &&
       (query.get('segmentId') ?? String(one.segmentId)) === String(one.segmentId) &&
       (wanted === undefined ||

@@ -2,7 +2,7 @@
 // whole run nothing here is asked.
 import { type RunStatus, runStatuses } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
-import type { Queryable } from './connection.ts';
+import { type Queryable, unprepared } from './connection.ts';
 import { targetRunWithin } from './visibility.ts';
 
 /** Counts over the target runs that are seen, and over their steps. */
@@ -30,7 +30,7 @@ export async function listRunParts(
   const within = targetRunWithin(db, reaches);
   // A run has the same steps on each target. Where all of them succeeded they need not be read: of 50 runs on 12,000
   // targets that is nearly everywhere.
-  const rows = await db<RunPartRow[]>`
+  const rows = await unprepared(db<RunPartRow[]>`
     with seen as materialized (
       select tr.job_run_id, tr.status, count(*) as number, min(tr.started_at) as started_at,
         max(tr.completed_at) as completed_at
@@ -67,7 +67,7 @@ export async function listRunParts(
     cross join lateral (select run.total_steps / run.targets_total as each) steps
     left join other on other.job_run_id = seen.job_run_id
     left join incomplete on incomplete.job_run_id = seen.job_run_id
-    group by seen.job_run_id`;
+    group by seen.job_run_id`);
   return rows.map((row) => ({ ...row, targets: { ...noTargets(), ...row.targets } }));
 }
 
