@@ -41,9 +41,13 @@ function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorD
   return problems;
 }
 
+function surviving(config: unknown): boolean {
+  return (Object(config) as { survive_agent_restart?: unknown }).survive_agent_restart === true;
+}
+
 const finders = ['pattern', 'json', 'file'];
 
-function outputProblems({ outputs }: LooseStep, path: string): ErrorDetail[] {
+function outputProblems({ outputs, config }: LooseStep, path: string): ErrorDetail[] {
   if (!isObject(outputs)) return [];
   return Object.entries(outputs).flatMap(([name, output]) => {
     const here = `${path}.outputs.${name}`;
@@ -72,6 +76,12 @@ function outputProblems({ outputs }: LooseStep, path: string): ErrorDetail[] {
     if (output.secret === true && output.default !== undefined) {
       const message = 'A secret has no default, which would stand in every version of the job; leave it out.';
       problems.push(detail(`${here}.default`, message));
+    }
+    // Such a stream is kept by the agent alone, and is lost with it.
+    if (output.secret === true && output.file !== true && surviving(config)) {
+      const message =
+        'A secret that is read from what the command prints does not go with `survive_agent_restart: true`; write it to the file instead.';
+      problems.push(detail(`${here}.secret`, message, true, '`file: true`'));
     }
     return [...problems, ...patternProblems(output.pattern, `${here}.pattern`)];
   });

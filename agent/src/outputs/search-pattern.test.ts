@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import { SearchTime, searchPattern } from './search-pattern.ts';
+
+const search = (source: string, text: string, isWhole = true) =>
+  searchPattern(source, text, new SearchTime(), isWhole);
+
+test('the last match counts; its group “value”, else its first group, else the whole', async () => {
+  const text = 'v=1 x\nv=2 y\n';
+  expect(await search('v=(\\d) (\\w)', text)).toEqual({ value: '2' });
+  expect(await search('v=(\\d) (?P<value>\\w)', text)).toEqual({ value: 'y' });
+  expect(await search('v=\\d', text)).toEqual({ value: 'v=2' });
+  expect(await search('^v=(.*)$', text)).toEqual({ value: '2 y' });
+  expect(await search('1|(q)', text)).toEqual({ missing: 'its pattern matches nowhere' });
+});
+
+test('a line whose beginning was cut off is not taken for a whole one', async () => {
+  expect(await search('^(.*)$', 'art of a line\n', false)).toEqual({ value: '' });
+  expect(await search('^id=(.*)', 'id=1', true)).toEqual({ value: '1' });
+  expect(await search('^id=(.+)', 'id=1\nx', false)).toEqual({
+    missing: 'its pattern is not in the last 1 KiB',
+  });
+});
+
+test('a long pattern looks at less of a long text, so that one search stays short', async () => {
+  const text = `needle\n${'ab'.repeat(130_000)}`;
+  const began = performance.now();
+  // Without a bound this one takes half a minute.
+  expect(await search('(?:.?[ab]){0,150}(c|d)', text)).toEqual({
+    missing: 'its pattern is not in the last 12 KiB',
+  });
+  expect(performance.now() - began).toBeLessThan(5_000);
+  expect(await search('needle', `x${text}`)).toEqual({ value: 'needle' });
+});
+
+test('many matches that are each slow end with the time, and let other work through meanwhile', async () => {
+  let turns = 0;
+  const timer = setInterval(() => {
+    turns += 1;
+  }, 1);
+  let now = 0;
+  // A clock that each look moves on: as if every match had taken 10 ms.
+  const time = new SearchTime(() => (now += 10));
+  expect(await searchPattern('x', 'x'.repeat(100_000), time)).toEqual({
+    missing: 'looking for its pattern took more than two seconds',
+  });
+  clearInterval(timer);
+  expect(now).toBeLessThan(5_000);
+  expect(turns).toBeGreaterThan(0);
+});
