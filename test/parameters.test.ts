@@ -5,7 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RunDetail, RunExplanation } from '@opsconductor/protocol';
+import type { RunDetail, RunExplanation, RunSealingKeys } from '@opsconductor/protocol';
+import { decodeBase64, sealRunValue, verifyRoster } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { accountsMissing } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
@@ -361,6 +362,43 @@ accountTest('a secret is used on the host and is nowhere else to be read', async
     }
   }
 });
+
+accountTest(
+  'a secret that its client seals reaches the host; a seal of something else does not open',
+  async () => {
+    const secret = `sealed-${randomBytes(9).toString('hex')}`;
+    const jobId = await makeJob([{ command: 'printf %s "${{ parameters.token }}" >sealed-used' }], {
+      token: { type: 'string', secret: true },
+    });
+    const targetIds = [t.targetId];
+    const keys = await t.api.made<RunSealingKeys>(`/api/v1/jobs/${jobId}/sealing-keys`, { targetIds });
+    const [key] = keys.segments;
+    if (key === undefined) throw new Error('no key');
+    const { installationId, segmentId, generation } = key;
+    await verifyRoster(decodeBase64(key.rootPublicKey), key.roster, {
+      installationId,
+      segmentId,
+      minNumber: 1,
+    });
+    const id = randomUUID();
+    const start = async (name: string) => {
+      const binding = { installationId, jobId, id, step: '', name, segmentId, generation };
+      const sealed = await sealRunValue({
+        segmentPublicKey: decodeBase64(key.publicKey),
+        binding,
+        value: secret,
+      });
+      const secretParameters = { id, values: { token: [{ segmentId, sealed }] } };
+      const run = await t.api.made<RunDetail>(`/api/v1/jobs/${jobId}/run`, { targetIds, secretParameters });
+      return t.api.runEnds(run.id);
+    };
+    expect(await start('token')).toMatchObject({ status: 'succeeded' });
+    expect(readFileSync(join(home, 'sealed-used'), 'utf8')).toBe(secret);
+    const moved = await start('other');
+    expect(moved.steps).toMatchObject([{ status: 'failed', reason: 'value_refused' }]);
+    expect(moved.steps[0]?.errorMessage).toMatch(/The secret parameters\.token could not be opened/);
+  },
+);
 
 function stepIdOf(steps: readonly { id: number }[], at: number): number {
   return steps[at]?.id ?? 0;

@@ -35,6 +35,7 @@ import { userRoutes } from './http/people-users.ts';
 import { RequestLimits } from './http/request-limits.ts';
 import type { RouteSpec } from './http/route.ts';
 import { type RunEventsDeps, runEventRoutes } from './http/run-events.ts';
+import { runPreparationRoutes } from './http/run-preparation.ts';
 import { runRoutes } from './http/runs.ts';
 import { segmentSettingsRoutes } from './http/segment-settings.ts';
 import { segmentRoutes } from './http/segments.ts';
@@ -196,6 +197,7 @@ export function createServices(options: ServiceOptions): Services {
     ...jobBundleRoutes({ sql, masterKey, imports }),
     ...jobRoutes({ sql, masterKey }),
     ...jobVersionRoutes({ sql, masterKey }),
+    ...runPreparationRoutes({ sql, masterKey, identity: installation }),
     ...siteRuleRoutes({ sql, masterKey }),
     ...decisionRoutes({ sql, publish }),
     ...runRoutes({ sql, masterKey, identity: installation, keys, publish, events, claims: gateway }),

@@ -336,6 +336,11 @@ export const StartRunRequestSchema = Closed({
   reason: Type.Optional(Description(1_000)),
 });
 export type StartRunRequest = Static<typeof StartRunRequestSchema>;
+/** What of a run's start says where it will run. */
+export const RunSealingKeysRequestSchema = Closed({
+  ...selectionFields,
+  version: Type.Optional(VersionReference),
+});
 export const rerunChoices = ['failed', 'unknown', 'not_succeeded', 'all'] as const;
 export type RerunChoice = (typeof rerunChoices)[number];
 export const RerunRequestSchema = Closed({

@@ -16,6 +16,8 @@ export const maskedText = '********';
 export interface PreviewedField {
   /** `steps[2].config.command` */
   path: string;
+  /** The same, from the configuration on. */
+  keys: readonly string[];
   text: string;
 }
 export interface PreviewedValue {
@@ -47,7 +49,7 @@ export function renderForPeople(step: RenderableStep, scope: RenderScope, values
       const value = previewOf(placeholder, known, values);
       shown.set(value.placeholder, value);
     }
-    previewed.push({ path: field.path, text: textFor(field, fields, values, problems) });
+    previewed.push({ path: field.path, keys: field.keys, text: textFor(field, fields, values, problems) });
   }
   return { fields: previewed, values: [...shown.values()], problems };
 }

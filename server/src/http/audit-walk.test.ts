@@ -351,6 +351,9 @@ const acts: Record<string, () => Promise<Act>> = {
 
 /** Not audited, and why. */
 const exempt: Record<string, string> = {
+  'POST jobs/preview': 'reads only: what steps would come to',
+  'POST jobs/:id/preview': 'reads only: what steps would come to',
+  'POST jobs/:id/sealing-keys': 'reads only: public keys',
   'POST jobs/validate': 'reads only: what a save would say',
   'POST site-rules/try': 'reads only: which jobs would break a rule',
   'POST known-hosts/plan': 'reads only: what an import would do',

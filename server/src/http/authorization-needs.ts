@@ -281,6 +281,35 @@ export const routeNeeds: Record<string, Needs> = {
       ),
     ],
   },
+  'POST jobs/preview': {
+    permission: 'jobs.edit',
+    on: 'some category; the category of a job, and `read` on a target, that it names',
+    cases: (world) => [
+      { path: '', json: { definition: { name: 'another job', steps } } },
+      ...sides(world).map(
+        (side): Case => ({
+          path: '',
+          json: { definition: { name: 'another job', steps }, jobId: side.jobId, targetId: side.targetId },
+          reads: [each(side.category), each(side.target)],
+          needs: [['jobs.edit', each(side.category)]],
+        }),
+      ),
+    ],
+  },
+  'POST jobs/:id/preview': {
+    permission: 'read',
+    on: 'the job’s category and a target that it names',
+    cases: (world) =>
+      sides(world).flatMap((jobOf) =>
+        sides(world).map(
+          (targetOf): Case => ({
+            path: `${jobOf.jobId}/preview`,
+            json: { targetId: targetOf.targetId },
+            reads: [each(jobOf.category), each(targetOf.target)],
+          }),
+        ),
+      ),
+  },
   'GET jobs/health': listing('the job’s category; of open runs what may be seen of them', () => []),
   'GET jobs/:id': reading(theJob, (side) => ({ path: side.jobId, place: side.category })),
   'GET jobs/:id/health': reading(theJob, (side) => ({
@@ -359,6 +388,26 @@ export const routeNeeds: Record<string, Needs> = {
           (targetOf): Case => ({
             path: `${jobOf.jobId}/run`,
             // It has no credential, so nothing starts.
+            json: { targetIds: [targetOf.bareTargetId] },
+            reads: [each(jobOf.category), each(targetOf.bareTarget)],
+            needs: [
+              ['run', each(jobOf.category, targetOf.bareTarget)],
+              ['credentials.use', each(targetOf.bareTarget)],
+            ],
+          }),
+        ),
+      ),
+  },
+
+  'POST jobs/:id/sealing-keys': {
+    permission: 'run',
+    on: 'the job’s category and each target, and `credentials.use` on each target',
+    cases: (world) =>
+      sides(world).flatMap((jobOf) =>
+        sides(world).map(
+          (targetOf): Case => ({
+            path: `${jobOf.jobId}/sealing-keys`,
+            // It has no credential, so that it is refused.
             json: { targetIds: [targetOf.bareTargetId] },
             reads: [each(jobOf.category), each(targetOf.bareTarget)],
             needs: [

@@ -221,6 +221,17 @@ class OneClaim {
   }
 }
 
+/** The segments that such a run would have targets in; refused as its start would be. */
+export async function segmentsOfStart(
+  sql: Sql,
+  request: Pick<StartRun, 'jobId' | 'selection' | 'version'>,
+  caller: Caller,
+): Promise<number[]> {
+  await readJob(sql, request.jobId, caller);
+  const { targets } = await resolveTargets(sql, request, await versionOf(sql, request), caller);
+  return [...new Set(targets.map(({ segmentId }) => segmentId))];
+}
+
 interface GivenToRun {
   /** Undefined for a job without parameters. */
   values: Record<string, unknown> | undefined;
@@ -353,7 +364,10 @@ async function readJob(sql: Sql, jobId: number, caller: Caller): Promise<RunPlan
 }
 
 /** The version that is asked for; undefined for the current one. */
-async function versionOf(sql: Sql, { jobId, version, rerun }: StartRun): Promise<number | undefined> {
+async function versionOf(
+  sql: Sql,
+  { jobId, version, rerun }: Pick<StartRun, 'jobId' | 'version' | 'rerun'>,
+): Promise<number | undefined> {
   if (rerun !== undefined) return rerun.jobVersion;
   return version === undefined ? undefined : resolveVersion(sql, jobId, version);
 }
@@ -379,7 +393,7 @@ function isTrial({ state, isTemplate }: RunPlan): boolean {
 
 async function resolveTargets(
   sql: Sql,
-  request: StartRun,
+  request: Pick<StartRun, 'jobId' | 'selection'>,
   jobVersion: number | undefined,
   caller: Caller,
 ): Promise<{ targets: SelectedRow[]; selection: RunSelection }> {

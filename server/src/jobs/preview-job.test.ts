@@ -1,0 +1,113 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Authority } from '../auth/authority.ts';
+import { setupRuns, type TestRuns } from '../runs/testing.ts';
+import { createJob } from './create-job.ts';
+import { previewDraft, previewJob } from './preview-job.ts';
+
+let t: TestRuns;
+let jobId: number;
+let targetId: number;
+beforeAll(async () => {
+  t = await setupRuns();
+  targetId = await t.addTarget();
+  ({ id: jobId } = await createJob(t, definition, t.caller));
+});
+afterAll(() => t?.[Symbol.asyncDispose]());
+
+const definition = {
+  name: 'greet',
+  parameters: {
+    who: { type: 'string', maxLength: 20 },
+    count: { type: 'integer', default: 2 },
+    token: { type: 'string', secret: true },
+  },
+  steps: [
+    {
+      name: 'probe',
+      type: 'ssh.exec',
+      config: {
+        command: 'echo "${{ parameters.who }}" ${{ parameters.count }} "${{ target.name }}"',
+        environment: { TOKEN: '${{ parameters.token }}', PLAIN: 'x' },
+      },
+      outputs: { load: { pattern: '(.*)' } },
+    },
+    {
+      name: 'often',
+      type: 'ssh.exec',
+      when: 'parameters.count > 5',
+      config: { command: 'echo ${{ steps.probe.outputs.load }}' },
+    },
+    {
+      name: 'loaded',
+      type: 'ssh.exec',
+      when: 'int(steps.probe.outputs.load) > 5',
+      config: { command: 'true' },
+    },
+  ],
+};
+
+test('steps are shown with their values, secrets masked and what is not known yet by its placeholder', async () => {
+  const parameters = { who: "it's me", token: 'open-sesame' };
+  const shown = await previewJob(t, jobId, { parameters, targetId }, t.caller);
+  expect(shown.problems).toEqual([]);
+  expect(shown.target?.id).toBe(targetId);
+  expect(shown.steps).toMatchObject([
+    {
+      stepNumber: 1,
+      when: null,
+      runs: true,
+      config: {
+        command: `echo "it's me" 2 "${shown.target?.name}"`,
+        environment: { TOKEN: '********', PLAIN: 'x' },
+      },
+    },
+    {
+      when: 'parameters.count > 5',
+      runs: false,
+      config: { command: 'echo ${{ steps.probe.outputs.load }}' },
+    },
+    { runs: null, problems: [] },
+  ]);
+  expect(shown.steps[0]?.values).toContainEqual({ placeholder: '${{ parameters.token }}', secret: true });
+  expect(shown.steps[0]?.values).toContainEqual({
+    placeholder: '${{ parameters.count }}',
+    value: '2',
+    secret: false,
+  });
+  expect(JSON.stringify(shown)).not.toContain('open-sesame');
+});
+
+test('what a run would be refused for is told, and nothing of a secret is in it', async () => {
+  const parameters = { who: 7, token: ['open-sesame'], other: 1 };
+  const shown = await previewJob(t, jobId, { parameters }, t.caller);
+  expect(shown.problems.map(({ path }) => path).sort()).toEqual([
+    'parameters.other',
+    'parameters.token',
+    'parameters.who',
+  ]);
+  expect(shown.steps).toHaveLength(3);
+  expect(JSON.stringify(shown)).not.toContain('open-sesame');
+  const missing = await previewJob(t, jobId, {}, t.caller);
+  expect(missing.problems.map(({ path }) => path)).toEqual(['parameters.who']);
+});
+
+test('a definition that is not saved is shown, or what is wrong with it', async () => {
+  const parameters = { who: 'x' };
+  expect((await previewDraft(t, { definition, parameters }, t.caller)).steps).toHaveLength(3);
+  const wrong = {
+    ...definition,
+    steps: [{ name: 'a', type: 'ssh.exec', config: { command: "sh -c '${{ parameters.who }}'" } }],
+  };
+  const shown = await previewDraft(t, { definition: wrong, parameters }, t.caller);
+  expect(shown.steps).toEqual([]);
+  expect(shown.problems).toMatchObject([{ path: 'steps[0].config.command' }]);
+});
+
+test('a job or target that may not be read is not there', async () => {
+  const nobody = { ...t.caller, authority: new Authority([]) };
+  await expect(previewJob(t, jobId, {}, nobody)).rejects.toMatchObject({ code: 'not_found' });
+  await expect(previewJob(t, jobId, { targetId: 999 }, t.caller)).rejects.toMatchObject({
+    code: 'not_found',
+  });
+});

@@ -1,0 +1,194 @@
+// What a job's steps would come to on one target with the values given, by the renderer that agents have. Nothing runs,
+// and nothing is kept.
+import {
+  compileParameters,
+  type ErrorDetail,
+  type ExpressionValues,
+  type JobDefinition,
+  type JobPreview,
+  type JobPreviewedStep,
+  type RenderValues,
+  readExpression,
+  renderForPeople,
+  scopeOf,
+} from '@opsconductor/protocol';
+import type { Caller } from '../caller.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { notFound } from '../errors.ts';
+import type { Sql } from '../store/connection.ts';
+import { findRunnableJob } from '../store/run-creation.ts';
+import { findTarget, type TargetRow } from '../store/targets.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { connectionOf } from '../targets/connection-of.ts';
+import { findEditableJob } from './editable-job.ts';
+import { loadJobVersion } from './load-job-version.ts';
+import { examineDefinition } from './validate-definition.ts';
+import { resolveVersion } from './versions/resolve-version.ts';
+
+interface PreviewDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+}
+interface PreviewAsked {
+  parameters?: Record<string, unknown> | undefined;
+  targetId?: number | undefined;
+}
+/** Of a job that is not saved yet. */
+const newJob = { id: 1, version: 1 };
+
+/**
+ * A version of a job.
+ *
+ * @throws {AppError} `not_found` for a job or target that the caller may not read; `invalid` for a version that there
+ * is not.
+ */
+export async function previewJob(
+  deps: PreviewDeps,
+  jobId: number,
+  request: PreviewAsked & { version?: number | string | undefined },
+  caller: Caller,
+): Promise<JobPreview> {
+  const job = await findRunnableJob(deps.sql, jobId);
+  if (job === undefined || !caller.authority.holdsOnCategory('read', job.categoryId))
+    throw notFound(`Job ${jobId}`);
+  const version =
+    request.version === undefined ? job.version : await resolveVersion(deps.sql, jobId, request.version);
+  const target = await targetFor(deps.sql, request, caller);
+  const { definition } = await loadJobVersion(deps, jobId, version);
+  return preview(definition, { ...request, target, job: { id: jobId, version } }, caller);
+}
+
+/** A definition that is not saved; what is wrong with it is in the answer. @throws {AppError} `not_found`, `forbidden`. */
+export async function previewDraft(
+  { sql }: Pick<PreviewDeps, 'sql'>,
+  request: PreviewAsked & { definition: unknown; jobId?: number | undefined },
+  caller: Caller,
+): Promise<JobPreview> {
+  const { jobId } = request;
+  const saved =
+    jobId === undefined ? undefined : await inTransaction(sql, (tx) => findEditableJob(tx, jobId, caller));
+  const target = await targetFor(sql, request, caller);
+  const { definition, problems } = examineDefinition(request.definition);
+  if (problems.length > 0) return { target: nameOf(target), steps: [], problems };
+  const job = saved === undefined ? newJob : { id: saved.id, version: saved.version + 1 };
+  return preview(definition as JobDefinition, { ...request, target, job }, caller);
+}
+
+interface On extends PreviewAsked {
+  target: TargetRow | undefined;
+  job: { id: number; version: number };
+}
+
+function preview(definition: JobDefinition, on: On, caller: Caller): JobPreview {
+  const { parameters: declared = {}, rules } = definition;
+  const given = on.parameters ?? {};
+  // Of secrets nothing is needed: one that is not given counts as given sealed.
+  const sealed = Object.keys(declared).filter(
+    (name) => declared[name]?.secret === true && !Object.hasOwn(given, name),
+  );
+  const { values, problems } = compileParameters(declared, rules).check(given, { sealed });
+  return {
+    target: nameOf(on.target),
+    steps: definition.steps.map((_, at) =>
+      stepOf(definition, at, valuesOf(definition, at, values, on, caller)),
+    ),
+    problems,
+  };
+}
+
+function stepOf(definition: JobDefinition, at: number, values: RenderValues): JobPreviewedStep {
+  const step = definition.steps[at] as JobDefinition['steps'][number];
+  const rendered = renderForPeople(step, scopeOf(definition, at), values);
+  const config = structuredClone(step.config);
+  for (const { keys, text } of rendered.fields) setText(config, keys, text);
+  const condition = conditionOf(definition, at, values);
+  return {
+    stepNumber: at + 1,
+    name: step.name,
+    stepType: step.type,
+    when: step.when ?? null,
+    runs: condition.runs,
+    config,
+    values: rendered.values.map(({ placeholder, text, secret }) => ({
+      placeholder,
+      ...(secret || text === undefined ? {} : { value: text }),
+      secret,
+    })),
+    problems: [...rendered.problems, ...condition.problems],
+  };
+}
+
+function conditionOf(
+  definition: JobDefinition,
+  at: number,
+  values: RenderValues,
+): { runs: boolean | null; problems: ErrorDetail[] } {
+  const when = definition.steps[at]?.when;
+  if (when === undefined) return { runs: true, problems: [] };
+  const { steps, path } = scopeOf(definition, at);
+  const scope = { parameters: definition.parameters ?? {}, onTarget: { steps } };
+  const read = readExpression(when, scope, { mayBeAbsent: true });
+  if (!('expression' in read)) return { runs: null, problems: [] };
+  if (read.expression.names.some((name) => name.startsWith('steps.'))) return { runs: null, problems: [] };
+  const result = read.expression.evaluate(values as unknown as ExpressionValues);
+  if (result.ok) return { runs: result.value, problems: [] };
+  return { runs: null, problems: [{ path: `${path}.when`, message: result.message }] };
+}
+
+/** As an agent would be given them, but for the run, which there is none of. */
+function valuesOf(
+  definition: JobDefinition,
+  at: number,
+  parameters: Record<string, unknown>,
+  { target, job }: On,
+  caller: Caller,
+): RenderValues {
+  const step = definition.steps[at];
+  return {
+    parameters,
+    target: target === undefined ? madeUpTarget : targetValues(target, definition, step),
+    run: { id: 1, created_at: new Date().toISOString(), created_by: caller.name },
+    job: { ...job, name: definition.name },
+    steps: {},
+  };
+}
+
+const madeUpTarget = {
+  name: 'some-host',
+  host: '192.0.2.1',
+  port: 22,
+  os: 'linux',
+  segment: 'some-segment',
+  labels: {},
+};
+
+function targetValues(
+  target: TargetRow,
+  { connection }: JobDefinition,
+  step: JobDefinition['steps'][number] | undefined,
+): RenderValues['target'] {
+  const { port } = connectionOf(target.mergedSettings, target.port, step?.connection, connection);
+  const { name, host, operatingSystem: os, segmentName: segment, labels } = target;
+  return { name, host, port, os, segment, labels };
+}
+
+async function targetFor(
+  sql: Sql,
+  { targetId }: PreviewAsked,
+  { authority }: Caller,
+): Promise<TargetRow | undefined> {
+  if (targetId === undefined) return undefined;
+  const target = await findTarget(sql, targetId, authority.reach('read'));
+  if (target === undefined) throw notFound(`Target ${targetId}`);
+  return target;
+}
+
+function nameOf(target: TargetRow | undefined): JobPreview['target'] {
+  return target === undefined ? null : { id: target.id, name: target.name };
+}
+
+function setText(config: unknown, keys: readonly string[], text: string): void {
+  let place = config as Record<string, unknown>;
+  for (const key of keys.slice(0, -1)) place = place[key] as Record<string, unknown>;
+  place[keys.at(-1) as string] = text;
+}

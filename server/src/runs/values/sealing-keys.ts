@@ -1,0 +1,48 @@
+// What whoever starts a run seals its secret values to, so that this server never sees them.
+import type { RunSealingKeys, TargetSelection } from '@opsconductor/protocol';
+import { encodeBase64 } from '@opsconductor/protocol/sealing';
+import type { Caller } from '../../caller.ts';
+import { AppError } from '../../errors.ts';
+import { refuseWhileRotating } from '../../segments/sealing-key.ts';
+import type { Sql } from '../../store/connection.ts';
+import { findSegmentKeysNow } from '../../store/run-values.ts';
+import { segmentsOfStart } from '../start-run.ts';
+
+/**
+ * The keys of all segments that the run would have targets in.
+ *
+ * @throws {AppError} as starting that run would; `conflict` for a segment without a key, or whose key is being replaced.
+ */
+export async function runSealingKeys(
+  deps: { sql: Sql; identity: { installationId: string } },
+  request: { jobId: number; selection: TargetSelection; version?: number | string | undefined },
+  caller: Caller,
+): Promise<RunSealingKeys> {
+  const { installationId } = deps.identity;
+  const segmentIds = await segmentsOfStart(deps.sql, request, caller);
+  const segments = await findSegmentKeysNow(deps.sql, segmentIds);
+  return {
+    installationId,
+    jobId: request.jobId,
+    segments: segments.map((segment) => {
+      const { segmentId, segmentName, generation, publicKey, rootKey, rosterPayload, rosterSignature } =
+        segment;
+      if (generation === null || publicKey === null || rosterPayload === null || rosterSignature === null) {
+        throw new AppError(
+          'conflict',
+          `Segment “${segmentName}” has no agent yet, so there is no key to seal to. Enroll its first agent.`,
+        );
+      }
+      refuseWhileRotating({ name: segmentName, keyRotationWantedAt: segment.keyRotationWantedAt });
+      return {
+        installationId,
+        segmentId,
+        segmentName,
+        generation,
+        publicKey: encodeBase64(publicKey),
+        rootPublicKey: encodeBase64(rootKey),
+        roster: { payload: rosterPayload, signature: rosterSignature },
+      };
+    }),
+  };
+}
