@@ -183,14 +183,17 @@ function readRundeck(item: ListItem): ReadJob {
           },
         }),
     problems: told,
-    findings: item.locate(findings).map(({ path, line, column }, n) => ({
-      kind: findings[n]?.kind ?? 'note',
-      job: fileName,
-      line: line ?? item.place.line,
-      column: column ?? item.place.column,
-      path,
-      message: findings[n]?.message ?? '',
-    })),
+    findings: item
+      .locate(findings)
+      .map(({ path, line = item.place.line, column = item.place.column }, n) => ({
+        kind: findings[n]?.kind ?? 'note',
+        job: fileName,
+        line,
+        column,
+        path,
+        message: findings[n]?.message ?? '',
+      }))
+      .sort((one, other) => one.line - other.line || one.column - other.column),
     places: placesOf(item, definition as JobDefinition | undefined, sourceOf),
   };
 }

@@ -78,6 +78,8 @@ const yamlWriter: BundleWriter = {
     const text = stringify([ordered(job)], {
       version: '1.2',
       schema: 'core',
+      // Readers of YAML 1.1, of which there are many, take yes and 2026-01-31 for no text.
+      compat: 'yaml-1.1',
       lineWidth: 0,
       aliasDuplicateObjects: false,
       // As a block only where it is read back byte for byte and is easier to read so.
@@ -94,8 +96,9 @@ const jsonWriter: BundleWriter = {
   foot: (isEmpty) => (isEmpty ? ']\n}\n' : '\n  ]\n}\n'),
 };
 
+/** Lines end with \n alone: U+2028 and the like are text. */
 function indented(text: string, indent: string): string {
-  return text.replaceAll(/^(?=.)/gm, indent);
+  return text.replaceAll(/(^|\n)(?=[^\n])/g, (start) => `${start}${indent}`);
 }
 
 function ordered(job: BundledJob): object {

@@ -1,0 +1,69 @@
+// Thirty exports of Rundeck as people have them, each with the bundle that comes of it and what is told of it. `-u` writes
+// them anew: read what has changed.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BundledJob, ImportFormat } from '@opsconductor/protocol';
+import { describe, expect, it } from 'vitest';
+import { type ReadJob, readJobs } from '../bundles/read-jobs.ts';
+import { writeBundle } from '../bundles/write-bundle.ts';
+
+const folder = join(import.meta.dirname, 'fixtures');
+const fixtures = readdirSync(folder).filter((name) => /\.(yaml|json)$/.test(name));
+
+function read(text: string, format: ImportFormat): ReadJob[] {
+  const steps = [...readJobs(text, format)];
+  expect(steps.flatMap(({ problems }) => problems)).toEqual([]);
+  return steps.flatMap(({ job }) => (job === undefined ? [] : [job]));
+}
+
+function bundleOf(jobs: readonly ReadJob[]): string {
+  const bundled = jobs.flatMap(({ entry }): BundledJob[] =>
+    entry === undefined
+      ? []
+      : [{ definition: entry.definition, ...(entry.firstState && { state: entry.firstState }) }],
+  );
+  return writeBundle(bundled, 'yaml');
+}
+
+function reportOf(jobs: readonly ReadJob[]): string {
+  const lines = jobs.flatMap(({ findings }) =>
+    findings.map(
+      ({ kind, line, path, message }) => `${line}: ${kind}: ${path === '' ? '(job)' : path}: ${message}`,
+    ),
+  );
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+it('there are thirty', () => {
+  expect(fixtures.length).toBe(30);
+});
+
+describe.each(fixtures)('%s', (file) => {
+  const text = readFileSync(join(folder, file), 'utf8');
+  const name = file.replace(/\.\w+$/, '');
+
+  it('becomes this bundle, and this is told of it', async () => {
+    const jobs = read(text, 'rundeck');
+    expect(jobs.flatMap(({ problems }) => problems)).toEqual([]);
+    await expect(bundleOf(jobs)).toMatchFileSnapshot(join(folder, 'expected', `${name}.bundle.yml`));
+    await expect(reportOf(jobs)).toMatchFileSnapshot(join(folder, 'expected', `${name}.report.txt`));
+  });
+
+  it('is valid as a bundle, and comes to the same once more', () => {
+    const bundle = bundleOf(read(text, 'rundeck'));
+    const again = read(bundle, 'bundle');
+    expect(again.flatMap(({ problems }) => problems)).toEqual([]);
+    const jobs = again.map(({ entry }) => ({ ...entry, ...(entry?.state && { firstState: entry.state }) }));
+    expect(bundleOf(jobs.map((entry) => ({ entry }) as ReadJob))).toBe(bundle);
+  });
+
+  it('loses nothing that is told of nowhere: where it stands is in the file', () => {
+    const lines = text.split('\n').length;
+    for (const { findings } of read(text, 'rundeck')) {
+      expect(findings.map(({ line }) => line)).toEqual(
+        findings.map(({ line }) => line).sort((a, b) => a - b),
+      );
+      for (const { line } of findings) expect(line).toBeLessThanOrEqual(lines);
+    }
+  });
+});

@@ -1,0 +1,171 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// What Rundeck fills into commands and scripts, as placeholders: `${option.x}`, `@option.x@`, and variables of the
+// environment such as `$RD_OPTION_X`.
+import type { Parameters } from '@opsconductor/protocol';
+import type { Report } from './report.ts';
+
+/** What a job's texts can refer to. */
+export interface Sources {
+  /** Parameters by the names of options. */
+  options: ReadonlyMap<string, string>;
+  parameters: Parameters;
+  /** Where a value of the log of an earlier step is found: `steps.x.outputs.y`. */
+  data: (key: string) => string | undefined;
+  group: string | undefined;
+  project: string | undefined;
+}
+
+/** A reference, or a text that is known already, or neither, with why. */
+type Found = { reference: string } | { text: string } | { problem: string };
+
+const targetFields: Record<string, string> = {
+  name: 'target.name',
+  hostname: 'target.host',
+  'os-family': 'target.os',
+};
+const jobFields: Record<string, string> = {
+  name: 'job.name',
+  id: 'job.id',
+  execid: 'run.id',
+  username: 'run.created_by',
+  'user.name': 'run.created_by',
+};
+
+export class References {
+  readonly #sources: Sources;
+  readonly #report: Report;
+  /** Variables that the scripts read, with the placeholders that they hold. */
+  readonly environment = new Map<string, string>();
+  /** Why the text can't be carried over. */
+  readonly problems: string[] = [];
+
+  constructor(sources: Sources, report: Report) {
+    this.#sources = sources;
+    this.#report = report;
+  }
+
+  /** A command line: `${option.x}`. */
+  inCommand(text: string, path: string, write: (reference: string) => string): string {
+    return this.#replace(text, /\$\{([a-z]+)\.([^}\s]+)\}/g, path, write);
+  }
+
+  /** The text of a script: `@option.x@`. */
+  inScript(text: string, path: string, write: (reference: string) => string): string {
+    return this.#replace(text, /@([a-z]+)\.([A-Za-z0-9_.:-]+)@/g, path, write);
+  }
+
+  /** Variables of the environment that the text reads. */
+  readEnvironment(text: string, path: string): void {
+    for (const name of new Set(text.match(/\bRD_[A-Z][A-Z0-9_]*\b/g) ?? [])) {
+      const found = this.#variable(name);
+      if ('reference' in found) this.environment.set(name, placeholder(found.reference));
+      else if ('text' in found) this.environment.set(name, found.text);
+      else this.#report.dropped(path, `The variable ${name} is not set: ${found.problem}`);
+    }
+  }
+
+  #replace(text: string, pattern: RegExp, path: string, write: (reference: string) => string): string {
+    // Text that would read as a placeholder of ours, before there are any.
+    return text
+      .replaceAll('${{', () => '$${{')
+      .replaceAll(pattern, (whole, kind: string, name: string) => {
+        const found = this.#find(kind.replace(/^unquoted/, ''), name, path);
+        if (found === undefined) return whole;
+        if (kind.startsWith('unquoted')) {
+          this.#report.changed(path, `${whole} was shell text; here it is data, whatever it holds.`);
+        }
+        if ('reference' in found) return write(found.reference);
+        if ('text' in found) return found.text;
+        this.problems.push(`${whole}: ${found.problem}`);
+        return whole;
+      });
+  }
+
+  #find(kind: string, name: string, path: string): Found | undefined {
+    switch (kind) {
+      case 'option':
+        return this.#option(name);
+      case 'node':
+        return this.#node(name, path);
+      case 'job':
+        return this.#job(name);
+      case 'data':
+        return this.#data(name);
+      case 'globals':
+        return this.#global(name, path);
+      default:
+        return undefined;
+    }
+  }
+
+  #option(name: string): Found {
+    const parameter = this.#sources.options.get(name);
+    return parameter === undefined
+      ? { problem: 'the job has no such option, or one that is not carried over.' }
+      : { reference: `parameters.${parameter}` };
+  }
+
+  #node(name: string, path: string): Found {
+    const field = targetFields[name];
+    if (field !== undefined) return { reference: field };
+    if (!/^[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?$/.test(name))
+      return { problem: 'targets have nothing of this name.' };
+    this.#report.changed(
+      path,
+      `The attribute “${name}” of a node is the label ${name} of the target: give the targets one.`,
+    );
+    return { reference: /^[A-Za-z_]\w*$/.test(name) ? `target.labels.${name}` : `target.labels["${name}"]` };
+  }
+
+  #job(name: string): Found {
+    const field = jobFields[name];
+    if (field !== undefined) return { reference: field };
+    const { group, project } = this.#sources;
+    if (name === 'group' && group !== undefined) return { text: group };
+    if (name === 'project' && project !== undefined) return { text: project };
+    return { problem: 'there is nothing like it here.' };
+  }
+
+  #data(name: string): Found {
+    const output = this.#sources.data(name);
+    return output === undefined
+      ? { problem: 'no earlier step hands it on: give one an output of that name.' }
+      : { reference: output };
+  }
+
+  #global(name: string, path: string): Found {
+    const parameter = `globals_${name.replaceAll(/\W/g, '_')}`.slice(0, 64);
+    this.#sources.parameters[parameter] ??= {
+      type: 'string',
+      description: `The global variable ${name} of Rundeck`,
+    };
+    this.#report.changed(
+      path,
+      `The global variable “${name}” is the parameter ${parameter}: give it a default.`,
+    );
+    return { reference: `parameters.${parameter}` };
+  }
+
+  #variable(name: string): Found {
+    const same = (one: string) => one.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
+    const [, kind, rest = ''] = /^RD_([A-Z]+)_(.+)$/.exec(name) ?? [];
+    if (kind === 'OPTION') {
+      const option = [...this.#sources.options.keys()].find((one) => same(one) === rest);
+      return option === undefined
+        ? { problem: 'no option that is carried over is called so.' }
+        : this.#option(option);
+    }
+    if (kind === 'NODE' || kind === 'JOB') {
+      const fields = kind === 'NODE' ? targetFields : jobFields;
+      const field = Object.keys(fields).find((one) => same(one) === rest);
+      if (field !== undefined) return { reference: fields[field] ?? '' };
+      return kind === 'JOB' ? this.#job(rest.toLowerCase()) : { problem: 'there is nothing like it here.' };
+    }
+    if (kind === 'DATA') return this.#data(rest.toLowerCase());
+    return { problem: 'there is nothing like it here.' };
+  }
+}
+
+export function placeholder(reference: string): string {
+  return `\${{ ${reference} }}`;
+}

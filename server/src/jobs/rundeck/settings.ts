@@ -1,0 +1,224 @@
+// What of a job of Rundeck's is around its commands: where it runs, how many at a time, when, and who is told.
+import { type JobDefinition, limits, type Strategy } from '@opsconductor/protocol';
+import { asBoolean, asList, asObject, asSeconds, asText, type Loose } from './loose.ts';
+import type { Report } from './report.ts';
+
+export function convertNodes(job: Loose, report: Report): Strategy | undefined {
+  const nodes = asObject(job.nodefilters);
+  if (nodes === undefined) {
+    report.changed(
+      '',
+      'Rundeck ran it on its own server; here it runs on the targets that are chosen when it is run.',
+    );
+    return undefined;
+  }
+  const filter = filterText(nodes);
+  const where = nodes.filter === undefined ? 'nodefilters' : 'nodefilters.filter';
+  report.dropped(
+    where,
+    `Targets are chosen when the job is run, and not in it. The filter was: ${filter}. Make a target group of it, with a selector.`,
+  );
+  for (const key of ['filterExclude', 'excludeFilter']) {
+    const text = asText(nodes[key] ?? job[key]);
+    if (text !== undefined)
+      report.dropped(
+        `nodefilters.${key}`,
+        `Targets to leave out are chosen when the job is run. It was: ${text}.`,
+      );
+  }
+  const dispatch = asObject(nodes.dispatch) ?? {};
+  return strategyOf(job, dispatch, report);
+}
+
+function filterText(nodes: Loose): string {
+  const filter = asText(nodes.filter);
+  if (filter !== undefined) return filter;
+  const parts = (['include', 'exclude'] as const).flatMap((side) =>
+    Object.entries(asObject(nodes[side]) ?? {}).map(
+      ([name, value]) => `${side === 'exclude' ? '!' : ''}${name}: ${asText(value) ?? ''}`,
+    ),
+  );
+  return parts.join(' ') || 'all nodes';
+}
+
+function strategyOf(job: Loose, dispatch: Loose, report: Report): Strategy {
+  const strategy: Strategy = { max_parallel: 1 };
+  const threads = asText(dispatch.threadcount ?? dispatch.threadCount);
+  if (threads !== undefined) {
+    const count = /^\d{1,5}$/.test(threads) ? Number(threads) : 0;
+    if (count >= 1 && count <= limits.maxTargetsPerRun) strategy.max_parallel = count;
+    else
+      report.dropped(
+        'nodefilters.dispatch.threadcount',
+        `One target at a time: ${threads} is no number of targets that can be kept to.`,
+      );
+  }
+  if (!asBoolean(dispatch.keepgoing)) {
+    strategy.max_failures = 0;
+    strategy.on_exceeded = 'stop';
+  }
+  const rank = asText(dispatch.rankAttribute);
+  if (rank !== undefined && rank !== 'nodename' && rank !== 'name') {
+    report.dropped(
+      'nodefilters.dispatch.rankAttribute',
+      `Targets are not ordered by “${rank}”; they go by name.`,
+    );
+  }
+  strategy.order = asText(dispatch.rankOrder) === 'descending' ? 'reverse' : 'name';
+  if (asBoolean(dispatch.successOnEmptyNodeFilter)) {
+    report.dropped(
+      'nodefilters.dispatch.successOnEmptyNodeFilter',
+      'A run without targets is refused and does not count as a success.',
+    );
+  }
+  convertOrchestrator(asObject(job.orchestrator), strategy, report);
+  return strategy;
+}
+
+function convertOrchestrator(orchestrator: Loose | undefined, strategy: Strategy, report: Report): void {
+  if (orchestrator === undefined) return;
+  const type = asText(orchestrator.type) ?? '';
+  const percent = asText(asObject(orchestrator.configuration)?.percent);
+  if (type === 'maxPercentage' && percent !== undefined && /^([1-9]\d?|100)$/.test(percent)) {
+    strategy.batches = [`${percent}%`];
+    report.changed(
+      'orchestrator',
+      `Not more than ${percent} % of the targets at a time: they go in batches of that size, one after the other.`,
+    );
+    return;
+  }
+  report.dropped(
+    'orchestrator',
+    `The orchestrator ${type} is left out: targets go by the strategy of the job.`,
+  );
+}
+
+const aDayS = 86_400;
+
+export function convertTimeout(job: Loose, report: Report): Pick<JobDefinition, 'timeout'> {
+  if (asText(job.timeout) === undefined) return {};
+  const timeout = timeoutOf(job);
+  if (timeout !== undefined) return { timeout };
+  report.dropped(
+    'timeout',
+    `The timeout ${asText(job.timeout)} is no time of up to 30 days that is known beforehand.`,
+  );
+  return {};
+}
+
+/** A step has a timeout in any case; Rundeck's steps have none. */
+export function stepTimeout(job: Loose, report: Report): number {
+  const timeout = timeoutOf(job);
+  if (timeout !== undefined) return Math.min(timeout, maxStepTimeoutS);
+  report.changed('sequence', 'Rundeck waits for a step without end; here each may take a day.');
+  return aDayS;
+}
+
+const maxStepTimeoutS = 604_800;
+
+function timeoutOf(job: Loose): number | undefined {
+  const timeout = asSeconds(job.timeout);
+  return timeout !== undefined && timeout >= 1 && timeout <= 30 * aDayS ? timeout : undefined;
+}
+
+/** Tries of each step. */
+export function convertRetry(job: Loose, report: Report): { attempts: number; delay?: number } | undefined {
+  const { retry } = job;
+  if (retry === undefined || retry === null) return undefined;
+  const told = asObject(retry) ?? { retry };
+  const count = asText(told.retry);
+  if (count === undefined || count === '0') return undefined;
+  if (!/^\d{1,3}$/.test(count)) {
+    report.dropped('retry', `It is not tried again: ${count} is no number that is known beforehand.`);
+    return undefined;
+  }
+  const delay = told.delay === undefined ? undefined : asSeconds(told.delay);
+  if (told.delay !== undefined && delay === undefined)
+    report.dropped('retry.delay', `The delay ${asText(told.delay)} is no time that is known beforehand.`);
+  report.changed('retry', 'The step that failed is tried again on its target, and not the job as a whole.');
+  return {
+    attempts: Math.min(limits.maxTries, Number(count) + 1),
+    ...(delay === undefined ? {} : { delay: Math.min(delay, limits.maxRetryDelayS) }),
+  };
+}
+
+const megabytesOf: Record<string, number> = { G: 1_024, M: 1, K: 1 / 1_024, '': 1 / 1_048_576 };
+
+/** Limits of output, for the configuration of each step. */
+export function convertLogLimit(
+  job: Loose,
+  report: Report,
+): { limits?: { output_mb: number }; on_output_limit?: 'stop' | 'truncate' } {
+  const limit = asText(job.loglimit);
+  if (limit === undefined) return {};
+  const [, count, unit] = /^(\d+)\s*([GMK]?)B$/i.exec(limit) ?? [];
+  if (count === undefined) {
+    report.dropped('loglimit', `Output is bounded by its size and not by lines: ${limit} is left out.`);
+    return {};
+  }
+  const megabytes = Number(count) * (megabytesOf[(unit ?? '').toUpperCase()] ?? 1);
+  report.changed(
+    'loglimit',
+    'The limit holds for each step on each target, and not for all output together.',
+  );
+  const status = asText(job.loglimitStatus);
+  if (status !== undefined && status !== 'failed')
+    report.dropped('loglimitStatus', `A step with too much output fails; the status ${status} is left out.`);
+  return {
+    limits: { output_mb: Math.min(4_096, Math.max(1, Math.ceil(megabytes))) },
+    on_output_limit: asText(job.loglimitAction) === 'truncate' ? 'truncate' : 'stop',
+  };
+}
+
+export function tellSchedule(job: Loose, report: Report): void {
+  const schedule = asObject(job.schedule);
+  if (schedule !== undefined) {
+    const { time, month, year, weekday, dayofmonth } = schedule;
+    const crontab = asText(schedule.crontab) ?? JSON.stringify({ time, month, dayofmonth, weekday, year });
+    const state = 'scheduleEnabled' in job && !asBoolean(job.scheduleEnabled) ? ', and was switched off' : '';
+    report.dropped(
+      'schedule',
+      `Jobs are not run by a schedule here: have it started by the API. It was ${crontab}${state}.`,
+    );
+  }
+  for (const [n] of asList(job.schedules).entries()) {
+    report.dropped(`schedules[${n}]`, 'Jobs are not run by a schedule here: have it started by the API.');
+  }
+  const zone = asText(job.timeZone);
+  if (zone !== undefined) report.dropped('timeZone', `The time zone of its schedule was ${zone}.`);
+}
+
+export function tellNotifications(job: Loose, report: Report): void {
+  for (const [trigger, value] of Object.entries(asObject(job.notification) ?? {})) {
+    for (const [n, one] of asList(value).entries()) {
+      const at = Array.isArray(value) ? `notification.${trigger}[${n}]` : `notification.${trigger}`;
+      for (const kind of Object.keys(asObject(one) ?? {})) {
+        report.dropped(
+          `${at}.${kind}`,
+          `Nobody is notified by the job (${trigger}, ${kind}): follow its runs by the API.`,
+        );
+      }
+    }
+  }
+  const threshold = asText(job.notifyAvgDurationThreshold);
+  if (threshold !== undefined)
+    report.dropped('notifyAvgDurationThreshold', 'Nobody is notified of runs that take long.');
+}
+
+export function tellRest(job: Loose, report: Report): void {
+  const level = asText(job.loglevel);
+  if (level !== undefined && level !== 'INFO') {
+    report.dropped('loglevel', `There are no log levels (it was ${level}): all that a step prints is kept.`);
+  }
+  for (const [service, providers] of Object.entries(asObject(job.plugins) ?? {})) {
+    for (const provider of Object.keys(asObject(providers) ?? {})) {
+      report.dropped(`plugins.${service}.${provider}`, `The plugin ${provider} of the job is left out.`);
+    }
+  }
+  const runs = asText(job.maxMultipleExecutions);
+  if (runs !== undefined)
+    report.dropped(
+      'maxMultipleExecutions',
+      'How many runs of a job there are at a time is not bounded by a number.',
+    );
+}
