@@ -1,8 +1,9 @@
-// npm run bench [audit|dispatch|fanout|import|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [audit|dispatch|fanout|import|jobs|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAudit } from './audit.ts';
 import { benchDispatch } from './dispatch.ts';
 import { benchFanout } from './fanout.ts';
 import { benchImport } from './import.ts';
+import { benchJobs } from './jobs.ts';
 import { benchLatency } from './latency.ts';
 import { benchQueue } from './queue.ts';
 import { benchStream } from './stream.ts';
@@ -13,6 +14,7 @@ const benchmarks: Record<string, () => Promise<void>> = {
   dispatch: benchDispatch,
   fanout: benchFanout,
   import: benchImport,
+  jobs: benchJobs,
   latency: benchLatency,
   queue: benchQueue,
   stream: benchStream,
