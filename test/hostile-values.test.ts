@@ -6,11 +6,18 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type RenderScope, renderStep, type SshExecConfig } from '@opsconductor/protocol';
+import {
+  checkStep,
+  parseTemplate,
+  type RenderScope,
+  renderStep,
+  type SshExecConfig,
+} from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { scriptInput } from '../agent/src/steps/ssh-exec-run.ts';
 import { attemptScript, newNonce } from '../agent/src/steps/ssh-exec-script.ts';
 import type { StepContext } from '../agent/src/steps/step-type.ts';
+import { shellReference } from '../protocol/src/rendering/sh/write-script.ts';
 import { valuesFor } from '../protocol/src/rendering/testing.ts';
 import { hostileStrings, seeded } from './support/hostile-strings.ts';
 import { ensureShells } from './support/packages.ts';
@@ -308,4 +315,53 @@ test('a value with a NUL is refused before anything is sent, and so is half a su
     const step = { type: 'ssh.exec', config: { command: 'echo ${{ parameters.v }}' } };
     expect(renderStep(step, scopeOf(['v']), valuesFor({ v: value }))).toMatchObject({ problems: [{}] });
   }
+});
+
+// That what is refused is refused for a reason: written as the renderer would, it runs what is in the value.
+const run1 = '$(touch canary)';
+const subscript = `a[${run1}]`;
+describe.skipIf(shells.length < 6).each([
+  ['sh -c "echo ${{ parameters.v }}"', run1, 'quoted', 'dash as sh'],
+  ["sh -c 'echo '${{ parameters.v }}", run1, 'word', 'busybox ash as sh'],
+  ['eval "echo ${{ parameters.v }}"', run1, 'quoted', 'zsh as sh'],
+  ['trap "${{ parameters.v }}" EXIT', 'touch canary', 'quoted', 'dash as sh'],
+  ['sh <<E\necho ${{ parameters.v }}\nE', run1, 'document', 'dash as sh'],
+  ['printf "%s" "${{ parameters.v }}" | sh', 'touch canary', 'quoted', 'dash as sh'],
+  ['awk "BEGIN { print \\"${{ parameters.v }}\\" }"', '" system("touch canary") "', 'quoted', 'dash as sh'],
+  ['sed -n "1${{ parameters.v }}" /etc/passwd', 'e touch canary', 'quoted', 'dash as sh'],
+  ['find . -maxdepth 0 -exec ${{ parameters.v }} canary \\;', 'touch', 'word', 'dash as sh'],
+  ['echo "${{ parameters.v }}" | xargs -I{} sh -c {}', 'touch canary', 'quoted', 'dash as sh'],
+  ['echo $(( ${{ parameters.v }} + 1 ))', subscript, 'quoted', 'bash by dash'],
+  ['n=${{ parameters.v }}; echo "$((n))"', subscript, 'word', 'bash by dash'],
+  ['[[ ${{ parameters.v }} -eq 1 ]] || true', subscript, 'word', 'bash by dash'],
+  ['test -v "${{ parameters.v }}" || true', subscript, 'quoted', 'bash by dash'],
+  ['s=abc; n=${{ parameters.v }}; echo "${s:$n}"', subscript, 'word', 'bash by dash'],
+  ['n=${{ parameters.v }}; echo "${n@P}"', run1, 'word', 'bash by dash'],
+  ['n=${{ parameters.v }}; echo "${!n}"', subscript, 'word', 'bash by dash'],
+  ['declare -i n; n=${{ parameters.v }}', subscript, 'word', 'bash by dash'],
+  ['let "x = ${{ parameters.v }}" || true', subscript, 'quoted', 'bash by dash'],
+  ['read -r ${{ parameters.v }} </etc/passwd', subscript, 'word', 'bash by dash'],
+  ["printf -v ${{ parameters.v }} '%s' x", subscript, 'word', 'bash by dash'],
+  ['a=(1); unset ${{ parameters.v }}', subscript, 'word', 'bash by dash'],
+] as const)('refused and dangerous: %s', (command, value, as, shellName) => {
+  test('is refused at save, and would run the value', () => {
+    const step = { type: 'ssh.exec', config: { command } };
+    expect(checkStep(step, scopeOf(['v'])).length).toBeGreaterThan(0);
+    const shell = shells.find(({ name }) => name === shellName) as Shell;
+    const text = parseTemplate(command)
+      .parts.map((part) =>
+        part.kind === 'literal' ? part.text : shellReference('OPS_1', { as, mayBeOption: false }),
+      )
+      .join('');
+    const config: SshExecConfig = {
+      command: text,
+      ...(shell.shell === undefined ? {} : { shell: shell.shell }),
+    };
+    try {
+      runRendered(shell, { config, bindings: [{ name: 'OPS_1', type: 'string', value, secret: false }] });
+    } catch {
+      // How it ends is no matter.
+    }
+    expect(readdirSync(folder)).toContain('canary');
+  });
 });

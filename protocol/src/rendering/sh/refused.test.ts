@@ -1,0 +1,188 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// Places that a value must not stand in: refused at save, with the place, the reason and the way to write it instead.
+import { describe, expect, test } from 'vitest';
+import { checkStep } from '../index.ts';
+import { scopeFor } from '../testing.ts';
+
+const T = '${{ parameters.text }}';
+/** `⟦` stands before what is refused; `T` for a placeholder of a string. Then words of the reason, and of the fix. */
+type Refused = readonly [command: string, why: string, fix: string];
+
+const quoting: Refused[] = [
+  ["echo '⟦T'", 'stands in single quotes', 'Use double quotes'],
+  ["echo 'it'\\''s ⟦T'", 'stands in single quotes', 'Use double quotes'],
+  ["echo $'⟦T'", "stands in $'…'", 'Use double quotes'],
+  ['echo \\⟦T', 'stands behind a backslash', 'Take the backslash away'],
+  ['echo "a$"⟦T', 'stands behind a dollar sign', 'Take the dollar sign away'],
+  ['echo `cat ⟦T`', 'stands in backticks', 'Use $(…)'],
+  ['echo "`cat "⟦T"`"', 'stands in backticks', 'Use $(…)'],
+  ["cat <<'E'\n⟦T\nE", 'whose delimiter is quoted', 'Take the quotes of the delimiter away'],
+  ['cat <<\\E\n⟦T\nE', 'whose delimiter is quoted', 'Take the quotes of the delimiter away'],
+  ['cat <<⟦E-T\nx\nE', 'has no plain delimiter', 'Mend the script'],
+  ['true # ⟦T', 'stands in a comment', 'Take it out of the comment'],
+  ['ls *⟦T', 'stands unquoted in a word with a pattern', 'leave the pattern outside'],
+  ['ls {a,⟦T}', 'stands unquoted in a word with a pattern', 'leave the pattern outside'],
+  ['ls @(⟦T)', 'stands unquoted in a word with a pattern', 'leave the pattern outside'],
+  ['ls ~⟦T', 'stands behind a tilde', 'Write the folder itself'],
+  ['x=~⟦T', 'stands behind a tilde', 'Write the folder itself'],
+];
+
+const expansions: Refused[] = [
+  ['echo ${x:-⟦T}', 'stands inside ${…}', 'Set a variable first'],
+  ['echo "${x#⟦T}"', 'stands inside ${…}', 'Set a variable first'],
+  ['echo "${x/⟦T/b}"', 'stands inside ${…}', 'Set a variable first'],
+  ['echo "${x:⟦T}"', 'stands inside ${…}', 'Set a variable first'],
+  ['n=T; echo "${s:⟦$n}"', 'stands in an offset', 'parameter of the type integer'],
+  ['n=T; echo "${a[⟦$n]}"', 'stands in an offset, a subscript', 'parameter of the type integer'],
+  ['n=T; echo "⟦${n@P}"', 'transformation', ''],
+  ['n=T; echo "⟦${!n}"', 'is taken for the name of a variable', 'Use case'],
+  ['a[⟦T]=1', 'stands in a subscript', 'Use case'],
+  ['echo $((⟦T + 1))', 'is no number and stands in arithmetic', 'as an integer'],
+  ['((⟦T))', 'is no number and stands in arithmetic', 'as an integer'],
+  ['for ((i=0; i<⟦T; i++)); do :; done', 'is no number and stands in arithmetic', 'as an integer'],
+  ['n=T; echo $((⟦n + 1))', 'is no number and stands in arithmetic', 'as an integer'],
+  ['n=T; echo $((⟦$n + 1))', 'is no number and stands in arithmetic', 'as an integer'],
+  ['echo $((1⟦${{ parameters.count }}))', 'touches other text in arithmetic', 'Put an operator between them'],
+  ['echo $[⟦${{ parameters.count }}]', 'stands in $[…]', 'Write $(('],
+  ['x=T; rm ⟦$x', 'stands unquoted', 'Put it in double quotes'],
+];
+
+const commands: Refused[] = [
+  ['⟦T', 'decides which command runs', 'Name the commands yourself'],
+  ['"⟦T" now', 'decides which command runs', 'Name the commands yourself'],
+  ['sudo -u root ⟦T', 'decides which command runs', 'Name the commands yourself'],
+  ['env A=b ⟦T', 'decides which command runs', 'Name the commands yourself'],
+  ['timeout 5 ⟦T', 'decides which command runs', 'Name the commands yourself'],
+  ['$CMD ⟦T', 'a command that is only known when the script runs', 'Write the name of the command itself'],
+  ['NAME=⟦T printenv NAME', 'in front of a command', 'in a line of its own'],
+  ['PATH=⟦T', 'tells the shell, or programs, what to run', 'a name of your own'],
+  ['env LD_PRELOAD=⟦T ls', 'tells the shell, or programs, what to run', 'a name of your own'],
+  ['export BASH_ENV="⟦T"', 'tells the shell, or programs, what to run', 'a name of your own'],
+  ['declare -i n; n=⟦T', 'declares as a number', 'Take the -i, -n or -A'],
+  ['echo x >&⟦T', 'stands behind >&', '2>&1'],
+  ['case $x in ⟦T) echo y ;; esac', 'stands in a pattern of case', 'Compare instead'],
+  ['ls -⟦T', 'completes an option', 'Write the option whole'],
+  ['ls --⟦T', 'completes an option', 'Write the option whole'],
+  ['sudo -i ⟦T', 'hands it to a shell with this option', 'with the command itself'],
+  ['sudo --new-option x ⟦T', 'an option here that OpsConductor does not know', 'leave the option out'],
+  ['echo ⟦${{ parameters.list }}', 'is a list or an object', 'Refer to one of its items'],
+];
+
+const tests: Refused[] = [
+  ['[ -v ⟦T ]', 'is taken for the name of a variable', 'Ask whether it is empty'],
+  ['test -v ⟦T', 'is taken for the name of a variable', 'Ask whether it is empty'],
+  ['[[ -v ⟦T ]]', 'is taken for the name of a variable', 'Ask whether it is empty'],
+  ['[[ ⟦T -eq 1 ]]', 'is no number and is compared as one', 'compare texts with ='],
+  ['[ ⟦T -gt 3 ]', 'is no number and is compared as one', 'compare texts with ='],
+  ['n=T; [[ ⟦$n -lt 5 ]]', 'is no number and is compared as one', 'compare texts with ='],
+  ['[ -n ⟦T -a -n x ]', 'in a test that -a, -o or parentheses join', 'Write two tests'],
+  ['[ "$x" ⟦T ]', 'stands beside another value', 'Put the operator between them'],
+];
+
+const interpreters: Refused[] = [
+  ['sh -c "echo ⟦T"', 'is an argument of sh', 'Set it in the environment'],
+  ['bash -c \'echo "$1"\' x ⟦T', 'is an argument of bash', 'Set it in the environment'],
+  ['/usr/bin/env bash -c "⟦T"', 'is an argument of', 'Set it in the environment'],
+  ['eval "echo ⟦T"', 'is an argument of eval', 'Set it in the environment'],
+  ['. ⟦T', 'is an argument of .', 'Set it in the environment'],
+  ['source "⟦T"', 'is an argument of source', 'Set it in the environment'],
+  ['trap "⟦T" EXIT', 'is an argument of trap', 'Set it in the environment'],
+  ['alias x="⟦T"', 'is an argument of alias', 'Set it in the environment'],
+  ['x=T; eval "⟦$x"', 'is an argument of eval', 'Set it in the environment'],
+  ['for f in T; do sh -c "⟦$f"; done', 'is an argument of sh', 'Set it in the environment'],
+  ['f() { eval "⟦$1"; }; f T', 'is an argument of eval', 'Set it in the environment'],
+  ['echo T | while read -r l; do eval "⟦$l"; done', 'is an argument of eval', 'Set it in the environment'],
+  ['ssh host ⟦T', 'is an argument of ssh', 'make it a target'],
+  ['scp a host:⟦T', 'is an argument of scp', 'Run the step on that host'],
+  ['su - user -c "⟦T"', 'is an argument of su', 'Use sudo -u'],
+  ['xargs -I{} ⟦T', 'is an argument of xargs', 'Use a loop'],
+  ['echo "⟦T" | xargs rm', 'goes into the input of xargs', 'Use a loop'],
+  ['find . -exec ⟦T \\;', 'is an argument of find', 'Put the value before -exec'],
+  ['awk "{ print ⟦T }"', 'is an argument of awk', 'ENVIRON'],
+  ['awk -v x=⟦T 1', 'is an argument of awk', 'ENVIRON'],
+  ['sed "s/a/⟦T/"', 'is an argument of sed', 'ENVIRON'],
+  ['perl -e "print ⟦T"', 'is an argument of perl', '$ENV{NAME}'],
+  ['python3 -c "print(⟦T)"', 'is an argument of python3', 'os.environ'],
+  ['python3.12 -c "⟦T"', 'is an argument of python3.12', 'os.environ'],
+  ['ruby -e "⟦T"', 'is an argument of ruby', 'ENV["NAME"]'],
+  ['node -e "⟦T"', 'is an argument of node', 'process.env.NAME'],
+  ['psql -c "select ⟦T"', 'is an argument of psql', 'getenv'],
+  ['mysql <<E\nselect "⟦T"\nE', 'goes into the input of mysql', 'environment'],
+  ['sh <<E\necho ⟦T\nE', 'goes into the input of sh', 'environment'],
+  ['sh <<<⟦T', 'goes into the input of sh', 'environment'],
+  ['printf "%s" "⟦T" | sh', 'goes into the input of sh', 'environment'],
+  ['{ echo ⟦T; } | sudo bash -s', 'goes into the input of bash', 'environment'],
+  ['run() { sh; }; echo ⟦T | run', 'goes into the input of sh', 'environment'],
+  ['jq ".x == ⟦T"', 'is an argument of jq', '--arg'],
+  ['docker exec c sh -c "⟦T"', 'is an argument of docker', '-e NAME'],
+  ['crontab - <<E\n* * * * * ⟦T\nE', 'goes into the input of crontab', ''],
+  ['make ⟦T', 'is an argument of make', ''],
+  ['printf ⟦T', 'takes it for its format', "printf '%s"],
+  ["printf '%d' ⟦T", 'takes it for its format', "printf '%s"],
+  ['read ⟦T', 'is an argument of read', 'Set a variable by itself'],
+  ['declare x=⟦T', 'is an argument of declare', 'Set a variable by itself'],
+  ['let "x = ⟦T"', 'is an argument of let', 'Set a variable by itself'],
+  ['unset ⟦T', 'is an argument of unset', 'Set a variable by itself'],
+  ['export ⟦T', 'is an argument of export', 'with a name of your own'],
+  ['exit ⟦T', 'takes it for an expression', 'as an integer'],
+  ['set ⟦T', 'takes it for options', 'set -- '],
+  ['expr ⟦T + 1', 'is an argument of expr', '$(( … ))'],
+  ['flock /tmp/l -c "⟦T"', 'is an argument of flock', ''],
+];
+
+const all = { quoting, expansions, commands, tests, interpreters };
+
+for (const [kind, cases] of Object.entries(all)) {
+  describe(kind, () => {
+    test.each(cases)('%s', (marked, why, fix) => {
+      const written = marked.replaceAll('T', (_, at: number) => (isPlaceholder(marked, at) ? T : 'T'));
+      const at = written.indexOf('⟦');
+      const command = written.replace('⟦', '');
+      const problems = checkStep({ type: 'ssh.exec', config: { command } }, scopeFor());
+      const before = command.slice(0, at);
+      const place = `Line ${before.split('\n').length}, column ${before.length - before.lastIndexOf('\n')}: `;
+      expect(problems.map(({ message }) => message)).toContainEqual(expect.stringContaining(place));
+      const { message = '', path } = problems.find((problem) => problem.message.startsWith(place)) ?? {};
+      expect(path).toBe('steps[0].config.command');
+      expect(message).toContain(why);
+      // Behind the reason comes the way to write it.
+      expect(message.slice(message.indexOf(why) + why.length)).toMatch(/\. \S/);
+      expect(message).toContain(fix);
+    });
+  });
+}
+
+/** A `T` that is no part of a word. */
+function isPlaceholder(text: string, at: number): boolean {
+  return !/[A-Za-z_]/.test(text[at - 1] ?? '') && !/[A-Z_a-z]/.test(text[at + 1] ?? '');
+}
+
+test('at least sixty different places are refused', () => {
+  const commands = Object.values(all).flatMap((cases) => cases.map(([command]) => command));
+  expect(new Set(commands).size).toBeGreaterThanOrEqual(60);
+});
+
+// What must stay possible beside them.
+test.each([
+  'systemctl restart -- T',
+  'echo "$(cat -- T)" && test -n "T"',
+  '[ "T" = production ] || [ x = "T" ]',
+  '[[ "T" == a* ]] && echo yes',
+  'case "T" in a|b) echo ab ;; *) exit 2 ;; esac',
+  'for x in a T "T"; do printf "%s\\n" "$x"; done',
+  'export NAME="T"; python3 -c \'import os; print(os.environ["NAME"])\'',
+  'sudo -u deploy -- git -C /srv checkout -- T',
+  'cp -- "T" /srv/"T".bak',
+  'curl --fail --data-urlencode "name=T" -- https://example.org/',
+  "jq --arg name T '.x == $name' file",
+  'python3 /opt/tool.py T',
+  'echo T >>/var/log/"T".log 2>&1',
+  'find /srv -name "T" -type f',
+  'sh /opt/script.sh T',
+  'docker ps --filter "name=T"',
+  'while read -r line; do echo "$line"; done <<E\nT\nE',
+  'tar -C "T" -xzf - <"T"',
+])('accepted: %s', (text) => {
+  const command = text.replaceAll('T', (_, at: number) => (isPlaceholder(text, at) ? T : 'T'));
+  expect(checkStep({ type: 'ssh.exec', config: { command } }, scopeFor())).toEqual([]);
+});
