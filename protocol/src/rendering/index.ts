@@ -2,6 +2,8 @@
 // server, agent and console.
 export type { Binding } from './bindings.ts';
 export { checkStep } from './check-step.ts';
+export { powershellInterpreters } from './powershell/commands.ts';
+export { powershellBootstrap, powershellEncoded, powershellInput } from './powershell/write-script.ts';
 export { type RawSplice, rawSplicesOf } from './raw-splice.ts';
 export type { RenderableStep } from './read-step.ts';
 export { parseReference, placeholderText, type Reference, referenceText } from './reference.ts';

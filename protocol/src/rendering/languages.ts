@@ -1,5 +1,7 @@
 // The languages of scripts: how each is analyzed, and how it refers to a value.
 import type { ShellLanguage } from './fields.ts';
+import { analyzePowershell } from './powershell/analyze.ts';
+import { powershellProblem, powershellReference, readableInPowershell } from './powershell/write-script.ts';
 import { analyzeShell } from './sh/analyze.ts';
 import { readableInShell, shellReference } from './sh/write-script.ts';
 import type { Analyze, Site } from './sites.ts';
@@ -12,6 +14,8 @@ export interface Language {
   reference(name: string, site: Site): string;
   /** A value as a person would have written it there. */
   readable(value: unknown, site: Site): string;
+  /** What a program takes for the beginning of an option; a dash unless told. */
+  optionStart?: RegExp;
   /** What a text must not be in this language, from `contains` on; undefined where nothing is wrong. */
   problem?(text: string, site: Site): string | undefined;
 }
@@ -22,4 +26,17 @@ const shell: Language = {
   reference: shellReference,
   readable: readableInShell,
 };
-export const languages: Readonly<Partial<Record<ShellLanguage, Language>>> = { sh: shell, bash: shell };
+const powershell: Language = {
+  analyze: analyzePowershell,
+  stem: 'OPS',
+  reference: powershellReference,
+  readable: readableInPowershell,
+  problem: powershellProblem,
+  optionStart: /^[-/\u2013\u2014\u2015]/,
+};
+export const languages: Readonly<Partial<Record<ShellLanguage, Language>>> = {
+  sh: shell,
+  bash: shell,
+  powershell,
+  pwsh: powershell,
+};

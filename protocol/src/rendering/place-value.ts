@@ -16,11 +16,13 @@ export function siteProblem(
   language: Language,
 ): string | undefined {
   const text = textOf(value);
-  if (site.mayBeOption && text.startsWith('-') && !known.allowLeadingDash) {
+  const { optionStart = /^-/ } = language;
+  if (site.mayBeOption && optionStart.test(text) && !known.allowLeadingDash) {
+    const begins = text.startsWith('/') ? 'slash' : 'dash';
     const where = reference.source === 'steps' ? 'the output' : `${referenceText(reference)}`;
     const mayAllow = reference.source === 'parameters' || reference.source === 'steps';
     const otherwise = mayAllow ? `, or set allow_leading_dash of ${where} where that is meant` : '';
-    return `begins with a dash, which a command could take for an option; give another value, put -- before it in the script${otherwise}`;
+    return `begins with a ${begins}, which a command could take for an option; give another value, put -- before it in the script${otherwise}`;
   }
   if (site.isPath === true && /^\/dev\/(tcp|udp)\//.test(text)) {
     return 'names a connection and no file: the shell would open it';

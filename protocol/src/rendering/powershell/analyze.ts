@@ -1,0 +1,303 @@
+// Decides for each placeholder of a PowerShell script whether its value may stand there. What is accepted becomes a
+// variable, which PowerShell never reads as code; refused is what hands its text to something that would.
+import { Unreadable } from '../sh/read-words.ts';
+import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
+import { commandOf, type KnownCommand, membersThatRun, nameOf, takesPath, takesQuery } from './commands.ts';
+import { type Item, readItems } from './read-items.ts';
+import { type ReasonName, reasons } from './reasons.ts';
+import { commandsOf, Holders, isAssignment, type Source, statementsOf } from './statements.ts';
+
+export function analyzePowershell(
+  text: string,
+  holes: readonly Hole[],
+  environment: ReadonlyMap<string, string> = new Map(),
+): Analysis {
+  let items: Item[];
+  try {
+    items = readItems(text);
+  } catch (error) {
+    if (!(error instanceof Unreadable)) throw error;
+    const refusals = holes.slice(0, 1).map(({ label }) => ({
+      at: error.at,
+      message: `The script can't be read from here on (${error.message}), so it can't be told where ${label} stands`,
+      fix: 'Mend the script; if PowerShell does understand it, set the value in the environment of the step.',
+    }));
+    return { sites: new Map(), refusals };
+  }
+  return new PowershellAnalysis(items, holes, environment).result();
+}
+
+const keywords = new Set([
+  ...[
+    'if',
+    'elseif',
+    'else',
+    'foreach',
+    'for',
+    'while',
+    'do',
+    'until',
+    'switch',
+    'try',
+    'catch',
+    'finally',
+    'trap',
+  ],
+  ...[
+    'function',
+    'filter',
+    'param',
+    'begin',
+    'process',
+    'end',
+    'class',
+    'enum',
+    'data',
+    'break',
+    'continue',
+    'in',
+  ],
+]);
+/** What follows these is an expression or a command of its own. */
+const prefixes = new Set(['return', 'throw', 'exit']);
+
+class PowershellAnalysis {
+  readonly #items: readonly Item[];
+  readonly #holes: ReadonlyMap<number, Hole>;
+  readonly #holders: Holders;
+  readonly #sites = new Map<number, Site>();
+  readonly #refusals = new Map<string, Refusal>();
+
+  constructor(items: readonly Item[], holes: readonly Hole[], environment: ReadonlyMap<string, string>) {
+    this.#items = items;
+    this.#holes = new Map(holes.map((hole) => [hole.at, hole]));
+    const labelAt = (at: number) => {
+      const hole = this.#holes.get(at);
+      return hole === undefined || ['integer', 'number', 'boolean'].includes(hole.type)
+        ? undefined
+        : hole.label;
+    };
+    this.#holders = new Holders(items, labelAt, environment);
+  }
+
+  result(): Analysis {
+    this.#list(this.#items, true);
+    for (const [at, { type }] of this.#holes) {
+      if (type === 'array' || type === 'object') this.#refuse({ kind: 'hole', at }, 'structure');
+      else if (!this.#sites.has(at) && !this.#refusals.has(`hole ${at}`)) {
+        this.#refuse({ kind: 'hole', at }, 'elsewhere');
+      }
+      if (this.#refusals.has(`hole ${at}`)) this.#sites.delete(at);
+    }
+    return { sites: this.#sites, refusals: [...this.#refusals.values()].sort((a, b) => a.at - b.at) };
+  }
+
+  #refuse(source: Source, reason: ReasonName): void {
+    const { why, fix } = reasons[reason];
+    this.#refuseFor(source, why, fix);
+  }
+
+  #refuseFor(source: Source, why: string, fix: (label: string) => string): void {
+    const key = `${source.kind} ${source.at}`;
+    if (this.#refusals.has(key)) return;
+    const { at } = source;
+    if (source.kind === 'hole') {
+      const label = this.#holes.get(at)?.label ?? 'The placeholder';
+      this.#refusals.set(key, { at, message: `${label} ${why}`, fix: fix(label) });
+      return;
+    }
+    const label = this.#holders.labelFor(source.name);
+    const message = `$${source.name}, which may hold the value of ${label}, ${why}`;
+    this.#refusals.set(key, { at, message, fix: fix(`$${source.name}`) });
+  }
+
+  #refuseAll(items: readonly Item[], reason: ReasonName): void {
+    for (const source of this.#holders.in(items)) this.#refuse(source, reason);
+  }
+
+  #list(items: readonly Item[], splitsAtLines: boolean): void {
+    for (const statement of statementsOf(items, splitsAtLines)) this.#statement(statement);
+    for (const [index, item] of items.entries()) {
+      this.#place(items, index);
+      if (item.kind === 'group') this.#list(item.inner, item.open !== '(' && item.open !== '[');
+      else if (item.kind === 'string') this.#string(item.inner);
+    }
+  }
+
+  #string(inner: readonly Item[]): void {
+    for (const [index, item] of inner.entries()) {
+      if (item.kind === 'group') this.#list(item.inner, true);
+      if (item.kind !== 'hole') continue;
+      if (item.where === 'double') this.#accept(item.at, 'quoted', index === 0);
+      else if (item.where === 'here') this.#accept(item.at, 'document', false);
+      else this.#refuse(item, item.where === 'escaped' ? 'escaped' : 'single');
+    }
+  }
+
+  #accept(at: number, as: Site['as'], mayBeOption: boolean): void {
+    const site = this.#sites.get(at);
+    this.#sites.set(at, { ...site, as, mayBeOption: mayBeOption && site?.toProgram !== undefined });
+  }
+
+  /** A placeholder outside of quotes: an expression by itself, or refused. */
+  #place(items: readonly Item[], index: number): void {
+    const item = items[index] as Item;
+    const [before, after] = [items[index - 1], items[index + 1]];
+    this.#member(items, index);
+    if (item.kind !== 'hole') return;
+    if (item.where !== 'bare') {
+      this.#refuse(item, item.where === 'double' || item.where === 'here' ? 'elsewhere' : item.where);
+      return;
+    }
+    const isFree = !item.glued || before === undefined || before.kind === 'sign';
+    const isNamed = before?.kind === 'word' && /^[-–—―][A-Za-z]\w*:$|^!$/.test(before.text);
+    const endsFreely = after === undefined || !after.glued || after.kind === 'sign';
+    if (!(isFree || isNamed) || !endsFreely) this.#refuse(item, 'glued');
+    else if (after !== undefined && isAssignment(after)) this.#refuse(item, 'assigned');
+    else this.#accept(item.at, 'word', true);
+  }
+
+  /** `.Name`, `::Name`, `[type]`, `-as type`. */
+  #member(items: readonly Item[], index: number): void {
+    const item = items[index] as Item;
+    const next = items[index + 1];
+    if (item.kind === 'group' && item.open === '[') {
+      const before = items[index - 1];
+      const isIndex = item.glued && before !== undefined && before.kind !== 'sign' && before.kind !== 'word';
+      if (!isIndex) this.#refuseAll(item.inner, 'type');
+      return;
+    }
+    if (item.kind !== 'word') return;
+    const word = item.text.toLowerCase();
+    if (/^-(as|is|isnot)$/.test(word) && next !== undefined) this.#refuseAll([next], 'type');
+    if (next?.glued !== true) return;
+    if (/(^|\?)(\.|::)$/.test(word) && index > 0 && item.glued) this.#refuseAll([next], 'member');
+    const member = /(?:^|\.|::)([a-z_]\w*)$/.exec(word)?.[1];
+    if (next.kind !== 'group' || next.open !== '(' || member === undefined || !/\.|::/.test(word)) return;
+    if (!membersThatRun.has(member)) return;
+    for (const source of this.#holders.in(next.inner)) {
+      this.#refuseFor(
+        source,
+        `is an argument of .${member}(…), which can run it`,
+        () => 'Write what is to be run itself, and hand the value over as an argument of it.',
+      );
+    }
+  }
+
+  #statement(statement: readonly Item[]): void {
+    const assigned = statement.findIndex(isAssignment);
+    const rest = assigned >= 0 ? statement.slice(assigned + 1) : statement;
+    const commands = commandsOf(rest).map((command) => this.#command(command));
+    const last = commands.findLastIndex((known) => known?.interpreter !== undefined);
+    if (last < 1) return;
+    const known = commands[last] as KnownCommand;
+    for (const command of commandsOf(rest).slice(0, last)) {
+      this.#refuseInterpreter(command, known, `goes into the input of ${known.name}`);
+    }
+  }
+
+  #refuseInterpreter(items: readonly Item[], { interpreter }: KnownCommand, where: string): void {
+    if (interpreter === undefined) return;
+    for (const source of this.#holders.in(items)) {
+      this.#refuseFor(source, `${where}, which ${interpreter.why}`, () => interpreter.fix);
+    }
+  }
+
+  #command(items: readonly Item[]): KnownCommand | undefined {
+    let at = 0;
+    while (prefixes.has(wordOf(items[at])?.toLowerCase() ?? '')) at += 1;
+    const head = items[at];
+    if (head === undefined) return undefined;
+    if (head.kind === 'word' && keywords.has(head.text.toLowerCase()) && !isCall(items[at + 1]))
+      return undefined;
+    const isOperator =
+      (head.kind === 'sign' && head.text === '&') ||
+      (head.kind === 'word' && head.text === '.' && items[at + 1]?.glued === false);
+    if (isOperator) return this.#invoked(items.slice(at + 1));
+    if (head.kind === 'word' && isName(head.text)) {
+      const tail = items[at + 1];
+      // A name that something is glued to is only known when the script runs: `program$version`.
+      if (tail?.glued === true && tail.kind !== 'sign' && tail.kind !== 'group')
+        return this.#unknown(items.slice(at));
+      return this.#named(head.text, items.slice(at + 1));
+    }
+    return undefined;
+  }
+
+  /** Behind `&` or the dot. */
+  #invoked(items: readonly Item[]): KnownCommand | undefined {
+    const [named, ...rest] = items;
+    if (named === undefined) return undefined;
+    if (named.kind === 'group' && named.open === '{') return undefined;
+    let end = 1;
+    while (items[end]?.glued === true && items[end]?.kind !== 'sign') end += 1;
+    const name = literalName(items.slice(0, end));
+    this.#refuseAll(items.slice(0, end), 'command');
+    if (name !== undefined) return this.#named(name, items.slice(end));
+    if (rest.length === 0) return undefined;
+    return this.#unknown(items);
+  }
+
+  #unknown(items: readonly Item[]): KnownCommand {
+    this.#refuseAll(items, 'unknown_command');
+    const interpreter = { why: 'may run it', fix: 'Write the name of the command itself.' };
+    return { name: 'a command that is only known when the script runs', kind: 'any', interpreter };
+  }
+
+  #named(written: string, items: readonly Item[]): KnownCommand {
+    const known = commandOf(written, this.#holders.functions);
+    if (known.interpreter !== undefined) {
+      this.#refuseInterpreter(items, known, `is an argument of ${written}`);
+      return known;
+    }
+    if (known.kind === 'cmdlet') this.#cmdlet(nameOf(written), items);
+    else this.#program(known.kind, items);
+    return known;
+  }
+
+  #cmdlet(name: string, items: readonly Item[]): void {
+    for (const [index, item] of items.entries()) {
+      const option = wordOf(items[index - 1])?.toLowerCase() ?? '';
+      if (takesQuery.test(name) && /^-(f|fi|filter|q|query|ld\w*|wql):?$/.test(option))
+        this.#refuseAll([item], 'query');
+      // `ForEach-Object Name` and `-MemberName` call a method.
+      if (name === 'foreach-object' && item.kind !== 'group') this.#refuseAll([item], 'member');
+      if (!takesPath.test(name)) continue;
+      for (const inner of item.kind === 'string' ? item.inner.slice(0, 1) : [item]) {
+        if (inner.kind === 'hole')
+          this.#sites.set(inner.at, { as: 'word', mayBeOption: false, isPath: true });
+      }
+    }
+  }
+
+  #program(toProgram: 'exe' | 'any', items: readonly Item[]): void {
+    for (const source of this.#holders.in(items)) {
+      if (source.kind === 'variable') this.#refuse(source, 'variable_to_program');
+      else this.#sites.set(source.at, { as: 'word', mayBeOption: false, toProgram });
+    }
+  }
+}
+
+function wordOf(item: Item | undefined): string | undefined {
+  return item?.kind === 'word' ? item.text : undefined;
+}
+
+/** `foreach` and `switch` are commands too: `… | foreach { }`. */
+function isCall(next: Item | undefined): boolean {
+  return next?.kind === 'word' && next.text.startsWith('-');
+}
+
+function isName(text: string): boolean {
+  return /^[A-Za-z_.?%\\/~]/.test(text) && !/^(\.|::)[A-Za-z]/.test(text);
+}
+
+/** What of a command's name is sure: all of it, or a literal end behind a folder. */
+function literalName(items: readonly Item[]): string | undefined {
+  const parts = [...items].flatMap((item) => (item.kind === 'string' ? item.inner : [item]));
+  let text = '';
+  for (const part of parts.toReversed()) {
+    if (part.kind !== 'word') return /[\\/]/.test(text) ? text : undefined;
+    text = part.text + text;
+  }
+  return text;
+}

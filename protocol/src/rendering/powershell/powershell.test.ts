@@ -1,0 +1,243 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// No PowerShell runs here: what is accepted, refused and sent is looked at as text. docs/substitution.md says so.
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { checkStep, renderForPeople, renderStep } from '../index.ts';
+import { scopeFor, valuesFor } from '../testing.ts';
+import { readItems } from './read-items.ts';
+import {
+  powershellBootstrap,
+  powershellEncoded,
+  powershellInput,
+  readableInPowershell,
+} from './write-script.ts';
+
+const T = '${{ parameters.text }}';
+const B = '${{ parameters.flag }}';
+const written = (text: string) =>
+  text.replaceAll('«T»', T).replaceAll('«B»', B).replaceAll('«N»', '${{ parameters.count }}');
+const step = (command: string, more = {}) => ({
+  type: 'winrm.exec',
+  config: { command: written(command), ...more },
+});
+const messagesOf = (command: string, more = {}) =>
+  checkStep(step(command, more), scopeFor()).map(({ message }) => message);
+
+test('the specification’s example is accepted as it stands, and its boolean is one', () => {
+  const command = 'Install-WindowsUpdate -AcceptAll -AutoReboot:${{parameters.reboot_required}}';
+  const scope = {
+    ...scopeFor(),
+    parameters: { reboot_required: { type: 'boolean', default: false } as const },
+  };
+  const example = { type: 'winrm.exec', config: { command, timeout: 1800 } };
+  expect(checkStep(example, scope)).toEqual([]);
+  const values = valuesFor({ reboot_required: true });
+  expect(renderStep(example, scope, values)).toEqual({
+    rendered: {
+      config: { command: 'Install-WindowsUpdate -AcceptAll -AutoReboot:${OPS_1}', timeout: 1800 },
+      bindings: [{ name: 'OPS_1', type: 'boolean', value: true, secret: false }],
+      masked: [],
+    },
+  });
+  expect(renderForPeople(example, scope, values).fields[0]?.text).toBe(
+    'Install-WindowsUpdate -AcceptAll -AutoReboot:$true',
+  );
+});
+
+describe('accepted', () => {
+  test.each([
+    'Get-Service -Name «T»',
+    'Get-Service -Name:«T» | Restart-Service -Force:«B»',
+    'Write-Output "in «T», $(Get-Date) and «T»"',
+    '$name = «T»; Get-Process -Name $name',
+    'if («T» -eq "prod") { Stop-Service x } else { exit 3 }',
+    'foreach ($x in «T», "b") { Write-Output $x }',
+    '$table = @{ Name = «T»; Count = «N» }\nSet-ADUser @table',
+    '$text = @"\n«T»\n"@\nSet-Content -Path C:\\a.txt -Value $text',
+    'Get-ChildItem -Path «T» -Filter *.log',
+    '[math]::Max(«N», 3)',
+    '"x".Replace("x", «T»)',
+    '& "C:\\Program Files\\tool.exe" --name «T»',
+    '& "$env:ProgramFiles\\tool\\tool.exe" "--name=«T»"',
+    'git.exe clone -- «T»',
+    'Start-Process setup.exe -ArgumentList "/q" -Wait\nWrite-Output «T»',
+    'Get-Process | Where-Object { $_.Name -eq «T» } | Stop-Process',
+    'switch («T») { "a" { 1 } default { exit 2 } }',
+    "Write-Output 'it''s' # a comment's quote\nWrite-Output «T»",
+    'return «T»',
+    'Invoke-WebRequest -Uri "https://example.org/" -Body «T»',
+    'function Say($x) { Write-Output $x }\nSay «T»',
+    '$x = if («B») { "a" } else { "b" }',
+    '<# it\'s "one" #> Write-Output «T»',
+    'Write-Output “«T»”',
+    'Get-Service `\n  -Name «T»',
+  ])('%s', (command) => {
+    expect(messagesOf(command)).toEqual([]);
+  });
+});
+
+describe('refused', () => {
+  test.each([
+    ["Write-Output '⟦«T»'", 'stands in single quotes', 'Use double quotes'],
+    ["@'\n⟦«T»\n'@", 'stands in single quotes', 'Use double quotes'],
+    ['Write-Output ‘⟦«T»’', 'stands in single quotes', 'Use double quotes'],
+    ['Get-Date # ⟦«T»', 'stands in a comment', 'Take it out'],
+    ['<# ⟦«T» #>', 'stands in a comment', 'Take it out'],
+    ['Write-Output `⟦«T»', 'stands behind a backtick', 'Take the backtick away'],
+    ['Write-Output "a`⟦«T»"', 'stands behind a backtick', 'Take the backtick away'],
+    ['icacls.exe --% ⟦«T»', 'stands behind --%', 'Leave --% out'],
+    ['Get-Item C:\\logs\\⟦«T»', 'touches other text', 'in double quotes'],
+    ['Write-Output ⟦«T».log', 'touches other text', 'in double quotes'],
+    ['⟦«T» = 5', 'something is assigned to it', 'a variable of your own'],
+    ['& ⟦«T»', 'decides which command runs', 'Name the commands yourself'],
+    ['. ⟦«T»', 'decides which command runs', 'Name the commands yourself'],
+    ['& "C:\\⟦«T»\\x.exe"', 'decides which command runs', 'Name the commands yourself'],
+    ['$c = «T»; & ⟦$c', 'decides which command runs', 'Name the commands yourself'],
+    ['& $tool ⟦«T»', 'a command that is only known when the script runs', 'Write the name of the command'],
+    ['$x.⟦«T»', 'decides which method', 'Write its name itself'],
+    ['$x."⟦«T»"()', 'decides which method', 'Write its name itself'],
+    ['[math]::⟦«T»', 'decides which method', 'Write its name itself'],
+    ['[⟦«T»]::new()', 'where a type is named', 'Write the type itself'],
+    ['$x -as ⟦«T»', 'where a type is named', 'Write the type itself'],
+    ['Invoke-Expression ⟦«T»', 'argument of Invoke-Expression', 'Write the command itself'],
+    ['iex "Get-Item ⟦«T»"', 'argument of iex', 'Write the command itself'],
+    ['⟦«T» | iex', 'goes into the input of iex', 'Write the command itself'],
+    ['$x = "Get-Item «T»"\niex ⟦$x', 'argument of iex', 'Write the command itself'],
+    ['$x = "a"\n$x += «T»\nInvoke-Expression -Command ⟦$x', 'argument of Invoke-Expression', ''],
+    ['foreach ($x in «T») { iex ⟦$x }', 'argument of iex', ''],
+    ['«T» | ForEach-Object { iex ⟦$_ }', 'argument of iex', ''],
+    ['function Go($x) { iex ⟦$x }\nGo «T»', 'argument of iex', ''],
+    ['function Give { «T» }\niex (⟦Give)', 'argument of iex', ''],
+    ['$x = if ($y) { 1 }\n\nelse { «T» }\niex ⟦$x', 'argument of iex', ''],
+    ['Write-Output «T» -OutVariable out\niex ⟦$out', 'argument of iex', ''],
+    ['$h = @{ a = «T» }\niex ⟦$h.a', 'argument of iex', ''],
+    ['$a, $b = 1, «T"»\niex ⟦$b'.replace('«T"»', '«T»'), 'argument of iex', ''],
+    ['powershell -Command "Get-Item ⟦«T»"', 'argument of powershell', 'Write its commands here'],
+    ['powershell.exe -EncodedCommand ⟦«T»', 'argument of powershell.exe', 'Write its commands here'],
+    ['pwsh -c ⟦«T»', 'argument of pwsh', 'Write its commands here'],
+    ['cmd /c "echo ⟦«T»"', 'argument of cmd', 'Call the program itself'],
+    ['& cmd.exe /c ⟦«T»', 'argument of cmd.exe', 'Call the program itself'],
+    ['C:\\Windows\\System32\\cmd.exe /c ⟦«T»', 'argument of', 'Call the program itself'],
+    ['Start-Process a.exe -ArgumentList "⟦«T»"', 'argument of Start-Process', 'Call the program itself'],
+    [
+      'Invoke-Command -ComputerName x { Get-Item ⟦«T» }',
+      'argument of Invoke-Command',
+      'Make that host a target',
+    ],
+    ['icm -ScriptBlock ([scriptblock]::Create(⟦«T»))', 'argument of', ''],
+    ['[scriptblock]::Create("Get-Item ⟦«T»")', 'argument of .create(…)', 'Write what is to be run'],
+    ['$ExecutionContext.InvokeCommand.ExpandString(⟦«T»)', 'argument of .expandstring(…)', ''],
+    ['[Diagnostics.Process]::Start("a.exe", ⟦«T»)', 'argument of .start(…)', ''],
+    ['Add-Type -TypeDefinition "⟦«T»"', 'argument of Add-Type', 'Name what is to be loaded'],
+    ['New-Object ⟦«T»', 'argument of New-Object', '::new('],
+    ['Set-Alias x ⟦«T»', 'argument of Set-Alias', ''],
+    [
+      'Invoke-CimMethod Win32_Process -MethodName Create -Arguments @{ CommandLine = ⟦«T» }',
+      'Invoke-CimMethod',
+      '',
+    ],
+    ['Register-ScheduledTask x -Action ⟦«T»', 'argument of Register-ScheduledTask', ''],
+    ['Invoke-Whatever ⟦«T»', 'may run it', ''],
+    ['wmic process call create "⟦«T»"', 'argument of wmic', 'environment'],
+    ['python -c "print(⟦«T»)"', 'argument of python', 'environment'],
+    ['ForEach-Object ⟦«T»', 'decides which method', ''],
+    ['Get-CimInstance Win32_Service -Filter "Name=\'⟦«T»\'"', 'in a filter or a query', 'Where-Object'],
+    ['$x = «T»\ngit.exe checkout ⟦$x', 'goes to a program', 'Write the placeholder itself'],
+    ['Write-Output ⟦${{ parameters.list }}', 'is a list or an object', 'ConvertFrom-Json'],
+  ])('%s', (marked, why, fix) => {
+    const text = written(marked);
+    const before = text.slice(0, text.indexOf('⟦'));
+    const place = `Line ${before.split('\n').length}, column ${[...before.slice(before.lastIndexOf('\n') + 1)].length + 1}: `;
+    const messages = messagesOf(marked.replace('⟦', ''));
+    const message = messages.find((each) => each.startsWith(place));
+    expect(message ?? messages).toContain(why);
+    expect(message).toContain(fix);
+  });
+
+  test('what can’t be read, with where', () => {
+    for (const [command, why] of [
+      [
+        'Write-Output «T» "',
+        "Line 1, column 37: The script can't be read from here on (a double quote is not closed)",
+      ],
+      ['if («T» { }', "Line 1, column 4: The script can't be read from here on (( is not closed)"],
+      ['Write-Output «T» }', '} closes nothing'],
+      ['Write-Output $x#«T»', 'may be text or a comment'],
+    ] as const) {
+      expect(messagesOf(command)[0]).toContain(why);
+    }
+  });
+
+  test('the environment of the step where its text would run', () => {
+    const more = { environment: { name: T } };
+    expect(messagesOf('Get-Item $env:NAME', more)).toEqual([]);
+    expect(messagesOf('iex $env:NAME', more)[0]).toContain(
+      'which may hold the value of ${{ parameters.text }}',
+    );
+    expect(messagesOf('& "$env:NAME"', more)[0]).toContain('decides which command runs');
+  });
+});
+
+test('values that a program would misread are refused at the run, and taken by cmdlets', () => {
+  const render = (command: string, text: string, parameter = {}) =>
+    renderStep(step(command), scopeFor(parameter), valuesFor({ text }));
+  const hostile = ['a"b', 'a\\', '', '/c', '-rf', 'a&b', 'a%PATH%b', "a'b", 'a\nb', '$(x)', '日本'];
+  const refusedBy = (command: string) =>
+    hostile.filter((text) => render(command, text).rendered === undefined);
+  expect(refusedBy('Get-Item -Name «T»')).toEqual([]);
+  expect(refusedBy('tool.exe «T»')).toEqual(['a"b', 'a\\', '', '/c', '-rf']);
+  expect(refusedBy('tool «T»')).toEqual(['a"b', 'a\\', '', '/c', '-rf', 'a&b', 'a%PATH%b', 'a\nb', '$(x)']);
+  expect(refusedBy('tool.exe "--name=«T»"')).toEqual(['a"b', 'a\\', '']);
+  expect(render('tool.exe «T»', '/c', { allow_leading_dash: true })).toHaveProperty('rendered');
+  expect(render('tool.exe «T»', '/c')).toMatchObject({
+    problems: [{ message: expect.stringContaining('begins with a slash') }],
+  });
+  expect(render('Set-Content -Path «T» -Value x', 'function:prompt')).toMatchObject({
+    problems: [{ message: expect.stringContaining('names a function or a variable of PowerShell') }],
+  });
+});
+
+test('what is sent is ASCII, whatever the values, and carries each of them whole', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }), (value, script) => {
+      fc.pre(value.isWellFormed() && script.isWellFormed());
+      const sent = powershellInput(script, [{ name: 'OPS_1', type: 'string', value, secret: false }]);
+      const [count, name, type, text, source, end, last] = sent.split('\n');
+      expect([count, name, type, end, last]).toEqual(['1', 'OPS_1', 'string', 'end', '']);
+      expect(Buffer.from(text ?? '', 'base64').toString()).toBe(value);
+      expect(Buffer.from(source ?? '', 'base64').toString()).toBe(script);
+      expect(sent).toMatch(/^[\w+/=\n]*$/);
+    }),
+  );
+  expect(Buffer.from(powershellEncoded('a“b'), 'base64').toString('utf16le')).toBe('a“b');
+  // A command line of Windows is 8,191 characters at most.
+  expect(powershellEncoded(powershellBootstrap).length).toBeLessThan(6_000);
+  expect(() => readItems(powershellBootstrap)).not.toThrow();
+});
+
+test('a value that is shown stands in its quotes, and can’t end them', () => {
+  const shown = readableInPowershell("it's ‘so’", { as: 'word', mayBeOption: false });
+  expect(shown).toBe("'it''s ‘‘so’’'");
+  expect(readableInPowershell('a"$b`c”', { as: 'quoted', mayBeOption: false })).toBe('a`"`$b``c`”');
+});
+
+test('a large script of PowerShell is read once', () => {
+  for (const text of [
+    '(',
+    '{',
+    '"$(',
+    '$x = $y\n',
+    '@{a=',
+    '\n',
+    'iex «T» | ',
+    '"',
+    '`',
+    '[',
+    '#\n',
+    'a.b(',
+    '$a,',
+  ]) {
+    const command = written(`Write-Output «T»\n${text.repeat(Math.floor(100_000 / text.length))}`);
+    checkStep({ type: 'winrm.exec', config: { command } }, scopeFor());
+  }
+}, 15_000);

@@ -1,0 +1,216 @@
+// Items put together to statements, pipelines and commands, and what of them holds a value.
+import { nameOf } from './commands.ts';
+import type { Item } from './read-items.ts';
+
+export type Source = { kind: 'hole'; at: number } | { kind: 'variable'; name: string; at: number };
+
+const operators =
+  /^([-+*/%!]|\.\.|-(and|or|xor|not|band|bor|bxor|bnot|shl|shr|f|is|isnot|as|join|[ci]?(eq|ne|gt|ge|lt|le|(not)?(like|match|contains|in)|replace|split)))$/i;
+const continues = new Set(['else', 'elseif', 'catch', 'finally', 'while', 'until']);
+
+/** The statements of a list of items; where it is in doubt two are taken for one. */
+export function statementsOf(items: readonly Item[], splitsAtLines: boolean): Item[][] {
+  const statements: Item[][] = [];
+  let current: Item[] = [];
+  // Of a run of empty lines the first one decides.
+  let ends: boolean | undefined;
+  for (const [index, item] of items.entries()) {
+    const isLineEnd = item.kind === 'sign' && item.text === '\n';
+    if (!isLineEnd) ends = undefined;
+    else ends ??= splitsAtLines && !goesOn(current.at(-1), items, index);
+    const isEnd = isLineEnd ? ends === true : item.kind === 'sign' && item.text === ';';
+    if (isEnd) {
+      if (current.length > 0) statements.push(current);
+      current = [];
+    } else if (!isLineEnd) current.push(item);
+  }
+  if (current.length > 0) statements.push(current);
+  return statements;
+}
+
+function goesOn(last: Item | undefined, items: readonly Item[], lineEnd: number): boolean {
+  if (last?.kind === 'sign' && last.text !== '&') return true;
+  if (last?.kind === 'word' && operators.test(last.text)) return true;
+  let at = lineEnd + 1;
+  while (at < items.length) {
+    const item = items[at] as Item;
+    if (item.kind === 'sign' && item.text === '\n') at += 1;
+    else if (item.kind === 'word') return continues.has(item.text.toLowerCase()) || item.text.startsWith('.');
+    else return item.kind === 'group' ? item.open === '{' : item.kind === 'sign' && /^[|&]/.test(item.text);
+  }
+  return false;
+}
+
+/** The commands of a pipeline; `&&` and `||` part pipelines too, which is no matter here. */
+export function commandsOf(statement: readonly Item[]): Item[][] {
+  const commands: Item[][] = [[]];
+  for (const item of statement) {
+    if (item.kind === 'sign' && /^(\||\|\||&&)$/.test(item.text)) commands.push([]);
+    else commands.at(-1)?.push(item);
+  }
+  return commands;
+}
+
+export function isAssignment(item: Item): boolean {
+  return item.kind === 'sign' && /^(=|[-+*/%]=|\?\?=)$/.test(item.text);
+}
+
+export function* deep(items: readonly Item[]): Generator<Item> {
+  for (const item of items) {
+    yield item;
+    if (item.kind === 'group' || item.kind === 'string') yield* deep(item.inner);
+  }
+}
+
+/** What PowerShell sets by itself: from whatever a script deals with. */
+const automatic = new Set([
+  ...[
+    '_',
+    'psitem',
+    'args',
+    'input',
+    'this',
+    'matches',
+    'switch',
+    'foreach',
+    'event',
+    'eventargs',
+    'sender',
+    'error',
+  ],
+  ...['psboundparameters', 'myinvocation', '$', '^', 'stacktrace'],
+]);
+const setsByName =
+  /^-(ov|pv|ev|wv|iv|outv\w*|pipelinev\w*|errorv\w*|warningv\w*|informationv\w*|variable|variablename|sessionvariable|statuscodevariable|responseheadersvariable|rhv|scv|sv)$/;
+const readsByName = new Set(['get-variable', 'set-variable', 'new-variable', 'read-host']);
+
+/** Which variables hold a value, told without regard to order: set from a placeholder, or from another that does. */
+export class Holders {
+  readonly functions = new Set<string>();
+  readonly #held = new Map<string, string>();
+  readonly #flows = new Map<string, string[]>();
+  readonly #fresh: string[] = [];
+  readonly #labelAt: (at: number) => string | undefined;
+  /** The value that is somewhere in the script, for what can't be followed. */
+  readonly #any: string | undefined;
+  #all = false;
+
+  constructor(
+    items: readonly Item[],
+    labelAt: (at: number) => string | undefined,
+    environment: ReadonlyMap<string, string>,
+  ) {
+    this.#labelAt = labelAt;
+    for (const [name, label] of environment) this.#hold(`env:${name.toLowerCase()}`, label);
+    let any = [...environment.values()][0];
+    for (const item of deep(items)) if (item.kind === 'hole') any ??= labelAt(item.at);
+    this.#any = any;
+    this.#list(items, true);
+    for (let from = this.#fresh.pop(); from !== undefined; from = this.#fresh.pop()) {
+      const label = this.#held.get(from);
+      if (label !== undefined) for (const to of this.#flows.get(from) ?? []) this.#hold(to, label);
+    }
+  }
+
+  labelOf(name: string): string | undefined {
+    if (this.#any !== undefined && (automatic.has(name) || this.#all))
+      return this.#held.get(name) ?? this.#any;
+    return this.#held.get(name);
+  }
+
+  /** Values in these items, however deep. A call of a function of the script may return one. */
+  *in(items: readonly Item[]): Generator<Source> {
+    for (const item of deep(items)) {
+      if (item.kind === 'hole') yield { kind: 'hole', at: item.at };
+      else if (item.kind === 'variable' && this.labelOf(item.name) !== undefined) {
+        yield { kind: 'variable', name: item.name, at: item.at };
+      } else if (
+        item.kind === 'word' &&
+        this.#any !== undefined &&
+        this.functions.has(item.text.toLowerCase())
+      ) {
+        yield { kind: 'variable', name: item.text, at: item.at };
+      }
+    }
+  }
+
+  /** What a function of the script returns may be any value of it. */
+  labelFor(name: string): string {
+    return this.labelOf(name) ?? this.#any ?? '';
+  }
+
+  #hold(name: string, label: string | undefined): void {
+    if (label === undefined || this.#held.has(name)) return;
+    this.#held.set(name, label);
+    this.#fresh.push(name);
+  }
+
+  #list(items: readonly Item[], splitsAtLines: boolean): void {
+    for (const statement of statementsOf(items, splitsAtLines)) this.#statement(statement);
+    for (const item of items) {
+      if (item.kind === 'group') this.#list(item.inner, item.open !== '(' && item.open !== '[');
+      else if (item.kind === 'string') this.#list(item.inner, false);
+    }
+  }
+
+  #statement(statement: readonly Item[]): void {
+    const at = statement.findIndex(isAssignment);
+    if (at >= 0) this.#flow(statement.slice(at + 1), variablesIn(statement.slice(0, at)));
+    for (const [index, item] of statement.entries()) {
+      if (item.kind !== 'word') continue;
+      const word = item.text.toLowerCase();
+      const next = statement[index + 1];
+      if (word === 'foreach' && next?.kind === 'group') this.#loop(next.inner);
+      else if (word === 'param' && next?.kind === 'group') this.#parameters(next.inner);
+      else if ((word === 'function' || word === 'filter') && next?.kind === 'word') {
+        this.functions.add(next.text.toLowerCase().replace(/^(global|local|script|private):/, ''));
+        const declared = statement[index + 2];
+        if (declared?.kind === 'group' && declared.open === '(') this.#parameters(declared.inner);
+      } else if (setsByName.test(word) || readsByName.has(nameOf(word)) || /^variable:/.test(word))
+        this.#all = true;
+      else if (word === 'ref]') this.#all = true;
+    }
+    for (const item of statement) {
+      if (item.kind === 'group' && item.open === '[' && isWord(item.inner[0], 'ref')) this.#all = true;
+    }
+  }
+
+  #loop(inner: readonly Item[]): void {
+    const at = inner.findIndex((item) => isWord(item, 'in'));
+    if (at > 0) this.#flow(inner.slice(at + 1), variablesIn(inner.slice(0, at)));
+  }
+
+  #parameters(inner: readonly Item[]): void {
+    for (const name of variablesIn(inner)) this.#hold(name, this.#any);
+  }
+
+  #flow(from: readonly Item[], to: readonly string[]): void {
+    if (to.length === 0) return;
+    for (const item of deep(from)) {
+      if (item.kind === 'hole') {
+        for (const name of to) this.#hold(name, this.#labelAt(item.at));
+      } else if (item.kind === 'variable') {
+        if (automatic.has(item.name)) for (const name of to) this.#hold(name, this.#any);
+        for (const name of to) this.#connect(item.name, name);
+      } else if (item.kind === 'word' && this.functions.has(item.text.toLowerCase())) {
+        for (const name of to) this.#hold(name, this.#any);
+      }
+    }
+  }
+
+  #connect(from: string, to: string): void {
+    const flows = this.#flows.get(from);
+    if (flows === undefined) this.#flows.set(from, [to]);
+    else if (flows.at(-1) !== to) flows.push(to);
+  }
+}
+
+export function isWord(item: Item | undefined, text: string): boolean {
+  return item?.kind === 'word' && item.text.toLowerCase() === text;
+}
+
+function variablesIn(items: readonly Item[]): string[] {
+  const names = new Set<string>();
+  for (const item of deep(items)) if (item.kind === 'variable') names.add(item.name);
+  return [...names];
+}

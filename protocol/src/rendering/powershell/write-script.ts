@@ -1,0 +1,114 @@
+// The text of a PowerShell script with references in place of its placeholders, and the one constant program that gives
+// them their values: read from standard input as data, and never a part of a script or of a command line.
+import type { Binding } from '../bindings.ts';
+import type { Site } from '../sites.ts';
+import { textOf } from '../values.ts';
+
+/** In braces: nothing behind it can become a part of its name. */
+export function powershellReference(name: string): string {
+  return `\${${name}}`;
+}
+
+/** A value as a person would have written it where it stands. */
+export function readableInPowershell(value: unknown, site: Site): string {
+  if (typeof value === 'boolean') return site.as === 'word' ? `$${value}` : value ? 'True' : 'False';
+  const text = textOf(value);
+  if (typeof value === 'number') return text;
+  if (site.as === 'word') return powershellWord(text);
+  // Typographic quotes end a string too.
+  return site.as === 'quoted'
+    ? text.replaceAll(/["\u201c\u201d\u201e`$]/g, '`$&')
+    : text.replaceAll(/[`$]/g, '`$&');
+}
+
+export function powershellWord(text: string): string {
+  return /^[A-Za-z][\w.:\\/-]*$/.test(text)
+    ? text
+    : `'${text.replaceAll(/['\u2018\u2019\u201a\u201b]/g, '$&$&')}'`;
+}
+
+/**
+ * What is wrong with a value as an argument of a program: Windows PowerShell does not quote a double quote or a last
+ * backslash, and leaves an empty argument out; a program that may be a batch file is read by cmd.exe besides.
+ */
+export function powershellProblem(text: string, { toProgram, isPath }: Site): string | undefined {
+  if (
+    isPath === true &&
+    /^\s*((microsoft\.)?powershell\.core\\)?(function|alias|variable|env|environment):/i.test(text)
+  ) {
+    return 'names a function or a variable of PowerShell and no file';
+  }
+  if (toProgram === undefined) return undefined;
+  if (text === '') return 'is empty, and Windows PowerShell leaves an empty argument of a program out';
+  if (text.includes('"'))
+    return 'contains a double quote, which Windows PowerShell hands to a program without quoting it';
+  if (text.endsWith('\\')) return 'ends with a backslash, which would quote the quote behind it';
+  const found = toProgram === 'any' ? /[%!^&|<>()\r\n]/.exec(text)?.[0] : undefined;
+  return found === undefined
+    ? undefined
+    : `contains ${JSON.stringify(found)}, which cmd.exe reads in a special way where the command is a batch file; write its name with .exe where it is none`;
+}
+
+/**
+ * Run as `powershell.exe -NoProfile -NonInteractive -EncodedCommand …` (or pwsh), with the lines of `powershellInput` on
+ * standard input; what follows them there is left for the script. Values become variables of the session and not
+ * parameters of a script block, so that a script may begin with `using`, `#requires` or `param` of its own; no cmdlet is
+ * involved, whose arguments a log of modules would keep. Input that was cut short runs nothing.
+ */
+export const powershellBootstrap = `$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+$OutputEncoding = [Console]::OutputEncoding = New-Object Text.UTF8Encoding $false
+$opsIn = [Console]::In
+$opsText = { [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($opsIn.ReadLine())) }
+$opsCount = [int]$opsIn.ReadLine()
+for ($opsAt = 0; $opsAt -lt $opsCount; $opsAt++) {
+  $opsName = $opsIn.ReadLine()
+  $opsType = $opsIn.ReadLine()
+  $opsValue = & $opsText
+  $opsCulture = [Globalization.CultureInfo]::InvariantCulture
+  if ($opsType -ceq 'boolean') { $opsValue = $opsValue -ceq 'true' }
+  elseif ($opsType -ceq 'integer') { $opsValue = [long]::Parse($opsValue, $opsCulture) }
+  elseif ($opsType -ceq 'number') { $opsValue = [double]::Parse($opsValue, $opsCulture) }
+  $ExecutionContext.SessionState.PSVariable.Set($opsName, $opsValue)
+}
+$opsScript = [ScriptBlock]::Create((& $opsText))
+if ($opsIn.ReadLine() -cne 'end') { throw 'The script did not arrive whole.' }
+$ErrorActionPreference = 'Continue'
+$global:LASTEXITCODE = 0
+& $opsScript
+exit $LASTEXITCODE
+`;
+
+/** What the bootstrap reads: the number of values, each in three lines, then the script. Nothing but ASCII. */
+export function powershellInput(script: string, bindings: readonly Binding[]): string {
+  const lines = [
+    String(bindings.length),
+    ...bindings.flatMap(({ name, type, value }) => [name, type, base64(utf8(textOf(value)))]),
+    base64(utf8(script)),
+    'end',
+    '',
+  ];
+  return lines.join('\n');
+}
+
+/** The argument of `-EncodedCommand`. */
+export function powershellEncoded(script: string): string {
+  const bytes = new Uint8Array(script.length * 2);
+  for (let at = 0; at < script.length; at += 1) {
+    const unit = script.charCodeAt(at);
+    bytes[2 * at] = unit & 0xff;
+    bytes[2 * at + 1] = unit >> 8;
+  }
+  return base64(bytes);
+}
+
+function utf8(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function base64(bytes: Uint8Array): string {
+  let text = '';
+  for (let at = 0; at < bytes.length; at += 8_192)
+    text += String.fromCharCode(...bytes.subarray(at, at + 8_192));
+  return btoa(text);
+}
