@@ -341,6 +341,7 @@ export const RunSealingKeysRequestSchema = Closed({
   ...selectionFields,
   version: Type.Optional(VersionReference),
 });
+export type RunSealingKeysRequest = Static<typeof RunSealingKeysRequestSchema>;
 export const rerunChoices = ['failed', 'unknown', 'not_succeeded', 'all'] as const;
 export type RerunChoice = (typeof rerunChoices)[number];
 export const RerunRequestSchema = Closed({

@@ -10,6 +10,8 @@ import type {
   JobPage,
   JobQuery,
   RunDetail,
+  RunSealingKeys,
+  RunSealingKeysRequest,
   StartRunRequest,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
@@ -66,4 +68,8 @@ export async function saveJob(
 
 export function startRun(jobId: number, body: StartRunRequest): Promise<RunDetail> {
   return request('POST', apiPaths.jobRun(jobId), { body });
+}
+
+export function fetchRunSealingKeys(jobId: number, where: RunSealingKeysRequest): Promise<RunSealingKeys> {
+  return request('POST', apiPaths.jobSealingKeys(jobId), { body: where });
 }

@@ -1,4 +1,5 @@
 // The key that a segment's secrets are sealed to, as its signed roster names it.
+import type { SealingKey } from '@opsconductor/protocol';
 import { decodeBase64, rosterSegmentKey, SealingError, verifyRoster } from '@opsconductor/protocol/sealing';
 import { fetchSealingKey } from '../api/segments.ts';
 
@@ -11,7 +12,12 @@ export interface VerifiedKey {
 
 /** @throws {SealingError} when the roster is not the root's, or the key not the one that it names. */
 export async function fetchVerifiedKey(segmentId: number): Promise<VerifiedKey> {
-  const key = await fetchSealingKey(segmentId);
+  return verifiedKey({ ...(await fetchSealingKey(segmentId)), segmentId });
+}
+
+/** @throws {SealingError} */
+export async function verifiedKey(key: SealingKey): Promise<VerifiedKey> {
+  const { segmentId } = key;
   const roster = await verifyRoster(decodeBase64(key.rootPublicKey), key.roster, {
     installationId: key.installationId,
     segmentId,

@@ -1,26 +1,23 @@
-// Secret values of a run, sealed in this browser for each segment that it goes to. Who may not read a segment's key
-// sends them over TLS, and the server seals them as they arrive.
-import type { SecretParameters } from '@opsconductor/protocol';
+// Secret values of a run, sealed in this browser for each segment that it goes to.
+import type { RunSealingKeysRequest, SecretParameters } from '@opsconductor/protocol';
 import { sealRunValue } from '@opsconductor/protocol/sealing';
-import { ApiError } from '../../api/client.ts';
-import { fetchVerifiedKey, type VerifiedKey } from '../verified-key.ts';
+import { fetchRunSealingKeys } from '../../api/jobs.ts';
+import { verifiedKey } from '../verified-key.ts';
 
-export interface SentSecrets {
-  /** In the clear, for the server to seal. */
-  parameters?: Readonly<Record<string, string>>;
-  secretParameters?: SecretParameters;
-}
-
-/** @throws {SealingError} when a segment's key can't be trusted. */
+/**
+ * Undefined where there are no secrets.
+ *
+ * @throws {SealingError} when a segment's key can't be trusted. @throws {ApiError} as the start would be refused.
+ */
 export async function sealSecrets(
   jobId: number,
-  segmentIds: readonly number[],
+  where: RunSealingKeysRequest,
   secrets: Readonly<Record<string, string>>,
-): Promise<SentSecrets> {
+): Promise<SecretParameters | undefined> {
   const names = Object.keys(secrets);
-  if (names.length === 0) return {};
-  const keys = await readableKeys(segmentIds);
-  if (keys === undefined) return { parameters: secrets };
+  if (names.length === 0) return undefined;
+  const { segments } = await fetchRunSealingKeys(jobId, where);
+  const keys = await Promise.all(segments.map(verifiedKey));
   const id = crypto.randomUUID();
   const values: SecretParameters['values'] = {};
   for (const name of names) {
@@ -32,16 +29,5 @@ export async function sealSecrets(
       }),
     );
   }
-  return { secretParameters: { id, values } };
-}
-
-/** Undefined where one of them may not be read. */
-async function readableKeys(segmentIds: readonly number[]): Promise<VerifiedKey[] | undefined> {
-  try {
-    return await Promise.all(segmentIds.map(fetchVerifiedKey));
-  } catch (error) {
-    if (error instanceof ApiError && (error.code === 'forbidden' || error.code === 'not_found'))
-      return undefined;
-    throw error;
-  }
+  return { id, values };
 }
