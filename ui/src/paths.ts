@@ -238,6 +238,17 @@ export const apiPaths = {
   jobCounts: () => `${root}/jobs/counts`,
   jobLabels: () => `${root}/jobs/labels`,
   bulkJobs: () => `${root}/jobs/bulk`,
+  exportJobs: (query: Query) => withQuery(`${root}/jobs/export`, query),
+  importsOfJobs: (query: Query = {}) => withQuery(`${root}/job-imports`, query),
+  importOfJobs: (id: string, query: Query = {}) =>
+    withQuery(`${root}/job-imports/${encodeURIComponent(id)}`, query),
+  importedJob: (id: string, position: number) =>
+    `${root}/job-imports/${encodeURIComponent(id)}/items/${position}`,
+  chooseForImport: (id: string) => `${root}/job-imports/${encodeURIComponent(id)}/choices`,
+  applyImportOfJobs: (id: string) => `${root}/job-imports/${encodeURIComponent(id)}/apply`,
+  siteRules: (query: Query = {}) => withQuery(`${root}/site-rules`, query),
+  siteRule: (id: number) => `${root}/site-rules/${id}`,
+  trySiteRule: () => `${root}/site-rules/try`,
   job: (id: number) => `${root}/jobs/${id}`,
   jobVersions: (id: number, query: Query = {}) => withQuery(`${root}/jobs/${id}/versions`, query),
   jobVersion: (id: number, version: string | number) =>

@@ -50,6 +50,8 @@ export function watchApi(next: Watcher): void {
 
 export interface RequestOptions {
   body?: unknown;
+  /** A file as it is, in place of a body. */
+  file?: { content: Blob; type: string };
   signal?: AbortSignal | undefined;
   headers?: Record<string, string>;
 }
@@ -57,7 +59,9 @@ export interface RequestOptions {
 /** Sends a request and answers the response once it is a success. Throws ApiError, or AbortError when aborted. */
 export async function send(method: string, url: string, options: RequestOptions = {}): Promise<Response> {
   const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
-  if (options.body !== undefined) headers['content-type'] = 'application/json';
+  const { file } = options;
+  const body = file?.content ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
+  if (body !== undefined) headers['content-type'] = file?.type ?? 'application/json';
   let response: Response;
   try {
     response = await fetch(url, {
@@ -65,7 +69,7 @@ export async function send(method: string, url: string, options: RequestOptions 
       headers,
       credentials: 'same-origin',
       cache: 'no-store',
-      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      ...(body === undefined ? {} : { body }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
   } catch (error) {

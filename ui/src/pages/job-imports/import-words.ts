@@ -1,0 +1,97 @@
+// An import of jobs in words.
+import type {
+  DefinitionChange,
+  ExistingTreatment,
+  ImportAction,
+  ImportChoice,
+  ImportCounts,
+  ImportFinding,
+  ImportFormat,
+  ImportStatus,
+  JobImportItem,
+} from '@opsconductor/protocol';
+import { count, counted } from '../../format/quantity.ts';
+
+export const formatWords: Record<ImportFormat, string> = {
+  bundle: 'bundle of jobs',
+  rundeck: 'Rundeck export',
+};
+
+export const actionLooks: Record<ImportAction, { look: string; word: string }> = {
+  conflict: { look: 'failed', word: 'conflict' },
+  create: { look: 'ready', word: 'create' },
+  update: { look: 'partial', word: 'update' },
+  skip: { look: 'skipped', word: 'left as it is' },
+  unchanged: { look: 'succeeded', word: 'unchanged' },
+};
+/** What needs a person first. */
+export const actionOrder = [
+  'conflict',
+  'create',
+  'update',
+  'skip',
+  'unchanged',
+] as const satisfies readonly ImportAction[];
+
+export const choiceWords: Record<ImportChoice, string> = {
+  update: 'Update the job that is there',
+  skip: 'Leave the job that is there',
+  copy: 'Make a copy beside it',
+};
+export const treatmentWords: Record<ExistingTreatment, string> = {
+  update: 'are updated: a new version of each',
+  skip: 'are left as they are',
+  copy: 'stay, and copies are made beside them',
+  ask: 'are asked about, one by one',
+};
+
+export const findingWords: Record<ImportFinding['kind'], string> = {
+  left_out: 'left out',
+  dropped: 'not carried over',
+  changed: 'changed',
+  note: 'note',
+};
+
+export const statusLooks: Record<ImportStatus, { look: string; word: string }> = {
+  reading: { look: 'running', word: 'being read' },
+  refused: { look: 'failed', word: 'refused' },
+  planned: { look: 'ready', word: 'planned' },
+  applying: { look: 'running', word: 'being applied' },
+  applied: { look: 'succeeded', word: 'imported' },
+  interrupted: { look: 'unknown', word: 'interrupted' },
+};
+
+/** What applying it does, on the button: `Create 12 jobs, update 3`. */
+export function applyWords({ create, update }: ImportCounts): string {
+  if (create > 0 && update > 0) return `Create ${counted(create, 'job')}, update ${count(update)}`;
+  if (create > 0) return `Create ${counted(create, 'job')}`;
+  return update > 0 ? `Update ${counted(update, 'job')}` : 'Nothing to apply';
+}
+
+/** What a plan comes to: `12 to create, 3 to update, 1 in conflict`. */
+export function countWords(counts: ImportCounts): string {
+  const parts = [
+    [counts.conflict, 'in conflict'],
+    [counts.create, 'to create'],
+    [counts.update, 'to update'],
+    [counts.skip, 'left as they are'],
+    [counts.unchanged, 'unchanged'],
+  ] as const;
+  const told = parts.flatMap(([number, what]) => (number === 0 ? [] : [`${count(number)} ${what}`]));
+  return told.length === 0 ? 'no jobs' : told.join(', ');
+}
+
+/** What it is about at a glance: the conflict, or the fields that differ. */
+export function itemSummary(item: JobImportItem): string {
+  if (item.conflict !== null) return item.conflict.message;
+  if (item.action === 'create') {
+    return item.name === item.fileName ? counted(item.stepCount, 'step') : `a copy of ${item.fileName}`;
+  }
+  return changedFields(item.changes);
+}
+
+export function changedFields(changes: readonly Pick<DefinitionChange, 'path'>[]): string {
+  const paths = [...new Set(changes.map(({ path }) => path))];
+  const shown = paths.slice(0, 4).join(', ');
+  return paths.length > 4 ? `${shown} and ${count(paths.length - 4)} more` : shown;
+}
