@@ -253,7 +253,7 @@ function run(args: string[], env: Record<string, string>): ChildProcess {
   });
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

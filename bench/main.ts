@@ -1,4 +1,5 @@
-// npm run bench [audit|dispatch|fanout|import|jobs|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [agents|audit|dispatch|fanout|import|jobs|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
+import { benchAgents } from './agents.ts';
 import { benchAudit } from './audit.ts';
 import { benchDispatch } from './dispatch.ts';
 import { benchFanout } from './fanout.ts';
@@ -10,6 +11,7 @@ import { benchStream } from './stream.ts';
 import { benchTargets } from './targets.ts';
 
 const benchmarks: Record<string, () => Promise<void>> = {
+  agents: benchAgents,
   audit: benchAudit,
   dispatch: benchDispatch,
   fanout: benchFanout,

@@ -45,6 +45,7 @@ import { HeardNews } from './heard-news.ts';
 import { HostScans } from './host-scans.ts';
 import { LeaseNotes } from './lease-notes.ts';
 import { RemoteTests, type TestAnswer } from './remote-tests.ts';
+import { SegmentStates } from './segment-states.ts';
 import { Settler } from './settler.ts';
 
 export interface GatewayDeps {
@@ -92,6 +93,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #dispatcher: Dispatcher;
   readonly #notes: LeaseNotes;
   readonly #scans: HostScans;
+  readonly #segmentStates: SegmentStates;
   readonly #remoteTests: RemoteTests;
   readonly #heard = new HeardNews();
   readonly #links = new Map<number, AgentLink>();
@@ -119,6 +121,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       log: deps.log,
     });
     this.#scans = new HostScans(deps);
+    this.#segmentStates = new SegmentStates({
+      read: (agentId) => segmentStateFor(deps.sql, agentId),
+      log: deps.log,
+    });
     this.#remoteTests = new RemoteTests({
       sql: deps.sql,
       serverId: deps.identity.serverId,
@@ -415,7 +421,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     link.ready({ type: 'resumed', attempts: resumed.verdicts });
     for (const end of resumed.ends) await this.settler.settle(end);
     this.publish(resumed.news);
-    await this.#sendSegmentState(link);
+    await this.#segmentStates.tell(link);
     this.#dispatcher.wake();
     await this.#scans.ready(link, link.can('scan_hosts'));
     await this.#cleanUps.ask();
@@ -566,16 +572,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   #sendSegmentStates(segmentId: number): void {
     for (const link of this.#links.values()) {
       const hears = link.segmentId === segmentId && link.isReady && !link.isEnding;
-      if (hears) void this.#sendSegmentState(link);
-    }
-  }
-
-  async #sendSegmentState(link: AgentLink): Promise<void> {
-    try {
-      const state = await segmentStateFor(this.#deps.sql, link.agentId);
-      if (state !== undefined) link.send(state);
-    } catch (error) {
-      this.#deps.log.error({ err: error, agent: link.name }, 'segment state could not be sent');
+      if (hears) void this.#segmentStates.tell(link);
     }
   }
 }

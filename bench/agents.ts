@@ -1,0 +1,380 @@
+// A thousand agents on one server over TLS: what one costs while it waits, how soon all are back after the server was
+// killed, and how soon steps begin meanwhile and afterwards. The agents are real ones, many in a process.
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { Agent as HttpsAgent, request } from 'node:https';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type {
+  EnrollmentTokenReply,
+  ExecutorStatus,
+  RunDetail,
+  RunSteps,
+  SealingKey,
+  Target,
+} from '@opsconductor/protocol';
+import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
+import { freePort, until } from './bench-system.ts';
+import { writeReport } from './report.ts';
+import type { FromAgents, NewAgent, ToAgents } from './simulated-agents.ts';
+import { monotonicMs } from './start-times.ts';
+import { percentile } from './statistics.ts';
+
+const agents = Number(process.env['BENCH_AGENTS'] ?? 1_000);
+const processes = 8;
+const agentsPerSegment = 50;
+/** Enrollment is limited by address: as many sites as it takes. */
+const agentsPerAddress = 25;
+const sleepers = 200;
+const sleepS = 60;
+const runsPerSecond = 20;
+const serverBundle = resolve(import.meta.dirname, '../.cache/build/server.mjs');
+
+export async function benchAgents(): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'opsconductor-bench-'));
+  // PostgreSQL under root is another account and has to get in.
+  await chmod(dir, 0o755);
+  const bench = new AgentsBench(dir, await freePort());
+  try {
+    await bench.run();
+  } finally {
+    await bench.stop();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+class AgentsBench {
+  readonly #dir: string;
+  readonly #port: number;
+  readonly #token = randomBytes(24).toString('hex');
+  // The benchmark trusts the server that it started itself; the agents check it by the pin in their tokens.
+  readonly #https = new HttpsAgent({ keepAlive: true, rejectUnauthorized: false });
+  readonly #children: ChildProcess[] = [];
+  #server: ChildProcess | undefined;
+
+  constructor(dir: string, port: number) {
+    this.#dir = dir;
+    this.#port = port;
+  }
+
+  async run(): Promise<void> {
+    await this.#startServer();
+    const segments = await this.#segments();
+    const idleBytes = this.#serverBytes();
+    const enrolledS = await this.#startAgents(segments);
+    const targets = await this.#targets(segments);
+    // Long enough for what connecting left behind to be collected.
+    await new Promise((next) => setTimeout(next, 30_000));
+    const perAgentKb = (this.#serverBytes() - idleBytes) / agents / 1024;
+    const before = await this.#dispatch(targets, 10);
+    const held = await this.#hold(targets);
+    const killedMs = monotonicMs();
+    this.#server?.kill('SIGKILL');
+    await this.#startServer();
+    const serverBackS = (monotonicMs() - killedMs) / 1000;
+    const back = this.#allBack().then(() => (monotonicMs() - killedMs) / 1000);
+    const meanwhile = await this.#dispatch(targets, 20);
+    const backS = await back;
+    const after = await this.#dispatch(targets, 20);
+    const lost = await this.#lost(held);
+    await this.#report({ perAgentKb, enrolledS, serverBackS, backS, before, meanwhile, after, lost });
+  }
+
+  async #report(figures: {
+    perAgentKb: number;
+    enrolledS: number;
+    serverBackS: number;
+    backS: number;
+    before: number[];
+    meanwhile: number[];
+    after: number[];
+    lost: number;
+  }): Promise<void> {
+    const { perAgentKb, enrolledS, serverBackS, backS, before, meanwhile, after, lost } = figures;
+    const times = (samples: number[]) =>
+      `p50 ${percentile(samples, 50).toFixed(0)} ms, p99 ${percentile(samples, 99).toFixed(0)} ms`;
+    await writeReport({
+      name: 'agents',
+      title: `${agents} agents on one server`,
+      rows: [
+        ['memory of the server for an idle agent', `${perAgentKb.toFixed(0)} KiB`, ''],
+        [
+          'all agents back after SIGKILL of the server',
+          `${backS.toFixed(1)} s, of which the server took ${serverBackS.toFixed(1)} s`,
+          'at most 60 s',
+        ],
+        [`leases lost, of ${sleepers} steps that ran meanwhile`, String(lost), '0'],
+        ['POST to the begin of a step before', times(before), ''],
+        ['while the agents come back', times(meanwhile), 'p99 under 500 ms'],
+        ['afterwards', times(after), 'p99 under 100 ms'],
+      ],
+      notes: [
+        `${agents} agents of ${agentsPerSegment} to a segment in ${processes} processes, over TLS by the private CA, ${agentsPerAddress} from an address; enrolled and connected within ${enrolledS.toFixed(0)} s, keys of segments included.`,
+        `${runsPerSecond} runs of one step each second, on targets of all segments in turn; the step type does nothing. Timed from before the POST to the begin of the step in the agent, its fsynced journal included. The ${sleepers} steps sleep for ${sleepS} s.`,
+        'Server, its PostgreSQL, and all agents share the machine; the agents’ share of the CPU is in the times.',
+      ],
+    });
+  }
+
+  async #startServer(): Promise<void> {
+    this.#server = spawn(
+      process.execPath,
+      [serverBundle, '--no-demo', '--tls', '--port', String(this.#port), '--data', join(this.#dir, 'data')],
+      {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, OPSCONDUCTOR_BOOTSTRAP_TOKEN: this.#token, LOG_LEVEL: 'error' },
+      },
+    );
+    await until(async () => (await this.#send('GET', '/readyz')).status === 200);
+  }
+
+  async #segments(): Promise<number[]> {
+    const ids: number[] = [];
+    while (ids.length < agents / agentsPerSegment) {
+      ids.push((await this.#api<{ id: number }>('POST', '/segments', { name: `site-${ids.length}` })).id);
+    }
+    return ids;
+  }
+
+  /** Enrolls and connects all agents, the first of each segment first: it makes the segment's key. Returns seconds. */
+  async #startAgents(segments: readonly number[]): Promise<number> {
+    const startedMs = monotonicMs();
+    for (let n = 0; n < processes; n += 1) {
+      this.#children.push(
+        fork(join(import.meta.dirname, 'simulated-agents.ts'), { execArgv: ['--import', 'tsx'] }),
+      );
+    }
+    const all = Array.from({ length: agents }, (_, n) => n);
+    await this.#startSome(
+      all.filter((n) => n < segments.length),
+      segments,
+    );
+    await this.#startSome(
+      all.filter((n) => n >= segments.length),
+      segments,
+    );
+    await this.#allBack();
+    return (monotonicMs() - startedMs) / 1000;
+  }
+
+  async #startSome(numbers: readonly number[], segments: readonly number[]): Promise<void> {
+    const byProcess = this.#children.map((): NewAgent[] => []);
+    for (const n of numbers) {
+      const segmentId = segments[n % segments.length];
+      const path = `/segments/${segmentId}/enrollment-tokens`;
+      const { token } = await this.#api<EnrollmentTokenReply>('POST', path, {});
+      const server = await this.#relay(Math.floor(n / agentsPerAddress));
+      byProcess[n % processes]?.push({ server, token, name: `agent-${n}` });
+    }
+    await Promise.all(
+      this.#children.map(async (child, index) => {
+        const message: ToAgents = { dir: this.#dir, agents: byProcess[index] ?? [] };
+        const reply = await ask(child, message);
+        if ('failed' in reply) throw new Error(reply.failed);
+      }),
+    );
+  }
+
+  readonly #relays = new Map<number, Promise<string>>();
+
+  /** Where the agents of an address connect to: what arrives there goes on to the server from that address. */
+  #relay(address: number): Promise<string> {
+    const known = this.#relays.get(address) ?? this.#startRelay(`127.0.1.${address + 1}`);
+    this.#relays.set(address, known);
+    return known;
+  }
+
+  async #startRelay(localAddress: string): Promise<string> {
+    const server = createServer((near) => {
+      const far = connect({ host: '127.0.0.1', port: this.#port, localAddress });
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        from.setNoDelay(true);
+        from.on('error', () => to.destroy());
+        from.on('close', () => to.destroy());
+        from.pipe(to);
+      }
+    }).listen(0, '127.0.0.1');
+    server.unref();
+    await once(server, 'listening');
+    return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  /** Connected, and with the segment's key: they can take steps. */
+  async #allBack(): Promise<void> {
+    await until(async () => {
+      const { segments } = await this.#api<ExecutorStatus>('GET', '/executor/status');
+      return segments.reduce((sum, { ableAgents }) => sum + ableAgents, 0) === agents;
+    }, 600_000);
+  }
+
+  /** Two targets in each segment. */
+  async #targets(segments: readonly number[]): Promise<number[]> {
+    const ids: number[] = [];
+    for (const segmentId of segments) {
+      const key = await this.#api<SealingKey>('GET', `/segments/${segmentId}/sealing-key`);
+      const credentialId = await this.#credential(segmentId, key);
+      const fingerprint = `SHA256:${createHash('sha256').update(randomBytes(8)).digest('base64').replace(/=+$/, '')}`;
+      for (const n of [1, 2]) {
+        const name = `host-${segmentId}-${n}`;
+        const fields = { segmentId, name, host: '10.0.0.1', credentialId, hostKeyFingerprint: fingerprint };
+        ids.push((await this.#api<Target>('POST', '/targets', fields)).id);
+      }
+    }
+    return ids;
+  }
+
+  async #credential(segmentId: number, key: SealingKey): Promise<string> {
+    const id = randomUUID();
+    const kind = 'ssh_password';
+    const sealed = await sealCredential({
+      segmentPublicKey: decodeBase64(key.publicKey),
+      binding: {
+        ...{ installationId: key.installationId, credentialId: id, version: 1, kind, segmentId },
+        generation: key.generation,
+      },
+      secret: {
+        ...{ kind, user: 'bench', password: 'bench' },
+        bounds: {
+          ...{ hosts: ['*'], networks: [], ports: [22], protocols: ['ssh'], user: 'bench' },
+          authentication: ['password'],
+        },
+      },
+    });
+    await this.#api('POST', '/credentials', { id, segmentId, name: `key-${segmentId}`, kind, sealed });
+    return id;
+  }
+
+  readonly #jobs = new Map<string, Promise<number>>();
+
+  #job(command: string): Promise<number> {
+    const known =
+      this.#jobs.get(command) ??
+      this.#api<{ id: number }>('POST', '/jobs', {
+        name: command,
+        steps: [{ name: 'step', type: 'ssh.exec', config: { command, timeout: 120 } }],
+      }).then(({ id }) => id);
+    this.#jobs.set(command, known);
+    return known;
+  }
+
+  /** Milliseconds from each POST to the begin of its step, at a steady rate of runs over all targets. */
+  async #dispatch(targets: readonly number[], seconds: number): Promise<number[]> {
+    const jobId = await this.#job('true');
+    await this.#begun();
+    const startMs = monotonicMs();
+    const posts: Promise<{ step: number; postedMs: number }>[] = [];
+    for (let n = 0; n < seconds * runsPerSecond; n += 1) {
+      const waitMs = startMs + (n * 1000) / runsPerSecond - monotonicMs();
+      if (waitMs > 0) await new Promise((next) => setTimeout(next, waitMs));
+      posts.push(this.#post(jobId, targets[n % targets.length] ?? 0));
+    }
+    const posted = await Promise.all(posts);
+    const begunMs = new Map<number, number>();
+    await until(async () => {
+      for (const [step, atMs] of await this.#begun()) begunMs.set(step, atMs);
+      return posted.every(({ step }) => begunMs.has(step));
+    }, 120_000);
+    return posted.map(({ step, postedMs }) => (begunMs.get(step) ?? Number.NaN) - postedMs);
+  }
+
+  async #post(jobId: number, targetId: number): Promise<{ step: number; postedMs: number }> {
+    const postedMs = monotonicMs();
+    const run = await this.#api<RunDetail>('POST', `/jobs/${jobId}/run`, { targetIds: [targetId] });
+    const { steps } = await this.#api<RunSteps>('GET', `/runs/${run.id}/steps`);
+    return { step: steps[0]?.id ?? 0, postedMs };
+  }
+
+  async #begun(): Promise<[number, number][]> {
+    const replies = await Promise.all(this.#children.map((child) => ask(child, 'begun')));
+    return replies
+      .flatMap((reply) => ('begun' in reply ? reply.begun : []))
+      .map(([marker, atMs]) => [Number(marker.split('.')[1]), atMs]);
+  }
+
+  /** Runs of steps that go on while the server is killed; returns once all have begun. */
+  async #hold(targets: readonly number[]): Promise<number[]> {
+    const jobId = await this.#job(`sleep ${sleepS}`);
+    await this.#begun();
+    const runs: number[] = [];
+    while (runs.length < sleepers) {
+      const targetIds = [targets[runs.length % targets.length]];
+      runs.push((await this.#api<RunDetail>('POST', `/jobs/${jobId}/run`, { targetIds })).id);
+    }
+    let begun = 0;
+    await until(async () => {
+      begun += (await this.#begun()).length;
+      return begun === sleepers;
+    });
+    return runs;
+  }
+
+  /** How many of these runs did not end well. */
+  async #lost(runs: readonly number[]): Promise<number> {
+    let lost = 0;
+    for (const id of runs) {
+      let status = '';
+      await until(async () => {
+        const run = await this.#api<RunDetail>('GET', `/runs/${id}`);
+        status = run.status;
+        return run.completedAt !== null;
+      }, 300_000);
+      if (status !== 'succeeded') lost += 1;
+    }
+    return lost;
+  }
+
+  #serverBytes(): number {
+    const status = readFileSync(`/proc/${this.#server?.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  }
+
+  async #api<T>(method: string, path: string, body?: unknown): Promise<T> {
+    for (;;) {
+      const { status, text } = await this.#send(method, `/api/v1${path}`, body);
+      if (status >= 200 && status < 300) return (text === '' ? undefined : JSON.parse(text)) as T;
+      // An administrator's requests are limited too.
+      if (status !== 429) throw new Error(`${method} ${path}: ${status} ${text}`);
+      await new Promise((next) => setTimeout(next, 200));
+    }
+  }
+
+  async #send(method: string, path: string, body?: unknown): Promise<{ status: number; text: string }> {
+    const json = body === undefined ? undefined : JSON.stringify(body);
+    const headers = {
+      Authorization: `Bearer ${this.#token}`,
+      ...(json === undefined ? {} : { 'Content-Type': 'application/json' }),
+    };
+    const sent = request({ host: '127.0.0.1', port: this.#port, method, path, headers, agent: this.#https });
+    sent.end(json);
+    const [reply] = await once(sent, 'response');
+    const parts: Buffer[] = [];
+    for await (const part of reply) parts.push(part as Buffer);
+    return { status: reply.statusCode ?? 0, text: Buffer.concat(parts).toString() };
+  }
+
+  async stop(): Promise<void> {
+    const ended = this.#children.map(async (child) => {
+      if (child.exitCode !== null) return;
+      child.send('stop' satisfies ToAgents);
+      await once(child, 'exit');
+    });
+    await Promise.all(ended);
+    this.#https.destroy();
+    if (this.#server === undefined || this.#server.exitCode !== null) return;
+    this.#server.kill('SIGTERM');
+    await once(this.#server, 'exit');
+  }
+}
+
+async function ask(child: ChildProcess, message: ToAgents): Promise<FromAgents> {
+  const reply = once(child, 'message');
+  child.send(message);
+  return ((await reply) as [FromAgents])[0];
+}
