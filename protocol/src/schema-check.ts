@@ -70,14 +70,13 @@ class SchemaCheck {
     if (typeof schema.$ref === 'string') {
       this.at(this.#resolve(schema.$ref), data, `${schemaPath}/$ref`, instancePath);
     }
-    // As ajv: a value of another type is told of that alone.
-    if (schema.type !== undefined && !isOfType(data, schema.type)) {
-      tell('type', { type: schema.type });
-      return;
-    }
+    const isOfItsType = schema.type === undefined || isOfType(data, schema.type);
+    if (!isOfItsType) tell('type', { type: schema.type });
     if (Array.isArray(schema.enum) && !schema.enum.some((one) => equal(one, data)))
       tell('enum', { allowedValues: schema.enum });
     if ('const' in schema && !equal(schema.const, data)) tell('const', { allowedValue: schema.const });
+    // As ajv: a value of another type is told of that alone.
+    if (!isOfItsType) return;
     if (typeof data === 'number') numberErrors(schema, data, tell);
     else if (typeof data === 'string') this.#stringErrors(schema, data, tell);
     else if (Array.isArray(data)) this.#arrayErrors(schema, data, schemaPath, instancePath, tell);

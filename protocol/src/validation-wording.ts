@@ -1,6 +1,7 @@
 // The sentences of validation errors: what is wrong, what was found, what is allowed.
 import type { ErrorObject } from 'ajv';
 import { describeTextProblem, visibleJson } from './api/text.ts';
+import { formSentence, isPlain, nameForm, nameSentence, nameWords } from './validation-forms.ts';
 
 type Schema = Record<string, unknown>;
 
@@ -33,10 +34,10 @@ export function sentenceOf(error: ErrorObject): string {
     case 'unevaluatedProperties':
       return unknownProperty(error);
     case 'type':
-      return `Must be ${typeName(params.type)}.`;
+      return `Must be ${typeName(params.type)}${typeHint(params.type, error)}.`;
     case 'enum':
     case 'const':
-      return `Must be ${oneOf(error)}.`;
+      return `Must be ${oneOf(error)}.`.replace(/\?\.$/, '?');
     case 'minimum':
     case 'maximum':
     case 'exclusiveMinimum':
@@ -58,6 +59,7 @@ export function sentenceOf(error: ErrorObject): string {
     case 'pattern':
       return (
         describeTextProblem(params.pattern, String(error.data)) ??
+        formSentence(params.pattern, String(error.data)) ??
         'Has characters or a form that are not allowed.'
       );
     case 'format':
@@ -72,6 +74,9 @@ export function sentenceOf(error: ErrorObject): string {
 
 /** What was there, shortened; undefined where that says nothing or could tell a secret. */
 export function describeFound(error: ErrorObject, path: string): string | undefined {
+  if (error.keyword === 'additionalProperties' && nameForm(schemaOf(error)) !== undefined) {
+    return shorten(visibleJson(String(error.params.additionalProperty)));
+  }
   if (['required', 'additionalProperties', 'uniqueItems'].includes(error.keyword)) return undefined;
   const value: unknown = error.data;
   if (value === undefined) return undefined;
@@ -80,6 +85,9 @@ export function describeFound(error: ErrorObject, path: string): string | undefi
   }
   if (error.keyword === 'minItems' || error.keyword === 'maxItems') {
     return plural((value as unknown[]).length, 'item');
+  }
+  if (error.keyword === 'minProperties' || error.keyword === 'maxProperties') {
+    return plural(Object.keys(value as object).length, 'property');
   }
   if (Array.isArray(value)) return 'an array';
   if (value === null) return 'null';
@@ -97,6 +105,8 @@ export function describeAllowed(error: ErrorObject): string | undefined {
   }
   if (error.keyword === 'additionalProperties') {
     const names = Object.keys((parent.properties as Schema | undefined) ?? {});
+    const form = nameForm(parent);
+    if (form !== undefined) return nameWords(form);
     return names.length === 0 ? 'no properties' : list(names);
   }
   if (error.keyword === 'anyOf' || error.keyword === 'oneOf') {
@@ -110,7 +120,9 @@ export function describeAllowed(error: ErrorObject): string | undefined {
 export function describeSchema(schema: Schema | undefined): string | undefined {
   if (schema === undefined) return undefined;
   if (Array.isArray(schema.enum)) return list(schema.enum.map((value) => JSON.stringify(value)));
-  if ('const' in schema) return JSON.stringify(schema.const);
+  if ('const' in schema) {
+    return typeof schema.description === 'string' ? schema.description : JSON.stringify(schema.const);
+  }
   if (Array.isArray(schema.anyOf)) {
     const branches = schema.anyOf.map((branch: Schema) => describeSchema(branch));
     return list([...new Set(branches.filter((branch) => branch !== undefined))], ' or ');
@@ -122,7 +134,7 @@ export function describeSchema(schema: Schema | undefined): string | undefined {
   const form =
     typeof schema.description === 'string'
       ? `: ${lowerFirst(schema.description)}`
-      : typeof schema.pattern === 'string'
+      : typeof schema.pattern === 'string' && !isPlain(schema.pattern)
         ? ` matching ${shorten(schema.pattern)}`
         : '';
   return `${base}${bounds}${form}`;
@@ -131,11 +143,16 @@ export function describeSchema(schema: Schema | undefined): string | undefined {
 function describeBase(schema: Schema): string {
   // Formats of parameters come with their words (parameters/formats.ts).
   if (typeof schema.words === 'string') return schema.words;
+  const names = Object.keys(Object(schema.properties));
+  if (schema.type === 'object' && names.length > 0) return `an object with ${list(names)}`;
   return schema.format === 'uuid' ? 'a UUID' : typeName(schema.type);
 }
 
 function describeBounds(schema: Schema): string {
   if (schema.type === 'string') return range(schema.minLength, schema.maxLength, ' of ', 'character');
+  if (schema.type === 'object' && schema.properties === undefined) {
+    return range(schema.minProperties, schema.maxProperties, ' of ', 'property');
+  }
   if (schema.type === 'array') return range(schema.minItems, schema.maxItems, ' of ', 'item');
   const maximum = schema.maximum === Number.MAX_SAFE_INTEGER ? undefined : schema.maximum;
   return range(schema.minimum, maximum, ' ');
@@ -153,22 +170,55 @@ function range(min: unknown, max: unknown, before: string, unit?: string): strin
   return high === undefined ? '' : `${before}at most ${count(high)}`;
 }
 
+/** What would be right, where that can be told from what was written; which is not repeated, it may be a secret. */
+function typeHint(type: unknown, { data, parentSchema }: ErrorObject): string {
+  if (type === 'string' && (typeof data === 'number' || typeof data === 'boolean')) {
+    return '; put it in quotes';
+  }
+  if (typeof data !== 'string') return '';
+  if (data.includes('${{')) return '; a placeholder can’t stand here';
+  if (data.length > 20) return '';
+  if (type === 'boolean') {
+    if (/^(true|yes|on)$/i.test(data)) return '; write true without quotes';
+    return /^(false|no|off)$/i.test(data) ? '; write false without quotes' : '';
+  }
+  if (type !== 'integer' && type !== 'number') return '';
+  if (/^-?\d+(\.\d+)?$/.test(data)) return '; write it without quotes';
+  const [, count, unit = ''] = /^(\d{1,6}) ?(s|m|h|d)$/.exec(data) ?? [];
+  const isSeconds = /\bseconds\b/i.test(String(parentSchema?.description));
+  const seconds = Number(count) * ({ s: 1, m: 60, h: 3_600, d: 86_400 }[unit] ?? Number.NaN);
+  return isSeconds && Number.isFinite(seconds) ? `: seconds without a unit, ${seconds}` : '';
+}
+
 function oneOf(error: ErrorObject): string {
   const allowed = describeSchema(schemaOf(error)) ?? 'another value';
-  const isList = error.keyword === 'enum' && (schemaOf(error).enum as unknown[]).length > 1;
-  return isList ? `one of ${allowed}` : allowed;
+  const values = error.keyword === 'enum' ? (schemaOf(error).enum as unknown[]) : [];
+  const texts = values.filter((value) => typeof value === 'string');
+  const near =
+    typeof error.data === 'string' && error.data.length > 2 ? nearName(error.data, texts) : undefined;
+  const hint = near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
+  return `${values.length > 1 ? `one of ${allowed}` : allowed}${hint}`;
 }
 
 function unknownProperty(error: ErrorObject): string {
   const given = String(error.params.additionalProperty ?? error.params.unevaluatedProperty);
   const names = Object.keys((schemaOf(error).properties as Schema | undefined) ?? {});
+  const form = nameForm(schemaOf(error));
+  if (form !== undefined) return nameSentence(form, given);
   const near = nearName(given, names);
   return near === undefined ? 'Is not known here.' : `Is not known here; did you mean ${near}?`;
 }
 
 /** The name that was probably meant. */
 export function nearName(given: string, names: readonly string[]): string | undefined {
-  return names.find((name) => name.toLowerCase() === given.toLowerCase() || isOneEditAway(name, given));
+  const near = names.find((name) => name.toLowerCase() === given.toLowerCase() || isOneEditAway(name, given));
+  return near ?? names.find((name) => isTwoEditsAway(name, given));
+}
+
+/** Of long names also two characters may differ: `max_parralel`. */
+function isTwoEditsAway(a: string, b: string): boolean {
+  if (Math.min(a.length, b.length) < 8 || Math.max(a.length, b.length) > 64) return false;
+  return [...b].some((_, at) => isOneEditAway(a, b.slice(0, at) + b.slice(at + 1)));
 }
 
 /** One character added, dropped or changed, or two neighbours swapped. */

@@ -66,7 +66,11 @@ describe('sentences', () => {
       'a type',
       Type.Boolean(),
       'yes',
-      { message: 'Must be true or false.', found: '"yes"', allowed: 'true or false' },
+      {
+        message: 'Must be true or false; write true without quotes.',
+        found: '"yes"',
+        allowed: 'true or false',
+      },
     ],
     [
       'a bound',
@@ -196,7 +200,7 @@ describe('unions', () => {
     expect(details.map(({ path, message }) => [path, message])).toEqual([
       ['[1].to', 'Is missing.'],
       ['[1].too', 'Is not known here; did you mean to?'],
-      ['[2].command', 'Must be a string.'],
+      ['[2].command', 'Must be a string; put it in quotes.'],
     ]);
   });
 

@@ -37,6 +37,8 @@ export function errorDetails(
   for (const { error, orNull } of settleUnions(errors ?? [])) {
     if (details.size >= (options.max ?? 20)) break;
     const path = pathOf(error, options.root ?? '');
+    // What it must be says more than of what type.
+    if (error.keyword === 'type' && 'const' in Object(error.parentSchema)) continue;
     const key = `${path}\n${error.keyword}`;
     if (!details.has(key)) details.set(key, detailOf(error, path, orNull));
   }

@@ -73,7 +73,7 @@ export const StepDefinitionSchema = Closed({
    * `always`: in both cases. A target run ends as the step that failed first, whatever becomes of those that follow.
    */
   when_status: Type.Optional(Type.Enum(whenStatuses)),
-  config: Type.Unknown({ description: 'What the step type asks for; checked by its own schema' }),
+  config: Type.Unknown({ description: 'An object: what the step type asks for' }),
 });
 export const versionNamePattern = '^(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
 /** A tag or channel. */
@@ -102,9 +102,13 @@ export const JobDefinitionSchema = Closed({
   labels: Type.Optional(LabelsSchema),
   /** Other jobs are made from it; it is run for trial only. Belongs to the job and not to a version. */
   template: Type.Optional(Type.Boolean()),
-  /** Seconds that a run may wait for its first step to start; then it ends `timed_out`. */
   start_within: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: limits.startWithinS }),
+    Type.Integer({
+      minimum: 1,
+      maximum: 30 * 86_400,
+      default: limits.startWithinS,
+      description: 'Seconds that a run may wait for its first step to start; then it ends `timed_out`',
+    }),
   ),
   priority: Type.Optional(Priority),
   /** Without one all targets start at once and each goes on, whatever becomes of the others. */

@@ -2,6 +2,7 @@
 // words of ours; server, agent and forms read the same one.
 import { type Static, type TSchema, Type } from 'typebox';
 import { limits } from '../limits.ts';
+import { pointerPattern } from '../steps/patterns.ts';
 import { Closed } from './common.ts';
 import { Description, DisplayName } from './text.ts';
 
@@ -160,12 +161,16 @@ export const StepOutputSchema = Closed({
   /** RE2; the first group that is named `value`, else the first group, else the whole match, of the last match. */
   pattern: Type.Optional(Type.String({ minLength: 1, maxLength: 2_000 })),
   /** A JSON pointer (RFC 6901) into standard output, which must then be one JSON value. */
-  json: Type.Optional(Type.String({ maxLength: 1_000, pattern: '^(/[^\\u0000]*)?$' })),
+  json: Type.Optional(Type.String({ maxLength: 1_000, pattern: pointerPattern })),
   /**
    * True: a line `name=value` that the command appends to the file that the environment variable OPSCONDUCTOR_OUTPUT
    * names.
    */
-  file: Type.Optional(Type.Literal(true)),
+  file: Type.Optional(
+    Type.Literal(true, {
+      description: 'true: a line `name=value` in the file that the variable OPSCONDUCTOR_OUTPUT names',
+    }),
+  ),
   /** Where `pattern` looks; standard output unless told. */
   from: Type.Optional(Type.Enum(['stdout', 'stderr'])),
   /** Sealed to the segment, masked in output, never shown. */

@@ -4,7 +4,7 @@ import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { Closed } from './common.ts';
 
-const percentPattern = '^(100|[1-9]?[0-9])%$';
+export const percentPattern = '^(100|[1-9]?[0-9])%$';
 const Percent = Type.String({ pattern: percentPattern, description: 'A part of the targets: `10%`' });
 const Share = (minimum: number) =>
   Type.Union([Type.Integer({ minimum, maximum: limits.maxTargetsPerRun }), Percent], {
@@ -51,10 +51,11 @@ export const StrategySchema = Closed({
 });
 export type Strategy = Static<typeof StrategySchema>;
 
+export const lockNamePattern = '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$';
 export const lockScopes = ['installation', 'segment', 'target'] as const;
 export const LockSchema = Closed({
   name: Type.String({
-    pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$',
+    pattern: lockNamePattern,
     description: 'Jobs that name the same lock share it: letters, digits, `.`, `_` and `-`',
   }),
   mode: Type.Enum(['exclusive', 'shared'], {

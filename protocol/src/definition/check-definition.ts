@@ -4,12 +4,13 @@
 import type { TSchema } from 'typebox';
 import type { ErrorDetail } from '../api/common.ts';
 import { JobDefinitionSchema } from '../api/jobs.ts';
+import { limits } from '../limits.ts';
 import { checkParameters } from '../parameters/check-parameters.ts';
 import { checkBySchema } from '../schema-check.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
 import { brokenParameters, conditionProblems } from './condition-problems.ts';
 import { isObject, type LooseStep, looseDefinition } from './loose.ts';
-import { lockProblems, nameProblems } from './name-problems.ts';
+import { categoryProblems, lockProblems, nameProblems } from './name-problems.ts';
 import { placeholderProblems, templatedKeys } from './placeholder-problems.ts';
 import { soundDefinition } from './sound.ts';
 import { stepProblems } from './step-problems.ts';
@@ -26,7 +27,9 @@ export function checkDefinition(
   definition: unknown,
   { checkSchema = checkBySchema }: CheckDefinitionOptions = {},
 ): ErrorDetail[] {
-  const problems = checkSchema(JobDefinitionSchema, definition, { max: maxDefinitionProblems });
+  const problems = checkSchema(JobDefinitionSchema, definition, { max: maxDefinitionProblems }).filter(
+    ({ path }) => !tooDeep.test(path),
+  );
   const loose = looseDefinition(definition);
   const { steps, parameters } = loose;
   const broken = brokenParameters(parameters, problems);
@@ -34,6 +37,7 @@ export function checkDefinition(
   problems.push(
     ...steps.flatMap((step, at) => configProblems(step, at, checkSchema)),
     ...nameProblems(loose),
+    ...beyond(categoryProblems(loose), problems),
     ...steps.flatMap(stepProblems),
     ...lockProblems(loose),
     ...checkParameters(parameters),
@@ -41,6 +45,11 @@ export function checkDefinition(
   );
   return once([...problems, ...beyond(placeholderProblems(loose, sound, broken), problems)]);
 }
+
+/** What is nested deeper than the schema goes is told of as that (parameters/check-parameters.ts). */
+const tooDeep = new RegExp(
+  `^parameters(\\.\\w+)((\\.items)|(\\.properties(\\.\\w+))){${limits.maxParameterDepth}}\\.(items|properties)`,
+);
 
 type CheckSchema = NonNullable<CheckDefinitionOptions['checkSchema']>;
 

@@ -1,6 +1,7 @@
 // Rules and conditions, as far as the parameters that they speak of are right.
 import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule } from '../api/parameters.ts';
+import { limits } from '../limits.ts';
 import { checkParameters } from '../parameters/check-parameters.ts';
 import { checkRules, expressionProblems } from '../parameters/check-rules.ts';
 import { scopeOf } from '../rendering/scope.ts';
@@ -21,7 +22,7 @@ export function conditionProblems(
       return problems.map((one) => ({ ...one, path: one.path.replace('[0]', `rules[${at}]`) }));
     }),
     ...definition.steps.flatMap(({ when }, at) => {
-      if (typeof when !== 'string' || when === '' || speaksOf(when, broken)) return [];
+      if (!isText(when) || speaksOf(when, broken)) return [];
       const { steps } = scopeOf(sound, at);
       return expressionProblems(when, { parameters, onTarget: { steps } }, `steps[${at}].when`);
     }),
@@ -35,12 +36,19 @@ export function brokenParameters(parameters: unknown, problems: readonly ErrorDe
   return new Set(names.flatMap((name) => name?.[1] ?? name?.[2] ?? []));
 }
 
+/** One that the schema finds nothing wrong with. */
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= limits.maxExpressionLength;
+}
+
 function isRule(rule: unknown): rule is ParameterRule {
   if (!isObject(rule)) return false;
   const { when, check, require, message } = rule;
-  const isText = (one: unknown) => one === undefined || (typeof one === 'string' && one !== '');
   const isNames = Array.isArray(require) && require.every((name) => typeof name === 'string');
-  return isText(when) && isText(check) && (require === undefined || isNames) && isText(message);
+  return (
+    [when, check, message].every((one) => one === undefined || isText(one)) &&
+    (require === undefined || isNames)
+  );
 }
 
 /** Whether a text has one of the names as a word. */

@@ -1,7 +1,7 @@
 // What must differ: names of steps, what steps are called by, locks.
 import type { ErrorDetail } from '../api/common.ts';
 import { identifierPattern } from '../api/parameters.ts';
-import { reservedNames } from '../parameters/check-value.ts';
+import { reservedNames, reservedProblem } from '../parameters/reserved-names.ts';
 import { detail, type LooseDefinition, type LooseStep } from './loose.ts';
 
 const identifier = new RegExp(identifierPattern);
@@ -41,7 +41,7 @@ function sameCall(step: LooseStep, at: number, called: Map<string, Called>): Err
   if (typeof call !== 'string' || !identifier.test(call)) return [];
   const path = `steps[${at}].${field}`;
   if (field === 'id' && reservedNames.has(call)) {
-    return [detail(path, 'No step can have this id; choose another one.', call)];
+    return reservedProblem(call, path, 'step');
   }
   const before = called.get(call);
   if (before === undefined) {
@@ -58,6 +58,14 @@ function sameCall(step: LooseStep, at: number, called: Map<string, Called>): Err
       'an id that is neither id nor name of another step',
     ),
   ];
+}
+
+/** A path whose parts are not there, which could be that of no category. */
+export function categoryProblems({ category }: LooseDefinition): ErrorDetail[] {
+  if (typeof category !== 'string' || category.trim() === '') return [];
+  if (category.split('/').every((part) => part !== '' && part === part.trim())) return [];
+  const message = 'Has a part that is empty or begins or ends with a space.';
+  return [detail('category', message, category, 'names with single slashes between them: `prod/db`')];
 }
 
 type LooseLock = { name?: unknown; mode?: unknown; slots?: unknown; per?: unknown };

@@ -1,7 +1,7 @@
 // Rules of a step that contradict one another, or would never come to anything; and what it hands on.
 import type { ErrorDetail } from '../api/common.ts';
 import { patternProblems } from '../parameters/check-parameters.ts';
-import { reservedNames } from '../parameters/check-value.ts';
+import { reservedProblem } from '../parameters/reserved-names.ts';
 import { detail, isObject, type LooseStep } from './loose.ts';
 
 export function stepProblems(step: LooseStep, at: number): ErrorDetail[] {
@@ -52,10 +52,7 @@ function outputProblems({ outputs, config }: LooseStep, path: string): ErrorDeta
   return Object.entries(outputs).flatMap(([name, output]) => {
     const here = `${path}.outputs.${name}`;
     if (!isObject(output)) return [];
-    const problems: ErrorDetail[] = [];
-    if (reservedNames.has(name)) {
-      problems.push(detail(here, 'No output can have this name; choose another one.', name));
-    }
+    const problems = reservedProblem(name, here, 'output');
     const given = finders.filter((finder) => output[finder] !== undefined);
     if (given.length !== 1) {
       problems.push(

@@ -6,7 +6,8 @@ import { visibleJson } from '../api/text.ts';
 import { limits } from '../limits.ts';
 import { compilePattern, isPattern, PatternBudget } from '../patterns/pattern.ts';
 import { errorDetails } from '../validation.ts';
-import { checkValue, isOfType, reservedNames, type ValueCheck } from './check-value.ts';
+import { checkValue, isOfType, type ValueCheck } from './check-value.ts';
+import { reservedProblem } from './reserved-names.ts';
 
 type Loose = { [word: string]: unknown };
 
@@ -49,11 +50,6 @@ export function checkParameters(parameters: unknown, path = 'parameters'): Error
       ...(isObject(parameter) ? valueProblems(parameter, at, 1) : []),
     ];
   });
-}
-
-function reservedProblem(name: string, path: string, what: string): ErrorDetail[] {
-  if (!reservedNames.has(name)) return [];
-  return [{ path, message: `No ${what} can have this name; choose another one.`, found: visibleJson(name) }];
 }
 
 function valueProblems(value: Loose, path: string, depth: number): ErrorDetail[] {

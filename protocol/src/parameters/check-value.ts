@@ -8,6 +8,7 @@ import { compilePattern, isPattern, type PatternBudget } from '../patterns/patte
 import { isMultipleOf } from './decimal.ts';
 import { formatWords, hasFormat } from './formats.ts';
 import { schemaOf } from './json-schema.ts';
+import { reservedNames } from './reserved-names.ts';
 
 type Values = Record<string, unknown>;
 
@@ -112,7 +113,7 @@ function checkPattern(
       {},
       `Is too long to be compared with its pattern; ${most} characters can be, less where other values have patterns too`,
     );
-  } else if (!matches) fail('pattern', { pattern: source });
+  } else if (!matches) fail('text', { pattern: source }, `Does not match the pattern ${source}`);
 }
 
 function checkNumber(check: ValueCheck, value: number, definition: ValueDefinition, at: string): void {
@@ -183,7 +184,6 @@ function checkAnything(check: ValueCheck, value: unknown, at: string): void {
 }
 
 /** Names that no parameter, property or output has, since every object of JavaScript has them. */
-export const reservedNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
 /** Whether it must be given: so unless it has a default, and unless told. */
 export function isRequired(definition: ValueDefinition): boolean {

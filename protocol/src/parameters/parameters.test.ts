@@ -77,20 +77,20 @@ describe('what a run is given', () => {
       },
       {
         path: 'parameters.level',
-        message: 'Must be one of "basic", "full".',
+        message: 'Must be one of "basic", "full"; did you mean "full"?',
         found: '"fulll"',
         allowed: '"basic", "full"',
       },
       {
         path: 'parameters.count',
-        message: 'Must be an integer.',
+        message: 'Must be an integer; write it without quotes.',
         found: '"3"',
         allowed: 'an integer from 1 to 10',
       },
       { path: 'parameters.ratio', message: 'Must be a multiple of 0.1.', found: '0.25', allowed: 'a number' },
       {
         path: 'parameters.sure',
-        message: 'Must be true or false.',
+        message: 'Must be true or false; write true without quotes.',
         found: '"yes"',
         allowed: 'true or false',
       },
@@ -101,7 +101,7 @@ describe('what a run is given', () => {
       },
       {
         path: 'parameters.hosts[1]',
-        message: 'Has characters or a form that are not allowed.',
+        message: 'Does not match the pattern ^[a-z]+$.',
         found: '"B"',
         allowed: 'a string matching ^[a-z]+$',
       },
@@ -395,7 +395,7 @@ describe('rules', () => {
   it('say nothing of parameters that are wrong in themselves, and of others as ever', () => {
     expect(problems({ from: '3', mode: 'custom' }).map(({ path, message }) => `${path}: ${message}`)).toEqual(
       [
-        'parameters.from: Must be an integer.',
+        'parameters.from: Must be an integer; write it without quotes.',
         'parameters.to: Is missing.',
         'parameters.script: A custom run needs its script.',
         'parameters.key: A custom run needs its script.',

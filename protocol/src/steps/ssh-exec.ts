@@ -1,7 +1,5 @@
 import { type Static, Type } from 'typebox';
-
-// A NUL ends a string in every shell and system call, so it could only cut a value short.
-const noNul = '^[^\\u0000]*$';
+import { noNulPattern, posixDirectoryPattern, posixVariablePattern } from './patterns.ts';
 
 /** Configuration of a step of type `ssh.exec`: a POSIX shell command on the target. */
 export const SshExecConfigSchema = Type.Object(
@@ -9,7 +7,7 @@ export const SshExecConfigSchema = Type.Object(
     command: Type.String({
       minLength: 1,
       maxLength: 131_072,
-      pattern: noNul,
+      pattern: noNulPattern,
       title: 'Command',
       description: 'Run with stdin from /dev/null. May have many lines.',
       contentMediaType: 'text/x-shellscript',
@@ -33,15 +31,15 @@ export const SshExecConfigSchema = Type.Object(
     working_directory: Type.Optional(
       Type.String({
         maxLength: 4096,
-        pattern: '^(/|\\$\\{\\{)[^\\u0000]*$',
+        pattern: posixDirectoryPattern,
         title: 'Working directory',
         description: 'Absolute path; the user’s home directory unless told',
       }),
     ),
     environment: Type.Optional(
       Type.Record(
-        Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }),
-        Type.String({ maxLength: 65_536, pattern: noNul }),
+        Type.String({ pattern: posixVariablePattern }),
+        Type.String({ maxLength: 65_536, pattern: noNulPattern }),
         {
           additionalProperties: false,
           maxProperties: 1000,

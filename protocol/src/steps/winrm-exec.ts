@@ -1,6 +1,5 @@
 import { type Static, Type } from 'typebox';
-
-const noNul = '^[^\\u0000]*$';
+import { noNulPattern, windowsDirectoryPattern, windowsVariablePattern } from './patterns.ts';
 
 /** Configuration of a step of type `winrm.exec`: a PowerShell or cmd command on the target. */
 export const WinrmExecConfigSchema = Type.Object(
@@ -8,7 +7,7 @@ export const WinrmExecConfigSchema = Type.Object(
     command: Type.String({
       minLength: 1,
       maxLength: 131_072,
-      pattern: noNul,
+      pattern: noNulPattern,
       title: 'Command',
       description: 'May have many lines',
       contentMediaType: 'text/x-powershell',
@@ -32,15 +31,15 @@ export const WinrmExecConfigSchema = Type.Object(
     working_directory: Type.Optional(
       Type.String({
         maxLength: 4096,
-        pattern: '^([A-Za-z]:[\\\\/]|\\\\\\\\|\\$\\{\\{)[^\\u0000]*$',
+        pattern: windowsDirectoryPattern,
         title: 'Working directory',
         description: 'Absolute path; the user’s profile unless told',
       }),
     ),
     environment: Type.Optional(
       Type.Record(
-        Type.String({ pattern: '^[^=\\u0000]{1,255}$' }),
-        Type.String({ maxLength: 32_767, pattern: noNul }),
+        Type.String({ pattern: windowsVariablePattern }),
+        Type.String({ maxLength: 32_767, pattern: noNulPattern }),
         {
           additionalProperties: false,
           maxProperties: 1000,

@@ -126,7 +126,7 @@ describe('bodies', () => {
         },
         {
           path: 'port',
-          message: 'Must be an integer.',
+          message: 'Must be an integer; write it without quotes.',
           found: '"22"',
           allowed: 'an integer from 1 to 65535',
         },

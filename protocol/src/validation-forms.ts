@@ -1,0 +1,97 @@
+// What the patterns of our schemas ask for, in words: of texts, and of the names in objects whose names people choose.
+import { identifierPattern } from './api/parameters.ts';
+import { lockNamePattern, percentPattern } from './api/strategy.ts';
+import { labelNamePattern, reservedLabelNames } from './api/targets.ts';
+import { reservedNames } from './parameters/reserved-names.ts';
+import {
+  noNulPattern,
+  pointerPattern,
+  posixDirectoryPattern,
+  posixVariablePattern,
+  windowsDirectoryPattern,
+  windowsVariablePattern,
+} from './steps/patterns.ts';
+
+interface Form {
+  /** After “Must be”. */
+  text: string;
+  /** What may be written in its place, of some. */
+  nearest?(given: string): string;
+}
+
+const identifier: Form = {
+  text: 'a letter or underscore, then letters of the alphabet, digits and underscores, 64 at most',
+  nearest: (given) => given.replace(/^\d/, '_$&').replaceAll(/\W+/g, '_').slice(0, 64),
+};
+
+const forms: Record<string, Form> = {
+  [identifierPattern]: identifier,
+  [posixVariablePattern]: {
+    text: 'a letter or underscore, then letters, digits and underscores',
+    nearest: (given) => given.replace(/^\d/, '_$&').replaceAll(/\W+/g, '_'),
+  },
+  [windowsVariablePattern]: { text: 'text without =, of 1 to 255 characters' },
+  [labelNamePattern]: {
+    text: `letters, digits, dots, slashes, hyphens and underscores, a letter or digit first and last, and none of the words of selectors: ${reservedLabelNames.join(', ')}`,
+    nearest: (given) => given.replaceAll(/[^A-Za-z0-9_./-]+/g, '-').replace(/^[_./-]+|[_./-]+$/g, ''),
+  },
+  [lockNamePattern]: {
+    text: 'letters, digits, `.`, `_` and `-`, a letter or digit first, 63 at most',
+    nearest: (given) => given.replaceAll(/[^A-Za-z0-9._-]+/g, '-').replace(/^[._-]+/, ''),
+  },
+  [percentPattern]: { text: 'a number, or a percentage up to 100% such as `10%`' },
+  [posixDirectoryPattern]: {
+    text: 'an absolute path, such as /var/tmp; `~` and relative paths are not known',
+  },
+  [windowsDirectoryPattern]: { text: 'an absolute path, such as C:\\temp or \\\\server\\share' },
+  [pointerPattern]: {
+    text: 'a JSON pointer: empty for the whole, else a slash before each name, such as /items/0/version',
+  },
+};
+
+/** The sentence about a text that its pattern refuses; undefined for a pattern that has no words. */
+export function formSentence(pattern: unknown, text: string): string | undefined {
+  if (typeof pattern !== 'string') return undefined;
+  const nul = text.indexOf('\0');
+  if (nul >= 0 && pattern.includes('\\u0000')) {
+    return `Has NUL (U+0000) as character ${[...text.slice(0, nul)].length + 1}, which no command or file takes; remove it.`;
+  }
+  const form = Object.hasOwn(forms, pattern) ? forms[pattern] : undefined;
+  return form === undefined ? undefined : `Must be ${form.text}${instead(form, pattern, text)}.`;
+}
+
+/** The form of the names in an object whose names people choose; undefined where they are given. */
+export function nameForm(schema: Readonly<Record<string, unknown>>): string | undefined {
+  const [pattern, more] = Object.keys(Object(schema.patternProperties));
+  const isFree = more === undefined && Object.keys(Object(schema.properties)).length === 0;
+  return isFree && pattern !== undefined && Object.hasOwn(forms, pattern) ? pattern : undefined;
+}
+
+/** The sentence about a name that is not of the form. */
+export function nameSentence(pattern: string, given: string): string {
+  if (given === '') return 'Has no name; give it one.';
+  if (pattern === labelNamePattern && (reservedLabelNames as readonly string[]).includes(given)) {
+    return `${given} is a word of selectors and no name of a label; choose another one.`;
+  }
+  const form = forms[pattern];
+  return form === undefined ? 'Is no name.' : `Is no name here${instead(form, pattern, given)}.`;
+}
+
+/** What names there may be. */
+export function nameWords(pattern: string): string | undefined {
+  const text = forms[pattern]?.text;
+  return text === undefined || forms[pattern] !== identifier
+    ? text
+    : `${text}; none of ${[...reservedNames].join(', ')}`;
+}
+
+/** Whether a pattern only keeps NUL out, which is no news. */
+export function isPlain(pattern: unknown): boolean {
+  return pattern === noNulPattern;
+}
+
+function instead({ nearest }: Form, pattern: string, given: string): string {
+  const near = nearest?.(given) ?? '';
+  const fits = near !== '' && near !== given && new RegExp(pattern, 'u').test(near) && !/^_+$/.test(near);
+  return fits ? `; write ${near}` : '';
+}
