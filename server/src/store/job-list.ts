@@ -34,6 +34,8 @@ export interface ListedJobRow extends JobRow {
 }
 
 const maxLastRuns = 20;
+/** Jobs of a list by last run are looked for first among so many of the newest runs for each of them. */
+const recentRunsPerJob = 8;
 const lastRunId = 'coalesce((select max(r.id) from job_runs r where r.job_id = j.id), 0)';
 const sorts = {
   name: { key: '0::bigint', order: 'j.name, j.id' },
@@ -44,11 +46,35 @@ const sorts = {
   lastRun: { key: lastRunId, order: 'sort_key desc, j.id desc' },
 } as const satisfies Record<JobSort, { key: string; order: string }>;
 
+type ListQuery = JobFilter & { sort: JobSort; limit: number; cursor?: string | undefined };
+
 /** Jobs with their last runs, one more than `limit` where there are more. */
 export async function listJobs(
   sql: Queryable,
-  query: JobFilter & { sort: JobSort; limit: number; cursor?: string | undefined },
+  query: ListQuery,
   reaches: readonly Reach[],
+): Promise<ListedJobRow[]> {
+  if (query.sort === 'lastRun') {
+    const rows = await listPage(sql, query, reaches, ranRecently(sql, query));
+    // A whole page of them: all others ran before.
+    if (rows.length > query.limit) return rows;
+  }
+  return listPage(sql, query, reaches, sql`true`);
+}
+
+/** Jobs of one of the newest runs, of those up to the cursor's. */
+function ranRecently(sql: Queryable, { cursor, limit }: ListQuery): Condition {
+  const upTo = cursor === undefined ? undefined : decodeCursor(cursor, ['number', 'number'] as const)[0];
+  return sql`j.id in (select r.job_id from (
+    select job_id from job_runs where ${upTo === undefined ? sql`true` : sql`id <= ${upTo}`}
+     order by id desc limit ${(limit + 1) * recentRunsPerJob}) r)`;
+}
+
+async function listPage(
+  sql: Queryable,
+  query: ListQuery,
+  reaches: readonly Reach[],
+  among: Condition,
 ): Promise<ListedJobRow[]> {
   const { key, order } = sorts[query.sort];
   // The page is cut before the runs are looked up: each listed job costs one descent of the index (job_id, id DESC).
@@ -56,7 +82,7 @@ export async function listJobs(
     with page as materialized (
       select * from (
         select j.*, ${sql.unsafe(key)} as sort_key from jobs j
-         where ${fits(sql, query, reaches)}
+         where ${among} and ${fits(sql, query, reaches)}
       ) j
       where ${after(sql, query.sort, query.cursor)}
       order by ${sql.unsafe(order)}
