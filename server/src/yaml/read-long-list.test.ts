@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
 import { type LongList, readLongList } from './read-long-list.ts';
 import { readYamlValue } from './read-yaml-value.ts';
 
@@ -105,12 +104,13 @@ describe('a list in YAML', () => {
     expect(read('')).toEqual({ problems: ['Line 1, column 1: There is nothing in it.'] });
   });
 
-  it('is read in time and memory that grow with its length', () => {
-    const item = stringify([{ name: 'x', steps: [{ run: 'one\ntwo\n' }] }]);
-    const list = readLongList(`jobs:\n${item.repeat(5_000)}`, 'jobs') as LongList;
-    let last = 0;
-    for (const { position } of list.items) last = position;
-    expect(last).toBe(5_000);
+  it('may have more lines than a text that is read whole, with something behind it', () => {
+    const item = `- run: |\n${'    line\n'.repeat(1_000)}`;
+    const list = readLongList(`format: x\njobs:\n${item.repeat(100)}version: 2\n`, 'jobs') as LongList;
+    expect(list.beside).toEqual({ format: 'x', version: 2 });
+    const paths = ['version', 'format'].map((path) => ({ path, message: '' }));
+    expect(list.locateBeside(paths)).toMatchObject([{ line: 100_103 }, { line: 1 }]);
+    expect([...list.items].at(-1)).toMatchObject({ position: 100, place: { line: 99_102, column: 3 } });
   });
 });
 

@@ -64,13 +64,15 @@ function cutYaml(text: string, key: string | undefined): LongList | { problems: 
     if (from === 0) return undefined;
     to = from;
     while (to < lines.length - 1 && /^(?:[ \t#\r\n]|-[ \t\r\n])/.test(lineAt(to))) to += 1;
-    const rest = `${text.slice(0, lines[from - 1])}${'\n'.repeat(to - from + 1)}${text.slice(lines[to])}`;
+    // Without the list and its lines, of which there may be too many for a parser: they are counted in again.
+    const rest = `${text.slice(0, lines[from - 1])}${text.slice(lines[to])}`;
     if (rest.trim() !== '') {
       const read = readYamlValue(rest);
-      if ('problems' in read) return read;
+      const [before, left] = [from - 1, to - from + 1];
+      if ('problems' in read) return { problems: withLines(read.problems, before, left) };
       if (typeof read.value !== 'object' || read.value === null) return undefined;
       beside = read.value as Record<string, unknown>;
-      locateBeside = (details) => read.places.locate(details);
+      locateBeside = (details) => withLines(read.places.locate(details), before, left);
     }
   }
   const starts = itemStarts(lineAt, from, to);
@@ -83,6 +85,15 @@ function cutYaml(text: string, key: string | undefined): LongList | { problems: 
   };
   const whole = () => readWhole(text, key, false);
   return { beside, locateBeside, items: readYamlItems(cuts(), whole) };
+}
+
+/** Of what stands behind lines that were left out, from which line on. */
+function withLines(details: readonly ErrorDetail[], before: number, left: number): ErrorDetail[] {
+  return details.map((detail) => {
+    const { line, column } = detail;
+    if (line === undefined || column === undefined || line <= before) return detail;
+    return atPlace(detail, { line: line + left, column });
+  });
 }
 
 /** Lines on which items begin; undefined where something else stands there. */
@@ -161,13 +172,14 @@ function moved(details: readonly ErrorDetail[], cut: Cut, paths?: readonly strin
     const { line, column } = detail;
     const path = paths?.[n] ?? detail.path;
     if (line === undefined || column === undefined) return { ...detail, path };
-    const place = movedPlace({ line, column }, cut);
-    const message = detail.message.replace(
-      /^Line \d+, column \d+: /,
-      `Line ${place.line}, column ${place.column}: `,
-    );
-    return { ...detail, ...place, path, message };
+    return { ...atPlace(detail, movedPlace({ line, column }, cut)), path };
   });
+}
+
+/** The same at another place, which its message may name as well. */
+function atPlace(detail: ErrorDetail, { line, column }: Place): ErrorDetail {
+  const message = detail.message.replace(/^Line \d+, column \d+: /, `Line ${line}, column ${column}: `);
+  return { ...detail, line, column, message };
 }
 
 function lineStarts(text: string): number[] {
