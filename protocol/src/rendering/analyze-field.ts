@@ -49,14 +49,7 @@ export function analyzeField(
     const message = 'Here is a character that has no meaning in any text (U+FDD0)';
     return { problems: problemsIn(field.path, field.text, [{ at, message, fix: 'Take it out.' }]), sites };
   }
-  const analyze = languages[field.language ?? 'sh']?.analyze;
-  if (analyze === undefined) {
-    const fix = 'Write what is meant.';
-    return {
-      problems: problems(holes.map(({ at }) => ({ at, message: 'No placeholder can stand here', fix }))),
-      sites,
-    };
-  }
+  const { analyze } = languages[field.language ?? 'sh'];
   const { sites: found, refusals } = analyze(code.text, holes, environment);
   for (const { at, placeholder } of code.holes) {
     const site = found.get(at);

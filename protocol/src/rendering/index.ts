@@ -2,6 +2,7 @@
 // server, agent and console.
 export type { Binding } from './bindings.ts';
 export { checkStep } from './check-step.ts';
+export { type CmdInput, cmdInput } from './cmd/write-script.ts';
 export { powershellInterpreters } from './powershell/commands.ts';
 export { powershellBootstrap, powershellEncoded, powershellInput } from './powershell/write-script.ts';
 export { type RawSplice, rawSplicesOf } from './raw-splice.ts';

@@ -1,4 +1,6 @@
 // The languages of scripts: how each is analyzed, and how it refers to a value.
+import { analyzeCmd } from './cmd/analyze.ts';
+import { cmdProblem, cmdReference, readableInCmd } from './cmd/write-script.ts';
 import type { ShellLanguage } from './fields.ts';
 import { analyzePowershell } from './powershell/analyze.ts';
 import { powershellProblem, powershellReference, readableInPowershell } from './powershell/write-script.ts';
@@ -34,9 +36,18 @@ const powershell: Language = {
   problem: powershellProblem,
   optionStart: /^[-/\u2013\u2014\u2015]/,
 };
-export const languages: Readonly<Partial<Record<ShellLanguage, Language>>> = {
+const cmd: Language = {
+  analyze: analyzeCmd,
+  stem: 'OPS',
+  reference: cmdReference,
+  readable: readableInCmd,
+  problem: cmdProblem,
+  optionStart: /^[-/]/,
+};
+export const languages: Readonly<Record<ShellLanguage, Language>> = {
   sh: shell,
   bash: shell,
   powershell,
   pwsh: powershell,
+  cmd,
 };

@@ -90,11 +90,9 @@ function textFor(
     const problem =
       valueProblem(value, known) ??
       (part.reference.raw ? rawValueProblem(known, value) : undefined) ??
-      (site === undefined || language === undefined
-        ? undefined
-        : siteProblem(part, known, value, site, language));
+      (site === undefined ? undefined : siteProblem(part, known, value, site, language));
     if (problem !== undefined) problems.push(detail(field, part, problem));
-    return site === undefined || language === undefined ? textOf(value) : language.readable(value, site);
+    return site === undefined ? textOf(value) : language.readable(value, site);
   });
   const text = texts.join('');
   const whole = isWhole && field.kind === 'text' ? wholeTextProblem(field, text) : undefined;

@@ -35,7 +35,7 @@ export function renderStep(step: RenderableStep, scope: RenderScope, values: Ren
   if (read.problems.length > 0) return { problems: read.problems, missing: read.missing };
   const [script] = fields.filter(({ kind }) => kind === 'shell');
   const texts = [...fields.map(({ text }) => text), ...environmentNames(step.config)];
-  const bindings = new Bindings(languages[script?.language ?? 'sh']?.stem ?? 'OPS', texts);
+  const bindings = new Bindings(languages[script?.language ?? 'sh'].stem, texts);
   const config = structuredClone(step.config) as Record<string, unknown>;
   for (const field of fields) {
     const text =
@@ -92,7 +92,7 @@ function renderScript(
     }
     const known = field.known.get(part);
     const site = analyzed.sites.get(part);
-    if (known === undefined || language === undefined) continue;
+    if (known === undefined) continue;
     const value = values.get(part);
     if (part.reference.raw) {
       const problem = rawValueProblem(known, value);

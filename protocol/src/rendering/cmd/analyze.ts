@@ -1,0 +1,343 @@
+// Decides for each placeholder of a batch script whether its value may stand there. What is accepted is put in by delayed
+// expansion, behind all reading; refused is what reads a line once more.
+
+import { powershellInterpreters } from '../powershell/commands.ts';
+import { interpreterOf } from '../sh/interpreters.ts';
+import type { Reason } from '../sh/refusals.ts';
+import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
+import {
+  type BatchScript,
+  type Command,
+  type Piece,
+  readBatch,
+  textOfWord,
+  type Word,
+} from './read-lines.ts';
+
+const reasons = {
+  comment: {
+    why: 'stands in a comment, where nothing comes of it',
+    fix: () => `Take it out of the comment, or write ${'$$'}{{ for the text.`,
+  },
+  escaped: {
+    why: 'stands behind a caret, which would quote the reference to its value',
+    fix: () => 'Take the caret away, or write two of them.',
+  },
+  percent: {
+    why: 'stands between two percent signs, where the name of a variable is',
+    fix: () => 'Write %% for a percent sign.',
+  },
+  command: {
+    why: 'decides which command runs',
+    fix: (label) =>
+      `Name the commands yourself: if "${label}"=="start" ( … ) else if "${label}"=="stop" ( … ).`,
+  },
+  pipe: {
+    why: 'stands on a line with a pipe, each side of which another cmd.exe reads once more',
+    fix: () =>
+      'Write the output to a file and read that: command > "%TEMP%\\x.txt" and then find "…" < "%TEMP%\\x.txt".',
+  },
+  for: {
+    why: 'stands in what for goes over, which it reads once more',
+    fix: (label) => `Set a variable ahead of it, or call the command without for: if "${label}"=="…".`,
+  },
+  call: {
+    why: 'is an argument of call, which reads the line once more',
+    fix: () => 'Set a variable, and use it in the part that is called: set "NAME=…".',
+  },
+  goto: {
+    why: 'decides where the script goes on',
+    fix: (label) => `Write if "${label}"=="…" goto … for each.`,
+  },
+  arithmetic: {
+    why: 'is no number and stands in arithmetic',
+    fix: () => 'Declare the parameter as an integer.',
+  },
+  set_name: {
+    why: 'decides which variable is set',
+    fix: (label) => `Use a name of your own: set "NAME=${label}".`,
+  },
+  defined: {
+    why: 'is taken for the name of a variable',
+    fix: (label) => `Ask whether it is empty: if "${label}"=="".`,
+  },
+  condition: {
+    why: 'stands unquoted in a condition',
+    fix: (label) => `Put both sides in double quotes: if "${label}"=="…".`,
+  },
+  special_name: {
+    why: 'would set a variable that tells programs what to run',
+    fix: () => 'Use a name of your own.',
+  },
+  structure: {
+    why: 'is a list or an object, which a script has no form for',
+    fix: () => 'Refer to one of its items, or set it in the environment of the step, where it becomes JSON.',
+  },
+  elsewhere: {
+    why: 'stands where a value is not known to be safe',
+    fix: (label) => `Use it as an argument in double quotes: command "${label}".`,
+  },
+} as const satisfies Record<string, Reason>;
+type ReasonName = keyof typeof reasons;
+
+const filesCommands = new Set(
+  'del erase copy move ren rename rd rmdir md mkdir xcopy attrib dir type cd chdir pushd icacls takeown'.split(
+    ' ',
+  ),
+);
+const namesThatRun = new Set('path pathext comspec prompt systemroot windir dircmd copycmd'.split(' '));
+const interpreters = new Map(
+  powershellInterpreters.flatMap((each) => each.names.map((name) => [name, each.why] as const)),
+);
+
+export function analyzeCmd(
+  text: string,
+  holes: readonly Hole[],
+  environment: ReadonlyMap<string, string> = new Map(),
+): Analysis {
+  return new CmdAnalysis(readBatch(text), holes, environment).result();
+}
+
+class CmdAnalysis {
+  readonly #script: BatchScript;
+  readonly #holes: ReadonlyMap<number, Hole>;
+  /** Variables whose value can be any text, with the placeholder that it comes from. */
+  readonly #held: Map<string, string>;
+  /** `!NAME!`, by the command that it is in. */
+  readonly #delayed = new Map<Command, { name: string; at: number }[]>();
+  readonly #sites = new Map<number, Site>();
+  readonly #refusals = new Map<number, Refusal>();
+
+  constructor(script: BatchScript, holes: readonly Hole[], environment: ReadonlyMap<string, string>) {
+    this.#script = script;
+    this.#holes = new Map(holes.map((hole) => [hole.at, hole]));
+    this.#held = new Map([...environment].map(([name, label]) => [name.toLowerCase(), label]));
+    this.#follow();
+  }
+
+  result(): Analysis {
+    const { commands, commented, expanded, marks, hasPipedBlock } = this.#script;
+    for (const at of commented) this.#refuse(at, 'comment');
+    for (const { name, at, holes } of expanded) {
+      for (const hole of holes) this.#refuse(hole, 'percent');
+      const label = this.#held.get(name);
+      if (label !== undefined) this.#refuseExpanded(at, name, label);
+    }
+    let inSet = false;
+    for (const command of commands) {
+      if (hasPipedBlock || command.piped) this.#refuseAll(command, 'pipe');
+      const first = nameOf(command.words[0]);
+      if (first === 'for') inSet = true;
+      else if (first === 'do') inSet = false;
+      if (inSet) this.#refuseAll(command, 'for');
+      else this.#command(command.words, first === 'do' || first === 'else' ? 1 : 0, command);
+      for (const word of command.redirects) this.#accept(word, { isPath: true });
+    }
+    for (const { char, at } of this.#holes.size + this.#held.size > 0 ? marks : [])
+      this.#refuseMark(char, at);
+    for (const [at, { type }] of this.#holes) {
+      if (type === 'array' || type === 'object') this.#refuse(at, 'structure');
+      else if (!this.#sites.has(at)) this.#refuse(at, 'elsewhere');
+      if (this.#refusals.has(at)) this.#sites.delete(at);
+    }
+    return { sites: this.#sites, refusals: [...this.#refusals.values()].sort((a, b) => a.at - b.at) };
+  }
+
+  /** `set "b=!a!"` hands on what `a` holds. */
+  #follow(): void {
+    const flows = new Map<string, string[]>();
+    const setBy = new Map<Command, string>();
+    for (const command of this.#script.commands) {
+      const at = command.words.findIndex((word) => nameOf(word) === 'set');
+      const name = /^"?([^=]+)=/.exec(
+        at < 0
+          ? ''
+          : command.words
+              .slice(at + 1)
+              .map(textOfWord)
+              .join(' '),
+      )?.[1];
+      if (name !== undefined) setBy.set(command, name.toLowerCase());
+    }
+    for (const { name, at, command } of this.#script.delayed) {
+      const own = this.#delayed.get(command);
+      if (own === undefined) this.#delayed.set(command, [{ name, at }]);
+      else own.push({ name, at });
+      const to = setBy.get(command);
+      if (to === undefined) continue;
+      const known = flows.get(name);
+      if (known === undefined) flows.set(name, [to]);
+      else known.push(to);
+    }
+    const fresh = [...this.#held.keys()];
+    for (let from = fresh.pop(); from !== undefined; from = fresh.pop()) {
+      for (const to of flows.get(from) ?? []) {
+        if (this.#held.has(to)) continue;
+        this.#held.set(to, this.#held.get(from) as string);
+        fresh.push(to);
+      }
+    }
+  }
+
+  #refuse(at: number, reason: ReasonName): void {
+    const { why, fix } = reasons[reason];
+    this.#refuseFor(at, why, fix);
+  }
+
+  #refuseFor(at: number, why: string, fix: (label: string) => string): void {
+    if (this.#refusals.has(at)) return;
+    const label = this.#holes.get(at)?.label ?? 'The placeholder';
+    this.#refusals.set(at, { at, message: `${label} ${why}`, fix: fix(label) });
+  }
+
+  #refuseExpanded(at: number, name: string, label: string): void {
+    const message = `%${name.toUpperCase()}%, which holds the value of ${label}, is put into the line before that is read`;
+    this.#refusals.set(at, {
+      at,
+      message,
+      fix: `Write !${name.toUpperCase()}!, which is put in behind all reading.`,
+    });
+  }
+
+  #refuseMark(char: '!' | '^', at: number): void {
+    if (this.#refusals.has(at)) return;
+    const said =
+      char === '!'
+        ? {
+            message: 'An exclamation mark stands here, which cmd.exe takes away in a script with values',
+            fix: 'Write ^^! for it, and ^! in double quotes; !NAME! is the value of a variable.',
+          }
+        : {
+            message: 'A caret stands in double quotes, which cmd.exe takes away on a line with values',
+            fix: 'Write two of them: ^^.',
+          };
+    this.#refusals.set(at, { at, ...said });
+  }
+
+  #refuseAll(command: Command, reason: ReasonName): void {
+    const { why, fix } = reasons[reason];
+    this.#refuseWords([...command.words, ...command.redirects], command, why, fix);
+  }
+
+  /** Placeholders in the words, and variables in the command that hold a value. */
+  #refuseWords(words: readonly Word[], command: Command, why: string, fix: (label: string) => string): void {
+    for (const { at } of holesIn(words)) this.#refuseFor(at, why, fix);
+    for (const { name, at } of this.#delayed.get(command) ?? []) {
+      const label = this.#held.get(name);
+      if (label === undefined || this.#refusals.has(at)) continue;
+      const shown = `!${name.toUpperCase()}!`;
+      this.#refusals.set(at, {
+        at,
+        message: `${shown}, which holds the value of ${label}, ${why}`,
+        fix: fix(shown),
+      });
+    }
+  }
+
+  #command(words: readonly Word[], from: number, command: Command): void {
+    const [head, ...rest] = words.slice(from);
+    if (head === undefined) return;
+    const name = nameOf(head);
+    if (name === 'else' || name === 'do') this.#command(words, from + 1, command);
+    else if (name === 'if') this.#condition(words, from + 1, command);
+    else {
+      for (const { at } of holesIn([head])) this.#refuse(at, 'command');
+      this.#arguments(name, rest, command);
+    }
+  }
+
+  #condition(words: readonly Word[], from: number, command: Command): void {
+    let at = from;
+    while (/^(not|\/i)$/i.test(textOfWord(words[at] ?? emptyWord))) at += 1;
+    const what = textOfWord(words[at] ?? emptyWord).toLowerCase();
+    let end = at + conditionLength(words, at);
+    if (/^(exist|defined|errorlevel|cmdextversion)$/.test(what)) end = at + 2;
+    for (const { at: hole, quoted } of holesIn(words.slice(at, end))) {
+      if (what === 'defined') this.#refuse(hole, 'defined');
+      else if (!quoted && !this.#isInert(hole)) this.#refuse(hole, 'condition');
+    }
+    for (const word of words.slice(at, end)) this.#accept(word, {});
+    this.#command(words, end, command);
+  }
+
+  #arguments(name: string, words: readonly Word[], command: Command): void {
+    if (name === 'rem') for (const { at } of holesIn(words)) this.#refuse(at, 'comment');
+    const reread = name === 'call' || name === 'goto' ? reasons[name] : interpreterReason(name);
+    if (reread !== undefined) this.#refuseWords(words, command, reread.why, reread.fix);
+    if (name === 'set') this.#set(words);
+    const isFree = name === 'echo' || name === 'set' || name === 'title';
+    for (const word of words) {
+      this.#accept(word, {
+        isPath: filesCommands.has(name),
+        ...(isFree ? {} : { toProgram: 'exe' as const }),
+      });
+    }
+  }
+
+  #set(words: readonly Word[]): void {
+    const option = textOfWord(words[0] ?? emptyWord).toLowerCase();
+    const assigned = /^"?([^=]*)(=)?/.exec(words.map(textOfWord).join(' '));
+    const isName = namesThatRun.has(assigned?.[1]?.trim().toLowerCase() ?? '');
+    let hasEquals = false;
+    for (const { pieces } of words) {
+      for (const piece of pieces) {
+        if (piece.kind === 'text') hasEquals ||= piece.text.includes('=');
+        else if (option === '/a') {
+          if (!this.#isInert(piece.at)) this.#refuse(piece.at, 'arithmetic');
+        } else if (!hasEquals) this.#refuse(piece.at, 'set_name');
+        else if (isName) this.#refuse(piece.at, 'special_name');
+      }
+    }
+  }
+
+  #accept(word: Word, more: Partial<Site>): void {
+    let isFirst = true;
+    for (const piece of word.pieces) {
+      if (piece.kind === 'text') isFirst &&= piece.text === '"';
+      if (piece.kind !== 'hole') continue;
+      if (piece.escaped) this.#refuse(piece.at, 'escaped');
+      const mayBeOption = more.toProgram !== undefined && isFirst;
+      this.#sites.set(piece.at, { as: piece.quoted ? 'quoted' : 'word', mayBeOption, ...more });
+    }
+  }
+
+  #isInert(at: number): boolean {
+    return ['integer', 'number', 'boolean'].includes(this.#holes.get(at)?.type ?? '');
+  }
+}
+
+const emptyWord: Word = { pieces: [], at: 0 };
+
+function* holesIn(words: readonly Word[]): Generator<Piece> {
+  for (const { pieces } of words) for (const piece of pieces) if (piece.kind === 'hole') yield piece;
+}
+
+/** How many words a comparison has: `a==b`, `a == b`, `a equ b`. */
+function conditionLength(words: readonly Word[], at: number): number {
+  const [first = '', second = ''] = words.slice(at, at + 2).map(textOfWord);
+  if (/^(equ|neq|lss|leq|gtr|geq)$/i.test(second) || second === '==') return 3;
+  if (first.endsWith('==') || second.startsWith('==')) return 2;
+  return 1;
+}
+
+function interpreterReason(name: string): Reason | undefined {
+  const found = interpreterOf(name);
+  const why = interpreters.get(name) ?? (found?.arguments === 'test' ? undefined : found?.why);
+  if (why === undefined || builtIns.has(name)) return undefined;
+  return {
+    why: `is an argument of ${name}, which ${why}`,
+    fix: () => 'Set it in the environment of the step, where the program finds it by its name.',
+  };
+}
+/** Names of cmd.exe's own that mean something else in a shell of Unix. */
+const builtIns = new Set(['set', 'echo', 'exit', 'break', 'find', 'more', 'type', 'print', 'title']);
+
+/** The program of a word: without folder, quotes and extension. */
+function nameOf(word: Word | undefined): string {
+  const text = word === undefined ? '' : textOfWord(word).replaceAll('"', '').toLowerCase();
+  return text
+    .slice(Math.max(text.lastIndexOf('\\'), text.lastIndexOf('/')) + 1)
+    .replace(/^@+/, '')
+    .replace(/\.(exe|com|bat|cmd)$/, '')
+    .replace(/^(echo|set|call|cd|if|rem)[.:,;=/\\+(].*$/, '$1');
+}
