@@ -209,3 +209,80 @@ test('a known_hosts file is planned by line before it is imported, and an author
   await authorities.getByText(/^None\./).waitFor();
   expect(faults).toEqual([]);
 });
+
+/** A target of which another key is accepted than its server has, and what it showed to a test of the connection. */
+async function changedTarget(name: string): Promise<{ id: number }> {
+  const { api, sshd, segmentId } = c.system;
+  const hostKeyFingerprint = `SHA256:${'A'.repeat(43)}`;
+  const target = { segmentId, name, host: sshd.host, port: sshd.port, hostKeyFingerprint };
+  const made = await api.made<{ id: number }>('/api/v1/targets', target);
+  const [{ credentialId } = { credentialId: null }] = await c.system.sql<{ credentialId: string | null }[]>`
+    select credential_id from targets where id = ${c.system.targetId}`;
+  await api.put(`/api/v1/targets/${made.id}`, { name, host: sshd.host, credentialId });
+  const tested = await api.made<{ reason: string | null }>(`/api/v1/targets/${made.id}/test`);
+  expect(tested.reason).toBe('host_key_mismatch');
+  return made;
+}
+
+test('a changed host key is shown beside the known one where agents are, replaced, and the host is logged in to', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  await changedTarget('reinstalled');
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/agents`);
+  const waiting = page.getByRole('region', { name: 'Host keys', exact: true });
+  await waiting.getByText('key changed, refused').waitFor();
+  await waiting.getByText('reinstalled', { exact: true }).waitFor();
+  await waiting.getByRole('button', { name: 'Replace key…' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('The known key is removed.').waitFor();
+  await dialog.getByRole('button', { name: 'It is the same: replace' }).click();
+  await waiting.getByText('reinstalled', { exact: true }).waitFor({ state: 'detached' });
+
+  await page.goto(`${c.url}/targets?hostKey=accepted`);
+  await page.getByRole('button', { name: /^reinstalled / }).click();
+  const panel = page.getByRole('complementary');
+  await panel.getByRole('button', { name: 'Test connection' }).click();
+  await panel.getByText(/^Connected/).waitFor();
+  await page.getByRole('combobox', { name: 'Host key' }).selectOption('changed');
+  await page.getByText('No target fits').waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('who may not approve host keys sees that one changed, is offered nothing to replace it, and is refused', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, segmentId } = c.system;
+  const { id } = await changedTarget('suspicious');
+  const user = await api.made<{ id: number }>('/api/v1/users', { name: 'otto' });
+  const scope = { kind: 'segment', id: segmentId };
+  await api.made('/api/v1/grants', { userId: user.id, role: 'operator', scope });
+  const { page, faults } = await c.signedInAs('otto');
+  await page.goto(`${c.url}/agents`);
+  const waiting = page.getByRole('region', { name: 'Host keys', exact: true });
+  await waiting.getByText('suspicious', { exact: true }).waitFor();
+  expect(await waiting.getByRole('button', { name: 'Replace key…' }).count()).toBe(0);
+  await page.goto(`${c.url}/targets?hostKey=changed`);
+  await page.getByRole('button', { name: /^suspicious / }).click();
+  const panel = page.getByRole('complementary');
+  await panel.getByRole('heading', { name: 'Host keys' }).waitFor();
+  expect(await panel.getByRole('button', { name: /^(Compare|Accept)/ }).count()).toBe(0);
+  expect(faults).toEqual([]);
+  // What the page leaves out the server refuses.
+  const keys = await c.system.sql<{ fingerprint: string }[]>`
+    select fingerprint from target_host_keys where target_id = ${id} and state = 'changed'`;
+  const reply = await page.evaluate(
+    async ([path, body]) => {
+      const headers = { 'Content-Type': 'application/json' };
+      const answer = await fetch(path, { method: 'POST', headers, body });
+      return { status: answer.status, text: await answer.text() };
+    },
+    [
+      `/api/v1/targets/${id}/host-keys`,
+      JSON.stringify({ ...keys[0], replaces: `SHA256:${'A'.repeat(43)}` }),
+    ] as const,
+  );
+  expect(reply).toMatchObject({ status: 403, text: expect.stringContaining('host_keys.approve') });
+});

@@ -38,6 +38,16 @@ describe('a CSV file', () => {
     expect(csv('name;host\na;b', { delimiter: ';' }).hosts).toMatchObject([{ name: 'a', host: 'b' }]);
   });
 
+  it.each([
+    ['name;host;label:env\na;b;c', {}, 'semicolons'],
+    ['name\thost\na\tb', {}, 'tabs'],
+    ['name,host\na,b', { delimiter: ';' }, 'commas'],
+  ] as const)('says by what %j is divided, in place of what column it has not', (text, options, by) => {
+    expect(wrong(csv(text, options))).toEqual([
+      `1 The columns are divided by ${by}: say so in options.delimiter.`,
+    ]);
+  });
+
   it('tells all rows that are wrong at once', () => {
     const inventory = csv(
       [

@@ -101,6 +101,11 @@ function messageOf(error: CsvError): string {
 type Reader = { column: Column } | { label: string };
 
 function readHeader({ cells, place }: Row, report: Report): Reader[] | undefined {
+  const divided = otherDelimiter(cells);
+  if (divided !== undefined) {
+    report.error(place, `The columns are divided by ${divided}: say so in options.delimiter.`);
+    return undefined;
+  }
   const before = report.errorCount;
   const seen = new Set<string>();
   const readers = cells.map((cell): Reader => {
@@ -122,6 +127,14 @@ function readHeader({ cells, place }: Row, report: Report): Reader[] | undefined
   });
   if (!seen.has('name')) report.error(place, 'There is no column name.');
   return report.errorCount > before ? undefined : readers;
+}
+
+/** What seems to divide a header that was read as one column. */
+function otherDelimiter([only = '', ...more]: readonly string[]): string | undefined {
+  if (more.length > 0) return undefined;
+  if (only.includes(';')) return 'semicolons';
+  if (only.includes('\t')) return 'tabs';
+  return only.includes(',') ? 'commas' : undefined;
 }
 
 function readRow(

@@ -26,15 +26,15 @@ export async function listHostKeys(sql: Queryable, targetIds: readonly number[])
      order by k.target_id, k.state <> 'accepted', k.seen_at desc, k.fingerprint`;
 }
 
-/** Accepted keys that a connection has shown, as OpenSSH lines. */
+/** Accepted keys: as OpenSSH lines, and as fingerprints where no connection has shown the key yet. */
 export async function listAcceptedLines(
   sql: Queryable,
   targetIds: readonly number[],
-): Promise<{ targetId: number; publicKey: string }[]> {
+): Promise<{ targetId: number; line: string }[]> {
   if (targetIds.length === 0) return [];
-  return sql<{ targetId: number; publicKey: string }[]>`
-    select target_id, public_key from target_host_keys
-     where target_id = any(${[...targetIds]}::bigint[]) and state = 'accepted' and public_key is not null
+  return sql<{ targetId: number; line: string }[]>`
+    select target_id, coalesce(public_key, fingerprint) as line from target_host_keys
+     where target_id = any(${[...targetIds]}::bigint[]) and state = 'accepted'
      order by target_id, fingerprint`;
 }
 

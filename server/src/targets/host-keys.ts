@@ -117,12 +117,12 @@ function keyConflict(path: string, message: string): AppError {
   return new AppError('conflict', message, { details: [{ path, message }] });
 }
 
-/** The accepted host keys of targets as OpenSSH lines, for leases. A target without any has an empty list. */
+/** The accepted host keys of targets as agents are given them: OpenSSH lines, or a fingerprint. Without any an empty list. */
 export async function hostKeyLinesOf(
   sql: Queryable,
   targetIds: readonly number[],
 ): Promise<Map<number, string[]>> {
   const lines = new Map<number, string[]>(targetIds.map((id) => [id, []]));
-  for (const row of await listAcceptedLines(sql, targetIds)) lines.get(row.targetId)?.push(row.publicKey);
+  for (const row of await listAcceptedLines(sql, targetIds)) lines.get(row.targetId)?.push(row.line);
   return lines;
 }

@@ -124,6 +124,20 @@ describe('testing a target', () => {
     expect(requests).toHaveLength(1);
   });
 
+  it('tells the agent of a fingerprint that was given in advance, so that another key is no unknown one', async () => {
+    const given = `SHA256:${'A'.repeat(43)}`;
+    const id = await makeTarget({ credentialId, hostKeyFingerprint: given });
+    const { result, requests } = await test(id, ({ target }) => ({
+      ok: false,
+      reason: target.hostKeys.includes(given) ? 'host_key_mismatch' : 'host_key_unknown',
+      offeredHostKey: hostKey,
+    }));
+    expect(requests).toHaveLength(1);
+    expect(result).toMatchObject({ reason: 'host_key_mismatch', acceptedFingerprints: [given] });
+    const { hostKeys } = await getTarget(t.sql, id, unrestricted);
+    expect(hostKeys.map(({ state }) => state)).toEqual(['accepted', 'changed']);
+  });
+
   it('tests again with the key of a fingerprint that was given in advance', async () => {
     const id = await makeTarget({ credentialId, hostKeyFingerprint: fingerprint });
     const { result, requests } = await test(id, ({ target }) =>
@@ -131,7 +145,7 @@ describe('testing a target', () => {
         ? { ok: true, offeredHostKey: hostKey }
         : { ok: false, reason: 'host_key_unknown', offeredHostKey: hostKey },
     );
-    expect(requests.map((request) => request.target.hostKeys)).toEqual([[], [hostKey]]);
+    expect(requests.map((request) => request.target.hostKeys)).toEqual([[fingerprint], [hostKey]]);
     expect(result).toMatchObject({ ok: true, acceptedFingerprints: [fingerprint] });
   });
 

@@ -65,7 +65,7 @@ function compose(file: string, text: string, lines: LineCounter): Document | 'ma
   for (const lexeme of new Lexer().lex(text.replace(/^\ufeff/, ''))) {
     tokens += 1;
     if (parser.stack.length > maxDepth * 2) {
-      const line = lines.lineStarts.length;
+      const line = Math.max(1, lines.lineStarts.length);
       throw new InventoryTooLarge({ file, line }, `The YAML is nested deeper than ${maxDepth} levels.`);
     }
     if (tokens > maxNodes * 8)

@@ -44,7 +44,9 @@ describe('agents in words', () => {
     expect(agentWords(agent({ state: 'silent', since: '2026-11-24T02:19:31.000Z' }), now).word).toBe(
       'silent for 7 min 41 s',
     );
-    expect(agentWords(agent({ state: 'offline' }), now).word).toBe('offline');
+    const lastHeartbeatAt = '2026-11-24T02:19:31.000Z';
+    expect(agentWords(agent({ state: 'offline', lastHeartbeatAt }), now).word).toBe('offline');
+    expect(agentWords(agent({ state: 'offline' }), now).word).toBe('never connected');
     expect(agentWords(agent({ state: 'draining', slotsInUse: 1 }), now).word).toBe('draining, 1 step left');
     expect(agentWords(agent({ state: 'draining' }), now).word).toBe('drained, takes nothing');
     expect(agentWords(agent({ state: 'revoked' }), now).word).toBe('revoked');
@@ -131,6 +133,12 @@ it('an agent that takes nothing new for its memory or load says so', () => {
   expect(agentDetail(agent({ busyReason: 'load', loadAverage: 9 }))).toBe(
     'takes nothing new: its load is too high, load 9.00',
   );
+});
+
+it('memory and load are told only of an agent that is there', () => {
+  const use = { rssBytes: 61_000_000, loadAverage: 0.4, address: '10.0.0.1' };
+  expect(agentDetail(agent({ ...use, state: 'draining' }))).toBe('61 MB, load 0.40, 10.0.0.1');
+  expect(agentDetail(agent({ ...use, state: 'disabled' }))).toBe('10.0.0.1');
 });
 
 it('an agent that is busy says so beside that it is connected', () => {

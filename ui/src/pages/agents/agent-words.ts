@@ -23,6 +23,7 @@ export function agentWords(agent: Agent, now: number): Words {
     case 'silent':
       return { look: 'unknown', word: `silent${since}` };
     case 'offline':
+      if (hasNeverConnected(agent)) return { look: 'queued', word: 'never connected' };
       return { look: 'failed', word: `offline${since}` };
     case 'disabled':
       return { look: 'cancelled', word: 'disabled' };
@@ -31,6 +32,14 @@ export function agentWords(agent: Agent, now: number): Words {
     case 'revoked':
       return { look: 'skipped', word: 'revoked' };
   }
+}
+
+/** It was enrolled, and its program was not started since, or can't reach the server. */
+export function hasNeverConnected({
+  state,
+  lastHeartbeatAt,
+}: Pick<Agent, 'state' | 'lastHeartbeatAt'>): boolean {
+  return state === 'offline' && lastHeartbeatAt === null;
 }
 
 export function segmentWords(segment: Segment): Words {
@@ -63,8 +72,10 @@ export function agentDetail(agent: Agent): string {
   const parts: string[] = [];
   if (agent.state === 'quarantined') parts.push('an older copy of it connected');
   if (agent.busyReason !== null) parts.push(`takes nothing new: its ${agent.busyReason} is too high`);
-  if (agent.rssBytes !== null) parts.push(byteSize(agent.rssBytes));
-  if (agent.loadAverage !== null) parts.push(`load ${agent.loadAverage.toFixed(2)}`);
+  // Of one that is away they are of another time.
+  const isLive = agent.state === 'connected' || agent.state === 'draining';
+  if (isLive && agent.rssBytes !== null) parts.push(byteSize(agent.rssBytes));
+  if (isLive && agent.loadAverage !== null) parts.push(`load ${agent.loadAverage.toFixed(2)}`);
   if (agent.spoolBytes !== null && agent.spoolBytes > 0) parts.push(`spool ${byteSize(agent.spoolBytes)}`);
   if (!agent.hasSegmentKey && agent.state !== 'revoked') parts.push('has no segment key yet');
   if (agent.address !== null) parts.push(agent.address);
