@@ -46,4 +46,23 @@ describe('a definition', () => {
       'parameters.m.minLength: minLength is for strings; parameters.m is of type integer.',
     ]);
   });
+
+  it('has no secret that would be lost with its agent, and no more secrets than a step can be given', () => {
+    const kept = { command: 'true', survive_agent_restart: true };
+    const outputs = { a: { json: '/a', secret: true }, b: { file: true, secret: true }, c: { json: '/c' } };
+    expect(told({ steps: [step({ command: 'true' }, { outputs })] })).toEqual([]);
+    expect(told({ steps: [step(kept, { outputs })] })).toEqual([
+      expect.stringMatching(/^steps\[0\]\.outputs\.a\.secret: .* write it to the file instead\.$/),
+    ]);
+    const many = Object.fromEntries(
+      Array.from({ length: 32 }, (_, n) => [`o${n}`, { file: true, secret: true }]),
+    );
+    const steps = Array.from({ length: 9 }, (_, n) =>
+      step({ command: 'true' }, { name: `s${n}`, outputs: many }),
+    );
+    expect(told({ steps: steps.slice(0, 8) })).toEqual([]);
+    expect(told({ steps })).toEqual([
+      expect.stringMatching(/^steps\[8\]\.outputs\.o0\.secret: A job has 256/),
+    ]);
+  });
 });

@@ -1,8 +1,9 @@
 // Rules of a step that contradict one another, or would never come to anything; and what it hands on.
 import type { ErrorDetail } from '../api/common.ts';
+import { limits } from '../limits.ts';
 import { patternProblems } from '../parameters/check-parameters.ts';
 import { reservedProblem } from '../parameters/reserved-names.ts';
-import { detail, isObject, type LooseStep } from './loose.ts';
+import { detail, isObject, type LooseDefinition, type LooseStep } from './loose.ts';
 
 export function stepProblems(step: LooseStep, at: number): ErrorDetail[] {
   const path = `steps[${at}]`;
@@ -39,6 +40,24 @@ function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorD
     problems.push(detail(`${path}.when_status`, message, when, '`success` or `always` for the first step'));
   }
   return problems;
+}
+
+/** A step is given all secrets before it, to mask them: so many that a lease has room for. */
+export function secretProblems({ parameters, steps }: LooseDefinition): ErrorDetail[] {
+  const isSecret = (one: unknown) => (Object(one) as { secret?: unknown }).secret === true;
+  let count = Object.values(Object(parameters)).filter(isSecret).length;
+  const places = steps.flatMap(({ outputs }, at) =>
+    Object.entries(Object(outputs)).flatMap(([name, output]) =>
+      isSecret(output) ? [`steps[${at}].outputs.${name}.secret`] : [],
+    ),
+  );
+  const first = places.find(() => {
+    count += 1;
+    return count > limits.maxSecretsPerLease;
+  });
+  if (first === undefined) return [];
+  const message = `A job has ${limits.maxSecretsPerLease} secrets at most, parameters and outputs together; hand several on as one.`;
+  return [detail(first, message)];
 }
 
 function surviving(config: unknown): boolean {

@@ -269,3 +269,27 @@ describe('the cost of an expression', () => {
     ]);
   });
 });
+
+it.each([
+  'bool(parameters.text)',
+  'int(parameters.text) > 1',
+  'double(parameters.text) > 1.0',
+  'parameters.open[parameters.text] == 1',
+  'target.labels[parameters.text] == ""',
+  'parameters.count + 9223372036854775807 > 1',
+])('%s fails without a word of the value', (text) => {
+  const scope = {
+    parameters: {
+      text: { type: 'string' as const },
+      count: { type: 'integer' as const },
+      open: { type: 'object' as const, additionalProperties: true },
+    },
+    onTarget: { steps: {} },
+  };
+  const read = readExpression(text, scope, { mayBeAbsent: true });
+  if (!('expression' in read)) throw new Error(read.problems[0]?.message);
+  const values = { parameters: { text: 'VALUE', count: 42, open: {} }, target: { labels: {} } };
+  const result = read.expression.evaluate(values);
+  expect(result).toMatchObject({ ok: false });
+  expect(JSON.stringify(result)).not.toMatch(/VALUE|85|807/);
+});

@@ -74,12 +74,24 @@ function sentenceOf(error: CelError, text: string, start: number): string {
     case 'invalid_logical_operand':
       return `Both sides of && and || must be true or false; one is ${wordsOfType(/'(.*)'$/.exec(summary)?.[1] ?? '')}.`;
     case 'no_such_key':
-      return `There is no value for ${/No such key: (.*)$/s.exec(summary)?.[1] ?? 'this'}; ask \`has(…)\` first.`;
+      return `There is no value for ${keyIn(text, /No such key: (.*)$/s.exec(summary)?.[1])}; ask \`has(…)\` first.`;
     case 'index_out_of_bounds':
       return 'The list has no value at this place; ask `size(…)` first.';
     default:
-      return `${summary.replace(/^./, (first) => first.toUpperCase())}.`;
+      return conversionSentence(summary) ?? `${summary.replace(/^./, (first) => first.toUpperCase())}.`;
   }
+}
+
+/** A key that the author wrote. One that is a value's text is not told: messages are stored where values are not. */
+function keyIn(text: string, key: string | undefined): string {
+  return key !== undefined && text.includes(key) ? key : 'this key';
+}
+
+/** Neither with the value that the library puts there. */
+function conversionSentence(summary: string): string | undefined {
+  const name = /^(int|double|bool|string)\(\) (?:type|conversion) error/.exec(summary)?.[1];
+  if (name !== undefined) return `${name}(…) can’t convert this value.`;
+  return /overflow/.test(summary) ? 'Comes to a number that is too large.' : undefined;
 }
 
 const otherSpellings: [form: RegExp, message: string][] = [

@@ -1,0 +1,20 @@
+import { stepReasons } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { abilitiesOf } from './server-abilities.ts';
+
+const skipped = { status: 'skipped', reason: 'condition_false', message: 'why' } as const;
+
+test('a server that knows no conditions is told that a skipped step failed', () => {
+  expect(abilitiesOf({}).readable(skipped)).toEqual({
+    status: 'failed',
+    reason: 'invalid_config',
+    message: 'why',
+  });
+  const newer = abilitiesOf({ capabilities: ['conditions'], stepReasons: [...stepReasons] });
+  expect(newer.readable(skipped)).toEqual(skipped);
+});
+
+test('a reason that a server does not know is told by one that it does', () => {
+  const outcome = { status: 'failed', reason: 'condition_error' } as const;
+  expect(abilitiesOf({}).readable(outcome)).toEqual({ status: 'failed', reason: 'invalid_config' });
+});
