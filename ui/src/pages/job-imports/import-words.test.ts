@@ -14,6 +14,9 @@ it('the button says what it does', () => {
 it('a plan comes to what it has, trouble first', () => {
   expect(countWords({ ...none, create: 12, conflict: 1 })).toBe('1 in conflict, 12 to create');
   expect(countWords(none)).toBe('no jobs');
+  expect(countWords({ ...none, create: 12, update: 1, skip: 2 }, true)).toBe(
+    '12 created, 1 updated, 2 left as they are',
+  );
 });
 
 it('a job is summed up by its conflict, or by what differs', () => {

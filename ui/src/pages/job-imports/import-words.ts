@@ -24,6 +24,12 @@ export const actionLooks: Record<ImportAction, { look: string; word: string }> =
   skip: { look: 'skipped', word: 'left as it is' },
   unchanged: { look: 'succeeded', word: 'unchanged' },
 };
+/** Once applied. */
+export const doneLooks: typeof actionLooks = {
+  ...actionLooks,
+  create: { look: 'succeeded', word: 'created' },
+  update: { look: 'succeeded', word: 'updated' },
+};
 /** What needs a person first. */
 export const actionOrder = [
   'conflict',
@@ -69,11 +75,11 @@ export function applyWords({ create, update }: ImportCounts): string {
 }
 
 /** What a plan comes to: `12 to create, 3 to update, 1 in conflict`. */
-export function countWords(counts: ImportCounts): string {
+export function countWords(counts: ImportCounts, isApplied = false): string {
   const parts = [
     [counts.conflict, 'in conflict'],
-    [counts.create, 'to create'],
-    [counts.update, 'to update'],
+    [counts.create, isApplied ? 'created' : 'to create'],
+    [counts.update, isApplied ? 'updated' : 'to update'],
     [counts.skip, 'left as they are'],
     [counts.unchanged, 'unchanged'],
   ] as const;
