@@ -1,6 +1,8 @@
 import type { JobDefinition } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { RunDraft } from './run-draft.svelte.ts';
+import { load } from '../../state/testing.ts';
+
+const { RunDraft } = await load<typeof import('./run-draft.svelte.ts')>('forms/run/run-draft.svelte.ts');
 
 const job: JobDefinition = {
   name: 'Patch',
