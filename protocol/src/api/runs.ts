@@ -2,7 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { Pair } from '../pair.ts';
 import { outputStates, runStatuses, stepStatuses } from '../states.ts';
-import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
 import { RunSelectionSchema } from './selection.ts';
 import { LockSchema, RunStrategySchema } from './strategy.ts';
 import { RunParameterSchema, StepHandedOnSchema } from './values.ts';
@@ -55,6 +55,8 @@ export const RunSchema = Type.Object({
   }),
 });
 export type Run = Static<typeof RunSchema>;
+export const runSorts = ['newest', 'oldest'] as const;
+export type RunSort = (typeof runSorts)[number];
 export const RunQuerySchema = Closed({
   ...pageQuery,
   status: Type.Optional(
@@ -62,8 +64,35 @@ export const RunQuerySchema = Closed({
   ),
   jobId: Type.Optional(Id),
   targetId: Type.Optional(Id),
-  category: Type.Optional(Type.String({ maxLength: 100, description: 'Name of a category' })),
+  category: Type.Optional(
+    Type.String({ maxLength: 200, description: 'A category of jobs, with those below it' }),
+  ),
+  search: Type.Optional(Type.String({ maxLength: 100, description: 'Part of the job’s name' })),
+  createdBy: Type.Optional(Type.String({ maxLength: 100, description: 'Name of who started it' })),
+  target: Type.Optional(
+    Type.String({ maxLength: 100, description: 'Part of the name of a target that it runs on' }),
+  ),
+  version: Type.Optional(
+    Type.String({
+      maxLength: 64,
+      description: 'Of the job: a number, or the tag or channel that was asked for',
+    }),
+  ),
+  createdAfter: Type.Optional(Timestamp),
+  createdBefore: Type.Optional(Timestamp),
+  sort: Type.Optional(Type.Enum(runSorts, { default: 'newest', description: 'By when it was started' })),
+  /** Says in `total` how many there are on all pages. */
+  count: Type.Optional(Type.Boolean()),
 });
+export type RunQuery = Static<typeof RunQuerySchema>;
+/** More runs than these are not counted one by one. */
+export const maxCountedRuns = 10_000;
+export const RunPageSchema = Type.Object({
+  ...Page(RunSchema).properties,
+  /** With `count=true`; 10,000 stands for that many or more. Not for a status where parts of runs are seen. */
+  total: Type.Optional(Type.Integer()),
+});
+export type RunPage = Static<typeof RunPageSchema>;
 
 export const TargetRunSchema = Type.Object({
   id: Id,

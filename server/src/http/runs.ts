@@ -7,18 +7,16 @@ import {
   limits,
   OutputPageSchema,
   OutputQuerySchema,
-  Page,
   PurgeQuerySchema,
   RerunRequestSchema,
   type RunDetail,
   RunDetailSchema,
   RunExplanationSchema,
+  RunPageSchema,
   RunQuerySchema,
   RunSchema,
-  type RunStatus,
   RunStepsQuerySchema,
   RunStepsSchema,
-  runStatuses,
   StartRunRequestSchema,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
@@ -30,11 +28,12 @@ import { cancelRun } from '../runs/cancel-run.ts';
 import type { ClaimsAlong } from '../runs/claim-along.ts';
 import { explainRun } from '../runs/explain-run.ts';
 import { findOutput, outputLength, readOutputBytes, readOutputPage } from '../runs/read-output.ts';
+import { listRuns } from '../runs/list-runs.ts';
 import { rerun } from '../runs/rerun.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../runs/run-view.ts';
-import { listSeenRuns, seeRun } from '../runs/seen-run.ts';
+import { seeRun } from '../runs/seen-run.ts';
 import { type Started, startRun } from '../runs/start-run.ts';
 import { shownOutputs, shownParameters } from '../runs/values/show-values.ts';
 import type { Sql } from '../store/connection.ts';
@@ -181,30 +180,13 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       path: '/api/v1/runs',
       permission: 'read',
       scoped: true,
-      summary: 'List runs, newest first',
+      summary: 'List runs of all jobs, newest first unless told',
       description:
-        'Who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part.',
+        'Who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part. Filters hold together. `count=true` says in `total` how many there are on all pages.',
       tag,
       query: RunQuerySchema,
-      success: { status: 200, schema: Page(RunSchema) },
-      handle: async ({ query, principal }) => {
-        const limit = query.limit ?? limits.defaultPageItems;
-        const filter = {
-          statuses: query.status === undefined ? undefined : readStatuses(query.status),
-          jobId: query.jobId,
-          targetId: query.targetId,
-          category: query.category,
-          below: query.cursor === undefined ? undefined : decodeCursor(query.cursor, ['number'])[0],
-          limit: limit + 1,
-        };
-        const rows = await listSeenRuns(sql, filter, principal.authority);
-        const page = rows.slice(0, limit);
-        const last = page.at(-1);
-        return {
-          items: page.map(runView),
-          nextCursor: rows.length > limit && last !== undefined ? encodeCursor([last.id]) : null,
-        };
-      },
+      success: { status: 200, schema: RunPageSchema },
+      handle: ({ query, principal }) => listRuns(sql, query, principal.authority),
     }),
     route({
       method: 'GET',
@@ -380,16 +362,4 @@ async function purge(sql: Sql, runId: number, caller: Caller): Promise<void> {
       detail: { jobId: run.jobId, status: run.status },
     });
   });
-}
-
-function readStatuses(text: string): RunStatus[] {
-  const statuses = text.split(',').map((status) => status.trim());
-  const wrong = statuses.find((status) => !(runStatuses as readonly string[]).includes(status));
-  if (wrong !== undefined) {
-    throw invalidField('query.status', `“${wrong}” is no run status.`, {
-      found: wrong,
-      allowed: runStatuses.join(', '),
-    });
-  }
-  return statuses as RunStatus[];
 }

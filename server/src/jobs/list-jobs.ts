@@ -12,7 +12,8 @@ import {
 } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { invalidField, notFound } from '../errors.ts';
+import { notFound } from '../errors.ts';
+import { readTime, readWords } from '../filter-words.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/connection.ts';
 import { pageOf } from '../store/cursor.ts';
@@ -91,8 +92,9 @@ export function readJobFilter(query: JobQuery, path = 'query.'): JobFilter {
     states:
       state === undefined
         ? jobStates.filter((one) => one !== 'archived')
-        : words(state, jobStates, `${path}state`),
-    lastResults: lastResult === undefined ? undefined : words(lastResult, lastResults, `${path}lastResult`),
+        : readWords(state, jobStates, `${path}state`),
+    lastResults:
+      lastResult === undefined ? undefined : readWords(lastResult, lastResults, `${path}lastResult`),
     createdAfter: readTime(createdAfter, `${path}createdAfter`),
     createdBefore: readTime(createdBefore, `${path}createdBefore`),
     updatedAfter: readTime(updatedAfter, `${path}updatedAfter`),
@@ -105,23 +107,6 @@ function readLabel(text: string): { name: string; value: string | undefined } {
   return at < 0
     ? { name: text.trim(), value: undefined }
     : { name: text.slice(0, at).trim(), value: text.slice(at + 1) };
-}
-
-function words<W extends string>(text: string, known: readonly W[], path: string): W[] {
-  const given = [...new Set(text.split(','))];
-  const unknown = given.find((word) => !known.includes(word as W));
-  if (unknown === undefined) return given as W[];
-  throw invalidField(path, 'Is none of those that there are.', { found: unknown, allowed: known.join(', ') });
-}
-
-function readTime(text: string | undefined, path: string): Date | undefined {
-  if (text === undefined) return undefined;
-  const time = /^\d{4}-\d{2}-\d{2}(T|$)/.test(text) ? new Date(text) : new Date(Number.NaN);
-  if (!Number.isNaN(time.getTime())) return time;
-  throw invalidField(path, 'Is no date or time.', {
-    found: text,
-    allowed: '2026-11-25 or 2026-11-25T08:00:00Z',
-  });
 }
 
 /**

@@ -189,8 +189,8 @@ describe('a list of runs', () => {
       await ran(own);
     }
     const reader = await readerOf(...members);
-    const list = async (statuses: readonly ('succeeded' | 'failed')[], limit: number, below?: number) =>
-      (await listSeenRuns(t.sql, { statuses, limit, below }, reader)).map(({ id }) => id);
+    const list = async (statuses: readonly ('succeeded' | 'failed')[], limit: number, beyond?: number) =>
+      (await listSeenRuns(t.sql, { statuses, limit, beyond }, reader)).map(({ id }) => id);
     const [a, b, c, d, e] = seenRuns;
     // Each has a target run that succeeded: the database alone can't tell them apart.
     expect(await list(['succeeded'], 10)).toEqual([d, c, a]);

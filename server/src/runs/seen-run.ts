@@ -5,7 +5,7 @@ import type { Authority } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/connection.ts';
 import { countPartEvents, listPartSteps, listRunParts, type RunPartRow } from '../store/run-parts.ts';
-import { findRun, listRuns, type RunFilter, type RunRecord } from '../store/runs.ts';
+import { findRun, listRuns, type RunListQuery, type RunRecord } from '../store/runs.ts';
 import { partView, RunPart, targetStatusesOf } from './run-part.ts';
 
 export interface SeenRun {
@@ -50,21 +50,21 @@ export async function partToFollow(
 /** How many runs are looked through at a time for those whose part is in the status asked for. */
 const batchRuns = 200;
 
-/** Runs from the newest to the oldest, `limit` at most; a status is that of what is seen. */
+/** Runs in the order asked for, `limit` at most; a status is that of what is seen. */
 export async function listSeenRuns(
   sql: Queryable,
-  filter: Omit<RunFilter, 'reaches' | 'partStatuses'>,
+  filter: Omit<RunListQuery, 'reaches' | 'partStatuses'>,
   authority: Authority,
 ): Promise<RunRecord[]> {
   const reaches = authority.reach('read');
   const { statuses } = filter;
   const partStatuses = statuses === undefined ? undefined : [...new Set(statuses.flatMap(targetStatusesOf))];
   const found: RunRecord[] = [];
-  for (let { below, limit } = filter; ; limit = Math.max(limit, batchRuns)) {
-    const rows = await listRuns(sql, { ...filter, reaches, partStatuses, below, limit });
+  for (let { beyond, limit } = filter; ; limit = Math.max(limit, batchRuns)) {
+    const rows = await listRuns(sql, { ...filter, reaches, partStatuses, beyond, limit });
     found.push(...(await seenAmong(sql, rows, authority, statuses)));
     if (rows.length < limit || found.length >= filter.limit) return found.slice(0, filter.limit);
-    below = rows.at(-1)?.id;
+    beyond = rows.at(-1)?.id;
   }
 }
 

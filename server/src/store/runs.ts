@@ -1,9 +1,23 @@
 // Reading runs for the API, and the few single-row writes that aren't progress.
-import type { Lock, OutputState, RunSelection, RunStatus, RunStrategy } from '@opsconductor/protocol';
+import type {
+  Lock,
+  OutputState,
+  RunSelection,
+  RunSort,
+  RunStatus,
+  RunStrategy,
+} from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
-import type { Queryable, Tx } from './connection.ts';
+import { type Queryable, type Tx, unprepared } from './connection.ts';
+import { containsPattern } from './cursor.ts';
 import { dropDeletedJobs } from './jobs.ts';
-import { jobWithin, reachesEverything, targetRunWithin, wholeRunWithin } from './visibility.ts';
+import {
+  type Condition,
+  jobWithin,
+  reachesEverything,
+  targetRunWithin,
+  wholeRunWithin,
+} from './visibility.ts';
 
 export interface RunRecord {
   id: number;
@@ -96,29 +110,77 @@ export interface RunFilter {
   partStatuses?: readonly RunStatus[] | undefined;
   jobId?: number | undefined;
   targetId?: number | undefined;
-  /** Name of the job's category. */
+  /** A category of jobs by its path, with those below it. */
   category?: string | undefined;
+  /** Part of the job's name. */
+  search?: string | undefined;
+  /** Name of who started it. */
+  createdBy?: string | undefined;
+  /** Part of the name of a target. */
+  target?: string | undefined;
+  /** Number of the version, or the name it was asked for by. */
+  version?: string | undefined;
+  createdAfter?: Date | undefined;
+  createdBefore?: Date | undefined;
   /** Runs with a target run within these. */
   reaches: readonly Reach[];
-  /** Only runs with a lower id: the list goes from the newest to the oldest. */
-  below?: number | undefined;
+}
+
+export interface RunListQuery extends RunFilter {
+  sort?: RunSort | undefined;
+  /** Only runs after this one in the order of the list. */
+  beyond?: number | undefined;
   limit: number;
 }
 
-export async function listRuns(db: Queryable, filter: RunFilter): Promise<RunRecord[]> {
-  return db<RunRecord[]>`
+export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunRecord[]> {
+  const { beyond, limit } = query;
+  const isOldest = query.sort === 'oldest';
+  const after = isOldest ? db`and r.id > ${beyond ?? 0}` : db`and r.id < ${beyond ?? 0}`;
+  return unprepared(db<RunRecord[]>`
     select ${runColumns(db)}
-    where ${seenRunWithin(db, filter)}
-      ${filter.below === undefined ? db`` : db`and r.id < ${filter.below}`}
-      ${filter.jobId === undefined ? db`` : db`and r.job_id = ${filter.jobId}`}
-      ${filter.category === undefined ? db`` : db`and k.name = ${filter.category}`}
-      ${
-        filter.targetId === undefined
-          ? db``
-          : db`and exists (select from job_run_targets t where t.job_run_id = r.id and t.target_id = ${filter.targetId}
-              and ${targetRunWithin(db, filter.reaches, 't')})`
-      }
-    order by r.id desc limit ${filter.limit}`;
+    where ${fits(db, query)} ${beyond === undefined ? db`` : after}
+    order by r.id ${isOldest ? db`asc` : db`desc`} limit ${limit}`);
+}
+
+/** How many runs fit, `most` standing for that many or more. */
+export async function countRuns(db: Queryable, filter: RunFilter, most: number): Promise<number> {
+  const [row] = await unprepared(db<{ count: number }[]>`
+    select count(*)::int as count from (
+      select from job_runs r join jobs j on j.id = r.job_id where ${fits(db, filter)} limit ${most}) counted`);
+  return row?.count ?? 0;
+}
+
+/** Of the aliases r and j. */
+function fits(db: Queryable, filter: RunFilter): Condition {
+  const { jobId, targetId, category, search, createdBy, target, version, createdAfter, createdBefore } =
+    filter;
+  const onTarget = (which: Condition) => db`exists (select from job_run_targets t
+    where t.job_run_id = r.id and ${which} and ${targetRunWithin(db, filter.reaches, 't')})`;
+  const conditions: Condition[] = [seenRunWithin(db, filter)];
+  if (jobId !== undefined) conditions.push(db`r.job_id = ${jobId}`);
+  if (targetId !== undefined) conditions.push(onTarget(db`t.target_id = ${targetId}`));
+  if (target !== undefined) {
+    conditions.push(onTarget(db`t.target_name ilike ${containsPattern(target)}`));
+  }
+  if (category !== undefined) {
+    conditions.push(db`j.category_id = any(array(select below.id from categories below
+      where (select top.id from categories top where top.name = ${category}) = any(below.ancestor_ids)))`);
+  }
+  if (search !== undefined) conditions.push(db`lower(j.name) like lower(${containsPattern(search)}::text)`);
+  if (createdBy !== undefined) {
+    conditions.push(
+      db`r.created_by = (select a.id from users a where lower(a.name) = lower(${createdBy}) limit 1)`,
+    );
+  }
+  if (version !== undefined) {
+    conditions.push(
+      /^\d{1,9}$/.test(version) ? db`r.job_version = ${Number(version)}` : db`r.version_ref = ${version}`,
+    );
+  }
+  if (createdAfter !== undefined) conditions.push(db`r.created_at >= ${createdAfter}`);
+  if (createdBefore !== undefined) conditions.push(db`r.created_at < ${createdBefore}`);
+  return conditions.reduce((both, one) => db`${both} and ${one}`);
 }
 
 /** What the caller may see, in the status asked for; of a part the status is settled by who computes it. */
