@@ -79,6 +79,22 @@ export interface AgentsQuery {
   label?: string | undefined;
 }
 
+export interface RunsQuery {
+  search?: string | undefined;
+  category?: string | undefined;
+  /** With commas. */
+  status?: string | undefined;
+  createdBy?: string | undefined;
+  target?: string | undefined;
+  version?: string | undefined;
+  jobId?: number | undefined;
+  targetId?: number | undefined;
+  since?: string | undefined;
+  from?: string | undefined;
+  to?: string | undefined;
+  sort?: string | undefined;
+}
+
 export const paths = {
   home: () => '/jobs',
   signIn: (back?: string) => withQuery('/sign-in', { back }),
@@ -103,8 +119,7 @@ export const paths = {
     withQuery(`/jobs/${id}/statistics`, query),
   editJob: (id: number, query: { step?: number | undefined } = {}) => withQuery(`/jobs/${id}/edit`, query),
   newJob: (query: { from?: number; category?: string | undefined } = {}) => withQuery('/jobs/new', query),
-  runs: (query: { status?: string; jobId?: number | undefined; targetId?: number | undefined } = {}) =>
-    withQuery('/runs', query),
+  runs: (query: RunsQuery = {}) => withQuery('/runs', { ...query }),
   run: (id: number, place: RunPlace = {}) => {
     const path = withQuery(`/runs/${id}`, { host: place.host, step: place.step, attempt: place.attempt });
     return place.lines === undefined ? path : `${path}#${lineAnchor(place.lines)}`;

@@ -10,19 +10,17 @@ import type {
   Run,
   RunDetail,
   RunExplanation,
+  RunPage,
+  RunQuery,
   RunSteps,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
-import type { Page, PageQuery } from './page.ts';
+import type { PageQuery } from './page.ts';
 
-export interface RunFilter {
-  status?: string | undefined;
-  jobId?: number | undefined;
-  targetId?: number | undefined;
-}
+type RunListQuery = Omit<RunQuery, 'cursor' | 'limit'>;
 
-export function listRuns(query: PageQuery & RunFilter, signal?: AbortSignal): Promise<Page<Run>> {
+export function listRuns(query: PageQuery & RunListQuery, signal?: AbortSignal): Promise<RunPage> {
   return request('GET', apiPaths.runs({ ...query }), { signal });
 }
 

@@ -126,4 +126,13 @@ describe('a step in words', () => {
       text: 'It went silent. ada decided: looked.',
     });
   });
+
+  it('tells a step that its own condition left out from one whose predecessor failed', () => {
+    const left = step({ status: 'skipped', reason: 'condition_false', errorMessage: 'Not met.' });
+    expect(cellLabel(left, now)).toBe('apply: skipped, by its condition');
+    expect(stepNote(left, { segment: 'a' })?.lead).toBe('Skipped: its condition is not met on this host.');
+    const after = step({ status: 'skipped', reason: 'predecessor' });
+    expect(cellLabel(after, now)).toBe('apply: skipped');
+    expect(stepNote(after, { segment: 'a' })?.text).toBe('A step before it did not end well.');
+  });
 });

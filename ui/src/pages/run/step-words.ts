@@ -53,6 +53,7 @@ function tookText(step: Step): string {
 export function cellLabel(step: Step, now: number): string {
   const text = cellText(step, now);
   const word = step.status === 'held' && step.attempt > 0 ? 'unknown, held' : statusWord(step.status);
+  if (step.reason === 'condition_false') return `${step.name}: skipped, by its condition`;
   const more = step.reason === 'decided' ? ', decided' : step.attempt > 1 ? `, attempt ${step.attempt}` : '';
   return `${step.name}: ${text === '' || text === 'held' || text === word ? word : `${word}, ${text}`}${more}`;
 }
@@ -99,8 +100,14 @@ export function stepNote(step: Step, more: { segment: string; now?: number }): S
     case 'skipped':
       return {
         state: 'skipped',
-        lead: 'Skipped.',
-        text: message === '' ? 'A step before it did not end well.' : message,
+        lead:
+          step.reason === 'condition_false' ? 'Skipped: its condition is not met on this host.' : 'Skipped.',
+        text:
+          step.reason === 'condition_false'
+            ? ''
+            : message === ''
+              ? 'A step before it did not end well.'
+              : message,
       };
     case 'pending':
       return { state: 'pending', lead: 'Not started.', text: 'It waits for the step before it.' };
