@@ -42,7 +42,8 @@ import { ImportRights } from './import-rights.ts';
 import { inJobs } from './read-jobs.ts';
 import type { ImportSeal, SealedItem } from './seal-import.ts';
 
-const itemsAtATime = 200;
+const itemsAtATime = 50;
+const basesAtATime = 500;
 const maxTold = 100;
 
 export interface ApplyDeps {
@@ -83,8 +84,8 @@ export async function applyImport(deps: ApplyDeps, applying: Applying): Promise<
 export async function refuseChanged(sql: Queryable, importId: string): Promise<void> {
   const items = await listImportBases(sql, importId);
   const details: ErrorDetail[] = [];
-  for (let at = 0; at < items.length; at += itemsAtATime) {
-    const some = items.slice(at, at + itemsAtATime);
+  for (let at = 0; at < items.length; at += basesAtATime) {
+    const some = items.slice(at, at + basesAtATime);
     const rows = await findJobsNamed(sql, [
       ...new Set(some.flatMap(({ name, fileName }) => [name, fileName])),
     ]);
@@ -191,6 +192,7 @@ class Application {
     const opened: Opened[] = [];
     for (const item of items) {
       if (item.action !== 'create' && item.action !== 'update') continue;
+      await setImmediate();
       const { entry } = this.#import.seal.openItem(item.position, item.sealed);
       opened.push({
         item,
@@ -212,6 +214,7 @@ class Application {
     await this.#rights.prepare(opened.map(({ entry }) => entry.definition));
     this.#rules ??= await loadSiteRules(this.#tx);
     for (const { item, entry } of opened) {
+      await setImmediate();
       this.#rules.refuseBroken({ definition: entry.definition, note: this.#import.note });
       const [problem] = this.#rights.problemsOf(entry.definition);
       if (problem === undefined) continue;
@@ -236,6 +239,7 @@ class Application {
     const jobs: NewBundledJob[] = [];
     const audits: AuditEntry[] = [];
     for (const [n, { entry }] of opened.entries()) {
+      await setImmediate();
       const id = ids[n] ?? 0;
       const { stored, settings } = splitDefinition(entry.definition);
       const { bytes, checksum } = encodeWithinLimit(stored);

@@ -82,7 +82,10 @@ export class ImportPlanner {
     }
     const whole = jobs.flatMap((job) => (job.entry === undefined ? [] : [{ job, entry: job.entry }]));
     await this.#rights.prepare(whole.map(({ entry }) => entry.definition));
-    for (const { job, entry } of whole) this.tell(this.#problemsOf(job, entry));
+    for (const { job, entry } of whole) {
+      this.tell(this.#problemsOf(job, entry));
+      await setImmediate();
+    }
     const names = whole.map(({ entry }) => entry.definition.name);
     const existing = await existingJobs(this.#deps, [...new Set(names)], this.#caller);
     const rows: JobImportItemRow[] = [];

@@ -37,6 +37,8 @@ export async function* readInThread(
   { batchTimeoutMs, maxHeapMb } = readingBounds,
 ): AsyncGenerator<ReadBatch> {
   const worker = startThread(new URL('./read-worker.ts', import.meta.url), { bytes, format }, maxHeapMb);
+  // Told of where it is waited for; between, nobody listens.
+  worker.on('error', () => undefined);
   try {
     for (;;) {
       const timeout = AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)]);

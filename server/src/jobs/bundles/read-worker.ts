@@ -5,7 +5,7 @@ import type { ImportFormat } from '@opsconductor/protocol';
 import { readBatches } from './read-batches.ts';
 
 const { bytes, format } = workerData as { bytes: Uint8Array; format: ImportFormat };
-const batches = readBatches(bytes, format, { maxJobs: 100, maxMs: 500 });
+const batches = readBatches(bytes, format, { maxJobs: 25, maxMs: 500 });
 
 function next(): void {
   const { value, done } = batches.next();

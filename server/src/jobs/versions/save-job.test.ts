@@ -191,28 +191,38 @@ describe('a stale save', () => {
 it('twenty writers at once lose no change: each either saves from what is current, or hears that it is not', async () => {
   const job = await t.create({ name: 'busy', description: '' });
   let conflicts = 0;
+  const saved: number[] = [];
   const write = async (writer: number) => {
-    for (;;) {
-      const { definition, version } = await t.get(job.id);
-      const line = `writer ${writer}\n`;
-      const changed = { ...definition, description: `${definition.description ?? ''}${line}` };
+    let { definition, version } = await t.get(job.id);
+    for (let save = 1; save <= 5; ) {
+      const changed = {
+        ...definition,
+        description: `${definition.description ?? ''}writer ${writer}, ${save}\n`,
+      };
       try {
-        await saveJob(t, job.id, { definition: changed, expectedVersion: version }, t.caller);
-        return;
+        // As with the header If-Match.
+        const reply = await saveJob(t, job.id, { definition: changed }, t.caller, version);
+        ({ definition, version } = reply.job);
+        // The job may be another one's by now; the sentence is of this save.
+        saved.push(Number(/^Saved as version (\d+)\./.exec(reply.message)?.[1]));
+        save += 1;
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
         conflicts += 1;
+        ({ definition, version } = (error.conflict as SaveConflict).theirs);
       }
     }
   };
   await Promise.all(Array.from({ length: 20 }, (_, writer) => write(writer)));
   const { version, description } = await t.get(job.id);
-  expect(version).toBe(21);
+  expect(version).toBe(101);
+  expect(saved.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, n) => n + 2));
   const lines = description.trim().split('\n');
-  expect(lines.sort()).toEqual(Array.from({ length: 20 }, (_, writer) => `writer ${writer}`).sort());
+  const all = Array.from({ length: 100 }, (_, n) => `writer ${n % 20}, ${Math.floor(n / 20) + 1}`);
+  expect(lines.toSorted()).toEqual(all.sort());
   expect(conflicts).toBeGreaterThan(0);
   // Each version is the one before with one line more.
-  for (let n = 2; n <= 21; n += 1) {
+  for (let n = 2; n <= 101; n += 1) {
     const before = (await loadJobVersion(t, job.id, n - 1)).definition.description ?? '';
     const after = (await loadJobVersion(t, job.id, n)).definition.description ?? '';
     expect(after.startsWith(before) && after.split('\n').length === before.split('\n').length + 1).toBe(true);
