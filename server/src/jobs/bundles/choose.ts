@@ -13,7 +13,7 @@ import {
   setImportExisting,
   updateImportItem,
 } from '../../store/job-imports.ts';
-import { decideItem } from './decide-item.ts';
+import { decideItem, type ExistingJob } from './decide-item.ts';
 import { existingJobs } from './existing-jobs.ts';
 import { freeName, type PlanDeps, plannedFields } from './plan-import.ts';
 import type { ImportSeal } from './seal-import.ts';
@@ -39,14 +39,14 @@ export async function choose(
       throw invalidField(`items[${n}].name`, 'A name is for a copy; leave it out.', { found: name });
     }
     if (name !== undefined) await again.requireFree(`items[${n}].name`, name, item);
-    await again.plan({ ...item, choice, copyName: name ?? null });
+    await again.plan([{ ...item, choice, copyName: name ?? null }]);
     chosen.add(position);
   }
   if (existing === undefined || existing === row.existing) return;
   await setImportExisting(tx, row.id, existing);
   for (let after = 0; ; ) {
     const next = await nextImportItems(tx, row.id, after, itemsAtATime);
-    for (const item of next) if (item.choice === null && !chosen.has(item.position)) await again.plan(item);
+    await again.plan(next.filter((item) => item.choice === null && !chosen.has(item.position)));
     after = next.at(-1)?.position ?? after;
     if (next.length < itemsAtATime) return;
   }
@@ -92,13 +92,18 @@ class Chooser {
     );
   }
 
-  async plan(item: JobImportItemRow): Promise<void> {
+  async plan(items: readonly JobImportItemRow[]): Promise<void> {
+    const names = [...new Set(items.map(({ fileName }) => fileName))];
+    const deps = { sql: this.#tx, masterKey: this.#masterKey };
+    const found = await existingJobs(deps, names, this.#caller);
+    for (const item of items) await this.#planOne(item, found.get(item.fileName));
+  }
+
+  async #planOne(item: JobImportItemRow, existing: ExistingJob | undefined): Promise<void> {
     const { row, seal } = this.#target;
     const opened = seal.openItem(item.position, item.sealed);
     const { entry, duplicateOf } = opened;
     const { name } = entry.definition;
-    const found = await existingJobs({ sql: this.#tx, masterKey: this.#masterKey }, [name], this.#caller);
-    const existing = found.get(name);
     const decision = decideItem(
       { entry, existing, duplicateOf: duplicateOf ?? undefined },
       item.choice ?? this.#target.existing,

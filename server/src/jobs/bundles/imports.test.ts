@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { createCategory } from '../../categories/edit-categories.ts';
+import { createSiteRule } from '../../site-rules/edit-site-rules.ts';
 import { step } from '../testing.ts';
 import { setupImports, type TestImports } from './testing.ts';
 
@@ -149,6 +150,38 @@ jobs:
     expect(JSON.stringify(mine)).not.toContain('theirs');
   });
 
+  it('keeps the rules of the site: an error is a problem, a warning is told', async () => {
+    await createCategory(t.sql, { name: 'prod' }, t.caller);
+    const rule = { condition: 'has(job.timeout)', path: 'timeout' };
+    await createSiteRule(
+      t.sql,
+      { ...rule, name: 'bounded', message: 'Give it a timeout.', category: 'prod' },
+      t.caller,
+    );
+    await createSiteRule(
+      t.sql,
+      { name: 'reasons', condition: 'note != ""', message: 'Say why.', severity: 'warning' },
+      t.caller,
+    );
+    const text = bundle(job('a', { category: 'prod/db' }), job('b', { category: 'other' }));
+    const refused = await t.plan(text);
+    expect(refused.problems).toMatchObject([
+      { path: 'jobs[0].definition.timeout', message: 'Site rule “bounded”: Give it a timeout.', line: 4 },
+    ]);
+    expect(refused.findings.map(({ message }) => message)).toEqual(
+      Array(2).fill('Site rule “reasons”: Say why.'),
+    );
+    const planned = await t.plan(bundle(job('b', { category: 'other' })), { note: 'because' });
+    expect([planned.status, planned.findingCount]).toEqual(['planned', 0]);
+    await createSiteRule(t.sql, { ...rule, name: 'later', message: 'All have timeouts.' }, t.caller);
+    const ended = await t.apply(planned);
+    expect([ended.status, ended.message]).toEqual([
+      'interrupted',
+      expect.stringContaining('All have timeouts.'),
+    ]);
+    await t.sql`delete from site_rules`;
+  });
+
   it('is its creator’s own, and only while they may change all that it is about', async () => {
     const ours = await createCategory(t.sql, { name: 'ours' }, t.caller);
     const author = t.callerWith({
@@ -200,7 +233,7 @@ describe('an import that is applied', () => {
     });
     await expect(t.imports.apply(applied.id, {}, t.caller)).rejects.toThrow('It was applied at');
     const rows = await t.sql<{ action: string }[]>`
-      select action from audit_log where id > (select min(id) from audit_log where action = 'jobs.import_started') order by id`;
+      select action from audit_log where id > (select max(id) from audit_log where action = 'jobs.import_started') order by id`;
     expect(rows.map(({ action }) => action)).toEqual([
       'category.created',
       'category.created',
@@ -233,9 +266,9 @@ describe('an import that is applied', () => {
   });
 
   it('leaves nothing where one job can’t be made', async () => {
-    const planned = await t.plan(bundle(...Array.from({ length: 450 }, (_, n) => job(`job ${n}`))));
+    const planned = await t.plan(bundle(...Array.from({ length: 120 }, (_, n) => job(`job ${n}`))));
     await t.sql.unsafe(`create function refuse_one() returns trigger language plpgsql as $$
-      begin if new.name = 'job 440' then raise exception 'no'; end if; return new; end $$;
+      begin if new.name = 'job 110' then raise exception 'no'; end if; return new; end $$;
       create trigger refuse_one before insert on jobs for each row execute function refuse_one()`);
     const ended = await t.apply(planned).finally(() => t.sql.unsafe('drop function refuse_one cascade'));
     expect(ended.status).toBe('interrupted');
@@ -244,7 +277,7 @@ describe('an import that is applied', () => {
   });
 
   it('counts as interrupted when its server is silent, and can’t end well after that', async () => {
-    const planned = await t.plan(bundle(...Array.from({ length: 450 }, (_, n) => job(`job ${n}`))));
+    const planned = await t.plan(bundle(...Array.from({ length: 120 }, (_, n) => job(`job ${n}`))));
     let isSilent = false;
     await t.sql.unsafe(`create function wait_for_it() returns trigger language plpgsql as $$
       begin perform pg_advisory_xact_lock_shared(77); return null; end $$;
