@@ -2,10 +2,28 @@
 // variable, which PowerShell never reads as code; refused is what hands its text to something that would.
 import { Unreadable } from '../sh/read-words.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
-import { commandOf, type KnownCommand, membersThatRun, nameOf, takesPath, takesQuery } from './commands.ts';
-import { type Item, readItems } from './read-items.ts';
+import {
+  codeTypes,
+  commandOf,
+  type KnownCommand,
+  membersThatRun,
+  nameOf,
+  namesThatRun,
+  propertiesThatRun,
+  takesCode,
+  takesPath,
+} from './commands.ts';
+import { type Item, type Opening, readItems } from './read-items.ts';
 import { type ReasonName, reasons } from './reasons.ts';
-import { commandsOf, Holders, isAssignment, type Source, statementsOf } from './statements.ts';
+import {
+  commandsOf,
+  deep,
+  Holders,
+  isAssignment,
+  isOperator,
+  type Source,
+  statementsOf,
+} from './statements.ts';
 
 export function analyzePowershell(
   text: string,
@@ -58,6 +76,8 @@ const keywords = new Set([
     'in',
   ],
 ]);
+/** What follows these is the name of something that is run. */
+const namesCode = new Set(['function', 'filter', 'class', 'workflow', 'configuration', 'using']);
 /** What follows these is an expression or a command of its own. */
 const prefixes = new Set(['return', 'throw', 'exit']);
 
@@ -81,7 +101,7 @@ class PowershellAnalysis {
   }
 
   result(): Analysis {
-    this.#list(this.#items, true);
+    this.#list(this.#items, undefined);
     for (const [at, { type }] of this.#holes) {
       if (type === 'array' || type === 'object') this.#refuse({ kind: 'hole', at }, 'structure');
       else if (!this.#sites.has(at) && !this.#refusals.has(`hole ${at}`)) {
@@ -115,18 +135,24 @@ class PowershellAnalysis {
     for (const source of this.#holders.in(items)) this.#refuse(source, reason);
   }
 
-  #list(items: readonly Item[], splitsAtLines: boolean): void {
-    for (const statement of statementsOf(items, splitsAtLines)) this.#statement(statement);
+  /** @param within The bracket that they stand in. */
+  #list(items: readonly Item[], within: Opening | undefined): void {
+    for (const statement of statementsOf(items, within !== '(' && within !== '['))
+      this.#statement(statement, within);
     for (const [index, item] of items.entries()) {
       this.#place(items, index);
-      if (item.kind === 'group') this.#list(item.inner, item.open !== '(' && item.open !== '[');
+      if (item.kind === 'group') this.#list(item.inner, item.open);
       else if (item.kind === 'string') this.#string(item.inner);
     }
   }
 
+  #refuseHoles(items: readonly Item[], reason: ReasonName): void {
+    for (const source of this.#holders.in(items)) if (source.kind === 'hole') this.#refuse(source, reason);
+  }
+
   #string(inner: readonly Item[]): void {
     for (const [index, item] of inner.entries()) {
-      if (item.kind === 'group') this.#list(item.inner, true);
+      if (item.kind === 'group') this.#list(item.inner, item.open);
       if (item.kind !== 'hole') continue;
       if (item.where === 'double') this.#accept(item.at, 'quoted', index === 0);
       else if (item.where === 'here') this.#accept(item.at, 'document', false);
@@ -150,7 +176,7 @@ class PowershellAnalysis {
       return;
     }
     const isFree = !item.glued || before === undefined || before.kind === 'sign';
-    const isNamed = before?.kind === 'word' && /^[-–—―][A-Za-z]\w*:$|^!$/.test(before.text);
+    const isNamed = before?.kind === 'word' && /^[-–—―][A-Za-z]\w*:$|^!$|\.\.$/.test(before.text);
     const endsFreely = after === undefined || !after.glued || after.kind === 'sign';
     if (!(isFree || isNamed) || !endsFreely) this.#refuse(item, 'glued');
     else if (after !== undefined && isAssignment(after)) this.#refuse(item, 'assigned');
@@ -164,13 +190,25 @@ class PowershellAnalysis {
     if (item.kind === 'group' && item.open === '[') {
       const before = items[index - 1];
       const isIndex = item.glued && before !== undefined && before.kind !== 'sign' && before.kind !== 'word';
-      if (!isIndex) this.#refuseAll(item.inner, 'type');
+      if (isIndex) return;
+      this.#refuseAll(item.inner, 'type');
+      if (next !== undefined && codeTypes.test(textIn(item.inner))) this.#refuseAll([next], 'code_type');
       return;
     }
     if (item.kind !== 'word') return;
     const word = item.text.toLowerCase();
     if (/^-(as|is|isnot)$/.test(word) && next !== undefined) this.#refuseAll([next], 'type');
-    if (next?.glued !== true) return;
+    if (next === undefined) return;
+    if (/^-[ci]?(not)?(match|like|split)$/.test(word) && next.kind !== 'group')
+      this.#refuseHoles([next], 'pattern');
+    if (/^-[ci]?replace$/.test(word)) {
+      // Its pattern, and behind a comma its replacement, in which $ has a meaning.
+      const [pattern, comma, replacement] = items.slice(index + 1, index + 4);
+      const isPair = comma?.kind === 'sign' && comma.text === ',';
+      for (const each of isPair ? [pattern, replacement] : [pattern])
+        if (each !== undefined && each.kind !== 'group') this.#refuseHoles([each], 'pattern');
+    }
+    if (!next.glued) return;
     if (/(^|\?)(\.|::)$/.test(word) && index > 0 && item.glued) this.#refuseAll([next], 'member');
     const member = /(?:^|\.|::)([a-z_]\w*)$/.exec(word)?.[1];
     if (next.kind !== 'group' || next.open !== '(' || member === undefined || !/\.|::/.test(word)) return;
@@ -184,16 +222,42 @@ class PowershellAnalysis {
     }
   }
 
-  #statement(statement: readonly Item[]): void {
-    const assigned = statement.findIndex(isAssignment);
-    const rest = assigned >= 0 ? statement.slice(assigned + 1) : statement;
-    const commands = commandsOf(rest).map((command) => this.#command(command));
+  #statement(statement: readonly Item[], within: Opening | undefined): void {
+    if (within === undefined && statement.length === 1) {
+      for (const item of statement)
+        if (item.kind === 'hole' && item.where === 'bare') this.#refuse(item, 'printed');
+    }
+    const parts = commandsOf(statement);
+    const commands = parts.map((part) =>
+      runsOf(part)
+        .map((run) => this.#run(run, within === '@{'))
+        .at(-1),
+    );
     const last = commands.findLastIndex((known) => known?.interpreter !== undefined);
     if (last < 1) return;
     const known = commands[last] as KnownCommand;
-    for (const command of commandsOf(rest).slice(0, last)) {
-      this.#refuseInterpreter(command, known, `goes into the input of ${known.name}`);
+    for (const part of parts.slice(0, last)) {
+      this.#refuseInterpreter(part, known, `goes into the input of ${known.name}`);
     }
+  }
+
+  /** A command or an expression, with what its result is assigned to. */
+  #run(run: readonly Item[], isEntry: boolean): KnownCommand | undefined {
+    const items = run.slice(run.findIndex((item) => !prefixes.has(wordOf(item)?.toLowerCase() ?? '')));
+    const [head] = items;
+    let from = 0;
+    // `$x = $y = command`; but `cmd = …` is a command with arguments.
+    for (const [at, item] of items.entries()) {
+      if (beginsCommand(items[from]) && !(isEntry && from === 0)) break;
+      if (isAssignment(item)) from = at + 1;
+    }
+    const reason = reasonOfTarget(items.slice(0, from));
+    const rest = items.slice(from);
+    if (reason !== undefined) this.#refuseAll(rest, reason);
+    const startsWithout =
+      head?.kind === 'sign' ? !/^[&,]$/.test(head.text) : /^(\.[A-Za-z_]|::)/.test(wordOf(head) ?? '');
+    if (startsWithout) this.#refuseAll(items, 'elsewhere');
+    return this.#command(rest);
   }
 
   #refuseInterpreter(items: readonly Item[], { interpreter }: KnownCommand, where: string): void {
@@ -204,22 +268,25 @@ class PowershellAnalysis {
   }
 
   #command(items: readonly Item[]): KnownCommand | undefined {
-    let at = 0;
-    while (prefixes.has(wordOf(items[at])?.toLowerCase() ?? '')) at += 1;
-    const head = items[at];
+    const [head, next] = items;
     if (head === undefined) return undefined;
-    if (head.kind === 'word' && keywords.has(head.text.toLowerCase()) && !isCall(items[at + 1]))
-      return undefined;
+    const word = wordOf(head)?.toLowerCase() ?? '';
+    if (namesCode.has(word)) {
+      const end = items.findIndex(({ kind }) => kind === 'group');
+      this.#refuseHoles(items.slice(0, end < 0 ? items.length : end), 'name');
+    }
+    if (keywords.has(word) && !isCalled(next)) return undefined;
+    if ((head.kind === 'hole' || head.kind === 'string') && takesArguments(next)) {
+      this.#refuseAll([head], 'command');
+    }
     const isOperator =
       (head.kind === 'sign' && head.text === '&') ||
-      (head.kind === 'word' && head.text === '.' && items[at + 1]?.glued === false);
-    if (isOperator) return this.#invoked(items.slice(at + 1));
+      (head.kind === 'word' && head.text === '.' && next?.glued === false);
+    if (isOperator) return this.#invoked(items.slice(1));
     if (head.kind === 'word' && isName(head.text)) {
-      const tail = items[at + 1];
       // A name that something is glued to is only known when the script runs: `program$version`.
-      if (tail?.glued === true && tail.kind !== 'sign' && tail.kind !== 'group')
-        return this.#unknown(items.slice(at));
-      return this.#named(head.text, items.slice(at + 1));
+      if (next?.glued === true && next.kind !== 'sign' && next.kind !== 'group') return this.#unknown(items);
+      return this.#named(head.text, items.slice(1));
     }
     return undefined;
   }
@@ -256,10 +323,14 @@ class PowershellAnalysis {
   }
 
   #cmdlet(name: string, items: readonly Item[]): void {
-    for (const [index, item] of items.entries()) {
-      const option = wordOf(items[index - 1])?.toLowerCase() ?? '';
-      if (takesQuery.test(name) && /^-(f|fi|filter|q|query|ld\w*|wql):?$/.test(option))
-        this.#refuseAll([item], 'query');
+    let isQuery = false;
+    // `Set-Content function:prompt …`
+    if (items.some((item) => /^(function|alias):/i.test(textIn([item]))))
+      this.#refuseAll(items, 'special_name');
+    for (const item of items) {
+      const option = wordOf(item) ?? '';
+      if (!item.glued && /^[-–—―][A-Za-z]/.test(option)) isQuery = takesCode(option, name);
+      else if (isQuery) this.#refuseAll([item], 'query');
       // `ForEach-Object Name` and `-MemberName` call a method.
       if (name === 'foreach-object' && item.kind !== 'group') this.#refuseAll([item], 'member');
       if (!takesPath.test(name)) continue;
@@ -278,12 +349,51 @@ class PowershellAnalysis {
   }
 }
 
+/** `if (…) { … } command`: behind the block of a keyword another command can begin. */
+function runsOf(command: readonly Item[]): Item[][] {
+  const runs: Item[][] = [[]];
+  for (const item of command) {
+    const run = runs.at(-1) as Item[];
+    run.push(item);
+    const head = wordOf(run[0])?.toLowerCase() ?? '';
+    const isBlock = item.kind === 'group' && item.open === (head === 'param' ? '(' : '{');
+    if (isBlock && keywords.has(head)) runs.push([]);
+  }
+  return runs.filter((run) => run.length > 0);
+}
+
+function beginsCommand(item: Item | undefined): boolean {
+  return item?.kind === 'sign' ? item.text === '&' : item?.kind === 'word' && isName(item.text);
+}
+
+/** `$env:PATH = …`, `$command.CommandText = …`: why no value may be assigned. */
+function reasonOfTarget(target: readonly Item[]): ReasonName | undefined {
+  for (const item of target) {
+    if (item.kind === 'variable' && namesThatRun.test(item.name)) return 'special_name';
+    if (item.kind === 'word' && propertiesThatRun.test(item.text)) return 'property';
+  }
+  return undefined;
+}
+
+/** What follows an operand of an expression is an operator; anything else would be its argument. */
+function takesArguments(next: Item | undefined): boolean {
+  if (next === undefined || next.kind === 'sign') return false;
+  if (next.kind === 'group') return next.open !== '[' && next.open !== '(';
+  return next.kind !== 'word' || !(isOperator(next.text) || /^(\.|::|\+\+|--$|in$)/.test(next.text));
+}
+
+function textIn(items: readonly Item[]): string {
+  let text = '';
+  for (const item of deep(items)) if (item.kind === 'word') text += item.text;
+  return text;
+}
+
 function wordOf(item: Item | undefined): string | undefined {
   return item?.kind === 'word' ? item.text : undefined;
 }
 
 /** `foreach` and `switch` are commands too: `… | foreach { }`. */
-function isCall(next: Item | undefined): boolean {
+function isCalled(next: Item | undefined): boolean {
   return next?.kind === 'word' && next.text.startsWith('-');
 }
 

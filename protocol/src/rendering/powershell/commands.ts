@@ -227,8 +227,34 @@ const interpretersByName = new Map(
 );
 /** Cmdlets called Invoke-… that run nothing. */
 const harmlessInvoke = new Set(['invoke-webrequest', 'invoke-restmethod']);
-/** `-Filter` and `-Query` of these are languages. */
-export const takesQuery = /^get-(wmiobject|ciminstance|ad\w+|gp\w+)$/;
+/** `-Filter` of these is a language. */
+const takesFilter = /^(get|search|set|remove)-(wmi|cim|ad|gp)\w+$/;
+/** Parameters that take a language or code whatever cmdlet they are of. */
+const codeParameters = [
+  ...['-query', '-wql', '-ldapfilter', '-filterxpath', '-filterxml', '-xpath', '-command', '-commandline'],
+  ...['-encodedcommand', '-scriptblock', '-initializationscript', '-binarypathname', '-expression'],
+];
+
+/** Whether a parameter takes a query or code; parameters may be shortened, and dashes be typographic. */
+export function takesCode(parameter: string, cmdlet: string): boolean {
+  const name = parameter
+    .toLowerCase()
+    .replace(/^[–—―]/, '-')
+    .replace(/:.*$/s, '');
+  if (name.length > 1 && '-filter'.startsWith(name)) return takesFilter.test(cmdlet);
+  if (name.length < 4)
+    return takesFilter.test(cmdlet) && codeParameters.some((each) => each.startsWith(name));
+  return codeParameters.some((each) => each.startsWith(name));
+}
+
+/** Types that make code, a query or another type of a text. */
+export const codeTypes =
+  /^(system\.management\.automation\.|system\.)?(scriptblock|powershell|type|wmi|wmiclass|wmisearcher|adsi|adsisearcher|cimclass)$/i;
+/** Variables that say what runs: `$env:PATH`, `$function:prompt`. */
+export const namesThatRun =
+  /^(function:|alias:|env:(path|pathext|psmodulepath|comspec|windir|systemroot)$|psdefaultparametervalues$)/;
+/** Properties whose text is run by what has them. */
+export const propertiesThatRun = /(^|\.)(commandtext|arguments|commandline|filename|filter|searchfilter)$/i;
 /** Cmdlets whose paths may name a function or a variable just as well as a file. */
 export const takesPath = /^[a-z]+-(item|itemproperty|childitem|content|path|location|file)$|^tee-object$/;
 

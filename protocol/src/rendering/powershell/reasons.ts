@@ -31,6 +31,29 @@ export const reasons = {
     fix: (label) =>
       `Name the commands yourself: switch (${label}) { 'start' { … } 'stop' { … } default { exit 2 } }.`,
   },
+  printed: {
+    why: 'would only be printed: a value is never a command',
+    fix: (label) =>
+      `Name the commands yourself: switch (${label}) { 'start' { … } default { exit 2 } }. To print it: Write-Output ${label}.`,
+  },
+  name: { why: 'stands where code is named', fix: () => 'Write the name itself.' },
+  special_name: {
+    why: 'would set what tells PowerShell, or programs, what to run',
+    fix: () => 'Use a name of your own.',
+  },
+  property: {
+    why: 'would become the text of a property that is run, or found by',
+    fix: () => 'Write what is to be run itself, and hand the value over as a parameter of it.',
+  },
+  code_type: {
+    why: 'is made code, a query or a type by what stands before it',
+    fix: () => 'Leave the type away.',
+  },
+  pattern: {
+    why: 'is taken for a pattern',
+    fix: (label) =>
+      `Write ([regex]::Escape(${label})) for -match, -split and -replace; or use the methods Contains, Split and Replace.`,
+  },
   unknown_command: {
     why: 'is an argument of a command that is only known when the script runs',
     fix: () =>

@@ -6,6 +6,11 @@ export type Source = { kind: 'hole'; at: number } | { kind: 'variable'; name: st
 
 const operators =
   /^([-+*/%!]|\.\.|-(and|or|xor|not|band|bor|bxor|bnot|shl|shr|f|is|isnot|as|join|[ci]?(eq|ne|gt|ge|lt|le|(not)?(like|match|contains|in)|replace|split)))$/i;
+
+export function isOperator(text: string): boolean {
+  return operators.test(text);
+}
+
 const continues = new Set(['else', 'elseif', 'catch', 'finally', 'while', 'until']);
 
 /** The statements of a list of items; where it is in doubt two are taken for one. */
@@ -46,6 +51,8 @@ export function commandsOf(statement: readonly Item[]): Item[][] {
   const commands: Item[][] = [[]];
   for (const item of statement) {
     if (item.kind === 'sign' && /^(\||\|\||&&)$/.test(item.text)) commands.push([]);
+    // It calls what follows, or sends what is before it to the background: a command follows in both cases.
+    else if (item.kind === 'sign' && item.text === '&') commands.push([item]);
     else commands.at(-1)?.push(item);
   }
   return commands;
@@ -94,6 +101,7 @@ export class Holders {
   /** The value that is somewhere in the script, for what can't be followed. */
   readonly #any: string | undefined;
   #all = false;
+  #count = 0;
 
   constructor(
     items: readonly Item[],
@@ -156,10 +164,14 @@ export class Holders {
   #statement(statement: readonly Item[]): void {
     const at = statement.findIndex(isAssignment);
     if (at >= 0) this.#flow(statement.slice(at + 1), variablesIn(statement.slice(0, at)));
+    let last: string | undefined;
     for (const [index, item] of statement.entries()) {
+      if (item.kind === 'variable') last = item.name;
       if (item.kind !== 'word') continue;
       const word = item.text.toLowerCase();
       const next = statement[index + 1];
+      // `$list.Add(…)` changes what is in `$list`.
+      if (word.startsWith('.') && next?.kind === 'group' && last !== undefined) this.#flow([next], [last]);
       if (word === 'foreach' && next?.kind === 'group') this.#loop(next.inner);
       else if (word === 'param' && next?.kind === 'group') this.#parameters(next.inner);
       else if ((word === 'function' || word === 'filter') && next?.kind === 'word') {
@@ -186,16 +198,19 @@ export class Holders {
 
   #flow(from: readonly Item[], to: readonly string[]): void {
     if (to.length === 0) return;
+    // By way of one place, so that a list of variables set from another costs their sum and not their product.
+    this.#count += 1;
+    const node = `|${this.#count}`;
     for (const item of deep(from)) {
-      if (item.kind === 'hole') {
-        for (const name of to) this.#hold(name, this.#labelAt(item.at));
-      } else if (item.kind === 'variable') {
-        if (automatic.has(item.name)) for (const name of to) this.#hold(name, this.#any);
-        for (const name of to) this.#connect(item.name, name);
+      if (item.kind === 'hole') this.#hold(node, this.#labelAt(item.at));
+      else if (item.kind === 'variable') {
+        if (automatic.has(item.name)) this.#hold(node, this.#any);
+        this.#connect(item.name, node);
       } else if (item.kind === 'word' && this.functions.has(item.text.toLowerCase())) {
-        for (const name of to) this.#hold(name, this.#any);
+        this.#hold(node, this.#any);
       }
     }
+    for (const name of to) this.#connect(node, name);
   }
 
   #connect(from: string, to: string): void {

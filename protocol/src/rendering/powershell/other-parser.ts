@@ -1,0 +1,40 @@
+// PowerShell by another parser than ours: the grammar of tree-sitter, which only tests use.
+import { createRequire } from 'node:module';
+import { Language, type Node, Parser } from 'web-tree-sitter';
+
+export interface ForeignScript {
+  /** Whether it is a script as a whole. */
+  isSound: boolean;
+  /** Of each reference to a variable: the commands whose arguments it is in, innermost first. */
+  commandsOf: Map<number, string[]>;
+  /** Where in the text something is that does not expand. */
+  verbatim: { from: number; to: number }[];
+}
+
+export async function foreignParser(): Promise<(text: string) => ForeignScript> {
+  await Parser.init();
+  const path = createRequire(import.meta.url).resolve('tree-sitter-powershell/tree-sitter-powershell.wasm');
+  const parser = new Parser();
+  parser.setLanguage(await Language.load(path));
+  return (text) => {
+    const tree = parser.parse(text);
+    if (tree === null) throw new Error('the parser gave up');
+    const script: ForeignScript = {
+      isSound: !tree.rootNode.hasError,
+      commandsOf: new Map(),
+      verbatim: [],
+    };
+    visit(tree.rootNode, [], script);
+    tree.delete();
+    return script;
+  };
+}
+
+function visit(node: Node, commands: readonly string[], script: ForeignScript): void {
+  const name = node.type === 'command' ? node.childForFieldName('command_name')?.text : undefined;
+  const inner = name === undefined ? commands : [name, ...commands];
+  if (node.type === 'variable') script.commandsOf.set(node.startIndex, [...inner]);
+  if (/^(verbatim|comment)/.test(node.type))
+    script.verbatim.push({ from: node.startIndex, to: node.endIndex });
+  for (const child of node.children) if (child !== null) visit(child, inner, script);
+}
