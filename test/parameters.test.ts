@@ -3,7 +3,7 @@
 // secret one, which is nowhere to be read on its way.
 import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunDetail, RunExplanation, RunSealingKeys } from '@opsconductor/protocol';
 import { decodeBase64, sealRunValue, verifyRoster } from '@opsconductor/protocol/sealing';
@@ -456,6 +456,35 @@ accountTest('what a step has handed on outlives its agent', async () => {
     const attempts = join(home, '.opsconductor/attempts');
     expect(readdirSync(attempts).flatMap((name) => readdirSync(join(attempts, name)))).toEqual([]);
   });
+});
+
+accountTest('a rerun from a later step has what the steps before it had handed on', async () => {
+  const first = await run([
+    {
+      id: 'find',
+      command: 'echo "open=7"; echo "hidden=sesame-inside" >>"$OPSCONDUCTOR_OUTPUT"',
+      outputs: { open: { pattern: 'open=(.*)' }, hidden: { file: true, secret: true } },
+    },
+    {
+      command:
+        'echo "${{ steps.find.outputs.open }} ${{ steps.find.outputs.hidden }}"; printf %s "${{ steps.find.outputs.hidden }}" >hidden; exit 1',
+    },
+  ]);
+  expect(first).toMatchObject({ status: 'failed', output: [expect.anything(), '7 ********\n'] });
+  // Twice: the second has it from the first, which has not run the step either.
+  let from = first.id;
+  for (const _ of [1, 2]) {
+    rmSync(join(home, 'hidden'));
+    const again = await t.api.made<RunDetail>(`/api/v1/runs/${from}/rerun`, {
+      which: 'failed',
+      from_step: 2,
+    });
+    const ended = await t.api.runEnds(again.id);
+    expect(ended.steps).toMatchObject([{ status: 'skipped', reason: 'rerun' }, { exitCode: 1 }]);
+    expect(ended.output[1]).toBe('7 ********\n');
+    expect(readFileSync(join(home, 'hidden'), 'utf8')).toBe('sesame-inside');
+    from = again.id;
+  }
 });
 
 accountTest('a run that is run again has the values that it had', async () => {

@@ -22,7 +22,7 @@ import { resolveVersion } from '../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../store/connection.ts';
 import { insertRun, planRun, type RunPlan } from '../store/run-creation.ts';
 import { notifyProgress } from '../store/run-progress.ts';
-import { insertRunSecrets } from '../store/run-values.ts';
+import { insertRunSecrets, writeStepOutputs } from '../store/run-values.ts';
 import { findRun, type RunRecord } from '../store/runs.ts';
 import { type SelectedRow, selectTargets } from '../store/target-selection.ts';
 import { commitWithThese, hasCommitted, inTransaction } from '../store/transaction.ts';
@@ -33,6 +33,7 @@ import { opensWith } from './follow-strategy.ts';
 import { orderTargets } from './order-targets.ts';
 import { type RunKeys, runKeyContext } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
+import { carriedOutputs } from './values/carry-outputs.ts';
 import { checkValues } from './values/check-values.ts';
 import { copyValues } from './values/copy-values.ts';
 import { type SealedSecrets, sealSecrets } from './values/seal-secrets.ts';
@@ -178,8 +179,15 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     const along =
       targets.length > maxTargetsClaimedAlong ? undefined : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
+      const inserted = insertRun(tx, newRun);
+      const carried = leavesOutOutputs(request, definition)
+        ? await inserted.then(() =>
+            carriedOutputs({ sql: tx, masterKey }, { from: request.rerun?.runId ?? 0, to: runId, dataKey }),
+          )
+        : [];
       const sent = [
-        insertRun(tx, newRun),
+        inserted,
+        writeStepOutputs(tx, carried),
         insertRunSecrets(tx, runId, given.secrets?.secrets ?? []),
         recordAudit(tx, auditEntry),
         notifyProgress(tx, news),
@@ -257,6 +265,13 @@ async function valuesFor(
   const { installationId } = identity;
   const toSeal = { installationId, jobId, segmentIds, plain: secrets, sealed: secretParameters };
   return { values: hasParameters ? values : undefined, secrets: await sealSecrets(sql, toSeal) };
+}
+
+/** Whether steps are left out that may have handed something on. */
+function leavesOutOutputs({ rerun }: StartRun, { steps }: JobDefinition): boolean {
+  return (
+    rerun !== undefined && rerun.firstSteps.size > 0 && steps.some(({ outputs }) => outputs !== undefined)
+  );
 }
 
 /** For the audit row: what it was given by name. Values may be anybody's. */

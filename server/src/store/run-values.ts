@@ -121,6 +121,21 @@ export async function writeStepOutputs(tx: Tx, rows: readonly NewStepOutputs[]):
     set epoch = excluded.epoch, outputs = excluded.outputs, secrets = excluded.secrets`;
 }
 
+/** Of the steps that a rerun leaves out: what the same ones have handed on in the run before. */
+export async function findOutputsBefore(
+  tx: Tx,
+  { from, to }: { from: number; to: number },
+): Promise<(Pick<StepOutputsRow, 'stepId' | 'epoch' | 'outputs' | 'secrets'> & { newStepId: number })[]> {
+  return tx`
+    select st.id as new_step_id, o.job_run_step_id as step_id, o.epoch, o.outputs, o.secrets
+    from job_run_steps st
+    join job_run_targets tr on tr.id = st.target_run_id
+    join job_run_targets before on before.job_run_id = ${from} and before.target_id = tr.target_id
+    join job_run_steps same on same.target_run_id = before.id and same.step_number = st.step_number
+    join job_run_step_outputs o on o.job_run_step_id = same.id
+    where st.job_run_id = ${to} and st.status = 'skipped' and st.reason = 'rerun'`;
+}
+
 export interface StepPlace {
   runId: number;
   jobId: number;

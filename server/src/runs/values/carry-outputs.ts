@@ -1,0 +1,24 @@
+// What the steps have handed on that a rerun leaves out: the steps after them find it as in the run before. Encrypted
+// anew, since it is bound to its step; secret ones are sealed to their segment still.
+import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import type { Tx } from '../../store/connection.ts';
+import { findOutputsBefore, findRunValues, type NewStepOutputs } from '../../store/run-values.ts';
+import { runKeyContext } from '../run-keys.ts';
+import { openOutputs, sealOutputs } from './values-at-rest.ts';
+
+/** For the steps of a run that was just inserted. */
+export async function carriedOutputs(
+  { sql, masterKey }: { sql: Tx; masterKey: MasterKey },
+  { from, to, dataKey }: { from: number; to: number; dataKey: Buffer },
+): Promise<NewStepOutputs[]> {
+  const [run] = await findRunValues(sql, [from]);
+  if (run === undefined) return [];
+  const keyBefore = unwrapDataKey(masterKey, run.dataKey, runKeyContext(run.jobId));
+  const rows = await findOutputsBefore(sql, { from, to });
+  return rows.map(({ newStepId, outputs, secrets, ...before }) => {
+    const step = { stepId: newStepId, epoch: 0 };
+    const sealed = outputs && sealOutputs(dataKey, step, openOutputs(keyBefore, before, outputs));
+    return { ...step, outputs: sealed, secrets };
+  });
+}
