@@ -12,7 +12,7 @@ import { Authority } from '../server/src/auth/authority.ts';
 import { readConfig } from '../server/src/config.ts';
 import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
 import { writeBundle } from '../server/src/jobs/bundles/write-bundle.ts';
-import { listJobs } from '../server/src/jobs/list-jobs.ts';
+import { jobCounts, listJobs } from '../server/src/jobs/list-jobs.ts';
 import { createLog } from '../server/src/log.ts';
 import { startServer } from '../server/src/server.ts';
 import { connect, type Sql } from '../server/src/store/connection.ts';
@@ -142,6 +142,9 @@ async function measure(sql: Sql): Promise<[string, string, string][]> {
   ];
   const rows: [string, string, string][] = [];
   for (const [what, query] of queries) rows.push([what, await list(query), 'p99 below 50 ms']);
+  const counts = (authority: Authority) => timed(() => jobCounts(sql, authority.reach('read')));
+  rows.push(['counts by state, last result and category', await counts(everything), '']);
+  rows.push(['as operator of one category: those counts', await counts(limited), '']);
   for (const [what, query] of queries.filter(([what]) =>
     /list, with|search a name|descriptions|last result|last run/.test(what),
   )) {

@@ -15,6 +15,7 @@ import {
 import { createAnswer, editedJob, saveAnswer } from './editor-api.ts';
 import { agentDetail, agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
 import { hostKeysAnswer } from './host-keys-api.ts';
+import { jobsAnswer } from './jobs-api.ts';
 import { LiveRun } from './live-run.ts';
 import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
@@ -152,6 +153,14 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   if (answer !== undefined) return json(response, answer.status, answer.body);
   const runRoute = /^\/runs\/(\d+)(.*)$/.exec(path);
   if (runRoute !== null) return runApi(request, response, url, Number(runRoute[1]), runRoute[2] ?? '');
+  if (
+    /^(?:GET|POST) \/(?:jobs|job-imports|site-rules)(?:\/(?:counts|labels|bulk))?$/.test(route) &&
+    route !== 'POST /jobs'
+  ) {
+    const body = request.method === 'POST' ? await bodyOf(request) : {};
+    const found = jobsAnswer(route, url.searchParams, body, isEmpty ? [] : jobs);
+    if (found !== undefined) return json(response, found.status, found.body);
+  }
   const jobRoute = /^\/jobs\/(\d+)(\/run)?$/.exec(path);
   if (jobRoute !== null) {
     const job = jobs.find((one) => one.id === Number(jobRoute[1]));
@@ -176,19 +185,6 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     case 'POST /sign-out':
       signedIn = false;
       return void response.writeHead(204).end();
-    case 'GET /jobs': {
-      const search = url.searchParams.get('search')?.toLowerCase() ?? '';
-      const category = url.searchParams.get('category');
-      return json(
-        response,
-        200,
-        page(
-          jobs.filter(
-            (job) => job.name.toLowerCase().includes(search) && (category ?? job.category) === job.category,
-          ),
-        ),
-      );
-    }
     case 'POST /jobs': {
       const made = createAnswer(await bodyOf(request), jobs[0]);
       return json(response, made.status, made.body);

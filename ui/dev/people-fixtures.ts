@@ -301,6 +301,7 @@ export const categories: Category[] = [
 ].map(([name, description, jobCount], at) => ({
   id: at + 1,
   name: name as string,
+  parentId: null,
   description: description as string,
   jobCount: jobCount as number,
   createdAt: ago((200 - at * 30) * day),
