@@ -37,6 +37,7 @@ import type { RouteSpec } from './http/route.ts';
 import { type RunEventsDeps, runEventRoutes } from './http/run-events.ts';
 import { runPreparationRoutes } from './http/run-preparation.ts';
 import { runRoutes } from './http/runs.ts';
+import { schemaRoutes } from './http/schemas.ts';
 import { segmentSettingsRoutes } from './http/segment-settings.ts';
 import { segmentRoutes } from './http/segments.ts';
 import { selectTargetsRoutes } from './http/select-targets.ts';
@@ -198,6 +199,7 @@ export function createServices(options: ServiceOptions): Services {
     ...jobRoutes({ sql, masterKey }),
     ...jobVersionRoutes({ sql, masterKey }),
     ...runPreparationRoutes({ sql, masterKey, identity: installation }),
+    ...schemaRoutes(),
     ...siteRuleRoutes({ sql, masterKey }),
     ...decisionRoutes({ sql, publish }),
     ...runRoutes({ sql, masterKey, identity: installation, keys, publish, events, claims: gateway }),

@@ -202,6 +202,21 @@ export type Job = Static<typeof JobSchema>;
 /** What breaks a site rule that only warns is saved, and told of. */
 const warnings = Type.Optional(Type.Array(DefinitionProblemSchema));
 export const CreatedJobSchema = Type.Object({ ...JobSchema.properties, warnings });
+/** With `defaults=true` the definition is as it takes effect. */
+export const ShownJobSchema = Type.Object({
+  ...JobSchema.properties,
+  defaults: Type.Optional(
+    Type.Array(Type.String(), { description: 'Paths of what is as it is unless told; with `defaults=true`' }),
+  ),
+});
+export const ShowJobQuerySchema = Closed({
+  defaults: Type.Optional(
+    Type.Boolean({
+      description:
+        'The definition as it takes effect: with what holds where it says nothing, told of in `defaults`',
+    }),
+  ),
+});
 export type CreatedJob = Static<typeof CreatedJobSchema>;
 export const jobSorts = ['name', 'updated', 'lastRun'] as const;
 export type JobSort = (typeof jobSorts)[number];

@@ -11,7 +11,7 @@ import {
   siteRuleSeverities,
   Timestamp,
 } from './common.ts';
-import { JobDefinitionSchema } from './jobs.ts';
+import { type JobDefinition, JobDefinitionSchema } from './jobs.ts';
 import { Expression } from './parameters.ts';
 import { Description, DisplayName, descriptionPattern } from './text.ts';
 
@@ -143,9 +143,12 @@ export const ValidateJobReplySchema = Type.Object({
   /** Whether it can be saved: no problem is an error. */
   valid: Type.Boolean(),
   problems: Type.Array(DefinitionProblemSchema),
-  /** With defaults filled in; null where it is not right enough for that. */
-  definition: Nullable(JobDefinitionSchema),
-  /** Paths of what was filled in. */
+  definition: Type.Unsafe<JobDefinition | null>(
+    Type.Unknown({
+      description: 'As it would take effect, with defaults filled in; null where it is not right in itself',
+    }),
+  ),
+  /** Paths of what is as it is unless told. */
   defaults: Type.Array(Type.String()),
 });
 export type ValidateJobReply = Static<typeof ValidateJobReplySchema>;

@@ -1,3 +1,4 @@
+import { checkBySchema, errorCodes } from '@opsconductor/protocol';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ApiDescription } from './openapi.ts';
@@ -38,6 +39,27 @@ test('every schema in the description is JSON Schema 2020-12', async () => {
   };
   visit(await description());
   expect(schemas).toBeGreaterThan(table.length);
+});
+
+test('every example of a body is one that its route takes', () => {
+  const examples = table.flatMap(({ method, path, body, example }) =>
+    body === undefined || example === undefined ? [] : [{ route: `${method} ${path}`, body, example }],
+  );
+  for (const { route, body, example } of examples) {
+    expect({ route, problems: checkBySchema(body, example) }).toEqual({ route, problems: [] });
+  }
+  const written = examples.map(({ route }) => route);
+  for (const { method, path, tag, body } of table) {
+    if ((tag === 'site rules' || /^.api.v1.jobs(.:id)?$/.test(path)) && body !== undefined)
+      expect(written).toContain(`${method} ${path}`);
+  }
+});
+
+test('every error code is described, in the description and on the page', async () => {
+  const codes = (await description())['x-error-codes'].map(({ code }) => code);
+  expect(codes).toEqual(errorCodes);
+  const html = await (await t.request('GET', '/api/docs')).text();
+  for (const code of errorCodes) expect(html).toContain(`<code>${code}</code>`);
 });
 
 test('what needs a sign-in says so, and which permission', async () => {

@@ -22,7 +22,8 @@ export interface Listed {
 }
 
 export type Needs =
-  | { public: true }
+  /** `answers`: what a request without anything in it gets. */
+  | { public: true; answers?: 200 | 404 }
   /** Of anybody who is signed in, for their own account. */
   | { self: true }
   | { everywhere: Permission }
@@ -147,6 +148,8 @@ export const routeNeeds: Record<string, Needs> = {
   'POST agent/segment-key': ofPublic,
   'POST sign-in/exchange': ofPublic,
   'POST sign-in': ofPublic,
+  'GET schemas/job': { public: true, answers: 200 },
+  'GET schemas/steps/:type': { public: true, answers: 404 },
 
   'POST sign-out': self,
   'GET me': self,

@@ -42,6 +42,7 @@ export function jobVersionRoutes(deps: JobRouteDeps): RouteSpec[] {
       tag,
       params,
       body: RollBackRequestSchema,
+      example: { version: 'stable', note: 'Version 9 restarts too much at once' },
       success: { status: 200, schema: SaveJobReplySchema },
       handle: (request) => rollBack(deps, request.params.id, request.body, callerOf(request)),
     }),
@@ -136,6 +137,7 @@ function nameRoutes(
       tag,
       params: VersionNameParamsSchema,
       body: SetVersionNameRequestSchema,
+      example: { version: 3 },
       success: { status: 200, schema: VersionNameSchema },
       handle: (request) => {
         const { id, name } = request.params;

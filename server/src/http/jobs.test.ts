@@ -1,5 +1,11 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-import type { ErrorBody, Job, JobListItem } from '@opsconductor/protocol';
+import {
+  type ErrorBody,
+  type Job,
+  type JobListItem,
+  specificationExample,
+  type ValidateJobReply,
+} from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newMasterKey } from '../credentials/at-rest/master-key.ts';
 import { jobRoutes } from './jobs.ts';
@@ -38,6 +44,45 @@ describe('jobs', () => {
       details: [{ path: 'name' }],
     });
     expect((await call('GET', 'jobs/999999')).status).toBe(404);
+  });
+
+  test('the specification’s example is saved as it stands, and shown with what it leaves out', async () => {
+    const checked = await call<ValidateJobReply>('POST', 'jobs/validate', specificationExample);
+    expect(checked.body).toMatchObject({ valid: true, problems: [] });
+    const { status, body } = await call<Job>('POST', 'jobs', specificationExample);
+    expect({ status, definition: body.definition }).toMatchObject({
+      status: 201,
+      definition: specificationExample,
+    });
+    const shown = await call<Job & { defaults: string[] }>('GET', `jobs/${body.id}?defaults=true`);
+    expect(shown.body.definition.steps[1]).toMatchObject({
+      on_unknown: 'fail',
+      config: { shell: 'powershell', timeout: 1800, kill_grace: 10 },
+    });
+    // The job that is there says its category.
+    expect(['category', ...shown.body.defaults].sort()).toEqual([...checked.body.defaults].sort());
+    expect(shown.body.defaults).toContain('steps[1].config.kill_grace');
+    expect(shown.body.defaults).not.toContain('steps[1].config.timeout');
+  });
+
+  test('are checked without being saved, in the words of a save; of YAML with line and column', async () => {
+    const wrong = { name: 'wrong', steps: [step('a', { command: 'uptime', timeout: '5m' })] };
+    const refused = await call<ErrorBody>('POST', 'jobs', wrong);
+    const checked = await call<ValidateJobReply>('POST', 'jobs/validate', { definition: wrong, note: 'why' });
+    expect(checked).toMatchObject({ status: 200, body: { valid: false, definition: null } });
+    const details = refused.body.error.details ?? [];
+    expect(checked.body.problems).toEqual(details.map((detail) => ({ ...detail, severity: 'error' })));
+    expect((await call<{ items: [] }>('GET', 'jobs')).body.items).toEqual([]);
+    const yaml = 'definition:\n  name: wrong\n  timout: 5\n  steps: []\n';
+    const response = await t.request('POST', '/api/v1/jobs/validate', {
+      token: author,
+      headers: { 'Content-Type': 'application/yaml' },
+      body: yaml,
+    });
+    expect(((await response.json()) as ValidateJobReply).problems).toMatchObject([
+      { path: 'timout', line: 3, column: 11 },
+      { path: 'steps', line: 4, column: 3 },
+    ]);
   });
 
   test('with several mistakes in several steps hear of all of them at once', async () => {

@@ -3,6 +3,7 @@ import type { ErrorCode } from '@opsconductor/protocol';
 import { ErrorBodySchema, limits } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
 import { httpStatusOf } from '../errors.ts';
+import { type CataloguedError, errorCatalogue } from './error-catalogue.ts';
 import { type Json, jsonSchemaOf } from './json-schema.ts';
 import type { RouteSpec } from './route.ts';
 import { parametersOf } from './route-table.ts';
@@ -13,6 +14,8 @@ export interface ApiDescription {
   paths: Record<string, Record<string, Operation>>;
   components: { [name: string]: Json };
   tags: { name: string }[];
+  /** Every error code: when it comes, and what to do. */
+  'x-error-codes': readonly CataloguedError[];
 }
 export interface Operation {
   operationId: string;
@@ -71,6 +74,7 @@ export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
       },
     },
     tags: [...new Set(routes.map((route) => route.tag))].map((name) => ({ name })),
+    'x-error-codes': errorCatalogue,
   };
 }
 
@@ -90,8 +94,11 @@ function describeOperation(route: RouteSpec): Operation {
   };
 }
 
-function describeBody(schema: TSchema, { maxBodyBytes, takesYaml, takesFile }: RouteSpec): Json {
-  const content = { schema: jsonSchemaOf(schema) };
+function describeBody(schema: TSchema, { maxBodyBytes, takesYaml, takesFile, example }: RouteSpec): Json {
+  const content = {
+    schema: jsonSchemaOf(schema),
+    ...(example === undefined ? {} : { example: example as Json }),
+  };
   return {
     required: true,
     description: `At most ${maxBodyBytes ?? limits.maxRequestBodyBytes} bytes`,

@@ -50,6 +50,8 @@ export interface RouteSpec<
   params?: P;
   query?: Q;
   body?: B;
+  /** A body as it may be sent, for the description. */
+  example?: unknown;
   /**
    * True where the handler checks the body whole, because more can be wrong with it than its schema says and all of it
    * is told at once. To the handler the body is then unknown.

@@ -76,6 +76,12 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       tag,
       params,
       body: StartRunRequestSchema,
+      example: {
+        targetIds: [3, 4],
+        version: 'stable',
+        parameters: { service: 'nginx' },
+        reason: 'Certificate was renewed',
+      },
       success: { status: 201, schema: RunDetailSchema },
       handle: async (request) => {
         const {
@@ -112,6 +118,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       tag,
       params,
       body: RerunRequestSchema,
+      example: { which: 'failed', from_step: 'failed' },
       success: { status: 201, schema: RunDetailSchema },
       handle: async (request) => {
         const started = await rerun(deps, request.params.id, request.body, callerOf(request));

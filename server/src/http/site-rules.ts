@@ -30,6 +30,14 @@ const params = Closed({ id: Id });
 const path = '/api/v1/site-rules';
 const permission = 'site_rules.edit';
 
+const example = {
+  name: 'Production is bounded',
+  category: 'prod',
+  condition: 'has(job.timeout) && note != ""',
+  message: 'Jobs in prod need a timeout and a note that says why.',
+  path: 'timeout',
+};
+
 export interface SiteRuleRouteDeps {
   sql: Sql;
   masterKey: MasterKey;
@@ -60,6 +68,7 @@ function editRoutes({ sql }: SiteRuleRouteDeps): RouteSpec[] {
         'Definitions are held against it from now on, whenever they are saved, imported, moved to another category, labelled or checked. Jobs that break it already stay as they are and run; `GET /api/v1/jobs/health` tells of them. The condition is CEL over `job`, `note` and, asked per step, `step`; it is true of what keeps the rule.',
       tag,
       body: CreateSiteRuleRequestSchema,
+      example,
       success: { status: 201, schema: SiteRuleSchema },
       handle: (request) => createSiteRule(sql, request.body, callerOf(request)),
     }),
@@ -83,6 +92,7 @@ function editRoutes({ sql }: SiteRuleRouteDeps): RouteSpec[] {
       tag,
       params,
       body: UpdateSiteRuleRequestSchema,
+      example: { ...example, severity: 'warning', expectedVersion: 1 },
       success: { status: 200, schema: SiteRuleSchema },
       handle: (request) =>
         updateSiteRule(
@@ -129,6 +139,7 @@ function violationRoutes(deps: SiteRuleRouteDeps): RouteSpec[] {
       summary: 'List the jobs that would break a site rule, which is not saved',
       tag,
       body: TrySiteRuleRequestSchema,
+      example: { rule: example, limit: 20 },
       success: { status: 200, schema: SiteRuleViolationPageSchema },
       handle: async ({ body, principal }) => {
         const { rule: asked, ...page } = body;

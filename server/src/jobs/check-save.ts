@@ -3,6 +3,7 @@
 import {
   type DefinitionProblem,
   type ErrorDetail,
+  effectiveDefinition,
   generalCategory,
   type JobDefinition,
   maxDefinitionProblems,
@@ -17,7 +18,6 @@ import { inTransaction } from '../store/transaction.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
 import { checkEnvelope } from './check-envelope.ts';
 import { findEditableJob } from './editable-job.ts';
-import { filledPaths } from './filled-paths.ts';
 import { requireCredentialUse } from './require-credential-use.ts';
 import { encodeWithinLimit, splitDefinition } from './split-definition.ts';
 import { examineDefinition } from './validate-definition.ts';
@@ -45,8 +45,7 @@ export async function checkSave(sql: Sql, request: unknown, caller: Caller): Pro
   return {
     valid: !all.some(({ severity }) => severity === 'error'),
     problems: all,
-    definition: valid ? (definition as JobDefinition) : null,
-    defaults: valid ? filledPaths(given, definition) : [],
+    ...(valid ? effectiveDefinition(definition as JobDefinition) : { definition: null, defaults: [] }),
   };
 }
 

@@ -27,14 +27,27 @@ export function renderDocsPage(description: ApiDescription): string {
 <p>Authenticate with <code>Authorization: Bearer</code> and an API token. The same for machines:
 <a href="/api/v1/openapi.json">openapi.json</a> (OpenAPI ${description.openapi}).</p>
 <pre><code>curl -H "Authorization: Bearer $OPSCONDUCTOR_TOKEN" http://127.0.0.1:7700/api/v1/me</code></pre>
-<nav aria-label="Sections"><ul>${links.join('')}</ul></nav>
+<nav aria-label="Sections"><ul>${links.join('')}<li><a href="#errors">errors</a></li></ul></nav>
 </header>
 <main>
 ${sections.join('\n')}
+${renderErrors(description)}
 </main>
 </body>
 </html>
 `;
+}
+
+function renderErrors(description: ApiDescription): string {
+  const rows = description['x-error-codes'].map(
+    ({ code, status, when, fix }) =>
+      `<tr><th scope="row"><code>${code}</code></th><td>${status}</td><td>${inlineCode(when)}</td><td>${inlineCode(fix)}</td></tr>`,
+  );
+  return `<section id="errors">
+<h2>errors</h2>
+<table><thead><tr><th>code</th><th>status</th><th>when</th><th>what to do</th></tr></thead>
+<tbody>${rows.join('\n')}</tbody></table>
+</section>`;
 }
 
 function renderTag(tag: string, description: ApiDescription): string {

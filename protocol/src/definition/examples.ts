@@ -1,0 +1,71 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// Definitions to begin from: in the published schema and in the API's description. A test holds them to the checks.
+import type { JobDefinition, StepTypeName } from '../api/jobs.ts';
+
+/** As it stands in the specification. */
+export const specificationExample = {
+  name: 'System Maintenance Job',
+  description: 'Performs routine system maintenance tasks',
+  parameters: {
+    maintenance_type: { type: 'string', default: 'basic', enum: ['basic', 'full', 'custom'] },
+    reboot_required: { type: 'boolean', default: false },
+  },
+  steps: [
+    {
+      name: 'Check System Status',
+      type: 'winrm.exec',
+      config: {
+        command: 'Get-ComputerInfo | Select-Object WindowsProductName, TotalPhysicalMemory',
+        timeout: 30,
+      },
+    },
+    {
+      name: 'Update System',
+      type: 'winrm.exec',
+      config: {
+        command: 'Install-WindowsUpdate -AcceptAll -AutoReboot:${{parameters.reboot_required}}',
+        timeout: 1800,
+      },
+    },
+  ],
+} as const satisfies Readonly<Record<string, unknown>>;
+
+const restart: JobDefinition = {
+  name: 'Restart a service',
+  description: 'Restarts one service, a tenth of the hosts at a time, and checks that it is back.',
+  category: 'general',
+  labels: { team: 'web' },
+  timeout: 1800,
+  parameters: {
+    service: { type: 'string', title: 'Service', pattern: '^[a-z][a-z0-9@._-]*$', maxLength: 64 },
+  },
+  strategy: { batches: ['10%'], max_failures: 1 },
+  steps: [
+    {
+      name: 'restart',
+      type: 'ssh.exec',
+      config: { command: 'systemctl restart -- "${{ parameters.service }}"', timeout: 60 },
+    },
+    {
+      name: 'check',
+      type: 'ssh.exec',
+      retry: { attempts: 3, delay: 5 },
+      config: { command: 'systemctl is-active -- "${{ parameters.service }}"', timeout: 10 },
+    },
+  ],
+};
+
+export const exampleJobs: readonly unknown[] = [restart, specificationExample];
+
+export const exampleSteps: Readonly<Record<StepTypeName, readonly unknown[]>> = {
+  'ssh.exec': [
+    { command: 'uptime', timeout: 30 },
+    {
+      command: 'tar -czf "/backup/${{ target.name }}.tgz" .',
+      working_directory: '/etc',
+      environment: { LC_ALL: 'C' },
+      expected_exit_codes: [0, 1],
+    },
+  ],
+  'winrm.exec': [{ command: 'Get-Service -Name Spooler', timeout: 30, working_directory: 'C:\\temp' }],
+};
