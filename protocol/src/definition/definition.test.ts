@@ -20,6 +20,14 @@ describe('a definition', () => {
     expect(told({ parameters, steps: [step({ ...config, working_directory: 'relative' })] })).toHaveLength(1);
   });
 
+  it('is not looked at beyond what it may have, however much that is', () => {
+    // Each step is held against those before it: looked at whole, some ten thousand take minutes.
+    const many = Array.from({ length: 5_000 }, () => step({ command: '${{ parameters.x }}' }));
+    const problems = told({ steps: many, rules: many, locks: many, parameters: { ...many } });
+    expect(problems.length).toBeLessThan(1_000);
+    expect(problems.filter((problem) => problem.startsWith('steps[100]'))).toEqual([]);
+  });
+
   it('has no placeholder where a number stands, or where nothing is filled in', () => {
     const parameters = { n: { type: 'integer' } };
     const config = { command: 'true', timeout: '${{ parameters.n }}' };

@@ -2,6 +2,7 @@
 // count on what another one refuses.
 import type { ErrorDetail } from '../api/common.ts';
 import { visibleJson } from '../api/text.ts';
+import { limits } from '../limits.ts';
 
 export type LooseStep = { name?: unknown; id?: unknown; type?: unknown; config?: unknown } & Record<
   string,
@@ -12,11 +13,28 @@ export interface LooseDefinition extends Record<string, unknown> {
   steps: LooseStep[];
 }
 
-/** The parts that are objects; the schema tells of the rest. */
+/**
+ * The parts that are objects; the schema tells of the rest. Of what there is too much of, which the schema tells as well,
+ * the first are looked at: each step is held against those before it.
+ */
 export function looseDefinition(value: unknown): LooseDefinition {
   const definition = Object(value) as Record<string, unknown>;
-  const { steps } = definition;
-  return { ...definition, steps: Array.isArray(steps) ? steps.map((step) => Object(step) as LooseStep) : [] };
+  const { steps, parameters, rules, locks } = definition;
+  return {
+    ...definition,
+    ...(isObject(parameters) ? { parameters: firstOf(parameters, limits.maxParametersPerJob) } : {}),
+    ...(Array.isArray(rules) ? { rules: rules.slice(0, limits.maxParameterRules) } : {}),
+    ...(Array.isArray(locks) ? { locks: locks.slice(0, limits.maxLocksPerJob) } : {}),
+    steps: Array.isArray(steps)
+      ? steps.slice(0, limits.maxStepsPerJob).map((step) => Object(step) as LooseStep)
+      : [],
+  };
+}
+
+/** The same object where it has no more, as checks fill in what is left out. */
+function firstOf(value: Record<string, unknown>, max: number): Record<string, unknown> {
+  const entries = Object.entries(value);
+  return entries.length <= max ? value : Object.fromEntries(entries.slice(0, max));
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {
