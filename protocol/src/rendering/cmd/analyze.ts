@@ -53,6 +53,11 @@ const reasons = {
     why: 'is no number and stands in arithmetic',
     fix: () => 'Declare the parameter as an integer.',
   },
+  unknown_command: {
+    why: 'is an argument of a command that is only known when the script runs',
+    fix: () =>
+      'Write the name of the command itself; a folder in front of it may be a variable: "%DIR%\\program.exe".',
+  },
   set_name: {
     why: 'decides which variable is set',
     fix: (label) => `Use a name of your own: set "NAME=${label}".`,
@@ -103,6 +108,8 @@ class CmdAnalysis {
   readonly #holes: ReadonlyMap<number, Hole>;
   /** Variables whose value can be any text, with the placeholder that it comes from. */
   readonly #held: Map<string, string>;
+  /** Variables that the script sets from a placeholder: nothing in them has a meaning to cmd.exe, but for what runs them. */
+  readonly #ofScript = new Map<string, string>();
   /** `!NAME!`, by the command that it is in. */
   readonly #delayed = new Map<Command, { name: string; at: number }[]>();
   readonly #sites = new Map<number, Site>();
@@ -147,17 +154,15 @@ class CmdAnalysis {
   #follow(): void {
     const flows = new Map<string, string[]>();
     const setBy = new Map<Command, string>();
+    const flowsOfSet = new Map<string, string[]>();
     for (const command of this.#script.commands) {
       const at = command.words.findIndex((word) => nameOf(word) === 'set');
-      const name = /^"?([^=]+)=/.exec(
-        at < 0
-          ? ''
-          : command.words
-              .slice(at + 1)
-              .map(textOfWord)
-              .join(' '),
-      )?.[1];
-      if (name !== undefined) setBy.set(command, name.toLowerCase());
+      const words = at < 0 ? [] : command.words.slice(at + 1);
+      const assigned = words.map(textOfWord).join(' ');
+      const name = /^"?(?:\/[ap]\s*)?"?([^=]+)=/i.exec(assigned)?.[1]?.toLowerCase();
+      if (name === undefined) continue;
+      setBy.set(command, name);
+      this.#setFrom(name, words, flowsOfSet);
     }
     for (const { name, at, command } of this.#script.delayed) {
       const own = this.#delayed.get(command);
@@ -169,13 +174,20 @@ class CmdAnalysis {
       if (known === undefined) flows.set(name, [to]);
       else known.push(to);
     }
-    const fresh = [...this.#held.keys()];
-    for (let from = fresh.pop(); from !== undefined; from = fresh.pop()) {
-      for (const to of flows.get(from) ?? []) {
-        if (this.#held.has(to)) continue;
-        this.#held.set(to, this.#held.get(from) as string);
-        fresh.push(to);
-      }
+    follow(this.#held, flows);
+    follow(this.#ofScript, flowsOfSet);
+  }
+
+  /** Of `set "name=…"`: the placeholders and variables behind the equals sign. */
+  #setFrom(name: string, words: readonly Word[], flows: Map<string, string[]>): void {
+    for (const { at } of holesIn(words)) {
+      const label = this.#holes.get(at)?.label;
+      if (label !== undefined && !this.#isInert(at)) this.#ofScript.set(name, label);
+    }
+    for (const { name: from } of variablesIn(words)) {
+      const known = flows.get(from);
+      if (known === undefined) flows.set(from, [name]);
+      else known.push(name);
     }
   }
 
@@ -222,6 +234,12 @@ class CmdAnalysis {
   /** Placeholders in the words, and variables in the command that hold a value. */
   #refuseWords(words: readonly Word[], command: Command, why: string, fix: (label: string) => string): void {
     for (const { at } of holesIn(words)) this.#refuseFor(at, why, fix);
+    for (const { name, shown, at } of variablesIn(words)) {
+      const label = this.#ofScript.get(name);
+      if (label === undefined || this.#refusals.has(at)) continue;
+      const message = `${shown}, which holds the value of ${label}, ${why}`;
+      this.#refusals.set(at, { at, message, fix: fix(shown) });
+    }
     for (const { name, at } of this.#delayed.get(command) ?? []) {
       const label = this.#held.get(name);
       if (label === undefined || this.#refusals.has(at)) continue;
@@ -241,7 +259,12 @@ class CmdAnalysis {
     if (name === 'else' || name === 'do') this.#command(words, from + 1, command);
     else if (name === 'if') this.#condition(words, from + 1, command);
     else {
-      for (const { at } of holesIn([head])) this.#refuse(at, 'command');
+      const { why, fix } = reasons.command;
+      this.#refuseWords([head], { ...command }, why, fix);
+      if (isUnknown(head)) {
+        const { why: unknown, fix: known } = reasons.unknown_command;
+        this.#refuseWords(rest, command, unknown, known);
+      }
       this.#arguments(name, rest, command);
     }
   }
@@ -332,12 +355,64 @@ function interpreterReason(name: string): Reason | undefined {
 /** Names of cmd.exe's own that mean something else in a shell of Unix. */
 const builtIns = new Set(['set', 'echo', 'exit', 'break', 'find', 'more', 'type', 'print', 'title']);
 
-/** The program of a word: without folder, quotes and extension. */
+/** What cmd.exe reads by itself, however it is written: `call:part`, `start/b`. */
+const ownWords = new Set('call goto start for if do else set rem echo exit cd title'.split(' '));
+
+/**
+ * The program of a word: without folder, quotes and extension. A name ends at a comma, a semicolon or an equals sign, and
+ * may end at a slash or a quote: that of something known is meant first.
+ */
 function nameOf(word: Word | undefined): string {
-  const text = word === undefined ? '' : textOfWord(word).replaceAll('"', '').toLowerCase();
-  return text
-    .slice(Math.max(text.lastIndexOf('\\'), text.lastIndexOf('/')) + 1)
+  const text =
+    word === undefined
+      ? ''
+      : textOfWord(word)
+          .toLowerCase()
+          .replace(/^[@,;=]+/, '');
+  const whole = baseOf(text.replaceAll('"', ''));
+  const shorter = [text.replace(/(?<=.)".*$/s, ''), text.replaceAll('"', '').replace(/\/.*$/s, '')].map(
+    baseOf,
+  );
+  const isKnown = (name: string) => ownWords.has(name) || interpreterReason(name) !== undefined;
+  return [whole, ...shorter].find(isKnown) ?? whole;
+}
+
+function baseOf(text: string): string {
+  const cut = text.replace(/(?<=.)[,;=].*$/s, '');
+  return cut
+    .slice(Math.max(cut.lastIndexOf('\\'), cut.lastIndexOf('/')) + 1)
     .replace(/^@+/, '')
+    .replace(/[."]+$/, '')
     .replace(/\.(exe|com|bat|cmd)$/, '')
-    .replace(/^(echo|set|call|cd|if|rem)[.:,;=/\\+(].*$/, '$1');
+    .replace(/^(echo|set|call|cd|if|rem|start|goto)[.:+(].*$/, '$1');
+}
+
+/** Whether a variable names the program: `%COMSPEC%`, `!tool!`, `%1`. */
+function isUnknown(head: Word): boolean {
+  const text = textOfWord(head);
+  return /%|!/.test(text.slice(text.lastIndexOf('\\') + 1));
+}
+
+/** `%NAME%` and `!NAME!` in words. */
+function* variablesIn(words: readonly Word[]): Generator<{ name: string; shown: string; at: number }> {
+  for (const { pieces } of words) {
+    for (const { kind, text, at } of pieces) {
+      if (kind === 'hole' || !/[%!]/.test(text)) continue;
+      for (const found of text.matchAll(/([%!])([A-Za-z_][\w.-]*)(?::[^%!]*)?\1/g)) {
+        yield { name: (found[2] as string).toLowerCase(), shown: found[0], at: at + found.index };
+      }
+    }
+  }
+}
+
+/** Has whatever is held go on to where it flows. */
+function follow(held: Map<string, string>, flows: ReadonlyMap<string, readonly string[]>): void {
+  const fresh = [...held.keys()];
+  for (let from = fresh.pop(); from !== undefined; from = fresh.pop()) {
+    for (const to of flows.get(from) ?? []) {
+      if (held.has(to)) continue;
+      held.set(to, held.get(from) as string);
+      fresh.push(to);
+    }
+  }
 }
