@@ -135,7 +135,7 @@ export function prelude(name: string, nonce: string): string[] {
     'bases() { base $1 && above "${r%/}"; }',
     'locate() { for i in 1 2; do base $i && [ -d "$b/attempts/$a" ] && above "${r%/}" && own "$b" "$b/attempts" "$b/attempts/$a" && d=$b/attempts/$a && return 0; done; return 1; }',
     // `mkdir` without -p is the fence.
-    'make() { for i in 1 2; do bases $i || continue; for q in "$b" "$b/attempts"; do [ -d "$q" ] || mkdir "$q" 2>/dev/null; done',
+    'make() { for i in 1 2; do bases $i && [ ! -h "$b" ] || continue; for q in "$b" "$b/attempts"; do [ -d "$q" ] || mkdir "$q" 2>/dev/null; done',
     'own "$b" "$b/attempts" && mkdir "$b/attempts/$a" 2>/dev/null && d=$b/attempts/$a && return 0; done; return 1; }',
   ];
 }

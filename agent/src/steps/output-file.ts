@@ -21,7 +21,7 @@ export function makeOutputFile(directoryName: string): string[] {
     // In a shell of its own, which leaves no name behind.
     'OPSCONDUCTOR_OUTPUT=$(',
     ...prelude(outputDirectory(directoryName), '-'),
-    'umask 077; make && : >"$d/output" && echo "$d/output"',
+    'umask 077; locate || { make && : >"$d/output" && echo "$d/output"; }',
     ')',
     'export OPSCONDUCTOR_OUTPUT',
   ];
