@@ -28,7 +28,11 @@ export function fetchRun(id: number, signal?: AbortSignal): Promise<RunDetail> {
   return request('GET', apiPaths.run(id), { signal });
 }
 
-export function fetchRunSteps(id: number, query: PageQuery, signal?: AbortSignal): Promise<RunSteps> {
+export function fetchRunSteps(
+  id: number,
+  query: PageQuery & { targetRunId?: number },
+  signal?: AbortSignal,
+): Promise<RunSteps> {
   return request('GET', apiPaths.runSteps(id, { ...query }), { signal });
 }
 

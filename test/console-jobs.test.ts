@@ -1,0 +1,333 @@
+// Jobs in the console, as those who write and run them go about it: from nothing to a run, from a mistake to its mending,
+// from one version to another and back.
+import type { Job, RunDetail } from '@opsconductor/protocol';
+import type { Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { ConsoleSystem, eventually, missing } from './console-browser.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+let c: ConsoleSystem;
+beforeAll(async () => {
+  if (missing === undefined) c = await ConsoleSystem.start();
+});
+afterEach(() => c?.closePages());
+afterAll(() => c?.stop());
+
+const command = (page: Page) => page.getByRole('textbox', { name: 'Command' });
+const rendered = (page: Page) => page.getByRole('region', { name: 'Rendered command' });
+const errors = (page: Page) => page.getByRole('button', { name: /^\d+ errors? blocks? saving$/ });
+
+test('a job is written from nothing, broken, its errors read and mended, previewed and run', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.getByRole('link', { name: /^New job/ }).click();
+  await page.getByRole('button', { name: 'Job', exact: true }).click();
+  await page.getByLabel('Name', { exact: true }).fill('Greet');
+
+  await page.getByRole('button', { name: /^Parameters/ }).click();
+  await page.getByRole('button', { name: 'Add parameter' }).click();
+  await page.keyboard.type('who\t');
+  await page.getByLabel('Pattern').fill('^[A-Z]');
+
+  // Of the starter's two steps one stays, and says something else.
+  await page.getByRole('button', { name: /^Steps/ }).click();
+  await page.getByRole('button', { name: 'Step check root: move, duplicate, delete' }).click();
+  await page.getByRole('menuitem', { name: 'Delete' }).click();
+  await page.getByText('Step check root is deleted.').waitFor();
+  await page.getByLabel('Name', { exact: true }).fill('greet');
+  await command(page).fill("printf '%s\\n' 'hello ${{ parameters.who }}'");
+
+  // Broken: it is told at the field, in the text and in the header, and nothing can be saved.
+  await errors(page).waitFor();
+  expect(await page.getByRole('button', { name: /^Create job/ }).getAttribute('aria-disabled')).toBe('true');
+  expect(await command(page).getAttribute('aria-invalid')).toBe('true');
+  await errors(page).click();
+  const message = page.locator('.cm-message');
+  await message.getByText(/single quotes/).waitFor();
+  await page.keyboard.press('Control+.');
+  await eventually(() => errors(page).count()).toBe(0);
+  await eventually(() => command(page).inputValue()).toBe(`printf '%s\\n' "hello \${{ parameters.who }}"`);
+
+  // Previewed on the host, with a value that the parameter takes.
+  const preview = page.getByRole('region', { name: 'Preview' });
+  await preview.getByLabel(/^who/).fill('world');
+  await preview
+    .getByText(/does not match the pattern/i)
+    .first()
+    .waitFor();
+  await preview.getByLabel(/^who/).fill('World');
+  await eventually(() => rendered(page).textContent()).toContain('World');
+
+  await page.keyboard.press('Control+s');
+  await page.waitForURL(/\/jobs\/\d+$/);
+  await page.getByRole('heading', { name: 'Definition' }).waitFor();
+
+  // Run: what is missing is told where it is missing, and what was given stands in the run.
+  await page.keyboard.press('r');
+  const dialog = page.getByRole('dialog', { name: 'Run Greet' });
+  await dialog.getByRole('checkbox', { name: /^host / }).check();
+  await dialog.getByRole('button', { name: 'Run on 1 target' }).click();
+  await dialog.getByText('Is missing').waitFor();
+  await eventually(() => dialog.getByLabel(/^who/).evaluate((field) => field.matches(':focus'))).toBe(true);
+  await dialog.getByLabel(/^who/).fill('World; touch canary');
+  await dialog.getByRole('button', { name: 'What it runs' }).click();
+  await eventually(() =>
+    dialog.getByRole('region', { name: 'What step greet runs' }).textContent(),
+  ).toContain('World; touch canary');
+  await dialog.getByRole('button', { name: 'Run on 1 target' }).click();
+  await page.locator('.lines').getByText('hello World; touch canary', { exact: true }).waitFor();
+  await page.getByRole('gridcell', { name: /^greet: succeeded/ }).waitFor();
+  await page.getByRole('region', { name: 'Run', exact: true }).getByText('World; touch canary').waitFor();
+
+  // Another run begins with the values of this one.
+  await page.getByRole('link', { name: 'Greet', exact: true }).click();
+  await page.getByRole('heading', { name: 'Definition' }).waitFor();
+  await page.keyboard.press('r');
+  await dialog.getByRole('button', { name: 'Choose again' }).click();
+  expect(await dialog.getByLabel(/^who/).inputValue()).toBe('World; touch canary');
+  expect(faults).toEqual([]);
+});
+
+test('YAML is completed from the schema, comments stay, and steps move by keyboard', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/new`);
+  const text = page.getByLabel('Definition, YAML');
+  await text.click();
+  await page.keyboard.press('Control+Home');
+  await page.keyboard.type('# asked for by the board\n');
+  await page.keyboard.press('Control+End');
+  await page.keyboard.type('pri');
+  await page.getByRole('option', { name: /^priority/ }).click();
+  await page.keyboard.type('5');
+  await page.getByRole('button', { name: 'Job', exact: true }).click();
+  await eventually(() => page.getByLabel('Priority').inputValue()).toBe('5');
+
+  await page.getByRole('button', { name: /^Steps/ }).click();
+  await page.getByRole('button', { name: /^2 check root/ }).focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  await page.getByRole('button', { name: /^1 check root/ }).waitFor();
+  expect(await text.textContent()).toMatch(/asked for by the board.*check root.*name: list/);
+  // What was not saved is asked about, and survives a reload.
+  await page.getByRole('link', { name: 'Runs', exact: true }).first().click();
+  await page.getByRole('button', { name: 'Go on editing' }).click();
+  expect(faults).toEqual([]);
+});
+
+test('a save that came second shows both sides, and merges them', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const job = await jobOf('Rotate logs', [{ name: 'rotate', command: 'echo old', timeout: 5 }], {
+    description: 'Weekly',
+  });
+  const [mine, theirs] = [await c.signedIn(), await c.signedIn()];
+  for (const { page } of [mine, theirs]) await page.goto(`${c.url}/jobs/${job.id}/edit`);
+  await theirs.page.getByLabel('Timeout', { exact: true }).fill('9');
+  await theirs.page.getByRole('button', { name: 'Job', exact: true }).click();
+  await theirs.page.getByLabel('Description').fill('Daily');
+  await theirs.page.keyboard.press('Control+s');
+  await theirs.page.getByLabel('Note').fill('Disks are full');
+  await theirs.page.getByRole('button', { name: 'Save version 2', exact: true }).click();
+  await theirs.page.waitForURL(`${c.url}/jobs/${job.id}`);
+
+  const { page } = mine;
+  await page.getByLabel('Timeout', { exact: true }).fill('7');
+  await command(page).fill('echo new');
+  await page.keyboard.press('Control+s');
+  await page.getByRole('button', { name: 'Save version 2', exact: true }).click();
+  const dialog = page.getByRole('dialog', { name: 'Version 2 was saved meanwhile' });
+  await dialog.getByText(/“Disks are full”/).waitFor();
+  expect(await dialog.getByRole('region', { name: 'What they changed' }).textContent()).toContain('Daily');
+  expect(await dialog.getByRole('region', { name: 'What you changed' }).textContent()).toContain('echo new');
+  await dialog.getByRole('radio', { name: /^yours/ }).check();
+  await dialog.getByRole('button', { name: 'Merge' }).click();
+  await page.keyboard.press('Control+s');
+  await page.getByRole('button', { name: 'Save version 3', exact: true }).click();
+  await page.waitForURL(`${c.url}/jobs/${job.id}`);
+  const { definition, version } = (await c.system.api.get<Job>(`/api/v1/jobs/${job.id}`)).body;
+  expect(version).toBe(3);
+  expect(definition).toMatchObject({
+    description: 'Daily',
+    steps: [{ config: { command: 'echo new', timeout: 7 } }],
+  });
+  expect([...mine.faults, ...theirs.faults]).toEqual([]);
+});
+
+test('two versions are compared, the earlier one is brought back, and a tag of it runs', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const job = await jobOf('Report', [{ name: 'report', command: 'echo first' }]);
+  await saveVersion(job, [{ name: 'report', command: 'echo second' }], 1);
+  await c.system.api.put(`/api/v1/jobs/${job.id}/tags/good`, { version: 1 });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/${job.id}/versions`);
+  await page.getByLabel('Compare version 1').check();
+  await page.getByLabel('Compare version 2').check();
+  await page.getByRole('button', { name: 'Compare 1 with 2' }).click();
+  await page.getByText('echo first').first().waitFor();
+  await page.getByText('echo second').first().waitFor();
+
+  await page.goto(`${c.url}/jobs/${job.id}/versions`);
+  await page.getByRole('button', { name: 'Roll back to version 1' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Save as version 3' }).click();
+  await page.getByRole('link', { name: 'Version 3' }).waitFor();
+
+  await page.keyboard.press('r');
+  const dialog = page.getByRole('dialog', { name: 'Run Report' });
+  await dialog.getByRole('checkbox', { name: /^host / }).check();
+  await dialog.getByLabel('Version').selectOption('good');
+  await dialog.getByRole('button', { name: 'Run on 1 target' }).click();
+  await page.locator('.lines').getByText('first', { exact: true }).waitFor();
+  await page.getByText('as good').waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a run shows what it was given and what its steps hand on; a secret is in no part of it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const secret = 'correct-horse-battery';
+  const job = await c.system.api.made<Job>('/api/v1/jobs', {
+    name: 'Sign in',
+    parameters: {
+      password: { type: 'string', secret: true },
+      reboot: { type: 'boolean', default: false },
+    },
+    steps: [
+      {
+        name: 'login',
+        type: 'ssh.exec',
+        outputs: { session: { pattern: 'session=(\\S+)' } },
+        config: { command: 'echo "with ${{ parameters.password }}"; echo session=s-42' },
+      },
+      { name: 'reboot', type: 'ssh.exec', when: 'parameters.reboot', config: { command: 'echo never' } },
+      {
+        name: 'use',
+        type: 'ssh.exec',
+        config: { command: 'echo "using ${{ steps.login.outputs.session }}"' },
+      },
+    ],
+  });
+  const { page, faults } = await c.signedIn();
+  const bodies: string[] = [];
+  page.on('request', (request) => bodies.push(request.postData() ?? ''));
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await page.keyboard.press('r');
+  const dialog = page.getByRole('dialog', { name: 'Run Sign in' });
+  await dialog.getByRole('checkbox', { name: /^host / }).check();
+  await dialog.getByLabel(/^password/).fill(secret);
+  await dialog.getByRole('button', { name: 'What it runs' }).click();
+  await dialog.getByText('What is sent').click();
+  expect(await dialog.textContent()).not.toContain(secret);
+  await dialog.getByRole('button', { name: 'Run on 1 target' }).click();
+
+  await page.locator('.lines').getByText('using s-42', { exact: true }).waitFor();
+  await page.getByRole('gridcell', { name: 'reboot: skipped, by its condition' }).click();
+  await page.getByText('Skipped: its condition is not met on this host.').waitFor();
+  await page.getByText('parameters.reboot', { exact: true }).waitFor();
+  await page.getByRole('gridcell', { name: /^login: succeeded/ }).click();
+  await page.getByLabel('Handed on to later steps').getByText('s-42').waitFor();
+  await page
+    .locator('.lines')
+    .getByText(/^with /)
+    .waitFor();
+  expect(await page.content()).not.toContain(secret);
+  expect(bodies.filter((body) => body.includes(secret))).toEqual([]);
+  expect(faults).toEqual([]);
+});
+
+test('the history of runs is narrowed by job, person, state and version, and its address keeps that', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const [one, other] = [
+    await jobOf('Clean caches', [{ name: 'clean', command: 'true' }]),
+    await jobOf('Clean logs', [{ name: 'clean', command: 'exit 4' }]),
+  ];
+  const ended: number[] = [];
+  for (const { id } of [one, other, one]) {
+    const run = await c.system.api.made<RunDetail>(`/api/v1/jobs/${id}/run`, {
+      targetIds: [c.system.targetId],
+    });
+    await c.system.read(run.id).end();
+    ended.push(run.id);
+  }
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs`);
+  await page.getByLabel('Search runs by their job').fill('clean');
+  await page.getByRole('status').getByText('3, newest first').waitFor();
+  await page.getByRole('button', { name: 'failed', exact: true }).click();
+  await page.getByRole('status').getByText('1, newest first').waitFor();
+  await page.getByRole('link', { name: 'Clean logs' }).waitFor();
+  await page.getByRole('button', { name: 'failed', exact: true }).click();
+  await page.getByRole('button', { name: 'More', exact: true }).click();
+  await page.getByLabel('Started by').fill('nobody');
+  await page.getByText('No run fits the filter').waitFor();
+  await page.getByLabel('Started by').fill('ADMIN');
+  await page.getByRole('button', { name: /^Started/ }).click();
+  await page.getByRole('status').getByText('3, oldest first').waitFor();
+  await page.reload();
+  await page.getByRole('status').getByText('3, oldest first').waitFor();
+  const numbers = await page.locator('td.name .muted').allTextContents();
+  expect(numbers).toEqual(ended.map((id) => `run ${id}`));
+  expect(faults).toEqual([]);
+});
+
+test('jobs come back from a bundle: one is new, one differs and is asked about, and both are as the bundle says', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const kept = await jobOf('Web checks', [{ name: 'check', command: 'echo exported' }]);
+  const gone = await jobOf('Web restart', [{ name: 'restart', command: 'echo restart' }]);
+  const { text } = await c.system.api.get(`/api/v1/jobs/export?ids=${kept.id},${gone.id}`);
+  await c.system.api.send('DELETE', `/api/v1/jobs/${gone.id}`);
+  await saveVersion(kept, [{ name: 'check', command: 'echo changed since' }], 1);
+
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/import`);
+  await page.getByRole('button', { name: 'Paste…' }).click();
+  await page.getByLabel('Text of the file').fill(text);
+  await page.getByRole('button', { name: 'Take this text' }).click();
+  await page.getByLabel('Jobs that are there already and differ').selectOption('ask');
+  await page.getByRole('button', { name: /^Plan/ }).click();
+
+  await page.getByText('1 conflict to settle first.').waitFor();
+  const apply = page.getByRole('button', { name: 'Create 1 job', exact: true });
+  expect(await apply.isDisabled()).toBe(true);
+  await page.getByRole('button', { name: /Web checks/ }).click();
+  const dialog = page.getByRole('dialog', { name: 'Web checks' });
+  await dialog.getByText('echo changed since').first().waitFor();
+  await dialog.getByRole('radio', { name: 'Update the job that is there' }).check();
+  await dialog.getByRole('button', { name: 'Choose this' }).click();
+  await page.getByRole('button', { name: 'Create 1 job, update 1' }).click();
+  await page.getByText('Imported', { exact: true }).waitFor();
+
+  const { definition, version } = (await c.system.api.get<Job>(`/api/v1/jobs/${kept.id}`)).body;
+  expect(version).toBe(3);
+  expect(definition.steps[0]?.config).toMatchObject({ command: 'echo exported' });
+  await page.goto(`${c.url}/jobs?search=Web%20restart`);
+  await page.getByRole('link', { name: 'Web restart' }).waitFor();
+  expect(faults).toEqual([]);
+});
+
+interface ShortStep {
+  name: string;
+  command: string;
+  timeout?: number;
+}
+const stepsOf = (steps: readonly ShortStep[]) =>
+  steps.map(({ name, ...config }) => ({ name, type: 'ssh.exec', config }));
+
+function jobOf(name: string, steps: readonly ShortStep[], more: Record<string, unknown> = {}): Promise<Job> {
+  return c.system.api.made<Job>('/api/v1/jobs', { name, ...more, steps: stepsOf(steps) });
+}
+
+async function saveVersion({ id, name }: Job, steps: readonly ShortStep[], expectedVersion: number) {
+  const reply = await c.system.api.put(`/api/v1/jobs/${id}`, {
+    definition: { name, steps: stepsOf(steps) },
+    expectedVersion,
+  });
+  expect(reply.status).toBe(200);
+}
