@@ -29,7 +29,8 @@ test('a job is written from nothing, broken, its errors read and mended, preview
 
   await page.getByRole('button', { name: /^Parameters/ }).click();
   await page.getByRole('button', { name: 'Add parameter' }).click();
-  await page.keyboard.type('who\t');
+  await page.keyboard.type('who');
+  await page.keyboard.press('Tab');
   await page.getByLabel('Pattern').fill('^[A-Z]');
 
   // Of the starter's two steps one stays, and says something else.
@@ -171,7 +172,7 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   await page.goto(`${c.url}/jobs/${job.id}/versions`);
   await page.getByRole('button', { name: 'Roll back to version 1' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Save as version 3' }).click();
-  await page.getByRole('link', { name: 'Version 3' }).waitFor();
+  await page.getByRole('link', { name: 'Version 3', exact: true }).waitFor();
 
   await page.keyboard.press('r');
   const dialog = page.getByRole('dialog', { name: 'Run Report' });
