@@ -81,6 +81,9 @@ export const limits = {
   maxExpressionListElements: 200,
   /** What evaluating an expression may cost: nodes, and the lengths of what they handle. */
   maxExpressionSteps: 100_000,
+  /** What all rules of a job together may cost for one run, and all patterns of its definition when it is saved. */
+  maxRuleSteps: 300_000,
+  maxDefinitionPatternSteps: 2_000_000,
   maxSiteRules: 200,
   /** What holding one definition against all site rules may cost, in steps of expressions. */
   maxSiteRuleSteps: 400_000,

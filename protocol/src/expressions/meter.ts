@@ -25,6 +25,11 @@ export class Meter {
     this.steps += steps;
   }
 
+  /** With what patterns took, ten of whose steps count as one. */
+  get cost(): number {
+    return this.steps + Math.ceil((limits.maxPatternSteps - this.patterns.left) / 10);
+  }
+
   exceed(): never {
     this.exceeded = true;
     throw tooCostly;
@@ -55,9 +60,9 @@ export function metered<T>(evaluate: () => T): Metered<T> {
   current = own;
   try {
     const value = evaluate();
-    return own.exceeded ? { error: tooCostly, steps: own.steps } : { value, steps: own.steps };
+    return own.exceeded ? { error: tooCostly, steps: own.cost } : { value, steps: own.cost };
   } catch (error) {
-    return { error: own.exceeded ? tooCostly : error, steps: own.steps };
+    return { error: own.exceeded ? tooCostly : error, steps: own.cost };
   } finally {
     current = outer;
   }

@@ -43,16 +43,18 @@ const plurals: Record<ParameterType, string> = {
 /** What is wrong with the parameters of a definition, beside what their schema says. */
 export function checkParameters(parameters: unknown, path = 'parameters'): ErrorDetail[] {
   if (!isObject(parameters)) return [];
+  // For all of them together: a thousand values may each be compared with a pattern.
+  const patterns = new PatternBudget(limits.maxDefinitionPatternSteps);
   return Object.entries(parameters).flatMap(([name, parameter]) => {
     const at = `${path}.${name}`;
     return [
       ...reservedProblem(name, at, 'parameter'),
-      ...(isObject(parameter) ? valueProblems(parameter, at, 1) : []),
+      ...(isObject(parameter) ? valueProblems(parameter, at, 1, patterns) : []),
     ];
   });
 }
 
-function valueProblems(value: Loose, path: string, depth: number): ErrorDetail[] {
+function valueProblems(value: Loose, path: string, depth: number, patterns: PatternBudget): ErrorDetail[] {
   const type = parameterTypes.find((one) => one === value.type);
   if (depth > limits.maxParameterDepth) {
     return [
@@ -68,11 +70,13 @@ function valueProblems(value: Loose, path: string, depth: number): ErrorDetail[]
     ...boundProblems(value, path),
     ...patternProblems(value.pattern, `${path}.pattern`),
     ...secretProblems(value, path),
-    ...(type === undefined ? [] : enumProblems(value, type, path)),
-    ...defaultProblems(value, path, depth),
-    ...(isObject(value.items) ? valueProblems(value.items, `${path}.items`, depth + 1) : []),
+    ...(type === undefined ? [] : enumProblems(value, type, path, patterns)),
+    ...defaultProblems(value, path, depth, patterns),
+    ...(isObject(value.items) ? valueProblems(value.items, `${path}.items`, depth + 1, patterns) : []),
     ...(isObject(value.items) ? itemProblems(value.items, `${path}.items`) : []),
-    ...(isObject(value.properties) ? propertyProblems(value.properties, `${path}.properties`, depth) : []),
+    ...(isObject(value.properties)
+      ? propertyProblems(value.properties, `${path}.properties`, depth, patterns)
+      : []),
   ];
 }
 
@@ -148,11 +152,16 @@ function secretProblems(value: Loose, path: string): ErrorDetail[] {
   ];
 }
 
-function enumProblems(value: Loose, type: ParameterType, path: string): ErrorDetail[] {
+function enumProblems(
+  value: Loose,
+  type: ParameterType,
+  path: string,
+  patterns: PatternBudget,
+): ErrorDetail[] {
   if (!Array.isArray(value.enum)) return [];
   return value.enum.flatMap((one, at) =>
     isOfType(one, type)
-      ? valueErrors(one, { ...value, enum: undefined }, `${path}.enum[${at}]`)
+      ? valueErrors(one, { ...value, enum: undefined }, `${path}.enum[${at}]`, patterns)
       : [
           {
             path: `${path}.enum[${at}]`,
@@ -164,7 +173,7 @@ function enumProblems(value: Loose, type: ParameterType, path: string): ErrorDet
   );
 }
 
-function defaultProblems(value: Loose, path: string, depth: number): ErrorDetail[] {
+function defaultProblems(value: Loose, path: string, depth: number, patterns: PatternBudget): ErrorDetail[] {
   if (value.default === undefined || value.secret === true) return [];
   const problems: ErrorDetail[] = [];
   if (value.required === true) {
@@ -175,15 +184,20 @@ function defaultProblems(value: Loose, path: string, depth: number): ErrorDetail
       allowed: 'required without default, or default without required',
     });
   }
-  return [...problems, ...valueErrors(value.default, value, `${path}.default`)];
+  return [...problems, ...valueErrors(value.default, value, `${path}.default`, patterns)];
 }
 
 /** A value that the definition itself has, against what the definition says; nothing where that is wrong in itself. */
-function valueErrors(value: unknown, definition: Loose, path: string): ErrorDetail[] {
+function valueErrors(
+  value: unknown,
+  definition: Loose,
+  path: string,
+  patterns: PatternBudget,
+): ErrorDetail[] {
   if (!isSound(definition)) return [];
   const check: ValueCheck = {
     errors: [],
-    patterns: new PatternBudget(),
+    patterns,
     nodesLeft: limits.maxParameterBytes,
   };
   checkValue(check, structuredClone(value), definition, '');
@@ -214,12 +228,17 @@ function itemProblems(items: Loose, path: string): ErrorDetail[] {
     }));
 }
 
-function propertyProblems(properties: Loose, path: string, depth: number): ErrorDetail[] {
+function propertyProblems(
+  properties: Loose,
+  path: string,
+  depth: number,
+  patterns: PatternBudget,
+): ErrorDetail[] {
   return Object.entries(properties).flatMap(([name, property]) => {
     const at = `${path}.${name}`;
     return [
       ...reservedProblem(name, at, 'property'),
-      ...(isObject(property) ? valueProblems(property, at, depth + 1) : []),
+      ...(isObject(property) ? valueProblems(property, at, depth + 1, patterns) : []),
     ];
   });
 }

@@ -403,3 +403,30 @@ describe('rules', () => {
     );
   });
 });
+
+describe('what is hostile', () => {
+  it('costs a bounded amount, however many rules there are', () => {
+    const list = { type: 'array', items: { type: 'integer' } } as const;
+    const check = 'parameters.l.all(a, parameters.l.all(b, parameters.l.all(c, a + b + c >= 0)))';
+    const rules = Array.from({ length: 100 }, () => ({ check }));
+    const { problems } = compileParameters({ l: list }, rules).check({
+      l: Array.from({ length: 500 }, (_, at) => at),
+    });
+    expect(problems).toHaveLength(100);
+    const skipped = problems.filter(({ message }) => message.includes('took all that rules may take'));
+    expect(skipped.length).toBeGreaterThan(90);
+  });
+
+  it('is compared with patterns within one budget for the whole definition', () => {
+    const pattern = '(a+)+$';
+    const value = `${'a'.repeat(5_000)}b`;
+    const many = Object.fromEntries(
+      Array.from({ length: 100 }, (_, at) => [`p${at}`, { type: 'string', pattern, default: value }]),
+    );
+    const told = checkParameters(many).map(({ message }) => message);
+    expect(told).toHaveLength(100);
+    expect(told.filter((message) => message.startsWith('Is too long to be compared')).length).toBeGreaterThan(
+      20,
+    );
+  });
+});

@@ -2,7 +2,9 @@
 import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule, Parameters } from '../api/parameters.ts';
 import { visibleJson } from '../api/text.ts';
-import { type CompiledExpression, readExpression } from '../expressions/expression.ts';
+import { type CompiledExpression, type Evaluation, readExpression } from '../expressions/expression.ts';
+import { celValues, PreparedValues } from '../expressions/scope.ts';
+import { limits } from '../limits.ts';
 
 /**
  * @param broken Names of parameters that are wrong by themselves: rules that speak of them say nothing.
@@ -15,13 +17,14 @@ export function ruleProblems(
   broken: ReadonlySet<string>,
   root: string,
 ): ErrorDetail[] {
+  const evaluate = withinBudget(parameters, values);
   const isGiven = (name: string) => Object.hasOwn(values, name) || sealed.has(name);
   return rules.flatMap((rule, at): ErrorDetail[] => {
     const when = rule.when === undefined ? undefined : read(rule.when, parameters, []);
     const check = rule.check === undefined ? undefined : read(rule.check, parameters, when?.asked ?? []);
     if ([when, check].some((one) => one !== undefined && speaksOf(one, broken))) return [];
     if (when !== undefined) {
-      const holds = when.evaluate({ parameters: values });
+      const holds = evaluate(when);
       if (!holds.ok) return [{ path: root, message: `Rule ${at + 1} can’t be checked: ${holds.message}` }];
       if (!holds.value) return [];
     }
@@ -31,8 +34,26 @@ export function ruleProblems(
         path: `${root}.${name}`,
         message: rule.message ?? `Is missing; rule ${at + 1} requires it here.`,
       }));
-    return check === undefined ? missing : [...missing, ...checkProblems(check, rule, at, values, root)];
+    return check === undefined
+      ? missing
+      : [...missing, ...checkProblems(check, rule, at, values, root, evaluate)];
   });
+}
+
+/** Evaluates for one run, as long as all rules together have not cost too much. */
+function withinBudget(
+  parameters: Parameters,
+  values: Record<string, unknown>,
+): (expression: CompiledExpression) => Evaluation {
+  const prepared = new PreparedValues(celValues({ parameters }, { parameters: values }));
+  let left = limits.maxRuleSteps;
+  return (expression) => {
+    if (left <= 0)
+      return { ok: false, message: 'The rules before it took all that rules may take.', steps: 0 };
+    const result = expression.evaluate(prepared);
+    left -= result.steps;
+    return result;
+  };
 }
 
 function checkProblems(
@@ -41,8 +62,9 @@ function checkProblems(
   at: number,
   values: Record<string, unknown>,
   root: string,
+  evaluate: (expression: CompiledExpression) => Evaluation,
 ): ErrorDetail[] {
-  const result = check.evaluate({ parameters: values });
+  const result = evaluate(check);
   const names = parametersOf(check);
   const only = names.length === 1 && names[0] !== undefined ? `${root}.${names[0]}` : root;
   if (!result.ok) return [{ path: only, message: `Rule ${at + 1} can’t be checked: ${result.message}` }];
