@@ -1,4 +1,6 @@
 // A bundle that is exported, imported where nothing is and exported again is the same file.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { JobDefinition } from '@opsconductor/protocol';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -179,6 +181,12 @@ describe('a bundle', () => {
     await empty();
     await t.apply(await t.plan(first));
     expect(await t.exportText({ state: 'draft,active,archived' })).toBe(first);
+  });
+
+  it('as docs/bundles.md shows it can be imported as it stands', async () => {
+    const docs = await readFile(join(import.meta.dirname, '../../../../docs/bundles.md'), 'utf8');
+    const text = /```yaml\n(format:[^`]*)```/.exec(docs)?.[1] ?? '';
+    expect(await t.plan(text)).toMatchObject({ status: 'planned', counts: { create: 1 } });
   });
 
   it('of some jobs is by their ids or by a filter, and of what may be seen', async () => {
