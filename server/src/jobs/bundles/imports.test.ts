@@ -105,6 +105,11 @@ jobs:
     expect(await told('{"format":"opsconductor-jobs","version":1,"jobs":[]}')).toEqual([]);
   });
 
+  it('refuses a name that is tag and channel at once', async () => {
+    const planned = await t.plan(bundle(job('one', {}, { tags: ['a', 'b'], channels: ['c', 'b'] })));
+    expect(planned.problems).toMatchObject([{ path: 'jobs[0].channels[1]', found: 'b', job: 'one' }]);
+  });
+
   it('is for whoever may save each of its jobs', async () => {
     const ours = await createCategory(t.sql, { name: 'ours' }, t.caller);
     await createCategory(t.sql, { name: 'theirs' }, t.caller);

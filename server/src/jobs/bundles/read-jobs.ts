@@ -115,6 +115,7 @@ function readBundled(item: ListItem): ReadJob {
     definition = examined.definition;
     problems.push(...examined.problems.map((one) => ({ ...one, path: below('definition', one.path) })));
   }
+  if (problems.length === 0) problems.push(...namedTwice(given));
   const fileName = nameOf(given.definition);
   const {
     state,
@@ -146,6 +147,15 @@ function readBundled(item: ListItem): ReadJob {
     findings: [],
     places: placesOf(item, definition as JobDefinition | undefined, (path) => path),
   };
+}
+
+/** Tags and channels share their names. */
+function namedTwice({ tags = [], channels = [] }: { tags?: string[]; channels?: string[] }): ErrorDetail[] {
+  return channels.flatMap((name, n) =>
+    tags.includes(name)
+      ? [{ path: `channels[${n}]`, message: 'Is a tag as well; a name is one or the other.', found: name }]
+      : [],
+  );
 }
 
 function readRundeck(item: ListItem): ReadJob {
