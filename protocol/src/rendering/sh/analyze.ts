@@ -6,7 +6,7 @@ import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
 import { checkTest } from './check-test.ts';
 import { type CodeReader, CodeReaders } from './code-readers.ts';
 import { Holders } from './holders.ts';
-import { type Interpreter, interpreterOf } from './interpreters.ts';
+import { baseName, type Interpreter, interpreterOf } from './interpreters.ts';
 import { readScript } from './read-script.ts';
 import { type ReasonName, reasons } from './refusals.ts';
 import { refusedArguments } from './refused-arguments.ts';
@@ -17,6 +17,7 @@ import {
   type Command,
   type Compound,
   type List,
+  literalOf,
   literalStart,
   type Redirect,
   type Script,
@@ -212,6 +213,9 @@ class ShellAnalysis {
     }
     let optionsEnded = false;
     words.forEach((word, index) => {
+      if (runsOption(name, word, words[index - 1])) {
+        this.#refuseAll(inSegments(word.segments, holds), 'option_that_runs');
+      }
       const isFree = name === 'printf' && index > 0;
       this.#argument(word, !optionsEnded && !isFree);
       if (literalStart(word) === '--' && word.segments.length === 1) optionsEnded = true;
@@ -407,6 +411,25 @@ class ShellAnalysis {
   #isNumeric(word: Word): boolean {
     return this.#strings(inSegments(word.segments, this.#holders.holds)).length === 0;
   }
+}
+
+const optionsThatRun =
+  /^--(to-command|checkpoint-action|(use-)?compress-program|info-script|new-volume-script|rsh-command|exec|exec-path|upload-pack|receive-pack|command|pager|editor|init-file|rcfile|config-env|post(rotate)?-?script)(=|$)/;
+/** Of programs whose short options, or whose words for something else elsewhere, name a command. */
+const ownOptionsThatRun: Readonly<Record<string, RegExp>> = {
+  git: /^(-c|-u|--config|--template)(=|$)/,
+  split: /^--filter(=|$)/,
+  tar: /^(-I|-F)$/,
+};
+
+/** Whether the word is the value of such an option: behind its `=`, or the word after it. */
+function runsOption(name: string | undefined, word: Word, before: Word | undefined): boolean {
+  const own = ownOptionsThatRun[name === undefined ? '' : baseName(name)];
+  return [literalStart(word), literalOf(before) ?? ''].some((text, index) => {
+    const isOption = optionsThatRun.test(text) || own?.test(text) === true;
+    // The value of the one before stands in that word where it has a `=`.
+    return isOption && (index === 0 || !text.includes('='));
+  });
 }
 
 function isInert(type: ParameterType): boolean {

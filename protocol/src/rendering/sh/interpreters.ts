@@ -1,5 +1,5 @@
 // The programs whose arguments or input are a program of their own, or the name of a variable: a value there would be run,
-// however well it is quoted. One table, published in docs/parameters.md; it can't name every program there is.
+// however well it is quoted. One table, published in docs/substitution.md; it can't name every program there is.
 
 /**
  * Which arguments are meant. `all`: each of them. `script`: those up to a script file that is named literally; what

@@ -109,6 +109,10 @@ export const reasons = {
     fix: (label) =>
       `Write the option whole and the value as a word of its own: -x "${label}", or --name="${label}".`,
   },
+  option_that_runs: {
+    why: 'is the value of an option that names a command to run',
+    fix: () => 'Write that command itself.',
+  },
   unquoted: {
     why: 'stands unquoted, so that its spaces split it and its * is expanded',
     fix: () => `Put it in double quotes: "$name".`,
