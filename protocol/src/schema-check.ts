@@ -223,8 +223,8 @@ function isOfType(data: unknown, type: unknown): boolean {
   }
 }
 
-/** As ajv tells it: the later of the two first. */
-function firstRepeated(items: readonly unknown[]): { i: number; j: number } | undefined {
+/** As ajv tells it, the later of the two first; in one pass, where ajv compares each with each. */
+export function firstRepeated(items: readonly unknown[]): { i: number; j: number } | undefined {
   const seen = new Map<unknown, number>();
   for (const [at, item] of items.entries()) {
     const key = typeof item === 'object' ? canonical(item) : item;

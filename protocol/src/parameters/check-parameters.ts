@@ -159,7 +159,8 @@ function enumProblems(
   patterns: PatternBudget,
 ): ErrorDetail[] {
   if (!Array.isArray(value.enum)) return [];
-  return value.enum.flatMap((one, at) =>
+  // More than there may be are told of by the schema.
+  return value.enum.slice(0, limits.maxEnumValues).flatMap((one, at) =>
     isOfType(one, type)
       ? valueErrors(one, { ...value, enum: undefined }, `${path}.enum[${at}]`, patterns)
       : [
