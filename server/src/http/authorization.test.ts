@@ -6,6 +6,8 @@ import type { Principal, RouteSpec } from './route.ts';
 import { setupApp, type TestApp, wholeTable } from './testing.ts';
 
 const publicRoutes = [
+  'GET /api/v1/schemas/job',
+  'GET /api/v1/schemas/steps/:type',
   'POST /api/v1/agent/enroll',
   'POST /api/v1/agent/segment-key',
   'POST /api/v1/sign-in',
