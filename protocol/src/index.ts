@@ -39,6 +39,7 @@ export * from './comparison/line-hunks.ts';
 export * from './definition/check-definition.ts';
 export * from './definition/effective.ts';
 export * from './definition/examples.ts';
+export * from './definition/key-order.ts';
 export * from './definition/published-schema.ts';
 export * from './definition/site-rules.ts';
 export * from './expressions/expression.ts';

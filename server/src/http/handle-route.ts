@@ -49,8 +49,13 @@ export async function handleRoute(
 ): Promise<Response> {
   const address = addressOf(context, deps.access);
   const principal = await authorize(deps, route, context, address, requestId);
-  const body = await readBody(route, context);
-  return located(body, async () => carryOut(deps, route, context, { principal, address, requestId, body }));
+  const release = route.takesFile === true ? deps.limits.holdFile() : undefined;
+  try {
+    const body = await readBody(route, context);
+    return await located(body, () => carryOut(deps, route, context, { principal, address, requestId, body }));
+  } finally {
+    release?.();
+  }
 }
 
 interface Call {

@@ -45,3 +45,11 @@ test('callers do not use up each other’s share, nor does a stranger at their a
   expect(refusalOf(() => limits.countStranger('192.0.2.2'))).toBeUndefined();
   expect(refusalOf(() => limits.countStranger('192.0.2.1'))?.code).toBe('rate_limited');
 });
+
+test('few files are read at a time, and a place that is given back is free', () => {
+  const limits = start();
+  const [first] = [limits.holdFile(), limits.holdFile()];
+  expect(refusalOf(() => limits.holdFile())).toMatchObject({ code: 'rate_limited', retryAfterS: 5 });
+  first?.();
+  expect(refusalOf(() => limits.holdFile())).toBeUndefined();
+});

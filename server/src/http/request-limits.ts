@@ -1,5 +1,7 @@
 // How much of the API one caller, or one address that nobody has signed in from, may use up.
+
 import { type RateLimit, RateLimiter, rateLimitKeyOf, refuseAfter } from '../auth/rate-limiter.ts';
+import { AppError } from '../errors.ts';
 import type { Principal } from './route.ts';
 
 /** A program that asks as fast as it can stays below this on one connection; a loop gone wild on many does not. */
@@ -7,7 +9,11 @@ const ofCaller: RateLimit = { burst: 2_000, refillMs: 2 };
 /** What doesn't say who it is, or not rightly. Sign-in and enrollment have limits of their own below this one. */
 const ofStranger: RateLimit = { burst: 600, refillMs: 100 };
 
+/** Files that are read at a time: each is held in memory until its request is answered. */
+const maxFilesAtOnce = 2;
+
 export class RequestLimits {
+  #files = 0;
   readonly #callers: RateLimiter;
   readonly #strangers: RateLimiter;
 
@@ -25,5 +31,22 @@ export class RequestLimits {
   /** @throws AppError `rate_limited` with Retry-After. */
   countStranger(address: string): void {
     refuseAfter(this.#strangers.take(rateLimitKeyOf(address)));
+  }
+
+  /**
+   * Takes a file's place; what it returns gives it back.
+   *
+   * @throws AppError `rate_limited` with Retry-After.
+   */
+  holdFile(): () => void {
+    if (this.#files >= maxFilesAtOnce) {
+      throw new AppError('rate_limited', 'Other files are being read; try again in some seconds.', {
+        retryAfterS: 5,
+      });
+    }
+    this.#files += 1;
+    return () => {
+      this.#files -= 1;
+    };
   }
 }

@@ -1,5 +1,6 @@
 // Which jobs break rules, kept up to date for those who ask of the health of all: definitions are stored sealed, so that
 // no query can tell. A job is looked at again when it, the rules or the categories have changed. One server at a time.
+import { setImmediate } from 'node:timers/promises';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import type { Log } from '../log.ts';
 import type { Sql, Tx } from '../store/connection.ts';
@@ -74,11 +75,13 @@ export async function checkSome({ sql, masterKey }: Pick<CheckerDeps, 'sql' | 'm
 async function check(tx: Tx, masterKey: MasterKey, revision: string): Promise<number> {
   const rules = await loadSiteRules(tx);
   const jobs = await staleJobs(tx, revision, portion);
-  const checks = jobs.map((job) => ({
-    jobId: job.id,
-    updatedAt: job.updatedAt,
-    broken: rules.problems(heldJob(masterKey, job)),
-  }));
+  const checks: Parameters<typeof saveChecks>[2][number][] = [];
+  for (const job of jobs) {
+    // Rules are the site's, and may take their time: others have their turn between two jobs.
+    await setImmediate();
+    const broken = rules.problems(heldJob(masterKey, job));
+    checks.push({ jobId: job.id, updatedAt: job.updatedAt, broken });
+  }
   if (checks.length > 0) await saveChecks(tx, revision, checks);
   return jobs.length;
 }

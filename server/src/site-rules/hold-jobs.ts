@@ -1,4 +1,5 @@
 // What a change of a job's category or labels means for it: rules that it keeps now and would break then.
+import { setImmediate } from 'node:timers/promises';
 import type { DefinitionProblem, Labels } from '@opsconductor/protocol';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
@@ -36,6 +37,8 @@ export async function newlyBroken(
   const broken: NewlyBroken[] = [];
   for (let at = 0; at < ids.length; at += portion) {
     for (const job of await jobsToHoldById(tx, ids.slice(at, at + portion))) {
+      // Rules may take their time: others have their turn between two jobs.
+      await setImmediate();
       const held = heldJob(masterKey, job);
       const { category = job.category, labels = job.labels } = places.get(job.id) ?? {};
       const after = { ...held, definition: { ...held.definition, category, labels } };

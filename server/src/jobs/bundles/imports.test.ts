@@ -29,6 +29,21 @@ const short = (planned: Awaited<ReturnType<TestImports['plan']>>) =>
   );
 
 describe('a plan', () => {
+  it('is made of two files at a time, however many come at once; the others are told to come again', async () => {
+    const text = Buffer.from(bundle(...Array.from({ length: 300 }, (_, n) => job(`job ${n}`))));
+    const asked = await Promise.allSettled(
+      Array.from({ length: 8 }, () => t.imports.create({}, text, t.caller)),
+    );
+    const begun = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const refused = asked.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+    expect(begun).toHaveLength(2);
+    expect(refused).toEqual(
+      refused.map(() => expect.objectContaining({ code: 'rate_limited', retryAfterS: 5 })),
+    );
+    for (const { id } of begun) await t.imports.settled(id);
+    expect((await t.plan(bundle(job('one')))).status).toBe('planned');
+  });
+
   it('says of each job what would be done, and changes nothing', async () => {
     const same = await t.create({ name: 'same' });
     await t.create({ name: 'other', description: 'before' }, { state: 'draft' });

@@ -19,7 +19,7 @@ import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
-import type { Queryable, Sql } from '../../store/connection.ts';
+import type { Queryable, Sql, Tx } from '../../store/connection.ts';
 import { pageOf } from '../../store/cursor.ts';
 import {
   beatImport,
@@ -58,6 +58,8 @@ export interface JobImportsDeps {
 export class JobImports {
   readonly #deps: JobImportsDeps;
   readonly #tasks = new Map<string, { abort: AbortController; ended: Promise<void> }>();
+  /** Those that are about to begin. */
+  #beginning = 0;
   #isStopped = false;
 
   constructor(deps: JobImportsDeps) {
@@ -76,14 +78,12 @@ export class JobImports {
   ): Promise<JobImport> {
     if (bytes.length === 0) throw new AppError('invalid', 'The file is empty.');
     refuseUnstorableText({ note }, 'query');
-    this.#refuseTooMany();
     const { sql, masterKey } = this.#deps;
     const id = randomUUID();
     const { seal, wrapped: dataKey } = ImportSeal.make(masterKey, id);
-    await inTransaction(sql, (tx) =>
-      insertImport(tx, { id, createdBy: caller.userId, format, existing, note, dataKey }),
-    );
-    this.#begin(id, async (signal) => {
+    const insert = (tx: Tx) =>
+      insertImport(tx, { id, createdBy: caller.userId, format, existing, note, dataKey });
+    await this.#start(id, insert, async (signal) => {
       const planner = new ImportPlanner(this.#deps, { importId: id, seal, existing, note }, caller);
       const beat = this.#beats(id);
       for await (const batch of readFile(bytes, format, signal)) {
@@ -162,10 +162,9 @@ export class JobImports {
    */
   async apply(id: string, { note: told }: ApplyJobImportRequest, caller: Caller): Promise<JobImport> {
     refuseUnstorableText({ note: told });
-    this.#refuseTooMany();
     const { sql } = this.#deps;
     await this.#find(sql, id, caller);
-    const row = await inTransaction(sql, async (tx) => {
+    const claim = async (tx: Tx) => {
       const found = await lockImport(tx, id, caller.userId, caller.authority.reach('jobs.edit'));
       if (found === undefined) throw notFound('Import');
       refuseUnplanned(found);
@@ -179,8 +178,8 @@ export class JobImports {
         detail: { format: found.format, ...found.counts },
       });
       return found;
-    });
-    this.#begin(id, async (signal) => {
+    };
+    await this.#start(id, claim, async (signal, row) => {
       const beat = this.#beats(id);
       await applyImport(this.#deps, {
         row,
@@ -260,10 +259,29 @@ export class JobImports {
 
   #refuseTooMany(): void {
     if (this.#isStopped) throw new AppError('unavailable', 'The server is stopping; try again.');
-    if (this.#tasks.size < maxAtOnce) return;
+    if (this.#tasks.size + this.#beginning < maxAtOnce) return;
     throw new AppError('rate_limited', 'Other imports are under way; try again in some seconds.', {
       retryAfterS: 5,
     });
+  }
+
+  /**
+   * Prepares an import and begins it. It has its place from here on: otherwise all that ask at once would find the same
+   * place free.
+   */
+  async #start<T>(
+    id: string,
+    prepare: (tx: Tx) => Promise<T>,
+    work: (signal: AbortSignal, prepared: T) => Promise<void>,
+  ): Promise<void> {
+    this.#refuseTooMany();
+    this.#beginning += 1;
+    try {
+      const prepared = await inTransaction(this.#deps.sql, prepare);
+      this.#begin(id, (signal) => work(signal, prepared));
+    } finally {
+      this.#beginning -= 1;
+    }
   }
 
   #begin(id: string, work: (signal: AbortSignal) => Promise<void>): void {

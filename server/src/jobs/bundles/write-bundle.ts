@@ -4,58 +4,16 @@ import {
   type BundleFormat,
   bundleMark,
   bundleVersion,
+  configKeys,
+  definitionKeys,
   type JobDefinition,
+  parameterKeys,
+  stepKeys,
 } from '@opsconductor/protocol';
 import { stringify } from 'yaml';
 import { canonicalJson } from '../canonical-json.ts';
 
-/** In the order that people read them in; all others follow by name. */
-const orders: Record<string, readonly string[]> = {
-  job: ['definition', 'state', 'tags', 'channels', 'made_from'],
-  definition: [
-    'name',
-    'description',
-    'category',
-    'labels',
-    'template',
-    'parameters',
-    'rules',
-    'start_within',
-    'timeout',
-    'priority',
-    'strategy',
-    'locks',
-    'connection',
-    'steps',
-  ],
-  step: [
-    'name',
-    'id',
-    'type',
-    'when',
-    'when_status',
-    'on_unknown',
-    'hold_for',
-    'idempotent',
-    'retry',
-    'connection',
-    'config',
-    'outputs',
-  ],
-  config: ['shell', 'command', 'timeout', 'working_directory', 'environment', 'expected_exit_codes'],
-  parameter: [
-    'type',
-    'title',
-    'description',
-    'secret',
-    'required',
-    'enum',
-    'pattern',
-    'format',
-    'default',
-    'order',
-  ],
-};
+const jobKeys = ['definition', 'state', 'tags', 'channels', 'made_from'];
 
 export interface BundleWriter {
   head: string;
@@ -103,7 +61,7 @@ function indented(text: string, indent: string): string {
 
 function ordered(job: BundledJob): object {
   const { definition, ...rest } = canonical(job) as BundledJob;
-  return inOrder({ definition: orderedDefinition(definition), ...rest }, 'job');
+  return inOrder({ definition: orderedDefinition(definition), ...rest }, jobKeys);
 }
 
 function orderedDefinition({ steps, parameters, ...rest }: JobDefinition): object {
@@ -112,12 +70,12 @@ function orderedDefinition({ steps, parameters, ...rest }: JobDefinition): objec
       ...rest,
       ...(parameters === undefined
         ? {}
-        : { parameters: eachIn(parameters, (one) => inOrder(one, 'parameter')) }),
+        : { parameters: eachIn(parameters, (one) => inOrder(one, parameterKeys)) }),
       steps: steps.map(({ config, ...step }) =>
-        inOrder({ ...step, config: inOrder(config as object, 'config') }, 'step'),
+        inOrder({ ...step, config: inOrder(config as object, configKeys) }, stepKeys),
       ),
     },
-    'definition',
+    definitionKeys,
   );
 }
 
@@ -125,8 +83,8 @@ function eachIn(object: object, change: (value: object) => object): object {
   return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value as object)]));
 }
 
-function inOrder(object: object, kind: string): object {
-  const order = orders[kind] ?? [];
+/** All others follow by name. */
+function inOrder(object: object, order: readonly string[]): object {
   const rank = (name: string) => (order.indexOf(name) === -1 ? order.length : order.indexOf(name));
   return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));
 }

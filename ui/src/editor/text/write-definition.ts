@@ -1,50 +1,12 @@
 // A definition as text, where there is none yet: keys in the order that people read them in, commands as blocks.
-import type { JobDefinition } from '@opsconductor/protocol';
+import {
+  configKeys,
+  definitionKeys,
+  type JobDefinition,
+  parameterKeys,
+  stepKeys,
+} from '@opsconductor/protocol';
 import { writtenAfterKey, writtenItem, writtenKey } from './write-value.ts';
-
-export const definitionKeys = [
-  'name',
-  'description',
-  'category',
-  'labels',
-  'template',
-  'parameters',
-  'rules',
-  'start_within',
-  'timeout',
-  'priority',
-  'strategy',
-  'locks',
-  'connection',
-  'steps',
-];
-export const stepKeys = [
-  'name',
-  'id',
-  'type',
-  'when',
-  'when_status',
-  'on_unknown',
-  'hold_for',
-  'idempotent',
-  'retry',
-  'connection',
-  'config',
-  'outputs',
-];
-const parameterKeys = [
-  'type',
-  'title',
-  'description',
-  'secret',
-  'required',
-  'enum',
-  'pattern',
-  'format',
-  'default',
-  'order',
-];
-const configKeys = ['shell', 'command', 'timeout', 'working_directory', 'environment', 'expected_exit_codes'];
 
 /** In what order the keys of a map stand, for where a new one goes. */
 export function orderOf(path: readonly (string | number)[]): readonly string[] {
