@@ -1,4 +1,6 @@
-import { closeCodes } from '@opsconductor/protocol';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { closeCodes, subprotocol } from '@opsconductor/protocol';
 import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { getAgent } from '../segments/agents/list-agents.ts';
@@ -7,6 +9,29 @@ import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { connectPath } from './agent-acceptor.ts';
 import { setupGateway, type TestGateway } from './testing.ts';
+
+/** Asks for an upgrade by hand, and keeps its own side open; `answer` is all that came until the server's end. */
+async function upgradeRaw(t: TestGateway, target: string) {
+  const stream = connect({ port: Number(new URL(t.url).port), host: '127.0.0.1', allowHalfOpen: true });
+  let received = '';
+  stream.on('data', (bytes) => {
+    received += bytes.toString('latin1');
+  });
+  stream.on('error', () => undefined);
+  const answer = Promise.race([once(stream, 'end'), once(stream, 'close')]).then(() => received);
+  await once(stream, 'connect');
+  const lines = [
+    `GET ${target} HTTP/1.1`,
+    'Host: 127.0.0.1',
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    `Sec-WebSocket-Protocol: ${subprotocol}`,
+  ];
+  stream.write(`${lines.join('\r\n')}\r\n\r\n`);
+  return { stream, answer };
+}
 
 async function agentState(t: TestGateway): Promise<string | undefined> {
   return (await t.sql<{ state: string }[]>`select state from agents where id = ${t.agent.agentId}`)[0]?.state;
@@ -92,6 +117,43 @@ test('more bytes than a handshake has break the connection before they are gathe
   socket.sendText(`"${'x'.repeat(1024 * 1024)}"`);
   expect(await socket.closed).toBe(1006);
   expect(t.gateway.connectedAgents()).toBe(0);
+});
+
+test('an upgrade of any other address is refused, also of one that is no URL, and the server goes on', async () => {
+  await using t = await setupGateway();
+  for (const target of ['//', '///', 'http://[', 'http://a:b/', '*', '/%', `${connectPath}%`]) {
+    const { answer } = await upgradeRaw(t, target);
+    expect(await answer, target).toContain('HTTP/1.1 404 Not Found');
+  }
+  await t.dial().next('challenge');
+});
+
+test('what is no frame ends its own connection before the handshake, and no other', async () => {
+  await using t = await setupGateway();
+  const frames = {
+    'reserved bits': [0xff, 0x80, 0, 0, 0, 0],
+    'a reserved opcode': [0x83, 0x80, 0, 0, 0, 0],
+    'no mask': [0x81, 0x01, 0x41],
+    'a length that nobody can count': [0x81, 0xff, ...Array.from({ length: 8 }, () => 0xff), 0, 0, 0, 0],
+    'no UTF-8': [0x81, 0x81, 0, 0, 0, 0, 0xff],
+    'a close code that nobody may send': [0x88, 0x82, 0, 0, 0, 0, 0, 1],
+    'a control frame in parts': [0x09, 0x80, 0, 0, 0, 0],
+  };
+  for (const [name, frame] of Object.entries(frames)) {
+    const { stream, answer } = await upgradeRaw(t, connectPath);
+    await once(stream, 'data');
+    stream.write(Buffer.from(frame));
+    expect(await answer, name).toContain('"type":"challenge"');
+  }
+  await t.dial().next('challenge');
+});
+
+test('a peer that keeps its side open after a refusal keeps no socket here', async () => {
+  await using t = await setupGateway();
+  const { stream, answer } = await upgradeRaw(t, '/elsewhere');
+  await answer;
+  await expect.poll(() => t.openConnections()).toBe(0);
+  stream.destroy();
 });
 
 test('who can’t prove that identity is refused, and the agent’s session goes on', async () => {

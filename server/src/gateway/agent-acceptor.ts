@@ -60,6 +60,8 @@ export class AgentAcceptor {
       socket.on('error', () => socket.destroy());
       const refusal = this.#refusal(request);
       if (refusal !== undefined) {
+        // A peer that never closes its side would keep the socket: no timeout of HTTP holds after an upgrade.
+        socket.once('finish', () => socket.destroy());
         socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
         return;
       }
@@ -75,7 +77,8 @@ export class AgentAcceptor {
   #refusal(request: IncomingMessage): string | undefined {
     const address = this.#addressOf(request);
     if (this.#closed) return '503 Service Unavailable';
-    if (new URL(request.url ?? '/', 'http://x').pathname !== connectPath) return '404 Not Found';
+    // Not by URL, which throws on what a client may send here.
+    if (request.url?.split('?', 1)[0] !== connectPath) return '404 Not Found';
     // Browsers always send Origin; agents never do.
     if (request.headers.origin !== undefined) return '403 Forbidden';
     if (!this.#deps.isAllowedHost(request.headers.host)) return '421 Misdirected Request';
@@ -116,9 +119,9 @@ export class AgentAcceptor {
     const onMessage = (data: Buffer, isBinary: boolean) => {
       socket.pause();
       done();
-      socket.on('error', () => socket.terminate());
       void this.#authenticate(socket, challenge, isBinary ? undefined : data, { stream: raw, address });
     };
+    socket.on('error', () => socket.terminate());
     socket.on('close', done);
     socket.on('message', onMessage);
     socket.send(JSON.stringify(challenge));

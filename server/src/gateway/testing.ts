@@ -41,6 +41,8 @@ export interface TestGateway extends TestOutput {
   gateway: Gateway;
   url: string;
   logged: string[];
+  /** Connections that the server holds. */
+  openConnections(): Promise<number>;
   /** Opens a connection; nothing is said yet. */
   dial(options?: ClientOptions, path?: string, protocol?: string): AgentSocket;
   /** Goes through handshake and resume. */
@@ -126,6 +128,10 @@ export async function setupGateway(
     gateway,
     url,
     logged,
+    openConnections: () =>
+      new Promise<number>((resolve, reject) =>
+        http.getConnections((error, count) => (error ? reject(error) : resolve(count))),
+      ),
     dial,
     proof,
     generation: newest,
