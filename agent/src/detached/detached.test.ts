@@ -220,21 +220,24 @@ accountTest(
   'the shell for the next command waits, and one that has gone meanwhile costs nothing',
   async () => {
     const t = await setupExec();
-    await t.run({ command: 'echo $PPID' });
-    const connectionPid = Number(t.sink.stdout);
+    await t.run({ command: 'echo $PPID $$' });
+    const [connectionPid = 0, ...used] = t.sink.stdout.split(' ').map(Number);
     const run = (marker: string, beforeStart?: () => Promise<void>) =>
       t.run(
         { ...survives, command: 'true' },
         { marker, ...(beforeStart === undefined ? {} : { beforeStart }) },
       );
     const shellOf = (marker: string) => Number(readFileSync(join(attemptsOf(t), marker, 'tailer'), 'utf8'));
-    const waiting = () => shellsOf(connectionPid);
+    // A command's end is told before its shell is gone.
+    const waiting = () => shellsOf(connectionPid).filter((pid) => !used.includes(pid));
     await run('m.11.1');
+    used.push(shellOf('m.11.1'));
     await expect.poll(waiting).toHaveLength(1);
-    const [shell] = waiting();
+    const [shell = 0] = waiting();
     await run('m.11.2');
     expect(shellOf('m.11.2')).toBe(shell);
-    await expect.poll(() => waiting().filter((pid) => pid !== shell)).toHaveLength(1);
+    used.push(shell);
+    await expect.poll(waiting).toHaveLength(1);
     const [next = 0] = waiting();
     const outcome = await run('m.11.3', async () => {
       if (!existsSync(`/proc/${next}`)) return;
