@@ -21,7 +21,6 @@ import {
   countJobs,
   countJobsByKind,
   cursorKeyOf,
-  type JobCountRow,
   type JobFilter,
   listJobLabels,
   listJobs as listJobRows,
@@ -54,20 +53,24 @@ export async function listJobs(sql: Queryable, query: JobQuery, reaches: readonl
 
 /** How many jobs lie within the reaches: by state, last result and category. */
 export async function jobCounts(sql: Queryable, reaches: readonly Reach[]): Promise<JobCounts> {
-  const rows = await countJobsByKind(sql, reaches);
-  const shown = rows.filter(({ state }) => state !== 'archived');
-  const sum = (of: readonly JobCountRow[]) => of.reduce((all, { jobs }) => all + jobs, 0);
+  const { kinds, lastResults: ran } = await countJobsByKind(sql, reaches);
+  const shown = kinds.filter(({ state }) => state !== 'archived');
+  const sum = (of: readonly { jobs: number }[]) => of.reduce((all, { jobs }) => all + jobs, 0);
+  const total = sum(shown);
   return {
-    total: sum(shown),
-    states: jobStates.map((state) => ({ state, jobs: sum(rows.filter((row) => row.state === state)) })),
+    total,
+    states: jobStates.map((state) => ({ state, jobs: sum(kinds.filter((kind) => kind.state === state)) })),
     lastResults: lastResults.map((lastResult) => ({
       lastResult,
-      jobs: sum(shown.filter((row) => row.lastResult === lastResult)),
+      jobs:
+        lastResult === 'none'
+          ? total - sum(ran)
+          : sum(ran.filter((result) => result.lastResult === lastResult)),
     })),
     categories: [...new Set(shown.map(({ category }) => category))]
       .sort()
-      .map((category) => ({ category, jobs: sum(shown.filter((row) => row.category === category)) })),
-    templates: sum(shown.filter(({ isTemplate }) => isTemplate)),
+      .map((category) => ({ category, jobs: sum(shown.filter((kind) => kind.category === category)) })),
+    templates: shown.reduce((all, { templates }) => all + templates, 0),
   };
 }
 
