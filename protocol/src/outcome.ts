@@ -146,7 +146,7 @@ export const StepOutcomeSchema = Type.Object(
       }),
     ),
     /** From the command's start on the target to its end, in ms. */
-    executionTimeMs: Type.Optional(Type.Integer({ minimum: 0 })),
+    executionTimeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
     /** The SSH connection that carried the attempt, for the SSH context table. */
     ssh: Type.Optional(
       Type.Object({

@@ -57,14 +57,15 @@ export class ReadStream {
     switch (kind) {
       case 'd':
         this.#pieceStream = stream;
+        if (!/^[1-9]\d{0,9}$/.test(words[1] ?? '')) break;
         this.#pieceBytes = Number(words[1]);
-        if (!(this.#pieceBytes > 0)) break;
         return undefined;
       case 'r': {
         const report = parseReport(words.join(' '));
         return report === undefined ? undefined : { is: 'report', report };
       }
       case 'x':
+        if (!/^\d{1,3}$/.test(words[0] ?? '')) break;
         return { is: 'exit', code: Number(words[0]) };
       case 'f':
         return { is: 'full', stream };

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import type { StepTarget } from '../steps/step-type.ts';
-import { connectSsh } from './connection.ts';
+import { channelExit, connectSsh } from './connection.ts';
 import { hostKeyFingerprint } from './host-key.ts';
 import { SshError } from './ssh-error.ts';
 import { accountTest, refusalOf, setupSshd, sshTest } from './sshd-setup.ts';
@@ -301,4 +301,11 @@ sshTest('sessions beyond MaxSessions are refused channels', async () => {
   const connection = await t.connect();
   await connection.exec('cat');
   expect((await refusalOf(connection.exec('true'))).reason).toBe('channel_refused');
+});
+
+test('the name of a signal is a word, whatever the server calls it', () => {
+  expect(channelExit(3)).toEqual({ code: 3, signal: undefined });
+  expect(channelExit(null, 'SIGKILL')).toEqual({ code: null, signal: 'KILL' });
+  expect(channelExit(null)).toEqual({ code: null, signal: '' });
+  expect(channelExit(null, `\u001b[2J\0${'X'.repeat(10_000)}`).signal).toMatch(/^2JX{30}$/);
 });

@@ -50,10 +50,23 @@ const macs = [
 export interface ChannelExit {
   /** Null when a signal ended it. */
   code: number | null;
+  /** Without SIG; a word, whatever the server called it. */
   signal: string | undefined;
 }
 
 const exits = new WeakMap<ClientChannel, ChannelExit>();
+
+/** Of what a channel's `exit` event tells. The name of a signal is any text that the server likes. */
+export function channelExit(code: number | null, signal?: string): ChannelExit {
+  if (code !== null) return { code, signal: undefined };
+  return {
+    code,
+    signal: (signal ?? '')
+      .replace(/^SIG/, '')
+      .replace(/[^\w@.-]/g, '')
+      .slice(0, 32),
+  };
+}
 
 /** How the command of a channel has ended; undefined while that was not heard of. */
 export function exitOf(channel: ClientChannel): ChannelExit | undefined {
@@ -108,7 +121,9 @@ export class SshConnection {
     return this.#channel((done) =>
       this.#client.exec(command, (error, channel) => {
         // The end may come in the very bytes that say that it began.
-        channel?.once('exit', (code: number | null, signal?: string) => exits.set(channel, { code, signal }));
+        channel?.once('exit', (...exit: [number | null, string?]) =>
+          exits.set(channel, channelExit(...exit)),
+        );
         done(error, channel);
       }),
     );

@@ -67,6 +67,18 @@ test('a pid that may be another process by now counts only with the marker', () 
   expect(attemptProcesses({ processes: orphans, marked: new Set() }, 10, false)).toHaveLength(2);
 });
 
+test('a target that makes its table up holds nobody up', () => {
+  const unclosed = `proc table\n${'1 (\n'.repeat(50_000)}table end\n`;
+  expect(parseProcessTable(unclosed).processes).toEqual([]);
+  // Each descends from the one after it.
+  const chain = Array.from({ length: 20_000 }, (_, n) => row(n + 2, n + 3, 1, 1));
+  const table = { processes: chain, marked: new Set([20_001]) };
+  expect(attemptProcesses(table, undefined, false)).toHaveLength(chain.length);
+  expect(attemptProcesses({ ...table, marked: new Set() }, undefined, false, chain)).toHaveLength(
+    chain.length,
+  );
+});
+
 sshTest('a real table holds the processes of the target', async () => {
   const t = await setupSshd();
   const table = await listProcesses(stopTarget(t), 'no.such.marker');

@@ -58,22 +58,33 @@ export function attemptProcesses(
 ): RemoteProcess[] {
   const first = table.processes.find(({ pid }) => pid === leader);
   const trusted = leader !== undefined && (leaderIsOurs || first === undefined || table.marked.has(leader));
-  const found = new Set(
-    table.processes
-      .filter(
-        ({ pid, groupId, sessionId }) =>
-          table.marked.has(pid) ||
-          seen.some((old) => old.pid === pid && old.groupId === groupId && old.sessionId === sessionId) ||
-          (trusted && (pid === leader || groupId === leader || sessionId === leader)),
-      )
-      .map(({ pid }) => pid),
+  const known = new Set(seen.map(identityOf));
+  const roots = table.processes.filter(
+    (process) =>
+      table.marked.has(process.pid) ||
+      known.has(identityOf(process)) ||
+      (trusted && [process.pid, process.groupId, process.sessionId].includes(leader)),
   );
-  // A table isn't sorted by descent, so it is walked until nothing is added.
-  for (let before = -1; before !== found.size; ) {
-    before = found.size;
-    for (const { pid, parentPid } of table.processes) if (found.has(parentPid)) found.add(pid);
-  }
+  const found = withDescendants(roots, table.processes);
   return table.processes.filter(({ pid }) => found.has(pid));
+}
+
+function identityOf({ pid, groupId, sessionId }: RemoteProcess): string {
+  return `${pid} ${groupId} ${sessionId}`;
+}
+
+/** Pids of the roots and of all that descend from them. A target may tell of any number of processes, in any order. */
+function withDescendants(roots: readonly RemoteProcess[], processes: readonly RemoteProcess[]): Set<number> {
+  const children = new Map<number, number[]>();
+  for (const { pid, parentPid } of processes) {
+    const siblings = children.get(parentPid);
+    if (siblings === undefined) children.set(parentPid, [pid]);
+    else siblings.push(pid);
+  }
+  const found = new Set(roots.map(({ pid }) => pid));
+  // A set is walked to what was added to it meanwhile, too.
+  for (const pid of found) for (const child of children.get(pid) ?? []) found.add(child);
+  return found;
 }
 
 /** The output of the listing script. Throws for one that was cut short. */
@@ -83,11 +94,16 @@ export function parseProcessTable(output: string): ProcessTable {
   if (start < 0 || !output.endsWith('table end\n')) throw new Error('the process table was cut short');
   const text = output.slice(start);
   const marked = new Set(
-    [...text.matchAll(/^marked \/proc\/(\d+)\/environ$/gm)].map((match) => Number(match[1])),
+    [...text.matchAll(/^marked \/proc\/(\d{1,10})\/environ$/gm)].map((match) => Number(match[1])),
   );
   const processes = text.startsWith('proc')
-    ? // pid (comm) state ppid pgrp session …: comm may hold anything, spaces and brackets included.
-      [...text.matchAll(/^(\d+) \(([\s\S]*?)\) ([A-Za-z]) (\d+) (-?\d+) (-?\d+) /gm)].map((match) => ({
+    ? // pid (comm) state ppid pgrp session …: comm may hold anything, spaces and brackets included. The kernel cuts it
+      // at 64 bytes; without a bound, names that never end would be looked through to the end each.
+      [
+        ...text.matchAll(
+          /^(\d{1,10}) \(([\s\S]{0,64}?)\) ([A-Za-z]) (\d{1,10}) (-?\d{1,10}) (-?\d{1,10}) /gm,
+        ),
+      ].map((match) => ({
         state: match[3] as string,
         pid: Number(match[1]),
         parentPid: Number(match[4]),
@@ -95,7 +111,7 @@ export function parseProcessTable(output: string): ProcessTable {
         sessionId: Number(match[6]),
         command: match[2] as string,
       }))
-    : [...text.matchAll(/^ *(\d+) +(\d+) +(\d+) +(\S+) +(.*)$/gm)].map((match) => ({
+    : [...text.matchAll(/^ *(\d{1,10}) +(\d{1,10}) +(\d{1,10}) +(\S{1,16}) +(.*)$/gm)].map((match) => ({
         state: match[4] as string,
         pid: Number(match[1]),
         parentPid: Number(match[2]),

@@ -1,7 +1,7 @@
 // One command running on one channel: its report, its output under back-pressure, its end.
 import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
-import { type ChannelExit, exitOf } from '../ssh/connection.ts';
+import { type ChannelExit, channelExit, exitOf } from '../ssh/connection.ts';
 import type { Lease } from '../ssh/pool.ts';
 import {
   attemptScript,
@@ -104,12 +104,12 @@ export class Attempt implements RunningCommand {
     stderr.on('data', (bytes: Buffer) => this.#writeStderr(bytes));
     const onExit = ({ code, signal }: ChannelExit) => {
       this.#endedAt = performance.now();
-      this.#end = code === null ? { signal: (signal ?? '').replace(/^SIG/, '') } : { exitCode: code };
+      this.#end = code === null ? { signal: signal ?? '' } : { exitCode: code };
     };
     // A login shell may have ended before anything was sent.
     const early = exitOf(this.#channel);
     if (early !== undefined) onExit(early);
-    else this.#channel.once('exit', (code: number | null, signal?: string) => onExit({ code, signal }));
+    else this.#channel.once('exit', (...exit: [number | null, string?]) => onExit(channelExit(...exit)));
     await Promise.all([
       new Promise((resolve) => this.#channel.once('close', resolve)),
       new Promise((resolve) => stderr.once('close', resolve)),

@@ -142,3 +142,15 @@ test('once the report is known bytes are handed on without a copy', () => {
   expect(filter.push(bytes)[0]).toBe(bytes);
   expect(filter.report).toEqual({ kind: 'started', pid: 1 });
 });
+
+test('a report that does not end is output, and holds nothing back', () => {
+  const filter = new ReportFilter(nonce);
+  const all = [
+    Buffer.from(`before\n${nonce} start `),
+    ...Array.from({ length: 100 }, () => Buffer.alloc(64, '1')),
+  ];
+  const passed = all.flatMap((bytes) => filter.push(bytes));
+  expect(filter.flush()).toEqual([]);
+  expect(filter.report).toBeUndefined();
+  expect(Buffer.concat(passed)).toEqual(Buffer.concat(all));
+});

@@ -154,11 +154,16 @@ export type BootstrapReport =
   | { kind: 'no_shell'; which: 'bash' }
   | { kind: 'no_output_file' };
 
+/** A longer line than any report is none. */
+const maxReportBytes = 256;
+
 /** Takes the report line out of stderr, wherever a login shell's own words left it. */
 export class ReportFilter {
   report: BootstrapReport | undefined;
   readonly #nonce: Buffer;
   #held: Buffer = Buffer.alloc(0);
+  /** The nonce came without a report: whoever printed it knows it, and nothing it prints is held back for one. */
+  #isSpoilt = false;
 
   constructor(nonce: string) {
     this.#nonce = Buffer.from(nonce);
@@ -166,7 +171,7 @@ export class ReportFilter {
 
   /** What of the bytes is output, in order. Without a copy once the report has been seen. */
   push(bytes: Buffer): Buffer[] {
-    if (this.report) return [bytes];
+    if (this.report || this.#isSpoilt) return [bytes];
     const text = this.#held.length > 0 ? Buffer.concat([this.#held, bytes]) : bytes;
     const start = text.indexOf(this.#nonce);
     if (start < 0) {
@@ -175,6 +180,11 @@ export class ReportFilter {
       return nonEmpty([text.subarray(0, text.length - kept)]);
     }
     const end = text.indexOf('\n', start);
+    if (end < 0 && text.length - start > maxReportBytes) {
+      this.#isSpoilt = true;
+      this.#held = Buffer.alloc(0);
+      return [text];
+    }
     if (end < 0) {
       this.#held = text.subarray(start);
       return nonEmpty([text.subarray(0, start)]);
@@ -195,7 +205,7 @@ export class ReportFilter {
 /** Reads a report without its nonce. */
 export function parseReport(line: string): BootstrapReport | undefined {
   const [kind, value] = line.split(' ');
-  if (kind === 'start' && /^\d+$/.test(value ?? '')) return { kind: 'started', pid: Number(value) };
+  if (kind === 'start' && /^\d{1,10}$/.test(value ?? '')) return { kind: 'started', pid: Number(value) };
   if (kind === 'cd' && (value === 'denied' || value === 'file' || value === 'missing')) {
     return { kind: 'no_directory', why: value };
   }

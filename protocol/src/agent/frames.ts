@@ -4,6 +4,8 @@
 
 export const frameVersion = 1;
 export const frameHeaderBytes = 28;
+/** The last number that a chunk may have. */
+export const maxSeq = 0x7fff_fffe;
 
 export type OutputStreamName = 'stdout' | 'stderr';
 const streamCodes = { stdout: 1, stderr: 2 } as const;
@@ -67,7 +69,7 @@ export function decodeFrame(data: Uint8Array, maxRawBytes: number): OutputFrame 
     step <= BigInt(Number.MAX_SAFE_INTEGER) &&
     epoch > 0 &&
     seq > 0 &&
-    seq < 0x7fff_ffff &&
+    seq <= maxSeq &&
     rawLength > 0 &&
     rawLength <= maxRawBytes;
   if (stream === undefined || !wellFormed) return undefined;

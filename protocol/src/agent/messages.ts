@@ -7,6 +7,7 @@ import { DisplayName } from '../api/text.ts';
 import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
+import { maxSeq } from './frames.ts';
 import { StepValuesSchema } from './step-values.ts';
 
 export const subprotocol = 'opsconductor.v1';
@@ -50,11 +51,19 @@ export const serverCapabilities = [
 export type ServerCapability = (typeof serverCapabilities)[number];
 
 const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
+/** A size or a number that only grows; beyond this neither JSON nor the database counts exactly. */
+const Count = (minimum = 0) => Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER });
+/** Of a chunk of output, as its frame carries it. */
+const Seq = (minimum: number) => Type.Integer({ minimum, maximum: maxSeq });
+/** Of a segment key or a roster; the database counts these in 32 bits. */
+const Generation = (minimum = 1) => Type.Integer({ minimum, maximum: 2_147_483_647 });
 const Epoch = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
 const Bytes32 = Type.String({ minLength: 44, maxLength: 44, pattern: '^[A-Za-z0-9+/]{43}=$' });
 const Signature = Type.String({ minLength: 88, maxLength: 88, pattern: '^[A-Za-z0-9+/]{86}==$' });
-const LeaseToken = Type.String({ minLength: 16, maxLength: 64 });
-const RequestId = Type.String({ minLength: 1, maxLength: 64 });
+/** Compared and kept as it is: nothing that a database or a log could take for something else. */
+const Opaque = (minLength: number) => Type.String({ minLength, maxLength: 64, pattern: '^[!-~]*$' });
+const LeaseToken = Opaque(16);
+const RequestId = Opaque(1);
 const message = <T extends string, P extends Record<string, TSchema>>(type: T, properties: P) =>
   Type.Object({ type: Type.Literal(type), ...properties });
 
@@ -78,7 +87,7 @@ export const AuthenticateSchema = message('authenticate', {
   /** By the agent's Ed25519 key over the handshake transcript, in the agent's role. */
   signature: Signature,
   /** The newest connect generation this agent holds, with the server's signature on it. */
-  generation: Type.Integer({ minimum: 0 }),
+  generation: Count(),
   generationSignature: Signature,
 });
 export const WelcomeSchema = message('welcome', {
@@ -107,11 +116,11 @@ export const JournalAttemptSchema = Type.Object({
    */
   state: Type.Enum(['leased', 'running', 'finished', 'interrupted']),
   /** Chunks in the spool: all of 1..lastSeq that were not acknowledged are still there. */
-  lastSeq: Type.Integer({ minimum: 0 }),
+  lastSeq: Seq(0),
 });
 export const ResumeSchema = message('resume', {
   /** Says that the generation of `welcome` is safe on disk. */
-  generation: Type.Integer({ minimum: 1 }),
+  generation: Count(1),
   slots: Type.Integer({ minimum: 1, maximum: limits.maxSlots }),
   agentVersion: Type.String({ maxLength: 64 }),
   platform: Type.String({ maxLength: 64 }),
@@ -121,7 +130,7 @@ export const ResumeSchema = message('resume', {
   journalIntact: Type.Boolean(),
   attempts: Type.Array(JournalAttemptSchema, { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
   /** Highest roster number this agent has verified; 0 when none. */
-  rosterNumber: Type.Integer({ minimum: 0 }),
+  rosterNumber: Generation(0),
   /** Of `agentCapabilities`, or of a later version's. A server asks no agent for what it doesn't name. */
   capabilities: Type.Optional(
     Type.Array(Type.String({ maxLength: 64 }), { maxItems: limits.maxAgentCapabilities }),
@@ -338,11 +347,11 @@ export const DrainSchema = message('drain', {
 export const busyReasons = ['memory', 'load'] as const;
 export type BusyReason = (typeof busyReasons)[number];
 export const HeartbeatSchema = message('heartbeat', {
-  sequence: Type.Integer({ minimum: 1 }),
+  sequence: Count(1),
   held: Type.Array(Pair(Id, Epoch), { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
-  rssBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  rssBytes: Type.Optional(Count()),
   loadAverage: Type.Optional(Type.Number({ minimum: 0 })),
-  spoolBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  spoolBytes: Type.Optional(Count()),
   /** Why it wants nothing new just now: its memory, or the load of its machine, is above what it was told. */
   busy: Type.Optional(Type.String({ minLength: 1, maxLength: 32 })),
   /** Rows that the newest audit checkpoint covers that this agent keeps; 0 for none. Asks for a newer one. */
@@ -364,13 +373,13 @@ export const CompleteSchema = message('complete', {
   ...attempt,
   outcome: StepOutcomeSchema,
   output: Type.Object({
-    lastSeq: Type.Integer({ minimum: 0 }),
-    rawBytes: Type.Integer({ minimum: 0 }),
+    lastSeq: Seq(0),
+    rawBytes: Count(),
     /** Digest chain over all chunks (see frames.ts), base64. */
     digest: Bytes32,
     truncated: Type.Boolean(),
     /** Ranges of seq that this agent lost with its disk. */
-    gaps: Type.Array(Pair(Type.Integer({ minimum: 1 }), Type.Integer({ minimum: 1 })), {
+    gaps: Type.Array(Pair(Seq(1), Seq(1)), {
       maxItems: 64,
     }),
   }),
@@ -404,12 +413,12 @@ export const HostKeySeenSchema = message('host_key_seen', {
 });
 export const WrappedKeySchema = message('wrapped_key', {
   agentId: Id,
-  generation: Type.Integer({ minimum: 1 }),
+  generation: Generation(),
   wrapped: Type.String({ maxLength: 1024 }),
 });
 /** The generation of the segment key that `segment_state` wanted, with its private half wrapped for its maker. */
 export const SegmentKeyMadeSchema = message('segment_key_made', {
-  generation: Type.Integer({ minimum: 2 }),
+  generation: Generation(2),
   segmentPublicKey: Bytes32,
   wrapped: Type.String({ maxLength: 1024 }),
   /** By the agent's signing key over the segment key statement (docs/protocol.md). */
@@ -417,8 +426,8 @@ export const SegmentKeyMadeSchema = message('segment_key_made', {
 });
 /** This agent has opened these generations of the segment key, so it can be given steps that need them. */
 export const SegmentReadySchema = message('segment_ready', {
-  rosterNumber: Type.Integer({ minimum: 1 }),
-  generations: Type.Array(Type.Integer({ minimum: 1 })),
+  rosterNumber: Generation(),
+  generations: Type.Array(Generation(), { maxItems: limits.maxKeyGenerations }),
 });
 /** A checkpoint that does not continue the one that this agent keeps: the log was rolled back or rewritten. */
 export const AuditCheckpointRefusedSchema = message('audit_checkpoint_refused', {

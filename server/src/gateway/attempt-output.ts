@@ -106,10 +106,18 @@ export class AttemptOutput {
   }
 }
 
+/** The first of 1..lastSeq that is neither stored nor in a gap. Takes steps for what is stored, not for what is claimed. */
 function firstMissing(seqs: readonly number[], claimed: ClaimedOutput): number | undefined {
   const have = new Set(seqs);
-  for (let seq = 1; seq <= claimed.lastSeq; seq += 1) {
-    if (!have.has(seq) && !claimed.gaps.some(([from, to]) => from <= seq && seq <= to)) return seq;
+  let seq = 1;
+  while (seq <= claimed.lastSeq) {
+    if (have.has(seq)) {
+      seq += 1;
+      continue;
+    }
+    const gap = claimed.gaps.find(([from, to]) => from <= seq && seq <= to);
+    if (gap === undefined) return seq;
+    seq = gap[1] + 1;
   }
   return undefined;
 }

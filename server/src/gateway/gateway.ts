@@ -505,9 +505,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#dispatcher.wake();
   }
 
-  async hostKeySeen(_link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void> {
+  async hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void> {
+    const { segmentId } = link;
     await inTransaction(this.#deps.sql, (tx) =>
-      recordSeenHostKey(tx, { targetId: message.targetId, hostKeyLine: message.hostKey }),
+      recordSeenHostKey(tx, { targetId: message.targetId, hostKeyLine: message.hostKey, segmentId }),
     );
   }
 

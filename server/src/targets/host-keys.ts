@@ -27,16 +27,18 @@ export type SeenHostKey = {
  * Notes the host key that a connection to a target showed: pending where nothing is accepted yet, changed where
  * something else is. A fingerprint that was accepted in advance gets its key.
  *
- * @returns undefined for a target that is gone, or a line that is no public key.
+ * @param seen.segmentId Where an agent tells it unasked: the agent's, which speaks for no other segment's targets.
+ * @returns undefined for a target that is gone or elsewhere, or a line that is no public key.
  */
 export async function recordSeenHostKey(
   tx: Tx,
-  seen: { targetId: number; hostKeyLine: string },
+  seen: { targetId: number; hostKeyLine: string; segmentId?: number },
 ): Promise<SeenHostKey | undefined> {
   const key = parseHostKeyLine(seen.hostKeyLine);
   if (key === undefined) return undefined;
   const target = await lockTarget(tx, seen.targetId, unrestricted);
   if (target === undefined) return undefined;
+  if (seen.segmentId !== undefined && seen.segmentId !== target.segmentId) return undefined;
   const { fingerprint, keyType, line } = key;
   const known = await listHostKeys(tx, [target.id]);
   const same = known.find((row) => row.fingerprint === fingerprint);

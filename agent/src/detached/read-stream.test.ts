@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { type ReadEvent, ReadStream } from './read-stream.ts';
+
+const nonce = 'a1b2';
+const begin = `Welcome!\n${nonce} begin\n`;
+
+function read(...parts: string[]): ReadEvent[] {
+  const stream = new ReadStream(nonce);
+  return parts.flatMap((part) => [...stream.push(Buffer.from(part))]);
+}
+
+test('pieces of output are taken as they are framed, wherever the bytes were split', () => {
+  const text = `${begin}r start 17\nd 1 4\none\nd 2 4\nx 9\nx 3\nend\n`;
+  const whole = read(text);
+  expect(whole.map(({ is }) => is)).toEqual(['begin', 'report', 'output', 'output', 'exit', 'end']);
+  const bytes = (events: ReadEvent[]) =>
+    events.flatMap((event) => (event.is === 'output' ? [event.bytes.toString()] : [])).join('');
+  expect(bytes(whole)).toBe('one\nx 9\n');
+  expect(bytes(read(...text))).toBe('one\nx 9\n');
+});
+
+test.each([
+  'd 1 0',
+  'd 1 0.5',
+  'd 1 -1',
+  'd 1 1e999',
+  'd 1 NaN',
+  'd 1',
+  'x',
+  'x NaN',
+  'x 1e300',
+  'x -1',
+  'y',
+])('a target that says “%s” is not what was started there', (line) => {
+  expect(() => read(begin, `${line}\nmore`)).toThrow('something else than output');
+});
+
+test('a line that does not end is not gathered', () => {
+  expect(() => read(begin, 'd '.repeat(4_096))).toThrow('something else than output');
+});
