@@ -18,9 +18,8 @@ async function prepare() {
   say('Preparing: building the console and the agent, finding what the tests run against');
   await buildAll();
   register();
-  const { ensureAnsible, ensureChromium, ensureNetworkTools, ensureShells, ensureSshd } = await import(
-    '../test/support/packages.ts'
-  );
+  const { ensureAnsible, ensureChromium, ensureNetworkTools, ensureShells, ensureSshd, ensureWinrmFixture } =
+    await import('../test/support/packages.ts');
   const options = { print: (line) => say(`  ${line}`) };
   const untried = { sshd: undefined, notes: [] };
   const sshd = await ensureSshd(options);
@@ -36,6 +35,8 @@ async function prepare() {
   for (const [name, shell] of await ensureShells(options)) {
     if ('missing' in shell) untried.notes.push(`scripts in ${name}: ${shell.missing}`);
   }
+  const winrm = await ensureWinrmFixture(options);
+  if ('missing' in winrm) untried.notes.push(`WinRM: ${winrm.missing}`);
   const networks = await ensureNetworkTools(options);
   if (networks !== undefined) untried.notes.push(`segmented networks: ${networks.missing}`);
   else say('  Network namespaces and nftables: available');

@@ -1,11 +1,19 @@
 // `tsx test/support/ensure-packages.ts`: gets what the suite wants to try itself against, and says what is missing.
-import { ensureAnsible, ensureChromium, ensureNetworkTools, ensureShells, ensureSshd } from './packages.ts';
+import {
+  ensureAnsible,
+  ensureChromium,
+  ensureNetworkTools,
+  ensureShells,
+  ensureSshd,
+  ensureWinrmFixture,
+} from './packages.ts';
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
 for (const [name, ensure] of [
   ['sshd', ensureSshd],
   ['chromium', ensureChromium],
   ['ansible', ensureAnsible],
+  ['WinRM host', ensureWinrmFixture],
 ] as const) {
   const result = await ensure({ print });
   print('missing' in result ? `${name}: not available: ${result.missing}` : `${name}: ${result.path}`);

@@ -1,5 +1,5 @@
-// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, shells, tools for networks), and gets
-// them where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
+// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, shells, tools for networks, what
+// makes a WinRM host), and gets them where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -29,6 +29,16 @@ const shells: Package[] = [
   { name: 'bash', paths: ['usr/bin/bash', 'bin/bash'] },
   { name: 'busybox', paths: ['usr/bin/busybox', 'bin/busybox'] },
   { name: 'zsh', paths: ['usr/bin/zsh', 'bin/zsh'] },
+];
+/** Python is the program; what it imports, and the mechanism that GSSAPI loads, are found in the system's places only. */
+const winrmFixture: Package[] = [
+  { name: 'python3', paths: ['usr/bin/python3'] },
+  { name: 'python3-gssapi', paths: ['usr/lib/python3/dist-packages/gssapi/__init__.py'] },
+  { name: 'gss-ntlmssp', paths: ['etc/gss/mech.d/mech.ntlmssp.conf'] },
+  { name: 'python3-winrm', paths: ['usr/lib/python3/dist-packages/winrm/__init__.py'] },
+  { name: 'krb5-user', paths: ['usr/bin/kinit'] },
+  { name: 'krb5-kdc', paths: ['usr/sbin/krb5kdc'] },
+  { name: 'krb5-admin-server', paths: ['usr/sbin/kadmin.local'] },
 ];
 const networkTools: Package[] = [
   { name: 'iproute2', paths: ['usr/sbin/ip', 'usr/bin/ip', 'sbin/ip'] },
@@ -60,6 +70,22 @@ export function ensureAnsible(options: EnsureOptions = {}): Promise<Ensured> {
 /** The path of HAProxy, or why there is none. */
 export function ensureHaproxy(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(haproxy, options);
+}
+
+/** The Python that can be a WinRM host and speak to one, or why there is none. */
+export async function ensureWinrmFixture(options: EnsureOptions = {}): Promise<Ensured> {
+  let python: Ensured | undefined;
+  for (const wanted of winrmFixture) {
+    if (process.getuid?.() !== 0 && locate(wanted, '/') === undefined) {
+      return {
+        missing: `the WinRM host for tests needs the Debian package ${wanted.name}, which root installs`,
+      };
+    }
+    const found = await ensure(wanted, options);
+    if ('missing' in found) return found;
+    python ??= found;
+  }
+  return python ?? { missing: 'nothing was asked for' };
 }
 
 /** The shells that scripts of steps meet on targets, by name. */
@@ -140,6 +166,8 @@ const installScript = `
 case "$1" in
   openssh-server) units="ssh.service ssh.socket" ;;
   haproxy) units=haproxy.service ;;
+  krb5-kdc) units=krb5-kdc.service ;;
+  krb5-admin-server) units=krb5-admin-server.service ;;
   *) units= ;;
 esac
 dpkg-query -W -f '\${Status}' "$1" 2>/dev/null | grep -q 'ok installed' && exit 0

@@ -1,0 +1,109 @@
+// For tests: a WinRM host for a file, and connections to it.
+import { afterAll, afterEach, beforeAll, onTestFinished, test } from 'vitest';
+// biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the WinRM host that test/ provides
+import { ensureWinrmFixture } from '../../../../test/support/packages.ts';
+import {
+  startWinrm,
+  type WinrmFixture,
+  type WinrmFixtureOptions,
+  type WinrmListener,
+  winrmPassword,
+  winrmUser,
+} from '../../../../test/support/winrm.ts';
+// biome-ignore-end lint/style/noRestrictedImports: see above
+import { type ConnectionOptions, WinrmConnection } from '../connection.ts';
+import { type CommandEnd, type RunOptions, runCommand } from '../run-command.ts';
+import { WinrmError } from '../winrm-error.ts';
+
+export { winrmPassword, winrmUser };
+
+const missing = 'missing' in (await ensureWinrmFixture());
+/** A test that needs a WinRM host. */
+export const winrmTest = test.skipIf(missing);
+
+/** One host for all tests of a file; between them nothing goes wrong any more and its counters start at none. */
+export function hostOfFile(options: WinrmFixtureOptions = {}): { readonly fixture: WinrmFixture } {
+  const held: { fixture?: WinrmFixture } = {};
+  beforeAll(async () => {
+    if (!missing) held.fixture = await startWinrm(options);
+  });
+  afterEach(() => held.fixture?.reset(options.settings));
+  afterAll(() => held.fixture?.stop());
+  return {
+    get fixture() {
+      if (held.fixture === undefined) throw new Error('The WinRM host was not started');
+      return held.fixture;
+    },
+  };
+}
+
+const certificates = { https: 'sha256', strict: 'sha256', sha384: 'sha384', pss: 'pss' } as const;
+
+/** What connecting to one of the host's listeners takes; NTLM unless told. */
+export function optionsFor(
+  fixture: WinrmFixture,
+  listener: WinrmListener,
+  more: Partial<ConnectionOptions> = {},
+): ConnectionOptions {
+  const certificate =
+    listener in certificates ? certificates[listener as keyof typeof certificates] : undefined;
+  return {
+    host: fixture.host,
+    port: fixture.port(listener),
+    login: { method: 'ntlm', user: winrmUser, password: winrmPassword },
+    ...(certificate === undefined ? {} : { tls: { ca: [fixture.certificate(certificate).certificate] } }),
+    addressesOf: async (host) => [host],
+    ...more,
+  };
+}
+
+/** A connection that is closed with the test. */
+export function connectionTo(
+  fixture: WinrmFixture,
+  listener: WinrmListener,
+  more?: Partial<ConnectionOptions>,
+): WinrmConnection {
+  const connection = new WinrmConnection(optionsFor(fixture, listener, more));
+  onTestFinished(() => connection.close());
+  return connection;
+}
+
+export interface Ran {
+  end: CommandEnd;
+  stdout: Buffer;
+  stderr: Buffer;
+}
+
+/** Runs a line of /bin/sh on the host. */
+export async function runOn(
+  fixture: WinrmFixture,
+  command: string,
+  more: Partial<RunOptions> & { listener?: WinrmListener; connection?: Partial<ConnectionOptions> } = {},
+): Promise<Ran> {
+  const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  const { listener = 'http', connection } = more;
+  const end = await runCommand({
+    connect: () => new WinrmConnection(optionsFor(fixture, listener, connection)),
+    settings: { environment: {}, workingDirectory: undefined, idleTimeoutS: 600 },
+    line: { command, arguments: [] },
+    input: Buffer.alloc(0),
+    onOutput: (stream, bytes) => {
+      output[stream].push(bytes);
+    },
+    signal: new AbortController().signal,
+    killGraceMs: () => 5_000,
+    limits: { retryMs: 10 },
+    ...more,
+  });
+  return { end, stdout: Buffer.concat(output.stdout), stderr: Buffer.concat(output.stderr) };
+}
+
+/** What a promise rejects with, which must be a WinrmError. */
+export async function errorOf(attempt: Promise<unknown>): Promise<WinrmError> {
+  const error = await attempt.then(
+    () => new Error('it went well'),
+    (reason: unknown) => reason,
+  );
+  if (error instanceof WinrmError) return error;
+  throw error;
+}

@@ -1,0 +1,186 @@
+// A WinRM host for one test file: `test/winrm-fixture/serve.py`, whose cryptography is gss-ntlmssp's, MIT Kerberos' and
+// OpenSSL's. Commands run by /bin/sh. It is no Windows: see docs/windows.md for what that leaves untried.
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { ensureWinrmFixture } from './packages.ts';
+
+export const winrmUser = 'opsdeploy';
+export const winrmPassword = 'Gülden & "Süß"!';
+export const winrmDomain = 'FIXTURE';
+
+/** `http` wants every message sealed; `plain` takes it in clear, as Windows after AllowUnencrypted. */
+export const winrmListeners = ['http', 'plain', 'https', 'strict', 'sha384', 'pss'] as const;
+export type WinrmListener = (typeof winrmListeners)[number];
+
+export interface Mishap {
+  /** Of the message, `Receive`; any unless told. */
+  action?: string;
+  /** Before the host acts on it, after that, or before it even looks who sends it. */
+  moment?: 'before' | 'after' | 'http';
+  what: string;
+  times?: number;
+  /** How many such messages go well first. */
+  skip?: number;
+}
+
+export interface WinrmStats {
+  shells: number;
+  created: number;
+  handshakes: number;
+  requests: string[];
+  refusals: string[];
+}
+
+export interface WinrmFixtureOptions {
+  /** Programs that stand-ins for powershell.exe know, by their whole text. */
+  emulated?: { bootstrap: string; cmdRunner: string };
+  /** What hosts have configured: `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
+  settings?: Record<string, unknown>;
+}
+
+const folder = join(import.meta.dirname, '../winrm-fixture');
+
+/** Starts one and waits until it listens. Rejects with the reason where what it needs is not to be had. */
+export async function startWinrm(options: WinrmFixtureOptions = {}): Promise<WinrmFixture> {
+  const program = await ensureWinrmFixture();
+  if ('missing' in program) throw new Error(program.missing);
+  const dir = mkdtempSync(join(tmpdir(), 'opsconductor-winrm-'));
+  const made = spawnSync('sh', [join(folder, 'make_certificates.sh')], { cwd: dir });
+  if (made.status !== 0) throw new Error(`No certificates: ${made.stderr}`);
+  const users = join(dir, 'users');
+  writeFileSync(users, `${winrmDomain}:${winrmUser}:${winrmPassword}\n`);
+  const tls = (name: string, digest: string, strict = false) => ({
+    tls: true,
+    certificate: join(dir, `${name}.pem`),
+    key: join(dir, `${name}.key`),
+    digest,
+    strict,
+    clientCa: join(dir, 'client.pem'),
+    methods: ['negotiate', 'basic', 'certificate'],
+  });
+  const settings = {
+    dir,
+    users: { [winrmUser]: winrmPassword },
+    emulated: options.emulated ?? { bootstrap: '', cmdRunner: '' },
+    ...options.settings,
+    listeners: {
+      http: { tls: false, methods: ['negotiate'] },
+      plain: { tls: false, plain: true, methods: ['negotiate', 'basic'] },
+      https: tls('sha256', 'sha256'),
+      strict: tls('sha256', 'sha256', true),
+      sha384: tls('sha384', 'sha384', true),
+      pss: tls('pss', 'sha512', true),
+    } satisfies Record<WinrmListener, unknown>,
+  };
+  const configuration = join(dir, 'configuration.json');
+  writeFileSync(configuration, JSON.stringify(settings));
+  const child = spawn(program.path, [join(folder, 'serve.py'), configuration], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, NTLM_USER_FILE: users, PYTHONDONTWRITEBYTECODE: '1' },
+  });
+  const fixture = new WinrmFixture(child, dir);
+  await fixture.ready;
+  return fixture;
+}
+
+const running = new Set<WinrmFixture>();
+process.once('exit', () => {
+  for (const fixture of running) fixture.kill();
+});
+
+export class WinrmFixture {
+  readonly host = '127.0.0.1';
+  readonly dir: string;
+  readonly ready: Promise<void>;
+  log = '';
+  #ports: Partial<Record<WinrmListener, number>> = {};
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #asked = new Map<number, (result: unknown) => void>();
+  readonly #ended: Promise<void>;
+  #last = 0;
+
+  constructor(child: ChildProcessByStdio<Writable, Readable, Readable>, dir: string) {
+    this.#child = child;
+    this.dir = dir;
+    running.add(this);
+    child.stderr.on('data', (bytes) => {
+      this.log += bytes;
+    });
+    this.#ended = new Promise((resolve) => child.once('close', () => resolve()));
+    this.ready = new Promise((resolve, reject) => {
+      createInterface(child.stdout).on('line', (line) => {
+        const said = JSON.parse(line) as {
+          ready?: Record<WinrmListener, number>;
+          id?: number;
+          result?: unknown;
+        };
+        if (said.ready !== undefined) {
+          this.#ports = said.ready;
+          resolve();
+        } else if (said.id !== undefined) this.#asked.get(said.id)?.(said.result);
+      });
+      child.once('error', reject);
+      child.once('close', () => reject(new Error(`The WinRM fixture has ended: ${this.log}`)));
+    });
+  }
+
+  port(listener: WinrmListener): number {
+    return this.#ports[listener] ?? 0;
+  }
+
+  /** PEM of a listener's certificate, or of what a client may show, with its key. */
+  certificate(name: 'sha256' | 'sha384' | 'pss' | 'client'): { certificate: string; privateKey: string } {
+    const read = (file: string) => readFileSync(join(this.dir, file), 'utf8');
+    return { certificate: read(`${name}.pem`), privateKey: read(`${name}.key`) };
+  }
+
+  stats(): Promise<WinrmStats> {
+    return this.#ask({ do: 'stats' }) as Promise<WinrmStats>;
+  }
+
+  /** Lets something go wrong with messages to come. */
+  async mishap(mishap: Mishap): Promise<void> {
+    await this.#ask({ do: 'mishap', mishap });
+  }
+
+  /** Nothing goes wrong any more, and everything is counted anew. */
+  async reset(settings: Record<string, unknown> = {}): Promise<void> {
+    await this.#ask({ do: 'reset', settings });
+  }
+
+  /** All sessions are forgotten, as when they were idle for long. */
+  async forgetSessions(): Promise<void> {
+    await this.#ask({ do: 'forget' });
+  }
+
+  /** All shells are gone, as when the service was restarted. */
+  async loseShells(): Promise<void> {
+    await this.#ask({ do: 'lose_shells' });
+  }
+
+  async stop(): Promise<void> {
+    running.delete(this);
+    this.#child.stdin.end();
+    await this.#ended;
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** At once, while the process exits. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  #ask(question: Record<string, unknown>): Promise<unknown> {
+    this.#last += 1;
+    const id = this.#last;
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, resolve);
+      this.#child.stdin.write(`${JSON.stringify({ id, ...question })}\n`, (error) => error && reject(error));
+    });
+  }
+}

@@ -1,0 +1,61 @@
+"""Stands in for powershell.exe, and never pretends to be it: knows the programs that the agent ships, by their whole text.
+
+A script that people would write is run where its first line is `# sh`: its rest is read by /bin/sh, with the values that the
+script was given as variables of the environment. Every other script is refused.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+known, program = json.loads(sys.argv[1]), sys.argv[2]
+
+
+def refuse(why):
+    text = f"The fixture is no PowerShell: {why}".replace("&", "&amp;").replace("<", "&lt;")
+    sys.stderr.write(
+        '#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04">'
+        f'<S S="Error">{text}_x000D__x000A_</S></Objs>'
+    )
+    sys.exit(1)
+
+
+def line():
+    read = sys.stdin.buffer.readline()
+    if not read.endswith(b"\n"):
+        refuse("its input was cut short")
+    return read.decode("ascii").rstrip("\r\n")
+
+
+def text():
+    return base64.b64decode(line(), validate=True).decode()
+
+
+def run_batch(batch):
+    """What the runner of batch files does, with /bin/sh in place of cmd.exe."""
+    lines = [each for each in batch.split("\r\n") if not each.startswith(("@echo off", "setlocal "))]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "batch.sh")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines))
+        return subprocess.run(["/bin/sh", path], check=False).returncode
+
+
+if program != known["bootstrap"]:
+    refuse("the program on its command line is not known")
+values = {}
+for _ in range(int(line())):
+    name, kind = line(), line()
+    values[name] = text()
+script = text()
+if line() != "end":
+    refuse("the script did not arrive whole")
+if script == known["cmdRunner"]:
+    sys.exit(run_batch(values["OPSRUN_batch"]))
+first, _, rest = script.partition("\n")
+if first.strip() != "# sh":
+    refuse("the script is not known")
+os.execve("/bin/sh", ["/bin/sh", "-c", rest], {**os.environ, **values})

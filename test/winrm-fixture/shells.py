@@ -1,0 +1,132 @@
+"""Shells and commands as a WinRM host has them, on processes of this machine."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MOST_BUFFERED = 4 * 1024 * 1024
+
+
+class Command:
+    def __init__(self, shell, command, arguments, settings):
+        self.id = str(uuid.uuid4()).upper()
+        self.lock = threading.Condition()
+        self.chunks = []
+        self.buffered = 0
+        self.open_streams = 2
+        self.done_told = False
+        self.exit_file = os.path.join(settings["dir"], f"exit-{self.id}")
+        line, self.emulated = command_line(command, arguments, settings)
+        environment = {**os.environ, **shell.environment, "FIXTURE_EXIT": self.exit_file}
+        self.process = subprocess.Popen(
+            line,
+            cwd=shell.directory,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        for name, stream in (("stdout", self.process.stdout), ("stderr", self.process.stderr)):
+            threading.Thread(target=self.read, args=(name, stream), daemon=True).start()
+
+    def read(self, name, stream):
+        while True:
+            data = os.read(stream.fileno(), 65536)
+            with self.lock:
+                if not data:
+                    self.open_streams -= 1
+                    self.lock.notify_all()
+                    stream.close()
+                    return
+                self.chunks.append((name, data))
+                self.buffered += len(data)
+                self.lock.notify_all()
+                while self.buffered > MOST_BUFFERED:
+                    self.lock.wait()
+
+    def receive(self, seconds, most):
+        """Output that came, and the exit code once all of it was taken. None when nothing came in time."""
+        deadline = time.monotonic() + seconds
+        with self.lock:
+            while not self.chunks and self.open_streams > 0:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                self.lock.wait(left)
+            taken = []
+            while self.chunks and most > 0:
+                name, data = self.chunks.pop(0)
+                if len(data) > most:
+                    self.chunks.insert(0, (name, data[most:]))
+                    data = data[:most]
+                taken.append((name, data))
+                most -= len(data)
+                self.buffered -= len(data)
+            self.lock.notify_all()
+            ended = not self.chunks and self.open_streams == 0
+        return taken, self.exit_code() if ended else None
+
+    def exit_code(self):
+        code = self.process.wait()
+        try:
+            with open(self.exit_file, encoding="ascii") as file:
+                return int(file.read())
+        except (OSError, ValueError):
+            return code & 0xFFFFFFFF
+
+    def send(self, data, end):
+        try:
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+            if end:
+                self.process.stdin.close()
+        except (BrokenPipeError, ValueError):
+            return False
+        return True
+
+    def signal(self, number):
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def end(self):
+        self.signal(signal.SIGKILL)
+        with self.lock:
+            self.chunks.clear()
+            self.buffered = 0
+            self.lock.notify_all()
+
+
+class Shell:
+    def __init__(self, owner, environment, directory):
+        self.id = str(uuid.uuid4()).upper()
+        self.owner = owner
+        self.environment = environment
+        self.directory = directory
+        self.commands = {}
+
+    def end(self):
+        for command in self.commands.values():
+            command.end()
+
+
+def command_line(command, arguments, settings):
+    """What runs here in place of a command line. PowerShell is emulated for programs that are known, and for no other."""
+    words = [command, *arguments]
+    name = command.strip('"').replace("\\", "/").rsplit("/", 1)[-1].lower()
+    if name in ("powershell.exe", "pwsh.exe", "powershell", "pwsh"):
+        lowered = [word.lower() for word in words]
+        encoded = words[lowered.index("-encodedcommand") + 1] if "-encodedcommand" in lowered else ""
+        script = base64.b64decode(encoded).decode("utf-16-le") if encoded else ""
+        program = os.path.join(HERE, "emulate_powershell.py")
+        return [sys.executable, program, json.dumps(settings["emulated"]), script], True
+    return ["/bin/sh", "-c", " ".join(words)], False
