@@ -23,6 +23,7 @@ import { Journal } from './journal/journal.ts';
 import type { Logger } from './log.ts';
 import { SegmentKeys } from './segment-keys.ts';
 import { SshPool } from './ssh/pool.ts';
+import type { WinrmPolicy } from './steps/winrm-connection-options.ts';
 
 export interface AgentOptions {
   /** An enrolled data directory. */
@@ -30,6 +31,8 @@ export interface AgentOptions {
   log: Logger;
   /** Steps at a time; 16 unless told. */
   slots?: number;
+  /** What it allows of targets that are reached by WinRM. */
+  winrmPolicy?: WinrmPolicy;
   /** Above these it wants nothing new. */
   busyLimits?: BusyLimits;
   proxy?: ProxySettings;
@@ -125,14 +128,17 @@ async function wire(
     segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
     newestKey: () => segmentKeys.newest(),
   });
-  const tester = new TargetTester({ open: (credential, target) => opener.open(credential, target) });
+  const tester = new TargetTester({
+    open: (credential, target) => opener.open(credential, target),
+    winrmPolicy: options.winrmPolicy ?? {},
+  });
   const executor = new Executor({
     installationId,
     slots,
     spoolFolder: data.spool,
     journal,
     deadline,
-    stepTypes: options.stepTypes ?? standardStepTypes(pool),
+    stepTypes: options.stepTypes ?? standardStepTypes(pool, options.winrmPolicy),
     openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),
     secrets: options.secrets ?? secrets,
     onHostKeyRefused: (lease, session) => {

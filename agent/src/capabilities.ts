@@ -11,4 +11,5 @@ export const capabilities: readonly AgentCapability[] = [
   'conditions',
   'outputs',
   'bash',
+  'winrm.exec',
 ];

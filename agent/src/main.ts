@@ -76,6 +76,11 @@ function buildProgram(config: Config, log: Logger): Command {
         .env(maxLoadVariable)
         .argParser(parseAbove(0)),
     )
+    .option(
+      '--allow-unverified-winrm',
+      'let targets say that their HTTPS certificate is not to be verified: whoever is in between can read along',
+      false,
+    )
     .action((options: RunCommand) => runCommand(options, config, log));
   program
     .command('status')
@@ -120,6 +125,7 @@ interface RunCommand {
   slots: number;
   maxRssMb?: number;
   maxLoad?: number;
+  allowUnverifiedWinrm: boolean;
 }
 
 async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): Promise<void> {
@@ -131,6 +137,7 @@ async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): 
       maxRssBytes: options.maxRssMb === undefined ? undefined : options.maxRssMb * 1024 * 1024,
       maxLoad: options.maxLoad,
     },
+    winrmPolicy: { allowUnverified: options.allowUnverifiedWinrm },
     proxy,
     log,
   });

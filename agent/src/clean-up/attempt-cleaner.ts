@@ -70,6 +70,8 @@ export class AttemptCleaner {
   /** Never rejects: what can't be asked is unreachable, and asked again later. */
   async #cleanUp({ step, epoch, target, credential }: Asked): Promise<Omit<Result, 'step' | 'epoch'>> {
     const { installationId, pool, open, log, giveUpAfterMs } = this.#options;
+    // A shell of WinRM is known to the agent that made it alone; the host ends it, and all in it, when it is idle.
+    if (target.winrm !== undefined) return { found: 'unreachable' };
     try {
       const usable = await open(credential, target);
       const checkAddresses = (found: readonly string[]) => usable.checkAddresses(found);

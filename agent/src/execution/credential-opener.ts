@@ -6,6 +6,7 @@ import {
   type CredentialBounds,
   type CredentialSecret,
   checkBounds,
+  isCredentialKind,
   openCredential,
   type SealedCredential,
   SealingError,
@@ -80,11 +81,14 @@ export class CredentialOpener {
     secret: CredentialSecret,
     addresses: readonly string[],
   ): void {
-    const { host, port } = target;
-    const attempt = { host, addresses, port, protocol: 'ssh', user: userOf(target, secret) } as const;
+    const { host, port, winrm } = target;
     const verdict = checkBounds(bounds, {
-      ...attempt,
-      authentication: secret.kind === 'ssh_password' ? 'password' : 'publickey',
+      host,
+      addresses,
+      port,
+      protocol: winrm === undefined ? 'ssh' : 'winrm',
+      user: userOf(target, secret),
+      authentication: winrm?.authentication ?? (secret.kind === 'ssh_private_key' ? 'publickey' : 'password'),
     });
     if (verdict.ok) return;
     throw new SshError({
@@ -125,7 +129,7 @@ export class CredentialOpener {
     if (segmentPrivateKey === undefined) {
       throw new NoSegmentKey(`This agent does not hold generation ${sealed.generation} of the segment key`);
     }
-    if (kind !== 'ssh_password' && kind !== 'ssh_private_key') {
+    if (!isCredentialKind(kind)) {
       throw unusable(`Credentials of kind ${kind} are not known to this agent.`, 'Update the agent.');
     }
     try {
@@ -167,8 +171,8 @@ function openedCredential(
   secret: CredentialSecret,
 ): OpenedCredential {
   const { user } = secret;
-  if (secret.kind === 'ssh_password') {
-    return { kind: 'ssh_password', id, version, user, password: secret.password };
+  if (secret.kind !== 'ssh_private_key') {
+    return { kind: secret.kind, id, version, user, password: secret.password };
   }
   const { privateKey, passphrase } = secret;
   const key = { kind: 'ssh_private_key', id, version, user, privateKey } as const;

@@ -1,10 +1,17 @@
 // The step types that this agent can run, each with the check of its configuration.
-import { errorDetails, SshExecConfigSchema, validatorOptions } from '@opsconductor/protocol';
+import {
+  errorDetails,
+  SshExecConfigSchema,
+  validatorOptions,
+  WinrmExecConfigSchema,
+} from '@opsconductor/protocol';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
 import type { SshPool } from '../ssh/pool.ts';
 import { sshExec } from '../steps/ssh-exec.ts';
 import type { StepContext, StepType } from '../steps/step-type.ts';
+import type { WinrmPolicy } from '../steps/winrm-connection-options.ts';
+import { winrmExec } from '../steps/winrm-exec.ts';
 
 /** A step type and how its configuration is checked before it sees it. */
 export interface KnownStepType {
@@ -37,6 +44,9 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
   };
 }
 
-export function standardStepTypes(pool: SshPool): KnownStepTypes {
-  return new Map([['ssh.exec', knownStepType(sshExec(pool), SshExecConfigSchema)]]);
+export function standardStepTypes(pool: SshPool, winrmPolicy: WinrmPolicy = {}): KnownStepTypes {
+  return new Map([
+    ['ssh.exec', knownStepType(sshExec(pool), SshExecConfigSchema)],
+    ['winrm.exec', knownStepType(winrmExec(winrmPolicy), WinrmExecConfigSchema)],
+  ]);
 }

@@ -1,7 +1,6 @@
 // Reachability and login tests of a target, outside any run, and the host keys that targets presented.
 import type {
   AgentMessage,
-  AgentMessageOf,
   Lease,
   LeaseCredential,
   LeaseTarget,
@@ -9,15 +8,19 @@ import type {
 } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
+import type { WinrmPolicy } from '../steps/winrm-connection-options.ts';
 import { NoSegmentKey, type OpenForTarget, type UsableCredential } from './credential-opener.ts';
+import { type TestResult, testWinrm } from './test-winrm.ts';
 
 const hostKeyTimeoutMs = 30_000;
 
 export class TargetTester {
   readonly #open: OpenForTarget;
+  readonly #winrmPolicy: WinrmPolicy;
 
-  constructor(options: { open: OpenForTarget }) {
+  constructor(options: { open: OpenForTarget; winrmPolicy: WinrmPolicy }) {
     this.#open = options.open;
+    this.#winrmPolicy = options.winrmPolicy;
   }
 
   /** Never rejects. */
@@ -43,6 +46,11 @@ export class TargetTester {
   ): Promise<TestResult> {
     const signal = AbortSignal.timeout(timeoutMs);
     try {
+      if (target.winrm !== undefined) {
+        if (credential === undefined) return noWinrmCredential;
+        const usable = await this.#open(credential, target);
+        return await testWinrm({ target, ...usable }, this.#winrmPolicy, signal);
+      }
       const usable = credential === undefined ? nobody : await this.#open(credential, target);
       const { checkAddresses } = usable;
       const tested = await testConnection(target, usable.credential, { checkAddresses, signal });
@@ -56,7 +64,13 @@ export class TargetTester {
   }
 }
 
-type TestResult = Omit<AgentMessageOf<'target_tested'>, 'type' | 'requestId'>;
+/** Who logs in is told to WinRM before anything else. */
+const noWinrmCredential: TestResult = {
+  ok: false,
+  reason: 'credential_unusable',
+  message: 'There is no credential, and a WinRM host tells nothing before a login.',
+  advice: 'Choose a credential of this segment for the target, a group of it, or the segment.',
+};
 
 /** Who logs in when only the way to the host is tested: the host key is compared before any authentication. */
 const nobody: Pick<UsableCredential, 'credential' | 'checkAddresses'> = {

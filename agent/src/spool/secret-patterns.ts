@@ -15,7 +15,7 @@ export function secretPatterns(credential: OpenedCredential): Buffer[] {
   const add = (bytes: Buffer) => {
     if (bytes.length >= minPatternBytes) spellings.add(bytes.toString('latin1'));
   };
-  if (credential.kind === 'ssh_password') addText(credential.password, add);
+  if (credential.kind !== 'ssh_private_key') addText(credential.password, add);
   else {
     if (credential.passphrase !== undefined) addText(credential.passphrase, add);
     for (const line of credential.privateKey.split(/\r?\n/)) {

@@ -18,13 +18,19 @@ export class Authentication {
   #answered = false;
   #prompts: string[] = [];
 
-  /** Throws `credential_unusable` for a private key that can't be read. */
+  /** Throws `credential_unusable` for a private key that can't be read, and for a credential that is not for SSH. */
   constructor(credential: OpenedCredential) {
     this.#user = credential.user;
     if (credential.kind === 'ssh_private_key') {
       this.#key = parsePrivateKey(credential.privateKey, credential.passphrase);
-    } else {
+    } else if (credential.kind === 'ssh_password') {
       this.#password = credential.password;
+    } else {
+      throw new SshError({
+        reason: 'credential_unusable',
+        message: 'The credential is for WinRM, and the target is reached by SSH.',
+        advice: 'Choose a credential for SSH, or set the target’s protocol to winrm.',
+      });
     }
   }
 

@@ -1,6 +1,6 @@
 // The contract between the executor and a step type: a step type gets opened credentials, an output sink and
 // an abort signal, and answers with an outcome. It never throws for what a target does.
-import type { Binding, HostAuthority, StepOutcome } from '@opsconductor/protocol';
+import type { Binding, HostAuthority, LeaseWinrm, StepOutcome } from '@opsconductor/protocol';
 
 export type OutputStream = 'stdout' | 'stderr';
 
@@ -39,7 +39,9 @@ export type OpenedCredential =
       /** OpenSSH or PEM text. */
       privateKey: string;
       passphrase?: string;
-    };
+    }
+  /** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
+  | { kind: 'winrm_password'; id: string; version: number; user: string; password: string };
 
 export interface StepTarget {
   id: number;
@@ -56,6 +58,8 @@ export interface StepTarget {
   connectTimeoutS?: number;
   /** Where the server says; between probes on a silent connection. */
   keepaliveIntervalS?: number;
+  /** How it is reached where it speaks WinRM. */
+  winrm?: LeaseWinrm;
 }
 
 export interface StepContext {

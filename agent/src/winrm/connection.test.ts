@@ -153,14 +153,19 @@ winrmTest('an idle connection is replaced before the host may have dropped it', 
 
 // ---- what is broken on purpose, and must be refused by an acceptor that is not ours
 
+interface Breakage {
+  token?(token: Buffer): Buffer;
+  seal?(message: Buffer): Sealed;
+}
+
 /** NTLM with something wrong. */
 class Broken implements SecurityContext {
   readonly #inner: SecurityContext;
-  readonly #how: Partial<Pick<SecurityContext, 'seal'>> & { token?: (token: Buffer) => Buffer };
+  readonly #how: Breakage;
   readonly scheme = 'Negotiate';
   readonly sealedType: string;
 
-  constructor(inner: SecurityContext, how: Broken['#how'] = {}) {
+  constructor(inner: SecurityContext, how: Breakage) {
     this.#inner = inner;
     this.#how = how;
     this.sealedType = inner.sealedType;

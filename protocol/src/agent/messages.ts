@@ -1,6 +1,7 @@
 // Control messages between agent and server: JSON text frames, one schema per `type`. Unknown optional fields are
 // ignored (version N talks to N-1), so these schemas allow additional properties; REST schemas do not.
 import { type Static, type TSchema, Type } from 'typebox';
+import { winrmAuthentications, winrmCertificateChecks, winrmTransports } from '../api/connection-settings.ts';
 import { Identifier, StepOutputsSchema } from '../api/parameters.ts';
 import { SealedEnvelopeSchema } from '../api/sealed-envelope.ts';
 import { DisplayName } from '../api/text.ts';
@@ -38,6 +39,8 @@ export const agentCapabilities = [
   'outputs',
   /** Knows `shell` in the configuration of a step. */
   'bash',
+  /** Reaches targets by WinRM, and runs steps of this type there. */
+  'winrm.exec',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
@@ -180,6 +183,15 @@ const hostTrust = {
     Type.Array(Type.String({ maxLength: 64 }), { maxItems: limits.maxRevokedHostKeysPerSegment }),
   ),
 };
+/** How a target is reached that speaks WinRM. */
+export const LeaseWinrmSchema = Type.Object({
+  transport: Type.Enum(winrmTransports),
+  authentication: Type.Enum(winrmAuthentications),
+  certificateCheck: Type.Enum(winrmCertificateChecks),
+  /** PEM, instead of the public ones. */
+  ca: Type.Optional(Type.String({ maxLength: 32_768 })),
+});
+export type LeaseWinrm = Static<typeof LeaseWinrmSchema>;
 export const LeaseTargetSchema = Type.Object({
   id: Id,
   name: Type.String(),
@@ -193,6 +205,8 @@ export const LeaseTargetSchema = Type.Object({
   connectTimeoutS: Type.Optional(Type.Integer({ minimum: 1, maximum: 300 })),
   /** Between probes on a silent connection; the agent's own unless told. */
   keepaliveIntervalS: Type.Optional(Type.Integer({ minimum: 5, maximum: 600 })),
+  /** Where it is not reached by SSH. */
+  winrm: Type.Optional(LeaseWinrmSchema),
 });
 /** A secret value that the agent opens: of a parameter, or of an output of an earlier step. */
 export const LeaseSecretSchema = Type.Object({

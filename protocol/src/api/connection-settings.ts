@@ -28,12 +28,47 @@ const keepalive_interval = Type.Integer({
   description: 'Between probes on a silent connection, in seconds; three unanswered ones end it',
 });
 
+export const winrmTransports = ['https', 'http'] as const;
+export type WinrmTransport = (typeof winrmTransports)[number];
+export const winrmAuthentications = ['ntlm', 'basic'] as const;
+export type WinrmAuthentication = (typeof winrmAuthentications)[number];
+export const winrmCertificateChecks = ['verify', 'skip'] as const;
+export type WinrmCertificateCheck = (typeof winrmCertificateChecks)[number];
+
+/** Of WinRM alone. */
+const winrm = {
+  winrm_transport: Type.Optional(
+    Type.Enum(winrmTransports, {
+      description: 'HTTPS, or HTTP, over which every message is sealed with the keys of the login',
+    }),
+  ),
+  winrm_authentication: Type.Optional(
+    Type.Enum(winrmAuthentications, { description: 'How the user proves who it is; Basic needs HTTPS' }),
+  ),
+  winrm_certificate_check: Type.Optional(
+    Type.Enum(winrmCertificateChecks, {
+      description:
+        'Whether the host’s certificate is verified. Skipped only by agents that were started to allow that: whoever is in between can read along',
+    }),
+  ),
+  winrm_ca: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 32_768,
+      pattern: '^\\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]+-----END CERTIFICATE-----\\s*)+$',
+      description:
+        'PEM certificates that the host’s certificate is verified with, instead of the public ones',
+    }),
+  ),
+};
+
 /** What a target has of its own, beside its port and credential. */
 export const TargetSettingsSchema = Closed({
   protocol: Type.Optional(protocol),
   username: Type.Optional(username),
   connect_timeout: Type.Optional(connect_timeout),
   keepalive_interval: Type.Optional(keepalive_interval),
+  ...winrm,
 });
 export type TargetSettings = Static<typeof TargetSettingsSchema>;
 
@@ -68,15 +103,34 @@ export type JobConnection = Static<typeof JobConnectionSchema>;
 
 export const settingNames = [
   'protocol',
+  'winrm_transport',
   'port',
   'username',
   'connect_timeout',
   'keepalive_interval',
+  'winrm_authentication',
+  'winrm_certificate_check',
+  'winrm_ca',
   'credential',
 ] as const;
 export type SettingName = (typeof settingNames)[number];
 
 export const defaultPorts = { ssh: 22, winrm: 5986 } as const satisfies Record<ConnectionProtocol, number>;
+/** Of WinRM over HTTP. */
+export const defaultWinrmHttpPort = 5985;
+
+/** Built in, of WinRM. */
+export const defaultWinrm = {
+  transport: 'https',
+  authentication: 'ntlm',
+  certificateCheck: 'verify',
+} as const;
+
+/** The port of a target that nothing gives one. */
+export function builtInPort({ protocol, winrm_transport }: TargetSettings): number {
+  if (protocol !== 'winrm') return defaultPorts.ssh;
+  return winrm_transport === 'http' ? defaultWinrmHttpPort : defaultPorts.winrm;
+}
 /** Built in, in seconds. */
 export const defaultConnectTimeoutS = 10;
 export const defaultKeepaliveIntervalS = 15;

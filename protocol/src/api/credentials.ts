@@ -4,7 +4,7 @@ import { SealedCredentialSchema } from '../agent/messages.ts';
 import { Closed, Id, pageQuery, Timestamp } from './common.ts';
 import { Description, DisplayName } from './text.ts';
 
-export const credentialKinds = ['ssh_password', 'ssh_private_key'] as const;
+export const credentialKinds = ['ssh_password', 'ssh_private_key', 'winrm_password'] as const;
 const Uuid = Type.String({ format: 'uuid' });
 
 export const CredentialSchema = Type.Object({

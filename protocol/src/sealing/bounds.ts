@@ -7,8 +7,14 @@ import { type Problem, problemsOf } from './shape.ts';
 
 export const boundProtocols = ['ssh', 'winrm'] as const;
 export type BoundProtocol = (typeof boundProtocols)[number];
-/** SSH authentication methods by their names in RFC 4252 and RFC 4256. */
-export const boundAuthentications = ['password', 'publickey', 'keyboard-interactive'] as const;
+/** SSH authentication methods by their names in RFC 4252 and RFC 4256; then those of WinRM. */
+export const boundAuthentications = [
+  'password',
+  'publickey',
+  'keyboard-interactive',
+  'ntlm',
+  'basic',
+] as const;
 export type BoundAuthentication = (typeof boundAuthentications)[number];
 
 export const maxUserLength = 256;

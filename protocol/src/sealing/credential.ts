@@ -28,14 +28,38 @@ export const SshPrivateKeySecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const CredentialSecretSchema = Type.Union([SshPasswordSecretSchema, SshPrivateKeySecretSchema]);
+export const WinrmPasswordSecretSchema = Type.Object(
+  {
+    kind: Type.Literal('winrm_password'),
+    /** `DOMAIN\\name`, `name@domain`, or the name of a user of the host. */
+    user: User,
+    password: Type.String({ minLength: 1, maxLength: 4_096 }),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
+export const CredentialSecretSchema = Type.Union([
+  SshPasswordSecretSchema,
+  SshPrivateKeySecretSchema,
+  WinrmPasswordSecretSchema,
+]);
 export type CredentialSecret = Static<typeof CredentialSecretSchema>;
 export type CredentialKind = CredentialSecret['kind'];
 
 const kinds = {
-  ssh_password: { schema: SshPasswordSecretSchema, authenticates: ['password', 'keyboard-interactive'] },
-  ssh_private_key: { schema: SshPrivateKeySecretSchema, authenticates: ['publickey'] },
-} as const;
+  ssh_password: {
+    schema: SshPasswordSecretSchema,
+    protocol: 'ssh',
+    authenticates: ['password', 'keyboard-interactive'],
+  },
+  ssh_private_key: { schema: SshPrivateKeySecretSchema, protocol: 'ssh', authenticates: ['publickey'] },
+  winrm_password: { schema: WinrmPasswordSecretSchema, protocol: 'winrm', authenticates: ['ntlm', 'basic'] },
+} as const satisfies Record<CredentialKind, unknown>;
+
+/** Whether it is a kind of credential that this version knows. */
+export function isCredentialKind(kind: unknown): kind is CredentialKind {
+  return typeof kind === 'string' && Object.hasOwn(kinds, kind);
+}
 
 /** Which credential version a seal is of. Opening takes the same values, so no row can stand in for another. */
 export interface CredentialBinding {
@@ -56,20 +80,20 @@ export type SealedCredential = SealedEnvelope;
 /** Everything wrong with a secret and its bounds, each with its path; for forms, and checked again when sealing. */
 export function credentialProblems(secret: unknown): Problem[] {
   const { kind } = Object(secret) as { kind?: unknown };
-  if (kind !== 'ssh_password' && kind !== 'ssh_private_key') {
+  if (!isCredentialKind(kind)) {
     return [{ path: 'kind', message: `must be one of ${Object.keys(kinds).join(', ')}` }];
   }
-  const shape = problemsOf(kinds[kind].schema, secret);
+  const { schema, protocol, authenticates } = kinds[kind];
+  const shape = problemsOf(schema, secret);
   if (shape.length > 0) return shape;
   const { user, bounds } = secret as CredentialSecret;
   const problems = boundsProblems(bounds).map(({ path, message }) => ({ path: `bounds.${path}`, message }));
   if (bounds.user !== '*' && bounds.user !== user) {
     problems.push({ path: 'bounds.user', message: 'does not admit the user of this credential' });
   }
-  if (!bounds.protocols.includes('ssh')) {
-    problems.push({ path: 'bounds.protocols', message: `must have ssh for ${kind}` });
+  if (!bounds.protocols.includes(protocol)) {
+    problems.push({ path: 'bounds.protocols', message: `must have ${protocol} for ${kind}` });
   }
-  const { authenticates } = kinds[kind];
   if (!authenticates.some((method) => bounds.authentication.includes(method))) {
     problems.push({ path: 'bounds.authentication', message: `must have ${authenticates.join(' or ')}` });
   }

@@ -17,6 +17,7 @@ export {
   type CredentialSecret,
   CredentialSecretSchema,
   credentialProblems,
+  isCredentialKind,
   openCredential,
   type SealedCredential,
   sealCredential,

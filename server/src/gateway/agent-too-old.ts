@@ -15,8 +15,14 @@ export interface TooOld {
 /** Why this agent must not be sent to the target, or undefined where it may. */
 export function agentTooOld(
   agent: CapableAgent,
-  target: Pick<LeaseTarget, 'name' | 'username'>,
+  target: Pick<LeaseTarget, 'name' | 'username' | 'winrm'>,
 ): TooOld | undefined {
+  if (target.winrm !== undefined && !agent.can('winrm.exec')) {
+    return tooOld('winrm.exec', {
+      message: `Agent ${agent.name} is of a version that does not speak WinRM, by which “${target.name}” is reached.`,
+      advice: 'Upgrade the agent.',
+    });
+  }
   if (target.username === undefined || agent.can('username_setting')) return undefined;
   return tooOld('username_setting', {
     message: `Agent ${agent.name} is of a version that logs in as the credential’s own user only; “${target.name}” is to be logged in to as “${target.username}”.`,

@@ -6,7 +6,8 @@ import { loadJobVersion } from '../jobs/load-job-version.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
 import { type LeaseDetails, leaseDetails, sealedCredential } from '../store/lease-details.ts';
-import { connectionOf, leaseTarget } from '../targets/connection-of.ts';
+import { connectionOf, leaseTarget, protocolOf } from '../targets/connection-of.ts';
+import { wrongProtocol } from '../targets/selection-problems.ts';
 import { LeaseRenderings, type StepToRender } from './values/lease-renderings.ts';
 
 const maxCachedCredentials = 1_000;
@@ -121,9 +122,8 @@ export class LeaseBuilder {
     );
     const asked = definition.steps[row.stepNumber - 1];
     const connection = connectionOf(row.settings, row.port, asked?.connection, definition.connection);
-    if (connection.protocol !== 'ssh') {
-      return `Target “${targetName}” is set to be reached by WinRM, and the step needs SSH.`;
-    }
+    const needed = protocolOf(asked?.type ?? '');
+    if (connection.protocol !== needed) return wrongProtocol(targetName, connection.protocol, 'the step');
     const sealed = await this.#sealed(row.credentialId, row.credentialVersion);
     if (sealed === undefined) return `Credential ${row.credentialId} is gone.`;
     const reach = {

@@ -1,4 +1,4 @@
-import type { SealedCredential } from '@opsconductor/protocol/sealing';
+import type { CredentialKind, SealedCredential } from '@opsconductor/protocol/sealing';
 import type { Reach } from '../auth/authority.ts';
 import type { Queryable, Tx } from './connection.ts';
 import { decodeCursor } from './cursor.ts';
@@ -10,7 +10,7 @@ export interface CredentialRow {
   name: string;
   segmentId: number;
   segmentName: string;
-  kind: 'ssh_password' | 'ssh_private_key';
+  kind: CredentialKind;
   version: number;
   generation: number;
   toRotate: boolean;

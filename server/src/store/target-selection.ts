@@ -1,5 +1,10 @@
 // Which targets a selection comes to, and what each of them can be run with: one query for however many.
-import { parseSelector, type SelectionProblem, type Selector } from '@opsconductor/protocol';
+import {
+  type ConnectionProtocol,
+  parseSelector,
+  type SelectionProblem,
+  type Selector,
+} from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { type Queryable, unprepared } from './connection.ts';
 import { selectorCondition } from './selector-condition.ts';
@@ -21,6 +26,7 @@ export interface SelectedRow {
   host: string;
   segmentId: number;
   segmentName: string;
+  protocol: ConnectionProtocol;
   problem: SelectionProblem | null;
   /** A credential that a step of the job names and the segment has none of. */
   missingCredential: string | null;
@@ -56,7 +62,7 @@ export async function selectTargets(
 ): Promise<SelectedRow[]> {
   const selection = sql<SelectedRow[]>`
     with ${chosen(sql, query, reaches, options)}
-    select id, name, host, segment_id, segment_name, problem, missing_credential, credential_id from chosen
+    select id, name, host, segment_id, segment_name, protocol, problem, missing_credential, credential_id from chosen
     order by place, segment_name, name, id`;
   return sent(query, selection);
 }
@@ -69,7 +75,7 @@ export interface SelectionSummary {
   problems: { problem: SelectionProblem; count: number; targets: string[] }[];
   credentials: { name: string; segmentName: string; count: number }[];
   withoutHostKey: number;
-  items: Omit<SelectedRow, 'missingCredential' | 'credentialId'>[];
+  items: Omit<SelectedRow, 'missingCredential' | 'credentialId' | 'protocol'>[];
 }
 
 /** The same, counted: by segment, by problem with the first names, and a page of the targets. */
@@ -147,6 +153,11 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       join job_versions v on v.job_id = j.id and v.version = coalesce(${options.jobVersion ?? null}, j.version)
       cross join lateral unnest(coalesce(v.step_credentials, array[null::text])) n(name)
       where j.id = ${options.jobId ?? null}
+    ), spoken as materialized (
+      select distinct case when n.type like 'winrm.%' then 'winrm' else 'ssh' end as protocol from jobs j
+      join job_versions v on v.job_id = j.id and v.version = coalesce(${options.jobVersion ?? null}, j.version)
+      cross join lateral unnest(v.step_types) n(type)
+      where j.id = ${options.jobId ?? null}
     ), absent as materialized (
       select place.id as segment_id, min(need.name) as name from place cross join need
       where need.name is not null
@@ -164,27 +175,28 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       join sel on sel.id = m.target_id
       where jsonb_exists(g.settings, 'protocol')
       order by m.target_id, g.priority desc, g.name collate "C"
+    ), reached as materialized (
+      select sel.*, coalesce(sel.settings ->> 'protocol', gp.protocol, place.settings ->> 'protocol', 'ssh') as protocol
+      from sel join place on place.id = sel.segment_id left join group_protocol gp on gp.target_id = sel.id
     ), chosen as materialized (
       select sel.id, sel.name, sel.host, sel.segment_id, place.name as segment_name, sel.place,
-        absent.name as missing_credential,
+        sel.protocol, absent.name as missing_credential,
         coalesce(sel.credential_id, gc.credential_id, place.credential_id) as credential_id,
         case
           when not sel.may_run then 'run_forbidden'
           when not sel.may_use_credentials then 'credential_forbidden'
           when not sel.is_active then 'inactive'
           when not place.has_agent then 'no_agent'
-          when coalesce(sel.settings ->> 'protocol', gp.protocol, place.settings ->> 'protocol', 'ssh') <> 'ssh'
-            then 'protocol'
+          when exists (select from spoken where spoken.protocol <> sel.protocol) then 'protocol'
           when absent.name is not null then 'no_credential'
           when sel.credential_id is null and place.credential_id is null and gc.target_id is null
             and not (exists (select from need) and not exists (select from need where need.name is null))
             then 'no_credential'
         end as problem
-      from sel
+      from reached sel
       join place on place.id = sel.segment_id
       left join absent on absent.segment_id = sel.segment_id
       left join group_credential gc on gc.target_id = sel.id
-      left join group_protocol gp on gp.target_id = sel.id
     )`;
 }
 

@@ -1,10 +1,12 @@
 // What applies to one step on one target, once its job has had its say.
 import {
+  builtInPort,
   type ConnectionProtocol,
-  defaultPorts,
+  defaultWinrm,
   type InheritedSettings,
   type JobConnection,
   type LeaseTarget,
+  type LeaseWinrm,
 } from '@opsconductor/protocol';
 
 export interface Connection {
@@ -15,6 +17,13 @@ export interface Connection {
   /** Undefined: the agent's own. */
   connectTimeoutS: number | undefined;
   keepaliveIntervalS: number | undefined;
+  /** Of a target that is reached by WinRM. */
+  winrm: LeaseWinrm | undefined;
+}
+
+/** What a step of this type reaches its target by. */
+export function protocolOf(stepType: string): ConnectionProtocol {
+  return stepType.startsWith('winrm.') ? 'winrm' : 'ssh';
 }
 
 /** `merged` is what `mergedSettings` gives, `ownPort` the target's own; of `asked` the first wins. */
@@ -31,10 +40,21 @@ export function connectionOf(
   const protocol = settings.protocol ?? 'ssh';
   return {
     protocol,
-    port: ownPort ?? settings.port ?? defaultPorts[protocol],
+    port: ownPort ?? settings.port ?? builtInPort(settings),
     username: settings.username,
     connectTimeoutS: settings.connect_timeout,
     keepaliveIntervalS: settings.keepalive_interval,
+    winrm: protocol === 'winrm' ? winrmOf(settings) : undefined,
+  };
+}
+
+function winrmOf(settings: InheritedSettings): LeaseWinrm {
+  const { winrm_transport, winrm_authentication, winrm_certificate_check, winrm_ca } = settings;
+  return {
+    transport: winrm_transport ?? defaultWinrm.transport,
+    authentication: winrm_authentication ?? defaultWinrm.authentication,
+    certificateCheck: winrm_certificate_check ?? defaultWinrm.certificateCheck,
+    ...(winrm_ca === undefined ? {} : { ca: winrm_ca }),
   };
 }
 
@@ -43,12 +63,13 @@ export function leaseTarget(
   target: Pick<LeaseTarget, 'id' | 'name' | 'host' | 'hostKeys' | 'hostAuthorities' | 'revokedHostKeys'>,
   connection: Connection,
 ): LeaseTarget {
-  const { port, username, connectTimeoutS, keepaliveIntervalS } = connection;
+  const { port, username, connectTimeoutS, keepaliveIntervalS, winrm } = connection;
   return {
     ...target,
     port,
     ...(username === undefined ? {} : { username }),
     ...(connectTimeoutS === undefined ? {} : { connectTimeoutS }),
     ...(keepaliveIntervalS === undefined ? {} : { keepaliveIntervalS }),
+    ...(winrm === undefined ? {} : { winrm }),
   };
 }

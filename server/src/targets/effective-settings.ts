@@ -1,8 +1,9 @@
 // What applies to a target, setting by setting: the value, where it comes from, and what it stands before.
 import {
+  builtInPort,
   defaultConnectTimeoutS,
   defaultKeepaliveIntervalS,
-  defaultPorts,
+  defaultWinrm,
   type EffectiveSetting,
   type EffectiveSettings,
   type JobConnection,
@@ -48,6 +49,7 @@ export async function effectiveSettings(
   const places = await settingsPlaces(sql, targetId);
   const settings: EffectiveSetting[] = [];
   for (const name of settingNames) {
+    if (name.startsWith('winrm_') && settings[0]?.value !== 'winrm') continue;
     if (name === 'credential') settings.push(await credentialSetting(sql, target, asked, places));
     else settings.push(plainSetting(name, asked, places, settings));
   }
@@ -100,7 +102,9 @@ function plainSetting(
     })),
   ].flatMap(({ source, settings }) => {
     const value = settings[name];
-    return value === undefined ? [] : [{ value, display: `${value}${units[name] ?? ''}`, source }];
+    if (value === undefined) return [];
+    const display = name === 'winrm_ca' ? 'certificates given there' : `${value}${units[name] ?? ''}`;
+    return [{ value, display, source }];
   });
   return settingOf(name, [...given, builtIn(name, before)], null);
 }
@@ -111,16 +115,22 @@ function builtIn(name: Exclude<SettingName, 'credential'>, before: readonly Effe
   switch (name) {
     case 'protocol':
       return shown('ssh');
-    case 'port': {
-      const isWinrm = before.some((setting) => setting.name === 'protocol' && setting.value === 'winrm');
-      return shown(defaultPorts[isWinrm ? 'winrm' : 'ssh']);
-    }
+    case 'port':
+      return shown(builtInPort(Object.fromEntries(before.map(({ name: of, value }) => [of, value]))));
     case 'username':
       return shown(null, 'as the credential says');
     case 'connect_timeout':
       return shown(defaultConnectTimeoutS, `${defaultConnectTimeoutS} s`);
     case 'keepalive_interval':
       return shown(defaultKeepaliveIntervalS, `${defaultKeepaliveIntervalS} s`);
+    case 'winrm_transport':
+      return shown(defaultWinrm.transport);
+    case 'winrm_authentication':
+      return shown(defaultWinrm.authentication);
+    case 'winrm_certificate_check':
+      return shown(defaultWinrm.certificateCheck);
+    case 'winrm_ca':
+      return shown(null, 'the public ones');
   }
 }
 

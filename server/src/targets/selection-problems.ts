@@ -1,5 +1,5 @@
 // Why a selected target can't be run on, in words.
-import type { SelectionProblem } from '@opsconductor/protocol';
+import type { ConnectionProtocol, SelectionProblem } from '@opsconductor/protocol';
 import type { SelectedRow } from '../store/target-selection.ts';
 
 /** The problem of one target, in a sentence. */
@@ -14,7 +14,7 @@ export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string 
     case 'no_agent':
       return `Segment “${row.segmentName}” of target “${row.name}” never had an agent: add one first.`;
     case 'protocol':
-      return `Target “${row.name}” is set to be reached by WinRM, and the steps need SSH.`;
+      return wrongProtocol(row.name, row.protocol, 'a step of the job');
     case 'no_credential':
       return row.missingCredential === null
         ? `Target “${row.name}” has no credential: choose one for it, for a group of it or for its segment.`
@@ -22,12 +22,18 @@ export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string 
   }
 }
 
+/** Of a target that what is to run there does not reach. */
+export function wrongProtocol(target: string, protocol: ConnectionProtocol, what: string): string {
+  const [has, needs] = protocol === 'winrm' ? ['WinRM', 'SSH'] : ['SSH', 'WinRM'];
+  return `Target “${target}” is set to be reached by ${has}, and ${what} needs ${needs}.`;
+}
+
 const summaries: Record<SelectionProblem, string> = {
   run_forbidden: 'You may not run on these: that needs the permission run on them.',
   credential_forbidden: 'You may not use credentials on these: that needs the permission credentials.use.',
   inactive: 'These are inactive: activate them to run on them.',
   no_agent: 'The segments of these never had an agent: add one first.',
-  protocol: 'These are set to be reached by WinRM, and the steps need SSH.',
+  protocol: 'These are set to be reached by SSH, and a step of the job needs WinRM; or the other way round.',
   no_credential:
     'These have no credential, or not the one that the job names: choose one for them, a group or the segment.',
 };

@@ -1,4 +1,4 @@
-// The test of a target: an agent of its segment dials it, looks at the host key, logs in. Outside any run.
+// The test of a target: an agent of its segment dials it, looks at the host key or certificate, logs in. Outside any run.
 import type { LeaseCredential, LeaseTarget, TargetTested, TestResult } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -50,8 +50,7 @@ export async function testTarget(
   if (target.effectiveCredentialId !== null) {
     await requireOnTarget(deps.sql, caller, 'credentials.use', target);
   }
-  const { protocol } = connectionOf(target.mergedSettings, target.port);
-  const result = protocol === 'ssh' ? await testBySsh(deps, target) : await untestable(deps.sql, target);
+  const result = await testByAgent(deps, target);
   const contact = contactOf(result);
   if (contact !== undefined) await writeContact(deps.sql, targetId, contact);
   await recordAudit(deps.sql, {
@@ -69,22 +68,11 @@ function contactOf({ ok, reason }: TestResult): Contact | undefined {
   return reason === 'timed_out' ? { ok, reason } : contactFailure(reason);
 }
 
-async function testBySsh(deps: { sql: Sql; agents: TargetTester }, target: TargetRow): Promise<TestResult> {
+async function testByAgent(deps: { sql: Sql; agents: TargetTester }, target: TargetRow): Promise<TestResult> {
   let { answer, seen } = await testOnce(deps, target);
   // The fingerprint was given in advance and its key is now known: what the first test could not do, the next can.
   if (seen?.state === 'accepted' && seen.isNews) ({ answer, seen } = await testOnce(deps, target));
   return describe(deps.sql, target, answer);
-}
-
-async function untestable(sql: Sql, target: TargetRow): Promise<TestResult> {
-  return {
-    ...nothing,
-    ok: false,
-    reason: 'protocol',
-    message: `${target.name} is set to be reached by WinRM, and agents test SSH only.`,
-    advice: 'If the target runs an SSH server, set its protocol to ssh.',
-    acceptedFingerprints: await acceptedFingerprintsOf(sql, target),
-  };
 }
 
 const nothing = { agentName: null, offeredFingerprint: null, serverVersion: null, latencyMs: null };

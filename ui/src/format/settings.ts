@@ -12,6 +12,10 @@ const settingWords: Record<SettingName, string> = {
   username: 'User name',
   connect_timeout: 'Connect timeout',
   keepalive_interval: 'Keepalive',
+  winrm_transport: 'Transport',
+  winrm_authentication: 'Authentication',
+  winrm_certificate_check: 'Certificate',
+  winrm_ca: 'Certificate authorities',
   credential: 'Credential',
 };
 export function settingWord(name: SettingName): string {
@@ -42,6 +46,10 @@ export function givenSettings(settings: InheritedSettings): { name: string; valu
     ['username', settings.username],
     ['connect_timeout', seconds(settings.connect_timeout)],
     ['keepalive_interval', seconds(settings.keepalive_interval)],
+    ['winrm_transport', settings.winrm_transport],
+    ['winrm_authentication', settings.winrm_authentication],
+    ['winrm_certificate_check', settings.winrm_certificate_check],
+    ['winrm_ca', settings.winrm_ca === undefined ? undefined : 'given'],
   ];
   return all.flatMap(([name, value]) => (value === undefined ? [] : { name: settingWord(name), value }));
 }

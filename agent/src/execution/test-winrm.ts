@@ -1,0 +1,35 @@
+// The test of a target that speaks WinRM: it is reached, logged in to, and asked for a shell.
+import type { AgentMessageOf } from '@opsconductor/protocol';
+import type { StepContext } from '../steps/step-type.ts';
+import { type WinrmPolicy, winrmConnectionOptions } from '../steps/winrm-connection-options.ts';
+import { reasons } from '../steps/winrm-exec-outcomes.ts';
+import { WinrmConnection } from '../winrm/connection.ts';
+import { testHost } from '../winrm/test-host.ts';
+import { WinrmError } from '../winrm/winrm-error.ts';
+
+export type TestResult = Omit<AgentMessageOf<'target_tested'>, 'type' | 'requestId'>;
+
+/** Rejects with what is no fault of the host. */
+export async function testWinrm(
+  given: Pick<StepContext, 'target' | 'credential' | 'checkAddresses'>,
+  policy: WinrmPolicy,
+  signal: AbortSignal,
+): Promise<TestResult> {
+  const connection = new WinrmConnection(winrmConnectionOptions(given, policy));
+  const startedMs = performance.now();
+  try {
+    const serverVersion = await testHost(connection, signal);
+    return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs: performance.now() - startedMs };
+  } catch (error) {
+    if (!(error instanceof WinrmError)) throw error;
+    const { kind, message, advice } = error;
+    return {
+      ok: false,
+      reason: reasons[kind],
+      message: message.slice(0, 2_000),
+      advice: advice.slice(0, 2_000),
+    };
+  } finally {
+    connection.close();
+  }
+}

@@ -1,0 +1,56 @@
+// From what a step is given to a connection: where the host is, who logs in, and what the agent's own policy says of it.
+import { resolveTarget } from '../ssh/resolve-target.ts';
+import { SshError } from '../ssh/ssh-error.ts';
+import type { ConnectionOptions } from '../winrm/connection.ts';
+import type { StepContext } from './step-type.ts';
+
+export interface WinrmPolicy {
+  /** Whether a target may say that its certificate is not to be verified. */
+  allowUnverified?: boolean;
+}
+
+type Given = Pick<StepContext, 'target' | 'credential' | 'checkAddresses'>;
+
+/** @throws {SshError} for what can't be used together, or what the agent does not allow. */
+export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): ConnectionOptions {
+  const { target, credential } = given;
+  const { host, port, winrm, connectTimeoutS } = target;
+  if (winrm === undefined) {
+    throw new SshError({
+      reason: 'invalid_config',
+      message: `${target.name} is set to be reached by SSH, and the step needs WinRM.`,
+      advice: 'Set the protocol of the target to winrm.',
+    });
+  }
+  if (credential.kind !== 'winrm_password') {
+    throw new SshError({
+      reason: 'credential_unusable',
+      message: 'The credential is for SSH, and the target is reached by WinRM.',
+      advice: 'Choose a credential for WinRM, or set the target’s protocol to ssh.',
+    });
+  }
+  const insecure = winrm.certificateCheck === 'skip';
+  if (insecure && winrm.transport === 'https' && policy.allowUnverified !== true) {
+    throw new SshError({
+      reason: 'certificate_refused',
+      message: `${target.name} is set to skip the check of its certificate, and this agent does not allow that.`,
+      advice:
+        'Give the target the certificate authority of its certificate; or start the agents of the segment with --allow-unverified-winrm.',
+    });
+  }
+  const { user, password } = credential;
+  return {
+    host,
+    port,
+    login: { method: winrm.authentication, user, password },
+    ...(winrm.transport === 'http'
+      ? {}
+      : { tls: { insecure, ...(winrm.ca === undefined ? {} : { ca: [winrm.ca] }) } }),
+    ...(connectTimeoutS === undefined ? {} : { connectTimeoutMs: connectTimeoutS * 1_000 }),
+    addressesOf: async (name) => {
+      const addresses = await resolveTarget(name);
+      await given.checkAddresses(addresses);
+      return addresses;
+    },
+  };
+}

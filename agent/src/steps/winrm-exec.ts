@@ -1,0 +1,108 @@
+// Step type winrm.exec: a PowerShell or cmd script on a target that speaks WinRM.
+import { cmdInput, powershellInput, type StepOutcome, type WinrmExecConfig } from '@opsconductor/protocol';
+import { SshError } from '../ssh/ssh-error.ts';
+import { ClixmlDecoder } from '../winrm/clixml.ts';
+import { WinrmConnection } from '../winrm/connection.ts';
+import { batchVariable, cmdRunner, powershellLine } from '../winrm/powershell.ts';
+import { type CommandEnd, type RunLimits, runCommand } from '../winrm/run-command.ts';
+import type { ShellSettings } from '../winrm/soap.ts';
+import { WinrmError } from '../winrm/winrm-error.ts';
+import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
+import type { OutputSink, StepContext, StepType, StopRequest } from './step-type.ts';
+import { type WinrmPolicy, winrmConnectionOptions } from './winrm-connection-options.ts';
+import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+
+export interface WinrmExecOptions extends WinrmPolicy {
+  limits?: Partial<RunLimits>;
+}
+
+/** Nobody but the agent that made a shell knows of it: the host removes it when it has not heard of that agent for so long. */
+const idleTimeoutS = 900;
+
+export function winrmExec(options: WinrmExecOptions = {}): StepType<WinrmExecConfig> {
+  return { type: 'winrm.exec', execute: (config, context) => execute(options, config, context) };
+}
+
+async function execute(
+  options: WinrmExecOptions,
+  config: WinrmExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { signal, target } = context;
+  const output = new Output(context.output, signal);
+  let startedMs: number | undefined;
+  let end: CommandEnd;
+  try {
+    const connection = winrmConnectionOptions(context, options);
+    end = await runCommand({
+      connect: () => new WinrmConnection(connection),
+      ...commandOf(config, context),
+      onOutput: (stream, bytes) => output.write(stream, bytes),
+      beforeStart: async () => {
+        await context.beforeStart();
+        startedMs = performance.now();
+      },
+      signal,
+      killGraceMs: () => (signal.reason as StopRequest).killGraceMs,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
+    if (error instanceof SshError) return failedBeforeStart(error);
+    if (error instanceof WinrmError) return outcomeOfError(error);
+    throw error;
+  }
+  output.end();
+  const took = startedMs === undefined ? {} : { executionTimeMs: Math.round(performance.now() - startedMs) };
+  const stopped = signal.aborted ? (signal.reason as StopRequest) : undefined;
+  return { ...outcomeOfEnd(end, config, target.host, stopped), ...took };
+}
+
+/** The program on the command line, what it reads, and the shell that it runs in. */
+function commandOf(config: WinrmExecConfig, context: StepContext) {
+  const { command, shell = 'powershell', environment, working_directory } = config;
+  const bindings = context.bindings ?? [];
+  const settings: ShellSettings = {
+    environment: { ...environment, OPSCONDUCTOR_ATTEMPT: context.marker },
+    workingDirectory: working_directory,
+    idleTimeoutS,
+  };
+  if (shell !== 'cmd') {
+    return { settings, line: powershellLine(shell), input: Buffer.from(powershellInput(command, bindings)) };
+  }
+  const { batch, environment: values } = cmdInput(command, bindings);
+  const runner = powershellInput(cmdRunner, [
+    { name: batchVariable, type: 'string', value: batch, secret: false },
+  ]);
+  return {
+    settings: { ...settings, environment: { ...settings.environment, ...values } },
+    line: powershellLine('powershell'),
+    input: Buffer.from(runner),
+  };
+}
+
+/** Between a command and the step's sink: errors of PowerShell become text, and a stop is not held up by a full sink. */
+class Output {
+  readonly #sink: OutputSink;
+  readonly #stopped: Promise<void>;
+  readonly #errors = new ClixmlDecoder();
+
+  constructor(sink: OutputSink, signal: AbortSignal) {
+    this.#sink = sink;
+    this.#stopped = new Promise((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  async write(stream: 'stdout' | 'stderr', bytes: Buffer): Promise<void> {
+    const written = stream === 'stdout' ? bytes : Buffer.from(this.#errors.write(bytes));
+    if (written.length === 0 || this.#sink.write(stream, written)) return;
+    await Promise.race([this.#sink.drained(), this.#stopped]);
+  }
+
+  end(): void {
+    const rest = this.#errors.end();
+    if (rest !== '') this.#sink.write('stderr', Buffer.from(rest));
+  }
+}
