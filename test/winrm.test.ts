@@ -99,7 +99,7 @@ test.skipIf(missing)(
       );
       const [long] = await t.steps(cancelled.id);
       await cancelled.reader.until(() => cancelled.reader.text(long?.id ?? 0) === 'ready\n', 'that it runs');
-      await t.api.post(`/api/v1/runs/${cancelled.id}/cancel`);
+      await t.api.made(`/api/v1/executor/cancel/${cancelled.id}`);
       expect(await cancelled.reader.end()).toBe('cancelled');
       expect((await host.stats()).shells).toBe(0);
     } finally {

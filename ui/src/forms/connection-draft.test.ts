@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { connectionDraft, settingsOf } from './connection-draft.ts';
+import { connectionDraft, isAboutWinrm, settingsOf } from './connection-draft.ts';
 
 test('what is left empty is not set, so that it is inherited', () => {
   expect(settingsOf(connectionDraft({}))).toEqual({});
@@ -16,4 +16,19 @@ test('what is set comes out as it went in', () => {
     keepalive_interval: 30,
   } as const;
   expect(settingsOf(connectionDraft(settings))).toEqual(settings);
+  const winrm = {
+    protocol: 'winrm',
+    winrm_transport: 'http',
+    winrm_authentication: 'ntlm',
+    winrm_certificate_check: 'verify',
+    winrm_ca: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
+  } as const;
+  expect(settingsOf(connectionDraft(winrm))).toEqual(winrm);
+});
+
+test('what is of WinRM alone is asked for where it applies, or was given', () => {
+  expect(isAboutWinrm(connectionDraft({}), undefined)).toBe(false);
+  expect(isAboutWinrm(connectionDraft({}), 'winrm')).toBe(true);
+  expect(isAboutWinrm(connectionDraft({ protocol: 'ssh' }), 'winrm')).toBe(false);
+  expect(isAboutWinrm(connectionDraft({ protocol: 'ssh', winrm_transport: 'http' }), 'ssh')).toBe(true);
 });

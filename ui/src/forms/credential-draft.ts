@@ -11,6 +11,8 @@ export interface CredentialDraft {
   hosts: string;
   networks: string;
   ports: string;
+  /** Of a WinRM password: it may also go over as it is, in HTTPS. */
+  mayBasic: boolean;
 }
 
 export const emptyDraft: CredentialDraft = {
@@ -22,7 +24,20 @@ export const emptyDraft: CredentialDraft = {
   hosts: '',
   networks: '',
   ports: '22',
+  mayBasic: false,
 };
+
+const usualPorts: Record<CredentialKind, string> = {
+  ssh_private_key: '22',
+  ssh_password: '22',
+  winrm_password: '5985, 5986',
+};
+
+/** Ports that nobody has changed follow the kind. */
+export function withKind(draft: CredentialDraft, kind: CredentialKind): CredentialDraft {
+  const isUsual = draft.ports === usualPorts[draft.kind];
+  return { ...draft, kind, ports: isUsual ? usualPorts[kind] : draft.ports };
+}
 
 export function splitList(text: string): string[] {
   return text.split(/[\s,]+/).filter(Boolean);
@@ -30,18 +45,16 @@ export function splitList(text: string): string[] {
 
 /** The secret as it is sealed. Ports that are no numbers stay NaN, so that the check names them. */
 export function secretOf(draft: CredentialDraft): CredentialSecret {
-  const authentication: BoundAuthentication[] =
-    draft.kind === 'ssh_password' ? ['password', 'keyboard-interactive'] : ['publickey'];
   const bounds = {
     hosts: splitList(draft.hosts),
     networks: splitList(draft.networks),
     ports: splitList(draft.ports).map(Number),
-    protocols: ['ssh' as const],
+    protocols: [draft.kind === 'winrm_password' ? ('winrm' as const) : ('ssh' as const)],
     user: draft.user.trim(),
-    authentication,
+    authentication: authenticationOf(draft),
   };
   const user = draft.user.trim();
-  if (draft.kind === 'ssh_password') return { kind: draft.kind, user, password: draft.password, bounds };
+  if (draft.kind !== 'ssh_private_key') return { kind: draft.kind, user, password: draft.password, bounds };
   const key = draft.privateKey.trim();
   return {
     kind: draft.kind,
@@ -51,6 +64,12 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
     ...(draft.passphrase === '' ? {} : { passphrase: draft.passphrase }),
     bounds,
   };
+}
+
+function authenticationOf({ kind, mayBasic }: CredentialDraft): BoundAuthentication[] {
+  if (kind === 'ssh_private_key') return ['publickey'];
+  if (kind === 'ssh_password') return ['password', 'keyboard-interactive'];
+  return mayBasic ? ['ntlm', 'basic'] : ['ntlm'];
 }
 
 /** A line for the list: what the author wrote, then the bounds as entered. */
