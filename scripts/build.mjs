@@ -53,8 +53,9 @@ async function buildAgent() {
     platform: 'node',
     target: 'node20',
     format: 'esm',
-    // ssh2 and ws look for these at run time and do without; an empty stand-in would make them believe in it.
-    external: ['cpu-features', '*.node', 'bufferutil', 'utf-8-validate'],
+    // ssh2 and ws look for these at run time and do without, and Kerberos says that it can't be used; an empty stand-in
+    // would make them believe in it.
+    external: ['cpu-features', '*.node', 'bufferutil', 'utf-8-validate', 'koffi'],
     // What CommonJS dependencies expect of a module's surroundings.
     banner: {
       js: [

@@ -36,6 +36,7 @@ const winrmFixture: Package[] = [
   { name: 'python3-gssapi', paths: ['usr/lib/python3/dist-packages/gssapi/__init__.py'] },
   { name: 'gss-ntlmssp', paths: ['etc/gss/mech.d/mech.ntlmssp.conf'] },
   { name: 'python3-winrm', paths: ['usr/lib/python3/dist-packages/winrm/__init__.py'] },
+  { name: 'python3-kerberos', paths: ['var/lib/dpkg/info/python3-kerberos.list'] },
   { name: 'krb5-user', paths: ['usr/bin/kinit'] },
   { name: 'krb5-kdc', paths: ['usr/sbin/krb5kdc'] },
   { name: 'krb5-admin-server', paths: ['usr/sbin/kadmin.local'] },

@@ -1,7 +1,9 @@
 // A WinRM host for one test file: `test/winrm-fixture/serve.py`, whose cryptography is gss-ntlmssp's, MIT Kerberos' and
 // OpenSSL's. Commands run by /bin/sh. It is no Windows: see docs/windows.md for what that leaves untried.
-import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,8 +11,10 @@ import type { Readable, Writable } from 'node:stream';
 import { ensureWinrmFixture } from './packages.ts';
 
 export const winrmUser = 'opsdeploy';
-export const winrmPassword = 'Gülden & "Süß"!';
+// No double quote: kadmin reads it in some.
+export const winrmPassword = "Gülden & 'Süß'!";
 export const winrmDomain = 'FIXTURE';
+export const winrmRealm = 'FIXTURE.TEST';
 
 /** `http` wants every message sealed; `plain` takes it in clear, as Windows after AllowUnencrypted. */
 export const winrmListeners = ['http', 'plain', 'https', 'strict', 'sha384', 'pss'] as const;
@@ -38,6 +42,8 @@ export interface WinrmStats {
 export interface WinrmFixtureOptions {
   /** Programs that stand-ins for powershell.exe know, by their whole text. */
   emulated?: { bootstrap: string; cmdRunner: string };
+  /** With a KDC of its own; `KRB5_CONFIG` of whoever is to log in by Kerberos must be its `krb5Config`. */
+  kerberos?: boolean;
   /** What hosts have configured: `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
   settings?: Record<string, unknown>;
 }
@@ -76,15 +82,62 @@ export async function startWinrm(options: WinrmFixtureOptions = {}): Promise<Win
       pss: tls('pss', 'sha512', true),
     } satisfies Record<WinrmListener, unknown>,
   };
+  const realm = options.kerberos === true ? await startRealm(dir) : undefined;
   const configuration = join(dir, 'configuration.json');
   writeFileSync(configuration, JSON.stringify(settings));
   const child = spawn(program.path, [join(folder, 'serve.py'), configuration], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, NTLM_USER_FILE: users, PYTHONDONTWRITEBYTECODE: '1' },
+    env: { ...process.env, NTLM_USER_FILE: users, PYTHONDONTWRITEBYTECODE: '1', ...realm?.env },
   });
-  const fixture = new WinrmFixture(child, dir);
+  const fixture = new WinrmFixture(child, dir, realm?.kdc);
   await fixture.ready;
   return fixture;
+}
+
+/** A realm with the user and the host in it, and its KDC. */
+async function startRealm(dir: string): Promise<{ kdc: ChildProcess; env: Record<string, string> }> {
+  const port = await freePort();
+  const services = ['HTTP/127.0.0.1', 'HTTP/localhost'];
+  const made = spawnSync(
+    'sh',
+    [join(folder, 'make_realm.sh'), String(port), winrmUser, winrmPassword, ...services],
+    { cwd: dir },
+  );
+  if (made.status !== 0) throw new Error(`No realm: ${made.stderr}`);
+  const env = {
+    KRB5_CONFIG: join(dir, 'krb5.conf'),
+    KRB5_KDC_PROFILE: join(dir, 'kdc.conf'),
+    KRB5_KTNAME: join(dir, 'host.keytab'),
+  };
+  // In the foreground, and its log to us.
+  const kdc = spawn('/usr/sbin/krb5kdc', ['-n', '-r', winrmRealm], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  await listening(port, kdc);
+  return { kdc, env };
+}
+
+async function listening(port: number, kdc: ChildProcess): Promise<void> {
+  for (;;) {
+    if (kdc.exitCode !== null) throw new Error('The KDC has ended');
+    const socket = connect(port, '127.0.0.1');
+    const isUp = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    });
+    socket.destroy();
+    if (isUp) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
 }
 
 const running = new Set<WinrmFixture>();
@@ -100,11 +153,17 @@ export class WinrmFixture {
   #ports: Partial<Record<WinrmListener, number>> = {};
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #asked = new Map<number, (result: unknown) => void>();
+  readonly #kdc: ChildProcess | undefined;
   readonly #ended: Promise<void>;
   #last = 0;
 
-  constructor(child: ChildProcessByStdio<Writable, Readable, Readable>, dir: string) {
+  constructor(
+    child: ChildProcessByStdio<Writable, Readable, Readable>,
+    dir: string,
+    kdc: ChildProcess | undefined,
+  ) {
     this.#child = child;
+    this.#kdc = kdc;
     this.dir = dir;
     running.add(this);
     child.stderr.on('data', (bytes) => {
@@ -126,6 +185,16 @@ export class WinrmFixture {
       child.once('error', reject);
       child.once('close', () => reject(new Error(`The WinRM fixture has ended: ${this.log}`)));
     });
+  }
+
+  /** For `KRB5_CONFIG`. */
+  get krb5Config(): string {
+    return join(this.dir, 'krb5.conf');
+  }
+
+  /** Of the user. */
+  get keytab(): string {
+    return join(this.dir, 'user.keytab');
   }
 
   port(listener: WinrmListener): number {
@@ -165,6 +234,7 @@ export class WinrmFixture {
   async stop(): Promise<void> {
     running.delete(this);
     this.#child.stdin.end();
+    this.#kdc?.kill();
     await this.#ended;
     rmSync(this.dir, { recursive: true, force: true });
   }
@@ -172,6 +242,7 @@ export class WinrmFixture {
   /** At once, while the process exits. */
   kill(): void {
     this.#child.kill('SIGKILL');
+    this.#kdc?.kill('SIGKILL');
     rmSync(this.dir, { recursive: true, force: true });
   }
 

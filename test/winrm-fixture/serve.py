@@ -194,7 +194,7 @@ class Handler(BaseHTTPRequestHandler):
         after = host.mishap(request.action, "after")
         if after == "drop":
             return self.misbehave("drop")
-        return self.respond(status, soap.envelope(content), sealed, after)
+        return self.respond(status, soap.envelope(content, request.message_id), sealed, after)
 
     def unseal(self, body):
         head, separator, rest = body.partition(b"\tContent-Type: application/octet-stream\r\n")

@@ -37,7 +37,7 @@ class Request:
         self.header, self.body = root.find(S + "Header"), root.find(S + "Body")
         self.is_identify = self.body is not None and self.body.find(I + "Identify") is not None
         if self.is_identify:
-            self.action = "Identify"
+            self.action, self.message_id = "Identify", ""
             return
         needed = ("To", "ReplyTo", "Action", "MessageID")
         for name in needed:
@@ -90,13 +90,13 @@ def duration(text):
     return float(match.group(1))
 
 
-def envelope(body, relates_to="", action=""):
+def envelope(body, relates_to=""):
     return (
         '<s:Envelope xml:lang="en-US" xmlns:s="http://www.w3.org/2003/05/soap-envelope" '
         'xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing" '
         'xmlns:x="http://schemas.xmlsoap.org/ws/2004/09/transfer" '
         'xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd" '
-        f'xmlns:rsp="{SHELL}"><s:Header><a:Action>{action}</a:Action>'
+        f'xmlns:rsp="{SHELL}"><s:Header>'
         f"<a:MessageID>uuid:{str(uuid.uuid4()).upper()}</a:MessageID><a:RelatesTo>{relates_to}</a:RelatesTo>"
         f"</s:Header><s:Body>{body}</s:Body></s:Envelope>"
     ).encode()

@@ -42,7 +42,15 @@ export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): Conne
   return {
     host,
     port,
-    login: { method: winrm.authentication, user, password },
+    login:
+      winrm.authentication === 'kerberos'
+        ? {
+            method: 'kerberos',
+            user,
+            from: { password },
+            ...(winrm.principal === undefined ? {} : { principal: winrm.principal }),
+          }
+        : { method: winrm.authentication, user, password },
     ...(winrm.transport === 'http'
       ? {}
       : { tls: { insecure, ...(winrm.ca === undefined ? {} : { ca: [winrm.ca] }) } }),

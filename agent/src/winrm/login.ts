@@ -1,4 +1,5 @@
 // Ways to authenticate to a WinRM host, and which of them need what.
+import { KerberosContext } from './kerberos/kerberos-context.ts';
 import { NtlmContext } from './ntlm/ntlm-context.ts';
 import type { SecurityContext } from './security-context.ts';
 import { WinrmError } from './winrm-error.ts';
@@ -6,6 +7,13 @@ import { WinrmError } from './winrm-error.ts';
 export type Login =
   /** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
   | { method: 'ntlm'; user: string; password: string }
+  /** `user`: `name@REALM` or `REALM\\name`; paths are on this machine. `principal` of the host: `HTTP/name@REALM`. */
+  | {
+      method: 'kerberos';
+      user?: string;
+      from: { password: string } | { keytab: string } | { cache: string };
+      principal?: string;
+    }
   /** HTTPS only. */
   | { method: 'basic'; user: string; password: string }
   /** PEM. HTTPS only. */
@@ -26,13 +34,20 @@ export async function securityContextFor(
   place: Place,
   channelBinding: Buffer | undefined,
 ): Promise<SecurityContext> {
-  if (login.method !== 'ntlm') throw new Error(`${login.method} authenticates requests`);
-  const { user, password } = login;
-  return new NtlmContext({
-    user,
-    password,
-    host: place.host,
-    ...(channelBinding === undefined ? {} : { channelBinding }),
+  const { host } = place;
+  const bound = channelBinding === undefined ? {} : { channelBinding };
+  if (login.method === 'ntlm') {
+    const { user, password } = login;
+    return new NtlmContext({ user, password, host, ...bound });
+  }
+  if (login.method !== 'kerberos') throw new Error(`${login.method} authenticates requests`);
+  const { user, from, principal } = login;
+  return KerberosContext.create({
+    from,
+    host,
+    ...(user === undefined ? {} : { user }),
+    ...(principal === undefined ? {} : { principal }),
+    ...bound,
   });
 }
 

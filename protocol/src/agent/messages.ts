@@ -188,6 +188,8 @@ export const LeaseWinrmSchema = Type.Object({
   transport: Type.Enum(winrmTransports),
   authentication: Type.Enum(winrmAuthentications),
   certificateCheck: Type.Enum(winrmCertificateChecks),
+  /** Of the host, for Kerberos. */
+  principal: Type.Optional(Type.String({ maxLength: 512 })),
   /** PEM, instead of the public ones. */
   ca: Type.Optional(Type.String({ maxLength: 32_768 })),
 });

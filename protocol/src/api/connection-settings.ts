@@ -30,7 +30,7 @@ const keepalive_interval = Type.Integer({
 
 export const winrmTransports = ['https', 'http'] as const;
 export type WinrmTransport = (typeof winrmTransports)[number];
-export const winrmAuthentications = ['ntlm', 'basic'] as const;
+export const winrmAuthentications = ['ntlm', 'kerberos', 'basic'] as const;
 export type WinrmAuthentication = (typeof winrmAuthentications)[number];
 export const winrmCertificateChecks = ['verify', 'skip'] as const;
 export type WinrmCertificateCheck = (typeof winrmCertificateChecks)[number];
@@ -44,6 +44,14 @@ const winrm = {
   ),
   winrm_authentication: Type.Optional(
     Type.Enum(winrmAuthentications, { description: 'How the user proves who it is; Basic needs HTTPS' }),
+  ),
+  winrm_principal: Type.Optional(
+    Type.String({
+      maxLength: 512,
+      pattern: '^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+)?$',
+      description:
+        'Service principal of the host for Kerberos, `HTTP/name@REALM`, where it is not registered under the target’s host',
+    }),
   ),
   winrm_certificate_check: Type.Optional(
     Type.Enum(winrmCertificateChecks, {
@@ -109,6 +117,7 @@ export const settingNames = [
   'connect_timeout',
   'keepalive_interval',
   'winrm_authentication',
+  'winrm_principal',
   'winrm_certificate_check',
   'winrm_ca',
   'credential',

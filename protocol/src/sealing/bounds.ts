@@ -13,6 +13,7 @@ export const boundAuthentications = [
   'publickey',
   'keyboard-interactive',
   'ntlm',
+  'kerberos',
   'basic',
 ] as const;
 export type BoundAuthentication = (typeof boundAuthentications)[number];

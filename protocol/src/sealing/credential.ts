@@ -53,7 +53,11 @@ const kinds = {
     authenticates: ['password', 'keyboard-interactive'],
   },
   ssh_private_key: { schema: SshPrivateKeySecretSchema, protocol: 'ssh', authenticates: ['publickey'] },
-  winrm_password: { schema: WinrmPasswordSecretSchema, protocol: 'winrm', authenticates: ['ntlm', 'basic'] },
+  winrm_password: {
+    schema: WinrmPasswordSecretSchema,
+    protocol: 'winrm',
+    authenticates: ['ntlm', 'kerberos', 'basic'],
+  },
 } as const satisfies Record<CredentialKind, unknown>;
 
 /** Whether it is a kind of credential that this version knows. */

@@ -49,11 +49,13 @@ export function connectionOf(
 }
 
 function winrmOf(settings: InheritedSettings): LeaseWinrm {
-  const { winrm_transport, winrm_authentication, winrm_certificate_check, winrm_ca } = settings;
+  const { winrm_transport, winrm_authentication, winrm_principal, winrm_certificate_check, winrm_ca } =
+    settings;
   return {
     transport: winrm_transport ?? defaultWinrm.transport,
     authentication: winrm_authentication ?? defaultWinrm.authentication,
     certificateCheck: winrm_certificate_check ?? defaultWinrm.certificateCheck,
+    ...(winrm_principal === undefined ? {} : { principal: winrm_principal }),
     ...(winrm_ca === undefined ? {} : { ca: winrm_ca }),
   };
 }

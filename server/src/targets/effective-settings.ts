@@ -127,6 +127,8 @@ function builtIn(name: Exclude<SettingName, 'credential'>, before: readonly Effe
       return shown(defaultWinrm.transport);
     case 'winrm_authentication':
       return shown(defaultWinrm.authentication);
+    case 'winrm_principal':
+      return shown(null, 'by the target’s host');
     case 'winrm_certificate_check':
       return shown(defaultWinrm.certificateCheck);
     case 'winrm_ca':

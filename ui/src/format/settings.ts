@@ -14,6 +14,7 @@ const settingWords: Record<SettingName, string> = {
   keepalive_interval: 'Keepalive',
   winrm_transport: 'Transport',
   winrm_authentication: 'Authentication',
+  winrm_principal: 'Service principal',
   winrm_certificate_check: 'Certificate',
   winrm_ca: 'Certificate authorities',
   credential: 'Credential',
@@ -48,6 +49,7 @@ export function givenSettings(settings: InheritedSettings): { name: string; valu
     ['keepalive_interval', seconds(settings.keepalive_interval)],
     ['winrm_transport', settings.winrm_transport],
     ['winrm_authentication', settings.winrm_authentication],
+    ['winrm_principal', settings.winrm_principal],
     ['winrm_certificate_check', settings.winrm_certificate_check],
     ['winrm_ca', settings.winrm_ca === undefined ? undefined : 'given'],
   ];

@@ -19,7 +19,8 @@ test('what is set comes out as it went in', () => {
   const winrm = {
     protocol: 'winrm',
     winrm_transport: 'http',
-    winrm_authentication: 'ntlm',
+    winrm_authentication: 'kerberos',
+    winrm_principal: 'HTTP/win-1@CORP.EXAMPLE',
     winrm_certificate_check: 'verify',
     winrm_ca: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
   } as const;

@@ -16,6 +16,7 @@ export interface ConnectionDraft {
   keepalive_interval: number | null | undefined;
   winrm_transport: WinrmTransport | '';
   winrm_authentication: WinrmAuthentication | '';
+  winrm_principal: string;
   winrm_certificate_check: WinrmCertificateCheck | '';
   winrm_ca: string;
 }
@@ -29,6 +30,7 @@ export function connectionDraft(settings: InheritedSettings): ConnectionDraft {
     keepalive_interval: settings.keepalive_interval ?? null,
     winrm_transport: settings.winrm_transport ?? '',
     winrm_authentication: settings.winrm_authentication ?? '',
+    winrm_principal: settings.winrm_principal ?? '',
     winrm_certificate_check: settings.winrm_certificate_check ?? '',
     winrm_ca: settings.winrm_ca ?? '',
   };
@@ -37,6 +39,7 @@ export function connectionDraft(settings: InheritedSettings): ConnectionDraft {
 /** What was entered, and nothing for what was left empty. */
 export function settingsOf(draft: ConnectionDraft): InheritedSettings {
   const username = draft.username.trim();
+  const principal = draft.winrm_principal.trim();
   const ca = draft.winrm_ca.trim();
   return {
     ...(draft.protocol === '' ? {} : { protocol: draft.protocol }),
@@ -46,6 +49,7 @@ export function settingsOf(draft: ConnectionDraft): InheritedSettings {
     ...numberOf('keepalive_interval', draft.keepalive_interval),
     ...(draft.winrm_transport === '' ? {} : { winrm_transport: draft.winrm_transport }),
     ...(draft.winrm_authentication === '' ? {} : { winrm_authentication: draft.winrm_authentication }),
+    ...(principal === '' ? {} : { winrm_principal: principal }),
     ...(draft.winrm_certificate_check === ''
       ? {}
       : { winrm_certificate_check: draft.winrm_certificate_check }),
@@ -55,8 +59,14 @@ export function settingsOf(draft: ConnectionDraft): InheritedSettings {
 
 /** Whether what is of WinRM alone belongs in the form: it applies, or something of it is given. */
 export function isAboutWinrm(draft: ConnectionDraft, inherited: string | undefined): boolean {
-  const { winrm_transport, winrm_authentication, winrm_certificate_check, winrm_ca } = draft;
-  const isGiven = [winrm_transport, winrm_authentication, winrm_certificate_check, winrm_ca].some(Boolean);
+  const { winrm_transport, winrm_authentication, winrm_principal, winrm_certificate_check, winrm_ca } = draft;
+  const isGiven = [
+    winrm_transport,
+    winrm_authentication,
+    winrm_principal,
+    winrm_certificate_check,
+    winrm_ca,
+  ].some(Boolean);
   return isGiven || (draft.protocol === '' ? inherited : draft.protocol) === 'winrm';
 }
 

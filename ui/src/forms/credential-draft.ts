@@ -69,7 +69,7 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
 function authenticationOf({ kind, mayBasic }: CredentialDraft): BoundAuthentication[] {
   if (kind === 'ssh_private_key') return ['publickey'];
   if (kind === 'ssh_password') return ['password', 'keyboard-interactive'];
-  return mayBasic ? ['ntlm', 'basic'] : ['ntlm'];
+  return mayBasic ? ['ntlm', 'kerberos', 'basic'] : ['ntlm', 'kerberos'];
 }
 
 /** A line for the list: what the author wrote, then the bounds as entered. */

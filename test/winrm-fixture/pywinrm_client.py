@@ -1,0 +1,36 @@
+"""Another client for the fixture, which proves the fixture and not ours: `pywinrm_client.py <cases>`, as JSON.
+
+A case is what winrm.Protocol is made with, `command` and `input`. Prints a list of `{exit, stdout, stderr}` or `{error}`.
+"""
+
+import json
+import sys
+import warnings
+
+import winrm
+
+warnings.simplefilter("ignore")
+
+
+def run(case):
+    command, given = case.pop("command"), case.pop("input", None)
+    if case["transport"] == "basic":
+        # Text would go as Latin-1.
+        case["password"] = case["password"].encode()
+    protocol = winrm.Protocol(**case)
+    try:
+        shell = protocol.open_shell()
+        try:
+            identifier = protocol.run_command(shell, command)
+            if given is not None:
+                protocol.send_command_input(shell, identifier, given.encode(), end=True)
+            stdout, stderr, code = protocol.get_command_output(shell, identifier)
+            protocol.cleanup_command(shell, identifier)
+            return {"exit": code, "stdout": stdout.decode(), "stderr": stderr.decode()}
+        finally:
+            protocol.close_shell(shell)
+    except Exception as error:  # pylint: disable=broad-except
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+print(json.dumps([run(case) for case in json.loads(sys.argv[1])]))
