@@ -1,6 +1,6 @@
 // The command `opsconductor-agent`.
 import { hostname } from 'node:os';
-import { limits } from '@opsconductor/protocol';
+import { limits, winrmAuthentications, winrmTransports } from '@opsconductor/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { startAgent } from './agent.ts';
 import { AgentError } from './agent-error.ts';
@@ -16,6 +16,7 @@ import { enroll } from './enrollment/enroll.ts';
 import { readToken } from './enrollment/read-token.ts';
 import { letHeapGrow } from './let-heap-grow.ts';
 import { createLog, type Logger } from './log.ts';
+import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 
 /** 2 is a wrong use of the command, as commander has it. 78 (EX_CONFIG of sysexits) asks a supervisor not to retry. */
@@ -94,7 +95,27 @@ function buildProgram(config: Config, log: Logger): Command {
     .description('check everything an agent needs and say what to mend')
     .option(...dataOption)
     .action((options: { data: string }) => doctorCommand(options, config));
+  addVerifyWinrm(program);
   return program;
+}
+
+function addVerifyWinrm(program: Command): void {
+  program
+    .command('winrm-verify')
+    .description('try a Windows host by WinRM as steps would, without a server')
+    .requiredOption('--host <name>', 'name or address of the host')
+    .requiredOption('--user <name>', 'DOMAIN\\name, name@domain, or a user of the host')
+    .requiredOption('--password-file <path>', 'file with the password; - for standard input')
+    .option('--port <number>', '5986, over HTTP 5985, unless told', parsePort)
+    .addOption(new Option('--transport <name>').choices(winrmTransports).default('https'))
+    .addOption(new Option('--authentication <name>').choices(winrmAuthentications).default('ntlm'))
+    .option('--principal <name>', 'for Kerberos: HTTP/name@REALM of the host')
+    .option('--ca-file <path>', "PEM to verify the host's certificate with")
+    .option('--insecure', "don't verify the host's certificate", false)
+    .action(async (options: VerifyWinrm) => {
+      const isGood = await verifyWinrm(options, (line) => process.stdout.write(`${line}\n`));
+      if (!isGood) process.exitCode = exitCodes.failed;
+    });
 }
 
 interface EnrollCommand {
@@ -164,6 +185,12 @@ async function doctorCommand({ data }: { data: string }, { proxy }: Config): Pro
     process.stdout.write(`${ok ? 'ok   ' : 'FAIL '} ${what}\n${fix === undefined ? '' : `      ${fix}\n`}`);
     if (!ok) process.exitCode = exitCodes.failed;
   }
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw new InvalidArgumentError('A whole number from 1 to 65535.');
 }
 
 function parseSlots(text: string): number {

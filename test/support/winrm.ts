@@ -40,8 +40,8 @@ export interface WinrmStats {
 }
 
 export interface WinrmFixtureOptions {
-  /** Programs that stand-ins for powershell.exe know, by their whole text. */
-  emulated?: { bootstrap: string; cmdRunner: string };
+  /** Programs that stand-ins for powershell.exe know, by their whole text, and what of /bin/sh stands for which script. */
+  emulated?: { bootstrap: string; cmdRunner: string; scripts?: Record<string, string> };
   /** With a KDC of its own; `KRB5_CONFIG` of whoever is to log in by Kerberos must be its `krb5Config`. */
   kerberos?: boolean;
   /** What hosts have configured: `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */

@@ -1,7 +1,8 @@
 """Stands in for powershell.exe, and never pretends to be it: knows the programs that the agent ships, by their whole text.
 
 A script that people would write is run where its first line is `# sh`: its rest is read by /bin/sh, with the values that the
-script was given as variables of the environment. Every other script is refused.
+script was given as variables of the environment. So is one that a test gives in another's place, by its whole text. Every other
+script is refused.
 """
 
 import base64
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 
-known, program = json.loads(sys.argv[1]), sys.argv[2]
+with open(sys.argv[1], encoding="utf-8") as file:
+    known = json.load(file)["emulated"]
+program = sys.argv[2]
 
 
 def refuse(why):
@@ -55,6 +58,8 @@ if line() != "end":
     refuse("the script did not arrive whole")
 if script == known["cmdRunner"]:
     sys.exit(run_batch(values["OPSRUN_batch"]))
+if script in known.get("scripts", {}):
+    script = "# sh\n" + known["scripts"][script]
 first, _, rest = script.partition("\n")
 if first.strip() != "# sh":
     refuse("the script is not known")

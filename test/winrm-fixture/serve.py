@@ -352,7 +352,7 @@ def control(host):
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
-        settings = json.load(file)
+        settings = {**json.load(file), "file": sys.argv[1]}
     host = Host(settings)
     servers = {name: Server(host, listener) for name, listener in settings["listeners"].items()}
     for server in servers.values():

@@ -1,7 +1,6 @@
 """Shells and commands as a WinRM host has them, on processes of this machine."""
 
 import base64
-import json
 import os
 import signal
 import subprocess
@@ -23,7 +22,7 @@ class Command:
         self.open_streams = 2
         self.done_told = False
         self.exit_file = os.path.join(settings["dir"], f"exit-{self.id}")
-        line, self.emulated = command_line(command, arguments, settings)
+        line = command_line(command, arguments, settings)
         environment = {**os.environ, **shell.environment, "FIXTURE_EXIT": self.exit_file}
         self.process = subprocess.Popen(
             line,
@@ -128,5 +127,5 @@ def command_line(command, arguments, settings):
         encoded = words[lowered.index("-encodedcommand") + 1] if "-encodedcommand" in lowered else ""
         script = base64.b64decode(encoded).decode("utf-16-le") if encoded else ""
         program = os.path.join(HERE, "emulate_powershell.py")
-        return [sys.executable, program, json.dumps(settings["emulated"]), script], True
-    return ["/bin/sh", "-c", " ".join(words)], False
+        return [sys.executable, program, settings["file"], script]
+    return ["/bin/sh", "-c", " ".join(words)]

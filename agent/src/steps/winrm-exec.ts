@@ -1,10 +1,10 @@
 // Step type winrm.exec: a PowerShell or cmd script on a target that speaks WinRM.
-import { cmdInput, powershellInput, type StepOutcome, type WinrmExecConfig } from '@opsconductor/protocol';
+import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
 import { ClixmlDecoder } from '../winrm/clixml.ts';
 import { WinrmConnection } from '../winrm/connection.ts';
-import { batchVariable, cmdRunner, powershellLine } from '../winrm/powershell.ts';
 import { type CommandEnd, type RunLimits, runCommand } from '../winrm/run-command.ts';
+import { scriptCommand } from '../winrm/script-command.ts';
 import type { ShellSettings } from '../winrm/soap.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
@@ -58,27 +58,16 @@ async function execute(
   return { ...outcomeOfEnd(end, config, target.host, stopped), ...took };
 }
 
-/** The program on the command line, what it reads, and the shell that it runs in. */
 function commandOf(config: WinrmExecConfig, context: StepContext) {
-  const { command, shell = 'powershell', environment, working_directory } = config;
-  const bindings = context.bindings ?? [];
-  const settings: ShellSettings = {
-    environment: { ...environment, OPSCONDUCTOR_ATTEMPT: context.marker },
-    workingDirectory: working_directory,
-    idleTimeoutS,
-  };
-  if (shell !== 'cmd') {
-    return { settings, line: powershellLine(shell), input: Buffer.from(powershellInput(command, bindings)) };
-  }
-  const { batch, environment: values } = cmdInput(command, bindings);
-  const runner = powershellInput(cmdRunner, [
-    { name: batchVariable, type: 'string', value: batch, secret: false },
-  ]);
-  return {
-    settings: { ...settings, environment: { ...settings.environment, ...values } },
-    line: powershellLine('powershell'),
-    input: Buffer.from(runner),
-  };
+  const { command, shell = 'powershell', working_directory } = config;
+  const { line, input, environment } = scriptCommand({
+    text: command,
+    shell,
+    bindings: context.bindings ?? [],
+    environment: { ...config.environment, OPSCONDUCTOR_ATTEMPT: context.marker },
+  });
+  const settings: ShellSettings = { environment, workingDirectory: working_directory, idleTimeoutS };
+  return { line, input, settings };
 }
 
 /** Between a command and the step's sink: errors of PowerShell become text, and a stop is not held up by a full sink. */

@@ -68,7 +68,7 @@ winrmTest(
       { endpoint: strict, transport: 'ntlm', send_cbt: false },
     ];
     const answers = await ask([...good, ...bad]);
-  for (const answer of answers.slice(0, good.length)) {
+    for (const answer of answers.slice(0, good.length)) {
       expect(answer).toEqual({ exit: 7, stdout: 'out\nä€𝄞', stderr: 'err\n' });
     }
     for (const answer of answers.slice(good.length)) expect(answer).toHaveProperty('error');

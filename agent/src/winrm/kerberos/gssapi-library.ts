@@ -1,8 +1,11 @@
 // The system's libgssapi, by koffi: loaded when Kerberos is asked for, and only then. Calls that may ask a KDC run on a
 // thread of their own.
-import type * as Koffi from 'koffi';
+import type koffiModule from 'koffi';
+import type { LibraryHandle, TypeObject } from 'koffi';
 import { WinrmError } from '../winrm-error.ts';
 
+type Koffi = typeof koffiModule;
+type Types = Parameters<LibraryHandle['func']>[3];
 type Pointer = bigint | null;
 type Out<T> = [T];
 export interface GssBuffer {
@@ -30,10 +33,10 @@ const libraries = [
 ];
 
 export class GssapiLibrary {
-  readonly #koffi: typeof Koffi;
+  readonly #koffi: Koffi;
   readonly #functions: ReturnType<typeof declare>;
 
-  private constructor(koffi: typeof Koffi, library: Koffi.LibraryHandle) {
+  private constructor(koffi: Koffi, library: LibraryHandle) {
     this.#koffi = koffi;
     this.#functions = declare(koffi, library);
   }
@@ -103,7 +106,7 @@ export class GssapiLibrary {
   }
 }
 
-function declare(koffi: typeof Koffi, library: Koffi.LibraryHandle) {
+function declare(koffi: Koffi, library: LibraryHandle) {
   const oid = koffi.struct(structs.oid);
   const buffer = koffi.struct(structs.buffer);
   const bindings = koffi.struct({
@@ -116,13 +119,12 @@ function declare(koffi: typeof Koffi, library: Koffi.LibraryHandle) {
   const element = koffi.struct({ key: 'str', value: 'str' });
   const store = koffi.struct({ count: 'uint32_t', elements: koffi.pointer(element) });
   const status = 'uint32_t';
-  const out = (type: Koffi.TypeObject | string) => koffi.out(koffi.pointer(type as Koffi.TypeObject));
-  const inout = (type: Koffi.TypeObject | string) => koffi.inout(koffi.pointer(type as Koffi.TypeObject));
-  const given = (type: Koffi.TypeObject) => koffi.pointer(type);
+  const out = (type: TypeObject | string) => koffi.out(koffi.pointer(type as TypeObject));
+  const inout = (type: TypeObject | string) => koffi.inout(koffi.pointer(type as TypeObject));
+  const given = (type: TypeObject) => koffi.pointer(type);
   const word = out('uint32_t');
   const handle = out('void *');
-  const f = (name: string, types: Parameters<Koffi.LibraryHandle['func']>[2]) =>
-    library.func(name, status, types);
+  const f = (name: string, types: Types) => library.func(name, status, types);
   /** The rest of the arguments, and the result as a promise. */
   const later =
     <A extends unknown[]>(call: ReturnType<typeof f>) =>
