@@ -84,6 +84,14 @@ export const limits = {
   /** What all rules of a job together may cost for one run, and all patterns of its definition when it is saved. */
   maxRuleSteps: 300_000,
   maxDefinitionPatternSteps: 2_000_000,
+  /** What checking one definition may take in all, whatever its parts may have each: values of lists and objects, */
+  maxDefinitionValues: 30_000,
+  /** characters of conditions and checks, */
+  maxDefinitionExpressionLength: 40_000,
+  /** the sizes of its patterns, */
+  maxDefinitionPatternSize: 30_000,
+  /** and what its steps hand on. */
+  maxOutputsPerJob: 400,
   maxSiteRules: 200,
   /** What holding one definition against all site rules may cost, in steps of expressions. */
   maxSiteRuleSteps: 400_000,

@@ -9,6 +9,7 @@ import { checkParameters } from '../parameters/check-parameters.ts';
 import { checkBySchema } from '../schema-check.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
 import { brokenParameters, conditionProblems } from './condition-problems.ts';
+import { sizeProblems } from './definition-size.ts';
 import { isObject, type LooseStep, looseDefinition } from './loose.ts';
 import { categoryProblems, lockProblems, nameProblems } from './name-problems.ts';
 import { placeholderProblems, templatedKeys } from './placeholder-problems.ts';
@@ -22,17 +23,23 @@ export interface CheckDefinitionOptions {
   checkSchema?: (schema: TSchema, value: unknown, options: { root?: string; max?: number }) => ErrorDetail[];
 }
 
-/** A detail for each place of a definition that is wrong (`steps[2].config.timeout`); none when it can be saved. */
+/**
+ * A detail for each place of a definition that is wrong (`steps[2].config.timeout`); none when it can be saved. Where there is
+ * too much of it to be looked at, that alone.
+ */
 export function checkDefinition(
   definition: unknown,
   { checkSchema = checkBySchema }: CheckDefinitionOptions = {},
 ): ErrorDetail[] {
+  const excess = sizeProblems(definition);
+  if (excess.length > 0) return excess;
   const problems = checkSchema(JobDefinitionSchema, definition, { max: maxDefinitionProblems }).filter(
     ({ path }) => !tooDeep.test(path),
   );
   const loose = looseDefinition(definition);
   const { steps, parameters } = loose;
-  const broken = brokenParameters(parameters, problems);
+  const parameterProblems = checkParameters(parameters);
+  const broken = brokenParameters([...problems, ...parameterProblems]);
   const sound = soundDefinition(loose, broken);
   problems.push(
     ...steps.flatMap((step, at) => configProblems(step, at, checkSchema)),
@@ -41,7 +48,7 @@ export function checkDefinition(
     ...steps.flatMap(stepProblems),
     ...secretProblems(loose),
     ...lockProblems(loose),
-    ...checkParameters(parameters),
+    ...parameterProblems,
     ...conditionProblems(loose, sound, broken),
   );
   return once([...problems, ...beyond(placeholderProblems(loose, sound, broken), problems)]);

@@ -2,7 +2,6 @@
 import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule } from '../api/parameters.ts';
 import { limits } from '../limits.ts';
-import { checkParameters } from '../parameters/check-parameters.ts';
 import { checkRules, expressionProblems } from '../parameters/check-rules.ts';
 import { scopeOf } from '../rendering/scope.ts';
 import { isObject, type LooseDefinition } from './loose.ts';
@@ -29,10 +28,9 @@ export function conditionProblems(
   ];
 }
 
-/** Names of parameters that are wrong in themselves. */
-export function brokenParameters(parameters: unknown, problems: readonly ErrorDetail[]): Set<string> {
-  const own = [...problems, ...checkParameters(parameters)];
-  const names = own.map(({ path }) => /^parameters\.(\w+)|^parameters\["([^"]*)"\]/.exec(path));
+/** Names of the parameters of which these are told. */
+export function brokenParameters(problems: readonly ErrorDetail[]): Set<string> {
+  const names = problems.map(({ path }) => /^parameters\.(\w+)|^parameters\["([^"]*)"\]/.exec(path));
   return new Set(names.flatMap((name) => name?.[1] ?? name?.[2] ?? []));
 }
 

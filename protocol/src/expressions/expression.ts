@@ -11,6 +11,7 @@ import {
   type ExpressionScope,
   type ExpressionValues,
   membersOf,
+  namedScope,
   type PreparedValues,
 } from './scope.ts';
 import { describeCelError, type ExpressionProblem, placed, wordsOfType } from './wording.ts';
@@ -51,7 +52,7 @@ export function readExpression(
       ],
     };
   }
-  const environment = declare(newEnvironment(), scope);
+  const environment = declare(newEnvironment(), namedScope(scope, text));
   const parsed = attempt(() => environment.parse(text));
   if ('error' in parsed) return { problems: [describeCelError(parsed.error, text)] };
   const run = parsed.value;

@@ -87,6 +87,25 @@ function memberOf(definition: ValueDefinition & { secret?: boolean }): Member {
   };
 }
 
+/** Of a scope only what a text could name: declaring a hundred parameters for each of a hundred expressions takes its time. */
+export function namedScope(scope: ExpressionScope, text: string): ExpressionScope {
+  const words: ReadonlySet<string> = new Set(text.match(/\w+/g) ?? []);
+  const named = <T>(record: Readonly<Record<string, T>>): Record<string, T> =>
+    Object.fromEntries(Object.entries(record).filter(([name]) => words.has(name)));
+  const { parameters, onTarget } = scope;
+  return {
+    ...scope,
+    parameters: named(parameters),
+    ...(onTarget === undefined
+      ? {}
+      : {
+          onTarget: {
+            steps: mapValues(named(onTarget.steps), ({ outputs }) => ({ outputs: named(outputs) })),
+          },
+        }),
+  };
+}
+
 /** Declares what is in the scope. Secrets are not declared: an expression can't speak of them. */
 export function declare(environment: Environment, scope: ExpressionScope): Environment {
   if (scope.definition !== undefined) {

@@ -159,20 +159,27 @@ function enumProblems(
   patterns: PatternBudget,
 ): ErrorDetail[] {
   if (!Array.isArray(value.enum)) return [];
+  const definition = { ...value, enum: undefined };
+  const sound = isSound(definition) ? definition : undefined;
+  const problems: ErrorDetail[] = [];
   // More than there may be are told of by the schema.
-  return value.enum.slice(0, limits.maxEnumValues).flatMap((one, at) =>
-    isOfType(one, type)
-      ? valueErrors(one, { ...value, enum: undefined }, `${path}.enum[${at}]`, patterns)
-      : [
-          {
-            path: `${path}.enum[${at}]`,
-            message: `Must be of the type of ${path}, ${type}.`,
-            found: shown(one),
-            allowed: `values of type ${type}`,
-          },
-        ],
-  );
+  for (const [at, one] of value.enum.slice(0, limits.maxEnumValues).entries()) {
+    const here = `${path}.enum[${at}]`;
+    if (!isOfType(one, type)) {
+      problems.push({
+        path: here,
+        message: `Must be of the type of ${path}, ${type}.`,
+        found: shown(one),
+        allowed: `values of type ${type}`,
+      });
+    } else if (sound !== undefined) problems.push(...valueErrors(one, sound, here, patterns));
+    if (problems.length >= maxEnumProblems) break;
+  }
+  return problems;
 }
+
+/** More are not told of a whole definition. */
+const maxEnumProblems = 50;
 
 function defaultProblems(value: Loose, path: string, depth: number, patterns: PatternBudget): ErrorDetail[] {
   if (value.default === undefined || value.secret === true) return [];
@@ -185,24 +192,25 @@ function defaultProblems(value: Loose, path: string, depth: number, patterns: Pa
       allowed: 'required without default, or default without required',
     });
   }
+  if (!isSound(value)) return problems;
   return [...problems, ...valueErrors(value.default, value, `${path}.default`, patterns)];
 }
 
-/** A value that the definition itself has, against what the definition says; nothing where that is wrong in itself. */
+/** A value that the definition itself has, against what the definition says. */
 function valueErrors(
   value: unknown,
-  definition: Loose,
+  definition: ValueDefinition,
   path: string,
   patterns: PatternBudget,
 ): ErrorDetail[] {
-  if (!isSound(definition)) return [];
   const check: ValueCheck = {
     errors: [],
     patterns,
     nodesLeft: limits.maxParameterBytes,
   };
-  checkValue(check, structuredClone(value), definition, '');
-  return errorDetails(check.errors, { root: path });
+  // Defaults are filled into a copy; a text or number needs none.
+  checkValue(check, typeof value === 'object' ? structuredClone(value) : value, definition, '');
+  return check.errors.length === 0 ? [] : errorDetails(check.errors, { root: path });
 }
 
 /** Whether every word has the type that the schema asks for, so that values can be held against it. */

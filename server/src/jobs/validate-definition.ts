@@ -3,6 +3,7 @@ import {
   type ErrorDetail,
   type JobDefinition,
   maxDefinitionProblems,
+  sizeProblems,
 } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
 import { schemaProblems } from '../schema-problems.ts';
@@ -21,6 +22,8 @@ export function validateDefinition(value: unknown): JobDefinition {
 
 /** The definition with defaults filled in as far as it is right, and what is wrong with it. */
 export function examineDefinition(value: unknown): { definition: unknown; problems: ErrorDetail[] } {
+  const excess = sizeProblems(value);
+  if (excess.length > 0) return { definition: value, problems: excess };
   const definition: unknown = structuredClone(value);
   const problems = checkDefinition(definition, { checkSchema: schemaProblems });
   return { definition, problems: withUnstorableText(problems, definition) };
