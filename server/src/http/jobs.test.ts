@@ -85,6 +85,21 @@ describe('jobs', () => {
     ]);
   });
 
+  test('hear before a save that their name is taken, unless it is their own', async () => {
+    const definition = { name: 'taken', steps: [step('a', { command: 'uptime' })] };
+    const { body: job } = await call<Job>('POST', 'jobs', definition);
+    const check = async (beside: object) =>
+      (await call<ValidateJobReply>('POST', 'jobs/validate', { definition, ...beside })).body;
+    const refused = (await call<ErrorBody>('POST', 'jobs', definition)).body.error;
+    expect(await check({})).toMatchObject({
+      valid: false,
+      problems: [{ path: 'name', message: refused.message, severity: 'error' }],
+    });
+    expect(await check({ jobId: job.id })).toMatchObject({ valid: true, problems: [] });
+    await call('DELETE', `jobs/${job.id}`);
+    expect(await check({})).toMatchObject({ valid: true, problems: [] });
+  });
+
   test('with several mistakes in several steps hear of all of them at once', async () => {
     const steps = [
       step('a', { command: '', timeout: 0 }),

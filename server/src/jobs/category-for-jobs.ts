@@ -1,6 +1,7 @@
 import { generalCategory } from '@opsconductor/protocol';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
+import { noSuchCategory } from '../categories/no-such-category.ts';
 import { invalidField } from '../errors.ts';
 import { holdCategory } from '../store/categories.ts';
 import type { Tx } from '../store/connection.ts';
@@ -21,6 +22,9 @@ export async function categoryForJobs(
   const isKnown =
     category !== undefined &&
     (category.id === generalCategory.id || caller.authority.holdsOnCategory('read', category.id));
-  if (!isKnown) throw invalidField('category', 'There is no category of this name.', { found: name });
+  if (!isKnown) {
+    const { path, message, found } = noSuchCategory(name);
+    throw invalidField(path, message, { found });
+  }
   throw new MissingPermission(caller, 'jobs.edit', `category “${name}”`);
 }

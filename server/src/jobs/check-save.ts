@@ -14,11 +14,14 @@ import type { Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
 import { loadSiteRules } from '../site-rules/site-rules.ts';
 import type { Sql, Tx } from '../store/connection.ts';
+import { findJobNamed } from '../store/jobs.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
 import { checkEnvelope } from './check-envelope.ts';
+import { takenName } from './create-job.ts';
 import { findEditableJob } from './editable-job.ts';
 import { requireCredentialUse } from './require-credential-use.ts';
+import { requireRawSplice } from './require-raw-splice.ts';
 import { encodeWithinLimit, splitDefinition } from './split-definition.ts';
 import { examineDefinition } from './validate-definition.ts';
 
@@ -61,7 +64,7 @@ interface There {
   note: string;
 }
 
-/** What stands against a definition that is right in itself: its size, category, credentials, the site rules. */
+/** What stands against a definition that is right in itself: its size, name, category, rights, the site rules. */
 async function problemsThere(
   tx: Tx,
   definition: JobDefinition,
@@ -73,9 +76,17 @@ async function problemsThere(
   const labels = settings.labels ?? job?.labels ?? {};
   const found = [
     await refusalOf('', () => encodeWithinLimit(stored)),
-    category === job?.category
-      ? []
-      : await refusalOf('category', () => categoryForJobs(tx, category, caller)),
+    await refusalOf('name', async () => {
+      const holder = await findJobNamed(tx, stored.name);
+      if (holder !== undefined && holder !== job?.id) throw takenName(stored.name);
+    }),
+    await refusalOf('category', async () => {
+      const place =
+        category === job?.category
+          ? { id: job.categoryId, name: category }
+          : await categoryForJobs(tx, category, caller);
+      requireRawSplice(caller, place, stored);
+    }),
     await refusalOf('', () => requireCredentialUse(tx, caller, stored)),
   ];
   const rules = await loadSiteRules(tx);

@@ -144,7 +144,11 @@ export async function insertNewJob(
 
 /** The conflict that a taken name is; any other error as it is. */
 export function nameTaken(error: unknown, name: string): unknown {
-  if (violatedConstraint(error) !== 'jobs_name_key') return error;
+  return violatedConstraint(error) === 'jobs_name_key' ? takenName(name, error) : error;
+}
+
+/** The conflict of a name that another job has. */
+export function takenName(name: string, cause?: unknown): AppError {
   const message = `There is a job named ${name} already; choose another name.`;
-  return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+  return new AppError('conflict', message, { cause, details: [{ path: 'name', message }] });
 }

@@ -14,6 +14,7 @@ import {
 } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
+import { noSuchCategory } from '../categories/no-such-category.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import { holdCategory } from '../store/categories.ts';
@@ -182,7 +183,8 @@ async function categoryIdOf(tx: Tx, name: string | null, root = ''): Promise<num
   if (name === null) return null;
   const category = await holdCategory(tx, name);
   if (category !== undefined) return category.id;
-  throw invalidField(`${root}category`, 'There is no category of this name.', { found: name });
+  const { path, message, found } = noSuchCategory(name, `${root}category`);
+  throw invalidField(path, message, { found });
 }
 
 function auditedFields(rule: SiteRuleFields | SiteRuleRow, category: string | null | undefined) {

@@ -73,6 +73,12 @@ export async function findJob(
   return row;
 }
 
+/** The id of the job that has a name, whoever may see it. */
+export async function findJobNamed(sql: Queryable, name: string): Promise<number | undefined> {
+  const [row] = await sql<{ id: number }[]>`select id from jobs where name = ${name} and deleted_at is null`;
+  return row?.id;
+}
+
 /** Locks a job's row: whoever changes it holds this. Runs may be started meanwhile. */
 export async function lockJob(
   tx: Tx,

@@ -90,10 +90,10 @@ function compose(text: string, lines: LineCounter, limits: YamlLimits): Document
     for (const document of composed) documents.push(document);
   };
   let tokens = 0;
-  let offset = 0;
   for (const lexeme of new Lexer().lex(text.replace(/^\ufeff/, ''))) {
     tokens += 1;
-    offset += lexeme.length;
+    // The parser's own count: the lexer's marks between lexemes are no characters of the text.
+    const { offset } = parser;
     if (parser.stack.length > limits.maxDepth * 2) {
       throw new TooMuch(offset, `It is nested deeper than ${limits.maxDepth} levels.`);
     }

@@ -1,6 +1,7 @@
 // What the importer needs for each job of a file: jobs.edit on its category, and what whoever saves a job needs.
 import { type ErrorDetail, generalCategory, type JobDefinition, limits } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
+import { noSuchCategory } from '../../categories/no-such-category.ts';
 import { AppError } from '../../errors.ts';
 import type { Queryable } from '../../store/connection.ts';
 import { usableCredentialNames } from '../../store/credentials.ts';
@@ -70,7 +71,7 @@ export class ImportRights {
     const path = 'category';
     if (id === undefined) {
       if (!authority.holdsEverywhere('categories.edit') || !authority.holdsEverywhere('jobs.edit')) {
-        return { path, message: 'There is no category of this name.', found: name };
+        return noSuchCategory(name, path);
       }
       const bad = badPath(name);
       if (bad !== undefined) return { path, ...bad, found: name };
@@ -84,7 +85,7 @@ export class ImportRights {
       return undefined;
     }
     if (id !== generalCategory.id && !authority.holdsOnCategory('read', id)) {
-      return { path, message: 'There is no category of this name.', found: name };
+      return noSuchCategory(name, path);
     }
     const message = `This needs the permission jobs.edit on category “${name}”, which ${this.#caller.name} does not have there.`;
     return { path, message, found: name };
