@@ -96,7 +96,7 @@ describe('jobs', () => {
       problems: [{ path: 'name', message: refused.message, severity: 'error' }],
     });
     expect(await check({ jobId: job.id })).toMatchObject({ valid: true, problems: [] });
-    await call('DELETE', `jobs/${job.id}`);
+    await t.request('DELETE', `/api/v1/jobs/${job.id}`, { token: author });
     expect(await check({})).toMatchObject({ valid: true, problems: [] });
   });
 
