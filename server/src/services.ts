@@ -192,7 +192,7 @@ export function createServices(options: ServiceOptions): Services {
     ...hostScanRoutes({ sql }),
     ...hostTrustRoutes({ sql }),
     ...credentialRoutes({ sql }),
-    ...categoryRoutes({ sql, forgetEverybody: () => authenticator.forgetEverybody() }),
+    ...categoryRoutes({ sql, masterKey, forgetEverybody: () => authenticator.forgetEverybody() }),
     ...inventoryRoutes({ sql }),
     // Before what is at jobs/:id, which export would be taken for.
     ...jobBundleRoutes({ sql, masterKey, imports }),

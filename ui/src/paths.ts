@@ -205,7 +205,7 @@ export const apiPaths = {
   grants: (query: Query = {}) => withQuery(`${root}/grants`, query),
   grant: (id: number) => `${root}/grants/${id}`,
   categories: () => `${root}/categories`,
-  category: (id: number) => `${root}/categories/${id}`,
+  category: (id: number, query: Query = {}) => withQuery(`${root}/categories/${id}`, query),
   targetGroups: (query: Query = {}) => withQuery(`${root}/target-groups`, query),
   targetGroup: (id: number) => `${root}/target-groups/${id}`,
   targetGroupEntries: (id: number, query: Query = {}) =>

@@ -32,4 +32,10 @@ export const CategoryRequestSchema = Closed({
   description: Type.Optional(Description(1000)),
 });
 /** Moves a job; its definition and version stay. */
+export const DeleteCategoryQuerySchema = Closed({
+  below: Type.Optional(Type.Boolean({ description: 'With all categories below it' })),
+  moveJobsTo: Type.Optional(CategoryPath()),
+});
+export type DeleteCategoryQuery = Static<typeof DeleteCategoryQuerySchema>;
+
 export const MoveJobRequestSchema = Closed({ category: CategoryPath() });

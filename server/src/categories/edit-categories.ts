@@ -5,9 +5,6 @@ import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import {
-  countDeletedJobs,
-  countSubcategories,
-  deleteCategory as deleteCategoryRow,
   holdCategory,
   insertCategory,
   lockCategory,
@@ -16,7 +13,6 @@ import {
   updateCategory as updateCategoryRow,
 } from '../store/categories.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
-import { siteRulesOfCategory } from '../store/site-rules.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { getCategory } from './list-categories.ts';
@@ -93,56 +89,6 @@ export async function updateCategory(
     throw refusalOf(error, request.name);
   });
   return getCategory(sql, id, unrestricted);
-}
-
-/**
- * Deletes a category in which no job is, and the grants on it.
- *
- * @throws {AppError} `not_found`; `conflict` while jobs are in it, and for the category of jobs that name none.
- */
-export async function deleteCategory(sql: Sql, id: number, caller: Caller): Promise<void> {
-  await inTransaction(sql, async (tx) => {
-    await lockCategoryTree(tx);
-    const category = await lockCategory(tx, id);
-    if (category === undefined) throw notFound('Category');
-    const { name, jobCount } = category;
-    if (id === generalCategory.id) {
-      throw new AppError('conflict', `${name} is where jobs go that name no category: it can’t be deleted.`);
-    }
-    if (jobCount > 0) {
-      const jobs = jobCount === 1 ? '1 job is' : `${jobCount} jobs are`;
-      throw new AppError(
-        'conflict',
-        `${jobs} in ${name}. Move them to another category, then delete this one.`,
-      );
-    }
-    const below = await countSubcategories(tx, id);
-    if (below > 0) {
-      const categories = below === 1 ? '1 category lies' : `${below} categories lie`;
-      throw new AppError('conflict', `${categories} in ${name}. Move or delete what lies in it first.`);
-    }
-    const deleted = await countDeletedJobs(tx, id);
-    if (deleted > 0) {
-      const jobs = deleted === 1 ? '1 job that was deleted' : `${deleted} jobs that were deleted`;
-      throw new AppError(
-        'conflict',
-        `Runs of ${jobs} from ${name} are kept, and who may see them goes by ${name}. Delete those runs first, or keep it.`,
-      );
-    }
-    const rules = await siteRulesOfCategory(tx, id);
-    if (rules.length > 0) {
-      const told = rules.map((rule) => `“${rule}”`).join(', ');
-      throw new AppError('conflict', `Site rules are for ${name}: ${told}. Change or delete them first.`);
-    }
-    await deleteCategoryRow(tx, id);
-    await recordAudit(tx, {
-      ...auditedBy(caller),
-      action: 'category.deleted',
-      object: { kind: 'category', id },
-      scope: { categoryId: id },
-      detail: { name },
-    });
-  });
 }
 
 function fieldsOf(request: CategoryRequest): { name: string; description: string } {

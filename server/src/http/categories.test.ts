@@ -8,9 +8,10 @@ import { setupApp, type TestApp } from './testing.ts';
 let t: TestApp;
 let admin: string;
 beforeEach(async () => {
+  const masterKey = newMasterKey();
   t = await setupApp(({ sql }) => [
-    ...categoryRoutes({ sql, forgetEverybody: () => {} }),
-    ...jobRoutes({ sql, masterKey: newMasterKey() }),
+    ...categoryRoutes({ sql, masterKey, forgetEverybody: () => {} }),
+    ...jobRoutes({ sql, masterKey }),
   ]);
   admin = (await t.user('ada', ['admin'])).token;
 });
@@ -88,6 +89,52 @@ describe('categories', () => {
   });
 });
 
+describe('a category with what is in it', () => {
+  test('is deleted at once: those below go along, and all jobs move first, also archived and deleted ones', async () => {
+    const ops = await create('ops');
+    const night = await create('ops/night');
+    await create('lab');
+    const one = (await save('one', 'ops')).body;
+    const two = (await save('two', 'ops/night')).body;
+    await t.sql`update jobs set state = 'archived' where id = ${two.id}`;
+    await t.sql`update jobs set deleted_at = now() where id = ${(await save('gone', 'ops/night')).body.id}`;
+    const path = `categories/${ops.id}?below=true`;
+    const refused = await call<ErrorBody>('DELETE', path);
+    expect(refused.body.error.message).toMatch(/^1 job is in ops.night\..*moveJobsTo/);
+    expect((await call('DELETE', `${path}&moveJobsTo=lab`)).status).toBe(204);
+    for (const { id } of [ops, night]) expect((await call('GET', `categories/${id}`)).status).toBe(404);
+    for (const { id } of [one, two]) {
+      expect((await call<Job>('GET', `jobs/${id}`)).body.category).toBe('lab');
+    }
+    const jobs = await t.sql`select distinct c.name from jobs j join categories c on c.id = j.category_id`;
+    expect(jobs).toEqual([{ name: 'lab' }]);
+    const audited = await t.sql`
+      select action, count(*)::int as rows from audit_log where action in ('category.deleted', 'job.moved')
+       group by 1 order by 1`;
+    expect(audited).toEqual([
+      { action: 'category.deleted', rows: 2 },
+      { action: 'job.moved', rows: 4 },
+    ]);
+  });
+
+  test('stays as it is where one thing stands against it', async () => {
+    const ops = await create('ops');
+    await create('ops/night');
+    const { id } = (await save('one', 'ops')).body;
+    const refusals: [string, number, RegExp][] = [
+      ['?moveJobsTo=general', 409, /1 category lies in ops\..*below=true/],
+      ['?below=true&moveJobsTo=ops%2Fnight', 400, /Is deleted as well/],
+      ['?below=true&moveJobsTo=nowhere', 400, /There is no category of this name/],
+    ];
+    for (const [query, status, message] of refusals) {
+      const refused = await call<ErrorBody>('DELETE', `categories/${ops.id}${query}`);
+      expect(refused).toMatchObject({ status, body: { error: { message: expect.stringMatching(message) } } });
+    }
+    expect((await call<Job>('GET', `jobs/${id}`)).body.category).toBe('ops');
+    expect((await call<{ items: Category[] }>('GET', 'categories')).body.items).toHaveLength(3);
+  });
+});
+
 describe('a job', () => {
   test('is in the category that its definition names, whatever that comes to be called', async () => {
     const ops = await create('ops');
@@ -112,7 +159,10 @@ describe('a job', () => {
       expect({ status, message: body }).toMatchObject({
         status: 400,
         message: {
-          error: { message: expect.stringMatching(/^There is no category of this name .*created first/), details: [{ path: 'category' }] },
+          error: {
+            message: expect.stringMatching(/^There is no category of this name .*created first/),
+            details: [{ path: 'category' }],
+          },
         },
       });
     }

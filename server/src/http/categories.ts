@@ -1,7 +1,16 @@
-import { CategoryRequestSchema, CategorySchema, Closed, Id, Page } from '@opsconductor/protocol';
+import {
+  CategoryRequestSchema,
+  CategorySchema,
+  Closed,
+  DeleteCategoryQuerySchema,
+  Id,
+  Page,
+} from '@opsconductor/protocol';
 import { callerOf } from '../caller.ts';
-import { createCategory, deleteCategory, updateCategory } from '../categories/edit-categories.ts';
+import { deleteCategory } from '../categories/delete-category.ts';
+import { createCategory, updateCategory } from '../categories/edit-categories.ts';
 import { getCategory, listCategories } from '../categories/list-categories.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import type { Sql } from '../store/connection.ts';
 import { type RouteSpec, route } from './route.ts';
 
@@ -10,11 +19,12 @@ const params = Closed({ id: Id });
 
 export interface CategoryRouteDeps {
   sql: Sql;
+  masterKey: MasterKey;
   /** Called when the tree has changed: what is granted on a category reaches those below it. */
   forgetEverybody(): void;
 }
 
-export function categoryRoutes({ sql, forgetEverybody }: CategoryRouteDeps): RouteSpec[] {
+export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRouteDeps): RouteSpec[] {
   const thenForget = async <T>(change: Promise<T>): Promise<T> => {
     const changed = await change;
     forgetEverybody();
@@ -75,11 +85,15 @@ export function categoryRoutes({ sql, forgetEverybody }: CategoryRouteDeps): Rou
       method: 'DELETE',
       path: '/api/v1/categories/:id',
       permission: 'categories.edit',
-      summary: 'Delete a category in which no job and no category is, and the grants on it',
+      summary: 'Delete a category, and the grants on it',
+      description:
+        'One in which no job and no category is; with `below` those below it go along, and with `moveJobsTo` all jobs in them move to that category first, archived ones too, their runs with them. All of it or nothing.',
       tag,
       params,
+      query: DeleteCategoryQuerySchema,
       success: { status: 204 },
-      handle: (request) => deleteCategory(sql, request.params.id, callerOf(request)),
+      handle: (request) =>
+        thenForget(deleteCategory({ sql, masterKey }, request.params.id, request.query, callerOf(request))),
     }),
   ];
 }

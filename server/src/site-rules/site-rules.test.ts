@@ -1,6 +1,7 @@
 import type { CreateSiteRuleRequest, Job, JobDefinition } from '@opsconductor/protocol';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { createCategory, deleteCategory } from '../categories/edit-categories.ts';
+import { deleteCategory } from '../categories/delete-category.ts';
+import { createCategory } from '../categories/edit-categories.ts';
 import { checkSave } from '../jobs/check-save.ts';
 import { jobHealth, jobsHealth } from '../jobs/insight/jobs-health.ts';
 import { bulkChangeJobs } from '../jobs/life/bulk-jobs.ts';
@@ -148,7 +149,12 @@ describe('a site rule is saved', () => {
       ],
     });
     await expect(rule({ category: 'nowhere' })).rejects.toMatchObject({
-      details: [{ path: 'category', message: expect.stringMatching(/^There is no category of this name .*created first/) }],
+      details: [
+        {
+          path: 'category',
+          message: expect.stringMatching(/^There is no category of this name .*created first/),
+        },
+      ],
     });
   });
 
@@ -183,7 +189,7 @@ describe('a site rule is saved', () => {
   test('and its category stays while it is there', async () => {
     const category = await createCategory(t.sql, { name: 'short lived' }, t.caller);
     await rule({ category: 'short lived' });
-    await expect(deleteCategory(t.sql, category.id, t.caller)).rejects.toMatchObject({
+    await expect(deleteCategory(t, category.id, {}, t.caller)).rejects.toMatchObject({
       code: 'conflict',
       message: expect.stringContaining(`“${strict.name}”`),
     });

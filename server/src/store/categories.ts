@@ -90,6 +90,28 @@ export async function countSubcategories(tx: Tx, id: number): Promise<number> {
   return row?.count ?? 0;
 }
 
+/** The category with all below it, each behind those that lie in it, locked so that no job comes into them meanwhile. */
+export async function lockCategoriesFrom(tx: Tx, id: number): Promise<{ id: number; name: string }[]> {
+  await tx`select 1 from categories where ${id}::bigint = any(ancestor_ids) order by id for update`;
+  return tx<{ id: number; name: string }[]>`
+    select id, name from categories where ${id}::bigint = any(ancestor_ids)
+     order by cardinality(ancestor_ids) desc, name`;
+}
+
+/** Jobs in any of these, those that were deleted left out. */
+export async function countJobsIn(tx: Tx, ids: readonly number[]): Promise<number> {
+  const [row] = await tx<{ count: number }[]>`
+    select count(*)::int as count from jobs where category_id = any(${ids as number[]}::bigint[]) and deleted_at is null`;
+  return row?.count ?? 0;
+}
+
+/** Jobs that were deleted and whose runs are kept go along: who may see these goes by the category. */
+export async function moveDeletedJobs(tx: Tx, from: readonly number[], to: string): Promise<void> {
+  await tx`
+    update jobs set category_id = (select id from categories where name = ${to})
+     where category_id = any(${from as number[]}::bigint[]) and deleted_at is not null`;
+}
+
 /** Jobs that were deleted from it and whose runs are kept. */
 export async function countDeletedJobs(tx: Tx, id: number): Promise<number> {
   const [row] = await tx<{ count: number }[]>`

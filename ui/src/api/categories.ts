@@ -18,8 +18,9 @@ export function updateCategory(
   return request('PUT', apiPaths.category(id), { body: category });
 }
 
-export function deleteCategory(id: number): Promise<void> {
-  return request('DELETE', apiPaths.category(id));
+/** With those below it, whose jobs move elsewhere; all of it or nothing. */
+export function deleteCategory(id: number, moveJobsTo?: string): Promise<void> {
+  return request('DELETE', apiPaths.category(id, { below: true, moveJobsTo }));
 }
 
 /** Moves a job, its runs with it. */

@@ -39,13 +39,23 @@ export async function* readInThread(
   const worker = startThread(new URL('./read-worker.ts', import.meta.url), { bytes, format }, maxHeapMb);
   // Told of where it is waited for; between, nobody listens.
   worker.on('error', () => undefined);
+  const nextBatch = async (): Promise<ReadBatch> => {
+    const timeout = AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)]);
+    const [batch] = (await once(worker, 'message', { signal: timeout })) as [ReadBatch];
+    return batch;
+  };
+  let waited = nextBatch();
   try {
     for (;;) {
-      const timeout = AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)]);
-      const [batch] = (await once(worker, 'message', { signal: timeout })) as [ReadBatch];
+      const batch = await waited;
+      if (!batch.isLast) {
+        // The next ones are read while these are taken, and no more than that.
+        waited = nextBatch();
+        waited.catch(() => undefined);
+        worker.postMessage('next');
+      }
       yield batch;
       if (batch.isLast) return;
-      worker.postMessage('next');
     }
   } catch (error) {
     if (signal.aborted || !isOutOfBounds(error)) throw error;

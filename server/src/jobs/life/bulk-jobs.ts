@@ -64,31 +64,39 @@ export async function bulkChangeJobs(
 ): Promise<BulkJobReply> {
   refuseUnstorableText(request);
   refuseContradictions(request);
-  return inTransaction(sql, async (tx) => {
-    const jobs = await selectJobs(tx, request, caller);
-    refuseForbidden(jobs, caller);
-    const category =
-      request.action === 'categorise' ? await categoryForJobs(tx, request.category, caller) : undefined;
-    const plan = jobs.flatMap((job) => planOf(request, job, category));
-    const obstacles = [
-      ...(await obstaclesOf(tx, request, plan)),
-      ...(await brokenBy(tx, masterKey, request, plan)),
-    ];
-    const dryRun = request.dryRun === true;
-    if (!dryRun) {
-      refuseObstacles(obstacles);
-      if (plan.length > 0) await apply(tx, request, plan, category, caller);
-    }
-    return {
-      selected: jobs.length,
-      changed: plan.length,
-      dryRun,
-      plan: plan
-        .slice(0, maxPlanned)
-        .map(({ job, before, after }) => ({ id: job.id, name: job.name, before, after })),
-      obstacles: obstacles.slice(0, maxObstacles),
-    };
-  });
+  return inTransaction(sql, (tx) => bulkChangeWithin(tx, masterKey, request, caller));
+}
+
+/** The same as a part of a transaction, for a request that is known to be sound. */
+export async function bulkChangeWithin(
+  tx: Tx,
+  masterKey: MasterKey,
+  request: BulkJobRequest,
+  caller: Caller,
+): Promise<BulkJobReply> {
+  const jobs = await selectJobs(tx, request, caller);
+  refuseForbidden(jobs, caller);
+  const category =
+    request.action === 'categorise' ? await categoryForJobs(tx, request.category, caller) : undefined;
+  const plan = jobs.flatMap((job) => planOf(request, job, category));
+  const obstacles = [
+    ...(await obstaclesOf(tx, request, plan)),
+    ...(await brokenBy(tx, masterKey, request, plan)),
+  ];
+  const dryRun = request.dryRun === true;
+  if (!dryRun) {
+    refuseObstacles(obstacles);
+    if (plan.length > 0) await apply(tx, request, plan, category, caller);
+  }
+  return {
+    selected: jobs.length,
+    changed: plan.length,
+    dryRun,
+    plan: plan
+      .slice(0, maxPlanned)
+      .map(({ job, before, after }) => ({ id: job.id, name: job.name, before, after })),
+    obstacles: obstacles.slice(0, maxObstacles),
+  };
 }
 
 function refuseContradictions(request: BulkJobRequest): void {

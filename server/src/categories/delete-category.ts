@@ -1,0 +1,135 @@
+// A category is deleted alone while nothing is in it; or with what is in it, all at once or not at all.
+import { type DeleteCategoryQuery, generalCategory, jobStates, limits } from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import { bulkChangeWithin } from '../jobs/life/bulk-jobs.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import {
+  countDeletedJobs,
+  countJobsIn,
+  countSubcategories,
+  deleteCategory as deleteCategoryRow,
+  lockCategoriesFrom,
+  lockCategory,
+  lockCategoryTree,
+  moveDeletedJobs,
+} from '../store/categories.ts';
+import type { Sql, Tx } from '../store/connection.ts';
+import { siteRulesOfCategory } from '../store/site-rules.ts';
+import { inTransaction } from '../store/transaction.ts';
+
+interface Deps {
+  sql: Sql;
+  masterKey: MasterKey;
+}
+type Going = { id: number; name: string };
+
+/**
+ * Deletes a category and the grants on it: with `below` also all below it, with `moveJobsTo` after their jobs, archived ones
+ * too, have moved there.
+ *
+ * @throws {AppError} `not_found`; `conflict` while something is in it that is not to go along, for the category of jobs that
+ * name none, or with what keeps jobs from moving; `invalid` for a place to move to that goes as well or is not there;
+ * `forbidden` without `jobs.edit` on jobs that are to move.
+ */
+export async function deleteCategory(
+  { sql, masterKey }: Deps,
+  id: number,
+  { below = false, moveJobsTo }: DeleteCategoryQuery,
+  caller: Caller,
+): Promise<void> {
+  refuseUnstorableText({ moveJobsTo }, 'query');
+  await inTransaction(sql, async (tx) => {
+    await lockCategoryTree(tx);
+    const category = await lockCategory(tx, id);
+    if (category === undefined) throw notFound('Category');
+    const { name } = category;
+    if (id === generalCategory.id) {
+      throw new AppError('conflict', `${name} is where jobs go that name no category: it can’t be deleted.`);
+    }
+    if (!below) await refuseCategoriesIn(tx, category, moveJobsTo);
+    const going = below ? await lockCategoriesFrom(tx, id) : [category];
+    if (moveJobsTo !== undefined)
+      await moveJobs(tx, masterKey, going, { from: name, to: moveJobsTo }, caller);
+    for (const one of going) {
+      await refuseContent(tx, one);
+      await deleteCategoryRow(tx, one.id);
+      await recordAudit(tx, {
+        ...auditedBy(caller),
+        action: 'category.deleted',
+        object: { kind: 'category', id: one.id },
+        scope: { categoryId: one.id },
+        detail: { name: one.name, ...(moveJobsTo === undefined ? {} : { jobsMovedTo: moveJobsTo }) },
+      });
+    }
+  });
+}
+
+/** Jobs that move do so with those below: the path that they are found by has these too. */
+async function refuseCategoriesIn(
+  tx: Tx,
+  { id, name }: Going,
+  moveJobsTo: string | undefined,
+): Promise<void> {
+  const below = await countSubcategories(tx, id);
+  if (below === 0) return;
+  if (moveJobsTo === undefined) await refuseJobs(tx, { id, name });
+  const categories = below === 1 ? '1 category lies' : `${below} categories lie`;
+  throw new AppError(
+    'conflict',
+    `${categories} in ${name}. Move or delete what lies in it first, or delete it with below=true.`,
+  );
+}
+
+async function moveJobs(
+  tx: Tx,
+  masterKey: MasterKey,
+  going: readonly Going[],
+  { from, to }: { from: string; to: string },
+  caller: Caller,
+): Promise<void> {
+  if (going.some(({ name }) => name === to)) {
+    throw invalidField('query.moveJobsTo', 'Is deleted as well; name a category that stays.', { found: to });
+  }
+  const ids = going.map(({ id }) => id);
+  if ((await countJobsIn(tx, ids)) > limits.maxJobsPerBulk) {
+    throw new AppError(
+      'conflict',
+      `More than ${limits.maxJobsPerBulk} jobs are in ${from}, which is the most that one request moves. Move some of them first.`,
+    );
+  }
+  const filter = { category: from, state: jobStates.join(',') };
+  const note = `Category ${from} was deleted`;
+  await bulkChangeWithin(tx, masterKey, { action: 'categorise', category: to, filter, note }, caller);
+  await moveDeletedJobs(tx, ids, to);
+}
+
+/** What would lose its place. */
+async function refuseContent(tx: Tx, category: Going): Promise<void> {
+  const { id, name } = category;
+  await refuseJobs(tx, category);
+  const deleted = await countDeletedJobs(tx, id);
+  if (deleted > 0) {
+    const jobs = deleted === 1 ? '1 job that was deleted' : `${deleted} jobs that were deleted`;
+    throw new AppError(
+      'conflict',
+      `Runs of ${jobs} from ${name} are kept, and who may see them goes by ${name}. Delete it with moveJobsTo, so that another category says who may, or keep it.`,
+    );
+  }
+  const rules = await siteRulesOfCategory(tx, id);
+  if (rules.length === 0) return;
+  const told = rules.map((rule) => `“${rule}”`).join(', ');
+  throw new AppError('conflict', `Site rules are for ${name}: ${told}. Change or delete them first.`);
+}
+
+async function refuseJobs(tx: Tx, { id, name }: Going): Promise<void> {
+  const count = await countJobsIn(tx, [id]);
+  if (count === 0) return;
+  const jobs = count === 1 ? '1 job is' : `${count} jobs are`;
+  throw new AppError(
+    'conflict',
+    `${jobs} in ${name}. Move them to another category, then delete this one, or delete it with moveJobsTo.`,
+  );
+}
