@@ -213,6 +213,10 @@ describe('jobs', () => {
         },
       },
     });
+    const checked = (await call<ValidateJobReply>('POST', 'jobs/validate', raw)).body;
+    expect(checked.problems).toEqual(
+      refused.body.error.details?.map((detail) => ({ ...detail, severity: 'error' })),
+    );
     // The same right is asked of whoever saves it again, whatever they changed.
     const mine = await call<Job>('POST', 'jobs', withCommand('echo ${{ parameters.action }}'));
     expect(mine.status).toBe(201);

@@ -81,11 +81,11 @@ async function problemsThere(
       if (holder !== undefined && holder !== job?.id) throw takenName(stored.name);
     }),
     await refusalOf('category', async () => {
-      const place =
-        category === job?.category
-          ? { id: job.categoryId, name: category }
-          : await categoryForJobs(tx, category, caller);
-      requireRawSplice(caller, place, stored);
+      const isMoved = category !== job?.category;
+      const to = isMoved ? await categoryForJobs(tx, category, caller) : undefined;
+      // As a save does: a version is that of the job where it lies, and moves with it.
+      const place = job === undefined ? to : { id: job.categoryId, name: job.category };
+      if (place !== undefined) requireRawSplice(caller, place, stored);
     }),
     await refusalOf('', () => requireCredentialUse(tx, caller, stored)),
   ];
