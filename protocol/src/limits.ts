@@ -14,8 +14,10 @@ export const limits = {
   handshakeTimeoutMs: 5_000,
   /** A site's agents may share one address, and come back together. */
   maxUnauthenticatedPerAddress: 1_024,
-  /** Handshakes that a server looks at, at a time; the others wait for their turn. */
-  maxHandshakesAtATime: 4,
+  /** Handshakes that a server verifies together; the others wait for their turn. */
+  maxHandshakesAtATime: 32,
+  /** An agent waits so long for its turn: while it does, the server has it in its line and is at no work for it. */
+  handshakePatienceMs: 30_000,
   /** Unacknowledged output that an agent may have on the wire, per connection. */
   outputWindowBytes: 8 * 1024 * 1024,
   /** Raw output of one attempt that may wait in the agent's memory before its target is paused. */

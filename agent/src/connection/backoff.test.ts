@@ -8,6 +8,12 @@ test('waits double up to half a minute', () => {
   expect(waits).toEqual([200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
 });
 
+test('while no server answers they stay short', () => {
+  const backoff = new Backoff(() => 1);
+  const waits = Array.from({ length: 8 }, () => backoff.nextDelayMs(undefined, false));
+  expect(waits).toEqual([200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000]);
+});
+
 test('jitter reaches down to almost nothing, so that agents spread', () => {
   const backoff = new Backoff(() => 0);
   for (let i = 0; i < 10; i++) backoff.nextDelayMs(undefined);

@@ -1,9 +1,11 @@
 // How long to wait before the next try to connect: exponential with full jitter, so that agents that were cut off
-// together do not come back together. After some closes the wait is another.
+// together do not come back together. After some closes the wait is another, and where nobody answers at all it stays
+// short: such a try costs a server nothing, and one that was restarted is to have its agents back soon.
 import { closeCodes } from '@opsconductor/protocol';
 
 const firstMs = 200;
 const longestMs = 30_000;
+const longestUnansweredMs = 5_000;
 const restartSpreadMs = 1_000;
 const slowFromMs = 10_000;
 const refusedFromMs = 120_000;
@@ -22,8 +24,12 @@ export class Backoff {
     this.#failures = 0;
   }
 
-  /** Ms to wait after a connection ended with this close code; undefined where there was no close frame. */
-  nextDelayMs(closeCode: number | undefined): number {
+  /**
+   * Ms to wait after a connection ended with this close code, which is undefined where there was no close frame.
+   *
+   * @param answered whether there was a server that answered.
+   */
+  nextDelayMs(closeCode: number | undefined, answered = true): number {
     switch (closeCode) {
       case closeCodes.serverRestart:
         return this.#between(0, restartSpreadMs);
@@ -34,7 +40,8 @@ export class Backoff {
       case closeCodes.replaced:
         return this.#between(slowFromMs, longestMs);
       default: {
-        const ceilingMs = Math.min(longestMs, firstMs * 2 ** Math.min(this.#failures, 20));
+        const most = answered ? longestMs : longestUnansweredMs;
+        const ceilingMs = Math.min(most, firstMs * 2 ** Math.min(this.#failures, 20));
         this.#failures += 1;
         return this.#between(firstMs / 2, Math.max(firstMs, ceilingMs));
       }

@@ -7,7 +7,7 @@ import type { Logger } from '../log.ts';
 import type { Backoff } from './backoff.ts';
 import { HandshakeError } from './handshake.ts';
 import { MessageSocket, type SocketEnd } from './message-socket.ts';
-import { explainClose } from './open-socket.ts';
+import { explainClose, wasAnswered } from './open-socket.ts';
 
 export interface ConnectionOptions {
   server: string;
@@ -40,7 +40,7 @@ export class Connection {
         log.fatal(explainClose(end.code, end.reason));
         return 'quarantined';
       }
-      const delayMs = backoff.nextDelayMs(end.code);
+      const delayMs = backoff.nextDelayMs(end.code, wasAnswered(end));
       log.warn({ retryInMs: Math.round(delayMs) }, this.#explain(end));
       await wait(delayMs, signal);
     }

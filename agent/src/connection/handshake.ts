@@ -115,7 +115,7 @@ async function next<T extends 'challenge' | 'welcome'>(
   type: T,
 ): Promise<ServerMessageOf<T>> {
   const message = await socket.next({
-    timeoutMs: limits.handshakeTimeoutMs,
+    timeoutMs: limits.handshakePatienceMs,
     maxBytes: limits.maxHandshakeFrameBytes,
   });
   if (message.type !== type) {

@@ -9,6 +9,8 @@ export interface SocketEnd {
   /** Of the close frame; undefined when the connection broke or never came about. */
   code: number | undefined;
   reason: string;
+  /** Whether there was a WebSocket at all. */
+  opened: boolean;
   /** Why there was no connection, or it broke. */
   error: Error | undefined;
 }
@@ -29,6 +31,7 @@ export class MessageSocket {
   #early: { message: ServerMessage; bytes: number }[] = [];
   #corked = false;
   #handler: ((message: ServerMessage) => void) | undefined;
+  #opened = false;
   #error: Error | undefined;
   #closedBecause: { code: number; reason: string } | undefined;
 
@@ -40,7 +43,10 @@ export class MessageSocket {
     });
     ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
     this.opened = new Promise((resolve, reject) => {
-      ws.once('open', resolve);
+      ws.once('open', () => {
+        this.#opened = true;
+        resolve();
+      });
       ws.once('close', () =>
         reject(this.#error ?? new Error('The connection was closed before it was open')),
       );
@@ -59,7 +65,7 @@ export class MessageSocket {
         };
         this.#expectation?.reject(this.#error ?? new Error(`The server closed the connection (${code})`));
         this.#expectation = undefined;
-        resolve({ ...end, error: this.#error });
+        resolve({ ...end, opened: this.#opened, error: this.#error });
       });
     });
   }

@@ -1,6 +1,8 @@
 // Opens the WebSocket: TLS with the pinned CA, host name checked, through the proxy where there is one.
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type ClientOptions, WebSocket } from 'ws';
+import { errorCode } from '../identity/durable-file.ts';
+import type { SocketEnd } from './message-socket.ts';
 import { type ProxySettings, proxyAgent, proxyFor } from './proxy.ts';
 
 export interface SocketOptions {
@@ -23,6 +25,17 @@ export function openSocket({ server, ca, proxy }: SocketOptions): WebSocket {
     ...(through === undefined ? {} : { agent: proxyAgent(through) }),
   };
   return new WebSocket(url, [subprotocol], options);
+}
+
+/** What the system says where nobody is, or where who stands between has nobody to pass it on to. */
+const unansweredCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT']);
+/** What a load balancer, or a server that is about to start, says before there is a WebSocket; in the words of `ws`. */
+const nobodyThere = /^Unexpected server response: 50[234]$/;
+
+/** Whether a server of ours, or one that is taken for it, has answered before the connection ended. */
+export function wasAnswered({ opened, error }: Pick<SocketEnd, 'opened' | 'error'>): boolean {
+  if (opened || error === undefined) return true;
+  return !unansweredCodes.has(errorCode(error) ?? '') && !nobodyThere.test(error.message);
 }
 
 /** What an agent does about a close code, said to a person. */

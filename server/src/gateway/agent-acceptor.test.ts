@@ -3,12 +3,15 @@ import { connect } from 'node:net';
 import { closeCodes, subprotocol } from '@opsconductor/protocol';
 import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
+import { blockedBackends, holdTransaction, testServerId } from '../runs/testing.ts';
 import { getAgent } from '../segments/agents/list-agents.ts';
+import { lockAgent } from '../store/agent-sessions.ts';
 import { admitNewerGenerations } from '../store/restore.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { connectPath } from './agent-acceptor.ts';
-import { setupGateway, type TestGateway } from './testing.ts';
+import { authenticateAll, newChallenge } from './handshake.ts';
+import { type AgentSocket, emptyResume, setupGateway, type TestGateway } from './testing.ts';
 
 /** Asks for an upgrade by hand, and keeps its own side open; `answer` is all that came until the server's end. */
 async function upgradeRaw(t: TestGateway, target: string) {
@@ -300,4 +303,45 @@ test('versions too many to name are refused all the same', async () => {
   const versions = Array.from({ length: 16 }, (_, index) => 9_000_000_000_000 + index);
   socket.send(await t.proof(await socket.next('challenge'), undefined, versions));
   expect(await socket.closed).toBe(closeCodes.noCommonVersion);
+});
+
+test('of many that connect together each is answered for itself, and one that does it twice is the newer one', async () => {
+  await using t = await setupGateway();
+  const sockets = [t.dial(), t.dial(), t.dial()];
+  const proofs = await Promise.all(sockets.map(async (socket) => t.proof(await socket.next('challenge'))));
+  const [first, second, forger] = sockets as [AgentSocket, AgentSocket, AgentSocket];
+  first.send(proofs[0] as never);
+  second.send(proofs[1] as never);
+  forger.send({ ...proofs[2], signature: proofs[0]?.signature } as never);
+  expect(await forger.closed).toBe(closeCodes.unauthenticated);
+  const welcomes = await Promise.all([first.next('welcome'), second.next('welcome')]);
+  const [older, newer] =
+    welcomes[0].sessionNumber < welcomes[1].sessionNumber ? [first, second] : [second, first];
+  expect(await older.closed).toBe(closeCodes.replaced);
+  newer.send({ ...emptyResume, generation: 2 });
+  await newer.next('resumed');
+  expect(await t.generation()).toBe(2);
+});
+
+test('whose row is locked is waited for alone: the others of its batch have their welcome meanwhile', async () => {
+  await using t = await setupGateway();
+  const other = await t.addAgent('agent-b');
+  const { installationId, serverKey } = t.identity;
+  const identity = {
+    ...{ installationId, serverId: testServerId },
+    ...{ serverKey: serverKey.publicKey, serverPrivateKey: serverKey.privateKey },
+  };
+  const settings = { heartbeatIntervalMs: 200, leaseTtlMs: 20_000 };
+  const challenge = newChallenge(identity);
+  const message = await t.proof(challenge);
+  const openings = [message, { ...message, agentId: other.agentId }].map((said) => ({
+    ...{ challenge, message: said, address: '' },
+  }));
+  const release = await holdTransaction(t.sql, (tx) => lockAgent(tx, other.agentId));
+  const both = authenticateAll({ sql: t.sql, identity, settings }, openings);
+  await blockedBackends(t.sql, 1);
+  const [row] = await t.sql`select session_number from agents where id = ${t.agent.agentId}`;
+  expect(row).toEqual({ sessionNumber: t.agent.sessionNumber + 1 });
+  await release();
+  expect((await both).map(({ ok }) => ok)).toEqual([true, false]);
 });

@@ -8,19 +8,22 @@ import type { Log } from '../log.ts';
 import { peerAddress } from '../peer-address.ts';
 import { noteClose } from '../store/agent-lifecycle.ts';
 import type { Sql } from '../store/connection.ts';
+import { Batches } from './batches.ts';
 import {
   type Authenticated,
-  authenticate,
+  authenticateAll,
   type HandshakeSettings,
   newChallenge,
+  type Opening,
   type ServerIdentity,
 } from './handshake.ts';
 import { parseAgentMessage } from './message-codec.ts';
-import { Turns } from './turns.ts';
 
 export const connectPath = '/api/v1/agent/connect';
 /** Of everything on the socket before the handshake is done, the HTTP upgrade included. */
 const maxUnauthenticatedBytes = limits.maxHandshakeFrameBytes * 4;
+/** One waits for the database while another is verified. */
+const batchesAtATime = 2;
 
 export type Accepted = Extract<Authenticated, { ok: true }>;
 
@@ -42,11 +45,16 @@ export class AgentAcceptor {
   readonly #sockets: WebSocketServer;
   readonly #waiting = new Map<string, number>();
   /** So that a whole site that comes back at once leaves connections to the database for everything else. */
-  readonly #turns = new Turns(limits.maxHandshakesAtATime);
+  readonly #handshakes: Batches<Opening, Authenticated>;
   #closed = false;
 
   constructor(deps: AcceptorDeps) {
     this.#deps = deps;
+    this.#handshakes = new Batches({
+      most: limits.maxHandshakesAtATime,
+      atATime: batchesAtATime,
+      work: (openings) => authenticateAll(deps, openings),
+    });
     this.#sockets = new WebSocketServer({
       noServer: true,
       maxPayload: limits.maxControlFrameBytes,
@@ -139,22 +147,16 @@ export class AgentAcceptor {
       socket.close(closeCodes.invalidMessage, 'expected authenticate');
       return;
     }
-    await this.#turns.take();
+    const { message } = parsed;
     try {
-      // It may have given up while it waited for its turn.
-      if (socket.readyState !== socket.OPEN) return;
-      const result = await authenticate(this.#deps, challenge, parsed.message, address);
+      const result = await this.#handshakes.do({ challenge, message, address });
       if (!result.ok) {
-        this.#deps.log.warn(
-          { agentId: parsed.message.agentId, address, reason: result.reason },
-          'agent refused',
-        );
+        const { agentId } = message;
+        this.#deps.log.warn({ agentId, address, reason: result.reason }, 'agent refused');
         const code = closeCodes[result.refusal];
         socket.close(code, result.reason);
-        if (result.isProven) {
-          const { agentId } = parsed.message;
+        if (result.isProven)
           await noteClose(this.#deps.sql, { agentId, code, reason: result.reason, address });
-        }
         return;
       }
       this.#deps.accept(socket, result, stream, address);
@@ -162,8 +164,6 @@ export class AgentAcceptor {
     } catch (error) {
       this.#deps.log.error({ err: error, address }, 'handshake failed');
       socket.close(closeCodes.serverRestart, 'try again');
-    } finally {
-      this.#turns.done();
     }
   }
 }

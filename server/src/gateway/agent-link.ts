@@ -78,6 +78,8 @@ export class AgentLink {
   /** What the agent said in `resume` that it can do, also in words that this server does not know. */
   capabilities: ReadonlySet<string> = new Set();
   lastHeardAt = Date.now();
+  /** When it was last sent a checkpoint of the audit log, or came. */
+  checkpointAt = Date.now();
   /** Resolves when the connection is closed. */
   readonly gone: Promise<void>;
   /** Where it connects from. */

@@ -12,12 +12,12 @@ import type { CleanUpRequests } from '../runs/clean-up-requests.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import type { LiveHub } from '../runs/live-hub.ts';
 import type { OutputWriter } from '../runs/output-writer.ts';
-import { resumeAgent } from '../runs/resume-agent.ts';
+import { type Resume, type Resumed, resumeAgents } from '../runs/resume-agent.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import type { SettleResult } from '../runs/settle-attempts.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
-import { markSegmentReady, segmentStateFor, storeWrap } from '../segments/segment-state.ts';
+import { segmentStateFor, storeWrap } from '../segments/segment-state.ts';
 import { noteClose, type ShutOut, shutOutAmong } from '../store/agent-lifecycle.ts';
 import {
   closeSession,
@@ -29,7 +29,7 @@ import {
 } from '../store/agent-sessions.ts';
 import type { Sql } from '../store/connection.ts';
 import { type ForgetNotice, listen, type ProgressNotice } from '../store/notifications.ts';
-import { stepsWithLostKey } from '../store/segment-key-wraps.ts';
+import { markWrapsOpened, stepsWithLostKey } from '../store/segment-key-wraps.ts';
 import { attemptsToStop } from '../store/sweep.ts';
 import { inTransaction } from '../store/transaction.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
@@ -38,6 +38,7 @@ import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts'
 import { type Accepted, AgentAcceptor } from './agent-acceptor.ts';
 import { AgentLink, type LinkEvents } from './agent-link.ts';
 import { agentTooOld } from './agent-too-old.ts';
+import { Batches } from './batches.ts';
 import { CleanUpAsks } from './clean-up-asks.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
@@ -83,6 +84,11 @@ const defaultSettings: HandshakeSettings = {
   leaseTtlMs: limits.leaseTtlMs,
 };
 const heartbeatBatchMs = 50;
+/** Sessions that are resumed together; and batches of them at a time, as those with attempts take a while. */
+const maxResumesTogether = 32;
+const resumesAtATime = 3;
+/** Agents write a checkpoint down for good: all together are given so many a second, each in its turn. */
+const maxCheckpointsPerS = 25;
 const silenceCheckMs = 1_000;
 
 export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
@@ -95,6 +101,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #scans: HostScans;
   readonly #segmentStates: SegmentStates;
   readonly #remoteTests: RemoteTests;
+  readonly #resumes: Batches<Resume, Resumed>;
   readonly #heard = new HeardNews();
   readonly #links = new Map<number, AgentLink>();
   readonly #closing = new Set<Promise<unknown>>();
@@ -131,6 +138,11 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       log: deps.log,
       hasAgent: (segmentId) => this.#linksToTest(segmentId).length > 0,
       testHere: async (request) => (await this.#testHere(request)) ?? 'offline',
+    });
+    this.#resumes = new Batches({
+      most: maxResumesTogether,
+      atATime: resumesAtATime,
+      work: (resumes) => resumeAgents(deps.sql, resumes),
     });
     this.#notes = new LeaseNotes({ sql: deps.sql, log: deps.log, onNews: (news) => this.publish(news) });
     this.#dispatcher = new Dispatcher({
@@ -405,7 +417,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     link.isDraining = message.draining;
     link.capabilities = new Set(message.capabilities);
     await this.#notes.flush();
-    const resumed = await resumeAgent(this.#deps.sql, {
+    const resumed = await this.#resumes.do({
       agentId: link.agentId,
       sessionNumber: link.sessionNumber,
       slots: message.slots,
@@ -501,7 +513,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   async segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void> {
-    await inTransaction(this.#deps.sql, (tx) => markSegmentReady(tx, link.agentId, message.generations));
+    await markWrapsOpened(this.#deps.sql, link.agentId, message.generations);
     this.#dispatcher.wake();
   }
 
@@ -517,8 +529,12 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   async #offerCheckpoint(link: AgentLink, heldSize: number): Promise<void> {
+    const turnMs = (this.#links.size / maxCheckpointsPerS) * 1_000;
+    if (Date.now() - link.checkpointAt < turnMs) return;
     const offer = await this.#deps.checkpoints?.offer(heldSize);
-    if (offer !== undefined) link.send(offer);
+    if (offer === undefined) return;
+    link.checkpointAt = Date.now();
+    link.send(offer);
   }
 
   async checkpointRefused(

@@ -17,8 +17,15 @@ import {
   verifyHandshake,
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../audit/record-audit.ts';
-import { findAgentKey, lockAgent, openSession, quarantineAgent } from '../store/agent-sessions.ts';
-import type { Sql } from '../store/connection.ts';
+import {
+  type AgentIdentityRow,
+  findAgentKey,
+  lockAgents,
+  type NewSession,
+  openSessions,
+  quarantineAgent,
+} from '../store/agent-sessions.ts';
+import type { Sql, Tx } from '../store/connection.ts';
 import { inTransaction } from '../store/transaction.ts';
 
 /** What a WebSocket close frame holds beside its code (RFC 6455, 5.5.1). */
@@ -63,112 +70,186 @@ export function newChallenge(identity: ServerIdentity): ServerMessageOf<'challen
   };
 }
 
-/** Verifies who connects, and opens its session: the newest one wins. */
-export async function authenticate(
-  deps: { sql: Sql; identity: ServerIdentity; settings: HandshakeSettings },
-  challenge: ServerMessageOf<'challenge'>,
-  message: AgentMessageOf<'authenticate'>,
-  address: string,
+const identityNotProven = {
+  ok: false,
+  refusal: 'unauthenticated',
+  reason: 'identity not proven',
+  isProven: false,
+} as const satisfies Authenticated;
+
+export interface HandshakeDeps {
+  sql: Sql;
+  identity: ServerIdentity;
+  settings: HandshakeSettings;
+}
+
+/** What was said on a connection that is to become an agent's. */
+export interface Opening {
+  challenge: ServerMessageOf<'challenge'>;
+  message: AgentMessageOf<'authenticate'>;
+  address: string;
+}
+
+/**
+ * Verifies who connects, and opens their sessions: the newest one of an agent wins. One transaction serves many, as a
+ * site that was cut off comes back as one.
+ */
+export async function authenticateAll(
+  deps: HandshakeDeps,
+  openings: readonly Opening[],
+): Promise<Authenticated[]> {
+  const results = new Map<Opening, Authenticated>();
+  const understood: Opening[] = [];
+  for (const opening of openings) {
+    const refused = await refusedVersions(deps, opening);
+    if (refused === undefined) understood.push(opening);
+    else results.set(opening, refused);
+  }
+  // Of several the rows that somebody else holds are left out, and waited for one by one afterwards: who waits for a
+  // row while it holds others may be waited for itself.
+  const rest = understood.length === 1 ? understood : [];
+  if (understood.length > 1) {
+    const { done, left } = await openSessionsOf(deps, understood, { wait: false });
+    for (const [opening, result] of done) results.set(opening, result);
+    rest.push(...left);
+  }
+  for (const opening of rest) {
+    const { done } = await openSessionsOf(deps, [opening], { wait: true });
+    results.set(opening, done.get(opening) ?? identityNotProven);
+  }
+  return openings.map((opening) => results.get(opening) ?? identityNotProven);
+}
+
+async function refusedVersions(deps: HandshakeDeps, opening: Opening): Promise<Authenticated | undefined> {
+  const { challenge, message } = opening;
+  const common = commonVersion(opening);
+  if (common !== undefined && message.chosenVersion === common) return undefined;
+  const said = `the server speaks ${challenge.versions.join(', ')}, the agent ${message.versions.join(', ')}`;
+  return {
+    ok: false,
+    refusal: 'noCommonVersion',
+    reason: said.slice(0, maxCloseReasonBytes),
+    isProven: await isFromAgent(deps, challenge, message),
+  };
+}
+
+function commonVersion({ challenge, message }: Opening): number | undefined {
+  const common = message.versions.filter((version) => challenge.versions.includes(version));
+  return common.length === 0 ? undefined : Math.max(...common);
+}
+
+/** Answers those whose agents' rows could be locked; the others are left. */
+async function openSessionsOf(
+  { sql, identity, settings }: HandshakeDeps,
+  openings: readonly Opening[],
+  { wait }: { wait: boolean },
+): Promise<{ done: Map<Opening, Authenticated>; left: Opening[] }> {
+  return inTransaction(sql, async (tx) => {
+    const ids = [...new Set(openings.map(({ message }) => message.agentId))];
+    const agents = new Map((await lockAgents(tx, ids, { wait })).map((agent) => [agent.id, agent]));
+    const done = new Map<Opening, Authenticated>();
+    const sessions = new Map<number, NewSession>();
+    for (const opening of openings) {
+      const agent = agents.get(opening.message.agentId);
+      if (agent === undefined) continue;
+      const result = await authenticate(tx, { identity, settings }, agent, opening);
+      done.set(opening, result);
+      if (!result.ok) continue;
+      const { sessionNumber, welcome } = result;
+      // One that has connected twice in this batch is met here again.
+      Object.assign(agent, { sessionNumber, generation: welcome.generation, generationAcked: false });
+      const { generation } = welcome;
+      sessions.set(agent.id, { agentId: agent.id, sessionNumber, generation, address: opening.address });
+    }
+    await openSessions(tx, [...sessions.values()], { serverId: identity.serverId, ...settings });
+    return { done, left: openings.filter((opening) => !done.has(opening)) };
+  });
+}
+
+/** Whether it is the agent whose row is locked, and may be connected; if so, what its session is to be. */
+async function authenticate(
+  tx: Tx,
+  { identity, settings }: Omit<HandshakeDeps, 'sql'>,
+  agent: AgentIdentityRow,
+  { challenge, message, address }: Opening,
 ): Promise<Authenticated> {
-  const { identity } = deps;
-  const common = Math.max(...message.versions.filter((version) => challenge.versions.includes(version)));
-  if (!Number.isFinite(common) || message.chosenVersion !== common) {
+  if (agent.segmentId !== message.segmentId) return identityNotProven;
+  const transcript = transcriptOf(identity, challenge, message);
+  if (!(await verifyHandshake('agent', agent.signingKey, transcript, message.signature)))
+    return identityNotProven;
+  if (agent.state !== 'active') {
     return {
       ok: false,
-      refusal: 'noCommonVersion',
-      reason:
-        `the server speaks ${challenge.versions.join(', ')}, the agent ${message.versions.join(', ')}`.slice(
-          0,
-          maxCloseReasonBytes,
-        ),
-      isProven: await isFromAgent(deps, challenge, message),
+      refusal: agent.state === 'quarantined' ? 'quarantined' : 'unauthenticated',
+      reason: `agent is ${agent.state}`,
+      isProven: true,
     };
   }
-  const transcript = transcriptOf(identity, challenge, message);
-  const refused = {
-    ok: false,
-    refusal: 'unauthenticated',
-    reason: 'identity not proven',
-    isProven: false,
-  } as const;
-  return inTransaction(deps.sql, async (tx): Promise<Authenticated> => {
-    const agent = await lockAgent(tx, message.agentId);
-    if (agent === undefined || agent.segmentId !== message.segmentId) return refused;
-    if (!(await verifyHandshake('agent', agent.signingKey, transcript, message.signature))) return refused;
-    if (agent.state !== 'active') {
-      return {
-        ok: false,
-        refusal: agent.state === 'quarantined' ? 'quarantined' : 'unauthenticated',
-        reason: `agent is ${agent.state}`,
-        isProven: true,
-      };
-    }
-    const held = {
-      installationId: identity.installationId,
-      agentId: agent.id,
-      generation: message.generation,
+  const held = {
+    installationId: identity.installationId,
+    agentId: agent.id,
+    generation: message.generation,
+  };
+  if (!(await verifyGeneration(identity.serverKey, held, message.generationSignature)))
+    return identityNotProven;
+  if (agent.generation >= 0 && message.generation > agent.generation) {
+    // We signed it, so the database knew it once.
+    return {
+      ok: false,
+      refusal: 'unauthenticated',
+      reason: 'the database was set back: see "After a restore" in docs/operations.md',
+      isProven: true,
     };
-    if (!(await verifyGeneration(identity.serverKey, held, message.generationSignature))) return refused;
-    if (agent.generation >= 0 && message.generation > agent.generation) {
-      // We signed it, so the database knew it once.
-      return {
-        ok: false,
-        refusal: 'unauthenticated',
-        reason: 'the database was set back: see "After a restore" in docs/operations.md',
-        isProven: true,
-      };
-    }
-    if (!isNewest(agent, message.generation)) {
-      await quarantineAgent(tx, agent.id);
-      await recordAudit(tx, {
-        actor: { kind: 'agent', id: agent.id, name: agent.name },
-        action: 'agent.quarantined',
-        object: { kind: 'agent', id: agent.id },
-        scope: { segmentId: agent.segmentId },
-        detail: { presented: message.generation, newest: agent.generation, address },
-      });
-      return {
-        ok: false,
-        refusal: 'quarantined',
-        reason: 'a copy of this agent has connected',
-        isProven: true,
-      };
-    }
-    const generation = message.generation + 1;
-    const sessionNumber = agent.sessionNumber + 1;
-    await openSession(tx, {
-      agentId: agent.id,
-      sessionNumber,
-      generation,
-      serverId: identity.serverId,
-      leaseTtlMs: deps.settings.leaseTtlMs,
-      address,
-    });
-    const welcome: ServerMessageOf<'welcome'> = {
+  }
+  if (!isNewest(agent, message.generation)) return quarantine(tx, agent, message.generation, address);
+  const generation = message.generation + 1;
+  const sessionNumber = agent.sessionNumber + 1;
+  return {
+    ok: true,
+    agentId: agent.id,
+    name: agent.name,
+    segmentId: agent.segmentId,
+    sessionNumber,
+    welcome: {
       type: 'welcome',
-      chosenVersion: common,
+      chosenVersion: message.chosenVersion,
       signature: await signHandshake('server', identity.serverPrivateKey, transcript),
       sessionNumber,
       generation,
       generationSignature: await signGeneration(identity.serverPrivateKey, { ...held, generation }),
-      ...deps.settings,
+      ...settings,
       capabilities: [...serverCapabilities],
       stepReasons: [...stepReasons],
-    };
-    return {
-      ok: true,
-      agentId: agent.id,
-      name: agent.name,
-      segmentId: agent.segmentId,
-      sessionNumber,
-      welcome,
-    };
+    },
+  };
+}
+
+async function quarantine(
+  tx: Tx,
+  agent: AgentIdentityRow,
+  presented: number,
+  address: string,
+): Promise<Authenticated> {
+  await quarantineAgent(tx, agent.id);
+  await recordAudit(tx, {
+    actor: { kind: 'agent', id: agent.id, name: agent.name },
+    action: 'agent.quarantined',
+    object: { kind: 'agent', id: agent.id },
+    scope: { segmentId: agent.segmentId },
+    detail: { presented, newest: agent.generation, address },
   });
+  agent.state = 'quarantined';
+  return {
+    ok: false,
+    refusal: 'quarantined',
+    reason: 'a copy of this agent has connected',
+    isProven: true,
+  };
 }
 
 /** Whether an agent that shares no version with this server is who it says. */
 async function isFromAgent(
-  { sql, identity }: { sql: Sql; identity: ServerIdentity },
+  { sql, identity }: HandshakeDeps,
   challenge: ServerMessageOf<'challenge'>,
   message: AgentMessageOf<'authenticate'>,
 ): Promise<boolean> {

@@ -5,7 +5,7 @@ import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/connection.ts';
-import { giveItems, noteCanScan, segmentsToScan, sweepScans, takeBackItems } from '../store/host-scans.ts';
+import { giveItems, segmentsToScan, sweepScans, takeBackItems } from '../store/host-scans.ts';
 import { readTrust } from '../store/host-trust.ts';
 import { connectionOf } from '../targets/connection-of.ts';
 import type { AgentLink } from './agent-link.ts';
@@ -52,7 +52,6 @@ export class HostScans {
   /** An agent's session is ready; what its sessions before it held waits again. */
   async ready(link: AgentLink, canScan: boolean): Promise<void> {
     const { agentId, sessionNumber } = link;
-    await noteCanScan(this.#deps.sql, { agentId, sessionNumber, canScan });
     await takeBackItems(this.#deps.sql, { agentId, sessionNumber }, { including: false });
     if (canScan) this.#scanners.set(link, { link, given: new Map() });
     this.wake();

@@ -3,7 +3,7 @@ import type { JournalAttempt, ServerMessageOf, StepOutcome } from '@opsconductor
 import {
   adoptLeases,
   type HeldStep,
-  readySession,
+  readySessions,
   runningStepsOfAgent,
   type SettledAttemptRow,
   settledAttempts,
@@ -54,6 +54,26 @@ const lostJournal: StepOutcome = {
   advice: 'Look on the target before you run it again.',
 };
 
+const nothingHeld: Resumed = {
+  verdicts: [],
+  attempts: [],
+  ends: [],
+  news: { runs: [], segments: [], cancel: [] },
+};
+
+/** Makes sessions ready, many at once: nearly all of those that come back together hold nothing. */
+export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promise<Resumed[]> {
+  const idle = await readySessions(
+    sql,
+    resumes.filter(({ attempts, journalIntact }) => attempts.length === 0 && journalIntact),
+    { onlyIdle: true },
+  );
+  const results: Resumed[] = [];
+  for (const resume of resumes)
+    results.push(idle.has(resume.agentId) ? nothingHeld : await resumeAgent(sql, resume));
+  return results;
+}
+
 /** Makes the session ready and decides for each attempt what becomes of it. */
 export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
   return inTransaction(sql, async (tx) => {
@@ -87,7 +107,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
       resume.agentId,
       others.map((attempt) => ({ step: attempt.step, epoch: attempt.epoch })),
     );
-    await readySession(tx, resume);
+    await readySessions(tx, [resume], { onlyIdle: false });
     const unheard = resume.journalIntact ? await unheardAttempts(tx, resume.agentId) : [];
     const neverBegan = unheard.filter(({ stepId, epoch }) => !presented.has(`${stepId}.${epoch}`));
     return {

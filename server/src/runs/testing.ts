@@ -18,7 +18,7 @@ import {
   type TestInstallation,
   testOrigin,
 } from '../segments/testing.ts';
-import { lockAgent, openSession, readySession } from '../store/agent-sessions.ts';
+import { lockAgent, openSessions, readySessions } from '../store/agent-sessions.ts';
 import { type ClaimedStep, claimSteps } from '../store/claims.ts';
 import type { Sql, Tx } from '../store/connection.ts';
 import { inTransaction } from '../store/transaction.ts';
@@ -111,11 +111,9 @@ export async function setupRuns(): Promise<TestRuns> {
         agentId,
         sessionNumber: (row?.sessionNumber ?? 0) + 1,
         generation: (row?.generation ?? 0) + 1,
-        serverId: options.serverId ?? testServerId,
-        leaseTtlMs: 20_000,
         address: testOrigin.address,
       };
-      await openSession(tx, opened);
+      await openSessions(tx, [opened], { serverId: options.serverId ?? testServerId, leaseTtlMs: 20_000 });
       return { agentId, sessionNumber: opened.sessionNumber };
     });
     if (options.ready ?? true) {
@@ -129,7 +127,7 @@ export async function setupRuns(): Promise<TestRuns> {
         platform: 'linux-x64',
         hostname: null,
       };
-      await inTransaction(sql, (tx) => readySession(tx, { ...session, ...about }));
+      await readySessions(sql, [{ ...session, ...about }], { onlyIdle: false });
     }
     return { ...session, name };
   };

@@ -12,6 +12,7 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { markWrapsOpened } from '../store/segment-key-wraps.ts';
 import { lockSegment } from '../store/segments.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { unrestricted } from '../store/visibility.ts';
@@ -19,7 +20,7 @@ import { enrollAgent } from './enroll-agent.ts';
 import { getSegment } from './list-segments.ts';
 import { offerSegmentKey } from './offer-segment-key.ts';
 import { sealingKeyOf } from './sealing-key.ts';
-import { markSegmentReady, segmentStateFor, storeWrap } from './segment-state.ts';
+import { segmentStateFor, storeWrap } from './segment-state.ts';
 import {
   enrollRequest,
   makeAgentKeys,
@@ -266,8 +267,8 @@ describe('a second agent', () => {
     const recipientPrivateKey = second.keys.encryption.privateKey;
     const opened = await unwrapSegmentKey({ recipientPrivateKey, wrapped: received?.wrapped ?? '', binding });
     expect(opened).toEqual(first.segmentKey.privateKey);
-    expect(await inTransaction(t.sql, (tx) => markSegmentReady(tx, wrap.agentId, [1, 2]))).toEqual([1]);
-    expect(await inTransaction(t.sql, (tx) => markSegmentReady(tx, wrap.agentId, [1]))).toEqual([]);
+    expect(await markWrapsOpened(t.sql, wrap.agentId, [1, 2])).toEqual([1]);
+    expect(await markWrapsOpened(t.sql, wrap.agentId, [1])).toEqual([]);
     expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(false);
     for (const { enrolled } of [first, second]) {
       const { wanting } = (await segmentStateFor(t.sql, enrolled.agentId)) ?? {};

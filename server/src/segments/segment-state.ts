@@ -6,25 +6,18 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
 import { findAgent } from '../store/agents.ts';
 import type { Queryable, Tx } from '../store/connection.ts';
-import {
-  hasOpenedWrap,
-  insertWrap,
-  listMissingWraps,
-  listWraps,
-  markWrapsOpened,
-} from '../store/segment-key-wraps.ts';
-import { findSegment, notifySegmentChanged } from '../store/segments.ts';
+import { findSegmentState, hasOpenedWrap, insertWrap } from '../store/segment-key-wraps.ts';
+import { notifySegmentChanged } from '../store/segments.ts';
 
 export type SegmentState = Static<typeof SegmentStateSchema>;
 
 /** The `segment_state` message for an agent; undefined while the segment has no key and so no roster. */
 export async function segmentStateFor(sql: Queryable, agentId: number): Promise<SegmentState | undefined> {
-  const agent = await findAgent(sql, agentId);
+  const segment = await findSegmentState(sql, agentId);
   // Who is out hears nothing more.
-  const segment = agent?.state === 'active' ? await findSegment(sql, agent.segmentId) : undefined;
-  if (segment === undefined || segment.rosterPayload === null || segment.rosterSignature === null)
+  if (segment?.state !== 'active' || segment.rosterPayload === null || segment.rosterSignature === null)
     return undefined;
-  const [wraps, wanting] = [await listWraps(sql, agentId), await listMissingWraps(sql, segment.id, agentId)];
+  const { wraps, wanting } = segment;
   return {
     type: 'segment_state',
     roster: { payload: segment.rosterPayload, signature: segment.rosterSignature },
@@ -82,24 +75,6 @@ export async function storeWrap(tx: Tx, wrap: PeerWrap): Promise<boolean> {
   });
   await notifySegmentChanged(tx, segmentId);
   return true;
-}
-
-/**
- * Notes that an agent opened these generations: from now on it is given steps that need them, and may wrap them for
- * peers. Generations that no wrap of this agent is stored for are ignored.
- *
- * @returns the generations that were news.
- */
-export async function markSegmentReady(
-  tx: Tx,
-  agentId: number,
-  generations: readonly number[],
-): Promise<number[]> {
-  const news = await markWrapsOpened(tx, agentId, generations);
-  if (news.length === 0) return news;
-  const agent = await findAgent(tx, agentId);
-  if (agent !== undefined) await notifySegmentChanged(tx, agent.segmentId);
-  return news;
 }
 
 const wrapBytes = 1 + 32 + 32 + 16;

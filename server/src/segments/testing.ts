@@ -20,15 +20,14 @@ import type { Caller } from '../caller.ts';
 import { type MasterKey, newMasterKey } from '../credentials/at-rest/master-key.ts';
 import type { CreateCredentialRequest } from '../credentials/edit-credentials.ts';
 import type { Sql } from '../store/connection.ts';
+import { markWrapsOpened } from '../store/segment-key-wraps.ts';
 import { setupDatabase } from '../store/testing.ts';
-import { inTransaction } from '../store/transaction.ts';
 import { createEnrollmentToken } from './create-enrollment-token.ts';
 import { createSegment } from './create-segment.ts';
 import { enrollAgent } from './enroll-agent.ts';
 import { offerSegmentKey } from './offer-segment-key.ts';
 import { sealingKeyOf } from './sealing-key.ts';
 import type { ServerIdentity } from './segment-root.ts';
-import { markSegmentReady } from './segment-state.ts';
 
 export const testOrigin = { address: '192.0.2.7', requestId: 'test-request' };
 
@@ -135,7 +134,7 @@ export async function makeFirstAgent(t: TestInstallation, segmentId: number, nam
   const enrolled = await enrollAgent(t, await enrollRequest(token, name, keys), testOrigin);
   const segmentKey = await generateSegmentKey();
   await offerSegmentKey(t, await segmentKeyOffer(enrolled, keys, segmentKey), testOrigin);
-  await inTransaction(t.sql, (tx) => markSegmentReady(tx, enrolled.agentId, [1]));
+  await markWrapsOpened(t.sql, enrolled.agentId, [1]);
   return { enrolled, keys, segmentKey, token };
 }
 

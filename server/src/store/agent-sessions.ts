@@ -13,10 +13,18 @@ export interface AgentIdentityRow {
 }
 
 export async function lockAgent(tx: Tx, id: number): Promise<AgentIdentityRow | undefined> {
-  const rows = await tx<AgentIdentityRow[]>`
+  return (await lockAgents(tx, [id], { wait: true }))[0];
+}
+
+/** Locks the rows of these agents, or without waiting those that nobody else has locked. */
+export async function lockAgents(
+  tx: Tx,
+  ids: readonly number[],
+  { wait }: { wait: boolean },
+): Promise<AgentIdentityRow[]> {
+  return tx<AgentIdentityRow[]>`
     select id, name, segment_id, signing_key, state, session_number, generation, generation_acked
-    from agents where id = ${id} for update`;
-  return rows[0];
+    from agents where id = any(${ids as number[]}::bigint[]) order by id for update ${wait ? tx`` : tx`skip locked`}`;
 }
 
 export async function findAgentKey(
@@ -28,29 +36,39 @@ export async function findAgentKey(
   return rows[0];
 }
 
-/** Writes a new authentication: session number and generation go up, the newest session wins. */
-export async function openSession(
+export interface NewSession {
+  agentId: number;
+  sessionNumber: number;
+  generation: number;
+  address: string;
+}
+
+/** Writes new authentications, one of an agent: session number and generation go up, the newest session wins. */
+export async function openSessions(
   tx: Tx,
-  session: {
-    agentId: number;
-    sessionNumber: number;
-    generation: number;
-    serverId: string;
-    leaseTtlMs: number;
-    address: string;
-  },
+  sessions: readonly NewSession[],
+  { serverId, leaseTtlMs }: { serverId: string; leaseTtlMs: number },
 ): Promise<void> {
+  if (sessions.length === 0) return;
   await tx`
-    update agents set session_number = ${session.sessionNumber}, generation = ${session.generation},
-      generation_acked = false, address = ${session.address} where id = ${session.agentId}`;
-  await tx`
-    insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at)
-    values (${session.agentId}, ${session.sessionNumber}, ${session.serverId}, 1,
-      clock_timestamp() + ${session.leaseTtlMs} * interval '1 millisecond')
-    on conflict (agent_id) do update set session_number = excluded.session_number, server_id = excluded.server_id,
-      slots = 1, draining = false, ready = false, connected_at = clock_timestamp(), disconnected_at = null,
-      clean_shutdown = false, busy_reason = null, last_heartbeat_at = clock_timestamp(), expires_at = excluded.expires_at`;
-  await tx`select pg_notify('opsc_session', ${`${session.agentId}.${session.sessionNumber}`})`;
+    with opened as materialized (
+      select * from jsonb_to_recordset(${tx.json(sessions as never)}::jsonb) as o(
+        "agentId" bigint, "sessionNumber" bigint, generation bigint, address text)
+    ), authenticated as (
+      update agents a set session_number = o."sessionNumber", generation = o.generation, generation_acked = false,
+        address = o.address
+      from opened o where a.id = o."agentId"
+    ), written as (
+      insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at)
+      select o."agentId", o."sessionNumber", ${serverId}, 1,
+        clock_timestamp() + ${leaseTtlMs} * interval '1 millisecond'
+      from opened o
+      on conflict (agent_id) do update set session_number = excluded.session_number, server_id = excluded.server_id,
+        slots = 1, draining = false, ready = false, connected_at = clock_timestamp(), disconnected_at = null,
+        clean_shutdown = false, busy_reason = null, last_heartbeat_at = clock_timestamp(),
+        expires_at = excluded.expires_at
+    )
+    select pg_notify('opsc_session', "agentId" || '.' || "sessionNumber") from opened`;
 }
 
 /** Shuts the agent out, and ends the session that its copy holds: none of its writes is current any more. */
@@ -92,28 +110,58 @@ export async function holdCurrentSessions(
   return new Map(rows.map(({ id, sessionNumber, ...held }) => [`${id}.${sessionNumber}`, held]));
 }
 
-/** The agent has its new generation on disk and says what it is; it may be given steps from here on. */
-export async function readySession(
-  tx: Tx,
-  session: {
-    agentId: number;
-    sessionNumber: number;
-    slots: number;
-    draining: boolean;
-    version: string;
-    platform: string;
-    hostname: string | null;
-    /** Beyond what agents of the first version can do. */
-    capabilities?: readonly string[];
-  },
-): Promise<void> {
-  await tx`
-    update agents set generation_acked = true, version = ${session.version}, platform = ${session.platform},
-      hostname = ${session.hostname} where id = ${session.agentId} and session_number = ${session.sessionNumber}`;
-  await tx`
-    update agent_sessions set ready = true, slots = ${session.slots}, draining = ${session.draining},
-      capabilities = ${[...(session.capabilities ?? [])].sort()}::text[]
-    where agent_id = ${session.agentId} and session_number = ${session.sessionNumber}`;
+export interface ReadySession {
+  agentId: number;
+  sessionNumber: number;
+  slots: number;
+  draining: boolean;
+  version: string;
+  platform: string;
+  hostname: string | null;
+  /** Beyond what agents of the first version can do. */
+  capabilities?: readonly string[];
+}
+
+/**
+ * These agents have their new generation on disk and say what they are; they may be given steps from here on.
+ *
+ * @param onlyIdle leaves out those of whom something is to be decided first: leases that they hold or held, and never
+ * told the end of.
+ * @returns the agents that were not left out.
+ */
+export async function readySessions(
+  db: Queryable,
+  sessions: readonly ReadySession[],
+  { onlyIdle }: { onlyIdle: boolean },
+): Promise<Set<number>> {
+  if (sessions.length === 0) return new Set();
+  const isIdle = onlyIdle
+    ? db`not exists (select from job_run_steps st where st.agent_id = g."agentId" and st.status = 'running')
+        and not exists (select from attempt_clean_ups c
+          join job_run_step_attempts a on a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch
+          where a.agent_id = g."agentId" and a.status = 'unknown' and a.late_status is null)`
+    : db`true`;
+  const given = sessions.map((session) => ({
+    ...session,
+    capabilities: [...(session.capabilities ?? [])].sort(),
+  }));
+  const rows = await db<{ agentId: number }[]>`
+    with given as materialized (
+      select * from jsonb_to_recordset(${db.json(given as never)}::jsonb) as g(
+        "agentId" bigint, "sessionNumber" bigint, slots integer, draining boolean, version text, platform text,
+        hostname text, capabilities text[])
+    ), free as materialized (
+      select g.* from given g where ${isIdle}
+    ), noted as (
+      update agents a set generation_acked = true, version = f.version, platform = f.platform, hostname = f.hostname
+      from free f where a.id = f."agentId" and a.session_number = f."sessionNumber"
+    ), readied as (
+      update agent_sessions s set ready = true, slots = f.slots, draining = f.draining, capabilities = f.capabilities,
+        can_scan = 'scan_hosts' = any(f.capabilities)
+      from free f where s.agent_id = f."agentId" and s.session_number = f."sessionNumber"
+    )
+    select "agentId" as agent_id from free`;
+  return new Set(rows.map((row) => row.agentId));
 }
 
 export interface HeartbeatRow {

@@ -8,7 +8,7 @@ import {
   testServerId,
 } from '../runs/testing.ts';
 import { getAgent } from '../segments/agents/list-agents.ts';
-import { openSession, renewSessions } from './agent-sessions.ts';
+import { openSessions, renewSessions } from './agent-sessions.ts';
 import { claimOnce, claimSteps } from './claims.ts';
 import { leaseDetails } from './lease-details.ts';
 import { inTransaction } from './transaction.ts';
@@ -104,14 +104,11 @@ test('a claim that meets an agent opening a newer session leases it nothing unde
   await using t = await setupRuns();
   const runId = await t.start();
   const commit = await holdTransaction(t.sql, (tx) =>
-    openSession(tx, {
-      agentId: t.agent.agentId,
-      sessionNumber: t.agent.sessionNumber + 1,
-      generation: 9,
-      serverId: testServerId,
-      leaseTtlMs: 20_000,
-      address: '',
-    }),
+    openSessions(
+      tx,
+      [{ agentId: t.agent.agentId, sessionNumber: t.agent.sessionNumber + 1, generation: 9, address: '' }],
+      { serverId: testServerId, leaseTtlMs: 20_000 },
+    ),
   );
   const claiming = t.claim();
   await blockedBackends(t.sql, 1);

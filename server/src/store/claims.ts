@@ -53,8 +53,8 @@ export function newClaimId(): string {
 
 /**
  * Leases ready steps to this server's agents, up to their free slots: of the runs with the highest priority those with
- * the least in flight in the segment, and of each its oldest steps. Credit is counted in SQL from live leases. Locked
- * steps are skipped. It waits only for an agent that is just opening a newer session, and then leases it nothing: what
+ * the least in flight in the segment, and of each its oldest steps. Credit is counted in SQL from live leases, of agents
+ * in whose segment something is ready: a thousand idle ones elsewhere cost nothing. Locked steps are skipped. It waits only for an agent that is just opening a newer session, and then leases it nothing: what
  * a newer session's resume doesn't find must not be leased afterwards.
  */
 export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimId()): Promise<Claim> {
@@ -89,15 +89,21 @@ export async function claimOnce(
   kind = 0,
 ): Promise<Claim> {
   const rows = await sql<ClaimRow[]>`
-    with able as (
+    with waiting as materialized (
+      select g.id, g.key_generation from segments g
+      where exists (select from job_run_steps st
+          where st.segment_id = g.id and st.status = 'ready' and st.not_before is null)
+        or exists (select from job_run_steps st
+          where st.segment_id = g.id and st.status = 'ready' and st.not_before <= (select clock_timestamp()))
+    ), able as (
       select s.agent_id, s.session_number, a.segment_id, s.capabilities,
         least(${limits.maxClaimBatch}, s.slots - (
           select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running'
         ))::int as free,
         dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
-      from agent_sessions s
-      join agents a on a.id = s.agent_id
-      join segments g on g.id = a.segment_id
+      from waiting g
+      join agents a on a.segment_id = g.id
+      join agent_sessions s on s.agent_id = a.id
       where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(sql)}
     ), credit as materialized (
       select able.*, max(kind) over () as kinds from able

@@ -175,15 +175,6 @@ export async function takeBackItems(
       or (${options.including} and session_number = ${agent.sessionNumber}))`;
 }
 
-export async function noteCanScan(
-  sql: Queryable,
-  agent: { agentId: number; sessionNumber: number; canScan: boolean },
-): Promise<void> {
-  await sql`
-    update agent_sessions set can_scan = ${agent.canScan}
-    where agent_id = ${agent.agentId} and session_number = ${agent.sessionNumber}`;
-}
-
 /**
  * What was given out and never told of waits again, a few times at most; what no agent has looked at in time is given up;
  * and scans with nothing left are over.

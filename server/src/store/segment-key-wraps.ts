@@ -40,32 +40,53 @@ export async function hasOpenedWrap(sql: Queryable, agentId: number, generation:
   return rows.length > 0;
 }
 
-/** Active agents of a segment, and of the generations that `holderId` holds those nobody wrapped for them yet. */
-export async function listMissingWraps(
-  sql: Queryable,
-  segmentId: number,
-  holderId: number,
-): Promise<{ agentId: number; generation: number }[]> {
-  return sql<{ agentId: number; generation: number }[]>`
-    select a.id as agent_id, held.generation
-      from agents a
-      join segment_key_wraps held on held.agent_id = ${holderId} and held.opened_at is not null
-     where a.segment_id = ${segmentId} and a.state = 'active' and a.id <> ${holderId}
-       and not exists (select 1 from segment_key_wraps w
-                        where w.agent_id = a.id and w.generation = held.generation)
-     order by held.generation desc, a.id`;
+export interface SegmentStateRow {
+  /** Of the agent. */
+  state: string;
+  rosterPayload: string | null;
+  rosterSignature: string | null;
+  keyGeneration: number;
+  keyRotationWantedAt: Date | null;
+  /** The agent's own, oldest generation first. */
+  wraps: WrapRow[];
+  /** Active agents of the segment, and of the generations that this agent holds those that nobody wrapped for them yet. */
+  wanting: { agentId: number; generation: number }[];
 }
 
-/** Notes that an agent holds these generations; returns those that were news. */
+/** What an agent is to know of its segment; one statement, as all agents of a site may ask at once. */
+export async function findSegmentState(
+  sql: Queryable,
+  agentId: number,
+): Promise<SegmentStateRow | undefined> {
+  const [row] = await sql<SegmentStateRow[]>`
+    select me.state, g.roster_payload, g.roster_signature, g.key_generation, g.key_rotation_wanted_at,
+      (select coalesce(json_agg(json_build_object('generation', w.generation, 'wrapped', w.wrapped)
+          order by w.generation), '[]') from segment_key_wraps w where w.agent_id = me.id) as wraps,
+      (select coalesce(json_agg(json_build_object('agentId', a.id, 'generation', held.generation)
+          order by held.generation desc, a.id), '[]')
+        from agents a join segment_key_wraps held on held.agent_id = me.id and held.opened_at is not null
+        where a.segment_id = me.segment_id and a.state = 'active' and a.id <> me.id
+          and not exists (select from segment_key_wraps w
+            where w.agent_id = a.id and w.generation = held.generation)) as wanting
+    from agents me join segments g on g.id = me.segment_id where me.id = ${agentId}`;
+  return row;
+}
+
+/** Notes that an agent holds these generations, and tells all servers where that is news; returns those that were. */
 export async function markWrapsOpened(
-  tx: Tx,
+  db: Queryable,
   agentId: number,
   generations: readonly number[],
 ): Promise<number[]> {
-  const rows = await tx<{ generation: number }[]>`
-    update segment_key_wraps set opened_at = clock_timestamp()
-     where agent_id = ${agentId} and generation = any(${[...generations]}::int[]) and opened_at is null
-    returning generation`;
+  const rows = await db<{ generation: number }[]>`
+    with opened as (
+      update segment_key_wraps set opened_at = clock_timestamp()
+       where agent_id = ${agentId} and generation = any(${[...generations]}::int[]) and opened_at is null
+      returning generation, segment_id
+    ), told as materialized (
+      select pg_notify('opsc_segment', segment_id::text) from (select distinct segment_id from opened) one
+    )
+    select generation from opened where exists (select from told)`;
   return rows.map((row) => row.generation);
 }
 

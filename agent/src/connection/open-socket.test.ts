@@ -1,0 +1,19 @@
+import { expect, test } from 'vitest';
+import { wasAnswered } from './open-socket.ts';
+
+const failed = (message: string, code?: string) =>
+  Object.assign(new Error(message), code === undefined ? {} : { code });
+
+test.each([
+  ['refuses', failed('connect ECONNREFUSED 10.0.0.1:443', 'ECONNREFUSED'), false],
+  ['breaks before TLS', failed('Client network socket disconnected', 'ECONNRESET'), false],
+  ['is a load balancer with no server behind it', failed('Unexpected server response: 503'), false],
+  ['asks to come later', failed('Unexpected server response: 429'), true],
+  ['shows a certificate of another CA', failed('self-signed certificate', 'SELF_SIGNED_CERT_IN_CHAIN'), true],
+])('where what is dialled %s, a server has answered: %s', (_, error, answered) => {
+  expect(wasAnswered({ opened: false, error })).toBe(answered);
+});
+
+test('a connection that broke once it was open was answered', () => {
+  expect(wasAnswered({ opened: true, error: failed('read ECONNRESET', 'ECONNRESET') })).toBe(true);
+});
