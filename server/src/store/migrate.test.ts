@@ -77,18 +77,26 @@ test('the database of another product is refused', async () => {
   await expect(migrate(sql, migrations)).rejects.toThrow(/different products/);
 });
 
-test('migrations are read in the order of their numbers; a gap or a number taken twice is refused', async () => {
-  const good = await readMigrations(await folder(['0002_b.sql', '0001_a.sql', 'README.md']));
+test('migrations are read in the order of their numbers; a number may be left out, and none is taken twice', async () => {
+  const good = await readMigrations(await folder(['0003_c.sql', '0001_a.sql', 'README.md']));
   expect(good.map(({ number, name }) => [number, name])).toEqual([
     [1, '0001_a.sql'],
-    [2, '0002_b.sql'],
+    [3, '0003_c.sql'],
   ]);
-  await expect(readMigrations(await folder(['0001_a.sql', '0003_c.sql']))).rejects.toThrow(
-    'expected number 2',
-  );
   await expect(readMigrations(await folder(['0001_a.sql', '0001_b.sql']))).rejects.toThrow(
-    'expected number 2',
+    'the number 1 is taken by 0001_a.sql',
   );
+  await expect(readMigrations(await folder(['a.sql']))).rejects.toThrow('four digits');
+});
+
+test('a migration that was left out comes after those with higher numbers', async () => {
+  const { sql, migrations } = await setup();
+  const last = migrations.at(-1)?.number ?? 0;
+  const later = { number: last + 2, name: 'later.sql', sql: 'create table later (id int)' };
+  expect(await migrate(sql, [...migrations, later])).toEqual(['later.sql']);
+  const between = { number: last + 1, name: 'between.sql', sql: 'create table between_them (id int)' };
+  expect(await migrate(sql, [...migrations, between, later])).toEqual(['between.sql']);
+  expect(await migrate(sql, [...migrations, between, later])).toEqual([]);
 });
 
 test('partitions for output are made for yesterday, today and a fortnight ahead, once', async () => {

@@ -13,13 +13,20 @@ export interface Migration {
   sql: string;
 }
 
-/** Reads `NNNN_name.sql` files in order; a gap or a double number is a mistake of ours. */
+/**
+ * Reads `NNNN_name.sql` files in order; a double number is a mistake of ours. Numbers may be left out: work that goes on
+ * side by side has its own, and none waits for another to be done.
+ */
 export async function readMigrations(directory: string): Promise<Migration[]> {
   const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort();
+  const numberOf = (name: string) => Number(/^(\d{4})_/.exec(name)?.[1]);
   return Promise.all(
     names.map(async (name, index) => {
-      const number = Number(/^(\d{4})_/.exec(name)?.[1]);
-      if (number !== index + 1) throw new Error(`migrations/${name}: expected number ${index + 1}`);
+      const number = numberOf(name);
+      if (!(number > 0))
+        throw new Error(`migrations/${name}: its name does not begin with a number of four digits`);
+      if (index > 0 && numberOf(names[index - 1] ?? '') === number)
+        throw new Error(`migrations/${name}: the number ${number} is taken by ${names[index - 1]}`);
       return { number, name, sql: await readFile(join(directory, name), 'utf8') };
     }),
   );
@@ -41,7 +48,8 @@ export async function migrate(sql: Sql, migrations: readonly Migration[]): Promi
       { number: number; name: string }[]
     >`select number, name from schema_migrations order by number`;
     await refuseNewerSchema(tx, applied, migrations);
-    const missing = migrations.slice(applied.length);
+    const done = new Set(applied.map(({ number }) => number));
+    const missing = migrations.filter(({ number }) => !done.has(number));
     for (const migration of missing) {
       await tx.unsafe(migration.sql);
       await tx`insert into schema_migrations ${tx({ number: migration.number, name: migration.name })}`;
@@ -55,8 +63,8 @@ async function refuseNewerSchema(
   applied: readonly { number: number; name: string }[],
   migrations: readonly Migration[],
 ): Promise<void> {
-  for (const [index, row] of applied.entries()) {
-    const ours = migrations[index];
+  for (const row of applied) {
+    const ours = migrations.find(({ number }) => number === row.number);
     if (ours !== undefined && ours.name !== row.name) {
       throw new Error(
         `The database has migration ${row.name}, this server has ${ours.name}: they are of different products.`,
