@@ -12,4 +12,5 @@ export const capabilities: readonly AgentCapability[] = [
   'outputs',
   'bash',
   'winrm.exec',
+  'take_over',
 ];

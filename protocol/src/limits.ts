@@ -37,6 +37,10 @@ export const limits = {
   /** Tries of a step, the first one included. */
   maxTries: 20,
   maxRetryDelayS: 86_400,
+  /** A command whose agent is gone waits so long for another to take it up. */
+  takeOverWithinMs: 60_000,
+  /** Agents that take one command up, one after the other. */
+  maxTakeOvers: 5,
   /** Attempts that one message asks an agent to clean up after. */
   maxCleanUpsPerMessage: 32,
   maxSlots: 512,

@@ -143,6 +143,7 @@ export function createServices(options: ServiceOptions): Services {
     cleanUps: new CleanUpRequests({ sql, builder }),
     handedOn: new HandedOnValues({ sql, masterKey, keys }),
     writer,
+    keys,
     hub,
     log,
     checkpoints: new CheckpointFeed({ sql, installation, log }),

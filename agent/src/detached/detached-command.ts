@@ -23,7 +23,7 @@ const maxEarly = 12;
 /** Why there is no end to tell. */
 export type NoEnd =
   | { is: 'refused'; why: string }
-  | { is: 'exists' | 'never' | 'rebooted' | 'supervisor' | 'closed' };
+  | { is: 'exists' | 'never' | 'taken' | 'rebooted' | 'supervisor' | 'closed' };
 
 export interface DetachedCommandOptions {
   pool: SshPool;
@@ -33,6 +33,8 @@ export interface DetachedCommandOptions {
   kept: KeptOutput;
   /** When it was begun, where an earlier process did that. */
   begunAt?: Date;
+  /** How often another agent has taken it up; 0 for the one that began it. */
+  collector?: number;
   /** The channel whose shell is to start it; without one it is looked for. */
   start?: { lease: Lease<ClientChannel>; script: Buffer; nonce: string };
 }
@@ -121,7 +123,8 @@ export class DetachedCommand implements RunningCommand {
 
   #end(last: ReadEvent | undefined): AttemptEnd {
     if (last?.is === 'refused') this.noEnd = last;
-    else if (last?.is === 'exists' || last?.is === 'never') this.noEnd = { is: last.is };
+    else if (last?.is === 'exists' || last?.is === 'never' || last?.is === 'taken')
+      this.noEnd = { is: last.is };
     else if (last?.is === 'lost') this.noEnd = { is: last.why };
     this.over = true;
     this.#onReport(this.report);
@@ -136,7 +139,7 @@ export class DetachedCommand implements RunningCommand {
 
   /** Reads on one channel. Resolves with the event that ends it all, or with undefined when only the channel ended. */
   async #readOnce(start: DetachedCommandOptions['start'], fresh: boolean): Promise<ReadEvent | undefined> {
-    const { pool, request, name, kept } = this.#options;
+    const { pool, request, name, kept, collector = 0 } = this.#options;
     const signal = this.#closed.signal;
     const nonce = start?.nonce ?? newNonce();
     const lease = start?.lease ?? (await pool.open({ ...request, fresh, signal }, startPlainShell));
@@ -144,7 +147,7 @@ export class DetachedCommand implements RunningCommand {
     signal.addEventListener('abort', onClose);
     const timer = this.#keepTelling(lease.channel);
     try {
-      lease.channel.write(start?.script ?? readScript({ name, nonce, ...kept.written() }));
+      lease.channel.write(start?.script ?? readScript({ name, nonce, collector, ...kept.written() }));
       return await this.#listen(lease, new ReadStream(nonce));
     } finally {
       clearInterval(timer);

@@ -265,3 +265,27 @@ function shellsOf(connectionPid: number): number[] {
     }
   });
 }
+
+accountTest(
+  'another agent reads on where the output is stored, and the first one leaves it to that',
+  async () => {
+    const t = await setupExec();
+    const gate = join(t.sshd.dir, 'home/gate-15');
+    execFileSync('mkfifo', ['-m', '666', gate]);
+    const command = `echo one; cat ${gate}; echo two; exit 5`;
+    const first = t.run({ ...survives, command }, { marker: 'm.15.1' });
+    first.catch(() => undefined);
+    await t.sink.seen(/one\n/);
+    const other = new TestSink();
+    other.written.stdout = 4;
+    const second = t.reattach(
+      { ...survives, command: '-' },
+      { marker: 'm.15.1', output: other, collector: 1, begunAt: new Date() },
+    );
+    await expect(first).rejects.toThrow('another agent collects this command');
+    writeFileSync(gate, '');
+    expect(await second).toMatchObject({ status: 'failed', exitCode: 5 });
+    expect(other.stdout).toBe('two\n');
+    expect(t.sink.stdout).toBe('one\n');
+  },
+);

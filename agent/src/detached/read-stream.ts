@@ -3,7 +3,8 @@ import { type BootstrapReport, parseReport } from '../steps/ssh-exec-script.ts';
 import type { OutputStream } from '../steps/step-type.ts';
 
 export type ReadEvent =
-  | { is: 'begin' | 'exists' | 'never' | 'early' | 'end' }
+  /** taken: another agent collects. */
+  | { is: 'begin' | 'exists' | 'never' | 'early' | 'end' | 'taken' }
   | { is: 'refused'; why: string }
   | { is: 'output'; stream: OutputStream; bytes: Buffer }
   | { is: 'report'; report: BootstrapReport }
@@ -83,7 +84,7 @@ export class ReadStream {
     if (at === -1) return undefined;
     const word = line.slice(at + this.#nonce.length + 1);
     if (word.startsWith('refused ')) return { is: 'refused', why: word.slice(8) };
-    if (word === 'exists' || word === 'never' || word === 'early') return { is: word };
+    if (word === 'exists' || word === 'never' || word === 'early' || word === 'taken') return { is: word };
     if (word !== 'begin') return undefined;
     this.#begun = true;
     return { is: 'begin' };

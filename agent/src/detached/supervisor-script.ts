@@ -28,6 +28,8 @@ export interface DetachedRead {
   /** Read on from here. */
   stdout: number;
   stderr: number;
+  /** How often another agent has taken the command up: the one with the highest number collects. */
+  collector: number;
 }
 
 /** Starts the command in a directory that nobody else can have made, and reads on from its beginning. */
@@ -49,12 +51,12 @@ export function startScript({ name, marker, nonce, script }: DetachedStart): Buf
     supervisor(marker),
     end,
     'setsid /bin/sh ./supervisor "$m" "$h" >/dev/null 2>&1 </dev/null &',
-    ...reader(0, 0),
+    ...reader(0, 0, 0),
   ]);
 }
 
 /** Reads on where an earlier reader stopped. Makes the directory where there is none, so that no start can follow. */
-export function readScript({ name, nonce, stdout, stderr }: DetachedRead): Buffer {
+export function readScript({ name, nonce, stdout, stderr, collector }: DetachedRead): Buffer {
   return compound([
     ...prelude(name, nonce),
     'umask 077',
@@ -62,7 +64,7 @@ export function readScript({ name, nonce, stdout, stderr }: DetachedRead): Buffe
     'cd "$d" || exit 1',
     // A start may be at it just now.
     '[ -p wake ] && [ -e boot ] || { echo "$n early"; exit 0; }',
-    ...reader(stdout, stderr),
+    ...reader(stdout, stderr, collector),
   ]);
 }
 
@@ -191,14 +193,19 @@ echo over >over; echo >&4`;
 }
 
 /** Prints what there is and what comes, until the end or until nobody reads it. */
-function reader(stdout: number, stderr: number): string[] {
+function reader(stdout: number, stderr: number, collector: number): string[] {
   return [
+    // Whoever was told later to collect leaves a file with a higher number: made first and looked for afterwards, so that of
+    // two who come at once the higher one goes on.
+    `ours() { for f in collector.*; do case $f in *'*') ;; *) [ "${'$'}{f#*.}" -le ${collector} ] || return 1;; esac; done; }`,
+    ...(collector === 0 ? [] : [`: >collector.${collector}`]),
+    'ours || { echo "$n taken"; exit 0; }',
     't=$$; echo $t >tailer; echo "$n begin"',
     // What the agent says: how far its server has confirmed; anything else makes the loop look again.
     'exec 7<&0',
     `drop() { e=$2; set -- "s$1".*; for f; do q=${'$'}{f##*.}; shift; [ "$q" = '*' ] || [ $(((q + 1) * ${segmentBytes})) -gt "$e" ] || set -- "$@" "$f"; done; [ $# = 0 ] || rm -f "$@"; }`,
     '( while read -r v x y <&7; do',
-    'if [ "$v" = ack ]; then echo "$x" >ack1; echo "$y" >ack2; drop 1 "$x"; drop 2 "$y"; fi; echo >&4',
+    'if [ "$v" = ack ] && ours; then echo "$x" >ack1; echo "$y" >ack2; drop 1 "$x"; drop 2 "$y"; fi; echo >&4',
     `done; : >"gone.$t"; echo >&4 ) >/dev/null 2>&1 4<>wake &`,
     'exec 3<index 4<>wake',
     `p1=${stdout}; p2=${stderr}; w1=0; w2=0; o1=; o2=; e1=; e2=; ps=; pn=0; held=; rep=; code=; last=; z=0; k=0; on=; y=`,

@@ -30,6 +30,10 @@ export class Attempt {
   reattaching = false;
   /** Its command was given a file to hand values on by, which lies on the target still. */
   hasOutputFile = false;
+  /** How often agents have taken its command up from one another; undefined where this one began it. */
+  collector: number | undefined;
+  /** Another agent has it: what is on the target is that one's. */
+  taken = false;
   /** Leased to somebody else meanwhile: it may not begin. */
   revoked = false;
   readonly #stop = new AbortController();

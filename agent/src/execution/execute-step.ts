@@ -6,7 +6,13 @@ import { HeldStreams } from '../outputs/held-streams.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
 import { maskText } from '../spool/redactor.ts';
 import { SshError } from '../ssh/ssh-error.ts';
-import type { BeforeStart, OutputSink, StepContext, StopRequest } from '../steps/step-type.ts';
+import {
+  type BeforeStart,
+  type OutputSink,
+  type StepContext,
+  type StopRequest,
+  TakenOverElsewhere,
+} from '../steps/step-type.ts';
 import type { Attempt } from './attempt.ts';
 import { NoSegmentKey, type UsableCredential } from './credential-opener.ts';
 import { fillInStep } from './fill-in-step.ts';
@@ -46,7 +52,9 @@ export interface ExecuteStepOptions {
 export type Execution =
   | { outcome: StepOutcome; handsOn?: Record<string, HandedOn> }
   /** Nothing was begun, and nothing is to be reported as an outcome. */
-  | { notBegun: 'lease_expired' | 'revoked' | 'no_key' };
+  | { notBegun: 'lease_expired' | 'revoked' | 'no_key' }
+  /** Another agent has taken it up, and tells of it. */
+  | { taken: true };
 
 export async function executeStep(options: ExecuteStepOptions): Promise<Execution> {
   const { attempt, lease, stepTypes } = options;
@@ -198,11 +206,13 @@ function contextOf(options: ExecuteStepOptions, usable: UsableCredential, output
     signal: attempt.signal,
     beforeStart: (how) => options.begin(how),
     ...(attempt.survivingSince === undefined ? {} : { begunAt: attempt.survivingSince }),
+    ...(attempt.collector === undefined ? {} : { collector: attempt.collector }),
     checkAddresses: (addresses) => usable.checkAddresses(addresses),
   };
 }
 
 function executionOfError(error: unknown, attempt: Attempt): Execution {
+  if (error instanceof TakenOverElsewhere) return { taken: true };
   if (error instanceof NoSegmentKey) return { notBegun: 'no_key' };
   if (error instanceof MayNotBegin) {
     if (error.why === 'stopped') return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };

@@ -8,13 +8,15 @@ import {
   limits,
   type ServerMessageOf,
   type StepOutcome,
+  type StoredOutput,
+  type TakenOver,
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { ServerAbilities } from '../connection/server-abilities.ts';
 import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import { AttemptOutput } from '../spool/attempt-output.ts';
-import { SpoolFile } from '../spool/spool-file.ts';
+import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
 import type { BeforeStart } from '../steps/step-type.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { UsableCredential } from './credential-opener.ts';
@@ -70,7 +72,8 @@ export class Executor {
   /** Takes over what an earlier process left: its outcomes are sent again, what it was doing is reported unknown. */
   async recover(): Promise<void> {
     const { journal, spoolFolder } = this.#options;
-    const newOutput: NewOutput = (attempt, file, chunks) => this.#newOutput(attempt, file, chunks);
+    const newOutput: NewOutput = (attempt, file, chunks, before) =>
+      this.#newOutput(attempt, file, { recovered: chunks ?? [], before });
     for (const attempt of await recoverAttempts({ journal, spoolFolder, newOutput })) {
       this.#attempts.set(attemptKey(attempt), attempt);
     }
@@ -88,9 +91,11 @@ export class Executor {
     const all = [...this.#attempts.values()]
       .filter((attempt) => !attempt.forgotten)
       .sort((a, b) => rank[a.state] - rank[b.state]);
-    const attempts = all
-      .slice(0, limits.maxHeldAttemptsPerHeartbeat)
-      .map((attempt) => ({ ...attempt.name, state: attempt.state, lastSeq: attempt.output.lastSeq }));
+    const attempts = all.slice(0, limits.maxHeldAttemptsPerHeartbeat).map((attempt) => ({
+      ...attempt.name,
+      ...{ state: attempt.state, lastSeq: attempt.output.lastSeq },
+      ...survivesOf(attempt),
+    }));
     return { attempts, complete: attempts.length === all.length };
   }
 
@@ -115,10 +120,11 @@ export class Executor {
     this.#session = session;
     this.#server = session.server;
     this.#sessionDraining = false;
-    for (const { step, epoch, verdict, ackedSeq, settled } of attempts) {
+    for (const { step, epoch, verdict, ackedSeq, settled, taken } of attempts) {
       const attempt = this.#attempts.get(attemptKey({ step, epoch }));
       if (attempt === undefined) continue;
       if (verdict === 'forget') {
+        attempt.taken = taken === true;
         // The server has its end; the answer that said so was cut off.
         if (settled === true && attempt.completion !== undefined) this.#settle(attempt);
         else this.#forget(attempt);
@@ -129,7 +135,8 @@ export class Executor {
       if (attempt.toReattach) this.#reattach(attempt, ackedSeq);
       if (verdict === 'cancel') this.#cancel(attempt);
     }
-    for (const attempt of this.#startedUntold) session.send({ type: 'started', ...attempt.name });
+    for (const attempt of this.#startedUntold)
+      session.send({ type: 'started', ...attempt.name, ...survivesOf(attempt) });
     this.#startedUntold.clear();
     for (const attempt of this.#attempts.values()) {
       if (!attempt.forgotten) session.output.offer(attempt.output);
@@ -145,6 +152,46 @@ export class Executor {
     if (refused.length === 0) return;
     const attempts = refused.map(({ step, epoch, leaseToken }) => ({ step, epoch, leaseToken }));
     this.#session?.send({ type: 'return', attempts, reason: 'draining' });
+  }
+
+  /** Commands that others have begun: on disk before they are read on, so that a later process goes on with them. */
+  onTakeOver({ attempts }: ServerMessageOf<'take_over'>): void {
+    for (const given of attempts) {
+      const key = attemptKey(given.lease);
+      if (this.#attempts.has(key)) continue;
+      const { collector, output: before, begunMsAgo } = given;
+      const { step, epoch, leaseToken } = given.lease;
+      const { toReattach } = this.#options.stepTypes.get(given.lease.stepType) ?? {};
+      const lease = withoutValues(given.lease, toReattach?.(given.lease.config) ?? given.lease.config);
+      const file = SpoolFile.create(join(this.#options.spoolFolder, key));
+      const output = this.#newOutput(given.lease, file, { recovered: [], before });
+      const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
+      attempt.state = 'running';
+      attempt.toReattach = true;
+      attempt.collector = collector;
+      attempt.survivingSince = new Date(Date.now() - begunMsAgo);
+      attempt.hasOutputFile = hasOutputFile(lease);
+      this.#attempts.set(key, attempt);
+      void this.#takeUp(attempt, lease, { collector, output: before });
+    }
+  }
+
+  async #takeUp(attempt: Attempt, lease: Lease, takenOver: TakenOver): Promise<void> {
+    const { step, epoch, leaseToken, survivingSince = new Date() } = attempt;
+    const at = survivingSince.toISOString();
+    try {
+      if (this.#takesNothing()) throw new Error('this agent takes nothing new');
+      await this.#options.journal.durable({
+        ...{ is: 'starting', step, epoch, leaseToken, at },
+        ...{ survives: lease, takenOver },
+      });
+    } catch (error) {
+      this.#options.log.warn({ err: error, step, epoch }, 'a command was not taken up');
+      this.#loseOutput(attempt);
+      return;
+    }
+    this.#options.log.info({ step, epoch }, 'took up a command that another agent has begun');
+    this.#reattach(attempt, takenOver.output.seq);
   }
 
   onCancel({ step, epoch }: { step: number; epoch: number }): void {
@@ -276,12 +323,20 @@ export class Executor {
     if (lease === undefined || attempt.reattaching) return;
     attempt.reattaching = true;
     if (ackedSeq > attempt.output.lastSeq) {
-      // This disk has lost what the server has, and with it where to read on.
-      void this.#ended(attempt, { outcome: interruptedOutcome });
+      // This disk has lost what the server has, and with it where to read on; the server can say it.
+      if (this.#server?.can('take_over') === true) this.#loseOutput(attempt);
+      else void this.#ended(attempt, { outcome: interruptedOutcome });
       return;
     }
     this.#running.add(attempt);
     void this.#run(attempt, lease);
+  }
+
+  /** Hands back a command that goes on by itself, for whoever can read its output on; this agent, too. */
+  #loseOutput(attempt: Attempt): void {
+    attempt.taken = true;
+    this.#session?.send({ type: 'return', attempts: [attempt.name], reason: 'output_lost' });
+    this.#settle(attempt);
   }
 
   /** Never rejects: what goes wrong inside ends in the log, and the slot is free again. */
@@ -310,8 +365,11 @@ export class Executor {
   async #begin(attempt: Attempt, lease: Lease, how: BeforeStart | undefined): Promise<void> {
     this.#assertMayBegin(attempt);
     const { step, epoch, leaseToken } = attempt;
+    let noMore = false;
     try {
       const at = new Date();
+      // Where the target could not have it go on by itself, it is begun again so that it does not.
+      noMore = how === undefined && attempt.survivingSince !== undefined;
       attempt.survivingSince = how === undefined ? undefined : at;
       const survives = how === undefined ? {} : { survives: withoutValues(lease, how.survivesWith) };
       const record = { is: 'starting', step, epoch, leaseToken, at: at.toISOString(), ...survives } as const;
@@ -324,7 +382,8 @@ export class Executor {
     attempt.state = 'running';
     attempt.hasOutputFile = hasOutputFile(lease);
     attempt.output.begin();
-    if (this.#session !== undefined) this.#session.send({ type: 'started', ...attempt.name });
+    const survives = noMore ? { survives: false } : survivesOf(attempt);
+    if (this.#session !== undefined) this.#session.send({ type: 'started', ...attempt.name, ...survives });
     else this.#startedUntold.add(attempt);
   }
 
@@ -336,7 +395,10 @@ export class Executor {
 
   async #ended(attempt: Attempt, execution: Execution): Promise<void> {
     if ('outcome' in execution) await this.#finish(attempt, execution);
-    else if (execution.notBegun === 'revoked') this.#settle(attempt);
+    else if ('taken' in execution) {
+      attempt.taken = true;
+      this.#settle(attempt);
+    } else if (execution.notBegun === 'revoked') this.#settle(attempt);
     else this.#giveBack([attempt], execution.notBegun);
   }
 
@@ -434,6 +496,7 @@ export class Executor {
   /** Nobody will ask any more for what is kept of it on its target. */
   async #removeFromTarget(attempt: Attempt): Promise<void> {
     const { lease, completion } = attempt;
+    if (attempt.taken) return;
     const command = attempt.survivingSince !== undefined;
     // One that may go on there is cleaned up after once that is known.
     const outputFile = attempt.hasOutputFile && (command || completion?.outcome.status !== 'unknown');
@@ -471,7 +534,9 @@ export class Executor {
   #newOutput(
     { step, epoch }: { step: number; epoch: number },
     file: SpoolFile,
-    recovered: ConstructorParameters<typeof AttemptOutput>[1] = [],
+    { recovered, before }: { recovered: readonly SpooledChunk[]; before?: StoredOutput | undefined } = {
+      recovered: [],
+    },
   ): AttemptOutput {
     const { log, monotonicMs } = this.#options;
     const output: AttemptOutput = new AttemptOutput(
@@ -480,6 +545,7 @@ export class Executor {
         epoch,
         file,
         monotonicMs,
+        before,
         onStored: () => this.#session?.output.offer(output),
         onStorageFailure: (error) =>
           log.error({ err: error, step, epoch }, 'output can not be stored; the rest of it is lost'),
@@ -488,4 +554,9 @@ export class Executor {
     );
     return output;
   }
+}
+
+/** Told from the start, so that another agent can take its command up. */
+function survivesOf({ survivingSince }: Attempt): { survives?: true } {
+  return survivingSince === undefined ? {} : { survives: true };
 }

@@ -19,6 +19,7 @@ export interface KnownStepType {
   reattach?: NonNullable<StepType<unknown>['reattach']>;
   readOutputFile?: NonNullable<StepType<unknown>['readOutputFile']>;
   remove?: NonNullable<StepType<unknown>['remove']>;
+  toReattach?(config: unknown): unknown;
   /** What is wrong with a configuration, for a person; undefined when nothing is. */
   configProblem(config: unknown): string | undefined;
 }
@@ -33,6 +34,9 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
     ...(stepType.reattach && {
       reattach: (config: unknown, context: StepContext) =>
         (stepType.reattach as NonNullable<typeof stepType.reattach>)(config as Config, context),
+    }),
+    ...(stepType.toReattach && {
+      toReattach: (config: unknown) => stepType.toReattach?.(config as Config),
     }),
     ...(stepType.readOutputFile && { readOutputFile: stepType.readOutputFile }),
     ...(stepType.remove && { remove: stepType.remove }),

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepOutcome } from '@opsconductor/protocol';
+import type { StepOutcome, StoredOutput } from '@opsconductor/protocol';
 import type { Journal } from '../journal/journal.ts';
 import type { JournalRecord } from '../journal/journal-record.ts';
 import { attemptKey, type JournaledAttempt } from '../journal/replay.ts';
@@ -15,6 +15,7 @@ export type NewOutput = (
   attempt: { step: number; epoch: number },
   file: SpoolFile,
   recovered?: readonly SpooledChunk[],
+  before?: StoredOutput,
 ) => AttemptOutput;
 
 export interface RecoverOptions {
@@ -56,11 +57,14 @@ async function recoverAttempt(
   journaled: JournaledAttempt,
   { journal, spoolFolder, newOutput }: RecoverOptions,
 ): Promise<Attempt> {
-  const { step, epoch, leaseToken, startedAt, survives, finished } = journaled;
-  const { file, chunks } = await SpoolFile.recover(join(spoolFolder, attemptKey(journaled)));
-  const output = newOutput(journaled, file, chunks);
+  const { step, epoch, leaseToken, startedAt, survives, takenOver, finished } = journaled;
+  const before = takenOver?.output;
+  const path = join(spoolFolder, attemptKey(journaled));
+  const { file, chunks } = await SpoolFile.recover(path, (before?.seq ?? 0) + 1);
+  const output = newOutput(journaled, file, chunks, before);
   const lease = survives === undefined ? {} : { lease: survives };
   const attempt = new Attempt({ step, epoch, leaseToken, output, ...lease });
+  attempt.collector = takenOver?.collector;
   attempt.hasOutputFile = survives !== undefined && hasOutputFile(survives);
   if (survives !== undefined) attempt.survivingSince = new Date(startedAt ?? Date.now());
   if (survives !== undefined && finished === undefined) {

@@ -134,6 +134,9 @@ export class SessionHolder {
       case 'leases':
         executor.onLeases(message.leases);
         break;
+      case 'take_over':
+        executor.onTakeOver(message);
+        break;
       case 'cancel':
         executor.onCancel(message);
         break;

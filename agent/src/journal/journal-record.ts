@@ -1,7 +1,13 @@
 // One line of the journal: the CRC-32 of the JSON text in eight hex digits, a space, the text. What the records mean
 // for an attempt is in `replay.ts`.
 import { crc32 } from 'node:zlib';
-import { HandedOnSchema, LeaseSchema, type StepOutcome, StepOutcomeSchema } from '@opsconductor/protocol';
+import {
+  HandedOnSchema,
+  LeaseSchema,
+  type StepOutcome,
+  StepOutcomeSchema,
+  TakenOverSchema,
+} from '@opsconductor/protocol';
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 
@@ -20,6 +26,8 @@ const JournalRecordSchema = Type.Union([
     at: Type.String(),
     /** For a command that goes on without this process: what finding it again takes. The credential stays sealed. */
     survives: Type.Optional(LeaseSchema),
+    /** Begun elsewhere, and taken up here. */
+    takenOver: Type.Optional(TakenOverSchema),
   }),
   /** On disk before the completion is sent. `interrupted`: the process that began it is gone. */
   Type.Object({

@@ -1,5 +1,5 @@
 // What a journal's lines say about each attempt that is not settled.
-import type { Lease } from '@opsconductor/protocol';
+import type { Lease, TakenOver } from '@opsconductor/protocol';
 import type { FinishedRecord, JournalRecord } from './journal-record.ts';
 import { decodeRecord } from './journal-record.ts';
 
@@ -11,6 +11,8 @@ export interface JournaledAttempt {
   startedAt?: string;
   /** Its lease, where the command goes on without the process that began it. */
   survives?: Lease;
+  /** What another agent had done, where this one has taken it up. */
+  takenOver?: TakenOver;
   finished?: FinishedRecord;
 }
 
@@ -67,6 +69,7 @@ export function applyRecord(
         leaseToken: record.leaseToken,
         startedAt: record.at,
         ...(record.survives === undefined ? {} : { survives: record.survives }),
+        ...(record.takenOver === undefined ? {} : { takenOver: record.takenOver }),
       });
       return true;
     case 'finished': {
@@ -83,7 +86,7 @@ export function applyRecord(
 
 /** The fewest records that say the same of an attempt. */
 export function recordsOf(attempt: JournaledAttempt): JournalRecord[] {
-  const { step, epoch, leaseToken, startedAt, survives, finished } = attempt;
+  const { step, epoch, leaseToken, startedAt, survives, takenOver, finished } = attempt;
   const first: JournalRecord =
     startedAt === undefined
       ? { is: 'leased', step, epoch, leaseToken }
@@ -94,6 +97,7 @@ export function recordsOf(attempt: JournaledAttempt): JournalRecord[] {
           leaseToken,
           at: startedAt,
           ...(survives === undefined ? {} : { survives }),
+          ...(takenOver === undefined ? {} : { takenOver }),
         };
   return finished === undefined ? [first] : [first, finished];
 }

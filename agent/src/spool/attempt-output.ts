@@ -4,6 +4,7 @@ import {
   frameHeaderBytes,
   limits,
   type OutputPosition,
+  type StoredOutput,
   startOfOutput,
   withPosition,
 } from '@opsconductor/protocol';
@@ -38,6 +39,8 @@ export interface OutputOptions {
   onStorageFailure(error: unknown): void;
   monotonicMs(): number;
   limits?: Partial<OutputLimits>;
+  /** What the server has of it from another agent: this one's chunks follow. */
+  before?: StoredOutput | undefined;
 }
 
 /** What is reported about an attempt's output when it ends. */
@@ -101,13 +104,15 @@ export class AttemptOutput implements OutputSink {
   #sealedRawBytes = 0;
   #storing: Promise<void> | undefined;
 
+  /** The number of the last chunk that another agent has sent; those here are numbered from the next one on. */
+  readonly #baseSeq: number;
   readonly #chunks: SpooledChunk[] = [];
-  readonly #chain = new DigestChain();
-  #rawBytes = 0;
+  readonly #chain: DigestChain;
+  #rawBytes: number;
   readonly #cachedFrames = new Map<number, Buffer>();
   #cachedFrameBytes = 0;
-  #ackedSeq = 0;
-  #sentSeq = 0;
+  #ackedSeq: number;
+  #sentSeq: number;
   #unackedBytes = 0;
   #drainWaiters: (() => void)[] = [];
 
@@ -117,9 +122,15 @@ export class AttemptOutput implements OutputSink {
     this.#options = options;
     this.#limits = { ...limits, ...options.limits };
     this.#file = options.file;
+    const { before } = options;
+    this.#baseSeq = before?.seq ?? 0;
+    this.#ackedSeq = this.#baseSeq;
+    this.#sentSeq = this.#baseSeq;
+    this.#rawBytes = before?.rawBytes ?? 0;
+    this.#chain = new DigestChain(before?.digest);
     for (const chunk of recovered) this.#register(chunk);
-    this.#nextSeq = recovered.length + 1;
-    this.#recovered = recovered.at(-1)?.position;
+    this.#nextSeq = this.lastSeq + 1;
+    this.#recovered = recovered.at(-1)?.position ?? before?.position;
     if (this.#recovered !== undefined)
       this.#acceptedBytes = this.#recovered.stdout.offset + this.#recovered.stderr.offset;
     if (this.#recovered?.cut === true) {
@@ -200,7 +211,7 @@ export class AttemptOutput implements OutputSink {
   // ---- to the wire
 
   get lastSeq(): number {
-    return this.#chunks.length;
+    return this.#baseSeq + this.#chunks.length;
   }
 
   get rawBytes(): number {
@@ -217,17 +228,17 @@ export class AttemptOutput implements OutputSink {
   }
 
   get hasUnsent(): boolean {
-    return this.#sentSeq < this.#chunks.length;
+    return this.#sentSeq < this.lastSeq;
   }
 
   /** Size of the next frame to send. */
   get nextFrameBytes(): number {
-    return this.#chunks[this.#sentSeq]?.frameBytes ?? 0;
+    return this.#chunk(this.#sentSeq + 1)?.frameBytes ?? 0;
   }
 
   /** The next frame to send, which counts as sent from now on. */
   takeFrame(): Buffer | Promise<Buffer> {
-    const chunk = this.#chunks[this.#sentSeq];
+    const chunk = this.#chunk(this.#sentSeq + 1);
     if (chunk === undefined) throw new Error('There is no chunk to send');
     this.#sentSeq = chunk.seq;
     const cached = this.#cachedFrames.get(chunk.seq);
@@ -239,13 +250,13 @@ export class AttemptOutput implements OutputSink {
   /** The server has stored everything up to `seq`. Answers how many bytes of what was sent that confirms. */
   acknowledge(seq: number): number {
     let confirmed = 0;
-    for (let at = this.#ackedSeq; at < Math.min(seq, this.#chunks.length); at++) {
-      const { frameBytes = 0 } = this.#chunks[at] ?? {};
+    for (let at = this.#ackedSeq + 1; at <= Math.min(seq, this.lastSeq); at++) {
+      const { frameBytes = 0 } = this.#chunk(at) ?? {};
       this.#unackedBytes -= frameBytes;
-      if (at < this.#sentSeq) confirmed += frameBytes;
-      this.#dropCached(at + 1);
+      if (at <= this.#sentSeq) confirmed += frameBytes;
+      this.#dropCached(at);
     }
-    this.#ackedSeq = Math.max(this.#ackedSeq, Math.min(seq, this.#chunks.length));
+    this.#ackedSeq = Math.max(this.#ackedSeq, Math.min(seq, this.lastSeq));
     this.#sentSeq = Math.max(this.#sentSeq, this.#ackedSeq);
     this.#wakeProducer();
     return confirmed;
@@ -254,15 +265,20 @@ export class AttemptOutput implements OutputSink {
   /** Bytes that were sent and not acknowledged. */
   get inFlightBytes(): number {
     let bytes = 0;
-    for (let at = this.#ackedSeq; at < this.#sentSeq; at++) bytes += this.#chunks[at]?.frameBytes ?? 0;
+    for (let at = this.#ackedSeq + 1; at <= this.#sentSeq; at++) bytes += this.#chunk(at)?.frameBytes ?? 0;
     return bytes;
   }
 
-  /** Sends again from `seq`: a new connection, or the server lacks something. */
+  /** Sends again from `seq`, or from the first chunk that is here: a new connection, or the server lacks something. */
   sendFrom(seq: number): void {
-    for (let at = seq - 1; at < this.#ackedSeq; at++) this.#unackedBytes += this.#chunks[at]?.frameBytes ?? 0;
-    this.#ackedSeq = Math.min(this.#ackedSeq, seq - 1);
-    this.#sentSeq = Math.min(seq - 1, this.#chunks.length);
+    const first = Math.max(seq, this.#baseSeq + 1);
+    for (let at = first; at <= this.#ackedSeq; at++) this.#unackedBytes += this.#chunk(at)?.frameBytes ?? 0;
+    this.#ackedSeq = Math.min(this.#ackedSeq, first - 1);
+    this.#sentSeq = Math.min(first - 1, this.lastSeq);
+  }
+
+  #chunk(seq: number): SpooledChunk | undefined {
+    return this.#chunks[seq - 1 - this.#baseSeq];
   }
 
   // ---- read back
@@ -271,7 +287,7 @@ export class AttemptOutput implements OutputSink {
   async endOf(stream: OutputStream, maxBytes: number): Promise<StreamEnd> {
     const parts: Buffer[] = [];
     let bytes = 0;
-    let isWhole = true;
+    let isWhole = this.#baseSeq === 0;
     for (let at = this.#chunks.length - 1; at >= 0; at -= 1) {
       const chunk = this.#chunks[at];
       if (chunk === undefined || chunk.stream !== stream) continue;
@@ -453,7 +469,7 @@ export class AttemptOutput implements OutputSink {
   /** Up to the last chunk that was acknowledged; all of it where nothing more is kept here. */
   #confirmed(): { stdout: number; stderr: number } {
     if (this.#discarding && this.#truncated) return this.kept.written();
-    const position = this.#chunks[this.#ackedSeq - 1]?.position;
+    const position = this.#chunk(this.#ackedSeq)?.position ?? this.#options.before?.position;
     return { stdout: position?.stdout.offset ?? 0, stderr: position?.stderr.offset ?? 0 };
   }
 

@@ -3,7 +3,12 @@ import { chainLink } from '@opsconductor/protocol';
 
 /** The digest over an attempt's chunks, one link per chunk in the order of seq (`frames.ts` defines it). */
 export class DigestChain {
-  #digest: Buffer = Buffer.alloc(32);
+  #digest: Buffer;
+
+  /** @param from over the chunks that an agent before this one has sent, base64. */
+  constructor(from?: string) {
+    this.#digest = from === undefined ? Buffer.alloc(32) : Buffer.from(from, 'base64');
+  }
 
   add(chunk: Parameters<typeof chainLink>[0]): void {
     this.#digest = createHash('sha256').update(this.#digest).update(chainLink(chunk)).digest();

@@ -66,8 +66,12 @@ export class SpoolFile {
     return new SpoolFile(path, undefined, 0);
   }
 
-  /** Reads a file that another process left. What is torn or damaged is cut off, with all that follows it. */
-  static async recover(path: string): Promise<{ file: SpoolFile; chunks: SpooledChunk[] }> {
+  /**
+   * Reads a file that another process left. What is torn or damaged is cut off, with all that follows it.
+   *
+   * @param firstSeq of the first chunk in it.
+   */
+  static async recover(path: string, firstSeq = 1): Promise<{ file: SpoolFile; chunks: SpooledChunk[] }> {
     let file: number;
     try {
       file = await openFile(path, 'r+');
@@ -79,7 +83,7 @@ export class SpoolFile {
     let end = 0;
     for (;;) {
       const found = await readRecord(file, end);
-      if (found === undefined || found.chunk.seq !== chunks.length + 1) break;
+      if (found === undefined || found.chunk.seq !== firstSeq + chunks.length) break;
       chunks.push(found.chunk);
       end = found.end;
     }

@@ -17,7 +17,7 @@ import {
   watchShell,
 } from './ssh-exec-run.ts';
 import { commandScript, newNonce } from './ssh-exec-script.ts';
-import type { AttemptOnTarget, KeptOutput, StepContext } from './step-type.ts';
+import { type AttemptOnTarget, type KeptOutput, type StepContext, TakenOverElsewhere } from './step-type.ts';
 
 interface Detached {
   pool: SshPool;
@@ -35,9 +35,7 @@ export async function startDetached(
   if (!('channel' in lease)) return lease;
   kept.follow();
   try {
-    // Neither the command nor what else may hold what is nobody's business.
-    const { environment: _, working_directory: __, ...rest } = config;
-    const survivesWith = { ...rest, command: '-' };
+    const survivesWith = whatReattachNeeds(config);
     await context.beforeStart({ survivesWith });
     while (lease.prepared && exitOf(lease.channel) !== undefined) {
       // The shell that was to wait has gone, and was sent nothing: a new one may be asked.
@@ -72,15 +70,22 @@ export async function startDetached(
   return outcome;
 }
 
+/** Neither the command nor what else may hold what is nobody's business. */
+export function whatReattachNeeds(config: SshExecConfig): SshExecConfig {
+  const { environment: _, working_directory: __, ...rest } = config;
+  return { ...rest, command: '-' };
+}
+
 export async function reattachDetached(detached: Detached): Promise<StepOutcome> {
   const { kept } = detached.context.output;
   if (kept === undefined) throw new Error('Without its positions an output can not be read on');
   kept.follow();
-  const { begunAt } = detached.context;
+  const { begunAt, collector } = detached.context;
   const command = new DetachedCommand({
     ...optionsOf(detached),
     kept,
     ...(begunAt === undefined ? {} : { begunAt }),
+    ...(collector === undefined ? {} : { collector }),
   });
   return toOutcome(command, detached);
 }
@@ -107,6 +112,7 @@ async function toOutcome(command: DetachedCommand, detached: Detached): Promise<
   const { pool, options, config, context } = detached;
   try {
     const outcome = await runToEnd(command, pool, options, config, context);
+    if (command.noEnd?.is === 'taken') throw new TakenOverElsewhere('another agent collects this command');
     const stopped = context.signal.aborted;
     const told = command.noEnd === undefined || stopped ? outcome : noEndOutcome(command.noEnd, context);
     const { executionTimeMs, seenOn } = command;
@@ -126,14 +132,16 @@ function noRoom(message: string | undefined): string {
   return message === undefined ? said : `${message} ${said}`;
 }
 
-function noEndOutcome(noEnd: NoEnd, { target: { host } }: StepContext): StepOutcome {
+function noEndOutcome(noEnd: NoEnd, { target: { host }, collector }: StepContext): StepOutcome {
   const advice = 'Look on the host what the step did, before running it again.';
-  switch (noEnd.is) {
+  // Whoever began it may have done so in another way after all, and not have come to say it.
+  const is = noEnd.is === 'never' && collector !== undefined ? 'supervisor' : noEnd.is;
+  switch (is) {
     case 'refused':
       return {
         status: 'failed',
         reason: 'no_supervisor',
-        message: `The command was not started: ${host} can't keep it running without an agent: ${noEnd.why}.`,
+        message: `The command was not started: ${host} can't keep it running without an agent: ${whyOf(noEnd)}.`,
         advice: 'Mend that on the host, or set survive_agent_restart of the step to false.',
       };
     case 'exists':
@@ -158,6 +166,7 @@ function noEndOutcome(noEnd: NoEnd, { target: { host } }: StepContext): StepOutc
         advice,
       };
     case 'supervisor':
+    case 'taken':
     case 'closed':
       return {
         status: 'unknown',
@@ -166,6 +175,10 @@ function noEndOutcome(noEnd: NoEnd, { target: { host } }: StepContext): StepOutc
         advice,
       };
   }
+}
+
+function whyOf(noEnd: NoEnd): string {
+  return noEnd.is === 'refused' ? noEnd.why : noEnd.is;
 }
 
 function optionsOf({ pool, context }: Detached) {

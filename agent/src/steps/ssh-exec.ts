@@ -5,7 +5,12 @@ import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { readOutputFile } from './output-file.ts';
 import { Attempt } from './ssh-exec-attempt.ts';
-import { reattachDetached, removeAttemptFiles, startDetached } from './ssh-exec-detached.ts';
+import {
+  reattachDetached,
+  removeAttemptFiles,
+  startDetached,
+  whatReattachNeeds,
+} from './ssh-exec-detached.ts';
 import {
   closedBeforeStart,
   failedBeforeStart,
@@ -40,6 +45,7 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
       return outcome ?? execute(pool, options, config, context);
     },
     reattach: (config, context) => reattachDetached({ pool, options, config, context }),
+    toReattach: whatReattachNeeds,
     readOutputFile: (context) => readOutputFile(pool, context),
     remove: (context, kept) => removeAttemptFiles(pool, context, kept),
   };

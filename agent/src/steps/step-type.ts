@@ -69,6 +69,8 @@ export interface StepContext {
   directoryName: string;
   /** When an earlier process began it. */
   begunAt?: Date;
+  /** How often agents have taken it up from one another; left out where this one began it. */
+  collector?: number;
   target: StepTarget;
   credential: OpenedCredential;
   /** Values that the rendered script of the configuration refers to. */
@@ -97,6 +99,11 @@ export interface BeforeStart {
   survivesWith: unknown;
 }
 
+/** Another agent collects what the command prints: this one has nothing to tell of it any more. */
+export class TakenOverElsewhere extends Error {
+  override readonly name = 'TakenOverElsewhere';
+}
+
 export interface StopRequest {
   cause: 'cancelled' | 'timed_out' | 'output_limit';
   /** Between TERM and KILL, in ms. */
@@ -108,6 +115,8 @@ export interface StepType<Config> {
   execute(config: Config, context: StepContext): Promise<StepOutcome>;
   /** Takes up an attempt that an earlier process, here or elsewhere, has begun. */
   reattach?(config: Config, context: StepContext): Promise<StepOutcome>;
+  /** What of a configuration `reattach` needs, to be written to this agent's disk. */
+  toReattach?(config: Config): unknown;
   /** What the command has written to the file that it was given; its problem where that can't be read. Never rejects. */
   readOutputFile?(context: AttemptOnTarget): Promise<Buffer | { problem: string }>;
   /** The attempt's end is confirmed: removes what is kept of it on the target. */

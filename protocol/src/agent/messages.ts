@@ -41,6 +41,8 @@ export const agentCapabilities = [
   'bash',
   /** Reaches targets by WinRM, and runs steps of this type there. */
   'winrm.exec',
+  /** Takes up commands that others have begun, on `take_over`, and leaves its own to who takes those up. */
+  'take_over',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
@@ -50,6 +52,8 @@ export const serverCapabilities = [
   'survive_agent_restart',
   /** Knows the status `skipped` of a completion. */
   'conditions',
+  /** Knows `output_lost` in `return`, and has somebody else take the command up. */
+  'take_over',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 
@@ -120,6 +124,9 @@ export const JournalAttemptSchema = Type.Object({
   state: Type.Enum(['leased', 'running', 'finished', 'interrupted']),
   /** Chunks in the spool: all of 1..lastSeq that were not acknowledged are still there. */
   lastSeq: Seq(0),
+  lastSeq: Type.Integer({ minimum: 0 }),
+  /** Its command goes on without its agent. */
+  survives: Type.Optional(Type.Boolean()),
 });
 export const ResumeSchema = message('resume', {
   /** Says that the generation of `welcome` is safe on disk. */
@@ -153,6 +160,8 @@ export const ResumedSchema = message('resumed', {
       ackedSeq: Type.Integer({ minimum: 0 }),
       /** With forget: the agent's completion is stored, and only the answer to it was lost. */
       settled: Type.Optional(Type.Boolean()),
+      /** With forget: another agent has taken it up. What is on the target is that one's. */
+      taken: Type.Optional(Type.Boolean()),
     }),
   ),
 });
@@ -262,6 +271,38 @@ export const LeaseSchema = Type.Object({
 });
 /** Steps leased to this session; the server sends them unasked, up to the agent's free slots. */
 export const LeasesSchema = message('leases', { leases: Type.Array(LeaseSchema, { minItems: 1 }) });
+const StreamPositionSchema = Type.Object({
+  offset: Type.Integer({ minimum: 0 }),
+  masked: Type.Integer({ minimum: 0 }),
+  skip: Type.Integer({ minimum: 0 }),
+});
+/** What of an attempt's output is stored, so that another agent can go on behind it. */
+export const StoredOutputSchema = Type.Object({
+  /** All of 1..seq. */
+  seq: Type.Integer({ minimum: 0 }),
+  rawBytes: Type.Integer({ minimum: 0 }),
+  /** Digest chain over these chunks. */
+  digest: Bytes32,
+  /** Of the last of them: where in what the command prints to read on. */
+  position: Type.Object({ stdout: StreamPositionSchema, stderr: StreamPositionSchema, cut: Type.Boolean() }),
+});
+/** A command that another agent, or this one before it lost its disk, has begun and that goes on by itself. */
+export const TakenOverSchema = Type.Object({
+  /** Raised by each take-over: on the target the higher one collects. */
+  collector: Type.Integer({ minimum: 1 }),
+  output: StoredOutputSchema,
+});
+/** Attempts to take up, to agents with the capability `take_over`. From here on they are this session's. */
+export const TakeOverSchema = message('take_over', {
+  attempts: Type.Array(
+    Type.Object({
+      lease: LeaseSchema,
+      begunMsAgo: Type.Integer({ minimum: 0 }),
+      ...TakenOverSchema.properties,
+    }),
+    { minItems: 1 },
+  ),
+});
 export const CancelSchema = message('cancel', { step: Id, epoch: Epoch });
 export const OutputAckSchema = message('output_ack', {
   /** Highest contiguous seq that is stored for good. */
@@ -375,7 +416,11 @@ export const HeartbeatSchema = message('heartbeat', {
 });
 /** Answers a heartbeat; the lease deadline counts from when that heartbeat was sent. */
 export const HeartbeatAckSchema = message('heartbeat_ack', { sequence: Type.Integer({ minimum: 1 }) });
-export const StartedSchema = message('started', attempt);
+export const StartedSchema = message('started', {
+  ...attempt,
+  /** The command goes on without its agent: should this one be gone for good, another may take it up. */
+  survives: Type.Optional(Type.Boolean()),
+});
 /** Text, or text that is sealed to the segment. */
 export const HandedOnSchema = Type.Object({
   value: Type.Optional(Type.String({ maxLength: limits.maxStepOutputCharacters })),
@@ -406,10 +451,13 @@ export const CompleteSchema = message('complete', {
   /** False asks for no next step: the agent drains. */
   wantsNext: Type.Boolean(),
 });
-/** Hands back leases that were not begun. */
+/**
+ * Hands back leases that were not begun. `output_lost`, to servers that can `take_over`: begun, and going on by itself,
+ * but this agent has lost where to read its output on.
+ */
 export const ReturnSchema = message('return', {
   attempts: Type.Array(Type.Object(attempt), { minItems: 1 }),
-  reason: Type.Enum(['draining', 'lease_expired', 'no_key']),
+  reason: Type.Enum(['draining', 'lease_expired', 'no_key', 'output_lost']),
 });
 export const TargetTestedSchema = message('target_tested', {
   requestId: RequestId,
@@ -517,6 +565,7 @@ export const serverToAgent = {
   welcome: WelcomeSchema,
   resumed: ResumedSchema,
   leases: LeasesSchema,
+  take_over: TakeOverSchema,
   cancel: CancelSchema,
   output_ack: OutputAckSchema,
   completed: CompletedSchema,
@@ -536,6 +585,8 @@ export type ServerMessage = MessageOf<typeof serverToAgent>;
 export type AgentMessageOf<T extends keyof typeof agentToServer> = Static<(typeof agentToServer)[T]>;
 export type ServerMessageOf<T extends keyof typeof serverToAgent> = Static<(typeof serverToAgent)[T]>;
 export type Lease = Static<typeof LeaseSchema>;
+export type StoredOutput = Static<typeof StoredOutputSchema>;
+export type TakenOver = Static<typeof TakenOverSchema>;
 export type LeaseRendering = Static<typeof LeaseRenderingSchema>;
 export type LeaseSecret = Static<typeof LeaseSecretSchema>;
 export type LeaseTarget = Static<typeof LeaseTargetSchema>;

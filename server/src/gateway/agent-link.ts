@@ -143,6 +143,14 @@ export class AgentLink {
     for (const text of leaseMessages(leases.map(({ lease }) => lease))) this.#sendText(text);
   }
 
+  /** Sends what another agent has begun; from here on it is this one's to tell of. */
+  takeOver(claimed: ClaimedStep, taken: ServerMessageOf<'take_over'>['attempts'][number]): void {
+    const attempt = new AttemptOutput({ ...attemptOf(claimed), ackedSeq: taken.output.seq });
+    attempt.survives = true;
+    this.#attempts.set(keyOf(attempt), attempt);
+    this.send({ type: 'take_over', attempts: [taken] });
+  }
+
   /** The journal was reconciled. What others had to say meanwhile follows: an agent takes nothing before this answer. */
   ready(resumed: ServerMessageOf<'resumed'>): void {
     this.isReady = true;
@@ -271,6 +279,7 @@ export class AgentLink {
         events.heartbeat(this, message);
         return;
       case 'started':
+        this.#noteSurvives(message);
         events.started(this, message);
         return;
       case 'complete':
@@ -286,6 +295,11 @@ export class AgentLink {
         // These change what follows, so they keep their order.
         this.#work = this.#work.then(() => this.#own(this.#inOrder(message)));
     }
+  }
+
+  #noteSurvives({ step, epoch, survives }: AgentMessageOf<'started'>): void {
+    const attempt = this.#attempts.get(`${step}.${epoch}`);
+    if (attempt !== undefined) attempt.survives = survives === true;
   }
 
   async #inOrder(message: AgentMessage): Promise<void> {
@@ -343,6 +357,11 @@ export class AgentLink {
       }
       if (result === 'gap') {
         this.close(closeCodes.serverRestart, 'output before this is missing; send it again');
+        return;
+      }
+      if (result === 'refused' && attempt.survives) {
+        // Another agent may read the same from the target, which must not let go of it yet.
+        this.close(closeCodes.serverRestart, 'another agent may have this command; connect again');
         return;
       }
       // Refused: the lease has moved on. Acknowledged all the same, so that the agent lets go of it.

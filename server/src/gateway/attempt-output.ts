@@ -23,6 +23,8 @@ export class AttemptOutput {
   readonly leaseToken: string;
   readonly runId: number;
   readonly attemptDay: string;
+  /** Its command goes on without the agent, and may be another's by now. */
+  survives = false;
   /** Writes that aren't settled yet. */
   pending = 0;
   /** Highest seq up to which everything is stored. */
@@ -122,7 +124,8 @@ function firstMissing(seqs: readonly number[], claimed: ClaimedOutput): number |
   return undefined;
 }
 
-function chainOf(
+/** The digest chain over these chunks, base64. */
+export function chainOf(
   index: readonly { seq: number; stream: 'stdout' | 'stderr'; rawLength: number; sha256: Buffer }[],
 ): string {
   let digest = zeroDigest;

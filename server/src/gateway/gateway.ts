@@ -14,6 +14,7 @@ import type { LiveHub } from '../runs/live-hub.ts';
 import type { OutputWriter } from '../runs/output-writer.ts';
 import { type Resume, type Resumed, resumeAgents } from '../runs/resume-agent.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
+import type { RunKeys } from '../runs/run-keys.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import type { SettleResult } from '../runs/settle-attempts.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
@@ -28,6 +29,7 @@ import {
   setDraining,
 } from '../store/agent-sessions.ts';
 import type { Sql } from '../store/connection.ts';
+import { orphanAttempts } from '../store/detached-attempts.ts';
 import { type ForgetNotice, listen, type ProgressNotice } from '../store/notifications.ts';
 import { markWrapsOpened, stepsWithLostKey } from '../store/segment-key-wraps.ts';
 import { attemptsToStop } from '../store/sweep.ts';
@@ -48,6 +50,7 @@ import { LeaseNotes } from './lease-notes.ts';
 import { RemoteTests, type TestAnswer } from './remote-tests.ts';
 import { SegmentStates } from './segment-states.ts';
 import { Settler } from './settler.ts';
+import { TakeOvers } from './take-overs.ts';
 
 export interface GatewayDeps {
   sql: Sql;
@@ -55,6 +58,7 @@ export interface GatewayDeps {
   settings?: HandshakeSettings;
   builder: Pick<LeaseBuilder, 'build'>;
   writer: OutputWriter;
+  keys: RunKeys;
   hub: LiveHub;
   log: Log;
   isAllowedHost(host: string | undefined): boolean;
@@ -109,6 +113,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   #beatTimer: NodeJS.Timeout | undefined;
   #silenceTimer: NodeJS.Timeout | undefined;
   readonly #cleanUps: CleanUpAsks;
+  readonly #takeOvers: TakeOvers;
   #listener: { stop(): Promise<void> } | undefined;
 
   constructor(deps: GatewayDeps) {
@@ -126,6 +131,19 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       links: () => this.#links.values(),
       roundMs: deps.cleanUpRoundMs,
       log: deps.log,
+    });
+    this.#takeOvers = new TakeOvers({
+      ...{
+        sql: deps.sql,
+        serverId: deps.identity.serverId,
+        builder: deps.builder,
+        keys: deps.keys,
+        log: deps.log,
+      },
+      links: () => this.#links.values(),
+      linkOf: (agentId) => this.#links.get(agentId),
+      onNews: (news) => this.publish(news),
+      roundMs: deps.claimPollMs,
     });
     this.#scans = new HostScans(deps);
     this.#segmentStates = new SegmentStates({
@@ -164,6 +182,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#scans.start();
     this.#silenceTimer = setInterval(() => this.#endSilentLinks(), silenceCheckMs);
     this.#cleanUps.start();
+    this.#takeOvers.start();
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.#onProgress(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
@@ -188,6 +207,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   async stop(): Promise<void> {
     clearInterval(this.#silenceTimer);
     await this.#cleanUps.stop();
+    await this.#takeOvers.stop();
     clearTimeout(this.#beatTimer);
     await this.#dispatcher.stop();
     this.#acceptor.close();
@@ -440,9 +460,15 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   started(link: AgentLink, message: AgentMessageOf<'started'>): void {
-    const { step, epoch } = message;
+    const { step, epoch, survives } = message;
     const { agentId, sessionNumber } = link;
-    this.#notes.started({ step, epoch, agentId, sessionNumber });
+    this.#notes.started({
+      step,
+      epoch,
+      agentId,
+      sessionNumber,
+      ...(survives === undefined ? {} : { survives }),
+    });
   }
 
   completing({ step, epoch }: { step: number; epoch: number }): number | undefined {
@@ -458,8 +484,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     }));
     for (const lease of leases) link.forget(lease);
     await this.#notes.flush();
+    // Begun, and going on by itself, whatever the agent makes of it: not to be begun anew.
+    const orphaned = await orphanAttempts(this.#deps.sql, leases, { expected: true });
     const lost = message.reason === 'no_key' ? await this.#settleLostKeys(leases) : new Set<number>();
-    const back = leases.filter(({ stepId }) => !lost.has(stepId));
+    const back = leases.filter(({ stepId }) => !lost.has(stepId) && !orphaned.has(stepId));
     if (back.length === 0) return;
     for (const news of await returnLeases(this.#deps.sql, back)) this.publish(news);
   }

@@ -84,6 +84,7 @@ export async function setupGateway(
     cleanUps: new CleanUpRequests({ sql: t.sql, builder }),
     handedOn: new HandedOnValues(t),
     writer: t.writer,
+    keys: t.keys,
     takeKeyGeneration: (agentId, offer) =>
       takeKeyGeneration(
         { sql: t.sql, masterKey: t.masterKey, installationId: t.identity.installationId },

@@ -2,6 +2,7 @@
 // runs and runs is written here, in the common lock order, and only for leases that are still live.
 import { markStarted, type StartedStep } from '../store/agent-sessions.ts';
 import type { Sql } from '../store/connection.ts';
+import { forgetDetached, noteDetached } from '../store/detached-attempts.ts';
 import { liveLeases, lockTargetRuns } from '../store/run-progress.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { type ProgressNews, RunLedger, type StepChange } from './run-ledger.ts';
@@ -37,6 +38,13 @@ export async function markLeased(
         outputState: 'open',
       });
     }
+    const begunSteps = new Set(begun.map(({ id }) => id));
+    const going = (survives: boolean) =>
+      started
+        .filter((start) => start.survives === survives && (!survives || begunSteps.has(start.step)))
+        .map(({ step, epoch }) => ({ stepId: step, epoch }));
+    await noteDetached(tx, going(true));
+    await forgetDetached(tx, going(false));
     for (const { id, jobRunId, startedAt } of begun) {
       changes.set(id, { jobRunId, id, ...changes.get(id), startedAt: startedAt.toISOString() });
     }

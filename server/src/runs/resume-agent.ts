@@ -10,6 +10,7 @@ import {
 } from '../store/agent-sessions.ts';
 import { unheardAttempts } from '../store/clean-ups.ts';
 import type { Sql } from '../store/connection.ts';
+import { forgetDetached, noteDetached, orphanAttempts, takenByOthers } from '../store/detached-attempts.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { returnLeasesIn, type UnbegunLease } from './return-leases.ts';
 import type { ProgressNews } from './run-ledger.ts';
@@ -83,38 +84,44 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
     );
     const matches = (step: HeldStep) =>
       presented.get(`${step.id}.${step.epoch}`)?.leaseToken === step.leaseToken;
-    const going = held.filter(matches);
-    const absent = held.filter((step) => !matches(step));
-    const unbegun: UnbegunLease[] = resume.journalIntact
-      ? absent.map((step) => ({
-          stepId: step.id,
-          epoch: step.epoch,
-          leaseToken: step.leaseToken,
-          agentId: resume.agentId,
-        }))
-      : [];
-    const { news, begun } = await returnLeasesIn(tx, unbegun);
-    await adoptLeases(
+    const { agentId, sessionNumber } = resume;
+    const absent: UnbegunLease[] = held
+      .filter((step) => !matches(step))
+      .map(({ id, epoch, leaseToken }) => ({ stepId: id, epoch, leaseToken, agentId }));
+    // What it began and knows no more goes on by itself: whoever takes it up finds it, this agent too.
+    const orphaned = await orphanAttempts(tx, absent, { expected: true });
+    const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
+    const { news, begun } = await returnLeasesIn(tx, resume.journalIntact ? gone : []);
+    const present = held.filter(matches);
+    const adopted = await adoptLeases(
       tx,
-      resume.agentId,
-      resume.sessionNumber,
-      going.map((step) => step.id),
+      agentId,
+      sessionNumber,
+      present.map((step) => step.id),
     );
+    const going = present.filter(({ id }) => adopted.has(id));
+    const thatSurvive = (survive: boolean) =>
+      going
+        .filter(({ id, epoch }) => (presented.get(`${id}.${epoch}`)?.survives === true) === survive)
+        .map(({ id, epoch }) => ({ stepId: id, epoch }));
+    await noteDetached(tx, thatSurvive(true));
+    await forgetDetached(tx, thatSurvive(false));
     const goingKeys = new Set(going.map((step) => `${step.id}.${step.epoch}`));
     const others = resume.attempts.filter((attempt) => !goingKeys.has(`${attempt.step}.${attempt.epoch}`));
     const settled = await settledAttempts(
       tx,
-      resume.agentId,
+      agentId,
       others.map((attempt) => ({ step: attempt.step, epoch: attempt.epoch })),
     );
+    const taken = await takenByOthers(tx, agentId, others);
     await readySessions(tx, [resume], { onlyIdle: false });
-    const unheard = resume.journalIntact ? await unheardAttempts(tx, resume.agentId) : [];
+    const unheard = resume.journalIntact ? await unheardAttempts(tx, agentId) : [];
     const neverBegan = unheard.filter(({ stepId, epoch }) => !presented.has(`${stepId}.${epoch}`));
     return {
-      ...verdictsOf(going, others, settled),
+      ...verdictsOf(going, others, { settled, taken }),
       ends: resume.journalIntact
         ? [...begun, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))]
-        : absent.map(lostEnd),
+        : gone.map(lostEnd),
       news,
     };
   });
@@ -123,7 +130,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
 function verdictsOf(
   going: readonly HeldStep[],
   others: readonly JournalAttempt[],
-  settled: readonly SettledAttemptRow[],
+  known: { settled: readonly SettledAttemptRow[]; taken: ReadonlySet<string> },
 ): Pick<Resumed, 'verdicts' | 'attempts'> {
   const verdicts: Resumed['verdicts'] = [];
   const attempts: ResumedAttempt[] = [];
@@ -143,7 +150,7 @@ function verdictsOf(
       ackedSeq: step.outputSeq,
     });
   }
-  const byKey = new Map(settled.map((row) => [`${row.stepId}.${row.epoch}`, row]));
+  const byKey = new Map(known.settled.map((row) => [`${row.stepId}.${row.epoch}`, row]));
   for (const attempt of others) {
     const row = byKey.get(`${attempt.step}.${attempt.epoch}`);
     const isOurs = row !== undefined && row.leaseToken === attempt.leaseToken;
@@ -154,7 +161,11 @@ function verdictsOf(
       ackedSeq: row?.outputSeq ?? 0,
       ...(isOpen
         ? { verdict: row.isToStop && attempt.state === 'running' ? 'cancel' : 'superseded' }
-        : { verdict: 'forget', ...(isOurs ? { settled: true } : {}) }),
+        : {
+            verdict: 'forget',
+            ...(isOurs ? { settled: true } : {}),
+            ...(known.taken.has(`${attempt.step}.${attempt.epoch}`) ? { taken: true } : {}),
+          }),
     });
     if (!isOpen) continue;
     attempts.push({
@@ -193,11 +204,11 @@ function neverBegunEnd(
   };
 }
 
-function lostEnd(step: HeldStep): AttemptEnd {
+function lostEnd({ stepId, epoch, leaseToken }: UnbegunLease): AttemptEnd {
   return {
-    stepId: step.id,
-    epoch: step.epoch,
-    leaseToken: step.leaseToken,
+    stepId,
+    epoch,
+    leaseToken,
     source: { kind: 'server' },
     outcome: lostJournal,
     output: { state: 'gapped', digest: null, gaps: [] },

@@ -3,6 +3,7 @@
 import { isRunEnded, type StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/connection.ts';
+import { forgetEndedOrphans, lostOrphans, orphanAttempts } from '../store/detached-attempts.ts';
 import { forgetUnusedLocks, freeStaleLocks } from '../store/lock-slots.ts';
 import { makeOutputPartitions } from '../store/run-output.ts';
 import { lockOpenTargetRuns, lockWaitingSteps } from '../store/run-progress.ts';
@@ -92,10 +93,18 @@ export class Sweeper {
   }
 
   async #settleOverdue(): Promise<void> {
-    const overdue = await overdueAttempts(this.#deps.sql, cancelGraceS);
+    const { sql } = this.#deps;
+    const late = await overdueAttempts(sql, cancelGraceS);
+    const abandoned = late.filter(({ cause }) => cause === 'silent' || cause === 'revoked');
+    const waiting = await orphanAttempts(sql, abandoned, { expected: false });
+    const overdue: OverdueAttempt[] = late.filter(({ stepId }) => !waiting.has(stepId));
+    const known = new Set(late.map(({ stepId }) => stepId));
+    for (const orphan of await lostOrphans(sql)) {
+      if (!known.has(orphan.stepId)) overdue.push({ ...orphan, lastHeartbeatAt: null, cause: 'orphaned' });
+    }
     if (overdue.length === 0) return;
     const { news } = await settleAttempts(
-      this.#deps.sql,
+      sql,
       overdue.map((attempt) => ({
         stepId: attempt.stepId,
         epoch: attempt.epoch,
@@ -130,6 +139,7 @@ export class Sweeper {
     await makeOutputPartitions(this.#deps.sql);
     await deleteExpired(this.#deps.sql);
     await inTransaction(this.#deps.sql, (tx) => forgetUnusedLocks(tx));
+    await forgetEndedOrphans(this.#deps.sql);
     const { sql, log, retention } = this.#deps;
     if (retention === undefined) return;
     const removed = await applyRetention({ sql, log, ...retention, now: () => new Date() });
@@ -166,6 +176,14 @@ function outcomeOf(attempt: OverdueAttempt): StepOutcome {
       status: 'unknown',
       reason: 'agent_revoked',
       message: `Agent ${attempt.agentName} was revoked while it ran the step: what happened on the target is not known.`,
+      advice: 'Look on the target before you run it again: the command may still run there.',
+    };
+  }
+  if (attempt.cause === 'orphaned') {
+    return {
+      status: 'unknown',
+      reason: 'agent_restarted',
+      message: `Agent ${attempt.agentName} has lost what it knew of the step, and no agent of the segment took its command up: what happened on the target is not known.`,
       advice: 'Look on the target before you run it again: the command may still run there.',
     };
   }

@@ -235,17 +235,19 @@ export async function runningStepsOfAgent(db: Queryable, agentId: number): Promi
     where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
 }
 
-/** Hands an agent's live leases over to its new session. */
+/** Hands an agent's live leases over to its new session; returns those that nobody else has taken up meanwhile. */
 export async function adoptLeases(
   tx: Tx,
   agentId: number,
   sessionNumber: number,
   stepIds: readonly number[],
-): Promise<void> {
-  if (stepIds.length === 0) return;
-  await tx`
+): Promise<Set<number>> {
+  if (stepIds.length === 0) return new Set();
+  const rows = await tx<{ id: number }[]>`
     update job_run_steps set session_number = ${sessionNumber}
-    where id = any(${stepIds as number[]}::bigint[]) and agent_id = ${agentId} and status = 'running'`;
+    where id = any(${stepIds as number[]}::bigint[]) and agent_id = ${agentId} and status = 'running'
+    returning id`;
+  return new Set(rows.map(({ id }) => id));
 }
 
 export interface SettledAttemptRow {
@@ -287,6 +289,8 @@ export interface StartedStep {
   sessionNumber: number;
   /** How long ago it began; just now when left out. */
   ageMs?: number;
+  /** It goes on without its agent. */
+  survives?: boolean;
 }
 
 /** Notes when steps began, once each, and only for the session that holds them; returns those that were noted. */

@@ -241,6 +241,38 @@ test('a claim reads the steps that it may take, not all that are ready', async (
   });
 });
 
+test('a run behind hundreds of its priority that have steps without end gets its turn', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 512 });
+  const first = await t.start();
+  // Copies of it, each with as many ready steps as they will ever need.
+  await t.sql`
+    with copied as (
+      insert into job_runs overriding system value
+      select (jsonb_populate_record(r, jsonb_build_object('id', r.id + n))).* from job_runs r, generate_series(1, 400) n
+      where r.id = ${first}
+      returning id
+    ), targets as (
+      insert into job_run_targets overriding system value
+      select (jsonb_populate_record(tr, jsonb_build_object('id', tr.id + copied.id, 'job_run_id', copied.id))).*
+      from job_run_targets tr, copied where tr.job_run_id = ${first}
+      returning id, job_run_id, segment_id
+    )
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+    select job_run_id, id, segment_id, n, 'ssh.exec', 60, 'ready' from targets, generate_series(1, 20) n`;
+  const youngest = first + 400;
+  const claimed = new Set<number>();
+  for (let round = 0; round < 200 && !claimed.has(youngest); round += 1) {
+    for (const { jobRunId } of await t.claim()) claimed.add(jobRunId);
+    // Some end, and their runs have others.
+    await t.sql`
+      update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null
+      where id in (select id from job_run_steps where status = 'running' order by random() limit 64)`;
+    await t.sql`update agent_sessions set expires_at = clock_timestamp() + interval '1 minute'`;
+  }
+  expect(claimed).toContain(youngest);
+});
+
 test('an agent that says that it is busy is given nothing until it no longer says so', async () => {
   await using t = await setupRuns();
   await t.start();

@@ -36,6 +36,8 @@ export const attemptSlackS = Math.ceil(limits.leaseTtlMs / 1000) + 30;
 
 /** Runs of a segment that a claim looks at, by priority and age; it takes of those among them with the least in flight. */
 const maxRunsLookedAt = 256;
+/** Of those behind them with the same priority, from a place that is another each time: none waits for ever. */
+const maxYoungerRunsLookedAt = 64;
 const maxRunsTakenFrom = 64;
 /** Steps whose time has come that one statement makes claimable. */
 const maxReleased = 1_000;
@@ -199,7 +201,8 @@ export async function leasesOfClaims(
 
 /**
  * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, n) for each. The runs are found by
- * skipping from one to the next in the index of ready steps. Their steps are then dealt one by one, always to the run
+ * skipping from one to the next in the index of ready steps: the oldest ones, and where these are many some of those behind
+ * them. Their steps are then dealt one by one, always to the run
  * with the least in flight.
  */
 function sharesOfRuns(db: Queryable) {
@@ -223,12 +226,34 @@ function sharesOfRuns(db: Queryable) {
                 and (st.needs is null or st.needs <@ demand.capabilities)
               order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
             where run.number < ${maxRunsLookedAt}
+          ), behind as (
+            select first.claim_rank, first.job_run_id as after, (
+                select st.job_run_id from job_run_steps st
+                where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                  and st.claim_rank = first.claim_rank
+                order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id desc limit 1) as last
+            from run first where first.number = ${maxRunsLookedAt}
+          ), younger as (
+            select claim_rank, after + floor(random() * greatest(last - after, 0))::bigint as job_run_id, 0 as number
+            from behind
+            union all
+            select next.*, younger.number + 1 from younger cross join lateral (
+              select st.claim_rank, st.job_run_id from job_run_steps st
+              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                and st.claim_rank = younger.claim_rank and st.job_run_id > younger.job_run_id
+                and (st.needs is null or st.needs <@ demand.capabilities)
+              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
+            where younger.number < ${maxYoungerRunsLookedAt}
+          ), looked_at as (
+            select claim_rank, job_run_id from run
+            union all
+            select claim_rank, job_run_id from younger where number > 0
           )
           select run.claim_rank, run.job_run_id, (
               select count(*) from job_run_steps st
               where st.segment_id = demand.segment_id and st.job_run_id = run.job_run_id and st.status = 'running'
             ) as in_flight
-          from run
+          from looked_at run
           order by run.claim_rank, in_flight, run.job_run_id limit ${maxRunsTakenFrom}) candidate
         where demand.total > 0
       ) r cross join lateral (

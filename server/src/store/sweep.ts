@@ -45,7 +45,7 @@ export interface OverdueAttempt {
   agentName: string;
   /** Since when the agent is silent. */
   lastHeartbeatAt: Date | null;
-  cause: 'revoked' | 'silent' | 'deadline' | 'cancel';
+  cause: 'revoked' | 'silent' | 'deadline' | 'cancel' | 'orphaned';
 }
 
 /** Attempts that nobody can be expected to report on any more. */

@@ -1,0 +1,89 @@
+// A command whose agent is gone is taken up by another one of the segment, or by the same one without its disk.
+import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { dataDirectory } from '../agent/src/identity/data-directory.ts';
+import { accountsMissing } from './support/sshd.ts';
+import { setup, type TestAgent, type TestSystem } from './support/system.ts';
+
+const accountTest = test.skipIf(accountsMissing() !== undefined);
+const pieces = 8;
+const pieceBytes = 400_000;
+
+/** A run whose command prints the same piece again and again and waits in the middle, once that is stored. */
+async function begun(t: TestSystem, name: string) {
+  const gate = await t.gate();
+  const data = join(t.sshd.dir, 'home', `data-${name}`);
+  const ran = join(t.sshd.dir, 'home', `ran-${name}`);
+  const bytes = randomBytes(pieceBytes);
+  writeFileSync(data, bytes, { mode: 0o644 });
+  const hash = createHash('sha256');
+  for (let n = 0; n < pieces; n += 1) hash.update(bytes);
+  const loop = `i=0; while [ $i -lt ${pieces} ]; do cat ${data}; i=$((i + 1)); [ $i != ${pieces / 2} ] || { ${gate.wait}; }; done`;
+  const command = `echo ran >>${ran}; ${loop}; exit 3`;
+  const { id, stepIds, reader } = await t.run([command], { config: { survive_agent_restart: true } });
+  const [step = 0] = stepIds;
+  await t.until(async () => {
+    const [row] = await t.sql<{ bytes: number }[]>`
+      select output_bytes as bytes from job_run_steps where id = ${step}`;
+    expect(row?.bytes).toBeGreaterThan(pieceBytes);
+  });
+  const holder = async () => (await t.steps(id))[0]?.agentName;
+  const isWhole = async () => {
+    expect(await reader.end()).toBe('failed');
+    expect(await t.stored(id, step)).toEqual({ bytes: pieces * pieceBytes, sha256: hash.digest('hex') });
+    expect(await t.steps(id)).toMatchObject([
+      { status: 'failed', reason: 'exit_code', exitCode: 3, attempt: 1, outputState: 'complete' },
+    ]);
+    expect(readFileSync(ran, 'utf8')).toBe('ran\n');
+  };
+  return { gate, holder, isWhole };
+}
+
+function filesLeft(t: TestSystem): string[] {
+  const attempts = join(t.sshd.dir, 'home/.opsconductor/attempts');
+  return readdirSync(attempts).flatMap((name) => readdirSync(join(attempts, name)));
+}
+
+accountTest(
+  'a command whose agent is gone is finished by another one, and one that comes back leaves it to that',
+  async () => {
+    await using t = await setup({ account: true });
+    const agents = new Map<string | null | undefined, TestAgent>([['agent-a', t.agent]]);
+    agents.set('agent-b', await t.addAgent('agent-b'));
+    await t.sql`update segments set unknown_after_s = 8`;
+
+    // It is stopped, the other one takes its command up, and it goes on reading where it stood.
+    const first = await begun(t, 'first');
+    const stopped = await first.holder();
+    agents.get(stopped)?.signal('SIGSTOP');
+    await t.until(async () => expect(await first.holder()).not.toBe(stopped));
+    agents.get(stopped)?.signal('SIGCONT');
+    await t.until(async () => expect(await t.agentState(stopped ?? '')).toBe('connected'));
+    await first.gate.open();
+    await first.isWhole();
+
+    // It is killed and does not come back.
+    const second = await begun(t, 'second');
+    const killed = await second.holder();
+    const left = [...agents.values()].find(({ name }) => name !== killed);
+    await agents.get(killed)?.kill9();
+    await t.until(async () => expect(await second.holder()).toBe(left?.name));
+    await second.gate.open();
+    await second.isWhole();
+
+    // The only one that is left loses what it had written down.
+    const third = await begun(t, 'third');
+    await left?.kill9();
+    const data = dataDirectory(left?.dataDir ?? '');
+    rmSync(data.journal);
+    for (const name of readdirSync(data.spool)) rmSync(join(data.spool, name));
+    await left?.start();
+    await third.gate.open();
+    await third.isWhole();
+
+    await t.until(async () => expect(filesLeft(t)).toEqual([]));
+  },
+  180_000,
+);
