@@ -185,6 +185,12 @@ test('a retried step shows each attempt with its own output, and when the next c
   await page.getByText('Attempt 1 of 3.').waitFor();
   expect(page.url()).toContain('attempt=1');
   expect(faults).toEqual([]);
+
+  await c.system.sql`update output_retention set kept_from = current_date + 1`;
+  await page.reload();
+  await page.getByText('Output expired.').waitFor();
+  await page.getByText('this installation keeps output from').waitFor();
+  await c.system.sql`update output_retention set kept_from = '-infinity'`;
 });
 
 test('a cancel that no agent confirms can be forced, and says what becomes unknown', async ({ skip }) => {

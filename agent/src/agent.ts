@@ -4,7 +4,7 @@ import { AuditCheckpoint } from './audit-checkpoint.ts';
 import { AttemptCleaner } from './clean-up/attempt-cleaner.ts';
 import { Backoff } from './connection/backoff.ts';
 import { Connection } from './connection/connection.ts';
-import { openSocket } from './connection/open-socket.ts';
+import { socketOpener } from './connection/open-socket.ts';
 import { type ProxySettings, withoutProxy } from './connection/proxy.ts';
 import type { BusyLimits } from './execution/busy.ts';
 import { CredentialOpener, type UsableCredential } from './execution/credential-opener.ts';
@@ -177,7 +177,7 @@ function connect(options: AgentOptions, identity: Identity, holder: SessionHolde
   holder.onResumed = () => backoff.succeeded();
   return new Connection({
     server,
-    open: () => openSocket({ server, ca, proxy: options.proxy ?? withoutProxy }),
+    open: socketOpener({ server, ca, proxy: options.proxy ?? withoutProxy }),
     hold: (socket) => holder.hold(socket),
     backoff,
     wait: options.wait ?? waitMs,

@@ -12,6 +12,9 @@ test('while no server answers they stay short', () => {
   const backoff = new Backoff(() => 1);
   const waits = Array.from({ length: 8 }, () => backoff.nextDelayMs(undefined, false));
   expect(waits).toEqual([200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000]);
+  const short = new Backoff(() => 0);
+  for (let i = 0; i < 7; i += 1) short.nextDelayMs(undefined, false);
+  expect(short.nextDelayMs(undefined, false)).toBe(2_500);
 });
 
 test('jitter reaches down to almost nothing, so that agents spread', () => {

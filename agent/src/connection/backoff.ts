@@ -43,7 +43,8 @@ export class Backoff {
         const most = answered ? longestMs : longestUnansweredMs;
         const ceilingMs = Math.min(most, firstMs * 2 ** Math.min(this.#failures, 20));
         this.#failures += 1;
-        return this.#between(firstMs / 2, Math.max(firstMs, ceilingMs));
+        // Short waits are not made much shorter: agents by the hundred may be on the machine that is to come up.
+        return this.#between(answered ? firstMs / 2 : ceilingMs / 2, Math.max(firstMs, ceilingMs));
       }
     }
   }

@@ -1,4 +1,5 @@
 // Opens the WebSocket: TLS with the pinned CA, host name checked, through the proxy where there is one.
+import { createSecureContext } from 'node:tls';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type ClientOptions, WebSocket } from 'ws';
 import { errorCode } from '../identity/durable-file.ts';
@@ -12,7 +13,8 @@ export interface SocketOptions {
   proxy: ProxySettings;
 }
 
-export function openSocket({ server, ca, proxy }: SocketOptions): WebSocket {
+/** Opens a socket each time it is called; what all of them trust is read once. */
+export function socketOpener({ server, ca, proxy }: SocketOptions): () => WebSocket {
   const url = new URL('/api/v1/agent/connect', server);
   const through = proxyFor(url, proxy);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -21,10 +23,13 @@ export function openSocket({ server, ca, proxy }: SocketOptions): WebSocket {
     followRedirects: false,
     handshakeTimeout: 15_000,
     maxPayload: limits.maxControlFrameBytes,
-    ...(ca === undefined ? {} : { ca }),
-    ...(through === undefined ? {} : { agent: proxyAgent(through) }),
+    ...(ca === undefined ? {} : { secureContext: createSecureContext({ ca }) }),
   };
-  return new WebSocket(url, [subprotocol], options);
+  return () =>
+    new WebSocket(url, [subprotocol], {
+      ...options,
+      ...(through === undefined ? {} : { agent: proxyAgent(through) }),
+    });
 }
 
 /** What the system says where nobody is, or where who stands between has nobody to pass it on to. */

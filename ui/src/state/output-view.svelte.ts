@@ -20,6 +20,8 @@ export class OutputView implements OutputListener {
   readonly stepId: number;
   phase = $state<OutputPhase>('idle');
   error = $state.raw<ApiError>();
+  /** Since when output is kept here, in the server's words, where that is after this one: it was removed. */
+  expired = $state.raw<string>();
   filter = $state<StreamFilter>('both');
   following = $state(true);
   /** Changes whenever rows were added or text came back. */
@@ -140,6 +142,11 @@ export class OutputView implements OutputListener {
         await work();
       } catch (error) {
         if (this.#owner.signal.aborted) return;
+        if (error instanceof ApiError && error.code === 'output_expired') {
+          this.expired = error.message;
+          this.phase = 'ready';
+          return;
+        }
         this.error =
           error instanceof ApiError
             ? error

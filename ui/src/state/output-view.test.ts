@@ -18,6 +18,7 @@ interface Stored {
   outputState?: OutputState;
   pageChunks?: number;
   failing?: boolean;
+  expired?: boolean;
 }
 
 async function setup(stored: Stored) {
@@ -25,6 +26,10 @@ async function setup(stored: Stored) {
     '/api/v1/runs/7/steps/5/output': (_request, response, url) => {
       if (stored.failing === true)
         return json(response, { error: { code: 'unavailable', message: 'No.', requestId: 'r' } }, 503);
+      if (stored.expired === true) {
+        const message = 'The output of 2026-01-02 was removed.';
+        return json(response, { error: { code: 'output_expired', message, requestId: 'r' } }, 410);
+      }
       const after = Number(url.searchParams.get('after'));
       const attempt = Number(url.searchParams.get('attempt') ?? stored.chunks.at(-1)?.epoch ?? 1);
       const all = stored.chunks.filter((one) => one.epoch === attempt);
@@ -218,5 +223,12 @@ describe('the output of a step', () => {
       return t.view.lines(0, 1)[0]?.kind;
     }).toBe('line');
     expect(t.view.lines(0, 1)).toMatchObject([{ number: 1, spans: [{ text: '1 starts' }] }]);
+  });
+
+  it('is expired where the output was removed, which is no failure', async () => {
+    const { view, read } = await setup({ chunks: [], expired: true });
+    await read();
+    expect([view.phase, view.error]).toEqual(['ready', undefined]);
+    expect(view.expired).toBe('The output of 2026-01-02 was removed.');
   });
 });
