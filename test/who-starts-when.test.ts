@@ -27,6 +27,7 @@ beforeAll(async () => {
 afterAll(() => t[Symbol.asyncDispose]());
 
 interface Marks {
+  file: string;
   /** `+name` for each command that began, `-name` for each that ended, in order. */
   read(): string[];
   /** A command that says both, and does something between. */
@@ -37,6 +38,7 @@ function marks(): Marks {
   const file = join(t.sshd.dir, `marks-${randomUUID()}`);
   writeFileSync(file, '', { mode: 0o666 });
   return {
+    file,
     read: () => readFileSync(file, 'utf8').split('\n').filter(Boolean),
     around: (between) => `echo "+$NAME" >>${file}; ${between}; code=$?; echo "-$NAME" >>${file}; exit $code`,
   };
@@ -80,7 +82,7 @@ test('no more hosts than max_parallel are at work, in the order that was asked f
     ...['pending', 'pending', 'pending'],
     ...['running', 'running'],
   ]);
-  expect(await reasons(id)).toContain('strategy');
+  expect(await reasons(id)).toContain('max_parallel');
   await openFor(gate, hosts.length);
   await ended(id, 'succeeded');
   const order = log.read();
@@ -99,7 +101,9 @@ test('no more hosts than max_parallel are at work, in the order that was asked f
 
 test('a batch begins when the one before has ended, and none after a failure too many', async () => {
   const log = marks();
-  const command = log.around('[ "$NAME" != bravo ]');
+  // It fails once the other one of its batch has begun.
+  const fails = `while ! grep -q +charlie ${log.file}; do sleep 0.05; done; false`;
+  const command = log.around(`[ "$NAME" != bravo ] || { ${fails}; }`);
   const strategy = { batches: [1, 2], max_failures: 0 };
   const id = await start({ command, strategy });
   await ended(id, 'failed');
@@ -110,7 +114,7 @@ test('a batch begins when the one before has ended, and none after a failure too
     targetsSucceeded: 2,
     targetsFailed: 1,
     targetsCancelled: 2,
-    haltedReason: expect.stringContaining('max_failures'),
+    strategy: { opened: 3, batch: 2, haltedReason: expect.stringContaining('max_failures') },
   });
 
   const tolerant = await start({ command, strategy: { ...strategy, max_failures: '20%' } });

@@ -52,14 +52,19 @@ export async function encryptionPublicKeyOf(privateKey: Uint8Array): Promise<Uin
   return new Uint8Array(await crypto.subtle.deriveBits({ name: 'X25519', public: base }, key, 256));
 }
 
+/** A server signs twice for each agent that connects, and importing its key takes longer than signing. */
+const signingKeys = new WeakMap<Uint8Array, ReturnType<typeof importPrivateKey>>();
+
 /**
  * Signs a message with Ed25519. The message must come from `encodeFields`, so that a signature for one purpose is
- * never one for another.
+ * never one for another. The bytes of the key must not change afterwards.
  *
  * @returns 64 bytes.
  */
 export async function sign(privateKey: Uint8Array, message: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
-  const key = await importPrivateKey('Ed25519', privateKey, ['sign'], false);
+  const imported = signingKeys.get(privateKey) ?? importPrivateKey('Ed25519', privateKey, ['sign'], false);
+  signingKeys.set(privateKey, imported);
+  const key = await imported;
   return new Uint8Array(await crypto.subtle.sign('Ed25519', key, new Uint8Array(message)));
 }
 
