@@ -1,4 +1,12 @@
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
@@ -204,4 +212,26 @@ accountTest('a login shell that never gets to the command can not be stopped for
   expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
   expect(outcome.message).toContain('never got as far');
   expect(t.sink.stdout).not.toContain('started');
+});
+
+sshTest('a tree of processes that fork without end, within their limits, is ended whole', async () => {
+  const t = await setupExec();
+  const marker = `tree-${process.pid}.${Date.now()}.1`;
+  const left = () =>
+    readdirSync('/proc').filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(marker) && runs(pid);
+      } catch {
+        return false;
+      }
+    });
+  // 31 shells that ignore TERM, each of which goes on forking; one in two has a session of its own.
+  const grow = `grow() { trap "" TERM; echo "up $1"; [ "$1" = 0 ] || { grow $(($1 - 1)) & setsid sh -c "$text; grow $(($1 - 1))" & }; while :; do sleep 0.2; done; }`;
+  const command = `text='${grow}'; export text; eval "$text"; grow 4`;
+  const running = t.run({ command, limits: { memory_mb: 512, cpu_seconds: 60 } }, { marker });
+  await expect.poll(() => t.sink.stdout.match(/up 0/g)?.length, { timeout: 30_000 }).toBe(16);
+  expect(left().length).toBeGreaterThan(30);
+  t.stop('cancelled', 100);
+  expect(await running).toMatchObject({ status: 'cancelled' });
+  expect(left()).toEqual([]);
 });
