@@ -272,15 +272,15 @@ export const LeaseSchema = Type.Object({
 /** Steps leased to this session; the server sends them unasked, up to the agent's free slots. */
 export const LeasesSchema = message('leases', { leases: Type.Array(LeaseSchema, { minItems: 1 }) });
 const StreamPositionSchema = Type.Object({
-  offset: Type.Integer({ minimum: 0 }),
-  masked: Type.Integer({ minimum: 0 }),
-  skip: Type.Integer({ minimum: 0 }),
+  offset: Count(),
+  masked: Count(),
+  skip: Count(),
 });
 /** What of an attempt's output is stored, so that another agent can go on behind it. */
 export const StoredOutputSchema = Type.Object({
   /** All of 1..seq. */
-  seq: Type.Integer({ minimum: 0 }),
-  rawBytes: Type.Integer({ minimum: 0 }),
+  seq: Count(),
+  rawBytes: Count(),
   /** Digest chain over these chunks. */
   digest: Bytes32,
   /** Of the last of them: where in what the command prints to read on. */
@@ -289,7 +289,7 @@ export const StoredOutputSchema = Type.Object({
 /** A command that another agent, or this one before it lost its disk, has begun and that goes on by itself. */
 export const TakenOverSchema = Type.Object({
   /** Raised by each take-over: on the target the higher one collects. */
-  collector: Type.Integer({ minimum: 1 }),
+  collector: Count(1),
   output: StoredOutputSchema,
 });
 /** Attempts to take up, to agents with the capability `take_over`. From here on they are this session's. */
@@ -297,7 +297,7 @@ export const TakeOverSchema = message('take_over', {
   attempts: Type.Array(
     Type.Object({
       lease: LeaseSchema,
-      begunMsAgo: Type.Integer({ minimum: 0 }),
+      begunMsAgo: Count(),
       ...TakenOverSchema.properties,
     }),
     { minItems: 1 },
