@@ -124,7 +124,6 @@ export const JournalAttemptSchema = Type.Object({
   state: Type.Enum(['leased', 'running', 'finished', 'interrupted']),
   /** Chunks in the spool: all of 1..lastSeq that were not acknowledged are still there. */
   lastSeq: Seq(0),
-  lastSeq: Type.Integer({ minimum: 0 }),
   /** Its command goes on without its agent. */
   survives: Type.Optional(Type.Boolean()),
 });
@@ -279,7 +278,7 @@ const StreamPositionSchema = Type.Object({
 /** What of an attempt's output is stored, so that another agent can go on behind it. */
 export const StoredOutputSchema = Type.Object({
   /** All of 1..seq. */
-  seq: Count(),
+  seq: Seq(0),
   rawBytes: Count(),
   /** Digest chain over these chunks. */
   digest: Bytes32,
