@@ -1,15 +1,27 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 import { LongestFirst } from './test/support/longest-first.ts';
+import { mockingFiles } from './test/support/mocking-files.ts';
+import { svelteModules } from './test/support/svelte-modules.ts';
+
+const each = { pool: 'forks', testTimeout: 60_000, hookTimeout: 120_000 } as const;
+const mocking = mockingFiles(['protocol/src', 'server/src', 'agent/src', 'ui/src']);
+// What one file has imported, the next one has: to import it all anew for each would cost a third of the suite.
+const sharing = { ...each, isolate: false, exclude: [...configDefaults.exclude, ...mocking] };
 
 export default defineConfig({
   test: {
-    include: ['{protocol,server,agent}/src/**/*.test.ts', 'ui/src/**/*.test.ts', 'test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    pool: 'forks',
-    maxWorkers: 2,
+    // On two cores: whole systems wait for much that is no work of theirs.
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
     dangerouslyIgnoreUnhandledErrors: false,
+    projects: [
+      { test: { ...each, name: 'alone', include: ['test/**/*.test.ts', ...mocking] } },
+      { test: { ...sharing, name: 'parts', include: ['{protocol,server,agent}/src/**/*.test.ts'] } },
+      {
+        plugins: [svelteModules],
+        test: { ...sharing, name: 'console', include: ['ui/src/**/*.test.ts'] },
+      },
+    ],
   },
 });

@@ -128,7 +128,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
   // That a plain user's start adopts a PostgreSQL that was left is in embedded-postgres-placement.test.ts.
   if (account !== undefined) return;
 
-  test('after kill -9 of the server a start takes over what was left running', async () => {
+  test('after kill -9 of the server a start takes over what was left, and after kill -9 of all one works as before', async () => {
     const killed = startHere([]);
     await killed.says(/\/#code=(\S+)/);
     const postgres = killed.processes(/bin\/postgres /);
@@ -140,47 +140,31 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
       expect.arrayContaining([...postgres, ...demo]),
     );
 
-    const product = startHere([]);
-    const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
-    await product.says(/\/#code=(\S+)/);
-    expect(product.output).toContain('PostgreSQL 18.4 was left running');
-    expect(product.processes(/bin\/postgres /)).toEqual(postgres);
+    const heir = startHere([]);
+    const [, url = ''] = await heir.says(/OpsConductor is at (\S+)/);
+    await heir.says(/\/#code=(\S+)/);
+    expect(heir.output).toContain('PostgreSQL 18.4 was left running');
+    expect(heir.processes(/bin\/postgres /)).toEqual(postgres);
     const run = await runSample(new ApiClient({ url, token }), 'Check disk space');
     expect(run.steps[0]?.status).toMatch(/succeeded|failed/);
     expect(run.steps[0]?.reason ?? 'exit_code').toBe('exit_code');
-    expect(await product.interrupt()).toBe(0);
-    await everythingIsGone(product);
-  });
+    for (const { pid } of heir.processes()) kill(pid);
+    await heir.ended();
+    await everythingIsGone(heir);
 
-  test('after kill -9 of everything a start works as before', async () => {
-    const killed = startHere([]);
-    await killed.says(/\/#code=(\S+)/);
-    for (const { pid } of killed.processes()) kill(pid);
-    await killed.ended();
-    await everythingIsGone(killed);
-
-    const product = startHere([]);
-    const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
-    await product.says(/\/#code=(\S+)/);
-    const run = await runSample(new ApiClient({ url, token }), 'Look around');
-    expect(run.status).toBe('succeeded');
-    expect(await product.interrupt()).toBe(0);
-    await everythingIsGone(product);
+    const last = startHere([]);
+    const [, lastUrl = ''] = await last.says(/OpsConductor is at (\S+)/);
+    await last.says(/\/#code=(\S+)/);
+    const again = await runSample(new ApiClient({ url: lastUrl, token }), 'Look around');
+    expect(again.status).toBe('succeeded');
+    expect(await last.interrupt()).toBe(0);
+    await everythingIsGone(last);
   });
-});
-
-describe('npm start', () => {
-  let checkout: Checkout;
-  beforeAll(async () => {
-    checkout = await makeCheckout();
-  });
-  afterAll(() => checkout.remove());
 
   test('--no-demo starts empty, and so does every later start', async () => {
     const dataDir = join(checkout.home, 'empty');
-    const env = { OPSCONDUCTOR_BOOTSTRAP_TOKEN: token };
     for (const more of [['--no-demo'], []]) {
-      const product = start({ checkout, dataDir, args: ['--port', '0', ...more], env });
+      const product = startHere(more, { dataDir });
       const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
       await product.says(/\/#code=(\S+)/);
       const api = new ApiClient({ url, token });
@@ -194,14 +178,11 @@ describe('npm start', () => {
   });
 
   test('a busy port is said with the way out, and nothing stays running', async () => {
+    const dataDir = join(checkout.home, 'empty');
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
     const { port } = other.address() as AddressInfo;
-    const product = start({
-      checkout,
-      dataDir: join(checkout.home, 'busy'),
-      args: ['--port', String(port)],
-    });
+    const product = startHere([], { dataDir, args: ['--port', String(port)] });
     expect(await product.ended(90_000)).not.toBe(0);
     other.close();
     expect(product.output).toContain(

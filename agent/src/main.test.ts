@@ -2,18 +2,25 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { closeCodes } from '@opsconductor/protocol';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, test } from 'vitest';
 import { lease, setup } from './testing/agent-setup.ts';
 import { temporaryDirectory } from './testing/enrolled-directory.ts';
 
-const program = join(import.meta.dirname, 'main.ts');
+const root = resolve(import.meta.dirname, '../..');
+const program = join(root, '.cache/build/agent.mjs');
 const children: ReturnType<typeof command>[] = [];
 
+// The one file that segments are given: the sources would be compiled anew at each start.
+beforeAll(async () => {
+  const build = await import(join(root, 'scripts/build.mjs'));
+  await (build as { buildAgentIfChanged(): Promise<void> }).buildAgentIfChanged();
+});
+
 function command(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, ['--import', 'tsx', program, ...args], {
+  const child = spawn(process.execPath, [program, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });

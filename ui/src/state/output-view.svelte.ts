@@ -266,6 +266,8 @@ export class OutputView implements OutputListener {
   }
 
   #changed() {
+    // What was asked for comes to an end after its reader, too.
+    if (this.#owner.signal.aborted) return;
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = undefined;
       this.version += 1;

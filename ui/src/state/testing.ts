@@ -1,34 +1,13 @@
-// For tests of the state classes: compiles `.svelte.ts` modules as the console's build does, and stands in for what a
-// browser gives them: frames that a test draws, and requests that go to a server of the test.
+// For tests of the state classes: stands in for what a browser gives them: frames that a test draws, and requests that go
+// to a server of the test.
 import { once } from 'node:events';
-import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { compileModule } from 'svelte/compiler';
-import { createServer as createVite, type Plugin } from 'vite';
-import { afterAll, expect, onTestFinished, vi } from 'vitest';
-
-const svelteModules: Plugin = {
-  name: 'svelte-modules',
-  // After the types are gone.
-  enforce: 'post',
-  transform: (code, id) =>
-    /\.svelte\.ts$/.test(id) ? compileModule(code, { filename: id, generate: 'client' }).js : undefined,
-};
-
-const vite = await createVite({
-  root: `${import.meta.dirname}/..`,
-  configFile: false,
-  appType: 'custom',
-  logLevel: 'error',
-  server: { middlewareMode: true, hmr: false, ws: false, watch: null },
-  optimizeDeps: { noDiscovery: true, include: [] },
-  plugins: [svelteModules],
-});
-afterAll(() => vite.close());
+import { expect, onTestFinished, vi } from 'vitest';
 
 /** A module of the console by its path below `src`; every test of a file gets the same one. */
 export function load<T>(path: string): Promise<T> {
-  return vite.ssrLoadModule(`/${path}`) as Promise<T>;
+  return import(/* @vite-ignore */ `../${path}`) as Promise<T>;
 }
 
 export type Answer = (request: IncomingMessage, response: ServerResponse, url: URL) => void;
@@ -36,7 +15,7 @@ export type Answer = (request: IncomingMessage, response: ServerResponse, url: U
 /** Answers the console's requests at paths of `answers`; all else is 404. */
 export async function serveApi(answers: Record<string, Answer>): Promise<{ asked: string[] }> {
   const asked: string[] = [];
-  const server = createHttpServer((request, response) => {
+  const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://127.0.0.1');
     asked.push(`${request.method} ${url.pathname}${url.search}`);
     const answer = answers[url.pathname];

@@ -184,4 +184,4 @@ test('a large batch script is read once', () => {
     const command = `echo «T»\n${text.repeat(Math.floor(100_000 / text.length))}`;
     checkStep(step(command, { environment: { A: T } }), scopeFor());
   }
-}, 15_000);
+});

@@ -271,4 +271,4 @@ test('a large script of PowerShell is read once', () => {
     const command = written(`Write-Output «T»\n${text.repeat(Math.floor(100_000 / text.length))}`);
     checkStep({ type: 'winrm.exec', config: { command } }, scopeFor());
   }
-}, 15_000);
+});
