@@ -21,6 +21,7 @@ import { lockDirectory } from './identity/directory-lock.ts';
 import { type Identity, readIdentity } from './identity/identity.ts';
 import { Journal } from './journal/journal.ts';
 import type { Logger } from './log.ts';
+import { type AgentPolicy, emptyPolicy } from './policy/agent-policy.ts';
 import { SegmentKeys } from './segment-keys.ts';
 import { SshPool } from './ssh/pool.ts';
 import type { WinrmPolicy } from './steps/winrm-connection-options.ts';
@@ -36,6 +37,8 @@ export interface AgentOptions {
   /** Above these it wants nothing new. */
   busyLimits?: BusyLimits;
   proxy?: ProxySettings;
+  /** What the owner of the machine allows; nothing unless told. */
+  policy?: AgentPolicy;
   /** In place of the standard ones. */
   stepTypes?: KnownStepTypes;
   /** In place of opening the lease's sealed credential. */
@@ -138,7 +141,8 @@ async function wire(
     spoolFolder: data.spool,
     journal,
     deadline,
-    stepTypes: options.stepTypes ?? standardStepTypes(pool, options.winrmPolicy),
+    stepTypes:
+      options.stepTypes ?? standardStepTypes(pool, options.policy ?? emptyPolicy, options.winrmPolicy),
     openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),
     secrets: options.secrets ?? secrets,
     onHostKeyRefused: (lease, session) => {

@@ -13,4 +13,8 @@ export const capabilities: readonly AgentCapability[] = [
   'bash',
   'winrm.exec',
   'take_over',
+  'ssh.copy',
+  'sftp.upload',
+  'sftp.download',
+  'sftp.sync',
 ];

@@ -16,6 +16,7 @@ import { enroll } from './enrollment/enroll.ts';
 import { readToken } from './enrollment/read-token.ts';
 import { letHeapGrow } from './let-heap-grow.ts';
 import { createLog, type Logger } from './log.ts';
+import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 
@@ -67,6 +68,7 @@ function buildProgram(config: Config, log: Logger): Command {
     .description('connect and run steps, until stopped')
     .option(...dataOption)
     .option('--slots <number>', 'steps at a time', parseSlots, limits.defaultSlots)
+    .option('--policy <file>', 'what the owner of this machine allows: YAML or JSON, see the manual')
     .addOption(
       new Option('--max-rss-mb <number>', 'take nothing new while this process holds more memory')
         .env(maxRssVariable)
@@ -144,6 +146,7 @@ async function enrollCommand(
 interface RunCommand {
   data: string;
   slots: number;
+  policy?: string;
   maxRssMb?: number;
   maxLoad?: number;
   allowUnverifiedWinrm: boolean;
@@ -151,6 +154,7 @@ interface RunCommand {
 
 async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): Promise<void> {
   letHeapGrow();
+  const policy = options.policy === undefined ? emptyPolicy : await readPolicy(options.policy, options.data);
   const agent = await startAgent({
     dataDir: options.data,
     slots: options.slots,
@@ -160,6 +164,7 @@ async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): 
     },
     winrmPolicy: { allowUnverified: options.allowUnverifiedWinrm },
     proxy,
+    policy,
     log,
   });
   let stopping = false;

@@ -115,6 +115,10 @@ export const limits = {
   maxOutputSearchBytes: 256 * 1024,
   /** Standard output that is read as one JSON value; and the file of outputs. */
   maxOutputDocumentBytes: 1024 * 1024,
+  /** Files of one transfer that are told of one by one; all are counted. */
+  maxTransferRows: 500,
+  /** How often an agent tells how far its transfers are, at most; and a server the other servers. */
+  transferProgressMs: 1_000,
   maxTargetsPerRun: 12_000,
   /** Sizes of batches that a strategy may name; the last repeats. */
   maxBatches: 50,

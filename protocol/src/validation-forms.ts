@@ -4,10 +4,12 @@ import { lockNamePattern, percentPattern } from './api/strategy.ts';
 import { labelNamePattern, reservedLabelNames } from './api/targets.ts';
 import { reservedNames } from './parameters/reserved-names.ts';
 import {
+  agentPathPattern,
   noNulPattern,
   pointerPattern,
   posixDirectoryPattern,
   posixVariablePattern,
+  targetPathPattern,
   windowsDirectoryPattern,
   windowsVariablePattern,
 } from './steps/patterns.ts';
@@ -42,6 +44,10 @@ const forms: Record<string, Form> = {
   [percentPattern]: { text: 'a number, or a percentage up to 100% such as `10%`' },
   [posixDirectoryPattern]: {
     text: 'an absolute path, such as /var/tmp; `~` and relative paths are not known',
+  },
+  [agentPathPattern]: { text: 'an absolute path, such as /srv/files/app.tar, without `..` in it' },
+  [targetPathPattern]: {
+    text: 'an absolute path, such as /opt/app, or one in the home directory, such as ~/app, without `..` in it',
   },
   [windowsDirectoryPattern]: { text: 'an absolute path, such as C:\\temp or \\\\server\\share' },
   [pointerPattern]: {

@@ -1,6 +1,12 @@
 // One attempt as this agent holds it, from its lease until the server confirms its end.
 import { createHash } from 'node:crypto';
-import type { AgentMessageOf, JournalAttempt, Lease, StepOutcome } from '@opsconductor/protocol';
+import type {
+  AgentMessageOf,
+  JournalAttempt,
+  Lease,
+  StepOutcome,
+  TransferReport,
+} from '@opsconductor/protocol';
 import type { AttemptOutput } from '../spool/attempt-output.ts';
 import type { StopRequest } from '../steps/step-type.ts';
 
@@ -10,6 +16,8 @@ export interface Completion {
   output: AgentMessageOf<'complete'>['output'];
   /** What the step hands on. */
   handsOn?: NonNullable<AgentMessageOf<'complete'>['handsOn']>;
+  /** What a transfer has come to. */
+  transfers?: TransferReport;
 }
 
 export class Attempt {

@@ -1,6 +1,13 @@
 // Runs one leased step: checks what it was given, opens the credential, hands it to its step type, and turns whatever
 // happens into an outcome. Nothing that a target or a person does ends in an exception here.
-import type { HandedOn, Lease, StepOutcome } from '@opsconductor/protocol';
+import {
+  defaultTimeoutS,
+  type HandedOn,
+  type Lease,
+  type StepOutcome,
+  type TransferProgress,
+  type TransferReport,
+} from '@opsconductor/protocol';
 import { handOn, outputsMissing } from '../outputs/hand-on.ts';
 import { HeldStreams } from '../outputs/held-streams.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
@@ -19,8 +26,8 @@ import { fillInStep } from './fill-in-step.ts';
 import type { KnownStepType, KnownStepTypes } from './known-step-types.ts';
 import { type OpenedSecret, type RunSecrets, UnopenableSecret } from './run-secrets.ts';
 import { hasOutputFile, hasSecretOutputs, heldStreamsOf } from './step-outputs.ts';
+import { TransferNotes } from './transfer-notes.ts';
 
-const defaultTimeoutS = 300;
 const defaultKillGraceS = 10;
 
 /** Thrown by `beforeStart` of the step's context when the step may not begin. */
@@ -45,12 +52,14 @@ export interface ExecuteStepOptions {
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Told what to mask, before any output. */
   onSecrets(secrets: PatternSet): void;
+  /** Told how far a transfer is. */
+  onProgress(progress: TransferProgress): void;
   /** Records that the attempt begins. Throws `MayNotBegin`. */
   begin(how?: BeforeStart): Promise<void>;
 }
 
 export type Execution =
-  | { outcome: StepOutcome; handsOn?: Record<string, HandedOn> }
+  | { outcome: StepOutcome; handsOn?: Record<string, HandedOn>; transfers?: TransferReport }
   /** Nothing was begun, and nothing is to be reported as an outcome. */
   | { notBegun: 'lease_expired' | 'revoked' | 'no_key' }
   /** Another agent has taken it up, and tells of it. */
@@ -64,7 +73,7 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
     return invalidConfig(`This agent does not know step type ${lease.stepType}; it knows ${known}.`);
   }
   const { toReattach, survivingSince } = attempt;
-  const { timeoutMs: allMs, killGraceMs } = timesOf(lease.config);
+  const { timeoutMs: allMs, killGraceMs } = timesOf(lease);
   const goneMs = toReattach && survivingSince ? Date.now() - survivingSince.getTime() : 0;
   const timeoutMs = Math.max(0, allMs - Math.max(0, goneMs));
   // Connecting counts: the server gives an attempt this long from its lease.
@@ -89,10 +98,11 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
     if (problem !== undefined) return maskExecution(invalidConfig(problem), masked);
     const held = heldStreamsOf(lease);
     const sink = held.size === 0 ? attempt.output : new HeldStreams(attempt.output, held);
-    const context = { ...contextOf(options, usable, sink), bindings: filled.bindings };
+    const notes = new TransferNotes(masked, (progress) => options.onProgress(progress));
+    const context = { ...contextOf(options, usable, sink), transfers: notes, bindings: filled.bindings };
     const outcome = await runStep(stepType, { config: filled.config, context, attempt, goneMs });
     const execution = await withOutputs({ ...options, stepType, context, masked, outcome });
-    return maskExecution(execution, masked);
+    return { ...maskExecution(execution, masked), ...notes.told };
   } catch (error) {
     return maskExecution(executionOfError(error, attempt), masked);
   } finally {
@@ -188,10 +198,14 @@ function maskOutcome(outcome: StepOutcome, secrets: PatternSet): StepOutcome {
 
 /** How long a step may be stopping, in ms: for a cancel from the server. */
 export function killGraceOf(lease: Lease): number {
-  return timesOf(lease.config).killGraceMs;
+  return timesOf(lease).killGraceMs;
 }
 
-function contextOf(options: ExecuteStepOptions, usable: UsableCredential, output: OutputSink): StepContext {
+function contextOf(
+  options: ExecuteStepOptions,
+  usable: UsableCredential,
+  output: OutputSink,
+): Omit<StepContext, 'transfers'> {
   const { attempt, lease, installationId } = options;
   // Where the end of a stream is kept in this process alone.
   const maySurvive = options.maySurvive && output === attempt.output;
@@ -271,10 +285,13 @@ function outputLimitOf(config: unknown): { maxBytes: number | undefined; stops: 
   };
 }
 
-function timesOf(config: unknown): { timeoutMs: number; killGraceMs: number } {
+function timesOf({ stepType, config }: Pick<Lease, 'stepType' | 'config'>): {
+  timeoutMs: number;
+  killGraceMs: number;
+} {
   const { timeout, kill_grace } = Object(config) as { timeout?: unknown; kill_grace?: unknown };
   return {
-    timeoutMs: seconds(timeout, defaultTimeoutS) * 1_000,
+    timeoutMs: seconds(timeout, defaultTimeoutS(stepType)) * 1_000,
     killGraceMs: seconds(kill_grace, defaultKillGraceS) * 1_000,
   };
 }

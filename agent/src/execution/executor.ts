@@ -10,6 +10,7 @@ import {
   type StepOutcome,
   type StoredOutput,
   type TakenOver,
+  type TransferProgress,
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { ServerAbilities } from '../connection/server-abilities.ts';
@@ -351,6 +352,7 @@ export class Executor {
         openCredential: (opened) => this.#options.openCredential(opened),
         secrets: this.#options.secrets,
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
+        onProgress: (transfer) => this.#tellProgress(attempt, transfer),
         begin: (how) => this.#begin(attempt, lease, how),
       });
       if (!this.#stopped) await this.#ended(attempt, execution);
@@ -419,11 +421,17 @@ export class Executor {
     void this.#ended(attempt, { outcome: stoppedOutcome({ cause: 'cancelled', killGraceMs: 0 }) });
   }
 
+  /** Nothing depends on it: where there is nobody to tell, it is not told. */
+  #tellProgress({ step, epoch, forgotten }: Attempt, transfer: TransferProgress): void {
+    if (forgotten || this.#session?.server.can('transfers') !== true) return;
+    this.#session.send({ type: 'progress', step, epoch, transfer });
+  }
+
   // ---- ends
 
   async #finish(
     attempt: Attempt,
-    { outcome, handsOn }: Extract<Execution, { outcome: StepOutcome }>,
+    { outcome, handsOn, transfers }: Extract<Execution, { outcome: StepOutcome }>,
   ): Promise<void> {
     const output = await attempt.output.close();
     if (this.#stopped) return;
@@ -438,6 +446,7 @@ export class Executor {
       outcome,
       output: { ...output, digest: attempt.output.digest, gaps: [] },
       ...(handsOn === undefined ? {} : { handsOn }),
+      ...(transfers === undefined ? {} : { transfers }),
     };
     try {
       await this.#options.journal.durable(finishedRecord(attempt, completion));

@@ -1,13 +1,13 @@
 // The step types that this agent can run, each with the check of its configuration.
-import {
-  errorDetails,
-  SshExecConfigSchema,
-  validatorOptions,
-  WinrmExecConfigSchema,
-} from '@opsconductor/protocol';
+import { errorDetails, stepConfigSchemas, validatorOptions } from '@opsconductor/protocol';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
+import type { AgentPolicy } from '../policy/agent-policy.ts';
 import type { SshPool } from '../ssh/pool.ts';
+import { sftpDownload } from '../steps/sftp-download.ts';
+import { sftpSync } from '../steps/sftp-sync.ts';
+import { sftpUpload } from '../steps/sftp-upload.ts';
+import { sshCopy } from '../steps/ssh-copy.ts';
 import { sshExec } from '../steps/ssh-exec.ts';
 import type { StepContext, StepType } from '../steps/step-type.ts';
 import type { WinrmPolicy } from '../steps/winrm-connection-options.ts';
@@ -48,9 +48,18 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
   };
 }
 
-export function standardStepTypes(pool: SshPool, winrmPolicy: WinrmPolicy = {}): KnownStepTypes {
+export function standardStepTypes(
+  pool: SshPool,
+  policy: AgentPolicy,
+  winrmPolicy: WinrmPolicy = {},
+): KnownStepTypes {
+  const transfers = { pool, policy };
   return new Map([
-    ['ssh.exec', knownStepType(sshExec(pool), SshExecConfigSchema)],
-    ['winrm.exec', knownStepType(winrmExec(winrmPolicy), WinrmExecConfigSchema)],
+    ['ssh.exec', knownStepType(sshExec(pool), stepConfigSchemas['ssh.exec'])],
+    ['ssh.copy', knownStepType(sshCopy(transfers), stepConfigSchemas['ssh.copy'])],
+    ['sftp.upload', knownStepType(sftpUpload(transfers), stepConfigSchemas['sftp.upload'])],
+    ['sftp.download', knownStepType(sftpDownload(transfers), stepConfigSchemas['sftp.download'])],
+    ['sftp.sync', knownStepType(sftpSync(transfers), stepConfigSchemas['sftp.sync'])],
+    ['winrm.exec', knownStepType(winrmExec(winrmPolicy), stepConfigSchemas['winrm.exec'])],
   ]);
 }

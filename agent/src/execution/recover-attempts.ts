@@ -43,14 +43,17 @@ export async function recoverAttempts(options: RecoverOptions): Promise<Attempt[
 
 export function finishedRecord(
   attempt: Attempt,
-  { requestId, outcome, output, handsOn }: Completion,
+  { requestId, outcome, output, handsOn, transfers }: Completion,
 ): JournalRecord {
   const { step, epoch } = attempt;
   const { lastSeq, rawBytes, truncated } = output;
   const interrupted = attempt.state === 'interrupted';
   const kept = { lastSeq, rawBytes, truncated };
-  const handedOn = handsOn === undefined ? {} : { handsOn };
-  return { is: 'finished', step, epoch, requestId, interrupted, outcome, output: kept, ...handedOn };
+  const more = {
+    ...(handsOn === undefined ? {} : { handsOn }),
+    ...(transfers === undefined ? {} : { transfers }),
+  };
+  return { is: 'finished', step, epoch, requestId, interrupted, outcome, output: kept, ...more };
 }
 
 async function recoverAttempt(
@@ -86,6 +89,7 @@ async function recoverAttempt(
       gaps: lastSeq > output.lastSeq ? [[output.lastSeq + 1, lastSeq]] : [],
     },
     ...(finished?.handsOn === undefined ? {} : { handsOn: finished.handsOn }),
+    ...(finished?.transfers === undefined ? {} : { transfers: finished.transfers }),
   };
   // On disk before anything is told, so that a later process asks under the same request id.
   if (finished === undefined) await journal.durable(finishedRecord(attempt, attempt.completion));

@@ -7,6 +7,7 @@ import {
   type StepOutcome,
   StepOutcomeSchema,
   TakenOverSchema,
+  TransferReportSchema,
 } from '@opsconductor/protocol';
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
@@ -43,6 +44,7 @@ const JournalRecordSchema = Type.Union([
     }),
     /** Secret ones are sealed. */
     handsOn: Type.Optional(Type.Record(Type.String(), HandedOnSchema)),
+    transfers: Type.Optional(TransferReportSchema),
   }),
   /** Over: the server has it, or it never began and was handed back. */
   Type.Object({ is: Type.Literal('settled'), ...attempt }),

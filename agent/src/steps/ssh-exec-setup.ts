@@ -89,6 +89,7 @@ export async function setupExec(
       target: t.target,
       credential: t.credential,
       output: sink,
+      transfers: { progress: () => {}, report: () => {} },
       maySurvive: true,
       signal: controller.signal,
       beforeStart: async () => {},

@@ -1,6 +1,13 @@
 // The contract between the executor and a step type: a step type gets opened credentials, an output sink and
 // an abort signal, and answers with an outcome. It never throws for what a target does.
-import type { Binding, HostAuthority, LeaseWinrm, StepOutcome } from '@opsconductor/protocol';
+import type {
+  Binding,
+  HostAuthority,
+  LeaseWinrm,
+  StepOutcome,
+  TransferProgress,
+  TransferReport,
+} from '@opsconductor/protocol';
 
 export type OutputStream = 'stdout' | 'stderr';
 
@@ -62,6 +69,14 @@ export interface StepTarget {
   winrm?: LeaseWinrm;
 }
 
+/** Where a step type that moves files tells of them. */
+export interface TransferSink {
+  /** How far it is. As often as it likes; what follows too fast is passed over. */
+  progress(progress: TransferProgress): void;
+  /** What it has come to, once. */
+  report(report: TransferReport): void;
+}
+
 export interface StepContext {
   /** Names the attempt on the target, `<installation>.<step>.<epoch>`; also the value of OPSCONDUCTOR_ATTEMPT there. */
   marker: string;
@@ -76,6 +91,7 @@ export interface StepContext {
   /** Values that the rendered script of the configuration refers to. */
   bindings?: readonly Binding[];
   output: OutputSink;
+  transfers: TransferSink;
   /** The command is given a file to hand values on by, in OPSCONDUCTOR_OUTPUT. */
   outputFile?: boolean;
   /** Whether a command may go on without its agent: the server must know how that may end. */

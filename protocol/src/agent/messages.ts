@@ -10,6 +10,7 @@ import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
 import { maxSeq } from './frames.ts';
 import { StepValuesSchema } from './step-values.ts';
+import { TransferProgressSchema, TransferReportSchema } from './transfers.ts';
 
 export const subprotocol = 'opsconductor.v1';
 export const protocolVersions: readonly number[] = [1];
@@ -43,6 +44,11 @@ export const agentCapabilities = [
   'winrm.exec',
   /** Takes up commands that others have begun, on `take_over`, and leaves its own to who takes those up. */
   'take_over',
+  /** Step types that agents of the first version do not know: each is a capability of its name. */
+  'ssh.copy',
+  'sftp.upload',
+  'sftp.download',
+  'sftp.sync',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
@@ -54,6 +60,8 @@ export const serverCapabilities = [
   'conditions',
   /** Knows `output_lost` in `return`, and has somebody else take the command up. */
   'take_over',
+  /** Takes `progress`. */
+  'transfers',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 
@@ -447,8 +455,16 @@ export const CompleteSchema = message('complete', {
   handsOn: Type.Optional(
     Type.Record(Identifier(), HandedOnSchema, { maxProperties: limits.maxOutputsPerStep }),
   ),
+  /** What a transfer has come to; a server of an earlier version passes it over. */
+  transfers: Type.Optional(TransferReportSchema),
   /** False asks for no next step: the agent drains. */
   wantsNext: Type.Boolean(),
+});
+/** How far a transfer is. Nothing depends on it; only to servers with the capability `transfers`. */
+export const ProgressSchema = message('progress', {
+  step: Id,
+  epoch: Epoch,
+  transfer: TransferProgressSchema,
 });
 /**
  * Hands back leases that were not begun. `output_lost`, to servers that can `take_over`: begun, and going on by itself,
@@ -548,6 +564,7 @@ export const agentToServer = {
   heartbeat: HeartbeatSchema,
   started: StartedSchema,
   complete: CompleteSchema,
+  progress: ProgressSchema,
   return: ReturnSchema,
   target_tested: TargetTestedSchema,
   host_key_seen: HostKeySeenSchema,

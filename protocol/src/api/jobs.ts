@@ -20,7 +20,14 @@ import { Description, DisplayName, descriptionPattern } from './text.ts';
 import { ParameterValuesSchema, SecretParametersSchema } from './values.ts';
 
 /** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
-export const stepTypes = ['ssh.exec', 'winrm.exec'] as const;
+export const stepTypes = [
+  'ssh.exec',
+  'ssh.copy',
+  'sftp.upload',
+  'sftp.download',
+  'sftp.sync',
+  'winrm.exec',
+] as const;
 export type StepTypeName = (typeof stepTypes)[number];
 
 /** What follows an attempt of which it isn't known how it ended. */

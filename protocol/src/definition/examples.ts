@@ -67,5 +67,37 @@ export const exampleSteps: Readonly<Record<StepTypeName, readonly unknown[]>> = 
       expected_exit_codes: [0, 1],
     },
   ],
+  'ssh.copy': [{ local_path: '/srv/files/motd', remote_path: '/etc/motd', mode: '0644' }],
+  'sftp.upload': [
+    {
+      local_path: '/srv/files/app.tar',
+      remote_path: '/opt/app/app.tar',
+      create_directories: true,
+      mode: '0644',
+    },
+    {
+      local_path: '/srv/files/site',
+      remote_path: '/var/www/${{ target.name }}',
+      preserve_permissions: true,
+      exclude: ['*.tmp', '/cache/'],
+    },
+  ],
+  'sftp.download': [
+    {
+      remote_path: '/var/log/app.log',
+      local_path: '/srv/collected/${{ target.name }}.log',
+      verify: 'checksum',
+    },
+  ],
+  'sftp.sync': [
+    {
+      local_path: '/srv/files/site',
+      remote_path: '/var/www/site',
+      mode: 'mirror',
+      delete: true,
+      max_delete: 50,
+      dry_run: true,
+    },
+  ],
   'winrm.exec': [{ command: 'Get-Service -Name Spooler', timeout: 30, working_directory: 'C:\\temp' }],
 };

@@ -14,7 +14,7 @@ export interface TextField {
   /** Of `text`: takes arrays and objects, as JSON. */
   takesJson?: boolean;
   /** Of `text`: what the value must be like. */
-  rule?: 'path' | 'windows_path';
+  rule?: 'path' | 'windows_path' | 'agent_path' | 'target_path';
 }
 
 /** All texts in a configuration, in order. */
@@ -37,6 +37,8 @@ function roleOf(
 ): Pick<TextField, 'kind' | 'language' | 'takesJson' | 'rule'> {
   const [first, second] = keys;
   if (stepConfigSchema(type) === undefined) return { kind: 'none' };
+  if (keys.length === 1 && first === 'local_path') return { kind: 'text', rule: 'agent_path' };
+  if (keys.length === 1 && first === 'remote_path') return { kind: 'text', rule: 'target_path' };
   if (keys.length === 1 && first === 'command') return { kind: 'shell', language: languageOf(type, config) };
   if (keys.length === 1 && first === 'working_directory') {
     return { kind: 'text', rule: type === 'winrm.exec' ? 'windows_path' : 'path' };
@@ -51,6 +53,16 @@ function languageOf(type: string, config: unknown): ShellLanguage {
   const { shell } = Object(config) as { shell?: unknown };
   if (type === 'winrm.exec') return shell === 'cmd' || shell === 'pwsh' ? shell : 'powershell';
   return shell === 'bash' ? 'bash' : 'sh';
+}
+
+/** The fields of a step type that take placeholders, for a person. */
+export function placeholderFields(type: string): string {
+  const { properties = {} } = Object(stepConfigSchema(type)) as { properties?: object };
+  const inText = ['command', 'working_directory', 'local_path', 'remote_path'];
+  const fields = inText.filter((name) => Object.hasOwn(properties, name));
+  if (Object.hasOwn(properties, 'environment')) fields.push('the values of environment');
+  const last = fields.pop();
+  return fields.length === 0 ? `${last}` : `${fields.join(', ')} and ${last}`;
 }
 
 /** `config.environment.NAME`, below where the step is. */

@@ -42,6 +42,13 @@ export function rawValueProblem(known: Known, value: unknown): string | undefine
 
 /** What is wrong with a text of the configuration that is whole, from `is` on. */
 export function wholeTextProblem({ keys, rule }: TextField, text: string): string | undefined {
+  if (rule === 'agent_path' && !text.startsWith('/')) return 'is no absolute path: it must begin with /';
+  if (rule === 'target_path' && !/^~?\//.test(text)) {
+    return 'is no absolute path: it must begin with /, or with ~/ in the home directory';
+  }
+  if ((rule === 'agent_path' || rule === 'target_path') && text.split('/').includes('..')) {
+    return 'has .. in it, which could lead out of where it is meant to be';
+  }
   if (rule === 'path' && !text.startsWith('/')) return 'is no absolute path: it must begin with /';
   if (rule === 'windows_path' && !/^([A-Za-z]:[\\/]|\\\\)/.test(text)) {
     return 'is no absolute path: it must begin with a drive, as C:\\, or with \\\\';

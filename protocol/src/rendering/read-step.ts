@@ -1,6 +1,6 @@
 // A step with every placeholder found and looked up: what saving checks and what rendering fills in.
 import type { ErrorDetail } from '../api/common.ts';
-import { fieldPath, type TextField, textFieldsOf } from './fields.ts';
+import { fieldPath, placeholderFields, type TextField, textFieldsOf } from './fields.ts';
 import { rawProblem } from './raw-splice.ts';
 import { placeholderText } from './reference.ts';
 import { absenceProblem, article, type Known, lookUp, type RenderScope } from './scope.ts';
@@ -69,14 +69,14 @@ function lookUpPlaceholder(
   { reference }: Placeholder,
   field: TextField,
   scope: RenderScope,
-  { when }: RenderableStep,
+  { type, when }: RenderableStep,
   mayBeAbsent: boolean,
 ): Known | { problem: string; fix: string } {
   const label = placeholderText(reference);
   if (field.kind === 'none') {
     return {
       problem: 'This field takes no placeholder',
-      fix: 'Write its value itself; placeholders go into command, working_directory and the values of environment.',
+      fix: `Write its value itself; placeholders go into ${placeholderFields(type)}.`,
     };
   }
   const known = lookUp(reference, scope);

@@ -9,3 +9,7 @@ export const posixVariablePattern = '^[A-Za-z_][A-Za-z0-9_]*$';
 export const windowsVariablePattern = '^[^=\\u0000]{1,255}$';
 /** RFC 6901. */
 export const pointerPattern = '^(/[^\\u0000]*)?$';
+/** A path on an agent. No part of it is `..`: a value in it could climb out of where it was meant to be. */
+export const agentPathPattern = '^(/|\\$\\{\\{)(?!(.*/)?\\.\\.(/|$))[^\\u0000]*$';
+/** The same on a target, where `~/` is the home directory of who logs in. */
+export const targetPathPattern = '^(~?/|\\$\\{\\{)(?!(.*/)?\\.\\.(/|$))[^\\u0000]*$';

@@ -1,17 +1,34 @@
 // The configuration schema of each step type, in one table: server, agent and forms read it.
 import type { TSchema } from 'typebox';
 import type { StepTypeName } from '../api/jobs.ts';
+import { SftpDownloadConfigSchema } from './sftp-download.ts';
+import { SftpSyncConfigSchema } from './sftp-sync.ts';
+import { SftpUploadConfigSchema } from './sftp-upload.ts';
+import { SshCopyConfigSchema } from './ssh-copy.ts';
 import { SshExecConfigSchema } from './ssh-exec.ts';
 import { WinrmExecConfigSchema } from './winrm-exec.ts';
 
 export const stepConfigSchemas = {
   'ssh.exec': SshExecConfigSchema,
+  'ssh.copy': SshCopyConfigSchema,
+  'sftp.upload': SftpUploadConfigSchema,
+  'sftp.download': SftpDownloadConfigSchema,
+  'sftp.sync': SftpSyncConfigSchema,
   'winrm.exec': WinrmExecConfigSchema,
 } as const satisfies Record<StepTypeName, TSchema>;
 
 /** The configuration schema of a step type; undefined for a type that this version does not know. */
 export function stepConfigSchema(type: string): TSchema | undefined {
   return Object.hasOwn(stepConfigSchemas, type) ? stepConfigSchemas[type as StepTypeName] : undefined;
+}
+
+/** Seconds that a step of a type may take where its configuration doesn't say. */
+export function defaultTimeoutS(type: string): number {
+  const { properties } = Object(stepConfigSchema(type)) as {
+    properties?: { timeout?: { default?: unknown } };
+  };
+  const seconds = properties?.timeout?.default;
+  return typeof seconds === 'number' ? seconds : 300;
 }
 
 /** Step types that still work and are to be replaced, with what to use instead. */

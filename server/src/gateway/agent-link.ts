@@ -14,6 +14,7 @@ import {
   type ServerMessageOf,
   type StepOutcome,
   type TargetTested,
+  type TransferProgress,
   visibleLine,
 } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
@@ -22,6 +23,7 @@ import type { Log } from '../log.ts';
 import type { OutputWriter } from '../runs/output-writer.ts';
 import type { ResumedAttempt } from '../runs/resume-agent.ts';
 import type { SettleResult } from '../runs/settle-attempts.ts';
+import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
 import type { HandedOnValues, TakenOutputs } from '../runs/values/handed-on.ts';
 import type { ClaimedStep } from '../store/claims.ts';
 import type { Sql } from '../store/connection.ts';
@@ -43,6 +45,8 @@ export interface LinkEvents {
   started(link: AgentLink, message: AgentMessageOf<'started'>): void;
   /** Returns how long ago the attempt began, in ms, where the database does not know it. */
   completing(attempt: { step: number; epoch: number }): number | undefined;
+  /** How far an attempt's transfer is. */
+  progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void;
   returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void>;
   wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void>;
   segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void>;
@@ -62,6 +66,7 @@ export interface LinkDeps {
   writer: OutputWriter;
   settler: Settler;
   handedOn?: Pick<HandedOnValues, 'take'> | undefined;
+  transfers?: Pick<TransferTaker, 'take'> | undefined;
   log: Log;
   events: LinkEvents;
 }
@@ -285,6 +290,11 @@ export class AgentLink {
       case 'complete':
         this.#own(this.#complete(message));
         return;
+      case 'progress': {
+        const attempt = this.#attempts.get(`${message.step}.${message.epoch}`);
+        if (attempt !== undefined) events.progressed(attempt, message.transfer);
+        return;
+      }
       case 'target_tested':
         this.#tests.get(message.requestId)?.(message);
         return;
@@ -413,6 +423,11 @@ export class AgentLink {
       output = verdict;
     }
     const taken = await this.#takeHandedOn(message);
+    const { transfers } = message;
+    const moved =
+      transfers === undefined
+        ? undefined
+        : await this.#deps.transfers?.take({ stepId: step, epoch }, transfers);
     const result = await this.#deps.settler.settle({
       stepId: step,
       epoch,
@@ -428,6 +443,7 @@ export class AgentLink {
       outcome: taken.outcome ?? message.outcome,
       output: { ...output, gaps: message.output.gaps },
       handsOn: taken.handsOn,
+      transfers: moved,
     });
     this.forget({ stepId: step, epoch });
     const next = await this.#deps.events.settled(this, result);

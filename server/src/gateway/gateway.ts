@@ -2,7 +2,14 @@
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { type AgentMessageOf, closeCodes, type Lease, limits, visibleLine } from '@opsconductor/protocol';
+import {
+  type AgentMessageOf,
+  closeCodes,
+  type Lease,
+  limits,
+  type TransferProgress,
+  visibleLine,
+} from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
 import { AppError } from '../errors.ts';
@@ -17,6 +24,7 @@ import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import type { SettleResult } from '../runs/settle-attempts.ts';
+import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { segmentStateFor, storeWrap } from '../segments/segment-state.ts';
 import { noteClose, type ShutOut, shutOutAmong } from '../store/agent-lifecycle.ts';
@@ -51,6 +59,7 @@ import { RemoteTests, type TestAnswer } from './remote-tests.ts';
 import { SegmentStates } from './segment-states.ts';
 import { Settler } from './settler.ts';
 import { TakeOvers } from './take-overs.ts';
+import { TransferNews } from './transfer-news.ts';
 
 export interface GatewayDeps {
   sql: Sql;
@@ -68,6 +77,8 @@ export interface GatewayDeps {
   cleanUps?: Pick<CleanUpRequests, 'requestFor' | 'answered'>;
   /** Takes what steps hand on; without it that is dropped. */
   handedOn?: Pick<HandedOnValues, 'take'>;
+  /** Takes what steps say of the files that they have moved; without it that is dropped. */
+  transfers?: Pick<TransferTaker, 'take'>;
   /** Told of each attempt that settled. */
   contacts?: Pick<ContactNotes, 'note'>;
   /** Takes a generation of the segment key that an agent made; false where none is wanted. */
@@ -103,6 +114,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #dispatcher: Dispatcher;
   readonly #notes: LeaseNotes;
   readonly #scans: HostScans;
+  readonly #transfers: TransferNews;
   readonly #segmentStates: SegmentStates;
   readonly #remoteTests: RemoteTests;
   readonly #resumes: Batches<Resume, Resumed>;
@@ -146,6 +158,12 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       roundMs: deps.claimPollMs,
     });
     this.#scans = new HostScans(deps);
+    this.#transfers = new TransferNews({
+      sql: deps.sql,
+      hub: deps.hub,
+      serverId: deps.identity.serverId,
+      log: deps.log,
+    });
     this.#segmentStates = new SegmentStates({
       read: (agentId) => segmentStateFor(deps.sql, agentId),
       log: deps.log,
@@ -191,6 +209,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       scans: (cancelledId) =>
         cancelledId === undefined ? this.#scans.wake() : this.#scans.cancel(cancelledId),
       forget: (notice) => this.#deps.onForget?.(notice),
+      transfers: (payload) => this.#transfers.heard(payload),
       asked: (id, segmentId) => this.#remoteTests.asked(id, segmentId),
       answered: (id) => this.#remoteTests.answered(id),
       resync: () => {
@@ -218,6 +237,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     await Promise.race([Promise.all(gone), new Promise((next) => setTimeout(next, 2_000).unref())]);
     for (const link of this.#links.values()) link.terminate();
     await Promise.allSettled([...this.#closing, this.#notes.stop()]);
+    this.#transfers.stop();
     await this.#scans.stop();
     await this.#remoteTests.stop();
     await this.#listener?.stop();
@@ -473,6 +493,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   completing({ step, epoch }: { step: number; epoch: number }): number | undefined {
     return this.#notes.ended({ step, epoch });
+  }
+
+  progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void {
+    this.#transfers.progressed(attempt, transfer);
   }
 
   async returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void> {

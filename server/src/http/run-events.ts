@@ -50,7 +50,7 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
       scoped: true,
       summary: 'Follow a run live (server-sent events, resumable by Last-Event-ID)',
       description:
-        'Events: `change` (what changed, as whole new values), `chunk` (stored output, gzip in base64, of the steps in `output`), `end` (the run has ended and everything was sent).',
+        'Events: `change` (what changed, as whole new values), `chunk` (stored output, gzip in base64, of the steps in `output`), `transfer` (how far a step that moves files is: the newest, without an id), `end` (the run has ended and everything was sent).',
       tag: 'runs',
       params: Closed({ id: Id }),
       query: RunEventsQuerySchema,

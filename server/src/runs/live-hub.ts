@@ -1,6 +1,6 @@
 // Wakes the readers of live streams in this process. It carries no truth: a reader that is woken reads the database
 // from where it is, except for the newest chunks, which are handed on from memory to spare that.
-import type { OutputStreamName } from '@opsconductor/protocol';
+import type { OutputStreamName, TransferEvent } from '@opsconductor/protocol';
 
 /** A stored chunk as readers take it: gzip bytes. */
 export interface LiveChunk {
@@ -17,6 +17,11 @@ export interface LiveChunk {
 type RunWake = (seq: number) => void;
 /** `stored`: look in the database · `handed on`: the newest chunks are in memory. */
 type StepWake = (where: 'stored' | 'handed on') => void;
+/** How far the transfer of a step is. */
+export interface LiveTransfer extends TransferEvent {
+  runId: number;
+}
+type TransferListener = (transfer: LiveTransfer) => void;
 /** Of one step, and of all together: a reader who is further behind has the database. */
 const maxRecentBytes = 4 * 1024 * 1024;
 const maxRecentBytesOfAll = 32 * 1024 * 1024;
@@ -33,6 +38,7 @@ interface StepReaders {
 export class LiveHub {
   readonly #runs = new Map<number, Set<RunWake>>();
   readonly #steps = new Map<number, StepReaders>();
+  readonly #transfers = new Map<number, Set<TransferListener>>();
   #recentBytes = 0;
 
   /** Calls `wake` when the run has a new event; returns the unsubscribe. */
@@ -43,6 +49,21 @@ export class LiveHub {
       wakes.delete(wake);
       if (wakes.size === 0) this.#runs.delete(runId);
     };
+  }
+
+  /** Calls `listener` with how far transfers of the run are; returns the unsubscribe. */
+  onTransfer(runId: number, listener: TransferListener): () => void {
+    const listeners = this.#transfers.get(runId) ?? new Set();
+    this.#transfers.set(runId, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#transfers.delete(runId);
+    };
+  }
+
+  publishTransfers(transfers: Iterable<LiveTransfer>): void {
+    for (const transfer of transfers)
+      for (const listener of this.#transfers.get(transfer.runId) ?? []) listener(transfer);
   }
 
   /** Calls `wake` when output of the step was stored; returns the unsubscribe. */

@@ -1,6 +1,12 @@
 // One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
 // queue: what the reader has not taken yet stays in the database. Pull-driven, so a slow reader costs no memory.
-import { isRunEnded, limits, type OutputChunk, type RunChange } from '@opsconductor/protocol';
+import {
+  isRunEnded,
+  limits,
+  type OutputChunk,
+  type RunChange,
+  type TransferEvent,
+} from '@opsconductor/protocol';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { Sql } from '../store/connection.ts';
 import { type RunEvent, readRunEvents } from '../store/run-events.ts';
@@ -8,7 +14,7 @@ import { readChunks } from '../store/run-output.ts';
 import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../store/runs.ts';
 import { unrestricted } from '../store/visibility.ts';
 import { EventBytes } from './event-bytes.ts';
-import type { LiveChunk, LiveHub } from './live-hub.ts';
+import type { LiveChunk, LiveHub, LiveTransfer } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 import type { RunPart } from './run-part.ts';
 
@@ -59,6 +65,8 @@ export class RunStream {
   readonly #unsubscribe: (() => void)[] = [];
   /** Steps whose output may have grown: `stored` is read from the database, `handed on` from memory. */
   readonly #grown = new Map<number, 'stored' | 'handed on'>();
+  /** How far transfers are that the reader was not told of yet: the newest of each step. */
+  readonly #transfers = new Map<number, TransferEvent>();
   #hasEvents = true;
   /** The run has ended, or may have: then its end is looked for once there is nothing else. */
   #runEnded: boolean;
@@ -90,6 +98,7 @@ export class RunStream {
     this.#readSeq = part === undefined ? position.afterSeq : 0;
     const { hub } = deps;
     this.#unsubscribe.push(hub.onRun(stream.runId, (seq) => this.#onEvent(seq)));
+    this.#unsubscribe.push(hub.onTransfer(stream.runId, (transfer) => this.#onTransfer(transfer)));
     for (const id of this.#stepIds) {
       this.#grown.set(id, 'stored');
       this.#unsubscribe.push(hub.onStep(id, (where) => this.#onOutput(id, where)));
@@ -105,6 +114,12 @@ export class RunStream {
   #onOutput(stepId: number, where: 'stored' | 'handed on'): void {
     if (this.#foreign.has(stepId)) return;
     if (this.#grown.get(stepId) !== 'stored') this.#grown.set(stepId, where);
+    this.#wake?.();
+  }
+
+  #onTransfer({ runId: _, ...transfer }: LiveTransfer): void {
+    if (this.#part?.hasStep(transfer.stepId) === false) return;
+    this.#transfers.set(transfer.stepId, transfer);
     this.#wake?.();
   }
 
@@ -126,7 +141,8 @@ export class RunStream {
    */
   async next(idleMs: number): Promise<Buffer | undefined> {
     while (!this.#closed && !this.#ended) {
-      if (!this.#hasEvents && this.#grown.size === 0 && !(await this.#news(idleMs))) {
+      const hasNews = this.#hasEvents || this.#grown.size > 0 || this.#transfers.size > 0;
+      if (!hasNews && !(await this.#news(idleMs))) {
         // A notification may be lost; the next read finds what it was about.
         this.#lookEverywhere();
         return this.#closed ? undefined : Buffer.alloc(0);
@@ -163,6 +179,9 @@ export class RunStream {
   async #read(to: EventBytes): Promise<void> {
     // Output first: a step's last chunks are stored before the event that says it ended.
     await this.#readOutput(to);
+    for (const transfer of this.#transfers.values())
+      to.add(`event: transfer\ndata: ${JSON.stringify(transfer)}\n\n`);
+    this.#transfers.clear();
     if (!this.#hasEvents) return;
     this.#hasEvents = false;
     const events = await readRunEvents(this.#deps.sql, this.#runId, this.#readSeq, eventBatch);

@@ -15,6 +15,7 @@ import {
 } from '../store/step-attempts.ts';
 import { readyRanks } from '../store/strategy-steps.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { type NewTransfers, writeTransfers } from '../store/transfers.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { type AttemptResult, isUndecided, type NextFor, StepProgress } from './step-progress.ts';
@@ -35,6 +36,8 @@ export interface AttemptEnd {
   output: { state: OutputState; digest: string | null; gaps: readonly (readonly [number, number])[] };
   /** What the step hands on to those after it. */
   handsOn?: Omit<NewStepOutputs, 'stepId' | 'epoch'> | undefined;
+  /** Files that it has moved. */
+  transfers?: Omit<NewTransfers, 'stepId' | 'epoch'> | undefined;
 }
 
 export interface SettleResult {
@@ -84,6 +87,7 @@ export async function settleAttempts(
       ...progress.writes(),
       recordContexts(batch, [...current, ...late.deciding.map(({ end }) => end)]),
       writeStepOutputs(tx, handedOnBy([...current, ...late.deciding.map(({ end }) => end)])),
+      writeTransfers(tx, transfersOf([...current, ...late.deciding.map(({ end }) => end)])),
     ];
     if (others.length === 0) {
       const [news] = await Promise.all([ledger.writeAndCommit(), ...writes]);
@@ -196,6 +200,12 @@ function takesSteps({ sessions }: Batch, agent: SessionRef): boolean {
 function handedOnBy(ends: readonly AttemptEnd[]): NewStepOutputs[] {
   return ends.flatMap(({ stepId, epoch, handsOn }) =>
     handsOn === undefined ? [] : [{ stepId, epoch, ...handsOn }],
+  );
+}
+
+function transfersOf(ends: readonly AttemptEnd[]): NewTransfers[] {
+  return ends.flatMap(({ stepId, epoch, transfers }) =>
+    transfers === undefined ? [] : [{ stepId, epoch, ...transfers }],
   );
 }
 
@@ -321,7 +331,8 @@ async function recordContexts(batch: Batch, ends: readonly AttemptEnd[]): Promis
         agentId: end.source.agentId,
         sessionId: cleanText(ssh.sessionId) ?? '',
         establishedAt: new Date(ssh.establishedAt).toISOString(),
-        bytes: step.outputBytes,
+        files: (end.transfers?.totals.created ?? 0) + (end.transfers?.totals.changed ?? 0),
+        bytes: step.outputBytes + (end.transfers?.totals.bytes ?? 0),
       },
     ];
   });

@@ -1,6 +1,7 @@
 // Starts a run: a version of the job on the chosen targets, with the values given. It is refused whole, or queued whole.
 import { randomInt } from 'node:crypto';
 import {
+  defaultTimeoutS,
   type JobDefinition,
   limits,
   type RunSelection,
@@ -67,7 +68,6 @@ export interface Rerun {
 
 /** Seconds between TERM and KILL when a step doesn't say. */
 const defaultKillGraceS = 10;
-const defaultTimeoutS = 300;
 const maxDetails = 100;
 /** A run with more first steps is claimed by itself: until its rows are written nothing else could be. */
 const maxTargetsClaimedAlong = 100;
@@ -165,7 +165,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       steps: definition.steps.map((step, index) => ({
         number: index + 1,
         type: step.type,
-        timeBudgetS: timeBudgetOf(step.config),
+        timeBudgetS: timeBudgetOf(step),
         ...(needs[index] ? { needs: needs[index] } : {}),
       })),
     };
@@ -361,9 +361,9 @@ function credentialsUsed(
 }
 
 /** Timeout and kill grace of a step, in seconds, from its validated configuration. */
-function timeBudgetOf(config: unknown): number {
+function timeBudgetOf({ type, config }: { type: string; config: unknown }): number {
   const { timeout, kill_grace: killGrace } = config as { timeout?: number; kill_grace?: number };
-  return (timeout ?? defaultTimeoutS) + (killGrace ?? defaultKillGraceS);
+  return (timeout ?? defaultTimeoutS(type)) + (killGrace ?? defaultKillGraceS);
 }
 
 /** The job, for somebody who may run it. Its targets are looked at by `resolveTargets`. */

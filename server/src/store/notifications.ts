@@ -20,6 +20,8 @@ export interface NotificationHandlers {
   scans(cancelledId?: number): void;
   /** Principals are to be looked up again; see `tellForgotten`. */
   forget(notice: ForgetNotice): void;
+  /** How far transfers are, as their agents have told another server, or this one. */
+  transfers(payload: string): void;
   /** Another server asks for an agent of the segment. */
   asked(id: string, segmentId: number): void;
   answered(id: string): void;
@@ -39,6 +41,7 @@ const channels = [
   'opsc_session',
   'opsc_segment',
   'opsc_scan',
+  'opsc_transfer',
   'opsc_forget',
   'opsc_ask',
   'opsc_answer',
@@ -110,6 +113,7 @@ class Listener {
     const { progress, output, session, segment, scans } = this.#handlers;
     if (channel === 'opsc_progress') progress(parseProgress(payload));
     else if (channel === 'opsc_output') output(parseMarks(payload));
+    else if (channel === 'opsc_transfer') this.#handlers.transfers(payload);
     else if (channel === 'opsc_segment') segment(Number(payload));
     else if (channel === 'opsc_scan') {
       scans(payload.startsWith('cancel.') ? Number(payload.slice('cancel.'.length)) : undefined);

@@ -25,19 +25,30 @@ export function newStep(
 ): Record<string, unknown> {
   let number = names.length + 1;
   while (names.includes(`step ${number}`)) number += 1;
-  const config =
-    schema?.properties?.command === undefined
-      ? {}
-      : { command: type.startsWith('winrm') ? 'Get-Date' : 'true' };
-  return { name: `step ${number}`, type, config };
+  return { name: `step ${number}`, type, config: newConfig(type, schema) };
+}
+
+function newConfig(type: string, schema: FieldSchema | undefined): Record<string, unknown> {
+  const { command, local_path: local, remote_path: remote } = schema?.properties ?? {};
+  if (command !== undefined) return { command: type.startsWith('winrm') ? 'Get-Date' : 'true' };
+  if (local === undefined || remote === undefined) return {};
+  const paths = { local_path: '/srv/files/example', remote_path: '/tmp/example' };
+  return type === 'sftp.download' ? { remote_path: paths.remote_path, local_path: paths.local_path } : paths;
 }
 
 /** Fields that most steps have; the others fold. */
 export const commonConfig = [
   'command',
   'shell',
+  'local_path',
+  'remote_path',
+  'direction',
   'timeout',
   'working_directory',
   'environment',
   'expected_exit_codes',
+  'create_directories',
+  'overwrite',
+  'delete',
+  'dry_run',
 ];

@@ -1,0 +1,187 @@
+// One file from one side to the other: in chunks, several in flight, under a name of its own until it is whole.
+import { type ChunkBuffers, chunkBytes } from './chunk-buffers.ts';
+import { pause } from './pause.ts';
+import type { RateLimit } from './rate-limit.ts';
+import { shownPath } from './shown-path.ts';
+import { TransferError } from './transfer-error.ts';
+import type { Attributes, Directory, Sink, Source } from './tree.ts';
+
+const chunksInFlight = 16;
+/** A smaller file is sent again sooner than it is compared. */
+const resumeBytes = 4 * 1024 * 1024;
+/** Before this much, free space is not asked for. */
+const spaceBytes = 1024 * 1024;
+const firstPauseMs = 250;
+
+/** How files are copied: of the whole transfer. */
+export interface Conduct {
+  readonly buffers: ChunkBuffers;
+  readonly rateLimit: RateLimit | undefined;
+  readonly signal: AbortSignal;
+  readonly verify: 'size' | 'checksum';
+  readonly resume: boolean;
+  readonly retries: number;
+  /** Tells both ends apart from those of other transfers. */
+  readonly ends: string;
+  /** Told of bytes as they have arrived. */
+  moved(bytes: number): void;
+}
+
+export interface FileCopy {
+  from: Directory;
+  fromName: string;
+  to: Directory;
+  toName: string;
+  attributes(source: Source): Attributes;
+}
+
+export interface CopiedFile {
+  size: number;
+  /** Bytes that were moved; fewer where an earlier try was gone on with. */
+  movedBytes: number;
+}
+
+/** Files that are being written by a resume key, of all transfers of this agent: two never share one. */
+const inUse = new Set<string>();
+
+export async function copyFile(copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
+  return withRetries(conduct, () => copyOnce(copy, conduct));
+}
+
+/** Tries again what may be different a moment later, with growing pauses. */
+export async function withRetries<T>(
+  conduct: Pick<Conduct, 'retries' | 'signal'>,
+  act: () => Promise<T>,
+): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await act();
+    } catch (error) {
+      conduct.signal.throwIfAborted();
+      const mayHelp = (error as { retryable?: unknown }).retryable === true;
+      if (!mayHelp || tries >= conduct.retries) throw error;
+      await pause(firstPauseMs * 2 ** tries * (0.8 + Math.random() * 0.4), conduct.signal);
+    }
+  }
+}
+
+async function copyOnce(copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
+  const source = await copy.from.openSource(copy.fromName);
+  try {
+    await requireSpace(copy, source);
+    return await copyFrom(source, copy, conduct);
+  } finally {
+    await source.close();
+  }
+}
+
+async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
+  const key = keyOf(source, copy, conduct);
+  if (key !== undefined) inUse.add(key);
+  try {
+    const options = { size: source.size, mode: 0o600, resumeKey: key };
+    const sink = await copy.to.openSink(copy.toName, options);
+    let isCommitted = false;
+    let isSound = true;
+    try {
+      const from = await comparedBytes(source, sink);
+      await moveBytes(source, sink, from, conduct);
+      isSound = false;
+      await requireSame(source, sink, copy, conduct);
+      conduct.signal.throwIfAborted();
+      await sink.commit(copy.attributes(source), source.size);
+      isCommitted = true;
+      return { size: source.size, movedBytes: source.size - from };
+    } finally {
+      if (!isCommitted) await sink.discard(isSound && key !== undefined);
+    }
+  } finally {
+    if (key !== undefined) inUse.delete(key);
+  }
+}
+
+/** What the same file, copied to the same place, is found by again. */
+function keyOf(source: Source, copy: FileCopy, { resume, ends }: Conduct): string | undefined {
+  if (!resume || source.size < resumeBytes) return undefined;
+  const { from, fromName, to, toName } = copy;
+  const key = JSON.stringify([ends, from.path, fromName, to.path, toName, source.size, source.mtimeS]);
+  return inUse.has(key) ? undefined : key;
+}
+
+async function requireSpace({ to, toName }: FileCopy, { size }: Source): Promise<void> {
+  if (size < spaceBytes) return;
+  const free = await to.freeBytes();
+  if (free === undefined || free >= size) return;
+  throw new TransferError({
+    reason: 'no_space',
+    message: `${shownPath(toName)} has ${size} bytes, and ${shownPath(to.path)} has ${free} left.`,
+    advice: 'Free space there, or choose another place.',
+  });
+}
+
+/** How much of what an earlier try has left is the same. Its last chunks may have come in any order, with holes. */
+async function comparedBytes(source: Source, sink: Sink): Promise<number> {
+  const length = Math.min(sink.keptBytes - chunksInFlight * chunkBytes, source.size);
+  if (length < chunkBytes) return 0;
+  const [ours, theirs] = await Promise.all([source.hash(length), sink.hash(length)]);
+  return ours === theirs ? length : 0;
+}
+
+async function moveBytes(source: Source, sink: Sink, from: number, conduct: Conduct): Promise<void> {
+  const { size } = source;
+  let next = from;
+  let hasFailed = false;
+  const carry = async () => {
+    const buffer = await conduct.buffers.take();
+    try {
+      while (next < size && !hasFailed) {
+        conduct.signal.throwIfAborted();
+        const position = next;
+        const length = Math.min(chunkBytes, size - position);
+        next += length;
+        const got = await source.read(buffer, length, position);
+        if (got < length) throw changedMeanwhile();
+        await conduct.rateLimit?.take(length, conduct.signal);
+        await sink.write(buffer, length, position);
+        conduct.moved(length);
+      }
+    } catch (error) {
+      hasFailed = true;
+      throw error;
+    } finally {
+      conduct.buffers.give(buffer);
+    }
+  };
+  const carriers = Math.min(chunksInFlight, Math.ceil((size - from) / chunkBytes));
+  // All of them, also when one has failed: nothing of it is under way when the file is let go.
+  const ends = await Promise.allSettled(Array.from({ length: carriers }, carry));
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+async function requireSame(
+  source: Source,
+  sink: Sink,
+  { toName }: FileCopy,
+  { verify }: Conduct,
+): Promise<void> {
+  if (await source.hasChanged()) throw changedMeanwhile();
+  if (verify === 'size') return;
+  const [ours, theirs] = await Promise.all([source.hash(source.size), sink.hash(source.size)]);
+  if (ours === theirs) return;
+  throw new TransferError({
+    reason: 'checksum_mismatch',
+    message: `${shownPath(toName)} has arrived with another SHA-256 than it was sent with.`,
+    advice: 'Look at disk and memory of both machines, and whether something else writes there.',
+    retryable: true,
+  });
+}
+
+function changedMeanwhile(): TransferError {
+  return new TransferError({
+    reason: 'file_changed',
+    message: 'The file changed while it was read.',
+    advice: 'Transfer a copy of it, or at a time when nothing writes to it.',
+    retryable: true,
+  });
+}

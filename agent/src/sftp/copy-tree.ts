@@ -1,0 +1,436 @@
+// Goes through a directory of the source beside the one at the destination, decides about each entry and has it done,
+// many at a time. What goes wrong with one is told and keeps none of the others from being done.
+import type { TransferRow } from '@opsconductor/protocol';
+import { chunkBytes } from './chunk-buffers.ts';
+import { type Conduct, copyFile, withRetries } from './copy-file.ts';
+import { isDifferent, mayReplace } from './decide.ts';
+import type { Ends } from './find-ends.ts';
+import { isReadable, isSafeName } from './safe-name.ts';
+import { Slots } from './slots.ts';
+import { temporaryPrefix } from './temporary-name.ts';
+import { fileError, TransferError } from './transfer-error.ts';
+import type { TransferPlan } from './transfer-plan.ts';
+import type { TransferReport } from './transfer-report.ts';
+import type { Attributes, Directory, Entry } from './tree.ts';
+
+const filesAtATime = 48;
+const largeFilesAtATime = 3;
+const directoriesAtATime = 8;
+/** Directories inside one another, so that no tree takes a file for each level without end. */
+const maxDepth = 128;
+/** While a directory is filled it must be open to whom it is filled by. */
+const fillMode = 0o700;
+
+export interface TreeCopyOptions {
+  plan: TransferPlan;
+  conduct: Conduct;
+  report: TransferReport;
+  progress: TreeProgress;
+}
+
+export interface TreeProgress {
+  found(bytes: number): void;
+  began(path: string): void;
+  ended(path: string): void;
+}
+
+/** One entry of a directory of the source, and where it goes. */
+interface Item {
+  entry: Entry;
+  from: Directory;
+  to: Directory;
+  toName: string;
+  there: Entry | undefined;
+  /** From the top of what is transferred. */
+  relative: string;
+}
+
+export class TreeCopy {
+  readonly #options: TreeCopyOptions;
+  readonly #files = new Slots(filesAtATime);
+  readonly #largeFiles = new Slots(largeFilesAtATime);
+  readonly #directories = new Slots(directoriesAtATime);
+  /** Paths of what is copied and of what it becomes. */
+  #tops = { from: '', to: '' };
+  #isOver = false;
+
+  constructor(options: TreeCopyOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects with what ends it all; what goes wrong with one file is in the report. */
+  async copy({ from, entry, to, toName, there }: Ends): Promise<void> {
+    this.#tops = { from: pathIn(from, entry?.name), to: pathIn(to, toName) };
+    if (entry !== undefined && toName !== undefined) {
+      await this.#entry({ entry, from, to, toName, there, relative: '' }, 0);
+      return;
+    }
+    if (entry?.kind === 'file') throw fileError({ code: 'EISDIR' }, '', to.path, 'replaced');
+    const source = entry === undefined ? from : await from.enter(entry.name);
+    try {
+      await this.#intoDirectory(source, to, toName, there);
+    } finally {
+      if (source !== from) await source.close();
+    }
+  }
+
+  /** All that is in a directory, where one of the two is an outermost one and has no attributes to be given. */
+  async #intoDirectory(
+    from: Directory,
+    to: Directory,
+    toName: string | undefined,
+    there: Entry | undefined,
+  ): Promise<void> {
+    const { plan, report } = this.#options;
+    if (toName === undefined) return this.#contents(from, to, '', false, 0);
+    if (there === undefined) {
+      report.count('directories');
+      if (plan.dryRun) return this.#contents(from, to, '', true, 0);
+      await makeIfMissing(to, toName, plan.directoryMode ?? 0o755);
+    }
+    const inside = await to.enter(toName);
+    try {
+      await this.#contents(from, inside, '', there === undefined, 0);
+    } finally {
+      await inside.close();
+    }
+  }
+
+  async #contents(
+    from: Directory,
+    to: Directory,
+    relative: string,
+    isNew: boolean,
+    depth: number,
+  ): Promise<void> {
+    const { conduct, plan, report } = this.#options;
+    conduct.signal.throwIfAborted();
+    let entries: Entry[];
+    let there: Map<string, Entry>;
+    try {
+      if (depth > maxDepth) throw tooDeep(from.path);
+      [entries, there] = await withRetries(conduct, () =>
+        Promise.all([from.list(), isNew ? new Map<string, Entry>() : entriesOf(to)]),
+      );
+    } catch (error) {
+      this.#fail(error, { path: from.path, row: {} });
+      return;
+    }
+    const work: Promise<void>[] = [];
+    try {
+      for (const entry of entries) {
+        if (this.#isOver) break;
+        if (entry.name.startsWith(temporaryPrefix)) continue;
+        const path = relative === '' ? entry.name : `${relative}/${entry.name}`;
+        if (!plan.filter(path, entry.kind === 'directory')) continue;
+        const item = { entry, from, to, toName: entry.name, there: there.get(entry.name), relative: path };
+        if (isSafeName(entry.name) && isReadable(entry.name))
+          work.push(this.#watched(await this.#roomFor(item, depth)));
+        else report.fail(path, badName(entry.name), this.#row(item));
+      }
+    } finally {
+      await Promise.allSettled(work);
+    }
+    await Promise.all(work);
+  }
+
+  /** One that ends everything keeps others from being begun; whoever waits for it hears of it. */
+  #watched(begin: () => Promise<void>): Promise<void> {
+    const work = begin();
+    work.catch(() => {
+      this.#isOver = true;
+    });
+    return work;
+  }
+
+  /** Waits until there is room for work on an entry; what it resolves to begins it, and resolves at its end. */
+  async #roomFor(item: Item, depth: number): Promise<() => Promise<void>> {
+    const { entry } = item;
+    const mayBeDeep =
+      entry.kind === 'directory' || (entry.kind === 'link' && this.#options.plan.symlinks === 'follow');
+    if (mayBeDeep) {
+      if (this.#directories.tryTake())
+        return () => this.#entry(item, depth + 1).finally(() => this.#directories.give());
+      // A directory never waits for a place that the one above it has: without one it is done right here.
+      await this.#entry(item, depth + 1);
+      return async () => undefined;
+    }
+    const slots = entry.size > chunkBytes ? this.#largeFiles : this.#files;
+    await slots.take();
+    return () => this.#entry(item, depth).finally(() => slots.give());
+  }
+
+  /** Rejects only with what ends the whole transfer. */
+  async #entry(item: Item, depth: number): Promise<void> {
+    const { conduct } = this.#options;
+    try {
+      conduct.signal.throwIfAborted();
+      if (item.entry.kind === 'file') await this.#file(item);
+      else if (item.entry.kind === 'directory') await this.#directory(item, depth);
+      else if (item.entry.kind === 'link') await this.#link(item, depth);
+      else throw notTransferred(item);
+    } catch (error) {
+      conduct.signal.throwIfAborted();
+      if (endsAll(error)) throw error;
+      this.#fail(error, { path: item.relative || item.entry.name, row: this.#row(item) });
+    }
+  }
+
+  async #file(item: Item): Promise<void> {
+    const { plan, report, conduct, progress } = this.#options;
+    const { entry, from, to, toName, there } = item;
+    if (there?.kind === 'directory') throw fileError({ code: 'EISDIR' }, '', toName, 'replaced');
+    if (there !== undefined && !mayReplace(plan.overwrite, entry, there)) {
+      if (plan.overwrite === 'fail') throw fileError({ code: 'EEXIST' }, '', toName, 'written');
+      report.count('unchanged');
+      return;
+    }
+    const mayBeSame = plan.overwrite !== 'always' && plan.overwrite !== 'newer' && plan.overwrite !== 'fail';
+    if (there !== undefined && mayBeSame && !(await isDifferent(item, plan.compare))) {
+      await this.#sameFile(item, there);
+      return;
+    }
+    if (plan.dryRun) {
+      report.count(there === undefined ? 'created' : 'changed');
+      report.done({ ...this.#row(item), status: 'planned' });
+      return;
+    }
+    progress.found(entry.size);
+    progress.began(item.relative || entry.name);
+    const startedAt = new Date().toISOString();
+    try {
+      const copied = await copyFile(
+        {
+          from,
+          fromName: entry.name,
+          to,
+          toName,
+          attributes: (source) => this.#attributes(source.mode, source.mtimeS, there),
+        },
+        conduct,
+      );
+      report.count(there === undefined ? 'created' : 'changed');
+      report.count('bytes', copied.movedBytes);
+      const completedAt = new Date().toISOString();
+      report.done({
+        ...this.#row(item),
+        fileSize: copied.size,
+        bytesTransferred: copied.movedBytes,
+        startedAt,
+        completedAt,
+      });
+    } finally {
+      progress.ended(item.relative || entry.name);
+    }
+  }
+
+  /** Its bytes are there already. */
+  async #sameFile({ entry, to, toName }: Item, there: Entry): Promise<void> {
+    const { plan, report, conduct } = this.#options;
+    const attributes = {
+      ...(plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {}),
+      ...(plan.preserveTimes && entry.mtimeS !== there.mtimeS ? { mtimeS: entry.mtimeS } : {}),
+    };
+    if (Object.keys(attributes).length === 0) {
+      report.count('unchanged');
+      return;
+    }
+    if (!plan.dryRun) await withRetries(conduct, () => to.setAttributes(toName, attributes));
+    report.count('changed');
+  }
+
+  async #directory(item: Item, depth: number): Promise<void> {
+    const { plan, report, conduct } = this.#options;
+    const { entry, from, to, toName, there } = item;
+    if (there !== undefined && there.kind !== 'directory') {
+      throw fileError({ code: there.kind === 'link' ? 'ELOOP' : 'ENOTDIR' }, '', toName, 'entered');
+    }
+    const isNew = there === undefined;
+    if (isNew) {
+      report.count('directories');
+      if (!plan.dryRun) await withRetries(conduct, () => makeIfMissing(to, toName, fillMode));
+      else report.done({ ...this.#row(item), status: 'planned' });
+    }
+    const source = await withRetries(conduct, () => from.enter(entry.name));
+    try {
+      // Where nothing is made there is nothing to enter either.
+      const inside = isNew && plan.dryRun ? to : await withRetries(conduct, () => to.enter(toName));
+      try {
+        await this.#contents(source, inside, item.relative, isNew, depth);
+      } finally {
+        if (inside !== to) await inside.close();
+      }
+    } finally {
+      await source.close();
+    }
+    if (plan.dryRun) return;
+    const attributes = this.#directoryAttributes(entry, there);
+    if (attributes !== undefined) await withRetries(conduct, () => to.setAttributes(toName, attributes));
+  }
+
+  /** Those of a directory that was filled; undefined where they stay. */
+  #directoryAttributes(entry: Entry, there: Entry | undefined): Attributes | undefined {
+    const { plan } = this.#options;
+    const times = plan.preserveTimes ? { mtimeS: entry.mtimeS } : {};
+    if (there === undefined) {
+      const own = plan.preservePermissions ? entry.mode : entry.mode & 0o755;
+      return { mode: plan.directoryMode ?? own, ...times };
+    }
+    const mode = plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {};
+    const isAny = Object.keys(mode).length > 0 || plan.preserveTimes;
+    return isAny ? { ...mode, ...times } : undefined;
+  }
+
+  /** As scp does where nothing is said: the source's bits, but nobody else may write. What is replaced keeps its own. */
+  #attributes(sourceMode: number, mtimeS: number, there: Entry | undefined): Attributes {
+    const { fileMode, preservePermissions, preserveTimes } = this.#options.plan;
+    const kept = there?.kind === 'file' ? there.mode : sourceMode & 0o755;
+    const mode = fileMode ?? (preservePermissions ? sourceMode : kept);
+    return preserveTimes ? { mode, mtimeS } : { mode };
+  }
+
+  async #link(item: Item, depth: number): Promise<void> {
+    const { plan } = this.#options;
+    if (plan.symlinks === 'skip') return;
+    if (plan.symlinks === 'fail') throw linkRefused(item.entry.name);
+    if (plan.symlinks === 'copy') await this.#copyLink(item);
+    else await this.#followLink(item, depth);
+  }
+
+  async #copyLink(item: Item): Promise<void> {
+    const { plan, report, conduct } = this.#options;
+    const { entry, from, to, toName, there, relative } = item;
+    const target = await withRetries(conduct, () => from.readLink(entry.name));
+    // On the agent a link must not lead out of what was transferred: others would follow it.
+    if (plan.direction === 'pull' && leadsOut(relative, target)) throw linkLeadsOut(target);
+    if (there?.kind === 'directory') throw fileError({ code: 'EISDIR' }, '', toName, 'replaced');
+    if (there?.kind === 'link' && (await to.readLink(toName)) === target) {
+      report.count('unchanged');
+      return;
+    }
+    if (there !== undefined && (plan.overwrite === 'never' || plan.overwrite === 'fail')) {
+      if (plan.overwrite === 'fail') throw fileError({ code: 'EEXIST' }, '', toName, 'created');
+      report.count('unchanged');
+      return;
+    }
+    if (!plan.dryRun) await withRetries(conduct, () => to.makeLink(toName, target));
+    report.count('links');
+    report.done({ ...this.#row(item), operation: 'link', status: plan.dryRun ? 'planned' : 'completed' });
+  }
+
+  async #followLink(item: Item, depth: number): Promise<void> {
+    const found = await item.from.follow(item.entry.name);
+    if (found === undefined) throw linkNotFollowed(item.entry.name);
+    try {
+      await this.#entry({ ...item, from: found.directory, entry: found.entry }, depth + 1);
+    } finally {
+      await found.directory.close();
+    }
+  }
+
+  #row({ entry, relative }: Item): Omit<TransferRow, 'status'> {
+    const { from, to } = this.#tops;
+    const at = relative === '' ? '' : `/${relative}`;
+    return this.#rowOf(`${from}${at}`, `${to}${at}`, entry.kind === 'file' ? entry.size : undefined);
+  }
+
+  #rowOf(source: string, destination: string, fileSize: number | undefined): Omit<TransferRow, 'status'> {
+    const isPush = this.#options.plan.direction === 'push';
+    const [localPath, remotePath] = isPush ? [source, destination] : [destination, source];
+    return {
+      operation: isPush ? 'upload' : 'download',
+      localPath: localPath.slice(0, 1_000),
+      remotePath: remotePath.slice(0, 1_000),
+      bytesTransferred: 0,
+      ...(fileSize === undefined ? {} : { fileSize }),
+    };
+  }
+
+  #fail(error: unknown, { path, row }: { path: string; row: Partial<TransferRow> }): void {
+    this.#options.conduct.signal.throwIfAborted();
+    if (endsAll(error)) throw error;
+    this.#options.report.fail(path, error, { ...this.#rowOf(path, path, undefined), ...row });
+  }
+}
+
+/** What no other file would fare better with: the target is gone, and was waited for. */
+function endsAll(error: unknown): boolean {
+  return !(error instanceof TransferError) || error.reason === 'transfer_cut';
+}
+
+async function entriesOf(directory: Directory): Promise<Map<string, Entry>> {
+  return new Map((await directory.list()).map((entry) => [entry.name, entry]));
+}
+
+/** A try whose answer was lost may have made it. */
+async function makeIfMissing(directory: Directory, name: string, mode: number): Promise<void> {
+  try {
+    await directory.make(name, mode);
+  } catch (error) {
+    if ((await directory.look(name))?.kind !== 'directory') throw error;
+  }
+}
+
+function pathIn({ path }: Directory, name: string | undefined): string {
+  if (name === undefined) return path === '/' ? '' : path;
+  return path.endsWith('/') ? path + name : `${path}/${name}`;
+}
+
+/** Whether a link at a path of the transfer leads out of it. */
+export function leadsOut(relative: string, target: string): boolean {
+  if (target.startsWith('/')) return true;
+  const at = relative.split('/').slice(0, -1);
+  for (const part of target.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part !== '..') at.push(part);
+    else if (at.pop() === undefined) return true;
+  }
+  return false;
+}
+
+function badName(name: string): TransferError {
+  return refused(
+    isSafeName(name) ? 'Its name is no UTF-8 text.' : 'The server tells of a name that leads elsewhere.',
+    'Rename it, or leave it out with exclude.',
+  );
+}
+
+function notTransferred({ entry }: Item): TransferError {
+  return new TransferError({
+    reason: 'transfer_failed',
+    message: `${entry.name} is a device, a pipe or a socket, which is not transferred.`,
+    advice: 'Leave it out with exclude.',
+  });
+}
+
+function linkRefused(name: string): TransferError {
+  return refused(
+    `${name} is a symbolic link, and symlinks is fail.`,
+    'Choose another value of symlinks, or exclude it.',
+  );
+}
+
+function linkLeadsOut(target: string): TransferError {
+  return refused(
+    `It is a symbolic link that leads out of what is transferred (to ${target}).`,
+    'Set symlinks to follow to get what it leads to, or to skip.',
+  );
+}
+
+function linkNotFollowed(name: string): TransferError {
+  return refused(
+    `${name} is a symbolic link that leads nowhere, or where nothing may be read.`,
+    'Correct the link, allow what it leads to in the policy file of the agent, or set symlinks to skip.',
+  );
+}
+
+function tooDeep(path: string): TransferError {
+  return refused(
+    `${path} is more than ${maxDepth} directories deep.`,
+    'Look for links that lead in circles, or transfer a directory further below.',
+  );
+}
+
+function refused(message: string, advice: string): TransferError {
+  return new TransferError({ reason: 'path_refused', message, advice });
+}

@@ -1,0 +1,93 @@
+// Where a transfer begins and ends: what the source is, and what it is to be called at the destination.
+import { fileError } from './transfer-error.ts';
+import type { TransferPlan } from './transfer-plan.ts';
+import type { Directory, Entry, Place, Tree } from './tree.ts';
+
+export interface Ends {
+  from: Directory;
+  to: Directory;
+  /** What is copied; undefined where it is all that is in `from`. */
+  entry: Entry | undefined;
+  /** What it is called in `to`; undefined where it goes into `to` itself. */
+  toName: string | undefined;
+  /** What is there by that name. */
+  there: Entry | undefined;
+}
+
+export async function findEnds(plan: TransferPlan, trees: { local: Tree; remote: Tree }): Promise<Ends> {
+  const isPush = plan.direction === 'push';
+  const [sourcePath, path] = isPush ? [plan.localPath, plan.remotePath] : [plan.remotePath, plan.localPath];
+  const [sourceTree, tree] = isPush ? [trees.local, trees.remote] : [trees.remote, trees.local];
+  const source = await findSource(sourceTree, sourcePath, plan);
+  try {
+    return { ...source, ...(await findDestination(tree, path, source.entry, plan)) };
+  } catch (error) {
+    await source.from.close();
+    throw error;
+  }
+}
+
+export async function closeEnds({ from, to }: Ends): Promise<void> {
+  await from.close();
+  await to.close();
+}
+
+async function findSource(
+  tree: Tree,
+  path: string,
+  plan: TransferPlan,
+): Promise<Pick<Ends, 'from' | 'entry'>> {
+  const { parent, name } = await tree.locate(path, { write: false, create: false });
+  if (name === undefined) return { from: parent, entry: undefined };
+  try {
+    const entry = await parent.look(name);
+    if (entry === undefined) throw fileError({ code: 'ENOENT' }, tree.where, path, 'found');
+    // Who names a link means what it leads to.
+    const found = entry.kind === 'link' ? await followed(tree, parent, name, path) : { from: parent, entry };
+    if (plan.isSync && found.entry.kind !== 'directory')
+      throw fileError({ code: 'ENOTDIR' }, tree.where, path, 'compared');
+    if (found.from !== parent) await parent.close();
+    return found;
+  } catch (error) {
+    await parent.close();
+    throw error;
+  }
+}
+
+async function followed(tree: Tree, parent: Directory, name: string, path: string) {
+  const found = await parent.follow(name);
+  if (found === undefined) throw fileError({ code: 'ELOOP' }, tree.where, path, 'read');
+  return { from: found.directory, entry: found.entry };
+}
+
+async function findDestination(
+  tree: Tree,
+  path: string,
+  entry: Entry | undefined,
+  { createDirectories, dryRun }: TransferPlan,
+): Promise<Pick<Ends, 'to' | 'toName' | 'there'>> {
+  const options = { write: !dryRun, create: createDirectories && !dryRun };
+  const endsInSlash = path.endsWith('/');
+  // A slash at the end puts a file into the directory; a directory has its name there anyway.
+  if (endsInSlash && entry !== undefined && entry.kind !== 'directory') {
+    const { parent, name } = await tree.locate(`${path}${entry.name}`, options);
+    return placed({ parent, name }, await parent.look(entry.name));
+  }
+  const place = await tree.locate(path, options);
+  if (place.name === undefined) return placed(place, undefined);
+  try {
+    const there = await place.parent.look(place.name);
+    if (there?.kind !== 'link' || !endsInSlash) return placed(place, there);
+    const found = await place.parent.follow(place.name);
+    if (found === undefined) return placed(place, there);
+    await place.parent.close();
+    return { to: found.directory, toName: found.entry.name, there: found.entry };
+  } catch (error) {
+    await place.parent.close();
+    throw error;
+  }
+}
+
+function placed({ parent, name }: Place, there: Entry | undefined): Pick<Ends, 'to' | 'toName' | 'there'> {
+  return { to: parent, toName: name, there };
+}

@@ -1,0 +1,89 @@
+// The agent's side: paths inside the roots that its owner allows.
+import { constants } from 'node:fs';
+import { type FileHandle, open, realpath } from 'node:fs/promises';
+import { type AgentPolicy, type FileRoot, isInside } from '../policy/agent-policy.ts';
+import { LocalDirectory } from './local-directory.ts';
+import { partsOf } from './safe-name.ts';
+import { shownPath } from './shown-path.ts';
+import { fileError, TransferError } from './transfer-error.ts';
+import type { Directory, LocateOptions, Place, Tree } from './tree.ts';
+
+export class LocalTree implements Tree {
+  readonly where = 'on the agent';
+  readonly #policy: AgentPolicy;
+
+  constructor(policy: AgentPolicy) {
+    this.#policy = policy;
+  }
+
+  /** Rejects where the path may not be used so. */
+  async check(path: string, write: boolean): Promise<void> {
+    this.#rootOf(`/${partsOf(path).join('/')}`, write);
+  }
+
+  async locate(path: string, { write, create }: LocateOptions): Promise<Place> {
+    const parts = partsOf(path);
+    const plain = `/${parts.join('/')}`;
+    const root = this.#rootOf(plain, write);
+    const inside = parts.slice(partsOf(root.path).length);
+    let parent: Directory = await this.#openRoot(root);
+    const name = inside.pop();
+    try {
+      for (const part of inside) {
+        if (create && (await parent.look(part)) === undefined) await parent.make(part, 0o755);
+        const next = await parent.enter(part);
+        await parent.close();
+        parent = next;
+      }
+      return { parent, name };
+    } catch (error) {
+      await parent.close();
+      throw error;
+    }
+  }
+
+  /** The directory that holds what a link leads to, where that is allowed; and its name there. */
+  async locateReal(path: string): Promise<Place | undefined> {
+    for (const root of this.#policy.fileRoots) {
+      const real = await realpath(root.path);
+      if (path !== real && isInside(path, real))
+        return this.locate(`${root.path}/${path.slice(real.length + 1)}`, { write: false, create: false });
+    }
+    return undefined;
+  }
+
+  #rootOf(path: string, write: boolean): FileRoot {
+    const around = this.#policy.fileRoots
+      .filter((root) => isInside(path, root.path))
+      .sort((a, b) => b.path.length - a.path.length);
+    const [nearest] = around;
+    if (nearest === undefined) {
+      const none = this.#policy.fileRoots.length === 0;
+      throw new TransferError({
+        reason: 'path_refused',
+        message: none
+          ? `${shownPath(path)} may not be used: the agent has no directories that steps may read or write.`
+          : `${shownPath(path)} is in none of the directories that the agent's owner allows.`,
+        advice:
+          "Name a directory for it under file_roots in the agent's policy file (opsconductor-agent run --policy FILE) and restart the agent.",
+      });
+    }
+    if (!write || nearest.mayWrite) return nearest;
+    throw new TransferError({
+      reason: 'path_refused',
+      message: `${shownPath(path)} may be read only: the agent's policy file says so.`,
+      advice: 'Write to another directory, or allow it with access: write in the policy file of the agent.',
+    });
+  }
+
+  async #openRoot({ path }: FileRoot): Promise<LocalDirectory> {
+    let handle: FileHandle;
+    try {
+      // Links on the way to a root are its owner's.
+      handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    } catch (error) {
+      throw fileError(error, this.where, path, 'opened');
+    }
+    return new LocalDirectory(handle, path, (real) => this.locateReal(real));
+  }
+}

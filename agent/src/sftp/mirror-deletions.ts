@@ -1,0 +1,78 @@
+// The deletions of a mirror: found and counted before anything is changed, carried out when everything else went well.
+import { type Conduct, withRetries } from './copy-file.ts';
+import { deleteExtraneous, type Extraneous, findExtraneous } from './extraneous.ts';
+import type { Ends } from './find-ends.ts';
+import { TransferError } from './transfer-error.ts';
+import type { TransferPlan } from './transfer-plan.ts';
+import type { TransferReport } from './transfer-report.ts';
+import type { Directory } from './tree.ts';
+
+/** Rejects where there is more to delete than may be. */
+export async function mirrorDeletions(
+  ends: Ends,
+  plan: TransferPlan,
+  conduct: Conduct,
+): Promise<{ carryOut(report: TransferReport): Promise<void> }> {
+  const { maxDelete } = plan;
+  if (maxDelete === undefined) return { carryOut: async () => undefined };
+  const found = await atBothTops(ends, (from, to) =>
+    findExtraneous(from, to, plan, { most: maxDelete + 1, signal: conduct.signal }),
+  );
+  if (found.length > maxDelete) throw tooMany(maxDelete);
+  return {
+    carryOut: async (report) => {
+      if (found.length === 0 || report.totals.failed > 0) return;
+      await atBothTops(ends, async (_, to) => {
+        for (const each of found) await deleteOne(to, each, { plan, conduct, report });
+        return [];
+      });
+    },
+  };
+}
+
+async function deleteOne(
+  top: Directory,
+  each: Extraneous,
+  { plan, conduct, report }: { plan: TransferPlan; conduct: Conduct; report: TransferReport },
+): Promise<void> {
+  const relative = [...each.parents, each.name].join('/');
+  const path = `${top.path}/${relative}`.slice(0, 1_000);
+  const place = plan.direction === 'push' ? { remotePath: path } : { localPath: path };
+  const row = { operation: 'delete' as const, bytesTransferred: 0, ...place };
+  try {
+    if (!plan.dryRun) await withRetries(conduct, () => deleteExtraneous(top, each));
+    report.count('deleted');
+    report.done({ ...row, ...(plan.dryRun ? { status: 'planned' as const } : {}) });
+  } catch (error) {
+    conduct.signal.throwIfAborted();
+    report.fail(relative, error, row);
+  }
+}
+
+/** Calls `act` with the two directories that are compared; not where the destination is not there yet. */
+async function atBothTops(
+  { from, entry, to, toName, there }: Ends,
+  act: (from: Directory, to: Directory) => Promise<Extraneous[]>,
+): Promise<Extraneous[]> {
+  if (toName !== undefined && there?.kind !== 'directory') return [];
+  const source = entry === undefined ? from : await from.enter(entry.name);
+  try {
+    const destination = toName === undefined ? to : await to.enter(toName);
+    try {
+      return await act(source, destination);
+    } finally {
+      if (destination !== to) await destination.close();
+    }
+  } finally {
+    if (source !== from) await source.close();
+  }
+}
+
+function tooMany(maxDelete: number): TransferError {
+  return new TransferError({
+    reason: 'delete_limit',
+    message: `More than ${maxDelete} files and directories would be deleted, which max_delete does not allow. Nothing was changed.`,
+    advice:
+      'Look at what is there with dry_run and a higher max_delete, and whether the source is the right one.',
+  });
+}

@@ -1,0 +1,359 @@
+// A directory of the target, by its path. SFTP has no way to hold one open; links inside what is transferred are looked
+// for before anything is entered.
+import { constants } from 'node:fs';
+import { hashBytes } from './hash-bytes.ts';
+import { remoteHash } from './remote-hash.ts';
+import { assertSafeName, isSafeName } from './safe-name.ts';
+import type { SftpLink } from './sftp-link.ts';
+import type { FileAttributes, SftpSession } from './sftp-session.ts';
+import { temporaryName } from './temporary-name.ts';
+import { fileError, sftpStatus, TransferError } from './transfer-error.ts';
+import type { Attributes, Directory, Entry, EntryKind, Sink, SinkOptions, Source } from './tree.ts';
+
+const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
+// Of SSH_FXP_OPEN.
+const forReading = 0x01;
+const forWriting = 0x02;
+const ours = 0x08 | 0x20;
+/** Smaller files are read back: that takes less than a command. */
+const hashThereBytes = 1024 * 1024;
+const modeMask = 0o7777;
+
+export class RemoteDirectory implements Directory {
+  readonly path: string;
+  readonly #link: SftpLink;
+
+  constructor(link: SftpLink, path: string) {
+    this.#link = link;
+    this.path = path;
+  }
+
+  async list(): Promise<Entry[]> {
+    const found = await this.#told('', 'listed', (session) => session.list(this.path));
+    return found.map(({ filename, longname, attrs }) =>
+      isSafeName(filename)
+        ? entryOf(filename, attrs, longname)
+        : { name: filename, kind: 'other', size: 0, mode: 0, mtimeS: 0 },
+    );
+  }
+
+  async look(name: string): Promise<Entry | undefined> {
+    const session = await this.#link.session();
+    try {
+      return entryOf(name, await session.lstat(this.#at(name)));
+    } catch (error) {
+      if ((error as { code?: unknown }).code === sftpStatus.noSuchFile) return undefined;
+      throw fileError(error, this.#where, this.#at(name), 'looked at');
+    }
+  }
+
+  async enter(name: string): Promise<RemoteDirectory> {
+    const entry = await this.look(name);
+    if (entry?.kind === 'directory') return new RemoteDirectory(this.#link, this.#at(name));
+    const code = entry === undefined ? 'ENOENT' : entry.kind === 'link' ? 'ELOOP' : 'ENOTDIR';
+    throw fileError({ code }, this.#where, this.#at(name), 'entered');
+  }
+
+  make(name: string, mode: number): Promise<void> {
+    return this.#told(name, 'created', (session) => session.makeDirectory(this.#at(name), mode));
+  }
+
+  async openSource(name: string): Promise<Source> {
+    const path = this.#at(name);
+    const session = await this.#link.session();
+    return this.#told(name, 'read', async () => {
+      const handle = await session.openFile(path, forReading);
+      return new RemoteSource({ link: this.#link, session, handle, path }, await session.fstat(handle));
+    });
+  }
+
+  async openSink(name: string, options: SinkOptions): Promise<Sink> {
+    const temporary = this.#at(temporaryName(options.resumeKey));
+    const session = await this.#link.session();
+    return this.#told(name, 'written', async () => {
+      const opened = await openTemporary(session, temporary, options);
+      return new RemoteSink({
+        ...opened,
+        link: this.#link,
+        session,
+        path: temporary,
+        final: this.#at(name),
+        mode: options.mode,
+      });
+    });
+  }
+
+  readLink(name: string): Promise<string> {
+    return this.#told(name, 'read', (session) => session.readLink(this.#at(name)));
+  }
+
+  async follow(name: string): Promise<{ directory: Directory; entry: Entry } | undefined> {
+    const session = await this.#link.session();
+    const real = await session.realPath(this.#at(name)).catch(() => undefined);
+    if (real === undefined || !real.startsWith('/')) return undefined;
+    const at = real.lastIndexOf('/');
+    const directory = new RemoteDirectory(this.#link, real.slice(0, at) || '/');
+    const last = real.slice(at + 1);
+    const entry = last === '' ? undefined : await directory.look(last);
+    return entry === undefined || entry.kind === 'link' ? undefined : { directory, entry };
+  }
+
+  async makeLink(name: string, to: string): Promise<void> {
+    const temporary = this.#at(temporaryName(undefined));
+    await this.#told(name, 'created', async (session) => {
+      await session.makeLink(to, temporary);
+      await session.replace(temporary, this.#at(name)).catch(async (error: unknown) => {
+        await session.removeFile(temporary).catch(() => undefined);
+        throw error;
+      });
+    });
+  }
+
+  removeFile(name: string): Promise<void> {
+    return this.#told(name, 'deleted', (session) => session.removeFile(this.#at(name)));
+  }
+
+  removeDirectory(name: string): Promise<void> {
+    return this.#told(name, 'deleted', (session) => session.removeDirectory(this.#at(name)));
+  }
+
+  setAttributes(name: string, attributes: Attributes): Promise<void> {
+    return this.#told(name, 'given its attributes', (session) =>
+      session.setAttributes(this.#at(name), sftpAttributes(attributes)),
+    );
+  }
+
+  async freeBytes(): Promise<number | undefined> {
+    const session = await this.#link.session();
+    return session.freeBytes(this.path).catch(() => undefined);
+  }
+
+  async close(): Promise<void> {}
+
+  get #where(): string {
+    return `on ${this.#link.host}`;
+  }
+
+  #at(name: string): string {
+    if (name === '') return this.path;
+    assertSafeName(name);
+    return this.path.endsWith('/') ? this.path + name : `${this.path}/${name}`;
+  }
+
+  async #told<T>(name: string, doing: string, act: (session: SftpSession) => Promise<T>): Promise<T> {
+    const session = await this.#link.session();
+    try {
+      return await act(session);
+    } catch (error) {
+      throw fileError(error, this.#where, this.#at(name), doing);
+    }
+  }
+}
+
+interface OpenFile {
+  link: SftpLink;
+  session: SftpSession;
+  handle: Buffer;
+  path: string;
+}
+
+class RemoteSource implements Source {
+  readonly size: number;
+  readonly mode: number;
+  readonly mtimeS: number;
+  readonly #file: OpenFile;
+
+  constructor(file: OpenFile, attributes: FileAttributes) {
+    this.#file = file;
+    this.size = attributes.size;
+    this.mode = attributes.mode & modeMask;
+    this.mtimeS = attributes.mtime;
+  }
+
+  read(buffer: Buffer, length: number, position: number): Promise<number> {
+    return readFully(this.#file, buffer, length, position);
+  }
+
+  hash(length: number): Promise<string> {
+    return hashOf(this.#file, length);
+  }
+
+  async hasChanged(): Promise<boolean> {
+    const { size, mtime } = await this.#file.session.fstat(this.#file.handle);
+    return size !== this.size || mtime !== this.mtimeS;
+  }
+
+  async close(): Promise<void> {
+    // What a lost session held open it holds no more.
+    await this.#file.session.closeFile(this.#file.handle).catch(() => undefined);
+  }
+}
+
+class RemoteSink implements Sink {
+  readonly keptBytes: number;
+  readonly #file: OpenFile & { keptBytes: number; final: string; mode: number };
+
+  constructor(file: OpenFile & { keptBytes: number; final: string; mode: number }) {
+    this.#file = file;
+    this.keptBytes = file.keptBytes;
+  }
+
+  async write(buffer: Buffer, length: number, position: number): Promise<void> {
+    const { session, handle } = this.#file;
+    try {
+      await session.write(handle, buffer, length, position);
+    } catch (error) {
+      throw await this.#writeError(error);
+    }
+  }
+
+  hash(length: number): Promise<string> {
+    return hashOf(this.#file, length);
+  }
+
+  async commit({ mode, mtimeS }: Attributes, size: number): Promise<void> {
+    const { session, handle, path, final } = this.#file;
+    const attributes = {
+      mode: mode ?? this.#file.mode,
+      ...(mtimeS === undefined ? {} : { mtimeS }),
+    };
+    try {
+      // A server takes requests in order: none of these waits for the one before.
+      const [, found] = await Promise.all([
+        session.setAttributes(handle, {
+          ...sftpAttributes(attributes),
+          ...(this.keptBytes > size ? { size } : {}),
+        }),
+        session.fstat(handle),
+        session.closeFile(handle),
+      ]);
+      if (found.size !== size) throw wrongSize(this.#where, final, found.size, size);
+      await session.replace(path, final);
+    } catch (error) {
+      throw fileError(error, this.#where, final, 'written');
+    }
+  }
+
+  async discard(keep: boolean): Promise<void> {
+    const { session, handle, path } = this.#file;
+    await session.closeFile(handle).catch(() => undefined);
+    if (!keep) await session.removeFile(path).catch(() => undefined);
+  }
+
+  get #where(): string {
+    return `on ${this.#file.link.host}`;
+  }
+
+  /** SFTP has no word for a full disk. */
+  async #writeError(error: unknown): Promise<TransferError> {
+    const { session, path, final } = this.#file;
+    const mayBeFull = (error as { code?: unknown }).code === sftpStatus.failure;
+    const directory = path.slice(0, path.lastIndexOf('/')) || '/';
+    const free = mayBeFull ? await session.freeBytes(directory).catch(() => undefined) : undefined;
+    const cause = free !== undefined && free < 1024 * 1024 ? { code: 'ENOSPC' } : error;
+    return fileError(cause, this.#where, final, 'written');
+  }
+}
+
+/** A file of its own; one that an earlier try has left is gone on with where it is this user's. */
+async function openTemporary(
+  session: SftpSession,
+  path: string,
+  { resumeKey }: SinkOptions,
+): Promise<{ handle: Buffer; keptBytes: number }> {
+  try {
+    return { handle: await session.openFile(path, forReading | forWriting | ours, 0o600), keptBytes: 0 };
+  } catch (error) {
+    if (resumeKey === undefined || error instanceof TransferError) throw error;
+    const found = await session.lstat(path).catch(() => undefined);
+    if (found === undefined) throw error;
+    // Opening by its name would follow a link that somebody has put there: it must be a file, and of this user.
+    const isFile = (found.mode & S_IFMT) === S_IFREG;
+    if (isFile && found.uid === (await ownUid(session, path))) {
+      return { handle: await session.openFile(path, forReading | forWriting), keptBytes: found.size };
+    }
+    throw new TransferError({
+      reason: 'path_refused',
+      message: 'Something else is in the place of the unfinished file.',
+      advice: `Look at ${path}, and remove it.`,
+    });
+  }
+}
+
+/** Who owns what this user makes there. */
+async function ownUid(session: SftpSession, path: string): Promise<number | undefined> {
+  const probe = `${path.slice(0, path.lastIndexOf('/'))}/${temporaryName(undefined)}`;
+  const handle = await session.openFile(probe, forWriting | ours, 0o600);
+  try {
+    return (await session.fstat(handle)).uid;
+  } finally {
+    await session.closeFile(handle);
+    await session.removeFile(probe);
+  }
+}
+
+async function readFully(file: OpenFile, buffer: Buffer, length: number, position: number): Promise<number> {
+  try {
+    let done = 0;
+    while (done < length) {
+      const got = await file.session.read(
+        file.handle,
+        done === 0 ? buffer : buffer.subarray(done),
+        length - done,
+        position + done,
+      );
+      if (got === 0) break;
+      done += got;
+    }
+    return done;
+  } catch (error) {
+    throw fileError(error, `on ${file.link.host}`, file.path, 'read');
+  }
+}
+
+async function hashOf(file: OpenFile, length: number): Promise<string> {
+  const there = length < hashThereBytes ? undefined : await remoteHash(file.link, file.path, length);
+  return there ?? hashBytes(length, (buffer, wanted, position) => readFully(file, buffer, wanted, position));
+}
+
+function sftpAttributes({ mode, mtimeS }: Attributes): { mode?: number; mtime?: number; atime?: number } {
+  return {
+    ...(mode === undefined ? {} : { mode: mode & modeMask }),
+    ...(mtimeS === undefined ? {} : { mtime: mtimeS, atime: mtimeS }),
+  };
+}
+
+function entryOf(name: string, { mode, size, mtime }: FileAttributes, longname?: string): Entry {
+  return {
+    name,
+    kind: kindOf(mode, longname),
+    size: size ?? 0,
+    mode: (mode ?? 0) & modeMask,
+    mtimeS: mtime ?? 0,
+  };
+}
+
+/** Servers that leave the mode out write a line as `ls -l` does. */
+function kindOf(mode: number | undefined, longname = ''): EntryKind {
+  const letters: Record<string, EntryKind> = { '-': 'file', d: 'directory', l: 'link' };
+  if (mode === undefined) return letters[longname.charAt(0)] ?? 'other';
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return 'file';
+    case S_IFDIR:
+      return 'directory';
+    case S_IFLNK:
+      return 'link';
+    default:
+      return 'other';
+  }
+}
+
+function wrongSize(where: string, path: string, found: number, expected: number): TransferError {
+  return new TransferError({
+    reason: 'checksum_mismatch',
+    message: `${path} ${where} has ${found} bytes in place of ${expected}.`,
+    advice: 'Look whether something else writes there.',
+    retryable: true,
+  });
+}

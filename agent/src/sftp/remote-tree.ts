@@ -1,0 +1,56 @@
+// The target's side, over SFTP. Everything goes by paths there; what may be done with them is for the target to say.
+import { RemoteDirectory } from './remote-directory.ts';
+import { partsOf } from './safe-name.ts';
+import type { SftpLink } from './sftp-link.ts';
+import { fileError, sftpStatus } from './transfer-error.ts';
+import type { LocateOptions, Place, Tree } from './tree.ts';
+
+export class RemoteTree implements Tree {
+  readonly where: string;
+  readonly #link: SftpLink;
+
+  constructor(link: SftpLink) {
+    this.#link = link;
+    this.where = `on ${link.host}`;
+  }
+
+  async locate(path: string, { create }: LocateOptions): Promise<Place> {
+    const isInHome = path.startsWith('~/');
+    const parts = partsOf(isInHome ? path.slice(1) : path);
+    const home = isInHome ? await this.#home() : '/';
+    const name = parts.pop();
+    const parent = parts.reduce(join, home);
+    await this.#requireDirectory(parent, create);
+    return { parent: new RemoteDirectory(this.#link, parent), name };
+  }
+
+  async #home(): Promise<string> {
+    const session = await this.#link.session();
+    try {
+      return await session.realPath('.');
+    } catch (error) {
+      throw fileError(error, this.where, '~', 'found');
+    }
+  }
+
+  async #requireDirectory(path: string, create: boolean): Promise<void> {
+    const session = await this.#link.session();
+    try {
+      const { mode } = await session.stat(path);
+      if ((mode & 0o170000) === 0o040000) return;
+    } catch (error) {
+      const isMissing = (error as { code?: unknown }).code === sftpStatus.noSuchFile;
+      if (!isMissing || !create || path === '/') throw fileError(error, this.where, path, 'found');
+      await this.#requireDirectory(path.slice(0, path.lastIndexOf('/')) || '/', create);
+      await session.makeDirectory(path, 0o755).catch((cause: unknown) => {
+        throw fileError(cause, this.where, path, 'created');
+      });
+      return;
+    }
+    throw fileError({ code: 'ENOTDIR' }, this.where, path, 'entered');
+  }
+}
+
+function join(path: string, name: string): string {
+  return path.endsWith('/') ? path + name : `${path}/${name}`;
+}

@@ -1,0 +1,105 @@
+// A transfer from its plan to its outcome: finds both ends, copies, deletes what a mirror is to delete, and says how it went.
+import type { StepOutcome } from '@opsconductor/protocol';
+import type { AgentPolicy } from '../policy/agent-policy.ts';
+import type { SshPool } from '../ssh/pool.ts';
+import type { StepContext } from '../steps/step-type.ts';
+import { ChunkBuffers } from './chunk-buffers.ts';
+import type { Conduct } from './copy-file.ts';
+import { TreeCopy } from './copy-tree.ts';
+import { closeEnds, type Ends, findEnds } from './find-ends.ts';
+import { LocalTree } from './local-tree.ts';
+import { mirrorDeletions } from './mirror-deletions.ts';
+import { ProgressMeter } from './progress-meter.ts';
+import { RateLimit } from './rate-limit.ts';
+import { RemoteTree } from './remote-tree.ts';
+import { SftpLink } from './sftp-link.ts';
+import { TransferLines } from './transfer-lines.ts';
+import { endOutcome, failureOutcome } from './transfer-outcomes.ts';
+import type { TransferPlan } from './transfer-plan.ts';
+import { TransferReport } from './transfer-report.ts';
+
+/** How long a stop waits for what is under way on the target. */
+const stopGraceMs = 3_000;
+
+export interface TransferDeps {
+  pool: SshPool;
+  policy: AgentPolicy;
+}
+
+export async function runTransfer(
+  deps: TransferDeps,
+  plan: TransferPlan,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const link = new SftpLink(deps.pool, context);
+  const lines = new TransferLines(context.output);
+  const report = new TransferReport((failure) => lines.failed(failure));
+  const meter = new ProgressMeter((progress) => context.transfers.progress(progress));
+  let beganMs: number | undefined;
+  // A server that says nothing more must not hold up a stop; until then what is half is removed.
+  let stopTimer: NodeJS.Timeout | undefined;
+  const onStop = () => {
+    stopTimer = setTimeout(() => link.close(), stopGraceMs);
+  };
+  context.signal.addEventListener('abort', onStop);
+  const outcome = await transfer();
+  context.signal.removeEventListener('abort', onStop);
+  clearTimeout(stopTimer);
+  meter.stop();
+  link.close();
+  if (beganMs === undefined) return outcome;
+  const elapsedMs = Math.round(performance.now() - beganMs);
+  for (const row of report.rows)
+    if (row.status === 'planned') lines.planned(row.operation, pathOf(row, plan));
+  lines.sumUp(report.totals, plan, elapsedMs);
+  context.transfers.report({ totals: report.totals, rows: report.rows });
+  return {
+    ...outcome,
+    executionTimeMs: elapsedMs,
+    ...(link.carrier === undefined ? {} : { ssh: link.carrier }),
+  };
+
+  async function transfer(): Promise<StepOutcome> {
+    const trees = { local: new LocalTree(deps.policy), remote: new RemoteTree(link) };
+    let ends: Ends | undefined;
+    try {
+      // What this agent may not do needs no connection.
+      await trees.local.check(plan.localPath, plan.direction === 'pull' && !plan.dryRun);
+      await link.session();
+      await context.beforeStart();
+      beganMs = performance.now();
+      meter.start();
+      ends = await findEnds(plan, trees);
+      await copyAndDelete(ends);
+      return endOutcome(report, plan);
+    } catch (error) {
+      return failureOutcome(error, { context, report, hasBegun: beganMs !== undefined });
+    } finally {
+      if (ends !== undefined) await closeEnds(ends);
+    }
+  }
+
+  async function copyAndDelete(ends: Ends): Promise<void> {
+    const conduct: Conduct = {
+      buffers: new ChunkBuffers(),
+      rateLimit: plan.bytesPerSecond === undefined ? undefined : new RateLimit(plan.bytesPerSecond),
+      signal: context.signal,
+      verify: plan.verify,
+      resume: plan.resume,
+      retries: plan.retries,
+      ends: `${context.target.host}:${context.target.port} ${context.credential.user}`,
+      moved: (bytes) => meter.moved(bytes),
+    };
+    const deletions = await mirrorDeletions(ends, plan, conduct);
+    await new TreeCopy({ plan, conduct, report, progress: meter }).copy(ends);
+    meter.counted();
+    await deletions.carryOut(report);
+  }
+}
+
+function pathOf(
+  { localPath, remotePath }: { localPath?: string; remotePath?: string },
+  { direction }: TransferPlan,
+): string {
+  return (direction === 'push' ? remotePath : localPath) ?? '';
+}

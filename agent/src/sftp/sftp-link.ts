@@ -1,0 +1,131 @@
+// The SFTP session of a transfer, opened again when it was lost. It and what else the transfer asks of the target go over
+// the agent's pool of warm connections.
+import type { StepOutcome } from '@opsconductor/protocol';
+import type { ClientChannel } from 'ssh2';
+import type { SshConnection } from '../ssh/connection.ts';
+import type { Lease, SshPool } from '../ssh/pool.ts';
+import { SshError } from '../ssh/ssh-error.ts';
+import { sshContext } from '../steps/ssh-exec-run.ts';
+import type { StepContext } from '../steps/step-type.ts';
+import { SftpSession } from './sftp-session.ts';
+
+type LinkContext = Pick<StepContext, 'target' | 'credential' | 'checkAddresses' | 'signal'>;
+
+export class SftpLink {
+  readonly #pool: SshPool;
+  readonly #context: LinkContext;
+  #opening: Promise<Lease<SftpSession>> | undefined;
+  #current: Lease<SftpSession> | undefined;
+  #carrier: NonNullable<StepOutcome['ssh']> | undefined;
+
+  constructor(pool: SshPool, context: LinkContext) {
+    this.#pool = pool;
+    this.#context = context;
+  }
+
+  get host(): string {
+    return this.#context.target.host;
+  }
+
+  /** The connection that carried it last. */
+  get carrier(): NonNullable<StepOutcome['ssh']> | undefined {
+    return this.#carrier;
+  }
+
+  /** The session, a new one where the last is over. Rejects with an `SshError`, or with the signal's reason. */
+  async session(): Promise<SftpSession> {
+    this.#context.signal.throwIfAborted();
+    if (this.#current?.channel.open === true) return this.#current.channel;
+    this.#current?.release();
+    this.#current = undefined;
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    return (await this.#opening).channel;
+  }
+
+  /** The stdout of a script of ours, or undefined where the target runs none. */
+  async run(script: string): Promise<string | undefined> {
+    let lease: Lease<ClientChannel>;
+    try {
+      lease = await this.#pool.open(this.#request(), (connection) => connection.exec('exec /bin/sh'));
+    } catch (error) {
+      if (error instanceof SshError) return undefined;
+      throw error;
+    }
+    try {
+      return await outputOf(lease.channel, script, this.#context.signal);
+    } finally {
+      lease.channel.close();
+      lease.release();
+    }
+  }
+
+  close(): void {
+    this.#current?.channel.close();
+    this.#current?.release();
+    this.#current = undefined;
+  }
+
+  async #open(): Promise<Lease<SftpSession>> {
+    const lease = await this.#pool.open(this.#request(), (connection) => openSftp(connection, this.host));
+    this.#current = lease;
+    this.#carrier = sshContext(lease);
+    return lease;
+  }
+
+  #request() {
+    const { target, credential, signal } = this.#context;
+    const checkAddresses = (found: readonly string[]) => this.#context.checkAddresses(found);
+    return { target, credential, checkAddresses, signal };
+  }
+}
+
+async function openSftp(connection: SshConnection, host: string): Promise<SftpSession> {
+  try {
+    return new SftpSession(await connection.sftp(), host);
+  } catch (error) {
+    throw error instanceof SshError && isMissing(error.cause) ? sftpMissing(error) : error;
+  }
+}
+
+/** Whether a session was opened, and SFTP did not answer in it. */
+function isMissing(cause: unknown): boolean {
+  const { message = '', level } = Object(cause) as { message?: string; level?: string };
+  return level === 'sftp-protocol' || /subsystem|SFTP session/i.test(message);
+}
+
+function sftpMissing(cause: SshError): SshError {
+  const { message, level } = cause.cause as Error & { level?: string };
+  const isNoise = level === 'sftp-protocol';
+  return new SshError({
+    reason: 'sftp_missing',
+    message: isNoise
+      ? `What answered in place of SFTP is something else (${message}).`
+      : `The server has no SFTP for this user (${message}).`,
+    advice: isNoise
+      ? "A start-up file of the user's shell prints something: it must be quiet where there is no terminal."
+      : 'Enable the sftp subsystem in sshd_config (Subsystem sftp internal-sftp), or use ssh.copy, which can do without.',
+    cause,
+  });
+}
+
+const maxOutputBytes = 64 * 1024;
+
+function outputOf(channel: ClientChannel, script: string, signal: AbortSignal): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    channel.on('data', (bytes: Buffer) => {
+      if (text.length < maxOutputBytes) text += bytes.toString('latin1');
+    });
+    channel.stderr.resume();
+    channel.on('error', () => resolve(undefined));
+    channel.once('close', (code: number | null | undefined) => {
+      signal.removeEventListener('abort', onAbort);
+      resolve(code === 0 ? text : undefined);
+    });
+    channel.end(script);
+  });
+}

@@ -1,0 +1,71 @@
+// What a transfer prints: what a dry run would do, what failed, and one line that sums it up.
+import type { TransferTotals } from '@opsconductor/protocol';
+import type { OutputSink } from '../steps/step-type.ts';
+import { shownPath } from './shown-path.ts';
+import type { TransferPlan } from './transfer-plan.ts';
+import type { Failure } from './transfer-report.ts';
+
+/** Of each kind; what is more is counted. */
+const maxLines = 5_000;
+
+export class TransferLines {
+  readonly #output: Pick<OutputSink, 'write'>;
+  #failures = 0;
+  #planned = 0;
+
+  constructor(output: Pick<OutputSink, 'write'>) {
+    this.#output = output;
+  }
+
+  failed({ path, error }: Failure): void {
+    this.#failures += 1;
+    if (this.#failures <= maxLines) this.#line('stderr', `${shownPath(path)}: ${error.message}`);
+  }
+
+  planned(what: string, path: string): void {
+    this.#planned += 1;
+    if (this.#planned <= maxLines) this.#line('stdout', `would ${what} ${shownPath(path)}`);
+  }
+
+  sumUp(totals: TransferTotals, plan: Pick<TransferPlan, 'direction' | 'dryRun'>, elapsedMs: number): void {
+    if (this.#failures > maxLines) this.#line('stderr', `and ${this.#failures - maxLines} more failed`);
+    if (this.#planned > maxLines) this.#line('stdout', `and ${this.#planned - maxLines} more`);
+    this.#line('stdout', summaryLine(totals, plan, elapsedMs));
+  }
+
+  #line(stream: 'stdout' | 'stderr', text: string): void {
+    this.#output.write(stream, Buffer.from(`${text}\n`));
+  }
+}
+
+export function summaryLine(
+  totals: TransferTotals,
+  { direction, dryRun }: Pick<TransferPlan, 'direction' | 'dryRun'>,
+  elapsedMs: number,
+): string {
+  const verb = direction === 'push' ? 'Uploaded' : 'Downloaded';
+  const lead = dryRun
+    ? 'Dry run, nothing was changed'
+    : `${verb} ${sizeWord(totals.bytes)} in ${(elapsedMs / 1_000).toFixed(1)} s`;
+  const parts = [
+    `${totals.created} created`,
+    `${totals.changed} changed`,
+    `${totals.unchanged} unchanged`,
+    ...(totals.directories > 0 ? [`${totals.directories} directories`] : []),
+    ...(totals.links > 0 ? [`${totals.links} links`] : []),
+    ...(totals.deleted > 0 ? [`${totals.deleted} deleted`] : []),
+    ...(totals.failed > 0 ? [`${totals.failed} failed`] : []),
+  ];
+  return `${lead}: ${parts.join(', ')}.`;
+}
+
+export function sizeWord(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let at = 0;
+  let value = bytes;
+  while (value >= 1_024 && at < units.length - 1) {
+    value /= 1_024;
+    at += 1;
+  }
+  return `${at === 0 ? value : value.toFixed(1)} ${units[at]}`;
+}

@@ -1,0 +1,61 @@
+// What is said of how a transfer ended.
+import type { StepOutcome } from '@opsconductor/protocol';
+import { SshError } from '../ssh/ssh-error.ts';
+import { failedBeforeStart, stoppedBeforeStart, stoppedStatus } from '../steps/ssh-exec-outcomes.ts';
+import type { StepContext, StopRequest } from '../steps/step-type.ts';
+import { shownPath } from './shown-path.ts';
+import { TransferError } from './transfer-error.ts';
+import { sizeWord } from './transfer-lines.ts';
+import type { TransferPlan } from './transfer-plan.ts';
+import type { TransferReport } from './transfer-report.ts';
+
+/** Of one that went through: well, or with files that failed. */
+export function endOutcome(report: TransferReport, { direction }: TransferPlan): StepOutcome {
+  const { firstFailure, totals } = report;
+  if (firstFailure === undefined) return { status: 'succeeded' };
+  const { failed, created, changed, unchanged } = totals;
+  const all = failed + created + changed + unchanged;
+  const done = direction === 'push' ? 'uploaded' : 'downloaded';
+  const lead =
+    all <= 1 ? '' : `${failed} of ${all} could not be ${done}; the first, ${shownPath(firstFailure.path)}: `;
+  return failedWith(report.commonReason, `${lead}${firstFailure.error.message}`, firstFailure.error.advice);
+}
+
+/** Of one that was ended by what `error` tells. Throws what is no word of a side, nor of who stopped it. */
+export function failureOutcome(
+  error: unknown,
+  { context, report, hasBegun }: { context: StepContext; report: TransferReport; hasBegun: boolean },
+): StepOutcome {
+  const { signal, target } = context;
+  if (signal.aborted) {
+    const request = signal.reason as StopRequest;
+    return hasBegun ? stoppedOutcome(request, report) : stoppedBeforeStart(request);
+  }
+  if (error instanceof TransferError)
+    return failedWith(error.reason, `${error.message}${soFar(report)}`, error.advice);
+  if (!(error instanceof SshError)) throw error;
+  if (!hasBegun) return failedBeforeStart(error);
+  return failedWith(
+    'transfer_cut',
+    `The connection to ${target.host} was lost during the transfer, and could not be had again: ${error.message}${soFar(report)}`,
+    error.advice,
+  );
+}
+
+function stoppedOutcome(request: StopRequest, report: TransferReport): StepOutcome {
+  const cause = request.cause === 'timed_out' ? 'ran out of its time' : 'was cancelled';
+  return {
+    status: stoppedStatus(request),
+    reason: request.cause,
+    message: `The transfer ${cause}.${soFar(report)} No file is there half.`,
+  };
+}
+
+function soFar({ totals }: TransferReport): string {
+  const files = totals.created + totals.changed;
+  return files === 0 ? '' : ` By then ${files} files with ${sizeWord(totals.bytes)} were in their places.`;
+}
+
+function failedWith(reason: TransferError['reason'], message: string, advice: string): StepOutcome {
+  return { status: 'failed', reason, message: message.slice(0, 2_000), advice: advice.slice(0, 2_000) };
+}

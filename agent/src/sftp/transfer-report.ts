@@ -1,0 +1,77 @@
+// What a transfer has come to: totals of everything, and a row for each file up to a bound. Failures come first.
+import { limits, type TransferRow, type TransferTotals } from '@opsconductor/protocol';
+import { fileError, TransferError, type TransferReason } from './transfer-error.ts';
+
+/** Half of the rows are kept for failures, however much goes well before. */
+const maxRowsOfOthers = limits.maxTransferRows / 2;
+
+/** As JSON: they go in one message with everything else of the attempt's end. */
+const maxRowsBytes = 1024 * 1024;
+
+type NewRow = Omit<TransferRow, 'status'> & { status?: TransferRow['status'] };
+
+export interface Failure {
+  path: string;
+  error: TransferError;
+}
+
+export class TransferReport {
+  readonly totals: TransferTotals = {
+    created: 0,
+    changed: 0,
+    unchanged: 0,
+    deleted: 0,
+    failed: 0,
+    directories: 0,
+    links: 0,
+    bytes: 0,
+  };
+  readonly #failed: TransferRow[] = [];
+  readonly #others: TransferRow[] = [];
+  readonly #reasons = new Map<TransferReason, number>();
+  #first: Failure | undefined;
+  readonly #onFailure: (failure: Failure) => void;
+
+  constructor(onFailure: (failure: Failure) => void = () => undefined) {
+    this.#onFailure = onFailure;
+  }
+
+  get rows(): TransferRow[] {
+    const all = [...this.#failed, ...this.#others].slice(0, limits.maxTransferRows);
+    let bytes = 0;
+    const tooLong = all.findIndex((row) => {
+      bytes += Buffer.byteLength(JSON.stringify(row));
+      return bytes > maxRowsBytes;
+    });
+    return tooLong === -1 ? all : all.slice(0, tooLong);
+  }
+
+  /** Of the first thing that failed. */
+  get firstFailure(): Failure | undefined {
+    return this.#first;
+  }
+
+  /** The reason that all failures have in common. */
+  get commonReason(): TransferReason {
+    const [[reason] = ['transfer_failed' as const], second] = [...this.#reasons];
+    return second === undefined ? reason : 'transfer_failed';
+  }
+
+  count(what: keyof TransferTotals, by = 1): void {
+    this.totals[what] += by;
+  }
+
+  done(row: NewRow): void {
+    if (this.#others.length < maxRowsOfOthers) this.#others.push({ status: 'completed', ...row });
+  }
+
+  fail(path: string, error: unknown, row: NewRow): void {
+    const known = error instanceof TransferError ? error : fileError(error, '', path, 'transferred');
+    this.totals.failed += 1;
+    this.#reasons.set(known.reason, (this.#reasons.get(known.reason) ?? 0) + 1);
+    this.#first ??= { path, error: known };
+    if (this.#failed.length < limits.maxTransferRows)
+      this.#failed.push({ ...row, status: 'failed', error: known.message.slice(0, 1_000) });
+    this.#onFailure({ path, error: known });
+  }
+}

@@ -1,0 +1,102 @@
+// One side of a transfer, the agent's or the target's: what the engine asks of directories and files, so that a copy in
+// either direction, and a comparison, are written once.
+
+export type EntryKind = 'file' | 'directory' | 'link' | 'other';
+
+export interface Entry {
+  name: string;
+  kind: EntryKind;
+  size: number;
+  /** Permission bits. */
+  mode: number;
+  /** Modification time in whole seconds, as SFTP has it. */
+  mtimeS: number;
+}
+
+export interface Attributes {
+  mode?: number;
+  mtimeS?: number;
+}
+
+/** A file that is read. */
+export interface Source {
+  readonly size: number;
+  readonly mode: number;
+  readonly mtimeS: number;
+  /** Bytes that were read; fewer than asked for at the end of the file only. */
+  read(buffer: Buffer, length: number, position: number): Promise<number>;
+  /** SHA-256 of the first bytes, in hex. */
+  hash(length: number): Promise<string>;
+  /** Whether size or time is not what it was when the file was opened. */
+  hasChanged(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** A file that is written under a name of its own, and appears under its name whole or not at all. */
+export interface Sink {
+  /** What an earlier try has left, which may be gone on with once it was compared; 0 where there is nothing. */
+  readonly keptBytes: number;
+  write(buffer: Buffer, length: number, position: number): Promise<void>;
+  /** SHA-256 of the first bytes of what was written, in hex. */
+  hash(length: number): Promise<string>;
+  /** Puts the file in its place, cut to its size. */
+  commit(attributes: Attributes, size: number): Promise<void>;
+  /** Lets go of what was written: removes it, or leaves it for a later try. Never rejects. */
+  discard(keep: boolean): Promise<void>;
+}
+
+export interface SinkOptions {
+  size: number;
+  /** Permission bits while it is written, and after unless told. */
+  mode: number;
+  /** Names what is written, so that a later try can go on with it; undefined for a name by chance. */
+  resumeKey?: string | undefined;
+}
+
+export interface Directory {
+  /** For people. */
+  readonly path: string;
+  list(): Promise<Entry[]>;
+  /** What is there under the name, links not followed. */
+  look(name: string): Promise<Entry | undefined>;
+  /** A directory in this one. Refuses a link. */
+  enter(name: string): Promise<Directory>;
+  make(name: string, mode: number): Promise<void>;
+  openSource(name: string): Promise<Source>;
+  openSink(name: string, options: SinkOptions): Promise<Sink>;
+  readLink(name: string): Promise<string>;
+  /** What a link leads to, for a transfer that follows links: where to find it, and what it is. Refuses a way out of what is allowed. */
+  follow(name: string): Promise<{ directory: Directory; entry: Entry } | undefined>;
+  /** Puts a link in its place, also of a file or link that is there. */
+  makeLink(name: string, to: string): Promise<void>;
+  removeFile(name: string): Promise<void>;
+  removeDirectory(name: string): Promise<void>;
+  /** Of something in this directory, links not followed. */
+  setAttributes(name: string, attributes: Attributes): Promise<void>;
+  /** Bytes that are free where it lies; undefined where that is not told. */
+  freeBytes(): Promise<number | undefined>;
+  close(): Promise<void>;
+}
+
+/** The whole of a side. */
+export interface Tree {
+  /** In a message: `on the agent` or the target's name. */
+  readonly where: string;
+  /**
+   * The directory that holds what the path names, and its name there. The name is undefined where the path is that of
+   * an outermost directory, which is then the parent.
+   */
+  locate(path: string, options: LocateOptions): Promise<Place>;
+}
+
+export interface LocateOptions {
+  /** Whether something is to be written there. */
+  write: boolean;
+  /** Makes the directories above it that are missing. */
+  create: boolean;
+}
+
+export interface Place {
+  parent: Directory;
+  name: string | undefined;
+}

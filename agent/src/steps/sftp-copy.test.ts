@@ -1,0 +1,186 @@
+import { createHash } from 'node:crypto';
+import { chmod, lstat, mkdir, readdir, readFile, readlink, stat, symlink, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { sshTest } from '../ssh/sshd-setup.ts';
+import { setupTransfers } from './sftp-setup.ts';
+
+const mode = async (path: string) => ((await lstat(path)).mode & 0o7777).toString(8);
+
+/** All below a directory: path, kind, mode and content or target, one line each. */
+async function treeOf(directory: string, at = ''): Promise<string[]> {
+  const names = (await readdir(join(directory, at))).sort();
+  const lines: string[] = [];
+  for (const name of names) {
+    const path = join(at, name);
+    const stats = await lstat(join(directory, path));
+    const bits = (stats.mode & 0o777).toString(8);
+    if (stats.isSymbolicLink()) lines.push(`${path} -> ${await readlink(join(directory, path))}`);
+    else if (stats.isDirectory()) lines.push(`${path}/ ${bits}`, ...(await treeOf(directory, path)));
+    else {
+      const hash = createHash('sha256')
+        .update(await readFile(join(directory, path)))
+        .digest('hex');
+      lines.push(`${path} ${bits} ${Math.floor(stats.mtimeMs / 1_000)} ${hash}`);
+    }
+  }
+  return lines;
+}
+
+sshTest('a file goes up and comes back, as large as it is', async () => {
+  const t = await setupTransfers();
+  const bytes = Buffer.alloc(5_000_000, 'a line of text that repeats\n');
+  const file = await t.put('local', 'app.tar', bytes);
+  const up = await t.run('upload', {
+    local_path: file,
+    remote_path: join(t.remote, 'opt/app.tar'),
+    create_directories: true,
+    mode: '0640',
+    preserve_times: true,
+    verify: 'checksum',
+  });
+  expect(up.outcome).toMatchObject({ status: 'succeeded', ssh: { reused: false } });
+  expect((await readFile(join(t.remote, 'opt/app.tar'))).equals(bytes)).toBe(true);
+  expect(await mode(join(t.remote, 'opt/app.tar'))).toBe('640');
+  expect(Math.floor((await stat(join(t.remote, 'opt/app.tar'))).mtimeMs / 1_000)).toBe(
+    Math.floor((await stat(file)).mtimeMs / 1_000),
+  );
+  expect(up.report?.totals).toMatchObject({ created: 1, changed: 0, failed: 0, bytes: bytes.length });
+  expect(up.report?.rows).toMatchObject([
+    { operation: 'upload', localPath: file, status: 'completed', fileSize: bytes.length },
+  ]);
+  expect(up.stdout).toMatch(/^Uploaded 4\.8 MiB in \d+\.\d s: 1 created, 0 changed, 0 unchanged\.\n$/);
+  const down = await t.run('download', {
+    remote_path: join(t.remote, 'opt/app.tar'),
+    local_path: `${t.local}/back/`,
+    create_directories: true,
+  });
+  expect(down.outcome).toMatchObject({ status: 'succeeded' });
+  expect((await readFile(join(t.local, 'back/app.tar'))).equals(bytes)).toBe(true);
+  expect(await readdir(join(t.local, 'back'))).toEqual(['app.tar']);
+});
+
+sshTest('a tree goes up, comes back and is the same', async () => {
+  const t = await setupTransfers();
+  for (let n = 0; n < 60; n += 1) await t.put('local', `site/d${n % 7}/e${n % 3}/file ${n}`, `content ${n}`);
+  await t.put('local', 'site/empty file', '');
+  await t.put('local', 'site/a\nnew line "and" \u{1F600}', 'odd name');
+  await t.put('local', 'site/-rf', 'an option');
+  await t.put('local', 'site/large', Buffer.alloc(900_000, 'x'));
+  await mkdir(join(t.local, 'site/empty'));
+  await symlink('d1/e1', join(t.local, 'site/link'));
+  await symlink('nowhere', join(t.local, 'site/dangling'));
+  await chmod(join(t.local, 'site/empty'), 0o700);
+  await chmod(join(t.local, 'site/-rf'), 0o755);
+  await utimes(join(t.local, 'site/large'), 1_500_000_000, 1_500_000_000);
+  const keep = { preserve_permissions: true, preserve_times: true };
+  const up = await t.run('upload', {
+    local_path: join(t.local, 'site'),
+    remote_path: join(t.remote, 'site'),
+    ...keep,
+  });
+  expect(up.outcome).toMatchObject({ status: 'succeeded' });
+  const before = await treeOf(join(t.local, 'site'));
+  expect(await treeOf(join(t.remote, 'site'))).toEqual(before);
+  const down = await t.run('download', {
+    local_path: join(t.local, 'back'),
+    remote_path: join(t.remote, 'site'),
+    ...keep,
+  });
+  expect(down.outcome).toMatchObject({ status: 'succeeded' });
+  expect(await treeOf(join(t.local, 'back'))).toEqual(before);
+  expect(down.report?.totals).toMatchObject({ created: 64, links: 2, failed: 0 });
+});
+
+sshTest('nothing outside the roots is read or written, by dots or by links', async () => {
+  const t = await setupTransfers();
+  await t.put('remote', 'secret', 'not for you');
+  await symlink(t.remote, join(t.local, 'way-out'));
+  await symlink(join(t.remote, 'secret'), join(t.local, 'secret-link'));
+  const upload = (path: string) => t.run('upload', { local_path: path, remote_path: join(t.remote, 'copy') });
+  for (const path of [
+    join(t.remote, 'secret'),
+    `${t.local}/../remote/secret`,
+    `${t.local}/way-out/secret`,
+    `${t.local}/secret-link`,
+    `${t.local}-other/x`,
+    '/etc/passwd',
+  ]) {
+    expect([path, (await upload(path)).outcome]).toMatchObject([
+      path,
+      { status: 'failed', reason: 'path_refused' },
+    ]);
+  }
+  for (const path of [`${t.local}/way-out/new`, join(t.remote, 'new'), '/etc/new']) {
+    const { outcome } = await t.run('download', { remote_path: join(t.remote, 'secret'), local_path: path });
+    expect([path, outcome]).toMatchObject([path, { status: 'failed', reason: 'path_refused' }]);
+  }
+  expect(await readdir(t.remote)).toEqual(['secret']);
+});
+
+sshTest('an agent without a policy reads no file, and says where to allow it', async () => {
+  const t = await setupTransfers({}, () => ({ fileRoots: [] }));
+  const file = await t.put('local', 'a', 'a');
+  const { outcome } = await t.run('upload', { local_path: file, remote_path: join(t.remote, 'a') });
+  expect(outcome).toMatchObject({ reason: 'path_refused', advice: expect.stringContaining('file_roots') });
+});
+
+sshTest('a root for reading is not written to', async () => {
+  const t = await setupTransfers({}, (path) => ({ fileRoots: [{ path, mayWrite: false }] }));
+  const file = await t.put('local', 'a', 'a');
+  const up = await t.run('upload', { local_path: file, remote_path: join(t.remote, 'a') });
+  expect(up.outcome).toMatchObject({ status: 'succeeded' });
+  const down = await t.run('download', { local_path: join(t.local, 'b'), remote_path: join(t.remote, 'a') });
+  expect(down.outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+});
+
+sshTest('one bad file keeps none of the others from being copied', async () => {
+  const t = await setupTransfers();
+  for (const name of ['a', 'b', 'c']) await t.put('local', `set/${name}`, name);
+  await t.put('remote', 'set/b/in the way', 'x');
+  await chmod(join(t.remote, 'set'), 0o777);
+  const { outcome, report, stderr } = await t.run('upload', {
+    local_path: join(t.local, 'set'),
+    remote_path: join(t.remote, 'set'),
+  });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_failed' });
+  expect(outcome.message).toMatch(/^1 of 3 could not be uploaded; the first, b: /);
+  expect(report?.totals).toMatchObject({ created: 2, failed: 1 });
+  expect(report?.rows[0]).toMatchObject({
+    status: 'failed',
+    error: expect.stringContaining('is a directory'),
+  });
+  expect(stderr).toMatch(/^b: .*is a directory/);
+  expect(await readFile(join(t.remote, 'set/c'), 'utf8')).toBe('c');
+});
+
+sshTest('what is there is replaced, kept or refused as the step says', async () => {
+  const t = await setupTransfers();
+  const file = await t.put('local', 'f', 'new');
+  const remote = await t.put('remote', 'f', 'old');
+  await chmod(remote, 0o666);
+  const upload = async (overwrite?: string) =>
+    (await t.run('upload', { local_path: file, remote_path: remote, ...(overwrite && { overwrite }) }))
+      .outcome;
+  await utimes(remote, 2_000_000_000, 2_000_000_000);
+  expect(await upload('never')).toMatchObject({ status: 'succeeded' });
+  expect(await upload('newer')).toMatchObject({ status: 'succeeded' });
+  expect(await upload('fail')).toMatchObject({ status: 'failed', reason: 'file_exists' });
+  expect(await readFile(remote, 'utf8')).toBe('old');
+  expect(await upload('different')).toMatchObject({ status: 'succeeded' });
+  expect(await readFile(remote, 'utf8')).toBe('new');
+  expect(await mode(remote)).toBe('666');
+});
+
+sshTest.each([
+  ['a missing source', { remote_path: '/nowhere/x' }, 'path_missing'],
+  ['a directory that is not there', { local_path: 'no/such/place' }, 'path_missing'],
+  ['a file that may not be read', { remote_path: '/etc/shadow' }, 'permission_denied'],
+])('%s has a reason of its own', async (_, paths, reason) => {
+  const t = await setupTransfers();
+  await t.put('remote', 'f', 'x');
+  const { local_path = 'new', ...other } = paths as { local_path?: string };
+  const config = { remote_path: join(t.remote, 'f'), ...other, local_path: join(t.local, local_path) };
+  const { outcome } = await t.run('download', config);
+  expect(outcome).toMatchObject({ status: 'failed', reason, advice: expect.stringMatching(/\w/) });
+});

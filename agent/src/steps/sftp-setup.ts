@@ -1,0 +1,94 @@
+// For tests: transfers between a root of the agent and the home directory of a user on a real sshd.
+import { chmod, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { StepOutcome, TransferProgress, TransferReport } from '@opsconductor/protocol';
+import { onTestFinished } from 'vitest';
+import type { AgentPolicy } from '../policy/agent-policy.ts';
+import { type SshSetup, setupSshd } from '../ssh/sshd-setup.ts';
+import { sftpDownload } from './sftp-download.ts';
+import { sftpSync } from './sftp-sync.ts';
+import { sftpUpload } from './sftp-upload.ts';
+import { sshCopy } from './ssh-copy.ts';
+import { TestSink } from './ssh-exec-setup.ts';
+import type { StepContext, StepType, StopRequest } from './step-type.ts';
+
+export interface Transferred {
+  outcome: StepOutcome;
+  report: TransferReport | undefined;
+  progress: TransferProgress[];
+  stdout: string;
+  stderr: string;
+}
+
+export interface SftpSetup extends SshSetup {
+  /** The one root of the agent. */
+  local: string;
+  /** Where the user may write. */
+  remote: string;
+  /** Writes a file and the directories above it; returns its path. */
+  put(side: 'local' | 'remote', path: string, content: string | Buffer): Promise<string>;
+  run(
+    type: 'upload' | 'download' | 'sync' | 'copy',
+    config: object,
+    more?: Partial<StepContext>,
+  ): Promise<Transferred>;
+  stop(cause?: StopRequest['cause']): void;
+}
+
+export async function setupTransfers(
+  sshd: Parameters<typeof setupSshd>[0] = {},
+  policyOf: (root: string) => AgentPolicy = (path) => ({ fileRoots: [{ path, mayWrite: true }] }),
+): Promise<SftpSetup> {
+  const t = await setupSshd(sshd);
+  const dir = await realpath(await mkdtemp(join(tmpdir(), 'opsconductor-transfer-')));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  await chmod(dir, 0o755);
+  const [local, remote] = [join(dir, 'local'), join(dir, 'remote')];
+  await mkdir(local);
+  await mkdir(remote);
+  await chmod(remote, 0o777);
+  const deps = { pool: t.pool(), policy: policyOf(local) };
+  const controller = new AbortController();
+  const types: Record<string, StepType<never>> = {
+    upload: sftpUpload(deps),
+    download: sftpDownload(deps),
+    sync: sftpSync(deps),
+    copy: sshCopy(deps),
+  };
+  return {
+    ...t,
+    local,
+    remote,
+    async put(side, path, content) {
+      const full = join(side === 'local' ? local : remote, path);
+      await mkdir(dirname(full), { recursive: true });
+      await writeFile(full, content);
+      return full;
+    },
+    async run(type, config, more = {}) {
+      const sink = new TestSink();
+      const told: Pick<Transferred, 'report' | 'progress'> = { report: undefined, progress: [] };
+      const outcome = await (types[type] as StepType<never>).execute(config as never, {
+        marker: 'test.1.1',
+        directoryName: 'test.1.1',
+        target: t.target,
+        credential: t.credential,
+        output: sink,
+        transfers: {
+          progress: (progress) => told.progress.push(progress),
+          report: (report) => {
+            told.report = report;
+          },
+        },
+        maySurvive: false,
+        signal: controller.signal,
+        beforeStart: async () => {},
+        checkAddresses: () => {},
+        ...more,
+      });
+      return { outcome, ...told, stdout: sink.stdout, stderr: sink.stderr };
+    },
+    stop: (cause = 'cancelled') => controller.abort({ cause, killGraceMs: 1_000 } satisfies StopRequest),
+  };
+}

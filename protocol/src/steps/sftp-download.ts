@@ -1,0 +1,32 @@
+import { type Static, Type } from 'typebox';
+import {
+  conductFields,
+  createDirectoriesField,
+  filterFields,
+  modeFields,
+  overwriteField,
+  pathFields,
+  preservePermissionsField,
+  preserveTimesField,
+  symlinksField,
+  timeoutField,
+} from './transfer-fields.ts';
+
+/** Configuration of a step of type `sftp.download`: a file or a directory of the target is copied to the agent. */
+export const SftpDownloadConfigSchema = Type.Object(
+  {
+    remote_path: pathFields.remote_path,
+    local_path: pathFields.local_path,
+    timeout: timeoutField,
+    create_directories: createDirectoriesField,
+    overwrite: overwriteField,
+    preserve_permissions: preservePermissionsField(false),
+    preserve_times: preserveTimesField,
+    ...modeFields,
+    ...filterFields,
+    symlinks: symlinksField,
+    ...conductFields,
+  },
+  { additionalProperties: false },
+);
+export type SftpDownloadConfig = Static<typeof SftpDownloadConfigSchema>;

@@ -1,0 +1,31 @@
+import { type Static, Type } from 'typebox';
+import {
+  conductFields,
+  createDirectoriesField,
+  filterFields,
+  modeFields,
+  overwriteField,
+  pathFields,
+  preservePermissionsField,
+  preserveTimesField,
+  symlinksField,
+  timeoutField,
+} from './transfer-fields.ts';
+
+/** Configuration of a step of type `sftp.upload`: a file or a directory of the agent is copied to the target. */
+export const SftpUploadConfigSchema = Type.Object(
+  {
+    ...pathFields,
+    timeout: timeoutField,
+    create_directories: createDirectoriesField,
+    overwrite: overwriteField,
+    preserve_permissions: preservePermissionsField(false),
+    preserve_times: preserveTimesField,
+    ...modeFields,
+    ...filterFields,
+    symlinks: symlinksField,
+    ...conductFields,
+  },
+  { additionalProperties: false },
+);
+export type SftpUploadConfig = Static<typeof SftpUploadConfigSchema>;

@@ -1,0 +1,136 @@
+// Fields that step types which transfer files share.
+import { Type } from 'typebox';
+import { agentPathPattern, noNulPattern, targetPathPattern } from './patterns.ts';
+
+/** Seconds that a transfer may take unless told. */
+export const transferTimeoutS = 3_600;
+
+const Pattern = Type.String({ minLength: 1, maxLength: 1_000, pattern: noNulPattern });
+const Patterns = (title: string, description: string) =>
+  Type.Optional(Type.Array(Pattern, { minItems: 1, maxItems: 200, title, description }));
+const Flag = (defaultValue: boolean, title: string, description: string) =>
+  Type.Optional(Type.Boolean({ default: defaultValue, title, description }));
+
+/** What both ends are called. */
+export const pathFields = {
+  local_path: Type.String({
+    minLength: 1,
+    maxLength: 4096,
+    pattern: agentPathPattern,
+    title: 'Path on the agent',
+    description: 'Absolute; inside a directory that the policy file of the agent allows',
+  }),
+  remote_path: Type.String({
+    minLength: 1,
+    maxLength: 4096,
+    pattern: targetPathPattern,
+    title: 'Path on the target',
+    description: 'Absolute, or ~/… in the home directory of the login user',
+  }),
+};
+
+export const directionField = Type.Optional(
+  Type.Enum(['push', 'pull'], {
+    default: 'push',
+    title: 'Direction',
+    description: 'push: from the agent to the target. pull: from the target to the agent.',
+  }),
+);
+
+export const timeoutField = Type.Optional(
+  Type.Integer({
+    minimum: 1,
+    maximum: 604_800,
+    default: transferTimeoutS,
+    title: 'Timeout',
+    description: 'Of the whole transfer, in seconds',
+  }),
+);
+
+export const createDirectoriesField = Flag(
+  false,
+  'Create directories',
+  'Whether directories above the destination are made where they are missing',
+);
+
+/** Of a copy, which says what becomes of a file that is there already. */
+export const overwriteField = Type.Optional(
+  Type.Enum(['always', 'different', 'newer', 'never', 'fail'], {
+    default: 'always',
+    title: 'Overwrite',
+    description:
+      'What becomes of a file that is there: always replaced; replaced when size or time is different; when the source is newer; left alone; or the file fails.',
+  }),
+);
+
+export const preservePermissionsField = (isDefault: boolean) =>
+  Flag(
+    isDefault,
+    'Preserve permissions',
+    'Whether files and directories get the permission bits of the source',
+  );
+export const preserveTimesField = Flag(
+  false,
+  'Preserve times',
+  'Whether files and directories get the modification times of the source',
+);
+
+const Mode = (title: string, description: string) =>
+  Type.Optional(Type.String({ pattern: '^[0-7]{3,4}$', title, description }));
+export const modeFields = {
+  mode: Mode('File mode', 'Permission bits of the files, octal: 0644'),
+  directory_mode: Mode('Directory mode', 'Permission bits of directories that are made, octal: 0755'),
+};
+
+export const filterFields = {
+  include: Patterns(
+    'Include',
+    'Patterns as rsync has them, looked at before those of exclude: what matches one is transferred',
+  ),
+  exclude: Patterns(
+    'Exclude',
+    'Patterns as rsync has them: what matches one is left out, a directory with all in it',
+  ),
+};
+
+export const symlinksField = Type.Optional(
+  Type.Enum(['copy', 'skip', 'follow', 'fail'], {
+    default: 'copy',
+    title: 'Links',
+    description:
+      'What becomes of symbolic links: made anew as links; left out; what they lead to is transferred; or they fail.',
+  }),
+);
+
+/** How hard it tries, and how it makes sure. */
+export const conductFields = {
+  verify: Type.Optional(
+    Type.Enum(['size', 'checksum'], {
+      default: 'size',
+      title: 'Verify',
+      description: 'What is compared after each file: its size, or the SHA-256 of both sides',
+    }),
+  ),
+  resume: Flag(
+    true,
+    'Resume',
+    'Whether a large file that was broken off is gone on with, after what is there was compared',
+  ),
+  retries: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 10,
+      default: 3,
+      title: 'Retries',
+      description: 'How often a file is tried again when the connection breaks or the file changes meanwhile',
+    }),
+  ),
+  bandwidth_limit: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 10_000_000,
+      title: 'Bandwidth limit',
+      description: 'KiB a second; as fast as it goes unless told',
+    }),
+  ),
+};

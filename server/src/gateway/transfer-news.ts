@@ -1,0 +1,82 @@
+// How far transfers are, from the agents to the readers on all servers. Gathered, the newest of each step, and told once a
+// second at most; nothing of it is stored, and what is lost the next one makes good.
+import { limits, type TransferProgress, TransferProgressSchema } from '@opsconductor/protocol';
+import { Check } from 'typebox/value';
+import type { Log } from '../log.ts';
+import type { LiveHub, LiveTransfer } from '../runs/live-hub.ts';
+import type { Sql } from '../store/connection.ts';
+import { tellTransfers } from '../store/transfer-notices.ts';
+
+/** PostgreSQL takes 8,000 bytes in a notification. */
+const maxPayloadBytes = 7_500;
+const maxShownPath = 500;
+
+export interface TransferNewsDeps {
+  sql: Sql;
+  hub: Pick<LiveHub, 'publishTransfers'>;
+  serverId: string;
+  log: Log;
+}
+
+export class TransferNews {
+  readonly #deps: TransferNewsDeps;
+  #gathered = new Map<number, LiveTransfer>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(deps: TransferNewsDeps) {
+    this.#deps = deps;
+  }
+
+  progressed(
+    { runId, stepId, epoch }: { runId: number; stepId: number; epoch: number },
+    { current, ...progress }: TransferProgress,
+  ): void {
+    const shown = current === undefined ? {} : { current: current.slice(0, maxShownPath).toWellFormed() };
+    const transfer = { runId, stepId, attempt: epoch, progress: { ...progress, ...shown } };
+    this.#deps.hub.publishTransfers([transfer]);
+    this.#gathered.set(stepId, transfer);
+    this.#timer ??= setTimeout(() => void this.#tell(), limits.transferProgressMs);
+  }
+
+  /** What a server has told all of them. */
+  heard(payload: string): void {
+    const { server, transfers } = JSON.parse(payload) as { server: string; transfers: LiveTransfer[] };
+    if (server === this.#deps.serverId) return;
+    // It may be of another version.
+    this.#deps.hub.publishTransfers(
+      transfers.filter(({ progress }) => Check(TransferProgressSchema, progress)),
+    );
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  async #tell(): Promise<void> {
+    this.#timer = undefined;
+    const transfers = [...this.#gathered.values()];
+    this.#gathered = new Map();
+    try {
+      for (const some of inPayloads(transfers)) {
+        await tellTransfers(this.#deps.sql, JSON.stringify({ server: this.#deps.serverId, transfers: some }));
+      }
+    } catch (error) {
+      this.#deps.log.debug({ err: error }, 'other servers were not told how far transfers are');
+    }
+  }
+}
+
+function inPayloads(transfers: readonly LiveTransfer[]): LiveTransfer[][] {
+  const payloads: LiveTransfer[][] = [];
+  let bytes = maxPayloadBytes;
+  for (const transfer of transfers) {
+    const length = Buffer.byteLength(JSON.stringify(transfer));
+    if (bytes + length > maxPayloadBytes) {
+      payloads.push([]);
+      bytes = 200;
+    }
+    payloads.at(-1)?.push(transfer);
+    bytes += length + 1;
+  }
+  return payloads;
+}

@@ -1,0 +1,79 @@
+// What an agent says that a step has moved, made ready to be stored. It is hostile input: names are sealed as they are, and
+// times and counts are taken only where they are such.
+import type { TransferReport, TransferRow } from '@opsconductor/protocol';
+import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import type { Sql } from '../../store/connection.ts';
+import { findStepPlace } from '../../store/run-values.ts';
+import type { NewTransferRow, NewTransfers } from '../../store/transfers.ts';
+import type { RunKeys } from '../run-keys.ts';
+
+interface AttemptRef {
+  stepId: number;
+  epoch: number;
+}
+
+/** What of a row is sealed. */
+export type TransferNames = Pick<TransferRow, 'localPath' | 'remotePath' | 'error'>;
+
+export class TransferTaker {
+  readonly #deps: { sql: Sql; keys: RunKeys };
+
+  constructor(deps: { sql: Sql; keys: RunKeys }) {
+    this.#deps = deps;
+  }
+
+  /** Undefined where there is no such step. */
+  async take(
+    attempt: AttemptRef,
+    { totals, rows }: TransferReport,
+  ): Promise<Omit<NewTransfers, 'stepId' | 'epoch'> | undefined> {
+    const place = await findStepPlace(this.#deps.sql, attempt.stepId);
+    if (place === undefined) return undefined;
+    const dataKey = await this.#deps.keys.keyOf(this.#deps.sql, place.runId);
+    return { totals, rows: rows.map((row, at) => rowOf(dataKey, attempt, row, at + 1)) };
+  }
+}
+
+function rowOf(dataKey: Buffer, attempt: AttemptRef, row: TransferRow, number: number): NewTransferRow {
+  const { localPath, remotePath, error, operation, status, fileSize, bytesTransferred } = row;
+  const [startedAt, completedAt] = [timeOf(row.startedAt), timeOf(row.completedAt)];
+  const names: TransferNames = {
+    ...(localPath === undefined ? {} : { localPath }),
+    ...(remotePath === undefined ? {} : { remotePath }),
+    ...(error === undefined ? {} : { error }),
+  };
+  const tookMs =
+    startedAt === null || completedAt === null ? 0 : Date.parse(completedAt) - Date.parse(startedAt);
+  return {
+    number,
+    operation,
+    names: sealAtRest(dataKey, Buffer.from(JSON.stringify(names)), namesAad(attempt, number)).toString(
+      'base64',
+    ),
+    fileSize: fileSize ?? null,
+    bytesTransferred,
+    bytesPerSecond:
+      tookMs > 0 ? Math.min(Number.MAX_SAFE_INTEGER, Math.round((bytesTransferred * 1_000) / tookMs)) : null,
+    status,
+    startedAt,
+    completedAt,
+  };
+}
+
+export function openNames(
+  dataKey: Buffer,
+  attempt: AttemptRef,
+  number: number,
+  sealed: Buffer,
+): TransferNames {
+  return JSON.parse(openAtRest(dataKey, sealed, namesAad(attempt, number)).toString('utf8'));
+}
+
+function timeOf(text: string | undefined): string | null {
+  const ms = text === undefined ? Number.NaN : Date.parse(text);
+  return Number.isNaN(ms) ? null : new Date(ms).toISOString();
+}
+
+function namesAad({ stepId, epoch }: AttemptRef, number: number): Uint8Array {
+  return aadOf('file-transfer', stepId, epoch, number);
+}
