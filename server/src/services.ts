@@ -53,6 +53,7 @@ import { LiveHub } from './runs/live-hub.ts';
 import { OutputWriter } from './runs/output-writer.ts';
 import { RunKeys } from './runs/run-keys.ts';
 import { Sweeper } from './runs/sweeper.ts';
+import { TransferTaker } from './runs/transfers/take-transfers.ts';
 import { HandedOnValues } from './runs/values/handed-on.ts';
 import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import { SiteRuleChecker } from './site-rules/checker.ts';
@@ -142,6 +143,7 @@ export function createServices(options: ServiceOptions): Services {
     builder,
     cleanUps: new CleanUpRequests({ sql, builder }),
     handedOn: new HandedOnValues({ sql, masterKey, keys }),
+    transfers: new TransferTaker({ sql, keys }),
     writer,
     keys,
     hub,

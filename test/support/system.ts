@@ -2,7 +2,7 @@
 // a database of its own.
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -40,6 +40,8 @@ export interface SystemOptions {
   account?: boolean;
   /** Puts a relay between the first agent and the server. */
   proxy?: boolean;
+  /** The first agent may read and write below a directory of its own: `filesDir`. */
+  files?: boolean;
 }
 
 // The product's are 5 s and 20 s.
@@ -137,6 +139,8 @@ export class TestAgent extends Restartable {
   readonly dataDir: string;
   readonly #slots: number;
   readonly #file: string;
+  /** What its owner allows. */
+  policy: string | undefined;
 
   constructor(name: string, dataDir: string, slots: number, file = agentFile) {
     super();
@@ -156,7 +160,8 @@ export class TestAgent extends Restartable {
 
   /** Starts it; resolves when it is connected unless told. */
   async start({ connected = true } = {}): Promise<void> {
-    const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots)];
+    const policy = this.policy === undefined ? [] : ['--policy', this.policy];
+    const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots), ...policy];
     const child = this.spawn([this.#file, ...args], { OPSCONDUCTOR_LOG_LEVEL: 'info' }, this.dataDir);
     if (connected) await child.says(/"msg":"connected"/);
   }
@@ -206,6 +211,11 @@ export class TestSystem {
     this.segmentId = segmentId;
     this.targetId = targetId;
     this.#agents.push(parts.agent);
+  }
+
+  /** What the first agent may read and write, where the system has that. */
+  get filesDir(): string {
+    return join(this.#parts.dir, 'files');
   }
 
   /** A line of shell that waits on the target until the test opens the gate. */
@@ -265,6 +275,27 @@ export class TestSystem {
     const reader = new RunReader({ url, token: this.#parts.token, ...options });
     this.#readers.push(reader);
     return reader;
+  }
+
+  /** Runs a job of these steps, written whole, on the target; returns the run's id. */
+  async runSteps(steps: readonly Record<string, unknown>[]): Promise<number> {
+    const job = await this.api.made<{ id: number }>('/api/v1/jobs', { name: `job ${randomUUID()}`, steps });
+    const run = await this.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, { targetIds: [this.targetId] });
+    return run.id;
+  }
+
+  /** Resolves with the data of the first event of that name in the run's stream. */
+  async event<T>(runId: number, name: string): Promise<T> {
+    const url = `${this.#parts.url}/api/v1/runs/${runId}/events`;
+    const reply = await fetch(url, { headers: { authorization: `Bearer ${this.#parts.token}` } });
+    if (!reply.ok || reply.body === null) throw new Error(`${url}: ${reply.status}`);
+    let text = '';
+    for await (const piece of reply.body.pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      const match = new RegExp(`^event: ${name}\n(?:id: .*\n)?data: (.*)\n\n`, 'm').exec(text);
+      if (match !== null) return JSON.parse(match[1] ?? '');
+    }
+    throw new Error(`the stream ended without ${name}: ${text}`);
   }
 
   async steps(runId: number): Promise<Step[]> {
@@ -354,12 +385,20 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
     databaseUrl: database?.url,
     closeDatabase: database?.close ?? (() => sql.end({ timeout: 1 })),
   };
+  if (options.files === true) parts.agent.policy = await writePolicy(dir);
   try {
     return await fill(parts);
   } catch (error) {
     await endSystem(parts, [parts.agent]).catch(() => undefined);
     throw error;
   }
+}
+
+async function writePolicy(dir: string): Promise<string> {
+  const policy = join(dir, 'policy.yaml');
+  await mkdir(join(dir, 'files'));
+  await writeFile(policy, `file_roots: [${join(dir, 'files')}]\n`, { mode: 0o644 });
+  return policy;
 }
 
 /** The agent and the server, as they are now. */

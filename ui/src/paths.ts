@@ -288,6 +288,8 @@ export const apiPaths = {
   runExplanation: (id: number) => `${root}/runs/${id}/explain`,
   runDecisions: (id: number) => `${root}/runs/${id}/decisions`,
   stepAttempts: (runId: number, stepId: number) => `${root}/runs/${runId}/steps/${stepId}/attempts`,
+  stepTransfers: (runId: number, stepId: number, query: Query = {}) =>
+    withQuery(`${root}/runs/${runId}/steps/${stepId}/transfers`, query),
   rerun: (id: number) => `${root}/runs/${id}/rerun`,
   cancelRun: (id: number, query: Query = {}) => withQuery(`${root}/executor/cancel/${id}`, query),
   executorStatus: () => `${root}/executor/status`,

@@ -456,6 +456,17 @@ export const routeNeeds: Record<string, Needs> = {
         })),
       ),
   },
+  'GET runs/:id/steps/:step/transfers': {
+    permission: 'read',
+    on: 'the job’s category, or the step’s target',
+    cases: ({ ended }) =>
+      ended.flatMap((run) =>
+        run.targetRuns.map(({ stepId, place }) => ({
+          path: `${run.id}/steps/${stepId}/transfers`,
+          reads: [each(place)],
+        })),
+      ),
+  },
   'GET runs/:id/decisions': readsRuns((run) => `${run.id}/decisions`),
   /** Of ended runs, so that who may decide hears that it is too late. */
   'POST runs/:id/decisions': {

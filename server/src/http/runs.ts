@@ -18,6 +18,8 @@ import {
   RunStepsQuerySchema,
   RunStepsSchema,
   StartRunRequestSchema,
+  StepTransfersQuerySchema,
+  StepTransfersSchema,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
@@ -35,6 +37,7 @@ import type { ProgressNews } from '../runs/run-ledger.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../runs/run-view.ts';
 import { seeRun } from '../runs/seen-run.ts';
 import { type Started, startRun } from '../runs/start-run.ts';
+import { listTransfers } from '../runs/transfers/list-transfers.ts';
 import { shownOutputs, shownParameters } from '../runs/values/show-values.ts';
 import type { Sql } from '../store/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/cursor.ts';
@@ -60,7 +63,7 @@ const stepParams = Closed({ id: Id, step: Id });
 const maxTargetRunsPerPage = 100;
 
 export function runRoutes(deps: RunRouteDeps): RouteSpec[] {
-  return [...startAndCancel(deps), ...reads(deps), outputRoute(deps)];
+  return [...startAndCancel(deps), ...reads(deps), outputRoute(deps), transfersRoute(deps)];
 }
 
 function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
@@ -260,6 +263,26 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       },
     }),
   ];
+}
+
+function transfersRoute(deps: RunRouteDeps): RouteSpec {
+  return route({
+    method: 'GET',
+    path: '/api/v1/runs/:id/steps/:step/transfers',
+    permission: 'read',
+    scoped: true,
+    summary: 'List the files that an attempt of a step has moved',
+    description:
+      'Once the attempt has ended: totals of all files, and up to 500 of them one by one, those that failed first. While it runs the run’s stream tells how far it is (`transfer`).',
+    tag,
+    params: stepParams,
+    query: StepTransfersQuerySchema,
+    success: { status: 200, schema: StepTransfersSchema },
+    handle: ({ params, query, principal }) => {
+      const ref = { runId: params.id, stepId: params.step, epoch: query.attempt };
+      return listTransfers(deps, ref, principal.authority);
+    },
+  });
 }
 
 function outputRoute(deps: RunRouteDeps): RouteSpec {

@@ -13,6 +13,7 @@ import type {
   RunPage,
   RunQuery,
   RunSteps,
+  StepTransfers,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
@@ -63,6 +64,15 @@ export function decideHeldSteps(id: number, decision: DecideRequest): Promise<De
 export async function fetchAttempts(runId: number, stepId: number, signal?: AbortSignal): Promise<Attempt[]> {
   const { items } = await request<Attempts>('GET', apiPaths.stepAttempts(runId, stepId), { signal });
   return items;
+}
+
+export function fetchTransfers(
+  runId: number,
+  stepId: number,
+  attempt: number,
+  signal?: AbortSignal,
+): Promise<StepTransfers> {
+  return request('GET', apiPaths.stepTransfers(runId, stepId, { attempt }), { signal });
 }
 
 export interface OutputRange {

@@ -1,5 +1,12 @@
 // One run as it goes: read once, then kept by its event stream.
-import type { RunChange, RunDetail, Step, TargetRun } from '@opsconductor/protocol';
+import type {
+  RunChange,
+  RunDetail,
+  Step,
+  TargetRun,
+  TransferEvent,
+  TransferProgress,
+} from '@opsconductor/protocol';
 import { isRunEnded } from '@opsconductor/protocol';
 import { ApiError } from '../api/client.ts';
 import { followEvents, type StreamState } from '../api/event-stream.ts';
@@ -39,6 +46,7 @@ export class RunView {
   });
   readonly #hosts = new Map<number, Host>();
   readonly #stepPlaces = new Map<number, { targetRunId: number; at: number }>();
+  #transfers = $state.raw<ReadonlyMap<number, TransferEvent>>(new Map());
   readonly #owner = new AbortController();
   #connection: AbortController | undefined;
   #listener: OutputListener | undefined;
@@ -84,6 +92,16 @@ export class RunView {
   host(targetRunId: number | undefined): Host | undefined {
     void this.#version;
     return targetRunId === undefined ? undefined : this.#hosts.get(targetRunId);
+  }
+
+  /** How far the current attempt of a step is; undefined for one that moves no files. */
+  progressOf(step: Step): TransferProgress | undefined {
+    const event = this.#transfers.get(step.id);
+    return event?.attempt === step.attempt ? event.progress : undefined;
+  }
+
+  #noteTransfer(event: TransferEvent) {
+    this.#transfers = new Map([...this.#transfers, [event.stepId, event]]);
   }
 
   async #read(): Promise<void> {
@@ -143,6 +161,7 @@ export class RunView {
         if (current.signal.aborted) return;
         connection.heard();
         if (event.event === 'change') this.#apply(JSON.parse(event.data) as RunChange);
+        else if (event.event === 'transfer') this.#noteTransfer(JSON.parse(event.data) as TransferEvent);
         else await listener?.take(event);
       },
     });

@@ -1,0 +1,87 @@
+// Files on their way between agent and target, with a server that is told of them.
+import { createHash, randomBytes } from 'node:crypto';
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { StepTransfers, TransferEvent } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { setup, type TestSystem } from './support/system.ts';
+
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+
+async function inbox(t: TestSystem): Promise<string> {
+  const directory = join(t.sshd.dir, 'inbox');
+  await mkdir(directory);
+  await chmod(directory, 0o777);
+  return directory;
+}
+
+async function ended(t: TestSystem, runId: number, status: string): Promise<void> {
+  await t.until(async () => {
+    const [step] = await t.steps(runId);
+    expect(step).toMatchObject({ status });
+  });
+}
+
+test('an upload is told of while it runs and listed afterwards; a later step finds the files', async () => {
+  await using t = await setup({ files: true });
+  const directory = await inbox(t);
+  const bytes = randomBytes(3_000_000);
+  await mkdir(join(t.filesDir, 'site'));
+  await writeFile(join(t.filesDir, 'site/large'), bytes);
+  await writeFile(join(t.filesDir, 'site/small'), 'small');
+  const config = {
+    local_path: `${t.filesDir}/site`,
+    remote_path: `${directory}/site`,
+    bandwidth_limit: 1_000,
+    verify: 'checksum',
+  };
+  const runId = await t.runSteps([
+    { name: 'up', type: 'sftp.upload', config },
+    { name: 'look', type: 'ssh.exec', config: { command: `cat '${directory}/site/small'` } },
+  ]);
+  const { stepId, attempt, progress } = await t.event<TransferEvent>(runId, 'transfer');
+  expect(attempt).toBe(1);
+  expect(progress).toMatchObject({ bytesTotal: expect.any(Number), filesTotal: expect.any(Number) });
+  await ended(t, runId, 'succeeded');
+  const { body } = await t.api.get<StepTransfers>(`/api/v1/runs/${runId}/steps/${stepId}/transfers`);
+  expect(body.totals).toMatchObject({ created: 2, directories: 1, failed: 0, bytes: bytes.length + 5 });
+  expect(body.items.map((item) => [item.operation, item.localPath, item.remotePath, item.fileSize]).sort()).toEqual([
+    ['upload', `${t.filesDir}/site/large`, `${directory}/site/large`, bytes.length],
+    ['upload', `${t.filesDir}/site/small`, `${directory}/site/small`, 5],
+  ]);
+  expect(sha256(await readFile(`${directory}/site/large`))).toBe(sha256(bytes));
+  const [context] = await t.sql`select files_transferred, total_bytes_transferred from ssh_execution_context`;
+  expect(context).toMatchObject({ filesTransferred: 2 });
+  // Names are in no table in clear.
+  const [row] = await t.sql<{ text: string }[]>`select string_agg(f::text, ' ') as text from sftp_file_transfers f`;
+  expect(row?.text).not.toContain('small');
+  await t.until(async () => expect((await t.steps(runId))[1]).toMatchObject({ status: 'succeeded', outputBytes: 5 }));
+});
+
+test('an agent killed in mid transfer leaves no half file, and its retry goes on with what is there', async () => {
+  await using t = await setup({ files: true });
+  const directory = await inbox(t);
+  const bytes = randomBytes(9_000_000);
+  await writeFile(join(t.filesDir, 'large'), bytes);
+  const config = {
+    local_path: `${t.filesDir}/large`,
+    remote_path: `${directory}/large`,
+    bandwidth_limit: 3_000,
+  };
+  const rules = { on_unknown: 'retry', idempotent: true };
+  const runId = await t.runSteps([{ name: 'up', type: 'sftp.upload', ...rules, config }]);
+  await t.until(async () => {
+    const [name = ''] = await readdir(directory);
+    expect((await stat(join(directory, name))).size).toBeGreaterThan(5_000_000);
+  });
+  await t.agent.kill9();
+  expect(await readdir(directory)).not.toContain('large');
+  await t.agent.start();
+  await ended(t, runId, 'succeeded');
+  const [step] = await t.steps(runId);
+  expect(step?.attempt).toBe(2);
+  const { body } = await t.api.get<StepTransfers>(`/api/v1/runs/${runId}/steps/${step?.id}/transfers`);
+  expect(body.totals?.bytes).toBeLessThan(bytes.length);
+  expect(sha256(await readFile(`${directory}/large`))).toBe(sha256(bytes));
+  expect(await readdir(directory)).toEqual(['large']);
+});

@@ -1,0 +1,55 @@
+// A transfer in words: how far it is, and what it has come to.
+import type { Transfer, TransferProgress, TransferTotals } from '@opsconductor/protocol';
+import { longDuration } from '../../../format/duration.ts';
+import { byteSize, count, counted } from '../../../format/quantity.ts';
+
+export function movesFiles(stepType: string): boolean {
+  return stepType.startsWith('sftp.') || stepType === 'ssh.copy';
+}
+
+/** Of 1; undefined while nobody knows how much there is. */
+export function shareOf({ bytes, bytesTotal, isCounted, filesTotal }: TransferProgress): number | undefined {
+  const isKnown = isCounted || filesTotal === 1;
+  return !isKnown || bytesTotal === 0 ? undefined : Math.min(1, bytes / bytesTotal);
+}
+
+/** `3 of 12 files, 45 MB of 120 MB, 12 MB/s, 6 s left` */
+export function progressWords(progress: TransferProgress): string {
+  const { files, filesTotal, bytes, bytesTotal, bytesPerSecond, isCounted } = progress;
+  const isKnown = shareOf(progress) !== undefined;
+  const parts = [
+    isCounted ? `${count(files)} of ${counted(filesTotal, 'file')}` : counted(files, 'file'),
+    isKnown ? `${byteSize(bytes)} of ${byteSize(bytesTotal)}` : byteSize(bytes),
+    `${byteSize(bytesPerSecond)}/s`,
+  ];
+  const leftMs = isKnown && bytesPerSecond > 0 ? ((bytesTotal - bytes) / bytesPerSecond) * 1_000 : 0;
+  if (leftMs > 0) parts.push(`${longDuration(Math.max(1_000, Math.ceil(leftMs / 1_000) * 1_000))} left`);
+  return parts.join(', ');
+}
+
+/** `2 created, 1 changed, 40 unchanged; 12 MB` */
+export function totalsWords(totals: TransferTotals): string {
+  const { created, changed, unchanged, deleted, failed, directories, links, bytes } = totals;
+  const counts: [number, string][] = [
+    [failed, 'failed'],
+    [created, 'created'],
+    [changed, 'changed'],
+    [unchanged, 'unchanged'],
+    [deleted, 'deleted'],
+    [links, links === 1 ? 'link' : 'links'],
+    [directories, directories === 1 ? 'directory' : 'directories'],
+  ];
+  const shown = counts.filter(([number]) => number > 0).map(([number, word]) => `${count(number)} ${word}`);
+  return `${shown.length === 0 ? 'nothing to do' : shown.join(', ')}; ${byteSize(bytes)}`;
+}
+
+/** Files that are counted, and have no line of their own. */
+export function leftOut(totals: TransferTotals, items: readonly Transfer[]): number {
+  const { created, changed, deleted, failed, links } = totals;
+  return Math.max(0, created + changed + deleted + failed + links - items.length);
+}
+
+/** What was written, or read where nothing was. */
+export function nameOf({ operation, localPath, remotePath }: Transfer): string {
+  return (operation === 'download' ? localPath : (remotePath ?? localPath)) ?? '';
+}
