@@ -46,6 +46,8 @@ export interface BenchOptions {
   slots?: number;
   /** Arguments of node that run the agent, in place of the product's; the data directory is added. */
   agentArgs?: string[];
+  /** Directories that steps may read and write on the agent. */
+  fileRoots?: string[];
   /** In place of an OpenSSH server of the benchmark's own; stopped with the system. */
   target?: BenchTarget;
   /** In place of the product's embedded PostgreSQL. */
@@ -100,7 +102,8 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   const [code] = (await once(enroll, 'exit')) as [number];
   if (code !== 0) throw new Error('the agent could not be enrolled');
   const slots = String(options.slots ?? 16);
-  const agent = run([...(options.agentArgs ?? [agentBundle, 'run']), '--data', agentData, '--slots', slots], {
+  const agentArgs = options.agentArgs ?? [agentBundle, 'run', ...(await policyArgs(dir, options.fileRoots))];
+  const agent = run([...agentArgs, '--data', agentData, '--slots', slots], {
     OPSCONDUCTOR_LOG_LEVEL: 'warn',
   });
   const credentialId = await createCredential(api, segment.id, target);
@@ -149,6 +152,13 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+async function policyArgs(dir: string, fileRoots: readonly string[] | undefined): Promise<string[]> {
+  if (fileRoots === undefined) return [];
+  const file = join(dir, 'policy.json');
+  await writeFile(file, JSON.stringify({ file_roots: fileRoots }), { mode: 0o644 });
+  return ['--policy', file];
 }
 
 /** A user of its own with a plain shell: the time of somebody's ~/.bashrc is not what is measured. */

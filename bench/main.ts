@@ -1,8 +1,9 @@
-// npm run bench [agents|audit|dispatch|fanout|import|jobs|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [agents|audit|dispatch|fanout|files|import|jobs|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAgents } from './agents.ts';
 import { benchAudit } from './audit.ts';
 import { benchDispatch } from './dispatch.ts';
 import { benchFanout } from './fanout.ts';
+import { benchFiles } from './files.ts';
 import { benchImport } from './import.ts';
 import { benchJobs } from './jobs.ts';
 import { benchLatency } from './latency.ts';
@@ -15,6 +16,7 @@ const benchmarks: Record<string, () => Promise<void>> = {
   audit: benchAudit,
   dispatch: benchDispatch,
   fanout: benchFanout,
+  files: benchFiles,
   import: benchImport,
   jobs: benchJobs,
   latency: benchLatency,

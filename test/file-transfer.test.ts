@@ -45,7 +45,9 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   await ended(t, runId, 'succeeded');
   const { body } = await t.api.get<StepTransfers>(`/api/v1/runs/${runId}/steps/${stepId}/transfers`);
   expect(body.totals).toMatchObject({ created: 2, directories: 1, failed: 0, bytes: bytes.length + 5 });
-  expect(body.items.map((item) => [item.operation, item.localPath, item.remotePath, item.fileSize]).sort()).toEqual([
+  expect(
+    body.items.map((item) => [item.operation, item.localPath, item.remotePath, item.fileSize]).sort(),
+  ).toEqual([
     ['upload', `${t.filesDir}/site/large`, `${directory}/site/large`, bytes.length],
     ['upload', `${t.filesDir}/site/small`, `${directory}/site/small`, 5],
   ]);
@@ -53,9 +55,13 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   const [context] = await t.sql`select files_transferred, total_bytes_transferred from ssh_execution_context`;
   expect(context).toMatchObject({ filesTransferred: 2 });
   // Names are in no table in clear.
-  const [row] = await t.sql<{ text: string }[]>`select string_agg(f::text, ' ') as text from sftp_file_transfers f`;
+  const [row] = await t.sql<
+    { text: string }[]
+  >`select string_agg(f::text, ' ') as text from sftp_file_transfers f`;
   expect(row?.text).not.toContain('small');
-  await t.until(async () => expect((await t.steps(runId))[1]).toMatchObject({ status: 'succeeded', outputBytes: 5 }));
+  await t.until(async () =>
+    expect((await t.steps(runId))[1]).toMatchObject({ status: 'succeeded', outputBytes: 5 }),
+  );
 });
 
 test('an agent killed in mid transfer leaves no half file, and its retry goes on with what is there', async () => {

@@ -1,6 +1,7 @@
 // A directory of the target, by its path. SFTP has no way to hold one open; links inside what is transferred are looked
 // for before anything is entered.
 import { constants } from 'node:fs';
+import { chunkBytes } from './chunk-buffers.ts';
 import { hashBytes } from './hash-bytes.ts';
 import { remoteHash } from './remote-hash.ts';
 import { assertSafeName, isSafeName } from './safe-name.ts';
@@ -224,10 +225,11 @@ class RemoteSink implements Sink {
           ...sftpAttributes(attributes),
           ...(this.keptBytes > size ? { size } : {}),
         }),
-        session.fstat(handle),
+        // What went in one request was taken whole, or refused.
+        size <= chunkBytes && this.keptBytes === 0 ? undefined : session.fstat(handle),
         session.closeFile(handle),
       ]);
-      if (found.size !== size) throw wrongSize(this.#where, final, found.size, size);
+      if (found !== undefined && found.size !== size) throw wrongSize(this.#where, final, found.size, size);
       await session.replace(path, final);
     } catch (error) {
       throw fileError(error, this.#where, final, 'written');

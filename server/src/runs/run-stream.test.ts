@@ -233,3 +233,21 @@ test('a reader who is far behind is given every event', async () => {
   expect(changes.map((change) => change.seq)).toEqual(Array.from({ length: 450 }, (_, n) => n + 1));
   expect(seen.at(-1)?.type).toBe('end');
 });
+
+test('how far a transfer is reaches a reader as the newest of each step', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start({ targets: 2 });
+  const [first, second] = await t.steps(runId);
+  const reader = await follow(t, runId);
+  const progress = { files: 0, filesTotal: 1, bytes: 1, bytesTotal: 9, isCounted: true, bytesPerSecond: 1 };
+  const told = (stepId: number, bytes: number) =>
+    t.hub.publishTransfers([{ runId, stepId, attempt: 1, progress: { ...progress, bytes } }]);
+  told(first?.id ?? 0, 1);
+  told(first?.id ?? 0, 2);
+  told(second?.id ?? 0, 3);
+  const seen = await reader.read();
+  expect(seen?.filter((event) => event.type === 'transfer').map((event) => event.data)).toEqual([
+    { stepId: first?.id, attempt: 1, progress: { ...progress, bytes: 2 } },
+    { stepId: second?.id, attempt: 1, progress: { ...progress, bytes: 3 } },
+  ]);
+});

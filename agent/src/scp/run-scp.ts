@@ -1,0 +1,212 @@
+// A copy by the SCP protocol, for targets that have no SFTP. It needs a shell and scp there.
+import type { StepOutcome } from '@opsconductor/protocol';
+import type { ClientChannel } from 'ssh2';
+import { LocalTree } from '../sftp/local-tree.ts';
+import { ProgressMeter } from '../sftp/progress-meter.ts';
+import type { TransferDeps } from '../sftp/run-transfer.ts';
+import { partsOf } from '../sftp/safe-name.ts';
+import { temporaryName } from '../sftp/temporary-name.ts';
+import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import { TransferLines } from '../sftp/transfer-lines.ts';
+import { endOutcome, failureOutcome } from '../sftp/transfer-outcomes.ts';
+import type { TransferPlan } from '../sftp/transfer-plan.ts';
+import { TransferReport } from '../sftp/transfer-report.ts';
+import type { Lease } from '../ssh/pool.ts';
+import { sshContext } from '../steps/ssh-exec-run.ts';
+import { quote } from '../steps/ssh-exec-script.ts';
+import type { StepContext } from '../steps/step-type.ts';
+import { ScpChannel } from './scp-channel.ts';
+import { takeEntry } from './scp-download.ts';
+import { sendEntry } from './scp-upload.ts';
+
+export async function runScp(
+  deps: TransferDeps,
+  plan: TransferPlan,
+  context: StepContext,
+): Promise<StepOutcome> {
+  return new ScpCopy(deps, plan, context).run();
+}
+
+class ScpCopy {
+  readonly #deps: TransferDeps;
+  readonly #plan: TransferPlan;
+  readonly #context: StepContext;
+  readonly #lines: TransferLines;
+  readonly #report: TransferReport;
+  readonly #meter: ProgressMeter;
+  #carrier: StepOutcome['ssh'];
+
+  constructor(deps: TransferDeps, plan: TransferPlan, context: StepContext) {
+    this.#deps = deps;
+    this.#plan = plan;
+    this.#context = context;
+    this.#lines = new TransferLines(context.output);
+    this.#report = new TransferReport((failure) => this.#lines.failed(failure));
+    this.#meter = new ProgressMeter((progress) => context.transfers.progress(progress));
+  }
+
+  async run(): Promise<StepOutcome> {
+    const { transfers } = this.#context;
+    const startedMs = performance.now();
+    let hasBegun = false;
+    let outcome: StepOutcome;
+    try {
+      await this.#context.beforeStart();
+      hasBegun = true;
+      this.#meter.start();
+      await (this.#plan.direction === 'push' ? this.#push() : this.#pull());
+      outcome = endOutcome(this.#report, this.#plan);
+    } catch (error) {
+      outcome = failureOutcome(error, { context: this.#context, report: this.#report, hasBegun });
+    } finally {
+      this.#meter.stop();
+    }
+    if (!hasBegun) return outcome;
+    const executionTimeMs = Math.round(performance.now() - startedMs);
+    const { totals, rows } = this.#report;
+    this.#lines.sumUp(totals, this.#plan, executionTimeMs);
+    transfers.report({ totals, rows });
+    return { ...outcome, executionTimeMs, ...(this.#carrier === undefined ? {} : { ssh: this.#carrier }) };
+  }
+
+  async #push(): Promise<void> {
+    const { localPath, remotePath, createDirectories } = this.#plan;
+    const { parent, name } = await new LocalTree(this.#deps.policy).locate(localPath, {
+      write: false,
+      create: false,
+    });
+    try {
+      const entry = name === undefined ? undefined : await parent.look(name);
+      if (entry === undefined) throw fileError({ code: 'ENOENT' }, 'on the agent', localPath, 'found');
+      const intoDirectory = remotePath.endsWith('/') && entry.kind !== 'directory';
+      const final = remotePathOf(intoDirectory ? `${remotePath}${entry.name}` : remotePath);
+      const directory = final.slice(0, final.lastIndexOf('/')) || '/';
+      const temporary = `${directory}/${temporaryName(undefined)}`;
+      if (createDirectories) await this.#script(`mkdir -p -- ${quote(directory)}`, directory, 'created');
+      try {
+        await this.#scp(`scp -rpt -- ${quote(temporary)}`, async (channel) => {
+          await channel.answer(directory, 'written to');
+          const { signal } = this.#context;
+          const upload = {
+            channel,
+            plan: this.#plan,
+            report: this.#report,
+            signal,
+            moved: (bytes: number) => this.#meter.moved(bytes),
+          };
+          await sendEntry(upload, parent, entry, temporary.slice(directory.length + 1));
+        });
+        await this.#script(placeScript(temporary, final), remotePath, 'put in its place');
+      } catch (error) {
+        await this.#script(`rm -rf -- ${quote(temporary)}`, temporary, 'removed').catch(() => undefined);
+        throw error;
+      }
+    } finally {
+      await parent.close();
+    }
+  }
+
+  async #pull(): Promise<void> {
+    const { localPath, remotePath, createDirectories } = this.#plan;
+    const last = partsOf(remotePath).pop() ?? '';
+    const path = localPath.endsWith('/') ? `${localPath}${last}` : localPath;
+    const { parent, name } = await new LocalTree(this.#deps.policy).locate(path, {
+      write: true,
+      create: createDirectories,
+    });
+    try {
+      if (name === undefined) throw fileError({ code: 'EEXIST' }, 'on the agent', localPath, 'replaced');
+      await this.#scp(`scp -rpf -- ${quote(remotePathOf(remotePath))}`, (channel) => {
+        const { signal } = this.#context;
+        const moved = (bytes: number) => this.#meter.moved(bytes);
+        return takeEntry({ channel, plan: this.#plan, report: this.#report, signal, moved }, parent, name);
+      });
+    } finally {
+      await parent.close();
+    }
+  }
+
+  /** Runs an scp on the target, and talks to it. The shell says the first word: from then on it reads no more of what is sent. */
+  async #scp(command: string, talk: (channel: ScpChannel) => Promise<void>): Promise<void> {
+    const { signal, target } = this.#context;
+    const lease = await this.#shell();
+    const onAbort = () => lease.channel.close();
+    signal.addEventListener('abort', onAbort);
+    try {
+      const channel = new ScpChannel(lease.channel, target.host);
+      await channel.send(`printf x; exec ${command}\n`);
+      await channel.exactly(1);
+      await talk(channel);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      lease.channel.close();
+      lease.release();
+    }
+  }
+
+  async #script(script: string, path: string, doing: string): Promise<void> {
+    const lease = await this.#shell();
+    try {
+      const { code, text } = await endOf(lease.channel, `{ ${script}\n} 2>&1\n`);
+      if (code === 0) return;
+      if (code === undefined) throw cut(this.#context.target.host);
+      throw new ScpChannel(lease.channel, this.#context.target.host).refusal(text, path, doing);
+    } finally {
+      lease.channel.close();
+      lease.release();
+    }
+  }
+
+  async #shell(): Promise<Lease<ClientChannel>> {
+    const { target, credential, signal } = this.#context;
+    const checkAddresses = (found: readonly string[]) => this.#context.checkAddresses(found);
+    const lease = await this.#deps.pool.open({ target, credential, checkAddresses, signal }, (connection) =>
+      connection.exec('exec /bin/sh'),
+    );
+    this.#carrier = sshContext(lease);
+    return lease;
+  }
+}
+
+/** Puts what has arrived in its place: a file over a file, a directory's files over those of one that is there. */
+function placeScript(temporary: string, final: string): string {
+  const [from, to] = [quote(temporary), quote(final)];
+  return [
+    `if [ ! -d ${from} ]; then`,
+    `if [ -d ${to} ]; then echo 'is a directory'; exit 1; fi`,
+    `exec mv -f -- ${from} ${to}; fi`,
+    `if [ ! -e ${to} ] && [ ! -h ${to} ]; then exec mv -- ${from} ${to}; fi`,
+    `if [ -h ${to} ] || [ ! -d ${to} ]; then echo 'not a directory'; exit 1; fi`,
+    `cd -- ${from} && find . -type d -exec sh -c 'to=$1; shift; for d; do mkdir -p -- "$to/$d" || exit 1; done' sh ${to} {} + &&`,
+    `find . ! -type d -exec sh -c 'to=$1; shift; for f; do mv -f -- "$f" "$to/$f" || exit 1; done' sh ${to} {} + &&`,
+    `rm -rf -- ${from}`,
+  ].join('\n');
+}
+
+/** A path as a command there takes it: `~/` is where a session begins. */
+function remotePathOf(path: string): string {
+  const plain = partsOf(path.replace(/^~\//, '/')).join('/');
+  return path.startsWith('~/') ? `./${plain}` : `/${plain}`;
+}
+
+function endOf(channel: ClientChannel, script: string): Promise<{ code: number | undefined; text: string }> {
+  return new Promise((resolve) => {
+    let text = '';
+    channel.on('data', (bytes: Buffer) => {
+      if (text.length < 4_096) text += bytes.toString('utf8');
+    });
+    channel.stderr.resume();
+    channel.on('error', () => undefined);
+    channel.once('close', (code: number | null | undefined) => resolve({ code: code ?? undefined, text }));
+    channel.end(script);
+  });
+}
+
+function cut(host: string): TransferError {
+  return new TransferError({
+    reason: 'transfer_cut',
+    message: `The connection to ${host} was lost during the transfer.`,
+    advice: 'Look at the network between agent and target, and run the step again: no file is there half.',
+    retryable: true,
+  });
+}

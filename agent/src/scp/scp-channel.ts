@@ -1,0 +1,126 @@
+// The two ends of an `scp` on the target: lines and bytes with an answer to each (0 well, 1 a warning, 2 the end, with a
+// line of text). The protocol is rcp's; no standard has it.
+import { once } from 'node:events';
+import type { ClientChannel } from 'ssh2';
+import { shownPath } from '../sftp/shown-path.ts';
+import { fileError, TransferError } from '../sftp/transfer-error.ts';
+
+const maxLineBytes = 8_192;
+
+export class ScpChannel {
+  readonly #channel: ClientChannel;
+  readonly #host: string;
+  readonly #pieces: Buffer[] = [];
+  #length = 0;
+  #isOver = false;
+  #wake: () => void = () => undefined;
+
+  constructor(channel: ClientChannel, host: string) {
+    this.#channel = channel;
+    this.#host = host;
+    channel.on('data', (bytes: Buffer) => {
+      this.#pieces.push(bytes);
+      this.#length += bytes.length;
+      if (this.#length > 1024 * 1024) channel.pause();
+      this.#wake();
+    });
+    channel.stderr.resume();
+    const over = () => {
+      this.#isOver = true;
+      this.#wake();
+    };
+    for (const event of ['end', 'close', 'error']) channel.on(event, over);
+  }
+
+  /** Waits for the answer to what was sent last. Rejects with what the target says against it. */
+  async answer(path: string, doing: string): Promise<void> {
+    const [code] = await this.exactly(1);
+    if (code === 0) return;
+    throw this.refusal(await this.line(), path, doing);
+  }
+
+  /** What the other side said in place of going on. */
+  refusal(text: string, path: string, doing: string): TransferError {
+    const said = text.replace(/^scp: /, '').trim();
+    const known: [RegExp, string][] = [
+      [/no such file|not found/i, 'ENOENT'],
+      [/permission denied/i, 'EACCES'],
+      [/read-only/i, 'EROFS'],
+      [/no space|quota/i, 'ENOSPC'],
+      [/not a directory/i, 'ENOTDIR'],
+      [/is a directory/i, 'EISDIR'],
+    ];
+    const code = known.find(([pattern]) => pattern.test(said))?.[1];
+    const cause =
+      code === undefined ? new Error(said === '' ? 'scp gave no reason' : shownPath(said)) : { code };
+    return fileError(cause, `on ${this.#host}`, path, doing);
+  }
+
+  async send(bytes: Buffer | string): Promise<void> {
+    if (this.#isOver) throw this.#cut();
+    if (this.#channel.write(bytes)) return;
+    await Promise.race([once(this.#channel, 'drain'), once(this.#channel, 'close')]);
+  }
+
+  /** A line without its end. */
+  async line(): Promise<string> {
+    const bytes: number[] = [];
+    for (;;) {
+      const [byte = 10] = await this.exactly(1);
+      if (byte === 10) return Buffer.from(bytes).toString('utf8');
+      bytes.push(byte);
+      if (bytes.length > maxLineBytes) throw this.#noScp();
+    }
+  }
+
+  /** The next byte; undefined at the end. */
+  async byte(): Promise<number | undefined> {
+    while (this.#length === 0 && !this.#isOver) await this.#news();
+    return this.#length === 0 ? undefined : (await this.exactly(1))[0];
+  }
+
+  async exactly(count: number): Promise<Buffer> {
+    const part = await this.upTo(count);
+    if (part.length === count) return part;
+    return Buffer.concat([part, await this.exactly(count - part.length)]);
+  }
+
+  /** At least one of the next bytes. */
+  async upTo(count: number): Promise<Buffer> {
+    while (this.#length === 0) {
+      if (this.#isOver) throw this.#cut();
+      await this.#news();
+    }
+    const first = this.#pieces[0] ?? Buffer.alloc(0);
+    const part = first.subarray(0, count);
+    if (part.length === first.length) this.#pieces.shift();
+    else this.#pieces[0] = first.subarray(part.length);
+    this.#length -= part.length;
+    if (this.#length <= 1024 * 1024) this.#channel.resume();
+    return part;
+  }
+
+  #news(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  #cut(): TransferError {
+    return new TransferError({
+      reason: 'transfer_cut',
+      message: `scp on ${this.#host} ended before everything was copied.`,
+      advice: 'Look whether scp is installed there, and at the network between agent and target.',
+      retryable: true,
+    });
+  }
+
+  #noScp(): TransferError {
+    return new TransferError({
+      reason: 'transfer_failed',
+      message: `What answers on ${this.#host} is not scp.`,
+      advice:
+        "Look at the start-up files of the user's shell: they must print nothing where there is no terminal.",
+    });
+  }
+}

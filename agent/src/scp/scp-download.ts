@@ -1,0 +1,152 @@
+// Takes files and directories from an `scp -f` on the target. What it says is hostile input: names lead nowhere but into
+// the directory that was asked for, and nothing is taken that was not.
+import { isReadable, isSafeName } from '../sftp/safe-name.ts';
+import { TransferError } from '../sftp/transfer-error.ts';
+import type { TransferPlan } from '../sftp/transfer-plan.ts';
+import type { TransferReport } from '../sftp/transfer-report.ts';
+import type { Attributes, Directory } from '../sftp/tree.ts';
+import type { ScpChannel } from './scp-channel.ts';
+
+const maxDepth = 128;
+const pieceBytes = 255 * 1024;
+
+export interface ScpDownload {
+  channel: ScpChannel;
+  plan: TransferPlan;
+  report: TransferReport;
+  signal: AbortSignal;
+  moved(bytes: number): void;
+}
+
+interface Record {
+  kind: 'C' | 'D';
+  mode: number;
+  size: number;
+  name: string;
+  mtimeS: number | undefined;
+}
+
+/** Takes one file or directory, as what `toName` is to be. */
+export async function takeEntry(download: ScpDownload, to: Directory, toName: string): Promise<void> {
+  await go(download);
+  const record = await nextRecord(download, to.path);
+  if (record === undefined) {
+    // What it could not read is in the report.
+    if (download.report.firstFailure === undefined) throw odd('it sent nothing');
+    return;
+  }
+  await take(download, to, { ...record, name: toName }, 0);
+}
+
+async function take(download: ScpDownload, to: Directory, record: Record, depth: number): Promise<void> {
+  download.signal.throwIfAborted();
+  if (record.kind === 'C') return takeFile(download, to, record);
+  if (depth >= maxDepth) throw odd(`it sent directories more than ${maxDepth} deep`);
+  const { plan, report } = download;
+  if ((await to.look(record.name)) === undefined) {
+    await to.make(record.name, 0o700);
+    report.count('directories');
+  }
+  const inside = await to.enter(record.name);
+  try {
+    await go(download);
+    for (;;) {
+      const inner = await nextRecord(download, inside.path);
+      if (inner === undefined) break;
+      if (!isSafeName(inner.name) || !isReadable(inner.name))
+        throw odd('it sent a name that leads elsewhere');
+      await take(download, inside, inner, depth + 1);
+    }
+  } finally {
+    await inside.close();
+  }
+  const mode = plan.directoryMode ?? (plan.preservePermissions ? record.mode : record.mode & 0o755);
+  await to.setAttributes(record.name, { mode, ...timesOf(plan, record) });
+  await go(download);
+}
+
+async function takeFile(download: ScpDownload, to: Directory, record: Record): Promise<void> {
+  const { channel, plan, report, signal } = download;
+  const { name, size, mode } = record;
+  const startedAt = new Date().toISOString();
+  const there = await to.look(name);
+  const sink = await to.openSink(name, { size, mode: 0o600 });
+  let isCommitted = false;
+  try {
+    await go(download);
+    for (let at = 0; at < size; ) {
+      signal.throwIfAborted();
+      const piece = await channel.upTo(Math.min(pieceBytes, size - at));
+      await sink.write(piece, piece.length, at);
+      at += piece.length;
+      download.moved(piece.length);
+    }
+    // What it ran into while it read stands in place of a good end.
+    await channel.answer(`${to.path}/${name}`, 'read');
+    const own = plan.preservePermissions ? mode : mode & 0o755;
+    await sink.commit({ mode: plan.fileMode ?? own, ...timesOf(plan, record) }, size);
+    isCommitted = true;
+  } finally {
+    if (!isCommitted) await sink.discard(false);
+  }
+  report.count(there === undefined ? 'created' : 'changed');
+  report.count('bytes', size);
+  const completedAt = new Date().toISOString();
+  const localPath = `${to.path}/${name}`.slice(0, 1_000);
+  report.done({
+    operation: 'download',
+    localPath,
+    fileSize: size,
+    bytesTransferred: size,
+    startedAt,
+    completedAt,
+  });
+  await go(download);
+}
+
+/** The next file or directory; undefined at the end of a directory, or of everything. */
+async function nextRecord(download: ScpDownload, path: string): Promise<Record | undefined> {
+  const { channel } = download;
+  let mtimeS: number | undefined;
+  for (;;) {
+    const code = await channel.byte();
+    if (code === undefined) return undefined;
+    const line = await channel.line();
+    const letter = String.fromCharCode(code);
+    if (letter === 'E') return undefined;
+    if (code === 1 || code === 2) {
+      if (code === 2) throw channel.refusal(line, path, 'read');
+      download.report.fail(path, channel.refusal(line, path, 'read'), {
+        operation: 'download',
+        bytesTransferred: 0,
+      });
+      continue;
+    }
+    if (letter === 'T') {
+      mtimeS = Number(/^(\d{1,12}) /.exec(line)?.[1] ?? Number.NaN);
+      if (Number.isNaN(mtimeS)) throw odd('it sent a time that is none');
+      await go(download);
+      continue;
+    }
+    const match = /^([0-7]{4}) (\d{1,15}) (.+)$/s.exec(line);
+    if ((letter !== 'C' && letter !== 'D') || match === null) throw odd('it sent something else');
+    const [, mode = '', size = '', name = ''] = match;
+    return { kind: letter, mode: Number.parseInt(mode, 8), size: Number(size), name, mtimeS };
+  }
+}
+
+function timesOf({ preserveTimes }: TransferPlan, { mtimeS }: Record): Attributes {
+  return preserveTimes && mtimeS !== undefined ? { mtimeS } : {};
+}
+
+async function go({ channel }: ScpDownload): Promise<void> {
+  await channel.send(Buffer.from([0]));
+}
+
+function odd(what: string): TransferError {
+  return new TransferError({
+    reason: 'transfer_failed',
+    message: `The target's scp does not keep to its protocol: ${what}.`,
+    advice: "Look at scp on the target, and whether the user's shell prints anything when it starts.",
+  });
+}

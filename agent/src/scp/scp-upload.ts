@@ -1,0 +1,141 @@
+// Sends files and directories of the agent to an `scp -t` on the target.
+import { chunkBytes } from '../sftp/chunk-buffers.ts';
+import { isReadable } from '../sftp/safe-name.ts';
+import { TransferError } from '../sftp/transfer-error.ts';
+import type { TransferPlan } from '../sftp/transfer-plan.ts';
+import type { TransferReport } from '../sftp/transfer-report.ts';
+import type { Directory, Entry, Source } from '../sftp/tree.ts';
+import type { ScpChannel } from './scp-channel.ts';
+
+export interface ScpUpload {
+  channel: ScpChannel;
+  plan: TransferPlan;
+  report: TransferReport;
+  signal: AbortSignal;
+  moved(bytes: number): void;
+}
+
+/** Sends one entry under a name. What ends it all is thrown; a file that can't be sent is in the report. */
+export async function sendEntry(
+  upload: ScpUpload,
+  from: Directory,
+  entry: Entry,
+  name: string,
+): Promise<void> {
+  const { report, signal } = upload;
+  signal.throwIfAborted();
+  const path = `${from.path}/${entry.name}`;
+  if (entry.kind === 'link') {
+    const found = await from.follow(entry.name);
+    if (found === undefined)
+      return void report.fail(path, notSent('It is a link that leads nowhere.'), rowOf(path));
+    try {
+      return await sendEntry(upload, found.directory, found.entry, name);
+    } finally {
+      await found.directory.close();
+    }
+  }
+  if (!isReadable(name) || name.includes('\n') || entry.kind === 'other')
+    return void report.fail(
+      path,
+      notSent('scp has no way to send it: a device, or a name that is no line of text.'),
+      rowOf(path),
+    );
+  if (entry.kind === 'directory') await sendDirectory(upload, from, entry, name);
+  else await sendFile(upload, from, entry, name);
+}
+
+async function sendDirectory(upload: ScpUpload, from: Directory, entry: Entry, name: string): Promise<void> {
+  const { channel, plan, report } = upload;
+  const inside = await from.enter(entry.name);
+  try {
+    await sendTimes(upload, entry.mtimeS, inside.path);
+    const mode = plan.directoryMode ?? (plan.preservePermissions ? entry.mode : entry.mode & 0o755);
+    await channel.send(`D${octal(mode)} 0 ${name}\n`);
+    await channel.answer(inside.path, 'created');
+    report.count('directories');
+    for (const each of await inside.list()) await sendEntry(upload, inside, each, each.name);
+    await channel.send('E\n');
+    await channel.answer(inside.path, 'created');
+  } finally {
+    await inside.close();
+  }
+}
+
+async function sendFile(upload: ScpUpload, from: Directory, entry: Entry, name: string): Promise<void> {
+  const { channel, plan, report } = upload;
+  const path = `${from.path}/${entry.name}`;
+  const startedAt = new Date().toISOString();
+  let source: Source;
+  try {
+    source = await from.openSource(entry.name);
+  } catch (error) {
+    return void report.fail(path, error, rowOf(path));
+  }
+  try {
+    await sendTimes(upload, source.mtimeS, path);
+    const mode = plan.fileMode ?? (plan.preservePermissions ? source.mode : source.mode & 0o755);
+    await channel.send(`C${octal(mode)} ${source.size} ${name}\n`);
+    await channel.answer(path, 'written');
+    await sendBytes(upload, source);
+    await channel.send(Buffer.from([0]));
+    await channel.answer(path, 'written');
+  } finally {
+    await source.close();
+  }
+  report.count('created');
+  report.count('bytes', source.size);
+  const completedAt = new Date().toISOString();
+  report.done({
+    ...rowOf(path),
+    fileSize: source.size,
+    bytesTransferred: source.size,
+    startedAt,
+    completedAt,
+  });
+}
+
+async function sendTimes({ channel, plan }: ScpUpload, mtimeS: number, path: string): Promise<void> {
+  if (!plan.preserveTimes) return;
+  await channel.send(`T${mtimeS} 0 ${mtimeS} 0\n`);
+  await channel.answer(path, 'given its times');
+}
+
+async function sendBytes({ channel, signal, moved }: ScpUpload, source: Source): Promise<void> {
+  for (let at = 0; at < source.size; ) {
+    signal.throwIfAborted();
+    // The channel may hold on to what it was given.
+    const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, source.size - at));
+    const got = await source.read(buffer, buffer.length, at);
+    if (got < buffer.length) throw changed();
+    await channel.send(buffer);
+    moved(got);
+    at += got;
+  }
+  if (await source.hasChanged()) throw changed();
+}
+
+function rowOf(localPath: string) {
+  return { operation: 'upload' as const, localPath: localPath.slice(0, 1_000), bytesTransferred: 0 };
+}
+
+function octal(mode: number): string {
+  return (mode & 0o7777).toString(8).padStart(4, '0');
+}
+
+function notSent(message: string): TransferError {
+  return new TransferError({
+    reason: 'transfer_failed',
+    message,
+    advice: 'Leave it out, or use a target with SFTP.',
+  });
+}
+
+function changed(): TransferError {
+  return new TransferError({
+    reason: 'file_changed',
+    message: 'A file changed while it was read.',
+    advice: 'Transfer a copy of it, or at a time when nothing writes to it.',
+    retryable: true,
+  });
+}

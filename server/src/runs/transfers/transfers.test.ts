@@ -1,0 +1,125 @@
+import type { TransferReport } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { setupOutput } from '../output-testing.ts';
+import { endOf, success } from '../testing.ts';
+import { listTransfers } from './list-transfers.ts';
+import { TransferTaker } from './take-transfers.ts';
+
+const totals = {
+  created: 1,
+  changed: 1,
+  unchanged: 7,
+  deleted: 0,
+  failed: 1,
+  directories: 2,
+  links: 0,
+  bytes: 4_200,
+};
+const report: TransferReport = {
+  totals,
+  rows: [
+    {
+      operation: 'upload',
+      localPath: '/srv/plain-name-4711',
+      bytesTransferred: 0,
+      status: 'failed',
+      error: 'It is full.',
+    },
+    {
+      operation: 'upload',
+      localPath: '/srv/b',
+      remotePath: '/opt/b',
+      fileSize: 4_200,
+      bytesTransferred: 4_200,
+      status: 'completed',
+      startedAt: '2026-11-27T08:00:00.000Z',
+      completedAt: '2026-11-27T08:00:02.000Z',
+    },
+    {
+      operation: 'delete',
+      remotePath: '/opt/c',
+      bytesTransferred: 0,
+      status: 'completed',
+      startedAt: 'no time',
+    },
+  ],
+};
+const ssh = { sessionId: 'a-session', establishedAt: '2026-11-27T08:00:00.000Z', reused: false };
+
+async function setup() {
+  const t = await setupOutput();
+  const runId = await t.start();
+  const step = await t.claimOne();
+  const taker = new TransferTaker(t);
+  const attempt = { stepId: step.id, epoch: step.epoch };
+  const transfers = await taker.take(attempt, report);
+  const end = { ...endOf(step, { ...success, ssh }), transfers };
+  const list = (epoch?: number) => listTransfers(t, { runId, stepId: step.id, epoch }, t.caller.authority);
+  return { t, runId, step, end, list, taker };
+}
+
+test('what an attempt has moved is kept with its end, names sealed, and read again', async () => {
+  const { t, end, list } = await setup();
+  await using _ = t;
+  expect(await list()).toEqual({ attempt: 1, totals: null, items: [] });
+  await t.settle(end);
+  const { attempt, totals: kept, items } = await list();
+  expect({ attempt, kept }).toEqual({ attempt: 1, kept: totals });
+  expect(items).toEqual([
+    expect.objectContaining({
+      operation: 'upload',
+      localPath: '/srv/plain-name-4711',
+      status: 'failed',
+      errorMessage: 'It is full.',
+    }),
+    expect.objectContaining({
+      remotePath: '/opt/b',
+      fileSize: 4_200,
+      bytesPerSecond: 2_100,
+      errorMessage: null,
+    }),
+    expect.objectContaining({ operation: 'delete', localPath: null, remotePath: '/opt/c', startedAt: null }),
+  ]);
+  const [row] = await t.sql<
+    { text: string }[]
+  >`select string_agg(f::text, ' ') as text from sftp_file_transfers f`;
+  expect(row?.text).toContain('upload');
+  const [plain] = await t.sql<
+    { names: Buffer }[]
+  >`select names from sftp_file_transfers order by number limit 1`;
+  expect(plain?.names.includes('plain-name-4711')).toBe(false);
+});
+
+test('files and bytes are counted on the connection that carried them', async () => {
+  const { t, end } = await setup();
+  await using _ = t;
+  await t.settle(end);
+  const [context] = await t.sql`select files_transferred, total_bytes_transferred from ssh_execution_context`;
+  expect(context).toMatchObject({ filesTransferred: 2, totalBytesTransferred: 4_200 });
+});
+
+test('a completion that is told twice is kept once', async () => {
+  const { t, end, list } = await setup();
+  await using _ = t;
+  await t.settle(end);
+  await t.settle(end);
+  expect((await list()).items).toHaveLength(3);
+});
+
+test('a row that was put in another attempt’s place does not open', async () => {
+  const { t, end, list } = await setup();
+  await using _ = t;
+  await t.settle(end);
+  await t.sql`update sftp_file_transfers set number = 4 - number + 10`;
+  await expect(list()).rejects.toThrow();
+});
+
+test('a run that is deleted takes them with it', async () => {
+  const { t, runId, end } = await setup();
+  await using _ = t;
+  await t.settle(end);
+  await t.sql`delete from job_runs where id = ${runId}`;
+  expect(
+    await t.sql`select 1 from sftp_file_transfers union all select 1 from job_run_step_transfers`,
+  ).toHaveLength(0);
+});
