@@ -5,7 +5,7 @@ import { expect } from 'vitest';
 import { administratorName } from '../server/src/auth/bootstrap-administrator.ts';
 import { createSignInCode } from '../server/src/auth/sign-in-codes.ts';
 import { ensureChromium } from './support/packages.ts';
-import { setup, type TestSystem } from './support/system.ts';
+import { type SystemOptions, setup, type TestSystem } from './support/system.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const waitMs = 30_000;
@@ -24,11 +24,11 @@ export class ConsoleSystem {
     this.#browser = browser;
   }
 
-  static async start(args: readonly string[] = []): Promise<ConsoleSystem> {
+  static async start(args: readonly string[] = [], options: SystemOptions = {}): Promise<ConsoleSystem> {
     if ('missing' in program) throw new Error(program.missing);
     const build = await import(join(root, 'scripts/build.mjs'));
     await (build as { buildAll(): Promise<void> }).buildAll();
-    const system = await setup();
+    const system = await setup(options);
     const browser = await chromium.launch({
       executablePath: program.path,
       env: { ...process.env, ...program.env } as Record<string, string>,

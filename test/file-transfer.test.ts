@@ -62,7 +62,7 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   await t.until(async () =>
     expect((await t.steps(runId))[1]).toMatchObject({ status: 'succeeded', outputBytes: 5 }),
   );
-});
+}, 180_000);
 
 test('an agent killed in mid transfer leaves no half file, and its retry goes on with what is there', async () => {
   await using t = await setup({ files: true });
@@ -90,4 +90,4 @@ test('an agent killed in mid transfer leaves no half file, and its retry goes on
   expect(body.totals?.bytes).toBeLessThan(bytes.length);
   expect(sha256(await readFile(`${directory}/large`))).toBe(sha256(bytes));
   expect(await readdir(directory)).toEqual(['large']);
-});
+}, 180_000);

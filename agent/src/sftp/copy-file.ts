@@ -68,7 +68,6 @@ export async function withRetries<T>(
 async function copyOnce(copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
   const source = await copy.from.openSource(copy.fromName);
   try {
-    await requireSpace(copy, source);
     return await copyFrom(source, copy, conduct);
   } finally {
     await source.close();
@@ -82,9 +81,12 @@ async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promi
     const options = { size: source.size, mode: 0o600, resumeKey: key };
     const sink = await copy.to.openSink(copy.toName, options);
     let isCommitted = false;
-    let isSound = true;
+    let isSound = false;
     try {
+      isSound = sink.keptBytes > 0;
+      await requireSpace(copy, source.size, sink.keptBytes);
       const from = await comparedBytes(source, sink);
+      isSound = true;
       await moveBytes(source, sink, from, conduct);
       isSound = false;
       await requireSame(source, sink, copy, conduct);
@@ -108,10 +110,10 @@ function keyOf(source: Source, copy: FileCopy, { resume, ends }: Conduct): strin
   return inUse.has(key) ? undefined : key;
 }
 
-async function requireSpace({ to, toName }: FileCopy, { size }: Source): Promise<void> {
+async function requireSpace({ to, toName }: FileCopy, size: number, keptBytes: number): Promise<void> {
   if (size < spaceBytes) return;
   const free = await to.freeBytes();
-  if (free === undefined || free >= size) return;
+  if (free === undefined || free >= size - keptBytes) return;
   throw new TransferError({
     reason: 'no_space',
     message: `${shownPath(toName)} has ${size} bytes, and ${shownPath(to.path)} has ${free} left.`,

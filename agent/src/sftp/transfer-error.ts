@@ -48,7 +48,7 @@ export function fileError(cause: unknown, where: string, path: string, doing: st
   const told = (reason: TransferReason, why: string, advice: string, retryable = false): TransferError =>
     new TransferError({
       reason,
-      message: `${shown} ${where} could not be ${doing}: ${why}.`,
+      message: `${where === '' ? shown : `${shown} ${where}`} could not be ${doing}: ${why}.`,
       advice,
       retryable,
       cause,

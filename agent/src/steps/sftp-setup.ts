@@ -39,8 +39,9 @@ export interface SftpSetup extends SshSetup {
 export async function setupTransfers(
   sshd: Parameters<typeof setupSshd>[0] = {},
   policyOf: (root: string) => AgentPolicy = (path) => ({ fileRoots: [{ path, mayWrite: true }] }),
+  /** Called before the server starts, which has a view of its own of what is mounted. */
+  prepare: (places: { local: string; remote: string }) => void = () => undefined,
 ): Promise<SftpSetup> {
-  const t = await setupSshd(sshd);
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'opsconductor-transfer-')));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   await chmod(dir, 0o755);
@@ -48,6 +49,8 @@ export async function setupTransfers(
   await mkdir(local);
   await mkdir(remote);
   await chmod(remote, 0o777);
+  prepare({ local, remote });
+  const t = await setupSshd(sshd);
   const deps = { pool: t.pool(), policy: policyOf(local) };
   const controller = new AbortController();
   const types: Record<string, StepType<never>> = {

@@ -46,6 +46,10 @@ export const parameterKeys = [
 export const configKeys = [
   'shell',
   'command',
+  'local_path',
+  'remote_path',
+  'direction',
+  'mode',
   'timeout',
   'working_directory',
   'environment',

@@ -191,6 +191,7 @@ test('what one server revokes another one has forgotten when the bus has told it
     session: nothing,
     segment: nothing,
     scans: nothing,
+    transfers: nothing,
     asked: nothing,
     answered: nothing,
     resync: nothing,

@@ -6,7 +6,10 @@ import type { TargetTestRequest } from '../targets/test-target.ts';
 import { RemoteTests } from './remote-tests.ts';
 import { setupGateway, type TestGateway } from './testing.ts';
 
-const nobody = { progress() {}, output() {}, session() {}, segment() {}, scans() {}, resync() {} };
+const nobody = {
+  ...{ progress() {}, output() {}, session() {}, segment() {}, scans() {}, transfers() {} },
+  resync() {},
+};
 
 /** A second server of the installation, without agents; it hears what the gateway hears. */
 async function secondServer(t: TestGateway, takenWithinMs = 10_000) {

@@ -124,6 +124,7 @@ test('the bus is heard again after a crash, and everybody is told to look', asyn
     session: () => undefined,
     segment: (id) => heard.push(id),
     scans: () => undefined,
+    transfers: () => undefined,
     forget: () => undefined,
     asked: () => undefined,
     answered: () => undefined,

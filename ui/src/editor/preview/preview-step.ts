@@ -40,10 +40,16 @@ export function previewStep(definition: JobDefinition, at: number, on: PreviewOn
   const scope = scopeOf(definition, at);
   const rendered = renderForPeople(step, scope, values);
   const commandPath = `steps[${at}].config.command`;
-  const { command = '' } = Object(step.config) as { command?: string };
-  const others = rendered.fields
+  const { command = '', ...config } = Object(step.config) as Record<string, string>;
+  const filledIn = rendered.fields
     .filter(({ path }) => path !== commandPath)
     .map(({ path, text }) => ({ name: path.replace(/^steps\[\d+\]\.config\.?/, ''), text }));
+  // Where there is no command, these are what the step is about, with values in them or not.
+  const paths = ['local_path', 'remote_path'].flatMap((name) => {
+    const text = config[name];
+    return typeof text !== 'string' || filledIn.some((one) => one.name === name) ? [] : [{ name, text }];
+  });
+  const others = [...paths, ...filledIn];
   return {
     command: rendered.fields.find(({ path }) => path === commandPath)?.text ?? command,
     others,
