@@ -30,6 +30,7 @@ function setup(more: Partial<StepContext> = {}) {
     },
     credential: { kind: 'winrm_password', id: '7', version: 1, user: winrmUser, password: winrmPassword },
     output: sink,
+    transfers: { progress: () => {}, report: () => {} },
     maySurvive: true,
     signal: controller.signal,
     beforeStart: async () => {},
