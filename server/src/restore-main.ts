@@ -4,6 +4,7 @@ import { ConfigError, HelpRequested, readConfig, readEnvironment } from './confi
 import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import { runRestoredCommand } from './restore/restored-command.ts';
 import { connect } from './store/connection.ts';
+import { databaseRefusal } from './store/database-refusal.ts';
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
 try {
@@ -18,6 +19,8 @@ try {
       sql,
       migrations: resolve(import.meta.dirname, '../../migrations'),
       say,
+    }).catch((error: unknown) => {
+      throw databaseRefusal(error, config.databaseUrl);
     });
   } finally {
     await sql.end({ timeout: 2 });

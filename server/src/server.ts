@@ -17,6 +17,7 @@ import { loadConsole } from './http/console.ts';
 import type { Log } from './log.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, type Sql } from './store/connection.ts';
+import { databaseRefusal } from './store/database-refusal.ts';
 import { migrate, readMigrations } from './store/migrate.ts';
 import { loadGivenTls } from './tls/given-tls.ts';
 import { renewTls } from './tls/renew-tls.ts';
@@ -67,7 +68,9 @@ export async function startServer(
     const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
     closers.push(() => sql.end({ timeout: 2 }));
     const migrations = await readMigrations(paths.migrations);
-    const applied = await migrate(sql, migrations);
+    const applied = await migrate(sql, migrations).catch((error: unknown) => {
+      throw databaseRefusal(error, config.databaseUrl);
+    });
     if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
     const installation = await openInstallation(sql, config.masterKeyFile);
     const isNew = await bootstrapAdministrator({

@@ -1,0 +1,83 @@
+import { createServer } from 'node:net';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { connect } from './connection.ts';
+import { DatabaseRefusalError, databaseRefusal } from './database-refusal.ts';
+import { setupDatabase, type TestDatabase } from './testing.ts';
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await setupDatabase({ max: 1 });
+});
+afterAll(() => database.close());
+
+/** What is said of `statement` at the suite's database with another address. */
+async function saidOf(change: (url: URL) => void, statement = 'select 1'): Promise<string> {
+  const url = new URL(database.url);
+  change(url);
+  const sql = connect(url.href, { max: 1 });
+  onTestFinished(() => sql.end({ timeout: 0 }));
+  const refusal = await sql.unsafe(statement).then(
+    () => undefined,
+    (error: unknown) => databaseRefusal(error, url.href),
+  );
+  expect(refusal).toBeInstanceOf(DatabaseRefusalError);
+  const said = (refusal as Error).message;
+  expect(said).not.toContain(decodeURIComponent(url.password));
+  return said;
+}
+
+/** A port where something listens that closes each connection. */
+async function portOfAnother(): Promise<string> {
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  onTestFinished(() => new Promise<void>((done) => void server.close(() => done())));
+  return String((server.address() as { port: number }).port);
+}
+
+test('a wrong password names the user and what a password in an address must look like', async () => {
+  const said = await saidOf((url) => {
+    url.password = 'not-the-password';
+  });
+  expect(said).toMatch(/refused the password of user "\w+"\. Check DATABASE_URL; .*%40/);
+});
+
+test('a database that is missing is named, with the statement that makes it', async () => {
+  const said = await saidOf((url) => {
+    url.pathname = '/not_there';
+  });
+  expect(said).toMatch(/has no database "not_there"\. .*create database "not_there" owner "\w+"\.$/);
+});
+
+test.each([
+  [
+    '42501',
+    /^User "\w+" may not do in database "\w+" what the schema needs: said by the test\. .*owner to "\w+"/,
+  ],
+  ['53300', /has no connection left: said by the test\. Raise max_connections/],
+  ['57P03', /does not take connections yet: said by the test\. Try again\.$/],
+  ['25006', /is a standby\. Check DATABASE_URL: it must name the primary\.$/],
+])('what PostgreSQL answers with %s is told with what to do', async (code, expected) => {
+  const raise = `do $$ begin raise exception 'said by the test' using errcode = '${code}'; end $$`;
+  expect(await saidOf(() => {}, raise)).toMatch(expected);
+});
+
+test('where nobody listens, and where something else does, the address is named', async () => {
+  const port = await portOfAnother();
+  const other = await saidOf((url) => {
+    url.host = `127.0.0.1:${port}`;
+  });
+  expect(other).toBe(
+    `PostgreSQL at 127.0.0.1:${port} could not be reached: The connection to the database was closed. Check DATABASE_URL.`,
+  );
+  const nobody = await saidOf((url) => {
+    url.host = '127.0.0.1:1';
+  });
+  expect(nobody).toMatch(/^Nothing listens at 127\.0\.0\.1:1\. Check DATABASE_URL/);
+});
+
+test('mistakes of ours, and all that the embedded database says, stay what they are', async () => {
+  const bug = await database.sql`select nonsense`.catch((error: unknown) => error);
+  expect(databaseRefusal(bug, database.url)).toBe(bug);
+  const lost = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });
+  expect(databaseRefusal(lost, undefined)).toBe(lost);
+});

@@ -1,0 +1,74 @@
+// Why a server can't start on a database that its operator named, told to who typed the address.
+import { sqlState } from './connection.ts';
+import { isDatabaseLost } from './database-lost.ts';
+
+/** What is in the way, and what to do about it. */
+export class DatabaseRefusalError extends Error {
+  override readonly name = 'DatabaseRefusalError';
+}
+
+interface Address {
+  /** Host and port. */
+  server: string;
+  host: string;
+  user: string;
+  database: string;
+}
+
+const check = 'Check DATABASE_URL';
+
+/** What PostgreSQL answered, by its code. */
+const answers: Readonly<Record<string, (at: Address, said: string) => string>> = {
+  '28P01': (at) =>
+    `PostgreSQL at ${at.server} refused the password of user "${at.user}". ${check}; characters like @ : / # % in a password are written as %40 and so on.`,
+  '28000': (at, said) =>
+    `PostgreSQL at ${at.server} does not let user "${at.user}" in: ${said}. ${check}, and pg_hba.conf there.`,
+  '3D000': (at) =>
+    `PostgreSQL at ${at.server} has no database "${at.database}". ${check}, or make it: create database "${at.database}" owner "${at.user}".`,
+  '42501': (at, said) =>
+    `User "${at.user}" may not do in database "${at.database}" what the schema needs: ${said}. Make that user its owner: alter database "${at.database}" owner to "${at.user}".`,
+  '53300': (at, said) =>
+    `PostgreSQL at ${at.server} has no connection left: ${said}. Raise max_connections, or end some.`,
+  '57P03': (at, said) => `PostgreSQL at ${at.server} does not take connections yet: ${said}. Try again.`,
+  '25006': (at) => `PostgreSQL at ${at.server} is a standby. ${check}: it must name the primary.`,
+};
+
+/** What became of the way there, by the system's code. */
+const ways: Readonly<Record<string, (at: Address) => string>> = {
+  ECONNREFUSED: (at) =>
+    `Nothing listens at ${at.server}. ${check}, and that PostgreSQL runs and listens on that address.`,
+  ENOTFOUND: (at) => `The name ${at.host} is not known. ${check}, and the name servers of this machine.`,
+  EAI_AGAIN: (at) => `No name server answers for ${at.host}. ${check}, and the name servers of this machine.`,
+};
+
+/**
+ * The error to tell of when the first words with the database at `url` failed; others come back as they are, as do all
+ * of the embedded database, which nobody has typed the address of.
+ */
+export function databaseRefusal(error: unknown, url: string | undefined): unknown {
+  if (url === undefined || !(error instanceof Error)) return error;
+  const at = addressOf(url);
+  const answer = answers[sqlState(error) ?? ''];
+  if (answer !== undefined) return new DatabaseRefusalError(answer(at, error.message), { cause: error });
+  if (!isDatabaseLost(error)) return error;
+  const way = ways[String((error as { code?: unknown }).code)];
+  const text =
+    way?.(at) ?? `PostgreSQL at ${at.server} could not be reached: ${withoutDot(error.message)}. ${check}.`;
+  return new DatabaseRefusalError(text, { cause: error });
+}
+
+/** Never the password: this is printed. */
+function addressOf(url: string): Address {
+  const { hostname, port, username, pathname } = new URL(url);
+  const user = decodeURIComponent(username);
+  return {
+    server: `${hostname}:${port === '' ? '5432' : port}`,
+    host: hostname,
+    user,
+    database: decodeURIComponent(pathname.slice(1)) || user,
+  };
+}
+
+function withoutDot(text: string): string {
+  return text.replace(/\.$/, '');
+}
