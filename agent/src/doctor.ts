@@ -38,7 +38,7 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
   );
   yield* finding(
     () => readGeneration(data.generation),
-    ({ generation }) => `connected ${generation} times so far`,
+    ({ generation }) => `connected ${generation === 1 ? 'once' : `${generation} times`} so far`,
   );
   yield* finding(
     () => checkJournal(data),

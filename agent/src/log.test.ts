@@ -1,15 +1,27 @@
 import { expect, test } from 'vitest';
-import { plainLine } from './log.ts';
+import { createLog, plainLine } from './log.ts';
+
+const time = '2026-01-02T03:04:05.678Z';
+
+test('a line names its level and its time as the server’s lines do', () => {
+  const lines: string[] = [];
+  const log = createLog({ plain: false, level: 'info', write: (line) => lines.push(line) });
+  log.debug('not asked for');
+  log.warn({ step: 7 }, 'lost');
+  expect(lines.map((line) => JSON.parse(line))).toEqual([
+    { level: 'warn', time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/), step: 7, msg: 'lost' },
+  ]);
+});
 
 test('a plain line has time, level, message and what belongs to it', () => {
-  const time = new Date(2026, 0, 2, 3, 4, 5).getTime();
-  const line = plainLine(JSON.stringify({ level: 40, time, pid: 1, hostname: 'h', step: 7, msg: 'lost' }));
-  expect(line).toBe('03:04:05 warn lost step=7\n');
+  expect(plainLine(JSON.stringify({ level: 'warn', time, step: 7, msg: 'lost' }))).toBe(
+    '03:04:05 warn  lost step=7\n',
+  );
 });
 
 test('an error brings its stack', () => {
   const err = { type: 'Error', message: 'no', stack: 'Error: no\n    at x' };
-  expect(plainLine(JSON.stringify({ level: 50, time: 0, msg: 'failed', err }))).toContain(
-    'ERROR failed\nError: no\n    at x',
+  expect(plainLine(JSON.stringify({ level: 'error', time, msg: 'failed', err }))).toContain(
+    'error failed\nError: no\n    at x',
   );
 });

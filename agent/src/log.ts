@@ -4,31 +4,36 @@ import { type Logger, pino } from 'pino';
 
 export type { Logger };
 
-const levelNames: Record<number, string> = {
-  10: 'trace',
-  20: 'debug',
-  30: 'info',
-  40: 'warn',
-  50: 'ERROR',
-  60: 'FATAL',
-};
-const left = new Set(['level', 'time', 'pid', 'hostname', 'msg', 'err']);
+const left = new Set(['level', 'time', 'msg', 'err']);
 
-export function createLog(options: { plain: boolean; level: string }): Logger {
-  const { plain, level } = options;
-  if (!plain) return pino({ level }, pino.destination(2));
-  return pino({ level }, { write: (line: string) => process.stderr.write(plainLine(line)) });
+/** The server's logs have the same form: names of levels, times in UTC. */
+export function createLog(options: {
+  plain: boolean;
+  level: string;
+  /** Standard error by default. */
+  write?: (line: string) => unknown;
+}): Logger {
+  const { plain, level, write = (line: string) => process.stderr.write(line) } = options;
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line: string) => void write(plain ? plainLine(line) : line) },
+  );
 }
 
 export function plainLine(json: string): string {
   const record = JSON.parse(json) as Record<string, unknown>;
   const { level, time, msg, err } = record;
-  const at = new Date(Number(time)).toTimeString().slice(0, 8);
+  const at = String(time).slice(11, 19);
   const extra = Object.entries(record)
     .filter(([key]) => !left.has(key))
     .map(([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join('');
   const { stack, message } = Object(err) as { stack?: string; message?: string };
   const trace = err === undefined ? '' : `\n${stack ?? message ?? String(err)}`;
-  return `${at} ${levelNames[Number(level)] ?? level} ${String(msg)}${extra}${trace}\n`;
+  return `${at} ${String(level).padEnd(5)} ${String(msg)}${extra}${trace}\n`;
 }

@@ -276,6 +276,26 @@ test('what the server says of a refused token reaches the person, with what to d
   expect(error.fix).toContain('Make a new token');
 });
 
+test('a name that is taken, or has another form than allowed, is told with what to do and leaves the token good', async () => {
+  const taken = {
+    message: 'There is an agent named a already.',
+    details: [{ path: 'name', message: 'Taken.' }],
+  };
+  await using t = await setup({ fail: { status: 409, body: { error: taken } } });
+  const first = await t.refusal();
+  expect(first.fix).toBe('Run the command again with the same token and another --name.');
+  const allowed = 'a string of 1 to 63 characters';
+  const wrong = { message: 'name: Is wrong.', details: [{ path: 'name', message: 'Is wrong.', allowed }] };
+  await using other = await setup({ fail: { status: 400, body: { error: wrong } } });
+  expect((await other.refusal()).message).toBe(`The server refused: name: Is wrong. Allowed: ${allowed}.`);
+});
+
+test('a token that was used is not blamed on the name', async () => {
+  const body = { error: { code: 'conflict', message: 'This enrollment token was used already.' } };
+  await using t = await setup({ fail: { status: 409, body } });
+  expect((await t.refusal()).fix).not.toContain('--name');
+});
+
 test('an enrolled machine is not enrolled again without force', async () => {
   await using t = await setup();
   await t.enroll();

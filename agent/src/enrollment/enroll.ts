@@ -244,22 +244,45 @@ class Enrollment {
       throw explainReachError(error, server);
     });
     if (reply.status === 200 && Check(schema, reply.body)) return reply.body;
-    const { error } = Object(reply.body) as { error?: { message?: unknown } };
-    const said = typeof error?.message === 'string' ? error.message : undefined;
+    const refusal = readRefusal(reply.body);
+    if (refusal === undefined) {
+      throw new AgentError(
+        `${server} answered in a way that this agent does not understand (HTTP ${reply.status}).`,
+        fixes[reply.status] ?? otherServer,
+      );
+    }
+    const isNameTaken = reply.status === 409 && refusal.path === 'name';
     throw new AgentError(
-      said === undefined
-        ? `${server} answered in a way that this agent does not understand (HTTP ${reply.status}).`
-        : `The server refused: ${said}`,
-      fixes[reply.status] ??
-        'Check that the address is that of an OpsConductor server, and that its version fits this agent.',
+      `The server refused: ${refusal.message}${refusal.allowed === undefined ? '' : ` Allowed: ${refusal.allowed}.`}`,
+      isNameTaken ? otherName : (fixes[reply.status] ?? otherServer),
     );
   }
 }
 
+interface Refusal {
+  message: string;
+  /** Of the first field that is wrong. */
+  path: string | undefined;
+  allowed: string | undefined;
+}
+
+function readRefusal(body: unknown): Refusal | undefined {
+  const { error } = Object(body) as { error?: { message?: unknown; details?: unknown } };
+  if (typeof error?.message !== 'string') return undefined;
+  const [first] = Array.isArray(error.details) ? (error.details as unknown[]) : [];
+  const { path, allowed } = Object(first) as { path?: unknown; allowed?: unknown };
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+  return { message: error.message, path: text(path), allowed: text(allowed) };
+}
+
+const otherServer =
+  'Check that the address is that of an OpsConductor server, and that its version fits this agent.';
+const otherName = 'Run the command again with the same token and another --name.';
+
 const fixes: Record<number, string> = {
   400: 'Correct what the server names, and run the command again with the same token.',
-  401: "Make a new token on the segment's page in the console; a token is good for one hour and one agent.",
-  409: "Make a new token on the segment's page in the console, or choose another --name, as the server says.",
+  401: 'Make a new token on the agents page of the console; a token is good for one hour and one agent.',
+  409: 'Make a new token on the agents page of the console: each is good for one agent.',
   429: 'Wait a minute and run the command again with the same token.',
   500: "Look at the server's log, and run the command again with the same token.",
   503: 'The server is starting or overloaded: run the command again with the same token.',
