@@ -130,6 +130,14 @@ describe('accepting a host key', () => {
     expect(await keysOf(id)).toEqual([`pending ${now.fingerprint}`]);
   });
 
+  it('is refused where the host has shown none, without a word of one that it showed', async () => {
+    const key = makeKey();
+    const refused = accept(await makeTarget(), key.fingerprint);
+    await expect(refused).rejects.toThrow(
+      /^host-\d+ has shown no key that waits for approval, .*Test the connection/,
+    );
+  });
+
   it('replaces a changed key only when the accepted one is named', async () => {
     const id = await makeTarget();
     const [old, next, third] = [makeKey(), makeKey('ecdsa-sha2-nistp256'), makeKey()];

@@ -97,11 +97,12 @@ export async function acceptHostKey(
 function requireSeen(known: readonly HostKeyRow[], fingerprint: string, name: string): void {
   if (known.some((row) => row.fingerprint === fingerprint && row.state !== 'accepted')) return;
   const offered = known.find((row) => row.state !== 'accepted');
-  const now =
+  throw keyConflict(
+    'fingerprint',
     offered === undefined
-      ? 'No key of it waits for approval; test the connection again.'
-      : `It now shows ${offered.fingerprint}; compare that one.`;
-  throw keyConflict('fingerprint', `${name} does not show the key ${fingerprint} any more. ${now}`);
+      ? `${name} has shown no key that waits for approval, so ${fingerprint} can’t be accepted. Test the connection first.`
+      : `${name} does not show the key ${fingerprint}. It now shows ${offered.fingerprint}; compare that one.`,
+  );
 }
 
 function requireReplaced(accepted: readonly string[], replaces: string | undefined, name: string): void {
