@@ -57,7 +57,7 @@ export function healthWords({
 } {
   if (!isActive) return { look: 'skipped', word: 'inactive' };
   if (health === 'ok') return { look: 'succeeded', word: 'ok' };
-  if (health === 'never') return { look: 'pending', word: 'never tried' };
+  if (health === 'never') return { look: 'pending', word: 'not reached yet' };
   const reason = lastContact?.reason;
   return { look: 'failed', word: reason === null || reason === undefined ? 'failing' : reasonWord(reason) };
 }
