@@ -181,10 +181,10 @@ function readFlags(argv: readonly string[], problems: string[]): Flags {
   const command = new Command('opsconductor')
     .description('The OpsConductor server. Each flag has a variable too: --port is OPSCONDUCTOR_PORT.')
     .option('--port <number>', 'port to listen on (default: 7700; 0 takes any free one)')
-    .option('--listen <address>', 'IP address to listen on (default: 127.0.0.1)')
+    .option('--listen <address>', 'IP address, or localhost, to listen on (default: 127.0.0.1)')
     .option(
       '--data <folder>',
-      'where the embedded database and uploads are (default: .opsconductor beside the code)',
+      'where embedded database, TLS files and demo are (default: .opsconductor beside the code)',
     )
     .option('--no-demo', 'do not set up the demonstration segment on the first start')
     .option('--public-url <url>', 'address under which browsers and agents reach this server')
