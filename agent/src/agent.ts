@@ -181,6 +181,7 @@ function connect(options: AgentOptions, identity: Identity, holder: SessionHolde
   holder.onResumed = () => backoff.succeeded();
   return new Connection({
     server,
+    proxy: options.proxy,
     open: socketOpener({ server, ca, proxy: options.proxy ?? withoutProxy }),
     hold: (socket) => holder.hold(socket),
     backoff,

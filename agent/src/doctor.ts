@@ -123,13 +123,14 @@ async function* checkServer(identity: Identity, proxy: ProxySettings): AsyncGene
   const { server, ca } = identity;
   const url = new URL(server);
   const through = proxyFor(url, proxy);
-  const way = through === undefined ? 'directly' : `through proxy ${new URL(through).host}`;
+  const way = () => (through === undefined ? 'directly' : `through proxy ${new URL(through).host}`);
   const reply = yield* finding(
     () =>
       requestJson({ server, ca, proxy }, '/healthz').catch((error: unknown) => {
-        throw explainReachError(error, server);
+        throw explainReachError(error, server, proxy);
       }),
-    () => `${bareHost(url)} answers ${way}${ca === undefined ? '' : ', with a certificate of the pinned CA'}`,
+    () =>
+      `${bareHost(url)} answers ${way()}${ca === undefined ? '' : ', with a certificate of the pinned CA'}`,
   );
   if (reply?.serverTimeMs === undefined) return;
   // The header counts whole seconds, and says when the reply was made.

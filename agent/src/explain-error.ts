@@ -1,11 +1,28 @@
 // Errors of networks and TLS, said to the person who can mend them.
 import { AgentError } from './agent-error.ts';
+import { type ProxySettings, proxyFor, withoutProxy } from './connection/proxy.ts';
 import { errorCode } from './identity/durable-file.ts';
 
 /** What happened and what to do, for an error met while reaching `server`. An AgentError is passed on as it is. */
-export function explainReachError(error: unknown, server: string): AgentError {
+export function explainReachError(
+  error: unknown,
+  server: string,
+  proxy: ProxySettings = withoutProxy,
+): AgentError {
   if (error instanceof AgentError) return error;
   const code = errorCode(error);
+  const through = proxyFor(new URL(server), proxy);
+  if (through !== undefined && !URL.canParse(through)) {
+    return new AgentError('HTTPS_PROXY is not the address of a proxy.', proxyForm, { cause: error });
+  }
+  // Only the proxy is dialled then; what it meets on its own way it answers with a status.
+  if (through !== undefined && code !== undefined && dialCodes.has(code)) {
+    const [what = ''] = explanations[code] ?? [];
+    const { host } = new URL(through);
+    return new AgentError(`The proxy ${host}, through which ${server} is reached, ${what}.`, proxyFix, {
+      cause: error,
+    });
+  }
   const known = code === undefined ? undefined : explanations[code];
   const detail = error instanceof Error ? error.message || code || error.name : String(error);
   const [what, fix] = known ?? [
@@ -15,6 +32,17 @@ export function explainReachError(error: unknown, server: string): AgentError {
   return new AgentError(`${server} ${what}.`, fix, { cause: error });
 }
 
+const dialCodes: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+const proxyForm = 'It is like http://proxy.example.com:3128.';
+const proxyFix =
+  'Check HTTPS_PROXY, and that the proxy runs; a server that is reached without it belongs into NO_PROXY.';
 const clock = 'Compare the clock of this machine with that of the server, and correct the wrong one (NTP).';
 const wrongCa =
   'Check that the address leads to the OpsConductor server and not to another or to an intercepting proxy. If the server got a new CA, enroll again or give it with --ca-file.';
@@ -32,16 +60,19 @@ const explanations: Record<string, readonly [what: string, fix: string]> = {
   ],
   EHOSTUNREACH: ['can not be reached: there is no route to it', 'Check the network of this machine.'],
   ENETUNREACH: ['can not be reached: there is no route to its network', 'Check the network of this machine.'],
-  EPROTO: ['does not speak TLS there', 'Check the port, and that the address begins with https://.'],
+  EPROTO: [
+    'does not speak TLS there',
+    'Check the port. A server on this machine may speak plain HTTP: then the address begins with http://.',
+  ],
   ERR_SSL_WRONG_VERSION_NUMBER: [
     'does not speak TLS there',
-    'Check the port, and that the address begins with https://.',
+    'Check the port. A server on this machine may speak plain HTTP: then the address begins with http://.',
   ],
   CERT_NOT_YET_VALID: ['has a certificate that is not valid yet', clock],
   CERT_HAS_EXPIRED: ['has a certificate that has expired', `Renew it on the server. ${clock}`],
   ERR_TLS_CERT_ALTNAME_INVALID: [
     'has a certificate for another host name',
-    'Use the name that the certificate is for, or add this one to it (the server setting OPSCONDUCTOR_URL).',
+    'Use the name that the certificate is for, or add this one to it (the server’s --public-url or --allowed-host).',
   ],
   DEPTH_ZERO_SELF_SIGNED_CERT: ['has a certificate that this agent does not trust', wrongCa],
   SELF_SIGNED_CERT_IN_CHAIN: ['has a certificate that this agent does not trust', wrongCa],

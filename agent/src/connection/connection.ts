@@ -8,9 +8,12 @@ import type { Backoff } from './backoff.ts';
 import { HandshakeError } from './handshake.ts';
 import { MessageSocket, type SocketEnd } from './message-socket.ts';
 import { explainClose, wasAnswered } from './open-socket.ts';
+import type { ProxySettings } from './proxy.ts';
 
 export interface ConnectionOptions {
   server: string;
+  /** By which `open` goes; for what is said when it can't. */
+  proxy?: ProxySettings | undefined;
   open(): WebSocket;
   /** Holds a session on an open socket until it ends. Rejects when the handshake fails. */
   hold(socket: MessageSocket): Promise<void>;
@@ -74,7 +77,7 @@ export class Connection {
     if (error instanceof HandshakeError) return `${this.#options.server}: ${error.message}`;
     if (code !== undefined) return explainClose(code, reason);
     if (error === undefined) return 'The connection to the server was lost.';
-    const { message, fix } = explainReachError(error, this.#options.server);
+    const { message, fix } = explainReachError(error, this.#options.server, this.#options.proxy);
     return `${message} ${fix}`;
   }
 }

@@ -241,7 +241,7 @@ class Enrollment {
   async #ask<T extends TSchema>(path: string, body: unknown, schema: T): Promise<Static<T>> {
     const { server } = this.#access;
     const reply = await requestJson(this.#access, path, body).catch((error: unknown) => {
-      throw explainReachError(error, server);
+      throw explainReachError(error, server, this.#access.proxy);
     });
     if (reply.status === 200 && Check(schema, reply.body)) return reply.body;
     const refusal = readRefusal(reply.body);

@@ -50,7 +50,7 @@ export async function establishTrust(options: TrustOptions): Promise<string | un
   const pins = [caPin?.toLowerCase(), tokenPin].filter((pin) => pin !== undefined);
   if (pins.length === 0) return undefined;
   const root = await presentedRoot(server, proxy).catch((error: unknown) => {
-    throw explainReachError(error, server.origin);
+    throw explainReachError(error, server.origin, proxy);
   });
   const found = pinOf(root);
   const wrong = pins.find((pin) => pin !== found);

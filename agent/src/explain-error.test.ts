@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest';
+import { explainReachError } from './explain-error.ts';
+
+const server = 'https://ops.example.com:7700';
+const through = (httpsProxy: string, noProxy?: string) => ({ httpsProxy, noProxy });
+const failed = (code: string) => Object.assign(new Error(`connect ${code}`), { code });
+
+test('without a proxy the server is named as what could not be reached', () => {
+  expect(explainReachError(failed('ECONNREFUSED'), server).message).toBe(`${server} refused the connection.`);
+});
+
+test.each([
+  ['ECONNREFUSED', 'refused the connection'],
+  ['EAI_AGAIN', 'could not be looked up: the name service did not answer'],
+  ['ETIMEDOUT', 'did not answer in time'],
+])(
+  'a proxy that can’t be dialled (%s) is named in place of the server, without its password',
+  (code, what) => {
+    const { message, fix } = explainReachError(failed(code), server, through('http://me:hush@proxy:3128'));
+    expect(message).toBe(`The proxy proxy:3128, through which ${server} is reached, ${what}.`);
+    expect(fix).toContain('HTTPS_PROXY');
+  },
+);
+
+test('behind a proxy the server’s certificate is still the server’s', () => {
+  const { message } = explainReachError(failed('CERT_HAS_EXPIRED'), server, through('http://proxy:3128'));
+  expect(message).toBe(`${server} has a certificate that has expired.`);
+});
+
+test('a server that the proxy is not used for is named itself', () => {
+  const { message } = explainReachError(
+    failed('ECONNREFUSED'),
+    server,
+    through('http://proxy:3128', 'example.com'),
+  );
+  expect(message).toBe(`${server} refused the connection.`);
+});
+
+test('a proxy setting that is no address is said so', () => {
+  const { message, fix } = explainReachError(new TypeError('Invalid URL'), server, through('http://a b'));
+  expect(`${message} ${fix}`).toMatch(/^HTTPS_PROXY is not the address of a proxy\. .*http:\/\/proxy/);
+});
