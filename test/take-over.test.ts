@@ -85,5 +85,5 @@ accountTest(
 
     await t.until(async () => expect(filesLeft(t)).toEqual([]));
   },
-  180_000,
+  300_000,
 );
