@@ -336,7 +336,9 @@ export class Executor {
   /** Hands back a command that goes on by itself, for whoever can read its output on; this agent, too. */
   #loseOutput(attempt: Attempt): void {
     attempt.taken = true;
-    this.#session?.send({ type: 'return', attempts: [attempt.name], reason: 'output_lost' });
+    // One that does not know the reason finds the attempt missing in the next resume.
+    if (this.#server?.can('take_over') === true)
+      this.#session?.send({ type: 'return', attempts: [attempt.name], reason: 'output_lost' });
     this.#settle(attempt);
   }
 
