@@ -55,16 +55,29 @@ export class ParameterValues {
       this.secrets = Object.fromEntries(Object.entries(this.secrets).filter(isSecret));
   }
 
+  /** What was given for a parameter; of what is inside of one that is left to its default, what that has there. */
   at([name, ...rest]: ValuePath): unknown {
-    let at: unknown = Object.hasOwn(this.values, String(name)) ? this.values[String(name)] : undefined;
+    let at = rest.length === 0 ? this.#given(String(name)) : this.#givenOrDefault(String(name));
     for (const part of rest) at = Object(at)[part];
     return at;
   }
 
-  /** Gives a value; undefined takes it away. What is around it is made as it is needed. */
+  #given(name: string): unknown {
+    return Object.hasOwn(this.values, name) ? this.values[name] : undefined;
+  }
+
+  #givenOrDefault(name: string): unknown {
+    return this.#given(name) ?? this.parameters[name]?.default;
+  }
+
+  /**
+   * Gives a value; undefined takes it away. What is around it is made as it is needed: of a list or an object that was
+   * left to its default all the rest stays as the default has it.
+   */
   give(path: ValuePath, value: unknown): void {
-    const [name] = path;
+    const name = String(path[0]);
     const root = structuredClone(this.values) as Record<string | number, unknown>;
+    if (path.length > 1) root[name] = structuredClone(this.#givenOrDefault(name));
     let parent = root;
     for (const [at, part] of path.slice(0, -1).entries()) {
       if (typeof parent[part] !== 'object' || parent[part] === null)
@@ -76,7 +89,7 @@ export class ParameterValues {
     else if (Array.isArray(parent)) parent.splice(Number(last), 1);
     else delete parent[last];
     this.values = root;
-    this.touch(String(name));
+    this.touch(name);
   }
 
   /** Gives values of before, where they still have a place. */
