@@ -18,6 +18,7 @@ import { createJob } from './create-job.ts';
 import { jobsHealth } from './insight/jobs-health.ts';
 import { getJob, listJobs } from './list-jobs.ts';
 import { loadJobVersion } from './load-job-version.ts';
+import { saveJob } from './versions/save-job.ts';
 
 let t: TestInstallation;
 beforeAll(async () => {
@@ -63,6 +64,21 @@ describe('saving a job', () => {
       select definition from job_versions where job_id = ${job.id}`;
     expect(row?.definition.includes('drop table')).toBe(false);
     expect(await getJob(t, job.id, unrestricted)).toEqual(job);
+  });
+
+  it('keeps parameters in the order in which they were written, and says no other thing for it', async () => {
+    const address = { type: 'object', properties: { street: { type: 'string' }, city: { type: 'string' } } };
+    const asked = { zone: { type: 'string' }, address, Area: { type: 'string' } };
+    const turned = Object.fromEntries(Object.entries(asked).reverse());
+    const job = await save({ name: 'asks in order', parameters: asked });
+    const { parameters = {} } = (await loadJobVersion(t, job.id, 1)).definition;
+    expect(Object.keys(parameters)).toEqual(['zone', 'address', 'Area']);
+    expect(Object.keys(parameters.address?.properties ?? {})).toEqual(['street', 'city']);
+    const again = { expectedVersion: 1, definition: { ...job.definition, parameters: turned } };
+    expect(await saveJob(t, job.id, again, t.caller)).toMatchObject({
+      isNewVersion: false,
+      message: 'Nothing changed: this is version 1.',
+    });
   });
 
   it('refuses a name that is taken, SQL in it or not', async () => {

@@ -1,4 +1,5 @@
-// A definition at rest: canonical JSON under the job's own data key, bound to job and version.
+// A definition at rest: JSON under the job's own data key, bound to job and version. Its parameters stay in the order in
+// which they were written, which is that of forms; what a definition says, and so its checksum, does not go by order.
 import { createHash } from 'node:crypto';
 import type { JobDefinition } from '@opsconductor/protocol';
 import { newDataKey, unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
@@ -7,18 +8,20 @@ import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-re
 import type { JobVersionRow } from '../store/job-versions.ts';
 import { canonicalJson } from './canonical-json.ts';
 
-/** Bytes of a definition at most, as canonical JSON. */
+/** Bytes of a definition at most, as JSON. */
 export const maxDefinitionBytes = 1024 * 1024;
 
 export interface EncodedDefinition {
   bytes: Buffer;
-  /** SHA-256 of `bytes`. */
+  /** SHA-256 of the canonical JSON. */
   checksum: Buffer;
 }
 
 export function encodeDefinition(definition: JobDefinition): EncodedDefinition {
-  const bytes = Buffer.from(canonicalJson(definition));
-  return { bytes, checksum: createHash('sha256').update(bytes).digest() };
+  return {
+    bytes: Buffer.from(JSON.stringify(definition)),
+    checksum: createHash('sha256').update(canonicalJson(definition)).digest(),
+  };
 }
 
 /** Seals a definition under a data key of its own, for a new job. */

@@ -183,6 +183,18 @@ describe('a bundle', () => {
     expect(await t.exportText({ state: 'draft,active,archived' })).toBe(first);
   });
 
+  it('asks for parameters in the order of the job, and so does the job that comes of it', async () => {
+    const text = { type: 'string', default: '' } as const;
+    const inner = { type: 'object', required: false, properties: { z: text, a: text } } as const;
+    await t.create({ name: 'asks', parameters: { zone: text, inner, area: text } });
+    const first = await t.exportText({});
+    const names = [...first.matchAll(/^ {8,14}(zone|inner|area|z|a):$/gm)].map(([, name]) => name);
+    expect(names).toEqual(['zone', 'inner', 'z', 'a', 'area']);
+    await empty();
+    await t.apply(await t.plan(first));
+    expect(await t.exportText({})).toBe(first);
+  });
+
   it('as docs/bundles.md shows it can be imported as it stands', async () => {
     const docs = await readFile(join(import.meta.dirname, '../../../../docs/bundles.md'), 'utf8');
     const text = /```yaml\n(format:[^`]*)```/.exec(docs)?.[1] ?? '';

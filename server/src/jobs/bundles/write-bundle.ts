@@ -11,7 +11,6 @@ import {
   stepKeys,
 } from '@opsconductor/protocol';
 import { stringify } from 'yaml';
-import { canonicalJson } from '../canonical-json.ts';
 
 const jobKeys = ['definition', 'state', 'tags', 'channels', 'made_from'];
 
@@ -60,7 +59,7 @@ function indented(text: string, indent: string): string {
 }
 
 function ordered(job: BundledJob): object {
-  const { definition, ...rest } = canonical(job) as BundledJob;
+  const { definition, ...rest } = byName(job) as BundledJob;
   return inOrder({ definition: orderedDefinition(definition), ...rest }, jobKeys);
 }
 
@@ -89,7 +88,13 @@ function inOrder(object: object, order: readonly string[]): object {
   return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));
 }
 
-/** All names in one order, without what is undefined. */
-function canonical(value: unknown): unknown {
-  return JSON.parse(canonicalJson(value));
+/** All names in one order, without what is undefined; parameters as they stand, which is how forms ask for them. */
+function byName(value: unknown, name = ''): unknown {
+  if (Array.isArray(value)) return value.map((one) => byName(one));
+  if (typeof value !== 'object' || value === null) return value;
+  const members = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .map(([key, member]): [string, unknown] => [key, byName(member, key)]);
+  const isAsked = name === 'parameters' || name === 'properties';
+  return Object.fromEntries(isAsked ? members : members.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
 }

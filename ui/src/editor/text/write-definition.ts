@@ -43,7 +43,7 @@ function inFormOrder(parameters: Record<string, unknown>): Record<string, unknow
   return Object.fromEntries(parametersInOrder(parameters).map(([name, one]) => [name, inReadingOrder(one)]));
 }
 
-/** A stored definition has its parameters by name: how forms show them is what `order` says. */
+/** As forms show them: by `order` first, then as they stand. */
 export function parametersInOrder(parameters: Record<string, unknown>): [string, unknown][] {
   const placeOf = (one: unknown) => {
     const { order } = Object(one) as { order?: unknown };
