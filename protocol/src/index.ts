@@ -43,6 +43,7 @@ export * from './definition/definition-size.ts';
 export * from './definition/effective.ts';
 export * from './definition/examples.ts';
 export * from './definition/key-order.ts';
+export * from './definition/preview-step.ts';
 export * from './definition/published-schema.ts';
 export * from './definition/site-rules.ts';
 export * from './expressions/expression.ts';

@@ -2,15 +2,13 @@
 // and nothing is kept.
 import {
   compileParameters,
-  type ErrorDetail,
-  type ExpressionValues,
   type JobDefinition,
   type JobPreview,
   type JobPreviewedStep,
+  madeUpTarget,
+  previewStep,
   type RenderValues,
-  readExpression,
-  renderForPeople,
-  scopeOf,
+  type StepPreview,
 } from '@opsconductor/protocol';
 import type { Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
@@ -98,41 +96,23 @@ function preview(definition: JobDefinition, on: On, caller: Caller): JobPreview 
 
 function stepOf(definition: JobDefinition, at: number, values: RenderValues): JobPreviewedStep {
   const step = definition.steps[at] as JobDefinition['steps'][number];
-  const rendered = renderForPeople(step, scopeOf(definition, at), values);
+  const { fields, runs, values: shown, problems } = previewStep(definition, at, values) as StepPreview;
   const config = structuredClone(step.config);
-  for (const { keys, text } of rendered.fields) setText(config, keys, text);
-  const condition = conditionOf(definition, at, values);
+  for (const { keys, text } of fields) setText(config, keys, text);
   return {
     stepNumber: at + 1,
     name: step.name,
     stepType: step.type,
     when: step.when ?? null,
-    runs: condition.runs,
+    runs,
     config,
-    values: rendered.values.map(({ placeholder, text, secret }) => ({
+    values: shown.map(({ placeholder, text, secret }) => ({
       placeholder,
       ...(secret || text === undefined ? {} : { value: text }),
       secret,
     })),
-    problems: [...rendered.problems, ...condition.problems],
+    problems,
   };
-}
-
-function conditionOf(
-  definition: JobDefinition,
-  at: number,
-  values: RenderValues,
-): { runs: boolean | null; problems: ErrorDetail[] } {
-  const when = definition.steps[at]?.when;
-  if (when === undefined) return { runs: true, problems: [] };
-  const { steps, path } = scopeOf(definition, at);
-  const scope = { parameters: definition.parameters ?? {}, onTarget: { steps } };
-  const read = readExpression(when, scope, { mayBeAbsent: true });
-  if (!('expression' in read)) return { runs: null, problems: [] };
-  if (read.expression.names.some((name) => name.startsWith('steps.'))) return { runs: null, problems: [] };
-  const result = read.expression.evaluate(values as unknown as ExpressionValues);
-  if (result.ok) return { runs: result.value, problems: [] };
-  return { runs: null, problems: [{ path: `${path}.when`, message: result.message }] };
 }
 
 /** As an agent would be given them, but for the run, which there is none of. */
@@ -152,15 +132,6 @@ function valuesOf(
     steps: {},
   };
 }
-
-const madeUpTarget = {
-  name: 'some-host',
-  host: '192.0.2.1',
-  port: 22,
-  os: 'linux',
-  segment: 'some-segment',
-  labels: {},
-};
 
 function targetValues(
   target: TargetRow,

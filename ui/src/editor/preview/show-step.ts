@@ -1,0 +1,105 @@
+// What a step comes to on one host, with the values someone tries: by the preview that the server answers too.
+import {
+  type EffectiveSettings,
+  type JobDefinition,
+  madeUpTarget,
+  previewStep,
+  type RenderValues,
+  type StepDefinition,
+  type StepPreview,
+  type Target,
+} from '@opsconductor/protocol';
+import { settingWord, sourceWords } from '../../format/settings.ts';
+
+export interface ShownStep extends Pick<StepPreview, 'values' | 'problems' | 'runs' | 'waitsForSteps'> {
+  /** The script, with values in it. */
+  command: string;
+  /** Other texts that values were put into: name and text. */
+  others: { name: string; text: string }[];
+}
+
+export interface PreviewOn {
+  target: Target | undefined;
+  parameters: Readonly<Record<string, unknown>>;
+  job: { id: number; version: number };
+  user: string;
+  now: string;
+}
+
+export function showStep(definition: JobDefinition, at: number, on: PreviewOn): ShownStep | undefined {
+  const preview = previewStep(definition, at, valuesOf(definition, on));
+  if (preview === undefined) return undefined;
+  const { fields, ...shown } = preview;
+  const isCommand = ({ keys }: { keys: readonly string[] }) => keys.length === 1 && keys[0] === 'command';
+  const { command = '', ...config } = Object(definition.steps[at]?.config) as Record<string, string>;
+  const filledIn = fields
+    .filter((field) => !isCommand(field))
+    .map(({ keys, text }) => ({ name: keys.join('.'), text }));
+  // Where there is no command, these are what the step is about, with values in them or not.
+  const paths = ['local_path', 'remote_path'].flatMap((name) => {
+    const text = config[name];
+    return typeof text !== 'string' || filledIn.some((one) => one.name === name) ? [] : [{ name, text }];
+  });
+  return {
+    ...shown,
+    command: fields.find(isCommand)?.text ?? command,
+    others: [...paths, ...filledIn],
+  };
+}
+
+function valuesOf(
+  definition: JobDefinition,
+  { target, parameters, job, user, now }: PreviewOn,
+): RenderValues {
+  return {
+    parameters,
+    target:
+      target === undefined
+        ? madeUpTarget
+        : {
+            name: target.name,
+            host: target.host,
+            port: target.effective.port,
+            os: target.operatingSystem,
+            segment: target.segmentName,
+            labels: target.labels,
+          },
+    run: { id: 1, created_at: now, created_by: user },
+    job: { id: job.id, name: definition.name, version: job.version },
+    steps: {},
+  };
+}
+
+export interface ShownSetting {
+  name: string;
+  value: string;
+  source: string;
+  problem?: string | undefined;
+}
+
+/** Settings of the host as they stand for this step: what the step and the job say stands before all else. */
+export function settingsFor(
+  effective: EffectiveSettings,
+  job: JobDefinition,
+  step: StepDefinition,
+): ShownSetting[] {
+  const shown = effective.settings.map(({ name, display, source, problem }): ShownSetting => {
+    const own = Object(step.connection)[name] as unknown;
+    const ofJob = Object(job.connection)[name] as unknown;
+    const told = own ?? ofJob;
+    if (told === undefined)
+      return {
+        name: settingWord(name),
+        value: display,
+        source: sourceWords(source),
+        problem: problem ?? undefined,
+      };
+    const unit = name === 'connect_timeout' || name === 'keepalive_interval' ? ' s' : '';
+    return {
+      name: settingWord(name),
+      value: `${String(told)}${unit}`,
+      source: own === undefined ? 'this job' : 'this step',
+    };
+  });
+  return shown;
+}
