@@ -5,6 +5,7 @@ import type { ErrorDetail } from '../api/common.ts';
 import { checkStep } from '../rendering/check-step.ts';
 import { textFieldsOf } from '../rendering/fields.ts';
 import { scopeOf } from '../rendering/scope.ts';
+import { stepConfigSchema } from '../steps/registry.ts';
 import { speaksOf } from './condition-problems.ts';
 import { detail, isObject, type LooseDefinition, type LooseStep } from './loose.ts';
 import type { SoundDefinition } from './sound.ts';
@@ -32,7 +33,8 @@ export function placeholderProblems(
 
 function configProblems(step: LooseStep, at: number, sound: SoundDefinition): ErrorDetail[] {
   const { type, config, when } = step;
-  if (typeof type !== 'string' || !isObject(config)) return [];
+  // What may stand in the fields of a type that is misspelt is not known.
+  if (typeof type !== 'string' || stepConfigSchema(type) === undefined || !isObject(config)) return [];
   const renderable = { type, config, ...(typeof when === 'string' ? { when } : {}) };
   return checkStep(renderable, scopeOf(sound, at));
 }

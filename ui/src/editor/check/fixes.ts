@@ -1,9 +1,9 @@
 // Mending what is wrong: a fix is offered where trying it shows that the problem is gone and none comes in its place.
+import { checkDefinition } from '@opsconductor/protocol';
 import { editDefinition } from '../text/edit-definition.ts';
 import { type Path, valueAt } from '../text/path.ts';
 import { type DefinitionText, readDefinition } from '../text/read-definition.ts';
 import { orderOf } from '../text/write-definition.ts';
-import { checkAll } from './check-all.ts';
 import type { Fix, Problem } from './problems.ts';
 
 interface Candidate {
@@ -14,11 +14,11 @@ interface Candidate {
 
 /** The first fix that helps; undefined where a person must decide. */
 export function fixFor(read: DefinitionText, problem: Problem): Fix | undefined {
-  const before = checkAll(read.value).length;
+  const before = checkDefinition(read.value).length;
   for (const candidate of candidates(read, problem)) {
     const next = readDefinition(candidate.text);
     if (next.problems.length > 0 || candidate.text === read.text) continue;
-    const after = checkAll(next.value);
+    const after = checkDefinition(next.value);
     if (
       after.length < before &&
       !after.some((one) => one.path === problem.path && one.message === problem.message)

@@ -90,7 +90,8 @@ export function problemText({ place, message, found, allowed }: Problem): string
   const parts = [missing === undefined ? message : message.replace(/^Is/, `\`${missing}\` is`)];
   if (found !== undefined && !/^Line \d+/.test(message) && found !== 'undefined')
     parts.push(`Found ${found}.`);
-  if (allowed !== undefined) parts.push(`Allowed: ${allowed.replace(/\.$/, '')}.`);
+  if (allowed !== undefined && !message.includes(allowed))
+    parts.push(`Allowed: ${allowed.replace(/\.$/, '')}.`);
   return parts.join(' ');
 }
 
