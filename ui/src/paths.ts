@@ -252,6 +252,7 @@ export const apiPaths = {
   jobs: (query: Query = {}) => withQuery(`${root}/jobs`, query),
   jobCounts: () => `${root}/jobs/counts`,
   jobLabels: () => `${root}/jobs/labels`,
+  checkJob: () => `${root}/jobs/validate`,
   bulkJobs: () => `${root}/jobs/bulk`,
   exportJobs: (query: Query) => withQuery(`${root}/jobs/export`, query),
   importsOfJobs: (query: Query = {}) => withQuery(`${root}/job-imports`, query),

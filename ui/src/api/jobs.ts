@@ -12,7 +12,9 @@ import type {
   RunDetail,
   RunSealingKeys,
   RunSealingKeysRequest,
+  SaveJobReply,
   StartRunRequest,
+  ValidateJobReply,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { request } from './client.ts';
@@ -59,11 +61,19 @@ export function createFromTemplate(body: CreateJobFromTemplate): Promise<Job> {
 export async function saveJob(
   id: number,
   { note, ...body }: { definition: JobDefinition; expectedVersion: number; note: string },
-): Promise<Job> {
-  const reply = await request<{ job: Job }>('PUT', apiPaths.job(id), {
+): Promise<SaveJobReply> {
+  return await request('PUT', apiPaths.job(id), { body: { ...body, ...(note === '' ? {} : { note }) } });
+}
+
+/** What a save would say of a definition. */
+export function checkJob(
+  { note, ...body }: { definition: JobDefinition; jobId?: number | undefined; note: string },
+  signal?: AbortSignal,
+): Promise<ValidateJobReply> {
+  return request('POST', apiPaths.checkJob(), {
     body: { ...body, ...(note === '' ? {} : { note }) },
+    signal,
   });
-  return reply.job;
 }
 
 export function startRun(jobId: number, body: StartRunRequest): Promise<RunDetail> {

@@ -1,8 +1,7 @@
 // A definition while it is edited. Its text is the one truth; forms read the value that the text says, and change the
 // text. Beside it: what is wrong, what is selected, and what can be taken back.
-import type { ErrorDetail, JobDefinition } from '@opsconductor/protocol';
+import { checkDefinition, type ErrorDetail, type JobDefinition } from '@opsconductor/protocol';
 import { announcer } from '../../state/announcer.svelte.ts';
-import { checkAll } from '../check/check-all.ts';
 import { fixFor } from '../check/fixes.ts';
 import { lineAndColumn } from '../check/place-in-text.ts';
 import { type Fix, type Problem, placeProblems, textProblems } from '../check/problems.ts';
@@ -57,7 +56,7 @@ export class DefinitionDraft {
     Array.isArray(this.definition.steps) ? (this.definition.steps as unknown[]).map(asRecord) : [],
   );
   readonly changed = $derived(this.#text !== this.saved);
-  /** All that keeps it from being saved, in the order of the text. */
+  /** All that is wrong with it, in the order of the text. */
   readonly problems: readonly Problem[] = $derived.by(() => {
     if (this.read.problems.length > 0) return textProblems(this.read);
     const told = this.#told.text === this.#text ? placeProblems(this.read, this.#told.details) : [];
@@ -66,6 +65,8 @@ export class DefinitionDraft {
       (a, b) => a.from - b.from,
     );
   });
+  /** Whether there is no use in asking the server: something is wrong in itself. What the server told may be mended elsewhere. */
+  readonly broken = $derived(this.read.problems.length > 0 || this.checked.length > 0);
   /** The one whose message stands in the text: at the cursor, else the first. */
   readonly current: Problem | undefined = $derived.by(() => {
     const { line } = this.cursor;
@@ -100,7 +101,8 @@ export class DefinitionDraft {
   check(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.read.problems.length === 0) this.checked = placeProblems(this.read, checkAll(this.read.value));
+    if (this.read.problems.length === 0)
+      this.checked = placeProblems(this.read, checkDefinition(this.read.value));
   }
 
   stop(): void {

@@ -1,5 +1,5 @@
 // Saving a definition: as a new job or as the next version, unless another one came before.
-import { generalCategory, type Job, type JobDefinition } from '@opsconductor/protocol';
+import { generalCategory, type Job, type JobDefinition, type SaveJobReply } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 import { createJob, saveJob } from '../../api/jobs.ts';
 import { Action } from '../../state/action.svelte.ts';
@@ -14,22 +14,21 @@ export class JobSave {
   readonly action = new Action();
   conflict: Conflict | undefined = $state.raw();
 
-  /** Answers the job once it is saved; tells the draft what the server found wrong. */
+  /** Answers what became of it once it is saved; tells the draft what the server found wrong. */
   async save(
     draft: DefinitionDraft,
     job: Job | undefined,
     expectedVersion: number,
     note: string,
-  ): Promise<Job | undefined> {
+  ): Promise<Pick<SaveJobReply, 'job' | 'message'> | undefined> {
     const { text } = draft;
-    const definition =
-      job === undefined ? (draft.value as JobDefinition) : told(draft.value as JobDefinition, job);
-    let saved: Job | undefined;
+    const definition = definitionToSave(draft.value as JobDefinition, job);
+    let saved: Pick<SaveJobReply, 'job' | 'message'> | undefined;
     await this.action.run(async () => {
       try {
         saved =
           job === undefined
-            ? await createJob(definition, note)
+            ? created(await createJob(definition, note))
             : await saveJob(job.id, { definition, expectedVersion, note });
       } catch (error) {
         if (error instanceof ApiError) {
@@ -47,8 +46,13 @@ export class JobSave {
   }
 }
 
+function created(job: Job): Pick<SaveJobReply, 'job' | 'message'> {
+  return { job, message: `Job ${job.name} created` };
+}
+
 /** What the text leaves out is gone; the server would keep what belongs to the job and is not named. */
-function told(definition: JobDefinition, job: Job): JobDefinition {
+export function definitionToSave(definition: JobDefinition, job: Job | undefined): JobDefinition {
+  if (job === undefined) return definition;
   return {
     ...(job.isTemplate ? { template: false } : {}),
     ...(Object.keys(job.labels).length > 0 ? { labels: {} } : {}),

@@ -1,0 +1,66 @@
+// What only the server knows of a definition: its category, its credentials, the site rules. Asked once nothing was typed
+// for a moment, of what is right in itself.
+import type { DefinitionProblem, JobDefinition, ValidateJobReply } from '@opsconductor/protocol';
+import { ApiError } from '../../api/client.ts';
+
+const quietMs = 500;
+
+export interface Asked {
+  /** As it was sent, so that what comes back is of this text. */
+  text: string;
+  definition: JobDefinition;
+  note: string;
+}
+
+type Ask = (asked: Asked, signal: AbortSignal) => Promise<Pick<ValidateJobReply, 'problems'>>;
+
+export class ServerCheck {
+  #problems: readonly DefinitionProblem[] = $state.raw([]);
+  #of = $state.raw('');
+  readonly #ask: Ask;
+  #owner = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(ask: Ask) {
+    this.#ask = ask;
+  }
+
+  /** The text that the answer is of. */
+  get text(): string {
+    return this.#of;
+  }
+  /** Of places in the definition: a category that is not there, a credential that may not be used. */
+  readonly places: readonly DefinitionProblem[] = $derived(
+    this.#problems.filter(({ rule }) => rule === undefined),
+  );
+  /** What it breaks of the site rules, as errors or warnings. */
+  readonly rules: readonly DefinitionProblem[] = $derived(
+    this.#problems.filter(({ rule }) => rule !== undefined),
+  );
+
+  /** Undefined for what is not right in itself yet. */
+  follow(asked: Asked | undefined): void {
+    this.stop();
+    if (asked === undefined) this.#problems = [];
+    else this.#timer = setTimeout(() => void this.#look(asked), quietMs);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#owner.abort();
+    this.#owner = new AbortController();
+  }
+
+  async #look(asked: Asked): Promise<void> {
+    const { signal } = this.#owner;
+    try {
+      const { problems } = await this.#ask(asked, signal);
+      if (signal.aborted) return;
+      this.#problems = problems;
+      this.#of = asked.text;
+    } catch (error) {
+      // A server that can't be asked now says all of this when it is saved.
+      if (!signal.aborted && !(error instanceof ApiError)) throw error;
+    }
+  }
+}
