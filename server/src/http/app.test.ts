@@ -194,6 +194,15 @@ describe('bodies', () => {
     expect((await refusal(withNul, 400)).details?.[0]?.path).toBe('name');
   });
 
+  test('a name that stands twice in an object is refused with its place, and not quoted', async () => {
+    const body = '{"name": "seen",\n "name": "kept"}';
+    const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author, body }), 400);
+    expect(error).toMatchObject({
+      message: 'The request body is not clear: Line 2, column 2: This key is there already.',
+      details: [{ line: 2, column: 2 }],
+    });
+  });
+
   test('no body at all says which fields are missing', async () => {
     const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author }), 400);
     expect(error.message).toBe('name: Is missing.');

@@ -1,7 +1,9 @@
 // A request's body, counted while it is read, so that a too large one is never held in memory.
 import { AppError } from '../errors.ts';
 import { findJsonError } from '../yaml/json-error.ts';
+import { jsonShape } from '../yaml/json-shape.ts';
 import type { Places } from '../yaml/places.ts';
+import { readJsonValue } from '../yaml/read-json-value.ts';
 import { readYamlValue } from '../yaml/read-yaml-value.ts';
 import { RefusedRequest } from './refused-request.ts';
 
@@ -105,16 +107,25 @@ function hungUp(cause: unknown): AppError {
 
 function parseJson(bytes: Uint8Array): unknown {
   const text = decodeText(bytes);
+  const value = parseJsonText(text);
+  const shape = jsonShape(text, maxDepth);
+  if (shape === 'sound') return value;
+  if (shape === 'too_deep')
+    throw new AppError('invalid', `The request body is nested deeper than ${maxDepth} levels.`);
+  const read = readJsonValue(text);
+  const details = 'problems' in read ? read.problems : [];
+  throw new AppError('invalid', `The request body is not clear: ${details[0]?.message ?? ''}`, { details });
+}
+
+function parseJsonText(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text);
-    if (!isNestedDeeper(text, maxDepth)) return value;
+    return JSON.parse(text);
   } catch {
     // The engine's message quotes the body, which may hold secrets; ours tells the place.
     const { line, column, expected } = findJsonError(text);
     const message = `The request body is not JSON: line ${line}, column ${column}: ${expected}.`;
     throw new AppError('invalid', message, { details: [{ path: '', message, allowed: 'JSON (RFC 8259)' }] });
   }
-  throw new AppError('invalid', `The request body is nested deeper than ${maxDepth} levels.`);
 }
 
 function decodeText(bytes: Uint8Array): string {
@@ -123,25 +134,4 @@ function decodeText(bytes: Uint8Array): string {
   } catch {
     throw new AppError('invalid', 'The request body is not UTF-8.');
   }
-}
-
-function isNestedDeeper(text: string, max: number): boolean {
-  let depth = 0;
-  for (let i = 0; i < text.length; i++) {
-    const character = text[i];
-    if (character === '"') i = endOfString(text, i);
-    else if (character === '[' || character === '{') {
-      depth++;
-      if (depth > max) return true;
-    } else if (character === ']' || character === '}') depth--;
-  }
-  return false;
-}
-
-function endOfString(text: string, start: number): number {
-  for (let i = start + 1; i < text.length; i++) {
-    if (text[i] === '\\') i++;
-    else if (text[i] === '"') return i;
-  }
-  return text.length;
 }

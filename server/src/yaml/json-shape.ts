@@ -1,0 +1,46 @@
+// What JSON.parse lets pass in a text that is JSON: nesting without end, and a name that stands twice in one object, of
+// which it would keep the last while whoever read the text saw the first.
+
+export type JsonShape = 'sound' | 'too_deep' | 'repeated_name';
+
+/** Of a text that is known to be JSON. */
+export function jsonShape(text: string, maxDepth: number): JsonShape {
+  /** The names so far of each object that is open; of a list nothing. */
+  const open: (Set<string> | undefined)[] = [];
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '"') {
+      const end = endOfString(text, at);
+      const names = open.at(-1);
+      if (names !== undefined && isName(text, end)) {
+        const name = nameIn(text.slice(at, end + 1));
+        if (names.has(name)) return 'repeated_name';
+        names.add(name);
+      }
+      at = end;
+    } else if (character === '{' || character === '[') {
+      open.push(character === '{' ? new Set() : undefined);
+      if (open.length > maxDepth) return 'too_deep';
+    } else if (character === '}' || character === ']') open.pop();
+  }
+  return 'sound';
+}
+
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at += 1) {
+    if (text[at] === '\\') at += 1;
+    else if (text[at] === '"') return at;
+  }
+  return text.length;
+}
+
+/** Whether a colon follows. */
+function isName(text: string, end: number): boolean {
+  let at = end + 1;
+  while (text[at] === ' ' || text[at] === '\t' || text[at] === '\n' || text[at] === '\r') at += 1;
+  return text[at] === ':';
+}
+
+function nameIn(quoted: string): string {
+  return quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1);
+}
