@@ -1,5 +1,6 @@
 // Jobs in the console, as those who write and run them go about it: from nothing to a run, from a mistake to its mending,
 // from one version to another and back.
+import { readFile } from 'node:fs/promises';
 import type { Job, RunDetail } from '@opsconductor/protocol';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
@@ -156,6 +157,52 @@ test('a save that came second shows both sides, and merges them', async ({ skip 
   expect([...mine.faults, ...theirs.faults]).toEqual([]);
 });
 
+test('what only the server knows is told before the save; a rule that asks for a note gets one; labels make no version', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const rule = { name: 'Say why', selector: 'ruled=yes', condition: 'note != ""', message: 'Say why.' };
+  await c.system.api.made('/api/v1/site-rules', { ...rule, severity: 'error' });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/new`);
+  const text = page.getByLabel('Definition, YAML');
+  await text.click();
+  await page.keyboard.press('Control+Home');
+  await page.keyboard.insertText('category: nowhere\nlabels: { ruled: yes }\n');
+  await page.locator('.cm-message').getByText('There is no category of this name').waitFor();
+  await page.getByRole('button', { name: '1 error, says the server' }).waitFor();
+  await page.getByRole('button', { name: 'Job', exact: true }).click();
+  await page.getByLabel('Category', { exact: true }).selectOption('general');
+
+  // The note is asked for where a rule needs one: without it no job could be created here.
+  const ask = page.getByRole('dialog', { name: 'Create job' });
+  await eventually(async () => {
+    await page.keyboard.press('Control+s');
+    return ask.getByText('Say why.').count();
+  }).toBe(1);
+  await ask.getByLabel('Note').fill('Asked for by the web team');
+  await eventually(() => ask.getByText('Say why.').count()).toBe(0);
+  await ask.getByRole('button', { name: 'Create job' }).click();
+  await page.waitForURL(/\/jobs\/\d+$/);
+
+  await page.getByRole('link', { name: 'Edit', exact: true }).click();
+  await page.getByRole('button', { name: 'Job', exact: true }).click();
+  await page.getByPlaceholder('env=prod, then Enter').fill('env=test');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Control+s');
+  const dialog = page.getByRole('dialog', { name: 'Save', exact: true });
+  await dialog.getByText(/^No new version/).waitFor();
+  await dialog.getByRole('button', { name: 'Save', exact: true }).click();
+  await page.waitForURL(/\/jobs\/\d+$/);
+  const { body } = await c.system.api.get<Job>(`/api/v1/jobs/${page.url().split('/').at(-1)}`);
+  expect(body).toMatchObject({
+    version: 1,
+    labels: { ruled: 'yes', env: 'test' },
+    note: 'Asked for by the web team',
+  });
+  expect(faults).toEqual([]);
+});
+
 test('two versions are compared, the earlier one is brought back, and a tag of it runs', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const job = await jobOf('Report', [{ name: 'report', command: 'echo first' }]);
@@ -276,17 +323,25 @@ test('the history of runs is narrowed by job, person, state and version, and its
   expect(faults).toEqual([]);
 });
 
-test('jobs come back from a bundle: one is new, one differs and is asked about, and both are as the bundle says', async ({
+test('jobs come back from a file that was downloaded: one is new, one differs and is asked about, and both are as the bundle says', async ({
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
   const kept = await jobOf('Web checks', [{ name: 'check', command: 'echo exported' }]);
   const gone = await jobOf('Web restart', [{ name: 'restart', command: 'echo restart' }]);
-  const { text } = await c.system.api.get(`/api/v1/jobs/export?ids=${kept.id},${gone.id}`);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs?search=Web`);
+  await page.getByRole('link', { name: 'Web restart' }).waitFor();
+  await page.getByRole('button', { name: 'Export…' }).click();
+  const downloading = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Export 2 jobs' }).click();
+  const file = await downloading;
+  expect(file.suggestedFilename()).toBe('jobs.yaml');
+  const text = await readFile(await file.path(), 'utf8');
+  expect(text).toBe((await c.system.api.get(`/api/v1/jobs/export?ids=${kept.id},${gone.id}`)).text);
   await c.system.api.send('DELETE', `/api/v1/jobs/${gone.id}`);
   await saveVersion(kept, [{ name: 'check', command: 'echo changed since' }], 1);
 
-  const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/jobs/import`);
   await page.getByRole('button', { name: 'Paste…' }).click();
   await page.getByLabel('Text of the file').fill(text);
