@@ -1,0 +1,52 @@
+import type { DefinitionProblem, JobDefinition } from '@opsconductor/protocol';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { load } from '../../state/testing.ts';
+
+const { ServerCheck } = await load<typeof import('./server-check.svelte.ts')>(
+  'editor/check/server-check.svelte.ts',
+);
+const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const definition: JobDefinition = {
+  name: 'x',
+  steps: [{ name: 'a', type: 'ssh.exec', config: { command: 'true' } }],
+};
+const asked = (text: string, note = '') => ({ text, definition, note });
+const missing: DefinitionProblem = { path: 'category', message: 'There is none.', severity: 'error' };
+const ruled: DefinitionProblem = { path: '', message: 'Say why.', severity: 'error', rule: 'Say why' };
+
+test('the server is asked once nothing was typed for a moment, of the text as it is by then', async () => {
+  const ask = vi.fn(async () => ({ problems: [missing, ruled] }));
+  const check = new ServerCheck(ask);
+  check.follow(asked('one'));
+  await vi.advanceTimersByTimeAsync(400);
+  check.follow(asked('two'));
+  await vi.advanceTimersByTimeAsync(600);
+  expect(ask).toHaveBeenCalledTimes(1);
+  expect([check.text, check.places, check.rules]).toEqual(['two', [missing], [ruled]]);
+  // What is not right in itself is not asked about, and nothing is told of it.
+  check.follow(undefined);
+  await vi.runAllTimersAsync();
+  expect([ask.mock.calls.length, check.places, check.rules]).toEqual([1, [], []]);
+});
+
+test('an answer that comes after the text has changed is not taken, and a server that is away tells nothing', async () => {
+  const answers: ((problems: DefinitionProblem[]) => void)[] = [];
+  const check = new ServerCheck(
+    () => new Promise((resolve) => answers.push((problems) => resolve({ problems }))),
+  );
+  check.follow(asked('one'));
+  await vi.advanceTimersByTimeAsync(600);
+  check.follow(asked('two'));
+  answers[0]?.([missing]);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(check.places).toEqual([]);
+
+  const away = new ServerCheck(() => Promise.reject(new ApiError('unavailable', 'Away.')));
+  away.follow(asked('one'));
+  await vi.runAllTimersAsync();
+  expect([away.places, away.rules]).toEqual([[], []]);
+});
