@@ -27,10 +27,11 @@ test('a transfer shows how far it is, and then its files, with those that failed
   const config = {
     local_path: join(filesDir, 'site'),
     remote_path: join(inbox, 'site'),
-    bandwidth_limit: 800,
+    // Slow enough to be looked at.
+    bandwidth_limit: 400,
   };
-  const runId = await c.system.runSteps([{ name: 'publish', type: 'sftp.upload', config }]);
   const { page, faults } = await c.signedIn();
+  const runId = await c.system.runSteps([{ name: 'publish', type: 'sftp.upload', config }]);
   await page.goto(`${c.url}/runs/${runId}`);
   const progress = page.getByRole('progressbar', { name: 'Progress of the transfer' });
   await progress.waitFor();
