@@ -31,13 +31,14 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   await writeFile(join(t.filesDir, 'site/small'), 'small');
   const config = {
     local_path: `${t.filesDir}/site`,
-    remote_path: `${directory}/site`,
+    // The host is called so.
+    remote_path: `${directory}/\${{ target.name }}`,
     bandwidth_limit: 1_000,
     verify: 'checksum',
   };
   const runId = await t.runSteps([
     { name: 'up', type: 'sftp.upload', config },
-    { name: 'look', type: 'ssh.exec', config: { command: `cat '${directory}/site/small'` } },
+    { name: 'look', type: 'ssh.exec', config: { command: `cat '${directory}/host/small'` } },
   ]);
   const { stepId, attempt, progress } = await t.event<TransferEvent>(runId, 'transfer');
   expect(attempt).toBe(1);
@@ -48,10 +49,10 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   expect(
     body.items.map((item) => [item.operation, item.localPath, item.remotePath, item.fileSize]).sort(),
   ).toEqual([
-    ['upload', `${t.filesDir}/site/large`, `${directory}/site/large`, bytes.length],
-    ['upload', `${t.filesDir}/site/small`, `${directory}/site/small`, 5],
+    ['upload', `${t.filesDir}/site/large`, `${directory}/host/large`, bytes.length],
+    ['upload', `${t.filesDir}/site/small`, `${directory}/host/small`, 5],
   ]);
-  expect(sha256(await readFile(`${directory}/site/large`))).toBe(sha256(bytes));
+  expect(sha256(await readFile(`${directory}/host/large`))).toBe(sha256(bytes));
   const [context] = await t.sql`select files_transferred, total_bytes_transferred from ssh_execution_context`;
   expect(context).toMatchObject({ filesTransferred: 2 });
   // Names are in no table in clear.

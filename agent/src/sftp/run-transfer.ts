@@ -42,11 +42,15 @@ export async function runTransfer(
     stopTimer = setTimeout(() => link.close(), stopGraceMs);
   };
   context.signal.addEventListener('abort', onStop);
-  const outcome = await transfer();
-  context.signal.removeEventListener('abort', onStop);
-  clearTimeout(stopTimer);
-  meter.stop();
-  link.close();
+  let outcome: StepOutcome;
+  try {
+    outcome = await transfer();
+  } finally {
+    context.signal.removeEventListener('abort', onStop);
+    clearTimeout(stopTimer);
+    meter.stop();
+    link.close();
+  }
   if (beganMs === undefined) return outcome;
   const elapsedMs = Math.round(performance.now() - beganMs);
   for (const row of report.rows)

@@ -95,7 +95,7 @@ function withStandIns<T>(type: string, config: Record<string, unknown>, check: (
     >;
     const last = keys.at(-1) ?? '';
     const text = holder[last];
-    holder[last] = last === 'working_directory' ? standInPath(type) : 'x';
+    holder[last] = standIn(type, last, String(text));
     return () => {
       holder[last] = text;
     };
@@ -107,8 +107,11 @@ function withStandIns<T>(type: string, config: Record<string, unknown>, check: (
   }
 }
 
-function standInPath(type: string): string {
-  return type.startsWith('winrm.') ? 'C:\\' : '/';
+function standIn(type: string, field: string, text: string): string {
+  if (field === 'working_directory') return type.startsWith('winrm.') ? 'C:\\' : '/';
+  if (field !== 'local_path' && field !== 'remote_path') return 'x';
+  // What stands beside the placeholders is looked at.
+  return text.replace(/^\$\{\{.*?\}\}/s, '/x').replaceAll(/\$\{\{.*?\}\}/gs, 'x');
 }
 
 /** Those at places of which nothing was told. */

@@ -28,6 +28,21 @@ describe('a definition', () => {
     expect(problems.filter((problem) => problem.startsWith('steps[100]'))).toEqual([]);
   });
 
+  it('takes placeholders in the paths of a transfer, and no .. beside them', () => {
+    const parameters = { name: { type: 'string' } };
+    const upload = (local: string, remote: string) =>
+      told({
+        parameters,
+        steps: [step({ local_path: local, remote_path: remote }, { type: 'sftp.upload' })],
+      });
+    expect(upload('/srv/${{ parameters.name }}.tar', '${{ parameters.name }}/app.tar')).toEqual([]);
+    expect(upload('/srv/${{ parameters.name }}', '~/${{ parameters.name }}')).toEqual([]);
+    expect(upload('/srv/${{ parameters.name }}/../x', 'opt/${{ parameters.name }}')).toEqual([
+      expect.stringMatching(/^steps\[0\]\.config\.local_path: Must be an absolute path/),
+      expect.stringMatching(/^steps\[0\]\.config\.remote_path: Must be an absolute path/),
+    ]);
+  });
+
   it('has no placeholder where a number stands, or where nothing is filled in', () => {
     const parameters = { n: { type: 'integer' } };
     const config = { command: 'true', timeout: '${{ parameters.n }}' };
