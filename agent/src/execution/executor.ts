@@ -24,6 +24,7 @@ import type { UsableCredential } from './credential-opener.ts';
 import { type Execution, executeStep, killGraceOf, MayNotBegin, stoppedOutcome } from './execute-step.ts';
 import type { KnownStepTypes } from './known-step-types.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
+import { tellLostOutput } from './lost-output.ts';
 import { finishedRecord, interruptedOutcome, type NewOutput, recoverAttempts } from './recover-attempts.ts';
 import type { RunSecrets } from './run-secrets.ts';
 import type { Session } from './session.ts';
@@ -445,7 +446,7 @@ export class Executor {
     }
     const completion: Completion = {
       requestId: randomUUID(),
-      outcome,
+      outcome: tellLostOutput(outcome, attempt.output.failure),
       output: { ...output, digest: attempt.output.digest, gaps: [] },
       ...(handsOn === undefined ? {} : { handsOn }),
       ...(transfers === undefined ? {} : { transfers }),

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { chainLink, decodeFrame, limits, type OutputFrame } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { tellLostOutput } from '../execution/lost-output.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput, type OutputLimits } from './attempt-output.ts';
 import { PatternSet } from './pattern-set.ts';
@@ -189,8 +190,20 @@ test('a disk that refuses costs the output, not the command', async () => {
   await using t = await setup({}, (path) => SpoolFile.create(join(path, 'no such folder', 'file')));
   t.output.write('stdout', Buffer.from('x'));
   expect(await t.output.close()).toEqual({ lastSeq: 0, rawBytes: 0, truncated: true });
-  expect(t.failures).toHaveLength(1);
+  expect(t.failures).toEqual([t.output.failure]);
   expect(t.output.write('stdout', Buffer.from('y'))).toBe(true);
+  const { failure } = t.output;
+  const succeeded = { status: 'succeeded' as const, exitCode: 0 };
+  expect(tellLostOutput(succeeded, failure)).toMatchObject({
+    ...succeeded,
+    message: expect.stringContaining('its disk refused it (ENOENT)'),
+    advice: expect.stringContaining('data directory'),
+  });
+  const failed = { status: 'failed' as const, message: 'It failed.', advice: 'Look.' };
+  expect(tellLostOutput(failed, failure)).toMatchObject({
+    message: expect.stringMatching(/^It failed. The agent/),
+    advice: 'Look.',
+  });
 });
 
 test('a limit of its own cuts the output, says that the command is stopped, and tells once', async () => {

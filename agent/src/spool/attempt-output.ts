@@ -99,6 +99,7 @@ export class AttemptOutput implements OutputSink {
   #nextSeq = 1;
   #acceptedBytes = 0;
   #truncated = false;
+  #failure: Error | undefined;
   #discarding = false;
   readonly #sealed: SealedChunk[] = [];
   #sealedRawBytes = 0;
@@ -209,6 +210,11 @@ export class AttemptOutput implements OutputSink {
   }
 
   // ---- to the wire
+
+  /** Why the disk refused it; undefined while it did not. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
 
   get lastSeq(): number {
     return this.#baseSeq + this.#chunks.length;
@@ -486,6 +492,7 @@ export class AttemptOutput implements OutputSink {
   }
 
   #fail(error: unknown): void {
+    this.#failure ??= error instanceof Error ? error : new Error(String(error));
     this.#truncated = true;
     this.#sealed.length = 0;
     this.#sealedRawBytes = 0;

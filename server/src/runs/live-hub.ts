@@ -1,6 +1,7 @@
 // Wakes the readers of live streams in this process. It carries no truth: a reader that is woken reads the database
 // from where it is, except for the newest chunks, which are handed on from memory to spare that.
 import type { OutputStreamName, TransferEvent } from '@opsconductor/protocol';
+import { StreamTurns } from './stream-turns.ts';
 
 /** A stored chunk as readers take it: gzip bytes. */
 export interface LiveChunk {
@@ -36,6 +37,8 @@ interface StepReaders {
 }
 
 export class LiveHub {
+  /** What readers have to share beside the news. */
+  readonly turns = new StreamTurns();
   readonly #runs = new Map<number, Set<RunWake>>();
   readonly #steps = new Map<number, StepReaders>();
   readonly #transfers = new Map<number, Set<TransferListener>>();

@@ -76,6 +76,21 @@ test('a reader sees output, changes and the end, in the order in which they came
   expect(seen.map((event) => event.type)).toEqual(['chunk', 'chunk', 'change', 'end']);
 });
 
+test('where there are many readers each takes less at once, and misses nothing', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  for (let seq = 1; seq <= 8; seq += 1) await t.send(lease, chunkOf(lease, seq, 'x'.repeat(200 * 1024)));
+  await settle(t, endOf(lease));
+  const others = Array.from({ length: 300 }, () => t.hub.turns.join());
+  const { read, readToEnd } = await follow(t, runId);
+  const first = texts((await read()) ?? []).length;
+  // Alone it takes all of it.
+  expect(first).toBeLessThanOrEqual(4);
+  for (const leave of others) leave();
+  expect(texts(await readToEnd())).toHaveLength(8 - first);
+});
+
 test('a reader who resumes after any event misses nothing and sees nothing twice', async () => {
   await using t = await setupOutput();
   const runId = await t.start({ steps: 2 });

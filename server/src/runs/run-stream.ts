@@ -1,5 +1,5 @@
 // One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
-// queue: what the reader has not taken yet stays in the database. Pull-driven, so a slow reader costs no memory.
+// queue: what the reader has not taken yet stays in the database. Pull-driven: a slow reader costs what it pulled last.
 import {
   isRunEnded,
   limits,
@@ -27,7 +27,6 @@ export interface StreamPosition {
   output: Map<number, { epoch: number; seq: number }>;
 }
 
-const maxPullRawBytes = 1024 * 1024;
 const eventBatch = 200;
 const endEvent = 'event: end\ndata: {}\n\n';
 
@@ -97,6 +96,7 @@ export class RunStream {
     this.#position = position;
     this.#readSeq = part === undefined ? position.afterSeq : 0;
     const { hub } = deps;
+    this.#unsubscribe.push(hub.turns.join());
     this.#unsubscribe.push(hub.onRun(stream.runId, (seq) => this.#onEvent(seq)));
     this.#unsubscribe.push(hub.onTransfer(stream.runId, (transfer) => this.#onTransfer(transfer)));
     for (const id of this.#stepIds) {
@@ -147,6 +147,8 @@ export class RunStream {
         this.#lookEverywhere();
         return this.#closed ? undefined : Buffer.alloc(0);
       }
+      await this.#deps.hub.turns.take();
+      if (this.#closed) return undefined;
       const events = new EventBytes();
       await this.#read(events);
       if (!events.isEmpty) return events.toBuffer();
@@ -224,7 +226,7 @@ export class RunStream {
   }
 
   async #readOutput(to: EventBytes): Promise<void> {
-    let left = maxPullRawBytes;
+    let left = this.#deps.hub.turns.pullRawBytes;
     const due = [...this.#grown];
     // Cleared before anything is looked up: what grows meanwhile is looked into again.
     this.#grown.clear();
