@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Jobs on targets that are reached by WinRM, through server and agent, on a host whose cryptography is not ours.
 import { powershellBootstrap, type RunDetail, type TestResult } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cmdRunner } from '../agent/src/winrm/powershell.ts';
 import { ensureWinrmFixture } from './support/packages.ts';
 import { storeCredential } from './support/sealed-credential.ts';
@@ -49,106 +49,104 @@ async function setupWinrm(t: TestSystem, host: WinrmFixture) {
   return { credentialId, make, sealed: sealed.id, tls: tls.id, start };
 }
 
+let t: TestSystem;
+let host: WinrmFixture;
+let windows: Awaited<ReturnType<typeof setupWinrm>>;
+
+beforeAll(async () => {
+  if (missing) return;
+  t = await setup();
+  host = await startWinrm({ emulated: { bootstrap: powershellBootstrap, cmdRunner } });
+  windows = await setupWinrm(t, host);
+});
+afterAll(async () => {
+  await host?.stop();
+  await t?.[Symbol.asyncDispose]();
+});
+
 test.skipIf(missing)(
   'jobs run by WinRM, sealed over HTTP and over HTTPS, with values, exit codes and a cancel',
   async () => {
-    await using t = await setup();
-    const host = await startWinrm({ emulated: { bootstrap: powershellBootstrap, cmdRunner } });
-    try {
-      const windows = await setupWinrm(t, host);
-      for (const id of [windows.sealed, windows.tls]) {
-        const { body } = await t.api.post<TestResult>(`/api/v1/targets/${id}/test`);
-        expect(body).toMatchObject({ ok: true, serverVersion: expect.stringContaining('Stack: 3.0') });
-      }
-
-      const { id, reader } = await windows.start(
-        {
-          parameters: { word: { type: 'string' }, secret: { type: 'string', secret: true } },
-          steps: [
-            {
-              name: 'one',
-              type: 'winrm.exec',
-              // What stands in for PowerShell reads it by /bin/sh, to which ${OPS_1} is the variable, too.
-              config: { command: '# sh\necho "one: ${{ parameters.word }}"' },
-            },
-            {
-              name: 'two',
-              type: 'winrm.exec',
-              config: {
-                shell: 'cmd',
-                command: 'echo two $A\r\nexit 10',
-                environment: { A: 'x' },
-                expected_exit_codes: [10],
-              },
-            },
-          ],
-        },
-        [windows.sealed, windows.tls],
-        { parameters: { word: 'a "quoted" $word', secret: 'never shown' } },
-      );
-      expect(await reader.end()).toBe('succeeded');
-      for (const step of await t.steps(id)) {
-        expect(reader.text(step.id)).toBe(step.stepNumber === 1 ? 'one: a "quoted" $word\n' : 'two x\n');
-      }
-
-      const cancelled = await windows.start(
-        {
-          steps: [{ name: 'long', type: 'winrm.exec', config: { command: '# sh\necho ready; sleep 1000' } }],
-        },
-        [windows.sealed],
-      );
-      const [long] = await t.steps(cancelled.id);
-      await cancelled.reader.until(() => cancelled.reader.text(long?.id ?? 0) === 'ready\n', 'that it runs');
-      await t.api.made(`/api/v1/executor/cancel/${cancelled.id}`);
-      expect(await cancelled.reader.end()).toBe('cancelled');
-      expect((await host.stats()).shells).toBe(0);
-    } finally {
-      await host.stop();
+    for (const id of [windows.sealed, windows.tls]) {
+      const { body } = await t.api.post<TestResult>(`/api/v1/targets/${id}/test`);
+      expect(body).toMatchObject({ ok: true, serverVersion: expect.stringContaining('Stack: 3.0') });
     }
+
+    const { id, reader } = await windows.start(
+      {
+        parameters: { word: { type: 'string' }, secret: { type: 'string', secret: true } },
+        steps: [
+          {
+            name: 'one',
+            type: 'winrm.exec',
+            // What stands in for PowerShell reads it by /bin/sh, to which ${OPS_1} is the variable, too.
+            config: { command: '# sh\necho "one: ${{ parameters.word }}"' },
+          },
+          {
+            name: 'two',
+            type: 'winrm.exec',
+            config: {
+              shell: 'cmd',
+              command: 'echo two $A\r\nexit 10',
+              environment: { A: 'x' },
+              expected_exit_codes: [10],
+            },
+          },
+        ],
+      },
+      [windows.sealed, windows.tls],
+      { parameters: { word: 'a "quoted" $word', secret: 'never shown' } },
+    );
+    expect(await reader.end()).toBe('succeeded');
+    for (const step of await t.steps(id)) {
+      expect(reader.text(step.id)).toBe(step.stepNumber === 1 ? 'one: a "quoted" $word\n' : 'two x\n');
+    }
+
+    const cancelled = await windows.start(
+      {
+        steps: [{ name: 'long', type: 'winrm.exec', config: { command: '# sh\necho ready; sleep 1000' } }],
+      },
+      [windows.sealed],
+    );
+    const [long] = await t.steps(cancelled.id);
+    await cancelled.reader.until(() => cancelled.reader.text(long?.id ?? 0) === 'ready\n', 'that it runs');
+    await t.api.made(`/api/v1/executor/cancel/${cancelled.id}`);
+    expect(await cancelled.reader.end()).toBe('cancelled');
+    expect((await host.stats()).shells).toBe(0);
   },
 );
 
 test.skipIf(missing)('what does not fit is refused: protocols, bounds, unverified certificates', async () => {
-  await using t = await setup();
-  const host = await startWinrm();
-  try {
-    const windows = await setupWinrm(t, host);
-    const winrmStep = { name: 'w', type: 'winrm.exec', config: { command: 'Get-Date' } };
-    const job = await t.api.made<{ id: number }>('/api/v1/jobs', { name: 'by winrm', steps: [winrmStep] });
-    const refused = await t.api.post(`/api/v1/jobs/${job.id}/run`, { targetIds: [t.targetId] });
-    expect(refused.status).toBe(400);
-    expect(JSON.stringify(refused.body)).toContain(
-      'is set to be reached by SSH, and a step of the job needs WinRM',
-    );
-    const other = await t.api.made<{ id: number }>('/api/v1/jobs', {
-      name: 'by ssh',
-      steps: [{ name: 's', type: 'ssh.exec', config: { command: 'true' } }],
-    });
-    const wrong = await t.api.post(`/api/v1/jobs/${other.id}/run`, { targetIds: [windows.sealed] });
-    expect(JSON.stringify(wrong.body)).toContain(
-      'is set to be reached by WinRM, and a step of the job needs SSH',
-    );
+  await host.reset();
+  const winrmStep = { name: 'w', type: 'winrm.exec', config: { command: 'Get-Date' } };
+  const job = await t.api.made<{ id: number }>('/api/v1/jobs', { name: 'by winrm', steps: [winrmStep] });
+  const refused = await t.api.post(`/api/v1/jobs/${job.id}/run`, { targetIds: [t.targetId] });
+  expect(refused.status).toBe(400);
+  expect(JSON.stringify(refused.body)).toContain(
+    'is set to be reached by SSH, and a step of the job needs WinRM',
+  );
+  const other = await t.api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'by ssh',
+    steps: [{ name: 's', type: 'ssh.exec', config: { command: 'true' } }],
+  });
+  const wrong = await t.api.post(`/api/v1/jobs/${other.id}/run`, { targetIds: [windows.sealed] });
+  expect(JSON.stringify(wrong.body)).toContain(
+    'is set to be reached by WinRM, and a step of the job needs SSH',
+  );
 
-    // A row that sends the credential elsewhere gets nothing.
-    const elsewhere = await windows.make('elsewhere', host.port('plain'), { winrm_transport: 'http' });
-    const basic = await windows.make('basic', host.port('https'), { winrm_authentication: 'basic' });
-    const unverified = await windows.make('unverified', host.port('https'), {
-      winrm_certificate_check: 'skip',
-    });
-    const { id, reader } = await windows.start({ steps: [winrmStep] }, [
-      elsewhere.id,
-      basic.id,
-      unverified.id,
-    ]);
-    expect(await reader.end()).toBe('failed');
-    const steps = await t.steps(id);
-    expect(steps.map(({ reason }) => reason).sort()).toEqual([
-      'certificate_refused',
-      'credential_bounds',
-      'credential_bounds',
-    ]);
-    expect((await host.stats()).handshakes).toBe(0);
-  } finally {
-    await host.stop();
-  }
+  // A row that sends the credential elsewhere gets nothing.
+  const elsewhere = await windows.make('elsewhere', host.port('plain'), { winrm_transport: 'http' });
+  const basic = await windows.make('basic', host.port('https'), { winrm_authentication: 'basic' });
+  const unverified = await windows.make('unverified', host.port('https'), {
+    winrm_certificate_check: 'skip',
+  });
+  const { id, reader } = await windows.start({ steps: [winrmStep] }, [elsewhere.id, basic.id, unverified.id]);
+  expect(await reader.end()).toBe('failed');
+  const steps = await t.steps(id);
+  expect(steps.map(({ reason }) => reason).sort()).toEqual([
+    'certificate_refused',
+    'credential_bounds',
+    'credential_bounds',
+  ]);
+  expect((await host.stats()).handshakes).toBe(0);
 });

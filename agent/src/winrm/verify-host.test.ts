@@ -47,6 +47,11 @@ winrmTest('everything is told of a host, good and bad apart, and no shell is lef
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
+winrmTest('a command that ends before it is stopped is none that was stopped', async () => {
+  await host.fixture.mishap({ action: 'Command', what: 'fault:not_found', skip: trials.length });
+  expect((await verified()).at(-1)).toMatchObject({ ok: false });
+});
+
 winrmTest('a host that can not be used is told once, with what to do', async () => {
   await host.fixture.mishap({ action: 'Create', what: 'fault:denied' });
   const [only, ...more] = await verified();

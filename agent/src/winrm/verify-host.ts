@@ -148,7 +148,7 @@ async function run(
   connect: () => WinrmConnection,
   script: Partial<Script> & Pick<Script, 'text'>,
   signal: AbortSignal,
-  onOutput = () => {},
+  onStdout = () => {},
 ): Promise<{ end: CommandEnd | string; stdout: string; stderr: string }> {
   const { line, input, environment } = scriptCommand({
     shell: 'powershell',
@@ -167,9 +167,11 @@ async function run(
       line,
       input,
       onOutput: (stream, bytes) => {
-        if (stream === 'stdout') stdout.push(bytes);
-        else stderr += errors.write(bytes);
-        onOutput();
+        if (stream === 'stderr') stderr += errors.write(bytes);
+        else {
+          stdout.push(bytes);
+          onStdout();
+        }
       },
       signal,
       killGraceMs: () => 5_000,
