@@ -1,6 +1,6 @@
 // Kerberos against a KDC and an acceptor of MIT Kerberos.
 import { execFileSync } from 'node:child_process';
-import { beforeAll, expect } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { type Login, securityContextFor } from '../login.ts';
 import { identifyMessage } from '../soap.ts';
 import {
@@ -8,6 +8,7 @@ import {
   errorOf,
   hostOfFile,
   runOn,
+  winrmMissing,
   winrmPassword,
   winrmTest,
   winrmUser,
@@ -17,8 +18,13 @@ const host = hostOfFile({ kerberos: true });
 const user = `${winrmUser}@FIXTURE.TEST`;
 
 beforeAll(() => {
+  if (winrmMissing) return;
   // The library reads it when it is first used.
   process.env.KRB5_CONFIG = host.fixture.krb5Config;
+});
+// Other files of tests run in this process.
+afterAll(() => {
+  delete process.env.KRB5_CONFIG;
 });
 
 const kerberos = (more: Partial<Extract<Login, { method: 'kerberos' }>> = {}) =>

@@ -17,15 +17,16 @@ import { WinrmError } from '../winrm-error.ts';
 
 export { winrmPassword, winrmUser };
 
-const missing = 'missing' in (await ensureWinrmFixture());
+/** Whether there can be no WinRM host here. */
+export const winrmMissing = 'missing' in (await ensureWinrmFixture());
 /** A test that needs a WinRM host. */
-export const winrmTest = test.skipIf(missing);
+export const winrmTest = test.skipIf(winrmMissing);
 
 /** One host for all tests of a file; between them nothing goes wrong any more and its counters start at none. */
 export function hostOfFile(options: WinrmFixtureOptions = {}): { readonly fixture: WinrmFixture } {
   const held: { fixture?: WinrmFixture } = {};
   beforeAll(async () => {
-    if (!missing) held.fixture = await startWinrm(options);
+    if (!winrmMissing) held.fixture = await startWinrm(options);
   });
   afterEach(() => held.fixture?.reset(options.settings));
   afterAll(() => held.fixture?.stop());
