@@ -13,11 +13,11 @@ import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.
 import { createLog } from '../server/src/log.ts';
 import { createSegment } from '../server/src/segments/create-segment.ts';
 import { createServices, type Services } from '../server/src/services.ts';
-import { insertApiToken } from '../server/src/store/api-tokens.ts';
-import { countUnsealed } from '../server/src/store/audit-seals.ts';
-import { connect, type Sql } from '../server/src/store/connection.ts';
-import { migrate, readMigrations } from '../server/src/store/migrate.ts';
-import { insertUser } from '../server/src/store/users.ts';
+import { countUnsealed } from '../server/src/store/audit/audit-seals.ts';
+import { connect, type Sql } from '../server/src/store/database/connection.ts';
+import { migrate, readMigrations } from '../server/src/store/database/migrate.ts';
+import { insertApiToken } from '../server/src/store/people/api-tokens.ts';
+import { insertUser } from '../server/src/store/people/users.ts';
 import { writeReport } from './report.ts';
 import { median } from './statistics.ts';
 

@@ -3,9 +3,9 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
-import { claimSteps } from '../server/src/store/claims.ts';
-import { connect, type Sql } from '../server/src/store/connection.ts';
-import { migrate, readMigrations } from '../server/src/store/migrate.ts';
+import { connect, type Sql } from '../server/src/store/database/connection.ts';
+import { migrate, readMigrations } from '../server/src/store/database/migrate.ts';
+import { claimSteps } from '../server/src/store/queue/claims.ts';
 import { monotonicMs } from './start-times.ts';
 
 const serverId = '0b7e1c52-0000-4000-8000-00000000be2c';

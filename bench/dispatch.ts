@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
-import { connect, type Sql } from '../server/src/store/connection.ts';
+import { connect, type Sql } from '../server/src/store/database/connection.ts';
 import { type BenchSystem, startBenchSystem, until } from './bench-system.ts';
 import { claimTimes } from './claim-times.ts';
 import { cpuSeconds } from './cpu-seconds.ts';

@@ -1,5 +1,5 @@
 // A run of many steps, from its POST to the answer, against an INSERT … SELECT of as many rows into the same tables.
-import type { Sql } from '../server/src/store/connection.ts';
+import type { Sql } from '../server/src/store/database/connection.ts';
 import type { BenchSystem } from './bench-system.ts';
 import { monotonicMs } from './start-times.ts';
 

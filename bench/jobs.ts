@@ -15,8 +15,8 @@ import { writeBundle } from '../server/src/jobs/bundles/write-bundle.ts';
 import { jobCounts, listJobs } from '../server/src/jobs/list-jobs.ts';
 import { createLog } from '../server/src/log.ts';
 import { startServer } from '../server/src/server.ts';
-import { connect, type Sql } from '../server/src/store/connection.ts';
-import { migrate, readMigrations } from '../server/src/store/migrate.ts';
+import { connect, type Sql } from '../server/src/store/database/connection.ts';
+import { migrate, readMigrations } from '../server/src/store/database/migrate.ts';
 import { writeReport } from './report.ts';
 import { percentile } from './statistics.ts';
 

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import type { Run } from '@opsconductor/protocol';
 import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
-import { connect, type Sql } from '../server/src/store/connection.ts';
+import { connect, type Sql } from '../server/src/store/database/connection.ts';
 import { startBenchSystem, until } from './bench-system.ts';
 import { writeReport } from './report.ts';
 import { readRun } from './sse-reader.ts';

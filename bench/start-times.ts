@@ -1,6 +1,6 @@
 // From a run's POST to the start of its step in the agent, at a steady rate of runs.
 import { readFile, rm } from 'node:fs/promises';
-import type { Sql } from '../server/src/store/connection.ts';
+import type { Sql } from '../server/src/store/database/connection.ts';
 import { type BenchSystem, until } from './bench-system.ts';
 
 /** Milliseconds of the clock that all processes of a machine share. */

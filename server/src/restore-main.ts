@@ -3,8 +3,8 @@ import { join, resolve } from 'node:path';
 import { ConfigError, HelpRequested, readConfig, readEnvironment } from './config.ts';
 import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import { runRestoredCommand } from './restore/restored-command.ts';
-import { connect } from './store/connection.ts';
-import { databaseRefusal } from './store/database-refusal.ts';
+import { connect } from './store/database/connection.ts';
+import { databaseRefusal } from './store/database/database-refusal.ts';
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
 try {

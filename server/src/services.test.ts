@@ -6,8 +6,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openInstallation } from './auth/open-installation.ts';
 import { createLog } from './log.ts';
 import { createServices, type Services } from './services.ts';
-import { readMigrations } from './store/migrate.ts';
-import { setupDatabase, type TestDatabase } from './store/testing.ts';
+import { readMigrations } from './store/database/migrate.ts';
+import { setupDatabase, type TestDatabase } from './store/database/testing.ts';
 
 let database: TestDatabase;
 let folder: string;

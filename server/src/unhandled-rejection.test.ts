@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { createLog } from './log.ts';
-import { connect, isLostTypeQuery } from './store/connection.ts';
-import { setupDatabase } from './store/testing.ts';
+import { connect, isLostTypeQuery } from './store/database/connection.ts';
+import { setupDatabase } from './store/database/testing.ts';
 import { endOnUnhandledRejection } from './unhandled-rejection.ts';
 
 type Listener = (error: unknown, promise: Promise<unknown>) => void;

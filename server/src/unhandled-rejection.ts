@@ -1,6 +1,6 @@
 // An unhandled rejection is a bug and ends the process, but for one that the database driver makes.
 import type { Log } from './log.ts';
-import { isLostTypeQuery } from './store/connection.ts';
+import { isLostTypeQuery } from './store/database/connection.ts';
 
 /** Ends the process with exit code 1 on an unhandled rejection, which is logged whole. */
 export function endOnUnhandledRejection(log: Log): void {

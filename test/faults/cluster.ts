@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Agent, EnrollmentTokenReply, SealingKey } from '@opsconductor/protocol';
 import type { Plugin } from 'esbuild';
-import { connect, type Sql } from '../../server/src/store/connection.ts';
+import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { ApiClient } from '../support/api-client.ts';
 import { storeCredential } from '../support/sealed-credential.ts';
 import { type SshdFixture, startSshd } from '../support/sshd.ts';

@@ -1,6 +1,6 @@
 // Writes down every change of status, with triggers that only this harness installs, and tells which faults were in
 // force when it came.
-import type { Sql } from '../../server/src/store/connection.ts';
+import type { Sql } from '../../server/src/store/database/connection.ts';
 import type { FaultKind, PlannedFault } from './plan-round.ts';
 
 /** A fault is met by what changes in it and shortly after. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { adminRole } from '../../server/src/database/credentials.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
-import { connect, type Sql } from '../../server/src/store/connection.ts';
+import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { signalPid, until } from './waiting.ts';
 
 const run = promisify(execFile);

@@ -3,7 +3,7 @@
 //                     [--results FILE]
 //   npm run faults -- --report [FILE …]
 import { parseArgs } from 'node:util';
-import { isLostTypeQuery } from '../../server/src/store/connection.ts';
+import { isLostTypeQuery } from '../../server/src/store/database/connection.ts';
 import { Cluster } from './cluster.ts';
 import { installRecorder } from './edge-recorder.ts';
 import { type FaultKind, faultKinds } from './plan-round.ts';

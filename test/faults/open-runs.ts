@@ -1,6 +1,6 @@
 // What the runs of a round that have not ended wait for.
 import type { RunExplanation } from '@opsconductor/protocol';
-import type { Sql } from '../../server/src/store/connection.ts';
+import type { Sql } from '../../server/src/store/database/connection.ts';
 import { cancelRun, within } from './ask-server.ts';
 import type { Violation } from './check-round.ts';
 import type { Cluster } from './cluster.ts';

@@ -1,7 +1,7 @@
 // Everything that a round left behind: rows, events, and lines on the targets.
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Sql } from '../../server/src/store/connection.ts';
+import type { Sql } from '../../server/src/store/database/connection.ts';
 import type { Cluster } from './cluster.ts';
 import { type Edge, edgesOfRuns } from './edge-recorder.ts';
 import type { PlannedRun, PlannedStep } from './plan-round.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Agent, EnrollmentTokenReply, SealingKey } from '@opsconductor/protocol';
 import { vi } from 'vitest';
-import { setupDatabase, type TestDatabase } from '../../server/src/store/testing.ts';
+import { setupDatabase, type TestDatabase } from '../../server/src/store/database/testing.ts';
 import { loadOrCreateServerTls } from '../../server/src/tls/server-tls.ts';
 import { ApiClient } from './api-client.ts';
 import { startHaproxy } from './haproxy.ts';

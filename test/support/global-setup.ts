@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
-import { connect } from '../../server/src/store/connection.ts';
-import { migrate, readMigrations } from '../../server/src/store/migrate.ts';
+import { connect } from '../../server/src/store/database/connection.ts';
+import { migrate, readMigrations } from '../../server/src/store/database/migrate.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

@@ -17,8 +17,8 @@ import type {
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import { vi } from 'vitest';
 import { databaseName, serverRole } from '../../server/src/database/credentials.ts';
-import { connect, type Sql } from '../../server/src/store/connection.ts';
-import { setupDatabase } from '../../server/src/store/testing.ts';
+import { connect, type Sql } from '../../server/src/store/database/connection.ts';
+import { setupDatabase } from '../../server/src/store/database/testing.ts';
 import { ApiClient } from './api-client.ts';
 import { Gate } from './gate.ts';
 import { RunReader, type RunReaderOptions } from './run-reader.ts';

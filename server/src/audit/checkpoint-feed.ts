@@ -4,8 +4,8 @@
 import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import { CheckpointError, readCheckpoint, verifyCheckpoint } from '@opsconductor/protocol/audit';
 import type { Log } from '../log.ts';
-import { type CheckpointRow, latestCheckpoint } from '../store/audit-seals.ts';
-import type { Sql } from '../store/connection.ts';
+import { type CheckpointRow, latestCheckpoint } from '../store/audit/audit-seals.ts';
+import type { Sql } from '../store/database/connection.ts';
 import { recordAudit } from './record-audit.ts';
 import { consistencyProof, TreeDamaged } from './tree-reader.ts';
 

@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { latestCheckpoint } from '../store/audit-seals.ts';
+import { latestCheckpoint } from '../store/audit/audit-seals.ts';
 import { CheckpointFile } from './checkpoint-file.ts';
 import { readNotes } from './checkpoint-notes.ts';
 import { setupAudit, type TestAudit } from './testing.ts';

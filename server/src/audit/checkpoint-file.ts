@@ -3,8 +3,8 @@
 import { open } from 'node:fs/promises';
 import { CheckpointError, readCheckpoint, type SignedCheckpoint } from '@opsconductor/protocol/audit';
 import type { Log } from '../log.ts';
-import { checkpointOfNumber, checkpointsAfter, latestCheckpoint } from '../store/audit-seals.ts';
-import type { Sql } from '../store/connection.ts';
+import { checkpointOfNumber, checkpointsAfter, latestCheckpoint } from '../store/audit/audit-seals.ts';
+import type { Sql } from '../store/database/connection.ts';
 import { splitNotes } from './checkpoint-notes.ts';
 import { recordAudit } from './record-audit.ts';
 

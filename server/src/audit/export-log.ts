@@ -2,10 +2,10 @@
 // One JSON object a line (docs/audit.md), or CSV for people. Made page by page, as the reader takes it.
 import type { AuditExportQuery } from '@opsconductor/protocol';
 import { readCheckpoint } from '@opsconductor/protocol/audit';
-import { latestCheckpoint, retentionNotes } from '../store/audit-seals.ts';
-import { type AuditFilter, exportAudit, newestAuditId, unsealedAudit } from '../store/audit-search.ts';
-import type { Sql } from '../store/connection.ts';
-import { reachesEverything } from '../store/visibility.ts';
+import { latestCheckpoint, retentionNotes } from '../store/audit/audit-seals.ts';
+import { type AuditFilter, exportAudit, newestAuditId, unsealedAudit } from '../store/audit/audit-search.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { reachesEverything } from '../store/people/visibility.ts';
 import { csvHead, csvLine } from './csv.ts';
 import { inclusionProofs } from './tree-reader.ts';
 import { walkLog } from './walk-log.ts';

@@ -1,7 +1,7 @@
 // What changed, who changed it, from where: written in the transaction of the change, so that neither exists alone.
-import { insertAuditRow, type NewAuditRow } from '../store/audit-log.ts';
-import type { Queryable } from '../store/connection.ts';
-import { waitWithCommit } from '../store/transaction.ts';
+import { insertAuditRow, type NewAuditRow } from '../store/audit/audit-log.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { waitWithCommit } from '../store/database/transaction.ts';
 
 export type AuditActor =
   | { kind: 'agent'; id: number; name: string }

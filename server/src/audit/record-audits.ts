@@ -1,5 +1,5 @@
-import type { Queryable } from '../store/connection.ts';
-import { insertAuditRows } from '../store/many-audit-rows.ts';
+import { insertAuditRows } from '../store/audit/many-audit-rows.ts';
+import type { Queryable } from '../store/database/connection.ts';
 import { type AuditEntry, rowOf } from './record-audit.ts';
 
 /** Writes a row for each of many things that one change changes, in the order given and in one statement. */

@@ -2,7 +2,7 @@
 // must not fill it.
 import { RateLimiter, rateLimitKeyOf } from '../auth/rate-limiter.ts';
 import { AppError } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
+import type { Queryable } from '../store/database/connection.ts';
 import { recordAudit, userActor } from './record-audit.ts';
 
 const perUser = { burst: 60, refillMs: 10_000 };

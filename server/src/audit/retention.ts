@@ -1,8 +1,8 @@
 // Removes old rows, and says so: in a signed note that a verifier accepts for their absence, and in the log itself.
 // Their hashes stay, so everything that is left is as provable as before.
 import { isSignedNote, maxNoteLength, originOf, signNote } from '@opsconductor/protocol/audit';
-import { deleteRetained, insertRetentionNote, sizeSealedBefore } from '../store/audit-seals.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { deleteRetained, insertRetentionNote, sizeSealedBefore } from '../store/audit/audit-seals.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { recordAudit } from './record-audit.ts';
 import type { SealDeps } from './seal-rows.ts';
 

@@ -21,9 +21,9 @@ import {
   type NodeRow,
   sealingTime,
   takeUnsealed,
-} from '../store/audit-seals.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/audit/audit-seals.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { hashRow } from './leaf.ts';
 import { recordAudit } from './record-audit.ts';
 import { readFrontier, storedEvery, TreeDamaged } from './tree-reader.ts';

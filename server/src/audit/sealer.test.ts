@@ -6,8 +6,8 @@ import {
   verifyCheckpoint,
 } from '@opsconductor/protocol/audit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { checkpointsAfter, countUnsealed, latestCheckpoint } from '../store/audit-seals.ts';
-import { connect } from '../store/connection.ts';
+import { checkpointsAfter, countUnsealed, latestCheckpoint } from '../store/audit/audit-seals.ts';
+import { connect } from '../store/database/connection.ts';
 import { hashRow } from './leaf.ts';
 import { recordAudit } from './record-audit.ts';
 import { applyRetention } from './retention.ts';

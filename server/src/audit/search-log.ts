@@ -3,9 +3,9 @@ import type { AuditQuery, AuditRow } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { AppError, invalidField } from '../errors.ts';
-import { type AuditFilter, type FoundAuditRow, searchAudit } from '../store/audit-search.ts';
-import { type Sql, sqlState } from '../store/connection.ts';
-import { decodeCursor, pageOf } from '../store/cursor.ts';
+import { type AuditFilter, type FoundAuditRow, searchAudit } from '../store/audit/audit-search.ts';
+import { type Sql, sqlState } from '../store/database/connection.ts';
+import { decodeCursor, pageOf } from '../store/database/cursor.ts';
 
 const queryCancelled = '57014';
 

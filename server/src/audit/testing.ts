@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { generateSigningKeyPair, type KeyPair } from '@opsconductor/protocol/sealing';
 import { createLog } from '../log.ts';
-import type { Sql } from '../store/connection.ts';
-import { insertInstallation } from '../store/installation.ts';
-import { setupDatabase } from '../store/testing.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { insertInstallation } from '../store/database/installation.ts';
+import { setupDatabase } from '../store/database/testing.ts';
 import { type AuditEntry, recordAudit } from './record-audit.ts';
 import { AuditSealer, type SealerDeps } from './sealer.ts';
 

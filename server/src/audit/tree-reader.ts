@@ -10,8 +10,8 @@ import {
   type Subtree,
   subtreesOf,
 } from '@opsconductor/protocol/audit';
-import { type NodeRange, readNodeRanges } from '../store/audit-seals.ts';
-import type { Queryable } from '../store/connection.ts';
+import { type NodeRange, readNodeRanges } from '../store/audit/audit-seals.ts';
+import type { Queryable } from '../store/database/connection.ts';
 
 /** Levels whose nodes are stored: 4, 8, … */
 export const storedEvery = 4;

@@ -1,9 +1,9 @@
 // The sealed log in its own order: places, and after those that it covers each checkpoint. Short queries one after
 // another, so that nothing is held up however long the reader takes.
 import { readCheckpoint } from '@opsconductor/protocol/audit';
-import { type CheckpointRow, checkpointsAfter, latestCheckpoint } from '../store/audit-seals.ts';
-import { type PlaceRow, readPlaces } from '../store/audit-verification.ts';
-import type { Sql } from '../store/connection.ts';
+import { type CheckpointRow, checkpointsAfter, latestCheckpoint } from '../store/audit/audit-seals.ts';
+import { type PlaceRow, readPlaces } from '../store/audit/audit-verification.ts';
+import type { Sql } from '../store/database/connection.ts';
 
 export type LogItem = { kind: 'place'; place: PlaceRow } | { kind: 'checkpoint'; note: string };
 

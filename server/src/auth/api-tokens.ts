@@ -9,6 +9,9 @@ import type {
 } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { decodeCursor, pageOf } from '../store/database/cursor.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   type ApiTokenRow,
   countApiTokens,
@@ -17,12 +20,9 @@ import {
   findApiTokenExpiry,
   insertApiToken,
   listApiTokens,
-} from '../store/api-tokens.ts';
-import type { Tx } from '../store/connection.ts';
-import { decodeCursor, pageOf } from '../store/cursor.ts';
-import { nameScopes } from '../store/scope-names.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { lockUser, type UserRow } from '../store/users.ts';
+} from '../store/people/api-tokens.ts';
+import { nameScopes } from '../store/people/scope-names.ts';
+import { lockUser, type UserRow } from '../store/people/users.ts';
 import { Authority } from './authority.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
 import type { Principal } from './principal.ts';

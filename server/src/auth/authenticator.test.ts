@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { insertApiToken } from '../store/api-tokens.ts';
-import type { Sql } from '../store/connection.ts';
-import { listen, tellForgotten } from '../store/notifications.ts';
-import { insertSession } from '../store/sessions.ts';
-import { setupDatabase, type TestDatabase } from '../store/testing.ts';
-import { insertUser } from '../store/users.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { listen, tellForgotten } from '../store/database/notifications.ts';
+import { setupDatabase, type TestDatabase } from '../store/database/testing.ts';
+import { insertApiToken } from '../store/people/api-tokens.ts';
+import { insertSession } from '../store/people/sessions.ts';
+import { insertUser } from '../store/people/users.ts';
 import { Authenticator } from './authenticator.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 

@@ -2,10 +2,10 @@
 // requests cost no query. What is revoked is forgotten at once here, and on the other servers when the bus has told them,
 // within that time at the latest.
 import { limits } from '@opsconductor/protocol';
-import { findApiToken, touchApiToken } from '../store/api-tokens.ts';
-import type { Sql } from '../store/connection.ts';
-import type { ForgetNotice } from '../store/notifications.ts';
-import { findSession, type SessionLimits, touchSession } from '../store/sessions.ts';
+import type { Sql } from '../store/database/connection.ts';
+import type { ForgetNotice } from '../store/database/notifications.ts';
+import { findApiToken, touchApiToken } from '../store/people/api-tokens.ts';
+import { findSession, type SessionLimits, touchSession } from '../store/people/sessions.ts';
 import { Authority, type Grant, type TokenBounds } from './authority.ts';
 import type { Principal } from './principal.ts';
 import { hashSecretToken } from './secret-token.ts';

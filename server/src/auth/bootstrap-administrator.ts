@@ -1,10 +1,10 @@
 // The first start makes the first user. Later ones change nothing, whatever the environment says.
 import { recordAudit } from '../audit/record-audit.ts';
-import { insertApiToken } from '../store/api-tokens.ts';
-import type { Sql } from '../store/connection.ts';
-import { markBootstrapped } from '../store/installation.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { insertUser } from '../store/users.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { markBootstrapped } from '../store/database/installation.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { insertApiToken } from '../store/people/api-tokens.ts';
+import { insertUser } from '../store/people/users.ts';
 import { hashSecretToken } from './secret-token.ts';
 
 export const administratorName = 'admin';

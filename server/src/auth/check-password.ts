@@ -1,7 +1,7 @@
 // Whether a password is a user's, under the rule that keeps others from guessing it without letting them lock its owner
 // out: wrong ones count for the name at the address that they came from.
-import type { LockRule } from '../store/sign-in-attempts.ts';
-import { countAttempt, findStanding, noteSuccess } from '../store/sign-in-attempts.ts';
+import type { LockRule } from '../store/people/sign-in-attempts.ts';
+import { countAttempt, findStanding, noteSuccess } from '../store/people/sign-in-attempts.ts';
 import type { IdentityDeps } from './identity-deps.ts';
 import { verifyPassword } from './passwords.ts';
 import { rateLimitKeyOf } from './rate-limiter.ts';

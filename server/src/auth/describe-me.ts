@@ -1,6 +1,6 @@
 // What the console and the CLI are told of who is signed in.
 import type { Me, PermissionReach, Scope } from '@opsconductor/protocol';
-import type { UserRow } from '../store/users.ts';
+import type { UserRow } from '../store/people/users.ts';
 import type { Authority, Reach } from './authority.ts';
 import type { Principal } from './principal.ts';
 

@@ -1,7 +1,7 @@
 // What the features of this folder share.
 import { limits } from '@opsconductor/protocol';
-import type { Sql } from '../store/connection.ts';
-import type { SessionLimits } from '../store/sessions.ts';
+import type { Sql } from '../store/database/connection.ts';
+import type { SessionLimits } from '../store/people/sessions.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { SignInLimits } from './sign-in-limits.ts';
 

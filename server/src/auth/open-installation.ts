@@ -7,8 +7,12 @@ import {
   type MasterKey,
   requireMasterKey,
 } from '../credentials/at-rest/master-key.ts';
-import type { Sql } from '../store/connection.ts';
-import { type InstallationRow, insertInstallation, readInstallation } from '../store/installation.ts';
+import type { Sql } from '../store/database/connection.ts';
+import {
+  type InstallationRow,
+  insertInstallation,
+  readInstallation,
+} from '../store/database/installation.ts';
 
 export interface Installation {
   installationId: string;

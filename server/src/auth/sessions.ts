@@ -2,10 +2,10 @@
 import type { Session } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { notFound } from '../errors.ts';
-import type { Tx } from '../store/connection.ts';
-import { deleteOtherSessions, deleteSession, listSessions } from '../store/sessions.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { lockUser, type UserRow } from '../store/users.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { deleteOtherSessions, deleteSession, listSessions } from '../store/people/sessions.ts';
+import { lockUser, type UserRow } from '../store/people/users.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
 import type { Principal } from './principal.ts';
 

@@ -2,9 +2,9 @@
 import { limits } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { AppError, invalidField } from '../errors.ts';
-import { deleteOtherSessions, wasOpenedByCode } from '../store/sessions.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { findUserById, lockUser, setPasswordHash } from '../store/users.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { deleteOtherSessions, wasOpenedByCode } from '../store/people/sessions.ts';
+import { findUserById, lockUser, setPasswordHash } from '../store/people/users.ts';
 import { checkPassword } from './check-password.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
 import { hashPassword } from './passwords.ts';

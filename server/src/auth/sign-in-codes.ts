@@ -3,11 +3,11 @@
 import { limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
-import type { Sql } from '../store/connection.ts';
-import { findAdministrator } from '../store/people.ts';
-import { insertSignInCode } from '../store/sign-in-codes.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { findUserByName } from '../store/users.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { findAdministrator } from '../store/people/people.ts';
+import { insertSignInCode } from '../store/people/sign-in-codes.ts';
+import { findUserByName } from '../store/people/users.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 
 /** The same for an administrator, whoever is one by now; undefined where nobody is. */

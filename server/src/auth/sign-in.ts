@@ -3,16 +3,16 @@
 import type { Me } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
-import type { Tx } from '../store/connection.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   deleteExpiredSessions,
   deleteSession,
   deleteSessionByToken,
   insertSession,
-} from '../store/sessions.ts';
-import { forgetSuccesses } from '../store/sign-in-attempts.ts';
-import { takeSignInCode } from '../store/sign-in-codes.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/people/sessions.ts';
+import { forgetSuccesses } from '../store/people/sign-in-attempts.ts';
+import { takeSignInCode } from '../store/people/sign-in-codes.ts';
 import {
   findUserById,
   findUserByName,
@@ -20,7 +20,7 @@ import {
   noteSignIn,
   setPasswordHash,
   type UserRow,
-} from '../store/users.ts';
+} from '../store/people/users.ts';
 import { Authority } from './authority.ts';
 import { checkPassword } from './check-password.ts';
 import { describeMe } from './describe-me.ts';

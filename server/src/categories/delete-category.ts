@@ -6,6 +6,8 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { bulkChangeWithin } from '../jobs/life/bulk-jobs.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   countDeletedJobs,
   countJobsIn,
@@ -15,10 +17,8 @@ import {
   lockCategory,
   lockCategoryTree,
   moveDeletedJobs,
-} from '../store/categories.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { siteRulesOfCategory } from '../store/site-rules.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/jobs/categories.ts';
+import { siteRulesOfCategory } from '../store/jobs/site-rules.ts';
 
 interface Deps {
   sql: Sql;

@@ -4,6 +4,8 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   holdCategory,
   insertCategory,
@@ -11,10 +13,8 @@ import {
   lockCategoryTree,
   longestBelow,
   updateCategory as updateCategoryRow,
-} from '../store/categories.ts';
-import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+} from '../store/jobs/categories.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { getCategory } from './list-categories.ts';
 
 export type CategoryRequest = Static<typeof CategoryRequestSchema>;

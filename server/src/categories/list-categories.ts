@@ -1,8 +1,12 @@
 import type { Category } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import { type CategoryRow, findCategory, listCategories as listCategoryRows } from '../store/categories.ts';
-import type { Queryable } from '../store/connection.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import {
+  type CategoryRow,
+  findCategory,
+  listCategories as listCategoryRows,
+} from '../store/jobs/categories.ts';
 
 /** The categories within the reaches, by name: an installation has tens of them, so the list is whole. */
 export async function listCategories(sql: Queryable, reaches: readonly Reach[]): Promise<Category[]> {

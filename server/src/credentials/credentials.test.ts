@@ -8,8 +8,8 @@ import {
   type TestInstallation,
   testSecret,
 } from '../segments/testing.ts';
-import { findSealedCredential } from '../store/credentials.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { findSealedCredential } from '../store/targets/credentials.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { createCredential, deleteCredential } from './edit-credentials.ts';
 import { getCredential, listCredentials } from './list-credentials.ts';

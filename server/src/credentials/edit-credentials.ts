@@ -11,18 +11,18 @@ import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseWhileRotating } from '../segments/sealing-key.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
+import { lockSegment, type SegmentRow } from '../store/agents/segments.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import {
   deleteCredential as deleteCredentialRow,
   findCredential,
   insertCredential,
   insertCredentialVersion,
   lockCredential,
-} from '../store/credentials.ts';
-import { usesOfCredential } from '../store/effective-settings.ts';
-import { lockSegment, type SegmentRow } from '../store/segments.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+} from '../store/targets/credentials.ts';
+import { usesOfCredential } from '../store/targets/effective-settings.ts';
 import { getCredential } from './list-credentials.ts';
 
 export type CreateCredentialRequest = Static<typeof CreateCredentialRequestSchema>;

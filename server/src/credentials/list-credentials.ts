@@ -2,13 +2,13 @@ import { type Credential, type CredentialQuerySchema, limits } from '@opsconduct
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
 import {
   type CredentialRow,
   findCredential,
   listCredentials as listCredentialRows,
-} from '../store/credentials.ts';
-import { pageOf } from '../store/cursor.ts';
+} from '../store/targets/credentials.ts';
 
 /** A page of the credentials within the reaches, by name. What they seal is never here. */
 export async function listCredentials(

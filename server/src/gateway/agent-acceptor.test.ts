@@ -5,10 +5,10 @@ import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/se
 import { expect, test } from 'vitest';
 import { blockedBackends, holdTransaction, testServerId } from '../runs/testing.ts';
 import { getAgent } from '../segments/agents/list-agents.ts';
-import { lockAgent } from '../store/agent-sessions.ts';
-import { admitNewerGenerations } from '../store/restore.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { lockAgent } from '../store/agents/agent-sessions.ts';
+import { admitNewerGenerations } from '../store/database/restore.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { connectPath } from './agent-acceptor.ts';
 import { authenticateAll, newChallenge } from './handshake.ts';
 import { type AgentSocket, emptyResume, setupGateway, type TestGateway } from './testing.ts';

@@ -6,8 +6,8 @@ import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Log } from '../log.ts';
 import { peerAddress } from '../peer-address.ts';
-import { noteClose } from '../store/agent-lifecycle.ts';
-import type { Sql } from '../store/connection.ts';
+import { noteClose } from '../store/agents/agent-lifecycle.ts';
+import type { Sql } from '../store/database/connection.ts';
 import { Batches } from './batches.ts';
 import {
   type Authenticated,

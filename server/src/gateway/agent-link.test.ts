@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { Lease, ServerMessage } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
-import type { ClaimedStep } from '../store/claims.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
 import { AgentLink, type LinkDeps } from './agent-link.ts';
 
 /** The server's end of a connection, with what was sent on it. */

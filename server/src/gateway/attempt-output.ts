@@ -3,8 +3,8 @@
 import { createHash } from 'node:crypto';
 import { chainLink, type OutputFrame, type OutputState } from '@opsconductor/protocol';
 import type { ResumedAttempt } from '../runs/resume-agent.ts';
-import type { Sql } from '../store/connection.ts';
-import { readChunkIndex } from '../store/run-output.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { readChunkIndex } from '../store/runs/run-output.ts';
 
 const zeroDigest = Buffer.alloc(32);
 

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { createJob } from '../jobs/create-job.ts';
 import { startRun } from '../runs/start-run.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { setupGateway, type TestGateway } from './testing.ts';
 
 /** Nothing is looked for unless somebody is told. */

@@ -3,8 +3,8 @@
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { CleanUpRequests } from '../runs/clean-up-requests.ts';
-import { segmentsWithDueCleanUps } from '../store/clean-ups.ts';
-import type { Sql } from '../store/connection.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { segmentsWithDueCleanUps } from '../store/queue/clean-ups.ts';
 import type { AgentLink } from './agent-link.ts';
 
 const defaultRoundMs = 5_000;

@@ -5,7 +5,9 @@ import type { ClaimAlong } from '../runs/claim-along.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
-import { closeSession } from '../store/agent-sessions.ts';
+import { closeSession } from '../store/agents/agent-sessions.ts';
+import { leaveToAbleAgents } from '../store/agents/unable-agents.ts';
+import type { Sql } from '../store/database/connection.ts';
 import {
   type Claim,
   type ClaimedStep,
@@ -14,9 +16,7 @@ import {
   leasesOfClaims,
   newClaimId,
   type UntoldLease,
-} from '../store/claims.ts';
-import type { Sql } from '../store/connection.ts';
-import { leaveToAbleAgents } from '../store/unable-agents.ts';
+} from '../store/queue/claims.ts';
 import type { AgentLink } from './agent-link.ts';
 import { leaseFor, type TooOld } from './agent-too-old.ts';
 import type { LeaseNotes } from './lease-notes.ts';

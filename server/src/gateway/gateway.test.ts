@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { cancelRun } from '../runs/cancel-run.ts';
 import { chunkOf } from '../runs/output-testing.ts';
 import { resumeAgent } from '../runs/resume-agent.ts';
-import type { ClaimedStep } from '../store/claims.ts';
-import { overdueAttempts } from '../store/sweep.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
+import { overdueAttempts } from '../store/queue/sweep.ts';
 import { type AgentSocket, chainOf, emptyResume, setupGateway, type TestGateway } from './testing.ts';
 
 const onSecond = '0b7e1c52-0000-4000-8000-000000000002';

@@ -27,7 +27,7 @@ import type { SettleResult } from '../runs/settle-attempts.ts';
 import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { segmentStateFor, storeWrap } from '../segments/segment-state.ts';
-import { noteClose, type ShutOut, shutOutAmong } from '../store/agent-lifecycle.ts';
+import { noteClose, type ShutOut, shutOutAmong } from '../store/agents/agent-lifecycle.ts';
 import {
   closeSession,
   type HeartbeatRow,
@@ -35,13 +35,13 @@ import {
   renewSessions,
   runningStepsOfAgent,
   setDraining,
-} from '../store/agent-sessions.ts';
-import type { Sql } from '../store/connection.ts';
-import { orphanAttempts } from '../store/detached-attempts.ts';
-import { type ForgetNotice, listen, type ProgressNotice } from '../store/notifications.ts';
-import { markWrapsOpened, stepsWithLostKey } from '../store/segment-key-wraps.ts';
-import { attemptsToStop } from '../store/sweep.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/agents/agent-sessions.ts';
+import { markWrapsOpened, stepsWithLostKey } from '../store/agents/segment-key-wraps.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { type ForgetNotice, listen, type ProgressNotice } from '../store/database/notifications.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { orphanAttempts } from '../store/queue/detached-attempts.ts';
+import { attemptsToStop } from '../store/queue/sweep.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
 import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';

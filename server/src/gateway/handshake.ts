@@ -24,9 +24,9 @@ import {
   type NewSession,
   openSessions,
   quarantineAgent,
-} from '../store/agent-sessions.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/agents/agent-sessions.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 
 /** What a WebSocket close frame holds beside its code (RFC 6455, 5.5.1). */
 const maxCloseReasonBytes = 123;

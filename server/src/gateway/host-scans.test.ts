@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { createScan, stopScan } from '../host-keys/create-scan.ts';
 import { getScan } from '../host-keys/read-scans.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { setupGateway } from './testing.ts';
 

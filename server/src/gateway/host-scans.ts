@@ -4,9 +4,9 @@ import { limits, type ServerMessageOf } from '@opsconductor/protocol';
 import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
 import type { Log } from '../log.ts';
-import type { Sql } from '../store/connection.ts';
-import { giveItems, segmentsToScan, sweepScans, takeBackItems } from '../store/host-scans.ts';
-import { readTrust } from '../store/host-trust.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { giveItems, segmentsToScan, sweepScans, takeBackItems } from '../store/targets/host-scans.ts';
+import { readTrust } from '../store/targets/host-trust.ts';
 import { connectionOf } from '../targets/connection-of.ts';
 import type { AgentLink } from './agent-link.ts';
 

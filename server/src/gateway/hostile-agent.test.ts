@@ -4,7 +4,7 @@ import { type AgentMessage, type Lease, maxSeq } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { chunkOf } from '../runs/output-testing.ts';
 import { makeSegment } from '../segments/testing.ts';
-import type { ClaimedStep } from '../store/claims.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { parseAgentMessage } from './message-codec.ts';
 import { chainOf, setupGateway } from './testing.ts';

@@ -3,8 +3,8 @@
 import type { Log } from '../log.ts';
 import { markLeased } from '../runs/mark-leased.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
-import type { StartedStep } from '../store/agent-sessions.ts';
-import type { Sql } from '../store/connection.ts';
+import type { StartedStep } from '../store/agents/agent-sessions.ts';
+import type { Sql } from '../store/database/connection.ts';
 
 /** A person sees no delay below 50 ms. */
 const gatherMs = 25;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { answerAsk, takeAsk } from '../store/agent-asks.ts';
-import { listen } from '../store/notifications.ts';
+import { answerAsk, takeAsk } from '../store/agents/agent-asks.ts';
+import { listen } from '../store/database/notifications.ts';
 import type { TargetTestRequest } from '../targets/test-target.ts';
 import { RemoteTests } from './remote-tests.ts';
 import { setupGateway, type TestGateway } from './testing.ts';

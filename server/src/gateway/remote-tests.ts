@@ -2,8 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import type { TargetTested } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
-import { answerAsk, ask, closeAsk, isConnectedElsewhere, isTaken, takeAsk } from '../store/agent-asks.ts';
-import type { Sql } from '../store/connection.ts';
+import {
+  answerAsk,
+  ask,
+  closeAsk,
+  isConnectedElsewhere,
+  isTaken,
+  takeAsk,
+} from '../store/agents/agent-asks.ts';
+import type { Sql } from '../store/database/connection.ts';
 import type { TargetTestRequest } from '../targets/test-target.ts';
 
 export type TestAnswer = { agentName: string; tested: TargetTested } | 'offline';

@@ -6,8 +6,8 @@ import { drainAgent, undrainAgent } from '../segments/agents/drain-agent.ts';
 import { getAgent } from '../segments/agents/list-agents.ts';
 import { revokeAgent } from '../segments/agents/revoke-agent.ts';
 import { generationOffer } from '../segments/testing.ts';
-import { overdueAttempts } from '../store/sweep.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { overdueAttempts } from '../store/queue/sweep.ts';
 import { type AgentSocket, chainOf, setupGateway, type TestGateway } from './testing.ts';
 
 const depsOf = (t: TestGateway) => ({ ...t, installationId: t.identity.installationId });

@@ -7,10 +7,10 @@ import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { chunkAad, type RunKeys } from '../runs/run-keys.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { RunLedger } from '../runs/run-ledger.ts';
-import type { Sql } from '../store/connection.ts';
-import { orphanAttempts, type TakenOverStep, takeOverOrphans } from '../store/detached-attempts.ts';
-import { readChunkIndex, readChunks } from '../store/run-output.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { orphanAttempts, type TakenOverStep, takeOverOrphans } from '../store/queue/detached-attempts.ts';
+import { readChunkIndex, readChunks } from '../store/runs/run-output.ts';
 import type { AgentLink } from './agent-link.ts';
 import { chainOf } from './attempt-output.ts';
 

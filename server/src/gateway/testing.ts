@@ -30,7 +30,7 @@ import { digestOf, setupOutput, type TestOutput } from '../runs/output-testing.t
 import { testServerId } from '../runs/testing.ts';
 import { HandedOnValues } from '../runs/values/handed-on.ts';
 import { takeKeyGeneration } from '../segments/take-key-generation.ts';
-import type { ForgetNotice } from '../store/notifications.ts';
+import type { ForgetNotice } from '../store/database/notifications.ts';
 import { connectPath } from './agent-acceptor.ts';
 import { Gateway } from './gateway.ts';
 import type { HandshakeSettings } from './handshake.ts';

@@ -4,8 +4,8 @@ import { limits, type TransferProgress, TransferProgressSchema } from '@opscondu
 import { Check } from 'typebox/value';
 import type { Log } from '../log.ts';
 import type { LiveHub, LiveTransfer } from '../runs/live-hub.ts';
-import type { Sql } from '../store/connection.ts';
-import { tellTransfers } from '../store/transfer-notices.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { tellTransfers } from '../store/runs/transfer-notices.ts';
 
 /** PostgreSQL takes 8,000 bytes in a notification. */
 const maxPayloadBytes = 7_500;

@@ -11,12 +11,12 @@ import { recordAudits } from '../audit/record-audits.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { acceptKeys, tooManyKeys } from '../store/host-keys.ts';
-import { type ApprovableKey, lockApprovable } from '../store/host-scan-review.ts';
-import { lockHostTrust, revokedAmong } from '../store/host-trust.ts';
-import { targetsOutside } from '../store/targets.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { acceptKeys, tooManyKeys } from '../store/targets/host-keys.ts';
+import { type ApprovableKey, lockApprovable } from '../store/targets/host-scan-review.ts';
+import { lockHostTrust, revokedAmong } from '../store/targets/host-trust.ts';
+import { targetsOutside } from '../store/targets/targets.ts';
 import { requireScan } from './read-scans.ts';
 
 const maxNamed = 20;

@@ -4,10 +4,10 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
-import type { Sql } from '../store/connection.ts';
-import { scanTargetsOutside } from '../store/host-scan-review.ts';
-import { cancelScan, insertScan, type ScanTargetRow, selectToScan } from '../store/host-scans.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { scanTargetsOutside } from '../store/targets/host-scan-review.ts';
+import { cancelScan, insertScan, type ScanTargetRow, selectToScan } from '../store/targets/host-scans.ts';
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
 import { getScan, requireScan } from './read-scans.ts';
 

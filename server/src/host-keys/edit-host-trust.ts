@@ -4,16 +4,16 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField } from '../errors.ts';
 import { segmentFor } from '../segments/segment-for.ts';
-import type { Queryable, Sql, Tx } from '../store/connection.ts';
-import { deleteAcceptedInSegment } from '../store/host-keys.ts';
+import type { Queryable, Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { deleteAcceptedInSegment } from '../store/targets/host-keys.ts';
 import {
   deleteHostTrust,
   type HostTrustRow,
   insertHostTrust,
   listHostTrust,
   lockHostTrust,
-} from '../store/host-trust.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/targets/host-trust.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 
 const keyTypes = /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa)$/;

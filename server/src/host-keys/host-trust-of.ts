@@ -1,6 +1,6 @@
 // What an agent is told of a segment's host authorities and revoked keys.
 import { type LeaseTarget, matchesHostPatternList } from '@opsconductor/protocol';
-import type { TrustEntry } from '../store/host-trust.ts';
+import type { TrustEntry } from '../store/targets/host-trust.ts';
 
 /** For one host those that may speak for it; for a whole segment, without a host, all. */
 export function hostTrustOf(

@@ -16,11 +16,20 @@ import { recordAudits } from '../audit/record-audits.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField } from '../errors.ts';
 import { segmentFor } from '../segments/segment-for.ts';
-import type { Queryable, Sql, Tx } from '../store/connection.ts';
-import { acceptKeys, listAcceptedKeys, type NewAcceptedKey, tooManyKeys } from '../store/host-keys.ts';
-import { listHostTrust, lockHostTrust } from '../store/host-trust.ts';
-import { lockTargetsOfSegment, type SegmentTarget, targetsOfSegment } from '../store/known-hosts-targets.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Queryable, Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import {
+  acceptKeys,
+  listAcceptedKeys,
+  type NewAcceptedKey,
+  tooManyKeys,
+} from '../store/targets/host-keys.ts';
+import { listHostTrust, lockHostTrust } from '../store/targets/host-trust.ts';
+import {
+  lockTargetsOfSegment,
+  type SegmentTarget,
+  targetsOfSegment,
+} from '../store/targets/known-hosts-targets.ts';
 import { addTrustIn } from './edit-host-trust.ts';
 import { type HashedMatches, matchHashedNames } from './match-hashed-names.ts';
 import { type KnownHostsLine, namesHost, parseKnownHosts, type UnusableLine } from './parse-known-hosts.ts';

@@ -11,8 +11,9 @@ import {
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import type { Queryable } from '../store/connection.ts';
-import { pageOf } from '../store/cursor.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
+import { reachesEverything } from '../store/people/visibility.ts';
 import {
   isScanSeen,
   listScanItems,
@@ -21,8 +22,7 @@ import {
   type ScanRow,
   summarizeScan,
   waitingBySegment,
-} from '../store/host-scan-review.ts';
-import { reachesEverything } from '../store/visibility.ts';
+} from '../store/targets/host-scan-review.ts';
 
 /** Scans with a target that lies in these reaches, the newest first. */
 export async function listScans(

@@ -1,11 +1,11 @@
 // What agents tell of the targets that they were given to scan.
 import type { ScannedHost } from '@opsconductor/protocol';
 import { recordAudits } from '../audit/record-audits.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { replaceOfferedKey } from '../store/host-keys.ts';
-import { changedAmong, lockTargetsWithKeys } from '../store/host-scan-review.ts';
-import { type ScannedItem, writeScanned } from '../store/host-scans.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { replaceOfferedKey } from '../store/targets/host-keys.ts';
+import { changedAmong, lockTargetsWithKeys } from '../store/targets/host-scan-review.ts';
+import { type ScannedItem, writeScanned } from '../store/targets/host-scans.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 
 /** Notes results of a scan. `placeOf` is where the agent was sent for a target; without one the result is left. */

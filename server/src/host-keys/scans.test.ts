@@ -8,9 +8,9 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
-import { giveItems, sweepScans, takeBackItems } from '../store/host-scans.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { giveItems, sweepScans, takeBackItems } from '../store/targets/host-scans.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { renderDocsPage } from './docs-page/render-docs-page.ts';
 import { isCurrent } from './entity-tag.ts';
 import { describeApi } from './openapi.ts';
-import type { Answer } from './probes.ts';
 import type { RouteSpec } from './route.ts';
+import type { Answer } from './routes/probes.ts';
 
 export function apiDocumentation(routes: readonly RouteSpec[]): [path: string, answer: Answer][] {
   const description = describeApi(routes);

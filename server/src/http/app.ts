@@ -6,13 +6,13 @@ import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { apiDocumentation } from './api-documentation.ts';
 import { addressOf, checkHost } from './client.ts';
-import type { Console } from './console.ts';
 import { errorReply } from './error-reply.ts';
 import { handleRoute, type RouteDeps } from './handle-route.ts';
-import { type ProbeDeps, probeAnswers } from './probes.ts';
 import { RefusedRequest } from './refused-request.ts';
 import type { RouteSpec } from './route.ts';
 import { checkRoutes, methodsByPath, orderRoutes } from './route-table.ts';
+import type { Console } from './routes/console.ts';
+import { type ProbeDeps, probeAnswers } from './routes/probes.ts';
 import { setSecurityHeaders } from './security-headers.ts';
 
 export interface AppDeps extends RouteDeps {

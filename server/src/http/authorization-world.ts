@@ -36,10 +36,10 @@ import {
   testOrigin,
 } from '../segments/testing.ts';
 import { createServices, type Services } from '../services.ts';
-import { insertApiToken } from '../store/api-tokens.ts';
-import { giveItems } from '../store/host-scans.ts';
-import { insertUser } from '../store/users.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { insertApiToken } from '../store/people/api-tokens.ts';
+import { insertUser } from '../store/people/users.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { giveItems } from '../store/targets/host-scans.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { getTarget } from '../targets/list-targets.ts';
 

@@ -2,7 +2,7 @@
 import type { ErrorBody } from '@opsconductor/protocol';
 import { AppError, httpStatusOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { isDatabaseLost } from '../store/database-lost.ts';
+import { isDatabaseLost } from '../store/database/database-lost.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 const retryAfterS = 1;

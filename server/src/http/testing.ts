@@ -6,10 +6,10 @@ import { refusalRecorder } from '../audit/record-refusal.ts';
 import { Authenticator } from '../auth/authenticator.ts';
 import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { createLog } from '../log.ts';
-import { insertApiToken } from '../store/api-tokens.ts';
-import type { Sql } from '../store/connection.ts';
-import { setupDatabase, type TestDatabase } from '../store/testing.ts';
-import { insertUser } from '../store/users.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { setupDatabase, type TestDatabase } from '../store/database/testing.ts';
+import { insertApiToken } from '../store/people/api-tokens.ts';
+import { insertUser } from '../store/people/users.ts';
 import { type AppDeps, createApp } from './app.ts';
 import { RequestLimits } from './request-limits.ts';
 import type { RouteSpec } from './route.ts';
@@ -109,11 +109,11 @@ function requestInit(method: string, request: TestRequest): RequestInit {
   };
 }
 
-/** Every `…Routes` function of this folder; what they are given is only for handlers, which don't run here. */
+/** Every `…Routes` function of `routes/` and this folder; what they are given is only for handlers, which don't run here. */
 export async function wholeTable(): Promise<RouteSpec[]> {
   const anything: unknown = new Proxy(() => anything, { get: () => anything });
-  const names = await readdir(import.meta.dirname);
-  const modules = names.filter((name) => /^[a-z-]+\.ts$/.test(name) && name !== 'route-table.ts');
+  const names = await readdir(import.meta.dirname, { recursive: true });
+  const modules = names.filter((name) => /^(routes\/)?[a-z-]+\.ts$/.test(name) && name !== 'route-table.ts');
   const tables: RouteSpec[] = [];
   for (const name of modules) {
     const exported = Object.entries(

@@ -5,18 +5,18 @@ import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, notFound } from '../errors.ts';
-import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
-import { lockInventory, noteApplied } from '../store/inventories.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { lockInventory, noteApplied } from '../store/targets/inventories.ts';
 import {
   lockPlan,
   markApplied,
   type PlanRow,
   readPlanItems,
   type StoredItem,
-} from '../store/inventory-plans.ts';
-import { lockConcerned, targetsInOpenRuns } from '../store/inventory-targets.ts';
-import { lockMembership } from '../store/target-group-members.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/targets/inventory-plans.ts';
+import { lockConcerned, targetsInOpenRuns } from '../store/targets/inventory-targets.ts';
+import { lockMembership } from '../store/targets/target-group-members.ts';
 import { requireGroups, requireSegments } from './inventory-rights.ts';
 import { compareWithTargets, concernedBy, getPlan, groupsToMake, requireSeen } from './make-plan.ts';
 import type { PlannedItem } from './plan-changes.ts';

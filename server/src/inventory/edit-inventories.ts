@@ -9,8 +9,9 @@ import { recordAudit } from '../audit/record-audit.ts';
 import type { Reach } from '../auth/authority.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { type Queryable, type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
-import { pageOf } from '../store/cursor.ts';
+import { type Queryable, type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   deleteInventory as deleteRow,
   findInventory,
@@ -21,8 +22,7 @@ import {
   lockInventory,
   segmentsNamed,
   updateInventory as updateRow,
-} from '../store/inventories.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/targets/inventories.ts';
 import { requireInventory } from './inventory-rights.ts';
 
 export type CreateInventoryRequest = Static<typeof CreateInventoryRequestSchema>;

@@ -8,7 +8,7 @@ import {
   type TestInstallation,
   waitUntilBlocked,
 } from '../segments/testing.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createTargetGroup, updateTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { createTarget, updateTarget } from '../targets/edit-targets.ts';
 import { listTargets } from '../targets/list-targets.ts';

@@ -12,9 +12,10 @@ import type { Authority, Reach } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import type { Queryable, Sql, Tx } from '../store/connection.ts';
-import { pageOf } from '../store/cursor.ts';
-import { findInventory, type InventoryRow, segmentsNamed } from '../store/inventories.ts';
+import type { Queryable, Sql, Tx } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { findInventory, type InventoryRow, segmentsNamed } from '../store/targets/inventories.ts';
 import {
   deleteOldPlans,
   findPlan,
@@ -23,9 +24,8 @@ import {
   listPlans,
   type PlanRow,
   type PlanSummary,
-} from '../store/inventory-plans.ts';
-import { groupsNamed, readConcerned } from '../store/inventory-targets.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/targets/inventory-plans.ts';
+import { groupsNamed, readConcerned } from '../store/targets/inventory-targets.ts';
 import { requireGroups, requireSegments } from './inventory-rights.ts';
 import type { ReadHost, ReadInventory, readInventory } from './parse-inventory.ts';
 import { countPlan, type PlannedItem, planChanges, type WantedHost } from './plan-changes.ts';

@@ -1,7 +1,7 @@
 // Inventories of programs: all hosts at once as JSON, through the same plan.
 import type { InventoryPlan, PutInventoryTargetsRequest } from '@opsconductor/protocol';
 import type { Caller } from '../caller.ts';
-import type { Sql } from '../store/connection.ts';
+import type { Sql } from '../store/database/connection.ts';
 import { applyPlan } from './apply-plan.ts';
 import { getPlan, planHosts, requireApiFormat, requireSeen } from './make-plan.ts';
 import { checkHosts } from './parse-inventory.ts';

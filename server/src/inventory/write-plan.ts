@@ -3,8 +3,8 @@ import type { FieldChange, GoneTreatment } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { recordAudits } from '../audit/record-audits.ts';
 import { auditedBy, type Caller } from '../caller.ts';
-import type { Tx } from '../store/connection.ts';
-import type { InventoryRow } from '../store/inventories.ts';
+import type { Tx } from '../store/database/connection.ts';
+import type { InventoryRow } from '../store/targets/inventories.ts';
 import {
   forgetHostKeysOf,
   groupsNamed,
@@ -12,9 +12,9 @@ import {
   noteGone,
   readInherited,
   updateImported,
-} from '../store/inventory-targets.ts';
-import { insertTargetGroup, putEntries, removeEntries } from '../store/target-groups.ts';
-import { deleteTargets } from '../store/targets.ts';
+} from '../store/targets/inventory-targets.ts';
+import { insertTargetGroup, putEntries, removeEntries } from '../store/targets/target-groups.ts';
+import { deleteTargets } from '../store/targets/targets.ts';
 import { refreshMembersOfGroup, refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
 import { type CurrentTarget, type PlannedItem, portOf, type Write } from './plan-changes.ts';
 

@@ -3,8 +3,8 @@ import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 import { noSuchCategory } from '../categories/no-such-category.ts';
 import { invalidField } from '../errors.ts';
-import { holdCategory } from '../store/categories.ts';
-import type { Tx } from '../store/connection.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { holdCategory } from '../store/jobs/categories.ts';
 
 /**
  * The category into which the caller puts a job, held until the transaction ends.

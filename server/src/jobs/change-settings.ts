@@ -2,8 +2,8 @@
 import type { Labels } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
-import type { Tx } from '../store/connection.ts';
-import { type JobDetailRow, setJobSettings } from '../store/jobs.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { type JobDetailRow, setJobSettings } from '../store/jobs/jobs.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
 import type { JobSettings } from './split-definition.ts';
 

@@ -13,9 +13,9 @@ import {
 import type { Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
 import { loadSiteRules } from '../site-rules/site-rules.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { findJobNamed } from '../store/jobs.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { findJobNamed } from '../store/jobs/jobs.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
 import { checkEnvelope } from './check-envelope.ts';
 import { takenName } from './create-job.ts';

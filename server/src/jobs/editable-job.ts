@@ -1,8 +1,8 @@
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 import { notFound } from '../errors.ts';
-import type { Tx } from '../store/connection.ts';
-import { findJob, type JobDetailRow, lockJob, lockJobAgainstRuns } from '../store/jobs.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { findJob, type JobDetailRow, lockJob, lockJobAgainstRuns } from '../store/jobs/jobs.ts';
 
 /**
  * The job, locked, for somebody who may change it.

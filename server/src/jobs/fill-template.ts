@@ -3,8 +3,8 @@ import type { CreateJobFromTemplate, JobDefinition, Parameter } from '@opsconduc
 import type { Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import type { Sql } from '../store/connection.ts';
-import { findJob } from '../store/jobs.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { findJob } from '../store/jobs/jobs.ts';
 import { loadJobVersion } from './load-job-version.ts';
 import { joinDefinition } from './split-definition.ts';
 import { resolveVersion } from './versions/resolve-version.ts';

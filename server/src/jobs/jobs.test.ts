@@ -11,7 +11,7 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { createJob } from './create-job.ts';

@@ -1,6 +1,6 @@
 import { type JobQuery, jobStates } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { jobCounts, jobLabels, listJobs } from './list-jobs.ts';
 import { setupJobs, step, type TestJobs } from './testing.ts';
 

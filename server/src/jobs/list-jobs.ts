@@ -15,8 +15,8 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { notFound } from '../errors.ts';
 import { readTime, readWords } from '../filter-words.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import type { Queryable } from '../store/connection.ts';
-import { pageOf } from '../store/cursor.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
 import {
   countJobs,
   countJobsByKind,
@@ -24,9 +24,9 @@ import {
   type JobFilter,
   listJobLabels,
   listJobs as listJobRows,
-} from '../store/job-list.ts';
-import { findVersionHead, listVersionNames } from '../store/job-versions.ts';
-import { findJob, type JobDetailRow, type JobRow } from '../store/jobs.ts';
+} from '../store/jobs/job-list.ts';
+import { findVersionHead, listVersionNames } from '../store/jobs/job-versions.ts';
+import { findJob, type JobDetailRow, type JobRow } from '../store/jobs/jobs.ts';
 import { loadJobVersion } from './load-job-version.ts';
 import { joinDefinition } from './split-definition.ts';
 

@@ -1,8 +1,8 @@
 import type { JobDefinition } from '@opsconductor/protocol';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { findJobVersion } from '../store/job-versions.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { findJobVersion } from '../store/jobs/job-versions.ts';
 import { openDefinition } from './seal-definition.ts';
 
 export interface JobVersion {

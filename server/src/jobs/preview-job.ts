@@ -13,10 +13,10 @@ import {
 import type { Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { notFound } from '../errors.ts';
-import type { Sql } from '../store/connection.ts';
-import { findRunnableJob } from '../store/run-creation.ts';
-import { findTarget, type TargetRow } from '../store/targets.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { findRunnableJob } from '../store/runs/run-creation.ts';
+import { findTarget, type TargetRow } from '../store/targets/targets.ts';
 import { connectionOf } from '../targets/connection-of.ts';
 import { findEditableJob } from './editable-job.ts';
 import { loadJobVersion } from './load-job-version.ts';

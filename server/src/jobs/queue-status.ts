@@ -2,17 +2,17 @@
 import type { ExecutorStatus, RunStatus, WorkerStatus } from '@opsconductor/protocol';
 import type { Authority, Reach } from '../auth/authority.ts';
 import { partStatus } from '../runs/run-part.ts';
-import { type AgentOverviewRow, listAgentOverviews } from '../store/agent-overviews.ts';
-import type { Queryable } from '../store/connection.ts';
+import { type AgentOverviewRow, listAgentOverviews } from '../store/agents/agent-overviews.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { reachesEverything } from '../store/people/visibility.ts';
 import {
   oldestReadyMs,
   openRunCounts,
   type SegmentQueueRow,
   segmentQueues,
   stepCounts,
-} from '../store/queue-status.ts';
-import { listOpenRunParts } from '../store/run-parts.ts';
-import { reachesEverything } from '../store/visibility.ts';
+} from '../store/queue/queue-status.ts';
+import { listOpenRunParts } from '../store/runs/run-parts.ts';
 
 const maxNamedAgents = 5;
 

@@ -1,8 +1,8 @@
 import type { ErrorDetail, JobDefinition } from '@opsconductor/protocol';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
-import type { Queryable } from '../store/connection.ts';
-import { usableCredentialNames } from '../store/credentials.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { usableCredentialNames } from '../store/targets/credentials.ts';
 
 /**
  * For whoever saves a definition: each credential that it names must be one that they may use, in a segment or on a

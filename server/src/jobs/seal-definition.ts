@@ -5,7 +5,7 @@ import type { JobDefinition } from '@opsconductor/protocol';
 import { newDataKey, unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
-import type { JobVersionRow } from '../store/job-versions.ts';
+import type { JobVersionRow } from '../store/jobs/job-versions.ts';
 import { canonicalJson } from './canonical-json.ts';
 
 /** Bytes of a definition at most, as JSON. */

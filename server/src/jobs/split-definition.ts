@@ -2,7 +2,7 @@
 // may change without another version.
 import type { JobDefinition, Labels } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
-import type { insertJobVersion } from '../store/job-versions.ts';
+import type { insertJobVersion } from '../store/jobs/job-versions.ts';
 import { type EncodedDefinition, encodeDefinition, maxDefinitionBytes } from './seal-definition.ts';
 import { stepRulesOf } from './step-rules.ts';
 

@@ -3,7 +3,7 @@ import type { Job, JobDefinition, SaveJobReply } from '@opsconductor/protocol';
 import { Authority, type Grant } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import { setupInstallation, type TestInstallation } from '../segments/testing.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createJob } from './create-job.ts';
 import { getJob } from './list-jobs.ts';
 import { saveJob } from './versions/save-job.ts';

@@ -5,11 +5,11 @@ import type { Grant } from '../auth/authority.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 import { AppError, notFound } from '../errors.ts';
-import type { Tx } from '../store/connection.ts';
-import { countAdministrators, lockPeople } from '../store/people.ts';
-import { nameScopes } from '../store/scope-names.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { lockUser, type UserRow } from '../store/users.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { countAdministrators, lockPeople } from '../store/people/people.ts';
+import { nameScopes } from '../store/people/scope-names.ts';
+import { lockUser, type UserRow } from '../store/people/users.ts';
 import type { PeopleDeps } from './people-deps.ts';
 
 /**

@@ -11,18 +11,18 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { type Queryable, sqlState, type Tx, violatedConstraint } from '../store/connection.ts';
-import { decodeCursor, pageOf } from '../store/cursor.ts';
+import { type Queryable, sqlState, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { decodeCursor, pageOf } from '../store/database/cursor.ts';
 import {
   deleteGrant as deleteGrantRow,
   findGrant,
   type GrantRow,
   insertGrant,
   searchGrants,
-} from '../store/grants.ts';
-import { nameScopes } from '../store/scope-names.ts';
-import { existingUserGroups, memberIds } from '../store/user-groups.ts';
-import { findUserById } from '../store/users.ts';
+} from '../store/people/grants.ts';
+import { nameScopes } from '../store/people/scope-names.ts';
+import { existingUserGroups, memberIds } from '../store/people/user-groups.ts';
+import { findUserById } from '../store/people/users.ts';
 import { changePeople, requireAtLeast } from './change-people.ts';
 import type { PeopleDeps } from './people-deps.ts';
 

@@ -3,18 +3,18 @@ import type { CreateUserRequest, UpdateUserRequest, User } from '@opsconductor/p
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField } from '../errors.ts';
-import { deleteApiTokens } from '../store/api-tokens.ts';
-import type { Tx } from '../store/connection.ts';
-import { grantsOfGroups } from '../store/grants.ts';
-import { deleteOtherSessions } from '../store/sessions.ts';
-import { deleteSignInCodes } from '../store/sign-in-codes.ts';
-import { addMember, existingUserGroups, groupIdsOf, removeMember } from '../store/user-groups.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { deleteApiTokens } from '../store/people/api-tokens.ts';
+import { grantsOfGroups } from '../store/people/grants.ts';
+import { deleteOtherSessions } from '../store/people/sessions.ts';
+import { deleteSignInCodes } from '../store/people/sign-in-codes.ts';
+import { addMember, existingUserGroups, groupIdsOf, removeMember } from '../store/people/user-groups.ts';
 import {
   deleteUser as deleteUserRow,
   insertUserFields,
   tablesNaming,
   updateUser as updateUserRow,
-} from '../store/users.ts';
+} from '../store/people/users.ts';
 import { changePeople, lockUserFor, requireAtLeast } from './change-people.ts';
 import { getUser } from './list-users.ts';
 import { nameOf, nameTaken } from './names.ts';

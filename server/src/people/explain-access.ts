@@ -14,10 +14,10 @@ import {
 } from '@opsconductor/protocol';
 import { Authority, grantedPermissions, type Reach } from '../auth/authority.ts';
 import { invalidField, notFound } from '../errors.ts';
-import { type FoundPlace, findPlace, type Place } from '../store/access-places.ts';
-import type { Sql } from '../store/connection.ts';
-import { type GrantRow, listGrantsOf } from '../store/grants.ts';
-import { findUserById, type UserRow } from '../store/users.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { type FoundPlace, findPlace, type Place } from '../store/people/access-places.ts';
+import { type GrantRow, listGrantsOf } from '../store/people/grants.ts';
+import { findUserById, type UserRow } from '../store/people/users.ts';
 
 /** Which kinds of scope count for a kind of thing. */
 const scopeKindsOf: Record<PlaceKind, readonly ScopeKind[]> = {

@@ -1,8 +1,8 @@
 import type { User, UserQuery } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import { notFound } from '../errors.ts';
-import { decodeCursor, pageOf } from '../store/cursor.ts';
-import { findPerson, type PersonRow, searchPeople } from '../store/people.ts';
+import { decodeCursor, pageOf } from '../store/database/cursor.ts';
+import { findPerson, type PersonRow, searchPeople } from '../store/people/people.ts';
 import type { PeopleDeps } from './people-deps.ts';
 
 /** Users and service accounts by name. */

@@ -1,6 +1,6 @@
 // One rule for names of users and user groups: what looks alike is alike.
 import { AppError } from '../errors.ts';
-import { violatedConstraint } from '../store/connection.ts';
+import { violatedConstraint } from '../store/database/connection.ts';
 
 const unique = new Set([
   'users_name_key',

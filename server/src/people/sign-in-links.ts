@@ -5,10 +5,10 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
-import { deleteOtherSessions } from '../store/sessions.ts';
-import { unlockName } from '../store/sign-in-attempts.ts';
-import { deleteSignInCodes, insertSignInCode } from '../store/sign-in-codes.ts';
-import { setPasswordHash } from '../store/users.ts';
+import { deleteOtherSessions } from '../store/people/sessions.ts';
+import { unlockName } from '../store/people/sign-in-attempts.ts';
+import { deleteSignInCodes, insertSignInCode } from '../store/people/sign-in-codes.ts';
+import { setPasswordHash } from '../store/people/users.ts';
 import { changePeople, lockUserFor } from './change-people.ts';
 import type { PeopleDeps } from './people-deps.ts';
 

@@ -10,9 +10,9 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { invalidField, notFound } from '../errors.ts';
-import type { Tx } from '../store/connection.ts';
-import { pageOf } from '../store/cursor.ts';
-import { grantsOfGroups } from '../store/grants.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
+import { grantsOfGroups } from '../store/people/grants.ts';
 import {
   addMember,
   deleteUserGroup as deleteUserGroupRow,
@@ -24,8 +24,8 @@ import {
   searchUserGroups,
   type UserGroupRow,
   updateUserGroup as updateUserGroupRow,
-} from '../store/user-groups.ts';
-import { findUserById, type UserRow } from '../store/users.ts';
+} from '../store/people/user-groups.ts';
+import { findUserById, type UserRow } from '../store/people/users.ts';
 import { changePeople, requireAtLeast } from './change-people.ts';
 import { afterOf } from './list-users.ts';
 import { nameOf, nameTaken } from './names.ts';

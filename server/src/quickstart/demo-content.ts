@@ -9,7 +9,7 @@ import { createEnrollmentToken } from '../segments/create-enrollment-token.ts';
 import { createSegment } from '../segments/create-segment.ts';
 import { sealingKeyOf } from '../segments/sealing-key.ts';
 import type { RunningServer } from '../server.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { createTarget, updateTarget } from '../targets/edit-targets.ts';
 import { acceptHostKey, recordSeenHostKey } from '../targets/host-keys.ts';
 import { getTarget } from '../targets/list-targets.ts';

@@ -11,7 +11,7 @@ import type { Config } from '../config.ts';
 import type { Log } from '../log.ts';
 import { startRun } from '../runs/start-run.ts';
 import type { RunningServer } from '../server.ts';
-import { findUserByName } from '../store/users.ts';
+import { findUserByName } from '../store/people/users.ts';
 import { createDemoSegment, createDemoTarget, createSampleJobs, type DemoSsh } from './demo-content.ts';
 import { generateDemoKeys } from './demo-keys.ts';
 import { DemoProcess } from './demo-process.ts';

@@ -3,9 +3,9 @@ import { gunzipSync } from 'node:zlib';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
 import { RunStream } from '../runs/run-stream.ts';
 import type { Services } from '../services.ts';
-import type { Sql } from '../store/connection.ts';
-import { listSteps, listTargetRuns } from '../store/runs.ts';
-import { unrestricted } from '../store/visibility.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { listSteps, listTargetRuns } from '../store/runs/runs.ts';
 
 /** Prints output and step ends as they come; resolves with the run's status when it has ended. */
 export async function showRun(

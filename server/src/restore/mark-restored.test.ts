@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { cancelRun } from '../runs/cancel-run.ts';
 import { resumeAgent } from '../runs/resume-agent.ts';
 import { endOf, givenUp, setupRuns } from '../runs/testing.ts';
-import { insertInstallation } from '../store/installation.ts';
+import { insertInstallation } from '../store/database/installation.ts';
 import { markRestored } from './mark-restored.ts';
 import { runRestoredCommand } from './restored-command.ts';
 

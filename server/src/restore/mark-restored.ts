@@ -4,7 +4,7 @@ import type { StepOutcome } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { RunLedger } from '../runs/run-ledger.ts';
 import { stopRun } from '../runs/stop-run.ts';
-import type { Sql } from '../store/connection.ts';
+import type { Sql } from '../store/database/connection.ts';
 import {
   admitNewerGenerations,
   doubtSilence,
@@ -12,8 +12,8 @@ import {
   openRunIds,
   raiseTimeline,
   skipNumbers,
-} from '../store/restore.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/database/restore.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 
 export interface MarkedRestore {
   timeline: number;

@@ -1,6 +1,6 @@
-import type { Sql } from '../store/connection.ts';
-import { migrate, readMigrations } from '../store/migrate.ts';
-import { isServed } from '../store/restore.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { migrate, readMigrations } from '../store/database/migrate.ts';
+import { isServed } from '../store/database/restore.ts';
 import { markRestored } from './mark-restored.ts';
 
 export interface RestoredCommand {

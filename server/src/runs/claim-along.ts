@@ -1,6 +1,6 @@
 // A claim that is part of a transaction of somebody else: what a new run makes ready is leased by the commit that makes
 // it so, where this server has agents for it. The claim is the same as any: it takes what is due, whosesoever it is.
-import type { Tx } from '../store/connection.ts';
+import type { Tx } from '../store/database/connection.ts';
 import type { ProgressNews } from './run-ledger.ts';
 
 export interface ClaimAlong {

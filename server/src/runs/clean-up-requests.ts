@@ -1,9 +1,14 @@
 // After a cut: which attempts an agent is asked to clean up after, and what it has found.
 import { randomUUID } from 'node:crypto';
 import { type AgentMessageOf, limits, type ServerMessageOf } from '@opsconductor/protocol';
-import { type CleanUpAnswer, freeLocksOfCleaned, noteCleanUps, takeDueCleanUps } from '../store/clean-ups.ts';
-import type { Sql } from '../store/connection.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import {
+  type CleanUpAnswer,
+  freeLocksOfCleaned,
+  noteCleanUps,
+  takeDueCleanUps,
+} from '../store/queue/clean-ups.ts';
 import { cleanText } from './clean-text.ts';
 import type { LeaseBuilder } from './lease-builder.ts';
 

@@ -3,11 +3,11 @@ import { type DecideRequest, type Decision, type ErrorDetail, isRunEnded } from 
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, notFound } from '../errors.ts';
-import { hastenCleanUps } from '../store/clean-ups.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { heldStepIds, stepsNow, writeDecisions } from '../store/decisions.ts';
-import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../store/run-progress.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { hastenCleanUps } from '../store/queue/clean-ups.ts';
+import { heldStepIds, stepsNow, writeDecisions } from '../store/queue/decisions.ts';
+import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../store/runs/run-progress.ts';
 import { requireRun } from './cancel-run.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { seeRun } from './seen-run.ts';

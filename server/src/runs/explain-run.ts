@@ -1,8 +1,7 @@
 // Why what waits of a run waits, as a reader of it may know it.
 import { isRunEnded, type RunExplanation, type Wait } from '@opsconductor/protocol';
 import type { Authority } from '../auth/authority.ts';
-import type { Queryable, Sql } from '../store/connection.ts';
-import type { RunRecord } from '../store/runs.ts';
+import type { Queryable, Sql } from '../store/database/connection.ts';
 import {
   type LockHolderRow,
   listWaiting,
@@ -13,7 +12,8 @@ import {
   segmentAgents,
   segmentsBefore,
   type WaitingRow,
-} from '../store/waiting-steps.ts';
+} from '../store/queue/waiting-steps.ts';
+import type { RunRecord } from '../store/runs/runs.ts';
 import {
   type AgentGroup,
   type Why,

@@ -1,7 +1,7 @@
 // The reason for a wait: code, sentence and what to do. Pure.
 import type { Wait, WaitCode } from '@opsconductor/protocol';
-import type { RunRecord } from '../store/runs.ts';
-import type { LockHolderRow, SegmentAgentsRow, WaitingRow } from '../store/waiting-steps.ts';
+import type { LockHolderRow, SegmentAgentsRow, WaitingRow } from '../store/queue/waiting-steps.ts';
+import type { RunRecord } from '../store/runs/runs.ts';
 
 export interface Why {
   code: WaitCode;

@@ -1,7 +1,7 @@
 // What a run's strategy says once target runs have ended: how many more may start, or that none may. Pure; by counters
 // on the run's locked row alone.
 import { batchSize, isRunEnded, shareOf } from '@opsconductor/protocol';
-import type { RunRow } from '../store/run-progress.ts';
+import type { RunRow } from '../store/runs/run-progress.ts';
 
 export interface NextMove {
   /** Target runs to open now. */

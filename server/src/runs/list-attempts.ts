@@ -2,9 +2,9 @@
 import type { Attempt } from '@opsconductor/protocol';
 import type { Authority } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import type { Sql } from '../store/connection.ts';
-import { findStepOutput } from '../store/runs.ts';
-import { type AttemptRecord, listAttempts as readAttempts } from '../store/step-attempts.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { type AttemptRecord, listAttempts as readAttempts } from '../store/queue/step-attempts.ts';
+import { findStepOutput } from '../store/runs/runs.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
 

@@ -2,9 +2,9 @@
 import { decisionConsequences, type HeldSteps } from '@opsconductor/protocol';
 import type { Caller } from '../caller.ts';
 import { plainRules } from '../jobs/step-rules.ts';
-import type { Sql } from '../store/connection.ts';
-import { type HeldStepRow, listHeldSteps, stepRulesOfRun } from '../store/decisions.ts';
-import { isRunWithin } from '../store/runs.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { type HeldStepRow, listHeldSteps, stepRulesOfRun } from '../store/queue/decisions.ts';
+import { isRunWithin } from '../store/runs/runs.ts';
 import { seeRun } from './seen-run.ts';
 
 const maxStepsTold = 100;

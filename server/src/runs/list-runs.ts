@@ -3,10 +3,10 @@ import { limits, maxCountedRuns, type RunPage, type RunQuery, runStatuses } from
 import type { Authority } from '../auth/authority.ts';
 import { readTime, readWords } from '../filter-words.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import type { Queryable } from '../store/connection.ts';
-import { decodeCursor, pageOf } from '../store/cursor.ts';
-import { countRuns } from '../store/runs.ts';
-import { reachesEverything } from '../store/visibility.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { decodeCursor, pageOf } from '../store/database/cursor.ts';
+import { reachesEverything } from '../store/people/visibility.ts';
+import { countRuns } from '../store/runs/runs.ts';
 import { runView } from './run-view.ts';
 import { listSeenRuns } from './seen-run.ts';
 

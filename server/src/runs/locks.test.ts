@@ -1,7 +1,7 @@
 import type { Lock } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { freeStaleLocks } from '../store/lock-slots.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { freeStaleLocks } from '../store/queue/lock-slots.ts';
 import { cancelRun } from './cancel-run.ts';
 import { endOf, givenUp, setupRuns, type TestRuns } from './testing.ts';
 

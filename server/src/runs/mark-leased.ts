@@ -1,10 +1,10 @@
 // Tells of leases that a claim has made and of steps that began. The claim locks steps only; what follows for target
 // runs and runs is written here, in the common lock order, and only for leases that are still live.
-import { markStarted, type StartedStep } from '../store/agent-sessions.ts';
-import type { Sql } from '../store/connection.ts';
-import { forgetDetached, noteDetached } from '../store/detached-attempts.ts';
-import { liveLeases, lockTargetRuns } from '../store/run-progress.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { markStarted, type StartedStep } from '../store/agents/agent-sessions.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { forgetDetached, noteDetached } from '../store/queue/detached-attempts.ts';
+import { liveLeases, lockTargetRuns } from '../store/runs/run-progress.ts';
 import { type ProgressNews, RunLedger, type StepChange } from './run-ledger.ts';
 
 /** Moves runs and target runs of these leases to running, notes which steps began, and writes the event of both. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { OutputFrame, OutputStreamName } from '@opsconductor/protocol';
-import type { ClaimedStep } from '../store/claims.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
 import { LiveHub } from './live-hub.ts';
 import { type ChunkResult, type OutputAttempt, OutputWriter } from './output-writer.ts';
 import { RunKeys } from './run-keys.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { purgeRun } from '../store/runs.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { purgeRun } from '../store/runs/runs.ts';
 import { chunkOf, outputAttempt, setupOutput, textOf } from './output-testing.ts';
 import { findOutput, readOutputPage } from './read-output.ts';
 import { endOf, givenUp, holdTransaction, success } from './testing.ts';

@@ -2,7 +2,8 @@
 // then acknowledged and published. Store first, publish after: a reader never sees what could be lost.
 import type { OutputFrame } from '@opsconductor/protocol';
 import { sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
-import { type Sql, sqlState, type Tx } from '../store/connection.ts';
+import { type Sql, sqlState, type Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   appendChunks,
   type ChunkRow,
@@ -11,8 +12,7 @@ import {
   lockWritableAttempts,
   noteOutput,
   notifyOutput,
-} from '../store/run-output.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/runs/run-output.ts';
 import type { LiveHub } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 

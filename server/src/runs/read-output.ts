@@ -4,10 +4,10 @@ import type { OutputPage, OutputState, OutputStreamName } from '@opsconductor/pr
 import type { Reach } from '../auth/authority.ts';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import { AppError, notFound } from '../errors.ts';
-import type { Sql } from '../store/connection.ts';
-import { outputKeptFrom } from '../store/retention.ts';
-import { readChunkIndex, readChunks } from '../store/run-output.ts';
-import { findAttemptOutput, findStepOutput } from '../store/runs.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { outputKeptFrom } from '../store/queue/retention.ts';
+import { readChunkIndex, readChunks } from '../store/runs/run-output.ts';
+import { findAttemptOutput, findStepOutput } from '../store/runs/runs.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 
 export interface OutputRef {

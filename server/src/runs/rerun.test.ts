@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { findRun } from '../store/runs.ts';
+import { findRun } from '../store/runs/runs.ts';
 import { rerun } from './rerun.ts';
 import { endOf, failure, setupRuns, type TestRuns } from './testing.ts';
 

@@ -3,7 +3,7 @@ import { isRunEnded, type RerunChoice, type RerunRequest, type RunStatus } from 
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { targetsToRerun } from '../store/runs.ts';
+import { targetsToRerun } from '../store/runs/runs.ts';
 import { seeRun } from './seen-run.ts';
 import { type StartRunDeps, startRun } from './start-run.ts';
 

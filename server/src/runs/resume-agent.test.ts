@@ -1,7 +1,7 @@
 import type { JournalAttempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { markStarted } from '../store/agent-sessions.ts';
-import type { ClaimedStep } from '../store/claims.ts';
+import { markStarted } from '../store/agents/agent-sessions.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
 import { cancelRun } from './cancel-run.ts';
 import { decideHeld } from './decide-held.ts';
 import { type Resume, resumeAgent } from './resume-agent.ts';

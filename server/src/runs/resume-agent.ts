@@ -7,11 +7,16 @@ import {
   runningStepsOfAgent,
   type SettledAttemptRow,
   settledAttempts,
-} from '../store/agent-sessions.ts';
-import { unheardAttempts } from '../store/clean-ups.ts';
-import type { Sql } from '../store/connection.ts';
-import { forgetDetached, noteDetached, orphanAttempts, takenByOthers } from '../store/detached-attempts.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/agents/agent-sessions.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unheardAttempts } from '../store/queue/clean-ups.ts';
+import {
+  forgetDetached,
+  noteDetached,
+  orphanAttempts,
+  takenByOthers,
+} from '../store/queue/detached-attempts.ts';
 import { returnLeasesIn, type UnbegunLease } from './return-leases.ts';
 import type { ProgressNews } from './run-ledger.ts';
 import type { AttemptEnd } from './settle-attempts.ts';

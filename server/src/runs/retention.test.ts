@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { chunkOf, setupOutput, type TestOutput } from './output-testing.ts';
 import { findOutput } from './read-output.ts';
 import { applyRetention } from './retention.ts';

@@ -1,15 +1,15 @@
 // Removes output and runs that are older than they are to be kept. What was removed is in the audit log.
 import { recordAudit } from '../audit/record-audit.ts';
 import type { Log } from '../log.ts';
-import type { Sql } from '../store/connection.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   deleteOldRuns,
   dropPartition,
   expiredPartitions,
   holdRetention,
   moveOutputKeptFrom,
-} from '../store/retention.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/queue/retention.ts';
 
 const dayMs = 24 * 3_600_000;
 /** Small enough that nobody waits long for its locks. */

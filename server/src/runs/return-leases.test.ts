@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { markStarted } from '../store/agent-sessions.ts';
+import { markStarted } from '../store/agents/agent-sessions.ts';
 import { returnLeases } from './return-leases.ts';
 import { setupRuns } from './testing.ts';
 

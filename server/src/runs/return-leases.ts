@@ -1,7 +1,7 @@
 // Leases that were never begun go back to ready: handed back by a draining agent, or absent from its intact journal.
-import type { Sql, Tx } from '../store/connection.ts';
-import { lockStepsAndNext, lockTargetRuns, returnToReady, type StepRow } from '../store/run-progress.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { lockStepsAndNext, lockTargetRuns, returnToReady, type StepRow } from '../store/runs/run-progress.ts';
 import { type ProgressNews, RunLedger, stoppedStatus } from './run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
 import { stopWaiting } from './stop-run.ts';

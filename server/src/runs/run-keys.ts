@@ -3,8 +3,8 @@ import { unwrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf } from '../credentials/at-rest/seal-at-rest.ts';
 import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { dataKeyOfRun } from '../store/run-creation.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { dataKeyOfRun } from '../store/runs/run-creation.ts';
 
 const maxKeys = 2_000;
 

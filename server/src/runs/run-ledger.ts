@@ -8,8 +8,10 @@ import {
   type Step,
   targetRunStatus,
 } from '@opsconductor/protocol';
-import type { Tx } from '../store/connection.ts';
-import { insertRunEvents } from '../store/run-events.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { commitWithThese } from '../store/database/transaction.ts';
+import { closeUnbegun, openTargetRuns, writeStrategy } from '../store/queue/strategy-steps.ts';
+import { insertRunEvents } from '../store/runs/run-events.ts';
 import {
   lockRuns,
   notifyProgress,
@@ -19,9 +21,7 @@ import {
   worstOutputStates,
   writeRuns,
   writeTargetRuns,
-} from '../store/run-progress.ts';
-import { closeUnbegun, openTargetRuns, writeStrategy } from '../store/strategy-steps.ts';
-import { commitWithThese } from '../store/transaction.ts';
+} from '../store/runs/run-progress.ts';
 import { followStrategy } from './follow-strategy.ts';
 
 export type StepChange = { id: number } & Partial<Omit<Step, 'id'>>;

@@ -8,11 +8,11 @@ import {
   type TransferEvent,
 } from '@opsconductor/protocol';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
-import type { Sql } from '../store/connection.ts';
-import { type RunEvent, readRunEvents } from '../store/run-events.ts';
-import { readChunks } from '../store/run-output.ts';
-import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../store/runs.ts';
-import { unrestricted } from '../store/visibility.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { type RunEvent, readRunEvents } from '../store/runs/run-events.ts';
+import { readChunks } from '../store/runs/run-output.ts';
+import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../store/runs/runs.ts';
 import { EventBytes } from './event-bytes.ts';
 import type { LiveChunk, LiveHub, LiveTransfer } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';

@@ -1,6 +1,6 @@
 // Runs, target runs and steps as the API shows them.
 import type { Run, RunDetail, Step, StepStatus, TargetRun } from '@opsconductor/protocol';
-import type { RunRecord, StepRecord, TargetRunRecord } from '../store/runs.ts';
+import type { RunRecord, StepRecord, TargetRunRecord } from '../store/runs/runs.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
 

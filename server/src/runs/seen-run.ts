@@ -3,9 +3,9 @@
 import type { RunStatus } from '@opsconductor/protocol';
 import type { Authority } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { countPartEvents, listPartSteps, listRunParts, type RunPartRow } from '../store/run-parts.ts';
-import { findRun, listRuns, type RunListQuery, type RunRecord } from '../store/runs.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { countPartEvents, listPartSteps, listRunParts, type RunPartRow } from '../store/runs/run-parts.ts';
+import { findRun, listRuns, type RunListQuery, type RunRecord } from '../store/runs/runs.ts';
 import { partView, RunPart, targetStatusesOf } from './run-part.ts';
 
 export interface SeenRun {

@@ -1,21 +1,26 @@
 // Settles attempts in batches: the step's outcome, what follows in its target run, and what that means for the run,
 // in one transaction. A completion's next step is leased here, to the agent that completed.
 import { isStepEnded, type OutputState, type StepOutcome } from '@opsconductor/protocol';
-import { type HeldSession, holdCurrentSessions } from '../store/agent-sessions.ts';
-import type { ClaimedStep } from '../store/claims.ts';
-import { dropCleanUp } from '../store/clean-ups.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { lockStepsAndNext, lockTargetRuns, recordSshContexts, type StepRow } from '../store/run-progress.ts';
-import { type NewStepOutputs, writeStepOutputs } from '../store/run-values.ts';
+import { type HeldSession, holdCurrentSessions } from '../store/agents/agent-sessions.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
+import { dropCleanUp } from '../store/queue/clean-ups.ts';
 import {
   annotateStep,
   type EndedAttempt,
   lockEndedAttempts,
   writeLateResult,
-} from '../store/step-attempts.ts';
-import { readyRanks } from '../store/strategy-steps.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { type NewTransfers, writeTransfers } from '../store/transfers.ts';
+} from '../store/queue/step-attempts.ts';
+import { readyRanks } from '../store/queue/strategy-steps.ts';
+import {
+  lockStepsAndNext,
+  lockTargetRuns,
+  recordSshContexts,
+  type StepRow,
+} from '../store/runs/run-progress.ts';
+import { type NewStepOutputs, writeStepOutputs } from '../store/runs/run-values.ts';
+import { type NewTransfers, writeTransfers } from '../store/runs/transfers.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { type AttemptResult, isUndecided, type NextFor, StepProgress } from './step-progress.ts';

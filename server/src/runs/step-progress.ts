@@ -8,9 +8,10 @@ import {
   type StepStatus,
 } from '@opsconductor/protocol';
 import { plainRules, type StepRules } from '../jobs/step-rules.ts';
-import type { ClaimedStep } from '../store/claims.ts';
-import { wantCleanUps } from '../store/clean-ups.ts';
-import type { Tx } from '../store/connection.ts';
+import type { Tx } from '../store/database/connection.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
+import { wantCleanUps } from '../store/queue/clean-ups.ts';
+import { endedAttempts, type SettledAttempt, writeAttempts } from '../store/queue/step-attempts.ts';
 import {
   closeSteps,
   closeWaitingSteps,
@@ -25,8 +26,7 @@ import {
   writeNextLeases,
   writeRetries,
   writeSettledSteps,
-} from '../store/run-progress.ts';
-import { endedAttempts, type SettledAttempt, writeAttempts } from '../store/step-attempts.ts';
+} from '../store/runs/run-progress.ts';
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
 import { type Course, cleanUp, followStep, type StepEnd } from './follow-step.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { markStarted } from '../store/agent-sessions.ts';
-import { attemptsToStop } from '../store/sweep.ts';
+import { markStarted } from '../store/agents/agent-sessions.ts';
+import { attemptsToStop } from '../store/queue/sweep.ts';
 import { cancelRun } from './cancel-run.ts';
 import { CleanUpRequests } from './clean-up-requests.ts';
 import { LeaseBuilder } from './lease-builder.ts';

@@ -1,6 +1,7 @@
 // Ending what an open run still has before it: what waits, what is held, and, where nobody can be waited for, what runs.
 import type { StepOutcome } from '@opsconductor/protocol';
-import type { Tx } from '../store/connection.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { begunTargetRuns } from '../store/queue/step-attempts.ts';
 import {
   closeWaitingSteps,
   lockOpenTargetRuns,
@@ -10,8 +11,7 @@ import {
   type StepRow,
   type TargetRunRow,
   type WaitingStep,
-} from '../store/run-progress.ts';
-import { begunTargetRuns } from '../store/step-attempts.ts';
+} from '../store/runs/run-progress.ts';
 import type { RunLedger } from './run-ledger.ts';
 import { StepProgress } from './step-progress.ts';
 

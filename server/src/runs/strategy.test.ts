@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ClaimedStep } from '../store/claims.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
 import { endOf, failure, setupRuns, success, type TestRuns } from './testing.ts';
 import { timeOutRun } from './time-out-run.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { createLog } from '../log.ts';
-import { touchClusterClock } from '../store/sweep.ts';
+import { touchClusterClock } from '../store/queue/sweep.ts';
 import { cancelRun } from './cancel-run.ts';
 import { markLeased } from './mark-leased.ts';
 import { returnLeases } from './return-leases.ts';

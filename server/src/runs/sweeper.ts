@@ -2,12 +2,11 @@
 // does at a time.
 import { isRunEnded, type StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
-import type { Sql } from '../store/connection.ts';
-import { forgetEndedOrphans, lostOrphans, orphanAttempts } from '../store/detached-attempts.ts';
-import { forgetUnusedLocks, freeStaleLocks } from '../store/lock-slots.ts';
-import { makeOutputPartitions } from '../store/run-output.ts';
-import { lockOpenTargetRuns, lockWaitingSteps } from '../store/run-progress.ts';
-import { runsPastTimeout } from '../store/strategy-steps.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { forgetEndedOrphans, lostOrphans, orphanAttempts } from '../store/queue/detached-attempts.ts';
+import { forgetUnusedLocks, freeStaleLocks } from '../store/queue/lock-slots.ts';
+import { runsPastTimeout } from '../store/queue/strategy-steps.ts';
 import {
   cancellingRuns,
   deleteExpired,
@@ -19,8 +18,9 @@ import {
   runsNotStarted,
   touchClusterClock,
   waitingSegments,
-} from '../store/sweep.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/queue/sweep.ts';
+import { makeOutputPartitions } from '../store/runs/run-output.ts';
+import { lockOpenTargetRuns, lockWaitingSteps } from '../store/runs/run-progress.ts';
 import { expireHolds } from './decide-held.ts';
 import { applyRetention, type RetentionDeps } from './retention.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';

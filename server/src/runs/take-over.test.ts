@@ -1,8 +1,8 @@
 import type { JournalAttempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { createLog } from '../log.ts';
-import type { ClaimedStep } from '../store/claims.ts';
-import { takeOverOrphans } from '../store/detached-attempts.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
+import { takeOverOrphans } from '../store/queue/detached-attempts.ts';
 import { markLeased } from './mark-leased.ts';
 import { resumeAgent } from './resume-agent.ts';
 import { Sweeper } from './sweeper.ts';

@@ -18,10 +18,10 @@ import {
   type TestInstallation,
   testOrigin,
 } from '../segments/testing.ts';
-import { lockAgent, openSessions, readySessions } from '../store/agent-sessions.ts';
-import { type ClaimedStep, claimSteps } from '../store/claims.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { lockAgent, openSessions, readySessions } from '../store/agents/agent-sessions.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { type ClaimedStep, claimSteps } from '../store/queue/claims.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
 import { startRun } from './start-run.ts';

@@ -1,8 +1,8 @@
 // A run past its own timeout is stopped as by a cancel: what waits ends here and now, what runs is told to stop.
 import { isRunEnded } from '@opsconductor/protocol';
-import type { Sql } from '../store/connection.ts';
-import { markTimedOut } from '../store/strategy-steps.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { markTimedOut } from '../store/queue/strategy-steps.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { runTimeoutMessage } from './settle-attempts.ts';
 import { stopWaiting } from './stop-run.ts';

@@ -2,9 +2,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type EnrollmentTokenReply, formatEnrollmentToken, limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
-import type { Sql } from '../store/connection.ts';
-import { deleteOldEnrollmentTokens, insertEnrollmentToken } from '../store/enrollment-tokens.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { deleteOldEnrollmentTokens, insertEnrollmentToken } from '../store/agents/enrollment-tokens.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { enrollmentSteps } from './enrollment-steps.ts';
 import { segmentFor } from './segment-for.ts';
 

@@ -6,10 +6,10 @@ import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import { type Sql, violatedConstraint } from '../store/connection.ts';
-import { insertSegment, nextSegmentId } from '../store/segments.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { insertSegment, nextSegmentId } from '../store/agents/segments.ts';
+import { type Sql, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { getSegment } from './list-segments.ts';
 import { sealRoot } from './segment-root.ts';
 

@@ -12,15 +12,15 @@ import { recordAudit } from '../audit/record-audit.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import { findAgent, insertAgent, listSegmentAgents } from '../store/agents.ts';
-import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
+import { findAgent, insertAgent, listSegmentAgents } from '../store/agents/agents.ts';
 import {
   type EnrollmentTokenRow,
   lockEnrollmentToken,
   markEnrollmentTokenUsed,
-} from '../store/enrollment-tokens.ts';
-import { lockSegment, type SegmentRow } from '../store/segments.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/agents/enrollment-tokens.ts';
+import { lockSegment, type SegmentRow } from '../store/agents/segments.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { hashEnrollmentSecret } from './create-enrollment-token.ts';
 import { publishRoster } from './publish-roster.ts';
 import type { ServerIdentity } from './segment-root.ts';

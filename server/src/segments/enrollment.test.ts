@@ -12,10 +12,10 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { markWrapsOpened } from '../store/segment-key-wraps.ts';
-import { lockSegment } from '../store/segments.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
+import { lockSegment } from '../store/agents/segments.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { enrollAgent } from './enroll-agent.ts';
 import { getSegment } from './list-segments.ts';
 import { offerSegmentKey } from './offer-segment-key.ts';

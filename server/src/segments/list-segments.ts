@@ -3,9 +3,13 @@ import { fingerprint } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { listNamedSegments, listSegmentOverviews, type SegmentOverviewRow } from '../store/segments.ts';
-import { reachesEverything } from '../store/visibility.ts';
+import {
+  listNamedSegments,
+  listSegmentOverviews,
+  type SegmentOverviewRow,
+} from '../store/agents/segments.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { reachesEverything } from '../store/people/visibility.ts';
 
 /**
  * The segments within the reaches by name, whole, because an installation has tens of them; and the names of those

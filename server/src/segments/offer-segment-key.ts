@@ -8,11 +8,11 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
-import { findAgent } from '../store/agents.ts';
-import type { Tx } from '../store/connection.ts';
-import { insertWrap, listWraps } from '../store/segment-key-wraps.ts';
-import { insertSegmentKey, listSegmentKeys, lockSegment, type SegmentRow } from '../store/segments.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { findAgent } from '../store/agents/agents.ts';
+import { insertWrap, listWraps } from '../store/agents/segment-key-wraps.ts';
+import { insertSegmentKey, listSegmentKeys, lockSegment, type SegmentRow } from '../store/agents/segments.ts';
+import type { Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import type { EnrollmentDeps } from './enroll-agent.ts';
 import { publishRoster } from './publish-roster.ts';
 import { requireWrap } from './segment-state.ts';

@@ -1,8 +1,13 @@
 import { encodeBase64, type Roster, type SignedRoster, signRoster } from '@opsconductor/protocol/sealing';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { type AgentRow, listSegmentAgents } from '../store/agents.ts';
-import type { Tx } from '../store/connection.ts';
-import { listSegmentKeys, notifySegmentChanged, type SegmentRow, storeRoster } from '../store/segments.ts';
+import { type AgentRow, listSegmentAgents } from '../store/agents/agents.ts';
+import {
+  listSegmentKeys,
+  notifySegmentChanged,
+  type SegmentRow,
+  storeRoster,
+} from '../store/agents/segments.ts';
+import type { Tx } from '../store/database/connection.ts';
 import { openRoot } from './segment-root.ts';
 
 /**

@@ -2,8 +2,8 @@ import type { SealingKey } from '@opsconductor/protocol';
 import { encodeBase64 } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { listSegmentKeys, type SegmentRow } from '../store/segments.ts';
+import { listSegmentKeys, type SegmentRow } from '../store/agents/segments.ts';
+import type { Queryable } from '../store/database/connection.ts';
 import { segmentFor } from './segment-for.ts';
 
 /**

@@ -2,8 +2,8 @@ import type { Permission } from '@opsconductor/protocol';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { findSegment, type SegmentRow } from '../store/segments.ts';
+import { findSegment, type SegmentRow } from '../store/agents/segments.ts';
+import type { Queryable } from '../store/database/connection.ts';
 
 /**
  * The segment, for what needs the permission on it.

@@ -3,7 +3,7 @@ import type { KeyPair } from '@opsconductor/protocol/sealing';
 import { unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
-import type { SegmentRow } from '../store/segments.ts';
+import type { SegmentRow } from '../store/agents/segments.ts';
 
 /** Who this server is to agents: what it signs and what agents pin. */
 export interface ServerIdentity {

@@ -4,10 +4,10 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { invalidField } from '../errors.ts';
-import type { Queryable, Sql } from '../store/connection.ts';
-import { lockCredential } from '../store/credentials.ts';
-import { readSegmentSettings, writeSegmentSettings } from '../store/segment-settings.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { readSegmentSettings, writeSegmentSettings } from '../store/agents/segment-settings.ts';
+import type { Queryable, Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { lockCredential } from '../store/targets/credentials.ts';
 import { segmentFor } from './segment-for.ts';
 
 /** @throws {AppError} `not_found`. */

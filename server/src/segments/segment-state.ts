@@ -4,10 +4,10 @@ import { decodeBase64 } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
-import { findAgent } from '../store/agents.ts';
-import type { Queryable, Tx } from '../store/connection.ts';
-import { findSegmentState, hasOpenedWrap, insertWrap } from '../store/segment-key-wraps.ts';
-import { notifySegmentChanged } from '../store/segments.ts';
+import { findAgent } from '../store/agents/agents.ts';
+import { findSegmentState, hasOpenedWrap, insertWrap } from '../store/agents/segment-key-wraps.ts';
+import { notifySegmentChanged } from '../store/agents/segments.ts';
+import type { Queryable, Tx } from '../store/database/connection.ts';
 
 export type SegmentState = Static<typeof SegmentStateSchema>;
 

@@ -1,8 +1,8 @@
 import { signingPublicKeyOf } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AppError } from '../errors.ts';
-import { findSegment } from '../store/segments.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { findSegment } from '../store/agents/segments.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createSegment } from './create-segment.ts';
 import { getSegment, healthOf, listSegments } from './list-segments.ts';
 import { openRoot, sealRoot } from './segment-root.ts';

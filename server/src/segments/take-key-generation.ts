@@ -10,11 +10,11 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
-import { findAgent } from '../store/agents.ts';
-import type { Sql } from '../store/connection.ts';
-import { insertWrap } from '../store/segment-key-wraps.ts';
-import { insertSegmentKey, lockSegment } from '../store/segments.ts';
-import { inTransaction } from '../store/transaction.ts';
+import { findAgent } from '../store/agents/agents.ts';
+import { insertWrap } from '../store/agents/segment-key-wraps.ts';
+import { insertSegmentKey, lockSegment } from '../store/agents/segments.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { publishRoster } from './publish-roster.ts';
 import { requireWrap } from './segment-state.ts';
 

@@ -3,15 +3,15 @@
 import { setImmediate } from 'node:timers/promises';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import type { Log } from '../log.ts';
-import type { Sql, Tx } from '../store/connection.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   clearChecks,
   saveChecks,
   siteRulesRevision,
   staleJobs,
   tryCheckLock,
-} from '../store/site-rule-checks.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/jobs/site-rule-checks.ts';
 import { loadSiteRules } from './site-rules.ts';
 import { heldJob } from './violations.ts';
 

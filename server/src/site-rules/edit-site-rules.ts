@@ -17,8 +17,9 @@ import { auditedBy, type Caller } from '../caller.ts';
 import { noSuchCategory } from '../categories/no-such-category.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import { holdCategory } from '../store/categories.ts';
-import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { holdCategory } from '../store/jobs/categories.ts';
 import {
   countSiteRules,
   deleteSiteRule as deleteRow,
@@ -27,8 +28,7 @@ import {
   type SiteRuleFields,
   type SiteRuleRow,
   updateSiteRule as updateRow,
-} from '../store/site-rules.ts';
-import { inTransaction } from '../store/transaction.ts';
+} from '../store/jobs/site-rules.ts';
 import { getSiteRule } from './list-site-rules.ts';
 
 /**

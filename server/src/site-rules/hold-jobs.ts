@@ -3,8 +3,8 @@ import { setImmediate } from 'node:timers/promises';
 import type { DefinitionProblem, Labels } from '@opsconductor/protocol';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
-import type { Queryable, Tx } from '../store/connection.ts';
-import { jobsToHoldById } from '../store/site-rules.ts';
+import type { Queryable, Tx } from '../store/database/connection.ts';
+import { jobsToHoldById } from '../store/jobs/site-rules.ts';
 import { loadSiteRules, type SiteRules, siteRuleDetail } from './site-rules.ts';
 import { heldJob } from './violations.ts';
 

@@ -1,8 +1,8 @@
 import { limits, type SiteRule, type SiteRulePage } from '@opsconductor/protocol';
 import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { pageOf } from '../store/cursor.ts';
-import { findSiteRule, listSiteRules as listRows, type SiteRuleRow } from '../store/site-rules.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
+import { findSiteRule, listSiteRules as listRows, type SiteRuleRow } from '../store/jobs/site-rules.ts';
 
 export async function listSiteRules(
   sql: Queryable,

@@ -10,8 +10,8 @@ import {
   type SiteRuleText,
 } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { enabledSiteRules, type SiteRuleRow } from '../store/site-rules.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { enabledSiteRules, type SiteRuleRow } from '../store/jobs/site-rules.ts';
 
 /** A definition as it would be saved. Where it names no category it is for that of jobs that name none. */
 export interface HeldDefinition {

@@ -13,9 +13,9 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { notFound } from '../errors.ts';
 import { openDefinition } from '../jobs/seal-definition.ts';
 import { joinDefinition } from '../jobs/split-definition.ts';
-import type { Queryable } from '../store/connection.ts';
-import { decodeCursor, encodeCursor } from '../store/cursor.ts';
-import { findSiteRule, type HeldJobRow, jobsToHold } from '../store/site-rules.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { decodeCursor, encodeCursor } from '../store/database/cursor.ts';
+import { findSiteRule, type HeldJobRow, jobsToHold } from '../store/jobs/site-rules.ts';
 import { type HeldDefinition, textOf } from './site-rules.ts';
 
 const portion = 100;

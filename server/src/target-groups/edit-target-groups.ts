@@ -5,8 +5,10 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
-import { listSelectingGroups, lockMembership } from '../store/target-group-members.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { listSelectingGroups, lockMembership } from '../store/targets/target-group-members.ts';
 import {
   credentialsOfSegments,
   deleteTargetGroup as deleteRow,
@@ -17,10 +19,8 @@ import {
   setGroupCredentials,
   type TargetGroupFields,
   updateTargetGroup as updateRow,
-} from '../store/target-groups.ts';
-import { targetsSeen } from '../store/target-selection.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+} from '../store/targets/target-groups.ts';
+import { targetsSeen } from '../store/targets/target-selection.ts';
 import { readSelector } from '../targets/read-selector.ts';
 import { GroupOrderError, orderGroups, selectingGroup } from './group-order.ts';
 import { getTargetGroup } from './list-target-groups.ts';

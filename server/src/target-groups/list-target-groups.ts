@@ -9,14 +9,14 @@ import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import type { Queryable } from '../store/connection.ts';
-import { pageOf } from '../store/cursor.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
 import {
   findTargetGroup,
   listEntries,
   listTargetGroups as listRows,
   type TargetGroupRow,
-} from '../store/target-groups.ts';
+} from '../store/targets/target-groups.ts';
 
 interface PageOf<T> {
   items: T[];

@@ -3,15 +3,15 @@
 import { type Permission, type Role, reachesInto, rolePermissions } from '@opsconductor/protocol';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
-import type { Tx } from '../store/connection.ts';
+import type { Tx } from '../store/database/connection.ts';
 import {
   grantsOnGroups,
   listSelectingGroups,
   type MembershipChange,
   refreshGroups,
   setMembers,
-} from '../store/target-group-members.ts';
-import { targetsOutside } from '../store/targets.ts';
+} from '../store/targets/target-group-members.ts';
+import { targetsOutside } from '../store/targets/targets.ts';
 import { orderGroups, selectingGroup } from './group-order.ts';
 
 /** Each brings its own condition into one statement. */

@@ -11,8 +11,8 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
-import { lockMembership } from '../store/target-group-members.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { lockMembership } from '../store/targets/target-group-members.ts';
 import { bulkChangeTargets } from '../targets/bulk-targets.ts';
 import {
   type CreateTargetRequest,

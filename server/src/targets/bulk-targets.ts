@@ -5,13 +5,23 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import type { Sql, Tx } from '../store/connection.ts';
-import { type BulkChange, changedByBulk, changeTargets, selectToChange } from '../store/target-bulk.ts';
-import { lockMembership } from '../store/target-group-members.ts';
-import { findTargetGroup, putEntries, removeEntries, type TargetGroupRow } from '../store/target-groups.ts';
-import { selectedBySelector } from '../store/target-selection.ts';
-import { deleteTargets, segmentsOfTargets, targetsOutside } from '../store/targets.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import {
+  type BulkChange,
+  changedByBulk,
+  changeTargets,
+  selectToChange,
+} from '../store/targets/target-bulk.ts';
+import { lockMembership } from '../store/targets/target-group-members.ts';
+import {
+  findTargetGroup,
+  putEntries,
+  removeEntries,
+  type TargetGroupRow,
+} from '../store/targets/target-groups.ts';
+import { selectedBySelector } from '../store/targets/target-selection.ts';
+import { deleteTargets, segmentsOfTargets, targetsOutside } from '../store/targets/targets.ts';
 import { refreshMembersOfGroup, refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
 import { refuseInUse, requireCredential } from './edit-targets.ts';
 import { readSelection, refuseTooMany, requireFound } from './read-selection.ts';

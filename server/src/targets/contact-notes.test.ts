@@ -1,7 +1,7 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { holdTransaction, setupRuns, success, type TestRuns } from '../runs/testing.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { ContactNotes } from './contact-notes.ts';
 import { getTarget } from './list-targets.ts';
 

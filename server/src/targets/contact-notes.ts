@@ -2,8 +2,8 @@
 // must not wait for it; what a stopping server had not written yet is lost, and the next attempt tells it again.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
-import type { Sql } from '../store/connection.ts';
-import { type Contact, type StepContact, writeStepContacts } from '../store/target-contacts.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { type Contact, type StepContact, writeStepContacts } from '../store/targets/target-contacts.ts';
 
 const gatherMs = 1_000;
 const maxGathered = 10_000;

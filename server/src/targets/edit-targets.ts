@@ -4,11 +4,13 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { type Sql, type Tx, violatedConstraint } from '../store/connection.ts';
-import { lockCredential } from '../store/credentials.ts';
-import { deleteHostKeys, insertGivenFingerprint } from '../store/host-keys.ts';
-import { segmentSeen } from '../store/place-names.ts';
-import { lockMembership } from '../store/target-group-members.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { segmentSeen } from '../store/people/place-names.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { lockCredential } from '../store/targets/credentials.ts';
+import { deleteHostKeys, insertGivenFingerprint } from '../store/targets/host-keys.ts';
+import { lockMembership } from '../store/targets/target-group-members.ts';
 import {
   deleteTargets,
   findOpenRunOf,
@@ -18,9 +20,7 @@ import {
   type TargetFields,
   type TargetRow,
   updateTarget as updateTargetRow,
-} from '../store/targets.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+} from '../store/targets/targets.ts';
 import { refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
 import { connectionOf } from './connection-of.ts';
 import { getTarget } from './list-targets.ts';

@@ -9,7 +9,7 @@ import { startRun } from '../runs/start-run.ts';
 import { setupRuns, type TestRuns } from '../runs/testing.ts';
 import { getSegmentSettings, putSegmentSettings } from '../segments/segment-settings.ts';
 import { makeSegment, sealedCredentialRequest } from '../segments/testing.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createTargetGroup, updateTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { bulkChangeTargets } from './bulk-targets.ts';
 import { createTarget } from './edit-targets.ts';

@@ -14,10 +14,14 @@ import type { Authority } from '../auth/authority.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { invalidField, notFound } from '../errors.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
-import type { Queryable } from '../store/connection.ts';
-import { findCredentialByName, type SettingsPlace, settingsPlaces } from '../store/effective-settings.ts';
-import { findRunnableJob } from '../store/run-creation.ts';
-import { findTarget, type TargetRow } from '../store/targets.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { findRunnableJob } from '../store/runs/run-creation.ts';
+import {
+  findCredentialByName,
+  type SettingsPlace,
+  settingsPlaces,
+} from '../store/targets/effective-settings.ts';
+import { findTarget, type TargetRow } from '../store/targets/targets.ts';
 
 type Value = EffectiveSetting['value'];
 type Source = EffectiveSetting['source'];

@@ -6,9 +6,9 @@ import {
   type TestInstallation,
   waitUntilBlocked,
 } from '../segments/testing.ts';
-import { lockTarget } from '../store/targets.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { lockTarget } from '../store/targets/targets.ts';
 import { createTarget } from './edit-targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { acceptHostKey, hostKeyLinesOf, recordSeenHostKey } from './host-keys.ts';

@@ -3,7 +3,8 @@
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, notFound } from '../errors.ts';
-import type { Queryable, Tx } from '../store/connection.ts';
+import type { Queryable, Tx } from '../store/database/connection.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import {
   acceptOnly,
   completeAcceptedKey,
@@ -11,9 +12,8 @@ import {
   listAcceptedLines,
   listHostKeys,
   replaceOfferedKey,
-} from '../store/host-keys.ts';
-import { lockTarget } from '../store/targets.ts';
-import { unrestricted } from '../store/visibility.ts';
+} from '../store/targets/host-keys.ts';
+import { lockTarget } from '../store/targets/targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { requireOnTarget } from './require-on-target.ts';
 

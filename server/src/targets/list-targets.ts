@@ -10,10 +10,15 @@ import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import type { Queryable } from '../store/connection.ts';
-import { pageOf } from '../store/cursor.ts';
-import { type HostKeyRow, listHostKeys } from '../store/host-keys.ts';
-import { countTargets, findTarget, listTargets as listTargetRows, type TargetRow } from '../store/targets.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
+import { type HostKeyRow, listHostKeys } from '../store/targets/host-keys.ts';
+import {
+  countTargets,
+  findTarget,
+  listTargets as listTargetRows,
+  type TargetRow,
+} from '../store/targets/targets.ts';
 import { connectionOf } from './connection-of.ts';
 import { readSelector } from './read-selector.ts';
 

@@ -9,11 +9,11 @@ import {
 import type { Static } from 'typebox';
 import type { Authority } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { decodeCursor, encodeCursor } from '../store/cursor.ts';
-import { labelsOfNoTarget } from '../store/place-names.ts';
-import { findRunnableJob } from '../store/run-creation.ts';
-import { summarizeSelection } from '../store/target-selection.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { decodeCursor, encodeCursor } from '../store/database/cursor.ts';
+import { labelsOfNoTarget } from '../store/people/place-names.ts';
+import { findRunnableJob } from '../store/runs/run-creation.ts';
+import { summarizeSelection } from '../store/targets/target-selection.ts';
 import { readSelection, refuseTooMany, requireFound } from './read-selection.ts';
 import { summaryOf } from './selection-problems.ts';
 

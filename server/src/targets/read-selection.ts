@@ -3,8 +3,13 @@
 import { limits, type RunSelection, type TargetSelection } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { AppError } from '../errors.ts';
-import type { Queryable } from '../store/connection.ts';
-import { groupsSeen, type SelectionTerms, type TargetQuery, targetsSeen } from '../store/target-selection.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import {
+  groupsSeen,
+  type SelectionTerms,
+  type TargetQuery,
+  targetsSeen,
+} from '../store/targets/target-selection.ts';
 import { readSelector } from './read-selector.ts';
 
 export interface ReadSelection {

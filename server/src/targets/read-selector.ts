@@ -4,8 +4,8 @@ import { parseSelector, patternsOf, type Selector, SelectorError } from '@opscon
 import type { Reach } from '../auth/authority.ts';
 import { AppError, invalidField } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import type { Queryable } from '../store/connection.ts';
-import { namesOfGroups, namesOfSegments } from '../store/place-names.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { namesOfGroups, namesOfSegments } from '../store/people/place-names.ts';
 
 /**
  * Reads a selector and looks up the segments and groups that it names.

@@ -1,8 +1,8 @@
 import type { Permission } from '@opsconductor/protocol';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
-import type { Queryable } from '../store/connection.ts';
-import { targetsOutside } from '../store/targets.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { targetsOutside } from '../store/targets/targets.ts';
 
 /** @throws {MissingPermission} when the caller, who sees the target, may not do this with it. */
 export async function requireOnTarget(

@@ -1,6 +1,6 @@
 // Why a selected target can't be run on, in words.
 import type { ConnectionProtocol, SelectionProblem } from '@opsconductor/protocol';
-import type { SelectedRow } from '../store/target-selection.ts';
+import type { SelectedRow } from '../store/targets/target-selection.ts';
 
 /** The problem of one target, in a sentence. */
 export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string {

@@ -12,8 +12,8 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
-import { inTransaction } from '../store/transaction.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { acceptHostKey } from './host-keys.ts';

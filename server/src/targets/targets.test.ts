@@ -7,7 +7,7 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { getTarget, listTargets } from './list-targets.ts';
 

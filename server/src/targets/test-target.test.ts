@@ -9,7 +9,7 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
-import { unrestricted } from '../store/visibility.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget } from './edit-targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { getTarget } from './list-targets.ts';

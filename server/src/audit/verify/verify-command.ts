@@ -2,8 +2,8 @@
 import { decodeBase64, fingerprint, publicKeyBytes, SealingError } from '@opsconductor/protocol/sealing';
 import { Command, CommanderError } from 'commander';
 import { startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
-import { connect, type Sql } from '../../store/connection.ts';
-import { readInstallation } from '../../store/installation.ts';
+import { connect, type Sql } from '../../store/database/connection.ts';
+import { readInstallation } from '../../store/database/installation.ts';
 import { readNotes } from '../checkpoint-notes.ts';
 import type { LogVerifier } from './log-verifier.ts';
 import { type VerifyOptions, verifyDatabase } from './verify-database.ts';

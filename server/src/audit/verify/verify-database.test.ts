@@ -1,7 +1,7 @@
 // Each attack is made with SQL by somebody who has the server's database role and switches its triggers off.
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { latestCheckpoint } from '../../store/audit-seals.ts';
+import { latestCheckpoint } from '../../store/audit/audit-seals.ts';
 import { applyRetention } from '../retention.ts';
 import { sealRows } from '../seal-rows.ts';
 import { setupAudit, type TestAudit } from '../testing.ts';

@@ -1,8 +1,8 @@
 // `audit verify --database-url`: every row of a database against its checkpoints and those kept elsewhere.
 import type { Frontier } from '@opsconductor/protocol/audit';
-import { retentionNotes } from '../../store/audit-seals.ts';
-import { strayRows, unsealedRows } from '../../store/audit-verification.ts';
-import type { Sql } from '../../store/connection.ts';
+import { retentionNotes } from '../../store/audit/audit-seals.ts';
+import { strayRows, unsealedRows } from '../../store/audit/audit-verification.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import { readRetentionNote } from '../retention.ts';
 import { readFrontier, TreeDamaged } from '../tree-reader.ts';
 import { walkLog } from '../walk-log.ts';

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { unrestricted } from '../../store/visibility.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { exportLog } from '../export-log.ts';
 import { applyRetention } from '../retention.ts';
 import { filterOf } from '../search-log.ts';

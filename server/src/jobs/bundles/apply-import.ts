@@ -9,8 +9,9 @@ import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError } from '../../errors.ts';
 import { loadSiteRules, type SiteRules } from '../../site-rules/site-rules.ts';
-import { holdCategory, insertCategory, lockCategoryTree } from '../../store/categories.ts';
-import { type Queryable, type Sql, type Tx, violatedConstraint } from '../../store/connection.ts';
+import { type Queryable, type Sql, type Tx, violatedConstraint } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { holdCategory, insertCategory, lockCategoryTree } from '../../store/jobs/categories.ts';
 import {
   findJobsNamed,
   insertBundledJobs,
@@ -19,7 +20,7 @@ import {
   lockJobs,
   type NewBundledJob,
   nextJobIds,
-} from '../../store/job-bundles.ts';
+} from '../../store/jobs/job-bundles.ts';
 import {
   endApplying,
   type JobImportItemRow,
@@ -27,10 +28,9 @@ import {
   listImportBases,
   nextImportItems,
   noteMadeJobs,
-} from '../../store/job-imports.ts';
-import { findVersionName, putVersionName } from '../../store/job-versions.ts';
-import { setJobState } from '../../store/jobs.ts';
-import { inTransaction } from '../../store/transaction.ts';
+} from '../../store/jobs/job-imports.ts';
+import { findVersionName, putVersionName } from '../../store/jobs/job-versions.ts';
+import { setJobState } from '../../store/jobs/jobs.ts';
 import { changeSettings } from '../change-settings.ts';
 import { editableJob } from '../editable-job.ts';
 import { sealNewDefinition } from '../seal-definition.ts';

@@ -2,8 +2,8 @@
 import type { ExistingTreatment, ImportChoicesRequest } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { invalidField } from '../../errors.ts';
-import type { Tx } from '../../store/connection.ts';
-import { takenJobNames } from '../../store/job-bundles.ts';
+import type { Tx } from '../../store/database/connection.ts';
+import { takenJobNames } from '../../store/jobs/job-bundles.ts';
 import {
   findImportItem,
   type JobImportItemRow,
@@ -12,7 +12,7 @@ import {
   nextImportItems,
   setImportExisting,
   updateImportItem,
-} from '../../store/job-imports.ts';
+} from '../../store/jobs/job-imports.ts';
 import { decideItem, type ExistingJob } from './decide-item.ts';
 import { existingJobs } from './existing-jobs.ts';
 import { freeName, type PlanDeps, plannedFields } from './plan-import.ts';

@@ -10,7 +10,7 @@ import {
   type JobDefinition,
   limits,
 } from '@opsconductor/protocol';
-import type { BundledJobRow } from '../../store/job-bundles.ts';
+import type { BundledJobRow } from '../../store/jobs/job-bundles.ts';
 import { stateProblem } from '../life/change-state.ts';
 import type { BundleEntry } from './read-jobs.ts';
 

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../store/job-bundles.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../store/jobs/job-bundles.ts';
 import { canonicalJson } from '../canonical-json.ts';
 import { openDefinition } from '../seal-definition.ts';
 import type { ExistingJob } from './decide-item.ts';

@@ -3,9 +3,9 @@ import { type ErrorDetail, generalCategory, type JobDefinition, limits } from '@
 import type { Caller } from '../../caller.ts';
 import { noSuchCategory } from '../../categories/no-such-category.ts';
 import { AppError } from '../../errors.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { usableCredentialNames } from '../../store/credentials.ts';
-import { categoriesNamed } from '../../store/job-bundles.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { categoriesNamed } from '../../store/jobs/job-bundles.ts';
+import { usableCredentialNames } from '../../store/targets/credentials.ts';
 import { credentialProblems, credentialsNamed } from '../require-credential-use.ts';
 import { requireRawSplice } from '../require-raw-splice.ts';
 

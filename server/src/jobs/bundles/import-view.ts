@@ -1,6 +1,6 @@
 // An import as people see it.
 import type { ImportCounts, JobImportHead, JobImportItem, JobImportItemDetail } from '@opsconductor/protocol';
-import type { JobImportItemRow, JobImportRow } from '../../store/job-imports.ts';
+import type { JobImportItemRow, JobImportRow } from '../../store/jobs/job-imports.ts';
 import type { ImportSeal } from './seal-import.ts';
 
 export function headOf(row: JobImportRow): JobImportHead {

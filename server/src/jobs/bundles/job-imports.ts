@@ -19,8 +19,9 @@ import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
-import type { Queryable, Sql, Tx } from '../../store/connection.ts';
-import { pageOf } from '../../store/cursor.ts';
+import type { Queryable, Sql, Tx } from '../../store/database/connection.ts';
+import { pageOf } from '../../store/database/cursor.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
 import {
   beatImport,
   deleteImport,
@@ -36,8 +37,7 @@ import {
   listImports,
   lockImport,
   startApplying,
-} from '../../store/job-imports.ts';
-import { inTransaction } from '../../store/transaction.ts';
+} from '../../store/jobs/job-imports.ts';
 import { applyImport, refuseChanged } from './apply-import.ts';
 import { choose } from './choose.ts';
 import { convertFile } from './convert-file.ts';

@@ -9,9 +9,9 @@ import {
 import type { Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { loadSiteRules, type SiteRules, siteRuleDetail } from '../../site-rules/site-rules.ts';
-import type { Queryable, Sql } from '../../store/connection.ts';
-import { takenJobNames, templatesNamed } from '../../store/job-bundles.ts';
-import { insertImportItems, type JobImportItemRow } from '../../store/job-imports.ts';
+import type { Queryable, Sql } from '../../store/database/connection.ts';
+import { takenJobNames, templatesNamed } from '../../store/jobs/job-bundles.ts';
+import { insertImportItems, type JobImportItemRow } from '../../store/jobs/job-imports.ts';
 import { encodeDefinition, maxDefinitionBytes } from '../seal-definition.ts';
 import { type Decision, decideItem, type ExistingJob, wholeDefinition } from './decide-item.ts';
 import { baseOf, existingJobs } from './existing-jobs.ts';

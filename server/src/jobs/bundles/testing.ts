@@ -2,7 +2,7 @@
 import type { ExportJobsQuery, JobImport } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { createLog } from '../../log.ts';
-import { unrestricted } from '../../store/visibility.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { setupJobs, type TestJobs } from '../testing.ts';
 import { exportJobs } from './export-jobs.ts';
 import { JobImports } from './job-imports.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeSegment } from '../../segments/testing.ts';
-import { unrestricted } from '../../store/visibility.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { setupJobs, step, type TestJobs } from '../testing.ts';
 import { jobStatistics } from './job-statistics.ts';
 import { jobHealth, jobsHealth } from './jobs-health.ts';

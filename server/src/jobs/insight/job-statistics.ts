@@ -1,7 +1,7 @@
 import { type JobStatistics, limits } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { readJobStatistics } from '../../store/job-statistics.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { readJobStatistics } from '../../store/jobs/job-statistics.ts';
 import { seenJob } from '../versions/read-versions.ts';
 
 /** What the runs of a job come to that began within the last days. @throws {AppError} `not_found`. */

@@ -12,8 +12,8 @@ import type { Reach } from '../../auth/authority.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError } from '../../errors.ts';
 import { siteRulesBroken } from '../../site-rules/hold-jobs.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { decodeCursor, pageOf } from '../../store/cursor.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
 import {
   findJobFindings,
   type HealthQuestion,
@@ -22,8 +22,8 @@ import {
   readJobsHealth,
   segmentsWithoutAgents,
   type UnwellJobRow,
-} from '../../store/job-health.ts';
-import { segmentQueues } from '../../store/queue-status.ts';
+} from '../../store/jobs/job-health.ts';
+import { segmentQueues } from '../../store/queue/queue-status.ts';
 import { loadJobVersion } from '../load-job-version.ts';
 import { stuckSegmentProblems } from '../queue-status.ts';
 import { joinDefinition } from '../split-definition.ts';

@@ -1,6 +1,6 @@
 import type { BulkJobRequest } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { unrestricted } from '../../store/visibility.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { listJobs } from '../list-jobs.ts';
 import { setupJobs, type TestJobs } from '../testing.ts';
 import { bulkChangeJobs } from './bulk-jobs.ts';

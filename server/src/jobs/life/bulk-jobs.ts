@@ -16,15 +16,15 @@ import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
 import { type JobPlace, newlyBroken } from '../../site-rules/hold-jobs.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
-import type { Sql, Tx } from '../../store/connection.ts';
+import type { Sql, Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
 import {
   type BulkJobRow,
   selectJobsToChange,
   setCategoryOfJobs,
   setLabelsOfJobs,
-} from '../../store/job-bulk.ts';
-import { deleteJobs, openRunsOf, setJobState } from '../../store/jobs.ts';
-import { inTransaction } from '../../store/transaction.ts';
+} from '../../store/jobs/job-bulk.ts';
+import { deleteJobs, openRunsOf, setJobState } from '../../store/jobs/jobs.ts';
 import { categoryForJobs } from '../category-for-jobs.ts';
 import { readJobFilter } from '../list-jobs.ts';
 import { stateProblem } from './change-state.ts';

@@ -1,9 +1,9 @@
 import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
-import type { Sql } from '../../store/connection.ts';
-import { deleteJobs, openRunsOf } from '../../store/jobs.ts';
-import { inTransaction } from '../../store/transaction.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { deleteJobs, openRunsOf } from '../../store/jobs/jobs.ts';
 import { editableJob } from '../editable-job.ts';
 
 const maxNamedRuns = 20;

@@ -1,8 +1,8 @@
 import { type JobState, jobStates, mayBecome } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { purgeRun } from '../../store/runs.ts';
-import { inTransaction } from '../../store/transaction.ts';
-import { unrestricted } from '../../store/visibility.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { purgeRun } from '../../store/runs/runs.ts';
 import { listJobs } from '../list-jobs.ts';
 import { setupJobs, type TestJobs } from '../testing.ts';
 import { saveJob } from '../versions/save-job.ts';
@@ -98,7 +98,7 @@ describe('deleting a job', () => {
       saveJob(t, job.id, { definition: job.definition, expectedVersion: 1 }, t.caller),
     ).rejects.toMatchObject({ code: 'not_found' });
     expect((await listJobs(t.sql, { search: 'ran', count: true }, unrestricted)).items).toEqual([]);
-    const { findRun } = await import('../../store/runs.ts');
+    const { findRun } = await import('../../store/runs/runs.ts');
     expect(await findRun(t.sql, first)).toMatchObject({ jobName: 'ran', stepNames: ['ask'] });
     const another = await t.create({ name: 'ran' });
     expect(another.id).not.toBe(job.id);

@@ -1,11 +1,11 @@
 // All that was done to a job, in words, newest first: its versions, and what the audit log has of it.
 import { type historyKinds, type JobHistoryEntry, limits } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
-import { listCategories } from '../../store/categories.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { decodeCursor, pageOf } from '../../store/cursor.ts';
-import { type HistoryRow, listJobHistory } from '../../store/job-history.ts';
-import { reachesEverything } from '../../store/visibility.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
+import { listCategories } from '../../store/jobs/categories.ts';
+import { type HistoryRow, listJobHistory } from '../../store/jobs/job-history.ts';
+import { reachesEverything } from '../../store/people/visibility.ts';
 import { seenJob } from './read-versions.ts';
 
 type Kind = (typeof historyKinds)[number];

@@ -9,10 +9,10 @@ import {
 import type { Reach } from '../../auth/authority.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { notFound } from '../../errors.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { decodeCursor, pageOf } from '../../store/cursor.ts';
-import { findVersionHead, type JobVersionHeadRow, listVersionHeads } from '../../store/job-versions.ts';
-import { findJob, type JobDetailRow } from '../../store/jobs.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
+import { findVersionHead, type JobVersionHeadRow, listVersionHeads } from '../../store/jobs/job-versions.ts';
+import { findJob, type JobDetailRow } from '../../store/jobs/jobs.ts';
 import { loadJobVersion } from '../load-job-version.ts';
 import { resolveVersion, versionAt } from './resolve-version.ts';
 

@@ -1,6 +1,6 @@
 import { invalidField, notFound } from '../../errors.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { findVersionNumber } from '../../store/job-versions.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { findVersionNumber } from '../../store/jobs/job-versions.ts';
 
 /**
  * The number of the version that a number, tag or channel in a request stands for.

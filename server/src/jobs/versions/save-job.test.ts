@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { SaveConflict } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AppError } from '../../errors.ts';
-import { unrestricted } from '../../store/visibility.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { canonicalJson } from '../canonical-json.ts';
 import { loadJobVersion } from '../load-job-version.ts';
 import { setupJobs, step, type TestJobs } from '../testing.ts';

@@ -3,7 +3,8 @@ import { limits, type VersionName, type VersionNameKind } from '@opsconductor/pr
 import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import { AppError, invalidField, notFound } from '../../errors.ts';
-import type { Sql } from '../../store/connection.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
 import {
   countVersionNames,
   deleteVersionName,
@@ -11,8 +12,7 @@ import {
   findVersionNumber,
   listVersionNames,
   putVersionName,
-} from '../../store/job-versions.ts';
-import { inTransaction } from '../../store/transaction.ts';
+} from '../../store/jobs/job-versions.ts';
 import { editableJob } from '../editable-job.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { listVersionNames } from '../../store/job-versions.ts';
-import { unrestricted } from '../../store/visibility.ts';
+import { listVersionNames } from '../../store/jobs/job-versions.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { canonicalJson } from '../canonical-json.ts';
 import { changeState } from '../life/change-state.ts';
 import { moveJob } from '../move-job.ts';

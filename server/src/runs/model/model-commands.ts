@@ -2,9 +2,9 @@
 // nothing fits; what has to hold afterwards is checked after each.
 import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
 import fc from 'fast-check';
-import { freeLocksOfCleaned, noteCleanUps, takeDueCleanUps } from '../../store/clean-ups.ts';
-import { purgeRun } from '../../store/runs.ts';
-import { inTransaction } from '../../store/transaction.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { freeLocksOfCleaned, noteCleanUps, takeDueCleanUps } from '../../store/queue/clean-ups.ts';
+import { purgeRun } from '../../store/runs/runs.ts';
 import { cancelRun } from '../cancel-run.ts';
 import { decideHeld } from '../decide-held.ts';
 import { type JournalEntry, jobCount, type ModelAgent, type ModelWorld } from './model-world.ts';

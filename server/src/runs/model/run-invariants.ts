@@ -6,7 +6,7 @@ import {
   type RunStatus,
   type StepStatus,
 } from '@opsconductor/protocol';
-import type { Sql } from '../../store/connection.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import { type ModelWorld, slots } from './model-world.ts';
 
 interface Run {

@@ -2,9 +2,9 @@
 import type { StepTransfers } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
-import type { Sql } from '../../store/connection.ts';
-import { findStepOutput } from '../../store/runs.ts';
-import { findTransferTotals, listTransferRows, type TransferRecord } from '../../store/transfers.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { findStepOutput } from '../../store/runs/runs.ts';
+import { findTransferTotals, listTransferRows, type TransferRecord } from '../../store/runs/transfers.ts';
 import type { RunKeys } from '../run-keys.ts';
 import { openNames } from './take-transfers.ts';
 

@@ -2,9 +2,9 @@
 // times and counts are taken only where they are such.
 import type { TransferReport, TransferRow } from '@opsconductor/protocol';
 import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
-import type { Sql } from '../../store/connection.ts';
-import { findStepPlace } from '../../store/run-values.ts';
-import type { NewTransferRow, NewTransfers } from '../../store/transfers.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { findStepPlace } from '../../store/runs/run-values.ts';
+import type { NewTransferRow, NewTransfers } from '../../store/runs/transfers.ts';
 import type { RunKeys } from '../run-keys.ts';
 
 interface AttemptRef {

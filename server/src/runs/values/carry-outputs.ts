@@ -2,8 +2,8 @@
 // anew, since it is bound to its step; secret ones are sealed to their segment still.
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import type { Tx } from '../../store/connection.ts';
-import { findOutputsBefore, findRunValues, type NewStepOutputs } from '../../store/run-values.ts';
+import type { Tx } from '../../store/database/connection.ts';
+import { findOutputsBefore, findRunValues, type NewStepOutputs } from '../../store/runs/run-values.ts';
 import { runKeyContext } from '../run-keys.ts';
 import { openOutputs, sealOutputs } from './values-at-rest.ts';
 

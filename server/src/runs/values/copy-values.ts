@@ -2,8 +2,8 @@
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../../errors.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { findRunSecrets, findRunValues, findSegmentKeysNow } from '../../store/run-values.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { findRunSecrets, findRunValues, findSegmentKeysNow } from '../../store/runs/run-values.ts';
 import { runKeyContext } from '../run-keys.ts';
 import type { SealedSecrets } from './seal-secrets.ts';
 import { openParameters } from './values-at-rest.ts';

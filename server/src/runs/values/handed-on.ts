@@ -3,8 +3,8 @@
 import { type HandedOn, limits, type StepOutcome } from '@opsconductor/protocol';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { loadJobVersion } from '../../jobs/load-job-version.ts';
-import type { Sql } from '../../store/connection.ts';
-import { findStepPlace, type NewStepOutputs } from '../../store/run-values.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { findStepPlace, type NewStepOutputs } from '../../store/runs/run-values.ts';
 import type { RunKeys } from '../run-keys.ts';
 import { sealOutputs } from './values-at-rest.ts';
 

@@ -4,7 +4,7 @@ import type { JobDefinition, LeaseRendering, LeaseSecret, LeaseTarget } from '@o
 import type { SealedEnvelope } from '@opsconductor/protocol/sealing';
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import type { Sql } from '../../store/connection.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import {
   findRenderedTargets,
   findRunSecrets,
@@ -13,7 +13,7 @@ import {
   type RenderedTargetRow,
   type RunValuesRow,
   type StepOutputsRow,
-} from '../../store/run-values.ts';
+} from '../../store/runs/run-values.ts';
 import { runKeyContext } from '../run-keys.ts';
 import { type StepScope, stepScopeOf } from './step-scope.ts';
 import { openOutputs, openParameters } from './values-at-rest.ts';

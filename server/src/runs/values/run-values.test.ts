@@ -4,7 +4,7 @@ import { agentCapabilities } from '@opsconductor/protocol';
 import { openRunValue, sealRunValue } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { createJob } from '../../jobs/create-job.ts';
-import { findRunSecrets, findSegmentKeysNow } from '../../store/run-values.ts';
+import { findRunSecrets, findSegmentKeysNow } from '../../store/runs/run-values.ts';
 import { LeaseBuilder } from '../lease-builder.ts';
 import { rerun } from '../rerun.ts';
 import { startRun } from '../start-run.ts';

@@ -5,8 +5,8 @@ import type { ErrorDetail, SecretParameters } from '@opsconductor/protocol';
 import { sealRunValue } from '@opsconductor/protocol/sealing';
 import { AppError } from '../../errors.ts';
 import { refuseWhileRotating } from '../../segments/sealing-key.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { findSegmentKeysNow, type SealedRunSecret, type SegmentKeyNow } from '../../store/run-values.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { findSegmentKeysNow, type SealedRunSecret, type SegmentKeyNow } from '../../store/runs/run-values.ts';
 
 export interface SealedSecrets {
   id: string;

@@ -4,8 +4,8 @@ import { encodeBase64 } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
 import { refuseWhileRotating } from '../../segments/sealing-key.ts';
-import type { Sql } from '../../store/connection.ts';
-import { findSegmentKeysNow } from '../../store/run-values.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { findSegmentKeysNow } from '../../store/runs/run-values.ts';
 import { segmentsOfStart } from '../start-run.ts';
 
 /**

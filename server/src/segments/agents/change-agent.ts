@@ -4,12 +4,12 @@ import { recordAudit } from '../../audit/record-audit.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import { AppError, notFound } from '../../errors.ts';
-import { lockAgent } from '../../store/agent-sessions.ts';
-import { type AgentRow, findAgentWithSegment } from '../../store/agents.ts';
-import type { Sql, Tx } from '../../store/connection.ts';
-import { lockSegment, type SegmentRow } from '../../store/segments.ts';
-import { inTransaction } from '../../store/transaction.ts';
-import { unrestricted } from '../../store/visibility.ts';
+import { lockAgent } from '../../store/agents/agent-sessions.ts';
+import { type AgentRow, findAgentWithSegment } from '../../store/agents/agents.ts';
+import { lockSegment, type SegmentRow } from '../../store/agents/segments.ts';
+import type { Sql, Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { getAgent } from './list-agents.ts';
 
 const managing: Permission = 'agents.manage';

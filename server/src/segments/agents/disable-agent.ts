@@ -5,8 +5,8 @@ import type { AgentDetail } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError } from '../../errors.ts';
-import { enableAgent as enableRow, shutOutAgent } from '../../store/agent-lifecycle.ts';
-import type { Sql } from '../../store/connection.ts';
+import { enableAgent as enableRow, shutOutAgent } from '../../store/agents/agent-lifecycle.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import { publishRoster } from '../publish-roster.ts';
 import { changeAgent, refuseRevoked } from './change-agent.ts';
 

@@ -3,9 +3,9 @@
 import type { AgentDetail, Labels } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
-import { setDrain, setLabels } from '../../store/agent-lifecycle.ts';
-import type { Sql } from '../../store/connection.ts';
-import { notifyProgress } from '../../store/run-progress.ts';
+import { setDrain, setLabels } from '../../store/agents/agent-lifecycle.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { notifyProgress } from '../../store/runs/run-progress.ts';
 import { changeAgent, refuseRevoked } from './change-agent.ts';
 
 /** @throws {AppError} like `changeAgent`; `conflict` for a revoked agent. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noteClose } from '../../store/agent-lifecycle.ts';
-import { unrestricted } from '../../store/visibility.ts';
+import { noteClose } from '../../store/agents/agent-lifecycle.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import {
   makeFirstAgent,
   makeSegment,

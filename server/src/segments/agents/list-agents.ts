@@ -9,9 +9,9 @@ import {
   listAgentOverviews,
   listAgentSteps,
   readAgentMore,
-} from '../../store/agent-overviews.ts';
-import type { Queryable } from '../../store/connection.ts';
-import { pageOf } from '../../store/cursor.ts';
+} from '../../store/agents/agent-overviews.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { pageOf } from '../../store/database/cursor.ts';
 
 const maxStepsShown = 100;
 

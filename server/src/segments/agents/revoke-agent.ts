@@ -2,10 +2,10 @@
 // it has opens nothing that is sealed from then on. What was sealed before it may have kept: that is to be rotated.
 import type { AgentDetail } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
-import { shutOutAgent } from '../../store/agent-lifecycle.ts';
-import { readAgentMore } from '../../store/agent-overviews.ts';
-import { hasWrap } from '../../store/segment-key-wraps.ts';
-import { wantKeyRotation } from '../../store/segments.ts';
+import { shutOutAgent } from '../../store/agents/agent-lifecycle.ts';
+import { readAgentMore } from '../../store/agents/agent-overviews.ts';
+import { hasWrap } from '../../store/agents/segment-key-wraps.ts';
+import { wantKeyRotation } from '../../store/agents/segments.ts';
 import { publishRoster } from '../publish-roster.ts';
 import { changeAgent } from './change-agent.ts';
 import type { AgentDeps } from './disable-agent.ts';

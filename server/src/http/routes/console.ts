@@ -1,0 +1,97 @@
+// The built console, read whole when the server starts: a request only looks a name up, so no path can leave the folder.
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { extname, join, sep } from 'node:path';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { isCurrent } from '../entity-tag.ts';
+
+export interface Console {
+  /** The file at the request's path, or the console's page for any other GET; undefined: there is nothing. */
+  answer(request: Request): Response | undefined;
+}
+
+interface Asset {
+  body: Uint8Array<ArrayBuffer>;
+  gzipped: Uint8Array<ArrayBuffer> | undefined;
+  headers: Record<string, string>;
+}
+
+const contentTypes: Record<string, string> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.json': 'application/json; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.ico': 'image/x-icon',
+  '.woff2': 'font/woff2',
+  '.txt': 'text/plain; charset=utf-8',
+  '.webmanifest': 'application/manifest+json',
+};
+const minGzipBytes = 1024;
+const notBuilt =
+  '<!doctype html><html lang="en"><title>OpsConductor</title><h1>The console is not built</h1>' +
+  '<p>Run <code>npm run build --workspace ui</code>, then start the server again. The API works: <a href="/api/docs">its documentation</a>.</p></html>';
+
+/** Reads the folder that the console was built into; where there is none, a page says so. */
+export async function loadConsole(folder: string): Promise<Console> {
+  const assets = await readAssets(folder);
+  const index = assets.get('/index.html') ?? (await makeAsset('/index.html', Buffer.from(notBuilt)));
+  return {
+    answer(request) {
+      if (request.method !== 'GET' && request.method !== 'HEAD') return undefined;
+      const { pathname } = new URL(request.url);
+      const asset = assets.get(pathname);
+      if (asset !== undefined) return send(request, asset);
+      // A missing script answered with a page would be a riddle in the browser's console.
+      return pathname.startsWith('/assets/') ? undefined : send(request, index);
+    },
+  };
+}
+
+async function readAssets(folder: string): Promise<Map<string, Asset>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
+    },
+  );
+  const assets = new Map<string, Asset>();
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const name = path.slice(join(folder, sep).length).split(sep).join('/');
+    assets.set(`/${name}`, await makeAsset(`/${name}`, await readFile(path)));
+  }
+  return assets;
+}
+
+async function makeAsset(name: string, content: Buffer): Promise<Asset> {
+  const body = new Uint8Array(content);
+  const type = contentTypes[extname(name)] ?? 'application/octet-stream';
+  const isText = /^text|json|svg|javascript/.test(type);
+  const gzipped =
+    isText && body.length >= minGzipBytes ? await promisify(gzip)(body, { level: 9 }) : undefined;
+  const isHashed = /^\/assets\/.*-[\w-]{8,}\.\w+$/.test(name);
+  return {
+    body,
+    gzipped: gzipped === undefined ? undefined : new Uint8Array(gzipped),
+    headers: {
+      'Content-Type': type,
+      ETag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`,
+      'Cache-Control': isHashed ? 'public, max-age=31536000, immutable' : 'no-cache',
+      ...(gzipped === undefined ? {} : { Vary: 'Accept-Encoding' }),
+    },
+  };
+}
+
+function send(request: Request, asset: Asset): Response {
+  if (isCurrent(request, asset.headers.ETag ?? ''))
+    return new Response(null, { status: 304, headers: asset.headers });
+  const takesGzip = /\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/.test(
+    request.headers.get('accept-encoding') ?? '',
+  );
+  if (asset.gzipped === undefined || !takesGzip) return new Response(asset.body, { headers: asset.headers });
+  return new Response(asset.gzipped, { headers: { ...asset.headers, 'Content-Encoding': 'gzip' } });
+}

@@ -1,0 +1,110 @@
+// What load balancers and agents fetch before they could sign in.
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { isCurrent } from '../entity-tag.ts';
+
+export interface ProbeDeps {
+  /** What keeps this server from working, in words; empty when nothing does. */
+  notReady(): Promise<readonly string[]>;
+  /** How long `/readyz` waits for that; 3 s by default. */
+  readyWithinMs?: number;
+  /** Certificate of the private CA, PEM, where it is in use. */
+  caPem: string | undefined;
+  /** Path of the bundled agent, made if need be. */
+  agentBundle(): Promise<string>;
+}
+
+/** Answers a GET. */
+export type Answer = (request: Request) => Response | Promise<Response>;
+
+/** Load balancers ask every few seconds and take silence for an answer, but not all of them soon. */
+const defaultReadyWithinMs = 3_000;
+
+export function probeAnswers(deps: ProbeDeps): [path: string, answer: Answer][] {
+  const bundle = new AgentBundle(deps.agentBundle);
+  const readiness = new Readiness(deps);
+  return [
+    ['/healthz', () => text('ok\n')],
+    ['/readyz', () => readiness.answer()],
+    ['/agent.mjs', (request) => bundle.answer(request)],
+    ...(deps.caPem === undefined ? [] : [privateCa(deps.caPem)]),
+  ];
+}
+
+/** 503 keeps a load balancer away. What is wrong is for the log and the console, not for everyone. */
+class Readiness {
+  readonly #deps: ProbeDeps;
+  /** The look that goes on, shared: a database that hangs must not gather those of every probe. */
+  #looking: Promise<readonly string[]> | undefined;
+
+  constructor(deps: ProbeDeps) {
+    this.#deps = deps;
+  }
+
+  async answer(): Promise<Response> {
+    this.#looking ??= this.#deps.notReady().finally(() => {
+      this.#looking = undefined;
+    });
+    const problems = await within(this.#looking, this.#deps.readyWithinMs ?? defaultReadyWithinMs);
+    return problems?.length === 0 ? text('ready\n') : text('not ready\n', 503);
+  }
+}
+
+/** What a promise came to, undefined when it takes longer. */
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function privateCa(pem: string): [string, Answer] {
+  const headers = { 'Content-Type': 'application/x-pem-file', 'Cache-Control': 'no-cache' };
+  return ['/ca.pem', () => new Response(pem, { headers })];
+}
+
+function text(body: string, status = 200): Response {
+  return new Response(body, {
+    status,
+    headers: { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' },
+  });
+}
+
+/** Keeps the file in memory until it changes. */
+class AgentBundle {
+  readonly #path: () => Promise<string>;
+  #held: { body: Uint8Array<ArrayBuffer>; sha256: Buffer; version: string } | undefined;
+
+  constructor(path: () => Promise<string>) {
+    this.#path = path;
+  }
+
+  /** The digest is in Repr-Digest (RFC 9530) and, in hex, as entity tag. */
+  async answer(request: Request): Promise<Response> {
+    const { body, sha256 } = await this.#read();
+    const headers = {
+      ETag: `"${sha256.toString('hex')}"`,
+      'Repr-Digest': `sha-256=:${sha256.toString('base64')}:`,
+      'Cache-Control': 'no-cache',
+      'Content-Type': 'text/javascript; charset=utf-8',
+    };
+    if (isCurrent(request, headers.ETag)) return new Response(null, { status: 304, headers });
+    return new Response(body, { headers });
+  }
+
+  async #read() {
+    const path = await this.#path();
+    const { mtimeMs, size } = await stat(path);
+    const version = `${path} ${mtimeMs} ${size}`;
+    if (this.#held?.version !== version) {
+      const body = new Uint8Array(await readFile(path));
+      this.#held = { body, sha256: createHash('sha256').update(body).digest(), version };
+    }
+    return this.#held;
+  }
+}

@@ -1,0 +1,81 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
+// Before a run: what its steps would come to, and what its secret values are sealed to.
+import {
+  Closed,
+  DraftPreviewRequestSchema,
+  Id,
+  JobPreviewRequestSchema,
+  JobPreviewSchema,
+  RunSealingKeysRequestSchema,
+  RunSealingKeysSchema,
+} from '@opsconductor/protocol';
+import { callerOf } from '../../caller.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { checkEnvelope } from '../../jobs/check-envelope.ts';
+import { previewDraft, previewJob } from '../../jobs/preview-job.ts';
+import { runSealingKeys } from '../../runs/values/sealing-keys.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { placesInDefinition } from '../definition-places.ts';
+import { type RouteSpec, route } from '../route.ts';
+
+const tag = 'jobs';
+const params = Closed({ id: Id });
+
+export function runPreparationRoutes(deps: {
+  sql: Sql;
+  masterKey: MasterKey;
+  identity: { installationId: string };
+}): RouteSpec[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/jobs/preview',
+      permission: 'jobs.edit',
+      scoped: true,
+      summary: 'Show what the steps of a definition that is not saved would come to',
+      description:
+        'As for a saved job. What is wrong with the definition is in `problems`, in the words of a save, and no step is shown then. Example: `{"definition": {"name": "Greet", "parameters": {"who": {"type": "string"}}, "steps": [{"name": "hello", "type": "ssh.exec", "config": {"command": "echo \\"${{ parameters.who }}\\""}}]}, "parameters": {"who": "it\'s me"}}`.',
+      tag,
+      body: DraftPreviewRequestSchema,
+      checksBody: true,
+      takesYaml: true,
+      success: { status: 200, schema: JobPreviewSchema },
+      handle: async (request) => {
+        const asked = checkEnvelope(DraftPreviewRequestSchema, request.body);
+        const preview = await previewDraft(deps, asked, callerOf(request));
+        return { ...preview, problems: placesInDefinition(request, preview.problems) };
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/jobs/:id/preview',
+      permission: 'read',
+      scoped: true,
+      summary: 'Show what the steps of a job would come to on a target',
+      description:
+        'Rendered as agents render, and written as a person would have: values in the text, secrets masked, outputs of earlier steps by their placeholders. Values that a run would refuse are in `problems`. Nothing runs and nothing is kept; the run’s number is made up, and so is the target unless one is named. Example: `{"parameters": {"version": "2.4.1"}, "targetId": 12}`.',
+      tag,
+      params,
+      body: JobPreviewRequestSchema,
+      success: { status: 200, schema: JobPreviewSchema },
+      handle: (request) => previewJob(deps, request.params.id, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/jobs/:id/sealing-keys',
+      permission: 'run',
+      scoped: true,
+      summary: 'Get the keys that secret parameters of a run are sealed to',
+      description:
+        'One for each segment that the selection has targets in; permissions and refusals are those of a start. Verify each key against the segment’s root before use, seal each value to each key, and start the run with `secretParameters`. Example: `{"selector": "env=prod"}`.',
+      tag,
+      params,
+      body: RunSealingKeysRequestSchema,
+      success: { status: 200, schema: RunSealingKeysSchema },
+      handle: (request) => {
+        const { version, ...selection } = request.body;
+        return runSealingKeys(deps, { jobId: request.params.id, selection, version }, callerOf(request));
+      },
+    }),
+  ];
+}

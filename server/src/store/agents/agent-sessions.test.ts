@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import { setupRuns, type TestAgent } from '../../runs/testing.ts';
+import { inTransaction } from '../database/transaction.ts';
+import {
+  closeSession,
+  holdCurrentSessions,
+  markStarted,
+  quarantineAgent,
+  renewSessions,
+} from './agent-sessions.ts';
+
+const ttlMs = 20_000;
+
+function beat({ agentId, sessionNumber }: TestAgent) {
+  return { agentId, sessionNumber, rssBytes: 1, spoolBytes: null, loadAverage: 0.5 };
+}
+
+test('a heartbeat renews the sessions of many agents, but none that is over', async () => {
+  await using t = await setupRuns();
+  const other = await t.addAgent('agent-b');
+  const renewed = await t.connect(other);
+  await t.sql`update agent_sessions set expires_at = clock_timestamp()`;
+  const alive = await renewSessions(t.sql, [beat(t.agent), beat(other)], ttlMs);
+  expect([...alive]).toEqual([t.agent.agentId]);
+  const rows = await t.sql<{ agentId: number; isLive: boolean }[]>`
+    select agent_id, expires_at > clock_timestamp() + interval '15 seconds' as is_live
+    from agent_sessions order by agent_id`;
+  expect(rows.map((row) => row.isLive)).toEqual([true, false]);
+  expect([...(await renewSessions(t.sql, [beat(renewed)], ttlMs))]).toEqual([other.agentId]);
+});
+
+test('a quarantined agent’s heartbeat renews nothing, and none of its sessions is current', async () => {
+  await using t = await setupRuns();
+  const heard: string[] = [];
+  await t.sql.listen('opsc_session', (payload) => heard.push(payload));
+  await inTransaction(t.sql, (tx) => quarantineAgent(tx, t.agent.agentId));
+  expect([...(await renewSessions(t.sql, [beat(t.agent)], ttlMs))]).toEqual([]);
+  expect([...(await inTransaction(t.sql, (tx) => holdCurrentSessions(tx, [t.agent])))]).toEqual([]);
+  await expect.poll(() => heard).toEqual([`${t.agent.agentId}.${t.agent.sessionNumber + 1}.quarantined`]);
+});
+
+test('the end of an older connection does not end the session of a newer one', async () => {
+  await using t = await setupRuns();
+  const newer = await t.connect(t.agent);
+  await closeSession(t.sql, t.agent.agentId, t.agent.sessionNumber, true);
+  await t.start();
+  expect(await t.claim()).toMatchObject([{ sessionNumber: newer.sessionNumber }]);
+  await closeSession(t.sql, newer.agentId, newer.sessionNumber, false);
+  await t.start();
+  expect(await t.claim()).toEqual([]);
+});
+
+test('the start of a step is noted once, and only by the session that holds it', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const { id: step, epoch, agentId, sessionNumber } = await t.claimOne();
+  const startedAt = async () =>
+    (await t.sql<{ startedAt: Date | null }[]>`select started_at from job_run_steps where id = ${step}`)[0]
+      ?.startedAt;
+  await markStarted(t.sql, [
+    { step, epoch: epoch + 1, agentId, sessionNumber },
+    { step, epoch, agentId, sessionNumber: sessionNumber + 1 },
+    { step, epoch, agentId: agentId + 1, sessionNumber },
+  ]);
+  expect(await startedAt()).toBeNull();
+  await markStarted(t.sql, [{ step, epoch, agentId, sessionNumber }]);
+  const first = await startedAt();
+  expect(first).toBeInstanceOf(Date);
+  await markStarted(t.sql, [{ step, epoch, agentId, sessionNumber }]);
+  expect(await startedAt()).toEqual(first);
+});

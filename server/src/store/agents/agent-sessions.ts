@@ -1,0 +1,316 @@
+// The rows that hold an agent's leases together: one session an agent, renewed by its heartbeat.
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
+
+export interface AgentIdentityRow {
+  id: number;
+  name: string;
+  segmentId: number;
+  signingKey: Buffer;
+  state: string;
+  sessionNumber: number;
+  generation: number;
+  generationAcked: boolean;
+}
+
+export async function lockAgent(tx: Tx, id: number): Promise<AgentIdentityRow | undefined> {
+  return (await lockAgents(tx, [id], { wait: true }))[0];
+}
+
+/** Locks the rows of these agents, or without waiting those that nobody else has locked. */
+export async function lockAgents(
+  tx: Tx,
+  ids: readonly number[],
+  { wait }: { wait: boolean },
+): Promise<AgentIdentityRow[]> {
+  return tx<AgentIdentityRow[]>`
+    select id, name, segment_id, signing_key, state, session_number, generation, generation_acked
+    from agents where id = any(${ids as number[]}::bigint[]) order by id for update ${wait ? tx`` : tx`skip locked`}`;
+}
+
+export async function findAgentKey(
+  db: Queryable,
+  id: number,
+): Promise<{ signingKey: Buffer; segmentId: number; state: string } | undefined> {
+  const rows = await db<{ signingKey: Buffer; segmentId: number; state: string }[]>`
+    select signing_key, segment_id, state from agents where id = ${id}`;
+  return rows[0];
+}
+
+export interface NewSession {
+  agentId: number;
+  sessionNumber: number;
+  generation: number;
+  address: string;
+}
+
+/** Writes new authentications, one of an agent: session number and generation go up, the newest session wins. */
+export async function openSessions(
+  tx: Tx,
+  sessions: readonly NewSession[],
+  { serverId, leaseTtlMs }: { serverId: string; leaseTtlMs: number },
+): Promise<void> {
+  if (sessions.length === 0) return;
+  await tx`
+    with opened as materialized (
+      select * from jsonb_to_recordset(${tx.json(sessions as never)}::jsonb) as o(
+        "agentId" bigint, "sessionNumber" bigint, generation bigint, address text)
+    ), authenticated as (
+      update agents a set session_number = o."sessionNumber", generation = o.generation, generation_acked = false,
+        address = o.address
+      from opened o where a.id = o."agentId"
+    ), written as (
+      insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at)
+      select o."agentId", o."sessionNumber", ${serverId}, 1,
+        clock_timestamp() + ${leaseTtlMs} * interval '1 millisecond'
+      from opened o
+      on conflict (agent_id) do update set session_number = excluded.session_number, server_id = excluded.server_id,
+        slots = 1, draining = false, ready = false, connected_at = clock_timestamp(), disconnected_at = null,
+        clean_shutdown = false, busy_reason = null, last_heartbeat_at = clock_timestamp(),
+        expires_at = excluded.expires_at
+    )
+    select pg_notify('opsc_session', "agentId" || '.' || "sessionNumber") from opened`;
+}
+
+/** Shuts the agent out, and ends the session that its copy holds: none of its writes is current any more. */
+export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
+  await tx`
+    with agent as (
+      update agents set state = 'quarantined', state_changed_at = clock_timestamp(), session_number = session_number + 1
+      where id = ${id}
+      returning id, session_number
+    ) select pg_notify('opsc_session', id || '.' || session_number || '.quarantined') from agent`;
+}
+
+export interface HeldSession {
+  name: string;
+  /** False for an agent that is drained or shut out: what it completes carries no next step. */
+  takesSteps: boolean;
+  /** What it said that it can do. */
+  capabilities: string[];
+}
+
+/**
+ * Those of these sessions (`agent.session`) that are the newest of their agent, with its name, and stay so until the
+ * transaction ends: an agent that authenticates again meanwhile waits, and finds in its resume what was written here.
+ */
+export async function holdCurrentSessions(
+  tx: Tx,
+  sessions: readonly { agentId: number; sessionNumber: number }[],
+): Promise<Map<string, HeldSession>> {
+  if (sessions.length === 0) return new Map();
+  const rows = await tx<(HeldSession & { id: number; sessionNumber: number })[]>`
+    select a.id, a.session_number, a.name, a.state = 'active' and a.drain_requested_at is null as takes_steps,
+      coalesce((select s.capabilities from agent_sessions s
+        where s.agent_id = a.id and s.session_number = a.session_number), '{}') as capabilities
+    from agents a
+    where (a.id, a.session_number) in (
+      select c."agentId", c."sessionNumber"
+      from jsonb_to_recordset(${tx.json(sessions as never)}::jsonb) as c("agentId" bigint, "sessionNumber" bigint))
+    order by a.id for share`;
+  return new Map(rows.map(({ id, sessionNumber, ...held }) => [`${id}.${sessionNumber}`, held]));
+}
+
+export interface ReadySession {
+  agentId: number;
+  sessionNumber: number;
+  slots: number;
+  draining: boolean;
+  version: string;
+  platform: string;
+  hostname: string | null;
+  /** Beyond what agents of the first version can do. */
+  capabilities?: readonly string[];
+}
+
+/**
+ * These agents have their new generation on disk and say what they are; they may be given steps from here on.
+ *
+ * @param onlyIdle leaves out those of whom something is to be decided first: leases that they hold or held, and never
+ * told the end of.
+ * @returns the agents that were not left out.
+ */
+export async function readySessions(
+  db: Queryable,
+  sessions: readonly ReadySession[],
+  { onlyIdle }: { onlyIdle: boolean },
+): Promise<Set<number>> {
+  if (sessions.length === 0) return new Set();
+  const isIdle = onlyIdle
+    ? db`not exists (select from job_run_steps st where st.agent_id = g."agentId" and st.status = 'running')
+        and not exists (select from attempt_clean_ups c
+          join job_run_step_attempts a on a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch
+          where a.agent_id = g."agentId" and a.status = 'unknown' and a.late_status is null)`
+    : db`true`;
+  const given = sessions.map((session) => ({
+    ...session,
+    capabilities: [...(session.capabilities ?? [])].sort(),
+  }));
+  const rows = await db<{ agentId: number }[]>`
+    with given as materialized (
+      select * from jsonb_to_recordset(${db.json(given as never)}::jsonb) as g(
+        "agentId" bigint, "sessionNumber" bigint, slots integer, draining boolean, version text, platform text,
+        hostname text, capabilities text[])
+    ), free as materialized (
+      select g.* from given g where ${isIdle}
+    ), noted as (
+      update agents a set generation_acked = true, version = f.version, platform = f.platform, hostname = f.hostname
+      from free f where a.id = f."agentId" and a.session_number = f."sessionNumber"
+    ), readied as (
+      update agent_sessions s set ready = true, slots = f.slots, draining = f.draining, capabilities = f.capabilities,
+        can_scan = 'scan_hosts' = any(f.capabilities)
+      from free f where s.agent_id = f."agentId" and s.session_number = f."sessionNumber"
+    )
+    select "agentId" as agent_id from free`;
+  return new Set(rows.map((row) => row.agentId));
+}
+
+export interface HeartbeatRow {
+  agentId: number;
+  sessionNumber: number;
+  rssBytes: number | null;
+  spoolBytes: number | null;
+  loadAverage: number | null;
+  /** Why it wants nothing new just now. */
+  busyReason?: string | null;
+}
+
+/**
+ * Renews the sessions of many agents in one statement; returns the agents whose session is still current and that may
+ * be connected.
+ */
+export async function renewSessions(
+  sql: Sql,
+  beats: readonly HeartbeatRow[],
+  leaseTtlMs: number,
+): Promise<Set<number>> {
+  const rows = await sql<{ agentId: number }[]>`
+    update agent_sessions s set last_heartbeat_at = clock_timestamp(),
+      expires_at = clock_timestamp() + ${leaseTtlMs} * interval '1 millisecond',
+      rss_bytes = c."rssBytes", spool_bytes = c."spoolBytes", load_average = c."loadAverage",
+      busy_reason = c."busyReason"
+    from jsonb_to_recordset(${sql.json(beats as never)}::jsonb) as c(
+      "agentId" bigint, "sessionNumber" bigint, "rssBytes" bigint, "spoolBytes" bigint, "loadAverage" double precision,
+      "busyReason" text)
+    where s.agent_id = c."agentId" and s.session_number = c."sessionNumber"
+      and exists (select from agents a where a.id = s.agent_id and a.session_number = s.session_number
+        and a.state = 'active')
+    returning s.agent_id`;
+  return new Set(rows.map((row) => row.agentId));
+}
+
+export async function setDraining(sql: Sql, agentId: number, sessionNumber: number): Promise<void> {
+  await sql`update agent_sessions set draining = true where agent_id = ${agentId} and session_number = ${sessionNumber}`;
+}
+
+/** The connection is gone. Leases stay: silence, not a closed socket, makes attempts unknown. */
+export async function closeSession(
+  sql: Sql,
+  agentId: number,
+  sessionNumber: number,
+  cleanShutdown: boolean,
+): Promise<void> {
+  await sql`
+    update agent_sessions set disconnected_at = clock_timestamp(), ready = false, clean_shutdown = ${cleanShutdown}
+    where agent_id = ${agentId} and session_number = ${sessionNumber} and disconnected_at is null`;
+}
+
+export interface HeldStep {
+  id: number;
+  epoch: number;
+  leaseToken: string;
+  jobRunId: number;
+  attemptDay: string;
+  outputSeq: number;
+  outputBytes: number;
+  /** Its run is being cancelled, and it does not clean up after that. */
+  isToStop: boolean;
+}
+
+/** What the database believes this agent to be running. */
+export async function runningStepsOfAgent(db: Queryable, agentId: number): Promise<HeldStep[]> {
+  return db<HeldStep[]>`
+    select st.id, st.epoch, st.lease_token, st.job_run_id, st.attempt_day::text as attempt_day, st.output_seq,
+      st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop
+    from job_run_steps st join job_runs r on r.id = st.job_run_id
+    where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
+}
+
+/** Hands an agent's live leases over to its new session; returns those that nobody else has taken up meanwhile. */
+export async function adoptLeases(
+  tx: Tx,
+  agentId: number,
+  sessionNumber: number,
+  stepIds: readonly number[],
+): Promise<Set<number>> {
+  if (stepIds.length === 0) return new Set();
+  const rows = await tx<{ id: number }[]>`
+    update job_run_steps set session_number = ${sessionNumber}
+    where id = any(${stepIds as number[]}::bigint[]) and agent_id = ${agentId} and status = 'running'
+    returning id`;
+  return new Set(rows.map(({ id }) => id));
+}
+
+export interface SettledAttemptRow {
+  stepId: number;
+  epoch: number;
+  leaseToken: string;
+  status: string;
+  lateStatus: string | null;
+  attemptDay: string;
+  jobRunId: number;
+  outputSeq: number;
+  /** Nobody waits for its end any more: the run was cancelled, or the step is run again, or ended by a person. */
+  isToStop: boolean;
+}
+
+/** Settled attempts among those that an agent presents, with how much of their output is stored. */
+export async function settledAttempts(
+  tx: Tx,
+  agentId: number,
+  attempts: readonly { step: number; epoch: number }[],
+): Promise<SettledAttemptRow[]> {
+  if (attempts.length === 0) return [];
+  return tx<SettledAttemptRow[]>`
+    select a.job_run_step_id as step_id, a.epoch, a.lease_token, a.status, a.late_status,
+      a.attempt_day::text as attempt_day, a.job_run_id,
+      r.cancel_requested_at is not null or st.epoch > a.epoch or coalesce(a.decision in ('cancel', 'retry'), false) as is_to_stop,
+      (select coalesce(max(o.seq), 0) from run_output o
+        where o.attempt_day = a.attempt_day and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch) as output_seq
+    from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(step bigint, epoch integer)
+    join job_run_step_attempts a on a.job_run_step_id = c.step and a.epoch = c.epoch and a.agent_id = ${agentId}
+    join job_run_steps st on st.id = a.job_run_step_id
+    join job_runs r on r.id = a.job_run_id`;
+}
+
+export interface StartedStep {
+  step: number;
+  epoch: number;
+  agentId: number;
+  sessionNumber: number;
+  /** How long ago it began; just now when left out. */
+  ageMs?: number;
+  /** It goes on without its agent. */
+  survives?: boolean;
+}
+
+/** Notes when steps began, once each, and only for the session that holds them; returns those that were noted. */
+export async function markStarted(
+  db: Queryable,
+  started: readonly StartedStep[],
+): Promise<{ id: number; jobRunId: number; startedAt: Date }[]> {
+  if (started.length === 0) return [];
+  return db<{ id: number; jobRunId: number; startedAt: Date }[]>`
+    update job_run_steps st set
+      started_at = greatest(st.leased_at, clock_timestamp() - coalesce(c."ageMs", 0) * interval '1 millisecond')
+    from jsonb_to_recordset(${db.json(started as never)}::jsonb) as c(
+      step bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint, "ageMs" double precision)
+    where st.id = c.step and st.epoch = c.epoch and st.agent_id = c."agentId"
+      and st.session_number = c."sessionNumber" and st.status = 'running' and st.started_at is null
+    returning st.id, st.job_run_id, st.started_at`;
+}
+
+/** Whether the segment ever had an agent that is not revoked. */
+export async function hasAgents(db: Queryable, segmentId: number): Promise<boolean> {
+  const rows = await db`select 1 from agents where segment_id = ${segmentId} and state <> 'revoked' limit 1`;
+  return rows.length > 0;
+}

@@ -1,0 +1,43 @@
+import type { Tx } from '../database/connection.ts';
+
+export interface EnrollmentTokenRow {
+  id: number;
+  segmentId: number;
+  expired: boolean;
+  usedAt: Date | null;
+  usedByAgent: number | null;
+}
+
+/** Stores a token's hash; it expires by the database's clock, `ttlMs` from now. */
+export async function insertEnrollmentToken(
+  tx: Tx,
+  token: { segmentId: number; tokenHash: Uint8Array; createdBy: number | null; ttlMs: number },
+): Promise<{ id: number; expiresAt: Date }> {
+  const [row] = await tx<{ id: number; expiresAt: Date }[]>`
+    insert into enrollment_tokens (segment_id, token_hash, created_by, expires_at)
+    values (${token.segmentId}, ${token.tokenHash}, ${token.createdBy},
+            clock_timestamp() + ${token.ttlMs} * interval '1 millisecond')
+    returning id, expires_at`;
+  if (row === undefined) throw new Error('insert returned nothing');
+  return row;
+}
+
+/** Locks the token with this hash, so that of two enrollments with it one waits for the other. */
+export async function lockEnrollmentToken(
+  tx: Tx,
+  tokenHash: Uint8Array,
+): Promise<EnrollmentTokenRow | undefined> {
+  const [row] = await tx<EnrollmentTokenRow[]>`
+    select id, segment_id, expires_at <= clock_timestamp() as expired, used_at, used_by_agent
+      from enrollment_tokens where token_hash = ${tokenHash} for update`;
+  return row;
+}
+
+export async function markEnrollmentTokenUsed(tx: Tx, id: number, agentId: number): Promise<void> {
+  await tx`update enrollment_tokens set used_at = clock_timestamp(), used_by_agent = ${agentId} where id = ${id}`;
+}
+
+/** Deletes tokens that expired more than a day ago: until then their holder is told that they expired. */
+export async function deleteOldEnrollmentTokens(tx: Tx): Promise<void> {
+  await tx`delete from enrollment_tokens where expires_at < clock_timestamp() - interval '1 day'`;
+}

@@ -1,0 +1,107 @@
+import type { Queryable, Tx } from '../database/connection.ts';
+import { leaseDetailJoins } from '../queue/lease-details.ts';
+
+export interface WrapRow {
+  generation: number;
+  wrapped: string;
+}
+
+/** Stores a wrap; a later one replaces it until the agent has opened it. Returns whether it was stored. */
+export async function insertWrap(
+  tx: Tx,
+  wrap: { segmentId: number; generation: number; agentId: number; wrapped: string },
+): Promise<boolean> {
+  const rows = await tx`
+    insert into segment_key_wraps ${tx(wrap, 'segmentId', 'generation', 'agentId', 'wrapped')}
+    on conflict (agent_id, generation) do update set wrapped = excluded.wrapped
+      where segment_key_wraps.opened_at is null
+    returning 1`;
+  return rows.length > 0;
+}
+
+/** An agent's wraps, oldest generation first. */
+export async function listWraps(sql: Queryable, agentId: number): Promise<WrapRow[]> {
+  return sql<WrapRow[]>`
+    select generation, wrapped from segment_key_wraps where agent_id = ${agentId} order by generation`;
+}
+
+/** Whether this generation was ever wrapped for the agent, opened or not. */
+export async function hasWrap(sql: Queryable, agentId: number, generation: number): Promise<boolean> {
+  const rows = await sql`
+    select 1 from segment_key_wraps where agent_id = ${agentId} and generation = ${generation}`;
+  return rows.length > 0;
+}
+
+/** Whether this agent has shown that it holds this generation. */
+export async function hasOpenedWrap(sql: Queryable, agentId: number, generation: number): Promise<boolean> {
+  const rows = await sql`
+    select 1 from segment_key_wraps
+     where agent_id = ${agentId} and generation = ${generation} and opened_at is not null`;
+  return rows.length > 0;
+}
+
+export interface SegmentStateRow {
+  /** Of the agent. */
+  state: string;
+  rosterPayload: string | null;
+  rosterSignature: string | null;
+  keyGeneration: number;
+  keyRotationWantedAt: Date | null;
+  /** The agent's own, oldest generation first. */
+  wraps: WrapRow[];
+  /** Active agents of the segment, and of the generations that this agent holds those that nobody wrapped for them yet. */
+  wanting: { agentId: number; generation: number }[];
+}
+
+/** What an agent is to know of its segment; one statement, as all agents of a site may ask at once. */
+export async function findSegmentState(
+  sql: Queryable,
+  agentId: number,
+): Promise<SegmentStateRow | undefined> {
+  const [row] = await sql<SegmentStateRow[]>`
+    select me.state, g.roster_payload, g.roster_signature, g.key_generation, g.key_rotation_wanted_at,
+      (select coalesce(json_agg(json_build_object('generation', w.generation, 'wrapped', w.wrapped)
+          order by w.generation), '[]') from segment_key_wraps w where w.agent_id = me.id) as wraps,
+      (select coalesce(json_agg(json_build_object('agentId', a.id, 'generation', held.generation)
+          order by held.generation desc, a.id), '[]')
+        from agents a join segment_key_wraps held on held.agent_id = me.id and held.opened_at is not null
+        where a.segment_id = me.segment_id and a.state = 'active' and a.id <> me.id
+          and not exists (select from segment_key_wraps w
+            where w.agent_id = a.id and w.generation = held.generation)) as wanting
+    from agents me join segments g on g.id = me.segment_id where me.id = ${agentId}`;
+  return row;
+}
+
+/** Notes that an agent holds these generations, and tells all servers where that is news; returns those that were. */
+export async function markWrapsOpened(
+  db: Queryable,
+  agentId: number,
+  generations: readonly number[],
+): Promise<number[]> {
+  const rows = await db<{ generation: number }[]>`
+    with opened as (
+      update segment_key_wraps set opened_at = clock_timestamp()
+       where agent_id = ${agentId} and generation = any(${[...generations]}::int[]) and opened_at is null
+      returning generation, segment_id
+    ), told as materialized (
+      select pg_notify('opsc_segment', segment_id::text) from (select distinct segment_id from opened) one
+    )
+    select generation from opened where exists (select from told)`;
+  return rows.map((row) => row.generation);
+}
+
+/** Of these steps those whose credential is sealed to a generation that no agent of the segment holds any more. */
+export async function stepsWithLostKey(
+  sql: Queryable,
+  stepIds: readonly number[],
+): Promise<{ stepId: number; credentialName: string; generation: number }[]> {
+  if (stepIds.length === 0) return [];
+  return sql<{ stepId: number; credentialName: string; generation: number }[]>`
+    select st.id as step_id, c.name as credential_name, cv.generation
+      from job_run_steps st ${leaseDetailJoins(sql)}
+      join credential_versions cv on cv.credential_id = c.id and cv.version = c.version
+     where st.id = any(${stepIds as number[]}::bigint[])
+       and not exists (select from segment_key_wraps w join agents a on a.id = w.agent_id
+                        where a.segment_id = st.segment_id and a.state in ('active', 'disabled')
+                          and w.generation = cv.generation and w.opened_at is not null)`;
+}

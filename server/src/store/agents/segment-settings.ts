@@ -1,0 +1,20 @@
+import type { SegmentSettings } from '@opsconductor/protocol';
+import type { Queryable, Tx } from '../database/connection.ts';
+
+/** What a segment, which must be there, gives to its targets. */
+export async function readSegmentSettings(sql: Queryable, segmentId: number): Promise<SegmentSettings> {
+  const [row] = await sql<SegmentSettings[]>`
+    select s.settings, s.credential_id, c.name as credential_name
+    from segments s left join credentials c on c.id = s.credential_id where s.id = ${segmentId}`;
+  if (row === undefined) throw new Error(`segment ${segmentId} is gone`);
+  return row;
+}
+
+export async function writeSegmentSettings(
+  tx: Tx,
+  segmentId: number,
+  { settings, credentialId }: Pick<SegmentSettings, 'settings' | 'credentialId'>,
+): Promise<void> {
+  await tx`
+    update segments set settings = ${tx.json(settings)}, credential_id = ${credentialId} where id = ${segmentId}`;
+}

@@ -1,0 +1,154 @@
+import type { SignedRoster } from '@opsconductor/protocol/sealing';
+import type { Reach } from '../../auth/authority.ts';
+import type { Queryable, Tx } from '../database/connection.ts';
+import { type Condition, segmentWithin } from '../people/visibility.ts';
+
+export interface SegmentRow {
+  id: number;
+  name: string;
+  description: string;
+  unknownAfterS: number;
+  rootMode: 'managed' | 'owner_held';
+  rootKey: Buffer;
+  rootKeySealed: Buffer | null;
+  rosterNumber: number;
+  rosterPayload: string | null;
+  rosterSignature: string | null;
+  keyGeneration: number;
+  /** Since when a new generation is wanted. */
+  keyRotationWantedAt: Date | null;
+  createdAt: Date;
+}
+
+/** A segment's row with what its agents and its queue are doing now, by the database's clock. */
+export interface SegmentOverviewRow extends SegmentRow {
+  activeAgents: number;
+  connectedAgents: number;
+  drainingAgents: number;
+  targetCount: number;
+  waitingSteps: number;
+  credentialsToRotate: number;
+}
+
+/** Reserves an id, so that what is sealed for the row can name it before INSERT. */
+export async function nextSegmentId(tx: Tx): Promise<number> {
+  const [row] = await tx<{ id: number }[]>`select nextval(pg_get_serial_sequence('segments', 'id')) as id`;
+  if (row === undefined) throw new Error('nextval answered nothing');
+  return row.id;
+}
+
+export async function insertSegment(
+  tx: Tx,
+  segment: Pick<SegmentRow, 'id' | 'name' | 'description' | 'unknownAfterS' | 'rootKey' | 'rootKeySealed'>,
+): Promise<void> {
+  await tx`
+    insert into segments (id, name, description, unknown_after_s, root_key, root_key_sealed)
+    overriding system value
+    values (${segment.id}, ${segment.name}, ${segment.description}, ${segment.unknownAfterS}, ${segment.rootKey},
+            ${segment.rootKeySealed})`;
+}
+
+/** A segment by id, whoever asks; undefined when there is none. */
+export async function findSegment(sql: Queryable, id: number): Promise<SegmentRow | undefined> {
+  const [row] = await sql<SegmentRow[]>`select * from segments where id = ${id}`;
+  return row;
+}
+
+/** Locks a segment's row: whoever changes its roster, its keys or its members holds this. */
+export async function lockSegment(tx: Tx, id: number): Promise<SegmentRow | undefined> {
+  const [row] = await tx<SegmentRow[]>`select * from segments where id = ${id} for update`;
+  return row;
+}
+
+/** The segments within the reaches by name, or the one asked for, with counts. */
+export async function listSegmentOverviews(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  id?: number,
+): Promise<SegmentOverviewRow[]> {
+  return sql<SegmentOverviewRow[]>`
+    select s.*,
+           coalesce(a.active, 0)::int as active_agents,
+           coalesce(a.connected, 0)::int as connected_agents,
+           coalesce(a.draining, 0)::int as draining_agents,
+           (select count(*)::int from targets t where t.segment_id = s.id) as target_count,
+           (select count(*)::int from job_run_steps st
+             where st.segment_id = s.id and st.status = 'ready') as waiting_steps,
+           (select count(*)::int from credentials c
+              join credential_versions v on v.credential_id = c.id and v.version = c.version
+             where c.segment_id = s.id and ${toRotate(sql, 'v', 's')}) as credentials_to_rotate
+      from segments s
+      left join lateral (
+        select count(*) as active,
+               count(*) filter (where x.live) as connected,
+               count(*) filter (where x.live and x.draining) as draining
+          from (select coalesce(g.disconnected_at is null and g.expires_at > clock_timestamp(), false) as live,
+                       g.draining or ag.drain_requested_at is not null as draining
+                  from agents ag left join agent_sessions g on g.agent_id = ag.id
+                 where ag.segment_id = s.id and ag.state = 'active') x
+      ) a on true
+     where ${segmentWithin(sql, reaches)} and ${id === undefined ? sql`true` : sql`s.id = ${id}`}
+     order by s.name, s.id`;
+}
+
+/** Segments outside the reaches that have a target within them, by name. */
+export async function listNamedSegments(
+  sql: Queryable,
+  reaches: readonly Reach[],
+): Promise<{ id: number; name: string }[]> {
+  return sql<{ id: number; name: string }[]>`
+    select s.id, s.name from segments s
+     where not ${segmentWithin(sql, reaches)} and ${segmentWithin(sql, reaches, 's.id', { containing: true })}
+     order by s.name, s.id`;
+}
+
+export async function storeRoster(
+  tx: Tx,
+  segmentId: number,
+  number: number,
+  roster: SignedRoster,
+): Promise<void> {
+  await tx`update segments
+              set roster_number = ${number}, roster_payload = ${roster.payload}, roster_signature = ${roster.signature}
+            where id = ${segmentId}`;
+}
+
+export interface SegmentKeyRow {
+  generation: number;
+  publicKey: Buffer;
+}
+
+/** Every generation of a segment's key, oldest first. */
+export async function listSegmentKeys(sql: Queryable, segmentId: number): Promise<SegmentKeyRow[]> {
+  return sql<SegmentKeyRow[]>`
+    select generation, public_key from segment_keys where segment_id = ${segmentId} order by generation`;
+}
+
+/** A new generation is wanted, because a revoked agent has the current one; the caller holds the segment's lock. */
+export async function wantKeyRotation(tx: Tx, segmentId: number): Promise<void> {
+  await tx`
+    update segments set key_rotation_wanted_at = coalesce(key_rotation_wanted_at, clock_timestamp())
+     where id = ${segmentId}`;
+}
+
+/**
+ * Whether a revoked agent can open what a credential version seals. Generations rise for nothing else; `version` and
+ * `segment` are aliases.
+ */
+export function toRotate(sql: Queryable, version: string, segment: string): Condition {
+  const [v, s] = [sql.unsafe(version), sql.unsafe(segment)];
+  return sql`(${v}.generation < ${s}.key_generation or ${s}.key_rotation_wanted_at is not null)`;
+}
+
+/** Stores a generation and makes it the current one; the caller holds the segment's lock. */
+export async function insertSegmentKey(tx: Tx, segmentId: number, key: SegmentKeyRow): Promise<void> {
+  await tx`insert into segment_keys (segment_id, generation, public_key)
+           values (${segmentId}, ${key.generation}, ${key.publicKey})`;
+  await tx`
+    update segments set key_generation = ${key.generation}, key_rotation_wanted_at = null where id = ${segmentId}`;
+}
+
+/** Tells every server that a segment's roster, keys or wraps changed: its agents are to be sent the new state. */
+export async function notifySegmentChanged(tx: Tx, segmentId: number): Promise<void> {
+  await tx`select pg_notify('opsc_segment', ${String(segmentId)})`;
+}

@@ -1,0 +1,91 @@
+// Reads the audit log for people: filtered, and only what happened where their right holds.
+
+import type { SealedRow } from '../../audit/leaf.ts';
+import type { Reach } from '../../auth/authority.ts';
+import type { Queryable, Sql } from '../database/connection.ts';
+import { containsPattern } from '../database/cursor.ts';
+import { auditWithin } from '../people/visibility.ts';
+import { sealedColumns } from './audit-seals.ts';
+
+export interface AuditFilter {
+  actor?: string | undefined;
+  actorKind?: string | undefined;
+  /** Beginning of the action. */
+  action?: string | undefined;
+  objectKind?: string | undefined;
+  objectId?: string | undefined;
+  from?: Date | undefined;
+  to?: Date | undefined;
+  segmentId?: number | undefined;
+  categoryId?: number | undefined;
+  address?: string | undefined;
+  /** What the detail contains. */
+  text?: string | undefined;
+  reaches: readonly Reach[];
+}
+
+export interface FoundAuditRow extends SealedRow {
+  segmentName: string | null;
+  categoryName: string | null;
+  position: number | null;
+}
+
+/** Filters that no index serves read the log from its end; this is how long they may. */
+const searchTimeoutMs = 10_000;
+
+/** Newest first, below an id. */
+export async function searchAudit(
+  sql: Sql,
+  filter: AuditFilter,
+  page: { below: number | undefined; limit: number },
+): Promise<FoundAuditRow[]> {
+  return sql.begin(async (tx) => {
+    await tx`select set_config('statement_timeout', ${String(searchTimeoutMs)}, true)`;
+    return tx<FoundAuditRow[]>`
+      select ${sealedColumns(tx)}, l.position, s.name as segment_name, c.name as category_name
+      from audit_log a left join audit_leaves l on l.audit_id = a.id
+        left join segments s on s.id = a.segment_id left join categories c on c.id = a.category_id
+      where ${matching(tx, filter)} and a.id < ${page.below ?? Number.MAX_SAFE_INTEGER}
+      order by a.id desc limit ${page.limit}`;
+  }) as Promise<FoundAuditRow[]>;
+}
+
+/** Oldest first, above an id and up to another: a page of an export. */
+export async function exportAudit(
+  sql: Queryable,
+  filter: AuditFilter,
+  page: { above: number; upTo: number; limit: number },
+): Promise<(SealedRow & { position: number | null })[]> {
+  return sql<(SealedRow & { position: number | null })[]>`
+    select ${sealedColumns(sql)}, l.position
+    from audit_log a left join audit_leaves l on l.audit_id = a.id
+    where ${matching(sql, filter)} and a.id > ${page.above} and a.id <= ${page.upTo}
+    order by a.id limit ${page.limit}`;
+}
+
+/** Id of the newest row; 0 when there is none. */
+export async function newestAuditId(sql: Queryable): Promise<number> {
+  const [row] = await sql<{ id: number }[]>`select coalesce(max(id), 0) as id from audit_log`;
+  return row?.id ?? 0;
+}
+
+/** Rows that wait to be sealed, oldest first: the end of a whole export. */
+export async function unsealedAudit(sql: Queryable, limit: number): Promise<SealedRow[]> {
+  return sql<SealedRow[]>`
+    select ${sealedColumns(sql)} from audit_unsealed u join audit_log a on a.id = u.audit_id
+    order by a.id limit ${limit}`;
+}
+
+function matching(sql: Queryable, filter: AuditFilter) {
+  const equal = (column: string, value: unknown) =>
+    value === undefined ? sql`` : sql`and ${sql.unsafe(column)} = ${value as never}`;
+  return sql`${auditWithin(sql, filter.reaches)}
+    ${equal('a.actor_name', filter.actor)} ${equal('a.actor_kind', filter.actorKind)}
+    ${equal('a.object_kind', filter.objectKind)} ${equal('a.object_id', filter.objectId)}
+    ${equal('a.segment_id', filter.segmentId)} ${equal('a.category_id', filter.categoryId)}
+    ${equal('a.address', filter.address)}
+    ${filter.action === undefined ? sql`` : sql`and starts_with(a.action, ${filter.action})`}
+    ${filter.from === undefined ? sql`` : sql`and a.at >= ${filter.from}`}
+    ${filter.to === undefined ? sql`` : sql`and a.at < ${filter.to}`}
+    ${filter.text === undefined ? sql`` : sql`and a.detail::text ilike ${containsPattern(filter.text)}`}`;
+}

@@ -1,0 +1,67 @@
+// Cursors of lists: opaque to clients, so that the order of a list may change without breaking them.
+import { AppError } from '../../errors.ts';
+
+/** Writes the sort key of a page's last row as a cursor. */
+export function encodeCursor(key: readonly (string | number)[]): string {
+  return Buffer.from(JSON.stringify(key)).toString('base64url');
+}
+
+/**
+ * Reads a cursor back into a sort key of these types.
+ *
+ * @throws {AppError} `invalid` for anything that `encodeCursor` did not write for the same list.
+ */
+export function decodeCursor<K extends readonly ('string' | 'number')[]>(
+  cursor: string,
+  types: K,
+): { [I in keyof K]: K[I] extends 'string' ? string : number } {
+  let key: unknown;
+  try {
+    key = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+  } catch {
+    throw badCursor();
+  }
+  const fits =
+    Array.isArray(key) && key.length === types.length && key.every((part, i) => isKeyPart(part, types[i]));
+  if (!fits) throw badCursor();
+  return key as { [I in keyof K]: K[I] extends 'string' ? string : number };
+}
+
+function isKeyPart(part: unknown, type: 'string' | 'number' | undefined): boolean {
+  if (type === 'number') return Number.isSafeInteger(part);
+  return typeof part === 'string' && !part.includes('\0');
+}
+
+function badCursor(): AppError {
+  const message = 'The cursor is not one that this list gave out; start again without it.';
+  return new AppError('invalid', message, { details: [{ path: 'cursor', message }] });
+}
+
+/** `text` as a substring pattern of LIKE, with nothing in it special. */
+export function containsPattern(text: string): string {
+  return `%${escapeLike(text)}%`;
+}
+
+/** A pattern of LIKE for a text in which `*` stands for anything. */
+export function likePattern(text: string): string {
+  return text.split('*').map(escapeLike).join('%');
+}
+
+function escapeLike(text: string): string {
+  return text.replaceAll(/[\\%_]/g, '\\$&');
+}
+
+/** Cuts the one row too many that a query asked for, and says where the next page begins. */
+export function pageOf<R, I>(
+  rows: readonly R[],
+  limit: number,
+  keyOf: (row: R) => readonly (string | number)[],
+  itemOf: (row: R) => I,
+): { items: I[]; nextCursor: string | null } {
+  const kept = rows.slice(0, limit);
+  const last = kept.at(-1);
+  return {
+    items: kept.map(itemOf),
+    nextCursor: rows.length > limit && last !== undefined ? encodeCursor(keyOf(last)) : null,
+  };
+}

@@ -1,0 +1,165 @@
+import { EventEmitter } from 'node:events';
+import { chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
+import {
+  generateKey,
+  issueCaCertificate,
+  issueServerCertificate,
+  keyToPem,
+} from '../../tls/issue-certificate.ts';
+import { connect } from './connection.ts';
+import { DriverSocket, tlsOf } from './driver-socket.ts';
+
+const tell = (emitter: EventEmitter, name: string | symbol, ...rest: unknown[]) =>
+  EventEmitter.prototype.emit.call(emitter, name, ...rest);
+
+let folder: string;
+let secure: EmbeddedPostgres;
+let plain: EmbeddedPostgres;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'opsconductor-driver-'));
+  plain = await startEmbeddedPostgres({ dataDir: join(folder, 'plain'), log: () => {} });
+  const dataDir = join(folder, 'secure');
+  await (await startEmbeddedPostgres({ dataDir, log: () => {} })).stop();
+  const home = await homeOf(dataDir);
+  const { uid, gid } = await stat(join(home, 'cluster'));
+  const key = generateKey();
+  const authorityKey = generateKey();
+  const authority = {
+    key: authorityKey,
+    certificate: await issueCaCertificate(authorityKey, 'CN=test', new Date()),
+  };
+  const names = [{ type: 'ip' as const, value: '127.0.0.1' }];
+  const certificate = await issueServerCertificate(authority, key, names, new Date());
+  for (const [name, pem] of [
+    ['server.key', keyToPem(key)],
+    ['server.crt', certificate.toString('pem')],
+  ] as const) {
+    await writeFile(join(home, name), pem, { mode: 0o600 });
+    await chown(join(home, name), uid, gid);
+  }
+  const settings = {
+    ssl: 'on',
+    ssl_key_file: join(home, 'server.key'),
+    ssl_cert_file: join(home, 'server.crt'),
+  };
+  secure = await startEmbeddedPostgres({ dataDir, settings, log: () => {} });
+});
+afterAll(async () => {
+  await plain?.stop();
+  await secure?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function homeOf(dataDir: string): Promise<string> {
+  const placed = await readFile(join(dataDir, 'placement.json'), 'utf8').catch(() => undefined);
+  return placed === undefined ? dataDir : (JSON.parse(placed) as { home: string }).home;
+}
+
+/** Whether a connection with this sslmode is encrypted; rejects when there is none. */
+async function isEncrypted(database: EmbeddedPostgres, sslmode: string): Promise<boolean> {
+  const url = new URL(database.url);
+  url.searchParams.set('sslmode', sslmode);
+  const sql = connect(url.href, { max: 1 });
+  try {
+    const [row] = await sql<{ ssl: boolean; text: string }[]>`
+      select ssl, ${'x'.repeat(200_000)}::text as text from pg_stat_ssl where pid = pg_backend_pid()`;
+    expect(row?.text).toHaveLength(200_000);
+    return row?.ssl === true;
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
+
+test.each([
+  ['disable', false],
+  ['prefer', true],
+  ['require', true],
+])('sslmode=%s to a database with TLS: encrypted %s', async (sslmode, encrypted) => {
+  expect(await isEncrypted(secure, sslmode)).toBe(encrypted);
+});
+
+test('sslmode=verify-full refuses a certificate that nobody vouches for', async () => {
+  await expect(isEncrypted(secure, 'verify-full')).rejects.toThrow(/unable to verify/);
+});
+
+test('sslmode=prefer goes without TLS where there is none; require and verify-full refuse', async () => {
+  expect(await isEncrypted(plain, 'prefer')).toBe(false);
+  await expect(isEncrypted(plain, 'require')).rejects.toThrow(/speaks no TLS/);
+  await expect(isEncrypted(plain, 'verify-full')).rejects.toThrow(/speaks no TLS/);
+});
+
+test('a database that is not there fails a query at once', async () => {
+  const url = new URL(plain.url);
+  url.port = '1';
+  const sql = connect(url.href, { max: 1 });
+  await expect(sql`select 1`).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  await expect(sql`select 1`).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  await sql.end({ timeout: 1 });
+});
+
+test('what was about to be said when a connection was lost does not keep the next one silent', async () => {
+  const sql = connect(plain.url, { max: 1 });
+  const [self] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
+  let late: Promise<unknown> | undefined;
+  const emit = vi.spyOn(DriverSocket.prototype, 'emit');
+  emit.mockImplementation(function (this: DriverSocket, name: string | symbol, ...rest: unknown[]) {
+    if (name !== 'close' || late !== undefined) return tell(this, name, ...rest);
+    // Asked in the very turn in which the driver is told of the end, so that it has not written it yet.
+    late = sql`select ${'late'}::text`.catch((error: Error) => error);
+    void Promise.resolve()
+      .then(() => undefined)
+      .then(() => tell(this, name, ...rest));
+    return true;
+  });
+  process.kill(self?.pid ?? 0, 'SIGTERM');
+  await expect.poll(() => late).toBeDefined();
+  emit.mockRestore();
+  const askedAt = performance.now();
+  expect(await late).toBeInstanceOf(Error);
+  expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
+  expect(performance.now() - askedAt).toBeLessThan(5_000);
+  await sql.end({ timeout: 1 });
+});
+
+test('each query that a lost connection ends is told by itself', async () => {
+  const sql = connect(plain.url, { max: 1 });
+  const [self] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
+  const told: Error[] = [];
+  let ask = () => {};
+  const emit = vi.spyOn(DriverSocket.prototype, 'emit');
+  emit.mockImplementation(function (this: DriverSocket, name: string | symbol, ...rest: unknown[]) {
+    if (name === 'error') told.push(rest[0] as Error);
+    const result = tell(this, name, ...rest);
+    if (name === 'error') ask();
+    return result;
+  });
+  const asked: Promise<unknown>[] = [];
+  ask = () => {
+    if (asked.length < 2) asked.push(sql`select 1`.catch((error: Error) => error));
+  };
+  process.kill(self?.pid ?? 0, 'SIGTERM');
+  await expect.poll(() => asked.length).toBe(2);
+  emit.mockRestore();
+  expect(new Set(await Promise.all(asked)).size).toBe(2);
+  expect(new Set(told).size).toBe(told.length);
+  await sql.end({ timeout: 1 });
+});
+
+test('modes that nobody knows are taken for the strictest', () => {
+  const modes = ['disable', 'allow', 'require', 'verify-ca', 'anything'];
+  const url = 'postgres://u@h/d';
+  expect(modes.map((mode) => tlsOf(`${url}?sslmode=${mode}`))).toEqual([
+    'off',
+    'prefer',
+    'require',
+    'verify',
+    'verify',
+  ]);
+  expect(tlsOf(url)).toBe('off');
+  expect(tlsOf(`${url}?ssl=true`)).toBe('verify');
+});

@@ -1,0 +1,113 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { connect } from './connection.ts';
+import { migrate, readMigrations, serverVersion } from './migrate.ts';
+import { setupDatabase } from './testing.ts';
+
+const ours = join(import.meta.dirname, '../../../../migrations');
+
+async function setup() {
+  const database = await setupDatabase();
+  onTestFinished(() => database.close());
+  const { sql } = database;
+  return { sql, url: database.url, migrations: await readMigrations(ours) };
+}
+
+async function folder(names: string[]): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'opsconductor-migrations-'));
+  onTestFinished(() => rm(path, { recursive: true }));
+  for (const name of names) await writeFile(join(path, name), 'select 1');
+  return path;
+}
+
+test('a database that is up to date is left alone', async () => {
+  const { sql, migrations } = await setup();
+  expect(await migrate(sql, migrations)).toEqual([]);
+});
+
+test('of several servers that start at once one migrates, and each finds it done', async () => {
+  const { url, migrations } = await setup();
+  const next = [
+    ...migrations,
+    { number: migrations.length + 1, name: '9999_next.sql', sql: 'create table next ()' },
+  ];
+  const pools = [1, 2, 3, 4].map(() => connect(url, { max: 1 }));
+  onTestFinished(async () => {
+    for (const pool of pools) await pool.end();
+  });
+  const applied = await Promise.all(pools.map((pool) => migrate(pool, next)));
+  expect(applied.flat()).toEqual(['9999_next.sql']);
+});
+
+test('a migration that fails leaves nothing of itself or of the others', async () => {
+  const { sql, migrations } = await setup();
+  const number = migrations.length + 1;
+  const bad = [
+    ...migrations,
+    { number, name: 'good.sql', sql: 'create table half (id integer)' },
+    { number: number + 1, name: 'bad.sql', sql: 'create table other (id integer); select nonsense' },
+  ];
+  await expect(migrate(sql, bad)).rejects.toThrow(/nonsense/);
+  const tables = await sql`select tablename from pg_tables where tablename in ('half', 'other')`;
+  expect([...tables]).toEqual([]);
+  expect(await migrate(sql, migrations)).toEqual([]);
+});
+
+test('a server that is too old for the schema refuses, and names the version that it needs', async () => {
+  const { sql, migrations } = await setup();
+  await sql`
+    insert into installation (id, min_server_version, master_key_id, server_key, server_key_sealed)
+    values (gen_random_uuid(), ${serverVersion + 1}, 'k', '', '')`;
+  await expect(migrate(sql, migrations)).rejects.toThrow(
+    `needs server version ${serverVersion + 1} or newer`,
+  );
+});
+
+test('the previous server goes on running on a schema that a newer one has extended', async () => {
+  const { sql, migrations } = await setup();
+  await sql`insert into schema_migrations (number, name) values (${migrations.length + 1}, '9999_of_a_newer.sql')`;
+  expect(await migrate(sql, migrations)).toEqual([]);
+});
+
+test('the database of another product is refused', async () => {
+  const { sql, migrations } = await setup();
+  await sql`update schema_migrations set name = '0001_something_else.sql' where number = 1`;
+  await expect(migrate(sql, migrations)).rejects.toThrow(/different products/);
+});
+
+test('migrations are read in the order of their numbers; a number may be left out, and none is taken twice', async () => {
+  const good = await readMigrations(await folder(['0003_c.sql', '0001_a.sql', 'README.md']));
+  expect(good.map(({ number, name }) => [number, name])).toEqual([
+    [1, '0001_a.sql'],
+    [3, '0003_c.sql'],
+  ]);
+  await expect(readMigrations(await folder(['0001_a.sql', '0001_b.sql']))).rejects.toThrow(
+    'the number 1 is taken by 0001_a.sql',
+  );
+  await expect(readMigrations(await folder(['a.sql']))).rejects.toThrow('four digits');
+});
+
+test('a migration that was left out comes after those with higher numbers', async () => {
+  const { sql, migrations } = await setup();
+  const last = migrations.at(-1)?.number ?? 0;
+  const later = { number: last + 2, name: 'later.sql', sql: 'create table later (id int)' };
+  expect(await migrate(sql, [...migrations, later])).toEqual(['later.sql']);
+  const between = { number: last + 1, name: 'between.sql', sql: 'create table between_them (id int)' };
+  expect(await migrate(sql, [...migrations, between, later])).toEqual(['between.sql']);
+  expect(await migrate(sql, [...migrations, between, later])).toEqual([]);
+});
+
+test('partitions for output are made for yesterday, today and a fortnight ahead, once', async () => {
+  const { sql } = await setup();
+  const count = async () =>
+    (
+      await sql<
+        { n: number }[]
+      >`select count(*)::int as n from pg_inherits where inhparent = 'run_output'::regclass`
+    )[0]?.n;
+  expect(await count()).toBe(16);
+  await sql`select make_output_partitions((now() at time zone 'UTC')::date - 1, 17)`;
+  expect(await count()).toBe(17);
+});

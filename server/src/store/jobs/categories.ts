@@ -1,0 +1,140 @@
+import type { Reach } from '../../auth/authority.ts';
+import type { Queryable, Tx } from '../database/connection.ts';
+import { jobWithin, unrestricted } from '../people/visibility.ts';
+
+export interface CategoryRow {
+  id: number;
+  name: string;
+  description: string;
+  jobCount: number;
+  /** Null at the top, and where the reader does not see what it lies in. */
+  parentId: number | null;
+  createdAt: Date;
+}
+
+/** The categories within the reaches, by name. */
+export async function listCategories(sql: Queryable, reaches: readonly Reach[]): Promise<CategoryRow[]> {
+  return sql<
+    CategoryRow[]
+  >`${selectCategories(sql, reaches)} where ${jobWithin(sql, reaches, 'c.id')} order by c.name`;
+}
+
+export async function findCategory(
+  sql: Queryable,
+  id: number,
+  reaches: readonly Reach[],
+): Promise<CategoryRow | undefined> {
+  const [row] = await sql<CategoryRow[]>`
+    ${selectCategories(sql, reaches)} where c.id = ${id} and ${jobWithin(sql, reaches, 'c.id')}`;
+  return row;
+}
+
+/** The category of that name, locked against deletion, whoever may see it. */
+export async function holdCategory(tx: Tx, name: string): Promise<{ id: number; name: string } | undefined> {
+  const [row] = await tx<{ id: number; name: string }[]>`
+    select id, name from categories where name = ${name} for key share`;
+  return row;
+}
+
+/**
+ * Keeps the tree as it is until the transaction ends, so that two moves can't make a circle. Who only reads categories or
+ * puts jobs into them goes on.
+ */
+export async function lockCategoryTree(tx: Tx): Promise<void> {
+  await tx`lock table categories in share row exclusive mode`;
+}
+
+export interface NewCategory {
+  /** The whole path. */
+  name: string;
+  description: string;
+  parentId: number | null;
+}
+
+/** @throws PostgresError of the constraint `categories_depth` for one that would lie too deep. */
+export async function insertCategory(tx: Tx, category: NewCategory): Promise<number> {
+  const [row] = await tx<{ id: number }[]>`
+    insert into categories ${tx(category, 'name', 'description', 'parentId')} returning id`;
+  if (row === undefined) throw new Error('insert returned nothing');
+  return row.id;
+}
+
+/** Locks a category, so that no job comes into it meanwhile; undefined when there is none. */
+export async function lockCategory(tx: Tx, id: number): Promise<CategoryRow | undefined> {
+  const locked = await tx`select 1 from categories where id = ${id} for update`;
+  return locked.length === 0 ? undefined : findCategory(tx, id, unrestricted);
+}
+
+/**
+ * Changes a category; those below it go along, and their paths with it.
+ *
+ * @throws PostgresError of the constraints `categories_no_cycle` and `categories_depth`.
+ */
+export async function updateCategory(
+  tx: Tx,
+  id: number,
+  { name, description, parentId }: NewCategory,
+): Promise<void> {
+  // Where it lies first: what is below it moves with it. Two names may meet on the way, but no two in the end.
+  await tx`update categories set parent_id = ${parentId} where id = ${id} and parent_id is distinct from ${parentId}`;
+  await tx`
+    update categories c set description = case when c.id = ${id} then ${description} else c.description end,
+      name = ${name} || substr(c.name, length((select name from categories where id = ${id})) + 1)
+    where ${id}::bigint = any(c.ancestor_ids)`;
+}
+
+/** Of the categories directly in this one, how many there are. */
+export async function countSubcategories(tx: Tx, id: number): Promise<number> {
+  const [row] = await tx<{ count: number }[]>`
+    select count(*)::int as count from categories where parent_id = ${id}`;
+  return row?.count ?? 0;
+}
+
+/** The category with all below it, each behind those that lie in it, locked so that no job comes into them meanwhile. */
+export async function lockCategoriesFrom(tx: Tx, id: number): Promise<{ id: number; name: string }[]> {
+  await tx`select 1 from categories where ${id}::bigint = any(ancestor_ids) order by id for update`;
+  return tx<{ id: number; name: string }[]>`
+    select id, name from categories where ${id}::bigint = any(ancestor_ids)
+     order by cardinality(ancestor_ids) desc, name`;
+}
+
+/** Jobs in any of these, those that were deleted left out. */
+export async function countJobsIn(tx: Tx, ids: readonly number[]): Promise<number> {
+  const [row] = await tx<{ count: number }[]>`
+    select count(*)::int as count from jobs where category_id = any(${ids as number[]}::bigint[]) and deleted_at is null`;
+  return row?.count ?? 0;
+}
+
+/** Jobs that were deleted and whose runs are kept go along: who may see these goes by the category. */
+export async function moveDeletedJobs(tx: Tx, from: readonly number[], to: string): Promise<void> {
+  await tx`
+    update jobs set category_id = (select id from categories where name = ${to})
+     where category_id = any(${from as number[]}::bigint[]) and deleted_at is not null`;
+}
+
+/** Jobs that were deleted from it and whose runs are kept. */
+export async function countDeletedJobs(tx: Tx, id: number): Promise<number> {
+  const [row] = await tx<{ count: number }[]>`
+    select count(*)::int as count from jobs where category_id = ${id} and deleted_at is not null`;
+  return row?.count ?? 0;
+}
+
+/** Longest of the paths of those below, and the deepest of them, counted from the category itself. */
+export async function longestBelow(tx: Tx, id: number): Promise<number> {
+  const [row] = await tx<{ longest: number }[]>`
+    select coalesce(max(length(name)), 0)::int as longest from categories where ${id}::bigint = any(ancestor_ids)`;
+  return row?.longest ?? 0;
+}
+
+/** Deletes a category that no job is in; with it go the grants on it. */
+export async function deleteCategory(tx: Tx, id: number): Promise<void> {
+  await tx`delete from categories where id = ${id}`;
+}
+
+function selectCategories(sql: Queryable, reaches: readonly Reach[]) {
+  return sql`
+    select c.id, c.name, c.description, c.created_at,
+           case when ${jobWithin(sql, reaches, 'c.parent_id')} then c.parent_id end as parent_id,
+           (select count(*)::int from jobs j where j.category_id = c.id and j.deleted_at is null) as job_count
+      from categories c`;
+}

@@ -1,0 +1,67 @@
+// One change to many jobs, each kind in one statement.
+import type { JobState, Labels } from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
+import { fits, type JobFilter } from './job-list.ts';
+
+export interface BulkJobRow {
+  id: number;
+  name: string;
+  categoryId: number;
+  category: string;
+  state: JobState;
+  labels: Labels;
+  version: number;
+}
+
+/** The jobs that may be seen of those named, or that fit, locked in the order of their ids, one more than `limit`. */
+export async function selectJobsToChange(
+  tx: Tx,
+  selection: { ids: readonly number[] } | { filter: JobFilter },
+  reaches: readonly Reach[],
+  { limit, againstRuns }: { limit: number; againstRuns: boolean },
+): Promise<BulkJobRow[]> {
+  const filter = 'filter' in selection ? selection.filter : {};
+  const named = 'ids' in selection ? tx`j.id = any(${selection.ids as number[]}::bigint[])` : tx`true`;
+  // Locked apart, as what is joined is not to be locked.
+  const locked = await unprepared(tx<{ id: number }[]>`
+    select j.id from jobs j where ${named} and ${fits(tx, filter, reaches)}
+     order by j.id limit ${limit + 1} ${againstRuns ? tx`for update` : tx`for no key update`}`);
+  const ids = locked.map(({ id }) => id);
+  return tx<BulkJobRow[]>`
+    select j.id, j.name, j.category_id, c.name as category, j.state, j.labels, j.version
+      from jobs j join categories c on c.id = j.category_id
+     where j.id = any(${ids}::bigint[]) and j.deleted_at is null order by j.name, j.id`;
+}
+
+export async function setCategoryOfJobs(
+  tx: Tx,
+  ids: readonly number[],
+  categoryId: number,
+  updatedBy: number,
+): Promise<void> {
+  await tx`
+    update jobs set category_id = ${categoryId}, updated_at = clock_timestamp(), updated_by = ${updatedBy}
+     where id = any(${ids as number[]}::bigint[])`;
+}
+
+/** Answers the name of a job that would have too many labels; nothing may then be committed. */
+export async function setLabelsOfJobs(
+  tx: Tx,
+  ids: readonly number[],
+  { set, unset }: { set: Labels; unset: readonly string[] },
+  updatedBy: number,
+): Promise<{ tooManyLabels: string | undefined }> {
+  const rows = await tx<{ name: string }[]>`
+    with changed as (
+      update jobs set labels = ${labelsAfter(tx, set, unset)}, updated_at = clock_timestamp(), updated_by = ${updatedBy}
+       where id = any(${ids as number[]}::bigint[])
+      returning name, labels
+    )
+    select name from changed where (select count(*) from jsonb_object_keys(labels)) > 64 limit 1`;
+  return { tooManyLabels: rows[0]?.name };
+}
+
+function labelsAfter(sql: Queryable, set: Labels, unset: readonly string[]) {
+  return sql`((labels - ${unset as string[]}::text[]) || ${sql.json(set)}::jsonb)`;
+}

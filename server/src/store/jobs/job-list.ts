@@ -1,0 +1,224 @@
+// Lists of jobs, and the filters that they share with bulk actions.
+import type { JobListItem, JobSort, JobState, RunStatus } from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import { type Queryable, unprepared } from '../database/connection.ts';
+import { containsPattern, decodeCursor } from '../database/cursor.ts';
+import { type Condition, jobWithin } from '../people/visibility.ts';
+import { type JobRow, jobColumns } from './jobs.ts';
+
+export interface JobFilter {
+  search?: string | undefined;
+  /** A category by its path, with those below it. */
+  category?: string | undefined;
+  /** All must fit; without a value any does. */
+  labels?: readonly { name: string; value: string | undefined }[] | undefined;
+  stepType?: string | undefined;
+  states?: readonly JobState[] | undefined;
+  /** Name of who created it. */
+  author?: string | undefined;
+  /** Of the last run; `none`: never run. */
+  lastResults?: readonly string[] | undefined;
+  createdAfter?: Date | undefined;
+  createdBefore?: Date | undefined;
+  updatedAfter?: Date | undefined;
+  updatedBefore?: Date | undefined;
+  isTemplate?: boolean | undefined;
+  madeFrom?: number | undefined;
+}
+
+export interface ListedJobRow extends JobRow {
+  /** The last 20 runs, newest first, as the API gives them. */
+  lastRuns: JobListItem['lastRuns'];
+  /** What the list is sorted by: microseconds of the last change, or the id of the last run (0 for none). */
+  sortKey: number;
+}
+
+const maxLastRuns = 20;
+/** Jobs of a list by last run are looked for first among so many of the newest runs for each of them. */
+const recentRunsPerJob = 8;
+const lastRunId = 'coalesce((select l.run_id from job_last_runs l where l.job_id = j.id), 0)';
+const sorts = {
+  name: { key: '0::bigint', order: 'j.name, j.id' },
+  updated: {
+    key: '(extract(epoch from j.updated_at) * 1000000)::bigint',
+    order: 'j.updated_at desc, j.id desc',
+  },
+  lastRun: { key: lastRunId, order: 'sort_key desc, j.id desc' },
+} as const satisfies Record<JobSort, { key: string; order: string }>;
+
+type ListQuery = JobFilter & { sort: JobSort; limit: number; cursor?: string | undefined };
+
+/** Jobs with their last runs, one more than `limit` where there are more. */
+export async function listJobs(
+  sql: Queryable,
+  query: ListQuery,
+  reaches: readonly Reach[],
+): Promise<ListedJobRow[]> {
+  if (query.sort === 'lastRun') {
+    const rows = await listPage(sql, query, reaches, ranRecently(sql, query));
+    // A whole page of them: all others ran before.
+    if (rows.length > query.limit) return rows;
+  }
+  return listPage(sql, query, reaches, sql`true`);
+}
+
+/** Jobs of one of the newest runs, of those up to the cursor's. */
+function ranRecently(sql: Queryable, { cursor, limit }: ListQuery): Condition {
+  const upTo = cursor === undefined ? undefined : decodeCursor(cursor, ['number', 'number'] as const)[0];
+  return sql`j.id in (select r.job_id from (
+    select job_id from job_runs where ${upTo === undefined ? sql`true` : sql`id <= ${upTo}`}
+     order by id desc limit ${(limit + 1) * recentRunsPerJob}) r)`;
+}
+
+async function listPage(
+  sql: Queryable,
+  query: ListQuery,
+  reaches: readonly Reach[],
+  among: Condition,
+): Promise<ListedJobRow[]> {
+  const { key, order } = sorts[query.sort];
+  // The page is cut before the runs are looked up: each listed job costs one descent of the index (job_id, id DESC).
+  return unprepared(sql<ListedJobRow[]>`
+    with page as materialized (
+      select * from (
+        select j.*, ${sql.unsafe(key)} as sort_key from jobs j
+         where ${among} and ${fits(sql, query, reaches)}
+      ) j
+      where ${after(sql, query.sort, query.cursor)}
+      order by ${sql.unsafe(order)}
+      limit ${query.limit + 1}
+    )
+    select ${jobColumns(sql)}, runs.last_runs, j.sort_key
+      from page j
+      join categories c on c.id = j.category_id
+      left join users u on u.id = j.created_by
+      cross join lateral (
+        select coalesce(jsonb_agg(jsonb_build_object(
+                 'id', r.id, 'status', r.status,
+                 'createdAt', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                 'executionTimeMs', r.execution_time_ms) order by r.id desc), '[]') as last_runs
+          from (select * from job_runs where job_id = j.id order by id desc limit ${maxLastRuns}) r
+      ) runs
+     order by ${sql.unsafe(order)}`);
+}
+
+/** How many jobs fit. */
+export async function countJobs(
+  sql: Queryable,
+  filter: JobFilter,
+  reaches: readonly Reach[],
+): Promise<number> {
+  const [row] = await unprepared(sql<{ count: number }[]>`
+    select count(*)::int as count from jobs j where ${fits(sql, filter, reaches)}`);
+  return row?.count ?? 0;
+}
+
+/** What a cursor of the list sorted so holds of its last row. */
+export function cursorKeyOf(sort: JobSort, row: ListedJobRow): (string | number)[] {
+  return sort === 'name' ? [row.name, row.id] : [row.sortKey, row.id];
+}
+
+function after(sql: Queryable, sort: JobSort, cursor: string | undefined): Condition {
+  if (cursor === undefined) return sql`true`;
+  if (sort === 'name') {
+    const [name, id] = decodeCursor(cursor, ['string', 'number'] as const);
+    return sql`(j.name, j.id) > (${name}::text, ${id}::bigint)`;
+  }
+  const [key, id] = decodeCursor(cursor, ['number', 'number'] as const);
+  if (sort === 'lastRun') return sql`(j.sort_key, j.id) < (${key}::bigint, ${id}::bigint)`;
+  return sql`(j.updated_at, j.id) < ('epoch'::timestamptz + ${key}::bigint * interval '1 microsecond', ${id}::bigint)`;
+}
+
+/** Jobs that are there, within the reaches, and fit. Of the alias j. */
+export function fits(sql: Queryable, filter: JobFilter, reaches: readonly Reach[]): Condition {
+  const conditions: Condition[] = [sql`j.deleted_at is null`, jobWithin(sql, reaches)];
+  const { search, category, labels, stepType, states, author, lastResults, isTemplate, madeFrom } = filter;
+  if (search !== undefined && search !== '') {
+    conditions.push(sql`j.search_text like lower(${containsPattern(search)}::text)`);
+  }
+  if (category !== undefined) {
+    conditions.push(sql`j.category_id = any(array(select below.id from categories below
+      where (select top.id from categories top where top.name = ${category}) = any(below.ancestor_ids)))`);
+  }
+  for (const { name, value } of labels ?? []) {
+    conditions.push(
+      value === undefined ? sql`j.labels ? ${name}` : sql`j.labels @> ${sql.json({ [name]: value })}::jsonb`,
+    );
+  }
+  if (stepType !== undefined) conditions.push(sql`${stepType} = any(j.step_types)`);
+  if (states !== undefined) conditions.push(sql`j.state = any(${states as string[]}::text[])`);
+  if (author !== undefined) {
+    conditions.push(
+      sql`j.created_by = (select a.id from users a where lower(a.name) = lower(${author}) limit 1)`,
+    );
+  }
+  if (lastResults !== undefined) {
+    conditions.push(lastResultIn(sql, lastResults));
+  }
+  if (isTemplate !== undefined) conditions.push(sql`j.is_template = ${isTemplate}`);
+  if (madeFrom !== undefined) conditions.push(sql`j.made_from_job_id = ${madeFrom}`);
+  conditions.push(...within(sql, filter));
+  return conditions.reduce((both, one) => sql`${both} and ${one}`);
+}
+
+/** Of the last run, by the table that keeps it (migration 0016): to look for it among the runs takes longer by far. */
+function lastResultIn(sql: Queryable, lastResults: readonly string[]): Condition {
+  const never = sql`not exists (select from job_last_runs l where l.job_id = j.id)`;
+  const statuses = lastResults.filter((one) => one !== 'none');
+  if (statuses.length === 0) return never;
+  const ran = sql`exists (select from job_last_runs l
+    where l.job_id = j.id and l.status = any(${statuses}::text[]))`;
+  return statuses.length === lastResults.length ? ran : sql`(${ran} or ${never})`;
+}
+
+function within(sql: Queryable, filter: JobFilter): Condition[] {
+  const { createdAfter, createdBefore, updatedAfter, updatedBefore } = filter;
+  return [
+    ...(createdAfter === undefined ? [] : [sql`j.created_at >= ${createdAfter}`]),
+    ...(createdBefore === undefined ? [] : [sql`j.created_at < ${createdBefore}`]),
+    ...(updatedAfter === undefined ? [] : [sql`j.updated_at >= ${updatedAfter}`]),
+    ...(updatedBefore === undefined ? [] : [sql`j.updated_at < ${updatedBefore}`]),
+  ];
+}
+
+export interface JobCountsRow {
+  kinds: { state: JobState; category: string; jobs: number; templates: number }[];
+  /** Of jobs that are not archived and ran. */
+  lastResults: { lastResult: RunStatus; jobs: number }[];
+}
+
+/** How many jobs there are of each kind that a list can be narrowed to at a glance, all at one moment. */
+export async function countJobsByKind(sql: Queryable, reaches: readonly Reach[]): Promise<JobCountsRow> {
+  const seen = sql`j.deleted_at is null and ${jobWithin(sql, reaches)}`;
+  // Apart, as counting by category, state and last result together takes longer than both.
+  const [row] = await sql<JobCountsRow[]>`
+    select (select coalesce(jsonb_agg(jsonb_build_object(
+                     'state', k.state, 'category', c.name, 'jobs', k.jobs, 'templates', k.templates)), '[]')
+              from (select j.category_id, j.state, count(*) as jobs,
+                           count(*) filter (where j.is_template) as templates
+                      from jobs j where ${seen} group by 1, 2) k
+              join categories c on c.id = k.category_id) as kinds,
+           (select coalesce(jsonb_agg(jsonb_build_object('lastResult', r.status, 'jobs', r.jobs)), '[]')
+              from (select l.status, count(*) as jobs from job_last_runs l join jobs j on j.id = l.job_id
+                     where j.state <> 'archived' and ${seen} group by 1) r) as last_results`;
+  if (row === undefined) throw new Error('aggregates answered nothing');
+  return row;
+}
+
+/** Labels in use among jobs that may be seen, by name; of each the most used values. */
+export async function listJobLabels(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  maxValues: number,
+): Promise<{ name: string; jobs: number; values: string[] }[]> {
+  return sql<{ name: string; jobs: number; values: string[] }[]>`
+    with used as (
+      select l.key as name, l.value, count(*)::int as jobs
+        from jobs j cross join lateral jsonb_each_text(j.labels) l
+       where j.deleted_at is null and j.labels <> '{}' and ${jobWithin(sql, reaches)}
+       group by l.key, l.value
+    )
+    select name, sum(jobs)::int as jobs,
+           (array_agg(value order by jobs desc, value) filter (where value <> ''))[1:${sql.unsafe(String(maxValues))}] as values
+      from used group by name order by name`;
+}

@@ -1,0 +1,96 @@
+// Passwords that were tried, by name and address. Times are the server's, given by the caller.
+import type { Queryable } from '../database/connection.ts';
+
+/** Whose password is tried, from where. The name may be nobody's. */
+export interface Attempt {
+  name: string;
+  /** As `rateLimitKeyOf` writes it. */
+  address: string;
+}
+
+export interface LockRule {
+  /** So many wrong passwords in a row lock. */
+  failures: number;
+  /** The first time for this long, then twice as long with each further one. */
+  firstLockMs: number;
+  maxLockMs: number;
+  /** Untried for so long, wrong ones are forgotten. */
+  forgetAfterMs: number;
+}
+
+export interface Standing {
+  lockedUntil: Date | null;
+  isKnown: boolean;
+  /** Wrong passwords in a row. */
+  failures: number;
+}
+
+/** Whether the name is locked for that address, and whether its password was right from there before. */
+export async function findStanding(sql: Queryable, attempt: Attempt, now: Date): Promise<Standing> {
+  const rows = await sql<Standing[]>`
+    select case when locked_until > ${now} then locked_until end as locked_until,
+           succeeded_at is not null as is_known, failures
+    from sign_in_attempts where ${isOf(sql, attempt)}`;
+  return rows[0] ?? { lockedUntil: null, isKnown: false, failures: 0 };
+}
+
+/**
+ * Counts an attempt as failed before its password is looked at, so that attempts at once can't pass the rule together.
+ *
+ * @returns until when the name is locked for the address, if it was so already; then nothing was counted.
+ */
+export async function countAttempt(
+  sql: Queryable,
+  attempt: Attempt,
+  now: Date,
+  rule: LockRule,
+): Promise<Date | null> {
+  const forgotten = new Date(now.getTime() - rule.forgetAfterMs);
+  const failures = sql`(case when a.last_attempt_at <= ${forgotten} then 1 else a.failures + 1 end)`;
+  const counted = await sql`
+    insert into sign_in_attempts as a (name_digest, address, failures, last_attempt_at)
+    values (${digestOf(sql, attempt.name)}, ${attempt.address}, 1, ${now})
+    on conflict (name_digest, address) do update set failures = ${failures}, last_attempt_at = ${now},
+      locked_until = case when ${failures} < ${rule.failures} then null else ${now}::timestamptz
+        + least(${rule.maxLockMs}, ${rule.firstLockMs} * power(2, least(${failures} - ${rule.failures}, 30)))
+        * interval '1 millisecond' end
+    where a.locked_until is null or a.locked_until <= ${now}
+    returning 1`;
+  await sql`delete from sign_in_attempts where succeeded_at is null and last_attempt_at <= ${forgotten}`;
+  return counted.length > 0 ? null : (await findStanding(sql, attempt, now)).lockedUntil;
+}
+
+/** The password was right: nothing counts against the name from there, and the address is known. */
+export async function noteSuccess(sql: Queryable, attempt: Attempt, now: Date): Promise<void> {
+  await sql`
+    insert into sign_in_attempts (name_digest, address, failures, last_attempt_at, succeeded_at)
+    values (${digestOf(sql, attempt.name)}, ${attempt.address}, 0, ${now}, ${now})
+    on conflict (name_digest, address) do update
+      set failures = 0, locked_until = null, last_attempt_at = ${now}, succeeded_at = ${now}`;
+}
+
+/** Forgets where right passwords came from before then. */
+export async function forgetSuccesses(sql: Queryable, before: Date): Promise<void> {
+  await sql`delete from sign_in_attempts where succeeded_at < ${before}`;
+}
+
+/** Lifts every lock of a name; from how many addresses it was locked. */
+export async function unlockName(sql: Queryable, name: string, now: Date): Promise<number> {
+  const rows = await sql<{ wasLocked: boolean }[]>`
+    with before as (select address, coalesce(locked_until > ${now}, false) as was_locked
+                    from sign_in_attempts where name_digest = ${digestOf(sql, name)} for update)
+    update sign_in_attempts a set failures = 0, locked_until = null from before
+    where a.name_digest = ${digestOf(sql, name)} and a.address = before.address returning before.was_locked`;
+  return rows.filter((row) => row.wasLocked).length;
+}
+
+/** The digest of a name, an expression; `name` is text, or SQL of ours. */
+export function digestOf(sql: Queryable, name: string | ReturnType<Queryable['unsafe']>) {
+  return typeof name === 'string'
+    ? sql`sha256(convert_to(lower(${name}::text), 'UTF8'))`
+    : sql`sha256(convert_to(lower(${name}), 'UTF8'))`;
+}
+
+function isOf(sql: Queryable, attempt: Attempt) {
+  return sql`name_digest = ${digestOf(sql, attempt.name)} and address = ${attempt.address}`;
+}

@@ -1,0 +1,27 @@
+// One-time sign-in codes, by hash; a row is deleted when its code is used.
+import type { Queryable } from '../database/connection.ts';
+
+export async function insertSignInCode(
+  sql: Queryable,
+  code: { codeHash: Buffer; userId: number; expiresAt: Date },
+  now: Date,
+): Promise<void> {
+  await sql`delete from sign_in_codes where expires_at <= ${now}`;
+  await sql`insert into sign_in_codes ${sql({ ...code })}`;
+}
+
+/** Deletes the codes of a user that were not used. */
+export async function deleteSignInCodes(sql: Queryable, userId: number): Promise<void> {
+  await sql`delete from sign_in_codes where user_id = ${userId}`;
+}
+
+/** Uses a code up: of several at once one gets the user's id. */
+export async function takeSignInCode(
+  sql: Queryable,
+  codeHash: Buffer,
+  now: Date,
+): Promise<number | undefined> {
+  const rows = await sql<{ userId: number }[]>`
+    delete from sign_in_codes where code_hash = ${codeHash} and expires_at > ${now} returning user_id`;
+  return rows[0]?.userId;
+}

@@ -1,0 +1,152 @@
+// Rights as conditions of a query: what a caller may not see is not in its answer, nor in its counts. Each function
+// gives a boolean expression over an alias; a row must lie in every reach (the grants', and the API token's).
+
+import type { PendingQuery, Row } from 'postgres';
+import type { Reach } from '../../auth/authority.ts';
+import type { Queryable } from '../database/connection.ts';
+
+/** A condition, to be put after `and`. */
+export type Condition = PendingQuery<Row[]>;
+
+/** The reaches of the server itself, which asks on nobody's behalf. */
+export const unrestricted: readonly Reach[] = [];
+
+/** Whether nothing is left out by these, so that no condition need be asked. */
+export function reachesEverything(reaches: readonly Reach[]): boolean {
+  return reaches.every((reach) => reach.everywhere);
+}
+
+/** Jobs and categories, by the category. `category` is the column's name: `j.category_id`. */
+export function jobWithin(sql: Queryable, reaches: readonly Reach[], category = 'j.category_id') {
+  return all(
+    sql,
+    reaches,
+    (reach) => sql`${sql.unsafe(category)} = any(${reach.categoryIds as number[]}::bigint[])`,
+  );
+}
+
+/** Targets, by their segment or a group that they are in. `alias` is that of `targets`. */
+export function targetWithin(sql: Queryable, reaches: readonly Reach[], alias = 't') {
+  return all(sql, reaches, (reach) => one(sql, targetIn(sql, reach, `${alias}.segment_id`, `${alias}.id`)));
+}
+
+/** Target runs: those of a job or on a target that the caller may see. Aliases are those of `job_run_targets` and `jobs`. */
+export function targetRunWithin(sql: Queryable, reaches: readonly Reach[], alias = 'tr', job = 'j') {
+  return all(sql, reaches, (reach) =>
+    one(sql, [
+      ...among(sql, `${job}.category_id`, reach.categoryIds),
+      ...targetIn(sql, reach, `${alias}.segment_id`, `${alias}.target_id`),
+    ]),
+  );
+}
+
+/** Runs with a target run that the caller may see. Aliases are those of `job_runs` and `jobs`. */
+export function runWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`exists (select from job_run_targets seen where seen.job_run_id = ${sql.unsafe(`${alias}.id`)}
+    and ${targetRunWithin(sql, reaches, 'seen', job)})`;
+}
+
+/** Runs of which the right covers every target run. Aliases are those of `job_runs` and `jobs`. */
+export function wholeRunWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`not exists (select from job_run_targets other where other.job_run_id = ${sql.unsafe(`${alias}.id`)}
+    and not coalesce(${targetRunWithin(sql, reaches, 'other', job)}, false))`;
+}
+
+/** Segments that a right is on, and with `containing` those that have a target of a group that a right is on. */
+export function segmentWithin(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  segment = 's.id',
+  options: { containing?: boolean } = {},
+) {
+  return all(sql, reaches, (reach) => {
+    const named = sql`${sql.unsafe(segment)} = any(${reach.segmentIds as number[]}::bigint[])`;
+    if (options.containing !== true || reach.targetGroupIds.length === 0) return named;
+    return sql`(${named} or exists (select from target_group_members m join targets mt on mt.id = m.target_id
+      where m.target_group_id = any(${reach.targetGroupIds as number[]}::bigint[])
+        and mt.segment_id = ${sql.unsafe(segment)}))`;
+  });
+}
+
+/** Target groups that a right is on, and with `containing` those that have a target that it is on. */
+export function targetGroupWithin(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  group = 'g.id',
+  options: { containing?: boolean } = {},
+): Condition {
+  if (reachesEverything(reaches)) return sql`true`;
+  const named = all(
+    sql,
+    reaches,
+    (reach) => sql`${sql.unsafe(group)} = any(${reach.targetGroupIds as number[]}::bigint[])`,
+  );
+  if (options.containing !== true) return named;
+  return sql`(${named} or exists (select from target_group_members gm join targets gt on gt.id = gm.target_id
+    where gm.target_group_id = ${sql.unsafe(group)} and ${targetWithin(sql, reaches, 'gt')}))`;
+}
+
+/** Inventories, by the segment that they are of; for one that is of none the right must hold everywhere. */
+export function inventoryWithin(
+  sql: Queryable,
+  reaches: readonly Reach[],
+  segment = 'i.segment_id',
+): Condition {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`coalesce(${segmentWithin(sql, reaches, segment)}, false)`;
+}
+
+/** Plans of imports: whoever has the right in all segments that it concerns. */
+export function inventoryPlanWithin(sql: Queryable, reaches: readonly Reach[], alias = 'p'): Condition {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`not exists (select from unnest(${sql.unsafe(`${alias}.segment_ids`)}) as concerned(id)
+    where not ${segmentWithin(sql, reaches, 'concerned.id')})`;
+}
+
+/** Imports of jobs: whoever has the right in all categories that it concerns. */
+export function jobImportWithin(sql: Queryable, reaches: readonly Reach[], alias = 'i'): Condition {
+  if (reachesEverything(reaches)) return sql`true`;
+  return sql`not exists (select from unnest(${sql.unsafe(`${alias}.category_ids`)}) as concerned(id)
+    where not ${jobWithin(sql, reaches, 'concerned.id')})`;
+}
+
+/** Rows of the audit log, by where they happened; those of a target also by the groups it is in now. */
+export function auditWithin(sql: Queryable, reaches: readonly Reach[]) {
+  return all(sql, reaches, (reach) => {
+    const scoped = sql`a.category_id = any(${reach.categoryIds as number[]}::bigint[])
+      or a.segment_id = any(${reach.segmentIds as number[]}::bigint[])`;
+    if (reach.targetGroupIds.length === 0) return sql`(${scoped})`;
+    return sql`(${scoped} or (a.object_kind = 'target' and a.object_id in (
+      select m.target_id::text from target_group_members m
+      where m.target_group_id = any(${reach.targetGroupIds as number[]}::bigint[]))))`;
+  });
+}
+
+/** Null for a target that was deleted and that no segment covers. */
+function targetIn(sql: Queryable, reach: Reach, segment: string, target: string): Condition[] {
+  const { segmentIds, targetGroupIds } = reach;
+  if (targetGroupIds.length === 0) return among(sql, segment, segmentIds);
+  // Not correlated, so that it is read once for all rows.
+  const inGroup = sql`${sql.unsafe(target)} in (select m.target_id from target_group_members m
+    where m.target_group_id = any(${targetGroupIds as number[]}::bigint[]))`;
+  return [...among(sql, segment, segmentIds), inGroup];
+}
+
+/** No condition for no ids: what can't be true only keeps the planner from using an index for the rest. */
+function among(sql: Queryable, column: string, ids: readonly number[]): Condition[] {
+  return ids.length === 0 ? [] : [sql`${sql.unsafe(column)} = any(${ids as number[]}::bigint[])`];
+}
+
+function one(sql: Queryable, conditions: readonly Condition[]): Condition {
+  if (conditions.length === 0) return sql`false`;
+  return sql`(${conditions.reduce((either, other) => sql`${either} or ${other}`)})`;
+}
+
+/** In parentheses, so that it can be negated. */
+function all(sql: Queryable, reaches: readonly Reach[], condition: (reach: Reach) => Condition): Condition {
+  const conditions = reaches.filter((reach) => !reach.everywhere).map(condition);
+  if (conditions.length === 0) return sql`true`;
+  return sql`(${conditions.reduce((both, one) => sql`${both} and ${one}`)})`;
+}

@@ -1,0 +1,314 @@
+// Claiming: one statement decides who runs a step. It leases ready steps to the agent sessions that this server holds.
+import { randomBytes } from 'node:crypto';
+import { limits } from '@opsconductor/protocol';
+import type { Queryable, Sql } from '../database/connection.ts';
+import { type LeaseDetails, leaseDetailColumns, leaseDetailJoins } from './lease-details.ts';
+
+export interface ClaimedStep {
+  id: number;
+  epoch: number;
+  leaseToken: string;
+  jobRunId: number;
+  targetRunId: number;
+  segmentId: number;
+  stepNumber: number;
+  stepType: string;
+  agentId: number;
+  sessionNumber: number;
+  /** `YYYY-MM-DD`, the partition of this attempt's output. */
+  attemptDay: string;
+  /** What its lease needs beside, where that came along. */
+  details?: LeaseDetails;
+}
+
+export interface Claim {
+  steps: ClaimedStep[];
+  /** Free slots are left over in every segment, so no ready step was left for want of one. */
+  tookAll: boolean;
+  /** Steps that were moved out of the way or back into it: with none leased, others may be claimable. */
+  moved: number;
+  /** Agents of one segment that can do different things are served one kind after the other: how many kinds there are. */
+  kinds: number;
+}
+
+/** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
+export const attemptSlackS = Math.ceil(limits.leaseTtlMs / 1000) + 30;
+
+/** Runs of a segment that a claim looks at, by priority and age; it takes of those among them with the least in flight. */
+const maxRunsLookedAt = 256;
+/** Of those behind them with the same priority, from a place that is another each time: none waits for ever. */
+const maxYoungerRunsLookedAt = 64;
+const maxRunsTakenFrom = 64;
+/** Steps whose time has come that one statement makes claimable. */
+const maxReleased = 1_000;
+/** Kinds of agents in one segment that a claim serves, one after the other. */
+const maxKinds = 8;
+/** A claim that only moved steps out of the way, or back into it, is made again at once; so often at most. */
+const maxTries = 8;
+
+/** The tokens of a claim's leases begin with its id: by it they are found where the answer to the claim was lost. */
+const claimIdLength = 16;
+
+export function newClaimId(): string {
+  return randomBytes(claimIdLength / 2).toString('hex');
+}
+
+/**
+ * Leases ready steps to this server's agents, up to their free slots: of the runs with the highest priority those with
+ * the least in flight in the segment, and of each its oldest steps. Credit is counted in SQL from live leases, of agents
+ * in whose segment something is ready: a thousand idle ones elsewhere cost nothing. Locked steps are skipped. It waits only for an agent that is just opening a newer session, and then leases it nothing: what
+ * a newer session's resume doesn't find must not be leased afterwards.
+ */
+export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimId()): Promise<Claim> {
+  const all: Claim = { steps: [], tookAll: true, moved: 0, kinds: 1 };
+  for (let kind = 0; kind < Math.min(all.kinds, maxKinds); kind += 1) {
+    const claim = await claimKind(sql, serverId, claimId, kind);
+    all.steps.push(...claim.steps);
+    all.tookAll &&= claim.tookAll;
+    all.moved = claim.moved;
+    all.kinds = claim.kinds;
+  }
+  return all;
+}
+
+async function claimKind(sql: Sql, serverId: string, claimId: string, kind: number): Promise<Claim> {
+  for (let tries = 1; ; tries += 1) {
+    const claim = await claimOnce(sql, serverId, claimId, kind);
+    if (claim.steps.length > 0 || claim.moved === 0 || tries === maxTries) return claim;
+  }
+}
+
+/**
+ * One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight.
+ *
+ * @param kind in each segment the agents that can do the same: 0 those that can do least, so that the others are left for
+ * what only they can do. Nearly everywhere all are of one kind.
+ */
+export async function claimOnce(
+  sql: Queryable,
+  serverId: string,
+  claimId = newClaimId(),
+  kind = 0,
+): Promise<Claim> {
+  const rows = await sql<ClaimRow[]>`
+    with waiting as materialized (
+      select g.id, g.key_generation from segments g
+      where exists (select from job_run_steps st
+          where st.segment_id = g.id and st.status = 'ready' and st.not_before is null)
+        or exists (select from job_run_steps st
+          where st.segment_id = g.id and st.status = 'ready' and st.not_before <= (select clock_timestamp()))
+    ), able as (
+      select s.agent_id, s.session_number, a.segment_id, s.capabilities,
+        least(${limits.maxClaimBatch}, s.slots - (
+          select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running'
+        ))::int as free,
+        dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
+      from waiting g
+      join agents a on a.segment_id = g.id
+      join agent_sessions s on s.agent_id = a.id
+      where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(sql)}
+    ), credit as materialized (
+      select able.*, max(kind) over () as kinds from able
+    ), slots as (
+      select segment_id, agent_id, session_number,
+        row_number() over (partition by segment_id order by n, agent_id) as place
+      from credit cross join lateral generate_series(1, free) as n
+      where kind = ${kind + 1}
+    ), demand as materialized (
+      select segment_id, capabilities, kinds, least(sum(greatest(free, 0)), ${limits.maxClaimBatch})::int as total
+      from credit where kind = ${kind + 1} group by segment_id, capabilities, kinds
+    ), released as (
+      update job_run_steps st set not_before = null from (
+        select due.id from demand cross join lateral (
+          select id from job_run_steps d
+          where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= (select clock_timestamp())
+          order by d.not_before limit ${maxReleased} for update skip locked) due
+      ) due where st.id = due.id returning st.id
+    ), shares as materialized (${sharesOfRuns(sql)}
+    ), picked as materialized (
+      select shares.segment_id, shares.claim_rank, shares.job_run_id, ready.*
+      from shares cross join lateral (
+        select st.id, st.target_run_id, st.has_locks from job_run_steps st
+        where st.segment_id = shares.segment_id and st.status = 'ready' and st.not_before is null
+          and st.claim_rank = shares.claim_rank and st.job_run_id = shares.job_run_id
+          and (st.needs is null or st.needs <@ shares.capabilities)
+        order by st.id
+        limit shares.n
+        for update of st skip locked
+      ) ready
+    ), paired as materialized (
+      select p.*, slots.agent_id, slots.session_number
+      from (select *, row_number() over (partition by segment_id order by id) as place from picked) p
+      join slots using (segment_id, place)
+    ), fenced as materialized (
+      select a.id, a.session_number from agents a
+      join (select distinct agent_id, session_number from paired) p
+        on p.agent_id = a.id and p.session_number = a.session_number
+      where a.state = 'active' and a.drain_requested_at is null
+      for share of a
+    ), tried as materialized (
+      select paired.*,
+        case when paired.has_locks then take_locks(paired.target_run_id) end as short
+      from paired join fenced on fenced.id = paired.agent_id and fenced.session_number = paired.session_number
+    ), parked as (
+      update job_run_steps st set not_before = 'infinity', waits_lock = waiting.short
+      from (${waitingForLocks(sql)}) waiting where st.id = waiting.id returning st.id
+    ), leased as (
+      update job_run_steps st set
+        status = 'running', epoch = st.epoch + 1, lease_token = ${claimId}::text || right(replace(gen_random_uuid()::text, '-', ''), ${-claimIdLength}::int),
+        agent_id = tried.agent_id, session_number = tried.session_number,
+        leased_at = clock_timestamp(), started_at = null, cancel_sent_at = null,
+        attempt_day = (clock_timestamp() at time zone 'UTC')::date,
+        deadline_at = clock_timestamp() + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
+        output_state = 'open', output_seq = 0, output_bytes = 0
+      from tried
+      where st.id = tried.id and tried.short is null
+      returning st.id, st.epoch, st.lease_token, st.job_run_id, st.target_run_id, st.segment_id, st.step_number,
+        st.step_type, st.agent_id, st.session_number, st.attempt_day
+    )
+    select demand.segment_id as of_segment_id, demand.total as free, (
+        (select count(*) from released) + (select count(*) from parked))::int as moved, demand.kinds,
+      st.id, st.epoch, st.lease_token, st.job_run_id,
+      st.target_run_id, st.segment_id, st.step_number, st.step_type, st.agent_id, st.session_number,
+      st.attempt_day::text as attempt_day, ${leaseDetailColumns(sql)}
+    from demand left join (leased st ${leaseDetailJoins(sql)}) on st.segment_id = demand.segment_id
+    order by st.id`;
+  const leased = rows.filter((row) => row.id !== null);
+  const left = new Map(rows.map((row) => [row.ofSegmentId, row.free]));
+  for (const { segmentId } of leased) left.set(segmentId, (left.get(segmentId) ?? 0) - 1);
+  const moved = rows[0]?.moved ?? 0;
+  const kinds = rows[0]?.kinds ?? 1;
+  const tookAll = moved === 0 && [...left.values()].every((free) => free > 0);
+  return { steps: leased.map(claimedStep), tookAll, moved, kinds };
+}
+
+/** A lease that may never have reached its agent. */
+export type UntoldLease = Pick<ClaimedStep, 'id' | 'epoch' | 'leaseToken' | 'agentId' | 'sessionNumber'>;
+
+/** Live leases that these claims have made for this server's agents. */
+export async function leasesOfClaims(
+  sql: Sql,
+  serverId: string,
+  claimIds: readonly string[],
+): Promise<UntoldLease[]> {
+  return sql<UntoldLease[]>`
+    select st.id, st.epoch, st.lease_token, st.agent_id, st.session_number
+    from agent_sessions s
+    join job_run_steps st on st.agent_id = s.agent_id and st.status = 'running'
+    where s.server_id = ${serverId} and left(st.lease_token, ${claimIdLength}) = any(${claimIds as string[]}::text[])
+    order by st.id`;
+}
+
+/**
+ * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, n) for each. The runs are found by
+ * skipping from one to the next in the index of ready steps: the oldest ones, and where these are many some of those behind
+ * them. Their steps are then dealt one by one, always to the run
+ * with the least in flight.
+ */
+function sharesOfRuns(db: Queryable) {
+  return db`
+    select segment_id, capabilities, claim_rank, job_run_id, count(*) as n from (
+      select r.*, row_number() over (
+        partition by r.segment_id order by r.claim_rank, r.in_flight + nth.n, r.job_run_id, nth.n) as place
+      from (
+        select demand.segment_id, demand.capabilities, demand.total, candidate.*
+        from demand cross join lateral (
+          with recursive run as (
+            (select st.claim_rank, st.job_run_id, 1 as number from job_run_steps st
+              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                and (st.needs is null or st.needs <@ demand.capabilities)
+              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1)
+            union all
+            select next.*, run.number + 1 from run cross join lateral (
+              select st.claim_rank, st.job_run_id from job_run_steps st
+              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                and (st.claim_rank, st.job_run_id) > (run.claim_rank, run.job_run_id)
+                and (st.needs is null or st.needs <@ demand.capabilities)
+              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
+            where run.number < ${maxRunsLookedAt}
+          ), behind as (
+            select first.claim_rank, first.job_run_id as after, (
+                select st.job_run_id from job_run_steps st
+                where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                  and st.claim_rank = first.claim_rank
+                order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id desc limit 1) as last
+            from run first where first.number = ${maxRunsLookedAt}
+          ), younger as (
+            select claim_rank, after + floor(random() * greatest(last - after, 0))::bigint as job_run_id, 0 as number
+            from behind
+            union all
+            select next.*, younger.number + 1 from younger cross join lateral (
+              select st.claim_rank, st.job_run_id from job_run_steps st
+              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                and st.claim_rank = younger.claim_rank and st.job_run_id > younger.job_run_id
+                and (st.needs is null or st.needs <@ demand.capabilities)
+              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
+            where younger.number < ${maxYoungerRunsLookedAt}
+          ), looked_at as (
+            select claim_rank, job_run_id from run
+            union all
+            select claim_rank, job_run_id from younger where number > 0
+          )
+          select run.claim_rank, run.job_run_id, (
+              select count(*) from job_run_steps st
+              where st.segment_id = demand.segment_id and st.job_run_id = run.job_run_id and st.status = 'running'
+            ) as in_flight
+          from looked_at run
+          order by run.claim_rank, in_flight, run.job_run_id limit ${maxRunsTakenFrom}) candidate
+        where demand.total > 0
+      ) r cross join lateral (
+        select row_number() over () as n from (
+          select from job_run_steps st
+          where st.segment_id = r.segment_id and st.status = 'ready' and st.not_before is null
+            and st.claim_rank = r.claim_rank and st.job_run_id = r.job_run_id
+            and (st.needs is null or st.needs <@ r.capabilities)
+          limit r.total) ready
+      ) nth
+    ) dealt
+    where place <= (select total from demand where demand.segment_id = dealt.segment_id)
+    group by segment_id, capabilities, claim_rank, job_run_id`;
+}
+
+/**
+ * Steps whose locks were short, and of a lock that is not a target's the other steps of the same run in the segment, so
+ * that they are not tried one by one.
+ */
+function waitingForLocks(db: Queryable) {
+  return db`
+    select id, min(short) as short from (
+      select id, short from tried where short <> ''
+      union all
+      select alike.id, run.short from (
+        select segment_id, claim_rank, job_run_id, min(short) as short from tried
+        where short <> '' and short not like '%@target:%'
+        group by segment_id, claim_rank, job_run_id) run
+      cross join lateral (
+        select st.id from job_run_steps st
+        where st.segment_id = run.segment_id and st.status = 'ready' and st.not_before is null
+          and st.claim_rank = run.claim_rank and st.job_run_id = run.job_run_id
+          and not exists (select from lock_slots s where s.target_run_id = st.target_run_id)
+        for update of st skip locked) alike
+      where not exists (select from tried got where got.id = alike.id and got.short is null)
+    ) waiting group by id`;
+}
+
+/** Whether an agent can be given steps, full or not. Aliases: session `s`, agent `a`, segment `g`. */
+export function isAble(db: Queryable) {
+  return db`(a.session_number = s.session_number and a.state = 'active' and a.drain_requested_at is null
+    and s.ready and not s.draining and s.disconnected_at is null and s.expires_at > clock_timestamp()
+    and exists (
+      select from segment_key_wraps w
+      where w.agent_id = a.id and w.generation = g.key_generation and w.opened_at is not null))`;
+}
+
+type ClaimRow = ClaimedStep &
+  LeaseDetails & { ofSegmentId: number; free: number; moved: number; kinds: number };
+
+function claimedStep({ ofSegmentId: _, free: __, moved: ___, kinds: ____, ...row }: ClaimRow): ClaimedStep {
+  const { stepId, jobId, jobVersion, targetId, targetName, host, port, hostKeys, hostTrust, ...lease } = row;
+  const { settings, askedCredential, credentialId, credentialVersion, credentialKind, ...step } = lease;
+  const target = { targetId, targetName, host, port, settings, hostKeys, hostTrust };
+  const credential = { askedCredential, credentialId, credentialVersion, credentialKind };
+  const { stepNumber } = step;
+  return { ...step, details: { stepId, jobId, jobVersion, stepNumber, ...target, ...credential } };
+}

@@ -1,0 +1,143 @@
+// Attempts that ended unknown and whose processes may still run on their targets.
+import type { CleanUpFinding } from '@opsconductor/protocol';
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
+
+/** Notes attempts to clean up after: at once, or when their time is over. Call it while their steps are still live. */
+export async function wantCleanUps(
+  tx: Tx,
+  attempts: readonly { stepId: number; epoch: number; segmentId: number; atOnce: boolean }[],
+): Promise<void> {
+  if (attempts.length === 0) return;
+  await tx`
+    insert into attempt_clean_ups (job_run_step_id, epoch, segment_id, due_at)
+    select st.id, c.epoch, c."segmentId",
+      case when c."atOnce" then clock_timestamp() else coalesce(st.deadline_at, clock_timestamp()) end
+    from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
+      "stepId" bigint, epoch integer, "segmentId" bigint, "atOnce" boolean)
+    join job_run_steps st on st.id = c."stepId"
+    on conflict do nothing`;
+}
+
+/** What these attempts may still be doing is nobody's any more. */
+export async function hastenCleanUps(tx: Tx, stepIds: readonly number[]): Promise<void> {
+  if (stepIds.length === 0) return;
+  await tx`
+    update attempt_clean_ups set due_at = least(due_at, clock_timestamp())
+    where job_run_step_id = any(${stepIds as number[]}::bigint[]) and done_at is null`;
+}
+
+/** The same of all attempts of a run. */
+export async function hastenCleanUpsOfRun(tx: Tx, runId: number): Promise<void> {
+  await tx`
+    update attempt_clean_ups c set due_at = least(c.due_at, clock_timestamp())
+    from job_run_steps st where st.id = c.job_run_step_id and st.job_run_id = ${runId} and c.done_at is null`;
+}
+
+/** The agent has told how the attempt ended, so nothing of it goes on. */
+export async function dropCleanUp(tx: Tx, stepId: number, epoch: number): Promise<void> {
+  await tx`
+    delete from attempt_clean_ups where job_run_step_id = ${stepId} and epoch = ${epoch} and done_at is null`;
+}
+
+/** Attempts that were given up while their agent was silent, and of which nothing was ever heard. */
+export async function unheardAttempts(
+  tx: Tx,
+  agentId: number,
+): Promise<{ stepId: number; epoch: number; leaseToken: string }[]> {
+  return tx<{ stepId: number; epoch: number; leaseToken: string }[]>`
+    select a.job_run_step_id as step_id, a.epoch, a.lease_token
+    from attempt_clean_ups c
+    join job_run_step_attempts a on a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch
+    where a.agent_id = ${agentId} and a.status = 'unknown' and a.late_status is null and a.request_id is null
+      and a.output_state = 'gapped' and a.output_seq = 0
+      and not exists (select from run_output o where o.attempt_day = a.attempt_day
+        and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch)
+    order by 1, 2`;
+}
+
+export interface DueCleanUp {
+  stepId: number;
+  epoch: number;
+}
+
+/** A request whose agent keeps its session and does not answer is repeated after this, in seconds, times its tries. */
+const unansweredS = 60;
+/** One that found the target unreachable is repeated after this, in seconds, times its tries squared. */
+const unreachableS = 5;
+/** Another agent of the segment may try so much sooner than the one that could not reach the target. */
+const otherFirstS = 15;
+/** After so many tries nobody is asked again. */
+const maxTries = 20;
+
+/**
+ * Takes due attempts for an agent of their segment to clean up after. What an agent was asked in a session that it has
+ * no more is due again at once: nobody knows whether it heard of it.
+ */
+export async function takeDueCleanUps(
+  sql: Sql,
+  agent: { segmentId: number; agentId: number },
+  limit: number,
+): Promise<DueCleanUp[]> {
+  return sql<DueCleanUp[]>`
+    with due as materialized (
+      select c.job_run_step_id, c.epoch from attempt_clean_ups c
+      where c.segment_id = ${agent.segmentId} and c.done_at is null and c.due_at < clock_timestamp()
+        and c.tries < ${maxTries}
+        and case
+          when c.asked_at is null then true
+          when c.told_at >= c.asked_at then c.told_at < clock_timestamp() - make_interval(secs =>
+            ${unreachableS} * c.tries * c.tries + case when c.agent_id = ${agent.agentId} then ${otherFirstS} else 0 end)
+          else c.asked_at < clock_timestamp() - make_interval(secs => ${unansweredS} * c.tries)
+            or not exists (select from agent_sessions s where s.agent_id = c.agent_id and s.connected_at < c.asked_at
+              and s.disconnected_at is null and s.expires_at > clock_timestamp())
+        end
+      order by c.due_at limit ${limit} for update of c skip locked
+    )
+    update attempt_clean_ups c set asked_at = clock_timestamp(), agent_id = ${agent.agentId}, tries = c.tries + 1
+    from due where c.job_run_step_id = due.job_run_step_id and c.epoch = due.epoch
+    returning c.job_run_step_id as step_id, c.epoch`;
+}
+
+/** Whether anything may be due in these segments; the common answer is no, by one index. */
+export async function segmentsWithDueCleanUps(
+  db: Queryable,
+  segmentIds: readonly number[],
+): Promise<number[]> {
+  if (segmentIds.length === 0) return [];
+  const rows = await db<{ segmentId: number }[]>`
+    select distinct segment_id from attempt_clean_ups
+    where segment_id = any(${segmentIds as number[]}::bigint[]) and done_at is null and due_at < clock_timestamp()`;
+  return rows.map((row) => row.segmentId);
+}
+
+export interface CleanUpAnswer {
+  step: number;
+  epoch: number;
+  found: CleanUpFinding;
+  survivors: { pid: number; command: string | null }[] | null;
+}
+
+/** Notes what the agent that was asked has found. */
+export async function noteCleanUps(
+  tx: Tx,
+  agentId: number,
+  answers: readonly CleanUpAnswer[],
+): Promise<{ stepId: number; epoch: number; jobRunId: number; found: CleanUpFinding }[]> {
+  if (answers.length === 0) return [];
+  return tx<{ stepId: number; epoch: number; jobRunId: number; found: CleanUpFinding }[]>`
+    update attempt_clean_ups c set found = a.found, survivors = a.survivors, told_at = clock_timestamp(),
+      done_at = case when a.found <> 'unreachable' then clock_timestamp() end
+    from jsonb_to_recordset(${tx.json(answers as never)}::jsonb) as a(
+      step bigint, epoch integer, found text, survivors jsonb), job_run_steps st
+    where c.job_run_step_id = a.step and c.epoch = a.epoch and c.agent_id = ${agentId} and c.done_at is null
+      and st.id = c.job_run_step_id
+    returning c.job_run_step_id as step_id, c.epoch, st.job_run_id, c.found`;
+}
+
+/** Nothing of these attempts goes on any more: target runs that they had left unknown need their locks no longer. */
+export async function freeLocksOfCleaned(tx: Tx, stepIds: readonly number[]): Promise<void> {
+  if (stepIds.length === 0) return;
+  await tx`
+    select free_locks(array(select t.id from job_run_steps st join job_run_targets t on t.id = st.target_run_id
+      where st.id = any(${stepIds as number[]}::bigint[]) and t.has_locks and t.status = 'unknown'))`;
+}

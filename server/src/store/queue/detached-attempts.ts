@@ -1,0 +1,152 @@
+// Attempts whose command goes on without its agent, and which of them wait for another agent to take them up.
+import { limits } from '@opsconductor/protocol';
+import type { Queryable, Sql } from '../database/connection.ts';
+import { type ClaimedStep, isAble } from './claims.ts';
+
+type AttemptRef = { stepId: number; epoch: number };
+
+/** Their agents have said that these go on without them; who says so has them, and none of them waits any more. */
+export async function noteDetached(db: Queryable, attempts: readonly AttemptRef[]): Promise<void> {
+  if (attempts.length === 0) return;
+  await db`
+    insert into detached_attempts (job_run_step_id, epoch)
+    select st.id, c.epoch
+    from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c("stepId" bigint, epoch integer)
+    join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch
+    on conflict (job_run_step_id, epoch) do update set orphaned_at = null
+      where detached_attempts.orphaned_at is not null`;
+}
+
+/** These end with their agents after all. */
+export async function forgetDetached(db: Queryable, attempts: readonly AttemptRef[]): Promise<void> {
+  if (attempts.length === 0) return;
+  await db`
+    delete from detached_attempts d
+    using jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c("stepId" bigint, epoch integer)
+    where d.job_run_step_id = c."stepId" and d.epoch = c.epoch`;
+}
+
+/**
+ * Has live attempts among these wait for another agent, where one may come; from then on no session holds them.
+ *
+ * @param expected whether to wait though no agent that could take them up is there now.
+ * @returns the steps of those that wait now, or did already.
+ */
+export async function orphanAttempts(
+  db: Queryable,
+  attempts: readonly (AttemptRef & { leaseToken: string })[],
+  { expected }: { expected: boolean },
+): Promise<Set<number>> {
+  if (attempts.length === 0) return new Set();
+  const mayCome = expected
+    ? db`true`
+    : db`exists (select from agents a join agent_sessions s on s.agent_id = a.id join segments g on g.id = a.segment_id
+        where a.segment_id = st.segment_id and 'take_over' = any(s.capabilities) and ${isAble(db)})`;
+  const rows = await db<{ id: number }[]>`
+    with waiting as (
+      update detached_attempts d set orphaned_at = coalesce(d.orphaned_at, clock_timestamp())
+      from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c("stepId" bigint, epoch integer, "leaseToken" text)
+      join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch and st.lease_token = c."leaseToken"
+      where d.job_run_step_id = st.id and d.epoch = st.epoch and st.status = 'running'
+        and d.collector < ${limits.maxTakeOvers} and ${mayCome}
+        and coalesce(d.orphaned_at, clock_timestamp())
+          > clock_timestamp() - ${limits.takeOverWithinMs} * interval '1 millisecond'
+      returning d.job_run_step_id as id
+    ), held_by_none as (
+      update job_run_steps st set session_number = 0 from waiting
+      where st.id = waiting.id and st.session_number <> 0
+    )
+    select id from waiting`;
+  return new Set(rows.map(({ id }) => id));
+}
+
+/** Live attempts that nobody has taken up in time. */
+export async function lostOrphans(
+  db: Queryable,
+): Promise<{ stepId: number; epoch: number; leaseToken: string; agentName: string }[]> {
+  return db<{ stepId: number; epoch: number; leaseToken: string; agentName: string }[]>`
+    select st.id as step_id, st.epoch, st.lease_token, a.name as agent_name
+    from detached_attempts d
+    join job_run_steps st on st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running'
+    join agents a on a.id = st.agent_id
+    where d.orphaned_at < clock_timestamp() - ${limits.takeOverWithinMs} * interval '1 millisecond'
+    order by st.id limit 500`;
+}
+
+/** Those that ended while they waited are nobody's business any more. */
+export async function forgetEndedOrphans(db: Queryable): Promise<void> {
+  await db`
+    update detached_attempts d set orphaned_at = null
+    where d.orphaned_at is not null and not exists (select from job_run_steps st
+      where st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running')`;
+}
+
+export interface TakenOverStep extends ClaimedStep {
+  agentName: string;
+  collector: number;
+  begunMsAgo: number;
+}
+
+/**
+ * Gives attempts that wait for it to sessions that this server holds, of agents that can take them up, to the least busy
+ * ones first. Slots do not count: what is taken up runs already. None whose agent is back, whatever a server of
+ * the version before has written.
+ */
+export async function takeOverOrphans(sql: Sql, serverId: string, limit: number): Promise<TakenOverStep[]> {
+  return sql<TakenOverStep[]>`
+    with taker as materialized (
+      select a.id, a.name, a.segment_id, s.session_number,
+        row_number() over (partition by a.segment_id order by (
+          select count(*) from job_run_steps l where l.agent_id = a.id and l.status = 'running'), a.id) as place,
+        count(*) over (partition by a.segment_id) as takers
+      from agent_sessions s join agents a on a.id = s.agent_id join segments g on g.id = a.segment_id
+      where s.server_id = ${serverId} and 'take_over' = any(s.capabilities) and ${isAble(sql)}
+        and exists (select from detached_attempts d where d.orphaned_at is not null)
+    ), orphan as materialized (
+      select st.id, st.segment_id from detached_attempts d
+      join job_run_steps st on st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running'
+      where d.orphaned_at is not null and exists (select from taker where taker.segment_id = st.segment_id)
+        and not exists (select from agent_sessions s where s.agent_id = st.agent_id
+          and s.session_number = st.session_number and s.disconnected_at is null and s.expires_at > clock_timestamp())
+      order by d.orphaned_at limit ${limit} for update of st skip locked
+    ), dealt as (
+      select orphan.id, taker.id as agent_id, taker.session_number, taker.name
+      from (select *, row_number() over (partition by segment_id order by id) as place from orphan) orphan
+      join taker on taker.segment_id = orphan.segment_id and taker.place = (orphan.place - 1) % taker.takers + 1
+    ), fenced as materialized (
+      select a.id, a.session_number from agents a
+      where a.id in (select agent_id from dealt) and a.state = 'active' for share of a
+    ), taken as (
+      update job_run_steps st set agent_id = dealt.agent_id, session_number = dealt.session_number
+      from dealt join fenced on fenced.id = dealt.agent_id and fenced.session_number = dealt.session_number
+      where st.id = dealt.id
+      returning st.*, dealt.name as agent_name
+    ), raised as (
+      update detached_attempts d set collector = d.collector + 1, orphaned_at = null
+      from taken where d.job_run_step_id = taken.id and d.epoch = taken.epoch
+      returning d.job_run_step_id as id, d.collector
+    )
+    select taken.id, taken.epoch, taken.lease_token, taken.job_run_id, taken.target_run_id, taken.segment_id,
+      taken.step_number, taken.step_type, taken.agent_id, taken.session_number,
+      taken.attempt_day::text as attempt_day, taken.agent_name, raised.collector,
+      greatest(0, extract(epoch from clock_timestamp() - coalesce(taken.started_at, taken.leased_at)) * 1000)::bigint
+        as begun_ms_ago
+    from taken join raised on raised.id = taken.id order by taken.id`;
+}
+
+/** Of these attempts those that another agent than this one has, or had last. */
+export async function takenByOthers(
+  db: Queryable,
+  agentId: number,
+  attempts: readonly { step: number; epoch: number; leaseToken: string }[],
+): Promise<Set<string>> {
+  if (attempts.length === 0) return new Set();
+  const rows = await db<{ stepId: number; epoch: number }[]>`
+    select c.step as step_id, c.epoch
+    from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c(step bigint, epoch integer, "leaseToken" text)
+    where exists (select from job_run_steps st where st.id = c.step and st.epoch = c.epoch
+        and st.lease_token = c."leaseToken" and st.agent_id <> ${agentId})
+      or exists (select from job_run_step_attempts a where a.job_run_step_id = c.step and a.epoch = c.epoch
+        and a.lease_token = c."leaseToken" and a.agent_id <> ${agentId})`;
+  return new Set(rows.map(({ stepId, epoch }) => `${stepId}.${epoch}`));
+}

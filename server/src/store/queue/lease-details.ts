@@ -1,0 +1,63 @@
+// What an agent needs beside the lease itself: where the target is, which host keys are accepted, the sealed credential.
+import type { InheritedSettings } from '@opsconductor/protocol';
+import type { Queryable } from '../database/connection.ts';
+import { inheritedCredential, mergedSettings, namedCredential } from '../targets/effective-settings.ts';
+import { type TrustEntry, trustOfSegment } from '../targets/host-trust.ts';
+
+export interface LeaseDetails {
+  stepId: number;
+  jobId: number;
+  jobVersion: number;
+  stepNumber: number;
+  targetId: number | null;
+  targetName: string;
+  host: string | null;
+  /** Of the target's own. */
+  port: number | null;
+  /** Its own and inherited settings, but for its own port; null for a deleted target. */
+  settings: InheritedSettings | null;
+  hostKeys: string[];
+  /** Host authorities and revoked keys of its segment. */
+  hostTrust: TrustEntry[];
+  /** Name of the credential that the step or its job asks for. */
+  askedCredential: string | null;
+  credentialId: string | null;
+  credentialVersion: number | null;
+  credentialKind: string | null;
+}
+
+/** One row a step; a target deleted since has nulls. */
+export async function leaseDetails(db: Queryable, stepIds: readonly number[]): Promise<LeaseDetails[]> {
+  return db<LeaseDetails[]>`
+    select ${leaseDetailColumns(db)}, st.step_number
+    from job_run_steps st ${leaseDetailJoins(db)}
+    where st.id = any(${stepIds as number[]}::bigint[])`;
+}
+
+/** Of the steps `st`, for a select with `leaseDetailJoins`; `step_number` is the caller's. */
+export function leaseDetailColumns(db: Queryable) {
+  return db`st.id as step_id, r.job_id, r.job_version, t.id as target_id, tr.target_name, t.host, t.port,
+    ${mergedSettings(db)} as settings, v.step_credentials[st.step_number] as asked_credential,
+    array(select coalesce(k.public_key, k.fingerprint) from target_host_keys k
+      where k.target_id = t.id and k.state = 'accepted' order by k.fingerprint) as host_keys,
+    ${trustOfSegment(db, db`t.segment_id`)} as host_trust,
+    c.id as credential_id, c.version as credential_version, c.kind as credential_kind`;
+}
+
+export function leaseDetailJoins(db: Queryable) {
+  const asked = db`v.step_credentials[st.step_number]`;
+  return db`join job_runs r on r.id = st.job_run_id
+    join job_run_targets tr on tr.id = st.target_run_id
+    join job_versions v on v.job_id = r.job_id and v.version = r.job_version
+    left join targets t on t.id = tr.target_id
+    left join segments sg on sg.id = t.segment_id
+    left join credentials c on c.id = case when v.step_credentials[st.step_number] is null
+      then ${inheritedCredential(db)} else ${namedCredential(db, asked)} end`;
+}
+
+/** A sealed credential version; immutable, so it may be cached. */
+export async function sealedCredential(db: Queryable, id: string, version: number): Promise<unknown> {
+  const rows = await db<{ sealed: unknown }[]>`
+    select sealed from credential_versions where credential_id = ${id} and version = ${version}`;
+  return rows[0]?.sealed;
+}

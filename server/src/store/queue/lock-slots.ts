@@ -1,0 +1,56 @@
+// Locks of target runs (migrations/0006_dispatch.sql has what takes and frees them): what the sweep does about them.
+import { limits } from '@opsconductor/protocol';
+import type { Tx } from '../database/connection.ts';
+
+/** Waiting steps that are let try again for each free lock. */
+const woken = 16;
+/** Locks that nobody has used for so long are forgotten. */
+const unusedDays = 40;
+
+/**
+ * Frees the locks of target runs whose lease came back before anything had begun, and of those that ended unknown an hour
+ * after the attempt could have gone on. Then lets those try again who wait for a lock that has become free unseen: its
+ * holder was purged, or committed at the same time. Returns segments with steps to claim.
+ */
+export async function freeStaleLocks(tx: Tx): Promise<number[]> {
+  // The step's row is held, so that no claim leases it meanwhile.
+  await tx`
+    with unbegun as materialized (
+      select st.target_run_id from job_run_steps st
+      where st.target_run_id in (select target_run_id from lock_slots where taken_at < clock_timestamp() - interval '2 s')
+        and st.status = 'ready' and st.has_locks
+        and not exists (
+          select from job_run_steps other where other.target_run_id = st.target_run_id
+            and (other.status not in ('pending', 'ready', 'skipped') or other.id = st.id and st.started_at is not null))
+        and not exists (select from job_run_step_attempts a where a.job_run_step_id = st.id)
+      for update of st skip locked
+    )
+    select free_locks(array(select target_run_id from unbegun))`;
+  await tx`
+    select free_locks(array(
+      select distinct ls.target_run_id from lock_slots ls
+      join job_run_targets t on t.id = ls.target_run_id and t.status = 'unknown'
+      where not exists (
+        select from job_run_steps st where st.target_run_id = t.id and st.status = 'unknown'
+          and st.deadline_at > clock_timestamp() - make_interval(secs => ${limits.unknownKeepsLocksMs / 1000}))))`;
+  const rows = await tx<{ segmentId: number }[]>`
+    select distinct w.segment_id from wake_lock_waiters(array(
+      with recursive waited as (
+        (select waits_lock from job_run_steps where status = 'ready' and waits_lock is not null
+          order by waits_lock limit 1)
+        union all
+        select (select st.waits_lock from job_run_steps st where st.status = 'ready' and st.waits_lock is not null
+          and st.waits_lock > waited.waits_lock order by st.waits_lock limit 1)
+        from waited where waited.waits_lock is not null
+      )
+      select waits_lock from waited where waits_lock is not null
+        and not exists (select from lock_slots s where s.lock_key = waits_lock and s.slot = 0)
+      limit 1000), ${woken}) w(segment_id)`;
+  return rows.map((row) => row.segmentId);
+}
+
+export async function forgetUnusedLocks(tx: Tx): Promise<void> {
+  await tx`
+    delete from locks l where l.used_at < clock_timestamp() - make_interval(days => ${unusedDays})
+      and not exists (select from lock_slots s where s.lock_key = l.lock_key)`;
+}

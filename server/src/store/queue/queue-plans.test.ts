@@ -1,0 +1,108 @@
+// Plans of the statements that run all the time, on a table of finished steps: none reads it from end to end.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { unrestricted } from '../people/visibility.ts';
+import { claimOnce } from './claims.ts';
+import { freeStaleLocks } from './lock-slots.ts';
+import { segmentQueues, stepCounts } from './queue-status.ts';
+import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
+import { attemptsToStop, cancellingRuns, expiredHolds, overdueAttempts, runsNotStarted } from './sweep.ts';
+import { listWaiting, lockHolders, runsBefore, segmentAgents, segmentsBefore } from './waiting-steps.ts';
+
+const finishedTargets = 20_000;
+const stepsEach = 10;
+const bigTables = ['job_run_steps', 'job_run_targets', 'job_run_step_attempts'];
+
+let t: TestRuns;
+let openRunId: number;
+beforeAll(async () => {
+  t = await setupRuns();
+  const doneId = await t.start();
+  await t.settle(...(await t.claim()).map((lease) => endOf(lease)));
+  await t.sql`
+    insert into job_run_targets (job_run_id, segment_id, target_name, status)
+    select ${doneId}, ${t.segmentId}, 'old-' || n, 'succeeded' from generate_series(1, ${finishedTargets}) n`;
+  await t.sql`
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status, epoch)
+    select tr.job_run_id, tr.id, tr.segment_id, n, 'ssh.exec', 70, 'succeeded', 1
+    from job_run_targets tr cross join generate_series(2, ${stepsEach + 1}) n where tr.job_run_id = ${doneId}`;
+  await t.sql`
+    insert into job_run_step_attempts
+      (job_run_step_id, epoch, job_run_id, agent_id, lease_token, attempt_day, leased_at, status, output_state)
+    select id, 1, job_run_id, ${t.agent.agentId}, 'of the past', current_date, now(), 'succeeded', 'complete'
+    from job_run_steps where job_run_id = ${doneId} and step_number = 2`;
+  openRunId = await t.start({ targets: 20, steps: 2 });
+  await t.sql`analyze`;
+});
+afterAll(() => t[Symbol.asyncDispose]());
+
+interface Plan {
+  'Node Type': string;
+  'Relation Name'?: string;
+  'Index Name'?: string;
+  Plans?: Plan[];
+}
+
+/** The nodes of the plans of all that the work would have asked; each statement is answered with no rows. */
+async function planned(work: (db: Sql) => Promise<unknown>): Promise<Plan[]> {
+  const nodes: Plan[] = [];
+  const explain = async (query: never) => {
+    const [row] = await t.sql`explain (format json) ${query}`;
+    const [{ Plan: root }] = Object.values(row ?? {})[0] as [{ Plan: Plan }];
+    const gather = (node: Plan): void => {
+      nodes.push(node);
+      node.Plans?.forEach(gather);
+    };
+    gather(root);
+    return [];
+  };
+  const spy = new Proxy(t.sql, {
+    apply(target, self, args) {
+      const query = Reflect.apply(target as never, self, args) as { then: unknown };
+      // A part of another statement is never waited for.
+      // biome-ignore lint/suspicious/noThenProperty: the driver sends a statement when it is waited for.
+      query.then = (ok: never, failed: never) => explain(query as never).then(ok, failed);
+      return query;
+    },
+  });
+  await work(spy);
+  return nodes;
+}
+
+/** Running steps have two indexes, by agent and by segment; with few of them either will do. */
+const indexesOf = (plan: Plan[]) =>
+  new Set(
+    plan
+      .flatMap((node) => node['Index Name'] ?? [])
+      .map((name) => (eitherWillDo.has(name) ? 'running' : name)),
+  );
+const eitherWillDo = new Set(['job_run_steps_running', 'job_run_steps_in_flight']);
+const seqScansOf = (plan: Plan[]) =>
+  plan.filter((node) => node['Node Type'] === 'Seq Scan' && bigTables.includes(node['Relation Name'] ?? ''));
+
+const statements: [string, string[], (db: Sql) => Promise<unknown>][] = [
+  ['claimOnce', ['running', 'job_run_steps_ready'], (db) => claimOnce(db, testServerId)],
+  ['readyRanks', ['job_run_steps_ready'], (db) => readyRanks(db as unknown as Tx, [1, 2])],
+  ['segmentsBefore', ['job_run_steps_ready'], (db) => segmentsBefore(db, [1], 0)],
+  ['runsBefore', ['job_run_steps_ready'], (db) => runsBefore(db, 1, 0, unrestricted)],
+  ['segmentAgents', [], (db) => segmentAgents(db, [1])],
+  ['listWaiting', [], (db) => listWaiting(db, openRunId, unrestricted)],
+  ['lockHolders', [], (db) => lockHolders(db, openRunId, unrestricted)],
+  ['freeStaleLocks', ['job_run_steps_waits_lock'], (db) => freeStaleLocks(db as unknown as Tx)],
+  ['overdueAttempts', ['running'], (db) => overdueAttempts(db, 60)],
+  ['expiredHolds', [], expiredHolds],
+  ['attemptsToStop', ['job_run_step_attempts_given_up'], (db) => attemptsToStop(db, [openRunId])],
+  ['runsNotStarted', [], runsNotStarted],
+  ['runsPastTimeout', [], runsPastTimeout],
+  ['cancellingRuns', [], (db) => cancellingRuns(db, testServerId)],
+  ['stepCounts', [], (db) => stepCounts(db as Queryable, unrestricted)],
+  ['segmentQueues', [], (db) => segmentQueues(db as Queryable, unrestricted)],
+];
+
+test.each(statements)('%s reads steps by an index alone', async (_, indexes, work) => {
+  const plan = await planned(work);
+  expect(plan).not.toEqual([]);
+  expect(seqScansOf(plan)).toEqual([]);
+  expect(indexes.filter((index) => !indexesOf(plan).has(index))).toEqual([]);
+});

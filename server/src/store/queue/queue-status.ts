@@ -1,0 +1,104 @@
+// Counts of the queue for the executor and worker status endpoints.
+import type { Reach } from '../../auth/authority.ts';
+import type { Queryable } from '../database/connection.ts';
+import { reachesEverything, segmentWithin, targetRunWithin } from '../people/visibility.ts';
+import { isAble } from './claims.ts';
+
+export async function stepCounts(
+  db: Queryable,
+  reaches: readonly Reach[],
+): Promise<{ ready: number; running: number; held: number }> {
+  const [row] = await db<{ ready: number; running: number; held: number }[]>`
+    select
+      (select count(*) from job_run_steps s where s.status = 'ready' and ${stepWithin(db, reaches)}) as ready,
+      (select count(*) from job_run_steps s where s.status = 'running' and ${stepWithin(db, reaches)}) as running,
+      -- Held steps have no index: they are looked for in the runs that may have one.
+      (select coalesce(sum((
+          select count(*) from job_run_steps s
+           where s.job_run_id = r.id and s.status = 'held' and ${stepWithin(db, reaches)})), 0)::bigint
+         from job_runs r where r.status in ('running', 'cancelling', 'held')) as held`;
+  return row ?? { ready: 0, running: 0, held: 0 };
+}
+
+export async function openRunCounts(
+  db: Queryable,
+): Promise<{ queued: number; running: number; cancelling: number }> {
+  const [row] = await db<{ queued: number; running: number; cancelling: number }[]>`
+    select count(*) filter (where status = 'queued') as queued, count(*) filter (where status = 'running') as running,
+      count(*) filter (where status = 'cancelling') as cancelling
+    from job_runs where status in ('queued', 'running', 'cancelling', 'held')`;
+  return row ?? { queued: 0, running: 0, cancelling: 0 };
+}
+
+/** Age of the oldest run that has a ready step, in ms; null where no step is ready. */
+export async function oldestReadyMs(db: Queryable, reaches: readonly Reach[]): Promise<number | null> {
+  const [row] = await db<{ ms: number | null }[]>`
+    select (extract(epoch from clock_timestamp() - min(r.created_at)) * 1000)::bigint as ms
+    from job_runs r where r.status in ('queued', 'running')
+      and exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'ready'
+        and ${stepWithin(db, reaches)})`;
+  return row?.ms ?? null;
+}
+
+/** Steps `s` of target runs that may be seen; nothing is looked up for who sees all. */
+function stepWithin(db: Queryable, reaches: readonly Reach[]) {
+  if (reachesEverything(reaches)) return db`true`;
+  return db`exists (select from job_run_targets tr join job_runs sr on sr.id = tr.job_run_id
+    join jobs j on j.id = sr.job_id where tr.id = s.target_run_id and ${targetRunWithin(db, reaches)})`;
+}
+
+export interface SegmentQueueRow {
+  id: number;
+  name: string;
+  ready: number;
+  running: number;
+  /** Agents that a claim may lease steps to now, busy or not. */
+  ableAgents: number;
+  /** Of these agents. */
+  freeSlots: number;
+  /** Since when steps are ready here and no agent is able; null while that is not so. */
+  stuckSince: Date | null;
+}
+
+/**
+ * The queue of each segment within the reaches, by name. An agent is able under the conditions of `claimSteps`. What runs on others takes no slot from it.
+ */
+export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): Promise<SegmentQueueRow[]> {
+  return db<SegmentQueueRow[]>`
+    with steps as (
+      -- Apart, because each status has an index of its own.
+      select segment_id, sum(ready)::bigint as ready, sum(running)::bigint as running
+      from (select segment_id, count(*) as ready, 0 as running
+              from job_run_steps where status = 'ready' group by segment_id
+            union all
+            select segment_id, 0, count(*) from job_run_steps where status = 'running' group by segment_id) s
+      group by segment_id
+    ), busy as (
+      select agent_id, count(*) as steps from job_run_steps where status = 'running' group by agent_id
+    ), able as (
+      select a.segment_id, count(*) as agents, sum(greatest(0, s.slots - coalesce(busy.steps, 0)))::bigint as free
+      from agent_sessions s
+      join agents a on a.id = s.agent_id
+      join segments g on g.id = a.segment_id
+      left join busy on busy.agent_id = a.id
+      where ${isAble(db)}
+      group by a.segment_id
+    )
+    select g.id, g.name, coalesce(steps.ready, 0) as ready, coalesce(steps.running, 0) as running,
+      coalesce(able.agents, 0) as able_agents, coalesce(able.free, 0) as free_slots, stuck.since as stuck_since
+    from segments g left join steps on steps.segment_id = g.id left join able on able.segment_id = g.id
+    left join lateral (
+      select greatest(
+        (select min(coalesce(before.completed_at, r.created_at))
+           from job_run_steps st join job_runs r on r.id = st.job_run_id
+           left join job_run_steps before
+             on before.target_run_id = st.target_run_id and before.step_number = st.step_number - 1
+          where st.segment_id = g.id and st.status = 'ready'),
+        (select max(least(s.disconnected_at, s.expires_at))
+           from agent_sessions s join agents a on a.id = s.agent_id
+          where a.segment_id = g.id and least(s.disconnected_at, s.expires_at) <= clock_timestamp())) as since
+      where steps.ready > 0 and able.agents is null
+    ) stuck on true
+    where ${segmentWithin(db, reaches, 'g.id')}
+    order by g.name`;
+}

@@ -1,0 +1,170 @@
+// Attempts that have ended: one row each, written when it settles. A live attempt is the step's own row.
+import type { CleanUpFinding, Decision, OutputState } from '@opsconductor/protocol';
+import type { Queryable, Tx } from '../database/connection.ts';
+
+export interface SettledAttempt {
+  stepId: number;
+  epoch: number;
+  status: string;
+  startedAt: Date | null;
+  exitCode: number | null;
+  signal: string | null;
+  reason: string | null;
+  message: string | null;
+  outputState: OutputState;
+  /** base64 */
+  outputDigest: string | null;
+  outputGaps: unknown;
+  requestId: string | null;
+  executionTimeMs: number | null;
+  advice: string | null;
+  survivors: unknown;
+}
+
+/** Writes the attempts' rows from the live step rows, so call it before the steps change. */
+export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[]): Promise<void> {
+  if (attempts.length === 0) return;
+  await tx`
+    insert into job_run_step_attempts (job_run_step_id, epoch, job_run_id, agent_id, lease_token, attempt_day,
+      leased_at, started_at, status, exit_code, signal, reason, message, output_state, output_seq, output_raw_bytes,
+      output_digest, output_gaps, request_id, execution_time_ms, advice, survivors)
+    select st.id, st.epoch, st.job_run_id, st.agent_id, st.lease_token, st.attempt_day, st.leased_at,
+      c."startedAt", c.status, c."exitCode", c.signal, c.reason, c.message, c."outputState", st.output_seq, st.output_bytes,
+      decode(c."outputDigest", 'base64'), c."outputGaps", c."requestId", c."executionTimeMs",
+      c.advice, c.survivors
+    from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
+      "stepId" bigint, epoch integer, status text, "startedAt" timestamptz, "exitCode" bigint, signal text,
+      reason text, message text, "outputState" text, "outputDigest" text, "outputGaps" jsonb, "requestId" text, "executionTimeMs" bigint,
+      advice text, survivors jsonb)
+    join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch`;
+}
+
+/** How many attempts of each of these steps have ended. */
+export async function endedAttempts(tx: Tx, stepIds: readonly number[]): Promise<Map<number, number>> {
+  if (stepIds.length === 0) return new Map();
+  const rows = await tx<{ stepId: number; count: number }[]>`
+    select job_run_step_id as step_id, count(*)::int as count from job_run_step_attempts
+    where job_run_step_id = any(${stepIds as number[]}::bigint[]) group by job_run_step_id`;
+  return new Map(rows.map((row) => [row.stepId, row.count]));
+}
+
+/** Target runs of a run in which a step was begun. */
+export async function begunTargetRuns(tx: Tx, runId: number): Promise<Set<number>> {
+  const rows = await tx<{ targetRunId: number }[]>`
+    select distinct st.target_run_id from job_run_step_attempts a join job_run_steps st on st.id = a.job_run_step_id
+    where st.job_run_id = ${runId}`;
+  return new Set(rows.map((row) => row.targetRunId));
+}
+
+export interface EndedAttempt {
+  stepId: number;
+  epoch: number;
+  status: string;
+  message: string | null;
+  reason: string | null;
+  lateStatus: string | null;
+  requestId: string | null;
+  leaseToken: string;
+  agentId: number;
+}
+
+/** Ended attempts among these, locked: to answer resent and late completions. */
+export async function lockEndedAttempts(
+  tx: Tx,
+  attempts: readonly { stepId: number; epoch: number }[],
+): Promise<EndedAttempt[]> {
+  if (attempts.length === 0) return [];
+  const asked = attempts.map(({ stepId, epoch }) => ({ stepId, epoch }));
+  return tx<EndedAttempt[]>`
+    select a.job_run_step_id as step_id, a.epoch, a.status, a.message, a.reason, a.late_status, a.request_id,
+      a.lease_token, a.agent_id
+    from jsonb_to_recordset(${tx.json(asked as never)}::jsonb) as c("stepId" bigint, epoch integer)
+    join job_run_step_attempts a on a.job_run_step_id = c."stepId" and a.epoch = c.epoch
+    order by a.job_run_step_id, a.epoch for update of a`;
+}
+
+/** A late result settles its own attempt, whatever the run has become. */
+export async function writeLateResult(
+  tx: Tx,
+  late: {
+    stepId: number;
+    epoch: number;
+    status: string;
+    exitCode: number | null;
+    requestId: string;
+    outputState: OutputState;
+    outputDigest: string | null;
+  },
+): Promise<void> {
+  await tx`
+    update job_run_step_attempts a set late_status = ${late.status}, late_at = clock_timestamp(),
+      exit_code = ${late.exitCode}, request_id = ${late.requestId}, output_state = ${late.outputState},
+      output_digest = decode(${late.outputDigest}, 'base64'), output_seq = o.seq, output_raw_bytes = o.bytes
+    from (
+      select coalesce(max(o.seq), 0) as seq, coalesce(sum(o.raw_length), 0) as bytes
+      from job_run_step_attempts t left join run_output o on o.attempt_day = t.attempt_day
+        and o.job_run_step_id = t.job_run_step_id and o.epoch = t.epoch
+      where t.job_run_step_id = ${late.stepId} and t.epoch = ${late.epoch}) o
+    where a.job_run_step_id = ${late.stepId} and a.epoch = ${late.epoch}`;
+}
+
+/** What an agent has since reported of a step whose outcome stands. */
+export async function annotateStep(
+  tx: Tx,
+  step: { id: number; epoch: number; advice: string; outputState: OutputState },
+): Promise<void> {
+  await tx`
+    update job_run_steps set advice = ${step.advice}, output_state = ${step.outputState}
+    where id = ${step.id} and epoch = ${step.epoch}`;
+}
+
+export interface AttemptRecord {
+  epoch: number;
+  status: string;
+  agentName: string | null;
+  leasedAt: Date | null;
+  startedAt: Date | null;
+  endedAt: Date | null;
+  executionTimeMs: number | null;
+  exitCode: number | null;
+  signal: string | null;
+  reason: string | null;
+  message: string | null;
+  advice: string | null;
+  survivors: { pid: number; command: string }[] | null;
+  outputState: OutputState;
+  outputBytes: number;
+  lateStatus: string | null;
+  lateAt: Date | null;
+  decision: Decision | null;
+  decisionNote: string | null;
+  decidedBy: string | null;
+  decidedAt: Date | null;
+  cleanUpState: 'waits' | 'asked' | 'done' | null;
+  found: CleanUpFinding | null;
+  foundSurvivors: { pid: number; command: string }[] | null;
+  toldAt: Date | null;
+}
+
+/** All attempts of a step, the first one first; the last may be live. */
+export async function listAttempts(db: Queryable, stepId: number): Promise<AttemptRecord[]> {
+  return db<AttemptRecord[]>`
+    select t.epoch, t.status, a.name as agent_name, t.leased_at, t.started_at, t.settled_at as ended_at,
+      t.execution_time_ms, t.exit_code, t.signal, t.reason, t.message, t.advice, t.survivors, t.output_state,
+      t.output_raw_bytes as output_bytes, t.late_status, t.late_at, t.decision, t.decision_note,
+      u.name as decided_by, t.decided_at,
+      case when c.done_at is not null then 'done' when c.asked_at is not null then 'asked'
+        when c.job_run_step_id is not null then 'waits' end as clean_up_state,
+      c.found, c.survivors as found_survivors, c.told_at
+    from job_run_step_attempts t
+    left join agents a on a.id = t.agent_id
+    left join users u on u.id = t.decided_by
+    left join attempt_clean_ups c on c.job_run_step_id = t.job_run_step_id and c.epoch = t.epoch
+    where t.job_run_step_id = ${stepId}
+    union all
+    select st.epoch, 'running', a.name, st.leased_at, st.started_at, null, null, null, null, null, null, null, null,
+      st.output_state, st.output_bytes, null, null, null, null, null, null, null, null, null, null
+    from job_run_steps st left join agents a on a.id = st.agent_id
+    where st.id = ${stepId} and st.status = 'running'
+    order by epoch`;
+}

@@ -1,0 +1,100 @@
+// What a run's strategy changes in its rows, for however many target runs at once. The run is locked by the caller.
+import type { Sql, Tx } from '../database/connection.ts';
+import type { RunRow, TargetRunRow } from '../runs/run-progress.ts';
+
+/** Opens the next target runs in their order: the first step of each is ready. */
+export async function openTargetRuns(
+  tx: Tx,
+  runId: number,
+  count: number,
+): Promise<{ opened: number; ready: { id: number; segmentId: number }[] }> {
+  const rows = await tx<{ id: number | null; segmentId: number }[]>`
+    with next as materialized (
+      select id from job_run_targets where job_run_id = ${runId} and not is_open
+      order by id limit ${count} for update
+    ), opened as (
+      update job_run_targets t set is_open = true from next where t.id = next.id returning t.id, t.segment_id
+    ), readied as (
+      update job_run_steps st set status = 'ready' from (
+        select first.id from next cross join lateral (
+          select s.id from job_run_steps s where s.target_run_id = next.id and s.status = 'pending'
+          order by s.step_number limit 1) first) first
+      where st.id = first.id
+      returning st.id, st.target_run_id
+    )
+    select readied.id, opened.segment_id from opened left join readied on readied.target_run_id = opened.id`;
+  const ready = rows.flatMap(({ id, segmentId }) => (id === null ? [] : [{ id, segmentId }]));
+  return { opened: rows.length, ready };
+}
+
+/**
+ * Ends the steps of target runs that have not begun, and returns both. None of their steps is leased meanwhile: those
+ * that a claim has just taken are waited for and left out.
+ */
+export async function closeUnbegun(
+  tx: Tx,
+  runId: number,
+  end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
+): Promise<{ targetRuns: TargetRunRow[]; stepIds: number[] }> {
+  const targets = await tx<TargetRunRow[]>`
+    select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at
+    from job_run_targets where job_run_id = ${runId} and status = 'queued' order by id for update`;
+  if (targets.length === 0) return { targetRuns: [], stepIds: [] };
+  const ids = targets.map((target) => target.id);
+  await tx`
+    select from job_run_steps where job_run_id = ${runId} and target_run_id = any(${ids}::bigint[]) and status = 'ready'
+    order by id for update`;
+  const begun = await tx<{ id: number }[]>`
+    select distinct target_run_id as id from job_run_steps
+    where job_run_id = ${runId} and target_run_id = any(${ids}::bigint[])
+      and status not in ('pending', 'ready', 'skipped')`;
+  const hasBegun = new Set(begun.map((row) => row.id));
+  const targetRuns = targets.filter((target) => !hasBegun.has(target.id));
+  const closed = await tx<{ id: number }[]>`
+    update job_run_steps set status = ${end.status}, completed_at = clock_timestamp(), output_state = 'complete',
+      reason = ${end.reason}, error_message = ${end.message}
+    where target_run_id = any(${targetRuns.map((target) => target.id)}::bigint[]) and status in ('pending', 'ready')
+    returning id`;
+  await tx`
+    update job_run_targets set end_reason = ${end.message}
+    where id = any(${targetRuns.map((target) => target.id)}::bigint[])`;
+  return { targetRuns, stepIds: closed.map((step) => step.id) };
+}
+
+/** Writes how far the run's strategy has come. */
+export async function writeStrategy(tx: Tx, run: RunRow): Promise<void> {
+  await tx`
+    update job_runs set targets_opened = ${run.targetsOpened}, batch_number = ${run.batchNumber},
+      batch_end = ${run.batchEnd}, batch_failures = ${run.batchFailures}, halted_at = ${run.haltedAt},
+      halted_reason = ${run.haltedReason}
+    where id = ${run.id}`;
+}
+
+/** The lowest claim rank among the steps that are ready in each of these steps' segments; 101 where none is. */
+export async function readyRanks(tx: Tx, stepIds: readonly number[]): Promise<Map<number, number>> {
+  const rows = await tx<{ segmentId: number; rank: number }[]>`
+    select g.segment_id, coalesce((
+      select st.claim_rank from job_run_steps st
+      where st.segment_id = g.segment_id and st.status = 'ready' and st.not_before is null
+      order by st.segment_id, st.not_before, st.claim_rank limit 1), 101) as rank
+    from (select distinct segment_id from job_run_steps where id = any(${stepIds as number[]}::bigint[])) g`;
+  return new Map(rows.map((row) => [row.segmentId, row.rank]));
+}
+
+/** Open runs that are past their timeout and were not told to stop for it. */
+export async function runsPastTimeout(sql: Sql): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select id from job_runs
+    where status in ('queued', 'running', 'held') and stop_reason is null
+      and started_at + make_interval(secs => timeout_s) < clock_timestamp()
+    order by id limit 100`;
+  return rows.map((row) => row.id);
+}
+
+/** The run is stopped at its timeout. As of a cancel, what runs has from now on until the sweep gives it up. */
+export async function markTimedOut(tx: Tx, runId: number): Promise<void> {
+  await tx`
+    update job_runs set stop_reason = 'run_timeout',
+      cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())
+    where id = ${runId}`;
+}

@@ -1,0 +1,151 @@
+// What the sweep looks for, by the database's clock.
+import { deleteOldAsks } from '../agents/agent-asks.ts';
+import type { Sql, Tx } from '../database/connection.ts';
+
+const clockLock = 0x0_95c0_5d;
+
+/** Seconds since any server last touched the cluster's clock, which is touched now; undefined when another sweeps. */
+export async function touchClusterClock(tx: Tx): Promise<number | undefined> {
+  const [lock] = await tx<{ got: boolean }[]>`select pg_try_advisory_xact_lock(${clockLock}) as got`;
+  if (lock?.got !== true) return undefined;
+  const [row] = await tx<{ gapS: number }[]>`
+    with old as (select touched_at from cluster_clock for update)
+    update cluster_clock set touched_at = clock_timestamp() from old
+    returning extract(epoch from clock_timestamp() - old.touched_at)::float8 as gap_s`;
+  return row?.gapS ?? 0;
+}
+
+/**
+ * Servers or database were down: nobody could renew or report, so live leases get that time back. What began within
+ * the gap, as a session that was opened before the first sweep, gets no more than the time since then.
+ */
+export async function extendLeases(tx: Tx, seconds: number): Promise<void> {
+  const gap = tx`make_interval(secs => ${seconds})`;
+  await tx`
+    update agent_sessions set
+      expires_at = expires_at + least(${gap}, clock_timestamp() - last_heartbeat_at),
+      last_heartbeat_at = last_heartbeat_at + least(${gap}, clock_timestamp() - last_heartbeat_at)
+    where agent_id in (select distinct agent_id from job_run_steps where status = 'running')`;
+  await tx`
+    update job_run_steps set deadline_at = deadline_at + least(${gap}, clock_timestamp() - leased_at)
+    where status = 'running'`;
+  await tx`
+    update job_run_steps st set held_until = held_until + least(${gap}, clock_timestamp() - a.settled_at)
+    from job_run_step_attempts a
+    where st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch`;
+  await tx`
+    update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at)
+    where status in ('queued', 'running')`;
+}
+
+export interface OverdueAttempt {
+  stepId: number;
+  epoch: number;
+  leaseToken: string;
+  agentName: string;
+  /** Since when the agent is silent. */
+  lastHeartbeatAt: Date | null;
+  cause: 'revoked' | 'silent' | 'deadline' | 'cancel' | 'orphaned';
+}
+
+/** Attempts that nobody can be expected to report on any more. */
+export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<OverdueAttempt[]> {
+  // It can never tell any more. Its connection is given the moment that it takes to hand back what it had not begun.
+  const isCutOff = sql`(a.state = 'revoked'
+    and (s.disconnected_at is not null or s.expires_at < clock_timestamp() or s.agent_id is null))`;
+  return sql<OverdueAttempt[]>`
+    select st.id as step_id, st.epoch, st.lease_token, a.name as agent_name, s.last_heartbeat_at,
+      case when ${isCutOff} then 'revoked'
+        when s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s) then 'silent'
+        when st.deadline_at < clock_timestamp() then 'deadline' else 'cancel' end as cause
+    from job_run_steps st
+    join agents a on a.id = st.agent_id
+    join segments g on g.id = a.segment_id
+    join job_runs r on r.id = st.job_run_id
+    left join agent_sessions s on s.agent_id = st.agent_id
+    where st.status = 'running' and (
+      ${isCutOff}
+      or s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s)
+      or st.deadline_at < clock_timestamp()
+      or (r.status = 'cancelling' and not st.is_clean_up and s.expires_at < clock_timestamp()
+        and r.cancel_requested_at < clock_timestamp() - make_interval(secs => ${cancelGraceS})))
+    order by st.id limit 500`;
+}
+
+/** Held steps that nobody has decided in time. */
+export async function expiredHolds(sql: Sql): Promise<{ stepId: number; jobRunId: number }[]> {
+  return sql<{ stepId: number; jobRunId: number }[]>`
+    select id as step_id, job_run_id from job_run_steps
+    where status = 'held' and held_until < clock_timestamp() order by held_until limit 500`;
+}
+
+export interface AttemptToStop {
+  stepId: number;
+  epoch: number;
+  agentId: number;
+}
+
+/**
+ * What agents are to stop of these runs: what runs in those that are being cancelled, but for what cleans up there; and
+ * what was given up of those that were cancelled.
+ */
+export async function attemptsToStop(sql: Sql, runIds: readonly number[]): Promise<AttemptToStop[]> {
+  return sql<AttemptToStop[]>`
+    select st.id as step_id, st.epoch, st.agent_id from job_run_steps st join job_runs r on r.id = st.job_run_id
+    where r.id = any(${runIds as number[]}::bigint[]) and r.status = 'cancelling' and st.status = 'running'
+      and not st.is_clean_up
+    union all
+    select a.job_run_step_id, a.epoch, a.agent_id
+    from job_run_step_attempts a join job_runs r on r.id = a.job_run_id
+    where a.job_run_id = any(${runIds as number[]}::bigint[]) and r.cancel_requested_at is not null and a.status = 'unknown'
+      and a.late_status is null`;
+}
+
+/**
+ * Runs none of whose steps began in time. One whose leases all came back unbegun counts, though it is `running`; one whose
+ * steps wait to be tried again does not.
+ */
+export async function runsNotStarted(sql: Sql): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select r.id from job_runs r
+    where r.status in ('queued', 'running') and r.start_by < clock_timestamp()
+      and not exists (select from job_run_steps s where s.job_run_id = r.id and s.status not in ('pending', 'ready'))
+      and not exists (select from job_run_steps s join job_run_step_attempts a on a.job_run_step_id = s.id
+        where s.job_run_id = r.id)
+    order by r.id limit 100`;
+  return rows.map((row) => row.id);
+}
+
+/** Whether all steps of the run still wait. */
+export async function isUnstarted(tx: Tx, runId: number): Promise<boolean> {
+  const rows = await tx`
+    select 1 from job_run_steps s
+    where s.job_run_id = ${runId} and (s.status not in ('pending', 'ready')
+      or exists (select from job_run_step_attempts a where a.job_run_step_id = s.id))
+    limit 1`;
+  return rows.length === 0;
+}
+
+/** Names of the segments whose agents a run still waits for. */
+export async function waitingSegments(tx: Tx, runId: number): Promise<string[]> {
+  const rows = await tx<{ name: string }[]>`
+    select distinct g.name from job_run_steps s join segments g on g.id = s.segment_id
+    where s.job_run_id = ${runId} and s.status = 'ready' order by g.name limit 10`;
+  return rows.map((row) => row.name);
+}
+
+/** Cancelling runs with steps on this server's agents, for agents that missed the first message. */
+export async function cancellingRuns(sql: Sql, serverId: string): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select distinct r.id from job_runs r
+    join job_run_steps st on st.job_run_id = r.id and st.status = 'running' and not st.is_clean_up
+    join agent_sessions s on s.agent_id = st.agent_id and s.server_id = ${serverId}
+    where r.status = 'cancelling' limit 500`;
+  return rows.map((row) => row.id);
+}
+
+export async function deleteExpired(sql: Sql): Promise<void> {
+  await sql`delete from sign_in_codes where expires_at < now()`;
+  await sql`delete from sessions where expires_at < now()`;
+  await deleteOldAsks(sql);
+}

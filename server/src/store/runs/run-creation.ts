@@ -1,0 +1,144 @@
+// Inserting a run: one row a run, one a target run, one a step, each kind in one statement.
+import {
+  batchSize,
+  type JobState,
+  type Lock,
+  type RunSelection,
+  type RunStrategy,
+} from '@opsconductor/protocol';
+import type { Queryable, Tx } from '../database/connection.ts';
+
+export interface RunPlan {
+  runId: number;
+  name: string;
+  version: number;
+  state: JobState;
+  isTemplate: boolean;
+  categoryId: number;
+  category: string;
+}
+
+/** What starting a run needs to know of a job, with an id for the run; undefined when there is no such job. */
+export async function planRun(db: Queryable, jobId: number): Promise<RunPlan | undefined> {
+  const [row] = await db<RunPlan[]>`
+    select nextval(pg_get_serial_sequence('job_runs', 'id')) as run_id, j.name, j.version, j.state,
+      j.is_template, j.category_id, c.name as category
+    from jobs j join categories c on c.id = j.category_id where j.id = ${jobId} and j.deleted_at is null`;
+  return row;
+}
+
+/** Where a job lies and its current version; undefined when there is no such job. */
+export async function findRunnableJob(
+  db: Queryable,
+  jobId: number,
+): Promise<Pick<RunPlan, 'name' | 'version' | 'categoryId'> | undefined> {
+  const [row] = await db<Pick<RunPlan, 'name' | 'version' | 'categoryId'>[]>`
+    select name, version, category_id from jobs where id = ${jobId} and deleted_at is null`;
+  return row;
+}
+
+export interface NewRun {
+  id: number;
+  jobId: number;
+  jobVersion: number;
+  /** Wrapped by the master key. */
+  dataKey: string;
+  startWithinS: number;
+  createdBy: number;
+  selection: RunSelection;
+  priority: number;
+  timeoutS: number | null;
+  locks: readonly Lock[];
+  /** With how many targets it opens, the first ones. */
+  strategy: (RunStrategy & { opens: number }) | null;
+  rerunOf: number | null;
+  /** Of a draft or a template. */
+  isTrial: boolean;
+  /** Values under the run's data key; null for none. */
+  parameters: Buffer | null;
+  secretsId: string | null;
+  versionRef: string | null;
+  reason: string | null;
+  /** In the order in which they start. `firstStep`: those before it are skipped. */
+  targets: readonly { id: number; name: string; segmentId: number; firstStep?: number }[];
+  /** `needs`: what an agent must be able to do. */
+  steps: readonly { number: number; type: string; timeBudgetS: number; needs?: readonly string[] }[];
+}
+
+/**
+ * Inserts run, target runs and steps; the first step of each target that may start is ready. A target that was deleted
+ * since it was read violates a foreign key.
+ */
+export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
+  const { strategy } = run;
+  const hasLocks = run.locks.length > 0;
+  const opens = strategy?.opens ?? run.targets.length;
+  const skipped = run.targets.reduce((sum, target) => sum + (target.firstStep ?? 1) - 1, 0);
+  await tx`
+    with run as (
+      insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, completed_steps, start_by,
+        created_by, selection, priority, timeout_s, locks, rerun_of, is_trial, max_failures, strategy, targets_opened,
+        batch_number, batch_end, batch_failures, parameters, secrets_id, version_ref, reason)
+      overriding system value
+      values (${run.id}, ${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
+        ${run.targets.length * run.steps.length}, ${skipped},
+        clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy},
+        ${tx.json(run.selection)}, ${run.priority}, ${run.timeoutS},
+        ${hasLocks ? tx.json(run.locks as never) : null}, ${run.rerunOf}, ${run.isTrial}, ${strategy?.maxFailures ?? 0},
+        ${strategy === null ? null : tx.json(strategyValues(strategy))}, ${strategy === null ? null : opens},
+        ${strategy?.batches.length ? 1 : null}, ${strategy?.batches.length ? firstBatchEnd(strategy, run) : null},
+        ${strategy?.batches.length ? 0 : null}, ${run.parameters}, ${run.secretsId}, ${run.versionRef}, ${run.reason})
+      returning id
+    ), target_run as (
+      insert into job_run_targets (job_run_id, target_id, segment_id, target_name, is_open, has_locks)
+      select run.id, c.id, c."segmentId", c.name, c.place <= ${opens}, ${hasLocks}
+      from run, rows from (jsonb_to_recordset(${tx.json(run.targets as never)}::jsonb) as (
+        id bigint, "segmentId" bigint, name text)) with ordinality as c(id, "segmentId", name, place)
+      order by c.place
+      returning id, target_id, segment_id, job_run_id, is_open
+    ), step as (
+      insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s,
+        claim_rank, has_locks, needs, status, reason)
+      select t.job_run_id, t.id, t.segment_id, s.number, s.type, s."timeBudgetS", ${-run.priority}, ${hasLocks},
+        case when s.needs is not null then array(select jsonb_array_elements_text(s.needs)) end,
+        ${firstStatuses(tx, run)}
+      from target_run t
+      cross join jsonb_to_recordset(${tx.json(run.steps as never)}::jsonb) as s(
+        number integer, type text, "timeBudgetS" integer, needs jsonb)
+      ${skipped === 0 ? tx`` : firstSteps(tx, run)}
+      order by t.id, s.number
+    )
+    select from run`;
+}
+
+function strategyValues({ opens: _, ...strategy }: NonNullable<NewRun['strategy']>): never {
+  return strategy as never;
+}
+
+function firstBatchEnd({ batches }: RunStrategy, run: NewRun): number {
+  return Math.min(batchSize(batches, 1), run.targets.length);
+}
+
+/** Status and reason of each step as the run begins. */
+function firstStatuses(tx: Tx, run: NewRun) {
+  if (run.targets.every((target) => (target.firstStep ?? 1) === 1)) {
+    return tx`case when s.number = 1 and t.is_open then 'ready' else 'pending' end, null`;
+  }
+  return tx`case when s.number < f.number then 'skipped' when s.number = f.number and t.is_open then 'ready'
+    else 'pending' end, case when s.number < f.number then 'rerun' end`;
+}
+
+function firstSteps(tx: Tx, run: NewRun) {
+  const targets = run.targets.map(({ id, firstStep }) => ({ id, number: firstStep ?? 1 }));
+  return tx`join jsonb_to_recordset(${tx.json(targets)}::jsonb) as f(id bigint, number integer) on f.id = t.target_id`;
+}
+
+/** The run's wrapped data key, with the job that the wrap is bound to. */
+export async function dataKeyOfRun(
+  db: Queryable,
+  runId: number,
+): Promise<{ dataKey: string; jobId: number } | undefined> {
+  const rows = await db<{ dataKey: string; jobId: number }[]>`
+    select data_key, job_id from job_runs where id = ${runId}`;
+  return rows[0];
+}

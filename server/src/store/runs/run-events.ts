@@ -1,0 +1,36 @@
+// A run's events: what changed, numbered under the run row's lock.
+import type { RunStatus } from '@opsconductor/protocol';
+import type { Queryable, Tx } from '../database/connection.ts';
+
+export async function insertRunEvents(
+  tx: Tx,
+  events: readonly { jobRunId: number; seq: number; at: Date; change: object }[],
+): Promise<void> {
+  if (events.length === 0) return;
+  await tx`
+    insert into run_events (job_run_id, seq, at, change)
+    select c."jobRunId", c.seq, c.at, c.change
+    from jsonb_to_recordset(${tx.json(events as never)}::jsonb) as c(
+      "jobRunId" bigint, seq bigint, at timestamptz, change jsonb)`;
+}
+
+export interface RunEvent {
+  seq: number;
+  at: Date;
+  /** JSON of an object, as it was written: it may be large, and is handed on as it is. */
+  change: string;
+  /** The run's status with it, where that is told. */
+  status: RunStatus | null;
+}
+
+/** Events numbered above `after`, in order. */
+export async function readRunEvents(
+  db: Queryable,
+  runId: number,
+  after: number,
+  limit: number,
+): Promise<RunEvent[]> {
+  return db<RunEvent[]>`
+    select seq, at, change::text as change, change->'run'->>'status' as status from run_events
+    where job_run_id = ${runId} and seq > ${after} order by seq limit ${limit}`;
+}

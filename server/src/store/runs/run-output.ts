@@ -1,0 +1,231 @@
+// Output chunks: stored once, whoever sends them again, and read by number.
+import type { OutputStreamName } from '@opsconductor/protocol';
+import { streamCode, streamOfCode } from '@opsconductor/protocol';
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
+
+export interface ChunkRow {
+  attemptDay: string;
+  stepId: number;
+  epoch: number;
+  seq: number;
+  stream: OutputStreamName;
+  elapsedMs: number;
+  rawLength: number;
+  sha256: Uint8Array;
+  sealed: Uint8Array;
+}
+
+export interface AttemptRef {
+  stepId: number;
+  epoch: number;
+  agentId: number;
+  sessionNumber: number;
+}
+
+/** PostgreSQL takes 8,000 bytes in a notification; a mark has 39 at most. */
+const maxMarksPerNotice = 200;
+
+/**
+ * Locks the steps of these attempts and returns those that the agents may write output to, with the highest seq that
+ * is stored of each: live ones of the current session, and settled ones of the same agent whose output was still open
+ * when they were given up.
+ */
+export async function lockWritableAttempts(
+  tx: Tx,
+  attempts: readonly AttemptRef[],
+): Promise<Map<string, number>> {
+  const rows = await tx<{ stepId: number; epoch: number; storedSeq: number }[]>`
+    with asked as (
+      select * from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
+        "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint)
+    ), locked as materialized (
+      select st.id, st.epoch, st.status, st.agent_id, st.session_number, st.output_seq from job_run_steps st
+      where st.id in (select "stepId" from asked) order by st.id for update
+    )
+    select a."stepId" as step_id, a.epoch,
+      case when l.epoch = a.epoch then l.output_seq else (
+        select coalesce(max(o.seq), 0) from run_output o
+        where o.attempt_day = t.attempt_day and o.job_run_step_id = a."stepId" and o.epoch = a.epoch) end as stored_seq
+    from asked a join locked l on l.id = a."stepId"
+    left join job_run_step_attempts t on t.job_run_step_id = a."stepId" and t.epoch = a.epoch
+      and t.agent_id = a."agentId" and t.status = 'unknown'
+      and t.attempt_day >= (select kept_from from output_retention)
+    where t.epoch is not null or (l.status = 'running' and l.epoch = a.epoch and l.agent_id = a."agentId"
+      and l.session_number = a."sessionNumber")`;
+  return new Map(rows.map((row) => [`${row.stepId}.${row.epoch}`, row.storedSeq]));
+}
+
+/**
+ * The common case in one statement: chunks of live attempts, each the next ones of its attempt. Stores all or none;
+ * false when anything about them is not so, and the caller looks at each.
+ */
+export async function appendChunks(
+  sql: Sql,
+  chunks: readonly (ChunkRow & { agentId: number; sessionNumber: number })[],
+): Promise<boolean> {
+  const sealed = Buffer.concat(chunks.map((chunk) => chunk.sealed));
+  let sealedFrom = 1;
+  const rows = JSON.stringify(
+    chunks.map(({ sealed: { length }, ...chunk }) => {
+      const from = sealedFrom;
+      sealedFrom += length;
+      return {
+        ...chunk,
+        stream: streamCode(chunk.stream),
+        sha256: base64Of(chunk.sha256),
+        sealedFrom: from,
+        sealedBytes: length,
+      };
+    }),
+  );
+  // The bytes are one text beside the rows, which are not worth jsonb: base64 is shorter than a bytea parameter's
+  // hex, and neither side has to look for what JSON escapes.
+  const [verdict] = await sql<{ isNext: boolean }[]>`
+    with body as materialized (
+      select decode(${sealed.toString('base64')}::text, 'base64') as sealed
+    ), chunk as materialized (
+      select * from json_to_recordset(${rows}::text::json) as c(
+        "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint, "attemptDay" date, seq integer,
+        stream smallint, "elapsedMs" bigint, "rawLength" integer, sha256 text, "sealedFrom" integer,
+        "sealedBytes" integer)
+    ), mark as (
+      select "stepId", epoch, "agentId", "sessionNumber", min(seq) as first, max(seq) as last, count(*) as n,
+        sum("rawLength") as bytes
+      from chunk group by "stepId", epoch, "agentId", "sessionNumber"
+    ), locked as materialized (
+      select st.id, st.epoch, st.agent_id, st.session_number, st.output_seq from job_run_steps st
+      where st.id in (select "stepId" from mark) and st.status = 'running' order by st.id for update
+    ), verdict as materialized (
+      select count(*) = (select count(*) from mark) as is_next from mark m
+      join locked l on l.id = m."stepId" and l.epoch = m.epoch and l.agent_id = m."agentId"
+        and l.session_number = m."sessionNumber" and l.output_seq = m.first - 1 and m.last - m.first + 1 = m.n
+    ), inserted as (
+      insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
+      select "attemptDay", "stepId", epoch, seq, stream, "elapsedMs", "rawLength", decode(sha256, 'base64'),
+        substring(sealed from "sealedFrom" for "sealedBytes")
+      from chunk cross join body where (select is_next from verdict)
+    ), noted as (
+      update job_run_steps st set output_seq = m.last, output_bytes = st.output_bytes + m.bytes
+      from mark m where st.id = m."stepId" and (select is_next from verdict)
+    )
+    select is_next, case when is_next then (
+      select count(pg_notify('opsc_output', marks)) from (
+        select string_agg("stepId" || '.' || epoch || '.' || last, ',') as marks
+        from (select *, row_number() over () / ${maxMarksPerNotice}::bigint as notice from mark) numbered group by notice
+      ) notices) end
+    from verdict`;
+  return verdict?.isNext === true;
+}
+
+function base64Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
+}
+
+/** Inserts chunks; returns the keys (`step.epoch.seq`) of those that were new. */
+export async function insertChunks(tx: Tx, chunks: readonly ChunkRow[]): Promise<Set<string>> {
+  if (chunks.length === 0) return new Set();
+  const rows = chunks.map((chunk) => ({
+    attempt_day: chunk.attemptDay,
+    job_run_step_id: chunk.stepId,
+    epoch: chunk.epoch,
+    seq: chunk.seq,
+    stream: streamCode(chunk.stream),
+    elapsed_ms: chunk.elapsedMs,
+    raw_length: chunk.rawLength,
+    sha256: chunk.sha256,
+    sealed: chunk.sealed,
+  }));
+  const inserted = await tx<{ stepId: number; epoch: number; seq: number }[]>`
+    insert into run_output ${tx(rows)} on conflict do nothing
+    returning job_run_step_id as step_id, epoch, seq`;
+  return new Set(inserted.map((row) => `${row.stepId}.${row.epoch}.${row.seq}`));
+}
+
+/** SHA-256 of stored chunks, to tell a chunk sent again from a different one under the same number. */
+export async function chunkDigests(
+  tx: Tx,
+  chunks: readonly { attemptDay: string; stepId: number; epoch: number; seq: number }[],
+): Promise<Map<string, Buffer>> {
+  const rows = await tx<{ stepId: number; epoch: number; seq: number; sha256: Buffer }[]>`
+    select o.job_run_step_id as step_id, o.epoch, o.seq, o.sha256
+    from jsonb_to_recordset(${tx.json(chunks as never)}::jsonb) as c(
+      "attemptDay" date, "stepId" bigint, epoch integer, seq integer)
+    join run_output o on o.attempt_day = c."attemptDay" and o.job_run_step_id = c."stepId"
+      and o.epoch = c.epoch and o.seq = c.seq`;
+  return new Map(rows.map((row) => [`${row.stepId}.${row.epoch}.${row.seq}`, row.sha256]));
+}
+
+/** Notes on the step how far its current attempt's output is stored. */
+export async function noteOutput(
+  tx: Tx,
+  marks: readonly { stepId: number; epoch: number; seq: number; bytes: number }[],
+): Promise<void> {
+  await tx`
+    update job_run_steps st set output_seq = greatest(st.output_seq, c.seq), output_bytes = st.output_bytes + c.bytes
+    from jsonb_to_recordset(${tx.json(marks as never)}::jsonb) as c(
+      "stepId" bigint, epoch integer, seq integer, bytes bigint)
+    where st.id = c."stepId" and st.epoch = c.epoch`;
+}
+
+export interface StoredChunk {
+  seq: number;
+  stream: OutputStreamName;
+  elapsedMs: number;
+  rawLength: number;
+  sealed: Buffer;
+}
+
+/** Chunks numbered above `after`, in order, until about `maxRawBytes` are together; at least one where there is one. */
+export async function readChunks(
+  db: Queryable,
+  attempt: { attemptDay: string; stepId: number; epoch: number },
+  options: { after: number; maxRawBytes: number; stream?: OutputStreamName | undefined },
+): Promise<StoredChunk[]> {
+  // base64 is shorter than the hex in which a bytea column would come.
+  const rows = await db<(Omit<StoredChunk, 'stream' | 'sealed'> & { stream: number; sealed: string })[]>`
+    select seq, stream, elapsed_ms, raw_length, encode(sealed, 'base64') as sealed from (
+      select seq, stream, elapsed_ms, raw_length, sealed,
+        sum(raw_length) over (order by seq) - raw_length as before
+      from (
+        select * from run_output
+        where attempt_day = ${attempt.attemptDay} and job_run_step_id = ${attempt.stepId}
+          and epoch = ${attempt.epoch} and seq > ${options.after}
+          ${options.stream === undefined ? db`` : db`and stream = ${streamCode(options.stream)}`}
+        order by seq limit 512
+      ) page
+    ) numbered where before < ${options.maxRawBytes} order by seq`;
+  return rows.map((row) => ({
+    ...row,
+    stream: streamOfCode(row.stream) ?? 'stdout',
+    sealed: Buffer.from(row.sealed, 'base64'),
+  }));
+}
+
+/** Numbers, lengths and digests of an attempt's chunks, without the chunks. */
+export async function readChunkIndex(
+  db: Queryable,
+  attempt: { attemptDay: string; stepId: number; epoch: number },
+): Promise<{ seq: number; stream: OutputStreamName; rawLength: number; sha256: Buffer }[]> {
+  const rows = await db<{ seq: number; stream: number; rawLength: number; sha256: Buffer }[]>`
+    select seq, stream, raw_length, sha256 from run_output
+    where attempt_day = ${attempt.attemptDay} and job_run_step_id = ${attempt.stepId} and epoch = ${attempt.epoch}
+    order by seq`;
+  return rows.map((row) => ({ ...row, stream: streamOfCode(row.stream) ?? 'stdout' }));
+}
+
+export async function notifyOutput(
+  tx: Tx,
+  marks: readonly { stepId: number; epoch: number; seq: number }[],
+): Promise<void> {
+  for (let at = 0; at < marks.length; at += maxMarksPerNotice) {
+    const payload = marks
+      .slice(at, at + maxMarksPerNotice)
+      .map((mark) => `${mark.stepId}.${mark.epoch}.${mark.seq}`)
+      .join(',');
+    await tx`select pg_notify('opsc_output', ${payload})`;
+  }
+}
+
+export async function makeOutputPartitions(sql: Sql): Promise<void> {
+  await sql`select make_output_partitions((now() at time zone 'UTC')::date - 1, 16)`;
+}

@@ -1,0 +1,145 @@
+// What of a run lies within a caller's reaches: its figures, and the ids to filter events by. For those who see the
+// whole run nothing here is asked.
+import { type RunStatus, runStatuses } from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import { type Queryable, unprepared } from '../database/connection.ts';
+import { targetRunWithin } from '../people/visibility.ts';
+
+/** Counts over the target runs that are seen, and over their steps. */
+export interface RunPartRow {
+  jobRunId: number;
+  targets: Record<RunStatus, number>;
+  startedAt: Date | null;
+  /** Of the target run that ended last. */
+  completedAt: Date | null;
+  totalSteps: number;
+  completedSteps: number;
+  failedSteps: number;
+  gappedSteps: number;
+  truncatedSteps: number;
+}
+
+/** The seen parts of these runs; a run of which nothing is seen has none. */
+export async function listRunParts(
+  db: Queryable,
+  runIds: readonly number[],
+  reaches: readonly Reach[],
+): Promise<RunPartRow[]> {
+  if (runIds.length === 0) return [];
+  const ids = db`${runIds as number[]}::bigint[]`;
+  const within = targetRunWithin(db, reaches);
+  // A run has the same steps on each target. Where all of them succeeded they need not be read: of 50 runs on 12,000
+  // targets that is nearly everywhere.
+  const rows = await unprepared(db<RunPartRow[]>`
+    with seen as materialized (
+      select tr.job_run_id, tr.status, count(*) as number, min(tr.started_at) as started_at,
+        max(tr.completed_at) as completed_at
+      from job_run_targets tr join job_runs r on r.id = tr.job_run_id join jobs j on j.id = r.job_id
+      where tr.job_run_id = any(${ids}) and ${within}
+      group by tr.job_run_id, tr.status
+    ), other as (
+      select tr.job_run_id,
+        count(*) filter (where s.status in ('succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'unknown'))
+          as completed,
+        count(*) filter (where s.status in ('failed', 'timed_out')) as failed
+      from job_run_targets tr join job_runs r on r.id = tr.job_run_id join jobs j on j.id = r.job_id
+      join job_run_steps s on s.target_run_id = tr.id
+      where tr.job_run_id = any(${ids}) and tr.status <> 'succeeded' and ${within}
+      group by tr.job_run_id
+    ), incomplete as (
+      select s.job_run_id, count(*) filter (where s.output_state = 'gapped') as gapped,
+        count(*) filter (where s.output_state = 'truncated') as truncated
+      from job_run_steps s
+      join job_run_targets tr on tr.id = s.target_run_id join job_runs r on r.id = tr.job_run_id
+      join jobs j on j.id = r.job_id
+      where s.job_run_id = any(${ids}) and s.output_state in ('gapped', 'truncated') and ${within}
+      group by s.job_run_id
+    )
+    select seen.job_run_id, jsonb_object_agg(seen.status, seen.number) as targets,
+      min(seen.started_at) as started_at, max(seen.completed_at) as completed_at,
+      sum(seen.number * steps.each)::bigint as total_steps,
+      (coalesce(sum(seen.number * steps.each) filter (where seen.status = 'succeeded'), 0)
+        + coalesce(max(other.completed), 0))::bigint as completed_steps,
+      coalesce(max(other.failed), 0) as failed_steps, coalesce(max(incomplete.gapped), 0) as gapped_steps,
+      coalesce(max(incomplete.truncated), 0) as truncated_steps
+    from seen
+    join job_runs run on run.id = seen.job_run_id
+    cross join lateral (select run.total_steps / run.targets_total as each) steps
+    left join other on other.job_run_id = seen.job_run_id
+    left join incomplete on incomplete.job_run_id = seen.job_run_id
+    group by seen.job_run_id`);
+  return rows.map((row) => ({ ...row, targets: { ...noTargets(), ...row.targets } }));
+}
+
+/** The target runs of open runs that are seen, counted for each run. */
+export async function listOpenRunParts(
+  db: Queryable,
+  reaches: readonly Reach[],
+): Promise<{ targets: Record<RunStatus, number>; maxFailures: number; cancelRequested: boolean }[]> {
+  return db<{ targets: Record<RunStatus, number>; maxFailures: number; cancelRequested: boolean }[]>`
+    select ${targetCounts(db)}, r.max_failures, r.cancel_requested_at is not null as cancel_requested
+    from job_runs r
+    join jobs j on j.id = r.job_id
+    join job_run_targets tr on tr.job_run_id = r.id and ${targetRunWithin(db, reaches)}
+    where r.status in ('queued', 'running', 'cancelling', 'held')
+    group by r.id`;
+}
+
+/** The target runs of one run that are seen, with the ids of their steps. */
+export async function listPartSteps(
+  db: Queryable,
+  runId: number,
+  reaches: readonly Reach[],
+): Promise<{ id: number; stepIds: number[] }[]> {
+  return db<{ id: number; stepIds: number[] }[]>`
+    select tr.id, array(select s.id from job_run_steps s where s.target_run_id = tr.id order by s.id) as step_ids
+    from job_run_targets tr
+    join job_runs r on r.id = tr.job_run_id
+    join jobs j on j.id = r.job_id
+    where tr.job_run_id = ${runId} and ${targetRunWithin(db, reaches)}
+    order by tr.id`;
+}
+
+/** How many of a run's events tell of a seen target run or step: the number of the newest, as that reader counts. */
+export async function countPartEvents(
+  db: Queryable,
+  runId: number,
+  reaches: readonly Reach[],
+): Promise<number> {
+  const [row] = await db<{ count: number }[]>`
+    with seen as materialized (
+      select tr.id from job_run_targets tr
+      join job_runs r on r.id = tr.job_run_id
+      join jobs j on j.id = r.job_id
+      where tr.job_run_id = ${runId} and ${targetRunWithin(db, reaches)}
+    ), told as (
+      select e.seq, (x.value ->> 'id')::bigint as target_run_id
+      from run_events e cross join jsonb_array_elements(coalesce(e.change -> 'targetRuns', '[]')) x
+      where e.job_run_id = ${runId}
+      union all
+      select e.seq, s.target_run_id
+      from run_events e cross join jsonb_array_elements(coalesce(e.change -> 'steps', '[]')) x
+      join job_run_steps s on s.id = (x.value ->> 'id')::bigint
+      where e.job_run_id = ${runId}
+    )
+    select count(distinct told.seq) from told join seen on seen.id = told.target_run_id`;
+  return row?.count ?? 0;
+}
+
+function targetCounts(db: Queryable) {
+  return db`jsonb_build_object(
+      'queued', count(*) filter (where tr.status = 'queued'),
+      'running', count(*) filter (where tr.status = 'running'),
+      'cancelling', count(*) filter (where tr.status = 'cancelling'),
+      'held', count(*) filter (where tr.status = 'held'),
+      'succeeded', count(*) filter (where tr.status = 'succeeded'),
+      'failed', count(*) filter (where tr.status = 'failed'),
+      'partial', count(*) filter (where tr.status = 'partial'),
+      'cancelled', count(*) filter (where tr.status = 'cancelled'),
+      'timed_out', count(*) filter (where tr.status = 'timed_out'),
+      'unknown', count(*) filter (where tr.status = 'unknown')) as targets`;
+}
+
+function noTargets(): Record<RunStatus, number> {
+  return Object.fromEntries(runStatuses.map((status) => [status, 0])) as Record<RunStatus, number>;
+}

@@ -1,0 +1,431 @@
+// The rows that progress of runs reads and writes. Lock order everywhere: runs, then target runs, then steps, by id.
+import type { OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
+import type { StepRules } from '../../jobs/step-rules.ts';
+import type { Tx } from '../database/connection.ts';
+import { attemptSlackS } from '../queue/claims.ts';
+
+export interface RunRow {
+  id: number;
+  status: RunStatus;
+  maxFailures: number;
+  targetsTotal: number;
+  targetsRunning: number;
+  targetsHeld: number;
+  targetsSucceeded: number;
+  targetsFailed: number;
+  targetsCancelled: number;
+  targetsTimedOut: number;
+  targetsUnknown: number;
+  totalSteps: number;
+  completedSteps: number;
+  failedSteps: number;
+  lateResults: number;
+  outputState: OutputState;
+  eventSeq: number;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  errorMessage: string | null;
+  priority: number;
+  strategy: RunStrategy | null;
+  /** Target runs that may have started; null without a strategy. */
+  targetsOpened: number | null;
+  batchNumber: number | null;
+  batchEnd: number | null;
+  batchFailures: number | null;
+  haltedAt: Date | null;
+  haltedReason: string | null;
+  stopReason: 'run_timeout' | null;
+  now: Date;
+  /** Of its steps by number minus one; null where none has rules of its own. */
+  stepRules: StepRules[] | null;
+}
+
+export interface TargetRunRow {
+  id: number;
+  jobRunId: number;
+  targetId: number | null;
+  segmentId: number;
+  targetName: string;
+  status: RunStatus;
+  /** How the step ended that failed first, while others follow it. */
+  firstFailure: RunStatus | null;
+  startedAt: Date | null;
+  completedAt: Date | null;
+}
+
+export interface StepRow {
+  id: number;
+  jobRunId: number;
+  targetRunId: number;
+  segmentId: number;
+  stepNumber: number;
+  stepType: string;
+  status: StepStatus;
+  epoch: number;
+  leaseToken: string | null;
+  agentId: number | null;
+  sessionNumber: number | null;
+  attemptDay: string | null;
+  leasedAt: Date | null;
+  startedAt: Date | null;
+  outputSeq: number;
+  outputBytes: number;
+  outputState: OutputState;
+  heldUntil: Date | null;
+  isCleanUp: boolean;
+  reason: string | null;
+  errorMessage: string | null;
+  /** What an agent must be able to do; null for nothing. */
+  needs: string[] | null;
+}
+
+/** Runs, named by themselves or by some of their steps. */
+export type RunsOf = { runIds: readonly number[] } | { stepIds: readonly number[] };
+
+/**
+ * The runs, locked until the transaction ends. `now` is the database's clock once the locks are held: what the
+ * transaction writes is dated by it.
+ */
+export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
+  const named =
+    'runIds' in runs
+      ? tx`${runs.runIds as number[]}::bigint[]`
+      : tx`array(select job_run_id from job_run_steps where id = any(${runs.stepIds as number[]}::bigint[]))`;
+  return tx<RunRow[]>`
+    with locked as materialized (
+      select id, job_id, job_version, status, max_failures, targets_total, targets_running, targets_held,
+        targets_succeeded, targets_failed, targets_cancelled, targets_timed_out, targets_unknown, total_steps,
+        completed_steps, failed_steps, late_results, output_state, event_seq, started_at, completed_at, error_message,
+        priority, strategy, targets_opened, batch_number, batch_end, batch_failures, halted_at, halted_reason,
+        stop_reason
+      from job_runs where id = any(${named}) order by id for update)
+    select locked.*, v.step_rules, clock_timestamp() as now
+    from locked join job_versions v on v.job_id = locked.job_id and v.version = locked.job_version`;
+}
+
+/** The target runs of these steps, locked. */
+export async function lockTargetRuns(tx: Tx, stepIds: readonly number[]): Promise<TargetRunRow[]> {
+  return tx<TargetRunRow[]>`
+    select id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at
+    from job_run_targets
+    where id = any(array(select target_run_id from job_run_steps where id = any(${stepIds as number[]}::bigint[])))
+    order by id for update`;
+}
+
+/** Target runs of a run that have not ended. */
+export async function lockOpenTargetRuns(tx: Tx, runId: number): Promise<TargetRunRow[]> {
+  return tx<TargetRunRow[]>`
+    select id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at
+    from job_run_targets where job_run_id = ${runId} and status in ('queued', 'running', 'cancelling', 'held')
+    order by id for update`;
+}
+
+/** The given steps and the one that follows each, locked. Found by keys alone: an OR would read the whole table. */
+export async function lockStepsAndNext(tx: Tx, ids: readonly number[]): Promise<StepRow[]> {
+  return tx<StepRow[]>`
+    with asked as materialized (
+      select id, target_run_id, step_number from job_run_steps where id = any(${ids as number[]}::bigint[])
+    ), following as materialized (
+      select next.id from asked cross join lateral (
+        select n.id from job_run_steps n
+        where n.target_run_id = asked.target_run_id and n.step_number = asked.step_number + 1 offset 0) next
+    )
+    select st.id, st.job_run_id, st.target_run_id, st.segment_id, st.step_number, st.step_type, st.status, st.epoch,
+      st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,
+      st.started_at, st.output_seq, st.output_bytes, st.output_state, st.held_until, st.is_clean_up, st.reason, st.error_message, st.needs
+    from job_run_steps st
+    where st.id = any(array(select id from asked union all select id from following))
+    order by st.id for update`;
+}
+
+export interface WaitingStep {
+  id: number;
+  jobRunId: number;
+  targetRunId: number;
+  segmentId: number;
+  stepNumber: number;
+  stepType: string;
+  status: StepStatus;
+  epoch: number;
+  isCleanUp: boolean;
+  reason: string | null;
+  needs: string[] | null;
+}
+
+/** Steps of a run that wait for a lease or for their turn. */
+export async function lockWaitingSteps(tx: Tx, runId: number): Promise<WaitingStep[]> {
+  return tx<WaitingStep[]>`
+    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
+      reason, needs
+    from job_run_steps
+    where job_run_id = ${runId} and status in ('pending', 'ready') order by id for update`;
+}
+
+/** Steps of these target runs that wait for their turn, or were closed unrun, in order. */
+export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
+  if (targetRunIds.length === 0) return [];
+  return tx<WaitingStep[]>`
+    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
+      reason, needs
+    from job_run_steps
+    where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'skipped', 'cancelled')
+    order by id for update`;
+}
+
+/** Steps of a run that are leased or held. */
+export async function openStepsOf(
+  tx: Tx,
+  runId: number,
+): Promise<{ id: number; targetRunId: number; status: StepStatus }[]> {
+  return tx<{ id: number; targetRunId: number; status: StepStatus }[]>`
+    select id, target_run_id, status from job_run_steps
+    where job_run_id = ${runId} and status in ('running', 'held') order by id`;
+}
+
+export interface SettledStep {
+  id: number;
+  status: StepStatus;
+  exitCode: number | null;
+  signal: string | null;
+  reason: string | null;
+  errorMessage: string | null;
+  advice: string | null;
+  survivors: unknown;
+  executionTimeMs: number | null;
+  outputState: OutputState;
+  startedAt: Date | null;
+  /** Of a held step. */
+  heldForS: number | null;
+}
+
+/** Steps that end or are held, with what became of their attempts. */
+export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[], now: Date): Promise<void> {
+  if (steps.length === 0) return;
+  await tx`
+    update job_run_steps st set status = c.status, exit_code = c."exitCode", signal = c.signal, reason = c.reason,
+      error_message = c."errorMessage", advice = c.advice, survivors = c.survivors,
+      execution_time_ms = c."executionTimeMs", output_state = c."outputState", started_at = c."startedAt",
+      completed_at = case when c.status = 'held' then null else ${now}::timestamptz end,
+      held_until = ${now}::timestamptz + make_interval(secs => c."heldForS")
+    from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(
+      id bigint, status text, "exitCode" bigint, signal text, reason text, "errorMessage" text, advice text,
+      survivors jsonb, "executionTimeMs" bigint, "outputState" text, "startedAt" timestamptz,
+      "heldForS" double precision)
+    where st.id = c.id`;
+}
+
+/** Steps that are to be tried again, at the soonest `inS` from now. */
+export async function writeRetries(
+  tx: Tx,
+  retries: readonly { id: number; inS: number; advice: string }[],
+  now: Date,
+): Promise<void> {
+  if (retries.length === 0) return;
+  await tx`
+    update job_run_steps st set status = 'ready',
+      not_before = case when c."inS" > 0 then ${now}::timestamptz + make_interval(secs => c."inS") end,
+      advice = c.advice, agent_id = null, session_number = null, lease_token = null, leased_at = null,
+      started_at = null, deadline_at = null, completed_at = null, held_until = null, exit_code = null, signal = null,
+      reason = null, error_message = null, survivors = null, execution_time_ms = null, output_state = 'complete'
+    from jsonb_to_recordset(${tx.json(retries as never)}::jsonb) as c(id bigint, "inS" double precision, advice text)
+    where st.id = c.id`;
+}
+
+/** The worst output state of each run's steps. */
+export async function worstOutputStates(
+  tx: Tx,
+  runIds: readonly number[],
+): Promise<{ jobRunId: number; outputState: OutputState }[]> {
+  if (runIds.length === 0) return [];
+  return tx<{ jobRunId: number; outputState: OutputState }[]>`
+    select job_run_id, case when bool_or(output_state = 'gapped') then 'gapped'
+      when bool_or(output_state = 'truncated') then 'truncated' else 'complete' end as output_state
+    from job_run_steps where job_run_id = any(${runIds as number[]}::bigint[]) group by job_run_id`;
+}
+
+export interface NextLease {
+  id: number;
+  epoch: number;
+  attemptDay: string;
+  leaseToken: string;
+  agentId: number;
+  sessionNumber: number;
+}
+
+/** Leases the steps that follow completed ones to the same agents. */
+export async function writeNextLeases(tx: Tx, leases: readonly NextLease[], now: Date): Promise<void> {
+  if (leases.length === 0) return;
+  await tx`
+    update job_run_steps st set status = 'running', epoch = c.epoch, lease_token = c."leaseToken",
+      agent_id = c."agentId", session_number = c."sessionNumber", leased_at = ${now}, started_at = null,
+      cancel_sent_at = null, attempt_day = c."attemptDay",
+      deadline_at = ${now}::timestamptz + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
+      output_state = 'open', output_seq = 0, output_bytes = 0
+    from jsonb_to_recordset(${tx.json(leases as never)}::jsonb) as c(
+      id bigint, epoch integer, "leaseToken" text, "agentId" bigint, "sessionNumber" bigint, "attemptDay" date)
+    where st.id = c.id`;
+}
+
+/** Steps whose turn has come; of those that clean up the cancel of their run stops none. */
+export async function makeReady(tx: Tx, steps: readonly { id: number; isCleanUp: boolean }[]): Promise<void> {
+  if (steps.length === 0) return;
+  await tx`
+    update job_run_steps st set status = 'ready', completed_at = null, output_state = 'complete',
+      is_clean_up = c."isCleanUp"
+    from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, "isCleanUp" boolean)
+    where st.id = c.id`;
+}
+
+/** Steps that were skipped behind an unknown one wait for their turn again. */
+export async function reviveSkipped(tx: Tx, ids: readonly number[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx`
+    update job_run_steps set status = 'pending', completed_at = null, reason = null
+    where id = any(${ids as number[]}::bigint[]) and status = 'skipped'`;
+}
+
+/** Ends steps that were never run. */
+export async function closeSteps(
+  tx: Tx,
+  steps: readonly { id: number; status: 'skipped' | 'cancelled' | 'timed_out'; reason: string | null }[],
+): Promise<void> {
+  if (steps.length === 0) return;
+  await tx`
+    update job_run_steps st set status = c.status, completed_at = clock_timestamp(), reason = c.reason,
+      output_state = 'complete'
+    from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, status text, reason text)
+    where st.id = c.id`;
+}
+
+/** Puts leases back that were never begun: the steps are ready again; their epochs stay. */
+export async function returnToReady(tx: Tx, ids: readonly number[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx`
+    update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null,
+      leased_at = null, started_at = null, deadline_at = null, output_state = 'complete'
+    where id = any(${ids as number[]}::bigint[]) and status = 'running'`;
+}
+
+/** Steps of these target runs that still wait get the status; returns them. */
+export async function closeWaitingSteps(
+  tx: Tx,
+  targetRunIds: readonly number[],
+  status: 'skipped' | 'cancelled' | 'timed_out',
+): Promise<{ id: number; jobRunId: number }[]> {
+  if (targetRunIds.length === 0) return [];
+  return tx<{ id: number; jobRunId: number }[]>`
+    update job_run_steps set status = ${status}, completed_at = clock_timestamp(),
+      reason = ${status === 'skipped' ? 'predecessor' : null}, output_state = 'complete'
+    where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready')
+    returning id, job_run_id`;
+}
+
+export async function writeTargetRuns(
+  tx: Tx,
+  rows: readonly Pick<TargetRunRow, 'id' | 'status' | 'firstFailure' | 'startedAt' | 'completedAt'>[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  await tx`
+    update job_run_targets t set status = c.status, first_failure = c."firstFailure", started_at = c."startedAt",
+      completed_at = c."completedAt"
+    from jsonb_to_recordset(${tx.json(rows as never)}::jsonb) as c(
+      id bigint, status text, "firstFailure" text, "startedAt" timestamptz, "completedAt" timestamptz)
+    where t.id = c.id`;
+}
+
+/** Writes counters and status of locked runs, with the number of the event that tells of it. */
+export async function writeRuns(
+  tx: Tx,
+  runs: readonly (Omit<RunRow, 'stepRules'> & { executionTimeMs: number | null })[],
+): Promise<void> {
+  if (runs.length === 0) return;
+  await tx`
+    update job_runs r set status = c.status, targets_running = c."targetsRunning",
+      targets_held = c."targetsHeld", late_results = c."lateResults",
+      targets_succeeded = c."targetsSucceeded", targets_failed = c."targetsFailed",
+      targets_cancelled = c."targetsCancelled", targets_timed_out = c."targetsTimedOut",
+      targets_unknown = c."targetsUnknown", completed_steps = c."completedSteps", failed_steps = c."failedSteps",
+      output_state = c."outputState", error_message = c."errorMessage", event_seq = c."eventSeq",
+      started_at = c."startedAt", completed_at = c."completedAt", execution_time_ms = c."executionTimeMs"
+    from jsonb_to_recordset(${tx.json(runs as never)}::jsonb) as c(
+      id bigint, status text, "targetsRunning" integer, "targetsHeld" integer, "lateResults" integer, "targetsSucceeded" integer, "targetsFailed" integer,
+      "targetsCancelled" integer, "targetsTimedOut" integer, "targetsUnknown" integer, "completedSteps" integer,
+      "failedSteps" integer, "outputState" text, "errorMessage" text, "eventSeq" bigint, "startedAt" timestamptz,
+      "completedAt" timestamptz, "executionTimeMs" bigint)
+    where r.id = c.id`;
+}
+
+/** PostgreSQL takes 8,000 bytes in a notification; each kind of news has 35 at most. */
+const maxNewsPerNotice = 100;
+
+/** Wakes every server: these runs have new events, these segments have ready steps, these runs are to be cancelled. */
+export async function notifyProgress(
+  tx: Tx,
+  news: {
+    runs?: readonly { id: number; seq: number }[];
+    segments?: readonly number[];
+    cancel?: readonly number[];
+  },
+): Promise<void> {
+  const { runs = [], segments = [], cancel = [] } = news;
+  const longest = Math.max(runs.length, segments.length, cancel.length);
+  const payloads: string[] = [];
+  for (let at = 0; at < longest; at += maxNewsPerNotice) {
+    const end = at + maxNewsPerNotice;
+    payloads.push(
+      JSON.stringify({
+        r: runs.slice(at, end).map((run) => `${run.id}.${run.seq}`),
+        s: segments.slice(at, end),
+        c: cancel.slice(at, end),
+      }),
+    );
+  }
+  await Promise.all(payloads.map((payload) => tx`select pg_notify('opsc_progress', ${payload})`));
+}
+
+/**
+ * Counts a command on the SSH connection that carried it. Agents name the connections, so that one name may stand for
+ * several: of a run it is one row.
+ */
+export async function recordSshContexts(
+  tx: Tx,
+  contexts: readonly {
+    jobRunId: number;
+    targetId: number | null;
+    agentId: number;
+    sessionId: string;
+    establishedAt: string;
+    files: number;
+    bytes: number;
+  }[],
+): Promise<void> {
+  if (contexts.length === 0) return;
+  await tx`
+    insert into ssh_execution_context (job_run_id, target_id, session_id, agent_id, connection_established_at,
+      commands_executed, files_transferred, total_bytes_transferred)
+    select c."jobRunId", max(c."targetId"), c."sessionId", max(c."agentId"), max(c."establishedAt"), count(*),
+      least(sum(c.files), 2147483647), least(sum(c.bytes), 9007199254740991)
+    from jsonb_to_recordset(${tx.json(contexts as never)}::jsonb) as c(
+      "jobRunId" bigint, "targetId" bigint, "sessionId" text, "agentId" bigint, "establishedAt" timestamptz, files bigint, bytes bigint)
+    group by c."jobRunId", c."sessionId"
+    on conflict (job_run_id, session_id) do update set
+      commands_executed = ssh_execution_context.commands_executed + excluded.commands_executed,
+      files_transferred = least(ssh_execution_context.files_transferred::bigint + excluded.files_transferred, 2147483647),
+      total_bytes_transferred = least(
+        ssh_execution_context.total_bytes_transferred + excluded.total_bytes_transferred, 9007199254740991)`;
+}
+
+/** Of these leases those that are live. */
+export async function liveLeases(
+  tx: Tx,
+  leases: readonly { id: number; epoch: number }[],
+): Promise<
+  { id: number; epoch: number; jobRunId: number; targetRunId: number; agentName: string; leasedAt: Date }[]
+> {
+  const asked = leases.map((lease) => ({ id: lease.id, epoch: lease.epoch }));
+  return tx`
+    select st.id, st.epoch, st.job_run_id, st.target_run_id, a.name as agent_name, st.leased_at
+    from jsonb_to_recordset(${tx.json(asked as never)}::jsonb) as c(id bigint, epoch integer)
+    join job_run_steps st on st.id = c.id and st.epoch = c.epoch and st.status = 'running'
+    join agents a on a.id = st.agent_id`;
+}

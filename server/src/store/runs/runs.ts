@@ -1,0 +1,363 @@
+// Reading runs for the API, and the few single-row writes that aren't progress.
+import type {
+  Lock,
+  OutputState,
+  RunSelection,
+  RunSort,
+  RunStatus,
+  RunStrategy,
+} from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
+import { containsPattern } from '../database/cursor.ts';
+import { dropDeletedJobs } from '../jobs/jobs.ts';
+import {
+  type Condition,
+  jobWithin,
+  reachesEverything,
+  targetRunWithin,
+  wholeRunWithin,
+} from '../people/visibility.ts';
+
+export interface RunRecord {
+  id: number;
+  jobId: number;
+  jobName: string;
+  categoryId: number;
+  category: string;
+  jobVersion: number;
+  status: RunStatus;
+  maxFailures: number;
+  outputState: OutputState;
+  targetsTotal: number;
+  targetsRunning: number;
+  targetsHeld: number;
+  targetsSucceeded: number;
+  targetsFailed: number;
+  targetsCancelled: number;
+  targetsTimedOut: number;
+  targetsUnknown: number;
+  totalSteps: number;
+  completedSteps: number;
+  failedSteps: number;
+  lateResults: number;
+  createdBy: string | null;
+  createdAt: Date;
+  startBy: Date;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  executionTimeMs: number | null;
+  errorMessage: string | null;
+  cancelRequestedAt: Date | null;
+  cancelRequestedBy: string | null;
+  eventSeq: number;
+  stepNames: string[];
+  stepTypes: string[];
+  selection: RunSelection | null;
+  priority: number;
+  timeoutS: number | null;
+  stopReason: 'run_timeout' | null;
+  locks: Lock[] | null;
+  strategy: RunStrategy | null;
+  targetsOpened: number | null;
+  batchNumber: number | null;
+  batchEnd: number | null;
+  haltedReason: string | null;
+  rerunOf: number | null;
+  isTrial: boolean;
+  versionRef: string | null;
+  reason: string | null;
+  /** Read with a single run. */
+  reruns?: number[];
+}
+
+const maxReruns = 100;
+
+function runColumns(db: Queryable, more = db``) {
+  return db`r.id, r.job_id, j.name as job_name, j.category_id, k.name as category, r.job_version, r.status, r.max_failures,
+    r.output_state, r.targets_total,
+    r.targets_running, r.targets_held, r.late_results, r.targets_succeeded, r.targets_failed, r.targets_cancelled, r.targets_timed_out,
+    r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
+    r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
+    c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types, r.selection, r.priority, r.timeout_s, r.stop_reason, r.locks,
+    r.strategy, r.targets_opened, r.batch_number, r.batch_end, r.halted_reason, r.rerun_of, r.is_trial, r.version_ref, r.reason ${more}
+  from job_runs r
+  join jobs j on j.id = r.job_id
+  join categories k on k.id = j.category_id
+  join job_versions v on v.job_id = r.job_id and v.version = r.job_version
+  left join users u on u.id = r.created_by
+  left join users c on c.id = r.cancel_requested_by`;
+}
+
+/** A run whole, whoever asks: for what a caller may see of it there is runs/seen-run.ts. */
+export async function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
+  const reruns = db`, array(select again.id from job_runs again where again.rerun_of = r.id
+    order by again.id desc limit ${maxReruns}) as reruns`;
+  const rows = await db<RunRecord[]>`select ${runColumns(db, reruns)} where r.id = ${id}`;
+  return rows[0];
+}
+
+/** Whether the run lies whole within the reaches. */
+export async function isRunWithin(db: Queryable, id: number, reaches: readonly Reach[]): Promise<boolean> {
+  const rows = await db`
+    select from job_runs r join jobs j on j.id = r.job_id where r.id = ${id} and ${wholeRunWithin(db, reaches)}`;
+  return rows.length > 0;
+}
+
+export interface RunFilter {
+  statuses?: readonly RunStatus[] | undefined;
+  /** Of a run that is seen in part: a seen target run has one of these. Given where `statuses` is. */
+  partStatuses?: readonly RunStatus[] | undefined;
+  jobId?: number | undefined;
+  targetId?: number | undefined;
+  /** A category of jobs by its path, with those below it. */
+  category?: string | undefined;
+  /** Part of the job's name. */
+  search?: string | undefined;
+  /** Name of who started it. */
+  createdBy?: string | undefined;
+  /** Part of the name of a target. */
+  target?: string | undefined;
+  /** Number of the version, or the name it was asked for by. */
+  version?: string | undefined;
+  createdAfter?: Date | undefined;
+  createdBefore?: Date | undefined;
+  /** Runs with a target run within these. */
+  reaches: readonly Reach[];
+}
+
+export interface RunListQuery extends RunFilter {
+  sort?: RunSort | undefined;
+  /** Only runs after this one in the order of the list. */
+  beyond?: number | undefined;
+  limit: number;
+}
+
+export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunRecord[]> {
+  const { beyond, limit } = query;
+  const isOldest = query.sort === 'oldest';
+  const after = isOldest ? db`and r.id > ${beyond ?? 0}` : db`and r.id < ${beyond ?? 0}`;
+  return unprepared(db<RunRecord[]>`
+    select ${runColumns(db)}
+    where ${fits(db, query)} ${beyond === undefined ? db`` : after}
+    order by r.id ${isOldest ? db`asc` : db`desc`} limit ${limit}`);
+}
+
+/** How many runs fit, `most` standing for that many or more. */
+export async function countRuns(db: Queryable, filter: RunFilter, most: number): Promise<number> {
+  const [row] = await unprepared(db<{ count: number }[]>`
+    select count(*)::int as count from (
+      select from job_runs r join jobs j on j.id = r.job_id where ${fits(db, filter)} limit ${most}) counted`);
+  return row?.count ?? 0;
+}
+
+/** Of the aliases r and j. */
+function fits(db: Queryable, filter: RunFilter): Condition {
+  const { jobId, targetId, category, search, createdBy, target, version, createdAfter, createdBefore } =
+    filter;
+  const onTarget = (which: Condition) => db`exists (select from job_run_targets t
+    where t.job_run_id = r.id and ${which} and ${targetRunWithin(db, filter.reaches, 't')})`;
+  const conditions: Condition[] = [seenRunWithin(db, filter)];
+  if (jobId !== undefined) conditions.push(db`r.job_id = ${jobId}`);
+  if (targetId !== undefined) conditions.push(onTarget(db`t.target_id = ${targetId}`));
+  if (target !== undefined) {
+    conditions.push(onTarget(db`t.target_name ilike ${containsPattern(target)}`));
+  }
+  if (category !== undefined) {
+    conditions.push(db`j.category_id = any(array(select below.id from categories below
+      where (select top.id from categories top where top.name = ${category}) = any(below.ancestor_ids)))`);
+  }
+  if (search !== undefined) conditions.push(db`lower(j.name) like lower(${containsPattern(search)}::text)`);
+  if (createdBy !== undefined) {
+    conditions.push(
+      db`r.created_by = (select a.id from users a where lower(a.name) = lower(${createdBy}) limit 1)`,
+    );
+  }
+  if (version !== undefined) {
+    conditions.push(
+      /^\d{1,9}$/.test(version) ? db`r.job_version = ${Number(version)}` : db`r.version_ref = ${version}`,
+    );
+  }
+  if (createdAfter !== undefined) conditions.push(db`r.created_at >= ${createdAfter}`);
+  if (createdBefore !== undefined) conditions.push(db`r.created_at < ${createdBefore}`);
+  return conditions.reduce((both, one) => db`${both} and ${one}`);
+}
+
+/** What the caller may see, in the status asked for; of a part the status is settled by who computes it. */
+function seenRunWithin(db: Queryable, { reaches, statuses, partStatuses }: RunFilter) {
+  const inStatus = statuses === undefined ? db`true` : db`r.status = any(${statuses as string[]}::text[])`;
+  if (reachesEverything(reaches)) return inStatus;
+  const partInStatus =
+    partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
+  return db`((${jobWithin(db, reaches)} and ${inStatus})
+    or (not ${jobWithin(db, reaches)} and exists (select from job_run_targets tr where tr.job_run_id = r.id
+      and ${partInStatus} and ${targetRunWithin(db, reaches)})))`;
+}
+
+export interface TargetRunRecord {
+  id: number;
+  targetId: number | null;
+  targetName: string;
+  segmentId: number;
+  segmentName: string;
+  status: RunStatus;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  endReason: string | null;
+}
+
+export async function listTargetRuns(
+  db: Queryable,
+  filter: { runId: number; above: number; limit: number; targetRunId?: number | undefined },
+  reaches: readonly Reach[],
+): Promise<TargetRunRecord[]> {
+  return db<TargetRunRecord[]>`
+    select t.id, t.target_id, t.target_name, t.segment_id, g.name as segment_name, t.status, t.started_at, t.completed_at,
+      t.end_reason
+    from job_run_targets t
+    join segments g on g.id = t.segment_id
+    join job_runs r on r.id = t.job_run_id
+    join jobs j on j.id = r.job_id
+    where t.job_run_id = ${filter.runId} and t.id > ${filter.above} and ${targetRunWithin(db, reaches, 't')}
+      ${filter.targetRunId === undefined ? db`` : db`and t.id = ${filter.targetRunId}`}
+    order by t.id limit ${filter.limit}`;
+}
+
+export interface StepRecord {
+  id: number;
+  targetRunId: number;
+  stepNumber: number;
+  stepType: string;
+  status: string;
+  epoch: number;
+  agentName: string | null;
+  leasedAt: Date | null;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  executionTimeMs: number | null;
+  exitCode: number | null;
+  signal: string | null;
+  reason: string | null;
+  errorMessage: string | null;
+  advice: string | null;
+  survivors: { pid: number; command: string }[] | null;
+  notBefore: Date | null;
+  heldUntil: Date | null;
+  outputState: OutputState;
+  outputBytes: number;
+  outputSeq: number;
+}
+
+export async function listSteps(db: Queryable, targetRunIds: readonly number[]): Promise<StepRecord[]> {
+  return db<StepRecord[]>`
+    select st.id, st.target_run_id, st.step_number, st.step_type, st.status, st.epoch, a.name as agent_name,
+      st.leased_at, st.started_at, st.completed_at, st.execution_time_ms, st.exit_code, st.signal, st.reason,
+      st.error_message, st.advice, st.survivors, st.output_state, st.output_bytes, st.output_seq,
+      case when st.status = 'ready' and isfinite(st.not_before) then st.not_before end as not_before,
+      case when st.status = 'held' then st.held_until end as held_until
+    from job_run_steps st left join agents a on a.id = st.agent_id
+    where st.target_run_id = any(${targetRunIds as number[]}::bigint[])
+    order by st.target_run_id, st.step_number`;
+}
+
+export interface StepOutputRecord {
+  id: number;
+  epoch: number;
+  attemptDay: string | null;
+  outputState: OutputState;
+  outputSeq: number;
+  outputBytes: number;
+  status: string;
+  jobId: number;
+  dataKey: string;
+}
+
+/** What is needed to read a step's output: its current attempt and the run's wrapped data key. */
+export async function findStepOutput(
+  db: Queryable,
+  runId: number,
+  stepIds: readonly number[],
+  reaches: readonly Reach[],
+): Promise<StepOutputRecord[]> {
+  return db<StepOutputRecord[]>`
+    select st.id, st.epoch, st.attempt_day::text as attempt_day, st.output_state, st.output_seq, st.output_bytes,
+      st.status, r.job_id, r.data_key
+    from job_run_steps st
+    join job_run_targets tr on tr.id = st.target_run_id
+    join job_runs r on r.id = st.job_run_id
+    join jobs j on j.id = r.job_id
+    where st.job_run_id = ${runId} and st.id = any(${stepIds as number[]}::bigint[]) and ${targetRunWithin(db, reaches)}`;
+}
+
+/** An earlier attempt, settled. */
+export async function findAttemptOutput(
+  db: Queryable,
+  stepId: number,
+  epoch: number,
+): Promise<
+  | {
+      attemptDay: string;
+      outputState: OutputState;
+      outputSeq: number;
+      outputRawBytes: number;
+      outputGaps: [number, number][] | null;
+    }
+  | undefined
+> {
+  const rows = await db<
+    {
+      attemptDay: string;
+      outputState: OutputState;
+      outputSeq: number;
+      outputRawBytes: number;
+      outputGaps: [number, number][] | null;
+    }[]
+  >`select attempt_day::text as attempt_day, output_state, output_seq, output_raw_bytes, output_gaps
+    from job_run_step_attempts where job_run_step_id = ${stepId} and epoch = ${epoch}`;
+  return rows[0];
+}
+
+export async function stepIdsOfRun(db: Queryable, runId: number, limit: number): Promise<number[]> {
+  const rows = await db<{ id: number }[]>`
+    select id from job_run_steps where job_run_id = ${runId} order by id limit ${limit}`;
+  return rows.map((row) => row.id);
+}
+
+export async function markCancelRequested(tx: Tx, runId: number, userId: number): Promise<void> {
+  await tx`update job_runs set cancel_requested_at = clock_timestamp(), cancel_requested_by = ${userId} where id = ${runId}`;
+}
+
+/** Locks a run's row until the transaction ends; false when there is no such run, or no longer. */
+export async function lockRun(tx: Tx, runId: number): Promise<boolean> {
+  const rows = await tx`select 1 from job_runs where id = ${runId} for update`;
+  return rows.length > 0;
+}
+
+/** Deletes an ended run with everything of it, output included. */
+export async function purgeRun(tx: Tx, runId: number): Promise<void> {
+  await tx`
+    delete from run_output o using (
+      select distinct s.id, d.day from job_run_steps s
+      cross join lateral (
+        select s.attempt_day as day union
+        select a.attempt_day from job_run_step_attempts a where a.job_run_step_id = s.id) d
+      where s.job_run_id = ${runId} and d.day is not null) x
+    where o.attempt_day = x.day and o.job_run_step_id = x.id`;
+  await tx`delete from job_runs where id = ${runId}`;
+  await dropDeletedJobs(tx);
+}
+
+/** Target runs that ended in one of these ways, in their order, with the first step that did not succeed. */
+export async function targetsToRerun(
+  db: Queryable,
+  runId: number,
+  statuses: readonly RunStatus[],
+): Promise<{ targetId: number | null; targetName: string; failedStep: number }[]> {
+  return db<{ targetId: number | null; targetName: string; failedStep: number }[]>`
+    select t.target_id, t.target_name, coalesce((
+      select min(st.step_number) from job_run_steps st
+      where st.target_run_id = t.id and st.status in ('failed', 'timed_out', 'unknown', 'cancelled')), 1) as failed_step
+    from job_run_targets t
+    where t.job_run_id = ${runId} and t.status = any(${statuses as string[]}::text[])
+    order by t.id`;
+}

@@ -1,0 +1,127 @@
+import type { CredentialKind, SealedCredential } from '@opsconductor/protocol/sealing';
+import type { Reach } from '../../auth/authority.ts';
+import { toRotate } from '../agents/segments.ts';
+import type { Queryable, Tx } from '../database/connection.ts';
+import { decodeCursor } from '../database/cursor.ts';
+import { segmentWithin, unrestricted } from '../people/visibility.ts';
+
+export interface CredentialRow {
+  id: string;
+  name: string;
+  segmentId: number;
+  segmentName: string;
+  kind: CredentialKind;
+  version: number;
+  generation: number;
+  toRotate: boolean;
+  description: string;
+  targetCount: number;
+  createdAt: Date;
+  createdByName: string | null;
+}
+
+/** Stores a credential with its first version. */
+export async function insertCredential(
+  tx: Tx,
+  credential: {
+    id: string;
+    segmentId: number;
+    name: string;
+    description: string;
+    kind: string;
+    createdBy: number;
+    sealed: SealedCredential;
+  },
+): Promise<void> {
+  const { sealed, ...row } = credential;
+  await tx`insert into credentials ${tx(row, 'id', 'segmentId', 'name', 'description', 'kind', 'createdBy')}`;
+  await tx`
+    insert into credential_versions (credential_id, version, generation, sealed)
+    values (${row.id}, 1, ${sealed.generation}, ${tx.json(sealed)})`;
+}
+
+export async function findCredential(
+  sql: Queryable,
+  id: string,
+  reaches: readonly Reach[],
+): Promise<CredentialRow | undefined> {
+  const [row] = await sql<CredentialRow[]>`
+    ${selectCredentials(sql)} where c.id = ${id} and ${segmentWithin(sql, reaches, 'c.segment_id')}`;
+  return row;
+}
+
+/** Those of the names that a credential has in a segment that a right is on, or that has a target that it is on. */
+export async function usableCredentialNames(
+  sql: Queryable,
+  names: readonly string[],
+  reaches: readonly Reach[],
+): Promise<Set<string>> {
+  const rows = await sql<{ name: string }[]>`
+    select distinct c.name from credentials c
+     where c.name = any(${names as string[]}) and ${segmentWithin(sql, reaches, 'c.segment_id', { containing: true })}`;
+  return new Set(rows.map((row) => row.name));
+}
+
+/** Locks a credential, whoever asks, so that no target takes it up meanwhile; undefined when there is none. */
+export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow | undefined> {
+  const locked = await tx`select 1 from credentials where id = ${id} for update`;
+  return locked.length === 0 ? undefined : findCredential(tx, id, unrestricted);
+}
+
+/** Credentials in segments within the reaches, by name, one more than `limit` where there are more. */
+export async function listCredentials(
+  sql: Queryable,
+  query: { segmentId?: number; toRotate?: boolean; limit: number; cursor?: string },
+  reaches: readonly Reach[],
+): Promise<CredentialRow[]> {
+  const { segmentId, limit, cursor } = query;
+  const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string', 'number'] as const);
+  // A name is unique within its segment, so name and segment are a whole key.
+  return sql<CredentialRow[]>`
+    ${selectCredentials(sql)}
+     where ${segmentWithin(sql, reaches, 'c.segment_id')}
+       and ${segmentId === undefined ? sql`true` : sql`c.segment_id = ${segmentId}`}
+       and ${query.toRotate === undefined ? sql`true` : sql`${toRotate(sql, 'v', 's')} = ${query.toRotate}`}
+       and ${after === undefined ? sql`true` : sql`(c.name, c.segment_id) > (${after[0]}, ${after[1]})`}
+     order by c.name, c.segment_id
+     limit ${limit + 1}`;
+}
+
+/** Stores a further version and makes it the current one; the caller holds the credential's row. */
+export async function insertCredentialVersion(
+  tx: Tx,
+  id: string,
+  { version, description, sealed }: { version: number; description: string; sealed: SealedCredential },
+): Promise<void> {
+  await tx`
+    insert into credential_versions (credential_id, version, generation, sealed)
+    values (${id}, ${version}, ${sealed.generation}, ${tx.json(sealed)})`;
+  await tx`update credentials set version = ${version}, description = ${description} where id = ${id}`;
+}
+
+export async function deleteCredential(tx: Tx, id: string): Promise<void> {
+  await tx`delete from credentials where id = ${id}`;
+}
+
+/** The current version of a credential as a lease carries it. */
+export async function findSealedCredential(
+  sql: Queryable,
+  id: string,
+): Promise<{ id: string; version: number; kind: string; sealed: SealedCredential } | undefined> {
+  const [row] = await sql<{ id: string; version: number; kind: string; sealed: SealedCredential }[]>`
+    select c.id, c.version, c.kind, v.sealed
+      from credentials c join credential_versions v on v.credential_id = c.id and v.version = c.version
+     where c.id = ${id}`;
+  return row;
+}
+
+function selectCredentials(sql: Queryable) {
+  return sql`
+    select c.id, c.name, c.segment_id, s.name as segment_name, c.kind, c.version, v.generation, ${toRotate(sql, 'v', 's')} as to_rotate, c.description,
+           (select count(*)::int from targets t where t.credential_id = c.id) as target_count,
+           c.created_at, u.name as created_by_name
+      from credentials c
+      join segments s on s.id = c.segment_id
+      join credential_versions v on v.credential_id = c.id and v.version = c.version
+      left join users u on u.id = c.created_by`;
+}

@@ -1,0 +1,22 @@
+// Targets of a segment as known_hosts names them.
+import type { Queryable, Tx } from '../database/connection.ts';
+import { mergedSettings } from './effective-settings.ts';
+
+export interface SegmentTarget {
+  id: number;
+  name: string;
+  host: string;
+  port: number;
+}
+
+export async function targetsOfSegment(sql: Queryable, segmentId: number): Promise<SegmentTarget[]> {
+  return sql<SegmentTarget[]>`
+    select t.id, t.name, t.host, coalesce(t.port, (${mergedSettings(sql)} ->> 'port')::int, 22) as port
+    from targets t join segments sg on sg.id = t.segment_id
+    where t.segment_id = ${segmentId} order by t.id`;
+}
+
+/** In the order of their ids, as whoever changes host keys locks them. */
+export async function lockTargetsOfSegment(tx: Tx, segmentId: number): Promise<void> {
+  await tx`select 1 from targets where segment_id = ${segmentId} order by id for update`;
+}

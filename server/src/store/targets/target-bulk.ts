@@ -1,0 +1,72 @@
+// One change to many targets, each kind in one statement.
+import type { Labels } from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
+import { type Condition, targetWithin } from '../people/visibility.ts';
+import { selectedByTerms, type TargetQuery } from './target-selection.ts';
+
+export interface BulkChange {
+  setLabels: Labels;
+  unsetLabels: readonly string[];
+  isActive: boolean | undefined;
+  /** Null: taken away; undefined: stays. */
+  credentialId: string | null | undefined;
+}
+
+/** The selected targets that may be seen, active or not, locked in the order of their ids. */
+export async function selectToChange(
+  tx: Tx,
+  query: TargetQuery,
+  reaches: readonly Reach[],
+  limit: number,
+): Promise<{ id: number; name: string; segmentId: number }[]> {
+  return unprepared(tx<{ id: number; name: string; segmentId: number }[]>`
+    select t.id, t.name, t.segment_id from targets t
+    where ${targetWithin(tx, reaches)} and ${selectedByTerms(tx, query)} and not ${selectedByTerms(tx, query.exclude)}
+    order by t.id limit ${limit} for update of t`);
+}
+
+function labelsAfter(sql: Queryable, change: BulkChange): Condition {
+  return sql`((t.labels - ${change.unsetLabels as string[]}::text[]) || ${sql.json(change.setLabels)}::jsonb)`;
+}
+
+/** Of these targets those that would differ. */
+export async function changedByBulk(
+  tx: Tx,
+  ids: readonly number[],
+  change: BulkChange,
+  groups: { add: number | undefined; remove: number | undefined },
+): Promise<number[]> {
+  const rows = await tx<{ id: number }[]>`
+    select t.id from targets t
+    where t.id = any(${ids as number[]}::bigint[]) and (
+      ${labelsAfter(tx, change)} <> t.labels
+      or (${change.credentialId !== undefined} and t.credential_id is distinct from ${change.credentialId ?? null}::uuid)
+      or t.is_active <> ${change.isActive ?? null}::boolean
+      or (${groups.add ?? null}::bigint is not null and not exists (select from target_group_entries e
+        where e.target_group_id = ${groups.add ?? null}::bigint and e.target_id = t.id and not e.excluded))
+      or exists (select from target_group_members m
+        where m.target_group_id = ${groups.remove ?? null}::bigint and m.target_id = t.id))
+    order by t.name, t.id`;
+  return rows.map((row) => row.id);
+}
+
+/** Answers the name of a target that would have too many labels; nothing may then be committed. */
+export async function changeTargets(
+  tx: Tx,
+  ids: readonly number[],
+  change: BulkChange,
+): Promise<{ tooManyLabels: string | undefined }> {
+  const rows = await tx<{ name: string }[]>`
+    with changed as (
+      update targets t set labels = ${labelsAfter(tx, change)},
+        is_active = coalesce(${change.isActive ?? null}::boolean, t.is_active),
+        credential_id = case when ${change.credentialId !== undefined} then ${change.credentialId ?? null}::uuid
+          else t.credential_id end,
+        updated_at = clock_timestamp()
+      where t.id = any(${ids as number[]}::bigint[])
+      returning t.name, t.labels
+    )
+    select name from changed where (select count(*) from jsonb_object_keys(labels)) > 64 limit 1`;
+  return { tooManyLabels: rows[0]?.name };
+}

@@ -1,0 +1,45 @@
+// When targets were last reached, by steps and by tests.
+import type { Queryable } from '../database/connection.ts';
+
+export interface Contact {
+  ok: boolean;
+  reason: string | null;
+}
+
+export interface StepContact extends Contact {
+  stepId: number;
+}
+
+/** A contact like the last one is written no sooner than after this, in seconds. */
+const sameContactS = 30;
+
+/**
+ * Writes what these steps say of their targets, of several on one target the last. It waits for nobody: a target that
+ * is being changed keeps what it had.
+ */
+export async function writeStepContacts(sql: Queryable, contacts: readonly StepContact[]): Promise<void> {
+  await sql`
+    with seen as materialized (
+      select distinct on (tr.target_id) tr.target_id, (n.one ->> 'ok')::boolean as ok, n.one ->> 'reason' as reason
+      from jsonb_array_elements(${sql.json(contacts as never)}::jsonb) with ordinality as n(one, place)
+      join job_run_steps st on st.id = (n.one ->> 'stepId')::bigint
+      join job_run_targets tr on tr.id = st.target_run_id
+      where tr.target_id is not null
+      order by tr.target_id, n.place desc
+    ), due as materialized (
+      select t.id, seen.ok, seen.reason from targets t join seen on seen.target_id = t.id
+      where (t.last_contact_ok, t.last_contact_reason) is distinct from (seen.ok, seen.reason)
+        or t.last_contact_at < clock_timestamp() - make_interval(secs => ${sameContactS})
+      for no key update of t skip locked
+    )
+    update targets t set last_contact_at = clock_timestamp(), last_contact_ok = due.ok, last_contact_reason = due.reason
+    from due where t.id = due.id`;
+}
+
+/** Writes what a test says of a target. */
+export async function writeContact(sql: Queryable, targetId: number, contact: Contact): Promise<void> {
+  await sql`
+    update targets set last_contact_at = clock_timestamp(), last_contact_ok = ${contact.ok},
+      last_contact_reason = ${contact.reason}
+    where id = ${targetId}`;
+}
