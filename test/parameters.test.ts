@@ -207,7 +207,7 @@ accountTest('a step whose output is not there has failed, and says which and why
     { status: 'skipped', reason: 'predecessor' },
   ]);
   expect(steps[0]?.errorMessage).toBe(
-    'The command ended well, but what is to be handed on is not there. 3 outputs of the step are missing: file: line 1 is neither `name=value` nor `name<<END` in the file OPSCONDUCTOR_OUTPUT; json: standard output is not one JSON value; version: its pattern matches nowhere.',
+    'The command ended well, but what is to be handed on is not there. 3 outputs of the step are missing: version: its pattern matches nowhere; json: standard output is not one JSON value; file: line 1 is neither `name=value` nor `name<<END` in the file OPSCONDUCTOR_OUTPUT.',
   );
 });
 
@@ -504,9 +504,9 @@ accountTest('a run that is run again has the values that it had', async () => {
   );
   const again = await t.api.made<RunDetail>(`/api/v1/runs/${first.id}/rerun`, { which: 'all' });
   const shown = [
-    { name: 'token', secret: true, isDefault: false },
     { name: 'x', value: 'a', secret: false, isDefault: false },
     { name: 'y', value: 3, secret: false, isDefault: true },
+    { name: 'token', secret: true, isDefault: false },
   ];
   expect(again.parameters).toEqual(shown);
   expect((await t.api.runEnds(again.id)).output).toEqual(first.output);
