@@ -56,9 +56,9 @@ test('values are filled from defaults, kept encrypted, and shown but for secrets
   const { runId } = await startRun(t, { jobId, selection, parameters: given, reason: 'because' }, t.caller);
   const run = { id: runId, jobId, jobVersion: 1 };
   expect(await shownParameters(t, run)).toEqual([
+    { name: 'word', value: 'plain-word-4711', secret: false, isDefault: false },
     { name: 'count', value: 3, secret: false, isDefault: false },
     { name: 'token', secret: true, isDefault: false },
-    { name: 'word', value: 'plain-word-4711', secret: false, isDefault: false },
   ]);
   const all = await dump(t);
   expect(all).not.toContain('plain-word-4711');
@@ -69,7 +69,7 @@ test('values are filled from defaults, kept encrypted, and shown but for secrets
     { jobId, selection, parameters: { count: 1, token: secret } },
     t.caller,
   );
-  expect((await shownParameters(t, { ...run, id: second })).at(-1)).toMatchObject({
+  expect((await shownParameters(t, { ...run, id: second }))[0]).toMatchObject({
     value: 'hello',
     isDefault: true,
   });
@@ -85,7 +85,7 @@ test('the lease carries what the step is rendered with; the segment’s key open
   expect(config).toMatchObject(step.config);
   expect(rendering?.values.parameters).toEqual({ word: 'hello' });
   expect(rendering?.values.target).toMatchObject({ name: 'host-1', host: '10.0.0.1', port: 22, labels: {} });
-  expect(Object.keys(rendering?.scope.parameters ?? {})).toEqual(['token', 'word']);
+  expect(Object.keys(rendering?.scope.parameters ?? {})).toEqual(['word', 'token']);
   const [sealed] = rendering?.secrets ?? [];
   if (sealed === undefined) throw new Error('no secret');
   expect(JSON.stringify(rendering)).not.toContain(secret);
