@@ -31,11 +31,13 @@ export const CategoryRequestSchema = Closed({
   name: CategoryPath(),
   description: Type.Optional(Description(1000)),
 });
-/** Moves a job; its definition and version stay. */
+
+/** What goes with the category; without these only one is deleted in which nothing lies. */
 export const DeleteCategoryQuerySchema = Closed({
   below: Type.Optional(Type.Boolean({ description: 'With all categories below it' })),
   moveJobsTo: Type.Optional(CategoryPath()),
 });
 export type DeleteCategoryQuery = Static<typeof DeleteCategoryQuerySchema>;
 
+/** Moves a job; its definition and version stay. */
 export const MoveJobRequestSchema = Closed({ category: CategoryPath() });

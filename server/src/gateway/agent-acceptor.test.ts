@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { closeCodes, subprotocol } from '@opsconductor/protocol';
 import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/sealing';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { blockedBackends, holdTransaction, testServerId } from '../runs/testing.ts';
 import { getAgent } from '../segments/agents/list-agents.ts';
 import { lockAgent } from '../store/agents/agent-sessions.ts';
@@ -323,15 +323,20 @@ test('of many that connect together each is answered for itself, and one that do
   expect(await t.generation()).toBe(2);
 });
 
-test('whose row is locked is waited for alone: the others of its batch have their welcome meanwhile', async () => {
-  await using t = await setupGateway();
-  const other = await t.addAgent('agent-b');
+function serverOf(t: TestGateway) {
   const { installationId, serverKey } = t.identity;
   const identity = {
     ...{ installationId, serverId: testServerId },
     ...{ serverKey: serverKey.publicKey, serverPrivateKey: serverKey.privateKey },
   };
   const settings = { heartbeatIntervalMs: 200, leaseTtlMs: 20_000 };
+  return { identity, settings };
+}
+
+test('whose row is locked is waited for alone: the others of its batch have their welcome meanwhile', async () => {
+  await using t = await setupGateway();
+  const other = await t.addAgent('agent-b');
+  const { identity, settings } = serverOf(t);
   const challenge = newChallenge(identity);
   const message = await t.proof(challenge);
   const openings = [message, { ...message, agentId: other.agentId }].map((said) => ({
@@ -344,4 +349,36 @@ test('whose row is locked is waited for alone: the others of its batch have thei
   expect(row).toEqual({ sessionNumber: t.agent.sessionNumber + 1 });
   await release();
   expect((await both).map(({ ok }) => ok)).toEqual([true, false]);
+});
+
+test('a copy that connects together with its agent leaves neither of them a session', async () => {
+  await using t = await setupGateway();
+  const { identity, settings } = serverOf(t);
+  await t.connectAgent();
+  const challenge = newChallenge(identity);
+  const proofs = [await t.proof(challenge, 2), await t.proof(challenge, 1)];
+  const openings = proofs.map((message) => ({ challenge, message, address: '' }));
+  const [row] = await t.sql`select session_number from agents where id = ${t.agent.agentId}`;
+  const results = await authenticateAll({ sql: t.sql, identity, settings }, openings);
+  expect(results).toMatchObject([
+    { ok: false, refusal: 'quarantined' },
+    { ok: false, refusal: 'quarantined' },
+  ]);
+  const [now] = await t.sql`select session_number, state from agents where id = ${t.agent.agentId}`;
+  expect(now).toEqual({ sessionNumber: row?.sessionNumber + 1, state: 'quarantined' });
+});
+
+test('agents that there are not keep nobody waiting', async () => {
+  await using t = await setupGateway();
+  const { identity, settings } = serverOf(t);
+  const challenge = newChallenge(identity);
+  const message = await t.proof(challenge);
+  const openings = [4711, 4712, t.agent.agentId].map((agentId) => ({
+    ...{ challenge, message: { ...message, agentId }, address: '' },
+  }));
+  const begun = vi.spyOn(t.sql, 'begin');
+  const results = await authenticateAll({ sql: t.sql, identity, settings }, openings);
+  expect(results.map(({ ok }) => ok)).toEqual([false, false, true]);
+  expect(begun).toHaveBeenCalledTimes(1);
+  begun.mockRestore();
 });

@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events';
-import type { Lease, ServerMessage } from '@opsconductor/protocol';
+import type { AgentMessage, Lease, ServerMessage } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
 import type { ClaimedStep } from '../store/queue/claims.ts';
-import { AgentLink, type LinkDeps } from './agent-link.ts';
+import { AgentLink, type LinkDeps, type LinkEvents } from './agent-link.ts';
 
-/** The server's end of a connection, with what was sent on it. */
+/** The server's end of a connection, with what was sent on it and what it has told of. */
 function openLink() {
   const sent: ServerMessage[] = [];
   const socket = Object.assign(new EventEmitter(), {
@@ -15,7 +15,12 @@ function openLink() {
   });
   const stream = { cork: () => {}, uncork: () => {} };
   const agent = { agentId: 1, name: 'first', segmentId: 1, sessionNumber: 7, address: '127.0.0.1' };
-  return { link: new AgentLink({} as LinkDeps, socket as unknown as WebSocket, agent, stream), sent };
+  const told: number[] = [];
+  const events = { started: (_, { step }) => told.push(step) } as Partial<LinkEvents>;
+  const deps = { events } as LinkDeps;
+  const link = new AgentLink(deps, socket as unknown as WebSocket, agent, stream);
+  const hear = (message: AgentMessage) => socket.emit('message', Buffer.from(JSON.stringify(message)), false);
+  return { link, sent, told, hear };
 }
 
 test('an agent hears nothing before its journal is answered, and then what was said meanwhile', () => {
@@ -28,4 +33,15 @@ test('an agent hears nothing before its journal is answered, and then what was s
   expect(sent.map(({ type }) => type)).toEqual(['resumed', 'leases', 'cancel']);
   link.send({ type: 'heartbeat_ack', sequence: 1 });
   expect(sent).toHaveLength(4);
+});
+
+test('an agent that tells of what it does not hold is not heard', () => {
+  const { link, told, hear } = openLink();
+  const held = { stepId: 3, epoch: 1, leaseToken: 'a'.repeat(32), runId: 1, attemptDay: '', ackedSeq: 0 };
+  link.adopt([held]);
+  hear({ type: 'started', step: 4, epoch: 1, leaseToken: held.leaseToken, survives: false });
+  hear({ type: 'started', step: 3, epoch: 1, leaseToken: 'b'.repeat(32), survives: false });
+  expect(told).toEqual([]);
+  hear({ type: 'started', step: 3, epoch: 1, leaseToken: held.leaseToken });
+  expect(told).toEqual([3]);
 });

@@ -150,8 +150,11 @@ export class AgentLink {
 
   /** Sends what another agent has begun; from here on it is this one's to tell of. */
   takeOver(claimed: ClaimedStep, taken: ServerMessageOf<'take_over'>['attempts'][number]): void {
-    const attempt = new AttemptOutput({ ...attemptOf(claimed), ackedSeq: taken.output.seq });
-    attempt.survives = true;
+    const attempt = new AttemptOutput({
+      ...attemptOf(claimed),
+      ackedSeq: taken.output.seq,
+      survives: true,
+    });
     this.#attempts.set(keyOf(attempt), attempt);
     this.send({ type: 'take_over', attempts: [taken] });
   }
@@ -284,8 +287,7 @@ export class AgentLink {
         events.heartbeat(this, message);
         return;
       case 'started':
-        this.#noteSurvives(message);
-        events.started(this, message);
+        this.#onStarted(message);
         return;
       case 'complete':
         this.#own(this.#complete(message));
@@ -307,9 +309,12 @@ export class AgentLink {
     }
   }
 
-  #noteSurvives({ step, epoch, survives }: AgentMessageOf<'started'>): void {
-    const attempt = this.#attempts.get(`${step}.${epoch}`);
-    if (attempt !== undefined) attempt.survives = survives === true;
+  /** Of what this agent does not hold it has nothing to tell. */
+  #onStarted(message: AgentMessageOf<'started'>): void {
+    const attempt = this.#attempts.get(`${message.step}.${message.epoch}`);
+    if (attempt?.leaseToken !== message.leaseToken) return;
+    attempt.survives = message.survives === true;
+    this.#deps.events.started(this, message);
   }
 
   async #inOrder(message: AgentMessage): Promise<void> {
@@ -439,7 +444,8 @@ export class AgentLink {
         requestId,
         wantsNext: message.wantsNext && !this.isDraining,
       },
-      startedMsAgo: this.#deps.events.completing(message),
+      startedMsAgo:
+        attempt?.leaseToken === message.leaseToken ? this.#deps.events.completing(message) : undefined,
       outcome: taken.outcome ?? message.outcome,
       output: { ...output, gaps: message.output.gaps },
       handsOn: taken.handsOn,

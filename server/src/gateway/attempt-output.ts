@@ -24,7 +24,7 @@ export class AttemptOutput {
   readonly runId: number;
   readonly attemptDay: string;
   /** Its command goes on without the agent, and may be another's by now. */
-  survives = false;
+  survives: boolean;
   /** Writes that aren't settled yet. */
   pending = 0;
   /** Highest seq up to which everything is stored. */
@@ -42,6 +42,7 @@ export class AttemptOutput {
     this.leaseToken = attempt.leaseToken;
     this.runId = attempt.runId;
     this.attemptDay = attempt.attemptDay;
+    this.survives = attempt.survives ?? false;
     this.stored = attempt.ackedSeq;
     this.#received = attempt.ackedSeq;
     this.#digest = attempt.ackedSeq === 0 ? zeroDigest : undefined;

@@ -149,6 +149,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         sql: deps.sql,
         serverId: deps.identity.serverId,
         builder: deps.builder,
+        settler: this.settler,
         keys: deps.keys,
         log: deps.log,
       },
@@ -505,6 +506,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       epoch: attempt.epoch,
       leaseToken: attempt.leaseToken,
       agentId: link.agentId,
+      sessionNumber: link.sessionNumber,
     }));
     for (const lease of leases) link.forget(lease);
     await this.#notes.flush();
@@ -517,9 +519,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   /** Steps whose credential nobody can open any more fail: handed on, they would come back for ever. */
-  async #settleLostKeys(
-    leases: readonly { stepId: number; epoch: number; leaseToken: string }[],
-  ): Promise<Set<number>> {
+  async #settleLostKeys(leases: readonly (UnbegunLease & { sessionNumber: number })[]): Promise<Set<number>> {
     const rows = await stepsWithLostKey(
       this.#deps.sql,
       leases.map(({ stepId }) => stepId),
@@ -532,7 +532,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         stepId: lease.stepId,
         epoch: lease.epoch,
         leaseToken: lease.leaseToken,
-        source: { kind: 'server' },
+        source: {
+          kind: 'server',
+          heldBy: { agentId: lease.agentId, sessionNumber: lease.sessionNumber },
+        },
         outcome: {
           status: 'failed',
           reason: 'credential_unusable',

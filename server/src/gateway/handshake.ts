@@ -19,6 +19,7 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import {
   type AgentIdentityRow,
+  existingAgents,
   findAgentKey,
   lockAgents,
   type NewSession,
@@ -138,7 +139,7 @@ function commonVersion({ challenge, message }: Opening): number | undefined {
   return common.length === 0 ? undefined : Math.max(...common);
 }
 
-/** Answers those whose agents' rows could be locked; the others are left. */
+/** Answers those whose agents' rows could be locked, and those whose agents there are not; the others are left. */
 async function openSessionsOf(
   { sql, identity, settings }: HandshakeDeps,
   openings: readonly Opening[],
@@ -147,14 +148,26 @@ async function openSessionsOf(
   return inTransaction(sql, async (tx) => {
     const ids = [...new Set(openings.map(({ message }) => message.agentId))];
     const agents = new Map((await lockAgents(tx, ids, { wait })).map((agent) => [agent.id, agent]));
+    const missing = ids.filter((id) => !agents.has(id));
+    const busy = wait || missing.length === 0 ? new Set() : await existingAgents(tx, missing);
     const done = new Map<Opening, Authenticated>();
     const sessions = new Map<number, NewSession>();
     for (const opening of openings) {
       const agent = agents.get(opening.message.agentId);
-      if (agent === undefined) continue;
+      if (agent === undefined) {
+        if (!busy.has(opening.message.agentId)) done.set(opening, identityNotProven);
+        continue;
+      }
       const result = await authenticate(tx, { identity, settings }, agent, opening);
       done.set(opening, result);
-      if (!result.ok) continue;
+      if (!result.ok) {
+        // A copy that comes in the same batch: no session of this agent, whichever of them opened it.
+        if (agent.state === 'quarantined' && sessions.delete(agent.id)) {
+          for (const [earlier, { ok }] of done)
+            if (ok && earlier.message.agentId === agent.id) done.set(earlier, result);
+        }
+        continue;
+      }
       const { sessionNumber, welcome } = result;
       // One that has connected twice in this batch is met here again.
       Object.assign(agent, { sessionNumber, generation: welcome.generation, generationAcked: false });

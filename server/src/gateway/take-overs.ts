@@ -7,12 +7,14 @@ import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { chunkAad, type RunKeys } from '../runs/run-keys.ts';
 import type { ProgressNews } from '../runs/run-ledger.ts';
 import { RunLedger } from '../runs/run-ledger.ts';
+import type { AttemptEnd } from '../runs/settle-attempts.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { orphanAttempts, type TakenOverStep, takeOverOrphans } from '../store/queue/detached-attempts.ts';
 import { readChunkIndex, readChunks } from '../store/runs/run-output.ts';
 import type { AgentLink } from './agent-link.ts';
 import { chainOf } from './attempt-output.ts';
+import type { Settler } from './settler.ts';
 
 const defaultRoundMs = 1_000;
 const maxAtATime = 32;
@@ -21,6 +23,7 @@ export interface TakeOversDeps {
   sql: Sql;
   serverId: string;
   builder: Pick<LeaseBuilder, 'build'>;
+  settler: Pick<Settler, 'settle'>;
   keys: RunKeys;
   log: Log;
   links(): Iterable<AgentLink>;
@@ -28,6 +31,12 @@ export interface TakeOversDeps {
   onNews(news: ProgressNews): void;
   roundMs?: number | undefined;
 }
+
+/**
+ * What became of one: its agent has it; its agent is gone, and the next one may have it; nobody can take it up, with
+ * why; or its agent, of which the connection was ended, is to tell in its resume that it does not have it.
+ */
+type GivenTo = 'agent' | 'nobody_yet' | 'resume' | { lost: string };
 
 export class TakeOvers {
   readonly #deps: TakeOversDeps;
@@ -62,38 +71,59 @@ export class TakeOvers {
     if (taken.length === 0) return;
     const given: TakenOverStep[] = [];
     const left: TakenOverStep[] = [];
-    for (const step of taken) ((await this.#giveTo(step)) ? given : left).push(step);
+    const lost: { step: TakenOverStep; why: string }[] = [];
+    for (const step of taken) {
+      const to = await this.#giveTo(step);
+      if (to === 'agent') given.push(step);
+      else if (to === 'nobody_yet') left.push(step);
+      else if (to !== 'resume') lost.push({ step, why: to.lost });
+    }
     // Whoever is there next gets it, up to so many times; nobody in time makes it unknown.
-    await orphanAttempts(
+    const waiting = await orphanAttempts(
       sql,
-      left.map(({ id, epoch, leaseToken }) => ({ stepId: id, epoch, leaseToken })),
+      left.map(({ id, epoch, leaseToken, agentId, sessionNumber }) => ({
+        ...{ stepId: id, epoch, leaseToken, agentId, sessionNumber },
+      })),
       { expected: true },
     );
+    for (const step of left) {
+      if (!waiting.has(step.id)) lost.push({ step, why: 'No agent of the segment took its command up.' });
+    }
     log.warn(
-      { given: given.map(({ id }) => id), left: left.map(({ id }) => id) },
+      {
+        ...{ given: given.map(({ id }) => id), left: [...waiting] },
+        lost: lost.map(({ step, why }) => ({ step: step.id, why })),
+      },
       'commands whose agent is gone were given to others',
     );
+    await Promise.all(lost.map(({ step, why }) => this.#deps.settler.settle(lostEnd(step, why))));
     this.#deps.onNews(await noteTakers(sql, given));
   }
 
-  /** False where it did not reach the agent, and never will. */
-  async #giveTo(step: TakenOverStep): Promise<boolean> {
+  async #giveTo(step: TakenOverStep): Promise<GivenTo> {
     const { builder, log, linkOf } = this.#deps;
+    const link = linkOf(step.agentId);
+    if (link?.sessionNumber !== step.sessionNumber) return 'nobody_yet';
     try {
-      const lease = (await builder.build([step])).leases.get(step.id);
-      const output = lease === undefined ? undefined : await this.#storedOutput(step);
-      const link = linkOf(step.agentId);
-      if (lease === undefined || output === undefined || link?.sessionNumber !== step.sessionNumber)
-        return false;
+      const { leases, unbuildable } = await builder.build([step]);
+      const lease = leases.get(step.id);
+      if (lease === undefined)
+        return { lost: unbuildable[0]?.message ?? 'Its target cannot be reached any more.' };
+      const output = await this.#storedOutput(step);
+      if (output === undefined)
+        return { lost: 'Where in its output another agent had to read on is not known.' };
+      if (linkOf(step.agentId) !== link) return 'nobody_yet';
       const { collector, begunMsAgo } = step;
       link.takeOver(step, { lease, begunMsAgo, collector, output });
-      return true;
+      return 'agent';
     } catch (error) {
       log.error(
         { err: error, step: step.id, agent: step.agentName },
         'a command was not given to another agent',
       );
-      return false;
+      // It may be the database, which could not be told either: the agent's next resume does.
+      link.terminate();
+      return 'resume';
     }
   }
 
@@ -128,4 +158,19 @@ function noteTakers(sql: Sql, steps: readonly TakenOverStep[]): Promise<Progress
     for (const { id, jobRunId, agentName } of steps) ledger.noteStep(jobRunId, { id, agentName });
     return ledger.write();
   });
+}
+
+function lostEnd(step: TakenOverStep, why: string): AttemptEnd {
+  const { id, epoch, leaseToken, agentId, sessionNumber } = step;
+  return {
+    ...{ stepId: id, epoch, leaseToken },
+    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
+    outcome: {
+      status: 'unknown',
+      reason: 'agent_restarted',
+      message: `The step’s agent was gone. ${why} What happened on the target is not known.`,
+      advice: 'Look on the target before you run it again: the command may still run there.',
+    },
+    output: { state: 'gapped', digest: null, gaps: [] },
+  };
 }

@@ -43,6 +43,8 @@ test('readers on this server hear at once, those on another within a moment, eac
       one.news.progressed({ runId: 7, stepId: step, epoch: 1 }, { ...progress, current: 'x'.repeat(1_000) });
     await vi.waitFor(() => expect(two.heard.length).toBe(191), { timeout: 10_000 });
     expect(two.heard[0]).toMatchObject({ stepId: 3, progress: { bytes: 11 } });
+    // Names of files do not pass through the database in clear.
+    expect(two.heard.filter(({ progress }) => 'current' in progress)).toEqual([]);
     expect(one.heard).toHaveLength(192);
     two.news.heard(
       JSON.stringify({ server: 'three', transfers: [{ runId: 7, progress: { bytes: 'many' } }] }),

@@ -1,5 +1,6 @@
 // How far transfers are, from the agents to the readers on all servers. Gathered, the newest of each step, and told once a
-// second at most; nothing of it is stored, and what is lost the next one makes good.
+// second at most; nothing of it is stored, and what is lost the next one makes good. Which file is under way is told on
+// the agent's own server alone: names of files are sealed in the database, and do not pass through it in clear.
 import { limits, type TransferProgress, TransferProgressSchema } from '@opsconductor/protocol';
 import { Check } from 'typebox/value';
 import type { Log } from '../log.ts';
@@ -32,8 +33,8 @@ export class TransferNews {
     { current, ...progress }: TransferProgress,
   ): void {
     const shown = current === undefined ? {} : { current: current.slice(0, maxShownPath).toWellFormed() };
-    const transfer = { runId, stepId, attempt: epoch, progress: { ...progress, ...shown } };
-    this.#deps.hub.publishTransfers([transfer]);
+    const transfer = { runId, stepId, attempt: epoch, progress };
+    this.#deps.hub.publishTransfers([{ ...transfer, progress: { ...progress, ...shown } }]);
     this.#gathered.set(stepId, transfer);
     this.#timer ??= setTimeout(() => void this.#tell(), limits.transferProgressMs);
   }

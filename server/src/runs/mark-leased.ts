@@ -42,7 +42,7 @@ export async function markLeased(
     const going = (survives: boolean) =>
       started
         .filter((start) => start.survives === survives && (!survives || begunSteps.has(start.step)))
-        .map(({ step, epoch }) => ({ stepId: step, epoch }));
+        .map(({ step, ...held }) => ({ stepId: step, ...held }));
     await noteDetached(tx, going(true));
     await forgetDetached(tx, going(false));
     for (const { id, jobRunId, startedAt } of begun) {

@@ -4,7 +4,7 @@ import { markStarted } from '../store/agents/agent-sessions.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { cancelRun } from './cancel-run.ts';
 import { decideHeld } from './decide-held.ts';
-import { type Resume, resumeAgent } from './resume-agent.ts';
+import { type Resume, resumeAgent, resumeAgents } from './resume-agent.ts';
 import { endOf, givenUp, setupRuns, success, type TestAgent, type TestRuns } from './testing.ts';
 
 /** The agent connects anew and presents these attempts. */
@@ -199,4 +199,25 @@ test('of what was given up after it was heard of, or is not known to a damaged j
   await t.settle(givenUp(told), givenUp(untold));
   expect((await resume(t, [], { journalIntact: false })).resumed.ends).toEqual([]);
   expect((await resume(t, [journaled(untold, 'leased')])).resumed.ends).toEqual([]);
+});
+
+test('what goes on without its agent is known to do so after a resume, too', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const lease = await t.claimOne();
+  const { resumed } = await resume(t, [journaled(lease, 'running', { survives: true })]);
+  expect(resumed.attempts).toMatchObject([{ stepId: lease.id, survives: true }]);
+});
+
+test('of two sessions of an agent that are resumed together each is answered for itself', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const lease = await t.claimOne();
+  await t.settle(endOf(lease));
+  const older = await t.connect(t.agent, { ready: false });
+  const newer = await t.connect(t.agent, { ready: false });
+  const resumes = [presented(older), { ...presented(newer), attempts: [journaled(lease, 'finished')] }];
+  const [idle, told] = await resumeAgents(t.sql, resumes);
+  expect(idle?.verdicts).toEqual([]);
+  expect(told?.verdicts).toMatchObject([{ step: lease.id, verdict: 'forget', settled: true }]);
 });

@@ -43,6 +43,8 @@ export interface ResumedAttempt {
   runId: number;
   attemptDay: string;
   ackedSeq: number;
+  /** Its command goes on without the agent. */
+  survives?: boolean;
 }
 
 export interface Resumed {
@@ -76,7 +78,9 @@ export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promis
   );
   const results: Resumed[] = [];
   for (const resume of resumes)
-    results.push(idle.has(resume.agentId) ? nothingHeld : await resumeAgent(sql, resume));
+    results.push(
+      idle.has(`${resume.agentId}.${resume.sessionNumber}`) ? nothingHeld : await resumeAgent(sql, resume),
+    );
   return results;
 }
 
@@ -90,9 +94,12 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
     const matches = (step: HeldStep) =>
       presented.get(`${step.id}.${step.epoch}`)?.leaseToken === step.leaseToken;
     const { agentId, sessionNumber } = resume;
-    const absent: UnbegunLease[] = held
+    const absent = held
       .filter((step) => !matches(step))
-      .map(({ id, epoch, leaseToken }) => ({ stepId: id, epoch, leaseToken, agentId }));
+      .map(({ id, epoch, leaseToken, sessionNumber: heldBy }) => ({
+        ...{ stepId: id, epoch, leaseToken, agentId },
+        sessionNumber: heldBy,
+      }));
     // What it began and knows no more goes on by itself: whoever takes it up finds it, this agent too.
     const orphaned = await orphanAttempts(tx, absent, { expected: true });
     const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
@@ -105,10 +112,11 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
       present.map((step) => step.id),
     );
     const going = present.filter(({ id }) => adopted.has(id));
+    const survives = ({ id, epoch }: HeldStep) => presented.get(`${id}.${epoch}`)?.survives === true;
     const thatSurvive = (survive: boolean) =>
       going
-        .filter(({ id, epoch }) => (presented.get(`${id}.${epoch}`)?.survives === true) === survive)
-        .map(({ id, epoch }) => ({ stepId: id, epoch }));
+        .filter((step) => survives(step) === survive)
+        .map(({ id, epoch }) => ({ stepId: id, epoch, agentId, sessionNumber }));
     await noteDetached(tx, thatSurvive(true));
     await forgetDetached(tx, thatSurvive(false));
     const goingKeys = new Set(going.map((step) => `${step.id}.${step.epoch}`));
@@ -123,7 +131,11 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
     const unheard = resume.journalIntact ? await unheardAttempts(tx, agentId) : [];
     const neverBegan = unheard.filter(({ stepId, epoch }) => !presented.has(`${stepId}.${epoch}`));
     return {
-      ...verdictsOf(going, others, { settled, taken }),
+      ...verdictsOf(
+        going.map((step) => ({ ...step, survives: survives(step) })),
+        others,
+        { settled, taken },
+      ),
       ends: resume.journalIntact
         ? [...begun, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))]
         : gone.map(lostEnd),
@@ -133,7 +145,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
 }
 
 function verdictsOf(
-  going: readonly HeldStep[],
+  going: readonly (HeldStep & { survives: boolean })[],
   others: readonly JournalAttempt[],
   known: { settled: readonly SettledAttemptRow[]; taken: ReadonlySet<string> },
 ): Pick<Resumed, 'verdicts' | 'attempts'> {
@@ -153,6 +165,7 @@ function verdictsOf(
       runId: step.jobRunId,
       attemptDay: step.attemptDay,
       ackedSeq: step.outputSeq,
+      survives: step.survives,
     });
   }
   const byKey = new Map(known.settled.map((row) => [`${row.stepId}.${row.epoch}`, row]));
@@ -209,12 +222,18 @@ function neverBegunEnd(
   };
 }
 
-function lostEnd({ stepId, epoch, leaseToken }: UnbegunLease): AttemptEnd {
+function lostEnd({
+  stepId,
+  epoch,
+  leaseToken,
+  agentId,
+  sessionNumber,
+}: UnbegunLease & { sessionNumber: number }): AttemptEnd {
   return {
     stepId,
     epoch,
     leaseToken,
-    source: { kind: 'server' },
+    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
     outcome: lostJournal,
     output: { state: 'gapped', digest: null, gaps: [] },
   };

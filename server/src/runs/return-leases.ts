@@ -70,7 +70,10 @@ function begunEnd(step: StepRow): AttemptEnd {
     stepId: step.id,
     epoch: step.epoch,
     leaseToken: step.leaseToken ?? '',
-    source: { kind: 'server' },
+    source: {
+      kind: 'server',
+      heldBy: { agentId: step.agentId ?? 0, sessionNumber: step.sessionNumber ?? 0 },
+    },
     outcome: {
       status: 'unknown',
       reason: 'agent_restarted',

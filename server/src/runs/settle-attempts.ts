@@ -28,7 +28,11 @@ import { type AttemptResult, isUndecided, type NextFor, StepProgress } from './s
 /** Who says that an attempt has ended: its agent, or the server that gives it up. */
 export type EndSource =
   | { kind: 'agent'; agentId: number; sessionNumber: number; requestId: string; wantsNext: boolean }
-  | { kind: 'server' };
+  | {
+      kind: 'server';
+      /** Only while this session has the attempt still: another agent may have taken it up, under the same lease. */
+      heldBy?: SessionRef;
+    };
 
 export interface AttemptEnd {
   stepId: number;
@@ -145,13 +149,16 @@ function isCurrent(
 ): boolean {
   if (step === undefined || step.status !== 'running') return false;
   if (step.epoch !== end.epoch || step.leaseToken !== end.leaseToken) return false;
-  if (end.source.kind === 'server') return true;
+  if (end.source.kind === 'server') {
+    const { heldBy } = end.source;
+    return heldBy === undefined || isHeldBy(step, heldBy);
+  }
   const { agentId, sessionNumber } = end.source;
-  return (
-    step.agentId === agentId &&
-    step.sessionNumber === sessionNumber &&
-    sessions.has(`${agentId}.${sessionNumber}`)
-  );
+  return isHeldBy(step, end.source) && sessions.has(`${agentId}.${sessionNumber}`);
+}
+
+function isHeldBy(step: StepRow, { agentId, sessionNumber }: SessionRef): boolean {
+  return step.agentId === agentId && step.sessionNumber === sessionNumber;
 }
 
 function stepOf({ progress }: Batch, end: AttemptEnd): StepRow {

@@ -109,7 +109,10 @@ export class Sweeper {
         stepId: attempt.stepId,
         epoch: attempt.epoch,
         leaseToken: attempt.leaseToken,
-        source: { kind: 'server' },
+        source: {
+          kind: 'server',
+          heldBy: { agentId: attempt.agentId, sessionNumber: attempt.sessionNumber },
+        },
         outcome: outcomeOf(attempt),
         // What the agent still holds may come later; until then the end of the output is missing.
         output: { state: 'gapped', digest: null, gaps: [] },

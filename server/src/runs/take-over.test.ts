@@ -2,11 +2,11 @@ import type { JournalAttempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { createLog } from '../log.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
-import { takeOverOrphans } from '../store/queue/detached-attempts.ts';
+import { orphanAttempts, takeOverOrphans } from '../store/queue/detached-attempts.ts';
 import { markLeased } from './mark-leased.ts';
 import { resumeAgent } from './resume-agent.ts';
 import { Sweeper } from './sweeper.ts';
-import { endOf, setupRuns, type TestAgent, type TestRuns, testServerId } from './testing.ts';
+import { endOf, givenUp, setupRuns, type TestAgent, type TestRuns, testServerId } from './testing.ts';
 
 const capabilities = ['take_over'];
 
@@ -116,4 +116,37 @@ test('a command that does not go on without its agent after all is not given awa
   await silence(t, t.holder);
   await t.sweep();
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
+});
+
+test('that a command ends with its agent is taken from the agent alone that has it', async () => {
+  await using t = await setup();
+  const { id: step, epoch } = t.lease;
+  await markLeased(t.sql, [], [{ step, epoch, ...t.other, survives: false }]);
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.takeOver()).toMatchObject([{ agentId: t.other.agentId }]);
+});
+
+test('what the former agent gives back late, or nobody heard it end, is left to the one that has taken it up', async () => {
+  await using t = await setup();
+  await silence(t, t.holder);
+  await t.sweep();
+  const { id: stepId, epoch, leaseToken, agentId, sessionNumber } = t.lease;
+  await t.takeOver();
+  const former = { agentId, sessionNumber };
+  const late = await orphanAttempts(t.sql, [{ stepId, epoch, leaseToken, ...former }], { expected: true });
+  expect(late).toEqual(new Set());
+  await t.settle({ ...givenUp(t.lease), source: { kind: 'server', heldBy: former } });
+  const { sessionNumber: others } = t.other;
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', sessionNumber: others }]);
+});
+
+test('a command that was given to an agent which never heard of it is not taken for one that never began', async () => {
+  await using t = await setup();
+  await silence(t, t.holder);
+  await t.sweep();
+  await t.takeOver();
+  await t.settle(givenUp(t.lease));
+  const again = await t.connect(t.other, { capabilities, ready: false });
+  expect((await resumed(t, again, [])).ends).toEqual([]);
 });

@@ -36,6 +36,13 @@ export async function findAgentKey(
   return rows[0];
 }
 
+/** Those of these agents that there are. */
+export async function existingAgents(db: Queryable, ids: readonly number[]): Promise<Set<number>> {
+  const rows = await db<{ id: number }[]>`
+    select id from agents where id = any(${ids as number[]}::bigint[])`;
+  return new Set(rows.map(({ id }) => id));
+}
+
 export interface NewSession {
   agentId: number;
   sessionNumber: number;
@@ -127,13 +134,13 @@ export interface ReadySession {
  *
  * @param onlyIdle leaves out those of whom something is to be decided first: leases that they hold or held, and never
  * told the end of.
- * @returns the agents that were not left out.
+ * @returns the sessions that were not left out, as `agent.session`.
  */
 export async function readySessions(
   db: Queryable,
   sessions: readonly ReadySession[],
   { onlyIdle }: { onlyIdle: boolean },
-): Promise<Set<number>> {
+): Promise<Set<string>> {
   if (sessions.length === 0) return new Set();
   const isIdle = onlyIdle
     ? db`not exists (select from job_run_steps st where st.agent_id = g."agentId" and st.status = 'running')
@@ -145,23 +152,28 @@ export async function readySessions(
     ...session,
     capabilities: [...(session.capabilities ?? [])].sort(),
   }));
-  const rows = await db<{ agentId: number }[]>`
+  const rows = await db<{ agentId: number; sessionNumber: number }[]>`
     with given as materialized (
       select * from jsonb_to_recordset(${db.json(given as never)}::jsonb) as g(
         "agentId" bigint, "sessionNumber" bigint, slots integer, draining boolean, version text, platform text,
         hostname text, capabilities text[])
     ), free as materialized (
       select g.* from given g where ${isIdle}
+    ), ours as materialized (
+      -- In the order in which others lock them.
+      select a.id from agents a join free f on a.id = f."agentId" and a.session_number = f."sessionNumber"
+      order by a.id for no key update of a
     ), noted as (
       update agents a set generation_acked = true, version = f.version, platform = f.platform, hostname = f.hostname
-      from free f where a.id = f."agentId" and a.session_number = f."sessionNumber"
+      from free f join ours on ours.id = f."agentId"
+      where a.id = f."agentId" and a.session_number = f."sessionNumber"
     ), readied as (
       update agent_sessions s set ready = true, slots = f.slots, draining = f.draining, capabilities = f.capabilities,
         can_scan = 'scan_hosts' = any(f.capabilities)
       from free f where s.agent_id = f."agentId" and s.session_number = f."sessionNumber"
     )
-    select "agentId" as agent_id from free`;
-  return new Set(rows.map((row) => row.agentId));
+    select "agentId" as agent_id, "sessionNumber" as session_number from free`;
+  return new Set(rows.map((row) => `${row.agentId}.${row.sessionNumber}`));
 }
 
 export interface HeartbeatRow {
@@ -218,6 +230,7 @@ export interface HeldStep {
   id: number;
   epoch: number;
   leaseToken: string;
+  sessionNumber: number;
   jobRunId: number;
   attemptDay: string;
   outputSeq: number;
@@ -229,8 +242,8 @@ export interface HeldStep {
 /** What the database believes this agent to be running. */
 export async function runningStepsOfAgent(db: Queryable, agentId: number): Promise<HeldStep[]> {
   return db<HeldStep[]>`
-    select st.id, st.epoch, st.lease_token, st.job_run_id, st.attempt_day::text as attempt_day, st.output_seq,
-      st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop
+    select st.id, st.epoch, st.lease_token, st.session_number, st.job_run_id, st.attempt_day::text as attempt_day,
+      st.output_seq, st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop
     from job_run_steps st join job_runs r on r.id = st.job_run_id
     where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
 }

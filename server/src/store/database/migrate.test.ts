@@ -55,6 +55,20 @@ test('a migration that fails leaves nothing of itself or of the others', async (
   expect(await migrate(sql, migrations)).toEqual([]);
 });
 
+test('migrations that the database ends for a deadlock with a running server are tried again', async () => {
+  const { sql, migrations } = await setup();
+  // Sequences are not rolled back: the second try sees that there was a first.
+  await sql`create sequence tries`;
+  const deadlocked = {
+    number: (migrations.at(-1)?.number ?? 0) + 1,
+    name: 'deadlocked.sql',
+    sql: `create table after_all (id integer);
+      do $$ begin if nextval('tries') = 1 then raise sqlstate '40P01'; end if; end $$`,
+  };
+  expect(await migrate(sql, [...migrations, deadlocked])).toEqual(['deadlocked.sql']);
+  expect(await sql`select last_value from tries`).toEqual([{ lastValue: 2 }]);
+});
+
 test('a server that is too old for the schema refuses, and names the version that it needs', async () => {
   const { sql, migrations } = await setup();
   await sql`

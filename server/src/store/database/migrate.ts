@@ -2,6 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sql } from './connection.ts';
+import { inTransaction } from './transaction.ts';
 
 /** Raised when an older server must not run on the schema any more (`installation.min_server_version`). */
 export const serverVersion = 1;
@@ -40,7 +41,8 @@ export async function migrate(sql: Sql, migrations: readonly Migration[]): Promi
       `PostgreSQL 15 or newer is needed; this one is ${Math.floor((version?.n ?? 0) / 10_000)}.`,
     );
   }
-  return sql.begin(async (tx) => {
+  // Tried again after a deadlock: a server of the version before goes on working, and locks the same tables in its order.
+  return inTransaction(sql, async (tx) => {
     await tx`select pg_advisory_xact_lock(${lockKey})`;
     await tx`create table if not exists schema_migrations (
       number integer primary key, name text not null, applied_at timestamptz not null default now())`;

@@ -50,6 +50,7 @@ export async function unheardAttempts(
     join job_run_step_attempts a on a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch
     where a.agent_id = ${agentId} and a.status = 'unknown' and a.late_status is null and a.request_id is null
       and a.output_state = 'gapped' and a.output_seq = 0
+      and not exists (select from detached_attempts d where d.job_run_step_id = a.job_run_step_id and d.epoch = a.epoch)
       and not exists (select from run_output o where o.attempt_day = a.attempt_day
         and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch)
     order by 1, 2`;

@@ -4,6 +4,8 @@ import type { Queryable, Sql } from '../database/connection.ts';
 import { type ClaimedStep, isAble } from './claims.ts';
 
 type AttemptRef = { stepId: number; epoch: number };
+/** With the session that had it when this was read. A lease keeps its token when another agent takes it up. */
+type HeldAttempt = AttemptRef & { agentId: number; sessionNumber: number };
 
 /** Their agents have said that these go on without them; who says so has them, and none of them waits any more. */
 export async function noteDetached(db: Queryable, attempts: readonly AttemptRef[]): Promise<void> {
@@ -17,24 +19,28 @@ export async function noteDetached(db: Queryable, attempts: readonly AttemptRef[
       where detached_attempts.orphaned_at is not null`;
 }
 
-/** These end with their agents after all. */
-export async function forgetDetached(db: Queryable, attempts: readonly AttemptRef[]): Promise<void> {
+/** These end with their agents after all; so says only the session that has them. */
+export async function forgetDetached(db: Queryable, attempts: readonly HeldAttempt[]): Promise<void> {
   if (attempts.length === 0) return;
   await db`
     delete from detached_attempts d
-    using jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c("stepId" bigint, epoch integer)
-    where d.job_run_step_id = c."stepId" and d.epoch = c.epoch`;
+    using jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c(
+      "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint)
+    join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch and st.agent_id = c."agentId"
+      and st.session_number = c."sessionNumber"
+    where d.job_run_step_id = st.id and d.epoch = st.epoch`;
 }
 
 /**
- * Has live attempts among these wait for another agent, where one may come; from then on no session holds them.
+ * Has live attempts among these wait for another agent, where one may come; from then on no session holds them. Left
+ * alone are those that another session holds by now.
  *
  * @param expected whether to wait though no agent that could take them up is there now.
  * @returns the steps of those that wait now, or did already.
  */
 export async function orphanAttempts(
   db: Queryable,
-  attempts: readonly (AttemptRef & { leaseToken: string })[],
+  attempts: readonly (HeldAttempt & { leaseToken: string })[],
   { expected }: { expected: boolean },
 ): Promise<Set<number>> {
   if (attempts.length === 0) return new Set();
@@ -45,16 +51,20 @@ export async function orphanAttempts(
   const rows = await db<{ id: number }[]>`
     with waiting as (
       update detached_attempts d set orphaned_at = coalesce(d.orphaned_at, clock_timestamp())
-      from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c("stepId" bigint, epoch integer, "leaseToken" text)
+      from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c(
+        "stepId" bigint, epoch integer, "leaseToken" text, "agentId" bigint, "sessionNumber" bigint)
       join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch and st.lease_token = c."leaseToken"
+        and st.agent_id = c."agentId" and st.session_number in (c."sessionNumber", 0)
       where d.job_run_step_id = st.id and d.epoch = st.epoch and st.status = 'running'
         and d.collector < ${limits.maxTakeOvers} and ${mayCome}
         and coalesce(d.orphaned_at, clock_timestamp())
           > clock_timestamp() - ${limits.takeOverWithinMs} * interval '1 millisecond'
       returning d.job_run_step_id as id
     ), held_by_none as (
-      update job_run_steps st set session_number = 0 from waiting
-      where st.id = waiting.id and st.session_number <> 0
+      update job_run_steps st set session_number = 0
+      from waiting join jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c(
+        "stepId" bigint, "agentId" bigint, "sessionNumber" bigint) on c."stepId" = waiting.id
+      where st.id = waiting.id and st.agent_id = c."agentId" and st.session_number = c."sessionNumber"
     )
     select id from waiting`;
   return new Set(rows.map(({ id }) => id));
@@ -63,9 +73,9 @@ export async function orphanAttempts(
 /** Live attempts that nobody has taken up in time. */
 export async function lostOrphans(
   db: Queryable,
-): Promise<{ stepId: number; epoch: number; leaseToken: string; agentName: string }[]> {
-  return db<{ stepId: number; epoch: number; leaseToken: string; agentName: string }[]>`
-    select st.id as step_id, st.epoch, st.lease_token, a.name as agent_name
+): Promise<(HeldAttempt & { leaseToken: string; agentName: string })[]> {
+  return db<(HeldAttempt & { leaseToken: string; agentName: string })[]>`
+    select st.id as step_id, st.epoch, st.lease_token, st.agent_id, st.session_number, a.name as agent_name
     from detached_attempts d
     join job_run_steps st on st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running'
     join agents a on a.id = st.agent_id

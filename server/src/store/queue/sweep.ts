@@ -42,6 +42,8 @@ export interface OverdueAttempt {
   stepId: number;
   epoch: number;
   leaseToken: string;
+  agentId: number;
+  sessionNumber: number;
   agentName: string;
   /** Since when the agent is silent. */
   lastHeartbeatAt: Date | null;
@@ -54,7 +56,8 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
   const isCutOff = sql`(a.state = 'revoked'
     and (s.disconnected_at is not null or s.expires_at < clock_timestamp() or s.agent_id is null))`;
   return sql<OverdueAttempt[]>`
-    select st.id as step_id, st.epoch, st.lease_token, a.name as agent_name, s.last_heartbeat_at,
+    select st.id as step_id, st.epoch, st.lease_token, st.agent_id, st.session_number, a.name as agent_name,
+      s.last_heartbeat_at,
       case when ${isCutOff} then 'revoked'
         when s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s) then 'silent'
         when st.deadline_at < clock_timestamp() then 'deadline' else 'cancel' end as cause

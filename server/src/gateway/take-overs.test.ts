@@ -1,0 +1,71 @@
+import { expect, test, vi } from 'vitest';
+import { createLog } from '../log.ts';
+import type { LeaseBuilder } from '../runs/lease-builder.ts';
+import { markLeased } from '../runs/mark-leased.ts';
+import { RunKeys } from '../runs/run-keys.ts';
+import { setupRuns, testServerId } from '../runs/testing.ts';
+import type { AgentLink } from './agent-link.ts';
+import { Settler } from './settler.ts';
+import { TakeOvers } from './take-overs.ts';
+
+/** A command whose agent is gone, and another agent, connected here or not, to which this builder's lease is to go. */
+async function setup(build: LeaseBuilder['build'], { isConnected = true, collector = 0 } = {}) {
+  const t = await setupRuns();
+  const capabilities = ['take_over'];
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { id: step, epoch, agentId, sessionNumber } = lease;
+  await markLeased(t.sql, [lease], [{ step, epoch, agentId, sessionNumber, survives: true }]);
+  const taker = await t.connect(await t.addAgent('agent-b'), { capabilities });
+  await t.sql`update agent_sessions set disconnected_at = clock_timestamp() where agent_id = ${agentId}`;
+  await t.sql`update job_run_steps set session_number = 0 where id = ${step}`;
+  await t.sql`update detached_attempts set orphaned_at = clock_timestamp(), collector = ${collector}`;
+  const terminate = vi.fn();
+  const link = { ...taker, isReady: true, can: () => true, terminate } as unknown as AgentLink;
+  const takeOvers = new TakeOvers({
+    ...{ sql: t.sql, serverId: testServerId, keys: new RunKeys(t.masterKey), builder: { build } },
+    log: createLog({ level: 'silent', plain: false }),
+    settler: new Settler(t.sql, () => undefined),
+    links: () => [link],
+    linkOf: () => (isConnected ? link : undefined),
+    onNews: () => undefined,
+    roundMs: 10,
+  });
+  takeOvers.start();
+  const close = t[Symbol.asyncDispose];
+  return Object.assign(t, {
+    runId,
+    taker,
+    terminate,
+    [Symbol.asyncDispose]: async () => {
+      await takeOvers.stop();
+      await close();
+    },
+  });
+}
+
+test('a command whose target is gone becomes unknown at once, with why', async () => {
+  await using t = await setup(async ([step]) => ({
+    leases: new Map(),
+    unbuildable: step === undefined ? [] : [{ step, message: 'Target “a” was deleted.' }],
+  }));
+  await expect.poll(() => t.steps(t.runId)).toMatchObject([{ status: 'unknown' }]);
+  expect(await t.steps(t.runId)).toMatchObject([
+    { errorMessage: expect.stringContaining('Target “a” was deleted.') },
+  ]);
+});
+
+test('one that nobody can be given any more becomes unknown, and is left to no agent that never heard of it', async () => {
+  const build = async () => ({ leases: new Map(), unbuildable: [] });
+  await using t = await setup(build, { isConnected: false, collector: 4 });
+  await expect.poll(() => t.steps(t.runId)).toMatchObject([{ status: 'unknown' }]);
+});
+
+test('where it could not be told of, its agent is to connect again: its resume tells that it does not have it', async () => {
+  await using t = await setup(async () => {
+    throw new Error('the database is away');
+  });
+  await expect.poll(() => t.terminate.mock.calls.length).toBe(1);
+  const { agentId, sessionNumber } = t.taker;
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', agentId, sessionNumber }]);
+});
