@@ -74,7 +74,7 @@ describe('tells what the server tells', () => {
         fc.array(fc.tuple(fc.nat(), wrong, fc.constantFrom('set', 'add', 'remove')), { maxLength: 4 }),
         (changes) => {
           const value = structuredClone(good);
-          for (const [at, next, how] of changes) change(value, at, next, how);
+          for (const [at, next, how] of changes) change(value, at, structuredClone(next), how);
           expect(sorted(checkBySchema(JobDefinitionSchema, value))).toEqual(
             sorted(byAjv(JobDefinitionSchema, value)),
           );

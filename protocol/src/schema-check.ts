@@ -70,13 +70,11 @@ class SchemaCheck {
     if (typeof schema.$ref === 'string') {
       this.at(this.#resolve(schema.$ref), data, `${schemaPath}/$ref`, instancePath);
     }
-    const isOfItsType = schema.type === undefined || isOfType(data, schema.type);
-    if (!isOfItsType) tell('type', { type: schema.type });
+    if (schema.type !== undefined && !isOfType(data, schema.type)) tell('type', { type: schema.type });
     if (Array.isArray(schema.enum) && !schema.enum.some((one) => equal(one, data)))
       tell('enum', { allowedValues: schema.enum });
     if ('const' in schema && !equal(schema.const, data)) tell('const', { allowedValue: schema.const });
-    // As ajv: a value of another type is told of that alone.
-    if (!isOfItsType) return;
+    // As ajv: what is said of the type that a value has holds also where it should be of another, as 1.5 for an integer.
     if (typeof data === 'number') numberErrors(schema, data, tell);
     else if (typeof data === 'string') this.#stringErrors(schema, data, tell);
     else if (Array.isArray(data)) this.#arrayErrors(schema, data, schemaPath, instancePath, tell);

@@ -72,6 +72,7 @@ const awkward = fc.oneof(
     ' leading',
     'trailing ',
     'line\n',
+    ' \n',
     '\n\nlines\n\n',
     '  deep\n deep',
     'a: b',

@@ -10,7 +10,7 @@ import {
   parameterKeys,
   stepKeys,
 } from '@opsconductor/protocol';
-import { stringify } from 'yaml';
+import { Document, visit } from 'yaml';
 
 const jobKeys = ['definition', 'state', 'tags', 'channels', 'made_from'];
 
@@ -32,16 +32,21 @@ export function writeBundle(jobs: readonly BundledJob[], format: BundleFormat): 
 const yamlWriter: BundleWriter = {
   head: `format: ${bundleMark}\nversion: ${bundleVersion}\njobs:`,
   job: (job, isFirst) => {
-    const text = stringify([ordered(job)], {
+    const document = new Document([ordered(job)], {
       version: '1.2',
       schema: 'core',
       // Readers of YAML 1.1, of which there are many, take yes and 2026-01-31 for no text.
       compat: 'yaml-1.1',
-      lineWidth: 0,
       aliasDuplicateObjects: false,
-      // As a block only where it is read back byte for byte and is easier to read so.
-      blockQuote: 'literal',
     });
+    // A block of blanks alone is not read back as it was.
+    visit(document, {
+      Scalar: (_, scalar) => {
+        if (typeof scalar.value === 'string' && /^\s+$/.test(scalar.value)) scalar.type = 'QUOTE_DOUBLE';
+      },
+    });
+    // As a block only where it is read back byte for byte and is easier to read so.
+    const text = document.toString({ lineWidth: 0, blockQuote: 'literal' });
     return `${isFirst ? '\n' : ''}${indented(text, '  ')}`;
   },
   foot: (isEmpty) => (isEmpty ? ' []\n' : ''),
