@@ -192,8 +192,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.misbehave(before)
         status, content = host.answer(request, owner)
         after = host.mishap(request.action, "after")
-        if after == "drop":
-            return self.misbehave("drop")
+        if after in ("drop", "empty500") or (after or "").isdigit():
+            return self.misbehave(after)
         return self.respond(status, soap.envelope(content, request.message_id), sealed, after)
 
     def unseal(self, body):

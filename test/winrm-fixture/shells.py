@@ -99,6 +99,8 @@ class Command:
 
     def end(self):
         self.signal(signal.SIGKILL)
+        # A host says that a shell is gone when it is.
+        self.process.wait(10)
         with self.lock:
             self.chunks.clear()
             self.buffered = 0

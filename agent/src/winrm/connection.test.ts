@@ -274,7 +274,13 @@ winrmTest('a message in clear is refused by a host that wants it sealed', async 
   const { port } = optionsFor(host.fixture, 'http');
   const options = optionsFor(host.fixture, 'http');
   const agent = new OneSocketAgent(() =>
-    dial({ ...options, tls: undefined, connectTimeoutMs: 5_000, addressesOf: async (name) => [name] }),
+    dial({
+      ...options,
+      tls: undefined,
+      connectTimeoutMs: 5_000,
+      totalTimeoutMs: 5_000,
+      signal: undefined,
+    }),
   );
   const reply = await exchange({
     agent,

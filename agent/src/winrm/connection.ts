@@ -31,6 +31,8 @@ export interface ConnectionOptions {
 export interface RequestOptions {
   /** 90 s unless told. */
   timeoutMs?: number;
+  /** What it asks for must not be done twice: once it was sent it is not sent again, whatever the reply. */
+  once?: boolean;
   signal?: AbortSignal | undefined;
 }
 
@@ -57,6 +59,8 @@ export class WinrmConnection {
   #waiting: Socket | undefined;
   #session: Session | undefined;
   #usedAtMs = 0;
+  /** Of the request that is under way. */
+  #signal: AbortSignal | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
   /** How often it has authenticated. */
@@ -78,10 +82,11 @@ export class WinrmConnection {
   }
 
   /**
-   * Sends one message and gives the reply, whatever it says: a fault is a reply, too. A message that the host has not
-   * looked at is sent again; one of which that is not known never is.
+   * Sends one message and gives the reply, whatever it says: a fault is a reply, too. A message that is answered with the
+   * wish for a login is sent again after one, unless it must go `once`: over HTTP that answer may come from anybody on the
+   * way, after the host has acted.
    *
-   * @throws {WinrmError}
+   * @throws {WinrmError} `notExecuted` where the message was not sent; never so for what is answered to one that goes `once`.
    */
   request(envelope: string, options: RequestOptions = {}): Promise<string> {
     const result = this.#queue.then(() => this.#request(envelope, options));
@@ -106,6 +111,8 @@ export class WinrmConnection {
         notExecuted: true,
       });
     }
+    this.#signal = options.signal;
+    // Also so that what must go once does not meet a session that the host has forgotten.
     if (this.#monotonicMs() - this.#usedAtMs > freshMs) this.#drop();
     try {
       return await this.#send(message, options);
@@ -120,12 +127,31 @@ export class WinrmConnection {
 
   async #send(message: Buffer, options: RequestOptions): Promise<string> {
     for (let tries = 1; ; tries += 1) {
-      const security = await this.#authenticated(options);
-      const reply = await this.#post(security, message, options);
+      const security = await this.#authenticated(options).catch((error: unknown) => {
+        throw error instanceof WinrmError ? error.as({ notExecuted: true }) : error;
+      });
+      let reply: HttpReply;
+      try {
+        reply = await this.#post(security, message, options);
+      } catch (error) {
+        if (!(error instanceof SessionGone) || tries === 2) throw error;
+        this.#drop();
+        continue;
+      }
+      if (options.once) return this.#readOnce(reply, security);
       if (reply.status !== 401) return this.#read(reply, security);
-      // Refused before anybody looked at what is in it.
       if (tries === 2 || security === undefined) throw authenticationError(this.#place, reply);
       this.#drop();
+    }
+  }
+
+  #readOnce(reply: HttpReply, security: SecurityContext | undefined): string {
+    if (reply.status === 401 && security !== undefined) throw loginWanted(this.options.host);
+    try {
+      if (reply.status === 401) throw authenticationError(this.#place, reply);
+      return this.#read(reply, security);
+    } catch (error) {
+      throw error instanceof WinrmError ? error.as({ notExecuted: false }) : error;
     }
   }
 
@@ -240,13 +266,15 @@ export class WinrmConnection {
   }
 
   async #take(): Promise<Socket> {
+    // A message that is sealed for one socket is worth nothing on another.
+    if (this.#session !== undefined) throw new SessionGone(this.options.host);
     const waiting = this.#waiting;
     this.#waiting = undefined;
     return waiting === undefined || waiting.destroyed ? this.#dial() : waiting;
   }
 
   async #dial(): Promise<Socket> {
-    const { host, port, tls, login, addressesOf } = this.options;
+    const { host, port, tls, login, addressesOf, connectTimeoutMs = 10_000 } = this.options;
     const { certificate, privateKey, passphrase } =
       login.method === 'certificate' ? login : ({} as TlsOptions);
     const dialled: DialOptions = {
@@ -261,8 +289,11 @@ export class WinrmConnection {
               privateKey: privateKey as string,
               ...(passphrase === undefined ? {} : { passphrase }),
             },
-      connectTimeoutMs: this.options.connectTimeoutMs ?? 10_000,
+      connectTimeoutMs,
+      // However many addresses a name has.
+      totalTimeoutMs: Math.max(connectTimeoutMs, 30_000),
       addressesOf,
+      signal: this.#signal,
     };
     const socket = await dial(dialled);
     if (this.#closed) socket.destroy();
@@ -278,10 +309,38 @@ export class WinrmConnection {
     this.#waiting = undefined;
   }
 
+  /**
+   * Whether nobody but the host can have written its replies: they are sealed, or came by TLS whose certificate was checked.
+   */
+  get areRepliesProven(): boolean {
+    const { tls } = this.options;
+    return tls === undefined || tls.insecure !== true;
+  }
+
   get #place(): Place {
     const { host, port, tls, login } = this.options;
     return { host, port, isTls: tls !== undefined, method: login.method };
   }
+}
+
+/** The socket of a session ended before a message was written to it. */
+class SessionGone extends WinrmError {
+  constructor(host: string) {
+    super({
+      kind: 'unreachable',
+      message: `${host} closed the connection before a request was sent.`,
+      advice: 'Check that the WinRM service runs on the host.',
+      notExecuted: true,
+    });
+  }
+}
+
+function loginWanted(host: string): WinrmError {
+  return new WinrmError({
+    kind: 'ambiguous',
+    message: `A request to ${host} on a session that was open was answered with the wish for a login (HTTP 401), which may not be the host’s own.`,
+    advice: 'Look on the host what became of the request before it is made again.',
+  });
 }
 
 function tokenIn({ headers }: HttpReply, scheme: string): Buffer | undefined {

@@ -21,21 +21,35 @@ export interface DialOptions {
   tls: TlsOptions | undefined;
   /** For one address to answer, TLS included. */
   connectTimeoutMs: number;
+  /** For all of them. */
+  totalTimeoutMs: number;
   /** The host's addresses, in the order to try; rejects for those that may not be dialled. */
   addressesOf(host: string): Promise<readonly string[]>;
+  signal: AbortSignal | undefined;
 }
 
-/** @throws {WinrmError} where none answers, and whatever `addressesOf` rejects with. */
+/**
+ * @throws {WinrmError} `notExecuted` where none answers; whatever `addressesOf` rejects with; the signal's reason.
+ */
 export async function dial(options: DialOptions): Promise<Socket> {
-  const addresses = await options.addressesOf(options.host);
+  const { host, signal, totalTimeoutMs, connectTimeoutMs } = options;
+  const deadline = performance.now() + totalTimeoutMs;
+  const addresses = await options.addressesOf(host);
   let failure: unknown;
   for (const address of addresses) {
+    signal?.throwIfAborted();
+    const leftMs = Math.ceil(deadline - performance.now());
+    if (failure !== undefined && leftMs <= 0) break;
     try {
-      return await dialAddress(options, address);
+      return await dialAddress(
+        { ...options, connectTimeoutMs: Math.max(1, Math.min(connectTimeoutMs, leftMs)) },
+        address,
+      );
     } catch (error) {
       failure = error;
     }
   }
+  signal?.throwIfAborted();
   throw failure ?? new Error('No address to dial');
 }
 
@@ -46,13 +60,16 @@ export function certificateOf(socket: Socket): Buffer | undefined {
 }
 
 async function dialAddress(options: DialOptions, address: string): Promise<Socket> {
-  const { port, tls, connectTimeoutMs } = options;
+  const { port, tls, connectTimeoutMs, signal } = options;
   const tcp = connectTcp({ host: address, port, noDelay: true, keepAlive: true });
+  tcp.on('error', heard);
   let timedOut = false;
   const timer = setTimeout(() => {
     timedOut = true;
     tcp.destroy(new Error('timed out'));
   }, connectTimeoutMs);
+  const onAbort = () => tcp.destroy(new Error('no longer wanted'));
+  signal?.addEventListener('abort', onAbort);
   try {
     await happens(tcp, 'connect');
     return tls === undefined ? tcp : await secure(tcp, options, tls);
@@ -61,8 +78,15 @@ async function dialAddress(options: DialOptions, address: string): Promise<Socke
     throw dialError(options, address, error, timedOut);
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
   }
 }
+
+/**
+ * A socket may wait for a KDC, or for the next request, with nobody else listening: an error would end the agent. Whoever
+ * uses it next finds it destroyed.
+ */
+function heard(): void {}
 
 async function secure(tcp: Socket, { host }: DialOptions, tls: TlsOptions): Promise<TLSSocket> {
   const { ca, insecure, certificate, privateKey, passphrase } = tls;
@@ -75,6 +99,7 @@ async function secure(tcp: Socket, { host }: DialOptions, tls: TlsOptions): Prom
     ...(ca === undefined ? {} : { ca }),
     ...(certificate === undefined ? {} : { cert: certificate, key: privateKey, passphrase }),
   });
+  secured.on('error', heard);
   await happens(secured, 'secureConnect', tcp);
   return secured;
 }
@@ -104,6 +129,7 @@ function dialError(options: DialOptions, address: string, cause: unknown, timedO
       kind: 'connect_timed_out',
       message: `Nothing answered at ${place} within ${connectTimeoutMs / 1000} s.`,
       advice: 'Check that the host is up, and that its firewall lets the agent in to WinRM.',
+      notExecuted: true,
       cause,
     });
   }
@@ -112,6 +138,7 @@ function dialError(options: DialOptions, address: string, cause: unknown, timedO
       kind: 'connection_refused',
       message: `Nothing listens at ${place}: the connection was refused.`,
       advice: `Enable WinRM there (${tls === undefined ? 'winrm quickconfig' : 'winrm quickconfig -transport:https'}), or correct the target’s port.`,
+      notExecuted: true,
       cause,
     });
   }
@@ -121,6 +148,7 @@ function dialError(options: DialOptions, address: string, cause: unknown, timedO
       message: `The certificate of ${place} is not trusted: ${message}.`,
       advice:
         'Give the target the certificate authority that issued it, correct the host name, or renew the certificate on the host.',
+      notExecuted: true,
       cause,
     });
   }
@@ -133,6 +161,7 @@ function dialError(options: DialOptions, address: string, cause: unknown, timedO
     advice: isTls
       ? 'Port 5986 is for HTTPS and 5985 for HTTP; check port and transport of the target.'
       : 'Check the target’s address, and the routes of the machine the agent runs on.',
+    notExecuted: true,
     cause,
   });
 }

@@ -6,6 +6,8 @@ import { allOf, childOf, type XmlElement } from './xml.ts';
 interface KnownFault {
   kind: WinrmErrorKind;
   advice: string;
+  /** A host that answers so to the start of a command has not begun it. */
+  notExecuted?: true;
 }
 
 const pollAgain: KnownFault = { kind: 'poll_again', advice: 'Ask again.' };
@@ -16,19 +18,22 @@ const shellGone: KnownFault = {
 };
 const quota: KnownFault = {
   kind: 'quota',
+  notExecuted: true,
   advice:
     'Raise the quota on the host (winrm get winrm/config/winrs shows MaxShellsPerUser and MaxMemoryPerShellMB, winrm/config/service MaxConcurrentOperationsPerUser), or run fewer steps there at a time.',
 };
 
 const denied: KnownFault = {
   kind: 'not_authorized',
+  notExecuted: true,
   advice:
     'Add the user to Remote Management Users or Administrators on the host; a local administrator other than the built-in one needs LocalAccountTokenFilterPolicy there.',
 };
 
 const known: Readonly<Record<number, KnownFault>> = {
   2150858793: pollAgain,
-  2150858843: shellGone,
+  // No shell of that name: nothing can have been begun in it. The others come while the host is at it.
+  2150858843: { ...shellGone, notExecuted: true },
   // The user's part of the registry was unloaded under the shell.
   2147943418: shellGone,
   995: shellGone,
@@ -38,10 +43,15 @@ const known: Readonly<Record<number, KnownFault>> = {
   2147942405: denied,
   2147942667: {
     kind: 'bad_directory',
+    notExecuted: true,
     advice: 'Create the directory on the host, or correct the step’s working_directory.',
   },
-  2147942402: { kind: 'fault', advice: 'Check that the program is installed on the host.' },
-  2147942606: { kind: 'fault', advice: 'Shorten the command line.' },
+  2147942402: {
+    kind: 'fault',
+    advice: 'Check that the program is installed on the host.',
+    notExecuted: true,
+  },
+  2147942606: { kind: 'fault', advice: 'Shorten the command line.', notExecuted: true },
 };
 
 /** A SOAP fault as an error. */
@@ -53,7 +63,11 @@ export function faultOf(fault: XmlElement): WinrmError {
     namespaces.soap,
     'Value',
   )?.text.trim();
-  const { kind, advice } = (code === undefined ? undefined : known[code]) ??
+  const {
+    kind,
+    advice,
+    notExecuted = false,
+  } = (code === undefined ? undefined : known[code]) ??
     bySubcode(subcode) ?? {
       kind: 'fault' as const,
       advice:
@@ -64,6 +78,7 @@ export function faultOf(fault: XmlElement): WinrmError {
     kind,
     message: `The host refused the request: ${text}${named}`,
     advice,
+    notExecuted,
     ...(code === undefined ? {} : { code }),
   });
 }

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { errorOf, hostOfFile, runOn, winrmTest } from './testing/winrm-setup.ts';
+import { errorOf, hostOfFile, runOn, winrmPassword, winrmTest, winrmUser } from './testing/winrm-setup.ts';
 
 const host = hostOfFile({ settings: { maxPollSeconds: 0.2 } });
 
@@ -122,6 +122,19 @@ winrmTest('one that ignores ctrl_c is terminated after its time', async () => {
   expect(requests.filter((action) => action === 'Signal')).toHaveLength(2);
 });
 
+winrmTest('a stop does not wait for input that the command does not take', async () => {
+  const stop = new AbortController();
+  await host.fixture.mishap({ action: 'Send', what: 'hang' });
+  const { end } = await runOn(host.fixture, 'echo ready; sleep 1000', {
+    input: Buffer.alloc(200_000),
+    signal: stop.signal,
+    onOutput: () => stop.abort(new Error('stopped')),
+  });
+  expect(end).toMatchObject({ how: 'stopped', confirmed: true });
+  const { requests } = await host.fixture.stats();
+  expect(requests).toContain('Signal');
+});
+
 winrmTest('a command that cleans up on ctrl_c keeps its exit code and its last words', async () => {
   const stop = new AbortController();
   const output: string[] = [];
@@ -199,6 +212,74 @@ winrmTest('a command whose start was answered with something changed is lost', a
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
+winrmTest.for([
+  ['http', '401'],
+  ['https', '401'],
+  ['http', '403'],
+  ['https', '404'],
+  ['http', '502'],
+  ['https', '503'],
+  ['http', '504'],
+  ['http', 'empty500'],
+] as const)(
+  'over %s a command whose start is answered with HTTP %s is lost, and is not begun again',
+  async ([listener, what]) => {
+    await host.fixture.mishap({ action: 'Command', moment: 'after', what });
+    const { end } = await runOn(host.fixture, 'exit 6', { listener });
+    expect(end).toMatchObject({ how: 'lost', error: { notExecuted: false } });
+    const { requests, shells } = await host.fixture.stats();
+    expect(requests.filter((action) => action === 'Command')).toHaveLength(1);
+    expect(shells).toBe(0);
+  },
+);
+
+winrmTest.for(['registry_gone', 'aborted', 'poll_again', 'schema'])(
+  'a command whose start is answered with the fault %s may have begun: it is lost',
+  async (fault) => {
+    await host.fixture.mishap({ action: 'Command', what: `fault:${fault}` });
+    expect((await runOn(host.fixture, 'exit 6')).end).toMatchObject({ how: 'lost' });
+    const { requests } = await host.fixture.stats();
+    expect(requests.filter((action) => action === 'Command')).toHaveLength(1);
+  },
+);
+
+winrmTest('a fault from a host whose certificate was not checked proves nothing', async () => {
+  await host.fixture.mishap({ action: 'Command', what: 'fault:shell_gone' });
+  const { end } = await runOn(host.fixture, 'exit 6', {
+    listener: 'https',
+    connection: { tls: { insecure: true } },
+  });
+  expect(end).toMatchObject({ how: 'lost', error: { kind: 'shell_gone' } });
+  expect((await host.fixture.stats()).created).toBe(1);
+});
+
+winrmTest('input that is answered with HTTP 401 is not given twice', async () => {
+  await host.fixture.mishap({ action: 'Send', moment: 'after', what: '401' });
+  const { end } = await runOn(host.fixture, 'cat; sleep 1000', { input: Buffer.from('x') });
+  expect(end).toMatchObject({ how: 'lost', error: { kind: 'ambiguous' } });
+  const { requests } = await host.fixture.stats();
+  expect(requests.filter((action) => action === 'Send')).toHaveLength(1);
+});
+
+winrmTest('a host that can not be reached before the start leaves nothing begun', async () => {
+  const where = { names: ['127.0.0.1'] };
+  const error = await errorOf(
+    runOn(host.fixture, 'true', {
+      listener: 'https',
+      connection: {
+        login: { method: 'basic', user: winrmUser, password: winrmPassword },
+        addressesOf: async () => where.names,
+        monotonicMs: () => (where.names[0] === '127.0.0.1' ? 0 : 60_000),
+      },
+      beforeStart: async () => {
+        where.names = ['127.0.0.9'];
+      },
+    }),
+  );
+  expect(error).toMatchObject({ kind: 'connection_refused', notExecuted: true });
+  await host.fixture.loseShells();
+});
+
 winrmTest('a session that the host has forgotten under a running command is made anew', async () => {
   await host.fixture.mishap({ action: 'Receive', what: '401', skip: 1 });
   const { end, stdout } = await runOn(host.fixture, 'echo one; sleep 0.3; echo two');
@@ -215,6 +296,12 @@ winrmTest(
     expect(stdout.toString()).toBe('here\n');
   },
 );
+
+winrmTest('the time that a host may be out of reach begins when it is', async () => {
+  await host.fixture.mishap({ action: 'Receive', what: 'drop' });
+  const { end } = await runOn(host.fixture, 'exit 6', { limits: { reconnectMs: 0, retryMs: 10 } });
+  expect(end).toMatchObject({ how: 'exited', exitCode: 6 });
+});
 
 winrmTest('a host that stays away is given up on, and its command is lost', async () => {
   await host.fixture.mishap({ action: 'Receive', what: 'drop', times: 100_000 });
@@ -276,7 +363,7 @@ winrmTest('too many shells of one user are told, with what to change', async () 
 winrmTest.for([
   ['Create', 'denied', 'not_authorized', 'Remote Management Users'],
   ['Command', 'bad_directory', 'bad_directory', 'working_directory'],
-  ['Command', 'registry_gone', 'shell_gone', 'restart'],
+  ['Command', 'shell_gone', 'shell_gone', 'restart'],
   ['Command', 'not_found', 'fault', 'installed'],
   ['Create', 'schema', 'fault', 'event log'],
 ] as const)('a %s that is refused as %s is told as %s', async ([action, fault, kind, advice]) => {

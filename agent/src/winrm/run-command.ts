@@ -107,11 +107,11 @@ async function begin(options: RunOptions, connections: Connections): Promise<Beg
       asked = true;
       return { shell, command: await shell.start(connections.main, line) };
     } catch (error) {
-      const isFault = error instanceof WinrmError;
-      if (asked && isFault && (isLost(error) || error.kind === 'protocol')) return { shell, error };
+      const isKnown = error instanceof WinrmError;
+      if (asked && isKnown && !error.notExecuted) return { shell, error };
       await remove(options, connections, shell);
       // The host counts a user's operations by shell, and a new one starts at none.
-      const mayPass = isFault && (error.kind === 'quota' || error.kind === 'shell_gone');
+      const mayPass = isKnown && (error.kind === 'quota' || error.kind === 'shell_gone');
       if (!mayPass || tries === 2) throw error;
     }
   }
@@ -131,6 +131,8 @@ class Running {
   readonly #command: string;
   /** Ends what waits for the host, once nothing more is wanted of it. */
   readonly #over = new AbortController();
+  /** Ends what is still given to the command. */
+  readonly #fed = new AbortController();
   #outputMayLack = false;
 
   constructor(options: RunOptions, connections: Connections, shell: WinrmShell, command: string) {
@@ -151,6 +153,7 @@ class Running {
       return first ?? (await this.#stop(ending));
     } finally {
       stopping.release();
+      this.#fed.abort(new Error('The command is over'));
       this.#over.abort(new Error('The command is over'));
       await Promise.allSettled([feeding, ending]);
     }
@@ -165,12 +168,12 @@ class Running {
       for (let at = 0; at === 0 || at < input.length; at += most) {
         const isLast = at + most >= input.length;
         const bytes = input.subarray(at, at + most);
-        await this.#shell.send(connection, this.#command, { bytes, isLast }, this.#over.signal);
+        await this.#shell.send(connection, this.#command, { bytes, isLast }, this.#fed.signal);
       }
       return undefined;
     } catch (error) {
       if (error instanceof WinrmError) return error;
-      if (this.#over.signal.aborted) return undefined;
+      if (this.#fed.signal.aborted) return undefined;
       throw error;
     }
   }
@@ -196,13 +199,16 @@ class Running {
 
   /** A look whose reply was lost is made again; the output that was in it is gone. */
   async #receive() {
-    const deadline = performance.now() + this.#limits.reconnectMs;
+    // A look at a quiet command lasts a minute: only from the first that fails on the host is out of reach.
+    let deadline: number | undefined;
     for (;;) {
       try {
         return await this.#shell.receive(this.#connections.main, this.#command, this.#over.signal);
       } catch (error) {
         if (!(error instanceof WinrmError)) throw error;
-        if (!mayPass(error) || performance.now() > deadline) return { how: 'lost' as const, error };
+        const nowMs = performance.now();
+        deadline ??= nowMs + this.#limits.reconnectMs;
+        if (!mayPass(error) || nowMs > deadline) return { how: 'lost' as const, error };
         this.#outputMayLack ||= isLost(error);
       }
       await pause(this.#limits.retryMs, this.#over.signal);
@@ -211,6 +217,8 @@ class Running {
 
   async #stop(ending: Promise<CommandEnd>): Promise<CommandEnd> {
     const { side } = this.#connections;
+    // What stops it would wait behind input that the command does not read.
+    this.#fed.abort(new Error('The command is stopped'));
     let why: string | undefined;
     let end = await this.#signalled(signals.ctrl_c, ending, this.#options.killGraceMs());
     if (end === undefined) {

@@ -45,10 +45,21 @@ export class WinrmShell {
     return new WinrmShell(shellIdOf(readReply(await connection.request(message, answering(signal)))));
   }
 
-  /** Begins a command and gives its name. Never sent twice: the host may have begun it although no reply came. */
-  async start(connection: WinrmConnection, line: CommandLine, signal?: AbortSignal): Promise<string> {
+  /**
+   * Begins a command and gives its name. Never sent twice: the host may have begun it although no reply came.
+   *
+   * @throws {WinrmError} `notExecuted` where the command was certainly not begun: the message was not sent, or the host
+   * itself refused it with a fault that says so.
+   */
+  async start(connection: WinrmConnection, line: CommandLine): Promise<string> {
     const message = commandMessage(addressingOf(connection), this.id, line);
-    return commandIdOf(readReply(await connection.request(message, answering(signal))));
+    const reply = await connection.request(message, { timeoutMs: answerTimeoutMs, once: true });
+    try {
+      return commandIdOf(readReply(reply));
+    } catch (error) {
+      if (!(error instanceof WinrmError)) throw error;
+      throw error.as({ notExecuted: error.notExecuted && connection.areRepliesProven });
+    }
   }
 
   /** What the command has printed since the last time, as soon as there is any; nothing after a minute without. */
@@ -70,7 +81,7 @@ export class WinrmShell {
     signal?: AbortSignal,
   ): Promise<void> {
     const message = sendMessage(addressingOf(connection), this.id, command, input);
-    readReply(await connection.request(message, { timeoutMs: pollTimeoutMs, signal }));
+    readReply(await connection.request(message, { timeoutMs: pollTimeoutMs, once: true, signal }));
   }
 
   async signal(

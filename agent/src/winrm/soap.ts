@@ -152,5 +152,6 @@ function written(text: string, field: string): string {
     kind: 'invalid',
     message: `${field.slice(0, 200)} holds the character U+${code}, which WinRM can not carry.`,
     advice: `Remove the character from ${field.slice(0, 200)}.`,
+    notExecuted: true,
   });
 }

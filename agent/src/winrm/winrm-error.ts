@@ -34,7 +34,7 @@ export interface WinrmErrorDetails {
   advice: string;
   /** Of a fault, as Windows numbers them. */
   code?: number;
-  /** The host has acted on nothing: the same request may be sent again. */
+  /** It is certain that the host has acted on nothing: the same request may be sent again. */
   notExecuted?: boolean;
   cause?: unknown;
 }
@@ -52,6 +52,20 @@ export class WinrmError extends Error {
     this.advice = details.advice;
     this.code = details.code;
     this.notExecuted = details.notExecuted ?? false;
+  }
+
+  /** The same, where more is known of whether the host has acted. */
+  as({ notExecuted }: { notExecuted: boolean }): WinrmError {
+    if (notExecuted === this.notExecuted) return this;
+    const { kind, message, advice, code, cause } = this;
+    return new WinrmError({
+      kind,
+      message,
+      advice,
+      notExecuted,
+      ...(code === undefined ? {} : { code }),
+      ...(cause === undefined ? {} : { cause }),
+    });
   }
 }
 

@@ -35,6 +35,8 @@ test.each([
   ['an attribute without quotes', '<x a=1/>'],
   ['depth without end', '<x>'.repeat(100)],
   ['elements without end', `<x>${'<y/>'.repeat(60_000)}</x>`],
+  ['attributes without end', `<x ${Array.from({ length: 300 }, (_, n) => `a${n}="1"`).join(' ')}/>`],
+  ['namespaces without end', `<x ${Array.from({ length: 200 }, (_, n) => `xmlns:a${n}="1"`).join(' ')}/>`],
   ['a comment without an end', '<x><!-- </x>'],
 ])('%s is refused', (_, text) => {
   expect(() => parseXml(text)).toThrow(XmlError);

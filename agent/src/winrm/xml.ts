@@ -17,6 +17,9 @@ export class XmlError extends Error {
 
 const maxDepth = 64;
 const maxElements = 50_000;
+const maxAttributes = 256;
+/** In force at one place: each element that declares one copies them. */
+const maxNamespaces = 64;
 
 /** @throws {XmlError} for what is no such document. */
 export function parseXml(text: string): XmlElement {
@@ -147,13 +150,21 @@ class Reader {
 
 function openElement(tag: string, attributeText: string, parent: Open | undefined): Open {
   const attributes = new Map<string, string>();
-  let namespaces = parent?.namespaces ?? new Map([['xml', 'http://www.w3.org/XML/1998/namespace']]);
+  const outer = parent?.namespaces ?? new Map([['xml', 'http://www.w3.org/XML/1998/namespace']]);
+  const declared = new Map<string, string>();
+  let count = 0;
   for (const [, name = '', double, single] of attributeText.matchAll(attribute)) {
+    count += 1;
+    if (count > maxAttributes) throw new XmlError(`<${tag}> has more than ${maxAttributes} attributes`);
     const value = decode(double ?? single ?? '');
     const [prefix, local] = splitName(name);
     if (name === 'xmlns' || prefix === 'xmlns') {
-      namespaces = new Map(namespaces).set(name === 'xmlns' ? '' : local, value);
+      declared.set(name === 'xmlns' ? '' : local, value);
     } else attributes.set(local, value);
+  }
+  const namespaces = declared.size === 0 ? outer : new Map([...outer, ...declared]);
+  if (namespaces.size > maxNamespaces) {
+    throw new XmlError(`more than ${maxNamespaces} namespaces are declared at <${tag}>`);
   }
   const [prefix, name] = splitName(tag);
   const namespace = namespaces.get(prefix);
