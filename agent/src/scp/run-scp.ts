@@ -19,6 +19,9 @@ import { ScpChannel } from './scp-channel.ts';
 import { takeEntry } from './scp-download.ts';
 import { sendEntry } from './scp-upload.ts';
 
+/** How long a clean-up may take that nobody waits for. */
+const cleanUpMs = 5_000;
+
 export async function runScp(
   deps: TransferDeps,
   plan: TransferPlan,
@@ -98,7 +101,11 @@ class ScpCopy {
         });
         await this.#script(placeScript(temporary, final), remotePath, 'put in its place');
       } catch (error) {
-        await this.#script(`rm -rf -- ${quote(temporary)}`, temporary, 'removed').catch(() => undefined);
+        // Also of a step that was stopped, whose own signal would let nothing be done any more.
+        const signal = AbortSignal.timeout(cleanUpMs);
+        await this.#script(`rm -rf -- ${quote(temporary)}`, temporary, 'removed', signal).catch(
+          () => undefined,
+        );
         throw error;
       }
     } finally {
@@ -130,10 +137,11 @@ class ScpCopy {
   async #scp(command: string, talk: (channel: ScpChannel) => Promise<void>): Promise<void> {
     const { signal, target } = this.#context;
     const lease = await this.#shell();
-    const onAbort = () => lease.channel.close();
+    const channel = new ScpChannel(lease.channel, target.host);
+    const onAbort = () => channel.stop();
     signal.addEventListener('abort', onAbort);
     try {
-      const channel = new ScpChannel(lease.channel, target.host);
+      signal.throwIfAborted();
       await channel.send(`printf x; exec ${command}\n`);
       await channel.exactly(1);
       await talk(channel);
@@ -144,10 +152,15 @@ class ScpCopy {
     }
   }
 
-  async #script(script: string, path: string, doing: string): Promise<void> {
-    const lease = await this.#shell();
+  async #script(
+    script: string,
+    path: string,
+    doing: string,
+    signal: AbortSignal = this.#context.signal,
+  ): Promise<void> {
+    const lease = await this.#shell(signal);
     try {
-      const { code, text } = await endOf(lease.channel, `{ ${script}\n} 2>&1\n`);
+      const { code, text } = await endOf(lease.channel, `{ ${script}\n} 2>&1\n`, signal);
       if (code === 0) return;
       if (code === undefined) throw cut(this.#context.target.host);
       throw new ScpChannel(lease.channel, this.#context.target.host).refusal(text, path, doing);
@@ -157,8 +170,8 @@ class ScpCopy {
     }
   }
 
-  async #shell(): Promise<Lease<ClientChannel>> {
-    const { target, credential, signal } = this.#context;
+  async #shell(signal: AbortSignal = this.#context.signal): Promise<Lease<ClientChannel>> {
+    const { target, credential } = this.#context;
     const checkAddresses = (found: readonly string[]) => this.#context.checkAddresses(found);
     const lease = await this.#deps.pool.open({ target, credential, checkAddresses, signal }, (connection) =>
       connection.exec('exec /bin/sh'),
@@ -170,8 +183,9 @@ class ScpCopy {
 
 /** Puts what has arrived in its place: a file over a file, a directory's files over those of one that is there. */
 function placeScript(temporary: string, final: string): string {
-  const [from, to] = [quote(temporary), quote(final)];
+  const [from, to] = ['"$from"', '"$to"'];
   return [
+    `from=${absolute(temporary)} to=${absolute(final)}`,
     `if [ ! -d ${from} ]; then`,
     `if [ -d ${to} ]; then echo 'is a directory'; exit 1; fi`,
     `exec mv -f -- ${from} ${to}; fi`,
@@ -183,21 +197,37 @@ function placeScript(temporary: string, final: string): string {
   ].join('\n');
 }
 
+/** As a word of a script that goes elsewhere: from where the script begins. */
+function absolute(path: string): string {
+  return path.startsWith('/') ? quote(path) : `"$PWD"/${quote(path)}`;
+}
+
 /** A path as a command there takes it: `~/` is where a session begins. */
 function remotePathOf(path: string): string {
   const plain = partsOf(path.replace(/^~\//, '/')).join('/');
   return path.startsWith('~/') ? `./${plain}` : `/${plain}`;
 }
 
-function endOf(channel: ClientChannel, script: string): Promise<{ code: number | undefined; text: string }> {
-  return new Promise((resolve) => {
+/** Rejects when the signal says so, whether or not the target answers. */
+function endOf(
+  channel: ClientChannel,
+  script: string,
+  signal: AbortSignal,
+): Promise<{ code: number | undefined; text: string }> {
+  return new Promise((resolve, reject) => {
     let text = '';
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
     channel.on('data', (bytes: Buffer) => {
       if (text.length < 4_096) text += bytes.toString('utf8');
     });
     channel.stderr.resume();
     channel.on('error', () => undefined);
-    channel.once('close', (code: number | null | undefined) => resolve({ code: code ?? undefined, text }));
+    channel.once('close', (code: number | null | undefined) => {
+      signal.removeEventListener('abort', onAbort);
+      resolve({ code: code ?? undefined, text });
+    });
     channel.end(script);
   });
 }

@@ -1,6 +1,5 @@
 // The two ends of an `scp` on the target: lines and bytes with an answer to each (0 well, 1 a warning, 2 the end, with a
 // line of text). The protocol is rcp's; no standard has it.
-import { once } from 'node:events';
 import type { ClientChannel } from 'ssh2';
 import { shownPath } from '../sftp/shown-path.ts';
 import { fileError, TransferError } from '../sftp/transfer-error.ts';
@@ -13,6 +12,7 @@ export class ScpChannel {
   readonly #pieces: Buffer[] = [];
   #length = 0;
   #isOver = false;
+  #isFull = false;
   #wake: () => void = () => undefined;
 
   constructor(channel: ClientChannel, host: string) {
@@ -25,11 +25,17 @@ export class ScpChannel {
       this.#wake();
     });
     channel.stderr.resume();
-    const over = () => {
-      this.#isOver = true;
+    channel.on('drain', () => {
+      this.#isFull = false;
       this.#wake();
-    };
-    for (const event of ['end', 'close', 'error']) channel.on(event, over);
+    });
+    for (const event of ['end', 'close', 'error']) channel.on(event, () => this.stop());
+  }
+
+  /** Nothing more is waited for: a target that is silent does not answer a close either. */
+  stop(): void {
+    this.#isOver = true;
+    this.#wake();
   }
 
   /** Waits for the answer to what was sent last. Rejects with what the target says against it. */
@@ -58,8 +64,8 @@ export class ScpChannel {
 
   async send(bytes: Buffer | string): Promise<void> {
     if (this.#isOver) throw this.#cut();
-    if (this.#channel.write(bytes)) return;
-    await Promise.race([once(this.#channel, 'drain'), once(this.#channel, 'close')]);
+    this.#isFull = !this.#channel.write(bytes);
+    while (this.#isFull && !this.#isOver) await this.#news();
   }
 
   /** A line without its end. */

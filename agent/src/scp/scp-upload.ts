@@ -15,22 +15,27 @@ export interface ScpUpload {
   moved(bytes: number): void;
 }
 
+/** Directories inside one another. */
+const maxDepth = 128;
+
 /** Sends one entry under a name. What ends it all is thrown; a file that can't be sent is in the report. */
 export async function sendEntry(
   upload: ScpUpload,
   from: Directory,
   entry: Entry,
   name: string,
+  /** Paths of the directories that it lies in. */
+  above: readonly string[] = [],
 ): Promise<void> {
   const { report, signal } = upload;
   signal.throwIfAborted();
   const path = `${from.path}/${entry.name}`;
   if (entry.kind === 'link') {
-    const found = await from.follow(entry.name);
+    const found = await from.follow(entry.name, { write: false });
     if (found === undefined)
       return void report.fail(path, notSent('It is a link that leads nowhere.'), rowOf(path));
     try {
-      return await sendEntry(upload, found.directory, found.entry, name);
+      return await sendEntry(upload, found.directory, found.entry, name, above);
     } finally {
       await found.directory.close();
     }
@@ -41,20 +46,29 @@ export async function sendEntry(
       notSent('scp has no way to send it: a device, or a name that is no line of text.'),
       rowOf(path),
     );
-  if (entry.kind === 'directory') await sendDirectory(upload, from, entry, name);
+  if (entry.kind === 'directory') await sendDirectory(upload, from, { entry, name, above });
   else await sendFile(upload, from, entry, name);
 }
 
-async function sendDirectory(upload: ScpUpload, from: Directory, entry: Entry, name: string): Promise<void> {
+async function sendDirectory(
+  upload: ScpUpload,
+  from: Directory,
+  { entry, name, above }: { entry: Entry; name: string; above: readonly string[] },
+): Promise<void> {
   const { channel, plan, report } = upload;
   const inside = await from.enter(entry.name);
   try {
+    if (above.includes(inside.path) || above.length >= maxDepth) {
+      report.fail(inside.path, endless(), rowOf(inside.path));
+      return;
+    }
     await sendTimes(upload, entry.mtimeS, inside.path);
     const mode = plan.directoryMode ?? (plan.preservePermissions ? entry.mode : entry.mode & 0o755);
     await channel.send(`D${octal(mode)} 0 ${name}\n`);
     await channel.answer(inside.path, 'created');
     report.count('directories');
-    for (const each of await inside.list()) await sendEntry(upload, inside, each, each.name);
+    const within = [...above, inside.path];
+    for (const each of await inside.list()) await sendEntry(upload, inside, each, each.name, within);
     await channel.send('E\n');
     await channel.answer(inside.path, 'created');
   } finally {
@@ -128,6 +142,14 @@ function notSent(message: string): TransferError {
     reason: 'transfer_failed',
     message,
     advice: 'Leave it out, or use a target with SFTP.',
+  });
+}
+
+function endless(): TransferError {
+  return new TransferError({
+    reason: 'path_refused',
+    message: `It lies in itself by way of a link, or more than ${maxDepth} directories deep.`,
+    advice: 'Remove the link that leads in a circle, or transfer a directory further below.',
   });
 }
 

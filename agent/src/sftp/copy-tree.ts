@@ -319,7 +319,7 @@ export class TreeCopy {
   }
 
   async #followLink(item: Item, depth: number): Promise<void> {
-    const found = await item.from.follow(item.entry.name);
+    const found = await item.from.follow(item.entry.name, { write: false });
     if (found === undefined) throw linkNotFollowed(item.entry.name);
     try {
       await this.#entry({ ...item, from: found.directory, entry: found.entry }, depth + 1);
@@ -376,16 +376,16 @@ function pathIn({ path }: Directory, name: string | undefined): string {
   return path.endsWith('/') ? path + name : `${path}/${name}`;
 }
 
-/** Whether a link at a path of the transfer leads out of it. */
+/**
+ * Whether a link at a path of the transfer may lead out of it. A `..` after a name does: what has that name may be a
+ * link too, and then it is not the directory above that is meant.
+ */
 export function leadsOut(relative: string, target: string): boolean {
   if (target.startsWith('/')) return true;
-  const at = relative.split('/').slice(0, -1);
-  for (const part of target.split('/')) {
-    if (part === '' || part === '.') continue;
-    if (part !== '..') at.push(part);
-    else if (at.pop() === undefined) return true;
-  }
-  return false;
+  const parts = target.split('/').filter((part) => part !== '' && part !== '.');
+  const named = parts.findIndex((part) => part !== '..');
+  const above = named === -1 ? parts : parts.slice(0, named);
+  return above.length >= relative.split('/').length || parts.lastIndexOf('..') >= above.length;
 }
 
 function badName(name: string): TransferError {
@@ -412,7 +412,7 @@ function linkRefused(name: string): TransferError {
 
 function linkLeadsOut(target: string): TransferError {
   return refused(
-    `It is a symbolic link that leads out of what is transferred (to ${target}).`,
+    `It is a symbolic link that may lead out of what is transferred (to ${target}).`,
     'Set symlinks to follow to get what it leads to, or to skip.',
   );
 }

@@ -18,11 +18,13 @@ export async function findEnds(plan: TransferPlan, trees: { local: Tree; remote:
   const isPush = plan.direction === 'push';
   const [sourcePath, path] = isPush ? [plan.localPath, plan.remotePath] : [plan.remotePath, plan.localPath];
   const [sourceTree, tree] = isPush ? [trees.local, trees.remote] : [trees.remote, trees.local];
-  const source = await findSource(sourceTree, sourcePath, plan);
+  const { from, entry, name } = await findSource(sourceTree, sourcePath, plan);
   try {
-    return { ...source, ...(await findDestination(tree, path, source.entry, plan)) };
+    // By the name that was asked for: what a link leads to is called as the source has it, which may be hostile.
+    const file = entry?.kind === 'directory' ? undefined : name;
+    return { from, entry, ...(await findDestination(tree, path, file, plan)) };
   } catch (error) {
-    await source.from.close();
+    await from.close();
     throw error;
   }
 }
@@ -36,9 +38,9 @@ async function findSource(
   tree: Tree,
   path: string,
   plan: TransferPlan,
-): Promise<Pick<Ends, 'from' | 'entry'>> {
+): Promise<Pick<Ends, 'from' | 'entry'> & { name: string | undefined }> {
   const { parent, name } = await tree.locate(path, { write: false, create: false });
-  if (name === undefined) return { from: parent, entry: undefined };
+  if (name === undefined) return { from: parent, entry: undefined, name };
   try {
     const entry = await parent.look(name);
     if (entry === undefined) throw fileError({ code: 'ENOENT' }, tree.where, path, 'found');
@@ -47,7 +49,7 @@ async function findSource(
     if (plan.isSync && found.entry.kind !== 'directory')
       throw fileError({ code: 'ENOTDIR' }, tree.where, path, 'compared');
     if (found.from !== parent) await parent.close();
-    return found;
+    return { ...found, name };
   } catch (error) {
     await parent.close();
     throw error;
@@ -55,7 +57,7 @@ async function findSource(
 }
 
 async function followed(tree: Tree, parent: Directory, name: string, path: string) {
-  const found = await parent.follow(name);
+  const found = await parent.follow(name, { write: false });
   if (found === undefined) throw fileError({ code: 'ELOOP' }, tree.where, path, 'read');
   return { from: found.directory, entry: found.entry };
 }
@@ -63,22 +65,23 @@ async function followed(tree: Tree, parent: Directory, name: string, path: strin
 async function findDestination(
   tree: Tree,
   path: string,
-  entry: Entry | undefined,
+  /** What a file is called; undefined for a directory. */
+  fileName: string | undefined,
   { createDirectories, dryRun }: TransferPlan,
 ): Promise<Pick<Ends, 'to' | 'toName' | 'there'>> {
   const options = { write: !dryRun, create: createDirectories && !dryRun };
   const endsInSlash = path.endsWith('/');
   // A slash at the end puts a file into the directory; a directory has its name there anyway.
-  if (endsInSlash && entry !== undefined && entry.kind !== 'directory') {
-    const { parent, name } = await tree.locate(`${path}${entry.name}`, options);
-    return placed({ parent, name }, await parent.look(entry.name));
+  if (endsInSlash && fileName !== undefined) {
+    const { parent, name } = await tree.locate(`${path}${fileName}`, options);
+    return placed({ parent, name }, await parent.look(fileName));
   }
   const place = await tree.locate(path, options);
   if (place.name === undefined) return placed(place, undefined);
   try {
     const there = await place.parent.look(place.name);
     if (there?.kind !== 'link' || !endsInSlash) return placed(place, there);
-    const found = await place.parent.follow(place.name);
+    const found = await place.parent.follow(place.name, options);
     if (found === undefined) return placed(place, there);
     await place.parent.close();
     return { to: found.directory, toName: found.entry.name, there: found.entry };

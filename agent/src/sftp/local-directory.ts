@@ -28,15 +28,22 @@ const where = 'on the agent';
 const modeMask = 0o777;
 const statsAtATime = 64;
 
+/** What the agent's owner allows, for a directory and all below it. */
+export interface LocalAccess {
+  /** Throws where a path may not be used as the directory is. */
+  require(path: string): void;
+  locateReal(path: string, use: { write: boolean }): Promise<Place | undefined>;
+}
+
 export class LocalDirectory implements Directory {
   readonly path: string;
   readonly #handle: FileHandle;
-  readonly #locateReal: (path: string) => Promise<Place | undefined>;
+  readonly #access: LocalAccess;
 
-  constructor(handle: FileHandle, path: string, locateReal: (path: string) => Promise<Place | undefined>) {
+  constructor(handle: FileHandle, path: string, access: LocalAccess) {
     this.#handle = handle;
     this.path = path;
-    this.#locateReal = locateReal;
+    this.#access = access;
   }
 
   async list(): Promise<Entry[]> {
@@ -63,13 +70,14 @@ export class LocalDirectory implements Directory {
   }
 
   async enter(name: string): Promise<LocalDirectory> {
+    this.#access.require(this.#pathOf(name));
     const handle = await this.#told(name, 'entered', () =>
       open(this.#at(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW).catch(async (error: unknown) => {
         // Linux says of a link that it is no directory.
         throw (await this.look(name))?.kind === 'link' ? { code: 'ELOOP' } : error;
       }),
     );
-    return new LocalDirectory(handle, this.#pathOf(name), this.#locateReal);
+    return new LocalDirectory(handle, this.#pathOf(name), this.#access);
   }
 
   make(name: string, mode: number): Promise<void> {
@@ -108,9 +116,12 @@ export class LocalDirectory implements Directory {
     return this.#told(name, 'read', () => readlink(this.#at(name)));
   }
 
-  async follow(name: string): Promise<{ directory: Directory; entry: Entry } | undefined> {
+  async follow(
+    name: string,
+    use: { write: boolean },
+  ): Promise<{ directory: Directory; entry: Entry } | undefined> {
     const real = await realpath(this.#at(name)).catch(() => undefined);
-    const place = real === undefined ? undefined : await this.#locateReal(real);
+    const place = real === undefined ? undefined : await this.#access.locateReal(real, use);
     if (place === undefined) return undefined;
     const entry = place.name === undefined ? undefined : await place.parent.look(place.name);
     if (entry !== undefined && entry.kind !== 'link') return { directory: place.parent, entry };
@@ -133,11 +144,13 @@ export class LocalDirectory implements Directory {
     return this.#told(name, 'deleted', () => unlink(this.#at(name)));
   }
 
-  removeDirectory(name: string): Promise<void> {
+  async removeDirectory(name: string): Promise<void> {
+    this.#access.require(this.#pathOf(name));
     return this.#told(name, 'deleted', () => rmdir(this.#at(name)));
   }
 
   async setAttributes(name: string, attributes: Attributes): Promise<void> {
+    this.#access.require(this.#pathOf(name));
     await this.#told(name, 'given its attributes', async () => {
       const handle = await open(this.#at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
       try {

@@ -26,7 +26,7 @@ export class LocalTree implements Tree {
     const plain = `/${parts.join('/')}`;
     const root = this.#rootOf(plain, write);
     const inside = parts.slice(partsOf(root.path).length);
-    let parent: Directory = await this.#openRoot(root);
+    let parent: Directory = await this.#openRoot(root, write);
     const name = inside.pop();
     try {
       for (const part of inside) {
@@ -43,13 +43,17 @@ export class LocalTree implements Tree {
   }
 
   /** The directory that holds what a link leads to, where that is allowed; and its name there. */
-  async locateReal(path: string): Promise<Place | undefined> {
-    for (const root of this.#policy.fileRoots) {
-      const real = await realpath(root.path);
-      if (path !== real && isInside(path, real))
-        return this.locate(`${root.path}/${path.slice(real.length + 1)}`, { write: false, create: false });
-    }
-    return undefined;
+  async locateReal(path: string, { write }: { write: boolean }): Promise<Place | undefined> {
+    const roots = await Promise.all(
+      this.#policy.fileRoots.map(async (root) => ({ root, real: await realpath(root.path) })),
+    );
+    // Of roots inside one another the innermost says what may be done.
+    const [nearest] = roots
+      .filter(({ real }) => path !== real && isInside(path, real))
+      .sort((a, b) => b.real.length - a.real.length);
+    if (nearest === undefined) return undefined;
+    const inside = partsOf(path).slice(partsOf(nearest.real).length);
+    return this.locate(`${nearest.root.path}/${inside.join('/')}`, { write, create: false });
   }
 
   #rootOf(path: string, write: boolean): FileRoot {
@@ -76,7 +80,7 @@ export class LocalTree implements Tree {
     });
   }
 
-  async #openRoot({ path }: FileRoot): Promise<LocalDirectory> {
+  async #openRoot({ path }: FileRoot, write: boolean): Promise<LocalDirectory> {
     let handle: FileHandle;
     try {
       // Links on the way to a root are its owner's.
@@ -84,6 +88,9 @@ export class LocalTree implements Tree {
     } catch (error) {
       throw fileError(error, this.where, path, 'opened');
     }
-    return new LocalDirectory(handle, path, (real) => this.locateReal(real));
+    return new LocalDirectory(handle, path, {
+      require: (below) => void this.#rootOf(below, write),
+      locateReal: (real, use) => this.locateReal(real, use),
+    });
   }
 }

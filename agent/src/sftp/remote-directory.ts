@@ -6,7 +6,7 @@ import { hashBytes } from './hash-bytes.ts';
 import { remoteHash } from './remote-hash.ts';
 import { assertSafeName, isSafeName } from './safe-name.ts';
 import type { SftpLink } from './sftp-link.ts';
-import type { FileAttributes, SftpSession } from './sftp-session.ts';
+import { type FileAttributes, NotReplaced, type SftpSession } from './sftp-session.ts';
 import { temporaryName } from './temporary-name.ts';
 import { fileError, sftpStatus, TransferError } from './transfer-error.ts';
 import type { Attributes, Directory, Entry, EntryKind, Sink, SinkOptions, Source } from './tree.ts';
@@ -104,7 +104,7 @@ export class RemoteDirectory implements Directory {
     await this.#told(name, 'created', async (session) => {
       await session.makeLink(to, temporary);
       await session.replace(temporary, this.#at(name)).catch(async (error: unknown) => {
-        await session.removeFile(temporary).catch(() => undefined);
+        if (!(error instanceof NotReplaced)) await session.removeFile(temporary).catch(() => undefined);
         throw error;
       });
     });
@@ -193,6 +193,8 @@ class RemoteSource implements Source {
 class RemoteSink implements Sink {
   readonly keptBytes: number;
   readonly #file: OpenFile & { keptBytes: number; final: string; mode: number };
+  /** What it was to replace is gone, and there is nothing else of either. */
+  #isLastCopy = false;
 
   constructor(file: OpenFile & { keptBytes: number; final: string; mode: number }) {
     this.#file = file;
@@ -232,6 +234,7 @@ class RemoteSink implements Sink {
       if (found !== undefined && found.size !== size) throw wrongSize(this.#where, final, found.size, size);
       await session.replace(path, final);
     } catch (error) {
+      this.#isLastCopy = error instanceof NotReplaced;
       throw fileError(error, this.#where, final, 'written');
     }
   }
@@ -239,7 +242,7 @@ class RemoteSink implements Sink {
   async discard(keep: boolean): Promise<void> {
     const { session, handle, path } = this.#file;
     await session.closeFile(handle).catch(() => undefined);
-    if (!keep) await session.removeFile(path).catch(() => undefined);
+    if (!keep && !this.#isLastCopy) await session.removeFile(path).catch(() => undefined);
   }
 
   get #where(): string {

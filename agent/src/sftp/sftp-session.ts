@@ -1,6 +1,7 @@
 // One SFTP session, as promises. ssh2 leaves a request without an answer when the session is over: here each one ends.
 import type { FileEntry, SFTPWrapper, Stats } from 'ssh2';
-import { TransferError } from './transfer-error.ts';
+import { shownPath } from './shown-path.ts';
+import { sftpStatus, TransferError } from './transfer-error.ts';
 
 const posixRename = 'posix-rename@openssh.com';
 const statvfs = 'statvfs@openssh.com';
@@ -8,17 +9,31 @@ const statvfs = 'statvfs@openssh.com';
 /** Of what SFTP says of a file; servers may leave any of it out. */
 export type FileAttributes = Pick<Stats, 'mode' | 'size' | 'mtime' | 'uid'>;
 
+/** How much of one directory is taken. */
+export interface ListBounds {
+  entries: number;
+  /** Characters of names, and of the lines that go with them. */
+  nameBytes: number;
+}
+
+const listBounds: ListBounds = { entries: 500_000, nameBytes: 128 * 1024 * 1024 };
+
+/** A file was removed to be replaced, and what was to replace it did not get its name: it is all there is. */
+export class NotReplaced extends TransferError {}
+
 type Done<T> = (error: Error | null | undefined, value: T) => void;
 
 export class SftpSession {
   readonly #sftp: SFTPWrapper;
   readonly #host: string;
+  readonly #most: ListBounds;
   readonly #extensions: Readonly<Record<string, string>>;
   readonly #pending = new Set<(error: unknown) => void>();
   #cut: TransferError | undefined;
 
-  constructor(sftp: SFTPWrapper, host: string) {
+  constructor(sftp: SFTPWrapper, host: string, most: ListBounds = listBounds) {
     this.#sftp = sftp;
+    this.#most = most;
     this.#host = host;
     this.#extensions = (sftp as SFTPWrapper & { _extensions?: Record<string, string> })._extensions ?? {};
     for (const event of ['close', 'end', 'error']) sftp.on(event, (cause?: unknown) => this.#end(cause));
@@ -77,8 +92,35 @@ export class SftpSession {
     );
   }
 
+  /** Piece by piece: a server may go on naming files without end. */
   async list(path: string): Promise<FileEntry[]> {
-    return this.#ask((done) => this.#sftp.readdir(path, done));
+    const handle = await this.#ask<Buffer>((done) => this.#sftp.opendir(path, done));
+    const entries: FileEntry[] = [];
+    let nameBytes = 0;
+    try {
+      for (;;) {
+        const piece = await this.#piece(handle);
+        if (piece === undefined) return entries;
+        for (const entry of piece) {
+          entries.push(entry);
+          nameBytes += entry.filename.length + entry.longname.length;
+        }
+        if (entries.length > this.#most.entries || nameBytes > this.#most.nameBytes)
+          throw listTooLong(this.#host, path, this.#most);
+      }
+    } finally {
+      await this.closeFile(handle).catch(() => undefined);
+    }
+  }
+
+  /** The next files of a directory, or undefined at its end. */
+  async #piece(handle: Buffer): Promise<FileEntry[] | undefined> {
+    try {
+      return await this.#ask<FileEntry[]>((done) => this.#sftp.readdir(handle, done));
+    } catch (error) {
+      if ((error as { code?: unknown }).code === sftpStatus.eof) return undefined;
+      throw error;
+    }
   }
 
   makeDirectory(path: string, mode: number): Promise<void> {
@@ -93,7 +135,11 @@ export class SftpSession {
     return this.#act((done) => this.#sftp.unlink(path, done));
   }
 
-  /** In place of what is there. Servers without OpenSSH's extension have no such step: there it is removed first. */
+  /**
+   * In place of what is there. Servers without OpenSSH's extension have no such step: there it is removed first.
+   *
+   * @throws {NotReplaced} when it was removed, and `from` is all that is left.
+   */
   async replace(from: string, to: string): Promise<void> {
     if (this.#extensions[posixRename] === '1')
       return this.#act((done) => this.#sftp.ext_openssh_rename(from, to, done));
@@ -103,7 +149,9 @@ export class SftpSession {
       await this.removeFile(to).catch(() => {
         throw error;
       });
-      await rename();
+      await rename().catch((cause: unknown) => {
+        throw cause instanceof TransferError ? cause : notReplaced(this.#host, { from, to, cause });
+      });
     });
   }
 
@@ -163,6 +211,26 @@ export class SftpSession {
     for (const reject of this.#pending) reject(this.#cut);
     this.#pending.clear();
   }
+}
+
+function listTooLong(host: string, path: string, most: ListBounds): TransferError {
+  return new TransferError({
+    reason: 'transfer_failed',
+    message: `${shownPath(path)} on ${host} has more than ${most.entries} files, or names without end: more than is taken of one directory.`,
+    advice: 'Transfer the directories in it one by one, or spread its files over several.',
+  });
+}
+
+function notReplaced(
+  host: string,
+  { from, to, cause }: { from: string; to: string; cause: unknown },
+): NotReplaced {
+  return new NotReplaced({
+    reason: 'transfer_failed',
+    message: `${shownPath(to)} on ${host} was removed to be replaced, but what was to replace it could not be renamed. It is there whole, as ${shownPath(from)}.`,
+    advice: `Rename it by hand, and look at who may write there.`,
+    cause,
+  });
 }
 
 function cut(host: string, cause: unknown): TransferError {

@@ -65,8 +65,11 @@ export interface Directory {
   openSource(name: string): Promise<Source>;
   openSink(name: string, options: SinkOptions): Promise<Sink>;
   readLink(name: string): Promise<string>;
-  /** What a link leads to, for a transfer that follows links: where to find it, and what it is. Refuses a way out of what is allowed. */
-  follow(name: string): Promise<{ directory: Directory; entry: Entry } | undefined>;
+  /**
+   * What a link leads to: where to find it, and what it is. Refuses a way out of what is allowed, which where something
+   * is to be written there is less than for reading.
+   */
+  follow(name: string, use: { write: boolean }): Promise<{ directory: Directory; entry: Entry } | undefined>;
   /** Puts a link in its place, also of a file or link that is there. */
   makeLink(name: string, to: string): Promise<void>;
   removeFile(name: string): Promise<void>;

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { chmod, lstat, mkdir, readdir, readFile, readlink, stat, symlink, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
@@ -132,6 +133,47 @@ sshTest('a root for reading is not written to', async () => {
   expect(up.outcome).toMatchObject({ status: 'succeeded' });
   const down = await t.run('download', { local_path: join(t.local, 'b'), remote_path: join(t.remote, 'a') });
   expect(down.outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+});
+
+sshTest('a root for reading inside one for writing is not written to, by way of a link either', async () => {
+  const t = await setupTransfers(
+    {},
+    (path) => ({
+      fileRoots: [
+        { path, mayWrite: true },
+        { path: join(path, 'kept'), mayWrite: false },
+      ],
+    }),
+    ({ local }) => {
+      mkdirSync(join(local, 'kept/d'), { recursive: true });
+      symlinkSync('kept', join(local, 'by-link'));
+      symlinkSync('kept/d', join(local, 'by-deep-link'));
+    },
+  );
+  await t.put('remote', 'top/kept/f', 'x');
+  await t.put('remote', 'top/g', 'x');
+  const download = (remote: string, local_path: string) =>
+    t.run('download', { remote_path: join(t.remote, remote), local_path });
+  for (const link of ['by-link', 'by-deep-link']) {
+    const { outcome } = await download('top/kept', `${t.local}/${link}/`);
+    expect([link, outcome]).toMatchObject([link, { status: 'failed', reason: 'path_refused' }]);
+  }
+  const tree = await download('top', t.local);
+  expect(tree.outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+  expect(tree.report?.totals).toMatchObject({ created: 1, failed: 1 });
+  expect(await readdir(join(t.local, 'kept'), { recursive: true })).toEqual(['d']);
+});
+
+sshTest('a file that is named by a link has the name that was asked for, not one of the target', async () => {
+  const t = await setupTransfers();
+  await t.put('remote', '.bashrc', 'evil');
+  await symlink('.bashrc', join(t.remote, 'report'));
+  const { outcome } = await t.run('download', {
+    remote_path: join(t.remote, 'report'),
+    local_path: `${t.local}/`,
+  });
+  expect(outcome).toMatchObject({ status: 'succeeded' });
+  expect(await readdir(t.local)).toEqual(['report']);
 });
 
 sshTest('one bad file keeps none of the others from being copied', async () => {

@@ -1,6 +1,6 @@
-import { chmod, mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import { sshTest } from '../ssh/sshd-setup.ts';
 import { setupTransfers } from './sftp-setup.ts';
 
@@ -96,4 +96,52 @@ sshTest('what a hostile scp sends goes nowhere but where it was asked for', asyn
   expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_failed' });
   expect(outcome.message).toContain('leads elsewhere');
   expect(await readdir(hostile.local, { recursive: true })).toEqual(['set']);
+});
+
+sshTest(
+  'a directory goes over one that is there, also where it is named from the home directory',
+  async () => {
+    const t = await setupTransfers(withoutSftp);
+    await t.put('local', 'set/f', 'x');
+    await t.put('local', 'more/d/g', 'y');
+    for (const name of ['set', 'more']) {
+      const { outcome } = await t.run('copy', { local_path: join(t.local, name), remote_path: '~/site' });
+      expect([name, outcome]).toMatchObject([name, { status: 'succeeded' }]);
+    }
+    const back = { direction: 'pull', local_path: join(t.local, 'back'), remote_path: '~/site' };
+    expect((await t.run('copy', back)).outcome).toMatchObject({ status: 'succeeded' });
+    expect((await readdir(join(t.local, 'back'), { recursive: true })).sort()).toEqual(['d', 'd/g', 'f']);
+  },
+);
+
+sshTest('a target that says nothing more does not hold up a stop, and nothing is left there', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await mkdir(join(t.remote, 'bin'));
+  await mkdir(join(t.remote, 'to'));
+  await chmod(join(t.remote, 'to'), 0o777);
+  // In place of mv: says that it was called, and no more.
+  const script = `#!/bin/sh\n: > ${t.remote}/called; exec sleep 30\n`;
+  await writeFile(join(t.remote, 'bin/mv'), script, { mode: 0o755 });
+  const silent = await setupTransfers({
+    config: ['Subsystem sftp /bin/false', `SetEnv SHLVL=1 PATH=${t.remote}/bin:/usr/bin:/bin`],
+  });
+  const file = await silent.put('local', 'f', 'x');
+  const running = silent.run('copy', { local_path: file, remote_path: join(t.remote, 'to/f') });
+  await vi.waitFor(() => access(join(t.remote, 'called')), { timeout: 20_000, interval: 20 });
+  silent.stop();
+  expect((await running).outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+  expect(await readdir(join(t.remote, 'to'))).toEqual([]);
+});
+
+sshTest('a link that leads in a circle fails alone', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await t.put('local', 'set/f', 'x');
+  await symlink('.', join(t.local, 'set/again'));
+  const { outcome, report } = await t.run('copy', {
+    local_path: join(t.local, 'set'),
+    remote_path: join(t.remote, 'set'),
+  });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+  expect(report?.totals).toMatchObject({ created: 1, failed: 1 });
+  expect(await readdir(join(t.remote, 'set'), { recursive: true })).toEqual(['f']);
 });

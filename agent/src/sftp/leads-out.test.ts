@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest';
+import { leadsOut } from './copy-tree.ts';
+
+test.each([
+  ['link', 'file', false],
+  ['a/link', '../file', false],
+  ['a/b/c/up', '../../..', false],
+  ['a/link', './b/c', false],
+  ['link', '/etc/passwd', true],
+  ['link', '..', true],
+  ['a/link', '../../file', true],
+  // a/b/c/up may be a link to the top, and above that is elsewhere.
+  ['z', 'a/b/c/up/../..', true],
+  ['a/z', '../b/..', true],
+])('a link %s to %s: leads out is %s', (relative, target, expected) => {
+  expect(leadsOut(relative, target)).toBe(expected);
+});
