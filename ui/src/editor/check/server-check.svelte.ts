@@ -4,6 +4,8 @@ import type { DefinitionProblem, JobDefinition, ValidateJobReply } from '@opscon
 import { ApiError } from '../../api/client.ts';
 
 const quietMs = 500;
+/** A server that could not be asked is asked again so much later. */
+const againMs = 3_000;
 
 export interface Asked {
   /** As it was sent, so that what comes back is of this text. */
@@ -59,8 +61,10 @@ export class ServerCheck {
       this.#problems = problems;
       this.#of = asked.text;
     } catch (error) {
-      // A server that can't be asked now says all of this when it is saved.
-      if (!signal.aborted && !(error instanceof ApiError)) throw error;
+      if (signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      // What it would have said it says when it is saved, should it not be back before.
+      this.#timer = setTimeout(() => void this.#look(asked), againMs);
     }
   }
 }

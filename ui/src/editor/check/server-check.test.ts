@@ -33,7 +33,7 @@ test('the server is asked once nothing was typed for a moment, of the text as it
   expect([ask.mock.calls.length, check.places, check.rules]).toEqual([1, [], []]);
 });
 
-test('an answer that comes after the text has changed is not taken, and a server that is away tells nothing', async () => {
+test('an answer that comes after the text has changed is not taken, and a server that is away is asked again', async () => {
   const answers: ((problems: DefinitionProblem[]) => void)[] = [];
   const check = new ServerCheck(
     () => new Promise((resolve) => answers.push((problems) => resolve({ problems }))),
@@ -45,8 +45,12 @@ test('an answer that comes after the text has changed is not taken, and a server
   await vi.advanceTimersByTimeAsync(0);
   expect(check.places).toEqual([]);
 
-  const away = new ServerCheck(() => Promise.reject(new ApiError('unavailable', 'Away.')));
+  const ask = vi.fn(async () => ({ problems: [missing] }));
+  ask.mockRejectedValueOnce(new ApiError('unavailable', 'Away.'));
+  const away = new ServerCheck(ask);
   away.follow(asked('one'));
-  await vi.runAllTimersAsync();
-  expect([away.places, away.rules]).toEqual([[], []]);
+  await vi.advanceTimersByTimeAsync(600);
+  expect([ask.mock.calls.length, away.places]).toEqual([1, []]);
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect([ask.mock.calls.length, away.places]).toEqual([2, [missing]]);
 });
