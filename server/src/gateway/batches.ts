@@ -13,6 +13,8 @@ export interface BatchesOptions<Item, Result> {
   most: number;
   /** Batches at work at a time. */
   atATime: number;
+  /** Items that are worth a batch beside those at work; fewer wait until there is none. One unless told. */
+  leastBeside?: number;
 }
 
 export class Batches<Item, Result> {
@@ -39,7 +41,8 @@ export class Batches<Item, Result> {
     // What arrived in the same turn of the event loop belongs together.
     setImmediate(() => {
       this.#scheduled = false;
-      while (this.#queue.length > 0 && this.#atWork < this.#options.atATime) {
+      const { atATime, leastBeside = 1 } = this.#options;
+      while (this.#queue.length >= (this.#atWork === 0 ? 1 : leastBeside) && this.#atWork < atATime) {
         this.#atWork += 1;
         void this.#workOff(this.#queue.splice(0, this.#options.most)).finally(() => {
           this.#atWork -= 1;
