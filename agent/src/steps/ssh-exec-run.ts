@@ -1,7 +1,7 @@
 // From a command that runs to its outcome: it ends by itself, or it is stopped.
 import { type SshExecConfig, type StepOutcome, shellAssignments } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
-import type { SshConnection } from '../ssh/connection.ts';
+import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { makeOutputFile } from './output-file.ts';
@@ -99,6 +99,8 @@ export async function openShell(
 
 /** Of a shell that waits for the next step: calls `gone` as soon as it does not any more. */
 export function watchShell(channel: ClientChannel, gone: () => void): void {
+  // Its end may have come in the very bytes that said that it began, before anyone could listen.
+  if (exitOf(channel) !== undefined) gone();
   channel.once('exit', gone);
   channel.once('close', gone);
   channel.on('error', gone);
