@@ -1,4 +1,4 @@
-// npm run bench [agents|audit|dispatch|fanout|files|import|jobs|latency|queue|stream|targets]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [agents|audit|dispatch|fanout|files|import|jobs|latency|queue|stream|targets|winrm]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAgents } from './agents.ts';
 import { benchAudit } from './audit.ts';
 import { benchDispatch } from './dispatch.ts';
@@ -10,6 +10,7 @@ import { benchLatency } from './latency.ts';
 import { benchQueue } from './queue.ts';
 import { benchStream } from './stream.ts';
 import { benchTargets } from './targets.ts';
+import { benchWinrm } from './winrm/main.ts';
 
 const benchmarks: Record<string, () => Promise<void>> = {
   agents: benchAgents,
@@ -23,6 +24,7 @@ const benchmarks: Record<string, () => Promise<void>> = {
   queue: benchQueue,
   stream: benchStream,
   targets: benchTargets,
+  winrm: benchWinrm,
 };
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => benchmarks[name] === undefined);

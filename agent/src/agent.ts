@@ -25,6 +25,7 @@ import { type AgentPolicy, emptyPolicy } from './policy/agent-policy.ts';
 import { SegmentKeys } from './segment-keys.ts';
 import { SshPool } from './ssh/pool.ts';
 import type { WinrmPolicy } from './steps/winrm-connection-options.ts';
+import { WinrmPool } from './winrm/pool.ts';
 
 export interface AgentOptions {
   /** An enrolled data directory. */
@@ -79,13 +80,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const held = await readGeneration(data.generation);
     const journal = await Journal.open(data.journal, { expected: held.generation > 0 });
     const pool = new SshPool();
-    const { executor, holder } = await wire(options, identity, journal, pool);
+    const winrmPool = new WinrmPool();
+    const { executor, holder } = await wire(options, identity, journal, { ssh: pool, winrm: winrmPool });
     await executor.recover();
     const connection = connect(options, identity, holder);
     const run = async () => {
       const end = await connection.run();
       await executor.stop();
       await pool.close();
+      winrmPool.close();
       await journal.close();
       await lock.release();
       return end;
@@ -110,7 +113,7 @@ async function wire(
   options: AgentOptions,
   identity: Identity,
   journal: Journal,
-  pool: SshPool,
+  pools: { ssh: SshPool; winrm: WinrmPool },
 ): Promise<{ executor: Executor; holder: SessionHolder }> {
   const { log, clock = systemClock, slots = limits.defaultSlots } = options;
   const { installationId, segmentId } = identity;
@@ -142,7 +145,11 @@ async function wire(
     journal,
     deadline,
     stepTypes:
-      options.stepTypes ?? standardStepTypes(pool, options.policy ?? emptyPolicy, options.winrmPolicy),
+      options.stepTypes ??
+      standardStepTypes(pools.ssh, options.policy ?? emptyPolicy, {
+        ...options.winrmPolicy,
+        pool: pools.winrm,
+      }),
     openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),
     secrets: options.secrets ?? secrets,
     onHostKeyRefused: (lease, session) => {
@@ -165,7 +172,7 @@ async function wire(
     scanner: new HostScanner(),
     cleaner: new AttemptCleaner({
       installationId,
-      pool,
+      pool: pools.ssh,
       open: (credential, target) => opener.open(credential, target),
       stopOwn: (attempt) => executor.stopOwn(attempt),
       log,

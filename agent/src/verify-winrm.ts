@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { builtInPort, type WinrmAuthentication, type WinrmTransport } from '@opsconductor/protocol';
 import { AgentError } from './agent-error.ts';
-import { WinrmConnection } from './winrm/connection.ts';
 import type { Login } from './winrm/login.ts';
+import { WinrmPool } from './winrm/pool.ts';
 import { verifyHost } from './winrm/verify-host.ts';
 import { WinrmError } from './winrm/winrm-error.ts';
 
@@ -29,23 +29,28 @@ export async function verifyWinrm(options: VerifyWinrm, print: (line: string) =>
   const ca = options.caFile === undefined ? undefined : [await read(options.caFile)];
   const tls = transport === 'http' ? {} : { tls: { insecure: options.insecure, ...(ca && { ca }) } };
   const login = loginOf(options, password);
-  const connect = () =>
-    new WinrmConnection({
+  const pool = new WinrmPool();
+  const connections = pool.of(
+    {
       host,
       port,
       login,
       ...tls,
       addressesOf: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
-    });
+    },
+    '',
+  );
   let isGood = true;
   try {
-    for await (const { what, ok, found } of verifyHost(connect)) {
+    for await (const { what, ok, found } of verifyHost(connections)) {
       isGood &&= ok;
       print(`${ok ? 'ok  ' : 'FAIL'}  ${what}${ok && !what.startsWith('the host') ? '' : `: ${found}`}`);
     }
   } catch (error) {
     if (!(error instanceof WinrmError)) throw error;
     throw new AgentError(error.message, error.advice, { cause: error });
+  } finally {
+    pool.close();
   }
   return isGood;
 }

@@ -41,7 +41,7 @@ const defaultTimeoutMs = 90_000;
 const path = '/wsman';
 const soapType = 'application/soap+xml;charset=UTF-8';
 /** Windows drops an idle session after about two minutes; a message on one that it just drops would be ambiguous. */
-const freshMs = 30_000;
+const freshMs = 60_000;
 const maxSteps = 8;
 
 interface Session {
@@ -51,7 +51,8 @@ interface Session {
 
 export class WinrmConnection {
   readonly options: ConnectionOptions;
-  readonly maxEnvelopeBytes: number;
+  /** What the host takes may be more, and is told by it: `learnEnvelopeSize`. */
+  maxEnvelopeBytes: number;
   readonly #agent: OneSocketAgent;
   readonly #monotonicMs: () => number;
   #socket: Socket | undefined;
@@ -94,6 +95,12 @@ export class WinrmConnection {
     return result;
   }
 
+  /** Whether the next message needs no login first, as far as can be told from here. */
+  get isWarm(): boolean {
+    const socket = this.#session?.socket ?? this.#socket;
+    return !this.#closed && socket?.destroyed === false && !this.#isStale;
+  }
+
   close(): void {
     this.#closed = true;
     this.#drop();
@@ -113,7 +120,7 @@ export class WinrmConnection {
     }
     this.#signal = options.signal;
     // Also so that what must go once does not meet a session that the host has forgotten.
-    if (this.#monotonicMs() - this.#usedAtMs > freshMs) this.#drop();
+    if (this.#isStale) this.#drop();
     try {
       return await this.#send(message, options);
     } catch (error) {
@@ -315,6 +322,10 @@ export class WinrmConnection {
   get areRepliesProven(): boolean {
     const { tls } = this.options;
     return tls === undefined || tls.insecure !== true;
+  }
+
+  get #isStale(): boolean {
+    return this.#monotonicMs() - this.#usedAtMs > freshMs;
   }
 
   get #place(): Place {

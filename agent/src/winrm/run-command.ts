@@ -2,13 +2,14 @@
 // its shell is removed whatever happens.
 import type { WinrmConnection } from './connection.ts';
 import { signals } from './namespaces.ts';
+import type { ConnectionSource } from './pool.ts';
 import { inputBytesPerMessage, isLost, WinrmShell } from './shell.ts';
 import type { CommandLine, ShellSettings } from './soap.ts';
 import { WinrmError } from './winrm-error.ts';
 
 export interface RunOptions {
-  /** Another connection to the same host, as the same user. */
-  connect(): WinrmConnection;
+  /** Connections to the host, all as the same user. */
+  connections: ConnectionSource;
   settings: ShellSettings;
   line: CommandLine;
   /** Given to the command, then closed. */
@@ -54,33 +55,32 @@ export async function runCommand(options: RunOptions): Promise<CommandEnd> {
   try {
     return await run(options, connections);
   } finally {
-    connections.close();
+    connections.release();
   }
 }
 
 /** One that waits for output, and one beside it for what must not wait. */
 class Connections {
-  readonly #connect: () => WinrmConnection;
+  readonly #source: ConnectionSource;
   #main: WinrmConnection | undefined;
   #side: WinrmConnection | undefined;
 
-  constructor({ connect }: RunOptions) {
-    this.#connect = connect;
+  constructor({ connections }: RunOptions) {
+    this.#source = connections;
   }
 
   get main(): WinrmConnection {
-    this.#main ??= this.#connect();
+    this.#main ??= this.#source.connect();
     return this.#main;
   }
 
   get side(): WinrmConnection {
-    this.#side ??= this.#connect();
+    this.#side ??= this.#source.connect();
     return this.#side;
   }
 
-  close(): void {
-    this.#main?.close();
-    this.#side?.close();
+  release(): void {
+    for (const each of [this.#main, this.#side]) if (each !== undefined) this.#source.release(each);
   }
 }
 
@@ -99,7 +99,7 @@ type Begun = { shell: WinrmShell; command: string } | { shell: WinrmShell; error
 async function begin(options: RunOptions, connections: Connections): Promise<Begun> {
   const { line, settings, signal } = options;
   for (let tries = 1; ; tries += 1) {
-    const shell = await WinrmShell.create(connections.main, settings, signal);
+    const shell = await makeShell(connections.main, settings, signal);
     let asked = false;
     try {
       await options.beforeStart?.();
@@ -114,6 +114,21 @@ async function begin(options: RunOptions, connections: Connections): Promise<Beg
       const mayPass = isKnown && (error.kind === 'quota' || error.kind === 'shell_gone');
       if (!mayPass || tries === 2) throw error;
     }
+  }
+}
+
+/** A host may close a connection that was idle in the moment it is used. A shell that came of it goes when it is idle. */
+async function makeShell(
+  connection: WinrmConnection,
+  settings: ShellSettings,
+  signal: AbortSignal,
+): Promise<WinrmShell> {
+  const wasWarm = connection.isWarm;
+  try {
+    return await WinrmShell.create(connection, settings, signal);
+  } catch (error) {
+    if (!wasWarm || !(error instanceof WinrmError) || error.kind !== 'ambiguous') throw error;
+    return WinrmShell.create(connection, settings, signal);
   }
 }
 

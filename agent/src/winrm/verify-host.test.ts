@@ -1,6 +1,6 @@
 import { powershellBootstrap } from '@opsconductor/protocol';
 import { expect } from 'vitest';
-import { WinrmConnection } from './connection.ts';
+import { withoutPool } from './pool.ts';
 import { cmdRunner } from './powershell.ts';
 import { isSoundPowershell } from './testing/powershell-tree.ts';
 import { hostOfFile, optionsFor, winrmTest } from './testing/winrm-setup.ts';
@@ -32,8 +32,7 @@ const host = hostOfFile({
 
 async function verified(): Promise<Verified[]> {
   const all: Verified[] = [];
-  for await (const one of verifyHost(() => new WinrmConnection(optionsFor(host.fixture, 'http'))))
-    all.push(one);
+  for await (const one of verifyHost(withoutPool(optionsFor(host.fixture, 'http')))) all.push(one);
   return all;
 }
 

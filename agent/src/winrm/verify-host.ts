@@ -2,7 +2,7 @@
 // this against yet: it changes nothing there but a folder for temporary files, which it removes.
 import type { Binding } from '@opsconductor/protocol';
 import { ClixmlDecoder } from './clixml.ts';
-import type { WinrmConnection } from './connection.ts';
+import type { ConnectionSource } from './pool.ts';
 import { type CommandEnd, runCommand } from './run-command.ts';
 import { type Script, scriptCommand } from './script-command.ts';
 import { testHost } from './test-host.ts';
@@ -103,8 +103,8 @@ export const trials: readonly Trial[] = [
 export const endless = "Write-Output 'begun'; Start-Sleep -Seconds 600";
 
 /** One after the other; after what makes the rest pointless nothing more comes. */
-export async function* verifyHost(connect: () => WinrmConnection): AsyncGenerator<Verified> {
-  const connection = connect();
+export async function* verifyHost(connections: ConnectionSource): AsyncGenerator<Verified> {
+  const connection = connections.connect();
   try {
     yield {
       what: 'the host is reached, logs in and makes a shell',
@@ -120,24 +120,26 @@ export async function* verifyHost(connect: () => WinrmConnection): AsyncGenerato
     };
     return;
   } finally {
-    connection.close();
+    connections.release(connection);
   }
-  for (const trial of trials) yield await verify(connect, trial);
-  yield await verifyStop(connect);
+  for (const trial of trials) yield await verify(connections, trial);
+  yield await verifyStop(connections);
 }
 
-async function verify(connect: () => WinrmConnection, trial: Trial): Promise<Verified> {
+async function verify(connections: ConnectionSource, trial: Trial): Promise<Verified> {
   const { what, isGood } = trial;
-  const { end, stdout, stderr } = await run(connect, trial, new AbortController().signal);
+  const { end, stdout, stderr } = await run(connections, trial, new AbortController().signal);
   if (typeof end === 'string') return { what, ok: false, found: end };
   const code = end.how === 'exited' ? end.exitCode : undefined;
   const shown = `exit code ${code ?? 'unknown'}, stdout ${shortened(stdout)}, stderr ${shortened(stderr)}`;
   return { what, ok: end.how === 'exited' && isGood({ stdout, stderr, code }), found: shown };
 }
 
-async function verifyStop(connect: () => WinrmConnection): Promise<Verified> {
+async function verifyStop(connections: ConnectionSource): Promise<Verified> {
   const stop = new AbortController();
-  const { end } = await run(connect, { text: endless }, stop.signal, () => stop.abort(new Error('stopped')));
+  const { end } = await run(connections, { text: endless }, stop.signal, () =>
+    stop.abort(new Error('stopped')),
+  );
   const what = 'a command that is stopped is ended, and the host says so';
   if (typeof end === 'string') return { what, ok: false, found: end };
   const ok = end.how === 'stopped' && end.confirmed;
@@ -145,7 +147,7 @@ async function verifyStop(connect: () => WinrmConnection): Promise<Verified> {
 }
 
 async function run(
-  connect: () => WinrmConnection,
+  connections: ConnectionSource,
   script: Partial<Script> & Pick<Script, 'text'>,
   signal: AbortSignal,
   onStdout = () => {},
@@ -162,7 +164,7 @@ async function run(
   let end: CommandEnd | string;
   try {
     end = await runCommand({
-      connect,
+      connections,
       settings: { environment, workingDirectory: undefined, idleTimeoutS: 300 },
       line,
       input,

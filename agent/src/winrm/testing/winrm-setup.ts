@@ -12,6 +12,7 @@ import {
 } from '../../../../test/support/winrm.ts';
 // biome-ignore-end lint/style/noRestrictedImports: see above
 import { type ConnectionOptions, WinrmConnection } from '../connection.ts';
+import { withoutPool } from '../pool.ts';
 import { type CommandEnd, type RunOptions, runCommand } from '../run-command.ts';
 import { WinrmError } from '../winrm-error.ts';
 
@@ -84,7 +85,7 @@ export async function runOn(
   const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
   const { listener = 'http', connection } = more;
   const end = await runCommand({
-    connect: () => new WinrmConnection(optionsFor(fixture, listener, connection)),
+    connections: withoutPool(optionsFor(fixture, listener, connection)),
     settings: { environment: {}, workingDirectory: undefined, idleTimeoutS: 600 },
     line: { command, arguments: [] },
     input: Buffer.alloc(0),

@@ -1,0 +1,110 @@
+import { expect, onTestFinished } from 'vitest';
+import { WinrmPool, type WinrmPoolOptions } from './pool.ts';
+import { hostOfFile, optionsFor, runOn, winrmPassword, winrmTest, winrmUser } from './testing/winrm-setup.ts';
+
+const host = hostOfFile({ settings: { maxPollSeconds: 0.2 } });
+const exited = (exitCode: number) => ({ how: 'exited', exitCode, outputMayLack: false });
+
+function setup(options: WinrmPoolOptions = {}) {
+  const pool = new WinrmPool(options);
+  onTestFinished(() => pool.close());
+  const of = (owner = '1 1', more = {}) => pool.of(optionsFor(host.fixture, 'http', more), owner);
+  return { pool, of, run: (command: string) => runOn(host.fixture, command, { connections: of() }) };
+}
+
+winrmTest('commands that follow one another need one login, and leave no shell', async () => {
+  const t = setup();
+  for (let n = 0; n < 4; n += 1) expect((await t.run(`exit ${n}`)).end).toEqual(exited(n));
+  expect(t.pool.idle).toBe(1);
+  expect(await host.fixture.stats()).toMatchObject({ handshakes: 1, created: 4, shells: 0 });
+});
+
+winrmTest('commands at the same time have connections of their own', async () => {
+  const t = setup();
+  const ends = await Promise.all([1, 2, 3, 4].map((n) => t.run(`exit ${n}`)));
+  expect(ends.map(({ end }) => end)).toEqual([1, 2, 3, 4].map(exited));
+  expect(t.pool.idle).toBe(4);
+  await t.run('exit 0');
+  expect(t.pool.idle).toBe(4);
+  expect((await host.fixture.stats()).handshakes).toBe(4);
+});
+
+winrmTest('another credential, or another version of it, gets another connection', async () => {
+  const t = setup();
+  await t.run('exit 0');
+  const user = `FIXTURE\\${winrmUser}`;
+  const login = { method: 'ntlm', user, password: winrmPassword } as const;
+  for (const other of [t.of('1 2'), t.of('2 1'), t.of('1 1', { login })]) {
+    await runOn(host.fixture, 'true', { connections: other });
+  }
+  expect(t.pool.idle).toBe(4);
+  expect((await host.fixture.stats()).handshakes).toBe(4);
+});
+
+winrmTest('a session that the host has forgotten is made anew, and the command runs once', async () => {
+  const t = setup();
+  await t.run('exit 0');
+  await host.fixture.forgetSessions();
+  expect((await t.run('exit 5')).end).toEqual(exited(5));
+  const { handshakes, requests } = await host.fixture.stats();
+  expect(handshakes).toBe(2);
+  expect(requests.filter((action) => action === 'Command')).toHaveLength(2);
+});
+
+winrmTest('a command that was begun on a session that is then refused is not begun again', async () => {
+  const t = setup();
+  await t.run('exit 0');
+  await host.fixture.mishap({ action: 'Command', what: '401' });
+  expect((await t.run('exit 5')).end).toMatchObject({ how: 'lost', error: { kind: 'ambiguous' } });
+  expect((await host.fixture.stats()).requests.filter((action) => action === 'Command')).toHaveLength(2);
+});
+
+winrmTest('what a shell is asked beside its command is asked again on a new session', async () => {
+  const t = setup();
+  await t.run('exit 0');
+  for (const action of ['Create', 'Receive', 'Delete']) {
+    await host.fixture.mishap({ action, what: '401' });
+    expect((await t.run('exit 6')).end).toEqual(exited(6));
+  }
+  const stop = new AbortController();
+  await host.fixture.mishap({ action: 'Signal', what: '401' });
+  const connections = t.of();
+  const onOutput = () => stop.abort(new Error('stopped'));
+  const { end } = await runOn(host.fixture, 'echo ready; sleep 1000', {
+    connections,
+    onOutput,
+    signal: stop.signal,
+  });
+  expect(end).toMatchObject({ how: 'stopped', confirmed: true });
+  expect((await host.fixture.stats()).shells).toBe(0);
+});
+
+winrmTest('a connection that the host closes in the moment it is used costs no command', async () => {
+  const t = setup();
+  await t.run('exit 0');
+  await host.fixture.mishap({ action: 'Create', what: 'drop' });
+  expect((await t.run('exit 4')).end).toEqual(exited(4));
+  // The first login of a command tells of the host itself.
+  t.pool.close();
+  await host.fixture.mishap({ action: 'Create', what: 'drop' });
+  await expect(t.run('exit 4')).rejects.toMatchObject({ kind: 'ambiguous' });
+});
+
+winrmTest('no more is kept than was allowed, and nothing after the pool is closed', async () => {
+  const t = setup({ maxIdlePerHost: 2, maxIdle: 3 });
+  const three = () => Promise.all([1, 2, 3].map((n) => t.run(`exit ${n}`)));
+  await three();
+  expect(t.pool.idle).toBe(2);
+  for (const owner of ['a', 'b']) await runOn(host.fixture, 'true', { connections: t.of(owner) });
+  expect(t.pool.idle).toBe(3);
+  t.pool.close();
+  expect(t.pool.idle).toBe(0);
+  await t.run('exit 0');
+  expect(t.pool.idle).toBe(0);
+});
+
+winrmTest('a connection that nobody uses is closed', async () => {
+  const t = setup({ idleMs: 0 });
+  await t.run('exit 0');
+  await expect.poll(() => t.pool.idle).toBe(0);
+});
