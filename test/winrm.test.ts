@@ -1,7 +1,15 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Jobs on targets that are reached by WinRM, through server and agent, on a host whose cryptography is not ours.
-import { powershellBootstrap, type RunDetail, type TestResult } from '@opsconductor/protocol';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  powershellBootstrap,
+  type RunDetail,
+  type StepTransfers,
+  type TestResult,
+} from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fileServer } from '../agent/src/winrm/files/file-server.ts';
 import { cmdRunner } from '../agent/src/winrm/powershell.ts';
 import { ensureWinrmFixture } from './support/packages.ts';
 import { storeCredential } from './support/sealed-credential.ts';
@@ -55,8 +63,8 @@ let windows: Awaited<ReturnType<typeof setupWinrm>>;
 
 beforeAll(async () => {
   if (missing) return;
-  t = await setup();
-  host = await startWinrm({ emulated: { bootstrap: powershellBootstrap, cmdRunner } });
+  t = await setup({ files: true });
+  host = await startWinrm({ emulated: { bootstrap: powershellBootstrap, cmdRunner, fileServer } });
   windows = await setupWinrm(t, host);
 });
 afterAll(async () => {
@@ -65,8 +73,10 @@ afterAll(async () => {
 });
 
 test.skipIf(missing)(
-  'jobs run by WinRM, sealed over HTTP and over HTTPS, with values, exit codes and a cancel',
+  'jobs run by WinRM, sealed over HTTP and over HTTPS, with values, exit codes, files and a cancel',
   async () => {
+    await mkdir(host.drive, { recursive: true });
+    await writeFile(join(t.filesDir, 'app.txt'), 'of the application');
     for (const id of [windows.sealed, windows.tls]) {
       const { body } = await t.api.post<TestResult>(`/api/v1/targets/${id}/test`);
       expect(body).toMatchObject({ ok: true, serverVersion: expect.stringContaining('Stack: 3.0') });
@@ -92,6 +102,15 @@ test.skipIf(missing)(
               expected_exit_codes: [10],
             },
           },
+          {
+            name: 'three',
+            type: 'winrm.copy',
+            config: {
+              local_path: join(t.filesDir, '*.txt'),
+              remote_path: 'C:\\apps\\${{ target.name }}',
+              create_directories: true,
+            },
+          },
         ],
       },
       [windows.sealed, windows.tls],
@@ -99,8 +118,17 @@ test.skipIf(missing)(
     );
     expect(await reader.end()).toBe('succeeded');
     for (const step of await t.steps(id)) {
-      expect(reader.text(step.id)).toBe(step.stepNumber === 1 ? 'one: a "quoted" $word\n' : 'two x\n');
+      const said = ['one: a "quoted" $word\n', 'two x\n', expect.stringContaining('1 created')];
+      expect(reader.text(step.id)).toEqual(said[step.stepNumber - 1]);
     }
+    for (const name of ['win-http', 'win-https']) {
+      const copied = await readFile(join(host.drive, 'apps', name, 'app.txt'), 'utf8');
+      expect(copied).toBe('of the application');
+    }
+    const third = (await t.steps(id)).find(({ stepNumber }) => stepNumber === 3);
+    const { body } = await t.api.get<StepTransfers>(`/api/v1/runs/${id}/steps/${third?.id}/transfers`);
+    expect(body.items).toMatchObject([{ operation: 'upload', fileSize: 18, status: 'completed' }]);
+    expect(body.items[0]?.remotePath).toMatch(/^C:\\apps\\win-https?\\app\.txt$/);
 
     const cancelled = await windows.start(
       {

@@ -17,4 +17,5 @@ export const capabilities: readonly AgentCapability[] = [
   'sftp.upload',
   'sftp.download',
   'sftp.sync',
+  'winrm.copy',
 ];

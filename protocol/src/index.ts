@@ -71,5 +71,6 @@ export * from './steps/sftp-sync.ts';
 export * from './steps/sftp-upload.ts';
 export * from './steps/ssh-copy.ts';
 export * from './steps/ssh-exec.ts';
+export * from './steps/winrm-copy.ts';
 export * from './steps/winrm-exec.ts';
 export * from './validation.ts';

@@ -41,10 +41,10 @@ export interface WinrmStats {
 
 export interface WinrmFixtureOptions {
   /** Programs that stand-ins for powershell.exe know, by their whole text, and what of /bin/sh stands for which script. */
-  emulated?: { bootstrap: string; cmdRunner: string; scripts?: Record<string, string> };
+  emulated?: { bootstrap: string; cmdRunner: string; scripts?: Record<string, string>; fileServer?: string };
   /** With a KDC of its own; `KRB5_CONFIG` of whoever is to log in by Kerberos must be its `krb5Config`. */
   kerberos?: boolean;
-  /** What hosts have configured: `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
+  /** What hosts have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
   settings?: Record<string, unknown>;
 }
 
@@ -190,6 +190,11 @@ export class WinrmFixture {
   /** For `KRB5_CONFIG`. */
   get krb5Config(): string {
     return join(this.dir, 'krb5.conf');
+  }
+
+  /** What the host calls `C:\\`; made by whoever uses it. */
+  get drive(): string {
+    return join(this.dir, 'drives/C');
   }
 
   /** Of the user. */

@@ -58,6 +58,12 @@ if line() != "end":
     refuse("the script did not arrive whole")
 if script == known["cmdRunner"]:
     sys.exit(run_batch(values["OPSRUN_batch"]))
+if script == known.get("fileServer"):
+    # pylint: disable=import-outside-toplevel
+    import file_server
+
+    file_server.main(sys.stdin.buffer)
+    sys.exit(0)
 if script in known.get("scripts", {}):
     script = "# sh\n" + known["scripts"][script]
 first, _, rest = script.partition("\n")

@@ -55,6 +55,11 @@ class Host:
         """Status and body of a reply."""
         if request.is_identify:
             return 200, soap.IDENTIFIED
+        if request.is_configuration:
+            # Administrators alone may read it.
+            most = self.settings.get("maxEnvelope", 512_000)
+            told = self.settings.get("tellsConfiguration", True)
+            return (200, soap.configuration(most)) if told else (500, soap.fault("denied"))
         with self.lock:
             if request.message_id in self.message_ids:
                 return 500, soap.fault("schema")
@@ -178,6 +183,8 @@ class Handler(BaseHTTPRequestHandler):
         if sealed:
             body = self.unseal(body)
         try:
+            if len(body) > host.settings.get("maxEnvelope", 512_000):
+                raise ValueError("larger than the host takes")
             request = soap.Request(body)
         except (ValueError, AttributeError, soap.ElementTree.ParseError) as error:
             with host.lock:

@@ -23,7 +23,8 @@ class Command:
         self.done_told = False
         self.exit_file = os.path.join(settings["dir"], f"exit-{self.id}")
         line = command_line(command, arguments, settings)
-        environment = {**os.environ, **shell.environment, "FIXTURE_EXIT": self.exit_file}
+        environment = {**os.environ, **shell.environment, "FIXTURE_EXIT": self.exit_file, "FIXTURE_DRIVES": settings["dir"] + "/drives"}
+        environment["FIXTURE_DRIVE_BYTES"] = str(settings.get("driveBytes") or "")
         self.process = subprocess.Popen(
             line,
             cwd=shell.directory,

@@ -37,7 +37,7 @@ class Request:
         self.header, self.body = root.find(S + "Header"), root.find(S + "Body")
         self.is_identify = self.body is not None and self.body.find(I + "Identify") is not None
         if self.is_identify:
-            self.action, self.message_id = "Identify", ""
+            self.action, self.message_id, self.is_configuration = "Identify", "", False
             return
         needed = ("To", "ReplyTo", "Action", "MessageID")
         for name in needed:
@@ -52,6 +52,8 @@ class Request:
         self.action = self.header.findtext(A + "Action").strip().rsplit("/", 1)[-1]
         self.most = int(self.header.findtext(W + "MaxEnvelopeSize"))
         self.seconds = duration(self.header.findtext(W + "OperationTimeout"))
+        resource = self.header.findtext(W + "ResourceURI").strip()
+        self.is_configuration = self.action == "Get" and resource.endswith("/wsman/1/config")
         selectors = self.header.findall(f"{W}SelectorSet/{W}Selector")
         self.shell_id = next((each.text for each in selectors if each.get("Name") == "ShellId"), None)
         self.options = {each.get("Name"): each.text for each in self.header.findall(f"{W}OptionSet/{W}Option")}
@@ -107,6 +109,13 @@ def created(shell_id):
         f"<x:ResourceCreated><a:ReferenceParameters><w:SelectorSet><w:Selector Name=\"ShellId\">{shell_id}</w:Selector>"
         "</w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>"
         f"<rsp:Shell><rsp:ShellId>{shell_id}</rsp:ShellId></rsp:Shell>"
+    )
+
+
+def configuration(most):
+    return (
+        '<cfg:Config xmlns:cfg="http://schemas.microsoft.com/wbem/wsman/1/config">'
+        f"<cfg:MaxEnvelopeSizekb>{most // 1024}</cfg:MaxEnvelopeSizekb></cfg:Config>"
     )
 
 

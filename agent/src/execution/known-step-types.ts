@@ -10,7 +10,8 @@ import { sftpUpload } from '../steps/sftp-upload.ts';
 import { sshCopy } from '../steps/ssh-copy.ts';
 import { sshExec } from '../steps/ssh-exec.ts';
 import type { StepContext, StepType } from '../steps/step-type.ts';
-import type { WinrmPolicy } from '../steps/winrm-connection-options.ts';
+import type { WinrmDeps } from '../steps/winrm-connection-options.ts';
+import { winrmCopy } from '../steps/winrm-copy.ts';
 import { winrmExec } from '../steps/winrm-exec.ts';
 
 /** A step type and how its configuration is checked before it sees it. */
@@ -48,11 +49,7 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
   };
 }
 
-export function standardStepTypes(
-  pool: SshPool,
-  policy: AgentPolicy,
-  winrmPolicy: WinrmPolicy = {},
-): KnownStepTypes {
+export function standardStepTypes(pool: SshPool, policy: AgentPolicy, winrm: WinrmDeps): KnownStepTypes {
   const transfers = { pool, policy };
   return new Map([
     ['ssh.exec', knownStepType(sshExec(pool), stepConfigSchemas['ssh.exec'])],
@@ -60,6 +57,7 @@ export function standardStepTypes(
     ['sftp.upload', knownStepType(sftpUpload(transfers), stepConfigSchemas['sftp.upload'])],
     ['sftp.download', knownStepType(sftpDownload(transfers), stepConfigSchemas['sftp.download'])],
     ['sftp.sync', knownStepType(sftpSync(transfers), stepConfigSchemas['sftp.sync'])],
-    ['winrm.exec', knownStepType(winrmExec(winrmPolicy), stepConfigSchemas['winrm.exec'])],
+    ['winrm.exec', knownStepType(winrmExec(winrm), stepConfigSchemas['winrm.exec'])],
+    ['winrm.copy', knownStepType(winrmCopy({ ...winrm, policy }), stepConfigSchemas['winrm.copy'])],
   ]);
 }

@@ -123,7 +123,14 @@ export class TreeCopy {
         if (entry.name.startsWith(temporaryPrefix)) continue;
         const path = relative === '' ? entry.name : `${relative}/${entry.name}`;
         if (!plan.filter(path, entry.kind === 'directory')) continue;
-        const item = { entry, from, to, toName: entry.name, there: there.get(entry.name), relative: path };
+        const item = {
+          entry,
+          from,
+          to,
+          toName: entry.name,
+          there: there.get(sameName(to, entry.name)),
+          relative: path,
+        };
         if (isSafeName(entry.name) && isReadable(entry.name))
           work.push(this.#watched(await this.#roomFor(item, depth)));
         else report.fail(path, badName(entry.name), this.#row(item));
@@ -359,7 +366,11 @@ function endsAll(error: unknown): boolean {
 }
 
 async function entriesOf(directory: Directory): Promise<Map<string, Entry>> {
-  return new Map((await directory.list()).map((entry) => [entry.name, entry]));
+  return new Map((await directory.list()).map((entry) => [sameName(directory, entry.name), entry]));
+}
+
+function sameName(directory: Directory, name: string): string {
+  return directory.sameName?.(name) ?? name;
 }
 
 /** A try whose answer was lost may have made it. */

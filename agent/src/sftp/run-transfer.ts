@@ -1,5 +1,5 @@
 // A transfer from its plan to its outcome: finds both ends, copies, deletes what a mirror is to delete, and says how it went.
-import type { StepOutcome } from '@opsconductor/protocol';
+import type { StepOutcome, TransferRow } from '@opsconductor/protocol';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
 import type { SshPool } from '../ssh/pool.ts';
 import type { StepContext } from '../steps/step-type.ts';
@@ -17,6 +17,7 @@ import { TransferLines } from './transfer-lines.ts';
 import { endOutcome, failureOutcome } from './transfer-outcomes.ts';
 import type { TransferPlan } from './transfer-plan.ts';
 import { TransferReport } from './transfer-report.ts';
+import type { Tree } from './tree.ts';
 
 /** How long a stop waits for what is under way on the target. */
 const stopGraceMs = 3_000;
@@ -26,12 +27,41 @@ export interface TransferDeps {
   policy: AgentPolicy;
 }
 
-export async function runTransfer(
+/** The target's end of a transfer: over SFTP, or by what can do the same. */
+export interface TargetEnd {
+  readonly tree: Tree;
+  /** The connection that carried it last, where that is told. */
+  readonly carrier?: StepOutcome['ssh'];
+  /** Reaches the target. Rejects with an `SshError`, or with the signal's reason. */
+  open(): Promise<unknown>;
+  close(): void | Promise<void>;
+  /** A path as people write it there; as it is, unless told. */
+  shownPath?(path: string): string;
+}
+
+export function runTransfer(
   deps: TransferDeps,
   plan: TransferPlan,
   context: StepContext,
 ): Promise<StepOutcome> {
   const link = new SftpLink(deps.pool, context);
+  return transferBetween(deps, plan, context, {
+    tree: new RemoteTree(link),
+    get carrier() {
+      return link.carrier;
+    },
+    open: () => link.session(),
+    close: () => link.close(),
+  });
+}
+
+/** The same to whatever end. */
+export async function transferBetween(
+  deps: Pick<TransferDeps, 'policy'>,
+  plan: TransferPlan,
+  context: StepContext,
+  end: TargetEnd,
+): Promise<StepOutcome> {
   const lines = new TransferLines(context.output);
   const report = new TransferReport((failure) => lines.failed(failure));
   const meter = new ProgressMeter((progress) => context.transfers.progress(progress));
@@ -39,7 +69,7 @@ export async function runTransfer(
   // A server that says nothing more must not hold up a stop; until then what is half is removed.
   let stopTimer: NodeJS.Timeout | undefined;
   const onStop = () => {
-    stopTimer = setTimeout(() => link.close(), stopGraceMs);
+    stopTimer = setTimeout(() => void end.close(), stopGraceMs);
   };
   context.signal.addEventListener('abort', onStop);
   let outcome: StepOutcome;
@@ -49,27 +79,27 @@ export async function runTransfer(
     context.signal.removeEventListener('abort', onStop);
     clearTimeout(stopTimer);
     meter.stop();
-    link.close();
+    await end.close();
   }
   if (beganMs === undefined) return outcome;
   const elapsedMs = Math.round(performance.now() - beganMs);
   for (const row of report.rows)
     if (row.status === 'planned') lines.planned(row.operation, pathOf(row, plan));
   lines.sumUp(report.totals, plan, elapsedMs);
-  context.transfers.report({ totals: report.totals, rows: report.rows });
+  context.transfers.report({ totals: report.totals, rows: report.rows.map(shown) });
   return {
     ...outcome,
     executionTimeMs: elapsedMs,
-    ...(link.carrier === undefined ? {} : { ssh: link.carrier }),
+    ...(end.carrier === undefined ? {} : { ssh: end.carrier }),
   };
 
   async function transfer(): Promise<StepOutcome> {
-    const trees = { local: new LocalTree(deps.policy), remote: new RemoteTree(link) };
+    const trees = { local: new LocalTree(deps.policy), remote: end.tree };
     let ends: Ends | undefined;
     try {
       // What this agent may not do needs no connection.
       await trees.local.check(plan.localPath, plan.direction === 'pull' && !plan.dryRun);
-      await link.session();
+      await end.open();
       await context.beforeStart();
       beganMs = performance.now();
       meter.start();
@@ -81,6 +111,11 @@ export async function runTransfer(
     } finally {
       if (ends !== undefined) await closeEnds(ends);
     }
+  }
+
+  function shown(row: TransferRow): TransferRow {
+    if (row.remotePath === undefined || end.shownPath === undefined) return row;
+    return { ...row, remotePath: end.shownPath(row.remotePath) };
   }
 
   async function copyAndDelete(ends: Ends): Promise<void> {

@@ -56,6 +56,8 @@ export interface SinkOptions {
 export interface Directory {
   /** For people. */
   readonly path: string;
+  /** The same for all names that are one name there; the name itself unless told. */
+  sameName?(name: string): string;
   list(): Promise<Entry[]>;
   /** What is there under the name, links not followed. */
   look(name: string): Promise<Entry | undefined>;

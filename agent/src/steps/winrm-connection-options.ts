@@ -2,6 +2,7 @@
 import { resolveTarget } from '../ssh/resolve-target.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { ConnectionOptions } from '../winrm/connection.ts';
+import type { ConnectionSource, WinrmPool } from '../winrm/pool.ts';
 import type { StepContext } from './step-type.ts';
 
 export interface WinrmPolicy {
@@ -9,7 +10,17 @@ export interface WinrmPolicy {
   allowUnverified?: boolean;
 }
 
+export interface WinrmDeps extends WinrmPolicy {
+  pool: WinrmPool;
+}
+
 type Given = Pick<StepContext, 'target' | 'credential' | 'checkAddresses'>;
+
+/** @throws {SshError} as `winrmConnectionOptions`. */
+export function winrmConnections(given: Given, deps: WinrmDeps): ConnectionSource {
+  const { id, version } = given.credential;
+  return deps.pool.of(winrmConnectionOptions(given, deps), `${id} ${version}`);
+}
 
 /** @throws {SshError} for what can't be used together, or what the agent does not allow. */
 export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): ConnectionOptions {

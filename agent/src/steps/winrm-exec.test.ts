@@ -1,6 +1,8 @@
 import { type Binding, powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
 import { expect, onTestFinished } from 'vitest';
 import { SshError } from '../ssh/ssh-error.ts';
+import { fileServer } from '../winrm/files/file-server.ts';
+import { WinrmPool } from '../winrm/pool.ts';
 import { cmdRunner, powershellLine } from '../winrm/powershell.ts';
 import { isSoundPowershell } from '../winrm/testing/powershell-tree.ts';
 import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../winrm/testing/winrm-setup.ts';
@@ -37,9 +39,12 @@ function setup(more: Partial<StepContext> = {}) {
     checkAddresses: () => {},
     ...more,
   };
-  const step = winrmExec({ limits: { retryMs: 10, reconnectMs: 500 } });
+  const pool = new WinrmPool();
+  onTestFinished(() => pool.close());
+  const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 500 } });
   return {
     sink,
+    pool,
     context,
     run: (config: WinrmExecConfig) => step.execute(config, context),
     stop: (cause: StopRequest['cause'] = 'cancelled', killGraceMs = 5_000) =>
@@ -156,11 +161,9 @@ winrmTest('what keeps a command from starting fails the step with its reason', a
   const refused = await run({ target: unverified });
   expect(refused).toMatchObject({ status: 'failed', reason: 'certificate_refused' });
   expect(refused.advice).toContain('--allow-unverified-winrm');
+  const { pool, context } = setup({ target: unverified });
   expect(
-    await winrmExec({ allowUnverified: true }).execute(
-      { command: sh('true') },
-      setup({ target: unverified }).context,
-    ),
+    await winrmExec({ pool, allowUnverified: true }).execute({ command: sh('true') }, context),
   ).toMatchObject({ status: 'succeeded' });
   const { certificate } = host.fixture.certificate('sha256');
   expect(await run({ target: { ...secure, winrm: { ...https, ca: certificate } } })).toMatchObject({
@@ -191,7 +194,7 @@ winrmTest('a directory that is not there fails the step before it starts', async
 winrmTest(
   'the shipped programs are PowerShell of the grammar, and fit a command line of cmd.exe',
   async () => {
-    for (const program of [powershellBootstrap, cmdRunner]) {
+    for (const program of [powershellBootstrap, cmdRunner, fileServer]) {
       expect(await isSoundPowershell(program)).toBe(true);
       // Newer than Windows PowerShell 5.1: operators ?? ?. ?: && ||, and what needs -Parallel or -AsUTC.
       expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);

@@ -2,24 +2,23 @@
 import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
 import { ClixmlDecoder } from '../winrm/clixml.ts';
-import { WinrmConnection } from '../winrm/connection.ts';
 import { type CommandEnd, type RunLimits, runCommand } from '../winrm/run-command.ts';
 import { scriptCommand } from '../winrm/script-command.ts';
 import type { ShellSettings } from '../winrm/soap.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
 import type { OutputSink, StepContext, StepType, StopRequest } from './step-type.ts';
-import { type WinrmPolicy, winrmConnectionOptions } from './winrm-connection-options.ts';
+import { type WinrmDeps, winrmConnections } from './winrm-connection-options.ts';
 import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
 
-export interface WinrmExecOptions extends WinrmPolicy {
+export interface WinrmExecOptions extends WinrmDeps {
   limits?: Partial<RunLimits>;
 }
 
 /** Nobody but the agent that made a shell knows of it: the host removes it when it has not heard of that agent for so long. */
 const idleTimeoutS = 900;
 
-export function winrmExec(options: WinrmExecOptions = {}): StepType<WinrmExecConfig> {
+export function winrmExec(options: WinrmExecOptions): StepType<WinrmExecConfig> {
   return { type: 'winrm.exec', execute: (config, context) => execute(options, config, context) };
 }
 
@@ -33,9 +32,8 @@ async function execute(
   let startedMs: number | undefined;
   let end: CommandEnd;
   try {
-    const connection = winrmConnectionOptions(context, options);
     end = await runCommand({
-      connect: () => new WinrmConnection(connection),
+      connections: winrmConnections(context, options),
       ...commandOf(config, context),
       onOutput: (stream, bytes) => output.write(stream, bytes),
       beforeStart: async () => {

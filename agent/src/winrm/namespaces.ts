@@ -8,12 +8,14 @@ export const namespaces = {
   shell: 'http://schemas.microsoft.com/wbem/wsman/1/windows/shell',
   transfer: 'http://schemas.xmlsoap.org/ws/2004/09/transfer',
   fault: 'http://schemas.microsoft.com/wbem/wsman/1/wsmanfault',
+  config: 'http://schemas.microsoft.com/wbem/wsman/1/config',
   identity: 'http://schemas.dmtf.org/wbem/wsman/identity/1/wsmanidentity.xsd',
 } as const;
 
 export const actions = {
   create: 'http://schemas.xmlsoap.org/ws/2004/09/transfer/Create',
   delete: 'http://schemas.xmlsoap.org/ws/2004/09/transfer/Delete',
+  get: 'http://schemas.xmlsoap.org/ws/2004/09/transfer/Get',
   command: 'http://schemas.microsoft.com/wbem/wsman/1/windows/shell/Command',
   receive: 'http://schemas.microsoft.com/wbem/wsman/1/windows/shell/Receive',
   send: 'http://schemas.microsoft.com/wbem/wsman/1/windows/shell/Send',

@@ -22,7 +22,7 @@ const pollTimeoutMs = 90_000;
 /** For what ought to be answered at once. */
 const answerTimeoutMs = 30_000;
 
-function addressingOf(connection: WinrmConnection): Addressing {
+export function addressingOf(connection: WinrmConnection): Addressing {
   const { url: to, maxEnvelopeBytes } = connection;
   return { to, maxEnvelopeBytes, operationTimeoutS };
 }

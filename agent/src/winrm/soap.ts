@@ -15,6 +15,8 @@ export interface Addressing {
 
 interface Request {
   action: string;
+  /** A shell unless told. */
+  resource?: string;
   body: string;
   shellId?: string;
   options?: Record<string, string>;
@@ -110,6 +112,11 @@ export function deleteMessage(addressing: Addressing, shellId: string): string {
   return envelope(addressing, { action: actions.delete, shellId, body: '' });
 }
 
+/** Asks how WinRM is configured; administrators are told. */
+export function configurationMessage(addressing: Addressing): string {
+  return envelope(addressing, { action: actions.get, resource: namespaces.config, body: '' });
+}
+
 /** Asks what the host is; needs no shell. */
 export function identifyMessage(): string {
   return (
@@ -118,7 +125,8 @@ export function identifyMessage(): string {
   );
 }
 
-function envelope(addressing: Addressing, { action, body, shellId, options }: Request): string {
+function envelope(addressing: Addressing, request: Request): string {
+  const { action, resource = cmdShell, body, shellId, options } = request;
   const { to, maxEnvelopeBytes, operationTimeoutS } = addressing;
   const selectors =
     shellId === undefined
@@ -136,7 +144,7 @@ function envelope(addressing: Addressing, { action, body, shellId, options }: Re
     `<a:MessageID>uuid:${randomUUID().toUpperCase()}</a:MessageID>`,
     '<w:Locale s:mustUnderstand="false" xml:lang="en-US"/><p:DataLocale s:mustUnderstand="false" xml:lang="en-US"/>',
     `<w:OperationTimeout>PT${operationTimeoutS}S</w:OperationTimeout>`,
-    `<w:ResourceURI s:mustUnderstand="true">${cmdShell}</w:ResourceURI>`,
+    `<w:ResourceURI s:mustUnderstand="true">${resource}</w:ResourceURI>`,
     `<a:Action s:mustUnderstand="true">${action}</a:Action>`,
     selectors,
     set === '' ? '' : `<w:OptionSet>${set}</w:OptionSet>`,

@@ -49,6 +49,7 @@ export const agentCapabilities = [
   'sftp.upload',
   'sftp.download',
   'sftp.sync',
+  'winrm.copy',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 

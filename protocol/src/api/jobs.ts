@@ -27,6 +27,7 @@ export const stepTypes = [
   'sftp.download',
   'sftp.sync',
   'winrm.exec',
+  'winrm.copy',
 ] as const;
 export type StepTypeName = (typeof stepTypes)[number];
 

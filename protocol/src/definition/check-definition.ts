@@ -111,7 +111,8 @@ function standIn(type: string, field: string, text: string): string {
   if (field === 'working_directory') return type.startsWith('winrm.') ? 'C:\\' : '/';
   if (field !== 'local_path' && field !== 'remote_path') return 'x';
   // What stands beside the placeholders is looked at.
-  return text.replace(/^\$\{\{.*?\}\}/s, '/x').replaceAll(/\$\{\{.*?\}\}/gs, 'x');
+  const first = type === 'winrm.copy' && field === 'remote_path' ? 'C:\\x' : '/x';
+  return text.replace(/^\$\{\{.*?\}\}/s, first).replaceAll(/\$\{\{.*?\}\}/gs, 'x');
 }
 
 /** Those at places of which nothing was told. */

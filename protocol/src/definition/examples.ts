@@ -100,4 +100,18 @@ export const exampleSteps: Readonly<Record<StepTypeName, readonly unknown[]>> = 
     },
   ],
   'winrm.exec': [{ command: 'Get-Service -Name Spooler', timeout: 30, working_directory: 'C:\\temp' }],
+  'winrm.copy': [
+    {
+      local_path: '/srv/files/app',
+      remote_path: 'C:\\Program Files\\${{ target.name }}',
+      create_directories: true,
+      exclude: ['*.tmp'],
+    },
+    {
+      direction: 'pull',
+      remote_path: 'C:\\logs\\*.log',
+      local_path: '/srv/collected/${{ target.name }}/',
+      create_directories: true,
+    },
+  ],
 };

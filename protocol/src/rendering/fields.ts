@@ -14,7 +14,7 @@ export interface TextField {
   /** Of `text`: takes arrays and objects, as JSON. */
   takesJson?: boolean;
   /** Of `text`: what the value must be like. */
-  rule?: 'path' | 'windows_path' | 'agent_path' | 'target_path';
+  rule?: 'path' | 'windows_path' | 'agent_path' | 'target_path' | 'windows_target_path';
 }
 
 /** All texts in a configuration, in order. */
@@ -38,7 +38,9 @@ function roleOf(
   const [first, second] = keys;
   if (stepConfigSchema(type) === undefined) return { kind: 'none' };
   if (keys.length === 1 && first === 'local_path') return { kind: 'text', rule: 'agent_path' };
-  if (keys.length === 1 && first === 'remote_path') return { kind: 'text', rule: 'target_path' };
+  if (keys.length === 1 && first === 'remote_path') {
+    return { kind: 'text', rule: type === 'winrm.copy' ? 'windows_target_path' : 'target_path' };
+  }
   if (keys.length === 1 && first === 'command') return { kind: 'shell', language: languageOf(type, config) };
   if (keys.length === 1 && first === 'working_directory') {
     return { kind: 'text', rule: type === 'winrm.exec' ? 'windows_path' : 'path' };

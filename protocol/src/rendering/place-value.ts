@@ -46,11 +46,12 @@ export function wholeTextProblem({ keys, rule }: TextField, text: string): strin
   if (rule === 'target_path' && !/^~?\//.test(text)) {
     return 'is no absolute path: it must begin with /, or with ~/ in the home directory';
   }
-  if ((rule === 'agent_path' || rule === 'target_path') && text.split('/').includes('..')) {
+  const isOfFile = rule === 'agent_path' || rule === 'target_path' || rule === 'windows_target_path';
+  if (isOfFile && text.split(rule === 'windows_target_path' ? /[\\/]/ : '/').includes('..')) {
     return 'has .. in it, which could lead out of where it is meant to be';
   }
   if (rule === 'path' && !text.startsWith('/')) return 'is no absolute path: it must begin with /';
-  if (rule === 'windows_path' && !/^([A-Za-z]:[\\/]|\\\\)/.test(text)) {
+  if ((rule === 'windows_path' || rule === 'windows_target_path') && !/^([A-Za-z]:[\\/]|\\\\)/.test(text)) {
     return 'is no absolute path: it must begin with a drive, as C:\\, or with \\\\';
   }
   const limit = rule === undefined ? (keys[0] === 'environment' ? 131_072 : undefined) : 4_096;

@@ -13,3 +13,6 @@ export const pointerPattern = '^(/[^\\u0000]*)?$';
 export const agentPathPattern = '^(/|\\$\\{\\{)(?!(.*/)?\\.\\.(/|$))[^\\u0000]*$';
 /** The same on a target, where `~/` is the home directory of who logs in. */
 export const targetPathPattern = '^(~?/|\\$\\{\\{)(?!(.*/)?\\.\\.(/|$))[^\\u0000]*$';
+/** The same on a Windows target. */
+export const windowsPathPattern =
+  '^([A-Za-z]:[\\\\/]|\\\\\\\\|\\$\\{\\{)(?!(.*[\\\\/])?\\.\\.([\\\\/]|$))[^\\u0000]*$';

@@ -6,6 +6,7 @@ import { SftpSyncConfigSchema } from './sftp-sync.ts';
 import { SftpUploadConfigSchema } from './sftp-upload.ts';
 import { SshCopyConfigSchema } from './ssh-copy.ts';
 import { SshExecConfigSchema } from './ssh-exec.ts';
+import { WinrmCopyConfigSchema } from './winrm-copy.ts';
 import { WinrmExecConfigSchema } from './winrm-exec.ts';
 
 export const stepConfigSchemas = {
@@ -15,6 +16,7 @@ export const stepConfigSchemas = {
   'sftp.download': SftpDownloadConfigSchema,
   'sftp.sync': SftpSyncConfigSchema,
   'winrm.exec': WinrmExecConfigSchema,
+  'winrm.copy': WinrmCopyConfigSchema,
 } as const satisfies Record<StepTypeName, TSchema>;
 
 /** The configuration schema of a step type; undefined for a type that this version does not know. */

@@ -54,14 +54,18 @@ export const createDirectoriesField = Flag(
 );
 
 /** Of a copy, which says what becomes of a file that is there already. */
-export const overwriteField = Type.Optional(
-  Type.Enum(['always', 'different', 'newer', 'never', 'fail'], {
-    default: 'always',
-    title: 'Overwrite',
-    description:
-      'What becomes of a file that is there: always replaced; replaced when size or time is different; when the source is newer; left alone; or the file fails.',
-  }),
-);
+export const overwriteFieldOf = (
+  isDefault: 'always' | 'different',
+  different = 'replaced when size or time is different',
+) =>
+  Type.Optional(
+    Type.Enum(['always', 'different', 'newer', 'never', 'fail'], {
+      default: isDefault,
+      title: 'Overwrite',
+      description: `What becomes of a file that is there: always replaced; ${different}; when the source is newer; left alone; or the file fails.`,
+    }),
+  );
+export const overwriteField = overwriteFieldOf('always');
 
 export const preservePermissionsField = (isDefault: boolean) =>
   Flag(
@@ -102,6 +106,31 @@ export const symlinksField = Type.Optional(
   }),
 );
 
+export const resumeField = Flag(
+  true,
+  'Resume',
+  'Whether a large file that was broken off is gone on with, after what is there was compared',
+);
+
+export const retriesField = Type.Optional(
+  Type.Integer({
+    minimum: 0,
+    maximum: 10,
+    default: 3,
+    title: 'Retries',
+    description: 'How often a file is tried again when the connection breaks or the file changes meanwhile',
+  }),
+);
+
+export const bandwidthLimitField = Type.Optional(
+  Type.Integer({
+    minimum: 1,
+    maximum: 10_000_000,
+    title: 'Bandwidth limit',
+    description: 'KiB a second; as fast as it goes unless told',
+  }),
+);
+
 /** How hard it tries, and how it makes sure. */
 export const conductFields = {
   verify: Type.Optional(
@@ -111,26 +140,7 @@ export const conductFields = {
       description: 'What is compared after each file: its size, or the SHA-256 of both sides',
     }),
   ),
-  resume: Flag(
-    true,
-    'Resume',
-    'Whether a large file that was broken off is gone on with, after what is there was compared',
-  ),
-  retries: Type.Optional(
-    Type.Integer({
-      minimum: 0,
-      maximum: 10,
-      default: 3,
-      title: 'Retries',
-      description: 'How often a file is tried again when the connection breaks or the file changes meanwhile',
-    }),
-  ),
-  bandwidth_limit: Type.Optional(
-    Type.Integer({
-      minimum: 1,
-      maximum: 10_000_000,
-      title: 'Bandwidth limit',
-      description: 'KiB a second; as fast as it goes unless told',
-    }),
-  ),
+  resume: resumeField,
+  retries: retriesField,
+  bandwidth_limit: bandwidthLimitField,
 };

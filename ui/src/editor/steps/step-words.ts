@@ -32,7 +32,8 @@ function newConfig(type: string, schema: FieldSchema | undefined): Record<string
   const { command, local_path: local, remote_path: remote } = schema?.properties ?? {};
   if (command !== undefined) return { command: type.startsWith('winrm') ? 'Get-Date' : 'true' };
   if (local === undefined || remote === undefined) return {};
-  const paths = { local_path: '/srv/files/example', remote_path: '/tmp/example' };
+  const remotePath = type === 'winrm.copy' ? 'C:\\Temp\\example' : '/tmp/example';
+  const paths = { local_path: '/srv/files/example', remote_path: remotePath };
   return type === 'sftp.download' ? { remote_path: paths.remote_path, local_path: paths.local_path } : paths;
 }
 

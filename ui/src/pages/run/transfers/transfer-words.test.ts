@@ -43,5 +43,10 @@ test('files without a line of their own are counted', () => {
 });
 
 test('the steps that move files are known by their types', () => {
-  expect(['sftp.sync', 'ssh.copy', 'ssh.exec'].map(movesFiles)).toEqual([true, true, false]);
+  expect(['sftp.sync', 'ssh.copy', 'winrm.copy', 'ssh.exec'].map(movesFiles)).toEqual([
+    true,
+    true,
+    true,
+    false,
+  ]);
 });

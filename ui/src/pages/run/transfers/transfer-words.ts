@@ -4,7 +4,7 @@ import { longDuration } from '../../../format/duration.ts';
 import { byteSize, count, counted } from '../../../format/quantity.ts';
 
 export function movesFiles(stepType: string): boolean {
-  return stepType.startsWith('sftp.') || stepType === 'ssh.copy';
+  return stepType.startsWith('sftp.') || stepType.endsWith('.copy');
 }
 
 /** Of 1; undefined while nobody knows how much there is. */

@@ -1,0 +1,189 @@
+// A directory of a Windows host, by its path: what is asked of it goes to the file server there.
+import { isSafeName } from '../sftp/safe-name.ts';
+import { temporaryName } from '../sftp/temporary-name.ts';
+import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import type { Attributes, Directory, Entry, Sink, SinkOptions, Source } from '../sftp/tree.ts';
+import { FileRefused, type FileSession, textOf, wordOf } from '../winrm/files/file-session.ts';
+import { numberOf, WindowsSink, WindowsSource } from './windows-file.ts';
+import type { WindowsLink } from './windows-link.ts';
+import { askedPath, joined, requireWindowsName, windowsPath } from './windows-path.ts';
+
+/** What files from there are given on the agent: permission bits mean nothing there. */
+const modes = { file: 0o644, directory: 0o755 } as const;
+
+interface WindowsEntry extends Entry {
+  /** Of a link; else what it is itself. */
+  leadsTo: 'file' | 'directory';
+}
+
+export class WindowsDirectory implements Directory {
+  readonly path: string;
+  readonly #link: WindowsLink;
+  /** Links in it may be entered: that was asked for. */
+  readonly #follows: boolean;
+  /** What was made in it, by the name that counts there. */
+  readonly #made = new Map<string, string>();
+
+  constructor(link: WindowsLink, path: string, follows = false) {
+    this.#link = link;
+    this.path = path;
+    this.#follows = follows;
+  }
+
+  /** Letter by letter, as NTFS compares: ß is not SS there. */
+  sameName(name: string): string {
+    return [...name].map(upperCase).join('');
+  }
+
+  async list(): Promise<Entry[]> {
+    return this.#told(this.path, 'listed', async (session) => {
+      const rows = await session.request('list', wordOf(askedPath(this.path)));
+      return rows.slice(0, -1).map(([name = '', ...words]) => {
+        const entry = entryOf(textOf(name), words);
+        return isSafeName(entry.name) ? entry : { ...entry, kind: 'other' };
+      });
+    });
+  }
+
+  look(name: string): Promise<WindowsEntry | undefined> {
+    return this.#look(this.#at(name), name);
+  }
+
+  /** What it is; undefined where it is not there. */
+  self(): Promise<WindowsEntry | undefined> {
+    return this.#look(this.path, '');
+  }
+
+  async makeSelf(): Promise<void> {
+    await this.#asked(this.path, 'created', 'mkdir');
+  }
+
+  async enter(name: string): Promise<WindowsDirectory> {
+    const entry = await this.look(name);
+    const isOne = this.#follows ? entry?.leadsTo === 'directory' : entry?.kind === 'directory';
+    if (isOne) return new WindowsDirectory(this.#link, this.#at(name));
+    const code = entry === undefined ? 'ENOENT' : entry.kind === 'link' ? 'ELOOP' : 'ENOTDIR';
+    throw fileError({ code }, this.#link.where, windowsPath(this.#at(name)), 'entered');
+  }
+
+  async make(name: string): Promise<void> {
+    this.#claim(name);
+    await this.#asked(this.#at(name), 'created', 'mkdir');
+  }
+
+  openSource(name: string): Promise<Source> {
+    return WindowsSource.open(this.#link, this.#at(name));
+  }
+
+  openSink(name: string, { resumeKey }: SinkOptions): Promise<Sink> {
+    this.#claim(name);
+    const paths = { temporary: this.#at(temporaryName(resumeKey)), final: this.#at(name) };
+    return WindowsSink.open(this.#link, paths, resumeKey !== undefined);
+  }
+
+  async readLink(name: string): Promise<string> {
+    throw linkKept(name);
+  }
+
+  async follow(name: string): Promise<{ directory: Directory; entry: Entry } | undefined> {
+    const entry = await this.look(name);
+    if (entry?.kind !== 'link') return undefined;
+    return {
+      directory: new WindowsDirectory(this.#link, this.path, true),
+      entry: { ...entry, kind: entry.leadsTo },
+    };
+  }
+
+  async makeLink(name: string): Promise<void> {
+    throw linkKept(name);
+  }
+
+  async removeFile(name: string): Promise<void> {
+    await this.#asked(this.#at(name), 'deleted', 'delete');
+  }
+
+  async removeDirectory(name: string): Promise<void> {
+    await this.#asked(this.#at(name), 'deleted', 'rmdir');
+  }
+
+  async setAttributes(name: string, { mtimeS }: Attributes): Promise<void> {
+    if (mtimeS === undefined) return;
+    await this.#asked(this.#at(name), 'given its time', 'time', String(mtimeS));
+  }
+
+  async freeBytes(): Promise<number | undefined> {
+    if (!/^[A-Za-z]:/.test(this.path)) return undefined;
+    const session = await this.#link.session();
+    const [bytes] = await session.ask('free', wordOf(`${this.path.slice(0, 2)}\\`)).catch(() => []);
+    return bytes === undefined || !/^\d+$/.test(bytes) ? undefined : Number(bytes);
+  }
+
+  async close(): Promise<void> {}
+
+  async #look(path: string, name: string): Promise<WindowsEntry | undefined> {
+    const session = await this.#link.session();
+    try {
+      return entryOf(name, await session.ask('stat', wordOf(askedPath(path))));
+    } catch (error) {
+      if (error instanceof FileRefused && error.code === 'missing') return undefined;
+      throw this.#link.problem(error, windowsPath(path), 'looked at');
+    }
+  }
+
+  async #asked(path: string, doing: string, verb: string, ...words: string[]): Promise<void> {
+    await this.#told(path, doing, (session) => session.ask(verb, wordOf(askedPath(path)), ...words));
+  }
+
+  async #told<T>(path: string, doing: string, act: (session: FileSession) => Promise<T>): Promise<T> {
+    const session = await this.#link.session();
+    try {
+      return await act(session);
+    } catch (error) {
+      throw this.#link.problem(error, windowsPath(path), doing);
+    }
+  }
+
+  #at(name: string): string {
+    requireWindowsName(name);
+    return joined(this.path, name);
+  }
+
+  /** Two files of the agent may be one there. */
+  #claim(name: string): void {
+    const key = this.sameName(name);
+    const other = this.#made.get(key);
+    if (other !== undefined && other !== name) {
+      throw new TransferError({
+        reason: 'file_exists',
+        message: `${name} and ${other} differ only in the case of their letters, and Windows takes them for one.`,
+        advice: 'Rename one of them, or leave it out with exclude.',
+      });
+    }
+    this.#made.set(key, name);
+  }
+}
+
+function upperCase(letter: string): string {
+  const upper = letter.toUpperCase();
+  return upper.length === letter.length ? upper : letter;
+}
+
+function entryOf(name: string, [kind = '', size = '', mtimeS = '']: string[]): WindowsEntry {
+  const leadsTo = kind.endsWith('d') ? 'directory' : 'file';
+  return {
+    name,
+    kind: kind.startsWith('l') ? 'link' : leadsTo,
+    leadsTo,
+    size: numberOf(size),
+    mode: modes[leadsTo],
+    mtimeS: numberOf(mtimeS),
+  };
+}
+
+function linkKept(name: string): TransferError {
+  return new TransferError({
+    reason: 'path_refused',
+    message: `${name} is a link, and links are not made anew on or from a Windows host.`,
+    advice: 'Set symlinks to follow to get what it leads to, or to skip.',
+  });
+}

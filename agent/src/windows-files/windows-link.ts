@@ -1,0 +1,82 @@
+// The file server of a transfer on its target, started again when it was lost.
+import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import { SshError } from '../ssh/ssh-error.ts';
+import type { StepContext } from '../steps/step-type.ts';
+import { type WinrmDeps, winrmConnections } from '../steps/winrm-connection-options.ts';
+import { reasons } from '../steps/winrm-exec-outcomes.ts';
+import { FileRefused, FileSession } from '../winrm/files/file-session.ts';
+import { WinrmError } from '../winrm/winrm-error.ts';
+
+type LinkContext = Pick<StepContext, 'target' | 'credential' | 'checkAddresses' | 'signal'>;
+
+export class WindowsLink {
+  readonly #deps: WinrmDeps;
+  readonly #context: LinkContext;
+  #opening: Promise<FileSession> | undefined;
+  #current: FileSession | undefined;
+
+  constructor(deps: WinrmDeps, context: LinkContext) {
+    this.#deps = deps;
+    this.#context = context;
+  }
+
+  get where(): string {
+    return `on ${this.#context.target.host}`;
+  }
+
+  /** Rejects with an `SshError`, or with the signal's reason. */
+  async session(): Promise<FileSession> {
+    this.#context.signal.throwIfAborted();
+    if (this.#current?.isOpen === true) return this.#current;
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async close(): Promise<void> {
+    await this.#opening?.catch(() => undefined);
+    await this.#current?.close();
+  }
+
+  async #open(): Promise<FileSession> {
+    const { signal } = this.#context;
+    await this.#current?.close();
+    try {
+      const connections = winrmConnections(this.#context, this.#deps);
+      this.#current = await FileSession.open({ connections, signal });
+      return this.#current;
+    } catch (error) {
+      if (!(error instanceof WinrmError)) throw error;
+      const { kind, message, advice } = error;
+      throw new SshError({ reason: reasons[kind], message, advice, cause: error });
+    }
+  }
+
+  /** What went wrong with a path, for a person. `doing` is the verb: `read`, `written`. */
+  problem(error: unknown, path: string, doing: string): unknown {
+    if (error instanceof WinrmError) return this.#cut(error);
+    if (!(error instanceof FileRefused)) return error;
+    const code = codes[error.code];
+    if (code !== undefined) return fileError({ code }, this.where, path, doing);
+    const isLocked = error.code === 'locked';
+    return new TransferError({
+      reason: 'transfer_failed',
+      message: `${path} ${this.where} could not be ${doing}: ${isLocked ? 'another program has it open' : error.message}`,
+      advice: isLocked ? 'End that program, or wait until it is done.' : 'Look at the file on the host.',
+      retryable: isLocked,
+    });
+  }
+
+  #cut({ message, advice }: WinrmError): TransferError {
+    return new TransferError({ reason: 'transfer_cut', message, advice, retryable: true });
+  }
+}
+
+const codes: Readonly<Record<string, string>> = {
+  missing: 'ENOENT',
+  denied: 'EACCES',
+  full: 'ENOSPC',
+  exists: 'EEXIST',
+  long: 'ENAMETOOLONG',
+};
