@@ -269,7 +269,7 @@ winrmTest('a host that can not be reached before the start leaves nothing begun'
       connection: {
         login: { method: 'basic', user: winrmUser, password: winrmPassword },
         addressesOf: async () => where.names,
-        monotonicMs: () => (where.names[0] === '127.0.0.1' ? 0 : 60_000),
+        monotonicMs: () => (where.names[0] === '127.0.0.1' ? 0 : 61_000),
       },
       beforeStart: async () => {
         where.names = ['127.0.0.9'];
