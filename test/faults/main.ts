@@ -1,13 +1,14 @@
 // The fault harness as a command:
 //   npm run faults -- --seed N --rounds M [--round K] [--only kind,kind] [--minutes T] [--parallel P] [--stop]
 //                     [--results FILE]
-//   npm run faults -- --report [FILE …]
+//   npm run faults -- --report [FILE …]     of the ledger and of these results
+//   npm run faults -- --keep FILE …         adds these results to the ledger
 import { parseArgs } from 'node:util';
 import { isLostTypeQuery } from '../../server/src/store/database/connection.ts';
 import { Cluster } from './cluster.ts';
 import { installRecorder } from './edge-recorder.ts';
 import { type FaultKind, faultKinds } from './plan-round.ts';
-import { defaultResults, recordRound, report, writeFindings } from './report.ts';
+import { defaultResults, keepInLedger, recordRound, report, writeFindings } from './report.ts';
 import { type RoundResult, runRound } from './run-round.ts';
 
 // The driver's own: what the harness asks itself is met where it asks.
@@ -33,10 +34,12 @@ const { values, positionals } = parseArgs({
     results: { type: 'string', default: defaultResults },
     stop: { type: 'boolean', default: false },
     report: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
   },
 });
 
-if (values.report) say(await report(positionals.length > 0 ? positionals : [values.results]));
+if (values.report) say(await report(positionals));
+else if (values.keep) await keepInLedger(positionals);
 else process.exitCode = (await main()) ? 0 : 1;
 
 async function main(): Promise<boolean> {

@@ -7,6 +7,8 @@ import type { RoundResult } from './run-round.ts';
 import { patiently } from './waiting.ts';
 
 const folder = resolve(import.meta.dirname, '../../.cache/faults');
+/** What all rounds so far have shown, with the code. */
+const ledger = join(import.meta.dirname, 'ledger.json');
 export const defaultResults = join(folder, 'rounds.jsonl');
 const tailChars = 40_000;
 
@@ -31,47 +33,85 @@ export async function recordRound(file: string, result: RoundResult): Promise<vo
   await appendFile(file, `${JSON.stringify(record)}\n`);
 }
 
-/** The report over all rounds of these files, as Markdown. */
+/** What many rounds have shown together. */
+interface Totals {
+  rounds: number;
+  steps: number;
+  attempts: number;
+  minutes: number;
+  /** Rounds by seed. */
+  seeds: Record<string, number>;
+  faults: Record<string, number>;
+  /** By fault and edge, how often that change of status came about while that fault was in force. */
+  coverage: Record<string, Record<string, number>>;
+  /** Rounds that broke a rule, as seed/round, with what they broke. */
+  violations: Record<string, string[]>;
+}
+
+/** Adds the rounds of these files to the ledger, which is kept with the code. */
+export async function keepInLedger(files: readonly string[]): Promise<void> {
+  const totals = addRounds(await readLedger(), await readRounds(files));
+  await writeFile(ledger, `${JSON.stringify(totals, undefined, 1)}\n`);
+}
+
+/** The report over the ledger and all rounds of these files, as Markdown. */
 export async function report(files: readonly string[]): Promise<string> {
-  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
-  const rounds = texts
-    .flatMap((text) => text.split('\n'))
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as RoundRecord);
-  const sum = (count: (round: RoundRecord) => number) =>
-    rounds.reduce((total, round) => total + count(round), 0);
-  const lines = [
-    `${rounds.length} rounds, ${sum(({ steps }) => steps)} steps, ${sum(({ attempts }) => attempts)} attempts, ` +
-      `${sum(({ faults }) => faults.length)} faults, ${Math.round(sum(({ ms }) => ms) / 60_000)} minutes; ` +
-      `${rounds.filter(({ violations }) => violations.length > 0).length} rounds with violations.`,
+  const totals = addRounds(await readLedger(), await readRounds(files));
+  const sum = Object.values(totals.faults).reduce((all, times) => all + times, 0);
+  return [
+    `${totals.rounds} rounds, ${totals.steps} steps, ${totals.attempts} attempts, ${sum} faults, ` +
+      `${Math.round(totals.minutes)} minutes; ${Object.keys(totals.violations).length} rounds with violations.`,
     '',
     '| fault | times |',
     '|---|--:|',
-    ...faultKinds.map(
-      (kind) => `| ${kind} | ${sum(({ faults }) => faults.filter((each) => each === kind).length)} |`,
-    ),
+    ...faultKinds.map((kind) => `| ${kind} | ${totals.faults[kind] ?? 0} |`),
     '',
-    ...matrixLines(rounds),
-  ];
-  return lines.join('\n');
+    ...matrixLines(totals),
+  ].join('\n');
 }
 
-function matrixLines(rounds: readonly RoundRecord[]): string[] {
-  const totals = new Map<string, number>();
-  const edges = new Set<string>();
-  for (const { coverage } of rounds) {
+async function readLedger(): Promise<Totals> {
+  return JSON.parse(await readFile(ledger, 'utf8')) as Totals;
+}
+
+async function readRounds(files: readonly string[]): Promise<RoundRecord[]> {
+  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+  return texts
+    .flatMap((text) => text.split('\n'))
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as RoundRecord);
+}
+
+function addRounds(before: Totals, rounds: readonly RoundRecord[]): Totals {
+  const totals = structuredClone(before);
+  for (const { seed, round, steps, attempts, ms, faults, coverage, violations } of rounds) {
+    totals.rounds += 1;
+    totals.steps += steps;
+    totals.attempts += attempts;
+    totals.minutes += ms / 60_000;
+    add(totals.seeds, String(seed), 1);
+    for (const kind of faults) add(totals.faults, kind, 1);
     for (const [kind, row] of Object.entries(coverage)) {
-      for (const [edge, count] of Object.entries(row)) {
-        edges.add(edge);
-        totals.set(`${kind} ${edge}`, (totals.get(`${kind} ${edge}`) ?? 0) + count);
-      }
+      totals.coverage[kind] ??= {};
+      for (const [edge, times] of Object.entries(row)) add(totals.coverage[kind], edge, times);
     }
+    if (violations.length > 0) totals.violations[`${seed}/${round}`] = violations;
   }
+  totals.minutes = Math.round(totals.minutes * 10) / 10;
+  return totals;
+}
+
+function add(counts: Record<string, number>, name: string, times: number): void {
+  counts[name] = (counts[name] ?? 0) + times;
+}
+
+function matrixLines({ coverage }: Totals): string[] {
+  const edges = new Set(Object.values(coverage).flatMap((row) => Object.keys(row)));
   return [
     `| edge | ${faultKinds.join(' | ')} |`,
     `|---|${faultKinds.map(() => '--:').join('|')}|`,
     ...[...edges].sort().map((edge) => {
-      const cells = faultKinds.map((kind) => totals.get(`${kind} ${edge}`) ?? 0);
+      const cells = faultKinds.map((kind) => coverage[kind]?.[edge] ?? 0);
       return `| ${edge.replace('>', ' → ')} | ${cells.join(' | ')} |`;
     }),
   ];
