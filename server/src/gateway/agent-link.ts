@@ -233,8 +233,8 @@ export class AgentLink {
   }
 
   /**
-   * Compares the attempts that the agent lists with those delivered. One that is unlisted in two heartbeats running
-   * is gone from the agent: returns those.
+   * Compares the attempts that the agent lists with those delivered. Returns each that has now been unlisted in three
+   * heartbeats running: it is gone from the agent, or they all left before its delivery arrived.
    */
   missedAttempts(held: readonly (readonly [number, number])[]): AttemptOutput[] {
     const listed = new Set(held.map(([step, epoch]) => `${step}.${epoch}`));
@@ -247,7 +247,7 @@ export class AgentLink {
       const times = (this.#unlisted.get(key) ?? 0) + 1;
       this.#unlisted.set(key, times);
       // The heartbeat that crossed the delivery on the wire may miss it too: hence the third.
-      if (times >= 3) missed.push(attempt);
+      if (times === 3) missed.push(attempt);
     }
     return missed;
   }
@@ -426,6 +426,9 @@ export class AgentLink {
         return;
       }
       output = verdict;
+    } else if (message.output.lastSeq > 0) {
+      // Of what it says of others than its own nothing was taken: it can't be called complete.
+      output = { state: 'gapped', digest: null };
     }
     const taken = await this.#takeHandedOn(message);
     const { transfers } = message;

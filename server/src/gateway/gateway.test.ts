@@ -337,6 +337,28 @@ test('a lease that its agent does not list may be on the way yet: the connection
   expect((await third.next('leases')).leases).toMatchObject([{ step, epoch: 2 }]);
 });
 
+test('what an agent says right behind three heartbeats from before the lease reached it is taken whole', async () => {
+  await using t = await leased();
+  for (let sequence = 1; sequence <= 3; sequence += 1)
+    t.agentSocket.send({ type: 'heartbeat', sequence, held: [] });
+  const frame = chunk(t.lease, 1, 'one\n');
+  const { step, epoch, leaseToken } = t.lease;
+  t.agentSocket.send({ type: 'started', step, epoch, leaseToken });
+  t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, [frame]));
+  await t.agentSocket.closed;
+  const attempts = [{ step, epoch, leaseToken, state: 'finished' as const, lastSeq: 1 }];
+  const again = await t.connectAgent({ attempts });
+  if (again.resumed.attempts[0]?.verdict === 'continue') {
+    again.sendFrame(frame);
+    again.send(completion(t.lease, [frame]));
+    await again.next('completed');
+  }
+  expect(await t.steps(t.runId)).toMatchObject([
+    { status: 'succeeded', outputState: 'complete', outputBytes: 4 },
+  ]);
+});
+
 test('a next step that takes long to be delivered is not missed before it is', async () => {
   let goOn = () => {};
   const held = new Promise<void>((resolve) => {

@@ -401,24 +401,22 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     if (message.auditSize !== undefined) void this.#offerCheckpoint(link, message.auditSize);
     const missed = link.missedAttempts(message.held);
     if (missed.length === 0) return;
-    for (const attempt of missed) link.forget(attempt);
     void this.#reconcile(link, missed);
   }
 
   /**
    * Their leases may be on the way yet, and be begun when they arrive: no time proves that they won't. So they are not
-   * taken back here. The connection ends, with all that is on the way, and the next resume tells.
+   * taken back here, and what is said of them meanwhile counts. The connection ends, with all that is on the way, and
+   * the next resume tells.
    */
-  async #reconcile(
-    link: AgentLink,
-    missed: readonly Pick<UnbegunLease, 'stepId' | 'leaseToken'>[],
-  ): Promise<void> {
+  async #reconcile(link: AgentLink, missed: readonly Omit<UnbegunLease, 'agentId'>[]): Promise<void> {
     const { sql, log } = this.#deps;
     try {
       const live = new Set(
         (await runningStepsOfAgent(sql, link.agentId)).map(({ leaseToken }) => leaseToken),
       );
       const steps = missed.filter(({ leaseToken }) => live.has(leaseToken)).map(({ stepId }) => stepId);
+      for (const attempt of missed) if (!live.has(attempt.leaseToken)) link.forget(attempt);
       if (steps.length === 0) return;
       log.warn({ agent: link.name, steps }, 'agent does not hold these leases: it is to connect again');
     } catch (error) {
