@@ -1,4 +1,5 @@
 // One round: starts its runs, lets its faults happen, heals, waits until everything has ended, and checks.
+import { randomUUID } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cancelRun, within } from './ask-server.ts';
@@ -167,7 +168,7 @@ async function forgetLostRuns(cluster: Cluster, started: StartedRun[]): Promise<
   }
 }
 
-/** As a script would: asks again where there was no answer, and looks first whether the run is there. */
+/** As a script would: asks again where there was no answer, with the same key. */
 async function startRun(
   cluster: Cluster,
   jobId: number,
@@ -176,15 +177,13 @@ async function startRun(
 ): Promise<number | undefined> {
   const targetIds = cluster.targetIds.slice(0, targets);
   const restoresBefore = cluster.restores;
+  const requestKey = randomUUID();
   let runId: number | undefined;
   await until(`job ${jobId} is started`, async () => {
-    const [there] = await cluster.sql<{ id: number }[]>`select id from job_runs where job_id = ${jobId}`;
-    runId = there?.id;
-    if (runId !== undefined) return true;
     // It may have been started in the time that is lost: nobody can know, so it is not started again.
     if (cluster.restores > restoresBefore) return true;
     const reply = await within(cluster.api(at), (api) =>
-      api.post<{ id: number }>(`/api/v1/jobs/${jobId}/run`, { targetIds }),
+      api.post<{ id: number }>(`/api/v1/jobs/${jobId}/run`, { targetIds }, { 'idempotency-key': requestKey }),
     );
     if (reply.status === 201) runId = reply.body.id;
     else if (reply.status < 500)

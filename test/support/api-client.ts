@@ -45,7 +45,8 @@ export class ApiClient {
   }
 
   get = <T>(path: string) => this.send<T>('GET', path);
-  post = <T>(path: string, body: unknown = {}) => this.send<T>('POST', path, JSON.stringify(body));
+  post = <T>(path: string, body: unknown = {}, headers?: Record<string, string>) =>
+    this.send<T>('POST', path, JSON.stringify(body), headers);
   put = <T>(path: string, body: unknown) => this.send<T>('PUT', path, JSON.stringify(body));
 
   /** Like `post`, for what must succeed: throws with the server's words otherwise. */
@@ -55,8 +56,13 @@ export class ApiClient {
     return reply.body;
   }
 
-  async send<T>(method: string, path: string, body?: string | Buffer): Promise<ApiReply<T>> {
-    const response = await this.#open(method, path, body);
+  async send<T>(
+    method: string,
+    path: string,
+    body?: string | Buffer,
+    headers: Record<string, string> = {},
+  ): Promise<ApiReply<T>> {
+    const response = await this.#open(method, path, body, headers);
     const parts: Buffer[] = [];
     for await (const part of response) parts.push(part as Buffer);
     const text = Buffer.concat(parts).toString();
@@ -93,7 +99,12 @@ export class ApiClient {
     return this.runEnds(id);
   }
 
-  #open(method: string, path: string, body?: string | Buffer): Promise<IncomingMessage> {
+  #open(
+    method: string,
+    path: string,
+    body?: string | Buffer,
+    more: Record<string, string> = {},
+  ): Promise<IncomingMessage> {
     const { url, token, ca, socketPath } = this.#options;
     const target = new URL(path, url);
     const isTls = target.protocol === 'https:';
@@ -112,6 +123,7 @@ export class ApiClient {
           headers: {
             // As most clients say: a server that refuses a body then still reads the rest, and its answer arrives.
             connection: 'keep-alive',
+            ...more,
             ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
             ...(body === undefined
               ? {}

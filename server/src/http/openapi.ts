@@ -3,6 +3,7 @@ import type { ErrorCode } from '@opsconductor/protocol';
 import { ErrorBodySchema, limits } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
 import { httpStatusOf } from '../errors.ts';
+import { requestKeyHeader } from '../runs/start-once.ts';
 import { type CataloguedError, errorCatalogue } from './error-catalogue.ts';
 import { type Json, jsonSchemaOf } from './json-schema.ts';
 import type { RouteSpec } from './route.ts';
@@ -78,10 +79,23 @@ export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
   };
 }
 
+const requestKeyParameter: Json = {
+  name: requestKeyHeader,
+  in: 'header',
+  required: false,
+  description:
+    'A text of your own for this one request, 16 to 255 visible ASCII characters, such as a UUID. Sent again with the same key, because the answer was lost, the request makes no second run: the answer is the run that the first one has made, with `Idempotent-Replayed: true`. The same key with another request is 409. A key is remembered as long as its run.',
+  schema: { type: 'string', minLength: 16, maxLength: 257 },
+};
+
 function describeOperation(route: RouteSpec): Operation {
   const permission =
     route.permission === 'public' ? 'Needs no sign-in.' : `Needs the permission \`${route.permission}\`.`;
-  const parameters = [...partParameters(route.params, 'path'), ...partParameters(route.query, 'query')];
+  const parameters = [
+    ...partParameters(route.params, 'path'),
+    ...partParameters(route.query, 'query'),
+    ...(route.takesRequestKey === true ? [requestKeyParameter] : []),
+  ];
   return {
     operationId: operationIdOf(route),
     summary: route.summary,

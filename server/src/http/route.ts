@@ -61,6 +61,8 @@ export interface RouteSpec<
   takesYaml?: boolean;
   /** True where the body is a file of JSON or YAML that is handed on as its bytes. `body` then only describes it. */
   takesFile?: boolean;
+  /** True where an Idempotency-Key keeps a request that is sent again from being done twice. */
+  takesRequestKey?: boolean;
   /** Bytes; limits.maxRequestBodyBytes by default. */
   maxBodyBytes?: number;
   /** Success status and schema; no schema for 204 and for streams. */

@@ -5,6 +5,7 @@ import type { Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { targetsToRerun } from '../store/runs/runs.ts';
 import { seeRun } from './seen-run.ts';
+import type { RequestKey } from './start-once.ts';
 import { type StartRunDeps, startRun } from './start-run.ts';
 
 const notSucceeded: readonly RunStatus[] = ['failed', 'partial', 'timed_out', 'cancelled', 'unknown'];
@@ -27,6 +28,7 @@ export async function rerun(
   runId: number,
   { which, from_step: fromStep }: RerunRequest,
   caller: Caller,
+  requested?: RequestKey,
 ): ReturnType<typeof startRun> {
   const { run } = await seeRun(deps.sql, runId, caller.authority);
   // How its other targets ended is not for who sees a part of it.
@@ -58,7 +60,7 @@ export async function rerun(
     if (targetId !== null && first > 1) firstSteps.set(targetId, first);
   }
   const again = { runId, jobVersion: run.jobVersion, which, firstSteps };
-  return startRun(deps, { jobId: run.jobId, selection: { targetIds }, rerun: again }, caller);
+  return startRun(deps, { jobId: run.jobId, selection: { targetIds }, rerun: again, requested }, caller);
 }
 
 function refuseGone(names: readonly string[]): void {

@@ -34,6 +34,7 @@ import { opensWith } from './follow-strategy.ts';
 import { orderTargets } from './order-targets.ts';
 import { type RunKeys, runKeyContext } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
+import { type RequestKey, requestDigest } from './start-once.ts';
 import { carriedOutputs } from './values/carry-outputs.ts';
 import { checkValues } from './values/check-values.ts';
 import { copyValues } from './values/copy-values.ts';
@@ -56,6 +57,8 @@ export interface StartRun {
   reason?: string | undefined;
   /** The version of a run that it has had, on targets of that. */
   rerun?: Rerun | undefined;
+  /** Makes a run once; see `startOnce`. */
+  requested?: RequestKey | undefined;
 }
 
 export interface Rerun {
@@ -158,6 +161,10 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       secretsId: given.secrets?.id ?? null,
       versionRef: refOf(request),
       reason: request.reason ?? null,
+      request:
+        request.requested === undefined
+          ? null
+          : { key: request.requested.key, digest: requestDigest(dataKey, request.requested) },
       targets: ordered.targets.map(({ id, name, segmentId }) => {
         const firstStep = request.rerun?.firstSteps.get(id);
         return { id, name, segmentId, ...(firstStep === undefined ? {} : { firstStep }) };

@@ -76,8 +76,9 @@ export function checkJob(
   });
 }
 
-export function startRun(jobId: number, body: StartRunRequest): Promise<RunDetail> {
-  return request('POST', apiPaths.jobRun(jobId), { body });
+/** `requestKey`: another request with it makes no second run. */
+export function startRun(jobId: number, body: StartRunRequest, requestKey: string): Promise<RunDetail> {
+  return request('POST', apiPaths.jobRun(jobId), { body, headers: { 'idempotency-key': requestKey } });
 }
 
 export function fetchRunSealingKeys(jobId: number, where: RunSealingKeysRequest): Promise<RunSealingKeys> {

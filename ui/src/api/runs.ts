@@ -42,9 +42,9 @@ export function cancelRun(id: number, force = false): Promise<Run> {
   return request('POST', apiPaths.cancelRun(id, force ? { force } : {}));
 }
 
-/** Runs the run's version again on some of its targets. */
-export function rerun(id: number, choice: RerunRequest): Promise<RunDetail> {
-  return request('POST', apiPaths.rerun(id), { body: choice });
+/** Runs the run's version again on some of its targets. `requestKey`: another request with it makes no second run. */
+export function rerun(id: number, choice: RerunRequest, requestKey: string): Promise<RunDetail> {
+  return request('POST', apiPaths.rerun(id), { body: choice, headers: { 'idempotency-key': requestKey } });
 }
 
 /** Why what waits of a run waits. */

@@ -284,3 +284,92 @@ describe('the SSH connections of a run', () => {
     expect(await contexts(runId)).toEqual([]);
   });
 });
+
+describe('a start with an Idempotency-Key', () => {
+  const key = '5f0c9a34-0000-4000-8000-000000000001';
+  const keyed = (json: unknown, given = key) => ({ json, headers: { 'idempotency-key': given } });
+
+  /** A job that was run once, on its target. */
+  async function startable(): Promise<{ path: string; body: { targetIds: number[] }; firstRun: number }> {
+    const firstRun = await t.start();
+    const [row] = await t.sql<{ jobId: number; targetId: number }[]>`
+      select r.job_id, t.target_id from job_runs r join job_run_targets t on t.job_run_id = r.id where r.id = ${firstRun}`;
+    return { path: `jobs/${row?.jobId}/run`, body: { targetIds: [row?.targetId ?? 0] }, firstRun };
+  }
+  const runsThere = async () => (await t.sql<{ n: number }[]>`select count(*)::int as n from job_runs`)[0]?.n;
+
+  test('that is sent again makes no second run: the answer is the first one, and says so', async () => {
+    const { path, body } = await startable();
+    const first = await t.request('POST', path, keyed(body));
+    const run = (await first.json()) as Run;
+    const again = await t.request('POST', path, keyed(body, `"${key}"`));
+    expect(await again.json()).toMatchObject({ id: run.id });
+    expect([first, again].map(({ status }) => status)).toEqual([201, 201]);
+    expect([first, again].map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true']);
+    expect(await runsThere()).toBe(2);
+    expect(await audited('run.started')).toHaveLength(2);
+  });
+
+  test('that is sent many times at once makes one run', async () => {
+    const { path, body } = await startable();
+    const replies = await Promise.all(Array.from({ length: 8 }, () => t.ask('POST', path, keyed(body))));
+    expect(replies.map(({ status }) => status)).toEqual(Array(8).fill(201));
+    expect(new Set(replies.map((reply) => (reply.body as Run).id)).size).toBe(1);
+    expect(await runsThere()).toBe(2);
+  });
+
+  test('is refused with another request, and is of its user alone', async () => {
+    const { path, body } = await startable();
+    const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
+    expect(await t.ask('POST', path, keyed({ ...body, reason: 'once more' }))).toMatchObject({
+      status: 409,
+      body: {
+        error: {
+          message: `This Idempotency-Key was used to start run ${id}, with another request: give each start a key of its own.`,
+        },
+      },
+    });
+    const { token } = await t.app.user('other', ['admin']);
+    const others = await t.ask('POST', path, { ...keyed(body), token });
+    expect((others.body as Run).id).not.toBe(id);
+    expect(await runsThere()).toBe(3);
+  });
+
+  test('tells nothing of its run to who may not see that any more', async () => {
+    const { path, body } = await startable();
+    const { id, token } = await t.app.user('was-operator', ['operator']);
+    expect(await t.ask('POST', path, { ...keyed(body), token })).toMatchObject({ status: 201 });
+    await t.sql`insert into categories (name) values ('elsewhere')`;
+    await t.sql`update role_grants set category_id = (select max(id) from categories) where user_id = ${id}`;
+    t.app.clock.advance(10_000);
+    expect((await t.ask('POST', path, { ...keyed(body), token })).status).toBe(404);
+  });
+
+  test('may start again what was purged with its run', async () => {
+    const { path, body } = await startable();
+    const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
+    await t.ask('DELETE', `runs/${id}`);
+    await t.ask('DELETE', `runs/${id}?purge=true`);
+    expect((await t.ask('POST', path, keyed(body))).body).not.toMatchObject({ id });
+  });
+
+  test('holds for running again too', async () => {
+    const { firstRun } = await startable();
+    await t.ask('DELETE', `runs/${firstRun}`);
+    const rerun = () => t.ask('POST', `runs/${firstRun}/rerun`, keyed({ which: 'not_succeeded' }));
+    const { id } = (await rerun()).body as Run;
+    expect(await rerun()).toMatchObject({ status: 201, body: { id, rerunOf: firstRun } });
+  });
+
+  test.each(['too-short', 'with blanks in it, but long enough', 'with"quotes"within-it'])(
+    'that is no key is refused: %s',
+    async (given) => {
+      const { path, body } = await startable();
+      expect(await t.ask('POST', path, keyed(body, given))).toMatchObject({
+        status: 400,
+        body: { error: { details: [{ path: 'Idempotency-Key' }] } },
+      });
+      expect(await runsThere()).toBe(1);
+    },
+  );
+});

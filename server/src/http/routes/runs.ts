@@ -36,6 +36,7 @@ import type { RunKeys } from '../../runs/run-keys.ts';
 import type { ProgressNews } from '../../runs/run-ledger.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../../runs/run-view.ts';
 import { seeRun } from '../../runs/seen-run.ts';
+import { type RequestKey, requestKeyHeader, requestKeyOf, startOnce } from '../../runs/start-once.ts';
 import { type Started, startRun } from '../../runs/start-run.ts';
 import { listTransfers } from '../../runs/transfers/list-transfers.ts';
 import { shownOutputs, shownParameters } from '../../runs/values/show-values.ts';
@@ -93,6 +94,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
         reason: 'Certificate was renewed',
       },
       success: { status: 201, schema: RunDetailSchema },
+      takesRequestKey: true,
       handle: async (request) => {
         const {
           start_within: startWithinS,
@@ -106,15 +108,16 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
           ...selection
         } = request.body;
         const jobId = request.params.id;
-        const started = await startRun(
-          deps,
-          {
-            ...{ jobId, selection, version, startWithinS, priority, strategy, timeoutS },
-            ...{ parameters, secretParameters, reason },
-          },
-          callerOf(request),
+        return start(deps, request, (requested, caller) =>
+          startRun(
+            deps,
+            {
+              ...{ jobId, selection, version, startWithinS, priority, strategy, timeoutS },
+              ...{ parameters, secretParameters, reason, requested },
+            },
+            caller,
+          ),
         );
-        return answerStart(deps, request, started);
       },
     }),
     route({
@@ -130,10 +133,11 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       body: RerunRequestSchema,
       example: { which: 'failed', from_step: 'failed' },
       success: { status: 201, schema: RunDetailSchema },
-      handle: async (request) => {
-        const started = await rerun(deps, request.params.id, request.body, callerOf(request));
-        return answerStart(deps, request, started);
-      },
+      takesRequestKey: true,
+      handle: (request) =>
+        start(deps, request, (requested, caller) =>
+          rerun(deps, request.params.id, request.body, caller, requested),
+        ),
     }),
     route({
       method: 'DELETE',
@@ -358,7 +362,18 @@ function streamOf(pieces: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array
 }
 
 /** The run that was started, or its stream for who asks for one. */
-async function answerStart(deps: RunRouteDeps, request: Asker, started: Started) {
+/** Starts a run, or answers with the one that the same request has started before. */
+async function start(
+  deps: RunRouteDeps,
+  request: Asker & Parameters<typeof callerOf>[0] & { body: unknown },
+  begin: (requested: RequestKey | undefined, caller: Caller) => Promise<Started>,
+) {
+  const { req } = request.context;
+  const caller = callerOf(request);
+  const asked = [req.path, request.body];
+  const requested = requestKeyOf(req.header(requestKeyHeader), caller, asked);
+  const started = await startOnce(deps, requested, caller, () => begin(requested, caller));
+  if (started.isRepeated) request.context.header('Idempotent-Replayed', 'true');
   deps.publish(started.news);
   const run = await startedRun(deps.sql, started);
   return wantsEvents(request.context.req.header('accept'))

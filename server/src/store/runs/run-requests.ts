@@ -1,0 +1,22 @@
+// Runs by the request that made them.
+import { type Queryable, violatedConstraint } from '../database/connection.ts';
+
+export interface RequestedRun {
+  runId: number;
+  jobId: number;
+  /** Wrapped by the master key. */
+  dataKey: string;
+  digest: Buffer;
+}
+
+/** The run that a request with this key has made. */
+export async function findRequestedRun(db: Queryable, requestKey: Buffer): Promise<RequestedRun | undefined> {
+  const [row] = await db<RequestedRun[]>`
+    select id as run_id, job_id, data_key, request_digest as digest from job_runs where request_key = ${requestKey}`;
+  return row;
+}
+
+/** Whether another request with the same key was faster. */
+export function isRequestedAlready(error: unknown): boolean {
+  return violatedConstraint(error) === 'job_runs_request_key';
+}
