@@ -293,6 +293,15 @@ test('a cancel reaches the agent that runs the step', async () => {
   expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step, epoch: 1 });
 });
 
+test('an agent that goes on with what was given up is told again to stop it', async () => {
+  await using t = await leased();
+  await cancelRun(t.sql, t.runId, t.caller, { force: true });
+  expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step, epoch: 1 });
+  for (let sequence = 1; sequence <= 3; sequence += 1)
+    await beat(t.agentSocket, sequence, [[t.lease.step, 1]]);
+  expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step, epoch: 1 });
+});
+
 test('a cancel that another server took reaches the agent over the bus', async () => {
   await using t = await leased();
   await cancelRun(t.sql, t.runId, t.caller);

@@ -58,6 +58,7 @@ import { LeaseNotes } from './lease-notes.ts';
 import { RemoteTests, type TestAnswer } from './remote-tests.ts';
 import { SegmentStates } from './segment-states.ts';
 import { Settler } from './settler.ts';
+import { StopReminders } from './stop-reminders.ts';
 import { TakeOvers } from './take-overs.ts';
 import { TransferNews } from './transfer-news.ts';
 
@@ -116,6 +117,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #scans: HostScans;
   readonly #transfers: TransferNews;
   readonly #segmentStates: SegmentStates;
+  readonly #stopReminders: StopReminders;
   readonly #remoteTests: RemoteTests;
   readonly #resumes: Batches<Resume, Resumed>;
   readonly #heard = new HeardNews();
@@ -169,6 +171,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       read: (agentId) => segmentStateFor(deps.sql, agentId),
       log: deps.log,
     });
+    this.#stopReminders = new StopReminders(deps);
     this.#remoteTests = new RemoteTests({
       sql: deps.sql,
       serverId: deps.identity.serverId,
@@ -399,6 +402,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     });
     this.#beatTimer ??= setTimeout(() => void this.#flushBeats(), heartbeatBatchMs);
     if (message.auditSize !== undefined) void this.#offerCheckpoint(link, message.auditSize);
+    this.#stopReminders.heard(link, message);
     const missed = link.missedAttempts(message.held);
     if (missed.length === 0) return;
     void this.#reconcile(link, missed);

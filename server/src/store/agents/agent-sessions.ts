@@ -1,5 +1,6 @@
 // The rows that hold an agent's leases together: one session an agent, renewed by its heartbeat.
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { isAwaitedNoMore } from '../queue/step-attempts.ts';
 
 export interface AgentIdentityRow {
   id: number;
@@ -286,7 +287,7 @@ export async function settledAttempts(
   return tx<SettledAttemptRow[]>`
     select a.job_run_step_id as step_id, a.epoch, a.lease_token, a.status, a.late_status,
       a.attempt_day::text as attempt_day, a.job_run_id,
-      r.cancel_requested_at is not null or st.epoch > a.epoch or coalesce(a.decision in ('cancel', 'retry'), false) as is_to_stop,
+      ${isAwaitedNoMore(tx)} as is_to_stop,
       (select coalesce(max(o.seq), 0) from run_output o
         where o.attempt_day = a.attempt_day and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch) as output_seq
     from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(step bigint, epoch integer)

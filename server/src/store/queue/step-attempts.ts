@@ -1,6 +1,6 @@
 // Attempts that have ended: one row each, written when it settles. A live attempt is the step's own row.
 import type { CleanUpFinding, Decision, OutputState } from '@opsconductor/protocol';
-import type { Queryable, Tx } from '../database/connection.ts';
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
 export interface SettledAttempt {
   stepId: number;
@@ -167,4 +167,36 @@ export async function listAttempts(db: Queryable, stepId: number): Promise<Attem
     from job_run_steps st left join agents a on a.id = st.agent_id
     where st.id = ${stepId} and st.status = 'running'
     order by epoch`;
+}
+
+/** Whether nobody waits for an ended attempt's command any more. Of the aliases a (attempt), st (step) and r (run). */
+export function isAwaitedNoMore(sql: Queryable) {
+  return sql`(r.cancel_requested_at is not null or st.epoch > a.epoch
+    or coalesce(a.decision in ('cancel', 'retry'), false))`;
+}
+
+export interface HeldAttempts {
+  agentId: number;
+  /** Steps and epochs. */
+  held: readonly (readonly [number, number])[];
+}
+
+/** Of what agents say that they hold, by agent: what was given up, and nobody waits for any more. */
+export async function heldInVain(
+  sql: Sql,
+  agents: readonly HeldAttempts[],
+): Promise<{ step: number; epoch: number }[][]> {
+  const listed = agents.flatMap(({ agentId, held }) =>
+    held.map(([step, epoch]) => ({ agentId, step, epoch })),
+  );
+  const rows = await sql<{ agentId: number; step: number; epoch: number }[]>`
+    select a.agent_id, a.job_run_step_id as step, a.epoch
+    from jsonb_to_recordset(${sql.json(listed)}::jsonb) as h("agentId" bigint, step bigint, epoch integer)
+    join job_run_step_attempts a on a.job_run_step_id = h.step and a.epoch = h.epoch and a.agent_id = h."agentId"
+    join job_run_steps st on st.id = a.job_run_step_id
+    join job_runs r on r.id = a.job_run_id
+    where a.status = 'unknown' and a.late_status is null and ${isAwaitedNoMore(sql)}`;
+  return agents.map(({ agentId }) =>
+    rows.filter((row) => row.agentId === agentId).map(({ step, epoch }) => ({ step, epoch })),
+  );
 }

@@ -1,0 +1,38 @@
+// Tells agents again to stop what nobody waits for any more: an agent that took no notice of a cancel, since that was
+// lost or came before its attempt had begun, would go on until the step's timeout.
+import type { AgentMessageOf } from '@opsconductor/protocol';
+import type { Log } from '../log.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { type HeldAttempts, heldInVain } from '../store/queue/step-attempts.ts';
+import type { AgentLink } from './agent-link.ts';
+import { Batches } from './batches.ts';
+
+/** Agents are looked at once in so many of their heartbeats. */
+const heartbeatsApart = 3;
+const maxAgentsTogether = 64;
+
+export class StopReminders {
+  readonly #log: Log;
+  readonly #looking: Batches<HeldAttempts, { step: number; epoch: number }[]>;
+
+  constructor({ sql, log }: { sql: Sql; log: Log }) {
+    this.#log = log;
+    this.#looking = new Batches({
+      most: maxAgentsTogether,
+      atATime: 1,
+      work: (agents) => heldInVain(sql, agents),
+    });
+  }
+
+  heard(link: AgentLink, { sequence, held }: Pick<AgentMessageOf<'heartbeat'>, 'sequence' | 'held'>): void {
+    if (held.length === 0 || sequence % heartbeatsApart !== 0) return;
+    this.#looking.do({ agentId: link.agentId, held }).then(
+      (attempts) => {
+        if (!link.isReady) return;
+        for (const attempt of attempts) link.send({ type: 'cancel', ...attempt });
+      },
+      (error) =>
+        this.#log.warn({ err: error, agent: link.name }, 'what an agent holds could not be looked at'),
+    );
+  }
+}
