@@ -74,7 +74,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   const late = (error: Error): Violation[] => [{ rule: 'ends', text: error.message }];
   violations.push(...(await runsEnd(cluster, started).catch(late)));
   watch.lap('runs');
-  violations.push(...(await spoolsAreEmpty(cluster).catch(late)));
+  violations.push(...(await spoolsAreEmpty(cluster)));
   watch.lap('spools');
   const facts = await patiently(() => gatherFacts(cluster, started, isRestored));
   const kinds = new Set(faults.map(({ kind }) => kind));
@@ -237,15 +237,19 @@ async function runsEnd(cluster: Cluster, started: readonly StartedRun[]): Promis
 }
 
 async function spoolsAreEmpty(cluster: Cluster): Promise<Violation[]> {
-  await until(
-    'every agent has told what it knows',
-    async () => {
-      const spools = await Promise.all(cluster.agents.map(({ dataDir }) => readdir(join(dataDir, 'spool'))));
-      return spools.every((names) => names.length === 0);
-    },
-    endsWithinMs,
-  );
-  return [];
+  const namesOf = async () =>
+    Promise.all(cluster.agents.map(({ dataDir }) => readdir(join(dataDir, 'spool'))));
+  try {
+    await until(
+      'every agent has told what it knows',
+      async () => (await namesOf()).every((names) => names.length === 0),
+      endsWithinMs,
+    );
+    return [];
+  } catch (error) {
+    const text = `${error instanceof Error ? error.message : String(error)}; there are ${JSON.stringify(await namesOf())}`;
+    return [{ rule: 'ends', text }];
+  }
 }
 
 /** What the round leaves that is no part of the next one. What an agent is still to clean up is left to it. */
