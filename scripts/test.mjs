@@ -18,14 +18,23 @@ async function prepare() {
   say('Preparing: building the console and the agent, finding what the tests run against');
   await buildAll();
   register();
-  const { ensureAnsible, ensureChromium, ensureNetworkTools, ensureShells, ensureSshd, ensureWinrmFixture } =
-    await import('../test/support/packages.ts');
+  const {
+    ensureAnsible,
+    ensureChromium,
+    ensureNetworkTools,
+    ensureShells,
+    ensureSshd,
+    ensureSudo,
+    ensureWinrmFixture,
+  } = await import('../test/support/packages.ts');
   const options = { print: (line) => say(`  ${line}`) };
   const untried = { sshd: undefined, notes: [] };
   const sshd = await ensureSshd(options);
   if ('missing' in sshd) {
     untried.sshd = sshd.missing;
   } else say(`  OpenSSH server: ${sshd.path}`);
+  const sudo = await ensureSudo(options);
+  if ('missing' in sudo) untried.notes.push(`becoming another user by sudo: ${sudo.missing}`);
   const chromium = await ensureChromium(options);
   if ('missing' in chromium) untried.notes.push(`the console in a browser: ${chromium.missing}`);
   else say(`  Chromium: ${chromium.path}`);

@@ -135,7 +135,7 @@ async function wire(
     newestKey: () => segmentKeys.newest(),
   });
   const tester = new TargetTester({
-    open: (credential, target) => opener.open(credential, target),
+    opener,
     winrmPolicy: options.winrmPolicy ?? {},
   });
   const executor = new Executor({

@@ -13,6 +13,8 @@ export const capabilities: readonly AgentCapability[] = [
   'bash',
   'winrm.exec',
   'take_over',
+  'become',
+  'ssh_settings',
   'ssh.copy',
   'sftp.upload',
   'sftp.download',

@@ -136,6 +136,10 @@ export const limits = {
   scanGivenForMs: 180_000,
   /** What no agent has looked at by then is given up. */
   scanWithinMs: 3_600_000,
+  /** SSH servers on the way to a target. */
+  maxJumpHosts: 4,
+  /** SSH connections of one agent to one target with one credential. */
+  maxConnectionsPerTarget: 32,
   maxHostAuthoritiesPerSegment: 8,
   maxRevokedHostKeysPerSegment: 64,
   /** Accepted host keys of one target. */

@@ -21,6 +21,7 @@ interface Package {
 }
 
 const sshd: Package = { name: 'openssh-server', paths: ['usr/sbin/sshd'] };
+const sudo: Package = { name: 'sudo', paths: ['usr/bin/sudo'] };
 const chromium: Package = { name: 'chromium', paths: ['usr/lib/chromium/chromium', 'usr/bin/chromium'] };
 const ansible: Package = { name: 'ansible-core', paths: ['usr/bin/ansible-inventory'] };
 const haproxy: Package = { name: 'haproxy', paths: ['usr/sbin/haproxy'] };
@@ -56,6 +57,12 @@ export interface EnsureOptions {
 /** The path of a real sshd, or why there is none. */
 export function ensureSshd(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(sshd, options);
+}
+
+/** The path of sudo, or why there is none: set-uid programs are installed by root only. */
+export async function ensureSudo(options: EnsureOptions = {}): Promise<Ensured> {
+  if (process.getuid?.() !== 0) return { missing: 'sudo is installed by root' };
+  return ensure(sudo, options);
 }
 
 /** The path of Chromium, or why there is none. */

@@ -3,6 +3,7 @@
 // plain users can be tried without changing the machine.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   existsSync,
@@ -28,6 +29,8 @@ export interface FixtureAccount {
   uid?: number;
   /** /bin/sh unless told. */
   shell?: string;
+  /** Lines of the server's own sudoers file; with them there is a second user, `opsother`, with the same password. */
+  sudoers?: string[];
 }
 
 export interface SshdOptions {
@@ -73,6 +76,7 @@ export interface SshdFixture {
 /** The password of every fixture account. */
 export const fixturePassword = 'correct horse battery staple';
 // crypt(3) of it, SHA-512.
+const otherAccount = 'opsother';
 const fixturePasswordHash =
   '$6$opsconductor$3LbdlB1zR1giaaENEfvXlwyY8CZbhzUEwl8QeQozJXkrzSLW0QBWzyuuyCHA7EBRaIZMjGvk5jMPnOdr.5QcW/';
 
@@ -284,11 +288,29 @@ function writeUserDatabase(dir: string, account: FixtureAccount): void {
   mkdirSync(home);
   chownSync(home, uid, uid);
   mkdirSync(join(dir, 'etc/pam.d'), { recursive: true });
-  const add = (file: string, line: string) =>
-    writeFileSync(join(dir, 'etc', file), `${readFileSync(join('/etc', file), 'utf8').trimEnd()}\n${line}\n`);
+  const read = (file: string) => readFileSync(join('/etc', file), 'utf8').trimEnd();
+  for (const file of ['passwd', 'group', 'shadow']) writeFileSync(join(dir, 'etc', file), `${read(file)}\n`);
+  const add = (file: string, line: string) => appendFileSync(join(dir, 'etc', file), `${line}\n`);
   add('passwd', `${account.name}:x:${uid}:${uid}::${home}:${account.shell ?? '/bin/sh'}`);
   add('group', `${account.name}:x:${uid}:`);
   add('shadow', `${account.name}:${fixturePasswordHash}:19000:0:99999:7:::`);
+  if (account.sudoers !== undefined) {
+    const other = join(dir, 'other');
+    mkdirSync(other);
+    // What becomes root on this server has no business in the machine's own /root.
+    mkdirSync(join(dir, 'root'), { mode: 0o700 });
+    const passwd = join(dir, 'etc/passwd');
+    const withRoot = readFileSync(passwd, 'utf8').replace(/^(root:(?:[^:]*:){4})[^:]*/m, `$1${dir}/root`);
+    writeFileSync(passwd, withRoot);
+    chownSync(other, uid + 1, uid + 1);
+    add('passwd', `${otherAccount}:x:${uid + 1}:${uid + 1}::${other}:/bin/sh`);
+    add('group', `${otherAccount}:x:${uid + 1}:`);
+    add('shadow', `${otherAccount}:${fixturePasswordHash}:19000:0:99999:7:::`);
+    writeFileSync(join(dir, 'etc/sudoers'), `${account.sudoers.join('\n')}\n`, { mode: 0o440 });
+    const plain =
+      'auth required pam_unix.so nodelay\naccount required pam_permit.so\nsession required pam_permit.so\n';
+    for (const service of ['sudo', 'su']) writeFileSync(join(dir, 'etc/pam.d', service), plain);
+  }
   chmodSync(join(dir, 'etc/shadow'), 0o640);
   writeFileSync(
     join(dir, 'etc/pam.d/sshd'),

@@ -3,6 +3,7 @@
 import type { AgentMessage, AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { OpenForTarget } from '../execution/credential-opener.ts';
 import type { Logger } from '../log.ts';
+import { becomeOf } from '../ssh/become/become.ts';
 import type { SshPool } from '../ssh/pool.ts';
 import { type CleanUpTimes, cleanUpAttempt } from './clean-up-attempt.ts';
 
@@ -68,15 +69,22 @@ export class AttemptCleaner {
   }
 
   /** Never rejects: what can't be asked is unreachable, and asked again later. */
-  async #cleanUp({ step, epoch, target, credential }: Asked): Promise<Omit<Result, 'step' | 'epoch'>> {
+  async #cleanUp({
+    step,
+    epoch,
+    target,
+    credential,
+    become,
+  }: Asked): Promise<Omit<Result, 'step' | 'epoch'>> {
     const { installationId, pool, open, log, giveUpAfterMs } = this.#options;
     // A shell of WinRM is known to the agent that made it alone; the host ends it, and all in it, when it is idle.
     if (target.winrm !== undefined) return { found: 'unreachable' };
     try {
       const usable = await open(credential, target);
       const checkAddresses = (found: readonly string[]) => usable.checkAddresses(found);
-      const request = { target, credential: usable.credential, checkAddresses };
-      const reach = { pool, request, scriptTimeoutMs: giveUpAfterMs, giveUpAfterMs };
+      const request = { target: usable.target, credential: usable.credential, checkAddresses };
+      const as = becomeOf(become, usable.credential);
+      const reach = { pool, request, become: as, scriptTimeoutMs: giveUpAfterMs, giveUpAfterMs };
       return await cleanUpAttempt(reach, `${installationId}.${step}.${epoch}`, this.#options);
     } catch (error) {
       log.warn({ err: error, step, epoch, target: target.name }, 'an attempt could not be cleaned up after');

@@ -2,10 +2,12 @@
 // Connections come and go meanwhile; only a target that says so itself ends it.
 import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
+import type { Become } from '../ssh/become/become.ts';
+import { plainShellFor } from '../ssh/become/become-shell.ts';
 import type { SshConnection } from '../ssh/connection.ts';
 import type { Lease, OpenRequest, SshPool } from '../ssh/pool.ts';
 import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec-attempt.ts';
-import { type BootstrapReport, newNonce, plainShellCommand } from '../steps/ssh-exec-script.ts';
+import { type BootstrapReport, newNonce } from '../steps/ssh-exec-script.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
 import { type ReadEvent, ReadStream } from './read-stream.ts';
 import { readScript } from './supervisor-script.ts';
@@ -29,6 +31,7 @@ export interface DetachedCommandOptions {
   pool: SshPool;
   request: Omit<OpenRequest, 'signal' | 'urgent' | 'fresh'>;
   name: string;
+  become: Become | undefined;
   sink: OutputSink;
   kept: KeptOutput;
   /** When it was begun, where an earlier process did that. */
@@ -37,10 +40,6 @@ export interface DetachedCommandOptions {
   collector?: number;
   /** The channel whose shell is to start it; without one it is looked for. */
   start?: { lease: Lease<ClientChannel>; script: Buffer; nonce: string };
-}
-
-export function startPlainShell(connection: SshConnection): Promise<ClientChannel> {
-  return connection.exec(plainShellCommand);
 }
 
 export class DetachedCommand implements RunningCommand {
@@ -139,10 +138,10 @@ export class DetachedCommand implements RunningCommand {
 
   /** Reads on one channel. Resolves with the event that ends it all, or with undefined when only the channel ended. */
   async #readOnce(start: DetachedCommandOptions['start'], fresh: boolean): Promise<ReadEvent | undefined> {
-    const { pool, request, name, kept, collector = 0 } = this.#options;
+    const { pool, request, name, become, kept, collector = 0 } = this.#options;
     const signal = this.#closed.signal;
     const nonce = start?.nonce ?? newNonce();
-    const lease = start?.lease ?? (await pool.open({ ...request, fresh, signal }, startPlainShell));
+    const lease = start?.lease ?? (await pool.open({ ...request, fresh, signal }, plainShellFor(become)));
     const onClose = () => lease.channel.close();
     signal.addEventListener('abort', onClose);
     const timer = this.#keepTelling(lease.channel);

@@ -13,14 +13,17 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { PatternSet } from '../spool/pattern-set.ts';
 import { secretPatterns } from '../spool/secret-patterns.ts';
+import { jumpHostFailed } from '../ssh/jump-hosts.ts';
 import { SshError } from '../ssh/ssh-error.ts';
-import type { OpenedCredential } from '../steps/step-type.ts';
+import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.ts';
 
 const maxKept = 64;
 const keptMs = 300_000;
 
 export interface UsableCredential {
   credential: OpenedCredential;
+  /** The target, with what opens the jump hosts on the way to it. */
+  target: StepTarget;
   /** What to mask in output while it is used. */
   secrets: PatternSet;
   /** Throws an `SshError` (`credential_bounds`) for addresses outside the credential's bounds. */
@@ -65,14 +68,57 @@ export class CredentialOpener {
    * @throws {NoSegmentKey} @throws {SshError} `credential_unusable`, `credential_bounds`.
    */
   async open(credential: LeaseCredential, target: LeaseTarget): Promise<UsableCredential> {
+    const own = await this.#openOne(credential, target, target.jumps !== undefined);
+    const way = await this.openWay(target);
+    return { ...own, target: way.target, secrets: own.secrets.with(way.patterns) };
+  }
+
+  /** Opens what the way to a target leads through, and says what to mask of it. Throws like `open`. */
+  async openWay({
+    jumps: sealed = [],
+    ...place
+  }: LeaseTarget): Promise<{ target: StepTarget; patterns: Buffer[] }> {
+    const jumps: JumpHost[] = [];
+    const patterns: Buffer[] = [];
+    for (const jump of sealed) {
+      try {
+        const { secrets, ...opened } = await this.#openOne(jump.credential, jump.target, jumps.length > 0);
+        jumps.push({ target: jump.target, ...opened });
+        patterns.push(...secrets.patterns);
+      } catch (error) {
+        throw jumpHostFailed(jump.target, place, error);
+      }
+    }
+    return { target: jumps.length === 0 ? place : { ...place, jumps }, patterns };
+  }
+
+  async #openOne(
+    credential: LeaseCredential,
+    target: LeaseTarget,
+    isBehindJumpHost: boolean,
+  ): Promise<Omit<UsableCredential, 'target'>> {
     const { secret, secrets } = await this.#secretOf(credential);
     const { bounds } = secret;
     this.#admit({ ...bounds, networks: [] }, target, secret, []);
     return {
       credential: { ...openedCredential(credential, secret), user: userOf(target, secret) },
       secrets,
-      checkAddresses: (addresses) => this.#admit(bounds, target, secret, addresses),
+      checkAddresses: (addresses) => {
+        if (isBehindJumpHost && addresses.length === 0) this.#admitUnresolved(bounds, target);
+        else this.#admit(bounds, target, secret, addresses);
+      },
     };
+  }
+
+  /** The name of what is behind a jump host is resolved there, so that its addresses can't be held to networks. */
+  #admitUnresolved({ networks }: CredentialBounds, { host, name }: LeaseTarget): void {
+    if (networks.length === 0 || networks.includes('*')) return;
+    throw new SshError({
+      reason: 'credential_bounds',
+      message: `The credential is bound to networks, and “${name}” is behind a jump host, which resolves the name ${host} by itself.`,
+      advice:
+        'Give the target an IP address as its host, or seal the credential anew with host patterns in place of networks.',
+    });
   }
 
   #admit(
@@ -170,13 +216,8 @@ function openedCredential(
   { id, version }: { id: string; version: number },
   secret: CredentialSecret,
 ): OpenedCredential {
-  const { user } = secret;
-  if (secret.kind !== 'ssh_private_key') {
-    return { kind: secret.kind, id, version, user, password: secret.password };
-  }
-  const { privateKey, passphrase } = secret;
-  const key = { kind: 'ssh_private_key', id, version, user, privateKey } as const;
-  return passphrase === undefined ? key : { ...key, passphrase };
+  const { bounds: _, ...rest } = secret;
+  return { id, version, ...rest } as OpenedCredential;
 }
 
 function sameSeal(a: SealedCredential, b: SealedCredential): boolean {

@@ -1,6 +1,7 @@
 // Runs one leased step: checks what it was given, opens the credential, hands it to its step type, and turns whatever
 // happens into an outcome. Nothing that a target or a person does ends in an exception here.
 import {
+  type BecomeConfig,
   defaultTimeoutS,
   type HandedOn,
   type Lease,
@@ -12,9 +13,11 @@ import { handOn, outputsMissing } from '../outputs/hand-on.ts';
 import { HeldStreams } from '../outputs/held-streams.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
 import { maskText } from '../spool/redactor.ts';
+import { becomeOf } from '../ssh/become/become.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import {
   type BeforeStart,
+  type OpenedCredential,
   type OutputSink,
   type StepContext,
   type StopRequest,
@@ -212,8 +215,9 @@ function contextOf(
   return {
     marker: attempt.marker(installationId),
     directoryName: attempt.directoryName(installationId),
-    target: lease.target,
+    target: usable.target,
     credential: usable.credential,
+    ...becomeIn(lease, usable.credential),
     output,
     outputFile: hasOutputFile(lease),
     maySurvive,
@@ -223,6 +227,15 @@ function contextOf(
     ...(attempt.collector === undefined ? {} : { collector: attempt.collector }),
     checkAddresses: (addresses) => usable.checkAddresses(addresses),
   };
+}
+
+/** Whom the command of a step runs as. Its configuration was checked before. */
+export function becomeIn(
+  { config }: Pick<Lease, 'config'>,
+  credential: OpenedCredential,
+): Pick<StepContext, 'become'> {
+  const become = becomeOf((Object(config) as { become?: BecomeConfig }).become, credential);
+  return become === undefined ? {} : { become };
 }
 
 function executionOfError(error: unknown, attempt: Attempt): Execution {

@@ -21,7 +21,14 @@ import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
 import type { BeforeStart } from '../steps/step-type.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { UsableCredential } from './credential-opener.ts';
-import { type Execution, executeStep, killGraceOf, MayNotBegin, stoppedOutcome } from './execute-step.ts';
+import {
+  becomeIn,
+  type Execution,
+  executeStep,
+  killGraceOf,
+  MayNotBegin,
+  stoppedOutcome,
+} from './execute-step.ts';
 import type { KnownStepTypes } from './known-step-types.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
 import { tellLostOutput } from './lost-output.ts';
@@ -515,12 +522,13 @@ export class Executor {
     if (lease === undefined || !(command || outputFile)) return;
     const remove = this.#options.stepTypes.get(lease.stepType)?.remove;
     try {
-      const { credential, checkAddresses } = await this.#options.openCredential(lease);
+      const { credential, target, checkAddresses } = await this.#options.openCredential(lease);
       const onTarget = {
         marker: attempt.marker(this.#options.installationId),
         directoryName: attempt.directoryName(this.#options.installationId),
-        target: lease.target,
+        target,
         credential,
+        ...becomeIn(lease, credential),
         checkAddresses: (addresses: readonly string[]) => checkAddresses(addresses),
       };
       await remove?.(onTarget, { command, outputFile });

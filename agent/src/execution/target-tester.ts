@@ -9,17 +9,19 @@ import type {
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
 import type { WinrmPolicy } from '../steps/winrm-connection-options.ts';
-import { NoSegmentKey, type OpenForTarget, type UsableCredential } from './credential-opener.ts';
+import { type CredentialOpener, NoSegmentKey, type UsableCredential } from './credential-opener.ts';
 import { type TestResult, testWinrm } from './test-winrm.ts';
 
 const hostKeyTimeoutMs = 30_000;
 
+type Opener = Pick<CredentialOpener, 'open' | 'openWay'>;
+
 export class TargetTester {
-  readonly #open: OpenForTarget;
+  readonly #opener: Opener;
   readonly #winrmPolicy: WinrmPolicy;
 
-  constructor(options: { open: OpenForTarget; winrmPolicy: WinrmPolicy }) {
-    this.#open = options.open;
+  constructor(options: { opener: Opener; winrmPolicy: WinrmPolicy }) {
+    this.#opener = options.opener;
     this.#winrmPolicy = options.winrmPolicy;
   }
 
@@ -48,12 +50,15 @@ export class TargetTester {
     try {
       if (target.winrm !== undefined) {
         if (credential === undefined) return noWinrmCredential;
-        const usable = await this.#open(credential, target);
-        return await testWinrm({ target, ...usable }, this.#winrmPolicy, signal);
+        const usable = await this.#opener.open(credential, target);
+        return await testWinrm(usable, this.#winrmPolicy, signal);
       }
-      const usable = credential === undefined ? nobody : await this.#open(credential, target);
+      const usable =
+        credential === undefined
+          ? { ...nobody, target: (await this.#opener.openWay(target)).target }
+          : await this.#opener.open(credential, target);
       const { checkAddresses } = usable;
-      const tested = await testConnection(target, usable.credential, { checkAddresses, signal });
+      const tested = await testConnection(usable.target, usable.credential, { checkAddresses, signal });
       if (!tested.ok) return failure(tested.error, credential !== undefined);
       const { serverVersion, latencyMs } = tested;
       return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs };

@@ -23,6 +23,8 @@ export function secretPatterns(credential: OpenedCredential): Buffer[] {
       if (line.length >= minKeyLineBytes && !line.startsWith('-----')) addKeyLine(line, add);
     }
   }
+  if (credential.kind !== 'winrm_password' && credential.becomePassword !== undefined)
+    addText(credential.becomePassword, add);
   return buffersOf(spellings);
 }
 

@@ -1,7 +1,9 @@
 // What the client answers when the server asks who it is. Remembers what was tried, for the message on failure.
-import type { AnyAuthMethod, AuthenticationType, KeyboardInteractiveCallback, ParsedKey, Prompt } from 'ssh2';
+import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
+import type { AnyAuthMethod, Client, KeyboardInteractiveCallback, Prompt } from 'ssh2';
 import type { OpenedCredential } from '../steps/step-type.ts';
 import { parsePrivateKey } from './private-key.ts';
+import { type OfferedKey, offerCertificates, offersOf } from './public-keys.ts';
 import { SshError } from './ssh-error.ts';
 
 // A prompt for the password that logs in; the others ask for one that is to be set, or for a second factor.
@@ -10,19 +12,28 @@ const otherPrompt = /\b(new|old|current|retype|again|one[- ]?time|otp|token|code
 
 export class Authentication {
   readonly #user: string;
-  readonly #key: ParsedKey | undefined;
+  readonly #keys: readonly OfferedKey[];
+  readonly #hasCertificate: boolean;
   readonly #password: string | undefined;
-  readonly #tried: AuthenticationType[] = [];
+  /** What is left to try, in order. */
+  #left: { method: AnyAuthMethod; name: string }[];
+  readonly #tried = new Set<string>();
   #allowed: string[] = [];
   #partial = false;
   #answered = false;
   #prompts: string[] = [];
 
-  /** Throws `credential_unusable` for a private key that can't be read, and for a credential that is not for SSH. */
-  constructor(credential: OpenedCredential) {
+  /**
+   * Throws `credential_unusable` for a private key or certificate that can't be read, and for a credential that is not
+   * for SSH.
+   */
+  constructor(credential: OpenedCredential, policy?: SshAlgorithmPolicy) {
     this.#user = credential.user;
+    this.#hasCertificate = credential.kind === 'ssh_private_key' && credential.certificate !== undefined;
+    this.#keys = [];
     if (credential.kind === 'ssh_private_key') {
-      this.#key = parsePrivateKey(credential.privateKey, credential.passphrase);
+      const key = parsePrivateKey(credential.privateKey, credential.passphrase);
+      this.#keys = offersOf(key, credential.certificate, policy);
     } else if (credential.kind === 'ssh_password') {
       this.#password = credential.password;
     } else {
@@ -32,22 +43,27 @@ export class Authentication {
         advice: 'Choose a credential for SSH, or set the target’s protocol to winrm.',
       });
     }
+    this.#left = this.#methods();
+  }
+
+  /** Called right after the client's `connect`. */
+  attach(client: Client): void {
+    if (this.#hasCertificate) offerCertificates(client);
   }
 
   /** The next method to try, or false when none is left: ssh2's `authHandler`. */
   next(allowed: string[] | null, partial: boolean | null): AnyAuthMethod | false {
     this.#allowed = allowed ?? [];
     this.#partial = partial ?? false;
-    const method = this.#methods().find(
-      ({ type }) => !this.#tried.includes(type) && (allowed === null || allowed.includes(type)),
-    );
-    if (!method) return false;
-    this.#tried.push(method.type);
-    return method;
+    const at = this.#left.findIndex(({ method }) => allowed === null || allowed.includes(method.type));
+    const [next] = at < 0 ? [] : this.#left.splice(at, 1);
+    if (next === undefined) return false;
+    this.#tried.add(next.name);
+    return next.method;
   }
 
   failure(host: string): SshError {
-    const tried = this.#tried.join(', ') || 'nothing';
+    const tried = [...this.#tried].join(', ') || 'nothing';
     const allowed = this.#allowed.join(', ') || 'no method that the agent knows';
     const wanted =
       this.#prompts.length > 0 ? ` It asked: ${this.#prompts.map((text) => `"${text}"`).join(', ')}.` : '';
@@ -57,14 +73,16 @@ export class Authentication {
     return new SshError({ reason: 'auth_failed', message, advice: this.#advice() });
   }
 
-  #methods(): AnyAuthMethod[] {
+  #methods(): { method: AnyAuthMethod; name: string }[] {
     const username = this.#user;
     // ssh2 parses the key itself where it is text; a parsed key is taken as it is.
-    if (this.#key) return [{ type: 'publickey', username, key: this.#key }];
-    return [
+    if (this.#keys.length > 0)
+      return this.#keys.map(({ key, name }) => ({ method: { type: 'publickey', username, key }, name }));
+    const methods: AnyAuthMethod[] = [
       { type: 'password', username, password: this.#password ?? '' },
       { type: 'keyboard-interactive', username, prompt: this.#prompt },
     ];
+    return methods.map((method) => ({ method, name: method.type }));
   }
 
   readonly #prompt = (
@@ -92,11 +110,15 @@ export class Authentication {
 
   #advice(): string {
     if (this.#partial) return 'The server asks for more than one factor; allow this user to log in with one.';
-    const offered = this.#key ? ['publickey'] : ['password', 'keyboard-interactive'];
+    const hasKey = this.#keys.length > 0;
+    const offered = hasKey ? ['publickey'] : ['password', 'keyboard-interactive'];
     if (this.#allowed.length > 0 && !this.#allowed.some((method) => offered.includes(method))) {
       return `Use a credential of a kind that the server allows (${this.#allowed.join(', ')}).`;
     }
-    return this.#key
+    if (this.#hasCertificate) {
+      return "Check that the host trusts the certificate's authority (TrustedUserCAKeys), and that the certificate names the user as a principal.";
+    }
+    return hasKey
       ? "Check the user, and that the key's public half is in the user's authorized_keys on the host."
       : 'Check the user and the password, and that the account is not locked or expired.';
   }

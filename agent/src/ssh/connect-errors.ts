@@ -2,7 +2,7 @@
 import type { StepTarget } from '../steps/step-type.ts';
 import { SshError } from './ssh-error.ts';
 
-type Place = Pick<StepTarget, 'host' | 'port'>;
+type Place = Pick<StepTarget, 'host' | 'port' | 'algorithms'>;
 
 /** Why an address could not be reached. `timeoutMs` is given where our own limit ended the attempt. */
 export function dialError(target: Place, address: string, cause: unknown, timeoutMs?: number): SshError {
@@ -50,7 +50,9 @@ export function handshakeError(
       reason: 'no_common_algorithm',
       message: `${place} and the agent have no ${missing[1]} in common.`,
       advice:
-        'Update the SSH server, or allow a current algorithm in its configuration; SHA-1 and CBC are not offered.',
+        target.algorithms === 'legacy'
+          ? 'Update the SSH server, or allow a newer algorithm in its configuration.'
+          : 'Update the SSH server, or allow a current algorithm in its configuration. For a device that can’t be updated set ssh_algorithms of the target to legacy: SHA-1, CBC and 3DES are offered then, and can be broken.',
       cause,
     });
   }

@@ -1,21 +1,19 @@
 // One authenticated SSH connection to one target, from its name to a channel.
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import ssh2, {
-  type ClientChannel,
-  type NegotiatedAlgorithms,
-  type ServerHostKeyAlgorithm,
-  type SFTPWrapper,
-} from 'ssh2';
-import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
+import type { Duplex } from 'node:stream';
+import ssh2, { type ClientChannel, type NegotiatedAlgorithms, type SFTPWrapper } from 'ssh2';
+import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.ts';
+import { algorithmsFor } from './algorithms.ts';
 import { Authentication } from './authentication.ts';
 import { dialError, handshakeError } from './connect-errors.ts';
-import { hostKeyAlgorithms, hostKeyFingerprint } from './host-key.ts';
-import { certificateAlgorithms, takeCertificates } from './host-keys/certified-key-exchange.ts';
+import { hostKeyFingerprint } from './host-key.ts';
+import { takeCertificates } from './host-keys/certified-key-exchange.ts';
 import { plainHostKey, refuseHostKey } from './host-keys/refuse-host-key.ts';
-import { resolveTarget } from './resolve-target.ts';
+import { forwardError, forwardTimedOut, jumpHostFailed } from './jump-hosts.ts';
+import { literalAddress, resolveTarget } from './resolve-target.ts';
 import { SshError } from './ssh-error.ts';
 
 export interface ConnectOptions {
@@ -29,23 +27,23 @@ export interface ConnectOptions {
   /** Between probes on a silent connection, in ms, where the target doesn't say; 15 s unless told. Three unanswered ones end it. */
   keepaliveMs?: number;
   resolve?: (host: string) => Promise<string[]>;
+  /** How the last jump host of a target is reached; by a connection of its own unless told. */
+  reachJumpHost?: ReachJumpHost;
 }
 
-// Fast ones first: AES-GCM is done in hardware, and ssh2 is twice as fast with it as with ChaCha20. No CBC, no SHA-1.
-const ciphers = [
-  'aes128-gcm@openssh.com',
-  'aes256-gcm@openssh.com',
-  'chacha20-poly1305@openssh.com',
-  'aes128-ctr',
-  'aes192-ctr',
-  'aes256-ctr',
-] as const;
-const macs = [
-  'hmac-sha2-256-etm@openssh.com',
-  'hmac-sha2-512-etm@openssh.com',
-  'hmac-sha2-256',
-  'hmac-sha2-512',
-] as const;
+/** A connection to a jump host, and a stream through it that is closed by whoever asked for it. */
+export type ReachJumpHost = (
+  jump: JumpHost & { target: StepTarget },
+  to: ForwardTo,
+  options: ConnectOptions,
+) => Promise<Duplex>;
+
+export interface ForwardTo {
+  host: string;
+  port: number;
+  /** For the server to connect, in ms. */
+  timeoutMs: number;
+}
 
 export interface ChannelExit {
   /** Null when a signal ended it. */
@@ -86,9 +84,9 @@ export class SshConnection {
   readonly closed: Promise<void>;
   #open = true;
   readonly #client: ssh2.Client;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
 
-  constructor(client: ssh2.Client, socket: Socket, facts: Facts) {
+  constructor(client: ssh2.Client, socket: Duplex, facts: Facts) {
     this.#client = client;
     this.#socket = socket;
     this.cipher = facts.cipher;
@@ -134,16 +132,41 @@ export class SshConnection {
     return this.#channel((done) => this.#client.sftp(done));
   }
 
+  /** A stream to a port that the server connects to. Rejects with why it could not, in the words of an `SshError`. */
+  forward(to: ForwardTo): Promise<ClientChannel> {
+    let isLate = false;
+    let timer: NodeJS.Timeout | undefined;
+    const opening = this.#channel<ClientChannel>(
+      (done) =>
+        this.#client.forwardOut('127.0.0.1', 0, to.host, to.port, (error, channel) => {
+          if (isLate) channel?.close();
+          else done(error, channel);
+        }),
+      (error) => forwardError(to, error),
+    );
+    const tooLate = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        isLate = true;
+        reject(forwardTimedOut(to));
+      }, to.timeoutMs);
+    });
+    return Promise.race([opening, tooLate]).finally(() => clearTimeout(timer));
+  }
+
   /** Says goodbye and closes the socket, with every channel on it. */
   close(): void {
     this.#open = false;
     this.#client.end();
-    this.#socket.destroySoon();
+    if (this.#socket instanceof Socket) this.#socket.destroySoon();
+    else this.#socket.destroy();
   }
 
-  #channel<T>(start: (done: (error: Error | undefined, channel: T) => void) => void): Promise<T> {
+  #channel<T>(
+    start: (done: (error: Error | undefined, channel: T) => void) => void,
+    refusedBy: (error: unknown) => SshError = channelRefused,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
-      const refuse = (error: unknown) => reject(this.#open ? channelRefused(error) : connectionLost(error));
+      const refuse = (error: unknown) => reject(this.#open ? refusedBy(error) : connectionLost(error));
       if (!this.#open) {
         refuse(undefined);
         return;
@@ -166,7 +189,7 @@ interface Facts {
 
 /**
  * Connects to a target and authenticates: resolves its name once, has the addresses checked, dials exactly those
- * in order. Rejects with an `SshError`, or with the signal's reason.
+ * in order; or has its last jump host connect to it. Rejects with an `SshError`, or with the signal's reason.
  */
 export async function connectSsh(
   target: StepTarget,
@@ -174,7 +197,15 @@ export async function connectSsh(
   options: ConnectOptions,
 ): Promise<SshConnection> {
   // First, since a key that can't be read needs no connection.
-  const authentication = new Authentication(credential);
+  const authentication = new Authentication(credential, target.algorithms);
+  const jump = target.jumps?.at(-1);
+  if (jump !== undefined) {
+    // Its name is resolved by the jump host, so that only a literal address is known here.
+    await options.checkAddresses(literalAddress(target.host));
+    const startedAt = performance.now();
+    const stream = await throughJumpHost(target, jump, options);
+    return await handshake(target, stream, authentication, startedAt, options);
+  }
   const addresses = await (options.resolve ?? resolveTarget)(target.host);
   options.signal?.throwIfAborted();
   await options.checkAddresses(addresses);
@@ -183,13 +214,45 @@ export async function connectSsh(
   return await handshake(target, socket, authentication, startedAt, options);
 }
 
+async function throughJumpHost(target: StepTarget, jump: JumpHost, options: ConnectOptions): Promise<Duplex> {
+  const before = target.jumps?.slice(0, -1) ?? [];
+  const via = { ...jump, target: { ...jump.target, ...(before.length === 0 ? {} : { jumps: before }) } };
+  const { host, port } = target;
+  const timeoutMs = connectTimeoutMsOf(target, options);
+  const to = { host: literalAddress(host)[0] ?? host, port, timeoutMs };
+  const reach = options.reachJumpHost ?? connectThrough;
+  try {
+    return await reach(via, to, options);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw jumpHostFailed(jump.target, target, error);
+  }
+}
+
+/** A connection to the jump host that lives as long as the one stream through it. */
+async function connectThrough(
+  { target, credential, checkAddresses }: Parameters<ReachJumpHost>[0],
+  to: ForwardTo,
+  options: ConnectOptions,
+): Promise<Duplex> {
+  const connection = await connectSsh(target, credential, { ...options, checkAddresses });
+  try {
+    const stream = await connection.forward(to);
+    stream.once('close', () => connection.close());
+    return stream;
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
 /** Dials the addresses in order until one answers. Rejects with the `SshError` of the last, or the signal's reason. */
 export async function dial(
   target: Pick<StepTarget, 'host' | 'port' | 'connectTimeoutS'>,
   addresses: string[],
   options: Pick<ConnectOptions, 'signal' | 'connectTimeoutMs'>,
 ): Promise<Socket> {
-  const timeoutMs = msOf(target.connectTimeoutS) ?? options.connectTimeoutMs ?? 10_000;
+  const timeoutMs = connectTimeoutMsOf(target, options);
   let last: unknown;
   for (const address of addresses) {
     options.signal?.throwIfAborted();
@@ -234,7 +297,7 @@ function writeTurnsWhole(socket: Socket): Socket {
 
 function handshake(
   target: StepTarget,
-  socket: Socket,
+  socket: Duplex,
   authentication: Authentication,
   startedAt: number,
   options: ConnectOptions,
@@ -287,7 +350,7 @@ function handshake(
       readyTimeout: authTimeoutMs,
       keepaliveInterval: msOf(target.keepaliveIntervalS) ?? options.keepaliveMs ?? 15_000,
       keepaliveCountMax: 3,
-      algorithms: algorithms(target),
+      algorithms: algorithmsFor(target),
       hostVerifier: (key: Buffer) => {
         facts.hostKeyFingerprint = hostKeyFingerprint(plainHostKey(key));
         refused = refuseHostKey(target.host, key, target);
@@ -296,6 +359,7 @@ function handshake(
       authHandler: (allowed, partial) => authentication.next(allowed, partial) as never,
     });
     if (target.hostAuthorities !== undefined) takeCertificates(client);
+    authentication.attach(client);
     // After connect(), which pauses the socket: listening earlier would let the first bytes pass ssh2 by.
     socket.once('data', (bytes: Buffer) => {
       facts.serverVersion = identification(bytes);
@@ -304,18 +368,15 @@ function handshake(
   });
 }
 
-function msOf(seconds: number | undefined): number | undefined {
-  return seconds === undefined ? undefined : seconds * 1_000;
+function connectTimeoutMsOf(
+  { connectTimeoutS }: Pick<StepTarget, 'connectTimeoutS'>,
+  { connectTimeoutMs = 10_000 }: Pick<ConnectOptions, 'connectTimeoutMs'>,
+): number {
+  return msOf(connectTimeoutS) ?? connectTimeoutMs;
 }
 
-function algorithms({ hostKeys, hostAuthorities = [] }: StepTarget): ssh2.Algorithms {
-  const certificates = hostAuthorities.length === 0 ? [] : certificateAlgorithms;
-  return {
-    cipher: [...ciphers],
-    hmac: [...macs],
-    serverHostKey: [...(certificates as readonly ServerHostKeyAlgorithm[]), ...hostKeyAlgorithms(hostKeys)],
-    compress: ['none'],
-  };
+function msOf(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1_000;
 }
 
 /** What the server says it is (RFC 4253, section 4.2); lines before that one are a greeting. */

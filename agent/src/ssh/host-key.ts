@@ -12,10 +12,20 @@ export const algorithmsByKeyType: Record<string, ServerHostKeyAlgorithm[]> = {
   'ssh-rsa': ['rsa-sha2-512', 'rsa-sha2-256'],
 };
 
+/** The same with what old devices sign with. */
+export const legacyAlgorithmsByKeyType: typeof algorithmsByKeyType = {
+  ...algorithmsByKeyType,
+  'ssh-rsa': [...(algorithmsByKeyType['ssh-rsa'] ?? []), 'ssh-rsa'],
+  'ssh-dss': ['ssh-dss'],
+};
+
 /** The algorithms to offer: those of accepted keys first, so that a host with several keys presents one of them. */
-export function hostKeyAlgorithms(accepted: readonly string[]): ServerHostKeyAlgorithm[] {
-  const first = accepted.flatMap((line) => algorithmsByKeyType[line.trim().split(/\s+/)[0] ?? ''] ?? []);
-  return [...new Set([...first, ...Object.values(algorithmsByKeyType).flat()])];
+export function hostKeyAlgorithms(
+  accepted: readonly string[],
+  byKeyType = algorithmsByKeyType,
+): ServerHostKeyAlgorithm[] {
+  const first = accepted.flatMap((line) => byKeyType[line.trim().split(/\s+/)[0] ?? ''] ?? []);
+  return [...new Set([...first, ...Object.values(byKeyType).flat()])];
 }
 
 /** The key of an OpenSSH public key line, in wire format; undefined for a line that is none. */

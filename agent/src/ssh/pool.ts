@@ -2,7 +2,7 @@
 // anything is sent on it, so a connection found dead or full costs one more try and never a command.
 import { createHash } from 'node:crypto';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
-import { type ConnectOptions, connectSsh, type SshConnection } from './connection.ts';
+import { type ConnectOptions, connectSsh, type ReachJumpHost, type SshConnection } from './connection.ts';
 import { closeChannel, SpareChannel, type Start } from './spare-channel.ts';
 import { SshError } from './ssh-error.ts';
 
@@ -13,9 +13,11 @@ export interface SshPoolOptions {
   maxConnectionsPerTarget?: number;
   /** Channels on one connection; 10 unless told, which is sshd's MaxSessions. */
   maxChannels?: number;
+  /** Streams through one connection to a jump host; 64 unless told. */
+  maxForwards?: number;
   /** How long an unused connection is kept, in ms; 60 s unless told. */
   idleMs?: number;
-  connect?: Omit<ConnectOptions, 'checkAddresses' | 'signal'>;
+  connect?: Omit<ConnectOptions, 'checkAddresses' | 'signal' | 'reachJumpHost'>;
 }
 
 export interface OpenRequest {
@@ -24,6 +26,8 @@ export interface OpenRequest {
   checkAddresses: ConnectOptions['checkAddresses'];
   /** Gives up waiting; the connection itself is kept where others wait for it. */
   signal?: AbortSignal;
+  /** The way to another target leads through it: its connections are kept apart from those that commands run on. */
+  isJumpHost?: boolean;
   /** Passes the bounds: for stopping what already runs. */
   urgent?: boolean;
   /** Takes a new connection even where a warm one is there: for when that one doesn't answer. */
@@ -83,6 +87,7 @@ export class SshPool {
       maxConnections: options.maxConnections ?? 500,
       maxConnectionsPerTarget: options.maxConnectionsPerTarget ?? 8,
       maxChannels: options.maxChannels ?? 10,
+      maxForwards: options.maxForwards ?? 64,
       idleMs: options.idleMs ?? 60_000,
     };
     this.#connect = options.connect;
@@ -106,7 +111,7 @@ export class SshPool {
     request: OpenRequest,
     start: Start<SshConnection, Channel>,
   ): Promise<Lease<Channel>> {
-    const key = poolKey(request.target, request.credential);
+    const key = `${request.isJumpHost === true ? 'through' : 'at'} ${poolKey(request.target, request.credential)}`;
     let deadSeen = false;
     for (;;) {
       request.signal?.throwIfAborted();
@@ -177,7 +182,8 @@ export class SshPool {
         this.#take(free);
         return free;
       }
-      if (request.urgent || ((own?.size ?? 0) < this.#options.maxConnectionsPerTarget && this.#makeRoom())) {
+      const most = request.target.maxConnections ?? this.#options.maxConnectionsPerTarget;
+      if (request.urgent || ((own?.size ?? 0) < most && this.#makeRoom())) {
         return this.#add(key, request);
       }
       await this.#wait(key, request.signal);
@@ -196,11 +202,12 @@ export class SshPool {
       ...this.#connect,
       checkAddresses: request.checkAddresses,
       signal: abort.signal,
+      reachJumpHost: this.#reachJumpHost,
     });
     const entry: Entry = {
       key,
       channels: 1,
-      maxChannels: this.#options.maxChannels,
+      maxChannels: request.isJumpHost === true ? this.#options.maxForwards : this.#options.maxChannels,
       used: false,
       abort,
       connecting,
@@ -222,6 +229,19 @@ export class SshPool {
     );
     return entry;
   }
+
+  /**
+   * One connection to a jump host carries many others. It passes the bound of connections in all: whoever waits for it
+   * has a place of its own already, and two who wait for each other's would wait for ever.
+   */
+  readonly #reachJumpHost: ReachJumpHost = async ({ target, credential, checkAddresses }, to, { signal }) => {
+    const request = { target, credential, checkAddresses, isJumpHost: true, urgent: true };
+    const lease = await this.open({ ...request, ...(signal === undefined ? {} : { signal }) }, (connection) =>
+      connection.forward(to),
+    );
+    lease.channel.once('close', () => lease.release());
+    return lease.channel;
+  };
 
   #prepare<Channel extends ClosableChannel>(
     entry: Entry,
@@ -331,17 +351,14 @@ function takeSpare<Channel>(
 }
 
 function poolKey(target: StepTarget, credential: OpenedCredential): string {
-  const hostKeys = createHash('sha256')
-    .update(
-      JSON.stringify([
-        [...target.hostKeys].sort(),
-        target.hostAuthorities ?? [],
-        target.revokedHostKeys ?? [],
-      ]),
-    )
+  const { hostAuthorities = [], revokedHostKeys = [], algorithms = 'current', jumps = [] } = target;
+  const trust = [[...target.hostKeys].sort(), hostAuthorities, revokedHostKeys, algorithms];
+  const way = jumps.map((jump) => poolKey(jump.target, jump.credential));
+  const held = createHash('sha256')
+    .update(JSON.stringify([trust, way]))
     .digest('base64');
   const { id, version, user } = credential;
-  return JSON.stringify([target.id, target.host, target.port, hostKeys, id, version, user]);
+  return JSON.stringify([target.id, target.host, target.port, held, id, version, user]);
 }
 
 /** The promise's end, or the signal's reason where that comes first. */

@@ -7,8 +7,8 @@ import { SshError } from './ssh-error.ts';
  * that what was checked is what is dialled. Rejects with `name_not_found`.
  */
 export async function resolveTarget(host: string): Promise<string[]> {
-  const literal = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
-  if (isIP(literal)) return [literal];
+  const literal = literalAddress(host);
+  if (literal.length > 0) return literal;
   try {
     const found = await lookup(host, { all: true, verbatim: true });
     if (found.length > 0) return found.map(({ address }) => address);
@@ -16,6 +16,12 @@ export async function resolveTarget(host: string): Promise<string[]> {
     throw notFound(host, error);
   }
   throw notFound(host, undefined);
+}
+
+/** The address that a host is written as, also in brackets; nothing for a name. */
+export function literalAddress(host: string): string[] {
+  const literal = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
+  return isIP(literal) ? [literal] : [];
 }
 
 function notFound(host: string, cause: unknown): SshError {

@@ -1,11 +1,15 @@
 // Runs a short script of our own on a target and reads what it prints, on whatever connection answers.
 import type { ClientChannel } from 'ssh2';
+import type { Become } from './become/become.ts';
+import { plainShellFor } from './become/become-shell.ts';
 import type { OpenRequest, SshPool } from './pool.ts';
 import { SshError } from './ssh-error.ts';
 
 export interface StopTarget {
   pool: SshPool;
   request: Omit<OpenRequest, 'signal' | 'urgent' | 'fresh'>;
+  /** Whom the scripts run as where not as who logs in. */
+  become?: Become | undefined;
   /** For one script on one connection, in ms. */
   scriptTimeoutMs: number;
   /** How long a target may stay out of reach before it is given up, in ms. */
@@ -42,7 +46,7 @@ async function runOnce(
   signal: AbortSignal,
 ): Promise<string> {
   const request = { ...target.request, urgent: true, fresh, signal };
-  const lease = await target.pool.open(request, (connection) => connection.exec('exec /bin/sh'));
+  const lease = await target.pool.open(request, plainShellFor(target.become));
   try {
     return await talk(lease.channel, script, signal);
   } finally {

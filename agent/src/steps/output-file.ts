@@ -30,7 +30,7 @@ export function makeOutputFile(directoryName: string): string[] {
 /** What the command has written there. Never rejects. */
 export async function readOutputFile(
   pool: SshPool,
-  { directoryName, target, credential, checkAddresses }: AttemptOnTarget,
+  { directoryName, target, credential, become, checkAddresses }: AttemptOnTarget,
 ): Promise<Buffer | { problem: string }> {
   const nonce = newNonce();
   const request = {
@@ -40,7 +40,7 @@ export async function readOutputFile(
   };
   try {
     const said = await runScript(
-      { pool, request, scriptTimeoutMs: 10_000, giveUpAfterMs: 30_000 },
+      { pool, request, become, scriptTimeoutMs: 10_000, giveUpAfterMs: 30_000 },
       readScript(outputDirectory(directoryName), nonce),
     );
     return fileIn(said, nonce);

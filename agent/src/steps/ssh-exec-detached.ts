@@ -1,13 +1,15 @@
 // ssh.exec for commands that are to go on without their agent: started apart from the connection, found again later.
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
-import { DetachedCommand, type NoEnd, startPlainShell } from '../detached/detached-command.ts';
+import { DetachedCommand, type NoEnd } from '../detached/detached-command.ts';
 import { removeScript, startScript } from '../detached/supervisor-script.ts';
+import { plainShellFor } from '../ssh/become/become-shell.ts';
 import { exitOf } from '../ssh/connection.ts';
 import type { SshPool } from '../ssh/pool.ts';
 import { runScript } from '../ssh/run-script.ts';
 import { outputDirectory } from './output-file.ts';
 import { closedBeforeStart, failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
 import {
+  mayPrepareNext,
   openShell,
   runToEnd,
   type SshExecOptions,
@@ -31,7 +33,8 @@ export async function startDetached(
   detached: Detached & { kept: KeptOutput },
 ): Promise<StepOutcome | undefined> {
   const { pool, config, context, kept } = detached;
-  let lease = await openShell(pool, context, startPlainShell);
+  const start = plainShellFor(context.become);
+  let lease = await openShell(pool, context, start);
   if (!('channel' in lease)) return lease;
   kept.follow();
   try {
@@ -40,7 +43,7 @@ export async function startDetached(
     while (lease.prepared && exitOf(lease.channel) !== undefined) {
       // The shell that was to wait has gone, and was sent nothing: a new one may be asked.
       lease.release();
-      const next = await openShell(pool, context, (connection) => startPlainShell(connection));
+      const next = await openShell(pool, context, (connection) => start(connection));
       if (!('channel' in next)) return next;
       lease = next;
       // To open it may have taken longer than the lease had left.
@@ -60,13 +63,13 @@ export async function startDetached(
     (report) => `{ echo "${report}" >&8; echo >&9; }`,
     ['exec 8>&- 9>&-'],
   );
-  const start = { lease, nonce, script: startScript({ name, marker, nonce, script }) };
-  const command = new DetachedCommand({ ...optionsOf(detached), kept, start });
+  const begin = { lease, nonce, script: startScript({ name, marker, nonce, script }) };
+  const command = new DetachedCommand({ ...optionsOf(detached), kept, start: begin });
   await command.begun;
   if (command.noEnd?.is === 'refused' && config.survive_agent_restart !== true) return undefined;
   const outcome = await toOutcome(command, detached);
   // As for commands that end with their agent: only where one step has followed another.
-  if (lease.reused && command.report?.kind === 'started') lease.prepareNext(watchShell);
+  if (mayPrepareNext(lease, command, context)) lease.prepareNext(watchShell);
   return outcome;
 }
 
@@ -102,7 +105,13 @@ export async function removeAttemptFiles(
     ...(kept.outputFile ? { handedOn: outputDirectory(attempt.directoryName) } : {}),
   };
   const said = await runScript(
-    { pool, request: requestOf(attempt), scriptTimeoutMs: 30_000, giveUpAfterMs: 60_000 },
+    {
+      pool,
+      request: requestOf(attempt),
+      become: attempt.become,
+      scriptTimeoutMs: 30_000,
+      giveUpAfterMs: 60_000,
+    },
     removeScript(names, nonce),
   );
   if (!said.includes(`${nonce} removed`)) throw new Error('the files of the attempt could not be removed');
@@ -182,7 +191,8 @@ function whyOf(noEnd: NoEnd): string {
 }
 
 function optionsOf({ pool, context }: Detached) {
-  return { pool, request: requestOf(context), name: context.directoryName, sink: context.output };
+  const { directoryName: name, become, output: sink } = context;
+  return { pool, request: requestOf(context), name, become, sink };
 }
 
 function requestOf({

@@ -36,6 +36,7 @@ export async function runToEnd(
     {
       pool,
       request: { target, credential, checkAddresses: (found) => context.checkAddresses(found) },
+      become: context.become,
       scriptTimeoutMs: options.scriptTimeoutMs ?? 10_000,
       giveUpAfterMs: options.giveUpAfterMs ?? 30_000,
     },
@@ -95,6 +96,18 @@ export async function openShell(
     if (error instanceof SshError) return failedBeforeStart(error);
     throw error;
   }
+}
+
+/**
+ * Only where one step has followed another, and a shell of ours has answered: no login or forced command for nothing.
+ * Never a shell of somebody else's, which nobody may have for the asking.
+ */
+export function mayPrepareNext(
+  { reused }: Pick<Lease<ClientChannel>, 'reused'>,
+  { report }: Pick<RunningCommand, 'report'>,
+  { become }: Pick<StepContext, 'become'>,
+): boolean {
+  return reused && report?.kind === 'started' && become === undefined;
 }
 
 /** Of a shell that waits for the next step: calls `gone` as soon as it does not any more. */

@@ -10,9 +10,6 @@ import { randomBytes } from 'node:crypto';
 export const bootstrapCommand =
   "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && exec /bin/sh'";
 
-/** For scripts of our own, which must not carry an attempt's marker. */
-export const plainShellCommand = 'exec /bin/sh';
-
 export interface ScriptInput {
   marker: string;
   command: string;

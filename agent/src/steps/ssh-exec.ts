@@ -1,6 +1,7 @@
 // Step type ssh.exec: one POSIX shell command on the target.
 import { type SshExecConfig, type StepOutcome, survivesAgentRestart } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
+import { becomeShell } from '../ssh/become/become-shell.ts';
 import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { readOutputFile } from './output-file.ts';
@@ -18,6 +19,7 @@ import {
   stoppedBeforeStart,
 } from './ssh-exec-outcomes.ts';
 import {
+  mayPrepareNext,
   openShell,
   runToEnd,
   type SshExecOptions,
@@ -57,13 +59,14 @@ async function execute(
   config: SshExecConfig,
   context: StepContext,
 ): Promise<StepOutcome> {
-  const { target, signal } = context;
-  let lease = await openShell(pool, context, startShell);
+  const { target, signal, become, marker } = context;
+  const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, marker));
+  let lease = await openShell(pool, context, asOther ?? startShell);
   if (!('channel' in lease)) return lease;
   try {
     // Meanwhile a shell that is known to be ours makes ready; nothing starts before the script is sent.
-    let isMarked = lease.prepared;
-    if (isMarked) lease.channel.write(markerLine(context.marker));
+    let isMarked = lease.prepared || asOther !== undefined;
+    if (lease.prepared) lease.channel.write(markerLine(marker));
     await context.beforeStart();
     while (lease.prepared && exitOf(lease.channel) !== undefined) {
       // The shell that was to wait has gone, and was sent no script: a new one may be asked.
@@ -79,16 +82,20 @@ async function execute(
     if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(target.host));
     const attempt = new Attempt(lease, scriptInput(config, context), context.output, isMarked);
     const outcome = await runToEnd(attempt, pool, options, config, context);
-    return finish(lease, attempt, outcome);
+    return finish(lease, attempt, outcome, context);
   } finally {
     lease.channel.close();
     lease.release();
   }
 }
 
-function finish(lease: Lease<ClientChannel>, attempt: Attempt, outcome: StepOutcome): StepOutcome {
-  // Only where one step has followed another, and a shell of ours has answered: no login or forced command for nothing.
-  if (lease.reused && attempt.report?.kind === 'started') lease.prepareNext(watchShell);
+function finish(
+  lease: Lease<ClientChannel>,
+  attempt: Attempt,
+  outcome: StepOutcome,
+  context: StepContext,
+): StepOutcome {
+  if (mayPrepareNext(lease, attempt, context)) lease.prepareNext(watchShell);
   const { executionTimeMs } = attempt;
   const took = executionTimeMs === undefined ? {} : { executionTimeMs };
   return { ...outcome, ...took, ssh: sshContext(lease) };

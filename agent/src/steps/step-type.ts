@@ -4,10 +4,12 @@ import type {
   Binding,
   HostAuthority,
   LeaseWinrm,
+  SshAlgorithmPolicy,
   StepOutcome,
   TransferProgress,
   TransferReport,
 } from '@opsconductor/protocol';
+import type { Become } from '../ssh/become/become.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
 
@@ -37,7 +39,14 @@ export interface KeptOutput {
 
 /** What opens a target, already opened and checked against its bounds by the agent. */
 export type OpenedCredential =
-  | { kind: 'ssh_password'; id: string; version: number; user: string; password: string }
+  | {
+      kind: 'ssh_password';
+      id: string;
+      version: number;
+      user: string;
+      password: string;
+      becomePassword?: string;
+    }
   | {
       kind: 'ssh_private_key';
       id: string;
@@ -46,6 +55,10 @@ export type OpenedCredential =
       /** OpenSSH or PEM text. */
       privateKey: string;
       passphrase?: string;
+      /** OpenSSH certificate of the key, as one line. */
+      certificate?: string;
+      /** For becoming another user there. */
+      becomePassword?: string;
     }
   /** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
   | { kind: 'winrm_password'; id: string; version: number; user: string; password: string };
@@ -65,8 +78,21 @@ export interface StepTarget {
   connectTimeoutS?: number;
   /** Where the server says; between probes on a silent connection. */
   keepaliveIntervalS?: number;
+  /** Which algorithms of SSH are taken; current ones unless told. */
+  algorithms?: SshAlgorithmPolicy;
+  /** SSH connections to it at the same time; the pool's own bound unless told. */
+  maxConnections?: number;
+  /** What the way leads through, the first one first. */
+  jumps?: JumpHost[];
   /** How it is reached where it speaks WinRM. */
   winrm?: LeaseWinrm;
+}
+
+/** An SSH server on the way to a target, with what opens it. */
+export interface JumpHost {
+  target: Omit<StepTarget, 'jumps' | 'winrm'>;
+  credential: OpenedCredential;
+  checkAddresses(addresses: readonly string[]): void | Promise<void>;
 }
 
 /** Where a step type that moves files tells of them. */
@@ -88,6 +114,8 @@ export interface StepContext {
   collector?: number;
   target: StepTarget;
   credential: OpenedCredential;
+  /** Whom the command runs as where not as who logs in; what is looked for and ended on the target is, too. */
+  become?: Become;
   /** Values that the rendered script of the configuration refers to. */
   bindings?: readonly Binding[];
   output: OutputSink;
@@ -142,5 +170,5 @@ export interface StepType<Config> {
 /** What finding an attempt on its target takes. */
 export type AttemptOnTarget = Pick<
   StepContext,
-  'marker' | 'directoryName' | 'target' | 'credential' | 'checkAddresses'
+  'marker' | 'directoryName' | 'target' | 'credential' | 'become' | 'checkAddresses'
 >;

@@ -24,7 +24,8 @@ await startAgent({
   stepTypes: new Map([
     ['test.step', knownStepType({ type: 'test.step', execute }, Type.Object({ lines: Type.Integer() }))],
   ]),
-  openCredential: async () => ({
+  openCredential: async ({ target: { jumps: _, ...target } }) => ({
+    target,
     credential: { kind: 'ssh_password', id: '1', version: 1, user: 'root', password: 'none' },
     secrets: new PatternSet([]),
     checkAddresses: () => undefined,

@@ -65,7 +65,7 @@ export async function setup(): Promise<AgentSetup> {
         dataDir: directory.data.root,
         log: pino({ level: 'silent' }),
         stepTypes: controlledStepTypes(steps),
-        openCredential: async () => noCredential,
+        openCredential: async ({ target: { jumps: _, ...target } }) => ({ ...noCredential, target }),
         wait: async (ms) => {
           waits.push(ms);
           // Yields, so that an agent that is refused again and again does not starve the test.
@@ -103,7 +103,7 @@ export function lease(step: number, more: Partial<Lease> = {}): Lease {
   };
 }
 
-const noCredential: UsableCredential = {
+const noCredential: Omit<UsableCredential, 'target'> = {
   credential: { kind: 'ssh_password', id: '1', version: 1, user: 'root', password: 'not a secret' },
   secrets: new PatternSet([]),
   checkAddresses: () => undefined,

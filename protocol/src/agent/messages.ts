@@ -1,13 +1,19 @@
 // Control messages between agent and server: JSON text frames, one schema per `type`. Unknown optional fields are
 // ignored (version N talks to N-1), so these schemas allow additional properties; REST schemas do not.
 import { type Static, type TSchema, Type } from 'typebox';
-import { winrmAuthentications, winrmCertificateChecks, winrmTransports } from '../api/connection-settings.ts';
+import {
+  sshAlgorithmPolicies,
+  winrmAuthentications,
+  winrmCertificateChecks,
+  winrmTransports,
+} from '../api/connection-settings.ts';
 import { Identifier, StepOutputsSchema } from '../api/parameters.ts';
 import { SealedEnvelopeSchema } from '../api/sealed-envelope.ts';
 import { DisplayName } from '../api/text.ts';
 import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
+import { BecomeSchema } from '../steps/ssh-exec.ts';
 import { maxSeq } from './frames.ts';
 import { StepValuesSchema } from './step-values.ts';
 import { TransferProgressSchema, TransferReportSchema } from './transfers.ts';
@@ -44,6 +50,10 @@ export const agentCapabilities = [
   'winrm.exec',
   /** Takes up commands that others have begun, on `take_over`, and leaves its own to who takes those up. */
   'take_over',
+  /** Knows `become` in the configuration of a step, and in `clean_up`. */
+  'become',
+  /** Passes jump hosts, and heeds the algorithm policy and the bound of connections of a target. */
+  'ssh_settings',
   /** Step types that agents of the first version do not know: each is a capability of its name. */
   'ssh.copy',
   'sftp.upload',
@@ -211,7 +221,7 @@ export const LeaseWinrmSchema = Type.Object({
   ca: Type.Optional(Type.String({ maxLength: 32_768 })),
 });
 export type LeaseWinrm = Static<typeof LeaseWinrmSchema>;
-export const LeaseTargetSchema = Type.Object({
+const place = {
   id: Id,
   name: Type.String(),
   host: Type.String(),
@@ -224,6 +234,21 @@ export const LeaseTargetSchema = Type.Object({
   connectTimeoutS: Type.Optional(Type.Integer({ minimum: 1, maximum: 300 })),
   /** Between probes on a silent connection; the agent's own unless told. */
   keepaliveIntervalS: Type.Optional(Type.Integer({ minimum: 5, maximum: 600 })),
+  /** Which algorithms of SSH it may be reached with; current ones unless told. */
+  algorithms: Type.Optional(Type.Enum(sshAlgorithmPolicies)),
+  /** SSH connections to it at the same time; the agent's own bound unless told. */
+  maxConnections: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxConnectionsPerTarget })),
+};
+/** An SSH server on the way to a target: a target itself. */
+export const LeaseJumpSchema = Type.Object({
+  target: Type.Object(place),
+  credential: LeaseCredentialSchema,
+});
+export type LeaseJump = Static<typeof LeaseJumpSchema>;
+export const LeaseTargetSchema = Type.Object({
+  ...place,
+  /** What the way leads through, the first one first. */
+  jumps: Type.Optional(Type.Array(LeaseJumpSchema, { minItems: 1, maxItems: limits.maxJumpHosts })),
   /** Where it is not reached by SSH. */
   winrm: Type.Optional(LeaseWinrmSchema),
 });
@@ -392,6 +417,8 @@ export const CleanUpSchema = message('clean_up', {
       epoch: Epoch,
       target: LeaseTargetSchema,
       credential: LeaseCredentialSchema,
+      /** Whom its command ran as. */
+      become: Type.Optional(BecomeSchema),
     }),
     { minItems: 1, maxItems: limits.maxCleanUpsPerMessage },
   ),

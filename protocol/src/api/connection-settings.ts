@@ -1,9 +1,10 @@
 // Connection settings: how a target is reached and as whom. The same words at every place that may give one; the most
 // particular place wins: step, job, target, target group, segment, then what is built in.
 import { type Static, Type } from 'typebox';
+import { limits } from '../limits.ts';
 import { maxUserLength } from '../sealing/bounds.ts';
 import { Closed, Id, Nullable } from './common.ts';
-import { DisplayName } from './text.ts';
+import { DisplayName, targetNamePattern } from './text.ts';
 
 export const connectionProtocols = ['ssh', 'winrm'] as const;
 export type ConnectionProtocol = (typeof connectionProtocols)[number];
@@ -27,6 +28,34 @@ const keepalive_interval = Type.Integer({
   maximum: 600,
   description: 'Between probes on a silent connection, in seconds; three unanswered ones end it',
 });
+
+export const sshAlgorithmPolicies = ['current', 'legacy'] as const;
+export type SshAlgorithmPolicy = (typeof sshAlgorithmPolicies)[number];
+
+/** Of SSH alone. */
+const ssh = {
+  jump_hosts: Type.Optional(
+    Type.Array(Type.String({ minLength: 1, maxLength: 100, pattern: targetNamePattern }), {
+      maxItems: limits.maxJumpHosts,
+      uniqueItems: true,
+      description:
+        'Names of targets of the same segment that the way leads through, the first one first; an empty list for none. Each is logged in to with its own credential, and held to its own host keys',
+    }),
+  ),
+  ssh_algorithms: Type.Optional(
+    Type.Enum(sshAlgorithmPolicies, {
+      description:
+        'current, or legacy, which also takes what old devices speak and can be broken: SHA-1, CBC, 3DES, DSA, 1024-bit groups',
+    }),
+  ),
+  max_connections: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.maxConnectionsPerTarget,
+      description: 'SSH connections that an agent holds to the target at the same time',
+    }),
+  ),
+};
 
 export const winrmTransports = ['https', 'http'] as const;
 export type WinrmTransport = (typeof winrmTransports)[number];
@@ -76,6 +105,7 @@ export const TargetSettingsSchema = Closed({
   username: Type.Optional(username),
   connect_timeout: Type.Optional(connect_timeout),
   keepalive_interval: Type.Optional(keepalive_interval),
+  ...ssh,
   ...winrm,
 });
 export type TargetSettings = Static<typeof TargetSettingsSchema>;
@@ -116,6 +146,9 @@ export const settingNames = [
   'username',
   'connect_timeout',
   'keepalive_interval',
+  'jump_hosts',
+  'ssh_algorithms',
+  'max_connections',
   'winrm_authentication',
   'winrm_principal',
   'winrm_certificate_check',
@@ -143,6 +176,8 @@ export function builtInPort({ protocol, winrm_transport }: TargetSettings): numb
 /** Built in, in seconds. */
 export const defaultConnectTimeoutS = 10;
 export const defaultKeepaliveIntervalS = 15;
+export const defaultSshAlgorithms: SshAlgorithmPolicy = 'current';
+export const defaultMaxConnections = 8;
 
 export const settingSources = ['step', 'job', 'target', 'group', 'segment', 'default'] as const;
 const SettingValue = Nullable(Type.Union([Type.String(), Type.Integer()]));
@@ -155,7 +190,7 @@ const SettingSource = Type.Object({
 /** A setting as it applies to a target, where it comes from, and what it stands before. */
 export const EffectiveSettingSchema = Type.Object({
   name: Type.Enum(settingNames),
-  /** Of `credential` the id, of `username` null for the credential's own user. */
+  /** Of `credential` the id, of `username` null for the credential's own user, of `jump_hosts` the names with commas. */
   value: SettingValue,
   /** For people: a credential's name, `as the credential says`. */
   display: Type.String(),

@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
 import { connectionProtocols, TargetSettingsSchema } from './connection-settings.ts';
 import { SelectorText, TargetSelectionSchema } from './selection.ts';
-import { Description, namePattern } from './text.ts';
+import { Description, namePattern, targetNamePattern } from './text.ts';
 
 export const hostKeyStates = ['accepted', 'pending', 'changed'] as const;
 /** How a target stands, the worst of its keys first: one that changed, else an accepted one, else one that waits. */
@@ -116,7 +116,7 @@ const targetFields = {
   name: Type.String({
     minLength: 1,
     maxLength: 100,
-    pattern: '^[A-Za-z0-9]([A-Za-z0-9_. -]*[A-Za-z0-9])?$',
+    pattern: targetNamePattern,
     description: 'Letters, digits, spaces, dots, hyphens and underscores',
   }),
   host: Host,

@@ -16,6 +16,9 @@ const atEdge = `[^\\s\\u200c\\u200d${controls}${formats}]`;
 export const namePattern = `^(?:${atEdge}(?:${inName}*${atEdge})?)?$`;
 export const descriptionPattern = `^[^${controls}${formats}]*$`;
 
+/** Of a target: what selectors, and lists with commas, can name. */
+export const targetNamePattern = '^[A-Za-z0-9]([A-Za-z0-9_. -]*[A-Za-z0-9])?$';
+
 /** A name that a person chose, for one line of a list. */
 export const DisplayName = (maxLength = 100) =>
   Type.String({

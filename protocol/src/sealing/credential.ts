@@ -7,12 +7,15 @@ import { SealingError } from './sealing-error.ts';
 import { type Problem, problemsOf, refuseProblems } from './shape.ts';
 
 const User = Type.String({ minLength: 1, maxLength: maxUserLength });
+/** What sudo or su asks for on the target; one line, since it is read as one. */
+const BecomePassword = Type.String({ minLength: 1, maxLength: 1_024, pattern: '^[^\\u0000\\n\\r]*$' });
 
 export const SshPasswordSecretSchema = Type.Object(
   {
     kind: Type.Literal('ssh_password'),
     user: User,
     password: Type.String({ minLength: 1, maxLength: 4_096 }),
+    becomePassword: Type.Optional(BecomePassword),
     bounds: CredentialBoundsSchema,
   },
   { additionalProperties: false },
@@ -24,6 +27,14 @@ export const SshPrivateKeySecretSchema = Type.Object(
     /** Text of the key file: OpenSSH, PKCS #1, PKCS #8 or SEC 1 PEM. */
     privateKey: Type.String({ minLength: 1, maxLength: 32_768 }),
     passphrase: Type.Optional(Type.String({ minLength: 1, maxLength: 4_096 })),
+    /** OpenSSH certificate of the key: the line of its `-cert.pub` file. */
+    certificate: Type.Optional(
+      Type.String({
+        maxLength: 16_384,
+        pattern: '^[a-z0-9-]+-cert-v01@openssh\\.com [A-Za-z0-9+/]+=*( [^\\n\\r]*)?$',
+      }),
+    ),
+    becomePassword: Type.Optional(BecomePassword),
     bounds: CredentialBoundsSchema,
   },
   { additionalProperties: false },

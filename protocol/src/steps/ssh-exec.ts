@@ -1,6 +1,34 @@
 import { type Static, Type } from 'typebox';
 import { noNulPattern, posixDirectoryPattern, posixVariablePattern } from './patterns.ts';
 
+/** Whom a command runs as where not as who logs in. */
+export const BecomeSchema = Type.Object(
+  {
+    method: Type.Optional(
+      Type.Enum(['sudo', 'su'], {
+        default: 'sudo',
+        title: 'Method',
+        description: 'The password, where one is asked for, is sealed in the credential',
+      }),
+    ),
+    user: Type.Optional(
+      Type.String({
+        maxLength: 32,
+        pattern: '^[A-Za-z_][A-Za-z0-9_.-]*\\$?$',
+        default: 'root',
+        title: 'User',
+        description: 'Whom the command runs as',
+      }),
+    ),
+  },
+  {
+    additionalProperties: false,
+    title: 'Become another user',
+    description: 'By sudo or su, before the command starts; who logs in stays the same.',
+  },
+);
+export type BecomeConfig = Static<typeof BecomeSchema>;
+
 /** Configuration of a step of type `ssh.exec`: a POSIX shell command on the target. */
 export const SshExecConfigSchema = Type.Object(
   {
@@ -48,6 +76,7 @@ export const SshExecConfigSchema = Type.Object(
         },
       ),
     ),
+    become: Type.Optional(BecomeSchema),
     expected_exit_codes: Type.Optional(
       Type.Array(Type.Integer({ minimum: 0, maximum: 255 }), {
         minItems: 1,

@@ -15,11 +15,19 @@ export interface TooOld {
 /** Why this agent must not be sent to the target, or undefined where it may. */
 export function agentTooOld(
   agent: CapableAgent,
-  target: Pick<LeaseTarget, 'name' | 'username' | 'winrm'>,
+  target: Pick<LeaseTarget, 'name' | 'username' | 'winrm' | 'jumps' | 'algorithms' | 'maxConnections'>,
 ): TooOld | undefined {
   if (target.winrm !== undefined && !agent.can('winrm.exec')) {
     return tooOld('winrm.exec', {
       message: `Agent ${agent.name} is of a version that does not speak WinRM, by which “${target.name}” is reached.`,
+      advice: 'Upgrade the agent.',
+    });
+  }
+  const { jumps, algorithms, maxConnections } = target;
+  const hasSshSettings = jumps !== undefined || algorithms !== undefined || maxConnections !== undefined;
+  if (hasSshSettings && !agent.can('ssh_settings')) {
+    return tooOld('ssh_settings', {
+      message: `Agent ${agent.name} is of a version that knows no jump hosts, algorithm policies and bounds of connections, which the connection settings of “${target.name}” ask for.`,
       advice: 'Upgrade the agent.',
     });
   }

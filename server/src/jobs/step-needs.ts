@@ -22,7 +22,9 @@ export function stepNeedsOf(
     if (when !== undefined) list.push('conditions');
     if (outputs !== undefined) list.push('outputs');
     if (type !== firstStepType) list.push(type);
-    else if ((config as { shell?: unknown }).shell === 'bash') list.push('bash');
+    const { shell, become } = Object(config) as { shell?: unknown; become?: unknown };
+    if (shell === 'bash') list.push('bash');
+    if (become !== undefined) list.push('become');
     handsOnSecrets ||= Object.values(outputs ?? {}).some(({ secret }) => secret === true);
     return list.length === 0 ? null : list.sort();
   });

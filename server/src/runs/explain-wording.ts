@@ -89,6 +89,8 @@ const needWords: Record<string, string> = {
   conditions: 'look at the conditions of steps',
   outputs: 'hand on what a step finds',
   bash: 'run commands by bash',
+  become: 'become another user on the target',
+  ssh_settings: 'pass jump hosts and heed algorithm policies',
 };
 
 /** A capability in words, after “can”. One without words is a step type. */

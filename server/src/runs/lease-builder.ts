@@ -1,5 +1,5 @@
 // Turns claimed steps into the leases that agents get. Immutable parts (definitions, sealed credentials) are cached.
-import type { JobDefinition, Lease } from '@opsconductor/protocol';
+import type { BecomeConfig, JobDefinition, Lease } from '@opsconductor/protocol';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
@@ -7,6 +7,7 @@ import type { Sql } from '../store/database/connection.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { type LeaseDetails, leaseDetails, sealedCredential } from '../store/queue/lease-details.ts';
 import { connectionOf, leaseTarget, protocolOf } from '../targets/connection-of.ts';
+import { jumpsTo, type KnownJumpHosts } from '../targets/jump-hosts.ts';
 import { wrongProtocol } from '../targets/selection-problems.ts';
 import { LeaseRenderings, type StepToRender } from './values/lease-renderings.ts';
 
@@ -17,6 +18,8 @@ export interface UnbuildableStep {
   message: string;
 }
 
+/** What cleaning up after a step takes. */
+type WayBack = Pick<Lease, 'target' | 'credential'> & { become?: BecomeConfig };
 type Reach = Pick<Lease, 'config' | 'target' | 'credential'>;
 
 export class LeaseBuilder {
@@ -43,8 +46,9 @@ export class LeaseBuilder {
     const bare = steps.filter((step) => step.details === undefined).map((step) => step.id);
     const byStep = bare.length === 0 ? undefined : await this.#details(bare);
     const toRender: StepToRender[] = [];
+    const known: KnownJumpHosts = new Map();
     for (const step of steps) {
-      const built = await this.#lease(step, step.details ?? byStep?.get(step.id));
+      const built = await this.#lease(step, step.details ?? byStep?.get(step.id), known);
       if (typeof built === 'string') {
         unbuildable.push({ step, message: built });
         continue;
@@ -75,14 +79,17 @@ export class LeaseBuilder {
     return this.#asked.rows;
   }
 
-  /** Where the targets of these steps are and what opens them; nothing of those that can't be reached any more. */
-  async reach(stepIds: readonly number[]): Promise<Map<number, Pick<Lease, 'target' | 'credential'>>> {
-    const reached = new Map<number, Pick<Lease, 'target' | 'credential'>>();
+  /** Where the targets of these steps are, what opens them, and whom they ran as; nothing of those that can't be reached any more. */
+  async reach(stepIds: readonly number[]): Promise<Map<number, WayBack>> {
+    const reached = new Map<number, WayBack>();
     if (stepIds.length === 0) return reached;
+    const known: KnownJumpHosts = new Map();
     for (const [stepId, row] of await this.#details(stepIds)) {
-      const reach = await this.#reach(row);
-      if (typeof reach !== 'string')
-        reached.set(stepId, { target: reach.reach.target, credential: reach.reach.credential });
+      const reach = await this.#reach(row, known);
+      if (typeof reach === 'string') continue;
+      const { target, credential, config } = reach.reach;
+      const { become } = Object(config) as Pick<WayBack, 'become'>;
+      reached.set(stepId, { target, credential, ...(become === undefined ? {} : { become }) });
     }
     return reached;
   }
@@ -90,9 +97,10 @@ export class LeaseBuilder {
   async #lease(
     step: ClaimedStep,
     row: LeaseDetails | undefined,
+    known: KnownJumpHosts,
   ): Promise<{ lease: Lease; definition: JobDefinition } | string> {
     if (row === undefined) return 'The step is gone.';
-    const reached = await this.#reach(row);
+    const reached = await this.#reach(row, known);
     if (typeof reached === 'string') return reached;
     const lease = {
       step: step.id,
@@ -105,9 +113,12 @@ export class LeaseBuilder {
     return { lease, definition: reached.definition };
   }
 
-  async #reach(row: LeaseDetails): Promise<{ reach: Reach; definition: JobDefinition } | string> {
-    const { targetId, targetName, host } = row;
-    if (targetId === null || host === null || row.settings === null) {
+  async #reach(
+    row: LeaseDetails,
+    known: KnownJumpHosts,
+  ): Promise<{ reach: Reach; definition: JobDefinition } | string> {
+    const { targetId, targetSegmentId: segmentId, targetName, host } = row;
+    if (targetId === null || segmentId === null || host === null || row.settings === null) {
       return `Target “${targetName}” was deleted after the run was started.`;
     }
     if (row.credentialId === null || row.credentialVersion === null || row.credentialKind === null) {
@@ -124,6 +135,9 @@ export class LeaseBuilder {
     const connection = connectionOf(row.settings, row.port, asked?.connection, definition.connection);
     const needed = protocolOf(asked?.type ?? '');
     if (connection.protocol !== needed) return wrongProtocol(targetName, connection.protocol, 'the step');
+    const place = { name: targetName, segmentId };
+    const jumps = await jumpsTo(this.#sql, place, connection.jumpHosts, known);
+    if (typeof jumps === 'string') return jumps;
     const sealed = await this.#sealed(row.credentialId, row.credentialVersion);
     if (sealed === undefined) return `Credential ${row.credentialId} is gone.`;
     const reach = {
@@ -131,6 +145,7 @@ export class LeaseBuilder {
       target: leaseTarget(
         { id: targetId, name: targetName, host, hostKeys: row.hostKeys, ...hostTrustOf(row.hostTrust, host) },
         connection,
+        jumps,
       ),
       credential: { id: row.credentialId, version: row.credentialVersion, kind: row.credentialKind, sealed },
     };

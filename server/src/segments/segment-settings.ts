@@ -8,6 +8,7 @@ import { readSegmentSettings, writeSegmentSettings } from '../store/agents/segme
 import type { Queryable, Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { lockCredential } from '../store/targets/credentials.ts';
+import { requireJumpHosts } from '../targets/jump-hosts.ts';
 import { segmentFor } from './segment-for.ts';
 
 /** @throws {AppError} `not_found`. */
@@ -44,6 +45,8 @@ export async function putSegmentSettings(
         throw new MissingPermission(caller, 'credentials.use', `segment “${segment.name}”`);
       }
     }
+    const names = settings.jump_hosts;
+    await requireJumpHosts(tx, caller, { names, before: before.settings.jump_hosts, segmentId });
     await writeSegmentSettings(tx, segmentId, { settings, credentialId });
     const { credentialName: _, ...from } = before;
     await recordAudit(tx, {

@@ -21,6 +21,7 @@ import {
   updateTargetGroup as updateRow,
 } from '../store/targets/target-groups.ts';
 import { targetsSeen } from '../store/targets/target-selection.ts';
+import { requireJumpHosts } from '../targets/jump-hosts.ts';
 import { readSelector } from '../targets/read-selector.ts';
 import { GroupOrderError, orderGroups, selectingGroup } from './group-order.ts';
 import { getTargetGroup } from './list-target-groups.ts';
@@ -45,6 +46,7 @@ export async function createTargetGroup(
     await lockMembership(tx);
     const fields = withChanges({ ...newGroup, name: request.name }, request);
     await checkSelector(tx, fields, undefined, caller);
+    await requireJumpHosts(tx, caller, { names: fields.settings.jump_hosts, before: undefined });
     const id = await insertTargetGroup(tx, { ...fields, createdBy: caller.userId });
     await writeParts(tx, id, request, caller);
     const changes = await refreshMembersOfGroup(tx, { id, name: fields.name }, caller);
@@ -80,6 +82,10 @@ export async function updateTargetGroup(
     const fields = withChanges(before, request);
     if (fields.name !== before.name) await refuseSelected(tx, id, before.name, 'renamed');
     await checkSelector(tx, fields, id, caller);
+    await requireJumpHosts(tx, caller, {
+      names: fields.settings.jump_hosts,
+      before: before.settings.jump_hosts,
+    });
     await updateRow(tx, id, fields);
     await writeParts(tx, id, request, caller);
     const changes = await refreshMembersOfGroup(tx, { id, name: fields.name }, caller);

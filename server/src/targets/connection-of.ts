@@ -5,8 +5,10 @@ import {
   defaultWinrm,
   type InheritedSettings,
   type JobConnection,
+  type LeaseJump,
   type LeaseTarget,
   type LeaseWinrm,
+  type SshAlgorithmPolicy,
 } from '@opsconductor/protocol';
 
 export interface Connection {
@@ -17,6 +19,11 @@ export interface Connection {
   /** Undefined: the agent's own. */
   connectTimeoutS: number | undefined;
   keepaliveIntervalS: number | undefined;
+  /** Names of the targets that the way leads through; none of a target that is reached by WinRM. */
+  jumpHosts: readonly string[];
+  /** Undefined: current ones. */
+  algorithms: SshAlgorithmPolicy | undefined;
+  maxConnections: number | undefined;
   /** Of a target that is reached by WinRM. */
   winrm: LeaseWinrm | undefined;
 }
@@ -44,6 +51,9 @@ export function connectionOf(
     username: settings.username,
     connectTimeoutS: settings.connect_timeout,
     keepaliveIntervalS: settings.keepalive_interval,
+    jumpHosts: protocol === 'ssh' ? (settings.jump_hosts ?? []) : [],
+    algorithms: settings.ssh_algorithms,
+    maxConnections: settings.max_connections,
     winrm: protocol === 'winrm' ? winrmOf(settings) : undefined,
   };
 }
@@ -64,14 +74,19 @@ function winrmOf(settings: InheritedSettings): LeaseWinrm {
 export function leaseTarget(
   target: Pick<LeaseTarget, 'id' | 'name' | 'host' | 'hostKeys' | 'hostAuthorities' | 'revokedHostKeys'>,
   connection: Connection,
+  jumps: readonly LeaseJump[] = [],
 ): LeaseTarget {
-  const { port, username, connectTimeoutS, keepaliveIntervalS, winrm } = connection;
+  const { port, username, connectTimeoutS, keepaliveIntervalS, algorithms, maxConnections, winrm } =
+    connection;
   return {
     ...target,
     port,
     ...(username === undefined ? {} : { username }),
     ...(connectTimeoutS === undefined ? {} : { connectTimeoutS }),
     ...(keepaliveIntervalS === undefined ? {} : { keepaliveIntervalS }),
+    ...(algorithms === undefined || algorithms === 'current' ? {} : { algorithms }),
+    ...(maxConnections === undefined ? {} : { maxConnections }),
+    ...(jumps.length === 0 ? {} : { jumps: [...jumps] }),
     ...(winrm === undefined ? {} : { winrm }),
   };
 }

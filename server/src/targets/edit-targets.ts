@@ -23,6 +23,7 @@ import {
 } from '../store/targets/targets.ts';
 import { refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
 import { connectionOf } from './connection-of.ts';
+import { requireJumpHosts } from './jump-hosts.ts';
 import { getTarget } from './list-targets.ts';
 import { requireOnTarget } from './require-on-target.ts';
 
@@ -59,6 +60,8 @@ export async function createTarget(sql: Sql, request: CreateTargetRequest, calle
     if (fields.credentialId !== null && !caller.authority.holdsOnSegment('credentials.use', segment.id)) {
       throw new MissingPermission(caller, 'credentials.use', `segment “${segment.name}”`);
     }
+    const { jump_hosts: names } = fields.settings;
+    await requireJumpHosts(tx, caller, { names, before: undefined, segmentId: segment.id });
     const id = await insertTarget(tx, { segmentId: segment.id, ...fields });
     const fingerprint = request.hostKeyFingerprint;
     if (fingerprint !== undefined) {
@@ -103,6 +106,11 @@ export async function updateTarget(
       await requireCredential(tx, fields.credentialId, segment, caller);
       if (fields.credentialId !== null) await requireOnTarget(tx, caller, 'credentials.use', target);
     }
+    await requireJumpHosts(tx, caller, {
+      names: fields.settings.jump_hosts,
+      before: target.settings.jump_hosts,
+      segmentId: target.segmentId,
+    });
     await updateTargetRow(tx, id, fields);
     await refreshMembersOfTargets(tx, [id], caller);
     const isOther =

@@ -94,6 +94,9 @@ describe('the effective settings of a target', () => {
       username: 'as the credential says (default)',
       connect_timeout: '10 s (default)',
       keepalive_interval: '15 s (default)',
+      jump_hosts: 'none (default)',
+      ssh_algorithms: 'current (default)',
+      max_connections: '8 (default)',
       credential: 'none (default)',
     });
   });
@@ -121,6 +124,9 @@ describe('the effective settings of a target', () => {
         'step (step) < job (job) < target (target) < high (high) < segment (segment) < as the credential says (default)',
       connect_timeout: '7 s (job) < 20 s (a) < 40 s (segment) < 10 s (default)',
       keepalive_interval: '60 s (b) < 15 s (default)',
+      jump_hosts: 'none (default)',
+      ssh_algorithms: 'current (default)',
+      max_connections: '8 (default)',
       credential:
         'of-step (step) < of-target (target) < of-group (a) < of-other-group (b) < of-segment (segment)',
     });
@@ -158,6 +164,54 @@ describe('the effective settings of a target', () => {
     expect(lease?.target).toMatchObject({ port });
     expect((await explained(id)).port).toMatch(new RegExp(`^${port} `));
     expect(lease?.target).not.toHaveProperty('username');
+  });
+
+  it('lead through jump hosts, each with what opens it, and to a jump host by those before it', async () => {
+    const outer = await makeTarget({ credentialId: credential('of-target'), settings: { username: 'hop' } });
+    const inner = await makeTarget({ port: 2022 });
+    const [outerName, innerName] = [`target-${made - 1}`, `target-${made}`];
+    await giveSegment({ jump_hosts: [outerName, innerName], ssh_algorithms: 'legacy' }, 'of-segment');
+    const id = await makeTarget({ settings: { max_connections: 2 } });
+    expect(await explained(id)).toMatchObject({
+      jump_hosts: `${outerName}, then ${innerName} (segment) < none (default)`,
+      ssh_algorithms: 'legacy (segment) < current (default)',
+    });
+    expect((await explained(inner)).jump_hosts).toMatch(`${outerName} (segment)`);
+    expect((await explained(outer)).jump_hosts).toMatch('none (segment)');
+    const job = await makeJob();
+    const { lease } = await leaseOf(id, job);
+    expect(lease?.target).toMatchObject({ algorithms: 'legacy', maxConnections: 2 });
+    expect(lease?.target.jumps).toMatchObject([
+      {
+        target: { id: outer, name: outerName, username: 'hop' },
+        credential: { id: credential('of-target') },
+      },
+      { target: { id: inner, name: innerName, port: 2022 }, credential: { id: credential('of-segment') } },
+    ]);
+    expect((await leaseOf(inner, job)).lease?.target.jumps).toHaveLength(1);
+    expect((await leaseOf(outer, job)).lease?.target).not.toHaveProperty('jumps');
+    await t.sql`update targets set name = 'renamed' where id = ${inner}`;
+    expect((await leaseOf(id, job)).refused).toContain(`no target of the name of jump host “${innerName}”`);
+    const { settings } = await effectiveSettings(t, id, {}, t.caller.authority);
+    expect(settings.find(({ name }) => name === 'jump_hosts')?.problem).toContain(innerName);
+    await giveSegment({}, 'of-segment');
+  });
+
+  it('take no jump host that is not there, or whose credential the caller may not use', async () => {
+    await giveSegment({});
+    await expect(makeTarget({ settings: { jump_hosts: ['nobody'] } })).rejects.toMatchObject({
+      details: [{ path: 'settings.jump_hosts[0]' }],
+    });
+    const hop = await getTarget(t.sql, await makeTarget(), unrestricted);
+    const scope = { kind: 'segment', id: t.segmentId } as const;
+    const mayEdit = [
+      { role: null, permission: 'read', scope },
+      { role: null, permission: 'targets.edit', scope },
+    ] as const;
+    const editor = { ...t.caller, authority: new Authority([...mayEdit]) };
+    const fields = { segmentId: t.segmentId, name: 'behind', host: '10.0.0.9' };
+    const naming = { ...fields, settings: { jump_hosts: [hop.name] } };
+    await expect(createTarget(t.sql, naming, editor)).rejects.toMatchObject({ code: 'forbidden' });
   });
 
   it('name a credential that the segment has none of, and no run is started with it', async () => {
@@ -199,7 +253,7 @@ describe('the effective settings of a target', () => {
     const reader = new Authority([{ role: 'viewer', permission: null, scope }]);
     const elsewhere = { kind: 'segment', id: (await makeSegment(t, 'elsewhere')).id } as const;
     const stranger = new Authority([{ role: 'viewer', permission: null, scope: elsewhere }]);
-    expect((await effectiveSettings(t, id, {}, reader)).settings).toHaveLength(6);
+    expect((await effectiveSettings(t, id, {}, reader)).settings).toHaveLength(9);
     await expect(effectiveSettings(t, id, { job }, reader)).rejects.toMatchObject({ code: 'not_found' });
     await expect(effectiveSettings(t, id, {}, stranger)).rejects.toMatchObject({ code: 'not_found' });
     const { authority } = t.caller;

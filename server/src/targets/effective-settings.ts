@@ -3,9 +3,12 @@ import {
   builtInPort,
   defaultConnectTimeoutS,
   defaultKeepaliveIntervalS,
+  defaultMaxConnections,
+  defaultSshAlgorithms,
   defaultWinrm,
   type EffectiveSetting,
   type EffectiveSettings,
+  type InheritedSettings,
   type JobConnection,
   type SettingName,
   settingNames,
@@ -22,6 +25,8 @@ import {
   settingsPlaces,
 } from '../store/targets/effective-settings.ts';
 import { findTarget, type TargetRow } from '../store/targets/targets.ts';
+import { connectionOf } from './connection-of.ts';
+import { jumpsTo, wayOf } from './jump-hosts.ts';
 
 type Value = EffectiveSetting['value'];
 type Source = EffectiveSetting['source'];
@@ -53,8 +58,10 @@ export async function effectiveSettings(
   const places = await settingsPlaces(sql, targetId);
   const settings: EffectiveSetting[] = [];
   for (const name of settingNames) {
-    if (name.startsWith('winrm_') && settings[0]?.value !== 'winrm') continue;
+    const isWinrm = settings[0]?.value === 'winrm';
+    if (isWinrm ? ofSsh.has(name) : name.startsWith('winrm_')) continue;
     if (name === 'credential') settings.push(await credentialSetting(sql, target, asked, places));
+    else if (name === 'jump_hosts') settings.push(await jumpHostsSetting(sql, target, places));
     else settings.push(plainSetting(name, asked, places, settings));
   }
   return {
@@ -64,6 +71,8 @@ export async function effectiveSettings(
     settings,
   };
 }
+
+const ofSsh: ReadonlySet<SettingName> = new Set(['jump_hosts', 'ssh_algorithms', 'max_connections']);
 
 interface Asked {
   source: Source;
@@ -92,20 +101,22 @@ async function askedBy(
 
 const units: Partial<Record<SettingName, string>> = { connect_timeout: ' s', keepalive_interval: ' s' };
 
+type PlainName = Exclude<SettingName, 'credential' | 'jump_hosts'>;
+
 function plainSetting(
-  name: Exclude<SettingName, 'credential'>,
+  name: PlainName,
   asked: readonly Asked[],
   places: readonly SettingsPlace[],
   before: readonly EffectiveSetting[],
 ): EffectiveSetting {
   const given: Given[] = [
-    ...asked.map(({ source, connection }) => ({ source, settings: connection as Record<string, Value> })),
+    ...asked.map(({ source, connection }) => ({ source, settings: connection as Record<string, unknown> })),
     ...places.map((place) => ({
       source: sourceOf(place),
-      settings: place.settings as Record<string, Value>,
+      settings: place.settings as Record<string, unknown>,
     })),
   ].flatMap(({ source, settings }) => {
-    const value = settings[name];
+    const value = settings[name] as Value | undefined;
     if (value === undefined) return [];
     const display = name === 'winrm_ca' ? 'certificates given there' : `${value}${units[name] ?? ''}`;
     return [{ value, display, source }];
@@ -113,8 +124,10 @@ function plainSetting(
   return settingOf(name, [...given, builtIn(name, before)], null);
 }
 
-function builtIn(name: Exclude<SettingName, 'credential'>, before: readonly EffectiveSetting[]): Given {
-  const source: Source = { kind: 'default', id: null, name: 'built in' };
+const builtInSource: Source = { kind: 'default', id: null, name: 'built in' };
+
+function builtIn(name: PlainName, before: readonly EffectiveSetting[]): Given {
+  const source = builtInSource;
   const shown = (value: Value, display = `${value}`) => ({ value, display, source });
   switch (name) {
     case 'protocol':
@@ -127,6 +140,10 @@ function builtIn(name: Exclude<SettingName, 'credential'>, before: readonly Effe
       return shown(defaultConnectTimeoutS, `${defaultConnectTimeoutS} s`);
     case 'keepalive_interval':
       return shown(defaultKeepaliveIntervalS, `${defaultKeepaliveIntervalS} s`);
+    case 'ssh_algorithms':
+      return shown(defaultSshAlgorithms);
+    case 'max_connections':
+      return shown(defaultMaxConnections);
     case 'winrm_transport':
       return shown(defaultWinrm.transport);
     case 'winrm_authentication':
@@ -138,6 +155,23 @@ function builtIn(name: Exclude<SettingName, 'credential'>, before: readonly Effe
     case 'winrm_ca':
       return shown(null, 'the public ones');
   }
+}
+
+async function jumpHostsSetting(
+  sql: Queryable,
+  target: TargetRow,
+  places: readonly SettingsPlace[],
+): Promise<EffectiveSetting> {
+  const given: Given[] = places.flatMap((place) => {
+    const { jump_hosts: names }: InheritedSettings = place.settings;
+    if (names === undefined) return [];
+    const way = wayOf(target.name, names);
+    return [{ value: way.join(', '), display: way.join(', then ') || 'none', source: sourceOf(place) }];
+  });
+  const none: Given = { value: null, display: 'none', source: builtInSource };
+  const way = connectionOf(target.mergedSettings, target.port).jumpHosts;
+  const jumps = await jumpsTo(sql, target, way);
+  return settingOf('jump_hosts', [...given, none], typeof jumps === 'string' ? jumps : null);
 }
 
 async function credentialSetting(
@@ -160,7 +194,7 @@ async function credentialSetting(
   const none: Given = {
     value: null,
     display: 'none',
-    source: { kind: 'default', id: null, name: 'built in' },
+    source: builtInSource,
   };
   const [first = none] = given;
   const problem =

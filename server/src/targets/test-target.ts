@@ -15,6 +15,7 @@ import { connectionOf, leaseTarget } from './connection-of.ts';
 import { contactFailure } from './contact-notes.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { hostKeyLinesOf, recordSeenHostKey } from './host-keys.ts';
+import { jumpsTo } from './jump-hosts.ts';
 import { requireOnTarget } from './require-on-target.ts';
 
 export interface TargetTestRequest {
@@ -82,18 +83,23 @@ async function acceptedFingerprintsOf(sql: Sql, target: TargetRow): Promise<stri
   return keys.filter((key) => key.state === 'accepted').map((key) => key.fingerprint);
 }
 
-type Answer = Awaited<ReturnType<TargetTester['testTarget']>>;
+type Answer = Awaited<ReturnType<TargetTester['testTarget']>> | { noWay: string };
 
-async function testOnce({ sql, agents }: { sql: Sql; agents: TargetTester }, target: TargetRow) {
+async function testOnce(
+  { sql, agents }: { sql: Sql; agents: TargetTester },
+  target: TargetRow,
+): Promise<{ answer: Answer; seen: Awaited<ReturnType<typeof recordSeenHostKey>> | undefined }> {
   const hostKeys = (await hostKeyLinesOf(sql, [target.id])).get(target.id) ?? [];
   const { id, name, host, segmentId, effectiveCredentialId } = target;
   const trust = hostTrustOf(await readTrust(sql, segmentId), host);
   const credential =
     effectiveCredentialId === null ? undefined : await findSealedCredential(sql, effectiveCredentialId);
   const connection = connectionOf(target.mergedSettings, target.port);
+  const jumps = await jumpsTo(sql, target, connection.jumpHosts);
+  if (typeof jumps === 'string') return { answer: { noWay: jumps }, seen: undefined };
   const answer = await agents.testTarget({
     segmentId,
-    target: leaseTarget({ id, name, host, hostKeys, ...trust }, connection),
+    target: leaseTarget({ id, name, host, hostKeys, ...trust }, connection, jumps),
     ...(credential === undefined ? {} : { credential }),
     timeoutMs,
   });
@@ -124,6 +130,16 @@ async function describe(sql: Sql, target: TargetRow, answer: Answer): Promise<Te
       reason: 'agents_offline',
       message: `No agent of segment ${target.segmentName} is connected.`,
       advice: 'See why its agents are away, or start them.',
+      acceptedFingerprints,
+    };
+  }
+  if ('noWay' in answer) {
+    return {
+      ...nothing,
+      ok: false,
+      reason: 'jump_host_failed',
+      message: answer.noWay,
+      advice: 'Correct the jump hosts in the connection settings, or the target that they name.',
       acceptedFingerprints,
     };
   }

@@ -1,3 +1,4 @@
+import type { InheritedSettings } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { connectionDraft, isAboutWinrm, settingsOf } from './connection-draft.ts';
 
@@ -14,8 +15,12 @@ test('what is set comes out as it went in', () => {
     username: 'deploy',
     connect_timeout: 5,
     keepalive_interval: 30,
-  } as const;
+    jump_hosts: ['bastion', 'inner bastion'],
+    ssh_algorithms: 'legacy',
+    max_connections: 1,
+  } satisfies InheritedSettings;
   expect(settingsOf(connectionDraft(settings))).toEqual(settings);
+  expect(settingsOf(connectionDraft({ jump_hosts: [] }))).toEqual({ jump_hosts: [] });
   const winrm = {
     protocol: 'winrm',
     winrm_transport: 'http',

@@ -2,6 +2,7 @@
 import type {
   ConnectionProtocol,
   InheritedSettings,
+  SshAlgorithmPolicy,
   WinrmAuthentication,
   WinrmCertificateCheck,
   WinrmTransport,
@@ -14,12 +15,19 @@ export interface ConnectionDraft {
   port: number | null | undefined;
   connect_timeout: number | null | undefined;
   keepalive_interval: number | null | undefined;
+  /** Names with commas, or `noJumpHosts`. */
+  jump_hosts: string;
+  ssh_algorithms: SshAlgorithmPolicy | '';
+  max_connections: number | null | undefined;
   winrm_transport: WinrmTransport | '';
   winrm_authentication: WinrmAuthentication | '';
   winrm_principal: string;
   winrm_certificate_check: WinrmCertificateCheck | '';
   winrm_ca: string;
 }
+
+/** Entered in place of names: none, whatever would be inherited. No target can have this name. */
+export const noJumpHosts = '-';
 
 export function connectionDraft(settings: InheritedSettings): ConnectionDraft {
   return {
@@ -28,6 +36,9 @@ export function connectionDraft(settings: InheritedSettings): ConnectionDraft {
     port: settings.port ?? null,
     connect_timeout: settings.connect_timeout ?? null,
     keepalive_interval: settings.keepalive_interval ?? null,
+    jump_hosts: settings.jump_hosts?.length === 0 ? noJumpHosts : (settings.jump_hosts?.join(', ') ?? ''),
+    ssh_algorithms: settings.ssh_algorithms ?? '',
+    max_connections: settings.max_connections ?? null,
     winrm_transport: settings.winrm_transport ?? '',
     winrm_authentication: settings.winrm_authentication ?? '',
     winrm_principal: settings.winrm_principal ?? '',
@@ -47,6 +58,9 @@ export function settingsOf(draft: ConnectionDraft): InheritedSettings {
     ...numberOf('port', draft.port),
     ...numberOf('connect_timeout', draft.connect_timeout),
     ...numberOf('keepalive_interval', draft.keepalive_interval),
+    ...jumpHostsOf(draft.jump_hosts),
+    ...(draft.ssh_algorithms === '' ? {} : { ssh_algorithms: draft.ssh_algorithms }),
+    ...numberOf('max_connections', draft.max_connections),
     ...(draft.winrm_transport === '' ? {} : { winrm_transport: draft.winrm_transport }),
     ...(draft.winrm_authentication === '' ? {} : { winrm_authentication: draft.winrm_authentication }),
     ...(principal === '' ? {} : { winrm_principal: principal }),
@@ -55,6 +69,11 @@ export function settingsOf(draft: ConnectionDraft): InheritedSettings {
       : { winrm_certificate_check: draft.winrm_certificate_check }),
     ...(ca === '' ? {} : { winrm_ca: `${ca}\n` }),
   };
+}
+
+/** Whether the target is reached by WinRM. */
+export function isWinrm({ protocol }: ConnectionDraft, inherited: string | undefined): boolean {
+  return (protocol === '' ? inherited : protocol) === 'winrm';
 }
 
 /** Whether what is of WinRM alone belongs in the form: it applies, or something of it is given. */
@@ -67,7 +86,18 @@ export function isAboutWinrm(draft: ConnectionDraft, inherited: string | undefin
     winrm_certificate_check,
     winrm_ca,
   ].some(Boolean);
-  return isGiven || (draft.protocol === '' ? inherited : draft.protocol) === 'winrm';
+  return isGiven || isWinrm(draft, inherited);
+}
+
+function jumpHostsOf(text: string): Pick<InheritedSettings, 'jump_hosts'> {
+  if (text.trim() === '') return {};
+  if (text.trim() === noJumpHosts) return { jump_hosts: [] };
+  return {
+    jump_hosts: text
+      .split(',')
+      .map((name) => name.trim())
+      .filter(Boolean),
+  };
 }
 
 function numberOf<Name extends string>(name: Name, value: number | null | undefined) {

@@ -24,6 +24,16 @@ describe('a credential as entered', () => {
     });
   });
 
+  it('has the certificate of its key and a password for sudo where they are given', () => {
+    const certificate = 'ssh-ed25519-cert-v01@openssh.com AAAA deploy';
+    const secret = secretOf(draft({ certificate: `${certificate}\n`, becomePassword: 'for sudo' }));
+    expect(secret).toMatchObject({ certificate, becomePassword: 'for sudo' });
+    expect(credentialProblems(secret)).toEqual([]);
+    const [problem] = credentialProblems(secretOf(draft({ certificate: 'ssh-ed25519 AAAA' })));
+    expect(fieldOf(problem?.path ?? '')).toBe('certificate');
+    expect(secretOf(draft({ kind: 'ssh_password', password: 'x' }))).not.toHaveProperty('becomePassword');
+  });
+
   it('gives a pasted key its last line end back', () => {
     const secret = secretOf(draft({}));
     expect(secret.kind === 'ssh_private_key' && secret.privateKey.endsWith('KEY-----\n')).toBe(true);

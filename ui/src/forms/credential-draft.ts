@@ -7,6 +7,8 @@ export interface CredentialDraft {
   password: string;
   privateKey: string;
   passphrase: string;
+  certificate: string;
+  becomePassword: string;
   /** One host pattern or network per line or comma. */
   hosts: string;
   networks: string;
@@ -21,6 +23,8 @@ export const emptyDraft: CredentialDraft = {
   password: '',
   privateKey: '',
   passphrase: '',
+  certificate: '',
+  becomePassword: '',
   hosts: '',
   networks: '',
   ports: '22',
@@ -54,7 +58,11 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
     authentication: authenticationOf(draft),
   };
   const user = draft.user.trim();
-  if (draft.kind !== 'ssh_private_key') return { kind: draft.kind, user, password: draft.password, bounds };
+  const become = draft.becomePassword === '' ? {} : { becomePassword: draft.becomePassword };
+  if (draft.kind === 'winrm_password') return { kind: draft.kind, user, password: draft.password, bounds };
+  if (draft.kind === 'ssh_password')
+    return { kind: draft.kind, user, password: draft.password, ...become, bounds };
+  const certificate = draft.certificate.trim();
   const key = draft.privateKey.trim();
   return {
     kind: draft.kind,
@@ -62,6 +70,8 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
     // OpenSSH refuses a key file whose last line has no end.
     privateKey: key === '' ? '' : `${key}\n`,
     ...(draft.passphrase === '' ? {} : { passphrase: draft.passphrase }),
+    ...(certificate === '' ? {} : { certificate }),
+    ...become,
     bounds,
   };
 }
@@ -83,6 +93,16 @@ export function describeBounds(draft: CredentialDraft): string {
 /** Which field of the form a problem's path belongs to. */
 export function fieldOf(path: string): keyof CredentialDraft | undefined {
   const name = path.replace(/^bounds\./, '').replace(/\[.*$/, '');
-  const fields = ['user', 'password', 'privateKey', 'passphrase', 'hosts', 'networks', 'ports'] as const;
+  const fields = [
+    'user',
+    'password',
+    'privateKey',
+    'passphrase',
+    'certificate',
+    'becomePassword',
+    'hosts',
+    'networks',
+    'ports',
+  ] as const;
   return fields.find((field) => field === name);
 }

@@ -5,7 +5,7 @@
 // and the connection fail; it can't be accepted for it.
 import type { Client } from 'ssh2';
 import constants from 'ssh2/lib/protocol/constants.js';
-import { type HostCertificate, readHostCertificate } from './host-certificate.ts';
+import { type Certificate, readCertificate } from './host-certificate.ts';
 import { WireReader } from './wire-reader.ts';
 
 /** What to offer for certificates, the best first; without SHA-1. */
@@ -78,9 +78,9 @@ function takeCertificate(exchange: KeyExchange): void {
   };
 }
 
-function certificateOf(presented: Buffer | undefined): HostCertificate | undefined {
+function certificateOf(presented: Buffer | undefined): Certificate | undefined {
   try {
-    return presented === undefined ? undefined : readHostCertificate(presented);
+    return presented === undefined ? undefined : readCertificate(presented);
   } catch {
     return undefined;
   }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { hostKeyBlob } from '../host-key.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
-import { readHostCertificate, refuseCertificate } from './host-certificate.ts';
+import { readCertificate, refuseCertificate } from './host-certificate.ts';
 import { refuseHostKey } from './refuse-host-key.ts';
 import { scanHost } from './scan-host.ts';
 
@@ -100,7 +100,7 @@ sshTest('what a certificate must be', async () => {
   const trusted = [{ key: authority.line, hosts }];
   const now = Date.parse('2026-06-01T00:00:00Z');
   const refused = (line: string, host = '127.0.0.1', authorities = trusted, nowMs = now) => {
-    const read = readHostCertificate(blobOf(line));
+    const read = readCertificate(blobOf(line));
     return read === undefined ? 'no certificate' : refuseCertificate(read, host, authorities, nowMs);
   };
   const good = certify(authority, key, '-V', '20260101000000Z:20261231000000Z');

@@ -4,7 +4,7 @@ import { hostKeyBlob, hostKeyFingerprint } from '../host-key.ts';
 import { verifySignature } from './verify-signature.ts';
 import { WireError, WireReader, wireString } from './wire-reader.ts';
 
-export interface HostCertificate {
+export interface Certificate {
   /** The host's key that is certified, in wire format, as it would be without the certificate. */
   plainKey: Buffer;
   isHost: boolean;
@@ -32,7 +32,7 @@ const publicParts: Record<string, number> = {
 const hostCertificateType = 2;
 
 /** The certificate in a presented key; undefined for a plain key. @throws {WireError} for one that can't be read. */
-export function readHostCertificate(blob: Buffer): HostCertificate | undefined {
+export function readCertificate(blob: Buffer): Certificate | undefined {
   const reader = new WireReader(blob);
   const type = reader.text();
   if (!type.endsWith(suffix)) return undefined;
@@ -72,7 +72,7 @@ export function readHostCertificate(blob: Buffer): HostCertificate | undefined {
  * Why a certificate may not stand for this host, in words that follow "its certificate"; undefined for one that may.
  */
 export function refuseCertificate(
-  certificate: HostCertificate,
+  certificate: Certificate,
   host: string,
   authorities: readonly HostAuthority[],
   nowMs: number,

@@ -4,7 +4,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { HostAuthority } from '@opsconductor/protocol';
 import { hostKeyBlob, hostKeyFingerprint, keyType, offeredHostKey } from '../host-key.ts';
 import { type OfferedHostKey, SshError } from '../ssh-error.ts';
-import { readHostCertificate, refuseCertificate } from './host-certificate.ts';
+import { readCertificate, refuseCertificate } from './host-certificate.ts';
 import { WireError } from './wire-reader.ts';
 
 /** What a host may prove itself with. */
@@ -43,7 +43,7 @@ export function refuseHostKey(
 /** The key inside a certificate, or the key as it is. */
 export function plainHostKey(presented: Buffer): Buffer {
   try {
-    return readHostCertificate(presented)?.plainKey ?? presented;
+    return readCertificate(presented)?.plainKey ?? presented;
   } catch {
     return presented;
   }
@@ -57,7 +57,7 @@ function plainKeyOf(
   nowMs: number,
 ): { blob: Buffer; isCertified: boolean; problem?: string } {
   try {
-    const certificate = readHostCertificate(presented);
+    const certificate = readCertificate(presented);
     if (certificate === undefined) return { blob: presented, isCertified: false };
     const blob = certificate.plainKey;
     if (revokedHostKeys.includes(hostKeyFingerprint(certificate.authority))) {

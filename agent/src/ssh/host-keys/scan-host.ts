@@ -10,7 +10,7 @@ import { algorithmsByKeyType, hostKeyFingerprint, offeredHostKey } from '../host
 import { resolveTarget } from '../resolve-target.ts';
 import { SshError } from '../ssh-error.ts';
 import { certificateAlgorithms, takeCertificates } from './certified-key-exchange.ts';
-import { readHostCertificate, refuseCertificate } from './host-certificate.ts';
+import { readCertificate, refuseCertificate } from './host-certificate.ts';
 
 export interface ScanTarget {
   id: number;
@@ -103,7 +103,7 @@ class Look {
 
   #judge(presented: Buffer, authorities: readonly HostAuthority[], result: ScannedHost): void {
     try {
-      const certificate = readHostCertificate(presented);
+      const certificate = readCertificate(presented);
       if (certificate === undefined) return;
       const problem = refuseCertificate(certificate, this.#target.host, authorities, Date.now());
       if (problem !== undefined) result.certificateProblem = `The certificate ${problem}.`.slice(0, 1_000);

@@ -305,9 +305,10 @@ type ClaimRow = ClaimedStep &
   LeaseDetails & { ofSegmentId: number; free: number; moved: number; kinds: number };
 
 function claimedStep({ ofSegmentId: _, free: __, moved: ___, kinds: ____, ...row }: ClaimRow): ClaimedStep {
-  const { stepId, jobId, jobVersion, targetId, targetName, host, port, hostKeys, hostTrust, ...lease } = row;
+  const { stepId, jobId, jobVersion, targetId, targetSegmentId, targetName, host, port, ...rest } = row;
+  const { hostKeys, hostTrust, ...lease } = rest;
   const { settings, askedCredential, credentialId, credentialVersion, credentialKind, ...step } = lease;
-  const target = { targetId, targetName, host, port, settings, hostKeys, hostTrust };
+  const target = { targetId, targetSegmentId, targetName, host, port, settings, hostKeys, hostTrust };
   const credential = { askedCredential, credentialId, credentialVersion, credentialKind };
   const { stepNumber } = step;
   return { ...step, details: { stepId, jobId, jobVersion, stepNumber, ...target, ...credential } };

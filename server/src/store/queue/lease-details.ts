@@ -10,6 +10,8 @@ export interface LeaseDetails {
   jobVersion: number;
   stepNumber: number;
   targetId: number | null;
+  /** Null for a deleted target. */
+  targetSegmentId: number | null;
   targetName: string;
   host: string | null;
   /** Of the target's own. */
@@ -36,7 +38,7 @@ export async function leaseDetails(db: Queryable, stepIds: readonly number[]): P
 
 /** Of the steps `st`, for a select with `leaseDetailJoins`; `step_number` is the caller's. */
 export function leaseDetailColumns(db: Queryable) {
-  return db`st.id as step_id, r.job_id, r.job_version, t.id as target_id, tr.target_name, t.host, t.port,
+  return db`st.id as step_id, r.job_id, r.job_version, t.id as target_id, t.segment_id as target_segment_id, tr.target_name, t.host, t.port,
     ${mergedSettings(db)} as settings, v.step_credentials[st.step_number] as asked_credential,
     array(select coalesce(k.public_key, k.fingerprint) from target_host_keys k
       where k.target_id = t.id and k.state = 'accepted' order by k.fingerprint) as host_keys,

@@ -1,0 +1,25 @@
+import { expect } from 'vitest';
+import { setupSshd, sshTest } from './sshd-setup.ts';
+
+sshTest('what old devices speak is spoken by the legacy policy only', async () => {
+  const t = await setupSshd({
+    hostKeys: ['rsa'],
+    config: [
+      'KexAlgorithms diffie-hellman-group14-sha1',
+      'Ciphers aes128-cbc',
+      'MACs hmac-sha1',
+      'HostKeyAlgorithms ssh-rsa',
+    ],
+  });
+  const refused = await t.refusal();
+  expect(refused.reason).toBe('no_common_algorithm');
+  expect(refused.advice).toContain('ssh_algorithms');
+  const connection = await t.connect({}, { algorithms: 'legacy' });
+  expect(connection.cipher).toBe('aes128-cbc');
+});
+
+sshTest('the legacy policy takes what is current where it is offered', async () => {
+  const t = await setupSshd({ hostKeys: ['rsa', 'ed25519'] });
+  const connection = await t.connect({}, { algorithms: 'legacy', hostKeys: t.sshd.hostKeyLines });
+  expect(connection.cipher).toBe('aes128-gcm@openssh.com');
+});

@@ -1,0 +1,121 @@
+// A shell of another user on a target, ready to read a script.
+import { randomBytes } from 'node:crypto';
+import type { ClientChannel } from 'ssh2';
+import { exitOf, type SshConnection } from '../connection.ts';
+import { SshError } from '../ssh-error.ts';
+import type { Become } from './become.ts';
+import { BecomeDialog, becomeCommand } from './become-dialog.ts';
+
+/** For sudo or su to answer, in ms: a wrong password costs seconds by itself. */
+const timeoutMs = 30_000;
+
+/** For scripts of our own, which must not carry an attempt's marker. */
+export function startPlainShell(connection: SshConnection): Promise<ClientChannel> {
+  return connection.exec('exec /bin/sh');
+}
+
+/** The same, as whoever the scripts are to run as. */
+export function plainShellFor(become: Become | undefined): typeof startPlainShell {
+  return become === undefined ? startPlainShell : (connection) => becomeShell(connection, become);
+}
+
+/**
+ * Opens a channel whose shell is the other user's and waits for a script.
+ *
+ * @param marker for the environment of that shell, from its first process on.
+ * @throws {SshError} `become_password_missing`, `become_refused`, or what opening a channel fails with; nothing was started.
+ */
+export async function becomeShell(
+  connection: SshConnection,
+  become: Become,
+  marker?: string,
+): Promise<ClientChannel> {
+  const nonce = randomBytes(16).toString('hex');
+  const channel = await connection.exec(becomeCommand(become, nonce, marker));
+  try {
+    await talk(channel, become, new BecomeDialog(become.method, nonce));
+    return channel;
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
+}
+
+function talk(channel: ClientChannel, become: Become, dialog: BecomeDialog): Promise<void> {
+  const { method, user, password } = become;
+  return new Promise((resolve, reject) => {
+    let answered = false;
+    const finish = (end: () => void) => {
+      clearTimeout(timer);
+      channel.off('data', onStdout);
+      channel.stderr.off('data', onStderr);
+      end();
+    };
+    const refuse = (message: string, advice: string, reason: SshError['reason'] = 'become_refused') =>
+      finish(() => reject(new SshError({ reason, message, advice })));
+    const onAsked = () => {
+      if (password === undefined) {
+        const message = `${method} asks for a password to become ${user}, and the credential holds none for that.`;
+        const advice =
+          method === 'sudo'
+            ? 'Store the credential again with a password for sudo, or let sudo ask for none (NOPASSWD).'
+            : 'Store the credential again with the password of that user.';
+        refuse(message, advice, 'become_password_missing');
+      } else if (answered) {
+        refuse(
+          `${method} did not take the password to become ${user}.`,
+          'Store the credential again with the right password, and check that the account is not locked.',
+        );
+      } else {
+        answered = true;
+        channel.write(`${password}\n`);
+      }
+    };
+    const take = (stream: 'stdout' | 'stderr', bytes: Buffer) => {
+      const news = dialog.push(stream, bytes);
+      if (news === 'in') finish(resolve);
+      else if (news === 'asked') onAsked();
+    };
+    const onStdout = (bytes: Buffer) => take('stdout', bytes);
+    const onStderr = (bytes: Buffer) => take('stderr', bytes);
+    const timer = setTimeout(
+      () =>
+        refuse(
+          `${method} did not let ${user} in within ${timeoutMs / 1000} s${saying(dialog)}.`,
+          'Try it on the host as this user: it may ask for more than a password.',
+        ),
+      timeoutMs,
+    );
+    channel.on('data', onStdout);
+    channel.stderr.on('data', onStderr);
+    // Its exit may be told of before what it said last.
+    const closed = [channel, channel.stderr].map((stream) => new Promise((end) => stream.once('close', end)));
+    void Promise.all(closed).then(() => refuse(...refusal(become, dialog, exitOf(channel)?.code)));
+  });
+}
+
+function refusal(
+  { method, user }: Become,
+  dialog: BecomeDialog,
+  code: number | null | undefined,
+): [string, string] {
+  if (dialog.isMissing)
+    return [`There is no ${method} on the host.`, `Install ${method}, or use another method.`];
+  if (/tty|terminal/i.test(dialog.said)) {
+    return [
+      `${method} wants a terminal to become ${user}${saying(dialog)}.`,
+      'Take requiretty out of the sudoers file for this user: the password is asked for without a terminal.',
+    ];
+  }
+  const how = code === undefined || code === null ? '' : ` (exit code ${code})`;
+  return [
+    `${method} did not let this user become ${user}${how}${saying(dialog)}.`,
+    method === 'sudo'
+      ? 'Check the sudoers file of the host, the password, and whether the account is locked.'
+      : 'Check the password of that user, that it has a login shell, and who may use su there.',
+  ];
+}
+
+function saying({ said }: BecomeDialog): string {
+  return said === '' ? '' : `: ${said}`;
+}

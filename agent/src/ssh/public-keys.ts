@@ -1,0 +1,184 @@
+// How a private key proves itself: signatures of RSA by SHA-2 (RFC 8332), and OpenSSH certificates, which ssh2 knows
+// nothing of (ADR 0030).
+import { createPrivateKey, sign } from 'node:crypto';
+import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
+import type { Client, ParsedKey } from 'ssh2';
+import { keyType } from './host-key.ts';
+import { type Certificate, readCertificate } from './host-keys/host-certificate.ts';
+import { WireError, WireReader, wireString } from './host-keys/wire-reader.ts';
+import { SshError } from './ssh-error.ts';
+
+const certificateSuffix = '-cert-v01@openssh.com';
+const userAuthRequest = 50;
+
+/** One way in which a key may be offered. */
+export interface OfferedKey {
+  key: ParsedKey;
+  /** How it is called in messages. */
+  name: string;
+}
+
+/**
+ * The ways to offer a key, the best first: with its certificate where there is one, then by itself. SHA-1 signatures
+ * are made by the legacy policy only.
+ *
+ * @throws {SshError} `credential_unusable` for a certificate that can't be read, or is not of this key.
+ */
+export function offersOf(
+  key: ParsedKey,
+  certificate: string | undefined,
+  policy: SshAlgorithmPolicy = 'current',
+  nowMs = Date.now(),
+): OfferedKey[] {
+  const plain = signaturesOf(key, policy).map((each) => ({ key: each, name: 'publickey' }));
+  if (certificate === undefined) return plain;
+  const blob = certificateBlob(key, certificate, nowMs);
+  const certified = signaturesOf(key, 'current').map((each) => ({
+    key: offeredAs(each, `${each.type}${certificateSuffix}`, blob),
+    name: 'publickey with its certificate',
+  }));
+  return [...certified, ...plain];
+}
+
+function signaturesOf(key: ParsedKey, policy: SshAlgorithmPolicy): ParsedKey[] {
+  // ssh2 would sign by SHA-1 for a server that does not say what it takes.
+  if (key.type === 'ssh-rsa') {
+    const bySha2 = (['sha512', 'sha256'] as const).map((hash) =>
+      varied(key, `rsa-sha2-${hash.slice(3)}`, { sign: (data) => key.sign(data, hash) }),
+    );
+    return policy === 'legacy' ? [...bySha2, key] : bySha2;
+  }
+  return [key];
+}
+
+/** The same key under the name of another algorithm, showing another public part. */
+function offeredAs(key: ParsedKey, type: string, blob: Buffer): ParsedKey {
+  const isEcdsa = key.type.startsWith('ecdsa-');
+  return varied(key, type, {
+    getPublicSSH: () => blob,
+    // ssh2 writes ECDSA signatures as SSH does for the types that it knows.
+    ...(isEcdsa ? { sign: (data: Buffer | string) => ecdsaSignature(key, Buffer.from(data)) } : {}),
+  });
+}
+
+function varied(key: ParsedKey, type: string, other: Partial<ParsedKey>): ParsedKey {
+  return Object.assign(Object.create(key) as ParsedKey, { type, ...other });
+}
+
+/** RFC 5656, section 3.1.2. */
+function ecdsaSignature(key: ParsedKey, data: Buffer): Buffer {
+  const hash = { nistp256: 'sha256', nistp384: 'sha384', nistp521: 'sha512' }[key.type.slice(-8)] ?? 'sha256';
+  const privateKey = createPrivateKey(key.getPrivatePEM());
+  const both = sign(hash, data, { key: privateKey, dsaEncoding: 'ieee-p1363' });
+  const half = both.length / 2;
+  return Buffer.concat([both.subarray(0, half), both.subarray(half)].map((part) => wireString(mpint(part))));
+}
+
+/** RFC 4251, section 5: no leading zero bytes but one where the number would look negative. */
+function mpint(bytes: Buffer): Buffer {
+  const first = bytes.findIndex((byte) => byte !== 0);
+  const number = first < 0 ? Buffer.alloc(0) : bytes.subarray(first);
+  return (number[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.from([0]), number]) : number;
+}
+
+function certificateBlob(key: ParsedKey, text: string, nowMs: number): Buffer {
+  const blob = Buffer.from(text.trim().split(/\s+/)[1] ?? '', 'base64');
+  const certificate = readOrRefuse(blob);
+  if (certificate === undefined || keyType(blob) !== text.trim().split(/\s+/)[0]) {
+    throw unusable('can’t be read', 'Store the whole line of the file whose name ends in -cert.pub.');
+  }
+  if (certificate.isHost) throw unusable('is one for hosts, not for users', 'Have the key signed for users.');
+  if (!certificate.plainKey.equals(key.getPublicSSH())) {
+    throw unusable('is of another key', 'Store the credential again with the certificate of its own key.');
+  }
+  const now = BigInt(Math.floor(nowMs / 1_000));
+  if (now < certificate.validAfter || now >= certificate.validBefore) {
+    const when = now < certificate.validAfter ? certificate.validAfter : certificate.validBefore;
+    const what = now < certificate.validAfter ? 'is not valid before' : 'has expired at';
+    const ms = Number(when) * 1_000;
+    const moment = ms <= 8.64e15 ? new Date(ms).toISOString() : 'the end of time';
+    throw unusable(`${what} ${moment}`, 'Have the key signed anew, and store the credential again.');
+  }
+  return blob;
+}
+
+function readOrRefuse(blob: Buffer): Certificate | undefined {
+  try {
+    return readCertificate(blob);
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}
+
+function unusable(what: string, advice: string): SshError {
+  return new SshError({
+    reason: 'credential_unusable',
+    message: `The certificate of the credential’s key ${what}.`,
+    advice,
+  });
+}
+
+/** The parts of ssh2's protocol that are touched here. */
+interface Protocol {
+  authPK(user: string, key: ParsedKey, ...more: unknown[]): void;
+  _packetRW: { write: PacketWriter };
+}
+interface PacketWriter {
+  allocStart: number;
+  alloc(size: number, force?: boolean): Buffer;
+  finalize(packet: Buffer, force?: boolean): Buffer;
+}
+
+/**
+ * Lets a client whose `connect` was just called offer keys with certificates. ssh2 writes the name of what is offered
+ * into the signature too, where the name of the key's own algorithm belongs: it is put right as the packet is made.
+ */
+export function offerCertificates(client: Client): void {
+  const protocol = (client as unknown as { _protocol: Protocol })._protocol;
+  const authPK = protocol.authPK.bind(protocol);
+  protocol.authPK = (user, key, ...more) => {
+    if (!key.type.endsWith(certificateSuffix)) return authPK(user, key, ...more);
+    const { write } = protocol._packetRW;
+    const { alloc, finalize } = write;
+    let size = 0;
+    write.alloc = (wanted, force) => {
+      size = wanted;
+      return alloc.call(write, wanted, force);
+    };
+    write.finalize = (packet, force) => {
+      const start = write.allocStart;
+      const payload = withPlainSignature(packet.subarray(start, start + size));
+      if (payload === undefined) return finalize.call(write, packet, force);
+      const other = alloc.call(write, payload.length, force);
+      other.set(payload, start);
+      return finalize.call(write, other, force);
+    };
+    try {
+      authPK(user, key, ...more);
+    } finally {
+      write.alloc = alloc;
+      write.finalize = finalize;
+    }
+  };
+}
+
+/** A signed SSH_MSG_USERAUTH_REQUEST (RFC 4252, section 7) with its signature named for what it is; undefined for others. */
+function withPlainSignature(payload: Buffer): Buffer | undefined {
+  if (payload[0] !== userAuthRequest) return undefined;
+  const names = new WireReader(payload.subarray(1));
+  names.string();
+  names.string();
+  names.string();
+  const flagAt = 1 + names.position;
+  if (payload[flagAt] !== 1) return undefined;
+  const offered = new WireReader(payload.subarray(flagAt + 1));
+  const algorithm = offered.text();
+  offered.string();
+  const signatureAt = flagAt + 1 + offered.position;
+  const signature = new WireReader(offered.string());
+  signature.string();
+  const plain = algorithm.slice(0, -certificateSuffix.length);
+  const bytes = Buffer.concat([wireString(plain), wireString(signature.string())]);
+  return Buffer.concat([payload.subarray(0, signatureAt), wireString(bytes)]);
+}

@@ -1,0 +1,102 @@
+// The way to a target that is reached through jump hosts: targets of its segment, each with its own credential, host keys
+// and connection settings.
+import type { LeaseJump } from '@opsconductor/protocol';
+import type { Caller } from '../caller.ts';
+import { invalidField } from '../errors.ts';
+import { hostTrustOf } from '../host-keys/host-trust-of.ts';
+import type { Queryable } from '../store/database/connection.ts';
+import { findJumpHosts, findTargetsNamed, type JumpHostRow } from '../store/targets/jump-hosts.ts';
+import { connectionOf, leaseTarget } from './connection-of.ts';
+import { requireOnTarget } from './require-on-target.ts';
+
+/** Jump hosts that were read, by segment and name; undefined for a name that no target has. */
+export type KnownJumpHosts = Map<string, JumpHostRow | undefined>;
+
+/**
+ * What the way to a target leads through, the first one first; a text that says why there is no way. Settings that a
+ * jump host inherits may name itself: what is named before it leads to it, and what comes after does not.
+ *
+ * @param known filled with what is read.
+ */
+export async function jumpsTo(
+  sql: Queryable,
+  target: { name: string; segmentId: number },
+  jumpHosts: readonly string[],
+  known: KnownJumpHosts = new Map(),
+): Promise<LeaseJump[] | string> {
+  const names = wayOf(target.name, jumpHosts);
+  const { segmentId } = target;
+  const keyOf = (name: string) => `${segmentId} ${name}`;
+  const unread = names.filter((name) => !known.has(keyOf(name)));
+  if (unread.length > 0) {
+    const rows = await findJumpHosts(sql, segmentId, unread);
+    for (const name of unread)
+      known.set(
+        keyOf(name),
+        rows.find((row) => row.name === name),
+      );
+  }
+  const jumps: LeaseJump[] = [];
+  for (const name of names) {
+    const jump = leaseJump(name, target.name, known.get(keyOf(name)));
+    if (typeof jump === 'string') return jump;
+    jumps.push(jump);
+  }
+  return jumps;
+}
+
+/** The names before the target's own, or all. */
+export function wayOf(targetName: string, jumpHosts: readonly string[]): readonly string[] {
+  const own = jumpHosts.indexOf(targetName);
+  return own < 0 ? jumpHosts : jumpHosts.slice(0, own);
+}
+
+function leaseJump(name: string, targetName: string, row: JumpHostRow | undefined): LeaseJump | string {
+  const way = `jump host “${name}” of target “${targetName}”`;
+  if (row === undefined) return `The segment has no target of the name of ${way}.`;
+  const connection = connectionOf(row.settings, row.port);
+  if (connection.protocol !== 'ssh')
+    return `The ${way} is reached by ${connection.protocol}: only SSH leads on.`;
+  const { credentialId: id, credentialVersion: version, credentialKind: kind, sealed } = row;
+  if (id === null || version === null || kind === null || sealed === null)
+    return `The ${way} has no credential.`;
+  const { hostKeys, hostTrust, host } = row;
+  return {
+    target: leaseTarget({ id: row.id, name, host, hostKeys, ...hostTrustOf(hostTrust, host) }, connection),
+    credential: { id, version, kind, sealed },
+  };
+}
+
+/**
+ * Holds new jump hosts to what is there, and to what the caller may use: whoever runs something behind one uses its
+ * credential.
+ *
+ * @param segmentId undefined for a place whose targets may be of any segment.
+ * @throws {AppError} `invalid` for a name that no target has; `forbidden` for one whose credential the caller may not use.
+ */
+export async function requireJumpHosts(
+  sql: Queryable,
+  caller: Caller,
+  {
+    names,
+    before,
+    segmentId,
+  }: {
+    names: readonly string[] | undefined;
+    before: readonly string[] | undefined;
+    segmentId?: number;
+  },
+): Promise<void> {
+  const added = (names ?? []).filter((name) => !before?.includes(name));
+  if (added.length === 0) return;
+  const found = await findTargetsNamed(sql, added, segmentId);
+  for (const target of found) await requireOnTarget(sql, caller, 'credentials.use', target);
+  for (const [at, name] of (names ?? []).entries()) {
+    if (!added.includes(name) || found.some((target) => target.name === name)) continue;
+    const where = segmentId === undefined ? '' : ' in this segment';
+    throw invalidField(
+      `settings.jump_hosts[${at}]`,
+      `There is no target named “${name}”${where}; a jump host is a target itself, with its own credential and host keys.`,
+    );
+  }
+}
