@@ -12,13 +12,16 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
 
 const maxReportedNodes = 10_000;
-const first = withLinearUniqueItems(new Ajv2020({ ...validatorOptions, allErrors: false }));
-const all = withLinearUniqueItems(new Ajv2020({ ...validatorOptions, allErrors: true }));
+// That they are schemas is for `requireSchema` to find out: each start would pay for it.
+const options = { ...validatorOptions, validateSchema: false };
+const first = withLinearUniqueItems(new Ajv2020({ ...options, allErrors: false }));
+const all = withLinearUniqueItems(new Ajv2020({ ...options, allErrors: true }));
 const compiledFirst = new WeakMap<TSchema, ValidateFunction>();
 const compiledAll = new WeakMap<TSchema, ValidateFunction>();
 
-/** Compiles a schema now, so that a mistake in it ends the start and not a request. */
-export function prepareValidator(schema: TSchema): void {
+/** Throws for a schema that is none, or that can't be compiled. */
+export function requireSchema(schema: TSchema): void {
+  first.validateSchema(schema, true);
   compiled(first, compiledFirst, schema);
 }
 

@@ -1,12 +1,13 @@
-// What the server may say: one compiled validator per type, from the schemas that both sides share.
+// What the server may say: one validator per type, from the schemas that both sides share. Compiled when the first of its
+// type comes: all at once they were half of an agent's start.
 import { type ServerMessage, serverToAgent } from '@opsconductor/protocol';
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
+import type { TSchema } from 'typebox';
 
 // discriminated by `type`, so a fault is reported against the one schema that was meant
-const ajv = new Ajv2020({ strict: true, allErrors: false, messages: true });
-const validators = new Map<string, ValidateFunction>(
-  Object.entries(serverToAgent).map(([type, schema]) => [type, ajv.compile(schema)]),
-);
+const ajv = new Ajv2020({ strict: true, allErrors: false, messages: true, validateSchema: false });
+const schemas = new Map<unknown, TSchema>(Object.entries(serverToAgent));
+const validators = new Map<unknown, ValidateFunction>();
 
 export type Parsed = { ok: true; message: ServerMessage } | { ok: false; fault: string };
 
@@ -19,10 +20,18 @@ export function parseServerMessage(text: string): Parsed {
     return { ok: false, fault: 'not JSON' };
   }
   const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined;
-  const validate = typeof type === 'string' ? validators.get(type) : undefined;
+  const validate = validatorOf(type);
   if (validate === undefined) return { ok: false, fault: 'unknown message type' };
   if (validate(value)) return { ok: true, message: value as ServerMessage };
   return { ok: false, fault: `${String(type)}${describe(validate.errors?.[0])}` };
+}
+
+function validatorOf(type: unknown): ValidateFunction | undefined {
+  const schema = schemas.get(type);
+  if (schema === undefined) return undefined;
+  const validate = validators.get(type) ?? ajv.compile(schema);
+  validators.set(type, validate);
+  return validate;
 }
 
 function describe(error: ErrorObject | undefined): string {

@@ -1,6 +1,6 @@
 // The step types that this agent can run, each with the check of its configuration.
 import { errorDetails, stepConfigSchemas, validatorOptions } from '@opsconductor/protocol';
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
 import type { SshPool } from '../ssh/pool.ts';
@@ -29,7 +29,7 @@ export type KnownStepTypes = ReadonlyMap<string, KnownStepType>;
 
 /** @param configSchema validates what reaches `execute`, so the type argument is true at run time. */
 export function knownStepType<Config>(stepType: StepType<Config>, configSchema: TSchema): KnownStepType {
-  const validate = new Ajv2020(validatorOptions).compile(configSchema);
+  let validate: ValidateFunction | undefined;
   return {
     execute: (config, context) => stepType.execute(config as Config, context),
     ...(stepType.reattach && {
@@ -42,6 +42,8 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
     ...(stepType.readOutputFile && { readOutputFile: stepType.readOutputFile }),
     ...(stepType.remove && { remove: stepType.remove }),
     configProblem(config) {
+      // When it is first needed: to compile them all would delay the start by more than all else.
+      validate ??= new Ajv2020({ ...validatorOptions, validateSchema: false }).compile(configSchema);
       if (validate(config)) return undefined;
       const [detail] = errorDetails(validate.errors, { root: 'config', max: 1 });
       return detail === undefined ? 'config is invalid.' : `${detail.path}: ${detail.message}`;

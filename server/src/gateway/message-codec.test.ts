@@ -1,3 +1,4 @@
+import { agentToServer } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { parseAgentMessage } from './message-codec.ts';
 
@@ -32,4 +33,11 @@ test('anything else that is wrong is refused, with its place', () => {
   });
   expect(parse({ type: 'gossip' })).toEqual({ ok: false, problem: 'unknown message type' });
   expect(parseAgentMessage('{')).toEqual({ ok: false, problem: 'not JSON' });
+});
+
+test('every type has a schema that can be compiled', () => {
+  for (const type of Object.keys(agentToServer)) {
+    const parsed = parse({ type });
+    expect(parsed.ok || parsed.problem).not.toBe('unknown message type');
+  }
 });

@@ -1,11 +1,11 @@
-// Text frames of agents, parsed and validated by the schema of their type.
+// Text frames of agents, parsed and validated by the schema of their type, which is compiled when the first one comes.
 import { type AgentMessage, agentToServer } from '@opsconductor/protocol';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import type { TSchema } from 'typebox';
 
-const ajv = new Ajv2020({ strict: true, allErrors: false });
-const validators = new Map<string, ValidateFunction>(
-  Object.entries(agentToServer).map(([type, schema]) => [type, ajv.compile(schema)]),
-);
+const ajv = new Ajv2020({ strict: true, allErrors: false, validateSchema: false });
+const schemas = new Map<unknown, TSchema>(Object.entries(agentToServer));
+const validators = new Map<unknown, ValidateFunction>();
 
 export type Parsed = { ok: true; message: AgentMessage } | { ok: false; problem: string };
 
@@ -18,7 +18,7 @@ export function parseAgentMessage(text: string): Parsed {
     return { ok: false, problem: 'not JSON' };
   }
   const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined;
-  const validate = typeof type === 'string' ? validators.get(type) : undefined;
+  const validate = validatorOf(type);
   if (validate === undefined) return { ok: false, problem: 'unknown message type' };
   if (!validate(value)) {
     const settled = withReadableOutcome(value, validate);
@@ -32,6 +32,14 @@ export function parseAgentMessage(text: string): Parsed {
     };
   }
   return { ok: true, message: value as AgentMessage };
+}
+
+function validatorOf(type: unknown): ValidateFunction | undefined {
+  const schema = schemas.get(type);
+  if (schema === undefined) return undefined;
+  const validate = validators.get(type) ?? ajv.compile(schema);
+  validators.set(type, validate);
+  return validate;
 }
 
 /**

@@ -6,7 +6,8 @@ import { createLog } from '../log.ts';
 import { createApp } from './app.ts';
 import { RequestLimits } from './request-limits.ts';
 import { type Principal, type RouteSpec, route } from './route.ts';
-import { setupApp, type TestApp } from './testing.ts';
+import { checkSchemas } from './route-table.ts';
+import { setupApp, type TestApp, wholeTable } from './testing.ts';
 
 const Echo = Closed({
   name: Type.String({ minLength: 1, maxLength: 20 }),
@@ -380,6 +381,20 @@ describe('mistakes in the table end the start', () => {
 
   test('a schema that ajv does not take in strict mode', () => {
     const body = Type.Unsafe({ type: 'object', maxmum: 3 });
-    expect(() => start(route({ ...base, method: 'POST', path: '/api/v1/a', body }))).toThrow('maxmum');
+    expect(() => checkSchemas([route({ ...base, method: 'POST', path: '/api/v1/a', body })])).toThrow(
+      'maxmum',
+    );
   });
+
+  test('a schema that is none', () => {
+    const body = Type.Unsafe({ type: 'object', required: 'name' });
+    expect(() => checkSchemas([route({ ...base, method: 'POST', path: '/api/v1/a', body })])).toThrow(
+      'required',
+    );
+  });
+});
+
+test('every schema of the table can be compiled', async () => {
+  const table = await wholeTable();
+  expect(() => checkSchemas(table)).not.toThrow();
 });

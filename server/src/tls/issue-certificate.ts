@@ -1,7 +1,7 @@
-// The only module that loads @peculiar/x509, which fails unless reflect-metadata was loaded before.
-import 'reflect-metadata';
+// The only module that loads @peculiar/x509, and when a certificate is read or made only: to load it takes a fourth of the
+// start of a server, which mostly has no certificate authority of its own.
 import { generateKeyPairSync, type KeyObject, webcrypto } from 'node:crypto';
-import * as x509 from '@peculiar/x509';
+import type * as x509 from '@peculiar/x509';
 
 const dayMs = 24 * 60 * 60 * 1000;
 /** Clocks of agents and browsers may be behind ours. */
@@ -13,9 +13,14 @@ const serverDays = 397;
 const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' };
 
-x509.cryptoProvider.set(webcrypto);
+async function loadLibrary(): Promise<typeof x509> {
+  // It fails unless this was loaded before.
+  await import('reflect-metadata');
+  const library = await import('@peculiar/x509');
+  library.cryptoProvider.set(webcrypto);
+  return library;
+}
 
-export const { X509Certificate } = x509;
 export type X509Certificate = x509.X509Certificate;
 
 export interface CertificateAuthority {
@@ -31,12 +36,19 @@ export function keyToPem(key: KeyObject): string {
   return key.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
+/** From PEM or DER. */
+export async function readCertificate(encoded: string | Buffer): Promise<X509Certificate> {
+  const { X509Certificate } = await loadLibrary();
+  return new X509Certificate(encoded);
+}
+
 /** A root certificate for a key: again for the same key and subject, it replaces the former one without a new pin. */
 export async function issueCaCertificate(
   key: KeyObject,
   subject: string,
   now: Date,
 ): Promise<x509.X509Certificate> {
+  const x509 = await loadLibrary();
   const keys = await toCryptoKeys(key);
   const notBefore = new Date(now.getTime() - clockSkewMs);
   return x509.X509CertificateGenerator.createSelfSigned({
@@ -60,6 +72,7 @@ export async function issueServerCertificate(
   names: x509.JsonGeneralNames,
   now: Date,
 ): Promise<x509.X509Certificate> {
+  const x509 = await loadLibrary();
   const { publicKey } = await toCryptoKeys(key);
   const { privateKey: signingKey } = await toCryptoKeys(authority.key);
   const notBefore = new Date(now.getTime() - clockSkewMs);
@@ -86,9 +99,10 @@ export async function issueServerCertificate(
 }
 
 /** Whether a certificate is for exactly these names. */
-export function isFor(certificate: x509.X509Certificate, names: x509.JsonGeneralNames): boolean {
-  const found = certificate.getExtension(x509.SubjectAlternativeNameExtension);
-  const wanted = new x509.SubjectAlternativeNameExtension(names);
+export async function isFor(pem: string, names: x509.JsonGeneralNames): Promise<boolean> {
+  const { SubjectAlternativeNameExtension } = await loadLibrary();
+  const found = (await readCertificate(pem)).getExtension(SubjectAlternativeNameExtension);
+  const wanted = new SubjectAlternativeNameExtension(names);
   return found !== null && Buffer.from(found.value).equals(Buffer.from(wanted.value));
 }
 

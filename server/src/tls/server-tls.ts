@@ -17,7 +17,8 @@ import {
   issueCaCertificate,
   issueServerCertificate,
   keyToPem,
-  X509Certificate,
+  readCertificate,
+  type X509Certificate,
 } from './issue-certificate.ts';
 import { TlsError } from './tls-error.ts';
 
@@ -56,7 +57,7 @@ export async function loadOrCreateServerTls(options: {
   const certPem = await readText(certPath);
   const keyPem = await readPrivateText(keyPath);
   const usable = certPem !== undefined && keyPem !== undefined && isUsable(certPem, keyPem, authority, now);
-  if (usable && isFor(new X509Certificate(certPem), names)) {
+  if (usable && (await isFor(certPem, names))) {
     return { certPem, keyPem, caPem, caPin: pinOfCertificate(caPem) };
   }
   const key = generateKey();
@@ -97,12 +98,12 @@ async function loadOrCreateAuthority(directory: string, now: Date): Promise<Cert
   const found = caPem === undefined ? undefined : parseCertificate(caPem, certPath);
   const key = await loadOrCreateCaKey(keyPath, certPath, found);
   if (found !== undefined && isCurrent(found, now, renewCaBeforeMs)) {
-    return { key, certificate: new X509Certificate(found.raw) };
+    return { key, certificate: await readCertificate(found.raw) };
   }
   const subject =
     found === undefined
       ? `CN=OpsConductor CA ${randomBytes(4).toString('hex')}`
-      : new X509Certificate(found.raw).subject;
+      : (await readCertificate(found.raw)).subject;
   const certificate = await issueCaCertificate(key, subject, now);
   await writeFileDurably(certPath, toPem(certificate), 0o644);
   return { key, certificate };

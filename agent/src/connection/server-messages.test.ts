@@ -1,0 +1,23 @@
+import { serverToAgent } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { parseServerMessage } from './server-messages.ts';
+
+test('every type has a schema that can be compiled', () => {
+  for (const type of Object.keys(serverToAgent)) {
+    const parsed = parseServerMessage(JSON.stringify({ type }));
+    expect(parsed.ok || parsed.fault).not.toBe('unknown message type');
+  }
+});
+
+test('what is no message is refused with its place and without what was found', () => {
+  expect(parseServerMessage('{')).toEqual({ ok: false, fault: 'not JSON' });
+  for (const type of ['gossip', 'toString', 7, undefined])
+    expect(parseServerMessage(JSON.stringify({ type }))).toEqual({
+      ok: false,
+      fault: 'unknown message type',
+    });
+  const challenge = { type: 'challenge', serverNonce: 'swordfish' };
+  const parsed = parseServerMessage(JSON.stringify(challenge));
+  expect(parsed).toMatchObject({ ok: false, fault: expect.stringMatching(/^challenge/) });
+  expect(JSON.stringify(parsed)).not.toContain('swordfish');
+});
