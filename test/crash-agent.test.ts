@@ -1,17 +1,23 @@
 // The agent is killed at once, and comes back or does not.
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { setup } from './support/system.ts';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { setup, type TestSystem } from './support/system.ts';
+
+let t: TestSystem;
+beforeAll(async () => {
+  t = await setup();
+});
+afterAll(() => t?.[Symbol.asyncDispose]());
 
 test('what an agent ran when it was killed is unknown when it is back, with the output so far', async () => {
-  await using t = await setup();
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; echo two >&2; ${gate.wait}`, 'echo never']);
   const [first = 0] = stepIds;
   await reader.until(() => reader.text(first) === 'one\ntwo\n', 'the first lines');
   await t.agent.kill9();
-  expect(reader.status).toBe('running');
+  await reader.until(() => reader.status === 'running', 'the run to go on');
   await t.agent.start();
   expect(await reader.end()).toBe('unknown');
   expect(reader.text(first)).toBe('one\ntwo\n');
@@ -22,8 +28,8 @@ test('what an agent ran when it was killed is unknown when it is back, with the 
 });
 
 test('what a killed agent ran is unknown after its time when it does not come back, and annotated when it does', async () => {
-  await using t = await setup();
   await t.sql`update segments set unknown_after_s = 2`;
+  onTestFinished(async () => void (await t.sql`update segments set unknown_after_s = default`));
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}`]);
   const [stepId = 0] = stepIds;
@@ -44,8 +50,7 @@ test('what a killed agent ran is unknown after its time when it does not come ba
 });
 
 test('a step that a killed agent was leased and had not begun runs when it is back, once', async () => {
-  await using t = await setup();
-  const ran = join(t.sshd.dir, 'ran');
+  const ran = join(t.sshd.dir, randomUUID());
   t.agent.signal('SIGSTOP');
   const { id, stepIds, reader } = await t.run([`echo ran >> ${ran}; cat ${ran}`]);
   const [stepId = 0] = stepIds;
@@ -59,14 +64,13 @@ test('a step that a killed agent was leased and had not begun runs when it is ba
 });
 
 test('an outcome that a killed agent had written down is told by its next process', async () => {
-  await using t = await setup();
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}; echo two; exit 3`]);
   const [stepId = 0] = stepIds;
   await reader.until(() => reader.text(stepId) === 'one\n', 'the first line');
   t.server.signal('SIGSTOP');
   await gate.open();
-  await t.agent.hasJournaled('finished');
+  await t.agent.hasJournaled('finished', stepId);
   await t.agent.kill9();
   t.server.signal('SIGCONT');
   await t.agent.start();
@@ -76,7 +80,6 @@ test('an outcome that a killed agent had written down is told by its next proces
 });
 
 test('a run that is cancelled while its agent is dead ends unknown within the grace', async () => {
-  await using t = await setup();
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}`, 'echo never']);
   const [first = 0] = stepIds;

@@ -2,12 +2,18 @@
 import { randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeOutputFile } from './support/output-file.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
+let t: TestSystem;
+beforeAll(async () => {
+  t = await setup({ ownPostgres: true });
+});
+afterAll(() => t?.[Symbol.asyncDispose]());
+
 /** A process of PostgreSQL that serves a connection of the server. */
-async function backendPid(t: TestSystem): Promise<number> {
+async function backendPid(): Promise<number> {
   const postmaster = await t.postmasterPid();
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
@@ -18,21 +24,20 @@ async function backendPid(t: TestSystem): Promise<number> {
   throw new Error('the server has no connection');
 }
 
-test.each<[string, (t: TestSystem) => Promise<void>]>([
-  ['PostgreSQL is killed', async (t) => void process.kill(await t.postmasterPid(), 'SIGKILL')],
-  ['a process of PostgreSQL is killed', async (t) => void process.kill(await backendPid(t), 'SIGKILL')],
+test.each<[string, () => Promise<void>]>([
+  ['PostgreSQL is killed', async () => void process.kill(await t.postmasterPid(), 'SIGKILL')],
+  ['a process of PostgreSQL is killed', async () => void process.kill(await backendPid(), 'SIGKILL')],
   [
     'PostgreSQL and the server are killed together',
-    async (t) => {
+    async () => {
       process.kill(await t.postmasterPid(), 'SIGKILL');
       await t.server.kill9();
       await t.server.start();
     },
   ],
 ])('output that is under way when %s arrives once and whole', async (_, crash) => {
-  await using t = await setup({ ownPostgres: true });
   const file = await writeOutputFile(join(t.sshd.dir, randomUUID()), 24_000_000, 0.5);
-  const ran = join(t.sshd.dir, 'ran');
+  const ran = join(t.sshd.dir, randomUUID());
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([
     `echo first >> ${ran}; head -c 16000000 ${file.path}; ${gate.wait}; tail -c +16000001 ${file.path}`,
@@ -40,7 +45,7 @@ test.each<[string, (t: TestSystem) => Promise<void>]>([
   ]);
   const [first = 0, second = 0] = stepIds;
   await reader.until(() => reader.bytes > 1_000_000, 'a megabyte');
-  await crash(t);
+  await crash();
   await gate.open();
   expect(await reader.end()).toBe('succeeded');
   expect(reader.sha256(first)).toBe(file.sha256);

@@ -2,12 +2,17 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeOutputFile } from './support/output-file.ts';
-import { setup } from './support/system.ts';
+import { setup, type TestSystem } from './support/system.ts';
+
+let t: TestSystem;
+beforeAll(async () => {
+  t = await setup();
+});
+afterAll(() => t?.[Symbol.asyncDispose]());
 
 test('output that is under way when the server is killed arrives once and whole', async () => {
-  await using t = await setup();
   const file = await writeOutputFile(join(t.sshd.dir, randomUUID()), 24_000_000, 0.5);
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([
@@ -31,8 +36,7 @@ test('output that is under way when the server is killed arrives once and whole'
 });
 
 test('a step that ends while the server is down is told to the next one, and the next step follows', async () => {
-  await using t = await setup();
-  const ran = join(t.sshd.dir, 'ran');
+  const ran = join(t.sshd.dir, randomUUID());
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([
     `echo begun; ${gate.wait}; echo first >> ${ran}; echo ended`,
@@ -42,7 +46,7 @@ test('a step that ends while the server is down is told to the next one, and the
   await reader.until(() => reader.text(first) === 'begun\n', 'the first line');
   await t.server.kill9();
   await gate.open();
-  await t.agent.hasJournaled('finished');
+  await t.agent.hasJournaled('finished', first);
   await t.server.start();
   expect(await reader.end()).toBe('succeeded');
   expect(reader.text(first)).toBe('begun\nended\n');
@@ -52,7 +56,6 @@ test('a step that ends while the server is down is told to the next one, and the
 });
 
 test('an agent that is restarted while the server is down tells the next one what it does not know', async () => {
-  await using t = await setup();
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo begun; ${gate.wait}`, 'echo never']);
   const [first = 0] = stepIds;
@@ -70,7 +73,6 @@ test('an agent that is restarted while the server is down tells the next one wha
 });
 
 test('a run that was started just before the server was killed runs when it is back', async () => {
-  await using t = await setup();
   t.agent.signal('SIGSTOP');
   const { stepIds, reader } = await t.run(['echo ran']);
   await t.server.kill9();

@@ -1,21 +1,27 @@
 // Files on their way between agent and target, with a server that is told of them.
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StepTransfers, TransferEvent } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { setup, type TestSystem } from './support/system.ts';
+
+let t: TestSystem;
+beforeAll(async () => {
+  t = await setup({ files: true });
+});
+afterAll(() => t?.[Symbol.asyncDispose]());
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 
-async function inbox(t: TestSystem): Promise<string> {
-  const directory = join(t.sshd.dir, 'inbox');
+async function inbox(): Promise<string> {
+  const directory = join(t.sshd.dir, `inbox-${randomUUID()}`);
   await mkdir(directory);
   await chmod(directory, 0o777);
   return directory;
 }
 
-async function ended(t: TestSystem, runId: number, status: string): Promise<void> {
+async function ended(runId: number, status: string): Promise<void> {
   await t.until(async () => {
     const [step] = await t.steps(runId);
     expect(step).toMatchObject({ status });
@@ -23,8 +29,7 @@ async function ended(t: TestSystem, runId: number, status: string): Promise<void
 }
 
 test('an upload is told of while it runs and listed afterwards; a later step finds the files', async () => {
-  await using t = await setup({ files: true });
-  const directory = await inbox(t);
+  const directory = await inbox();
   const bytes = randomBytes(3_000_000);
   await mkdir(join(t.filesDir, 'site'));
   await writeFile(join(t.filesDir, 'site/large'), bytes);
@@ -43,7 +48,7 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   const { stepId, attempt, progress } = await t.event<TransferEvent>(runId, 'transfer');
   expect(attempt).toBe(1);
   expect(progress).toMatchObject({ bytesTotal: expect.any(Number), filesTotal: expect.any(Number) });
-  await ended(t, runId, 'succeeded');
+  await ended(runId, 'succeeded');
   const { body } = await t.api.get<StepTransfers>(`/api/v1/runs/${runId}/steps/${stepId}/transfers`);
   expect(body.totals).toMatchObject({ created: 2, directories: 1, failed: 0, bytes: bytes.length + 5 });
   expect(
@@ -66,8 +71,7 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
 }, 180_000);
 
 test('an agent killed in mid transfer leaves no half file, and its retry goes on with what is there', async () => {
-  await using t = await setup({ files: true });
-  const directory = await inbox(t);
+  const directory = await inbox();
   const bytes = randomBytes(9_000_000);
   await writeFile(join(t.filesDir, 'large'), bytes);
   const config = {
@@ -84,7 +88,7 @@ test('an agent killed in mid transfer leaves no half file, and its retry goes on
   await t.agent.kill9();
   expect(await readdir(directory)).not.toContain('large');
   await t.agent.start();
-  await ended(t, runId, 'succeeded');
+  await ended(runId, 'succeeded');
   const [step] = await t.steps(runId);
   expect(step?.attempt).toBe(2);
   const { body } = await t.api.get<StepTransfers>(`/api/v1/runs/${runId}/steps/${step?.id}/transfers`);

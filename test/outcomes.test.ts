@@ -1,11 +1,16 @@
 // What follows an attempt, on real parts: tries, holds and decisions, late results, a cancel that needs no agent.
 import { join } from 'node:path';
 import type { Attempts, HeldSteps } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
-import { setup } from './support/system.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { setup, type TestSystem } from './support/system.ts';
+
+let t: TestSystem;
+beforeAll(async () => {
+  t = await setup();
+});
+afterAll(() => t?.[Symbol.asyncDispose]());
 
 test('a step that fails is tried again after a while, and each try keeps its outcome and its output', async () => {
-  await using t = await setup();
   const mark = join(t.sshd.dir, 'tried');
   const flaky = `if [ -e ${mark} ]; then echo second; else echo first; touch ${mark}; exit 3; fi`;
   const retry = { attempts: 3, delay: 0.3, on: ['exit_code'] };
@@ -27,7 +32,6 @@ test('a step that fails is tried again after a while, and each try keeps its out
 });
 
 test('while an agent is frozen a person cancels and decides without it, and what it tells late decides the rest', async () => {
-  await using t = await setup();
   const gates = [await t.gate(), await t.gate(), await t.gate()] as const;
   const rules = [{ on_unknown: 'hold' }];
   const late = await t.run([`echo begun; ${gates[0].wait}; echo told`, 'echo after'], { rules });

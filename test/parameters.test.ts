@@ -440,7 +440,6 @@ accountTest('what a step has handed on outlives its agent', async () => {
     ),
     { x: 'sesame-open' },
   );
-  await t.agent.hasJournaled('starting');
   await t.until(async () => expect((await t.steps(id))[0]?.outputBytes).toBeGreaterThan(0));
   await t.agent.kill9();
   const journal = readFileSync(join(t.agent.dataDir, 'journal'), 'utf8');

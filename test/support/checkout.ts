@@ -1,6 +1,7 @@
-// A copy of the sources in a folder of its own, as a clone would be after `npm ci`: nothing is built in it yet.
+// A copy of the sources in a folder of its own, as a clone would be after `npm ci`: nothing is built in it yet, but for the
+// console, which takes longer than all else.
 import { spawnSync } from 'node:child_process';
-import { lstatSync } from 'node:fs';
+import { existsSync, lstatSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
@@ -22,6 +23,7 @@ export interface Checkout {
 const repository = resolve(import.meta.dirname, '../..');
 const sources = ['protocol', 'server', 'agent', 'ui', 'migrations', 'scripts'];
 const files = ['package.json', 'package-lock.json', 'tsconfig.json', '.npmrc'];
+const consoleBuild = ['ui/dist', '.cache/build/console.sha256'];
 const built: ReadonlySet<string> = new Set(['node_modules', 'dist', '.cache']);
 
 /** Makes a copy that belongs to the account; to this process's own without one. */
@@ -39,12 +41,21 @@ export async function makeCheckout(account?: Account): Promise<Checkout> {
       filter: (path) => !built.has(basename(path)),
     });
   }
+  await takeConsole(folder);
   await linkPackages(folder, account);
   if (account !== undefined) {
     await chown(base, account.uid, account.gid);
     spawnSync('chown', ['-R', '--no-dereference', `${account.uid}:${account.gid}`, base]);
   }
   return { folder, home, remove: () => rm(base, { recursive: true, force: true }) };
+}
+
+/** What is not that of these sources is built again there. */
+async function takeConsole(folder: string): Promise<void> {
+  for (const path of consoleBuild) {
+    if (existsSync(join(repository, path)))
+      await cp(join(repository, path), join(folder, path), { recursive: true });
+  }
 }
 
 /** Links to the installed packages, or copies them where the account can't reach them; workspaces are the copy's own. */

@@ -166,12 +166,13 @@ export class TestAgent extends Restartable {
     if (connected) await child.says(/"msg":"connected"/);
   }
 
-  /** Resolves when its journal has such a record. */
-  async hasJournaled(record: 'leased' | 'starting' | 'finished'): Promise<void> {
+  /** Resolves when its journal has such a record of the step. */
+  async hasJournaled(record: 'leased' | 'starting' | 'finished', stepId: number): Promise<void> {
     await vi.waitFor(
       async () => {
         const journal = await readFile(join(this.dataDir, 'journal'), 'utf8');
-        if (!journal.includes(`"is":"${record}"`)) throw new Error(`nothing is ${record} in ${journal}`);
+        if (!journal.includes(`"is":"${record}","step":${stepId},`))
+          throw new Error(`step ${stepId} is not ${record} in ${journal}`);
       },
       { timeout: waitMs },
     );

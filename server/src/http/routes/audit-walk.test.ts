@@ -4,6 +4,7 @@ import type { CreatedApiToken, Target, UserGroup } from '@opsconductor/protocol'
 import { generateSegmentKey } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createSignInCode } from '../../auth/sign-in-codes.ts';
+import { hashCheaply } from '../../auth/testing.ts';
 import { getScan } from '../../host-keys/read-scans.ts';
 import {
   enrollRequest,
@@ -15,6 +16,8 @@ import {
 import type { Services } from '../../services.ts';
 import { recordSeenHostKey } from '../../targets/host-keys.ts';
 import { enter, makeWorld, scanTarget, servicesOf, type World } from '../authorization-world.ts';
+
+hashCheaply();
 
 let world: World;
 let services: Services;

@@ -1,15 +1,15 @@
 import type { CreatedApiToken, ErrorBody, Me } from '@opsconductor/protocol';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { defaultIdentitySettings } from '../../auth/identity-deps.ts';
 import { createSignInCode } from '../../auth/sign-in-codes.ts';
 import { SignInLimits } from '../../auth/sign-in-limits.ts';
+import { hashCheaply } from '../../auth/testing.ts';
 import { insertUser } from '../../store/people/users.ts';
 import { sessionCookie } from '../session-cookie.ts';
 import { setupApp, type TestApp, type TestRequest, testInstallationId } from '../testing.ts';
 import { identityRoutes } from './identity.ts';
 
-// Passwords that are cheap to hash: most of these tests' time went into it.
-vi.mock('../../auth/password-cost.ts', () => ({ passwordCost: { N: 2 ** 10, r: 8, p: 1 } }));
+hashCheaply();
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;

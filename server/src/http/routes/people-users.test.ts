@@ -7,11 +7,11 @@ import type {
   User,
   UserGroup,
 } from '@opsconductor/protocol';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { hashCheaply } from '../../auth/testing.ts';
 import { setupPeople, type TestPeople } from './identity-testing.ts';
 
-// Passwords that are cheap to hash: most of these tests' time went into it.
-vi.mock('../../auth/password-cost.ts', () => ({ passwordCost: { N: 2 ** 10, r: 8, p: 1 } }));
+hashCheaply();
 
 const dayMs = 86_400_000;
 let t: TestPeople;
