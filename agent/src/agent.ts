@@ -22,6 +22,8 @@ import { type Identity, readIdentity } from './identity/identity.ts';
 import { Journal } from './journal/journal.ts';
 import type { Logger } from './log.ts';
 import { type AgentPolicy, emptyPolicy } from './policy/agent-policy.ts';
+import { PolicyGuard } from './policy/policy-guard.ts';
+import { RefusalLog } from './policy/refusal-log.ts';
 import { SegmentKeys } from './segment-keys.ts';
 import { SshPool } from './ssh/pool.ts';
 import type { WinrmPolicy } from './steps/winrm-connection-options.ts';
@@ -81,7 +83,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const journal = await Journal.open(data.journal, { expected: held.generation > 0 });
     const pool = new SshPool();
     const winrmPool = new WinrmPool();
-    const { executor, holder } = await wire(options, identity, journal, { ssh: pool, winrm: winrmPool });
+    const pools = { ssh: pool, winrm: winrmPool };
+    const { executor, holder, refusals } = await wire(options, identity, journal, pools);
     await executor.recover();
     const connection = connect(options, identity, holder);
     const run = async () => {
@@ -90,6 +93,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       await pool.close();
       winrmPool.close();
       await journal.close();
+      await refusals.written();
       await lock.release();
       return end;
     };
@@ -114,18 +118,27 @@ async function wire(
   identity: Identity,
   journal: Journal,
   pools: { ssh: SshPool; winrm: WinrmPool },
-): Promise<{ executor: Executor; holder: SessionHolder }> {
-  const { log, clock = systemClock, slots = limits.defaultSlots } = options;
+): Promise<{ executor: Executor; holder: SessionHolder; refusals: RefusalLog }> {
+  const { log, clock = systemClock, policy = emptyPolicy } = options;
+  const { parallelism = limits.maxSlots } = policy.rules ?? {};
+  const slots = Math.min(options.slots ?? limits.defaultSlots, parallelism);
   const { installationId, segmentId } = identity;
   const data = dataDirectory(options.dataDir);
   const monotonicMs = () => clock.monotonicMs();
   const deadline = new LeaseDeadline(clock);
+  const refusals = new RefusalLog({ path: data.policyRefusals, log });
+  const guard = new PolicyGuard({
+    policy,
+    now: () => new Date(clock.wallMs()),
+    onRefusal: (refusal) => refusals.note(refusal),
+  });
   const segmentKeys = await SegmentKeys.open({ data, identity, log });
   const opener = new CredentialOpener({
     installationId,
     segmentId,
     monotonicMs,
     segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
+    policy: guard,
   });
   const secrets = new RunSecrets({
     installationId,
@@ -137,6 +150,7 @@ async function wire(
   const tester = new TargetTester({
     opener,
     winrmPolicy: options.winrmPolicy ?? {},
+    policy: guard,
   });
   const executor = new Executor({
     installationId,
@@ -146,14 +160,17 @@ async function wire(
     deadline,
     stepTypes:
       options.stepTypes ??
-      standardStepTypes(pools.ssh, options.policy ?? emptyPolicy, {
-        ...options.winrmPolicy,
-        pool: pools.winrm,
-      }),
+      standardStepTypes(pools.ssh, policy, { ...options.winrmPolicy, pool: pools.winrm }),
     openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),
     secrets: options.secrets ?? secrets,
     onHostKeyRefused: (lease, session) => {
       void tester.reportHostKey(lease, (message) => session.send(message));
+    },
+    policy: guard,
+    onPathRefused: ({ runId, step, epoch, stepType, target }, { message = '' }) => {
+      const { name, host, port } = target;
+      const attempt = { runId, step, epoch, stepType };
+      refusals.note({ rule: 'file_roots', message, target: { name, host, port }, attempt });
     },
     monotonicMs,
     log,
@@ -169,7 +186,7 @@ async function wire(
     segmentKeys,
     auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
-    scanner: new HostScanner(),
+    scanner: new HostScanner({ policy: guard }),
     cleaner: new AttemptCleaner({
       installationId,
       pool: pools.ssh,
@@ -179,7 +196,7 @@ async function wire(
     }),
     log,
   });
-  return { executor, holder };
+  return { executor, holder, refusals };
 }
 
 function connect(options: AgentOptions, identity: Identity, holder: SessionHolder): Connection {

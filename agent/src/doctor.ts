@@ -13,6 +13,7 @@ import { lockHolder } from './identity/directory-lock.ts';
 import { readIfExists } from './identity/durable-file.ts';
 import { type Identity, readIdentity, readPublicIdentity } from './identity/identity.ts';
 import { replay } from './journal/replay.ts';
+import { readRefusals } from './policy/refusal-log.ts';
 
 export interface Finding {
   ok: boolean;
@@ -63,7 +64,15 @@ export async function describeStatus(dataDir: string): Promise<string[]> {
     `open       ${journal === undefined ? 0 : replay(journal).attempts.size} attempts`,
     `server key ${identity.serverKey} (${await fingerprint(decodeBase64(identity.serverKey))})`,
     ...(await describeAuditCheckpoint(data)),
+    ...(await describeRefusals(data)),
   ];
+}
+
+/** What its policy has refused, where it has. */
+async function describeRefusals({ policyRefusals }: DataDirectory): Promise<string[]> {
+  const refusals = await readRefusals(policyRefusals);
+  if (refusals === undefined) return [];
+  return [`refused    ${refusals.count} by the policy, in ${policyRefusals}; the last: ${refusals.last}`];
 }
 
 /** What this agent knows of the server's audit log: for `audit verify` on another machine. */

@@ -17,6 +17,7 @@ import { readToken } from './enrollment/read-token.ts';
 import { letHeapGrow } from './let-heap-grow.ts';
 import { createLog, type Logger } from './log.ts';
 import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
+import { describePolicy } from './policy/describe-policy.ts';
 import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 
@@ -97,6 +98,17 @@ function buildProgram(config: Config, log: Logger): Command {
     .description('check everything an agent needs and say what to mend')
     .option(...dataOption)
     .action((options: { data: string }) => doctorCommand(options, config));
+  program
+    .command('policy')
+    .description('look at a policy file')
+    .command('check')
+    .description('say what a policy file allows, or what is wrong with it')
+    .argument('<file>', 'the policy file')
+    .option(...dataOption)
+    .action(async (file: string, { data }: { data: string }) => {
+      const lines = describePolicy(await readPolicy(file, data));
+      process.stdout.write(`${file} is right. It allows:\n${lines.map((line) => `  ${line}\n`).join('')}`);
+    });
   addVerifyWinrm(program);
   return program;
 }
@@ -162,7 +174,11 @@ async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): 
       maxRssBytes: options.maxRssMb === undefined ? undefined : options.maxRssMb * 1024 * 1024,
       maxLoad: options.maxLoad,
     },
-    winrmPolicy: { allowUnverified: options.allowUnverifiedWinrm },
+    winrmPolicy: {
+      allowUnverified:
+        options.allowUnverifiedWinrm ||
+        policy.rules?.insecure_transports?.includes('winrm_unverified') === true,
+    },
     proxy,
     policy,
     log,

@@ -7,6 +7,8 @@ import {
   sealCredential,
 } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
+import { emptyPolicy, type PolicyRules } from '../policy/agent-policy.ts';
+import { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { CredentialOpener, NoSegmentKey } from './credential-opener.ts';
 
@@ -22,7 +24,7 @@ const bounds: CredentialBounds = {
   authentication: ['password'],
 };
 
-async function setup() {
+async function setup(rules?: PolicyRules) {
   const segment = await generateSegmentKey();
   const clock = { ms: 0 };
   const opener = new CredentialOpener({
@@ -30,6 +32,7 @@ async function setup() {
     segmentId,
     segmentPrivateKey: (generation) => (generation === 1 ? segment.privateKey : undefined),
     monotonicMs: () => clock.ms,
+    policy: new PolicyGuard({ policy: rules === undefined ? emptyPolicy : { fileRoots: [], rules } }),
   });
   const id = randomUUID();
   const seal = async (
@@ -135,4 +138,19 @@ test('another seal under the same id and version is not served from what was ope
   await opener.open(await seal(), target);
   const swapped = await opener.open(await seal({ password: 'battery staple' }), target);
   expect(swapped.credential).toMatchObject({ password: 'battery staple' });
+});
+
+test('a user, a host and an address that the owner of the machine does not allow are refused, whatever the bounds say', async () => {
+  const refused = (rule: string) => ({
+    reason: 'policy_refused',
+    message: expect.stringContaining(`rule ${rule}`),
+  });
+  const users = await setup({ users: ['deploy'] });
+  await expect(users.opener.open(await users.seal(), target)).rejects.toMatchObject(refused('users'));
+  const hosts = await setup({ targets: { hosts: ['db-*.example'] } });
+  await expect(hosts.opener.open(await hosts.seal(), target)).rejects.toMatchObject(refused('targets.hosts'));
+  const networks = await setup({ targets: { networks: ['10.1.0.0/16'] } });
+  const { checkAddresses } = await networks.opener.open(await networks.seal(), target);
+  expect(() => checkAddresses(['10.1.2.3'])).not.toThrow();
+  expect(() => checkAddresses(['10.1.2.3', '10.2.2.3'])).toThrow('address 10.2.2.3: rule targets.networks');
 });

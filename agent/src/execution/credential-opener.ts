@@ -11,6 +11,7 @@ import {
   type SealedCredential,
   SealingError,
 } from '@opsconductor/protocol/sealing';
+import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
 import { secretPatterns } from '../spool/secret-patterns.ts';
 import { jumpHostFailed } from '../ssh/jump-hosts.ts';
@@ -26,7 +27,7 @@ export interface UsableCredential {
   target: StepTarget;
   /** What to mask in output while it is used. */
   secrets: PatternSet;
-  /** Throws an `SshError` (`credential_bounds`) for addresses outside the credential's bounds. */
+  /** Throws an `SshError` for addresses outside the credential's bounds, or outside the policy of this machine. */
   checkAddresses(addresses: readonly string[]): void;
 }
 
@@ -42,6 +43,7 @@ export interface CredentialOpenerOptions {
   segmentId: number;
   segmentPrivateKey(generation: number): Uint8Array | undefined;
   monotonicMs(): number;
+  policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses' | 'checkUser'>;
 }
 
 interface Kept {
@@ -61,11 +63,11 @@ export class CredentialOpener {
   }
 
   /**
-   * Opens a credential for one target. All bounds but the networks are checked here; those when the target's name
+   * Opens a credential for one target, where the policy of this machine allows both. All bounds but the networks are checked here; those when the target's name
    * was resolved, by `checkAddresses`. A target that names a user is logged in to as that user, where the bounds
    * allow it.
    *
-   * @throws {NoSegmentKey} @throws {SshError} `credential_unusable`, `credential_bounds`.
+   * @throws {NoSegmentKey} @throws {SshError} `credential_unusable`, `credential_bounds`, `policy_refused`.
    */
   async open(credential: LeaseCredential, target: LeaseTarget): Promise<UsableCredential> {
     const own = await this.#openOne(credential, target, target.jumps !== undefined);
@@ -97,13 +99,17 @@ export class CredentialOpener {
     target: LeaseTarget,
     isBehindJumpHost: boolean,
   ): Promise<Omit<UsableCredential, 'target'>> {
+    const { policy } = this.#options;
+    policy.checkTarget(target);
     const { secret, secrets } = await this.#secretOf(credential);
     const { bounds } = secret;
+    policy.checkUser(userOf(target, secret), target);
     this.#admit({ ...bounds, networks: [] }, target, secret, []);
     return {
       credential: { ...openedCredential(credential, secret), user: userOf(target, secret) },
       secrets,
       checkAddresses: (addresses) => {
+        policy.checkAddresses(target, addresses);
         if (isBehindJumpHost && addresses.length === 0) this.#admitUnresolved(bounds, target);
         else this.#admit(bounds, target, secret, addresses);
       },

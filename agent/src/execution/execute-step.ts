@@ -51,6 +51,8 @@ export interface ExecuteStepOptions {
   installationId: string;
   /** Whether the server knows how a command may end that goes on without its agent. */
   maySurvive: boolean;
+  /** Whether the owner of this machine allows the step. Throws an `SshError`. */
+  checkPolicy(lease: Lease): void;
   openCredential(lease: Lease): Promise<UsableCredential>;
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Told what to mask, before any output. */
@@ -88,6 +90,7 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
   const timer = setTimeout(() => attempt.stop({ cause: 'timed_out', killGraceMs }), timeoutMs);
   let masked = new PatternSet([]);
   try {
+    if (!toReattach) options.checkPolicy(lease);
     const usable = await options.openCredential(lease);
     const opened = await openSecrets(options);
     masked = usable.secrets.with(opened.flatMap(({ patterns }) => patterns));

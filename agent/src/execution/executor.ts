@@ -16,6 +16,7 @@ import type { Logger } from 'pino';
 import type { ServerAbilities } from '../connection/server-abilities.ts';
 import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
+import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { AttemptOutput } from '../spool/attempt-output.ts';
 import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
 import type { BeforeStart } from '../steps/step-type.ts';
@@ -49,6 +50,9 @@ export interface ExecutorOptions {
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Called after an attempt ended because the target's host key is not an accepted one. */
   onHostKeyRefused(lease: Lease, session: Session): void;
+  policy: Pick<PolicyGuard, 'checkStep' | 'maySurvive'>;
+  /** Called after a step ended because a path on this machine is not one that its owner allows. */
+  onPathRefused(lease: Lease, outcome: StepOutcome): void;
   monotonicMs(): number;
   log: Logger;
 }
@@ -190,6 +194,7 @@ export class Executor {
     const at = survivingSince.toISOString();
     try {
       if (this.#takesNothing()) throw new Error('this agent takes nothing new');
+      if (!this.#options.policy.maySurvive) throw new Error('the policy of this machine does not allow it');
       await this.#options.journal.durable({
         ...{ is: 'starting', step, epoch, leaseToken, at },
         ...{ survives: lease, takenOver },
@@ -358,7 +363,8 @@ export class Executor {
         lease,
         stepTypes: this.#options.stepTypes,
         installationId: this.#options.installationId,
-        maySurvive: this.#server?.can('survive_agent_restart') === true,
+        maySurvive: this.#options.policy.maySurvive && this.#server?.can('survive_agent_restart') === true,
+        checkPolicy: (checked) => this.#options.policy.checkStep(checked),
         openCredential: (opened) => this.#options.openCredential(opened),
         secrets: this.#options.secrets,
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
@@ -445,6 +451,8 @@ export class Executor {
   ): Promise<void> {
     const output = await attempt.output.close();
     if (this.#stopped) return;
+    if (outcome.reason === 'path_refused' && attempt.lease !== undefined)
+      this.#options.onPathRefused(attempt.lease, outcome);
     attempt.state = 'finished';
     this.#startedUntold.delete(attempt);
     if (attempt.forgotten) {

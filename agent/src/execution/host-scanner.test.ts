@@ -1,17 +1,20 @@
 import type { AgentMessageOf, ScannedHost } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { emptyPolicy, type PolicyRules } from '../policy/agent-policy.ts';
+import { PolicyGuard } from '../policy/policy-guard.ts';
 import { HostScanner } from './host-scanner.ts';
 
 type Told = AgentMessageOf<'hosts_scanned'>;
 
 /** A scanner whose targets are done when the test says so. */
-function setup(atATime: number) {
+function setup(atATime: number, rules?: PolicyRules) {
   const open = new Map<number, (host: ScannedHost) => void>();
   const aborted: number[] = [];
   const told: Told[] = [];
   let wake = () => {};
   const scanner = new HostScanner({
     atATime,
+    policy: new PolicyGuard({ policy: rules === undefined ? emptyPolicy : { fileRoots: [], rules } }),
     scan: ({ id }, { signal }) =>
       new Promise((resolve, reject) => {
         open.set(id, resolve);
@@ -78,4 +81,13 @@ test('with the session all that was asked in it ends, untold', () => {
   t.scanner.ended();
   expect(t.aborted).toEqual([1, 2]);
   expect(t.told).toEqual([]);
+});
+
+test('a target that the owner of the machine does not allow is not looked at, and told of as refused', async () => {
+  const t = setup(2, { targets: { ports: [2222] } });
+  const next = t.next();
+  t.ask(5, 1);
+  await next;
+  expect(t.told).toMatchObject([{ hosts: [{ targetId: 1, ok: false, reason: 'policy_refused' }] }]);
+  expect(t.open.size).toBe(0);
 });

@@ -1,11 +1,14 @@
 // Scans targets that the server names, some at a time, and tells of them as they come. Nothing of it is kept: what was not
 // told of when a connection ends the server asks for again.
 import { type AgentMessage, limits, type ScannedHost, type ServerMessageOf } from '@opsconductor/protocol';
+import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { failedScan, type ScanOptions, type ScanTarget, scanHost } from '../ssh/host-keys/scan-host.ts';
+import { resolveTarget } from '../ssh/resolve-target.ts';
 
 const gatherMs = 200;
 
 export interface HostScannerOptions {
+  policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses'>;
   atATime?: number;
   timeoutMs?: number;
   scan?: (target: ScanTarget, options: ScanOptions) => Promise<ScannedHost>;
@@ -24,7 +27,7 @@ export class HostScanner {
   #timer: NodeJS.Timeout | undefined;
   #send: ((message: AgentMessage) => void) | undefined;
 
-  constructor(options: HostScannerOptions = {}) {
+  constructor(options: HostScannerOptions) {
     this.#options = {
       atATime: limits.maxScansAtATime,
       timeoutMs: limits.scanTimeoutMs,
@@ -74,9 +77,11 @@ export class HostScanner {
     const { timeoutMs } = this.#options;
     const { kind, hostAuthorities } = scan;
     const signal = AbortSignal.any([stopped, AbortSignal.timeout(timeoutMs)]);
-    const options = { kind, signal, ...(hostAuthorities === undefined ? {} : { hostAuthorities }) };
+    const resolve = (name: string) => this.#resolve(target, name);
+    const options = { kind, signal, resolve, ...(hostAuthorities === undefined ? {} : { hostAuthorities }) };
     let host: ScannedHost;
     try {
+      this.#options.policy.checkTarget(target);
       host = await this.#options.scan(target, options);
     } catch (error) {
       host = failedScan(target.id, error, timeoutMs);
@@ -86,6 +91,12 @@ export class HostScanner {
     }
     if (!stopped.aborted) this.#tell(scan.scanId, host);
     this.#next();
+  }
+
+  async #resolve(target: ScanTarget, name: string): Promise<string[]> {
+    const addresses = await resolveTarget(name);
+    this.#options.policy.checkAddresses(target, addresses);
+    return addresses;
   }
 
   #tell(scanId: number, host: ScannedHost): void {

@@ -6,6 +6,7 @@ import type {
   LeaseTarget,
   ServerMessageOf,
 } from '@opsconductor/protocol';
+import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
 import type { WinrmPolicy } from '../steps/winrm-connection-options.ts';
@@ -15,14 +16,17 @@ import { type TestResult, testWinrm } from './test-winrm.ts';
 const hostKeyTimeoutMs = 30_000;
 
 type Opener = Pick<CredentialOpener, 'open' | 'openWay'>;
+type WhereToGo = Pick<PolicyGuard, 'checkTarget' | 'checkAddresses'>;
 
 export class TargetTester {
   readonly #opener: Opener;
   readonly #winrmPolicy: WinrmPolicy;
+  readonly #policy: WhereToGo;
 
-  constructor(options: { opener: Opener; winrmPolicy: WinrmPolicy }) {
+  constructor(options: { opener: Opener; winrmPolicy: WinrmPolicy; policy: WhereToGo }) {
     this.#opener = options.opener;
     this.#winrmPolicy = options.winrmPolicy;
+    this.#policy = options.policy;
   }
 
   /** Never rejects. */
@@ -54,9 +58,7 @@ export class TargetTester {
         return await testWinrm(usable, this.#winrmPolicy, signal);
       }
       const usable =
-        credential === undefined
-          ? { ...nobody, target: (await this.#opener.openWay(target)).target }
-          : await this.#opener.open(credential, target);
+        credential === undefined ? await this.#nobody(target) : await this.#opener.open(credential, target);
       const { checkAddresses } = usable;
       const tested = await testConnection(usable.target, usable.credential, { checkAddresses, signal });
       if (!tested.ok) return failure(tested.error, credential !== undefined);
@@ -67,6 +69,16 @@ export class TargetTester {
       return { ok: false, ...describe(error, signal, timeoutMs) };
     }
   }
+
+  /** Who logs in when only the way to the host is tested: the host key is compared before any authentication. */
+  async #nobody(target: LeaseTarget): Promise<Omit<UsableCredential, 'secrets'>> {
+    this.#policy.checkTarget(target);
+    return {
+      target: (await this.#opener.openWay(target)).target,
+      credential: { kind: 'ssh_password', id: 'none', version: 1, user: 'opsconductor-test', password: '' },
+      checkAddresses: (addresses) => this.#policy.checkAddresses(target, addresses),
+    };
+  }
 }
 
 /** Who logs in is told to WinRM before anything else. */
@@ -75,12 +87,6 @@ const noWinrmCredential: TestResult = {
   reason: 'credential_unusable',
   message: 'There is no credential, and a WinRM host tells nothing before a login.',
   advice: 'Choose a credential of this segment for the target, a group of it, or the segment.',
-};
-
-/** Who logs in when only the way to the host is tested: the host key is compared before any authentication. */
-const nobody: Pick<UsableCredential, 'credential' | 'checkAddresses'> = {
-  credential: { kind: 'ssh_password', id: 'none', version: 1, user: 'opsconductor-test', password: '' },
-  checkAddresses: () => undefined,
 };
 
 function failure(error: SshError, hasCredential: boolean): TestResult {

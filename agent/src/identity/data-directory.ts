@@ -21,6 +21,8 @@ export interface DataDirectory {
   readonly journal: string;
   readonly spool: string;
   readonly lock: string;
+  /** What the policy of this machine has refused. It stays when the identity is given up. */
+  readonly policyRefusals: string;
 }
 
 export function dataDirectory(root: string): DataDirectory {
@@ -39,6 +41,7 @@ export function dataDirectory(root: string): DataDirectory {
     journal: at('journal'),
     spool: at('spool'),
     lock: at('lock'),
+    policyRefusals: at('policy-refusals.jsonl'),
   };
 }
 

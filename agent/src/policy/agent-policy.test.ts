@@ -30,17 +30,62 @@ test('roots are read from YAML or JSON, for writing unless told', async () => {
     { path: t.files, mayWrite: false },
   ];
   const yaml = `file_roots:\n  - ${t.files}/\n  - {path: ${t.files}, access: read}\n`;
-  expect(await t.read(yaml)).toEqual({ fileRoots: roots });
+  expect(await t.read(yaml)).toMatchObject({ fileRoots: roots, rules: {} });
   const json = JSON.stringify({ file_roots: [t.files, { path: t.files, access: 'read' }] });
-  expect(await t.read(json)).toEqual({ fileRoots: roots });
-  expect(await t.read('')).toEqual({ fileRoots: [] });
+  expect(await t.read(json)).toMatchObject({ fileRoots: roots });
+  expect(await t.read('')).toMatchObject({ fileRoots: [], rules: {} });
 });
 
-test('what is wrong is told with its place', async () => {
+const everyRule = `
+step_types: [ssh.exec, sftp.upload]
+targets:
+  hosts: [web-*.example.com]
+  networks: [10.0.0.0/8]
+  ports: [22]
+users: [deploy]
+hours:
+  timezone: Europe/Berlin
+  windows:
+    - { days: [mon, tue], from: "22:00", to: "06:00" }
+parallelism: 4
+raw_splices: false
+survive_agent_restart: false
+insecure_transports: []
+`;
+
+test('every rule is read, and each is found again by its line', async () => {
   const t = await setup();
-  expect(await t.refusal('file_roots: [relative]')).toContain('file_roots.0');
-  expect(await t.refusal('file_rots: []')).toContain('file_roots: a list');
+  const { rules, source } = await t.read(everyRule);
+  expect(rules).toMatchObject({ users: ['deploy'], targets: { ports: [22] }, raw_splices: false });
+  expect(source?.lineOf('users')).toBe(7);
+  expect(source?.lineOf('targets.networks[0]')).toBe(5);
+  expect(source?.lineOf('hours.windows[0].from')).toBe(11);
+});
+
+test('all that is wrong is told at once, each with line and place', async () => {
+  const t = await setup();
+  expect(await t.refusal('file_roots: [relative]')).toContain('line 1, file_roots[0]');
+  const many = await t.refusal('step_types: [ssh.exce]\ntargets:\n  ports: [0]\nusers: []\n');
+  for (const part of ['line 1, step_types[0]', 'ssh.exec', 'line 3, targets.ports[0]', 'line 4, users'])
+    expect(many).toContain(part);
+  expect(await t.refusal('user: [root]')).toContain('user');
   expect(await t.refusal('a: [')).toContain('neither YAML nor JSON');
+  expect(await t.refusal('a: 1\na: 2')).toContain('line 2');
+});
+
+test('hosts, networks and hours that mean nothing are refused', async () => {
+  const t = await setup();
+  expect(await t.refusal('targets: { hosts: [web-*.*] }')).toContain('targets.hosts[0]');
+  expect(await t.refusal('targets: { networks: [10.0.0.1/8] }')).toContain('targets.networks[0]');
+  expect(await t.refusal('hours: {timezone: Berlin, windows: [{from: "08:00", to: "18:00"}]}')).toContain(
+    'hours.timezone: is no time zone',
+  );
+  const hours = 'hours: {timezone: UTC, windows: [{from: "08:00", to: "08:00"}]}';
+  expect(await t.refusal(hours)).toContain('hours.windows[0].to: is the same as from');
+});
+
+test('a root that is no directory is refused', async () => {
+  const t = await setup();
   expect(await t.refusal(`file_roots: [${t.dir}/none]`)).toContain('is no directory');
 });
 

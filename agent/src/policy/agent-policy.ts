@@ -1,23 +1,9 @@
 // What the owner of the agent's machine allows, in a file that only that machine has: no server can change it.
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize } from 'node:path';
-import { type Static, Type } from 'typebox';
-import { Errors } from 'typebox/value';
-import { parse } from 'yaml';
 import { AgentError } from '../agent-error.ts';
-
-const Directory = Type.String({ minLength: 1, maxLength: 4096, pattern: '^/[^\\u0000]*$' });
-const FileRootSchema = Type.Union([
-  Directory,
-  Type.Object(
-    { path: Directory, access: Type.Optional(Type.Enum(['read', 'write'])) },
-    { additionalProperties: false },
-  ),
-]);
-const PolicySchema = Type.Object(
-  { file_roots: Type.Optional(Type.Array(FileRootSchema, { maxItems: 100 })) },
-  { additionalProperties: false },
-);
+import { type PolicyProblem, parsePolicy } from './parse-policy.ts';
+import type { PolicyDocument } from './policy-schema.ts';
 
 /** A directory that steps may read below, and write where it says so. */
 export interface FileRoot {
@@ -25,8 +11,20 @@ export interface FileRoot {
   mayWrite: boolean;
 }
 
+/** All that may be allowed or not, but files. What is not there is allowed. */
+export type PolicyRules = Omit<PolicyDocument, 'file_roots'>;
+
 export interface AgentPolicy {
   readonly fileRoots: readonly FileRoot[];
+  readonly rules?: PolicyRules;
+  /** Where it was read. */
+  readonly source?: PolicySource;
+}
+
+export interface PolicySource {
+  file: string;
+  /** Of a rule, as `targets.ports`. */
+  lineOf(path: string): number | undefined;
 }
 
 /** Without a policy file: what needs an owner's word is refused. */
@@ -40,7 +38,9 @@ export const emptyPolicy: AgentPolicy = { fileRoots: [] };
  */
 export async function readPolicy(file: string, dataDir: string): Promise<AgentPolicy> {
   await checkOwner(file);
-  const { file_roots = [] } = parsePolicy(file, await readText(file));
+  const parsed = parsePolicy(await readText(file));
+  if ('problems' in parsed) throw wrong(file, parsed.problems);
+  const { file_roots = [], ...rules } = parsed.document;
   const fileRoots = file_roots.map((root): FileRoot => {
     const { path, access = 'write' } = typeof root === 'string' ? { path: root } : root;
     return { path: withoutEnd(normalize(path)), mayWrite: access === 'write' };
@@ -52,7 +52,7 @@ export async function readPolicy(file: string, dataDir: string): Promise<AgentPo
     );
   }
   for (const [at, root] of fileRoots.entries()) await checkRoot(root, `file_roots[${at}]`, file, dataDir);
-  return { fileRoots };
+  return { fileRoots, rules, source: { file, lineOf: parsed.lineOf } };
 }
 
 async function readText(file: string): Promise<string> {
@@ -60,7 +60,7 @@ async function readText(file: string): Promise<string> {
     return await readFile(file, 'utf8');
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new AgentError(`The policy file ${file} can not be read (${code}).`, 'Check --policy.', { cause });
+    throw new AgentError(`The policy file ${file} can not be read (${code}).`, 'Check its path.', { cause });
   }
 }
 
@@ -77,22 +77,16 @@ async function checkOwner(file: string): Promise<void> {
   );
 }
 
-function parsePolicy(file: string, text: string): Static<typeof PolicySchema> {
-  let value: unknown;
-  try {
-    value = parse(text) ?? {};
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
-    throw new AgentError(`The policy file ${file} is neither YAML nor JSON: ${why}`, 'Correct it.', {
-      cause,
-    });
-  }
-  const [error] = Errors(PolicySchema, value);
-  if (error === undefined) return value as Static<typeof PolicySchema>;
-  const place = error.instancePath.slice(1).replaceAll('/', '.');
-  throw new AgentError(
-    `The policy file ${file} is wrong${place === '' ? '' : ` at ${place}`}: it ${error.message}.`,
-    'It knows file_roots: a list of absolute paths, or of {path: /srv/files, access: read}.',
+function wrong(file: string, problems: readonly PolicyProblem[]): AgentError {
+  const told = problems.map(({ path, line, message }) => {
+    const place = [...(line === undefined ? [] : [`line ${line}`]), ...(path === '' ? [] : [path])].join(
+      ', ',
+    );
+    return place === '' ? message : `${place}: ${message}`;
+  });
+  return new AgentError(
+    `The policy file ${file} is wrong. ${told.join(' ')}`,
+    `Correct it, and ask again with: opsconductor-agent policy check ${file}`,
   );
 }
 
@@ -105,7 +99,8 @@ async function checkRoot(root: FileRoot, at: string, file: string, dataDir: stri
       `Create it, or take it out of ${file}.`,
     );
   }
-  const own = await realpath(dataDir);
+  // Checked ahead of its enrollment an agent has no directory yet.
+  const own = await realpath(dataDir).catch(() => normalize(dataDir));
   if (isInside(own, real) || isInside(real, own)) {
     throw new AgentError(
       `${at} of the policy file: ${root.path} and the agent's own directory ${dataDir} lie in each other.`,

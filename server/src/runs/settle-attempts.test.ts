@@ -239,3 +239,21 @@ test('an end tells the start that was not noted before, never from before the le
   const told = { agentName: t.agent.name, leasedAt: expect.any(String), startedAt: expect.any(String) };
   expect(event?.change.steps).toMatchObject([told, told]);
 });
+
+test('a step that the owner of an agent’s machine does not allow is in the audit log, with the agent and its words', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const message = 'The policy of this agent does not allow user root: rule users.';
+  await t.settle(endOf(lease, { status: 'failed', reason: 'policy_refused', message }));
+  const rows = await t.sql`
+    select actor_kind, object_id, segment_id, detail from audit_log where action = 'agent.step_refused'`;
+  expect(rows).toEqual([
+    {
+      actorKind: 'agent',
+      objectId: String(runId),
+      segmentId: expect.any(Number),
+      detail: expect.objectContaining({ reason: 'policy_refused', message, stepId: lease.id }),
+    },
+  ]);
+});

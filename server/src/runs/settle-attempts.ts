@@ -1,6 +1,8 @@
 // Settles attempts in batches: the step's outcome, what follows in its target run, and what that means for the run,
 // in one transaction. A completion's next step is leased here, to the agent that completed.
 import { isStepEnded, type OutputState, type StepOutcome } from '@opsconductor/protocol';
+import type { AuditEntry } from '../audit/record-audit.ts';
+import { recordAudits } from '../audit/record-audits.ts';
 import { type HeldSession, holdCurrentSessions } from '../store/agents/agent-sessions.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -21,6 +23,7 @@ import {
 } from '../store/runs/run-progress.ts';
 import { type NewStepOutputs, writeStepOutputs } from '../store/runs/run-values.ts';
 import { type NewTransfers, writeTransfers } from '../store/runs/transfers.ts';
+import { refusalAudit } from './audit-refusals.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { type AttemptResult, isUndecided, type NextFor, StepProgress } from './step-progress.ts';
@@ -97,6 +100,7 @@ export async function settleAttempts(
       recordContexts(batch, [...current, ...late.deciding.map(({ end }) => end)]),
       writeStepOutputs(tx, handedOnBy([...current, ...late.deciding.map(({ end }) => end)])),
       writeTransfers(tx, transfersOf([...current, ...late.deciding.map(({ end }) => end)])),
+      recordAudits(tx, refusalsOf(batch, [...current, ...late.deciding.map(({ end }) => end)])),
     ];
     if (others.length === 0) {
       const [news] = await Promise.all([ledger.writeAndCommit(), ...writes]);
@@ -219,6 +223,17 @@ function transfersOf(ends: readonly AttemptEnd[]): NewTransfers[] {
   return ends.flatMap(({ stepId, epoch, transfers }) =>
     transfers === undefined ? [] : [{ stepId, epoch, ...transfers }],
   );
+}
+
+function refusalsOf(batch: Batch, ends: readonly AttemptEnd[]): AuditEntry[] {
+  return ends.flatMap(({ stepId, source, outcome }) => {
+    const step = batch.progress.step(stepId);
+    if (step === undefined || source.kind !== 'agent') return [];
+    const { agentId: id, sessionNumber } = source;
+    const name = batch.sessions.get(`${id}.${sessionNumber}`)?.name ?? `agent ${id}`;
+    const { targetName } = batch.progress.targetRun(step);
+    return refusalAudit({ step, targetName, agent: { id, name }, outcome }) ?? [];
+  });
 }
 
 // ---- ends of attempts that are not live any more

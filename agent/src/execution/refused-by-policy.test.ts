@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest';
+import { readRefusals } from '../policy/refusal-log.ts';
+import { lease, setup, success } from '../testing/agent-setup.ts';
+
+test('a step that the owner of the machine does not allow is not begun, and both sides are told why', async () => {
+  await using t = await setup();
+  let opened = 0;
+  const rules = { hours: { timezone: 'UTC', windows: [{ from: '03:00', to: '04:00' }] } };
+  const clock = { wallMs: () => Date.parse('2026-03-27T12:00:00Z'), monotonicMs: () => 1_000 };
+  const openCredential = async () => {
+    opened += 1;
+    throw new Error('it is never opened');
+  };
+  const agent = await t.start({ policy: { fileRoots: [], rules }, clock, openCredential });
+  const { connection } = await t.server.nextSession();
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const { outcome } = await connection.next('complete');
+  expect(outcome).toMatchObject({
+    status: 'failed',
+    reason: 'policy_refused',
+    message: expect.stringContaining('rule hours; it allows 03:00-04:00 (UTC)'),
+  });
+  expect(opened).toBe(0);
+  await agent.stop();
+  const kept = await readRefusals(t.directory.data.policyRefusals);
+  expect(JSON.parse(kept?.last ?? '')).toMatchObject({
+    rule: 'hours',
+    attempt: { runId: 1, step: 1, epoch: 1, stepType: 'test.step' },
+  });
+});
+
+test('an agent states no more slots, and runs no more steps at a time, than its owner allows', async () => {
+  await using t = await setup();
+  await t.start({ slots: 8, policy: { fileRoots: [], rules: { parallelism: 1 } } });
+  const { connection, resume } = await t.server.nextSession();
+  expect(resume.slots).toBe(1);
+  // A server that does not care gives two all the same.
+  connection.send({ type: 'leases', leases: [lease(1), lease(2, { config: { name: 'second' } })] });
+  const first = await t.nextStep();
+  expect(first.config).toEqual({});
+  first.end(success);
+  expect((await t.nextStep()).config).toEqual({ name: 'second' });
+});

@@ -1,0 +1,76 @@
+// The text of a policy file: everything that is wrong with it at once, each with line and place.
+import { errorDetails, validatorOptions } from '@opsconductor/protocol';
+import { boundAuthentications, boundProtocols, boundsProblems } from '@opsconductor/protocol/sealing';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import { hoursProblems } from './hours.ts';
+import { type PolicyDocument, PolicySchema } from './policy-schema.ts';
+
+export interface PolicyProblem {
+  /** As `targets.ports[0]`; empty for the file as a whole. */
+  path: string;
+  line: number | undefined;
+  message: string;
+}
+
+export interface ParsedPolicy {
+  document: PolicyDocument;
+  /** Where something of it stands, as `targets.ports`. */
+  lineOf(path: string): number | undefined;
+}
+
+const validate = new Ajv2020({ ...validatorOptions, allErrors: true }).compile<PolicyDocument>(PolicySchema);
+
+/** Reads YAML or JSON. */
+export function parsePolicy(text: string): ParsedPolicy | { problems: PolicyProblem[] } {
+  const counter = new LineCounter();
+  const tree = parseDocument(text, { lineCounter: counter, prettyErrors: false });
+  const [broken] = tree.errors;
+  if (broken !== undefined) {
+    const { line } = counter.linePos(broken.pos[0]);
+    return { problems: [{ path: '', line, message: `is neither YAML nor JSON: ${broken.message}` }] };
+  }
+  const lineOf = (path: string) => lineIn(tree, counter, path);
+  let document: unknown;
+  try {
+    document = tree.toJS() ?? {};
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { problems: [{ path: '', line: undefined, message: `can not be read: ${why}` }] };
+  }
+  const found = validate(document) ? ruleProblems(document) : errorDetails(validate.errors);
+  if (found.length > 0) return { problems: found.map((each) => ({ ...each, line: lineOf(each.path) })) };
+  return { document: document as PolicyDocument, lineOf };
+}
+
+function ruleProblems({ targets, hours }: PolicyDocument): { path: string; message: string }[] {
+  const { hosts = [], networks = [], ports = [22] } = targets ?? {};
+  const anyHost = hosts.length === 0 && networks.length === 0 ? ['*'] : hosts;
+  const wrong = boundsProblems({
+    ...{ hosts: anyHost, networks, ports, user: '*' },
+    ...{ protocols: [...boundProtocols], authentication: [...boundAuthentications] },
+  });
+  return [
+    ...wrong.map(({ path, message }) => ({ path: `targets.${path}`, message })),
+    ...(hours === undefined
+      ? []
+      : hoursProblems(hours).map((each) => ({ ...each, path: `hours.${each.path}` }))),
+  ];
+}
+
+function lineIn(tree: Document, counter: LineCounter, path: string): number | undefined {
+  let node: unknown = tree.contents;
+  let offset: number | undefined;
+  for (const key of path.match(/[^.[\]]+/g) ?? []) {
+    if (isMap(node)) {
+      const pair = node.items.find((each) => isScalar(each.key) && String(each.key.value) === key);
+      if (pair === undefined) break;
+      offset = isNode(pair.key) ? pair.key.range?.[0] : offset;
+      node = pair.value;
+    } else if (isSeq(node)) {
+      node = node.items[Number(key)];
+      offset = isNode(node) ? node.range?.[0] : offset;
+    } else break;
+  }
+  return offset === undefined ? undefined : counter.linePos(offset).line;
+}

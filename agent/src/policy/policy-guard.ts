@@ -1,0 +1,160 @@
+// Holds what a server asks for to the policy of the agent's owner, before anything of it is done.
+import { type Lease, type LeaseTarget, rawSplicesOf } from '@opsconductor/protocol';
+import {
+  type BoundsAttempt,
+  boundAuthentications,
+  boundProtocols,
+  type CredentialBounds,
+  checkBounds,
+} from '@opsconductor/protocol/sealing';
+import { SshError } from '../ssh/ssh-error.ts';
+import type { AgentPolicy, PolicyRules } from './agent-policy.ts';
+import { hoursText, isWithin } from './hours.ts';
+import type { InsecureTransport } from './policy-schema.ts';
+
+/** What was refused, for the owner of the machine. */
+export interface Refusal {
+  /** As it stands in the file: `targets.ports`. */
+  rule: string;
+  message: string;
+  target?: { name?: string; host: string; port: number } | undefined;
+  attempt?: { runId: number; step: number; epoch: number; stepType: string } | undefined;
+}
+
+export interface PolicyGuardOptions {
+  policy: AgentPolicy;
+  now?: () => Date;
+  /** Told of each refusal, before it is thrown. */
+  onRefusal?: (refusal: Refusal) => void;
+}
+
+/** Where the server wants to go; of a scan less is known. */
+type Place = Pick<LeaseTarget, 'host' | 'port'> & Partial<Pick<LeaseTarget, 'name' | 'winrm'>>;
+type Step = Pick<Lease, 'runId' | 'step' | 'epoch' | 'stepType' | 'config' | 'target' | 'rendering'>;
+
+/** All checks throw an `SshError` of reason `policy_refused` that names the rule and where it stands. */
+export class PolicyGuard {
+  readonly #rules: PolicyRules;
+  readonly #options: PolicyGuardOptions;
+
+  constructor(options: PolicyGuardOptions) {
+    this.#options = options;
+    this.#rules = options.policy.rules ?? {};
+  }
+
+  /** Whether a command may be begun so that it goes on without this agent. */
+  get maySurvive(): boolean {
+    return this.#rules.survive_agent_restart !== false;
+  }
+
+  /** The step itself, before its credential is opened. */
+  checkStep(step: Step): void {
+    const { step_types, hours, raw_splices } = this.#rules;
+    const { stepType, config, rendering } = step;
+    if (step_types !== undefined && !(step_types as readonly string[]).includes(stepType)) {
+      this.#refuse('step_types', `steps of type ${stepType}`, { allowed: step_types.join(', '), step });
+    }
+    if (hours !== undefined && !isWithin(hours, this.#options.now?.() ?? new Date())) {
+      this.#refuse('hours', 'a step at this time', { allowed: hoursText(hours), step });
+    }
+    const splices =
+      rendering === undefined ? [] : rawSplicesOf({ type: stepType, config }, rendering.scope.path);
+    if (raw_splices === false && splices.length > 0) {
+      this.#refuse('raw_splices', `${splices[0]?.raw}`, { step });
+    }
+    const { survive_agent_restart } = Object(config) as { survive_agent_restart?: unknown };
+    if (!this.maySurvive && survive_agent_restart === true) {
+      this.#refuse('survive_agent_restart', 'a command that goes on without its agent', { step });
+    }
+  }
+
+  /** Where a connection would go and how, before any is made. */
+  checkTarget(target: Place): void {
+    const { hosts = [], ports } = this.#rules.targets ?? {};
+    this.#checkBounds({ hosts, ports: ports ?? [target.port] }, target, []);
+    const { winrm } = target;
+    if (winrm === undefined) return;
+    const used: [InsecureTransport, boolean, string][] = [
+      ['winrm_http', winrm.transport === 'http', 'WinRM over HTTP'],
+      ['winrm_basic', winrm.authentication === 'basic', 'Basic authentication'],
+      [
+        'winrm_unverified',
+        winrm.transport === 'https' && winrm.certificateCheck === 'skip',
+        'a certificate that is not verified',
+      ],
+    ];
+    const allowed = this.#rules.insecure_transports;
+    for (const [name, isUsed, what] of used) {
+      if (!isUsed || allowed === undefined || allowed.includes(name)) continue;
+      this.#refuse('insecure_transports', `${what} (${name})`, { allowed: allowed.join(', '), target });
+    }
+  }
+
+  /** Every address that a target's name has resolved to. */
+  checkAddresses(target: Place, addresses: readonly string[]): void {
+    const { networks = [] } = this.#rules.targets ?? {};
+    this.#checkBounds({ networks, ports: [target.port] }, target, addresses);
+  }
+
+  /** Who would log in. */
+  checkUser(user: string, target: Place): void {
+    const { users } = this.#rules;
+    if (users === undefined || users.includes('*') || users.includes(user)) return;
+    this.#refuse('users', `user ${user}`, { allowed: users.join(', '), target });
+  }
+
+  /** Where and whom are told by the same rules as in a credential's bounds. */
+  #checkBounds(
+    some: Partial<CredentialBounds> & Pick<CredentialBounds, 'ports'>,
+    target: Place,
+    addresses: readonly string[],
+  ): void {
+    const bounds: CredentialBounds = {
+      ...{ hosts: [], networks: [], user: '*' },
+      ...{ protocols: [...boundProtocols], authentication: [...boundAuthentications] },
+      ...some,
+    };
+    const { host, port } = target;
+    const attempt: BoundsAttempt = {
+      host,
+      port,
+      addresses,
+      protocol: 'ssh',
+      user: '*',
+      authentication: 'password',
+    };
+    const verdict = checkBounds(bounds, attempt);
+    if (verdict.ok) return;
+    const { field, found, allowed } = verdict;
+    const what = { hosts: 'host', networks: 'address', ports: 'port' }[
+      field as 'hosts' | 'networks' | 'ports'
+    ];
+    this.#refuse(`targets.${field}`, `${what} ${found}`, { allowed, target });
+  }
+
+  #refuse(rule: string, what: string, about: { allowed?: string; target?: Place; step?: Step }): never {
+    const { allowed, step, target = step?.target } = about;
+    const { source } = this.#options.policy;
+    const line = source?.lineOf(rule);
+    const place =
+      source === undefined ? '' : ` (${source.file}${line === undefined ? '' : `, line ${line}`})`;
+    const only = allowed === undefined ? '' : `; it allows ${allowed === '' ? 'none' : allowed}`;
+    const message = `The policy of this agent does not allow ${what}: rule ${rule}${only}${place}.`;
+    this.#options.onRefusal?.({
+      rule,
+      message,
+      target: target && {
+        host: target.host,
+        port: target.port,
+        ...(target.name === undefined ? {} : { name: target.name }),
+      },
+      attempt: step && { runId: step.runId, step: step.step, epoch: step.epoch, stepType: step.stepType },
+    });
+    throw new SshError({
+      reason: 'policy_refused',
+      message: message.slice(0, 2_000),
+      advice:
+        'Ask the owner of the agent’s machine to allow it in the policy file there, or change the job or the target.',
+    });
+  }
+}

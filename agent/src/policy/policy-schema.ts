@@ -1,0 +1,70 @@
+// What may stand in a policy file. A rule that is left out allows what is allowed without a policy file.
+import { stepTypes } from '@opsconductor/protocol';
+import { type Static, Type } from 'typebox';
+
+/** Ways to reach a target by which somebody on the network may read along, or be taken for the host. */
+export const insecureTransports = ['winrm_http', 'winrm_basic', 'winrm_unverified'] as const;
+export type InsecureTransport = (typeof insecureTransports)[number];
+
+export const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
+export type Weekday = (typeof weekdays)[number];
+
+const closed = { additionalProperties: false } as const;
+const Directory = Type.String({ minLength: 1, maxLength: 4096, pattern: '^/[^\\u0000]*$' });
+const list = { minItems: 1, maxItems: 256 } as const;
+
+const WindowSchema = Type.Object(
+  {
+    days: Type.Optional(Type.Array(Type.Enum(weekdays), { minItems: 1, maxItems: 7 })),
+    from: Type.String({ pattern: '^([01][0-9]|2[0-3]):[0-5][0-9]$', description: 'as 08:00' }),
+    to: Type.String({
+      pattern: '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$',
+      description: 'as 18:00, 24:00 at most',
+    }),
+  },
+  closed,
+);
+
+export const PolicySchema = Type.Object(
+  {
+    file_roots: Type.Optional(
+      Type.Array(
+        Type.Union([
+          Directory,
+          Type.Object({ path: Directory, access: Type.Optional(Type.Enum(['read', 'write'])) }, closed),
+        ]),
+        { maxItems: 100 },
+      ),
+    ),
+    step_types: Type.Optional(Type.Array(Type.Enum(stepTypes), list)),
+    targets: Type.Optional(
+      Type.Object(
+        {
+          hosts: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 253 }), list)),
+          networks: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 64 }), list)),
+          ports: Type.Optional(Type.Array(Type.Integer({ minimum: 1, maximum: 65_535 }), list)),
+        },
+        { ...closed, minProperties: 1 },
+      ),
+    ),
+    users: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), list)),
+    hours: Type.Optional(
+      Type.Object(
+        {
+          timezone: Type.String({ minLength: 1, maxLength: 64 }),
+          windows: Type.Array(WindowSchema, { minItems: 1, maxItems: 64 }),
+        },
+        closed,
+      ),
+    ),
+    parallelism: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+    raw_splices: Type.Optional(Type.Boolean()),
+    survive_agent_restart: Type.Optional(Type.Boolean()),
+    insecure_transports: Type.Optional(
+      Type.Array(Type.Enum(insecureTransports), { maxItems: insecureTransports.length }),
+    ),
+  },
+  closed,
+);
+export type PolicyDocument = Static<typeof PolicySchema>;
+export type Hours = NonNullable<PolicyDocument['hours']>;
