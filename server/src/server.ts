@@ -15,6 +15,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedde
 import type { HandshakeSettings } from './gateway/handshake.ts';
 import { loadConsole } from './http/routes/console.ts';
 import type { Log } from './log.ts';
+import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, type Sql } from './store/database/connection.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
@@ -122,11 +123,19 @@ export async function startServer(
       requests.closeConnections();
       if (config.drainS > 0) await delay(config.drainS * 1_000);
     });
+    const masterKeys = new MasterKeyWatch({
+      sql,
+      file: config.masterKeyFile,
+      ring: installation.masterKey,
+      log,
+    });
+    closers.push(() => masterKeys.stop());
     await services.gateway.start(listener.server);
     requests.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
     services.sweeper.start();
     services.sealer.start();
     services.siteRuleChecker.start();
+    masterKeys.start();
     return {
       url,
       localUrl,

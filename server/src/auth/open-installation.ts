@@ -3,10 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { generateSigningKeyPair, type KeyPair, signingPublicKeyOf } from '@opsconductor/protocol/sealing';
 import { unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import {
-  loadOrCreateMasterKey,
+  loadOrCreateMasterKeys,
   type MasterKey,
   requireMasterKey,
 } from '../credentials/at-rest/master-key.ts';
+import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import type { Sql } from '../store/database/connection.ts';
 import {
   type InstallationRow,
@@ -27,14 +28,18 @@ export interface Installation {
  *
  * @throws AtRestError `missing` or `wrong_master_key` where the file isn't the one of this database; `damaged`.
  */
-export async function openInstallation(sql: Sql, masterKeyFile: string): Promise<Installation> {
+export async function openInstallation(
+  sql: Sql,
+  masterKeyFile: string,
+): Promise<Installation & { masterKey: MasterKeyRing }> {
   const before = await readInstallation(sql);
-  const masterKey = await loadOrCreateMasterKey({
+  const masterKeys = await loadOrCreateMasterKeys({
     file: masterKeyFile,
     ...(before === undefined ? {} : { expectedId: before.masterKeyId }),
   });
-  const row = before ?? (await createInstallation(sql, masterKey));
-  requireMasterKey(masterKey, row.masterKeyId, masterKeyFile);
+  const row = before ?? (await createInstallation(sql, masterKeys[0] as MasterKey));
+  const active = requireMasterKey(masterKeys, row.masterKeyId, masterKeyFile);
+  const masterKey = new MasterKeyRing(masterKeys, active);
   const privateKey = new Uint8Array(
     unwrapDataKey(masterKey, row.serverKeySealed.toString(), serverKeyContext(row.id)),
   );
@@ -60,6 +65,7 @@ async function createInstallation(sql: Sql, masterKey: MasterKey): Promise<Insta
   return row;
 }
 
-function serverKeyContext(installationId: string): string {
+/** Binds the wrapped key of the server's identity to its installation. */
+export function serverKeyContext(installationId: string): string {
   return `server-key/${installationId}`;
 }

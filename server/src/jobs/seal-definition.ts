@@ -34,7 +34,7 @@ export function sealNewDefinition(
   const dataKey = newDataKey();
   try {
     return {
-      dataKey: wrapDataKey(masterKey, dataKey, keyContext(jobId)),
+      dataKey: wrapDataKey(masterKey, dataKey, jobKeyContext(jobId)),
       definition: sealAtRest(dataKey, bytes, definitionAad(jobId, version)),
     };
   } finally {
@@ -49,7 +49,7 @@ export function sealDefinition(
   version: number,
   { dataKey: wrapped, bytes }: { dataKey: string; bytes: Buffer },
 ): Buffer {
-  const dataKey = unwrapDataKey(masterKey, wrapped, keyContext(jobId));
+  const dataKey = unwrapDataKey(masterKey, wrapped, jobKeyContext(jobId));
   try {
     return sealAtRest(dataKey, bytes, definitionAad(jobId, version));
   } finally {
@@ -68,7 +68,7 @@ export function openDefinition(
   version: number,
   row: JobVersionRow,
 ): JobDefinition {
-  const dataKey = unwrapDataKey(masterKey, row.dataKey, keyContext(jobId));
+  const dataKey = unwrapDataKey(masterKey, row.dataKey, jobKeyContext(jobId));
   try {
     return JSON.parse(openAtRest(dataKey, row.definition, definitionAad(jobId, version)).toString());
   } finally {
@@ -76,7 +76,8 @@ export function openDefinition(
   }
 }
 
-function keyContext(jobId: number): string {
+/** Binds the wrapped key of a job to it. */
+export function jobKeyContext(jobId: number): string {
   return `job/${jobId}`;
 }
 

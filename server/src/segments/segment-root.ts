@@ -34,6 +34,7 @@ export function openRoot(
   return unwrapDataKey(masterKey, segment.rootKeySealed.toString(), rootContext(segment.id));
 }
 
-function rootContext(segmentId: number): string {
+/** Binds a wrapped root to its segment. */
+export function rootContext(segmentId: number): string {
   return `segment-root/${segmentId}`;
 }

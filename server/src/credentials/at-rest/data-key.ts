@@ -34,7 +34,8 @@ export function wrapDataKey(masterKey: MasterKey, dataKey: Uint8Array, context: 
  */
 export function unwrapDataKey(masterKey: MasterKey, wrapped: string, context: string): Buffer {
   const id = masterKeyIdOf(wrapped);
-  if (id !== masterKey.id) {
+  const wrapping = id === masterKey.id ? masterKey : masterKey.find?.(id);
+  if (wrapping === undefined) {
     throw new AtRestError(
       'wrong_master_key',
       `A data key is wrapped under master key ${id}, but this server holds ${masterKey.id}`,
@@ -42,7 +43,7 @@ export function unwrapDataKey(masterKey: MasterKey, wrapped: string, context: st
   }
   const bytes = Buffer.from(wrapped.slice(wrapped.lastIndexOf('.') + 1), 'base64url');
   const salt = bytes.subarray(0, saltBytes);
-  return openAtRest(wrappingKey(masterKey, salt), bytes.subarray(saltBytes), wrapAad(id, context));
+  return openAtRest(wrappingKey(wrapping, salt), bytes.subarray(saltBytes), wrapAad(id, context));
 }
 
 /** Wraps a data key under another master key; what it encrypts stays as it is. */

@@ -2,7 +2,19 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { loadOrCreateMasterKey, newMasterKey, requireMasterKey } from './master-key.ts';
+import {
+  loadOrCreateMasterKeys,
+  newMasterKey,
+  readMasterKeys,
+  requireMasterKey,
+  writeMasterKeys,
+} from './master-key.ts';
+
+const load = async (options: { file: string; expectedId?: string }) => {
+  const [first] = await loadOrCreateMasterKeys(options);
+  if (first === undefined) throw new Error('no key');
+  return first;
+};
 
 let directory: string;
 let file: string;
@@ -17,42 +29,42 @@ afterEach(async () => {
 
 describe('the master key file', () => {
   it('is made once, for its owner alone, and read from then on', async () => {
-    const made = await loadOrCreateMasterKey({ file });
+    const made = await load({ file });
     expect(made.key).toHaveLength(32);
     expect(made.id).toMatch(/^mk-[0-9a-f]{16}$/);
     expect((await stat(file)).mode & 0o777).toBe(0o600);
-    expect(await loadOrCreateMasterKey({ file, expectedId: made.id })).toEqual(made);
+    expect(await load({ file, expectedId: made.id })).toEqual(made);
   });
 
   it('holds id and base64 key as JSON, and leaves nothing else in its directory', async () => {
-    const { id, key } = await loadOrCreateMasterKey({ file });
+    const { id, key } = await load({ file });
     expect(JSON.parse(await readFile(file, 'utf8'))).toEqual({ id, key: key.toString('base64') });
     expect(await readdir(dirname(file))).toEqual(['master.json']);
   });
 
   it('is the same for all servers that start at once', async () => {
-    const keys = await Promise.all(Array.from({ length: 8 }, () => loadOrCreateMasterKey({ file })));
+    const keys = await Promise.all(Array.from({ length: 8 }, () => load({ file })));
     expect(new Set(keys.map(({ id }) => id)).size).toBe(1);
     expect(await readdir(dirname(file))).toEqual(['master.json']);
   });
 
   it.each([0o640, 0o604, 0o644, 0o660, 0o610])('is refused with mode %o', async (mode) => {
-    await loadOrCreateMasterKey({ file });
+    await load({ file });
     await chmod(file, mode);
-    await expect(loadOrCreateMasterKey({ file })).rejects.toMatchObject({
+    await expect(load({ file })).rejects.toMatchObject({
       reason: 'exposed',
       message: expect.stringContaining(`chmod 600 ${file}`),
     });
   });
 
   it('may be read-only', async () => {
-    const made = await loadOrCreateMasterKey({ file });
+    const made = await load({ file });
     await chmod(file, 0o400);
-    expect(await loadOrCreateMasterKey({ file })).toEqual(made);
+    expect(await load({ file })).toEqual(made);
   });
 
   it('is not made anew when the database is already encrypted', async () => {
-    await expect(loadOrCreateMasterKey({ file, expectedId: 'mk-1' })).rejects.toMatchObject({
+    await expect(load({ file, expectedId: 'mk-1' })).rejects.toMatchObject({
       reason: 'missing',
       message: expect.stringContaining('mk-1'),
     });
@@ -60,11 +72,23 @@ describe('the master key file', () => {
   });
 
   it('is refused when the database is encrypted under another, with both ids', async () => {
-    const { id } = await loadOrCreateMasterKey({ file });
-    const refused = loadOrCreateMasterKey({ file, expectedId: 'mk-other' });
+    const { id } = await load({ file });
+    const refused = load({ file, expectedId: 'mk-other' });
     await expect(refused).rejects.toMatchObject({ reason: 'wrong_master_key' });
     await expect(refused).rejects.toThrow(`under master key mk-other, but ${file} holds ${id}`);
-    expect(() => requireMasterKey(newMasterKey(), id, file)).toThrow(id);
+    expect(() => requireMasterKey([newMasterKey()], id, file)).toThrow(id);
+  });
+
+  it('holds others beside it, and is whole when it is changed', async () => {
+    const first = await load({ file });
+    const other = newMasterKey();
+    await writeMasterKeys(file, [first, other]);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(await readMasterKeys(file)).toEqual([first, other]);
+    expect(await loadOrCreateMasterKeys({ file, expectedId: other.id })).toHaveLength(2);
+    await writeMasterKeys(file, [other]);
+    await expect(load({ file, expectedId: first.id })).rejects.toMatchObject({ reason: 'wrong_master_key' });
+    expect(await readdir(dirname(file))).toEqual(['master.json']);
   });
 
   it.each<[string, (text: string) => string]>([
@@ -75,10 +99,15 @@ describe('the master key file', () => {
     ['has no key', () => '{"id":"mk-0000000000000000"}'],
     ['is too large', (text) => text + ' '.repeat(5_000)],
     ['is null', () => 'null'],
+    ['holds a key twice', (text) => JSON.stringify({ ...JSON.parse(text), others: [JSON.parse(text)] })],
+    [
+      'holds another that is none',
+      (text) => JSON.stringify({ ...JSON.parse(text), others: [{ id: 'mk-1' }] }),
+    ],
   ])('is refused as damaged when it %s, without quoting it', async (_, change) => {
-    const { key } = await loadOrCreateMasterKey({ file });
+    const { key } = await load({ file });
     await writeFile(file, change(await readFile(file, 'utf8')));
-    const refused = loadOrCreateMasterKey({ file });
+    const refused = load({ file });
     await expect(refused).rejects.toMatchObject({ reason: 'damaged' });
     await expect(refused).rejects.not.toThrow(key.toString('base64').slice(4, 20));
   });

@@ -1,6 +1,7 @@
-// The master key: one file outside database, data directory and backups. It wraps the data keys that encrypt the rows.
+// The master keys: one file outside database, data directory and backups. One of them wraps the data keys that encrypt the
+// rows; the others are there while one takes the place of another.
 import { createHash, randomBytes } from 'node:crypto';
-import { link, mkdir, open, unlink } from 'node:fs/promises';
+import { link, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AtRestError } from './at-rest-error.ts';
 
@@ -9,53 +10,65 @@ export interface MasterKey {
   id: string;
   /** 32 bytes. */
   key: Buffer;
+  /** One of the others that this server holds. */
+  find?(id: string): MasterKey | undefined;
 }
 
 const keyBytes = 32;
 const ownerOnly = 0o600;
 const othersMask = 0o077;
 const maxFileBytes = 4_096;
+/** Of one file: two are there while keys are changed. */
+export const maxMasterKeys = 8;
 
 /**
  * Reads the master key file, or makes it (mode 0600, synced) where there is none. Of servers that start at the same
  * moment on one directory, one makes the file and all read it.
  *
- * @param options.file path of the file: JSON `{"id": "mk-…", "key": "<base64>"}`.
+ * @param options.file path of the file: JSON `{"id": "mk-…", "key": "<base64>", "others": [{"id", "key"}, …]}`.
  * @param options.expectedId id under which the database is encrypted, where it already is: then a missing file is an
- * error and not made anew, and a file with another key is refused.
+ * error and not made anew, and a file without that key is refused.
  * @throws {AtRestError} `missing`, `exposed` (readable by group or others), `damaged`, `wrong_master_key`.
  */
-export async function loadOrCreateMasterKey(options: {
+export async function loadOrCreateMasterKeys(options: {
   file: string;
   expectedId?: string;
-}): Promise<MasterKey> {
+}): Promise<MasterKey[]> {
   const { file, expectedId } = options;
-  const existing = await read(file);
-  if (existing === undefined && expectedId !== undefined) {
-    throw new AtRestError(
-      'missing',
-      `The database is encrypted under master key ${expectedId}, but there is no file ${file}. ` +
-        'Put the master key file back; without it nothing that is encrypted can be read.',
-    );
-  }
-  const masterKey = existing ?? (await create(file));
-  if (expectedId !== undefined) requireMasterKey(masterKey, expectedId, file);
-  return masterKey;
+  const existing = await readMasterKeys(file);
+  if (existing === undefined && expectedId !== undefined) throw missing(file, expectedId);
+  const masterKeys = existing ?? (await create(file));
+  if (expectedId !== undefined) requireMasterKey(masterKeys, expectedId, file);
+  return masterKeys;
 }
 
 /**
- * Refuses a master key other than the one the database was encrypted under.
+ * The one that the database is encrypted under.
  *
  * @param file path that the message names.
- * @throws {AtRestError} `wrong_master_key`.
+ * @throws {AtRestError} `wrong_master_key` where it is not among them.
  */
-export function requireMasterKey(masterKey: MasterKey, expectedId: string, file: string): void {
-  if (masterKey.id === expectedId) return;
+export function requireMasterKey(
+  masterKeys: readonly MasterKey[],
+  expectedId: string,
+  file: string,
+): MasterKey {
+  const found = masterKeys.find(({ id }) => id === expectedId);
+  if (found !== undefined) return found;
+  const ids = masterKeys.map(({ id }) => id).join(', ');
   throw new AtRestError(
     'wrong_master_key',
-    `The database is encrypted under master key ${expectedId}, but ${file} holds ${masterKey.id}. ` +
+    `The database is encrypted under master key ${expectedId}, but ${file} holds ${ids}. ` +
       'Put the file back that belongs to this database, or point to the right database.',
   );
+}
+
+/** Puts the keys in place of those in the file. It is whole at every moment, and on disk when this resolves. */
+export async function writeMasterKeys(file: string, masterKeys: readonly MasterKey[]): Promise<void> {
+  const temporary = temporaryName(file);
+  await writeSynced(temporary, encode(masterKeys));
+  await rename(temporary, file);
+  await syncDirectory(dirname(file));
 }
 
 /** Makes a master key in memory: to rotate to, and for tests. */
@@ -64,7 +77,8 @@ export function newMasterKey(): MasterKey {
   return { id: idOf(key), key };
 }
 
-async function read(file: string): Promise<MasterKey | undefined> {
+/** Those of the file; undefined where there is none. @throws {AtRestError} `exposed`, `damaged`. */
+export async function readMasterKeys(file: string): Promise<MasterKey[] | undefined> {
   const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
@@ -87,25 +101,41 @@ async function read(file: string): Promise<MasterKey | undefined> {
   }
 }
 
-function parse(text: string, file: string): MasterKey {
+function parse(text: string, file: string): MasterKey[] {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     throw damaged(file); // without the cause, which would quote the file
   }
+  const { others = [] } = Object(value) as { others?: unknown };
+  if (!Array.isArray(others) || others.length >= maxMasterKeys) throw damaged(file);
+  const masterKeys = [value, ...others].map((each) => parseOne(each, file));
+  if (new Set(masterKeys.map(({ id }) => id)).size < masterKeys.length) throw damaged(file);
+  return masterKeys;
+}
+
+function parseOne(value: unknown, file: string): MasterKey {
   const { id, key } = Object(value) as { id?: unknown; key?: unknown };
   const bytes = Buffer.from(typeof key === 'string' ? key : '', 'base64');
   if (bytes.length !== keyBytes || id !== idOf(bytes)) throw damaged(file);
   return { id: idOf(bytes), key: bytes };
 }
 
-async function create(file: string): Promise<MasterKey> {
-  const { id, key } = newMasterKey();
+function encode(masterKeys: readonly MasterKey[]): string {
+  const [first, ...others] = masterKeys.map(({ id, key }) => ({ id, key: key.toString('base64') }));
+  return `${JSON.stringify(others.length === 0 ? first : { ...first, others })}\n`;
+}
+
+function temporaryName(file: string): string {
+  return `${file}.${randomBytes(6).toString('hex')}.tmp`;
+}
+
+async function create(file: string): Promise<MasterKey[]> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   // A whole file appears under its name, or none: a half-written key must never be taken for one.
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`;
-  await writeSynced(temporary, `${JSON.stringify({ id, key: key.toString('base64') })}\n`);
+  const temporary = temporaryName(file);
+  await writeSynced(temporary, encode([newMasterKey()]));
   try {
     await link(temporary, file);
   } catch (error) {
@@ -115,7 +145,7 @@ async function create(file: string): Promise<MasterKey> {
     await unlink(temporary);
   }
   await syncDirectory(dirname(file));
-  const made = await read(file);
+  const made = await readMasterKeys(file);
   if (made === undefined) throw new AtRestError('missing', `The master key file ${file} disappeared`);
   return made;
 }
@@ -144,6 +174,15 @@ async function syncDirectory(directory: string): Promise<void> {
 function idOf(key: Uint8Array): string {
   const digest = createHash('sha256').update('opsconductor/v1/master-key-id\0').update(key).digest('hex');
   return `mk-${digest.slice(0, 16)}`;
+}
+
+function missing(file: string, id: string): AtRestError {
+  return new AtRestError(
+    'missing',
+    `The database is encrypted under master key ${id}, but there is no file ${file}. Put the master key file back. ` +
+      'Without it the definitions of jobs, values of runs, their output and the identity of this installation are lost for good; ' +
+      'credentials are not: they are sealed to segments, whose agents open them.',
+  );
 }
 
 function damaged(file: string): AtRestError {

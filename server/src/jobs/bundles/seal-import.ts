@@ -39,12 +39,12 @@ export class ImportSeal {
     const dataKey = newDataKey();
     return {
       seal: new ImportSeal(importId, dataKey),
-      wrapped: wrapDataKey(masterKey, dataKey, contextOf(importId)),
+      wrapped: wrapDataKey(masterKey, dataKey, importKeyContext(importId)),
     };
   }
 
   static open(masterKey: MasterKey, importId: string, wrapped: string): ImportSeal {
-    return new ImportSeal(importId, unwrapDataKey(masterKey, wrapped, contextOf(importId)));
+    return new ImportSeal(importId, unwrapDataKey(masterKey, wrapped, importKeyContext(importId)));
   }
 
   sealItem(position: number, item: SealedItem): Buffer {
@@ -70,6 +70,7 @@ export class ImportSeal {
   }
 }
 
-function contextOf(importId: string): string {
+/** Binds the wrapped key of an import to it. */
+export function importKeyContext(importId: string): string {
   return `job-import/${importId}`;
 }

@@ -1,0 +1,39 @@
+// The command `keys` (npm run keys): another master key, while servers run on the database or not.
+import { join } from 'node:path';
+import { ConfigError, HelpRequested, readConfig, readEnvironment } from './config.ts';
+import { AtRestError } from './credentials/at-rest/at-rest-error.ts';
+import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
+import { runningPostgresUrl } from './database/running-postgres.ts';
+import { KeysError, keysUsage, runKeysCommand } from './master-keys/keys-command.ts';
+import { connect } from './store/database/connection.ts';
+import { databaseRefusal } from './store/database/database-refusal.ts';
+
+const say = (text: string) => process.stdout.write(`${text}\n`);
+const all = process.argv.slice(2);
+const flagsAt = all.findIndex((each) => each.startsWith('-'));
+const args = flagsAt === -1 ? all : all.slice(0, flagsAt);
+try {
+  if (args.length === 0) throw new KeysError(keysUsage);
+  const config = readConfig(all.slice(args.length), readEnvironment());
+  const postgres = join(config.dataDir, 'postgres');
+  const running = config.databaseUrl ?? (await runningPostgresUrl(postgres));
+  const embedded =
+    running === undefined ? await startEmbeddedPostgres({ dataDir: postgres, log: say }) : undefined;
+  const sql = connect(running ?? embedded?.url ?? '', { max: 2 });
+  try {
+    await runKeysCommand(args, { sql, file: config.masterKeyFile, say }).catch((error: unknown) => {
+      throw error instanceof KeysError || error instanceof AtRestError
+        ? error
+        : databaseRefusal(error, config.databaseUrl);
+    });
+  } finally {
+    await sql.end({ timeout: 2 });
+    await embedded?.stop();
+  }
+} catch (error) {
+  if (error instanceof HelpRequested) say(keysUsage);
+  else if (error instanceof KeysError || error instanceof AtRestError || error instanceof ConfigError) {
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  } else throw error;
+}

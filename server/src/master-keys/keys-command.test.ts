@@ -1,0 +1,148 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { serverKeyContext } from '../auth/open-installation.ts';
+import { wrapDataKey } from '../credentials/at-rest/data-key.ts';
+import { type MasterKey, readMasterKeys, writeMasterKeys } from '../credentials/at-rest/master-key.ts';
+import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
+import { loadJobVersion } from '../jobs/load-job-version.ts';
+import { RunKeys } from '../runs/run-keys.ts';
+import { setupRuns } from '../runs/testing.ts';
+import { openRoot } from '../segments/segment-root.ts';
+import { insertInstallation } from '../store/database/installation.ts';
+import { runKeysCommand } from './keys-command.ts';
+import { MasterKeyWatch } from './master-key-watch.ts';
+import { countAllWrapped, rewrapAll } from './rewrap.ts';
+import { wrappedColumns } from './wrapped-columns.ts';
+
+/** An installation with jobs, runs and a segment, its master key in a file, and a server that holds it. */
+async function setup() {
+  const t = await setupRuns();
+  const dir = await mkdtemp(join(tmpdir(), 'opsconductor-keys-'));
+  const file = join(dir, 'master-key.json');
+  const { sql, masterKey, identity } = t;
+  await writeMasterKeys(file, [masterKey]);
+  const { installationId: id, serverKey } = identity;
+  await insertInstallation(sql, {
+    ...{ id, masterKeyId: masterKey.id, serverKey: Buffer.from(serverKey.publicKey) },
+    serverKeySealed: Buffer.from(wrapDataKey(masterKey, serverKey.privateKey, serverKeyContext(id))),
+  });
+  const runId = await t.start();
+  const [run] = await sql<{ jobId: number }[]>`select job_id from job_runs where id = ${runId}`;
+  const said: string[] = [];
+  const errors: string[] = [];
+  const log = { info: () => {}, error: (_: unknown, message: string) => void errors.push(message) };
+  /** A server, with what it holds. */
+  const server = () => {
+    const ring = new MasterKeyRing([masterKey], masterKey);
+    return { ring, watch: new MasterKeyWatch({ sql, file, ring, log: log as never }) };
+  };
+  return {
+    ...{ sql, masterKey, file, said, errors, server, runId, jobId: run?.jobId ?? 0, segmentId: t.segmentId },
+    command: (...args: string[]) => runKeysCommand(args, { sql, file, say: (text) => void said.push(text) }),
+    /** The key that `add` has made. */
+    added: async () => (await readMasterKeys(file))?.at(-1) as MasterKey,
+    async [Symbol.asyncDispose]() {
+      await t[Symbol.asyncDispose]();
+      await rm(dir, { recursive: true });
+    },
+  };
+}
+
+/** Opens a definition, a run's key and the segment's root. */
+async function openAll(t: Awaited<ReturnType<typeof setup>>, masterKey: MasterKey): Promise<void> {
+  await loadJobVersion({ sql: t.sql, masterKey }, t.jobId, 1);
+  await new RunKeys(masterKey).keyOf(t.sql, t.runId);
+  const [segment] = await t.sql<
+    never[]
+  >`select id, name, root_key_sealed from segments where id = ${t.segmentId}`;
+  openRoot(masterKey, segment as never);
+}
+
+test('another master key takes over while a server runs, and the old one opens nothing any more', async () => {
+  await using t = await setup();
+  const { ring, watch } = t.server();
+  await watch.look();
+  await t.command('add');
+  const next = await t.added();
+  await expect(t.command('activate', next.id)).rejects.toThrow(/does not hold mk-.*copy the master key file/);
+  await watch.look();
+  await t.command('activate', next.id);
+  expect(ring.id).toBe(t.masterKey.id);
+  await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('may still wrap with another key');
+  await watch.look();
+  expect(ring.id).toBe(next.id);
+  await openAll(t, ring);
+  await expect(t.command('retire', t.masterKey.id)).rejects.toThrow(/\d+ keys are wrapped by/);
+  await t.command('rewrap');
+  expect([...(await countAllWrapped(t.sql)).keys()]).toEqual([next.id]);
+  await openAll(t, next);
+  await expect(openAll(t, { ...t.masterKey })).rejects.toMatchObject({ reason: 'wrong_master_key' });
+  await t.command('retire', t.masterKey.id);
+  expect(await readMasterKeys(t.file)).toEqual([next]);
+  await watch.look();
+  expect(ring.ids).toEqual([next.id]);
+  await openAll(t, ring);
+  const rows =
+    await t.sql`select action, object_id from audit_log where action like 'master_key.%' order by id`;
+  expect(rows).toEqual([
+    { action: 'master_key.activated', objectId: next.id },
+    { action: 'master_key.rewrapped', objectId: next.id },
+    { action: 'master_key.retired', objectId: t.masterKey.id },
+  ]);
+  expect(t.errors).toEqual([]);
+});
+
+test('a rewrap that was cut off goes on where it was; one that lacks a key says which', async () => {
+  await using t = await setup();
+  await t.command('add');
+  const next = await t.added();
+  const ring = new MasterKeyRing([t.masterKey, next], next);
+  const cut = () => {
+    throw new Error('cut off');
+  };
+  await expect(rewrapAll(t.sql, ring, cut)).rejects.toThrow('cut off');
+  const half = await countAllWrapped(t.sql);
+  expect(half.size).toBe(2);
+  expect(await rewrapAll(t.sql, ring)).toBe(half.get(t.masterKey.id));
+  expect(await rewrapAll(t.sql, ring)).toBe(0);
+  await openAll(t, next);
+  const alone = new MasterKeyRing([t.masterKey], t.masterKey);
+  await expect(rewrapAll(t.sql, alone)).rejects.toThrow(`wrapped by master key ${next.id}, which is not in`);
+});
+
+test('a server that lacks the active key says so once, and goes on as soon as it is there', async () => {
+  await using t = await setup();
+  const { ring, watch } = t.server();
+  await t.sql`update installation set master_key_id = 'mk-elsewhere'`;
+  await watch.look();
+  await watch.look();
+  expect(t.errors).toEqual([
+    `master keys: the database is under master key mk-elsewhere, which is not in ${t.file}`,
+  ]);
+  expect(ring.id).toBe(t.masterKey.id);
+  await t.sql`update installation set master_key_id = ${t.masterKey.id}`;
+  await watch.look();
+  await t.command('status');
+  expect(t.said).toContain(`${t.masterKey.id}  4 keys wrapped, active`);
+});
+
+test('each column of the database that holds a wrapped key is known', async () => {
+  await using t = await setup();
+  const columns = await t.sql<{ table: string; column: string; type: string }[]>`
+    select table_name as table, column_name as column, data_type as type from information_schema.columns
+    where table_schema = 'public' and data_type in ('text', 'bytea')
+      and (column_name like '%data_key%' or column_name like '%key_sealed%')`;
+  expect(columns.map(({ table, column }) => `${table}.${column}`).sort()).toEqual(
+    wrappedColumns.map(({ table, column }) => `${table}.${column}`).sort(),
+  );
+});
+
+test('what is asked for wrongly changes nothing', async () => {
+  await using t = await setup();
+  await expect(t.command('activate', 'mk-none')).rejects.toThrow('mk-none is no key of the master key file');
+  await expect(t.command('activate', t.masterKey.id)).rejects.toThrow('active already');
+  await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('activate another one first');
+  await expect(t.command('turn')).rejects.toThrow('There is no “turn”');
+});

@@ -1,0 +1,164 @@
+// The command `keys`: another master key, while servers run.
+import { recordAudit } from '../audit/record-audit.ts';
+import {
+  type MasterKey,
+  maxMasterKeys,
+  newMasterKey,
+  readMasterKeys,
+  writeMasterKeys,
+} from '../credentials/at-rest/master-key.ts';
+import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { readInstallation } from '../store/database/installation.ts';
+import { liveServerKeys, type ServerKeys, setActiveKey } from '../store/database/master-keys.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { countAllWrapped, rewrapAll } from './rewrap.ts';
+
+export interface KeysCommand {
+  sql: Sql;
+  file: string;
+  say(text: string): void;
+}
+
+export const keysUsage = `npm run keys -- status                what is encrypted under which master key, and which servers hold it
+npm run keys -- add                   puts a new key into the master key file of this machine
+npm run keys -- activate mk-…         wraps with it from now on
+npm run keys -- rewrap                wraps everything with the active key
+npm run keys -- retire mk-…           takes a key that nothing needs any more out of the file
+
+Options are those of the server: --data, DATABASE_URL, OPSCONDUCTOR_MASTER_KEY_FILE.`;
+
+/** What the operator can mend: told without a stack. */
+export class KeysError extends Error {
+  override readonly name = 'KeysError';
+}
+
+/** @throws {KeysError} where nothing was changed, with what to do. */
+export async function runKeysCommand(args: readonly string[], command: KeysCommand): Promise<void> {
+  const [verb, id] = args;
+  const state = await readState(command);
+  if (verb === 'status') return status(state, command);
+  if (verb === 'add') return add(state, command);
+  if (verb === 'rewrap') return rewrap(state, command);
+  if (verb === 'activate') return activate(state, named(state, id), command);
+  if (verb === 'retire') return retire(state, named(state, id), command);
+  throw new KeysError(`There is no “${verb ?? ''}”.\n${keysUsage}`);
+}
+
+interface State {
+  keys: MasterKey[];
+  activeId: string;
+  servers: ServerKeys[];
+}
+
+async function readState({ sql, file }: KeysCommand): Promise<State> {
+  const installation = await readInstallation(sql);
+  if (installation === undefined)
+    throw new KeysError('The database has no installation: start a server on it once.');
+  const keys = await readMasterKeys(file);
+  if (keys === undefined)
+    throw new KeysError(`There is no master key file ${file}: set OPSCONDUCTOR_MASTER_KEY_FILE.`);
+  return { keys, activeId: installation.masterKeyId, servers: await liveServerKeys(sql) };
+}
+
+function named({ keys }: State, id: string | undefined): MasterKey {
+  const found = keys.find((key) => key.id === id);
+  if (found !== undefined) return found;
+  const ids = keys.map((key) => key.id).join(', ');
+  throw new KeysError(`${id ?? 'No id'} is no key of the master key file; it has ${ids}.`);
+}
+
+async function status({ keys, activeId, servers }: State, { sql, file, say }: KeysCommand): Promise<void> {
+  const counts = await countAllWrapped(sql);
+  const ids = [...new Set([...keys.map(({ id }) => id), ...counts.keys(), activeId])];
+  for (const id of ids) {
+    const notes = [
+      `${counts.get(id) ?? 0} keys wrapped`,
+      ...(id === activeId ? ['active'] : []),
+      ...(keys.some((key) => key.id === id) ? [] : [`NOT in ${file}`]),
+    ];
+    say(`${id}  ${notes.join(', ')}`);
+  }
+  for (const { host, activeId: wraps, keyIds } of servers)
+    say(`server on ${host}: holds ${keyIds.join(', ')}; wraps with ${wraps}`);
+  if (servers.length === 0) say('No server runs.');
+}
+
+async function add({ keys }: State, { file, say }: KeysCommand): Promise<void> {
+  if (keys.length >= maxMasterKeys)
+    throw new KeysError(`${file} holds ${keys.length} keys: retire some first.`);
+  const made = newMasterKey();
+  await writeMasterKeys(file, [...keys, made]);
+  say(`${made.id} is in ${file}. Copy that file to every other server, and to where you keep its backup.`);
+  say(`Servers hold it within seconds (npm run keys -- status). Then: npm run keys -- activate ${made.id}`);
+}
+
+async function activate(
+  { activeId, servers }: State,
+  { id }: MasterKey,
+  { sql, say }: KeysCommand,
+): Promise<void> {
+  if (id === activeId) throw new KeysError(`${id} is active already.`);
+  const without = servers.filter(({ keyIds }) => !keyIds.includes(id)).map(({ host }) => host);
+  if (without.length > 0) {
+    throw new KeysError(
+      `${without.join(', ')} ${without.length === 1 ? 'does' : 'do'} not hold ${id}: copy the master key file there, and wait some seconds.`,
+    );
+  }
+  await inTransaction(sql, async (tx) => {
+    if (!(await setActiveKey(tx, { from: activeId, to: id })))
+      throw new KeysError('Another key was activated meanwhile.');
+    await recordAudit(tx, {
+      ...bySystem,
+      action: 'master_key.activated',
+      object: { kind: 'master_key', id },
+      detail: { before: activeId },
+    });
+  });
+  say(`${id} is active; running servers wrap with it within seconds. Then: npm run keys -- rewrap`);
+}
+
+async function rewrap({ keys, activeId }: State, { sql, say }: KeysCommand): Promise<void> {
+  const active = keys.find(({ id }) => id === activeId);
+  if (active === undefined) throw new KeysError(`The active key ${activeId} is not in the master key file.`);
+  const ring = new MasterKeyRing(keys, active);
+  const count = await rewrapAll(sql, ring, (done) => say(`${done} keys wrapped anew`));
+  if (count > 0)
+    await recordAudit(sql, {
+      ...bySystem,
+      action: 'master_key.rewrapped',
+      object: { kind: 'master_key', id: activeId },
+      detail: { count },
+    });
+  say(
+    `All keys are wrapped by ${activeId}. What is left to do: npm run keys -- retire, for each key that is not active.`,
+  );
+}
+
+async function retire(
+  { keys, activeId, servers }: State,
+  { id }: MasterKey,
+  { sql, file, say }: KeysCommand,
+): Promise<void> {
+  if (id === activeId) throw new KeysError(`${id} is active: activate another one first.`);
+  const behind = servers.filter((server) => server.activeId !== activeId).map(({ host }) => host);
+  if (behind.length > 0)
+    throw new KeysError(`${behind.join(', ')} may still wrap with another key: wait some seconds.`);
+  const needed = (await countAllWrapped(sql)).get(id) ?? 0;
+  if (needed > 0) throw new KeysError(`${needed} keys are wrapped by ${id}: npm run keys -- rewrap`);
+  await writeMasterKeys(
+    file,
+    keys.filter((key) => key.id !== id),
+  );
+  await recordAudit(sql, {
+    ...bySystem,
+    action: 'master_key.retired',
+    object: { kind: 'master_key', id },
+    detail: {},
+  });
+  say(
+    `${id} is no longer in ${file}: do the same on every other server. Keep a copy for as long as you keep backups from its time: nothing else opens them.`,
+  );
+}
+
+const bySystem = { actor: { kind: 'system', name: 'keys command' } } as const;

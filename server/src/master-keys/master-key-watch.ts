@@ -1,0 +1,87 @@
+// Keeps a running server's master keys up with the file and with the database: a key that was added to the file is held, and
+// the one that was activated wraps, within seconds and without a restart.
+import { randomUUID } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { readMasterKeys } from '../credentials/at-rest/master-key.ts';
+import type { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
+import type { Log } from '../log.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { forgetServerKeys, noteServerKeys } from '../store/database/master-keys.ts';
+
+const defaultPauseMs = 3_000;
+
+export interface MasterKeyWatchDeps {
+  sql: Sql;
+  file: string;
+  ring: MasterKeyRing;
+  log: Pick<Log, 'info' | 'error'>;
+  pauseMs?: number;
+}
+
+export class MasterKeyWatch {
+  readonly #deps: MasterKeyWatchDeps;
+  readonly #serverId = randomUUID();
+  #timer: NodeJS.Timeout | undefined;
+  #look: Promise<void> | undefined;
+  #stopped = false;
+  /** Of the file as it was read. */
+  #version = '';
+  /** What was complained of last, so that it is told once. */
+  #complaint = '';
+
+  constructor(deps: MasterKeyWatchDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    if (this.#stopped) return;
+    this.#look = this.look().finally(() => {
+      if (this.#stopped) return;
+      this.#timer = setTimeout(() => this.start(), this.#deps.pauseMs ?? defaultPauseMs);
+      this.#timer.unref();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#look;
+    await forgetServerKeys(this.#deps.sql, this.#serverId).catch(() => undefined);
+  }
+
+  /** Looks once. Never rejects: what went wrong is in the log, and looked at again. */
+  async look(): Promise<void> {
+    const { sql, ring, log } = this.#deps;
+    try {
+      await this.#readFile();
+      const keys = { serverId: this.#serverId, host: hostname(), activeId: ring.id, keyIds: ring.ids };
+      const wanted = await noteServerKeys(sql, keys);
+      if (wanted === undefined || wanted === ring.id) return;
+      if (ring.activate(wanted)) {
+        log.info({ masterKeyId: wanted }, 'another master key is active');
+        await noteServerKeys(sql, { ...keys, activeId: wanted });
+      } else this.#complain(`the database is under master key ${wanted}, which is not in ${this.#deps.file}`);
+    } catch (error) {
+      this.#complain(error instanceof Error ? error.message : String(error), error);
+    }
+  }
+
+  async #readFile(): Promise<void> {
+    const { file, ring, log } = this.#deps;
+    const { mtimeMs, size, ino } = await stat(file);
+    const version = `${mtimeMs} ${size} ${ino}`;
+    if (version === this.#version) return;
+    const masterKeys = await readMasterKeys(file);
+    if (masterKeys === undefined) return;
+    ring.hold(masterKeys);
+    if (this.#version !== '') log.info({ masterKeyIds: ring.ids }, 'the master key file was read anew');
+    this.#version = version;
+  }
+
+  #complain(message: string, err?: unknown): void {
+    if (message === this.#complaint) return;
+    this.#complaint = message;
+    this.#deps.log.error({ ...(err === undefined ? {} : { err }) }, `master keys: ${message}`);
+  }
+}

@@ -1,0 +1,27 @@
+// Every column of keys that the master key wraps, and what each wrap is bound to.
+import { serverKeyContext } from '../auth/open-installation.ts';
+import { importKeyContext } from '../jobs/bundles/seal-import.ts';
+import { jobKeyContext } from '../jobs/seal-definition.ts';
+import { runKeyContext } from '../runs/run-keys.ts';
+import { rootContext } from '../segments/segment-root.ts';
+import type { WrappedColumn } from '../store/database/wrapped-keys.ts';
+
+export const wrappedColumns: readonly (WrappedColumn & { contextOf(boundTo: string): string })[] = [
+  {
+    ...{ table: 'installation', column: 'server_key_sealed', isBytes: true, idType: 'uuid' },
+    contextOf: serverKeyContext,
+  },
+  {
+    ...{ table: 'segments', column: 'root_key_sealed', isBytes: true, idType: 'bigint' },
+    contextOf: (id) => rootContext(Number(id)),
+  },
+  {
+    ...{ table: 'jobs', column: 'data_key', isBytes: false, idType: 'bigint' },
+    contextOf: (id) => jobKeyContext(Number(id)),
+  },
+  {
+    ...{ table: 'job_runs', column: 'data_key', isBytes: false, idType: 'bigint', boundTo: 'job_id' },
+    contextOf: (jobId) => runKeyContext(Number(jobId)),
+  },
+  { table: 'job_imports', column: 'data_key', isBytes: false, idType: 'uuid', contextOf: importKeyContext },
+];

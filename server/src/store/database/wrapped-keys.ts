@@ -1,0 +1,66 @@
+// Keys that the master key wraps, wherever they are: for taking all of them to another master key.
+import type { Queryable, Tx } from './connection.ts';
+
+/** A column of wrapped keys. */
+export interface WrappedColumn {
+  table: string;
+  column: string;
+  /** bytea that holds the text, rather than text. */
+  isBytes: boolean;
+  idType: 'bigint' | 'uuid';
+  /** What the wrap is bound to, where that is not the row's id. */
+  boundTo?: string;
+}
+
+export interface WrappedRow {
+  id: string;
+  boundTo: string;
+  wrapped: string;
+}
+
+/** The next rows, by their ids, that are wrapped by another master key than this one. */
+export async function rowsWrappedByOthers(
+  tx: Tx,
+  column: WrappedColumn,
+  { masterKeyId, after, limit }: { masterKeyId: string; after: string | undefined; limit: number },
+): Promise<WrappedRow[]> {
+  const text = textOf(tx, column);
+  const later =
+    after === undefined
+      ? tx`true`
+      : column.idType === 'uuid'
+        ? tx`id > ${after}::uuid`
+        : tx`id > ${after}::bigint`;
+  return tx<WrappedRow[]>`
+    select id::text as id, ${tx(column.boundTo ?? 'id')}::text as bound_to, ${text} as wrapped
+    from ${tx(column.table)} where ${later} and split_part(${text}, '.', 2) <> ${masterKeyId}
+    order by ${tx(column.table)}.id limit ${limit}`;
+}
+
+/** Each only where it is what it was; returns how many were. */
+export async function replaceWrapped(
+  tx: Tx,
+  column: WrappedColumn,
+  rows: readonly { id: string; before: string; after: string }[],
+): Promise<number> {
+  if (rows.length === 0) return 0;
+  const after = column.isBytes ? tx`convert_to(x.after, 'UTF8')` : tx`x.after`;
+  const id = column.idType === 'uuid' ? tx`x.id::uuid` : tx`x.id::bigint`;
+  const result = await tx`
+    update ${tx(column.table)} t set ${tx(column.column)} = ${after}
+    from jsonb_to_recordset(${tx.json(rows as never)}) as x(id text, before text, after text)
+    where t.id = ${id} and ${textOf(tx, column)} = x.before`;
+  return result.count;
+}
+
+/** How many keys are wrapped by each master key. */
+export async function countWrapped(sql: Queryable, column: WrappedColumn): Promise<Map<string, number>> {
+  const rows = await sql<{ keyId: string; count: number }[]>`
+    select split_part(${textOf(sql, column)}, '.', 2) as key_id, count(*)::int as count
+    from ${sql(column.table)} where ${sql(column.column)} is not null group by 1`;
+  return new Map(rows.map(({ keyId, count }) => [keyId, count]));
+}
+
+function textOf(sql: Queryable, { column, isBytes }: WrappedColumn) {
+  return isBytes ? sql`convert_from(${sql(column)}, 'UTF8')` : sql`${sql(column)}`;
+}
