@@ -219,6 +219,11 @@ export class TestSystem {
     return join(this.#parts.dir, 'files');
   }
 
+  /** What the server keeps beside its database. */
+  get serverDataDir(): string {
+    return join(this.#parts.dir, 'data');
+  }
+
   /** A line of shell that waits on the target until the test opens the gate. */
   async gate(): Promise<Gate> {
     const gate = await Gate.make(join(this.sshd.dir, `gate-${randomUUID()}`));

@@ -145,3 +145,9 @@ test('the lines of a private key are masked, and its frame is shown', () => {
 test('a secret of three characters is not masked', () => {
   expect(secretPatterns({ ...credential, password: 'abc' })).toEqual([]);
 });
+
+test('of a secret that became a path its directories are masked as well', () => {
+  const patterns = new PatternSet(secretPatterns({ ...credential, password: '17976527?a=b/f:g@h+i j/x' }));
+  expect(redact(patterns, Buffer.from('/srv/17976527?a=b is not there'))).toBe('/srv/******** is not there');
+  expect(redact(patterns, Buffer.from('/srv/17976527?a=b/f:g@h+i j/x'))).toBe('/srv/********');
+});

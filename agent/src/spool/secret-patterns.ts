@@ -4,6 +4,8 @@ import type { OpenedCredential } from '../steps/step-type.ts';
 /** Shorter texts occur by chance: masking them would spoil output and tell the secret by what is missing. */
 const minSecretBytes = 4;
 const minKeyLineBytes = 8;
+/** In a path a secret with slashes is told of by its directories. Shorter names of them are no secret's. */
+const minPathPartBytes = 8;
 /** Shortest spelling that is looked for: an encoding of a short secret may have less that is certain of it. */
 const minPatternBytes = 4;
 /** Line widths that encoders wrap at are 60 and more, so that a shorter spelling is broken at most once. */
@@ -58,6 +60,9 @@ function addText(secret: string, add: Add): void {
     // Encoded by itself its last bits are known too.
     for (const encoding of ['base64', 'base64url'] as const) add(Buffer.from(utf8.toString(encoding)));
   }
+  for (const part of secret.split('/')) {
+    if (Buffer.byteLength(part) >= minPathPartBytes) add(Buffer.from(part));
+  }
 }
 
 /** A key's line: base64 already, so escapes change nothing that matters, and a wrapped part of it opens nothing. */
@@ -86,10 +91,8 @@ function escapedSpellings(text: string): string[] {
   const strictUri = uri.replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
   const lowerCase = (escaped: string) => escaped.replace(/%[0-9A-F]{2}/g, (c) => c.toLowerCase());
   const json = JSON.stringify(text).slice(1, -1);
-  const asciiJson = json.replace(
-    /[^\x20-\x7e]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const codeOf = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  const asciiJson = json.replace(/[^\x20-\x7e]/g, codeOf);
   const xml = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
   const xmlQuoted = xml.replaceAll('"', '&quot;');
   return [
@@ -98,15 +101,20 @@ function escapedSpellings(text: string): string[] {
     lowerCase(uri),
     lowerCase(strictUri),
     strictUri.replaceAll('%20', '+'),
+    strictUri.replaceAll('%2F', '/'),
     encodeURI(wellFormed),
     json,
     json.replaceAll('/', '\\/'),
     asciiJson,
+    asciiJson.replaceAll('/', '\\/'),
+    json.replace(/[<>&]/g, codeOf),
     xml,
     xmlQuoted,
     xmlQuoted.replaceAll("'", '&apos;'),
     xmlQuoted.replaceAll("'", '&#39;'),
-    xmlQuoted.replaceAll("'", '&#x27;').replaceAll('&quot;', '&#34;'),
+    xmlQuoted.replaceAll("'", '&#x27;'),
+    xml.replaceAll('"', '&#34;').replaceAll("'", '&#x27;'),
+    xml.replaceAll('"', '&#34;').replaceAll("'", '&#39;'),
   ];
 }
 

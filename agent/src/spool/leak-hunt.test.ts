@@ -1,0 +1,99 @@
+// Secrets of 200 shapes in every encoding of the list, cut at every place: the hunter finds none of what the redactor gave
+// out, and all of what it was kept from.
+import { expect, test } from 'vitest';
+import { PatternSet } from './pattern-set.ts';
+import { Redactor } from './redactor.ts';
+import { textPatterns } from './secret-patterns.ts';
+import { canaries } from './testing/canaries.ts';
+import { SecretHunter } from './testing/secret-hunter.ts';
+
+const wrapped = (base64: string, width: number, end: string) =>
+  base64.replace(new RegExp(`.{${width}}`, 'g'), `$&${end}`);
+const json = (text: string) => JSON.stringify(text).slice(1, -1);
+const escaped = (text: string, letters: RegExp) =>
+  text.replace(letters, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+const xml = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+const percents = (text: string) =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+
+/** As common tools write a secret among other things. */
+const encodings: Record<string, (secret: string) => string | Buffer> = {
+  'as it is': (s) => s,
+  'line by line': (s) => s.split(/\r?\n/).join('\n  | '),
+  hex: (s) => Buffer.from(s).toString('hex'),
+  HEX: (s) => Buffer.from(s).toString('hex').toUpperCase(),
+  base64: (s) => Buffer.from(s).toString('base64'),
+  'base64, one byte on': (s) => Buffer.from(`x${s}y`).toString('base64'),
+  'base64, two bytes on': (s) => Buffer.from(`xx${s}y`).toString('base64'),
+  'base64 in lines of 76': (s) => wrapped(Buffer.from(`user:${s}!`).toString('base64'), 76, '\n'),
+  'base64 in lines of 64': (s) =>
+    wrapped(Buffer.from(`${'u'.repeat(30)}${s}`).toString('base64'), 64, '\r\n'),
+  base64url: (s) => Buffer.from(`x${s}`).toString('base64url'),
+  'base64 of UTF-16': (s) => Buffer.from(`$p = "${s}"`, 'utf16le').toString('base64'),
+  'base64 of UTF-16 in lines of 60': (s) =>
+    wrapped(Buffer.from(`${s};`, 'utf16le').toString('base64'), 60, '\n'),
+  'percents of JavaScript': encodeURIComponent,
+  'percents of Python': (s) => percents(s).replaceAll('%2F', '/'),
+  'a form': (s) => percents(s).replaceAll('%20', '+'),
+  'percents in small letters': (s) => percents(s).replace(/%[0-9A-F]{2}/g, (c) => c.toLowerCase()),
+  JSON: json,
+  'JSON of Python': (s) => escaped(json(s), /[^\x20-\x7e]/g),
+  'JSON of PHP': (s) => escaped(json(s).replaceAll('/', '\\/'), /[^\x20-\x7e]/g),
+  'JSON of Go': (s) => escaped(json(s), /[<>&]/g),
+  XML: xml,
+  'an attribute of XML': (s) => xml(s).replaceAll('"', '&quot;').replaceAll("'", '&apos;'),
+  'an attribute of HTML': (s) => xml(s).replaceAll('"', '&#34;').replaceAll("'", '&#39;'),
+};
+
+const cutEverywhere = new Set([
+  'as it is',
+  'base64',
+  'base64 in lines of 76',
+  'percents of Python',
+  'JSON',
+  'XML',
+]);
+
+const all = canaries();
+const hunters = new Map(all.map(({ secret }) => [secret, new SecretHunter([secret])]));
+const isFound = (secret: string, written: string | Buffer) =>
+  (hunters.get(secret)?.find(written) ?? []).length > 0;
+
+function redact(patterns: PatternSet, ...pieces: Buffer[]): string {
+  const redactor = new Redactor(patterns);
+  return Buffer.concat([...pieces.map((piece) => redactor.push(piece)), redactor.end()]).toString('latin1');
+}
+
+test('without masking the hunter finds each of 200 secrets in each encoding', () => {
+  expect(new Set(all.map(({ secret }) => secret)).size).toBe(200);
+  for (const [name, encode] of Object.entries(encodings)) {
+    const missed = all.filter(({ secret }) => !isFound(secret, encode(secret)));
+    expect(
+      missed.map(({ shape }) => shape),
+      name,
+    ).toEqual([]);
+  }
+});
+
+test('with masking it finds none, and where the stream is cut changes nothing', () => {
+  const leaks: string[] = [];
+  for (const { shape, secret } of all) {
+    const patterns = new PatternSet(textPatterns(secret));
+    for (const [name, encode] of Object.entries(encodings)) {
+      const stream = Buffer.concat([
+        Buffer.from('before '),
+        Buffer.from(encode(secret)),
+        Buffer.from(' after\n'),
+      ]);
+      const shown = redact(patterns, stream);
+      if (isFound(secret, Buffer.from(shown, 'latin1'))) leaks.push(`${shape}: ${name}`);
+      // Of the shortest of each shape: it is the same code that holds back the others.
+      if (!shape.endsWith('size 0') || !cutEverywhere.has(name)) continue;
+      for (let at = 0; at <= stream.length; at++) {
+        if (redact(patterns, stream.subarray(0, at), stream.subarray(at)) !== shown)
+          leaks.push(`${shape}: ${name}, cut at ${at}`);
+      }
+    }
+  }
+  expect(leaks).toEqual([]);
+});

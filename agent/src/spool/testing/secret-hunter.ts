@@ -1,0 +1,107 @@
+// Looks for secrets in whatever was written down. Where the redactor looks for spellings, this one undoes encodings, so that
+// what one of them has forgotten the other does not.
+
+export interface Found {
+  secret: string;
+  as: string;
+}
+
+/** A line of a secret that is shorter tells nothing of it. */
+const minLineBytes = 8;
+
+interface Needle {
+  secret: string;
+  bytes: string;
+  as: string;
+}
+
+export class SecretHunter {
+  readonly #plain: Needle[] = [];
+  readonly #hex: Needle[] = [];
+  readonly #base64: Needle[] = [];
+
+  constructor(secrets: readonly string[]) {
+    for (const secret of secrets) {
+      const lines = secret.split(/\r?\n/).filter((line) => Buffer.byteLength(line) >= minLineBytes);
+      // What frames a key is in every key of the world.
+      // As a path a secret with slashes is told of by its directories.
+      for (const part of secret.split('/').filter((each) => Buffer.byteLength(each) >= minLineBytes))
+        this.#plain.push({ secret, bytes: Buffer.from(part).toString('latin1'), as: 'a part of itself' });
+      for (const text of new Set([secret, ...lines.filter((line) => !line.startsWith('-----'))])) {
+        const utf8 = Buffer.from(text);
+        this.#plain.push({ secret, bytes: utf8.toString('latin1'), as: 'itself' });
+        this.#hex.push({ secret, bytes: utf8.toString('hex'), as: 'hex' });
+        for (const [bytes, as] of [
+          [utf8, 'base64'],
+          [Buffer.from(text, 'utf16le'), 'base64 of UTF-16'],
+        ] as const) {
+          for (const core of cores(bytes)) this.#base64.push({ secret, bytes: core, as });
+        }
+      }
+    }
+  }
+
+  /** Each secret that is there, once, with the encoding that it was found in. */
+  find(written: string | Buffer): Found[] {
+    const raw = (typeof written === 'string' ? Buffer.from(written) : written).toString('latin1');
+    const found = new Map<string, string>();
+    const look = (needles: readonly Needle[], hay: string, within: string) => {
+      for (const { secret, bytes, as } of needles) {
+        if (!found.has(secret) && hay.includes(bytes)) found.set(secret, `${as}${within}`);
+      }
+    };
+    look(this.#plain, raw, '');
+    for (const [view, name] of [
+      [unescapeUrl(raw), ' in a URL'],
+      [unescapeUrl(raw.replaceAll('+', ' ')), ' in a form'],
+      [unescapeJson(raw), ' in JSON'],
+      [unescapeJson(unescapeJson(raw)), ' in JSON in JSON'],
+      [unescapeXml(raw), ' in XML'],
+    ] as const) {
+      if (view !== raw) look(this.#plain, view, name);
+    }
+    look(this.#hex, raw.toLowerCase(), '');
+    const joined = raw.replace(/[\r\n]/g, '');
+    look(this.#base64, joined, '');
+    look(this.#base64, joined.replaceAll('-', '+').replaceAll('_', '/'), ' for URLs');
+    return [...found].map(([secret, as]) => ({ secret, as }));
+  }
+}
+
+/** What base64 of any text around these bytes has of them for certain. */
+function cores(bytes: Buffer): string[] {
+  return [0, 1, 2].map((before) => {
+    const after = (3 - ((before + bytes.length) % 3)) % 3;
+    const all = Buffer.concat([Buffer.alloc(before), bytes, Buffer.alloc(after)]).toString('base64');
+    // A character that holds bits of a neighbour is not certain.
+    return all.slice(before === 0 ? 0 : before + 1, after === 0 ? undefined : -(after + 1));
+  });
+}
+
+function unescapeUrl(text: string): string {
+  return text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}
+
+const short: Record<string, string> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' };
+
+function unescapeJson(text: string): string {
+  return text.replace(/((?:\\u[0-9a-fA-F]{4})+)|\\([nrtbf"\\/])/g, (_, codes?: string, letter?: string) => {
+    if (codes === undefined) return short[letter ?? ''] ?? letter ?? '';
+    return Buffer.from(JSON.parse(`"${codes}"`) as string).toString('latin1');
+  });
+}
+
+const named: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
+
+function unescapeXml(text: string): string {
+  return text.replace(
+    /&(?:(amp|lt|gt|quot|apos)|#(\d{1,6})|#x([0-9a-fA-F]{1,5}));/g,
+    (_, name, decimal, hex) => {
+      if (name !== undefined) return named[name as string] ?? '';
+      const code = decimal === undefined ? Number.parseInt(hex, 16) : Number(decimal);
+      return Buffer.from(String.fromCodePoint(Math.min(code, 0x10ffff))).toString('latin1');
+    },
+  );
+}

@@ -1,0 +1,62 @@
+// Writes down every program that processes, and those that they start, are executed as.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+
+/** Why it can't be had here, or undefined where it can. */
+export function execTraceMissing(): string | undefined {
+  const tried = spawnSync('strace', ['-f', '-e', 'trace=execve', 'true']);
+  return tried.status === 0 ? undefined : 'tracing of executed programs needs strace, and the right to trace';
+}
+
+/** Pids of processes with this in their command line. */
+export function pidsWith(mark: string): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      return readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(mark) ? [Number(name)] : [];
+    } catch {
+      return []; // it has ended meanwhile
+    }
+  });
+}
+
+export class ExecTrace {
+  readonly #child: ChildProcess;
+  #text = '';
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+  }
+
+  /** Resolves when all of them are traced. */
+  static async of(pids: readonly number[]): Promise<ExecTrace> {
+    const args = ['-f', '-xx', '-s', '131072', '-e', 'trace=execve,execveat', '-e', 'signal=none'];
+    const child = spawn('strace', [...args, ...pids.flatMap((pid) => ['-p', String(pid)])], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const trace = new ExecTrace(child);
+    const attached = new Set<string>();
+    await new Promise<void>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`strace ended with ${code}: ${trace.#text}`)));
+      createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', (line) => {
+        trace.#text += `${line}\n`;
+        const [, pid] = /^strace: Process (\d+) attached/.exec(line) ?? [];
+        if (pid !== undefined) attached.add(pid);
+        if (pids.every((each) => attached.has(String(each)))) resolve();
+      });
+    });
+    return trace;
+  }
+
+  /** What was executed, with its arguments as they are; nothing is traced any more. */
+  async end(): Promise<string> {
+    const ended = once(this.#child, 'close');
+    this.#child.kill('SIGINT');
+    await ended;
+    return this.#text.replace(/(?:\\x[0-9a-f]{2})+/g, (hex) =>
+      Buffer.from(hex.replaceAll('\\x', ''), 'hex').toString('latin1'),
+    );
+  }
+}
