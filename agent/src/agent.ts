@@ -191,6 +191,7 @@ async function wire(
       installationId,
       pool: pools.ssh,
       open: (credential, target) => opener.open(credential, target),
+      policy: guard,
       stopOwn: (attempt) => executor.stopOwn(attempt),
       log,
     }),

@@ -2,6 +2,8 @@ import type { AgentMessage } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { NoSegmentKey } from '../execution/credential-opener.ts';
+import { emptyPolicy } from '../policy/agent-policy.ts';
+import { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshPool } from '../ssh/pool.ts';
 import { lease } from '../testing/agent-setup.ts';
 import { Mailbox } from '../testing/mailbox.ts';
@@ -15,6 +17,7 @@ function setup(more: Partial<AttemptCleanerOptions> = {}) {
   const cleaner = new AttemptCleaner({
     installationId: 'i',
     pool,
+    policy: new PolicyGuard({ policy: emptyPolicy }),
     open: () =>
       new Promise((_, reject) => {
         opened.push(() => reject(new NoSegmentKey('no key')));

@@ -3,6 +3,7 @@
 import type { AgentMessage, AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { OpenForTarget } from '../execution/credential-opener.ts';
 import type { Logger } from '../log.ts';
+import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { becomeOf } from '../ssh/become/become.ts';
 import type { SshPool } from '../ssh/pool.ts';
 import { type CleanUpTimes, cleanUpAttempt } from './clean-up-attempt.ts';
@@ -14,6 +15,7 @@ export interface AttemptCleanerOptions extends Partial<CleanUpTimes> {
   installationId: string;
   pool: SshPool;
   open: OpenForTarget;
+  policy: Pick<PolicyGuard, 'checkBecome'>;
   /** Stops the attempt where it still runs here, which then tells its end itself. */
   stopOwn(attempt: { step: number; epoch: number }): boolean;
   log: Logger;
@@ -76,10 +78,11 @@ export class AttemptCleaner {
     credential,
     become,
   }: Asked): Promise<Omit<Result, 'step' | 'epoch'>> {
-    const { installationId, pool, open, log, giveUpAfterMs } = this.#options;
+    const { installationId, pool, open, policy, log, giveUpAfterMs } = this.#options;
     // A shell of WinRM is known to the agent that made it alone; the host ends it, and all in it, when it is idle.
     if (target.winrm !== undefined) return { found: 'unreachable' };
     try {
+      if (become !== undefined) policy.checkBecome(become, target);
       const usable = await open(credential, target);
       const checkAddresses = (found: readonly string[]) => usable.checkAddresses(found);
       const request = { target: usable.target, credential: usable.credential, checkAddresses };

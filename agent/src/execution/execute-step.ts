@@ -11,6 +11,7 @@ import {
 } from '@opsconductor/protocol';
 import { handOn, outputsMissing } from '../outputs/hand-on.ts';
 import { HeldStreams } from '../outputs/held-streams.ts';
+import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
 import { maskText } from '../spool/redactor.ts';
 import { becomeOf } from '../ssh/become/become.ts';
@@ -52,7 +53,7 @@ export interface ExecuteStepOptions {
   /** Whether the server knows how a command may end that goes on without its agent. */
   maySurvive: boolean;
   /** Whether the owner of this machine allows the step. Throws an `SshError`. */
-  checkPolicy(lease: Lease): void;
+  policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig'>;
   openCredential(lease: Lease): Promise<UsableCredential>;
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Told what to mask, before any output. */
@@ -90,7 +91,7 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
   const timer = setTimeout(() => attempt.stop({ cause: 'timed_out', killGraceMs }), timeoutMs);
   let masked = new PatternSet([]);
   try {
-    if (!toReattach) options.checkPolicy(lease);
+    if (!toReattach) options.policy.checkStep(lease);
     const usable = await options.openCredential(lease);
     const opened = await openSecrets(options);
     masked = usable.secrets.with(opened.flatMap(({ patterns }) => patterns));
@@ -102,6 +103,7 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
     if ('outcome' in filled) return { outcome: maskOutcome(filled.outcome, masked) };
     const problem = toReattach ? undefined : stepType.configProblem(filled.config);
     if (problem !== undefined) return maskExecution(invalidConfig(problem), masked);
+    if (!toReattach) options.policy.checkConfig(filled.config, lease);
     const held = heldStreamsOf(lease);
     const sink = held.size === 0 ? attempt.output : new HeldStreams(attempt.output, held);
     const notes = new TransferNotes(masked, (progress) => options.onProgress(progress));

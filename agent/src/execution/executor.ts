@@ -50,7 +50,7 @@ export interface ExecutorOptions {
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Called after an attempt ended because the target's host key is not an accepted one. */
   onHostKeyRefused(lease: Lease, session: Session): void;
-  policy: Pick<PolicyGuard, 'checkStep' | 'maySurvive'>;
+  policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig' | 'maySurvive'>;
   /** Called after a step ended because a path on this machine is not one that its owner allows. */
   onPathRefused(lease: Lease, outcome: StepOutcome): void;
   monotonicMs(): number;
@@ -364,7 +364,7 @@ export class Executor {
         stepTypes: this.#options.stepTypes,
         installationId: this.#options.installationId,
         maySurvive: this.#options.policy.maySurvive && this.#server?.can('survive_agent_restart') === true,
-        checkPolicy: (checked) => this.#options.policy.checkStep(checked),
+        policy: this.#options.policy,
         openCredential: (opened) => this.#options.openCredential(opened),
         secrets: this.#options.secrets,
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),

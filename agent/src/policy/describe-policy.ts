@@ -18,7 +18,8 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
     `steps at a time        ${parallelism ?? 'as the agent is started with (--slots)'}`,
     `raw splices            ${allowed(rules.raw_splices)}`,
     `survive_agent_restart  ${allowed(rules.survive_agent_restart)}`,
-    `insecure transports    ${listed(insecure_transports, 'winrm_http, winrm_basic')}`,
+    `become                 ${listed(rules.become, 'all')}`,
+    `insecure transports    ${listed(insecure_transports, 'ssh_legacy, winrm_http, winrm_basic')}`,
     ...(fileRoots.length === 0 ? ['files                  none'] : []),
     ...fileRoots.map(
       ({ path, mayWrite }) => `files                  ${path} (${mayWrite ? 'read and write' : 'read'})`,

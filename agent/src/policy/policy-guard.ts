@@ -1,5 +1,5 @@
 // Holds what a server asks for to the policy of the agent's owner, before anything of it is done.
-import { type Lease, type LeaseTarget, rawSplicesOf } from '@opsconductor/protocol';
+import { type BecomeConfig, type Lease, type LeaseTarget, rawSplicesOf } from '@opsconductor/protocol';
 import {
   type BoundsAttempt,
   boundAuthentications,
@@ -29,7 +29,7 @@ export interface PolicyGuardOptions {
 }
 
 /** Where the server wants to go; of a scan less is known. */
-type Place = Pick<LeaseTarget, 'host' | 'port'> & Partial<Pick<LeaseTarget, 'name' | 'winrm'>>;
+type Place = Pick<LeaseTarget, 'host' | 'port'> & Partial<Pick<LeaseTarget, 'name' | 'winrm' | 'algorithms'>>;
 type Step = Pick<Lease, 'runId' | 'step' | 'epoch' | 'stepType' | 'config' | 'target' | 'rendering'>;
 
 /** All checks throw an `SshError` of reason `policy_refused` that names the rule and where it stands. */
@@ -62,24 +62,40 @@ export class PolicyGuard {
     if (raw_splices === false && splices.length > 0) {
       this.#refuse('raw_splices', `${splices[0]?.raw}`, { step });
     }
-    const { survive_agent_restart } = Object(config) as { survive_agent_restart?: unknown };
+  }
+
+  /** The step's configuration as it would run. */
+  checkConfig(config: unknown, step: Step): void {
+    const { survive_agent_restart, become } = Object(config) as {
+      survive_agent_restart?: unknown;
+      become?: BecomeConfig;
+    };
     if (!this.maySurvive && survive_agent_restart === true) {
       this.#refuse('survive_agent_restart', 'a command that goes on without its agent', { step });
     }
+    if (become !== undefined) this.checkBecome(become, step.target, step);
+  }
+
+  /** Whom a command would run as, other than who logs in. */
+  checkBecome({ user = 'root' }: BecomeConfig, target: Place, step?: Step): void {
+    const { become } = this.#rules;
+    if (become === undefined || become.includes('*') || become.includes(user)) return;
+    const about = { allowed: become.join(', '), target };
+    this.#refuse('become', `to become ${user}`, step === undefined ? about : { ...about, step });
   }
 
   /** Where a connection would go and how, before any is made. */
   checkTarget(target: Place): void {
     const { hosts = [], ports } = this.#rules.targets ?? {};
     this.#checkBounds({ hosts, ports: ports ?? [target.port] }, target, []);
-    const { winrm } = target;
-    if (winrm === undefined) return;
+    const { winrm, algorithms } = target;
     const used: [InsecureTransport, boolean, string][] = [
-      ['winrm_http', winrm.transport === 'http', 'WinRM over HTTP'],
-      ['winrm_basic', winrm.authentication === 'basic', 'Basic authentication'],
+      ['ssh_legacy', algorithms === 'legacy', 'old algorithms of SSH'],
+      ['winrm_http', winrm?.transport === 'http', 'WinRM over HTTP'],
+      ['winrm_basic', winrm?.authentication === 'basic', 'Basic authentication'],
       [
         'winrm_unverified',
-        winrm.transport === 'https' && winrm.certificateCheck === 'skip',
+        winrm?.transport === 'https' && winrm.certificateCheck === 'skip',
         'a certificate that is not verified',
       ],
     ];
@@ -126,10 +142,12 @@ export class PolicyGuard {
     const verdict = checkBounds(bounds, attempt);
     if (verdict.ok) return;
     const { field, found, allowed } = verdict;
-    const what = { hosts: 'host', networks: 'address', ports: 'port' }[
+    const noun = { hosts: 'host', networks: 'address', ports: 'port' }[
       field as 'hosts' | 'networks' | 'ports'
     ];
-    this.#refuse(`targets.${field}`, `${what} ${found}`, { allowed, target });
+    const isUnknown = field === 'networks' && addresses.length === 0;
+    const what = isUnknown ? `${host}, whose address a jump host looks up` : `${noun} ${found}`;
+    this.#refuse(`targets.${field}`, what, { allowed, target });
   }
 
   #refuse(rule: string, what: string, about: { allowed?: string; target?: Place; step?: Step }): never {

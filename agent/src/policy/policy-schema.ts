@@ -3,7 +3,7 @@ import { stepTypes } from '@opsconductor/protocol';
 import { type Static, Type } from 'typebox';
 
 /** Ways to reach a target by which somebody on the network may read along, or be taken for the host. */
-export const insecureTransports = ['winrm_http', 'winrm_basic', 'winrm_unverified'] as const;
+export const insecureTransports = ['ssh_legacy', 'winrm_http', 'winrm_basic', 'winrm_unverified'] as const;
 export type InsecureTransport = (typeof insecureTransports)[number];
 
 export const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
@@ -48,6 +48,7 @@ export const PolicySchema = Type.Object(
       ),
     ),
     users: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), list)),
+    become: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 32 }), { maxItems: 256 })),
     hours: Type.Optional(
       Type.Object(
         {
