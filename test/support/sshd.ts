@@ -29,6 +29,8 @@ export interface FixtureAccount {
   uid?: number;
   /** /bin/sh unless told. */
   shell?: string;
+  /** The server's sessions are told this boot id, until `boots` changes it. */
+  bootId?: string;
   /** Lines of the server's own sudoers file; with them there is a second user, `opsother`, with the same password. */
   sudoers?: string[];
 }
@@ -69,6 +71,8 @@ export interface SshdFixture {
   killSessions(): void;
   /** Ends server and connections with SIGKILL, and waits until they are gone. */
   stop(): Promise<void>;
+  /** Of an account with a boot id: from now on the machine was started so long ago, as this boot. */
+  boots(id: string, upSeconds: number): void;
   /** Listens again on the same port, with the same keys, after `stop()`. */
   restart(): Promise<void>;
 }
@@ -95,6 +99,19 @@ function overlayEtc(dir: string): string {
   return `mount -t overlay overlay -o lowerdir=${dir}:/etc /etc`;
 }
 
+/** Lays files over what the kernel tells of its start, where there are any. */
+function bindBoot(dir: string): string {
+  const bind = (file: string, over: string) =>
+    `{ [ ! -e ${dir}/${file} ] || mount --bind ${dir}/${file} ${over}; }`;
+  return `${bind('boot_id', '/proc/sys/kernel/random/boot_id')} && ${bind('uptime', '/proc/uptime')}`;
+}
+
+/** In place: what is laid over something is the file, not its name. */
+function writeBoot(dir: string, id: string, upSeconds: number): void {
+  writeFileSync(join(dir, 'boot_id'), `${id}\n`);
+  writeFileSync(join(dir, 'uptime'), `${upSeconds}.00 0.00\n`);
+}
+
 /** Starts a server and waits until it listens. Rejects with the reason where no sshd is to be had. */
 export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture> {
   const program = await ensureSshd();
@@ -108,6 +125,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
   writeFileSync(join(dir, 'authorized_keys'), `${client.public}\n`, { mode: 0o644 });
   writeFileSync(join(dir, 'sshd_config'), configuration(dir, host, port, program, options));
   if (options.account) writeUserDatabase(dir, options.account);
+  if (options.account?.bootId !== undefined) writeBoot(dir, options.account.bootId, 100_000);
   const server = new Server(dir, program, options.account !== undefined, options.networkNamespace);
   await server.start();
   return {
@@ -125,6 +143,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
       for (const pid of server.sessionPids()) kill(pid);
     },
     stop: () => server.stop(),
+    boots: (id, upSeconds) => writeBoot(dir, id, upSeconds),
     restart: () => server.start(),
   };
 }
@@ -172,7 +191,7 @@ class Server {
       this.#networkNamespace === undefined ? [] : ['ip', 'netns', 'exec', this.#networkNamespace];
     const command = [...inside, this.#program.path, '-D', '-e', '-f', join(this.#dir, 'sshd_config')];
     // The namespace is private, so the mount is seen by this server and its sessions only.
-    const script = `${overlayEtc(join(this.#dir, 'etc'))} && exec "$@"`;
+    const script = `${overlayEtc(join(this.#dir, 'etc'))} && ${bindBoot(this.#dir)} && exec "$@"`;
     const argv = this.#ownUsers
       ? ['unshare', '--mount', '--propagation', 'private', '/bin/sh', '-c', script, 'sh', ...command]
       : command;

@@ -539,7 +539,7 @@ export class Executor {
         ...becomeIn(lease, credential),
         checkAddresses: (addresses: readonly string[]) => checkAddresses(addresses),
       };
-      await remove?.(onTarget, { command, outputFile });
+      await remove?.(onTarget, { command, outputFile }, lease.config);
     } catch (error) {
       const { step, epoch } = attempt;
       this.#options.log.warn({ err: error, step, epoch }, 'files of an attempt stay on its target');

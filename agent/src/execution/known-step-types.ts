@@ -10,6 +10,8 @@ import { sftpUpload } from '../steps/sftp-upload.ts';
 import { sshCopy } from '../steps/ssh-copy.ts';
 import { sshExec } from '../steps/ssh-exec.ts';
 import type { StepContext, StepType } from '../steps/step-type.ts';
+import { reboot } from '../steps/waiting/reboot.ts';
+import { waitFor } from '../steps/waiting/wait-for.ts';
 import type { WinrmDeps } from '../steps/winrm-connection-options.ts';
 import { winrmCopy } from '../steps/winrm-copy.ts';
 import { winrmExec } from '../steps/winrm-exec.ts';
@@ -55,6 +57,8 @@ export function standardStepTypes(pool: SshPool, policy: AgentPolicy, winrm: Win
   const transfers = { pool, policy };
   return new Map([
     ['ssh.exec', knownStepType(sshExec(pool), stepConfigSchemas['ssh.exec'])],
+    ['reboot', knownStepType(reboot(pool), stepConfigSchemas.reboot)],
+    ['wait_for', knownStepType(waitFor(pool), stepConfigSchemas.wait_for)],
     ['ssh.copy', knownStepType(sshCopy(transfers), stepConfigSchemas['ssh.copy'])],
     ['sftp.upload', knownStepType(sftpUpload(transfers), stepConfigSchemas['sftp.upload'])],
     ['sftp.download', knownStepType(sftpDownload(transfers), stepConfigSchemas['sftp.download'])],

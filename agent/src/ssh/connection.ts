@@ -198,20 +198,28 @@ export async function connectSsh(
 ): Promise<SshConnection> {
   // First, since a key that can't be read needs no connection.
   const authentication = new Authentication(credential, target.algorithms);
+  const { stream, startedAt } = await openPort(target, options);
+  const socket = stream instanceof Socket ? writeTurnsWhole(stream) : stream;
+  return await handshake(target, socket, authentication, startedAt, options);
+}
+
+/** Connects to a target's port, and no further. Rejects as `connectSsh` does. */
+export async function openPort(
+  target: StepTarget,
+  options: ConnectOptions,
+): Promise<{ stream: Duplex; startedAt: number }> {
   const jump = target.jumps?.at(-1);
   if (jump !== undefined) {
     // Its name is resolved by the jump host, so that only a literal address is known here.
     await options.checkAddresses(literalAddress(target.host));
     const startedAt = performance.now();
-    const stream = await throughJumpHost(target, jump, options);
-    return await handshake(target, stream, authentication, startedAt, options);
+    return { stream: await throughJumpHost(target, jump, options), startedAt };
   }
   const addresses = await (options.resolve ?? resolveTarget)(target.host);
   options.signal?.throwIfAborted();
   await options.checkAddresses(addresses);
   const startedAt = performance.now();
-  const socket = writeTurnsWhole(await dial(target, addresses, options));
-  return await handshake(target, socket, authentication, startedAt, options);
+  return { stream: await dial(target, addresses, options), startedAt };
 }
 
 async function throughJumpHost(target: StepTarget, jump: JumpHost, options: ConnectOptions): Promise<Duplex> {

@@ -2,7 +2,13 @@
 // anything is sent on it, so a connection found dead or full costs one more try and never a command.
 import { createHash } from 'node:crypto';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
-import { type ConnectOptions, connectSsh, type ReachJumpHost, type SshConnection } from './connection.ts';
+import {
+  type ConnectOptions,
+  connectSsh,
+  openPort,
+  type ReachJumpHost,
+  type SshConnection,
+} from './connection.ts';
 import { closeChannel, SpareChannel, type Start } from './spare-channel.ts';
 import { SshError } from './ssh-error.ts';
 
@@ -159,6 +165,15 @@ export class SshPool {
         entry.maxChannels = others;
       }
     }
+  }
+
+  /** Connects to a target's port and lets go of it again: whether it takes connections. Rejects with an `SshError`. */
+  async probe(request: Pick<OpenRequest, 'target' | 'checkAddresses'>, signal: AbortSignal): Promise<void> {
+    const { target, checkAddresses } = request;
+    const reachJumpHost = this.#reachJumpHost;
+    const { stream } = await openPort(target, { ...this.#connect, checkAddresses, signal, reachJumpHost });
+    stream.on('error', () => {});
+    stream.destroy();
   }
 
   /** Closes every connection, with the channels on it. */

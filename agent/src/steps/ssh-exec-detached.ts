@@ -75,7 +75,7 @@ export async function startDetached(
 
 /** Neither the command nor what else may hold what is nobody's business. */
 export function whatReattachNeeds(config: SshExecConfig): SshExecConfig {
-  const { environment: _, working_directory: __, ...rest } = config;
+  const { environment: _, working_directory: __, stdin: ___, ...rest } = config;
   return { ...rest, command: '-' };
 }
 

@@ -23,7 +23,10 @@ export function outcomeOf(
       status: 'failed',
       reason: 'channel_refused',
       message: `The command was not started: there is no ${report.which} on ${host} in the PATH of ${context.credential.user}.`,
-      advice: `Install ${report.which} there, or leave shell out of the step: /bin/sh runs it then.`,
+      advice:
+        config.interpreter === undefined
+          ? `Install ${report.which} there, or leave shell out of the step: /bin/sh runs it then.`
+          : `Install ${report.which} there, or give its whole path as the interpreter of the step.`,
     };
   }
   if (report?.kind === 'no_output_file') {

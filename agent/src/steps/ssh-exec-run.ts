@@ -61,6 +61,8 @@ export function scriptInput(config: SshExecConfig, context: StepContext): Script
     marker: context.marker,
     command: config.command,
     ...(config.shell === undefined ? {} : { shell: config.shell }),
+    ...(config.interpreter === undefined ? {} : { interpreter: config.interpreter }),
+    ...(config.stdin === undefined ? {} : { stdin: config.stdin }),
     ...(context.bindings === undefined ? {} : { prelude: shellAssignments(context.bindings) }),
     ...(config.working_directory === undefined ? {} : { workingDirectory: config.working_directory }),
     ...(config.environment === undefined ? {} : { environment: config.environment }),

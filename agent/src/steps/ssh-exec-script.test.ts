@@ -154,3 +154,30 @@ test('a report that does not end is output, and holds nothing back', () => {
   expect(filter.report).toBeUndefined();
   expect(Buffer.concat(passed)).toEqual(Buffer.concat(all));
 });
+
+for (const shell of shells) {
+  test(`${shell} feeds a command what it is to read, and runs nothing of what is left`, () => {
+    const big = `${'line of text\n'.repeat(20_000)}last without end`;
+    const counted = runScript(shell, { command: 'wc -c', stdin: big, environment: { A: 'b' } });
+    expect(Number(counted.stdout)).toBe(big.length + 1);
+    const left = runScript(shell, { command: 'read -r x; echo "$x"', stdin: 'one\necho two\n' });
+    expect([left.stdout, left.status]).toEqual(['one\n', 0]);
+    const odd = "OPSCONDUCTOR_END\n'$(id)' \\ `id`\n";
+    expect(runScript(shell, { command: 'cat', stdin: odd }).stdout).toBe(odd);
+    expect(runScript(shell, { command: 'cat; exit 4', stdin: '' }).status).toBe(4);
+  });
+
+  test.runIf(existsSync('/usr/bin/perl'))(
+    `${shell} hands a program to its interpreter, and its input beside it`,
+    () => {
+      const command = 'print "$ENV{A} <", join("", <STDIN>), ">\\n"; exit 3;';
+      const environment = { A: "it's $x" };
+      const alone = runScript(shell, { command, environment, interpreter: 'perl' });
+      expect([alone.stdout, alone.status]).toEqual(["it's $x <>\n", 3]);
+      const fed = runScript(shell, { command, environment, interpreter: '/usr/bin/perl', stdin: 'in\n' });
+      expect([fed.stdout, fed.status]).toEqual(["it's $x <in\n>\n", 3]);
+      const none = runScript(shell, { command, interpreter: 'no-such-program' });
+      expect(none.stderr).toContain(`${nonce} shell no-such-program`);
+    },
+  );
+}

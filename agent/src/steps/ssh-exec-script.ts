@@ -15,6 +15,10 @@ export interface ScriptInput {
   command: string;
   /** What runs the command; sh unless told. */
   shell?: 'sh' | 'bash';
+  /** What reads the command in place of a shell. */
+  interpreter?: string;
+  /** What the command reads; nothing unless told. */
+  stdin?: string;
   /** Statements ahead of the command, in its own shell: the variables that it refers to. */
   prelude?: readonly string[];
   workingDirectory?: string;
@@ -30,6 +34,9 @@ export interface TargetLimits {
   memory_mb?: number | undefined;
   nice?: number | undefined;
 }
+
+/** What may stand in a script as the name of a program. */
+const programPattern = /^[A-Za-z0-9/][A-Za-z0-9._+/-]*$/;
 
 /** 128 + SIGXCPU: what a shell tells of a process that used up its processor time. */
 export const cpuLimitExitCode = 152;
@@ -69,9 +76,7 @@ export function commandScript(
     ...(input.outputFile === undefined
       ? []
       : [...input.outputFile, `[ -n "$OPSCONDUCTOR_OUTPUT" ] || { ${say('output')}; exit 1; }`]),
-    ...(input.shell === 'bash'
-      ? [`command -v bash >/dev/null 2>&1 || { ${say('shell bash')}; exit 1; }`]
-      : []),
+    ...programNeeded(input, say),
     say('start $$'),
     ...afterReport,
     // A literal word: no variable, no argument and no 128 KiB limit stands between the command and its shell.
@@ -100,14 +105,52 @@ function setLimits(limits: TargetLimits | undefined, say: (report: string) => st
 
 /** A shell of its own where the first must be there to tell how it ended: SSH has no name for SIGXCPU. */
 function runCommand(input: ScriptInput): string[] {
-  const lines = input.shell === 'bash' ? runInBash(input) : commandLines(input);
+  const lines = linesOf(input);
   return input.limits?.cpu_seconds === undefined
     ? lines
     : ['trap : TERM HUP INT', '(', ...lines, ')', 'exit $?'];
 }
 
-function commandLines({ command, prelude = [] }: ScriptInput): string[] {
-  return [...prelude, `eval ${quote(command)}`];
+function linesOf(input: ScriptInput): string[] {
+  if (input.interpreter !== undefined) return interpretedLines(input, input.interpreter);
+  return input.shell === 'bash' ? runInBash(input) : commandLines(input);
+}
+
+function programNeeded({ shell, interpreter }: ScriptInput, say: (report: string) => string): string[] {
+  const program = interpreter ?? (shell === 'bash' ? shell : undefined);
+  if (program === undefined) return [];
+  if (!programPattern.test(program)) throw new Error(`not a program: ${program}`);
+  return [`command -v ${program} >/dev/null 2>&1 || { ${say(`shell ${program}`)}; exit 1; }`];
+}
+
+function commandLines({ command, prelude = [], stdin }: ScriptInput): string[] {
+  const run = `eval ${quote(command)}`;
+  // Of this one command only: what it leaves unread must not be read by the shell that runs it.
+  return [...prelude, ...(stdin === undefined ? [run] : fedWith(run, stdin))];
+}
+
+/** An interpreter in place of the shell. Where the command has input of its own, its text comes beside that. */
+function interpretedLines({ command, stdin }: ScriptInput, interpreter: string): string[] {
+  if (stdin === undefined) return fedWith(`exec ${interpreter} -`, command);
+  return fedWith(`exec ${interpreter} /dev/fd/3`, stdin, command);
+}
+
+/** A command with a here-document as its input, and another one on descriptor 3 where that is given. */
+function fedWith(command: string, input: string, beside?: string): string[] {
+  const end = endFor(`${input}\n${beside ?? ''}`);
+  const document = (text: string, last: string) => [...(text === '' ? [] : [text.replace(/\n$/, '')]), last];
+  return [
+    `${command} <<'${end}'${beside === undefined ? '' : ` 3<<'${end}3'`}`,
+    ...document(input, end),
+    ...(beside === undefined ? [] : document(beside, `${end}3`)),
+  ];
+}
+
+/** A word that ends a here-document of this text: no part of it. */
+function endFor(text: string): string {
+  let end = 'OPSCONDUCTOR_END';
+  while (text.includes(end)) end += '_';
+  return end;
 }
 
 /**
@@ -116,10 +159,7 @@ function commandLines({ command, prelude = [] }: ScriptInput): string[] {
  */
 function runInBash(input: ScriptInput): string[] {
   const lines = ['{', 'exec </dev/null', ...commandLines(input), '}'];
-  const text = lines.join('\n');
-  let end = 'OPSCONDUCTOR_END';
-  while (text.includes(end)) end += '_';
-  return [`exec bash <<'${end}'`, text, end];
+  return fedWith('exec bash', lines.join('\n'));
 }
 
 export function newNonce(): string {
@@ -148,11 +188,11 @@ export type BootstrapReport =
   | { kind: 'started'; pid: number }
   | { kind: 'no_directory'; why: 'denied' | 'file' | 'missing' }
   | { kind: 'no_limit'; which: keyof TargetLimits }
-  | { kind: 'no_shell'; which: 'bash' }
+  | { kind: 'no_shell'; which: string }
   | { kind: 'no_output_file' };
 
 /** A longer line than any report is none. */
-const maxReportBytes = 256;
+const maxReportBytes = 512;
 
 /** Takes the report line out of stderr, wherever a login shell's own words left it. */
 export class ReportFilter {
@@ -209,7 +249,8 @@ export function parseReport(line: string): BootstrapReport | undefined {
   if (kind === 'limit' && (value === 'cpu_seconds' || value === 'memory_mb' || value === 'nice')) {
     return { kind: 'no_limit', which: value };
   }
-  if (kind === 'shell' && value === 'bash') return { kind: 'no_shell', which: value };
+  if (kind === 'shell' && value !== undefined && programPattern.test(value))
+    return { kind: 'no_shell', which: value };
   if (kind === 'output') return { kind: 'no_output_file' };
   return undefined;
 }

@@ -164,7 +164,11 @@ export interface StepType<Config> {
   /** What the command has written to the file that it was given; its problem where that can't be read. Never rejects. */
   readOutputFile?(context: AttemptOnTarget): Promise<Buffer | { problem: string }>;
   /** The attempt's end is confirmed: removes what is kept of it on the target. */
-  remove?(context: AttemptOnTarget, kept: { command: boolean; outputFile: boolean }): Promise<void>;
+  remove?(
+    context: AttemptOnTarget,
+    kept: { command: boolean; outputFile: boolean },
+    config: unknown,
+  ): Promise<void>;
 }
 
 /** What finding an attempt on its target takes. */

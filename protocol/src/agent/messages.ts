@@ -50,11 +50,15 @@ export const agentCapabilities = [
   'winrm.exec',
   /** Takes up commands that others have begun, on `take_over`, and leaves its own to who takes those up. */
   'take_over',
+  /** Knows `interpreter` and `stdin` in the configuration of a step. */
+  'interpreters',
   /** Knows `become` in the configuration of a step, and in `clean_up`. */
   'become',
   /** Passes jump hosts, and heeds the algorithm policy and the bound of connections of a target. */
   'ssh_settings',
   /** Step types that agents of the first version do not know: each is a capability of its name. */
+  'reboot',
+  'wait_for',
   'ssh.copy',
   'sftp.upload',
   'sftp.download',

@@ -22,6 +22,8 @@ import { ParameterValuesSchema, SecretParametersSchema } from './values.ts';
 /** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
 export const stepTypes = [
   'ssh.exec',
+  'reboot',
+  'wait_for',
   'ssh.copy',
   'sftp.upload',
   'sftp.download',

@@ -67,6 +67,12 @@ export const exampleSteps: Readonly<Record<StepTypeName, readonly unknown[]>> = 
       expected_exit_codes: [0, 1],
     },
   ],
+  reboot: [{ become: {} }, { command: 'systemctl reboot', become: { method: 'su' }, timeout: 1800 }],
+  wait_for: [
+    { port: 443, timeout: 600 },
+    { command: 'systemctl is-active --quiet app', interval: 10 },
+    { seconds: 60 },
+  ],
   'ssh.copy': [{ local_path: '/srv/files/motd', remote_path: '/etc/motd', mode: '0644' }],
   'sftp.upload': [
     {

@@ -7,7 +7,12 @@ import { detail, isObject, type LooseDefinition, type LooseStep } from './loose.
 
 export function stepProblems(step: LooseStep, at: number): ErrorDetail[] {
   const path = `steps[${at}]`;
-  return [...afterFailureProblems(step, at, path), ...outputProblems(step, path)];
+  return [
+    ...afterFailureProblems(step, at, path),
+    ...outputProblems(step, path),
+    ...readerProblems(step, path),
+    ...waitProblems(step, path),
+  ];
 }
 
 function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorDetail[] {
@@ -58,6 +63,42 @@ export function secretProblems({ parameters, steps }: LooseDefinition): ErrorDet
   if (first === undefined) return [];
   const message = `A job has ${limits.maxSecretsPerLease} secrets at most, parameters and outputs together; hand several on as one.`;
   return [detail(first, message)];
+}
+
+/** What reads a command is one of them. */
+function readerProblems({ config }: LooseStep, path: string): ErrorDetail[] {
+  const { shell, interpreter } = Object(config) as { shell?: unknown; interpreter?: unknown };
+  if (shell === undefined || interpreter === undefined) return [];
+  const message = 'The command is read by a shell or by an interpreter; leave one of the two out.';
+  return [detail(`${path}.config.interpreter`, message, interpreter, 'only without `shell`')];
+}
+
+const waitedFor = ['port', 'command', 'seconds'];
+
+/** One thing is waited for, and what belongs to another says nothing. */
+function waitProblems({ type, config }: LooseStep, path: string): ErrorDetail[] {
+  if (type !== 'wait_for' || !isObject(config)) return [];
+  const here = `${path}.config`;
+  const given = waitedFor.filter((name) => config[name] !== undefined);
+  if (given.length !== 1) {
+    const message =
+      given.length === 0
+        ? 'Say what it waits for: `port`, `command` or `seconds`.'
+        : `A step waits for one thing; make steps of their own of ${given.join(' and ')}.`;
+    const found = given.length === 0 ? undefined : given.join(', ');
+    return [detail(here, message, found, 'one of `port`, `command` and `seconds`')];
+  }
+  const { seconds, timeout = 300, become, state } = config;
+  const problems: ErrorDetail[] = [];
+  if (typeof seconds === 'number' && typeof timeout === 'number' && timeout <= seconds) {
+    const message = `The step would run out of its time, ${timeout} s, before it has waited.`;
+    problems.push(detail(`${here}.timeout`, message, timeout, `more than ${seconds}`));
+  }
+  if (become !== undefined && config.command === undefined)
+    problems.push(detail(`${here}.become`, 'Only a command runs as somebody; leave it out.'));
+  if (state !== undefined && config.port === undefined)
+    problems.push(detail(`${here}.state`, 'Only a port is open or closed; leave it out.'));
+  return problems;
 }
 
 function surviving(config: unknown): boolean {

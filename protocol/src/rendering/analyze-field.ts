@@ -26,7 +26,8 @@ export function analyzeField(
   rawText: (placeholder: Placeholder) => string = () => 'x',
 ): AnalyzedField {
   const sites = new Map<Placeholder, Site>();
-  if (field.kind !== 'shell') return { problems: nameProblems(field), sites };
+  if (field.kind !== 'shell')
+    return { problems: [...nameProblems(field), ...inputProblems(field, fields)], sites };
   const code = shellCode(field.template, rawText);
   const problems = (found: readonly Refusal[]) =>
     problemsIn(
@@ -71,6 +72,27 @@ function environmentOf(fields: readonly ReadField[]): Map<string, string> {
     }
   }
   return found;
+}
+
+/** A value must not be run as code that arrives by the command's input. */
+function inputProblems(field: ReadField, fields: readonly ReadField[]): ErrorDetail[] {
+  const script = fields.find(({ kind }) => kind === 'shell');
+  if (field.keys[0] !== 'stdin' || script === undefined) return [];
+  const { analyze } = languages[script.language ?? 'sh'];
+  const command = shellCode(script.template, () => 'x').text.replaceAll(holeMark, 'x');
+  const fed = `printf '%s' "${holeMark}" | {\n${command}\n}`;
+  const at = fed.indexOf(holeMark);
+  for (const placeholder of placeholdersOf(field.template)) {
+    const known = field.known.get(placeholder);
+    if (known === undefined) continue;
+    const label = placeholderText(placeholder.reference);
+    const { refusals } = analyze(fed, [{ at, type: known.type, label }], new Map());
+    const refused = refusals.find((refusal) => refusal.at === at);
+    if (refused === undefined) continue;
+    const { message, fix } = refused;
+    return problemsIn(field.path, field.text, [{ at: placeholder.at, message, fix }]);
+  }
+  return [];
 }
 
 /** A value must not decide what is run by way of a variable that says so. */

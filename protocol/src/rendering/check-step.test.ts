@@ -110,3 +110,26 @@ test('a name, and a field that is no text, take no placeholder', () => {
     expect.stringContaining('would set PATH, which tells the shell, or programs, what to run'),
   ]);
 });
+
+test('a value is data in what a command reads, and code nowhere', () => {
+  const fed = (command: string, more: object = {}) =>
+    checkStep({ type: 'ssh.exec', config: { command, stdin: 'x ${{ parameters.text }}\n', ...more } }, scope);
+  expect(fed('while read -r line; do echo "$line"; done')).toEqual([]);
+  expect(fed('python3 count.py')).toEqual([]);
+  for (const command of [
+    'sh',
+    'bash -s -- one',
+    'f() { sh; }\nf',
+    'if true; then xargs rm; fi',
+    'python3 -',
+  ]) {
+    expect(fed(command)).toMatchObject([
+      { path: 'steps[0].config.stdin', message: expect.stringMatching(/^Line 1, column 3/) },
+    ]);
+  }
+  const python = { interpreter: 'python3' };
+  expect(fed('import sys; print(sys.stdin.read())', python)).toEqual([]);
+  const inProgram = fed('print("${{ parameters.text }}")', python);
+  expect(inProgram).toMatchObject([{ path: 'steps[0].config.command' }]);
+  expect(inProgram[0]?.message).toContain('Let python3 read the value from its environment or from stdin');
+});

@@ -11,6 +11,8 @@ export interface TextField {
   kind: 'shell' | 'text' | 'none';
   /** Of `shell`. */
   language?: ShellLanguage;
+  /** Of `none`: where its values may go. */
+  instead?: string;
   /** Of `text`: takes arrays and objects, as JSON. */
   takesJson?: boolean;
   /** Of `text`: what the value must be like. */
@@ -34,13 +36,18 @@ function roleOf(
   type: string,
   keys: readonly string[],
   config: unknown,
-): Pick<TextField, 'kind' | 'language' | 'takesJson' | 'rule'> {
+): Pick<TextField, 'kind' | 'language' | 'takesJson' | 'rule' | 'instead'> {
   const [first, second] = keys;
   if (stepConfigSchema(type) === undefined) return { kind: 'none' };
   if (keys.length === 1 && first === 'local_path') return { kind: 'text', rule: 'agent_path' };
   if (keys.length === 1 && first === 'remote_path') {
     return { kind: 'text', rule: type === 'winrm.copy' ? 'windows_target_path' : 'target_path' };
   }
+  const { interpreter } = Object(config) as { interpreter?: unknown };
+  if (keys.length === 1 && first === 'command' && interpreter !== undefined) {
+    return { kind: 'none', instead: `Let ${interpreter} read the value from its environment or from stdin.` };
+  }
+  if (keys.length === 1 && first === 'stdin') return { kind: 'text', takesJson: true };
   if (keys.length === 1 && first === 'command') return { kind: 'shell', language: languageOf(type, config) };
   if (keys.length === 1 && first === 'working_directory') {
     return { kind: 'text', rule: type === 'winrm.exec' ? 'windows_path' : 'path' };
@@ -60,7 +67,7 @@ function languageOf(type: string, config: unknown): ShellLanguage {
 /** The fields of a step type that take placeholders, for a person. */
 export function placeholderFields(type: string): string {
   const { properties = {} } = Object(stepConfigSchema(type)) as { properties?: object };
-  const inText = ['command', 'working_directory', 'local_path', 'remote_path'];
+  const inText = ['command', 'stdin', 'working_directory', 'local_path', 'remote_path'];
   const fields = inText.filter((name) => Object.hasOwn(properties, name));
   if (Object.hasOwn(properties, 'environment')) fields.push('the values of environment');
   const last = fields.pop();

@@ -75,8 +75,11 @@ function lookUpPlaceholder(
   const label = placeholderText(reference);
   if (field.kind === 'none') {
     return {
-      problem: 'This field takes no placeholder',
-      fix: `Write its value itself; placeholders go into ${placeholderFields(type)}.`,
+      problem:
+        field.instead === undefined
+          ? 'This field takes no placeholder'
+          : 'A value in a program would run as a part of it',
+      fix: field.instead ?? `Write its value itself; placeholders go into ${placeholderFields(type)}.`,
     };
   }
   const known = lookUp(reference, scope);

@@ -1,16 +1,20 @@
 // The configuration schema of each step type, in one table: server, agent and forms read it.
 import type { TSchema } from 'typebox';
 import type { StepTypeName } from '../api/jobs.ts';
+import { RebootConfigSchema } from './reboot.ts';
 import { SftpDownloadConfigSchema } from './sftp-download.ts';
 import { SftpSyncConfigSchema } from './sftp-sync.ts';
 import { SftpUploadConfigSchema } from './sftp-upload.ts';
 import { SshCopyConfigSchema } from './ssh-copy.ts';
 import { SshExecConfigSchema } from './ssh-exec.ts';
+import { WaitForConfigSchema } from './wait-for.ts';
 import { WinrmCopyConfigSchema } from './winrm-copy.ts';
 import { WinrmExecConfigSchema } from './winrm-exec.ts';
 
 export const stepConfigSchemas = {
   'ssh.exec': SshExecConfigSchema,
+  reboot: RebootConfigSchema,
+  wait_for: WaitForConfigSchema,
   'ssh.copy': SshCopyConfigSchema,
   'sftp.upload': SftpUploadConfigSchema,
   'sftp.download': SftpDownloadConfigSchema,

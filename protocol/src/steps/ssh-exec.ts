@@ -37,7 +37,8 @@ export const SshExecConfigSchema = Type.Object(
       maxLength: 131_072,
       pattern: noNulPattern,
       title: 'Command',
-      description: 'Run with stdin from /dev/null. May have many lines.',
+      description:
+        'May have many lines, up to 128 KiB. It is sent over the connection, and stands in no argument.',
       contentMediaType: 'text/x-shellscript',
     }),
     // No default: an agent of an earlier version refuses what it doesn't know.
@@ -45,6 +46,23 @@ export const SshExecConfigSchema = Type.Object(
       Type.Enum(['sh', 'bash'], {
         title: 'Shell',
         description: 'The target’s /bin/sh unless told, or the bash that is first in its PATH',
+      }),
+    ),
+    interpreter: Type.Optional(
+      Type.String({
+        maxLength: 256,
+        pattern: '^(/[A-Za-z0-9._+/-]+|[A-Za-z0-9][A-Za-z0-9._+-]*)$',
+        title: 'Interpreter',
+        description:
+          'What reads the command in place of a shell: python3, perl, /opt/bin/ruby. Values reach it by environment and stdin',
+      }),
+    ),
+    stdin: Type.Optional(
+      Type.String({
+        maxLength: 131_072,
+        pattern: noNulPattern,
+        title: 'Standard input',
+        description: 'What the command reads; nothing unless told. Its last line is ended where it is not',
       }),
     ),
     timeout: Type.Optional(

@@ -22,8 +22,9 @@ export function stepNeedsOf(
     if (when !== undefined) list.push('conditions');
     if (outputs !== undefined) list.push('outputs');
     if (type !== firstStepType) list.push(type);
-    const { shell, become } = Object(config) as { shell?: unknown; become?: unknown };
+    const { shell, become, interpreter, stdin } = Object(config) as Record<string, unknown>;
     if (shell === 'bash') list.push('bash');
+    if (interpreter !== undefined || stdin !== undefined) list.push('interpreters');
     if (become !== undefined) list.push('become');
     handsOnSecrets ||= Object.values(outputs ?? {}).some(({ secret }) => secret === true);
     return list.length === 0 ? null : list.sort();

@@ -89,6 +89,7 @@ const needWords: Record<string, string> = {
   conditions: 'look at the conditions of steps',
   outputs: 'hand on what a step finds',
   bash: 'run commands by bash',
+  interpreters: 'feed commands, and run them by other interpreters than a shell',
   become: 'become another user on the target',
   ssh_settings: 'pass jump hosts and heed algorithm policies',
 };

@@ -29,6 +29,8 @@ export function newStep(
 }
 
 function newConfig(type: string, schema: FieldSchema | undefined): Record<string, unknown> {
+  if (type === 'reboot') return { become: {} };
+  if (type === 'wait_for') return { port: 22 };
   const { command, local_path: local, remote_path: remote } = schema?.properties ?? {};
   if (command !== undefined) return { command: type.startsWith('winrm') ? 'Get-Date' : 'true' };
   if (local === undefined || remote === undefined) return {};
@@ -41,6 +43,13 @@ function newConfig(type: string, schema: FieldSchema | undefined): Record<string
 export const commonConfig = [
   'command',
   'shell',
+  'interpreter',
+  'stdin',
+  'port',
+  'state',
+  'seconds',
+  'interval',
+  'become',
   'local_path',
   'remote_path',
   'direction',

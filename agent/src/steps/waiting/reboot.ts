@@ -1,0 +1,188 @@
+// Step type reboot: the target is asked to restart, goes, and is back with another boot id.
+import { defaultRebootCommand, type RebootConfig, type StepOutcome } from '@opsconductor/protocol';
+import { pause } from '../../sftp/pause.ts';
+import type { SshPool } from '../../ssh/pool.ts';
+import type { StopTarget } from '../../ssh/run-script.ts';
+import { SshError } from '../../ssh/ssh-error.ts';
+import { sshExec } from '../ssh-exec.ts';
+import { failedBeforeStart, stoppedBeforeStart } from '../ssh-exec-outcomes.ts';
+import type { StepContext, StepType, StopRequest } from '../step-type.ts';
+import { hasRestarted, readBootTime } from './boot-time.ts';
+
+export interface RebootOptions {
+  /** Between two looks whether the target is back, in ms; 3 s unless told. */
+  pollMs?: number;
+  /** For one look, in ms; 10 s unless told. */
+  lookMs?: number;
+}
+
+/** What `reattach` needs beside the configuration. */
+type Asked = RebootConfig & { bootIdBefore?: string };
+
+/** Nothing that comes of waiting: another machine answers, or ours may not ask. */
+const hopeless = new Set([
+  'host_key_mismatch',
+  'host_key_unknown',
+  'credential_bounds',
+  'credential_unusable',
+]);
+/** 128 + TERM and KILL: the restart itself may end the command that asked for it. */
+const endedByRestart = new Set([137, 143]);
+
+/** The step type, on a pool of connections that the caller owns. */
+export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<RebootConfig> {
+  const exec = sshExec(pool);
+  return {
+    type: 'reboot',
+    execute: async (config, context) => {
+      let before: string | undefined;
+      try {
+        before = (await readBootTime(lookAt(pool, context, options))).id;
+      } catch (error) {
+        if (error instanceof SshError) return failedBeforeStart(error);
+        throw error;
+      }
+      if (context.signal.aborted) return stoppedBeforeStart(context.signal.reason as StopRequest);
+      if (before === undefined) return tellsNothing(context);
+      context.output.kept?.follow();
+      say(context, `The host was last started as boot ${before}.`);
+      const survivesWith: Asked = { ...config, bootIdBefore: before };
+      let askedMs = performance.now();
+      const asked = await exec.execute(
+        { command: config.command ?? defaultRebootCommand, survive_agent_restart: false },
+        {
+          ...context,
+          beforeStart: async () => {
+            await context.beforeStart(context.maySurvive ? { survivesWith } : undefined);
+            askedMs = performance.now();
+          },
+        },
+      );
+      if (!mayHaveRestarted(asked, context)) return asked;
+      say(context, 'It was asked to restart.');
+      const outcome = await untilBack({ pool, options, context, before, askedMs });
+      return { ...outcome, ...(asked.ssh === undefined ? {} : { ssh: asked.ssh }) };
+    },
+    reattach: (config: Asked, context) => {
+      context.output.kept?.follow();
+      const goneMs = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
+      const askedMs = performance.now() - goneMs;
+      return untilBack({ pool, options, context, before: config.bootIdBefore, askedMs });
+    },
+  };
+}
+
+interface Waiting {
+  pool: SshPool;
+  options: RebootOptions;
+  context: StepContext;
+  before: string | undefined;
+  /** By `performance.now()`. */
+  askedMs: number;
+}
+
+async function untilBack({ pool, options, context, before, askedMs }: Waiting): Promise<StepOutcome> {
+  const { signal } = context;
+  const { host } = context.target;
+  let last: SshError | undefined;
+  let wasAway = false;
+  for (;;) {
+    if (signal.aborted) return stopped(signal.reason as StopRequest, host, last, wasAway);
+    try {
+      const now = await readBootTime(lookAt(pool, context, options));
+      const restarted = hasRestarted(now, before, performance.now() - askedMs);
+      if (restarted === undefined) return tellsNothing(context);
+      if (restarted) {
+        const executionTimeMs = Math.round(performance.now() - askedMs);
+        const took = `${Math.round(executionTimeMs / 1_000)} s`;
+        say(context, `The host is back after ${took}, as boot ${now.id ?? 'unknown'}.`);
+        return { status: 'succeeded', exitCode: 0, executionTimeMs };
+      }
+      last = undefined;
+    } catch (error) {
+      if (!(error instanceof SshError)) throw error;
+      if (hopeless.has(error.reason)) return failedBeforeStart(afterRestart(error));
+      if (!wasAway) say(context, `The host is away: ${error.message}`);
+      wasAway = true;
+      last = error;
+    }
+    // A stop is looked at next.
+    await pause(options.pollMs ?? 3_000, signal).catch(() => undefined);
+  }
+}
+
+function lookAt(pool: SshPool, context: StepContext, { lookMs = 10_000 }: RebootOptions): StopTarget {
+  const { target, credential } = context;
+  const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
+  return {
+    pool,
+    request: { target, credential, checkAddresses },
+    scriptTimeoutMs: lookMs,
+    giveUpAfterMs: lookMs,
+  };
+}
+
+/** A host that goes down in the middle of an answer says of it what it will. */
+function mayHaveRestarted({ status, reason, exitCode }: StepOutcome, { signal }: StepContext): boolean {
+  if (signal.aborted) return status !== 'failed';
+  if (status === 'succeeded' || reason === 'connection_lost' || reason === 'signal') return true;
+  return reason === 'exit_code' && endedByRestart.has(exitCode ?? 0);
+}
+
+function stopped(
+  { cause }: StopRequest,
+  host: string,
+  last: SshError | undefined,
+  wasAway: boolean,
+): StepOutcome {
+  if (cause !== 'timed_out') {
+    return {
+      status: 'unknown',
+      reason: 'cancel_unconfirmed',
+      message: `${host} was asked to restart, which can’t be taken back; that it is back was not waited for.`,
+      advice: 'Look whether the host is up.',
+    };
+  }
+  if (last === undefined && !wasAway) {
+    return {
+      status: 'timed_out',
+      reason: 'not_rebooted',
+      message: `${host} was asked to restart, and still runs as it did before.`,
+      advice: 'Look on the host what keeps it from restarting, or choose another command.',
+    };
+  }
+  return {
+    status: 'timed_out',
+    reason: 'timed_out',
+    message:
+      `${host} was asked to restart, and is not back yet${last === undefined ? '' : `: ${last.message}`}`.slice(
+        0,
+        2_000,
+      ),
+    advice: 'Look at the console of the host; raise the timeout of the step where it takes that long.',
+  };
+}
+
+function afterRestart(error: SshError): SshError {
+  const { reason, advice, retryable, cause } = error;
+  return new SshError({
+    reason,
+    advice,
+    retryable,
+    cause,
+    message: `After it was asked to restart: ${error.message}`,
+  });
+}
+
+function tellsNothing({ target: { host } }: StepContext): StepOutcome {
+  return {
+    status: 'failed',
+    reason: 'not_rebooted',
+    message: `${host} does not tell when it was started, so that a restart could not be seen.`,
+    advice: 'Restart it by a command, and wait for its port with wait_for.',
+  };
+}
+
+function say(context: StepContext, line: string): void {
+  context.output.write('stdout', Buffer.from(`${line}\n`));
+}

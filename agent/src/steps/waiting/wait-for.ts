@@ -1,0 +1,104 @@
+// Step type wait_for: until a port is open or closed, a command ends well, or a time has passed.
+import type { SshExecConfig, StepOutcome, WaitForConfig } from '@opsconductor/protocol';
+import { pause } from '../../sftp/pause.ts';
+import type { SshPool } from '../../ssh/pool.ts';
+import { SshError } from '../../ssh/ssh-error.ts';
+import { sshExec } from '../ssh-exec.ts';
+import { failedBeforeStart, stoppedStatus } from '../ssh-exec-outcomes.ts';
+import { quote } from '../ssh-exec-script.ts';
+import type { StepContext, StepType, StopRequest } from '../step-type.ts';
+
+/** Of a port: that nobody takes a connection there. */
+const closedReasons = new Set(['connection_refused', 'connect_timed_out', 'unreachable']);
+
+/** The step type, on a pool of connections that the caller owns. */
+export function waitFor(pool: SshPool): StepType<WaitForConfig> {
+  const exec = sshExec(pool);
+  const reattachCommand = exec.reattach;
+  return {
+    type: 'wait_for',
+    execute: async (config, context) => {
+      if (config.command !== undefined) {
+        return commandOutcome(await exec.execute(untilItEndsWell(config, config.command), context), config);
+      }
+      context.output.kept?.follow();
+      await context.beforeStart(context.maySurvive ? { survivesWith: config } : undefined);
+      return watch(pool, config, context);
+    },
+    reattach: async (config, context) => {
+      if (config.command === undefined || reattachCommand === undefined) {
+        context.output.kept?.follow();
+        return watch(pool, config, context);
+      }
+      return commandOutcome(await reattachCommand(untilItEndsWell(config, '-'), context), config);
+    },
+    // Of a port or a time nothing lies on the target.
+    remove: async (context, kept, config) => {
+      if ((Object(config) as WaitForConfig).command !== undefined) await exec.remove?.(context, kept, config);
+    },
+  };
+}
+
+/** A command of ssh.exec, so that whatever it leaves is ended as there. */
+function untilItEndsWell({ interval = 5, timeout = 300 }: WaitForConfig, command: string): SshExecConfig {
+  return { command: `until ( eval ${quote(command)} ); do sleep ${interval}; done`, timeout };
+}
+
+function commandOutcome(outcome: StepOutcome, { timeout = 300 }: WaitForConfig): StepOutcome {
+  if (outcome.status !== 'timed_out') return outcome;
+  const message = `The command did not end with exit code 0 within ${timeout} s; what ran last was ended.`;
+  return { ...outcome, message, advice: 'Its output says why; raise the timeout where it takes longer.' };
+}
+
+async function watch(pool: SshPool, config: WaitForConfig, context: StepContext): Promise<StepOutcome> {
+  const { seconds, port } = config;
+  if (port !== undefined) return untilPort(pool, { ...config, port }, context);
+  const goneMs = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
+  // A stop is looked at next.
+  await pause(Math.max(0, (seconds ?? 0) * 1_000 - goneMs), context.signal).catch(() => undefined);
+  if (context.signal.aborted)
+    return stopped(context.signal.reason as StopRequest, 'The time had not passed.');
+  return { status: 'succeeded', exitCode: 0 };
+}
+
+async function untilPort(
+  pool: SshPool,
+  { port, state = 'open', interval = 5 }: WaitForConfig & { port: number },
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { signal } = context;
+  const target = { ...context.target, port };
+  const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
+  const place = `Port ${port} of ${target.host}`;
+  say(context, `${place} is to be ${state}.`);
+  for (let last = ''; ; ) {
+    if (signal.aborted)
+      return stopped(signal.reason as StopRequest, `${place} was not ${state}. ${last}`.trim());
+    try {
+      await pool.probe({ target, checkAddresses }, signal);
+      if (state === 'open') return reached(context, `${place} is open.`);
+      last = 'It takes connections.';
+    } catch (error) {
+      if (signal.aborted) continue;
+      if (!(error instanceof SshError)) throw error;
+      if (error.reason === 'credential_bounds') return failedBeforeStart(error);
+      if (state === 'closed' && closedReasons.has(error.reason))
+        return reached(context, `${place} is closed.`);
+      last = error.message;
+    }
+    await pause(interval * 1_000, signal).catch(() => undefined);
+  }
+}
+
+function reached(context: StepContext, line: string): StepOutcome {
+  say(context, line);
+  return { status: 'succeeded', exitCode: 0 };
+}
+
+function stopped(request: StopRequest, message: string): StepOutcome {
+  return { status: stoppedStatus(request), reason: request.cause, message: message.slice(0, 2_000) };
+}
+
+function say(context: StepContext, line: string): void {
+  context.output.write('stdout', Buffer.from(`${line}\n`));
+}

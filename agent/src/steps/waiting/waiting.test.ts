@@ -1,0 +1,109 @@
+// Restarts and waits, on a real sshd whose boot the fixture changes.
+import { createServer } from 'node:net';
+import { expect, onTestFinished } from 'vitest';
+import type { SshPool } from '../../ssh/pool.ts';
+import { accountTest, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
+import { TestSink } from '../ssh-exec-setup.ts';
+import type { BeforeStart, StepContext, StepType, StopRequest } from '../step-type.ts';
+import { reboot } from './reboot.ts';
+import { waitFor } from './wait-for.ts';
+
+async function setup<Config>(type: (pool: SshPool) => StepType<Config>, account: object = {}) {
+  const t = await setupSshd({ account: { name: 'opsdeploy', ...account } });
+  const sink = new TestSink();
+  const begun: (BeforeStart | undefined)[] = [];
+  const controller = new AbortController();
+  const context: StepContext = {
+    marker: `waiting-${process.pid}.${Date.now()}.1`,
+    directoryName: 'waiting',
+    target: t.target,
+    credential: t.credential,
+    output: sink,
+    transfers: { progress: () => {}, report: () => {} },
+    maySurvive: true,
+    signal: controller.signal,
+    beforeStart: async (how) => void begun.push(how),
+    checkAddresses: () => {},
+  };
+  const stop = (cause: StopRequest['cause']) => controller.abort({ cause, killGraceMs: 0 });
+  return { ...t, sink, begun, context, stop, step: type(t.pool()) };
+}
+
+const quick = (pool: SshPool) => reboot(pool, { pollMs: 20, lookMs: 5_000 });
+
+accountTest('a host that restarts is waited for until it is back as another boot', async () => {
+  const t = await setup(quick, { bootId: 'first' });
+  const running = t.step.execute({ command: 'echo going down' }, t.context);
+  await t.sink.seen(/asked to restart/);
+  await t.sshd.stop();
+  await t.sink.seen(/The host is away: /);
+  t.sshd.boots('second', 1);
+  await t.sshd.restart();
+  expect(await running).toMatchObject({ status: 'succeeded', ssh: { reused: true } });
+  expect(t.sink.stdout).toMatch(
+    /as boot first\.\ngoing down\n.*\n.*away.*\nThe host is back after \d+ s, as boot second/,
+  );
+  expect(t.begun).toEqual([{ survivesWith: { command: 'echo going down', bootIdBefore: 'first' } }]);
+});
+
+accountTest('a restart that was not allowed, or never came, is told from one that is slow', async () => {
+  const t = await setup(quick, { bootId: 'first' });
+  expect(await t.step.execute({ command: 'exit 1' }, t.context)).toMatchObject({
+    reason: 'exit_code',
+    exitCode: 1,
+  });
+  const running = t.step.execute({ command: 'true' }, t.context);
+  await t.sink.seen(/asked to restart/);
+  t.stop('timed_out');
+  expect(await running).toMatchObject({ status: 'timed_out', reason: 'not_rebooted' });
+});
+
+accountTest('another agent tells by the time a host is up whether it has restarted', async () => {
+  const t = await setup(quick, { bootId: 'first' });
+  const later = { ...t.context, begunAt: new Date(Date.now() - 600_000) };
+  t.sshd.boots('second', 60);
+  expect(await t.step.reattach?.({}, later)).toMatchObject({ status: 'succeeded' });
+  t.sshd.boots('second', 100_000);
+  const running = t.step.reattach?.({}, later);
+  t.stop('cancelled');
+  expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+});
+
+sshTest('a port is waited for until it is open, and until it is closed', async () => {
+  const t = await setup(waitFor);
+  const server = createServer((socket) => socket.destroy());
+  onTestFinished(() => void server.close());
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const { port } = server.address() as { port: number };
+  const jumps = [
+    { target: { ...t.target, name: 'bastion' }, credential: t.credential, checkAddresses: () => {} },
+  ];
+  const behind = { ...t.context, target: { ...t.target, jumps } };
+  for (const context of [t.context, behind]) {
+    expect(await t.step.execute({ port }, context)).toMatchObject({ status: 'succeeded' });
+  }
+  await new Promise((closed) => server.close(closed));
+  for (const context of [t.context, behind]) {
+    expect(await t.step.execute({ port, state: 'closed' }, context)).toMatchObject({ status: 'succeeded' });
+  }
+  const running = t.step.execute({ port, interval: 60 }, t.context);
+  await t.sink.seen(/is to be open\.\n$/);
+  t.stop('timed_out');
+  expect(await running).toMatchObject({
+    status: 'timed_out',
+    message: expect.stringContaining('was not open'),
+  });
+});
+
+sshTest('a command is run again until it ends well, and a time passes', async () => {
+  const t = await setup(waitFor);
+  const command = 'n=$((n + 1)); echo try >>"$HOME/tries"; [ "$(wc -l <"$HOME/tries")" -ge 2 ]';
+  expect(await t.step.execute({ command, interval: 1 }, t.context)).toMatchObject({ status: 'succeeded' });
+  const begunAt = new Date(Date.now() - 3_600_000);
+  expect(await t.step.reattach?.({ seconds: 3_600 }, { ...t.context, begunAt })).toMatchObject({
+    status: 'succeeded',
+  });
+  const running = t.step.execute({ seconds: 3_600 }, t.context);
+  t.stop('cancelled');
+  expect(await running).toMatchObject({ status: 'cancelled' });
+});

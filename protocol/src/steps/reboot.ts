@@ -1,0 +1,33 @@
+import { type Static, Type } from 'typebox';
+import { noNulPattern } from './patterns.ts';
+import { BecomeSchema } from './ssh-exec.ts';
+
+/** Configuration of a step of type `reboot`: the target restarts, and is back. */
+export const RebootConfigSchema = Type.Object(
+  {
+    command: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 4_096,
+        pattern: noNulPattern,
+        title: 'Command',
+        description: 'What asks for the restart; `shutdown -r now` unless told',
+        contentMediaType: 'text/x-shellscript',
+      }),
+    ),
+    become: Type.Optional(BecomeSchema),
+    timeout: Type.Optional(
+      Type.Integer({
+        minimum: 10,
+        maximum: 86_400,
+        default: 900,
+        title: 'Timeout',
+        description: 'For all of it: to be asked, to go and to be back, in seconds',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type RebootConfig = Static<typeof RebootConfigSchema>;
+
+export const defaultRebootCommand = 'shutdown -r now';
