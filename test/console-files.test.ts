@@ -1,6 +1,6 @@
 // Steps that move files, in the console: how far one is while it runs, and what became of each file.
-import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { ConsoleSystem, missing } from './console-browser.ts';
@@ -60,5 +60,46 @@ test('the editor has a form for the paths of a transfer', async ({ skip }) => {
   await page.getByLabel('Path on the agent').first().waitFor();
   expect(await page.getByLabel('Path on the agent').first().inputValue()).toBe('/srv/a');
   expect(await page.getByLabel('Path on the target').first().inputValue()).toBe('/var/b');
+  expect(faults).toEqual([]);
+});
+
+test('a file is uploaded, used by a step and kept from being deleted; what a step fetched is saved from the run', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/files`);
+  await page.getByText('No files yet').waitFor();
+  await page.getByRole('button', { name: 'Upload the first file' }).click();
+  const bytes = randomBytes(5_000_000);
+  await page
+    .getByLabel('File', { exact: true })
+    .setInputFiles({ name: 'app-1.4.tar', mimeType: 'application/x-tar', buffer: bytes });
+  expect(await page.getByLabel('Name', { exact: true }).inputValue()).toBe('app-1.4.tar');
+  await page.getByRole('button', { name: 'Upload', exact: true }).click();
+  await page.getByText(createHash('sha256').update(bytes).digest('hex').slice(0, 16)).waitFor();
+  const inbox = join(c.system.sshd.dir, 'files');
+  await mkdir(inbox);
+  await chmod(inbox, 0o777);
+  const runId = await c.system.runSteps([
+    { name: 'up', type: 'sftp.upload', config: { file: 'app-1.4.tar', remote_path: `${inbox}/` } },
+    { name: 'back', type: 'sftp.download', config: { remote_path: `${inbox}/app-1.4.tar`, artifact: true } },
+  ]);
+  await c.system.until(async () =>
+    expect((await c.system.steps(runId))[1]).toMatchObject({ status: 'succeeded' }),
+  );
+  const [, back] = await c.system.steps(runId);
+  await page.goto(`${c.url}/runs/${runId}?step=${back?.id}`);
+  const link = page.getByRole('link', { name: 'app-1.4.tar' });
+  const [download] = await Promise.all([page.waitForEvent('download'), link.click()]);
+  expect(download.suggestedFilename()).toBe('app-1.4.tar');
+  expect((await readFile(await download.path())).equals(bytes)).toBe(true);
+  await page.goto(`${c.url}/files`);
+  await page.getByText('1 job', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Delete app-1.4.tar' }).click();
+  await page.getByText('1 job names it.').waitFor();
+  expect(
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete app-1.4.tar' }).isDisabled(),
+  ).toBe(true);
   expect(faults).toEqual([]);
 });

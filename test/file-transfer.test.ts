@@ -1,8 +1,8 @@
 // Files on their way between agent and target, with a server that is told of them.
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { StepTransfers, TransferEvent } from '@opsconductor/protocol';
+import { basename, join } from 'node:path';
+import type { Artifact, StepTransfers, TransferEvent } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { setup, type TestSystem } from './support/system.ts';
 
@@ -68,6 +68,64 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   await t.until(async () =>
     expect((await t.steps(runId))[1]).toMatchObject({ status: 'succeeded', outputBytes: 5 }),
   );
+}, 180_000);
+
+test('a file of the server goes to a target, and comes back as artifacts of the run', async () => {
+  const directory = await inbox();
+  const text = 'a line of text that is not the same as the next\n'.repeat(120_000);
+  const file = await t.api.upload('app 1.4 (é).txt', Buffer.from(text));
+  expect(file).toMatchObject({ state: 'ready', sha256: sha256(Buffer.from(text)), jobCount: 0 });
+  const runId = await t.runSteps([
+    {
+      name: 'up',
+      type: 'sftp.upload',
+      config: { file: file.name, remote_path: `${directory}/`, verify: 'checksum' },
+    },
+    {
+      name: 'look',
+      type: 'ssh.exec',
+      config: { command: `mkdir '${directory}/more' && echo small > '${directory}/more/<b>&.html'` },
+    },
+    { name: 'back', type: 'sftp.download', config: { remote_path: directory, artifact: true } },
+  ]);
+  await t.until(async () => {
+    for (const step of await t.steps(runId)) expect(step).toMatchObject({ status: 'succeeded' });
+  });
+  const [up, , back] = await t.steps(runId);
+  const transfers = await t.api.get<StepTransfers>(`/api/v1/runs/${runId}/steps/${up?.id}/transfers`);
+  expect(transfers.body.items).toMatchObject([
+    { localPath: `file ${file.name}`, remotePath: `${directory}/${file.name}`, fileSize: text.length },
+  ]);
+  expect((await stat(join(directory, file.name))).mode & 0o777).toBe(0o644);
+  const { body } = await t.api.get<{ items: Artifact[] }>(`/api/v1/runs/${runId}/artifacts`);
+  expect(
+    body.items
+      .map(({ stepId, name, size }) => [stepId, name, size])
+      .sort((a, b) => ((a[2] ?? 0) > (b[2] ?? 0) ? 1 : -1)),
+  ).toEqual([
+    [back?.id, `${basename(directory)}/more/<b>&.html`, 6],
+    [back?.id, `${basename(directory)}/${file.name}`, text.length],
+  ]);
+  const contentOf = (name: string) => {
+    const { id } = body.items.find((one) => one.name.endsWith(name)) ?? {};
+    return t.api.get(`/api/v1/runs/${runId}/artifacts/${id}/content`);
+  };
+  expect((await contentOf('.txt')).text).toBe(text);
+  // A page that a target made is saved, and shown nowhere.
+  expect(await contentOf('.html')).toMatchObject({
+    text: 'small\n',
+    headers: {
+      'content-type': 'application/octet-stream',
+      'x-content-type-options': 'nosniff',
+      'content-disposition': `attachment; filename="_b__.html"; filename*=UTF-8''%3Cb%3E%26.html`,
+    },
+  });
+  const kept = (name: string) => readdir(join(t.agent.dataDir, name));
+  expect([await kept('artifacts'), await kept('files/held'), await kept('files/blobs')]).toEqual([
+    [],
+    [],
+    [file.sha256],
+  ]);
 }, 180_000);
 
 test('an agent killed in mid transfer leaves no half file, and its retry goes on with what is there', async () => {

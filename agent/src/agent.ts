@@ -6,6 +6,9 @@ import { Backoff } from './connection/backoff.ts';
 import { Connection } from './connection/connection.ts';
 import { socketOpener } from './connection/open-socket.ts';
 import { type ProxySettings, withoutProxy } from './connection/proxy.ts';
+import { ContentLink } from './contents/content-link.ts';
+import { FileCache } from './contents/file-cache.ts';
+import { StagedArtifacts } from './contents/staged-artifacts.ts';
 import type { BusyLimits } from './execution/busy.ts';
 import { CredentialOpener, type UsableCredential } from './execution/credential-opener.ts';
 import { Executor } from './execution/executor.ts';
@@ -29,6 +32,8 @@ import { SshPool } from './ssh/pool.ts';
 import type { WinrmPolicy } from './steps/winrm-connection-options.ts';
 import { WinrmPool } from './winrm/pool.ts';
 
+const defaultFileCacheBytes = 4 * 1024 ** 3;
+
 export interface AgentOptions {
   /** An enrolled data directory. */
   dataDir: string;
@@ -42,6 +47,8 @@ export interface AgentOptions {
   proxy?: ProxySettings;
   /** What the owner of the machine allows; nothing unless told. */
   policy?: AgentPolicy;
+  /** Bytes of the server's files that it keeps when no step uses them; 4 GiB unless told. */
+  fileCacheBytes?: number;
   /** In place of the standard ones. */
   stepTypes?: KnownStepTypes;
   /** In place of opening the lease's sealed credential. */
@@ -152,6 +159,11 @@ async function wire(
     winrmPolicy: options.winrmPolicy ?? {},
     policy: guard,
   });
+  const contents = new ContentLink();
+  const stores = {
+    cache: await FileCache.open(data.files, options.fileCacheBytes ?? defaultFileCacheBytes),
+    staged: await StagedArtifacts.open(data.artifacts),
+  };
   const executor = new Executor({
     installationId,
     slots,
@@ -160,9 +172,13 @@ async function wire(
     deadline,
     stepTypes:
       options.stepTypes ??
-      standardStepTypes(pools.ssh, policy, { ...options.winrmPolicy, pool: pools.winrm }),
+      standardStepTypes({ pool: pools.ssh, policy }, stores, {
+        ...options.winrmPolicy,
+        pool: pools.winrm,
+      }),
     openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),
     secrets: options.secrets ?? secrets,
+    contents,
     onHostKeyRefused: (lease, session) => {
       void tester.reportHostKey(lease, (message) => session.send(message));
     },
@@ -187,6 +203,7 @@ async function wire(
     auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
     scanner: new HostScanner({ policy: guard }),
+    contents,
     cleaner: new AttemptCleaner({
       installationId,
       pool: pools.ssh,

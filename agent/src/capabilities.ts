@@ -23,4 +23,6 @@ export const capabilities: readonly AgentCapability[] = [
   'sftp.download',
   'sftp.sync',
   'winrm.copy',
+  // What they are kept in is entered as directories of a policy are.
+  ...(process.platform === 'linux' ? (['server_files'] as const) : []),
 ];

@@ -81,6 +81,11 @@ function buildProgram(config: Config, log: Logger): Command {
         .argParser(parseAbove(0)),
     )
     .option(
+      '--file-cache-mb <number>',
+      "how much of the server's files to keep when no step uses them (default: 4096)",
+      parseAbove(0),
+    )
+    .option(
       '--allow-unverified-winrm',
       'let targets say that their HTTPS certificate is not to be verified: whoever is in between can read along',
       false,
@@ -161,6 +166,7 @@ interface RunCommand {
   policy?: string;
   maxRssMb?: number;
   maxLoad?: number;
+  fileCacheMb?: number;
   allowUnverifiedWinrm: boolean;
 }
 
@@ -181,6 +187,7 @@ async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): 
     },
     proxy,
     policy,
+    ...(options.fileCacheMb === undefined ? {} : { fileCacheBytes: options.fileCacheMb * 1024 * 1024 }),
     log,
   });
   let stopping = false;

@@ -1,3 +1,4 @@
+export * from './agent/content.ts';
 export * from './agent/enrollment-token.ts';
 export * from './agent/frames.ts';
 export * from './agent/messages.ts';
@@ -12,6 +13,7 @@ export * from './api/connection-settings.ts';
 export * from './api/credentials.ts';
 export * from './api/decisions.ts';
 export * from './api/explain.ts';
+export * from './api/files.ts';
 export * from './api/host-scans.ts';
 export * from './api/host-trust.ts';
 export * from './api/identity.ts';

@@ -117,6 +117,19 @@ export const limits = {
   maxOutputDocumentBytes: 1024 * 1024,
   /** Files of one transfer that are told of one by one; all are counted. */
   maxTransferRows: 500,
+  /** A piece of a file or an artifact, as it is stored and sent between server and agent. */
+  contentPartBytes: 256 * 1024,
+  /** Bytes of a file that one request of an upload brings: whole pieces, but for its end. */
+  maxUploadBytes: 4 * 1024 * 1024,
+  maxFileBytes: 4 * 1024 * 1024 * 1024,
+  maxFiles: 10_000,
+  /** An upload that nobody went on with for so long is given up. */
+  unfinishedContentMs: 24 * 3_600_000,
+  /** Of one attempt: artifacts, and their bytes together. */
+  maxArtifactsPerAttempt: 1_000,
+  maxArtifactBytesPerAttempt: 4 * 1024 * 1024 * 1024,
+  /** Pieces that an agent asks for, or sends, before the first of them is answered. */
+  maxContentRequests: 8,
   /** How often an agent tells how far its transfers are, at most; and a server the other servers. */
   transferProgressMs: 1_000,
   maxTargetsPerRun: 12_000,

@@ -34,6 +34,8 @@ export interface Config {
     outputDays: number | undefined;
     runDays: number | undefined;
   };
+  /** Bytes that files and artifacts may take together; undefined: the product's own. */
+  maxStoredBytes: number | undefined;
   audit: {
     /** Absolute: where each checkpoint is appended to. */
     checkpointFile: string | undefined;
@@ -84,6 +86,7 @@ type Flags = Partial<{
   drainSeconds: string;
   outputRetentionDays: string;
   runRetentionDays: string;
+  fileStorageGb: string;
 }>;
 const repositoryRoot = resolve(import.meta.dirname, '../..');
 const hostPattern = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
@@ -155,6 +158,16 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
         'an integer from 0 to 300',
       ) ?? 0,
     retention: readRetention(flags, read),
+    maxStoredBytes: read.text(
+      '--file-storage-gb',
+      'OPSCONDUCTOR_FILE_STORAGE_GB',
+      flags.fileStorageGb,
+      (text) =>
+        /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 10_000
+          ? Number(text) * 1024 ** 3
+          : undefined,
+      'an integer from 1 to 10000',
+    ),
     audit: {
       checkpointFile: read.text(
         '--audit-checkpoints',
@@ -207,6 +220,7 @@ function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option('--output-retention-days <number>', 'remove older output of runs (default: keep it for ever)')
     .option('--run-retention-days <number>', 'remove older runs (default: keep them for ever)')
+    .option('--file-storage-gb <number>', 'what files and artifacts may take together (default: 50)')
     .option('--audit-checkpoints <file>', 'append each signed checkpoint of the audit log to this file')
     .option('--audit-retention-days <number>', 'remove older audit rows (default: keep them for ever)')
     .option(

@@ -115,6 +115,7 @@ export async function startServer(
           .digest('hex'),
       audit: config.audit,
       retention: config.retention,
+      ...(config.maxStoredBytes === undefined ? {} : { maxStoredBytes: config.maxStoredBytes }),
       ...timings,
     });
     closers.push(() => services.stop());

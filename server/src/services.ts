@@ -10,6 +10,7 @@ import { EnrollmentLimits } from './auth/enrollment-limits.ts';
 import { defaultIdentitySettings, type IdentitySettings } from './auth/identity-deps.ts';
 import type { Installation } from './auth/open-installation.ts';
 import { SignInLimits } from './auth/sign-in-limits.ts';
+import { AgentContents } from './files/agent-contents.ts';
 import { Gateway } from './gateway/gateway.ts';
 import type { HandshakeSettings } from './gateway/handshake.ts';
 import { createApp } from './http/app.ts';
@@ -24,6 +25,7 @@ import type { Console } from './http/routes/console.ts';
 import { credentialRoutes } from './http/routes/credentials.ts';
 import { decisionRoutes } from './http/routes/decisions.ts';
 import { executorRoutes } from './http/routes/executor.ts';
+import { fileRoutes } from './http/routes/files.ts';
 import { hostScanRoutes } from './http/routes/host-scans.ts';
 import { hostTrustRoutes } from './http/routes/host-trust.ts';
 import { identityRoutes } from './http/routes/identity.ts';
@@ -85,6 +87,8 @@ export interface ServiceOptions {
   audit?: { checkpointFile: string | undefined; retentionDays: number | undefined };
   /** How long output and runs are kept; for ever unless told. */
   retention?: { outputDays: number | undefined; runDays: number | undefined };
+  /** Bytes that files and artifacts may take together; the product's own by default. */
+  maxStoredBytes?: number;
   /** Replies that differ from their schema are errors; for tests. */
   checkReplies?: boolean;
 }
@@ -104,6 +108,9 @@ export interface Services {
   stop(): Promise<void>;
 }
 
+/** Unless told, bytes of files and artifacts together. */
+const defaultStoredBytes = 50 * 1024 ** 3;
+
 /** Builds everything; nothing is listening or sweeping yet. */
 export function createServices(options: ServiceOptions): Services {
   const { sql, installation, log } = options;
@@ -116,6 +123,7 @@ export function createServices(options: ServiceOptions): Services {
   let isDraining = false;
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
+  const maxStoredBytes = options.maxStoredBytes ?? defaultStoredBytes;
   const writer = new OutputWriter({ sql, keys, hub });
   const contacts = new ContactNotes({ sql, log });
   const builder = new LeaseBuilder({ sql, masterKey });
@@ -144,6 +152,7 @@ export function createServices(options: ServiceOptions): Services {
     cleanUps: new CleanUpRequests({ sql, builder }),
     handedOn: new HandedOnValues({ sql, masterKey, keys }),
     transfers: new TransferTaker({ sql, keys }),
+    contents: new AgentContents({ sql, masterKey, keys, maxStoredBytes }),
     writer,
     keys,
     hub,
@@ -207,6 +216,7 @@ export function createServices(options: ServiceOptions): Services {
     ...decisionRoutes({ sql, publish }),
     ...runRoutes({ sql, masterKey, identity: installation, keys, publish, events, claims: gateway }),
     ...runEventRoutes(events),
+    ...fileRoutes({ sql, masterKey, keys, maxStoredBytes }),
     ...executorRoutes({ sql }),
     ...auditRoutes({ sql, installation, now }),
   ];

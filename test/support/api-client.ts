@@ -3,7 +3,7 @@ import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import type { Step } from '@opsconductor/protocol';
+import { limits, type Step, type StoredFile } from '@opsconductor/protocol';
 
 export interface ApiReply<T> {
   status: number;
@@ -73,6 +73,18 @@ export class ApiClient {
       body: (isJson ? JSON.parse(text) : undefined) as T,
       text,
     };
+  }
+
+  /** Uploads a file for steps to copy. */
+  async upload(name: string, bytes: Buffer): Promise<StoredFile> {
+    const { id } = await this.made<StoredFile>('/api/v1/files', { name, size: bytes.length });
+    for (let offset = 0; offset < bytes.length; offset += limits.maxUploadBytes) {
+      const piece = bytes.subarray(offset, offset + limits.maxUploadBytes);
+      const path = `/api/v1/files/${id}/content?offset=${offset}`;
+      const { status, text } = await this.send('PUT', path, piece, { 'content-type': 'application/octet-stream' });
+      if (status !== 200) throw new Error(`PUT ${path} was answered ${status}: ${text}`);
+    }
+    return this.made<StoredFile>(`/api/v1/files/${id}/finish`);
   }
 
   /** Follows the run's events to their end, then reads how it ended. */

@@ -142,6 +142,7 @@ export const paths = {
   agent: (id: number) => `/agents/${id}`,
   credentials: () => '/credentials',
   categories: () => '/categories',
+  files: () => '/files',
   people: (query: PeopleQuery = {}) => withQuery('/people', { ...query }),
   user: (id: number) => `/people/users/${id}`,
   userGroups: (query: { search?: string } = {}) => withQuery('/people/groups', query),
@@ -291,7 +292,16 @@ export const apiPaths = {
   stepAttempts: (runId: number, stepId: number) => `${root}/runs/${runId}/steps/${stepId}/attempts`,
   stepTransfers: (runId: number, stepId: number, query: Query = {}) =>
     withQuery(`${root}/runs/${runId}/steps/${stepId}/transfers`, query),
+  artifacts: (runId: number, query: Query = {}) => withQuery(`${root}/runs/${runId}/artifacts`, query),
+  artifactContent: (runId: number, id: string) =>
+    `${root}/runs/${runId}/artifacts/${encodeURIComponent(id)}/content`,
   rerun: (id: number) => `${root}/runs/${id}/rerun`,
   cancelRun: (id: number, query: Query = {}) => withQuery(`${root}/executor/cancel/${id}`, query),
+  files: (query: Query = {}) => withQuery(`${root}/files`, query),
+  file: (id: string) => `${root}/files/${encodeURIComponent(id)}`,
+  fileContent: (id: string, query: Query = {}) =>
+    withQuery(`${root}/files/${encodeURIComponent(id)}/content`, query),
+  finishFile: (id: string) => `${root}/files/${encodeURIComponent(id)}/finish`,
+  fileUses: (id: string) => `${root}/files/${encodeURIComponent(id)}/uses`,
   executorStatus: () => `${root}/executor/status`,
 };

@@ -26,6 +26,7 @@ describe('the map of pages', () => {
     expect(matchRoute(path(paths.agent(7)))).toEqual({ page: 'agent', id: 7 });
     expect(matchRoute(path(paths.credentials()))).toEqual({ page: 'credentials' });
     expect(matchRoute(path(paths.categories()))).toEqual({ page: 'categories' });
+    expect(matchRoute(path(paths.files()))).toEqual({ page: 'files' });
     expect(matchRoute(path(paths.people({ kind: 'service' })))).toEqual({ page: 'people' });
     expect(matchRoute(path(paths.user(4)))).toEqual({ page: 'user', id: 4 });
     expect(matchRoute(path(paths.userGroups()))).toEqual({ page: 'user-groups' });

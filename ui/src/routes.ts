@@ -35,6 +35,7 @@ export type PageName =
   | 'agent'
   | 'credentials'
   | 'categories'
+  | 'files'
   | 'people'
   | 'user'
   | 'user-groups'
@@ -87,6 +88,7 @@ const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/agents\/([1-9][0-9]{0,14})$/, 'agent'],
   [/^\/credentials$/, 'credentials'],
   [/^\/categories$/, 'categories'],
+  [/^\/files$/, 'files'],
   [/^\/people$/, 'people'],
   [/^\/people\/users\/([1-9][0-9]{0,14})$/, 'user'],
   [/^\/people\/groups$/, 'user-groups'],
@@ -135,6 +137,7 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   agents: 'read',
   credentials: 'read',
   categories: 'read',
+  files: 'read',
   people: 'people.edit',
   user: 'people.edit',
   'user-groups': 'people.edit',

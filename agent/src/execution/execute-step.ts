@@ -9,6 +9,7 @@ import {
   type TransferProgress,
   type TransferReport,
 } from '@opsconductor/protocol';
+import type { AskServer } from '../contents/content-link.ts';
 import { handOn, outputsMissing } from '../outputs/hand-on.ts';
 import { HeldStreams } from '../outputs/held-streams.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
@@ -60,6 +61,8 @@ export interface ExecuteStepOptions {
   onSecrets(secrets: PatternSet): void;
   /** Told how far a transfer is. */
   onProgress(progress: TransferProgress): void;
+  /** Asks the server for the attempt's files and artifacts. */
+  askServer: AskServer;
   /** Records that the attempt begins. Throws `MayNotBegin`. */
   begin(how?: BeforeStart): Promise<void>;
 }
@@ -226,6 +229,7 @@ function contextOf(
     output,
     outputFile: hasOutputFile(lease),
     maySurvive,
+    askServer: options.askServer,
     signal: attempt.signal,
     beforeStart: (how) => options.begin(how),
     ...(attempt.survivingSince === undefined ? {} : { begunAt: attempt.survivingSince }),

@@ -14,6 +14,7 @@ import {
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { ServerAbilities } from '../connection/server-abilities.ts';
+import type { ContentLink } from '../contents/content-link.ts';
 import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
@@ -48,6 +49,7 @@ export interface ExecutorOptions {
   stepTypes: KnownStepTypes;
   openCredential(lease: Lease): Promise<UsableCredential>;
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
+  contents: Pick<ContentLink, 'ask'>;
   /** Called after an attempt ended because the target's host key is not an accepted one. */
   onHostKeyRefused(lease: Lease, session: Session): void;
   policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig' | 'maySurvive'>;
@@ -369,6 +371,7 @@ export class Executor {
         secrets: this.#options.secrets,
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
         onProgress: (transfer) => this.#tellProgress(attempt, transfer),
+        askServer: (request) => this.#options.contents.ask(attempt.name, request, attempt.signal),
         begin: (how) => this.#begin(attempt, lease, how),
       });
       if (!this.#stopped) await this.#ended(attempt, execution);

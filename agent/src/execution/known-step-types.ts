@@ -2,8 +2,8 @@
 import { errorDetails, stepConfigSchemas, validatorOptions } from '@opsconductor/protocol';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
-import type { AgentPolicy } from '../policy/agent-policy.ts';
-import type { SshPool } from '../ssh/pool.ts';
+import type { Contents } from '../contents/with-contents.ts';
+import type { TransferDeps } from '../sftp/run-transfer.ts';
 import { sftpDownload } from '../steps/sftp-download.ts';
 import { sftpSync } from '../steps/sftp-sync.ts';
 import { sftpUpload } from '../steps/sftp-upload.ts';
@@ -53,15 +53,19 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
   };
 }
 
-export function standardStepTypes(pool: SshPool, policy: AgentPolicy, winrm: WinrmDeps): KnownStepTypes {
-  const transfers = { pool, policy };
+export function standardStepTypes(
+  transfers: TransferDeps,
+  contents: Contents,
+  winrm: WinrmDeps,
+): KnownStepTypes {
+  const { pool, policy } = transfers;
   return new Map([
     ['ssh.exec', knownStepType(sshExec(pool), stepConfigSchemas['ssh.exec'])],
     ['reboot', knownStepType(reboot(pool), stepConfigSchemas.reboot)],
     ['wait_for', knownStepType(waitFor(pool), stepConfigSchemas.wait_for)],
-    ['ssh.copy', knownStepType(sshCopy(transfers), stepConfigSchemas['ssh.copy'])],
-    ['sftp.upload', knownStepType(sftpUpload(transfers), stepConfigSchemas['sftp.upload'])],
-    ['sftp.download', knownStepType(sftpDownload(transfers), stepConfigSchemas['sftp.download'])],
+    ['ssh.copy', knownStepType(sshCopy(transfers, contents), stepConfigSchemas['ssh.copy'])],
+    ['sftp.upload', knownStepType(sftpUpload(transfers, contents), stepConfigSchemas['sftp.upload'])],
+    ['sftp.download', knownStepType(sftpDownload(transfers, contents), stepConfigSchemas['sftp.download'])],
     ['sftp.sync', knownStepType(sftpSync(transfers), stepConfigSchemas['sftp.sync'])],
     ['winrm.exec', knownStepType(winrmExec(winrm), stepConfigSchemas['winrm.exec'])],
     ['winrm.copy', knownStepType(winrmCopy({ ...winrm, policy }), stepConfigSchemas['winrm.copy'])],

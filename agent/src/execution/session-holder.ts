@@ -8,6 +8,7 @@ import { performHandshake } from '../connection/handshake.ts';
 import type { MessageSocket } from '../connection/message-socket.ts';
 import { OutputSender } from '../connection/output-sender.ts';
 import { abilitiesOf, type ServerAbilities } from '../connection/server-abilities.ts';
+import type { ContentLink } from '../contents/content-link.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Logger } from '../log.ts';
@@ -35,6 +36,7 @@ export interface SessionHolderOptions {
   tester: TargetTester;
   scanner: HostScanner;
   cleaner: AttemptCleaner;
+  contents: ContentLink;
   log: Logger;
 }
 
@@ -55,7 +57,8 @@ export class SessionHolder {
 
   /** Resolves when the socket has closed; rejects when no session came about. */
   async hold(socket: MessageSocket): Promise<void> {
-    const { identity, generationPath, deadline, journal, executor, scanner, cleaner, log } = this.#options;
+    const { identity, generationPath, deadline, journal, executor, scanner, cleaner, contents, log } =
+      this.#options;
     let askedAt = deadline.now();
     const welcome = await performHandshake(socket, {
       identity,
@@ -71,6 +74,7 @@ export class SessionHolder {
     executor.sessionBegan(session, resumed);
     scanner.began((message) => session.send(message));
     cleaner.began((message) => session.send(message));
+    if (session.server.can('server_files')) contents.began((message) => session.send(message));
     socket.handle((message) => this.#dispatch(message, session));
     log.info({ server: identity.server, session: welcome.sessionNumber }, 'connected');
     this.onResumed();
@@ -82,6 +86,7 @@ export class SessionHolder {
       stopHeartbeat();
       scanner.ended();
       cleaner.ended();
+      contents.ended();
       executor.sessionEnded();
     }
   }
@@ -172,6 +177,9 @@ export class SessionHolder {
         break;
       case 'clean_up':
         this.#options.cleaner.onCleanUp(message);
+        break;
+      case 'content_reply':
+        this.#options.contents.onReply(message);
         break;
       case 'challenge':
       case 'welcome':

@@ -20,6 +20,10 @@ export interface DataDirectory {
   readonly segmentKeys: string;
   readonly journal: string;
   readonly spool: string;
+  /** Files of the server that steps have used. */
+  readonly files: string;
+  /** What steps have downloaded for the server, until it has it. */
+  readonly artifacts: string;
   readonly lock: string;
   /** What the policy of this machine has refused. It stays when the identity is given up. */
   readonly policyRefusals: string;
@@ -40,6 +44,8 @@ export function dataDirectory(root: string): DataDirectory {
     segmentKeys: at('segment-keys'),
     journal: at('journal'),
     spool: at('spool'),
+    files: at('files'),
+    artifacts: at('artifacts'),
     lock: at('lock'),
     policyRefusals: at('policy-refusals.jsonl'),
   };
@@ -72,7 +78,7 @@ export async function removeIdentity(data: DataDirectory): Promise<void> {
   for (const path of [...files, data.auditCheckpoint]) {
     await rm(path, { force: true });
   }
-  for (const path of [data.segmentKeys, data.journal, data.spool]) {
+  for (const path of [data.segmentKeys, data.journal, data.spool, data.files, data.artifacts]) {
     await rm(path, { force: true, recursive: true });
   }
 }

@@ -6,6 +6,7 @@ import { type Conduct, copyFile, withRetries } from './copy-file.ts';
 import { isDifferent, mayReplace } from './decide.ts';
 import type { Ends } from './find-ends.ts';
 import { isReadable, isSafeName } from './safe-name.ts';
+import { shownPath } from './shown-path.ts';
 import { Slots } from './slots.ts';
 import { temporaryPrefix } from './temporary-name.ts';
 import { fileError, TransferError } from './transfer-error.ts';
@@ -53,6 +54,8 @@ export class TreeCopy {
   /** Paths of what is copied and of what it becomes. */
   #tops = { from: '', to: '' };
   #isOver = false;
+  /** Of files that were begun, where these are bounded. */
+  #bytes = 0;
 
   constructor(options: TreeCopyOptions) {
     this.#options = options;
@@ -202,6 +205,7 @@ export class TreeCopy {
       report.done({ ...this.#row(item), status: 'planned' });
       return;
     }
+    this.#requireWithin(entry);
     progress.found(entry.size);
     progress.began(item.relative || entry.name);
     const startedAt = new Date().toISOString();
@@ -229,6 +233,13 @@ export class TreeCopy {
     } finally {
       progress.ended(item.relative || entry.name);
     }
+  }
+
+  #requireWithin({ name, size }: Entry): void {
+    const { maxBytes } = this.#options.plan;
+    if (maxBytes === undefined) return;
+    if (this.#bytes + size > maxBytes) throw tooMuch(name, size, maxBytes);
+    this.#bytes += size;
   }
 
   /** Its bytes are there already. */
@@ -433,6 +444,14 @@ function linkNotFollowed(name: string): TransferError {
     `${name} is a symbolic link that leads nowhere, or where nothing may be read.`,
     'Correct the link, allow what it leads to in the policy file of the agent, or set symlinks to skip.',
   );
+}
+
+function tooMuch(name: string, size: number, maxBytes: number): TransferError {
+  return new TransferError({
+    reason: 'no_space',
+    message: `With the ${size} bytes of ${shownPath(name)} there would be more than ${maxBytes} in all.`,
+    advice: 'Leave some out with exclude, or transfer it in several steps.',
+  });
 }
 
 function tooDeep(path: string): TransferError {

@@ -28,4 +28,6 @@ export interface TransferPlan {
   dryRun: boolean;
   /** How many things may be deleted that the source does not have; undefined deletes none. */
   maxDelete: number | undefined;
+  /** Bytes of all files together; what is beyond is not transferred. */
+  maxBytes?: number | undefined;
 }

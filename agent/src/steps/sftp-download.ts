@@ -1,12 +1,25 @@
-// Step type sftp.download.
-import type { SftpDownloadConfig } from '@opsconductor/protocol';
+// Step type sftp.download: to a path on the agent, or to artifacts of the run.
+import { limits, type SftpDownloadConfig } from '@opsconductor/protocol';
+import { type Contents, toArtifacts } from '../contents/with-contents.ts';
 import { runTransfer, type TransferDeps } from '../sftp/run-transfer.ts';
 import { copyPlan } from './sftp-plan.ts';
 import type { StepType } from './step-type.ts';
 
-export function sftpDownload(deps: TransferDeps): StepType<SftpDownloadConfig> {
+export function sftpDownload(deps: TransferDeps, contents: Contents): StepType<SftpDownloadConfig> {
   return {
     type: 'sftp.download',
-    execute: (config, context) => runTransfer(deps, copyPlan('pull', config), context),
+    execute: (config, context) => {
+      const plan = copyPlan('pull', config);
+      if (config.artifact !== true) return runTransfer(deps, plan, context);
+      // Only files become artifacts, and as many bytes of them as the server keeps.
+      const staged = {
+        ...plan,
+        symlinks: config.symlinks ?? 'skip',
+        maxBytes: limits.maxArtifactBytesPerAttempt,
+      };
+      return toArtifacts(contents, config.remote_path, context, (policy, localPath, shown) =>
+        runTransfer({ ...deps, policy }, { ...staged, localPath }, shown),
+      );
+    },
   };
 }

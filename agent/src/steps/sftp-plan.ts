@@ -18,14 +18,16 @@ export function copyPlan(direction: Direction, config: SftpUploadConfig | SftpDo
   return {
     ...conductOf(config),
     direction,
-    localPath: config.local_path,
+    // Where something of the server stands in its place, the transfer is given another path.
+    localPath: config.local_path ?? '/',
     remotePath: config.remote_path,
     createDirectories: config.create_directories ?? false,
     overwrite: config.overwrite ?? 'always',
     compare: 'time',
     preservePermissions: config.preserve_permissions ?? false,
     preserveTimes: config.preserve_times ?? false,
-    fileMode: modeOf(config.mode),
+    // A file of the server has no permissions of its own.
+    fileMode: modeOf(config.mode ?? ('file' in config && config.file !== undefined ? '0644' : undefined)),
     directoryMode: modeOf(config.directory_mode),
     isSync: false,
     dryRun: false,

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { StepOutcome, TransferProgress, TransferReport } from '@opsconductor/protocol';
 import { onTestFinished } from 'vitest';
+import { FileCache } from '../contents/file-cache.ts';
+import { StagedArtifacts } from '../contents/staged-artifacts.ts';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
 import { type SshSetup, setupSshd } from '../ssh/sshd-setup.ts';
 import { sftpDownload } from './sftp-download.ts';
@@ -52,12 +54,16 @@ export async function setupTransfers(
   prepare({ local, remote });
   const t = await setupSshd(sshd);
   const deps = { pool: t.pool(), policy: policyOf(local) };
+  const contents = {
+    cache: await FileCache.open(join(dir, 'files'), 64 * 1024 * 1024),
+    staged: await StagedArtifacts.open(join(dir, 'artifacts')),
+  };
   const controller = new AbortController();
   const types: Record<string, StepType<never>> = {
-    upload: sftpUpload(deps),
-    download: sftpDownload(deps),
+    upload: sftpUpload(deps, contents),
+    download: sftpDownload(deps, contents),
     sync: sftpSync(deps),
-    copy: sshCopy(deps),
+    copy: sshCopy(deps, contents),
   };
   return {
     ...t,
@@ -85,6 +91,7 @@ export async function setupTransfers(
           },
         },
         maySurvive: false,
+        askServer: () => Promise.reject(new Error('There is no server')),
         signal: controller.signal,
         beforeStart: async () => {},
         checkAddresses: () => {},

@@ -1,12 +1,19 @@
-// Step type sftp.upload.
+// Step type sftp.upload: of a path on the agent, or of a file of the server.
 import type { SftpUploadConfig } from '@opsconductor/protocol';
+import { type Contents, fromServerFile } from '../contents/with-contents.ts';
 import { runTransfer, type TransferDeps } from '../sftp/run-transfer.ts';
 import { copyPlan } from './sftp-plan.ts';
 import type { StepType } from './step-type.ts';
 
-export function sftpUpload(deps: TransferDeps): StepType<SftpUploadConfig> {
+export function sftpUpload(deps: TransferDeps, contents: Contents): StepType<SftpUploadConfig> {
   return {
     type: 'sftp.upload',
-    execute: (config, context) => runTransfer(deps, copyPlan('push', config), context),
+    execute: (config, context) => {
+      const plan = copyPlan('push', config);
+      if (config.file === undefined) return runTransfer(deps, plan, context);
+      return fromServerFile(contents, config.file, context, (policy, localPath, shown) =>
+        runTransfer({ ...deps, policy }, { ...plan, localPath }, shown),
+      );
+    },
   };
 }

@@ -92,6 +92,7 @@ export async function setupExec(
       transfers: { progress: () => {}, report: () => {} },
       maySurvive: true,
       signal: controller.signal,
+      askServer: () => Promise.reject(new Error('There is no server')),
       beforeStart: async () => {},
       checkAddresses: () => {},
       ...more,

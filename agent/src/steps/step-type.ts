@@ -9,6 +9,7 @@ import type {
   TransferProgress,
   TransferReport,
 } from '@opsconductor/protocol';
+import type { AskServer } from '../contents/content-link.ts';
 import type { Become } from '../ssh/become/become.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
@@ -124,6 +125,8 @@ export interface StepContext {
   outputFile?: boolean;
   /** Whether a command may go on without its agent: the server must know how that may end. */
   maySurvive: boolean;
+  /** Asks the server for files, and hands artifacts over. Rejects with the signal's reason alone. */
+  askServer: AskServer;
   /** Aborted to stop the attempt; its reason is a `StopRequest`. */
   signal: AbortSignal;
   /** Called just before the remote command starts, again if that was put off; rejects when the lease allows no start. */

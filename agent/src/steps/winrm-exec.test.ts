@@ -35,6 +35,7 @@ function setup(more: Partial<StepContext> = {}) {
     transfers: { progress: () => {}, report: () => {} },
     maySurvive: true,
     signal: controller.signal,
+    askServer: () => Promise.reject(new Error('There is no server')),
     beforeStart: async () => {},
     checkAddresses: () => {},
     ...more,

@@ -14,6 +14,7 @@ import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
 import { BecomeSchema } from '../steps/ssh-exec.ts';
+import { ContentAnswerSchema, ContentRequestSchema } from './content.ts';
 import { maxSeq } from './frames.ts';
 import { StepValuesSchema } from './step-values.ts';
 import { TransferProgressSchema, TransferReportSchema } from './transfers.ts';
@@ -64,6 +65,8 @@ export const agentCapabilities = [
   'sftp.download',
   'sftp.sync',
   'winrm.copy',
+  /** Gets files from the server, and hands artifacts over to it. */
+  'server_files',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
@@ -77,6 +80,8 @@ export const serverCapabilities = [
   'take_over',
   /** Takes `progress`. */
   'transfers',
+  /** Answers `content`. */
+  'server_files',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 
@@ -359,6 +364,11 @@ export const CompletedSchema = message('completed', {
   /** The target run's next step, leased in the same transaction. */
   next: Type.Optional(LeaseSchema),
 });
+/** Answers `content`. */
+export const ContentReplySchema = message('content_reply', {
+  requestId: RequestId,
+  answer: ContentAnswerSchema,
+});
 /** Asks for a reachability and login test of a target, outside any run. */
 export const TestTargetSchema = message('test_target', {
   requestId: RequestId,
@@ -498,6 +508,12 @@ export const ProgressSchema = message('progress', {
   epoch: Epoch,
   transfer: TransferProgressSchema,
 });
+/** Asks for a file that the step names, or hands an artifact of it over. May be asked again: nothing is done twice. */
+export const ContentSchema = message('content', {
+  requestId: RequestId,
+  ...attempt,
+  request: ContentRequestSchema,
+});
 /**
  * Hands back leases that were not begun. `output_lost`, to servers that can `take_over`: begun, and going on by itself,
  * but this agent has lost where to read its output on.
@@ -607,6 +623,7 @@ export const agentToServer = {
   cleaned_up: CleanedUpSchema,
   hosts_scanned: HostsScannedSchema,
   audit_checkpoint_refused: AuditCheckpointRefusedSchema,
+  content: ContentSchema,
 } as const;
 export const serverToAgent = {
   challenge: ChallengeSchema,
@@ -625,6 +642,7 @@ export const serverToAgent = {
   audit_checkpoint: AuditCheckpointMessageSchema,
   scan_hosts: ScanHostsSchema,
   scan_cancel: ScanCancelSchema,
+  content_reply: ContentReplySchema,
 } as const;
 
 type MessageOf<M extends Record<string, TSchema>> = { [K in keyof M]: Static<M[K]> }[keyof M];

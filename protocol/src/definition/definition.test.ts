@@ -43,6 +43,28 @@ describe('a definition', () => {
     ]);
   });
 
+  it('has one thing on the agent’s side of a transfer: a path, a file of the server, or artifacts', () => {
+    const transfer = (type: string, config: object) =>
+      told({ steps: [step({ remote_path: '/opt/x', ...config }, { type })] });
+    expect(transfer('sftp.upload', { file: 'app-1.tar' })).toEqual([]);
+    expect(transfer('ssh.copy', { file: '${{ target.name }}.tar' })).toEqual([]);
+    expect(transfer('sftp.download', { artifact: true })).toEqual([]);
+    for (const type of ['sftp.upload', 'ssh.copy', 'sftp.download'])
+      expect(transfer(type, {})).toEqual([
+        expect.stringMatching(/^steps\[0\]\.config\.local_path: Is missing/),
+      ]);
+    expect(transfer('sftp.upload', { file: 'a', local_path: '/srv/a' })).toEqual([
+      expect.stringMatching(/^steps\[0\]\.config\.file: What is copied comes from one place/),
+    ]);
+    expect(transfer('ssh.copy', { file: 'a', direction: 'pull' })).toEqual([
+      expect.stringMatching(/^steps\[0\]\.config\.file: Only what is pushed/),
+    ]);
+    expect(transfer('sftp.download', { artifact: true, local_path: '/srv/a' })).toEqual([
+      expect.stringMatching(/^steps\[0\]\.config\.artifact: /),
+    ]);
+    expect(transfer('sftp.upload', { file: '../a' })).toHaveLength(1);
+  });
+
   it('has no placeholder where a number stands, or where nothing is filled in', () => {
     const parameters = { n: { type: 'integer' } };
     const config = { command: 'true', timeout: '${{ parameters.n }}' };

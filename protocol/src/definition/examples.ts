@@ -75,6 +75,7 @@ export const exampleSteps: Readonly<Record<StepTypeName, readonly unknown[]>> = 
   ],
   'ssh.copy': [{ local_path: '/srv/files/motd', remote_path: '/etc/motd', mode: '0644' }],
   'sftp.upload': [
+    { file: '${{ target.name }}.conf', remote_path: '/etc/app/app.conf', verify: 'checksum' },
     {
       local_path: '/srv/files/app.tar',
       remote_path: '/opt/app/app.tar',
@@ -89,6 +90,7 @@ export const exampleSteps: Readonly<Record<StepTypeName, readonly unknown[]>> = 
     },
   ],
   'sftp.download': [
+    { remote_path: '/etc/app', artifact: true, exclude: ['*.key'] },
     {
       remote_path: '/var/log/app.log',
       local_path: '/srv/collected/${{ target.name }}.log',

@@ -12,7 +12,36 @@ export function stepProblems(step: LooseStep, at: number): ErrorDetail[] {
     ...outputProblems(step, path),
     ...readerProblems(step, path),
     ...waitProblems(step, path),
+    ...agentEndProblems(step, `${path}.config`),
   ];
+}
+
+/** What stands on the agent's side of a transfer: a path there, or something of the server in its place. */
+function agentEndProblems({ type, config }: LooseStep, path: string): ErrorDetail[] {
+  if (!isObject(config)) return [];
+  const { local_path: localPath, file, artifact, direction } = config;
+  if (type === 'sftp.download') {
+    if (localPath !== undefined && artifact === true) {
+      const message = 'What is downloaded goes to one place: leave out local_path, or artifact.';
+      return [detail(`${path}.artifact`, message, true, 'one of local_path and artifact')];
+    }
+    if (localPath !== undefined || artifact === true) return [];
+    const message =
+      'Is missing: say where on the agent it goes, or `artifact: true` to keep it with the run.';
+    return [detail(`${path}.local_path`, message, undefined, 'local_path, or artifact: true')];
+  }
+  if (type !== 'sftp.upload' && type !== 'ssh.copy') return [];
+  if (file !== undefined && direction === 'pull') {
+    const message = 'Only what is pushed can come from the server; leave out file, or direction.';
+    return [detail(`${path}.file`, message, file, 'only with `direction: push`')];
+  }
+  if (localPath !== undefined && file !== undefined) {
+    const message = 'What is copied comes from one place: leave out local_path, or file.';
+    return [detail(`${path}.file`, message, file, 'one of local_path and file')];
+  }
+  if (localPath !== undefined || file !== undefined) return [];
+  const message = 'Is missing: name a path on the agent, or with `file` one that was uploaded to the server.';
+  return [detail(`${path}.local_path`, message, undefined, 'local_path, or file')];
 }
 
 function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorDetail[] {

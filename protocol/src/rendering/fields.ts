@@ -48,6 +48,7 @@ function roleOf(
     return { kind: 'none', instead: `Let ${interpreter} read the value from its environment or from stdin.` };
   }
   if (keys.length === 1 && first === 'stdin') return { kind: 'text', takesJson: true };
+  if (keys.length === 1 && first === 'file') return { kind: 'text' };
   if (keys.length === 1 && first === 'command') return { kind: 'shell', language: languageOf(type, config) };
   if (keys.length === 1 && first === 'working_directory') {
     return { kind: 'text', rule: type === 'winrm.exec' ? 'windows_path' : 'path' };
@@ -67,7 +68,7 @@ function languageOf(type: string, config: unknown): ShellLanguage {
 /** The fields of a step type that take placeholders, for a person. */
 export function placeholderFields(type: string): string {
   const { properties = {} } = Object(stepConfigSchema(type)) as { properties?: object };
-  const inText = ['command', 'stdin', 'working_directory', 'local_path', 'remote_path'];
+  const inText = ['command', 'stdin', 'working_directory', 'local_path', 'file', 'remote_path'];
   const fields = inText.filter((name) => Object.hasOwn(properties, name));
   if (Object.hasOwn(properties, 'environment')) fields.push('the values of environment');
   const last = fields.pop();

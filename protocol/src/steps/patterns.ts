@@ -11,6 +11,8 @@ export const windowsVariablePattern = '^[^=\\u0000]{1,255}$';
 export const pointerPattern = '^(/[^\\u0000]*)?$';
 /** A path on an agent. No part of it is `..`: a value in it could climb out of where it was meant to be. */
 export const agentPathPattern = '^(/|\\$\\{\\{)(?!(.*/)?\\.\\.(/|$))[^\\u0000]*$';
+/** One part of a path, in visible text. */
+export const fileNamePattern = '^(?!\\.{1,2}$)[^/\\\\\\u0000-\\u001f\\u007f]+$';
 /** The same on a target, where `~/` is the home directory of who logs in. */
 export const targetPathPattern = '^(~?/|\\$\\{\\{)(?!(.*/)?\\.\\.(/|$))[^\\u0000]*$';
 /** The same on a Windows target. */

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import {
+  artifactField,
   conductFields,
   createDirectoriesField,
   filterFields,
@@ -16,7 +17,8 @@ import {
 export const SftpDownloadConfigSchema = Type.Object(
   {
     remote_path: pathFields.remote_path,
-    local_path: pathFields.local_path,
+    local_path: Type.Optional(pathFields.local_path),
+    artifact: artifactField,
     timeout: timeoutField,
     create_directories: createDirectoriesField,
     overwrite: overwriteField,

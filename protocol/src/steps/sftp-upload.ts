@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import {
   conductFields,
   createDirectoriesField,
+  fileField,
   filterFields,
   modeFields,
   overwriteField,
@@ -15,7 +16,9 @@ import {
 /** Configuration of a step of type `sftp.upload`: a file or a directory of the agent is copied to the target. */
 export const SftpUploadConfigSchema = Type.Object(
   {
-    ...pathFields,
+    local_path: Type.Optional(pathFields.local_path),
+    file: fileField,
+    remote_path: pathFields.remote_path,
     timeout: timeoutField,
     create_directories: createDirectoriesField,
     overwrite: overwriteField,

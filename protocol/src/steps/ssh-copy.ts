@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import {
   createDirectoriesField,
   directionField,
+  fileField,
   modeFields,
   pathFields,
   preservePermissionsField,
@@ -15,7 +16,9 @@ import {
  */
 export const SshCopyConfigSchema = Type.Object(
   {
-    ...pathFields,
+    local_path: Type.Optional(pathFields.local_path),
+    file: fileField,
+    remote_path: pathFields.remote_path,
     direction: directionField,
     timeout: timeoutField,
     create_directories: createDirectoriesField,

@@ -1,6 +1,6 @@
 // Fields that step types which transfer files share.
 import { Type } from 'typebox';
-import { agentPathPattern, noNulPattern, targetPathPattern } from './patterns.ts';
+import { agentPathPattern, fileNamePattern, noNulPattern, targetPathPattern } from './patterns.ts';
 
 /** Seconds that a transfer may take unless told. */
 export const transferTimeoutS = 3_600;
@@ -28,6 +28,23 @@ export const pathFields = {
     description: 'Absolute, or ~/… in the home directory of the login user',
   }),
 };
+
+/** In place of the path on the agent: exactly one of them is given (definition/step-problems.ts). */
+export const fileField = Type.Optional(
+  Type.String({
+    minLength: 1,
+    maxLength: 200,
+    pattern: fileNamePattern,
+    title: 'File of the server',
+    description: 'Name of an uploaded file, in place of a path on the agent',
+  }),
+);
+export const artifactField = Type.Optional(
+  Type.Boolean({
+    title: 'Keep as artifacts',
+    description: 'Whether what is downloaded becomes artifacts of the run, in place of files on the agent',
+  }),
+);
 
 export const directionField = Type.Optional(
   Type.Enum(['push', 'pull'], {

@@ -8,6 +8,7 @@ import { bulkChangeWithin } from '../jobs/life/bulk-jobs.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { countFilesIn, moveFiles } from '../store/files/files.ts';
 import {
   countDeletedJobs,
   countJobsIn,
@@ -104,6 +105,7 @@ async function moveJobs(
   const note = `Category ${from} was deleted`;
   await bulkChangeWithin(tx, masterKey, { action: 'categorise', category: to, filter, note }, caller);
   await moveDeletedJobs(tx, ids, to);
+  await moveFiles(tx, ids, to);
 }
 
 /** What would lose its place. */
@@ -116,6 +118,14 @@ async function refuseContent(tx: Tx, category: Going): Promise<void> {
     throw new AppError(
       'conflict',
       `Runs of ${jobs} from ${name} are kept, and who may see them goes by ${name}. Delete it with moveJobsTo, so that another category says who may, or keep it.`,
+    );
+  }
+  const files = await countFilesIn(tx, id);
+  if (files > 0) {
+    const what = files === 1 ? '1 file is' : `${files} files are`;
+    throw new AppError(
+      'conflict',
+      `${what} in ${name}. Delete them first, or delete it with moveJobsTo, with which they move too.`,
     );
   }
   const rules = await siteRulesOfCategory(tx, id);

@@ -19,6 +19,7 @@ import {
 } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
+import type { AgentContents, HeldAttempt } from '../files/agent-contents.ts';
 import type { Log } from '../log.ts';
 import type { OutputWriter } from '../runs/output-writer.ts';
 import type { ResumedAttempt } from '../runs/resume-agent.ts';
@@ -28,6 +29,7 @@ import type { HandedOnValues, TakenOutputs } from '../runs/values/handed-on.ts';
 import type { Sql } from '../store/database/connection.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { AttemptOutput } from './attempt-output.ts';
+import { ContentRequests } from './content-requests.ts';
 import { leaseMessages } from './lease-messages.ts';
 import { parseAgentMessage } from './message-codec.ts';
 import type { Settler } from './settler.ts';
@@ -67,6 +69,7 @@ export interface LinkDeps {
   settler: Settler;
   handedOn?: Pick<HandedOnValues, 'take'> | undefined;
   transfers?: Pick<TransferTaker, 'take'> | undefined;
+  contents?: Pick<AgentContents, 'answer'> | undefined;
   log: Log;
   events: LinkEvents;
 }
@@ -99,6 +102,7 @@ export class AgentLink {
   readonly #early: string[] = [];
   readonly #unlisted = new Map<string, number>();
   readonly #tests = new Map<string, (result: TargetTested) => void>();
+  readonly #contents: ContentRequests;
   #acks = new Map<string, AttemptOutput>();
   #ackScheduled = false;
   #corked = false;
@@ -122,6 +126,15 @@ export class AgentLink {
     this.segmentId = agent.segmentId;
     this.sessionNumber = agent.sessionNumber;
     this.address = agent.address === '' ? null : agent.address;
+    this.#contents = new ContentRequests({
+      contents: deps.contents,
+      find: (message) => this.#heldAttempt(message),
+      reply: (reply) => this.send(reply),
+      onFailure: (error) => {
+        deps.log.error({ agent: this.name, err: error }, 'files could not be read or written');
+        this.close(closeCodes.serverRestart, 'files could not be read or written; ask again');
+      },
+    });
     this.gone = new Promise((resolve) => socket.on('close', () => resolve()));
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#onFrame(data, isBinary));
     socket.on('close', (code, reason) =>
@@ -297,6 +310,10 @@ export class AgentLink {
         if (attempt !== undefined) events.progressed(attempt, message.transfer);
         return;
       }
+      case 'content':
+        if (!this.#contents.take(message))
+          this.close(closeCodes.invalidMessage, 'too many content requests at a time');
+        return;
       case 'target_tested':
         this.#tests.get(message.requestId)?.(message);
         return;
@@ -307,6 +324,13 @@ export class AgentLink {
         // These change what follows, so they keep their order.
         this.#work = this.#work.then(() => this.#own(this.#inOrder(message)));
     }
+  }
+
+  #heldAttempt({ step, epoch, leaseToken }: AgentMessageOf<'content'>): HeldAttempt | undefined {
+    const attempt = this.#attempts.get(`${step}.${epoch}`);
+    if (attempt?.leaseToken !== leaseToken) return undefined;
+    const { agentId, sessionNumber } = this;
+    return { stepId: step, epoch, runId: attempt.runId, agentId, sessionNumber };
   }
 
   /** Of what this agent does not hold it has nothing to tell. */

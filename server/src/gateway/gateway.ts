@@ -13,6 +13,7 @@ import {
 import type { WebSocket } from 'ws';
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
 import { AppError } from '../errors.ts';
+import type { AgentContents } from '../files/agent-contents.ts';
 import type { Log } from '../log.ts';
 import type { ClaimAlong, ClaimsAlong } from '../runs/claim-along.ts';
 import type { CleanUpRequests } from '../runs/clean-up-requests.ts';
@@ -80,6 +81,8 @@ export interface GatewayDeps {
   handedOn?: Pick<HandedOnValues, 'take'>;
   /** Takes what steps say of the files that they have moved; without it that is dropped. */
   transfers?: Pick<TransferTaker, 'take'>;
+  /** Gives agents files, and takes artifacts from them; without it that is refused. */
+  contents?: Pick<AgentContents, 'answer'>;
   /** Told of each attempt that settled. */
   contacts?: Pick<ContactNotes, 'note'>;
   /** Takes a generation of the segment key that an agent made; false where none is wanted. */

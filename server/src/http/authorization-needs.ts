@@ -1,12 +1,14 @@
 // What every route needs, and on what: the permission matrix as the walk tests it and docs/permissions.md shows it. A
 // route that is not here fails the suite.
 import type { Permission } from '@opsconductor/protocol';
-import type { Place, Side, WalkedRun, World } from './authorization-world.ts';
+import { deepStepsOf, type Place, type Side, type WalkedRun, type World } from './authorization-world.ts';
 
 /** One request, with what must be read for it to find anything, and what is then needed. */
 export interface Case {
   path: string;
   json?: unknown;
+  /** What it is sent as, where that is not JSON. */
+  contentType?: string;
   reads?: Requirement[];
   needs?: [Permission, Requirement][];
   /** Answer to who may not read it, where the request only refers to it. */
@@ -40,6 +42,7 @@ const self: Needs = { self: true };
 const ofPublic: Needs = { public: true };
 
 const theJob = 'the job’s category';
+const theFilesCategory = 'the file’s category';
 const savedWhere =
   'the job’s category, and `credentials.use` on the segment, or a target in it, of each credential that it names';
 const theFile =
@@ -342,7 +345,10 @@ export const routeNeeds: Record<string, Needs> = {
   // None of these changes anything: what is asked for is so already, or is refused when all else is right.
   'PUT jobs/:id': changing('jobs.edit', savedWhere, (side) => ({
     path: `${side.deepJobId}`,
-    json: { definition: { name: `${side.name} deep job`, steps }, expectedVersion: 1 },
+    json: {
+      definition: { name: `${side.name} deep job`, steps: deepStepsOf(side.name) },
+      expectedVersion: 1,
+    },
     place: side.deepCategory,
   })),
   'DELETE jobs/:id': changing('jobs.edit', theJob, (side) => ({
@@ -517,6 +523,61 @@ export const routeNeeds: Record<string, Needs> = {
   'GET categories/:id': reading('the category', (side) => ({ path: side.categoryId, place: side.category })),
   'PUT categories/:id': everywhere('categories.edit'),
   'DELETE categories/:id': everywhere('categories.edit'),
+
+  'GET files': listing(theFilesCategory, ({ alfa, zeta }) => [
+    { text: '"alfa-file"', seen: [alfa.category] },
+    { text: '"zeta-file"', seen: [zeta.category] },
+  ]),
+  'POST files': {
+    permission: 'jobs.edit',
+    on: 'the category',
+    // Of names that are taken, which is told last.
+    cases: (world) =>
+      sides(world).map(
+        (side): Case => ({
+          path: '',
+          json: { name: 'alfa-file', size: 1, category: `${side.name} jobs` },
+          reads: [each(side.category)],
+          needs: [['jobs.edit', each(side.category)]],
+          unseen: 400,
+        }),
+      ),
+  },
+  'GET files/:id': reading(theFilesCategory, (side) => ({ path: side.fileId, place: side.category })),
+  'GET files/:id/uses': reading('the file’s category; jobs as they are seen', (side) => ({
+    path: `${side.fileId}/uses`,
+    place: side.category,
+  })),
+  'GET files/:id/content': reading(theFilesCategory, (side) => ({
+    path: `${side.fileId}/content`,
+    place: side.category,
+  })),
+  'PUT files/:id/content': changing('jobs.edit', theFilesCategory, (side) => ({
+    path: `${side.fileId}/content?offset=0`,
+    contentType: 'application/octet-stream',
+    place: side.category,
+  })),
+  'POST files/:id/finish': changing('jobs.edit', theFilesCategory, (side) => ({
+    path: `${side.fileId}/finish`,
+    place: side.category,
+  })),
+  // A job names it, so that it stays.
+  'DELETE files/:id': changing('jobs.edit', theFilesCategory, (side) => ({
+    path: side.fileId,
+    place: side.category,
+  })),
+  'GET runs/:id/artifacts': readsRuns(({ id }) => `${id}/artifacts`),
+  'GET runs/:id/artifacts/:artifact/content': {
+    permission: 'read',
+    on: 'the job’s category, or the step’s target',
+    cases: ({ ended }) =>
+      ended.flatMap((run) =>
+        run.targetRuns.map(({ artifactId, place }) => ({
+          path: `${run.id}/artifacts/${artifactId}/content`,
+          reads: [each(place)],
+        })),
+      ),
+  },
 
   'GET site-rules': everywhere('site_rules.edit'),
   'POST site-rules': everywhere('site_rules.edit'),

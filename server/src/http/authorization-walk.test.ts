@@ -178,11 +178,17 @@ interface Answer {
   text: string;
 }
 
-async function ask(token: string, method: string, path: string, json?: unknown): Promise<Answer> {
+async function ask(
+  token: string,
+  method: string,
+  path: string,
+  json?: unknown,
+  contentType = 'application/json',
+): Promise<Answer> {
   const body = json === undefined ? {} : { body: JSON.stringify(json) };
   const response = await world.services.app.request(`/api/v1/${path}`, {
     method,
-    headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
+    headers: { Authorization: `Bearer ${token}`, 'Content-Type': contentType },
     ...body,
   });
   return { status: response.status, text: await response.text() };
@@ -253,7 +259,7 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
         Promise.all(
           needs.cases(world).map(async (one) => {
             const path = `${head}${one.path === '' ? '' : '/'}${one.path}`;
-            const answer = await ask(token, method, path, one.json ?? bodyOf(method));
+            const answer = await ask(token, method, path, one.json ?? bodyOf(method), one.contentType);
             const due = dueTo(persona, needs.permission, one);
             const isDue =
               due === 'allowed' ? ![401, 403, 404].includes(answer.status) : answer.status === due;

@@ -1,7 +1,7 @@
 // A world for the walk over all routes: two segments, categories and target groups, named alfa and zeta, with an agent,
 // targets, a job and runs in each; and runs on targets of both, of a job that is in a third category. Whatever belongs to
 // one side has its name in it, so that a stray word in an answer shows.
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   bundleMark,
   type Permission,
@@ -13,6 +13,8 @@ import {
 import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { createCategory } from '../categories/edit-categories.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
+import { AgentContents } from '../files/agent-contents.ts';
+import { createFile, finishFile, uploadBytes } from '../files/upload-file.ts';
 import { createScan } from '../host-keys/create-scan.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
 import { createInventory } from '../inventory/edit-inventories.ts';
@@ -39,6 +41,7 @@ import { createServices, type Services } from '../services.ts';
 import { insertApiToken } from '../store/people/api-tokens.ts';
 import { insertUser } from '../store/people/users.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import type { ClaimedStep } from '../store/queue/claims.ts';
 import { giveItems } from '../store/targets/host-scans.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { getTarget } from '../targets/list-targets.ts';
@@ -58,8 +61,10 @@ export interface Side {
   credentialId: string;
   /** Has a label, the tag `kept` and the channel `moving`. */
   jobId: number;
-  /** In a category below that of the other job. */
+  /** In a category below that of the other job. Names the file. */
   deepJobId: number;
+  /** Whole, and in the category of the first job. */
+  fileId: string;
   /** In the group. */
   targetId: number;
   /** In no group, without a credential. */
@@ -83,7 +88,8 @@ export interface WalkedRun {
   id: number;
   jobName: string;
   category: Place;
-  targetRuns: { id: number; stepId: number; place: Place }[];
+  /** The artifact of one that has ended. */
+  targetRuns: { id: number; stepId: number; place: Place; artifactId: string }[];
 }
 
 export interface World {
@@ -155,6 +161,7 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
   ] as const) {
     await setVersionName(t.sql, jobId, { name: named, kind, version: 1 }, t.caller);
   }
+  const fileId = await uploadFile(t, name);
   const host = { segmentId, host: `${name}.example` };
   const target = await createTarget(
     t.sql,
@@ -177,7 +184,8 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
     revokedAgentId,
     credentialId,
     jobId,
-    deepJobId: await makeJob(t, `${name} deep`, `${name} jobs/${name} deep`),
+    fileId,
+    deepJobId: await makeJob(t, `${name} deep`, `${name} jobs/${name} deep`, deepStepsOf(name)),
     targetId: target.id,
     bareTargetId: bare.id,
     inventoryId: plan.inventoryId,
@@ -249,8 +257,42 @@ export async function scanTarget(
   return id;
 }
 
-async function makeJob(t: TestOutput, name: string, category: string): Promise<number> {
-  const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
+const plainSteps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
+
+/** Of the job that names its side's file. */
+export function deepStepsOf(name: string): object[] {
+  const config = { file: `${name}-file`, remote_path: '/tmp/copy' };
+  return [...plainSteps, { name: 'copy', type: 'sftp.upload', config }];
+}
+
+async function uploadFile(t: TestOutput, name: Side['name']): Promise<string> {
+  const bytes = Buffer.from(`what ${name} copies`);
+  const deps = { ...t, maxStoredBytes: 1_000_000 };
+  const request = { name: `${name}-file`, size: bytes.length, category: `${name} jobs` };
+  const { id } = await createFile(deps, request, t.caller);
+  await uploadBytes(deps, { id, offset: 0, bytes }, t.caller);
+  await finishFile(deps, id, {}, t.caller);
+  return id;
+}
+
+async function keepArtifact(t: TestOutput, lease: ClaimedStep, name: string): Promise<void> {
+  const contents = new AgentContents({ ...t, maxStoredBytes: 1_000_000 });
+  const { id: stepId, jobRunId: runId, epoch, agentId, sessionNumber } = lease;
+  const attempt = { stepId, runId, epoch, agentId, sessionNumber };
+  const bytes = Buffer.from(`what ${name} had`);
+  const opened = await contents.answer(attempt, { do: 'open_artifact', name, size: bytes.length });
+  const artifact = opened.artifact?.id ?? '';
+  await contents.answer(attempt, { do: 'write_artifact', artifact, part: 0, data: bytes.toString('base64') });
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  await contents.answer(attempt, { do: 'close_artifact', artifact, sha256 });
+}
+
+async function makeJob(
+  t: TestOutput,
+  name: string,
+  category: string,
+  steps: readonly object[] = plainSteps,
+): Promise<number> {
   const labels = { [`${name.replaceAll(' ', '-')}-purpose`]: 'walk' };
   return (await createJob(t, { name: `${name} job`, category, labels, steps }, t.caller)).id;
 }
@@ -263,9 +305,10 @@ async function makeRun(
   const targetIds = job.sides.map((side) => side.targetId);
   const { runId } = await startRun(t, { jobId: job.jobId, selection: { targetIds } }, t.caller);
   await then();
-  const rows = await t.sql<{ id: number; stepId: number; targetId: number }[]>`
-    select tr.id, tr.target_id, s.id as step_id
+  const rows = await t.sql<{ id: number; stepId: number; targetId: number; artifactId: string }[]>`
+    select tr.id, tr.target_id, s.id as step_id, coalesce(a.id::text, '') as artifact_id
     from job_run_targets tr join job_run_steps s on s.target_run_id = tr.id
+    left join run_artifacts a on a.job_run_step_id = s.id
     where tr.job_run_id = ${runId} order by tr.id`;
   const placeOf = (targetId: number) =>
     job.sides.filter((side) => side.targetId === targetId).flatMap((side) => side.target);
@@ -273,9 +316,10 @@ async function makeRun(
     id: runId,
     jobName: job.jobName,
     category: job.category,
-    targetRuns: rows.map(({ id, stepId, targetId }) => ({
+    targetRuns: rows.map(({ id, stepId, targetId, artifactId }) => ({
       id,
       stepId,
+      artifactId,
       place: [...job.category, ...placeOf(targetId)],
     })),
   };
@@ -286,6 +330,7 @@ async function finish(t: TestOutput, sides: readonly Side[]): Promise<void> {
   for (const lease of await t.claim()) {
     const side = sides.find(({ agentId }) => agentId === lease.agentId);
     if (side === undefined) throw new Error('a step was leased to an agent of neither side');
+    await keepArtifact(t, lease, `${side.name}-log`);
     await t.send(lease, chunkOf(lease, 1, `${side.name} printed this\n`));
     const fails = sides.length > 1 && side === sides.at(-1);
     await t.settle(endOf(lease, fails ? { ...failure, message: `${side.name} was full` } : success));

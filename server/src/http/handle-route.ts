@@ -10,7 +10,7 @@ import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
 import { jsonSchemaOf } from './json-schema.ts';
-import { type RequestBody, readRequestBody, readRequestFile } from './read-body.ts';
+import { type RequestBody, readRequestBody, readRequestBytes, readRequestFile } from './read-body.ts';
 import type { RequestLimits } from './request-limits.ts';
 import type { Principal, RouteRequest, RouteSpec } from './route.ts';
 import { readText, refuseProblems, textProblems, validate } from './validate.ts';
@@ -49,13 +49,19 @@ export async function handleRoute(
 ): Promise<Response> {
   const address = addressOf(context, deps.access);
   const principal = await authorize(deps, route, context, address, requestId);
-  const release = route.takesFile === true ? deps.limits.holdFile() : undefined;
+  const release = holdPlace(deps, route);
   try {
     const body = await readBody(route, context);
     return await located(body, () => carryOut(deps, route, context, { principal, address, requestId, body }));
   } finally {
     release?.();
   }
+}
+
+/** A place among those that are held in memory whole; what it returns gives it back. */
+function holdPlace(deps: RouteDeps, { takesFile, takesBytes }: RouteSpec): (() => void) | undefined {
+  if (takesFile === true) return deps.limits.holdFile();
+  return takesBytes === true ? deps.limits.holdUpload() : undefined;
 }
 
 interface Call {
@@ -190,10 +196,15 @@ function readParts(route: RouteSpec, context: Context, body: unknown) {
   problems.push(...withUnstorableText(textProblems(route.params ?? nothing, params), params));
   const query = readText(route.query, readQuery(context, problems));
   problems.push(...withUnstorableText(textProblems(route.query ?? nothing, query, 'query'), query, 'query'));
-  if (route.checksBody !== true && route.takesFile !== true && route.method !== 'GET')
+  if (!checksItself(route) && route.method !== 'GET')
     problems.push(...withUnstorableText(schemaProblems(route.body ?? nothing, body), body));
   refuseProblems(problems);
   return { params, query, body };
+}
+
+/** Whether its handler looks at the body by itself. */
+function checksItself({ checksBody, takesFile, takesBytes }: RouteSpec): boolean {
+  return checksBody === true || takesFile === true || takesBytes === true;
 }
 
 function readQuery(context: Context, problems: ErrorDetail[]): Record<string, string> {
@@ -210,6 +221,7 @@ async function readBody(route: RouteSpec, context: Context): Promise<RequestBody
   if (route.method === 'GET') return { value: {} };
   const maxBytes = route.maxBodyBytes ?? limits.maxRequestBodyBytes;
   if (route.takesFile === true) return { value: await readRequestFile(context.req.raw, maxBytes) };
+  if (route.takesBytes === true) return { value: await readRequestBytes(context.req.raw, maxBytes) };
   return readRequestBody(context.req.raw, maxBytes, route.takesYaml === true);
 }
 

@@ -103,9 +103,17 @@ function describeOperation(route: RouteSpec): Operation {
     tags: [route.tag],
     security: route.permission === 'public' ? [] : [{ apiToken: [] }, { session: [] }],
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(route.body === undefined ? {} : { requestBody: describeBody(route.body, route) }),
+    ...requestBodyOf(route),
     responses: describeResponses(route),
   };
+}
+
+function requestBodyOf(route: RouteSpec): { requestBody?: Json } {
+  if (route.takesBytes === true) {
+    const description = `At most ${route.maxBodyBytes ?? limits.maxRequestBodyBytes} bytes`;
+    return { requestBody: { required: true, description, content: { 'application/octet-stream': {} } } };
+  }
+  return route.body === undefined ? {} : { requestBody: describeBody(route.body, route) };
 }
 
 function describeBody(schema: TSchema, { maxBodyBytes, takesYaml, takesFile, example }: RouteSpec): Json {

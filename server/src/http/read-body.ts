@@ -46,6 +46,22 @@ export async function readRequestFile(request: Request, maxBytes: number): Promi
   return readAtMost(request, maxBytes);
 }
 
+/**
+ * Bytes of any kind, as they are.
+ *
+ * @throws AppError `too_large`; `invalid` (415 for another content type).
+ */
+export async function readRequestBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
+  if (contentTypeOf(request).toLowerCase() !== 'application/octet-stream') {
+    throw new RefusedRequest(
+      415,
+      'invalid',
+      'The request body must be bytes: send Content-Type: application/octet-stream.',
+    );
+  }
+  return readAtMost(request, maxBytes);
+}
+
 function contentTypeOf(request: Request): string {
   return (request.headers.get('content-type') ?? '').trim();
 }

@@ -11,9 +11,12 @@ const ofStranger: RateLimit = { burst: 600, refillMs: 100 };
 
 /** Files that are read at a time: each is held in memory until its request is answered. */
 const maxFilesAtOnce = 2;
+/** The same of uploads, which are smaller. */
+const maxUploadsAtOnce = 8;
 
 export class RequestLimits {
   #files = 0;
+  #uploads = 0;
   readonly #callers: RateLimiter;
   readonly #strangers: RateLimiter;
 
@@ -47,6 +50,23 @@ export class RequestLimits {
     this.#files += 1;
     return () => {
       this.#files -= 1;
+    };
+  }
+
+  /**
+   * The same for bytes of an upload.
+   *
+   * @throws AppError `rate_limited` with Retry-After.
+   */
+  holdUpload(): () => void {
+    if (this.#uploads >= maxUploadsAtOnce) {
+      throw new AppError('rate_limited', 'Other uploads are under way; try again in a second.', {
+        retryAfterS: 1,
+      });
+    }
+    this.#uploads += 1;
+    return () => {
+      this.#uploads -= 1;
     };
   }
 }

@@ -47,14 +47,27 @@ export function encodeWithinLimit(stored: JobDefinition): EncodedDefinition {
 /** The columns of a version that are in clear, for the server to work by. */
 export function clearColumnsOf(
   definition: JobDefinition,
-): Pick<Parameters<typeof insertJobVersion>[1], 'stepNames' | 'stepTypes' | 'stepCredentials' | 'stepRules'> {
+): Pick<
+  Parameters<typeof insertJobVersion>[1],
+  'stepNames' | 'stepTypes' | 'stepCredentials' | 'stepRules' | 'fileNames'
+> {
   const { steps, connection } = definition;
   return {
     stepNames: steps.map((step) => step.name),
     stepTypes: steps.map((step) => step.type),
     stepCredentials: steps.map((step) => step.connection?.credential ?? connection?.credential ?? null),
     stepRules: stepRulesOf(definition),
+    fileNames: fileNamesOf(steps),
   };
+}
+
+/** Files that steps name in so many words; which one a placeholder comes to, only its run knows. */
+function fileNamesOf(steps: JobDefinition['steps']): string[] | null {
+  const names = steps.flatMap(({ config }) => {
+    const { file } = config as { file?: unknown };
+    return typeof file === 'string' && !file.includes('${{') ? [file] : [];
+  });
+  return names.length === 0 ? null : [...new Set(names)].sort();
 }
 
 /** Each step type once. */

@@ -21,6 +21,8 @@ export function stepNeedsOf(
     if (hasSecrets || handsOnSecrets || hasPlaceholder(config)) list.push('render');
     if (when !== undefined) list.push('conditions');
     if (outputs !== undefined) list.push('outputs');
+    const { file, artifact } = config as { file?: unknown; artifact?: unknown };
+    if (file !== undefined || artifact === true) list.push('server_files');
     if (type !== firstStepType) list.push(type);
     const { shell, become, interpreter, stdin } = Object(config) as Record<string, unknown>;
     if (shell === 'bash') list.push('bash');

@@ -4,6 +4,7 @@ import { isRunEnded, type StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { deleteUnfinishedContents } from '../store/files/contents.ts';
 import { forgetEndedOrphans, lostOrphans, orphanAttempts } from '../store/queue/detached-attempts.ts';
 import { forgetUnusedLocks, freeStaleLocks } from '../store/queue/lock-slots.ts';
 import { runsPastTimeout } from '../store/queue/strategy-steps.ts';
@@ -143,6 +144,7 @@ export class Sweeper {
     await deleteExpired(this.#deps.sql);
     await inTransaction(this.#deps.sql, (tx) => forgetUnusedLocks(tx));
     await forgetEndedOrphans(this.#deps.sql);
+    await deleteUnfinishedContents(this.#deps.sql);
     const { sql, log, retention } = this.#deps;
     if (retention === undefined) return;
     const removed = await applyRetention({ sql, log, ...retention, now: () => new Date() });

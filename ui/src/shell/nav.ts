@@ -23,6 +23,7 @@ const navItems: readonly NavItem[] = [
       'starters',
       'from-starter',
       'categories',
+      'files',
       'import-jobs',
       'site-rules',
       'new-site-rule',

@@ -51,7 +51,7 @@ import {
   purgeRun,
   type RunRecord,
 } from '../../store/runs/runs.ts';
-import { parseByteRange } from '../byte-range.ts';
+import { answerBytes } from '../byte-answer.ts';
 import { type RouteSpec, route } from '../route.ts';
 import { type Asker, followStarted, type RunEventsDeps, wantsEvents } from './run-events.ts';
 
@@ -319,19 +319,11 @@ function outputRoute(deps: RunRouteDeps): RouteSpec {
         });
       }
       const length = await outputLength(deps, attempt, query.stream);
-      const headers = bytesHeaders(format, `run-${params.id}-step-${params.step}`);
-      const range = parseByteRange(context.req.header('range'), length);
-      if (range.kind === 'unsatisfiable') {
-        return new Response(null, {
-          status: 416,
-          headers: { ...headers, 'Content-Range': `bytes */${length}` },
-        });
-      }
-      const { start, end } = range.kind === 'part' ? range : { start: 0, end: length };
-      if (range.kind === 'part') headers['Content-Range'] = `bytes ${start}-${end - 1}/${length}`;
-      headers['Content-Length'] = String(end - start);
-      const bytes = readOutputBytes(deps, attempt, { start, end, stream: query.stream });
-      return new Response(streamOf(bytes), { status: range.kind === 'part' ? 206 : 200, headers });
+      return answerBytes(context.req.header('range'), {
+        length,
+        headers: bytesHeaders(format, `run-${params.id}-step-${params.step}`),
+        read: ({ start, end }) => readOutputBytes(deps, attempt, { start, end, stream: query.stream }),
+      });
     },
   });
 }
@@ -339,26 +331,9 @@ function outputRoute(deps: RunRouteDeps): RouteSpec {
 /** Output is hostile: it is never rendered as anything but text, and `raw` is always a download. */
 function bytesHeaders(format: 'text' | 'raw', name: string): Record<string, string> {
   return {
-    'Accept-Ranges': 'bytes',
     'Content-Type': format === 'text' ? 'text/plain; charset=utf-8' : 'application/octet-stream',
     'Content-Disposition': format === 'text' ? 'inline' : `attachment; filename="${name}.log"`,
   };
-}
-
-function streamOf(pieces: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const { value, done } = await pieces.next();
-        if (done === true) controller.close();
-        else controller.enqueue(value);
-      },
-      async cancel() {
-        await pieces.return(undefined);
-      },
-    },
-    { highWaterMark: 0 },
-  );
 }
 
 /** The run that was started, or its stream for who asks for one. */

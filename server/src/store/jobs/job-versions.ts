@@ -25,6 +25,8 @@ export async function insertJobVersion(
     stepCredentials: (string | null)[];
     /** What attempts of its steps are settled by; null where no step has rules of its own. */
     stepRules: readonly StepRules[] | null;
+    /** Files of the server that its steps name; null for none. */
+    fileNames: string[] | null;
     note: string;
     /** The version that it brings back. */
     restores: number | null;
@@ -33,11 +35,12 @@ export async function insertJobVersion(
 ): Promise<void> {
   await tx`
     insert into job_versions (job_id, version, definition, checksum, step_names, step_types, step_credentials,
-      step_rules, note, restores, created_by, created_at)
+      step_rules, file_names, note, restores, created_by, created_at)
     values (${version.jobId}, ${version.version}, ${version.definition}, ${version.checksum}, ${version.stepNames},
             ${version.stepTypes},
             ${version.stepCredentials.some((name) => name !== null) ? version.stepCredentials : null}::text[],
-            ${version.stepRules === null ? null : tx.json(version.stepRules as never)}, ${version.note},
+            ${version.stepRules === null ? null : tx.json(version.stepRules as never)}, ${version.fileNames}::text[],
+            ${version.note},
             ${version.restores}, ${version.createdBy}, clock_timestamp())`;
 }
 

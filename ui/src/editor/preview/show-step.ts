@@ -36,7 +36,7 @@ export function showStep(definition: JobDefinition, at: number, on: PreviewOn): 
     .filter((field) => !isCommand(field))
     .map(({ keys, text }) => ({ name: keys.join('.'), text }));
   // Where there is no command, these are what the step is about, with values in them or not.
-  const paths = ['local_path', 'remote_path'].flatMap((name) => {
+  const paths = ['local_path', 'file', 'remote_path'].flatMap((name) => {
     const text = config[name];
     return typeof text !== 'string' || filledIn.some((one) => one.name === name) ? [] : [{ name, text }];
   });

@@ -1,0 +1,17 @@
+import type { ContentAnswer } from '@opsconductor/protocol';
+import { TransferError } from '../sftp/transfer-error.ts';
+
+/** A part of an answer that must be there where the server says of no problem. */
+export function requireAnswer<K extends 'file' | 'data' | 'artifact'>(
+  { problem, ...answer }: ContentAnswer,
+  part: K,
+): NonNullable<ContentAnswer[K]> {
+  if (problem !== undefined) throw new TransferError(problem);
+  const value = (answer as ContentAnswer)[part];
+  if (value !== undefined) return value;
+  throw new TransferError({
+    reason: 'transfer_failed',
+    message: `The server has answered without ${part}.`,
+    advice: 'Update the agent, or the server, if their versions differ.',
+  });
+}

@@ -1,0 +1,103 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ContentAnswer, type ContentRequest, limits } from '@opsconductor/protocol';
+import { expect, onTestFinished, test } from 'vitest';
+import { FileCache } from './file-cache.ts';
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+const never = new AbortController().signal;
+
+/** A server with files, and what it was asked for. */
+async function setup(files: Record<string, Buffer>, maxBytes = 10_000_000) {
+  const folder = await mkdtemp(join(tmpdir(), 'opsconductor-cache-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const asked: string[] = [];
+  const sent = new Map(Object.entries(files));
+  const ask = async (request: ContentRequest): Promise<ContentAnswer> => {
+    if (request.do === 'find_file') {
+      const bytes = files[request.name];
+      if (bytes === undefined)
+        return { problem: { reason: 'path_missing', message: 'No such file.', advice: 'Upload it.' } };
+      return { file: { id: request.name, sha256: sha256(bytes), size: bytes.length } };
+    }
+    if (request.do !== 'read_file') throw new Error(`asked for ${request.do}`);
+    asked.push(`${request.file} ${request.part}`);
+    const at = request.part * limits.contentPartBytes;
+    return {
+      data:
+        sent
+          .get(request.file)
+          ?.subarray(at, at + limits.contentPartBytes)
+          .toString('base64') ?? '',
+    };
+  };
+  const open = () => FileCache.open(folder, maxBytes);
+  const hold = (cache: FileCache, name: string, signal = never) =>
+    cache.hold({ name, ask, signal, found: () => {}, moved: () => {} });
+  const blobs = async () => (await readdir(join(folder, 'blobs'))).length;
+  return { folder, asked, sent, open, hold, blobs };
+}
+
+test('a file is fetched once for all that want it, and is there under its name while it is held', async () => {
+  const bytes = randomBytes(3 * limits.contentPartBytes + 1);
+  const t = await setup({ 'app.tar': bytes });
+  const cache = await t.open();
+  const held = await Promise.all([t.hold(cache, 'app.tar'), t.hold(cache, 'app.tar')]);
+  expect(t.asked).toEqual(['app.tar 0', 'app.tar 1', 'app.tar 2', 'app.tar 3']);
+  for (const { directory } of held) {
+    expect(await readdir(directory)).toEqual(['app.tar']);
+    expect((await readFile(join(directory, 'app.tar'))).equals(bytes)).toBe(true);
+    expect((await stat(directory)).mode & 0o077).toBe(0);
+  }
+  for (const { release } of held) await release();
+  expect(await readdir(join(t.folder, 'held'))).toEqual([]);
+  // The next process has it still.
+  await t.hold(await t.open(), 'app.tar');
+  expect(t.asked).toHaveLength(4);
+});
+
+test('what is not what the server said is not used, nor what was changed on the disk', async () => {
+  const bytes = Buffer.from('right');
+  const t = await setup({ f: bytes });
+  t.sent.set('f', Buffer.from('wrong'));
+  const cache = await t.open();
+  await expect(t.hold(cache, 'f')).rejects.toMatchObject({ reason: 'checksum_mismatch' });
+  expect([await t.blobs(), await readdir(join(t.folder, 'partial'))]).toEqual([0, []]);
+  t.sent.set('f', bytes);
+  await (await t.hold(cache, 'f')).release();
+  await writeFile(join(t.folder, 'blobs', sha256(bytes)), 'half');
+  const { directory } = await t.hold(await t.open(), 'f');
+  expect(await readFile(join(directory, 'f'), 'utf8')).toBe('right');
+});
+
+test('what was not used for longest makes room, but never what is held', async () => {
+  const files = Object.fromEntries(['a', 'b', 'c'].map((name) => [name, randomBytes(400)]));
+  const t = await setup(files, 1_000);
+  const cache = await t.open();
+  const a = await t.hold(cache, 'a');
+  await (await t.hold(cache, 'b')).release();
+  await (await t.hold(cache, 'c')).release();
+  expect(await t.blobs()).toBe(2);
+  await (await t.hold(cache, 'a')).release();
+  await (await t.hold(cache, 'c')).release();
+  expect(t.asked).toEqual(['a 0', 'b 0', 'c 0']);
+  await a.release();
+  await (await t.hold(cache, 'b')).release();
+  expect(t.asked).toEqual(['a 0', 'b 0', 'c 0', 'b 0']);
+});
+
+test('one that stops waiting leaves the file to the others', async () => {
+  const t = await setup({ f: Buffer.from('f') });
+  const cache = await t.open();
+  const stop = new AbortController();
+  stop.abort(new Error('cancelled'));
+  const [first, second] = await Promise.allSettled([t.hold(cache, 'f'), t.hold(cache, 'f', stop.signal)]);
+  expect([first.status, second.status]).toEqual(['fulfilled', 'rejected']);
+});
+
+test('a file that the server has not is told of', async () => {
+  const t = await setup({});
+  await expect(t.hold(await t.open(), 'f')).rejects.toMatchObject({ reason: 'path_missing' });
+});

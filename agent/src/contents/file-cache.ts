@@ -1,0 +1,224 @@
+// Files of the server on this agent's disk, by the SHA-256 of what is in them: fetched once, whoever asks, and let go of when
+// others need the room.
+import { createHash, randomUUID } from 'node:crypto';
+import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { limits } from '@opsconductor/protocol';
+import { makePrivateFolder } from '../identity/durable-file.ts';
+import { hashBytes } from '../sftp/hash-bytes.ts';
+import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import { requireAnswer } from './answer-problem.ts';
+import type { AskServer } from './content-link.ts';
+
+/** Of one file; all of an agent share what the server takes at a time. */
+const piecesAhead = 4;
+
+export interface HeldFile {
+  /** Holds the file under its name, and nothing else. */
+  directory: string;
+  release(): Promise<void>;
+}
+
+export interface FileWish {
+  name: string;
+  ask: AskServer;
+  signal: AbortSignal;
+  /** Told of how much there is to fetch, where it is not here yet; and of bytes as they come. */
+  found(size: number): void;
+  moved(bytes: number): void;
+}
+
+interface Blob {
+  size: number;
+  /** Steps that hold it. */
+  held: number;
+  /** It was hashed by this process. */
+  isVerified: boolean;
+}
+
+type ServerFile = { id: string; sha256: string; size: number };
+
+export class FileCache {
+  readonly #folder: string;
+  readonly #maxBytes: number;
+  /** The one that was used last is the last. */
+  readonly #blobs = new Map<string, Blob>();
+  readonly #fetching = new Map<string, Promise<void>>();
+
+  private constructor(folder: string, maxBytes: number) {
+    this.#folder = folder;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Takes over what an earlier process has left whole, and removes the rest. */
+  static async open(folder: string, maxBytes: number): Promise<FileCache> {
+    const cache = new FileCache(folder, maxBytes);
+    for (const name of ['held', 'partial']) await rm(join(folder, name), { recursive: true, force: true });
+    for (const name of ['', 'blobs', 'held', 'partial']) await makePrivateFolder(join(folder, name));
+    const found = await Promise.all(
+      (await readdir(join(folder, 'blobs'))).map(async (sha256) => ({
+        sha256,
+        stats: await stat(cache.#blobPath(sha256)),
+      })),
+    );
+    for (const { sha256, stats } of found.sort((a, b) => a.stats.mtimeMs - b.stats.mtimeMs))
+      cache.#blobs.set(sha256, { size: stats.size, held: 0, isVerified: false });
+    await cache.#makeRoom(0);
+    return cache;
+  }
+
+  /**
+   * Has the file of this name in a directory of its own, until it is released.
+   *
+   * @throws {TransferError} where the server has no such file, or it can't be kept here.
+   */
+  async hold(wish: FileWish): Promise<HeldFile> {
+    const file = requireAnswer(await wish.ask({ do: 'find_file', name: wish.name }), 'file');
+    const directory = join(this.#folder, 'held', randomUUID());
+    const blob = await this.#take(file, wish);
+    try {
+      await mkdir(directory, { mode: 0o700 });
+      await link(this.#blobPath(file.sha256), join(directory, wish.name));
+    } catch (error) {
+      this.#give(blob);
+      throw fileError(error, 'on the agent', directory, 'written');
+    }
+    return {
+      directory,
+      release: async () => {
+        await rm(directory, { recursive: true, force: true });
+        this.#give(blob);
+        await this.#makeRoom(0);
+      },
+    };
+  }
+
+  /** The blob with one more hold on it, fetched where it is not here. */
+  async #take(file: ServerFile, wish: FileWish): Promise<Blob> {
+    for (;;) {
+      const known = this.#blobs.get(file.sha256);
+      if (known !== undefined) {
+        known.held += 1;
+        if (known.isVerified || (await this.#isSound(file, known))) return this.#used(file.sha256, known);
+        // What an earlier process has left may not be all that it wrote.
+        this.#give(known);
+        this.#blobs.delete(file.sha256);
+        await rm(this.#blobPath(file.sha256), { force: true });
+      }
+      const others = this.#fetching.get(file.sha256);
+      if (others !== undefined) {
+        // It may end with the step that fetches; then it is this one's turn.
+        await Promise.race([others.catch(() => undefined), rejection(wish.signal)]);
+        continue;
+      }
+      const fetching = this.#fetch(file, wish).finally(() => this.#fetching.delete(file.sha256));
+      this.#fetching.set(file.sha256, fetching);
+      await fetching;
+    }
+  }
+
+  async #fetch(file: ServerFile, wish: FileWish): Promise<void> {
+    await this.#makeRoom(file.size);
+    const partial = join(this.#folder, 'partial', randomUUID());
+    wish.found(file.size);
+    try {
+      const sha256 = await this.#write(partial, file, wish);
+      if (sha256 !== file.sha256) throw mismatch(wish.name);
+      await rename(partial, this.#blobPath(file.sha256));
+    } catch (error) {
+      await rm(partial, { force: true });
+      wish.signal.throwIfAborted();
+      throw fileError(error, 'on the agent', partial, 'written');
+    }
+    this.#blobs.set(file.sha256, { size: file.size, held: 0, isVerified: true });
+  }
+
+  /** Asks a few pieces ahead; returns the SHA-256 of what came. */
+  async #write(path: string, { id, size }: ServerFile, { ask, moved }: FileWish): Promise<string> {
+    const handle = await open(path, 'wx', 0o600);
+    const hash = createHash('sha256');
+    const parts = Math.ceil(size / limits.contentPartBytes);
+    const coming: Promise<Buffer>[] = [];
+    let next = 0;
+    const askNext = () => {
+      const piece = ask({ do: 'read_file', file: id, part: next }).then((answer) =>
+        Buffer.from(requireAnswer(answer, 'data'), 'base64'),
+      );
+      // One that fails after another has failed is nobody's news.
+      piece.catch(() => undefined);
+      coming.push(piece);
+      next += 1;
+    };
+    try {
+      while (next < parts && coming.length < piecesAhead) askNext();
+      for (let piece = coming.shift(); piece !== undefined; piece = coming.shift()) {
+        const bytes = await piece;
+        if (next < parts) askNext();
+        await handle.writeFile(bytes);
+        hash.update(bytes);
+        moved(bytes.length);
+      }
+    } finally {
+      await handle.close();
+    }
+    return hash.digest('hex');
+  }
+
+  async #isSound(file: ServerFile, blob: Blob): Promise<boolean> {
+    const handle = await open(this.#blobPath(file.sha256)).catch(() => undefined);
+    if (handle === undefined) return false;
+    try {
+      const sha256 = await hashBytes(
+        blob.size,
+        async (buffer, length, position) => (await handle.read(buffer, 0, length, position)).bytesRead,
+      );
+      blob.isVerified = sha256 === file.sha256 && blob.size === file.size;
+      return blob.isVerified;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  #used(sha256: string, blob: Blob): Blob {
+    this.#blobs.delete(sha256);
+    this.#blobs.set(sha256, blob);
+    return blob;
+  }
+
+  #give(blob: Blob): void {
+    blob.held -= 1;
+  }
+
+  /** Lets go of what was not used for longest, as far as nobody holds it. */
+  async #makeRoom(bytes: number): Promise<void> {
+    let kept = bytes;
+    for (const { size } of this.#blobs.values()) kept += size;
+    for (const [sha256, blob] of [...this.#blobs]) {
+      if (kept <= this.#maxBytes) return;
+      if (blob.held > 0) continue;
+      this.#blobs.delete(sha256);
+      kept -= blob.size;
+      await rm(this.#blobPath(sha256), { force: true });
+    }
+  }
+
+  #blobPath(sha256: string): string {
+    return join(this.#folder, 'blobs', sha256);
+  }
+}
+
+function rejection(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
+function mismatch(name: string): TransferError {
+  return new TransferError({
+    reason: 'checksum_mismatch',
+    message: `${name} has come from the server with another SHA-256 than it has there.`,
+    advice: 'Look at disk and memory of the agent, and run the step again.',
+    retryable: true,
+  });
+}

@@ -1,0 +1,99 @@
+// What is downloaded to become artifacts lies in a directory of the agent's own until the server has it.
+import { createHash, randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { limits } from '@opsconductor/protocol';
+import { makePrivateFolder } from '../identity/durable-file.ts';
+import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import { requireAnswer } from './answer-problem.ts';
+import type { AskServer } from './content-link.ts';
+
+const { contentPartBytes } = limits;
+
+export interface ArtifactSending {
+  ask: AskServer;
+  began(name: string, size: number): void;
+  moved(bytes: number): void;
+  ended(name: string): void;
+}
+
+export class StagedArtifacts {
+  readonly #folder: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Removes what an earlier process has left: the server keeps none of it. */
+  static async open(folder: string): Promise<StagedArtifacts> {
+    await rm(folder, { recursive: true, force: true });
+    await makePrivateFolder(folder);
+    return new StagedArtifacts(folder);
+  }
+
+  /** An empty directory, to be released. */
+  async stage(): Promise<{ directory: string; release(): Promise<void> }> {
+    const directory = join(this.#folder, randomUUID());
+    await mkdir(directory, { mode: 0o700 });
+    return { directory, release: () => rm(directory, { recursive: true, force: true }) };
+  }
+}
+
+/** Hands over all files in a directory, by their paths below it; links are left out. */
+export async function sendArtifacts(directory: string, sending: ArtifactSending): Promise<number> {
+  const files: string[] = [];
+  const visit = async (below: string): Promise<void> => {
+    for (const entry of await readdir(join(directory, below), { withFileTypes: true })) {
+      const path = join(below, entry.name);
+      if (entry.isDirectory()) await visit(path);
+      else if (entry.isFile()) files.push(path);
+    }
+  };
+  await visit('');
+  if (files.length > limits.maxArtifactsPerAttempt) throw tooMany(files.length);
+  for (const name of files.sort()) await sendArtifact(join(directory, name), name, sending);
+  return files.length;
+}
+
+async function sendArtifact(path: string, name: string, sending: ArtifactSending): Promise<void> {
+  const handle = await open(path).catch((error: unknown) => {
+    throw fileError(error, 'on the agent', path, 'read');
+  });
+  try {
+    const { size } = await handle.stat();
+    sending.began(name, size);
+    const opened = await sending.ask({ do: 'open_artifact', name, size });
+    const { id } = requireAnswer(opened, 'artifact');
+    const sha256 = await sendParts(handle, { id, size }, sending);
+    requireAnswer(await sending.ask({ do: 'close_artifact', artifact: id, sha256 }), 'artifact');
+  } finally {
+    sending.ended(name);
+    await handle.close();
+  }
+}
+
+async function sendParts(
+  handle: FileHandle,
+  { id, size }: { id: string; size: number },
+  { ask, moved }: ArtifactSending,
+): Promise<string> {
+  const hash = createHash('sha256');
+  const buffer = Buffer.allocUnsafe(contentPartBytes);
+  for (let part = 0; part * contentPartBytes < size; part += 1) {
+    const { bytesRead } = await handle.read(buffer, 0, contentPartBytes, part * contentPartBytes);
+    const bytes = buffer.subarray(0, bytesRead);
+    hash.update(bytes);
+    const data = bytes.toString('base64');
+    requireAnswer(await ask({ do: 'write_artifact', artifact: id, part, data }), 'artifact');
+    moved(bytesRead);
+  }
+  return hash.digest('hex');
+}
+
+function tooMany(count: number): TransferError {
+  return new TransferError({
+    reason: 'no_space',
+    message: `${count} files were downloaded; a step keeps ${limits.maxArtifactsPerAttempt} artifacts at most.`,
+    advice: 'Leave some out with exclude, or pack them into one file on the target first.',
+  });
+}

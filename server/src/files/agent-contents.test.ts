@@ -1,0 +1,132 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { type ContentRequest, limits } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { createCategory } from '../categories/edit-categories.ts';
+import { setupOutput } from '../runs/output-testing.ts';
+import { endOf, success } from '../runs/testing.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { deleteUnfinishedContents, findContent } from '../store/files/contents.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { deleteOldRuns } from '../store/queue/retention.ts';
+import { AgentContents } from './agent-contents.ts';
+import { getArtifact, listArtifacts } from './list-artifacts.ts';
+import { createFile, finishFile, uploadBytes } from './upload-file.ts';
+
+const piece = limits.contentPartBytes;
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+async function setup(job: object = {}) {
+  const t = await setupOutput();
+  const deps = { sql: t.sql, masterKey: t.masterKey, keys: t.keys, maxStoredBytes: 10_000_000 };
+  const contents = new AgentContents(deps);
+  const runId = await t.start({ job });
+  const lease = await t.claimOne();
+  const { id: stepId, epoch, agentId, sessionNumber } = lease;
+  const attempt = { stepId, epoch, runId, agentId, sessionNumber };
+  const ask = (request: ContentRequest) => contents.answer(attempt, request);
+  return {
+    t,
+    runId,
+    lease,
+    contents,
+    attempt,
+    ask,
+    async upload(name: string, bytes: Buffer, category?: string) {
+      const request = { name, size: bytes.length, ...(category === undefined ? {} : { category }) };
+      const { id } = await createFile(deps, request, t.caller);
+      await uploadBytes(deps, { id, offset: 0, bytes }, t.caller);
+      return { id, finish: () => finishFile(deps, id, {}, t.caller) };
+    },
+    async open(name: string, size: number) {
+      return (await ask({ do: 'open_artifact', name, size })).artifact?.id ?? '';
+    },
+    write: (artifact: string, part: number, bytes: Buffer) =>
+      ask({ do: 'write_artifact', artifact, part, data: bytes.toString('base64') }),
+    list: () => listArtifacts(deps, runId, {}, unrestricted),
+  };
+}
+
+test('an agent gets a file once it is whole, piece by piece', async () => {
+  const { t, ask, upload } = await setup();
+  await using _ = t;
+  const bytes = randomBytes(piece + 9);
+  const { id, finish } = await upload('app.tar', bytes);
+  expect(await ask({ do: 'find_file', name: 'app.tar' })).toMatchObject({
+    problem: { reason: 'path_missing' },
+  });
+  await finish();
+  expect(await ask({ do: 'find_file', name: 'app.tar' })).toEqual({
+    file: { id, sha256: sha256(bytes), size: bytes.length },
+  });
+  const parts = await Promise.all([0, 1].map((part) => ask({ do: 'read_file', file: id, part })));
+  const read = Buffer.concat(parts.map(({ data }) => Buffer.from(data ?? '', 'base64')));
+  expect(read.equals(bytes)).toBe(true);
+  expect(await ask({ do: 'read_file', file: id, part: 2 })).toMatchObject({
+    problem: { reason: 'path_missing' },
+  });
+});
+
+test('a job uses files of its category, of those above it and of general, and no others', async () => {
+  const { t, ask, upload } = await setup();
+  await using _ = t;
+  for (const name of ['prod', 'prod/db', 'prod/db/deep', 'test'])
+    await createCategory(t.sql, { name }, t.caller);
+  await t.sql`update jobs set category_id = (select id from categories where name = 'prod/db')`;
+  for (const category of ['general', 'prod', 'prod/db', 'prod/db/deep', 'test'])
+    await (await upload(`of ${category.replaceAll('/', '-')}`, Buffer.from('x'), category)).finish();
+  const found = await Promise.all(
+    ['general', 'prod', 'prod-db', 'prod-db-deep', 'test'].map(
+      async (name) => (await ask({ do: 'find_file', name: `of ${name}` })).file !== undefined,
+    ),
+  );
+  expect(found).toEqual([true, true, true, false, false]);
+});
+
+test('an artifact is listed when it is whole, whatever is asked twice, and goes with its run', async () => {
+  const { t, runId, lease, open, write, ask, list } = await setup();
+  await using _ = t;
+  const bytes = randomBytes(piece + 5);
+  const name = 'log/odd\nname.txt';
+  const id = await open(name, bytes.length);
+  expect(await open(name, bytes.length)).toBe(id);
+  await write(id, 0, bytes.subarray(0, piece));
+  expect(await write(id, 0, bytes.subarray(0, piece))).toEqual({ artifact: { id, parts: 1 } });
+  const close = { do: 'close_artifact', artifact: id, sha256: sha256(bytes) } as const;
+  expect(await ask(close)).toMatchObject({ problem: { reason: 'checksum_mismatch' } });
+  await write(id, 1, bytes.subarray(piece));
+  expect((await list()).items).toEqual([]);
+  await expect(getArtifact(t, { runId, id }, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
+  expect(await ask({ ...close, sha256: sha256(Buffer.from('other')) })).toMatchObject({
+    problem: { reason: 'checksum_mismatch' },
+  });
+  expect(await ask(close)).toEqual({ artifact: { id, parts: 2 } });
+  expect(await ask(close)).toEqual({ artifact: { id, parts: 2 } });
+  expect((await list()).items).toMatchObject([
+    { id, stepId: lease.id, attempt: 1, name, size: bytes.length, sha256: sha256(bytes) },
+  ]);
+  const [row] = await t.sql<{ name: Buffer }[]>`select name from run_artifacts`;
+  expect(row?.name.includes('odd')).toBe(false);
+  await t.settle(endOf(lease, success));
+  await inTransaction(t.sql, (tx) => deleteOldRuns(tx, new Date(Date.now() + 60_000), 10));
+  expect(await t.sql`select 1 from contents union all select 1 from content_parts`).toHaveLength(0);
+});
+
+test('of another attempt nothing is taken, and what is left half is given up', async () => {
+  const { t, lease, attempt, contents, open, write } = await setup();
+  await using _ = t;
+  const id = await open('a', 3);
+  const other = { ...attempt, epoch: 2 };
+  for (const request of [
+    { do: 'open_artifact', name: 'b', size: 1 },
+    { do: 'write_artifact', artifact: id, part: 0, data: 'YWJj' },
+  ] as const)
+    expect(await contents.answer(other, request)).toMatchObject({ problem: { reason: 'transfer_failed' } });
+  // More than was said, and a piece out of turn.
+  expect(await write(id, 0, Buffer.from('abcd'))).toMatchObject({ problem: { reason: 'transfer_failed' } });
+  expect(await write(id, 1, Buffer.from('abc'))).toMatchObject({ problem: { reason: 'transfer_failed' } });
+  await t.settle(endOf(lease, success));
+  expect(await deleteUnfinishedContents(t.sql)).toBe(0);
+  await t.sql`update contents set touched_at = now() - interval '25 hours'`;
+  expect(await deleteUnfinishedContents(t.sql)).toBe(1);
+  expect(await findContent(t.sql, id)).toBeUndefined();
+});

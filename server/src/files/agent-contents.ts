@@ -1,0 +1,198 @@
+// What agents ask for files and hand over as artifacts. An agent has a right to what the attempt that it runs has one to; all
+// of it may be asked again after a cut, and nothing is then done twice.
+import { createHmac, randomUUID } from 'node:crypto';
+import { type ContentAnswer, type ContentProblem, type ContentRequest, limits } from '@opsconductor/protocol';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
+import { AppError } from '../errors.ts';
+import type { RunKeys } from '../runs/run-keys.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import {
+  artifactTotals,
+  findBegunArtifact,
+  insertArtifact,
+  isArtifactOf,
+  lockAttempt,
+} from '../store/files/artifacts.ts';
+import { findContent, finishContent, lockContent, storedContentBytes } from '../store/files/contents.ts';
+import { findUsableFile, noteFileUse } from '../store/files/files.ts';
+import {
+  appendBytes,
+  beginContent,
+  digestOfContent,
+  partsOfSize,
+  readPart,
+  receivedBytes,
+} from './content-pieces.ts';
+import { requireRoom } from './upload-file.ts';
+
+/** An attempt as its agent holds it. */
+export interface HeldAttempt {
+  runId: number;
+  stepId: number;
+  epoch: number;
+  agentId: number;
+  sessionNumber: number;
+}
+
+type Ask<T extends ContentRequest['do']> = Extract<ContentRequest, { do: T }>;
+
+export interface AgentContentsDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+  keys: RunKeys;
+  maxStoredBytes: number;
+}
+
+export class AgentContents {
+  readonly #deps: AgentContentsDeps;
+
+  constructor(deps: AgentContentsDeps) {
+    this.#deps = deps;
+  }
+
+  async answer(attempt: HeldAttempt, request: ContentRequest): Promise<ContentAnswer> {
+    switch (request.do) {
+      case 'find_file':
+        return this.#findFile(attempt, request);
+      case 'read_file':
+        return this.#readFile(attempt, request);
+      case 'open_artifact':
+        return this.#openArtifact(attempt, request);
+      case 'write_artifact':
+        return this.#writeArtifact(attempt, request);
+      case 'close_artifact':
+        return this.#closeArtifact(attempt, request);
+    }
+  }
+
+  async #findFile({ stepId }: HeldAttempt, { name }: Ask<'find_file'>): Promise<ContentAnswer> {
+    const { sql } = this.#deps;
+    const file = await findUsableFile(sql, stepId, { name });
+    if (file === undefined) {
+      return problem(
+        'path_missing',
+        `The server has no file ${JSON.stringify(name)} that this job may use.`,
+        'Look under Files: it must be uploaded whole, in general, in the category of the job or in one that this lies in.',
+      );
+    }
+    await noteFileUse(sql, file.id);
+    return { file };
+  }
+
+  async #readFile({ stepId }: HeldAttempt, { file: id, part }: Ask<'read_file'>): Promise<ContentAnswer> {
+    const { sql, masterKey } = this.#deps;
+    const file = await findUsableFile(sql, stepId, { id });
+    const content = file === undefined ? undefined : await findContent(sql, id);
+    const bytes = content === undefined ? undefined : await readPart(sql, masterKey, content, part);
+    if (bytes === undefined)
+      return problem('path_missing', 'The file was deleted meanwhile.', 'Upload it again, or name another.');
+    return { data: bytes.toString('base64') };
+  }
+
+  async #openArtifact(attempt: HeldAttempt, { name, size }: Ask<'open_artifact'>): Promise<ContentAnswer> {
+    const { sql, masterKey, keys, maxStoredBytes } = this.#deps;
+    const dataKey = await keys.keyOf(sql, attempt.runId);
+    const nameDigest = createHmac('sha256', dataKey).update(`artifact/${name}`).digest();
+    return inTransaction(sql, async (tx): Promise<ContentAnswer> => {
+      if (!(await lockAttempt(tx, attempt, attempt))) return superseded();
+      const begun = await findBegunArtifact(tx, attempt, nameDigest);
+      const content = begun === undefined ? undefined : await findContent(tx, begun);
+      if (content !== undefined) {
+        if (content.size === size) return { artifact: { id: content.id, parts: content.parts } };
+        return problem(
+          'transfer_failed',
+          `There is an artifact of this name with ${content.size} bytes, not ${size}.`,
+          'Give what is downloaded names that differ.',
+        );
+      }
+      const { count, bytes } = await artifactTotals(tx, attempt);
+      const most = limits.maxArtifactBytesPerAttempt;
+      if (count >= limits.maxArtifactsPerAttempt || bytes + size > most) {
+        return problem(
+          'no_space',
+          `A step keeps ${limits.maxArtifactsPerAttempt} artifacts with ${most} bytes at most.`,
+          'Leave some out with exclude, or pack them into one file on the target first.',
+        );
+      }
+      try {
+        requireRoom(await storedContentBytes(tx), size, maxStoredBytes);
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        return problem('no_space', error.message, 'Ask whoever runs the server.');
+      }
+      const id = randomUUID();
+      const sealed = sealAtRest(dataKey, Buffer.from(name), artifactAad(id));
+      await insertArtifact(tx, { ...attempt, id, name: sealed, nameDigest });
+      await beginContent(tx, masterKey, { id, owner: 'artifact', size });
+      return { artifact: { id, parts: 0 } };
+    });
+  }
+
+  async #writeArtifact(
+    attempt: HeldAttempt,
+    { artifact: id, part, data }: Ask<'write_artifact'>,
+  ): Promise<ContentAnswer> {
+    const { sql, masterKey } = this.#deps;
+    const bytes = Buffer.from(data, 'base64');
+    return inTransaction(sql, async (tx): Promise<ContentAnswer> => {
+      const content = (await isArtifactOf(tx, id, attempt)) ? await lockContent(tx, id) : undefined;
+      if (content === undefined) return superseded();
+      // Sent again since its answer was lost.
+      if (part < content.parts) return { artifact: { id, parts: content.parts } };
+      const stands = receivedBytes(content);
+      const due = Math.min(limits.contentPartBytes, content.size - stands);
+      if (content.sha256 !== null || part > content.parts || bytes.length !== due || due === 0) {
+        return problem(
+          'transfer_failed',
+          `The agent sent piece ${part} with ${bytes.length} bytes; piece ${content.parts} with ${due} was due.`,
+          'Update the agent if it is of another version than the server.',
+        );
+      }
+      await appendBytes(tx, masterKey, content, bytes);
+      return { artifact: { id, parts: content.parts + 1 } };
+    });
+  }
+
+  async #closeArtifact(
+    attempt: HeldAttempt,
+    { artifact: id, sha256 }: Ask<'close_artifact'>,
+  ): Promise<ContentAnswer> {
+    const { sql, masterKey } = this.#deps;
+    const content = (await isArtifactOf(sql, id, attempt)) ? await findContent(sql, id) : undefined;
+    if (content === undefined) return superseded();
+    const isWhole = content.parts === partsOfSize(content.size);
+    const found = content.sha256 ?? (isWhole ? await digestOfContent(sql, masterKey, content) : undefined);
+    if (found !== sha256) {
+      return problem(
+        'checksum_mismatch',
+        'The artifact has arrived with another SHA-256 than it was sent with, and is not kept.',
+        'Look at disk and memory of the agent and of the database.',
+      );
+    }
+    await inTransaction(sql, (tx) => finishContent(tx, id, found));
+    return { artifact: { id, parts: content.parts } };
+  }
+}
+
+/** The name of an artifact. */
+export function openArtifactName(dataKey: Buffer, id: string, sealed: Buffer): string {
+  return openAtRest(dataKey, sealed, artifactAad(id)).toString('utf8');
+}
+
+function artifactAad(id: string): Uint8Array {
+  return aadOf('run_artifacts', id);
+}
+
+function problem(reason: ContentProblem, message: string, advice: string): ContentAnswer {
+  return { problem: { reason, message: message.slice(0, 1_000), advice } };
+}
+
+function superseded(): ContentAnswer {
+  return problem(
+    'transfer_failed',
+    'This attempt has ended for the server, which keeps nothing more of it.',
+    'Look at the attempt that came after it.',
+  );
+}

@@ -1,0 +1,109 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { limits } from '@opsconductor/protocol';
+import { expect, onTestFinished, test } from 'vitest';
+import { setupJobs } from '../jobs/testing.ts';
+import { findContent } from '../store/files/contents.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { readContent } from './content-pieces.ts';
+import { deleteFile } from './delete-file.ts';
+import { fileUses, getFile, listFiles } from './list-files.ts';
+import { createFile, finishFile, uploadBytes } from './upload-file.ts';
+
+const piece = limits.contentPartBytes;
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+async function setup(maxStoredBytes = 10_000_000) {
+  const t = await setupJobs();
+  onTestFinished(() => t.close());
+  const deps = { sql: t.sql, masterKey: t.masterKey, maxStoredBytes };
+  const begin = (name: string, size: number) => createFile(deps, { name, size }, t.caller);
+  const send = (id: string, offset: number, bytes: Uint8Array) =>
+    uploadBytes(deps, { id, offset, bytes }, t.caller);
+  return {
+    t,
+    deps,
+    begin,
+    send,
+    finish: (id: string, request = {}) => finishFile(deps, id, request, t.caller),
+    async bytesOf(id: string, range?: { start: number; end: number }) {
+      const content = await findContent(t.sql, id);
+      if (content === undefined) throw new Error('there is no such content');
+      const pieces: Buffer[] = [];
+      for await (const bytes of readContent(t.sql, t.masterKey, content, range)) pieces.push(bytes);
+      return Buffer.concat(pieces);
+    },
+  };
+}
+
+test('a file comes in pieces, stands where it broke off, and is one when all of it was looked at', async () => {
+  const { begin, send, finish, bytesOf } = await setup();
+  const bytes = randomBytes(2 * piece + 777);
+  const { id } = await begin('app.tar', bytes.length);
+  expect(await send(id, 0, bytes.subarray(0, piece))).toMatchObject({
+    state: 'uploading',
+    receivedBytes: piece,
+    sha256: null,
+  });
+  // Whoever lost an answer sends it again, and is told where it stands.
+  await expect(send(id, 0, bytes.subarray(0, piece))).rejects.toMatchObject({
+    code: 'conflict',
+    details: [{ path: 'query.offset', allowed: String(piece) }],
+  });
+  await expect(finish(id)).rejects.toThrow(`Only ${piece} of its ${bytes.length} bytes are here`);
+  await expect(send(id, piece, bytes.subarray(piece, piece + 100))).rejects.toMatchObject({
+    code: 'invalid',
+  });
+  await send(id, piece, bytes.subarray(piece));
+  await expect(finish(id, { sha256: '0'.repeat(64) })).rejects.toMatchObject({
+    details: [{ path: 'sha256', allowed: sha256(bytes) }],
+  });
+  const whole = { state: 'ready', sha256: sha256(bytes), receivedBytes: bytes.length };
+  expect(await finish(id, { sha256: sha256(bytes) })).toMatchObject(whole);
+  expect(await finish(id)).toMatchObject(whole);
+  expect((await bytesOf(id)).equals(bytes)).toBe(true);
+  const part = { start: piece - 5, end: 2 * piece + 5 };
+  expect((await bytesOf(id, part)).equals(bytes.subarray(part.start, part.end))).toBe(true);
+  await expect(send(id, bytes.length, new Uint8Array())).rejects.toMatchObject({ code: 'conflict' });
+});
+
+test('an empty file is one, and what is stored of any is not readable as it is', async () => {
+  const { t, begin, send, finish, bytesOf } = await setup();
+  const empty = await begin('empty', 0);
+  expect(await finish(empty.id)).toMatchObject({ state: 'ready', sha256: sha256(Buffer.alloc(0)) });
+  expect(await bytesOf(empty.id)).toHaveLength(0);
+  const text = Buffer.from('plain-text-4711');
+  const { id } = await begin('text', text.length);
+  await send(id, 0, text);
+  await finish(id);
+  const [row] = await t.sql<{ sealed: Buffer }[]>`select sealed from content_parts`;
+  expect(row?.sealed.includes('plain-text-4711')).toBe(false);
+});
+
+test('a name is taken once, and there is no room beyond what is allowed', async () => {
+  const { begin } = await setup(1_000);
+  await begin('a', 600);
+  await expect(begin('a', 1)).rejects.toMatchObject({ code: 'conflict', details: [{ path: 'name' }] });
+  await expect(begin('b', 401)).rejects.toMatchObject({ code: 'too_large' });
+  await begin('b', 400);
+});
+
+test('a file that a job names stays; then it goes with all that is in it', async () => {
+  const { t, begin, send, finish } = await setup();
+  const { id } = await begin('app.tar', 3);
+  await send(id, 0, Buffer.from('abc'));
+  await finish(id);
+  const copy = (file: string) => [
+    { name: 'copy', type: 'sftp.upload', config: { file, remote_path: '/opt/app.tar' } },
+  ];
+  const job = await t.create({ name: 'deploys', steps: copy('app.tar') });
+  expect(await getFile(t.sql, id, unrestricted)).toMatchObject({ jobCount: 1 });
+  expect(await fileUses(t.sql, id, unrestricted)).toEqual({
+    items: [{ jobId: job.id, name: 'deploys', category: 'general' }],
+    hidden: 0,
+  });
+  await expect(deleteFile(t.sql, id, t.caller)).rejects.toThrow('1 job names app.tar in a step');
+  await t.change(job.id, { steps: copy('other.tar') as never });
+  await deleteFile(t.sql, id, t.caller);
+  expect(await listFiles(t.sql, {}, unrestricted)).toEqual({ items: [], nextCursor: null });
+  expect(await t.sql`select 1 from content_parts`).toHaveLength(0);
+});

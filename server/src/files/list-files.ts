@@ -1,0 +1,47 @@
+import { type FileQuery, type FileUses, limits, type StoredFile } from '@opsconductor/protocol';
+import type { Reach } from '../auth/authority.ts';
+import { notFound } from '../errors.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { pageOf } from '../store/database/cursor.ts';
+import { type FileRow, findFile, listFiles as listFileRows, listFileUses } from '../store/files/files.ts';
+import { receivedBytes } from './content-pieces.ts';
+
+/** A page of the files within the reaches, by name. */
+export async function listFiles(
+  sql: Sql,
+  query: FileQuery,
+  reaches: readonly Reach[],
+): Promise<{ items: StoredFile[]; nextCursor: string | null }> {
+  const limit = query.limit ?? limits.defaultPageItems;
+  const rows = await listFileRows(sql, { ...query, limit }, reaches);
+  return pageOf(rows, limit, (row) => [row.name], toFile);
+}
+
+/** @throws {AppError} `not_found`, also for one outside the reaches. */
+export async function getFile(sql: Sql, id: string, reaches: readonly Reach[]): Promise<StoredFile> {
+  return toFile(await requireFile(sql, id, reaches));
+}
+
+/** Jobs whose current version names the file. */
+export async function fileUses(sql: Sql, id: string, reaches: readonly Reach[]): Promise<FileUses> {
+  const file = await requireFile(sql, id, reaches);
+  const items = await listFileUses(sql, file.name, reaches, limits.maxPageItems);
+  return { items, hidden: Math.max(0, file.jobCount - items.length) };
+}
+
+async function requireFile(sql: Sql, id: string, reaches: readonly Reach[]): Promise<FileRow> {
+  const row = await findFile(sql, id, reaches);
+  if (row === undefined) throw notFound('File');
+  return row;
+}
+
+function toFile({ parts, createdAt, createdBy, lastUsedAt, ...row }: FileRow): StoredFile {
+  return {
+    ...row,
+    state: row.sha256 === null ? 'uploading' : 'ready',
+    receivedBytes: receivedBytes({ size: row.size, parts }),
+    createdAt: createdAt.toISOString(),
+    createdBy: createdBy ?? 'deleted user',
+    lastUsedAt: lastUsedAt?.toISOString() ?? null,
+  };
+}

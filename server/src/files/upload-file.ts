@@ -1,0 +1,183 @@
+// A file comes in three steps: its name and size, its bytes in any number of requests, and the look at all of it. What
+// broke off is gone on with where it stands.
+import { randomUUID } from 'node:crypto';
+import {
+  type CreateFileRequest,
+  type FinishFileRequest,
+  limits,
+  type StoredFile,
+} from '@opsconductor/protocol';
+import { recordAudit } from '../audit/record-audit.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
+import { auditedBy, type Caller } from '../caller.ts';
+import type { MasterKey } from '../credentials/at-rest/master-key.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
+import { categoryForJobs } from '../jobs/category-for-jobs.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import { type Sql, violatedConstraint } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import {
+  type ContentRow,
+  findContent,
+  finishContent,
+  lockContent,
+  storedContentBytes,
+} from '../store/files/contents.ts';
+import { countFiles, type FileRow, findFile, insertFile } from '../store/files/files.ts';
+import { appendBytes, beginContent, digestOfContent, partsOfSize, receivedBytes } from './content-pieces.ts';
+import { getFile } from './list-files.ts';
+
+export interface FileDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+  /** Bytes that files and artifacts may take together. */
+  maxStoredBytes: number;
+}
+
+/**
+ * Begins an upload: the name is taken from here on.
+ *
+ * @throws {AppError} `conflict` for a name that is taken; `too_large` where there is no room for it; `invalid` for a category that
+ * is not there; `forbidden` without `jobs.edit` on it.
+ */
+export async function createFile(
+  { sql, masterKey, maxStoredBytes }: FileDeps,
+  request: CreateFileRequest,
+  caller: Caller,
+): Promise<StoredFile> {
+  refuseUnstorableText(request);
+  const { name, size, description = '' } = request;
+  const id = randomUUID();
+  await inTransaction(sql, async (tx) => {
+    const category = await categoryForJobs(tx, request.category, caller);
+    if ((await countFiles(tx)) >= limits.maxFiles)
+      throw new AppError('conflict', `There are ${limits.maxFiles} files, which is the most. Delete some.`);
+    requireRoom(await storedContentBytes(tx), size, maxStoredBytes);
+    await insertFile(tx, { id, name, description, categoryId: category.id, createdBy: caller.userId });
+    await beginContent(tx, masterKey, { id, owner: 'file', size });
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'file.created',
+      object: { kind: 'file', id },
+      scope: { categoryId: category.id },
+      detail: { name, size, category: category.name },
+    });
+  }).catch((error) => {
+    if (violatedConstraint(error) !== 'files_name_key') throw error;
+    const message = `There is a file named ${name} already. A file never changes: give this one another name, or delete that first.`;
+    throw new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
+  });
+  return getFile(sql, id, caller.authority.reach('jobs.edit'));
+}
+
+/**
+ * Stores the next bytes of a file.
+ *
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` where the upload stands elsewhere or has ended; `invalid` for bytes that
+ * are no whole pieces, or go beyond its end.
+ */
+export async function uploadBytes(
+  { sql, masterKey }: FileDeps,
+  { id, offset, bytes }: { id: string; offset: number; bytes: Uint8Array },
+  caller: Caller,
+): Promise<StoredFile> {
+  await editableFile(sql, id, caller);
+  await inTransaction(sql, async (tx) => {
+    const content = await lockContent(tx, id);
+    if (content === undefined) throw notFound('File');
+    if (content.sha256 !== null) throw alreadyWhole();
+    const stands = receivedBytes(content);
+    if (offset !== stands) {
+      const message = `The upload stands at ${stands}, not at ${offset}: go on from there.`;
+      throw new AppError('conflict', message, {
+        details: [{ path: 'query.offset', message, found: String(offset), allowed: String(stands) }],
+      });
+    }
+    requireWholePieces(content, stands, bytes.length);
+    await appendBytes(tx, masterKey, content, bytes);
+  });
+  return getFile(sql, id, caller.authority.reach('jobs.edit'));
+}
+
+/**
+ * Looks at all of a file and has it be one: from here on steps get it.
+ *
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` while bytes are missing; `invalid` where it is another than was said.
+ */
+export async function finishFile(
+  { sql, masterKey }: FileDeps,
+  id: string,
+  { sha256 }: FinishFileRequest,
+  caller: Caller,
+): Promise<StoredFile> {
+  const file = await editableFile(sql, id, caller);
+  const content = await findContent(sql, id);
+  if (content === undefined) throw notFound('File');
+  // A request whose answer was lost may come again.
+  const found = content.sha256 ?? (await wholeDigest({ sql, masterKey }, content));
+  if (sha256 !== undefined && sha256 !== found) {
+    throw invalidField(
+      'sha256',
+      'The file that arrived has another SHA-256. Delete it and upload it again.',
+      {
+        found: sha256,
+        allowed: found,
+      },
+    );
+  }
+  if (content.sha256 === null) {
+    await inTransaction(sql, async (tx) => {
+      if (!(await finishContent(tx, id, found))) return;
+      await recordAudit(tx, {
+        ...auditedBy(caller),
+        action: 'file.uploaded',
+        object: { kind: 'file', id },
+        scope: { categoryId: file.categoryId },
+        detail: { name: file.name, size: file.size, sha256: found },
+      });
+    });
+  }
+  return getFile(sql, id, caller.authority.reach('jobs.edit'));
+}
+
+/** A file that the caller may change, whether or not it is whole. */
+export async function editableFile(sql: Sql, id: string, caller: Caller): Promise<FileRow> {
+  const file = await findFile(sql, id, caller.authority.reach('read'));
+  if (file === undefined) throw notFound('File');
+  if (!caller.authority.holdsOnCategory('jobs.edit', file.categoryId))
+    throw new MissingPermission(caller, 'jobs.edit', `category “${file.category}”`);
+  return file;
+}
+
+/** Whether so many bytes more have room; of what is still to come, all of it counts. */
+export function requireRoom(stored: number, size: number, most: number): void {
+  if (stored + size <= most) return;
+  throw new AppError(
+    'too_large',
+    `Files and artifacts take ${stored} of the ${most} bytes that they may; ${size} more have no room. Delete files or old runs, or raise --file-storage-gb.`,
+  );
+}
+
+async function wholeDigest(
+  { sql, masterKey }: Pick<FileDeps, 'sql' | 'masterKey'>,
+  content: ContentRow,
+): Promise<string> {
+  const received = receivedBytes(content);
+  if (content.parts < partsOfSize(content.size))
+    throw new AppError('conflict', `Only ${received} of its ${content.size} bytes are here: send the rest.`);
+  return digestOfContent(sql, masterKey, content);
+}
+
+function requireWholePieces({ size }: ContentRow, offset: number, length: number): void {
+  if (offset + length > size)
+    throw new AppError('invalid', `The file has ${size} bytes by what was said; these go beyond its end.`);
+  if (offset + length === size || (length > 0 && length % limits.contentPartBytes === 0)) return;
+  throw new AppError(
+    'invalid',
+    `Send a multiple of ${limits.contentPartBytes} bytes, up to ${limits.maxUploadBytes}, or all up to the end of the file; found ${length}.`,
+  );
+}
+
+function alreadyWhole(): AppError {
+  return new AppError('conflict', 'The file is whole already, and never changes.');
+}

@@ -1,0 +1,62 @@
+// What one agent asks for files and hands over as artifacts, one thing after the other: what it asks ahead of its answers is
+// bounded, and so is what waits here.
+import { type AgentMessageOf, limits, type ServerMessageOf } from '@opsconductor/protocol';
+import type { AgentContents, HeldAttempt } from '../files/agent-contents.ts';
+
+/** Beyond what an agent asks at a time: what small requests it sends beside the pieces. */
+const spare = 2 * limits.maxSlots;
+
+export interface ContentRequestsDeps {
+  contents: Pick<AgentContents, 'answer'> | undefined;
+  /** The attempt that the agent has, where it has it. */
+  find(message: AgentMessageOf<'content'>): HeldAttempt | undefined;
+  reply(reply: ServerMessageOf<'content_reply'>): void;
+  onFailure(error: unknown): void;
+}
+
+export class ContentRequests {
+  readonly #deps: ContentRequestsDeps;
+  #waiting = 0;
+  #pieces = 0;
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(deps: ContentRequestsDeps) {
+    this.#deps = deps;
+  }
+
+  /** False where the agent asks for more than it may before it is answered. */
+  take(message: AgentMessageOf<'content'>): boolean {
+    const isPiece = message.request.do === 'write_artifact' || message.request.do === 'read_file';
+    if (this.#waiting >= spare || (isPiece && this.#pieces >= limits.maxContentRequests)) return false;
+    this.#waiting += 1;
+    if (isPiece) this.#pieces += 1;
+    this.#work = this.#work.then(async () => {
+      try {
+        await this.#answer(message);
+      } catch (error) {
+        this.#deps.onFailure(error);
+      } finally {
+        this.#waiting -= 1;
+        if (isPiece) this.#pieces -= 1;
+      }
+    });
+    return true;
+  }
+
+  async #answer(message: AgentMessageOf<'content'>): Promise<void> {
+    const { contents, find, reply } = this.#deps;
+    const { requestId, request } = message;
+    const attempt = find(message);
+    const answer =
+      attempt === undefined || contents === undefined
+        ? { problem: notHeld }
+        : await contents.answer(attempt, request);
+    reply({ type: 'content_reply', requestId, answer });
+  }
+}
+
+const notHeld = {
+  reason: 'transfer_failed',
+  message: 'The server does not know this attempt, and gives or takes nothing for it.',
+  advice: 'Look at the attempt that came after it.',
+} as const;

@@ -1,0 +1,57 @@
+// Bytes of what may be hostile, as an answer: with ranges, and never as something that a browser would show or run.
+import { parseByteRange } from './byte-range.ts';
+
+export interface Bytes {
+  length: number;
+  headers: Record<string, string>;
+  /** From `start` up to and not including `end`; read on as they are taken. */
+  read(range: { start: number; end: number }): AsyncGenerator<Uint8Array>;
+}
+
+/** All of it, or the one range that a Range header asks for (RFC 9110 section 14). */
+export function answerBytes(rangeHeader: string | undefined, { length, headers, read }: Bytes): Response {
+  const range = parseByteRange(rangeHeader, length);
+  const all = { 'Accept-Ranges': 'bytes', ...headers };
+  if (range.kind === 'unsatisfiable')
+    return new Response(null, { status: 416, headers: { ...all, 'Content-Range': `bytes */${length}` } });
+  const { start, end } = range.kind === 'part' ? range : { start: 0, end: length };
+  return new Response(streamOf(read({ start, end })), {
+    status: range.kind === 'part' ? 206 : 200,
+    headers: {
+      ...all,
+      'Content-Length': String(end - start),
+      ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${length}` } : {}),
+    },
+  });
+}
+
+/** Headers of a file that is saved under the last part of this name, whatever is in it. */
+export function attachmentHeaders(name: string): Record<string, string> {
+  const last = name.split('/').at(-1) ?? '';
+  // Whoever does not read RFC 8187 gets what is left of the name in ASCII.
+  const plain = last.replaceAll(/[^\w.-]/g, '_') || 'file';
+  const encoded = encodeURIComponent(last.toWellFormed()).replaceAll(
+    /['()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  return {
+    'Content-Type': 'application/octet-stream',
+    'Content-Disposition': `attachment; filename="${plain}"; filename*=UTF-8''${encoded}`,
+  };
+}
+
+function streamOf(pieces: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { value, done } = await pieces.next();
+        if (done === true) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await pieces.return(undefined);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

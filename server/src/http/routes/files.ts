@@ -1,0 +1,216 @@
+import {
+  ArtifactQuerySchema,
+  ArtifactSchema,
+  Closed,
+  CreateFileRequestSchema,
+  FileQuerySchema,
+  FileUsesSchema,
+  FinishFileRequestSchema,
+  Id,
+  limits,
+  Page,
+  StoredFileSchema,
+  UploadQuerySchema,
+} from '@opsconductor/protocol';
+import { Type } from 'typebox';
+import { callerOf } from '../../caller.ts';
+import { AppError, notFound } from '../../errors.ts';
+import { readContent } from '../../files/content-pieces.ts';
+import { deleteFile } from '../../files/delete-file.ts';
+import { getArtifact, listArtifacts } from '../../files/list-artifacts.ts';
+import { fileUses, getFile, listFiles } from '../../files/list-files.ts';
+import { createFile, type FileDeps, finishFile, uploadBytes } from '../../files/upload-file.ts';
+import type { RunKeys } from '../../runs/run-keys.ts';
+import { seeRun } from '../../runs/seen-run.ts';
+import { findContent } from '../../store/files/contents.ts';
+import { answerBytes, attachmentHeaders } from '../byte-answer.ts';
+import { type RouteSpec, route } from '../route.ts';
+
+const tag = 'files';
+const params = Closed({ id: Type.String({ format: 'uuid' }) });
+const bytesOnly = { status: 200, contentType: 'application/octet-stream' } as const;
+const downloadDescription =
+  'With HTTP ranges, as an attachment of the type application/octet-stream, whatever is in it.';
+
+export interface FileRouteDeps extends FileDeps {
+  keys: RunKeys;
+}
+
+export function fileRoutes(deps: FileRouteDeps): RouteSpec[] {
+  return [...reads(deps), ...uploads(deps), ...artifacts(deps)];
+}
+
+function reads(deps: FileRouteDeps): RouteSpec[] {
+  const { sql } = deps;
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/files',
+      permission: 'read',
+      scoped: true,
+      summary: 'List the files that were uploaded, by name',
+      tag,
+      query: FileQuerySchema,
+      success: { status: 200, schema: Page(StoredFileSchema) },
+      handle: ({ query, principal }) => listFiles(sql, query, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/files/:id',
+      permission: 'read',
+      scoped: true,
+      summary: 'Get a file, and how far its upload is',
+      tag,
+      params,
+      success: { status: 200, schema: StoredFileSchema },
+      handle: ({ params, principal }) => getFile(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/files/:id/uses',
+      permission: 'read',
+      scoped: true,
+      summary: 'List the jobs whose current version names a file',
+      tag,
+      params,
+      success: { status: 200, schema: FileUsesSchema },
+      handle: ({ params, principal }) => fileUses(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/files/:id/content',
+      permission: 'read',
+      scoped: true,
+      summary: 'Download a file',
+      description: downloadDescription,
+      tag,
+      params,
+      success: bytesOnly,
+      handle: async ({ params, principal, context }) => {
+        const file = await getFile(sql, params.id, principal.authority.reach('read'));
+        if (file.state !== 'ready')
+          throw new AppError('conflict', 'The file is still being uploaded; there is nothing whole to give.');
+        return download(deps, file, context.req.header('range'));
+      },
+    }),
+  ];
+}
+
+function uploads(deps: FileRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/files',
+      permission: 'jobs.edit',
+      scoped: true,
+      summary: 'Begin the upload of a file',
+      description:
+        'Takes the name: a file never changes, so another content needs another one. Then send its bytes (`PUT …/content`) and finish it (`POST …/finish`). What was not gone on with for a day is given up.',
+      tag,
+      body: CreateFileRequestSchema,
+      example: { name: 'app-1.4.tar', size: 10_485_760, category: 'prod' },
+      success: { status: 201, schema: StoredFileSchema },
+      handle: (request) => createFile(deps, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/files/:id/content',
+      permission: 'jobs.edit',
+      scoped: true,
+      summary: 'Send the next bytes of a file',
+      description: `From \`offset\`, which is the file’s \`receivedBytes\`: a multiple of ${limits.contentPartBytes} bytes, ${limits.maxUploadBytes} at most, or all up to its end. After a request without an answer, get the file and go on from where it stands.`,
+      tag,
+      params,
+      query: UploadQuerySchema,
+      takesBytes: true,
+      maxBodyBytes: limits.maxUploadBytes,
+      success: { status: 200, schema: StoredFileSchema },
+      handle: (request) =>
+        uploadBytes(
+          deps,
+          {
+            id: request.params.id,
+            offset: request.query.offset,
+            bytes: request.body as unknown as Uint8Array,
+          },
+          callerOf(request),
+        ),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/files/:id/finish',
+      permission: 'jobs.edit',
+      scoped: true,
+      summary: 'Finish the upload of a file, from where on steps get it',
+      description:
+        'All of it is read again, and the answer has its SHA-256. With `sha256` another one is refused. May be sent again.',
+      tag,
+      params,
+      body: FinishFileRequestSchema,
+      success: { status: 200, schema: StoredFileSchema },
+      handle: (request) => finishFile(deps, request.params.id, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/files/:id',
+      permission: 'jobs.edit',
+      scoped: true,
+      summary: 'Delete a file that no job names, or an upload that is not finished',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) => deleteFile(deps.sql, request.params.id, callerOf(request)),
+    }),
+  ];
+}
+
+function artifacts(deps: FileRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id/artifacts',
+      permission: 'read',
+      scoped: true,
+      summary: 'List the artifacts of a run',
+      description: 'Those that are whole. They are kept as long as the run.',
+      tag,
+      params: Closed({ id: Id }),
+      query: ArtifactQuerySchema,
+      success: { status: 200, schema: Page(ArtifactSchema) },
+      handle: async ({ params, query, principal }) => {
+        await seeRun(deps.sql, params.id, principal.authority);
+        return listArtifacts(deps, params.id, query, principal.authority.reach('read'));
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id/artifacts/:artifact/content',
+      permission: 'read',
+      scoped: true,
+      summary: 'Download an artifact',
+      description: downloadDescription,
+      tag,
+      params: Closed({ id: Id, artifact: Type.String({ format: 'uuid' }) }),
+      success: bytesOnly,
+      handle: async ({ params, principal, context }) => {
+        const ref = { runId: params.id, id: params.artifact };
+        const artifact = await getArtifact(deps, ref, principal.authority.reach('read'));
+        return download(deps, artifact, context.req.header('range'));
+      },
+    }),
+  ];
+}
+
+async function download(
+  { sql, masterKey }: FileRouteDeps,
+  { id, name }: { id: string; name: string },
+  range: string | undefined,
+): Promise<Response> {
+  const content = await findContent(sql, id);
+  if (content === undefined) throw notFound('File');
+  return answerBytes(range, {
+    length: content.size,
+    headers: { ...attachmentHeaders(name), 'X-Content-SHA256': content.sha256 ?? '' },
+    read: (bytes) => readContent(sql, masterKey, content, bytes),
+  });
+}

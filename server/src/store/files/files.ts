@@ -1,0 +1,135 @@
+// Files that users upload.
+import { generalCategory } from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { containsPattern, decodeCursor } from '../database/cursor.ts';
+import { jobWithin } from '../people/visibility.ts';
+
+export interface FileRow {
+  id: string;
+  name: string;
+  description: string;
+  categoryId: number;
+  category: string;
+  size: number;
+  parts: number;
+  sha256: string | null;
+  jobCount: number;
+  createdAt: Date;
+  createdBy: string | null;
+  lastUsedAt: Date | null;
+}
+
+export async function insertFile(
+  tx: Tx,
+  file: { id: string; name: string; description: string; categoryId: number; createdBy: number },
+): Promise<void> {
+  await tx`insert into files ${tx(file, 'id', 'name', 'description', 'categoryId', 'createdBy')}`;
+}
+
+export async function countFiles(db: Queryable): Promise<number> {
+  const [row] = await db<{ count: number }[]>`select count(*)::int as count from files`;
+  return row?.count ?? 0;
+}
+
+export async function findFile(
+  db: Queryable,
+  id: string,
+  reaches: readonly Reach[],
+): Promise<FileRow | undefined> {
+  const [row] = await db<FileRow[]>`
+    ${selectFiles(db)} where f.id = ${id} and ${jobWithin(db, reaches, 'f.category_id')}`;
+  return row;
+}
+
+/** Locks a file; undefined where there is none. */
+export async function lockFile(tx: Tx, id: string): Promise<{ id: string } | undefined> {
+  const [row] = await tx<{ id: string }[]>`select id from files where id = ${id} for update`;
+  return row;
+}
+
+/** By name, one more than `limit` where there are more. */
+export async function listFiles(
+  sql: Sql,
+  { search, limit, cursor }: { search?: string; limit: number; cursor?: string },
+  reaches: readonly Reach[],
+): Promise<FileRow[]> {
+  const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string'] as const);
+  const pattern = search === undefined ? undefined : containsPattern(search);
+  return sql<FileRow[]>`
+    ${selectFiles(sql)} where ${jobWithin(sql, reaches, 'f.category_id')}
+      and ${pattern === undefined ? sql`true` : sql`(f.name ilike ${pattern} or f.description ilike ${pattern})`}
+      and ${after === undefined ? sql`true` : sql`f.name > ${after[0]}`}
+    order by f.name limit ${limit + 1}`;
+}
+
+function selectFiles(db: Queryable) {
+  return db`
+    select f.id, f.name, f.description, f.category_id, c.name as category, k.size, k.parts,
+      encode(k.sha256, 'hex') as sha256, f.created_at, u.name as created_by, f.last_used_at,
+      (select count(*)::int from (${usesOf(db, db`f.name`)}) used) as job_count
+    from files f join contents k on k.id = f.id join categories c on c.id = f.category_id
+    left join users u on u.id = f.created_by`;
+}
+
+/** Jobs whose current version names a file. */
+function usesOf(db: Queryable, name: ReturnType<Queryable>) {
+  return db`
+    select j.id, j.name, j.category_id from job_versions v join jobs j on j.id = v.job_id and j.version = v.version
+    where v.file_names @> array[${name}] and j.deleted_at is null`;
+}
+
+export async function listFileUses(
+  db: Queryable,
+  name: string,
+  reaches: readonly Reach[],
+  limit: number,
+): Promise<{ jobId: number; name: string; category: string }[]> {
+  return db<{ jobId: number; name: string; category: string }[]>`
+    select j.id as job_id, j.name, c.name as category
+    from (${usesOf(db, db`${name}::text`)}) j join categories c on c.id = j.category_id
+    where ${jobWithin(db, reaches)} order by j.name, j.id limit ${limit}`;
+}
+
+export async function deleteFile(tx: Tx, id: string): Promise<void> {
+  await tx`delete from files where id = ${id}`;
+}
+
+export async function countFilesIn(tx: Tx, categoryId: number): Promise<number> {
+  const [row] = await tx<{ count: number }[]>`
+    select count(*)::int as count from files where category_id = ${categoryId}`;
+  return row?.count ?? 0;
+}
+
+export async function moveFiles(tx: Tx, from: readonly number[], to: string): Promise<void> {
+  await tx`
+    update files set category_id = (select id from categories where name = ${to})
+    where category_id = any(${from as number[]}::bigint[])`;
+}
+
+/**
+ * A whole file by its name or id, where the job of a step may use it: one in general, or in the job's category or
+ * one that this lies in.
+ */
+export async function findUsableFile(
+  db: Queryable,
+  stepId: number,
+  by: { name: string } | { id: string },
+): Promise<{ id: string; sha256: string; size: number } | undefined> {
+  const [row] = await db<{ id: string; sha256: string; size: number }[]>`
+    select f.id, encode(k.sha256, 'hex') as sha256, k.size
+    from job_run_steps st join job_runs r on r.id = st.job_run_id join jobs j on j.id = r.job_id
+    join categories jc on jc.id = j.category_id
+    join files f on ${'name' in by ? db`f.name = ${by.name}` : db`f.id = ${by.id}`}
+    join contents k on k.id = f.id
+    where st.id = ${stepId} and k.sha256 is not null
+      and (f.category_id in (${generalCategory.id}, jc.id) or f.category_id = any(jc.ancestor_ids))`;
+  return row;
+}
+
+/** Once an hour is enough to tell which files nobody uses. */
+export async function noteFileUse(db: Queryable, id: string): Promise<void> {
+  await db`
+    update files set last_used_at = clock_timestamp() where id = ${id}
+      and (last_used_at is null or last_used_at < clock_timestamp() - interval '1 hour')`;
+}
