@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -95,6 +95,23 @@ test('no root holds the agent’s keys, or the policy itself', async () => {
     expect(await t.refusal(`file_roots: [${path}]`)).toContain('lie in each other');
   expect(await t.refusal(`file_roots: [${t.etc}]`)).toContain('holds the policy file');
   expect(await t.read(`file_roots: [{path: ${t.etc}, access: read}]`)).toMatchObject({ fileRoots: [{}] });
+});
+
+test('a directory is not for reading only by one name and for writing by another', async () => {
+  const t = await setup();
+  const inner = join(t.files, 'kept');
+  await mkdir(inner);
+  const [link, innerLink] = [join(t.dir, 'link'), join(t.files, 'link')];
+  for (const path of [link, innerLink]) await symlink(inner, path);
+  for (const path of [link, innerLink])
+    expect(await t.refusal(`file_roots: [${t.files}, {path: ${path}, access: read}]`)).toContain(
+      `${path} may be read only, and leads to ${inner} in ${t.files}, which may be written. Name the directory itself`,
+    );
+  expect(await t.refusal(`file_roots: [{path: ${t.files}, access: read}, ${link}]`)).toContain(
+    'may be written',
+  );
+  await t.read(`file_roots: [${t.files}, {path: ${inner}, access: read}]`);
+  await t.read(`file_roots: [${link}, ${t.files}]`);
 });
 
 test('a file that others may change is refused, and one that is not there', async () => {

@@ -52,6 +52,7 @@ export async function readPolicy(file: string, dataDir: string): Promise<AgentPo
     );
   }
   for (const [at, root] of fileRoots.entries()) await checkRoot(root, `file_roots[${at}]`, file, dataDir);
+  await checkTogether(fileRoots);
   return { fileRoots, rules, source: { file, lineOf: parsed.lineOf } };
 }
 
@@ -111,6 +112,25 @@ async function checkRoot(root: FileRoot, at: string, file: string, dataDir: stri
     throw new AgentError(
       `${at} of the policy file: ${root.path} holds the policy file itself.`,
       'Keep the policy file elsewhere: steps could else change what they are allowed.',
+    );
+  }
+}
+
+/** By one name a directory must not be for reading only while it may be written by another. */
+async function checkTogether(roots: readonly FileRoot[]): Promise<void> {
+  const real = await Promise.all(roots.map(async (root) => ({ ...root, real: await realpath(root.path) })));
+  for (const [at, root] of real.entries()) {
+    const other = real.find(
+      (one) =>
+        one.mayWrite !== root.mayWrite &&
+        isInside(root.real, one.real) &&
+        !(isInside(root.path, one.path) && root.real === one.real + root.path.slice(one.path.length)),
+    );
+    if (other === undefined) continue;
+    const [ours, theirs] = root.mayWrite ? ['be written', 'be read only'] : ['be read only', 'be written'];
+    throw new AgentError(
+      `file_roots[${at}] of the policy file: ${root.path} may ${ours}, and leads to ${root.real} in ${other.path}, which may ${theirs}.`,
+      `Name the directory itself: ${root.real}.`,
     );
   }
 }

@@ -44,6 +44,8 @@ interface Item {
   there: Entry | undefined;
   /** From the top of what is transferred. */
   relative: string;
+  /** Paths of the directories of the source that it was found in, from the top. */
+  above: readonly string[];
 }
 
 export class TreeCopy {
@@ -65,7 +67,7 @@ export class TreeCopy {
   async copy({ from, entry, to, toName, there }: Ends): Promise<void> {
     this.#tops = { from: pathIn(from, entry?.name), to: pathIn(to, toName) };
     if (entry !== undefined && toName !== undefined) {
-      await this.#entry({ entry, from, to, toName, there, relative: '' }, 0);
+      await this.#entry({ entry, from, to, toName, there, relative: '', above: [] }, 0);
       return;
     }
     if (entry?.kind === 'file') throw fileError({ code: 'EISDIR' }, '', to.path, 'replaced');
@@ -85,15 +87,15 @@ export class TreeCopy {
     there: Entry | undefined,
   ): Promise<void> {
     const { plan, report } = this.#options;
-    if (toName === undefined) return this.#contents(from, to, '', false, 0);
+    if (toName === undefined) return this.#contents(from, to, { relative: '', isNew: false, above: [] }, 0);
     if (there === undefined) {
       report.count('directories');
-      if (plan.dryRun) return this.#contents(from, to, '', true, 0);
+      if (plan.dryRun) return this.#contents(from, to, { relative: '', isNew: true, above: [] }, 0);
       await makeIfMissing(to, toName, plan.directoryMode ?? 0o755);
     }
     const inside = await to.enter(toName);
     try {
-      await this.#contents(from, inside, '', there === undefined, 0);
+      await this.#contents(from, inside, { relative: '', isNew: there === undefined, above: [] }, 0);
     } finally {
       await inside.close();
     }
@@ -102,8 +104,7 @@ export class TreeCopy {
   async #contents(
     from: Directory,
     to: Directory,
-    relative: string,
-    isNew: boolean,
+    { relative, isNew, above }: Pick<Item, 'relative' | 'above'> & { isNew: boolean },
     depth: number,
   ): Promise<void> {
     const { conduct, plan, report } = this.#options;
@@ -133,6 +134,7 @@ export class TreeCopy {
           toName: entry.name,
           there: there.get(sameName(to, entry.name)),
           relative: path,
+          above: [...above, from.path],
         };
         if (isSafeName(entry.name) && isReadable(entry.name))
           work.push(this.#watched(await this.#roomFor(item, depth)));
@@ -274,7 +276,7 @@ export class TreeCopy {
       // Where nothing is made there is nothing to enter either.
       const inside = isNew && plan.dryRun ? to : await withRetries(conduct, () => to.enter(toName));
       try {
-        await this.#contents(source, inside, item.relative, isNew, depth);
+        await this.#contents(source, inside, { ...item, isNew }, depth);
       } finally {
         if (inside !== to) await inside.close();
       }
@@ -340,6 +342,7 @@ export class TreeCopy {
     const found = await item.from.follow(item.entry.name, { write: false });
     if (found === undefined) throw linkNotFollowed(item.entry.name);
     try {
+      if (item.above.includes(pathIn(found.directory, found.entry.name))) throw linkInCircle(item.entry.name);
       await this.#entry({ ...item, from: found.directory, entry: found.entry }, depth + 1);
     } finally {
       await found.directory.close();
@@ -452,6 +455,13 @@ function tooMuch(name: string, size: number, maxBytes: number): TransferError {
     message: `With the ${size} bytes of ${shownPath(name)} there would be more than ${maxBytes} in all.`,
     advice: 'Leave some out with exclude, or transfer it in several steps.',
   });
+}
+
+function linkInCircle(name: string): TransferError {
+  return refused(
+    `${shownPath(name)} is a symbolic link to a directory that it lies in: followed, it would never end.`,
+    'Leave it out with exclude, or set symlinks to copy or skip.',
+  );
 }
 
 function tooDeep(path: string): TransferError {

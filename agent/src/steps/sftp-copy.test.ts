@@ -4,7 +4,7 @@ import { chmod, lstat, mkdir, readdir, readFile, readlink, stat, symlink, utimes
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { sshTest } from '../ssh/sshd-setup.ts';
-import { setupTransfers } from './sftp-setup.ts';
+import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 
 const mode = async (path: string) => ((await lstat(path)).mode & 0o7777).toString(8);
 
@@ -61,19 +61,56 @@ sshTest('a file goes up and comes back, as large as it is', async () => {
   expect(await readdir(join(t.local, 'back'))).toEqual(['app.tar']);
 });
 
-sshTest('a tree goes up, comes back and is the same', async () => {
+const oddNames = [
+  'a\nnew line "and" \u{1F600}',
+  'tab\tand \\ backslash',
+  '-rf',
+  ' spaces around ',
+  "it's; $(touch x) `y` *?[a]",
+  '\u00e9 composed',
+  'e\u0301 decomposed',
+  'Case',
+  'case',
+  '\u202egnp.exe',
+  '...',
+  'x'.repeat(255),
+];
+
+/** 2,000 entries: directories to a depth of five, files of all sizes and modes, links, odd names. */
+async function putTree(t: SftpSetup, top: string): Promise<void> {
+  const directories = [top];
+  let seed = 1;
+  const random = (below: number) => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed % below;
+  };
+  const sizes = [0, 1, 100, 4_096, 40_000];
+  for (let n = 0; n < 2_000; n += 1) {
+    const parent = directories[random(directories.length)] ?? top;
+    const name = `${oddNames[n] ?? `entry ${n}`}`;
+    const path = `${parent}/${name}`;
+    const kind = random(10);
+    if (kind === 0 && path.split('/').length < 7) {
+      directories.push(path);
+      await mkdir(join(t.local, path), { recursive: true });
+    } else if (kind === 1) {
+      await mkdir(join(t.local, parent), { recursive: true });
+      await symlink(random(2) === 0 ? 'nowhere' : 'entry 1', join(t.local, path));
+    } else {
+      const file = await t.put('local', path, Buffer.alloc(sizes[random(sizes.length)] ?? 0, name));
+      await chmod(file, 0o400 + random(0o400));
+      await utimes(file, 1_500_000_000 + n, 1_500_000_000 + n);
+    }
+  }
+  await t.put('local', `${top}/large`, Buffer.alloc(9_000_000, 'large'));
+  // Whoever fills and reads them must be able to.
+  for (const path of directories.slice(1))
+    await chmod(join(t.local, path), 0o500 + 0o200 * random(2) + random(0o100));
+}
+
+sshTest('a tree of 2,000 entries goes up, comes back and is the same', async () => {
   const t = await setupTransfers();
-  for (let n = 0; n < 60; n += 1) await t.put('local', `site/d${n % 7}/e${n % 3}/file ${n}`, `content ${n}`);
-  await t.put('local', 'site/empty file', '');
-  await t.put('local', 'site/a\nnew line "and" \u{1F600}', 'odd name');
-  await t.put('local', 'site/-rf', 'an option');
-  await t.put('local', 'site/large', Buffer.alloc(900_000, 'x'));
-  await mkdir(join(t.local, 'site/empty'));
-  await symlink('d1/e1', join(t.local, 'site/link'));
-  await symlink('nowhere', join(t.local, 'site/dangling'));
-  await chmod(join(t.local, 'site/empty'), 0o700);
-  await chmod(join(t.local, 'site/-rf'), 0o755);
-  await utimes(join(t.local, 'site/large'), 1_500_000_000, 1_500_000_000);
+  await putTree(t, 'site');
   const keep = { preserve_permissions: true, preserve_times: true };
   const up = await t.run('upload', {
     local_path: join(t.local, 'site'),
@@ -82,6 +119,7 @@ sshTest('a tree goes up, comes back and is the same', async () => {
   });
   expect(up.outcome).toMatchObject({ status: 'succeeded' });
   const before = await treeOf(join(t.local, 'site'));
+  expect(before).toHaveLength(2_001);
   expect(await treeOf(join(t.remote, 'site'))).toEqual(before);
   const down = await t.run('download', {
     local_path: join(t.local, 'back'),
@@ -90,8 +128,45 @@ sshTest('a tree goes up, comes back and is the same', async () => {
   });
   expect(down.outcome).toMatchObject({ status: 'succeeded' });
   expect(await treeOf(join(t.local, 'back'))).toEqual(before);
-  expect(down.report?.totals).toMatchObject({ created: 64, links: 2, failed: 0 });
+  expect(down.report?.totals).toEqual(up.report?.totals);
 });
+
+sshTest.each(['upload', 'download'] as const)(
+  'a link that leads in a circle fails alone when an %s follows links, and what leads elsewhere is copied',
+  async (type) => {
+    const t = await setupTransfers();
+    const side = type === 'upload' ? ('local' as const) : ('remote' as const);
+    await t.put(side, 'set/a/f', 'x');
+    await t.put(side, 'other/g', 'y');
+    const at = (path: string) => join(t[side], path);
+    for (const name of ['again', 'once more']) await symlink('..', at(`set/a/${name}`));
+    await symlink('../../other', at('set/a/elsewhere'));
+    await symlink('a', at('set/beside'));
+    const { outcome, report } = await t.run(type, {
+      local_path: join(t.local, 'set'),
+      remote_path: join(t.remote, 'set'),
+      symlinks: 'follow',
+    });
+    expect(outcome).toMatchObject({
+      status: 'failed',
+      reason: 'path_refused',
+      message: expect.stringContaining('would never end'),
+    });
+    // By way of `beside` the circle is found too.
+    expect(report?.totals).toMatchObject({ created: 4, failed: 4 });
+    const copied = side === 'local' ? t.remote : t.local;
+    expect((await readdir(join(copied, 'set'), { recursive: true })).sort()).toEqual([
+      'a',
+      'a/elsewhere',
+      'a/elsewhere/g',
+      'a/f',
+      'beside',
+      'beside/elsewhere',
+      'beside/elsewhere/g',
+      'beside/f',
+    ]);
+  },
+);
 
 sshTest('nothing outside the roots is read or written, by dots or by links', async () => {
   const t = await setupTransfers();

@@ -1,0 +1,136 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { ContentAnswer, ContentRequest } from '@opsconductor/protocol';
+import { expect } from 'vitest';
+import { sshTest } from '../ssh/sshd-setup.ts';
+import { setupTransfers } from '../steps/sftp-setup.ts';
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+const noPolicy = () => ({ fileRoots: [] });
+const refused = (reason: 'path_missing' | 'no_space' | 'checksum_mismatch'): ContentAnswer => ({
+  problem: { reason, message: `It is ${reason}.`, advice: 'Mend it.' },
+});
+
+/** A server with one file, that takes artifacts. */
+function server(file: Buffer) {
+  const taken = new Map<string, Buffer>();
+  const kept = new Map<string, string>();
+  return {
+    kept,
+    taken,
+    async answer(request: ContentRequest): Promise<ContentAnswer> {
+      switch (request.do) {
+        case 'find_file':
+          if (request.name !== 'app.tar') return refused('path_missing');
+          return { file: { id: 'f', sha256: sha256(file), size: file.length } };
+        case 'read_file':
+          return { data: file.toString('base64') };
+        case 'open_artifact':
+          taken.set(request.name, Buffer.alloc(0));
+          return { artifact: { id: request.name, parts: 0 } };
+        case 'write_artifact': {
+          const before = taken.get(request.artifact) ?? Buffer.alloc(0);
+          taken.set(request.artifact, Buffer.concat([before, Buffer.from(request.data, 'base64')]));
+          return { artifact: { id: request.artifact, parts: request.part + 1 } };
+        }
+        case 'close_artifact':
+          kept.set(request.artifact, request.sha256);
+          return { artifact: { id: request.artifact, parts: 1 } };
+      }
+    },
+  };
+}
+
+const leftIn = async (local: string, name: string) => readdir(join(dirname(local), name));
+
+sshTest.each(['upload', 'copy'] as const)(
+  'an %s takes a file of the server, without any policy and with a mode of its own',
+  async (type) => {
+    const t = await setupTransfers({}, noPolicy);
+    const bytes = randomBytes(70_000);
+    const { answer } = server(bytes);
+    const config = { file: 'app.tar', remote_path: `${t.remote}/` };
+    const { outcome, report } = await t.run(type, config, { askServer: answer });
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect((await readFile(join(t.remote, 'app.tar'))).equals(bytes)).toBe(true);
+    expect((await stat(join(t.remote, 'app.tar'))).mode & 0o777).toBe(0o644);
+    expect(report?.rows).toMatchObject([
+      { localPath: 'file app.tar', remotePath: join(t.remote, 'app.tar') },
+    ]);
+    expect(await leftIn(t.local, 'files/held')).toEqual([]);
+  },
+);
+
+sshTest('where there is no SFTP a file of the server is copied by SCP', async () => {
+  const t = await setupTransfers({ config: ['Subsystem sftp /bin/false'] }, noPolicy);
+  const { answer } = server(Buffer.from('by scp'));
+  const config = { file: 'app.tar', remote_path: join(t.remote, 'app.tar') };
+  expect((await t.run('copy', config, { askServer: answer })).outcome).toMatchObject({ status: 'succeeded' });
+  expect(await readFile(join(t.remote, 'app.tar'), 'utf8')).toBe('by scp');
+});
+
+sshTest('a file that the server does not give is told before anything is begun on the target', async () => {
+  const t = await setupTransfers({}, noPolicy);
+  const { answer } = server(Buffer.from('x'));
+  const begun: string[] = [];
+  const more = {
+    askServer: answer,
+    beforeStart: async () => {
+      begun.push('it');
+    },
+  };
+  const { outcome } = await t.run('upload', { file: 'other.tar', remote_path: join(t.remote, 'a') }, more);
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'path_missing' });
+  expect(begun).toEqual([]);
+});
+
+sshTest('what is downloaded becomes artifacts by its paths, links left out, and stays nowhere', async () => {
+  const t = await setupTransfers({}, noPolicy);
+  const bytes = randomBytes(600_000);
+  await t.put('remote', 'logs/deep/large', bytes);
+  await t.put('remote', 'logs/empty', '');
+  await mkdir(join(t.remote, 'logs/none'));
+  const { answer, kept, taken } = server(Buffer.alloc(0));
+  const config = { remote_path: join(t.remote, 'logs'), artifact: true };
+  const { outcome, stdout } = await t.run('download', config, { askServer: answer });
+  expect(outcome).toMatchObject({ status: 'succeeded' });
+  expect(stdout).toContain('2 artifacts kept with the run.');
+  expect(Object.fromEntries(kept)).toEqual({
+    'logs/deep/large': sha256(bytes),
+    'logs/empty': sha256(Buffer.alloc(0)),
+  });
+  expect(taken.get('logs/deep/large')?.equals(bytes)).toBe(true);
+  expect(await leftIn(t.local, 'artifacts')).toEqual([]);
+});
+
+sshTest.each(['open_artifact', 'write_artifact', 'close_artifact'] as const)(
+  'a server that refuses %s makes the step fail with its reason, and nothing stays behind',
+  async (refusing) => {
+    const t = await setupTransfers({}, noPolicy);
+    await t.put('remote', 'log', 'a line');
+    const { answer, kept } = server(Buffer.alloc(0));
+    const askServer = async (request: ContentRequest) =>
+      request.do === refusing ? refused('no_space') : answer(request);
+    const config = { remote_path: join(t.remote, 'log'), artifact: true };
+    const { outcome } = await t.run('download', config, { askServer });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'no_space', message: 'It is no_space.' });
+    expect(kept.size).toBe(0);
+    expect(await leftIn(t.local, 'artifacts')).toEqual([]);
+  },
+);
+
+sshTest('a cancel ends the handing over, also where the server says nothing', async () => {
+  const t = await setupTransfers({}, noPolicy);
+  await t.put('remote', 'log', 'a line');
+  const stop = new AbortController();
+  const askServer = (): Promise<ContentAnswer> =>
+    new Promise((_, reject) => {
+      stop.signal.addEventListener('abort', () => reject(stop.signal.reason));
+      stop.abort({ cause: 'cancelled', killGraceMs: 1_000 });
+    });
+  const config = { remote_path: join(t.remote, 'log'), artifact: true };
+  const { outcome } = await t.run('download', config, { askServer, signal: stop.signal });
+  expect(outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+  expect(await leftIn(t.local, 'artifacts')).toEqual([]);
+});

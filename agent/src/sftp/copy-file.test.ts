@@ -1,0 +1,153 @@
+// Faults at each stage of a file, by sides that are kept in memory: what real servers and disks do of this is in
+// steps/sftp-faults.test.ts.
+import { createHash } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { ChunkBuffers, chunkBytes } from './chunk-buffers.ts';
+import { type Conduct, copyFile } from './copy-file.ts';
+import { temporaryName, temporaryPrefix } from './temporary-name.ts';
+import { TransferError, type TransferReason } from './transfer-error.ts';
+import type { Directory, Sink, Source } from './tree.ts';
+
+const stages = [
+  'open source',
+  'open sink',
+  'space',
+  'read',
+  'write',
+  'look again',
+  'hash',
+  'commit',
+] as const;
+type Stage = (typeof stages)[number];
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+const fault = (reason: TransferReason) =>
+  new TransferError({ reason, message: reason, advice: 'Mend it.', retryable: reason === 'transfer_cut' });
+/** Large enough to be gone on with: what came last of a broken one is not counted on. */
+const content = Buffer.alloc(24 * chunkBytes + 17, 'what is copied, again and again');
+
+/** A side whose stages fail when they are told to. */
+class Side {
+  readonly files = new Map<string, Buffer>();
+  fails: { stage: Stage; reason: TransferReason; times: number } | undefined;
+  moved = 0;
+
+  at(stage: Stage): void {
+    if (this.fails?.stage !== stage || this.fails.times === 0) return;
+    this.fails.times -= 1;
+    throw fault(this.fails.reason);
+  }
+
+  directory(): Directory {
+    const own = {
+      path: '/side',
+      openSource: async (name: string) => this.#source(name),
+      openSink: async (name: string, { resumeKey }: { resumeKey?: string }) => this.#sink(name, resumeKey),
+      freeBytes: async () => {
+        this.at('space');
+        return undefined;
+      },
+    };
+    return own as unknown as Directory;
+  }
+
+  #source(name: string): Source {
+    this.at('open source');
+    const bytes = this.files.get(name) ?? Buffer.alloc(0);
+    return {
+      size: bytes.length,
+      mode: 0o644,
+      mtimeS: 1,
+      read: async (buffer, length, position) => {
+        this.at('read');
+        return bytes.copy(buffer, 0, position, position + length);
+      },
+      hash: async (length) => sha256(bytes.subarray(0, length)),
+      hasChanged: async () => {
+        this.at('look again');
+        return false;
+      },
+      close: async () => {},
+    };
+  }
+
+  #sink(name: string, resumeKey: string | undefined): Sink {
+    this.at('open sink');
+    const temporary = temporaryName(resumeKey);
+    const keptBytes = this.files.get(temporary)?.length ?? 0;
+    const written = Buffer.alloc(content.length);
+    this.files.get(temporary)?.copy(written);
+    this.files.set(temporary, written.subarray(0, keptBytes));
+    return {
+      keptBytes,
+      write: async (buffer, length, position) => {
+        // Most of it is there by then.
+        if (position > 20 * chunkBytes) this.at('write');
+        buffer.copy(written, position, 0, length);
+        const before = this.files.get(temporary)?.length ?? 0;
+        this.files.set(temporary, written.subarray(0, Math.max(before, position + length)));
+        this.moved += length;
+      },
+      hash: async (length) => {
+        this.at('hash');
+        return sha256((this.files.get(temporary) ?? Buffer.alloc(0)).subarray(0, length));
+      },
+      commit: async (_, size) => {
+        this.at('commit');
+        this.files.set(name, (this.files.get(temporary) ?? Buffer.alloc(0)).subarray(0, size));
+        this.files.delete(temporary);
+      },
+      discard: async (keep) => {
+        if (!keep) this.files.delete(temporary);
+      },
+    };
+  }
+}
+
+const conduct: Conduct = {
+  buffers: new ChunkBuffers(),
+  rateLimit: undefined,
+  signal: new AbortController().signal,
+  verify: 'checksum',
+  resume: true,
+  retries: 0,
+  ends: 'test',
+  moved: () => {},
+};
+
+function setup(fails: NonNullable<Side['fails']>) {
+  const side = new Side();
+  side.files.set('from', content);
+  side.files.set('to', Buffer.from('old'));
+  side.fails = fails;
+  const ends = { from: side.directory(), fromName: 'from', to: side.directory(), toName: 'to' };
+  return { side, copy: { ...ends, attributes: () => ({}) } };
+}
+
+function expectWhole(side: Side): void {
+  expect(sha256(side.files.get('to') ?? Buffer.alloc(0))).toBe(sha256(content));
+  expect([...side.files.keys()].filter((name) => name.startsWith(temporaryPrefix))).toEqual([]);
+}
+
+test.each(stages)(
+  'a fault at the stage "%s" leaves the old file, and the next copy is whole',
+  async (stage) => {
+    const { side, copy } = setup({ stage, reason: 'no_space', times: 1 });
+    await expect(copyFile(copy, conduct)).rejects.toMatchObject({ reason: 'no_space' });
+    expect(side.files.get('to')?.toString()).toBe('old');
+    side.moved = 0;
+    expect(await copyFile(copy, conduct)).toMatchObject({ size: content.length, movedBytes: side.moved });
+    expectWhole(side);
+    // What was sound of it is not sent again.
+    if (stage === 'write') expect(side.moved).toBeLessThan(content.length);
+  },
+);
+
+test('a cut is tried again, as often as it may be', async () => {
+  const twice = setup({ stage: 'commit', reason: 'transfer_cut', times: 2 });
+  await expect(copyFile(twice.copy, { ...conduct, retries: 1 })).rejects.toMatchObject({
+    reason: 'transfer_cut',
+  });
+  const once = setup({ stage: 'commit', reason: 'transfer_cut', times: 1 });
+  await copyFile(once.copy, { ...conduct, retries: 1 });
+  expectWhole(once.side);
+});
