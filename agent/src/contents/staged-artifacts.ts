@@ -9,6 +9,8 @@ import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
 
 const { contentPartBytes } = limits;
+/** Each waits for its answers: several fill the time that these take. */
+const artifactsAtATime = 4;
 
 export interface ArtifactSending {
   ask: AskServer;
@@ -51,8 +53,22 @@ export async function sendArtifacts(directory: string, sending: ArtifactSending)
   };
   await visit('');
   if (files.length > limits.maxArtifactsPerAttempt) throw tooMany(files.length);
-  for (const name of files.sort()) await sendArtifact(join(directory, name), name, sending);
-  return files.length;
+  const waiting = files.sort();
+  const count = waiting.length;
+  let hasFailed = false;
+  const send = async () => {
+    for (let name = waiting.shift(); name !== undefined && !hasFailed; name = waiting.shift()) {
+      await sendArtifact(join(directory, name), name, sending).catch((error: unknown) => {
+        hasFailed = true;
+        throw error;
+      });
+    }
+  };
+  // All of them, also when one has failed: nothing is under way when the directory is removed.
+  const ends = await Promise.allSettled(Array.from({ length: artifactsAtATime }, send));
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  return count;
 }
 
 async function sendArtifact(path: string, name: string, sending: ArtifactSending): Promise<void> {
