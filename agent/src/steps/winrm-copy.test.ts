@@ -53,6 +53,7 @@ async function setup() {
     },
     maySurvive: false,
     signal: controller.signal,
+    askServer: () => Promise.reject(new Error('There is no server')),
     beforeStart: async () => {},
     checkAddresses: () => {},
   };
