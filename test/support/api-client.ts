@@ -135,11 +135,11 @@ export class ApiClient {
           headers: {
             // As most clients say: a server that refuses a body then still reads the rest, and its answer arrives.
             connection: 'keep-alive',
-            ...more,
             ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
             ...(body === undefined
               ? {}
               : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+            ...more,
           },
         },
         resolve,
