@@ -6,13 +6,23 @@ import { type Conduct, copyFile, withRetries } from './copy-file.ts';
 import { isDifferent, mayReplace } from './decide.ts';
 import type { Ends } from './find-ends.ts';
 import { isReadable, isSafeName } from './safe-name.ts';
-import { shownPath } from './shown-path.ts';
 import { Slots } from './slots.ts';
 import { temporaryPrefix } from './temporary-name.ts';
 import { fileError, TransferError } from './transfer-error.ts';
 import type { TransferPlan } from './transfer-plan.ts';
 import type { TransferReport } from './transfer-report.ts';
-import type { Attributes, Directory, Entry } from './tree.ts';
+import type { Attributes, Directory, Entry, Source } from './tree.ts';
+import {
+  badName,
+  linkInCircle,
+  linkLeadsOut,
+  linkNotFollowed,
+  linkRefused,
+  nameTaken,
+  notTransferred,
+  tooDeep,
+  tooMuch,
+} from './tree-refusals.ts';
 
 const filesAtATime = 48;
 const largeFilesAtATime = 3;
@@ -112,7 +122,7 @@ export class TreeCopy {
     let entries: Entry[];
     let there: Map<string, Entry>;
     try {
-      if (depth > maxDepth) throw tooDeep(from.path);
+      if (depth > maxDepth) throw tooDeep(from.path, maxDepth);
       [entries, there] = await withRetries(conduct, () =>
         Promise.all([from.list(), isNew ? new Map<string, Entry>() : entriesOf(to)]),
       );
@@ -121,6 +131,8 @@ export class TreeCopy {
       return;
     }
     const work: Promise<void>[] = [];
+    /** Names that a side may take for one another. */
+    const likely = new Map<string, string>();
     try {
       for (const entry of entries) {
         if (this.#isOver) break;
@@ -136,9 +148,20 @@ export class TreeCopy {
           relative: path,
           above: [...above, from.path],
         };
-        if (isSafeName(entry.name) && isReadable(entry.name))
-          work.push(this.#watched(await this.#roomFor(item, depth)));
-        else report.fail(path, badName(entry.name), this.#row(item));
+        if (!isSafeName(entry.name) || !isReadable(entry.name)) {
+          report.fail(path, badName(entry.name), this.#row(item));
+          continue;
+        }
+        const alike = likely.get(folded(entry.name));
+        likely.set(folded(entry.name), entry.name);
+        if (alike !== undefined) {
+          await Promise.allSettled(work);
+          if (await isTaken(item, alike, plan)) {
+            report.fail(path, nameTaken(entry.name, alike), this.#row(item));
+            continue;
+          }
+        }
+        work.push(this.#watched(await this.#roomFor(item, depth)));
       }
     } finally {
       await Promise.allSettled(work);
@@ -180,7 +203,7 @@ export class TreeCopy {
       if (item.entry.kind === 'file') await this.#file(item);
       else if (item.entry.kind === 'directory') await this.#directory(item, depth);
       else if (item.entry.kind === 'link') await this.#link(item, depth);
-      else throw notTransferred(item);
+      else throw notTransferred(item.entry.name);
     } catch (error) {
       conduct.signal.throwIfAborted();
       if (endsAll(error)) throw error;
@@ -218,7 +241,7 @@ export class TreeCopy {
           fromName: entry.name,
           to,
           toName,
-          attributes: (source) => this.#attributes(source.mode, source.mtimeS, there),
+          attributes: (source) => this.#attributes(source, there),
         },
         conduct,
       );
@@ -250,6 +273,7 @@ export class TreeCopy {
     const attributes = {
       ...(plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {}),
       ...(plan.preserveTimes && entry.mtimeS !== there.mtimeS ? { mtimeS: entry.mtimeS } : {}),
+      ...this.#ownerOf(entry, there),
     };
     if (Object.keys(attributes).length === 0) {
       report.count('unchanged');
@@ -291,22 +315,32 @@ export class TreeCopy {
   /** Those of a directory that was filled; undefined where they stay. */
   #directoryAttributes(entry: Entry, there: Entry | undefined): Attributes | undefined {
     const { plan } = this.#options;
-    const times = plan.preserveTimes ? { mtimeS: entry.mtimeS } : {};
+    const others = {
+      ...(plan.preserveTimes ? { mtimeS: entry.mtimeS } : {}),
+      ...this.#ownerOf(entry, there),
+    };
     if (there === undefined) {
       const own = plan.preservePermissions ? entry.mode : entry.mode & 0o755;
-      return { mode: plan.directoryMode ?? own, ...times };
+      return { mode: plan.directoryMode ?? own, ...others };
     }
     const mode = plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {};
-    const isAny = Object.keys(mode).length > 0 || plan.preserveTimes;
-    return isAny ? { ...mode, ...times } : undefined;
+    const all = { ...mode, ...others };
+    return Object.keys(all).length > 0 ? all : undefined;
   }
 
   /** As scp does where nothing is said: the source's bits, but nobody else may write. What is replaced keeps its own. */
-  #attributes(sourceMode: number, mtimeS: number, there: Entry | undefined): Attributes {
+  #attributes(source: Pick<Source, 'mode' | 'mtimeS' | 'owner'>, there: Entry | undefined): Attributes {
     const { fileMode, preservePermissions, preserveTimes } = this.#options.plan;
-    const kept = there?.kind === 'file' ? there.mode : sourceMode & 0o755;
-    const mode = fileMode ?? (preservePermissions ? sourceMode : kept);
-    return preserveTimes ? { mode, mtimeS } : { mode };
+    const kept = there?.kind === 'file' ? there.mode : source.mode & 0o755;
+    const mode = fileMode ?? (preservePermissions ? source.mode : kept);
+    return { mode, ...(preserveTimes ? { mtimeS: source.mtimeS } : {}), ...this.#ownerOf(source, undefined) };
+  }
+
+  /** The owner that it is to get; nothing where it stays, or has it already. */
+  #ownerOf({ owner }: Pick<Entry, 'owner'>, there: Entry | undefined): Pick<Attributes, 'owner'> {
+    if (this.#options.plan.preserveOwner !== true || owner === undefined) return {};
+    const has = there?.owner?.uid === owner.uid && there.owner.gid === owner.gid;
+    return has ? {} : { owner };
   }
 
   async #link(item: Item, depth: number): Promise<void> {
@@ -383,6 +417,21 @@ async function entriesOf(directory: Directory): Promise<Map<string, Entry>> {
   return new Map((await directory.list()).map((entry) => [sameName(directory, entry.name), entry]));
 }
 
+/** What names have in common that differ in case, or in how their letters are composed. */
+function folded(name: string): string {
+  return name.normalize('NFC').toLowerCase();
+}
+
+/** Whether the destination has by this name what was just put there by a name that is like it. */
+async function isTaken(
+  { to, toName, there }: Item,
+  alike: string,
+  { dryRun }: TransferPlan,
+): Promise<boolean> {
+  if (sameName(to, toName) === sameName(to, alike)) return true;
+  return !dryRun && there === undefined && (await to.look(toName)) !== undefined;
+}
+
 function sameName(directory: Directory, name: string): string {
   return directory.sameName?.(name) ?? name;
 }
@@ -411,66 +460,4 @@ export function leadsOut(relative: string, target: string): boolean {
   const named = parts.findIndex((part) => part !== '..');
   const above = named === -1 ? parts : parts.slice(0, named);
   return above.length >= relative.split('/').length || parts.lastIndexOf('..') >= above.length;
-}
-
-function badName(name: string): TransferError {
-  return refused(
-    isSafeName(name) ? 'Its name is no UTF-8 text.' : 'The server tells of a name that leads elsewhere.',
-    'Rename it, or leave it out with exclude.',
-  );
-}
-
-function notTransferred({ entry }: Item): TransferError {
-  return new TransferError({
-    reason: 'transfer_failed',
-    message: `${entry.name} is a device, a pipe or a socket, which is not transferred.`,
-    advice: 'Leave it out with exclude.',
-  });
-}
-
-function linkRefused(name: string): TransferError {
-  return refused(
-    `${name} is a symbolic link, and symlinks is fail.`,
-    'Choose another value of symlinks, or exclude it.',
-  );
-}
-
-function linkLeadsOut(target: string): TransferError {
-  return refused(
-    `It is a symbolic link that may lead out of what is transferred (to ${target}).`,
-    'Set symlinks to follow to get what it leads to, or to skip.',
-  );
-}
-
-function linkNotFollowed(name: string): TransferError {
-  return refused(
-    `${name} is a symbolic link that leads nowhere, or where nothing may be read.`,
-    'Correct the link, allow what it leads to in the policy file of the agent, or set symlinks to skip.',
-  );
-}
-
-function tooMuch(name: string, size: number, maxBytes: number): TransferError {
-  return new TransferError({
-    reason: 'no_space',
-    message: `With the ${size} bytes of ${shownPath(name)} there would be more than ${maxBytes} in all.`,
-    advice: 'Leave some out with exclude, or transfer it in several steps.',
-  });
-}
-
-function linkInCircle(name: string): TransferError {
-  return refused(
-    `${shownPath(name)} is a symbolic link to a directory that it lies in: followed, it would never end.`,
-    'Leave it out with exclude, or set symlinks to copy or skip.',
-  );
-}
-
-function tooDeep(path: string): TransferError {
-  return refused(
-    `${path} is more than ${maxDepth} directories deep.`,
-    'Look for links that lead in circles, or transfer a directory further below.',
-  );
-}
-
-function refused(message: string, advice: string): TransferError {
-  return new TransferError({ reason: 'path_refused', message, advice });
 }

@@ -20,7 +20,17 @@ import { hashBytes } from './hash-bytes.ts';
 import { assertSafeName, isReadable } from './safe-name.ts';
 import { temporaryName } from './temporary-name.ts';
 import { fileError, TransferError } from './transfer-error.ts';
-import type { Attributes, Directory, Entry, EntryKind, Place, Sink, SinkOptions, Source } from './tree.ts';
+import type {
+  Attributes,
+  Directory,
+  Entry,
+  EntryKind,
+  Owner,
+  Place,
+  Sink,
+  SinkOptions,
+  Source,
+} from './tree.ts';
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const where = 'on the agent';
@@ -197,6 +207,7 @@ class LocalSource implements Source {
   readonly size: number;
   readonly mode: number;
   readonly mtimeS: number;
+  readonly owner: Owner;
   readonly #handle: FileHandle;
   readonly #stats: Stats;
   readonly #path: string;
@@ -208,6 +219,7 @@ class LocalSource implements Source {
     this.size = stats.size;
     this.mode = stats.mode & 0o7777;
     this.mtimeS = Math.floor(stats.mtimeMs / 1_000);
+    this.owner = ownerOf(stats);
   }
 
   read(buffer: Buffer, length: number, position: number): Promise<number> {
@@ -270,15 +282,12 @@ class LocalSink implements Sink {
     );
   }
 
-  async commit({ mode, mtimeS }: Attributes, size: number): Promise<void> {
+  async commit({ mode, ...others }: Attributes, size: number): Promise<void> {
     const { handle, temporary, final, path } = this.#writing;
     try {
       // An earlier try may have left more than there is now.
       if (this.keptBytes > size) await handle.truncate(size);
-      await setAttributes(handle, {
-        mode: mode ?? this.#writing.mode,
-        ...(mtimeS === undefined ? {} : { mtimeS }),
-      });
+      await setAttributes(handle, { mode: mode ?? this.#writing.mode, ...others });
       await handle.close();
       await rename(temporary, final);
     } catch (error) {
@@ -314,7 +323,8 @@ async function openTemporary(
   });
 }
 
-async function setAttributes(handle: FileHandle, { mode, mtimeS }: Attributes): Promise<void> {
+async function setAttributes(handle: FileHandle, { mode, mtimeS, owner }: Attributes): Promise<void> {
+  if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
   if (mode !== undefined) await handle.chmod(mode & modeMask);
   if (mtimeS !== undefined) await handle.utimes(mtimeS, mtimeS);
 }
@@ -341,7 +351,12 @@ function entryOf(name: string, stats: Stats): Entry {
     size: stats.size,
     mode: stats.mode & 0o7777,
     mtimeS: Math.floor(stats.mtimeMs / 1_000),
+    owner: ownerOf(stats),
   };
+}
+
+function ownerOf({ uid, gid }: Stats): Owner {
+  return { uid, gid };
 }
 
 function kindOf(stats: Stats): EntryKind {

@@ -6,10 +6,10 @@ import { hashBytes } from './hash-bytes.ts';
 import { remoteHash } from './remote-hash.ts';
 import { assertSafeName, isSafeName } from './safe-name.ts';
 import type { SftpLink } from './sftp-link.ts';
-import { type FileAttributes, NotReplaced, type SftpSession } from './sftp-session.ts';
+import { type FileAttributes, NotReplaced, type SetAttributes, type SftpSession } from './sftp-session.ts';
 import { temporaryName } from './temporary-name.ts';
 import { fileError, sftpStatus, TransferError } from './transfer-error.ts';
-import type { Attributes, Directory, Entry, EntryKind, Sink, SinkOptions, Source } from './tree.ts';
+import type { Attributes, Directory, Entry, EntryKind, Owner, Sink, SinkOptions, Source } from './tree.ts';
 
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
 // Of SSH_FXP_OPEN.
@@ -162,6 +162,7 @@ class RemoteSource implements Source {
   readonly size: number;
   readonly mode: number;
   readonly mtimeS: number;
+  readonly owner: Owner | undefined;
   readonly #file: OpenFile;
 
   constructor(file: OpenFile, attributes: FileAttributes) {
@@ -169,6 +170,7 @@ class RemoteSource implements Source {
     this.size = attributes.size;
     this.mode = attributes.mode & modeMask;
     this.mtimeS = attributes.mtime;
+    this.owner = ownerOf(attributes);
   }
 
   read(buffer: Buffer, length: number, position: number): Promise<number> {
@@ -214,12 +216,9 @@ class RemoteSink implements Sink {
     return hashOf(this.#file, length);
   }
 
-  async commit({ mode, mtimeS }: Attributes, size: number): Promise<void> {
+  async commit({ mode, ...others }: Attributes, size: number): Promise<void> {
     const { session, handle, path, final } = this.#file;
-    const attributes = {
-      mode: mode ?? this.#file.mode,
-      ...(mtimeS === undefined ? {} : { mtimeS }),
-    };
+    const attributes = { mode: mode ?? this.#file.mode, ...others };
     try {
       // A server takes requests in order: none of these waits for the one before.
       const [, found] = await Promise.all([
@@ -321,20 +320,28 @@ async function hashOf(file: OpenFile, length: number): Promise<string> {
   return there ?? hashBytes(length, (buffer, wanted, position) => readFully(file, buffer, wanted, position));
 }
 
-function sftpAttributes({ mode, mtimeS }: Attributes): { mode?: number; mtime?: number; atime?: number } {
+function sftpAttributes({ mode, mtimeS, owner }: Attributes): SetAttributes {
   return {
     ...(mode === undefined ? {} : { mode: mode & modeMask }),
     ...(mtimeS === undefined ? {} : { mtime: mtimeS, atime: mtimeS }),
+    ...owner,
   };
 }
 
-function entryOf(name: string, { mode, size, mtime }: FileAttributes, longname?: string): Entry {
+/** Servers may leave it out. */
+function ownerOf({ uid, gid }: Partial<FileAttributes>): Owner | undefined {
+  return uid === undefined || gid === undefined ? undefined : { uid, gid };
+}
+
+function entryOf(name: string, attributes: FileAttributes, longname?: string): Entry {
+  const { mode, size, mtime } = attributes;
   return {
     name,
     kind: kindOf(mode, longname),
     size: size ?? 0,
     mode: (mode ?? 0) & modeMask,
     mtimeS: mtime ?? 0,
+    owner: ownerOf(attributes),
   };
 }
 

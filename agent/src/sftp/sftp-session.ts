@@ -7,7 +7,17 @@ const posixRename = 'posix-rename@openssh.com';
 const statvfs = 'statvfs@openssh.com';
 
 /** Of what SFTP says of a file; servers may leave any of it out. */
-export type FileAttributes = Pick<Stats, 'mode' | 'size' | 'mtime' | 'uid'>;
+export type FileAttributes = Pick<Stats, 'mode' | 'size' | 'mtime' | 'uid' | 'gid'>;
+
+/** What is set of a file; user and group go together. */
+export interface SetAttributes {
+  mode?: number;
+  mtime?: number;
+  atime?: number;
+  size?: number;
+  uid?: number;
+  gid?: number;
+}
 
 /** How much of one directory is taken. */
 export interface ListBounds {
@@ -81,10 +91,7 @@ export class SftpSession {
     return this.#ask((done) => this.#sftp.stat(path, done));
   }
 
-  setAttributes(
-    to: string | Buffer,
-    attributes: { mode?: number; mtime?: number; atime?: number },
-  ): Promise<void> {
+  setAttributes(to: string | Buffer, attributes: SetAttributes): Promise<void> {
     return this.#act((done) =>
       typeof to === 'string'
         ? this.#sftp.setstat(to, attributes as never, done)

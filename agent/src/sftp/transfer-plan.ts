@@ -14,6 +14,7 @@ export interface TransferPlan {
   compare: 'time' | 'checksum';
   preservePermissions: boolean;
   preserveTimes: boolean;
+  preserveOwner?: boolean;
   /** Permission bits in place of those of the source. */
   fileMode: number | undefined;
   directoryMode: number | undefined;

@@ -11,11 +11,20 @@ export interface Entry {
   mode: number;
   /** Modification time in whole seconds, as SFTP has it. */
   mtimeS: number;
+  /** Where the side has numbers for them. */
+  owner?: Owner | undefined;
+}
+
+/** User and group, by number. */
+export interface Owner {
+  uid: number;
+  gid: number;
 }
 
 export interface Attributes {
   mode?: number;
   mtimeS?: number;
+  owner?: Owner;
 }
 
 /** A file that is read. */
@@ -23,6 +32,7 @@ export interface Source {
   readonly size: number;
   readonly mode: number;
   readonly mtimeS: number;
+  readonly owner?: Owner | undefined;
   /** Bytes that were read; fewer than asked for at the end of the file only. */
   read(buffer: Buffer, length: number, position: number): Promise<number>;
   /** SHA-256 of the first bytes, in hex. */

@@ -1,6 +1,17 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, symlinkSync } from 'node:fs';
-import { chmod, lstat, mkdir, readdir, readFile, readlink, stat, symlink, utimes } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  stat,
+  symlink,
+  utimes,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { sshTest } from '../ssh/sshd-setup.ts';
@@ -167,6 +178,28 @@ sshTest.each(['upload', 'download'] as const)(
     ]);
   },
 );
+
+const asRoot = process.getuid?.() === 0;
+sshTest('owners come along where they may be given, and are told of where not', async ({ skip }) => {
+  if (!asRoot) skip('only root gives files to others');
+  const t = await setupTransfers();
+  for (const side of ['remote', 'local'] as const) {
+    await t.put(side, 'set/d/f', 'x');
+    for (const path of ['set/d', 'set/d/f']) await chown(join(t[side], path), 12_345, 23_456);
+  }
+  const config = { local_path: join(t.local, 'back'), remote_path: join(t.remote, 'set') };
+  const down = await t.run('download', { ...config, preserve_owner: true });
+  expect(down.outcome).toMatchObject({ status: 'succeeded' });
+  for (const path of ['back/d', 'back/d/f'])
+    expect(await stat(join(t.local, path))).toMatchObject({ uid: 12_345, gid: 23_456 });
+  const up = await t.run('upload', {
+    local_path: join(t.local, 'set'),
+    remote_path: join(t.remote, 'up'),
+    preserve_owner: true,
+  });
+  expect(up.outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
+  expect(await readdir(join(t.remote, 'up'), { recursive: true })).toEqual(['d']);
+});
 
 sshTest('nothing outside the roots is read or written, by dots or by links', async () => {
   const t = await setupTransfers();

@@ -26,6 +26,7 @@ export function copyPlan(direction: Direction, config: SftpUploadConfig | SftpDo
     compare: 'time',
     preservePermissions: config.preserve_permissions ?? false,
     preserveTimes: config.preserve_times ?? false,
+    preserveOwner: 'preserve_owner' in config && config.preserve_owner === true,
     // A file of the server has no permissions of its own.
     fileMode: modeOf(config.mode ?? ('file' in config && config.file !== undefined ? '0644' : undefined)),
     directoryMode: modeOf(config.directory_mode),
@@ -48,6 +49,7 @@ export function syncPlan(config: SftpSyncConfig): TransferPlan {
     preservePermissions: config.preserve_permissions ?? true,
     // The next comparison goes by them.
     preserveTimes: true,
+    preserveOwner: config.preserve_owner ?? false,
     fileMode: undefined,
     directoryMode: undefined,
     isSync: true,

@@ -96,6 +96,12 @@ export const preserveTimesField = Flag(
   'Whether files and directories get the modification times of the source',
 );
 
+export const preserveOwnerField = Flag(
+  false,
+  'Preserve owner',
+  'Whether files and directories get user and group of the source, by number; the destination must let its user do that, as it lets root',
+);
+
 const Mode = (title: string, description: string) =>
   Type.Optional(Type.String({ pattern: '^[0-7]{3,4}$', title, description }));
 export const modeFields = {

@@ -1,0 +1,81 @@
+// What of a tree goes wrong by its names, on sides that are directories of this machine.
+import { mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { copyPlan } from '../steps/sftp-plan.ts';
+import { ChunkBuffers } from './chunk-buffers.ts';
+import { TreeCopy } from './copy-tree.ts';
+import { LocalTree } from './local-tree.ts';
+import { TransferReport } from './transfer-report.ts';
+import type { Directory } from './tree.ts';
+
+async function setup() {
+  const dir = await realpath(await mkdtemp(join(tmpdir(), 'opsconductor-names-')));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  for (const name of ['from', 'to']) await mkdir(join(dir, name));
+  const tree = new LocalTree({ fileRoots: [{ path: dir, mayWrite: true }] });
+  const at = async (name: string) => {
+    const { parent } = await tree.locate(join(dir, name, 'x'), { write: true, create: false });
+    onTestFinished(() => parent.close());
+    return parent;
+  };
+  return {
+    dir,
+    put: (name: string) => writeFile(join(dir, 'from', name), name),
+    async copy(plan: object, seen: (directory: Directory) => Directory = (directory) => directory) {
+      const report = new TransferReport();
+      const conduct = {
+        ...{ buffers: new ChunkBuffers(), rateLimit: undefined, signal: new AbortController().signal },
+        ...{ verify: 'size' as const, resume: false, retries: 0, ends: '', moved: () => {} },
+      };
+      const paths = { local_path: '/from', remote_path: '/to' };
+      const copy = new TreeCopy({
+        plan: { ...copyPlan('pull', { ...paths, overwrite: 'different' }), ...plan },
+        conduct,
+        report,
+        progress: { found: () => {}, began: () => {}, ended: () => {} },
+      });
+      const ends = { from: await at('from'), entry: undefined, to: seen(await at('to')), toName: undefined };
+      await copy.copy({ ...ends, there: undefined });
+      return report;
+    },
+  };
+}
+
+/** As a side that does not tell capital letters from small ones has it, and does not say so. */
+function caseless(directory: Directory): Directory {
+  return new Proxy(directory, {
+    get(target, key) {
+      const value = Reflect.get(target, key) as unknown;
+      if (typeof value !== 'function') return value;
+      return (name: unknown, ...others: unknown[]) =>
+        Reflect.apply(value, target, [typeof name === 'string' ? name.toLowerCase() : name, ...others]);
+    },
+  });
+}
+
+test('names that differ in case alone are all copied where they are names of their own', async () => {
+  const t = await setup();
+  for (const name of ['README', 'readme', 'ReadMe']) await t.put(name);
+  expect((await t.copy({})).totals).toMatchObject({ created: 3, failed: 0 });
+  expect((await t.copy({})).totals).toMatchObject({ created: 0, failed: 0 });
+});
+
+test('where they are one name, one is copied and the others fail', async () => {
+  const t = await setup();
+  for (const name of ['README', 'readme', 'other']) await t.put(name);
+  const { totals, commonReason, firstFailure } = await t.copy({}, caseless);
+  expect(totals).toMatchObject({ created: 2, failed: 1 });
+  expect(commonReason).toBe('file_exists');
+  expect(firstFailure?.error.message).toContain('are one name at the destination');
+  expect((await readdir(join(t.dir, 'to'))).sort()).toEqual(['other', 'readme']);
+});
+
+test('no more than the given number of bytes is copied', async () => {
+  const t = await setup();
+  for (const name of ['aaaa', 'bbbb', 'cccc']) await t.put(name);
+  const { totals, commonReason } = await t.copy({ maxBytes: 8 });
+  expect(totals).toMatchObject({ created: 2, failed: 1 });
+  expect(commonReason).toBe('no_space');
+});

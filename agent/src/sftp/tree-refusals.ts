@@ -1,0 +1,74 @@
+// Why something of a tree is not transferred, in words that a person can act on.
+import { isSafeName } from './safe-name.ts';
+import { shownPath } from './shown-path.ts';
+import { TransferError } from './transfer-error.ts';
+
+export function badName(name: string): TransferError {
+  return refused(
+    isSafeName(name) ? 'Its name is no UTF-8 text.' : 'The server tells of a name that leads elsewhere.',
+    'Rename it, or leave it out with exclude.',
+  );
+}
+
+export function nameTaken(name: string, other: string): TransferError {
+  return new TransferError({
+    reason: 'file_exists',
+    message: `${shownPath(name)} and ${shownPath(other)} are one name at the destination, which has the other one.`,
+    advice: 'Rename one of them, or leave it out with exclude.',
+  });
+}
+
+export function notTransferred(name: string): TransferError {
+  return new TransferError({
+    reason: 'transfer_failed',
+    message: `${shownPath(name)} is a device, a pipe or a socket, which is not transferred.`,
+    advice: 'Leave it out with exclude.',
+  });
+}
+
+export function linkRefused(name: string): TransferError {
+  return refused(
+    `${name} is a symbolic link, and symlinks is fail.`,
+    'Choose another value of symlinks, or exclude it.',
+  );
+}
+
+export function linkLeadsOut(target: string): TransferError {
+  return refused(
+    `It is a symbolic link that may lead out of what is transferred (to ${target}).`,
+    'Set symlinks to follow to get what it leads to, or to skip.',
+  );
+}
+
+export function linkNotFollowed(name: string): TransferError {
+  return refused(
+    `${name} is a symbolic link that leads nowhere, or where nothing may be read.`,
+    'Correct the link, allow what it leads to in the policy file of the agent, or set symlinks to skip.',
+  );
+}
+
+export function tooMuch(name: string, size: number, maxBytes: number): TransferError {
+  return new TransferError({
+    reason: 'no_space',
+    message: `With the ${size} bytes of ${shownPath(name)} there would be more than ${maxBytes} in all.`,
+    advice: 'Leave some out with exclude, or transfer it in several steps.',
+  });
+}
+
+export function linkInCircle(name: string): TransferError {
+  return refused(
+    `${shownPath(name)} is a symbolic link to a directory that it lies in: followed, it would never end.`,
+    'Leave it out with exclude, or set symlinks to copy or skip.',
+  );
+}
+
+export function tooDeep(path: string, maxDepth: number): TransferError {
+  return refused(
+    `${shownPath(path)} is more than ${maxDepth} directories deep.`,
+    'Look for links that lead in circles, or transfer a directory further below.',
+  );
+}
+
+function refused(message: string, advice: string): TransferError {
+  return new TransferError({ reason: 'path_refused', message, advice });
+}
