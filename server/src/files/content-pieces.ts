@@ -18,7 +18,7 @@ export async function beginContent(
   { id, owner, size }: { id: string; owner: 'file' | 'artifact'; size: number },
 ): Promise<void> {
   const dataKey = newDataKey();
-  await insertContent(tx, { id, owner, size, dataKey: wrapDataKey(masterKey, dataKey, keyContext(id)) });
+  await insertContent(tx, { id, owner, size, dataKey: wrapDataKey(masterKey, dataKey, contentKeyContext(id)) });
   dataKey.fill(0);
 }
 
@@ -94,10 +94,11 @@ export async function digestOfContent(
 }
 
 function keyOf(masterKey: MasterKey, { id, dataKey }: Pick<ContentRow, 'id' | 'dataKey'>): Buffer {
-  return unwrapDataKey(masterKey, dataKey, keyContext(id));
+  return unwrapDataKey(masterKey, dataKey, contentKeyContext(id));
 }
 
-function keyContext(id: string): string {
+/** Binds the wrapped data key of a content to it. */
+export function contentKeyContext(id: string): string {
   return `content/${id}`;
 }
 

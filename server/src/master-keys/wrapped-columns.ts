@@ -1,5 +1,6 @@
 // Every column of keys that the master key wraps, and what each wrap is bound to.
 import { serverKeyContext } from '../auth/open-installation.ts';
+import { contentKeyContext } from '../files/content-pieces.ts';
 import { importKeyContext } from '../jobs/bundles/seal-import.ts';
 import { jobKeyContext } from '../jobs/seal-definition.ts';
 import { runKeyContext } from '../runs/run-keys.ts';
@@ -24,4 +25,5 @@ export const wrappedColumns: readonly (WrappedColumn & { contextOf(boundTo: stri
     contextOf: (jobId) => runKeyContext(Number(jobId)),
   },
   { table: 'job_imports', column: 'data_key', isBytes: false, idType: 'uuid', contextOf: importKeyContext },
+  { table: 'contents', column: 'data_key', isBytes: false, idType: 'uuid', contextOf: contentKeyContext },
 ];
