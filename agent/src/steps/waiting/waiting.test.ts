@@ -21,6 +21,7 @@ async function setup<Config>(type: (pool: SshPool) => StepType<Config>, account:
     output: sink,
     transfers: { progress: () => {}, report: () => {} },
     maySurvive: true,
+    askServer: () => Promise.reject(new Error('There is no server')),
     signal: controller.signal,
     beforeStart: async (how) => void begun.push(how),
     checkAddresses: () => {},
