@@ -81,7 +81,9 @@ export class ApiClient {
     for (let offset = 0; offset < bytes.length; offset += limits.maxUploadBytes) {
       const piece = bytes.subarray(offset, offset + limits.maxUploadBytes);
       const path = `/api/v1/files/${id}/content?offset=${offset}`;
-      const { status, text } = await this.send('PUT', path, piece, { 'content-type': 'application/octet-stream' });
+      const { status, text } = await this.send('PUT', path, piece, {
+        'content-type': 'application/octet-stream',
+      });
       if (status !== 200) throw new Error(`PUT ${path} was answered ${status}: ${text}`);
     }
     return this.made<StoredFile>(`/api/v1/files/${id}/finish`);

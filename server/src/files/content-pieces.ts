@@ -18,7 +18,12 @@ export async function beginContent(
   { id, owner, size }: { id: string; owner: 'file' | 'artifact'; size: number },
 ): Promise<void> {
   const dataKey = newDataKey();
-  await insertContent(tx, { id, owner, size, dataKey: wrapDataKey(masterKey, dataKey, contentKeyContext(id)) });
+  await insertContent(tx, {
+    id,
+    owner,
+    size,
+    dataKey: wrapDataKey(masterKey, dataKey, contentKeyContext(id)),
+  });
   dataKey.fill(0);
 }
 
