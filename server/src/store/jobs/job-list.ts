@@ -163,7 +163,7 @@ export function fits(sql: Queryable, filter: JobFilter, reaches: readonly Reach[
 
 /** Of the last run, by the table that keeps it (migration 0016): to look for it among the runs takes longer by far. */
 function lastResultIn(sql: Queryable, lastResults: readonly string[]): Condition {
-  const never = sql`not exists (select from job_last_runs l where l.job_id = j.id)`;
+  const never = sql`(not j.has_run and not exists (select from job_last_runs l where l.job_id = j.id))`;
   const statuses = lastResults.filter((one) => one !== 'none');
   if (statuses.length === 0) return never;
   const ran = sql`exists (select from job_last_runs l

@@ -1,4 +1,4 @@
-// The newest run of each job beside the jobs (migration 0016): at every moment what a look at the runs would find.
+// The newest run of each job beside the jobs (migrations 0016 and 0029): at every moment what a look at the runs would find.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -27,7 +27,10 @@ async function untruths() {
     select * from (select distinct on (job_id) job_id, id as run_id, status from job_runs order by job_id, id desc) r
       full join job_last_runs l using (job_id)
      where (r.run_id, r.status) is distinct from (l.run_id, l.status)`;
-  return [...rows];
+  // Jobs that never ran are looked for among those that are not said to have run.
+  const missed = await t.sql`
+    select id as said_to_have_run from jobs j where has_run and not exists (select from job_runs r where r.job_id = j.id)`;
+  return [...rows, ...missed];
 }
 const last = async (jobId: number) =>
   (await t.sql`select run_id, status from job_last_runs where job_id = ${jobId}`)[0];
@@ -46,6 +49,10 @@ test('a run that starts is the last one, and what becomes of it is the last resu
   await setStatus(t.sql, second, 'succeeded');
   await remove(t.sql, first);
   expect(await last(job(0))).toEqual({ runId: second, status: 'succeeded' });
+  expect(await t.sql`select id from jobs where not has_run order by id`).toEqual([
+    { id: job(1) },
+    { id: job(2) },
+  ]);
 });
 
 test('where the last run is deleted, the one before it takes its place; without one there is none', async () => {
@@ -55,6 +62,7 @@ test('where the last run is deleted, the one before it takes its place; without 
   expect(await last(job(0))).toEqual({ runId: ids[2], status: 'cancelled' });
   await remove(t.sql, ...ids, other as number);
   expect(await t.sql`select from job_last_runs`).toHaveLength(0);
+  expect(await untruths()).toEqual([]);
 });
 
 test('an older run does not matter, whatever becomes of it', async () => {
