@@ -22,6 +22,7 @@ async function prepare() {
     ensureAnsible,
     ensureChromium,
     ensureNetworkTools,
+    ensureOtherSshd,
     ensureShells,
     ensureSshd,
     ensureSudo,
@@ -35,6 +36,10 @@ async function prepare() {
   } else say(`  OpenSSH server: ${sshd.path}`);
   const sudo = await ensureSudo(options);
   if ('missing' in sudo) untried.notes.push(`becoming another user by sudo: ${sudo.missing}`);
+  for (const name of ['dropbear', 'tinyssh']) {
+    const server = await ensureOtherSshd(name, options);
+    if ('missing' in server) untried.notes.push(`targets that run ${name}: ${server.missing}`);
+  }
   const chromium = await ensureChromium(options);
   if ('missing' in chromium) untried.notes.push(`the console in a browser: ${chromium.missing}`);
   else say(`  Chromium: ${chromium.path}`);

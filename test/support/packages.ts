@@ -22,6 +22,12 @@ interface Package {
 
 const sshd: Package = { name: 'openssh-server', paths: ['usr/sbin/sshd'] };
 const sudo: Package = { name: 'sudo', paths: ['usr/bin/sudo'] };
+/** Other SSH servers than OpenSSH. */
+const otherSshds = {
+  dropbear: { name: 'dropbear-bin', paths: ['usr/sbin/dropbear'] },
+  tinyssh: { name: 'tinysshd', paths: ['usr/sbin/tinysshd'] },
+} satisfies Record<string, Package>;
+export type OtherSshd = keyof typeof otherSshds;
 const chromium: Package = { name: 'chromium', paths: ['usr/lib/chromium/chromium', 'usr/bin/chromium'] };
 const ansible: Package = { name: 'ansible-core', paths: ['usr/bin/ansible-inventory'] };
 const haproxy: Package = { name: 'haproxy', paths: ['usr/sbin/haproxy'] };
@@ -63,6 +69,11 @@ export function ensureSshd(options: EnsureOptions = {}): Promise<Ensured> {
 export async function ensureSudo(options: EnsureOptions = {}): Promise<Ensured> {
   if (process.getuid?.() !== 0) return { missing: 'sudo is installed by root' };
   return ensure(sudo, options);
+}
+
+/** The path of another SSH server, or why there is none. */
+export function ensureOtherSshd(name: OtherSshd, options: EnsureOptions = {}): Promise<Ensured> {
+  return ensure(otherSshds[name], options);
 }
 
 /** The path of Chromium, or why there is none. */
@@ -174,6 +185,7 @@ const installScript = `
 case "$1" in
   openssh-server) units="ssh.service ssh.socket" ;;
   haproxy) units=haproxy.service ;;
+  tinysshd) units=tinysshd.socket ;;
   krb5-kdc) units=krb5-kdc.service ;;
   krb5-admin-server) units=krb5-admin-server.service ;;
   *) units= ;;

@@ -95,7 +95,7 @@ export function accountsMissing(): string | undefined {
 let accountsPossible: boolean | undefined;
 
 /** Lays a folder over /etc. Not file by file: a file that somebody replaces loses what is mounted on it. */
-function overlayEtc(dir: string): string {
+export function overlayEtc(dir: string): string {
   return `mount -t overlay overlay -o lowerdir=${dir}:/etc /etc`;
 }
 
@@ -301,7 +301,8 @@ function writeHostKey(dir: string, type: HostKeyType): string {
   return pair.public.trim();
 }
 
-function writeUserDatabase(dir: string, account: FixtureAccount): void {
+/** Adds the account to a copy of the machine's user database, below `dir`/etc. */
+export function writeUserDatabase(dir: string, account: FixtureAccount): void {
   const uid = account.uid ?? 20001;
   const home = join(dir, 'home');
   mkdirSync(home);
@@ -366,7 +367,7 @@ function kill(pid: number, signal: 'SIGKILL' | 'SIGSTOP' = 'SIGKILL'): void {
   }
 }
 
-function freePort(host: string): Promise<number> {
+export function freePort(host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);

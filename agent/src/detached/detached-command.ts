@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
 import type { Become } from '../ssh/become/become.ts';
 import { plainShellFor } from '../ssh/become/become-shell.ts';
-import type { SshConnection } from '../ssh/connection.ts';
+import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, OpenRequest, SshPool } from '../ssh/pool.ts';
 import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec-attempt.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec-script.ts';
@@ -147,13 +147,23 @@ export class DetachedCommand implements RunningCommand {
     const timer = this.#keepTelling(lease.channel);
     try {
       lease.channel.write(start?.script ?? readScript({ name, nonce, collector, ...kept.written() }));
-      return await this.#listen(lease, new ReadStream(nonce));
+      const last = await this.#listen(lease, new ReadStream(nonce));
+      return last ?? (start === undefined ? undefined : this.#notOurShell(lease));
     } finally {
       clearInterval(timer);
       signal.removeEventListener('abort', onClose);
       lease.channel.close();
       lease.release();
     }
+  }
+
+  /** Of a start that said nothing: where the shell has ended by itself, it was none that reads a script. */
+  #notOurShell({ channel, connection }: Lease<ClientChannel>): ReadEvent | undefined {
+    const code = exitOf(channel)?.code;
+    // From 128 on a signal ended it, which may have been at any moment.
+    if (!connection.open || this.seenOn !== undefined || typeof code !== 'number' || code >= 128)
+      return undefined;
+    return { is: 'refused', why: 'its login shell ended without reading what was sent' };
   }
 
   /** How far the output is stored for good, so that the target can let go of it. */

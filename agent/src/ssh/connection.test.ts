@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { text } from 'node:stream/consumers';
 import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
@@ -285,6 +286,20 @@ test('giving up while connecting closes the socket', async () => {
   await expect(attempt).rejects.toThrow('enough');
   await closed;
   expect(closed).toBeDefined();
+});
+
+sshTest('an IPv6 address is dialled, also through a jump host', async ({ skip }) => {
+  const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
+    all?.some(({ address }) => address === '::1'),
+  );
+  if (!hasIpv6) skip('this machine has no IPv6');
+  const t = await setupSshd({ address: '::1' });
+  const checked: (readonly string[])[] = [];
+  const options = { checkAddresses: (addresses: readonly string[]) => void checked.push(addresses) };
+  await t.connect(options);
+  const jump = { target: { ...t.target, name: 'hop' }, credential: t.credential, checkAddresses: () => {} };
+  await t.connect(options, { jumps: [jump] });
+  expect(checked).toEqual([['::1'], ['::1']]);
 });
 
 sshTest('a lost connection is noticed, and opens nothing more', async () => {

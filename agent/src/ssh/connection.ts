@@ -52,6 +52,14 @@ export interface ChannelExit {
   signal: string | undefined;
 }
 
+// RFC 4254, section 8. What is sent is neither echoed nor taken for keys, so that a script arrives as it is.
+const rawTerminal = {
+  term: 'xterm',
+  cols: 120,
+  rows: 40,
+  modes: { ECHO: 0, ICANON: 0, ISIG: 0, IEXTEN: 0, ICRNL: 0, IXON: 0, OPOST: 0 },
+} satisfies ssh2.PseudoTtyOptions;
+
 const exits = new WeakMap<ClientChannel, ChannelExit>();
 
 /** Of what a channel's `exit` event tells. The name of a signal is any text that the server likes. */
@@ -114,10 +122,14 @@ export class SshConnection {
     return this.#open;
   }
 
-  /** Starts `command` through the user's login shell. Rejects with `channel_refused` or `connection_lost`. */
-  exec(command: string): Promise<ClientChannel> {
+  /**
+   * Starts `command` through the user's login shell. Rejects with `channel_refused` or `connection_lost`.
+   *
+   * @param pty with a terminal, which passes on every byte as it is until a program in it says otherwise.
+   */
+  exec(command: string, { pty = false }: { pty?: boolean } = {}): Promise<ClientChannel> {
     return this.#channel((done) =>
-      this.#client.exec(command, (error, channel) => {
+      this.#client.exec(command, pty ? { pty: rawTerminal } : {}, (error, channel) => {
         // The end may come in the very bytes that say that it began.
         channel?.once('exit', (...exit: [number | null, string?]) =>
           exits.set(channel, channelExit(...exit)),
@@ -199,8 +211,7 @@ export async function connectSsh(
   // First, since a key that can't be read needs no connection.
   const authentication = new Authentication(credential, target.algorithms);
   const { stream, startedAt } = await openPort(target, options);
-  const socket = stream instanceof Socket ? writeTurnsWhole(stream) : stream;
-  return await handshake(target, socket, authentication, startedAt, options);
+  return await handshake(target, writeTurnsWhole(stream), authentication, startedAt, options);
 }
 
 /** Connects to a target's port, and no further. Rejects as `connectSsh` does. */
@@ -284,9 +295,10 @@ export async function dial(
 
 /**
  * ssh2 writes length, packet and tag of each message apart, and without Nagle's algorithm each would be a segment of
- * its own: what is written in one turn leaves together.
+ * its own: what is written in one turn leaves together. Through a jump host it must: ssh2 is in the middle of a message
+ * then, in buffers that all its ChaCha20 connections share, and the outer one would write over them.
  */
-function writeTurnsWhole(socket: Socket): Socket {
+function writeTurnsWhole<Stream extends Duplex>(socket: Stream): Stream {
   const write = socket.write.bind(socket) as (...written: unknown[]) => boolean;
   let corked = false;
   socket.write = (...written: unknown[]) => {

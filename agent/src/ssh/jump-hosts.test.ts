@@ -1,6 +1,7 @@
 // Ways through jump hosts, on real sshds: what is told apart, and what is shared.
+import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { JumpHost } from '../steps/step-type.ts';
 import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
 
@@ -73,6 +74,25 @@ sshTest('targets behind one jump host share a connection to it, which goes once 
     release();
   }
   await expect.poll(() => pool.connections).toBe(0);
+});
+
+sshTest('ChaCha20 goes through ChaCha20', async () => {
+  const t = await setupSshd({ config: ['Ciphers chacha20-poly1305@openssh.com'] });
+  const connection = await t.connect({}, { jumps: [jumpOf(t, 'outer'), jumpOf(t, 'inner')] });
+  const channel = await connection.exec('cat');
+  const sent = 'x'.repeat(300_000);
+  channel.end(sent);
+  expect(await text(channel)).toBe(sent);
+});
+
+sshTest('what is no SSH server behind a jump host, or hangs up, is told at once', async () => {
+  const t = await setupSshd();
+  const server = createServer((socket) => socket.end('hello\r\n'));
+  onTestFinished(() => void server.close());
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const { port } = server.address() as { port: number };
+  const error = await t.refusal({ authTimeoutMs: 20_000 }, { jumps: [jumpOf(t, 'bastion')], port });
+  expect(error.reason).toBe('unreachable');
 });
 
 sshTest('when a jump host is lost, so are the connections through it', async () => {

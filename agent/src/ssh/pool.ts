@@ -119,6 +119,7 @@ export class SshPool {
   ): Promise<Lease<Channel>> {
     const key = `${request.isJumpHost === true ? 'through' : 'at'} ${poolKey(request.target, request.credential)}`;
     let deadSeen = false;
+    let refusedSeen = false;
     for (;;) {
       request.signal?.throwIfAborted();
       const entry = await this.#place(key, request, start);
@@ -161,8 +162,15 @@ export class SshPool {
           deadSeen = true;
           continue;
         }
-        if (others === 0 || !(error instanceof SshError) || error.reason !== 'channel_refused') throw error;
-        entry.maxChannels = others;
+        if (!(error instanceof SshError) || error.reason !== 'channel_refused') throw error;
+        if (others > 0) {
+          entry.maxChannels = others;
+          continue;
+        }
+        // A server of one session may still count the one that was closed a moment ago; a fresh one has had none.
+        if (refusedSeen || !reused) throw error;
+        refusedSeen = true;
+        this.#discard(entry);
       }
     }
   }

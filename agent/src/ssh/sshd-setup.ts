@@ -19,8 +19,14 @@ const missing = 'missing' in (await ensureSshd());
 export const sshTest = test.skipIf(missing);
 export const accountTest = test.skipIf(missing || accountsMissing() !== undefined);
 
-export interface SshSetup {
-  sshd: SshdFixture;
+/** Any SSH server that a key opens. */
+export type ServerFixture = Pick<
+  SshdFixture,
+  'host' | 'port' | 'user' | 'privateKey' | 'hostKeyLine' | 'log' | 'stop'
+>;
+
+export interface SshSetup<Server extends ServerFixture = SshdFixture> {
+  sshd: Server;
   target: StepTarget;
   credential: OpenedCredential;
   request: { target: StepTarget; credential: OpenedCredential; checkAddresses(): void };
@@ -34,7 +40,10 @@ export interface SshSetup {
 /** A plain user's account where one can be had: the shell start-up files of whoever runs the tests are no matter then. */
 export async function setupSshd(options: SshdOptions = {}): Promise<SshSetup> {
   const account = accountsMissing() === undefined ? { account: { name: 'opsdeploy' } } : {};
-  const sshd = await startSshd({ ...account, ...options });
+  return setupServer(await startSshd({ ...account, ...options }));
+}
+
+export function setupServer<Server extends ServerFixture>(sshd: Server): SshSetup<Server> {
   onTestFinished(() => sshd.stop());
   onTestFailed(() => {
     process.stderr.write(sshd.log());
@@ -53,7 +62,7 @@ export async function setupSshd(options: SshdOptions = {}): Promise<SshSetup> {
     user: sshd.user,
     privateKey: sshd.privateKey,
   };
-  const setup: SshSetup = {
+  const setup: SshSetup<Server> = {
     sshd,
     target,
     credential,

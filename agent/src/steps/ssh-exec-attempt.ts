@@ -45,6 +45,8 @@ export class Attempt implements RunningCommand {
   discardedBytes = 0;
   readonly #channel: ClientChannel;
   readonly #sink: OutputSink;
+  /** Whether its report comes with what it prints. */
+  readonly inTerminal: boolean;
   readonly #filter: ReportFilter;
   #end: Omit<AttemptEnd, 'connectionLost'> = {};
   #startedAt: number | undefined;
@@ -62,6 +64,7 @@ export class Attempt implements RunningCommand {
     const nonce = newNonce();
     this.#channel = lease.channel;
     this.#sink = sink;
+    this.inTerminal = input.pty === true;
     this.#filter = new ReportFilter(nonce);
     this.reported = new Promise((resolve) => {
       this.#onReport = resolve;
@@ -70,7 +73,10 @@ export class Attempt implements RunningCommand {
     // The channel's own errors are writes to a shell that ended early; its exit says the same.
     this.#channel.on('error', () => {});
     const script = attemptScript(input, nonce);
-    this.#channel.end(isMarked ? script.subarray(markerLine(input.marker).length) : script);
+    const sent = isMarked ? script.subarray(markerLine(input.marker).length) : script;
+    // The end of input is none to a terminal, and some servers hang up by it.
+    if (this.inTerminal) this.#channel.write(sent);
+    else this.#channel.end(sent);
   }
 
   get report(): BootstrapReport | undefined {
@@ -100,8 +106,10 @@ export class Attempt implements RunningCommand {
 
   async #listen(lease: Lease<ClientChannel>): Promise<AttemptEnd> {
     const { stderr } = this.#channel;
-    this.#channel.on('data', (bytes: Buffer) => this.#write('stdout', bytes));
-    stderr.on('data', (bytes: Buffer) => this.#writeStderr(bytes));
+    this.#channel.on('data', (bytes: Buffer) =>
+      this.inTerminal ? this.#writeFiltered('stdout', bytes) : this.#write('stdout', bytes),
+    );
+    stderr.on('data', (bytes: Buffer) => this.#writeFiltered('stderr', bytes));
     const onExit = ({ code, signal }: ChannelExit) => {
       this.#endedAt = performance.now();
       this.#end = code === null ? { signal: signal ?? '' } : { exitCode: code };
@@ -114,15 +122,15 @@ export class Attempt implements RunningCommand {
       new Promise((resolve) => this.#channel.once('close', resolve)),
       new Promise((resolve) => stderr.once('close', resolve)),
     ]);
-    for (const bytes of this.#filter.flush()) this.#write('stderr', bytes);
+    for (const bytes of this.#filter.flush()) this.#write(this.inTerminal ? 'stdout' : 'stderr', bytes);
     this.#onReport(this.#filter.report);
     this.over = true;
     return { ...this.#end, connectionLost: !lease.connection.open };
   }
 
-  #writeStderr(bytes: Buffer): void {
+  #writeFiltered(stream: OutputStream, bytes: Buffer): void {
     const known = this.#filter.report !== undefined;
-    for (const part of this.#filter.push(bytes)) this.#write('stderr', part);
+    for (const part of this.#filter.push(bytes)) this.#write(stream, part);
     if (known || !this.#filter.report) return;
     this.#startedAt = performance.now();
     this.#onReport(this.#filter.report);

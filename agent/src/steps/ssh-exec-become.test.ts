@@ -68,6 +68,16 @@ sudoTest('what stands in the way of becoming another user is told apart', async 
   expect(t.sink.stdout).toBe('');
 });
 
+sudoTest('a sudoers file that asks for a terminal is content with one', async () => {
+  const t = await setup('Defaults requiretty\nopsdeploy ALL=(ALL) ALL');
+  const config = { command: 'id -un; [ -t 1 ] && echo terminal' };
+  expect(await t.run(config, asRoot(fixturePassword))).toMatchObject({ reason: 'become_refused' });
+  expect(await t.run({ ...config, pty: true }, asRoot(fixturePassword))).toMatchObject({
+    status: 'succeeded',
+  });
+  expect(t.sink.stdout).toBe('root\r\nterminal\r\n');
+});
+
 sudoTest('a command runs as another user by su', async () => {
   const t = await setup();
   const become: Become = { method: 'su', user: 'opsother', password: fixturePassword };

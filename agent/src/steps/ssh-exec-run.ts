@@ -63,6 +63,7 @@ export function scriptInput(config: SshExecConfig, context: StepContext): Script
     ...(config.shell === undefined ? {} : { shell: config.shell }),
     ...(config.interpreter === undefined ? {} : { interpreter: config.interpreter }),
     ...(config.stdin === undefined ? {} : { stdin: config.stdin }),
+    ...(config.pty === true ? { pty: true } : {}),
     ...(context.bindings === undefined ? {} : { prelude: shellAssignments(context.bindings) }),
     ...(config.working_directory === undefined ? {} : { workingDirectory: config.working_directory }),
     ...(config.environment === undefined ? {} : { environment: config.environment }),

@@ -10,6 +10,13 @@ import { randomBytes } from 'node:crypto';
 export const bootstrapCommand =
   "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && exec /bin/sh'";
 
+/**
+ * The same in a terminal, where a shell that reads the script itself would take itself for a person's: it is handed on by
+ * a pipe, as many bytes as the second line says.
+ */
+export const terminalBootstrapCommand =
+  "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && read -r n && head -c $n | /bin/sh'";
+
 export interface ScriptInput {
   marker: string;
   command: string;
@@ -19,6 +26,8 @@ export interface ScriptInput {
   interpreter?: string;
   /** What the command reads; nothing unless told. */
   stdin?: string;
+  /** The shell is in a terminal, which passes on what it is sent as it is. */
+  pty?: boolean;
   /** Statements ahead of the command, in its own shell: the variables that it refers to. */
   prelude?: readonly string[];
   workingDirectory?: string;
@@ -51,8 +60,9 @@ export function markerLine(marker: string): string {
 
 /** The stdin of `bootstrapCommand`: the marker's line, then the script. The nonce opens the one line on stderr that is a report to the agent. */
 export function attemptScript(input: ScriptInput, nonce: string): Buffer {
-  const script = commandScript(input, (report) => `echo "${nonce} ${report}" >&2`);
-  return Buffer.from(markerLine(input.marker) + script);
+  const script = Buffer.from(commandScript(input, (report) => `echo "${nonce} ${report}" >&2`));
+  const ahead = markerLine(input.marker) + (input.pty === true ? `${script.length}\n` : '');
+  return Buffer.concat([Buffer.from(ahead), script]);
 }
 
 /** What the command's own shell reads. `say` is the shell's text that tells the agent a report. */
@@ -80,12 +90,16 @@ export function commandScript(
     say('start $$'),
     ...afterReport,
     // A literal word: no variable, no argument and no 128 KiB limit stands between the command and its shell.
+    ...(input.pty === true ? cookedTerminal : []),
     ...runCommand(input),
     '}',
     '',
   ];
   return lines.join('\n');
 }
+
+/** As a person has it, but that nobody types: nothing is echoed. */
+const cookedTerminal = ['stty sane -echo </dev/tty 2>/dev/null'];
 
 /** Before anything of the command; what can't be set refuses the start. */
 function setLimits(limits: TargetLimits | undefined, say: (report: string) => string): string[] {

@@ -1,7 +1,7 @@
 // For tests: the step type on a real sshd, with what it is given and what it hands over kept for looking at.
 import type { SshExecConfig } from '@opsconductor/protocol';
 import type { SshPool } from '../ssh/pool.ts';
-import { type SshSetup, setupSshd } from '../ssh/sshd-setup.ts';
+import { type ServerFixture, type SshSetup, setupSshd } from '../ssh/sshd-setup.ts';
 import { type SshExecOptions, sshExec } from './ssh-exec.ts';
 import type { KeptOutput, OutputStream, StepContext, StopRequest, StreamOffsets } from './step-type.ts';
 
@@ -59,7 +59,7 @@ export class TestSink {
   }
 }
 
-export interface ExecSetup extends SshSetup {
+export interface ExecSetup<Server extends ServerFixture = SshSetup['sshd']> extends SshSetup<Server> {
   sink: TestSink;
   warm: SshPool;
   /** Takes up what an earlier process is said to have begun. */
@@ -75,7 +75,13 @@ export async function setupExec(
   sshd: Parameters<typeof setupSshd>[0] = {},
   options: SshExecOptions = {},
 ): Promise<ExecSetup> {
-  const t = await setupSshd(sshd);
+  return setupExecOn(await setupSshd(sshd), options);
+}
+
+export function setupExecOn<Server extends ServerFixture>(
+  t: SshSetup<Server>,
+  options: SshExecOptions = {},
+): ExecSetup<Server> {
   const warm = t.pool();
   const step = sshExec(warm, options);
   const sink = new TestSink();

@@ -358,3 +358,18 @@ sshTest(
     expect(t.sink.stdout).not.toContain('.opsconductor');
   },
 );
+
+accountTest(
+  'a command has a terminal where its step asks for one, and its script arrives in it as it is',
+  async () => {
+    const t = await setupExec();
+    const command = `# ${'x'.repeat(20_000)}\n[ -t 1 ] && echo terminal; echo "it's $A" >&2; cat; exit 3`;
+    const config = { command, pty: true, stdin: 'in\n', environment: { A: 'b\tc' } };
+    expect(await t.run(config)).toMatchObject({ reason: 'exit_code', exitCode: 3 });
+    expect([t.sink.stdout, t.sink.stderr]).toEqual(["terminal\r\nit's b\tc\r\nin\r\n", '']);
+    const running = t.run({ command: 'echo ready $$; sleep 1000', pty: true });
+    await t.sink.seen(/ready \d+/);
+    t.stop('cancelled', 100);
+    expect(await running).toMatchObject({ status: 'cancelled' });
+  },
+);

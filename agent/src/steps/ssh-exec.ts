@@ -28,7 +28,7 @@ import {
   stopRequest,
   watchShell,
 } from './ssh-exec-run.ts';
-import { bootstrapCommand, markerLine } from './ssh-exec-script.ts';
+import { bootstrapCommand, markerLine, terminalBootstrapCommand } from './ssh-exec-script.ts';
 import type { StepContext, StepType } from './step-type.ts';
 
 export type { SshExecOptions } from './ssh-exec-run.ts';
@@ -60,8 +60,9 @@ async function execute(
   context: StepContext,
 ): Promise<StepOutcome> {
   const { target, signal, become, marker } = context;
-  const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, marker));
-  let lease = await openShell(pool, context, asOther ?? startShell);
+  const pty = config.pty === true;
+  const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, { marker, pty }));
+  let lease = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
   if (!('channel' in lease)) return lease;
   try {
     // Meanwhile a shell that is known to be ours makes ready; nothing starts before the script is sent.
@@ -95,7 +96,7 @@ function finish(
   outcome: StepOutcome,
   context: StepContext,
 ): StepOutcome {
-  if (mayPrepareNext(lease, attempt, context)) lease.prepareNext(watchShell);
+  if (!attempt.inTerminal && mayPrepareNext(lease, attempt, context)) lease.prepareNext(watchShell);
   const { executionTimeMs } = attempt;
   const took = executionTimeMs === undefined ? {} : { executionTimeMs };
   return { ...outcome, ...took, ssh: sshContext(lease) };
@@ -103,4 +104,8 @@ function finish(
 
 function startShell(connection: SshConnection): Promise<ClientChannel> {
   return connection.exec(bootstrapCommand);
+}
+
+function startInTerminal(connection: SshConnection): Promise<ClientChannel> {
+  return connection.exec(terminalBootstrapCommand, { pty: true });
 }

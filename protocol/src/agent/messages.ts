@@ -51,7 +51,7 @@ export const agentCapabilities = [
   'winrm.exec',
   /** Takes up commands that others have begun, on `take_over`, and leaves its own to who takes those up. */
   'take_over',
-  /** Knows `interpreter` and `stdin` in the configuration of a step. */
+  /** Knows `interpreter`, `stdin` and `pty` in the configuration of a step. */
   'interpreters',
   /** Knows `become` in the configuration of a step, and in `clean_up`. */
   'become',

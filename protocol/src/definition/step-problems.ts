@@ -96,6 +96,18 @@ export function secretProblems({ parameters, steps }: LooseDefinition): ErrorDet
 
 /** What reads a command is one of them. */
 function readerProblems({ config }: LooseStep, path: string): ErrorDetail[] {
+  return [...twoReaders(config, path), ...lastingTerminal(config, path)];
+}
+
+function lastingTerminal(config: unknown, path: string): ErrorDetail[] {
+  const { pty } = Object(config) as { pty?: unknown };
+  if (pty !== true || !surviving(config)) return [];
+  const message =
+    'A terminal is gone with its connection, and the command with it; leave one of the two out.';
+  return [detail(`${path}.config.survive_agent_restart`, message, true, 'only without `pty`')];
+}
+
+function twoReaders(config: unknown, path: string): ErrorDetail[] {
   const { shell, interpreter } = Object(config) as { shell?: unknown; interpreter?: unknown };
   if (shell === undefined || interpreter === undefined) return [];
   const message = 'The command is read by a shell or by an interpreter; leave one of the two out.';

@@ -24,7 +24,8 @@ export const BecomeSchema = Type.Object(
   {
     additionalProperties: false,
     title: 'Become another user',
-    description: 'By sudo or su, before the command starts; who logs in stays the same.',
+    description:
+      'By sudo or su, before the command starts; who logs in stays the same. Name a user, or su; `{}` is root by sudo.',
   },
 );
 export type BecomeConfig = Static<typeof BecomeSchema>;
@@ -93,6 +94,13 @@ export const SshExecConfigSchema = Type.Object(
           description: 'Variables of the command, by name',
         },
       ),
+    ),
+    pty: Type.Optional(
+      Type.Boolean({
+        title: 'Terminal',
+        description:
+          'Whether the command has a terminal: for programs that insist on one. What it prints to its error output comes with the rest',
+      }),
     ),
     become: Type.Optional(BecomeSchema),
     expected_exit_codes: Type.Optional(
@@ -183,6 +191,12 @@ export type SshExecConfig = Static<typeof SshExecConfigSchema>;
 export const survivesAboveTimeoutS = 300;
 
 /** Whether a step's command is to go on without an agent. */
-export function survivesAgentRestart({ survive_agent_restart, timeout }: Partial<SshExecConfig>): boolean {
+export function survivesAgentRestart({
+  survive_agent_restart,
+  timeout,
+  pty,
+}: Partial<SshExecConfig>): boolean {
+  // A terminal is gone with its connection.
+  if (pty === true) return false;
   return survive_agent_restart ?? (timeout ?? survivesAboveTimeoutS) > survivesAboveTimeoutS;
 }

@@ -46,6 +46,22 @@ test('a scan goes to the agent, comes back as it is told, and is over with the l
   await expect.poll(async () => (await scan(id)).completedAt).not.toBeNull();
 });
 
+test('a target behind a jump host is not looked for in the network of the agent', async () => {
+  const { t, scan } = await setup();
+  const agent = await t.connectAgent(canScan);
+  const at = { segmentId: t.segmentId, host: '10.0.0.1' };
+  const hop = await createTarget(t.sql, { ...at, name: 'hop', settings: {} }, t.caller);
+  const settings = { jump_hosts: ['hop'] };
+  const behind = await createTarget(t.sql, { ...at, name: 'behind', settings }, t.caller);
+  const selection = { targetIds: [hop.id, behind.id] };
+  const { id } = await createScan(t.sql, { kind: 'keys', selection }, t.caller);
+  const asked = await agent.next('scan_hosts');
+  expect(asked.targets.map((target) => target.id)).toEqual([hop.id]);
+  await expect.poll(async () => (await scan(id)).done).toBe(1);
+  const [item] = await t.sql`select reason from host_scan_items where target_id = ${behind.id}`;
+  expect(item?.reason).toBe('behind_jump_host');
+});
+
 test('an agent that is too old is asked nothing and stays connected, and the scan says so', async () => {
   const { t, makeScan, scan } = await setup();
   const agent = await t.connectAgent();

@@ -8,6 +8,7 @@ import type { Sql } from '../store/database/connection.ts';
 import { giveItems, segmentsToScan, sweepScans, takeBackItems } from '../store/targets/host-scans.ts';
 import { readTrust } from '../store/targets/host-trust.ts';
 import { connectionOf } from '../targets/connection-of.ts';
+import { wayOf } from '../targets/jump-hosts.ts';
 import type { AgentLink } from './agent-link.ts';
 
 const pollMs = 2_000;
@@ -127,8 +128,14 @@ export class HostScans {
     if (items.length === 0) return;
     const trust = hostTrustOf(await readTrust(sql, segmentId));
     const messages = new Map<number, ServerMessageOf<'scan_hosts'>>();
-    for (const { scanId, kind, targetId, host, port: ownPort, settings } of items) {
-      const { port, connectTimeoutS } = connectionOf(settings, ownPort);
+    const behind = new Map<number, BehindJumpHost[]>();
+    for (const { scanId, kind, targetId, name, host, port: ownPort, settings } of items) {
+      const { port, connectTimeoutS, jumpHosts } = connectionOf(settings, ownPort);
+      // From the agent's own network the address may be another machine's, whose key would be taken for this one's.
+      if (wayOf(name, jumpHosts).length > 0) {
+        behind.set(scanId, [...(behind.get(scanId) ?? []), { targetId, host, port }]);
+        continue;
+      }
       const place: Place = { host, port, ...(connectTimeoutS === undefined ? {} : { connectTimeoutS }) };
       given.set(`${scanId}.${targetId}`, place);
       const message = messages.get(scanId) ?? { type: 'scan_hosts', scanId, kind, targets: [], ...trust };
@@ -136,7 +143,33 @@ export class HostScans {
       messages.set(scanId, message);
     }
     for (const message of messages.values()) link.send(message);
+    for (const [scanId, hosts] of behind) await leaveBehindJumpHosts(sql, agentId, scanId, hosts);
   }
+}
+
+interface BehindJumpHost {
+  targetId: number;
+  host: string;
+  port: number;
+}
+
+/** Scans look from the agent, without a login, and so pass no jump host. */
+async function leaveBehindJumpHosts(
+  sql: Sql,
+  agentId: number,
+  scanId: number,
+  hosts: readonly BehindJumpHost[],
+): Promise<void> {
+  const places = new Map(hosts.map(({ targetId, host, port }) => [targetId, { host, port }]));
+  const told = hosts.map(({ targetId }) => ({
+    targetId,
+    ok: false,
+    keys: [],
+    reason: 'behind_jump_host',
+    message: 'It is reached through a jump host, which a scan does not pass.',
+    advice: 'Accept its key by a test of the target, or import it from a known_hosts file.',
+  }));
+  await recordScanned(sql, agentId, scanId, told, (targetId) => places.get(targetId));
 }
 
 type Scanned = { hosts: Parameters<typeof recordScanned>[3] };

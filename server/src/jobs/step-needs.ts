@@ -24,9 +24,9 @@ export function stepNeedsOf(
     const { file, artifact } = config as { file?: unknown; artifact?: unknown };
     if (file !== undefined || artifact === true) list.push('server_files');
     if (type !== firstStepType) list.push(type);
-    const { shell, become, interpreter, stdin } = Object(config) as Record<string, unknown>;
+    const { shell, become, interpreter, stdin, pty } = Object(config) as Record<string, unknown>;
     if (shell === 'bash') list.push('bash');
-    if (interpreter !== undefined || stdin !== undefined) list.push('interpreters');
+    if (interpreter !== undefined || stdin !== undefined || pty !== undefined) list.push('interpreters');
     if (become !== undefined) list.push('become');
     handsOnSecrets ||= Object.values(outputs ?? {}).some(({ secret }) => secret === true);
     return list.length === 0 ? null : list.sort();

@@ -5,17 +5,23 @@ import type { Become } from './become.ts';
 export type BecomeNews = 'asked' | 'in' | undefined;
 
 /**
- * Ends in a plain /bin/sh of the other user that reads its standard input. For whatever login shell: no quote, `!`,
- * backslash or line break within the quotes, and of the other user's shell only `echo`, `;` and `exec`.
+ * Ends in a plain /bin/sh of the other user that reads its standard input. For whatever login shell: no single quote, `!`
+ * or line break within the quotes, and of the other user's shell only `echo`, `;` and `exec`, where there is no terminal.
  *
- * @param marker for the environment of that shell.
+ * @param options `marker` for the environment of that shell.
  */
-export function becomeCommand({ method, user }: Become, nonce: string, marker: string | undefined): string {
+export function becomeCommand(
+  { method, user }: Become,
+  nonce: string,
+  { marker, pty = false }: { marker?: string | undefined; pty?: boolean } = {},
+): string {
   for (const word of [user, nonce, marker ?? ''])
     if (!/^[\w.:-]*\$?$/.test(word)) throw new Error(`not a word: ${word}`);
   const account = user.endsWith('$') ? `${user.slice(0, -1)}"$"` : user;
   const environment = marker === undefined ? '' : ` OPSCONDUCTOR_ATTEMPT=${marker}`;
-  const inside = `echo ${nonce} in; exec env${environment}`;
+  // In a terminal the script comes by a pipe, behind its length: see `terminalBootstrapCommand`.
+  const reads = pty ? 'read -r n; head -c \\$n | env' : 'exec env';
+  const inside = `echo ${nonce} in; ${reads}${environment}`;
   const missing = `command -v ${method} >/dev/null 2>&1 || { echo ${nonce} missing; exit 127; }`;
   // su asks in the words of the language, and gives the environment on.
   const ask =
@@ -63,7 +69,7 @@ export class BecomeDialog {
     const text = bytes.toString('latin1');
     if (stream === 'stdout') {
       this.#out = (this.#out + text).slice(-maxSaidBytes);
-      if (this.#out.includes(`${this.#nonce} in\n`)) return 'in';
+      if (new RegExp(`${this.#nonce} in\r?\n`).test(this.#out)) return 'in';
     } else this.#said = (this.#said + text).slice(-maxSaidBytes);
     return this.#takePrompt() ? 'asked' : undefined;
   }

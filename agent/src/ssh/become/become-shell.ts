@@ -22,16 +22,16 @@ export function plainShellFor(become: Become | undefined): typeof startPlainShel
 /**
  * Opens a channel whose shell is the other user's and waits for a script.
  *
- * @param marker for the environment of that shell, from its first process on.
+ * @param options `marker` for the environment of that shell, from its first process on; `pty` for one in a terminal.
  * @throws {SshError} `become_password_missing`, `become_refused`, or what opening a channel fails with; nothing was started.
  */
 export async function becomeShell(
   connection: SshConnection,
   become: Become,
-  marker?: string,
+  { marker, pty = false }: { marker?: string | undefined; pty?: boolean } = {},
 ): Promise<ClientChannel> {
   const nonce = randomBytes(16).toString('hex');
-  const channel = await connection.exec(becomeCommand(become, nonce, marker));
+  const channel = await connection.exec(becomeCommand(become, nonce, { marker, pty }), { pty });
   try {
     await talk(channel, become, new BecomeDialog(become.method, nonce));
     return channel;
@@ -104,7 +104,7 @@ function refusal(
   if (/tty|terminal/i.test(dialog.said)) {
     return [
       `${method} wants a terminal to become ${user}${saying(dialog)}.`,
-      'Take requiretty out of the sudoers file for this user: the password is asked for without a terminal.',
+      'Set pty of the step to true, or take requiretty out of the sudoers file for this user.',
     ];
   }
   const how = code === undefined || code === null ? '' : ` (exit code ${code})`;

@@ -73,6 +73,7 @@ export interface GivenItem {
   scanId: number;
   kind: ScanKind;
   targetId: number;
+  name: string;
   host: string;
   port: number | null;
   settings: InheritedSettings;
@@ -95,7 +96,7 @@ export async function giveItems(
       from picked where i.scan_id = picked.scan_id and i.target_id = picked.target_id
       returning i.scan_id, i.target_id
     )
-    select given.scan_id, s.kind, t.id as target_id, t.host, t.port, ${mergedSettings(sql)} as settings
+    select given.scan_id, s.kind, t.id as target_id, t.name, t.host, t.port, ${mergedSettings(sql)} as settings
     from given join host_scans s on s.id = given.scan_id
     join targets t on t.id = given.target_id join segments sg on sg.id = t.segment_id
     order by given.scan_id, t.id`;

@@ -1,0 +1,95 @@
+// The whole way to a target that is reached through another one, as root, through a restart.
+import { createHash } from 'node:crypto';
+import type { RunDetail, TestResult } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { ensureSudo } from './support/packages.ts';
+import { storeCredential } from './support/sealed-credential.ts';
+import { accountsMissing, fixturePassword, type SshdFixture, startSshd } from './support/sshd.ts';
+import { setup, type TestSystem } from './support/system.ts';
+
+const sudo = await ensureSudo();
+const missing = accountsMissing() ?? ('missing' in sudo ? sudo.missing : undefined);
+
+async function makeTarget(t: TestSystem, sshd: SshdFixture, settings: object): Promise<number> {
+  const { host, port, user, privateKey } = sshd;
+  const bounds = {
+    hosts: [host],
+    networks: ['127.0.0.0/8'],
+    ports: [port],
+    protocols: ['ssh' as const],
+    user,
+    authentication: ['publickey' as const],
+  };
+  const credentialId = await storeCredential(t.api, t.segmentId, 'behind', {
+    kind: 'ssh_private_key',
+    user,
+    privateKey,
+    becomePassword: fixturePassword,
+    bounds,
+  });
+  const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
+  const digest = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
+  const target = {
+    segmentId: t.segmentId,
+    name: 'behind',
+    host,
+    port,
+    credentialId,
+    settings,
+    hostKeyFingerprint: `SHA256:${digest}`,
+  };
+  return (await t.api.made<{ id: number }>('/api/v1/targets', target)).id;
+}
+
+test('a target behind a jump host is worked on as root, restarted and waited for', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  await using t = await setup();
+  const sudoers = ['opsdeploy ALL=(ALL) ALL'];
+  const behind = await startSshd({ account: { name: 'opsdeploy', sudoers, bootId: 'first' } });
+  try {
+    const hop = (await t.api.get<{ name: string }>(`/api/v1/targets/${t.targetId}`)).body.name;
+    const refused = await t.api.post<{ details: { path: string }[] }>('/api/v1/targets', {
+      segmentId: t.segmentId,
+      name: 'nowhere',
+      host: '127.0.0.1',
+      settings: { jump_hosts: ['nobody'] },
+    });
+    expect(refused.status).toBe(400);
+    const id = await makeTarget(t, behind, { jump_hosts: [hop] });
+    const tested = await t.api.post<TestResult>(`/api/v1/targets/${id}/test`, {});
+    expect(tested.body).toMatchObject({ ok: true });
+    const become = { method: 'sudo', user: 'root' };
+    const count = 'print scalar(getpwuid($<)), " of $ENV{NAME}: ", join("", <STDIN>);';
+    const job = await t.api.made<{ id: number }>('/api/v1/jobs', {
+      name: 'patch',
+      steps: [
+        {
+          name: 'look',
+          type: 'ssh.exec',
+          config: {
+            interpreter: 'perl',
+            command: count,
+            // biome-ignore lint/suspicious/noTemplateCurlyInString: placeholders are written so
+            environment: { NAME: '${{ target.name }}' },
+            // biome-ignore lint/suspicious/noTemplateCurlyInString: placeholders are written so
+            stdin: 'port ${{ target.port }}',
+            become,
+          },
+        },
+        { name: 'restart', type: 'reboot', config: { command: 'id -un', become, timeout: 60 } },
+        { name: 'is up', type: 'wait_for', config: { port: behind.port, timeout: 60 } },
+      ],
+    });
+    const run = await t.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, { targetIds: [id] });
+    const reader = t.read(run.id);
+    const [look = 0, restart = 0, isUp = 0] = (await t.steps(run.id)).map((step) => step.id);
+    await t.until(async () => expect(reader.text(restart)).toContain('asked to restart'));
+    behind.boots('second', 1);
+    expect(await reader.end()).toBe('succeeded');
+    expect(reader.text(look)).toBe(`root of behind: port ${behind.port}\n`);
+    expect(reader.text(restart)).toMatch(/as boot first\.\nroot\n[\s\S]*as boot second\.\n$/);
+    expect(reader.text(isUp)).toContain('is open');
+  } finally {
+    await behind.stop();
+  }
+});
