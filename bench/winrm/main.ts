@@ -1,10 +1,14 @@
 // The WinRM client beside pywinrm, on one host that is not ours (gss-ntlmssp, OpenSSL): a command on a new connection and on
-// a warm one.
+// a warm one, and files beside the way that has no other need than commands.
+import { powershellBootstrap } from '@opsconductor/protocol';
+import { fileServer } from '../../agent/src/winrm/files/file-server.ts';
 import { WinrmPool } from '../../agent/src/winrm/pool.ts';
+import { cmdRunner } from '../../agent/src/winrm/powershell.ts';
 import { runCommand } from '../../agent/src/winrm/run-command.ts';
 import { startWinrm, type WinrmFixture, winrmPassword, winrmUser } from '../../test/support/winrm.ts';
 import { writeReport } from '../report.ts';
 import { median, medianRatio } from '../statistics.ts';
+import { timeCopies } from './copies.ts';
 import { type PeerTask, PywinrmPeer } from './peer.ts';
 
 const commands = 60;
@@ -13,9 +17,12 @@ const notCounted = 5;
 type Pair = { ours: number; theirs: number };
 
 export async function benchWinrm(): Promise<void> {
-  const host = await startWinrm();
+  const host = await startWinrm({ emulated: { bootstrap: powershellBootstrap, cmdRunner, fileServer } });
   try {
-    const [fresh, warm, keptShell] = await timeCommands(host);
+    const peer = new PywinrmPeer(`http://127.0.0.1:${host.port('http')}/wsman`, winrmUser, winrmPassword);
+    const [fresh, warm, keptShell] = await timeCommands(host, peer);
+    const copies = await timeCopies(host, peer);
+    await peer.stop();
     const row = (what: string, peer: string, pairs: readonly Pair[], goal: string) =>
       [
         `${what}, times ${peer}`,
@@ -24,15 +31,17 @@ export async function benchWinrm(): Promise<void> {
       ] as const;
     await writeReport({
       name: 'winrm',
-      title: 'Commands by WinRM',
+      title: 'Commands and files by WinRM',
       rows: [
         row('a command on a new connection', 'pywinrm on a new one', fresh, 'at least 1'),
         row('a command on a warm connection', 'pywinrm on a warm one', warm, 'at least 3'),
         row('a command on a warm connection', 'pywinrm in a shell that it keeps', keptShell, ''),
+        ...copies.rows,
       ],
       notes: [
         `\`true\`, sealed with NTLM over HTTP, on the host of the tests (test/winrm-fixture: gss-ntlmssp, /bin/sh), whose own time is in both. Ours is \`runCommand\` with the agent’s pool: a shell for each command, made and removed. A number above 1 is in our favour.`,
         `${commands} pairs of each in turn, after ${notCounted} that are not counted.`,
+        ...copies.notes,
       ],
     });
   } finally {
@@ -40,8 +49,7 @@ export async function benchWinrm(): Promise<void> {
   }
 }
 
-async function timeCommands(host: WinrmFixture): Promise<[Pair[], Pair[], Pair[]]> {
-  const peer = new PywinrmPeer(`http://127.0.0.1:${host.port('http')}/wsman`, winrmUser, winrmPassword);
+async function timeCommands(host: WinrmFixture, peer: PywinrmPeer): Promise<[Pair[], Pair[], Pair[]]> {
   const pool = new WinrmPool();
   const ours = async (isNew: boolean) => {
     const own = isNew ? new WinrmPool() : pool;
@@ -63,7 +71,6 @@ async function timeCommands(host: WinrmFixture): Promise<[Pair[], Pair[], Pair[]
     return [await pairs(true, 'new'), await pairs(false, 'warm'), await pairs(false, 'shell')];
   } finally {
     pool.close();
-    await peer.stop();
   }
 }
 

@@ -1,8 +1,10 @@
-"""pywinrm, timed: `peer.py <endpoint> <user> <password>`. Answers each line (`new`, `warm`, `shell`) with milliseconds.
+"""pywinrm, timed: `peer.py <endpoint> <user> <password>`. Answers each line with milliseconds.
 
 `new` logs in for one command; `warm` keeps the login, with a shell for each command; `shell` keeps the shell, too.
+`echo FILE COPY` appends the file to the copy in base64, a command for each 6,000 bytes, as programs do that copy by commands.
 """
 
+import base64
 import sys
 import time
 import warnings
@@ -19,8 +21,8 @@ def protocol():
     )
 
 
-def run(client, shell):
-    command = client.run_command(shell, "true")
+def run(client, shell, line="true"):
+    command = client.run_command(shell, line)
     _, _, code = client.get_command_output(shell, command)
     client.cleanup_command(shell, command)
     if code != 0:
@@ -33,14 +35,25 @@ def whole(client):
     client.close_shell(shell)
 
 
+def echo(client, source, copy):
+    shell = client.open_shell()
+    with open(source, "rb") as file:
+        while data := file.read(6_000):
+            run(client, shell, f"echo {base64.b64encode(data).decode()} >> {copy}")
+    client.close_shell(shell)
+
+
 kept = protocol()
 kept_shell = kept.open_shell()
 for line in sys.stdin:
     started = time.perf_counter()
-    if line.strip() == "new":
+    task, *paths = line.split()
+    if task == "new":
         whole(protocol())
-    elif line.strip() == "warm":
+    elif task == "warm":
         whole(kept)
+    elif task == "echo":
+        echo(kept, *paths)
     else:
         run(kept, kept_shell)
     print((time.perf_counter() - started) * 1000, flush=True)

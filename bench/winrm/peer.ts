@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-export type PeerTask = 'new' | 'warm' | 'shell';
+export type PeerTask = 'new' | 'warm' | 'shell' | `echo ${string} ${string}`;
 
 export class PywinrmPeer {
   readonly #child;
