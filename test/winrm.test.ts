@@ -140,7 +140,7 @@ test.skipIf(missing)(
     await cancelled.reader.until(() => cancelled.reader.text(long?.id ?? 0) === 'ready\n', 'that it runs');
     await t.api.made(`/api/v1/executor/cancel/${cancelled.id}`);
     expect(await cancelled.reader.end()).toBe('cancelled');
-    expect((await host.stats()).shells).toBe(0);
+    await expect.poll(async () => (await host.stats()).shells, { timeout: 20_000 }).toBe(0);
   },
 );
 

@@ -98,7 +98,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       const end = await connection.run();
       await executor.stop();
       await pool.close();
-      winrmPool.close();
+      await winrmPool.close();
       await journal.close();
       await refusals.written();
       await lock.release();

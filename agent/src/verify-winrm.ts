@@ -50,7 +50,7 @@ export async function verifyWinrm(options: VerifyWinrm, print: (line: string) =>
     if (!(error instanceof WinrmError)) throw error;
     throw new AgentError(error.message, error.advice, { cause: error });
   } finally {
-    pool.close();
+    await pool.close();
   }
   return isGood;
 }

@@ -77,7 +77,7 @@ export async function timeCopies(
       ],
     };
   } finally {
-    pool.close();
+    await pool.close();
     await rm(dir, { recursive: true, force: true });
   }
 }

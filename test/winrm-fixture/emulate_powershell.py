@@ -52,7 +52,11 @@ if program != known["bootstrap"]:
 values = {}
 for _ in range(int(line())):
     name, kind = line(), line()
-    values[name] = text()
+    if kind == "environment":
+        variable, _, value = text().partition("=")
+        os.environ[variable] = value
+    else:
+        values[name] = text()
 script = text()
 if line() != "end":
     refuse("the script did not arrive whole")

@@ -47,7 +47,12 @@ function setup(more: Partial<StepContext> = {}) {
     sink,
     pool,
     context,
-    run: (config: WinrmExecConfig) => step.execute(config, context),
+    /** To its end, with its shell removed. */
+    async run(config: WinrmExecConfig) {
+      const outcome = await step.execute(config, context);
+      await pool.settled();
+      return outcome;
+    },
     stop: (cause: StopRequest['cause'] = 'cancelled', killGraceMs = 5_000) =>
       controller.abort({ cause, killGraceMs } satisfies StopRequest),
   };

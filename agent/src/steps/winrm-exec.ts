@@ -58,13 +58,13 @@ async function execute(
 
 function commandOf(config: WinrmExecConfig, context: StepContext) {
   const { command, shell = 'powershell', working_directory } = config;
-  const { line, input, environment } = scriptCommand({
+  const { line, input } = scriptCommand({
     text: command,
     shell,
     bindings: context.bindings ?? [],
     environment: { ...config.environment, OPSCONDUCTOR_ATTEMPT: context.marker },
   });
-  const settings: ShellSettings = { environment, workingDirectory: working_directory, idleTimeoutS };
+  const settings: ShellSettings = { environment: {}, workingDirectory: working_directory, idleTimeoutS };
   return { line, input, settings };
 }
 

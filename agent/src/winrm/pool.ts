@@ -2,12 +2,22 @@
 // a look at output keeps a connection busy for a minute.
 import { createHash } from 'node:crypto';
 import { type ConnectionOptions, WinrmConnection } from './connection.ts';
+import { WinrmShell } from './shell.ts';
+import type { ShellSettings } from './soap.ts';
 
 /** Where connections to one host, as one user, come from and go back to. */
 export interface ConnectionSource {
   connect(): WinrmConnection;
+  /** One that needs no login, where there is one. */
+  connectWarm?(): WinrmConnection | undefined;
   /** Takes one back that nothing is under way on, in whatever state. */
   release(connection: WinrmConnection): void;
+  /** Takes one back on which a command's shell is being removed. */
+  finish?(connection: WinrmConnection, removal: Promise<void>, settings: ShellSettings): void;
+  /** A shell with such settings that was made ahead. Nothing was run in it, and only one command is. */
+  takeShell?(settings: ShellSettings): WinrmShell | undefined;
+  /** Gives the host back the places for shells that nothing runs in. */
+  settle?(): Promise<void>;
 }
 
 export interface WinrmPoolOptions {
@@ -17,6 +27,11 @@ export interface WinrmPoolOptions {
   maxIdlePerHost?: number;
   /** Unused connections in all; 256 unless told. */
   maxIdle?: number;
+  /**
+   * How long a shell is kept that was made ahead, in ms; 5 s unless told. Short: the first message in it begins a command,
+   * which can't be sent again where the host has forgotten the login meanwhile. And a host has few places for shells.
+   */
+  spareMs?: number;
 }
 
 interface Idle {
@@ -25,15 +40,32 @@ interface Idle {
   timer: NodeJS.Timeout;
 }
 
+interface Spare {
+  shell: WinrmShell;
+  settings: string;
+  source: ConnectionSource;
+  timer: NodeJS.Timeout;
+}
+
+/** For the host to say that a shell is removed. */
+const deleteMs = 10_000;
+
 export class WinrmPool {
   readonly #options: Required<WinrmPoolOptions>;
   /** The longest unused first. */
   readonly #idle = new Set<Idle>();
+  /** By what connections are told apart by, as are those that are being made. */
+  readonly #spares = new Map<string, Spare>();
+  readonly #making = new Set<string>();
+  /** What goes on although nobody waits for it. */
+  readonly #work = new Set<Promise<void>>();
+  /** Connections that have carried a command before. */
+  readonly #used = new WeakSet<WinrmConnection>();
   #closed = false;
 
   constructor(options: WinrmPoolOptions = {}) {
     // Below what a connection itself takes for fresh.
-    this.#options = { idleMs: 50_000, maxIdlePerHost: 8, maxIdle: 256, ...options };
+    this.#options = { idleMs: 50_000, maxIdlePerHost: 8, maxIdle: 256, spareMs: 5_000, ...options };
   }
 
   /** Connections that nobody uses at the moment. */
@@ -47,15 +79,79 @@ export class WinrmPool {
    */
   of(options: ConnectionOptions, owner: string): ConnectionSource {
     const key = keyOf(options, owner);
-    return {
+    const source: ConnectionSource = {
       connect: () => this.#take(key) ?? new WinrmConnection(options),
+      connectWarm: () => this.#take(key),
       release: (connection) => this.#give(key, connection),
+      takeShell: (settings) => this.#takeShell(key, settings),
+      settle: async () => {
+        this.#dropShell(key);
+        await this.settled();
+      },
+      finish: (connection, removal, settings) => {
+        const follows = this.#used.has(connection);
+        this.#used.add(connection);
+        // Only where one command has followed another: no shell for nothing.
+        const ahead = () => (follows ? this.#makeShell(key, source, settings) : undefined);
+        this.#do(removal.then(ahead).finally(() => source.release(connection)));
+      },
     };
+    return source;
   }
 
-  close(): void {
+  /** Resolves when nothing goes on any more: shells that were used are removed. */
+  async settled(): Promise<void> {
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+
+  /** Closes connections that nobody uses, and removes shells that were made ahead. */
+  async close(): Promise<void> {
     this.#closed = true;
+    for (const key of this.#spares.keys()) this.#dropShell(key);
+    await this.settled();
     for (const each of this.#idle) this.#discard(each);
+  }
+
+  #do(work: Promise<unknown>): void {
+    const done = work.then(
+      () => {},
+      () => {},
+    );
+    this.#work.add(done);
+    void done.then(() => this.#work.delete(done));
+  }
+
+  #takeShell(key: string, settings: ShellSettings): WinrmShell | undefined {
+    const spare = this.#spares.get(key);
+    if (spare?.settings !== JSON.stringify(settings)) return undefined;
+    clearTimeout(spare.timer);
+    this.#spares.delete(key);
+    return spare.shell;
+  }
+
+  /** On another connection: the next command has two that are logged in then. */
+  async #makeShell(key: string, source: ConnectionSource, settings: ShellSettings): Promise<void> {
+    if (this.#closed || this.#spares.has(key) || this.#making.has(key)) return;
+    this.#making.add(key);
+    const connection = source.connect();
+    const making = WinrmShell.create(connection, settings).finally(() => {
+      this.#making.delete(key);
+      source.release(connection);
+    });
+    const shell = await making;
+    const timer = setTimeout(() => this.#dropShell(key), this.#options.spareMs);
+    this.#spares.set(key, { shell, settings: JSON.stringify(settings), source, timer });
+    if (this.#closed) this.#dropShell(key);
+  }
+
+  #dropShell(key: string): void {
+    const spare = this.#spares.get(key);
+    if (spare === undefined) return;
+    clearTimeout(spare.timer);
+    this.#spares.delete(key);
+    const connection = spare.source.connect();
+    const removal = spare.shell.delete(connection, AbortSignal.timeout(deleteMs));
+    this.#do(removal.finally(() => spare.source.release(connection)));
   }
 
   #take(key: string): WinrmConnection | undefined {

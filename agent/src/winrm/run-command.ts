@@ -34,6 +34,9 @@ export interface RunLimits {
   deleteMs: number;
 }
 
+/** For the answer to input that is no longer of interest. */
+const settleMs = 1_000;
+
 const defaultLimits: RunLimits = { reconnectMs: 30_000, retryMs: 1_000, deleteMs: 20_000 };
 
 export type CommandEnd =
@@ -79,6 +82,31 @@ class Connections {
     return this.#side;
   }
 
+  /** For what is not worth a login of its own. */
+  get sideOrMain(): WinrmConnection {
+    this.#side ??= this.#source.connectWarm?.();
+    return this.#side ?? this.main;
+  }
+
+  /** Whoever waits for the command's end need not wait for its shell's, where somebody else does. */
+  async finish(removal: Promise<void>, settings: ShellSettings): Promise<void> {
+    const main = this.#main;
+    if (this.#source.finish === undefined || main === undefined) return removal;
+    this.#main = undefined;
+    this.#source.finish(main, removal, settings);
+  }
+
+  /** One that was made ahead. */
+  spareShell(settings: ShellSettings): WinrmShell | undefined {
+    return this.main.isWarm ? this.#source.takeShell?.(settings) : undefined;
+  }
+
+  /** Whether there may be room now for a shell that there was none for. */
+  async settle(): Promise<boolean> {
+    await this.#source.settle?.();
+    return this.#source.settle !== undefined;
+  }
+
   release(): void {
     for (const each of [this.#main, this.#side]) if (each !== undefined) this.#source.release(each);
   }
@@ -90,7 +118,7 @@ async function run(options: RunOptions, connections: Connections): Promise<Comma
     if ('error' in begun) return { how: 'lost', error: begun.error };
     return await new Running(options, connections, begun.shell, begun.command).toEnd();
   } finally {
-    await remove(options, connections, begun.shell);
+    await connections.finish(remove(options, connections, begun.shell), options.settings);
   }
 }
 
@@ -99,7 +127,8 @@ type Begun = { shell: WinrmShell; command: string } | { shell: WinrmShell; error
 async function begin(options: RunOptions, connections: Connections): Promise<Begun> {
   const { line, settings, signal } = options;
   for (let tries = 1; ; tries += 1) {
-    const shell = await makeShell(connections.main, settings, signal);
+    const spare = tries === 1 ? connections.spareShell(settings) : undefined;
+    const shell = spare ?? (await makeShell(connections, settings, signal));
     let asked = false;
     try {
       await options.beforeStart?.();
@@ -117,18 +146,20 @@ async function begin(options: RunOptions, connections: Connections): Promise<Beg
   }
 }
 
-/** A host may close a connection that was idle in the moment it is used. A shell that came of it goes when it is idle. */
 async function makeShell(
-  connection: WinrmConnection,
+  connections: Connections,
   settings: ShellSettings,
   signal: AbortSignal,
 ): Promise<WinrmShell> {
-  const wasWarm = connection.isWarm;
+  const wasWarm = connections.main.isWarm;
   try {
-    return await WinrmShell.create(connection, settings, signal);
+    return await WinrmShell.create(connections.main, settings, signal);
   } catch (error) {
-    if (!wasWarm || !(error instanceof WinrmError) || error.kind !== 'ambiguous') throw error;
-    return WinrmShell.create(connection, settings, signal);
+    if (!(error instanceof WinrmError)) throw error;
+    // A host may close a connection that was idle in the moment it is used. What came of it there goes when it is idle.
+    const isOfConnection = wasWarm && error.kind === 'ambiguous';
+    if (!isOfConnection && !(error.kind === 'quota' && (await connections.settle()))) throw error;
+    return WinrmShell.create(connections.main, settings, signal);
   }
 }
 
@@ -149,6 +180,7 @@ class Running {
   /** Ends what is still given to the command. */
   readonly #fed = new AbortController();
   #outputMayLack = false;
+  #hasEnded = false;
 
   constructor(options: RunOptions, connections: Connections, shell: WinrmShell, command: string) {
     this.#options = options;
@@ -165,7 +197,11 @@ class Running {
     const stopping = aborted(signal);
     try {
       const first = await Promise.race([ending, stopping.promise]);
-      return first ?? (await this.#stop(ending));
+      if (first === undefined) return await this.#stop(ending);
+      // The message with input that is under way is let come to its end: its connection is of use then.
+      this.#hasEnded = true;
+      await within(settleMs, feeding);
+      return first;
     } finally {
       stopping.release();
       this.#fed.abort(new Error('The command is over'));
@@ -174,13 +210,14 @@ class Running {
     }
   }
 
-  /** Small input before the first look at the output; more of it beside, since the command may print while it reads. */
+  /** Small input before the first look at the output, or beside it; more of it beside, since the command may print meanwhile. */
   async #feed(): Promise<WinrmError | undefined> {
     const { input } = this.#options;
     const most = inputBytesPerMessage(this.#connections.main);
-    const connection = input.length <= most ? this.#connections.main : this.#connections.side;
+    const isSmall = input.length <= most;
+    const connection = isSmall ? this.#connections.sideOrMain : this.#connections.side;
     try {
-      for (let at = 0; at === 0 || at < input.length; at += most) {
+      for (let at = 0; (at === 0 || at < input.length) && !this.#hasEnded; at += most) {
         const isLast = at + most >= input.length;
         const bytes = input.subarray(at, at + most);
         await this.#shell.send(connection, this.#command, { bytes, isLast }, this.#fed.signal);

@@ -1,4 +1,5 @@
-// A script of a step as what a WinRM host runs: the program on the command line, what it reads, and its shell's environment.
+// A script of a step as what a WinRM host runs: the program on the command line, and what it reads. Its environment is there, too, so
+// that its shell is like any other.
 import { type Binding, cmdInput, powershellInput } from '@opsconductor/protocol';
 import { batchVariable, cmdRunner, powershellLine } from './powershell.ts';
 import type { CommandLine } from './soap.ts';
@@ -14,21 +15,15 @@ export interface Script {
 export interface ScriptCommand {
   line: CommandLine;
   input: Buffer;
-  environment: Record<string, string>;
 }
 
 export function scriptCommand({ text, shell, bindings, environment }: Script): ScriptCommand {
   if (shell !== 'cmd') {
-    const input = Buffer.from(powershellInput(text, bindings));
-    return { line: powershellLine(shell), input, environment: { ...environment } };
+    const input = Buffer.from(powershellInput(text, bindings, environment));
+    return { line: powershellLine(shell), input };
   }
   const { batch, environment: values } = cmdInput(text, bindings);
-  const runner = powershellInput(cmdRunner, [
-    { name: batchVariable, type: 'string', value: batch, secret: false },
-  ]);
-  return {
-    line: powershellLine('powershell'),
-    input: Buffer.from(runner),
-    environment: { ...environment, ...values },
-  };
+  const bound = [{ name: batchVariable, type: 'string', value: batch, secret: false } as const];
+  const runner = powershellInput(cmdRunner, bound, { ...environment, ...values });
+  return { line: powershellLine('powershell'), input: Buffer.from(runner) };
 }

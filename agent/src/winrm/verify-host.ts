@@ -152,7 +152,7 @@ async function run(
   signal: AbortSignal,
   onStdout = () => {},
 ): Promise<{ end: CommandEnd | string; stdout: string; stderr: string }> {
-  const { line, input, environment } = scriptCommand({
+  const { line, input } = scriptCommand({
     shell: 'powershell',
     bindings: [],
     environment: {},
@@ -165,7 +165,7 @@ async function run(
   try {
     end = await runCommand({
       connections,
-      settings: { environment, workingDirectory: undefined, idleTimeoutS: 300 },
+      settings: { environment: {}, workingDirectory: undefined, idleTimeoutS: 300 },
       line,
       input,
       onOutput: (stream, bytes) => {

@@ -65,6 +65,11 @@ for ($opsAt = 0; $opsAt -lt $opsCount; $opsAt++) {
   $opsName = $opsIn.ReadLine()
   $opsType = $opsIn.ReadLine()
   $opsValue = & $opsText
+  if ($opsType -ceq 'environment') {
+    $opsPair = $opsValue.Split([char[]]'=', 2)
+    [Environment]::SetEnvironmentVariable($opsPair[0], $opsPair[1])
+    continue
+  }
   $opsCulture = [Globalization.CultureInfo]::InvariantCulture
   if ($opsType -ceq 'boolean') { $opsValue = $opsValue -ceq 'true' }
   elseif ($opsType -ceq 'integer') { $opsValue = [long]::Parse($opsValue, $opsCulture) }
@@ -79,10 +84,19 @@ $global:LASTEXITCODE = 0
 exit $LASTEXITCODE
 `;
 
-/** What the bootstrap reads: the number of values, each in three lines, then the script. Nothing but ASCII. */
-export function powershellInput(script: string, bindings: readonly Binding[]): string {
+/**
+ * What the bootstrap reads: the number of values, each in three lines, then the script. Nothing but ASCII. Variables of the
+ * environment are values without a name; they are there before the script runs, and not when PowerShell starts.
+ */
+export function powershellInput(
+  script: string,
+  bindings: readonly Binding[],
+  environment: Readonly<Record<string, string>> = {},
+): string {
+  const variables = Object.entries(environment);
   const lines = [
-    String(bindings.length),
+    String(bindings.length + variables.length),
+    ...variables.flatMap(([name, value]) => ['-', 'environment', base64(utf8(`${name}=${value}`))]),
     ...bindings.flatMap(({ name, type, value }) => [name, type, base64(utf8(textOf(value)))]),
     base64(utf8(script)),
     'end',
