@@ -2,7 +2,7 @@
 // OpenSSL's. Commands run by /bin/sh. It is no Windows: see docs/windows.md for what that leaves untried.
 import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -41,7 +41,14 @@ export interface WinrmStats {
 
 export interface WinrmFixtureOptions {
   /** Programs that stand-ins for powershell.exe know, by their whole text, and what of /bin/sh stands for which script. */
-  emulated?: { bootstrap: string; cmdRunner: string; scripts?: Record<string, string>; fileServer?: string };
+  emulated?: {
+    bootstrap: string;
+    cmdRunner: string;
+    scripts?: Record<string, string>;
+    fileServer?: string;
+    taskProgram?: string;
+    taskSupervisor?: string;
+  };
   /** With a KDC of its own; `KRB5_CONFIG` of whoever is to log in by Kerberos must be its `krb5Config`. */
   kerberos?: boolean;
   /** What hosts have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
@@ -195,6 +202,12 @@ export class WinrmFixture {
   /** What the host calls `C:\\`; made by whoever uses it. */
   get drive(): string {
     return join(this.dir, 'drives/C');
+  }
+
+  /** Names of the scheduled tasks that are there. */
+  get tasks(): string[] {
+    const folder = join(this.dir, 'tasks');
+    return existsSync(folder) ? readdirSync(folder) : [];
   }
 
   /** Of the user. */

@@ -62,6 +62,12 @@ if line() != "end":
     refuse("the script did not arrive whole")
 if script == known["cmdRunner"]:
     sys.exit(run_batch(values["OPSRUN_batch"]))
+if script == known.get("taskProgram"):
+    # pylint: disable=import-outside-toplevel
+    import task_host
+
+    task_host.main(values, sys.argv[1], known["taskSupervisor"])
+    sys.exit(0)
 if script == known.get("fileServer"):
     # pylint: disable=import-outside-toplevel
     import file_server

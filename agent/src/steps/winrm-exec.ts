@@ -1,15 +1,16 @@
 // Step type winrm.exec: a PowerShell or cmd script on a target that speaks WinRM.
 import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
-import { ClixmlDecoder } from '../winrm/clixml.ts';
 import { type CommandEnd, type RunLimits, runCommand } from '../winrm/run-command.ts';
 import { scriptCommand } from '../winrm/script-command.ts';
 import type { ShellSettings } from '../winrm/soap.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
-import type { OutputSink, StepContext, StepType, StopRequest } from './step-type.ts';
+import type { StepContext, StepType, StopRequest } from './step-type.ts';
 import { type WinrmDeps, winrmConnections } from './winrm-connection-options.ts';
 import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+import { executeAsTask, reattachTask, removeTaskOf, whatReattachNeeds } from './winrm-exec-task.ts';
+import { WinrmOutput } from './winrm-output.ts';
 
 export interface WinrmExecOptions extends WinrmDeps {
   limits?: Partial<RunLimits>;
@@ -19,7 +20,16 @@ export interface WinrmExecOptions extends WinrmDeps {
 const idleTimeoutS = 900;
 
 export function winrmExec(options: WinrmExecOptions): StepType<WinrmExecConfig> {
-  return { type: 'winrm.exec', execute: (config, context) => execute(options, config, context) };
+  return {
+    type: 'winrm.exec',
+    execute: (config, context) =>
+      config.run_as === undefined
+        ? execute(options, config, context)
+        : executeAsTask(options, config, context),
+    reattach: (config, context) => reattachTask(options, config, context),
+    toReattach: whatReattachNeeds,
+    remove: (context, kept) => removeTaskOf(options, context, kept),
+  };
 }
 
 async function execute(
@@ -28,7 +38,7 @@ async function execute(
   context: StepContext,
 ): Promise<StepOutcome> {
   const { signal, target } = context;
-  const output = new Output(context.output, signal);
+  const output = new WinrmOutput(context.output, signal);
   let startedMs: number | undefined;
   let end: CommandEnd;
   try {
@@ -66,30 +76,4 @@ function commandOf(config: WinrmExecConfig, context: StepContext) {
   });
   const settings: ShellSettings = { environment: {}, workingDirectory: working_directory, idleTimeoutS };
   return { line, input, settings };
-}
-
-/** Between a command and the step's sink: errors of PowerShell become text, and a stop is not held up by a full sink. */
-class Output {
-  readonly #sink: OutputSink;
-  readonly #stopped: Promise<void>;
-  readonly #errors = new ClixmlDecoder();
-
-  constructor(sink: OutputSink, signal: AbortSignal) {
-    this.#sink = sink;
-    this.#stopped = new Promise((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-  }
-
-  async write(stream: 'stdout' | 'stderr', bytes: Buffer): Promise<void> {
-    const written = stream === 'stdout' ? bytes : Buffer.from(this.#errors.write(bytes));
-    if (written.length === 0 || this.#sink.write(stream, written)) return;
-    await Promise.race([this.#sink.drained(), this.#stopped]);
-  }
-
-  end(): void {
-    const rest = this.#errors.end();
-    if (rest !== '') this.#sink.write('stderr', Buffer.from(rest));
-  }
 }

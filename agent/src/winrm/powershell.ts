@@ -16,6 +16,12 @@ export function powershellLine(shell: keyof typeof programs): CommandLine {
   };
 }
 
+/** The same as one line of cmd.exe; errors are told as text, and not as CLIXML. */
+export function powershellText(shell: keyof typeof programs): string {
+  const { command, arguments: words } = powershellLine(shell);
+  return [command, '-OutputFormat', 'Text', ...words].join(' ');
+}
+
 /** What `cmdRunner` is given. */
 export const batchVariable = 'OPSRUN_batch';
 

@@ -58,6 +58,13 @@ export const WinrmExecConfigSchema = Type.Object(
         description: 'Exit codes that count as success',
       }),
     ),
+    run_as: Type.Optional(
+      Type.Enum(['system'], {
+        title: 'Run as',
+        description:
+          'system: as a scheduled task of the host, for what a remote logon may not do, as installing updates; it goes on while no agent is connected. Takes an administrator. As the login user unless told.',
+      }),
+    ),
     kill_grace: Type.Optional(
       Type.Integer({
         minimum: 0,

@@ -1,0 +1,162 @@
+import { powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
+import { expect, onTestFinished } from 'vitest';
+import { WinrmPool } from '../winrm/pool.ts';
+import { cmdRunner, powershellText } from '../winrm/powershell.ts';
+import { taskProgram, taskSupervisor } from '../winrm/tasks/task-program.ts';
+import { isSoundPowershell } from '../winrm/testing/powershell-tree.ts';
+import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../winrm/testing/winrm-setup.ts';
+import { TestSink } from './ssh-exec-setup.ts';
+import type { BeforeStart, StepContext, StopRequest } from './step-type.ts';
+import { winrmExec } from './winrm-exec.ts';
+
+const host = hostOfFile({
+  emulated: { bootstrap: powershellBootstrap, cmdRunner, taskProgram, taskSupervisor },
+  settings: { maxPollSeconds: 1, noTasks: false },
+});
+
+let names = 0;
+
+function setup(more: Partial<StepContext> = {}) {
+  const pool = new WinrmPool();
+  onTestFinished(() => pool.close());
+  const controller = new AbortController();
+  const sink = new TestSink();
+  const begun: (BeforeStart | undefined)[] = [];
+  names += 1;
+  const context: StepContext = {
+    marker: 'installation.1.1',
+    directoryName: `installation.1.1.${names}`,
+    target: {
+      id: 1,
+      name: 'win-1',
+      host: host.fixture.host,
+      port: host.fixture.port('http'),
+      hostKeys: [],
+      winrm: { transport: 'http', authentication: 'ntlm', certificateCheck: 'verify' },
+    },
+    credential: { kind: 'winrm_password', id: '7', version: 1, user: winrmUser, password: winrmPassword },
+    output: sink,
+    transfers: { progress: () => {}, report: () => {} },
+    maySurvive: true,
+    signal: controller.signal,
+    beforeStart: async (how) => {
+      begun.push(how);
+    },
+    checkAddresses: () => {},
+    ...more,
+  };
+  const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 100 } });
+  return {
+    sink,
+    context,
+    begun,
+    step,
+    run: (config: Omit<WinrmExecConfig, 'run_as'>) => step.execute({ ...config, run_as: 'system' }, context),
+    remove: () => step.remove?.(context, { command: true, outputFile: false }),
+    stop: () => controller.abort({ cause: 'cancelled', killGraceMs: 0 } satisfies StopRequest),
+  };
+}
+
+/** The stand-in for PowerShell runs what follows by /bin/sh. */
+const sh = (script: string) => `# sh\n${script}`;
+
+winrmTest(
+  'a script runs as the system, with its values, and is there until its end is confirmed',
+  async () => {
+    const t = setup({ bindings: [{ name: 'OPS_1', type: 'string', value: 'a "b" $c', secret: false }] });
+    const command = sh('echo "$FIXTURE_USER $OPS_1 $A $OPSCONDUCTOR_ATTEMPT"; pwd; echo bad >&2; exit 9');
+    const config = { command, environment: { A: 'x' }, working_directory: '/usr', expected_exit_codes: [9] };
+    expect(await t.run(config)).toMatchObject({ status: 'succeeded', exitCode: 9 });
+    expect(t.sink.stdout).toBe('SYSTEM a "b" $c x installation.1.1\n/usr\n');
+    expect(t.sink.stderr).toBe('bad\n');
+    // Nothing of the script is written to the agent's disk.
+    expect(t.begun).toEqual([{ survivesWith: { command: '-', run_as: 'system', expected_exit_codes: [9] } }]);
+    expect(host.fixture.tasks).toHaveLength(1);
+    await t.remove();
+    expect(host.fixture.tasks).toEqual([]);
+  },
+);
+
+winrmTest('where it may not survive its agent it is removed at once', async () => {
+  const t = setup({ maySurvive: false });
+  expect(await t.run({ shell: 'cmd', command: 'echo of cmd' })).toMatchObject({ status: 'succeeded' });
+  expect(t.sink.stdout).toBe('of cmd\n');
+  expect(t.begun).toEqual([undefined]);
+  expect(host.fixture.tasks).toEqual([]);
+});
+
+winrmTest('a lost connection costs neither output nor a second start', async () => {
+  const t = setup();
+  await host.fixture.mishap({ action: 'Receive', what: 'drop', skip: 2, times: 3 });
+  const command = sh('for n in 1 2 3 4 5 6; do echo $n; sleep 0.2; done; exit 4');
+  expect(await t.run({ command })).toMatchObject({ status: 'failed', exitCode: 4 });
+  expect(t.sink.stdout).toBe('1\n2\n3\n4\n5\n6\n');
+  expect(t.begun).toHaveLength(1);
+  await t.remove();
+});
+
+winrmTest('who comes after the agent reads on where it was', async () => {
+  const t = setup();
+  const running = t.run({
+    command: sh('echo ready; sleep 1000'),
+  });
+  await t.sink.seen(/ready/);
+  const after = setup({ directoryName: t.context.directoryName });
+  after.sink.written.stdout = 'ready\n'.length;
+  const config = { command: '-', run_as: 'system' } as const;
+  const again = after.step.reattach?.(config, after.context);
+  const other = setup({ directoryName: t.context.directoryName });
+  other.stop();
+  expect(await other.step.reattach?.(config, other.context)).toMatchObject({ status: 'cancelled' });
+  // Both see that it was ended from outside.
+  for (const outcome of [await again, await running]) {
+    expect(outcome).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+  }
+  expect(after.sink.stdout).toBe('');
+  await t.remove();
+  const gone = setup({ directoryName: t.context.directoryName });
+  expect(await gone.step.reattach?.(config, gone.context)).toMatchObject({
+    status: 'unknown',
+    message: expect.stringContaining('no trace of its scheduled task'),
+  });
+});
+
+winrmTest('a step that is cancelled is ended with its task', async () => {
+  const t = setup();
+  const running = t.run({ command: sh('echo ready; sleep 1000') });
+  await t.sink.seen(/ready/);
+  t.stop();
+  expect(await running).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+  await t.remove();
+  expect(host.fixture.tasks).toEqual([]);
+});
+
+winrmTest(
+  'a host that makes no task for the user, or has no such directory, fails the step before it starts',
+  async () => {
+    const t = setup();
+    expect(await t.run({ command: sh('true'), working_directory: '/not/there' })).toMatchObject({
+      status: 'failed',
+      message: expect.stringContaining('/not/there is not there'),
+    });
+    await host.fixture.mishap({ action: 'Create', what: 'fault:denied' });
+    expect(await t.run({ command: sh('true') })).toMatchObject({
+      status: 'failed',
+      reason: 'not_authorized',
+    });
+    expect(host.fixture.tasks).toEqual([]);
+  },
+);
+
+winrmTest(
+  'the programs of tasks are PowerShell 5.1 of the grammar, and fit a command line of cmd.exe',
+  async () => {
+    for (const program of [taskProgram, taskSupervisor]) {
+      expect(await isSoundPowershell(program)).toBe(true);
+      expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
+    }
+    const folder =
+      'C:\\Windows\\Temp\\OpsConductor-00000000-0000-0000-0000-000000000000.1234567.12.0123456789abcdef';
+    expect(powershellText('powershell').length + 3 * folder.length + 60).toBeLessThan(8_191);
+  },
+);

@@ -1,0 +1,111 @@
+// winrm.exec with `run_as`: the script is a scheduled task of the host, which survives its agent.
+import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
+import { SshError } from '../ssh/ssh-error.ts';
+import type { CommandEnd } from '../winrm/run-command.ts';
+import { scriptCommand } from '../winrm/script-command.ts';
+import { removeTask, runTask, type TaskStart } from '../winrm/tasks/task-command.ts';
+import { WinrmError } from '../winrm/winrm-error.ts';
+import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
+import type { AttemptOnTarget, StepContext, StopRequest } from './step-type.ts';
+import { winrmConnections } from './winrm-connection-options.ts';
+import type { WinrmExecOptions } from './winrm-exec.ts';
+import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+import { WinrmOutput } from './winrm-output.ts';
+
+/** What the task scheduler itself gives to tasks. */
+const priority = 7;
+
+export async function executeAsTask(
+  options: WinrmExecOptions,
+  config: WinrmExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { kept } = context.output;
+  const survives = kept !== undefined && context.maySurvive;
+  if (survives) kept.follow();
+  const how = survives ? { survivesWith: whatReattachNeeds(config) } : undefined;
+  let begunMs: number | undefined;
+  const outcome = await followTask(options, config, context, {
+    start: startOf(config, context),
+    beforeStart: async () => {
+      await context.beforeStart(how);
+      begunMs = performance.now();
+    },
+  });
+  // Else that is done when the server has confirmed the end.
+  if (!survives && begunMs !== undefined) {
+    await removeTaskOf(options, context, { command: true }).catch(() => undefined);
+  }
+  const took = begunMs === undefined ? {} : { executionTimeMs: Math.round(performance.now() - begunMs) };
+  return { ...outcome, ...took };
+}
+
+/** Neither the command nor what else may hold what is nobody's business. */
+export function whatReattachNeeds(config: WinrmExecConfig): WinrmExecConfig {
+  const { environment: _, working_directory: __, ...rest } = config;
+  return { ...rest, command: '-' };
+}
+
+export function reattachTask(
+  options: WinrmExecOptions,
+  config: WinrmExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { kept } = context.output;
+  if (kept === undefined) throw new Error('Without its positions an output can not be read on');
+  kept.follow();
+  return followTask(options, config, context, {});
+}
+
+export async function removeTaskOf(
+  options: WinrmExecOptions,
+  attempt: AttemptOnTarget,
+  kept: { command: boolean },
+): Promise<void> {
+  if (!kept.command) return;
+  await removeTask(winrmConnections(attempt, options), attempt.directoryName);
+}
+
+async function followTask(
+  options: WinrmExecOptions,
+  config: WinrmExecConfig,
+  context: StepContext,
+  more: { start?: TaskStart; beforeStart?: () => Promise<void> },
+): Promise<StepOutcome> {
+  const { signal, target } = context;
+  const output = new WinrmOutput(context.output, signal);
+  const taken = { stdout: 0, stderr: 0 };
+  let end: CommandEnd;
+  try {
+    end = await runTask({
+      connections: winrmConnections(context, options),
+      name: context.directoryName,
+      taken: () => context.output.kept?.written() ?? taken,
+      onOutput: async (stream, bytes) => {
+        taken[stream] += bytes.length;
+        await output.writeAsIs(stream, bytes);
+      },
+      signal,
+      ...more,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
+    if (error instanceof SshError) return failedBeforeStart(error);
+    if (error instanceof WinrmError) return outcomeOfError(error);
+    throw error;
+  }
+  return outcomeOfEnd(end, config, target.host, signal.aborted ? (signal.reason as StopRequest) : undefined);
+}
+
+function startOf(config: WinrmExecConfig, context: StepContext): TaskStart {
+  const { command: text, shell = 'powershell', working_directory } = config;
+  const environment = { ...config.environment, OPSCONDUCTOR_ATTEMPT: context.marker };
+  const { input } = scriptCommand({ text, shell, bindings: context.bindings ?? [], environment });
+  return {
+    shell: shell === 'pwsh' ? 'pwsh' : 'powershell',
+    input: input.toString('latin1'),
+    workingDirectory: working_directory,
+    priority,
+  };
+}

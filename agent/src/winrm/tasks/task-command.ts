@@ -1,0 +1,282 @@
+// A script that runs as a scheduled task: it goes on whoever is connected, and is found again by its name.
+import { powershellInput } from '@opsconductor/protocol';
+import type { ConnectionSource } from '../pool.ts';
+import { powershellLine, powershellText } from '../powershell.ts';
+import { type CommandEnd, type RunLimits, runCommand } from '../run-command.ts';
+import { WinrmError } from '../winrm-error.ts';
+import { taskProgram, taskSupervisor, taskVariables } from './task-program.ts';
+
+export interface TaskStart {
+  shell: 'powershell' | 'pwsh';
+  /** What the shell reads: see `powershellInput`. */
+  input: string;
+  workingDirectory: string | undefined;
+  /** 0 (most urgent) to 10, as the task scheduler counts; 7 is its own choice. */
+  priority: number;
+}
+
+export interface TaskOptions {
+  connections: ConnectionSource;
+  /** Names the task on the host: letters, digits, dots and hyphens. */
+  name: string;
+  /** Undefined for one that was begun by an earlier process. */
+  start?: TaskStart;
+  /** How much of its output was taken. */
+  taken(): { stdout: number; stderr: number };
+  onOutput(stream: 'stdout' | 'stderr', bytes: Buffer): void | Promise<void>;
+  beforeStart?(): Promise<void>;
+  /** Aborted to stop it. */
+  signal: AbortSignal;
+  limits?: Partial<RunLimits>;
+}
+
+const idleTimeoutS = 300;
+const retryMs = 1_000;
+const stopMs = 30_000;
+/** How often in a row it may say nothing that makes sense. */
+const maxSilences = 5;
+const maxLineChars = 1024 * 1024;
+
+/**
+ * Runs one, or follows one that was begun, to its end. Connections may come and go meanwhile.
+ *
+ * @throws {WinrmError} where it was not begun; whatever `beforeStart` rejects with; the signal's reason.
+ */
+export async function runTask(options: TaskOptions): Promise<CommandEnd> {
+  const following = new AbortController();
+  const state = { isBegun: options.start === undefined };
+  const ending = follow(options, state, following.signal);
+  let onStop = () => {};
+  const stopped = new Promise<undefined>((resolve) => {
+    onStop = () => resolve(undefined);
+    options.signal.addEventListener('abort', onStop);
+    if (options.signal.aborted) onStop();
+  });
+  try {
+    const end = await Promise.race([ending, stopped]);
+    if (end !== undefined) return end;
+    if (state.isBegun) return await stop(options);
+    following.abort(options.signal.reason);
+    return await ending;
+  } finally {
+    options.signal.removeEventListener('abort', onStop);
+    following.abort(new Error('The task is followed no more'));
+    await ending.catch(() => undefined);
+  }
+}
+
+/** Leaves nothing of it on the host. @throws {WinrmError} */
+export async function removeTask(connections: ConnectionSource, name: string): Promise<void> {
+  await ask({ connections, name, verb: 'remove', signal: AbortSignal.timeout(stopMs) });
+}
+
+async function follow(
+  options: TaskOptions,
+  state: { isBegun: boolean },
+  signal: AbortSignal,
+): Promise<CommandEnd> {
+  let { start } = options;
+  for (let silences = 0; ; ) {
+    const heard = new Heard(options.onOutput);
+    try {
+      const beforeStart = async () => {
+        if (start === undefined) return;
+        await options.beforeStart?.();
+        options.signal.throwIfAborted();
+        state.isBegun = true;
+      };
+      const { connections, name, limits } = options;
+      const where = { ...options.taken(), ...start };
+      await say({
+        connections,
+        name,
+        verb: start === undefined ? 'follow' : 'start',
+        where,
+        heard,
+        beforeStart,
+        signal,
+        limits,
+      });
+      silences = heard.isAny ? 0 : silences + 1;
+    } catch (error) {
+      if (signal.aborted || !state.isBegun || !(error instanceof WinrmError)) throw error;
+      if (start !== undefined && error.notExecuted) throw error;
+      // Out of reach: it is asked again, until whoever waits has it stopped.
+    }
+    const { last } = heard;
+    if (last?.is === 'failed' && start !== undefined && !heard.isBegun) throw notStarted(last.text);
+    if (last?.is === 'exit') return { how: 'exited', exitCode: last.code, outputMayLack: false };
+    if (last?.is === 'none' || last?.is === 'ended') return { how: 'lost', error: gone(last.is) };
+    if (silences >= maxSilences) return { how: 'lost', error: gone('silent') };
+    start = undefined;
+    await pause(retryMs, signal);
+  }
+}
+
+async function stop({ connections, name }: TaskOptions): Promise<CommandEnd> {
+  try {
+    await ask({ connections, name, verb: 'stop', signal: AbortSignal.timeout(stopMs) });
+    return { how: 'stopped', confirmed: true, exitCode: undefined, outputMayLack: false };
+  } catch (error) {
+    const why = error instanceof WinrmError ? error.message : 'the host did not say so in time';
+    return { how: 'stopped', confirmed: false, why, exitCode: undefined, outputMayLack: false };
+  }
+}
+
+interface Said {
+  connections: ConnectionSource;
+  name: string;
+  verb: 'start' | 'follow' | 'stop' | 'remove';
+  where?: Partial<TaskStart> & Partial<Record<'stdout' | 'stderr', number>>;
+  heard: Heard;
+  beforeStart?: () => Promise<void>;
+  signal: AbortSignal;
+  limits?: Partial<RunLimits> | undefined;
+}
+
+async function ask(said: Omit<Said, 'heard'>): Promise<void> {
+  const heard = new Heard(() => undefined);
+  await say({ ...said, heard });
+  const wanted = said.verb === 'stop' ? 'stopped' : 'removed';
+  if (heard.last?.is === wanted) return;
+  throw problem(
+    'fault',
+    heard.last?.is === 'failed' ? heard.last.text : 'The host did not say that it is done.',
+  );
+}
+
+/** Runs the program on the host, and hears what it says. */
+async function say({
+  connections,
+  name,
+  verb,
+  where = {},
+  heard,
+  beforeStart,
+  signal,
+  limits,
+}: Said): Promise<void> {
+  const values: Record<keyof typeof taskVariables, string> = {
+    verb,
+    name,
+    supervisor: verb === 'start' ? taskSupervisor : '',
+    input: where.input ?? '',
+    program: where.shell === undefined ? '' : powershellText(where.shell),
+    directory: where.workingDirectory ?? '',
+    priority: String(where.priority ?? 7),
+    stdout: String(where.stdout ?? 0),
+    stderr: String(where.stderr ?? 0),
+  };
+  const bindings = Object.entries(taskVariables).map(([key, variable]) => ({
+    name: variable,
+    type: 'string' as const,
+    value: values[key as keyof typeof taskVariables],
+    secret: false,
+  }));
+  const end = await runCommand({
+    connections,
+    settings: { environment: {}, workingDirectory: undefined, idleTimeoutS },
+    line: powershellLine('powershell'),
+    input: Buffer.from(powershellInput(taskProgram, bindings)),
+    onOutput: (stream, bytes) => (stream === 'stdout' ? heard.read(bytes) : undefined),
+    ...(beforeStart === undefined ? {} : { beforeStart }),
+    signal,
+    killGraceMs: () => 0,
+    ...(limits === undefined ? {} : { limits }),
+  });
+  if (end.how === 'lost') throw end.error.as({ notExecuted: false });
+}
+
+type Word =
+  | { is: 'none' | 'ended' | 'stopped' | 'removed' }
+  | { is: 'exit'; code: number }
+  | { is: 'failed'; text: string };
+
+/** Reads the lines of the program. All of it comes from the host and may be anything. */
+class Heard {
+  last: Word | undefined;
+  isBegun = false;
+  /** Anything that makes sense. */
+  isAny = false;
+  readonly #onOutput: TaskOptions['onOutput'];
+  #line = '';
+
+  constructor(onOutput: TaskOptions['onOutput']) {
+    this.#onOutput = onOutput;
+  }
+
+  async read(bytes: Buffer): Promise<void> {
+    const lines = (this.#line + bytes.toString('latin1')).split('\n');
+    this.#line = (lines.pop() ?? '').slice(0, maxLineChars);
+    for (const line of lines) await this.#take(line.trim());
+  }
+
+  async #take(line: string): Promise<void> {
+    const at = line.indexOf(' ');
+    const [word, rest] = at === -1 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)];
+    switch (word) {
+      case 'begun':
+        this.isBegun = true;
+        break;
+      case 'stdout':
+      case 'stderr':
+        await this.#onOutput(word, Buffer.from(rest, 'base64'));
+        break;
+      case 'exit':
+        if (!/^-?\d{1,10}$/.test(rest)) return;
+        this.last ??= { is: 'exit', code: Number(rest) | 0 };
+        break;
+      case 'failed':
+        this.last ??= { is: 'failed', text: Buffer.from(rest, 'base64').toString('utf8').slice(0, 1_000) };
+        break;
+      case 'none':
+      case 'ended':
+      case 'stopped':
+      case 'removed':
+        this.last ??= { is: word };
+        break;
+      default:
+        return;
+    }
+    this.isAny = true;
+  }
+}
+
+function notStarted(why: string): WinrmError {
+  return new WinrmError({
+    kind: 'fault',
+    message: `The host made no scheduled task for it: ${why}`,
+    advice: 'The user must be an administrator of the host; look at its task scheduler.',
+    notExecuted: true,
+  });
+}
+
+function gone(how: 'none' | 'ended' | 'silent'): WinrmError {
+  const what = {
+    none: 'There is no trace of its scheduled task on the host.',
+    ended: 'Its scheduled task was ended, or the host restarted, before it was done.',
+    silent: 'The host does not say what became of its scheduled task.',
+  }[how];
+  return problem('ambiguous', what);
+}
+
+function problem(kind: 'ambiguous' | 'fault', message: string): WinrmError {
+  return new WinrmError({
+    kind,
+    message,
+    advice: 'Look on the host what the step did, at its task scheduler, and whether it was restarted.',
+  });
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, ms);
+    signal.addEventListener('abort', finish);
+    if (signal.aborted) finish();
+  });
+}

@@ -1,0 +1,163 @@
+// What runs a script apart from the remote logon on a host, as a scheduled task that is there for it alone: as the system
+// where that is asked for, and whether or not anybody is connected.
+
+/** Of the variables that the program is given. */
+export const taskVariables = {
+  verb: 'OPSRUN_do',
+  name: 'OPSRUN_task',
+  supervisor: 'OPSRUN_supervisor',
+  input: 'OPSRUN_input',
+  program: 'OPSRUN_program',
+  directory: 'OPSRUN_directory',
+  priority: 'OPSRUN_priority',
+  stdout: 'OPSRUN_stdout',
+  stderr: 'OPSRUN_stderr',
+} as const;
+
+/**
+ * Run by the bootstrap over WinRM. `start` makes the task and its folder, to which only administrators and the system have
+ * access, and follows it; `follow` tells what it prints from the given places on, and its end; `stop` ends everything in
+ * it; `remove` leaves nothing of it. It says lines: `begun`, `stdout BASE64`, `stderr BASE64`, `exit CODE`, `none` where there
+ * is no such task, `ended` where it went without an exit code, `stopped`, `removed`, `failed TEXT`.
+ */
+export const taskProgram = `$ErrorActionPreference = 'Stop'
+$opsOut = New-Object IO.StreamWriter ([Console]::OpenStandardOutput()), ([Text.Encoding]::ASCII), 65536
+$opsOut.NewLine = [string][char]10
+$opsUtf8 = New-Object Text.UTF8Encoding $false
+# Nobody but the system can put something in the place of a folder there, as one could below ProgramData.
+$opsFolder = [IO.Path]::Combine([Environment]::GetFolderPath('Windows'), 'Temp', 'OpsConductor-' + $OPSRUN_task)
+$opsName = 'OpsConductor ' + $OPSRUN_task
+$opsRunning = 4
+function OpsSay($text) {
+  $opsOut.WriteLine($text)
+  $opsOut.Flush()
+}
+function OpsPath($name) { return [IO.Path]::Combine($opsFolder, $name) }
+function OpsWrite($name, $text) { [IO.File]::WriteAllText((OpsPath $name), $text, $opsUtf8) }
+function OpsTask {
+  try { return $opsTasks.GetTask($opsName) } catch { return $null }
+}
+function OpsStart {
+  if ([IO.Directory]::Exists($opsFolder)) { throw 'There is a folder of this attempt already.' }
+  if ($OPSRUN_directory -ne '' -and -not [IO.Directory]::Exists($OPSRUN_directory)) { throw ($OPSRUN_directory + ' is not there.') }
+  $rights = New-Object Security.AccessControl.DirectorySecurity
+  $rights.SetSecurityDescriptorSddlForm('O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
+  $null = [IO.Directory]::CreateDirectory($opsFolder, $rights)
+  OpsWrite 'input' $OPSRUN_input
+  OpsWrite 'program' $OPSRUN_program
+  OpsWrite 'directory' $OPSRUN_directory
+  $task = $opsService.NewTask(0)
+  $task.RegistrationInfo.Description = 'A step of OpsConductor. It is removed when the step is over.'
+  $task.Principal.UserId = 'S-1-5-18'
+  $task.Principal.LogonType = 5
+  $task.Principal.RunLevel = 1
+  $task.Settings.DisallowStartIfOnBatteries = $false
+  $task.Settings.StopIfGoingOnBatteries = $false
+  $task.Settings.ExecutionTimeLimit = 'PT0S'
+  $task.Settings.Priority = [int]$OPSRUN_priority
+  $action = $task.Actions.Create(0)
+  $action.Path = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\WindowsPowerShell\\v1.0\\powershell.exe')
+  $supervisor = $OPSRUN_supervisor.Replace('OPSRUN_FOLDER', $opsFolder.Replace("'", "''"))
+  $encoded = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($supervisor))
+  $action.Arguments = '-NoProfile -NonInteractive -EncodedCommand ' + $encoded
+  $null = $opsTasks.RegisterTaskDefinition($opsName, $task, 2, 'SYSTEM', $null, 5)
+  $null = (OpsTask).Run($null)
+  OpsSay 'begun'
+}
+function OpsRead($name, $from) {
+  $path = OpsPath $name
+  if (-not [IO.File]::Exists($path)) { return $null }
+  $stream = New-Object IO.FileStream $path, ([IO.FileMode]'Open'), ([IO.FileAccess]'Read'), ([IO.FileShare]'ReadWrite, Delete')
+  try {
+    $null = $stream.Seek($from, [IO.SeekOrigin]::Begin)
+    $buffer = New-Object byte[] 196608
+    $got = $stream.Read($buffer, 0, $buffer.Length)
+    if ($got -eq 0) { return $null }
+    OpsSay ($name + ' ' + [Convert]::ToBase64String($buffer, 0, $got))
+    return $got
+  } finally { $stream.Dispose() }
+}
+function OpsFollow {
+  $at = @{ stdout = [long]$OPSRUN_stdout; stderr = [long]$OPSRUN_stderr }
+  $wait = 20
+  $idle = 0
+  while ($true) {
+    if (-not [IO.Directory]::Exists($opsFolder)) { OpsSay 'none'; return }
+    $isOver = [IO.File]::Exists((OpsPath 'exit'))
+    $isAny = $false
+    foreach ($name in @('stdout', 'stderr')) {
+      $got = OpsRead $name $at[$name]
+      if ($null -ne $got) { $at[$name] += $got; $isAny = $true }
+    }
+    if ($isAny) { $wait = 20; $idle = 0; continue }
+    if ($isOver) { OpsSay ('exit ' + [IO.File]::ReadAllText((OpsPath 'exit')).Trim()); return }
+    $task = OpsTask
+    if ($null -eq $task -or $task.State -ne $opsRunning) { $idle++ } else { $idle = 0 }
+    # It may be about to begin, or its end to be written.
+    if ($idle -gt 20) { OpsSay 'ended'; return }
+    Start-Sleep -Milliseconds $wait
+    $wait = [Math]::Min($wait * 2, 500)
+  }
+}
+function OpsStop {
+  $task = OpsTask
+  if ($null -ne $task) { $task.Stop(0) }
+  if ([IO.File]::Exists((OpsPath 'pid'))) {
+    # What the command has started goes with it.
+    $id = [int][IO.File]::ReadAllText((OpsPath 'pid'))
+    $kill = New-Object Diagnostics.ProcessStartInfo
+    $kill.FileName = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\taskkill.exe')
+    $kill.Arguments = '/T /F /PID ' + $id
+    $kill.UseShellExecute = $false
+    $kill.CreateNoWindow = $true
+    [Diagnostics.Process]::Start($kill).WaitForExit()
+    $process = Get-Process -Id $id -ErrorAction SilentlyContinue
+    if ($null -ne $process) { throw 'It is still there.' }
+  }
+  OpsSay 'stopped'
+}
+function OpsRemove {
+  if ($null -ne (OpsTask)) { $opsTasks.DeleteTask($opsName, 0) }
+  if ([IO.Directory]::Exists($opsFolder)) { [IO.Directory]::Delete($opsFolder, $true) }
+  OpsSay 'removed'
+}
+try {
+  $opsService = New-Object -ComObject Schedule.Service
+  $opsService.Connect()
+  $opsTasks = $opsService.GetFolder('\\')
+  if ($OPSRUN_do -eq 'start') { OpsStart }
+  if ($OPSRUN_do -eq 'stop') { OpsStop }
+  elseif ($OPSRUN_do -eq 'remove') { OpsRemove }
+  else { OpsFollow }
+} catch {
+  OpsSay ('failed ' + [Convert]::ToBase64String($opsUtf8.GetBytes($_.Exception.GetBaseException().Message)))
+}
+`;
+
+/**
+ * What the task itself runs: the bootstrap with its input and output in files, by cmd.exe, which passes bytes on as they
+ * are. That the exit code is there is the end of it.
+ */
+export const taskSupervisor = `$ErrorActionPreference = 'Stop'
+$opsFolder = 'OPSRUN_FOLDER'
+$opsStart = New-Object Diagnostics.ProcessStartInfo
+$opsStart.FileName = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\cmd.exe')
+$opsProgram = [IO.File]::ReadAllText([IO.Path]::Combine($opsFolder, 'program'))
+$opsFiles = ' <"' + $opsFolder + '\\input" >"' + $opsFolder + '\\stdout" 2>"' + $opsFolder + '\\stderr"'
+$opsStart.Arguments = '/d /s /c "' + $opsProgram + $opsFiles + '"'
+$opsStart.UseShellExecute = $false
+$opsStart.CreateNoWindow = $true
+$opsStart.WorkingDirectory = [IO.File]::ReadAllText([IO.Path]::Combine($opsFolder, 'directory'))
+if ($opsStart.WorkingDirectory -eq '') { $opsStart.WorkingDirectory = [Environment]::GetFolderPath('Windows') }
+$opsCode = 1
+try {
+  $opsProcess = [Diagnostics.Process]::Start($opsStart)
+  [IO.File]::WriteAllText([IO.Path]::Combine($opsFolder, 'pid'), [string]$opsProcess.Id)
+  $opsProcess.WaitForExit()
+  $opsCode = $opsProcess.ExitCode
+} finally {
+  $opsNew = [IO.Path]::Combine($opsFolder, 'exit.new')
+  [IO.File]::WriteAllText($opsNew, [string]$opsCode)
+  [IO.File]::Move($opsNew, [IO.Path]::Combine($opsFolder, 'exit'))
+}
+`;

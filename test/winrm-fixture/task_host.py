@@ -1,0 +1,124 @@
+"""Stands in for the program that runs a script as a scheduled task (agent/src/winrm/tasks/task-program.ts), on processes of
+this machine: it does with them what that would do with tasks, and says the same lines."""
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def say(text):
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def start(values, settings, supervisor, folder):
+    if values["OPSRUN_supervisor"] != supervisor:
+        raise RuntimeError("The supervisor is not known.")
+    if json.load(open(settings, encoding="utf-8")).get("noTasks"):
+        raise RuntimeError("Access is denied.")
+    directory = values["OPSRUN_directory"] or "/"
+    if not os.path.isdir(directory):
+        raise RuntimeError(f"{directory} is not there.")
+    os.makedirs(folder)
+    with open(os.path.join(folder, "input"), "w", encoding="ascii") as file:
+        file.write(values["OPSRUN_input"])
+    encoded = re.search(r"-OutputFormat Text .*-EncodedCommand (\S+)$", values["OPSRUN_program"]).group(1)
+    program = base64.b64decode(encoded).decode("utf-16-le")
+    line = f'"$0" "$1" "$2" "$3" <{folder}/input >{folder}/stdout 2>{folder}/stderr; echo $? >{folder}/new; mv {folder}/new {folder}/exit'
+    words = [sys.executable, os.path.join(HERE, "emulate_powershell.py"), settings, program]
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", line, *words],
+        cwd=directory,
+        env={**os.environ, "FIXTURE_USER": "SYSTEM", "FIXTURE_PRIORITY": values["OPSRUN_priority"]},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with open(os.path.join(folder, "pid"), "w", encoding="ascii") as file:
+        file.write(str(process.pid))
+    say("begun")
+
+
+def runs(folder):
+    try:
+        with open(os.path.join(folder, "pid"), encoding="ascii") as file:
+            pid = int(file.read())
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (OSError, ValueError):
+        return False
+
+
+def read(folder, name, start_at):
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            file.seek(start_at)
+            data = file.read(196_608)
+    except FileNotFoundError:
+        return 0
+    if data:
+        say(f"{name} {base64.b64encode(data).decode()}")
+    return len(data)
+
+
+def follow(values, folder):
+    places = {name: int(values[f"OPSRUN_{name}"]) for name in ("stdout", "stderr")}
+    idle = 0
+    while True:
+        if not os.path.isdir(folder):
+            return say("none")
+        over = os.path.exists(os.path.join(folder, "exit"))
+        got = 0
+        for name in places:
+            more = read(folder, name, places[name])
+            places[name] += more
+            got += more
+        if got:
+            continue
+        if over:
+            with open(os.path.join(folder, "exit"), encoding="ascii") as file:
+                return say(f"exit {file.read().strip()}")
+        idle = 0 if runs(folder) else idle + 1
+        if idle > 20:
+            return say("ended")
+        time.sleep(0.01)
+
+
+def stop(folder):
+    with open(os.path.join(folder, "pid"), encoding="ascii") as file:
+        pid = int(file.read())
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    say("stopped")
+
+
+def remove(folder):
+    subprocess.run(["rm", "-rf", folder], check=True)
+    say("removed")
+
+
+def main(values, settings, supervisor):
+    with open(settings, encoding="utf-8") as file:
+        folder = os.path.join(json.load(file)["dir"], "tasks", values["OPSRUN_task"])
+    try:
+        verb = values["OPSRUN_do"]
+        if verb == "start":
+            start(values, settings, supervisor, folder)
+        if verb == "stop":
+            stop(folder)
+        elif verb == "remove":
+            remove(folder)
+        else:
+            follow(values, folder)
+    except (OSError, RuntimeError) as error:
+        say(f"failed {base64.b64encode(str(error).encode()).decode()}")
