@@ -11,6 +11,7 @@ import {
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fileServer } from '../agent/src/winrm/files/file-server.ts';
 import { cmdRunner } from '../agent/src/winrm/powershell.ts';
+import { taskProgram, taskSupervisor } from '../agent/src/winrm/tasks/task-program.ts';
 import { ensureWinrmFixture } from './support/packages.ts';
 import { storeCredential } from './support/sealed-credential.ts';
 import { setup, type TestSystem } from './support/system.ts';
@@ -64,7 +65,9 @@ let windows: Awaited<ReturnType<typeof setupWinrm>>;
 beforeAll(async () => {
   if (missing) return;
   t = await setup({ files: true });
-  host = await startWinrm({ emulated: { bootstrap: powershellBootstrap, cmdRunner, fileServer } });
+  host = await startWinrm({
+    emulated: { bootstrap: powershellBootstrap, cmdRunner, fileServer, taskProgram, taskSupervisor },
+  });
   windows = await setupWinrm(t, host);
 });
 afterAll(async () => {
@@ -144,7 +147,31 @@ test.skipIf(missing)(
   },
 );
 
+test.skipIf(missing)(
+  'a script that runs as the system goes on while its agent is killed, and its task is removed',
+  async () => {
+    const go = join(host.dir, 'go');
+    const wait = `until [ -e ${go} ]; do sleep 0.1; done`;
+    const command = `# sh\necho ready; ${wait}; echo "$FIXTURE_USER"; exit 3`;
+    const { id, reader } = await windows.start(
+      { steps: [{ name: 'long', type: 'winrm.exec', config: { run_as: 'system', command } }] },
+      [windows.sealed],
+    );
+    const [step] = await t.steps(id);
+    await reader.until(() => reader.text(step?.id ?? 0) === 'ready\n', 'that it runs');
+    await t.agent.kill9();
+    await t.agent.start();
+    await writeFile(go, '');
+    expect(await reader.end()).toBe('failed');
+    expect(reader.text(step?.id ?? 0)).toBe('ready\nSYSTEM\n');
+    expect(await t.steps(id)).toMatchObject([{ status: 'failed', exitCode: 3, attempt: 1 }]);
+    await expect.poll(() => host.tasks, { timeout: 20_000 }).toEqual([]);
+  },
+);
+
 test.skipIf(missing)('what does not fit is refused: protocols, bounds, unverified certificates', async () => {
+  // What the agent has made ahead is gone by then, and it does nothing there any more.
+  await expect.poll(async () => (await host.stats()).shells, { timeout: 20_000 }).toBe(0);
   await host.reset();
   const winrmStep = { name: 'w', type: 'winrm.exec', config: { command: 'Get-Date' } };
   const job = await t.api.made<{ id: number }>('/api/v1/jobs', { name: 'by winrm', steps: [winrmStep] });
