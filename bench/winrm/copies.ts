@@ -105,6 +105,7 @@ async function timeCopy(
     transfers: { progress: () => undefined, report: () => undefined },
     maySurvive: false,
     signal: new AbortController().signal,
+    askServer: () => Promise.reject(new Error('There is no server')),
     beforeStart: async () => undefined,
     checkAddresses: () => undefined,
   };

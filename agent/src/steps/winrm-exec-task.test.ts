@@ -39,6 +39,7 @@ function setup(more: Partial<StepContext> = {}) {
     transfers: { progress: () => {}, report: () => {} },
     maySurvive: true,
     signal: controller.signal,
+    askServer: () => Promise.reject(new Error('There is no server')),
     beforeStart: async (how) => {
       begun.push(how);
     },
@@ -52,7 +53,7 @@ function setup(more: Partial<StepContext> = {}) {
     begun,
     step,
     run: (config: Omit<WinrmExecConfig, 'run_as'>) => step.execute({ ...config, run_as: 'system' }, context),
-    remove: () => step.remove?.(context, { command: true, outputFile: false }),
+    remove: () => step.remove?.(context, { command: true, outputFile: false }, undefined),
     stop: () => controller.abort({ cause: 'cancelled', killGraceMs: 0 } satisfies StopRequest),
   };
 }
