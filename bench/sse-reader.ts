@@ -46,19 +46,28 @@ async function readStream(url: string, reply: IncomingMessage): Promise<ReadRun>
   return result;
 }
 
-async function* events(body: AsyncIterable<Uint8Array>): AsyncGenerator<{ type: string; data: string }> {
-  const decoder = new TextDecoder();
-  let parts: string[] = [];
+const frameEnd = '\n\n';
+
+/** Bytes become text event by event: decoding and cutting up the stream as one text took as long as hashing it. */
+async function* events(body: AsyncIterable<Buffer>): AsyncGenerator<{ type: string; data: string }> {
+  let parts: Buffer[] = [];
   for await (const piece of body) {
-    const text = decoder.decode(piece, { stream: true });
-    parts.push(text);
-    if (!text.includes('\n\n') && !(parts.length > 1 && text.startsWith('\n'))) continue;
-    const frames = parts.join('').split('\n\n');
-    parts = [frames.pop() ?? ''];
-    for (const frame of frames) {
-      const type = /^event: (\w+)$/m.exec(frame)?.[1];
-      const at = frame.indexOf('data: ');
-      if (type !== undefined && at !== -1) yield { type, data: frame.slice(at + 6) };
+    parts.push(piece);
+    // A frame's end may be cut in two, and is then seen with the next piece.
+    if (!piece.includes(frameEnd) && piece.length > 1) continue;
+    const bytes = parts.length === 1 ? piece : Buffer.concat(parts);
+    let at = 0;
+    for (let end = bytes.indexOf(frameEnd); end !== -1; end = bytes.indexOf(frameEnd, at)) {
+      const event = eventOf(bytes.toString('utf8', at, end));
+      if (event !== undefined) yield event;
+      at = end + frameEnd.length;
     }
+    parts = at === bytes.length ? [] : [bytes.subarray(at)];
   }
+}
+
+function eventOf(frame: string): { type: string; data: string } | undefined {
+  const type = /^event: (\w+)$/m.exec(frame)?.[1];
+  const at = frame.indexOf('data: ');
+  return type === undefined || at === -1 ? undefined : { type, data: frame.slice(at + 6) };
 }

@@ -44,6 +44,15 @@ sshTest('a key opens the target, with AES-GCM and the host key that was accepted
   expect(connection.serverVersion).toMatch(/^SSH-2\.0-OpenSSH/);
 });
 
+sshTest('what was read and kept stays as it was while more is read', async () => {
+  const t = await setupSshd();
+  const connection = await t.connect();
+  const channel = await connection.exec('seq 1 400000');
+  channel.end();
+  const lines = Array.from({ length: 400_000 }, (_, n) => `${n + 1}\n`);
+  expect((await text(channel)) === lines.join('')).toBe(true);
+});
+
 sshTest('testing a connection tells what answered, and a refusal as data', async () => {
   const t = await setupSshd();
   const good = await testConnection(t.target, t.credential, { checkAddresses: () => {} });

@@ -14,6 +14,7 @@ import { takeCertificates } from './host-keys/certified-key-exchange.ts';
 import { plainHostKey, refuseHostKey } from './host-keys/refuse-host-key.ts';
 import { forwardError, forwardTimedOut, jumpHostFailed } from './jump-hosts.ts';
 import { literalAddress, resolveTarget } from './resolve-target.ts';
+import { ReusedReads } from './reused-reads.ts';
 import { SshError } from './ssh-error.ts';
 
 export interface ConnectOptions {
@@ -210,14 +211,17 @@ export async function connectSsh(
 ): Promise<SshConnection> {
   // First, since a key that can't be read needs no connection.
   const authentication = new Authentication(credential, target.algorithms);
-  const { stream, startedAt } = await openPort(target, options);
-  return await handshake(target, writeTurnsWhole(stream), authentication, startedAt, options);
+  const reads = new ReusedReads();
+  const { stream, startedAt } = await openPort(target, { ...options, reads });
+  const connection = await handshake(target, writeTurnsWhole(stream), authentication, startedAt, options);
+  reads.reuse();
+  return connection;
 }
 
 /** Connects to a target's port, and no further. Rejects as `connectSsh` does. */
 export async function openPort(
   target: StepTarget,
-  options: ConnectOptions,
+  options: ConnectOptions & { reads?: ReusedReads },
 ): Promise<{ stream: Duplex; startedAt: number }> {
   const jump = target.jumps?.at(-1);
   if (jump !== undefined) {
@@ -269,14 +273,19 @@ async function connectThrough(
 export async function dial(
   target: Pick<StepTarget, 'host' | 'port' | 'connectTimeoutS'>,
   addresses: string[],
-  options: Pick<ConnectOptions, 'signal' | 'connectTimeoutMs'>,
+  options: Pick<ConnectOptions, 'signal' | 'connectTimeoutMs'> & { reads?: ReusedReads },
 ): Promise<Socket> {
   const timeoutMs = connectTimeoutMsOf(target, options);
   let last: unknown;
   for (const address of addresses) {
     options.signal?.throwIfAborted();
     // ssh2 would leave Nagle's algorithm on, which costs each exec 40 ms.
-    const socket = connect({ host: address, port: target.port, noDelay: true });
+    const socket: Socket = connect({
+      host: address,
+      port: target.port,
+      noDelay: true,
+      ...(options.reads === undefined ? {} : { onread: options.reads.into(() => socket) }),
+    });
     const limit = AbortSignal.timeout(timeoutMs);
     try {
       await once(socket, 'connect', {
