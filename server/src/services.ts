@@ -256,7 +256,7 @@ export function createServices(options: ServiceOptions): Services {
       await siteRuleChecker.stop();
       await gateway.stop();
       await contacts.flush();
-      writer.close();
+      await writer.close();
       await sealer.stop();
     },
   };

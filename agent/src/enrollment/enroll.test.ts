@@ -312,6 +312,14 @@ test('plain HTTP is spoken to this machine only', async () => {
   expect((await t.refusal({ server: 'http://ops.example.com' })).message).toContain('its own machine only');
 });
 
+test('a CA that is named for plain HTTP, where none is shown, is refused', async () => {
+  await using t = await setup({ plain: true });
+  const byPin = await t.refusal({ caPin: `sha256:${'0'.repeat(64)}` });
+  expect(`${byPin.message} ${byPin.fix}`).toMatch(/--ca-pin .*plain HTTP.*https:\/\//);
+  expect((await t.refusal({ caFile: t.certificates.caPath })).message).toContain('--ca-file');
+  expect(t.enrollments).toEqual([]);
+});
+
 test.each([
   ['a server that does not listen', 'https://127.0.0.1:1', 'refused the connection'],
   ['a server that has no address', 'https://no-such-host.invalid', 'name service'],

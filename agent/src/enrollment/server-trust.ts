@@ -39,7 +39,10 @@ export function parseServerUrl(text: string): URL {
  */
 export async function establishTrust(options: TrustOptions): Promise<string | undefined> {
   const { server, caPin, tokenPin, caFile, proxy } = options;
-  if (server.protocol !== 'https:') return undefined;
+  if (server.protocol !== 'https:') {
+    refuseUselessTrust(caPin, caFile);
+    return undefined;
+  }
   if (caPin !== undefined && !/^sha256:[0-9a-f]{64}$/i.test(caPin)) {
     throw new AgentError(
       `${caPin} is not a CA pin.`,
@@ -68,6 +71,16 @@ export async function establishTrust(options: TrustOptions): Promise<string | un
     );
   }
   return root.toString();
+}
+
+/** Who names a CA believes that it is asked for; over plain HTTP nobody shows one. */
+function refuseUselessTrust(caPin: string | undefined, caFile: string | undefined): void {
+  const given = caPin === undefined ? (caFile === undefined ? undefined : '--ca-file') : '--ca-pin';
+  if (given === undefined) return;
+  throw new AgentError(
+    `${given} can't be kept to over plain HTTP: the server shows no certificate there.`,
+    `Use the https:// address of the server, or leave ${given} out.`,
+  );
 }
 
 async function readCaFile(path: string, caPin: string | undefined): Promise<string> {

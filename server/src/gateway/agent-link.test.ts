@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { AgentMessage, Lease, ServerMessage } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
+import { createLog } from '../log.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { AgentLink, type LinkDeps, type LinkEvents } from './agent-link.ts';
 
@@ -11,16 +12,20 @@ function openLink() {
   const socket = Object.assign(new EventEmitter(), {
     OPEN: 1,
     readyState: 1,
+    bufferedAmount: 0,
     send: (text: string) => sent.push(JSON.parse(text) as ServerMessage),
+    terminate: () => {
+      socket.readyState = 3;
+    },
   });
   const stream = { cork: () => {}, uncork: () => {} };
   const agent = { agentId: 1, name: 'first', segmentId: 1, sessionNumber: 7, address: '127.0.0.1' };
   const told: number[] = [];
   const events = { started: (_, { step }) => told.push(step) } as Partial<LinkEvents>;
-  const deps = { events } as LinkDeps;
+  const deps = { events, log: createLog({ level: 'silent', plain: false }) } as LinkDeps;
   const link = new AgentLink(deps, socket as unknown as WebSocket, agent, stream);
   const hear = (message: AgentMessage) => socket.emit('message', Buffer.from(JSON.stringify(message)), false);
-  return { link, sent, told, hear };
+  return { link, socket, sent, told, hear };
 }
 
 test('an agent hears nothing before its journal is answered, and then what was said meanwhile', () => {
@@ -44,4 +49,16 @@ test('an agent that tells of what it does not hold is not heard', () => {
   expect(told).toEqual([]);
   hear({ type: 'started', step: 3, epoch: 1, leaseToken: held.leaseToken });
   expect(told).toEqual([3]);
+});
+
+test('an agent that reads nothing of what is said to it is disconnected, and no more is kept for it', () => {
+  const { link, socket, sent } = openLink();
+  link.ready({ type: 'resumed', attempts: [] });
+  socket.bufferedAmount = 64 * 1024 * 1024;
+  link.send({ type: 'heartbeat_ack', sequence: 1 });
+  socket.bufferedAmount += 1;
+  link.send({ type: 'heartbeat_ack', sequence: 2 });
+  link.send({ type: 'heartbeat_ack', sequence: 3 });
+  expect(sent).toHaveLength(2);
+  expect(socket.readyState).not.toBe(socket.OPEN);
 });

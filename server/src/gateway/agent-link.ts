@@ -37,6 +37,9 @@ import type { Settler } from './settler.ts';
 /** Above this the server stops reading from agents until the database has caught up. */
 const maxQueuedOutputBytes = 32 * 1024 * 1024;
 
+/** What was said to an agent and not taken by its connection: as much as leases for all its slots may come to at once. */
+const maxUnreadBytes = 64 * 1024 * 1024;
+
 /** How long an agent that is shut out has to hand back what it has not begun. */
 const handBackMs = 3_000;
 
@@ -195,6 +198,12 @@ export class AgentLink {
 
   #write(text: string): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
+    if (this.#socket.bufferedAmount > maxUnreadBytes) {
+      this.#deps.log.warn({ agent: this.name }, 'an agent does not read what is said to it: disconnected');
+      // It would not read a word of goodbye either.
+      this.terminate();
+      return;
+    }
     if (!this.#corked) {
       this.#corked = true;
       this.#stream.cork();
@@ -392,6 +401,10 @@ export class AgentLink {
       if (result instanceof Error) {
         this.#deps.log.error({ agent: this.name, err: result }, 'output could not be stored');
         this.close(closeCodes.serverRestart, 'output could not be stored; send it again');
+        return;
+      }
+      if (result === 'stopping') {
+        this.close(closeCodes.serverRestart, 'the server is stopping; send it again');
         return;
       }
       if (result === 'gap') {

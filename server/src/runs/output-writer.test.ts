@@ -147,14 +147,18 @@ test('readers are told of chunks only once these are stored', async () => {
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 1 }]);
 });
 
-test('a writer that is closed takes nothing more', async () => {
+test('a writer that is closed finishes what it is writing, and hands back the rest without calling it a failure', async () => {
   await using t = await setupOutput();
   await t.start();
   const lease = await t.claimOne();
-  t.writer.close();
-  const [result] = await t.send(lease, chunkOf(lease, 1, 'one\n'));
-  expect(result).toBeInstanceOf(Error);
-  expect(await t.stored(lease)).toEqual([]);
+  const writing = t.send(lease, chunkOf(lease, 1, 'one\n'));
+  const waiting = t.send(lease, chunkOf(lease, 2, 'two\n'));
+  await t.writer.close();
+  expect(await t.stored(lease)).toEqual([1]);
+  expect(await writing).toEqual(['stored']);
+  expect(await waiting).toEqual(['stopping']);
+  expect(await t.send(lease, chunkOf(lease, 2, 'two\n'))).toEqual(['stopping']);
+  expect(t.writer.queuedBytes).toBe(0);
 });
 
 test('a purge takes the output of every attempt with it', async () => {

@@ -36,9 +36,9 @@ export interface PendingChunk {
 
 /**
  * refused: the lease has moved on · differs: another chunk is stored under this number · gap: a chunk before it is
- * missing. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
+ * missing · stopping: this server takes none any more. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
  */
-export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap';
+export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap' | 'stopping';
 
 const maxBatchBytes = 512 * 1024;
 const maxBatchChunks = 256;
@@ -50,7 +50,7 @@ export class OutputWriter {
   readonly #hub: LiveHub;
   readonly #queue: PendingChunk[] = [];
   #queuedBytes = 0;
-  #writing = 0;
+  #writing: Promise<void> | undefined;
   #closed = false;
 
   constructor(deps: { sql: Sql; keys: RunKeys; hub: LiveHub }) {
@@ -67,7 +67,7 @@ export class OutputWriter {
   /** Takes a chunk with the SHA-256 of its bytes. */
   push(attempt: OutputAttempt, frame: OutputFrame, sha256: Buffer, done: PendingChunk['done']): void {
     if (this.#closed) {
-      done(new Error('the server is stopping'));
+      done('stopping');
       return;
     }
     this.#queuedBytes += frame.bytes.length;
@@ -75,17 +75,21 @@ export class OutputWriter {
     this.#pump();
   }
 
-  close(): void {
+  /** Takes nothing more, and hands back what waits; resolves when what is being written is settled. */
+  async close(): Promise<void> {
     this.#closed = true;
+    for (const { frame, done } of this.#queue.splice(0)) {
+      this.#queuedBytes -= frame.bytes.length;
+      done('stopping');
+    }
+    await this.#writing;
   }
 
   #pump(): void {
     // One transaction at a time keeps the order within an attempt; the next batch gathers meanwhile.
-    if (this.#writing > 0 || this.#queue.length === 0) return;
-    const batch = this.#take();
-    this.#writing += 1;
-    void this.#write(batch).finally(() => {
-      this.#writing -= 1;
+    if (this.#writing !== undefined || this.#queue.length === 0) return;
+    this.#writing = this.#write(this.#take()).finally(() => {
+      this.#writing = undefined;
       this.#pump();
     });
   }

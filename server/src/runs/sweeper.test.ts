@@ -20,15 +20,18 @@ import {
 async function setup() {
   const t = await setupRuns();
   const published: ProgressNews[] = [];
+  const warnings: object[] = [];
+  const log = createLog({ level: 'silent', plain: false });
+  log.warn = (of: object) => void warnings.push(of);
   const sweeper = new Sweeper({
     sql: t.sql,
     serverId: testServerId,
-    log: createLog({ level: 'silent', plain: false }),
+    log,
     publish: (news) => published.push(news),
   });
   // The template's clock was touched when it was migrated.
   await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
-  return Object.assign(t, { sweeper, published, sweep: () => sweeper.sweep() });
+  return Object.assign(t, { sweeper, published, warnings, sweep: () => sweeper.sweep() });
 }
 
 /** Moves the agent's last heartbeat, and the end of its lease, into the past. */
@@ -107,6 +110,7 @@ test('the first sweep after a pause gives that time back and ends nothing', asyn
   await t.sweep();
   await t.sweep();
   expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'ready' }]);
+  expect(t.warnings).toEqual([{ gapS: 599, extended: 1 }]);
   const [left] = await t.sql`
     select extract(epoch from clock_timestamp() - s.last_heartbeat_at)::int as silent_s,
       extract(epoch from st.deadline_at - clock_timestamp())::int as deadline_s,
@@ -116,6 +120,14 @@ test('the first sweep after a pause gives that time back and ends nothing', asyn
   expect(left?.silentS).toBeLessThan(5);
   expect(left?.deadlineS).toBeGreaterThan(590);
   expect(left?.startS).toBeGreaterThan(50);
+});
+
+test('a pause in which nothing ran is no news', async () => {
+  await using t = await setup();
+  await t.start();
+  await pausedFor(t, 600);
+  await t.sweep();
+  expect(t.warnings).toEqual([]);
 });
 
 test('who is to decide held steps gets the time of a pause back, and no more than it took of theirs', async () => {

@@ -73,14 +73,19 @@ export class Sweeper {
   /** One sweep. The first after a pause extends leases and ends nothing. */
   async sweep(): Promise<void> {
     const { sql } = this.#deps;
-    const gapS = await inTransaction(sql, async (tx) => {
+    const { gapS, extended } = await inTransaction(sql, async (tx) => {
       const gap = await touchClusterClock(tx);
-      if (gap !== undefined && gap > clockGapS) await extendLeases(tx, gap);
-      return gap;
+      const isLong = gap !== undefined && gap > clockGapS;
+      return { gapS: gap, extended: isLong ? await extendLeases(tx, gap) : 0 };
     });
     if (gapS === undefined) return;
     if (gapS > clockGapS) {
-      this.#deps.log.warn({ gapS: Math.round(gapS) }, 'no server was running: live leases were extended');
+      // After each ordinary stop there is such a gap: only where something ran in it is there anything to tell.
+      if (extended > 0)
+        this.#deps.log.warn(
+          { gapS: Math.round(gapS), extended },
+          'no server was running: live leases were extended',
+        );
       return;
     }
     await this.#settleOverdue();

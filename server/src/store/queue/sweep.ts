@@ -17,16 +17,17 @@ export async function touchClusterClock(tx: Tx): Promise<number | undefined> {
 
 /**
  * Servers or database were down: nobody could renew or report, so live leases get that time back. What began within
- * the gap, as a session that was opened before the first sweep, gets no more than the time since then.
+ * the gap, as a session that was opened before the first sweep, gets no more than the time since then. Returns how many
+ * attempts that concerns.
  */
-export async function extendLeases(tx: Tx, seconds: number): Promise<void> {
+export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
   const gap = tx`make_interval(secs => ${seconds})`;
   await tx`
     update agent_sessions set
       expires_at = expires_at + least(${gap}, clock_timestamp() - last_heartbeat_at),
       last_heartbeat_at = last_heartbeat_at + least(${gap}, clock_timestamp() - last_heartbeat_at)
     where agent_id in (select distinct agent_id from job_run_steps where status = 'running')`;
-  await tx`
+  const { count } = await tx`
     update job_run_steps set deadline_at = deadline_at + least(${gap}, clock_timestamp() - leased_at)
     where status = 'running'`;
   await tx`
@@ -36,6 +37,7 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<void> {
   await tx`
     update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at)
     where status in ('queued', 'running')`;
+  return count;
 }
 
 export interface OverdueAttempt {
