@@ -1,6 +1,6 @@
 // Files that must be whole after a crash: written beside, synced, renamed into place, and the folder synced.
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Replaces a file atomically; it and its name are on disk when this resolves. Mode 0600. */
@@ -31,9 +31,27 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Makes a folder that only its owner may enter. */
+/**
+ * Makes a folder that only its owner may enter, and those above it. One by one: Node's own way to make several at once
+ * never returns below /proc, and says of a read-only file system that the folder above is missing.
+ */
 export async function makePrivateFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return;
+    const above = dirname(path);
+    if (!isMissing(error) || above === path || (await isThere(above))) throw error;
+    await makePrivateFolder(above);
+    await makePrivateFolder(path);
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error) => !isMissing(error),
+  );
 }
 
 /** The file's bytes; undefined when there is no such file. */

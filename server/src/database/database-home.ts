@@ -1,8 +1,9 @@
 // Where the cluster lives. It is the data directory itself, unless postgres runs under an account that
 // can't get there; then it is a folder of its own, and a pointer file in the data directory leads to it.
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, realpath, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeFolder } from '../make-folder.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postgres-error.ts';
 import { type Account, canTraverse, chooseAccount } from './postgres-account.ts';
@@ -21,15 +22,19 @@ export interface DatabaseHome {
 /** Root's place for what a dropped account must reach. Not a temporary folder: those get cleaned. */
 export const systemFolder = '/var/lib/opsconductor-postgresql';
 
+const otherDataDirectory =
+  'Choose another data directory with --data, or give this user the right to write there.';
+
 /** Makes the data directory where it is missing, so that another account may pass through. Returns its real path. */
 export async function makeDataDirectory(path: string): Promise<string> {
+  await makeFolder(path, 0o711, otherDataDirectory);
   try {
-    await makeFolder(resolve(path), 0o711);
     return await realpath(path);
   } catch (error) {
-    throw new EmbeddedPostgresError(`The data directory ${path} can't be made or entered: ${error}`, {
-      cause: error,
-    });
+    throw new EmbeddedPostgresError(
+      `The data directory ${path} can't be entered: ${error}. ${otherDataDirectory}`,
+      { cause: error },
+    );
   }
 }
 
@@ -86,7 +91,7 @@ async function placeHome(
     );
   }
   const home = join(options.systemFolder, `data-${randomBytes(6).toString('hex')}`);
-  await makeFolder(home, 0o755);
+  await makeFolder(home, 0o755, otherDataDirectory);
   if (!(await canTraverse(home, account))) {
     throw new EmbeddedPostgresError(
       `PostgreSQL runs as user id ${account.uid}, who can reach neither ${dataDirectory} nor ${home}. ` +
@@ -98,11 +103,4 @@ async function placeHome(
   );
   await writeFileDurably(pointerPath(dataDirectory), `${JSON.stringify({ home })}\n`, 0o600);
   return home;
-}
-
-/** The mode is set exactly on each folder that it makes, whatever the umask. */
-async function makeFolder(path: string, mode: number): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode });
-  if (first === undefined) return;
-  for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, mode);
 }

@@ -3,8 +3,8 @@ import type { ScannedHost } from '@opsconductor/protocol';
 import { recordAudits } from '../audit/record-audits.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { replaceOfferedKey } from '../store/targets/host-keys.ts';
-import { changedAmong, lockTargetsWithKeys } from '../store/targets/host-scan-review.ts';
+import { forgetChangedKeys, replaceOfferedKey } from '../store/targets/host-keys.ts';
+import { changedAmong, lockTargetsWithKeys, unchangedAmong } from '../store/targets/host-scan-review.ts';
 import { type ScannedItem, writeScanned } from '../store/targets/host-scans.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 
@@ -32,8 +32,12 @@ export async function recordScanned(
   });
 }
 
-/** A changed key waits at its target as if a connection had met it, and is told in the audit log the first time. */
+/**
+ * A changed key waits at its target as if a connection had met it, and is told in the audit log the first time; it is
+ * over once an accepted one is shown again.
+ */
 async function noteChanged(tx: Tx, scanId: number, targetIds: readonly number[]): Promise<void> {
+  await forgetChangedKeys(tx, await unchangedAmong(tx, scanId, targetIds));
   const changed = await changedAmong(tx, scanId, targetIds);
   for (const { targetId, fingerprint, keyType, publicKey } of changed) {
     await replaceOfferedKey(tx, { targetId, fingerprint, keyType, publicKey, state: 'changed' });

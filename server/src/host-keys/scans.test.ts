@@ -235,6 +235,8 @@ test('a changed key that scans find waits at its target, and is in the audit log
   expect(rows).toMatchObject([
     { object: String(id), detail: { offered: now.fingerprint, accepted: [before.fingerprint] } },
   ]);
+  await scan(new Map([[id, { keys: [before.line] }]]));
+  expect(await offered(id)).toEqual([]);
 });
 
 test('pages of a finding follow each other by name, with who shares a key beyond the page', async () => {

@@ -2,13 +2,14 @@
 // way. Made on the first start of an empty installation; later starts bring its two processes back.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Authority } from '../auth/authority.ts';
 import { administratorName } from '../auth/bootstrap-administrator.ts';
 import type { Caller } from '../caller.ts';
 import type { Config } from '../config.ts';
 import type { Log } from '../log.ts';
+import { makeFolder } from '../make-folder.ts';
 import { startRun } from '../runs/start-run.ts';
 import type { RunningServer } from '../server.ts';
 import { findUserByName } from '../store/people/users.ts';
@@ -39,13 +40,14 @@ interface DemoState {
 }
 
 const startTimeoutMs = 20_000;
+const otherDataDirectory = 'Choose another data directory with --data.';
 
 /** Sets the demo up, or brings it back. Does nothing in an installation that wasn't started with it. */
 export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart> {
   const folder = join(deps.config.dataDir, 'demo');
   const state = await readState(folder);
   if (state === undefined && !deps.server.isNew) return { shown: Promise.resolve(), stop: async () => {} };
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder, 0o700, otherDataDirectory);
   await makeKeys(folder);
   const ssh = demoSshServer(deps, folder);
   await ssh.start();
@@ -192,7 +194,7 @@ async function enroll(deps: QuickstartDeps, folder: string, token: string): Prom
 
 async function makeKeys(folder: string): Promise<void> {
   const ssh = join(folder, 'ssh');
-  await mkdir(ssh, { recursive: true, mode: 0o700 });
+  await makeFolder(ssh, 0o700, otherDataDirectory);
   const known = await readFile(join(ssh, 'client-key.pub')).catch(() => undefined);
   if (known !== undefined) return;
   const keys = await generateDemoKeys();

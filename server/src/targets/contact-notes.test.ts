@@ -101,3 +101,19 @@ test('what can’t be written is logged and keeps nothing from being written lat
   await notes.flush();
   expect(await healthOf(t, step?.targetId)).toEqual(['ok', null]);
 });
+
+test('a changed key is over once a step has met the accepted one anew, not by a connection from before', async () => {
+  await using t = await setupRuns();
+  const { notes } = notesOf(t);
+  const [before, anew, justSeen] = await stepsOf(t, 3);
+  await t.sql`
+    insert into target_host_keys (target_id, fingerprint, key_type, state, seen_at)
+    select id, 'SHA256:other', 'ssh-ed25519', 'changed',
+      now() - case when id = ${justSeen?.targetId ?? 0} then interval '0 s' else interval '1 min' end
+    from targets`;
+  notes.note(before?.stepId ?? 0, { ...success, ssh: { ...ssh, reused: true } });
+  for (const step of [anew, justSeen]) notes.note(step?.stepId ?? 0, reached);
+  await notes.flush();
+  const left = await t.sql`select target_id from target_host_keys where state = 'changed' order by target_id`;
+  expect(left.map(({ targetId }) => targetId)).toEqual([before?.targetId, justSeen?.targetId]);
+});

@@ -44,7 +44,7 @@ export class ContactNotes {
   note(stepId: number, outcome: StepOutcome): void {
     const contact = contactOf(outcome);
     if (contact === undefined || this.#gathered.length >= maxGathered) return;
-    this.#gathered.push({ stepId, ...contact });
+    this.#gathered.push({ stepId, ...contact, showedKey: outcome.ssh?.reused === false });
     this.#timer ??= setTimeout(() => this.flush(), gatherMs).unref();
   }
 

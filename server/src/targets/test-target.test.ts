@@ -138,6 +138,18 @@ describe('testing a target', () => {
     expect(hostKeys.map(({ state }) => state)).toEqual(['accepted', 'changed']);
   });
 
+  it('no longer tells a key as changed once the accepted one is shown again', async () => {
+    const given = `SHA256:${'B'.repeat(43)}`;
+    const id = await makeTarget({ credentialId, hostKeyFingerprint: given });
+    await test(id, { ok: false, reason: 'host_key_mismatch', offeredHostKey: hostKey });
+    await test(id, { ok: false, reason: 'connection_refused' });
+    const statesOf = async () =>
+      (await getTarget(t.sql, id, unrestricted)).hostKeys.map(({ state }) => state);
+    expect(await statesOf()).toEqual(['accepted', 'changed']);
+    await test(id, { ok: true });
+    expect(await statesOf()).toEqual(['accepted']);
+  });
+
   it('tests again with the key of a fingerprint that was given in advance', async () => {
     const id = await makeTarget({ credentialId, hostKeyFingerprint: fingerprint });
     const { result, requests } = await test(id, ({ target }) =>

@@ -7,7 +7,7 @@ import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { findSealedCredential } from '../store/targets/credentials.ts';
-import { listHostKeys } from '../store/targets/host-keys.ts';
+import { forgetChangedKeys, listHostKeys } from '../store/targets/host-keys.ts';
 import { readTrust } from '../store/targets/host-trust.ts';
 import { type Contact, writeContact } from '../store/targets/target-contacts.ts';
 import { findTarget, type TargetRow } from '../store/targets/targets.ts';
@@ -54,6 +54,8 @@ export async function testTarget(
   const result = await testByAgent(deps, target);
   const contact = contactOf(result);
   if (contact !== undefined) await writeContact(deps.sql, targetId, contact);
+  // A login needs an accepted key, over a connection of its own.
+  if (result.ok) await forgetChangedKeys(deps.sql, [targetId]);
   await recordAudit(deps.sql, {
     ...auditedBy(caller),
     action: 'target.tested',

@@ -5,9 +5,10 @@ import {
   X509Certificate as NodeCertificate,
   randomBytes,
 } from 'node:crypto';
-import { chmod, mkdir, readFile } from 'node:fs/promises';
+import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileDurably } from '../database/durable-file.ts';
+import { makeFolder } from '../make-folder.ts';
 import { pinOfCertificate } from './certificate-pin.ts';
 import { alternativeNames } from './host-names.ts';
 import {
@@ -48,7 +49,7 @@ export async function loadOrCreateServerTls(options: {
 }): Promise<ServerTls> {
   const { directory, hostNames, now = new Date() } = options;
   const names = alternativeNames(hostNames);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeFolder(directory, 0o700, 'Choose another data directory with --data.');
   const authority = await loadOrCreateAuthority(directory, now);
   const caPem = toPem(authority.certificate);
   const certPath = join(directory, 'server.pem');

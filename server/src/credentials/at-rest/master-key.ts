@@ -1,8 +1,9 @@
 // The master keys: one file outside database, data directory and backups. One of them wraps the data keys that encrypt the
 // rows; the others are there while one takes the place of another.
 import { createHash, randomBytes } from 'node:crypto';
-import { link, mkdir, open, rename, unlink } from 'node:fs/promises';
+import { link, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolder } from '../../make-folder.ts';
 import { AtRestError } from './at-rest-error.ts';
 
 export interface MasterKey {
@@ -18,6 +19,7 @@ const keyBytes = 32;
 const ownerOnly = 0o600;
 const othersMask = 0o077;
 const maxFileBytes = 4_096;
+const otherFile = 'Name another place for the master key with OPSCONDUCTOR_MASTER_KEY_FILE.';
 /** Of one file: two are there while keys are changed. */
 export const maxMasterKeys = 8;
 
@@ -132,10 +134,14 @@ function temporaryName(file: string): string {
 }
 
 async function create(file: string): Promise<MasterKey[]> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(file), 0o700, otherFile);
   // A whole file appears under its name, or none: a half-written key must never be taken for one.
   const temporary = temporaryName(file);
-  await writeSynced(temporary, encode([newMasterKey()]));
+  await writeSynced(temporary, encode([newMasterKey()])).catch((cause: Error) => {
+    throw new AtRestError('missing', `The master key can't be written: ${cause.message}. ${otherFile}`, {
+      cause,
+    });
+  });
   try {
     await link(temporary, file);
   } catch (error) {

@@ -78,6 +78,12 @@ export async function replaceOfferedKey(
     on conflict (target_id, fingerprint) do update set state = excluded.state, seen_at = clock_timestamp()`;
 }
 
+/** These targets have shown an accepted key again: what they showed meanwhile, and nobody accepted, is over. */
+export async function forgetChangedKeys(sql: Queryable, targetIds: readonly number[]): Promise<void> {
+  await sql`
+    delete from target_host_keys where target_id = any(${[...targetIds]}::bigint[]) and state = 'changed'`;
+}
+
 /** Makes one key the accepted one; every other key of the target goes. */
 export async function acceptOnly(
   tx: Tx,

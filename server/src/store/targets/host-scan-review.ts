@@ -395,6 +395,18 @@ export async function changedAmong(
       k.key_type, k.fingerprint`;
 }
 
+/** Those of these targets that have shown an accepted key in the scan. */
+export async function unchangedAmong(
+  tx: Tx,
+  scanId: number,
+  targetIds: readonly number[],
+): Promise<number[]> {
+  const rows = await tx<{ targetId: number }[]>`
+    with ${reviewed(tx, scanId, unrestricted, { ids: targetIds })}
+    select item.target_id from item where item.finding in ('same', 'added')`;
+  return rows.map((row) => row.targetId);
+}
+
 /** Locks, by id, those of these targets for which a key is accepted. */
 export async function lockTargetsWithKeys(tx: Tx, targetIds: readonly number[]): Promise<number[]> {
   const rows = await tx<{ id: number }[]>`

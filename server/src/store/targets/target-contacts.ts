@@ -8,29 +8,39 @@ export interface Contact {
 
 export interface StepContact extends Contact {
   stepId: number;
+  /** The target has just shown an accepted key: the connection was opened for this step. */
+  showedKey: boolean;
 }
 
 /** A contact like the last one is written no sooner than after this, in seconds. */
 const sameContactS = 30;
 
+/** A contact may be so old, in seconds, when it is written: a key that was seen within that time may be the newer one. */
+const maxUnwrittenS = 10;
+
 /**
  * Writes what these steps say of their targets, of several on one target the last. It waits for nobody: a target that
- * is being changed keeps what it had.
+ * is being changed keeps what it had. A target that has shown its accepted key again is no longer told as changed.
  */
 export async function writeStepContacts(sql: Queryable, contacts: readonly StepContact[]): Promise<void> {
   await sql`
     with seen as materialized (
-      select distinct on (tr.target_id) tr.target_id, (n.one ->> 'ok')::boolean as ok, n.one ->> 'reason' as reason
+      select distinct on (tr.target_id) tr.target_id, (n.one ->> 'ok')::boolean as ok, n.one ->> 'reason' as reason,
+        (n.one ->> 'showedKey')::boolean as showed_key
       from jsonb_array_elements(${sql.json(contacts as never)}::jsonb) with ordinality as n(one, place)
       join job_run_steps st on st.id = (n.one ->> 'stepId')::bigint
       join job_run_targets tr on tr.id = st.target_run_id
       where tr.target_id is not null
       order by tr.target_id, n.place desc
     ), due as materialized (
-      select t.id, seen.ok, seen.reason from targets t join seen on seen.target_id = t.id
+      select t.id, seen.ok, seen.reason, seen.showed_key from targets t join seen on seen.target_id = t.id
       where (t.last_contact_ok, t.last_contact_reason) is distinct from (seen.ok, seen.reason)
         or t.last_contact_at < clock_timestamp() - make_interval(secs => ${sameContactS})
       for no key update of t skip locked
+    ), forgotten as (
+      delete from target_host_keys k using due
+      where k.target_id = due.id and due.showed_key and k.state = 'changed'
+        and k.seen_at < clock_timestamp() - make_interval(secs => ${maxUnwrittenS})
     )
     update targets t set last_contact_at = clock_timestamp(), last_contact_ok = due.ok, last_contact_reason = due.reason
     from due where t.id = due.id`;

@@ -1,0 +1,61 @@
+// Makes folders that are missing, one by one. Node's own way to make several at once never returns below /proc, and says
+// of a read-only file system that the folder above is missing.
+import { chmod, mkdir, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+
+/** A folder can't be made; the message is for the operator, names it and says what to do. */
+export class FolderError extends Error {
+  override readonly name = 'FolderError';
+}
+
+/**
+ * Makes the folder, and those above it, where they are missing. The mode is set exactly on each that it makes, whatever
+ * the umask.
+ *
+ * @param fix what to do where it can't be made, as a sentence.
+ * @throws {FolderError}
+ */
+export async function makeFolder(path: string, mode: number, fix: string): Promise<void> {
+  for (const folder of (await missingOf(resolve(path))).reverse()) {
+    try {
+      await mkdir(folder, { mode });
+      await chmod(folder, mode);
+    } catch (error) {
+      // Another process was first: it sets the mode.
+      if (codeOf(error) === 'EEXIST') continue;
+      throw new FolderError(`The folder ${folder} can’t be made: ${why(folder, error)}. ${fix}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** The folders that are not there, the innermost first. */
+async function missingOf(path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let at = path; ; at = dirname(at)) {
+    const isThere = await stat(at).then(
+      () => true,
+      () => false,
+    );
+    if (isThere || at === dirname(at)) return missing;
+    missing.push(at);
+  }
+}
+
+function why(folder: string, error: unknown): string {
+  const above = dirname(folder);
+  const said: Record<string, string> = {
+    EROFS: `${above} is on a file system that is mounted read-only`,
+    EACCES: `this user may not write in ${above}`,
+    EPERM: `this user may not write in ${above}`,
+    ENOSPC: 'the disk is full',
+    ENOTDIR: `${above} is no folder`,
+    ENOENT: `${above} takes no folders`,
+  };
+  return said[codeOf(error) ?? ''] ?? (error instanceof Error ? error.message : String(error));
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | undefined)?.code;
+}
