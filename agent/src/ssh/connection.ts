@@ -8,6 +8,7 @@ import ssh2, { type ClientChannel, type NegotiatedAlgorithms, type SFTPWrapper }
 import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { algorithmsFor } from './algorithms.ts';
 import { Authentication } from './authentication.ts';
+import { boundAnswers, boundChannel } from './bound-connection.ts';
 import { dialError, handshakeError } from './connect-errors.ts';
 import { hostKeyFingerprint } from './host-key.ts';
 import { takeCertificates } from './host-keys/certified-key-exchange.ts';
@@ -102,6 +103,7 @@ export class SshConnection {
     this.serverVersion = facts.serverVersion;
     this.hostKeyFingerprint = facts.hostKeyFingerprint;
     this.latencyMs = facts.latencyMs;
+    boundAnswers(socket);
     this.closed = new Promise((resolve) => {
       const over = () => {
         this.#open = false;
@@ -135,6 +137,7 @@ export class SshConnection {
         channel?.once('exit', (...exit: [number | null, string?]) =>
           exits.set(channel, channelExit(...exit)),
         );
+        if (channel !== undefined) boundChannel(channel, this.#socket);
         done(error, channel);
       }),
     );

@@ -1,0 +1,162 @@
+// A target that does what no SSH server should: what an agent makes of it, and what of its memory that takes.
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import ssh2 from 'ssh2';
+import { expect, onTestFinished, test } from 'vitest';
+import { sshExec } from '../steps/ssh-exec.ts';
+import { TestSink } from '../steps/ssh-exec-setup.ts';
+import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
+import { boundAnswers } from './bound-connection.ts';
+import { connectSsh } from './connection.ts';
+import { SshPool } from './pool.ts';
+import { refusalOf } from './sshd-setup.ts';
+
+const hostKey = ssh2.utils.generateKeyPairSync('ed25519');
+const credential: OpenedCredential = {
+  ...{ kind: 'ssh_password', id: '1', version: 1, user: 'ops', password: 'x' },
+};
+const mib = 1024 * 1024;
+
+function targetAt(address: AddressInfo | string | null): StepTarget {
+  const { port } = address as AddressInfo;
+  const hostKeys = [hostKey.public.trim()];
+  return { id: 1, name: 'hostile', host: '127.0.0.1', port, hostKeys };
+}
+
+/** What listens there says what it likes. */
+async function listen(serve: (socket: Socket) => void): Promise<StepTarget> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket.on('error', () => {}));
+    serve(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return targetAt(server.address());
+}
+
+/** An SSH server that lets everybody in; `run` is what it does in place of running a command. */
+async function serve(run: (channel: ssh2.ServerChannel, connection: ssh2.Connection) => void) {
+  const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (connection) => {
+    onTestFinished(() => void connection.end());
+    connection.on('error', () => {});
+    connection.on('authentication', (context) => context.accept());
+    connection.on('session', (accept) => {
+      accept().on('exec', (acceptExec) => {
+        const channel = acceptExec().on('error', () => {});
+        run(channel, connection);
+      });
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  return targetAt(server.address());
+}
+
+/** Tells that the command started, as the script of a step has its shell say it. */
+function started(channel: ssh2.ServerChannel, then: () => void): void {
+  let script = '';
+  channel.on('data', (bytes: Buffer) => {
+    script += bytes;
+    const [, nonce] = /echo "([0-9a-f]{32}) start/.exec(script) ?? [];
+    if (nonce === undefined) return;
+    script = '';
+    channel.stderr.write(`${nonce} start 1\n`);
+    then();
+  });
+}
+
+function step(target: StepTarget, sink = new TestSink()) {
+  const pool = new SshPool();
+  onTestFinished(() => pool.close());
+  return sshExec(pool).execute(
+    { command: 'true', timeout: 10 },
+    {
+      ...{ marker: 'hostile.1', directoryName: 'hostile.1', target, credential, output: sink },
+      transfers: { progress: () => {}, report: () => {} },
+      maySurvive: false,
+      signal: new AbortController().signal,
+      beforeStart: async () => {},
+      checkAddresses: () => {},
+    },
+  );
+}
+
+test.each<[string, (socket: Socket) => void]>([
+  ['greets without end', (socket) => greetForEver(socket, 'welcome\r\n')],
+  ['never ends its first line', (socket) => greetForEver(socket, 'x')],
+  ['says what it is and no more', (socket) => socket.write('SSH-2.0-Hostile\r\n')],
+  [
+    'sends a packet without end after that',
+    (socket) => socket.write(Buffer.concat([Buffer.from('SSH-2.0-Hostile\r\n'), Buffer.alloc(64, 0xff)])),
+  ],
+])('a server that %s is given up with words', async (_, serveSo) => {
+  const target = await listen(serveSo);
+  const error = await refusalOf(
+    connectSsh(target, credential, { checkAddresses: () => {}, authTimeoutMs: 300 }),
+  );
+  expect(error.reason).toMatch(/^(connect_timed_out|unreachable)$/);
+  expect(error.advice).not.toBe('');
+});
+
+function greetForEver(socket: Socket, line: string): void {
+  const much = Buffer.from(line.repeat(Math.ceil((64 * 1024) / line.length)));
+  const more = () => {
+    while (socket.writable && socket.write(much));
+    if (socket.writable) socket.once('drain', more);
+  };
+  more();
+}
+
+test('a session that is closed without a word on how the command ended leaves that unknown', async () => {
+  const target = await serve((channel) => started(channel, () => channel.close()));
+  expect(await step(target)).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+});
+
+test('an end that is told twice is the first one', async () => {
+  const twice = await serve((channel) =>
+    started(channel, () => {
+      channel.exit(0);
+      channel.exit(7);
+      channel.end();
+    }),
+  );
+  expect(await step(twice)).toMatchObject({ status: 'succeeded', exitCode: 0 });
+});
+
+test('what is sent beyond what was asked for ends the connection, and is not kept', async () => {
+  let sent = 0;
+  const sink = new TestSink();
+  sink.blocked = true;
+  const target = await serve((channel, connection) => {
+    connection.once('close', () => sink.unblock());
+    // Believes in a window without end.
+    (channel as unknown as { outgoing: { window: number } }).outgoing.window = 2 ** 31;
+    started(channel, () => {
+      const more = () => {
+        // No part of the window: ssh2 minds one that is used up to the last byte, and no other.
+        while (sent < 128 * mib && channel.writable && channel.write(Buffer.alloc(30_000))) sent += 30_000;
+        if (sent < 128 * mib && channel.writable) channel.once('drain', more);
+      };
+      more();
+    });
+  });
+  expect(await step(target, sink)).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+}, 20_000);
+
+test('a server that sends and reads nothing of what it is answered is cut off', () => {
+  const socket = new Duplex({ read: () => {}, write: () => {} });
+  boundAnswers(socket);
+  socket.write(Buffer.alloc(64 * mib));
+  socket.emit('data', Buffer.alloc(1));
+  expect(socket.destroyed).toBe(false);
+  socket.write(Buffer.alloc(1));
+  socket.emit('data', Buffer.alloc(1));
+  expect(socket.destroyed).toBe(true);
+});
