@@ -180,7 +180,7 @@ sshTest('closing the pool while connections are being opened leaves none open', 
     if (opened instanceof Error) expect(opened).toBeInstanceOf(SshError);
     expect(pool.connections).toBe(0);
   }
-  await expect.poll(() => t.sshd.sessionPids()).toEqual([]);
+  await expect.poll(() => t.sshd.sessionPids(), { timeout: 20_000 }).toEqual([]);
 });
 
 const watch = (channel: ClientChannel, gone: () => void) => void channel.once('exit', gone);
