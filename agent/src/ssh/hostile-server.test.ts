@@ -80,6 +80,7 @@ function step(target: StepTarget, sink = new TestSink()) {
     {
       ...{ marker: 'hostile.1', directoryName: 'hostile.1', target, credential, output: sink },
       transfers: { progress: () => {}, report: () => {} },
+      askServer: () => Promise.reject(new Error('There is no server')),
       maySurvive: false,
       signal: new AbortController().signal,
       beforeStart: async () => {},
