@@ -1,4 +1,4 @@
-// npm run bench [agents|audit|dispatch|fanout|files|import|jobs|latency|queue|stream|targets|winrm]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [agents|audit|dispatch|fanout|files|import|jobs|latency|masking|queue|stream|targets|winrm]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAgents } from './agents.ts';
 import { benchAudit } from './audit.ts';
 import { benchDispatch } from './dispatch.ts';
@@ -7,6 +7,7 @@ import { benchFiles } from './files.ts';
 import { benchImport } from './import.ts';
 import { benchJobs } from './jobs.ts';
 import { benchLatency } from './latency.ts';
+import { benchMasking } from './masking.ts';
 import { benchQueue } from './queue.ts';
 import { benchStream } from './stream.ts';
 import { benchTargets } from './targets.ts';
@@ -21,6 +22,7 @@ const benchmarks: Record<string, () => Promise<void>> = {
   import: benchImport,
   jobs: benchJobs,
   latency: benchLatency,
+  masking: benchMasking,
   queue: benchQueue,
   stream: benchStream,
   targets: benchTargets,

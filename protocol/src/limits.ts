@@ -109,6 +109,8 @@ export const limits = {
   maxStepOutputBytes: 128 * 1024,
   /** Secret parameters and secret outputs that one step is given. */
   maxSecretsPerLease: 256,
+  /** Bytes of the shortest secret that is masked in output: shorter ones occur by chance. */
+  minMaskedBytes: 4,
   /** Bytes of one secret value. */
   maxSecretBytes: 64 * 1024,
   /** The end of a stream that is looked through for an output by its pattern. */

@@ -12,7 +12,7 @@ import {
   SealingError,
 } from '@opsconductor/protocol/sealing';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
+import { type Pattern, PatternSet } from '../spool/pattern-set.ts';
 import { secretPatterns } from '../spool/secret-patterns.ts';
 import { jumpHostFailed } from '../ssh/jump-hosts.ts';
 import { SshError } from '../ssh/ssh-error.ts';
@@ -79,9 +79,9 @@ export class CredentialOpener {
   async openWay({
     jumps: sealed = [],
     ...place
-  }: LeaseTarget): Promise<{ target: StepTarget; patterns: Buffer[] }> {
+  }: LeaseTarget): Promise<{ target: StepTarget; patterns: Pattern[] }> {
     const jumps: JumpHost[] = [];
-    const patterns: Buffer[] = [];
+    const patterns: Pattern[] = [];
     for (const jump of sealed) {
       try {
         const { secrets, ...opened } = await this.#openOne(jump.credential, jump.target, jumps.length > 0);

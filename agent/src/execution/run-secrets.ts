@@ -8,6 +8,7 @@ import {
   SealingError,
   sealRunValue,
 } from '@opsconductor/protocol/sealing';
+import type { Pattern } from '../spool/pattern-set.ts';
 import { textPatterns } from '../spool/secret-patterns.ts';
 import { NoSegmentKey } from './credential-opener.ts';
 
@@ -20,7 +21,7 @@ export interface OpenedSecret {
   name: string;
   value: string;
   /** What to mask of it. */
-  patterns: readonly Buffer[];
+  patterns: readonly Pattern[];
 }
 
 export interface RunSecretsOptions {
@@ -39,7 +40,7 @@ export class UnopenableSecret extends Error {
 
 interface Kept {
   value: string;
-  patterns: readonly Buffer[];
+  patterns: readonly Pattern[];
   untilMs: number;
 }
 

@@ -2,64 +2,96 @@
 // is safe to jump, so most bytes are never looked at.
 
 const blockBytes = 3;
-const tableSize = 1 << 16;
+/** A longer window jumps further, and needs more patterns for line ends inside it. */
+const maxWindowBytes = 16;
+/** Of the tables' sizes. With fewer places for each pattern a table is full, and nothing can be jumped. */
+const tableBits = { least: 10, most: 19, perPattern: 6 } as const;
 
 export interface Match {
   start: number;
   end: number;
 }
 
+export interface Pattern {
+  bytes: Buffer;
+  /** So many line ends may stand in it, at any place: encoders wrap their lines. The bytes have none themselves. */
+  maxLineEnds: number;
+}
+
 export class PatternSet {
-  /** Length of the longest pattern; 0 when there is none. */
+  /** Length of the longest match; 0 when there is no pattern. */
   readonly maxBytes: number;
-  readonly patterns: readonly Buffer[];
+  readonly patterns: readonly Pattern[];
   readonly #windowBytes: number;
-  readonly #jump: Uint8Array | undefined;
-  /** Patterns by the hash of their window's last block, longest first. */
-  readonly #byLastBlock = new Map<number, Buffer[]>();
-  readonly #byFirstByte: Buffer[][] = [];
+  readonly #shift: number;
+  readonly #jump: Uint8Array;
+  /** What is looked for, a line end inside the window written out. */
+  readonly #bytes: Buffer[] = [];
+  readonly #lineEnds: number[] = [];
+  /** Of each, the next that has the same last block in its window, or the same first two bytes; -1 for none. */
+  readonly #byWindow: Chains;
+  readonly #byFirstTwo: Chains;
 
   /** @param patterns each of at least three bytes. */
-  constructor(patterns: readonly Buffer[]) {
-    this.patterns = patterns;
-    const longestFirst = [...patterns].sort((a, b) => b.length - a.length);
-    this.maxBytes = longestFirst[0]?.length ?? 0;
-    this.#windowBytes = Math.min(longestFirst.at(-1)?.length ?? 0, 64);
-    if (longestFirst.length === 0) return;
-    const farthest = this.#windowBytes - blockBytes + 1;
-    this.#jump = new Uint8Array(tableSize).fill(farthest);
-    for (const pattern of longestFirst) {
+  constructor(patterns: readonly (Buffer | Pattern)[]) {
+    this.patterns = patterns.map((each) => ('maxLineEnds' in each ? each : { bytes: each, maxLineEnds: 0 }));
+    const lengths = this.patterns.map(({ bytes }) => bytes.length);
+    this.maxBytes = this.patterns.reduce(
+      (most, { bytes, maxLineEnds }) => Math.max(most, bytes.length + 2 * maxLineEnds),
+      0,
+    );
+    this.#windowBytes = lengths.reduce((least, length) => Math.min(least, length), maxWindowBytes);
+    for (const pattern of this.patterns) this.#take(pattern);
+    const bits = Math.ceil(Math.log2(this.#bytes.length + 1)) + tableBits.perPattern;
+    this.#shift = 32 - Math.min(tableBits.most, Math.max(tableBits.least, bits));
+    this.#jump = new Uint8Array(1 << (32 - this.#shift)).fill(this.#windowBytes - blockBytes + 1);
+    this.#byWindow = new Chains(this.#jump.length, this.#bytes.length);
+    this.#byFirstTwo = new Chains(this.#jump.length, this.#bytes.length);
+    for (const [at, bytes] of this.#bytes.entries()) {
       for (let end = blockBytes; end <= this.#windowBytes; end++) {
-        const hash = blockHash(pattern, end);
-        this.#jump[hash] = Math.min(this.#jump[hash] ?? 0, this.#windowBytes - end);
+        const hash = this.#hash(bytes, end);
+        this.#jump[hash] = Math.min(this.#jump[hash] as number, this.#windowBytes - end);
       }
-      const last = blockHash(pattern, this.#windowBytes);
-      this.#byLastBlock.set(last, [...(this.#byLastBlock.get(last) ?? []), pattern]);
-      const first = pattern[0] ?? 0;
-      this.#byFirstByte[first] = [...(this.#byFirstByte[first] ?? []), pattern];
+      this.#byWindow.add(this.#hash(bytes, this.#windowBytes), at);
+      this.#byFirstTwo.add(firstTwo(bytes, 0, this.#shift), at);
+    }
+  }
+
+  #take({ bytes, maxLineEnds }: Pattern): void {
+    this.#bytes.push(bytes);
+    this.#lineEnds.push(maxLineEnds);
+    if (maxLineEnds === 0) return;
+    for (let at = 1; at < this.#windowBytes; at++) {
+      for (const lineEnd of ['\n', '\r\n']) {
+        this.#bytes.push(Buffer.concat([bytes.subarray(0, at), Buffer.from(lineEnd), bytes.subarray(at)]));
+        this.#lineEnds.push(maxLineEnds - 1);
+      }
     }
   }
 
   /** One that finds these as well. */
-  with(more: readonly Buffer[]): PatternSet {
+  with(more: readonly Pattern[]): PatternSet {
     return more.length === 0 ? this : new PatternSet([...this.patterns, ...more]);
   }
 
   /** The matches in order, overlapping ones joined; the first `alreadyMatched` bytes count as one. */
   find(data: Buffer, alreadyMatched = 0): Match[] {
     const matches: Match[] = alreadyMatched > 0 ? [{ start: 0, end: alreadyMatched }] : [];
+    if (this.maxBytes === 0) return matches;
     const jump = this.#jump;
-    if (jump === undefined) return matches;
-    let end = this.#windowBytes;
-    while (end <= data.length) {
-      const hash = blockHash(data, end);
-      const distance = jump[hash] ?? 0;
+    const window = this.#windowBytes;
+    const shift = this.#shift;
+    const { length } = data;
+    let end = window;
+    while (end <= length) {
+      const hash = hashOf(data[end - 3] as number, data[end - 2] as number, data[end - 1] as number, shift);
+      const distance = jump[hash] as number;
       if (distance > 0) {
         end += distance;
         continue;
       }
-      const start = end - this.#windowBytes;
-      const matched = this.#longestAt(data, start, this.#byLastBlock.get(hash) ?? []);
+      const start = end - window;
+      const matched = this.#longestAt(data, start, this.#byWindow.first(hash));
       if (matched > 0) addMatch(matches, start, start + matched);
       end += 1;
     }
@@ -68,20 +100,77 @@ export class PatternSet {
 
   /** Where the longest end of the data begins that may be the beginning of a pattern; the data's length if none. */
   partialStart(data: Buffer): number {
-    for (let start = Math.max(0, data.length - this.maxBytes + 1); start < data.length; start++) {
-      const rest = data.length - start;
-      const candidates = this.#byFirstByte[data[start] ?? 0];
-      if (candidates?.some((p) => p.length > rest && data.compare(p, 0, rest, start) === 0)) return start;
+    const { length } = data;
+    for (let start = Math.max(0, length - this.maxBytes + 1); start < length - 1; start++) {
+      let at = this.#byFirstTwo.first(firstTwo(data, start, this.#shift));
+      for (; at !== none; at = this.#byFirstTwo.next(at)) {
+        if (matchAt(data, start, this.#bytes[at] as Buffer, this.#lineEnds[at] as number) === cutOff)
+          return start;
+      }
     }
-    return data.length;
+    const last = data[length - 1];
+    return last !== undefined && this.#bytes.some((bytes) => bytes[0] === last) ? length - 1 : length;
   }
 
-  #longestAt(data: Buffer, start: number, candidates: readonly Buffer[]): number {
-    const found = candidates.find(
-      (p) => start + p.length <= data.length && data.compare(p, 0, p.length, start, start + p.length) === 0,
-    );
-    return found?.length ?? 0;
+  #longestAt(data: Buffer, start: number, first: number): number {
+    let longest = 0;
+    for (let at = first; at !== none; at = this.#byWindow.next(at)) {
+      const matched = matchAt(data, start, this.#bytes[at] as Buffer, this.#lineEnds[at] as number);
+      if (matched > longest) longest = matched;
+    }
+    return longest;
   }
+
+  #hash(bytes: Buffer, end: number): number {
+    return hashOf(bytes[end - 3] as number, bytes[end - 2] as number, bytes[end - 1] as number, this.#shift);
+  }
+}
+
+const none = -1;
+
+/** Lists of numbers by a key, in two arrays. */
+class Chains {
+  readonly #first: Int32Array;
+  readonly #next: Int32Array;
+
+  constructor(keys: number, numbers: number) {
+    this.#first = new Int32Array(keys).fill(none);
+    this.#next = new Int32Array(numbers).fill(none);
+  }
+
+  add(key: number, number: number): void {
+    this.#next[number] = this.#first[key] as number;
+    this.#first[key] = number;
+  }
+
+  first(key: number): number {
+    return this.#first[key] as number;
+  }
+
+  next(number: number): number {
+    return this.#next[number] as number;
+  }
+}
+
+const cutOff = -1;
+const [carriageReturn, lineFeed] = [0x0d, 0x0a];
+
+/** How long the pattern's match is there; 0 where there is none, `cutOff` where the data ends within it. */
+function matchAt(data: Buffer, start: number, pattern: Buffer, maxLineEnds: number): number {
+  const { length } = data;
+  let at = start;
+  let lineEnds = maxLineEnds;
+  for (let place = 0; place < pattern.length; place++, at++) {
+    while (at < length && data[at] !== pattern[place]) {
+      if (lineEnds === 0 || place === 0) return 0;
+      lineEnds -= 1;
+      if (data[at] === carriageReturn) at += 1;
+      if (at < length && data[at] !== lineFeed) return 0;
+      at += 1;
+    }
+    if (at >= length) return cutOff;
+  }
+  return at - start;
 }
 
 function addMatch(matches: Match[], start: number, end: number): void {
@@ -90,10 +179,11 @@ function addMatch(matches: Match[], start: number, end: number): void {
   else matches.push({ start, end });
 }
 
-/** Of the three bytes before `end`. */
-function blockHash(data: Buffer, end: number): number {
-  const a = data[end - 3] as number;
-  const b = data[end - 2] as number;
-  const c = data[end - 1] as number;
-  return (a ^ (b << 5) ^ (c << 9)) & (tableSize - 1);
+/** Of three bytes; spread well, so that text does not meet itself. */
+function hashOf(a: number, b: number, c: number, shift: number): number {
+  return Math.imul(a | (b << 8) | (c << 16), 0x9e3779b1) >>> shift;
+}
+
+function firstTwo(bytes: Buffer, at: number, shift: number): number {
+  return hashOf(bytes[at] as number, bytes[at + 1] as number, 0, shift);
 }

@@ -151,3 +151,45 @@ test('of a secret that became a path its directories are masked as well', () => 
   expect(redact(patterns, Buffer.from('/srv/17976527?a=b is not there'))).toBe('/srv/******** is not there');
   expect(redact(patterns, Buffer.from('/srv/17976527?a=b/f:g@h+i j/x'))).toBe('/srv/********');
 });
+
+const lineEnds = { unit: fc.constantFrom('a', 'b', '\n', '\r'), maxLength: 40 };
+
+test('what may have line ends in it is masked the same wherever the stream is cut', () => {
+  const word = fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 4, maxLength: 9 });
+  const pattern = fc
+    .tuple(word, fc.nat(3))
+    .map(([bytes, maxLineEnds]) => ({ bytes: Buffer.from(bytes), maxLineEnds }));
+  const cuts = fc.array(fc.nat(40));
+  fc.assert(
+    fc.property(
+      fc.array(pattern, { minLength: 1, maxLength: 4 }),
+      fc.string(lineEnds),
+      cuts,
+      (patterns, text, places) => {
+        const set = new PatternSet(patterns);
+        const data = Buffer.from(text);
+        const at = [
+          0,
+          ...places.map((place) => Math.min(place, data.length)).sort((a, b) => a - b),
+          data.length,
+        ];
+        expect(redact(set, ...at.slice(1).map((end, i) => data.subarray(at[i], end)))).toBe(
+          redact(set, data),
+        );
+      },
+    ),
+    { numRuns: 1_000 },
+  );
+});
+
+test('a long secret in wrapped lines is masked as a whole, whatever their width', () => {
+  const secret = 'long enough for many lines, '.repeat(20);
+  const patterns = new PatternSet(secretPatterns({ ...credential, password: secret }));
+  for (const encoding of ['base64', 'hex'] as const) {
+    const encoded = Buffer.from(encoding === 'hex' ? secret : `password=${secret};`).toString(encoding);
+    for (const width of [60, 64, 76]) {
+      const wrapped = encoded.replace(new RegExp(`.{${width}}`, 'g'), '$&\r\n');
+      expect(redact(patterns, Buffer.from(wrapped)).length).toBeLessThan(30);
+    }
+  }
+});

@@ -1,22 +1,21 @@
 // The spellings under which a secret may show up in output: as it is, and as common tools would encode it.
+import { limits } from '@opsconductor/protocol';
 import type { OpenedCredential } from '../steps/step-type.ts';
+import type { Pattern } from './pattern-set.ts';
 
 /** Shorter texts occur by chance: masking them would spoil output and tell the secret by what is missing. */
-const minSecretBytes = 4;
+const minSecretBytes = limits.minMaskedBytes;
 const minKeyLineBytes = 8;
 /** In a path a secret with slashes is told of by its directories. Shorter names of them are no secret's. */
 const minPathPartBytes = 8;
 /** Shortest spelling that is looked for: an encoding of a short secret may have less that is certain of it. */
 const minPatternBytes = 4;
-/** Line widths that encoders wrap at are 60 and more, so that a shorter spelling is broken at most once. */
-const wrapWidth = 60;
+/** Encoders wrap their lines at this width or a larger one. */
+const minWrapWidth = 60;
 
 /** Everything to mask while this credential is used. */
-export function secretPatterns(credential: OpenedCredential): Buffer[] {
-  const spellings = new Set<string>();
-  const add = (bytes: Buffer) => {
-    if (bytes.length >= minPatternBytes) spellings.add(bytes.toString('latin1'));
-  };
+export function secretPatterns(credential: OpenedCredential): Pattern[] {
+  const { add, all } = spellings();
   if (credential.kind !== 'ssh_private_key') addText(credential.password, add);
   else {
     if (credential.passphrase !== undefined) addText(credential.passphrase, add);
@@ -27,23 +26,32 @@ export function secretPatterns(credential: OpenedCredential): Buffer[] {
   }
   if (credential.kind !== 'winrm_password' && credential.becomePassword !== undefined)
     addText(credential.becomePassword, add);
-  return buffersOf(spellings);
+  return all();
 }
 
 /** Everything to mask of a secret value of a run. */
-export function textPatterns(secret: string): Buffer[] {
-  const spellings = new Set<string>();
-  addText(secret, (bytes) => {
-    if (bytes.length >= minPatternBytes) spellings.add(bytes.toString('latin1'));
-  });
-  return buffersOf(spellings);
+export function textPatterns(secret: string): Pattern[] {
+  const { add, all } = spellings();
+  addText(secret, add);
+  return all();
 }
 
-function buffersOf(spellings: ReadonlySet<string>): Buffer[] {
-  return [...spellings].map((spelling) => Buffer.from(spelling, 'latin1'));
-}
+/** With how many line ends they may be found. */
+type Add = (bytes: Buffer, maxLineEnds?: number) => void;
 
-type Add = (bytes: Buffer) => void;
+/** Each once. */
+function spellings(): { add: Add; all(): Pattern[] } {
+  const found = new Map<string, number>();
+  return {
+    add: (bytes, maxLineEnds = 0) => {
+      const spelling = bytes.toString('latin1');
+      if (bytes.length >= minPatternBytes)
+        found.set(spelling, Math.max(maxLineEnds, found.get(spelling) ?? 0));
+    },
+    all: () =>
+      [...found].map(([spelling, maxLineEnds]) => ({ bytes: Buffer.from(spelling, 'latin1'), maxLineEnds })),
+  };
+}
 
 /** A secret of one or more lines; each line counts by itself, and the whole too. */
 function addText(secret: string, add: Add): void {
@@ -65,23 +73,20 @@ function addText(secret: string, add: Add): void {
   }
 }
 
-/** A key's line: base64 already, so escapes change nothing that matters, and a wrapped part of it opens nothing. */
+/** A key's line: base64 already, so escapes change nothing that matters. */
 function addKeyLine(line: string, add: Add): void {
   const utf8 = Buffer.from(line);
   add(utf8);
   addHex(utf8, add);
   for (const bytes of [utf8, Buffer.from(line, 'utf16le')]) {
-    for (const core of base64Cores(bytes)) {
-      add(Buffer.from(core));
-      for (const part of partsOf(core)) add(Buffer.from(part));
-    }
+    for (const core of base64Cores(bytes)) addWrapped(core, add);
   }
 }
 
 function addHex(bytes: Buffer, add: Add): void {
   const hex = bytes.toString('hex');
-  add(Buffer.from(hex));
-  add(Buffer.from(hex.toUpperCase()));
+  addWrapped(hex, add);
+  addWrapped(hex.toUpperCase(), add);
 }
 
 /** In URLs, JSON and XML, by those who escape what they must and those who escape what they may. */
@@ -134,24 +139,7 @@ export function base64Cores(bytes: Buffer): string[] {
   return cores;
 }
 
-/** A base64 core, also broken by a line end at any one place; longer ones in parts too, for more than one break. */
-function addWrapped(core: string, add: Add): void {
-  add(Buffer.from(core));
-  if (core.length <= wrapWidth) {
-    for (let at = 1; at < core.length; at++) {
-      for (const lineEnd of ['\n', '\r\n']) add(Buffer.from(core.slice(0, at) + lineEnd + core.slice(at)));
-    }
-    return;
-  }
-  for (const part of partsOf(core)) add(Buffer.from(part));
-}
-
-/** Equal parts of at least 8 characters, more of them than line ends can break. */
-function partsOf(core: string): string[] {
-  const count = Math.min(Math.floor(core.length / 8), 2 * (Math.floor(core.length / wrapWidth) + 2));
-  if (count < 2) return [];
-  const length = Math.floor(core.length / count);
-  return Array.from({ length: count }, (_, i) =>
-    core.slice(i * length, i === count - 1 ? core.length : (i + 1) * length),
-  );
+/** What encoders write in lines, in however many it comes. */
+function addWrapped(encoded: string, add: Add): void {
+  add(Buffer.from(encoded), Math.floor(encoded.length / minWrapWidth) + 1);
 }

@@ -1,0 +1,8 @@
+import { limits } from '@opsconductor/protocol';
+
+/** What to tell of a secret that is too short to be masked; undefined for any other. */
+export function maskingHint(secret: string): string | undefined {
+  const bytes = new TextEncoder().encode(secret).length;
+  if (bytes === 0 || bytes >= limits.minMaskedBytes) return undefined;
+  return `Too short to be masked: where a step prints it, it can be read. Secrets of ${limits.minMaskedBytes} characters and more are masked.`;
+}
