@@ -33,6 +33,8 @@ export interface Config {
     /** Undefined: kept for ever. */
     outputDays: number | undefined;
     runDays: number | undefined;
+    /** Of files that no job names and no step uses. */
+    fileDays: number | undefined;
   };
   /** Bytes that files and artifacts may take together; undefined: the product's own. */
   maxStoredBytes: number | undefined;
@@ -87,6 +89,7 @@ type Flags = Partial<{
   outputRetentionDays: string;
   runRetentionDays: string;
   fileStorageGb: string;
+  fileRetentionDays: string;
 }>;
 const repositoryRoot = resolve(import.meta.dirname, '../..');
 const hostPattern = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
@@ -220,6 +223,10 @@ function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option('--output-retention-days <number>', 'remove older output of runs (default: keep it for ever)')
     .option('--run-retention-days <number>', 'remove older runs (default: keep them for ever)')
+    .option(
+      '--file-retention-days <number>',
+      'remove files that no job names and no step has used for so long (default: keep them for ever)',
+    )
     .option('--file-storage-gb <number>', 'what files and artifacts may take together (default: 50)')
     .option('--audit-checkpoints <file>', 'append each signed checkpoint of the audit log to this file')
     .option('--audit-retention-days <number>', 'remove older audit rows (default: keep them for ever)')
@@ -374,6 +381,7 @@ function readRetention(flags: Flags, read: SettingReader): Config['retention'] {
       flags.outputRetentionDays,
     ),
     runDays: days('--run-retention-days', 'OPSCONDUCTOR_RUN_RETENTION_DAYS', flags.runRetentionDays),
+    fileDays: days('--file-retention-days', 'OPSCONDUCTOR_FILE_RETENTION_DAYS', flags.fileRetentionDays),
   };
   const { outputDays, runDays } = retention;
   if (runDays !== undefined && outputDays !== undefined && runDays < outputDays) {

@@ -86,7 +86,11 @@ export interface ServiceOptions {
   handshakeSettings?: HandshakeSettings;
   audit?: { checkpointFile: string | undefined; retentionDays: number | undefined };
   /** How long output and runs are kept; for ever unless told. */
-  retention?: { outputDays: number | undefined; runDays: number | undefined };
+  retention?: {
+    outputDays: number | undefined;
+    runDays: number | undefined;
+    fileDays?: number | undefined;
+  };
   /** Bytes that files and artifacts may take together; the product's own by default. */
   maxStoredBytes?: number;
   /** Replies that differ from their schema are errors; for tests. */

@@ -3,9 +3,11 @@ import { limits } from '@opsconductor/protocol';
 import { expect, onTestFinished, test } from 'vitest';
 import { setupJobs } from '../jobs/testing.ts';
 import { findContent } from '../store/files/contents.ts';
+import { noteFileUse } from '../store/files/files.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { readContent } from './content-pieces.ts';
 import { deleteFile } from './delete-file.ts';
+import { expireFiles } from './expire-files.ts';
 import { fileUses, getFile, listFiles } from './list-files.ts';
 import { createFile, finishFile, uploadBytes } from './upload-file.ts';
 
@@ -106,4 +108,24 @@ test('a file that a job names stays; then it goes with all that is in it', async
   await deleteFile(t.sql, id, t.caller);
   expect(await listFiles(t.sql, {}, unrestricted)).toEqual({ items: [], nextCursor: null });
   expect(await t.sql`select 1 from content_parts`).toHaveLength(0);
+});
+
+test('files that no job names and no step uses are removed once they are old, where that is asked for', async () => {
+  const { t, begin, finish } = await setup();
+  const ids: Record<string, string> = {};
+  for (const name of ['named', 'used', 'unused', 'half']) ids[name] = (await begin(name, 0)).id;
+  for (const name of ['named', 'used', 'unused']) await finish(ids[name] ?? '');
+  await t.create({
+    name: 'deploys',
+    steps: [{ name: 'copy', type: 'ssh.copy', config: { file: 'named', remote_path: '/opt/x' } }],
+  });
+  await t.sql`update files set created_at = now() - interval '40 days'`;
+  await noteFileUse(t.sql, ids.used ?? '');
+  expect(await expireFiles(t.sql, 41, () => new Date())).toBe(0);
+  expect(await expireFiles(t.sql, 30, () => new Date())).toBe(1);
+  const { items } = await listFiles(t.sql, {}, unrestricted);
+  expect(items.map(({ name }) => name)).toEqual(['half', 'named', 'used']);
+  expect(await t.sql`select detail from audit_log where action = 'file.expired'`).toMatchObject([
+    { detail: { name: 'unused', keptDays: 30 } },
+  ]);
 });

@@ -1,6 +1,7 @@
 // Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep; one
 // does at a time.
 import { isRunEnded, type StepOutcome } from '@opsconductor/protocol';
+import { expireFiles } from '../files/expire-files.ts';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -42,7 +43,7 @@ export interface SweeperDeps {
   log: Log;
   publish(news: ProgressNews): void;
   /** How long output and runs are kept; for ever unless told. */
-  retention?: Pick<RetentionDeps, 'outputDays' | 'runDays'>;
+  retention?: Pick<RetentionDeps, 'outputDays' | 'runDays'> & { fileDays?: number | undefined };
 }
 
 export class Sweeper {
@@ -152,8 +153,12 @@ export class Sweeper {
     await deleteUnfinishedContents(this.#deps.sql);
     const { sql, log, retention } = this.#deps;
     if (retention === undefined) return;
-    const removed = await applyRetention({ sql, log, ...retention, now: () => new Date() });
+    const now = () => new Date();
+    const removed = await applyRetention({ sql, log, ...retention, now });
     if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');
+    const { fileDays } = retention;
+    const files = fileDays === undefined ? 0 : await expireFiles(sql, fileDays, now);
+    if (files > 0) log.info({ files }, 'files that nobody used were removed');
   }
 }
 

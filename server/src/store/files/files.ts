@@ -127,6 +127,22 @@ export async function findUsableFile(
   return row;
 }
 
+/** Deletes some whole files that no job names and no step has asked for since then; returns what they were. */
+export async function deleteUnusedFiles(
+  tx: Tx,
+  unusedSince: Date,
+  limit: number,
+): Promise<{ id: string; name: string; size: number; categoryId: number }[]> {
+  return tx<{ id: string; name: string; size: number; categoryId: number }[]>`
+    with unused as (
+      select f.id, k.size from files f join contents k on k.id = f.id
+      where k.sha256 is not null and greatest(f.created_at, f.last_used_at) < ${unusedSince}
+        and not exists (select from (${usesOf(tx, tx`f.name`)}) used)
+      order by f.id limit ${limit} for update of f skip locked
+    )
+    delete from files f using unused u where f.id = u.id returning f.id, f.name, u.size, f.category_id`;
+}
+
 /** Once an hour is enough to tell which files nobody uses. */
 export async function noteFileUse(db: Queryable, id: string): Promise<void> {
   await db`

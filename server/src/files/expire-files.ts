@@ -1,0 +1,37 @@
+// Removes files that nobody uses any more, where that is asked for: what was removed is in the audit log.
+import { recordAudit } from '../audit/record-audit.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { deleteUnusedFiles } from '../store/files/files.ts';
+import { holdRetention } from '../store/queue/retention.ts';
+
+const dayMs = 24 * 3_600_000;
+/** Small enough that nobody waits long for its locks. */
+const filesPerBatch = 20;
+
+/**
+ * Of whole files those that no job names, and that no step has asked for since so many days.
+ *
+ * @returns how many were removed; where another server is at it, that is left to it.
+ */
+export async function expireFiles(sql: Sql, days: number, now: () => Date): Promise<number> {
+  const unusedSince = new Date(now().getTime() - days * dayMs);
+  let removed = 0;
+  for (let count = filesPerBatch; count === filesPerBatch; removed += count) {
+    count = await inTransaction(sql, async (tx) => {
+      if (!(await holdRetention(tx))) return 0;
+      const files = await deleteUnusedFiles(tx, unusedSince, filesPerBatch);
+      for (const { id, name, size, categoryId } of files) {
+        await recordAudit(tx, {
+          actor: { kind: 'system', name: 'retention' },
+          action: 'file.expired',
+          object: { kind: 'file', id },
+          scope: { categoryId },
+          detail: { name, size, unusedSince: unusedSince.toISOString(), keptDays: days },
+        });
+      }
+      return files.length;
+    });
+  }
+  return removed;
+}
