@@ -123,9 +123,13 @@ function setup(fails: NonNullable<Side['fails']>) {
   return { side, copy: { ...ends, attributes: () => ({}) } };
 }
 
+function unfinished(side: Side): string[] {
+  return [...side.files.keys()].filter((name) => name.startsWith(temporaryPrefix));
+}
+
 function expectWhole(side: Side): void {
   expect(sha256(side.files.get('to') ?? Buffer.alloc(0))).toBe(sha256(content));
-  expect([...side.files.keys()].filter((name) => name.startsWith(temporaryPrefix))).toEqual([]);
+  expect(unfinished(side)).toEqual([]);
 }
 
 test.each(stages)(
