@@ -14,7 +14,7 @@ const settingWords: Record<SettingName, string> = {
   keepalive_interval: 'Keepalive',
   jump_hosts: 'Jump hosts',
   ssh_algorithms: 'Algorithms',
-  max_connections: 'Connections at a time',
+  max_connections: 'Connections',
   winrm_transport: 'Transport',
   winrm_authentication: 'Authentication',
   winrm_principal: 'Service principal',

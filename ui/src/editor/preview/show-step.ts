@@ -103,3 +103,14 @@ export function settingsFor(
   });
   return shown;
 }
+
+/** What reads the command of a step, and as whom it runs; empty for a step without one. */
+export function runsBy({ type, config }: { type?: unknown; config?: unknown }): string {
+  const { command, shell, interpreter, become } = Object(config) as Record<string, unknown>;
+  if (command === undefined && type !== 'reboot') return '';
+  const reader = [interpreter, shell].find((one) => typeof one === 'string' && one !== '');
+  const by = reader ?? (String(type).startsWith('winrm') ? 'powershell' : 'sh');
+  if (typeof become !== 'object' || become === null) return `${by}`;
+  const { method = 'sudo', user = 'root' } = become as { method?: unknown; user?: unknown };
+  return `${by}, as ${user} by ${method}`;
+}
