@@ -89,13 +89,16 @@ async function treeOf(root: string): Promise<Map<string, string | undefined>> {
   return new Map((await Promise.all(all)).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** However busy the machine is. */
+const patiently = { timeout: 30_000, interval: 5 };
+
 const chunk = 255 * 1024;
 const odd = ['plain.txt', 'with space [1] (2).txt', "it's $HOME `tick` & %PATH% !x!;,=+.txt", 'ä€𝄞 日本.txt'];
 
 winrmTest('a tree goes up and comes back as it was, by one process and without a shell left', async () => {
   const t = await setup();
   for (const [at, name] of odd.entries()) await t.put(`tree/dir [a] ${at}/${name}`, `content of ${name}`);
-  for (const size of [0, 1, chunk - 1, chunk, chunk + 1, 3_000_000])
+  for (const size of [0, 1, chunk - 1, chunk, chunk + 1, 600_000])
     await t.put(`tree/sizes/${size}`, randomBytes(size));
   await mkdir(join(t.local, 'tree/empty'));
   const push = { local_path: `${t.local}/tree`, remote_path: 'C:\\in\\tree', create_directories: true };
@@ -125,7 +128,7 @@ winrmTest('a large file takes few messages, and no half of it has its name', asy
   const content = randomBytes(20_000_000);
   await t.put('large', content);
   const copying = t.run({ local_path: `${t.local}/large`, remote_path: 'C:\\large.bin' });
-  await expect.poll(async () => (await readdir(t.drive)).length).toBe(1);
+  await expect.poll(async () => (await readdir(t.drive)).length, patiently).toBe(1);
   expect((await readdir(t.drive))[0]).toMatch(/^\.opsconductor-|^large\.bin$/);
   expect((await copying).outcome).toMatchObject({ status: 'succeeded' });
   expect((await t.there('large.bin')).equals(content)).toBe(true);
@@ -172,7 +175,7 @@ winrmTest('what Windows takes for no name, or for the same one, fails by itself'
   expect(report?.totals).toMatchObject({ created: 2, failed: 5 });
   const left = await readdir(join(t.drive, 'tree'));
   expect(left.map((name) => name.toLowerCase()).sort()).toEqual(['good', 'twice']);
-  expect(t.sink.stderr).toContain('differ only in the case of their letters');
+  expect(t.sink.stderr).toContain('are one name at the destination');
   expect(t.sink.stderr).toContain('is the name of a device on Windows');
 });
 
@@ -224,7 +227,7 @@ winrmTest('a copy that is stopped leaves nothing half, and no shell', async () =
   const t = await setup();
   await t.put('file', randomBytes(3_000_000));
   const running = t.run({ local_path: `${t.local}/file`, remote_path: 'C:\\file', bandwidth_limit: 500 });
-  await expect.poll(async () => (await readdir(t.drive)).length).toBe(1);
+  await expect.poll(async () => (await readdir(t.drive)).length, patiently).toBe(1);
   t.controller.abort({ cause: 'cancelled', killGraceMs: 0 } satisfies StopRequest);
   expect((await running).outcome).toMatchObject({ status: 'cancelled' });
   expect(await readdir(t.drive)).toEqual([]);

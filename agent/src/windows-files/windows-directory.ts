@@ -21,8 +21,6 @@ export class WindowsDirectory implements Directory {
   readonly #link: WindowsLink;
   /** Links in it may be entered: that was asked for. */
   readonly #follows: boolean;
-  /** What was made in it, by the name that counts there. */
-  readonly #made = new Map<string, string>();
 
   constructor(link: WindowsLink, path: string, follows = false) {
     this.#link = link;
@@ -67,7 +65,6 @@ export class WindowsDirectory implements Directory {
   }
 
   async make(name: string): Promise<void> {
-    this.#claim(name);
     await this.#asked(this.#at(name), 'created', 'mkdir');
   }
 
@@ -76,7 +73,6 @@ export class WindowsDirectory implements Directory {
   }
 
   openSink(name: string, { resumeKey }: SinkOptions): Promise<Sink> {
-    this.#claim(name);
     const paths = { temporary: this.#at(temporaryName(resumeKey)), final: this.#at(name) };
     return WindowsSink.open(this.#link, paths, resumeKey !== undefined);
   }
@@ -146,20 +142,6 @@ export class WindowsDirectory implements Directory {
   #at(name: string): string {
     requireWindowsName(name);
     return joined(this.path, name);
-  }
-
-  /** Two files of the agent may be one there. */
-  #claim(name: string): void {
-    const key = this.sameName(name);
-    const other = this.#made.get(key);
-    if (other !== undefined && other !== name) {
-      throw new TransferError({
-        reason: 'file_exists',
-        message: `${name} and ${other} differ only in the case of their letters, and Windows takes them for one.`,
-        advice: 'Rename one of them, or leave it out with exclude.',
-      });
-    }
-    this.#made.set(key, name);
   }
 }
 

@@ -3,6 +3,8 @@ import { WinrmPool, type WinrmPoolOptions } from './pool.ts';
 import { hostOfFile, optionsFor, runOn, winrmPassword, winrmTest, winrmUser } from './testing/winrm-setup.ts';
 
 const host = hostOfFile({ settings: { maxPollSeconds: 0.2, maxShells: 30 } });
+/** However busy the machine is. */
+const patiently = { timeout: 30_000 };
 const exited = (exitCode: number) => ({ how: 'exited', exitCode, outputMayLack: false });
 
 function setup(options: WinrmPoolOptions = {}) {
@@ -50,7 +52,7 @@ winrmTest('a shell that was made ahead and is gone, or in the way of another, co
 winrmTest('a shell that was made ahead is removed when nothing follows', async () => {
   const t = setup({ spareMs: 0 });
   for (let n = 0; n < 2; n += 1) await t.runWhole('exit 0');
-  await expect.poll(async () => (await host.fixture.stats()).shells).toBe(0);
+  await expect.poll(async () => (await host.fixture.stats()).shells, patiently).toBe(0);
 });
 
 winrmTest('commands at the same time have connections of their own', async () => {
@@ -144,5 +146,5 @@ winrmTest('no more is kept than was allowed, and nothing after the pool is close
 winrmTest('a connection that nobody uses is closed', async () => {
   const t = setup({ idleMs: 0 });
   await t.run('exit 0');
-  await expect.poll(() => t.pool.idle).toBe(0);
+  await expect.poll(() => t.pool.idle, patiently).toBe(0);
 });

@@ -24,10 +24,11 @@ export function stepNeedsOf(
     const { file, artifact } = config as { file?: unknown; artifact?: unknown };
     if (file !== undefined || artifact === true) list.push('server_files');
     if (type !== firstStepType) list.push(type);
-    const { shell, become, interpreter, stdin, pty } = Object(config) as Record<string, unknown>;
+    const { shell, become, interpreter, stdin, pty, run_as } = Object(config) as Record<string, unknown>;
     if (shell === 'bash') list.push('bash');
     if (interpreter !== undefined || stdin !== undefined || pty !== undefined) list.push('interpreters');
     if (become !== undefined) list.push('become');
+    if (run_as !== undefined) list.push('run_as');
     handsOnSecrets ||= Object.values(outputs ?? {}).some(({ secret }) => secret === true);
     return list.length === 0 ? null : list.sort();
   });
