@@ -37,7 +37,7 @@ export async function benchMasking(): Promise<void> {
       [`${patternCount} patterns of 8 to 64 characters, ordinary log`, against('ordinary'), '300 MB/s'],
       ['the same, a log of patterns that lack their last character', against('near'), '100 MB/s'],
       [
-        `50 secrets of ten shapes in all spellings (${fifty.patterns.length} patterns), ordinary log`,
+        `50 secrets of five shapes in all spellings (${fifty.patterns.length} patterns), ordinary log`,
         against('fifty'),
         '',
       ],

@@ -11,31 +11,64 @@ const minLineBytes = 8;
 
 interface Needle {
   secret: string;
-  bytes: string;
+  bytes: Buffer;
   as: string;
 }
 
+/** Shorter needles tell nothing; so many bytes of each are looked up at every place. */
+const headBytes = 4;
+
+/** Looks for all needles at every place, by a plain table of what they begin with: nothing of it is the redactor's. */
+class Needles {
+  readonly #byHead = new Map<number, Needle[]>();
+
+  add(needle: Needle): void {
+    if (needle.bytes.length < headBytes) return;
+    const head = needle.bytes.readUInt32LE(0);
+    const others = this.#byHead.get(head);
+    if (others === undefined) this.#byHead.set(head, [needle]);
+    else others.push(needle);
+  }
+
+  *in(hay: Buffer): Generator<Needle> {
+    for (let at = 0; at + headBytes <= hay.length; at++) {
+      for (const needle of this.#byHead.get(hay.readUInt32LE(at)) ?? []) {
+        if (
+          hay.compare(
+            needle.bytes,
+            0,
+            needle.bytes.length,
+            at,
+            Math.min(at + needle.bytes.length, hay.length),
+          ) === 0
+        )
+          yield needle;
+      }
+    }
+  }
+}
+
 export class SecretHunter {
-  readonly #plain: Needle[] = [];
-  readonly #hex: Needle[] = [];
-  readonly #base64: Needle[] = [];
+  readonly #plain = new Needles();
+  readonly #hex = new Needles();
+  readonly #base64 = new Needles();
 
   constructor(secrets: readonly string[]) {
     for (const secret of secrets) {
       const lines = secret.split(/\r?\n/).filter((line) => Buffer.byteLength(line) >= minLineBytes);
-      // What frames a key is in every key of the world.
       // As a path a secret with slashes is told of by its directories.
       for (const part of secret.split('/').filter((each) => Buffer.byteLength(each) >= minLineBytes))
-        this.#plain.push({ secret, bytes: Buffer.from(part).toString('latin1'), as: 'a part of itself' });
+        this.#plain.add({ secret, bytes: Buffer.from(part), as: 'a part of itself' });
+      // What frames a key is in every key of the world.
       for (const text of new Set([secret, ...lines.filter((line) => !line.startsWith('-----'))])) {
         const utf8 = Buffer.from(text);
-        this.#plain.push({ secret, bytes: utf8.toString('latin1'), as: 'itself' });
-        this.#hex.push({ secret, bytes: utf8.toString('hex'), as: 'hex' });
+        this.#plain.add({ secret, bytes: utf8, as: 'itself' });
+        this.#hex.add({ secret, bytes: Buffer.from(utf8.toString('hex')), as: 'hex' });
         for (const [bytes, as] of [
           [utf8, 'base64'],
           [Buffer.from(text, 'utf16le'), 'base64 of UTF-16'],
         ] as const) {
-          for (const core of cores(bytes)) this.#base64.push({ secret, bytes: core, as });
+          for (const core of cores(bytes)) this.#base64.add({ secret, bytes: Buffer.from(core), as });
         }
       }
     }
@@ -45,9 +78,9 @@ export class SecretHunter {
   find(written: string | Buffer): Found[] {
     const raw = (typeof written === 'string' ? Buffer.from(written) : written).toString('latin1');
     const found = new Map<string, string>();
-    const look = (needles: readonly Needle[], hay: string, within: string) => {
-      for (const { secret, bytes, as } of needles) {
-        if (!found.has(secret) && hay.includes(bytes)) found.set(secret, `${as}${within}`);
+    const look = (needles: Needles, hay: string, within: string) => {
+      for (const { secret, as } of needles.in(Buffer.from(hay, 'latin1'))) {
+        if (!found.has(secret)) found.set(secret, `${as}${within}`);
       }
     };
     look(this.#plain, raw, '');
