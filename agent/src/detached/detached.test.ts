@@ -87,7 +87,7 @@ accountTest(
     const data = join(t.sshd.dir, 'home/data');
     execFileSync('sh', ['-c', `head -c 400000 /dev/urandom >${data}; chmod 644 ${data}`]);
     const running = t.run({ ...survives, command: `echo ran >>"$HOME/ran"; ${seconds}; exit 5` });
-    await expect.poll(() => t.sink.written.stdout).toBeGreaterThan(500_000);
+    await expect.poll(() => t.sink.written.stdout, { timeout: 20_000 }).toBeGreaterThan(500_000);
     t.sshd.killSessions();
     expect(await running).toMatchObject({ status: 'failed', exitCode: 5 });
     const whole = createHash('sha256');
