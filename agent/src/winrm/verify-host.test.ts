@@ -1,10 +1,14 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { powershellBootstrap } from '@opsconductor/protocol';
 import { expect } from 'vitest';
+import { fileServer } from './files/file-server.ts';
 import { withoutPool } from './pool.ts';
 import { cmdRunner } from './powershell.ts';
+import { taskProgram, taskSupervisor } from './tasks/task-program.ts';
 import { isSoundPowershell } from './testing/powershell-tree.ts';
 import { hostOfFile, optionsFor, winrmTest } from './testing/winrm-setup.ts';
-import { endless, trials, type Verified, verifyHost } from './verify-host.ts';
+import { endless, trials, type Verified, verifyHost, whoAmI } from './verify-host.ts';
 
 // What a Windows host would do, said to /bin/sh; by the trial's place, and last the one that is stopped.
 const onWindows = [
@@ -26,7 +30,10 @@ const host = hostOfFile({
   emulated: {
     bootstrap: powershellBootstrap,
     cmdRunner,
-    scripts: { ...scripts, [endless]: 'echo begun; sleep 600' },
+    scripts: { ...scripts, [endless]: 'echo begun; sleep 600', [whoAmI]: 'echo S-1-5-18' },
+    fileServer,
+    taskProgram,
+    taskSupervisor,
   },
 });
 
@@ -37,18 +44,21 @@ async function verified(): Promise<Verified[]> {
 }
 
 winrmTest('everything is told of a host, good and bad apart, and no shell is left', async () => {
+  const temp = join(host.fixture.drive, 'Windows/Temp');
+  await mkdir(temp, { recursive: true });
   const all = await verified();
   // The stand-in runs the batch file by /bin/sh, to which %OPSVERIFY% is no variable.
   expect(all.filter(({ ok }) => !ok).map(({ what }) => what)).toEqual([
     'a batch file runs, and its exit code is told',
   ]);
-  expect(all).toHaveLength(trials.length + 2);
+  expect(all).toHaveLength(trials.length + 4);
+  expect([await readdir(temp), host.fixture.tasks]).toEqual([[], []]);
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
 winrmTest('a command that ends before it is stopped is none that was stopped', async () => {
   await host.fixture.mishap({ action: 'Command', what: 'fault:not_found', skip: trials.length });
-  expect((await verified()).at(-1)).toMatchObject({ ok: false });
+  expect((await verified()).at(-3)).toMatchObject({ ok: false });
 });
 
 winrmTest('a host that can not be used is told once, with what to do', async () => {
@@ -60,5 +70,5 @@ winrmTest('a host that can not be used is told once, with what to do', async () 
 
 winrmTest('what is tried is PowerShell', async () => {
   for (const { text, shell } of trials) if (shell !== 'cmd') expect(await isSoundPowershell(text)).toBe(true);
-  expect(await isSoundPowershell(endless)).toBe(true);
+  for (const text of [endless, whoAmI]) expect(await isSoundPowershell(text)).toBe(true);
 });

@@ -1,10 +1,13 @@
 // Tries everything that steps rely on against a host, and says of each whether it is so. For hosts that nobody has tried
-// this against yet: it changes nothing there but a folder for temporary files, which it removes.
-import type { Binding } from '@opsconductor/protocol';
+// this against yet: it changes nothing there but a folder for temporary files, a file and a scheduled task, which it removes.
+import { createHash, randomBytes } from 'node:crypto';
+import { type Binding, powershellInput } from '@opsconductor/protocol';
 import { ClixmlDecoder } from './clixml.ts';
+import { FileRefused, FileSession, wordOf } from './files/file-session.ts';
 import type { ConnectionSource } from './pool.ts';
 import { type CommandEnd, runCommand } from './run-command.ts';
 import { type Script, scriptCommand } from './script-command.ts';
+import { removeTask, runTask } from './tasks/task-command.ts';
 import { testHost } from './test-host.ts';
 import { WinrmError } from './winrm-error.ts';
 
@@ -18,6 +21,7 @@ export interface Verified {
 const text = 'ä€𝄞 "quoted" \'single\' %PATH% !x! $HOME `tick` <&> ';
 const value: Binding = { name: 'OPSVERIFY_1', type: 'string', value: text, secret: false };
 const lines = 20_000;
+const taskMs = 120_000;
 
 interface Ran {
   stdout: string;
@@ -124,6 +128,8 @@ export async function* verifyHost(connections: ConnectionSource): AsyncGenerator
   }
   for (const trial of trials) yield await verify(connections, trial);
   yield await verifyStop(connections);
+  yield await verifyFiles(connections);
+  yield await verifyTask(connections);
 }
 
 async function verify(connections: ConnectionSource, trial: Trial): Promise<Verified> {
@@ -144,6 +150,69 @@ async function verifyStop(connections: ConnectionSource): Promise<Verified> {
   if (typeof end === 'string') return { what, ok: false, found: end };
   const ok = end.how === 'stopped' && end.confirmed;
   return { what, ok, found: end.how === 'stopped' ? (end.why ?? 'confirmed') : end.how };
+}
+
+/** A file goes there, is compared, comes back and is removed. */
+async function verifyFiles(connections: ConnectionSource): Promise<Verified> {
+  const what = 'a file is copied there and back, and removed';
+  const content = randomBytes(300_000);
+  const folder = 'C:\\Windows\\Temp\\';
+  const final = wordOf(`${folder}opsconductor verify [1] ${randomBytes(8).toString('hex')}.bin`);
+  let session: FileSession | undefined;
+  try {
+    session = await FileSession.open({ connections });
+    const temporary = wordOf(`${folder}.opsconductor-${randomBytes(8).toString('hex')}`);
+    const [handle = ''] = await session.ask('create', temporary, 'new');
+    await session.write(handle, 0, content);
+    const [sha256] = await session.ask('hash', handle, String(content.length));
+    await session.ask('commit', handle, final, String(content.length), '-');
+    const [again = ''] = await session.ask('open', final);
+    const [data = ''] = await session.ask('read', again, '0', String(content.length));
+    await session.ask('close', again);
+    await session.ask('delete', final);
+    const isSame = Buffer.from(data, 'base64').equals(content);
+    const isHashed = sha256 === createHash('sha256').update(content).digest('hex');
+    return { what, ok: isSame && isHashed, found: isSame ? 'another SHA-256' : 'other bytes came back' };
+  } catch (error) {
+    if (!(error instanceof WinrmError) && !(error instanceof FileRefused)) throw error;
+    return { what, ok: false, found: error.message };
+  } finally {
+    await session?.close();
+  }
+}
+
+/** Of the one that runs as the system; exported for tests. */
+export const whoAmI = '[Security.Principal.WindowsIdentity]::GetCurrent().User.Value';
+const systemSid = 'S-1-5-18';
+
+async function verifyTask(connections: ConnectionSource): Promise<Verified> {
+  const what = 'a script runs as the system, and its task is removed';
+  const name = `verify-${randomBytes(12).toString('hex')}`;
+  const taken = { stdout: 0, stderr: 0 };
+  let printed = '';
+  try {
+    const end = await runTask({
+      connections,
+      name,
+      start: {
+        shell: 'powershell',
+        input: powershellInput(whoAmI, []),
+        workingDirectory: undefined,
+        priority: 7,
+      },
+      taken: () => taken,
+      onOutput: (stream, bytes) => {
+        taken[stream] += bytes.length;
+        printed += bytes.toString('utf8');
+      },
+      signal: AbortSignal.timeout(taskMs),
+    });
+    await removeTask(connections, name);
+    return { what, ok: end.how === 'exited' && printed.trim() === systemSid, found: shortened(printed) };
+  } catch (error) {
+    if (!(error instanceof WinrmError)) throw error;
+    return { what, ok: false, found: `${error.message} ${error.advice}` };
+  }
 }
 
 async function run(
