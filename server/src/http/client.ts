@@ -1,4 +1,5 @@
 // What a request says of where it comes from: the peer's address, the host it meant, the site it was sent by.
+import type { Socket } from 'node:net';
 import type { Context } from 'hono';
 import { AppError } from '../errors.ts';
 import { forwardedAddress } from '../peer-address.ts';
@@ -21,8 +22,16 @@ export function addressOf(context: Context, access: Pick<Access, 'behindTlsProxy
     const forwarded = forwardedAddress(context.req.header('x-forwarded-for'));
     if (forwarded !== undefined) return forwarded;
   }
-  const env = context.env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined;
-  return (env?.incoming?.socket?.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');
+  return (socketOf(context)?.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');
+}
+
+/** Ends the connection that the request came by, with all that waits to be sent on it. */
+export function cutConnection(context: Context): void {
+  socketOf(context)?.destroy();
+}
+
+function socketOf(context: Context): Socket | undefined {
+  return (context.env as { incoming?: { socket?: Socket } } | undefined)?.incoming?.socket;
 }
 
 /**

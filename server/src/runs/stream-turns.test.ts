@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { StreamTurns } from './stream-turns.ts';
+import { maxUntakenBytes, StreamTurns } from './stream-turns.ts';
 
 test('of many readers some are served at a time, in the order in which they came, and everything else between', async () => {
   const turns = new StreamTurns();
@@ -27,4 +27,21 @@ test('the more readers there are, the less each pulls at once', () => {
   expect(500 * turns.pullRawBytes).toBeLessThanOrEqual(64 * 1024 * 1024);
   for (const each of leave) each();
   expect(turns.pullRawBytes).toBe(1024 * 1024);
+});
+
+test('of readers that take nothing those that wait longest are cut off, and no more is held than of some', () => {
+  const turns = new StreamTurns();
+  const cut: number[] = [];
+  const hand = (reader: { n: number }) => turns.handed(reader, maxUntakenBytes / 4, () => cut.push(reader.n));
+  const readers = [0, 1, 2, 3, 4, 5].map((n) => ({ n }));
+  const [first = { n: 0 }, , , , fifth = { n: 4 }, sixth = { n: 5 }] = readers;
+  for (const reader of readers.slice(0, 4)) hand(reader);
+  expect(cut).toEqual([]);
+  // The first reads on, and is no longer the one that waits longest.
+  hand(first);
+  hand(fifth);
+  expect(cut).toEqual([1]);
+  turns.taken(first);
+  hand(sixth);
+  expect(cut).toEqual([1]);
 });

@@ -6,12 +6,38 @@ const maxPullsPerTurn = 8;
 const maxPullRawBytes = 1024 * 1024;
 /** Of all readers together: what one has pulled stays in memory until its connection takes it. */
 const maxPulledRawBytes = 64 * 1024 * 1024;
+/** The same as events: however many readers there are, each pulls a chunk at least. */
+export const maxUntakenBytes = 32 * 1024 * 1024;
 
 export class StreamTurns {
   #readers = 0;
   #left = maxPullsPerTurn;
   #isRefilling = false;
   readonly #waiting: (() => void)[] = [];
+  /** By reader what its connection has not taken; who has waited longest comes first. */
+  readonly #untaken = new Map<object, { bytes: number; cutOff: () => void }>();
+  #untakenBytes = 0;
+
+  /**
+   * The reader's connection was handed so much, and holds it until the reader pulls again. Where all together hold too
+   * much those that have taken nothing for longest are cut off: they come again and go on from where they were.
+   */
+  handed(reader: object, bytes: number, cutOff: () => void): void {
+    this.taken(reader);
+    this.#untaken.set(reader, { bytes, cutOff });
+    this.#untakenBytes += bytes;
+    for (const [slowest, held] of this.#untaken) {
+      if (this.#untakenBytes <= maxUntakenBytes) return;
+      this.taken(slowest);
+      held.cutOff();
+    }
+  }
+
+  /** The reader pulls again, or has gone. */
+  taken(reader: object): void {
+    this.#untakenBytes -= this.#untaken.get(reader)?.bytes ?? 0;
+    this.#untaken.delete(reader);
+  }
 
   /** Counts a reader; returns what ends that. */
   join(): () => void {

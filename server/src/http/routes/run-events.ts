@@ -17,6 +17,7 @@ import { parsePosition, RunStream, type StreamPosition, stepsOfOutputQuery } fro
 import { partToFollow, type SeenRun, seeRun } from '../../runs/seen-run.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { RunRecord } from '../../store/runs/runs.ts';
+import { cutConnection } from '../client.ts';
 import { type RouteRequest, type RouteSpec, route } from '../route.ts';
 
 export interface RunEventsDeps {
@@ -68,7 +69,7 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
         const hasEnded = isRunEnded(run.status);
         const stream = new RunStream(deps, { runId: run.id, stepIds, position, hasEnded, part });
         const isStill = async () => isSeenAs(deps.sql, { seen, part }, await authorityNow());
-        return new Response(streamOf(deps, principal, stream, isStill, context.req.raw.signal), {
+        return new Response(streamOf(deps, { principal, context }, stream, isStill), {
           headers: streamHeaders,
         });
       },
@@ -100,7 +101,7 @@ export async function followStarted(
   const path = `/api/v1/runs/${run.id}`;
   const started: RunStarted = { id: run.id, events: `${path}/events`, hasOutput: named !== undefined };
   const first = `retry: 1000\n\nevent: started\ndata: ${JSON.stringify(started)}\n\n`;
-  return new Response(streamOf(deps, principal, stream, isStill, context.req.raw.signal, first), {
+  return new Response(streamOf(deps, { principal, context }, stream, isStill, first), {
     status: 201,
     headers: { ...streamHeaders, Location: path },
   });
@@ -153,14 +154,15 @@ function tooManySteps(query: string): AppError {
 /** `isStill` says whether the reader may go on; it is asked at each keep-alive at the latest. */
 function streamOf(
   deps: RunEventsDeps,
-  principal: Principal,
+  { principal, context }: Pick<Asker, 'principal' | 'context'>,
   stream: RunStream,
   isStill: () => Promise<boolean>,
-  gone: AbortSignal,
   first = 'retry: 1000\n\n',
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const { stopping, keepAliveMs = defaultKeepAliveMs } = deps;
+  const { turns } = deps.hub;
+  const { signal: gone } = context.req.raw;
   let askAt = performance.now() + keepAliveMs;
   const forgotten = deps.onForgotten?.((isAffected) => {
     if (!isAffected(principal)) return;
@@ -174,6 +176,7 @@ function streamOf(
   if (stopping.aborted) end();
   const release = () => {
     stream.close();
+    turns.taken(stream);
     forgotten?.();
     stopping.removeEventListener('abort', end);
     gone.removeEventListener('abort', end);
@@ -189,6 +192,7 @@ function streamOf(
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
+        turns.taken(stream);
         if (isFirst) {
           // Headers and this line go out at once, so that the reader knows that it is connected.
           isFirst = false;
@@ -207,6 +211,11 @@ function streamOf(
           release();
           controller.close();
         } else {
+          // Before it is handed over, which may ask for the next at once.
+          turns.handed(stream, events.length, () => {
+            release();
+            cutConnection(context);
+          });
           controller.enqueue(events.length === 0 ? encoder.encode(': still here\n\n') : events);
         }
       },
