@@ -32,8 +32,8 @@ try {
   }
 } catch (error) {
   if (error instanceof HelpRequested) say(keysUsage);
-  else if (error instanceof KeysError || error instanceof AtRestError || error instanceof ConfigError) {
-    process.stderr.write(`${error.message}\n`);
-    process.exitCode = 1;
-  } else throw error;
+  else {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = error instanceof ConfigError ? 2 : 1;
+  }
 }
