@@ -30,6 +30,7 @@ const ownWay = [
   'audit_nodes',
   'audit_unsealed',
   'cluster_clock',
+  'server_master_keys',
   'sessions',
 ];
 
