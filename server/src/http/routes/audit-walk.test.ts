@@ -350,10 +350,14 @@ const acts: Record<string, () => Promise<Act>> = {
     path: `inventories/${await newInventory()}/targets`,
     json: { hosts: [{ name: freshName('imported'), host: 'h.example' }], apply: { gone: 'keep' } },
   }),
+  'POST files': async () => ({ path: 'files', json: { name: freshName('file'), size: 1 } }),
+  'POST files/:id/finish': async () => ({ path: `files/${await newFile()}/finish`, json: {} }),
+  'DELETE files/:id': async () => ({ path: `files/${await newFile()}` }),
 };
 
 /** Not audited, and why. */
 const exempt: Record<string, string> = {
+  'PUT files/:id/content': 'bytes of an upload, of which the beginning and the end are written down',
   'POST jobs/preview': 'reads only: what steps would come to',
   'POST jobs/:id/preview': 'reads only: what steps would come to',
   'POST jobs/:id/sealing-keys': 'reads only: public keys',
@@ -404,6 +408,17 @@ async function newVersionName(kind: 'tags' | 'channels'): Promise<string> {
   const path = `jobs/${(await newJob()).id}/${kind}/named`;
   await send({ path, json: { version: 1 } }, 'PUT');
   return path;
+}
+/** Uploaded, and not finished. */
+async function newFile(): Promise<string> {
+  const { id } = await make<{ id: string }>('files', { name: freshName('file'), size: 1 });
+  const reply = await services.app.request(`/api/v1/files/${id}/content?offset=0`, {
+    method: 'PUT',
+    headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/octet-stream' },
+    body: 'x',
+  });
+  expect(reply.status).toBe(200);
+  return id;
 }
 const newCategory = () => make<{ id: number }>('categories', { name: freshName('category') });
 const newTargetGroup = () => make<{ id: number }>('target-groups', { name: freshName('group') });
