@@ -80,6 +80,16 @@ test('one that comes back before anybody took its command up goes on with it', a
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', sessionNumber: back.sessionNumber }]);
 });
 
+test('one that lacks what the step needs is passed over, until there is one that has it', async () => {
+  await using t = await setup();
+  await t.sql`update job_run_steps set needs = '{become}' where id = ${t.lease.id}`;
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.takeOver()).toEqual([]);
+  const able = await t.connect(await t.addAgent('agent-c'), { capabilities: [...capabilities, 'become'] });
+  expect(await t.takeOver()).toMatchObject([{ agentId: able.agentId, collector: 1 }]);
+});
+
 test('one that has lost its journal may take its own command up', async () => {
   await using t = await setup({ others: false });
   const back = await t.connect(t.agent, { capabilities, ready: false });

@@ -99,13 +99,13 @@ export interface TakenOverStep extends ClaimedStep {
 
 /**
  * Gives attempts that wait for it to sessions that this server holds, of agents that can take them up, to the least busy
- * ones first. Slots do not count: what is taken up runs already. None whose agent is back, whatever a server of
- * the version before has written.
+ * ones first; a step to one that has what it needs: as another user than it became, an agent finds no command. Slots do
+ * not count: what is taken up runs already. None whose agent is back, whatever a server of the version before has written.
  */
 export async function takeOverOrphans(sql: Sql, serverId: string, limit: number): Promise<TakenOverStep[]> {
   return sql<TakenOverStep[]>`
     with taker as materialized (
-      select a.id, a.name, a.segment_id, s.session_number,
+      select a.id, a.name, a.segment_id, s.session_number, s.capabilities,
         row_number() over (partition by a.segment_id order by (
           select count(*) from job_run_steps l where l.agent_id = a.id and l.status = 'running'), a.id) as place,
         count(*) over (partition by a.segment_id) as takers
@@ -113,7 +113,7 @@ export async function takeOverOrphans(sql: Sql, serverId: string, limit: number)
       where s.server_id = ${serverId} and 'take_over' = any(s.capabilities) and ${isAble(sql)}
         and exists (select from detached_attempts d where d.orphaned_at is not null)
     ), orphan as materialized (
-      select st.id, st.segment_id from detached_attempts d
+      select st.id, st.segment_id, st.needs from detached_attempts d
       join job_run_steps st on st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running'
       where d.orphaned_at is not null and exists (select from taker where taker.segment_id = st.segment_id)
         and not exists (select from agent_sessions s where s.agent_id = st.agent_id
@@ -122,7 +122,10 @@ export async function takeOverOrphans(sql: Sql, serverId: string, limit: number)
     ), dealt as (
       select orphan.id, taker.id as agent_id, taker.session_number, taker.name
       from (select *, row_number() over (partition by segment_id order by id) as place from orphan) orphan
-      join taker on taker.segment_id = orphan.segment_id and taker.place = (orphan.place - 1) % taker.takers + 1
+      cross join lateral (
+        select * from taker where taker.segment_id = orphan.segment_id
+          and (orphan.needs is null or orphan.needs <@ taker.capabilities)
+        order by (taker.place - orphan.place + orphan.place * taker.takers) % taker.takers limit 1) taker
     ), fenced as materialized (
       select a.id, a.session_number from agents a
       where a.id in (select agent_id from dealt) and a.state = 'active' for share of a
