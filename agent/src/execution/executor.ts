@@ -197,6 +197,7 @@ export class Executor {
     try {
       if (this.#takesNothing()) throw new Error('this agent takes nothing new');
       if (!this.#options.policy.maySurvive) throw new Error('the policy of this machine does not allow it');
+      this.#options.policy.checkConfig(lease.config, lease);
       await this.#options.journal.durable({
         ...{ is: 'starting', step, epoch, leaseToken, at },
         ...{ survives: lease, takenOver },

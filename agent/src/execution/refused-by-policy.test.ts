@@ -1,3 +1,4 @@
+import { startOfOutput } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { readRefusals } from '../policy/refusal-log.ts';
 import { lease, setup, success } from '../testing/agent-setup.ts';
@@ -40,4 +41,19 @@ test('an agent states no more slots, and runs no more steps at a time, than its 
   expect(first.config).toEqual({});
   first.end(success);
   expect((await t.nextStep()).config).toEqual({ name: 'second' });
+});
+
+test('a command of another agent is not taken up as a user whom the owner does not allow', async () => {
+  await using t = await setup();
+  await t.start({ policy: { fileRoots: [], rules: { become: [] } } });
+  const { connection } = await t.server.nextSession();
+  const begun = lease(1, { config: { become: {} } });
+  const digest = Buffer.alloc(32).toString('base64');
+  const output = { seq: 0, rawBytes: 0, digest, position: startOfOutput };
+  connection.send({
+    type: 'take_over',
+    attempts: [{ lease: begun, begunMsAgo: 0, collector: 1, output }],
+  });
+  const lastRefusal = async () => (await readRefusals(t.directory.data.policyRefusals))?.last ?? '{}';
+  await expect.poll(async () => JSON.parse(await lastRefusal())).toMatchObject({ rule: 'become' });
 });

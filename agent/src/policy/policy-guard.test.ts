@@ -73,6 +73,25 @@ test.each<[string, PolicyRules, (guard: PolicyGuard) => void, string | undefined
     (g) => g.checkConfig({ become: { user: 'app' } }, step()),
     undefined,
   ],
+  ['a script as the system', { become: [] }, (g) => g.checkConfig({ run_as: 'system' }, step()), 'become'],
+  [
+    'a script as the system that is allowed',
+    { become: ['system'] },
+    (g) => g.checkConfig({ run_as: 'system' }, step()),
+    undefined,
+  ],
+  [
+    'a scheduled task, which goes on by itself',
+    { survive_agent_restart: false },
+    (g) => g.checkConfig({ run_as: 'system' }, step()),
+    'survive_agent_restart',
+  ],
+  [
+    'a port that is waited for',
+    { targets: { ports: [22] } },
+    (g) => g.checkConfig({ port: 5432 }, step({ stepType: 'wait_for' })),
+    'targets.ports',
+  ],
   ['a clean-up as root', { become: ['app'] }, (g) => g.checkBecome({ user: 'root' }, target), 'become'],
   [
     'old algorithms',

@@ -66,14 +66,20 @@ export class PolicyGuard {
 
   /** The step's configuration as it would run. */
   checkConfig(config: unknown, step: Step): void {
-    const { survive_agent_restart, become } = Object(config) as {
+    const { survive_agent_restart, become, run_as, port } = Object(config) as {
       survive_agent_restart?: unknown;
       become?: BecomeConfig;
+      run_as?: string;
+      port?: number;
     };
-    if (!this.maySurvive && survive_agent_restart === true) {
+    // A scheduled task always does.
+    if (!this.maySurvive && (survive_agent_restart === true || run_as !== undefined)) {
       this.#refuse('survive_agent_restart', 'a command that goes on without its agent', { step });
     }
     if (become !== undefined) this.checkBecome(become, step.target, step);
+    if (run_as !== undefined) this.checkBecome({ user: run_as }, step.target, step);
+    // Of `wait_for`: another one than that of the target.
+    if (port !== undefined) this.checkTarget({ ...step.target, port });
   }
 
   /** Whom a command would run as, other than who logs in. */

@@ -1,8 +1,10 @@
 // Ways through jump hosts, on real sshds: what is told apart, and what is shared.
 import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { expect, onTestFinished } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { JumpHost } from '../steps/step-type.ts';
+import { jumpHostFailed } from './jump-hosts.ts';
+import { SshError } from './ssh-error.ts';
 import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
 
 /** The server of this setup as a jump host, under a name. */
@@ -101,4 +103,12 @@ sshTest('when a jump host is lost, so are the connections through it', async () 
   hop.sshd.killSessions();
   await connection.closed;
   expect((await refusalOf(connection.exec('true'))).reason).toBe('connection_lost');
+});
+
+test('a jump host that the policy of the machine does not allow is told as that', () => {
+  const refused = new SshError({ reason: 'policy_refused', message: 'It does not.', advice: 'Ask.' });
+  expect(jumpHostFailed({ name: 'bastion' }, { name: 'web-1' }, refused)).toMatchObject({
+    reason: 'policy_refused',
+    message: expect.stringContaining('“bastion”'),
+  });
 });

@@ -102,7 +102,8 @@ export function jumpHostFailed(
     return new SshError({ reason, message, advice, retryable, cause });
   }
   return new SshError({
-    reason: 'jump_host_failed',
+    // What the owner of this machine does not allow is told to both sides as that.
+    reason: error.reason === 'policy_refused' ? error.reason : 'jump_host_failed',
     message: `Jump host “${jump.name}” on the way to “${target.name}”: ${error.message}`,
     advice: `${error.advice} Test target “${jump.name}” by itself.`,
     retryable: error.retryable,

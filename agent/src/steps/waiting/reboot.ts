@@ -25,6 +25,7 @@ const hopeless = new Set([
   'host_key_unknown',
   'credential_bounds',
   'credential_unusable',
+  'policy_refused',
 ]);
 /** 128 + TERM and KILL: the restart itself may end the command that asked for it. */
 const endedByRestart = new Set([137, 143]);
@@ -58,10 +59,11 @@ export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<Reb
           },
         },
       );
-      if (!mayHaveRestarted(asked, context)) return asked;
+      // Without a connection that it was sent on, nothing was asked.
+      if (asked.ssh === undefined || !mayHaveRestarted(asked, context)) return asked;
       say(context, 'It was asked to restart.');
       const outcome = await untilBack({ pool, options, context, before, askedMs });
-      return { ...outcome, ...(asked.ssh === undefined ? {} : { ssh: asked.ssh }) };
+      return { ...outcome, ssh: asked.ssh };
     },
     reattach: (config: Asked, context) => {
       context.output.kept?.follow();

@@ -10,6 +10,10 @@ import type { StepContext, StepType, StopRequest } from '../step-type.ts';
 
 /** Of a port: that nobody takes a connection there. */
 const closedReasons = new Set(['connection_refused', 'connect_timed_out', 'unreachable']);
+/** Of `unreachable`: said of the host. Whatever else keeps this machine from asking says nothing of the port. */
+const hostAway = new Set([undefined, 'EHOSTUNREACH', 'EHOSTDOWN']);
+/** Nothing that comes of waiting: ours may not ask. */
+const hopeless = new Set(['credential_bounds', 'policy_refused']);
 
 /** The step type, on a pool of connections that the caller owns. */
 export function waitFor(pool: SshPool): StepType<WaitForConfig> {
@@ -40,8 +44,13 @@ export function waitFor(pool: SshPool): StepType<WaitForConfig> {
 }
 
 /** A command of ssh.exec, so that whatever it leaves is ended as there. */
-function untilItEndsWell({ interval = 5, timeout = 300 }: WaitForConfig, command: string): SshExecConfig {
-  return { command: `until ( eval ${quote(command)} ); do sleep ${interval}; done`, timeout };
+function untilItEndsWell(
+  { interval = 5, timeout = 300, become }: WaitForConfig,
+  command: string,
+): SshExecConfig {
+  const loop = `until ( eval ${quote(command)} ); do sleep ${interval}; done`;
+  // Whoever takes it up looks for it as the same user.
+  return { command: loop, timeout, ...(become === undefined ? {} : { become }) };
 }
 
 function commandOutcome(outcome: StepOutcome, { timeout = 300 }: WaitForConfig): StepOutcome {
@@ -81,13 +90,17 @@ async function untilPort(
     } catch (error) {
       if (signal.aborted) continue;
       if (!(error instanceof SshError)) throw error;
-      if (error.reason === 'credential_bounds') return failedBeforeStart(error);
-      if (state === 'closed' && closedReasons.has(error.reason))
-        return reached(context, `${place} is closed.`);
+      if (hopeless.has(error.reason)) return failedBeforeStart(error);
+      if (state === 'closed' && isClosed(error)) return reached(context, `${place} is closed.`);
       last = error.message;
     }
     await pause(interval * 1_000, signal).catch(() => undefined);
   }
+}
+
+function isClosed({ reason, cause }: SshError): boolean {
+  const { code } = Object(cause) as { code?: string };
+  return closedReasons.has(reason) && (reason !== 'unreachable' || hostAway.has(code));
 }
 
 function reached(context: StepContext, line: string): StepOutcome {

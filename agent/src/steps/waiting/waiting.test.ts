@@ -1,7 +1,9 @@
 // Restarts and waits, on a real sshd whose boot the fixture changes.
 import { createServer } from 'node:net';
-import { expect, onTestFinished } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { dialError } from '../../ssh/connect-errors.ts';
 import type { SshPool } from '../../ssh/pool.ts';
+import { SshError } from '../../ssh/ssh-error.ts';
 import { accountTest, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
 import { TestSink } from '../ssh-exec-setup.ts';
 import type { BeforeStart, StepContext, StepType, StopRequest } from '../step-type.ts';
@@ -53,6 +55,11 @@ accountTest('a restart that was not allowed, or never came, is told from one tha
     reason: 'exit_code',
     exitCode: 1,
   });
+  const controller = new AbortController();
+  const cancelled = { cause: 'cancelled', killGraceMs: 0 } satisfies StopRequest;
+  const beforeStart = async () => controller.abort(cancelled);
+  const never = { ...t.context, signal: controller.signal, beforeStart };
+  expect(await t.step.execute({ command: 'true' }, never)).toMatchObject({ status: 'cancelled' });
   const running = t.step.execute({ command: 'true' }, t.context);
   await t.sink.seen(/asked to restart/);
   t.stop('timed_out');
@@ -87,6 +94,13 @@ sshTest('a port is waited for until it is open, and until it is closed', async (
   for (const context of [t.context, behind]) {
     expect(await t.step.execute({ port, state: 'closed' }, context)).toMatchObject({ status: 'succeeded' });
   }
+  const checkAddresses = () => {
+    throw new SshError({ reason: 'policy_refused', message: 'It may not.', advice: 'Ask.' });
+  };
+  expect(await t.step.execute({ port }, { ...t.context, checkAddresses })).toMatchObject({
+    status: 'failed',
+    reason: 'policy_refused',
+  });
   const running = t.step.execute({ port, interval: 60 }, t.context);
   await t.sink.seen(/is to be open\.\n$/);
   t.stop('timed_out');
@@ -96,10 +110,26 @@ sshTest('a port is waited for until it is open, and until it is closed', async (
   });
 });
 
+test('that this machine can not ask does not say that a port is closed', async () => {
+  const codes = ['EMFILE', 'ENETUNREACH', 'ECONNREFUSED'];
+  const probe = () => Promise.reject(dialError(target, target.host, { code: codes.shift() }));
+  const target = { host: '127.0.0.1', port: 22 };
+  const signal = new AbortController().signal;
+  const output = new TestSink();
+  const context = { target, output, signal, beforeStart: async () => {} } as unknown as StepContext;
+  const config = { port: 22, state: 'closed', interval: 0.001 } as const;
+  expect(await waitFor({ probe } as never).execute(config, context)).toMatchObject({ status: 'succeeded' });
+  expect(codes).toEqual([]);
+});
+
 sshTest('a command is run again until it ends well, and a time passes', async () => {
   const t = await setup(waitFor);
   const command = 'n=$((n + 1)); echo try >>"$HOME/tries"; [ "$(wc -l <"$HOME/tries")" -ge 2 ]';
   expect(await t.step.execute({ command, interval: 1 }, t.context)).toMatchObject({ status: 'succeeded' });
+  // Who takes it up must look for it as the user that it runs as.
+  t.begun.length = 0;
+  await t.step.execute({ command: 'true', timeout: 600, become: { user: 'app' } }, t.context);
+  expect(t.begun).toEqual([{ survivesWith: { command: '-', timeout: 600, become: { user: 'app' } } }]);
   const begunAt = new Date(Date.now() - 3_600_000);
   expect(await t.step.reattach?.({ seconds: 3_600 }, { ...t.context, begunAt })).toMatchObject({
     status: 'succeeded',
