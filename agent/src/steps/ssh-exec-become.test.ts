@@ -78,6 +78,19 @@ sudoTest('a sudoers file that asks for a terminal is content with one', async ()
   expect(t.sink.stdout).toBe('root\r\nterminal\r\n');
 });
 
+sudoTest('a shell that ends before it is sent the command is told of at once', async () => {
+  const t = await setup('Defaults secure_path="/nowhere"\nopsdeploy ALL=(ALL) NOPASSWD: ALL');
+  // Longer than that shell has.
+  const beforeStart = async () => void (await t.run({ command: 'true' }));
+  for (const survive_agent_restart of [false, true]) {
+    const config = { command: 'echo ran', survive_agent_restart };
+    const outcome = await t.run(config, { ...asRoot(), beforeStart });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'become_refused' });
+    expect(outcome.message).toContain('shell of root');
+  }
+  expect(t.sink.stdout).toBe('');
+});
+
 sudoTest('a command runs as another user by su', async () => {
   const t = await setup();
   const become: Become = { method: 'su', user: 'opsother', password: fixturePassword };

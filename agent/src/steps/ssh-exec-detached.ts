@@ -7,15 +7,14 @@ import { exitOf } from '../ssh/connection.ts';
 import type { SshPool } from '../ssh/pool.ts';
 import { runScript } from '../ssh/run-script.ts';
 import { outputDirectory } from './output-file.ts';
-import { closedBeforeStart, failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
 import {
   mayPrepareNext,
   openShell,
+  refusedBeforeStart,
   runToEnd,
   type SshExecOptions,
   scriptInput,
   sshContext,
-  stopRequest,
   watchShell,
 } from './ssh-exec-run.ts';
 import { commandScript, newNonce } from './ssh-exec-script.ts';
@@ -49,8 +48,12 @@ export async function startDetached(
       // To open it may have taken longer than the lease had left.
       await context.beforeStart({ survivesWith });
     }
-    if (context.signal.aborted) return stoppedBeforeStart(stopRequest(context));
-    if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(context.target.host));
+    const refused = refusedBeforeStart(lease, context);
+    if (refused !== undefined) {
+      lease.channel.close();
+      lease.release();
+      return refused;
+    }
   } catch (error) {
     lease.channel.close();
     lease.release();
@@ -65,7 +68,9 @@ export async function startDetached(
   );
   const begin = { lease, nonce, script: startScript({ name, marker, nonce, script }) };
   const command = new DetachedCommand({ ...optionsOf(detached), kept, start: begin });
-  await command.begun;
+  // A target that says nothing at all is stopped as any other.
+  const stopped = new Promise((resolve) => context.signal.addEventListener('abort', resolve, { once: true }));
+  await Promise.race([command.begun, stopped]);
   if (command.noEnd?.is === 'refused' && config.survive_agent_restart !== true) return undefined;
   const outcome = await toOutcome(command, detached);
   // As for commands that end with their agent: only where one step has followed another.

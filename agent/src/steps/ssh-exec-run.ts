@@ -6,7 +6,13 @@ import type { Lease, SshPool } from '../ssh/pool.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { makeOutputFile } from './output-file.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
-import { failedBeforeStart, outcomeOf, stopOutcome, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
+import {
+  closedBeforeStart,
+  failedBeforeStart,
+  outcomeOf,
+  stopOutcome,
+  stoppedBeforeStart,
+} from './ssh-exec-outcomes.ts';
 import type { ScriptInput } from './ssh-exec-script.ts';
 import { type StopLimits, stopAttempt, stopLimits } from './ssh-exec-stop.ts';
 import type { StepContext, StopRequest } from './step-type.ts';
@@ -99,6 +105,28 @@ export async function openShell(
     if (error instanceof SshError) return failedBeforeStart(error);
     throw error;
   }
+}
+
+/** Why nothing is sent to a shell after all; undefined where it may be. */
+export function refusedBeforeStart(
+  { channel, connection }: Lease<ClientChannel>,
+  context: StepContext,
+): StepOutcome | undefined {
+  const { become, target, signal } = context;
+  if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
+  if (!connection.open) return failedBeforeStart(closedBeforeStart(target.host));
+  // The streams of such a shell were listened to until it was there: of their end nobody would hear any more.
+  const exit = exitOf(channel);
+  if (become === undefined || exit === undefined) return undefined;
+  const how = exit.code === null ? `signal ${exit.signal}` : `exit code ${exit.code}`;
+  return failedBeforeStart(
+    new SshError({
+      reason: 'become_refused',
+      message: `The shell of ${become.user} on ${target.host} ended (${how}) before the command was sent.`,
+      advice:
+        'Look what keeps env and /bin/sh from running as that user: a restricted login shell, or the secure_path of sudo.',
+    }),
+  );
 }
 
 /**

@@ -10,8 +10,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
-import { setupExec } from './ssh-exec-setup.ts';
+import { accountTest, setupSshd, sshTest } from '../ssh/sshd-setup.ts';
+import { setupExec, setupExecOn } from './ssh-exec-setup.ts';
 
 /** Prints `ready` and its own pid, and waits for ever. */
 const waits = 'echo ready $$; while :; do sleep 1000; done';
@@ -212,6 +212,30 @@ accountTest('a login shell that never gets to the command can not be stopped for
   expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
   expect(outcome.message).toContain('never got as far');
   expect(t.sink.stdout).not.toContain('started');
+});
+
+sshTest('a command that is stopped before it starts takes no place on the connection any more', async () => {
+  const sshd = await setupSshd();
+  const pool = sshd.pool({ maxChannels: 1, maxConnectionsPerTarget: 1 });
+  const t = setupExecOn({ ...sshd, pool: () => pool });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const beforeStart = async () => controller.abort({ cause: 'cancelled', killGraceMs: 0 });
+  const config = { command: 'true', survive_agent_restart: true };
+  expect(await t.run(config, { signal, beforeStart })).toMatchObject({ status: 'cancelled' });
+  expect(await t.run({ command: 'true' })).toMatchObject({ status: 'succeeded' });
+});
+
+accountTest('a login shell that hangs keeps a command that survives its agent from no stop', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  chmodSync(dir, 0o755);
+  const shell = join(dir, 'hanging-shell');
+  writeFileSync(shell, '#!/bin/sh\nexec cat >/dev/null\n', { mode: 0o755 });
+  const t = await setupExec({ account: { name: 'opsdeploy', shell } }, { reportMs: 50 });
+  const beforeStart = async () => void setImmediate(() => t.stop());
+  const running = t.run({ command: 'echo started', survive_agent_restart: true }, { beforeStart });
+  expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
 });
 
 sshTest('a tree of processes that fork without end, within their limits, is ended whole', async () => {

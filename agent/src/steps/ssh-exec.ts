@@ -12,20 +12,15 @@ import {
   startDetached,
   whatReattachNeeds,
 } from './ssh-exec-detached.ts';
-import {
-  closedBeforeStart,
-  failedBeforeStart,
-  serverTooOld,
-  stoppedBeforeStart,
-} from './ssh-exec-outcomes.ts';
+import { serverTooOld } from './ssh-exec-outcomes.ts';
 import {
   mayPrepareNext,
   openShell,
+  refusedBeforeStart,
   runToEnd,
   type SshExecOptions,
   scriptInput,
   sshContext,
-  stopRequest,
   watchShell,
 } from './ssh-exec-run.ts';
 import { bootstrapCommand, markerLine, terminalBootstrapCommand } from './ssh-exec-script.ts';
@@ -59,7 +54,7 @@ async function execute(
   config: SshExecConfig,
   context: StepContext,
 ): Promise<StepOutcome> {
-  const { target, signal, become, marker } = context;
+  const { become, marker } = context;
   const pty = config.pty === true;
   const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, { marker, pty }));
   let lease = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
@@ -79,8 +74,8 @@ async function execute(
       // To open it may have taken longer than the lease had left.
       await context.beforeStart();
     }
-    if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
-    if (!lease.connection.open) return failedBeforeStart(closedBeforeStart(target.host));
+    const refused = refusedBeforeStart(lease, context);
+    if (refused !== undefined) return refused;
     const attempt = new Attempt(lease, scriptInput(config, context), context.output, isMarked);
     const outcome = await runToEnd(attempt, pool, options, config, context);
     return finish(lease, attempt, outcome, context);
