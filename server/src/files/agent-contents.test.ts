@@ -42,8 +42,7 @@ async function setup(job: object = {}) {
     },
     write: (artifact: string, part: number, bytes: Buffer) =>
       ask({ do: 'write_artifact', artifact, part, data: bytes.toString('base64') }),
-    list: (cursor?: string) =>
-      listArtifacts(deps, runId, cursor === undefined ? {} : { cursor }, unrestricted),
+    list: () => listArtifacts(deps, runId, {}, unrestricted),
   };
 }
 
@@ -96,8 +95,6 @@ test('an artifact is listed when it is whole, whatever is asked twice, and goes 
   expect(await ask(close)).toMatchObject({ problem: { reason: 'checksum_mismatch' } });
   await write(id, 1, bytes.subarray(piece));
   expect((await list()).items).toEqual([]);
-  const forged = Buffer.from(JSON.stringify([lease.id, 1, 'no uuid'])).toString('base64url');
-  await expect(list(forged)).rejects.toMatchObject({ code: 'invalid', details: [{ path: 'cursor' }] });
   await expect(getArtifact(t, { runId, id }, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
   expect(await ask({ ...close, sha256: sha256(Buffer.from('other')) })).toMatchObject({
     problem: { reason: 'checksum_mismatch' },

@@ -69,6 +69,15 @@ test('a command whose agent is silent goes to another one, and the first can wri
   expect(await t.run(t.runId)).toMatchObject({ status: 'succeeded' });
 });
 
+test('a command goes to no agent that could not have begun it', async () => {
+  await using t = await setup();
+  await t.sql`update job_run_steps set needs = '{become}' where id = ${t.lease.id}`;
+  const able = await t.connect(await t.addAgent('agent-c'), { capabilities: [...capabilities, 'become'] });
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.takeOver()).toMatchObject([{ id: t.lease.id, agentId: able.agentId }]);
+});
+
 test('one that comes back before anybody took its command up goes on with it', async () => {
   await using t = await setup();
   await silence(t, t.holder);
@@ -78,16 +87,6 @@ test('one that comes back before anybody took its command up goes on with it', a
   expect(await t.takeOver()).toEqual([]);
   await t.sweep();
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', sessionNumber: back.sessionNumber }]);
-});
-
-test('one that lacks what the step needs is passed over, until there is one that has it', async () => {
-  await using t = await setup();
-  await t.sql`update job_run_steps set needs = '{become}' where id = ${t.lease.id}`;
-  await silence(t, t.holder);
-  await t.sweep();
-  expect(await t.takeOver()).toEqual([]);
-  const able = await t.connect(await t.addAgent('agent-c'), { capabilities: [...capabilities, 'become'] });
-  expect(await t.takeOver()).toMatchObject([{ agentId: able.agentId, collector: 1 }]);
 });
 
 test('one that has lost its journal may take its own command up', async () => {

@@ -39,6 +39,14 @@ test('what one agent was asked no other one is, while it may still answer', asyn
   expect(await t.take(t.other)).toBe(1);
 });
 
+test('an agent that does not know whom a command ran as is not asked after it', async () => {
+  await using t = await setup();
+  await t.sql`update job_run_steps set needs = '{become}'`;
+  expect(await t.take(t.agent)).toBe(0);
+  await t.connect(t.other, { capabilities: ['clean_up', 'become'] });
+  expect(await t.take(t.other)).toBe(1);
+});
+
 test.each([
   ['has come back in a new session', `connected_at = clock_timestamp()`],
   ['is gone', `disconnected_at = clock_timestamp()`],

@@ -71,7 +71,8 @@ const otherFirstS = 15;
 const maxTries = 20;
 
 /**
- * Takes due attempts for an agent of their segment to clean up after. What an agent was asked in a session that it has
+ * Takes due attempts for an agent of their segment to clean up after: one that could have run them, since whoever knows
+ * nothing of the user that they run as finds nothing of theirs. What an agent was asked in a session that it has
  * no more is due again at once: nobody knows whether it heard of it.
  */
 export async function takeDueCleanUps(
@@ -84,6 +85,8 @@ export async function takeDueCleanUps(
       select c.job_run_step_id, c.epoch from attempt_clean_ups c
       where c.segment_id = ${agent.segmentId} and c.done_at is null and c.due_at < clock_timestamp()
         and c.tries < ${maxTries}
+        and exists (select from job_run_steps st where st.id = c.job_run_step_id and (st.needs is null
+          or st.needs <@ (select s.capabilities from agent_sessions s where s.agent_id = ${agent.agentId})))
         and case
           when c.asked_at is null then true
           when c.told_at >= c.asked_at then c.told_at < clock_timestamp() - make_interval(secs =>

@@ -47,7 +47,8 @@ export async function orphanAttempts(
   const mayCome = expected
     ? db`true`
     : db`exists (select from agents a join agent_sessions s on s.agent_id = a.id join segments g on g.id = a.segment_id
-        where a.segment_id = st.segment_id and 'take_over' = any(s.capabilities) and ${isAble(db)})`;
+        where a.segment_id = st.segment_id and 'take_over' = any(s.capabilities)
+          and (st.needs is null or st.needs <@ s.capabilities) and ${isAble(db)})`;
   const rows = await db<{ id: number }[]>`
     with waiting as (
       update detached_attempts d set orphaned_at = coalesce(d.orphaned_at, clock_timestamp())
@@ -99,8 +100,8 @@ export interface TakenOverStep extends ClaimedStep {
 
 /**
  * Gives attempts that wait for it to sessions that this server holds, of agents that can take them up, to the least busy
- * ones first; a step to one that has what it needs: as another user than it became, an agent finds no command. Slots do
- * not count: what is taken up runs already. None whose agent is back, whatever a server of the version before has written.
+ * ones first. Slots do not count: what is taken up runs already. None whose agent is back, whatever a server of
+ * the version before has written.
  */
 export async function takeOverOrphans(sql: Sql, serverId: string, limit: number): Promise<TakenOverStep[]> {
   return sql<TakenOverStep[]>`
@@ -115,17 +116,18 @@ export async function takeOverOrphans(sql: Sql, serverId: string, limit: number)
     ), orphan as materialized (
       select st.id, st.segment_id, st.needs from detached_attempts d
       join job_run_steps st on st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running'
-      where d.orphaned_at is not null and exists (select from taker where taker.segment_id = st.segment_id)
+      where d.orphaned_at is not null and exists (select from taker where taker.segment_id = st.segment_id
+          and (st.needs is null or st.needs <@ taker.capabilities))
         and not exists (select from agent_sessions s where s.agent_id = st.agent_id
           and s.session_number = st.session_number and s.disconnected_at is null and s.expires_at > clock_timestamp())
       order by d.orphaned_at limit ${limit} for update of st skip locked
     ), dealt as (
-      select orphan.id, taker.id as agent_id, taker.session_number, taker.name
+      select distinct on (orphan.id) orphan.id, taker.id as agent_id, taker.session_number, taker.name
       from (select *, row_number() over (partition by segment_id order by id) as place from orphan) orphan
-      cross join lateral (
-        select * from taker where taker.segment_id = orphan.segment_id
-          and (orphan.needs is null or orphan.needs <@ taker.capabilities)
-        order by (taker.place - orphan.place + orphan.place * taker.takers) % taker.takers limit 1) taker
+      join taker on taker.segment_id = orphan.segment_id
+        and (orphan.needs is null or orphan.needs <@ taker.capabilities)
+      -- In turn: the one whose place it is, or the next one that can.
+      order by orphan.id, (taker.place - 1 - (orphan.place - 1) % taker.takers + taker.takers) % taker.takers
     ), fenced as materialized (
       select a.id, a.session_number from agents a
       where a.id in (select agent_id from dealt) and a.state = 'active' for share of a
