@@ -133,3 +133,18 @@ test('a value is data in what a command reads, and code nowhere', () => {
   expect(inProgram).toMatchObject([{ path: 'steps[0].config.command' }]);
   expect(inProgram[0]?.message).toContain('Let python3 read the value from its environment or from stdin');
 });
+
+test('a value chooses no files beside those that the step names', () => {
+  const render = (config: object, text: string) =>
+    renderStep({ type: 'winrm.copy', config }, scope, valuesFor({ text }));
+  const push = { local_path: '/srv/${{ parameters.text }}/*.zip', remote_path: 'C:\\in' };
+  const pull = { local_path: '/srv/in', remote_path: 'C:\\out\\${{ parameters.text }}', direction: 'pull' };
+  for (const config of [push, pull]) {
+    expect(render(config, 'a')).toMatchObject({ rendered: {} });
+    for (const text of ['*', 'a?']) {
+      expect(render(config, text)).toMatchObject({
+        problems: [{ message: expect.stringContaining('has * or ? in it') }],
+      });
+    }
+  }
+});

@@ -17,6 +17,8 @@ export interface TextField {
   takesJson?: boolean;
   /** Of `text`: what the value must be like. */
   rule?: 'path' | 'windows_path' | 'agent_path' | 'target_path' | 'windows_target_path';
+  /** Of `text`: `*` and `?` in it choose files. */
+  isPattern?: boolean;
 }
 
 /** All texts in a configuration, in order. */
@@ -36,14 +38,17 @@ function roleOf(
   type: string,
   keys: readonly string[],
   config: unknown,
-): Pick<TextField, 'kind' | 'language' | 'takesJson' | 'rule' | 'instead'> {
+): Pick<TextField, 'kind' | 'language' | 'takesJson' | 'rule' | 'instead' | 'isPattern'> {
   const [first, second] = keys;
   if (stepConfigSchema(type) === undefined) return { kind: 'none' };
-  if (keys.length === 1 && first === 'local_path') return { kind: 'text', rule: 'agent_path' };
+  const { interpreter, direction } = Object(config) as { interpreter?: unknown; direction?: unknown };
+  const source = direction === 'pull' ? 'remote_path' : 'local_path';
+  const isPattern = type === 'winrm.copy' && first === source;
+  if (keys.length === 1 && first === 'local_path') return { kind: 'text', rule: 'agent_path', isPattern };
   if (keys.length === 1 && first === 'remote_path') {
-    return { kind: 'text', rule: type === 'winrm.copy' ? 'windows_target_path' : 'target_path' };
+    const rule = type === 'winrm.copy' ? 'windows_target_path' : 'target_path';
+    return { kind: 'text', rule, isPattern };
   }
-  const { interpreter } = Object(config) as { interpreter?: unknown };
   if (keys.length === 1 && first === 'command' && interpreter !== undefined) {
     return { kind: 'none', instead: `Let ${interpreter} read the value from its environment or from stdin.` };
   }

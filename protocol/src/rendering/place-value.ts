@@ -30,6 +30,13 @@ export function siteProblem(
   return language.problem?.(text, site);
 }
 
+/** What is wrong with a value in a text that is no script; undefined where nothing is. */
+export function textValueProblem({ isPattern }: TextField, value: unknown): string | undefined {
+  return isPattern === true && /[*?]/.test(textOf(value))
+    ? 'has * or ? in it, which would choose other files than are meant; give another value'
+    : undefined;
+}
+
 /** What is wrong with a raw text; undefined where it is one of those that were declared. */
 export function rawValueProblem(known: Known, value: unknown): string | undefined {
   const { parameter } = known;

@@ -3,7 +3,7 @@
 import type { ErrorDetail } from '../api/common.ts';
 import { analyzeField } from './analyze-field.ts';
 import { languages } from './languages.ts';
-import { rawValueProblem, siteProblem, wholeTextProblem } from './place-value.ts';
+import { rawValueProblem, siteProblem, textValueProblem, wholeTextProblem } from './place-value.ts';
 import { type ReadField, type RenderableStep, readStep } from './read-step.ts';
 import { placeholderText } from './reference.ts';
 import type { Known, RenderScope } from './scope.ts';
@@ -90,6 +90,7 @@ function textFor(
     const problem =
       valueProblem(value, known) ??
       (part.reference.raw ? rawValueProblem(known, value) : undefined) ??
+      textValueProblem(field, value) ??
       (site === undefined ? undefined : siteProblem(part, known, value, site, language));
     if (problem !== undefined) problems.push(detail(field, part, problem));
     return site === undefined ? textOf(value) : language.readable(value, site);

@@ -3,7 +3,7 @@ import type { ErrorDetail } from '../api/common.ts';
 import { type AnalyzedField, analyzeField } from './analyze-field.ts';
 import { type Binding, Bindings } from './bindings.ts';
 import { languages } from './languages.ts';
-import { rawValueProblem, siteProblem, wholeTextProblem } from './place-value.ts';
+import { rawValueProblem, siteProblem, textValueProblem, wholeTextProblem } from './place-value.ts';
 import { type ReadField, type RenderableStep, readStep } from './read-step.ts';
 import { placeholderText } from './reference.ts';
 import type { RenderScope } from './scope.ts';
@@ -114,6 +114,11 @@ function renderText(
 ): string {
   const { parts } = field.template;
   const text = parts.map((part) => (part.kind === 'literal' ? part.text : textOf(values.get(part)))).join('');
+  for (const part of parts) {
+    if (part.kind === 'literal') continue;
+    const wrong = textValueProblem(field, values.get(part));
+    if (wrong !== undefined) problems.push(valueDetail(field.path, part, wrong));
+  }
   const problem = wholeTextProblem(field, text);
   const placeholder = parts.find((part) => part.kind === 'placeholder');
   if (problem !== undefined && placeholder !== undefined) {
