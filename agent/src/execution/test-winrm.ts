@@ -1,5 +1,6 @@
 // The test of a target that speaks WinRM: it is reached, logged in to, and asked for a shell.
 import type { AgentMessageOf } from '@opsconductor/protocol';
+import { SshError } from '../ssh/ssh-error.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import { type WinrmPolicy, winrmConnectionOptions } from '../steps/winrm-connection-options.ts';
 import { reasons } from '../steps/winrm-exec-outcomes.ts';
@@ -22,7 +23,8 @@ export async function testWinrm(
     return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs: performance.now() - startedMs };
   } catch (error) {
     if (!(error instanceof WinrmError)) throw error;
-    const { kind, message, advice } = error;
+    const { kind, message, advice, cause } = error;
+    if (cause instanceof SshError) throw cause;
     return {
       ok: false,
       reason: reasons[kind],

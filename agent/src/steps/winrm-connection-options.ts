@@ -3,6 +3,7 @@ import { resolveTarget } from '../ssh/resolve-target.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { ConnectionOptions } from '../winrm/connection.ts';
 import type { ConnectionSource, WinrmPool } from '../winrm/pool.ts';
+import { WinrmError } from '../winrm/winrm-error.ts';
 import type { StepContext } from './step-type.ts';
 
 export interface WinrmPolicy {
@@ -67,9 +68,20 @@ export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): Conne
       : { tls: { insecure, ...(winrm.ca === undefined ? {} : { ca: [winrm.ca] }) } }),
     ...(connectTimeoutS === undefined ? {} : { connectTimeoutMs: connectTimeoutS * 1_000 }),
     addressesOf: async (name) => {
-      const addresses = await resolveTarget(name);
-      await given.checkAddresses(addresses);
-      return addresses;
+      try {
+        const addresses = await resolveTarget(name);
+        await given.checkAddresses(addresses);
+        return addresses;
+      } catch (error) {
+        throw error instanceof SshError ? notDialled(error) : error;
+      }
     },
   };
+}
+
+/** In the words of the connection, which may be made anew while a command runs: it has not failed for that. */
+function notDialled(cause: SshError): WinrmError {
+  const { message, advice } = cause;
+  const kind = cause.reason === 'name_not_found' ? cause.reason : 'unreachable';
+  return new WinrmError({ kind, message, advice, notExecuted: true, cause });
 }

@@ -1,8 +1,9 @@
 // What is said of how a command on a WinRM host ended.
 import type { StepOutcome, StepReason, WinrmExecConfig } from '@opsconductor/protocol';
+import { SshError } from '../ssh/ssh-error.ts';
 import type { CommandEnd } from '../winrm/run-command.ts';
 import type { WinrmError, WinrmErrorKind } from '../winrm/winrm-error.ts';
-import { stoppedStatus } from './ssh-exec-outcomes.ts';
+import { failedBeforeStart, stoppedStatus } from './ssh-exec-outcomes.ts';
 import type { StopRequest } from './step-type.ts';
 
 /** Of what went wrong before anything was begun. */
@@ -29,7 +30,9 @@ export const reasons: Readonly<Record<WinrmErrorKind, StepReason>> = {
   invalid: 'invalid_config',
 };
 
-export function outcomeOfError({ kind, message, advice }: WinrmError): StepOutcome {
+export function outcomeOfError({ kind, message, advice, cause }: WinrmError): StepOutcome {
+  // Its name was not found, or it may not be dialled.
+  if (cause instanceof SshError) return failedBeforeStart(cause);
   return {
     status: 'failed',
     reason: reasons[kind],

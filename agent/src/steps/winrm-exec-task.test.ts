@@ -1,5 +1,6 @@
 import { powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
 import { expect, onTestFinished } from 'vitest';
+import { SshError } from '../ssh/ssh-error.ts';
 import { WinrmPool } from '../winrm/pool.ts';
 import { cmdRunner, powershellText } from '../winrm/powershell.ts';
 import { taskProgram, taskSupervisor } from '../winrm/tasks/task-program.ts';
@@ -86,13 +87,51 @@ winrmTest('where it may not survive its agent it is removed at once', async () =
   expect(host.fixture.tasks).toEqual([]);
 });
 
+winrmTest('where nobody follows its output, a lost connection does not bring it twice', async () => {
+  const t = setup({ maySurvive: false });
+  t.sink.kept.written = () => ({ stdout: 0, stderr: 0 });
+  await host.fixture.mishap({ action: 'Receive', what: 'drop', skip: 2, times: 3 });
+  const command = sh('for n in 1 2 3 4 5 6; do echo $n; sleep 0.2; done');
+  expect(await t.run({ command })).toMatchObject({ status: 'succeeded' });
+  expect(t.sink.stdout).toBe('1\n2\n3\n4\n5\n6\n');
+});
+
 winrmTest('a lost connection costs neither output nor a second start', async () => {
-  const t = setup();
+  let unknown = 2;
+  const t = setup({
+    checkAddresses: () => {
+      if (!t.sink.stdout.includes('1') || unknown === 0) return;
+      unknown -= 1;
+      throw new SshError({ reason: 'name_not_found', message: 'No such name.', advice: 'Look.' });
+    },
+  });
   await host.fixture.mishap({ action: 'Receive', what: 'drop', skip: 2, times: 3 });
   const command = sh('for n in 1 2 3 4 5 6; do echo $n; sleep 0.2; done; exit 4');
   expect(await t.run({ command })).toMatchObject({ status: 'failed', exitCode: 4 });
   expect(t.sink.stdout).toBe('1\n2\n3\n4\n5\n6\n');
   expect(t.begun).toHaveLength(1);
+  expect(unknown).toBe(0);
+  await t.remove();
+});
+
+winrmTest('an account whose password was changed meanwhile is not locked by asking again', async () => {
+  const t = setup();
+  const running = t.run({ command: sh('echo ready; sleep 1000') });
+  await t.sink.seen(/ready/);
+  let logins = 0;
+  const later = setup({
+    directoryName: t.context.directoryName,
+    credential: { ...t.context.credential, password: 'another' } as StepContext['credential'],
+    checkAddresses: () => {
+      logins += 1;
+    },
+  });
+  expect(await later.step.reattach?.({ command: '-', run_as: 'system' }, later.context)).toMatchObject({
+    status: 'unknown',
+  });
+  expect(logins).toBeLessThan(5);
+  t.stop();
+  await running;
   await t.remove();
 });
 

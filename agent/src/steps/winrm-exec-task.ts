@@ -6,7 +6,7 @@ import { scriptCommand } from '../winrm/script-command.ts';
 import { removeTask, runTask, type TaskStart } from '../winrm/tasks/task-command.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
-import type { AttemptOnTarget, StepContext, StopRequest } from './step-type.ts';
+import type { AttemptOnTarget, KeptOutput, StepContext, StopRequest } from './step-type.ts';
 import { winrmConnections } from './winrm-connection-options.ts';
 import type { WinrmExecOptions } from './winrm-exec.ts';
 import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
@@ -27,6 +27,7 @@ export async function executeAsTask(
   let begunMs: number | undefined;
   const outcome = await followTask(options, config, context, {
     start: startOf(config, context),
+    ...(survives ? { kept } : {}),
     beforeStart: async () => {
       await context.beforeStart(how);
       begunMs = performance.now();
@@ -54,7 +55,7 @@ export function reattachTask(
   const { kept } = context.output;
   if (kept === undefined) throw new Error('Without its positions an output can not be read on');
   kept.follow();
-  return followTask(options, config, context, {});
+  return followTask(options, config, context, { kept });
 }
 
 export async function removeTaskOf(
@@ -70,7 +71,7 @@ async function followTask(
   options: WinrmExecOptions,
   config: WinrmExecConfig,
   context: StepContext,
-  more: { start?: TaskStart; beforeStart?: () => Promise<void> },
+  { kept, ...more }: { kept?: KeptOutput; start?: TaskStart; beforeStart?: () => Promise<void> },
 ): Promise<StepOutcome> {
   const { signal, target } = context;
   const output = new WinrmOutput(context.output, signal);
@@ -80,7 +81,8 @@ async function followTask(
     end = await runTask({
       connections: winrmConnections(context, options),
       name: context.directoryName,
-      taken: () => context.output.kept?.written() ?? taken,
+      // Where nobody follows what is kept, it counts nothing.
+      taken: () => kept?.written() ?? taken,
       onOutput: async (stream, bytes) => {
         taken[stream] += bytes.length;
         await output.writeAsIs(stream, bytes);

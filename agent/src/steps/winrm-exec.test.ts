@@ -74,6 +74,24 @@ winrmTest('a PowerShell script is read whole from standard input, with its value
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
+winrmTest(
+  'that the name of its host is not found for a while is no failure of a command that runs',
+  async () => {
+    let unknown = 2;
+    const t = setup({
+      checkAddresses: () => {
+        if (!t.sink.stdout.includes('1') || unknown === 0) return;
+        unknown -= 1;
+        throw new SshError({ reason: 'name_not_found', message: 'No such name.', advice: 'Look.' });
+      },
+    });
+    await host.fixture.mishap({ action: 'Receive', what: 'drop', skip: 2 });
+    const command = sh('for n in 1 2 3 4; do echo $n; sleep 0.2; done; exit 4');
+    expect(await t.run({ command })).toMatchObject({ status: 'failed', exitCode: 4 });
+    expect(unknown).toBe(0);
+  },
+);
+
 winrmTest('a batch file is run by the runner, with its values in the environment', async () => {
   const t = setup({ bindings: [{ name: 'OPS_1', type: 'string', value: 'text of it', secret: false }] });
   const config = {

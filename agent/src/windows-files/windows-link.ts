@@ -48,7 +48,8 @@ export class WindowsLink {
       return this.#current;
     } catch (error) {
       if (!(error instanceof WinrmError)) throw error;
-      const { kind, message, advice } = error;
+      const { kind, message, advice, cause } = error;
+      if (cause instanceof SshError) throw cause;
       throw new SshError({ reason: reasons[kind], message, advice, cause: error });
     }
   }

@@ -49,6 +49,16 @@ winrmTest('a shell that was made ahead and is gone, or in the way of another, co
   expect(end).toEqual(exited(4));
 });
 
+winrmTest('who waits for room on a host does not wait for what goes on at another', async () => {
+  const t = setup();
+  const other = t.of('2 1');
+  let remove = () => {};
+  const settings = { environment: {}, workingDirectory: undefined, idleTimeoutS: 600 };
+  other.finish?.(other.connect(), new Promise((resolve) => (remove = resolve)), settings);
+  await t.of().settle?.();
+  remove();
+});
+
 winrmTest('a shell that was made ahead is removed when nothing follows', async () => {
   const t = setup({ spareMs: 0 });
   for (let n = 0; n < 2; n += 1) await t.runWhole('exit 0');

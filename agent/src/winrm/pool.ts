@@ -57,8 +57,8 @@ export class WinrmPool {
   /** By what connections are told apart by, as are those that are being made. */
   readonly #spares = new Map<string, Spare>();
   readonly #making = new Set<string>();
-  /** What goes on although nobody waits for it. */
-  readonly #work = new Set<Promise<void>>();
+  /** What goes on although nobody waits for it, with the key of its host. */
+  readonly #work = new Map<Promise<void>, string>();
   /** Connections that have carried a command before. */
   readonly #used = new WeakSet<WinrmConnection>();
   #closed = false;
@@ -86,14 +86,18 @@ export class WinrmPool {
       takeShell: (settings) => this.#takeShell(key, settings),
       settle: async () => {
         this.#dropShell(key);
-        await this.settled();
+        // Of this host, and what goes on now: there is always something of others.
+        await Promise.all([...this.#work].filter(([, each]) => each === key).map(([work]) => work));
       },
       finish: (connection, removal, settings) => {
         const follows = this.#used.has(connection);
         this.#used.add(connection);
         // Only where one command has followed another: no shell for nothing.
         const ahead = () => (follows ? this.#makeShell(key, source, settings) : undefined);
-        this.#do(removal.then(ahead).finally(() => source.release(connection)));
+        this.#do(
+          key,
+          removal.then(ahead).finally(() => source.release(connection)),
+        );
       },
     };
     return source;
@@ -101,7 +105,7 @@ export class WinrmPool {
 
   /** Resolves when nothing goes on any more: shells that were used are removed. */
   async settled(): Promise<void> {
-    while (this.#work.size > 0) await Promise.all(this.#work);
+    while (this.#work.size > 0) await Promise.all(this.#work.keys());
   }
 
   /** Closes connections that nobody uses, and removes shells that were made ahead. */
@@ -112,12 +116,12 @@ export class WinrmPool {
     for (const each of this.#idle) this.#discard(each);
   }
 
-  #do(work: Promise<unknown>): void {
+  #do(key: string, work: Promise<unknown>): void {
     const done = work.then(
       () => {},
       () => {},
     );
-    this.#work.add(done);
+    this.#work.set(done, key);
     void done.then(() => this.#work.delete(done));
   }
 
@@ -151,7 +155,10 @@ export class WinrmPool {
     this.#spares.delete(key);
     const connection = spare.source.connect();
     const removal = spare.shell.delete(connection, AbortSignal.timeout(deleteMs));
-    this.#do(removal.finally(() => spare.source.release(connection)));
+    this.#do(
+      key,
+      removal.finally(() => spare.source.release(connection)),
+    );
   }
 
   #take(key: string): WinrmConnection | undefined {

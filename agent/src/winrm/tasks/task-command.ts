@@ -35,6 +35,8 @@ const retryMs = 1_000;
 const stopMs = 30_000;
 /** How often in a row it may say nothing that makes sense. */
 const maxSilences = 5;
+/** How often in a row its login may be refused: more would lock the account. */
+const maxRefusals = 2;
 const maxLineChars = 1024 * 1024;
 
 /**
@@ -76,7 +78,7 @@ async function follow(
   signal: AbortSignal,
 ): Promise<CommandEnd> {
   let { start } = options;
-  for (let silences = 0; ; ) {
+  for (let silences = 0, refusals = 0; ; ) {
     const heard = new Heard(options.onOutput);
     try {
       const beforeStart = async () => {
@@ -98,9 +100,12 @@ async function follow(
         limits,
       });
       silences = heard.isAny ? 0 : silences + 1;
+      refusals = 0;
     } catch (error) {
       if (signal.aborted || !state.isBegun || !(error instanceof WinrmError)) throw error;
       if (start !== undefined && error.notExecuted) throw error;
+      refusals = error.kind === 'auth_failed' ? refusals + 1 : 0;
+      if (refusals >= maxRefusals) return { how: 'lost', error };
       // Out of reach: it is asked again, until whoever waits has it stopped.
     }
     const { last } = heard;

@@ -99,20 +99,26 @@ function OpsFollow {
     $wait = [Math]::Min($wait * 2, 500)
   }
 }
+function OpsIsThere {
+  $path = OpsPath 'pid'
+  if (-not [IO.File]::Exists($path)) { return $false }
+  $process = Get-Process -Id ([int][IO.File]::ReadAllText($path)) -ErrorAction SilentlyContinue
+  if ($null -eq $process) { return $false }
+  # Once it has ended, or the host has restarted, another process may have its number: one that began later.
+  return $process.StartTime.ToUniversalTime() -le [IO.File]::GetLastWriteTimeUtc($path)
+}
 function OpsStop {
   $task = OpsTask
   if ($null -ne $task) { $task.Stop(0) }
-  if ([IO.File]::Exists((OpsPath 'pid'))) {
+  if (OpsIsThere) {
     # What the command has started goes with it.
-    $id = [int][IO.File]::ReadAllText((OpsPath 'pid'))
     $kill = New-Object Diagnostics.ProcessStartInfo
     $kill.FileName = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\taskkill.exe')
-    $kill.Arguments = '/T /F /PID ' + $id
+    $kill.Arguments = '/T /F /PID ' + [int][IO.File]::ReadAllText((OpsPath 'pid'))
     $kill.UseShellExecute = $false
     $kill.CreateNoWindow = $true
     [Diagnostics.Process]::Start($kill).WaitForExit()
-    $process = Get-Process -Id $id -ErrorAction SilentlyContinue
-    if ($null -ne $process) { throw 'It is still there.' }
+    if (OpsIsThere) { throw 'It is still there.' }
   }
   OpsSay 'stopped'
 }
