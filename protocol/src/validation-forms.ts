@@ -5,12 +5,16 @@ import { labelNamePattern, reservedLabelNames } from './api/targets.ts';
 import { reservedNames } from './parameters/reserved-names.ts';
 import {
   agentPathPattern,
+  fileNamePattern,
   noNulPattern,
   pointerPattern,
   posixDirectoryPattern,
+  posixUserPattern,
   posixVariablePattern,
+  programPattern,
   targetPathPattern,
   windowsDirectoryPattern,
+  windowsPathPattern,
   windowsVariablePattern,
 } from './steps/patterns.ts';
 
@@ -50,6 +54,18 @@ const forms: Record<string, Form> = {
     text: 'an absolute path, such as /opt/app, or one in the home directory, such as ~/app, without `..` in it',
   },
   [windowsDirectoryPattern]: { text: 'an absolute path, such as C:\\temp or \\\\server\\share' },
+  [windowsPathPattern]: {
+    text: 'an absolute path, such as C:\\temp or \\\\server\\share\\dir, without `..` in it',
+  },
+  [fileNamePattern]: {
+    text: 'the name of a file, such as app-1.4.tar, without slashes and control characters',
+  },
+  [programPattern]: {
+    text: 'the name or the absolute path of one program, such as python3 or /opt/bin/ruby, without arguments',
+  },
+  [posixUserPattern]: {
+    text: 'the name of a user: a letter or underscore, then letters, digits, dots, hyphens and underscores',
+  },
   [pointerPattern]: {
     text: 'a JSON pointer: empty for the whole, else a slash before each name, such as /items/0/version',
   },

@@ -43,6 +43,22 @@ describe('a definition', () => {
     ]);
   });
 
+  it('is told which form a field must have', () => {
+    const only = (type: string, config: object) => told({ steps: [step(config, { type })] });
+    expect(only('winrm.copy', { local_path: '/srv/a', remote_path: 'temp' })).toEqual([
+      expect.stringMatching(/remote_path: Must be an absolute path, such as C:/),
+    ]);
+    expect(only('sftp.upload', { file: 'a/b', remote_path: '/opt/a' })).toEqual([
+      expect.stringMatching(/file: Must be the name of a file/),
+    ]);
+    expect(only('ssh.exec', { command: 'x', interpreter: 'perl -w' })).toEqual([
+      expect.stringMatching(/interpreter: Must be the name or the absolute path of one program/),
+    ]);
+    expect(only('ssh.exec', { command: 'x', become: { user: 'a b' } })).toEqual([
+      expect.stringMatching(/become\.user: Must be the name of a user/),
+    ]);
+  });
+
   it('has one thing on the agent’s side of a transfer: a path, a file of the server, or artifacts', () => {
     const transfer = (type: string, config: object) =>
       told({ steps: [step({ remote_path: '/opt/x', ...config }, { type })] });

@@ -6,6 +6,9 @@ export const noNulPattern = '^[^\\u0000]*$';
 export const posixDirectoryPattern = '^(/|\\$\\{\\{)[^\\u0000]*$';
 export const windowsDirectoryPattern = '^([A-Za-z]:[\\\\/]|\\\\\\\\|\\$\\{\\{)[^\\u0000]*$';
 export const posixVariablePattern = '^[A-Za-z_][A-Za-z0-9_]*$';
+/** A program by its name or path. */
+export const programPattern = '^(/[A-Za-z0-9._+/-]+|[A-Za-z0-9][A-Za-z0-9._+-]*)$';
+export const posixUserPattern = '^[A-Za-z_][A-Za-z0-9_.-]*\\$?$';
 export const windowsVariablePattern = '^[^=\\u0000]{1,255}$';
 /** RFC 6901. */
 export const pointerPattern = '^(/[^\\u0000]*)?$';

@@ -1,5 +1,11 @@
 import { type Static, Type } from 'typebox';
-import { noNulPattern, posixDirectoryPattern, posixVariablePattern } from './patterns.ts';
+import {
+  noNulPattern,
+  posixDirectoryPattern,
+  posixUserPattern,
+  posixVariablePattern,
+  programPattern,
+} from './patterns.ts';
 
 /** Whom a command runs as where not as who logs in. */
 export const BecomeSchema = Type.Object(
@@ -14,7 +20,7 @@ export const BecomeSchema = Type.Object(
     user: Type.Optional(
       Type.String({
         maxLength: 32,
-        pattern: '^[A-Za-z_][A-Za-z0-9_.-]*\\$?$',
+        pattern: posixUserPattern,
         default: 'root',
         title: 'User',
         description: 'Whom the command runs as',
@@ -52,7 +58,7 @@ export const SshExecConfigSchema = Type.Object(
     interpreter: Type.Optional(
       Type.String({
         maxLength: 256,
-        pattern: '^(/[A-Za-z0-9._+/-]+|[A-Za-z0-9][A-Za-z0-9._+-]*)$',
+        pattern: programPattern,
         title: 'Interpreter',
         description:
           'What reads the command in place of a shell: python3, perl, /opt/bin/ruby. Values reach it by environment and stdin',
