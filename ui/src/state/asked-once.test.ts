@@ -38,6 +38,19 @@ test('what got no answer goes out again as it was, with its key', async () => {
   expect(t.sent[0]?.key).toMatch(/^[0-9a-f]{32}$/);
 });
 
+test('what was refused before the key was looked at keeps it', async () => {
+  const t = setup();
+  t.answers.push(
+    new ApiError('offline', 'The server did not answer.'),
+    new ApiError('rate_limited', 'Too often.', { status: 429 }),
+    new ApiError('unauthenticated', 'Sign in.', { status: 401 }),
+  );
+  for (const said of ['did not answer', 'Too often.', 'Sign in.'])
+    await expect(t.ask('run')).rejects.toThrow(said);
+  await t.ask('run');
+  expect(new Set(t.sent.map(({ key }) => key)).size).toBe(1);
+});
+
 test('what was answered, refused or changed is a request of its own', async () => {
   const t = setup();
   await t.ask('run');

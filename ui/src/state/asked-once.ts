@@ -18,12 +18,18 @@ export class AskedOnce<Body> {
       this.#unanswered = undefined;
       return answer;
     } catch (error) {
-      // What was refused was not done.
-      if (error instanceof ApiError && error.status >= 400 && error.status < 500)
-        this.#unanswered = undefined;
+      if (error instanceof ApiError && wasNotDone(error)) this.#unanswered = undefined;
       throw error;
     }
   }
+}
+
+/**
+ * What was refused was not done. But who calls too often, or is not signed in any more, is refused before the server looks
+ * at the key: an earlier request with it may have been done.
+ */
+function wasNotDone({ status }: ApiError): boolean {
+  return status >= 400 && status < 500 && ![401, 403, 429].includes(status);
 }
 
 function newKey(): string {
