@@ -83,5 +83,8 @@ export type Artifact = Static<typeof ArtifactSchema>;
 export const ArtifactQuerySchema = Closed({
   ...pageQuery,
   stepId: Type.Optional(Id),
+  attempt: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'All unless told' }),
+  ),
 });
 export type ArtifactQuery = Static<typeof ArtifactQuerySchema>;

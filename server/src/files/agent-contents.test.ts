@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type ContentRequest, limits } from '@opsconductor/protocol';
+import { type ArtifactQuery, type ContentRequest, limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { createCategory } from '../categories/edit-categories.ts';
 import { setupOutput } from '../runs/output-testing.ts';
@@ -42,7 +42,7 @@ async function setup(job: object = {}) {
     },
     write: (artifact: string, part: number, bytes: Buffer) =>
       ask({ do: 'write_artifact', artifact, part, data: bytes.toString('base64') }),
-    list: () => listArtifacts(deps, runId, {}, unrestricted),
+    list: (query: ArtifactQuery = {}) => listArtifacts(deps, runId, query, unrestricted),
   };
 }
 
@@ -104,6 +104,8 @@ test('an artifact is listed when it is whole, whatever is asked twice, and goes 
   expect((await list()).items).toMatchObject([
     { id, stepId: lease.id, attempt: 1, name, size: bytes.length, sha256: sha256(bytes) },
   ]);
+  expect((await list({ stepId: lease.id, attempt: 1 })).items).toHaveLength(1);
+  expect((await list({ stepId: lease.id, attempt: 2 })).items).toEqual([]);
   const [row] = await t.sql<{ name: Buffer }[]>`select name from run_artifacts`;
   expect(row?.name.includes('odd')).toBe(false);
   await t.settle(endOf(lease, success));

@@ -60,9 +60,13 @@ export function getFile(id: string, signal?: AbortSignal): Promise<StoredFile> {
   return request('GET', apiPaths.file(id), { signal });
 }
 
-/** Of a step; as many as it may have. */
-export function listArtifacts(runId: number, stepId: number, signal?: AbortSignal): Promise<Artifact[]> {
-  return readAll((query) => apiPaths.artifacts(runId, { ...query, stepId }), {
+/** Of an attempt; as many as it may have. */
+export function listArtifacts(
+  runId: number,
+  of: { stepId: number; attempt: number },
+  signal?: AbortSignal,
+): Promise<Artifact[]> {
+  return readAll((query) => apiPaths.artifacts(runId, { ...query, ...of }), {
     signal,
     atMost: limits.maxArtifactsPerAttempt,
   });

@@ -16,6 +16,14 @@ export interface ArtifactRow {
   createdAt: Date;
 }
 
+interface ListedArtifacts {
+  runId: number;
+  stepId?: number;
+  attempt?: number;
+  limit: number;
+  cursor?: string;
+}
+
 interface AttemptRef {
   stepId: number;
   epoch: number;
@@ -79,7 +87,7 @@ export async function insertArtifact(
 /** Whole ones of a run that may be seen, by step, attempt and when they came; one more than `limit` where there are more. */
 export async function listArtifacts(
   sql: Sql,
-  { runId, stepId, limit, cursor }: { runId: number; stepId?: number; limit: number; cursor?: string },
+  { runId, stepId, attempt, limit, cursor }: ListedArtifacts,
   reaches: readonly Reach[],
 ): Promise<ArtifactRow[]> {
   const after =
@@ -88,6 +96,7 @@ export async function listArtifacts(
     ${selectArtifacts(sql)} where st.job_run_id = ${runId} and ${targetRunWithin(sql, reaches)}
       and k.sha256 is not null
       and ${stepId === undefined ? sql`true` : sql`a.job_run_step_id = ${stepId}`}
+      and ${attempt === undefined ? sql`true` : sql`a.epoch = ${attempt}`}
       and ${after === undefined ? sql`true` : sql`(a.job_run_step_id, a.epoch, a.id) > (${after[0]}, ${after[1]}, ${after[2]}::uuid)`}
     order by a.job_run_step_id, a.epoch, a.id limit ${limit + 1}`;
 }
