@@ -1,5 +1,6 @@
 // What a step comes to on one host, with the values someone tries: by the preview that the server answers too.
 import {
+  defaultRebootCommand,
   type EffectiveSettings,
   type JobDefinition,
   madeUpTarget,
@@ -14,7 +15,7 @@ import { settingWord, sourceWords } from '../../format/settings.ts';
 export interface ShownStep extends Pick<StepPreview, 'values' | 'problems' | 'runs' | 'waitsForSteps'> {
   /** The script, with values in it. */
   command: string;
-  /** Other texts that values were put into: name and text. */
+  /** What else the step is about, and other texts that values were put into: name and text. */
   others: { name: string; text: string }[];
 }
 
@@ -31,19 +32,25 @@ export function showStep(definition: JobDefinition, at: number, on: PreviewOn): 
   if (preview === undefined) return undefined;
   const { fields, ...shown } = preview;
   const isCommand = ({ keys }: { keys: readonly string[] }) => keys.length === 1 && keys[0] === 'command';
-  const { command = '', ...config } = Object(definition.steps[at]?.config) as Record<string, string>;
+  const { type, config: given } = Object(definition.steps[at]) as Partial<StepDefinition>;
+  const unlessTold = type === 'reboot' ? defaultRebootCommand : '';
+  const { command = unlessTold, ...config } = Object(given) as Record<string, string>;
   const filledIn = fields
     .filter((field) => !isCommand(field))
     .map(({ keys, text }) => ({ name: keys.join('.'), text }));
   // Where there is no command, these are what the step is about, with values in them or not.
-  const paths = ['local_path', 'file', 'remote_path'].flatMap((name) => {
-    const text = config[name];
-    return typeof text !== 'string' || filledIn.some((one) => one.name === name) ? [] : [{ name, text }];
-  });
+  const about = ['local_path', 'file', 'remote_path', 'artifact', 'port', 'state', 'seconds'].flatMap(
+    (name) => {
+      const value = config[name];
+      return value === undefined || filledIn.some((one) => one.name === name)
+        ? []
+        : [{ name, text: String(value) }];
+    },
+  );
   return {
     ...shown,
     command: fields.find(isCommand)?.text ?? command,
-    others: [...paths, ...filledIn],
+    others: [...about, ...filledIn],
   };
 }
 
@@ -106,10 +113,11 @@ export function settingsFor(
 
 /** What reads the command of a step, and as whom it runs; empty for a step without one. */
 export function runsBy({ type, config }: { type?: unknown; config?: unknown }): string {
-  const { command, shell, interpreter, become } = Object(config) as Record<string, unknown>;
+  const { command, shell, interpreter, become, run_as: runAs } = Object(config) as Record<string, unknown>;
   if (command === undefined && type !== 'reboot') return '';
   const reader = [interpreter, shell].find((one) => typeof one === 'string' && one !== '');
   const by = reader ?? (String(type).startsWith('winrm') ? 'powershell' : 'sh');
+  if (typeof runAs === 'string') return `${by}, as the ${runAs}`;
   if (typeof become !== 'object' || become === null) return `${by}`;
   const { method = 'sudo', user = 'root' } = become as { method?: unknown; user?: unknown };
   return `${by}, as ${user} by ${method}`;
