@@ -28,16 +28,16 @@ const keyFiles = new Set(['ansible_ssh_private_key_file', 'ansible_private_key_f
 const reasons: [RegExp, string][] = [
   [
     /^ansible_(?:become|sudo|su)(?:_|$)/,
-    'becoming another user is part of a step, not of a target: write it into the job',
+    'becoming another user is part of a step, not of a target: write `become` into the job',
   ],
   [
     /^ansible_(?:ssh_|scp_|sftp_)?(?:common_args|extra_args|args)$/,
-    'agents are inside the segment and need no ProxyJump or ProxyCommand: put an agent where the jump host is; other ssh options are settings of the target, its group or its segment',
+    'for ProxyJump or ProxyCommand name the jump hosts, targets themselves, in `jump_hosts` of the target, its group or its segment, or put an agent where the jump host is; other ssh options are settings there too',
   ],
   [/host_key_checking$/, 'host keys are always checked: accept them once, or import known_hosts'],
   [
     /^ansible_(?:winrm|psrp)_/,
-    'there is no setting for it; of WinRM protocol, host, port and user are carried over',
+    'of WinRM protocol, host, port and user are carried over: set `winrm_transport`, `winrm_authentication`, … of the target, its group or its segment',
   ],
   [/_interpreter$/, 'nothing of OpsConductor runs on a target by an interpreter of its own'],
   [
