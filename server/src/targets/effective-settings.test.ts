@@ -12,7 +12,7 @@ import { makeSegment, sealedCredentialRequest } from '../segments/testing.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { createTargetGroup, updateTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { bulkChangeTargets } from './bulk-targets.ts';
-import { createTarget } from './edit-targets.ts';
+import { createTarget, updateTarget } from './edit-targets.ts';
 import { effectiveSettings } from './effective-settings.ts';
 import { getTarget } from './list-targets.ts';
 import { previewSelection } from './preview-selection.ts';
@@ -212,6 +212,16 @@ describe('the effective settings of a target', () => {
     const fields = { segmentId: t.segmentId, name: 'behind', host: '10.0.0.9' };
     const naming = { ...fields, settings: { jump_hosts: [hop.name] } };
     await expect(createTarget(t.sql, naming, editor)).rejects.toMatchObject({ code: 'forbidden' });
+    // Who may not see it does not learn that it is there.
+    const own = await getTarget(t.sql, await makeTarget(), unrestricted);
+    const { id } = await createTargetGroup(t.sql, { name: 'few', targetIds: [own.id] }, t.caller);
+    const ofFew = mayEdit.map((grant) => ({ ...grant, scope: { kind: 'target_group', id } as const }));
+    const stranger = { ...t.caller, authority: new Authority(ofFew) };
+    const change = { name: own.name, host: own.host, settings: { jump_hosts: [hop.name] } };
+    await expect(updateTarget(t.sql, own.id, change, stranger)).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ message: expect.stringContaining('There is no target named') }],
+    });
   });
 
   it('name a credential that the segment has none of, and no run is started with it', async () => {

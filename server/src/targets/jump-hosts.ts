@@ -6,6 +6,7 @@ import { invalidField } from '../errors.ts';
 import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { findJumpHosts, findTargetsNamed, type JumpHostRow } from '../store/targets/jump-hosts.ts';
+import { targetsOutside } from '../store/targets/targets.ts';
 import { connectionOf, leaseTarget } from './connection-of.ts';
 import { requireOnTarget } from './require-on-target.ts';
 
@@ -89,7 +90,12 @@ export async function requireJumpHosts(
 ): Promise<void> {
   const added = (names ?? []).filter((name) => !before?.includes(name));
   if (added.length === 0) return;
-  const found = await findTargetsNamed(sql, added, segmentId);
+  const named = await findTargetsNamed(sql, added, segmentId);
+  // One that the caller may not see is as good as none. Without a segment the name may be that of others too, which count.
+  const ids = named.map(({ id }) => id);
+  const hidden =
+    segmentId === undefined ? [] : await targetsOutside(sql, ids, caller.authority.reach('read'));
+  const found = named.filter((target) => !hidden.some(({ id }) => id === target.id));
   for (const target of found) await requireOnTarget(sql, caller, 'credentials.use', target);
   for (const [at, name] of (names ?? []).entries()) {
     if (!added.includes(name) || found.some((target) => target.name === name)) continue;
