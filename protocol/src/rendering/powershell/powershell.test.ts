@@ -156,6 +156,8 @@ describe('refused', () => {
     ['Get-Date & iex ⟦«T»', 'argument of iex', ''],
     ['$r = & "iex" ⟦«T»', 'argument of iex', ''],
     ['return iex ⟦«T»', 'argument of iex', ''],
+    ['Get-Item -eq\niex ⟦«T»', 'argument of iex', ''],
+    ['$x = "a" -join\n«T»\niex ⟦$x', 'argument of iex', ''],
     ['iex (\n"a" +\n⟦«T»\n)', 'argument of iex', ''],
     ['@{ a = iex ⟦«T» }', 'argument of iex', ''],
     ['$env:PATH = "⟦«T»"', 'would set what tells PowerShell', 'a name of your own'],

@@ -22,7 +22,7 @@ export function statementsOf(items: readonly Item[], splitsAtLines: boolean): It
   for (const [index, item] of items.entries()) {
     const isLineEnd = item.kind === 'sign' && item.text === '\n';
     if (!isLineEnd) ends = undefined;
-    else ends ??= splitsAtLines && !goesOn(current.at(-1), items, index);
+    else ends ??= splitsAtLines && !goesOn(current, items, index);
     const isEnd = isLineEnd ? ends === true : item.kind === 'sign' && item.text === ';';
     if (isEnd) {
       if (current.length > 0) statements.push(current);
@@ -33,9 +33,10 @@ export function statementsOf(items: readonly Item[], splitsAtLines: boolean): It
   return statements;
 }
 
-function goesOn(last: Item | undefined, items: readonly Item[], lineEnd: number): boolean {
+function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: number): boolean {
+  const last = current.at(-1);
   if (last?.kind === 'sign' && last.text !== '&') return true;
-  if (last?.kind === 'word' && operators.test(last.text)) return true;
+  if (last?.kind === 'word' && operators.test(last.text) && !isOfCmdlet(current)) return true;
   let at = lineEnd + 1;
   while (at < items.length) {
     const item = items[at] as Item;
@@ -44,6 +45,15 @@ function goesOn(last: Item | undefined, items: readonly Item[], lineEnd: number)
     else return item.kind === 'group' ? item.open === '{' : item.kind === 'sign' && /^[|&]/.test(item.text);
   }
   return false;
+}
+
+/** Among the arguments of a cmdlet nothing is an operator. */
+function isOfCmdlet(statement: readonly Item[]): boolean {
+  const before = statement.findLastIndex(
+    (item) => isAssignment(item) || (item.kind === 'sign' && /^(\||\|\||&&|&)$/.test(item.text)),
+  );
+  const first = statement[before + 1];
+  return first?.kind === 'word' && /^[a-z]+-[a-z]+$/i.test(first.text);
 }
 
 /** The commands of a pipeline; `&&` and `||` part pipelines too, which is no matter here. */
