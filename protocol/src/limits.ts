@@ -130,6 +130,10 @@ export const limits = {
   /** Of one attempt: artifacts, and their bytes together. */
   maxArtifactsPerAttempt: 1_000,
   maxArtifactBytesPerAttempt: 4 * 1024 * 1024 * 1024,
+  /** Characters of an artifact's name, which is its path below what was downloaded. */
+  maxArtifactNameLength: 1_000,
+  /** Artifacts that an attempt hands over side by side. */
+  maxArtifactsAtATime: 4,
   /** Pieces that an agent asks for, or sends, before the first of them is answered. */
   maxContentRequests: 8,
   /** How often an agent tells how far its transfers are, at most; and a server the other servers. */

@@ -102,6 +102,8 @@ export class FileCache {
         if (known.isVerified || (await this.#isSound(file, known))) return this.#used(file.sha256, known);
         // What an earlier process has left may not be all that it wrote.
         this.#give(known);
+        // Another step that looked at the same has fetched it anew already.
+        if (this.#blobs.get(file.sha256) !== known) continue;
         this.#blobs.delete(file.sha256);
         await rm(this.#blobPath(file.sha256), { force: true });
       }

@@ -4,13 +4,12 @@ import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '@opsconductor/protocol';
 import { makePrivateFolder } from '../identity/durable-file.ts';
+import { shownPath } from '../sftp/shown-path.ts';
 import { fileError, TransferError } from '../sftp/transfer-error.ts';
 import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
 
 const { contentPartBytes } = limits;
-/** Each waits for its answers: several fill the time that these take. */
-const artifactsAtATime = 4;
 
 export interface ArtifactSending {
   ask: AskServer;
@@ -53,6 +52,9 @@ export async function sendArtifacts(directory: string, sending: ArtifactSending)
   };
   await visit('');
   if (files.length > limits.maxArtifactsPerAttempt) throw tooMany(files.length);
+  // The server would end the connection, and with it disturb all that the agent does, again and again.
+  const tooLong = files.find((name) => name.length > limits.maxArtifactNameLength);
+  if (tooLong !== undefined) throw nameTooLong(tooLong);
   const waiting = files.sort();
   const count = waiting.length;
   let hasFailed = false;
@@ -64,8 +66,9 @@ export async function sendArtifacts(directory: string, sending: ArtifactSending)
       });
     }
   };
-  // All of them, also when one has failed: nothing is under way when the directory is removed.
-  const ends = await Promise.allSettled(Array.from({ length: artifactsAtATime }, send));
+  // Each waits for its answers: several fill the time that these take. All of them, also when one has failed: nothing is
+  // under way when the directory is removed.
+  const ends = await Promise.allSettled(Array.from({ length: limits.maxArtifactsAtATime }, send));
   const failed = ends.find((end) => end.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
   return count;
@@ -111,5 +114,13 @@ function tooMany(count: number): TransferError {
     reason: 'no_space',
     message: `${count} files were downloaded; a step keeps ${limits.maxArtifactsPerAttempt} artifacts at most.`,
     advice: 'Leave some out with exclude, or pack them into one file on the target first.',
+  });
+}
+
+function nameTooLong(name: string): TransferError {
+  return new TransferError({
+    reason: 'path_refused',
+    message: `The path ${shownPath(name).slice(0, 100)}… has ${name.length} characters; an artifact's has ${limits.maxArtifactNameLength} at most.`,
+    advice: 'Leave it out with exclude, or pack the files into one on the target first.',
   });
 }

@@ -33,6 +33,8 @@ export interface FileCopy {
   to: Directory;
   toName: string;
   attributes(source: Source): Attributes;
+  /** Told what the file says of itself once it is open, at each try. Throws where that is too much. */
+  admit?(source: Source): void;
 }
 
 export interface CopiedFile {
@@ -75,6 +77,7 @@ async function copyOnce(copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
 }
 
 async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
+  copy.admit?.(source);
   const key = keyOf(source, copy, conduct);
   if (key !== undefined) inUse.add(key);
   try {

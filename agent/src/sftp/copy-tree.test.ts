@@ -23,7 +23,7 @@ async function setup() {
   return {
     dir,
     put: (name: string) => writeFile(join(dir, 'from', name), name),
-    async copy(plan: object, seen: (directory: Directory) => Directory = (directory) => directory) {
+    async copy(plan: object, seen = asItIs, listed = asItIs) {
       const report = new TransferReport();
       const conduct = {
         ...{ buffers: new ChunkBuffers(), rateLimit: undefined, signal: new AbortController().signal },
@@ -36,11 +36,31 @@ async function setup() {
         report,
         progress: { found: () => {}, began: () => {}, ended: () => {} },
       });
-      const ends = { from: await at('from'), entry: undefined, to: seen(await at('to')), toName: undefined };
+      const ends = {
+        from: listed(await at('from')),
+        entry: undefined,
+        to: seen(await at('to')),
+        toName: undefined,
+      };
       await copy.copy({ ...ends, there: undefined });
       return report;
     },
   };
+}
+
+function asItIs(directory: Directory): Directory {
+  return directory;
+}
+
+/** As a hostile server tells of its files. */
+function understating(directory: Directory): Directory {
+  return new Proxy(directory, {
+    get(target, key) {
+      if (key === 'list') return async () => (await target.list()).map((entry) => ({ ...entry, size: 0 }));
+      const value = Reflect.get(target, key) as unknown;
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }
 
 /** As a side that does not tell capital letters from small ones has it, and does not say so. */
@@ -76,6 +96,14 @@ test('no more than the given number of bytes is copied', async () => {
   const t = await setup();
   for (const name of ['aaaa', 'bbbb', 'cccc']) await t.put(name);
   const { totals, commonReason } = await t.copy({ maxBytes: 8 });
+  expect(totals).toMatchObject({ created: 2, failed: 1 });
+  expect(commonReason).toBe('no_space');
+});
+
+test('what a side lists as smaller than it is counts for what it is once it is open', async () => {
+  const t = await setup();
+  for (const name of ['aaaa', 'bbbb', 'cccc']) await t.put(name);
+  const { totals, commonReason } = await t.copy({ maxBytes: 8 }, undefined, understating);
   expect(totals).toMatchObject({ created: 2, failed: 1 });
   expect(commonReason).toBe('no_space');
 });

@@ -66,7 +66,7 @@ export class TreeCopy {
   /** Paths of what is copied and of what it becomes. */
   #tops = { from: '', to: '' };
   #isOver = false;
-  /** Of files that were begun, where these are bounded. */
+  /** Of files that were begun. */
   #bytes = 0;
 
   constructor(options: TreeCopyOptions) {
@@ -230,10 +230,10 @@ export class TreeCopy {
       report.done({ ...this.#row(item), status: 'planned' });
       return;
     }
-    this.#requireWithin(entry);
     progress.found(entry.size);
     progress.began(item.relative || entry.name);
     const startedAt = new Date().toISOString();
+    let counted = 0;
     try {
       const copied = await copyFile(
         {
@@ -242,6 +242,9 @@ export class TreeCopy {
           to,
           toName,
           attributes: (source) => this.#attributes(source, there),
+          admit: ({ size }) => {
+            counted = this.#countWithin(entry.name, size, counted);
+          },
         },
         conduct,
       );
@@ -260,11 +263,13 @@ export class TreeCopy {
     }
   }
 
-  #requireWithin({ name, size }: Entry): void {
+  /** By the size of the opened file: what a hostile server lists may be less. Returns what it counts for by now. */
+  #countWithin(name: string, size: number, counted: number): number {
     const { maxBytes } = this.#options.plan;
-    if (maxBytes === undefined) return;
-    if (this.#bytes + size > maxBytes) throw tooMuch(name, size, maxBytes);
-    this.#bytes += size;
+    const bytes = this.#bytes - counted + size;
+    if (maxBytes !== undefined && bytes > maxBytes) throw tooMuch(name, size, maxBytes);
+    this.#bytes = bytes;
+    return size;
   }
 
   /** Its bytes are there already. */

@@ -22,7 +22,7 @@ export const ContentRequestSchema = Type.Union([
   Type.Object({
     do: Do('open_artifact'),
     /** Below what was downloaded; what the name is not in UTF-8 is shown in its place. */
-    name: Type.String({ minLength: 1, maxLength: 1_000 }),
+    name: Type.String({ minLength: 1, maxLength: limits.maxArtifactNameLength }),
     size: Count,
   }),
   Type.Object({ do: Do('write_artifact'), artifact: ContentId, part: PartNumber, data: PartData }),

@@ -71,6 +71,8 @@ export const DeleteInventoryQuerySchema = Closed({
 });
 
 const target = CreateTargetRequestSchema.properties;
+/** What an inventory may say of the connection; the other settings of a target are not its business. */
+const { protocol, username, connect_timeout, keepalive_interval } = TargetSettingsSchema.properties;
 /** One host of an inventory. What it doesn't say is left to the target, its groups and its segment. */
 export const ImportedHostSchema = Closed({
   /** Names the host in its segment for as long as the inventory has it; the name unless told. */
@@ -84,7 +86,7 @@ export const ImportedHostSchema = Closed({
   description: Type.Optional(Description(1000)),
   labels: Type.Optional(LabelsSchema),
   groups: Type.Optional(Type.Array(TargetGroupName, { maxItems: 100, uniqueItems: true })),
-  settings: Type.Optional(TargetSettingsSchema),
+  settings: Type.Optional(Closed({ protocol, username, connect_timeout, keepalive_interval })),
 });
 export type ImportedHost = Static<typeof ImportedHostSchema>;
 

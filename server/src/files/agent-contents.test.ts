@@ -95,6 +95,11 @@ test('an artifact is listed when it is whole, whatever is asked twice, and goes 
   expect(await ask(close)).toMatchObject({ problem: { reason: 'checksum_mismatch' } });
   await write(id, 1, bytes.subarray(piece));
   expect((await list()).items).toEqual([]);
+  const forged = Buffer.from(JSON.stringify([lease.id, 1, 'no uuid'])).toString('base64url');
+  await expect(list({ cursor: forged })).rejects.toMatchObject({
+    code: 'invalid',
+    details: [{ path: 'cursor' }],
+  });
   await expect(getArtifact(t, { runId, id }, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
   expect(await ask({ ...close, sha256: sha256(Buffer.from('other')) })).toMatchObject({
     problem: { reason: 'checksum_mismatch' },

@@ -39,6 +39,17 @@ export function agentTooOld(
   });
 }
 
+/**
+ * Whether an agent looks for what another one has begun where that is: by the same way, and as whom it runs. As another user
+ * it sees nothing, which would pass for nothing being there.
+ */
+export function canLookFor(
+  agent: CapableAgent,
+  { target, become }: { target: LeaseTarget; become?: unknown },
+): boolean {
+  return agentTooOld(agent, target) === undefined && (become === undefined || agent.can('become'));
+}
+
 /** The lease as this agent can read it, or why it can't be given it. */
 export function leaseFor(agent: CapableAgent, lease: Lease): Lease | TooOld {
   const unfit = agentTooOld(agent, lease.target);

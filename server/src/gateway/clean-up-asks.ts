@@ -1,11 +1,12 @@
 // Asks the agents that are connected here to clean up after attempts that nobody holds any more: each when it comes,
 // and all of them in rounds. Which attempts are due is said by the database.
-import type { AgentMessageOf } from '@opsconductor/protocol';
+import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { CleanUpRequests } from '../runs/clean-up-requests.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { segmentsWithDueCleanUps } from '../store/queue/clean-ups.ts';
 import type { AgentLink } from './agent-link.ts';
+import { canLookFor } from './agent-too-old.ts';
 
 const defaultRoundMs = 5_000;
 
@@ -63,8 +64,19 @@ export class CleanUpAsks {
       const first = this.#turn % links.length;
       for (const link of [...links.slice(first), ...links.slice(0, first)]) {
         const request = await requests.requestFor(link);
-        if (request !== undefined) link.send(request);
+        if (request !== undefined) await this.#ask(link, request);
       }
     }
+  }
+
+  /** For what an agent of an earlier version would look for in the wrong way, the target is as good as unreachable to it. */
+  async #ask(link: AgentLink, request: ServerMessageOf<'clean_up'>): Promise<void> {
+    const { requestId } = request;
+    const attempts = request.attempts.filter((attempt) => canLookFor(link, attempt));
+    const others = request.attempts.filter((attempt) => !canLookFor(link, attempt));
+    if (attempts.length > 0) link.send({ ...request, attempts });
+    if (others.length === 0) return;
+    const results = others.map(({ step, epoch }) => ({ step, epoch, found: 'unreachable' as const }));
+    await this.answered(link, { type: 'cleaned_up', requestId, results });
   }
 }

@@ -3,8 +3,8 @@
 import { type AgentMessageOf, limits, type ServerMessageOf } from '@opsconductor/protocol';
 import type { AgentContents, HeldAttempt } from '../files/agent-contents.ts';
 
-/** Beyond what an agent asks at a time: what small requests it sends beside the pieces. */
-const spare = 2 * limits.maxSlots;
+/** What an agent with all its slots in use asks at a time, twice: what a cancelled step has asked waits as well. */
+const maxWaiting = 2 * limits.maxSlots * limits.maxArtifactsAtATime;
 
 export interface ContentRequestsDeps {
   contents: Pick<AgentContents, 'answer'> | undefined;
@@ -27,7 +27,7 @@ export class ContentRequests {
   /** False where the agent asks for more than it may before it is answered. */
   take(message: AgentMessageOf<'content'>): boolean {
     const isPiece = message.request.do === 'write_artifact' || message.request.do === 'read_file';
-    if (this.#waiting >= spare || (isPiece && this.#pieces >= limits.maxContentRequests)) return false;
+    if (this.#waiting >= maxWaiting || (isPiece && this.#pieces >= limits.maxContentRequests)) return false;
     this.#waiting += 1;
     if (isPiece) this.#pieces += 1;
     this.#work = this.#work.then(async () => {

@@ -1,4 +1,6 @@
+import { ImportedHostSchema, type TargetSettings } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
+import { schemaProblems } from '../schema-problems.ts';
 import { type CurrentTarget, countPlan, planChanges, type WantedHost } from './plan-changes.ts';
 
 const wanted = (name: string, more: Partial<WantedHost> = {}): WantedHost => ({
@@ -43,6 +45,21 @@ const summary = (...args: Parameters<typeof plan>) =>
   });
 
 describe('a plan', () => {
+  it('leaves settings alone that no inventory gives', () => {
+    const settings: TargetSettings = {
+      ...{ jump_hosts: ['gate'], ssh_algorithms: 'legacy', max_connections: 2 },
+      ...{ winrm_transport: 'http', username: 'root' },
+    };
+    const [planned] = plan(
+      [wanted('db', { host: '10.0.0.9', settings: { username: 'ops' } })],
+      [current('db', { settings })],
+    );
+    expect(planned?.write?.state.settings).toEqual({ ...settings, username: 'ops' });
+    expect(planned?.item.changes.map(({ field }) => field)).toEqual(['host', 'settings.username']);
+    const host = { name: 'db', host: 'db', settings: { username: 'ops', jump_hosts: ['gate'] } };
+    expect(schemaProblems(ImportedHostSchema, host)).toMatchObject([{ path: 'settings.jump_hosts' }]);
+  });
+
   it('creates, changes, leaves and misses', () => {
     expect(
       summary(

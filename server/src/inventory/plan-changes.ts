@@ -297,6 +297,7 @@ function goneItem(target: CurrentTarget): PlannedItem {
   };
 }
 
+/** Settings that an inventory can give; the others of a target are no business of it. */
 const settingNames = ['protocol', 'username', 'connect_timeout', 'keepalive_interval'] as const;
 const newTarget = { port: null, operatingSystem: 'linux', description: '' } as const;
 
@@ -308,12 +309,13 @@ function compare(wanted: WantedHost, target: CurrentTarget | null): { changes: F
     if (value !== undefined) given.fields.push(name);
     return value ?? (now === undefined || had.fields.includes(name) ? otherwise : now);
   };
-  const settings = Object.fromEntries(
-    settingNames.flatMap((name) => {
-      const value = field(`settings.${name}`, wanted.settings?.[name], target?.settings[name], undefined);
-      return value === undefined ? [] : [[name, value]];
-    }),
-  ) as TargetSettings;
+  const settings: TargetSettings = Object.fromEntries(
+    Object.entries(target?.settings ?? {}).filter(([name]) => !settingNames.some((one) => one === name)),
+  );
+  for (const name of settingNames) {
+    const value = field(`settings.${name}`, wanted.settings?.[name], target?.settings[name], undefined);
+    if (value !== undefined) Object.assign(settings, { [name]: value });
+  }
   const state: TargetState = {
     name: wanted.name,
     host: wanted.host,

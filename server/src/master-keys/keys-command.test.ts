@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -126,6 +126,20 @@ test('a server that lacks the active key says so once, and goes on as soon as it
   await watch.look();
   await t.command('status');
   expect(t.said).toContain(`${t.masterKey.id}  4 keys wrapped, active`);
+});
+
+test('a server that can’t read its file says so, and no key is activated behind its back', async () => {
+  await using t = await setup();
+  const { watch } = t.server();
+  await watch.look();
+  await t.command('add');
+  const next = await t.added();
+  await chmod(t.file, 0o644);
+  await t.sql`update server_master_keys set seen_at = seen_at - interval '1 minute'`;
+  await watch.look();
+  expect(t.errors).toEqual([expect.stringContaining('chmod 600')]);
+  await chmod(t.file, 0o600);
+  await expect(t.command('activate', next.id)).rejects.toThrow(/does not hold mk-/);
 });
 
 test('each column of the database that holds a wrapped key is known', async () => {

@@ -54,14 +54,21 @@ export class MasterKeyWatch {
   async look(): Promise<void> {
     const { sql, ring, log } = this.#deps;
     try {
-      await this.#readFile();
+      // A server that can't read its file runs on with what it holds: `activate` and `retire` must know of it.
+      const unread = await this.#readFile().then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
       const keys = { serverId: this.#serverId, host: hostname(), activeId: ring.id, keyIds: ring.ids };
       const wanted = await noteServerKeys(sql, keys);
-      if (wanted === undefined || wanted === ring.id) return;
-      if (ring.activate(wanted)) {
-        log.info({ masterKeyId: wanted }, 'another master key is active');
-        await noteServerKeys(sql, { ...keys, activeId: wanted });
-      } else this.#complain(`the database is under master key ${wanted}, which is not in ${this.#deps.file}`);
+      if (wanted !== undefined && wanted !== ring.id) {
+        if (ring.activate(wanted)) {
+          log.info({ masterKeyId: wanted }, 'another master key is active');
+          await noteServerKeys(sql, { ...keys, activeId: wanted });
+        } else if (unread === undefined)
+          this.#complain(`the database is under master key ${wanted}, which is not in ${this.#deps.file}`);
+      }
+      if (unread !== undefined) throw unread.error;
     } catch (error) {
       this.#complain(error instanceof Error ? error.message : String(error), error);
     }

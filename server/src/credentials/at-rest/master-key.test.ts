@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -89,6 +89,14 @@ describe('the master key file', () => {
     await writeMasterKeys(file, [other]);
     await expect(load({ file, expectedId: first.id })).rejects.toMatchObject({ reason: 'wrong_master_key' });
     expect(await readdir(dirname(file))).toEqual(['master.json']);
+  });
+
+  it.runIf(process.getuid?.() === 0)('stays its owner’s when root writes it', async () => {
+    await load({ file });
+    await chown(file, 65_534, 65_533);
+    await writeMasterKeys(file, [newMasterKey()]);
+    expect(await stat(file)).toMatchObject({ uid: 65_534, gid: 65_533 });
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
   });
 
   it.each<[string, (text: string) => string]>([

@@ -1,7 +1,7 @@
 // The master keys: one file outside database, data directory and backups. One of them wraps the data keys that encrypt the
 // rows; the others are there while one takes the place of another.
 import { createHash, randomBytes } from 'node:crypto';
-import { link, open, rename, unlink } from 'node:fs/promises';
+import { link, open, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeFolder } from '../../make-folder.ts';
 import { AtRestError } from './at-rest-error.ts';
@@ -65,10 +65,13 @@ export function requireMasterKey(
   );
 }
 
-/** Puts the keys in place of those in the file. It is whole at every moment, and on disk when this resolves. */
+/**
+ * Puts the keys in place of those in the file, which stays its owner's: root may do this for a server that is not root.
+ * It is whole at every moment, and on disk when this resolves.
+ */
 export async function writeMasterKeys(file: string, masterKeys: readonly MasterKey[]): Promise<void> {
   const temporary = temporaryName(file);
-  await writeSynced(temporary, encode(masterKeys));
+  await writeSynced(temporary, encode(masterKeys), await ownerOf(file));
   await rename(temporary, file);
   await syncDirectory(dirname(file));
 }
@@ -156,9 +159,24 @@ async function create(file: string): Promise<MasterKey[]> {
   return made;
 }
 
-async function writeSynced(file: string, text: string): Promise<void> {
+interface Owner {
+  uid: number;
+  gid: number;
+}
+
+/** Undefined where this process's own files have the same, or there is no such file. */
+async function ownerOf(file: string): Promise<Owner | undefined> {
+  const found = await stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  return found === undefined || found.uid === process.getuid?.() ? undefined : found;
+}
+
+async function writeSynced(file: string, text: string, owner?: Owner): Promise<void> {
   const handle = await open(file, 'wx', ownerOnly);
   try {
+    if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
     await handle.writeFile(text);
     await handle.sync();
   } finally {

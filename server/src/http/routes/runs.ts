@@ -336,8 +336,7 @@ function bytesHeaders(format: 'text' | 'raw', name: string): Record<string, stri
   };
 }
 
-/** The run that was started, or its stream for who asks for one. */
-/** Starts a run, or answers with the one that the same request has started before. */
+/** Starts a run, or finds the one that the same request has started before; its stream for who asks for one. */
 async function start(
   deps: RunRouteDeps,
   request: Asker & Parameters<typeof callerOf>[0] & { body: unknown },

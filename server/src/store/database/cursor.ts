@@ -1,6 +1,9 @@
 // Cursors of lists: opaque to clients, so that the order of a list may change without breaking them.
 import { AppError } from '../../errors.ts';
 
+type KeyPart = 'string' | 'number' | 'uuid';
+const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** Writes the sort key of a page's last row as a cursor. */
 export function encodeCursor(key: readonly (string | number)[]): string {
   return Buffer.from(JSON.stringify(key)).toString('base64url');
@@ -11,10 +14,10 @@ export function encodeCursor(key: readonly (string | number)[]): string {
  *
  * @throws {AppError} `invalid` for anything that `encodeCursor` did not write for the same list.
  */
-export function decodeCursor<K extends readonly ('string' | 'number')[]>(
+export function decodeCursor<K extends readonly KeyPart[]>(
   cursor: string,
   types: K,
-): { [I in keyof K]: K[I] extends 'string' ? string : number } {
+): { [I in keyof K]: K[I] extends 'number' ? number : string } {
   let key: unknown;
   try {
     key = JSON.parse(Buffer.from(cursor, 'base64url').toString());
@@ -24,11 +27,12 @@ export function decodeCursor<K extends readonly ('string' | 'number')[]>(
   const fits =
     Array.isArray(key) && key.length === types.length && key.every((part, i) => isKeyPart(part, types[i]));
   if (!fits) throw badCursor();
-  return key as { [I in keyof K]: K[I] extends 'string' ? string : number };
+  return key as { [I in keyof K]: K[I] extends 'number' ? number : string };
 }
 
-function isKeyPart(part: unknown, type: 'string' | 'number' | undefined): boolean {
+function isKeyPart(part: unknown, type: KeyPart | undefined): boolean {
   if (type === 'number') return Number.isSafeInteger(part);
+  if (type === 'uuid') return typeof part === 'string' && uuidPattern.test(part);
   return typeof part === 'string' && !part.includes('\0');
 }
 

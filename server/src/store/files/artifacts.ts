@@ -91,7 +91,7 @@ export async function listArtifacts(
   reaches: readonly Reach[],
 ): Promise<ArtifactRow[]> {
   const after =
-    cursor === undefined ? undefined : decodeCursor(cursor, ['number', 'number', 'string'] as const);
+    cursor === undefined ? undefined : decodeCursor(cursor, ['number', 'number', 'uuid'] as const);
   return sql<ArtifactRow[]>`
     ${selectArtifacts(sql)} where st.job_run_id = ${runId} and ${targetRunWithin(sql, reaches)}
       and k.sha256 is not null
