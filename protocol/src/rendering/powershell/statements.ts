@@ -11,6 +11,7 @@ export function isOperator(text: string): boolean {
   return operators.test(text);
 }
 
+const beforeExpressions = new Set(['return', 'throw', 'exit', 'break', 'continue', 'else', 'do', 'in']);
 const continues = new Set(['else', 'elseif', 'catch', 'finally', 'while', 'until']);
 
 /** The statements of a list of items; where it is in doubt two are taken for one. */
@@ -36,7 +37,7 @@ export function statementsOf(items: readonly Item[], splitsAtLines: boolean): It
 function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: number): boolean {
   const last = current.at(-1);
   if (last?.kind === 'sign' && last.text !== '&') return true;
-  if (last?.kind === 'word' && operators.test(last.text) && !isOfCmdlet(current)) return true;
+  if (last?.kind === 'word' && operators.test(last.text) && !isOfCommand(current)) return true;
   let at = lineEnd + 1;
   while (at < items.length) {
     const item = items[at] as Item;
@@ -47,13 +48,20 @@ function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: numbe
   return false;
 }
 
-/** Among the arguments of a cmdlet nothing is an operator. */
-function isOfCmdlet(statement: readonly Item[]): boolean {
+/** Whether the line's end is reached among the arguments of a command, where nothing is an operator. */
+function isOfCommand(statement: readonly Item[]): boolean {
   const before = statement.findLastIndex(
     (item) => isAssignment(item) || (item.kind === 'sign' && /^(\||\|\||&&|&)$/.test(item.text)),
   );
-  const first = statement[before + 1];
-  return first?.kind === 'word' && /^[a-z]+-[a-z]+$/i.test(first.text);
+  const sign = statement[before];
+  if (sign?.kind === 'sign' && sign.text === '&') return true;
+  const first = statement.slice(before + 1).find((item) => !isKeyword(item));
+  // Numbers, `-not` and `!` begin what is calculated.
+  return first?.kind === 'word' && /^([%?.]|[a-z_][\w.:\\/-]*)$/i.test(first.text);
+}
+
+function isKeyword(item: Item): boolean {
+  return item.kind === 'word' && beforeExpressions.has(item.text.toLowerCase());
 }
 
 /** The commands of a pipeline; `&&` and `||` part pipelines too, which is no matter here. */
