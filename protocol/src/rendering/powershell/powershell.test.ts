@@ -157,6 +157,8 @@ describe('refused', () => {
     ['$r = & "iex" ⟦«T»', 'argument of iex', ''],
     ['return iex ⟦«T»', 'argument of iex', ''],
     ['Get-Item -eq\niex ⟦«T»', 'argument of iex', ''],
+    ['& iex \n. cmd ⟦«T»', 'argument of iex', ''],
+    ['Get-Item \n. iex ⟦«T»', 'argument of iex', ''],
     ['gi -eq\niex ⟦«T»', 'argument of iex', ''],
     ['& $tool -eq\niex ⟦«T»', 'argument of iex', ''],
     ['return gi -join\niex ⟦«T»', 'argument of iex', ''],

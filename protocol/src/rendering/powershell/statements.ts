@@ -20,6 +20,7 @@ export function statementsOf(items: readonly Item[], splitsAtLines: boolean): It
   let current: Item[] = [];
   // Of a run of empty lines the first one decides.
   let ends: boolean | undefined;
+  let isNewLine = false;
   for (const [index, item] of items.entries()) {
     const isLineEnd = item.kind === 'sign' && item.text === '\n';
     if (!isLineEnd) ends = undefined;
@@ -28,7 +29,11 @@ export function statementsOf(items: readonly Item[], splitsAtLines: boolean): It
     if (isEnd) {
       if (current.length > 0) statements.push(current);
       current = [];
-    } else if (!isLineEnd) current.push(item);
+    } else if (!isLineEnd) {
+      // The end of the line that it stood behind is gone from here.
+      current.push(isNewLine && item.glued ? { ...item, glued: false } : item);
+    }
+    isNewLine = isLineEnd;
   }
   if (current.length > 0) statements.push(current);
   return statements;
@@ -42,7 +47,7 @@ function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: numbe
   while (at < items.length) {
     const item = items[at] as Item;
     if (item.kind === 'sign' && item.text === '\n') at += 1;
-    else if (item.kind === 'word') return continues.has(item.text.toLowerCase()) || item.text.startsWith('.');
+    else if (item.kind === 'word') return continues.has(item.text.toLowerCase()) || /^\.[a-z_]/i.test(item.text);
     else return item.kind === 'group' ? item.open === '{' : item.kind === 'sign' && /^[|&]/.test(item.text);
   }
   return false;
