@@ -157,7 +157,7 @@ describe('refused', () => {
     ['$r = & "iex" ⟦«T»', 'argument of iex', ''],
     ['return iex ⟦«T»', 'argument of iex', ''],
     ['Get-Item -eq\niex ⟦«T»', 'argument of iex', ''],
-    ['& iex \n. cmd ⟦«T»', 'argument of iex', ''],
+    ['& iex \n. cmd ⟦«T»', 'argument of cmd', ''],
     ['Get-Item \n. iex ⟦«T»', 'argument of iex', ''],
     ['gi -eq\niex ⟦«T»', 'argument of iex', ''],
     ['& $tool -eq\niex ⟦«T»', 'argument of iex', ''],

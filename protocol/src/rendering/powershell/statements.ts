@@ -47,7 +47,8 @@ function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: numbe
   while (at < items.length) {
     const item = items[at] as Item;
     if (item.kind === 'sign' && item.text === '\n') at += 1;
-    else if (item.kind === 'word') return continues.has(item.text.toLowerCase()) || /^\.[a-z_]/i.test(item.text);
+    else if (item.kind === 'word')
+      return continues.has(item.text.toLowerCase()) || /^\.[a-z_]/i.test(item.text);
     else return item.kind === 'group' ? item.open === '{' : item.kind === 'sign' && /^[|&]/.test(item.text);
   }
   return false;
