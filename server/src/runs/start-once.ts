@@ -4,7 +4,7 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Caller } from '../caller.ts';
 import { unwrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { AppError, invalidField } from '../errors.ts';
+import { AppError, invalidField, notFound } from '../errors.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { findRequestedRun, isRequestedAlready } from '../store/runs/run-requests.ts';
 import { runKeyContext } from './run-keys.ts';
@@ -54,7 +54,8 @@ export function requestDigest(dataKey: Uint8Array, { asked }: RequestKey): Buffe
 /**
  * Starts a run, unless a request with this key has made one: then that run is the answer.
  *
- * @throws {AppError} as `start` does; `conflict` where the key was used for something else.
+ * @throws {AppError} as `start` does; `conflict` where the key was used for something else; `not_found` for who does not see all
+ * of that run any more.
  */
 export async function startOnce(
   deps: { sql: Sql; masterKey: MasterKey },
@@ -85,7 +86,9 @@ async function startedBy(
   const found = await findRequestedRun(sql, requested.key);
   if (found === undefined) return undefined;
   const { runId, jobId, digest } = found;
-  const { run } = await seeRun(sql, runId, caller.authority);
+  const { run, isWhole } = await seeRun(sql, runId, caller.authority);
+  // Who starts a run sees all of it; who has lost rights since is not answered as if they were who started it.
+  if (!isWhole) throw notFound(`Run ${runId}`);
   const dataKey = unwrapDataKey(masterKey, found.dataKey, runKeyContext(jobId));
   if (!timingSafeEqual(digest, requestDigest(dataKey, requested))) {
     throw new AppError(

@@ -92,6 +92,7 @@ export async function followStarted(
   deps: RunEventsDeps,
   { principal, context, authorityNow }: Asker,
   run: RunRecord,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<Response> {
   const named = await stepsOfOutputQuery(deps.sql, run.id, 'all');
   const position = { afterSeq: 0, output: new Map() };
@@ -103,7 +104,7 @@ export async function followStarted(
   const first = `retry: 1000\n\nevent: started\ndata: ${JSON.stringify(started)}\n\n`;
   return new Response(streamOf(deps, { principal, context }, stream, isStill, first), {
     status: 201,
-    headers: { ...streamHeaders, Location: path },
+    headers: { ...streamHeaders, ...headers, Location: path },
   });
 }
 

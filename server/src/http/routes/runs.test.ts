@@ -310,6 +310,16 @@ describe('a start with an Idempotency-Key', () => {
     expect(await audited('run.started')).toHaveLength(2);
   });
 
+  test('takes the stream of the first run where it asks for one, which says so too', async () => {
+    const { path, body } = await startable();
+    const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
+    const { json, headers } = keyed(body);
+    const again = await t.request('POST', path, { json, headers: { ...headers, accept: 'text/event-stream' } });
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    expect(again.headers.get('location')).toBe(`/api/v1/runs/${id}`);
+    await again.body?.cancel();
+  });
+
   test('that is sent many times at once makes one run', async () => {
     const { path, body } = await startable();
     const replies = await Promise.all(Array.from({ length: 8 }, () => t.ask('POST', path, keyed(body))));
@@ -343,6 +353,19 @@ describe('a start with an Idempotency-Key', () => {
     await t.sql`update role_grants set category_id = (select max(id) from categories) where user_id = ${id}`;
     t.app.clock.advance(10_000);
     expect((await t.ask('POST', path, { ...keyed(body), token })).status).toBe(404);
+  });
+
+  test('is not answered with a part of its run', async () => {
+    const { path, body } = await startable();
+    const both = { targetIds: [...body.targetIds, await t.addTarget()] };
+    const { id, token } = await t.app.user('was-operator', ['operator']);
+    expect(await t.ask('POST', path, { ...keyed(both), token })).toMatchObject({ status: 201 });
+    await t.sql`
+      with made as (insert into target_groups (name) values ('one of them') returning id),
+        member as (insert into target_group_members select id, ${body.targetIds[0] ?? 0} from made)
+      update role_grants set target_group_id = made.id from made where user_id = ${id}`;
+    t.app.clock.advance(10_000);
+    expect((await t.ask('POST', path, { ...keyed(both), token })).status).toBe(404);
   });
 
   test('may start again what was purged with its run', async () => {

@@ -347,12 +347,11 @@ async function start(
   const asked = [req.path, request.body];
   const requested = requestKeyOf(req.header(requestKeyHeader), caller, asked);
   const started = await startOnce(deps, requested, caller, () => begin(requested, caller));
-  if (started.isRepeated) request.context.header('Idempotent-Replayed', 'true');
   deps.publish(started.news);
   const run = await startedRun(deps.sql, started);
-  return wantsEvents(request.context.req.header('accept'))
-    ? followStarted(deps.events, request, run)
-    : detailOf(deps, run);
+  const repeated: Record<string, string> = started.isRepeated ? { 'Idempotent-Replayed': 'true' } : {};
+  if (wantsEvents(req.header('accept'))) return followStarted(deps.events, request, run, repeated);
+  return request.context.json(await detailOf(deps, run), 201, repeated);
 }
 
 /** What the caller has just made, whatever they may read. */
