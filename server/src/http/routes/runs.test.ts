@@ -314,7 +314,10 @@ describe('a start with an Idempotency-Key', () => {
     const { path, body } = await startable();
     const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
     const { json, headers } = keyed(body);
-    const again = await t.request('POST', path, { json, headers: { ...headers, accept: 'text/event-stream' } });
+    const again = await t.request('POST', path, {
+      json,
+      headers: { ...headers, accept: 'text/event-stream' },
+    });
     expect(again.headers.get('idempotent-replayed')).toBe('true');
     expect(again.headers.get('location')).toBe(`/api/v1/runs/${id}`);
     await again.body?.cancel();
