@@ -1,5 +1,5 @@
 import type { ContentAnswer } from '@opsconductor/protocol';
-import { TransferError } from '../sftp/transfer-error.ts';
+import { TransferError } from '../sftp/tree/transfer-error.ts';
 
 /** A part of an answer that must be there where the server says of no problem. */
 export function requireAnswer<K extends 'file' | 'data' | 'artifact'>(

@@ -8,7 +8,7 @@ import {
   limits,
   type ServerMessageOf,
 } from '@opsconductor/protocol';
-import { Slots } from '../sftp/slots.ts';
+import { Slots } from '../sftp/copy/slots.ts';
 
 type Send = (message: AgentMessageOf<'content'>) => void;
 type AttemptName = Pick<AgentMessageOf<'content'>, 'step' | 'epoch' | 'leaseToken'>;

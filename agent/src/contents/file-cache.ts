@@ -5,8 +5,8 @@ import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '@opsconductor/protocol';
 import { makePrivateFolder } from '../identity/durable-file.ts';
-import { hashBytes } from '../sftp/hash-bytes.ts';
-import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import { hashBytes } from '../sftp/tree/hash-bytes.ts';
+import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
 

@@ -4,8 +4,8 @@ import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '@opsconductor/protocol';
 import { makePrivateFolder } from '../identity/durable-file.ts';
-import { shownPath } from '../sftp/shown-path.ts';
-import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import { shownPath } from '../sftp/tree/shown-path.ts';
+import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
 

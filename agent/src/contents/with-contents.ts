@@ -2,9 +2,9 @@
 // between the target and a directory of the agent's own, which no policy need allow.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
-import { ProgressMeter } from '../sftp/progress-meter.ts';
-import { failureOutcome } from '../sftp/transfer-outcomes.ts';
-import { TransferReport } from '../sftp/transfer-report.ts';
+import { ProgressMeter } from '../sftp/report/progress-meter.ts';
+import { failureOutcome } from '../sftp/report/transfer-outcomes.ts';
+import { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import type { FileCache } from './file-cache.ts';
 import { type StagedArtifacts, sendArtifacts } from './staged-artifacts.ts';

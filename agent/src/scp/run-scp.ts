@@ -1,16 +1,16 @@
 // A copy by the SCP protocol, for targets that have no SFTP. It needs a shell and scp there.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
-import { LocalTree } from '../sftp/local-tree.ts';
-import { ProgressMeter } from '../sftp/progress-meter.ts';
+import { LocalTree } from '../sftp/local/local-tree.ts';
+import { ProgressMeter } from '../sftp/report/progress-meter.ts';
+import { TransferLines } from '../sftp/report/transfer-lines.ts';
+import { endOutcome, failureOutcome } from '../sftp/report/transfer-outcomes.ts';
+import { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferDeps } from '../sftp/run-transfer.ts';
-import { partsOf } from '../sftp/safe-name.ts';
-import { temporaryName } from '../sftp/temporary-name.ts';
-import { fileError, TransferError } from '../sftp/transfer-error.ts';
-import { TransferLines } from '../sftp/transfer-lines.ts';
-import { endOutcome, failureOutcome } from '../sftp/transfer-outcomes.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
-import { TransferReport } from '../sftp/transfer-report.ts';
+import { partsOf } from '../sftp/tree/safe-name.ts';
+import { temporaryName } from '../sftp/tree/temporary-name.ts';
+import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import type { Lease } from '../ssh/pool.ts';
 import { sshContext } from '../steps/ssh-exec-run.ts';
 import { quote } from '../steps/ssh-exec-script.ts';

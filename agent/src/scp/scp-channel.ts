@@ -1,8 +1,8 @@
 // The two ends of an `scp` on the target: lines and bytes with an answer to each (0 well, 1 a warning, 2 the end, with a
 // line of text). The protocol is rcp's; no standard has it.
 import type { ClientChannel } from 'ssh2';
-import { shownPath } from '../sftp/shown-path.ts';
-import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import { shownPath } from '../sftp/tree/shown-path.ts';
+import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 
 const maxLineBytes = 8_192;
 

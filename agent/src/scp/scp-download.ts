@@ -1,10 +1,11 @@
 // Takes files and directories from an `scp -f` on the target. What it says is hostile input: names lead nowhere but into
 // the directory that was asked for, and nothing is taken that was not.
-import { isReadable, isSafeName } from '../sftp/safe-name.ts';
-import { TransferError } from '../sftp/transfer-error.ts';
+
+import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
-import type { TransferReport } from '../sftp/transfer-report.ts';
-import type { Attributes, Directory } from '../sftp/tree.ts';
+import { isReadable, isSafeName } from '../sftp/tree/safe-name.ts';
+import { TransferError } from '../sftp/tree/transfer-error.ts';
+import type { Attributes, Directory } from '../sftp/tree/tree.ts';
 import type { ScpChannel } from './scp-channel.ts';
 
 const maxDepth = 128;

@@ -1,10 +1,10 @@
 // Sends files and directories of the agent to an `scp -t` on the target.
-import { chunkBytes } from '../sftp/chunk-buffers.ts';
-import { isReadable } from '../sftp/safe-name.ts';
-import { TransferError } from '../sftp/transfer-error.ts';
+import { chunkBytes } from '../sftp/copy/chunk-buffers.ts';
+import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
-import type { TransferReport } from '../sftp/transfer-report.ts';
-import type { Directory, Entry, Source } from '../sftp/tree.ts';
+import { isReadable } from '../sftp/tree/safe-name.ts';
+import { TransferError } from '../sftp/tree/transfer-error.ts';
+import type { Directory, Entry, Source } from '../sftp/tree/tree.ts';
 import type { ScpChannel } from './scp-channel.ts';
 
 export interface ScpUpload {

@@ -1,7 +1,8 @@
 // Where a transfer begins and ends: what the source is, and what it is to be called at the destination.
-import { fileError } from './transfer-error.ts';
+
 import type { TransferPlan } from './transfer-plan.ts';
-import type { Directory, Entry, Place, Tree } from './tree.ts';
+import { fileError } from './tree/transfer-error.ts';
+import type { Directory, Entry, Place, Tree } from './tree/tree.ts';
 
 export interface Ends {
   from: Directory;

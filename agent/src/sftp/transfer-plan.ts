@@ -1,5 +1,5 @@
 // What a transfer is to do, whichever step type asked for it.
-import type { PathFilter } from './path-filter.ts';
+import type { PathFilter } from './tree/path-filter.ts';
 
 /** Which of two files is kept where both are there. `update`: the newer one. */
 export type Overwrite = 'always' | 'different' | 'newer' | 'never' | 'fail' | 'update';

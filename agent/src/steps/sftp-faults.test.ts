@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
-import { temporaryPrefix } from '../sftp/temporary-name.ts';
+import { temporaryPrefix } from '../sftp/tree/temporary-name.ts';
 import { sshTest } from '../ssh/sshd-setup.ts';
 import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 

@@ -5,8 +5,8 @@ import type {
   SftpUploadConfig,
   SshCopyConfig,
 } from '@opsconductor/protocol';
-import { pathFilter } from '../sftp/path-filter.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
+import { pathFilter } from '../sftp/tree/path-filter.ts';
 
 type Direction = TransferPlan['direction'];
 type Conducted = Pick<

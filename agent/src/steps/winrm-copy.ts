@@ -2,9 +2,9 @@
 import { posix } from 'node:path';
 import type { StepOutcome, WinrmCopyConfig } from '@opsconductor/protocol';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
-import { type PathFilter, pathFilter } from '../sftp/path-filter.ts';
 import { transferBetween } from '../sftp/run-transfer.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
+import { type PathFilter, pathFilter } from '../sftp/tree/path-filter.ts';
 import { WindowsLink } from '../windows-files/windows-link.ts';
 import { windowsPath } from '../windows-files/windows-path.ts';
 import { WindowsTree } from '../windows-files/windows-tree.ts';

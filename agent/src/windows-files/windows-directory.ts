@@ -1,8 +1,8 @@
 // A directory of a Windows host, by its path: what is asked of it goes to the file server there.
-import { isSafeName } from '../sftp/safe-name.ts';
-import { temporaryName } from '../sftp/temporary-name.ts';
-import { fileError, TransferError } from '../sftp/transfer-error.ts';
-import type { Attributes, Directory, Entry, Sink, SinkOptions, Source } from '../sftp/tree.ts';
+import { isSafeName } from '../sftp/tree/safe-name.ts';
+import { temporaryName } from '../sftp/tree/temporary-name.ts';
+import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
+import type { Attributes, Directory, Entry, Sink, SinkOptions, Source } from '../sftp/tree/tree.ts';
 import { FileRefused, type FileSession, textOf, wordOf } from '../winrm/files/file-session.ts';
 import { numberOf, WindowsSink, WindowsSource } from './windows-file.ts';
 import type { WindowsLink } from './windows-link.ts';

@@ -1,5 +1,5 @@
 // Files of a Windows host that are read or written, by the file server that has them open.
-import type { Attributes, Sink, Source } from '../sftp/tree.ts';
+import type { Attributes, Sink, Source } from '../sftp/tree/tree.ts';
 import { type FileSession, wordOf } from '../winrm/files/file-session.ts';
 import { protocolError } from '../winrm/winrm-error.ts';
 import type { WindowsLink } from './windows-link.ts';

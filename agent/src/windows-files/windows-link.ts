@@ -1,5 +1,5 @@
 // The file server of a transfer on its target, started again when it was lost.
-import { fileError, TransferError } from '../sftp/transfer-error.ts';
+import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import { type WinrmDeps, winrmConnections } from '../steps/winrm-connection-options.ts';

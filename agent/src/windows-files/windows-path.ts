@@ -1,5 +1,5 @@
 // Paths of Windows as a transfer goes through them: with slashes, which no name there can have in it.
-import { TransferError } from '../sftp/transfer-error.ts';
+import { TransferError } from '../sftp/tree/transfer-error.ts';
 
 /** Without the prefix for long ones, programs take no more. */
 const plainLength = 240;

@@ -1,6 +1,6 @@
 // The target's side of a transfer where it is a Windows host that is reached by WinRM.
-import { fileError } from '../sftp/transfer-error.ts';
-import type { LocateOptions, Place, Tree } from '../sftp/tree.ts';
+import { fileError } from '../sftp/tree/transfer-error.ts';
+import type { LocateOptions, Place, Tree } from '../sftp/tree/tree.ts';
 import { WindowsDirectory } from './windows-directory.ts';
 import type { WindowsLink } from './windows-link.ts';
 import { joined, partsOfWindowsPath } from './windows-path.ts';

@@ -1,6 +1,6 @@
 // Step type wait_for: until a port is open or closed, a command ends well, or a time has passed.
 import type { SshExecConfig, StepOutcome, WaitForConfig } from '@opsconductor/protocol';
-import { pause } from '../../sftp/pause.ts';
+import { pause } from '../../sftp/copy/pause.ts';
 import type { SshPool } from '../../ssh/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { sshExec } from '../ssh-exec.ts';

@@ -2,11 +2,11 @@
 // the agent's pool of warm connections.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
-import type { SshConnection } from '../ssh/connection.ts';
-import type { Lease, SshPool } from '../ssh/pool.ts';
-import { SshError } from '../ssh/ssh-error.ts';
-import { sshContext } from '../steps/ssh-exec-run.ts';
-import type { StepContext } from '../steps/step-type.ts';
+import type { SshConnection } from '../../ssh/connection.ts';
+import type { Lease, SshPool } from '../../ssh/pool.ts';
+import { SshError } from '../../ssh/ssh-error.ts';
+import { sshContext } from '../../steps/ssh-exec-run.ts';
+import type { StepContext } from '../../steps/step-type.ts';
 import { SftpSession } from './sftp-session.ts';
 
 type LinkContext = Pick<StepContext, 'target' | 'credential' | 'checkAddresses' | 'signal'>;

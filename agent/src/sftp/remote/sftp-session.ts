@@ -1,7 +1,7 @@
 // One SFTP session, as promises. ssh2 leaves a request without an answer when the session is over: here each one ends.
 import type { FileEntry, SFTPWrapper, Stats } from 'ssh2';
-import { shownPath } from './shown-path.ts';
-import { sftpStatus, TransferError } from './transfer-error.ts';
+import { shownPath } from '../tree/shown-path.ts';
+import { sftpStatus, TransferError } from '../tree/transfer-error.ts';
 
 const posixRename = 'posix-rename@openssh.com';
 const statvfs = 'statvfs@openssh.com';

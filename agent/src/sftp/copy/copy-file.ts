@@ -1,10 +1,11 @@
 // One file from one side to the other: in chunks, several in flight, under a name of its own until it is whole.
+
+import { shownPath } from '../tree/shown-path.ts';
+import { TransferError } from '../tree/transfer-error.ts';
+import type { Attributes, Directory, Sink, Source } from '../tree/tree.ts';
 import { type ChunkBuffers, chunkBytes } from './chunk-buffers.ts';
 import { pause } from './pause.ts';
 import type { RateLimit } from './rate-limit.ts';
-import { shownPath } from './shown-path.ts';
-import { TransferError } from './transfer-error.ts';
-import type { Attributes, Directory, Sink, Source } from './tree.ts';
 
 const chunksInFlight = 16;
 /** A smaller file is sent again sooner than it is compared. */

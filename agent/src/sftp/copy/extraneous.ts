@@ -1,8 +1,9 @@
 // What a mirror has to delete: what the destination has and the source has not.
-import { isReadable, isSafeName } from './safe-name.ts';
-import { temporaryPrefix } from './temporary-name.ts';
-import type { TransferPlan } from './transfer-plan.ts';
-import type { Directory } from './tree.ts';
+
+import type { TransferPlan } from '../transfer-plan.ts';
+import { isReadable, isSafeName } from '../tree/safe-name.ts';
+import { temporaryPrefix } from '../tree/temporary-name.ts';
+import type { Directory } from '../tree/tree.ts';
 
 export interface Extraneous {
   /** Directories on the way to it, from the top. */

@@ -1,17 +1,17 @@
 // Goes through a directory of the source beside the one at the destination, decides about each entry and has it done,
 // many at a time. What goes wrong with one is told and keeps none of the others from being done.
 import type { TransferRow } from '@opsconductor/protocol';
+import type { Ends } from '../find-ends.ts';
+import type { TransferReport } from '../report/transfer-report.ts';
+import type { TransferPlan } from '../transfer-plan.ts';
+import { isReadable, isSafeName } from '../tree/safe-name.ts';
+import { temporaryPrefix } from '../tree/temporary-name.ts';
+import { fileError, TransferError } from '../tree/transfer-error.ts';
+import type { Attributes, Directory, Entry, Source } from '../tree/tree.ts';
 import { chunkBytes } from './chunk-buffers.ts';
 import { type Conduct, copyFile, withRetries } from './copy-file.ts';
 import { isDifferent, mayReplace } from './decide.ts';
-import type { Ends } from './find-ends.ts';
-import { isReadable, isSafeName } from './safe-name.ts';
 import { Slots } from './slots.ts';
-import { temporaryPrefix } from './temporary-name.ts';
-import { fileError, TransferError } from './transfer-error.ts';
-import type { TransferPlan } from './transfer-plan.ts';
-import type { TransferReport } from './transfer-report.ts';
-import type { Attributes, Directory, Entry, Source } from './tree.ts';
 import {
   badName,
   linkInCircle,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
+import { RateLimit } from '../copy/rate-limit.ts';
+import { shownPath } from '../tree/shown-path.ts';
 import { ProgressMeter } from './progress-meter.ts';
-import { RateLimit } from './rate-limit.ts';
-import { shownPath } from './shown-path.ts';
 import { TransferReport } from './transfer-report.ts';
 
 test('progress has what is done, what is known to be left, and the rate of the last seconds', () => {

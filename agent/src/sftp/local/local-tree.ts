@@ -1,12 +1,12 @@
 // The agent's side: paths inside the roots that its owner allows.
 import { constants } from 'node:fs';
 import { type FileHandle, open, realpath } from 'node:fs/promises';
-import { type AgentPolicy, type FileRoot, isInside } from '../policy/agent-policy.ts';
+import { type AgentPolicy, type FileRoot, isInside } from '../../policy/agent-policy.ts';
+import { partsOf } from '../tree/safe-name.ts';
+import { shownPath } from '../tree/shown-path.ts';
+import { fileError, TransferError } from '../tree/transfer-error.ts';
+import type { Directory, LocateOptions, Place, Tree } from '../tree/tree.ts';
 import { LocalDirectory } from './local-directory.ts';
-import { partsOf } from './safe-name.ts';
-import { shownPath } from './shown-path.ts';
-import { fileError, TransferError } from './transfer-error.ts';
-import type { Directory, LocateOptions, Place, Tree } from './tree.ts';
 
 export class LocalTree implements Tree {
   readonly where = 'on the agent';

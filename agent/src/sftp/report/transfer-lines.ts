@@ -1,8 +1,8 @@
 // What a transfer prints: what a dry run would do, what failed, and one line that sums it up.
 import type { TransferTotals } from '@opsconductor/protocol';
-import type { OutputSink } from '../steps/step-type.ts';
-import { shownPath } from './shown-path.ts';
-import type { TransferPlan } from './transfer-plan.ts';
+import type { OutputSink } from '../../steps/step-type.ts';
+import type { TransferPlan } from '../transfer-plan.ts';
+import { shownPath } from '../tree/shown-path.ts';
 import type { Failure } from './transfer-report.ts';
 
 /** Of each kind; what is more is counted. */

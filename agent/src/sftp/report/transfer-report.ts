@@ -1,6 +1,6 @@
 // What a transfer has come to: totals of everything, and a row for each file up to a bound. Failures come first.
 import { limits, type TransferRow, type TransferTotals } from '@opsconductor/protocol';
-import { fileError, TransferError, type TransferReason } from './transfer-error.ts';
+import { fileError, TransferError, type TransferReason } from '../tree/transfer-error.ts';
 
 /** Half of the rows are kept for failures, however much goes well before. */
 const maxRowsOfOthers = limits.maxTransferRows / 2;

@@ -3,12 +3,12 @@ import { mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { copyPlan } from '../steps/sftp-plan.ts';
+import { copyPlan } from '../../steps/sftp-plan.ts';
+import { LocalTree } from '../local/local-tree.ts';
+import { TransferReport } from '../report/transfer-report.ts';
+import type { Directory } from '../tree/tree.ts';
 import { ChunkBuffers } from './chunk-buffers.ts';
 import { TreeCopy } from './copy-tree.ts';
-import { LocalTree } from './local-tree.ts';
-import { TransferReport } from './transfer-report.ts';
-import type { Directory } from './tree.ts';
 
 async function setup() {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'opsconductor-names-')));

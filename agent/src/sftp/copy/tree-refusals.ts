@@ -1,7 +1,7 @@
 // Why something of a tree is not transferred, in words that a person can act on.
-import { isSafeName } from './safe-name.ts';
-import { shownPath } from './shown-path.ts';
-import { TransferError } from './transfer-error.ts';
+import { isSafeName } from '../tree/safe-name.ts';
+import { shownPath } from '../tree/shown-path.ts';
+import { TransferError } from '../tree/transfer-error.ts';
 
 export function badName(name: string): TransferError {
   return refused(

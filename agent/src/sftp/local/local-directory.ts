@@ -16,10 +16,10 @@ import {
   symlink,
   unlink,
 } from 'node:fs/promises';
-import { hashBytes } from './hash-bytes.ts';
-import { assertSafeName, isReadable } from './safe-name.ts';
-import { temporaryName } from './temporary-name.ts';
-import { fileError, TransferError } from './transfer-error.ts';
+import { hashBytes } from '../tree/hash-bytes.ts';
+import { assertSafeName, isReadable } from '../tree/safe-name.ts';
+import { temporaryName } from '../tree/temporary-name.ts';
+import { fileError, TransferError } from '../tree/transfer-error.ts';
 import type {
   Attributes,
   Directory,
@@ -30,7 +30,7 @@ import type {
   Sink,
   SinkOptions,
   Source,
-} from './tree.ts';
+} from '../tree/tree.ts';
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const where = 'on the agent';

@@ -1,7 +1,7 @@
 // How far a transfer is: counted as it goes, told once in a while.
 import { limits, type TransferProgress } from '@opsconductor/protocol';
-import type { TreeProgress } from './copy-tree.ts';
-import { shownPath } from './shown-path.ts';
+import type { TreeProgress } from '../copy/copy-tree.ts';
+import { shownPath } from '../tree/shown-path.ts';
 
 /** A rate over this long: steady enough to read, and soon true again after a pause. */
 const rateWindowMs = 5_000;

@@ -1,11 +1,12 @@
 // The deletions of a mirror: found and counted before anything is changed, carried out when everything else went well.
+
+import type { Ends } from '../find-ends.ts';
+import type { TransferReport } from '../report/transfer-report.ts';
+import type { TransferPlan } from '../transfer-plan.ts';
+import { TransferError } from '../tree/transfer-error.ts';
+import type { Directory } from '../tree/tree.ts';
 import { type Conduct, withRetries } from './copy-file.ts';
 import { deleteExtraneous, type Extraneous, findExtraneous } from './extraneous.ts';
-import type { Ends } from './find-ends.ts';
-import { TransferError } from './transfer-error.ts';
-import type { TransferPlan } from './transfer-plan.ts';
-import type { TransferReport } from './transfer-report.ts';
-import type { Directory } from './tree.ts';
 
 /** Rejects where there is more to delete than may be. */
 export async function mirrorDeletions(

@@ -1,6 +1,6 @@
 // Whether a file that is at the destination is to be replaced by the one of the source.
-import type { Overwrite } from './transfer-plan.ts';
-import type { Directory, Entry } from './tree.ts';
+import type { Overwrite } from '../transfer-plan.ts';
+import type { Directory, Entry } from '../tree/tree.ts';
 
 /** By what listings say of them. Where it says yes, they may still be the same. */
 export function mayReplace(overwrite: Overwrite, source: Entry, there: Entry): boolean {

@@ -2,11 +2,11 @@
 // steps/sftp-faults.test.ts.
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
+import { temporaryName, temporaryPrefix } from '../tree/temporary-name.ts';
+import { TransferError, type TransferReason } from '../tree/transfer-error.ts';
+import type { Directory, Sink, Source } from '../tree/tree.ts';
 import { ChunkBuffers, chunkBytes } from './chunk-buffers.ts';
 import { type Conduct, copyFile } from './copy-file.ts';
-import { temporaryName, temporaryPrefix } from './temporary-name.ts';
-import { TransferError, type TransferReason } from './transfer-error.ts';
-import type { Directory, Sink, Source } from './tree.ts';
 
 const stages = [
   'open source',

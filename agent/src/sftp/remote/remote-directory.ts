@@ -1,15 +1,24 @@
 // A directory of the target, by its path. SFTP has no way to hold one open; links inside what is transferred are looked
 // for before anything is entered.
 import { constants } from 'node:fs';
-import { chunkBytes } from './chunk-buffers.ts';
-import { hashBytes } from './hash-bytes.ts';
+import { chunkBytes } from '../copy/chunk-buffers.ts';
+import { hashBytes } from '../tree/hash-bytes.ts';
+import { assertSafeName, isSafeName } from '../tree/safe-name.ts';
+import { temporaryName } from '../tree/temporary-name.ts';
+import { fileError, sftpStatus, TransferError } from '../tree/transfer-error.ts';
+import type {
+  Attributes,
+  Directory,
+  Entry,
+  EntryKind,
+  Owner,
+  Sink,
+  SinkOptions,
+  Source,
+} from '../tree/tree.ts';
 import { remoteHash } from './remote-hash.ts';
-import { assertSafeName, isSafeName } from './safe-name.ts';
 import type { SftpLink } from './sftp-link.ts';
 import { type FileAttributes, NotReplaced, type SetAttributes, type SftpSession } from './sftp-session.ts';
-import { temporaryName } from './temporary-name.ts';
-import { fileError, sftpStatus, TransferError } from './transfer-error.ts';
-import type { Attributes, Directory, Entry, EntryKind, Owner, Sink, SinkOptions, Source } from './tree.ts';
 
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
 // Of SSH_FXP_OPEN.

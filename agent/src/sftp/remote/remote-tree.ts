@@ -1,9 +1,10 @@
 // The target's side, over SFTP. Everything goes by paths there; what may be done with them is for the target to say.
+
+import { partsOf } from '../tree/safe-name.ts';
+import { fileError, sftpStatus } from '../tree/transfer-error.ts';
+import type { LocateOptions, Place, Tree } from '../tree/tree.ts';
 import { RemoteDirectory } from './remote-directory.ts';
-import { partsOf } from './safe-name.ts';
 import type { SftpLink } from './sftp-link.ts';
-import { fileError, sftpStatus } from './transfer-error.ts';
-import type { LocateOptions, Place, Tree } from './tree.ts';
 
 export class RemoteTree implements Tree {
   readonly where: string;

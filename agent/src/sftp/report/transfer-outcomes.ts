@@ -1,12 +1,12 @@
 // What is said of how a transfer ended.
 import type { StepOutcome } from '@opsconductor/protocol';
-import { SshError } from '../ssh/ssh-error.ts';
-import { failedBeforeStart, stoppedBeforeStart, stoppedStatus } from '../steps/ssh-exec-outcomes.ts';
-import type { StepContext, StopRequest } from '../steps/step-type.ts';
-import { shownPath } from './shown-path.ts';
-import { TransferError } from './transfer-error.ts';
+import { SshError } from '../../ssh/ssh-error.ts';
+import { failedBeforeStart, stoppedBeforeStart, stoppedStatus } from '../../steps/ssh-exec-outcomes.ts';
+import type { StepContext, StopRequest } from '../../steps/step-type.ts';
+import type { TransferPlan } from '../transfer-plan.ts';
+import { shownPath } from '../tree/shown-path.ts';
+import { TransferError } from '../tree/transfer-error.ts';
 import { sizeWord } from './transfer-lines.ts';
-import type { TransferPlan } from './transfer-plan.ts';
 import type { TransferReport } from './transfer-report.ts';
 
 /** Of one that went through: well, or with files that failed. */
