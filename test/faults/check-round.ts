@@ -104,7 +104,7 @@ function checkOutcome(run: RunFacts, isRestored: boolean, say: (rule: string, te
   const { maxFailures } = run;
   // Between a cancel and its end every other target run may have ended by itself.
   const allowed = [false, isRestored || run.cancelRequestedAt !== null].map((cancelling) =>
-    aggregateRun(counts, { maxFailures, cancelling }),
+    aggregateRun(counts, { maxFailures, cancelling, halted: run.isHalted }),
   );
   if (!allowed.includes(run.status as 'failed'))
     say('outcome', `is ${run.status} with ${JSON.stringify(run.counts)}, max_failures ${maxFailures}`);

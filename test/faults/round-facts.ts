@@ -55,6 +55,8 @@ export interface RunFacts {
   keys: string[];
   status: string;
   maxFailures: number;
+  /** A limit of failures has stopped it. */
+  isHalted: boolean;
   targetsTotal: number;
   completedSteps: number;
   eventSeq: number;
@@ -120,7 +122,7 @@ async function runFacts(sql: Sql, started: readonly StartedRun[]): Promise<RunFa
   const runs = await sql<
     (Omit<RunFacts, 'planned' | 'keys' | 'counts' | 'targetRuns' | 'events'> & Record<string, number>)[]
   >`
-    select id, status, max_failures, targets_total, completed_steps, event_seq, cancel_requested_at, targets_succeeded,
+    select id, status, max_failures, halted_at is not null as is_halted, targets_total, completed_steps, event_seq, cancel_requested_at, targets_succeeded,
       targets_failed, targets_cancelled, targets_timed_out, targets_unknown
     from job_runs where id = any(${ids}::bigint[]) order by id`;
   const targetRuns = await sql<{ id: number; jobRunId: number; status: string }[]>`

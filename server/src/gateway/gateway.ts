@@ -122,7 +122,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #segmentStates: SegmentStates;
   readonly #stopReminders: StopReminders;
   readonly #remoteTests: RemoteTests;
-  readonly #resumes: Batches<Resume, Resumed>;
+  readonly #resumes: Batches<Resume, Resumed | undefined>;
   readonly #heard = new HeardNews();
   readonly #links = new Map<number, AgentLink>();
   readonly #closing = new Set<Promise<unknown>>();
@@ -475,6 +475,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       capabilities: message.capabilities ?? [],
       attempts: message.attempts,
     });
+    if (resumed === undefined) {
+      link.close(closeCodes.replaced, 'this session is over');
+      return;
+    }
     link.adopt(resumed.attempts);
     link.ready({ type: 'resumed', attempts: resumed.verdicts });
     for (const end of resumed.ends) await this.settler.settle(end);

@@ -79,7 +79,7 @@ test('that an agent does not know an attempt any more does not mean that it neve
   const { agentId, sessionNumber } = await t.connect(t.agent, { ready: false });
   const about = { version: '0.1.0', platform: 'linux-x64', hostname: null, slots: 8, draining: false };
   const resume = { agentId, sessionNumber, ...about, journalIntact: true, attempts: [] };
-  expect((await resumeAgent(t.sql, resume)).ends).toEqual([]);
+  expect((await resumeAgent(t.sql, resume))?.ends).toEqual([]);
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'database_restored' }]);
 });
 

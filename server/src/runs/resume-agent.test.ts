@@ -11,6 +11,7 @@ import { endOf, givenUp, setupRuns, success, type TestAgent, type TestRuns } fro
 async function resume(t: TestRuns, attempts: JournalAttempt[], more: Partial<Resume> = {}) {
   const agent = await t.connect(t.agent, { ready: false });
   const resumed = await resumeAgent(t.sql, { ...presented(agent), attempts, ...more });
+  if (resumed === undefined) throw new Error('another session is newer');
   return { agent, resumed };
 }
 
@@ -38,6 +39,24 @@ test('what the agent still runs goes on under its new session', async () => {
   const old = await t.settle(endOf(lease));
   expect(old.results).toMatchObject([{ result: 'superseded' }]);
   const { results } = await t.settle(endOf({ ...lease, sessionNumber: agent.sessionNumber }));
+  expect(results).toMatchObject([{ result: 'settled' }]);
+});
+
+test('the resume of a session that a newer one has replaced takes nothing from that', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2 });
+  const [kept, absent] = await t.claim();
+  if (kept === undefined || absent === undefined) throw new Error('not leased');
+  const replaced = await t.connect(t.agent, { ready: false });
+  const attempts = [journaled(kept, 'running'), journaled(absent, 'running')];
+  const { agent } = await resume(t, attempts);
+  const late = { ...presented(replaced), attempts: [journaled(kept, 'running')] };
+  expect(await resumeAgent(t.sql, late)).toBeUndefined();
+  expect(await t.steps(runId)).toMatchObject([
+    { status: 'running', sessionNumber: agent.sessionNumber },
+    { status: 'running', sessionNumber: agent.sessionNumber },
+  ]);
+  const { results } = await t.settle(endOf({ ...kept, sessionNumber: agent.sessionNumber }));
   expect(results).toMatchObject([{ result: 'settled' }]);
 });
 

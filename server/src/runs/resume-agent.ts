@@ -3,6 +3,7 @@ import type { JournalAttempt, ServerMessageOf, StepOutcome } from '@opsconductor
 import {
   adoptLeases,
   type HeldStep,
+  lockCurrentSession,
   readySessions,
   runningStepsOfAgent,
   type SettledAttemptRow,
@@ -69,14 +70,18 @@ const nothingHeld: Resumed = {
   news: { runs: [], segments: [], cancel: [] },
 };
 
-/** Makes sessions ready, many at once: nearly all of those that come back together hold nothing. */
-export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promise<Resumed[]> {
+/**
+ * Makes sessions ready, many at once: nearly all of those that come back together hold nothing.
+ *
+ * @returns undefined for a session that a newer one of its agent has replaced.
+ */
+export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promise<(Resumed | undefined)[]> {
   const idle = await readySessions(
     sql,
     resumes.filter(({ attempts, journalIntact }) => attempts.length === 0 && journalIntact),
     { onlyIdle: true },
   );
-  const results: Resumed[] = [];
+  const results: (Resumed | undefined)[] = [];
   for (const resume of resumes)
     results.push(
       idle.has(`${resume.agentId}.${resume.sessionNumber}`) ? nothingHeld : await resumeAgent(sql, resume),
@@ -84,9 +89,13 @@ export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promis
   return results;
 }
 
-/** Makes the session ready and decides for each attempt what becomes of it. */
-export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed> {
+/**
+ * Makes the session ready and decides for each attempt what becomes of it. Undefined, and nothing done, where a newer
+ * session has replaced it: that one's leases must not be taken from it by a resume that comes to the database late.
+ */
+export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | undefined> {
   return inTransaction(sql, async (tx) => {
+    if (!(await lockCurrentSession(tx, resume))) return undefined;
     const held = await runningStepsOfAgent(tx, resume.agentId);
     const presented = new Map(
       resume.attempts.map((attempt) => [`${attempt.step}.${attempt.epoch}`, attempt]),

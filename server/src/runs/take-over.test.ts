@@ -32,11 +32,13 @@ async function silence(t: TestRuns, { agentId }: TestAgent): Promise<void> {
       expires_at = clock_timestamp() - interval '9 minutes' where agent_id = ${agentId}`;
 }
 
-function resumed(t: TestRuns, agent: TestAgent, attempts: JournalAttempt[], journalIntact = true) {
+async function resumed(t: TestRuns, agent: TestAgent, attempts: JournalAttempt[], journalIntact = true) {
   const { agentId, sessionNumber } = agent;
   const about = { version: '0.1.0', platform: 'linux-x64', hostname: null };
   const session = { agentId, sessionNumber, slots: 8, draining: false, capabilities };
-  return resumeAgent(t.sql, { ...session, ...about, journalIntact, attempts });
+  const answer = await resumeAgent(t.sql, { ...session, ...about, journalIntact, attempts });
+  if (answer === undefined) throw new Error('another session is newer');
+  return answer;
 }
 
 function journaled(lease: ClaimedStep): JournalAttempt {

@@ -186,6 +186,7 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
         journalIntact: how !== 'damaged',
         attempts: [...agent.journal.values()].map(journalAttempt),
       });
+      if (resumed === undefined) throw new Error('another session is newer');
       if (resumed.ends.length > 0) await settleAttempts(sql, resumed.ends);
       for (const { step, epoch, verdict } of resumed.verdicts) {
         if (verdict === 'forget') agent.journal.delete(keyOf({ id: step, epoch }));

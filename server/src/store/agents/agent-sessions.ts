@@ -118,6 +118,16 @@ export async function holdCurrentSessions(
   return new Map(rows.map(({ id, sessionNumber, ...held }) => [`${id}.${sessionNumber}`, held]));
 }
 
+/** Whether the session is the newest of its agent; it stays so until the transaction ends, and nobody settles for it. */
+export async function lockCurrentSession(
+  tx: Tx,
+  { agentId, sessionNumber }: { agentId: number; sessionNumber: number },
+): Promise<boolean> {
+  const rows = await tx`
+    select from agents where id = ${agentId} and session_number = ${sessionNumber} for no key update`;
+  return rows.length > 0;
+}
+
 export interface ReadySession {
   agentId: number;
   sessionNumber: number;
