@@ -29,11 +29,12 @@ const causes: Record<string, readonly FaultKind[]> = {
   connection_refused: ['target-cut'],
 };
 /** These come from the plan alone. */
-const planned: Record<string, (run: PlannedRun, step: PlannedStep) => boolean> = {
+const planned: Record<string, (run: PlannedRun, step: PlannedStep, facts: RunFacts) => boolean> = {
   exit_code: (_, step) => step.exitCode !== 0,
   timed_out: (_, step) => step.timeout !== undefined,
-  cancelled: (run) => run.cancel !== undefined,
-  cancel_unconfirmed: (run) => run.cancel !== undefined,
+  // A run that waits for the lock of an unknown attempt is cancelled, too.
+  cancelled: (_, __, { cancelRequestedAt }) => cancelRequestedAt !== null,
+  cancel_unconfirmed: (_, __, { cancelRequestedAt }) => cancelRequestedAt !== null,
   cancel_forced: (run) => run.isForced,
   decided: (_, step) => step.rules.on_unknown === 'hold',
   predecessor: () => true,
@@ -201,10 +202,10 @@ function checkReasons(step: StepFacts, { runs }: RoundFacts, faults: ReadonlySet
     const { epoch, reason, status } = attempt;
     if (status === 'unknown' && reason === null) say(`attempt ${epoch} is unknown and nothing says why`);
     if (reason === null) continue;
-    const run = runs.find(({ id }) => id === step.jobRunId)?.planned;
+    const run = runs.find(({ id }) => id === step.jobRunId);
     const isPlanned = planned[reason];
     if (isPlanned !== undefined) {
-      if (run !== undefined && !isPlanned(run, step.planned))
+      if (run !== undefined && !isPlanned(run.planned, step.planned, run))
         say(`attempt ${epoch} is called ${reason} and nothing of the kind was planned: ${attempt.message}`);
       continue;
     }

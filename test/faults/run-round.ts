@@ -4,7 +4,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cancelRun, within } from './ask-server.ts';
 import { checkCleanUps, checkLeftovers, openCleanUps, processesOnTarget } from './check-leftovers.ts';
-import { checkOutput } from './check-output.ts';
+import { checkOutput, type LostDisk } from './check-output.ts';
 import { checkFacts, type Violation } from './check-round.ts';
 import type { Cluster } from './cluster.ts';
 import { coverage, type FaultInForce } from './edge-recorder.ts';
@@ -18,6 +18,7 @@ import { fail, patiently, pause, signalPid, until } from './waiting.ts';
 
 /** Above every bound that the product gives an attempt that is silent: timeout, kill grace, TTL and grace. */
 const endsWithinMs = 75_000;
+const lateResultsWithinMs = 20_000;
 /** A moment that does not come is taken at this time. */
 const latestMomentMs = 2_500;
 
@@ -75,12 +76,13 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   violations.push(...(await runsEnd(cluster, started).catch(late)));
   watch.lap('runs');
   violations.push(...(await spoolsAreEmpty(cluster)));
-  watch.lap('spools');
-  const facts = await patiently(() => gatherFacts(cluster, started, isRestored));
-  const kinds = new Set(faults.map(({ kind }) => kind));
   const lostDisks = faults.flatMap(({ kind, fault, fromMs, toMs }) =>
     kind === 'agent-disk-lost' ? [{ agentId: cluster.agents[fault.member]?.id ?? 0, fromMs, toMs }] : [],
   );
+  await lateResultsAreTold(cluster, started, lostDisks);
+  watch.lap('spools');
+  const facts = await patiently(() => gatherFacts(cluster, started, isRestored));
+  const kinds = new Set(faults.map(({ kind }) => kind));
   const ends = [...cluster.servers, ...cluster.agents].flatMap(({ program }) => program.takeEnds());
   violations.push(...ends.map((text) => ({ rule: 'process', text })));
   violations.push(...checkFacts(facts, kinds), ...(await checkOutput(cluster, facts, lostDisks)));
@@ -250,6 +252,24 @@ async function spoolsAreEmpty(cluster: Cluster): Promise<Violation[]> {
     const text = `${error instanceof Error ? error.message : String(error)}; there are ${JSON.stringify(await namesOf())}`;
     return [{ rule: 'ends', text }];
   }
+}
+
+/** What an agent knows of an attempt that was given up it tells after it has come back; where it can't, a check says so. */
+async function lateResultsAreTold(
+  cluster: Cluster,
+  started: readonly StartedRun[],
+  lostDisks: readonly LostDisk[],
+): Promise<void> {
+  const runIds = started.map(({ id }) => id);
+  const withoutDisk = lostDisks.map(({ agentId }) => agentId);
+  const isTold = async () => {
+    const rows = await cluster.sql`
+      select from job_run_step_attempts where job_run_id = any(${runIds}::bigint[]) and status = 'unknown'
+        and late_status is null and output_state = 'gapped' and reason <> 'database_restored'
+        and agent_id <> all(${withoutDisk}::bigint[]) limit 1`;
+    return rows.length === 0;
+  };
+  await until('every late result is told', isTold, lateResultsWithinMs).catch(() => undefined);
 }
 
 /** What the round leaves that is no part of the next one. What an agent is still to clean up is left to it. */

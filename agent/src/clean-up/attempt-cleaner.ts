@@ -77,6 +77,7 @@ export class AttemptCleaner {
     target,
     credential,
     become,
+    uncollected,
   }: Asked): Promise<Omit<Result, 'step' | 'epoch'>> {
     const { installationId, pool, open, policy, log, giveUpAfterMs } = this.#options;
     // A shell of WinRM is known to the agent that made it alone; the host ends it, and all in it, when it is idle.
@@ -88,7 +89,10 @@ export class AttemptCleaner {
       const request = { target: usable.target, credential: usable.credential, checkAddresses };
       const as = becomeOf(become, usable.credential);
       const reach = { pool, request, become: as, scriptTimeoutMs: giveUpAfterMs, giveUpAfterMs };
-      return await cleanUpAttempt(reach, `${installationId}.${step}.${epoch}`, this.#options);
+      return await cleanUpAttempt(reach, `${installationId}.${step}.${epoch}`, {
+        ...this.#options,
+        keepsOutput: uncollected === true,
+      });
     } catch (error) {
       log.warn({ err: error, step, epoch, target: target.name }, 'an attempt could not be cleaned up after');
       return { found: 'unreachable' };

@@ -1,6 +1,7 @@
 // After a cut: ends what an attempt has left running on its target, and removes what it has left lying there.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { detachedLeader, removeAllDetached } from '../detached/clean-up-detached.ts';
+import { stopNote } from '../detached/supervisor-script.ts';
 import { endProcesses } from '../ssh/end-processes.ts';
 import { attemptProcesses, listProcesses, type RemoteProcess } from '../ssh/remote-processes.ts';
 import type { StopTarget } from '../ssh/run-script.ts';
@@ -14,16 +15,21 @@ export interface CleanUpTimes {
   killMs: number;
 }
 
-/** Rejects where the target can't be asked. */
+/**
+ * Rejects where the target can't be asked.
+ *
+ * @param how `keepsOutput`: what the command has written stays where it is, for the agent that is to collect it.
+ */
 export async function cleanUpAttempt(
   target: StopTarget,
   marker: string,
-  times: CleanUpTimes,
+  { keepsOutput = false, ...times }: CleanUpTimes & { keepsOutput?: boolean },
 ): Promise<Found> {
   const leader = await detachedLeader(target, marker);
   const command = {
     target,
     leader: () => leader,
+    note: stopNote(marker, 'clean_up'),
     list: async (seen: readonly RemoteProcess[]) =>
       attemptProcesses(await listProcesses(target, marker), leader, false, seen),
   };
@@ -37,12 +43,16 @@ export async function cleanUpAttempt(
   };
   const first = await endProcesses(command, times);
   // It ends by itself when its command has, unless something that can't be seen holds the output.
-  const watching = await endProcesses(supervisor, { graceMs: 0, killMs: times.killMs });
+  const watching = await endProcesses(supervisor, {
+    graceMs: 0,
+    killMs: times.killMs,
+    ...(keepsOutput ? { waitMs: times.killMs } : {}),
+  });
   // One that was just about to start the command has done so, or never will.
   const last = watching.found ? await endProcesses(command, { graceMs: 0, killMs: times.killMs }) : first;
   const survivors = [...last.survivors, ...watching.survivors];
   if (survivors.length > 0) return { found: 'survivors', survivors: survivors.slice(0, 100).map(told) };
-  await removeAllDetached(target, marker);
+  if (!keepsOutput) await removeAllDetached(target, marker);
   return { found: first.found || last.found ? 'ended' : 'nothing' };
 }
 

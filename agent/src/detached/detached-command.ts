@@ -10,7 +10,8 @@ import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec-attempt.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec-script.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
 import { type ReadEvent, ReadStream } from './read-stream.ts';
-import { readScript } from './supervisor-script.ts';
+import type { StopNote } from './stop-note.ts';
+import { readScript, stopNote } from './supervisor-script.ts';
 
 /** Between looks whether the target is to be told how far the output is stored: at once when it is much, which it may wait for. */
 const lookMs = 100;
@@ -60,6 +61,7 @@ export class DetachedCommand implements RunningCommand {
   #startedAt: number | undefined;
   #endedAt: number | undefined;
   #stopping = false;
+  #stoppedFor: StopNote | undefined;
   #paused = false;
   readonly #closed = new AbortController();
   #resumeReading: () => void = () => {};
@@ -93,8 +95,12 @@ export class DetachedCommand implements RunningCommand {
     this.#resumeReading();
   }
 
+  stopNote(marker: string, why: StopNote): string {
+    return stopNote(marker, why);
+  }
+
   close(): void {
-    this.noEnd ??= { is: 'closed' };
+    if (!this.over) this.noEnd ??= { is: 'closed' };
     this.#closed.abort();
   }
 
@@ -130,10 +136,12 @@ export class DetachedCommand implements RunningCommand {
     this.#onBegun();
     const code = this.#code;
     if (code === undefined) return { connectionLost: true };
-    // A shell tells of its child's signal so; while it is being stopped that is what happened.
-    if (this.#stopping && code === 143) return { signal: 'TERM', connectionLost: false };
-    if (this.#stopping && code === 137) return { signal: 'KILL', connectionLost: false };
-    return { exitCode: code, connectionLost: false };
+    const stoppedFor = this.#stoppedFor === undefined ? {} : { stoppedFor: this.#stoppedFor };
+    const isStopped = this.#stopping || this.#stoppedFor !== undefined;
+    // A shell tells of its child's signal so; of one that was stopped that is what happened.
+    if (isStopped && code === 143) return { signal: 'TERM', ...stoppedFor, connectionLost: false };
+    if (isStopped && code === 137) return { signal: 'KILL', ...stoppedFor, connectionLost: false };
+    return { exitCode: code, ...stoppedFor, connectionLost: false };
   }
 
   /** Reads on one channel. Resolves with the event that ends it all, or with undefined when only the channel ended. */
@@ -216,6 +224,9 @@ export class DetachedCommand implements RunningCommand {
         this.report ??= event.report;
         this.#startedAt ??= performance.now();
         this.#onReport(event.report);
+        return undefined;
+      case 'stopped':
+        this.#stoppedFor = event.why;
         return undefined;
       case 'exit':
         this.#endedAt ??= performance.now();

@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { cleanUpAttempt } from '../clean-up/clean-up-attempt.ts';
 import { accountTest } from '../ssh/sshd-setup.ts';
 import { type ExecSetup, setupExec, TestSink } from '../steps/ssh-exec-setup.ts';
 
@@ -287,5 +288,48 @@ accountTest(
     expect(await second).toMatchObject({ status: 'failed', exitCode: 5 });
     expect(other.stdout).toBe('two\n');
     expect(t.sink.stdout).toBe('one\n');
+  },
+);
+
+accountTest(
+  'a command that one agent was ending when it went away has not ended by itself, for the next',
+  async () => {
+    const t = await setupExec();
+    const attempt = { marker: 'm.16.1', directoryName: 'm.16.1.0123456789abcdef' };
+    const config = { ...survives, command: 'echo one; exec sleep 1000' };
+    const first = t.run(config, attempt);
+    await t.sink.seen(/one\n/);
+    t.stop('timed_out');
+    expect(await first).toMatchObject({ status: 'timed_out', signal: 'TERM' });
+    const second = new TestSink();
+    const goesOn = new AbortController().signal;
+    const again = t.reattach(config, { ...attempt, output: second, collector: 1, signal: goesOn });
+    expect(await again).toMatchObject({ status: 'timed_out', reason: 'timed_out', signal: 'TERM' });
+    expect(second.stdout).toBe('one\n');
+  },
+);
+
+accountTest(
+  'what a command that was cleaned up after has written is there for the agent that comes back',
+  async () => {
+    const t = await setupExec({}, { giveUpAfterMs: 200 });
+    const attempt = { marker: 'm.17.1', directoryName: 'm.17.1.0123456789abcdef' };
+    const config = { ...survives, command: `trap 'echo last; exit 0' TERM; echo one; sleep 1000 & wait` };
+    const first = t.run(config, attempt);
+    await t.sink.seen(/one\n/);
+    await t.warm.close();
+    await first;
+    const reach = { pool: t.pool(), request: t.request, scriptTimeoutMs: 5_000, giveUpAfterMs: 5_000 };
+    const times = { graceMs: 5_000, killMs: 5_000 };
+    expect(await cleanUpAttempt(reach, attempt.marker, { ...times, keepsOutput: true })).toEqual({
+      found: 'ended',
+    });
+    const second = new TestSink();
+    const outcome = await t.reattach(config, { ...attempt, output: second });
+    expect(outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled', exitCode: 0 });
+    expect(outcome.message).toContain('had been given up');
+    expect(second.stdout).toBe('one\nlast\n');
+    await cleanUpAttempt(reach, attempt.marker, times);
+    expect(readdirSync(join(attemptsOf(t), attempt.directoryName))).toEqual([]);
   },
 );

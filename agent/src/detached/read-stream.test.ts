@@ -19,6 +19,14 @@ test('pieces of output are taken as they are framed, wherever the bytes were spl
   expect(bytes(read(...text))).toBe('one\nx 9\n');
 });
 
+test('why a command was ended is told before its exit, in words that are known', () => {
+  const events = read(begin, 'w timed_out\nw whatever\nx 143\n');
+  expect(events.slice(1)).toEqual([
+    { is: 'stopped', why: 'timed_out' },
+    { is: 'exit', code: 143 },
+  ]);
+});
+
 test.each([
   'd 1 0',
   'd 1 0.5',

@@ -1,6 +1,7 @@
 // Takes apart what the reader on the target prints: lines that tell, and framed pieces of the command's output.
 import { type BootstrapReport, parseReport } from '../steps/ssh-exec-script.ts';
 import type { OutputStream } from '../steps/step-type.ts';
+import { isStopNote, type StopNote } from './stop-note.ts';
 
 export type ReadEvent =
   /** taken: another agent collects. */
@@ -8,6 +9,8 @@ export type ReadEvent =
   | { is: 'refused'; why: string }
   | { is: 'output'; stream: OutputStream; bytes: Buffer }
   | { is: 'report'; report: BootstrapReport }
+  /** Comes before the exit of a command that was ended. */
+  | { is: 'stopped'; why: StopNote }
   | { is: 'exit'; code: number }
   /** The target's disk was full: the rest of the stream is lost. */
   | { is: 'full'; stream: OutputStream }
@@ -68,6 +71,8 @@ export class ReadStream {
       case 'x':
         if (!/^\d{1,3}$/.test(words[0] ?? '')) break;
         return { is: 'exit', code: Number(words[0]) };
+      case 'w':
+        return isStopNote(words[0]) ? { is: 'stopped', why: words[0] } : undefined;
       case 'f':
         return { is: 'full', stream };
       case 'l':

@@ -2,6 +2,7 @@
 // The text that starts a command on a target so that it goes on without us, and the text that reads what it printed.
 // Nothing but a POSIX shell, dd, find, mkfifo and setsid is asked for. docs/architecture.md tells how the parts meet.
 import { quote } from '../steps/ssh-exec-script.ts';
+import type { StopNote } from './stop-note.ts';
 
 /** Bytes of one stream in one file. */
 const segmentBytes = 1024 * 1024;
@@ -94,6 +95,22 @@ export function leaderScript(marker: string, nonce: string): string {
     '[ -e "$d/boot" ] && booted "$d" && read -r w p <"$d/report" && [ "$w" = start ] && k=$p',
     'echo "$n leader $k"',
   ]);
+}
+
+/**
+ * What goes before the signals that end a command: says in its directory for what, so that whoever collects it does not
+ * take them for its own end. The first word stays, and of a command that has ended none is said.
+ */
+export function stopNote(marker: string, why: StopNote): string {
+  const lines = [
+    ...prelude(marker, '-'),
+    'umask 077',
+    'for i in 1 2; do bases $i && own "$b" "$b/attempts" || continue',
+    'for d in "$b/attempts/$a".*; do own "$d" && [ -e "$d/boot" ] && [ ! -e "$d/exit" ] && [ ! -e "$d/stopped" ] || continue',
+    `echo ${why} >"$d/stopped.new" && mv "$d/stopped.new" "$d/stopped"`,
+    'done; done',
+  ];
+  return ['(', ...lines, ') 2>/dev/null'].join('\n');
 }
 
 /** Removes all but the empty directories of attempts with this marker. */
@@ -240,7 +257,7 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     'while IFS= read -r x <&3; do piece $held$x; held=; did=1; done; held=$held$x',
     'flush',
     '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && echo "r $rep"; }',
-    '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && echo "x $code"; }',
+    '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && { [ -s stopped ] && read -r x <stopped && echo "w $x"; x=; echo "x $code"; }; }',
     '[ -z "$e1" ] || [ -z "$e2" ] || [ -z "$code" ] || { echo end; exit 0; }',
     '[ -z "$did" ] || continue',
     '[ "$y" != t ] || { y=; grown 1; grown 2; [ $pn = 0 ] || { flush; continue; }; }',

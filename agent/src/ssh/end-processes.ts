@@ -8,6 +8,8 @@ export interface ProcessFamily {
   list(seen: readonly RemoteProcess[]): Promise<RemoteProcess[]>;
   /** Whose process group is signalled too, so that a process forked meanwhile is reached. */
   leader(): number | undefined;
+  /** Shell text that is run there just before each signal. */
+  note?: string | undefined;
   /** Resolves when it is worth to look again at once; undefined for never. */
   news?(): Promise<unknown> | undefined;
 }
@@ -18,14 +20,20 @@ export interface EndedProcesses {
   survivors: RemoteProcess[];
 }
 
-/** Rejects where the target can't be asked. */
+/**
+ * Rejects where the target can't be asked.
+ *
+ * @param times `waitMs` is for the processes to end by themselves, before TERM; in ms, as the others.
+ */
 export async function endProcesses(
   family: ProcessFamily,
-  { graceMs, killMs }: { graceMs: number; killMs: number },
+  { graceMs, killMs, waitMs = 0 }: { graceMs: number; killMs: number; waitMs?: number },
 ): Promise<EndedProcesses> {
   let living = await family.list([]);
   const found = living.length > 0;
-  if (found && graceMs > 0) {
+  if (found && waitMs > 0) living = await watch(family, waitMs, living, () => Promise.resolve());
+  if (living.length === 0) return { found, survivors: [] };
+  if (graceMs > 0) {
     await send(family, 'TERM', living);
     living = await watch(family, graceMs, living, () => Promise.resolve());
   }
@@ -61,7 +69,7 @@ async function send(family: ProcessFamily, signal: 'TERM' | 'KILL', living: Remo
     family.target,
     signal,
     living.map(({ pid }) => pid),
-    group,
+    { group, note: family.note },
   );
 }
 

@@ -90,8 +90,8 @@ sshTest('a signal is never sent to everybody', async () => {
   const t = await setupSshd();
   const target = stopTarget(t);
   // Were one of these sent, the session that sends it would be gone.
-  await signalProcesses(target, 'KILL', [-1, 0, 1, Number.NaN], 1);
-  await signalProcesses(target, 'KILL', [], 0);
+  await signalProcesses(target, 'KILL', [-1, 0, 1, Number.NaN], { group: 1 });
+  await signalProcesses(target, 'KILL', [], { group: 0 });
   expect((await listProcesses(target, 'm')).processes.length).toBeGreaterThan(0);
 });
 

@@ -27,12 +27,12 @@ export async function listProcesses(
   return parseProcessTable(await runScript(target, listScript(`${variable}=${marker}`)));
 }
 
-/** Sends a signal to processes, and to the process group of `leader` where that is given. */
+/** Sends a signal to processes, and to the process group of `group` where that is given, after it has run `note` there. */
 export async function signalProcesses(
   target: StopTarget,
   signal: 'TERM' | 'KILL',
   pids: readonly number[],
-  leader: number | undefined,
+  { group: leader, note }: { group?: number | undefined; note?: string | undefined } = {},
 ): Promise<void> {
   // 0, 1 and their negatives would reach every process there is.
   const safe = pids.filter((pid) => Number.isInteger(pid) && pid > 1);
@@ -42,7 +42,7 @@ export async function signalProcesses(
   const each = signals.flatMap((name) =>
     [...group, ...safe].map((pid) => `kill -s ${name} -- ${pid} 2>/dev/null`),
   );
-  await runScript(target, [...each, 'echo done', ''].join('\n'));
+  await runScript(target, [...(note === undefined ? [] : [note]), ...each, 'echo done', ''].join('\n'));
 }
 
 /**

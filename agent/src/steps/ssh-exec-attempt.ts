@@ -1,6 +1,7 @@
 // One command running on one channel: its report, its output under back-pressure, its end.
 import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
+import type { StopNote } from '../detached/stop-note.ts';
 import { type ChannelExit, channelExit, exitOf } from '../ssh/connection.ts';
 import type { Lease } from '../ssh/pool.ts';
 import {
@@ -17,6 +18,8 @@ export interface AttemptEnd {
   exitCode?: number;
   /** Without SIG. */
   signal?: string;
+  /** It did not end by itself: somebody had it ended for this, who did not come to tell. */
+  stoppedFor?: StopNote;
   /** Whether the channel went down with its connection, so that output may be missing. */
   connectionLost: boolean;
 }
@@ -31,6 +34,8 @@ export interface RunningCommand {
   readonly discardedBytes: number;
   readonly executionTimeMs: number | undefined;
   stopBlocking(): void;
+  /** Shell text that leaves word on the target of why it is being ended, where somebody else may collect it. */
+  stopNote?(marker: string, why: StopNote): string;
   close(): void;
 }
 

@@ -125,7 +125,7 @@ export function stopOutcome(
   attempt: RunningCommand,
   request: StopRequest,
   result: StopResult,
-  exitedBefore: boolean,
+  { exitedBefore, cleanedUp }: { exitedBefore: boolean; cleanedUp: boolean },
 ): StepOutcome {
   const { end } = result;
   const dropped =
@@ -157,9 +157,10 @@ export function stopOutcome(
     cancelled: 'was cancelled',
     output_limit: 'printed more than is kept of its output',
   }[request.cause];
+  const why = cleanedUp ? 'had been given up' : cause;
   const message = exitedBefore
     ? `The command had ended, but processes it left behind kept its output open until the step ${cause}; they were ended.`
-    : `The command ${cause} and was ended, with all its processes.`;
+    : `The command ${why} and was ended, with all its processes.`;
   return {
     status: stoppedStatus(request),
     reason: request.cause,

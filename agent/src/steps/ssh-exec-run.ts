@@ -1,6 +1,7 @@
 // From a command that runs to its outcome: it ends by itself, or it is stopped.
 import { type SshExecConfig, type StepOutcome, shellAssignments } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
+import type { StopNote } from '../detached/stop-note.ts';
 import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { SshError } from '../ssh/ssh-error.ts';
@@ -33,9 +34,11 @@ export async function runToEnd(
 ): Promise<StepOutcome> {
   const { target, credential, signal } = context;
   const end = await endOrStop(attempt, signal);
-  if (end) return outcomeOf(attempt, end, config, context);
-  const request = stopRequest(context);
-  const exitedBefore = attempt.exited;
+  const wasStopped = end?.stoppedFor !== undefined;
+  if (end && !wasStopped) return outcomeOf(attempt, end, config, context);
+  // Whoever stopped it did not come to look whether anything is left.
+  const request = wasStopped ? requestOf(end.stoppedFor) : stopRequest(context);
+  const exitedBefore = attempt.exited && !wasStopped;
   const result = await stopAttempt(
     attempt,
     context.marker,
@@ -46,10 +49,10 @@ export async function runToEnd(
       scriptTimeoutMs: options.scriptTimeoutMs ?? 10_000,
       giveUpAfterMs: options.giveUpAfterMs ?? 30_000,
     },
-    request.killGraceMs,
+    request,
     { ...stopLimits, ...options },
   );
-  return stopOutcome(attempt, request, result, exitedBefore);
+  return stopOutcome(attempt, request, result, { exitedBefore, cleanedUp: end?.stoppedFor === 'clean_up' });
 }
 
 /** The attempt's end, or undefined as soon as a stop is asked for. */
@@ -76,6 +79,10 @@ export function scriptInput(config: SshExecConfig, context: StepContext): Script
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(context.outputFile === true ? { outputFile: makeOutputFile(context.directoryName) } : {}),
   };
+}
+
+function requestOf(note: StopNote | undefined): StopRequest {
+  return { cause: note === undefined || note === 'clean_up' ? 'cancelled' : note, killGraceMs: 0 };
 }
 
 export function stopRequest(context: StepContext): StopRequest {

@@ -3,6 +3,7 @@ import { endProcesses, type ProcessFamily, within } from '../ssh/end-processes.t
 import { attemptProcesses, listProcesses, type RemoteProcess } from '../ssh/remote-processes.ts';
 import type { StopTarget } from '../ssh/run-script.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
+import type { StopRequest } from './step-type.ts';
 
 export interface StopResult {
   /** Whether it was seen that nothing of the attempt is left. */
@@ -31,7 +32,7 @@ export async function stopAttempt(
   attempt: RunningCommand,
   marker: string,
   target: StopTarget,
-  killGraceMs: number,
+  { cause, killGraceMs }: StopRequest,
   limits: StopLimits,
 ): Promise<StopResult> {
   attempt.stopBlocking();
@@ -45,7 +46,7 @@ export async function stopAttempt(
       // A shell that has not reported may still start the command, so an empty table would prove nothing.
       return { confirmed: false, survivors: [], why: 'the login shell never got as far as the command', end };
     }
-    const family = familyOf(attempt, marker, target);
+    const family = familyOf(attempt, marker, target, cause);
     const times = { graceMs: killGraceMs, killMs: limits.killMs };
     const { survivors } = await endProcesses(family, times);
     if (survivors.length > 0) return { confirmed: false, survivors, why: 'processes survived KILL', end };
@@ -70,11 +71,17 @@ export async function stopAttempt(
   }
 }
 
-function familyOf(attempt: RunningCommand, marker: string, target: StopTarget): ProcessFamily {
+function familyOf(
+  attempt: RunningCommand,
+  marker: string,
+  target: StopTarget,
+  cause: StopRequest['cause'],
+): ProcessFamily {
   const leader = () => (attempt.report?.kind === 'started' ? attempt.report.pid : undefined);
   return {
     target,
     leader,
+    note: attempt.stopNote?.(marker, cause),
     list: async (seen) => {
       const table = await listProcesses(target, marker);
       return attemptProcesses(table, leader(), !attempt.exited && !attempt.over, seen);

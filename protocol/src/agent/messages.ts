@@ -435,6 +435,8 @@ export const CleanUpSchema = message('clean_up', {
       credential: LeaseCredentialSchema,
       /** Whom its command ran as. */
       become: Type.Optional(BecomeSchema),
+      /** Its output is not all stored, and the agent that had it may yet bring it: what of it is there is to stay. */
+      uncollected: Type.Optional(Type.Boolean()),
     }),
     { minItems: 1, maxItems: limits.maxCleanUpsPerMessage },
   ),

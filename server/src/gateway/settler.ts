@@ -7,11 +7,13 @@ import { Batches } from './batches.ts';
 
 export class Settler {
   readonly #batches: Batches<AttemptEnd, SettleResult>;
+  /** Of a batch that failed: it may have committed all the same, with the answer lost. */
+  readonly #unsure = new WeakSet<AttemptEnd>();
 
   constructor(sql: Sql, onNews: (news: ProgressNews) => void, contacts?: Pick<ContactNotes, 'note'>) {
     this.#batches = new Batches({
       work: async (ends) => {
-        const { results, news } = await settleAttempts(sql, ends);
+        const { results, news } = await this.#settle(sql, ends);
         onNews(news);
         for (const [index, { stepId, outcome }] of ends.entries())
           if (results[index]?.result === 'settled') contacts?.note(stepId, outcome);
@@ -24,8 +26,30 @@ export class Settler {
     });
   }
 
-  /** Resolves once the attempt's end has committed; rejects when the database refused it. */
+  /**
+   * Resolves once the attempt's end has committed; rejects when the database refused it, and where it was lost what that
+   * has leased to the agent: its connection is to end, and its resume tells that it never heard of it.
+   */
   settle(end: AttemptEnd): Promise<SettleResult> {
     return this.#batches.do(end);
   }
+
+  async #settle(sql: Sql, ends: readonly AttemptEnd[]): ReturnType<typeof settleAttempts> {
+    try {
+      const settled = await settleAttempts(sql, ends);
+      for (const [index, end] of ends.entries())
+        if (this.#unsure.has(end) && settled.results[index]?.isRepeated === true && mayLease(end))
+          throw new Error(
+            'The answer of the database was lost, and with it the step that it may have leased',
+          );
+      return settled;
+    } catch (error) {
+      for (const end of ends) this.#unsure.add(end);
+      throw error;
+    }
+  }
+}
+
+function mayLease({ source }: AttemptEnd): boolean {
+  return source.kind === 'agent' && source.wantsNext;
 }

@@ -29,9 +29,10 @@ export class CleanUpRequests {
     const due = await takeDueCleanUps(this.#sql, agent, limits.maxCleanUpsPerMessage);
     if (due.length === 0) return undefined;
     const reached = await this.#builder.reach(due.map(({ stepId }) => stepId));
-    const attempts = due.flatMap(({ stepId, epoch }) => {
+    const attempts = due.flatMap(({ stepId, epoch, uncollected }) => {
       const reach = reached.get(stepId);
-      return reach === undefined ? [] : [{ step: stepId, epoch, ...reach }];
+      if (reach === undefined) return [];
+      return [{ step: stepId, epoch, ...reach, ...(uncollected ? { uncollected } : {}) }];
     });
     return attempts.length === 0 ? undefined : { type: 'clean_up', requestId: randomUUID(), attempts };
   }

@@ -96,7 +96,7 @@ test('a completion that is sent again is answered as before, without another lea
   const before = [await t.steps(runId), await t.run(runId)];
   const again = await t.settle(end);
   expect(first.results).toMatchObject([{ result: 'settled', next: { stepNumber: 2 } }]);
-  expect(again.results).toEqual([{ stepId: end.stepId, epoch: 1, result: 'settled' }]);
+  expect(again.results).toEqual([{ stepId: end.stepId, epoch: 1, result: 'settled', isRepeated: true }]);
   expect([await t.steps(runId), await t.run(runId)]).toEqual(before);
 });
 

@@ -57,6 +57,8 @@ export interface SettleResult {
   epoch: number;
   result: 'settled' | 'superseded' | 'forget';
   next?: ClaimedStep;
+  /** The same request had settled it before: what was leased with that is not named again. */
+  isRepeated?: true;
 }
 
 export const runTimeoutMessage = 'The run’s timeout had passed.';
@@ -260,7 +262,12 @@ async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<
       late.results.set(end, answer(end, step?.epoch === end.epoch ? 'superseded' : 'forget'));
       continue;
     }
-    late.results.set(end, answer(end, isSameRequest(attempt, end) ? 'settled' : 'superseded'));
+    late.results.set(
+      end,
+      isSameRequest(attempt, end)
+        ? { ...answer(end, 'settled'), isRepeated: true }
+        : answer(end, 'superseded'),
+    );
     if (!isNews(attempt, end) || told.has(attempt)) continue;
     told.add(attempt);
     const mayDecide =

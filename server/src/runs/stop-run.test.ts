@@ -117,6 +117,21 @@ test('an agent is asked to clean up after what was cut off once its time is over
   expect(rows).toEqual([{ id: lost.id, found: 'survivors', survivors, done: true }]);
 });
 
+test('what an agent may yet bring of an output stays on the target; of one that is revoked nothing is waited for', async () => {
+  await using t = await setupRuns();
+  const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
+  const agent = { ...t.agent, segmentId: t.segmentId };
+  await t.start();
+  await t.settle(givenUp(await t.claimOne()));
+  const asked = async () => {
+    await t.sql`update attempt_clean_ups set due_at = clock_timestamp(), asked_at = null`;
+    return (await requests.requestFor(agent))?.attempts[0];
+  };
+  expect(await asked()).toMatchObject({ uncollected: true });
+  await t.sql`update agents set state = 'revoked'`;
+  expect(await asked()).not.toHaveProperty('uncollected');
+});
+
 test('what its agent reports after all needs no cleaning up; what could not be reached is asked for again', async () => {
   await using t = await setupRuns();
   const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });

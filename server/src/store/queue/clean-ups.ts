@@ -59,6 +59,8 @@ export async function unheardAttempts(
 export interface DueCleanUp {
   stepId: number;
   epoch: number;
+  /** Its output is not all stored, and its agent may yet bring it. */
+  uncollected: boolean;
 }
 
 /** A request whose agent keeps its session and does not answer is repeated after this, in seconds, times its tries. */
@@ -99,7 +101,10 @@ export async function takeDueCleanUps(
     )
     update attempt_clean_ups c set asked_at = clock_timestamp(), agent_id = ${agent.agentId}, tries = c.tries + 1
     from due where c.job_run_step_id = due.job_run_step_id and c.epoch = due.epoch
-    returning c.job_run_step_id as step_id, c.epoch`;
+    returning c.job_run_step_id as step_id, c.epoch, exists (
+      select from job_run_step_attempts a join agents g on g.id = a.agent_id
+      where a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch and a.status = 'unknown'
+        and a.late_status is null and a.output_state = 'gapped' and g.state <> 'revoked') as uncollected`;
 }
 
 /** Whether anything may be due in these segments; the common answer is no, by one index. */
