@@ -8,6 +8,7 @@ import type { Log } from '../log.ts';
 import { peerAddress } from '../peer-address.ts';
 import { noteClose } from '../store/agents/agent-lifecycle.ts';
 import type { Sql } from '../store/database/connection.ts';
+import { Admissions } from './admissions.ts';
 import { Batches } from './batches.ts';
 import {
   type Authenticated,
@@ -37,7 +38,8 @@ export interface AcceptorDeps {
   maxUnauthenticatedPerAddress?: number;
   /** A proxy in front adds the agent's address to X-Forwarded-For. */
   behindTlsProxy?: boolean;
-  accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): void;
+  /** Resolves when the agent can be given steps, or is gone. */
+  accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): Promise<void>;
 }
 
 export class AgentAcceptor {
@@ -46,6 +48,7 @@ export class AgentAcceptor {
   readonly #waiting = new Map<string, number>();
   /** So that a whole site that comes back at once leaves connections to the database for everything else. */
   readonly #handshakes: Batches<Opening, Authenticated>;
+  readonly #admissions = new Admissions();
   #closed = false;
 
   constructor(deps: AcceptorDeps) {
@@ -148,7 +151,10 @@ export class AgentAcceptor {
       return;
     }
     const { message } = parsed;
+    await this.#admissions.enter();
     try {
+      // It had no patience, or its network none.
+      if (socket.readyState !== socket.OPEN) return;
       const result = await this.#handshakes.do({ challenge, message, address });
       if (!result.ok) {
         const { agentId } = message;
@@ -159,11 +165,24 @@ export class AgentAcceptor {
           await noteClose(this.#deps.sql, { agentId, code, reason: result.reason, address });
         return;
       }
-      this.#deps.accept(socket, result, stream, address);
+      const arrived = this.#deps.accept(socket, result, stream, address);
       socket.send(JSON.stringify(result.welcome));
+      await atMost(limits.handshakeTimeoutMs, arrived);
     } catch (error) {
       this.#deps.log.error({ err: error, address }, 'handshake failed');
       socket.close(closeCodes.serverRestart, 'try again');
+    } finally {
+      this.#admissions.leave();
     }
   }
+}
+
+/** One that has proven itself and then says nothing keeps the place of others no longer. */
+async function atMost(ms: number, what: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLong = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([what, tooLong]);
+  clearTimeout(timer);
 }

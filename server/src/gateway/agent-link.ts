@@ -93,6 +93,8 @@ export class AgentLink {
   checkpointAt = Date.now();
   /** Resolves when the connection is closed. */
   readonly gone: Promise<void>;
+  /** Resolves when all that follows a resume is done, or the connection is closed. */
+  readonly arrived: Promise<void>;
   /** Where it connects from. */
   readonly address: string | null;
   /** It is being shut out: nothing is sent to it any more but the end. */
@@ -114,6 +116,7 @@ export class AgentLink {
   #work: Promise<void> = Promise.resolve();
   #closing: { code: number; reason: string } | undefined;
   #noteHandedBack: () => void = () => undefined;
+  #noteArrived: () => void = () => undefined;
 
   constructor(
     deps: LinkDeps,
@@ -139,6 +142,10 @@ export class AgentLink {
       },
     });
     this.gone = new Promise((resolve) => socket.on('close', () => resolve()));
+    this.arrived = new Promise((resolve) => {
+      this.#noteArrived = resolve;
+    });
+    void this.gone.then(this.#noteArrived);
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#onFrame(data, isBinary));
     socket.on('close', (code, reason) =>
       this.#onClose({ code, reason: visibleLine(reason.toString('utf8')) }),
@@ -352,7 +359,7 @@ export class AgentLink {
 
   async #inOrder(message: AgentMessage): Promise<void> {
     const { events } = this.#deps;
-    if (message.type === 'resume') await events.resume(this, message);
+    if (message.type === 'resume') await events.resume(this, message).finally(this.#noteArrived);
     else if (message.type === 'return') await events.returned(this, message);
     else if (message.type === 'wrapped_key') await events.wrapped(this, message);
     else if (message.type === 'segment_ready') await events.segmentReady(this, message);

@@ -309,7 +309,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   // ---- connections
 
-  #accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): void {
+  #accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): Promise<void> {
     const older = this.#links.get(agent.agentId);
     const link = new AgentLink(
       { ...this.#deps, settler: this.settler, events: this },
@@ -320,6 +320,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#links.set(agent.agentId, link);
     older?.close(closeCodes.replaced, 'a newer session of this agent is connected');
     this.#deps.log.info({ agent: agent.name, session: agent.sessionNumber }, 'agent connected');
+    return link.arrived;
   }
 
   closed(link: AgentLink, end: { code: number; reason: string }): void {
