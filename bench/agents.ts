@@ -47,6 +47,12 @@ export async function benchAgents(): Promise<void> {
   }
 }
 
+/** Milliseconds after each POST: to the begin of its step, and to its answer. */
+interface Dispatched {
+  begunMs: number[];
+  answeredMs: number[];
+}
+
 class AgentsBench {
   readonly #dir: string;
   readonly #port: number;
@@ -76,7 +82,7 @@ class AgentsBench {
     this.#server?.kill('SIGKILL');
     await this.#startServer();
     const serverBackS = (monotonicMs() - killedMs) / 1000;
-    const back = this.#allBack().then(() => (monotonicMs() - killedMs) / 1000);
+    const back = this.#allBack(killedMs).then(() => (monotonicMs() - killedMs) / 1000);
     const meanwhile = await this.#dispatch(targets, 20);
     const backS = await back;
     const after = await this.#dispatch(targets, 20);
@@ -89,14 +95,16 @@ class AgentsBench {
     enrolledS: number;
     serverBackS: number;
     backS: number;
-    before: number[];
-    meanwhile: number[];
-    after: number[];
+    before: Dispatched;
+    meanwhile: Dispatched;
+    after: Dispatched;
     lost: number;
   }): Promise<void> {
     const { perAgentKb, enrolledS, serverBackS, backS, before, meanwhile, after, lost } = figures;
-    const times = (samples: number[]) =>
+    const both = (samples: number[]) =>
       `p50 ${percentile(samples, 50).toFixed(0)} ms, p99 ${percentile(samples, 99).toFixed(0)} ms`;
+    const times = ({ begunMs, answeredMs }: Dispatched) =>
+      `${both(begunMs)}; the POST’s answer ${both(answeredMs)}`;
     await writeReport({
       name: 'agents',
       title: `${agents} agents on one server`,
@@ -157,7 +165,7 @@ class AgentsBench {
       all.filter((n) => n >= segments.length),
       segments,
     );
-    await this.#allBack();
+    await this.#allAble();
     return (monotonicMs() - startedMs) / 1000;
   }
 
@@ -206,8 +214,18 @@ class AgentsBench {
     return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
+  /** All have had a session since then: asked of themselves, as the database takes those of a killed server for alive. */
+  async #allBack(sinceMs: number): Promise<void> {
+    await until(async () => {
+      const replies = await Promise.all(
+        this.#children.map((child) => ask(child, { connectedSince: sinceMs })),
+      );
+      return replies.reduce((sum, reply) => sum + ('connected' in reply ? reply.connected : 0), 0) === agents;
+    }, 600_000);
+  }
+
   /** Connected, and with the segment's key: they can take steps. */
-  async #allBack(): Promise<void> {
+  async #allAble(): Promise<void> {
     await until(async () => {
       const { segments } = await this.#api<ExecutorStatus>('GET', '/executor/status');
       return segments.reduce((sum, { ableAgents }) => sum + ableAgents, 0) === agents;
@@ -264,12 +282,12 @@ class AgentsBench {
     return known;
   }
 
-  /** Milliseconds from each POST to the begin of its step, at a steady rate of runs over all targets. */
-  async #dispatch(targets: readonly number[], seconds: number): Promise<number[]> {
+  /** At a steady rate of runs over all targets. */
+  async #dispatch(targets: readonly number[], seconds: number): Promise<Dispatched> {
     const jobId = await this.#job('true');
     await this.#begun();
     const startMs = monotonicMs();
-    const posts: Promise<{ step: number; postedMs: number }>[] = [];
+    const posts: Promise<{ step: number; postedMs: number; answeredMs: number }>[] = [];
     for (let n = 0; n < seconds * runsPerSecond; n += 1) {
       const waitMs = startMs + (n * 1000) / runsPerSecond - monotonicMs();
       if (waitMs > 0) await new Promise((next) => setTimeout(next, waitMs));
@@ -281,14 +299,21 @@ class AgentsBench {
       for (const [step, atMs] of await this.#begun()) begunMs.set(step, atMs);
       return posted.every(({ step }) => begunMs.has(step));
     }, 120_000);
-    return posted.map(({ step, postedMs }) => (begunMs.get(step) ?? Number.NaN) - postedMs);
+    return {
+      begunMs: posted.map(({ step, postedMs }) => (begunMs.get(step) ?? Number.NaN) - postedMs),
+      answeredMs: posted.map(({ answeredMs, postedMs }) => answeredMs - postedMs),
+    };
   }
 
-  async #post(jobId: number, targetId: number): Promise<{ step: number; postedMs: number }> {
+  async #post(
+    jobId: number,
+    targetId: number,
+  ): Promise<{ step: number; postedMs: number; answeredMs: number }> {
     const postedMs = monotonicMs();
     const run = await this.#api<RunDetail>('POST', `/jobs/${jobId}/run`, { targetIds: [targetId] });
+    const answeredMs = monotonicMs();
     const { steps } = await this.#api<RunSteps>('GET', `/runs/${run.id}/steps`);
-    return { step: steps[0]?.id ?? 0, postedMs };
+    return { step: steps[0]?.id ?? 0, postedMs, answeredMs };
   }
 
   async #begun(): Promise<[number, number][]> {
@@ -373,8 +398,18 @@ class AgentsBench {
   }
 }
 
-async function ask(child: ChildProcess, message: ToAgents): Promise<FromAgents> {
-  const reply = once(child, 'message');
-  child.send(message);
-  return ((await reply) as [FromAgents])[0];
+const asked = new WeakMap<ChildProcess, Promise<unknown>>();
+
+/** One question at a time: replies don't say to which. */
+function ask(child: ChildProcess, message: ToAgents): Promise<FromAgents> {
+  const answer = (asked.get(child) ?? Promise.resolve()).then(async () => {
+    const reply = once(child, 'message');
+    child.send(message);
+    return ((await reply) as [FromAgents])[0];
+  });
+  asked.set(
+    child,
+    answer.catch(() => undefined),
+  );
+  return answer;
 }

@@ -12,7 +12,8 @@ export interface NewAgent {
   token: string;
   name: string;
 }
-export type ToAgents = { dir: string; agents: NewAgent[] } | 'begun' | 'stop';
+/** `connectedSince`: how many have a session that began after this moment. */
+export type ToAgents = { dir: string; agents: NewAgent[] } | { connectedSince: number } | 'begun' | 'stop';
 export type FromAgents =
   | { connected: number }
   | { begun: [marker: string, atMs: number][] }
@@ -20,6 +21,8 @@ export type FromAgents =
 
 const log = pino({ level: 'error' }, pino.destination(2));
 const running: RunningAgent[] = [];
+/** When the newest session of each was resumed. */
+const connectedMs = new Map<string, number>();
 const begun: [string, number][] = [];
 
 const stepType = {
@@ -39,9 +42,19 @@ const stepType = {
 async function start(dir: string, agent: NewAgent): Promise<void> {
   const dataDir = join(dir, agent.name);
   await enroll({ ...agent, dataDir, force: false, proxy: withoutProxy, log });
-  const started = await startAgent({ dataDir, slots: 4, log, stepTypes: new Map([['ssh.exec', stepType]]) });
+  const stepTypes = new Map([['ssh.exec', stepType]]);
+  const started = await startAgent({ dataDir, slots: 4, log: sessionLog(agent.name), stepTypes });
   running.push(started);
   await started.connected;
+}
+
+/** Of an agent's sessions after the first only its log tells. */
+function sessionLog(name: string) {
+  const write = (line: string) => {
+    if (line.includes('"msg":"connected"')) connectedMs.set(name, monotonicMs());
+    else if (/^\{"level":[56]0/.test(line)) process.stderr.write(line);
+  };
+  return pino({ level: 'info' }, { write });
 }
 
 function tell(message: FromAgents): void {
@@ -52,6 +65,8 @@ process.on('message', (message: ToAgents) => {
   if (message === 'begun') tell({ begun: begun.splice(0) });
   else if (message === 'stop') {
     void Promise.all(running.map((agent) => agent.stop())).then(() => process.exit(0));
+  } else if ('connectedSince' in message) {
+    tell({ connected: [...connectedMs.values()].filter((ms) => ms > message.connectedSince).length });
   } else {
     const all = message.agents.map((agent) => start(message.dir, agent));
     Promise.all(all).then(
