@@ -37,7 +37,7 @@ import {
   runningStepsOfAgent,
   setDraining,
 } from '../store/agents/agent-sessions.ts';
-import { markWrapsOpened, stepsWithLostKey } from '../store/agents/segment-key-wraps.ts';
+import { isWrappedFor, markWrapsOpened, stepsWithLostKey } from '../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { type ForgetNotice, listen, type ProgressNotice } from '../store/database/notifications.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -50,6 +50,7 @@ import { type Accepted, AgentAcceptor } from './agent-acceptor.ts';
 import { AgentLink, type LinkEvents } from './agent-link.ts';
 import { agentTooOld } from './agent-too-old.ts';
 import { Batches } from './batches.ts';
+import { CheckpointTurns } from './checkpoint-turns.ts';
 import { CleanUpAsks } from './clean-up-asks.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
@@ -106,8 +107,6 @@ const heartbeatBatchMs = 50;
 /** Sessions that are resumed together; and batches of them at a time, as those with attempts take a while. */
 const maxResumesTogether = 32;
 const resumesAtATime = 3;
-/** Agents write a checkpoint down for good: all together are given so many a second, each in its turn. */
-const maxCheckpointsPerS = 25;
 const silenceCheckMs = 1_000;
 
 export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
@@ -129,6 +128,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   #beats = new Map<AgentLink, { row: HeartbeatRow; sequence: number }>();
   #beatTimer: NodeJS.Timeout | undefined;
   #silenceTimer: NodeJS.Timeout | undefined;
+  readonly #checkpoints: CheckpointTurns;
   readonly #cleanUps: CleanUpAsks;
   readonly #takeOvers: TakeOvers;
   #listener: { stop(): Promise<void> } | undefined;
@@ -142,6 +142,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       settings: this.#settings,
       accept: (socket, agent, stream, address) => this.#accept(socket, agent, stream, address),
     });
+    this.#checkpoints = new CheckpointTurns({ feed: deps.checkpoints, agents: () => this.#links.size });
     this.#cleanUps = new CleanUpAsks({
       sql: deps.sql,
       requests: deps.cleanUps,
@@ -405,7 +406,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       },
     });
     this.#beatTimer ??= setTimeout(() => void this.#flushBeats(), heartbeatBatchMs);
-    if (message.auditSize !== undefined) void this.#offerCheckpoint(link, message.auditSize);
+    if (message.auditSize !== undefined) void this.#checkpoints.heard(link, message.auditSize);
     this.#stopReminders.heard(link, message);
     const missed = link.missedAttempts(message.held);
     if (missed.length === 0) return;
@@ -566,7 +567,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   async wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void> {
-    if (link.isEnding) return;
+    if (link.isEnding || (await isWrappedFor(this.#deps.sql, message))) return;
     await inTransaction(this.#deps.sql, (tx) =>
       storeWrap(tx, {
         byAgentId: link.agentId,
@@ -591,15 +592,6 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   async hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void> {
     await this.#scans.scanned(link, message);
-  }
-
-  async #offerCheckpoint(link: AgentLink, heldSize: number): Promise<void> {
-    const turnMs = (this.#links.size / maxCheckpointsPerS) * 1_000;
-    if (Date.now() - link.checkpointAt < turnMs) return;
-    const offer = await this.#deps.checkpoints?.offer(heldSize);
-    if (offer === undefined) return;
-    link.checkpointAt = Date.now();
-    link.send(offer);
   }
 
   async checkpointRefused(

@@ -12,7 +12,7 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
+import { isWrappedFor, markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import { lockSegment } from '../store/agents/segments.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
@@ -259,6 +259,12 @@ describe('a second agent', () => {
       generation: 1,
       wrapped,
     };
+    expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(true);
+    // Its peers are asked all at once: the others' are not needed.
+    expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(false);
+    expect(await isWrappedFor(t.sql, wrap)).toBe(true);
+    await t.sql`update segment_key_wraps set wrapped_at = wrapped_at - interval '1 minute'`;
+    expect(await isWrappedFor(t.sql, wrap)).toBe(false);
     expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(true);
     // It has a wrap, but has not shown yet that it could open it.
     const third = (await makeAgent(segment.id, 'peers-c')).enrolled.agentId;

@@ -40,7 +40,7 @@ export interface PeerWrap {
 /**
  * Stores the segment key that an agent wrapped for a peer of its segment.
  *
- * @returns false when the peer has opened one of that generation already, so that this one is not needed.
+ * @returns false when the peer has opened one of that generation already, or was just given one: this one is not needed.
  * @throws {AppError} `forbidden` for an agent of another segment, one that is not active, or one that never showed
  * that it holds this generation; `invalid` for what is no wrap.
  */

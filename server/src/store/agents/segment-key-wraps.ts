@@ -6,15 +6,19 @@ export interface WrapRow {
   wrapped: string;
 }
 
-/** Stores a wrap; a later one replaces it until the agent has opened it. Returns whether it was stored. */
+/** All peers are asked at once: what others send in this time, in seconds, is not needed. */
+const freshWrapS = 30;
+
+/** Stores a wrap; a much later one replaces it until the agent has opened it. Returns whether it was stored. */
 export async function insertWrap(
   tx: Tx,
   wrap: { segmentId: number; generation: number; agentId: number; wrapped: string },
 ): Promise<boolean> {
   const rows = await tx`
     insert into segment_key_wraps ${tx(wrap, 'segmentId', 'generation', 'agentId', 'wrapped')}
-    on conflict (agent_id, generation) do update set wrapped = excluded.wrapped
+    on conflict (agent_id, generation) do update set wrapped = excluded.wrapped, wrapped_at = clock_timestamp()
       where segment_key_wraps.opened_at is null
+        and segment_key_wraps.wrapped_at < clock_timestamp() - make_interval(secs => ${freshWrapS})
     returning 1`;
   return rows.length > 0;
 }
@@ -29,6 +33,17 @@ export async function listWraps(sql: Queryable, agentId: number): Promise<WrapRo
 export async function hasWrap(sql: Queryable, agentId: number, generation: number): Promise<boolean> {
   const rows = await sql`
     select 1 from segment_key_wraps where agent_id = ${agentId} and generation = ${generation}`;
+  return rows.length > 0;
+}
+
+/** Whether no wrap of this generation is wanted for the agent: it has opened one, or was just given one. */
+export async function isWrappedFor(
+  sql: Queryable,
+  { agentId, generation }: { agentId: number; generation: number },
+): Promise<boolean> {
+  const rows = await sql`
+    select 1 from segment_key_wraps where agent_id = ${agentId} and generation = ${generation}
+      and (opened_at is not null or wrapped_at >= clock_timestamp() - make_interval(secs => ${freshWrapS}))`;
   return rows.length > 0;
 }
 

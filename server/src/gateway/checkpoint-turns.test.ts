@@ -1,0 +1,45 @@
+import type { ServerMessage } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { CheckpointTurns } from './checkpoint-turns.ts';
+
+const offer = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof: [] };
+
+test('of a thousand agents that came together 25 a second are given a checkpoint, and each in the end', async () => {
+  let nowMs = 1_000_000;
+  const turns = new CheckpointTurns({
+    feed: { offer: async () => offer },
+    agents: () => 1_000,
+    now: () => nowMs,
+  });
+  const links = Array.from({ length: 1_000 }, () => {
+    const given: ServerMessage[] = [];
+    return { checkpointAt: nowMs, given, send: (message: ServerMessage) => void given.push(message) };
+  });
+  const given = () => links.reduce((sum, link) => sum + link.given.length, 0);
+  const perSecond: number[] = [];
+  for (let second = 0; second < 90; second += 1) {
+    nowMs += 1_000;
+    const before = given();
+    // A fifth of them has a heartbeat.
+    for (let n = second % 5; n < links.length; n += 5) {
+      const link = links[n];
+      if (link !== undefined) await turns.heard(link, 0);
+    }
+    perSecond.push(given() - before);
+  }
+  expect(Math.max(...perSecond)).toBe(25);
+  expect(links.every((link) => link.given.length > 0)).toBe(true);
+});
+
+test('an agent that has the newest is given none, and takes no turn of another', async () => {
+  const given: ServerMessage[] = [];
+  const turns = new CheckpointTurns({
+    feed: { offer: async (heldSize) => (heldSize === 7 ? undefined : offer) },
+    agents: () => 1,
+    now: () => 1_000_000,
+  });
+  const link = { checkpointAt: 0, send: (message: ServerMessage) => void given.push(message) };
+  for (let n = 0; n < 100; n += 1) await turns.heard(link, 7);
+  await turns.heard(link, 3);
+  expect(given).toEqual([offer]);
+});

@@ -1,0 +1,43 @@
+// When agents are given the newest checkpoint of the audit log. They write it down for good, and a thousand of them may
+// share a machine: each has its turn, and of those that came together not all have it at once.
+import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
+import type { AgentLink } from './agent-link.ts';
+
+/** To all agents together. */
+const maxPerS = 25;
+
+export interface CheckpointTurnsDeps {
+  feed: Pick<CheckpointFeed, 'offer'> | undefined;
+  /** How many agents are connected here. */
+  agents(): number;
+  now?: () => number;
+}
+
+export class CheckpointTurns {
+  readonly #deps: CheckpointTurnsDeps;
+  #second = 0;
+  #givenInSecond = 0;
+
+  constructor(deps: CheckpointTurnsDeps) {
+    this.#deps = deps;
+  }
+
+  /** An agent says how much of the log the checkpoint covers that it holds. */
+  async heard(link: Pick<AgentLink, 'checkpointAt' | 'send'>, heldSize: number): Promise<void> {
+    const { feed, agents, now = Date.now } = this.#deps;
+    const turnMs = (agents() / maxPerS) * 1_000;
+    if (now() - link.checkpointAt < turnMs) return;
+    const offer = await feed?.offer(heldSize);
+    if (offer === undefined || !this.#hasRoom(now())) return;
+    link.checkpointAt = now();
+    link.send(offer);
+  }
+
+  #hasRoom(nowMs: number): boolean {
+    const second = Math.floor(nowMs / 1_000);
+    if (second !== this.#second) this.#givenInSecond = 0;
+    this.#second = second;
+    this.#givenInSecond += 1;
+    return this.#givenInSecond <= maxPerS;
+  }
+}
