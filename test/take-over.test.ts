@@ -1,18 +1,20 @@
 // A command whose agent is gone is taken up by another one of the segment, or by the same one without its disk.
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { dataDirectory } from '../agent/src/identity/data-directory.ts';
+import { ensureSudo } from './support/packages.ts';
 import { accountsMissing } from './support/sshd.ts';
 import { setup, type TestAgent, type TestSystem } from './support/system.ts';
 
 const accountTest = test.skipIf(accountsMissing() !== undefined);
+const sudoTest = 'missing' in (await ensureSudo()) ? test.skip : accountTest;
 const pieces = 8;
 const pieceBytes = 400_000;
 
 /** A run whose command prints the same piece again and again and waits in the middle, once that is stored. */
-async function begun(t: TestSystem, name: string) {
+async function begun(t: TestSystem, name: string, config: Record<string, unknown> = {}) {
   const gate = await t.gate();
   const data = join(t.sshd.dir, 'home', `data-${name}`);
   const ran = join(t.sshd.dir, 'home', `ran-${name}`);
@@ -22,7 +24,9 @@ async function begun(t: TestSystem, name: string) {
   for (let n = 0; n < pieces; n += 1) hash.update(bytes);
   const loop = `i=0; while [ $i -lt ${pieces} ]; do cat ${data}; i=$((i + 1)); [ $i != ${pieces / 2} ] || { ${gate.wait}; }; done`;
   const command = `echo ran >>${ran}; ${loop}; exit 3`;
-  const { id, stepIds, reader } = await t.run([command], { config: { survive_agent_restart: true } });
+  const { id, stepIds, reader } = await t.run([command], {
+    config: { ...config, survive_agent_restart: true },
+  });
   const [step = 0] = stepIds;
   await t.until(async () => {
     const [row] = await t.sql<{ bytes: number }[]>`
@@ -38,11 +42,11 @@ async function begun(t: TestSystem, name: string) {
     ]);
     expect(readFileSync(ran, 'utf8')).toBe('ran\n');
   };
-  return { gate, holder, isWhole };
+  return { gate, holder, isWhole, ran };
 }
 
-function filesLeft(t: TestSystem): string[] {
-  const attempts = join(t.sshd.dir, 'home/.opsconductor/attempts');
+function filesLeft(t: TestSystem, home = 'home'): string[] {
+  const attempts = join(t.sshd.dir, home, '.opsconductor/attempts');
   return readdirSync(attempts).flatMap((name) => readdirSync(join(attempts, name)));
 }
 
@@ -86,4 +90,27 @@ accountTest(
     await t.until(async () => expect(filesLeft(t)).toEqual([]));
   },
   300_000,
+);
+
+sudoTest(
+  'a command of another user goes on when its agent is restarted, and when another agent takes it up',
+  async () => {
+    await using t = await setup({ account: true, sudoers: ['opsdeploy ALL=(ALL) NOPASSWD: ALL'] });
+    const agents = [t.agent, await t.addAgent('agent-b')];
+    await t.sql`update segments set unknown_after_s = 8`;
+    const command = await begun(t, 'root', { become: { method: 'sudo', user: 'root' } });
+    const name = await command.holder();
+    const holder = agents.find((agent) => agent.name === name);
+    await holder?.kill9();
+    await holder?.start();
+    await t.until(async () => expect(await t.agentState(name ?? '')).toBe('connected'));
+    expect(await command.holder()).toBe(name);
+    await holder?.kill9();
+    await t.until(async () => expect(await command.holder()).not.toBe(name));
+    await command.gate.open();
+    await command.isWhole();
+    expect(statSync(command.ran).uid).toBe(0);
+    await t.until(async () => expect(filesLeft(t, 'root')).toEqual([]));
+  },
+  120_000,
 );

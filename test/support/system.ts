@@ -38,6 +38,8 @@ export interface SystemOptions {
   slots?: number;
   /** The target's user is one of its own, with a home of its own. */
   account?: boolean;
+  /** Lines of the target's own sudoers file. */
+  sudoers?: string[];
   /** Puts a relay between the first agent and the server. */
   proxy?: boolean;
   /** The first agent may read and write below a directory of its own: `filesDir`. */
@@ -374,7 +376,9 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
     LOG_LEVEL: 'info',
     ...(database === undefined ? {} : { DATABASE_URL: database.url }),
   });
-  const sshd = await startSshd(options.account === true ? { account: { name: 'opsdeploy' } } : {});
+  const { sudoers } = options;
+  const account = { name: 'opsdeploy', ...(sudoers === undefined ? {} : { sudoers }) };
+  const sshd = await startSshd(options.account === true ? { account } : {});
   await server.start();
   const sql = database?.sql ?? connect(await databaseUrl(join(dir, 'data/postgres')), { max: 2 });
   const parts: Parts = {

@@ -157,6 +157,11 @@ export class AgentLink {
     return this.capabilities.has(capability);
   }
 
+  /** It was given this attempt, or has shown it when it connected. */
+  holds(attempt: { stepId: number; epoch: number }): boolean {
+    return this.#attempts.has(keyOf(attempt));
+  }
+
   get attemptCount(): number {
     return this.#attempts.size;
   }

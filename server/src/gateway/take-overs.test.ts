@@ -1,15 +1,20 @@
+import type { Lease } from '@opsconductor/protocol';
 import { expect, test, vi } from 'vitest';
 import { createLog } from '../log.ts';
 import type { LeaseBuilder } from '../runs/lease-builder.ts';
 import { markLeased } from '../runs/mark-leased.ts';
 import { RunKeys } from '../runs/run-keys.ts';
 import { setupRuns, testServerId } from '../runs/testing.ts';
+import type { Sql } from '../store/database/connection.ts';
 import type { AgentLink } from './agent-link.ts';
 import { Settler } from './settler.ts';
 import { TakeOvers } from './take-overs.ts';
 
 /** A command whose agent is gone, and another agent, connected here or not, to which this builder's lease is to go. */
-async function setup(build: LeaseBuilder['build'], { isConnected = true, collector = 0 } = {}) {
+async function setup(
+  build: LeaseBuilder['build'],
+  { isConnected = true, collector = 0, lostAnswers = 0 } = {},
+) {
   const t = await setupRuns();
   const capabilities = ['take_over'];
   const runId = await t.start();
@@ -21,9 +26,24 @@ async function setup(build: LeaseBuilder['build'], { isConnected = true, collect
   await t.sql`update job_run_steps set session_number = 0 where id = ${step}`;
   await t.sql`update detached_attempts set orphaned_at = clock_timestamp(), collector = ${collector}`;
   const terminate = vi.fn();
-  const link = { ...taker, isReady: true, can: () => true, terminate } as unknown as AgentLink;
+  const takeOver = vi.fn();
+  const holds = ({ stepId }: { stepId: number }) =>
+    takeOver.mock.calls.some(([given]) => given.id === stepId);
+  const link = {
+    ...taker,
+    isReady: true,
+    can: () => true,
+    terminate,
+    takeOver,
+    holds,
+  } as unknown as AgentLink;
   const takeOvers = new TakeOvers({
-    ...{ sql: t.sql, serverId: testServerId, keys: new RunKeys(t.masterKey), builder: { build } },
+    ...{
+      sql: losingAnswers(t.sql, lostAnswers),
+      serverId: testServerId,
+      keys: new RunKeys(t.masterKey),
+      builder: { build },
+    },
     log: createLog({ level: 'silent', plain: false }),
     settler: new Settler(t.sql, () => undefined),
     links: () => [link],
@@ -35,7 +55,9 @@ async function setup(build: LeaseBuilder['build'], { isConnected = true, collect
   const close = t[Symbol.asyncDispose];
   return Object.assign(t, {
     runId,
+    lease,
     taker,
+    takeOver,
     terminate,
     [Symbol.asyncDispose]: async () => {
       await takeOvers.stop();
@@ -43,6 +65,33 @@ async function setup(build: LeaseBuilder['build'], { isConnected = true, collect
     },
   });
 }
+
+/** The first so many times that commands are given out, it is done and nobody hears of it. */
+function losingAnswers(sql: Sql, times: number): Sql {
+  let left = times;
+  return new Proxy(sql, {
+    apply(target, self, args: [TemplateStringsArray]) {
+      const query = Reflect.apply(target, self, args);
+      if (left === 0 || !args[0].raw?.join('').includes('with taker')) return query;
+      left -= 1;
+      return Promise.resolve(query).then(() => {
+        throw new Error('CONNECTION_CLOSED');
+      });
+    },
+  });
+}
+
+test('what was given to an agent that never heard of it, as the answer was lost, is given out again', async () => {
+  const build: LeaseBuilder['build'] = async (steps) => ({
+    leases: new Map(steps.map((step) => [step.id, { stepId: step.id } as unknown as Lease])),
+    unbuildable: [],
+  });
+  await using t = await setup(build, { lostAnswers: 2 });
+  await expect.poll(() => t.takeOver.mock.calls.length).toBe(1);
+  expect(t.takeOver.mock.calls[0]).toMatchObject([{ id: t.lease.id }, { collector: 3 }]);
+  const { agentId, sessionNumber } = t.taker;
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', agentId, sessionNumber }]);
+});
 
 test('a command whose target is gone becomes unknown at once, with why', async () => {
   await using t = await setup(async ([step]) => ({

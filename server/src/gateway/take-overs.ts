@@ -10,7 +10,12 @@ import { RunLedger } from '../runs/run-ledger.ts';
 import type { AttemptEnd } from '../runs/settle-attempts.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { orphanAttempts, type TakenOverStep, takeOverOrphans } from '../store/queue/detached-attempts.ts';
+import {
+  detachedOfServer,
+  orphanAttempts,
+  type TakenOverStep,
+  takeOverOrphans,
+} from '../store/queue/detached-attempts.ts';
 import { readChunkIndex, readChunks } from '../store/runs/run-output.ts';
 import type { AgentLink } from './agent-link.ts';
 import { chainOf } from './attempt-output.ts';
@@ -18,6 +23,8 @@ import type { Settler } from './settler.ts';
 
 const defaultRoundMs = 1_000;
 const maxAtATime = 32;
+/** What was asked of the database and never answered may still be done there: it is looked for this long. */
+const lookForLostMs = 60_000;
 
 export interface TakeOversDeps {
   sql: Sql;
@@ -42,6 +49,8 @@ export class TakeOvers {
   readonly #deps: TakeOversDeps;
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
+  /** Until then sessions may have been given what no agent was told of. */
+  #lookUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: TakeOversDeps) {
     this.#deps = deps;
@@ -67,7 +76,11 @@ export class TakeOvers {
   async #giveOut(): Promise<void> {
     const { sql, serverId, log, links } = this.#deps;
     if (![...links()].some((link) => link.isReady && link.can('take_over'))) return;
-    const taken = await takeOverOrphans(sql, serverId, maxAtATime);
+    if (performance.now() < this.#lookUntilMs) await this.#takeBackUntold();
+    const taken = await takeOverOrphans(sql, serverId, maxAtATime).catch((error: unknown) => {
+      this.#lookUntilMs = performance.now() + lookForLostMs;
+      throw error;
+    });
     if (taken.length === 0) return;
     const given: TakenOverStep[] = [];
     const left: TakenOverStep[] = [];
@@ -98,6 +111,17 @@ export class TakeOvers {
     );
     await Promise.all(lost.map(({ step, why }) => this.#deps.settler.settle(lostEnd(step, why))));
     this.#deps.onNews(await noteTakers(sql, given));
+  }
+
+  /** Sessions that hold what their agents do not, as the answer that said so was lost: it waits for an agent again. */
+  async #takeBackUntold(): Promise<void> {
+    const { sql, serverId, linkOf, log } = this.#deps;
+    const untold = (await detachedOfServer(sql, serverId)).filter((attempt) => {
+      const link = linkOf(attempt.agentId);
+      return link?.isReady === true && link.sessionNumber === attempt.sessionNumber && !link.holds(attempt);
+    });
+    const back = await orphanAttempts(sql, untold, { expected: true });
+    if (back.size > 0) log.warn({ steps: [...back] }, 'take-overs of which no agent was told are taken back');
   }
 
   async #giveTo(step: TakenOverStep): Promise<GivenTo> {

@@ -71,6 +71,19 @@ export async function orphanAttempts(
   return new Set(rows.map(({ id }) => id));
 }
 
+/** Live ones that sessions of this server hold. */
+export async function detachedOfServer(
+  db: Queryable,
+  serverId: string,
+): Promise<(HeldAttempt & { leaseToken: string })[]> {
+  return db<(HeldAttempt & { leaseToken: string })[]>`
+    select st.id as step_id, st.epoch, st.lease_token, st.agent_id, st.session_number
+    from detached_attempts d
+    join job_run_steps st on st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running'
+    join agent_sessions s on s.agent_id = st.agent_id and s.session_number = st.session_number
+    where s.server_id = ${serverId} and d.orphaned_at is null order by st.id`;
+}
+
 /** Live attempts that nobody has taken up in time. */
 export async function lostOrphans(
   db: Queryable,
