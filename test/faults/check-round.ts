@@ -21,7 +21,7 @@ const causes: Record<string, readonly FaultKind[]> = {
   agent_silent: silencing,
   database_restored: ['database-restored'],
   lease_expired: [...silencing, 'clock-stepped', 'database-cut'],
-  agent_restarted: ['agent-killed', 'agent-disk-lost'],
+  agent_restarted: ['agent-killed', 'agent-disk-lost', 'agent-gone'],
   connection_lost: ['target-cut', 'agent-stopped', 'suspended'],
   unreachable: ['target-cut', 'agent-stopped', 'suspended'],
   channel_refused: ['target-cut', 'agent-stopped', 'suspended'],
@@ -32,6 +32,8 @@ const causes: Record<string, readonly FaultKind[]> = {
 const planned: Record<string, (run: PlannedRun, step: PlannedStep, facts: RunFacts) => boolean> = {
   exit_code: (_, step) => step.exitCode !== 0,
   timed_out: (_, step) => step.timeout !== undefined,
+  run_timeout: (run) => run.job.timeout !== undefined,
+  condition_false: (_, step) => step.rules.when !== undefined,
   // A run that waits for the lock of an unknown attempt is cancelled, too.
   cancelled: (_, __, { cancelRequestedAt }) => cancelRequestedAt !== null,
   cancel_unconfirmed: (_, __, { cancelRequestedAt }) => cancelRequestedAt !== null,
@@ -104,9 +106,12 @@ function checkOutcome(run: RunFacts, isRestored: boolean, say: (rule: string, te
   const counts = { succeeded, failed, cancelled, timedOut, unknown };
   const { maxFailures } = run;
   // Between a cancel and its end every other target run may have ended by itself.
-  const allowed = [false, isRestored || run.cancelRequestedAt !== null].map((cancelling) =>
-    aggregateRun(counts, { maxFailures, cancelling, halted: run.isHalted }),
-  );
+  const mayTimeOut = run.planned.job.timeout !== undefined;
+  const halted = run.isHalted;
+  const allowed = [false, isRestored || run.cancelRequestedAt !== null].flatMap((cancelling) => [
+    aggregateRun(counts, { maxFailures, cancelling, halted }),
+    aggregateRun(counts, { maxFailures, cancelling, halted, timedOut: mayTimeOut }),
+  ]);
   if (!allowed.includes(run.status as 'failed'))
     say('outcome', `is ${run.status} with ${JSON.stringify(run.counts)}, max_failures ${maxFailures}`);
 }
@@ -214,16 +219,17 @@ function checkReasons(step: StepFacts, { runs }: RoundFacts, faults: ReadonlySet
     else if (!possible.some((kind) => faults.has(kind)))
       say(`attempt ${epoch} is called ${reason} and nothing of the kind was done: ${attempt.message}`);
   }
-  return [...found, ...checkEnds(step)];
+  return [...found, ...checkEnds(step, runs.find(({ id }) => id === step.jobRunId)?.planned)];
 }
 
-function checkEnds(step: StepFacts): Violation[] {
+function checkEnds(step: StepFacts, run: PlannedRun | undefined): Violation[] {
   const { planned, attempts } = step;
+  const mayTimeOut = planned.timeout !== undefined || run?.job.timeout !== undefined;
   const wrong = (attempt: AttemptFacts): string | undefined => {
     if (attempt.exitCode !== null && attempt.exitCode !== planned.exitCode)
       return `exit code ${attempt.exitCode} instead of ${planned.exitCode}`;
     if (attempt.status === 'succeeded' && planned.exitCode !== 0) return 'succeeded though it was to fail';
-    if (attempt.status === 'timed_out' && planned.timeout === undefined) return 'timed out without a timeout';
+    if (attempt.status === 'timed_out' && !mayTimeOut) return 'timed out without a timeout';
     return undefined;
   };
   return attempts.flatMap((attempt) => {

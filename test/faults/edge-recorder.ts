@@ -45,7 +45,14 @@ export async function installRecorder(sql: Sql): Promise<void> {
     create trigger fault_edge after update of status on job_run_targets for each row
       when (old.status is distinct from new.status) execute function note_fault_edge('target_run');
     create trigger fault_edge after update of status on job_runs for each row
-      when (old.status is distinct from new.status) execute function note_fault_edge('run')`);
+      when (old.status is distinct from new.status) execute function note_fault_edge('run');
+    create table fault_survivors (step_id bigint, epoch integer);
+    create function note_fault_survivor() returns trigger language plpgsql as $$
+    begin
+      insert into fault_survivors values (new.job_run_step_id, new.epoch);
+      return null;
+    end $$;
+    create trigger fault_survivor after insert on detached_attempts for each row execute function note_fault_survivor()`);
 }
 
 export async function edgesOfRuns(sql: Sql, runIds: readonly number[]): Promise<Edge[]> {
@@ -53,6 +60,14 @@ export async function edgesOfRuns(sql: Sql, runIds: readonly number[]): Promise<
     select kind, row_id, run_id, epoch, agent_id, from_status as "from", to_status as "to", at, transaction::text
     from fault_edges
     where run_id = any(${runIds as number[]}::bigint[]) order by id`;
+}
+
+/** Attempts that the books knew to go on without their agent, as `step.epoch`. */
+export async function survivorsOfRuns(sql: Sql, runIds: readonly number[]): Promise<Set<string>> {
+  const rows = await sql<{ attempt: string }[]>`
+    select f.step_id || '.' || f.epoch as attempt from fault_survivors f join job_run_steps st on st.id = f.step_id
+    where st.job_run_id = any(${runIds as number[]}::bigint[])`;
+  return new Set(rows.map(({ attempt }) => attempt));
 }
 
 /** How often each fault met each edge: `agent-killed` → `step running>unknown` → 3. */

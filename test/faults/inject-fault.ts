@@ -16,6 +16,7 @@ export async function injectFault(cluster: Cluster, fault: PlannedFault): Promis
   switch (fault.kind) {
     case 'agent-killed':
     case 'agent-disk-lost':
+    case 'agent-gone':
       return killAgent(agent, fault);
     case 'server-killed':
       return killServer(server, fault);

@@ -1,14 +1,15 @@
 // The fault harness as a command:
 //   npm run faults -- --seed N --rounds M [--round K] [--only kind,kind] [--minutes T] [--parallel P] [--stop]
-//                     [--results FILE]
+//                     [--results FILE] [--aim auto|SHAPE:FAULT,FAULT]
 //   npm run faults -- --report [FILE …]     of the ledger and of these results
 //   npm run faults -- --keep FILE …         adds these results to the ledger
 import { parseArgs } from 'node:util';
 import { isLostTypeQuery } from '../../server/src/store/database/connection.ts';
+import { AimChooser, aimText, parseAim } from './choose-aim.ts';
 import { Cluster } from './cluster.ts';
 import { installRecorder } from './edge-recorder.ts';
-import { type FaultKind, faultKinds } from './plan-round.ts';
-import { defaultResults, keepInLedger, recordRound, report, writeFindings } from './report.ts';
+import { type Aim, type FaultKind, faultKinds } from './plan-round.ts';
+import { coverageSoFar, defaultResults, keepInLedger, recordRound, report, writeFindings } from './report.ts';
 import { type RoundResult, runRound } from './run-round.ts';
 
 // The driver's own: what the harness asks itself is met where it asks.
@@ -33,6 +34,7 @@ const { values, positionals } = parseArgs({
     parallel: { type: 'string', default: '1' },
     results: { type: 'string', default: defaultResults },
     stop: { type: 'boolean', default: false },
+    aim: { type: 'string' },
     report: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
   },
@@ -50,6 +52,9 @@ async function main(): Promise<boolean> {
   const untilMs =
     values.minutes === undefined ? Infinity : Date.now() + whole('--minutes', values.minutes) * 60_000;
   const only = values.only?.split(',').map(kindOf);
+  const chooser = values.aim === 'auto' ? new AimChooser(await coverageSoFar(values.results)) : undefined;
+  const aimed = values.aim === undefined || chooser !== undefined ? undefined : parseAim(values.aim);
+  const nextAim = (): Aim | undefined => chooser?.next() ?? aimed;
   let isGood = true;
   let next = from;
   const systems = new Set<Cluster>();
@@ -61,7 +66,8 @@ async function main(): Promise<boolean> {
 
   const mayGoOn = () => next <= to && Date.now() < untilMs && (isGood || !values.stop);
   const one = async (system: Cluster, round: number): Promise<void> => {
-    const result = await runRound(system, { seed, round, only });
+    const result = await runRound(system, { seed, round, only, aim: nextAim() });
+    chooser?.add(result.coverage);
     await recordRound(values.results, result);
     say(summary(result));
     for (const { rule, text } of result.violations) say(`  ${rule}: ${text}`);
@@ -97,13 +103,18 @@ async function main(): Promise<boolean> {
   return isGood;
 }
 
-function summary({ seed, round, ms, phases, steps, attempts, faults, violations }: RoundResult): string {
+function summary({ seed, round, aim, ms, phases, steps, attempts, ...result }: RoundResult): string {
+  const { faults, takeOvers, violations } = result;
   const parts = Object.entries(phases)
     .filter(([, each]) => each >= 100)
     .map(([name, each]) => `${name} ${(each / 1000).toFixed(1)}`);
   const kinds = faults.map(({ kind }) => kind).join(', ');
   const end = violations.length === 0 ? 'good' : `${violations.length} VIOLATIONS`;
-  return `${seed}/${round}: ${(ms / 1000).toFixed(1)} s (${parts.join(', ')}), ${steps} steps, ${attempts} attempts, ${kinds}: ${end}`;
+  const more = [
+    ...(aim === undefined ? [] : [`aimed ${aimText(aim)}`]),
+    ...(takeOvers === 0 ? [] : [`${takeOvers} taken over`]),
+  ].map((text) => `, ${text}`);
+  return `${seed}/${round}: ${(ms / 1000).toFixed(1)} s (${parts.join(', ')}), ${steps} steps, ${attempts} attempts${more.join('')}, ${kinds}: ${end}`;
 }
 
 /** What a round waited for that took long. */

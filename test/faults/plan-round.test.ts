@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { shapeNames, shapeOf } from './aimed-runs.ts';
+import { AimChooser, aimText, allEdges, parseAim, wantedEdges } from './choose-aim.ts';
 import { faultKinds, planRound } from './plan-round.ts';
 
 test('a round is the same each time, and another one for another number or seed', () => {
@@ -22,4 +24,38 @@ test('every round has 50 steps and three faults, and over a hundred of them each
 test('only the kinds that were asked for are planned', () => {
   const { faults } = planRound(1, 1, { only: ['network-cut'] });
   expect(new Set(faults.map(({ kind }) => kind))).toEqual(new Set(['network-cut']));
+});
+
+test('a round that aims is the same each time, and holds what it aims with', () => {
+  const aim = parseAim('late:clock-stepped,server-killed');
+  const plan = planRound(1, 2, { aim });
+  expect(plan).toEqual(planRound(1, 2, { aim }));
+  expect(plan.faults.map(({ kind }) => kind)).toEqual([
+    'network-cut',
+    'network-cut',
+    'clock-stepped',
+    'server-killed',
+  ]);
+  expect(
+    plan.runs.reduce((sum, { targets, steps }) => sum + targets * steps.length, 0),
+  ).toBeGreaterThanOrEqual(50);
+  expect(parseAim(aimText(aim))).toEqual(aim);
+  expect(() => parseAim('late:nothing')).toThrow('SHAPE:FAULT');
+});
+
+test('every shape leads through changes that there are', () => {
+  for (const name of shapeNames) expect(allEdges).toEqual(expect.arrayContaining([...shapeOf(name).edges]));
+});
+
+test('a round aims at what was met most seldom, at others where that fills nothing, and at nothing once all is met', () => {
+  const full = Object.fromEntries(
+    faultKinds.map((kind) => [kind, Object.fromEntries(wantedEdges.map((edge) => [edge, 20]))]),
+  );
+  expect(new AimChooser(full).next()).toBeUndefined();
+  const gap = structuredClone(full);
+  Object.assign(gap['clock-stepped'] ?? {}, { 'step held>ready': 3, 'step ready>timed_out': 19 });
+  const chooser = new AimChooser(gap);
+  expect(chooser.next()).toEqual({ shape: 'held', faults: ['clock-stepped'] });
+  chooser.add({ 'clock-stepped': { 'step held>ready': 17 } });
+  expect(chooser.next()).toEqual({ shape: 'late-start', faults: ['clock-stepped'] });
 });

@@ -1,11 +1,13 @@
 // What happens in a round, as a pure function of its seed and number: which runs, which faults, when, and what the
 // operator does. "When" is an event of the system, so that a fault meets the moment it is meant for on any machine.
+import { longRun, type ShapeName, shapeOf } from './aimed-runs.ts';
 import { Prng } from './prng.ts';
 
 export const faultKinds = [
   'agent-killed',
   'agent-stopped',
   'agent-disk-lost',
+  'agent-gone',
   'server-killed',
   'server-stopped',
   'postgres-killed',
@@ -68,6 +70,8 @@ export interface PlannedRun {
   isForced: boolean;
   /** What the operator decides of steps that are held. */
   decision: 'succeeded' | 'failed' | 'retry' | 'cancel';
+  /** When they decide, in ms; when all faults are over unless told. */
+  decideAt: number | undefined;
 }
 
 export interface RoundPlan {
@@ -92,21 +96,48 @@ const frames: readonly { type: string; direction: Direction; most: number }[] = 
   { type: 'heartbeat_ack', direction: 'down', most: 6 },
 ];
 
+/** Changes of status that a round is to lead to, and the faults that are to be in force meanwhile. */
+export interface Aim {
+  shape: ShapeName;
+  faults: readonly FaultKind[];
+}
+
 export interface PlanOptions {
   /** The kinds to choose from. */
   only?: readonly FaultKind[] | undefined;
+  aim?: Aim | undefined;
 }
 
-export function planRound(seed: number, round: number, { only = faultKinds }: PlanOptions = {}): RoundPlan {
+export function planRound(
+  seed: number,
+  round: number,
+  { only = faultKinds, aim }: PlanOptions = {},
+): RoundPlan {
   const random = new Prng(seed, round);
-  const runs: PlannedRun[] = [];
-  for (let steps = 0; steps < minSteps; ) {
+  if (aim !== undefined) return planAimed(random, aim);
+  const faults = Array.from({ length: random.between(3, 5) }, () => planFault(random, only));
+  const isGone = faults.some(({ kind }) => kind === 'agent-gone');
+  return { runs: fillUp(random, isGone ? [longRun(0)] : []), faults };
+}
+
+function planAimed(random: Prng, { shape, faults }: Aim): RoundPlan {
+  const { runs, helpers, atMs } = shapeOf(shape);
+  const aimed = faults.map((kind): PlannedFault => {
+    const moment: Moment = { at: 'time', ms: atMs + random.between(-300, 300) };
+    return { ...planFault(random, [kind]), moment };
+  });
+  return { runs: fillUp(random, runs), faults: [...helpers, ...aimed] };
+}
+
+function fillUp(random: Prng, begin: readonly PlannedRun[]): PlannedRun[] {
+  const runs = [...begin];
+  const countOf = ({ targets, steps }: PlannedRun) => targets * steps.length;
+  for (let steps = runs.reduce((sum, run) => sum + countOf(run), 0); steps < minSteps; ) {
     const run = planRun(random);
     runs.push(run);
-    steps += run.targets * run.steps.length;
+    steps += countOf(run);
   }
-  const faults = Array.from({ length: random.between(3, 5) }, () => planFault(random, only));
-  return { runs, faults };
+  return runs;
 }
 
 function planRun(random: Prng): PlannedRun {
@@ -121,6 +152,7 @@ function planRun(random: Prng): PlannedRun {
     cancel: isCancelled ? planMoment(random, 2_500) : undefined,
     isForced: random.chance(0.25),
     decision: random.pick(['succeeded', 'failed', 'retry', 'cancel'] as const),
+    decideAt: undefined,
   };
 }
 
@@ -213,6 +245,9 @@ function forMsOf(kind: FaultKind, random: Prng): number {
     case 'database-cut':
     case 'standby-promoted':
       return 0;
+    // Longer than it takes the others to be asked for what it has begun.
+    case 'agent-gone':
+      return random.between(7_000, 9_000);
     // What is lost.
     case 'database-restored':
       return random.between(200, 1_500);

@@ -1,6 +1,14 @@
 // What rounds have shown: a record of each in a file, a report over all of them, and everything about one that went wrong.
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import {
+  aimText,
+  type Coverage,
+  missingMeetings,
+  neverMet,
+  wantedEdges,
+  wantedMeetings,
+} from './choose-aim.ts';
 import type { Cluster } from './cluster.ts';
 import { faultKinds } from './plan-round.ts';
 import type { RoundResult } from './run-round.ts';
@@ -17,15 +25,19 @@ interface RoundRecord
     RoundResult,
     'seed' | 'round' | 'ms' | 'phases' | 'steps' | 'attempts' | 'lines' | 'coverage'
   > {
+  aim?: string;
+  /** Not in records of before it was counted. */
+  takeOvers?: number;
   faults: string[];
   violations: string[];
 }
 
 /** Adds a round to a file of results. */
 export async function recordRound(file: string, result: RoundResult): Promise<void> {
-  const { seed, round, ms, phases, steps, attempts, lines, coverage } = result;
+  const { seed, round, aim, ms, phases, steps, attempts, lines, takeOvers, coverage } = result;
   const record: RoundRecord = {
-    ...{ seed, round, ms, phases, steps, attempts, lines, coverage },
+    ...{ seed, round, ms, phases, steps, attempts, lines, takeOvers, coverage },
+    ...(aim === undefined ? {} : { aim: aimText(aim) }),
     faults: result.faults.map(({ kind }) => kind),
     violations: result.violations.map(({ rule, text }) => `${rule}: ${text}`),
   };
@@ -39,11 +51,13 @@ interface Totals {
   steps: number;
   attempts: number;
   minutes: number;
+  /** Commands that another agent went on with. */
+  takeOvers?: number;
   /** Rounds by seed. */
   seeds: Record<string, number>;
   faults: Record<string, number>;
   /** By fault and edge, how often that change of status came about while that fault was in force. */
-  coverage: Record<string, Record<string, number>>;
+  coverage: Coverage;
   /** Rounds that broke a rule, as seed/round, with what they broke. */
   violations: Record<string, string[]>;
 }
@@ -60,13 +74,15 @@ export async function report(files: readonly string[]): Promise<string> {
   const sum = Object.values(totals.faults).reduce((all, times) => all + times, 0);
   return [
     `${totals.rounds} rounds, ${totals.steps} steps, ${totals.attempts} attempts, ${sum} faults, ` +
-      `${Math.round(totals.minutes)} minutes; ${Object.keys(totals.violations).length} rounds with violations.`,
+      `${totals.takeOvers ?? 0} take-overs, ${Math.round(totals.minutes)} minutes; ${Object.keys(totals.violations).length} rounds with violations.`,
     '',
     '| fault | times |',
     '|---|--:|',
     ...faultKinds.map((kind) => `| ${kind} | ${totals.faults[kind] ?? 0} |`),
     '',
     ...matrixLines(totals),
+    '',
+    ...missingLines(totals),
   ].join('\n');
 }
 
@@ -84,7 +100,8 @@ async function readRounds(files: readonly string[]): Promise<RoundRecord[]> {
 
 function addRounds(before: Totals, rounds: readonly RoundRecord[]): Totals {
   const totals = structuredClone(before);
-  for (const { seed, round, steps, attempts, ms, faults, coverage, violations } of rounds) {
+  for (const { seed, round, steps, attempts, ms, faults, coverage, violations, ...more } of rounds) {
+    totals.takeOvers = (totals.takeOvers ?? 0) + (more.takeOvers ?? 0);
     totals.rounds += 1;
     totals.steps += steps;
     totals.attempts += attempts;
@@ -106,7 +123,8 @@ function add(counts: Record<string, number>, name: string, times: number): void 
 }
 
 function matrixLines({ coverage }: Totals): string[] {
-  const edges = new Set(Object.values(coverage).flatMap((row) => Object.keys(row)));
+  const met = Object.values(coverage).flatMap((row) => Object.keys(row));
+  const edges = new Set([...wantedEdges, ...met]);
   return [
     `| edge | ${faultKinds.join(' | ')} |`,
     `|---|${faultKinds.map(() => '--:').join('|')}|`,
@@ -117,6 +135,28 @@ function matrixLines({ coverage }: Totals): string[] {
   ];
 }
 
+function missingLines({ coverage }: Totals): string[] {
+  const cells = wantedEdges.flatMap((edge) => faultKinds.map((kind) => ({ edge, kind })));
+  const missing = cells.filter(({ edge, kind }) => missingMeetings(coverage, kind, edge) > 0);
+  const never = wantedEdges.filter((edge) =>
+    faultKinds.every((kind) => coverage[kind]?.[edge] === undefined),
+  );
+  return [
+    `${cells.length - missing.length} of ${cells.length} meetings came about ${wantedMeetings} times or more.`,
+    ...(never.length === 0 ? [] : ['', `Never yet: ${never.join(', ')}.`]),
+    '',
+    '| allowed by the table, and met by nothing | why |',
+    '|---|---|',
+    ...Object.entries(neverMet).map(([edge, why]) => `| ${edge.replace('>', ' → ')} | ${why} |`),
+  ];
+}
+
+/** Of the ledger and of the rounds in this file, where there are any. */
+export async function coverageSoFar(file: string): Promise<Coverage> {
+  const rounds = await readRounds([file]).catch(() => []);
+  return addRounds(await readLedger(), rounds).coverage;
+}
+
 /** Stacks are long and all alike. */
 function shortened(log: string): string {
   return log.replaceAll(/"stack":"(?:[^"\\\\]|\\\\.)*"/g, '"stack":"…"');
@@ -124,13 +164,13 @@ function shortened(log: string): string {
 
 /** Everything about a round that broke a rule; returns the file that it was written to. */
 export async function writeFindings(cluster: Cluster, result: RoundResult): Promise<string> {
-  const { seed, round, violations, faults, facts } = result;
+  const { seed, round, aim, violations, faults, facts } = result;
   const at = (ms: number) => new Date(ms).toISOString().slice(11);
   const runIds = new Set(violations.map(({ runId }) => runId));
   const stepIds = new Set(violations.map(({ stepId }) => stepId));
   const edges = facts?.edges ?? [];
   const lines = [
-    `seed ${seed}, round ${round}: npm run faults -- --seed ${seed} --round ${round}`,
+    `seed ${seed}, round ${round}: npm run faults -- --seed ${seed} --round ${round}${aim === undefined ? '' : ` --aim ${aimText(aim)}`}`,
     ...violations.map(({ rule, text }) => `VIOLATION ${rule}: ${text}`),
     '\n== faults',
     ...faults.map(({ fault, fromMs, toMs }) => `${at(fromMs)} to ${at(toMs)} ${JSON.stringify(fault)}`),

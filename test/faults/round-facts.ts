@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sql } from '../../server/src/store/database/connection.ts';
 import type { Cluster } from './cluster.ts';
-import { type Edge, edgesOfRuns } from './edge-recorder.ts';
+import { type Edge, edgesOfRuns, survivorsOfRuns } from './edge-recorder.ts';
 import type { PlannedRun, PlannedStep } from './plan-round.ts';
 import { fail } from './waiting.ts';
 
@@ -74,6 +74,8 @@ export interface RoundFacts {
   runs: RunFacts[];
   steps: StepFacts[];
   edges: Edge[];
+  /** Attempts that the books knew to go on without their agent, as `step.epoch`. */
+  survivors: Set<string>;
   /** Lock slots that target runs hold which have ended and are not unknown. */
   heldLocks: { lockKey: string; targetRunId: number }[];
 }
@@ -111,6 +113,7 @@ export async function gatherFacts(
     runs: await runFacts(sql, started),
     steps,
     edges: await edgesOfRuns(sql, runIds),
+    survivors: await survivorsOfRuns(sql, runIds),
     heldLocks: await sql`
       select l.lock_key, l.target_run_id from lock_slots l join job_run_targets t on t.id = l.target_run_id
       where l.job_run_id = any(${runIds}::bigint[]) and t.status in ('succeeded', 'failed', 'partial', 'cancelled', 'timed_out')`,

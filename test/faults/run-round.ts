@@ -6,12 +6,13 @@ import { cancelRun, within } from './ask-server.ts';
 import { checkCleanUps, checkLeftovers, openCleanUps, processesOnTarget } from './check-leftovers.ts';
 import { checkOutput, type LostDisk } from './check-output.ts';
 import { checkFacts, type Violation } from './check-round.ts';
+import { checkTakeOvers } from './check-take-overs.ts';
 import type { Cluster } from './cluster.ts';
 import { coverage, type FaultInForce } from './edge-recorder.ts';
 import { injectFault } from './inject-fault.ts';
 import { Moments } from './moments.ts';
 import { giveUpWaiting, openRuns } from './open-runs.ts';
-import { type FaultKind, type PlannedFault, type PlannedRun, planRound } from './plan-round.ts';
+import { type Aim, type PlannedFault, type PlannedRun, type PlanOptions, planRound } from './plan-round.ts';
 import { gatherFacts, type RoundFacts, type StartedRun } from './round-facts.ts';
 import { stepCommand } from './step-command.ts';
 import { fail, patiently, pause, signalPid, until } from './waiting.ts';
@@ -25,10 +26,13 @@ const latestMomentMs = 2_500;
 export interface RoundResult {
   seed: number;
   round: number;
+  aim: Aim | undefined;
   ms: number;
   steps: number;
   attempts: number;
   lines: number;
+  /** Commands that another agent went on with. */
+  takeOvers: number;
   faults: FaultInForce[];
   coverage: Record<string, Record<string, number>>;
   violations: Violation[];
@@ -37,10 +41,9 @@ export interface RoundResult {
   phases: Record<string, number>;
 }
 
-export interface RoundOptions {
+export interface RoundOptions extends PlanOptions {
   seed: number;
   round: number;
-  only?: readonly FaultKind[] | undefined;
 }
 
 export async function runRound(cluster: Cluster, options: RoundOptions): Promise<RoundResult> {
@@ -60,8 +63,12 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     const runId = await startRun(cluster, id, planned, at);
     if (runId === undefined) return;
     started.push({ id: runId, planned, keys });
-    if (planned.cancel !== undefined)
-      await moments.when(planned.cancel, () => cancelRun(cluster, runId, planned.isForced));
+    const { cancel, decideAt } = planned;
+    await Promise.all([
+      cancel && moments.when(cancel, () => cancelRun(cluster, runId, planned.isForced)),
+      decideAt &&
+        moments.when({ at: 'time', ms: decideAt }, () => decideIfCan(cluster, runId, planned.decision)),
+    ]);
   });
   moments.begin();
   await Promise.all([...acts, ...starts]);
@@ -85,7 +92,8 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   const kinds = new Set(faults.map(({ kind }) => kind));
   const ends = [...cluster.servers, ...cluster.agents].flatMap(({ program }) => program.takeEnds());
   violations.push(...ends.map((text) => ({ rule: 'process', text })));
-  violations.push(...checkFacts(facts, kinds), ...(await checkOutput(cluster, facts, lostDisks)));
+  violations.push(...checkFacts(facts, kinds), ...checkTakeOvers(facts, faults));
+  violations.push(...(await checkOutput(cluster, facts, lostDisks)));
   watch.lap('output');
   violations.push(...(await checkLeftovers(cluster, facts)), ...(await checkCleanUps(cluster)));
   watch.lap('leftovers');
@@ -93,16 +101,31 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   return {
     seed,
     round,
+    aim: options.aim,
     ms: watch.totalMs,
     phases: watch.laps,
     steps: facts.steps.length,
     attempts: facts.steps.reduce((sum, { attempts }) => sum + attempts.length, 0),
     lines: facts.steps.reduce((sum, { lines }) => sum + lines.length, 0),
+    takeOvers: takeOversOf(facts),
     faults,
     coverage: coverage(facts.edges, faults),
     violations,
     facts,
   };
+}
+
+function takeOversOf({ steps, edges }: RoundFacts): number {
+  const begunBy = new Map(
+    edges
+      .filter(({ kind, to }) => kind === 'step' && to === 'running')
+      .map(({ rowId, epoch, agentId }) => [`${rowId}.${epoch}`, agentId]),
+  );
+  const attempts = steps.flatMap((step) => step.attempts);
+  return attempts.filter(({ stepId, epoch, agentId }) => {
+    const first = begunBy.get(`${stepId}.${epoch}`);
+    return first !== undefined && first !== agentId;
+  }).length;
 }
 
 class StopWatch {
@@ -193,6 +216,11 @@ async function startRun(
     return runId !== undefined;
   });
   return runId;
+}
+
+/** While faults are in force; what is left is decided when they are over. */
+async function decideIfCan(cluster: Cluster, runId: number, decision: PlannedRun['decision']): Promise<void> {
+  await decide(cluster, runId, decision).catch(() => undefined);
 }
 
 async function decide(cluster: Cluster, runId: number, decision: PlannedRun['decision']): Promise<void> {

@@ -1,0 +1,29 @@
+// Commands that survive their agent, where that was gone and others were there.
+import type { Violation } from './check-round.ts';
+import type { FaultInForce } from './edge-recorder.ts';
+import { agents } from './plan-round.ts';
+import type { RoundFacts } from './round-facts.ts';
+
+/**
+ * Nothing but agents was gone, and not all of them: what the books knew to go on by itself was taken up by another agent, or
+ * by its own when that was back, and told its end.
+ */
+export function checkTakeOvers(
+  { steps, runs, survivors }: RoundFacts,
+  faults: readonly FaultInForce[],
+): Violation[] {
+  const gone = new Set(faults.map(({ fault }) => fault.member));
+  if (gone.size === agents || faults.some(({ kind }) => kind !== 'agent-gone')) return [];
+  const cancelled = new Set(runs.filter(({ planned }) => planned.cancel !== undefined).map(({ id }) => id));
+  return steps.flatMap((step) =>
+    step.attempts
+      .filter(({ epoch, status }) => status === 'unknown' && survivors.has(`${step.id}.${epoch}`))
+      .filter(() => !cancelled.has(step.jobRunId))
+      .map(({ epoch, reason }) => ({
+        rule: 'take-over',
+        text: `step ${step.id} attempt ${epoch} was to go on without its agent, and is unknown (${reason})`,
+        runId: step.jobRunId,
+        stepId: step.id,
+      })),
+  );
+}

@@ -1,0 +1,97 @@
+// Which changes of status the next round is to lead to, and under which faults: those that came together most seldom so
+// far.
+import { statusEdges } from '@opsconductor/protocol';
+import { type ShapeName, shapeNames, shapeOf } from './aimed-runs.ts';
+import { type Aim, type FaultKind, faultKinds } from './plan-round.ts';
+
+/** By fault and change, how often they came together. */
+export type Coverage = Record<string, Record<string, number>>;
+
+/** So often every fault is to meet every change. */
+export const wantedMeetings = 20;
+const faultsAtATime = 4;
+
+/** Every change that the table allows, as `step ready>running`. */
+export const allEdges: readonly string[] = (['step', 'target_run', 'run'] as const).flatMap((kind) =>
+  Object.entries<readonly string[]>(statusEdges[kind]).flatMap(([from, to]) =>
+    to.map((each) => `${kind} ${from}>${each}`),
+  ),
+);
+
+/** What the table allows and nothing leads to in this system, with why. */
+export const neverMet: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    ['queued', 'running', 'cancelling', 'held'].map((from) => [
+      `target_run ${from}>partial`,
+      'a target run ends as its last step does',
+    ]),
+  ),
+};
+
+/** Changes that are to be met by each fault. */
+export const wantedEdges = allEdges.filter((edge) => neverMet[edge] === undefined);
+
+export function missingMeetings(coverage: Coverage, fault: string, edge: string): number {
+  return Math.max(0, wantedMeetings - (coverage[fault]?.[edge] ?? 0));
+}
+
+export class AimChooser {
+  readonly #coverage: Coverage;
+  /** How often a shape was aimed at a fault: where that fills nothing, others have their turn. */
+  readonly #tries = new Map<string, number>();
+
+  constructor(coverage: Coverage) {
+    this.#coverage = structuredClone(coverage);
+  }
+
+  add(coverage: Coverage): void {
+    for (const [fault, row] of Object.entries(coverage)) {
+      this.#coverage[fault] ??= {};
+      const known = this.#coverage[fault];
+      for (const [edge, times] of Object.entries(row)) known[edge] = (known[edge] ?? 0) + times;
+    }
+  }
+
+  /** Undefined once nothing is missing that any shape leads to. */
+  next(): Aim | undefined {
+    const [best] = shapeNames
+      .map((shape) => {
+        const byFault = faultKinds
+          .map((fault) => ({ fault, worth: this.#worth(shape, fault) }))
+          .sort((a, b) => b.worth - a.worth)
+          .slice(0, faultsAtATime)
+          .filter(({ worth }) => worth > 0);
+        return { shape, byFault, worth: byFault.reduce((sum, { worth }) => sum + worth, 0) };
+      })
+      .sort((a, b) => b.worth - a.worth);
+    if (best === undefined || best.worth === 0) return undefined;
+    const faults = best.byFault.map(({ fault }) => fault);
+    for (const fault of faults) {
+      const key = `${best.shape} ${fault}`;
+      this.#tries.set(key, (this.#tries.get(key) ?? 0) + 1);
+    }
+    return { shape: best.shape, faults };
+  }
+
+  #worth(shape: ShapeName, fault: FaultKind): number {
+    const { edges } = shapeOf(shape);
+    const missing = edges.reduce((sum, edge) => sum + missingMeetings(this.#coverage, fault, edge), 0);
+    return missing / 2 ** (this.#tries.get(`${shape} ${fault}`) ?? 0);
+  }
+}
+
+/** As it is given on the command line. */
+export function aimText({ shape, faults }: Aim): string {
+  return `${shape}:${faults.join(',')}`;
+}
+
+export function parseAim(text: string): Aim {
+  const [name, list = ''] = text.split(':');
+  const shape = shapeNames.find((each) => each === name);
+  const faults = list.split(',').map((one) => faultKinds.find((kind) => kind === one));
+  const known = faults.filter((kind) => kind !== undefined);
+  if (shape !== undefined && known.length === faults.length) return { shape, faults: known };
+  throw new Error(
+    `--aim: found ${JSON.stringify(text)}; allowed: auto, or SHAPE:FAULT,FAULT with a shape of ${shapeNames.join(', ')}`,
+  );
+}
