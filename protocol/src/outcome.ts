@@ -202,6 +202,10 @@ export const StepOutcomeSchema = Type.Object(
     ),
     /** From the command's start on the target to its end, in ms. */
     executionTimeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+    /** Processor time of the command and what it has waited for, where the target told it. */
+    cpuMs: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+    /** Resident memory of all its processes together, at the highest of the looks that were taken. */
+    peakMemoryBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
     /** The SSH connection that carried the attempt, for the SSH context table. */
     ssh: Type.Optional(
       Type.Object({

@@ -14,6 +14,12 @@ test('a server that knows no conditions is told that a skipped step failed', () 
   expect(newer.readable(skipped)).toEqual(skipped);
 });
 
+test('a server that takes no measured use is told none', () => {
+  const outcome = { status: 'succeeded', exitCode: 0, cpuMs: 1_200, peakMemoryBytes: 4096 } as const;
+  expect(abilitiesOf({}).readable(outcome)).toEqual({ status: 'succeeded', exitCode: 0 });
+  expect(abilitiesOf({ capabilities: ['measured_use'] }).readable(outcome)).toEqual(outcome);
+});
+
 test('a reason that a server does not know is told by one that it does', () => {
   const outcome = { status: 'failed', reason: 'condition_error' } as const;
   expect(abilitiesOf({}).readable(outcome)).toEqual({ status: 'failed', reason: 'invalid_config' });

@@ -19,8 +19,14 @@ export function abilitiesOf({
   const named = new Set(capabilities);
   return {
     can: (capability) => named.has(capability),
-    readable: (outcome) => outcomeInReasons(statusIn(outcome, named), stepReasons),
+    readable: (outcome) => outcomeInReasons(useIn(statusIn(outcome, named), named), stepReasons),
   };
+}
+
+function useIn(outcome: StepOutcome, capabilities: ReadonlySet<string>): StepOutcome {
+  if (capabilities.has('measured_use')) return outcome;
+  const { cpuMs: _, peakMemoryBytes: __, ...rest } = outcome;
+  return rest;
 }
 
 /** A server that knows no conditions gives no agent such a step, but may be the one that is told of its end. */

@@ -9,6 +9,7 @@ import type { Lease, OpenRequest, SshPool } from '../ssh/pool.ts';
 import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec-attempt.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec-script.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
+import { type MeasuredUse, measuredUse } from './measured-use.ts';
 import { type ReadEvent, ReadStream } from './read-stream.ts';
 import type { StopNote } from './stop-note.ts';
 import { readScript, stopNote } from './supervisor-script.ts';
@@ -20,6 +21,8 @@ const ackAtOnceBytes = 4 * 1024 * 1024;
 /** Makes the reader look whether its supervisor is alive. */
 const pingEveryAcks = 15;
 const maxPauseMs = 10_000;
+/** As many as there are: two of times, one of memory. */
+const maxUseLines = 3;
 /** How often a directory without a supervisor is looked at again. */
 const maxEarly = 12;
 
@@ -58,6 +61,8 @@ export class DetachedCommand implements RunningCommand {
   seenOn: { connection: SshConnection; reused: boolean } | undefined;
   readonly #options: DetachedCommandOptions;
   #code: number | undefined;
+  /** Of the last channel that told of the end: what was measured, line by line. */
+  #used: string[] = [];
   #startedAt: number | undefined;
   #endedAt: number | undefined;
   #stopping = false;
@@ -88,6 +93,11 @@ export class DetachedCommand implements RunningCommand {
   get executionTimeMs(): number | undefined {
     if (this.#startedAt === undefined) return undefined;
     return Math.max(0, Math.round((this.#endedAt ?? performance.now()) - this.#startedAt));
+  }
+
+  /** What its target has measured of it. */
+  get use(): MeasuredUse {
+    return measuredUse(this.#used);
   }
 
   stopBlocking(): void {
@@ -227,6 +237,9 @@ export class DetachedCommand implements RunningCommand {
         return undefined;
       case 'stopped':
         this.#stoppedFor = event.why;
+        return undefined;
+      case 'used':
+        this.#used = [...this.#used, event.line].slice(-maxUseLines);
         return undefined;
       case 'exit':
         this.#endedAt ??= performance.now();

@@ -98,6 +98,21 @@ accountTest(
   },
 );
 
+accountTest('a command tells the processor time and the memory that it has used', async () => {
+  const t = await setupExec();
+  const seen = '"$HOME/.opsconductor/attempts/m.14.1/memory"';
+  const command = [
+    'i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done',
+    "x=$(head -c 24000000 /dev/zero | tr '\\0' x)",
+    // It holds them until the supervisor has looked.
+    `until [ "$(cat ${seen} 2>/dev/null || echo 0)" -gt 5800 ]; do sleep 0.1; done`,
+  ].join('\n');
+  const outcome = await t.run({ ...survives, command }, { marker: 'm.14.1' });
+  expect(outcome).toMatchObject({ status: 'succeeded' });
+  expect(outcome.cpuMs).toBeGreaterThan(20);
+  expect(outcome.peakMemoryBytes).toBeGreaterThan(24_000_000);
+});
+
 accountTest('a second start of the same attempt is refused by its directory', async () => {
   const t = await setupExec();
   await t.run({ ...survives, command: 'echo ran >>"$HOME/ran"' }, { marker: 'm.3.1' });

@@ -12,6 +12,8 @@ export type ReadEvent =
   /** Comes before the exit of a command that was ended. */
   | { is: 'stopped'; why: StopNote }
   | { is: 'exit'; code: number }
+  /** A line of what was measured of the command; before its exit. */
+  | { is: 'used'; line: string }
   /** The target's disk was full: the rest of the stream is lost. */
   | { is: 'full'; stream: OutputStream }
   | { is: 'lost'; why: 'rebooted' | 'supervisor' };
@@ -68,6 +70,8 @@ export class ReadStream {
         const report = parseReport(words.join(' '));
         return report === undefined ? undefined : { is: 'report', report };
       }
+      case 'u':
+        return { is: 'used', line: words.join(' ') };
       case 'x':
         if (!/^\d{1,3}$/.test(words[0] ?? '')) break;
         return { is: 'exit', code: Number(words[0]) };

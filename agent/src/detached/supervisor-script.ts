@@ -197,6 +197,21 @@ echo "$1 0" >>index; echo >&4
 }
 collect 1 & c1=$!
 collect 2 & c2=$!
+measure() {
+trap 'kill $s; exit' TERM; k=; most=0; t=0
+while kill -0 $$; do
+t=$((t + 1)); every=1; [ $t -ne 1 ] || every=0.2; [ $t -le 20 ] || every=5
+sleep $every & s=$!; wait $s || { sleep 1 & s=$!; wait $s; }
+[ -n "$k" ] || { read -r w k <report && [ "$w" = start ]; } || { k=; continue; }
+now=0
+for f in /proc/[0-9]*/stat; do
+read -r line <"$f" || continue
+line=\${line##*) }; set -- $line
+[ "$4" != "$k" ] || now=$((now + \${22}))
+done
+[ $now -le $most ] || { most=$now; echo $most >memory; }
+done; }
+measure 4>&- & u=$!
 exec 5<script
 ( unset OPSCONDUCTOR_SUPERVISOR; OPSCONDUCTOR_ATTEMPT='${marker}'; export OPSCONDUCTOR_ATTEMPT
 cd "$h" 2>/dev/null || cd /
@@ -204,6 +219,9 @@ exec 8>"$d/report" 9>"$d/wake"; umask "$m"
 exec setsid /bin/sh <&5 >"$d/1" 2>"$d/2" 4>&- 5<&- ) &
 c=$!; exec 5<&-; rm -f script; echo >&4
 wait $c; code=$?
+times >used
+{ kill $u; wait $u; } 2>/dev/null
+read -r most 2>/dev/null <memory && g=$(getconf PAGESIZE) && echo "$most $g" >>used
 echo "$code" >exit.new; mv exit.new exit; echo >&4
 wait $c1 $c2
 echo over >over; echo >&4`;
@@ -257,7 +275,7 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     'while IFS= read -r x <&3; do piece $held$x; held=; did=1; done; held=$held$x',
     'flush',
     '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && echo "r $rep"; }',
-    '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && { [ -s stopped ] && read -r x <stopped && echo "w $x"; x=; echo "x $code"; }; }',
+    '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && { [ -s stopped ] && read -r x <stopped && echo "w $x"; x=; [ -e used ] && while read -r v; do echo "u $v"; done <used; echo "x $code"; }; }',
     '[ -z "$e1" ] || [ -z "$e2" ] || [ -z "$code" ] || { echo end; exit 0; }',
     '[ -z "$did" ] || continue',
     '[ "$y" != t ] || { y=; grown 1; grown 2; [ $pn = 0 ] || { flush; continue; }; }',

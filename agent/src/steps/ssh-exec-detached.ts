@@ -133,6 +133,7 @@ async function toOutcome(command: DetachedCommand, detached: Detached): Promise<
     return {
       ...told,
       ...(executionTimeMs === undefined ? {} : { executionTimeMs }),
+      ...command.use,
       ...(seenOn === undefined ? {} : { ssh: sshContext(seenOn) }),
       ...(command.cutStreams.length === 0 ? {} : { message: noRoom(told.message) }),
     };

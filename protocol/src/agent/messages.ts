@@ -84,6 +84,8 @@ export const serverCapabilities = [
   'transfers',
   /** Answers `content`. */
   'server_files',
+  /** Takes what a command has used in its outcome. */
+  'measured_use',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 

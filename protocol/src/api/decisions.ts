@@ -116,6 +116,9 @@ export const AttemptSchema = Type.Object({
   startedAt: Nullable(Timestamp),
   endedAt: Nullable(Timestamp),
   executionTimeMs: Nullable(Type.Integer()),
+  /** Of a command that survives its agent, where its target can tell: processor time, and the most memory at a time. */
+  cpuMs: Type.Optional(Nullable(Type.Integer())),
+  peakMemoryBytes: Type.Optional(Nullable(Type.Integer())),
   exitCode: Nullable(Type.Integer()),
   signal: Nullable(Type.String()),
   reason: Nullable(Type.String()),

@@ -28,6 +28,8 @@ function attemptView(row: AttemptRecord): Attempt {
     startedAt: iso(row.startedAt),
     endedAt: iso(row.endedAt),
     executionTimeMs: row.executionTimeMs,
+    cpuMs: row.cpuMs,
+    peakMemoryBytes: row.peakMemoryBytes,
     exitCode: row.exitCode,
     signal: row.signal,
     reason: row.reason,

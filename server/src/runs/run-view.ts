@@ -106,6 +106,8 @@ export function stepView(row: StepRecord, stepNames: readonly string[]): Step {
     startedAt: iso(row.startedAt),
     completedAt: iso(row.completedAt),
     executionTimeMs: row.executionTimeMs,
+    cpuMs: row.cpuMs,
+    peakMemoryBytes: row.peakMemoryBytes,
     exitCode: row.exitCode,
     signal: row.signal,
     reason: row.reason,

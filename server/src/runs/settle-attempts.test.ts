@@ -22,6 +22,19 @@ test('a completion ends the step, its target run and its run, in one event with 
   });
 });
 
+test('what a command has used is kept with its step and its attempt', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.settle(endOf(lease, { ...success, cpuMs: 1_200, peakMemoryBytes: 40_960 }));
+  const rows = await t.sql`
+    select st.cpu_ms, st.peak_memory_bytes, a.cpu_ms as of_attempt, a.peak_memory_bytes as memory_of_attempt
+    from job_run_steps st join job_run_step_attempts a on a.job_run_step_id = st.id where st.job_run_id = ${runId}`;
+  expect(rows).toEqual([
+    { cpuMs: 1_200, peakMemoryBytes: 40_960, ofAttempt: 1_200, memoryOfAttempt: 40_960 },
+  ]);
+});
+
 const stale: [string, (end: AttemptEnd) => AttemptEnd, 'superseded' | 'forget'][] = [
   ['another epoch', (end) => ({ ...end, epoch: end.epoch + 1 }), 'forget'],
   ['another token', (end) => ({ ...end, leaseToken: 'a-token-of-somebody-else' }), 'superseded'],

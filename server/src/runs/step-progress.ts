@@ -160,6 +160,8 @@ export class StepProgress {
       outputGaps: output.gaps.length > 0 ? output.gaps : null,
       requestId: result.requestId,
       executionTimeMs: outcome.executionTimeMs ?? null,
+      cpuMs: outcome.cpuMs ?? null,
+      peakMemoryBytes: outcome.peakMemoryBytes ?? null,
     });
     const after = this.#after(step, outcome);
     if (outcome.status === 'unknown') {
@@ -237,6 +239,8 @@ export class StepProgress {
       advice: cleanText(outcome.advice),
       survivors: survivorsOf(outcome),
       executionTimeMs: outcome.executionTimeMs ?? null,
+      cpuMs: outcome.cpuMs ?? null,
+      peakMemoryBytes: outcome.peakMemoryBytes ?? null,
       outputState: output.state,
       heldForS: null,
     };
@@ -273,6 +277,8 @@ export class StepProgress {
       startedAt: null,
       completedAt: null,
       executionTimeMs: null,
+      cpuMs: null,
+      peakMemoryBytes: null,
       exitCode: null,
       signal: null,
       reason: null,
@@ -427,6 +433,8 @@ export class StepProgress {
       advice: null,
       survivors: null,
       executionTimeMs: null,
+      cpuMs: null,
+      peakMemoryBytes: null,
       outputState: step.outputState,
       heldForS: null,
     };
@@ -445,6 +453,8 @@ export class StepProgress {
       startedAt: row.startedAt?.toISOString() ?? null,
       completedAt: row.status === 'held' ? null : ledger.now.toISOString(),
       executionTimeMs: row.executionTimeMs,
+      cpuMs: row.cpuMs,
+      peakMemoryBytes: row.peakMemoryBytes,
       exitCode: row.exitCode,
       signal: row.signal,
       reason: row.reason,

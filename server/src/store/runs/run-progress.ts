@@ -192,6 +192,8 @@ export interface SettledStep {
   advice: string | null;
   survivors: unknown;
   executionTimeMs: number | null;
+  cpuMs: number | null;
+  peakMemoryBytes: number | null;
   outputState: OutputState;
   startedAt: Date | null;
   /** Of a held step. */
@@ -204,12 +206,13 @@ export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[], n
   await tx`
     update job_run_steps st set status = c.status, exit_code = c."exitCode", signal = c.signal, reason = c.reason,
       error_message = c."errorMessage", advice = c.advice, survivors = c.survivors,
-      execution_time_ms = c."executionTimeMs", output_state = c."outputState", started_at = c."startedAt",
+      execution_time_ms = c."executionTimeMs", cpu_ms = c."cpuMs", peak_memory_bytes = c."peakMemoryBytes",
+      output_state = c."outputState", started_at = c."startedAt",
       completed_at = case when c.status = 'held' then null else ${now}::timestamptz end,
       held_until = ${now}::timestamptz + make_interval(secs => c."heldForS")
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(
       id bigint, status text, "exitCode" bigint, signal text, reason text, "errorMessage" text, advice text,
-      survivors jsonb, "executionTimeMs" bigint, "outputState" text, "startedAt" timestamptz,
+      survivors jsonb, "executionTimeMs" bigint, "cpuMs" bigint, "peakMemoryBytes" bigint, "outputState" text, "startedAt" timestamptz,
       "heldForS" double precision)
     where st.id = c.id`;
 }
@@ -226,7 +229,8 @@ export async function writeRetries(
       not_before = case when c."inS" > 0 then ${now}::timestamptz + make_interval(secs => c."inS") end,
       advice = c.advice, agent_id = null, session_number = null, lease_token = null, leased_at = null,
       started_at = null, deadline_at = null, completed_at = null, held_until = null, exit_code = null, signal = null,
-      reason = null, error_message = null, survivors = null, execution_time_ms = null, output_state = 'complete'
+      reason = null, error_message = null, survivors = null, execution_time_ms = null, cpu_ms = null,
+      peak_memory_bytes = null, output_state = 'complete'
     from jsonb_to_recordset(${tx.json(retries as never)}::jsonb) as c(id bigint, "inS" double precision, advice text)
     where st.id = c.id`;
 }

@@ -235,6 +235,8 @@ export interface StepRecord {
   startedAt: Date | null;
   completedAt: Date | null;
   executionTimeMs: number | null;
+  cpuMs: number | null;
+  peakMemoryBytes: number | null;
   exitCode: number | null;
   signal: string | null;
   reason: string | null;
@@ -251,7 +253,8 @@ export interface StepRecord {
 export async function listSteps(db: Queryable, targetRunIds: readonly number[]): Promise<StepRecord[]> {
   return db<StepRecord[]>`
     select st.id, st.target_run_id, st.step_number, st.step_type, st.status, st.epoch, a.name as agent_name,
-      st.leased_at, st.started_at, st.completed_at, st.execution_time_ms, st.exit_code, st.signal, st.reason,
+      st.leased_at, st.started_at, st.completed_at, st.execution_time_ms, st.cpu_ms, st.peak_memory_bytes,
+      st.exit_code, st.signal, st.reason,
       st.error_message, st.advice, st.survivors, st.output_state, st.output_bytes, st.output_seq,
       case when st.status = 'ready' and isfinite(st.not_before) then st.not_before end as not_before,
       case when st.status = 'held' then st.held_until end as held_until

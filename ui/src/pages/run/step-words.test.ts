@@ -1,6 +1,6 @@
 import { type Step, stepStatuses } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { cellLabel, cellText, nextTryAt, shortReason, stepLook, stepNote } from './step-words.ts';
+import { cellLabel, cellText, nextTryAt, shortReason, stepLook, stepNote, usedText } from './step-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const step = (fields: Partial<Step>): Step => ({
@@ -55,6 +55,12 @@ describe('a step in words', () => {
     expect(cellLabel(step({ status: 'cancelled', executionTimeMs: 4_200 }), now)).toBe(
       'apply: cancelled, 4.2 s',
     );
+  });
+
+  it('says what its command has used, as far as the host told', () => {
+    expect(usedText(step({ cpuMs: 3_200, peakMemoryBytes: 140_000_000 }))).toBe('CPU 3.2 s, 140 MB');
+    expect(usedText(step({ cpuMs: 40, peakMemoryBytes: null }))).toBe('CPU 40 ms');
+    expect(usedText(step({}))).toBe('');
   });
 
   it('names its cell by step and state, never by color alone', () => {

@@ -2,6 +2,7 @@
 import type { Step, StepStatus } from '@opsconductor/protocol';
 import { cellDuration, clockDuration, longDuration } from '../../format/duration.ts';
 import { moment, until } from '../../format/moment.ts';
+import { byteSize } from '../../format/quantity.ts';
 import { reasonWord, statusWord } from '../../format/status.ts';
 
 /** The state whose shape and color a step has: what is held after an unknown attempt is still unknown. */
@@ -47,6 +48,15 @@ function tookText(step: Step): string {
   if (step.executionTimeMs !== null) return cellDuration(step.executionTimeMs);
   if (step.startedAt === null || step.completedAt === null) return '';
   return cellDuration(Date.parse(step.completedAt) - Date.parse(step.startedAt));
+}
+
+/** What its command has used on the host, where that was told: `CPU 3.2 s, 140 MB`; empty where it was not. */
+export function usedText({ cpuMs, peakMemoryBytes }: Pick<Step, 'cpuMs' | 'peakMemoryBytes'>): string {
+  const parts = [
+    ...(cpuMs === undefined || cpuMs === null ? [] : [`CPU ${cellDuration(cpuMs)}`]),
+    ...(peakMemoryBytes === undefined || peakMemoryBytes === null ? [] : [byteSize(peakMemoryBytes)]),
+  ];
+  return parts.join(', ');
 }
 
 /** The accessible name of a cell: `apply: failed, exit 5`. */
