@@ -1,6 +1,6 @@
 // A selection as a person puts it together: by picking, by groups, by a selector, less exclusions of the same kinds.
 import type { TargetSelection } from '@opsconductor/protocol';
-import { unreadable } from '../forms/selector-problem.ts';
+import { unreadable } from '../forms/selection/selector-problem.ts';
 
 interface Named {
   id: number;
