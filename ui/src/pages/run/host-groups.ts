@@ -1,7 +1,7 @@
 // How the hosts of a run are grouped, ordered and filtered for the matrix and the map.
 import type { RunStatus, Step } from '@opsconductor/protocol';
 import { compareStatus, statusWord } from '../../format/status.ts';
-import type { Host } from '../../state/run-view.svelte.ts';
+import type { Host } from '../../state/runs/run-view.svelte.ts';
 
 export interface HostGroup {
   status: RunStatus;

@@ -1,0 +1,118 @@
+// The audit log as far as a reader has gone back in it. It only grows at its newer end, so that what was read is kept
+// and new rows are counted until the reader asks for them: no row moves under a pointer.
+import type { AuditRow } from '@opsconductor/protocol';
+import { ApiError } from '../../api/client.ts';
+import type { Page, PageQuery } from '../../api/page.ts';
+
+const pageItems = 100;
+
+type Read = (query: PageQuery, signal: AbortSignal) => Promise<Page<AuditRow>>;
+
+export class AuditLog {
+  rows = $state.raw<readonly AuditRow[]>();
+  /** Older rows are there. */
+  more = $state(false);
+  loading = $state(false);
+  slow = $state(false);
+  error = $state.raw<ApiError>();
+  /** Newer than the first row shown. */
+  #newer = $state.raw<Page<AuditRow>>();
+  readonly newerCount = $derived(this.#newer?.items.length ?? 0);
+  /** There are more new rows than were counted. */
+  readonly newerMore = $derived(this.#newer !== undefined && this.#newer.items.length >= pageItems);
+
+  readonly #read: Read;
+  readonly #owner = new AbortController();
+  #cursor: string | undefined;
+
+  constructor(read: Read) {
+    this.#read = read;
+  }
+
+  /** Reads the newest rows, in place of what was shown. */
+  async load(): Promise<void> {
+    await this.#reading(async (signal) => {
+      const page = await this.#read({ limit: pageItems }, signal);
+      this.#show(page);
+    });
+  }
+
+  /** Reads older rows on. */
+  async loadMore(): Promise<void> {
+    const cursor = this.#cursor;
+    if (cursor === undefined || this.loading) return;
+    await this.#reading(async (signal) => {
+      const page = await this.#read({ limit: pageItems, cursor }, signal);
+      this.rows = [...(this.rows ?? []), ...page.items];
+      this.#cursor = page.nextCursor ?? undefined;
+      this.more = page.nextCursor !== null;
+    });
+  }
+
+  /** Looks for newer rows. Rows that were shown before they were sealed get their place. */
+  async look(): Promise<void> {
+    const { rows } = this;
+    if (rows === undefined || this.loading) return;
+    try {
+      const page = await this.#read({ limit: pageItems }, this.#owner.signal);
+      if (this.rows !== rows) return;
+      const newest = rows[0]?.id ?? 0;
+      const items = page.items.filter((row) => row.id > newest);
+      this.#newer = items.length === 0 ? undefined : { items, nextCursor: page.nextCursor };
+      this.#renew(page.items);
+      this.error = undefined;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** Shows the new rows that were counted; all anew when there are more than those. */
+  async showNewer(): Promise<void> {
+    const newer = this.#newer;
+    if (newer === undefined) return;
+    if (this.newerMore) return this.load();
+    this.rows = [...newer.items, ...(this.rows ?? [])];
+    this.#newer = undefined;
+  }
+
+  stop(): void {
+    this.#owner.abort();
+  }
+
+  #show(page: Page<AuditRow>) {
+    this.rows = page.items;
+    this.#cursor = page.nextCursor ?? undefined;
+    this.more = page.nextCursor !== null;
+    this.#newer = undefined;
+  }
+
+  #renew(items: readonly AuditRow[]) {
+    const sealed = new Map(items.flatMap((row) => (row.position === null ? [] : [[row.id, row]])));
+    const isOpen = (row: AuditRow) => row.position === null && sealed.has(row.id);
+    if (this.rows?.some(isOpen))
+      this.rows = this.rows.map((row) => (isOpen(row) ? (sealed.get(row.id) ?? row) : row));
+  }
+
+  async #reading(work: (signal: AbortSignal) => Promise<void>) {
+    this.loading = true;
+    const grey = setTimeout(() => {
+      this.slow = this.rows === undefined;
+    }, 400);
+    try {
+      await work(this.#owner.signal);
+      this.error = undefined;
+    } catch (error) {
+      this.#failed(error);
+    } finally {
+      clearTimeout(grey);
+      this.loading = false;
+      this.slow = false;
+    }
+  }
+
+  #failed(error: unknown) {
+    if (this.#owner.signal.aborted) return;
+    if (!(error instanceof ApiError)) throw error;
+    this.error = error;
+  }
+}

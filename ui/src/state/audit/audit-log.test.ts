@@ -1,0 +1,81 @@
+import type { AuditRow } from '@opsconductor/protocol';
+import { describe, expect, it } from 'vitest';
+import type { Page, PageQuery } from '../../api/page.ts';
+import { load } from '../testing.ts';
+
+const { AuditLog } = await load<typeof import('./audit-log.svelte.ts')>('state/audit-log.svelte.ts');
+const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
+
+/** A log that has rows 1 to `last`, newest first, of which the newest `open` are not sealed. */
+function setup(last: number) {
+  const server = { last, open: 0, failing: false, asked: [] as PageQuery[] };
+  const read = async (query: PageQuery): Promise<Page<AuditRow>> => {
+    server.asked.push(query);
+    if (server.failing) throw new ApiError('unavailable', 'No database.');
+    const from = query.cursor === undefined ? server.last : Number(query.cursor);
+    const ids = Array.from({ length: Math.min(query.limit ?? 50, from) }, (_, at) => from - at);
+    const next = from - ids.length;
+    const items = ids.map(
+      (id) => ({ id, position: id > server.last - server.open ? null : id - 1 }) as AuditRow,
+    );
+    return { items, nextCursor: next > 0 ? String(next) : null };
+  };
+  const log = new AuditLog(read);
+  const ids = () => log.rows?.map((row) => row.id) ?? [];
+  return { server, log, ids };
+}
+const down = (from: number, to: number) => Array.from({ length: from - to + 1 }, (_, at) => from - at);
+
+describe('the audit log', () => {
+  it('is read on as far as one scrolls, each row once, down to the first', async () => {
+    const { log, ids } = setup(230);
+    await log.load();
+    expect([ids(), log.more]).toEqual([down(230, 131), true]);
+    await log.loadMore();
+    await log.loadMore();
+    expect([ids(), log.more]).toEqual([down(230, 1), false]);
+    await log.loadMore();
+    expect(ids()).toHaveLength(230);
+  });
+
+  it('counts new rows and moves none until they are asked for', async () => {
+    const { server, log, ids } = setup(20);
+    await log.load();
+    server.last = 23;
+    await log.look();
+    expect([log.newerCount, log.newerMore, ids()[0]]).toEqual([3, false, 20]);
+    await log.showNewer();
+    expect([ids(), log.newerCount]).toEqual([down(23, 1), 0]);
+  });
+
+  it('begins anew where more has happened than was counted, so that none is left out', async () => {
+    const { server, log, ids } = setup(20);
+    await log.load();
+    server.last = 400;
+    await log.look();
+    expect(log.newerMore).toBe(true);
+    await log.showNewer();
+    expect([ids(), log.more]).toEqual([down(400, 301), true]);
+  });
+
+  it('tells the place of rows that were sealed since they were shown', async () => {
+    const { server, log } = setup(5);
+    server.open = 2;
+    await log.load();
+    expect(log.rows?.map((row) => row.position)).toEqual([null, null, 2, 1, 0]);
+    server.open = 0;
+    await log.look();
+    expect(log.rows?.map((row) => row.position)).toEqual([4, 3, 2, 1, 0]);
+  });
+
+  it('keeps what was read when reading on fails, and goes on from there', async () => {
+    const { server, log, ids } = setup(150);
+    await log.load();
+    server.failing = true;
+    await log.loadMore();
+    expect([log.error?.code, ids().length, log.more]).toEqual(['unavailable', 100, true]);
+    server.failing = false;
+    await log.loadMore();
+    expect([log.error, ids()]).toEqual([undefined, down(150, 1)]);
+  });
+});

@@ -1,0 +1,85 @@
+// One import of jobs: how far it is, and the jobs of its file as far as a reader has scrolled into them. While the server
+// is at it, it is asked for again.
+import type { JobImport, JobImportItem } from '@opsconductor/protocol';
+import { untrack } from 'svelte';
+import { ApiError } from '../../api/client.ts';
+import type { PageQuery } from '../../api/page.ts';
+
+const pageItems = 200;
+const askAgainMs = 600;
+
+type Read = (query: PageQuery, signal: AbortSignal) => Promise<JobImport>;
+
+/** Whether the server is at it. */
+export function isUnderWay(plan: Pick<JobImport, 'status'>): boolean {
+  return plan.status === 'reading' || plan.status === 'applying';
+}
+
+export class JobImportView {
+  plan = $state.raw<JobImport>();
+  #own = $state.raw<readonly JobImportItem[]>();
+  readonly #stale: readonly JobImportItem[] | undefined;
+  #next = $state<string>();
+  error = $state.raw<ApiError>();
+  loading = $state(false);
+  slow = $state(false);
+  readonly #read: Read;
+  readonly #owner = new AbortController();
+  #again: ReturnType<typeof setTimeout> | undefined;
+
+  /** What `before` showed stays until this one is read. */
+  constructor(read: Read, before?: JobImportView | undefined) {
+    this.#read = read;
+    this.#stale = untrack(() => before?.items);
+    this.plan = untrack(() => before?.plan);
+  }
+
+  get items(): readonly JobImportItem[] | undefined {
+    return this.#own ?? this.#stale;
+  }
+  get more(): boolean {
+    return this.#next !== undefined;
+  }
+
+  /** Reads its first page, and again while the server is at it. */
+  async load(): Promise<void> {
+    clearTimeout(this.#again);
+    const grey = setTimeout(() => {
+      this.slow = this.plan === undefined;
+    }, 400);
+    await this.#page(undefined);
+    clearTimeout(grey);
+    this.slow = false;
+    // A lost connection comes back; anything else is for the reader to see.
+    const goesOn = this.error === undefined || this.error.code === 'offline';
+    if (goesOn && !this.#owner.signal.aborted && this.plan !== undefined && isUnderWay(this.plan)) {
+      this.#again = setTimeout(() => void this.load(), askAgainMs);
+    }
+  }
+
+  async loadMore(): Promise<void> {
+    if (this.#next !== undefined && !this.loading) await this.#page(this.#next);
+  }
+
+  stop(): void {
+    this.#owner.abort();
+    clearTimeout(this.#again);
+  }
+
+  async #page(cursor: string | undefined): Promise<void> {
+    this.loading = true;
+    try {
+      const query = cursor === undefined ? { limit: pageItems } : { limit: pageItems, cursor };
+      const plan = await this.#read(query, this.#owner.signal);
+      this.plan = plan;
+      this.#own = cursor === undefined ? plan.items : [...(this.#own ?? []), ...plan.items];
+      this.#next = plan.nextCursor ?? undefined;
+      this.error = undefined;
+    } catch (error) {
+      if (this.#owner.signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      this.error = error;
+    }
+    this.loading = false;
+  }
+}

@@ -1,0 +1,73 @@
+import type { ImportStatus, JobImport, JobImportItem } from '@opsconductor/protocol';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { PageQuery } from '../../api/page.ts';
+import { load } from '../testing.ts';
+
+const { JobImportView } = await load<typeof import('./job-import-view.svelte.ts')>(
+  'state/job-import-view.svelte.ts',
+);
+const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** A server that answers with these statuses, one after the other, the last one from then on. */
+function served(statuses: (ImportStatus | 'offline' | 'not_found')[], jobs = 3) {
+  const asked: PageQuery[] = [];
+  const read = async (query: PageQuery): Promise<JobImport> => {
+    const status = statuses[Math.min(asked.length, statuses.length - 1)];
+    asked.push(query);
+    if (status === 'offline' || status === 'not_found') throw new ApiError(status, 'No.');
+    const from = Number(query.cursor ?? 0);
+    const size = Math.min(query.limit ?? 50, jobs - from);
+    return {
+      status,
+      items: Array.from({ length: size }, (_, at) => ({ position: from + at + 1 }) as JobImportItem),
+      nextCursor: from + size < jobs ? String(from + size) : null,
+    } as JobImport;
+  };
+  return { asked, read };
+}
+
+it('is asked for again until the server is done, and not after', async () => {
+  const server = served(['reading', 'offline', 'reading', 'planned']);
+  const view = new JobImportView(server.read);
+  await view.load();
+  expect(view.plan?.status).toBe('reading');
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect([view.plan?.status, view.error, server.asked.length]).toEqual(['planned', undefined, 4]);
+});
+
+it('an import that is gone is not asked for again', async () => {
+  const server = served(['reading', 'not_found']);
+  const view = new JobImportView(server.read);
+  await view.load();
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect([view.error?.code, server.asked.length]).toEqual(['not_found', 2]);
+});
+
+it('is not asked for when nobody looks any more', async () => {
+  const server = served(['applying']);
+  const view = new JobImportView(server.read);
+  await view.load();
+  view.stop();
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(server.asked).toHaveLength(1);
+});
+
+it('its jobs are read on, and stay while they are filtered anew', async () => {
+  const server = served(['planned'], 450);
+  const view = new JobImportView(server.read);
+  await view.load();
+  await view.loadMore();
+  await view.loadMore();
+  expect([view.items?.length, view.items?.at(-1)?.position, view.more]).toEqual([450, 450, false]);
+  const narrowed = new JobImportView(served(['planned'], 2).read, view);
+  expect([narrowed.items?.length, narrowed.plan?.status]).toEqual([450, 'planned']);
+  await narrowed.load();
+  expect(narrowed.items?.length).toBe(2);
+});

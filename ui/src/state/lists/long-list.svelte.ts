@@ -1,0 +1,137 @@
+// Things as far as a reader has scrolled into their list. Only the pages in view are read again while the page stands, so
+// that a list of thousands costs no more than a short one.
+import { untrack } from 'svelte';
+import { ApiError } from '../../api/client.ts';
+import type { Page, PageQuery } from '../../api/page.ts';
+
+const pageItems = 200;
+
+type Read<T> = (
+  query: PageQuery & { count?: boolean },
+  signal: AbortSignal,
+) => Promise<Page<T> & { total?: number | undefined }>;
+interface ReadPage<T> {
+  items: readonly T[];
+  next: string | undefined;
+}
+
+export class LongList<T extends { id: number }> {
+  /** What the list before it showed; it stays on the screen until this one is read. */
+  readonly #stale: { rows: readonly T[] | undefined; total: number } | undefined;
+  #pages = $state.raw<readonly ReadPage<T>[]>();
+  #total = $state<number>();
+  readonly #items = $derived(this.#pages?.flatMap((page) => page.items));
+  loading = $state(false);
+  slow = $state(false);
+  error = $state.raw<ApiError>();
+  readonly more = $derived(this.#pages?.at(-1)?.next !== undefined);
+
+  readonly #read: Read<T>;
+  readonly #owner = new AbortController();
+  #looking = false;
+
+  constructor(read: Read<T>, before?: LongList<T> | undefined) {
+    this.#read = read;
+    this.#stale = untrack(() =>
+      before === undefined ? undefined : { rows: before.rows, total: before.total },
+    );
+  }
+
+  get rows(): readonly T[] | undefined {
+    return this.#items ?? this.#stale?.rows;
+  }
+  /** On all pages, as of the last reading of the first. */
+  get total(): number {
+    return this.#total ?? this.#stale?.total ?? 0;
+  }
+
+  /** Reads the first page, in place of what was shown. */
+  async load(): Promise<void> {
+    this.loading = true;
+    const grey = setTimeout(() => {
+      this.slow = this.rows === undefined;
+    }, 400);
+    await this.#trying(async () => {
+      this.#pages = [await this.#page(undefined)];
+    });
+    clearTimeout(grey);
+    this.loading = false;
+    this.slow = false;
+  }
+
+  /** Reads on. */
+  async loadMore(): Promise<void> {
+    const cursor = this.#pages?.at(-1)?.next;
+    if (cursor === undefined || this.loading) return;
+    this.loading = true;
+    await this.#trying(async () => {
+      const page = await this.#page(cursor);
+      this.#pages = [...(this.#pages ?? []), page];
+    });
+    this.loading = false;
+  }
+
+  /** Reads again the pages that these rows are on. Where some came or went, all that was read. */
+  async look(first: number, last: number): Promise<void> {
+    const before = this.#pages;
+    if (before === undefined || this.loading || this.#looking) return;
+    this.#looking = true;
+    await this.#trying(async () => {
+      const pages = [...before];
+      let shifted = false;
+      let row = 0;
+      for (const [at, page] of before.entries()) {
+        const inView = row <= last && row + page.items.length > first;
+        row += page.items.length;
+        if (!shifted && !inView && at > 0) continue;
+        const again = await this.#page(at === 0 ? undefined : pages[at - 1]?.next);
+        pages[at] = again;
+        shifted ||= again.next !== page.next;
+        if (again.next === undefined) {
+          pages.length = at + 1;
+          break;
+        }
+      }
+      // What was read on, or changed here, in the meantime is newer than this.
+      if (this.#pages === before) this.#pages = pages;
+    });
+    this.#looking = false;
+  }
+
+  /** Shows one as it is after a change. */
+  put(changed: T): void {
+    this.#change((items) => items.map((one) => (one.id === changed.id ? changed : one)));
+  }
+
+  /** Takes a deleted one off. */
+  drop(id: number): void {
+    this.#change((items) => items.filter((one) => one.id !== id));
+    this.#total = Math.max(0, this.total - 1);
+  }
+
+  stop(): void {
+    this.#owner.abort();
+  }
+
+  #change(change: (items: readonly T[]) => readonly T[]) {
+    this.#pages = this.#pages?.map((page) => ({ ...page, items: change(page.items) }));
+  }
+
+  async #page(cursor: string | undefined): Promise<ReadPage<T>> {
+    const query = cursor === undefined ? { count: true } : { cursor };
+    const page = await this.#read({ limit: pageItems, ...query }, this.#owner.signal);
+    if (page.total !== undefined) this.#total = page.total;
+    return { items: page.items, next: page.nextCursor ?? undefined };
+  }
+
+  async #trying(work: () => Promise<void>) {
+    try {
+      await work();
+      this.error = undefined;
+    } catch (error) {
+      if (this.#owner.signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      this.error = error;
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import type { Target, TargetPage } from '@opsconductor/protocol';
+import { describe, expect, it } from 'vitest';
+import type { PageQuery } from '../../api/page.ts';
+import { load } from '../testing.ts';
+
+const { LongList } = await load<typeof import('./long-list.svelte.ts')>('state/long-list.svelte.ts');
+const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
+
+/** A list on a server with so many targets; a cursor is the name after which it goes on. */
+function served(size: number) {
+  const names = Array.from({ length: size }, (_, at) => at * 10);
+  const asked: (string | undefined)[] = [];
+  let broken = false;
+  const read = async (query: PageQuery & { count?: boolean }): Promise<TargetPage> => {
+    asked.push(query.cursor);
+    if (broken) throw new ApiError('offline', 'The server does not answer.');
+    const after = names.filter((id) => query.cursor === undefined || id > Number(query.cursor));
+    const items = after.slice(0, query.limit);
+    return {
+      items: items.map((id) => ({ id, name: `web-${id}` }) as Target),
+      nextCursor: after.length > items.length ? String(items.at(-1)) : null,
+      ...(query.count === true ? { total: names.length } : {}),
+    };
+  };
+  return { names, asked, read, breakDown: () => (broken = true) };
+}
+const ids = (list: InstanceType<typeof LongList<Target>>) => list.rows?.map(({ id }) => id);
+
+describe('a list of many', () => {
+  it('reads one page, tells how many there are, and reads on when asked', async () => {
+    const server = served(500);
+    const list = new LongList<Target>(server.read);
+    await list.load();
+    expect([list.rows?.length, list.total, list.more]).toEqual([200, 500, true]);
+    await list.loadMore();
+    await list.loadMore();
+    await list.loadMore();
+    expect([list.rows?.length, list.more]).toEqual([500, false]);
+    expect(ids(list)).toEqual(server.names);
+    expect(server.asked).toEqual([undefined, '1990', '3990']);
+  });
+
+  it('looks again only at the first page and those in view', async () => {
+    const server = served(800);
+    const list = new LongList<Target>(server.read);
+    await list.load();
+    for (let pages = 1; pages < 4; pages += 1) await list.loadMore();
+    server.asked.length = 0;
+    await list.look(450, 470);
+    expect(server.asked).toEqual([undefined, '3990']);
+  });
+
+  it('has every target once after some came and went before those in view', async () => {
+    const server = served(500);
+    const list = new LongList<Target>(server.read);
+    await list.load();
+    await list.loadMore();
+    await list.loadMore();
+    server.names.splice(5, 1);
+    server.names.splice(20, 0, 205, 206);
+    await list.look(0, 30);
+    expect(ids(list)).toEqual(server.names);
+    expect(list.total).toBe(501);
+  });
+
+  it('keeps what the list before it showed until it is read', async () => {
+    const before = new LongList<Target>(served(3).read);
+    await before.load();
+    const list = new LongList<Target>(served(2).read, before);
+    expect([list.rows?.length, list.total, list.more]).toEqual([3, 3, false]);
+    await list.load();
+    expect([list.rows?.length, list.total]).toEqual([2, 2]);
+  });
+
+  it('keeps what it shows when it can’t be read again', async () => {
+    const server = served(20);
+    const list = new LongList<Target>(server.read);
+    await list.load();
+    server.breakDown();
+    await list.look(0, 10);
+    expect(list.rows).toHaveLength(20);
+    expect(list.error?.code).toBe('offline');
+  });
+
+  it('shows a changed target and drops a deleted one at once', async () => {
+    const list = new LongList<Target>(served(3).read);
+    await list.load();
+    list.put({ id: 10, name: 'renamed' } as Target);
+    list.drop(0);
+    expect(list.rows?.map(({ name }) => name)).toEqual(['renamed', 'web-20']);
+    expect(list.total).toBe(2);
+  });
+});

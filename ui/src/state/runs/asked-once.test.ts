@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest';
+import { ApiError } from '../../api/client.ts';
+import { AskedOnce } from './asked-once.ts';
+
+function setup() {
+  const sent: { body: string; key: string }[] = [];
+  const answers: (Error | string)[] = [];
+  const asked = new AskedOnce<string>();
+  let made = 0;
+  const ask = (what: string) =>
+    asked.ask(
+      what,
+      () => {
+        made += 1;
+        return `${what} ${made}`;
+      },
+      async (body, key) => {
+        sent.push({ body, key });
+        const answer = answers.shift() ?? 'done';
+        if (answer instanceof Error) throw answer;
+        return answer;
+      },
+    );
+  return { sent, answers, ask };
+}
+
+test('what got no answer goes out again as it was, with its key', async () => {
+  const t = setup();
+  t.answers.push(
+    new ApiError('offline', 'The server did not answer.'),
+    new ApiError('unavailable', 'Later.', { status: 503 }),
+  );
+  await expect(t.ask('run')).rejects.toThrow('did not answer');
+  await expect(t.ask('run')).rejects.toThrow('Later.');
+  await t.ask('run');
+  expect(t.sent.map(({ body }) => body)).toEqual(['run 1', 'run 1', 'run 1']);
+  expect(new Set(t.sent.map(({ key }) => key)).size).toBe(1);
+  expect(t.sent[0]?.key).toMatch(/^[0-9a-f]{32}$/);
+});
+
+test('what was refused before the key was looked at keeps it', async () => {
+  const t = setup();
+  t.answers.push(
+    new ApiError('offline', 'The server did not answer.'),
+    new ApiError('rate_limited', 'Too often.', { status: 429 }),
+    new ApiError('unauthenticated', 'Sign in.', { status: 401 }),
+  );
+  for (const said of ['did not answer', 'Too often.', 'Sign in.'])
+    await expect(t.ask('run')).rejects.toThrow(said);
+  await t.ask('run');
+  expect(new Set(t.sent.map(({ key }) => key)).size).toBe(1);
+});
+
+test('what was answered, refused or changed is a request of its own', async () => {
+  const t = setup();
+  await t.ask('run');
+  t.answers.push(new ApiError('invalid', 'No.', { status: 400 }));
+  await expect(t.ask('run')).rejects.toThrow('No.');
+  t.answers.push(new ApiError('offline', 'The server did not answer.'));
+  await expect(t.ask('run')).rejects.toThrow('did not answer');
+  await t.ask('another');
+  expect(t.sent.map(({ body }) => body)).toEqual(['run 1', 'run 2', 'run 3', 'another 4']);
+  expect(new Set(t.sent.map(({ key }) => key)).size).toBe(4);
+});

@@ -1,0 +1,48 @@
+// What of a run waits for a person: read again whenever a step is held or is no longer, and now and then between.
+import type { HeldSteps, Step } from '@opsconductor/protocol';
+import { fetchHeldSteps, fetchOutput } from '../../api/runs.ts';
+import { inflateChunk } from '../../output/inflate.ts';
+import { lastLineOf } from '../../output/last-line.ts';
+import { Query } from '../query.svelte.ts';
+import type { Host } from './run-view.svelte.ts';
+
+/** Who may decide, and what answers lead to, may change without a step changing. */
+const againAfterMs = 30_000;
+
+export class HeldStepsView {
+  readonly query: Query<HeldSteps>;
+
+  constructor(runId: number) {
+    this.query = new Query((signal) => fetchHeldSteps(runId, signal));
+  }
+
+  /** Reads for what is held now; nothing is asked where nothing is. Answers what ends it. */
+  follow(marks: string): (() => void) | undefined {
+    if (marks !== '') return this.query.start(againAfterMs);
+    this.query.reset();
+    return undefined;
+  }
+}
+
+/** Changes whenever another step is held, or another attempt of one; '' when none is. */
+export function heldMarks(hosts: readonly Host[]): string {
+  const marks: string[] = [];
+  for (const host of hosts) {
+    if (host.targetRun.status !== 'held' && host.targetRun.status !== 'running') continue;
+    for (const step of host.steps) if (step.status === 'held') marks.push(`${step.id}.${step.attempt}`);
+  }
+  return marks.join();
+}
+
+/** The last line that a step has written, as far as it is stored. */
+export async function readLastLine(
+  runId: number,
+  step: Pick<Step, 'id' | 'attempt' | 'outputSeq'>,
+  signal?: AbortSignal,
+): Promise<string> {
+  if (step.outputSeq === 0) return '';
+  const range = { after: step.outputSeq - 1, maxBytes: 1, attempt: step.attempt };
+  const { chunks } = await fetchOutput(runId, step.id, range, signal);
+  const last = chunks.at(-1);
+  return last === undefined ? '' : lastLineOf(await inflateChunk(last.data, last.rawLength));
+}

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { json, load, serveApi } from '../testing.ts';
+
+const { SelectionDraft } = await load<typeof import('../targets/selection-draft.svelte.ts')>(
+  'state/selection-draft.svelte.ts',
+);
+const { readLastSelection } = await load<typeof import('./last-selection.ts')>('state/last-selection.ts');
+
+const none = { targets: 0, groups: [], selector: null };
+const serve = (selection: object | null, pages: object[] = []) =>
+  serveApi({
+    '/api/v1/runs': (_, response) => json(response, { items: [{ id: 7 }], nextCursor: null }),
+    '/api/v1/runs/7': (_, response) => json(response, { id: 7, selection }),
+    '/api/v1/runs/7/steps': (_, response, url) =>
+      json(response, pages[Number(url.searchParams.get('cursor') ?? 0)]),
+  });
+
+test('groups and selectors are offered as they were asked for', async () => {
+  await serve({
+    ...none,
+    groups: [{ id: 3, name: 'web' }],
+    exclude: { ...none, selector: 'canary' },
+    selected: 9,
+  });
+  const last = await readLastSelection(1);
+  expect(last?.words).toBe('group web, less canary');
+  const draft = new SelectionDraft();
+  draft.pick([{ id: 99, name: 'other' }]);
+  last?.applyTo(draft);
+  expect(draft.selection).toEqual({ groupIds: [3], exclude: { selector: 'canary' } });
+});
+
+test('what was asked for by id is offered as the hosts that the run had, but for those that are gone', async () => {
+  await serve({ ...none, targets: 3, exclude: none, selected: 3 }, [
+    {
+      targetRuns: [
+        { targetId: 1, targetName: 'a' },
+        { targetId: null, targetName: 'gone' },
+      ],
+      nextCursor: '1',
+    },
+    { targetRuns: [{ targetId: 2, targetName: 'b' }], nextCursor: null },
+  ]);
+  const last = await readLastSelection(1);
+  expect(last?.words).toBe('the same 2 targets');
+  const draft = new SelectionDraft();
+  last?.applyTo(draft);
+  expect(draft.selection).toEqual({ targetIds: [1, 2] });
+});
+
+test('nothing is offered where the reader may not see what was asked for', async () => {
+  await serve(null);
+  expect(await readLastSelection(1)).toBeUndefined();
+});

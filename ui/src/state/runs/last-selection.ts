@@ -1,0 +1,85 @@
+// What a job was last run on, and with which values, as far as that can be asked for again.
+import type { RunDetail } from '@opsconductor/protocol';
+import { fetchRun, fetchRunSteps, listRuns } from '../../api/runs.ts';
+import { counted } from '../../format/quantity.ts';
+import type { SelectionDraft } from '../targets/selection-draft.svelte.ts';
+
+type Named = { id: number; name: string };
+export interface LastSelection {
+  runId: number;
+  /** `group web, less canary` */
+  words: string;
+  /** Values that were given; no secret is among them, and no default. */
+  parameters: Readonly<Record<string, unknown>>;
+  applyTo(draft: SelectionDraft): void;
+}
+
+/** Of the newest run that the reader sees; undefined where there is none, or what it was is not to be seen. */
+export async function readLastSelection(
+  jobId: number,
+  signal?: AbortSignal,
+): Promise<LastSelection | undefined> {
+  const [newest] = (await listRuns({ jobId, limit: 1 }, signal)).items;
+  if (newest === undefined) return undefined;
+  const run = await fetchRun(newest.id, signal);
+  if (run.selection === null) return undefined;
+  return asAsked(run) ?? (await byHosts(run, signal));
+}
+
+/** The values that someone gave a run, to give them again. */
+export function givenValues({ parameters }: Pick<RunDetail, 'parameters'>): Record<string, unknown> {
+  const given = (parameters ?? []).filter(({ secret, isDefault }) => !secret && !isDefault);
+  return Object.fromEntries(given.map(({ name, value }) => [name, value]));
+}
+
+/** Groups and selectors, resolved anew. What was given by id is kept in a run as a number only. */
+export function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>): LastSelection | undefined {
+  const { id, selection } = run;
+  if (selection === null || selection.targets > 0 || selection.exclude.targets > 0) return undefined;
+  const { exclude } = selection;
+  const without = termWords(exclude);
+  return {
+    runId: id,
+    words: termWords(selection) + (without === '' ? '' : `, less ${without}`),
+    parameters: givenValues(run),
+    applyTo(draft) {
+      draft.clear();
+      draft.include.groups = selection.groups;
+      draft.include.selector = selection.selector ?? '';
+      draft.exclude.groups = exclude.groups;
+      draft.exclude.selector = exclude.selector ?? '';
+    },
+  };
+}
+
+async function byHosts(run: RunDetail, signal: AbortSignal | undefined): Promise<LastSelection | undefined> {
+  const hosts: Named[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await fetchRunSteps(run.id, { limit: 200, cursor }, signal);
+    // A target that was deleted since can't be asked for again.
+    hosts.push(
+      ...page.targetRuns.flatMap(({ targetId, targetName }) =>
+        targetId === null ? [] : { id: targetId, name: targetName },
+      ),
+    );
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined);
+  if (hosts.length === 0) return undefined;
+  const [first] = hosts;
+  return {
+    runId: run.id,
+    parameters: givenValues(run),
+    words: hosts.length === 1 ? `target ${first?.name}` : `the same ${counted(hosts.length, 'target')}`,
+    applyTo(draft) {
+      draft.clear();
+      draft.pick(hosts);
+    },
+  };
+}
+
+function termWords({ groups, selector }: { groups: readonly Named[]; selector: string | null }): string {
+  return [...groups.map(({ name }) => `group ${name}`), ...(selector === null ? [] : [selector])].join(
+    ' and ',
+  );
+}

@@ -1,0 +1,146 @@
+// Searches all that is stored of an output, not only what is in memory, in slices that let the page breathe.
+import { countMatches, looksLikeError, shownText } from '../../output/find.ts';
+import type { OutputView } from './output-view.svelte.ts';
+
+export interface FoundRow {
+  row: number;
+  matches: number;
+}
+
+const maxMatches = 50_000;
+const sliceMs = 12;
+
+export class OutputSearch {
+  query = $state('');
+  found = $state.raw<FoundRow[]>([]);
+  total = $state(0);
+  /** Index of the current match among all; -1 for none. */
+  current = $state(-1);
+  searching = $state(false);
+  /** More matched than are listed. */
+  capped = $state(false);
+  readonly #view: OutputView;
+  #generation = 0;
+  #nextEntry = 0;
+
+  constructor(view: OutputView) {
+    this.#view = view;
+  }
+
+  /** Row and the match within it that is current. */
+  readonly place = $derived.by(() => {
+    let left = this.current;
+    if (left < 0) return undefined;
+    for (const { row, matches } of this.found) {
+      if (left < matches) return { row, nth: left };
+      left -= matches;
+    }
+    return undefined;
+  });
+
+  async search(query: string): Promise<void> {
+    this.#generation += 1;
+    this.query = query;
+    this.found = [];
+    this.total = 0;
+    this.current = -1;
+    this.capped = false;
+    this.#nextEntry = 0;
+    await this.extend();
+  }
+
+  /** Searches what came since. */
+  async extend(): Promise<void> {
+    if (this.query === '' || this.searching) return;
+    const generation = this.#generation;
+    this.searching = true;
+    try {
+      await this.#scan(generation);
+    } finally {
+      this.searching = false;
+    }
+    if (generation !== this.#generation) await this.extend();
+  }
+
+  step(by: 1 | -1): void {
+    if (this.total === 0) return;
+    this.current =
+      this.current < 0 ? (by > 0 ? 0 : this.total - 1) : (this.current + by + this.total) % this.total;
+  }
+
+  /** Starts at the first match at or after a row. */
+  startAt(row: number): void {
+    let before = 0;
+    for (const found of this.found) {
+      if (found.row >= row) break;
+      before += found.matches;
+    }
+    if (this.total > 0) this.current = Math.min(before, this.total - 1);
+  }
+
+  /** Row of the first line that says that something went wrong, else of the first on stderr. */
+  async firstError(): Promise<number | undefined> {
+    const { store, filter } = this.#view;
+    const { index } = store;
+    let sliceEnd = performance.now() + sliceMs;
+    for (let entry = 0; entry < index.entryCount; entry += 1) {
+      const rows = index.entry(entry).kind === 'marker' ? 0 : index.entry(entry).rows;
+      if (rows > 0) await this.#view.bring(entry);
+      for (let line = 0; line < rows; line += 1) {
+        const text = store.text(entry, line);
+        if (text !== undefined && looksLikeError(shownText(text))) {
+          return index.rowOfLine(filter, index.lineNumber({ entry, line }));
+        }
+      }
+      if (performance.now() > sliceEnd) {
+        await breath();
+        sliceEnd = performance.now() + sliceMs;
+      }
+    }
+    const first = index.firstOf('stderr');
+    return first === undefined
+      ? undefined
+      : index.rowOfLine(filter, index.lineNumber({ entry: first, line: 0 }));
+  }
+
+  async #scan(generation: number): Promise<void> {
+    const { store, filter } = this.#view;
+    const { index } = store;
+    const found = [...this.found];
+    let { total } = this;
+    let sliceEnd = performance.now() + sliceMs;
+    for (; this.#nextEntry < index.entryCount; this.#nextEntry += 1) {
+      const at = this.#nextEntry;
+      const entry = index.entry(at);
+      const wanted = entry.kind !== 'marker' && (filter === 'both' || filter === entry.kind);
+      if (!wanted || entry.rows === 0) continue;
+      await this.#view.bring(at);
+      if (generation !== this.#generation) return;
+      const firstRow = index.rowsBefore(filter, at);
+      for (const line of store.rowsWith(at, this.query) ?? []) {
+        const text = store.text(at, line);
+        const matches = text === undefined ? 0 : countMatches(shownText(text), this.query);
+        if (matches === 0) continue;
+        found.push({ row: firstRow + line, matches });
+        total += matches;
+      }
+      if (total >= maxMatches) {
+        this.capped = true;
+        this.#nextEntry = index.entryCount;
+        break;
+      }
+      if (performance.now() > sliceEnd) {
+        this.total = total;
+        await breath();
+        if (generation !== this.#generation) return;
+        sliceEnd = performance.now() + sliceMs;
+      }
+    }
+    this.found = found;
+    this.total = total;
+  }
+}
+
+function breath(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}

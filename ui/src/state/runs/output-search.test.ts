@@ -1,0 +1,102 @@
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { json, load, serveApi, stubFrames } from '../testing.ts';
+
+const { OutputView } = await load<typeof import('./output-view.svelte.ts')>('state/output-view.svelte.ts');
+const { OutputSearch } = await load<typeof import('./output-search.svelte.ts')>(
+  'state/output-search.svelte.ts',
+);
+
+/** A search in an output of these chunks, which is not following the server. */
+async function setup(...chunks: [stream: 'stdout' | 'stderr', text: string][]) {
+  await serveApi({
+    '/api/v1/runs/7/steps/5/output': (_request, response) =>
+      json(response, { attempt: 1, outputState: 'open', lastSeq: 0, rawBytes: 0, chunks: [], gaps: [] }),
+  });
+  const frames = stubFrames();
+  const view = new OutputView(7, 5, undefined);
+  onTestFinished(() => view.stop());
+  view.start(false);
+  let seq = 0;
+  const add = async (stream: 'stdout' | 'stderr', text: string) => {
+    seq += 1;
+    const raw = Buffer.from(text);
+    const data = gzipSync(raw).toString('base64');
+    const chunk = { stepId: 5, epoch: 1, seq, stream, elapsedMs: 0, rawLength: raw.length, data };
+    await view.take({ event: 'chunk', data: JSON.stringify(chunk) });
+    frames.draw();
+  };
+  for (const [stream, text] of chunks) await add(stream, text);
+  return { view, search: new OutputSearch(view), add };
+}
+
+describe('finding in an output', () => {
+  it('finds every match in its row, whatever colors are between its letters, and goes round', async () => {
+    const t = await setup(
+      ['stdout', 'error, Error\nnothing\n'],
+      ['stderr', 'an \u001b[31mer\u001b[1mror\u001b[0m\n'],
+    );
+    await t.search.search('error');
+    expect(t.search.total).toBe(3);
+    expect(t.search.found).toEqual([
+      { row: 0, matches: 2 },
+      { row: 2, matches: 1 },
+    ]);
+    expect(t.search.place).toBeUndefined();
+    const places = [1, 1, 1, 1].map(() => {
+      t.search.step(1);
+      return t.search.place;
+    });
+    expect(places).toEqual([
+      { row: 0, nth: 0 },
+      { row: 0, nth: 1 },
+      { row: 2, nth: 0 },
+      { row: 0, nth: 0 },
+    ]);
+    t.search.step(-1);
+    expect(t.search.place).toEqual({ row: 2, nth: 0 });
+  });
+
+  it('begins at the first match from where the reader is', async () => {
+    const t = await setup(['stdout', 'a\nb\na\nb\na\n']);
+    await t.search.search('a');
+    t.search.startAt(1);
+    expect(t.search.place).toEqual({ row: 2, nth: 0 });
+    t.search.startAt(99);
+    expect(t.search.place).toEqual({ row: 4, nth: 0 });
+  });
+
+  it('goes on in what came since, and keeps its place', async () => {
+    const t = await setup(['stdout', 'one fish\n']);
+    await t.search.search('fish');
+    t.search.step(1);
+    await t.add('stdout', 'two fish\nred fish\n');
+    await t.search.extend();
+    expect([t.search.total, t.search.current]).toEqual([3, 0]);
+    expect(t.search.found.map((found) => found.row)).toEqual([0, 1, 2]);
+  });
+
+  it('of a query that is replaced while it is searched gives only what the last one finds', async () => {
+    const t = await setup(['stdout', 'cat\ndog\ncat\n']);
+    await Promise.all([t.search.search('cat'), t.search.search('dog')]);
+    expect([t.search.query, t.search.total, t.search.searching]).toEqual(['dog', 1, false]);
+    await t.search.search('');
+    expect([t.search.total, t.search.found]).toEqual([0, []]);
+  });
+
+  it('looks only in the stream that is shown', async () => {
+    const t = await setup(['stdout', 'x\n'], ['stderr', 'x\nx\n']);
+    t.view.setFilter('stderr');
+    await t.search.search('x');
+    expect(t.search.found.map((found) => found.row)).toEqual([0, 1]);
+  });
+
+  it('leads to the first line that names an error, else to the first on stderr, else nowhere', async () => {
+    const named = await setup(['stdout', 'fine\n'], ['stderr', 'a note\n'], ['stdout', 'E: failed\n']);
+    expect(await named.search.firstError()).toBe(2);
+    const noted = await setup(['stdout', 'fine\n'], ['stderr', 'a note\n']);
+    expect(await noted.search.firstError()).toBe(1);
+    const fine = await setup(['stdout', 'fine\n']);
+    expect(await fine.search.firstError()).toBeUndefined();
+  });
+});

@@ -1,0 +1,276 @@
+// One attempt's output under a reader: reads what is stored, takes what comes, follows or stays, and finds.
+import type { ChunkEvent, OutputChunk, OutputState } from '@opsconductor/protocol';
+import { ApiError } from '../../api/client.ts';
+import { fetchOutput } from '../../api/runs.ts';
+import type { ServerEvent } from '../../api/sse-parser.ts';
+import { inflateChunk, UnreadableChunk } from '../../output/inflate.ts';
+import type { StreamFilter } from '../../output/line-index.ts';
+import { type Line, LineStore } from '../../output/line-store.ts';
+import type { OutputListener } from './run-view.svelte.ts';
+
+/** Text held of one output; the rest is read again when someone scrolls there. */
+const budgetBytes = 32 * 1024 * 1024;
+const readAheadBytes = 4 * 1024 * 1024;
+const rangeBytes = 1024 * 1024;
+
+export type OutputPhase = 'idle' | 'reading' | 'ready' | 'failed';
+
+export class OutputView implements OutputListener {
+  readonly runId: number;
+  readonly stepId: number;
+  phase = $state<OutputPhase>('idle');
+  error = $state.raw<ApiError>();
+  /** Since when output is kept here, in the server's words, where that is after this one: it was removed. */
+  expired = $state.raw<string>();
+  filter = $state<StreamFilter>('both');
+  following = $state(true);
+  /** Changes whenever rows were added or text came back. */
+  version = $state(0);
+  outputState = $state<OutputState>('open');
+  /** Raw bytes stored, of which `readBytes` are indexed here. */
+  storedBytes = $state(0);
+  /** Rows when the reader stopped following. */
+  #pausedAt = $state(0);
+  attempt = $state<number>();
+
+  readonly rowCount = $derived.by(() => {
+    void this.version;
+    return this.#store.index.rowCount(this.filter);
+  });
+  readonly lineCount = $derived.by(() => {
+    void this.version;
+    return this.#store.index.lineCount;
+  });
+  readonly readBytes = $derived.by(() => {
+    void this.version;
+    return this.#store.index.rawBytes;
+  });
+  /** Lines that came since following was paused. */
+  readonly newLines = $derived(this.following ? 0 : Math.max(0, this.rowCount - this.#pausedAt));
+  /** All that is stored is indexed. */
+  readonly caughtUp = $derived(this.phase === 'ready');
+
+  #store = new LineStore(budgetBytes);
+  readonly #owner = new AbortController();
+  #chain: Promise<void> = Promise.resolve();
+  #frame: number | undefined;
+  #fetching = false;
+  /** The marker at the end of a truncated output is set. */
+  #ended = false;
+
+  constructor(runId: number, stepId: number, attempt: number | undefined) {
+    this.runId = runId;
+    this.stepId = stepId;
+    this.attempt = attempt;
+  }
+
+  get store(): LineStore {
+    return this.#store;
+  }
+
+  /** Reads what is stored. `started` is false for a step without an attempt, which has none yet. */
+  start(started: boolean): void {
+    if (!started) {
+      this.phase = 'ready';
+      return;
+    }
+    void this.#enqueue(() => this.#readOn());
+  }
+
+  stop(): void {
+    this.#owner.abort();
+    if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
+  }
+
+  position(): string | undefined {
+    const { lastSeq } = this.#store.index;
+    return this.attempt === undefined || lastSeq === 0
+      ? undefined
+      : `${this.stepId}.${this.attempt}.${lastSeq}`;
+  }
+
+  /** Takes an event of the run's stream; resolves once it is indexed, so that a fast producer is slowed to us. */
+  take(event: ServerEvent): Promise<void> {
+    if (event.event === 'chunk') {
+      const chunk = JSON.parse(event.data) as ChunkEvent;
+      if (chunk.stepId !== this.stepId) return Promise.resolve();
+      return this.#enqueue(() => this.#takeChunk(chunk));
+    }
+    return Promise.resolve();
+  }
+
+  /** The step ended: reads its last chunks and how complete the output is. */
+  settle(): void {
+    void this.#enqueue(() => this.#readOn());
+  }
+
+  follow(): void {
+    this.following = true;
+  }
+
+  pause(): void {
+    if (!this.following) return;
+    this.#pausedAt = this.#store.index.rowCount(this.filter);
+    this.following = false;
+  }
+
+  setFilter(filter: StreamFilter): void {
+    this.filter = filter;
+    this.#pausedAt = this.#store.index.rowCount(filter);
+  }
+
+  lines(from: number, to: number): Line[] {
+    const lines = this.#store.lines(this.filter, from, to);
+    this.#fetchWanted();
+    return lines;
+  }
+
+  rowOfLine(lineNumber: number): number {
+    return this.#store.index.rowOfLine(this.filter, lineNumber);
+  }
+
+  /** Makes the chunk of an entry present, reading it again when it was dropped. */
+  async bring(entry: number): Promise<void> {
+    if (this.#store.has(entry)) return;
+    await this.#restore(this.#store.index.entry(entry).seq, readAheadBytes);
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    this.#chain = this.#chain.then(async () => {
+      if (this.#owner.signal.aborted) return;
+      try {
+        await work();
+      } catch (error) {
+        if (this.#owner.signal.aborted) return;
+        if (error instanceof ApiError && error.code === 'output_expired') {
+          this.expired = error.message;
+          this.phase = 'ready';
+          return;
+        }
+        this.error =
+          error instanceof ApiError
+            ? error
+            : new ApiError('internal', 'The output can’t be shown.', { cause: error });
+        this.phase = 'failed';
+      }
+    });
+    return this.#chain;
+  }
+
+  /** Reads pages until all that is stored is here. */
+  async #readOn(): Promise<void> {
+    if (this.phase !== 'ready') this.phase = 'reading';
+    for (;;) {
+      const after = this.#store.index.lastSeq;
+      const page = await fetchOutput(
+        this.runId,
+        this.stepId,
+        { after, maxBytes: readAheadBytes, attempt: this.attempt },
+        this.#owner.signal,
+      );
+      if (this.attempt === undefined) this.attempt = page.attempt;
+      this.outputState = page.outputState;
+      this.storedBytes = page.rawBytes;
+      for (const chunk of page.chunks) await this.#append(chunk, page.gaps);
+      this.#changed();
+      if (page.chunks.length === 0 || this.#store.index.lastSeq >= page.lastSeq) {
+        this.#markEnd(page.gaps);
+        break;
+      }
+    }
+    this.error = undefined;
+    // What was there before the reader could see it is not new.
+    if (this.phase !== 'ready') this.#pausedAt = this.#store.index.rowCount(this.filter);
+    this.phase = 'ready';
+  }
+
+  async #takeChunk(chunk: ChunkEvent): Promise<void> {
+    if (this.attempt !== undefined && chunk.epoch < this.attempt) return;
+    if (this.attempt !== chunk.epoch) {
+      // A new attempt: its output is another.
+      if (this.attempt !== undefined) this.#store = new LineStore(budgetBytes);
+      this.attempt = chunk.epoch;
+      this.#ended = false;
+    }
+    const expected = this.#store.index.lastSeq + 1;
+    if (chunk.seq < expected) return;
+    if (chunk.seq > expected) {
+      await this.#readOn();
+      return;
+    }
+    await this.#append(chunk, []);
+    this.storedBytes = Math.max(this.storedBytes, this.#store.index.rawBytes);
+    this.#changed();
+  }
+
+  async #append(chunk: OutputChunk, gaps: readonly (readonly [number, number])[]): Promise<void> {
+    const { index } = this.#store;
+    if (chunk.seq <= index.lastSeq) return;
+    if (chunk.seq > index.lastSeq + 1) this.#markGap(index.lastSeq + 1, chunk.seq - 1, gaps);
+    try {
+      const bytes = await inflateChunk(chunk.data, chunk.rawLength);
+      this.#store.append({ seq: chunk.seq, stream: chunk.stream, elapsedMs: chunk.elapsedMs, bytes });
+    } catch (error) {
+      if (!(error instanceof UnreadableChunk)) throw error;
+      index.mark(chunk.seq, 'unreadable', `Chunk ${chunk.seq} can’t be read: ${error.message}.`);
+    }
+  }
+
+  #markGap(from: number, to: number, gaps: readonly (readonly [number, number])[]) {
+    const known = gaps.some(([first, last]) => first <= from && to <= last);
+    const chunks = from === to ? `Chunk ${from} is` : `Chunks ${from} to ${to} are`;
+    const why = known ? 'lost with an agent’s disk' : 'not stored';
+    this.#store.index.mark(
+      to,
+      'gap',
+      `${chunks} missing: ${why}. The lines before and after are as they came.`,
+    );
+  }
+
+  #markEnd(gaps: readonly (readonly [number, number])[]) {
+    const { index } = this.#store;
+    const trailing = gaps.find(([first]) => first === index.lastSeq + 1);
+    if (trailing !== undefined) this.#markGap(trailing[0], trailing[1], gaps);
+    if (this.outputState !== 'truncated' || this.#ended) return;
+    this.#ended = true;
+    index.mark(index.lastSeq, 'truncated', 'The output went on. What came after its limit was not kept.');
+    this.#changed();
+  }
+
+  #fetchWanted() {
+    if (this.#fetching) return;
+    const [seq] = this.#store.takeWanted();
+    if (seq === undefined) return;
+    this.#fetching = true;
+    this.#restore(seq, rangeBytes)
+      .catch(() => {
+        // Asked for again when the rows are next drawn.
+      })
+      .finally(() => {
+        this.#fetching = false;
+        this.#changed();
+      });
+  }
+
+  async #restore(seq: number, maxBytes: number): Promise<void> {
+    const page = await fetchOutput(
+      this.runId,
+      this.stepId,
+      { after: seq - 1, maxBytes, attempt: this.attempt },
+      this.#owner.signal,
+    );
+    for (const chunk of page.chunks) {
+      const bytes = await inflateChunk(chunk.data, chunk.rawLength);
+      this.#store.restore({ seq: chunk.seq, stream: chunk.stream, elapsedMs: chunk.elapsedMs, bytes });
+    }
+  }
+
+  #changed() {
+    // What was asked for comes to an end after its reader, too.
+    if (this.#owner.signal.aborted) return;
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = undefined;
+      this.version += 1;
+    });
+  }
+}

@@ -1,0 +1,235 @@
+// One run as it goes: read once, then kept by its event stream.
+import type {
+  RunChange,
+  RunDetail,
+  Step,
+  TargetRun,
+  TransferEvent,
+  TransferProgress,
+} from '@opsconductor/protocol';
+import { isRunEnded } from '@opsconductor/protocol';
+import { ApiError } from '../../api/client.ts';
+import { followEvents, type StreamState } from '../../api/event-stream.ts';
+import { fetchRun, fetchRunSteps } from '../../api/runs.ts';
+import type { ServerEvent } from '../../api/sse-parser.ts';
+import { apiPaths } from '../../paths.ts';
+import { connection } from '../connection.svelte.ts';
+
+export interface Host {
+  targetRun: TargetRun;
+  /** By step number, from index 0. */
+  steps: Step[];
+}
+
+/** Takes the live output of the step that a reader looks at. */
+export interface OutputListener {
+  stepId: number;
+  /** What it has, for the stream to go on from: `step.epoch.seq`; undefined when it has nothing. */
+  position(): string | undefined;
+  take(event: ServerEvent): void | Promise<void>;
+}
+
+/** What only the run itself says, batches and reruns, is read again so long after something changed. */
+const detailAfterMs = 1_000;
+
+export class RunView {
+  readonly id: number;
+  run = $state.raw<RunDetail>();
+  error = $state.raw<ApiError>();
+  stream = $state<StreamState>('connecting');
+  /** All hosts are read. */
+  complete = $state(false);
+  #version = $state(0);
+  readonly hosts: Host[] = $derived.by(() => {
+    void this.#version;
+    return [...this.#hosts.values()];
+  });
+  readonly #hosts = new Map<number, Host>();
+  readonly #stepPlaces = new Map<number, { targetRunId: number; at: number }>();
+  #transfers = $state.raw<ReadonlyMap<number, TransferEvent>>(new Map());
+  readonly #owner = new AbortController();
+  #connection: AbortController | undefined;
+  #listener: OutputListener | undefined;
+  #appliedSeq = 0;
+  #frame: number | undefined;
+  #down = false;
+  #detailTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+
+  /** Reads the run, then follows it until `stop`. */
+  async start(): Promise<void> {
+    const { signal } = this.#owner;
+    try {
+      await this.#read();
+      if (signal.aborted) return;
+      this.error = undefined;
+      this.#connect();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.error =
+        error instanceof ApiError ? error : new ApiError('internal', 'The console failed.', { cause: error });
+    }
+  }
+
+  stop(): void {
+    this.#owner.abort();
+    this.#connection?.abort();
+    clearTimeout(this.#detailTimer);
+    if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
+    this.#setDown(false);
+  }
+
+  /** Lets the stream carry a step's output too, or no longer. */
+  listen(listener: OutputListener | undefined): void {
+    if (this.#listener?.stepId === listener?.stepId && this.#listener === listener) return;
+    this.#listener = listener;
+    if (this.#connection !== undefined && this.stream !== 'ended') this.#connect();
+  }
+
+  host(targetRunId: number | undefined): Host | undefined {
+    void this.#version;
+    return targetRunId === undefined ? undefined : this.#hosts.get(targetRunId);
+  }
+
+  /** How far the current attempt of a step is; undefined for one that moves no files. */
+  progressOf(step: Step): TransferProgress | undefined {
+    const event = this.#transfers.get(step.id);
+    return event?.attempt === step.attempt ? event.progress : undefined;
+  }
+
+  #noteTransfer(event: TransferEvent) {
+    this.#transfers = new Map([...this.#transfers, [event.stepId, event]]);
+  }
+
+  async #read(): Promise<void> {
+    const { signal } = this.#owner;
+    const run = await fetchRun(this.id, signal);
+    this.run = run;
+    this.#appliedSeq = run.eventSeq;
+    let cursor: string | undefined;
+    do {
+      const page = await fetchRunSteps(
+        this.id,
+        { limit: 200, ...(cursor === undefined ? {} : { cursor }) },
+        signal,
+      );
+      for (const targetRun of page.targetRuns) this.#hosts.set(targetRun.id, { targetRun, steps: [] });
+      for (const step of page.steps) this.#place(step);
+      cursor = page.nextCursor ?? undefined;
+      this.#bump();
+    } while (cursor !== undefined);
+    // Together: whoever acts on completeness sees all hosts.
+    this.#version += 1;
+    this.complete = true;
+  }
+
+  #place(step: Step) {
+    const host = this.#hosts.get(step.targetRunId);
+    if (host === undefined) return;
+    const at = step.stepNumber - 1;
+    host.steps[at] = step;
+    this.#stepPlaces.set(step.id, { targetRunId: step.targetRunId, at });
+  }
+
+  #connect() {
+    this.#connection?.abort();
+    if (this.run !== undefined && isRunEnded(this.run.status) && this.#listener === undefined) {
+      this.stream = 'ended';
+      return;
+    }
+    const current = new AbortController();
+    this.#connection = current;
+    const listener = this.#listener;
+    const position = listener?.position();
+    void followEvents({
+      url: apiPaths.runEvents(this.id, {
+        after: this.#appliedSeq,
+        ...(listener === undefined ? {} : { output: listener.stepId }),
+      }),
+      lastEventId: position === undefined ? '' : `${this.#appliedSeq}~${position}`,
+      signal: current.signal,
+      onState: (state, error) => {
+        if (current.signal.aborted) return;
+        this.stream = state;
+        this.#setDown(state === 'waiting');
+        if (state === 'failed' && error?.code === 'not_found') this.error = error;
+      },
+      onEvent: async (event) => {
+        if (current.signal.aborted) return;
+        connection.heard();
+        if (event.event === 'change') this.#apply(JSON.parse(event.data) as RunChange);
+        else if (event.event === 'transfer') this.#noteTransfer(JSON.parse(event.data) as TransferEvent);
+        else await listener?.take(event);
+      },
+    });
+  }
+
+  #setDown(down: boolean) {
+    if (down === this.#down) return;
+    this.#down = down;
+    if (down) connection.streamDown();
+    else connection.streamUp();
+  }
+
+  #apply(change: RunChange) {
+    // What was read after the change happened already has it; whole new values make a second time harmless.
+    this.#appliedSeq = Math.max(this.#appliedSeq, change.seq);
+    if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
+    if (this.#hasMoreToSay(change)) this.#readDetailSoon();
+    for (const changed of change.targetRuns ?? []) {
+      const host = this.#hosts.get(changed.id);
+      if (host !== undefined)
+        this.#hosts.set(changed.id, { ...host, targetRun: { ...host.targetRun, ...changed } });
+    }
+    for (const changed of change.steps ?? []) {
+      const place = this.#stepPlaces.get(changed.id);
+      const host = place === undefined ? undefined : this.#hosts.get(place.targetRunId);
+      const step = place === undefined ? undefined : host?.steps[place.at];
+      if (place === undefined || host === undefined || step === undefined) continue;
+      const steps = [...host.steps];
+      steps[place.at] = { ...step, ...changed } as Step;
+      this.#hosts.set(place.targetRunId, { ...host, steps });
+    }
+    this.#bump();
+  }
+
+  /** Events don't say how far batches are, nor who stopped a run and why. */
+  #hasMoreToSay(change: RunChange): boolean {
+    if (change.run === undefined && change.targetRuns === undefined) return false;
+    const isStopping = this.run?.status === 'cancelling' && this.run.cancelRequestedAt === null;
+    return isStopping || (this.run?.strategy ?? null) !== null || (this.run?.timeoutS ?? null) !== null;
+  }
+
+  /** However many changes come, it is read once a second. */
+  #readDetailSoon() {
+    this.#detailTimer ??= setTimeout(() => void this.#readDetail(), detailAfterMs);
+  }
+
+  async #readDetail(): Promise<void> {
+    const { signal } = this.#owner;
+    try {
+      const { strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy } = await fetchRun(
+        this.id,
+        signal,
+      );
+      if (signal.aborted || this.run === undefined) return;
+      this.run = { ...this.run, strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy };
+    } catch (error) {
+      // The next change asks again; that the server is away, the stream says.
+      if (!(error instanceof ApiError) && !signal.aborted) throw error;
+    } finally {
+      this.#detailTimer = undefined;
+    }
+  }
+
+  /** At most one new picture per frame, however fast changes come. */
+  #bump() {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = undefined;
+      this.#version += 1;
+    });
+  }
+}

@@ -1,0 +1,250 @@
+import type { ServerResponse } from 'node:http';
+import type { RunChange, RunDetail, RunSteps, Step, TargetRun } from '@opsconductor/protocol';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { OutputListener } from './run-view.svelte.ts';
+import { type Answer, eventually, json, load, serveApi, stubFrames } from '../testing.ts';
+
+const { RunView } = await load<typeof import('./run-view.svelte.ts')>('state/run-view.svelte.ts');
+const { connection } = await load<typeof import('../connection.svelte.ts')>('state/connection.svelte.ts');
+
+const run = (fields: Partial<RunDetail> = {}) =>
+  ({
+    id: 7,
+    status: 'running',
+    eventSeq: 40,
+    strategy: null,
+    timeoutS: null,
+    cancelRequestedAt: null,
+    ...fields,
+  }) as RunDetail;
+const targetRun = (id: number) =>
+  ({ id, targetName: `host-${id}`, status: 'running', startedAt: null }) as TargetRun;
+const step = (id: number, targetRunId: number, stepNumber: number, fields: Partial<Step> = {}) =>
+  ({ id, targetRunId, stepNumber, status: 'pending', attempt: 0, startedAt: null, ...fields }) as Step;
+
+interface Script {
+  run?: Partial<RunDetail>;
+  pages?: Omit<RunSteps, 'nextCursor'>[];
+  /** So often the steps can't be read at first. */
+  failures?: number;
+}
+
+/** A run of two hosts with two steps unless told, and its stream, in the hands of the test. */
+async function setup(script: Script = {}) {
+  const pages = script.pages ?? [
+    {
+      targetRuns: [targetRun(1), targetRun(2)],
+      steps: [step(11, 1, 1), step(12, 1, 2), step(21, 2, 1), step(22, 2, 2)],
+    },
+  ];
+  let failures = script.failures ?? 0;
+  let said = script.run;
+  const unavailable = { error: { code: 'unavailable', message: 'Not now.', requestId: 'r' } };
+  let down = false;
+  const streams: { url: URL; lastEventId: string | undefined; response: ServerResponse }[] = [];
+  const stream: Answer = (request, response, url) => {
+    if (down) return json(response, unavailable, 503);
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write('retry: 1\n\n');
+    streams.push({ url, lastEventId: request.headers['last-event-id'] as string | undefined, response });
+  };
+  const { asked } = await serveApi({
+    '/api/v1/runs/7': (_request, response) => json(response, run(said)),
+    '/api/v1/runs/7/steps': (_request, response, url) => {
+      failures -= 1;
+      if (failures >= 0) return json(response, unavailable, 503);
+      const at = Number(url.searchParams.get('cursor') ?? 0);
+      json(response, { ...pages[at], nextCursor: at + 1 < pages.length ? String(at + 1) : null });
+    },
+    '/api/v1/runs/7/events': stream,
+  });
+  const frames = stubFrames();
+  const view = new RunView(7);
+  onTestFinished(() => view.stop());
+  const connected = (times: number) => eventually(() => streams.length).toBe(times);
+  const send = (change: Partial<RunChange> & { seq: number }) =>
+    streams
+      .at(-1)
+      ?.response.write(
+        `event: change\nid: ${change.seq}\ndata: ${JSON.stringify({ at: '', ...change })}\n\n`,
+      );
+  /** Draws until it holds. */
+  const seen = (holds: () => unknown) =>
+    eventually(() => {
+      frames.draw();
+      return holds();
+    }).toBeTruthy();
+  const cut = () => {
+    down = true;
+    streams.at(-1)?.response.destroy();
+  };
+  const restore = () => {
+    down = false;
+  };
+  const answers = (fields: Partial<RunDetail>) => {
+    said = fields;
+  };
+  return { view, answers, cut, restore, asked, streams, frames, connected, send, seen };
+}
+
+describe('a run as it goes', () => {
+  it('has all hosts with their steps in order at once when it says that it is complete', async () => {
+    const t = await setup({
+      pages: [
+        { targetRuns: [targetRun(1)], steps: [step(12, 1, 2), step(11, 1, 1)] },
+        { targetRuns: [targetRun(2)], steps: [step(21, 2, 1), step(22, 2, 2)] },
+      ],
+    });
+    expect(t.view.hosts).toEqual([]);
+    await t.view.start();
+    // No frame was drawn yet.
+    expect(t.view.complete).toBe(true);
+    expect(t.view.hosts.map((host) => host.steps.map((one) => one.id))).toEqual([
+      [11, 12],
+      [21, 22],
+    ]);
+  });
+
+  it('is followed from the event that reading it had seen', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    expect(t.streams[0]?.url.searchParams.get('after')).toBe('40');
+    expect(t.streams[0]?.url.searchParams.has('output')).toBe(false);
+  });
+
+  it('takes of a change what it says and leaves the rest: a leased step that begins gets its time', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    t.send({ seq: 41, steps: [{ id: 12, status: 'running', attempt: 1, agentName: 'a' }] });
+    await t.seen(() => t.view.host(1)?.steps[1]?.status === 'running');
+    expect(t.view.host(1)?.steps[1]).toMatchObject({ status: 'running', startedAt: null });
+    const before = t.view.host(2);
+    t.send({ seq: 42, steps: [{ id: 12, startedAt: '2026-11-24T02:27:12.000Z' }] });
+    await t.seen(() => t.view.host(1)?.steps[1]?.startedAt !== null);
+    expect(t.view.host(1)?.steps[1]).toMatchObject({
+      status: 'running',
+      attempt: 1,
+      agentName: 'a',
+      startedAt: '2026-11-24T02:27:12.000Z',
+    });
+    expect(t.view.host(2)).toBe(before);
+  });
+
+  it('gives one new picture per frame, however many changes came', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    t.frames.draw();
+    const before = t.view.hosts;
+    for (let seq = 41; seq <= 60; seq += 1) t.send({ seq, steps: [{ id: 11, outputSeq: seq }] });
+    t.send({ seq: 61, run: { status: 'failed' } });
+    await eventually(() => t.view.run?.status).toBe('failed');
+    expect(t.view.hosts).toBe(before);
+    expect(t.frames.waiting()).toBe(1);
+    t.frames.draw();
+    expect(t.view.hosts).not.toBe(before);
+    expect(t.view.host(1)?.steps[0]?.outputSeq).toBe(60);
+  });
+
+  it('lets be what it does not know', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    t.send({
+      seq: 41,
+      steps: [{ id: 99, status: 'failed' }],
+      targetRuns: [{ ...targetRun(9), status: 'failed' }],
+    });
+    t.send({ seq: 42, targetRuns: [{ ...targetRun(2), status: 'failed' }] });
+    await t.seen(() => t.view.host(2)?.targetRun.status === 'failed');
+    expect(t.view.hosts).toHaveLength(2);
+    expect(t.view.host(1)?.targetRun.status).toBe('running');
+  });
+
+  it('goes on after a cut from the last change, and says meanwhile that it may be old', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    t.send({ seq: 41, steps: [{ id: 11, status: 'running' }] });
+    await t.seen(() => t.view.host(1)?.steps[0]?.status === 'running');
+    expect(connection.state).toBe('live');
+    t.cut();
+    await eventually(() => connection.state).toBe('reconnecting');
+    expect(t.view.hosts).toHaveLength(2);
+    t.restore();
+    await t.connected(2);
+    expect(t.streams[1]?.lastEventId).toBe('41');
+    await eventually(() => connection.state).toBe('live');
+  });
+
+  it('leaves nothing behind when it is stopped while it waits', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    t.cut();
+    await eventually(() => connection.state).toBe('reconnecting');
+    t.view.stop();
+    expect(connection.state).toBe('live');
+    expect(t.frames.waiting()).toBe(0);
+  });
+
+  it('asks for the output of the step that is looked at, from where its reader is', async () => {
+    const t = await setup();
+    const events: string[] = [];
+    const listener: OutputListener = {
+      stepId: 12,
+      position: () => '12.1.30',
+      take: (event) => void events.push(event.event),
+    };
+    await t.view.start();
+    await t.connected(1);
+    t.send({ seq: 41, steps: [{ id: 12, status: 'running' }] });
+    await t.seen(() => t.view.host(1)?.steps[1]?.status === 'running');
+    t.view.listen(listener);
+    await t.connected(2);
+    expect(t.streams[1]?.url.searchParams.get('output')).toBe('12');
+    expect(t.streams[1]?.lastEventId).toBe('41~12.1.30');
+    t.streams[1]?.response.write('event: chunk\nid: 41~12.1.31\ndata: {}\n\n');
+    await eventually(() => events).toEqual(['chunk']);
+    t.view.listen(listener);
+    t.view.listen(undefined);
+    await t.connected(3);
+    expect(t.streams[2]?.url.searchParams.has('output')).toBe(false);
+  });
+
+  it('is not followed when it had ended before', async () => {
+    const t = await setup({ run: { status: 'succeeded' } });
+    await t.view.start();
+    expect(t.view.stream).toBe('ended');
+    expect(t.streams).toEqual([]);
+  });
+
+  it('keeps why it could not be read until it is read', async () => {
+    const t = await setup({ failures: 1 });
+    await t.view.start();
+    expect(t.view.error?.code).toBe('unavailable');
+    expect([t.view.complete, t.streams.length]).toEqual([false, 0]);
+    await t.view.start();
+    expect(t.view.error).toBeUndefined();
+    expect(t.view.complete).toBe(true);
+    await t.connected(1);
+  });
+
+  it('asks who cancelled it when it is told only that it is cancelling, and no more once it knows', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    t.send({ seq: 41, run: { status: 'running' } });
+    await t.seen(() => t.view.run?.status === 'running');
+    const reads = () => t.asked.filter((line) => line === 'GET /api/v1/runs/7').length;
+    expect(reads()).toBe(1);
+    t.answers({ status: 'running', cancelRequestedAt: '2026-11-24T02:27:12.000Z', cancelRequestedBy: 'ada' });
+    t.send({ seq: 42, run: { status: 'cancelling' } });
+    await t.seen(() => t.view.run?.cancelRequestedBy === 'ada');
+    // What the stream says stands: the run was read before or after.
+    expect(t.view.run?.status).toBe('cancelling');
+    expect(reads()).toBe(2);
+  });
+});

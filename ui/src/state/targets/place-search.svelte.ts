@@ -1,0 +1,95 @@
+// Finds what a right can be given on or asked about: by a part of its name, or a run by its number.
+import type { PlaceKind } from '@opsconductor/protocol';
+import { listCategories } from '../../api/categories.ts';
+import { ApiError } from '../../api/client.ts';
+import { listJobs } from '../../api/jobs.ts';
+import { listSegments } from '../../api/segments.ts';
+import { listTargetGroups } from '../../api/target-groups.ts';
+import { listTargets } from '../../api/targets.ts';
+
+export interface FoundPlace {
+  kind: PlaceKind;
+  id: number;
+  name: string;
+}
+interface Named {
+  id: number;
+  name: string;
+}
+
+/** Shown of each kind: who finds more types more. */
+const perKind = 8;
+
+export class PlaceSearch {
+  found = $state.raw<readonly FoundPlace[]>();
+  error = $state.raw<ApiError>();
+  #current: AbortController | undefined;
+  /** Short lists that have no search of their own; read once. */
+  readonly #lists = new Map<PlaceKind, Promise<Named[]>>();
+
+  /** Reads what fits; an older search is given up. */
+  async search(text: string, kinds: readonly PlaceKind[]): Promise<void> {
+    this.#current?.abort();
+    const current = new AbortController();
+    this.#current = current;
+    const wanted = text.trim();
+    try {
+      const lists = await Promise.all(kinds.map((kind) => this.#find(kind, wanted, current.signal)));
+      if (current.signal.aborted) return;
+      this.found = lists.flat();
+      this.error = undefined;
+    } catch (error) {
+      if (current.signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      this.error = error;
+    }
+  }
+
+  stop(): void {
+    this.#current?.abort();
+  }
+
+  async #find(kind: PlaceKind, text: string, signal: AbortSignal): Promise<FoundPlace[]> {
+    const named = await this.#named(kind, text, signal);
+    return named.slice(0, perKind).map(({ id, name }) => ({ kind, id, name }));
+  }
+
+  async #named(kind: PlaceKind, text: string, signal: AbortSignal): Promise<Named[]> {
+    const search = text === '' ? undefined : text;
+    switch (kind) {
+      case 'category':
+        return matching(await this.#whole(kind, () => listCategories()), text);
+      case 'segment':
+        return matching(await this.#whole(kind, () => listSegments()), text);
+      case 'target_group':
+        return (await listTargetGroups({ search, limit: perKind }, signal)).items;
+      case 'job':
+        return (await listJobs({ search, limit: perKind }, signal)).items;
+      case 'target':
+        return (await listTargets({ search, limit: perKind }, signal)).items;
+      case 'run':
+        return runOf(text);
+    }
+  }
+
+  #whole(kind: PlaceKind, read: () => Promise<Named[]>): Promise<Named[]> {
+    const known = this.#lists.get(kind);
+    if (known !== undefined) return known;
+    const reading = read();
+    this.#lists.set(kind, reading);
+    // What failed is read again by the next search; this one hears of it.
+    reading.catch(() => this.#lists.delete(kind));
+    return reading;
+  }
+}
+
+function matching(all: readonly Named[], text: string): Named[] {
+  const wanted = text.toLowerCase();
+  return all.filter(({ name }) => name.toLowerCase().includes(wanted));
+}
+
+/** Whether there is such a run, the server says when it is asked about it. */
+function runOf(text: string): Named[] {
+  const number = /^(?:run )?#?([1-9][0-9]{0,14})$/.exec(text)?.[1];
+  return number === undefined ? [] : [{ id: Number(number), name: number }];
+}

@@ -1,0 +1,95 @@
+// The targets of a scan as far as a reader has scrolled into them; read again when something has changed.
+import type { HostScanItem } from '@opsconductor/protocol';
+import { untrack } from 'svelte';
+import { ApiError } from '../../api/client.ts';
+import type { Page, PageQuery } from '../../api/page.ts';
+
+const pageItems = 100;
+
+export class ScanItems {
+  items = $state.raw<readonly HostScanItem[]>();
+  error = $state.raw<ApiError>();
+  loading = $state(false);
+  slow = $state(false);
+  #next = $state<string>();
+  #round = 0;
+  readonly #read: (query: PageQuery, signal: AbortSignal) => Promise<Page<HostScanItem>>;
+  readonly #owner = new AbortController();
+
+  /** What `before` showed stays until this one is read. */
+  constructor(
+    read: (query: PageQuery, signal: AbortSignal) => Promise<Page<HostScanItem>>,
+    before?: ScanItems | undefined,
+  ) {
+    this.#read = read;
+    this.items = untrack(() => before?.items);
+  }
+
+  get more(): boolean {
+    return this.#next !== undefined;
+  }
+
+  /** Reads from the beginning, as far as `atLeast`; what was read before stays until then. */
+  async load(atLeast = pageItems): Promise<void> {
+    this.#round += 1;
+    const round = this.#round;
+    const grey = setTimeout(() => {
+      this.slow = this.items === undefined;
+    }, 400);
+    const items: HostScanItem[] = [];
+    let next: string | undefined;
+    const went = await this.#try(round, async () => {
+      do {
+        const page = await this.#page(next);
+        items.push(...page.items);
+        next = page.nextCursor ?? undefined;
+      } while (next !== undefined && items.length < atLeast && round === this.#round);
+    });
+    clearTimeout(grey);
+    this.slow = false;
+    if (!went) return;
+    this.items = items;
+    this.#next = next;
+  }
+
+  async loadMore(): Promise<void> {
+    const cursor = this.#next;
+    if (cursor === undefined || this.loading) return;
+    await this.#try(this.#round, async () => {
+      const round = this.#round;
+      const page = await this.#page(cursor);
+      if (round !== this.#round) return;
+      this.items = [...(this.items ?? []), ...page.items];
+      this.#next = page.nextCursor ?? undefined;
+    });
+  }
+
+  stop(): void {
+    this.#owner.abort();
+  }
+
+  #page(cursor: string | undefined): Promise<Page<HostScanItem>> {
+    return this.#read(
+      cursor === undefined ? { limit: pageItems } : { limit: pageItems, cursor },
+      this.#owner.signal,
+    );
+  }
+
+  /** False for what failed, or was overtaken by another reading. */
+  async #try(round: number, work: () => Promise<void>): Promise<boolean> {
+    this.loading = true;
+    try {
+      await work();
+      if (round !== this.#round) return false;
+      this.error = undefined;
+      return true;
+    } catch (error) {
+      if (this.#owner.signal.aborted || round !== this.#round) return false;
+      if (!(error instanceof ApiError)) throw error;
+      this.error = error;
+      return false;
+    } finally {
+      if (round === this.#round) this.loading = false;
+    }
+  }
+}

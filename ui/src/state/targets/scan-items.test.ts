@@ -1,0 +1,38 @@
+import type { HostScanItem } from '@opsconductor/protocol';
+import { expect, it } from 'vitest';
+import { load } from '../testing.ts';
+
+const { ScanItems } = await load<typeof import('./scan-items.svelte.ts')>('state/scan-items.svelte.ts');
+const item = (targetId: number) => ({ targetId }) as HostScanItem;
+
+it('reads page by page, and again as far as it was read', async () => {
+  const asked: (string | undefined)[] = [];
+  const list = new ScanItems(async ({ cursor }) => {
+    asked.push(cursor);
+    const at = Number(cursor ?? 0);
+    return {
+      items: Array.from({ length: 100 }, (_, n) => item(at * 100 + n)),
+      nextCursor: at < 3 ? String(at + 1) : null,
+    };
+  });
+  await list.load();
+  await list.loadMore();
+  expect(list.items).toHaveLength(200);
+  await list.load(200);
+  expect(list.items?.map(({ targetId }) => targetId)).toEqual(Array.from({ length: 200 }, (_, n) => n));
+  expect(list.more).toBe(true);
+  expect(asked).toEqual([undefined, '1', undefined, '1']);
+});
+
+it('a reading that was overtaken changes nothing', async () => {
+  const answers: ((page: { items: HostScanItem[]; nextCursor: null }) => void)[] = [];
+  const list = new ScanItems(() => new Promise((answer) => answers.push(answer)));
+  const first = list.load();
+  const second = list.load();
+  answers[1]?.({ items: [item(2)], nextCursor: null });
+  await second;
+  answers[0]?.({ items: [item(1)], nextCursor: null });
+  await first;
+  expect(list.items).toEqual([item(2)]);
+  expect(list.loading).toBe(false);
+});

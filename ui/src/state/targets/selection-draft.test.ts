@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { load } from '../testing.ts';
+
+const { SelectionDraft } = await load<typeof import('./selection-draft.svelte.ts')>(
+  'state/selection-draft.svelte.ts',
+);
+
+test('nothing chosen is no selection, nor are exclusions alone', () => {
+  const draft = new SelectionDraft();
+  expect(draft.selection).toBeUndefined();
+  draft.exclude.selector = 'canary';
+  expect(draft.selection).toBeUndefined();
+});
+
+test('what is chosen is sent, and nothing for what is empty', () => {
+  const draft = new SelectionDraft();
+  draft.pick([{ id: 3, name: 'c' }]);
+  expect(draft.selection).toEqual({ targetIds: [3] });
+  draft.include.groups = [{ id: 7, name: 'web' }];
+  draft.include.selector = ' env=prod ';
+  draft.exclude.groups = [{ id: 8, name: 'canaries' }];
+  expect(draft.selection).toEqual({
+    targetIds: [3],
+    groupIds: [7],
+    selector: 'env=prod',
+    exclude: { groupIds: [8] },
+  });
+  draft.clear();
+  expect(draft.selection).toBeUndefined();
+});
+
+test('a selector that can’t be read is not sent', () => {
+  const draft = new SelectionDraft();
+  draft.pick([{ id: 3, name: 'c' }]);
+  draft.exclude.selector = 'env=';
+  expect(draft.selection).toBeUndefined();
+});
+
+test('what is left out is unpicked, and excluded where a group or selector would bring it back', () => {
+  const draft = new SelectionDraft();
+  draft.pick([
+    { id: 1, name: 'a' },
+    { id: 2, name: 'b' },
+  ]);
+  draft.leaveOut([{ id: 2, name: 'b' }]);
+  expect(draft.selection).toEqual({ targetIds: [1] });
+  draft.include.selector = 'os=linux';
+  draft.leaveOut([
+    { id: 1, name: 'a' },
+    { id: 5, name: 'e' },
+  ]);
+  expect(draft.selection).toEqual({ selector: 'os=linux', exclude: { targetIds: [1, 5] } });
+});
