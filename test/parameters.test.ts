@@ -3,7 +3,7 @@
 // secret one, which is nowhere to be read on its way.
 import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunDetail, RunExplanation, RunSealingKeys } from '@opsconductor/protocol';
 import { decodeBase64, sealRunValue, verifyRoster } from '@opsconductor/protocol/sealing';
@@ -399,6 +399,35 @@ accountTest(
     expect(moved.steps[0]?.errorMessage).toMatch(/The secret parameters\.token could not be opened/);
   },
 );
+
+accountTest('a script starts a run with a secret that its own machine seals', async () => {
+  const secret = `scripted-${randomBytes(9).toString('hex')}`;
+  const jobId = await makeJob([{ command: 'printf %s "${{ parameters.token }}" >scripted-used' }], {
+    token: { type: 'string', secret: true },
+  });
+  const file = (name: string, content: object) => {
+    const path = join(t.sshd.dir, name);
+    writeFileSync(path, JSON.stringify(content), { mode: 0o600 });
+    return path;
+  };
+  const args = [
+    ...['start-run', '--server', t.api.url, '--job', String(jobId), '--secrets', '-'],
+    ...['--request', file('request.json', { targetIds: [t.targetId] })],
+    ...['--roots', join(t.sshd.dir, 'roots.json'), '--learn-roots'],
+  ];
+  const printed = execFileSync(
+    process.execPath,
+    [join(import.meta.dirname, '../.cache/build/agent.mjs'), ...args],
+    {
+      input: JSON.stringify({ token: secret }),
+      env: { PATH: process.env.PATH, OPSCONDUCTOR_API_TOKEN: t.api.token },
+    },
+  );
+  const { id } = JSON.parse(printed.toString()) as RunDetail;
+  expect(await t.api.runEnds(id)).toMatchObject({ status: 'succeeded' });
+  expect(readFileSync(join(home, 'scripted-used'), 'utf8')).toBe(secret);
+  expect(printed.toString()).not.toContain(secret);
+});
 
 function stepIdOf(steps: readonly { id: number }[], at: number): number {
   return steps[at]?.id ?? 0;

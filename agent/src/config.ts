@@ -6,11 +6,14 @@ import type { ProxySettings } from './connection/proxy.ts';
 export const maxRssVariable = 'OPSCONDUCTOR_MAX_RSS_MB';
 export const maxLoadVariable = 'OPSCONDUCTOR_MAX_LOAD';
 export const enrollmentTokenVariable = 'OPSCONDUCTOR_ENROLLMENT_TOKEN';
+export const apiTokenVariable = 'OPSCONDUCTOR_API_TOKEN';
 
 export interface Config {
   /** Where the data directory is when nobody names one. */
   defaultDataDirectory: string;
   enrollmentToken: string | undefined;
+  /** Of whoever starts runs from here. */
+  apiToken: string | undefined;
   proxy: ProxySettings;
   logLevel: string;
 }
@@ -21,6 +24,7 @@ export function readConfig(): Config {
   return {
     defaultDataDirectory: isRoot ? '/var/lib/opsconductor-agent' : resolve('opsconductor-agent'),
     enrollmentToken: env.OPSCONDUCTOR_ENROLLMENT_TOKEN,
+    apiToken: env.OPSCONDUCTOR_API_TOKEN,
     proxy: {
       httpsProxy: env.HTTPS_PROXY ?? env.https_proxy,
       noProxy: env.NO_PROXY ?? env.no_proxy,

@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { startAgent } from './agent.ts';
 import { AgentError } from './agent-error.ts';
 import {
+  apiTokenVariable,
   type Config,
   enrollmentTokenVariable,
   maxLoadVariable,
@@ -18,6 +19,8 @@ import { letHeapGrow } from './let-heap-grow.ts';
 import { createLog, type Logger } from './log.ts';
 import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { describePolicy } from './policy/describe-policy.ts';
+import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
+import { startRun } from './start-run/start-run.ts';
 import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 
@@ -115,7 +118,29 @@ function buildProgram(config: Config, log: Logger): Command {
       process.stdout.write(`${file} is right. It allows:\n${lines.map((line) => `  ${line}\n`).join('')}`);
     });
   addVerifyWinrm(program);
+  addStartRun(program, config);
   return program;
+}
+
+function addStartRun(program: Command, config: Config): void {
+  program
+    .command('start-run')
+    .description(
+      'start a run from a script, with secret parameters sealed on this machine; no agent is needed here',
+    )
+    .requiredOption('--server <url>', 'address of the server: https://…')
+    .requiredOption('--job <id>', 'id of the job', parseId)
+    .requiredOption(
+      '--request <path>',
+      'file with what POST jobs/:id/run takes, as JSON; - for standard input',
+    )
+    .option('--secrets <path>', 'file with the secret parameters by name, as JSON; - for standard input')
+    .option('--token-file <path>', `file with an API token; - for standard input; else ${apiTokenVariable}`)
+    .option('--roots <path>', 'file of the roots of segments that are known: nothing is sealed to others')
+    .option('--learn-roots', 'add to that file the segments that are not in it', false)
+    .option('--ca-pin <pin>', "sha256:… of the CA of the server's certificate")
+    .option('--ca-file <path>', 'PEM of the CA to trust instead')
+    .action((options: StartRunCommand) => startRunCommand(options, config));
 }
 
 function addVerifyWinrm(program: Command): void {
@@ -208,6 +233,46 @@ async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): 
   process.exit(end === 'quarantined' ? exitCodes.quarantined : 0);
 }
 
+interface StartRunCommand {
+  server: string;
+  job: number;
+  request: string;
+  secrets?: string;
+  tokenFile?: string;
+  roots?: string;
+  learnRoots: boolean;
+  caPin?: string;
+  caFile?: string;
+}
+
+/** Prints the run as the server tells it, for a script to read. */
+async function startRunCommand(options: StartRunCommand, { apiToken, proxy }: Config): Promise<void> {
+  const { server, job, caPin, caFile, roots, learnRoots } = options;
+  const sources = [options.request, options.secrets, options.tokenFile].filter((one) => one === '-');
+  if (sources.length > 1) {
+    throw new AgentError(
+      'Standard input is named more than once.',
+      'Give one of --request, --secrets and --token-file by it, and the others by files.',
+    );
+  }
+  const token = await readApiToken(options.tokenFile, apiToken);
+  const request = await readRequest(options.request);
+  const secrets = options.secrets === undefined ? {} : await readSecrets(options.secrets);
+  const run = await startRun({
+    server,
+    caPin,
+    caFile,
+    proxy,
+    token,
+    jobId: job,
+    request,
+    secrets,
+    roots,
+    learnRoots,
+  });
+  process.stdout.write(`${JSON.stringify(run, null, 2)}\n`);
+}
+
 async function doctorCommand({ data }: { data: string }, { proxy }: Config): Promise<void> {
   for await (const { ok, what, fix } of examine(data, proxy)) {
     process.stdout.write(`${ok ? 'ok   ' : 'FAIL '} ${what}\n${fix === undefined ? '' : `      ${fix}\n`}`);
@@ -219,6 +284,12 @@ function parsePort(text: string): number {
   const port = Number(text);
   if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
   throw new InvalidArgumentError('A whole number from 1 to 65535.');
+}
+
+function parseId(text: string): number {
+  const id = Number(text);
+  if (Number.isSafeInteger(id) && id >= 1) return id;
+  throw new InvalidArgumentError('A whole number, as in the address of the job.');
 }
 
 function parseSlots(text: string): number {

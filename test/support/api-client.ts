@@ -44,6 +44,10 @@ export class ApiClient {
     return this.#options.url;
   }
 
+  get token(): string {
+    return this.#options.token ?? '';
+  }
+
   get = <T>(path: string) => this.send<T>('GET', path);
   post = <T>(path: string, body: unknown = {}, headers?: Record<string, string>) =>
     this.send<T>('POST', path, JSON.stringify(body), headers);

@@ -1,12 +1,10 @@
-// A JSON request to the server during enrollment, over a verified connection.
+// A JSON request to the server's API, over a verified connection.
 import { once } from 'node:events';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { type ProxySettings, proxyAgent, proxyFor } from '../connection/proxy.ts';
 
 const timeoutMs = 30_000;
-const maxReplyBytes = 1024 * 1024;
-
 export interface ServerAccess {
   server: string;
   /** PEM of the only CA to trust; undefined trusts the system's. */
@@ -20,10 +18,23 @@ export interface JsonReply {
   body: unknown;
   /** The `Date` header in ms since 1970: what the server's clock says. */
   serverTimeMs: number | undefined;
+  /** Seconds after which to ask again, where the server names them. */
+  retryAfterS: number | undefined;
+}
+
+export interface JsonRequestOptions {
+  headers?: Record<string, string>;
+  /** A longer reply is none; 1 MiB unless told. */
+  maxReplyBytes?: number;
 }
 
 /** Rejects with the system's or TLS's error when the server can't be reached or is not genuine. */
-export async function requestJson(access: ServerAccess, path: string, body?: unknown): Promise<JsonReply> {
+export async function requestJson(
+  access: ServerAccess,
+  path: string,
+  body?: unknown,
+  { headers = {}, maxReplyBytes = 1024 * 1024 }: JsonRequestOptions = {},
+): Promise<JsonReply> {
   const url = new URL(path, access.server);
   const through = proxyFor(url, access.proxy);
   const text = body === undefined ? undefined : JSON.stringify(body);
@@ -33,6 +44,7 @@ export async function requestJson(access: ServerAccess, path: string, body?: unk
     ...(access.ca === undefined ? {} : { ca: access.ca }),
     agent: through === undefined ? false : proxyAgent(through),
     headers: {
+      ...headers,
       accept: 'application/json',
       ...(text === undefined
         ? {}
@@ -49,10 +61,12 @@ export async function requestJson(access: ServerAccess, path: string, body?: unk
     parts.push(part);
   }
   const serverTimeMs = Date.parse(response.headers.date ?? '');
+  const retryAfter = response.headers['retry-after'] ?? '';
   return {
     status: response.statusCode ?? 0,
     body: parse(Buffer.concat(parts).toString('utf8')),
     serverTimeMs: Number.isNaN(serverTimeMs) ? undefined : serverTimeMs,
+    retryAfterS: /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) : undefined,
   };
 }
 

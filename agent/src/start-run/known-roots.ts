@@ -1,0 +1,136 @@
+// The roots of segments that whoever starts runs has seen and compared: what a file keeps, so that no server can name
+// another one later, or an older roster of the same.
+import { type SealingKey, SealingKeySchema } from '@opsconductor/protocol';
+import {
+  decodeBase64,
+  fingerprint,
+  rosterSegmentKey,
+  SealingError,
+  verifyRoster,
+} from '@opsconductor/protocol/sealing';
+import { type Static, Type } from 'typebox';
+import { Check } from 'typebox/value';
+import { AgentError } from '../agent-error.ts';
+import { readIfExists, writeDurably } from '../identity/durable-file.ts';
+import { parseJson } from '../identity/identity.ts';
+
+const KnownRootSchema = Type.Object(
+  {
+    installationId: SealingKeySchema.properties.installationId,
+    segmentId: SealingKeySchema.properties.segmentId,
+    segmentName: Type.String(),
+    /** As the console shows it: `SHA256:…`. */
+    rootFingerprint: Type.String(),
+    /** Number of the newest roster that was seen. */
+    rosterNumber: Type.Integer({ minimum: 0 }),
+  },
+  { additionalProperties: false },
+);
+type KnownRoot = Static<typeof KnownRootSchema>;
+const KnownRootsSchema = Type.Object(
+  { segments: Type.Array(KnownRootSchema) },
+  { additionalProperties: false },
+);
+
+export type NamedSealingKey = SealingKey & { segmentName: string };
+
+export interface SegmentKey {
+  installationId: string;
+  segmentId: number;
+  generation: number;
+  segmentPublicKey: Uint8Array;
+}
+
+export class KnownRoots {
+  readonly #path: string | undefined;
+  readonly #learns: boolean;
+  readonly #known: KnownRoot[];
+
+  private constructor(path: string | undefined, learns: boolean, known: KnownRoot[]) {
+    this.#path = path;
+    this.#learns = learns;
+    this.#known = known;
+  }
+
+  /**
+   * @param path undefined where no file was named: then the root that the server names is believed.
+   * @param learns whether segments that are not in the file are added to it.
+   * @throws {AgentError}
+   */
+  static async read(path: string | undefined, learns: boolean): Promise<KnownRoots> {
+    if (path === undefined) return new KnownRoots(path, learns, []);
+    const bytes = await readIfExists(path).catch((cause: unknown) => {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new AgentError(`The file of roots can't be read: ${why}.`, 'Check the path given with --roots.', {
+        cause,
+      });
+    });
+    if (bytes === undefined) return new KnownRoots(path, learns, []);
+    const content = parseJson(bytes.toString('utf8'));
+    if (Check(KnownRootsSchema, content)) return new KnownRoots(path, learns, content.segments);
+    throw new AgentError(
+      `${path} is no file of roots.`,
+      'Name another file with --roots; with --learn-roots a new one is written.',
+    );
+  }
+
+  /**
+   * The key of a segment, as the roster names it that its root signed.
+   *
+   * @throws {AgentError} for a root that is not the known one, or whose roster is older than one that was seen.
+   */
+  async verify(key: NamedSealingKey): Promise<SegmentKey> {
+    const { installationId, segmentId, segmentName, generation } = key;
+    try {
+      const root = decodeBase64(key.rootPublicKey, 32, 'rootPublicKey');
+      const known = this.#knownRoot(key, await fingerprint(root));
+      const roster = await verifyRoster(root, key.roster, {
+        installationId,
+        segmentId,
+        minNumber: known?.rosterNumber ?? 0,
+      });
+      if (known !== undefined) known.rosterNumber = roster.number;
+      const segmentPublicKey = rosterSegmentKey(roster);
+      if (segmentPublicKey === undefined || roster.currentGeneration !== generation) {
+        throw new SealingError('key_mismatch', 'The server offers another key than the roster names');
+      }
+      return { installationId, segmentId, generation, segmentPublicKey };
+    } catch (error) {
+      if (!(error instanceof SealingError)) throw error;
+      throw new AgentError(
+        `Nothing was sealed to segment ${segmentName}: ${error.message}.`,
+        'Do not go on: the server, or what stands between, is not what it says. Ask who runs it.',
+        { cause: error },
+      );
+    }
+  }
+
+  /** Keeps what was learned and seen. */
+  async save(): Promise<void> {
+    if (this.#path === undefined) return;
+    await writeDurably(this.#path, `${JSON.stringify({ segments: this.#known }, null, 2)}\n`);
+  }
+
+  #knownRoot({ installationId, segmentId, segmentName }: NamedSealingKey, found: string) {
+    if (this.#path === undefined) return undefined;
+    const before = this.#known.find(
+      (one) => one.installationId === installationId && one.segmentId === segmentId,
+    );
+    if (before !== undefined && before.rootFingerprint !== found) {
+      throw new AgentError(
+        `The root of segment ${segmentName} is ${found}; ${this.#path} has ${before.rootFingerprint}.`,
+        'Do not go on before you know why: ask who runs the server. Where the change is meant, take the segment out of the file.',
+      );
+    }
+    if (before === undefined && !this.#learns) {
+      throw new AgentError(
+        `Segment ${segmentName} with the root ${found} is not in ${this.#path}.`,
+        'Compare that with the root that the console shows for the segment, then run the command once with --learn-roots.',
+      );
+    }
+    if (before !== undefined) return before;
+    const learned = { installationId, segmentId, segmentName, rootFingerprint: found, rosterNumber: 0 };
+    this.#known.push(learned);
+    return learned;
+  }
+}

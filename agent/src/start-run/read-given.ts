@@ -1,0 +1,72 @@
+// What a start is given: files, standard input or the environment. What is on a command line, every user of the machine
+// can read.
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { AgentError } from '../agent-error.ts';
+import { apiTokenVariable } from '../config.ts';
+import { parseJson } from '../identity/identity.ts';
+
+type Given = Record<string, unknown>;
+
+/** Text of a file; `-` is standard input. @throws {AgentError} */
+async function readSource(source: string, option: string): Promise<string> {
+  if (source === '-') return text(process.stdin);
+  return readFile(source, 'utf8').catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new AgentError(`The file of ${option} can't be read: ${why}.`, `Check the path of ${option}.`, {
+      cause,
+    });
+  });
+}
+
+/** @throws {AgentError} */
+export async function readApiToken(
+  source: string | undefined,
+  fromEnvironment: string | undefined,
+): Promise<string> {
+  if (source?.startsWith('oct_')) {
+    throw new AgentError(
+      'The API token must not be on the command line, where every user of this machine can read it.',
+      `Revoke it, and give a new one by --token-file <path>, --token-file - (standard input) or ${apiTokenVariable}.`,
+    );
+  }
+  const given = source === undefined ? (fromEnvironment ?? '') : await readSource(source, '--token-file');
+  const token = given.trim();
+  if (/^oct_[\w-]+$/.test(token)) return token;
+  throw new AgentError(
+    token === '' ? 'No API token was given.' : 'What was given is no API token.',
+    `Make one in the console under API tokens; it begins with oct_. Give it by --token-file <path> or ${apiTokenVariable}.`,
+  );
+}
+
+/** The body of the start as the API takes it. @throws {AgentError} */
+export async function readRequest(source: string): Promise<Given> {
+  const request = parseJson(await readSource(source, '--request'));
+  if (isObject(request)) return request;
+  throw new AgentError(
+    'What --request names is no JSON object.',
+    'Write what POST jobs/:id/run takes: {"targetIds": [12], "parameters": {"version": "2.4.1"}}.',
+  );
+}
+
+/** Secret values by the names of their parameters. Nothing of them is in an error. @throws {AgentError} */
+export async function readSecrets(source: string): Promise<Record<string, string>> {
+  const secrets = parseJson(await readSource(source, '--secrets'));
+  const example = 'Write the secrets by name: {"token": "…"}. Secret parameters are texts.';
+  if (!isObject(secrets)) throw new AgentError('What --secrets names is no JSON object.', example);
+  for (const [name, value] of Object.entries(secrets)) {
+    if (typeof value !== 'string')
+      throw new AgentError(`${name} in the file of --secrets is no text.`, example);
+    if (/\0|\p{Surrogate}/u.test(value)) {
+      throw new AgentError(
+        `${name} in the file of --secrets has a NUL character or half a surrogate pair in it.`,
+        'Agents refuse such values; write the secret again.',
+      );
+    }
+  }
+  return secrets as Record<string, string>;
+}
+
+function isObject(value: unknown): value is Given {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
