@@ -26,7 +26,7 @@ export function analyzeField(
   rawText: (placeholder: Placeholder) => string = () => 'x',
 ): AnalyzedField {
   const sites = new Map<Placeholder, Site>();
-  if (field.kind !== 'shell')
+  if (field.language === undefined)
     return { problems: [...nameProblems(field), ...inputProblems(field, fields)], sites };
   const code = shellCode(field.template, rawText);
   const problems = (found: readonly Refusal[]) =>
@@ -50,7 +50,7 @@ export function analyzeField(
     const message = 'Here is a character that has no meaning in any text (U+FDD0)';
     return { problems: problemsIn(field.path, field.text, [{ at, message, fix: 'Take it out.' }]), sites };
   }
-  const { analyze } = languages[field.language ?? 'sh'];
+  const { analyze } = languages[field.language];
   const { sites: found, refusals } = analyze(code.text, holes, environment);
   for (const { at, placeholder } of code.holes) {
     const site = found.get(at);
@@ -76,23 +76,29 @@ function environmentOf(fields: readonly ReadField[]): Map<string, string> {
 
 /** A value must not be run as code that arrives by the command's input. */
 function inputProblems(field: ReadField, fields: readonly ReadField[]): ErrorDetail[] {
-  const script = fields.find(({ kind }) => kind === 'shell');
-  if (field.keys[0] !== 'stdin' || script === undefined) return [];
-  const { analyze } = languages[script.language ?? 'sh'];
-  const command = shellCode(script.template, () => 'x').text.replaceAll(holeMark, 'x');
-  const fed = `printf '%s' "${holeMark}" | {\n${command}\n}`;
+  const command = fields.find(({ kind, interpreter }) => kind === 'shell' || interpreter !== undefined);
+  if (field.keys[0] !== 'stdin' || command === undefined) return [];
+  const { analyze } = languages[command.language ?? 'sh'];
+  const fed = `printf '%s' "${holeMark}" | {\n${readerOf(command)}\n}`;
   const at = fed.indexOf(holeMark);
   for (const placeholder of placeholdersOf(field.template)) {
     const known = field.known.get(placeholder);
     if (known === undefined) continue;
     const label = placeholderText(placeholder.reference);
-    const { refusals } = analyze(fed, [{ at, type: known.type, label }], new Map());
-    const refused = refusals.find((refusal) => refusal.at === at);
+    // Nothing else in it has a value: whatever is refused is so for what comes by the input.
+    const [refused] = analyze(fed, [{ at, type: known.type, label }], new Map()).refusals;
     if (refused === undefined) continue;
     const { message, fix } = refused;
     return problemsIn(field.path, field.text, [{ at: placeholder.at, message, fix }]);
   }
   return [];
+}
+
+/** What takes the input of a command: its script where that can be read, else the program that it is for. */
+function readerOf({ template, interpreter, language }: ReadField): string {
+  // As agents call it where there is input (agent/src/steps/ssh-exec-script.ts).
+  if (interpreter !== undefined && language === undefined) return `${interpreter} /dev/fd/3`;
+  return shellCode(template, () => 'x').text.replaceAll(holeMark, 'x');
 }
 
 /** A value must not decide what is run by way of a variable that says so. */

@@ -122,6 +122,8 @@ test('a value is data in what a command reads, and code nowhere', () => {
     'f() { sh; }\nf',
     'if true; then xargs rm; fi',
     'python3 -',
+    'read -r line; eval "$line"',
+    'while read -r line; do sh -c "$line"; done',
   ]) {
     expect(fed(command)).toMatchObject([
       { path: 'steps[0].config.stdin', message: expect.stringMatching(/^Line 1, column 3/) },
@@ -129,9 +131,39 @@ test('a value is data in what a command reads, and code nowhere', () => {
   }
   const python = { interpreter: 'python3' };
   expect(fed('import sys; print(sys.stdin.read())', python)).toEqual([]);
+  for (const [interpreter, command] of [
+    ['bash', 'read -r line; eval "$line"'],
+    ['/usr/local/bin/zsh', 'cat | sh'],
+    // These may run what comes by their input, whatever file they are called with.
+    ['fish', 'cat'],
+    ['psql', 'select 1'],
+    ['ssh', 'true'],
+    ['xargs', 'true'],
+  ] as const) {
+    expect(fed(command, { interpreter })).toMatchObject([
+      { path: 'steps[0].config.stdin', message: expect.stringMatching(/^Line 1, column 3/) },
+    ]);
+  }
+  expect(fed('while read -r line; do echo "$line"; done', { interpreter: 'bash' })).toEqual([]);
   const inProgram = fed('print("${{ parameters.text }}")', python);
   expect(inProgram).toMatchObject([{ path: 'steps[0].config.command' }]);
   expect(inProgram[0]?.message).toContain('Let python3 read the value from its environment or from stdin');
+});
+
+test('a shell that a step names as its interpreter does not run what its environment holds', () => {
+  const check = (command: string, interpreter: string) =>
+    checkStep(
+      {
+        type: 'ssh.exec',
+        config: { command, interpreter, environment: { WHAT: '${{ parameters.text }}' } },
+      },
+      scope,
+    );
+  expect(check('eval "$WHAT"', 'ksh')).toMatchObject([
+    { path: 'steps[0].config.command', message: expect.stringMatching(/^Line 1, column/) },
+  ]);
+  expect(check('echo "$WHAT"', 'ksh')).toEqual([]);
+  expect(check('import os; print(os.environ["WHAT"])', 'python3')).toEqual([]);
 });
 
 test('a value chooses no files beside those that the step names', () => {

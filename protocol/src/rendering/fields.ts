@@ -1,5 +1,6 @@
 // Which texts of a step's configuration take placeholders, and as what.
 import { stepConfigSchema } from '../steps/registry.ts';
+import { baseName } from './sh/interpreters.ts';
 
 export type ShellLanguage = 'sh' | 'bash' | 'powershell' | 'pwsh' | 'cmd';
 
@@ -9,10 +10,12 @@ export interface TextField {
   text: string;
   /** `shell`: becomes references. `text`: takes the value. `none`: takes no placeholder. */
   kind: 'shell' | 'text' | 'none';
-  /** Of `shell`. */
+  /** Of `shell`, and of a program for an interpreter that is one of the shells that are read here. */
   language?: ShellLanguage;
   /** Of `none`: where its values may go. */
   instead?: string;
+  /** Of a command that no shell of the step's own reads. */
+  interpreter?: string;
   /** Of `text`: takes arrays and objects, as JSON. */
   takesJson?: boolean;
   /** Of `text`: what the value must be like. */
@@ -34,11 +37,7 @@ export function textFieldsOf(type: string, config: unknown): TextField[] {
   return fields;
 }
 
-function roleOf(
-  type: string,
-  keys: readonly string[],
-  config: unknown,
-): Pick<TextField, 'kind' | 'language' | 'takesJson' | 'rule' | 'instead' | 'isPattern'> {
+function roleOf(type: string, keys: readonly string[], config: unknown): Omit<TextField, 'keys' | 'text'> {
   const [first, second] = keys;
   if (stepConfigSchema(type) === undefined) return { kind: 'none' };
   const { interpreter, direction } = Object(config) as { interpreter?: unknown; direction?: unknown };
@@ -49,8 +48,13 @@ function roleOf(
     const rule = type === 'winrm.copy' ? 'windows_target_path' : 'target_path';
     return { kind: 'text', rule, isPattern };
   }
-  if (keys.length === 1 && first === 'command' && interpreter !== undefined) {
-    return { kind: 'none', instead: `Let ${interpreter} read the value from its environment or from stdin.` };
+  if (keys.length === 1 && first === 'command' && typeof interpreter === 'string') {
+    return {
+      kind: 'none',
+      instead: `Let ${interpreter} read the value from its environment or from stdin.`,
+      interpreter,
+      ...(posixShells.has(baseName(interpreter)) ? { language: 'sh' } : {}),
+    };
   }
   if (keys.length === 1 && first === 'stdin') return { kind: 'text', takesJson: true };
   if (keys.length === 1 && first === 'file') return { kind: 'text' };
@@ -63,6 +67,11 @@ function roleOf(
   }
   return { kind: 'none' };
 }
+
+/** Shells whose scripts are read as those of sh, also where a step names them as its interpreter. */
+const posixShells: ReadonlySet<string> = new Set(
+  'sh bash dash ash ksh mksh zsh yash rbash hush posh'.split(' '),
+);
 
 function languageOf(type: string, config: unknown): ShellLanguage {
   const { shell } = Object(config) as { shell?: unknown };

@@ -49,8 +49,9 @@ export function readStep(
       });
       continue;
     }
-    // A script is also looked at for what it does with its environment.
-    if (!field.text.includes('${{') && field.kind !== 'shell') continue;
+    // A command is also looked at for what it does with its environment and its input.
+    const isCommand = field.kind === 'shell' || field.interpreter !== undefined;
+    if (!field.text.includes('${{') && !isCommand) continue;
     const template = parseTemplate(field.text);
     const known = new Map<Placeholder, Known>();
     const found = [...template.problems];
