@@ -100,6 +100,7 @@ export const paths = {
   signIn: (back?: string) => withQuery('/sign-in', { back }),
   jobs: (query: JobsQuery = {}) => withQuery('/jobs', { ...query }),
   starters: (query: { search?: string | undefined } = {}) => withQuery('/jobs/starters', query),
+  jobsHealth: () => '/jobs/health',
   fromStarter: (id: number) => `/jobs/starters/${id}`,
   /** With `plan` one that was planned. */
   jobImports: (query: { plan?: string | undefined } = {}) => withQuery('/jobs/import', query),
@@ -273,6 +274,7 @@ export const apiPaths = {
   jobComparison: (id: number, query: Query) => withQuery(`${root}/jobs/${id}/compare`, query),
   jobHistory: (id: number, query: Query = {}) => withQuery(`${root}/jobs/${id}/history`, query),
   jobStatistics: (id: number, query: Query = {}) => withQuery(`${root}/jobs/${id}/statistics`, query),
+  jobsHealth: (query: Query = {}) => withQuery(`${root}/jobs/health`, query),
   jobHealth: (id: number) => `${root}/jobs/${id}/health`,
   jobState: (id: number) => `${root}/jobs/${id}/state`,
   jobRollback: (id: number) => `${root}/jobs/${id}/rollback`,

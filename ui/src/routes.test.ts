@@ -11,6 +11,7 @@ describe('the map of pages', () => {
     expect(matchRoute(path(paths.newJob({ from: 3 })))).toEqual({ page: 'new-job' });
     expect(matchRoute(path(paths.starters({ search: 'x' })))).toEqual({ page: 'starters' });
     expect(matchRoute(path(paths.fromStarter(8)))).toEqual({ page: 'from-starter', id: 8 });
+    expect(matchRoute(path(paths.jobsHealth()))).toEqual({ page: 'jobs-health' });
     expect(matchRoute(path(paths.jobImports({ plan: 'x' })))).toEqual({ page: 'import-jobs' });
     expect(matchRoute(path(paths.siteRules()))).toEqual({ page: 'site-rules' });
     expect(matchRoute(path(paths.newSiteRule()))).toEqual({ page: 'new-site-rule' });

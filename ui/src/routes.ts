@@ -12,6 +12,7 @@ export type PageName =
   | 'new-job'
   | 'starters'
   | 'from-starter'
+  | 'jobs-health'
   | 'import-jobs'
   | 'site-rules'
   | 'new-site-rule'
@@ -59,6 +60,7 @@ const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/jobs\/new$/, 'new-job'],
   [/^\/jobs\/starters$/, 'starters'],
   [/^\/jobs\/starters\/([1-9][0-9]{0,14})$/, 'from-starter'],
+  [/^\/jobs\/health$/, 'jobs-health'],
   [/^\/jobs\/import$/, 'import-jobs'],
   [/^\/jobs\/rules$/, 'site-rules'],
   [/^\/jobs\/rules\/new$/, 'new-site-rule'],
@@ -114,6 +116,7 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   'new-job': 'jobs.edit',
   starters: 'read',
   'from-starter': 'jobs.edit',
+  'jobs-health': 'read',
   'import-jobs': 'jobs.edit',
   'site-rules': 'site_rules.edit',
   'new-site-rule': 'site_rules.edit',

@@ -5,6 +5,7 @@ import type {
   JobHistoryEntry,
   JobState,
   JobStatistics,
+  JobsHealth,
   JobVersion,
   JobVersionHead,
   SaveJobReply,
@@ -74,6 +75,11 @@ export function fetchJobStatistics(id: number, days: number, signal?: AbortSigna
 
 export function fetchJobHealth(id: number, signal?: AbortSignal): Promise<JobHealth> {
   return request('GET', apiPaths.jobHealth(id), { signal });
+}
+
+/** Of all jobs that may be seen; a page of those that are not well. */
+export function fetchJobsHealth(query: PageQuery, signal?: AbortSignal): Promise<JobsHealth> {
+  return request('GET', apiPaths.jobsHealth({ ...query }), { signal });
 }
 
 export function changeJobState(id: number, state: JobState, note: string): Promise<Job> {

@@ -20,6 +20,7 @@ const navItems: readonly NavItem[] = [
       'job',
       'new-job',
       'edit-job',
+      'jobs-health',
       'starters',
       'from-starter',
       'categories',

@@ -68,7 +68,7 @@ describe('a step in words', () => {
         expected_exit_codes: [0, 3],
         survive_agent_restart: true,
         limits: { memory_mb: 512, nice: 5 },
-      }),
+      }).map(({ name, value }) => [name, value]),
     ).toEqual([
       ['timeout', '30 min'],
       ['environment', 'A=1 B=2'],

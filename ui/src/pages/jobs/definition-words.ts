@@ -109,13 +109,20 @@ function unknownRule({
   }
 }
 
+export interface ConfigWords {
+  field: string;
+  name: string;
+  value: string;
+}
+
 /** Configuration but for the command, in a few words each. */
-export function configWords(config: unknown): [string, string][] {
+export function configWords(config: unknown): ConfigWords[] {
   const { command: _, ...rest } = Object(config) as Record<string, unknown>;
-  return Object.entries(rest).map(([name, value]) => [
-    name.replaceAll('_', ' '),
-    configValue(name, value, rest),
-  ]);
+  return Object.entries(rest).map(([field, value]) => ({
+    field,
+    name: field.replaceAll('_', ' '),
+    value: configValue(field, value, rest),
+  }));
 }
 
 function configValue(name: string, value: unknown, config: Partial<SshExecConfig>): string {

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { RunChange, RunDetail, RunSteps, Step, TargetRun } from '@opsconductor/protocol';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { OutputListener } from './run-view.svelte.ts';
 import { type Answer, eventually, json, load, serveApi, stubFrames } from '../testing.ts';
+import type { OutputListener } from './run-view.svelte.ts';
 
 const { RunView } = await load<typeof import('./run-view.svelte.ts')>('state/run-view.svelte.ts');
 const { connection } = await load<typeof import('../connection.svelte.ts')>('state/connection.svelte.ts');
