@@ -16,6 +16,9 @@ import { ProgressMeter } from './report/progress-meter.ts';
 import { TransferLines } from './report/transfer-lines.ts';
 import { endOutcome, failureOutcome } from './report/transfer-outcomes.ts';
 import { TransferReport } from './report/transfer-report.ts';
+import { type Mover, type MoverOptions, SmallFiles } from './stream/small-files.ts';
+import { TarDownload } from './stream/tar-download.ts';
+import { TarUpload } from './stream/tar-upload.ts';
 import type { TransferPlan } from './transfer-plan.ts';
 import type { Tree } from './tree/tree.ts';
 
@@ -35,6 +38,8 @@ export interface TargetEnd {
   /** Reaches the target. Rejects with an `SshError`, or with the signal's reason. */
   open(): Promise<unknown>;
   close(): void | Promise<void>;
+  /** What moves many small files together, where something can. */
+  mover?(options: MoverOptions): Mover;
   /** A path as people write it there; as it is, unless told. */
   shownPath?(path: string): string;
 }
@@ -52,6 +57,8 @@ export function runTransfer(
     },
     open: () => link.session(),
     close: () => link.close(),
+    mover: (options) =>
+      plan.direction === 'push' ? new TarUpload(link, options) : new TarDownload(link, options),
   });
 }
 
@@ -110,12 +117,20 @@ export async function transferBetween(
       return failureOutcome(error, { context, report, hasBegun: beganMs !== undefined });
     } finally {
       if (ends !== undefined) await closeEnds(ends);
+      await trees.local.close();
     }
   }
 
   function shown(row: TransferRow): TransferRow {
     if (row.remotePath === undefined || end.shownPath === undefined) return row;
     return { ...row, remotePath: end.shownPath(row.remotePath) };
+  }
+
+  function smallFiles(conduct: Conduct) {
+    const { mover } = end;
+    if (mover === undefined || !mayGoTogether(plan)) return undefined;
+    return (top: () => string) =>
+      new SmallFiles(mover({ top, keepsTimes: plan.preserveTimes, moved: conduct.moved }), conduct.signal);
   }
 
   async function copyAndDelete(ends: Ends): Promise<void> {
@@ -130,10 +145,17 @@ export async function transferBetween(
       moved: (bytes) => meter.moved(bytes),
     };
     const deletions = await mirrorDeletions(ends, plan, conduct);
-    await new TreeCopy({ plan, conduct, report, progress: meter }).copy(ends);
+    await new TreeCopy({ plan, conduct, report, progress: meter, smallFiles: smallFiles(conduct) }).copy(
+      ends,
+    );
     meter.counted();
     await deletions.carryOut(report);
   }
+}
+
+/** What is checked, slowed down or given to others file by file goes file by file. */
+function mayGoTogether({ verify, bytesPerSecond, preserveOwner, dryRun }: TransferPlan): boolean {
+  return verify === 'size' && bytesPerSecond === undefined && preserveOwner !== true && !dryRun;
 }
 
 function pathOf(

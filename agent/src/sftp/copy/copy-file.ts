@@ -33,9 +33,14 @@ export interface FileCopy {
   fromName: string;
   to: Directory;
   toName: string;
-  attributes(source: Source): Attributes;
+  /**
+   * Set where `to` was just made by this transfer, and gets its attributes when all is in it: the nearest directory above
+   * that was there before.
+   */
+  madeUnder?: string | undefined;
+  attributes(source: Pick<Source, 'mode' | 'mtimeS' | 'owner'>): Attributes;
   /** Told what the file says of itself once it is open, at each try. Throws where that is too much. */
-  admit?(source: Source): void;
+  admit?(source: Pick<Source, 'size'>): void;
 }
 
 export interface CopiedFile {

@@ -1,16 +1,19 @@
 // Goes through a directory of the source beside the one at the destination, decides about each entry and has it done,
 // many at a time. What goes wrong with one is told and keeps none of the others from being done.
-import type { TransferRow } from '@opsconductor/protocol';
 import type { Ends } from '../find-ends.ts';
-import type { TransferReport } from '../report/transfer-report.ts';
+import { type NewRow, rowOf, type TransferReport } from '../report/transfer-report.ts';
+import type { SmallFiles } from '../stream/small-files.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
 import { isReadable, isSafeName } from '../tree/safe-name.ts';
 import { temporaryPrefix } from '../tree/temporary-name.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
-import type { Attributes, Directory, Entry, Source } from '../tree/tree.ts';
+import type { Directory, Entry } from '../tree/tree.ts';
 import { chunkBytes } from './chunk-buffers.ts';
-import { type Conduct, copyFile, withRetries } from './copy-file.ts';
+import { type Conduct, type CopiedFile, copyFile, type FileCopy, withRetries } from './copy-file.ts';
 import { isDifferent, mayReplace } from './decide.ts';
+import { leadsOut } from './leads-out.ts';
+import { changedAttributes, directoryAttributes, fileAttributes } from './new-attributes.ts';
+import { entriesOf, folded, isTaken, sameName } from './same-names.ts';
 import { Slots } from './slots.ts';
 import {
   badName,
@@ -27,6 +30,8 @@ import {
 const filesAtATime = 48;
 const largeFilesAtATime = 3;
 const directoriesAtATime = 8;
+/** Of which the small files are gathered. */
+const directoriesAtATimeTogether = 40;
 /** Directories inside one another, so that no tree takes a file for each level without end. */
 const maxDepth = 128;
 /** While a directory is filled it must be open to whom it is filled by. */
@@ -37,6 +42,8 @@ export interface TreeCopyOptions {
   conduct: Conduct;
   report: TransferReport;
   progress: TreeProgress;
+  /** Small files are moved together where that is told. */
+  smallFiles?: ((top: () => string) => SmallFiles) | undefined;
 }
 
 export interface TreeProgress {
@@ -56,26 +63,47 @@ interface Item {
   relative: string;
   /** Paths of the directories of the source that it was found in, from the top. */
   above: readonly string[];
+  /** As of a `FileCopy`. */
+  madeUnder?: string | undefined;
+  /** Where it has a place among the files that are copied at a time. */
+  slots?: Slots;
 }
 
 export class TreeCopy {
   readonly #options: TreeCopyOptions;
   readonly #files = new Slots(filesAtATime);
   readonly #largeFiles = new Slots(largeFilesAtATime);
-  readonly #directories = new Slots(directoriesAtATime);
-  /** Paths of what is copied and of what it becomes. */
-  #tops = { from: '', to: '' };
+  readonly #directories: Slots;
+  readonly #smallFiles: SmallFiles | undefined;
+  /** Paths of what is copied, of what it becomes, and of the directory that this is in. */
+  #tops = { from: '', to: '', holds: '' };
   #isOver = false;
   /** Of files that were begun. */
   #bytes = 0;
 
   constructor(options: TreeCopyOptions) {
     this.#options = options;
+    const { direction } = options.plan;
+    this.#smallFiles = options.smallFiles?.(
+      () => (direction === 'push' ? this.#tops.holds : this.#tops.from) || '/',
+    );
+    this.#directories = new Slots(
+      this.#smallFiles === undefined ? directoriesAtATime : directoriesAtATimeTogether,
+    );
   }
 
   /** Rejects with what ends it all; what goes wrong with one file is in the report. */
-  async copy({ from, entry, to, toName, there }: Ends): Promise<void> {
-    this.#tops = { from: pathIn(from, entry?.name), to: pathIn(to, toName) };
+  async copy(ends: Ends): Promise<void> {
+    const { from, entry, to, toName } = ends;
+    this.#tops = { from: pathIn(from, entry?.name), to: pathIn(to, toName), holds: to.path };
+    try {
+      await this.#copy(ends);
+    } finally {
+      await this.#smallFiles?.end();
+    }
+  }
+
+  async #copy({ from, entry, to, toName, there }: Ends): Promise<void> {
     if (entry !== undefined && toName !== undefined) {
       await this.#entry({ entry, from, to, toName, there, relative: '', above: [] }, 0);
       return;
@@ -114,7 +142,12 @@ export class TreeCopy {
   async #contents(
     from: Directory,
     to: Directory,
-    { relative, isNew, above }: Pick<Item, 'relative' | 'above'> & { isNew: boolean },
+    {
+      relative,
+      isNew,
+      above,
+      madeUnder,
+    }: Pick<Item, 'relative' | 'above' | 'madeUnder'> & { isNew: boolean },
     depth: number,
   ): Promise<void> {
     const { conduct, plan, report } = this.#options;
@@ -147,6 +180,7 @@ export class TreeCopy {
           there: there.get(sameName(to, entry.name)),
           relative: path,
           above: [...above, from.path],
+          madeUnder,
         };
         if (!isSafeName(entry.name) || !isReadable(entry.name)) {
           report.fail(path, badName(entry.name), this.#row(item));
@@ -192,7 +226,7 @@ export class TreeCopy {
     }
     const slots = entry.size > chunkBytes ? this.#largeFiles : this.#files;
     await slots.take();
-    return () => this.#entry(item, depth).finally(() => slots.give());
+    return () => this.#entry({ ...item, slots }, depth).finally(() => slots.give());
   }
 
   /** Rejects only with what ends the whole transfer. */
@@ -212,7 +246,7 @@ export class TreeCopy {
   }
 
   async #file(item: Item): Promise<void> {
-    const { plan, report, conduct, progress } = this.#options;
+    const { plan, report, progress } = this.#options;
     const { entry, from, to, toName, there } = item;
     if (there?.kind === 'directory') throw fileError({ code: 'EISDIR' }, '', toName, 'replaced');
     if (there !== undefined && !mayReplace(plan.overwrite, entry, there)) {
@@ -235,19 +269,17 @@ export class TreeCopy {
     const startedAt = new Date().toISOString();
     let counted = 0;
     try {
-      const copied = await copyFile(
-        {
-          from,
-          fromName: entry.name,
-          to,
-          toName,
-          attributes: (source) => this.#attributes(source, there),
-          admit: ({ size }) => {
-            counted = this.#countWithin(entry.name, size, counted);
-          },
+      const copied = await this.#move(item, {
+        from,
+        fromName: entry.name,
+        to,
+        toName,
+        madeUnder: item.madeUnder,
+        attributes: (source) => fileAttributes(plan, source, there),
+        admit: ({ size }) => {
+          counted = this.#countWithin(entry.name, size, counted);
         },
-        conduct,
-      );
+      });
       report.count(there === undefined ? 'created' : 'changed');
       report.count('bytes', copied.movedBytes);
       const completedAt = new Date().toISOString();
@@ -263,6 +295,18 @@ export class TreeCopy {
     }
   }
 
+  /** Together with others where that can be done, and otherwise by itself. */
+  async #move({ entry, slots }: Item, copy: FileCopy): Promise<CopiedFile> {
+    const file = { copy, size: entry.size, mtimeS: entry.mtimeS };
+    if (slots !== undefined && this.#smallFiles?.takes(file) === true) {
+      // Whoever goes with others needs no place among those that are copied by themselves.
+      const copied = await this.#smallFiles.move(file, () => slots.give());
+      await slots.take();
+      if (copied !== undefined) return copied;
+    }
+    return copyFile(copy, this.#options.conduct);
+  }
+
   /** By the size of the opened file: what a hostile server lists may be less. Returns what it counts for by now. */
   #countWithin(name: string, size: number, counted: number): number {
     const { maxBytes } = this.#options.plan;
@@ -275,12 +319,8 @@ export class TreeCopy {
   /** Its bytes are there already. */
   async #sameFile({ entry, to, toName }: Item, there: Entry): Promise<void> {
     const { plan, report, conduct } = this.#options;
-    const attributes = {
-      ...(plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {}),
-      ...(plan.preserveTimes && entry.mtimeS !== there.mtimeS ? { mtimeS: entry.mtimeS } : {}),
-      ...this.#ownerOf(entry, there),
-    };
-    if (Object.keys(attributes).length === 0) {
+    const attributes = changedAttributes(plan, entry, there);
+    if (attributes === undefined) {
       report.count('unchanged');
       return;
     }
@@ -305,7 +345,8 @@ export class TreeCopy {
       // Where nothing is made there is nothing to enter either.
       const inside = isNew && plan.dryRun ? to : await withRetries(conduct, () => to.enter(toName));
       try {
-        await this.#contents(source, inside, { ...item, isNew }, depth);
+        const madeUnder = isNew ? (item.madeUnder ?? to.path) : undefined;
+        await this.#contents(source, inside, { ...item, isNew, madeUnder }, depth);
       } finally {
         if (inside !== to) await inside.close();
       }
@@ -313,39 +354,8 @@ export class TreeCopy {
       await source.close();
     }
     if (plan.dryRun) return;
-    const attributes = this.#directoryAttributes(entry, there);
+    const attributes = directoryAttributes(plan, entry, there);
     if (attributes !== undefined) await withRetries(conduct, () => to.setAttributes(toName, attributes));
-  }
-
-  /** Those of a directory that was filled; undefined where they stay. */
-  #directoryAttributes(entry: Entry, there: Entry | undefined): Attributes | undefined {
-    const { plan } = this.#options;
-    const others = {
-      ...(plan.preserveTimes ? { mtimeS: entry.mtimeS } : {}),
-      ...this.#ownerOf(entry, there),
-    };
-    if (there === undefined) {
-      const own = plan.preservePermissions ? entry.mode : entry.mode & 0o755;
-      return { mode: plan.directoryMode ?? own, ...others };
-    }
-    const mode = plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {};
-    const all = { ...mode, ...others };
-    return Object.keys(all).length > 0 ? all : undefined;
-  }
-
-  /** As scp does where nothing is said: the source's bits, but nobody else may write. What is replaced keeps its own. */
-  #attributes(source: Pick<Source, 'mode' | 'mtimeS' | 'owner'>, there: Entry | undefined): Attributes {
-    const { fileMode, preservePermissions, preserveTimes } = this.#options.plan;
-    const kept = there?.kind === 'file' ? there.mode : source.mode & 0o755;
-    const mode = fileMode ?? (preservePermissions ? source.mode : kept);
-    return { mode, ...(preserveTimes ? { mtimeS: source.mtimeS } : {}), ...this.#ownerOf(source, undefined) };
-  }
-
-  /** The owner that it is to get; nothing where it stays, or has it already. */
-  #ownerOf({ owner }: Pick<Entry, 'owner'>, there: Entry | undefined): Pick<Attributes, 'owner'> {
-    if (this.#options.plan.preserveOwner !== true || owner === undefined) return {};
-    const has = there?.owner?.uid === owner.uid && there.owner.gid === owner.gid;
-    return has ? {} : { owner };
   }
 
   async #link(item: Item, depth: number): Promise<void> {
@@ -388,57 +398,26 @@ export class TreeCopy {
     }
   }
 
-  #row({ entry, relative }: Item): Omit<TransferRow, 'status'> {
+  #row({ entry, relative }: Item): NewRow {
     const { from, to } = this.#tops;
     const at = relative === '' ? '' : `/${relative}`;
-    return this.#rowOf(`${from}${at}`, `${to}${at}`, entry.kind === 'file' ? entry.size : undefined);
+    const fileSize = entry.kind === 'file' ? entry.size : undefined;
+    return rowOf(this.#options.plan, { source: `${from}${at}`, destination: `${to}${at}`, fileSize });
   }
 
-  #rowOf(source: string, destination: string, fileSize: number | undefined): Omit<TransferRow, 'status'> {
-    const isPush = this.#options.plan.direction === 'push';
-    const [localPath, remotePath] = isPush ? [source, destination] : [destination, source];
-    return {
-      operation: isPush ? 'upload' : 'download',
-      localPath: localPath.slice(0, 1_000),
-      remotePath: remotePath.slice(0, 1_000),
-      bytesTransferred: 0,
-      ...(fileSize === undefined ? {} : { fileSize }),
-    };
-  }
-
-  #fail(error: unknown, { path, row }: { path: string; row: Partial<TransferRow> }): void {
+  #fail(error: unknown, { path, row }: { path: string; row: Partial<NewRow> }): void {
     this.#options.conduct.signal.throwIfAborted();
     if (endsAll(error)) throw error;
-    this.#options.report.fail(path, error, { ...this.#rowOf(path, path, undefined), ...row });
+    this.#options.report.fail(path, error, {
+      ...rowOf(this.#options.plan, { source: path, destination: path, fileSize: undefined }),
+      ...row,
+    });
   }
 }
 
 /** What no other file would fare better with: the target is gone, and was waited for. */
 function endsAll(error: unknown): boolean {
   return !(error instanceof TransferError) || error.reason === 'transfer_cut';
-}
-
-async function entriesOf(directory: Directory): Promise<Map<string, Entry>> {
-  return new Map((await directory.list()).map((entry) => [sameName(directory, entry.name), entry]));
-}
-
-/** What names have in common that differ in case, or in how their letters are composed. */
-function folded(name: string): string {
-  return name.normalize('NFC').toLowerCase();
-}
-
-/** Whether the destination has by this name what was just put there by a name that is like it. */
-async function isTaken(
-  { to, toName, there }: Item,
-  alike: string,
-  { dryRun }: TransferPlan,
-): Promise<boolean> {
-  if (sameName(to, toName) === sameName(to, alike)) return true;
-  return !dryRun && there === undefined && (await to.look(toName)) !== undefined;
-}
-
-function sameName(directory: Directory, name: string): string {
-  return directory.sameName?.(name) ?? name;
 }
 
 /** A try whose answer was lost may have made it. */
@@ -453,16 +432,4 @@ async function makeIfMissing(directory: Directory, name: string, mode: number): 
 function pathIn({ path }: Directory, name: string | undefined): string {
   if (name === undefined) return path === '/' ? '' : path;
   return path.endsWith('/') ? path + name : `${path}/${name}`;
-}
-
-/**
- * Whether a link at a path of the transfer may lead out of it. A `..` after a name does: what has that name may be a
- * link too, and then it is not the directory above that is meant.
- */
-export function leadsOut(relative: string, target: string): boolean {
-  if (target.startsWith('/')) return true;
-  const parts = target.split('/').filter((part) => part !== '' && part !== '.');
-  const named = parts.findIndex((part) => part !== '..');
-  const above = named === -1 ? parts : parts.slice(0, named);
-  return above.length >= relative.split('/').length || parts.lastIndexOf('..') >= above.length;
 }

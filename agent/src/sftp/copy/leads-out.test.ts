@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { leadsOut } from './copy-tree.ts';
+import { leadsOut } from './leads-out.ts';
 
 test.each([
   ['link', 'file', false],

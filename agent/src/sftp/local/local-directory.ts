@@ -1,7 +1,7 @@
 // A directory of the agent that is held open. Names are looked up in the directory that was opened (by way of
 // /proc/self/fd, which is what openat does), and no link is followed: whoever puts a link in its place meanwhile leads
 // nobody astray.
-import { constants, type Stats } from 'node:fs';
+import { constants } from 'node:fs';
 import {
   type FileHandle,
   lstat,
@@ -16,33 +16,46 @@ import {
   symlink,
   unlink,
 } from 'node:fs/promises';
-import { hashBytes } from '../tree/hash-bytes.ts';
 import { assertSafeName, isReadable } from '../tree/safe-name.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
-import { fileError, TransferError } from '../tree/transfer-error.ts';
+import { fileError } from '../tree/transfer-error.ts';
 import type {
   Attributes,
   Directory,
   Entry,
   EntryKind,
-  Owner,
+  NewWholeFile,
   Place,
   Sink,
   SinkOptions,
   Source,
+  WholeFile,
 } from '../tree/tree.ts';
+import type { FileThread } from './file-thread.ts';
+import {
+  LocalSink,
+  LocalSource,
+  modeMask,
+  notAFile,
+  openTemporary,
+  ownerOf,
+  setAttributes,
+  where,
+} from './local-file.ts';
+import type { Looked } from './serve-files.ts';
 
-const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
-const where = 'on the agent';
-/** A file of a target is never set-uid on the agent. */
-const modeMask = 0o777;
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
 const statsAtATime = 64;
+/** Fewer names are looked up as soon without it. */
+const fewestForThread = 64;
 
 /** What the agent's owner allows, for a directory and all below it. */
 export interface LocalAccess {
   /** Throws where a path may not be used as the directory is. */
   require(path: string): void;
   locateReal(path: string, use: { write: boolean }): Promise<Place | undefined>;
+  /** The thread for many small files. */
+  files(): FileThread;
 }
 
 export class LocalDirectory implements Directory {
@@ -59,6 +72,9 @@ export class LocalDirectory implements Directory {
   async list(): Promise<Entry[]> {
     const names = await this.#told('', 'listed', () => readdir(this.#self));
     const entries: Entry[] = [];
+    const looked =
+      names.length < fewestForThread || !names.every(isReadable) ? undefined : await this.#lookAll(names);
+    if (looked !== undefined) return looked;
     for (let at = 0; at < names.length; at += statsAtATime) {
       const some = names.slice(at, at + statsAtATime);
       // One that is gone by now is no entry.
@@ -68,6 +84,13 @@ export class LocalDirectory implements Directory {
       for (const entry of found) if (entry !== undefined) entries.push(entry);
     }
     return entries;
+  }
+
+  /** Undefined where the thread can't. */
+  async #lookAll(names: readonly string[]): Promise<Entry[] | undefined> {
+    const reply = await this.#access.files().ask({ do: 'look', fd: this.#handle.fd, names });
+    if (reply?.did !== 'look') return undefined;
+    return reply.files.flatMap((found, n) => (found === undefined ? [] : [entryOf(names[n] ?? '', found)]));
   }
 
   async look(name: string): Promise<Entry | undefined> {
@@ -120,6 +143,38 @@ export class LocalDirectory implements Directory {
       final: this.#at(name),
       mode: options.mode & modeMask,
     });
+  }
+
+  async readWhole(names: readonly string[], maxBytes: number): Promise<(WholeFile | undefined)[]> {
+    for (const name of names) assertSafeName(name);
+    const reply = await this.#access.files().ask({ do: 'read', fd: this.#handle.fd, names, maxBytes });
+    if (reply?.did !== 'read') return [];
+    let start = 0;
+    return reply.files.map((file) => {
+      if (file === undefined) return undefined;
+      const { length, mode, mtimeMs, uid, gid } = file;
+      const bytes = Buffer.from(reply.bytes, start, length);
+      start += length;
+      return { bytes, mode, mtimeS: Math.floor(mtimeMs / 1_000), owner: { uid, gid } };
+    });
+  }
+
+  async writeWhole(files: readonly NewWholeFile[]): Promise<boolean[]> {
+    const written = files.map(({ name, bytes, attributes: { mode, mtimeS } }) => {
+      assertSafeName(name);
+      return {
+        name,
+        temporary: temporaryName(undefined),
+        length: bytes.length,
+        mode: mode & modeMask,
+        mtimeS,
+      };
+    });
+    const memory = Buffer.concat(files.map(({ bytes }) => bytes));
+    const bytes = memory.buffer.slice(memory.byteOffset, memory.byteOffset + memory.length) as ArrayBuffer;
+    const fd = this.#handle.fd;
+    const reply = await this.#access.files().ask({ do: 'write', fd, files: written, bytes });
+    return reply?.did === 'write' ? reply.files : [];
   }
 
   readLink(name: string): Promise<string> {
@@ -203,148 +258,7 @@ export class LocalDirectory implements Directory {
   }
 }
 
-class LocalSource implements Source {
-  readonly size: number;
-  readonly mode: number;
-  readonly mtimeS: number;
-  readonly owner: Owner;
-  readonly #handle: FileHandle;
-  readonly #stats: Stats;
-  readonly #path: string;
-
-  constructor(handle: FileHandle, stats: Stats, path: string) {
-    this.#handle = handle;
-    this.#stats = stats;
-    this.#path = path;
-    this.size = stats.size;
-    this.mode = stats.mode & 0o7777;
-    this.mtimeS = Math.floor(stats.mtimeMs / 1_000);
-    this.owner = ownerOf(stats);
-  }
-
-  read(buffer: Buffer, length: number, position: number): Promise<number> {
-    return readFully(this.#handle, buffer, length, position).catch((error: unknown) => {
-      throw fileError(error, where, this.#path, 'read');
-    });
-  }
-
-  hash(length: number): Promise<string> {
-    return hashBytes(length, (buffer, wanted, position) => this.read(buffer, wanted, position));
-  }
-
-  async hasChanged(): Promise<boolean> {
-    const { size, mtimeMs } = await this.#handle.stat();
-    return size !== this.#stats.size || mtimeMs !== this.#stats.mtimeMs;
-  }
-
-  close(): Promise<void> {
-    return this.#handle.close();
-  }
-}
-
-interface Writing {
-  handle: FileHandle;
-  keptBytes: number;
-  path: string;
-  temporary: string;
-  final: string;
-  mode: number;
-}
-
-class LocalSink implements Sink {
-  readonly keptBytes: number;
-  readonly #writing: Writing;
-
-  constructor(writing: Writing) {
-    this.keptBytes = writing.keptBytes;
-    this.#writing = writing;
-  }
-
-  async write(buffer: Buffer, length: number, position: number): Promise<void> {
-    try {
-      for (let done = 0; done < length; ) {
-        const { bytesWritten } = await this.#writing.handle.write(
-          buffer,
-          done,
-          length - done,
-          position + done,
-        );
-        done += bytesWritten;
-      }
-    } catch (error) {
-      throw fileError(error, where, this.#writing.path, 'written');
-    }
-  }
-
-  hash(length: number): Promise<string> {
-    return hashBytes(length, (buffer, wanted, position) =>
-      readFully(this.#writing.handle, buffer, wanted, position),
-    );
-  }
-
-  async commit({ mode, ...others }: Attributes, size: number): Promise<void> {
-    const { handle, temporary, final, path } = this.#writing;
-    try {
-      // An earlier try may have left more than there is now.
-      if (this.keptBytes > size) await handle.truncate(size);
-      await setAttributes(handle, { mode: mode ?? this.#writing.mode, ...others });
-      await handle.close();
-      await rename(temporary, final);
-    } catch (error) {
-      throw fileError(error, where, path, 'written');
-    }
-  }
-
-  async discard(keep: boolean): Promise<void> {
-    await this.#writing.handle.close().catch(() => undefined);
-    if (!keep) await unlink(this.#writing.temporary).catch(() => undefined);
-  }
-}
-
-/** A file of its own; one that an earlier try has left is gone on with where it is ours alone. */
-async function openTemporary(
-  path: string,
-  { resumeKey }: SinkOptions,
-): Promise<{ handle: FileHandle; keptBytes: number }> {
-  try {
-    return { handle: await open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600), keptBytes: 0 };
-  } catch (error) {
-    if (resumeKey === undefined || (error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-  const handle = await open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK).catch(() => undefined);
-  const stats = await handle?.stat();
-  const isOurs = stats?.isFile() === true && stats.uid === process.getuid?.() && stats.nlink === 1;
-  if (handle !== undefined && stats !== undefined && isOurs) return { handle, keptBytes: stats.size };
-  await handle?.close();
-  throw new TransferError({
-    reason: 'path_refused',
-    message: 'Something else is in the place of the unfinished file.',
-    advice: `Look at ${path.split('/').pop()} in that directory, and remove it.`,
-  });
-}
-
-async function setAttributes(handle: FileHandle, { mode, mtimeS, owner }: Attributes): Promise<void> {
-  if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
-  if (mode !== undefined) await handle.chmod(mode & modeMask);
-  if (mtimeS !== undefined) await handle.utimes(mtimeS, mtimeS);
-}
-
-async function readFully(
-  handle: FileHandle,
-  buffer: Buffer,
-  length: number,
-  position: number,
-): Promise<number> {
-  let done = 0;
-  while (done < length) {
-    const { bytesRead } = await handle.read(buffer, done, length - done, position + done);
-    if (bytesRead === 0) break;
-    done += bytesRead;
-  }
-  return done;
-}
-
-function entryOf(name: string, stats: Stats): Entry {
+function entryOf(name: string, stats: Looked): Entry {
   return {
     name,
     kind: kindOf(stats),
@@ -355,24 +269,19 @@ function entryOf(name: string, stats: Stats): Entry {
   };
 }
 
-function ownerOf({ uid, gid }: Stats): Owner {
-  return { uid, gid };
-}
-
-function kindOf(stats: Stats): EntryKind {
-  if (stats.isFile()) return 'file';
-  if (stats.isDirectory()) return 'directory';
-  return stats.isSymbolicLink() ? 'link' : 'other';
+function kindOf({ mode }: Looked): EntryKind {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return 'file';
+    case S_IFDIR:
+      return 'directory';
+    case S_IFLNK:
+      return 'link';
+    default:
+      return 'other';
+  }
 }
 
 function unreadable(name: string): Entry {
   return { name, kind: 'other', size: 0, mode: 0, mtimeS: 0 };
-}
-
-function notAFile(path: string): TransferError {
-  return new TransferError({
-    reason: 'transfer_failed',
-    message: `${path} ${where} is no file.`,
-    advice: 'Devices, pipes and sockets are not transferred.',
-  });
 }

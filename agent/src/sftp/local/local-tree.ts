@@ -6,11 +6,13 @@ import { partsOf } from '../tree/safe-name.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
 import type { Directory, LocateOptions, Place, Tree } from '../tree/tree.ts';
+import { FileThread } from './file-thread.ts';
 import { LocalDirectory } from './local-directory.ts';
 
 export class LocalTree implements Tree {
   readonly where = 'on the agent';
   readonly #policy: AgentPolicy;
+  #files: FileThread | undefined;
 
   constructor(policy: AgentPolicy) {
     this.#policy = policy;
@@ -56,6 +58,12 @@ export class LocalTree implements Tree {
     return this.locate(`${nearest.root.path}/${inside.join('/')}`, { write, create: false });
   }
 
+  /** Gives back what its directories took. */
+  async close(): Promise<void> {
+    await this.#files?.release();
+    this.#files = undefined;
+  }
+
   #rootOf(path: string, write: boolean): FileRoot {
     const around = this.#policy.fileRoots
       .filter((root) => isInside(path, root.path))
@@ -91,6 +99,10 @@ export class LocalTree implements Tree {
     return new LocalDirectory(handle, path, {
       require: (below) => void this.#rootOf(below, write),
       locateReal: (real, use) => this.locateReal(real, use),
+      files: () => {
+        this.#files ??= FileThread.take();
+        return this.#files;
+      },
     });
   }
 }

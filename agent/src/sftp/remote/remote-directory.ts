@@ -3,6 +3,7 @@
 import { constants } from 'node:fs';
 import { chunkBytes } from '../copy/chunk-buffers.ts';
 import { hashBytes } from '../tree/hash-bytes.ts';
+import { joinPath } from '../tree/join-path.ts';
 import { assertSafeName, isSafeName } from '../tree/safe-name.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
 import { fileError, sftpStatus, TransferError } from '../tree/transfer-error.ts';
@@ -147,7 +148,7 @@ export class RemoteDirectory implements Directory {
   #at(name: string): string {
     if (name === '') return this.path;
     assertSafeName(name);
-    return this.path.endsWith('/') ? this.path + name : `${this.path}/${name}`;
+    return joinPath(this.path, name);
   }
 
   async #told<T>(name: string, doing: string, act: (session: SftpSession) => Promise<T>): Promise<T> {
@@ -248,9 +249,12 @@ class RemoteSink implements Sink {
   }
 
   async discard(keep: boolean): Promise<void> {
-    const { session, handle, path } = this.#file;
+    const { link, session, handle, path } = this.#file;
     await session.closeFile(handle).catch(() => undefined);
-    if (!keep && !this.#isLastCopy) await session.removeFile(path).catch(() => undefined);
+    if (keep || this.#isLastCopy) return;
+    // What a lost session has left is removed by the next one.
+    const open = session.open ? session : await link.session().catch(() => session);
+    await open.removeFile(path).catch(() => undefined);
   }
 
   get #where(): string {

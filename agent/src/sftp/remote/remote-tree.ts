@@ -1,5 +1,6 @@
 // The target's side, over SFTP. Everything goes by paths there; what may be done with them is for the target to say.
 
+import { joinPath } from '../tree/join-path.ts';
 import { partsOf } from '../tree/safe-name.ts';
 import { fileError, sftpStatus } from '../tree/transfer-error.ts';
 import type { LocateOptions, Place, Tree } from '../tree/tree.ts';
@@ -20,7 +21,7 @@ export class RemoteTree implements Tree {
     const parts = partsOf(isInHome ? path.slice(1) : path);
     const home = isInHome ? await this.#home() : '/';
     const name = parts.pop();
-    const parent = parts.reduce(join, home);
+    const parent = parts.reduce(joinPath, home);
     await this.#requireDirectory(parent, create);
     return { parent: new RemoteDirectory(this.#link, parent), name };
   }
@@ -50,8 +51,4 @@ export class RemoteTree implements Tree {
     }
     throw fileError({ code: 'ENOTDIR' }, this.where, path, 'entered');
   }
-}
-
-function join(path: string, name: string): string {
-  return path.endsWith('/') ? path + name : `${path}/${name}`;
 }

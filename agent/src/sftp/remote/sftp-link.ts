@@ -11,6 +11,8 @@ import { SftpSession } from './sftp-session.ts';
 
 type LinkContext = Pick<StepContext, 'target' | 'credential' | 'checkAddresses' | 'signal'>;
 
+export type ShellLease = Lease<ClientChannel>;
+
 export class SftpLink {
   readonly #pool: SshPool;
   readonly #context: LinkContext;
@@ -46,18 +48,23 @@ export class SftpLink {
 
   /** The stdout of a script of ours, or undefined where the target runs none. */
   async run(script: string): Promise<string | undefined> {
-    let lease: Lease<ClientChannel>;
-    try {
-      lease = await this.#pool.open(this.#request(), (connection) => connection.exec('exec /bin/sh'));
-    } catch (error) {
-      if (error instanceof SshError) return undefined;
-      throw error;
-    }
+    const lease = await this.shell('exec /bin/sh');
+    if (lease === undefined) return undefined;
     try {
       return await outputOf(lease.channel, script, this.#context.signal);
     } finally {
       lease.channel.close();
       lease.release();
+    }
+  }
+
+  /** A command in the login shell, or undefined where the target takes none. The channel is for whoever asked to close. */
+  async shell(command: string): Promise<ShellLease | undefined> {
+    try {
+      return await this.#pool.open(this.#request(), (connection) => connection.exec(command));
+    } catch (error) {
+      if (error instanceof SshError) return undefined;
+      throw error;
     }
   }
 

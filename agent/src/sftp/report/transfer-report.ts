@@ -1,5 +1,6 @@
 // What a transfer has come to: totals of everything, and a row for each file up to a bound. Failures come first.
 import { limits, type TransferRow, type TransferTotals } from '@opsconductor/protocol';
+import type { TransferPlan } from '../transfer-plan.ts';
 import { fileError, TransferError, type TransferReason } from '../tree/transfer-error.ts';
 
 /** Half of the rows are kept for failures, however much goes well before. */
@@ -8,7 +9,24 @@ const maxRowsOfOthers = limits.maxTransferRows / 2;
 /** As JSON: they go in one message with everything else of the attempt's end. */
 const maxRowsBytes = 1024 * 1024;
 
-type NewRow = Omit<TransferRow, 'status'> & { status?: TransferRow['status'] };
+/** Without a status it is one of something that went well. */
+export type NewRow = Omit<TransferRow, 'status'> & { status?: TransferRow['status'] };
+
+/** What is told of something before it was done. */
+export function rowOf(
+  { direction }: Pick<TransferPlan, 'direction'>,
+  { source, destination, fileSize }: { source: string; destination: string; fileSize: number | undefined },
+): NewRow {
+  const isPush = direction === 'push';
+  const [localPath, remotePath] = isPush ? [source, destination] : [destination, source];
+  return {
+    operation: isPush ? 'upload' : 'download',
+    localPath: localPath.slice(0, 1_000),
+    remotePath: remotePath.slice(0, 1_000),
+    bytesTransferred: 0,
+    ...(fileSize === undefined ? {} : { fileSize }),
+  };
+}
 
 export interface Failure {
   path: string;

@@ -42,6 +42,18 @@ export interface Source {
   close(): Promise<void>;
 }
 
+/** A small file, read at one go. */
+export interface WholeFile extends Pick<Source, 'mode' | 'mtimeS' | 'owner'> {
+  bytes: Buffer;
+}
+
+/** One that is written at one go. */
+export interface NewWholeFile {
+  name: string;
+  bytes: Buffer;
+  attributes: Attributes & { mode: number };
+}
+
 /** A file that is written under a name of its own, and appears under its name whole or not at all. */
 export interface Sink {
   /** What an earlier try has left, which may be gone on with once it was compared; 0 where there is nothing. */
@@ -76,6 +88,10 @@ export interface Directory {
   make(name: string, mode: number): Promise<void>;
   openSource(name: string): Promise<Source>;
   openSink(name: string, options: SinkOptions): Promise<Sink>;
+  /** Many small files, where the side can do it faster than one by one; undefined for each that it could not read. */
+  readWhole?(names: readonly string[], maxBytes: number): Promise<(WholeFile | undefined)[]>;
+  /** Puts them in their places as a sink does. Returns of each whether it is there. */
+  writeWhole?(files: readonly NewWholeFile[]): Promise<boolean[]>;
   readLink(name: string): Promise<string>;
   /**
    * What a link leads to: where to find it, and what it is. Refuses a way out of what is allowed, which where something

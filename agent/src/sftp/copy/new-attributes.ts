@@ -1,0 +1,60 @@
+// The permissions, times and owner that a copy gets.
+import type { TransferPlan } from '../transfer-plan.ts';
+import type { Attributes, Entry, Source } from '../tree/tree.ts';
+
+/** Of a file, as scp does where nothing is said: the source's bits, but nobody else may write. What is replaced keeps its own. */
+export function fileAttributes(
+  plan: TransferPlan,
+  source: Pick<Source, 'mode' | 'mtimeS' | 'owner'>,
+  there: Entry | undefined,
+): Attributes {
+  const kept = there?.kind === 'file' ? there.mode : source.mode & 0o755;
+  const mode = plan.fileMode ?? (plan.preservePermissions ? source.mode : kept);
+  return {
+    mode,
+    ...(plan.preserveTimes ? { mtimeS: source.mtimeS } : {}),
+    ...newOwner(plan, source, undefined),
+  };
+}
+
+/** Of a file whose bytes are there already; undefined where all is as it should be. */
+export function changedAttributes(plan: TransferPlan, entry: Entry, there: Entry): Attributes | undefined {
+  return orNone({
+    ...(plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {}),
+    ...(plan.preserveTimes && entry.mtimeS !== there.mtimeS ? { mtimeS: entry.mtimeS } : {}),
+    ...newOwner(plan, entry, there),
+  });
+}
+
+/** Of a directory that was filled; undefined where they stay. */
+export function directoryAttributes(
+  plan: TransferPlan,
+  entry: Entry,
+  there: Entry | undefined,
+): Attributes | undefined {
+  const others = {
+    ...(plan.preserveTimes ? { mtimeS: entry.mtimeS } : {}),
+    ...newOwner(plan, entry, there),
+  };
+  if (there === undefined) {
+    const own = plan.preservePermissions ? entry.mode : entry.mode & 0o755;
+    return { mode: plan.directoryMode ?? own, ...others };
+  }
+  const mode = plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {};
+  return orNone({ ...mode, ...others });
+}
+
+/** Nothing where it stays, or has it already. */
+function newOwner(
+  { preserveOwner }: TransferPlan,
+  { owner }: Pick<Entry, 'owner'>,
+  there: Entry | undefined,
+): Pick<Attributes, 'owner'> {
+  if (preserveOwner !== true || owner === undefined) return {};
+  const has = there?.owner?.uid === owner.uid && there.owner.gid === owner.gid;
+  return has ? {} : { owner };
+}
+
+function orNone(attributes: Attributes): Attributes | undefined {
+  return Object.keys(attributes).length > 0 ? attributes : undefined;
+}

@@ -1,0 +1,137 @@
+// What the thread does that reads and writes small files: each call of the file system waits for its end, which costs a
+// fraction of what asking for it by turns of the event loop does. A slow disk holds up nobody but the transfer.
+import type { MessagePort } from 'node:worker_threads';
+
+export type FilesRequest =
+  | { do: 'look'; fd: number; names: readonly string[] }
+  | { do: 'read'; fd: number; names: readonly string[]; maxBytes: number }
+  | { do: 'write'; fd: number; files: readonly WrittenFile[]; bytes: ArrayBuffer };
+
+/** `temporary` is what it is called until it is whole. */
+export interface WrittenFile {
+  name: string;
+  temporary: string;
+  length: number;
+  mode: number;
+  mtimeS: number | undefined;
+}
+
+export interface ReadFile {
+  length: number;
+  mode: number;
+  mtimeMs: number;
+  uid: number;
+  gid: number;
+}
+
+/** As `lstat` has it; all that an entry is made of. */
+export interface Looked {
+  mode: number;
+  size: number;
+  mtimeMs: number;
+  uid: number;
+  gid: number;
+}
+
+export type FilesReply =
+  | { did: 'look'; files: (Looked | undefined)[] }
+  | { did: 'read'; files: (ReadFile | undefined)[]; bytes: ArrayBuffer }
+  | { did: 'write'; files: boolean[] };
+
+/**
+ * Runs in a thread that is given this function's text alone: it uses nothing from around it. Directories are those that the
+ * main thread holds open, and names are one part of a path.
+ */
+export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): void {
+  const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
+  const at = (fd: number, name: string) => `/proc/self/fd/${fd}/${name}`;
+
+  const look = ({ fd, names }: Extract<FilesRequest, { do: 'look' }>): FilesReply => {
+    const lookOne = (name: string): Looked | undefined => {
+      const stats = fs.lstatSync(at(fd, name), { throwIfNoEntry: false });
+      if (stats === undefined) return undefined;
+      const { mode, size, mtimeMs, uid, gid } = stats;
+      return { mode, size, mtimeMs, uid, gid };
+    };
+    return { did: 'look', files: names.map(lookOne) };
+  };
+
+  const read = ({ fd, names, maxBytes }: Extract<FilesRequest, { do: 'read' }>): FilesReply => {
+    let memory = Buffer.allocUnsafeSlow(1024 * 1024);
+    let used = 0;
+    const readOne = (name: string): ReadFile | undefined => {
+      let file: number | undefined;
+      try {
+        file = fs.openSync(at(fd, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+        const { size, mode, mtimeMs, uid, gid, ...stats } = fs.fstatSync(file);
+        if ((mode & fs.constants.S_IFMT) !== fs.constants.S_IFREG || size > maxBytes) return undefined;
+        if (used + size > memory.length) {
+          const larger = Buffer.allocUnsafeSlow(Math.max(2 * memory.length, used + size));
+          memory.copy(larger, 0, 0, used);
+          memory = larger;
+        }
+        let length = 0;
+        while (length < size) {
+          const got = fs.readSync(file, memory, used + length, size - length, length);
+          if (got === 0) return undefined;
+          length += got;
+        }
+        const after = fs.fstatSync(file);
+        if (after.size !== size || after.mtimeMs !== mtimeMs || after.ctimeMs !== stats.ctimeMs)
+          return undefined;
+        used += size;
+        return { length, mode: mode & 0o7777, mtimeMs, uid, gid };
+      } catch {
+        return undefined;
+      } finally {
+        if (file !== undefined) fs.closeSync(file);
+      }
+    };
+    const files = names.map(readOne);
+    return { did: 'read', files, bytes: memory.buffer as ArrayBuffer };
+  };
+
+  const remove = (path: string) => {
+    try {
+      fs.unlinkSync(path);
+    } catch {
+      // It was never there, or is gone by its new name.
+    }
+  };
+
+  const write = ({ fd, files, bytes }: Extract<FilesRequest, { do: 'write' }>): FilesReply => {
+    let next = 0;
+    const writeOne = ({ name, temporary, length, mode, mtimeS }: WrittenFile): boolean => {
+      const start = next;
+      next += length;
+      let file: number | undefined;
+      try {
+        file = fs.openSync(at(fd, temporary), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+        const content = Buffer.from(bytes, start, length);
+        for (let done = 0; done < length; ) done += fs.writeSync(file, content, done, length - done, done);
+        fs.fchmodSync(file, mode);
+        if (mtimeS !== undefined) fs.futimesSync(file, mtimeS, mtimeS);
+        fs.closeSync(file);
+        file = undefined;
+        fs.renameSync(at(fd, temporary), at(fd, name));
+        return true;
+      } catch {
+        if (file !== undefined) fs.closeSync(file);
+        remove(at(fd, temporary));
+        return false;
+      }
+    };
+    return { did: 'write', files: files.map(writeOne) };
+  };
+
+  port.on('message', ({ id, request }: { id: number; request: FilesRequest }) => {
+    try {
+      const reply =
+        request.do === 'look' ? look(request) : request.do === 'read' ? read(request) : write(request);
+      port.postMessage({ id, reply }, reply.did === 'read' ? [reply.bytes] : []);
+    } catch {
+      // Whoever asked does it one by one then, and is told what is wrong.
+      port.postMessage({ id, reply: undefined });
+    }
+  });
+}

@@ -1,0 +1,107 @@
+// Headers of tar archives (POSIX ustar, and GNU's records for long names), as far as regular files go.
+
+export const blockBytes = 512;
+/** The end of an archive. */
+export const endBlocks = Buffer.alloc(2 * blockBytes);
+
+export const regularFile = '0';
+/** A record of GNU's with the name of the member that follows. */
+export const gnuLongName = 'L';
+const nameBytes = 100;
+/** As POSIX and GNU write it; the version is different and of no use. */
+const magic = 'ustar';
+
+export interface TarHeader {
+  /** As it stands there, in bytes. */
+  name: Buffer;
+  type: string;
+  size: number;
+  mode: number;
+  mtimeS: number;
+}
+
+/** Of a regular file: its header, behind a record of GNU's with its name where that is a long one. */
+export function writeHeader(file: Omit<TarHeader, 'type'>): Buffer {
+  if (file.name.length <= nameBytes) return headerOf({ ...file, type: regularFile });
+  const text = Buffer.concat([file.name, Buffer.alloc(1)]);
+  const long = {
+    name: Buffer.from('././@LongLink'),
+    type: gnuLongName,
+    size: text.length,
+    mode: 0,
+    mtimeS: 0,
+  };
+  const padding = Buffer.alloc(paddingOf(text.length));
+  return Buffer.concat([headerOf(long), text, padding, headerOf({ ...file, type: regularFile })]);
+}
+
+function headerOf({ name, type, size, mode, mtimeS }: TarHeader): Buffer {
+  const header = Buffer.alloc(blockBytes);
+  name.copy(header, 0, 0, nameBytes);
+  writeOctal(header, 100, 8, mode);
+  // Whose it was is of no account: it becomes the login user's.
+  writeOctal(header, 108, 8, 0);
+  writeOctal(header, 116, 8, 0);
+  writeOctal(header, 124, 12, size);
+  writeOctal(header, 136, 12, mtimeS);
+  header.write(type, 156, 'latin1');
+  // GNU's own form, whose records for long names go with it.
+  header.write(`${magic}  `, 257, 'latin1');
+  writeOctal(header, 148, 8, checksumOf(header));
+  return header;
+}
+
+/** Zero bytes that fill the last block of a file. */
+export function paddingOf(size: number): number {
+  return (blockBytes - (size % blockBytes)) % blockBytes;
+}
+
+/** Undefined for a block that is no header. */
+export function readHeader(block: Buffer): TarHeader | undefined {
+  const sum = readNumber(block, 148, 8);
+  const [size, mode, mtimeS] = [
+    readNumber(block, 124, 12),
+    readNumber(block, 100, 8),
+    readNumber(block, 136, 12),
+  ];
+  if (sum !== checksumOf(block) || size === undefined || mode === undefined || mtimeS === undefined)
+    return undefined;
+  if (block.toString('latin1', 257, 262) !== magic) return undefined;
+  const type = String.fromCharCode(block[156] || regularFile.charCodeAt(0));
+  return { name: textAt(block, 0, 100), type, size, mode, mtimeS };
+}
+
+export function isZero(block: Buffer): boolean {
+  return block.equals(endBlocks.subarray(0, blockBytes));
+}
+
+/** Up to the first zero byte. */
+export function textAt(block: Buffer, start: number, length: number): Buffer {
+  const field = block.subarray(start, start + length);
+  const end = field.indexOf(0);
+  return end === -1 ? field : field.subarray(0, end);
+}
+
+function writeOctal(header: Buffer, at: number, length: number, value: number): void {
+  header.write(value.toString(8).padStart(length - 1, '0'), at, 'latin1');
+}
+
+/** Octal digits, or GNU's binary numbers for what these can't hold; undefined for what is neither. */
+function readNumber(block: Buffer, at: number, length: number): number | undefined {
+  const first = block[at] ?? 0;
+  if (first === 0x80 || first === 0xff) {
+    // As many bytes as a number holds exactly; those before only repeat the sign.
+    const low = block.readIntBE(at + length - 6, 6);
+    return first === 0xff && low > 0 ? undefined : low;
+  }
+  const text = textAt(block, at, length).toString('latin1').trim();
+  if (text === '') return 0;
+  return /^[0-7]+$/.test(text) ? Number.parseInt(text, 8) : undefined;
+}
+
+/** The sum of all bytes, those of the sum itself taken for blanks. */
+function checksumOf(header: Buffer): number {
+  let sum = 8 * 0x20;
+  for (let at = 0; at < blockBytes; at += 1) if (at < 148 || at >= 156) sum += header[at] ?? 0;
+  return sum;
+}

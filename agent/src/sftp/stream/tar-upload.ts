@@ -1,0 +1,184 @@
+// Many small files to the target in one tar stream: unpacked into directories of their own beside where they go, and renamed
+// to their places from there. A directory that the transfer has just made is replaced with all its files at once.
+import type { CopiedFile, FileCopy } from '../copy/copy-file.ts';
+import type { SftpLink } from '../remote/sftp-link.ts';
+import { joinPath } from '../tree/join-path.ts';
+import { temporaryName } from '../tree/temporary-name.ts';
+import type { Directory, WholeFile } from '../tree/tree.ts';
+import { grouped } from './grouped.ts';
+import { type Mover, type MoverOptions, maxSmallBytes, type SmallFile } from './small-files.ts';
+import { blockBytes, endBlocks, paddingOf, writeHeader } from './tar-header.ts';
+import { TargetShell } from './target-shell.ts';
+
+// A line is a directory to be removed at the end, behind the word that no content knows, or a number of bytes to be unpacked.
+// What is unpacked lies in directories that are emptied as it gets its places; what is left of them goes with the shell, also
+// when its connection is lost. Nothing that was sent to be unpacked may be read as lines, however tar goes wrong.
+const scriptOf = (flags: string) => [
+  `set --; trap 'rm -rf "$@"' EXIT; trap "exit 1" HUP INT TERM`,
+  'echo "$word ready"',
+  [
+    'while IFS= read -r line; do case "$line" in',
+    `"$word "*) set -- "$@" "\${line#* }";;`,
+    `*) head -c "$line" | { tar -x -p ${flags} -f - >/dev/null 2>&1; s=$?; cat >/dev/null; exit $s; } || exit 1;`,
+    'echo "$word unpacked";;',
+    'esac; done',
+  ].join(' '),
+];
+/** A shell holds so many names of directories, and then another one goes on. */
+const maxStages = 2_000;
+const zeros = Buffer.alloc(blockBytes);
+
+/** What goes to one directory: where it is unpacked, below the top. */
+interface Group {
+  to: Directory;
+  /** To be removed once it is empty. */
+  stage: string;
+  unpackedIn: string;
+  /** It takes the place of the whole directory. */
+  replaces: boolean;
+  files: { at: number; copy: FileCopy; file: WholeFile }[];
+}
+
+export class TarUpload implements Mover {
+  readonly #link: SftpLink;
+  readonly #options: MoverOptions;
+  readonly #script: readonly string[];
+  #shell: Promise<TargetShell | undefined> | undefined;
+  #stages = 0;
+  /** The unpacking that is under way: one at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #placing: Promise<unknown> = Promise.resolve();
+
+  constructor(link: SftpLink, options: MoverOptions) {
+    this.#link = link;
+    this.#options = options;
+    this.#script = scriptOf(`--no-same-owner${options.keepsTimes ? '' : ' -m'}`);
+  }
+
+  takes({ copy, mtimeS }: SmallFile): boolean {
+    // Of directories, what is sent to the shell is one line.
+    return copy.from.readWhole !== undefined && mtimeS >= 0 && !copy.to.path.includes('\n');
+  }
+
+  async move(files: readonly SmallFile[]): Promise<(CopiedFile | undefined)[]> {
+    const groups = await this.#read(files);
+    const unpacking = this.#turn.then(() => this.#unpack(groups));
+    this.#turn = unpacking.catch(() => undefined);
+    const copied: (CopiedFile | undefined)[] = files.map(() => undefined);
+    if (!(await unpacking)) return copied;
+    const placing = Promise.all(groups.map((group) => this.#place(group)));
+    this.#placing = placing;
+    for (const { at, file } of (await placing).flat()) {
+      copied[at] = { size: file.bytes.length, movedBytes: file.bytes.length };
+      this.#options.moved(file.bytes.length);
+    }
+    return copied;
+  }
+
+  async end(): Promise<void> {
+    const shell = await this.#shell;
+    this.#shell = undefined;
+    await shell?.end();
+  }
+
+  async stop(): Promise<void> {
+    (await this.#shell)?.close();
+  }
+
+  async #read(files: readonly SmallFile[]): Promise<Group[]> {
+    const sources = grouped(
+      files.map(({ copy }, at) => ({ copy, at })),
+      ({ copy }) => copy.from,
+    );
+    const read = await Promise.all(
+      [...sources].map(async ([from, wanted]) => {
+        const whole =
+          (await from.readWhole?.(
+            wanted.map(({ copy }) => copy.fromName),
+            maxSmallBytes,
+          )) ?? [];
+        return wanted.flatMap(({ at, copy }, n) => {
+          const file = whole[n];
+          return file === undefined ? [] : [{ at, copy, file }];
+        });
+      }),
+    );
+    const name = temporaryName(undefined);
+    return [...grouped(read.flat(), ({ copy }) => copy.to)].map(([to, group], number) => {
+      const under = group[0]?.copy.madeUnder;
+      if (under === undefined) {
+        const stage = this.#below(joinPath(to.path, name));
+        return { to, stage, unpackedIn: stage, replaces: false, files: group };
+      }
+      const stage = this.#below(joinPath(under, name));
+      return { to, stage, unpackedIn: `${stage}/${number}`, replaces: true, files: group };
+    });
+  }
+
+  /** Whether all of it is there, whole. */
+  async #unpack(groups: readonly Group[]): Promise<boolean> {
+    if (this.#stages >= maxStages) {
+      await this.#placing;
+      await this.end();
+      this.#stages = 0;
+    }
+    this.#shell ??= TargetShell.open(this.#link, this.#script, this.#options.top());
+    const shell = await this.#shell;
+    if (shell === undefined) return false;
+    const stages = new Set(groups.map(({ stage }) => stage));
+    this.#stages += stages.size;
+    const ended = shell.line().catch((error: unknown) => {
+      shell.close();
+      this.#shell = undefined;
+      throw error;
+    });
+    for (const stage of stages) shell.write(Buffer.from(`${shell.word} ${stage}\n`));
+    shell.send([...groups.flatMap(archived), endBlocks]);
+    return (await ended) === `${shell.word} unpacked`;
+  }
+
+  /** Returns what of it is in its place. */
+  async #place(group: Group): Promise<Group['files']> {
+    const { to, stage, unpackedIn, replaces, files } = group;
+    // Where it has something in it by now the server refuses.
+    const isReplaced = replaces && (await this.#rename(unpackedIn, to.path));
+    const renamed = await Promise.all(
+      files.map(
+        ({ copy }) =>
+          isReplaced || this.#rename(`${unpackedIn}/${copy.toName}`, joinPath(to.path, copy.toName)),
+      ),
+    );
+    const session = await this.#link.session();
+    // Others may have files in it still; the last one finds it empty.
+    if (!isReplaced && replaces) await session.removeDirectory(this.#path(unpackedIn)).catch(() => undefined);
+    await session.removeDirectory(this.#path(stage)).catch(() => undefined);
+    return files.filter((_, n) => renamed[n] === true);
+  }
+
+  async #rename(path: string, to: string): Promise<boolean> {
+    try {
+      const session = await this.#link.session();
+      await session.replace(this.#path(path), to);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #below(path: string): string {
+    return `./${path.slice(joinPath(this.#options.top(), '').length)}`;
+  }
+
+  #path(below: string): string {
+    return joinPath(this.#options.top(), below.slice(2));
+  }
+}
+
+function archived({ unpackedIn, files }: Group): Buffer[] {
+  return files.flatMap(({ copy, file }) => {
+    const { mode = 0o600, mtimeS = file.mtimeS } = copy.attributes(file);
+    const size = file.bytes.length;
+    const name = Buffer.from(`${unpackedIn}/${copy.toName}`);
+    return [writeHeader({ name, size, mode, mtimeS }), file.bytes, zeros.subarray(0, paddingOf(size))];
+  });
+}
