@@ -1,0 +1,140 @@
+// Segments, agents, credentials, and whom a segment trusts.
+import { changing, everywhere, listing, type Needs, reading, sides, theSegment } from './needs.ts';
+
+const theScan = 'any target of the scan: then of those that are seen';
+
+/** What is decided about an agent; none of these change the world that others walk. */
+function managing(verb: string, json?: unknown, which: 'live' | 'revoked' = 'live'): Needs {
+  return changing('agents.manage', theSegment, (side) => ({
+    path: `${which === 'live' ? side.agentId : side.revokedAgentId}/${verb}`,
+    ...(json === undefined ? {} : { json }),
+    place: side.segment,
+  }));
+}
+
+export const segmentNeeds: Record<string, Needs> = {
+  'GET segments': listing('the segment; its name also by a group that reaches into it', (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment, side.target] })),
+  ),
+  'POST segments': everywhere('segments.edit'),
+  'GET segments/:id': reading('the segment', (side) => ({ path: side.segmentId, place: side.segment })),
+  'POST segments/:id/enrollment-tokens': changing('agents.enroll', 'the segment', (side) => ({
+    path: `${side.segmentId}/enrollment-tokens`,
+    place: side.segment,
+  })),
+  'GET segments/:id/sealing-key': changing('credentials.edit', 'the segment', (side) => ({
+    path: `${side.segmentId}/sealing-key`,
+    place: side.segment,
+  })),
+  'GET segments/:id/settings': reading('the segment', (side) => ({
+    path: `${side.segmentId}/settings`,
+    place: side.segment,
+  })),
+  'PUT segments/:id/settings': changing('segments.edit', 'the segment', (side) => ({
+    path: `${side.segmentId}/settings`,
+    json: { settings: {}, credentialId: null },
+    place: side.segment,
+  })),
+  'GET agents': listing(theSegment, (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
+  ),
+  'GET agents/:id': reading(theSegment, (side) => ({ path: side.agentId, place: side.segment })),
+  'PUT agents/:id/labels': managing('labels', { labels: {} }),
+  'POST agents/:id/undrain': managing('undrain'),
+  'POST agents/:id/enable': managing('enable'),
+  // Of one that was revoked long ago, so that the others stay as they are.
+  'POST agents/:id/drain': managing('drain', undefined, 'revoked'),
+  'POST agents/:id/disable': managing('disable', undefined, 'revoked'),
+  'POST agents/:id/revoke': managing('revoke', undefined, 'revoked'),
+
+  'GET segments/:id/host-trust': reading('the segment', (side) => ({
+    path: `${side.segmentId}/host-trust`,
+    place: side.segment,
+  })),
+  // It is no key.
+  'POST segments/:id/host-trust': changing('host_keys.approve', 'the segment', (side) => ({
+    path: `${side.segmentId}/host-trust`,
+    json: { kind: 'authority', publicKey: 'none' },
+    place: side.segment,
+  })),
+  // There is none of that number.
+  'DELETE segments/:id/host-trust/:entry': changing('host_keys.approve', 'the segment', (side) => ({
+    path: `${side.segmentId}/host-trust/999999`,
+    place: side.segment,
+  })),
+  'POST known-hosts/plan': changing('host_keys.approve', 'the segment', (side) => ({
+    path: '',
+    json: { segmentId: side.segmentId, content: '# empty' },
+    place: side.segment,
+  })),
+  // It has another digest.
+  'POST known-hosts/apply': changing('host_keys.approve', 'the segment', (side) => ({
+    path: '',
+    json: { segmentId: side.segmentId, content: '# empty', digest: '0'.repeat(64) },
+    place: side.segment,
+  })),
+
+  'GET host-scans': listing(theScan, (world) =>
+    sides(world).map((side) => ({ text: `"id":${side.scanId},"kind"`, seen: [side.target] })),
+  ),
+  'GET host-scans/:id': reading(theScan, (side) => ({ path: side.scanId, place: side.target })),
+  'GET host-scans/:id/items': reading(theScan, (side) => ({
+    path: `${side.scanId}/items`,
+    place: side.target,
+  })),
+  'POST host-scans': changing('targets.test', 'each of the targets', (side) => ({
+    path: '',
+    json: { kind: 'reach', selection: { targetIds: [side.targetId] } },
+    place: side.target,
+  })),
+  'POST host-scans/:id/cancel': changing('targets.test', 'each target of the scan', (side) => ({
+    path: `${side.scanId}/cancel`,
+    place: side.target,
+  })),
+  // It has shown no such key.
+  'POST host-scans/:id/approve': changing('host_keys.approve', 'each of the targets', (side) => ({
+    path: `${side.scanId}/approve`,
+    json: { keys: [{ targetId: side.targetId, fingerprint: `SHA256:${'A'.repeat(43)}` }] },
+    place: side.target,
+  })),
+
+  'GET credentials': listing(theSegment, (world) =>
+    sides(world).map((side) => ({ text: `"name":"${side.name}-key"`, seen: [side.segment] })),
+  ),
+  'POST credentials': changing('credentials.edit', theSegment, (side) => ({
+    path: '',
+    json: staleCredential(side.segmentId),
+    place: side.segment,
+    unseen: 400,
+  })),
+  'GET credentials/:id': reading(theSegment, (side) => ({ path: side.credentialId, place: side.segment })),
+  'POST credentials/:id/versions': changing('credentials.edit', theSegment, (side) => ({
+    path: `${side.credentialId}/versions`,
+    json: { version: 2, sealed: staleCredential(side.segmentId).sealed },
+    place: side.segment,
+  })),
+  // A target uses it, so it stays.
+  'DELETE credentials/:id': changing('credentials.edit', theSegment, (side) => ({
+    path: side.credentialId,
+    place: side.segment,
+  })),
+};
+
+/** Of a generation that never was, so that it is refused when all else is right. */
+function staleCredential(segmentId: number) {
+  const bytes = (length: number) => Buffer.alloc(length).toString('base64');
+  return {
+    id: '00000000-0000-4000-8000-000000000001',
+    segmentId,
+    name: 'stale',
+    kind: 'ssh_password',
+    sealed: {
+      v: 1,
+      generation: 99,
+      enc: bytes(32),
+      wrappedKey: bytes(48),
+      nonce: bytes(12),
+      ciphertext: bytes(272),
+    },
+  };
+}
