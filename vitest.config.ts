@@ -4,7 +4,7 @@ import { mockingFiles } from './test/support/mocking-files.ts';
 import { svelteModules } from './test/support/svelte-modules.ts';
 
 const each = { pool: 'forks', testTimeout: 60_000, hookTimeout: 120_000 } as const;
-const mocking = mockingFiles(['protocol/src', 'server/src', 'agent/src', 'ui/src']);
+const mocking = mockingFiles(['protocol/src', 'server/src', 'agent/src', 'ui/src', 'test']);
 // What one file has imported, the next one has: to import it all anew for each would cost a third of the suite.
 const sharing = { ...each, isolate: false, exclude: [...configDefaults.exclude, ...mocking] };
 
@@ -16,8 +16,14 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     dangerouslyIgnoreUnhandledErrors: false,
     projects: [
-      { test: { ...each, name: 'alone', include: ['test/**/*.test.ts', ...mocking] } },
-      { test: { ...sharing, name: 'parts', include: ['{protocol,server,agent}/src/**/*.test.ts'] } },
+      {
+        test: {
+          ...sharing,
+          name: 'system',
+          include: ['test/**/*.test.ts', '{protocol,server,agent}/src/**/*.test.ts'],
+        },
+      },
+      { test: { ...each, name: 'alone', include: mocking } },
       {
         plugins: [svelteModules],
         test: { ...sharing, name: 'console', include: ['ui/src/**/*.test.ts'] },

@@ -4,10 +4,12 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '..');
+// Packages of hundreds of small modules: to find and read each of them would be half of the server's start.
+const ofManyFiles = /^(typebox|hono|@hpke\/\w+)(\/|$)/;
 
 /**
- * Our own files in one, each still knowing where its source is; packages stay where they are. Whole or not at all, as
- * another process may run or build it at this moment.
+ * Our own files in one, each still knowing where its source is; other packages stay where they are. Whole or not at all,
+ * as another process may run or build it at this moment.
  */
 export async function bundle(entryPoint, outfile) {
   const { build } = await import('esbuild');
@@ -24,7 +26,8 @@ export async function bundle(entryPoint, outfile) {
     banner: {
       js: "import { resolve as __resolve } from 'node:path';import { pathToFileURL as __url } from 'node:url';",
     },
-    plugins: [onlyOurs(dirname(resolve(root, outfile)))],
+    plugins: [ourFiles(dirname(resolve(root, outfile)))],
+    legalComments: 'inline',
     logLevel: 'error',
     write: false,
   });
@@ -36,12 +39,14 @@ export async function bundle(entryPoint, outfile) {
   }
 }
 
-function onlyOurs(folder) {
+function ourFiles(folder) {
   return {
-    name: 'only ours',
+    name: 'our files',
     setup(build) {
       build.onResolve({ filter: /^[^./]/ }, ({ path, kind }) =>
-        kind === 'entry-point' || path.startsWith('@opsconductor/') ? undefined : { path, external: true },
+        kind === 'entry-point' || path.startsWith('@opsconductor/') || ofManyFiles.test(path)
+          ? undefined
+          : { path, external: true },
       );
       build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
         // Relative, so that a checkout may be moved.

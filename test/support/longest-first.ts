@@ -2,7 +2,7 @@
 // them when the others have ended. Files that share a process follow one another. Within a kind vitest's own order holds.
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-const projects = ['alone', 'parts', 'console'];
+const projects = ['system', 'alone', 'console'];
 const kinds = [/\/test\/two-commands/, /\/test\/audit-checkpoint/, /\/test\//, /\/server\/src\/database\//];
 
 function compare(a: TestSpecification, b: TestSpecification): number {

@@ -1,7 +1,7 @@
 // The text of a policy file: everything that is wrong with it at once, each with line and place.
 import { errorDetails, validatorOptions } from '@opsconductor/protocol';
 import { boundAuthentications, boundProtocols, boundsProblems } from '@opsconductor/protocol/sealing';
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { hoursProblems } from './hours.ts';
 import { type PolicyDocument, PolicySchema } from './policy-schema.ts';
@@ -19,7 +19,7 @@ export interface ParsedPolicy {
   lineOf(path: string): number | undefined;
 }
 
-const validate = new Ajv2020({ ...validatorOptions, allErrors: true }).compile<PolicyDocument>(PolicySchema);
+let validate: ValidateFunction<PolicyDocument> | undefined;
 
 /** Reads YAML or JSON. */
 export function parsePolicy(text: string): ParsedPolicy | { problems: PolicyProblem[] } {
@@ -38,6 +38,8 @@ export function parsePolicy(text: string): ParsedPolicy | { problems: PolicyProb
     const why = error instanceof Error ? error.message : String(error);
     return { problems: [{ path: '', line: undefined, message: `can not be read: ${why}` }] };
   }
+  // When there is a policy: every start of an agent would pay for it.
+  validate ??= new Ajv2020({ ...validatorOptions, allErrors: true }).compile<PolicyDocument>(PolicySchema);
   const found = validate(document) ? ruleProblems(document) : errorDetails(validate.errors);
   if (found.length > 0) return { problems: found.map((each) => ({ ...each, line: lineOf(each.path) })) };
   return { document: document as PolicyDocument, lineOf };

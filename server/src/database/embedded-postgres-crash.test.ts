@@ -37,7 +37,7 @@ class Writer {
 }
 
 test('a postmaster killed in mid insert comes back on the same port with every acknowledged commit', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   const database = await t.start();
   const sql = t.connect(database.url);
   await sql`CREATE TABLE numbers (number integer PRIMARY KEY)`;
@@ -55,7 +55,7 @@ test('a postmaster killed in mid insert comes back on the same port with every a
 });
 
 test('a postmaster whose server process was killed is adopted, then watched like a child', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   const killed = await startServerProcess({ dataDir: t.dataDir });
   const before = t.connect(killed.url);
   await before`CREATE TABLE numbers (number integer PRIMARY KEY)`;
@@ -76,7 +76,7 @@ test('a postmaster whose server process was killed is adopted, then watched like
 });
 
 test('a backend that outlived its postmaster commits no more once a new one starts', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   const killed = await startServerProcess({ dataDir: t.dataDir });
   const sql = t.connect(killed.url);
   await sql`CREATE TABLE numbers (number integer)`;
@@ -103,8 +103,7 @@ test('a backend that outlived its postmaster commits no more once a new one star
 });
 
 test('starting a copy of a data directory leaves the running original alone', async () => {
-  const t = await setup();
-  await (await t.start()).stop();
+  const t = await setup({ begun: true });
   const copy = join(t.folder, 'copy');
   await run('cp', ['-a', t.dataDir, copy]);
   const original = await t.start();
@@ -120,7 +119,7 @@ test('starting a copy of a data directory leaves the running original alone', as
 });
 
 test('restarts in vain end with the reason instead of going on for ever', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   const database = await t.start();
   await rm(join(t.dataDir, 'cluster', 'global'), { recursive: true });
   process.kill(database.pid, 'SIGKILL');

@@ -58,8 +58,7 @@ test('a wrong password is refused and the secrets are readable by the owner only
 });
 
 test("an operator's tuning wins over the defaults, but opens no other address", async () => {
-  const t = await setup();
-  await (await t.start()).stop();
+  const t = await setup({ begun: true });
   await writeFile(join(t.dataDir, 'tuning.conf'), "work_mem = '9MB'\nlisten_addresses = '*'\n");
 
   const sql = t.connect((await t.start()).url);
@@ -69,7 +68,7 @@ test("an operator's tuning wins over the defaults, but opens no other address", 
 });
 
 test('a port that was taken in between is given up for another one', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   const other = createServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
   onTestFinished(() => void other.close());
@@ -83,7 +82,7 @@ test('a port that was taken in between is given up for another one', async () =>
 });
 
 test('an unusable setting is reported with what PostgreSQL said', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   await expect(t.start({ settings: { shared_buffers: 'plenty' } })).rejects.toThrow(
     /did not start.*shared_buffers/s,
   );
@@ -95,8 +94,7 @@ test.each([
   ['is empty after a power loss', () => ''],
   ['names a process that is gone', () => '4194304\n/elsewhere\n1\n5432\n'],
 ])('a postmaster.pid that %s does not hinder the start', async (_, content) => {
-  const t = await setup();
-  await (await t.start()).stop();
+  const t = await setup({ begun: true });
   const { uid, gid } = await stat(join(t.dataDir, 'cluster'));
   // Of the same user, or else postgres itself sees that this can't be a postmaster of the cluster.
   const bystander = spawn('cat', { uid, gid, stdio: ['pipe', 'ignore', 'ignore'] });
@@ -111,15 +109,14 @@ test.each([
 });
 
 test('the data directory of another major version is refused, naming both', async () => {
-  const t = await setup();
-  await (await t.start()).stop();
+  const t = await setup({ begun: true });
   await writeFile(join(t.dataDir, 'cluster', 'PG_VERSION'), '17\n');
 
   await expect(t.start()).rejects.toThrow(/made by PostgreSQL 17.*brings PostgreSQL 18/);
 });
 
 test('a second server on the same data directory is refused, in this process or another', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   const first = await startServerProcess({ dataDir: t.dataDir });
   await expect(t.start()).rejects.toThrow(`process id ${first.child.pid}`);
   await first.kill('SIGTERM');
@@ -129,8 +126,7 @@ test('a second server on the same data directory is refused, in this process or 
 });
 
 test('a database that is missing is not replaced by an empty one', async () => {
-  const t = await setup();
-  await (await t.start()).stop();
+  const t = await setup({ begun: true });
   await rename(join(t.dataDir, 'cluster'), join(t.dataDir, 'elsewhere'));
   await expect(t.start()).rejects.toThrow(/the database that it opens is missing/);
 

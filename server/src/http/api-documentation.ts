@@ -1,4 +1,4 @@
-// The API's description, made once from the table of routes: for machines, and as a page for people.
+// The API's description, made from the table of routes when it is first asked for: for machines, and as a page for people.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -10,13 +10,22 @@ import type { RouteSpec } from './route.ts';
 import type { Answer } from './routes/probes.ts';
 
 export function apiDocumentation(routes: readonly RouteSpec[]): [path: string, answer: Answer][] {
-  const description = describeApi(routes);
-  const style = readFileSync(join(import.meta.dirname, 'docs-page/docs-page.css'), 'utf8');
-  return [
-    ['/api/v1/openapi.json', fixed(JSON.stringify(description), 'application/json; charset=utf-8')],
-    ['/api/docs', fixed(renderDocsPage(description), 'text/html; charset=utf-8')],
-    ['/api/docs.css', fixed(style, 'text/css; charset=utf-8')],
+  const style = join(import.meta.dirname, 'docs-page/docs-page.css');
+  const answers: [path: string, contentType: string, write: () => string][] = [
+    ['/api/v1/openapi.json', 'application/json', () => JSON.stringify(describeApi(routes))],
+    ['/api/docs', 'text/html', () => renderDocsPage(describeApi(routes))],
+    ['/api/docs.css', 'text/css', () => readFileSync(style, 'utf8')],
   ];
+  return answers.map(([path, contentType, write]) => {
+    let answer: Answer | undefined;
+    return [
+      path,
+      (request) => {
+        answer ??= fixed(write(), `${contentType}; charset=utf-8`);
+        return answer(request);
+      },
+    ];
+  });
 }
 
 function fixed(text: string, contentType: string): Answer {

@@ -63,9 +63,9 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       finish(deps, context, await answer(context.req.raw), context.get('requestId')),
     );
   }
-  app.notFound((context) => {
+  app.notFound(async (context) => {
     const requestId = context.get('requestId');
-    const page = isApi(context) ? undefined : deps.console.answer(context.req.raw);
+    const page = isApi(context) ? undefined : await deps.console.answer(context.req.raw);
     const nothing = () => new AppError('not_found', 'There is nothing at this address.');
     return finish(deps, context, page ?? errorReply(nothing(), requestId, deps.log), requestId);
   });

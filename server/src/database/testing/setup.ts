@@ -14,6 +14,7 @@ import {
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from '../embedded-postgres.ts';
+import { copyBegunData } from './begun-data.ts';
 
 export interface ServerProcess {
   child: ChildProcess;
@@ -24,11 +25,15 @@ export interface ServerProcess {
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
-/** A folder that any account may pass through, gone after the test together with every postgres on a cluster in it. */
-export async function setup() {
+/**
+ * A folder that any account may pass through, gone after the test together with every postgres on a cluster in it.
+ * `begun`: the data directory is past its first start.
+ */
+export async function setup({ begun = false } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'embedded-postgres-'));
   await chmod(folder, 0o755);
   const dataDir = join(folder, 'data');
+  if (begun) await copyBegunData(dataDir);
   const messages: string[] = [];
   onTestFinished(async () => {
     for (const directory of await clustersOf(dataDir)) {

@@ -8,12 +8,13 @@ import { isCurrent } from '../entity-tag.ts';
 
 export interface Console {
   /** The file at the request's path, or the console's page for any other GET; undefined: there is nothing. */
-  answer(request: Request): Response | undefined;
+  answer(request: Request): Promise<Response> | undefined;
 }
 
 interface Asset {
   body: Uint8Array<ArrayBuffer>;
-  gzipped: Uint8Array<ArrayBuffer> | undefined;
+  /** Undefined for what compression would gain nothing of. */
+  gzip: (() => Promise<Uint8Array<ArrayBuffer>>) | undefined;
   headers: Record<string, string>;
 }
 
@@ -37,7 +38,7 @@ const notBuilt =
 /** Reads the folder that the console was built into; where there is none, a page says so. */
 export async function loadConsole(folder: string): Promise<Console> {
   const assets = await readAssets(folder);
-  const index = assets.get('/index.html') ?? (await makeAsset('/index.html', Buffer.from(notBuilt)));
+  const index = assets.get('/index.html') ?? makeAsset('/index.html', Buffer.from(notBuilt));
   return {
     answer(request) {
       if (request.method !== 'GET' && request.method !== 'HEAD') return undefined;
@@ -62,36 +63,44 @@ async function readAssets(folder: string): Promise<Map<string, Asset>> {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
     const name = path.slice(join(folder, sep).length).split(sep).join('/');
-    assets.set(`/${name}`, await makeAsset(`/${name}`, await readFile(path)));
+    assets.set(`/${name}`, makeAsset(`/${name}`, await readFile(path)));
   }
   return assets;
 }
 
-async function makeAsset(name: string, content: Buffer): Promise<Asset> {
+function makeAsset(name: string, content: Buffer): Asset {
   const body = new Uint8Array(content);
   const type = contentTypes[extname(name)] ?? 'application/octet-stream';
   const isText = /^text|json|svg|javascript/.test(type);
-  const gzipped =
-    isText && body.length >= minGzipBytes ? await promisify(gzip)(body, { level: 9 }) : undefined;
+  const isWorthGzip = isText && body.length >= minGzipBytes;
   const isHashed = /^\/assets\/.*-[\w-]{8,}\.\w+$/.test(name);
   return {
     body,
-    gzipped: gzipped === undefined ? undefined : new Uint8Array(gzipped),
+    gzip: isWorthGzip ? compressOnce(body) : undefined,
     headers: {
       'Content-Type': type,
       ETag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`,
       'Cache-Control': isHashed ? 'public, max-age=31536000, immutable' : 'no-cache',
-      ...(gzipped === undefined ? {} : { Vary: 'Accept-Encoding' }),
+      ...(isWorthGzip ? { Vary: 'Accept-Encoding' } : {}),
     },
   };
 }
 
-function send(request: Request, asset: Asset): Response {
+/** When it is first asked for: all files together would take longer than the rest of a server's start. */
+function compressOnce(body: Uint8Array): () => Promise<Uint8Array<ArrayBuffer>> {
+  let compressed: Promise<Uint8Array<ArrayBuffer>> | undefined;
+  return () => {
+    compressed ??= promisify(gzip)(body, { level: 9 }).then((bytes) => new Uint8Array(bytes));
+    return compressed;
+  };
+}
+
+async function send(request: Request, asset: Asset): Promise<Response> {
   if (isCurrent(request, asset.headers.ETag ?? ''))
     return new Response(null, { status: 304, headers: asset.headers });
   const takesGzip = /\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/.test(
     request.headers.get('accept-encoding') ?? '',
   );
-  if (asset.gzipped === undefined || !takesGzip) return new Response(asset.body, { headers: asset.headers });
-  return new Response(asset.gzipped, { headers: { ...asset.headers, 'Content-Encoding': 'gzip' } });
+  if (asset.gzip === undefined || !takesGzip) return new Response(asset.body, { headers: asset.headers });
+  return new Response(await asset.gzip(), { headers: { ...asset.headers, 'Content-Encoding': 'gzip' } });
 }

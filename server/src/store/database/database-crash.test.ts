@@ -1,21 +1,26 @@
 // A database that dies and comes back, under a pool and a listener that stay.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
+import { copyBegunData } from '../../database/testing/begun-data.ts';
 import { connect } from './connection.ts';
 import { DatabaseLost } from './database-lost.ts';
 import { listen } from './notifications.ts';
 
 async function setup() {
-  const dataDir = await mkdtemp(join(tmpdir(), 'opsconductor-lost-'));
-  const database = await startEmbeddedPostgres({ dataDir: join(dataDir, 'postgres'), log: () => {} });
+  const folder = await mkdtemp(join(tmpdir(), 'opsconductor-lost-'));
+  // PostgreSQL under root is another account, and would else be placed outside.
+  await chmod(folder, 0o755);
+  const dataDir = join(folder, 'postgres');
+  await copyBegunData(dataDir);
+  const database = await startEmbeddedPostgres({ dataDir, log: () => {} });
   const sql = connect(database.url, { max: 6 });
   onTestFinished(async () => {
     await sql.end({ timeout: 1 });
     await database.stop();
-    await rm(dataDir, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
   });
   await sql`create table counters (id integer primary key, n integer not null)`;
   await sql`insert into counters select id, 0 from generate_series(1, 6) id`;

@@ -1,9 +1,10 @@
 import { EventEmitter } from 'node:events';
-import { chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
+import { copyBegunData } from '../../database/testing/begun-data.ts';
 import {
   generateKey,
   issueCaCertificate,
@@ -22,10 +23,11 @@ let plain: EmbeddedPostgres;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'opsconductor-driver-'));
-  plain = await startEmbeddedPostgres({ dataDir: join(folder, 'plain'), log: () => {} });
-  const dataDir = join(folder, 'secure');
-  await (await startEmbeddedPostgres({ dataDir, log: () => {} })).stop();
-  const home = await homeOf(dataDir);
+  // PostgreSQL under root is another account, and would else be placed outside.
+  await chmod(folder, 0o755);
+  const [home, dataDir] = [join(folder, 'secure'), join(folder, 'plain')];
+  for (const each of [home, dataDir]) await copyBegunData(each);
+  plain = await startEmbeddedPostgres({ dataDir, log: () => {} });
   const { uid, gid } = await stat(join(home, 'cluster'));
   const key = generateKey();
   const authorityKey = generateKey();
@@ -47,18 +49,13 @@ beforeAll(async () => {
     ssl_key_file: join(home, 'server.key'),
     ssl_cert_file: join(home, 'server.crt'),
   };
-  secure = await startEmbeddedPostgres({ dataDir, settings, log: () => {} });
+  secure = await startEmbeddedPostgres({ dataDir: home, settings, log: () => {} });
 });
 afterAll(async () => {
   await plain?.stop();
   await secure?.stop();
   await rm(folder, { recursive: true, force: true });
 });
-
-async function homeOf(dataDir: string): Promise<string> {
-  const placed = await readFile(join(dataDir, 'placement.json'), 'utf8').catch(() => undefined);
-  return placed === undefined ? dataDir : (JSON.parse(placed) as { home: string }).home;
-}
 
 /** Whether a connection with this sslmode is encrypted; rejects when there is none. */
 async function isEncrypted(database: EmbeddedPostgres, sslmode: string): Promise<boolean> {
