@@ -1,11 +1,12 @@
 // What the server may say: one validator per type, from the schemas that both sides share. Compiled when the first of its
 // type comes: all at once they were half of an agent's start.
-import { type ServerMessage, serverToAgent } from '@opsconductor/protocol';
+import { type ServerMessage, serverToAgent, validatorOptions } from '@opsconductor/protocol';
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
 
 // discriminated by `type`, so a fault is reported against the one schema that was meant
-const ajv = new Ajv2020({ strict: true, allErrors: false, messages: true, validateSchema: false });
+const { code } = validatorOptions;
+const ajv = new Ajv2020({ strict: true, allErrors: false, messages: true, validateSchema: false, code });
 const schemas = new Map<unknown, TSchema>(Object.entries(serverToAgent));
 const validators = new Map<unknown, ValidateFunction>();
 

@@ -1,9 +1,10 @@
 // Text frames of agents, parsed and validated by the schema of their type, which is compiled when the first one comes.
-import { type AgentMessage, agentToServer } from '@opsconductor/protocol';
+import { type AgentMessage, agentToServer, validatorOptions } from '@opsconductor/protocol';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
 
-const ajv = new Ajv2020({ strict: true, allErrors: false, validateSchema: false });
+const { code } = validatorOptions;
+const ajv = new Ajv2020({ strict: true, allErrors: false, validateSchema: false, code });
 const schemas = new Map<unknown, TSchema>(Object.entries(agentToServer));
 const validators = new Map<unknown, ValidateFunction>();
 
