@@ -1,6 +1,6 @@
-// How many agents are on their way in at a time, from their proof until they can be given steps. Each costs milliseconds
-// of the event loop, and a whole site may come at once: while the loop has time left there are more and more of them,
-// and few as soon as it has not, so that what people and other agents ask for meanwhile is done.
+// How many of those that come are looked after at a time, where each costs milliseconds of the event loop and a thousand
+// may come at once. While the loop has time left there are more and more of them, and few as soon as it has not, so that
+// what people and agents ask for meanwhile is done.
 import { performance } from 'node:perf_hooks';
 
 const least = 4;
@@ -14,7 +14,8 @@ const lookMs = 20;
 
 export class Admissions {
   readonly #lookAtLoop: () => number | undefined;
-  readonly #waiting: (() => void)[] = [];
+  /** By group, in the order in which these have their turn. */
+  readonly #waiting = new Map<unknown, (() => void)[]>();
   #places = first;
   #taken = 0;
 
@@ -23,17 +24,22 @@ export class Admissions {
     this.#lookAtLoop = lookAtLoop;
   }
 
-  /** Resolves when it is the caller's turn, in the order in which they came; who says `leave` afterwards, whatever happened. */
-  enter(): Promise<void> {
+  /**
+   * Resolves when it is the caller's turn, who says `leave` afterwards, whatever happened. Groups have their turns one
+   * after the other, so that a large one does not keep all others waiting; within one the first to come is the first.
+   */
+  enter(group: unknown): Promise<void> {
     return new Promise((resolve) => {
-      this.#waiting.push(resolve);
+      const queue = this.#waiting.get(group);
+      if (queue === undefined) this.#waiting.set(group, [resolve]);
+      else queue.push(resolve);
       this.#admit();
     });
   }
 
   leave(): void {
     this.#taken -= 1;
-    if (this.#waiting.length > 0) this.#adapt();
+    if (this.#waiting.size > 0) this.#adapt();
     this.#admit();
   }
 
@@ -48,11 +54,21 @@ export class Admissions {
 
   #admit(): void {
     while (this.#taken < this.#places) {
-      const next = this.#waiting.shift();
+      const next = this.#next();
       if (next === undefined) return;
       this.#taken += 1;
       next();
     }
+  }
+
+  #next(): (() => void) | undefined {
+    for (const [group, queue] of this.#waiting) {
+      const next = queue.shift();
+      this.#waiting.delete(group);
+      if (queue.length > 0) this.#waiting.set(group, queue);
+      return next;
+    }
+    return undefined;
   }
 }
 

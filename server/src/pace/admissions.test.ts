@@ -8,7 +8,7 @@ function setup(agents: number) {
   const inside: number[] = [];
   const order: number[] = [];
   for (let n = 0; n < agents; n += 1) {
-    void admissions.enter().then(() => {
+    void admissions.enter('group').then(() => {
       inside.push(n);
       order.push(n);
     });
@@ -53,6 +53,23 @@ test('between two looks at the event loop as many are let in as before', async (
   t.loop.share = undefined;
   await t.leave(100);
   expect(t.inside.length).toBe(atFirst);
+});
+
+test('groups have their turns one after the other', async () => {
+  const admissions = new Admissions(() => 1);
+  const order: string[] = [];
+  const come = (group: string, name: string) => void admissions.enter(group).then(() => order.push(name));
+  for (let n = 0; n < 16; n += 1) come('a', 'first');
+  for (let n = 1; n <= 6; n += 1) come('a', `a${n}`);
+  come('b', 'b1');
+  come('b', 'b2');
+  come('c', 'c1');
+  // The places were halved and halved again: they are free by and by.
+  for (let n = 0; n < 25; n += 1) {
+    admissions.leave();
+    await Promise.resolve();
+  }
+  expect(order.slice(16)).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4', 'a5', 'a6']);
 });
 
 test('everybody has had a turn in the end', async () => {
