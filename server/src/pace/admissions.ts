@@ -6,22 +6,30 @@ import { performance } from 'node:perf_hooks';
 const least = 4;
 const first = 16;
 const most = 128;
-const growth = 1.5;
+const growth = 1.25;
 /** Share of its time in which the event loop was at work, above which it has none left. */
 const busyShare = 0.75;
-/** It is looked at over no less than this. */
-const lookMs = 20;
+const lookMs = 50;
+
+export interface AdmissionsOptions {
+  /** Share of the time since the last look in which the event loop was at work. */
+  lookAtLoop?: () => number;
+  /** Has the loop looked at once, a moment later. */
+  lookLater?: (look: () => void) => void;
+}
 
 export class Admissions {
-  readonly #lookAtLoop: () => number | undefined;
+  readonly #lookAtLoop: () => number;
+  readonly #lookLater: (look: () => void) => void;
   /** By group, in the order in which these have their turn. */
   readonly #waiting = new Map<unknown, (() => void)[]>();
   #places = first;
   #taken = 0;
+  #isLooking = false;
 
-  /** @param lookAtLoop share of the time since the last look in which the loop was at work; undefined when that was just now. */
-  constructor(lookAtLoop: () => number | undefined = loopShare()) {
+  constructor({ lookAtLoop = loopShare(), lookLater = soon }: AdmissionsOptions = {}) {
     this.#lookAtLoop = lookAtLoop;
+    this.#lookLater = lookLater;
   }
 
   /**
@@ -39,17 +47,7 @@ export class Admissions {
 
   leave(): void {
     this.#taken -= 1;
-    if (this.#waiting.size > 0) this.#adapt();
     this.#admit();
-  }
-
-  #adapt(): void {
-    const share = this.#lookAtLoop();
-    if (share === undefined) return;
-    this.#places =
-      share > busyShare
-        ? Math.max(least, Math.floor(this.#places / 2))
-        : Math.min(most, Math.ceil(this.#places * growth));
   }
 
   #admit(): void {
@@ -59,6 +57,23 @@ export class Admissions {
       this.#taken += 1;
       next();
     }
+    if (this.#waiting.size > 0) this.#keepLooking();
+  }
+
+  /** While somebody waits: also where nobody leaves, who may be slow to answer while the loop has nothing to do. */
+  #keepLooking(): void {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    // What was before is no measure.
+    this.#lookAtLoop();
+    this.#lookLater(() => {
+      this.#isLooking = false;
+      this.#places =
+        this.#lookAtLoop() > busyShare
+          ? Math.max(least, Math.floor(this.#places / 2))
+          : Math.min(most, Math.ceil(this.#places * growth));
+      this.#admit();
+    });
   }
 
   #next(): (() => void) | undefined {
@@ -72,12 +87,15 @@ export class Admissions {
   }
 }
 
-function loopShare(): () => number | undefined {
+function soon(look: () => void): void {
+  setTimeout(look, lookMs).unref();
+}
+
+function loopShare(): () => number {
   let last = performance.eventLoopUtilization();
   return () => {
     const now = performance.eventLoopUtilization();
-    const { active, idle, utilization } = performance.eventLoopUtilization(now, last);
-    if (active + idle < lookMs) return undefined;
+    const { utilization } = performance.eventLoopUtilization(now, last);
     last = now;
     return utilization;
   };
