@@ -19,8 +19,9 @@ import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
 import { paceTls } from './pace/pace-tls.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, type Sql } from './store/database/connection.ts';
+import { isDatabaseLost } from './store/database/database-lost.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
-import { migrate, readMigrations } from './store/database/migrate.ts';
+import { type Migration, migrate, readMigrations } from './store/database/migrate.ts';
 import { loadGivenTls } from './tls/given-tls.ts';
 import { renewTls } from './tls/renew-tls.ts';
 import { loadOrCreateServerTls } from './tls/server-tls.ts';
@@ -50,6 +51,8 @@ export interface ServerPaths {
 
 const poolConnections = 12;
 const tlsIntervalMs = 60_000;
+const maxMigrateTries = 5;
+const migrateAgainMs = 1_000;
 
 /** Starts everything. `say` tells a person what is going on; `timings` differ from the product's in tests only. */
 export async function startServer(
@@ -70,7 +73,7 @@ export async function startServer(
     const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
     closers.push(() => sql.end({ timeout: 2 }));
     const migrations = await readMigrations(paths.migrations);
-    const applied = await migrate(sql, migrations).catch((error: unknown) => {
+    const applied = await migrateWhenThere(sql, migrations, embedded).catch((error: unknown) => {
       throw databaseRefusal(error, config.databaseUrl);
     });
     if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
@@ -162,6 +165,22 @@ async function openDatabase(
 ): Promise<EmbeddedPostgres | undefined> {
   if (config.databaseUrl !== undefined) return undefined;
   return startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say });
+}
+
+/** The embedded database is started again where it ends: what it was doing is begun anew. */
+async function migrateWhenThere(
+  sql: Sql,
+  migrations: readonly Migration[],
+  embedded: EmbeddedPostgres | undefined,
+): Promise<string[]> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await migrate(sql, migrations);
+    } catch (error) {
+      if (embedded === undefined || tries === maxMigrateTries || !isDatabaseLost(error)) throw error;
+      await Promise.race([delay(migrateAgainMs), embedded.exited]);
+    }
+  }
 }
 
 function lostWithout(embedded: EmbeddedPostgres | undefined): Promise<void> {
