@@ -49,6 +49,8 @@ export interface AgentOptions {
   policy?: AgentPolicy;
   /** Bytes of the server's files that it keeps when no step uses them; 4 GiB unless told. */
   fileCacheBytes?: number;
+  /** How long an SSH connection that nobody uses is kept; 60 s unless told. */
+  sshIdleMs?: number;
   /** In place of the standard ones. */
   stepTypes?: KnownStepTypes;
   /** In place of opening the lease's sealed credential. */
@@ -88,7 +90,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   try {
     const held = await readGeneration(data.generation);
     const journal = await Journal.open(data.journal, { expected: held.generation > 0 });
-    const pool = new SshPool();
+    const pool = new SshPool(options.sshIdleMs === undefined ? {} : { idleMs: options.sshIdleMs });
     const winrmPool = new WinrmPool();
     const pools = { ssh: pool, winrm: winrmPool };
     const { executor, holder, refusals } = await wire(options, identity, journal, pools);

@@ -89,6 +89,11 @@ function buildProgram(config: Config, log: Logger): Command {
       parseAbove(0),
     )
     .option(
+      '--ssh-idle-s <number>',
+      'seconds for which an SSH connection is kept that no step uses (default: 60)',
+      parseAbove(0),
+    )
+    .option(
       '--allow-unverified-winrm',
       'let targets say that their HTTPS certificate is not to be verified: whoever is in between can read along',
       false,
@@ -192,8 +197,12 @@ interface RunCommand {
   maxRssMb?: number;
   maxLoad?: number;
   fileCacheMb?: number;
+  sshIdleS?: number;
   allowUnverifiedWinrm: boolean;
 }
+
+/** A longer time ends a timer at once. */
+const maxTimerMs = 2 ** 31 - 1;
 
 async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): Promise<void> {
   letHeapGrow();
@@ -213,6 +222,7 @@ async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): 
     proxy,
     policy,
     ...(options.fileCacheMb === undefined ? {} : { fileCacheBytes: options.fileCacheMb * 1024 * 1024 }),
+    ...(options.sshIdleS === undefined ? {} : { sshIdleMs: Math.min(options.sshIdleS * 1_000, maxTimerMs) }),
     log,
   });
   let stopping = false;

@@ -94,14 +94,14 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record): P
   report.count('bytes', size);
   const completedAt = new Date().toISOString();
   const localPath = `${to.path}/${name}`.slice(0, 1_000);
-  report.done({
+  report.done(() => ({
     operation: 'download',
     localPath,
     fileSize: size,
     bytesTransferred: size,
     startedAt,
     completedAt,
-  });
+  }));
   await go(download);
 }
 

@@ -100,13 +100,13 @@ async function sendFile(upload: ScpUpload, from: Directory, entry: Entry, name: 
   report.count('created');
   report.count('bytes', source.size);
   const completedAt = new Date().toISOString();
-  report.done({
+  report.done(() => ({
     ...rowOf(path),
     fileSize: source.size,
     bytesTransferred: source.size,
     startedAt,
     completedAt,
-  });
+  }));
 }
 
 async function sendTimes({ channel, plan }: ScpUpload, mtimeS: number, path: string): Promise<void> {

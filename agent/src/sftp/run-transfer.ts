@@ -6,6 +6,7 @@ import type { StepContext } from '../steps/step-type.ts';
 import { ChunkBuffers } from './copy/chunk-buffers.ts';
 import type { Conduct } from './copy/copy-file.ts';
 import { TreeCopy } from './copy/copy-tree.ts';
+import { Listings } from './copy/listings.ts';
 import { mirrorDeletions } from './copy/mirror-deletions.ts';
 import { RateLimit } from './copy/rate-limit.ts';
 import { closeEnds, type Ends, findEnds } from './find-ends.ts';
@@ -144,10 +145,16 @@ export async function transferBetween(
       ends: `${context.target.host}:${context.target.port} ${context.credential.user}`,
       moved: (bytes) => meter.moved(bytes),
     };
-    const deletions = await mirrorDeletions(ends, plan, conduct);
-    await new TreeCopy({ plan, conduct, report, progress: meter, smallFiles: smallFiles(conduct) }).copy(
-      ends,
-    );
+    const listings = new Listings();
+    const deletions = await mirrorDeletions(ends, plan, conduct, listings);
+    await new TreeCopy({
+      plan,
+      conduct,
+      report,
+      progress: meter,
+      listings,
+      smallFiles: smallFiles(conduct),
+    }).copy(ends);
     meter.counted();
     await deletions.carryOut(report);
   }

@@ -31,4 +31,6 @@ export interface TransferPlan {
   maxDelete: number | undefined;
   /** Bytes of all files together; what is beyond is not transferred. */
   maxBytes?: number | undefined;
+  /** The same of their number. */
+  maxFiles?: number | undefined;
 }

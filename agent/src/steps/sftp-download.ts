@@ -11,11 +11,12 @@ export function sftpDownload(deps: TransferDeps, contents: Contents): StepType<S
     execute: (config, context) => {
       const plan = copyPlan('pull', config);
       if (config.artifact !== true) return runTransfer(deps, plan, context);
-      // Only files become artifacts, and as many bytes of them as the server keeps.
+      // Only files become artifacts, and as many of them and of their bytes as the server keeps.
       const staged = {
         ...plan,
         symlinks: config.symlinks ?? 'skip',
         maxBytes: limits.maxArtifactBytesPerAttempt,
+        maxFiles: limits.maxArtifactsPerAttempt,
       };
       return toArtifacts(contents, config.remote_path, context, (policy, localPath, shown) =>
         runTransfer({ ...deps, policy }, { ...staged, localPath }, shown),

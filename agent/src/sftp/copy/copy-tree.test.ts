@@ -100,6 +100,15 @@ test('no more than the given number of bytes is copied', async () => {
   expect(commonReason).toBe('no_space');
 });
 
+test('no more than the given number of files is copied, however little is in them', async () => {
+  const t = await setup();
+  for (const name of ['a', 'b', 'c', 'd']) await t.put(name);
+  const { totals, firstFailure } = await t.copy({ maxFiles: 3 });
+  expect(totals).toMatchObject({ created: 3, failed: 1 });
+  expect(firstFailure?.error).toMatchObject({ reason: 'no_space', message: 'There are more than 3 files.' });
+  expect(await readdir(join(t.dir, 'to'))).toHaveLength(3);
+});
+
 test('what a side lists as smaller than it is counts for what it is once it is open', async () => {
   const t = await setup();
   for (const name of ['aaaa', 'bbbb', 'cccc']) await t.put(name);

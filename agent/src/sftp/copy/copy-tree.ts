@@ -12,6 +12,7 @@ import { chunkBytes } from './chunk-buffers.ts';
 import { type Conduct, type CopiedFile, copyFile, type FileCopy, withRetries } from './copy-file.ts';
 import { isDifferent, mayReplace } from './decide.ts';
 import { leadsOut } from './leads-out.ts';
+import type { Listings } from './listings.ts';
 import { changedAttributes, directoryAttributes, fileAttributes } from './new-attributes.ts';
 import { entriesOf, folded, isTaken, sameName } from './same-names.ts';
 import { Slots } from './slots.ts';
@@ -24,6 +25,7 @@ import {
   nameTaken,
   notTransferred,
   tooDeep,
+  tooManyFiles,
   tooMuch,
 } from './tree-refusals.ts';
 
@@ -42,6 +44,8 @@ export interface TreeCopyOptions {
   conduct: Conduct;
   report: TransferReport;
   progress: TreeProgress;
+  /** Of directories that were looked at just now. */
+  listings?: Listings;
   /** Small files are moved together where that is told. */
   smallFiles?: ((top: () => string) => SmallFiles) | undefined;
 }
@@ -78,7 +82,8 @@ export class TreeCopy {
   /** Paths of what is copied, of what it becomes, and of the directory that this is in. */
   #tops = { from: '', to: '', holds: '' };
   #isOver = false;
-  /** Of files that were begun. */
+  /** Files that were begun, and their bytes. */
+  #begun = 0;
   #bytes = 0;
 
   constructor(options: TreeCopyOptions) {
@@ -150,14 +155,17 @@ export class TreeCopy {
     }: Pick<Item, 'relative' | 'above' | 'madeUnder'> & { isNew: boolean },
     depth: number,
   ): Promise<void> {
-    const { conduct, plan, report } = this.#options;
+    const { conduct, plan, report, listings } = this.#options;
     conduct.signal.throwIfAborted();
     let entries: Entry[];
     let there: Map<string, Entry>;
     try {
       if (depth > maxDepth) throw tooDeep(from.path, maxDepth);
       [entries, there] = await withRetries(conduct, () =>
-        Promise.all([from.list(), isNew ? new Map<string, Entry>() : entriesOf(to)]),
+        Promise.all([
+          listings?.take('from', from) ?? from.list(),
+          isNew ? new Map<string, Entry>() : entriesOf(to, listings?.take('to', to)),
+        ]),
       );
     } catch (error) {
       this.#fail(error, { path: from.path, row: {} });
@@ -261,13 +269,13 @@ export class TreeCopy {
     }
     if (plan.dryRun) {
       report.count(there === undefined ? 'created' : 'changed');
-      report.done({ ...this.#row(item), status: 'planned' });
+      report.done(() => ({ ...this.#row(item), status: 'planned' }));
       return;
     }
     progress.found(entry.size);
     progress.began(item.relative || entry.name);
-    const startedAt = new Date().toISOString();
-    let counted = 0;
+    const startedAt = new Date();
+    let counted: number | undefined;
     try {
       const copied = await this.#move(item, {
         from,
@@ -282,14 +290,13 @@ export class TreeCopy {
       });
       report.count(there === undefined ? 'created' : 'changed');
       report.count('bytes', copied.movedBytes);
-      const completedAt = new Date().toISOString();
-      report.done({
+      report.done(() => ({
         ...this.#row(item),
         fileSize: copied.size,
         bytesTransferred: copied.movedBytes,
-        startedAt,
-        completedAt,
-      });
+        startedAt: startedAt.toISOString(),
+        completedAt: new Date().toISOString(),
+      }));
     } finally {
       progress.ended(item.relative || entry.name);
     }
@@ -307,11 +314,19 @@ export class TreeCopy {
     return copyFile(copy, this.#options.conduct);
   }
 
-  /** By the size of the opened file: what a hostile server lists may be less. Returns what it counts for by now. */
-  #countWithin(name: string, size: number, counted: number): number {
-    const { maxBytes } = this.#options.plan;
-    const bytes = this.#bytes - counted + size;
-    if (maxBytes !== undefined && bytes > maxBytes) throw tooMuch(name, size, maxBytes);
+  /**
+   * By the size of the opened file: what a hostile server lists may be less.
+   *
+   * @param counted what an earlier try of the same file counted for.
+   * @returns what it counts for by now.
+   */
+  #countWithin(name: string, size: number, counted: number | undefined): number {
+    const { maxBytes = Infinity, maxFiles = Infinity } = this.#options.plan;
+    const files = this.#begun + (counted === undefined ? 1 : 0);
+    const bytes = this.#bytes - (counted ?? 0) + size;
+    if (bytes > maxBytes) throw tooMuch(name, size, maxBytes);
+    if (files > maxFiles) throw tooManyFiles(maxFiles);
+    this.#begun = files;
     this.#bytes = bytes;
     return size;
   }
@@ -338,7 +353,7 @@ export class TreeCopy {
     if (isNew) {
       report.count('directories');
       if (!plan.dryRun) await withRetries(conduct, () => makeIfMissing(to, toName, fillMode));
-      else report.done({ ...this.#row(item), status: 'planned' });
+      else report.done(() => ({ ...this.#row(item), status: 'planned' }));
     }
     const source = await withRetries(conduct, () => from.enter(entry.name));
     try {
@@ -384,7 +399,11 @@ export class TreeCopy {
     }
     if (!plan.dryRun) await withRetries(conduct, () => to.makeLink(toName, target));
     report.count('links');
-    report.done({ ...this.#row(item), operation: 'link', status: plan.dryRun ? 'planned' : 'completed' });
+    report.done(() => ({
+      ...this.#row(item),
+      operation: 'link',
+      status: plan.dryRun ? 'planned' : 'completed',
+    }));
   }
 
   async #followLink(item: Item, depth: number): Promise<void> {

@@ -4,6 +4,11 @@ import type { TransferPlan } from '../transfer-plan.ts';
 import { isReadable, isSafeName } from '../tree/safe-name.ts';
 import { temporaryPrefix } from '../tree/temporary-name.ts';
 import type { Directory } from '../tree/tree.ts';
+import type { Listings } from './listings.ts';
+import { Slots } from './slots.ts';
+
+/** Others wait for those, or are visited by whoever has found them. */
+const directoriesAtATime = 16;
 
 export interface Extraneous {
   /** Directories on the way to it, from the top. */
@@ -20,35 +25,66 @@ export async function findExtraneous(
   from: Directory,
   to: Directory,
   { filter }: Pick<TransferPlan, 'filter'>,
-  { most, signal }: { most: number; signal: AbortSignal },
+  { most, signal, listings }: { most: number; signal: AbortSignal; listings: Listings },
 ): Promise<Extraneous[]> {
-  const found: Extraneous[] = [];
-  const visit = async (source: Directory | undefined, there: Directory, parents: string[]): Promise<void> => {
+  const slots = new Slots(directoriesAtATime);
+  let count = 0;
+  const visit = async (
+    source: Directory | undefined,
+    there: Directory,
+    parents: string[],
+  ): Promise<Extraneous[]> => {
     signal.throwIfAborted();
-    const known = new Map((await source?.list())?.map((entry) => [entry.name, entry]));
-    for (const entry of await there.list()) {
-      const { name, kind } = entry;
+    const [known, entries] = await Promise.all([
+      source === undefined ? [] : listings.list('from', source),
+      listings.list('to', there),
+    ]);
+    const sources = new Map(known.map((entry) => [entry.name, entry]));
+    const found: (Extraneous[] | Promise<Extraneous[]>)[] = [];
+    for (const { name, kind } of entries) {
+      if (count >= most) break;
       const isOurs = name.startsWith(temporaryPrefix);
       const relative = [...parents, name].join('/');
       if (isOurs || !isSafeName(name) || !isReadable(name) || !filter(relative, kind === 'directory'))
         continue;
-      const counterpart = known.get(name);
+      const counterpart = sources.get(name);
       if (kind === 'directory' && (counterpart === undefined || counterpart.kind === 'directory')) {
-        const inner = counterpart === undefined ? undefined : await source?.enter(name);
-        const inside = await there.enter(name);
-        try {
-          await visit(inner, inside, [...parents, name]);
-        } finally {
-          await inside.close();
-          await inner?.close();
-        }
+        const inside = () =>
+          visitInside(counterpart === undefined ? undefined : source, there, parents, name);
+        const hasPlace = slots.tryTake();
+        const work = inside().finally(() => hasPlace && slots.give());
+        found.push(work);
+        // What fails is told once all have ended.
+        work.catch(() => undefined);
+        if (!hasPlace) await Promise.allSettled([work]);
       }
-      if (counterpart === undefined) found.push({ parents, name, isDirectory: kind === 'directory' });
-      if (found.length >= most) return;
+      if (counterpart !== undefined) continue;
+      count += 1;
+      found.push([{ parents, name, isDirectory: kind === 'directory' }]);
+    }
+    // All of them, also when one has failed: none is under way when directories are closed.
+    await Promise.allSettled(found);
+    return (await Promise.all(found)).flat();
+  };
+  const visitInside = async (
+    source: Directory | undefined,
+    there: Directory,
+    parents: string[],
+    name: string,
+  ): Promise<Extraneous[]> => {
+    const inner = await source?.enter(name);
+    try {
+      const inside = await there.enter(name);
+      try {
+        return await visit(inner, inside, [...parents, name]);
+      } finally {
+        await inside.close();
+      }
+    } finally {
+      await inner?.close();
     }
   };
-  await visit(from, to, []);
-  return found.slice(0, most);
+  return (await visit(from, to, [])).slice(0, most);
 }
 
 /** Deletes one of them. */

@@ -7,17 +7,19 @@ import { TransferError } from '../tree/transfer-error.ts';
 import type { Directory } from '../tree/tree.ts';
 import { type Conduct, withRetries } from './copy-file.ts';
 import { deleteExtraneous, type Extraneous, findExtraneous } from './extraneous.ts';
+import type { Listings } from './listings.ts';
 
 /** Rejects where there is more to delete than may be. */
 export async function mirrorDeletions(
   ends: Ends,
   plan: TransferPlan,
   conduct: Conduct,
+  listings: Listings,
 ): Promise<{ carryOut(report: TransferReport): Promise<void> }> {
   const { maxDelete } = plan;
   if (maxDelete === undefined) return { carryOut: async () => undefined };
   const found = await atBothTops(ends, (from, to) =>
-    findExtraneous(from, to, plan, { most: maxDelete + 1, signal: conduct.signal }),
+    findExtraneous(from, to, plan, { most: maxDelete + 1, signal: conduct.signal, listings }),
   );
   if (found.length > maxDelete) throw tooMany(maxDelete);
   return {
@@ -43,7 +45,7 @@ async function deleteOne(
   try {
     if (!plan.dryRun) await withRetries(conduct, () => deleteExtraneous(top, each));
     report.count('deleted');
-    report.done({ ...row, ...(plan.dryRun ? { status: 'planned' as const } : {}) });
+    report.done(() => ({ ...row, ...(plan.dryRun ? { status: 'planned' as const } : {}) }));
   } catch (error) {
     conduct.signal.throwIfAborted();
     report.fail(relative, error, row);

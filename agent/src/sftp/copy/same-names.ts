@@ -2,8 +2,11 @@
 import type { TransferPlan } from '../transfer-plan.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 
-export async function entriesOf(directory: Directory): Promise<Map<string, Entry>> {
-  return new Map((await directory.list()).map((entry) => [sameName(directory, entry.name), entry]));
+/** @param listed what is in it, where that is known. */
+export async function entriesOf(directory: Directory, listed?: Entry[]): Promise<Map<string, Entry>> {
+  return new Map(
+    (listed ?? (await directory.list())).map((entry) => [sameName(directory, entry.name), entry]),
+  );
 }
 
 /** What names have in common that differ in case, or in how their letters are composed. */

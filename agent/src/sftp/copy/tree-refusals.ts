@@ -55,6 +55,14 @@ export function tooMuch(name: string, size: number, maxBytes: number): TransferE
   });
 }
 
+export function tooManyFiles(maxFiles: number): TransferError {
+  return new TransferError({
+    reason: 'no_space',
+    message: `There are more than ${maxFiles} files.`,
+    advice: 'Leave some out with exclude, or pack them into one file first.',
+  });
+}
+
 export function linkInCircle(name: string): TransferError {
   return refused(
     `${shownPath(name)} is a symbolic link to a directory that it lies in: followed, it would never end.`,

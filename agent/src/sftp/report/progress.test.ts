@@ -47,7 +47,7 @@ test('a report counts everything and tells a bounded part of it, failures first'
   const report = new TransferReport();
   for (let n = 0; n < 2_000; n += 1) {
     report.count('created');
-    report.done({ operation: 'upload', localPath: `f${n}`, bytesTransferred: 1 });
+    report.done(() => ({ operation: 'upload', localPath: `f${n}`, bytesTransferred: 1 }));
   }
   report.fail('bad', { code: 'EACCES' }, { operation: 'upload', localPath: 'bad', bytesTransferred: 0 });
   expect(report.totals).toMatchObject({ created: 2_000, failed: 1 });

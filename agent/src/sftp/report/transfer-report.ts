@@ -79,8 +79,9 @@ export class TransferReport {
     this.totals[what] += by;
   }
 
-  done(row: NewRow): void {
-    if (this.#others.length < maxRowsOfOthers) this.#others.push({ status: 'completed', ...row });
+  /** @param row of something that went well; asked for while there is room for more. */
+  done(row: () => NewRow): void {
+    if (this.#others.length < maxRowsOfOthers) this.#others.push({ status: 'completed', ...row() });
   }
 
   fail(path: string, error: unknown, row: NewRow): void {
