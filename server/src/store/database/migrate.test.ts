@@ -15,6 +15,11 @@ async function setup() {
   return { sql, url: database.url, migrations: await readMigrations(ours) };
 }
 
+/** A number that none of them has: some are left out. */
+function numberAfter(migrations: readonly { number: number }[]): number {
+  return (migrations.at(-1)?.number ?? 0) + 1;
+}
+
 async function folder(names: string[]): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'opsconductor-migrations-'));
   onTestFinished(() => rm(path, { recursive: true }));
@@ -31,7 +36,7 @@ test('of several servers that start at once one migrates, and each finds it done
   const { url, migrations } = await setup();
   const next = [
     ...migrations,
-    { number: migrations.length + 1, name: '9999_next.sql', sql: 'create table next ()' },
+    { number: numberAfter(migrations), name: '9999_next.sql', sql: 'create table next ()' },
   ];
   const pools = [1, 2, 3, 4].map(() => connect(url, { max: 1 }));
   onTestFinished(async () => {
@@ -43,7 +48,7 @@ test('of several servers that start at once one migrates, and each finds it done
 
 test('a migration that fails leaves nothing of itself or of the others', async () => {
   const { sql, migrations } = await setup();
-  const number = migrations.length + 1;
+  const number = numberAfter(migrations);
   const bad = [
     ...migrations,
     { number, name: 'good.sql', sql: 'create table half (id integer)' },
@@ -60,7 +65,7 @@ test('migrations that the database ends for a deadlock with a running server are
   // Sequences are not rolled back: the second try sees that there was a first.
   await sql`create sequence tries`;
   const deadlocked = {
-    number: (migrations.at(-1)?.number ?? 0) + 1,
+    number: numberAfter(migrations),
     name: 'deadlocked.sql',
     sql: `create table after_all (id integer);
       do $$ begin if nextval('tries') = 1 then raise sqlstate '40P01'; end if; end $$`,
@@ -81,7 +86,7 @@ test('a server that is too old for the schema refuses, and names the version tha
 
 test('the previous server goes on running on a schema that a newer one has extended', async () => {
   const { sql, migrations } = await setup();
-  await sql`insert into schema_migrations (number, name) values (${migrations.length + 1}, '9999_of_a_newer.sql')`;
+  await sql`insert into schema_migrations (number, name) values (${numberAfter(migrations)}, '9999_of_a_newer.sql')`;
   expect(await migrate(sql, migrations)).toEqual([]);
 });
 
