@@ -90,12 +90,19 @@ export const limits = {
   /** What all rules of a job together may cost for one run, and all patterns of its definition when it is saved. */
   maxRuleSteps: 300_000,
   maxDefinitionPatternSteps: 2_000_000,
-  /** What checking one definition may take in all, whatever its parts may have each: values of lists and objects, */
-  maxDefinitionValues: 30_000,
+  /**
+   * What checking one definition may take in all, whatever its parts may have each: each of these alone, and all of them
+   * together by their shares (definition/definition-size.ts). Values of lists and objects,
+   */
+  maxDefinitionValues: 12_000,
   /** characters of conditions and checks, */
-  maxDefinitionExpressionLength: 40_000,
+  maxDefinitionExpressionLength: 30_000,
   /** the sizes of its patterns, */
   maxDefinitionPatternSize: 30_000,
+  /** placeholders in its steps, */
+  maxDefinitionPlaceholders: 3_000,
+  /** characters of scripts into which values go, */
+  maxDefinitionScriptLength: 131_072,
   /** and what its steps hand on. */
   maxOutputsPerJob: 400,
   maxSiteRules: 200,

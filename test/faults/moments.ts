@@ -78,9 +78,6 @@ export class Moments {
   #take(waiting: Waiting): void {
     if (!this.#waiting.delete(waiting)) return;
     clearTimeout(waiting.timer);
-    const { moment } = waiting;
-    const plusMs = moment.at === 'time' ? undefined : moment.plusMs;
-    if (plusMs === undefined) waiting.act();
-    else setTimeout(() => waiting.act(), plusMs);
+    waiting.act();
   }
 }

@@ -22,8 +22,6 @@ const endsWithinMs = 75_000;
 const lateResultsWithinMs = 20_000;
 /** A moment that does not come is taken at this time. */
 const latestMomentMs = 2_500;
-/** Of a round that aims: what it waits for is led to, and comes late on a busy machine. */
-const latestAimedMs = 15_000;
 
 export interface RoundResult {
   seed: number;
@@ -55,7 +53,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   const restoresBefore = cluster.restores;
   const jobs = await makeJobs(cluster, plan.runs, `${seed}-${round}-${Date.now().toString(36)}`);
   watch.lap('jobs');
-  const moments = new Moments(cluster, options.aim === undefined ? latestMomentMs : latestAimedMs);
+  const moments = new Moments(cluster, latestMomentMs);
   const faults: FaultInForce[] = [];
   const started: StartedRun[] = [];
   const acts = plan.faults.map((fault) => moments.when(fault.moment, () => inject(cluster, fault, faults)));
@@ -68,7 +66,8 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     const { cancel, decideAt } = planned;
     await Promise.all([
       cancel && moments.when(cancel, () => cancelRun(cluster, runId, planned.isForced)),
-      decideAt && moments.when(decideAt, () => decideIfCan(cluster, runId, planned.decision)),
+      decideAt &&
+        moments.when({ at: 'time', ms: decideAt }, () => decideIfCan(cluster, runId, planned.decision)),
     ]);
   });
   moments.begin();

@@ -7,12 +7,20 @@ import { isObject, looseDefinition } from './loose.ts';
 
 /** What there is too much of in all, with the place from where on it is too much; none where all can be looked at. */
 export function sizeProblems(definition: unknown): ErrorDetail[] {
-  if (!hasAtMostValues(definition, limits.maxDefinitionValues)) {
+  if (countValues(definition) > limits.maxDefinitionValues) {
     const message = `The definition has more than ${inWords(limits.maxDefinitionValues)} values, all lists and objects together. Keep what is so long in a file on the host or behind a step, and leave it out here.`;
     return [{ path: '', message, allowed: `at most ${inWords(limits.maxDefinitionValues)} values` }];
   }
   const loose = looseDefinition(definition);
   const { rules } = loose;
+  const placeholders = loose.steps.map((step, at): Place<number> => [
+    `steps[${at}].config`,
+    placeholdersIn(step.config),
+  ]);
+  // A script is read where values go into it, or into what it reads.
+  const scripts = loose.steps.flatMap((step, at) =>
+    placeholders[at]?.[1] === 0 ? [] : textsAt(step.config, 'command', `steps[${at}].config`),
+  );
   const conditions = [
     ...(Array.isArray(rules) ? rules : []).flatMap((rule: unknown, at) => [
       ...textsAt(rule, 'when', `rules[${at}]`),
@@ -31,47 +39,104 @@ export function sizeProblems(definition: unknown): ErrorDetail[] {
     ),
     ...outputs.flatMap(([path, output]) => textsAt(output, 'pattern', path)),
   ];
-  return [
-    ...beyond(
-      conditions,
-      (text) => upTo(limits.maxExpressionLength, text.length),
+  const counted: Counted[] = [
+    {
+      what: 'values',
+      sum: countValues(definition),
+      max: limits.maxDefinitionValues,
+      beyond: [],
+    },
+    count(
+      'characters of conditions and checks',
+      conditions.map(([path, text]) => [path, upTo(limits.maxExpressionLength, text.length)]),
       limits.maxDefinitionExpressionLength,
       (max) =>
         `The conditions and checks up to here have more than ${max} characters together; write shorter ones, or let a step decide.`,
     ),
-    ...beyond(
-      patterns,
-      (text) => upTo(limits.maxPatternSize, expandedSize(text)),
+    count(
+      'the size of patterns',
+      patterns.map(([path, text]) => [path, upTo(limits.maxPatternSize, expandedSize(text))]),
       limits.maxDefinitionPatternSize,
       (max) =>
         `The patterns up to here come to more than ${max} together with their repetitions written out (\`x{100}\` counts as 100); say lengths by minLength and maxLength, or use simpler patterns.`,
     ),
-    ...beyond(
-      outputs,
-      () => 1,
+    count(
+      outputsCounted,
+      outputs.map(([path]) => [path, 1]),
       limits.maxOutputsPerJob,
       (max) =>
         `A job has ${max} outputs at most, those of all steps together; hand several on as one, such as a JSON text.`,
     ),
+    count(
+      'placeholders',
+      placeholders,
+      limits.maxDefinitionPlaceholders,
+      (max) =>
+        `The steps up to here have more than ${max} placeholders together; put a value into one variable and use that, or make it two jobs.`,
+    ),
+    count(
+      'characters of scripts with values',
+      scripts.map(([path, text]) => [path, text.length]),
+      limits.maxDefinitionScriptLength,
+      (max) =>
+        `The scripts up to here into which values go have more than ${max} characters together; keep a long one in a file on the host, and give that the values.`,
+    ),
+  ];
+  const each = counted.flatMap((one) => one.beyond);
+  return each.length > 0 ? each : altogether(counted.filter(({ what }) => what !== outputsCounted));
+}
+
+const outputsCounted = 'outputs';
+
+interface Counted {
+  what: string;
+  sum: number;
+  max: number;
+  /** Where it goes beyond what is allowed. */
+  beyond: ErrorDetail[];
+}
+
+/** Counts up to the first place at which the sum goes beyond what is allowed. */
+function count(
+  what: string,
+  places: readonly Place<number>[],
+  max: number,
+  message: (max: string) => string,
+): Counted {
+  let sum = 0;
+  for (const [path, size] of places) {
+    sum += size;
+    if (sum > max) {
+      const beyond = [{ path, message: message(inWords(max)), allowed: `${inWords(max)} in all` }];
+      return { what, sum, max, beyond };
+    }
+  }
+  return { what, sum, max, beyond: [] };
+}
+
+/**
+ * Each of them at its limit takes as long as one check may; so all of them together may take that long, not each. Outputs
+ * take no time but for their patterns.
+ */
+function altogether(counted: readonly Counted[]): ErrorDetail[] {
+  const shares = counted.map(({ what, sum, max }) => ({ what, sum, max, percent: (100 * sum) / max }));
+  const percent = shares.reduce((all, one) => all + one.percent, 0);
+  if (percent <= 100) return [];
+  const told = shares
+    .filter((one) => one.percent >= 1)
+    .sort((a, b) => b.percent - a.percent)
+    .map(({ what, sum, max }) => `${what}: ${inWords(sum)} of ${inWords(max)}`);
+  return [
+    {
+      path: '',
+      message: `The definition is more than is checked at once: its parts come to ${Math.ceil(percent)} % of what they may be together. Shorten what there is most of, or make it two jobs.`,
+      found: told.join('; '),
+      allowed: '100 % in all',
+    },
   ];
 }
 
 type Place<T = unknown> = [path: string, what: T];
-
-/** The first place at which the sum goes beyond what is allowed. */
-function beyond<T>(
-  places: readonly Place<T>[],
-  costOf: (what: T) => number,
-  max: number,
-  message: (max: string) => string,
-): ErrorDetail[] {
-  let sum = 0;
-  for (const [path, what] of places) {
-    sum += costOf(what);
-    if (sum > max) return [{ path, message: message(inWords(max)), allowed: `${inWords(max)} in all` }];
-  }
-  return [];
-}
 
 /** What is too large by itself is told of as that, and not looked into. */
 function upTo(max: number, size: number): number {
@@ -96,16 +161,25 @@ function patternsIn(value: unknown, path: string, depth: number): Place<string>[
   ];
 }
 
-function hasAtMostValues(value: unknown, max: number): boolean {
+/** How many values there are in it; one more than may be where there are more. */
+function countValues(value: unknown): number {
   const waiting: unknown[] = [value];
-  for (let seen = 0; waiting.length > 0; seen++) {
+  let seen = 0;
+  for (; waiting.length > 0; seen++) {
     const next = waiting.pop();
     if (typeof next !== 'object' || next === null) continue;
     const inner = Object.values(next);
-    if (seen + waiting.length + inner.length > max) return false;
+    if (seen + waiting.length + inner.length > limits.maxDefinitionValues)
+      return limits.maxDefinitionValues + 1;
     for (const one of inner) waiting.push(one);
   }
-  return true;
+  return seen;
+}
+
+function placeholdersIn(value: unknown): number {
+  if (typeof value === 'string') return value.split('${{').length - 1;
+  if (typeof value !== 'object' || value === null) return 0;
+  return Object.values(value).reduce((sum: number, inner) => sum + placeholdersIn(inner), 0);
 }
 
 function inWords(count: number): string {

@@ -52,14 +52,17 @@ export function readExpression(
       ],
     };
   }
-  const environment = declare(newEnvironment(), namedScope(scope, text));
+  const named = namedScope(scope, text);
+  const environment = declare(newEnvironment(), named);
   const parsed = attempt(() => environment.parse(text));
   if ('error' in parsed) return { problems: [describeCelError(parsed.error, text)] };
   const run = parsed.value;
   const { ast } = run as { ast: ASTNode };
-  const members = membersOf(scope);
-  const problems = nodeProblems(ast, text, members, options);
-  if (problems.length > 0) return { problems };
+  // All that there is only where something is not: to say what else was meant.
+  if (nodeProblems(ast, text, membersOf(named), options).length > 0) {
+    const problems = nodeProblems(ast, text, membersOf(scope), options);
+    if (problems.length > 0) return { problems };
+  }
   const { names, asked } = namesOf(ast);
   replaceFunctions(ast);
   const checked = run.check();

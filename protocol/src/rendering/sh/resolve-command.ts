@@ -13,8 +13,19 @@ export interface Resolved {
   obstacle?: { word: Word; wrapper: string; why: 'shell' | 'unknown_option' };
 }
 
+/** A command is looked at several times; its words stay what they are. */
+const resolved = new WeakMap<readonly Word[], Resolved>();
+
 /** Follows wrappers to the program. */
 export function resolveCommand(words: readonly Word[]): Resolved {
+  const before = resolved.get(words);
+  if (before !== undefined) return before;
+  const found = followWrappers(words);
+  resolved.set(words, found);
+  return found;
+}
+
+function followWrappers(words: readonly Word[]): Resolved {
   const leading: number[] = [];
   let index = 0;
   for (let depth = 0; depth < 20; depth += 1) {
