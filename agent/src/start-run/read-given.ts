@@ -32,9 +32,9 @@ export async function readApiToken(
   }
   const given = source === undefined ? (fromEnvironment ?? '') : await readSource(source, '--token-file');
   const token = given.trim();
-  if (/^oct_[\w-]+$/.test(token)) return token;
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new AgentError(
-    token === '' ? 'No API token was given.' : 'What was given is no API token.',
+    token === '' ? 'No API token was given.' : 'What was given is no API token: it has white space in it.',
     `Make one in the console under API tokens; it begins with oct_. Give it by --token-file <path> or ${apiTokenVariable}.`,
   );
 }

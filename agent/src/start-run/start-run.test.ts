@@ -259,6 +259,7 @@ test('files of secrets and tokens say what is wrong with them, without a word of
   expect(await readApiToken(file, undefined)).toBe('oct_abc-_1');
   expect(await readApiToken(undefined, 'oct_abc')).toBe('oct_abc');
   await expect(readApiToken('oct_abc', undefined)).rejects.toThrow(/must not be on the command line/);
+  await expect(readApiToken(undefined, 'two words')).rejects.toThrow(/it has white space in it/);
   await expect(readApiToken(undefined, '')).rejects.toThrow(/No API token was given/);
   await expect(readApiToken(join(path, 'nowhere'), undefined)).rejects.toThrow(/can't be read/);
   await remove();

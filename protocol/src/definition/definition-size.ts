@@ -13,10 +13,9 @@ export function sizeProblems(definition: unknown): ErrorDetail[] {
   }
   const loose = looseDefinition(definition);
   const { rules } = loose;
-  const placeholders = loose.steps.map((step, at): Place<number> => [
-    `steps[${at}].config`,
-    placeholdersIn(step.config),
-  ]);
+  const placeholders = loose.steps.map(
+    (step, at): Place<number> => [`steps[${at}].config`, placeholdersIn(step.config)],
+  );
   // A script is read where values go into it, or into what it reads.
   const scripts = loose.steps.flatMap((step, at) =>
     placeholders[at]?.[1] === 0 ? [] : textsAt(step.config, 'command', `steps[${at}].config`),

@@ -201,6 +201,8 @@ describe('refused', () => {
       ],
       ['if («T» { }', "Line 1, column 4: The script can't be read from here on (( is not closed)"],
       ['Write-Output «T» }', '} closes nothing'],
+      // Some take the text for an argument of iex.
+      ['iex `\n\n"«T»"', "can't be read from here on (a ` goes on with an empty line)"],
       ['Write-Output $x#«T»', 'may be text or a comment'],
     ] as const) {
       expect(messagesOf(command)[0]).toContain(why);

@@ -63,6 +63,9 @@ class Reader {
       if (char === close || char === ')' || char === '}') break;
       if (char === '`' && /^`\r?\n/.test(this.#text.slice(this.#at, this.#at + 3))) {
         this.#at += this.#char(1) === '\r' ? 3 : 2;
+        // Whether the command ends there is told differently by those who read it.
+        if (/^[^\S\n]*\n/.test(this.#text.slice(this.#at)))
+          throw new Unreadable('a ` goes on with an empty line', this.#at);
         glued = false;
       } else if (char !== '\n' && /\s/.test(char)) {
         this.#at += 1;
