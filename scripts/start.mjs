@@ -1,10 +1,16 @@
 // npm start: builds what has changed, then runs the server in this process.
 import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
+import { openFilesProblem } from './open-files.mjs';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(`OpsConductor needs Node.js 20.19 or newer; this is ${process.versions.node}.\n`);
+  process.exit(1);
+}
+const tooFewFiles = openFilesProblem();
+if (tooFewFiles !== undefined) {
+  process.stderr.write(`${tooFewFiles}\n`);
   process.exit(1);
 }
 // In a process of its own: what building takes, the server would keep.

@@ -16,10 +16,12 @@ import type { HandshakeSettings } from './gateway/handshake.ts';
 import { loadConsole } from './http/routes/console.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
+import { paceTls } from './pace/pace-tls.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, type Sql } from './store/database/connection.ts';
+import { isDatabaseLost } from './store/database/database-lost.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
-import { migrate, readMigrations } from './store/database/migrate.ts';
+import { type Migration, migrate, readMigrations } from './store/database/migrate.ts';
 import { loadGivenTls } from './tls/given-tls.ts';
 import { renewTls } from './tls/renew-tls.ts';
 import { loadOrCreateServerTls } from './tls/server-tls.ts';
@@ -49,6 +51,9 @@ export interface ServerPaths {
 
 const poolConnections = 12;
 const tlsIntervalMs = 60_000;
+/** A busy machine takes a while to start the database again. */
+const migrateWithinMs = 60_000;
+const migrateAgainMs = 1_000;
 
 /** Starts everything. `say` tells a person what is going on; `timings` differ from the product's in tests only. */
 export async function startServer(
@@ -69,7 +74,7 @@ export async function startServer(
     const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
     closers.push(() => sql.end({ timeout: 2 }));
     const migrations = await readMigrations(paths.migrations);
-    const applied = await migrate(sql, migrations).catch((error: unknown) => {
+    const applied = await migrateWhenThere(sql, migrations, embedded).catch((error: unknown) => {
       throw databaseRefusal(error, config.databaseUrl);
     });
     if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
@@ -163,6 +168,24 @@ async function openDatabase(
   return startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say });
 }
 
+/** The embedded database is started again where it ends: what it was doing is begun anew. */
+async function migrateWhenThere(
+  sql: Sql,
+  migrations: readonly Migration[],
+  embedded: EmbeddedPostgres | undefined,
+): Promise<string[]> {
+  const deadline = performance.now() + migrateWithinMs;
+  for (;;) {
+    try {
+      return await migrate(sql, migrations);
+    } catch (error) {
+      if (embedded === undefined || !isDatabaseLost(error) || performance.now() > deadline) throw error;
+      const exit = await Promise.race([delay(migrateAgainMs), embedded.exited]);
+      if (exit !== undefined) throw error;
+    }
+  }
+}
+
 function lostWithout(embedded: EmbeddedPostgres | undefined): Promise<void> {
   if (embedded === undefined) return new Promise(() => {});
   return embedded.exited.then((exit) => (exit.expected ? new Promise<void>(() => {}) : undefined));
@@ -222,6 +245,7 @@ async function listen(
           { cert: tls.certPem, key: tls.keyPem, minVersion: 'TLSv1.2' },
           requests.listener,
         ) as unknown as Server);
+  if (tls !== undefined) paceTls(server as unknown as HttpsServer);
   // A client that sends its request slower than this is not one of ours.
   server.headersTimeout = 15_000;
   server.requestTimeout = 60_000;

@@ -1,6 +1,6 @@
 // Rounds that aim: runs that are led through changes of status which come about seldom by chance, and what is done to
 // them for it, so that other faults can be in force just then. Pure, as the whole plan.
-import type { FaultKind, PlannedFault, PlannedRun, PlannedStep } from './plan-round.ts';
+import type { FaultKind, Moment, PlannedFault, PlannedRun, PlannedStep } from './plan-round.ts';
 
 /** What a shape leads through; by these a shape is chosen that has been met too seldom. */
 const ends = (kind: 'run' | 'target_run', from: string, to: readonly string[]) =>
@@ -11,8 +11,8 @@ interface Shape {
   runs: readonly PlannedRun[];
   /** What has to be done for it, whatever is aimed. */
   helpers: readonly PlannedFault[];
-  /** When the faults that it is aimed at begin, in ms. */
-  atMs: number;
+  /** When the faults that it is aimed at begin. */
+  moment: Moment;
 }
 
 const step = (fields: Partial<PlannedStep> = {}): PlannedStep => ({
@@ -37,9 +37,17 @@ const run = (steps: PlannedStep[], fields: Partial<PlannedRun> = {}): PlannedRun
   ...fields,
 });
 
-const fault = (kind: FaultKind, atMs: number, forMs: number, member: number): PlannedFault => ({
+/** So long after so many commands have begun: each is heard of about twice. */
+const begun = (commands: number, plusMs = 0): Moment => ({ at: 'line', nth: 2 * commands, plusMs });
+/** An agent comes back. */
+const back = (plusMs = 0): Moment => ({
+  ...{ at: 'frame', type: 'resume', direction: 'up', nth: 1, when: 'before' },
+  plusMs,
+});
+
+const fault = (kind: FaultKind, moment: Moment, forMs: number, member: number): PlannedFault => ({
   kind,
-  moment: { at: 'time', ms: atMs },
+  moment,
   forMs,
   member,
   direction: 'both',
@@ -47,8 +55,10 @@ const fault = (kind: FaultKind, atMs: number, forMs: number, member: number): Pl
   gone: undefined,
 });
 
-const onAll = (kind: FaultKind, atMs: number, forMs: number) =>
-  [0, 1, 2].map((member) => fault(kind, atMs, forMs, member));
+const onAll = (kind: FaultKind, moment: Moment, forMs: number) =>
+  [0, 1, 2].map((member) => fault(kind, moment, forMs, member));
+const onTwo = (kind: FaultKind, moment: Moment, forMs: number) =>
+  [0, 1].map((member) => fault(kind, moment, forMs, member));
 
 const hold = { on_unknown: 'hold' };
 const cleanUp = step({ rules: { when_status: 'always' } });
@@ -73,14 +83,14 @@ function quick(): Shape {
       ),
     ],
     helpers: [],
-    atMs: 300,
+    moment: begun(1),
   };
 }
 
 /** Agents are restarted while they run what a person is to decide of, who does so at once. */
 function held(): Shape {
   const decisions = ['succeeded', 'failed', 'retry', 'cancel'] as const;
-  const long = step({ sleepS: 5, rules: hold });
+  const long = step({ sleepS: 20, rules: hold });
   return {
     edges: [
       'step running>held',
@@ -93,18 +103,18 @@ function held(): Shape {
       ...ends('run', 'held', ['running', 'succeeded', 'failed', 'cancelled', 'partial']),
     ],
     runs: [
-      ...decisions.map((decision) => run([long], { decision, targets: 3, decideAt: 4_000 })),
-      run([long, step()], { decideAt: 4_000, targets: 3 }),
-      run([long], { decision: 'failed', targets: 2, decideAt: 4_000, job: tolerant }),
+      ...decisions.map((decision) => run([long], { decision, targets: 3, decideAt: back(1_500) })),
+      run([long, step()], { decideAt: back(1_500), targets: 3 }),
+      run([long], { decision: 'failed', targets: 2, decideAt: back(1_500), job: tolerant }),
     ],
-    helpers: onAll('agent-killed', 1_500, 50),
-    atMs: 2_200,
+    helpers: onAll('agent-killed', begun(12), 50),
+    moment: back(),
   };
 }
 
 /** What is held while its run is cancelled, with force and without. */
 function heldAndCancelled(): Shape {
-  const long = step({ sleepS: 5, rules: hold });
+  const long = step({ sleepS: 20, rules: hold });
   return {
     edges: [
       'step held>unknown',
@@ -116,18 +126,18 @@ function heldAndCancelled(): Shape {
       'step ready>cancelled',
     ],
     runs: [
-      run([long], { targets: 4, cancel: { at: 'time', ms: 4_000 } }),
-      run([long], { targets: 3, cancel: { at: 'time', ms: 4_200 }, isForced: true }),
-      run([long, cleanUp], { targets: 3, cancel: { at: 'time', ms: 4_100 } }),
+      run([long], { targets: 4, cancel: back(1_500) }),
+      run([long], { targets: 3, cancel: back(1_700), isForced: true }),
+      run([long, cleanUp], { targets: 3, cancel: back(1_600) }),
     ],
-    helpers: onAll('agent-killed', 1_500, 50),
-    atMs: 3_300,
+    helpers: onAll('agent-killed', begun(8), 50),
+    moment: back(500),
   };
 }
 
 /** Two agents are cut off for longer than `unknown_after`, and come back with what became of it while the run is open. */
 function late(): Shape {
-  const later = step({ sleepS: 8 });
+  const later = step({ sleepS: 12 });
   const open = { strategy: { max_parallel: 3, max_failures: 4 } };
   return {
     edges: [
@@ -145,8 +155,8 @@ function late(): Shape {
       run([step({ sleepS: 3, exitCode: 3, rules: { retry: { attempts: 2, delay: 0 } } })], { job: open }),
       run([step({ sleepS: 60, timeout: 4 })], { job: open, targets: 3 }),
     ],
-    helpers: [fault('network-cut', 1_500, 7_000, 0), fault('network-cut', 1_500, 7_000, 1)],
-    atMs: 8_000,
+    helpers: onTwo('network-cut', begun(14), 7_000),
+    moment: back(),
   };
 }
 
@@ -161,15 +171,15 @@ function lateCancel(): Shape {
       'step running>cancelled',
     ],
     runs: [
-      run([step({ sleepS: 30 }), step({ sleepS: 6, rules: { when_status: 'always' } })], {
-        cancel: { at: 'time', ms: 6_500 },
+      run([step({ sleepS: 30 }), step({ sleepS: 8, rules: { when_status: 'always' } })], {
+        cancel: begun(6, 6_500),
       }),
-      run([step({ sleepS: 30 }), step({ sleepS: 6, rules: { when_status: 'always' } })], {
-        cancel: { at: 'time', ms: 6_600 },
+      run([step({ sleepS: 30 }), step({ sleepS: 8, rules: { when_status: 'always' } })], {
+        cancel: begun(6, 6_600),
       }),
     ],
-    helpers: [fault('network-cut', 1_200, 7_000, 0), fault('network-cut', 1_200, 7_000, 1)],
-    atMs: 7_700,
+    helpers: onTwo('network-cut', begun(6), 8_000),
+    moment: back(),
   };
 }
 
@@ -189,14 +199,14 @@ function lateStart(): Shape {
       ...Array.from({ length: 5 }, () => run([step(), step()], { ...waiting, targets: 4 })),
     ],
     helpers: [],
-    atMs: 1_600,
+    moment: { at: 'time', ms: 1_400 },
   };
 }
 
 /** Runs that take longer than they may. */
 function runTimeout(): Shape {
   const long = step({ sleepS: 60 });
-  const job = { timeout: 2 };
+  const job = { timeout: 3 };
   return {
     edges: [
       'step running>timed_out',
@@ -208,13 +218,13 @@ function runTimeout(): Shape {
     ],
     runs: [...Array.from({ length: 3 }, () => run([long, step()], { job })), run([long, cleanUp], { job })],
     helpers: [],
-    atMs: 1_900,
+    moment: begun(6, 1_200),
   };
 }
 
 /** Steps that time out by themselves. */
 function timeouts(): Shape {
-  const long = step({ sleepS: 60, timeout: 1 });
+  const long = step({ sleepS: 60, timeout: 2 });
   return {
     edges: [
       'step running>timed_out',
@@ -225,7 +235,7 @@ function timeouts(): Shape {
     ],
     runs: Array.from({ length: 5 }, (_, n) => run([long], { targets: 3, startMs: 200 * n })),
     helpers: [],
-    atMs: 900,
+    moment: begun(3),
   };
 }
 
@@ -245,31 +255,31 @@ function cancelled(): Shape {
       ...ends('target_run', 'cancelling', ['cancelled', 'succeeded']),
     ],
     runs: [
-      run([long, step()], { cancel: { at: 'time', ms: 1_500 } }),
-      run([long, cleanUp], { cancel: { at: 'time', ms: 1_600 } }),
-      run([step({ sleepS: 2 })], { cancel: { at: 'time', ms: 1_700 } }),
-      run([step({ sleepS: 2, exitCode: 3 })], { job: tolerant, cancel: { at: 'time', ms: 1_700 } }),
+      run([long, step()], { cancel: begun(6, 300) }),
+      run([long, cleanUp], { cancel: begun(6, 400) }),
+      run([step({ sleepS: 2 })], { cancel: begun(6, 500) }),
+      run([step({ sleepS: 2, exitCode: 3 })], { job: tolerant, cancel: begun(6, 500) }),
       run([step({ sleepS: 4 })], { job: { locks }, targets: 1 }),
-      run([step()], { job: { locks }, startMs: 600, cancel: { at: 'time', ms: 1_800 } }),
-      run([step(), long], { job: { strategy: { max_parallel: 1 } }, cancel: { at: 'time', ms: 1_900 } }),
+      run([step()], { job: { locks }, startMs: 600, cancel: begun(6, 600) }),
+      run([step(), long], { job: { strategy: { max_parallel: 1 } }, cancel: begun(6, 700) }),
     ],
     helpers: [],
-    atMs: 1_400,
+    moment: begun(6),
   };
 }
 
 /** Steps whose own condition is false, some of which are told of only when their agent is back. */
 function skipped(): Shape {
   const never = (rules = {}) => step({ rules: { ...rules, when: 'target.name == "nowhere"' } });
-  const many = (one: PlannedStep) => run([step(), one, step({ sleepS: 6 })]);
+  const many = (one: PlannedStep) => run([step(), one, step({ sleepS: 8 })]);
   return {
     edges: ['step running>skipped', 'step unknown>skipped', 'step held>skipped'],
     runs: [many(never()), many(never()), many(never(hold)), many(never(hold))],
     helpers: [0, 1].map((member) => ({
-      ...fault('network-cut', 0, 6_500, member),
-      moment: { at: 'frame', type: 'leases', direction: 'down', nth: 3 + 2 * member, when: 'after' },
+      ...fault('network-cut', begun(0), 6_500, member),
+      moment: { at: 'frame', type: 'completed', direction: 'down', nth: 2 + 2 * member, when: 'after' },
     })),
-    atMs: 600,
+    moment: begun(4),
   };
 }
 
@@ -278,14 +288,14 @@ function takenOver(): Shape {
   return {
     edges: [],
     runs: [longRun(0), longRun(3), longRun(0)],
-    helpers: [fault('agent-gone', 1_500, 9_000, 0)],
-    atMs: 5_500,
+    helpers: [fault('agent-gone', begun(6), 14_000, 0)],
+    moment: begun(6, 6_000),
   };
 }
 
 /** Of commands that survive their agent, and go on for as long as it takes to notice that it is gone. */
 export function longRun(exitCode: number): PlannedRun {
-  return run([step({ output: { kind: 'drip', lines: 34 }, exitCode, survives: true })]);
+  return run([step({ output: { kind: 'drip', lines: 20 }, exitCode, sleepS: 9, survives: true })]);
 }
 
 const shapes = {

@@ -78,6 +78,9 @@ export class Moments {
   #take(waiting: Waiting): void {
     if (!this.#waiting.delete(waiting)) return;
     clearTimeout(waiting.timer);
-    waiting.act();
+    const { moment } = waiting;
+    const plusMs = moment.at === 'time' ? undefined : moment.plusMs;
+    if (plusMs === undefined) waiting.act();
+    else setTimeout(() => waiting.act(), plusMs);
   }
 }

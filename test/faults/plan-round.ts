@@ -28,11 +28,18 @@ export const faultKinds = [
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
-/** A moment: so long after the start of the round, a frame that passes, or a command that begins on a target. */
+/** A moment: so long after the start of the round, a frame that passes, or a command that begins on a target; or so long after these. */
 export type Moment =
   | { at: 'time'; ms: number }
-  | { at: 'frame'; type: string; direction: Direction; nth: number; when: 'before' | 'after' }
-  | { at: 'line'; nth: number };
+  | {
+      at: 'frame';
+      type: string;
+      direction: Direction;
+      nth: number;
+      when: 'before' | 'after';
+      plusMs?: number;
+    }
+  | { at: 'line'; nth: number; plusMs?: number };
 export type Direction = 'up' | 'down';
 
 export interface PlannedFault {
@@ -70,8 +77,8 @@ export interface PlannedRun {
   isForced: boolean;
   /** What the operator decides of steps that are held. */
   decision: 'succeeded' | 'failed' | 'retry' | 'cancel';
-  /** When they decide, in ms; when all faults are over unless told. */
-  decideAt: number | undefined;
+  /** When they decide; when all faults are over unless told. */
+  decideAt: Moment | undefined;
 }
 
 export interface RoundPlan {
@@ -121,12 +128,13 @@ export function planRound(
 }
 
 function planAimed(random: Prng, { shape, faults }: Aim): RoundPlan {
-  const { runs, helpers, atMs } = shapeOf(shape);
-  const aimed = faults.map((kind): PlannedFault => {
-    const moment: Moment = { at: 'time', ms: atMs + random.between(-300, 300) };
-    return { ...planFault(random, [kind]), moment };
-  });
-  return { runs: fillUp(random, runs), faults: [...helpers, ...aimed] };
+  const { runs, helpers, moment } = shapeOf(shape);
+  const aimed = faults.map((kind): PlannedFault => ({ ...planFault(random, [kind]), moment }));
+  // What is there for the number of steps comes when the others have begun.
+  const all = fillUp(random, runs).map((run, at) =>
+    at < runs.length ? run : { ...run, startMs: run.startMs + 3_000 },
+  );
+  return { runs: all, faults: [...helpers, ...aimed] };
 }
 
 function fillUp(random: Prng, begin: readonly PlannedRun[]): PlannedRun[] {
@@ -247,7 +255,7 @@ function forMsOf(kind: FaultKind, random: Prng): number {
       return 0;
     // Longer than it takes the others to be asked for what it has begun.
     case 'agent-gone':
-      return random.between(7_000, 9_000);
+      return random.between(11_000, 14_000);
     // What is lost.
     case 'database-restored':
       return random.between(200, 1_500);

@@ -110,7 +110,7 @@ const Host = Type.String({
   minLength: 1,
   maxLength: 253,
   pattern: '^[A-Za-z0-9:]([A-Za-z0-9_.:-]*[A-Za-z0-9:.])?$',
-  description: 'Host name or IP address, as seen from inside the segment',
+  description: 'Host name or IP address, without brackets or zone, as seen from inside the segment',
 });
 const targetFields = {
   name: Type.String({

@@ -1,3 +1,4 @@
+import { statfs } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Postmaster, type PostmasterContext, startPostmaster, stopPostmaster } from './postmaster.ts';
 
@@ -5,6 +6,9 @@ const backoffMs = [0, 200, 500, 1_000, 2_000, 5_000];
 /** A postmaster that ran this long was healthy: the next failure starts with a fresh allowance. */
 const healthyAfterMs = 60_000;
 const trimEveryMs = 60_000;
+/** A start replays the write-ahead log and needs a new segment of it, of 16 MiB. */
+const minFreeBytes = 32 * 1024 * 1024;
+const lookForRoomMs = 5_000;
 
 export interface PostgresExit {
   /** True after stop(). */
@@ -12,15 +16,34 @@ export interface PostgresExit {
   reason: string;
 }
 
+/** What it works with; others in tests only. */
+export interface SupervisorParts {
+  start(context: PostmasterContext, port: number): Promise<Postmaster>;
+  /** That the database's account may still write. */
+  freeBytes(directory: string): Promise<number>;
+  pause(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+const realParts: SupervisorParts = {
+  start: startPostmaster,
+  async freeBytes(directory) {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  },
+  pause: (ms, signal) => delay(ms, undefined, { signal }).catch(() => {}),
+};
+
 /** Keeps a postmaster running on one port, so that pools reconnect by themselves. */
 export class PostgresSupervisor {
   readonly exited: Promise<PostgresExit>;
   readonly #context: PostmasterContext;
+  readonly #parts: SupervisorParts;
   readonly #stopping = new AbortController();
   #postmaster: Postmaster;
 
-  constructor(context: PostmasterContext, postmaster: Postmaster) {
+  constructor(context: PostmasterContext, postmaster: Postmaster, parts: SupervisorParts = realParts) {
     this.#context = context;
+    this.#parts = parts;
     this.#postmaster = postmaster;
     this.exited = this.#supervise();
   }
@@ -65,20 +88,34 @@ export class PostgresSupervisor {
   /** Resolves with the number of tries used up so far, or with the exit that is final. */
   async #restart(failures: number): Promise<number | PostgresExit> {
     const { log } = this.#context;
+    const { start, pause } = this.#parts;
+    const { signal } = this.#stopping;
     let reason = 'it ended again and again';
-    for (let tries = failures; tries < backoffMs.length; tries++) {
-      await delay(backoffMs[tries], undefined, { signal: this.#stopping.signal }).catch(() => {});
-      if (this.#stopping.signal.aborted) return { expected: true, reason: 'stopped' };
+    let isFull = false;
+    for (let tries = failures; tries < backoffMs.length; ) {
+      await pause(isFull ? lookForRoomMs : (backoffMs[tries] ?? 0), signal);
+      if (signal.aborted) return { expected: true, reason: 'stopped' };
+      // On a full disk it could but fail, and nothing is wrong that room would not mend.
+      if (isFull && (await this.#hasNoRoom())) continue;
       try {
-        this.#postmaster = await startPostmaster(this.#context, this.port);
+        this.#postmaster = await start(this.#context, this.port);
         log(`PostgreSQL runs again on port ${this.port} (process id ${this.pid})`);
         return tries + 1;
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
         log(`PostgreSQL could not be started again: ${reason}`);
       }
+      isFull = await this.#hasNoRoom();
+      if (isFull)
+        log(`The disk of ${this.#context.home} is full: PostgreSQL is started again once there is room`);
+      else tries += 1;
     }
     return { expected: false, reason };
+  }
+
+  async #hasNoRoom(): Promise<boolean> {
+    const free = await this.#parts.freeBytes(this.#context.cluster.directory).catch(() => minFreeBytes);
+    return free < minFreeBytes;
   }
 }
 

@@ -5,10 +5,10 @@ import type { Duplex } from 'node:stream';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Log } from '../log.ts';
+import { Admissions } from '../pace/admissions.ts';
 import { peerAddress } from '../peer-address.ts';
 import { noteClose } from '../store/agents/agent-lifecycle.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { Admissions } from './admissions.ts';
 import { Batches } from './batches.ts';
 import {
   type Authenticated,
@@ -151,7 +151,8 @@ export class AgentAcceptor {
       return;
     }
     const { message } = parsed;
-    await this.#admissions.enter();
+    // By what it says: one agent of each segment first, then each one's second.
+    await this.#admissions.enter(message.segmentId);
     try {
       // It had no patience, or its network none.
       if (socket.readyState !== socket.OPEN) return;

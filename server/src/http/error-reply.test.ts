@@ -17,6 +17,13 @@ test('a lost database is answered 503 with when to try again, and is logged', as
   expect(t.logged).toHaveLength(1);
 });
 
+test('a full disk of the database is answered 503 and named', async () => {
+  const t = setup();
+  const reply = t.reply(Object.assign(new Error('could not extend file'), { code: '53100' }));
+  expect([reply.status, reply.headers.get('Retry-After')]).toEqual([503, '10']);
+  expect(await reply.text()).toContain('The disk of the database is full');
+});
+
 test('what nobody thought of is answered 500 and shows nothing of itself', async () => {
   const t = setup();
   const reply = t.reply(new Error('secret'));

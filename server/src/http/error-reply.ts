@@ -2,16 +2,17 @@
 import type { ErrorBody } from '@opsconductor/protocol';
 import { AppError, httpStatusOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { isDatabaseLost } from '../store/database/database-lost.ts';
+import { isDatabaseFull, isDatabaseLost } from '../store/database/database-lost.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 const retryAfterS = 1;
+const retryWhenFullS = 10;
 
 /** What may be shown is shown; anything else is logged whole and answered with the request id alone. */
 export function errorReply(error: unknown, requestId: string, log: Log): Response {
   const shown = error instanceof AppError ? error : toAppError(error);
   if (shown.code === 'internal') log.error({ err: error, requestId }, 'request failed');
-  else if (shown !== error) log.warn({ err: error, requestId }, 'request failed: no database');
+  else if (shown !== error) log.warn({ err: error, requestId }, 'request failed for the database');
   const body: ErrorBody = {
     error: {
       code: shown.code,
@@ -33,6 +34,10 @@ export function errorReply(error: unknown, requestId: string, log: Log): Respons
 }
 
 function toAppError(error: unknown): AppError {
+  if (isDatabaseFull(error)) {
+    const message = 'The disk of the database is full: nothing was changed. Make room there, and try again.';
+    return new AppError('unavailable', message, { cause: error, retryAfterS: retryWhenFullS });
+  }
   if (!isDatabaseLost(error)) return new AppError('internal', 'Internal error.', { cause: error });
   // It may have gone between the commit and its answer.
   const message =

@@ -1,9 +1,10 @@
 // Wakes the readers of live streams in this process. It carries no truth: a reader that is woken reads the database
 // from where it is, except for the newest chunks, which are handed on from memory to spare that.
 import type { OutputStreamName, TransferEvent } from '@opsconductor/protocol';
+import { base64Bytes } from './event-bytes.ts';
 import { StreamTurns } from './stream-turns.ts';
 
-/** A stored chunk as readers take it: gzip bytes. */
+/** A stored chunk: gzip bytes. */
 export interface LiveChunk {
   stepId: number;
   epoch: number;
@@ -14,10 +15,18 @@ export interface LiveChunk {
   bytes: Uint8Array;
 }
 
+/** A chunk as readers take it: its base64 is made once for all of them. */
+export interface ReadableChunk extends Omit<LiveChunk, 'bytes'> {
+  base64: Buffer;
+}
+
 /** Told the number of the newest event; Infinity when there may be any. */
 type RunWake = (seq: number) => void;
-/** `stored`: look in the database · `handed on`: the newest chunks are in memory. */
-type StepWake = (where: 'stored' | 'handed on') => void;
+/**
+ * `stored`: look in the database · `handed on`: the newest chunks are in memory · `taken back`: some that were handed on
+ * ahead may be lost.
+ */
+type StepWake = (where: 'stored' | 'handed on' | 'taken back') => void;
 /** How far the transfer of a step is. */
 export interface LiveTransfer extends TransferEvent {
   runId: number;
@@ -32,8 +41,10 @@ const ownNewsMs = 5;
 interface StepReaders {
   wakes: Set<StepWake>;
   /** Newest stored chunks, contiguous, of one epoch. */
-  recent: LiveChunk[];
+  recent: ReadableChunk[];
   recentBytes: number;
+  /** The first of them that was handed on ahead: committed, and not known to be on disk. */
+  aheadFrom?: number | undefined;
 }
 
 export class LiveHub {
@@ -86,16 +97,42 @@ export class LiveHub {
     for (const { id, seq } of runs) for (const wake of this.#runs.get(id) ?? []) wake(seq);
   }
 
-  /** Announces chunks that this server has just stored, in order within each attempt. */
-  publishChunks(chunks: readonly LiveChunk[]): void {
+  isFollowed(stepId: number): boolean {
+    return this.#steps.has(stepId);
+  }
+
+  /**
+   * Announces chunks that this server has just stored, in order within each attempt.
+   *
+   * @param isAhead they are not on disk yet: announced again when they are, or else taken back.
+   */
+  publishChunks(chunks: readonly LiveChunk[], isAhead = false): void {
     const woken = new Set<StepWake>();
     for (const chunk of chunks) {
       const readers = this.#steps.get(chunk.stepId);
       if (readers === undefined) continue;
-      this.#keep(readers, chunk);
+      if (!isIn(readers, chunk)) this.#keep(readers, readable(chunk));
+      if (isAhead) readers.aheadFrom ??= chunk.seq;
+      else readers.aheadFrom = undefined;
       for (const wake of readers.wakes) woken.add(wake);
     }
     for (const wake of woken) wake('handed on');
+  }
+
+  /** Chunks that were announced ahead may be lost: their readers begin anew from where they knew to be safe. */
+  takeBack(chunks: readonly LiveChunk[]): void {
+    for (const stepId of new Set(chunks.map((chunk) => chunk.stepId))) {
+      const readers = this.#steps.get(stepId);
+      if (readers === undefined) continue;
+      this.#forget(readers, readers.recent.length);
+      readers.aheadFrom = undefined;
+      for (const wake of [...readers.wakes]) wake('taken back');
+    }
+  }
+
+  /** Whether the chunk in memory is not known to be on disk. */
+  isAhead({ stepId, seq }: { stepId: number; seq: number }): boolean {
+    return seq >= (this.#steps.get(stepId)?.aheadFrom ?? Number.POSITIVE_INFINITY);
   }
 
   /** Output was stored, by whatever server; what this one hands on itself is no news. */
@@ -127,7 +164,7 @@ export class LiveHub {
   }
 
   /** Chunks from `after + 1` on where memory has all of them; undefined sends the reader to the database. */
-  recent(stepId: number, epoch: number, after: number): LiveChunk[] | undefined {
+  recent(stepId: number, epoch: number, after: number): ReadableChunk[] | undefined {
     const chunks = this.#steps.get(stepId)?.recent;
     const first = chunks?.[0];
     if (chunks === undefined || first === undefined) return undefined;
@@ -135,13 +172,13 @@ export class LiveHub {
     return chunks.slice(after + 1 - first.seq);
   }
 
-  #keep(readers: StepReaders, chunk: LiveChunk): void {
+  #keep(readers: StepReaders, chunk: ReadableChunk): void {
     const last = readers.recent.at(-1);
     const follows = last === undefined || (last.epoch === chunk.epoch && last.seq + 1 === chunk.seq);
     if (!follows) this.#forget(readers, readers.recent.length);
     readers.recent.push(chunk);
-    readers.recentBytes += chunk.bytes.length;
-    this.#recentBytes += chunk.bytes.length;
+    readers.recentBytes += chunk.base64.length;
+    this.#recentBytes += chunk.base64.length;
     while (
       readers.recent.length > 0 &&
       (readers.recentBytes > maxRecentBytes || this.#recentBytes > maxRecentBytesOfAll)
@@ -152,9 +189,19 @@ export class LiveHub {
 
   /** Drops so many of the oldest. */
   #forget(readers: StepReaders, count: number): void {
-    for (const { bytes } of readers.recent.splice(0, count)) {
-      readers.recentBytes -= bytes.length;
-      this.#recentBytes -= bytes.length;
+    for (const { base64 } of readers.recent.splice(0, count)) {
+      readers.recentBytes -= base64.length;
+      this.#recentBytes -= base64.length;
     }
   }
+}
+
+function isIn({ recent }: StepReaders, { epoch, seq }: LiveChunk): boolean {
+  const last = recent.at(-1);
+  return last?.epoch === epoch && last.seq >= seq;
+}
+
+/** As readers take it. */
+export function readable({ bytes, ...chunk }: LiveChunk): ReadableChunk {
+  return { ...chunk, base64: base64Bytes(bytes) };
 }

@@ -129,7 +129,7 @@ test('a batch that the database refuses is told as an error, and what follows is
   expect(t.writer.queuedBytes).toBe(0);
 });
 
-test('readers are told of chunks only once these are stored', async () => {
+test('readers are told of chunks only once these are committed, and again when they are on disk', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -143,7 +143,7 @@ test('readers are told of chunks only once these are stored', async () => {
   expect(seen).toEqual([]);
   await release();
   await sending;
-  expect(seen).toEqual([1]);
+  expect(seen).toEqual([1, 1]);
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 1 }]);
 });
 

@@ -1,5 +1,6 @@
 // Stores output: chunks of all agents are gathered while the previous batch commits, then written in one transaction,
-// then acknowledged and published. Store first, publish after: a reader never sees what could be lost.
+// then acknowledged and published. Store first, publish after. The few bytes of a quiet command are published once they
+// are committed, without waiting for the disk, and get their place in the stream when they are there (ADR 0037).
 import type { OutputFrame } from '@opsconductor/protocol';
 import { sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import { type Sql, sqlState, type Tx } from '../store/database/connection.ts';
@@ -8,12 +9,13 @@ import {
   appendChunks,
   type ChunkRow,
   chunkDigests,
+  flushChunks,
   insertChunks,
   lockWritableAttempts,
   noteOutput,
   notifyOutput,
 } from '../store/runs/run-output.ts';
-import type { LiveHub } from './live-hub.ts';
+import type { LiveChunk, LiveHub } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 
 /** The attempt that a chunk belongs to, as the gateway knows it from lease or resume. */
@@ -42,6 +44,8 @@ export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap' | 'stopping';
 
 const maxBatchBytes = 512 * 1024;
 const maxBatchChunks = 256;
+/** So much at a time is published before it is on disk. */
+const maxAheadBytes = 16 * 1024;
 const uniqueViolation = '23505';
 
 export class OutputWriter {
@@ -115,19 +119,7 @@ export class OutputWriter {
     for (const chunk of batch) this.#queuedBytes -= chunk.frame.bytes.length;
     if (!(outcome instanceof Error)) {
       const results = outcome;
-      this.#hub.publishChunks(
-        batch
-          .filter((chunk) => results.get(chunk) === 'stored')
-          .map(({ attempt, frame }) => ({
-            stepId: attempt.stepId,
-            epoch: attempt.epoch,
-            seq: frame.seq,
-            stream: frame.stream,
-            elapsedMs: frame.elapsedMs,
-            rawLength: frame.rawLength,
-            bytes: frame.bytes,
-          })),
-      );
+      this.#hub.publishChunks(liveChunks(batch.filter((chunk) => results.get(chunk) === 'stored')));
     }
     for (const chunk of batch)
       chunk.done(outcome instanceof Error ? outcome : (outcome.get(chunk) ?? 'refused'));
@@ -168,11 +160,36 @@ export class OutputWriter {
       agentId: attempt.agentId,
       sessionNumber: attempt.sessionNumber,
     }));
+    const isAhead = this.#isShownAhead(batch);
     try {
-      return await appendChunks(this.#sql, chunks);
+      if (!(await appendChunks(this.#sql, chunks, isAhead ? 'committed' : 'on disk'))) return false;
     } catch (error) {
       // Stored by an earlier try of which the answer was lost.
       if (sqlState(error) === uniqueViolation) return false;
+      throw error;
+    }
+    if (isAhead) await this.#showAhead(batch);
+    return true;
+  }
+
+  /** A few bytes that somebody waits for, and nothing behind them that would have to wait for a second commit. */
+  #isShownAhead(batch: readonly PendingChunk[]): boolean {
+    const bytes = batch.reduce((sum, { frame }) => sum + frame.bytes.length, 0);
+    return (
+      this.#queue.length === 0 &&
+      bytes <= maxAheadBytes &&
+      batch.every(({ attempt }) => this.#hub.isFollowed(attempt.stepId))
+    );
+  }
+
+  /** Agents are told when all is on disk: where it is lost before, they send it again. */
+  async #showAhead(batch: readonly PendingChunk[]): Promise<void> {
+    const live = liveChunks(batch);
+    this.#hub.publishChunks(live, true);
+    try {
+      await flushChunks(this.#sql, live);
+    } catch (error) {
+      this.#hub.takeBack(live);
       throw error;
     }
   }
@@ -192,6 +209,18 @@ export class OutputWriter {
       sealed: sealAtRest(key, frame.bytes, chunkAad(place)),
     };
   }
+}
+
+function liveChunks(batch: readonly PendingChunk[]): LiveChunk[] {
+  return batch.map(({ attempt, frame }) => ({
+    stepId: attempt.stepId,
+    epoch: attempt.epoch,
+    seq: frame.seq,
+    stream: frame.stream,
+    elapsedMs: frame.elapsedMs,
+    rawLength: frame.rawLength,
+    bytes: frame.bytes,
+  }));
 }
 
 /** Decides about a chunk on the locked attempts, and notes in `storedSeqs` how far its attempt is stored with it. */

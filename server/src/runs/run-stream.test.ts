@@ -27,8 +27,13 @@ async function follow(t: TestOutput, runId: number, from = '0') {
   const stream = new RunStream(t, { runId, stepIds, position });
   streams.push(stream);
   const read = async (): Promise<Seen[] | undefined> => {
-    const text = (await stream.next(idleMs))?.toString();
-    return text?.split('\n\n').filter(Boolean).map(parse);
+    const pieces = await stream.next(idleMs);
+    const text = pieces === undefined ? undefined : Buffer.concat(pieces).toString();
+    return text
+      ?.split('\n\n')
+      .filter(Boolean)
+      .map(parse)
+      .filter(({ type }) => type !== '');
   };
   return {
     stream,
@@ -43,7 +48,7 @@ async function follow(t: TestOutput, runId: number, from = '0') {
 
 function parse(frame: string): Seen {
   const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(frame)?.[1] ?? '';
-  return { id: field('id'), type: field('event'), data: JSON.parse(field('data')) };
+  return { id: field('id'), type: field('event'), data: JSON.parse(field('data') || 'null') };
 }
 
 function texts(seen: readonly Seen[]): string[] {
@@ -201,7 +206,7 @@ test('what nobody told a reader of is found when it has been idle', async () => 
   expect((await read())?.at(-1)?.type).toBe('end');
 });
 
-test('a quiet reader is given an empty piece, and undefined once it is closed', async () => {
+test('a quiet reader is given nothing, and undefined once it is closed', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const { stream } = await follow(t, runId);

@@ -1,12 +1,6 @@
 // One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
 // queue: what the reader has not taken yet stays in the database. Pull-driven: a slow reader costs what it pulled last.
-import {
-  isRunEnded,
-  limits,
-  type OutputChunk,
-  type RunChange,
-  type TransferEvent,
-} from '@opsconductor/protocol';
+import { isRunEnded, limits, type RunChange, type TransferEvent } from '@opsconductor/protocol';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { unrestricted } from '../store/people/visibility.ts';
@@ -14,7 +8,7 @@ import { type RunEvent, readRunEvents } from '../store/runs/run-events.ts';
 import { readChunks } from '../store/runs/run-output.ts';
 import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../store/runs/runs.ts';
 import { EventBytes } from './event-bytes.ts';
-import type { LiveChunk, LiveHub, LiveTransfer } from './live-hub.ts';
+import { type LiveHub, type LiveTransfer, type ReadableChunk, readable } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 import type { RunPart } from './run-part.ts';
 
@@ -23,7 +17,7 @@ export interface StreamPosition {
   afterSeq: number;
   /** Tag of the part that the number is of. */
   part?: string;
-  /** By step: the last chunk that was sent. */
+  /** By step: the last chunk that was sent and is on disk. */
   output: Map<number, { epoch: number; seq: number }>;
 }
 
@@ -55,6 +49,8 @@ export class RunStream {
   readonly #part: RunPart | undefined;
   readonly #stepIds: readonly number[];
   readonly #position: StreamPosition;
+  /** By step: the last chunk that was sent, where it was sent before it was known to be on disk. */
+  readonly #ahead = new Map<number, { epoch: number; seq: number }>();
   /** Number of the event that was read last. Of a part all are read, from the first on: it is made of them. */
   #readSeq: number;
   /** Events of the part that were read. */
@@ -111,8 +107,13 @@ export class RunStream {
     this.#wake?.();
   }
 
-  #onOutput(stepId: number, where: 'stored' | 'handed on'): void {
+  #onOutput(stepId: number, where: 'stored' | 'handed on' | 'taken back'): void {
     if (this.#foreign.has(stepId)) return;
+    if (where === 'taken back') {
+      // What was sent of it has no id: the reader comes again, and gets what is there by then.
+      if (this.#ahead.has(stepId)) this.close();
+      return;
+    }
     if (this.#grown.get(stepId) !== 'stored') this.#grown.set(stepId, where);
     this.#wake?.();
   }
@@ -136,22 +137,22 @@ export class RunStream {
   }
 
   /**
-   * The next piece of the stream; waits for news. An empty one is returned after `idleMs` without any
+   * The next events of the stream, in pieces; waits for news. There is none after `idleMs` without any
    * (the caller sends a comment, so that proxies keep the connection); undefined when the stream is over.
    */
-  async next(idleMs: number): Promise<Buffer | undefined> {
+  async next(idleMs: number): Promise<Buffer[] | undefined> {
     while (!this.#closed && !this.#ended) {
       const hasNews = this.#hasEvents || this.#grown.size > 0 || this.#transfers.size > 0;
       if (!hasNews && !(await this.#news(idleMs))) {
         // A notification may be lost; the next read finds what it was about.
         this.#lookEverywhere();
-        return this.#closed ? undefined : Buffer.alloc(0);
+        return this.#closed ? undefined : [];
       }
       await this.#deps.hub.turns.take();
       if (this.#closed) return undefined;
       const events = new EventBytes();
       await this.#read(events);
-      if (!events.isEmpty) return events.toBuffer();
+      if (!events.isEmpty) return events.toPieces();
     }
     return undefined;
   }
@@ -238,18 +239,39 @@ export class RunStream {
       }
       const handedOn = where === 'handed on' ? this.#fromMemory(stepId, left) : undefined;
       const chunks = handedOn ?? (await this.#fromDatabase(stepId, left, stored.get(stepId)));
-      for (const { epoch, chunk } of chunks) {
+      for (const chunk of chunks) {
         left -= chunk.rawLength;
-        this.#position.output.set(stepId, { epoch, seq: chunk.seq });
-        const { bytes, ...head } = chunk;
-        const data = JSON.stringify({ stepId, ...head, data: '' });
-        to.add(`event: chunk\nid: ${formatPosition(this.#position)}\ndata: ${data.slice(0, -2)}`);
-        to.addBase64(bytes);
-        to.add('"}\n\n');
+        this.#addChunk(to, chunk);
       }
+      this.#confirm(to, stepId);
       // More of it than one pull takes, or more since: looked into again.
       if (chunks.length > 0 && !this.#grown.has(stepId)) this.#grown.set(stepId, where);
     }
+  }
+
+  /** One that is not known to be on disk has no id, so that a reader who comes again gets it again. */
+  #addChunk(to: EventBytes, { base64, ...head }: ReadableChunk): void {
+    const { stepId, epoch, seq } = head;
+    const isAhead = this.#deps.hub.isAhead(head);
+    if (isAhead) this.#ahead.set(stepId, { epoch, seq });
+    else {
+      this.#ahead.delete(stepId);
+      this.#position.output.set(stepId, { epoch, seq });
+    }
+    const id = isAhead ? '' : `id: ${formatPosition(this.#position)}\n`;
+    const data = JSON.stringify({ ...head, data: '' });
+    to.add(`event: chunk\n${id}data: ${data.slice(0, -2)}`);
+    to.addShared(base64);
+    to.add('"}\n\n');
+  }
+
+  /** Gives the id of what was sent ahead, once that is on disk. */
+  #confirm(to: EventBytes, stepId: number): void {
+    const ahead = this.#ahead.get(stepId);
+    if (ahead === undefined || this.#deps.hub.isAhead({ stepId, ...ahead })) return;
+    this.#ahead.delete(stepId);
+    this.#position.output.set(stepId, ahead);
+    to.add(`id: ${formatPosition(this.#position)}\n\n`);
   }
 
   /** How far the output of the steps to be looked up is stored: one query for all. */
@@ -263,19 +285,20 @@ export class RunStream {
   }
 
   /** Undefined where memory doesn't go on from where the reader is. */
-  #fromMemory(stepId: number, maxRawBytes: number): { epoch: number; chunk: ChunkBytes }[] | undefined {
+  #fromMemory(stepId: number, maxRawBytes: number): ReadableChunk[] | undefined {
     const epoch = this.#deps.hub.recentEpoch(stepId);
     // An older attempt's late output is no part of what this reader follows.
-    if (epoch === undefined || epoch < (this.#position.output.get(stepId)?.epoch ?? 0)) return undefined;
+    const at = this.#ahead.get(stepId) ?? this.#position.output.get(stepId);
+    if (epoch === undefined || epoch < (at?.epoch ?? 0)) return undefined;
     const recent = this.#deps.hub.recent(stepId, epoch, this.#sentOf(stepId, epoch));
-    return recent && takeBytes(recent, maxRawBytes).map((chunk) => ({ epoch, chunk: chunkView(chunk) }));
+    return recent && takeBytes(recent, maxRawBytes);
   }
 
   async #fromDatabase(
     stepId: number,
     maxRawBytes: number,
     known: StepOutputRecord | undefined,
-  ): Promise<{ epoch: number; chunk: ChunkBytes }[]> {
+  ): Promise<ReadableChunk[]> {
     const find = () => findStepOutput(this.#deps.sql, this.#runId, [stepId], unrestricted);
     const step = known ?? (await find())[0];
     if (step === undefined) {
@@ -285,32 +308,30 @@ export class RunStream {
       return [];
     }
     if (step.attemptDay === null || step.epoch === 0) return [];
-    const { epoch } = step;
-    if (step.outputSeq <= this.#sentOf(stepId, epoch)) return [];
-    return (await this.#chunks(step, maxRawBytes)).map((chunk) => ({ epoch, chunk }));
+    return step.outputSeq <= this.#sentOf(stepId, step.epoch) ? [] : this.#chunks(step, maxRawBytes);
   }
 
   #sentOf(stepId: number, epoch: number): number {
-    const at = this.#position.output.get(stepId);
+    const at = this.#ahead.get(stepId) ?? this.#position.output.get(stepId);
     return at?.epoch === epoch ? at.seq : 0;
   }
 
   async #chunks(
     step: { id: number; epoch: number; attemptDay: string | null },
     maxRawBytes: number,
-  ): Promise<ChunkBytes[]> {
+  ): Promise<ReadableChunk[]> {
     const after = this.#sentOf(step.id, step.epoch);
     const recent = this.#deps.hub.recent(step.id, step.epoch, after);
-    if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes).map(chunkView);
+    if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes);
     const key = await this.#deps.keys.keyOf(this.#deps.sql, this.#runId);
     const stored = await readChunks(
       this.#deps.sql,
       { attemptDay: step.attemptDay ?? '', stepId: step.id, epoch: step.epoch },
       { after, maxRawBytes },
     );
-    return stored.map((chunk) => {
+    return stored.map(({ sealed, ...chunk }) => {
       const place = { stepId: step.id, epoch: step.epoch, seq: chunk.seq };
-      return chunkView({ ...chunk, ...place, bytes: openAtRest(key, chunk.sealed, chunkAad(place)) });
+      return readable({ ...place, ...chunk, bytes: openAtRest(key, sealed, chunkAad(place)) });
     });
   }
 
@@ -350,7 +371,7 @@ export async function stepsOfOutputQuery(
   return ids.length > limits.maxStepsForWholeOutputStream ? undefined : ids;
 }
 
-function takeBytes(chunks: readonly LiveChunk[], maxRawBytes: number): LiveChunk[] {
+function takeBytes(chunks: readonly ReadableChunk[], maxRawBytes: number): ReadableChunk[] {
   let taken = 0;
   let count = 0;
   for (const chunk of chunks) {
@@ -359,18 +380,4 @@ function takeBytes(chunks: readonly LiveChunk[], maxRawBytes: number): LiveChunk
     count += 1;
   }
   return chunks.slice(0, count);
-}
-
-/** A chunk as it is sent, but for its bytes, which go out as base64. */
-type ChunkBytes = Omit<OutputChunk, 'data'> & { bytes: Uint8Array };
-
-function chunkView({
-  epoch,
-  seq,
-  stream,
-  elapsedMs,
-  rawLength,
-  bytes,
-}: Omit<LiveChunk, 'stepId'>): ChunkBytes {
-  return { epoch, seq, stream, elapsedMs, rawLength, bytes };
 }

@@ -90,8 +90,8 @@ interface Sent {
 
 async function readToEnd(stream: RunStream): Promise<Sent[]> {
   const sent: Sent[] = [];
-  for (let events = await stream.next(600_000); events !== undefined; events = await stream.next(600_000)) {
-    for (const frame of events.toString().split('\n\n').filter(Boolean)) {
+  for (let pieces = await stream.next(600_000); pieces !== undefined; pieces = await stream.next(600_000)) {
+    for (const frame of Buffer.concat(pieces).toString().split('\n\n').filter(Boolean)) {
       const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(frame)?.[1] ?? '';
       sent.push({ id: field('id'), type: field('event'), data: JSON.parse(field('data')) });
     }

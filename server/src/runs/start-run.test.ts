@@ -4,7 +4,7 @@ import { createJob } from '../jobs/create-job.ts';
 import { changeState } from '../jobs/life/change-state.ts';
 import { saveJob } from '../jobs/versions/save-job.ts';
 import { setVersionName } from '../jobs/versions/version-names.ts';
-import { startRun } from './start-run.ts';
+import { segmentsOfStart, startRun } from './start-run.ts';
 import { blockedBackends, holdTransaction, setupRuns, type TestRuns } from './testing.ts';
 
 async function jobOf(t: TestRuns): Promise<number> {
@@ -23,6 +23,22 @@ test('a target that is deleted while its run is started is named', async () => {
   await release();
   await refused;
   expect(await t.sql`select 1 from job_runs`).toEqual([]);
+});
+
+test('a start that is refused uses up no number', async () => {
+  await using t = await setupRuns();
+  const jobId = await jobOf(t);
+  const targetIds = [await t.addTarget()];
+  const start = async (more: { parameters?: Record<string, unknown>; targetIds?: number[] } = {}) => {
+    const { parameters, ...selected } = more;
+    const request = { jobId, parameters, selection: { targetIds, ...selected } };
+    return (await startRun(t, request, t.caller)).runId;
+  };
+  const first = await start();
+  await expect(start({ parameters: { unknown: 1 } })).rejects.toThrow('unknown');
+  await expect(start({ targetIds: [4711] })).rejects.toThrow('Target 4711 not found.');
+  await segmentsOfStart(t.sql, { jobId, selection: { targetIds } }, t.caller);
+  expect(await start()).toBe(first + 1);
 });
 
 test('a run whose audit row can’t be written is not started', async () => {

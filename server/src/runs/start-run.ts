@@ -34,6 +34,7 @@ import { opensWith } from './follow-strategy.ts';
 import { orderTargets } from './order-targets.ts';
 import { type RunKeys, runKeyContext } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
+import { runNumbers } from './run-numbers.ts';
 import { type RequestKey, requestDigest } from './start-once.ts';
 import { carriedOutputs } from './values/carry-outputs.ts';
 import { checkValues } from './values/check-values.ts';
@@ -122,6 +123,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
   for (const reading of [readingJob, readingVersion, readingTargets]) reading.catch(() => undefined);
   const dataKey = newDataKey();
   const claim = new OneClaim();
+  let isSent = false;
   const work = async (tx: Tx) => {
     const job = await readingJob;
     const version = (await readingVersion) ?? job.version;
@@ -186,6 +188,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     const along =
       targets.length > maxTargetsClaimedAlong ? undefined : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
+      isSent = true;
       const inserted = insertRun(tx, newRun);
       const carried = leavesOutOutputs(request, definition)
         ? await inserted.then(() =>
@@ -214,6 +217,9 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     const started = await inTransaction(sql, work);
     deps.keys?.remember(started.runId, dataKey);
     return started;
+  } catch (error) {
+    if (!isSent) readingJob.then(({ runId }) => runNumbers(sql).putBack(runId)).catch(() => undefined);
+    throw error;
   } finally {
     // Of a connection that is lost the driver may forget statements: then the work itself never ends.
     claim.over();
@@ -242,7 +248,8 @@ export async function segmentsOfStart(
   request: Pick<StartRun, 'jobId' | 'selection' | 'version'>,
   caller: Caller,
 ): Promise<number[]> {
-  await readJob(sql, request.jobId, caller);
+  const job = await readJob(sql, request.jobId, caller);
+  runNumbers(sql).putBack(job.runId);
   const { targets } = await resolveTargets(sql, request, await versionOf(sql, request), caller);
   return [...new Set(targets.map(({ segmentId }) => segmentId))];
 }
@@ -375,13 +382,15 @@ function timeBudgetOf({ type, config }: { type: string; config: unknown }): numb
 
 /** The job, for somebody who may run it. Its targets are looked at by `resolveTargets`. */
 async function readJob(sql: Sql, jobId: number, caller: Caller): Promise<RunPlan> {
-  const job = await planRun(sql, jobId);
-  const { authority } = caller;
-  if (job === undefined || !authority.holdsOnCategory('read', job.categoryId)) throw notFound(`Job ${jobId}`);
-  if (!authority.holdsOnCategory('run', job.categoryId)) {
-    throw new MissingPermission(caller, 'run', `category “${job.category}”`);
+  const numbers = runNumbers(sql);
+  const job = await numbers.draw((unused) => planRun(sql, jobId, unused));
+  if (job === undefined) throw notFound(`Job ${jobId}`);
+  try {
+    requireRunnable(job, jobId, caller);
+  } catch (error) {
+    numbers.putBack(job.runId);
+    throw error;
   }
-  requireRunnable(job, caller);
   return job;
 }
 
@@ -394,15 +403,20 @@ async function versionOf(
   return version === undefined ? undefined : resolveVersion(sql, jobId, version);
 }
 
-/** Only active jobs run; a draft or a template for trial, by who may edit it. */
-function requireRunnable(job: RunPlan, caller: Caller): void {
+/** Only active jobs run, by who may run them; a draft or a template for trial, by who may edit it. */
+function requireRunnable(job: RunPlan, jobId: number, caller: Caller): void {
+  const { authority } = caller;
+  if (!authority.holdsOnCategory('read', job.categoryId)) throw notFound(`Job ${jobId}`);
+  if (!authority.holdsOnCategory('run', job.categoryId)) {
+    throw new MissingPermission(caller, 'run', `category “${job.category}”`);
+  }
   if (job.state === 'inactive') {
     throw new AppError('conflict', `Job “${job.name}” is inactive: activate it to run it.`);
   }
   if (job.state === 'archived') {
     throw new AppError('conflict', `Job “${job.name}” is archived: restore and activate it to run it.`);
   }
-  if (!isTrial(job) || caller.authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
+  if (!isTrial(job) || authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
   const what = job.isTemplate ? 'a template' : 'a draft';
   throw new MissingPermission(caller, 'jobs.edit', `category “${job.category}”`, [
     { path: '', message: `Job “${job.name}” is ${what}: who may edit it can run it, for trial.` },

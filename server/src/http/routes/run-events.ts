@@ -182,7 +182,7 @@ function streamOf(
     stopping.removeEventListener('abort', end);
     gone.removeEventListener('abort', end);
   };
-  const next = async (): Promise<Uint8Array | undefined> => {
+  const next = async (): Promise<Uint8Array[] | undefined> => {
     if (performance.now() >= askAt) {
       askAt = performance.now() + keepAliveMs;
       if (!(await isStill())) return undefined;
@@ -200,24 +200,26 @@ function streamOf(
           controller.enqueue(encoder.encode(first));
           return;
         }
-        let events: Uint8Array | undefined;
+        let pieces: Uint8Array[] | undefined;
         try {
-          events = await next();
+          pieces = await next();
         } catch (error) {
           // The database is away. A stream that errs is not cancelled by its reader, so it is released here.
           release();
           throw error;
         }
-        if (events === undefined) {
+        if (pieces === undefined) {
           release();
           controller.close();
         } else {
           // Before it is handed over, which may ask for the next at once.
-          turns.handed(stream, events.length, () => {
+          const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+          turns.handed(stream, bytes, () => {
             release();
             cutConnection(context);
           });
-          controller.enqueue(events.length === 0 ? encoder.encode(': still here\n\n') : events);
+          if (pieces.length === 0) pieces.push(encoder.encode(': still here\n\n'));
+          for (const piece of pieces) controller.enqueue(piece);
         }
       },
       cancel: release,

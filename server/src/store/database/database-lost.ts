@@ -34,3 +34,10 @@ export function isDatabaseLost(error: unknown): boolean {
   }
   return false;
 }
+
+const diskFull = '53100';
+
+/** Whether the database refused it for want of room on its disk. What asked for it was rolled back. */
+export function isDatabaseFull(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === diskFull;
+}

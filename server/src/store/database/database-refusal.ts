@@ -42,11 +42,12 @@ const ways: Readonly<Record<string, (at: Address) => string>> = {
 };
 
 /**
- * The error to tell of when the first words with the database at `url` failed; others come back as they are, as do all
- * of the embedded database, which nobody has typed the address of.
+ * The error to tell of when the first words with the database at `url` failed; others come back as they are. Of the embedded
+ * database nobody has typed an address.
  */
 export function databaseRefusal(error: unknown, url: string | undefined): unknown {
-  if (url === undefined || !(error instanceof Error)) return error;
+  if (!(error instanceof Error)) return error;
+  if (url === undefined) return isDatabaseLost(error) ? embeddedLost(error) : error;
   const at = addressOf(url);
   const answer = answers[sqlState(error) ?? ''];
   if (answer !== undefined) return new DatabaseRefusalError(answer(at, error.message), { cause: error });
@@ -55,6 +56,13 @@ export function databaseRefusal(error: unknown, url: string | undefined): unknow
   const text =
     way?.(at) ?? `PostgreSQL at ${at.server} could not be reached: ${withoutDot(error.message)}. ${check}.`;
   return new DatabaseRefusalError(text, { cause: error });
+}
+
+function embeddedLost(cause: Error): Error {
+  return new DatabaseRefusalError(
+    'The embedded database ended while its schema was being made. Its postgres.log in the data directory says why. Start again: what was not finished is begun anew.',
+    { cause },
+  );
 }
 
 /** Never the password: this is printed. */

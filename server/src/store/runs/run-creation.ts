@@ -18,10 +18,15 @@ export interface RunPlan {
   category: string;
 }
 
-/** What starting a run needs to know of a job, with an id for the run; undefined when there is no such job. */
-export async function planRun(db: Queryable, jobId: number): Promise<RunPlan | undefined> {
+/**
+ * What starting a run needs to know of a job, with an id for the run; undefined when there is no such job.
+ *
+ * @param unused an id that was drawn before and not used: then it is that one.
+ */
+export async function planRun(db: Queryable, jobId: number, unused?: number): Promise<RunPlan | undefined> {
   const [row] = await db<RunPlan[]>`
-    select nextval(pg_get_serial_sequence('job_runs', 'id')) as run_id, j.name, j.version, j.state,
+    select coalesce(${unused ?? null}::bigint, nextval(pg_get_serial_sequence('job_runs', 'id'))) as run_id,
+      j.name, j.version, j.state,
       j.is_template, j.category_id, c.name as category
     from jobs j join categories c on c.id = j.category_id where j.id = ${jobId} and j.deleted_at is null`;
   return row;

@@ -58,10 +58,14 @@ export async function lockWritableAttempts(
 /**
  * The common case in one statement: chunks of live attempts, each the next ones of its attempt. Stores all or none;
  * false when anything about them is not so, and the caller looks at each.
+ *
+ * @param until `committed`: they may be lost until `flushChunks`, which announces them; a crash of the database then
+ * takes them back.
  */
 export async function appendChunks(
   sql: Sql,
   chunks: readonly (ChunkRow & { agentId: number; sessionNumber: number })[],
+  until: 'on disk' | 'committed' = 'on disk',
 ): Promise<boolean> {
   const sealed = Buffer.concat(chunks.map((chunk) => chunk.sealed));
   let sealedFrom = 1;
@@ -108,13 +112,33 @@ export async function appendChunks(
       update job_run_steps st set output_seq = m.last, output_bytes = st.output_bytes + m.bytes
       from mark m where st.id = m."stepId" and (select is_next from verdict)
     )
-    select is_next, case when is_next then (
+    select is_next, case when is_next then ${until === 'committed' ? commitInMemory(sql) : announceMarks(sql)} end
+    from verdict`;
+  return verdict?.isNext === true;
+}
+
+function announceMarks(sql: Sql) {
+  return sql`(
       select count(pg_notify('opsc_output', marks)) from (
         select string_agg("stepId" || '.' || epoch || '.' || last, ',') as marks
         from (select *, row_number() over () / ${maxMarksPerNotice}::bigint as notice from mark) numbered group by notice
-      ) notices) end
-    from verdict`;
-  return verdict?.isNext === true;
+      ) notices)`;
+}
+
+/** The commit of this statement does not wait for the disk. */
+function commitInMemory(sql: Sql) {
+  return sql`set_config('synchronous_commit', 'off', true)`;
+}
+
+/** All that was committed before is on disk when this resolves; tells the servers of these chunks. */
+export async function flushChunks(
+  sql: Sql,
+  marks: readonly { stepId: number; epoch: number; seq: number }[],
+): Promise<void> {
+  const payload = marks.map(({ stepId, epoch, seq }) => `${stepId}.${epoch}.${seq}`).join(',');
+  // A commit waits for the disk only where its transaction has written something: this writes next to nothing.
+  await sql`
+    select pg_logical_emit_message(true, 'opsconductor', ''), pg_notify('opsc_output', ${payload})`;
 }
 
 function base64Of(bytes: Uint8Array): string {

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { PostgresSupervisor } from './postgres-supervisor.ts';
+import type { Postmaster, PostmasterContext } from './postmaster.ts';
+
+const lost: Postmaster = { pid: 1, port: 5, ended: Promise.resolve('signal SIGABRT') };
+
+/** A postmaster that has ended, and comes back at the start of that number alone, to end again. */
+function supervise({
+  comesBackAt,
+  freeBytes,
+}: {
+  comesBackAt: number;
+  freeBytes: (starts: number) => number;
+}) {
+  const messages: string[] = [];
+  const context = {
+    log: (message: string) => messages.push(message),
+    home: '/data',
+    cluster: { directory: '/data/cluster' },
+  } as unknown as PostmasterContext;
+  let starts = 0;
+  const supervisor = new PostgresSupervisor(context, lost, {
+    async start() {
+      starts += 1;
+      if (starts !== comesBackAt) throw new Error('it ends at once');
+      return lost;
+    },
+    freeBytes: async () => freeBytes(starts),
+    pause: async () => {},
+  });
+  return { supervisor, messages, starts: () => starts };
+}
+
+test('a postmaster that ends for want of room on its disk is started again once there is some', async () => {
+  let looks = 0;
+  // Longer than it would be tried for, were something else wrong.
+  const t = supervise({
+    comesBackAt: 2,
+    freeBytes: () => {
+      looks += 1;
+      return looks > 100 ? 1024 ** 3 : 4096;
+    },
+  });
+  expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ends at once' });
+  expect(t.messages.slice(1, 4)).toEqual([
+    'PostgreSQL could not be started again: it ends at once',
+    'The disk of /data is full: PostgreSQL is started again once there is room',
+    'PostgreSQL runs again on port 5 (process id 1)',
+  ]);
+});
+
+test('a postmaster that does not come back with room on its disk is given up', async () => {
+  const t = supervise({ comesBackAt: 99, freeBytes: () => 1024 ** 3 });
+  expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ends at once' });
+  expect(t.starts()).toBe(6);
+});

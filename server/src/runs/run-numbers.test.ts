@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest';
+import { RunNumbers } from './run-numbers.ts';
+
+test('a number that was put back is used once, and none that a later run would have to come before', async () => {
+  const numbers = new RunNumbers();
+  let last = 6;
+  const draw = async () => {
+    const drawn = await numbers.draw(async (unused) => {
+      if (unused === undefined) last += 1;
+      return { runId: unused ?? last };
+    });
+    return drawn?.runId;
+  };
+  expect(await draw()).toBe(7);
+  numbers.putBack(7);
+  // Of a job that is not there nothing is drawn.
+  await numbers.draw(async () => undefined);
+  expect(await draw()).toBe(7);
+  expect(await draw()).toBe(8);
+  numbers.putBack(7);
+  expect(await draw()).toBe(9);
+  numbers.putBack(9);
+  expect(await draw()).toBe(9);
+});
