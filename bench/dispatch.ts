@@ -1,12 +1,11 @@
 // The queue in the product, from a run's POST through the real protocol to its end, against queues that are libraries:
-// throughput, start latency, enqueue, and claims beside much history and under an open snapshot.
+// throughput, start latency, enqueue. Claims beside much history are in claims.ts, as they take long.
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
 import { connect, type Sql } from '../server/src/store/database/connection.ts';
 import { type BenchSystem, startBenchSystem, until } from './bench-system.ts';
-import { claimTimes } from './claim-times.ts';
 import { cpuSeconds } from './cpu-seconds.ts';
 import { type EnqueuePair, enqueueTimes } from './enqueue-times.ts';
 import type { PeerReply } from './queue-peer.ts';
@@ -23,10 +22,6 @@ const stepsOfEnqueue = 100;
 const startRuns = 1_000;
 // For trying the benchmark out; the figures of the goals need the defaults.
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5);
-const finishedSteps = Number(process.env['BENCH_FINISHED_STEPS'] ?? 10_000_000);
-const snapshotMinutes = Number(process.env['BENCH_SNAPSHOT_MINUTES'] ?? 10);
-const claims = Number(process.env['BENCH_CLAIMS'] ?? 2_000);
-const claimsPerSecond = 50;
 
 interface Drained {
   perSecond: number;
@@ -59,7 +54,7 @@ export async function benchDispatch(): Promise<void> {
     graphile: await QueuePeer.start('graphile', peerDatabase),
     pgboss: await QueuePeer.start('pgboss', peerDatabase),
   };
-  let rows: [string, string, string][];
+  const rows: [string, string, string][] = [];
   try {
     const vacuum = async () => {
       await sql`vacuum`;
@@ -70,7 +65,7 @@ export async function benchDispatch(): Promise<void> {
       new StartTimes(system, sql, await system.createJob('true'), startsFile),
       peers,
     );
-    rows = [...drained, ...starts, ...(await enqueue(system, sql))];
+    rows.push(...drained, ...starts, ...(await enqueue(system, sql)));
   } finally {
     for (const peer of Object.values(peers)) peer.stop();
     await system.stop();
@@ -80,7 +75,6 @@ export async function benchDispatch(): Promise<void> {
     await peerDatabase.stop();
     await rm(dir, { recursive: true, force: true });
   }
-  rows.push(...(await claiming()));
   await writeReport({
     name: 'dispatch',
     title: 'Dispatch beside queues that are libraries',
@@ -195,33 +189,11 @@ async function enqueue(system: BenchSystem, sql: Sql): Promise<[string, string, 
   ];
 }
 
-async function claiming(): Promise<[string, string, string][]> {
-  process.stdout.write('claims\n');
-  const times = await claimTimes({ finishedSteps, claims, snapshotMinutes, claimsPerSecond });
-  const [empty, full, snapshot] = [times.empty, times.full, times.snapshot].map((ms) =>
-    percentile(ms, 99),
-  ) as [number, number, number];
-  const both = (ms: readonly number[], p99: number) =>
-    `p50 ${percentile(ms, 50).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`;
-  return [
-    ['a claim of 16 steps on empty tables', both(times.empty, empty), ''],
-    [`beside ${finishedSteps} finished steps`, both(times.full, full), ''],
-    ['p99 ÷ that of empty tables', (full / empty).toFixed(2), 'at most 1.2'],
-    [
-      `with a snapshot open for ${snapshotMinutes} min and ${times.churned} steps since`,
-      both(times.snapshot, snapshot),
-      '',
-    ],
-    ['p99 ÷ that of empty tables', (snapshot / empty).toFixed(2), 'at most 3'],
-  ];
-}
-
 function notes(): string[] {
   return [
     `Runs of ${targets} targets with ${stepsPerTarget} steps each through one agent with 512 slots, a step type that does nothing in place of SSH; timed from before the POST to the end of the run’s event stream. The peers: ${steps} jobs that do nothing, from before the first is added until none is open. ${rounds} rounds in turns after one that is not counted; medians of pairs. Before each round all databases are vacuumed.`,
     'Rows per step: one job_run_steps row inserted and updated twice (lease, end), one job_run_step_attempts row inserted; run, target run and event rows are shared by the steps of a transaction. graphile-worker: one row inserted, updated, deleted. pg-boss: one row inserted and updated twice.',
     'graphile-worker 0.18: 24 jobs at a time, local queue of 500, batched completion. pg-boss 12: batches of 1000, fetched on while they are full, woken by NOTIFY. Both on an embedded PostgreSQL of their own with the product’s settings.',
     'Start latency: from before POST /jobs/:id/run (from before addJobs) until the step’s code was about to run in the agent, its `starting` on disk; half load is half of what 16 clients get through.',
-    `Claims by the product’s function, ${claims} on both databases in turns; then ${claimsPerSecond} a second while a transaction that has read stays open, of which the last ${claims} count.`,
   ];
 }

@@ -1,6 +1,7 @@
-// npm run bench [agents|audit|dispatch|fanout|files|import|jobs|latency|masking|queue|stream|targets|winrm]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [agents|audit|claims|dispatch|fanout|files|import|jobs|latency|masking|queue|stream|targets|winrm]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAgents } from './agents.ts';
 import { benchAudit } from './audit.ts';
+import { benchClaims } from './claims.ts';
 import { benchDispatch } from './dispatch.ts';
 import { benchFanout } from './fanout.ts';
 import { benchFiles } from './files.ts';
@@ -16,6 +17,7 @@ import { benchWinrm } from './winrm/main.ts';
 const benchmarks: Record<string, () => Promise<void>> = {
   agents: benchAgents,
   audit: benchAudit,
+  claims: benchClaims,
   dispatch: benchDispatch,
   fanout: benchFanout,
   files: benchFiles,

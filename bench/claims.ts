@@ -1,0 +1,39 @@
+// A claim on empty tables, beside millions of steps that have ended, and while somebody's transaction stays open. By its
+// history and its minutes it takes as long as all of dispatch.ts several times.
+import { claimTimes } from './claim-times.ts';
+import { writeReport } from './report.ts';
+import { percentile } from './statistics.ts';
+
+// For trying the benchmark out; the figures of the goals need the defaults.
+const finishedSteps = Number(process.env['BENCH_FINISHED_STEPS'] ?? 10_000_000);
+const snapshotMinutes = Number(process.env['BENCH_SNAPSHOT_MINUTES'] ?? 10);
+const claims = Number(process.env['BENCH_CLAIMS'] ?? 2_000);
+const claimsPerSecond = 50;
+
+export async function benchClaims(): Promise<void> {
+  const times = await claimTimes({ finishedSteps, claims, snapshotMinutes, claimsPerSecond });
+  const [empty, full, snapshot] = [times.empty, times.full, times.snapshot].map((ms) =>
+    percentile(ms, 99),
+  ) as [number, number, number];
+  const both = (ms: readonly number[], p99: number) =>
+    `p50 ${percentile(ms, 50).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`;
+  const rows: [string, string, string][] = [
+    ['a claim of 16 steps on empty tables', both(times.empty, empty), ''],
+    [`beside ${finishedSteps} finished steps`, both(times.full, full), ''],
+    ['p99 ÷ that of empty tables', (full / empty).toFixed(2), 'at most 1.2'],
+    [
+      `with a snapshot open for ${snapshotMinutes} min and ${times.churned} steps since`,
+      both(times.snapshot, snapshot),
+      '',
+    ],
+    ['p99 ÷ that of empty tables', (snapshot / empty).toFixed(2), 'at most 3'],
+  ];
+  await writeReport({
+    name: 'claims',
+    title: 'Claims beside much history, and under an open snapshot',
+    rows,
+    notes: [
+      `Claims by the product’s function, ${claims} on both databases in turns; then ${claimsPerSecond} a second while a transaction that has read stays open, of which the last ${claims} count.`,
+    ],
+  });
+}
