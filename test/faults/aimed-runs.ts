@@ -39,9 +39,9 @@ const run = (steps: PlannedStep[], fields: Partial<PlannedRun> = {}): PlannedRun
 
 /** So long after so many commands have begun: each is heard of about twice. */
 const begun = (commands: number, plusMs = 0): Moment => ({ at: 'line', nth: 2 * commands, plusMs });
-/** An agent comes back. */
-const back = (plusMs = 0): Moment => ({
-  ...{ at: 'frame', type: 'resume', direction: 'up', nth: 1, when: 'before' },
+/** An agent comes back, and so many in all. */
+const back = (plusMs = 0, nth = 1): Moment => ({
+  ...{ at: 'frame', type: 'resume', direction: 'up', nth, when: 'before' },
   plusMs,
 });
 
@@ -90,7 +90,7 @@ function quick(): Shape {
 /** Agents are restarted while they run what a person is to decide of, who does so at once. */
 function held(): Shape {
   const decisions = ['succeeded', 'failed', 'retry', 'cancel'] as const;
-  const long = step({ sleepS: 20, rules: hold });
+  const long = step({ sleepS: 8, rules: hold });
   return {
     edges: [
       'step running>held',
@@ -103,9 +103,9 @@ function held(): Shape {
       ...ends('run', 'held', ['running', 'succeeded', 'failed', 'cancelled', 'partial']),
     ],
     runs: [
-      ...decisions.map((decision) => run([long], { decision, targets: 3, decideAt: back(1_500) })),
-      run([long, step()], { decideAt: back(1_500), targets: 3 }),
-      run([long], { decision: 'failed', targets: 2, decideAt: back(1_500), job: tolerant }),
+      ...decisions.map((decision) => run([long], { decision, targets: 3, decideAt: back(800, 3) })),
+      run([long, step()], { decideAt: back(800, 3), targets: 3 }),
+      run([long], { decision: 'failed', targets: 2, decideAt: back(800, 3), job: tolerant }),
     ],
     helpers: onAll('agent-killed', begun(12), 50),
     moment: back(),
@@ -114,7 +114,7 @@ function held(): Shape {
 
 /** What is held while its run is cancelled, with force and without. */
 function heldAndCancelled(): Shape {
-  const long = step({ sleepS: 20, rules: hold });
+  const long = step({ sleepS: 8, rules: hold });
   return {
     edges: [
       'step held>unknown',
@@ -126,9 +126,9 @@ function heldAndCancelled(): Shape {
       'step ready>cancelled',
     ],
     runs: [
-      run([long], { targets: 4, cancel: back(1_500) }),
-      run([long], { targets: 3, cancel: back(1_700), isForced: true }),
-      run([long, cleanUp], { targets: 3, cancel: back(1_600) }),
+      run([long], { targets: 4, cancel: back(800, 3) }),
+      run([long], { targets: 3, cancel: back(1_000, 3), isForced: true }),
+      run([long, cleanUp], { targets: 3, cancel: back(900, 3) }),
     ],
     helpers: onAll('agent-killed', begun(8), 50),
     moment: back(500),
