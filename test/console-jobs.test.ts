@@ -323,24 +323,28 @@ test('the history of runs is narrowed by job, person, state and version, and its
   expect(faults).toEqual([]);
 });
 
-test('jobs come back from a file that was downloaded: one is new, one differs and is asked about, and both are as the bundle says', async ({
+test('jobs come back from a file that was downloaded: one is new, two differ and are asked about, and each is as was chosen', async ({
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
   const kept = await jobOf('Web checks', [{ name: 'check', command: 'echo exported' }]);
+  const other = await jobOf('Web other', [{ name: 'check', command: 'echo exported' }]);
   const gone = await jobOf('Web restart', [{ name: 'restart', command: 'echo restart' }]);
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/jobs?search=Web`);
   await page.getByRole('link', { name: 'Web restart' }).waitFor();
   await page.getByRole('button', { name: 'Export…' }).click();
   const downloading = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Export 2 jobs' }).click();
+  await page.getByRole('button', { name: 'Export 3 jobs' }).click();
   const file = await downloading;
   expect(file.suggestedFilename()).toBe('jobs.yaml');
   const text = await readFile(await file.path(), 'utf8');
-  expect(text).toBe((await c.system.api.get(`/api/v1/jobs/export?ids=${kept.id},${gone.id}`)).text);
+  expect(text).toBe(
+    (await c.system.api.get(`/api/v1/jobs/export?ids=${kept.id},${other.id},${gone.id}`)).text,
+  );
   await c.system.api.send('DELETE', `/api/v1/jobs/${gone.id}`);
-  await saveVersion(kept, [{ name: 'check', command: 'echo changed since' }], 1);
+  for (const job of [kept, other])
+    await saveVersion(job, [{ name: 'check', command: 'echo changed since' }], 1);
 
   await page.goto(`${c.url}/jobs/import`);
   await page.getByRole('button', { name: 'Paste…' }).click();
@@ -349,13 +353,18 @@ test('jobs come back from a file that was downloaded: one is new, one differs an
   await page.getByLabel('Jobs that are there already and differ').selectOption('ask');
   await page.getByRole('button', { name: /^Plan/ }).click();
 
-  await page.getByText('1 conflict to settle first.').waitFor();
+  await page.getByText('2 conflicts to settle first.').waitFor();
   const apply = page.getByRole('button', { name: 'Create 1 job', exact: true });
   expect(await apply.isDisabled()).toBe(true);
-  await page.getByRole('button', { name: /Web checks/ }).click();
-  const dialog = page.getByRole('dialog', { name: 'Web checks' });
+  await page.getByRole('button', { name: 'Show only conflicts' }).click();
+  await page.getByLabel('What becomes of Web checks').selectOption('update');
+  await page.getByText('1 conflict to settle first.').waitFor();
+  // It stands in the row of the one that is settled, and nothing is chosen for it yet.
+  expect(await page.getByLabel('What becomes of Web other').inputValue()).toBe('');
+  await page.getByRole('button', { name: /Web other/ }).click();
+  const dialog = page.getByRole('dialog', { name: 'Web other' });
   await dialog.getByText('echo changed since').first().waitFor();
-  await dialog.getByRole('radio', { name: 'Update the job that is there' }).check();
+  await dialog.getByRole('radio', { name: 'Leave the job that is there' }).check();
   await dialog.getByRole('button', { name: 'Choose this' }).click();
   await page.getByRole('button', { name: 'Create 1 job, update 1' }).click();
   await page.getByText('Imported', { exact: true }).waitFor();
@@ -363,6 +372,7 @@ test('jobs come back from a file that was downloaded: one is new, one differs an
   const { definition, version } = (await c.system.api.get<Job>(`/api/v1/jobs/${kept.id}`)).body;
   expect(version).toBe(3);
   expect(definition.steps[0]?.config).toMatchObject({ command: 'echo exported' });
+  expect((await c.system.api.get<Job>(`/api/v1/jobs/${other.id}`)).body.version).toBe(2);
   await page.goto(`${c.url}/jobs?search=Web%20restart`);
   await page.getByRole('link', { name: 'Web restart' }).waitFor();
   expect(faults).toEqual([]);
