@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { AgentMessage, Lease, ServerMessage } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { createLog } from '../log.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
@@ -61,4 +61,15 @@ test('an agent that reads nothing of what is said to it is disconnected, and no 
   link.send({ type: 'heartbeat_ack', sequence: 3 });
   expect(sent).toHaveLength(2);
   expect(socket.readyState).not.toBe(socket.OPEN);
+});
+
+test('an agent is not called silent because the wall clock was set', () => {
+  const { link, hear } = openLink();
+  hear({ type: 'started', step: 4, epoch: 1, leaseToken: 'a'.repeat(32) });
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 });
+  try {
+    expect(link.silentMs).toBeLessThan(600_000);
+  } finally {
+    vi.useRealTimers();
+  }
 });

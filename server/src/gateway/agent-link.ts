@@ -88,7 +88,8 @@ export class AgentLink {
   isReady = false;
   /** What the agent said in `resume` that it can do, also in words that this server does not know. */
   capabilities: ReadonlySet<string> = new Set();
-  lastHeardAt = Date.now();
+  /** By a clock that nobody sets: a step of the wall clock would cut off every agent at once. */
+  #heardAtMs = performance.now();
   /** When it was last sent a checkpoint of the audit log, or came. */
   checkpointAt = Date.now();
   /** Resolves when the connection is closed. */
@@ -160,6 +161,11 @@ export class AgentLink {
   /** It was given this attempt, or has shown it when it connected. */
   holds(attempt: { stepId: number; epoch: number }): boolean {
     return this.#attempts.has(keyOf(attempt));
+  }
+
+  /** For how long nothing was heard of the agent. */
+  get silentMs(): number {
+    return performance.now() - this.#heardAtMs;
   }
 
   get attemptCount(): number {
@@ -292,7 +298,7 @@ export class AgentLink {
   }
 
   #onFrame(data: Buffer, isBinary: boolean): void {
-    this.lastHeardAt = Date.now();
+    this.#heardAtMs = performance.now();
     if (isBinary) {
       this.#onOutput(data);
       return;

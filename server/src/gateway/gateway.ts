@@ -385,7 +385,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   #endSilentLinks(): void {
     for (const link of this.#links.values()) {
-      if (Date.now() - link.lastHeardAt <= this.#settings.leaseTtlMs) continue;
+      if (link.silentMs <= this.#settings.leaseTtlMs) continue;
       link.close(closeCodes.silent, 'no heartbeat');
       link.terminate();
     }
