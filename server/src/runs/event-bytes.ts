@@ -1,35 +1,46 @@
 // Server-sent events as bytes. A chunk's base64 is made once: as part of ever longer texts the output of a fast command
 // fills the heap, and as a copy for each of many readers it fills the memory.
 
-/** A shorter text is copied together with what is around it: each piece is a write of its own. */
-const sharedFromBytes = 64 * 1024;
+/** The content of a chunk: gzip bytes, or of a long one their base64, made once for all its readers. */
+export type ChunkBody = { bytes: Uint8Array } | { base64: Buffer };
+
+/** A shorter one is copied together with what is around it: each piece is a write of its own. */
+const sharedFromBytes = 48 * 1024;
+
+export function chunkBody(bytes: Uint8Array): ChunkBody {
+  return bytes.length < sharedFromBytes ? { bytes } : { base64: Buffer.from(base64Of(bytes), 'latin1') };
+}
+
+export function bodyBytes(body: ChunkBody): number {
+  return 'bytes' in body ? body.bytes.length : body.base64.length;
+}
 
 export class EventBytes {
-  readonly #parts: (string | Buffer)[] = [];
+  readonly #parts: ({ text: string; encoding: 'utf8' | 'latin1' } | Buffer)[] = [];
 
   get isEmpty(): boolean {
     return this.#parts.length === 0;
   }
 
   add(text: string): void {
-    this.#parts.push(text);
+    this.#parts.push({ text, encoding: 'utf8' });
   }
 
-  /** What others may hold as well: where it is long it is passed on as it is. */
-  addShared(text: Buffer): void {
-    this.#parts.push(text);
+  /** As base64. */
+  addBody(body: ChunkBody): void {
+    this.#parts.push('bytes' in body ? { text: base64Of(body.bytes), encoding: 'latin1' } : body.base64);
   }
 
-  /** In order; the long shared ones are those that were added. */
+  /** In order; the base64 of long chunks is passed on as it is. */
   toPieces(): Buffer[] {
     const pieces: Buffer[] = [];
-    let together: (string | Buffer)[] = [];
+    let texts: { text: string; encoding: 'utf8' | 'latin1' }[] = [];
     const flush = () => {
-      if (together.length > 0) pieces.push(copied(together));
-      together = [];
+      if (texts.length > 0) pieces.push(written(texts));
+      texts = [];
     };
     for (const part of this.#parts) {
-      if (typeof part === 'string' || part.length < sharedFromBytes) together.push(part);
+      if ('text' in part) texts.push(part);
       else {
         flush();
         pieces.push(part);
@@ -40,15 +51,14 @@ export class EventBytes {
   }
 }
 
-function copied(parts: readonly (string | Buffer)[]): Buffer {
-  const all = Buffer.allocUnsafe(parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0));
+function written(texts: readonly { text: string; encoding: 'utf8' | 'latin1' }[]): Buffer {
+  const bytes = texts.reduce((sum, { text, encoding }) => sum + Buffer.byteLength(text, encoding), 0);
+  const all = Buffer.allocUnsafe(bytes);
   let at = 0;
-  for (const part of parts) at += typeof part === 'string' ? all.write(part, at) : part.copy(all, at);
+  for (const { text, encoding } of texts) at += all.write(text, at, encoding);
   return all;
 }
 
-/** Bytes as base64, as bytes. */
-export function base64Bytes(bytes: Uint8Array): Buffer {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
-  return Buffer.from(text, 'latin1');
+function base64Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 }

@@ -1,7 +1,7 @@
 // Wakes the readers of live streams in this process. It carries no truth: a reader that is woken reads the database
 // from where it is, except for the newest chunks, which are handed on from memory to spare that.
 import type { OutputStreamName, TransferEvent } from '@opsconductor/protocol';
-import { base64Bytes } from './event-bytes.ts';
+import { bodyBytes, type ChunkBody, chunkBody } from './event-bytes.ts';
 import { StreamTurns } from './stream-turns.ts';
 
 /** A stored chunk: gzip bytes. */
@@ -15,9 +15,9 @@ export interface LiveChunk {
   bytes: Uint8Array;
 }
 
-/** A chunk as readers take it: its base64 is made once for all of them. */
+/** A chunk as readers take it. */
 export interface ReadableChunk extends Omit<LiveChunk, 'bytes'> {
-  base64: Buffer;
+  body: ChunkBody;
 }
 
 /** Told the number of the newest event; Infinity when there may be any. */
@@ -177,8 +177,8 @@ export class LiveHub {
     const follows = last === undefined || (last.epoch === chunk.epoch && last.seq + 1 === chunk.seq);
     if (!follows) this.#forget(readers, readers.recent.length);
     readers.recent.push(chunk);
-    readers.recentBytes += chunk.base64.length;
-    this.#recentBytes += chunk.base64.length;
+    readers.recentBytes += bodyBytes(chunk.body);
+    this.#recentBytes += bodyBytes(chunk.body);
     while (
       readers.recent.length > 0 &&
       (readers.recentBytes > maxRecentBytes || this.#recentBytes > maxRecentBytesOfAll)
@@ -189,9 +189,9 @@ export class LiveHub {
 
   /** Drops so many of the oldest. */
   #forget(readers: StepReaders, count: number): void {
-    for (const { base64 } of readers.recent.splice(0, count)) {
-      readers.recentBytes -= base64.length;
-      this.#recentBytes -= base64.length;
+    for (const { body } of readers.recent.splice(0, count)) {
+      readers.recentBytes -= bodyBytes(body);
+      this.#recentBytes -= bodyBytes(body);
     }
   }
 }
@@ -203,5 +203,5 @@ function isIn({ recent }: StepReaders, { epoch, seq }: LiveChunk): boolean {
 
 /** As readers take it. */
 export function readable({ bytes, ...chunk }: LiveChunk): ReadableChunk {
-  return { ...chunk, base64: base64Bytes(bytes) };
+  return { ...chunk, body: chunkBody(bytes) };
 }

@@ -250,7 +250,7 @@ export class RunStream {
   }
 
   /** One that is not known to be on disk has no id, so that a reader who comes again gets it again. */
-  #addChunk(to: EventBytes, { base64, ...head }: ReadableChunk): void {
+  #addChunk(to: EventBytes, { body, ...head }: ReadableChunk): void {
     const { stepId, epoch, seq } = head;
     const isAhead = this.#deps.hub.isAhead(head);
     if (isAhead) this.#ahead.set(stepId, { epoch, seq });
@@ -261,7 +261,7 @@ export class RunStream {
     const id = isAhead ? '' : `id: ${formatPosition(this.#position)}\n`;
     const data = JSON.stringify({ ...head, data: '' });
     to.add(`event: chunk\n${id}data: ${data.slice(0, -2)}`);
-    to.addShared(base64);
+    to.addBody(body);
     to.add('"}\n\n');
   }
 
