@@ -1,4 +1,5 @@
-// A database of its own for each test file, cloned from the suite's migrated template (20-30 ms).
+// A database of its own for each test file, cloned from the suite's migrated template (20-30 ms): as files, which takes half
+// of what copying its blocks through the log does.
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import { connect, type Sql, sqlState } from './connection.ts';
@@ -16,7 +17,7 @@ export async function setupDatabase(options: { max?: number } = {}): Promise<Tes
   const serverUrl = inject('databaseUrl');
   const name = `opsc_test_${randomBytes(6).toString('hex')}`;
   const admin = connect(serverUrl, { max: 1 });
-  await admin.unsafe(`create database ${name} template ${inject('databaseTemplate')}`);
+  await admin.unsafe(`create database ${name} template ${inject('databaseTemplate')} strategy file_copy`);
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
   const sql = connect(url.href, { max: options.max ?? 6 });
