@@ -65,7 +65,7 @@ interface Totals {
 /** Adds the rounds of these files to the ledger, which is kept with the code. */
 export async function keepInLedger(files: readonly string[]): Promise<void> {
   const totals = addRounds(await readLedger(), await readRounds(files));
-  await writeFile(ledger, `${JSON.stringify(totals, undefined, 1)}\n`);
+  await writeFile(ledger, `${JSON.stringify(totals, undefined, 2)}\n`);
 }
 
 /** The report over the ledger and all rounds of these files, as Markdown. */

@@ -20,6 +20,8 @@ export interface RunReaderOptions {
 interface StepOutput {
   epoch: number;
   seq: number;
+  /** Content of the newest chunk. */
+  last: string;
   bytes: number;
   hash: ReturnType<typeof createHash>;
   /** `stdout` and `stderr` chunks as they came, while they are few. */
@@ -176,13 +178,16 @@ export class RunReader {
     const output =
       known?.epoch === chunk.epoch
         ? known
-        : { epoch: chunk.epoch, seq: 0, bytes: 0, hash: createHash('sha256'), parts: [] };
+        : { epoch: chunk.epoch, seq: 0, last: '', bytes: 0, hash: createHash('sha256'), parts: [] };
     this.#output.set(chunk.stepId, output);
+    // Shown before it had an id, and the stream ended in between (docs/adr/0037).
+    if (chunk.seq === output.seq && chunk.data === output.last) return;
     if (chunk.seq !== output.seq + 1)
       throw new StreamFault(`chunk ${chunk.seq} of step ${chunk.stepId} came after ${output.seq}`);
     const raw = gunzipSync(Buffer.from(chunk.data, 'base64'));
     if (raw.length !== chunk.rawLength) throw new StreamFault(`chunk ${chunk.seq} has ${raw.length} bytes`);
     output.seq = chunk.seq;
+    output.last = chunk.data;
     output.bytes += raw.length;
     output.hash.update(raw);
     if (output.bytes <= maxKeptBytes) output.parts.push({ stream: chunk.stream, text: raw.toString() });
