@@ -3,7 +3,9 @@ import type { PageQuery } from '../api/page.ts';
 import { load } from './testing.ts';
 
 const { Query } = await load<typeof import('./query.svelte.ts')>('state/query.svelte.ts');
-const { PagedList } = await load<typeof import('./lists/paged-list.svelte.ts')>('state/paged-list.svelte.ts');
+const { PagedList } = await load<typeof import('./lists/paged-list.svelte.ts')>(
+  'state/lists/paged-list.svelte.ts',
+);
 const { ApiError } = await load<typeof import('../api/client.ts')>('api/client.ts');
 
 /** What a page's visibility is told by. */

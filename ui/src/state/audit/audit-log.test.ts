@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Page, PageQuery } from '../../api/page.ts';
 import { load } from '../testing.ts';
 
-const { AuditLog } = await load<typeof import('./audit-log.svelte.ts')>('state/audit-log.svelte.ts');
+const { AuditLog } = await load<typeof import('./audit-log.svelte.ts')>('state/audit/audit-log.svelte.ts');
 const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 
 /** A log that has rows 1 to `last`, newest first, of which the newest `open` are not sealed. */

@@ -4,7 +4,7 @@ import type { PageQuery } from '../../api/page.ts';
 import { load } from '../testing.ts';
 
 const { JobImportView } = await load<typeof import('./job-import-view.svelte.ts')>(
-  'state/job-import-view.svelte.ts',
+  'state/jobs/job-import-view.svelte.ts',
 );
 const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 

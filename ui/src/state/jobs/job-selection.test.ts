@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { load } from '../testing.ts';
 
 const { JobSelection } = await load<typeof import('./job-selection.svelte.ts')>(
-  'state/job-selection.svelte.ts',
+  'state/jobs/job-selection.svelte.ts',
 );
 const jobs = [
   { id: 3, name: 'Patch' },

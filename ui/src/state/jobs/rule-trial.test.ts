@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { PageQuery } from '../../api/page.ts';
 import { load } from '../testing.ts';
 
-const { RuleTrial } = await load<typeof import('./rule-trial.svelte.ts')>('state/rule-trial.svelte.ts');
+const { RuleTrial } = await load<typeof import('./rule-trial.svelte.ts')>('state/jobs/rule-trial.svelte.ts');
 const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 
 beforeEach(() => {

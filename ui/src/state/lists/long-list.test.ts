@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PageQuery } from '../../api/page.ts';
 import { load } from '../testing.ts';
 
-const { LongList } = await load<typeof import('./long-list.svelte.ts')>('state/long-list.svelte.ts');
+const { LongList } = await load<typeof import('./long-list.svelte.ts')>('state/lists/long-list.svelte.ts');
 const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 
 /** A list on a server with so many targets; a cursor is the name after which it goes on. */

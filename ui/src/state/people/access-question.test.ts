@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { load } from '../testing.ts';
 
 const { AccessQuestion } = await load<typeof import('./access-question.svelte.ts')>(
-  'state/access-question.svelte.ts',
+  'state/people/access-question.svelte.ts',
 );
 const job = { kind: 'job', id: 4, name: 'Patch' } as const;
 const target = { kind: 'target', id: 9, name: 'host' } as const;

@@ -2,7 +2,9 @@ import { type Me, permissions, type RoleGrant } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { json, load, serveApi } from '../testing.ts';
 
-const { GrantDraft } = await load<typeof import('./grant-draft.svelte.ts')>('state/grant-draft.svelte.ts');
+const { GrantDraft } = await load<typeof import('./grant-draft.svelte.ts')>(
+  'state/people/grant-draft.svelte.ts',
+);
 const { session } = await load<typeof import('../session.svelte.ts')>('state/session.svelte.ts');
 
 const segment = { kind: 'segment', id: 1, name: 'dmz-1' } as const;

@@ -1,7 +1,9 @@
 import { expect, it } from 'vitest';
 import { load } from '../testing.ts';
 
-const { TokenDraft } = await load<typeof import('./token-draft.svelte.ts')>('state/token-draft.svelte.ts');
+const { TokenDraft } = await load<typeof import('./token-draft.svelte.ts')>(
+  'state/people/token-draft.svelte.ts',
+);
 const segment = { kind: 'segment', id: 1, name: 'dmz-1' } as const;
 
 it('a token has all that its user may, unless it is bounded', () => {

@@ -2,9 +2,11 @@ import { expect, test } from 'vitest';
 import { json, load, serveApi } from '../testing.ts';
 
 const { SelectionDraft } = await load<typeof import('../targets/selection-draft.svelte.ts')>(
-  'state/selection-draft.svelte.ts',
+  'state/targets/selection-draft.svelte.ts',
 );
-const { readLastSelection } = await load<typeof import('./last-selection.ts')>('state/last-selection.ts');
+const { readLastSelection } = await load<typeof import('./last-selection.ts')>(
+  'state/runs/last-selection.ts',
+);
 
 const none = { targets: 0, groups: [], selector: null };
 const serve = (selection: object | null, pages: object[] = []) =>

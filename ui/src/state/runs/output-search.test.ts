@@ -2,9 +2,11 @@ import { gzipSync } from 'node:zlib';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { json, load, serveApi, stubFrames } from '../testing.ts';
 
-const { OutputView } = await load<typeof import('./output-view.svelte.ts')>('state/output-view.svelte.ts');
+const { OutputView } = await load<typeof import('./output-view.svelte.ts')>(
+  'state/runs/output-view.svelte.ts',
+);
 const { OutputSearch } = await load<typeof import('./output-search.svelte.ts')>(
-  'state/output-search.svelte.ts',
+  'state/runs/output-search.svelte.ts',
 );
 
 /** A search in an output of these chunks, which is not following the server. */

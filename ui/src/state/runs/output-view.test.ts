@@ -3,7 +3,9 @@ import type { OutputChunk, OutputState } from '@opsconductor/protocol';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { eventually, json, load, serveApi, stubFrames } from '../testing.ts';
 
-const { OutputView } = await load<typeof import('./output-view.svelte.ts')>('state/output-view.svelte.ts');
+const { OutputView } = await load<typeof import('./output-view.svelte.ts')>(
+  'state/runs/output-view.svelte.ts',
+);
 
 const chunk = (seq: number, text: string, more: Partial<OutputChunk> = {}): OutputChunk => {
   const raw = Buffer.from(text);

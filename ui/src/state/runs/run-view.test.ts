@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Answer, eventually, json, load, serveApi, stubFrames } from '../testing.ts';
 import type { OutputListener } from './run-view.svelte.ts';
 
-const { RunView } = await load<typeof import('./run-view.svelte.ts')>('state/run-view.svelte.ts');
+const { RunView } = await load<typeof import('./run-view.svelte.ts')>('state/runs/run-view.svelte.ts');
 const { connection } = await load<typeof import('../connection.svelte.ts')>('state/connection.svelte.ts');
 
 const run = (fields: Partial<RunDetail> = {}) =>

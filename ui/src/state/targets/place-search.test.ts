@@ -1,7 +1,9 @@
 import { expect, it } from 'vitest';
 import { eventually, json, load, serveApi } from '../testing.ts';
 
-const { PlaceSearch } = await load<typeof import('./place-search.svelte.ts')>('state/place-search.svelte.ts');
+const { PlaceSearch } = await load<typeof import('./place-search.svelte.ts')>(
+  'state/targets/place-search.svelte.ts',
+);
 const page = (...items: { id: number; name: string }[]) => ({ items, nextCursor: null });
 
 it('finds in all kinds by a part of the name; short lists are read once, long ones searched by the server', async () => {

@@ -2,7 +2,9 @@ import type { HostScanDetail } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
 import { load } from '../testing.ts';
 
-const { ReachLook } = await load<typeof import('./reach-look.svelte.ts')>('state/reach-look.svelte.ts');
+const { ReachLook } = await load<typeof import('./reach-look.svelte.ts')>(
+  'state/targets/reach-look.svelte.ts',
+);
 const scan = (completedAt: string | null) => ({ id: 5, completedAt }) as HostScanDetail;
 const noPause = () => Promise.resolve();
 

@@ -2,7 +2,9 @@ import type { HostScanItem } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
 import { load } from '../testing.ts';
 
-const { ScanItems } = await load<typeof import('./scan-items.svelte.ts')>('state/scan-items.svelte.ts');
+const { ScanItems } = await load<typeof import('./scan-items.svelte.ts')>(
+  'state/targets/scan-items.svelte.ts',
+);
 const item = (targetId: number) => ({ targetId }) as HostScanItem;
 
 it('reads page by page, and again as far as it was read', async () => {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { load } from '../testing.ts';
 
 const { SelectionDraft } = await load<typeof import('./selection-draft.svelte.ts')>(
-  'state/selection-draft.svelte.ts',
+  'state/targets/selection-draft.svelte.ts',
 );
 
 test('nothing chosen is no selection, nor are exclusions alone', () => {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { eventually, load } from '../testing.ts';
 
 const { SelectionLook, readBlocked } = await load<typeof import('./selection-look.svelte.ts')>(
-  'state/selection-look.svelte.ts',
+  'state/targets/selection-look.svelte.ts',
 );
 const reply = (total: number, more: Partial<SelectTargetsReply> = {}): SelectTargetsReply => ({
   total,
