@@ -122,7 +122,8 @@ test('a site rule shows which jobs break it before it is made, and is kept from 
 }) => {
   if (missing !== undefined) skip(missing);
   await makeCategory('strict');
-  await makeJob({ name: 'Endless', category: 'strict' });
+  const two = [...steps, { ...steps[0], name: 'again' }];
+  await makeJob({ name: 'Endless', category: 'strict', steps: two });
   await makeJob({ name: 'Bounded', category: 'strict', timeout: 600 });
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/jobs/rules/new`);
@@ -140,5 +141,20 @@ test('a site rule shows which jobs break it before it is made, and is kept from 
   const refused = await c.system.api.post('/api/v1/jobs', { name: 'More', category: 'strict', steps });
   expect(refused.status).toBe(400);
   expect(refused.text).toContain('Set a timeout: runs here must end.');
+
+  // What one that was there breaks is told with its health, each place of it.
+  const perStep = { per: 'step', condition: 'has(step.when)', message: 'Say when the step runs.' };
+  await c.system.api.made('/api/v1/site-rules', { name: 'Steps say when', category: 'strict', ...perStep });
+  await c.system.sql`update jobs set step_types = '{ssh.exec,telnet.exec}' where name = 'Endless'`;
+  await page.goto(`${c.url}/jobs/health`);
+  await page
+    .getByRole('list', { name: 'What is wrong' })
+    .getByText('1 active job uses a step type')
+    .waitFor();
+  await page.getByRole('row', { name: /Endless .*does not know the step type telnet\.exec/ }).waitFor();
+  await page.getByRole('link', { name: 'Endless' }).click();
+  const wrong = page.getByRole('list', { name: 'What is wrong with it' }).getByRole('listitem');
+  await wrong.filter({ hasText: 'steps[0]' }).waitFor();
+  expect(await wrong.filter({ hasText: 'Say when the step runs.' }).count()).toBe(2);
   expect(faults).toEqual([]);
 });
