@@ -4,6 +4,7 @@ import { createServer, request } from 'node:https';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
 import { loadOrCreateServerTls } from '../tls/server-tls.ts';
 import { paceTls } from './pace-tls.ts';
@@ -34,7 +35,7 @@ async function setup() {
     await expect.poll(() => door.waiting.length).toBeGreaterThan(0);
     door.waiting.shift()?.();
   };
-  return { door, port, get, letIn };
+  return { server, door, port, get, letIn };
 }
 
 test('a connection is served when its turn comes, and gives its place up once it is encrypted', async () => {
@@ -63,4 +64,15 @@ test('one that says nothing, or has gone while it waited, keeps no place', async
   const answer = t.get();
   await t.letIn();
   expect(await answer).toBe('hello');
+});
+
+test('of several whose address is not known any more, as they were reset, each gives its place up', async () => {
+  const t = await setup();
+  for (let n = 0; n < 2; n += 1) {
+    const reset = new PassThrough();
+    onTestFinished(() => void reset.destroy());
+    t.server.emit('connection', reset);
+    await t.letIn();
+  }
+  await expect.poll(() => t.door.left).toBe(2);
 });

@@ -23,14 +23,17 @@ export function paceTls(
     const onError = () => socket.destroy();
     socket.on('error', onError);
     await admissions.enter(socket.remoteAddress);
-    socket.off('error', onError);
     if (socket.destroyed) {
       admissions.leave();
       return;
     }
+    socket.off('error', onError);
+    let hasLeft = false;
     const leave = () => {
-      if (places.get(peer) !== leave) return;
-      places.delete(peer);
+      if (hasLeft) return;
+      hasLeft = true;
+      // Of those that were reset before they were looked at nobody knows the address: all have the same name here.
+      if (places.get(peer) === leave) places.delete(peer);
       clearTimeout(timer);
       admissions.leave();
     };
