@@ -7,7 +7,7 @@ export class RunNumbers {
   #last = 0;
   #unused: number | undefined;
 
-  /** @param draw given a number that is to be used before another is drawn, where there is one. */
+  /** @param draw given a number to use in place of another, where no other server has drawn one since. */
   async draw<T extends { runId: number }>(
     draw: (unused: number | undefined) => Promise<T | undefined>,
   ): Promise<T | undefined> {

@@ -39,6 +39,10 @@ test('a start that is refused uses up no number', async () => {
   await expect(start({ targetIds: [4711] })).rejects.toThrow('Target 4711 not found.');
   await segmentsOfStart(t.sql, { jobId, selection: { targetIds } }, t.caller);
   expect(await start()).toBe(first + 1);
+  await expect(start({ parameters: { unknown: 1 } })).rejects.toThrow('unknown');
+  // Another server's run: a later one must not have a number before it.
+  const [other] = await t.sql<{ id: number }[]>`select nextval('job_runs_id_seq') as id`;
+  expect(await start()).toBe((other?.id ?? 0) + 1);
 });
 
 test('a run whose audit row can’t be written is not started', async () => {

@@ -21,13 +21,13 @@ export interface RunPlan {
 /**
  * What starting a run needs to know of a job, with an id for the run; undefined when there is no such job.
  *
- * @param unused an id that was drawn before and not used: then it is that one.
+ * @param unused an id that was drawn before and not used: then it is that one, unless any server has drawn another since.
  */
 export async function planRun(db: Queryable, jobId: number, unused?: number): Promise<RunPlan | undefined> {
   const [row] = await db<RunPlan[]>`
-    select coalesce(${unused ?? null}::bigint, nextval(pg_get_serial_sequence('job_runs', 'id'))) as run_id,
-      j.name, j.version, j.state,
-      j.is_template, j.category_id, c.name as category
+    select coalesce((select last_value from job_runs_id_seq where last_value = ${unused ?? null}::bigint),
+        nextval(pg_get_serial_sequence('job_runs', 'id'))) as run_id,
+      j.name, j.version, j.state, j.is_template, j.category_id, c.name as category
     from jobs j join categories c on c.id = j.category_id where j.id = ${jobId} and j.deleted_at is null`;
   return row;
 }
