@@ -5,6 +5,7 @@ import type { WebSocket } from 'ws';
 import { createLog } from '../log.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { AgentLink, type LinkDeps, type LinkEvents } from './agent-link.ts';
+import { CheckpointTurns } from './checkpoint-turns.ts';
 
 /** The server's end of a connection, with what was sent on it and what it has told of. */
 function openLink() {
@@ -61,6 +62,20 @@ test('an agent that reads nothing of what is said to it is disconnected, and no 
   link.send({ type: 'heartbeat_ack', sequence: 3 });
   expect(sent).toHaveLength(2);
   expect(socket.readyState).not.toBe(socket.OPEN);
+});
+
+test('an agent is given checkpoints also when the wall clock was set back', async () => {
+  const { link, sent } = openLink();
+  link.ready({ type: 'resumed', attempts: [] });
+  const offer = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof: [] };
+  const turns = new CheckpointTurns({ feed: { offer: async () => offer }, agents: () => 0 });
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 });
+  try {
+    await turns.heard(link, 0);
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(sent.at(-1)).toEqual(offer);
 });
 
 test('an agent is not called silent because the wall clock was set', () => {

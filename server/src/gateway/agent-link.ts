@@ -90,8 +90,8 @@ export class AgentLink {
   capabilities: ReadonlySet<string> = new Set();
   /** By a clock that nobody sets: a step of the wall clock would cut off every agent at once. */
   #heardAtMs = performance.now();
-  /** When it was last sent a checkpoint of the audit log, or came. */
-  checkpointAt = Date.now();
+  /** When it was last sent a checkpoint of the audit log, or came; by the same clock. */
+  checkpointAtMs = performance.now();
   /** Resolves when the connection is closed. */
   readonly gone: Promise<void>;
   /** Resolves when all that follows a resume is done, or the connection is closed. */

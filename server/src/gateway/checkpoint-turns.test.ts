@@ -13,7 +13,7 @@ test('of a thousand agents that came together 25 a second are given a checkpoint
   });
   const links = Array.from({ length: 1_000 }, () => {
     const given: ServerMessage[] = [];
-    return { checkpointAt: nowMs, given, send: (message: ServerMessage) => void given.push(message) };
+    return { checkpointAtMs: nowMs, given, send: (message: ServerMessage) => void given.push(message) };
   });
   const given = () => links.reduce((sum, link) => sum + link.given.length, 0);
   const perSecond: number[] = [];
@@ -38,7 +38,7 @@ test('an agent that has the newest is given none, and takes no turn of another',
     agents: () => 1,
     now: () => 1_000_000,
   });
-  const link = { checkpointAt: 0, send: (message: ServerMessage) => void given.push(message) };
+  const link = { checkpointAtMs: 0, send: (message: ServerMessage) => void given.push(message) };
   for (let n = 0; n < 100; n += 1) await turns.heard(link, 7);
   await turns.heard(link, 3);
   expect(given).toEqual([offer]);

@@ -23,13 +23,13 @@ export class CheckpointTurns {
   }
 
   /** An agent says how much of the log the checkpoint covers that it holds. */
-  async heard(link: Pick<AgentLink, 'checkpointAt' | 'send'>, heldSize: number): Promise<void> {
-    const { feed, agents, now = Date.now } = this.#deps;
+  async heard(link: Pick<AgentLink, 'checkpointAtMs' | 'send'>, heldSize: number): Promise<void> {
+    const { feed, agents, now = () => performance.now() } = this.#deps;
     const turnMs = (agents() / maxPerS) * 1_000;
-    if (now() - link.checkpointAt < turnMs) return;
+    if (now() - link.checkpointAtMs < turnMs) return;
     const offer = await feed?.offer(heldSize);
     if (offer === undefined || !this.#hasRoom(now())) return;
-    link.checkpointAt = now();
+    link.checkpointAtMs = now();
     link.send(offer);
   }
 
