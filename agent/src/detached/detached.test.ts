@@ -113,6 +113,13 @@ accountTest('a command tells the processor time and the memory that it has used'
   expect(outcome.peakMemoryBytes).toBeGreaterThan(24_000_000);
 });
 
+accountTest('a command whose use can not be written down ends as any other', async () => {
+  const t = await setupExec();
+  const command = 'mkdir "$HOME/.opsconductor/attempts/m.18.1/used"; exit 3';
+  const outcome = await t.run({ ...survives, command }, { marker: 'm.18.1' });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'exit_code', exitCode: 3 });
+});
+
 accountTest('a second start of the same attempt is refused by its directory', async () => {
   const t = await setupExec();
   await t.run({ ...survives, command: 'echo ran >>"$HOME/ran"' }, { marker: 'm.3.1' });
@@ -327,7 +334,7 @@ accountTest(
 accountTest(
   'what a command that was cleaned up after has written is there for the agent that comes back',
   async () => {
-    const t = await setupExec({}, { giveUpAfterMs: 200 });
+    const t = await setupExec();
     const attempt = { marker: 'm.17.1', directoryName: 'm.17.1.0123456789abcdef' };
     const config = { ...survives, command: `trap 'echo last; exit 0' TERM; echo one; sleep 1000 & wait` };
     const first = t.run(config, attempt);

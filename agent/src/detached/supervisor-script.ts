@@ -198,10 +198,10 @@ echo "$1 0" >>index; echo >&4
 collect 1 & c1=$!
 collect 2 & c2=$!
 measure() {
-trap 'kill $s; exit' TERM; k=; most=0; t=0
+s=; trap '[ -z "$s" ] || kill $s; exit' TERM; k=; most=0; t=0
 while kill -0 $$; do
 t=$((t + 1)); every=1; [ $t -ne 1 ] || every=0.2; [ $t -le 20 ] || every=5
-sleep $every & s=$!; wait $s || { sleep 1 & s=$!; wait $s; }
+sleep $every & s=$!; wait $s || { sleep 1 & s=$!; wait $s; }; s=
 [ -n "$k" ] || { read -r w k <report && [ "$w" = start ]; } || { k=; continue; }
 now=0
 for f in /proc/[0-9]*/stat; do
@@ -219,7 +219,7 @@ exec 8>"$d/report" 9>"$d/wake"; umask "$m"
 exec setsid /bin/sh <&5 >"$d/1" 2>"$d/2" 4>&- 5<&- ) &
 c=$!; exec 5<&-; rm -f script; echo >&4
 wait $c; code=$?
-times >used
+{ times; } >used
 { kill $u; wait $u; } 2>/dev/null
 read -r most 2>/dev/null <memory && g=$(getconf PAGESIZE) && echo "$most $g" >>used
 echo "$code" >exit.new; mv exit.new exit; echo >&4

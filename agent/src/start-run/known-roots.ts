@@ -45,11 +45,14 @@ export class KnownRoots {
   readonly #path: string | undefined;
   readonly #learns: boolean;
   readonly #known: KnownRoot[];
+  /** What the file has. */
+  #kept: string;
 
   private constructor(path: string | undefined, learns: boolean, known: KnownRoot[]) {
     this.#path = path;
     this.#learns = learns;
     this.#known = known;
+    this.#kept = this.#text();
   }
 
   /**
@@ -105,10 +108,23 @@ export class KnownRoots {
     }
   }
 
-  /** Keeps what was learned and seen. */
+  /** Keeps what was learned and seen, where that is something new. @throws {AgentError} */
   async save(): Promise<void> {
-    if (this.#path === undefined) return;
-    await writeDurably(this.#path, `${JSON.stringify({ segments: this.#known }, null, 2)}\n`);
+    const text = this.#text();
+    if (this.#path === undefined || text === this.#kept) return;
+    await writeDurably(this.#path, text).catch((cause: unknown) => {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new AgentError(
+        `The file of roots can't be written: ${why}.`,
+        'Let who runs the command write to the directory of --roots: the number of each newer roster is kept there.',
+        { cause },
+      );
+    });
+    this.#kept = text;
+  }
+
+  #text(): string {
+    return `${JSON.stringify({ segments: this.#known }, null, 2)}\n`;
   }
 
   #knownRoot({ installationId, segmentId, segmentName }: NamedSealingKey, found: string) {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -213,6 +213,13 @@ test('with a file of roots nothing is sealed to a root that is not in it, nor by
     { installationId, segmentId: 1, segmentName: 'dmz-1', rosterNumber: 3 },
     { segmentId: 2 },
   ]);
+  // Who may not write it can use it all the same, while there is nothing new.
+  const { ino } = await stat(given.roots);
+  await t.start({ ...given, learnRoots: true });
+  expect((await stat(given.roots)).ino).toBe(ino);
+  await expect(t.start({ ...given, roots: t.file('nowhere/roots.json'), learnRoots: true })).rejects.toThrow(
+    /The file of roots can't be written: /,
+  );
   const before = t.started().length;
   first.rosterNumber = 2;
   await expect(t.start(given)).rejects.toThrow(

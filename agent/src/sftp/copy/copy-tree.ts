@@ -22,6 +22,7 @@ import {
   linkLeadsOut,
   linkNotFollowed,
   linkRefused,
+  maxDepth,
   nameTaken,
   notTransferred,
   tooDeep,
@@ -34,8 +35,6 @@ const largeFilesAtATime = 3;
 const directoriesAtATime = 8;
 /** Of which the small files are gathered. */
 const directoriesAtATimeTogether = 40;
-/** Directories inside one another, so that no tree takes a file for each level without end. */
-const maxDepth = 128;
 /** While a directory is filled it must be open to whom it is filled by. */
 const fillMode = 0o700;
 
@@ -160,7 +159,7 @@ export class TreeCopy {
     let entries: Entry[];
     let there: Map<string, Entry>;
     try {
-      if (depth > maxDepth) throw tooDeep(from.path, maxDepth);
+      if (depth > maxDepth) throw tooDeep(from.path);
       [entries, there] = await withRetries(conduct, () =>
         Promise.all([
           listings?.take('from', from) ?? from.list(),

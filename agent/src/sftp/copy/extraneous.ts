@@ -6,6 +6,7 @@ import { temporaryPrefix } from '../tree/temporary-name.ts';
 import type { Directory } from '../tree/tree.ts';
 import type { Listings } from './listings.ts';
 import { Slots } from './slots.ts';
+import { maxDepth, tooDeep } from './tree-refusals.ts';
 
 /** Others wait for those, or are visited by whoever has found them. */
 const directoriesAtATime = 16;
@@ -35,6 +36,7 @@ export async function findExtraneous(
     parents: string[],
   ): Promise<Extraneous[]> => {
     signal.throwIfAborted();
+    if (parents.length > maxDepth) throw tooDeep(there.path);
     const [known, entries] = await Promise.all([
       source === undefined ? [] : listings.list('from', source),
       listings.list('to', there),

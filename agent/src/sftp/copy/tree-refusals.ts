@@ -70,7 +70,10 @@ export function linkInCircle(name: string): TransferError {
   );
 }
 
-export function tooDeep(path: string, maxDepth: number): TransferError {
+/** Directories inside one another, so that no tree takes a file for each level without end. */
+export const maxDepth = 128;
+
+export function tooDeep(path: string): TransferError {
   return refused(
     `${shownPath(path)} is more than ${maxDepth} directories deep.`,
     'Look for links that lead in circles, or transfer a directory further below.',

@@ -58,10 +58,16 @@ export class SftpLink {
     }
   }
 
-  /** A command in the login shell, or undefined where the target takes none. The channel is for whoever asked to close. */
-  async shell(command: string): Promise<ShellLease | undefined> {
+  /**
+   * A command in the login shell, or undefined where the target takes none. The channel is for whoever asked to close.
+   *
+   * @param patience ends the waiting for it, which then rejects.
+   */
+  async shell(command: string, patience?: AbortSignal): Promise<ShellLease | undefined> {
+    const request = this.#request();
+    const signal = patience === undefined ? request.signal : AbortSignal.any([request.signal, patience]);
     try {
-      return await this.#pool.open(this.#request(), (connection) => connection.exec(command));
+      return await this.#pool.open({ ...request, signal }, (connection) => connection.exec(command));
     } catch (error) {
       if (error instanceof SshError) return undefined;
       throw error;

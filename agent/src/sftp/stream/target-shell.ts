@@ -48,7 +48,7 @@ export class TargetShell {
 
   /**
    * @param script for /bin/sh, statement by statement; works in the directory `top`, and says `$word ready`.
-   * @returns undefined where the target has no such shell.
+   * @returns undefined where the target has no such shell, or none in time. Never rejects.
    */
   static async open(
     link: SftpLink,
@@ -58,17 +58,22 @@ export class TargetShell {
     const word = randomBytes(16).toString('hex');
     const lines = [[...preamble, ...script].join('; '), word, top];
     if (lines.some((line) => line.includes('\n'))) return undefined;
-    const lease = await link.shell(command);
-    if (lease === undefined) return undefined;
-    const shell = new TargetShell(lease, word);
-    const timer = setTimeout(() => shell.close(), beginMs);
+    // Places on connections are few: the last one may be held by the transfer that waits for another one.
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), beginMs);
+    let shell: TargetShell | undefined;
     try {
+      const lease = await link.shell(command, patience.signal);
+      if (lease === undefined) return undefined;
+      shell = new TargetShell(lease, word);
+      patience.signal.addEventListener('abort', () => shell?.close());
       const begun = shell.#heard(`${word} ready\n`);
       shell.#channel.write(Buffer.from(`${lines.join('\n')}\n`));
       await begun;
       return shell;
     } catch {
-      shell.close();
+      // Also where the transfer is stopped: what goes by SFTP then says so.
+      shell?.close();
       return undefined;
     } finally {
       clearTimeout(timer);
