@@ -76,3 +76,15 @@ test('of several whose address is not known any more, as they were reset, each g
   }
   await expect.poll(() => t.door.left).toBe(2);
 });
+
+test('who still waits when the server takes no connections any more does not keep it from ending', async () => {
+  const t = await setup();
+  const waiting = connect(t.port, '127.0.0.1');
+  onTestFinished(() => void waiting.destroy());
+  await expect.poll(() => t.door.waiting.length).toBe(1);
+  const closed = once(t.server, 'close');
+  t.server.close();
+  await t.letIn();
+  await closed;
+  expect(t.door.left).toBe(1);
+});

@@ -23,6 +23,8 @@ export function paceTls(
     const onError = () => socket.destroy();
     socket.on('error', onError);
     await admissions.enter(socket.remoteAddress);
+    // Who waited for a server that ends by now would keep it from that.
+    if (!server.listening) socket.destroy();
     if (socket.destroyed) {
       admissions.leave();
       return;
