@@ -356,6 +356,12 @@ test('jobs come back from a file that was downloaded: one is new, two differ and
   await page.getByText('2 conflicts to settle first.').waitFor();
   const apply = page.getByRole('button', { name: 'Create 1 job', exact: true });
   expect(await apply.isDisabled()).toBe(true);
+  const search = page.getByRole('searchbox', { name: 'Search jobs' });
+  await search.pressSequentially('other ');
+  await page.getByRole('button', { name: /Web checks/ }).waitFor({ state: 'detached' });
+  // More is about to follow.
+  expect(await search.inputValue()).toBe('other ');
+  await search.fill('');
   await page.getByRole('button', { name: 'Show only conflicts' }).click();
   await page.getByLabel('What becomes of Web checks').selectOption('update');
   await page.getByText('1 conflict to settle first.').waitFor();
