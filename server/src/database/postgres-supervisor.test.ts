@@ -4,12 +4,12 @@ import type { Postmaster, PostmasterContext } from './postmaster.ts';
 
 const lost: Postmaster = { pid: 1, port: 5, ended: Promise.resolve('signal SIGABRT') };
 
-/** A postmaster that has ended, and comes back at the start of that number alone, to end again. */
+/** A postmaster that has ended, and comes back at the starts of these numbers alone, to end again. */
 function supervise({
-  comesBackAt,
+  comesBack,
   freeBytes,
 }: {
-  comesBackAt: number;
+  comesBack: (start: number) => boolean;
   freeBytes: (starts: number) => number;
 }) {
   const messages: string[] = [];
@@ -22,7 +22,7 @@ function supervise({
   const supervisor = new PostgresSupervisor(context, lost, {
     async start() {
       starts += 1;
-      if (starts !== comesBackAt) throw new Error('it ends at once');
+      if (!comesBack(starts)) throw new Error('it ends at once');
       return lost;
     },
     freeBytes: async () => freeBytes(starts),
@@ -35,10 +35,10 @@ test('a postmaster that ends for want of room on its disk is started again once 
   let looks = 0;
   // Longer than it would be tried for, were something else wrong.
   const t = supervise({
-    comesBackAt: 2,
+    comesBack: (start) => start === 2,
     freeBytes: () => {
       looks += 1;
-      return looks > 100 ? 1024 ** 3 : 4096;
+      return looks === 1 || looks > 100 ? 1024 ** 3 : 4096;
     },
   });
   expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ends at once' });
@@ -49,8 +49,22 @@ test('a postmaster that ends for want of room on its disk is started again once 
   ]);
 });
 
+test('a postmaster that fills its disk again and again is not given up', async () => {
+  let looks = 0;
+  const t = supervise({
+    comesBack: () => true,
+    // Some room is made after each time that it has ended for want of it, twenty times.
+    freeBytes: () => {
+      looks += 1;
+      return looks > 40 || looks % 2 === 0 ? 1024 ** 3 : 4096;
+    },
+  });
+  expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ended again and again' });
+  expect(t.starts()).toBeGreaterThan(20);
+});
+
 test('a postmaster that does not come back with room on its disk is given up', async () => {
-  const t = supervise({ comesBackAt: 99, freeBytes: () => 1024 ** 3 });
+  const t = supervise({ comesBack: () => false, freeBytes: () => 1024 ** 3 });
   expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ends at once' });
   expect(t.starts()).toBe(6);
 });

@@ -91,8 +91,9 @@ export class PostgresSupervisor {
     const { start, pause } = this.#parts;
     const { signal } = this.#stopping;
     let reason = 'it ended again and again';
-    let isFull = false;
-    for (let tries = failures; tries < backoffMs.length; ) {
+    let isFull = await this.#isFull();
+    // One that may start on a full disk, to end at its first write, has not failed.
+    for (let tries = isFull ? 0 : failures; tries < backoffMs.length; ) {
       await pause(isFull ? lookForRoomMs : (backoffMs[tries] ?? 0), signal);
       if (signal.aborted) return { expected: true, reason: 'stopped' };
       // On a full disk it could but fail, and nothing is wrong that room would not mend.
@@ -105,12 +106,18 @@ export class PostgresSupervisor {
         reason = error instanceof Error ? error.message : String(error);
         log(`PostgreSQL could not be started again: ${reason}`);
       }
-      isFull = await this.#hasNoRoom();
-      if (isFull)
-        log(`The disk of ${this.#context.home} is full: PostgreSQL is started again once there is room`);
-      else tries += 1;
+      isFull = await this.#isFull();
+      if (!isFull) tries += 1;
     }
     return { expected: false, reason };
+  }
+
+  /** Says so where it is. */
+  async #isFull(): Promise<boolean> {
+    const isFull = await this.#hasNoRoom();
+    const { log, home } = this.#context;
+    if (isFull) log(`The disk of ${home} is full: PostgreSQL is started again once there is room`);
+    return isFull;
   }
 
   async #hasNoRoom(): Promise<boolean> {
