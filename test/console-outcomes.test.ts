@@ -226,6 +226,17 @@ test('a run that waits says why and leads to where something can be done, until 
 }) => {
   if (missing !== undefined) skip(missing);
   await c.system.agent.stop();
+  const { segmentId, host, credentialId } = (
+    await c.system.api.get<Target>(`/api/v1/targets/${c.system.targetId}`)
+  ).body;
+  const fields = { segmentId, name: 'web-later', host, credentialId };
+  const later = await c.system.api.made<Target>('/api/v1/targets', fields);
+  const both = { name: 'Wait at two places', steps: [step('hello', 'echo hello')] };
+  const apart = await start(both, [c.system.targetId, later.id]);
+  // As where one host is at a step already that not every agent can take.
+  await c.system.sql`
+    update job_run_steps st set needs = '{server_files}' from job_run_targets tr
+     where tr.id = st.target_run_id and tr.target_id = ${later.id}`;
   const id = await start({ name: 'Wait for an agent', steps: [step('hello', 'echo hello')] });
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/runs/${id}`);
@@ -235,6 +246,12 @@ test('a run that waits says why and leads to where something can be done, until 
   expect(await why.getByRole('link', { name: 'Agents of dmz' }).getAttribute('href')).toMatch(
     /^\/agents\?segmentId=/,
   );
+  await page.goto(`${c.url}/runs/${apart}`);
+  await eventually(() => why.getByText('The only agent in segment “dmz” is offline.').count()).toBe(2);
+  await c.system.api.made(`/api/v1/executor/cancel/${apart}`);
+  await ended(page, 'cancelled');
+  await page.goto(`${c.url}/runs/${id}`);
+  await why.waitFor();
   await c.system.agent.start();
   await ended(page, 'succeeded');
   await eventually(() => why.count()).toBe(0);
