@@ -41,7 +41,8 @@ test('a transfer shows how far it is, and then its files, with those that failed
     .first()
     .waitFor();
   await page.getByText('Files', { exact: true }).waitFor();
-  const rows = await page.locator('.files tbody tr').allInnerTexts();
+  const files = page.locator('details', { has: page.getByText('Files', { exact: true }) });
+  const rows = await files.locator('tbody tr').allInnerTexts();
   expect(rows).toHaveLength(4);
   expect(rows[0]).toContain('site/blocked');
   expect(rows[0]).toContain('is a directory');

@@ -144,9 +144,11 @@ export class AttemptOutput implements OutputSink {
 
   /** From here on these are masked: before the first output, once the credential is open. */
   maskSecrets(secrets: PatternSet): void {
+    // Of a stream that is read on it is not known how its line began.
+    const column = this.#recovered === undefined ? 0 : undefined;
     this.#redactors = {
-      stdout: new Redactor(secrets, this.#recovered?.stdout.masked),
-      stderr: new Redactor(secrets, this.#recovered?.stderr.masked),
+      stdout: new Redactor(secrets, this.#recovered?.stdout.masked, column),
+      stderr: new Redactor(secrets, this.#recovered?.stderr.masked, column),
     };
   }
 

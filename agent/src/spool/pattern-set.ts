@@ -2,6 +2,8 @@
 // is safe to jump, so most bytes are never looked at.
 
 const blockBytes = 3;
+/** Encoders wrap their lines at this width or a larger one: the end of a shorter line is none inside of a match. */
+export const minWrapWidth = 60;
 /** A longer window jumps further, and needs more patterns for line ends inside it. */
 const maxWindowBytes = 16;
 /** Of the tables' sizes. With fewer places for each pattern a table is full, and nothing can be jumped. */
@@ -14,7 +16,7 @@ export interface Match {
 
 export interface Pattern {
   bytes: Buffer;
-  /** So many line ends may stand in it, at any place: encoders wrap their lines. The bytes have none themselves. */
+  /** So many ends of long lines may stand in it, at any place: encoders wrap them. The bytes have none themselves. */
   maxLineEnds: number;
 }
 
@@ -28,6 +30,8 @@ export class PatternSet {
   /** What is looked for, a line end inside the window written out. */
   readonly #bytes: Buffer[] = [];
   readonly #lineEnds: number[] = [];
+  /** Where the line end stands that was written out; -1 for none. */
+  readonly #writtenEnds: number[] = [];
   /** Of each, the next that has the same last block in its window, or the same first two bytes; -1 for none. */
   readonly #byWindow: Chains;
   readonly #byFirstTwo: Chains;
@@ -60,11 +64,13 @@ export class PatternSet {
   #take({ bytes, maxLineEnds }: Pattern): void {
     this.#bytes.push(bytes);
     this.#lineEnds.push(maxLineEnds);
+    this.#writtenEnds.push(none);
     if (maxLineEnds === 0) return;
     for (let at = 1; at < this.#windowBytes; at++) {
       for (const lineEnd of ['\n', '\r\n']) {
         this.#bytes.push(Buffer.concat([bytes.subarray(0, at), Buffer.from(lineEnd), bytes.subarray(at)]));
         this.#lineEnds.push(maxLineEnds - 1);
+        this.#writtenEnds.push(at);
       }
     }
   }
@@ -74,8 +80,12 @@ export class PatternSet {
     return more.length === 0 ? this : new PatternSet([...this.patterns, ...more]);
   }
 
-  /** The matches in order, overlapping ones joined; the first `alreadyMatched` bytes count as one. */
-  find(data: Buffer, alreadyMatched = 0): Match[] {
+  /**
+   * The matches in order, overlapping ones joined; the first `alreadyMatched` bytes count as one.
+   *
+   * @param column bytes of the data's first line that came before it; a long line unless told.
+   */
+  find(data: Buffer, alreadyMatched = 0, column = minWrapWidth): Match[] {
     const matches: Match[] = alreadyMatched > 0 ? [{ start: 0, end: alreadyMatched }] : [];
     if (this.maxBytes === 0) return matches;
     const jump = this.#jump;
@@ -91,7 +101,7 @@ export class PatternSet {
         continue;
       }
       const start = end - window;
-      const matched = this.#longestAt(data, start, this.#byWindow.first(hash));
+      const matched = this.#longestAt(data, start, this.#byWindow.first(hash), column);
       if (matched > 0) addMatch(matches, start, start + matched);
       end += 1;
     }
@@ -99,26 +109,33 @@ export class PatternSet {
   }
 
   /** Where the longest end of the data begins that may be the beginning of a pattern; the data's length if none. */
-  partialStart(data: Buffer): number {
+  partialStart(data: Buffer, column = minWrapWidth): number {
     const { length } = data;
     for (let start = Math.max(0, length - this.maxBytes + 1); start < length - 1; start++) {
       let at = this.#byFirstTwo.first(firstTwo(data, start, this.#shift));
       for (; at !== none; at = this.#byFirstTwo.next(at)) {
-        if (matchAt(data, start, this.#bytes[at] as Buffer, this.#lineEnds[at] as number) === cutOff)
-          return start;
+        if (this.#matchAt(data, start, at, column) === cutOff) return start;
       }
     }
     const last = data[length - 1];
     return last !== undefined && this.#bytes.some((bytes) => bytes[0] === last) ? length - 1 : length;
   }
 
-  #longestAt(data: Buffer, start: number, first: number): number {
+  #longestAt(data: Buffer, start: number, first: number, column: number): number {
     let longest = 0;
     for (let at = first; at !== none; at = this.#byWindow.next(at)) {
-      const matched = matchAt(data, start, this.#bytes[at] as Buffer, this.#lineEnds[at] as number);
+      const matched = this.#matchAt(data, start, at, column);
       if (matched > longest) longest = matched;
     }
     return longest;
+  }
+
+  #matchAt(data: Buffer, start: number, at: number, column: number): number {
+    const matched = matchAt(data, start, this.#bytes[at] as Buffer, this.#lineEnds[at] as number, column);
+    const writtenEnd = start + (this.#writtenEnds[at] as number);
+    // A match that is cut off before its line end may yet come to be one of a long line.
+    if (matched === 0 || writtenEnd < start || writtenEnd >= data.length) return matched;
+    return endsLongLine(data, writtenEnd, column) ? matched : 0;
   }
 
   #hash(bytes: Buffer, end: number): number {
@@ -156,7 +173,7 @@ const cutOff = -1;
 const [carriageReturn, lineFeed] = [0x0d, 0x0a];
 
 /** How long the pattern's match is there; 0 where there is none, `cutOff` where the data ends within it. */
-function matchAt(data: Buffer, start: number, pattern: Buffer, maxLineEnds: number): number {
+function matchAt(data: Buffer, start: number, pattern: Buffer, maxLineEnds: number, column: number): number {
   const { length } = data;
   let at = start;
   let lineEnds = maxLineEnds;
@@ -164,13 +181,21 @@ function matchAt(data: Buffer, start: number, pattern: Buffer, maxLineEnds: numb
     while (at < length && data[at] !== pattern[place]) {
       if (lineEnds === 0 || place === 0) return 0;
       lineEnds -= 1;
+      const end = at;
       if (data[at] === carriageReturn) at += 1;
       if (at < length && data[at] !== lineFeed) return 0;
+      if (!endsLongLine(data, end, column)) return 0;
       at += 1;
     }
     if (at >= length) return cutOff;
   }
   return at - start;
+}
+
+/** Whether the line that ends at this place is as long as the shortest that encoders write. */
+function endsLongLine(data: Buffer, end: number, column: number): boolean {
+  const before = end === 0 ? -1 : data.lastIndexOf(lineFeed, end - 1);
+  return (before === -1 ? column + end : end - before - 1) >= minWrapWidth;
 }
 
 function addMatch(matches: Match[], start: number, end: number): void {

@@ -193,3 +193,20 @@ test('a long secret in wrapped lines is masked as a whole, whatever their width'
     }
   }
 });
+
+test('the end of a line is held back only where the line is as long as encoders write them', () => {
+  const patterns = new PatternSet([{ bytes: Buffer.from('7abcdefgh'), maxLineEnds: 1 }]);
+  const shown = (...pieces: string[]) => {
+    const redactor = new Redactor(patterns, 0, 0);
+    return pieces.map((piece) => redactor.push(Buffer.from(piece)).toString());
+  };
+  const long = 'x'.repeat(59);
+  expect(shown('pid 2477\n', 'abcdefgh\n')).toEqual(['pid 2477\n', 'abcdefgh\n']);
+  expect(shown('one\r\n77\r\n')).toEqual(['one\r\n77\r\n']);
+  expect(shown(`${long}7\n`, 'abcdefgh\n')).toEqual([long, `${mask}\n`]);
+  expect(shown(`one\n${long.slice(30)}`, `${long.slice(29)}7\r`, '\nabcdefgh\n')).toEqual([
+    `one\n${long.slice(30)}`,
+    long.slice(29),
+    `${mask}\n`,
+  ]);
+});

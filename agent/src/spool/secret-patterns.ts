@@ -1,7 +1,7 @@
 // The spellings under which a secret may show up in output: as it is, and as common tools would encode it.
 import { limits } from '@opsconductor/protocol';
 import type { OpenedCredential } from '../steps/step-type.ts';
-import type { Pattern } from './pattern-set.ts';
+import { minWrapWidth, type Pattern } from './pattern-set.ts';
 
 /** Shorter texts occur by chance: masking them would spoil output and tell the secret by what is missing. */
 const minSecretBytes = limits.minMaskedBytes;
@@ -10,8 +10,6 @@ const minKeyLineBytes = 8;
 const minPathPartBytes = 8;
 /** Shortest spelling that is looked for: an encoding of a short secret may have less that is certain of it. */
 const minPatternBytes = 4;
-/** Encoders wrap their lines at this width or a larger one. */
-const minWrapWidth = 60;
 
 /** Everything to mask while this credential is used. */
 export function secretPatterns(credential: OpenedCredential): Pattern[] {

@@ -75,9 +75,14 @@ test('where nobody listens, and where something else does, the address is named'
   expect(nobody).toMatch(/^Nothing listens at 127\.0\.0\.1:1\. Check DATABASE_URL/);
 });
 
-test('mistakes of ours, and all that the embedded database says, stay what they are', async () => {
+test('mistakes of ours stay what they are; of an embedded database that ended it is said where to look', async () => {
   const bug = await database.sql`select nonsense`.catch((error: unknown) => error);
   expect(databaseRefusal(bug, database.url)).toBe(bug);
   const lost = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });
-  expect(databaseRefusal(lost, undefined)).toBe(lost);
+  expect(databaseRefusal(bug, undefined)).toBe(bug);
+  expect(databaseRefusal(lost, undefined)).toMatchObject({
+    name: 'DatabaseRefusalError',
+    message: expect.stringMatching(/^The embedded database ended.* postgres\.log .* Start again/),
+    cause: lost,
+  });
 });
