@@ -16,7 +16,6 @@ import type { HandshakeSettings } from './gateway/handshake.ts';
 import { loadConsole } from './http/routes/console.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
-import { paceTls } from './pace/pace-tls.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, type Sql } from './store/database/connection.ts';
 import { isDatabaseLost } from './store/database/database-lost.ts';
@@ -245,7 +244,6 @@ async function listen(
           { cert: tls.certPem, key: tls.keyPem, minVersion: 'TLSv1.2' },
           requests.listener,
         ) as unknown as Server);
-  if (tls !== undefined) paceTls(server as unknown as HttpsServer);
   // A client that sends its request slower than this is not one of ours.
   server.headersTimeout = 15_000;
   server.requestTimeout = 60_000;
