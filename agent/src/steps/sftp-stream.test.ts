@@ -167,9 +167,10 @@ sshTest(
     const places = { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') };
     const { outcome } = await t.run('upload', places);
     expect(outcome).toMatchObject({ status: 'succeeded' });
+    // What is left is removed by a shell on the target, once it sees that nobody is there.
+    await vi.waitFor(async () => expect(await t.leftovers()).toEqual([]), { timeout: 20_000 });
     expect(await t.filesOf(places.remote_path)).toEqual(files);
     expect((await t.calls()).length).toBeGreaterThan(0);
-    await vi.waitFor(async () => expect(await t.leftovers()).toEqual([]), { timeout: 20_000 });
   },
 );
 

@@ -82,7 +82,13 @@ export class RemoteDirectory implements Directory {
     const temporary = this.#at(temporaryName(options.resumeKey));
     const session = await this.#link.session();
     return this.#told(name, 'written', async () => {
-      const opened = await openTemporary(session, temporary, options);
+      const opened = await openTemporary(this.#link, session, temporary, options).catch(
+        async (error: unknown) => {
+          if (isCut(error) && options.resumeKey === undefined)
+            await removeLeft(this.#link, session, temporary);
+          throw error;
+        },
+      );
       return new RemoteSink({
         ...opened,
         link: this.#link,
@@ -112,11 +118,13 @@ export class RemoteDirectory implements Directory {
   async makeLink(name: string, to: string): Promise<void> {
     const temporary = this.#at(temporaryName(undefined));
     await this.#told(name, 'created', async (session) => {
-      await session.makeLink(to, temporary);
-      await session.replace(temporary, this.#at(name)).catch(async (error: unknown) => {
-        if (!(error instanceof NotReplaced)) await session.removeFile(temporary).catch(() => undefined);
+      try {
+        await session.makeLink(to, temporary);
+        await session.replace(temporary, this.#at(name));
+      } catch (error) {
+        if (!(error instanceof NotReplaced)) await removeLeft(this.#link, session, temporary);
         throw error;
-      });
+      }
     });
   }
 
@@ -252,9 +260,7 @@ class RemoteSink implements Sink {
     const { link, session, handle, path } = this.#file;
     await session.closeFile(handle).catch(() => undefined);
     if (keep || this.#isLastCopy) return;
-    // What a lost session has left is removed by the next one.
-    const open = session.open ? session : await link.session().catch(() => session);
-    await open.removeFile(path).catch(() => undefined);
+    await removeLeft(link, session, path);
   }
 
   get #where(): string {
@@ -272,8 +278,20 @@ class RemoteSink implements Sink {
   }
 }
 
+/** What a lost session has left, or made without its answer having come, is removed by the next one. Never rejects. */
+async function removeLeft(link: SftpLink, session: SftpSession, path: string): Promise<void> {
+  const open = session.open ? session : await link.session().catch(() => session);
+  await open.removeFile(path).catch(() => undefined);
+}
+
+/** Whether it can't be known what the server did. */
+function isCut(error: unknown): boolean {
+  return error instanceof TransferError && error.reason === 'transfer_cut';
+}
+
 /** A file of its own; one that an earlier try has left is gone on with where it is this user's. */
 async function openTemporary(
+  link: SftpLink,
   session: SftpSession,
   path: string,
   { resumeKey }: SinkOptions,
@@ -286,7 +304,7 @@ async function openTemporary(
     if (found === undefined) throw error;
     // Opening by its name would follow a link that somebody has put there: it must be a file, and of this user.
     const isFile = (found.mode & S_IFMT) === S_IFREG;
-    if (isFile && found.uid === (await ownUid(session, path))) {
+    if (isFile && found.uid === (await ownUid(link, session, path))) {
       return { handle: await session.openFile(path, forReading | forWriting), keptBytes: found.size };
     }
     throw new TransferError({
@@ -298,14 +316,15 @@ async function openTemporary(
 }
 
 /** Who owns what this user makes there. */
-async function ownUid(session: SftpSession, path: string): Promise<number | undefined> {
+async function ownUid(link: SftpLink, session: SftpSession, path: string): Promise<number | undefined> {
   const probe = `${path.slice(0, path.lastIndexOf('/'))}/${temporaryName(undefined)}`;
-  const handle = await session.openFile(probe, forWriting | ours, 0o600);
   try {
-    return (await session.fstat(handle)).uid;
-  } finally {
+    const handle = await session.openFile(probe, forWriting | ours, 0o600);
+    const { uid } = await session.fstat(handle);
     await session.closeFile(handle);
-    await session.removeFile(probe);
+    return uid;
+  } finally {
+    await removeLeft(link, session, probe);
   }
 }
 

@@ -43,6 +43,24 @@ class BareServer extends EventEmitter {
   }
 }
 
+/** Does what it is asked to, and is gone before it says so. */
+class CutServer extends BareServer {
+  readonly made: string[] = [];
+
+  override open(path: string): void {
+    this.#make(path);
+  }
+
+  symlink(_target: string, path: string): void {
+    this.#make(path);
+  }
+
+  #make(path: string): void {
+    this.made.push(path);
+    this.emit('close');
+  }
+}
+
 test('a directory that does not end is given up on, and let go of', async () => {
   const server = new BareServer();
   const session = new SftpSession(server as never, 'web-1', { entries: 1_000, nameBytes: 1_000_000 });
@@ -66,3 +84,20 @@ test('what was to replace a file that is gone by now is kept, and named', async 
   await sink.discard(false);
   expect(server.unlinked).toEqual(['/d/f']);
 });
+
+test.each([
+  ['file', (directory: RemoteDirectory) => directory.openSink('f', { size: 0, mode: 0o600 })],
+  ['link', (directory: RemoteDirectory) => directory.makeLink('f', 'to')],
+])(
+  'a %s whose making was not answered before the connection was lost is removed by the next one',
+  async (_, make) => {
+    const lost = new CutServer();
+    const next = new BareServer();
+    const sessions = [lost, next].map((server) => new SftpSession(server as never, 'web-1'));
+    const session = async () => sessions.find(({ open }) => open);
+    const directory = new RemoteDirectory({ host: 'web-1', session } as never, '/d');
+    await expect(make(directory)).rejects.toMatchObject({ reason: 'transfer_cut' });
+    expect(lost.made).toHaveLength(1);
+    expect(next.unlinked).toEqual(lost.made);
+  },
+);
