@@ -1,4 +1,5 @@
 // A transfer from its plan to its outcome: finds both ends, copies, deletes what a mirror is to delete, and says how it went.
+import { setMaxListeners } from 'node:events';
 import type { StepOutcome, TransferRow } from '@opsconductor/protocol';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
 import type { SshPool } from '../ssh/pool.ts';
@@ -79,6 +80,8 @@ export async function transferBetween(
   const onStop = () => {
     stopTimer = setTimeout(() => void end.close(), stopGraceMs);
   };
+  // Every file that waits listens to it.
+  setMaxListeners(0, context.signal);
   context.signal.addEventListener('abort', onStop);
   let outcome: StepOutcome;
   try {
