@@ -1,10 +1,20 @@
 import { expect, test } from 'vitest';
 import { markStarted } from '../store/agents/agent-sessions.ts';
+import { claimOnce } from '../store/queue/claims.ts';
 import { attemptsToStop } from '../store/queue/sweep.ts';
 import { cancelRun } from './cancel-run.ts';
 import { CleanUpRequests } from './clean-up-requests.ts';
 import { LeaseBuilder } from './lease-builder.ts';
-import { endOf, failure, givenUp, setupRuns, success } from './testing.ts';
+import {
+  blockedBackends,
+  endOf,
+  failure,
+  givenUp,
+  holdTransaction,
+  setupRuns,
+  success,
+  testServerId,
+} from './testing.ts';
 import { timeOutRun } from './time-out-run.ts';
 
 test('a forced cancel ends at once what runs unknown and what waits cancelled, and says who forced it', async () => {
@@ -50,6 +60,23 @@ test('a forced cancel that finds nothing running ends the run cancelled', async 
   const runId = await t.start({ targets: 2 });
   await cancelRun(t.sql, runId, t.caller, { force: true });
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled' });
+});
+
+test('a step that is being leased while its run is cancelled is stopped by its agent, and its run waits for that', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2, steps: 2 });
+  await t.connect(t.agent, { slots: 1 });
+  const commit = await holdTransaction(t.sql, (tx) => claimOnce(tx, testServerId));
+  const cancelled = cancelRun(t.sql, runId, t.caller);
+  await blockedBackends(t.sql, 1);
+  await commit();
+  await cancelled;
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelling' });
+  expect((await t.steps(runId)).map(({ status }) => status)).toEqual([
+    ...['running', 'pending'],
+    ...['cancelled', 'cancelled'],
+  ]);
+  expect(await attemptsToStop(t.sql, [runId])).toHaveLength(1);
 });
 
 test('a cancel ends a held step unknown: nobody is asked any more', async () => {

@@ -60,10 +60,11 @@ async function stop(
   { status, outcomeOf }: { status: Ending; outcomeOf?: (step: StepRow) => StepOutcome },
 ): Promise<void> {
   const targetRuns = await lockOpenTargetRuns(tx, runId);
+  // First of all steps: what a claim has not taken by now it does not take any more, and what it has is open.
+  const waiting = await lockWaitingSteps(tx, runId);
   const open = await openStepsOf(tx, runId);
   const ending = open.filter((step) => step.status === 'held' || outcomeOf !== undefined).map(({ id }) => id);
   const steps = await lockStepsAndNext(tx, ending);
-  const waiting = await lockWaitingSteps(tx, runId);
   const progress = new StepProgress({ tx, ledger, targetRuns, steps });
   await progress.prepare(ending);
   const asked = new Set(ending);
