@@ -546,3 +546,16 @@ test('an attempt whose settlement the agent did not hear of is known to be settl
   again.send(completion(t.lease, []));
   expect(await again.next('completed')).toMatchObject({ requestId: 'request-1', result: 'settled' });
 });
+
+test('what agents were to hear of their segment while the bus was lost they hear when it is back', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent();
+  await agent.next('segment_state');
+  await t.sql`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and query like 'listen %'`;
+  const newcomer = await t.addAgent('agent-b', { hasSegmentKey: false });
+  let state = await agent.next('segment_state');
+  while (state.wanting.length === 0) state = await agent.next('segment_state');
+  expect(state.wanting).toMatchObject([{ agentId: newcomer.agentId }]);
+});

@@ -225,6 +225,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         this.#deps.hub.wakeAll();
         this.#dispatcher.wake();
         void this.#shutOutAmong([...this.#links.values()]);
+        this.#sendSegmentStates();
         this.#scans.wake();
       },
     });
@@ -643,10 +644,11 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     }
   }
 
-  #sendSegmentStates(segmentId: number): void {
+  /** To the agents of a segment, or of all. */
+  #sendSegmentStates(segmentId?: number): void {
     for (const link of this.#links.values()) {
-      const hears = link.segmentId === segmentId && link.isReady && !link.isEnding;
-      if (hears) void this.#segmentStates.tell(link);
+      const isMeant = segmentId === undefined || link.segmentId === segmentId;
+      if (isMeant && link.isReady && !link.isEnding) void this.#segmentStates.tell(link);
     }
   }
 }
