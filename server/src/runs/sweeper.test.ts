@@ -246,6 +246,24 @@ test('while one server sweeps another one leaves it alone', async () => {
   expect(t.published.flatMap((news) => news.runs.filter((run) => run.ended))).toMatchObject([{ id: runId }]);
 });
 
+test('what one server has just swept another one leaves alone, but for what its own agents are to stop', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  const cancelledId = await t.start();
+  await t.claimOne();
+  await cancelRun(t.sql, cancelledId, t.caller);
+  await t.sweep();
+  await t.sql`update job_run_steps set deadline_at = clock_timestamp() where job_run_id = ${runId}`;
+  t.published.splice(0);
+  await t.sweeper.sweep(60);
+  expect(await t.run(runId)).toMatchObject({ status: 'queued' });
+  expect(t.published).toEqual([{ runs: [], segments: [], cancel: [cancelledId] }]);
+  await pausedFor(t, 2);
+  await t.sweeper.sweep(1);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+});
+
 test('a run past its timeout is stopped by the sweep: what waits ends timed out, what runs is told to stop', async () => {
   await using t = await setup();
   await t.connect(t.agent, { slots: 1 });

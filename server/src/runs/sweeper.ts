@@ -1,5 +1,5 @@
-// Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep; one
-// does at a time.
+// Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep, and one
+// does for all of them.
 import { isRunEnded, type StepOutcome } from '@opsconductor/protocol';
 import { expireFiles } from '../files/expire-files.ts';
 import type { Log } from '../log.ts';
@@ -31,6 +31,8 @@ import { stopWaiting } from './stop-run.ts';
 import { timeOutRun } from './time-out-run.ts';
 
 const sweepMs = 1_000;
+/** A server whose turn comes within this time after another's leaves it at that: in seconds, less than a turn. */
+const sweptWithinS = 0.8;
 const hourMs = 3_600_000;
 /** A longer gap in the cluster's clock means that nobody could renew leases. */
 const clockGapS = 5;
@@ -58,7 +60,7 @@ export class Sweeper {
 
   start(): void {
     this.#timer = setInterval(() => {
-      this.#running ??= this.sweep()
+      this.#running ??= this.sweep(sweptWithinS)
         .catch((error) => this.#deps.log.error({ err: error }, 'the sweep failed'))
         .finally(() => {
           this.#running = undefined;
@@ -71,11 +73,21 @@ export class Sweeper {
     await this.#running;
   }
 
-  /** One sweep. The first after a pause extends leases and ends nothing. */
-  async sweep(): Promise<void> {
+  /**
+   * One sweep. The first after a pause extends leases and ends nothing.
+   *
+   * @param unlessWithinS tells only this server's agents again what to stop, where one was made within so many seconds.
+   */
+  async sweep(unlessWithinS = 0): Promise<void> {
+    await this.#sweepForAll(unlessWithinS);
+    const cancel = await cancellingRuns(this.#deps.sql, this.#deps.serverId);
+    if (cancel.length > 0) this.#deps.publish({ runs: [], segments: [], cancel });
+  }
+
+  async #sweepForAll(unlessWithinS: number): Promise<void> {
     const { sql } = this.#deps;
     const { gapS, extended } = await inTransaction(sql, async (tx) => {
-      const gap = await touchClusterClock(tx);
+      const gap = await touchClusterClock(tx, unlessWithinS);
       const isLong = gap !== undefined && gap > clockGapS;
       return { gapS: gap, extended: isLong ? await extendLeases(tx, gap) : 0 };
     });
@@ -94,8 +106,6 @@ export class Sweeper {
     for (const runId of await runsNotStarted(sql)) this.#deps.publish(await endUnstarted(sql, runId));
     for (const runId of await runsPastTimeout(sql)) this.#deps.publish(await timeOutRun(sql, runId));
     await this.#sweepLocks();
-    const cancel = await cancellingRuns(sql, this.#deps.serverId);
-    if (cancel.length > 0) this.#deps.publish({ runs: [], segments: [], cancel });
     await this.#housekeep();
   }
 

@@ -4,15 +4,19 @@ import type { Sql, Tx } from '../database/connection.ts';
 
 const clockLock = 0x0_95c0_5d;
 
-/** Seconds since any server last touched the cluster's clock, which is touched now; undefined when another sweeps. */
-export async function touchClusterClock(tx: Tx): Promise<number | undefined> {
+/**
+ * Seconds since any server last touched the cluster's clock, which is touched now; undefined when another is doing it, or
+ * has done it within so many seconds.
+ */
+export async function touchClusterClock(tx: Tx, unlessWithinS = 0): Promise<number | undefined> {
   const [lock] = await tx<{ got: boolean }[]>`select pg_try_advisory_xact_lock(${clockLock}) as got`;
   if (lock?.got !== true) return undefined;
   const [row] = await tx<{ gapS: number }[]>`
     with old as (select touched_at from cluster_clock for update)
     update cluster_clock set touched_at = clock_timestamp() from old
+    where old.touched_at <= clock_timestamp() - make_interval(secs => ${unlessWithinS})
     returning extract(epoch from clock_timestamp() - old.touched_at)::float8 as gap_s`;
-  return row?.gapS ?? 0;
+  return row?.gapS;
 }
 
 /**
