@@ -75,6 +75,20 @@ test('an address may have so many connections that are not authenticated, and no
     .toBe('challenge');
 });
 
+test('who waits to be verified is limited as before: by connections of an address, and by bytes', async () => {
+  await using t = await setupGateway({}, undefined, { maxUnauthenticatedPerAddress: 2 });
+  const release = await holdTransaction(t.sql, (tx) => lockAgent(tx, t.agent.agentId));
+  const waiting = [t.dial(), t.dial()];
+  for (const socket of waiting) socket.send(await t.proof(await socket.next('challenge')));
+  await blockedBackends(t.sql, 1);
+  expect(await t.dial().closed).toBe(429);
+  waiting[1]?.sendText(`"${'x'.repeat(64 * 1024)}"`);
+  expect(await waiting[1]?.closed).toBe(1006);
+  await release();
+  await waiting[0]?.next('welcome');
+  await t.dial().next('challenge');
+});
+
 test('behind a proxy the address is the one that the proxy saw, for the limit and for what is noted', async () => {
   await using t = await setupGateway({}, undefined, {
     maxUnauthenticatedPerAddress: 1,

@@ -8,6 +8,7 @@ import type { Log } from '../log.ts';
 import { Admissions } from '../pace/admissions.ts';
 import { peerAddress } from '../peer-address.ts';
 import { noteClose } from '../store/agents/agent-lifecycle.ts';
+import { closeSession } from '../store/agents/agent-sessions.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { Batches } from './batches.ts';
 import {
@@ -45,7 +46,8 @@ export interface AcceptorDeps {
 export class AgentAcceptor {
   readonly #deps: AcceptorDeps;
   readonly #sockets: WebSocketServer;
-  readonly #waiting = new Map<string, number>();
+  /** Connections by address of which is not known yet whose they are, those in the line included. */
+  readonly #unknown = new Map<string, number>();
   /** So that a whole site that comes back at once leaves connections to the database for everything else. */
   readonly #handshakes: Batches<Opening, Authenticated>;
   readonly #admissions = new Admissions();
@@ -96,7 +98,7 @@ export class AgentAcceptor {
     const offered = request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
     if (!offered.includes(subprotocol)) return '400 Bad Request';
     const most = this.#deps.maxUnauthenticatedPerAddress ?? limits.maxUnauthenticatedPerAddress;
-    if ((this.#waiting.get(address) ?? 0) >= most) return '429 Too Many Requests';
+    if ((this.#unknown.get(address) ?? 0) >= most) return '429 Too Many Requests';
     return undefined;
   }
 
@@ -107,45 +109,59 @@ export class AgentAcceptor {
 
   #greet(socket: WebSocket, request: IncomingMessage): void {
     const address = this.#addressOf(request);
-    this.#waiting.set(address, (this.#waiting.get(address) ?? 0) + 1);
     const challenge = newChallenge(this.#deps.identity);
+    const stream = request.socket;
+    const known = this.#watchUnknown(socket, stream, address);
     const timer = setTimeout(
       () => socket.close(closeCodes.handshakeTimeout, 'handshake took too long'),
       limits.handshakeTimeoutMs,
     );
-    const raw = request.socket;
-    const watchBytes = () => {
-      if (raw.bytesRead > maxUnauthenticatedBytes) socket.terminate();
-    };
-    raw.on('data', watchBytes);
-    const done = () => {
+    const heard = () => {
       clearTimeout(timer);
-      raw.off('data', watchBytes);
-      socket.off('close', done);
+      socket.off('close', heard);
       socket.off('message', onMessage);
-      const left = (this.#waiting.get(address) ?? 1) - 1;
-      if (left > 0) this.#waiting.set(address, left);
-      else this.#waiting.delete(address);
     };
     const onMessage = (data: Buffer, isBinary: boolean) => {
-      socket.pause();
-      done();
-      void this.#authenticate(socket, challenge, isBinary ? undefined : data, { stream: raw, address });
+      heard();
+      void this.#authenticate(socket, challenge, isBinary ? undefined : data, { stream, address, known });
     };
     socket.on('error', () => socket.terminate());
-    socket.on('close', done);
+    socket.on('close', heard);
     socket.on('message', onMessage);
     socket.send(JSON.stringify(challenge));
+  }
+
+  /**
+   * Until it is gone or what this returns is called, which says that it is known whose it is, a connection counts for its
+   * address and may say no more than a handshake: also while it waits in the line.
+   */
+  #watchUnknown(socket: WebSocket, stream: Socket, address: string): () => void {
+    this.#unknown.set(address, (this.#unknown.get(address) ?? 0) + 1);
+    const watchBytes = () => {
+      if (stream.bytesRead > maxUnauthenticatedBytes) socket.terminate();
+    };
+    let isKnown = false;
+    const known = () => {
+      if (isKnown) return;
+      isKnown = true;
+      stream.off('data', watchBytes);
+      socket.off('close', known);
+      const left = (this.#unknown.get(address) ?? 1) - 1;
+      if (left > 0) this.#unknown.set(address, left);
+      else this.#unknown.delete(address);
+    };
+    stream.on('data', watchBytes);
+    socket.on('close', known);
+    return known;
   }
 
   async #authenticate(
     socket: WebSocket,
     challenge: ReturnType<typeof newChallenge>,
     data: Buffer | undefined,
-    { stream, address }: { stream: Socket; address: string },
+    { stream, address, known }: { stream: Socket; address: string; known: () => void },
   ): Promise<void> {
     const parsed = data === undefined ? undefined : parseAgentMessage(data.toString('utf8'));
-    socket.resume();
     if (!parsed?.ok || parsed.message.type !== 'authenticate') {
       socket.close(closeCodes.invalidMessage, 'expected authenticate');
       return;
@@ -157,6 +173,7 @@ export class AgentAcceptor {
       // It had no patience, or its network none.
       if (socket.readyState !== socket.OPEN) return;
       const result = await this.#handshakes.do({ challenge, message, address });
+      known();
       if (!result.ok) {
         const { agentId } = message;
         this.#deps.log.warn({ agentId, address, reason: result.reason }, 'agent refused');
@@ -164,6 +181,10 @@ export class AgentAcceptor {
         socket.close(code, result.reason);
         if (result.isProven)
           await noteClose(this.#deps.sql, { agentId, code, reason: result.reason, address });
+        return;
+      }
+      if (socket.readyState !== socket.OPEN) {
+        await closeSession(this.#deps.sql, result.agentId, result.sessionNumber, false);
         return;
       }
       const arrived = this.#deps.accept(socket, result, stream, address);
