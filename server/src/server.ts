@@ -1,8 +1,7 @@
 // A running server: database, services, listener; and its orderly end.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
-import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
+import type { Server as HttpsServer } from 'node:https';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,6 +13,7 @@ import { type Config, isLoopback } from './config.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import type { HandshakeSettings } from './gateway/handshake.ts';
 import { loadConsole } from './http/routes/console.ts';
+import { Listener } from './listener/listener.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
 import { createServices, type Services } from './services.ts';
@@ -84,9 +84,9 @@ export async function startServer(
       bootstrapToken: config.bootstrapToken,
     });
     const tls = await openTls(config);
-    const requests = new RequestSwitch();
-    const listener = await listen(config, tls, requests);
-    closers.push(() => closeListener(listener.server));
+    // Before the routes exist, as they name its port.
+    const listener = await Listener.start({ ...config.listen, tls });
+    closers.push(() => listener.close());
     if (tls !== undefined) {
       const server = listener.server as unknown as HttpsServer;
       closers.push(
@@ -125,7 +125,7 @@ export async function startServer(
     closers.push(() => services.stop());
     closers.push(async () => {
       services.drain();
-      requests.closeConnections();
+      listener.drain();
       if (config.drainS > 0) await delay(config.drainS * 1_000);
     });
     const masterKeys = new MasterKeyWatch({
@@ -136,7 +136,7 @@ export async function startServer(
     });
     closers.push(() => masterKeys.stop());
     await services.gateway.start(listener.server);
-    requests.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
+    listener.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
     services.sweeper.start();
     services.sealer.start();
     services.siteRuleChecker.start();
@@ -207,85 +207,6 @@ async function openTls(config: Config): Promise<Tls | undefined> {
   if (config.listen.address !== '0.0.0.0' && config.listen.address !== '::')
     names.push(config.listen.address);
   return loadOrCreateServerTls({ directory: join(config.dataDir, 'tls'), hostNames: [...new Set(names)] });
-}
-
-/** The port is taken before the routes exist, as they name it: until then requests are told to come back. */
-class RequestSwitch {
-  #listener: RequestListener = (_request, response) => {
-    response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
-  };
-
-  #isClosing = false;
-
-  readonly listener: RequestListener = (request, response) => {
-    if (this.#isClosing) response.shouldKeepAlive = false;
-    this.#listener(request, response);
-  };
-
-  /** From here on each connection is closed when its request is answered. */
-  closeConnections(): void {
-    this.#isClosing = true;
-  }
-
-  open(listener: RequestListener): void {
-    this.#listener = listener;
-  }
-}
-
-async function listen(
-  config: Config,
-  tls: Tls | undefined,
-  requests: RequestSwitch,
-): Promise<{ server: Server; port: number }> {
-  const server =
-    tls === undefined
-      ? createHttpServer(requests.listener)
-      : (createHttpsServer(
-          { cert: tls.certPem, key: tls.keyPem, minVersion: 'TLSv1.2' },
-          requests.listener,
-        ) as unknown as Server);
-  // A client that sends its request slower than this is not one of ours.
-  server.headersTimeout = 15_000;
-  server.requestTimeout = 60_000;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(config.listen.port, config.listen.address, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  }).catch((error: NodeJS.ErrnoException) => {
-    throw new ListenError(config.listen, error);
-  });
-  const address = server.address();
-  return {
-    server,
-    port: typeof address === 'object' && address !== null ? address.port : config.listen.port,
-  };
-}
-
-/** The port can't be had: says which, and what to do. */
-export class ListenError extends Error {
-  constructor(listen: Config['listen'], cause: NodeJS.ErrnoException) {
-    const advice: Record<string, string> = {
-      EADDRINUSE:
-        'another program listens there. Stop it, or choose a port with --port (0 takes any free one).',
-      EACCES: 'this user may not listen there. Choose a port from 1024 on with --port.',
-      EADDRNOTAVAIL: 'this machine has no such address. Choose one of its own with --listen.',
-    };
-    super(
-      `Can’t listen on ${listen.address}, port ${listen.port}: ${advice[cause.code ?? ''] ?? cause.message}`,
-      { cause },
-    );
-    this.name = 'ListenError';
-  }
-}
-
-async function closeListener(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  const force = setTimeout(() => server.closeAllConnections(), 2_000);
-  await closed;
-  clearTimeout(force);
 }
 
 function localHost(address: string): string {

@@ -1,0 +1,148 @@
+// The port that everybody comes to: taken before there is anything to answer with, and let go of at the end without
+// waiting for those who say nothing.
+import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
+import type { Socket } from 'node:net';
+
+/** All agents of many sites may come back in one moment: the system keeps them until the server gets to them. */
+const backlog = 4_096;
+/** Longer than agents wait for theirs. */
+const tlsHandshakeMs = 30_000;
+/** At the end requests that are being answered have so long. */
+const closeWithinMs = 2_000;
+
+export interface ListenAddress {
+  address: string;
+  /** 0 takes any free one. */
+  port: number;
+}
+
+export interface ListenOptions extends ListenAddress {
+  tls?: { certPem: string; keyPem: string } | undefined;
+}
+
+export class Listener {
+  readonly server: Server;
+  readonly port: number;
+  readonly #requests: RequestSwitch;
+  readonly #handshakes: Handshakes | undefined;
+
+  private constructor(server: Server, requests: RequestSwitch, handshakes: Handshakes | undefined) {
+    this.server = server;
+    this.#requests = requests;
+    this.#handshakes = handshakes;
+    const address = server.address();
+    this.port = typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  /** Takes the port; requests are told to come back until there are routes. Throws {@link ListenError}. */
+  static async start({ tls, ...at }: ListenOptions): Promise<Listener> {
+    const requests = new RequestSwitch();
+    const secure =
+      tls &&
+      createHttpsServer(
+        {
+          ...{ cert: tls.certPem, key: tls.keyPem, minVersion: 'TLSv1.2' },
+          handshakeTimeout: tlsHandshakeMs,
+        },
+        requests.listener,
+      );
+    const server = (secure ?? createHttpServer(requests.listener)) as Server;
+    // A client that sends its request slower than this is not one of ours.
+    server.headersTimeout = 15_000;
+    server.requestTimeout = 60_000;
+    const handshakes = secure && new Handshakes(secure);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: at.address, port: at.port, backlog }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    }).catch((error: NodeJS.ErrnoException) => {
+      throw new ListenError(at, error);
+    });
+    return new Listener(server, requests, handshakes);
+  }
+
+  /** From here on requests are answered by this. */
+  open(answer: RequestListener): void {
+    this.#requests.open(answer);
+  }
+
+  /** From here on each connection is closed when its request is answered. */
+  drain(): void {
+    this.#requests.closeConnections();
+  }
+
+  /** Takes nobody new and ends what is left: at once what nothing was asked on, the rest when it is answered. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.#handshakes?.end();
+    this.server.closeIdleConnections();
+    const force = setTimeout(() => this.server.closeAllConnections(), closeWithinMs);
+    await closed;
+    clearTimeout(force);
+  }
+}
+
+class RequestSwitch {
+  #listener: RequestListener = (_request, response) => {
+    response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
+  };
+
+  #isClosing = false;
+
+  readonly listener: RequestListener = (request, response) => {
+    if (this.#isClosing) response.shouldKeepAlive = false;
+    this.#listener(request, response);
+  };
+
+  closeConnections(): void {
+    this.#isClosing = true;
+  }
+
+  open(listener: RequestListener): void {
+    this.#listener = listener;
+  }
+}
+
+/** TLS handshakes under way: a server that is told to close its connections knows nothing of these. */
+class Handshakes {
+  readonly #sockets = new Map<string, Socket>();
+
+  constructor(server: HttpsServer) {
+    server.on('connection', (socket: Socket) => {
+      const peer = peerOf(socket);
+      this.#sockets.set(peer, socket);
+      socket.once('close', () => {
+        if (this.#sockets.get(peer) === socket) this.#sockets.delete(peer);
+      });
+    });
+    server.on('secureConnection', (socket) => this.#sockets.delete(peerOf(socket)));
+  }
+
+  end(): void {
+    for (const socket of this.#sockets.values()) socket.destroy();
+  }
+}
+
+/** The same for a connection and for the TLS on it. */
+function peerOf({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+/** The port can't be had: says which, and what to do. */
+export class ListenError extends Error {
+  constructor({ address, port }: ListenAddress, cause: NodeJS.ErrnoException) {
+    const advice: Record<string, string> = {
+      EADDRINUSE:
+        'another program listens there. Stop it, or choose a port with --port (0 takes any free one).',
+      EACCES: 'this user may not listen there. Choose a port from 1024 on with --port.',
+      EADDRNOTAVAIL: 'this machine has no such address. Choose one of its own with --listen.',
+    };
+    super(`Can’t listen on ${address}, port ${port}: ${advice[cause.code ?? ''] ?? cause.message}`, {
+      cause,
+    });
+    this.name = 'ListenError';
+  }
+}
