@@ -43,11 +43,11 @@ async function buildIfChanged(name, folders, output, build) {
   process.stdout.write(`done in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
 }
 
-async function buildAgent() {
+async function buildAgent(entryPoint, name) {
   const { build } = await import('esbuild');
-  const unfinished = join(buildFolder, `agent.${process.pid}.mjs`);
+  const unfinished = join(buildFolder, `${name}.${process.pid}.mjs`);
   await build({
-    entryPoints: [join(root, 'agent/src/main.ts')],
+    entryPoints: [join(root, entryPoint)],
     outfile: unfinished,
     bundle: true,
     platform: 'node',
@@ -69,7 +69,7 @@ async function buildAgent() {
     logLevel: 'error',
   });
   // Whole or not at all: another process may run it, or build it, at this moment.
-  renameSync(unfinished, join(buildFolder, 'agent.mjs'));
+  renameSync(unfinished, join(buildFolder, `${name}.mjs`));
 }
 
 async function buildConsole() {
@@ -79,7 +79,9 @@ async function buildConsole() {
 
 export async function buildAgentIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
-  await buildIfChanged('agent', ['agent', 'protocol'], '.cache/build/agent.mjs', buildAgent);
+  await buildIfChanged('agent', ['agent', 'protocol'], '.cache/build/agent.mjs', () =>
+    buildAgent('agent/src/main.ts', 'agent'),
+  );
 }
 
 async function buildServerIfChanged() {
@@ -96,6 +98,15 @@ export async function buildForTests() {
   const sources = ['server', 'protocol', 'scripts', 'test/support/server-main.ts'];
   await buildIfChanged('test-server', sources, '.cache/build/test-server.mjs', () =>
     bundle('test/support/server-main.ts', '.cache/build/test-server.mjs'),
+  );
+}
+
+/** And of the fault harness: the agent on a clock that can be set. */
+export async function buildForFaults() {
+  await buildForTests();
+  const sources = ['agent', 'protocol', 'test/faults/agent-main.ts', 'test/faults/agent-clock.ts'];
+  await buildIfChanged('faults-agent', sources, '.cache/build/faults-agent.mjs', () =>
+    buildAgent('test/faults/agent-main.ts', 'faults-agent'),
   );
 }
 

@@ -2,13 +2,12 @@
 // server that is four targets, and a relay on every connection that the product makes between machines.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Agent, EnrollmentTokenReply, SealingKey } from '@opsconductor/protocol';
-import type { Plugin } from 'esbuild';
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { ApiClient } from '../support/api-client.ts';
 import { storeCredential } from '../support/sealed-credential.ts';
@@ -157,7 +156,7 @@ export class Cluster {
     const program = new Program({
       name: `server-${n}`,
       args: [
-        join(buildFolder, 'faults-server.mjs'),
+        join(buildFolder, 'test-server.mjs'),
         '--no-demo',
         '--port',
         String(port),
@@ -275,41 +274,8 @@ function makeBlob(): Buffer {
 
 async function buildPrograms(): Promise<void> {
   const build = await import(join(root, 'scripts/build.mjs'));
-  await (build as { buildAgentIfChanged(): Promise<void> }).buildAgentIfChanged();
-  const { build: bundle } = await import('esbuild');
-  for (const [name, entry] of [
-    ['faults-server', 'test/support/server-main.ts'],
-    ['faults-agent', 'test/faults/agent-main.ts'],
-  ] as const) {
-    await bundle({
-      entryPoints: [join(root, entry)],
-      outfile: join(buildFolder, `${name}.mjs`),
-      bundle: true,
-      platform: 'node',
-      target: 'node20',
-      format: 'esm',
-      plugins: [onlyOurs],
-      logLevel: 'error',
-    });
-  }
+  await (build as { buildForFaults(): Promise<void> }).buildForFaults();
 }
-
-/** Our own files in one, each still knowing its folder; packages stay where they are. */
-const onlyOurs: Plugin = {
-  name: 'only ours',
-  setup(build) {
-    build.onResolve({ filter: /^[^./]/ }, ({ path, kind }) =>
-      kind === 'entry-point' || path.startsWith('@opsconductor/') ? undefined : { path, external: true },
-    );
-    build.onLoad({ filter: /\.ts$/ }, async ({ path }) => ({
-      loader: 'ts',
-      contents: (await readFile(path, 'utf8')).replaceAll(
-        'import.meta.dirname',
-        JSON.stringify(dirname(path)),
-      ),
-    }));
-  },
-};
 
 async function roomyFolder(): Promise<string> {
   const disk = await statfs('/dev/shm').catch(() => undefined);
