@@ -1,7 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { JobDefinitionSchema } from './api/jobs.ts';
+import { JobDefinitionSchema } from './api/jobs/jobs.ts';
 import { checkBySchema } from './schema-check.ts';
 import { SshExecConfigSchema } from './steps/ssh-exec.ts';
 import { WinrmExecConfigSchema } from './steps/winrm-exec.ts';

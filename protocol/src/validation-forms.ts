@@ -1,7 +1,7 @@
 // What the patterns of our schemas ask for, in words: of texts, and of the names in objects whose names people choose.
-import { identifierPattern } from './api/parameters.ts';
-import { lockNamePattern, percentPattern } from './api/strategy.ts';
-import { labelNamePattern, reservedLabelNames } from './api/targets.ts';
+import { identifierPattern } from './api/jobs/parameters.ts';
+import { lockNamePattern, percentPattern } from './api/runs/strategy.ts';
+import { labelNamePattern, reservedLabelNames } from './api/targets/targets.ts';
 import { reservedNames } from './parameters/reserved-names.ts';
 import {
   agentPathPattern,

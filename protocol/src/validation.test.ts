@@ -1,10 +1,10 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type TSchema, Type } from 'typebox';
 import { describe, expect, test } from 'vitest';
+import { CreateSegmentRequestSchema } from './api/agents/segments.ts';
 import { Closed, type ErrorDetail, Id, Nullable } from './api/common.ts';
-import { JobDefinitionSchema } from './api/jobs.ts';
-import { CreateSegmentRequestSchema } from './api/segments.ts';
-import { CreateTargetRequestSchema } from './api/targets.ts';
+import { JobDefinitionSchema } from './api/jobs/jobs.ts';
+import { CreateTargetRequestSchema } from './api/targets/targets.ts';
 import { errorDetails, readablePath, validatorOptions } from './validation.ts';
 import { isSecretPath } from './validation-wording.ts';
 

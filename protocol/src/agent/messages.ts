@@ -1,14 +1,14 @@
 // Control messages between agent and server: JSON text frames, one schema per `type`. Unknown optional fields are
 // ignored (version N talks to N-1), so these schemas allow additional properties; REST schemas do not.
 import { type Static, type TSchema, Type } from 'typebox';
+import { SealedEnvelopeSchema } from '../api/agents/sealed-envelope.ts';
+import { Identifier, StepOutputsSchema } from '../api/jobs/parameters.ts';
 import {
   sshAlgorithmPolicies,
   winrmAuthentications,
   winrmCertificateChecks,
   winrmTransports,
-} from '../api/connection-settings.ts';
-import { Identifier, StepOutputsSchema } from '../api/parameters.ts';
-import { SealedEnvelopeSchema } from '../api/sealed-envelope.ts';
+} from '../api/targets/connection-settings.ts';
 import { DisplayName } from '../api/text.ts';
 import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';

@@ -3,12 +3,12 @@ import fc from 'fast-check';
 import type { TSchema } from 'typebox';
 import { describe, expect, test } from 'vitest';
 import { errorDetails, validatorOptions } from '../validation.ts';
+import { CreateCredentialRequestSchema } from './agents/credentials.ts';
+import { CreateSegmentRequestSchema } from './agents/segments.ts';
 import { Closed, type ErrorDetail } from './common.ts';
-import { CreateCredentialRequestSchema } from './credentials.ts';
-import { CreateApiTokenRequestSchema, SignInRequestSchema } from './identity.ts';
-import { JobDefinitionSchema } from './jobs.ts';
-import { CreateSegmentRequestSchema } from './segments.ts';
-import { CreateTargetRequestSchema } from './targets.ts';
+import { JobDefinitionSchema } from './jobs/jobs.ts';
+import { CreateApiTokenRequestSchema, SignInRequestSchema } from './people/identity.ts';
+import { CreateTargetRequestSchema } from './targets/targets.ts';
 import { Description, DisplayName } from './text.ts';
 
 const ajv = new Ajv2020({ ...validatorOptions, allErrors: true });

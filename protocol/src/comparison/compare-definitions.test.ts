@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { JobDefinition, StepDefinition } from '../api/jobs.ts';
+import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
 import { compareDefinitions } from './compare-definitions.ts';
 
 const step = (name: string, more: Partial<StepDefinition> = {}): StepDefinition => ({

@@ -1,5 +1,5 @@
 // How two definitions of a job differ, field by field. Steps are compared by id or name, wherever they stand.
-import type { JobDefinition, StepDefinition } from '../api/jobs.ts';
+import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
 import { type LineHunk, lineHunks } from './line-hunks.ts';
 
 export const changeKinds = ['added', 'removed', 'changed', 'moved'] as const;

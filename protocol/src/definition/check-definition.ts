@@ -3,7 +3,7 @@
 // console use the same one; everything that is wrong is told at once.
 import type { TSchema } from 'typebox';
 import type { ErrorDetail } from '../api/common.ts';
-import { JobDefinitionSchema } from '../api/jobs.ts';
+import { JobDefinitionSchema } from '../api/jobs/jobs.ts';
 import { limits } from '../limits.ts';
 import { checkParameters } from '../parameters/check-parameters.ts';
 import { checkBySchema } from '../schema-check.ts';

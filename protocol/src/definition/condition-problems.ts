@@ -1,6 +1,6 @@
 // Rules and conditions, as far as the parameters that they speak of are right.
 import type { ErrorDetail } from '../api/common.ts';
-import type { ParameterRule } from '../api/parameters.ts';
+import type { ParameterRule } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import { checkRules, expressionProblems } from '../parameters/check-rules.ts';
 import { scopeOf } from '../rendering/scope.ts';

@@ -1,5 +1,5 @@
 // A definition as it takes effect: with what holds where it says nothing, and which of its values are such.
-import { type JobDefinition, JobDefinitionSchema } from '../api/jobs.ts';
+import { type JobDefinition, JobDefinitionSchema } from '../api/jobs/jobs.ts';
 import { limits } from '../limits.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
 

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Definitions to begin from: in the published schema and in the API's description. A test holds them to the checks.
-import type { JobDefinition, StepTypeName } from '../api/jobs.ts';
+import type { JobDefinition, StepTypeName } from '../api/jobs/jobs.ts';
 
 /** As it stands in the specification. */
 export const specificationExample = {

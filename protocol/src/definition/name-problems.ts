@@ -1,6 +1,6 @@
 // What must differ: names of steps, what steps are called by, locks.
 import type { ErrorDetail } from '../api/common.ts';
-import { identifierPattern } from '../api/parameters.ts';
+import { identifierPattern } from '../api/jobs/parameters.ts';
 import { reservedNames, reservedProblem } from '../parameters/reserved-names.ts';
 import { detail, type LooseDefinition, type LooseStep } from './loose.ts';
 

@@ -1,7 +1,7 @@
 // What a step of a job comes to on one target, before it runs: its texts as a person reads them, and whether it runs at
 // all. The console shows it as one types, the server answers it to scripts; both say the same.
 import type { ErrorDetail } from '../api/common.ts';
-import type { JobDefinition } from '../api/jobs.ts';
+import type { JobDefinition } from '../api/jobs/jobs.ts';
 import { readExpression } from '../expressions/expression.ts';
 import type { ExpressionValues } from '../expressions/scope.ts';
 import { type Preview, renderForPeople } from '../rendering/render-for-people.ts';

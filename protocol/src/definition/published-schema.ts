@@ -1,7 +1,7 @@
 // The schema of job definitions as editors and other programs read it: JSON Schema 2020-12 of the same schemas that
 // definitions are checked by, with each step type's configuration, a title and a description for every field. What no
 // schema can say (definition/check-definition.ts) it leaves out.
-import { JobDefinitionSchema, stepTypes } from '../api/jobs.ts';
+import { JobDefinitionSchema, stepTypes } from '../api/jobs/jobs.ts';
 import type { JsonSchema } from '../parameters/json-schema.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
 import { exampleJobs, exampleSteps } from './examples.ts';

@@ -1,8 +1,8 @@
 // Rules of an installation, held against a definition that is right in itself. What they cost together is bounded:
 // a definition that is too much for them breaks those that were not asked any more.
 import type { DefinitionProblem, SiteRuleSeverity } from '../api/common.ts';
-import type { JobDefinition } from '../api/jobs.ts';
-import type { CreateSiteRuleRequest, SiteRuleSubject } from '../api/site-rules.ts';
+import type { JobDefinition } from '../api/jobs/jobs.ts';
+import type { CreateSiteRuleRequest, SiteRuleSubject } from '../api/jobs/site-rules.ts';
 import {
   type CompiledExpression,
   type ExpressionProblem,

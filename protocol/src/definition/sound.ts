@@ -1,6 +1,6 @@
 // What of a definition is right enough for its placeholders and conditions to be looked at.
-import type { JobDefinition, StepDefinition } from '../api/jobs.ts';
-import type { Parameters, StepOutput } from '../api/parameters.ts';
+import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
+import type { Parameters, StepOutput } from '../api/jobs/parameters.ts';
 import { isObject, type LooseDefinition, type LooseStep } from './loose.ts';
 
 export interface SoundDefinition extends Pick<JobDefinition, 'steps'> {

@@ -1,6 +1,6 @@
 // What a site rule may speak of: the definition itself, by the names that its schema has.
-import { JobDefinitionSchema, StepDefinitionSchema } from '../api/jobs.ts';
-import type { SiteRuleSubject } from '../api/site-rules.ts';
+import { JobDefinitionSchema, StepDefinitionSchema } from '../api/jobs/jobs.ts';
+import type { SiteRuleSubject } from '../api/jobs/site-rules.ts';
 import type { Member } from './scope.ts';
 
 interface Schema {

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import { describe, expect, it } from 'vitest';
-import type { Parameters } from '../api/parameters.ts';
+import type { Parameters } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import { type Evaluation, readExpression, toldWithPlace } from './expression.ts';
 import type { ExpressionScope } from './scope.ts';

@@ -1,7 +1,7 @@
 // What an expression may speak of, as CEL types, and the values for it.
 import type { Environment } from '@marcbachmann/cel-js';
-import type { Parameters, ValueDefinition } from '../api/parameters.ts';
-import type { SiteRuleSubject } from '../api/site-rules.ts';
+import type { Parameters, ValueDefinition } from '../api/jobs/parameters.ts';
+import type { SiteRuleSubject } from '../api/jobs/site-rules.ts';
 import { allowsOthers, isRequired } from '../parameters/check-value.ts';
 import { definitionMembers } from './definition-scope.ts';
 

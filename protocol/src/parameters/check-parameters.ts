@@ -1,7 +1,7 @@
 // What the schema of a definition can't say of its parameters: that they agree with themselves. All of it at once, also
 // where other things are wrong, so nothing is taken for granted about what is looked at.
 import type { ErrorDetail } from '../api/common.ts';
-import { type ParameterType, parameterTypes, type ValueDefinition } from '../api/parameters.ts';
+import { type ParameterType, parameterTypes, type ValueDefinition } from '../api/jobs/parameters.ts';
 import { visibleJson } from '../api/text.ts';
 import { limits } from '../limits.ts';
 import { compilePattern, isPattern, PatternBudget } from '../patterns/pattern.ts';

@@ -1,6 +1,6 @@
 // Rules between parameters, when a job is saved.
 import type { ErrorDetail } from '../api/common.ts';
-import type { ParameterRule, Parameters } from '../api/parameters.ts';
+import type { ParameterRule, Parameters } from '../api/jobs/parameters.ts';
 import { type ExpressionProblem, readExpression, toldWithPlace } from '../expressions/expression.ts';
 import type { ExpressionScope } from '../expressions/scope.ts';
 import { nearName } from '../validation-wording.ts';

@@ -2,7 +2,7 @@
 // not compile code, a job's parameters would stay compiled in the server for good, and what patterns cost is counted
 // over all of them. What is wrong is told in ajv's terms, so that it reads like everything else (validation.ts).
 import type { ErrorObject } from 'ajv';
-import type { ValueDefinition } from '../api/parameters.ts';
+import type { ValueDefinition } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import { compilePattern, isPattern, type PatternBudget } from '../patterns/pattern.ts';
 import { isMultipleOf } from './decimal.ts';

@@ -2,7 +2,7 @@
 // from defaults. Server, agent and forms use the same one.
 import type { ErrorObject } from 'ajv';
 import type { ErrorDetail } from '../api/common.ts';
-import type { ParameterRule, Parameters, ValueDefinition } from '../api/parameters.ts';
+import type { ParameterRule, Parameters, ValueDefinition } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import { PatternBudget } from '../patterns/pattern.ts';
 import { errorDetails } from '../validation.ts';

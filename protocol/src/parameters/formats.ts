@@ -1,5 +1,5 @@
 // The formats of strings, each by a rule that takes time in proportion to the length of the text.
-import type { ParameterFormat } from '../api/parameters.ts';
+import type { ParameterFormat } from '../api/jobs/parameters.ts';
 import { parseAddress } from '../sealing/ip-address.ts';
 
 /** In words, for messages: what a value of the format looks like. */

@@ -1,5 +1,5 @@
 // Parameters as JSON Schema 2020-12, for forms, editors and other programs.
-import type { Parameter, Parameters, ValueDefinition } from '../api/parameters.ts';
+import type { Parameter, Parameters, ValueDefinition } from '../api/jobs/parameters.ts';
 import { formatWords } from './formats.ts';
 
 export interface JsonSchema {

@@ -1,7 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Parameters, parameterFormats, type ValueDefinition } from '../api/parameters.ts';
+import { type Parameters, parameterFormats, type ValueDefinition } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import { checkParameters } from './check-parameters.ts';
 import { checkRules } from './check-rules.ts';

@@ -1,6 +1,6 @@
 // Rules between parameters, held against what a run was given.
 import type { ErrorDetail } from '../api/common.ts';
-import type { ParameterRule, Parameters } from '../api/parameters.ts';
+import type { ParameterRule, Parameters } from '../api/jobs/parameters.ts';
 import { visibleJson } from '../api/text.ts';
 import { type CompiledExpression, type Evaluation, readExpression } from '../expressions/expression.ts';
 import { celValues, PreparedValues } from '../expressions/scope.ts';

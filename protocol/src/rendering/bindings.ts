@@ -1,5 +1,5 @@
 // The values that a script refers to, each under a name that its author can't have used.
-import type { ParameterType } from '../api/parameters.ts';
+import type { ParameterType } from '../api/jobs/parameters.ts';
 import { type Reference, referenceText } from './reference.ts';
 import type { Known } from './scope.ts';
 

@@ -1,5 +1,5 @@
 // What the analysis of a script says of its placeholders, in whatever language it is.
-import type { ParameterType } from '../api/parameters.ts';
+import type { ParameterType } from '../api/jobs/parameters.ts';
 
 /** A placeholder in the text that is analyzed. */
 export interface Hole {

@@ -1,5 +1,5 @@
 // A scope with a parameter of each type, and values for it.
-import type { Parameter } from '../api/parameters.ts';
+import type { Parameter } from '../api/jobs/parameters.ts';
 import type { RenderScope } from './scope.ts';
 import type { RenderValues } from './values.ts';
 

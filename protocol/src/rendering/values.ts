@@ -1,5 +1,5 @@
 // The values of one rendering, and what each must be like before it goes anywhere.
-import type { ParameterType } from '../api/parameters.ts';
+import type { ParameterType } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import type { Reference } from './reference.ts';
 import type { Known } from './scope.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { credentialKinds } from '../api/credentials.ts';
+import { credentialKinds } from '../api/agents/credentials.ts';
 import type { CredentialBounds } from './bounds.ts';
 import {
   type CredentialBinding,

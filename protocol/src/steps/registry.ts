@@ -1,6 +1,6 @@
 // The configuration schema of each step type, in one table: server, agent and forms read it.
 import type { TSchema } from 'typebox';
-import type { StepTypeName } from '../api/jobs.ts';
+import type { StepTypeName } from '../api/jobs/jobs.ts';
 import { RebootConfigSchema } from './reboot.ts';
 import { SftpDownloadConfigSchema } from './sftp-download.ts';
 import { SftpSyncConfigSchema } from './sftp-sync.ts';

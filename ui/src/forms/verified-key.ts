@@ -1,7 +1,7 @@
 // The key that a segment's secrets are sealed to, as its signed roster names it.
 import type { SealingKey } from '@opsconductor/protocol';
 import { decodeBase64, rosterSegmentKey, SealingError, verifyRoster } from '@opsconductor/protocol/sealing';
-import { fetchSealingKey } from '../api/segments.ts';
+import { fetchSealingKey } from '../api/agents/segments.ts';
 
 export interface VerifiedKey {
   installationId: string;

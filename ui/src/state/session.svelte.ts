@@ -1,7 +1,7 @@
 // Who is signed in, and what they may do where. Rights change while one works: they are read again and again.
 import type { Me, Permission, Scope } from '@opsconductor/protocol';
 import { ApiError } from '../api/client.ts';
-import { exchangeCode, fetchMe, signIn, signOut } from '../api/session.ts';
+import { exchangeCode, fetchMe, signIn, signOut } from '../api/people/session.ts';
 
 const refreshEveryMs = 15_000;
 

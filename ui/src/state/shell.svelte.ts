@@ -1,7 +1,7 @@
 // What the frame around every page says of the whole installation.
 import type { ExecutorStatus, Segment } from '@opsconductor/protocol';
+import { listSegments } from '../api/agents/segments.ts';
 import { fetchExecutorStatus } from '../api/runs.ts';
-import { listSegments } from '../api/segments.ts';
 import { Query } from './query.svelte.ts';
 
 interface Overview {

@@ -1,7 +1,7 @@
 // Decides for each placeholder of a shell script whether its value may stand there, and as what. A place that no rule
 // below allows is refused.
 
-import type { ParameterType } from '../../api/parameters.ts';
+import type { ParameterType } from '../../api/jobs/parameters.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
 import { checkTest } from './check-test.ts';
 import { type CodeReader, CodeReaders } from './code-readers.ts';

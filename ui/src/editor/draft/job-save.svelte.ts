@@ -1,7 +1,7 @@
 // Saving a definition: as a new job or as the next version, unless another one came before.
 import { generalCategory, type Job, type JobDefinition, type SaveJobReply } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
-import { createJob, saveJob } from '../../api/jobs.ts';
+import { createJob, saveJob } from '../../api/jobs/jobs.ts';
 import { Action } from '../../state/action.svelte.ts';
 import type { DefinitionDraft } from './definition-draft.svelte.ts';
 

@@ -1,6 +1,6 @@
 // Seals a credential in this browser, to the key that the segment's signed roster names. Only the seal is sent.
 import { type CredentialSecret, sealCredential } from '@opsconductor/protocol/sealing';
-import { createCredential, replaceCredential } from '../../api/credentials.ts';
+import { createCredential, replaceCredential } from '../../api/agents/credentials.ts';
 import { fetchVerifiedKey } from '../verified-key.ts';
 
 /**

@@ -1,7 +1,7 @@
 // Secret values of a run, sealed in this browser for each segment that it goes to.
 import type { RunSealingKeysRequest, SecretParameters } from '@opsconductor/protocol';
 import { sealRunValue } from '@opsconductor/protocol/sealing';
-import { fetchRunSealingKeys } from '../../api/jobs.ts';
+import { fetchRunSealingKeys } from '../../api/jobs/jobs.ts';
 import { verifiedKey } from '../verified-key.ts';
 
 /**

@@ -1,11 +1,11 @@
 // Finds what a right can be given on or asked about: by a part of its name, or a run by its number.
 import type { PlaceKind } from '@opsconductor/protocol';
-import { listCategories } from '../../api/categories.ts';
+import { listSegments } from '../../api/agents/segments.ts';
 import { ApiError } from '../../api/client.ts';
-import { listJobs } from '../../api/jobs.ts';
-import { listSegments } from '../../api/segments.ts';
-import { listTargetGroups } from '../../api/target-groups.ts';
-import { listTargets } from '../../api/targets.ts';
+import { listCategories } from '../../api/jobs/categories.ts';
+import { listJobs } from '../../api/jobs/jobs.ts';
+import { listTargetGroups } from '../../api/targets/target-groups.ts';
+import { listTargets } from '../../api/targets/targets.ts';
 
 export interface FoundPlace {
   kind: PlaceKind;

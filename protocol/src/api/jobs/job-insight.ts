@@ -1,0 +1,109 @@
+// How jobs fare: their health, and what their runs come to.
+import { type Static, Type } from 'typebox';
+import { limits } from '../../limits.ts';
+import { jobStates, runStatuses } from '../../states.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+
+export const jobProblemKinds = [
+  /** A step names a credential that no segment has. */
+  'unknown_credential',
+  /** A step type that this server does not know, or that is to be used no more. */
+  'unknown_step_type',
+  'deprecated_step_type',
+  /** A segment of its last run has no agent that is connected. */
+  'segment_without_agents',
+  /** Its last runs failed, one after the other. */
+  'failing',
+  /** Its definition breaks what is asked of definitions today. */
+  'invalid',
+  /** It breaks a rule of this installation, which may be newer than the job. It runs all the same. */
+  'site_rule',
+] as const;
+export type JobProblemKind = (typeof jobProblemKinds)[number];
+export const JobProblemSchema = Type.Object({
+  kind: Type.Enum(jobProblemKinds),
+  /** What is wrong and what to do. */
+  message: Type.String(),
+  /** Where in the definition. */
+  path: Type.Optional(Type.String()),
+});
+export type JobProblem = Static<typeof JobProblemSchema>;
+
+export const JobsHealthSchema = Type.Object({
+  status: Type.Enum(['ok', 'degraded']),
+  jobs: Type.Integer(),
+  openRuns: Type.Integer(),
+  /** What is wrong, in words; empty when nothing is. */
+  problems: Type.Array(Type.String()),
+  /** Active jobs with problems, on this page of them, by name. */
+  items: Type.Array(Type.Object({ id: Id, name: Type.String(), problems: Type.Array(JobProblemSchema) })),
+  nextCursor: Nullable(Type.String()),
+});
+export type JobsHealth = Static<typeof JobsHealthSchema>;
+export const JobsHealthQuerySchema = Closed(pageQuery);
+export const JobHealthSchema = Type.Object({
+  status: Type.Enum(['ok', 'degraded']),
+  problems: Type.Array(JobProblemSchema),
+});
+export type JobHealth = Static<typeof JobHealthSchema>;
+
+export const JobStatisticsQuerySchema = Closed({
+  days: Type.Optional(Type.Integer({ minimum: 1, maximum: 365, default: 30 })),
+});
+const Durations = Type.Object({
+  p50Ms: Nullable(Type.Integer()),
+  p90Ms: Nullable(Type.Integer()),
+  p99Ms: Nullable(Type.Integer()),
+  maxMs: Nullable(Type.Integer()),
+});
+export const JobStatisticsSchema = Type.Object({
+  days: Type.Integer(),
+  since: Timestamp,
+  /** Runs begun since then. */
+  runs: Type.Integer(),
+  /** Of these, those that ended, by status. */
+  byStatus: Type.Record(Type.String(), Type.Integer()),
+  open: Type.Integer(),
+  /** Succeeded among those that ended, cancelled ones left out; null when there are none. */
+  successRate: Nullable(Type.Number()),
+  /** Of those that ended. */
+  durations: Durations,
+  last: Nullable(
+    Type.Object({
+      id: Id,
+      status: Type.Enum(runStatuses),
+      createdAt: Timestamp,
+      executionTimeMs: Nullable(Type.Integer()),
+    }),
+  ),
+  /** One for each day with runs, in UTC, oldest first. */
+  byDay: Type.Array(
+    Type.Object({
+      day: Type.String({ description: '2026-11-25' }),
+      runs: Type.Integer(),
+      succeeded: Type.Integer(),
+      failed: Type.Integer({ description: 'Failed, timed out, partial or unknown' }),
+      p50Ms: Nullable(Type.Integer()),
+    }),
+  ),
+  /** There were more: these are of the newest ones. */
+  isCut: Type.Boolean({ description: `Only the newest ${limits.maxRunsForStatistics} runs were looked at` }),
+});
+export type JobStatistics = Static<typeof JobStatisticsSchema>;
+/** How many jobs there are, archived ones only in `states`. */
+export const JobCountsSchema = Type.Object({
+  total: Type.Integer(),
+  states: Type.Array(Type.Object({ state: Type.Enum(jobStates), jobs: Type.Integer() })),
+  /** By the status of their last run; `none` for those that never ran. */
+  lastResults: Type.Array(
+    Type.Object({ lastResult: Type.Enum([...runStatuses, 'none']), jobs: Type.Integer() }),
+  ),
+  /** In each itself, not in those below it; one without jobs is left out. */
+  categories: Type.Array(Type.Object({ category: Type.String(), jobs: Type.Integer() })),
+  templates: Type.Integer(),
+});
+export type JobCounts = Static<typeof JobCountsSchema>;
+export const JobLabelsInUseSchema = Page(
+  Type.Object({ name: Type.String(), jobs: Type.Integer(), values: Type.Array(Type.String()) }),
+);
+export type JobLabelsInUse = Static<typeof JobLabelsInUseSchema>;

@@ -1,0 +1,62 @@
+// What may be done, the roles that bundle it, and the scopes that a right is granted on.
+import { type Static, Type } from 'typebox';
+import { Closed, Id } from '../common.ts';
+
+export const roles = ['viewer', 'operator', 'author', 'admin', 'auditor'] as const;
+export type Role = (typeof roles)[number];
+
+/**
+ * Where a permission can be granted besides everywhere: on `jobs` (a category), on `targets` (a segment or a target
+ * group), on `segments` (a segment only), or nowhere else.
+ */
+export const permissionReach = {
+  /** Sees jobs and their runs (category), targets, agents, credentials' names and what was done there (segment, group). */
+  read: ['jobs', 'targets'],
+  /** Starts and cancels runs: needed for the job and for every target. */
+  run: ['jobs', 'targets'],
+  'jobs.edit': ['jobs'],
+  /** Writes values into shell text unquoted, where the author asks for it. */
+  'jobs.raw_splice': ['jobs'],
+  'runs.purge': ['jobs'],
+  'targets.edit': ['targets'],
+  'targets.test': ['targets'],
+  'host_keys.approve': ['targets'],
+  'credentials.use': ['targets'],
+  'credentials.edit': ['segments'],
+  'segments.edit': ['segments'],
+  'agents.enroll': ['segments'],
+  /** Drains, disables and revokes agents. */
+  'agents.manage': ['segments'],
+  /** Reads the audit log: of a scope, what happened there. */
+  'audit.read': ['jobs', 'targets'],
+  'categories.edit': [],
+  /** What an installation asks of job definitions. */
+  'site_rules.edit': [],
+  'target_groups.edit': [],
+  /** Users, user groups, service accounts, grants, other people's sessions and tokens. */
+  'people.edit': [],
+  self: [],
+} as const satisfies Record<string, readonly ('jobs' | 'targets' | 'segments')[]>;
+export type Permission = keyof typeof permissionReach;
+export const permissions = Object.keys(permissionReach) as [Permission, ...Permission[]];
+
+export const rolePermissions: Record<Role, readonly Permission[]> = {
+  viewer: ['self', 'read'],
+  operator: ['self', 'read', 'run', 'credentials.use', 'targets.test'],
+  author: ['self', 'read', 'run', 'credentials.use', 'targets.test', 'jobs.edit'],
+  admin: permissions,
+  auditor: ['self', 'read', 'audit.read'],
+};
+
+export const scopeKinds = ['category', 'segment', 'target_group'] as const;
+export type ScopeKind = (typeof scopeKinds)[number];
+/** Where a grant or an API token holds; without one it holds everywhere. */
+export const ScopeSchema = Closed({ kind: Type.Enum(scopeKinds), id: Id });
+export type Scope = Static<typeof ScopeSchema>;
+
+/** Whether a permission means anything on that kind of scope. */
+export function reachesInto(permission: Permission, kind: ScopeKind): boolean {
+  const reach: readonly string[] = permissionReach[permission];
+  if (kind === 'category') return reach.includes('jobs');
+  return reach.includes('targets') || (kind === 'segment' && reach.includes('segments'));
+}

@@ -1,0 +1,114 @@
+// Who of a run starts when: how many targets at a time, in which batches, until how many failures; and which locks each
+// target run needs.
+import { type Static, Type } from 'typebox';
+import { limits } from '../../limits.ts';
+import { Closed } from '../common.ts';
+
+export const percentPattern = '^(100|[1-9]?[0-9])%$';
+const Percent = Type.String({ pattern: percentPattern, description: 'A part of the targets: `10%`' });
+const Share = (minimum: number) =>
+  Type.Union([Type.Integer({ minimum, maximum: limits.maxTargetsPerRun }), Percent], {
+    description: 'A number of targets, or a percentage of them: `10%`',
+  });
+
+export const Priority = Type.Integer({
+  minimum: -100,
+  maximum: 100,
+  description: 'Among steps that wait for a slot in a segment: higher first; 0 unless told',
+});
+
+export const targetOrders = ['selection', 'name', 'reverse', 'random'] as const;
+export type TargetOrder = (typeof targetOrders)[number];
+
+export const StrategySchema = Closed({
+  max_parallel: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.maxTargetsPerRun,
+      description: 'Targets that are open at the same time',
+    }),
+  ),
+  batches: Type.Optional(
+    Type.Array(Share(1), {
+      minItems: 1,
+      maxItems: limits.maxBatches,
+      description:
+        'Sizes of the batches, of which the last repeats; a percentage is of all targets, rounded up. A batch opens when the one before has ended.',
+    }),
+  ),
+  max_failures: Type.Optional(Share(0)),
+  batch_max_failures: Type.Optional(Share(0)),
+  order: Type.Optional(
+    Type.Enum(targetOrders, {
+      description: '`selection` unless told: as they were asked for, then by segment and name',
+    }),
+  ),
+  on_exceeded: Type.Optional(
+    Type.Enum(['stop', 'continue'], {
+      description: '`stop` unless told: targets that have not begun end `cancelled`',
+    }),
+  ),
+});
+export type Strategy = Static<typeof StrategySchema>;
+
+export const lockNamePattern = '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$';
+export const lockScopes = ['installation', 'segment', 'target'] as const;
+export const LockSchema = Closed({
+  name: Type.String({
+    pattern: lockNamePattern,
+    description: 'Jobs that name the same lock share it: letters, digits, `.`, `_` and `-`',
+  }),
+  mode: Type.Enum(['exclusive', 'shared'], {
+    description: '`exclusive`: one target run and no other. `shared`: with others that share it.',
+  }),
+  /** How many target runs may share it, this one included. Of a shared lock alone; no limit unless told. */
+  slots: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxLockSlots })),
+  per: Type.Optional(
+    Type.Enum(lockScopes, {
+      description: 'One lock for the `installation` unless told, or one for each `segment` or `target`',
+    }),
+  ),
+});
+export type Lock = Static<typeof LockSchema>;
+
+/** A strategy as it holds for a run: with numbers for percentages, and the seed of a random order. */
+export const RunStrategySchema = Type.Object({
+  maxParallel: Type.Union([Type.Integer(), Type.Null()]),
+  batches: Type.Array(Type.Integer(), { description: 'Sizes; the last repeats. Empty: no batches' }),
+  maxFailures: Type.Integer({ description: 'Of the whole run' }),
+  /** Of each batch; a percentage is of its size. */
+  batchMaxFailures: Type.Union([Type.Integer(), Type.String(), Type.Null()]),
+  order: Type.Enum(targetOrders),
+  seed: Type.Union([Type.Integer(), Type.Null()]),
+  onExceeded: Type.Enum(['stop', 'continue']),
+});
+export type RunStrategy = Static<typeof RunStrategySchema>;
+
+/** What the strategy comes to on so many targets. `seed` is for a random order alone. */
+export function resolveStrategy(strategy: Strategy, targets: number, seed: number): RunStrategy {
+  const order = strategy.order ?? 'selection';
+  const onlyBatches = strategy.batch_max_failures !== undefined && strategy.max_failures === undefined;
+  return {
+    maxParallel: strategy.max_parallel ?? null,
+    batches: (strategy.batches ?? []).map((size) => Math.max(1, shareOf(size, targets, Math.ceil))),
+    // With a limit for batches alone, only that counts.
+    maxFailures: onlyBatches ? targets : shareOf(strategy.max_failures ?? 0, targets, Math.floor),
+    batchMaxFailures: strategy.batch_max_failures ?? null,
+    order,
+    seed: order === 'random' ? seed : null,
+    onExceeded: strategy.on_exceeded ?? 'stop',
+  };
+}
+
+/** So many of `total`; of a percentage the whole number that `round` gives. */
+export function shareOf(share: number | string, total: number, round: (value: number) => number): number {
+  if (typeof share === 'number') return share;
+  return round((Number.parseInt(share, 10) * total) / 100);
+}
+
+/** How many targets the batch has, by its number from 1. */
+export function batchSize(batches: readonly number[], number: number): number {
+  const size = batches[Math.min(number, batches.length) - 1];
+  if (size === undefined) throw new Error('a run without batches has no batch');
+  return size;
+}

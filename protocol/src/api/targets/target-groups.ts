@@ -1,0 +1,76 @@
+// Target groups: a list of targets, what a selector selects, or both, less exclusions. Rights and connection settings
+// are given on them.
+import { type Static, Type } from 'typebox';
+import { limits } from '../../limits.ts';
+import { Closed, Id, Nullable, pageQuery, Timestamp } from '../common.ts';
+import { Description } from '../text.ts';
+import { InheritedSettingsSchema } from './connection-settings.ts';
+import { SelectorText } from './selection.ts';
+
+export const TargetGroupName = Type.String({
+  minLength: 1,
+  maxLength: 100,
+  pattern: '^[A-Za-z0-9]([A-Za-z0-9_. /-]*[A-Za-z0-9])?$',
+  description: 'Letters, digits, spaces, dots, slashes, hyphens and underscores',
+});
+
+export const TargetGroupSchema = Type.Object({
+  id: Id,
+  name: Type.String(),
+  description: Type.String(),
+  /** Members that the caller may see. */
+  memberCount: Type.Integer(),
+  /** Whether the caller may see what follows; without it that is empty. */
+  isWhole: Type.Boolean(),
+  selector: Nullable(Type.String()),
+  /** Of two groups that give a setting the higher wins; then the name that sorts first. */
+  priority: Type.Integer(),
+  settings: InheritedSettingsSchema,
+  credentials: Type.Array(
+    Type.Object({
+      segmentId: Id,
+      segmentName: Type.String(),
+      credentialId: Type.String(),
+      credentialName: Type.String(),
+    }),
+  ),
+  listedCount: Type.Integer(),
+  excludedCount: Type.Integer(),
+  createdAt: Timestamp,
+  updatedAt: Timestamp,
+});
+export type TargetGroup = Static<typeof TargetGroupSchema>;
+
+const TargetIds = Type.Array(Id, { maxItems: limits.maxTargetsPerRun, uniqueItems: true });
+const groupFields = {
+  description: Type.Optional(Description(1000)),
+  /** Null: only the listed targets. */
+  selector: Type.Optional(Nullable(SelectorText)),
+  priority: Type.Optional(Type.Integer({ minimum: -1_000_000, maximum: 1_000_000 })),
+  settings: Type.Optional(InheritedSettingsSchema),
+  /** One a segment, since a credential is sealed to one segment. */
+  credentials: Type.Optional(
+    Type.Array(Closed({ segmentId: Id, credentialId: Type.String({ format: 'uuid' }) }), { maxItems: 1000 }),
+  ),
+  /** Members beside those that the selector selects. */
+  targetIds: Type.Optional(TargetIds),
+  /** Never members, even where the selector selects them. */
+  excludedTargetIds: Type.Optional(TargetIds),
+};
+export const CreateTargetGroupRequestSchema = Closed({ name: TargetGroupName, ...groupFields });
+/** What is left out stays as it is. */
+export const UpdateTargetGroupRequestSchema = CreateTargetGroupRequestSchema;
+export type TargetGroupRequest = Static<typeof CreateTargetGroupRequestSchema>;
+export const TargetGroupQuerySchema = Closed({
+  ...pageQuery,
+  search: Type.Optional(Type.String({ maxLength: 100 })),
+});
+export const GroupEntrySchema = Type.Object({
+  targetId: Id,
+  name: Type.String(),
+  segmentId: Id,
+  segmentName: Type.String(),
+  excluded: Type.Boolean(),
+});
+export type GroupEntry = Static<typeof GroupEntrySchema>;
+export const GroupEntryQuerySchema = Closed({ ...pageQuery, excluded: Type.Optional(Type.Boolean()) });

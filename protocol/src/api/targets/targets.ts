@@ -1,0 +1,217 @@
+// Targets: hosts that steps run on, their host keys and the test of a connection.
+import { type Static, Type } from 'typebox';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Description, namePattern, targetNamePattern } from '../text.ts';
+import { connectionProtocols, TargetSettingsSchema } from './connection-settings.ts';
+import { SelectorText, TargetSelectionSchema } from './selection.ts';
+
+export const hostKeyStates = ['accepted', 'pending', 'changed'] as const;
+/** How a target stands, the worst of its keys first: one that changed, else an accepted one, else one that waits. */
+export const targetKeyStates = ['changed', 'accepted', 'pending', 'none'] as const;
+export type TargetKeyState = (typeof targetKeyStates)[number];
+export const HostKeySchema = Type.Object({
+  keyType: Type.String(),
+  /** `SHA256:…` as OpenSSH prints it. */
+  fingerprint: Type.String(),
+  /** pending: first seen, nothing accepted yet · changed: differs from what is accepted, refused. */
+  state: Type.Enum(hostKeyStates),
+  seenAt: Timestamp,
+  acceptedAt: Nullable(Timestamp),
+  acceptedBy: Nullable(Type.String()),
+  /** connection: shown to a step or a test, or its fingerprint given. */
+  source: Type.Enum(['connection', 'scan', 'known_hosts']),
+});
+export type HostKey = Static<typeof HostKeySchema>;
+
+export const operatingSystems = ['linux', 'windows', 'other'] as const;
+export type OperatingSystem = (typeof operatingSystems)[number];
+
+/** Names that selectors use themselves, so no label may have them. */
+export const reservedLabelNames = [
+  'and',
+  'group',
+  'host',
+  'in',
+  'name',
+  'not',
+  'notin',
+  'or',
+  'os',
+  'segment',
+] as const;
+export const labelNamePattern = `^(?!(?:${reservedLabelNames.join('|')})$)[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?$`;
+export const LabelName = Type.String({
+  maxLength: 63,
+  pattern: labelNamePattern,
+  description: `Letters, digits, dots, slashes, hyphens and underscores; none of ${reservedLabelNames.join(', ')}`,
+});
+/** Name to value; the empty text for a label without a value. */
+export const LabelsSchema = Type.Record(
+  LabelName,
+  Type.String({
+    maxLength: 255,
+    pattern: namePattern,
+    description: 'One line of visible text; may be empty',
+  }),
+  { additionalProperties: false, maxProperties: 64 },
+);
+export type Labels = Static<typeof LabelsSchema>;
+
+/** ok: reached and logged in at the last try · failing: not · never: not tried yet. */
+export const targetHealths = ['ok', 'failing', 'never'] as const;
+export type TargetHealth = (typeof targetHealths)[number];
+
+export const TargetSchema = Type.Object({
+  id: Id,
+  name: Type.String(),
+  segmentId: Id,
+  segmentName: Type.String(),
+  host: Type.String(),
+  /** Of its own; null: inherited. */
+  port: Nullable(Type.Integer()),
+  /** Of its own; null: inherited. */
+  credentialId: Nullable(Type.String()),
+  credentialName: Nullable(Type.String()),
+  operatingSystem: Type.Enum(operatingSystems),
+  labels: LabelsSchema,
+  description: Type.String(),
+  /** Of its own. */
+  settings: TargetSettingsSchema,
+  /** Inactive: kept, but no run takes it. */
+  isActive: Type.Boolean(),
+  /** Groups it is in, as far as the caller may see them. */
+  groups: Type.Array(Type.Object({ id: Id, name: Type.String() })),
+  /** What applies to it, inherited or not; no job looked at. */
+  effective: Type.Object({
+    protocol: Type.Enum(connectionProtocols),
+    port: Type.Integer(),
+    credentialId: Nullable(Type.String()),
+    credentialName: Nullable(Type.String()),
+  }),
+  health: Type.Enum(targetHealths),
+  /** The last try to reach it, by a step or a test. */
+  lastContact: Nullable(Type.Object({ at: Timestamp, ok: Type.Boolean(), reason: Nullable(Type.String()) })),
+  /** The last scan or probe: whether an SSH server answered, without a login. */
+  lastProbe: Nullable(
+    Type.Object({
+      at: Timestamp,
+      ok: Type.Boolean(),
+      reason: Nullable(Type.String()),
+      latencyMs: Nullable(Type.Number()),
+    }),
+  ),
+  hostKeys: Type.Array(HostKeySchema),
+  createdAt: Timestamp,
+  updatedAt: Timestamp,
+});
+export type Target = Static<typeof TargetSchema>;
+
+const Host = Type.String({
+  minLength: 1,
+  maxLength: 253,
+  pattern: '^[A-Za-z0-9:]([A-Za-z0-9_.:-]*[A-Za-z0-9:.])?$',
+  description: 'Host name or IP address, without brackets or zone, as seen from inside the segment',
+});
+const targetFields = {
+  name: Type.String({
+    minLength: 1,
+    maxLength: 100,
+    pattern: targetNamePattern,
+    description: 'Letters, digits, spaces, dots, hyphens and underscores',
+  }),
+  host: Host,
+  /** Null: inherited. */
+  port: Type.Optional(Nullable(Type.Integer({ minimum: 1, maximum: 65_535 }))),
+  /** Null: inherited. */
+  credentialId: Type.Optional(Nullable(Type.String({ format: 'uuid' }))),
+  operatingSystem: Type.Optional(Type.Enum(operatingSystems)),
+  labels: Type.Optional(LabelsSchema),
+  description: Type.Optional(Description(1000)),
+  settings: Type.Optional(TargetSettingsSchema),
+  isActive: Type.Optional(Type.Boolean()),
+};
+export const CreateTargetRequestSchema = Closed({
+  segmentId: Id,
+  ...targetFields,
+  /** A fingerprint known from elsewhere: the first connection must present it. */
+  hostKeyFingerprint: Type.Optional(Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' })),
+});
+/** What is left out stays as it is. */
+export const UpdateTargetRequestSchema = Closed(targetFields);
+export type CreateTargetRequest = Static<typeof CreateTargetRequestSchema>;
+export type UpdateTargetRequest = Static<typeof UpdateTargetRequestSchema>;
+export const TargetQuerySchema = Closed({
+  ...pageQuery,
+  segmentId: Type.Optional(Id),
+  /** Members of this target group. */
+  groupId: Type.Optional(Id),
+  selector: Type.Optional(SelectorText),
+  operatingSystem: Type.Optional(Type.Enum(operatingSystems)),
+  isActive: Type.Optional(Type.Boolean()),
+  health: Type.Optional(Type.Enum(targetHealths)),
+  hostKey: Type.Optional(Type.Enum(targetKeyStates)),
+  /** A part of name or host. */
+  search: Type.Optional(Type.String({ maxLength: 100 })),
+  /** Says in `total` how many there are on all pages. */
+  count: Type.Optional(Type.Boolean()),
+});
+export const TargetPageSchema = Type.Object({
+  ...Page(TargetSchema).properties,
+  /** With `count=true`. */
+  total: Type.Optional(Type.Integer()),
+});
+export type TargetPage = Static<typeof TargetPageSchema>;
+
+/** One change to all selected targets, or to none. At least one of the changes. */
+export const BulkTargetRequestSchema = Closed({
+  selection: TargetSelectionSchema,
+  setLabels: Type.Optional(LabelsSchema),
+  unsetLabels: Type.Optional(Type.Array(LabelName, { minItems: 1, maxItems: 64, uniqueItems: true })),
+  /** Lists them in the group; an exclusion of theirs is taken back. */
+  addToGroupId: Type.Optional(Id),
+  /** Takes them off the group's list, and excludes those that its selector selects. */
+  removeFromGroupId: Type.Optional(Id),
+  isActive: Type.Optional(Type.Boolean()),
+  /** Of the segment that all of them are in; null: each inherits one. */
+  credentialId: Type.Optional(Nullable(Type.String({ format: 'uuid' }))),
+  /** Alone. */
+  delete: Type.Optional(Type.Literal(true)),
+  /** Counts what would change and changes nothing. */
+  dryRun: Type.Optional(Type.Boolean()),
+});
+export type BulkTargetRequest = Static<typeof BulkTargetRequestSchema>;
+export const BulkTargetReplySchema = Type.Object({
+  selected: Type.Integer(),
+  /** Of these, those that differ afterwards. */
+  changed: Type.Integer(),
+  dryRun: Type.Boolean(),
+  /** The first few names of those that change. */
+  targets: Type.Array(Type.String()),
+});
+export type BulkTargetReply = Static<typeof BulkTargetReplySchema>;
+/** Labels in use, by name; of each the most used values. */
+export const LabelsInUseSchema = Type.Object({
+  items: Type.Array(
+    Type.Object({ name: Type.String(), targets: Type.Integer(), values: Type.Array(Type.String()) }),
+  ),
+});
+export type LabelsInUse = Static<typeof LabelsInUseSchema>;
+export const AcceptHostKeyRequestSchema = Closed({
+  fingerprint: Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' }),
+  /** Needed to replace an accepted key by a changed one: the fingerprint that is accepted now. */
+  replaces: Type.Optional(Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' })),
+});
+
+export const TestResultSchema = Type.Object({
+  ok: Type.Boolean(),
+  /** Why not: a step reason, or `no_agent`, `agents_offline`, `no_credential`. */
+  reason: Nullable(Type.String()),
+  message: Type.String(),
+  advice: Nullable(Type.String()),
+  agentName: Nullable(Type.String()),
+  offeredFingerprint: Nullable(Type.String()),
+  acceptedFingerprints: Type.Array(Type.String()),
+  serverVersion: Nullable(Type.String()),
+  latencyMs: Nullable(Type.Number()),
+});
+export type TestResult = Static<typeof TestResultSchema>;

@@ -1,0 +1,24 @@
+import type { Agent, AgentDetail, Labels } from '@opsconductor/protocol';
+import { apiPaths } from '../../paths.ts';
+import { request } from '../client.ts';
+import { readAll } from '../page.ts';
+
+/** What is decided about an agent. */
+export type AgentDecision = 'drain' | 'undrain' | 'disable' | 'enable' | 'revoke';
+
+/** All agents but revoked ones, or those alone: an installation has hundreds at most. */
+export function listAgents(signal?: AbortSignal, state?: 'revoked'): Promise<Agent[]> {
+  return readAll((query) => apiPaths.agents({ ...query, state }), { signal });
+}
+
+export function fetchAgent(id: number, signal?: AbortSignal): Promise<AgentDetail> {
+  return request('GET', apiPaths.agent(id), { signal });
+}
+
+export function decideAgent(id: number, decision: AgentDecision): Promise<AgentDetail> {
+  return request('POST', apiPaths.agentDecision(id, decision), { body: {} });
+}
+
+export function putAgentLabels(id: number, labels: Labels): Promise<AgentDetail> {
+  return request('PUT', apiPaths.agentLabels(id), { body: { labels } });
+}

@@ -1,0 +1,20 @@
+import type { Credential } from '@opsconductor/protocol';
+import { apiPaths } from '../../paths.ts';
+import { request } from '../client.ts';
+import { readAll } from '../page.ts';
+
+export function listCredentials(signal?: AbortSignal, segmentId?: number): Promise<Credential[]> {
+  return readAll((query) => apiPaths.credentials({ ...query, segmentId }), { signal });
+}
+
+export function createCredential(body: unknown): Promise<Credential> {
+  return request('POST', apiPaths.credentials(), { body });
+}
+
+export function replaceCredential(id: string, body: unknown): Promise<Credential> {
+  return request('POST', apiPaths.credentialVersions(id), { body });
+}
+
+export function deleteCredential(id: string): Promise<void> {
+  return request('DELETE', apiPaths.credential(id));
+}

@@ -1,0 +1,42 @@
+import type {
+  EnrollmentTokenReply,
+  PutSegmentSettingsRequest,
+  SealingKey,
+  Segment,
+  SegmentSettings,
+} from '@opsconductor/protocol';
+import { apiPaths } from '../../paths.ts';
+import { request } from '../client.ts';
+import { readWhole } from '../page.ts';
+
+export function listSegments(signal?: AbortSignal): Promise<Segment[]> {
+  return readWhole(apiPaths.segments(), signal);
+}
+
+export function createSegment(segment: {
+  name: string;
+  description?: string;
+  unknownAfter?: number;
+}): Promise<Segment> {
+  return request('POST', apiPaths.segments(), { body: segment });
+}
+
+/** What the segment gives to its targets. */
+export function fetchSegmentSettings(id: number, signal?: AbortSignal): Promise<SegmentSettings> {
+  return request('GET', apiPaths.segmentSettings(id), { signal });
+}
+
+export function putSegmentSettings(
+  id: number,
+  settings: PutSegmentSettingsRequest,
+): Promise<SegmentSettings> {
+  return request('PUT', apiPaths.segmentSettings(id), { body: settings });
+}
+
+export function createEnrollmentToken(segmentId: number): Promise<EnrollmentTokenReply> {
+  return request('POST', apiPaths.enrollmentTokens(segmentId), { body: {} });
+}
+
+export function fetchSealingKey(segmentId: number): Promise<SealingKey> {
+  return request('GET', apiPaths.sealingKey(segmentId));
+}

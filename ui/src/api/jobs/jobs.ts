@@ -1,0 +1,86 @@
+import type {
+  BulkJobReply,
+  BulkJobRequest,
+  CreateJobFromTemplate,
+  Job,
+  JobCounts,
+  JobDefinition,
+  JobLabelsInUse,
+  JobListItem,
+  JobPage,
+  JobQuery,
+  RunDetail,
+  RunSealingKeys,
+  RunSealingKeysRequest,
+  SaveJobReply,
+  StartRunRequest,
+  ValidateJobReply,
+} from '@opsconductor/protocol';
+import { apiPaths } from '../../paths.ts';
+import { request } from '../client.ts';
+import { type PageQuery, readAll, readWhole } from '../page.ts';
+
+type Listed = Omit<JobQuery, 'cursor' | 'limit'>;
+type JobListQuery = { [Name in keyof Listed]?: Listed[Name] | undefined };
+
+export function listJobs(query: PageQuery & JobListQuery, signal?: AbortSignal): Promise<JobPage> {
+  return request('GET', apiPaths.jobs({ ...query }), { signal });
+}
+
+export function readJobs(atMost: number, query: JobListQuery): Promise<JobListItem[]> {
+  return readAll((page) => apiPaths.jobs({ ...query, ...page }), { atMost });
+}
+
+export function fetchJobCounts(signal?: AbortSignal): Promise<JobCounts> {
+  return request('GET', apiPaths.jobCounts(), { signal });
+}
+
+export function listJobLabels(signal?: AbortSignal): Promise<JobLabelsInUse['items']> {
+  return readWhole(apiPaths.jobLabels(), signal);
+}
+
+/** One action on many jobs: on all of them, or on none. */
+export function changeJobs(body: BulkJobRequest, signal?: AbortSignal): Promise<BulkJobReply> {
+  return request('POST', apiPaths.bulkJobs(), { body, signal });
+}
+
+export function fetchJob(id: number, signal?: AbortSignal): Promise<Job> {
+  return request('GET', apiPaths.job(id), { signal });
+}
+
+export function createJob(definition: JobDefinition, note = ''): Promise<Job> {
+  return request('POST', apiPaths.jobs(), { body: note === '' ? definition : { definition, note } });
+}
+
+/** A job from a template, which the console calls a starter. */
+export function createFromTemplate(body: CreateJobFromTemplate): Promise<Job> {
+  return request('POST', apiPaths.jobs(), { body });
+}
+
+/** The next version; refused where another one was saved since the expected one. */
+export async function saveJob(
+  id: number,
+  { note, ...body }: { definition: JobDefinition; expectedVersion: number; note: string },
+): Promise<SaveJobReply> {
+  return await request('PUT', apiPaths.job(id), { body: { ...body, ...(note === '' ? {} : { note }) } });
+}
+
+/** What a save would say of a definition. */
+export function checkJob(
+  { note, ...body }: { definition: JobDefinition; jobId?: number | undefined; note: string },
+  signal?: AbortSignal,
+): Promise<ValidateJobReply> {
+  return request('POST', apiPaths.checkJob(), {
+    body: { ...body, ...(note === '' ? {} : { note }) },
+    signal,
+  });
+}
+
+/** `requestKey`: another request with it makes no second run. */
+export function startRun(jobId: number, body: StartRunRequest, requestKey: string): Promise<RunDetail> {
+  return request('POST', apiPaths.jobRun(jobId), { body, headers: { 'idempotency-key': requestKey } });
+}
+
+export function fetchRunSealingKeys(jobId: number, where: RunSealingKeysRequest): Promise<RunSealingKeys> {
+  return request('POST', apiPaths.jobSealingKeys(jobId), { body: where });
+}

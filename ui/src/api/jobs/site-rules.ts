@@ -1,0 +1,40 @@
+import type {
+  CreateSiteRuleRequest,
+  SiteRule,
+  SiteRuleViolationPage,
+  UpdateSiteRuleRequest,
+} from '@opsconductor/protocol';
+import { apiPaths } from '../../paths.ts';
+import { request } from '../client.ts';
+import { type PageQuery, readAll } from '../page.ts';
+
+export function listSiteRules(signal?: AbortSignal): Promise<SiteRule[]> {
+  return readAll((query) => apiPaths.siteRules(query), { signal });
+}
+
+export function fetchSiteRule(id: number, signal?: AbortSignal): Promise<SiteRule> {
+  return request('GET', apiPaths.siteRule(id), { signal });
+}
+
+export function createSiteRule(body: CreateSiteRuleRequest): Promise<SiteRule> {
+  return request('POST', apiPaths.siteRules(), { body });
+}
+
+/** Refused where it was changed again since the version that was changed. */
+export function updateSiteRule(id: number, body: UpdateSiteRuleRequest): Promise<SiteRule> {
+  return request('PUT', apiPaths.siteRule(id), { body });
+}
+
+export function deleteSiteRule(id: number): Promise<void> {
+  return request('DELETE', apiPaths.siteRule(id));
+}
+
+/** Which jobs would break a rule that is not saved, or not as it is now. */
+export function trySiteRule(
+  rule: CreateSiteRuleRequest,
+  { limit, cursor }: PageQuery,
+  signal?: AbortSignal,
+): Promise<SiteRuleViolationPage> {
+  const page = { ...(limit === undefined ? {} : { limit }), ...(cursor === undefined ? {} : { cursor }) };
+  return request('POST', apiPaths.trySiteRule(), { body: { rule, ...page }, signal });
+}

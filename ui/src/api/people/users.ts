@@ -1,0 +1,80 @@
+import type {
+  Access,
+  AccessQuery,
+  ApiToken,
+  CreateApiTokenRequest,
+  CreatedApiToken,
+  CreateUserRequest,
+  Session,
+  SignInLink,
+  UpdateUserRequest,
+  User,
+  UserQuery,
+} from '@opsconductor/protocol';
+import { apiPaths } from '../../paths.ts';
+import { request } from '../client.ts';
+import { type Page, readAll, readWhole } from '../page.ts';
+
+export function listUsers(query: UserQuery, signal?: AbortSignal): Promise<Page<User>> {
+  return request('GET', apiPaths.users({ ...query }), { signal });
+}
+
+export function fetchUser(id: number, signal?: AbortSignal): Promise<User> {
+  return request('GET', apiPaths.user(id), { signal });
+}
+
+export function createUser(user: CreateUserRequest): Promise<User> {
+  return request('POST', apiPaths.users(), { body: user });
+}
+
+export function updateUser(id: number, user: UpdateUserRequest): Promise<User> {
+  return request('PUT', apiPaths.user(id), { body: user });
+}
+
+export function deleteUser(id: number): Promise<void> {
+  return request('DELETE', apiPaths.user(id));
+}
+
+export function createSignInLink(id: number): Promise<SignInLink> {
+  return request('POST', apiPaths.userSignInLink(id));
+}
+
+export function unlockUser(id: number): Promise<void> {
+  return request('POST', apiPaths.userUnlock(id));
+}
+
+/** Whose sessions, tokens and rights: a user by id, or who is signed in. */
+export type Whose = number | 'me';
+
+export function listSessions(whose: Whose, signal?: AbortSignal): Promise<Session[]> {
+  return readWhole(whose === 'me' ? apiPaths.ownSessions() : apiPaths.userSessions(whose), signal);
+}
+
+export function endSession(whose: Whose, id: number): Promise<void> {
+  return request('DELETE', whose === 'me' ? apiPaths.ownSession(id) : apiPaths.userSession(whose, id));
+}
+
+/** All of them; never the one that asks. */
+export function endSessions(whose: Whose): Promise<{ ended: number }> {
+  return request('DELETE', whose === 'me' ? apiPaths.ownSessions() : apiPaths.userSessions(whose));
+}
+
+export function listTokens(whose: Whose, signal?: AbortSignal): Promise<ApiToken[]> {
+  return readAll((query) => (whose === 'me' ? apiPaths.tokens(query) : apiPaths.userTokens(whose, query)), {
+    signal,
+  });
+}
+
+export function createToken(whose: Whose, token: CreateApiTokenRequest): Promise<CreatedApiToken> {
+  return request('POST', whose === 'me' ? apiPaths.tokens() : apiPaths.userTokens(whose), { body: token });
+}
+
+export function deleteToken(whose: Whose, id: number): Promise<void> {
+  return request('DELETE', whose === 'me' ? apiPaths.token(id) : apiPaths.userToken(whose, id));
+}
+
+/** What they may do, and why. */
+export function fetchAccess(whose: Whose, query: AccessQuery, signal?: AbortSignal): Promise<Access> {
+  const url = whose === 'me' ? apiPaths.ownAccess({ ...query }) : apiPaths.userAccess(whose, { ...query });
+  return request('GET', url, { signal });
+}

@@ -1,0 +1,97 @@
+import type {
+  BulkTargetReply,
+  BulkTargetRequest,
+  CreateTargetRequest,
+  EffectiveSettings,
+  LabelsInUse,
+  OperatingSystem,
+  SelectTargetsReply,
+  SelectTargetsRequest,
+  Target,
+  TargetHealth,
+  TargetKeyState,
+  TargetPage,
+  TestResult,
+  UpdateTargetRequest,
+} from '@opsconductor/protocol';
+import { apiPaths } from '../../paths.ts';
+import { request } from '../client.ts';
+import { type PageQuery, readAll } from '../page.ts';
+
+export interface TargetFilter {
+  search?: string | undefined;
+  segmentId?: number | undefined;
+  selector?: string | undefined;
+  operatingSystem?: OperatingSystem | undefined;
+  health?: TargetHealth | undefined;
+  hostKey?: TargetKeyState | undefined;
+  isActive?: boolean | undefined;
+  groupId?: number | undefined;
+}
+
+/** A page of targets by name; `count` asks how many there are on all pages. */
+export function listTargets(
+  query: PageQuery & TargetFilter & { count?: boolean },
+  signal?: AbortSignal,
+): Promise<TargetPage> {
+  return request('GET', apiPaths.targets({ ...query }), { signal });
+}
+
+/** All targets, up to `atMost`. */
+export function readTargets(
+  atMost: number,
+  filter: TargetFilter = {},
+  signal?: AbortSignal,
+): Promise<Target[]> {
+  return readAll((query) => apiPaths.targets({ ...query, ...filter }), { atMost, signal });
+}
+
+export function createTarget(target: CreateTargetRequest): Promise<Target> {
+  return request('POST', apiPaths.targets(), { body: target });
+}
+
+export function updateTarget(id: number, target: UpdateTargetRequest): Promise<Target> {
+  return request('PUT', apiPaths.target(id), { body: target });
+}
+
+/** What a selection would come to if it were run now. */
+export function selectTargets(
+  selection: SelectTargetsRequest,
+  signal?: AbortSignal,
+): Promise<SelectTargetsReply> {
+  return request('POST', apiPaths.selectTargets(), { body: selection, signal });
+}
+
+/** One change to all selected targets; with `dryRun` it is only counted. */
+export function changeTargets(change: BulkTargetRequest, signal?: AbortSignal): Promise<BulkTargetReply> {
+  return request('POST', apiPaths.changeTargets(), { body: change, signal });
+}
+
+/** Labels in use, of each the most used values. */
+export async function listLabels(signal?: AbortSignal): Promise<LabelsInUse['items']> {
+  return (await request<LabelsInUse>('GET', apiPaths.targetLabels(), { signal })).items;
+}
+
+export function fetchTarget(id: number, signal?: AbortSignal): Promise<Target> {
+  return request('GET', apiPaths.target(id), { signal });
+}
+
+/** What applies to a target, and where each setting comes from; no job looked at. */
+export function fetchEffectiveSettings(id: number, signal?: AbortSignal): Promise<EffectiveSettings> {
+  return request('GET', apiPaths.targetEffectiveSettings(id), { signal });
+}
+
+export function deleteTarget(id: number): Promise<void> {
+  return request('DELETE', apiPaths.target(id));
+}
+
+export function testTarget(id: number, signal?: AbortSignal): Promise<TestResult> {
+  return request('POST', apiPaths.targetTest(id), { body: {}, signal });
+}
+
+/** Accepts a host key that an agent saw; `replaces` names the accepted key that it takes the place of. */
+export function acceptHostKey(id: number, fingerprint: string, replaces?: string): Promise<Target> {
+  return request('POST', apiPaths.targetHostKeys(id), {
+    body: replaces === undefined ? { fingerprint } : { fingerprint, replaces },
+  });
+}
