@@ -4,6 +4,8 @@ import { createJob } from '../jobs/create-job.ts';
 import { changeState } from '../jobs/life/change-state.ts';
 import { saveJob } from '../jobs/versions/save-job.ts';
 import { setVersionName } from '../jobs/versions/version-names.ts';
+import { deleteJobs, lockJobAgainstRuns } from '../store/jobs/jobs.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { segmentsOfStart, startRun } from './start-run.ts';
 import { blockedBackends, holdTransaction, setupRuns, type TestRuns } from './testing.ts';
 
@@ -23,6 +25,23 @@ test('a target that is deleted while its run is started is named', async () => {
   await release();
   await refused;
   expect(await t.sql`select 1 from job_runs`).toEqual([]);
+});
+
+test('a job that is deleted while a run of it is started is run no more, also where earlier runs keep it', async () => {
+  await using t = await setupRuns();
+  const jobId = await jobOf(t);
+  const start = { jobId, selection: { targetIds: [await t.addTarget()] } };
+  const { runId } = await startRun(t, start, t.caller);
+  await t.sql`update job_runs set status = 'cancelled', completed_at = now() where id = ${runId}`;
+  const release = await holdTransaction(t.sql, async (tx) => {
+    await lockJobAgainstRuns(tx, jobId, unrestricted);
+    await deleteJobs(tx, [jobId], t.caller.userId);
+  });
+  const refused = expect(startRun(t, start, t.caller)).rejects.toThrow(`Job ${jobId} not found.`);
+  await blockedBackends(t.sql, 1);
+  await release();
+  await refused;
+  expect(await t.sql`select id from job_runs`).toEqual([{ id: runId }]);
 });
 
 test('a start that is refused uses up no number', async () => {

@@ -76,7 +76,8 @@ const maxDetails = 100;
 /** A run with more first steps is claimed by itself: until its rows are written nothing else could be. */
 const maxTargetsClaimedAlong = 100;
 const nothingNew: ProgressNews = { runs: [], segments: [], cancel: [] };
-const foreignKeyViolation = '23503';
+/** Of a reference to what is not there, and of one that is null because that was deleted. */
+const goneViolations: readonly unknown[] = ['23503', '23502'];
 
 export interface StartRunDeps {
   sql: Sql;
@@ -107,8 +108,8 @@ export async function startRun(deps: StartRunDeps, request: StartRun, caller: Ca
   try {
     return await queueRun(deps, request, caller);
   } catch (error) {
-    // A target was deleted since it was read: reading again names it.
-    if (sqlState(error) === foreignKeyViolation) return queueRun(deps, request, caller);
+    // The job or a target was deleted since it was read: reading again names it.
+    if (goneViolations.includes(sqlState(error))) return queueRun(deps, request, caller);
     throw error;
   }
 }

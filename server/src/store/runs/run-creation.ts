@@ -74,7 +74,7 @@ export interface NewRun {
 
 /**
  * Inserts run, target runs and steps; the first step of each target that may start is ready. A target that was deleted
- * since it was read violates a foreign key.
+ * since it was read violates a foreign key; a job that was, whose earlier runs keep its row, a column that is not null.
  */
 export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
   const { strategy } = run;
@@ -88,7 +88,7 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
         batch_number, batch_end, batch_failures, parameters, secrets_id, version_ref, reason,
         request_key, request_digest)
       overriding system value
-      values (${run.id}, ${run.jobId}, ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
+      values (${run.id}, (select id from jobs where id = ${run.jobId} and deleted_at is null for key share), ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
         ${run.targets.length * run.steps.length}, ${skipped},
         clock_timestamp() + make_interval(secs => ${run.startWithinS}), ${run.createdBy},
         ${tx.json(run.selection)}, ${run.priority}, ${run.timeoutS},
