@@ -50,6 +50,8 @@ export const limits = {
   /** Steps one claim statement leases at most. */
   maxClaimBatch: 256,
   maxStepsPerJob: 100,
+  /** Labels of one job, target or agent. */
+  maxLabels: 64,
   /** Tags and channels of one job together. */
   maxNamesPerJob: 500,
   /** Jobs that one bulk action changes. */

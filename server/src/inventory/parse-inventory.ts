@@ -7,6 +7,7 @@ import {
   type InventoryFormat,
   type InventoryOptions,
   LabelName,
+  limits,
 } from '@opsconductor/protocol';
 import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
@@ -148,8 +149,8 @@ function withGroups(
   if (treatment === 'target_groups') return { ...host, groups };
   const labels = Object.fromEntries(groups.map((group) => [`group/${group}`, '']));
   const count = Object.keys({ ...labels, ...host.labels }).length;
-  if (count > 64) {
-    const message = `The host ${quoted(host.name)} would have ${count} labels, and a target has 64 at most. Import its groups as target groups, or not at all.`;
+  if (count > limits.maxLabels) {
+    const message = `The host ${quoted(host.name)} would have ${count} labels, and a target has ${limits.maxLabels} at most. Import its groups as target groups, or not at all.`;
     report.error(place, message);
     return host;
   }

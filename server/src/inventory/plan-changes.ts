@@ -1,13 +1,14 @@
 // What an import would do to each target, host by host. Pure: applying a plan asks again and compares.
-import type {
-  Adoption,
-  FieldChange,
-  InheritedSettings,
-  InventoryPlanItem,
-  Labels,
-  OperatingSystem,
-  PlanCounts,
-  TargetSettings,
+import {
+  type Adoption,
+  type FieldChange,
+  type InheritedSettings,
+  type InventoryPlanItem,
+  type Labels,
+  limits,
+  type OperatingSystem,
+  type PlanCounts,
+  type TargetSettings,
 } from '@opsconductor/protocol';
 import { connectionOf } from '../targets/connection-of.ts';
 
@@ -90,7 +91,6 @@ interface Match {
   conflict: InventoryPlanItem['conflict'];
 }
 
-const maxLabels = 64;
 const placeKey = (segmentId: number, text: string) => `${segmentId}\0${text}`;
 
 /** The items in the order of the files, then what is gone, by name. */
@@ -242,8 +242,8 @@ function itemOf(wanted: WantedHost, { target, adoptedFrom, conflict }: Match): P
   if (conflict !== null) return inConflict(conflict);
   const { changes, write } = compare(wanted, target);
   const labelCount = Object.keys(write.state.labels).length;
-  if (labelCount > maxLabels) {
-    const message = `With the labels that people gave it, it would have ${labelCount}; a target has ${maxLabels} at most.`;
+  if (labelCount > limits.maxLabels) {
+    const message = `With the labels that people gave it, it would have ${labelCount}; a target has ${limits.maxLabels} at most.`;
     return inConflict({ reason: 'too_many_labels', message });
   }
   const action =

@@ -1,5 +1,6 @@
 // Targets: hosts that steps run on, their host keys and the test of a connection.
 import { type Static, Type } from 'typebox';
+import { limits } from '../../limits.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { Description, namePattern, targetNamePattern } from '../text.ts';
 import { connectionProtocols, TargetSettingsSchema } from './connection-settings.ts';
@@ -53,7 +54,7 @@ export const LabelsSchema = Type.Record(
     pattern: namePattern,
     description: 'One line of visible text; may be empty',
   }),
-  { additionalProperties: false, maxProperties: 64 },
+  { additionalProperties: false, maxProperties: limits.maxLabels },
 );
 export type Labels = Static<typeof LabelsSchema>;
 

@@ -78,6 +78,20 @@ describe('one action on many jobs', () => {
     expect((await seen('filtered'))[0]?.labels).toEqual({ env: 'prod' });
   });
 
+  it('tells already in the dry run of a job that would have too many labels', async () => {
+    const [full = 0, other = 0] = await make('labelled', 2);
+    const sixty = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`l${n}`, '']));
+    await bulk({ ids: [full], action: 'label', labels: sixty });
+    const five = { l0: 'again', a: '', b: '', c: '', d: '', e: '' };
+    const request: BulkJobRequest = { ids: [full, other], action: 'label', labels: five };
+    const message = 'Job “labelled 1” would have 65 labels; 64 are allowed. Take some of them away first.';
+    expect((await bulk({ ...request, dryRun: true })).obstacles).toEqual([
+      { id: full, name: 'labelled 1', message },
+    ]);
+    await expect(bulk(request)).rejects.toMatchObject({ code: 'conflict', details: [{ message }] });
+    expect((await seen('labelled 2'))[0]?.labels).toEqual({});
+  });
+
   it('deletes those that ran and those that never did, unless one is running', async () => {
     const ids = await make('deleted');
     await t.addRuns(ids[0] ?? 0, ['succeeded']);

@@ -193,6 +193,7 @@ async function obstaclesOf(tx: Tx, request: BulkJobRequest, plan: readonly Plann
       return message === undefined ? [] : [{ id: job.id, name: job.name, message }];
     });
   }
+  if (request.action === 'label') return plan.flatMap((one) => tooManyLabels(request, one));
   if (request.action !== 'delete') return [];
   const names = new Map(plan.map(({ job }) => [job.id, job.name]));
   const open = await openRunsOf(tx, [...names.keys()], maxObstacles);
@@ -204,6 +205,13 @@ async function obstaclesOf(tx: Tx, request: BulkJobRequest, plan: readonly Plann
       message: `Job “${name}” has the open run #${runId}: cancel it or wait for its end.`,
     };
   });
+}
+
+function tooManyLabels(request: BulkJobRequest, { job: { id, name, labels } }: Planned): Obstacle[] {
+  const count = Object.keys(labelsAfter(labels, request)).length;
+  if (count <= limits.maxLabels) return [];
+  const message = `Job “${name}” would have ${count} labels; ${limits.maxLabels} are allowed. Take some of them away first.`;
+  return [{ id, name, message }];
 }
 
 /** Site rules that jobs would break in another category or with other labels. */
@@ -256,10 +264,7 @@ async function apply(
     await deleteJobs(tx, ids, caller.userId);
   } else {
     const change = { set: request.labels ?? {}, unset: request.labelNames ?? [] };
-    const { tooManyLabels } = await setLabelsOfJobs(tx, ids, change, caller.userId);
-    if (tooManyLabels !== undefined) {
-      throw invalidField('labels', `Job “${tooManyLabels}” would have more than 64 labels.`);
-    }
+    await setLabelsOfJobs(tx, ids, change, caller.userId);
   }
   const rows = plan.flatMap((one) => auditRowsOf(request, one, category, caller));
   for (let at = 0; at < rows.length; at += maxAuditRowsAtATime) {

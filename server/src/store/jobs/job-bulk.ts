@@ -45,21 +45,15 @@ export async function setCategoryOfJobs(
      where id = any(${ids as number[]}::bigint[])`;
 }
 
-/** Answers the name of a job that would have too many labels; nothing may then be committed. */
 export async function setLabelsOfJobs(
   tx: Tx,
   ids: readonly number[],
   { set, unset }: { set: Labels; unset: readonly string[] },
   updatedBy: number,
-): Promise<{ tooManyLabels: string | undefined }> {
-  const rows = await tx<{ name: string }[]>`
-    with changed as (
-      update jobs set labels = ${labelsAfter(tx, set, unset)}, updated_at = clock_timestamp(), updated_by = ${updatedBy}
-       where id = any(${ids as number[]}::bigint[])
-      returning name, labels
-    )
-    select name from changed where (select count(*) from jsonb_object_keys(labels)) > 64 limit 1`;
-  return { tooManyLabels: rows[0]?.name };
+): Promise<void> {
+  await tx`
+    update jobs set labels = ${labelsAfter(tx, set, unset)}, updated_at = clock_timestamp(), updated_by = ${updatedBy}
+     where id = any(${ids as number[]}::bigint[])`;
 }
 
 function labelsAfter(sql: Queryable, set: Labels, unset: readonly string[]) {
