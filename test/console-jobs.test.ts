@@ -220,6 +220,12 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   await page.getByRole('button', { name: 'Roll back to version 1' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Save as version 3' }).click();
   await page.getByRole('link', { name: 'Version 3', exact: true }).waitFor();
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('button', { name: 'YAML' }).click();
+  const text = page.getByRole('region', { name: 'Definition as YAML' });
+  expect(await text.textContent()).not.toContain('on_unknown');
+  await page.getByLabel('Defaults').check();
+  await text.getByText('on_unknown: fail').waitFor();
 
   await page.keyboard.press('r');
   const dialog = page.getByRole('dialog', { name: 'Run Report' });
@@ -314,6 +320,12 @@ test('the history of runs is narrowed by job, person, state and version, and its
   await page.getByLabel('Started by').fill('nobody');
   await page.getByText('No run fits the filter').waitFor();
   await page.getByLabel('Started by').fill('ADMIN');
+  const onTarget = page.getByLabel('On target');
+  await onTarget.pressSequentially('nowhere ');
+  await page.getByText('No run fits the filter').waitFor();
+  // More is about to follow.
+  expect(await onTarget.inputValue()).toBe('nowhere ');
+  await onTarget.fill('');
   await page.getByRole('button', { name: /^Started/ }).click();
   await page.getByRole('status').getByText('3, oldest first').waitFor();
   await page.reload();

@@ -88,7 +88,7 @@ export function readJobFilter(query: JobQuery, path = 'query.'): JobFilter {
     search: query.search,
     category: query.category,
     stepType: query.stepType,
-    author: query.author,
+    author: query.author?.trim(),
     madeFrom: query.madeFrom,
     isTemplate: template,
     labels: label?.split(',').map(readLabel),

@@ -20,7 +20,7 @@ export async function listRuns(sql: Queryable, query: RunQuery, authority: Autho
     targetId: query.targetId,
     category: query.category,
     search: some(query.search),
-    createdBy: query.createdBy,
+    createdBy: some(query.createdBy),
     target: some(query.target),
     version: some(query.version),
     createdAfter: readTime(query.createdAfter, 'query.createdAfter'),
