@@ -11,6 +11,24 @@ beforeAll(async () => {
 });
 afterAll(() => t.close());
 
+/** As the specification has them. */
+const specified = [
+  'POST jobs',
+  'GET jobs',
+  'GET jobs/{id}',
+  'PUT jobs/{id}',
+  'DELETE jobs/{id}',
+  'POST jobs/{id}/run',
+  'GET jobs/health',
+  'GET runs',
+  'GET runs/{id}',
+  'GET runs/{id}/steps',
+  'DELETE runs/{id}',
+  'GET executor/status',
+  'POST executor/cancel/{id}',
+  'GET worker/status',
+];
+
 async function description(): Promise<ApiDescription> {
   return (await (await t.request('GET', '/api/v1/openapi.json')).json()) as ApiDescription;
 }
@@ -41,17 +59,43 @@ test('every schema in the description is JSON Schema 2020-12', async () => {
   expect(schemas).toBeGreaterThan(table.length);
 });
 
-test('every example of a body is one that its route takes', () => {
-  const examples = table.flatMap(({ method, path, body, example }) =>
-    body === undefined || example === undefined ? [] : [{ route: `${method} ${path}`, body, example }],
-  );
-  for (const { route, body, example } of examples) {
-    expect({ route, problems: checkBySchema(body, example) }).toEqual({ route, problems: [] });
+test('every example is one that its route takes or answers', () => {
+  for (const { method, path, body, example, success } of table) {
+    const route = `${method} ${path}`;
+    const examples = [
+      { schema: body, example },
+      { schema: success.schema, example: success.example },
+    ];
+    for (const { schema, example } of examples) {
+      if (example === undefined) continue;
+      const problems = schema === undefined ? ['an example of nothing'] : checkBySchema(schema, example);
+      expect({ route, problems }).toEqual({ route, problems: [] });
+    }
   }
-  const written = examples.map(({ route }) => route);
-  for (const { method, path, tag, body } of table) {
-    if ((tag === 'site rules' || /^.api.v1.jobs(.:id)?$/.test(path)) && body !== undefined)
-      expect(written).toContain(`${method} ${path}`);
+});
+
+test('every body of a route of jobs, runs, categories and site rules has an example', () => {
+  const tags = ['jobs', 'runs', 'categories', 'site rules'];
+  const without = table.filter(
+    ({ tag, body, example }) => tags.includes(tag) && body !== undefined && example === undefined,
+  );
+  expect(without.map(({ method, path }) => `${method} ${path}`)).toEqual([]);
+});
+
+test('every endpoint of the specification has an example of its answer, and its errors', async () => {
+  const { paths } = await description();
+  for (const line of specified) {
+    const [method = '', path = ''] = line.split(' ');
+    const { responses = {} } = paths[`/api/v1/${path}`]?.[method.toLowerCase()] ?? {};
+    const [success = '', ...errors] = Object.keys(responses);
+    expect({ line, errors }).toEqual({ line, errors: expect.arrayContaining(['400', '401', '403', '500']) });
+    if (path.includes('{id}'))
+      expect({ line, errors }).toEqual({ line, errors: expect.arrayContaining(['404']) });
+    const json = (responses[success] as { content?: Record<string, object> }).content?.['application/json'];
+    expect({ line, json }).toEqual({
+      line,
+      json: success === '204' ? undefined : expect.objectContaining({ example: expect.anything() }),
+    });
   }
 });
 
@@ -68,7 +112,7 @@ test('what needs a sign-in says so, and which permission', async () => {
   const me = paths['/api/v1/me']?.get;
   expect(me?.security).toEqual([{ apiToken: [] }, { session: [] }]);
   expect(me?.description).toContain('`self`');
-  expect(Object.keys(me?.responses ?? {})).toEqual(['200', '400', '401', '403', '500', '503']);
+  expect(Object.keys(me?.responses ?? {})).toEqual(['200', '400', '401', '403', '429', '500', '503']);
 });
 
 test('the page for people names every route and has neither script nor inline style', async () => {

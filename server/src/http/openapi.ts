@@ -35,6 +35,7 @@ const reasons: Record<string, string> = {
   '403': 'Signed in without the permission this needs',
   '404': 'There is no such thing, or it may not be seen',
   '409': 'It contradicts what is there',
+  '410': 'It was removed, as it is older than such things are kept',
   '413': 'The body is too large',
   '429': 'Too many attempts; Retry-After says when to try again',
   '500': 'Internal error; the request id finds it in the log',
@@ -117,10 +118,7 @@ function requestBodyOf(route: RouteSpec): { requestBody?: Json } {
 }
 
 function describeBody(schema: TSchema, { maxBodyBytes, takesYaml, takesFile, example }: RouteSpec): Json {
-  const content = {
-    schema: jsonSchemaOf(schema),
-    ...(example === undefined ? {} : { example: example as Json }),
-  };
+  const content = contentOf(schema, example);
   return {
     required: true,
     description: `At most ${maxBodyBytes ?? limits.maxRequestBodyBytes} bytes`,
@@ -131,21 +129,25 @@ function describeBody(schema: TSchema, { maxBodyBytes, takesYaml, takesFile, exa
   };
 }
 
+function contentOf(schema: TSchema, example: unknown): Json {
+  return { schema: jsonSchemaOf(schema), ...(example === undefined ? {} : { example: example as Json }) };
+}
+
 function describeResponses(route: RouteSpec): Record<string, Json> {
-  const { status, schema, contentType } = route.success;
+  const { status, schema, contentType, example } = route.success;
   const type = contentType ?? (schema === undefined ? undefined : 'application/json');
   const success: Json = {
     description: status === 204 ? 'Done' : route.summary,
     ...(type === undefined
       ? {}
-      : { content: { [type]: schema === undefined ? {} : { schema: jsonSchemaOf(schema) } } }),
+      : { content: { [type]: schema === undefined ? {} : contentOf(schema, example) } }),
   };
-  const codes: ErrorCode[] = ['invalid', 'internal', 'unavailable'];
-  if (route.permission === 'public') codes.push('unauthenticated', 'rate_limited');
-  else codes.push('unauthenticated', 'forbidden');
+  const codes: ErrorCode[] = ['invalid', 'unauthenticated', 'rate_limited', 'internal', 'unavailable'];
+  if (route.permission !== 'public') codes.push('forbidden');
   if (route.params !== undefined) codes.push('not_found');
   if (route.method !== 'GET') codes.push('conflict');
   if (route.body !== undefined) codes.push('too_large');
+  codes.push(...(route.errors ?? []));
   const errors = codes.map((code) => String(httpStatusOf[code])).sort();
   return {
     [String(status)]: success,

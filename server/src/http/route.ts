@@ -1,5 +1,5 @@
 // A route says who may call it and what it takes and answers; validation, authorization and OpenAPI come from that.
-import type { ErrorDetail, Permission } from '@opsconductor/protocol';
+import type { ErrorCode, ErrorDetail, Permission } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import type { Static, TSchema } from 'typebox';
 import type { Authority } from '../auth/authority.ts';
@@ -67,8 +67,10 @@ export interface RouteSpec<
   takesBytes?: boolean;
   /** Bytes; limits.maxRequestBodyBytes by default. */
   maxBodyBytes?: number;
-  /** Success status and schema; no schema for 204 and for streams. */
-  success: { status: 200 | 201 | 202 | 204; schema?: TSchema; contentType?: string };
+  /** Success status and schema; no schema for 204 and for streams. `example`: as it may come, for the description. */
+  success: { status: 200 | 201 | 202 | 204; schema?: TSchema; contentType?: string; example?: unknown };
+  /** Error codes that it answers with beyond those that any route of its kind does. */
+  errors?: readonly ErrorCode[];
   /** Returns the body as an object (sent as JSON with the success status), or a Response of its own. */
   handle(request: RouteRequest<Part<P>, Part<Q>, Part<B>>): Promise<unknown> | unknown;
 }

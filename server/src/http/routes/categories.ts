@@ -53,6 +53,7 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
         'At its path: `prod/db` lies in `prod`, which must be there. What is granted on a category reaches those below it.',
       tag,
       body: CategoryRequestSchema,
+      example: { name: 'prod/web', description: 'What serves the shop' },
       success: { status: 201, schema: CategorySchema },
       handle: (request) => thenForget(createCategory(sql, request.body, callerOf(request))),
     }),
@@ -77,6 +78,7 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
       tag,
       params,
       body: CategoryRequestSchema,
+      example: { name: 'prod/web', description: 'What serves the shop' },
       success: { status: 200, schema: CategorySchema },
       handle: (request) =>
         thenForget(updateCategory(sql, request.params.id, request.body, callerOf(request))),

@@ -45,6 +45,12 @@ export function decisionRoutes(deps: { sql: Sql; publish(news: ProgressNews): vo
       tag,
       params,
       body: DecideRequestSchema,
+      example: {
+        decision: 'retry',
+        note: 'Looked at the hosts: nothing had begun',
+        agentName: 'dmz-agent-1',
+        expected: 4,
+      },
       success: { status: 200, schema: DecidedSchema },
       handle: async (request) => {
         const { news, ...told } = await decideHeld(sql, request.params.id, request.body, callerOf(request));

@@ -2,6 +2,7 @@
 import { ExecutorStatusSchema, WorkerStatusSchema } from '@opsconductor/protocol';
 import { executorStatus, workerStatus } from '../../jobs/queue-status.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import { executorStatusExample, workerStatusExample } from '../examples/runs.ts';
 import { type RouteSpec, route } from '../route.ts';
 
 export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
@@ -15,7 +16,7 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       description:
         '`degraded` where steps are ready in a segment and none of its agents can take them; `problems` says which, since when and why.',
       tag: 'queue',
-      success: { status: 200, schema: ExecutorStatusSchema },
+      success: { status: 200, schema: ExecutorStatusSchema, example: executorStatusExample },
       handle: ({ principal }) => executorStatus(sql, principal.authority),
     }),
     route({
@@ -25,7 +26,7 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       scoped: true,
       summary: 'Agents and their slots',
       tag: 'queue',
-      success: { status: 200, schema: WorkerStatusSchema },
+      success: { status: 200, schema: WorkerStatusSchema, example: workerStatusExample },
       handle: ({ principal }) => workerStatus(sql, principal.authority),
     }),
   ];

@@ -1,9 +1,12 @@
 import {
   ApplyJobImportRequestSchema,
+  bundleMark,
+  bundleVersion,
   Closed,
   ConvertedJobsSchema,
   CreateJobImportQuerySchema,
   ExportJobsQuerySchema,
+  exampleJobs,
   ImportChoicesRequestSchema,
   JobBundleSchema,
   JobImportHeadsSchema,
@@ -26,7 +29,8 @@ export interface JobBundleRouteDeps {
   imports: JobImports;
 }
 
-const tag = 'jobs';
+/** Of what is asked of every import. */
+const edits = { permission: 'jobs.edit', scoped: true, tag: 'jobs' } as const;
 const Uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$', maxLength: 36 });
 const params = Closed({ id: Uuid });
 const itemParams = Closed({
@@ -52,7 +56,7 @@ function fileRoutes({ sql, masterKey, imports }: JobBundleRouteDeps): RouteSpec[
       scoped: true,
       summary: 'Export jobs as one file, a bundle, in YAML or JSON',
       description: `By \`ids\`, or by the filters that the list has; archived jobs with \`state=archived\` only. At most ${limits.maxJobsPerBundle} jobs, by name, each in its current version with category, labels, state, the tags and channels of that version and the name of its template. Nothing in it is of this installation, and no secret.`,
-      tag,
+      tag: 'jobs',
       query: ExportJobsQuerySchema,
       success: { status: 200, contentType: 'application/yaml' },
       handle: async ({ query, principal }) => {
@@ -69,13 +73,18 @@ function fileRoutes({ sql, masterKey, imports }: JobBundleRouteDeps): RouteSpec[
     route({
       method: 'POST',
       path: '/api/v1/jobs/convert/rundeck',
-      permission: 'jobs.edit',
-      scoped: true,
+      ...edits,
       summary: 'Convert jobs that Rundeck exported into a bundle, and say what is lost',
       description:
         'Nothing is saved. Each finding names line and column in Rundeck’s file. To import them at once: POST job-imports?format=rundeck.',
-      tag,
       body: RundeckJobs,
+      example: [
+        {
+          name: 'Restart nginx',
+          group: 'web',
+          sequence: { commands: [{ exec: 'sudo systemctl restart nginx' }] },
+        },
+      ],
       takesFile: true,
       maxBodyBytes: limits.maxConvertedBytes,
       success: { status: 200, schema: ConvertedJobsSchema },
@@ -89,14 +98,17 @@ function importRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
     route({
       method: 'POST',
       path: '/api/v1/job-imports',
-      permission: 'jobs.edit',
-      scoped: true,
+      ...edits,
       summary: 'Plan an import of a file of jobs: what it would create, update and leave',
       description:
         'Nothing changes. The file, a bundle or with `format=rundeck` what Rundeck exports, is read beside other requests: ask for the import until its status is `planned`, or `refused` with all that is wrong, by line and column. A plan holds for 24 hours; the newest 10 of each user are kept.',
-      tag,
       query: CreateJobImportQuerySchema,
       body: JobBundleSchema,
+      example: {
+        format: bundleMark,
+        version: bundleVersion,
+        jobs: [{ definition: exampleJobs[0], state: 'active', tags: ['2026.11'] }],
+      },
       takesFile: true,
       maxBodyBytes: limits.maxBundleBytes,
       success: { status: 202, schema: JobImportSchema },
@@ -106,22 +118,18 @@ function importRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
     route({
       method: 'GET',
       path: '/api/v1/job-imports',
-      permission: 'jobs.edit',
-      scoped: true,
+      ...edits,
       summary: 'List one’s own newest imports of jobs, applied or not',
-      tag,
       success: { status: 200, schema: JobImportHeadsSchema },
       handle: (request) => imports.list(callerOf(request)),
     }),
     route({
       method: 'GET',
       path: '/api/v1/job-imports/:id',
-      permission: 'jobs.edit',
-      scoped: true,
+      ...edits,
       summary: 'Say how far an import is, and page through the jobs of its file',
       description:
         'Conflicts, updates and the like with `action`. Seen by who began it, while they may edit jobs in all categories concerned.',
-      tag,
       params,
       query: JobImportQuerySchema,
       success: { status: 200, schema: JobImportSchema },
@@ -130,10 +138,8 @@ function importRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
     route({
       method: 'GET',
       path: '/api/v1/job-imports/:id/items/:position',
-      permission: 'jobs.edit',
-      scoped: true,
+      ...edits,
       summary: 'Get one job of an import as it would be saved, with what is told of it',
-      tag,
       params: itemParams,
       success: { status: 200, schema: JobImportItemDetailSchema },
       handle: (request) => imports.getItem(request.params.id, request.params.position, callerOf(request)),
@@ -146,38 +152,34 @@ function decisionRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
     route({
       method: 'POST',
       path: '/api/v1/job-imports/:id/choices',
-      permission: 'jobs.edit',
-      scoped: true,
+      ...edits,
       summary: 'Choose what becomes of jobs that are there already: update, skip or copy',
       description:
         'For all of them with `existing`, and for single ones with `items`, which stand before. What is chosen is planned again.',
-      tag,
       params,
       body: ImportChoicesRequestSchema,
+      example: { existing: 'skip', items: [{ position: 3, choice: 'copy', name: 'Patch web (new)' }] },
       success: { status: 200, schema: JobImportSchema },
       handle: (request) => imports.choose(request.params.id, request.body, callerOf(request)),
     }),
     route({
       method: 'POST',
       path: '/api/v1/job-imports/:id/apply',
-      permission: 'jobs.edit',
-      scoped: true,
+      ...edits,
       summary: 'Apply an import, whole or not at all',
       description:
         'Once, in one transaction, beside other requests: ask for the import until its status is `applied`. Refused with 409 while jobs are in conflict, and where one has changed since it was planned, saying which. Needs what saving each job needs; new categories need `categories.edit` and `jobs.edit` everywhere.',
-      tag,
       params,
       body: ApplyJobImportRequestSchema,
+      example: { note: 'From the test installation' },
       success: { status: 202, schema: JobImportSchema },
       handle: (request) => imports.apply(request.params.id, request.body, callerOf(request)),
     }),
     route({
       method: 'DELETE',
       path: '/api/v1/job-imports/:id',
-      permission: 'jobs.edit',
-      scoped: true,
+      ...edits,
       summary: 'Forget an import, or give up reading its file',
-      tag,
       params,
       success: { status: 204 },
       handle: (request) => imports.remove(request.params.id, callerOf(request)),

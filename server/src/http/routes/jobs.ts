@@ -41,6 +41,7 @@ import { saveJob } from '../../jobs/versions/save-job.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { placesInDefinition, withPlaces } from '../definition-places.ts';
 import { expectedVersionOf } from '../entity-tag.ts';
+import { jobExample, jobPageExample, jobsHealthExample, savedJobExample } from '../examples/jobs.ts';
 import { type RouteSpec, route } from '../route.ts';
 
 export interface JobRouteDeps {
@@ -68,7 +69,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
         'Filters hold together. A category stands for those below it as well. Archived jobs come with `state=archived` only. `count=true` says in `total` how many there are on all pages.',
       tag,
       query: JobQuerySchema,
-      success: { status: 200, schema: JobPageSchema },
+      success: { status: 200, schema: JobPageSchema, example: jobPageExample },
       handle: ({ query, principal }) => listJobs(deps.sql, query, principal.authority.reach('read')),
     }),
     route({
@@ -84,7 +85,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       example: exampleJobs[0],
       checksBody: true,
       takesYaml: true,
-      success: { status: 201, schema: CreatedJobSchema },
+      success: { status: 201, schema: CreatedJobSchema, example: jobExample },
       handle: (request) => withPlaces(request, () => createJob(deps, request.body, callerOf(request))),
     }),
     route({
@@ -114,7 +115,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       summary: 'Whether jobs can run, what keeps them from it, and which active jobs are not well',
       tag,
       query: JobsHealthQuerySchema,
-      success: { status: 200, schema: JobsHealthSchema },
+      success: { status: 200, schema: JobsHealthSchema, example: jobsHealthExample },
       handle: ({ query, principal }) => jobsHealth(deps.sql, query, principal.authority.reach('read')),
     }),
     route({
@@ -148,7 +149,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       tag,
       params,
       query: ShowJobQuerySchema,
-      success: { status: 200, schema: ShownJobSchema },
+      success: { status: 200, schema: ShownJobSchema, example: jobExample },
       handle: async ({ params, query, principal }) => {
         const job = await getJob(deps, params.id, principal.authority.reach('read'));
         return query.defaults === true ? { ...job, ...effectiveDefinition(job.definition) } : job;
@@ -192,7 +193,7 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       example: { definition: exampleJobs[0], expectedVersion: 3, note: 'Smaller batches' },
       checksBody: true,
       takesYaml: true,
-      success: { status: 200, schema: SaveJobReplySchema },
+      success: { status: 200, schema: SaveJobReplySchema, example: savedJobExample },
       handle: (request) =>
         withPlaces(request, () =>
           saveJob(

@@ -1,8 +1,8 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Before a run: what its steps would come to, and what its secret values are sealed to.
 import {
   Closed,
   DraftPreviewRequestSchema,
+  exampleJobs,
   Id,
   JobPreviewRequestSchema,
   JobPreviewSchema,
@@ -34,9 +34,10 @@ export function runPreparationRoutes(deps: {
       scoped: true,
       summary: 'Show what the steps of a definition that is not saved would come to',
       description:
-        'As for a saved job. What is wrong with the definition is in `problems`, in the words of a save, and no step is shown then. Example: `{"definition": {"name": "Greet", "parameters": {"who": {"type": "string"}}, "steps": [{"name": "hello", "type": "ssh.exec", "config": {"command": "echo \\"${{ parameters.who }}\\""}}]}, "parameters": {"who": "it\'s me"}}`.',
+        'As for a saved job. What is wrong with the definition is in `problems`, in the words of a save, and no step is shown then.',
       tag,
       body: DraftPreviewRequestSchema,
+      example: { definition: exampleJobs[0], parameters: { service: 'nginx' } },
       checksBody: true,
       takesYaml: true,
       success: { status: 200, schema: JobPreviewSchema },
@@ -53,10 +54,11 @@ export function runPreparationRoutes(deps: {
       scoped: true,
       summary: 'Show what the steps of a job would come to on a target',
       description:
-        'Rendered as agents render, and written as a person would have: values in the text, secrets masked, outputs of earlier steps by their placeholders. Values that a run would refuse are in `problems`. Nothing runs and nothing is kept; the run’s number is made up, and so is the target unless one is named. Example: `{"parameters": {"version": "2.4.1"}, "targetId": 12}`.',
+        'Rendered as agents render, and written as a person would have: values in the text, secrets masked, outputs of earlier steps by their placeholders. Values that a run would refuse are in `problems`. Nothing runs and nothing is kept; the run’s number is made up, and so is the target unless one is named.',
       tag,
       params,
       body: JobPreviewRequestSchema,
+      example: { parameters: { service: 'nginx' }, targetId: 12 },
       success: { status: 200, schema: JobPreviewSchema },
       handle: (request) => previewJob(deps, request.params.id, request.body, callerOf(request)),
     }),
@@ -67,10 +69,11 @@ export function runPreparationRoutes(deps: {
       scoped: true,
       summary: 'Get the keys that secret parameters of a run are sealed to',
       description:
-        'One for each segment that the selection has targets in; permissions and refusals are those of a start. Verify each key against the segment’s root before use, seal each value to each key, and start the run with `secretParameters`. Example: `{"selector": "env=prod"}`.',
+        'One for each segment that the selection has targets in; permissions and refusals are those of a start. Verify each key against the segment’s root before use, seal each value to each key, and start the run with `secretParameters`.',
       tag,
       params,
       body: RunSealingKeysRequestSchema,
+      example: { selector: 'env=prod' },
       success: { status: 200, schema: RunSealingKeysSchema },
       handle: (request) => {
         const { version, ...selection } = request.body;

@@ -52,6 +52,7 @@ import {
   type RunRecord,
 } from '../../store/runs/runs.ts';
 import { answerBytes } from '../byte-answer.ts';
+import { cancellingRunExample, runDetailExample, runPageExample, runStepsExample } from '../examples/runs.ts';
 import { type RouteSpec, route } from '../route.ts';
 import { type Asker, followStarted, type RunEventsDeps, wantsEvents } from './run-events.ts';
 
@@ -93,7 +94,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
         parameters: { service: 'nginx' },
         reason: 'Certificate was renewed',
       },
-      success: { status: 201, schema: RunDetailSchema },
+      success: { status: 201, schema: RunDetailSchema, example: runDetailExample },
       takesRequestKey: true,
       handle: async (request) => {
         const {
@@ -132,7 +133,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       params,
       body: RerunRequestSchema,
       example: { which: 'failed', from_step: 'failed' },
-      success: { status: 201, schema: RunDetailSchema },
+      success: { status: 201, schema: RunDetailSchema, example: runDetailExample },
       takesRequestKey: true,
       handle: (request) =>
         start(deps, request, (requested, caller) =>
@@ -150,7 +151,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       tag,
       params,
       query: PurgeQuerySchema,
-      success: { status: 202, schema: RunSchema },
+      success: { status: 202, schema: RunSchema, example: cancellingRunExample },
       handle: async (request) => {
         const caller = callerOf(request);
         const { purge: isPurge = false, force = false } = request.query;
@@ -180,7 +181,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       tag: 'queue',
       params,
       query: CancelQuerySchema,
-      success: { status: 202, schema: RunSchema },
+      success: { status: 202, schema: RunSchema, example: cancellingRunExample },
       handle: (request) => cancel(deps, request.params.id, callerOf(request), request.query.force ?? false),
     }),
   ];
@@ -206,7 +207,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
         'Who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part. Filters hold together. `count=true` says in `total` how many there are on all pages.',
       tag,
       query: RunQuerySchema,
-      success: { status: 200, schema: RunPageSchema },
+      success: { status: 200, schema: RunPageSchema, example: runPageExample },
       handle: ({ query, principal }) => listRuns(sql, query, principal.authority),
     }),
     route({
@@ -217,7 +218,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       summary: 'Get a run',
       tag,
       params,
-      success: { status: 200, schema: RunDetailSchema },
+      success: { status: 200, schema: RunDetailSchema, example: runDetailExample },
       handle: async ({ params, principal }) => {
         const seen = await seeRun(sql, params.id, principal.authority, { countEvents: true });
         return detailOf(deps, seen.run, seen.isWhole);
@@ -246,7 +247,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       tag,
       params,
       query: RunStepsQuerySchema,
-      success: { status: 200, schema: RunStepsSchema },
+      success: { status: 200, schema: RunStepsSchema, example: runStepsExample },
       handle: async (request) => {
         const { query, principal } = request;
         const { run } = await seeRun(sql, request.params.id, principal.authority);
@@ -307,6 +308,7 @@ function outputRoute(deps: RunRouteDeps): RouteSpec {
     params: stepParams,
     query: OutputQuerySchema,
     success: { status: 200, schema: OutputPageSchema },
+    errors: ['output_expired'],
     handle: async ({ params, query, principal, context }) => {
       const ref = { runId: params.id, stepId: params.step, epoch: query.attempt };
       const attempt = await findOutput(deps, ref, principal.authority.reach('read'));
