@@ -17,6 +17,7 @@ import { createLog } from '../server/src/log.ts';
 import { startServer } from '../server/src/server.ts';
 import { connect, type Sql } from '../server/src/store/database/connection.ts';
 import { migrate, readMigrations } from '../server/src/store/database/migrate.ts';
+import { cpuSecondsOf } from './cpu-time.ts';
 import { writeReport } from './report.ts';
 import { percentile } from './statistics.ts';
 
@@ -35,7 +36,7 @@ export async function benchJobs(): Promise<void> {
     title: `${jobs} jobs in ${categories} categories, and ${imported} imported from one file`,
     rows: [...lists, ...files],
     notes: [
-      `Lists: p50 and p99 of ${rounds} requests one after the other, from the parsed query to the JSON of the answer: the jobs of a page with their last 20 runs, rights, and the count where it says so. Each request has other words than the one before. ${runs} runs, three versions a job.`,
+      `Lists: p50 and p99 of ${rounds} requests one after the other, and the CPU time that one takes of server and PostgreSQL, from the parsed query to the JSON of the answer: the jobs of a page with their last 20 runs, rights, and the count where it says so. Each request has other words than the one before. ${runs} runs, three versions a job.`,
       `Import: a YAML bundle of ${imported} jobs, each with parameters and two steps, into a server without jobs, which runs in the process that measures; planning reads and checks the file in a thread of its own.`,
       'The longest stall is that of the event loop of the server (`monitorEventLoopDelay`) while it imports; /healthz is asked by another process each 10 ms meanwhile.',
     ],
@@ -51,7 +52,7 @@ async function benchLists(): Promise<[string, string, string][]> {
   try {
     await migrate(sql, await readMigrations(join(root, 'migrations')));
     await fill(sql);
-    return await measure(sql);
+    return await measure(sql, postgres.pid);
   } finally {
     await sql.end();
     await postgres.stop();
@@ -91,7 +92,7 @@ async function fill(sql: Sql): Promise<void> {
   await sql`vacuum analyze`;
 }
 
-async function measure(sql: Sql): Promise<[string, string, string][]> {
+async function measure(sql: Sql, postgresPid: number): Promise<[string, string, string][]> {
   const everything = new Authority([{ role: 'admin', permission: null, scope: null }]);
   const [team] = await sql<{ ids: number[] }[]>`
     select array_agg(id) as ids from categories where name = 'team-3' or name like 'team-3/%'`;
@@ -104,7 +105,7 @@ async function measure(sql: Sql): Promise<[string, string, string][]> {
     },
   ]);
   const list = (query: (n: number) => object, authority = everything) =>
-    timed((n) => listJobs(sql, query(n), authority.reach('read')));
+    timed(postgresPid, (n) => listJobs(sql, query(n), authority.reach('read')));
   const cursors: string[] = [];
   for (let cursor: string | undefined, page = 0; page < 60; page += 1) {
     const { nextCursor } = await listJobs(
@@ -142,7 +143,7 @@ async function measure(sql: Sql): Promise<[string, string, string][]> {
   ];
   const rows: [string, string, string][] = [];
   for (const [what, query] of queries) rows.push([what, await list(query), 'p99 below 50 ms']);
-  const counts = (authority: Authority) => timed(() => jobCounts(sql, authority.reach('read')));
+  const counts = (authority: Authority) => timed(postgresPid, () => jobCounts(sql, authority.reach('read')));
   rows.push(['counts by state, last result and category', await counts(everything), '']);
   rows.push(['as operator of one category: those counts', await counts(limited), '']);
   for (const [what, query] of queries.filter(([what]) =>
@@ -153,15 +154,20 @@ async function measure(sql: Sql): Promise<[string, string, string][]> {
   return rows;
 }
 
-/** p50 and p99 of the work, after a few rounds to warm up. */
-async function timed(work: (n: number) => Promise<unknown>): Promise<string> {
+/** p50 and p99 of the work after a few rounds to warm up, and what a round of it costs. */
+async function timed(postgresPid: number, work: (n: number) => Promise<unknown>): Promise<string> {
+  const round = async (n: number) => JSON.stringify(await work(n));
+  for (let n = 5; n > 0; n -= 1) await round(n);
   const samples: number[] = [];
-  for (let n = -5; n < rounds; n += 1) {
+  const pids = [process.pid, postgresPid];
+  const before = cpuSecondsOf(pids);
+  for (let n = 0; n < rounds; n += 1) {
     const startedMs = performance.now();
-    JSON.stringify(await work(Math.abs(n)));
-    if (n >= 0) samples.push(performance.now() - startedMs);
+    await round(n);
+    samples.push(performance.now() - startedMs);
   }
-  return `${percentile(samples, 50).toFixed(1)} ms, ${percentile(samples, 99).toFixed(1)} ms`;
+  const cpuMs = ((cpuSecondsOf(pids) - before) * 1_000) / rounds;
+  return `${percentile(samples, 50).toFixed(1)} ms, ${percentile(samples, 99).toFixed(1)} ms; CPU ${cpuMs.toFixed(1)} ms`;
 }
 
 // ------------------------------------------------------------------ files
