@@ -3,7 +3,7 @@
 //                     [--results FILE] [--aim auto|SHAPE:FAULT,FAULT]
 //   npm run faults -- --report [FILE …]     of the ledger and of these results
 //   npm run faults -- --keep FILE …         adds these results to the ledger
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { isLostTypeQuery } from '../../server/src/store/database/connection.ts';
 import { AimChooser, aimText, parseAim } from './choose-aim.ts';
 import { Cluster } from './cluster.ts';
@@ -68,7 +68,11 @@ async function main(): Promise<boolean> {
 
   const mayGoOn = () => next <= to && Date.now() < untilMs && (isGood || !values.stop);
   const one = async (system: Cluster, round: number): Promise<void> => {
-    const result = await runRound(system, { seed, round, only, aim: nextAim() });
+    const aim = nextAim();
+    const result = await runRound(system, { seed, round, only, aim }).catch((cause: unknown) => {
+      const what = `round ${round}${aim === undefined ? '' : `, aimed ${aimText(aim)}`}`;
+      throw new Error(`${what} could not be done`, { cause });
+    });
     chooser?.add(result.coverage);
     await recordRound(values.results, result);
     say(summary(result));
@@ -90,7 +94,7 @@ async function main(): Promise<boolean> {
         }
       } catch (error) {
         isGood = false;
-        say(`${seed}: a system is given up: ${error instanceof Error ? error.stack : String(error)}`);
+        say(`${seed}: a system is given up: ${inspect(error)}`);
       } finally {
         systems.delete(system);
         await system.stop();

@@ -1,7 +1,7 @@
 // A process of the system under test: started, killed, frozen and started again; the tail of what it says is kept.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 
 const tailChars = 300_000;
@@ -86,7 +86,7 @@ export class Program {
     const deadline = performance.now() + readyMs;
     while (!this.isReady) {
       if (performance.now() > deadline)
-        throw new Error(`${this.name} is not ready:\n${this.log.slice(-4_000)}`);
+        throw new Error(`${this.name} is not ready (${this.#state()}):\n${this.log.slice(-4_000)}`);
       if (!this.isRunning) this.launch();
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, 250);
@@ -96,6 +96,15 @@ export class Program {
         };
       });
     }
+  }
+
+  /** As the kernel tells it. */
+  #state(): string {
+    const pid = this.#child?.pid;
+    if (!this.isRunning || pid === undefined) return 'not running';
+    const of = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'utf8');
+    const states = of('status').match(/^(State|Threads|voluntary_ctxt_switches):.*$/gm) ?? [];
+    return [...states, `in ${of('wchan')}`].join(', ');
   }
 
   signal(name: NodeJS.Signals): void {
