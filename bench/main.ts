@@ -1,4 +1,4 @@
-// npm run bench [agents|audit|claims|dispatch|fanout|files|import|jobs|latency|masking|queue|stream|targets|winrm]: runs one benchmark, or all, and writes docs/benchmarks.md.
+// npm run bench [agents|audit|claims|dispatch|fanout|files|import|jobs|latency|masking|queue|steps|stream|targets|winrm]: runs one benchmark, or all, and writes docs/benchmarks.md.
 import { benchAgents } from './agents.ts';
 import { benchAudit } from './audit.ts';
 import { benchClaims } from './claims.ts';
@@ -10,6 +10,7 @@ import { benchJobs } from './jobs.ts';
 import { benchLatency } from './latency.ts';
 import { benchMasking } from './masking.ts';
 import { benchQueue } from './queue.ts';
+import { benchSteps } from './steps.ts';
 import { benchStream } from './stream.ts';
 import { benchTargets } from './targets.ts';
 import { benchWinrm } from './winrm/main.ts';
@@ -26,6 +27,7 @@ const benchmarks: Record<string, () => Promise<void>> = {
   latency: benchLatency,
   masking: benchMasking,
   queue: benchQueue,
+  steps: benchSteps,
   stream: benchStream,
   targets: benchTargets,
   winrm: benchWinrm,
