@@ -5,7 +5,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 
 const tailChars = 300_000;
-const readyMs = 60_000;
+/** Also while the servers are away, or a backup is restored, on a busy machine. */
+const readyMs = 180_000;
 const setpriv = '/usr/bin/setpriv';
 
 export interface ProgramOptions {
