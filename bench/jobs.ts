@@ -36,7 +36,7 @@ export async function benchJobs(): Promise<void> {
     title: `${jobs} jobs in ${categories} categories, and ${imported} imported from one file`,
     rows: [...lists, ...files],
     notes: [
-      `Lists: p50 and p99 of ${rounds} requests one after the other, and the CPU time that one takes of server and PostgreSQL, from the parsed query to the JSON of the answer: the jobs of a page with their last 20 runs, rights, and the count where it says so. Each request has other words than the one before. ${runs} runs, three versions a job.`,
+      `Lists: p50 and p99 of ${rounds} requests one after the other, and the CPU time that one takes of server and PostgreSQL, from the parsed query to the JSON of the answer: the jobs of a page with their last 20 runs, rights, and the count where it says so. Each request has other words than the one before. ${runs} runs, three versions a job; one in fifty never ran.`,
       `Import: a YAML bundle of ${imported} jobs, each with parameters and two steps, into a server without jobs, which runs in the process that measures; planning reads and checks the file in a thread of its own.`,
       'The longest stall is that of the event loop of the server (`monitorEventLoopDelay`) while it imports; /healthz is asked by another process each 10 ms meanwhile.',
     ],
@@ -60,6 +60,10 @@ async function benchLists(): Promise<[string, string, string][]> {
   }
 }
 
+/**
+ * As a site has them: rows that were written one by one, and so no tables and indexes that statements over all of their rows
+ * have left full of holes. One job in fifty never ran.
+ */
 async function fill(sql: Sql): Promise<void> {
   await sql`insert into users (name) select 'author-' || n from generate_series(1, 40) n`;
   await sql`insert into categories (name) select 'team-' || n from generate_series(1, 20) n`;
@@ -68,27 +72,29 @@ async function fill(sql: Sql): Promise<void> {
     select c.name || '/area-' || n, c.id from categories c, generate_series(1, 20) n where c.name like 'team-%'`;
   await sql`
     insert into jobs (name, description, category_id, step_types, step_count, data_key, created_by, updated_by, state,
-      labels, is_template, version)
+      labels, is_template, version, updated_at, has_run)
     select 'job ' || n || ' ' || (array['patch', 'restart', 'backup', 'deploy', 'check', 'rotate'])[n % 6 + 1],
       'Does ' || md5(n::text) || ' on ' || (array['web', 'database', 'cache', 'mail'])[n % 4 + 1] || ' hosts',
       c.id, case n % 5 when 0 then '{winrm.exec}' else '{ssh.exec}' end::text[], n % 7 + 1, 'x', n % 40 + 1, n % 40 + 1,
       (array['active', 'active', 'active', 'inactive', 'draft', 'archived'])[n % 6 + 1],
       jsonb_build_object('env', (array['prod', 'stage', 'test', 'dev'])[n % 4 + 1], 'app', 'app-' || n % 300)
         || case n % 50 when 0 then '{"critical": ""}' else '{}' end::jsonb,
-      n % 100 = 0, 3
+      n % 100 = 0, 3, now() - n * interval '1 minute', n % 50 <> 0
     from generate_series(1, ${jobs}::int) n
     join (select id, row_number() over (order by id) as place from categories) c on c.place = n % ${categories}::int + 1`;
-  await sql`update jobs set updated_at = now() - id * interval '1 minute'`;
   await sql`
     insert into job_versions (job_id, version, definition, checksum, step_names, step_types, created_by)
     select j.id, v, decode(repeat('00', 900), 'hex'), decode(repeat('00', 32), 'hex'), '{one}', '{ssh.exec}', 1
     from jobs j, generate_series(1, 3) v`;
-  await sql`
-    insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by, completed_at,
-      execution_time_ms)
-    select j.id, 3, (array['succeeded', 'succeeded', 'succeeded', 'failed', 'cancelled'])[n % 5 + 1], 'x', 1, 1, now(),
-      now(), 1000
-    from generate_series(1, ${runs}::int) n join jobs j on j.id = (n * 7919::bigint) % ${jobs}::int + 1`;
+  for (let round = 0; round < runs / jobs; round += 1) {
+    await sql`
+      insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by, completed_at,
+        execution_time_ms)
+      select id, 3, (array['succeeded', 'succeeded', 'succeeded', 'failed', 'cancelled'])[(id + ${round}::int) % 5 + 1], 'x', 1,
+        1, now(), now(), 1000
+      from jobs where has_run order by (id * 7919) % ${jobs}::int`;
+    await sql`vacuum job_last_runs`;
+  }
   await sql`vacuum analyze`;
 }
 
