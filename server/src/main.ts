@@ -10,7 +10,7 @@ import {
   readEnvironment,
 } from './config.ts';
 import { createLog } from './log.ts';
-import { startQuickstart } from './quickstart/quickstart.ts';
+import { noteWanted, startQuickstart } from './quickstart/quickstart.ts';
 import { type RunningServer, startServer } from './server.ts';
 import { endOnUnhandledRejection } from './unhandled-rejection.ts';
 
@@ -30,6 +30,7 @@ async function main(): Promise<number> {
   const log = createLog({ level: config.logLevel, plain: process.stdout.isTTY === true });
   endOnUnhandledRejection(log);
   const stopping = stopRequested();
+  await noteWanted(config);
   const server = await startServer(config, paths, log, say);
   const stopQuickstart = { run: async () => {} };
   try {

@@ -1,41 +1,76 @@
 // What the first start puts into an empty installation, through the same features that people use: a segment, this
 // machine as its target, a credential sealed to the segment, and sample jobs.
 import { createHash, randomUUID } from 'node:crypto';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../caller.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
+import { listCredentials } from '../credentials/list-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
+import { requestKeyOf, startOnce } from '../runs/start-once.ts';
+import { startRun } from '../runs/start-run.ts';
 import { createEnrollmentToken } from '../segments/create-enrollment-token.ts';
 import { createSegment } from '../segments/create-segment.ts';
+import { listSegments } from '../segments/list-segments.ts';
 import { sealingKeyOf } from '../segments/sealing-key.ts';
 import type { RunningServer } from '../server.ts';
+import { listSegmentOverviews } from '../store/agents/segments.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { findJobNamed } from '../store/jobs/jobs.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget, updateTarget } from '../targets/edit-targets.ts';
 import { acceptHostKey, recordSeenHostKey } from '../targets/host-keys.ts';
-import { getTarget } from '../targets/list-targets.ts';
+import { getTarget, listTargets } from '../targets/list-targets.ts';
 import { sampleJobs } from './sample-jobs.ts';
 
+const segmentName = 'quickstart';
+const targetName = 'this machine';
+/** Of whoever makes the demo: everything. */
+const everything = (caller: Caller) => caller.authority.reach('read');
+
+/** Whether nobody has worked in the installation: it has no segment, or the demo's only. */
+export async function hasOnlyDemo({ sql }: RunningServer): Promise<boolean> {
+  const segments = await listSegmentOverviews(sql, unrestricted);
+  return segments.every(({ name }) => name === segmentName);
+}
+
 /** The segment of the demo; its first agent makes the segment key, so the rest comes after enrollment. */
-export async function createDemoSegment(
-  server: RunningServer,
-  caller: Caller,
-): Promise<{ segmentId: number; token: string }> {
+export async function createDemoSegment(server: RunningServer, caller: Caller): Promise<number> {
+  const { items } = await listSegments(server.sql, everything(caller));
+  const existing = items.find(({ name }) => name === segmentName);
+  if (existing !== undefined) return existing.id;
   const segment = await createSegment(
     server.sql,
     server.installation.masterKey,
     {
-      name: 'quickstart',
+      name: segmentName,
       description: 'Made by the first start: this machine, for trying things out.',
       unknownAfter: 60,
     },
     caller,
   );
+  return segment.id;
+}
+
+/** Kept until the demo is whole: an enrollment that was cut off is repeated with the same one. */
+export async function demoToken(
+  server: RunningServer,
+  folder: string,
+  segmentId: number,
+  caller: Caller,
+): Promise<string> {
+  const file = join(folder, 'token');
+  const kept = await readFile(file, 'utf8').catch(() => '');
+  if (kept !== '') return kept;
   const { token } = await createEnrollmentToken(
     { sql: server.sql, publicUrl: server.localUrl, caPin: server.caPin, agentSha256: async () => '' },
-    segment.id,
+    segmentId,
     caller,
   );
-  return { segmentId: segment.id, token };
+  await writeFile(`${file}.new`, token, { mode: 0o600 });
+  await rename(`${file}.new`, file);
+  return token;
 }
 
 export interface DemoSsh {
@@ -56,7 +91,29 @@ export async function createDemoTarget(
   existing?: number,
 ): Promise<number> {
   const { sql } = server;
-  const key = await sealingKeyOf(sql, server.installation.installationId, segmentId, caller);
+  const credentialId = await createDemoCredential(server, segmentId, ssh, caller);
+  const fields = { name: targetName, host: '127.0.0.1', port: ssh.port, credentialId };
+  const { items } = await listTargets(sql, { segmentId }, everything(caller));
+  const known = existing ?? items.find(({ name }) => name === targetName)?.id;
+  const target =
+    known === undefined
+      ? await createTarget(sql, { segmentId, ...fields }, caller)
+      : await updateTarget(sql, known, fields, caller);
+  await trustHostKey(server, target.id, ssh.hostKeyLine, caller);
+  return target.id;
+}
+
+async function createDemoCredential(
+  { sql, installation }: RunningServer,
+  segmentId: number,
+  ssh: DemoSsh,
+  caller: Caller,
+): Promise<string> {
+  const name = `demo key, port ${ssh.port}`;
+  const { items } = await listCredentials(sql, { segmentId }, everything(caller));
+  const existing = items.find((credential) => credential.name === name);
+  if (existing !== undefined) return existing.id;
+  const key = await sealingKeyOf(sql, installation.installationId, segmentId, caller);
   const id = randomUUID();
   const kind = 'ssh_private_key';
   const sealed = await sealCredential({
@@ -85,16 +142,10 @@ export async function createDemoTarget(
   });
   await createCredential(
     sql,
-    { id, segmentId, name: `demo key, port ${ssh.port}`, description: 'Opens 127.0.0.1 only.', kind, sealed },
+    { id, segmentId, name, description: 'Opens 127.0.0.1 only.', kind, sealed },
     caller,
   );
-  const fields = { name: 'this machine', host: '127.0.0.1', port: ssh.port, credentialId: id };
-  const target =
-    existing === undefined
-      ? await createTarget(sql, { segmentId, ...fields }, caller)
-      : await updateTarget(sql, existing, fields, caller);
-  await trustHostKey(server, target.id, ssh.hostKeyLine, caller);
-  return target.id;
+  return id;
 }
 
 /** We made the host key ourselves a moment ago, so nobody has to be asked. */
@@ -117,7 +168,24 @@ export async function createSampleJobs(server: RunningServer, caller: Caller): P
   const ids: number[] = [];
   for (const definition of sampleJobs) {
     const deps = { sql: server.sql, masterKey: server.installation.masterKey };
-    ids.push((await createJob(deps, definition, caller)).id);
+    const existing = await findJobNamed(server.sql, definition.name);
+    ids.push(existing ?? (await createJob(deps, definition, caller)).id);
   }
   return ids[0] ?? 0;
+}
+
+/** The run that a newcomer watches; the one that was started before, where there is one. */
+export async function startFirstRun(
+  { sql, installation, services }: RunningServer,
+  { jobId, targetId }: { jobId: number; targetId: number },
+  caller: Caller,
+): Promise<number> {
+  const { masterKey, installationId } = installation;
+  const requested = requestKeyOf(`first-run-${installationId}`, caller, ['first run']);
+  const deps = { sql, masterKey, identity: installation };
+  const { runId, news } = await startOnce(deps, requested, caller, () =>
+    startRun(deps, { jobId, selection: { targetIds: [targetId] }, requested }, caller),
+  );
+  services.gateway.publish(news);
+  return runId;
 }

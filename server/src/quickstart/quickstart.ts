@@ -1,21 +1,31 @@
 // The demo: a segment with a real agent and a real SSH target on this machine, so that the first run goes the whole
-// way. Made on the first start of an empty installation; later starts bring its two processes back.
+// way. Made on the first start of an empty installation; later starts bring its two processes back, or go on where the
+// first one was cut off.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { access, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Authority } from '../auth/authority.ts';
 import { administratorName } from '../auth/bootstrap-administrator.ts';
 import type { Caller } from '../caller.ts';
 import type { Config } from '../config.ts';
+import { makeDataDirectory } from '../database/database-home.ts';
 import type { Log } from '../log.ts';
 import { makeFolder } from '../make-folder.ts';
-import { startRun } from '../runs/start-run.ts';
 import type { RunningServer } from '../server.ts';
 import { findUserByName } from '../store/people/users.ts';
-import { createDemoSegment, createDemoTarget, createSampleJobs, type DemoSsh } from './demo-content.ts';
+import {
+  createDemoSegment,
+  createDemoTarget,
+  createSampleJobs,
+  type DemoSsh,
+  demoToken,
+  hasOnlyDemo,
+  startFirstRun,
+} from './demo-content.ts';
 import { generateDemoKeys } from './demo-keys.ts';
 import { DemoProcess } from './demo-process.ts';
+import { type DemoState, isMarked, markUnfinished, readState, saveState } from './demo-state.ts';
 import { sampleJobs } from './sample-jobs.ts';
 import { showRun } from './show-run.ts';
 
@@ -33,20 +43,26 @@ export interface Quickstart {
   stop(): Promise<void>;
 }
 
-interface DemoState {
-  segmentId: number;
-  targetId: number;
-  sshPort: number;
-}
-
 const startTimeoutMs = 20_000;
 const otherDataDirectory = 'Choose another data directory with --data.';
+
+/** Before the server starts: if that is cut off, a later start knows that the demo was wanted. */
+export async function noteWanted({ dataDir, masterKeyFile, demo }: Config): Promise<void> {
+  const folder = join(dataDir, 'demo');
+  if (!demo || (await isThere(masterKeyFile)) || (await isThere(folder))) return;
+  await makeDataDirectory(dataDir);
+  await makeFolder(folder, 0o700, otherDataDirectory);
+  await markUnfinished(folder);
+}
 
 /** Sets the demo up, or brings it back. Does nothing in an installation that wasn't started with it. */
 export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart> {
   const folder = join(deps.config.dataDir, 'demo');
   const state = await readState(folder);
-  if (state === undefined && !deps.server.isNew) return { shown: Promise.resolve(), stop: async () => {} };
+  const { server } = deps;
+  // The mark alone does not do: the database may be one that others have worked in since.
+  const isUnfinished = server.isNew || ((await isMarked(folder)) && (await hasOnlyDemo(server)));
+  if (state === undefined && !isUnfinished) return { shown: Promise.resolve(), stop: async () => {} };
   await makeFolder(folder, 0o700, otherDataDirectory);
   await makeKeys(folder);
   const ssh = demoSshServer(deps, folder);
@@ -62,7 +78,7 @@ export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart>
       await bringBack(deps, folder, state, demoSsh, agent);
       return { shown: Promise.resolve(), stop };
     }
-    const { runId } = await setUp(deps, folder, demoSsh, agent);
+    const runId = await setUp(deps, folder, demoSsh, agent);
     return { shown: show(deps, runId), stop };
   } catch (error) {
     await stop();
@@ -70,28 +86,26 @@ export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart>
   }
 }
 
+/** Goes on from whatever is there: the start before may have ended at any moment. */
 async function setUp(
   deps: QuickstartDeps,
   folder: string,
   ssh: DemoSsh,
   agent: DemoProcess,
-): Promise<{ runId: number }> {
+): Promise<number> {
   const { server, say } = deps;
   const caller = await administrator(server);
   say('First start: making a segment with an agent and this machine as its target');
-  const { segmentId, token } = await createDemoSegment(server, caller);
-  await enroll(deps, folder, token);
+  const segmentId = await createDemoSegment(server, caller);
+  if (!(await isThere(join(folder, 'agent/identity.json')))) {
+    await enroll(deps, folder, await demoToken(server, folder, segmentId, caller));
+  } else await followServer(deps, folder, agent);
   await agent.start();
   const targetId = await createDemoTarget(server, segmentId, ssh, caller);
   const jobId = await createSampleJobs(server, caller);
+  const runId = await startFirstRun(server, { jobId, targetId }, caller);
   await saveState(folder, { segmentId, targetId, sshPort: ssh.port });
-  const { runId, news } = await startRun(
-    { sql: server.sql, masterKey: server.installation.masterKey, identity: server.installation },
-    { jobId, selection: { targetIds: [targetId] } },
-    caller,
-  );
-  server.services.gateway.publish(news);
-  return { runId };
+  return runId;
 }
 
 async function bringBack(
@@ -103,8 +117,8 @@ async function bringBack(
 ): Promise<void> {
   if (ssh.port !== state.sshPort) {
     const caller = await administrator(deps.server);
-    const targetId = await createDemoTarget(deps.server, state.segmentId, ssh, caller, state.targetId);
-    await saveState(folder, { ...state, targetId, sshPort: ssh.port });
+    await createDemoTarget(deps.server, state.segmentId, ssh, caller, state.targetId);
+    await saveState(folder, { ...state, sshPort: ssh.port });
   }
   await followServer(deps, folder, agent);
   await agent.start();
@@ -148,7 +162,13 @@ async function administrator(server: RunningServer): Promise<Caller> {
 function demoSshServer(deps: QuickstartDeps, folder: string): DemoProcess {
   return new DemoProcess({
     name: 'demo SSH server',
-    args: ['--import', 'tsx', join(import.meta.dirname, 'ssh-server-main.ts'), join(folder, 'ssh')],
+    // By where it is: a name would be looked for from the folder in which the server was started.
+    args: [
+      '--import',
+      import.meta.resolve('tsx'),
+      join(import.meta.dirname, 'ssh-server-main.ts'),
+      join(folder, 'ssh'),
+    ],
     pidFile: join(folder, 'ssh/pid'),
     logFile: join(folder, 'ssh/log'),
     log: deps.log,
@@ -224,13 +244,9 @@ async function readSsh(folder: string): Promise<DemoSsh> {
   );
 }
 
-async function readState(folder: string): Promise<DemoState | undefined> {
-  const text = await readFile(join(folder, 'demo.json'), 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : (JSON.parse(text) as DemoState);
-}
-
-async function saveState(folder: string, state: DemoState): Promise<void> {
-  const file = join(folder, 'demo.json');
-  await writeFile(`${file}.new`, JSON.stringify(state), { mode: 0o600 });
-  await rename(`${file}.new`, file);
+function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

@@ -1,0 +1,38 @@
+// What the demo's folder remembers: whether it was set up whole, and what of.
+import { access, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface DemoState {
+  segmentId: number;
+  targetId: number;
+  sshPort: number;
+}
+
+/** There from before the first start makes anything until the demo is whole. */
+const mark = 'unfinished';
+
+export async function markUnfinished(folder: string): Promise<void> {
+  await writeFile(join(folder, mark), '', { mode: 0o600 });
+}
+
+export function isMarked(folder: string): Promise<boolean> {
+  return access(join(folder, mark)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Undefined where there is none, or it is not whole. */
+export async function readState(folder: string): Promise<DemoState | undefined> {
+  const text = await readFile(join(folder, 'demo.json'), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as DemoState);
+}
+
+/** From here on it is whole. */
+export async function saveState(folder: string, state: DemoState): Promise<void> {
+  const file = join(folder, 'demo.json');
+  await writeFile(`${file}.new`, JSON.stringify(state), { mode: 0o600 });
+  await rename(`${file}.new`, file);
+  await rm(join(folder, mark), { force: true });
+  await rm(join(folder, 'token'), { force: true });
+}
