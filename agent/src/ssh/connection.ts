@@ -5,6 +5,7 @@ import { connect, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
 import ssh2, { type ClientChannel, type NegotiatedAlgorithms, type SFTPWrapper } from 'ssh2';
+import { firstToAnswer } from '../dialling/first-to-answer.ts';
 import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { algorithmsFor } from './algorithms.ts';
 import { Authentication } from './authentication.ts';
@@ -204,8 +205,7 @@ interface Facts {
 }
 
 /**
- * Connects to a target and authenticates: resolves its name once, has the addresses checked, dials exactly those
- * in order; or has its last jump host connect to it. Rejects with an `SshError`, or with the signal's reason.
+ * Connects to a target and authenticates: resolves its name once, has the addresses checked, dials exactly those; or has its last jump host connect to it. Rejects with an `SshError`, or with the signal's reason.
  */
 export async function connectSsh(
   target: StepTarget,
@@ -273,36 +273,41 @@ async function connectThrough(
 }
 
 /** Dials the addresses in order until one answers. Rejects with the `SshError` of the last, or the signal's reason. */
-export async function dial(
+export function dial(
   target: Pick<StepTarget, 'host' | 'port' | 'connectTimeoutS'>,
-  addresses: string[],
+  addresses: readonly string[],
   options: Pick<ConnectOptions, 'signal' | 'connectTimeoutMs'> & { reads?: ReusedReads },
 ): Promise<Socket> {
+  return firstToAnswer<Socket>({
+    addresses,
+    connect: (address, signal) => dialAddress(target, address, { ...options, signal }),
+    discard: (socket) => socket.destroy(),
+    signal: options.signal,
+  });
+}
+
+async function dialAddress(
+  target: Pick<StepTarget, 'host' | 'port' | 'connectTimeoutS'>,
+  address: string,
+  options: { signal: AbortSignal; connectTimeoutMs?: number; reads?: ReusedReads },
+): Promise<Socket> {
   const timeoutMs = connectTimeoutMsOf(target, options);
-  let last: unknown;
-  for (const address of addresses) {
-    options.signal?.throwIfAborted();
-    // ssh2 would leave Nagle's algorithm on, which costs each exec 40 ms.
-    const socket: Socket = connect({
-      host: address,
-      port: target.port,
-      noDelay: true,
-      ...(options.reads === undefined ? {} : { onread: options.reads.into(() => socket) }),
-    });
-    const limit = AbortSignal.timeout(timeoutMs);
-    try {
-      await once(socket, 'connect', {
-        signal: options.signal ? AbortSignal.any([limit, options.signal]) : limit,
-      });
-      return socket;
-    } catch (error) {
-      socket.on('error', () => {});
-      socket.destroy();
-      options.signal?.throwIfAborted();
-      last = dialError(target, address, error, limit.aborted ? timeoutMs : undefined);
-    }
+  // ssh2 would leave Nagle's algorithm on, which costs each exec 40 ms.
+  const socket: Socket = connect({
+    host: address,
+    port: target.port,
+    noDelay: true,
+    ...(options.reads === undefined ? {} : { onread: options.reads.into(() => socket) }),
+  });
+  const limit = AbortSignal.timeout(timeoutMs);
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.any([limit, options.signal]) });
+    return socket;
+  } catch (error) {
+    socket.on('error', () => {});
+    socket.destroy();
+    throw dialError(target, address, error, limit.aborted ? timeoutMs : undefined);
   }
-  throw last;
 }
 
 /**

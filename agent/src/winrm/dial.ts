@@ -1,6 +1,7 @@
 // A socket to a WinRM listener: the first of the host's addresses that answers, with TLS where it is HTTPS.
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { firstToAnswer } from '../dialling/first-to-answer.ts';
 import { WinrmError } from './winrm-error.ts';
 
 export interface TlsOptions {
@@ -34,23 +35,23 @@ export interface DialOptions {
 export async function dial(options: DialOptions): Promise<Socket> {
   const { host, signal, totalTimeoutMs, connectTimeoutMs } = options;
   const deadline = performance.now() + totalTimeoutMs;
-  const addresses = await options.addressesOf(host);
   let failure: unknown;
-  for (const address of addresses) {
-    signal?.throwIfAborted();
-    const leftMs = Math.ceil(deadline - performance.now());
-    if (failure !== undefined && leftMs <= 0) break;
-    try {
-      return await dialAddress(
-        { ...options, connectTimeoutMs: Math.max(1, Math.min(connectTimeoutMs, leftMs)) },
-        address,
-      );
-    } catch (error) {
-      failure = error;
-    }
-  }
-  signal?.throwIfAborted();
-  throw failure ?? new Error('No address to dial');
+  return firstToAnswer<Socket>({
+    addresses: await options.addressesOf(host),
+    connect: async (address, wanted) => {
+      const leftMs = Math.ceil(deadline - performance.now());
+      if (failure !== undefined && leftMs <= 0) throw failure;
+      const limitMs = Math.max(1, Math.min(connectTimeoutMs, leftMs));
+      try {
+        return await dialAddress({ ...options, connectTimeoutMs: limitMs, signal: wanted }, address);
+      } catch (error) {
+        failure = error;
+        throw error;
+      }
+    },
+    discard: (socket) => socket.destroy(),
+    signal,
+  });
 }
 
 /** DER of what the host showed on a TLS connection; undefined for HTTP. */
