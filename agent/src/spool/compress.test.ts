@@ -16,3 +16,18 @@ test('every result is a whole gzip of its own, also from a stream that was used 
 test('small pieces are compressed at once', () => {
   expect(compress(Buffer.from('hello'))).toBeInstanceOf(Buffer);
 });
+
+test('what is dense already is wrapped as it is, and what only begins so is compressed', async () => {
+  const dense = randomBytes(200_000);
+  const wrapped = await compress(dense);
+  // Stored blocks: the bytes themselves are in it.
+  expect(wrapped.includes(dense.subarray(1_000, 2_000))).toBe(true);
+  expect(wrapped.length).toBeLessThan(dense.length + 200);
+  const mixed = Buffer.concat([dense.subarray(0, 50_000), Buffer.alloc(150_000, 'and so on ')]);
+  const compressed = await compress(mixed);
+  expect(compressed.length).toBeLessThan(60_000);
+  for (const text of ['a line of a log\n', dense.toString('base64')]) {
+    const raw = Buffer.alloc(200_000, text);
+    expect((await compress(raw)).length).toBeLessThan(0.8 * raw.length);
+  }
+});

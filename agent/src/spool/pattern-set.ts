@@ -5,7 +5,7 @@ const blockBytes = 3;
 /** Encoders wrap their lines at this width or a larger one: the end of a shorter line is none inside of a match. */
 export const minWrapWidth = 60;
 /** A longer window jumps further, and needs more patterns for line ends inside it. */
-const maxWindowBytes = 16;
+const maxWindowBytes = 24;
 /** Of the tables' sizes. With fewer places for each pattern a table is full, and nothing can be jumped. */
 const tableBits = { least: 10, most: 19, perPattern: 6 } as const;
 
