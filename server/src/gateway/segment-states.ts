@@ -3,8 +3,8 @@
 // short order are told by few messages.
 import type { Log } from '../log.ts';
 import type { SegmentState } from '../segments/segment-state.ts';
+import { Turns } from '../turns.ts';
 import type { AgentLink } from './agent-link.ts';
-import { Turns } from './turns.ts';
 
 /** Read at a time, of all agents: where hundreds come back at once their steps need the database too. */
 const readAtOnce = 4;

@@ -44,6 +44,14 @@ test('a job that is deleted while a run of it is started is run no more, also wh
   expect(await t.sql`select id from job_runs`).toEqual([{ id: runId }]);
 });
 
+test('of more starts at a time than there are connections each comes through', async () => {
+  await using t = await setupRuns();
+  const request = { jobId: await jobOf(t), selection: { targetIds: [await t.addTarget()] } };
+  const { max } = t.sql.options;
+  const started = await Promise.all(Array.from({ length: 3 * max }, () => startRun(t, request, t.caller)));
+  expect(new Set(started.map(({ runId }) => runId)).size).toBe(3 * max);
+});
+
 test('a start that is refused uses up no number', async () => {
   await using t = await setupRuns();
   const jobId = await jobOf(t);

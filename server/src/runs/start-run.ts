@@ -29,6 +29,7 @@ import { findRun, type RunRecord } from '../store/runs/runs.ts';
 import { type SelectedRow, selectTargets } from '../store/targets/target-selection.ts';
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
 import { sentenceOf } from '../targets/selection-problems.ts';
+import { Turns } from '../turns.ts';
 import type { ClaimAlong, ClaimsAlong } from './claim-along.ts';
 import { opensWith } from './follow-strategy.ts';
 import { orderTargets } from './order-targets.ts';
@@ -105,13 +106,26 @@ export interface Started {
  * place in the request, or the targets.
  */
 export async function startRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
+  const turns = turnsOf(deps.sql);
+  await turns.take();
   try {
     return await queueRun(deps, request, caller);
   } catch (error) {
     // The job or a target was deleted since it was read: reading again names it.
-    if (goneViolations.includes(sqlState(error))) return queueRun(deps, request, caller);
+    if (goneViolations.includes(sqlState(error))) return await queueRun(deps, request, caller);
     throw error;
+  } finally {
+    turns.done();
   }
+}
+
+const turnsOfPools = new WeakMap<Sql, Turns>();
+
+/** A start reads over the pool while its transaction is open: with all connections in such transactions none could go on. */
+function turnsOf(sql: Sql): Turns {
+  const turns = turnsOfPools.get(sql) ?? new Turns(Math.max(1, Math.floor(sql.options.max / 2)));
+  turnsOfPools.set(sql, turns);
+  return turns;
 }
 
 async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {

@@ -16,22 +16,29 @@ export interface TestDatabase {
 export async function setupDatabase(options: { max?: number } = {}): Promise<TestDatabase> {
   const serverUrl = inject('databaseUrl');
   const name = `opsc_test_${randomBytes(6).toString('hex')}`;
-  const admin = connect(serverUrl, { max: 1 });
-  await admin.unsafe(`create database ${name} template ${inject('databaseTemplate')} strategy file_copy`);
+  await administrate(`create database ${name} template ${inject('databaseTemplate')} strategy file_copy`);
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
-  const sql = connect(url.href, { max: options.max ?? 6 });
+  // What a connection does first costs it ten times what it costs again: few of them.
+  const sql = connect(url.href, { max: options.max ?? 4 });
   return {
     sql,
     url: url.href,
     async close() {
       await sql.end({ timeout: 5 });
       // Without FORCE the drop itself ends an autovacuum worker, whom our role may not terminate.
-      await admin.unsafe(`drop database if exists ${name}`).catch((error) => {
+      await administrate(`drop database if exists ${name}`).catch((error) => {
         if (sqlState(error) !== objectInUse) throw error;
-        return admin.unsafe(`drop database if exists ${name} with (force)`);
+        return administrate(`drop database if exists ${name} with (force)`);
       });
-      await admin.end();
     },
   };
+}
+
+let admin: Sql | undefined;
+
+/** By one connection of this process, which ends with it. */
+async function administrate(statement: string): Promise<void> {
+  admin ??= connect(inject('databaseUrl'), { max: 1 });
+  await admin.unsafe(statement);
 }
