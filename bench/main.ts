@@ -33,6 +33,12 @@ const benchmarks: Record<string, () => Promise<void>> = {
   winrm: benchWinrm,
 };
 const names = process.argv.slice(2);
+if (names.includes('--help') || names.includes('-h')) {
+  process.stdout.write(
+    `Usage: npm run bench [-- ${Object.keys(benchmarks).join('|')} …]; all of them unless told.\n`,
+  );
+  process.exit(0);
+}
 const unknown = names.filter((name) => benchmarks[name] === undefined);
 if (unknown.length > 0) {
   process.stderr.write(

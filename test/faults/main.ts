@@ -1,15 +1,12 @@
-// The fault harness as a command:
-//   npm run faults -- --seed N --rounds M [--round K] [--only kind,kind] [--minutes T] [--parallel P] [--stop]
-//                     [--results FILE] [--aim auto|SHAPE:FAULT,FAULT]
-//   npm run faults -- --report [FILE …]     of the ledger and of these results
-//   npm run faults -- --keep FILE …         adds these results to the ledger
-import { inspect, parseArgs } from 'node:util';
+// The fault harness as a command: see `usage`.
+import { inspect } from 'node:util';
 import { isLostTypeQuery } from '../../server/src/store/database/connection.ts';
-import { AimChooser, aimText, parseAim } from './choose-aim.ts';
+import { AimChooser, aimText } from './choose-aim.ts';
 import { Cluster } from './cluster.ts';
 import { installRecorder } from './edge-recorder.ts';
-import { type Aim, type FaultKind, faultKinds } from './plan-round.ts';
-import { coverageSoFar, defaultResults, keepInLedger, recordRound, report, writeFindings } from './report.ts';
+import { type Options, type RoundOptions, readOptions, usage } from './options.ts';
+import type { Aim } from './plan-round.ts';
+import { coverageSoFar, keepInLedger, recordRound, report, writeFindings } from './report.ts';
 import { type RoundResult, runRound } from './run-round.ts';
 
 // The driver's own: what the harness asks itself is met where it asks.
@@ -22,40 +19,35 @@ process.on('unhandledRejection', (error) => {
 const slowMs = 15_000;
 /** Of a round that aims: agents are away for long in some. */
 const slowAimedMs = 60_000;
-const maxParallel = 8;
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seed: { type: 'string', default: '1' },
-    rounds: { type: 'string', default: '10' },
-    round: { type: 'string' },
-    only: { type: 'string' },
-    minutes: { type: 'string' },
-    parallel: { type: 'string', default: '1' },
-    results: { type: 'string', default: defaultResults },
-    stop: { type: 'boolean', default: false },
-    aim: { type: 'string' },
-    report: { type: 'boolean', default: false },
-    keep: { type: 'boolean', default: false },
-  },
-});
+const options = optionsOrEnd();
+if (options.does === 'help') say(usage);
+else if (options.does === 'report') say(await report(options.files));
+else if (options.does === 'keep') await keepInLedger(options.files);
+else process.exitCode = (await runRounds(options.rounds)) ? 0 : 1;
 
-if (values.report) say(await report(positionals));
-else if (values.keep) await keepInLedger(positionals);
-else process.exitCode = (await main()) ? 0 : 1;
+function optionsOrEnd(): Options {
+  try {
+    return readOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${usage}\n`);
+    process.exit(2);
+  }
+}
 
-async function main(): Promise<boolean> {
-  const seed = whole('--seed', values.seed);
-  const from = values.round === undefined ? 1 : whole('--round', values.round);
-  const to = values.round === undefined ? whole('--rounds', values.rounds) : from;
-  const parallel = Math.min(whole('--parallel', values.parallel), maxParallel, to - from + 1);
-  const untilMs =
-    values.minutes === undefined ? Infinity : Date.now() + whole('--minutes', values.minutes) * 60_000;
-  const only = values.only?.split(',').map(kindOf);
-  const chooser = values.aim === 'auto' ? new AimChooser(await coverageSoFar(values.results)) : undefined;
-  const aimed = values.aim === undefined || chooser !== undefined ? undefined : parseAim(values.aim);
+async function runRounds({
+  seed,
+  from,
+  to,
+  only,
+  parallel,
+  results,
+  ...rest
+}: RoundOptions): Promise<boolean> {
+  const untilMs = rest.minutes === undefined ? Infinity : Date.now() + rest.minutes * 60_000;
+  const chooser = rest.aim === 'auto' ? new AimChooser(await coverageSoFar(results)) : undefined;
+  const aimed = rest.aim === 'auto' ? undefined : rest.aim;
   const nextAim = (): Aim | undefined => chooser?.next() ?? aimed;
   let isGood = true;
   let next = from;
@@ -66,7 +58,7 @@ async function main(): Promise<boolean> {
     });
   }
 
-  const mayGoOn = () => next <= to && Date.now() < untilMs && (isGood || !values.stop);
+  const mayGoOn = () => next <= to && Date.now() < untilMs && (isGood || !rest.stop);
   const one = async (system: Cluster, round: number): Promise<void> => {
     const aim = nextAim();
     const result = await runRound(system, { seed, round, only, aim }).catch((cause: unknown) => {
@@ -74,7 +66,7 @@ async function main(): Promise<boolean> {
       throw new Error(`${what} could not be done`, { cause });
     });
     chooser?.add(result.coverage);
-    await recordRound(values.results, result);
+    await recordRound(results, result);
     say(summary(result));
     for (const { rule, text } of result.violations) say(`  ${rule}: ${text}`);
     const isSlow = result.ms > (result.aim === undefined ? slowMs : slowAimedMs);
@@ -128,15 +120,4 @@ function lastEnd({ facts }: RoundResult): string {
   const edge = facts?.edges.filter(({ kind }) => kind === 'step').at(-1);
   const step = facts?.steps.find(({ id }) => id === edge?.rowId);
   return JSON.stringify({ edge, step });
-}
-
-function whole(name: string, text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new Error(`${name}: found ${JSON.stringify(text)}; allowed: a whole number`);
-}
-
-function kindOf(text: string): FaultKind {
-  const kind = faultKinds.find((each) => each === text);
-  if (kind !== undefined) return kind;
-  throw new Error(`--only: found ${JSON.stringify(text)}; allowed: ${faultKinds.join(', ')}`);
 }
