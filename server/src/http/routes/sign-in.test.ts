@@ -1,13 +1,13 @@
 // What stands between a guesser and a password, and that it doesn't stand in its owner's way.
 import type { ErrorBody, Me } from '@opsconductor/protocol';
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { passwordCost } from '../../auth/password-cost.ts';
 import { hashPassword, isOutdated } from '../../auth/passwords.ts';
+import { hashCheaply } from '../../auth/testing.ts';
 import { insertUser, setPasswordHash } from '../../store/people/users.ts';
 import { holdRows, setupPeople, type TestPeople, untilWaiting } from './identity-testing.ts';
 
-// Passwords that are cheap to hash: most of these tests' time went into it.
-vi.mock('../../auth/password-cost.ts', () => ({ passwordCost: { N: 2 ** 10, r: 8, p: 1 } }));
+const real = hashCheaply();
 
 const minuteMs = 60_000;
 const password = 'correct horse battery';
@@ -144,9 +144,6 @@ describe('wrong passwords', () => {
 
 describe('a flood of sign-ins', () => {
   test('takes bounded memory, and the right password from another address comes through', async () => {
-    const { passwordCost: real } = await vi.importActual<typeof import('../../auth/password-cost.ts')>(
-      '../../auth/password-cost.ts',
-    );
     const cheap = { ...passwordCost };
     onTestFinished(() => void Object.assign(passwordCost, cheap));
     // As much memory as in earnest, in a third of the time.
