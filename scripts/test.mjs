@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { register } from 'tsx/esm/api';
-import { buildAll } from './build.mjs';
+import { buildAll, buildForTests } from './build.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 const startedMs = Date.now();
@@ -17,6 +17,8 @@ function say(line) {
 async function prepare() {
   say('Preparing: building the console and the agent, finding what the tests run against');
   await buildAll();
+  // Else each worker of the first whole systems would.
+  await buildForTests();
   register();
   const {
     ensureAnsible,

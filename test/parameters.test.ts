@@ -3,12 +3,11 @@
 // secret one, which is nowhere to be read on its way.
 import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunDetail, RunExplanation, RunSealingKeys } from '@opsconductor/protocol';
 import { decodeBase64, sealRunValue, verifyRoster } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { accountsMissing } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
 let t: TestSystem;
@@ -18,8 +17,6 @@ beforeAll(async () => {
   home = join(t.sshd.dir, 'home');
 }, 120_000);
 afterAll(() => t?.[Symbol.asyncDispose]());
-
-const accountTest = test.skipIf(accountsMissing() !== undefined);
 
 interface StepOfTest {
   command: string;
@@ -34,7 +31,8 @@ async function makeJob(steps: StepOfTest[], parameters: object = {}): Promise<nu
     steps: steps.map(({ command, config, ...more }, at) => ({
       name: `step ${at + 1}`,
       type: 'ssh.exec',
-      config: { ...config, command },
+      // Where the user is who runs the suite, its own home is no place for files of tests.
+      config: { working_directory: home, ...config, command },
       ...more,
     })),
   });
@@ -63,136 +61,131 @@ const hostile = [
   '',
 ];
 
-accountTest(
-  'a parameter of each type reaches the target byte for byte, in a script, a variable and a path',
-  async () => {
-    const declared = {
-      text: { type: 'string' },
-      whole: { type: 'integer' },
-      ratio: { type: 'number' },
-      flag: { type: 'boolean' },
-      list: { type: 'array', items: { type: 'string' } },
-      map: { type: 'object', properties: { a: { type: 'string' } } },
-      dir: { type: 'string' },
-    };
-    for (const shell of ['sh', 'bash']) {
-      const jobId = await makeJob(
-        [
-          {
-            command: [
-              'umask 022',
-              'printf %s "${{ parameters.text }}" >text',
-              'printf %s ${{ parameters.text }} >word',
-              'cat >document <<END\n${{ parameters.text }}\nEND',
-              'printf "%s|" "${{ parameters.whole }}" "${{ parameters.ratio }}" "${{ parameters.flag }}" "${{ parameters.map.a }}" >others',
-              'printf %s "$TEXT" >variable; printf %s "$MAP" >variable-map; printf %s "$LIST" >variable-list; pwd >where; echo $((${{ parameters.whole }} + 1)) >sum',
-            ].join('\n'),
-            config: {
-              shell,
-              working_directory: '${{ parameters.dir }}',
-              environment: {
-                TEXT: '${{ parameters.text }}',
-                MAP: '${{ parameters.map }}',
-                LIST: '${{ parameters.list }}',
-              },
+test('a parameter of each type reaches the target byte for byte, in a script, a variable and a path', async () => {
+  const declared = {
+    text: { type: 'string' },
+    whole: { type: 'integer' },
+    ratio: { type: 'number' },
+    flag: { type: 'boolean' },
+    list: { type: 'array', items: { type: 'string' } },
+    map: { type: 'object', properties: { a: { type: 'string' } } },
+    dir: { type: 'string' },
+  };
+  for (const shell of ['sh', 'bash']) {
+    const jobId = await makeJob(
+      [
+        {
+          command: [
+            'umask 022',
+            'printf %s "${{ parameters.text }}" >text',
+            'printf %s ${{ parameters.text }} >word',
+            'cat >document <<END\n${{ parameters.text }}\nEND',
+            'printf "%s|" "${{ parameters.whole }}" "${{ parameters.ratio }}" "${{ parameters.flag }}" "${{ parameters.map.a }}" >others',
+            'printf %s "$TEXT" >variable; printf %s "$MAP" >variable-map; printf %s "$LIST" >variable-list; pwd >where; echo $((${{ parameters.whole }} + 1)) >sum',
+          ].join('\n'),
+          config: {
+            shell,
+            working_directory: '${{ parameters.dir }}',
+            environment: {
+              TEXT: '${{ parameters.text }}',
+              MAP: '${{ parameters.map }}',
+              LIST: '${{ parameters.list }}',
             },
           },
-        ],
-        declared,
-      );
-      for (const text of hostile) {
-        const dir = join(home, randomUUID());
-        execFileSync('install', ['-d', '-o', '20001', dir]);
-        const given = {
-          text,
-          whole: -7,
-          ratio: 1.5,
-          flag: true,
-          list: ["a'b", '$(id)'],
-          map: { a: 'x "y"' },
-          dir,
-        };
-        const id = await start(jobId, given);
-        expect(await t.api.runEnds(id)).toMatchObject({ status: 'succeeded', steps: [{ exitCode: 0 }] });
-        const read = (name: string) => readFileSync(join(dir, name), 'utf8');
-        expect(read('text')).toBe(text);
-        expect(read('word')).toBe(text);
-        expect(read('document')).toBe(`${text}\n`);
-        expect(read('variable')).toBe(text);
-        expect(read('variable-map')).toBe('{"a":"x \\"y\\""}');
-        expect(read('variable-list')).toBe(`["a'b","$(id)"]`);
-        expect(read('others')).toBe('-7|1.5|true|x "y"|');
-        expect(read('sum')).toBe('-6\n');
-        expect(read('where')).toBe(`${dir}\n`);
-      }
-    }
-    expect(existsSync('/tmp/canary')).toBe(false);
-  },
-);
-
-accountTest(
-  'what a step hands on by pattern, JSON and file is there for the steps after it, exactly',
-  async () => {
-    const text = 'x;$(id) `y` "z" \\ \'q\' ü';
-    const { id, status, steps, output } = await run([
-      {
-        id: 'find',
-        command: [
-          'echo "version: 1.2.2"; echo "version: 1.2.3 "; echo "at: here" >&2',
-          `printf '%s\\n' 'text=${text.replaceAll("'", "'\\''")}' 'empty=' >>"$OPSCONDUCTOR_OUTPUT"`,
-          'printf "lines<<EOT\\none\\n two =\\nEOT\\nnobody=asked\\n" >>"$OPSCONDUCTOR_OUTPUT"',
-          'stat -c "%a %U" "$OPSCONDUCTOR_OUTPUT" "${OPSCONDUCTOR_OUTPUT%/*}"',
-        ].join('\n'),
-        outputs: {
-          version: { pattern: '^version: (\\S+)' },
-          at: { pattern: '^at: (?P<value>.*)$', from: 'stderr' },
-          text: { file: true },
-          empty: { file: true },
-          lines: { file: true },
-          other: { file: true, default: 'default' },
         },
-      },
-      {
-        id: 'json',
-        command: `echo '{"n": 12345678901234567890, "deep": [{"a/b": "v\\u00e4l"}], "o": { "k" : [1, 2] }}'`,
-        outputs: {
-          number: { json: '/n' },
-          deep: { json: '/deep/0/a~1b' },
-          object: { json: '/o' },
-        },
-      },
-      {
-        command: [
-          'printf "<%s>" "${{ steps.find.outputs.version }}" "${{ steps.find.outputs.at }}" "${{ steps.find.outputs.text }}"',
-          'printf "<%s>" "${{ steps.find.outputs.empty }}" "${{ steps.find.outputs.lines }}" "${{ steps.find.outputs.other }}"',
-          'printf "<%s>" "${{ steps.json.outputs.number }}" "${{ steps.json.outputs.deep }}" "${{ steps.json.outputs.object }}"',
-        ].join('\n'),
-      },
-    ]);
-    expect({ status, steps }).toMatchObject({ status: 'succeeded' });
-    expect(output[0]).toContain('600 opsdeploy\n700 opsdeploy\n');
-    expect(output[2]).toBe(
-      `<1.2.3><here><${text}><><one\n two =><default><12345678901234567890><väl><{"k":[1,2]}>`,
+      ],
+      declared,
     );
-    expect(steps[0]?.handedOn).toEqual([
-      { name: 'at', value: 'here', secret: false },
-      { name: 'empty', value: '', secret: false },
-      { name: 'lines', value: 'one\n two =', secret: false },
-      { name: 'other', value: 'default', secret: false },
-      { name: 'text', value: text, secret: false },
-      { name: 'version', value: '1.2.3', secret: false },
-    ]);
-    expect(id).toBeGreaterThan(0);
-    // Nothing of it stays on the target.
-    await t.until(async () => {
-      expect(
-        readdirSync(join(home, '.opsconductor/attempts')).filter((name) => name.endsWith('.out')),
-      ).toEqual([]);
-    });
-  },
-);
+    for (const text of hostile) {
+      const dir = join(home, randomUUID());
+      mkdirSync(dir);
+      chmodSync(dir, 0o777);
+      const given = {
+        text,
+        whole: -7,
+        ratio: 1.5,
+        flag: true,
+        list: ["a'b", '$(id)'],
+        map: { a: 'x "y"' },
+        dir,
+      };
+      const id = await start(jobId, given);
+      expect(await t.api.runEnds(id)).toMatchObject({ status: 'succeeded', steps: [{ exitCode: 0 }] });
+      const read = (name: string) => readFileSync(join(dir, name), 'utf8');
+      expect(read('text')).toBe(text);
+      expect(read('word')).toBe(text);
+      expect(read('document')).toBe(`${text}\n`);
+      expect(read('variable')).toBe(text);
+      expect(read('variable-map')).toBe('{"a":"x \\"y\\""}');
+      expect(read('variable-list')).toBe(`["a'b","$(id)"]`);
+      expect(read('others')).toBe('-7|1.5|true|x "y"|');
+      expect(read('sum')).toBe('-6\n');
+      expect(read('where')).toBe(`${dir}\n`);
+    }
+  }
+  expect(existsSync('/tmp/canary')).toBe(false);
+});
 
-accountTest('a step whose output is not there has failed, and says which and why', async () => {
+test('what a step hands on by pattern, JSON and file is there for the steps after it, exactly', async () => {
+  const text = 'x;$(id) `y` "z" \\ \'q\' ü';
+  const { id, status, steps, output } = await run([
+    {
+      id: 'find',
+      command: [
+        'echo "version: 1.2.2"; echo "version: 1.2.3 "; echo "at: here" >&2',
+        `printf '%s\\n' 'text=${text.replaceAll("'", "'\\''")}' 'empty=' >>"$OPSCONDUCTOR_OUTPUT"`,
+        'printf "lines<<EOT\\none\\n two =\\nEOT\\nnobody=asked\\n" >>"$OPSCONDUCTOR_OUTPUT"',
+        'stat -c "%a %U" "$OPSCONDUCTOR_OUTPUT" "${OPSCONDUCTOR_OUTPUT%/*}"',
+      ].join('\n'),
+      outputs: {
+        version: { pattern: '^version: (\\S+)' },
+        at: { pattern: '^at: (?P<value>.*)$', from: 'stderr' },
+        text: { file: true },
+        empty: { file: true },
+        lines: { file: true },
+        other: { file: true, default: 'default' },
+      },
+    },
+    {
+      id: 'json',
+      command: `echo '{"n": 12345678901234567890, "deep": [{"a/b": "v\\u00e4l"}], "o": { "k" : [1, 2] }}'`,
+      outputs: {
+        number: { json: '/n' },
+        deep: { json: '/deep/0/a~1b' },
+        object: { json: '/o' },
+      },
+    },
+    {
+      command: [
+        'printf "<%s>" "${{ steps.find.outputs.version }}" "${{ steps.find.outputs.at }}" "${{ steps.find.outputs.text }}"',
+        'printf "<%s>" "${{ steps.find.outputs.empty }}" "${{ steps.find.outputs.lines }}" "${{ steps.find.outputs.other }}"',
+        'printf "<%s>" "${{ steps.json.outputs.number }}" "${{ steps.json.outputs.deep }}" "${{ steps.json.outputs.object }}"',
+      ].join('\n'),
+    },
+  ]);
+  expect({ status, steps }).toMatchObject({ status: 'succeeded' });
+  expect(output[0]).toContain(`600 ${t.sshd.user}\n700 ${t.sshd.user}\n`);
+  expect(output[2]).toBe(
+    `<1.2.3><here><${text}><><one\n two =><default><12345678901234567890><väl><{"k":[1,2]}>`,
+  );
+  expect(steps[0]?.handedOn).toEqual([
+    { name: 'at', value: 'here', secret: false },
+    { name: 'empty', value: '', secret: false },
+    { name: 'lines', value: 'one\n two =', secret: false },
+    { name: 'other', value: 'default', secret: false },
+    { name: 'text', value: text, secret: false },
+    { name: 'version', value: '1.2.3', secret: false },
+  ]);
+  expect(id).toBeGreaterThan(0);
+  // Nothing of it stays on the target.
+  await t.until(async () => {
+    expect(readdirSync(join(home, '.opsconductor/attempts')).filter((name) => name.endsWith('.out'))).toEqual(
+      [],
+    );
+  });
+});
+
+test('a step whose output is not there has failed, and says which and why', async () => {
   const { status, steps } = await run([
     {
       id: 'a',
@@ -211,7 +204,7 @@ accountTest('a step whose output is not there has failed, and says which and why
   );
 });
 
-accountTest('a file of outputs that is a link, a device or too long is refused', async () => {
+test('a file of outputs that is a link, a device or too long is refused', async () => {
   const outputs = { x: { file: true } };
   const why = async (command: string) => (await run([{ command, outputs }])).steps[0]?.errorMessage;
   const replaced = 'rm "$OPSCONDUCTOR_OUTPUT";';
@@ -222,40 +215,37 @@ accountTest('a file of outputs that is a link, a device or too long is refused',
   expect(await why(`printf 'x=a\\000b' >"$OPSCONDUCTOR_OUTPUT"`)).toMatch(/contains a NUL/);
 });
 
-accountTest(
-  'a condition decides on each host whether a step runs; one that can not be told fails it',
-  async () => {
-    const declared = { env: { type: 'string' }, note: { type: 'string', required: false } };
-    const { status, steps } = await run(
-      [
-        { id: 'probe', command: 'echo load=7', outputs: { load: { pattern: 'load=(\\d+)' } } },
-        { command: 'echo low', when: 'int(steps.probe.outputs.load) < 5' },
-        { command: 'echo high', when: 'int(steps.probe.outputs.load) >= 5 && parameters.env == "prod"' },
-        { command: 'echo ${{ parameters.note }}', when: 'has(parameters.note)' },
-        {
-          id: 'odd',
-          command: 'echo odd',
-          outputs: { is: { pattern: '(.*)' } },
-          when: 'target.name == "other"',
-        },
-        { command: 'echo it', when: 'int(parameters.env) > 1' },
-      ],
-      declared,
-      { env: 'prod' },
-    );
-    expect(status).toBe('failed');
-    expect(steps).toMatchObject([
-      { status: 'succeeded' },
-      { status: 'skipped', reason: 'condition_false', startedAt: null },
-      { status: 'succeeded' },
-      { status: 'skipped', reason: 'condition_false' },
-      { status: 'skipped', reason: 'condition_false' },
-      { status: 'failed', reason: 'condition_error' },
-    ]);
-    expect(steps[5]?.errorMessage).toMatch(/its condition \(`when`\) could not be evaluated/);
-    expect(steps[5]?.errorMessage).not.toContain('prod');
-  },
-);
+test('a condition decides on each host whether a step runs; one that can not be told fails it', async () => {
+  const declared = { env: { type: 'string' }, note: { type: 'string', required: false } };
+  const { status, steps } = await run(
+    [
+      { id: 'probe', command: 'echo load=7', outputs: { load: { pattern: 'load=(\\d+)' } } },
+      { command: 'echo low', when: 'int(steps.probe.outputs.load) < 5' },
+      { command: 'echo high', when: 'int(steps.probe.outputs.load) >= 5 && parameters.env == "prod"' },
+      { command: 'echo ${{ parameters.note }}', when: 'has(parameters.note)' },
+      {
+        id: 'odd',
+        command: 'echo odd',
+        outputs: { is: { pattern: '(.*)' } },
+        when: 'target.name == "other"',
+      },
+      { command: 'echo it', when: 'int(parameters.env) > 1' },
+    ],
+    declared,
+    { env: 'prod' },
+  );
+  expect(status).toBe('failed');
+  expect(steps).toMatchObject([
+    { status: 'succeeded' },
+    { status: 'skipped', reason: 'condition_false', startedAt: null },
+    { status: 'succeeded' },
+    { status: 'skipped', reason: 'condition_false' },
+    { status: 'skipped', reason: 'condition_false' },
+    { status: 'failed', reason: 'condition_error' },
+  ]);
+  expect(steps[5]?.errorMessage).toMatch(/its condition \(`when`\) could not be evaluated/);
+  expect(steps[5]?.errorMessage).not.toContain('prod');
+});
 
 /** Everything that the system has written down anywhere, as text. */
 async function everythingWritten(): Promise<string> {
@@ -272,7 +262,7 @@ async function everythingWritten(): Promise<string> {
   return [...rows, t.server.output, t.agent.output, agentFiles.toString('latin1')].join('\n');
 }
 
-accountTest('a secret is used on the host and is nowhere else to be read', async () => {
+test('a secret is used on the host and is nowhere else to be read', async () => {
   const secret = `s3cr3t-${randomBytes(12).toString('hex')}`;
   const derived = `d3rived-${randomBytes(12).toString('hex')}`;
   const json = `j3on-${randomBytes(12).toString('hex')}`;
@@ -363,44 +353,41 @@ accountTest('a secret is used on the host and is nowhere else to be read', async
   }
 });
 
-accountTest(
-  'a secret that its client seals reaches the host; a seal of something else does not open',
-  async () => {
-    const secret = `sealed-${randomBytes(9).toString('hex')}`;
-    const jobId = await makeJob([{ command: 'printf %s "${{ parameters.token }}" >sealed-used' }], {
-      token: { type: 'string', secret: true },
+test('a secret that its client seals reaches the host; a seal of something else does not open', async () => {
+  const secret = `sealed-${randomBytes(9).toString('hex')}`;
+  const jobId = await makeJob([{ command: 'printf %s "${{ parameters.token }}" >sealed-used' }], {
+    token: { type: 'string', secret: true },
+  });
+  const targetIds = [t.targetId];
+  const keys = await t.api.made<RunSealingKeys>(`/api/v1/jobs/${jobId}/sealing-keys`, { targetIds });
+  const [key] = keys.segments;
+  if (key === undefined) throw new Error('no key');
+  const { installationId, segmentId, generation } = key;
+  await verifyRoster(decodeBase64(key.rootPublicKey), key.roster, {
+    installationId,
+    segmentId,
+    minNumber: 1,
+  });
+  const id = randomUUID();
+  const start = async (name: string) => {
+    const binding = { installationId, jobId, id, step: '', name, segmentId, generation };
+    const sealed = await sealRunValue({
+      segmentPublicKey: decodeBase64(key.publicKey),
+      binding,
+      value: secret,
     });
-    const targetIds = [t.targetId];
-    const keys = await t.api.made<RunSealingKeys>(`/api/v1/jobs/${jobId}/sealing-keys`, { targetIds });
-    const [key] = keys.segments;
-    if (key === undefined) throw new Error('no key');
-    const { installationId, segmentId, generation } = key;
-    await verifyRoster(decodeBase64(key.rootPublicKey), key.roster, {
-      installationId,
-      segmentId,
-      minNumber: 1,
-    });
-    const id = randomUUID();
-    const start = async (name: string) => {
-      const binding = { installationId, jobId, id, step: '', name, segmentId, generation };
-      const sealed = await sealRunValue({
-        segmentPublicKey: decodeBase64(key.publicKey),
-        binding,
-        value: secret,
-      });
-      const secretParameters = { id, values: { token: [{ segmentId, sealed }] } };
-      const run = await t.api.made<RunDetail>(`/api/v1/jobs/${jobId}/run`, { targetIds, secretParameters });
-      return t.api.runEnds(run.id);
-    };
-    expect(await start('token')).toMatchObject({ status: 'succeeded' });
-    expect(readFileSync(join(home, 'sealed-used'), 'utf8')).toBe(secret);
-    const moved = await start('other');
-    expect(moved.steps).toMatchObject([{ status: 'failed', reason: 'value_refused' }]);
-    expect(moved.steps[0]?.errorMessage).toMatch(/The secret parameters\.token could not be opened/);
-  },
-);
+    const secretParameters = { id, values: { token: [{ segmentId, sealed }] } };
+    const run = await t.api.made<RunDetail>(`/api/v1/jobs/${jobId}/run`, { targetIds, secretParameters });
+    return t.api.runEnds(run.id);
+  };
+  expect(await start('token')).toMatchObject({ status: 'succeeded' });
+  expect(readFileSync(join(home, 'sealed-used'), 'utf8')).toBe(secret);
+  const moved = await start('other');
+  expect(moved.steps).toMatchObject([{ status: 'failed', reason: 'value_refused' }]);
+  expect(moved.steps[0]?.errorMessage).toMatch(/The secret parameters\.token could not be opened/);
+});
 
-accountTest('a script starts a run with a secret that its own machine seals', async () => {
+test('a script starts a run with a secret that its own machine seals', async () => {
   const secret = `scripted-${randomBytes(9).toString('hex')}`;
   const jobId = await makeJob([{ command: 'printf %s "${{ parameters.token }}" >scripted-used' }], {
     token: { type: 'string', secret: true },
@@ -433,7 +420,7 @@ function stepIdOf(steps: readonly { id: number }[], at: number): number {
   return steps[at]?.id ?? 0;
 }
 
-accountTest('an agent that can not fill in a step is not given it, and explain says so', async () => {
+test('an agent that can not fill in a step is not given it, and explain says so', async () => {
   const jobId = await makeJob([{ command: 'echo ${{ parameters.x }}' }], { x: { type: 'string' } });
   const [before] = await t.sql<
     { capabilities: string[] }[]
@@ -448,7 +435,7 @@ accountTest('an agent that can not fill in a step is not given it, and explain s
   expect(await t.api.runEnds(id)).toMatchObject({ status: 'succeeded', output: ['hello\n'] });
 });
 
-accountTest('what a step has handed on outlives its agent', async () => {
+test('what a step has handed on outlives its agent', async () => {
   const gate = await t.gate();
   const id = await start(
     await makeJob(
@@ -486,7 +473,7 @@ accountTest('what a step has handed on outlives its agent', async () => {
   });
 });
 
-accountTest('a rerun from a later step has what the steps before it had handed on', async () => {
+test('a rerun from a later step has what the steps before it had handed on', async () => {
   const first = await run([
     {
       id: 'find',
@@ -515,7 +502,7 @@ accountTest('a rerun from a later step has what the steps before it had handed o
   }
 });
 
-accountTest('a run that is run again has the values that it had', async () => {
+test('a run that is run again has the values that it had', async () => {
   const declared = {
     x: { type: 'string' },
     y: { type: 'integer', default: 3 },

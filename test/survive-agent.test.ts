@@ -4,10 +4,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { accountsMissing } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
-const accountTest = test.skipIf(accountsMissing() !== undefined);
 const pieces = 20;
 
 /** A command that prints 20 MB and waits in the middle, and its output's digest. */
@@ -30,29 +28,26 @@ function leftOvers(t: TestSystem): { files: string[]; processes: number } {
   return { files, processes: Number(execFileSync('sh', ['-c', grep]).toString()) };
 }
 
-accountTest(
-  'an agent killed in mid step takes its command up again: all output, true exit code',
-  async () => {
-    await using t = await setup({ account: true });
-    const gate = await t.gate();
-    const { command, ran, sha256 } = noisyCommand(t, gate.wait);
-    const { id, stepIds, reader } = await t.run([command], { config: { survive_agent_restart: true } });
-    const [step = 0] = stepIds;
-    await t.until(async () => {
-      const [row] = await t.sql<
-        { bytes: number }[]
-      >`select output_bytes as bytes from job_run_steps where id = ${step}`;
-      expect(row?.bytes).toBeGreaterThan(1_000_000);
-    });
-    await t.agent.kill9();
-    await t.agent.start();
-    await gate.open();
-    expect(await reader.end()).toBe('failed');
-    expect(await t.stored(id, step)).toEqual({ bytes: pieces * 1_000_000, sha256 });
-    expect(await t.steps(id)).toMatchObject([
-      { status: 'failed', reason: 'exit_code', exitCode: 3, attempt: 1, outputState: 'complete' },
-    ]);
-    expect(readFileSync(ran, 'utf8')).toBe('ran\n');
-    await t.until(async () => expect(leftOvers(t)).toEqual({ files: [], processes: 0 }));
-  },
-);
+test('an agent killed in mid step takes its command up again: all output, true exit code', async () => {
+  await using t = await setup({ account: true });
+  const gate = await t.gate();
+  const { command, ran, sha256 } = noisyCommand(t, gate.wait);
+  const { id, stepIds, reader } = await t.run([command], { config: { survive_agent_restart: true } });
+  const [step = 0] = stepIds;
+  await t.until(async () => {
+    const [row] = await t.sql<
+      { bytes: number }[]
+    >`select output_bytes as bytes from job_run_steps where id = ${step}`;
+    expect(row?.bytes).toBeGreaterThan(1_000_000);
+  });
+  await t.agent.kill9();
+  await t.agent.start();
+  await gate.open();
+  expect(await reader.end()).toBe('failed');
+  expect(await t.stored(id, step)).toEqual({ bytes: pieces * 1_000_000, sha256 });
+  expect(await t.steps(id)).toMatchObject([
+    { status: 'failed', reason: 'exit_code', exitCode: 3, attempt: 1, outputState: 'complete' },
+  ]);
+  expect(readFileSync(ran, 'utf8')).toBe('ran\n');
+  await t.until(async () => expect(leftOvers(t)).toEqual({ files: [], processes: 0 }));
+});

@@ -8,8 +8,7 @@ import { ensureSudo } from './support/packages.ts';
 import { accountsMissing } from './support/sshd.ts';
 import { setup, type TestAgent, type TestSystem } from './support/system.ts';
 
-const accountTest = test.skipIf(accountsMissing() !== undefined);
-const sudoTest = 'missing' in (await ensureSudo()) ? test.skip : accountTest;
+const sudoTest = test.skipIf('missing' in (await ensureSudo()) || accountsMissing() !== undefined);
 const pieces = 8;
 const pieceBytes = 400_000;
 
@@ -50,47 +49,43 @@ function filesLeft(t: TestSystem, home = 'home'): string[] {
   return readdirSync(attempts).flatMap((name) => readdirSync(join(attempts, name)));
 }
 
-accountTest(
-  'a command whose agent is gone is finished by another one, and one that comes back leaves it to that',
-  async () => {
-    await using t = await setup({ account: true });
-    const agents = new Map<string | null | undefined, TestAgent>([['agent-a', t.agent]]);
-    agents.set('agent-b', await t.addAgent('agent-b'));
-    await t.sql`update segments set unknown_after_s = 8`;
+test('a command whose agent is gone is finished by another one, and one that comes back leaves it to that', async () => {
+  await using t = await setup({ account: true });
+  const agents = new Map<string | null | undefined, TestAgent>([['agent-a', t.agent]]);
+  agents.set('agent-b', await t.addAgent('agent-b'));
+  await t.sql`update segments set unknown_after_s = 8`;
 
-    // It is stopped, the other one takes its command up, and it goes on reading where it stood.
-    const first = await begun(t, 'first');
-    const stopped = await first.holder();
-    agents.get(stopped)?.signal('SIGSTOP');
-    await t.until(async () => expect(await first.holder()).not.toBe(stopped));
-    agents.get(stopped)?.signal('SIGCONT');
-    await t.until(async () => expect(await t.agentState(stopped ?? '')).toBe('connected'));
-    await first.gate.open();
-    await first.isWhole();
+  // It is stopped, the other one takes its command up, and it goes on reading where it stood.
+  const first = await begun(t, 'first');
+  const stopped = await first.holder();
+  agents.get(stopped)?.signal('SIGSTOP');
+  await t.until(async () => expect(await first.holder()).not.toBe(stopped));
+  agents.get(stopped)?.signal('SIGCONT');
+  await t.until(async () => expect(await t.agentState(stopped ?? '')).toBe('connected'));
+  await first.gate.open();
+  await first.isWhole();
 
-    // It is killed and does not come back.
-    const second = await begun(t, 'second');
-    const killed = await second.holder();
-    const left = [...agents.values()].find(({ name }) => name !== killed);
-    await agents.get(killed)?.kill9();
-    await t.until(async () => expect(await second.holder()).toBe(left?.name));
-    await second.gate.open();
-    await second.isWhole();
+  // It is killed and does not come back.
+  const second = await begun(t, 'second');
+  const killed = await second.holder();
+  const left = [...agents.values()].find(({ name }) => name !== killed);
+  await agents.get(killed)?.kill9();
+  await t.until(async () => expect(await second.holder()).toBe(left?.name));
+  await second.gate.open();
+  await second.isWhole();
 
-    // The only one that is left loses what it had written down.
-    const third = await begun(t, 'third');
-    await left?.kill9();
-    const data = dataDirectory(left?.dataDir ?? '');
-    rmSync(data.journal);
-    for (const name of readdirSync(data.spool)) rmSync(join(data.spool, name));
-    await left?.start();
-    await third.gate.open();
-    await third.isWhole();
+  // The only one that is left loses what it had written down.
+  const third = await begun(t, 'third');
+  await left?.kill9();
+  const data = dataDirectory(left?.dataDir ?? '');
+  rmSync(data.journal);
+  for (const name of readdirSync(data.spool)) rmSync(join(data.spool, name));
+  await left?.start();
+  await third.gate.open();
+  await third.isWhole();
 
-    await t.until(async () => expect(filesLeft(t)).toEqual([]));
-  },
-  300_000,
-);
+  await t.until(async () => expect(filesLeft(t)).toEqual([]));
+}, 300_000);
 
 sudoTest(
   'a command of another user goes on when its agent is restarted, and when another agent takes it up',

@@ -13,7 +13,7 @@ import { canaries } from '../agent/src/spool/testing/canaries.ts';
 import { SecretHunter } from '../agent/src/spool/testing/secret-hunter.ts';
 import { unwrapDataKey } from '../server/src/credentials/at-rest/data-key.ts';
 import { dumpRows, openAllAtRest, readMasterKey } from './support/open-at-rest.ts';
-import { accountsMissing, fixturePassword } from './support/sshd.ts';
+import { fixturePassword } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 import { ExecTrace, execTraceMissing, pidsWith } from './support/trace-execs.ts';
 
@@ -29,7 +29,6 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-const accountTest = test.skipIf(accountsMissing() !== undefined);
 const always = { when_status: 'always' };
 
 /** Prints the variables S0, S1, … as they are, on both streams, and all of them in base64 and in hex. */
@@ -107,60 +106,56 @@ async function told(jobId: number, runId: number, stepIds: readonly number[]): P
 
 const secrets = canaries().map(({ secret }) => secret);
 
-accountTest(
-  'of 200 secrets that steps used and printed none is to be read anywhere',
-  async () => {
-    const traced = execTraceMissing() === undefined;
-    const pids = [t.server.pid, t.agent.pid, ...pidsWith(t.sshd.dir)];
-    const trace = traced ? await ExecTrace.of(pids) : undefined;
-    const half = (odd: number) => secrets.filter((_, n) => n % 2 === odd);
-    const runs = [await runWith(half(0), true), await runWith(half(1), true)];
-    const executed = (await trace?.end()) ?? '';
-    const hunter = new SecretHunter([...secrets, t.sshd.privateKey, fixturePassword]);
-    const { text: opened } = await openAllAtRest(t.sql, await masterKey());
-    const places: Record<string, string> = {
-      'the database': await dumpRows(t.sql),
-      'the database, opened with the master key': opened,
-      'the log of the server': t.server.output,
-      'the log of the agent': t.agent.output,
-      'the streams of the runs': runs.flatMap(({ streamed }) => streamed).join('\n'),
-      'the API': (
-        await Promise.all(
-          runs.map((run) =>
-            told(
-              run.jobId,
-              run.runId,
-              run.steps.map(({ id }) => id),
-            ),
+test('of 200 secrets that steps used and printed none is to be read anywhere', async () => {
+  const traced = execTraceMissing() === undefined;
+  const pids = [t.server.pid, t.agent.pid, ...pidsWith(t.sshd.dir)];
+  const trace = traced ? await ExecTrace.of(pids) : undefined;
+  const half = (odd: number) => secrets.filter((_, n) => n % 2 === odd);
+  const runs = [await runWith(half(0), true), await runWith(half(1), true)];
+  const executed = (await trace?.end()) ?? '';
+  const hunter = new SecretHunter([...secrets, t.sshd.privateKey, fixturePassword]);
+  const { text: opened } = await openAllAtRest(t.sql, await masterKey());
+  const places: Record<string, string> = {
+    'the database': await dumpRows(t.sql),
+    'the database, opened with the master key': opened,
+    'the log of the server': t.server.output,
+    'the log of the agent': t.agent.output,
+    'the streams of the runs': runs.flatMap(({ streamed }) => streamed).join('\n'),
+    'the API': (
+      await Promise.all(
+        runs.map((run) =>
+          told(
+            run.jobId,
+            run.runId,
+            run.steps.map(({ id }) => id),
           ),
-        )
+        ),
       )
-        .flat()
-        .join('\n'),
-      "the agent's journal and spool": filesIn(t.agent.dataDir),
-      'arguments of programs': executed,
-    };
-    for (const [place, written] of Object.entries(places)) expect(hunter.find(written), place).toEqual([]);
-    // All of it was printed, and some of the steps failed.
-    for (const { status, steps, output } of runs) {
-      expect(status).toBe('failed');
-      expect(steps.map(({ status }) => status)).toEqual([
-        'succeeded',
-        'failed',
-        'failed',
-        'succeeded',
-        'failed',
-        'failed',
-        'succeeded',
-        'failed',
-        'succeeded',
-      ]);
-      expect(output[0]?.match(/\*{8}/g)?.length).toBeGreaterThan(100);
-    }
-    if (traced) expect(executed).toContain('base64');
-  },
-  240_000,
-);
+    )
+      .flat()
+      .join('\n'),
+    "the agent's journal and spool": filesIn(t.agent.dataDir),
+    'arguments of programs': executed,
+  };
+  for (const [place, written] of Object.entries(places)) expect(hunter.find(written), place).toEqual([]);
+  // All of it was printed, and some of the steps failed.
+  for (const { status, steps, output } of runs) {
+    expect(status).toBe('failed');
+    expect(steps.map(({ status }) => status)).toEqual([
+      'succeeded',
+      'failed',
+      'failed',
+      'succeeded',
+      'failed',
+      'failed',
+      'succeeded',
+      'failed',
+      'succeeded',
+    ]);
+    expect(output[0]?.match(/\*{8}/g)?.length).toBeGreaterThan(100);
+  }
+  if (traced) expect(executed).toContain('base64');
+}, 240_000);
 
 const masterKey = () => readMasterKey(`${t.serverDataDir}-keys/master-key.json`);
 
@@ -169,101 +164,89 @@ const confidential = canaries('of no secret')
   .map(({ secret }) => secret)
   .slice(0, 40);
 
-accountTest(
-  'a dump gives no definition, no value and no output; with the master key it gives them all, and no secret',
-  async () => {
-    const script = `script-${randomUUID()}`;
-    const file = `file-${randomUUID()}`;
-    const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
-      name: `job ${randomUUID()}`,
-      parameters: Object.fromEntries(confidential.map((_, n) => [`s${n}`, { type: 'string' }])),
-      steps: [
-        { ...stepsWith(confidential.length)[0], id: 'print' },
-        { name: 'script', type: 'ssh.exec', config: { command: `: ${script}` } },
-        {
-          ...{ name: 'file', type: 'sftp.upload' },
-          config: { local_path: `${t.filesDir}/site/page`, remote_path: `${inbox}/${file}` },
-        },
-      ],
-    });
-    const parameters = Object.fromEntries(confidential.map((text, n) => [`s${n}`, text]));
-    const run = await t.api.made<RunDetail>(`/api/v1/jobs/${jobId}/run`, {
-      targetIds: [t.targetId],
-      parameters,
-    });
-    expect(await t.api.runEnds(run.id)).toMatchObject({ status: 'succeeded' });
-    const hunter = new SecretHunter([...confidential, script, file]);
-    expect(hunter.find(await dumpRows(t.sql)), 'a dump').toEqual([]);
-    expect(hunter.find(filesIn(`${t.serverDataDir}*`)), "the server's disk").toEqual([]);
-    const { text: opened } = await openAllAtRest(t.sql, await masterKey());
-    expect(hunter.find(opened)).toHaveLength(42);
-    expect(new SecretHunter([...secrets, t.sshd.privateKey]).find(opened)).toEqual([]);
-  },
-  120_000,
-);
+test('a dump gives no definition, no value and no output; with the master key it gives them all, and no secret', async () => {
+  const script = `script-${randomUUID()}`;
+  const file = `file-${randomUUID()}`;
+  const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
+    name: `job ${randomUUID()}`,
+    parameters: Object.fromEntries(confidential.map((_, n) => [`s${n}`, { type: 'string' }])),
+    steps: [
+      { ...stepsWith(confidential.length)[0], id: 'print' },
+      { name: 'script', type: 'ssh.exec', config: { command: `: ${script}` } },
+      {
+        ...{ name: 'file', type: 'sftp.upload' },
+        config: { local_path: `${t.filesDir}/site/page`, remote_path: `${inbox}/${file}` },
+      },
+    ],
+  });
+  const parameters = Object.fromEntries(confidential.map((text, n) => [`s${n}`, text]));
+  const run = await t.api.made<RunDetail>(`/api/v1/jobs/${jobId}/run`, {
+    targetIds: [t.targetId],
+    parameters,
+  });
+  expect(await t.api.runEnds(run.id)).toMatchObject({ status: 'succeeded' });
+  const hunter = new SecretHunter([...confidential, script, file]);
+  expect(hunter.find(await dumpRows(t.sql)), 'a dump').toEqual([]);
+  expect(hunter.find(filesIn(`${t.serverDataDir}*`)), "the server's disk").toEqual([]);
+  const { text: opened } = await openAllAtRest(t.sql, await masterKey());
+  expect(hunter.find(opened)).toHaveLength(42);
+  expect(new SecretHunter([...secrets, t.sshd.privateKey]).find(opened)).toEqual([]);
+}, 120_000);
 
-accountTest(
-  'no key of the server opens a sealed value; the key that is on agents alone does',
-  async () => {
-    const key = await masterKey();
-    const { keys } = await openAllAtRest(t.sql, key);
-    const [installation] = await t.sql<{ id: string; serverKeySealed: Buffer }[]>`select * from installation`;
-    const [segment] = await t.sql<{ id: number; rootKeySealed: Buffer }[]>`select * from segments`;
-    if (installation === undefined || segment === undefined) throw new Error('nothing was stolen');
-    const stolen = [
-      ...keys,
-      ...[
-        key.key,
-        unwrapDataKey(key, installation.serverKeySealed.toString(), `server-key/${installation.id}`),
-      ],
-      unwrapDataKey(key, segment.rootKeySealed.toString(), `segment-root/${segment.id}`),
-      // Whatever else of a key's size lies on the server's disk.
-      ...(filesIn(`${t.serverDataDir}*`).match(/[A-Za-z0-9+/]{43}=/g) ?? []).map((text) =>
-        Buffer.from(text, 'base64'),
-      ),
-    ];
-    const sealed = await t.sql<{ jobId: number; id: string; name: string; sealed: SealedEnvelope }[]>`
+test('no key of the server opens a sealed value; the key that is on agents alone does', async () => {
+  const key = await masterKey();
+  const { keys } = await openAllAtRest(t.sql, key);
+  const [installation] = await t.sql<{ id: string; serverKeySealed: Buffer }[]>`select * from installation`;
+  const [segment] = await t.sql<{ id: number; rootKeySealed: Buffer }[]>`select * from segments`;
+  if (installation === undefined || segment === undefined) throw new Error('nothing was stolen');
+  const stolen = [
+    ...keys,
+    ...[
+      key.key,
+      unwrapDataKey(key, installation.serverKeySealed.toString(), `server-key/${installation.id}`),
+    ],
+    unwrapDataKey(key, segment.rootKeySealed.toString(), `segment-root/${segment.id}`),
+    // Whatever else of a key's size lies on the server's disk.
+    ...(filesIn(`${t.serverDataDir}*`).match(/[A-Za-z0-9+/]{43}=/g) ?? []).map((text) =>
+      Buffer.from(text, 'base64'),
+    ),
+  ];
+  const sealed = await t.sql<{ jobId: number; id: string; name: string; sealed: SealedEnvelope }[]>`
     select r.job_id, r.secrets_id as id, s.name, s.sealed from job_run_secrets s join job_runs r on r.id = s.job_run_id
     order by s.name limit 3`;
-    expect(sealed).toHaveLength(3);
-    const open = (
-      segmentPrivateKey: Uint8Array,
-      { jobId, id, name, sealed: envelope }: (typeof sealed)[number],
-    ) => {
-      const { generation } = envelope;
-      const of = { installationId: installation.id, segmentId: segment.id, generation };
-      return openRunValue({
-        segmentPrivateKey,
-        binding: { jobId, id, step: '', name, ...of },
-        sealed: envelope,
-      });
-    };
-    for (const one of sealed) {
-      for (const each of stolen) await expect(open(each, one)).rejects.toThrow(SealingError);
-    }
-    const agentKey = await readKey(join(t.agent.dataDir, 'segment-keys/1.key'));
-    if (agentKey === undefined) throw new Error('the agent has no segment key');
-    for (const one of sealed) expect(secrets).toContain(await open(agentKey, one));
-  },
-  60_000,
-);
+  expect(sealed).toHaveLength(3);
+  const open = (
+    segmentPrivateKey: Uint8Array,
+    { jobId, id, name, sealed: envelope }: (typeof sealed)[number],
+  ) => {
+    const { generation } = envelope;
+    const of = { installationId: installation.id, segmentId: segment.id, generation };
+    return openRunValue({
+      segmentPrivateKey,
+      binding: { jobId, id, step: '', name, ...of },
+      sealed: envelope,
+    });
+  };
+  for (const one of sealed) {
+    for (const each of stolen) await expect(open(each, one)).rejects.toThrow(SealingError);
+  }
+  const agentKey = await readKey(join(t.agent.dataDir, 'segment-keys/1.key'));
+  if (agentKey === undefined) throw new Error('the agent has no segment key');
+  for (const one of sealed) expect(secrets).toContain(await open(agentKey, one));
+}, 60_000);
 
-accountTest(
-  'what the owner of the machine does not allow is refused, and both sides keep it',
-  async () => {
-    const policy = t.agent.policy ?? '';
-    await writeFile(policy, `file_roots: [${t.filesDir}]\nstep_types: [ssh.exec]\nusers: [nobody-else]\n`);
-    await t.agent.stop();
-    await t.agent.start();
-    const runId = await t.runSteps([{ name: 'id', type: 'ssh.exec', config: { command: 'id' } }]);
-    const { steps } = await t.api.runEnds(runId);
-    const message = `The policy of this agent does not allow user ${t.sshd.user}: rule users; it allows nobody-else (${policy}, line 3).`;
-    expect(steps).toMatchObject([{ status: 'failed', reason: 'policy_refused', errorMessage: message }]);
-    const { text: audit } = await t.api.get('/api/v1/audit?action=agent.step_refused');
-    expect(audit).toContain(message);
-    expect(filesIn(t.agent.dataDir)).toContain(message);
-    const test = await t.api.post(`/api/v1/targets/${t.targetId}/test`);
-    expect(test.text).toContain('rule users');
-  },
-  60_000,
-);
+test('what the owner of the machine does not allow is refused, and both sides keep it', async () => {
+  const policy = t.agent.policy ?? '';
+  await writeFile(policy, `file_roots: [${t.filesDir}]\nstep_types: [ssh.exec]\nusers: [nobody-else]\n`);
+  await t.agent.stop();
+  await t.agent.start();
+  const runId = await t.runSteps([{ name: 'id', type: 'ssh.exec', config: { command: 'id' } }]);
+  const { steps } = await t.api.runEnds(runId);
+  const message = `The policy of this agent does not allow user ${t.sshd.user}: rule users; it allows nobody-else (${policy}, line 3).`;
+  expect(steps).toMatchObject([{ status: 'failed', reason: 'policy_refused', errorMessage: message }]);
+  const { text: audit } = await t.api.get('/api/v1/audit?action=agent.step_refused');
+  expect(audit).toContain(message);
+  expect(filesIn(t.agent.dataDir)).toContain(message);
+  const test = await t.api.post(`/api/v1/targets/${t.targetId}/test`);
+  expect(test.text).toContain('rule users');
+}, 60_000);

@@ -1,15 +1,13 @@
 // The system under test, kept up over many rounds: two servers on one PostgreSQL, three agents of one segment, an OpenSSH
 // server that is four targets, and a relay on every connection that the product makes between machines.
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Agent, EnrollmentTokenReply, SealingKey } from '@opsconductor/protocol';
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { ApiClient } from '../support/api-client.ts';
+import { freePort } from '../support/free-port.ts';
 import { storeCredential } from '../support/sealed-credential.ts';
 import { type SshdFixture, startSshd } from '../support/sshd.ts';
 import { ClockFile } from './agent-clock.ts';
@@ -128,7 +126,7 @@ export class Cluster {
     await buildPrograms();
     await writeFile(this.blobPath, this.blob, { mode: 0o644 });
     await this.#openDatabase();
-    const ports = await freePorts(targetCount);
+    const ports = await Promise.all(Array.from({ length: targetCount }, () => freePort()));
     this.sshd = await startSshd({
       config: ports.slice(1).map((port) => `Port ${port}`),
       port: ports[0] ?? 0,
@@ -152,7 +150,7 @@ export class Cluster {
 
   async #makeServer(n: number): Promise<ServerMember> {
     const relay = await Relay.start({ targets: () => [this.database.port], isFramed: false });
-    const [port = 0] = await freePorts(1);
+    const port = await freePort();
     const program = new Program({
       name: `server-${n}`,
       args: [
@@ -280,13 +278,4 @@ async function buildPrograms(): Promise<void> {
 async function roomyFolder(): Promise<string> {
   const disk = await statfs('/dev/shm').catch(() => undefined);
   return disk !== undefined && disk.bavail * disk.bsize > 2 * 1024 ** 3 ? '/dev/shm' : tmpdir();
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const probes = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(probes.map((probe) => once(probe, 'listening')));
-  const ports = probes.map((probe) => (probe.address() as AddressInfo).port);
-  for (const probe of probes) probe.close();
-  await Promise.all(probes.map((probe) => once(probe, 'close')));
-  return ports;
 }

@@ -8,10 +8,11 @@ import { vi } from 'vitest';
 import { setupDatabase, type TestDatabase } from '../../server/src/store/database/testing.ts';
 import { loadOrCreateServerTls } from '../../server/src/tls/server-tls.ts';
 import { ApiClient } from './api-client.ts';
+import { freePort } from './free-port.ts';
 import { startHaproxy } from './haproxy.ts';
 import { RunReader } from './run-reader.ts';
 import { type SshdFixture, startSshd } from './sshd.ts';
-import { buildPrograms, freePort, sealedCredential, TestAgent, TestServer } from './system.ts';
+import { buildPrograms, sealedCredential, TestAgent, TestServer } from './system.ts';
 
 export interface Cluster {
   servers: TestServer[];

@@ -5,8 +5,9 @@ import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 import { ensureOtherSshd, type OtherSshd } from './packages.ts';
-import { ed25519KeyPair, freePort, overlayEtc, type SshdFixture, writeUserDatabase } from './sshd.ts';
+import { ed25519KeyPair, overlayEtc, type SshdFixture, writeUserDatabase } from './sshd.ts';
 
 export type OtherSshdFixture = Pick<
   SshdFixture,

@@ -14,10 +14,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
+import { freePort } from './free-port.ts';
 import { ensureSshd, type Program } from './packages.ts';
 
 export type HostKeyType = 'ed25519' | 'ecdsa' | 'rsa';
@@ -45,6 +45,8 @@ export interface SshdOptions {
   /** One Ed25519 key unless told. */
   hostKeys?: HostKeyType[];
   account?: FixtureAccount;
+  /** Without an account: sessions begin in the home of who runs this, and are told one in the fixture's folder. */
+  ownHome?: boolean;
   /** How the user may log in; public key unless told. `keyboard` asks for the password through PAM. */
   login?: ('key' | 'password' | 'keyboard')[];
   /** Further lines for sshd_config, ahead of ours: the first setting of a keyword wins. */
@@ -94,6 +96,11 @@ export function accountsMissing(): string | undefined {
 }
 let accountsPossible: boolean | undefined;
 
+/** A user of the server's own where that can be had; in any case a home of its own, `home` in the fixture's folder. */
+export function ownUser(account: FixtureAccount): Pick<SshdOptions, 'account' | 'ownHome'> {
+  return accountsMissing() === undefined ? { account } : { ownHome: true };
+}
+
 /** Lays a folder over /etc. Not file by file: a file that somebody replaces loses what is mounted on it. */
 export function overlayEtc(dir: string): string {
   return `mount -t overlay overlay -o lowerdir=${dir}:/etc /etc`;
@@ -125,6 +132,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
   writeFileSync(join(dir, 'authorized_keys'), `${client.public}\n`, { mode: 0o644 });
   writeFileSync(join(dir, 'sshd_config'), configuration(dir, host, port, program, options));
   if (options.account) writeUserDatabase(dir, options.account);
+  if (options.ownHome === true) mkdirSync(join(dir, 'home'));
   if (options.account?.bootId !== undefined) writeBoot(dir, options.account.bootId, 100_000);
   const server = new Server(dir, program, options.account !== undefined, options.networkNamespace);
   await server.start();
@@ -280,7 +288,7 @@ function configuration(
     'PermitRootLogin yes',
     'MaxStartups 100:30:200',
     // bash reads ~/.bashrc over ssh at its first level only: what somebody has there is no part of a test.
-    'SetEnv SHLVL=1',
+    `SetEnv SHLVL=1${options.ownHome === true ? ` HOME=${dir}/home` : ''}`,
     'PrintMotd no',
     'UseDNS no',
     'LogLevel VERBOSE',
@@ -365,17 +373,4 @@ function kill(pid: number, signal: 'SIGKILL' | 'SIGSTOP' = 'SIGKILL'): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
-}
-
-export function freePort(host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, host, () => {
-      const address = probe.address();
-      probe.close(() =>
-        address && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port')),
-      );
-    });
-  });
 }

@@ -1,9 +1,7 @@
 // The whole product for one test: a server and its agents as processes that may be killed, a real OpenSSH target, and
 // a database of its own.
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type {
@@ -20,9 +18,10 @@ import { databaseName, serverRole } from '../../server/src/database/credentials.
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { setupDatabase } from '../../server/src/store/database/testing.ts';
 import { ApiClient } from './api-client.ts';
+import { freePort } from './free-port.ts';
 import { Gate } from './gate.ts';
 import { RunReader, type RunReaderOptions } from './run-reader.ts';
-import { type SshdFixture, startSshd } from './sshd.ts';
+import { ownUser, type SshdFixture, startSshd } from './sshd.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 import { kill, WatchedProcess } from './watched-process.ts';
 
@@ -36,7 +35,7 @@ export interface SystemOptions {
   ownPostgres?: boolean;
   /** Steps at a time of each agent; 4 unless told. */
   slots?: number;
-  /** The target's user is one of its own, with a home of its own. */
+  /** The target's user is one of its own, where the machine has that; in any case with a home of its own, `home` there. */
   account?: boolean;
   /** Lines of the target's own sudoers file. */
   sudoers?: string[];
@@ -378,7 +377,7 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
   });
   const { sudoers } = options;
   const account = { name: 'opsdeploy', ...(sudoers === undefined ? {} : { sudoers }) };
-  const sshd = await startSshd(options.account === true ? { account } : {});
+  const sshd = await startSshd(options.account === true ? ownUser(account) : {});
   await server.start();
   const sql = database?.sql ?? connect(await databaseUrl(join(dir, 'data/postgres')), { max: 2 });
   const parts: Parts = {
@@ -503,13 +502,4 @@ async function databaseUrl(dataDir: string): Promise<string> {
   const home = await databaseHome(dataDir);
   const [, , , port] = (await readFile(join(home, 'cluster/postmaster.pid'), 'utf8')).split('\n');
   return `postgres://${serverRole}:${password}@127.0.0.1:${port}/${databaseName}`;
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }

@@ -1,13 +1,13 @@
 // A WinRM host for one test file: `test/winrm-fixture/serve.py`, whose cryptography is gss-ntlmssp's, MIT Kerberos' and
 // OpenSSL's. Commands run by /bin/sh. It is no Windows: see docs/windows.md for what that leaves untried.
 import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { freePort } from './free-port.ts';
 import { ensureWinrmFixture } from './packages.ts';
 
 export const winrmUser = 'opsdeploy';
@@ -136,15 +136,6 @@ async function listening(port: number, kdc: ChildProcess): Promise<void> {
     if (isUp) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
 
 const running = new Set<WinrmFixture>();

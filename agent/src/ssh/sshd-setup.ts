@@ -4,6 +4,7 @@ import { onTestFailed, onTestFinished, test } from 'vitest';
 import { ensureSshd } from '../../../test/support/packages.ts';
 import {
   accountsMissing,
+  ownUser,
   type SshdFixture,
   type SshdOptions,
   startSshd,
@@ -39,8 +40,7 @@ export interface SshSetup<Server extends ServerFixture = SshdFixture> {
 
 /** A plain user's account where one can be had: the shell start-up files of whoever runs the tests are no matter then. */
 export async function setupSshd(options: SshdOptions = {}): Promise<SshSetup> {
-  const account = accountsMissing() === undefined ? { account: { name: 'opsdeploy' } } : {};
-  return setupServer(await startSshd({ ...account, ...options }));
+  return setupServer(await startSshd({ ...ownUser({ name: 'opsdeploy' }), ...options }));
 }
 
 export function setupServer<Server extends ServerFixture>(sshd: Server): SshSetup<Server> {

@@ -110,7 +110,8 @@ sshTest('a right that is lost in mid transfer is told, and once it is back the r
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, retries: 0 });
   await half(t.remote);
-  await chmod(t.remote, 0o755);
+  // Of its owner too: where the suite runs as a plain user, that is who logs in.
+  await chmod(t.remote, 0o555);
   expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
   expect(await readdir(t.remote)).not.toContain('large');
   await chmod(t.remote, 0o777);

@@ -1,4 +1,5 @@
 // For tests: transfers between a root of the agent and the home directory of a user on a real sshd.
+import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -38,6 +39,12 @@ export interface SftpSetup extends SshSetup {
   stop(cause?: StopRequest['cause']): void;
 }
 
+/** Also directories that nobody may write to: only root removes what is in them all the same. */
+async function removeTree(dir: string): Promise<void> {
+  spawnSync('chmod', ['-R', 'u+rwX', dir]);
+  await rm(dir, { recursive: true, force: true });
+}
+
 export async function setupTransfers(
   sshd: Parameters<typeof setupSshd>[0] = {},
   policyOf: (root: string) => AgentPolicy = (path) => ({ fileRoots: [{ path, mayWrite: true }] }),
@@ -45,7 +52,7 @@ export async function setupTransfers(
   prepare: (places: { local: string; remote: string }) => void = () => undefined,
 ): Promise<SftpSetup> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'opsconductor-transfer-')));
-  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  onTestFinished(() => removeTree(dir));
   await chmod(dir, 0o755);
   const [local, remote] = [join(dir, 'local'), join(dir, 'remote')];
   await mkdir(local);

@@ -10,8 +10,11 @@ import type { BeforeStart, StepContext, StepType, StopRequest } from '../step-ty
 import { reboot } from './reboot.ts';
 import { waitFor } from './wait-for.ts';
 
-async function setup<Config>(type: (pool: SshPool) => StepType<Config>, account: object = {}) {
-  const t = await setupSshd({ account: { name: 'opsdeploy', ...account } });
+async function setup<Config>(
+  type: (pool: SshPool) => StepType<Config>,
+  options: Parameters<typeof setupSshd>[0] = {},
+) {
+  const t = await setupSshd(options);
   const sink = new TestSink();
   const begun: (BeforeStart | undefined)[] = [];
   const controller = new AbortController();
@@ -32,10 +35,11 @@ async function setup<Config>(type: (pool: SshPool) => StepType<Config>, account:
   return { ...t, sink, begun, context, stop, step: type(t.pool()) };
 }
 
+const booted = { account: { name: 'opsdeploy', bootId: 'first' } };
 const quick = (pool: SshPool) => reboot(pool, { pollMs: 20, lookMs: 5_000 });
 
 accountTest('a host that restarts is waited for until it is back as another boot', async () => {
-  const t = await setup(quick, { bootId: 'first' });
+  const t = await setup(quick, booted);
   const running = t.step.execute({ command: 'echo going down' }, t.context);
   await t.sink.seen(/asked to restart/);
   await t.sshd.stop();
@@ -50,7 +54,7 @@ accountTest('a host that restarts is waited for until it is back as another boot
 });
 
 accountTest('a restart that was not allowed, or never came, is told from one that is slow', async () => {
-  const t = await setup(quick, { bootId: 'first' });
+  const t = await setup(quick, booted);
   expect(await t.step.execute({ command: 'exit 1' }, t.context)).toMatchObject({
     reason: 'exit_code',
     exitCode: 1,
@@ -67,7 +71,7 @@ accountTest('a restart that was not allowed, or never came, is told from one tha
 });
 
 accountTest('another agent tells by the time a host is up whether it has restarted', async () => {
-  const t = await setup(quick, { bootId: 'first' });
+  const t = await setup(quick, booted);
   const later = { ...t.context, begunAt: new Date(Date.now() - 600_000) };
   t.sshd.boots('second', 60);
   expect(await t.step.reattach?.({}, later)).toMatchObject({ status: 'succeeded' });

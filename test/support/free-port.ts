@@ -1,0 +1,34 @@
+// Ports for servers of tests that are to have the same one when they are started again.
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+
+// Below those that the kernel gives to whoever asks for any, and to each connection: while a server is down, its port
+// would be somebody else's. Processes that run side by side have ranges of their own.
+const first = 10_240;
+const perWorker = 2_000;
+const ranges = 11;
+const range = first + (Number(process.env.VITEST_POOL_ID ?? process.pid) % ranges) * perWorker;
+let next = randomInt(perWorker);
+
+/** A port that nobody listens on, and that this process has not been given before. */
+export async function freePort(host = '127.0.0.1'): Promise<number> {
+  for (let tried = 0; tried < perWorker; tried += 1) {
+    const port = range + next;
+    next = (next + 1) % perWorker;
+    if (await isFree(host, port)) return port;
+  }
+  throw new Error(`somebody listens on each port from ${range} on`);
+}
+
+async function isFree(host: string, port: number): Promise<boolean> {
+  const probe = createServer();
+  try {
+    await once(probe.listen(port, host), 'listening');
+  } catch {
+    return false;
+  }
+  probe.close();
+  await once(probe, 'close');
+  return true;
+}
