@@ -29,7 +29,8 @@ export interface RoundOptions {
 
 export type Options =
   | { does: 'help' }
-  | { does: 'report' | 'keep'; files: string[] }
+  | { does: 'report'; files: string[] }
+  | { does: 'keep'; files: string[] }
   | { does: 'rounds'; rounds: RoundOptions };
 
 /** Throws with what is wrong, in one line. */
@@ -53,7 +54,8 @@ export function readOptions(args: string[]): Options {
     },
   });
   if (values.help) return { does: 'help' };
-  if (values.report || values.keep) return { does: values.report ? 'report' : 'keep', files: positionals };
+  if (values.report) return { does: 'report', files: positionals };
+  if (values.keep) return { does: 'keep', files: positionals };
   const [stray] = positionals;
   if (stray !== undefined)
     throw new Error(`found ${JSON.stringify(stray)}; rounds are told by options that begin with --`);
