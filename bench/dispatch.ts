@@ -9,7 +9,7 @@ import { type BenchSystem, startBenchSystem, until } from './bench-system.ts';
 import { cpuSeconds } from './cpu-seconds.ts';
 import { type EnqueuePair, enqueueTimes } from './enqueue-times.ts';
 import type { PeerReply } from './queue-peer.ts';
-import { ensureQueuePeers, QueuePeer } from './queue-peers.ts';
+import { ensureQueuePeers, QueuePeer, queuePeerVersions } from './queue-peers.ts';
 import { writeReport } from './report.ts';
 import { readRun } from './sse-reader.ts';
 import { StartTimes } from './start-times.ts';
@@ -193,7 +193,7 @@ function notes(): string[] {
   return [
     `Runs of ${targets} targets with ${stepsPerTarget} steps each through one agent with 512 slots, a step type that does nothing in place of SSH; timed from before the POST to the end of the run’s event stream. The peers: ${steps} jobs that do nothing, from before the first is added until none is open. ${rounds} rounds in turns after one that is not counted; medians of pairs. Before each round all databases are vacuumed.`,
     'Rows per step: one job_run_steps row inserted and updated twice (lease, end), one job_run_step_attempts row inserted; run, target run and event rows are shared by the steps of a transaction. graphile-worker: one row inserted, updated, deleted. pg-boss: one row inserted and updated twice.',
-    'graphile-worker 0.18: 24 jobs at a time, local queue of 500, batched completion. pg-boss 12: batches of 1000, fetched on while they are full, woken by NOTIFY. Both on an embedded PostgreSQL of their own with the product’s settings.',
+    `${queuePeerVersions()}. graphile-worker: 24 jobs at a time, local queue of 500, batched completion. pg-boss: batches of 1000, fetched on while they are full, woken by NOTIFY. Both on an embedded PostgreSQL of their own with the product’s settings.`,
     'Start latency: from before POST /jobs/:id/run (from before addJobs) until the step’s code was about to run in the agent, its `starting` on disk; half load is half of what 16 clients get through.',
   ];
 }

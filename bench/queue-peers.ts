@@ -2,24 +2,36 @@
 // benchmark wants them.
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { cpuSeconds } from './cpu-seconds.ts';
 import type { PeerName, PeerReply, PeerRequest } from './queue-peer.ts';
 
 const folder = resolve(import.meta.dirname, '../.cache/bench-peers');
-const packages = ['graphile-worker@0.18', 'pg-boss@12'];
+const packages = { 'graphile-worker': '0.18.0', 'pg-boss': '12.38.0' };
 
 export function ensureQueuePeers(): void {
-  if (
-    existsSync(join(folder, 'node_modules/graphile-worker')) &&
-    existsSync(join(folder, 'node_modules/pg-boss'))
-  )
-    return;
+  const missing = Object.entries(packages).filter(([name, version]) => installed(name)?.version !== version);
+  if (missing.length === 0) return;
   mkdirSync(folder, { recursive: true });
-  // pg-boss asks for a newer Node than it needs.
-  const args = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', ...packages];
+  // Both ask for a newer Node than they need: npm says so, and installs them.
+  const wanted = Object.entries(packages).map(([name, version]) => `${name}@${version}`);
+  const args = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', ...wanted];
   execFileSync('npm', args, { stdio: ['ignore', 'ignore', 'inherit'] });
+}
+
+/** Which versions were run by which Node, and which Node they ask for: for who reads the figures. */
+export function queuePeerVersions(): string {
+  const each = Object.keys(packages).map((name) => {
+    const { version, engines } = installed(name) ?? {};
+    return `${name} ${version} (asks for Node ${engines?.node})`;
+  });
+  return `${each.join(' and ')}, both run by Node ${process.versions.node} as is the product`;
+}
+
+function installed(name: string): { version: string; engines?: { node?: string } } | undefined {
+  const file = join(folder, 'node_modules', name, 'package.json');
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
 }
 
 export class QueuePeer {

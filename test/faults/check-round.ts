@@ -1,5 +1,6 @@
 // What must hold after every round, whatever was done to the system in it.
 import { aggregateRun, isRunEnded, isStepEnded, mayBecome } from '@opsconductor/protocol';
+import { neverMet } from './choose-aim.ts';
 import type { Edge } from './edge-recorder.ts';
 import { type FaultKind, faultKinds, type PlannedRun, type PlannedStep } from './plan-round.ts';
 import type { AttemptFacts, RoundFacts, RunFacts, StepFacts } from './round-facts.ts';
@@ -61,7 +62,7 @@ export function checkFacts(facts: RoundFacts, faults: ReadonlySet<FaultKind>): V
     ...facts.runs.flatMap((run) => checkRun(run, facts)),
     ...facts.steps.flatMap((step) => [...checkLines(step, facts), ...checkReasons(step, facts, faults)]),
     ...facts.edges
-      .filter(({ kind, from, to }) => !mayBecome(kind as 'step', from as 'ready', to as 'ready'))
+      .filter((edge) => !mayComeAbout(edge))
       .map(({ kind, rowId, runId, from, to }) => ({
         rule: 'edges',
         text: `${kind} ${rowId} went from ${from} to ${to}`,
@@ -74,6 +75,11 @@ export function checkFacts(facts: RoundFacts, faults: ReadonlySet<FaultKind>): V
     ...checkParallel(facts),
     ...checkBegun(facts),
   ];
+}
+
+function mayComeAbout({ kind, from, to }: Edge): boolean {
+  const isInTable = mayBecome(kind as 'step', from as 'ready', to as 'ready');
+  return isInTable && neverMet[`${kind} ${from}>${to}`] === undefined;
 }
 
 function checkRun(run: RunFacts, { steps, isRestored }: RoundFacts): Violation[] {

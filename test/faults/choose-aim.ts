@@ -18,8 +18,12 @@ export const allEdges: readonly string[] = (['step', 'target_run', 'run'] as con
   ),
 );
 
-/** What the table allows and nothing leads to in this system, with why. */
+/** What the table allows and nothing leads to, with why; a round in which one of these comes about is a finding. */
 export const neverMet: Readonly<Record<string, string>> = {
+  'step ready>skipped':
+    'of a host’s steps one at a time is ready, running or held: what its end skips is still pending',
+  'target_run held>cancelling':
+    'the cancel of its run ends a held step unknown, nothing follows that on its host, and in a run that is being cancelled nothing is held',
   ...Object.fromEntries(
     ['queued', 'running', 'cancelling', 'held'].map((from) => [
       `target_run ${from}>partial`,
