@@ -6,7 +6,6 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { Agent as HttpsAgent, request } from 'node:https';
-import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type {
@@ -19,6 +18,7 @@ import type {
 } from '@opsconductor/protocol';
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import { freePort, until } from './bench-system.ts';
+import { cpuSeconds } from './cpu-seconds.ts';
 import { writeReport } from './report.ts';
 import type { FromAgents, NewAgent, ToAgents } from './simulated-agents.ts';
 import { monotonicMs } from './start-times.ts';
@@ -27,6 +27,9 @@ import { percentile } from './statistics.ts';
 const agents = Number(process.env['BENCH_AGENTS'] ?? 1_000);
 const processes = 8;
 const agentsPerSegment = 50;
+const segmentCount = Math.ceil(agents / agentsPerSegment);
+const targetsPerSegment = 2;
+const nameOf = (n: number | '') => `agent-${n}`;
 /** Enrollment is limited by address: as many sites as it takes. */
 const agentsPerAddress = 25;
 const sleepers = 200;
@@ -58,6 +61,16 @@ async function agentsDisk(): Promise<string> {
 interface Dispatched {
   begunMs: number[];
   answeredMs: number[];
+  /** Steps whose segment had no agent yet when the POST was answered: these wait for one, whatever the server does. */
+  withoutAgent: number;
+}
+
+interface Posted {
+  step: number;
+  /** Of its target: by the order in which segments were made. */
+  segment: number;
+  postedMs: number;
+  answeredMs: number;
 }
 
 class AgentsBench {
@@ -85,18 +98,27 @@ class AgentsBench {
     // Long enough for what connecting left behind to be collected.
     await new Promise((next) => setTimeout(next, 30_000));
     const perAgentKb = (this.#serverBytes() - idleBytes) / agents / 1024;
+    // Each process of agents loads what its first step needs.
+    await this.#dispatch(targets, 5);
     const before = await this.#dispatch(targets, 10);
     const held = await this.#hold(targets);
     const killedMs = monotonicMs();
+    const cpuBefore = this.#cpuSeconds();
     this.#server?.kill('SIGKILL');
     await this.#startServer();
     const serverBackS = (monotonicMs() - killedMs) / 1000;
-    const back = this.#allBack(killedMs).then(() => (monotonicMs() - killedMs) / 1000);
-    const meanwhile = await this.#dispatch(targets, 20);
-    const backS = await back;
+    const back = this.#allBack(killedMs).then(() => {
+      const cpuS = this.#cpuSeconds();
+      return {
+        backS: (monotonicMs() - killedMs) / 1000,
+        cpuS: { ...cpuS, agents: cpuS.agents - cpuBefore.agents },
+      };
+    });
+    const meanwhile = await this.#dispatch(targets, 20, killedMs);
+    const { backS, cpuS } = await back;
     const after = await this.#dispatch(targets, 20);
     const lost = await this.#lost(held);
-    await this.#report({ perAgentKb, enrolledS, serverBackS, backS, before, meanwhile, after, lost });
+    await this.#report({ perAgentKb, enrolledS, serverBackS, backS, cpuS, before, meanwhile, after, lost });
   }
 
   async #report(figures: {
@@ -104,12 +126,14 @@ class AgentsBench {
     enrolledS: number;
     serverBackS: number;
     backS: number;
+    cpuS: { server: number; agents: number };
     before: Dispatched;
     meanwhile: Dispatched;
     after: Dispatched;
     lost: number;
   }): Promise<void> {
-    const { perAgentKb, enrolledS, serverBackS, backS, before, meanwhile, after, lost } = figures;
+    const { perAgentKb, enrolledS, serverBackS, backS, cpuS, before, meanwhile, after, lost } = figures;
+    const perAgentMs = (seconds: number) => `${((seconds / agents) * 1000).toFixed(1)} ms`;
     const both = (samples: number[]) =>
       `p50 ${percentile(samples, 50).toFixed(0)} ms, p99 ${percentile(samples, 99).toFixed(0)} ms`;
     const times = ({ begunMs, answeredMs }: Dispatched) =>
@@ -124,6 +148,11 @@ class AgentsBench {
           `${backS.toFixed(1)} s, of which the server took ${serverBackS.toFixed(1)} s`,
           'at most 60 s',
         ],
+        [
+          'CPU until then for each agent',
+          `server with its start and database ${perAgentMs(cpuS.server)}, agent ${perAgentMs(cpuS.agents)}`,
+          '',
+        ],
         [`leases lost, of ${sleepers} steps that ran meanwhile`, String(lost), '0'],
         ['POST to the begin of a step before', times(before), ''],
         ['while the agents come back', times(meanwhile), 'p99 under 500 ms'],
@@ -131,7 +160,8 @@ class AgentsBench {
       ],
       notes: [
         `${agents} agents of ${agentsPerSegment} to a segment in ${processes} processes, over TLS by the private CA, ${agentsPerAddress} from an address; enrolled and connected within ${enrolledS.toFixed(0)} s, keys of segments included.`,
-        `${runsPerSecond} runs of one step each second, on targets of all segments in turn; the step type does nothing. Timed from before the POST to the begin of the step in the agent, its journal written. The ${sleepers} steps sleep for ${sleepS} s.`,
+        `${runsPerSecond} runs of one step each second, on targets of all segments in turn; the step type does nothing. Timed from before the POST to the begin of the step in the agent, its journal written; 5 s of it went before that are not counted. The ${sleepers} steps sleep for ${sleepS} s.`,
+        `While agents come back ${meanwhile.withoutAgent} of ${meanwhile.begunMs.length} steps found no agent of their segment there yet; their begin waits for one.`,
         `Server, its PostgreSQL, and all agents share the machine; the agents’ share of the CPU is in the times. What agents write is in ${this.#agentsDir.startsWith('/dev/shm') ? 'memory, as on a disk of their own: their journal’s fsync is not in the times' : 'the same disk as the database'}.`,
       ],
     });
@@ -151,7 +181,7 @@ class AgentsBench {
 
   async #segments(): Promise<number[]> {
     const ids: number[] = [];
-    while (ids.length < agents / agentsPerSegment) {
+    while (ids.length < segmentCount) {
       ids.push((await this.#api<{ id: number }>('POST', '/segments', { name: `site-${ids.length}` })).id);
     }
     return ids;
@@ -184,8 +214,8 @@ class AgentsBench {
       const segmentId = segments[n % segments.length];
       const path = `/segments/${segmentId}/enrollment-tokens`;
       const { token } = await this.#api<EnrollmentTokenReply>('POST', path, {});
-      const server = await this.#relay(Math.floor(n / agentsPerAddress));
-      byProcess[n % processes]?.push({ server, token, name: `agent-${n}` });
+      const localAddress = `127.0.1.${Math.floor(n / agentsPerAddress) + 1}`;
+      byProcess[n % processes]?.push({ port: this.#port, localAddress, token, name: nameOf(n) });
     }
     await Promise.all(
       this.#children.map(async (child, index) => {
@@ -196,41 +226,9 @@ class AgentsBench {
     );
   }
 
-  readonly #relays = new Map<number, Promise<string>>();
-
-  /** Where the agents of an address connect to: what arrives there goes on to the server from that address. */
-  #relay(address: number): Promise<string> {
-    const known = this.#relays.get(address) ?? this.#startRelay(`127.0.1.${address + 1}`);
-    this.#relays.set(address, known);
-    return known;
-  }
-
-  async #startRelay(localAddress: string): Promise<string> {
-    const server = createServer((near) => {
-      const far = connect({ host: '127.0.0.1', port: this.#port, localAddress });
-      for (const [from, to] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        from.setNoDelay(true);
-        from.on('error', () => to.destroy());
-        from.on('close', () => to.destroy());
-        from.pipe(to);
-      }
-    }).listen(0, '127.0.0.1');
-    server.unref();
-    await once(server, 'listening');
-    return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  }
-
   /** All have had a session since then: asked of themselves, as the database takes those of a killed server for alive. */
   async #allBack(sinceMs: number): Promise<void> {
-    await until(async () => {
-      const replies = await Promise.all(
-        this.#children.map((child) => ask(child, { connectedSince: sinceMs })),
-      );
-      return replies.reduce((sum, reply) => sum + ('connected' in reply ? reply.connected : 0), 0) === agents;
-    }, 600_000);
+    await until(async () => (await this.#connected(sinceMs)).length === agents, 600_000);
   }
 
   /** Connected, and with the segment's key: they can take steps. */
@@ -241,14 +239,13 @@ class AgentsBench {
     }, 600_000);
   }
 
-  /** Two targets in each segment. */
   async #targets(segments: readonly number[]): Promise<number[]> {
     const ids: number[] = [];
     for (const segmentId of segments) {
       const key = await this.#api<SealingKey>('GET', `/segments/${segmentId}/sealing-key`);
       const credentialId = await this.#credential(segmentId, key);
       const fingerprint = `SHA256:${createHash('sha256').update(randomBytes(8)).digest('base64').replace(/=+$/, '')}`;
-      for (const n of [1, 2]) {
+      for (let n = 1; n <= targetsPerSegment; n += 1) {
         const name = `host-${segmentId}-${n}`;
         const fields = { segmentId, name, host: '10.0.0.1', credentialId, hostKeyFingerprint: fingerprint };
         ids.push((await this.#api<Target>('POST', '/targets', fields)).id);
@@ -291,16 +288,20 @@ class AgentsBench {
     return known;
   }
 
-  /** At a steady rate of runs over all targets. */
-  async #dispatch(targets: readonly number[], seconds: number): Promise<Dispatched> {
+  /**
+   * At a steady rate of runs over all targets.
+   *
+   * @param sinceMs from when on agents are counted as there.
+   */
+  async #dispatch(targets: readonly number[], seconds: number, sinceMs = 0): Promise<Dispatched> {
     const jobId = await this.#job('true');
     await this.#begun();
     const startMs = monotonicMs();
-    const posts: Promise<{ step: number; postedMs: number; answeredMs: number }>[] = [];
+    const posts: Promise<Posted>[] = [];
     for (let n = 0; n < seconds * runsPerSecond; n += 1) {
       const waitMs = startMs + (n * 1000) / runsPerSecond - monotonicMs();
       if (waitMs > 0) await new Promise((next) => setTimeout(next, waitMs));
-      posts.push(this.#post(jobId, targets[n % targets.length] ?? 0));
+      posts.push(this.#post(jobId, targets, n));
     }
     const posted = await Promise.all(posts);
     const begunMs = new Map<number, number>();
@@ -308,21 +309,38 @@ class AgentsBench {
       for (const [step, atMs] of await this.#begun()) begunMs.set(step, atMs);
       return posted.every(({ step }) => begunMs.has(step));
     }, 120_000);
+    const firstMs = await this.#firstOfSegments(sinceMs);
     return {
+      withoutAgent: posted.filter(({ segment, answeredMs }) => (firstMs.get(segment) ?? 0) > answeredMs)
+        .length,
       begunMs: posted.map(({ step, postedMs }) => (begunMs.get(step) ?? Number.NaN) - postedMs),
       answeredMs: posted.map(({ answeredMs, postedMs }) => answeredMs - postedMs),
     };
   }
 
-  async #post(
-    jobId: number,
-    targetId: number,
-  ): Promise<{ step: number; postedMs: number; answeredMs: number }> {
+  async #post(jobId: number, targets: readonly number[], n: number): Promise<Posted> {
+    const at = n % targets.length;
     const postedMs = monotonicMs();
-    const run = await this.#api<RunDetail>('POST', `/jobs/${jobId}/run`, { targetIds: [targetId] });
+    const run = await this.#api<RunDetail>('POST', `/jobs/${jobId}/run`, { targetIds: [targets[at]] });
     const answeredMs = monotonicMs();
     const { steps } = await this.#api<RunSteps>('GET', `/runs/${run.id}/steps`);
-    return { step: steps[0]?.id ?? 0, postedMs, answeredMs };
+    const segment = Math.floor(at / targetsPerSegment);
+    return { step: steps[0]?.id ?? 0, segment, postedMs, answeredMs };
+  }
+
+  /** When the first agent of each segment had a session, of those that began since then. */
+  async #firstOfSegments(sinceMs: number): Promise<Map<number, number>> {
+    const first = new Map<number, number>();
+    for (const [name, ms] of await this.#connected(sinceMs)) {
+      const segment = Number(name.slice(nameOf('').length)) % segmentCount;
+      first.set(segment, Math.min(ms, first.get(segment) ?? Number.POSITIVE_INFINITY));
+    }
+    return first;
+  }
+
+  async #connected(sinceMs: number): Promise<[string, number][]> {
+    const replies = await Promise.all(this.#children.map((child) => ask(child, { connectedSince: sinceMs })));
+    return replies.flatMap((reply) => ('connected' in reply ? reply.connected : []));
   }
 
   async #begun(): Promise<[number, number][]> {
@@ -362,6 +380,15 @@ class AgentsBench {
       if (status !== 'succeeded') lost += 1;
     }
     return lost;
+  }
+
+  #cpuSeconds(): { server: number; agents: number } {
+    const named = this.#children.map((child, n) => [`agents-${n}`, child.pid ?? 0] as const);
+    const { server = 0, ...children } = cpuSeconds({
+      server: this.#server?.pid ?? 0,
+      ...Object.fromEntries(named),
+    });
+    return { server, agents: Object.values(children).reduce((sum, each) => sum + each, 0) };
   }
 
   #serverBytes(): number {

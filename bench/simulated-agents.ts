@@ -1,5 +1,7 @@
 // Many real agents in one process, each with its own keys, journal and connection, and a step type that needs no target:
 // told by messages of agents.ts whom to enroll, it tells what each began, and when.
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { type RunningAgent, startAgent } from '../agent/src/agent.ts';
@@ -8,14 +10,18 @@ import { enroll } from '../agent/src/enrollment/enroll.ts';
 import { monotonicMs } from './start-times.ts';
 
 export interface NewAgent {
-  server: string;
+  /** The server's. */
+  port: number;
+  /** From which it connects. */
+  localAddress: string;
   token: string;
   name: string;
 }
-/** `connectedSince`: how many have a session that began after this moment. */
+/** `connectedSince`: which have a session that began after this moment. */
 export type ToAgents = { dir: string; agents: NewAgent[] } | { connectedSince: number } | 'begun' | 'stop';
 export type FromAgents =
-  | { connected: number }
+  | { connected: [name: string, atMs: number][] }
+  | { started: number }
   | { begun: [marker: string, atMs: number][] }
   | { failed: string };
 
@@ -39,9 +45,38 @@ const stepType = {
   },
 };
 
+const relays = new Map<string, Promise<string>>();
+
+/** Where the agents of an address connect to: what arrives there goes on to the server from that address. */
+function relay({ port, localAddress }: NewAgent): Promise<string> {
+  const known = relays.get(localAddress) ?? startRelay(port, localAddress);
+  relays.set(localAddress, known);
+  return known;
+}
+
+async function startRelay(port: number, localAddress: string): Promise<string> {
+  const server = createServer((near) => {
+    const far = connect({ host: '127.0.0.1', port, localAddress });
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      from.setNoDelay(true);
+      from.on('error', () => to.destroy());
+      from.on('close', () => to.destroy());
+      from.pipe(to);
+    }
+  }).listen(0, '127.0.0.1');
+  server.unref();
+  await once(server, 'listening');
+  return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
 async function start(dir: string, agent: NewAgent): Promise<void> {
-  const dataDir = join(dir, agent.name);
-  await enroll({ ...agent, dataDir, force: false, proxy: withoutProxy, log });
+  const { name, token } = agent;
+  const dataDir = join(dir, name);
+  const server = await relay(agent);
+  await enroll({ server, token, name, dataDir, force: false, proxy: withoutProxy, log });
   const stepTypes = new Map([['ssh.exec', stepType]]);
   const started = await startAgent({ dataDir, slots: 4, log: sessionLog(agent.name), stepTypes });
   running.push(started);
@@ -66,11 +101,11 @@ process.on('message', (message: ToAgents) => {
   else if (message === 'stop') {
     void Promise.all(running.map((agent) => agent.stop())).then(() => process.exit(0));
   } else if ('connectedSince' in message) {
-    tell({ connected: [...connectedMs.values()].filter((ms) => ms > message.connectedSince).length });
+    tell({ connected: [...connectedMs].filter(([, ms]) => ms > message.connectedSince) });
   } else {
     const all = message.agents.map((agent) => start(message.dir, agent));
     Promise.all(all).then(
-      () => tell({ connected: all.length }),
+      () => tell({ started: all.length }),
       (error) => tell({ failed: error instanceof Error ? (error.stack ?? '') : String(error) }),
     );
   }

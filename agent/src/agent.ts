@@ -223,6 +223,7 @@ function connect(options: AgentOptions, identity: Identity, holder: SessionHolde
   const { server, ca } = identity;
   const backoff = new Backoff(options.random);
   holder.onResumed = () => backoff.succeeded();
+  holder.onReconnectWithin = (ms) => backoff.spreadOver(ms);
   return new Connection({
     server,
     proxy: options.proxy,

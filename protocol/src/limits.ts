@@ -18,6 +18,9 @@ export const limits = {
   maxHandshakesAtATime: 32,
   /** An agent waits so long for its turn: while it does, the server has it in its line and is at no work for it. */
   handshakePatienceMs: 30_000,
+  /** Agents of a server that is gone come back over so much time for each of them, and this at most. */
+  reconnectPerAgentMs: 30,
+  maxReconnectWithinMs: 30_000,
   /** Unacknowledged output that an agent may have on the wire, per connection. */
   outputWindowBytes: 8 * 1024 * 1024,
   /** Raw output of one attempt that may wait in the agent's memory before its target is paused. */

@@ -17,6 +17,32 @@ test('while no server answers they stay short', () => {
   expect(short.nextDelayMs(undefined, false)).toBe(2_500);
 });
 
+test('where the server that is gone has many agents each tries at a moment of its own within the time that it told', () => {
+  const waitsOf = (random: number) => {
+    const backoff = new Backoff(() => random);
+    backoff.spreadOver(20_000);
+    return [undefined, false, false].map((answered) => backoff.nextDelayMs(undefined, answered));
+  };
+  // Once soon, as the connection alone may be lost.
+  expect(waitsOf(0)).toEqual([100, 0, 18_000]);
+  expect(waitsOf(0.5)).toEqual([150, 10_000, 19_000]);
+  expect(waitsOf(1)).toEqual([200, 20_000, 20_000]);
+  const restarted = new Backoff(() => 1);
+  restarted.spreadOver(20_000);
+  expect(restarted.nextDelayMs(closeCodes.serverRestart)).toBe(20_000);
+});
+
+test('a few agents come back as soon as ever, and none waits for longer than half a minute', () => {
+  const few = new Backoff(() => 1);
+  few.spreadOver(100);
+  expect([few.nextDelayMs(undefined, false), few.nextDelayMs(closeCodes.serverRestart)]).toEqual([
+    200, 1_000,
+  ]);
+  const many = new Backoff(() => 1);
+  many.spreadOver(3_600_000);
+  expect(many.nextDelayMs(undefined, false)).toBe(30_000);
+});
+
 test('jitter reaches down to almost nothing, so that agents spread', () => {
   const backoff = new Backoff(() => 0);
   for (let i = 0; i < 10; i++) backoff.nextDelayMs(undefined);

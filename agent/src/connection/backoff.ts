@@ -1,7 +1,8 @@
 // How long to wait before the next try to connect: exponential with full jitter, so that agents that were cut off
 // together do not come back together. After some closes the wait is another, and where nobody answers at all it stays
-// short: such a try costs a server nothing, and one that was restarted is to have its agents back soon.
-import { closeCodes } from '@opsconductor/protocol';
+// short: such a try costs a server nothing, and one that was restarted is to have its agents back soon. Where these are
+// many it has told them over which time they are to come back.
+import { closeCodes, limits } from '@opsconductor/protocol';
 
 const firstMs = 200;
 const longestMs = 30_000;
@@ -14,6 +15,9 @@ const refusedToMs = 300_000;
 export class Backoff {
   readonly #random: () => number;
   #failures = 0;
+  /** Over which time the agents of the server are to come back, in ms. */
+  #spreadMs = 0;
+  #hasSpread = false;
 
   constructor(random: () => number = Math.random) {
     this.#random = random;
@@ -22,6 +26,12 @@ export class Backoff {
   /** A session was resumed: the next loss starts from the shortest wait. */
   succeeded(): void {
     this.#failures = 0;
+    this.#hasSpread = false;
+  }
+
+  /** The server says over which time its agents are to come back, should it be gone. */
+  spreadOver(ms: number): void {
+    this.#spreadMs = Math.min(ms, limits.maxReconnectWithinMs);
   }
 
   /**
@@ -32,7 +42,7 @@ export class Backoff {
   nextDelayMs(closeCode: number | undefined, answered = true): number {
     switch (closeCode) {
       case closeCodes.serverRestart:
-        return this.#between(0, restartSpreadMs);
+        return this.#between(0, Math.max(restartSpreadMs, this.#spreadMs));
       case closeCodes.unauthenticated:
       case closeCodes.noCommonVersion:
         return this.#between(refusedFromMs, refusedToMs);
@@ -43,10 +53,18 @@ export class Backoff {
         const most = answered ? longestMs : longestUnansweredMs;
         const ceilingMs = Math.min(most, firstMs * 2 ** Math.min(this.#failures, 20));
         this.#failures += 1;
+        if (!answered && this.#spreadMs > ceilingMs) return this.#spread();
         // Short waits are not made much shorter: agents by the hundred may be on the machine that is to come up.
         return this.#between(answered ? firstMs / 2 : ceilingMs / 2, Math.max(firstMs, ceilingMs));
       }
     }
+  }
+
+  /** Each at a moment of its own, and at about that moment in each time after it: whenever the server is there again. */
+  #spread(): number {
+    const isFirst = !this.#hasSpread;
+    this.#hasSpread = true;
+    return this.#between(isFirst ? 0 : this.#spreadMs * 0.9, this.#spreadMs);
   }
 
   #between(fromMs: number, toMs: number): number {

@@ -104,6 +104,17 @@ test('a server that restarts is tried again within a second', async () => {
   expect(t.waits[0]).toBeLessThanOrEqual(1_000);
 });
 
+test('a server of many agents that restarts is tried again within the time that it told', async () => {
+  await using t = await setup();
+  await t.start({ random: () => 1 });
+  const { connection } = await t.server.nextSession();
+  await connection.next('heartbeat');
+  connection.send({ type: 'heartbeat_ack', sequence: 1, reconnectWithinMs: 20_000 });
+  connection.close(closeCodes.serverRestart);
+  await t.server.nextSession();
+  expect(t.waits).toEqual([20_000]);
+});
+
 test('a refused identity is tried again after minutes', async () => {
   await using t = await setup();
   await t.start();

@@ -45,6 +45,8 @@ export class SessionHolder {
   readonly connected: Promise<void>;
   /** Called whenever a session was resumed. */
   onResumed: () => void = () => undefined;
+  /** Called with the time over which the server's agents are to come back, should it be gone. */
+  onReconnectWithin: (ms: number) => void = () => undefined;
   readonly #options: SessionHolderOptions;
   #markConnected: () => void = () => undefined;
 
@@ -153,6 +155,7 @@ export class SessionHolder {
         break;
       case 'heartbeat_ack':
         deadline.heartbeatAcknowledged(message.sequence);
+        this.onReconnectWithin(message.reconnectWithinMs ?? 0);
         break;
       case 'drain':
         log.info({ reason: message.reason }, 'the server asks for no new steps to be taken');

@@ -470,7 +470,11 @@ export const HeartbeatSchema = message('heartbeat', {
   auditSize: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
 });
 /** Answers a heartbeat; the lease deadline counts from when that heartbeat was sent. */
-export const HeartbeatAckSchema = message('heartbeat_ack', { sequence: Type.Integer({ minimum: 1 }) });
+export const HeartbeatAckSchema = message('heartbeat_ack', {
+  sequence: Type.Integer({ minimum: 1 }),
+  /** The server has so many agents that they are to come back over this time, should it be gone, and not all at once. */
+  reconnectWithinMs: Type.Optional(Type.Integer({ minimum: 0 })),
+});
 export const StartedSchema = message('started', {
   ...attempt,
   /** The command goes on without its agent: should this one be gone for good, another may take it up. */

@@ -1,4 +1,10 @@
-import { type AgentMessageOf, closeCodes, type Lease, type OutputFrame } from '@opsconductor/protocol';
+import {
+  type AgentMessageOf,
+  closeCodes,
+  type Lease,
+  limits,
+  type OutputFrame,
+} from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { cancelRun } from '../runs/cancel-run.ts';
 import { chunkOf } from '../runs/output-testing.ts';
@@ -321,6 +327,14 @@ test('before it was told what became of its attempts an agent is told of no canc
   const attempts = [{ step, epoch, leaseToken, state: 'running' as const, lastSeq: 0 }];
   again.send({ ...emptyResume, generation, attempts });
   expect(await again.next('resumed')).toMatchObject({ attempts: [{ verdict: 'cancel' }] });
+});
+
+test('agents are told over which time to come back: longer the more of them there are', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent();
+  agent.send({ type: 'heartbeat', sequence: 1, held: [] });
+  const { reconnectWithinMs } = await agent.next('heartbeat_ack');
+  expect(reconnectWithinMs).toBe(limits.reconnectPerAgentMs);
 });
 
 /** So many heartbeats in which the agent lists nothing. */

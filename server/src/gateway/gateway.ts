@@ -446,8 +446,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         this.#settings.leaseTtlMs,
       );
       const over: AgentLink[] = [];
+      const { reconnectPerAgentMs, maxReconnectWithinMs } = limits;
+      const reconnectWithinMs = Math.min(this.#links.size * reconnectPerAgentMs, maxReconnectWithinMs);
       for (const [link, { sequence }] of beats) {
-        if (renewed.has(link.agentId)) link.send({ type: 'heartbeat_ack', sequence });
+        if (renewed.has(link.agentId)) link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
         else if (!link.isEnding) over.push(link);
       }
       if (over.length === 0) return;
