@@ -73,6 +73,17 @@ interface Posted {
   answeredMs: number;
 }
 
+interface Answer {
+  /** 0 where there was none. */
+  status: number;
+  text: string;
+}
+
+function noAnswer(error: NodeJS.ErrnoException): Answer {
+  if (error.code === 'ECONNRESET') return { status: 0, text: '' };
+  throw error;
+}
+
 class AgentsBench {
   readonly #dir: string;
   readonly #agentsDir: string;
@@ -396,23 +407,28 @@ class AgentsBench {
     return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
   }
 
+  /** As a script would: asks again where there was no answer, by the same key. */
   async #api<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const key = randomUUID();
     for (;;) {
-      const { status, text } = await this.#send(method, `/api/v1${path}`, body);
+      const { status, text } = await this.#send(method, `/api/v1${path}`, body, key).catch(noAnswer);
       if (status >= 200 && status < 300) return (text === '' ? undefined : JSON.parse(text)) as T;
       // An administrator's requests are limited too.
-      if (status !== 429) throw new Error(`${method} ${path}: ${status} ${text}`);
+      if (status !== 429 && status !== 0) throw new Error(`${method} ${path}: ${status} ${text}`);
       await new Promise((next) => setTimeout(next, 200));
     }
   }
 
-  async #send(method: string, path: string, body?: unknown): Promise<{ status: number; text: string }> {
+  async #send(method: string, path: string, body?: unknown, key?: string): Promise<Answer> {
     const json = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       Authorization: `Bearer ${this.#token}`,
       ...(json === undefined ? {} : { 'Content-Type': 'application/json' }),
+      ...(key !== undefined && path.endsWith('/run') ? { 'Idempotency-Key': key } : {}),
     };
     const sent = request({ host: '127.0.0.1', port: this.#port, method, path, headers, agent: this.#https });
+    // A connection that is lost may tell of it twice.
+    sent.on('error', () => undefined);
     sent.end(json);
     const [reply] = await once(sent, 'response');
     const parts: Buffer[] = [];
