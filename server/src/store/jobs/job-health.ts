@@ -78,9 +78,14 @@ export async function listUnwellJobs(
         select job_id, status from job_runs where completed_at is not null
          order by completed_at desc limit ${question.endedRuns}) r
        where r.status in ('failed', 'timed_out')
+    ), absent as materialized (
+      select name from (
+        select distinct unnest(step_credentials) as name from job_versions where step_credentials is not null) named
+       where name is not null and not exists (select from credentials k where k.name = named.name)
     ), suspects as materialized (
       select j.id from jobs j where not j.step_types <@ ${soundTypes(question)}::text[]
-      union select v.job_id from job_versions v where v.step_credentials is not null
+      union select v.job_id from job_versions v
+       where v.step_credentials is not null and v.step_credentials && array(select name from absent)
       union select job_id from failing
       union select k.job_id from site_rule_checks k where k.broken <> '[]'
     )
