@@ -221,7 +221,7 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   await page.getByRole('dialog').getByRole('button', { name: 'Save as version 3' }).click();
   await page.getByRole('link', { name: 'Version 3', exact: true }).waitFor();
   await page.goto(`${c.url}/jobs/${job.id}`);
-  await page.getByRole('button', { name: 'YAML' }).click();
+  await page.getByRole('button', { name: 'YAML', exact: true }).click();
   const text = page.getByRole('region', { name: 'Definition as YAML' });
   expect(await text.textContent()).not.toContain('on_unknown');
   await page.getByLabel('Defaults').check();

@@ -1,0 +1,31 @@
+/**
+ * What is typed into the fields of a filter, told of once nobody has typed for a moment: all of it, so that what one field
+ * was given is not lost when the next one is typed into.
+ */
+export class TypedChanges<T extends object> {
+  readonly #apply: (change: T) => void;
+  readonly #afterMs: number;
+  #waiting: T | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(apply: (change: T) => void, afterMs = 200) {
+    this.#apply = apply;
+    this.#afterMs = afterMs;
+  }
+
+  add(change: T): void {
+    this.#waiting = { ...this.#waiting, ...change } as T;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const change = this.#waiting;
+      this.#waiting = undefined;
+      if (change !== undefined) this.#apply(change);
+    }, this.#afterMs);
+  }
+
+  /** What waits is not told of. */
+  forget(): void {
+    clearTimeout(this.#timer);
+    this.#waiting = undefined;
+  }
+}
