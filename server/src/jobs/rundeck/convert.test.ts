@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Thirty exports of Rundeck as people have them, each with the bundle that comes of it and what is told of it. `-u` writes
 // them anew: read what has changed.
 import { readdirSync, readFileSync } from 'node:fs';
@@ -66,4 +67,19 @@ describe.each(fixtures)('%s', (file) => {
       for (const { line } of findings) expect(line).toBeLessThanOrEqual(lines);
     }
   });
+});
+
+it.each([
+  ['{}', ['The delay of the retry is no time that is known beforehand.']],
+  ['${option.wait}', ['The delay ${option.wait} is no time that is known beforehand.']],
+  ['', []],
+  ['2m', []],
+])('a retry whose delay is “%s” is told of so', (delay, told) => {
+  const [job] = read(
+    `- name: Try\n  retry:\n    retry: 2\n    delay: ${delay}\n  sequence:\n    commands:\n    - exec: uptime\n`,
+    'rundeck',
+  );
+  expect(job?.entry?.definition.steps[0]?.retry?.attempts).toBe(3);
+  const messages = job?.findings.filter(({ path }) => path === 'retry.delay').map(({ message }) => message);
+  expect(messages).toEqual(told);
 });

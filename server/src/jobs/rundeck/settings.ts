@@ -132,9 +132,11 @@ export function convertRetry(job: Loose, report: Report): { attempts: number; de
     report.dropped('retry', `It is not tried again: ${count} is no number that is known beforehand.`);
     return undefined;
   }
-  const delay = told.delay === undefined ? undefined : asSeconds(told.delay);
-  if (told.delay !== undefined && delay === undefined)
-    report.dropped('retry.delay', `The delay ${asText(told.delay)} is no time that is known beforehand.`);
+  const delay = asSeconds(told.delay);
+  if (delay === undefined && told.delay !== undefined && told.delay !== null) {
+    const written = asText(told.delay) ?? 'of the retry';
+    report.dropped('retry.delay', `The delay ${written} is no time that is known beforehand.`);
+  }
   report.changed('retry', 'The step that failed is tried again on its target, and not the job as a whole.');
   return {
     attempts: Math.min(limits.maxTries, Number(count) + 1),
