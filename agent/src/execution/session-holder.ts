@@ -193,7 +193,7 @@ export class SessionHolder {
 
   /** Renews the leases, and ends a connection on which nothing is acknowledged any more. */
   #heartbeat(socket: MessageSocket, intervalMs: number): () => void {
-    const { deadline, executor, auditCheckpoint, busyLimits } = this.#options;
+    const { deadline, executor, journal, auditCheckpoint, busyLimits } = this.#options;
     let sequence = 0;
     const beat = () => {
       if (deadline.passed()) {
@@ -203,7 +203,7 @@ export class SessionHolder {
       sequence += 1;
       deadline.heartbeatSent(sequence);
       const used = { rssBytes: process.memoryUsage.rss(), loadAverage: loadavg()[0] ?? 0 };
-      const busy = busyReasonOf(busyLimits, used);
+      const busy = journal.failure === undefined ? busyReasonOf(busyLimits, used) : 'disk';
       executor.busy = busy !== undefined;
       socket.send({
         type: 'heartbeat',
@@ -216,7 +216,23 @@ export class SessionHolder {
       });
     };
     beat();
-    const timer = setInterval(beat, intervalMs);
-    return () => clearInterval(timer);
+    // What the server leases until it hears of it is handed back, and leased again.
+    journal.onFailure = (error) => {
+      this.#options.log.error({ err: error }, 'nothing new is taken until the journal can be written again');
+      beat();
+    };
+    const timer = setInterval(() => {
+      if (journal.failure !== undefined) void this.#mendJournal();
+      beat();
+    }, intervalMs);
+    return () => {
+      clearInterval(timer);
+      journal.onFailure = () => undefined;
+    };
+  }
+
+  async #mendJournal(): Promise<void> {
+    const { journal, log } = this.#options;
+    if (await journal.mend()) log.info('the journal is written again');
   }
 }

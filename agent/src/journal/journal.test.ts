@@ -1,4 +1,4 @@
-import { appendFile, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -147,6 +147,28 @@ test('a disk that refuses is told to everybody who waits, and to all who come la
   await expect(journal.durable(starting(1))).rejects.toThrow('can not be written');
   await expect(journal.durable(starting(2))).rejects.toThrow('can not be written');
   expect(journal.failure).toBeInstanceOf(Error);
+});
+
+test('once the disk takes it again, all that is known by then is on it', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, fresh);
+  await journal.durable(starting(1));
+  const failures: Error[] = [];
+  journal.onFailure = (error) => failures.push(error);
+  await journal.close();
+  await expect(journal.durable(starting(2))).rejects.toThrow('can not be written');
+  await expect(journal.durable(finished(1))).rejects.toThrow('can not be written');
+  // The folder can't be written to, and then it can.
+  await rename(dirname(t.path), `${dirname(t.path)}-away`);
+  expect(await journal.mend()).toBe(false);
+  await rename(`${dirname(t.path)}-away`, dirname(t.path));
+  expect(await Promise.all([journal.mend(), journal.mend()])).toEqual([true, true]);
+  expect([journal.failure, failures.length]).toEqual([undefined, 1]);
+  await journal.durable(settled(2));
+  await journal.close();
+  const again = await Journal.open(t.path, fresh);
+  expect([...again.attempts.values()]).toMatchObject([{ step: 1, finished: { requestId: 'r' } }]);
+  await again.close();
 });
 
 test('other content after a crash in mid write is not read as records', async () => {

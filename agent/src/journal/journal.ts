@@ -37,7 +37,10 @@ export class Journal {
   #waiters: Waiter[] = [];
   #flushing: Promise<void> | undefined;
   #failure: Error | undefined;
+  #mending: Promise<boolean> | undefined;
   #syncs = 0;
+  /** Called when the disk refuses, before whoever waits for it is told. */
+  onFailure: (error: Error) => void = () => undefined;
 
   private constructor(path: string, file: FileHandle, start: Start) {
     this.#path = path;
@@ -77,7 +80,7 @@ export class Journal {
     return this.#intact;
   }
 
-  /** Why nothing can be written any more. A failed sync may have lost what it was given, so there is no second try. */
+  /** Why nothing can be written. A failed sync may have lost what it was given, so all of it has to be written anew. */
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -95,12 +98,33 @@ export class Journal {
 
   /** Resolves when the record, and all noted before it, are on disk. Rejects when the disk refuses. */
   durable(record: JournalRecord): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    // Also where it can't be written now: all that is known is written once the journal is mended.
     this.note(record);
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
       this.#flushing ??= this.#flush();
     });
+  }
+
+  /** Writes all of it anew, where the disk has refused; answers whether it can be relied on now. */
+  mend(): Promise<boolean> {
+    if (this.#failure === undefined) return Promise.resolve(true);
+    this.#mending ??= this.#mend().finally(() => {
+      this.#mending = undefined;
+    });
+    return this.#mending;
+  }
+
+  async #mend(): Promise<boolean> {
+    while (this.#flushing !== undefined) await this.#flushing;
+    try {
+      await this.#compact();
+    } catch {
+      return false;
+    }
+    this.#failure = undefined;
+    return true;
   }
 
   /** A server was told of the damage: from here the journal speaks for itself again. */
@@ -110,6 +134,7 @@ export class Journal {
 
   async close(): Promise<void> {
     while (this.#flushing !== undefined) await this.#flushing;
+    await this.#mending;
     if (this.#failure === undefined && this.#lines.length > 0) await this.#write(this.#takeLines());
     await this.#file.close();
   }
@@ -128,6 +153,7 @@ export class Journal {
         for (const waiter of waiters) waiter.resolve();
       } catch (error) {
         this.#failure = new Error('The journal can not be written', { cause: error });
+        this.onFailure(this.#failure);
         for (const waiter of [...waiters, ...this.#waiters]) waiter.reject(this.#failure);
         this.#waiters = [];
       }

@@ -67,11 +67,22 @@ export function isMisunderstood(agent: Pick<Agent, 'lastClose'>, now: number): b
   );
 }
 
+function whyBusy(reason: string): string {
+  return reason === 'disk' ? 'its disk refuses what it writes' : `its ${reason} is too high`;
+}
+
+/** The same for its own page, with what becomes of it. */
+export function busyNote(reason: string): string {
+  return reason === 'disk'
+    ? 'Its disk refuses what it has to write down before it begins a step: make room where its data directory is, or make that writable. What it runs goes on, and it takes steps again by itself once it can write.'
+    : `Its ${reason} is above the limit that it was started with. What it runs goes on, and it takes steps again by itself when that is lower.`;
+}
+
 /** What an agent holds back, and where it is. */
 export function agentDetail(agent: Agent): string {
   const parts: string[] = [];
   if (agent.state === 'quarantined') parts.push('an older copy of it connected');
-  if (agent.busyReason !== null) parts.push(`takes nothing new: its ${agent.busyReason} is too high`);
+  if (agent.busyReason !== null) parts.push(`takes nothing new: ${whyBusy(agent.busyReason)}`);
   // Of one that is away they are of another time.
   const isLive = agent.state === 'connected' || agent.state === 'draining';
   if (isLive && agent.rssBytes !== null) parts.push(byteSize(agent.rssBytes));
