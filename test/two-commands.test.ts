@@ -54,7 +54,8 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
   let checkout: Checkout;
 
   beforeAll(async () => {
-    if (missing === undefined) checkout = await makeCheckout(account);
+    // What a first start builds is seen at one of them.
+    if (missing === undefined) checkout = await makeCheckout({ account, isBuilt: account !== undefined });
   });
   afterAll(async () => {
     if (missing === undefined) await checkout.remove();
@@ -110,10 +111,10 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     await everythingIsGone(product);
   });
 
-  test('a second start keeps all data, brings the agent back and ignores a new bootstrap token', async ({
-    skip,
-  }) => {
-    if (missing !== undefined) skip(missing);
+  // That a plain user's PostgreSQL is found again and adopted is in embedded-postgres-placement.test.ts.
+  if (account !== undefined) return;
+
+  test('a second start keeps all data and ignores a new bootstrap token; killed with -9, it is taken over, or begun anew', async () => {
     const other = randomBytes(24).toString('hex');
     const product = startHere([], { cwd: '/', env: { OPSCONDUCTOR_BOOTSTRAP_TOKEN: other } });
     const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
@@ -127,38 +128,31 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
       [1, 'succeeded'],
     ]);
     expect((await runSample(api, 'Look around')).output.join('')).toContain('through the agent, live.');
-    expect(await product.interrupt()).toBe(0);
-    await everythingIsGone(product);
-  });
 
-  // That a plain user's start adopts a PostgreSQL that was left is in embedded-postgres-placement.test.ts.
-  if (account !== undefined) return;
-
-  test('after kill -9 of the server a start takes over what was left, and after kill -9 of all one works as before', async () => {
-    const killed = startHere([]);
-    await killed.says(/\/#code=(\S+)/);
-    const postgres = killed.processes(/bin\/postgres /);
-    const demo = killed.processes(/agent\.mjs run|ssh-server-main/);
+    // Of the server alone.
+    const postgres = product.processes(/bin\/postgres /);
+    const demo = product.processes(/agent\.mjs run|ssh-server-main/);
     expect(postgres).toHaveLength(1);
     expect(demo).toHaveLength(2);
-    await killed.killServer();
-    expect(killed.processes(/bin\/postgres |agent\.mjs run|ssh-server-main/)).toEqual(
+    await product.killServer();
+    expect(product.processes(/bin\/postgres |agent\.mjs run|ssh-server-main/)).toEqual(
       expect.arrayContaining([...postgres, ...demo]),
     );
-
-    const heir = startHere([]);
-    const [, url = ''] = await heir.says(/OpsConductor is at (\S+)/);
+    const heir = startHere([], { isDirect: true });
+    const [, heirUrl = ''] = await heir.says(/OpsConductor is at (\S+)/);
     await heir.says(/\/#code=(\S+)/);
     expect(heir.output).toContain('PostgreSQL 18.4 was left running');
     expect(heir.processes(/bin\/postgres /)).toEqual(postgres);
-    const run = await runSample(new ApiClient({ url, token }), 'Check disk space');
+    const run = await runSample(new ApiClient({ url: heirUrl, token }), 'Check disk space');
     expect(run.steps[0]?.status).toMatch(/succeeded|failed/);
     expect(run.steps[0]?.reason ?? 'exit_code').toBe('exit_code');
+
+    // Of all that there is.
     for (const { pid } of heir.processes()) kill(pid);
     await heir.ended();
     await everythingIsGone(heir);
 
-    const last = startHere([]);
+    const last = startHere([], { isDirect: true });
     const [, lastUrl = ''] = await last.says(/OpsConductor is at (\S+)/);
     await last.says(/\/#code=(\S+)/);
     const again = await runSample(new ApiClient({ url: lastUrl, token }), 'Look around');
@@ -170,7 +164,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
   test('--no-demo starts empty, and so does every later start', async () => {
     const dataDir = join(checkout.home, 'empty');
     for (const more of [['--no-demo'], []]) {
-      const product = startHere(more, { dataDir });
+      const product = startHere(more, { dataDir, isDirect: true });
       const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
       await product.says(/\/#code=(\S+)/);
       const api = new ApiClient({ url, token });

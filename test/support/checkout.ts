@@ -1,5 +1,5 @@
-// A copy of the sources in a folder of its own, as a clone would be after `npm ci`: nothing is built in it yet, but for the
-// console, which takes longer than all else.
+// A copy of the sources in a folder of its own, as a clone would be after `npm ci`: nothing is built in it yet, unless asked
+// for, but the console, which takes longer than all else.
 import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
@@ -26,8 +26,14 @@ const files = ['package.json', 'package-lock.json', 'tsconfig.json', '.npmrc'];
 const consoleBuild = ['ui/dist', '.cache/build/console.sha256'];
 const built: ReadonlySet<string> = new Set(['node_modules', 'dist', '.cache']);
 
-/** Makes a copy that belongs to the account; to this process's own without one. */
-export async function makeCheckout(account?: Account): Promise<Checkout> {
+export interface CheckoutOptions {
+  /** Whom it belongs to; this process's own unless told. */
+  account?: Account | undefined;
+  /** With the agent and the server as they were built here. */
+  isBuilt?: boolean;
+}
+
+export async function makeCheckout({ account, isBuilt = false }: CheckoutOptions = {}): Promise<Checkout> {
   const base = await mkdtemp(join(tmpdir(), 'opsconductor-checkout-'));
   // PostgreSQL under root is another account, and would else be placed outside.
   await chmod(base, 0o755);
@@ -41,7 +47,7 @@ export async function makeCheckout(account?: Account): Promise<Checkout> {
       filter: (path) => !built.has(basename(path)),
     });
   }
-  await takeConsole(folder);
+  await takeBuilds(folder, isBuilt ? ['ui/dist', '.cache/build'] : consoleBuild);
   await linkPackages(folder, account);
   if (account !== undefined) {
     await chown(base, account.uid, account.gid);
@@ -51,8 +57,8 @@ export async function makeCheckout(account?: Account): Promise<Checkout> {
 }
 
 /** What is not that of these sources is built again there. */
-async function takeConsole(folder: string): Promise<void> {
-  for (const path of consoleBuild) {
+async function takeBuilds(folder: string, paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
     if (existsSync(join(repository, path)))
       await cp(join(repository, path), join(folder, path), { recursive: true });
   }

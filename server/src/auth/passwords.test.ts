@@ -1,7 +1,19 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { passwordCost } from './password-cost.ts';
 import { hashPassword, isOutdated, verifyPassword } from './passwords.ts';
+import { hashCheaply } from './testing.ts';
+
+const real = hashCheaply();
+
+/** Passwords cost what they cost until the test has ended. */
+function inEarnest(): void {
+  const cheap = { ...passwordCost };
+  onTestFinished(() => void Object.assign(passwordCost, cheap));
+  Object.assign(passwordCost, real);
+}
 
 test('only the password that was hashed verifies, and no two hashes are equal', async () => {
+  inEarnest();
   const [one, other] = await Promise.all([hashPassword('correct horse'), hashPassword('correct horse')]);
   expect(one).toMatch(/^scrypt\$32768\$8\$3\$[\w-]{22}\$[\w-]{43}$/);
   expect(one).not.toBe(other);
@@ -24,6 +36,9 @@ test('the test vector of the standard verifies, at its own cost', async () => {
 });
 
 test('without a stored hash nothing verifies, after the same work', async () => {
+  // Long enough to be told from all else.
+  Object.assign(passwordCost, { N: 2 ** 14 });
+  onTestFinished(() => void Object.assign(passwordCost, { N: 2 ** 10 }));
   const stored = await hashPassword('x');
   // Of this process, whatever else the machine does meanwhile.
   const timed = async (work: () => Promise<unknown>) => {
@@ -39,6 +54,7 @@ test('without a stored hash nothing verifies, after the same work', async () => 
 });
 
 test('what was hashed at another cost verifies and is told to be outdated', async () => {
+  inEarnest();
   const stored = await hashPassword('x');
   expect(isOutdated(stored)).toBe(false);
   expect(isOutdated(stored.replace('$3$', '$1$'))).toBe(true);

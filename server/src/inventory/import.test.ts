@@ -402,6 +402,7 @@ describe('rights', () => {
         inventoryId,
         { files: [{ path: 'f', content: `name,segment\na,${name}\n` }] },
         caller,
+        readInventory,
       );
     expect((await planAs(segment.name)).counts.create).toBe(1);
     await expect(planAs(other.name)).rejects.toMatchObject({
@@ -488,7 +489,7 @@ it('an import of as many hosts as a run may take is planned and applied whole', 
     (_, n) => `h${n},10.0.${n >> 8}.${n & 255},${n % 9}`,
   );
   const files = [{ path: 'hosts.csv', content: `name,host,label:rack\n${rows.join('\n')}` }];
-  const planned = await planInventory(t.sql, inventoryId, { files }, t.caller);
+  const planned = await planInventory(t.sql, inventoryId, { files }, t.caller, readInventory);
   await apply(planned.id);
   expect((await getInventory(t.sql, inventoryId, unrestricted)).targetCount).toBe(limits.maxTargetsPerRun);
 });
