@@ -416,15 +416,15 @@ class ShellAnalysis {
 const optionsThatRun =
   /^--(to-command|checkpoint-action|(use-)?compress-program|info-script|new-volume-script|rsh-command|exec|exec-path|upload-pack|receive-pack|command|pager|editor|init-file|rcfile|config-env|post(rotate)?-?script)(=|$)/;
 /** Of programs whose short options, or whose words for something else elsewhere, name a command. */
-const ownOptionsThatRun: Readonly<Record<string, RegExp>> = {
-  git: /^(-c|-u|--config|--template)(=|$)/,
-  split: /^--filter(=|$)/,
-  tar: /^(-I|-F)$/,
-};
+const ownOptionsThatRun: ReadonlyMap<string, RegExp> = new Map([
+  ['git', /^(-c|-u|--config|--template)(=|$)/],
+  ['split', /^--filter(=|$)/],
+  ['tar', /^(-I|-F)$/],
+]);
 
 /** Whether the word is the value of such an option: behind its `=`, or the word after it. */
 function runsOption(name: string | undefined, word: Word, before: Word | undefined): boolean {
-  const own = ownOptionsThatRun[name === undefined ? '' : baseName(name)];
+  const own = ownOptionsThatRun.get(name === undefined ? '' : baseName(name));
   return [literalStart(word), literalOf(before) ?? ''].some((text, index) => {
     const isOption = optionsThatRun.test(text) || own?.test(text) === true;
     // The value of the one before stands in that word where it has a `=`.

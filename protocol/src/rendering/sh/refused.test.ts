@@ -191,6 +191,7 @@ test.each([
   'tar --exclude=T -cf /tmp/a.tar -- T',
   'while read -r line; do echo "$line"; done <<E\nT\nE',
   'tar -C "T" -xzf - <"T"',
+  '/opt/bin/constructor --name "T"; __proto__ -c T',
 ])('accepted: %s', (text) => {
   const command = text.replaceAll('T', (_, at: number) => (isPlaceholder(text, at) ? T : 'T'));
   expect(checkStep({ type: 'ssh.exec', config: { command } }, scopeFor())).toEqual([]);

@@ -18,18 +18,18 @@ export interface Sources {
 /** A reference, or a text that is known already, or neither, with why. */
 type Found = { reference: string } | { text: string } | { problem: string };
 
-const targetFields: Record<string, string> = {
-  name: 'target.name',
-  hostname: 'target.host',
-  'os-family': 'target.os',
-};
-const jobFields: Record<string, string> = {
-  name: 'job.name',
-  id: 'job.id',
-  execid: 'run.id',
-  username: 'run.created_by',
-  'user.name': 'run.created_by',
-};
+const targetFields: ReadonlyMap<string, string> = new Map([
+  ['name', 'target.name'],
+  ['hostname', 'target.host'],
+  ['os-family', 'target.os'],
+]);
+const jobFields: ReadonlyMap<string, string> = new Map([
+  ['name', 'job.name'],
+  ['id', 'job.id'],
+  ['execid', 'run.id'],
+  ['username', 'run.created_by'],
+  ['user.name', 'run.created_by'],
+]);
 
 export class References {
   readonly #sources: Sources;
@@ -106,7 +106,7 @@ export class References {
   }
 
   #node(name: string, path: string): Found {
-    const field = targetFields[name];
+    const field = targetFields.get(name);
     if (field !== undefined) return { reference: field };
     if (!/^[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?$/.test(name))
       return { problem: 'targets have nothing of this name.' };
@@ -118,7 +118,7 @@ export class References {
   }
 
   #job(name: string): Found {
-    const field = jobFields[name];
+    const field = jobFields.get(name);
     if (field !== undefined) return { reference: field };
     const { group, project } = this.#sources;
     if (name === 'group' && group !== undefined) return { text: group };
@@ -157,8 +157,8 @@ export class References {
     }
     if (kind === 'NODE' || kind === 'JOB') {
       const fields = kind === 'NODE' ? targetFields : jobFields;
-      const field = Object.keys(fields).find((one) => same(one) === rest);
-      if (field !== undefined) return { reference: fields[field] ?? '' };
+      const [, reference] = [...fields].find(([one]) => same(one) === rest) ?? [];
+      if (reference !== undefined) return { reference };
       return kind === 'JOB' ? this.#job(rest.toLowerCase()) : { problem: 'there is nothing like it here.' };
     }
     if (kind === 'DATA') return this.#data(rest.toLowerCase());
