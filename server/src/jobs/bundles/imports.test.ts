@@ -76,6 +76,16 @@ describe('a plan', () => {
     expect(await t.sql`select 1 from categories where name = 'prod'`).toEqual([]);
   });
 
+  it('is refused where a definition or a step is left empty', async () => {
+    const text = 'format: opsconductor-jobs\nversion: 1\njobs:\n- definition:\n- definition:\n    name: x\n    steps:\n    -\n';
+    const { status, problems } = await t.plan(text);
+    expect(status).toBe('refused');
+    expect(problems).toMatchObject([
+      { path: 'jobs[0].definition', line: 4, message: 'Must be an object.' },
+      { path: 'jobs[1].definition.steps[0]', line: 8, message: 'Must be an object.' },
+    ]);
+  });
+
   it('is refused with everything that is wrong with the file, by line and column', async () => {
     const text = `format: opsconductor-jobs
 version: 1

@@ -133,8 +133,9 @@ function readBundled(item: ListItem): ReadJob {
     place: item.place,
     fileName,
     ...(problems.length > 0
-      ? {}
+      ? { places: {} }
       : {
+          places: placesOf(item, definition as JobDefinition, (path) => path),
           entry: {
             definition: definition as JobDefinition,
             tags,
@@ -145,7 +146,6 @@ function readBundled(item: ListItem): ReadJob {
         }),
     problems: toldOf(item, fileName, problems),
     findings: [],
-    places: placesOf(item, definition as JobDefinition | undefined, (path) => path),
   };
 }
 
@@ -183,8 +183,9 @@ function readRundeck(item: ListItem): ReadJob {
     place: item.place,
     fileName,
     ...(told.length > 0 || definition === undefined
-      ? {}
+      ? { places: {} }
       : {
+          places: placesOf(item, definition as JobDefinition, sourceOf),
           entry: {
             definition: definition as JobDefinition,
             tags: [],
@@ -204,7 +205,6 @@ function readRundeck(item: ListItem): ReadJob {
         message: findings[n]?.message ?? '',
       }))
       .sort((one, other) => one.line - other.line || one.column - other.column),
-    places: placesOf(item, definition as JobDefinition | undefined, sourceOf),
   };
 }
 
@@ -220,13 +220,12 @@ function toldOf(item: ListItem, fileName: string, problems: readonly ErrorDetail
     .map((one) => ({ ...one, path: inJobs(item, one.path), job: fileName || null }));
 }
 
-/** Of what may be wrong for this caller, or for what is here already. */
+/** Of what may be wrong with a job that is right, for this caller or for what is here already. */
 function placesOf(
   item: ListItem,
-  definition: JobDefinition | undefined,
+  definition: JobDefinition,
   sourceOf: (path: string) => string,
 ): Record<string, Place> {
-  if (definition === undefined || !Array.isArray(definition.steps)) return {};
   const steps = definition.steps.flatMap((step, n) => [
     ...(step.connection?.credential === undefined ? [] : [`definition.steps[${n}].connection.credential`]),
     ...(JSON.stringify(step.config ?? null).includes('raw(')
