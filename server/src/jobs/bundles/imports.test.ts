@@ -77,7 +77,8 @@ describe('a plan', () => {
   });
 
   it('is refused where a definition or a step is left empty', async () => {
-    const text = 'format: opsconductor-jobs\nversion: 1\njobs:\n- definition:\n- definition:\n    name: x\n    steps:\n    -\n';
+    const text =
+      'format: opsconductor-jobs\nversion: 1\njobs:\n- definition:\n- definition:\n    name: x\n    steps:\n    -\n';
     const { status, problems } = await t.plan(text);
     expect(status).toBe('refused');
     expect(problems).toMatchObject([
