@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { markStarted } from '../store/agents/agent-sessions.ts';
+import { markLeased } from './mark-leased.ts';
 import { returnLeases } from './return-leases.ts';
-import { setupRuns } from './testing.ts';
+import { endOf, failure, setupRuns } from './testing.ts';
 
 test('a lease that was not begun goes back to ready, and wakes its segment', async () => {
   await using t = await setupRuns();
@@ -26,6 +27,31 @@ test('a lease that was begun is never ready again: what it did is unknown', asyn
   ]);
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
 });
+
+test.each([false, true])(
+  'what was leased when its run was halted and comes back unbegun does not begin any more (told: %s)',
+  async (isTold) => {
+    await using t = await setupRuns();
+    const runId = await t.start({
+      targets: 3,
+      steps: 2,
+      job: { strategy: { max_parallel: 2, max_failures: 0 } },
+    });
+    const [first, second] = await t.claim();
+    if (first === undefined || second === undefined) throw new Error('not leased');
+    if (isTold) await markLeased(t.sql, [first, second]);
+    await t.settle(endOf(first, failure));
+    await returnLeases(t.sql, [unbegun(second)]);
+    expect(await t.claim()).toEqual([]);
+    expect((await t.steps(runId)).slice(2)).toMatchObject([
+      { status: 'cancelled', reason: 'halted' },
+      { status: 'cancelled', reason: 'halted' },
+      { status: 'cancelled' },
+      { status: 'cancelled' },
+    ]);
+    expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 6 });
+  },
+);
 
 test('a lease that has moved on is left alone', async () => {
   await using t = await setupRuns();

@@ -1,6 +1,7 @@
 // Leases that were never begun go back to ready: handed back by a draining agent, or absent from its intact journal.
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { begunTargetRuns } from '../store/queue/step-attempts.ts';
 import { lockStepsAndNext, lockTargetRuns, returnToReady, type StepRow } from '../store/runs/run-progress.ts';
 import { type ProgressNews, RunLedger, stoppedStatus } from './run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
@@ -62,7 +63,23 @@ export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): P
     const run = ledger.run(runId);
     if (run !== undefined) await stopWaiting(tx, ledger, runId, stoppedStatus(run));
   }
+  await endInHalted(tx, ledger, live);
   return { news: await ledger.write(), begun: held.filter((step) => !live.includes(step)).map(begunEnd) };
+}
+
+/** In a halted run nothing begins any more, also not what was leased when it was halted and comes back now. */
+async function endInHalted(tx: Tx, ledger: RunLedger, returned: readonly StepRow[]): Promise<void> {
+  for (const runId of new Set(returned.map(({ jobRunId }) => jobRunId))) {
+    const { haltedAt = null, haltedReason, status } = ledger.run(runId) ?? {};
+    if (haltedAt === null || status === 'cancelling') continue;
+    const begun = await begunTargetRuns(tx, runId);
+    const unbegun = returned
+      .filter((step) => step.jobRunId === runId && !begun.has(step.targetRunId))
+      .map(({ targetRunId }) => targetRunId);
+    const message = `Not begun: ${haltedReason ?? 'the run was halted.'}`;
+    if (unbegun.length > 0)
+      await ledger.endUnbegun(runId, { status: 'cancelled', reason: 'halted', message }, unbegun);
+  }
 }
 
 function begunEnd(step: StepRow): AttemptEnd {

@@ -247,12 +247,17 @@ export class RunLedger {
     await writeStrategy(this.#tx, row);
   }
 
-  /** Ends every target run that has not begun, with its steps. Others go on. */
+  /**
+   * Ends every target run that has not begun, with its steps. Others go on.
+   *
+   * @param running target runs that have not begun either, though they count as running.
+   */
   async endUnbegun(
     runId: number,
     end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
+    running: readonly number[] = [],
   ): Promise<void> {
-    const { targetRuns, stepIds } = await closeUnbegun(this.#tx, runId, end);
+    const { targetRuns, stepIds } = await closeUnbegun(this.#tx, runId, end, running);
     this.countStepEnds(runId, { completed: stepIds.length, failed: 0 });
     for (const id of stepIds) this.noteStep(runId, { id, status: end.status, reason: end.reason });
     for (const target of targetRuns) this.changeTargetRun(target, end.status);

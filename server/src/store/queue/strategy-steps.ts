@@ -30,15 +30,20 @@ export async function openTargetRuns(
 /**
  * Ends the steps of target runs that have not begun, and returns both. None of their steps is leased meanwhile: those
  * that a claim has just taken are waited for and left out.
+ *
+ * @param running target runs of which that is so though they count as running: their first lease came back.
  */
 export async function closeUnbegun(
   tx: Tx,
   runId: number,
   end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
+  running: readonly number[] = [],
 ): Promise<{ targetRuns: TargetRunRow[]; stepIds: number[] }> {
   const targets = await tx<TargetRunRow[]>`
     select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at
-    from job_run_targets where job_run_id = ${runId} and status = 'queued' order by id for update`;
+    from job_run_targets
+    where job_run_id = ${runId} and (status = 'queued' or status = 'running' and id = any(${running as number[]}::bigint[]))
+    order by id for update`;
   if (targets.length === 0) return { targetRuns: [], stepIds: [] };
   const ids = targets.map((target) => target.id);
   await tx`
