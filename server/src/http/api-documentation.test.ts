@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { checkBySchema, errorCodes } from '@opsconductor/protocol';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -41,6 +43,15 @@ test('every route of the table is described, once, under a name of its own', asy
   expect(described.sort()).toEqual(table.map((route) => `${route.method} ${route.path}`).sort());
   const ids = Object.values(paths).flatMap((methods) => Object.values(methods).map((one) => one.operationId));
   expect(new Set(ids).size).toBe(table.length);
+});
+
+test('docs/api.md names the path of every route', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../../docs/api.md'), 'utf8');
+  const named = new Set(
+    [...page.matchAll(/`(?:GET|POST|PUT|DELETE) ([^`?]+)[^`]*`/g)].map(([, path]) => path),
+  );
+  const paths = table.filter(({ path }) => path.startsWith('/api/v1/')).map(({ path }) => path.slice(8));
+  expect([...new Set(paths)].filter((path) => !named.has(path))).toEqual([]);
 });
 
 test('every schema in the description is JSON Schema 2020-12', async () => {
