@@ -155,7 +155,13 @@ function describeBounds(schema: Schema): string {
   }
   if (schema.type === 'array') return range(schema.minItems, schema.maxItems, ' of ', 'item');
   const maximum = schema.maximum === Number.MAX_SAFE_INTEGER ? undefined : schema.maximum;
-  return range(schema.minimum, maximum, ' ');
+  const parts = [
+    range(schema.minimum, maximum, ' '),
+    schema.exclusiveMinimum === undefined ? '' : ` above ${schema.exclusiveMinimum}`,
+    schema.exclusiveMaximum === undefined ? '' : ` below ${schema.exclusiveMaximum}`,
+  ].filter((part) => part !== '');
+  const factor = schema.multipleOf === undefined ? '' : `, a multiple of ${schema.multipleOf}`;
+  return `${parts.join(' and')}${factor}`;
 }
 
 function range(min: unknown, max: unknown, before: string, unit?: string): string {

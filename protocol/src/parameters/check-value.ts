@@ -141,8 +141,8 @@ function checkArray(check: ValueCheck, value: unknown[], definition: ValueDefini
   }
   if (value.length > maxItems) {
     add(check, value, definition, at, 'maxItems', { limit: maxItems });
-    return;
   }
+  if (value.length > limits.maxParameterItems) return;
   if (uniqueItems === true) {
     const twice = firstRepeated(value);
     if (twice !== undefined) add(check, value, definition, at, 'uniqueItems', { i: twice[0], j: twice[1] });

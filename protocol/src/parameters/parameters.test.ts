@@ -87,7 +87,12 @@ describe('what a run is given', () => {
         found: '"3"',
         allowed: 'an integer from 1 to 10',
       },
-      { path: 'parameters.ratio', message: 'Must be a multiple of 0.1.', found: '0.25', allowed: 'a number' },
+      {
+        path: 'parameters.ratio',
+        message: 'Must be a multiple of 0.1.',
+        found: '0.25',
+        allowed: 'a number above 0, a multiple of 0.1',
+      },
       {
         path: 'parameters.sure',
         message: 'Must be true or false; write true without quotes.',

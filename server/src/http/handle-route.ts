@@ -101,8 +101,16 @@ async function located<T>({ places }: RequestBody, run: () => Promise<T>): Promi
     return await run();
   } catch (error) {
     if (places === undefined || !(error instanceof AppError) || error.code !== 'invalid') throw error;
-    throw new AppError(error.code, error.message, { cause: error, details: places.locate(error.details) });
+    const details = error.details.flatMap((detail) =>
+      isOfAddress(detail) ? [detail] : places.locate([detail]),
+    );
+    throw new AppError(error.code, error.message, { cause: error, details });
   }
+}
+
+/** Of the query or a header: a line of the body would say that it stands there. */
+function isOfAddress({ path }: ErrorDetail): boolean {
+  return path.startsWith('query.') || path === 'If-Match';
 }
 
 /** The handler's reply; what it finds the caller not allowed to do there is recorded as a refusal. */

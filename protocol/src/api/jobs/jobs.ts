@@ -335,6 +335,8 @@ export const SaveJobRequestSchema = Closed({
   expectedVersion: Type.Optional(Type.Integer({ minimum: 1 })),
   note: Type.Optional(Note),
 });
+/** As for creating a job: the bare definition, or one with what is said beside it. */
+export const SaveJobBodySchema = Type.Union([JobDefinitionSchema, SaveJobRequestSchema]);
 export const SaveJobReplySchema = Type.Object({
   job: JobSchema,
   /** False where the definition is that of the current version. */

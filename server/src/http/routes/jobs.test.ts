@@ -85,6 +85,29 @@ describe('jobs', () => {
     ]);
   });
 
+  test('are saved as they are created: bare, with the version that was changed in the header', async () => {
+    const { body: job } = await call<Job>('POST', 'jobs', {
+      name: 'bare',
+      steps: [step('a', { command: 'uptime' })],
+    });
+    const put = (yaml: string, query = '') =>
+      t.request('PUT', `/api/v1/jobs/${job.id}${query}`, {
+        token: author,
+        headers: { 'Content-Type': 'application/yaml', 'If-Match': '"1"' },
+        body: yaml,
+      });
+    const yaml = 'name: bare\nsteps:\n  - { name: a, type: ssh.exec, config: { command: id } }\n';
+    const wrong = (await (await put(`${yaml}timout: 5\n`)).json()) as ErrorBody;
+    expect(wrong.error.details).toMatchObject([{ path: 'timout', line: 4, column: 9 }]);
+    // What stands in the address has no line in the body.
+    const misplaced = (await (await put(yaml, '?note=why')).json()) as ErrorBody;
+    expect(misplaced.error.details).toEqual([
+      { path: 'query.note', message: 'Is not known here.', allowed: 'no properties' },
+    ]);
+    expect(await (await put(yaml)).json()).toMatchObject({ isNewVersion: true, job: { version: 2 } });
+    expect((await put(yaml.replace('id', 'date'))).status).toBe(409);
+  });
+
   test('hear before a save that their name is taken, unless it is their own', async () => {
     const definition = { name: 'taken', steps: [step('a', { command: 'uptime' })] };
     const { body: job } = await call<Job>('POST', 'jobs', definition);

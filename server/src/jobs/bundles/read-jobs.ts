@@ -55,6 +55,12 @@ export interface ReadStep {
 
 /** Reads a file, one job at a time. */
 export function* readJobs(text: string, format: ImportFormat): Generator<ReadStep> {
+  if (format === 'rundeck' && text.trimStart().startsWith('<')) {
+    const message =
+      'This is XML, which is not read: export the jobs as YAML or JSON (`rd jobs list -F yaml`).';
+    yield { problems: [{ path: '', message, job: null }], done: 1 };
+    return;
+  }
   const list = readLongList(text, format === 'bundle' ? 'jobs' : undefined);
   if ('problems' in list) {
     yield { problems: list.problems.map((one) => ({ ...one, job: null })), done: 1 };

@@ -135,7 +135,11 @@ async function selectJobs(tx: Tx, request: BulkJobRequest, caller: Caller): Prom
     message: 'There is no such job.',
     found: String(id),
   }));
-  throw new AppError('invalid', `${missing.length} of the jobs are not there.`, { details });
+  throw new AppError(
+    'invalid',
+    `${missing.length} of the jobs ${missing.length === 1 ? 'is' : 'are'} not there.`,
+    { details },
+  );
 }
 
 function refuseForbidden(jobs: readonly BulkJobRow[], caller: Caller): void {

@@ -83,3 +83,10 @@ it.each([
   const messages = job?.findings.filter(({ path }) => path === 'retry.delay').map(({ message }) => message);
   expect(messages).toEqual(told);
 });
+
+it('XML is told of by what it is', () => {
+  const steps = [...readJobs('\n<joblist><job/></joblist>', 'rundeck')];
+  expect(steps.flatMap(({ problems }) => problems.map(({ message }) => message))).toEqual([
+    'This is XML, which is not read: export the jobs as YAML or JSON (`rd jobs list -F yaml`).',
+  ]);
+});

@@ -57,14 +57,14 @@ export async function saveJob(
   caller: Caller,
   ifMatch?: number,
 ): Promise<SaveJobReply> {
-  const { note = '', expectedVersion: told, ...body } = checkEnvelope(SaveJobRequestSchema, request);
+  const { definition, note = '', expectedVersion: told } = readRequest(request);
   const expectedVersion = told ?? ifMatch;
   if (expectedVersion === undefined) {
     throw invalidField('expectedVersion', 'Say which version you changed, so that nobody’s change is lost.', {
       allowed: 'the number of the version that was changed, or the header If-Match: "3"',
     });
   }
-  const { stored, settings } = splitDefinition(validateDefinition(body.definition));
+  const { stored, settings } = splitDefinition(validateDefinition(definition));
   const done = await inTransaction(deps.sql, async (tx) => {
     const job = await editableJob(tx, id, caller);
     refuseArchived(job);
@@ -86,6 +86,18 @@ export async function saveJob(
     message: messageOf(job.version, done),
     ...(done.warnings.length === 0 ? {} : { warnings: done.warnings }),
   };
+}
+
+/** A bare definition is taken as by a creation; the version that was changed is then in the header. */
+function readRequest(request: unknown): {
+  definition: unknown;
+  note?: string | undefined;
+  expectedVersion?: number | undefined;
+} {
+  const has = (name: string) => Object.hasOwn(Object(request), name);
+  return has('steps') && !has('definition')
+    ? { definition: request }
+    : checkEnvelope(SaveJobRequestSchema, request);
 }
 
 function messageOf(current: number, done: { version: number | undefined; changed: string[] }): string {
