@@ -1,11 +1,20 @@
 import { EventEmitter } from 'node:events';
-import type { AgentMessage, Lease, ServerMessage } from '@opsconductor/protocol';
+import {
+  type AgentMessage,
+  encodeFrame,
+  type Lease,
+  limits,
+  type OutputFrame,
+  type ServerMessage,
+} from '@opsconductor/protocol';
 import { expect, test, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { createLog } from '../log.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { AgentLink, type LinkDeps, type LinkEvents } from './agent-link.ts';
 import { CheckpointTurns } from './checkpoint-turns.ts';
+
+const nothingStored = { ackedSeq: 0, outputBytes: 0 };
 
 /** The server's end of a connection, with what was sent on it and what it has told of. */
 function openLink() {
@@ -15,6 +24,14 @@ function openLink() {
     readyState: 1,
     bufferedAmount: 0,
     send: (text: string) => sent.push(JSON.parse(text) as ServerMessage),
+    isPaused: false,
+    pause: () => {
+      socket.isPaused = true;
+    },
+    resume: () => {
+      socket.isPaused = false;
+    },
+    close: (code: number, reason: string) => Object.assign(socket, { readyState: 2, code, reason }),
     terminate: () => {
       socket.readyState = 3;
     },
@@ -22,11 +39,22 @@ function openLink() {
   const stream = { cork: () => {}, uncork: () => {} };
   const agent = { agentId: 1, name: 'first', segmentId: 1, sessionNumber: 7, address: '127.0.0.1' };
   const told: number[] = [];
-  const events = { started: (_, { step }) => told.push(step) } as Partial<LinkEvents>;
-  const deps = { events, log: createLog({ level: 'silent', plain: false }) } as LinkDeps;
+  const stored: number[] = [];
+  /** How many host keys were told of; the work on each waits for what stands here by its number. */
+  const keys = { seen: 0, waits: new Map<number, Promise<void>>() };
+  const events = {
+    started: (_, { step }) => told.push(step),
+    hostKeySeen: async () => {
+      keys.seen += 1;
+      await keys.waits.get(keys.seen);
+    },
+  } as Partial<LinkEvents>;
+  const writer = { queuedBytes: 0, push: (_, { seq }) => stored.push(seq) } as LinkDeps['writer'];
+  const deps = { events, writer, log: createLog({ level: 'silent', plain: false }) } as LinkDeps;
   const link = new AgentLink(deps, socket as unknown as WebSocket, agent, stream);
   const hear = (message: AgentMessage) => socket.emit('message', Buffer.from(JSON.stringify(message)), false);
-  return { link, socket, sent, told, hear };
+  const hearFrame = (frame: OutputFrame) => socket.emit('message', Buffer.from(encodeFrame(frame)), true);
+  return { link, socket, sent, told, stored, keys, hear, hearFrame };
 }
 
 test('an agent hears nothing before its journal is answered, and then what was said meanwhile', () => {
@@ -43,7 +71,14 @@ test('an agent hears nothing before its journal is answered, and then what was s
 
 test('an agent that tells of what it does not hold is not heard', () => {
   const { link, told, hear } = openLink();
-  const held = { stepId: 3, epoch: 1, leaseToken: 'a'.repeat(32), runId: 1, attemptDay: '', ackedSeq: 0 };
+  const held = {
+    stepId: 3,
+    epoch: 1,
+    leaseToken: 'a'.repeat(32),
+    runId: 1,
+    attemptDay: '',
+    ...nothingStored,
+  };
   link.adopt([held]);
   hear({ type: 'started', step: 4, epoch: 1, leaseToken: held.leaseToken, survives: false });
   hear({ type: 'started', step: 3, epoch: 1, leaseToken: 'b'.repeat(32), survives: false });
@@ -62,6 +97,36 @@ test('an agent that reads nothing of what is said to it is disconnected, and no 
   link.send({ type: 'heartbeat_ack', sequence: 3 });
   expect(sent).toHaveLength(2);
   expect(socket.readyState).not.toBe(socket.OPEN);
+});
+
+test('an agent that says more than is worked off is not read any more, until half of it is', async () => {
+  const { socket, keys, hear } = openLink();
+  const open: (() => void)[] = [];
+  for (const nth of [1, 2_049]) keys.waits.set(nth, new Promise((resolve) => open.push(resolve)));
+  const seen: AgentMessage = { type: 'host_key_seen', targetId: 1, hostKey: 'x'.repeat(100) };
+  for (let n = 0; n < 4_096; n += 1) hear(seen);
+  expect(socket.isPaused).toBe(false);
+  hear(seen);
+  expect(socket.isPaused).toBe(true);
+  open[0]?.();
+  await vi.waitFor(() => expect(keys.seen).toBe(2_049));
+  expect(socket.isPaused).toBe(true);
+  open[1]?.();
+  await vi.waitFor(() => expect(socket.isPaused).toBe(false));
+});
+
+test('an agent that sends more output than is kept of an attempt is shut off, also after it came back', () => {
+  const { link, socket, stored, hearFrame } = openLink();
+  const held = { stepId: 3, epoch: 1, leaseToken: 'a'.repeat(32), runId: 1, attemptDay: '' };
+  link.adopt([{ ...held, ackedSeq: 9, outputBytes: 2 * limits.maxOutputBytesPerAttempt - 50 }]);
+  const of = { stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0, bytes: Buffer.alloc(30) } as const;
+  hearFrame({ ...of, seq: 10, rawLength: 40 });
+  // Sent again it is no more; and its length is what is stored, not what it says.
+  hearFrame({ ...of, seq: 10, rawLength: 40 });
+  expect(socket.readyState).toBe(socket.OPEN);
+  hearFrame({ ...of, seq: 11, rawLength: 1 });
+  expect(stored).toEqual([10, 10]);
+  expect(socket).toMatchObject({ readyState: 2, reason: 'more output than is kept of an attempt' });
 });
 
 test('an agent is given checkpoints also when the wall clock was set back', async () => {

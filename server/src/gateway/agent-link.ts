@@ -32,6 +32,7 @@ import { AttemptOutput } from './attempt-output.ts';
 import { ContentRequests } from './content-requests.ts';
 import { leaseMessages } from './lease-messages.ts';
 import { parseAgentMessage } from './message-codec.ts';
+import { ReadingPace } from './reading-pace.ts';
 import type { Settler } from './settler.ts';
 
 /** Above this the server stops reading from agents until the database has caught up. */
@@ -68,7 +69,7 @@ export interface LinkEvents {
 
 export interface LinkDeps {
   sql: Sql;
-  writer: OutputWriter;
+  writer: Pick<OutputWriter, 'push' | 'queuedBytes'>;
   settler: Settler;
   handedOn?: Pick<HandedOnValues, 'take'> | undefined;
   transfers?: Pick<TransferTaker, 'take'> | undefined;
@@ -109,10 +110,10 @@ export class AgentLink {
   readonly #unlisted = new Map<string, number>();
   readonly #tests = new Map<string, (result: TargetTested) => void>();
   readonly #contents: ContentRequests;
+  readonly #pace: ReadingPace;
   #acks = new Map<string, AttemptOutput>();
   #ackScheduled = false;
   #corked = false;
-  #paused = false;
   #hasResumed = false;
   #work: Promise<void> = Promise.resolve();
   #closing: { code: number; reason: string } | undefined;
@@ -128,6 +129,7 @@ export class AgentLink {
     this.#deps = deps;
     this.#socket = socket;
     this.#stream = stream;
+    this.#pace = new ReadingPace(socket);
     this.agentId = agent.agentId;
     this.name = agent.name;
     this.segmentId = agent.segmentId;
@@ -187,6 +189,7 @@ export class AgentLink {
     const attempt = new AttemptOutput({
       ...attemptOf(claimed),
       ackedSeq: taken.output.seq,
+      outputBytes: taken.output.rawBytes,
       survives: true,
     });
     this.#attempts.set(keyOf(attempt), attempt);
@@ -309,10 +312,10 @@ export class AgentLink {
       this.close(closeCodes.invalidMessage, parsed.problem);
       return;
     }
-    this.#dispatch(parsed.message);
+    this.#dispatch(parsed.message, data.length);
   }
 
-  #dispatch(message: AgentMessage): void {
+  #dispatch(message: AgentMessage, bytes: number): void {
     const { events } = this.#deps;
     if (message.type === 'resume') {
       // A second one would tell of a journal that is older than what was leased since.
@@ -330,7 +333,7 @@ export class AgentLink {
         this.#onStarted(message);
         return;
       case 'complete':
-        this.#own(this.#complete(message));
+        void this.#pace.during(bytes, this.#own(this.#complete(message)));
         return;
       case 'progress': {
         const attempt = this.#attempts.get(`${message.step}.${message.epoch}`);
@@ -349,7 +352,10 @@ export class AgentLink {
         return;
       default:
         // These change what follows, so they keep their order.
-        this.#work = this.#work.then(() => this.#own(this.#inOrder(message)));
+        this.#work = this.#pace.during(
+          bytes,
+          this.#work.then(() => this.#own(this.#inOrder(message))),
+        );
     }
   }
 
@@ -404,6 +410,11 @@ export class AgentLink {
     }
     const attempt = this.#attempts.get(`${frame.step}.${frame.epoch}`);
     if (attempt === undefined) return;
+    if (attempt.isMoreThanKept(frame)) {
+      this.#deps.log.warn({ agent: this.name, step: attempt.stepId }, 'agent sent more output than is kept');
+      this.close(closeCodes.invalidMessage, 'more output than is kept of an attempt');
+      return;
+    }
     const sha256 = createHash('sha256').update(frame.bytes).digest();
     attempt.receive(frame, sha256);
     const ref = {
@@ -438,16 +449,11 @@ export class AgentLink {
       attempt.settle(frame, result === 'differs' ? 'differs' : 'stored');
       this.#acknowledge(attempt);
     });
-    if (this.#deps.writer.queuedBytes > maxQueuedOutputBytes && !this.#paused) {
-      this.#paused = true;
-      this.#socket.pause();
-    }
+    if (this.#deps.writer.queuedBytes > maxQueuedOutputBytes) this.#pace.outputIsBehind(true);
   }
 
   #resumeReading(): void {
-    if (!this.#paused || this.#deps.writer.queuedBytes > maxQueuedOutputBytes / 2) return;
-    this.#paused = false;
-    this.#socket.resume();
+    if (this.#deps.writer.queuedBytes <= maxQueuedOutputBytes / 2) this.#pace.outputIsBehind(false);
   }
 
   #acknowledge(attempt: AttemptOutput): void {
@@ -557,5 +563,6 @@ function attemptOf(claimed: ClaimedStep): ResumedAttempt {
     runId: claimed.jobRunId,
     attemptDay: claimed.attemptDay,
     ackedSeq: 0,
+    outputBytes: 0,
   };
 }

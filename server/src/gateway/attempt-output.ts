@@ -1,12 +1,18 @@
 // What the server knows of one attempt's output while its agent is connected: what was received, what is stored, and
 // the digest chain over it.
 import { createHash } from 'node:crypto';
-import { chainLink, type OutputFrame, type OutputState } from '@opsconductor/protocol';
+import { chainLink, limits, type OutputFrame, type OutputState } from '@opsconductor/protocol';
 import type { ResumedAttempt } from '../runs/resume-agent.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { readChunkIndex } from '../store/runs/run-output.ts';
 
 const zeroDigest = Buffer.alloc(32);
+
+/**
+ * What an agent cuts is what the command printed; masks may be longer than what they hide. Twice the cap leaves room for
+ * that: beyond it no agent of ours goes, and one that is not must not fill the database.
+ */
+const maxOutputBytes = 2 * limits.maxOutputBytesPerAttempt;
 
 export interface ClaimedOutput {
   lastSeq: number;
@@ -30,6 +36,8 @@ export class AttemptOutput {
   /** Highest seq up to which everything is stored. */
   stored: number;
   #received: number;
+  /** Of chunks 1..#received, as long as they are read or as they are stored, whichever is more. */
+  #bytes: number;
   /** Of chunks 1..#received; undefined when this process has not seen them all. */
   #digest: Buffer | undefined;
   #conflict = false;
@@ -45,7 +53,13 @@ export class AttemptOutput {
     this.survives = attempt.survives ?? false;
     this.stored = attempt.ackedSeq;
     this.#received = attempt.ackedSeq;
+    this.#bytes = attempt.outputBytes;
     this.#digest = attempt.ackedSeq === 0 ? zeroDigest : undefined;
+  }
+
+  /** Whether with this chunk it is more than is kept of any attempt; one that is sent again is no more. */
+  isMoreThanKept(frame: OutputFrame): boolean {
+    return frame.seq > this.#received && this.#bytes + bytesOf(frame) > maxOutputBytes;
   }
 
   /** Notes a received chunk before it is stored. */
@@ -56,6 +70,7 @@ export class AttemptOutput {
       return;
     }
     this.#received = frame.seq;
+    this.#bytes += bytesOf(frame);
     if (this.#digest === undefined) return;
     this.#digest = createHash('sha256')
       .update(this.#digest)
@@ -107,6 +122,10 @@ export class AttemptOutput {
     this.#resends += 1;
     return { resendFrom: fromSeq };
   }
+}
+
+function bytesOf({ rawLength, bytes }: OutputFrame): number {
+  return Math.max(rawLength, bytes.length);
 }
 
 /** The first of 1..lastSeq that is neither stored nor in a gap. Takes steps for what is stored, not for what is claimed. */

@@ -13,6 +13,8 @@ const maxAgentsTogether = 64;
 
 export class StopReminders {
   readonly #log: Log;
+  /** One look at a time for each agent, however often it says what it holds. */
+  readonly #lookedAt = new Set<AgentLink>();
   readonly #looking: Batches<HeldAttempts, { step: number; epoch: number }[]>;
 
   constructor({ sql, log }: { sql: Sql; log: Log }) {
@@ -25,8 +27,9 @@ export class StopReminders {
   }
 
   heard(link: AgentLink, { sequence, held }: Pick<AgentMessageOf<'heartbeat'>, 'sequence' | 'held'>): void {
-    if (held.length === 0 || sequence % heartbeatsApart !== 0) return;
-    this.#looking.do({ agentId: link.agentId, held }).then(
+    if (held.length === 0 || sequence % heartbeatsApart !== 0 || this.#lookedAt.has(link)) return;
+    this.#lookedAt.add(link);
+    const looking = this.#looking.do({ agentId: link.agentId, held }).then(
       (attempts) => {
         if (!link.isReady) return;
         for (const attempt of attempts) link.send({ type: 'cancel', ...attempt });
@@ -34,5 +37,6 @@ export class StopReminders {
       (error) =>
         this.#log.warn({ err: error, agent: link.name }, 'what an agent holds could not be looked at'),
     );
+    void looking.finally(() => this.#lookedAt.delete(link));
   }
 }

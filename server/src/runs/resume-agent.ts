@@ -44,6 +44,8 @@ export interface ResumedAttempt {
   runId: number;
   attemptDay: string;
   ackedSeq: number;
+  /** Of what is stored up to there, uncompressed. */
+  outputBytes: number;
   /** Its command goes on without the agent. */
   survives?: boolean;
 }
@@ -174,6 +176,7 @@ function verdictsOf(
       runId: step.jobRunId,
       attemptDay: step.attemptDay,
       ackedSeq: step.outputSeq,
+      outputBytes: step.outputBytes,
       survives: step.survives,
     });
   }
@@ -202,6 +205,7 @@ function verdictsOf(
       runId: row.jobRunId,
       attemptDay: row.attemptDay,
       ackedSeq: row.outputSeq,
+      outputBytes: row.outputBytes,
     });
   }
   return { verdicts, attempts };

@@ -63,6 +63,16 @@ test('what a silent agent ran becomes unknown after the segment’s time, not be
   expect(t.published.flatMap((news) => news.runs)).toMatchObject([{ id: runId, ended: true }]);
 });
 
+test('a database whose clock was set back is swept all the same', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  await silentFor(t, 301);
+  await pausedFor(t, -3_600);
+  await t.sweeper.sweep(0.8);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
+});
+
 test('an attempt that goes on beyond timeout and graces becomes unknown though its agent is alive', async () => {
   await using t = await setup();
   const runId = await t.start({ timeoutS: 60 });

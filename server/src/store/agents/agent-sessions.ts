@@ -283,6 +283,7 @@ export interface SettledAttemptRow {
   attemptDay: string;
   jobRunId: number;
   outputSeq: number;
+  outputBytes: number;
   /** Nobody waits for its end any more: the run was cancelled, or the step is run again, or ended by a person. */
   isToStop: boolean;
 }
@@ -298,12 +299,14 @@ export async function settledAttempts(
     select a.job_run_step_id as step_id, a.epoch, a.lease_token, a.status, a.late_status,
       a.attempt_day::text as attempt_day, a.job_run_id,
       ${isAwaitedNoMore(tx)} as is_to_stop,
-      (select coalesce(max(o.seq), 0) from run_output o
-        where o.attempt_day = a.attempt_day and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch) as output_seq
+      stored.seq as output_seq, stored.bytes as output_bytes
     from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(step bigint, epoch integer)
     join job_run_step_attempts a on a.job_run_step_id = c.step and a.epoch = c.epoch and a.agent_id = ${agentId}
     join job_run_steps st on st.id = a.job_run_step_id
-    join job_runs r on r.id = a.job_run_id`;
+    join job_runs r on r.id = a.job_run_id
+    cross join lateral (
+      select coalesce(max(o.seq), 0) as seq, coalesce(sum(o.raw_length), 0)::bigint as bytes from run_output o
+      where o.attempt_day = a.attempt_day and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch) stored`;
 }
 
 export interface StartedStep {

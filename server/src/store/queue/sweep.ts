@@ -6,7 +6,8 @@ const clockLock = 0x0_95c0_5d;
 
 /**
  * Seconds since any server last touched the cluster's clock, which is touched now; undefined when another is doing it, or
- * has done it within so many seconds.
+ * has done it within so many seconds. Touched at a time that is yet to come says that the clock was set back: waiting for
+ * that time would leave everything unswept until then.
  */
 export async function touchClusterClock(tx: Tx, unlessWithinS = 0): Promise<number | undefined> {
   const [lock] = await tx<{ got: boolean }[]>`select pg_try_advisory_xact_lock(${clockLock}) as got`;
@@ -14,7 +15,7 @@ export async function touchClusterClock(tx: Tx, unlessWithinS = 0): Promise<numb
   const [row] = await tx<{ gapS: number }[]>`
     with old as (select touched_at from cluster_clock for update)
     update cluster_clock set touched_at = clock_timestamp() from old
-    where old.touched_at <= clock_timestamp() - make_interval(secs => ${unlessWithinS})
+    where old.touched_at not between clock_timestamp() - make_interval(secs => ${unlessWithinS}) and clock_timestamp()
     returning extract(epoch from clock_timestamp() - old.touched_at)::float8 as gap_s`;
   return row?.gapS;
 }
