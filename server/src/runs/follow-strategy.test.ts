@@ -80,6 +80,15 @@ test('more failures than the run or its batch allows halt it, and the reason say
   );
 });
 
+test('a percentage of failures in the last batch is of the targets that are left for it', () => {
+  const strategy = { batches: [90, 50], max_parallel: 5, batch_max_failures: '20%' };
+  const last = { batchNumber: 2, batchEnd: 100, batchFailures: 0, targetsOpened: 95 };
+  expect(followStrategy(runWith(strategy, { ...last, targetsFailed: 2 }))?.halt).toBeNull();
+  expect(followStrategy(runWith(strategy, { ...last, targetsFailed: 3 }))?.halt?.reason).toMatch(
+    'in batch 2, and batch_max_failures is 2',
+  );
+});
+
 test('on_exceeded continue goes on whatever fails', () => {
   const run = runWith({ max_parallel: 10, on_exceeded: 'continue' }, { targetsFailed: 10 });
   expect(followStrategy(run)).toMatchObject({ open: 10, halt: null });

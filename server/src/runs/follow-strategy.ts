@@ -44,7 +44,7 @@ export function followStrategy(run: Counted): NextMove | undefined {
     return { ...stay, halt: haltOf(failures, strategy.maxFailures, 'max_failures', '') };
   }
   if (batchNumber !== null && batchEnd !== null) {
-    const size = batchSize(strategy.batches, batchNumber);
+    const size = batchEnd - beginOf(strategy.batches, batchNumber);
     const inBatch = failures - (batchFailures ?? 0);
     const limit =
       strategy.batchMaxFailures === null ? null : shareOf(strategy.batchMaxFailures, size, Math.floor);
@@ -68,6 +68,13 @@ export function opensWith(strategy: NonNullable<RunRow['strategy']>, targetsTota
   const { maxParallel, batches } = strategy;
   const batch = batches.length > 0 ? batchSize(batches, 1) : targetsTotal;
   return Math.min(targetsTotal, batch, maxParallel ?? targetsTotal);
+}
+
+/** How many targets the batches before this one have; the last of all may have fewer than it is to have. */
+function beginOf(batches: readonly number[], batchNumber: number): number {
+  let targets = 0;
+  for (let number = 1; number < batchNumber; number += 1) targets += batchSize(batches, number);
+  return targets;
 }
 
 function haltOf(count: number, limit: number, name: string, where: string): NextMove['halt'] {
