@@ -69,6 +69,14 @@ describe('a job from a template', () => {
     });
   });
 
+  it('is refused with all names that are wrong at once', async () => {
+    const parameters = { town: 'lyon', password: 'hunter2' };
+    await expect(make({ name: 'refused', parameters, fixed: ['reboot'] })).rejects.toMatchObject({
+      message: expect.stringMatching(/^3 fields are not valid\. The first: parameters\.town: /),
+      details: [{ path: 'parameters.town' }, { path: 'parameters.password' }, { path: 'fixed[0]' }],
+    });
+  });
+
   it('is refused with a value that the parameter does not allow', async () => {
     await expect(make({ name: 'refused', parameters: { site: 'rome' } })).rejects.toMatchObject({
       code: 'invalid',

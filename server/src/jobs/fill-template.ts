@@ -1,8 +1,8 @@
 // A job from a template: its definition, with the values that were given as defaults of its parameters.
-import type { CreateJobFromTemplate, JobDefinition, Parameter } from '@opsconductor/protocol';
+import type { CreateJobFromTemplate, ErrorDetail, JobDefinition, Parameter } from '@opsconductor/protocol';
 import type { Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { AppError, invalidField, notFound } from '../errors.ts';
+import { AppError, notFound } from '../errors.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { findJob } from '../store/jobs/jobs.ts';
 import { loadJobVersion } from './load-job-version.ts';
@@ -64,32 +64,40 @@ function parametersOf(
   return { parameters: Object.fromEntries(entries) };
 }
 
+/** @throws {AppError} `invalid`, with a detail for each name that is wrong. */
 function refuseUnknown(
   parameters: Record<string, Parameter>,
   values: Record<string, unknown>,
   fixed: readonly string[],
 ): void {
   const names = Object.keys(parameters);
-  for (const name of Object.keys(values)) {
+  const unknown = Object.keys(values).flatMap((name): ErrorDetail[] => {
     const parameter = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
+    const path = `parameters.${name}`;
     if (parameter === undefined) {
-      throw invalidField(`parameters.${name}`, 'The template has no such parameter; leave it out.', {
-        found: name,
-        allowed: names.length === 0 ? 'none: the template has no parameters' : names.join(', '),
-      });
+      const allowed = names.length === 0 ? 'none: the template has no parameters' : names.join(', ');
+      return [{ path, message: 'The template has no such parameter; leave it out.', found: name, allowed }];
     }
-    if (parameter.secret === true) {
-      throw invalidField(
-        `parameters.${name}`,
-        'A secret is not kept in a definition, which all can read who may see the job; give it when the job runs.',
-      );
-    }
-  }
-  fixed.forEach((name, at) => {
-    if (Object.hasOwn(values, name)) return;
-    throw invalidField(`fixed[${at}]`, 'Only a parameter with a value here can be fixed; give it one.', {
-      found: name,
-      allowed: Object.keys(values).join(', ') || 'none: no values are given',
-    });
+    return parameter.secret === true ? [{ path, message: secretMessage }] : [];
   });
+  const free = fixed.flatMap((name, at): ErrorDetail[] => {
+    if (Object.hasOwn(values, name)) return [];
+    const allowed = Object.keys(values).join(', ') || 'none: no values are given';
+    const message = 'Only a parameter with a value here can be fixed; give it one.';
+    return [{ path: `fixed[${at}]`, message, found: name, allowed }];
+  });
+  const details = [...unknown, ...free];
+  const [first] = details;
+  if (first === undefined) return;
+  const told = `${first.path}: ${first.message}`;
+  throw new AppError(
+    'invalid',
+    details.length === 1 ? first.message : `${details.length} fields are not valid. The first: ${told}`,
+    {
+      details,
+    },
+  );
 }
+
+const secretMessage =
+  'A secret is not kept in a definition, which all can read who may see the job; give it when the job runs.';
