@@ -51,7 +51,11 @@ export class ConsoleSystem {
 
   /** A browser of its own, that nobody has signed in with. */
   async newPage(width = 1440): Promise<{ page: Page; faults: string[] }> {
-    const context = await this.#browser.newContext({ viewport: { width, height: 900 } });
+    // Nothing that moves: each frame of it is drawn by the processor here.
+    const context = await this.#browser.newContext({
+      viewport: { width, height: 900 },
+      reducedMotion: 'reduce',
+    });
     this.#contexts.push(context);
     const page = await context.newPage();
     page.setDefaultTimeout(waitMs);

@@ -14,6 +14,9 @@ import type {
 } from '@opsconductor/protocol';
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import { vi } from 'vitest';
+import { withoutProxy } from '../../agent/src/connection/proxy.ts';
+import { enroll } from '../../agent/src/enrollment/enroll.ts';
+import { createLog } from '../../agent/src/log.ts';
 import { databaseName, serverRole } from '../../server/src/database/credentials.ts';
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { setupDatabase } from '../../server/src/store/database/testing.ts';
@@ -151,7 +154,14 @@ export class TestAgent extends Restartable {
     this.#slots = slots;
   }
 
+  /** As its program does, without one more process; a program of another version does it itself. */
   async enroll(server: string, token: string, caFile?: string): Promise<void> {
+    if (this.#file === agentFile) {
+      const { name, dataDir } = this;
+      const log = createLog({ level: 'silent', plain: false });
+      await enroll({ server, token, name, dataDir, caFile, force: false, proxy: withoutProxy, log });
+      return;
+    }
     const args = ['enroll', '--server', server, '--token-file', '-', '--name', this.name];
     if (caFile !== undefined) args.push('--ca-file', caFile);
     const command = [process.execPath, this.#file, ...args, '--data', this.dataDir];
@@ -236,7 +246,7 @@ export class TestSystem {
   async addAgent(name: string): Promise<TestAgent> {
     const agent = new TestAgent(name, join(this.#parts.dir, name), this.#parts.slots);
     this.#agents.push(agent);
-    await enroll(this.api, agent, this.segmentId, this.#parts.url);
+    await enrollAndStart(this.api, agent, this.segmentId, this.#parts.url);
     return agent;
   }
 
@@ -420,7 +430,7 @@ export async function buildPrograms(): Promise<void> {
 async function fill(parts: Parts): Promise<TestSystem> {
   const { api, agent, sshd, proxy, url } = parts;
   const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'dmz' });
-  await enroll(api, agent, segmentId, proxy === undefined ? url : `http://127.0.0.1:${proxy.port}`);
+  await enrollAndStart(api, agent, segmentId, proxy === undefined ? url : `http://127.0.0.1:${proxy.port}`);
   const { body: key } = await api.get<SealingKey>(`/api/v1/segments/${segmentId}/sealing-key`);
   const credential = await sealedCredential(key, sshd);
   await api.made('/api/v1/credentials', { segmentId, name: 'key', ...credential });
@@ -436,7 +446,12 @@ async function fill(parts: Parts): Promise<TestSystem> {
   return new TestSystem(parts, segmentId, target.id);
 }
 
-async function enroll(api: ApiClient, agent: TestAgent, segmentId: number, server: string): Promise<void> {
+async function enrollAndStart(
+  api: ApiClient,
+  agent: TestAgent,
+  segmentId: number,
+  server: string,
+): Promise<void> {
   const { token } = await api.made<EnrollmentTokenReply>(`/api/v1/segments/${segmentId}/enrollment-tokens`);
   await agent.enroll(server, token);
   await agent.start();
