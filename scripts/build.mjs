@@ -84,7 +84,15 @@ export async function buildAgentIfChanged() {
   );
 }
 
-async function buildServerIfChanged() {
+/** An agent for tests that kill it, whose one step type is made for them. */
+export async function buildKilledAgent() {
+  mkdirSync(buildFolder, { recursive: true });
+  await buildIfChanged('killed-agent', ['agent', 'protocol'], '.cache/build/killed-agent.mjs', () =>
+    buildAgent('agent/src/testing/agent-process.ts', 'killed-agent'),
+  );
+}
+
+export async function buildServerIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
   const sources = ['server', 'protocol', 'scripts'];
   await buildIfChanged('server', sources, '.cache/build/server.mjs', () =>

@@ -33,6 +33,8 @@ const ownWay = [
   'server_master_keys',
   'sessions',
 ];
+/** Of these only how many there are: an agent that connects anew, as on a busy machine, has another session number. */
+const counted = ['public.agents'];
 
 let t: TestSystem;
 beforeAll(async () => {
@@ -40,7 +42,7 @@ beforeAll(async () => {
 });
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-/** A digest of the rows of each table. */
+/** A digest of the rows of each table, or their number. */
 async function stored(sql: Sql): Promise<Record<string, string>> {
   const tables = await sql<{ name: string }[]>`
     select format('%I.%I', table_schema, table_name) as name from information_schema.tables
@@ -48,9 +50,10 @@ async function stored(sql: Sql): Promise<Record<string, string>> {
       and not table_name = any(${ownWay})`;
   const found: Record<string, string> = {};
   for (const { name } of tables) {
-    const [row] = await sql.unsafe(
-      `select count(*) || ' ' || coalesce(md5(string_agg(t::text, ',' order by t::text)), '') as rows from ${name} t`,
-    );
+    const digest = counted.includes(name)
+      ? `''`
+      : `coalesce(md5(string_agg(t::text, ',' order by t::text)), '')`;
+    const [row] = await sql.unsafe(`select count(*) || ' ' || ${digest} as rows from ${name} t`);
     found[name] = row?.rows;
   }
   return found;
@@ -201,10 +204,12 @@ describe('an enrollment', () => {
     const database = await setupDatabase();
     const folder = await mkdtemp(join(tmpdir(), 'opsconductor-tls-'));
     const token = 'a-token-of-this-test-'.padEnd(40, 'x');
-    const main = join(repository, 'server/src/main.ts');
+    const build = await import(join(repository, 'scripts/build.mjs'));
+    await (build as { buildServerIfChanged(): Promise<void> }).buildServerIfChanged();
+    const main = join(repository, '.cache/build/server.mjs');
     const args = ['--tls', '--no-demo', '--port', '0', '--data', join(folder, 'data')];
     const server = new WatchedProcess({
-      command: [process.execPath, '--import', 'tsx', main, ...args],
+      command: [process.execPath, main, ...args],
       cwd: repository,
       env: { DATABASE_URL: database.url, OPSCONDUCTOR_BOOTSTRAP_TOKEN: token },
     });

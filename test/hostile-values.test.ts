@@ -13,7 +13,7 @@ import {
   renderStep,
   type SshExecConfig,
 } from '@opsconductor/protocol';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { scriptInput } from '../agent/src/steps/ssh-exec-run.ts';
 import { attemptScript, newNonce } from '../agent/src/steps/ssh-exec-script.ts';
 import type { StepContext } from '../agent/src/steps/step-type.ts';
@@ -23,6 +23,9 @@ import { hostileStrings, seeded } from './support/hostile-strings.ts';
 import { ensureShells } from './support/packages.ts';
 
 // For a longer look: OPSCONDUCTOR_HOSTILE_STRINGS=200000 OPSCONDUCTOR_HOSTILE_SEED=7 OPSCONDUCTOR_HOSTILE_EVERYWHERE=1
+// The first of them renders for the others, too: some seconds of a core, of which a busy machine has a part.
+vi.setConfig({ testTimeout: 180_000 });
+
 const count = Number(process.env.OPSCONDUCTOR_HOSTILE_STRINGS ?? 10_000);
 /** Each string in each place of each shell: 6 times as long. Else only in the first three, and a third of them elsewhere. */
 const everywhere = process.env.OPSCONDUCTOR_HOSTILE_EVERYWHERE === '1';
@@ -233,8 +236,11 @@ test('there are shells to try them in', () => {
 });
 
 describe.each(shells)('$name', (shell) => {
-  test(`carries ${count} hostile strings through every place of a script, byte for byte`, () => {
+  const share = everywhere ? `${count}` : `half of ${count}`;
+  test(`carries ${share} hostile strings through every place of a script, byte for byte`, () => {
     for (const [at, batch] of batches.entries()) {
+      // One shell takes what its neighbour leaves out.
+      if (!everywhere && (at + shells.indexOf(shell)) % 2 === 1) continue;
       const { places, step } = stepOf(shell, batch, at);
       const output = runRendered(shell, step);
       let from = 0;

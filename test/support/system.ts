@@ -335,7 +335,7 @@ export class TestSystem {
 
   /** Waits, for a bounded time, until the assertions hold. */
   until(assertions: () => Promise<void>): Promise<void> {
-    return vi.waitFor(assertions, { timeout: waitMs });
+    return vi.waitFor(assertions, { timeout: waitMs, interval: 100 });
   }
 
   async agentState(name: string): Promise<string | undefined> {

@@ -2,17 +2,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFile, readFile, truncate } from 'node:fs/promises';
-import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { join, resolve } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
 import { type AgentSetup, lease, setup } from '../testing/agent-setup.ts';
 
-const program = join(import.meta.dirname, '../testing/agent-process.ts');
+const root = resolve(import.meta.dirname, '../../..');
 const lines = 20;
 
+// In one file: the sources would be compiled anew at each start.
+beforeAll(async () => {
+  const build = await import(join(root, 'scripts/build.mjs'));
+  await (build as { buildKilledAgent(): Promise<void> }).buildKilledAgent();
+});
+
 async function killInMidOutput(t: AgentSetup): Promise<Buffer[]> {
-  const child = spawn(process.execPath, ['--import', 'tsx', program, t.directory.data.root], {
-    stdio: 'inherit',
-  });
+  const program = join(root, '.cache/build/killed-agent.mjs');
+  const child = spawn(process.execPath, [program, t.directory.data.root], { stdio: 'inherit' });
   try {
     const { connection } = await t.server.nextSession();
     connection.send({ type: 'leases', leases: [lease(1, { config: { lines } })] });
