@@ -16,6 +16,8 @@ export interface ConvertedStep {
   step: StepDefinition;
   /** Where it stands in the job. */
   path: string;
+  /** It only says what could not be carried over, and fails. */
+  isStandIn: boolean;
 }
 
 export interface CommandContext {
@@ -40,9 +42,9 @@ export function convertCommand(
 ): ConvertedStep[] {
   const command = asObject(value) ?? {};
   const number = before.length + 1;
-  const step = stepOf(command, path, context, before, number);
+  const { step, isStandIn } = stepOf(command, path, context, before, number);
   if (context.keepsGoing && before.length > 0) step.when_status = 'always';
-  const steps = [{ step, path }];
+  const steps = [{ step, path, isStandIn }];
   const handler = asObject(command.errorhandler);
   if (handler !== undefined)
     steps.push(handlerOf(handler, `${path}.errorhandler`, context, [...before, ...steps]));
@@ -55,7 +57,7 @@ function handlerOf(
   context: CommandContext,
   before: readonly ConvertedStep[],
 ): ConvertedStep {
-  const step = stepOf(handler, path, context, before, before.length + 1);
+  const { step, isStandIn } = stepOf(handler, path, context, before, before.length + 1);
   const of = before.at(-1)?.step.name ?? '';
   if (handler.description === undefined) step.name = freeName(asName(`If that fails: ${of}`), before);
   step.when_status = 'failure';
@@ -69,7 +71,7 @@ function handlerOf(
       'A handler that succeeds does not mend the failure: steps after it run only with when_status: always.',
     );
   }
-  return { step, path };
+  return { step, path, isStandIn };
 }
 
 function stepOf(
@@ -78,7 +80,7 @@ function stepOf(
   context: CommandContext,
   before: readonly ConvertedStep[],
   number: number,
-): StepDefinition {
+): Pick<ConvertedStep, 'step' | 'isStandIn'> {
   const name = freeName(asName(asText(command.description) ?? nameOf(command) ?? `Step ${number}`), before);
   const source = kindOf(command);
   const outputs = outputsOf(command, path, context);
@@ -88,7 +90,7 @@ function stepOf(
   }
   if (source.kind === 'other') {
     context.report.leftOut(`${path}${source.at}`, `${source.why} The step fails until it is written anew.`);
-    return { ...base, type: 'ssh.exec', config: standIn(source.why, source.text) };
+    return { step: { ...base, type: 'ssh.exec', config: standIn(source.why, source.text) }, isStandIn: true };
   }
   let first: string[] | undefined;
   for (const manner of manners) {
@@ -98,13 +100,13 @@ function stepOf(
     const problems = tried.problems.length > 0 ? tried.problems : problemsOf(step, context, before);
     if (problems.length === 0) {
       context.report.take(tried.report);
-      return step;
+      return { step, isStandIn: false };
     }
     first ??= problems;
   }
   const why = `A value can’t be filled in where Rundeck does: ${first?.[0] ?? ''}`;
   context.report.leftOut(path, `${why} The step fails until it is written anew.`);
-  return { ...base, type: 'ssh.exec', config: standIn(why, source.text) };
+  return { step: { ...base, type: 'ssh.exec', config: standIn(why, source.text) }, isStandIn: true };
 }
 
 const knownKeys = new Set([

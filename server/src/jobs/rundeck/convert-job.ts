@@ -107,11 +107,12 @@ function convertSteps(
   const retry = convertRetry(job, report);
   const limit = convertLogLimit(job, report);
   const timeout = stepTimeout(job, report);
-  return steps.map(({ step, path }) => ({
-    path,
+  return steps.map(({ step, path, isStandIn }) => ({
+    ...{ path, isStandIn },
     step: {
       ...step,
-      ...(retry === undefined ? {} : { retry }),
+      // Where nothing was carried over, another try comes to the same.
+      ...(retry === undefined || isStandIn ? {} : { retry }),
       config: { ...(step.config as object), timeout, ...(step.type === 'ssh.exec' ? limit : {}) },
     } as StepDefinition,
   }));

@@ -216,7 +216,9 @@ function addPattern(
     report.dropped(`${path}.regex`, `The pattern of “${name}” is left out: its values are bounded already.`);
     return;
   }
-  const whole = `^(?:${regex})${isRequired ? '' : '?'}$`;
+  // It may have its own ends, which stand around it here; those of alternatives belong to them.
+  const own = /^\^([^|]*[^|\\])\$$/.exec(regex)?.[1] ?? regex;
+  const whole = `^(?:${own})${isRequired ? '' : '?'}$`;
   if (isPattern(compilePattern(whole))) parameter.pattern = whole;
   else {
     report.dropped(
