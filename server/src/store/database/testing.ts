@@ -19,8 +19,7 @@ export async function setupDatabase(options: { max?: number } = {}): Promise<Tes
   await administrate(`create database ${name} template ${inject('databaseTemplate')} strategy file_copy`);
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
-  // What a connection does first costs it ten times what it costs again: few of them.
-  const sql = connect(url.href, { max: options.max ?? 4 });
+  const sql = connect(url.href, { max: options.max ?? 6 });
   return {
     sql,
     url: url.href,
