@@ -38,7 +38,7 @@ describe('a session', () => {
     });
     await session.signIn('admin', 'a password of some length');
     expect(session.state).toBe('signed-in');
-    const { fetchMe } = await load<typeof import('../api/people/session.ts')>('api/session.ts');
+    const { fetchMe } = await load<typeof import('../api/people/session.ts')>('api/people/session.ts');
     const asked = [fetchMe(), fetchMe()];
     expect((await Promise.allSettled(asked)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     expect([session.state, session.ended, session.me]).toEqual(['signed-out', true, undefined]);
