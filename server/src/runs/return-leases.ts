@@ -67,18 +67,24 @@ export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): P
   return { news: await ledger.write(), begun: held.filter((step) => !live.includes(step)).map(begunEnd) };
 }
 
+/** Without the run's own reason: that has numbers of hosts, and who sees a part of the run reads this too. */
+const haltedMessage = 'Not begun: more hosts failed or became unknown than the run allows.';
+
 /** In a halted run nothing begins any more, also not what was leased when it was halted and comes back now. */
 async function endInHalted(tx: Tx, ledger: RunLedger, returned: readonly StepRow[]): Promise<void> {
   for (const runId of new Set(returned.map(({ jobRunId }) => jobRunId))) {
-    const { haltedAt = null, haltedReason, status } = ledger.run(runId) ?? {};
+    const { haltedAt = null, status } = ledger.run(runId) ?? {};
     if (haltedAt === null || status === 'cancelling') continue;
     const begun = await begunTargetRuns(tx, runId);
     const unbegun = returned
       .filter((step) => step.jobRunId === runId && !begun.has(step.targetRunId))
       .map(({ targetRunId }) => targetRunId);
-    const message = `Not begun: ${haltedReason ?? 'the run was halted.'}`;
     if (unbegun.length > 0)
-      await ledger.endUnbegun(runId, { status: 'cancelled', reason: 'halted', message }, unbegun);
+      await ledger.endUnbegun(
+        runId,
+        { status: 'cancelled', reason: 'halted', message: haltedMessage },
+        unbegun,
+      );
   }
 }
 
