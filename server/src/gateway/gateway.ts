@@ -57,6 +57,7 @@ import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
 import { HeardNews } from './heard-news.ts';
 import { HostScans } from './host-scans.ts';
 import { LeaseNotes } from './lease-notes.ts';
+import { reconnectWithin } from './reconnect-within.ts';
 import { RemoteTests, type TestAnswer } from './remote-tests.ts';
 import { SegmentStates } from './segment-states.ts';
 import { Settler } from './settler.ts';
@@ -446,11 +447,12 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         this.#settings.leaseTtlMs,
       );
       const over: AgentLink[] = [];
-      const { reconnectPerAgentMs, maxReconnectWithinMs } = limits;
-      const reconnectWithinMs = Math.min(this.#links.size * reconnectPerAgentMs, maxReconnectWithinMs);
       for (const [link, { sequence }] of beats) {
-        if (renewed.has(link.agentId)) link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
-        else if (!link.isEnding) over.push(link);
+        const unknownAfterS = renewed.get(link.agentId);
+        if (unknownAfterS !== undefined) {
+          const reconnectWithinMs = reconnectWithin(this.#links.size, unknownAfterS);
+          link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
+        } else if (!link.isEnding) over.push(link);
       }
       if (over.length === 0) return;
       const shutOut = await this.#shutOutAmong(over);

@@ -21,12 +21,12 @@ test('a heartbeat renews the sessions of many agents, but none that is over', as
   const renewed = await t.connect(other);
   await t.sql`update agent_sessions set expires_at = clock_timestamp()`;
   const alive = await renewSessions(t.sql, [beat(t.agent), beat(other)], ttlMs);
-  expect([...alive]).toEqual([t.agent.agentId]);
+  expect([...alive]).toEqual([[t.agent.agentId, 300]]);
   const rows = await t.sql<{ agentId: number; isLive: boolean }[]>`
     select agent_id, expires_at > clock_timestamp() + interval '15 seconds' as is_live
     from agent_sessions order by agent_id`;
   expect(rows.map((row) => row.isLive)).toEqual([true, false]);
-  expect([...(await renewSessions(t.sql, [beat(renewed)], ttlMs))]).toEqual([other.agentId]);
+  expect([...(await renewSessions(t.sql, [beat(renewed)], ttlMs)).keys()]).toEqual([other.agentId]);
 });
 
 test('a quarantined agent’s heartbeat renews nothing, and none of its sessions is current', async () => {

@@ -199,14 +199,14 @@ export interface HeartbeatRow {
 
 /**
  * Renews the sessions of many agents in one statement; returns the agents whose session is still current and that may
- * be connected.
+ * be connected, each with the seconds of silence after which what it runs is unknown.
  */
 export async function renewSessions(
   sql: Sql,
   beats: readonly HeartbeatRow[],
   leaseTtlMs: number,
-): Promise<Set<number>> {
-  const rows = await sql<{ agentId: number }[]>`
+): Promise<Map<number, number>> {
+  const rows = await sql<{ agentId: number; unknownAfterS: number }[]>`
     update agent_sessions s set last_heartbeat_at = clock_timestamp(),
       expires_at = clock_timestamp() + ${leaseTtlMs} * interval '1 millisecond',
       rss_bytes = c."rssBytes", spool_bytes = c."spoolBytes", load_average = c."loadAverage",
@@ -217,8 +217,9 @@ export async function renewSessions(
     where s.agent_id = c."agentId" and s.session_number = c."sessionNumber"
       and exists (select from agents a where a.id = s.agent_id and a.session_number = s.session_number
         and a.state = 'active')
-    returning s.agent_id`;
-  return new Set(rows.map((row) => row.agentId));
+    returning s.agent_id, (select g.unknown_after_s from agents a join segments g on g.id = a.segment_id
+      where a.id = s.agent_id) as unknown_after_s`;
+  return new Map(rows.map((row) => [row.agentId, row.unknownAfterS]));
 }
 
 export async function setDraining(sql: Sql, agentId: number, sessionNumber: number): Promise<void> {

@@ -1,0 +1,12 @@
+import { limits } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { reconnectWithin } from './reconnect-within.ts';
+
+test('the more agents there are, the longer they may take to come back, up to a limit', () => {
+  expect(reconnectWithin(10, 300)).toBe(10 * limits.reconnectPerAgentMs);
+  expect(reconnectWithin(100_000, 300)).toBe(limits.maxReconnectWithinMs);
+});
+
+test('agents of a segment that waits a short time only are back before what they run is unknown', () => {
+  expect(reconnectWithin(1_000, 10)).toBe(3_333);
+});
