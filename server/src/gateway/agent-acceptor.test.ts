@@ -89,6 +89,16 @@ test('who waits to be verified is limited as before: by connections of an addres
   await t.dial().next('challenge');
 });
 
+test('who was refused counts for its address until it is gone: it has proven nothing', async () => {
+  await using t = await setupGateway({}, undefined, { maxUnauthenticatedPerAddress: 1 });
+  const refused = t.dial();
+  const proof = await t.proof(await refused.next('challenge'));
+  refused.send({ ...proof, signature: Buffer.alloc(64).toString('base64') });
+  refused.stopReading();
+  await expect.poll(() => t.logged.join('')).toContain('agent refused');
+  expect(await t.dial().closed).toBe(429);
+});
+
 test('behind a proxy the address is the one that the proxy saw, for the limit and for what is noted', async () => {
   await using t = await setupGateway({}, undefined, {
     maxUnauthenticatedPerAddress: 1,

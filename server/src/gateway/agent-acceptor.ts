@@ -173,7 +173,6 @@ export class AgentAcceptor {
       // It had no patience, or its network none.
       if (socket.readyState !== socket.OPEN) return;
       const result = await this.#handshakes.do({ challenge, message, address });
-      known();
       if (!result.ok) {
         const { agentId } = message;
         this.#deps.log.warn({ agentId, address, reason: result.reason }, 'agent refused');
@@ -183,6 +182,7 @@ export class AgentAcceptor {
           await noteClose(this.#deps.sql, { agentId, code, reason: result.reason, address });
         return;
       }
+      known();
       if (socket.readyState !== socket.OPEN) {
         await closeSession(this.#deps.sql, result.agentId, result.sessionNumber, false);
         return;

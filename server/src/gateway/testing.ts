@@ -307,6 +307,11 @@ export class AgentSocket {
     while (!(await this.next('output_ack')).acks.some((ack) => ack.seq >= seq));
   }
 
+  /** Reads nothing more, also not that the server closes. */
+  stopReading(): void {
+    this.#socket.pause();
+  }
+
   /** Ends the connection without a word. */
   terminate(): void {
     this.#socket.terminate();
