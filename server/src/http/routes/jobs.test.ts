@@ -90,10 +90,10 @@ describe('jobs', () => {
       name: 'bare',
       steps: [step('a', { command: 'uptime' })],
     });
-    const put = (yaml: string, query = '') =>
+    const put = (yaml: string, query = '', ifMatch = '"1"') =>
       t.request('PUT', `/api/v1/jobs/${job.id}${query}`, {
         token: author,
-        headers: { 'Content-Type': 'application/yaml', 'If-Match': '"1"' },
+        headers: { 'Content-Type': 'application/yaml', 'If-Match': ifMatch },
         body: yaml,
       });
     const yaml = 'name: bare\nsteps:\n  - { name: a, type: ssh.exec, config: { command: id } }\n';
@@ -103,6 +103,11 @@ describe('jobs', () => {
     const misplaced = (await (await put(yaml, '?note=why')).json()) as ErrorBody;
     expect(misplaced.error.details).toEqual([
       { path: 'query.note', message: 'Is not known here.', allowed: 'no properties' },
+    ]);
+    const unquoted = (await (await put(yaml, '', '1')).json()) as ErrorBody;
+    const allowed = 'the number of a version in quotes: "3"';
+    expect(unquoted.error.details).toEqual([
+      { path: 'If-Match', message: 'Is no version.', found: '1', allowed },
     ]);
     expect(await (await put(yaml)).json()).toMatchObject({ isNewVersion: true, job: { version: 2 } });
     expect((await put(yaml.replace('id', 'date'))).status).toBe(409);

@@ -194,16 +194,13 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       checksBody: true,
       takesYaml: true,
       success: { status: 200, schema: SaveJobReplySchema, example: savedJobExample },
-      handle: (request) =>
-        withPlaces(request, () =>
-          saveJob(
-            deps,
-            request.params.id,
-            request.body,
-            callerOf(request),
-            expectedVersionOf(request.context.req.raw),
-          ),
-        ),
+      handle: (request) => {
+        // Outside: what is wrong in a header has no place in the body.
+        const ifMatch = expectedVersionOf(request.context.req.raw);
+        return withPlaces(request, () =>
+          saveJob(deps, request.params.id, request.body, callerOf(request), ifMatch),
+        );
+      },
     }),
     route({
       method: 'DELETE',
