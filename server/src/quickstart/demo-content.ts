@@ -3,6 +3,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseEnrollmentToken } from '@opsconductor/protocol';
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../caller.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
@@ -10,12 +11,14 @@ import { listCredentials } from '../credentials/list-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { requestKeyOf, startOnce } from '../runs/start-once.ts';
 import { startRun } from '../runs/start-run.ts';
-import { createEnrollmentToken } from '../segments/create-enrollment-token.ts';
+import { createEnrollmentToken, hashEnrollmentSecret } from '../segments/create-enrollment-token.ts';
 import { createSegment } from '../segments/create-segment.ts';
 import { listSegments } from '../segments/list-segments.ts';
 import { sealingKeyOf } from '../segments/sealing-key.ts';
 import type { RunningServer } from '../server.ts';
+import { lockEnrollmentToken } from '../store/agents/enrollment-tokens.ts';
 import { listSegmentOverviews } from '../store/agents/segments.ts';
+import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { findJobNamed } from '../store/jobs/jobs.ts';
 import { unrestricted } from '../store/people/visibility.ts';
@@ -53,16 +56,16 @@ export async function createDemoSegment(server: RunningServer, caller: Caller): 
   return segment.id;
 }
 
-/** Kept until the demo is whole: an enrollment that was cut off is repeated with the same one. */
+/** Kept until the demo is whole: an enrollment that was cut off is repeated with the same one, while that holds. */
 export async function demoToken(
-  server: RunningServer,
+  server: Pick<RunningServer, 'sql' | 'localUrl' | 'caPin'>,
   folder: string,
   segmentId: number,
   caller: Caller,
 ): Promise<string> {
   const file = join(folder, 'token');
   const kept = await readFile(file, 'utf8').catch(() => '');
-  if (kept !== '') return kept;
+  if (await isGood(server.sql, kept)) return kept;
   const { token } = await createEnrollmentToken(
     { sql: server.sql, publicUrl: server.localUrl, caPin: server.caPin, agentSha256: async () => '' },
     segmentId,
@@ -71,6 +74,14 @@ export async function demoToken(
   await writeFile(`${file}.new`, token, { mode: 0o600 });
   await rename(`${file}.new`, file);
   return token;
+}
+
+/** One that an agent has used is good for that agent, however old it is. */
+async function isGood(sql: Sql, text: string): Promise<boolean> {
+  const token = parseEnrollmentToken(text);
+  if (token === undefined) return false;
+  const row = await inTransaction(sql, (tx) => lockEnrollmentToken(tx, hashEnrollmentSecret(token.secret)));
+  return row !== undefined && (row.usedAt !== null || !row.expired);
 }
 
 export interface DemoSsh {
