@@ -256,7 +256,7 @@ function executionOfError(error: unknown, attempt: Attempt): Execution {
     return failed(
       'internal',
       `The agent could not record the start of the step: ${causeOf(error)}.`,
-      "Look at the disk that holds the agent's data directory, and restart the agent.",
+      "Make room on the disk that holds the agent's data directory, or make it writable; the agent goes on by itself then.",
     );
   }
   if (error instanceof UnopenableSecret) {
