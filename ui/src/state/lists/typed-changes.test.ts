@@ -34,3 +34,17 @@ it('is not told of when it is forgotten', () => {
   vi.runAllTimers();
   expect(told).toEqual([{ target: 'web' }]);
 });
+
+it('of one field alone is forgotten without the others', () => {
+  const { told, changes } = typed();
+  changes.forget('person');
+  changes.add({ person: 'ada' });
+  changes.add({ target: 'web' });
+  changes.forget('person');
+  vi.runAllTimers();
+  expect(told).toEqual([{ target: 'web' }]);
+  changes.add({ person: 'ada' });
+  changes.forget('person');
+  vi.runAllTimers();
+  expect(told).toHaveLength(1);
+});

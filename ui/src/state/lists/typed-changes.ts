@@ -23,9 +23,12 @@ export class TypedChanges<T extends object> {
     }, this.#afterMs);
   }
 
-  /** What waits is not told of. */
-  forget(): void {
-    clearTimeout(this.#timer);
-    this.#waiting = undefined;
+  /** What waits is not told of: all of it, or what one field was given. */
+  forget(field?: keyof T): void {
+    const others = Object.entries(this.#waiting ?? {}).filter(
+      ([name]) => field !== undefined && name !== field,
+    );
+    this.#waiting = others.length === 0 ? undefined : (Object.fromEntries(others) as T);
+    if (this.#waiting === undefined) clearTimeout(this.#timer);
   }
 }
