@@ -322,6 +322,7 @@ test('the history of runs is narrowed by job, person, state and version, and its
   await page.getByLabel('Started by').fill('ADMIN');
   const onTarget = page.getByLabel('On target');
   await onTarget.pressSequentially('nowhere ');
+  await page.waitForURL(/createdBy=ADMIN.*target=nowhere/);
   await page.getByText('No run fits the filter').waitFor();
   // More is about to follow.
   expect(await onTarget.inputValue()).toBe('nowhere ');
