@@ -95,7 +95,7 @@ test('who was refused counts for its address until it is gone: it has proven not
   const proof = await t.proof(await refused.next('challenge'));
   refused.send({ ...proof, signature: Buffer.alloc(64).toString('base64') });
   refused.stopReading();
-  await expect.poll(() => t.logged.join('')).toContain('agent refused');
+  await vi.waitFor(() => expect(t.logged.join('')).toContain('agent refused'), { timeout: 10_000 });
   expect(await t.dial().closed).toBe(429);
 });
 

@@ -74,7 +74,10 @@ export class Listener {
     this.#requests.closeConnections();
   }
 
-  /** Takes nobody new and ends what is left: at once what nothing was asked on, the rest when it is answered. */
+  /**
+   * Takes nobody new and ends what is left: at once what was answered, the rest when it is, or after two seconds. So long it
+   * takes with a connection on which nothing was asked yet, which to Node is one with a request under way.
+   */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     this.#handshakes?.end();
