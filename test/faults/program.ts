@@ -103,9 +103,13 @@ export class Program {
   #state(): string {
     const pid = this.#child?.pid;
     if (!this.isRunning || pid === undefined) return 'not running';
-    const of = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'utf8');
-    const states = of('status').match(/^(State|Threads|voluntary_ctxt_switches):.*$/gm) ?? [];
-    return [...states, `in ${of('wchan')}`].join(', ');
+    try {
+      const of = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'utf8');
+      const states = of('status').match(/^(State|Threads|voluntary_ctxt_switches):.*$/gm) ?? [];
+      return [...states, `in ${of('wchan')}`].join(', ');
+    } catch {
+      return 'just ended';
+    }
   }
 
   signal(name: NodeJS.Signals): void {
