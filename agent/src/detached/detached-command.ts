@@ -10,7 +10,7 @@ import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec-attempt.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec-script.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
 import { type MeasuredUse, measuredUse } from './measured-use.ts';
-import { type ReadEvent, ReadStream } from './read-stream.ts';
+import { type ReadEvent, ReadStream, type RefusedEvent } from './read-stream.ts';
 import type { StopNote } from './stop-note.ts';
 import { readScript, stopNote } from './supervisor-script.ts';
 
@@ -28,7 +28,7 @@ const maxEarly = 12;
 
 /** Why there is no end to tell. */
 export type NoEnd =
-  | { is: 'refused'; why: string }
+  | RefusedEvent
   | { is: 'exists' | 'never' | 'taken' | 'rebooted' | 'supervisor' | 'closed' };
 
 export interface DetachedCommandOptions {
@@ -181,7 +181,8 @@ export class DetachedCommand implements RunningCommand {
     // From 128 on a signal ended it, which may have been at any moment.
     if (!connection.open || this.seenOn !== undefined || typeof code !== 'number' || code >= 128)
       return undefined;
-    return { is: 'refused', why: 'its login shell ended without reading what was sent' };
+    const why = 'its login shell ended without reading what was sent';
+    return { is: 'refused', why, shellEnded: `exit code ${code}` };
   }
 
   /** How far the output is stored for good, so that the target can let go of it. */

@@ -3,10 +3,18 @@ import { type BootstrapReport, parseReport } from '../steps/ssh-exec-script.ts';
 import type { OutputStream } from '../steps/step-type.ts';
 import { isStopNote, type StopNote } from './stop-note.ts';
 
+/** The target can't keep the command running. */
+export interface RefusedEvent {
+  is: 'refused';
+  why: string;
+  /** How the shell has ended by itself, as `exit code 1`, where that is why. */
+  shellEnded?: string;
+}
+
 export type ReadEvent =
   /** taken: another agent collects. */
   | { is: 'begin' | 'exists' | 'never' | 'early' | 'end' | 'taken' }
-  | { is: 'refused'; why: string }
+  | RefusedEvent
   | { is: 'output'; stream: OutputStream; bytes: Buffer }
   | { is: 'report'; report: BootstrapReport }
   /** Comes before the exit of a command that was ended. */

@@ -1,6 +1,8 @@
 // Becoming another user by the real sudo and su.
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { chmod, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
 // biome-ignore lint/style/noRestrictedImports: tests alone reach for the programs that test/ provides
 import { ensureSudo } from '../../../test/support/packages.ts';
 // biome-ignore lint/style/noRestrictedImports: as above
@@ -8,6 +10,7 @@ import { fixturePassword } from '../../../test/support/sshd.ts';
 import { cleanUpAttempt } from '../clean-up/clean-up-attempt.ts';
 import type { Become } from '../ssh/become/become.ts';
 import { accountTest } from '../ssh/sshd-setup.ts';
+import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { setupExec } from './ssh-exec-setup.ts';
 
 const missing = 'missing' in (await ensureSudo());
@@ -89,6 +92,20 @@ sudoTest('a shell that ends before it is sent the command is told of at once', a
     expect(outcome.message).toContain('shell of root');
   }
   expect(t.sink.stdout).toBe('');
+});
+
+sudoTest('a shell that ends once it is sent the command is told of the same', async () => {
+  const { path: bin, remove } = await temporaryDirectory();
+  onTestFinished(remove);
+  await chmod(bin, 0o755);
+  // In place of the shell that is to run it: it takes a first byte, and is gone.
+  await writeFile(join(bin, 'env'), '#!/bin/sh\nhead -c 1 > /dev/null\nexit 9\n', { mode: 0o755 });
+  const t = await setup(`Defaults secure_path="${bin}:/usr/bin:/bin"\nopsdeploy ALL=(ALL) NOPASSWD: ALL`);
+  for (const survive_agent_restart of [false, true]) {
+    const outcome = await t.run({ command: 'echo ran', survive_agent_restart }, asRoot());
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'become_refused' });
+    expect(outcome.message).toContain('The shell of root on 127.0.0.1 ended (exit code 9)');
+  }
 });
 
 sudoTest('a command runs as another user by su', async () => {

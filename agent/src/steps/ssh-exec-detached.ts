@@ -7,6 +7,7 @@ import { exitOf } from '../ssh/connection.ts';
 import type { SshPool } from '../ssh/pool.ts';
 import { runScript } from '../ssh/run-script.ts';
 import { outputDirectory } from './output-file.ts';
+import { becomeShellEnded } from './ssh-exec-outcomes.ts';
 import {
   mayPrepareNext,
   openShell,
@@ -147,12 +148,14 @@ function noRoom(message: string | undefined): string {
   return message === undefined ? said : `${message} ${said}`;
 }
 
-function noEndOutcome(noEnd: NoEnd, { target: { host }, collector }: StepContext): StepOutcome {
+function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: StepContext): StepOutcome {
   const advice = 'Look on the host what the step did, before running it again.';
   // Whoever began it may have done so in another way after all, and not have come to say it.
   const is = noEnd.is === 'never' && collector !== undefined ? 'supervisor' : noEnd.is;
   switch (is) {
     case 'refused':
+      if (become !== undefined && noEnd.is === 'refused' && noEnd.shellEnded !== undefined)
+        return becomeShellEnded(become, host, noEnd.shellEnded);
       return {
         status: 'failed',
         reason: 'no_supervisor',

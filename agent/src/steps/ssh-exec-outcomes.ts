@@ -1,5 +1,6 @@
 // What is said of how a command ended.
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
+import type { Become } from '../ssh/become/become.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
 import { cpuLimitExitCode, type TargetLimits } from './ssh-exec-script.ts';
@@ -38,6 +39,7 @@ export function outcomeOf(
         'The home directory of the user or /var/tmp there must be writable, and writable by nobody else; find and id must be installed.',
     };
   }
+  if (!report && context.become !== undefined) return becomeShellEnded(context.become, host, ending(end));
   if (!report) {
     return {
       status: 'failed',
@@ -193,6 +195,18 @@ export function serverTooOld(): StepOutcome {
       'The command was not started: the server that the agent is connected to is of a version that does not know survive_agent_restart.',
     advice: 'Upgrade every server, or set survive_agent_restart of the step to false.',
   };
+}
+
+/** @param how it ended, as `exit code 1`. */
+export function becomeShellEnded({ user }: Become, host: string, how: string): StepOutcome {
+  return failedBeforeStart(
+    new SshError({
+      reason: 'become_refused',
+      message: `The shell of ${user} on ${host} ended (${how}) before the command was sent.`,
+      advice:
+        'Look what keeps env and /bin/sh from running as that user: a restricted login shell, or the secure_path of sudo.',
+    }),
+  );
 }
 
 export function failedBeforeStart(error: SshError): StepOutcome {

@@ -8,6 +8,7 @@ import { SshError } from '../ssh/ssh-error.ts';
 import { makeOutputFile } from './output-file.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
 import {
+  becomeShellEnded,
   closedBeforeStart,
   failedBeforeStart,
   outcomeOf,
@@ -126,14 +127,7 @@ export function refusedBeforeStart(
   const exit = exitOf(channel);
   if (become === undefined || exit === undefined) return undefined;
   const how = exit.code === null ? `signal ${exit.signal}` : `exit code ${exit.code}`;
-  return failedBeforeStart(
-    new SshError({
-      reason: 'become_refused',
-      message: `The shell of ${become.user} on ${target.host} ended (${how}) before the command was sent.`,
-      advice:
-        'Look what keeps env and /bin/sh from running as that user: a restricted login shell, or the secure_path of sudo.',
-    }),
-  );
+  return becomeShellEnded(become, target.host, how);
 }
 
 /**
