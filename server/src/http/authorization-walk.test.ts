@@ -1,7 +1,7 @@
 // Every route, as everybody: each role everywhere, on a category, a segment and a target group, as nobody in particular,
 // and by API tokens that leave less. What is answered, and that no answer has a word of what its reader may not see.
 import { isDeepStrictEqual } from 'node:util';
-import { type Permission, rolePermissions, roles } from '@opsconductor/protocol';
+import { type Permission, roles } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Case, type Needs, type Requirement, routeNeeds } from './authorization-needs.ts';
 import {
@@ -11,14 +11,13 @@ import {
   holdsSomewhere,
   makeWorld,
   type Persona,
-  type Place,
   type ScopeKey,
   type WalkedRun,
   type World,
 } from './authorization-world.ts';
 
 let world: World;
-let everybody: Caller[];
+let everybody: { persona: Persona; token: string }[];
 
 beforeAll(async () => {
   world = await makeWorld();
@@ -92,7 +91,7 @@ describe('the numbers', () => {
 
   /** Asks as each reader, and compares a few of the answer's numbers with what the model of rights says. */
   async function compare(path: string, due: (persona: Persona) => object): Promise<string[]> {
-    return walk(everybody, async ({ persona, token }) => {
+    return walk(async ({ persona, token }) => {
       if (!reader(persona)) return [];
       const { text } = await ask(token, 'GET', path);
       const [found, expected] = [JSON.parse(text), due(persona)].map((value) => pick(value, due(persona)));
@@ -195,18 +194,12 @@ async function ask(
   return { status: response.status, text: await response.text() };
 }
 
-interface Caller {
-  persona: Persona;
-  token: string;
-}
-
-/** What is wrong with the answers to these callers, one line each; empty when all is right. */
+/** What is wrong with the answers to everybody, one line each; empty when all is right. */
 async function walk(
-  callers: readonly Caller[],
-  check: (one: Caller) => Promise<(string | undefined)[]>,
+  check: (one: { persona: Persona; token: string }) => Promise<(string | undefined)[]>,
 ): Promise<string[]> {
   const wrong: string[] = [];
-  for (const one of callers) {
+  for (const one of everybody) {
     for (const problem of await check(one)) {
       if (problem !== undefined) wrong.push(`${one.persona.name}: ${problem}`);
     }
@@ -227,11 +220,9 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
   } else if ('self' in needs || 'everywhere' in needs) {
     test('is for who may, everywhere, and refused to all others', async () => {
       const permission: Permission = 'self' in needs ? 'self' : needs.everywhere;
-      const mayCall = (persona: Persona) =>
-        permission === 'self' ? isUnbounded(persona) : holdsEverywhere(persona, permission);
-      const wrong = await walk(outermost(mayCall), async ({ persona, token }) => {
+      const wrong = await walk(async ({ persona, token }) => {
         const answer = await ask(token, method, pattern.replaceAll(/:\w+/g, '999999'), bodyOf(method));
-        const may = mayCall(persona);
+        const may = permission === 'self' ? isUnbounded(persona) : holdsEverywhere(persona, permission);
         return [
           // Of one's account some things are for sessions only.
           (may ? isRefused(answer) && permission !== 'self' : answer.status !== 403)
@@ -244,22 +235,15 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
     });
   } else if ('list' in needs) {
     test('has what its reader may see, and no word of the rest', async () => {
-      const mayCall = (persona: Persona) => holdsSomewhere(persona, needs.permission);
-      const isSeenBy = (persona: Persona, seen: readonly Place[]) =>
-        seen.some((place) => holds(persona, needs.permission, place));
-      const due = (persona: Persona) => [
-        mayCall(persona),
-        ...needs.list(world).map(({ seen }) => isSeenBy(persona, seen)),
-      ];
-      const wrong = await walk(outermost(due), async ({ persona, token }) => {
+      const wrong = await walk(async ({ persona, token }) => {
         const answer = await ask(token, method, `${pattern}?${needs.query ?? ''}`);
-        const may = mayCall(persona);
+        const may = holdsSomewhere(persona, needs.permission);
         if (answer.status !== (may ? 200 : 403)) return [`${answer.status} ${answer.text}`];
         const listed = may ? needs.list(world) : [];
         return [
           strayWord(persona, answer),
           ...listed.map(({ text, seen }) => {
-            const isSeen = isSeenBy(persona, seen);
+            const isSeen = seen.some((place) => holds(persona, needs.permission, place));
             return answer.text.includes(text) === isSeen
               ? undefined
               : `${text} is ${isSeen ? 'missing' : 'there'}`;
@@ -271,18 +255,16 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
   } else {
     test('is answered where it may be seen, refused where more is needed, and not there for all others', async () => {
       const head = pattern.split('/:')[0] ?? '';
-      const cases = needs.cases(world);
-      const due = (persona: Persona) => cases.map((one) => dueTo(persona, needs.permission, one));
-      const wrong = await walk(outermost(due), ({ persona, token }) =>
+      const wrong = await walk(({ persona, token }) =>
         Promise.all(
-          cases.map(async (one) => {
+          needs.cases(world).map(async (one) => {
             const path = `${head}${one.path === '' ? '' : '/'}${one.path}`;
             const answer = await ask(token, method, path, one.json ?? bodyOf(method), one.contentType);
-            const dueHere = dueTo(persona, needs.permission, one);
+            const due = dueTo(persona, needs.permission, one);
             const isDue =
-              dueHere === 'allowed' ? ![401, 403, 404].includes(answer.status) : answer.status === dueHere;
+              due === 'allowed' ? ![401, 403, 404].includes(answer.status) : answer.status === due;
             if (!isDue)
-              return `${path} ${JSON.stringify(one.json)}: ${answer.status}, not ${dueHere}: ${answer.text}`;
+              return `${path} ${JSON.stringify(one.json)}: ${answer.status}, not ${due}: ${answer.text}`;
             const stray = strayWord(persona, answer);
             return stray && `${path}: ${stray}`;
           }),
@@ -292,25 +274,6 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
     });
   }
 });
-
-/**
- * Of those who hold one role on the same scope, and to whom the same answers are due, the one with the fewest permissions and
- * the one with the most: for whom that is enough, and for whom it is not. All others, who hold something of a kind of their own.
- */
-function outermost(due: (persona: Persona) => unknown): Caller[] {
-  const alike = new Map<string, Caller[]>();
-  for (const caller of everybody) {
-    const { name, grants, token } = caller.persona;
-    const isPlain = grants.length === 1 && token === undefined;
-    const key = JSON.stringify([isPlain ? grants[0]?.scope : name, due(caller.persona)]);
-    alike.set(key, [...(alike.get(key) ?? []), caller]);
-  }
-  const permissionsOf = ({ persona }: Caller) => rolePermissions[persona.grants[0]?.role ?? 'viewer'].length;
-  return [...alike.values()].flatMap((callers) => {
-    const sorted = callers.toSorted((a, b) => permissionsOf(a) - permissionsOf(b));
-    return sorted.length > 2 ? [...sorted.slice(0, 1), ...sorted.slice(-1)] : sorted;
-  });
-}
 
 function bodyOf(method: string): unknown {
   return method === 'GET' ? undefined : {};
