@@ -119,6 +119,33 @@ test('YAML is completed from the schema, comments stay, and steps move by keyboa
   expect(faults).toEqual([]);
 });
 
+test('what is typed before the editor is loaded is in it, and typing goes on at the same place', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await page.route(/code-editor/, async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.goto(`${c.url}/jobs/new`);
+  const text = page.getByLabel('Definition, YAML');
+  await text.click();
+  await page.keyboard.press('Control+Home');
+  await page.keyboard.insertText('description: begun');
+  expect(await text.evaluate((element) => element.tagName)).toBe('TEXTAREA');
+  release();
+  await page.locator('.cm-content').waitFor();
+  await page.keyboard.insertText(' and gone on\n');
+  const first = page.locator('.cm-line').first();
+  await eventually(() => first.textContent()).toBe('description: begun and gone on');
+  expect(faults).toEqual([]);
+});
+
 test('a save that came second shows both sides, and merges them', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const job = await jobOf('Rotate logs', [{ name: 'rotate', command: 'echo old', timeout: 5 }], {

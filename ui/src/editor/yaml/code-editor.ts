@@ -92,6 +92,10 @@ export class CodeEditor {
     if (focus) this.#view.focus();
   }
 
+  select(anchor: number, head: number): void {
+    this.#view.dispatch({ selection: { anchor, head }, scrollIntoView: true });
+  }
+
   focus(): void {
     this.#view.focus();
   }
