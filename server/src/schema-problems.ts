@@ -10,10 +10,11 @@ import {
 import type { SchemaValidateFunction } from 'ajv';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
+import { withSharedParts } from './shared-parts.ts';
 
 const maxReportedNodes = 10_000;
 // That they are schemas is for `requireSchema` to find out: each start would pay for it.
-const options = { ...validatorOptions, validateSchema: false };
+const options = { ...validatorOptions, validateSchema: false, inlineRefs: false };
 const first = withLinearUniqueItems(new Ajv2020({ ...options, allErrors: false }));
 const all = withLinearUniqueItems(new Ajv2020({ ...options, allErrors: true }));
 const compiledFirst = new WeakMap<TSchema, ValidateFunction>();
@@ -23,6 +24,14 @@ const compiledAll = new WeakMap<TSchema, ValidateFunction>();
 export function requireSchema(schema: TSchema): void {
   first.validateSchema(schema, true);
   compiled(first, compiledFirst, schema);
+}
+
+/** Compiles what `schemaProblems` would at the first value, and at the first that is wrong: one with each step. */
+export function* prepareSchema(schema: TSchema): Generator<void> {
+  compiled(first, compiledFirst, schema);
+  yield;
+  compiled(all, compiledAll, schema);
+  yield;
 }
 
 /** Fills the defaults of a value in place; returns a detail for each place that is wrong, none when all is right. */
@@ -61,7 +70,7 @@ function compiled(
 ): ValidateFunction {
   let check = cache.get(schema);
   if (check === undefined) {
-    check = ajv.compile(schema);
+    check = ajv.compile(withSharedParts(schema));
     cache.set(schema, check);
   }
   return check;

@@ -13,6 +13,7 @@ import { type Config, isLoopback } from './config.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import type { HandshakeSettings } from './gateway/handshake.ts';
 import { loadConsole } from './http/routes/console.ts';
+import { prepareDefinitionChecks } from './jobs/prepare-checks.ts';
 import { Listener } from './listener/listener.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
@@ -68,6 +69,9 @@ export async function startServer(
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
+    // Meanwhile the database starts, which leaves this process idle.
+    const prepared = prepareDefinitionChecks();
+    closers.push(() => prepared);
     const embedded = await openDatabase(config, say);
     if (embedded !== undefined) closers.push(() => embedded.stop());
     const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
@@ -136,6 +140,7 @@ export async function startServer(
     });
     closers.push(() => masterKeys.stop());
     await services.gateway.start(listener.server);
+    await prepared;
     listener.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
     services.sweeper.start();
     services.sealer.start();
