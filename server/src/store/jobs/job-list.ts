@@ -34,8 +34,8 @@ export interface ListedJobRow extends JobRow {
 }
 
 const maxLastRuns = 20;
-/** Jobs of a list by last run are looked for first among so many of the newest runs for each of them. */
-const recentRunsPerJob = 8;
+/** Jobs of a list by last run are looked for first among so many of those that ran last. */
+const recentJobs = 8_192;
 const lastRunId = 'coalesce((select l.run_id from job_last_runs l where l.job_id = j.id), 0)';
 const sorts = {
   name: { key: '0::bigint', order: 'j.name, j.id' },
@@ -55,34 +55,37 @@ export async function listJobs(
   reaches: readonly Reach[],
 ): Promise<ListedJobRow[]> {
   if (query.sort === 'lastRun') {
-    const rows = await listPage(sql, query, reaches, ranRecently(sql, query));
+    const rows = await listPage(sql, query, reaches, {
+      key: 'l.run_id',
+      from: sql`${ranLast(sql, query)} l join jobs j on j.id = l.job_id`,
+    });
     // A whole page of them: all others ran before.
     if (rows.length > query.limit) return rows;
   }
-  return listPage(sql, query, reaches, sql`true`);
+  return listPage(sql, query, reaches, { key: sorts[query.sort].key, from: sql`jobs j` });
 }
 
-/** Jobs of one of the newest runs, of those up to the cursor's. */
-function ranRecently(sql: Queryable, { cursor, limit }: ListQuery): Condition {
+/** The jobs that ran last, of those up to the cursor's; bounded, as it may be that few of them fit. */
+function ranLast(sql: Queryable, { cursor }: ListQuery): Condition {
   const upTo = cursor === undefined ? undefined : decodeCursor(cursor, ['number', 'number'] as const)[0];
-  return sql`j.id in (select r.job_id from (
-    select job_id from job_runs where ${upTo === undefined ? sql`true` : sql`id <= ${upTo}`}
-     order by id desc limit ${(limit + 1) * recentRunsPerJob}) r)`;
+  return sql`(select job_id, run_id from job_last_runs
+     where ${upTo === undefined ? sql`true` : sql`run_id <= ${upTo}`}
+     order by run_id desc limit ${recentJobs})`;
 }
 
 async function listPage(
   sql: Queryable,
   query: ListQuery,
   reaches: readonly Reach[],
-  among: Condition,
+  { key, from }: { key: string; from: Condition },
 ): Promise<ListedJobRow[]> {
-  const { key, order } = sorts[query.sort];
+  const { order } = sorts[query.sort];
   // The page is cut before the runs are looked up: each listed job costs one descent of the index (job_id, id DESC).
   return unprepared(sql<ListedJobRow[]>`
     with page as materialized (
       select * from (
-        select j.*, ${sql.unsafe(key)} as sort_key from jobs j
-         where ${among} and ${fits(sql, query, reaches)}
+        select j.*, ${sql.unsafe(key)} as sort_key from ${from}
+         where ${fits(sql, query, reaches)}
       ) j
       where ${after(sql, query.sort, query.cursor)}
       order by ${sql.unsafe(order)}
