@@ -1,5 +1,6 @@
 // Cancelling a run. What waits is cancelled here and now; what runs is asked to stop, and needs no agent to be alive:
-// the sweep ends it as unknown when nobody confirms, and who can't wait for that forces it.
+// the sweep ends it as unknown when nobody confirms, and who can't wait for that forces it. Of a run that has ended, what
+// may go on all the same is stopped: an attempt that was given up runs on where its agent is cut off.
 import { isRunEnded } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
@@ -8,6 +9,7 @@ import { AppError, notFound } from '../errors.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { hastenCleanUpsOfRun } from '../store/queue/clean-ups.ts';
+import { countUntoldAttempts } from '../store/queue/step-attempts.ts';
 import { isRunWithin, markCancelRequested, type RunRecord } from '../store/runs/runs.ts';
 import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { seeRun } from './seen-run.ts';
@@ -21,10 +23,11 @@ export interface CancelOptions {
 }
 
 /**
- * Cancels an open run; asking again is no error while it is cancelling, and may then force it.
+ * Cancels an open run; asking again is no error while it is cancelling, and may then force it. A run that has ended keeps
+ * its outcome: what was given up in it, and may still run, is stopped as soon as an agent can.
  *
- * @throws {AppError} `not_found`; `conflict` for a run that has ended; `forbidden` for who has `run` neither on its job
- * nor on all of its targets.
+ * @throws {AppError} `not_found`; `conflict` for a run that has ended and of which nothing can run any more; `forbidden`
+ * for who has `run` neither on its job nor on all of its targets.
  */
 export async function cancelRun(
   sql: Sql,
@@ -38,22 +41,23 @@ export async function cancelRun(
     const ledger = await RunLedger.open(tx, { runIds: [runId] });
     const run = ledger.run(runId);
     if (run === undefined) throw notFound(`Run ${runId}`);
-    if (isRunEnded(run.status)) {
+    const hasEnded = isRunEnded(run.status);
+    if (hasEnded && (await countUntoldAttempts(tx, runId)) === 0) {
       throw new AppError(
         'conflict',
         `Run ${runId} has already ended: it is ${run.status.replace('_', ' ')}.`,
       );
     }
-    const isRepeated = run.status === 'cancelling';
-    if (isRepeated && !force) return ledger.write();
+    const isRepeated = hasEnded ? seen.cancelRequestedAt !== null : run.status === 'cancelling';
+    if (isRepeated && (hasEnded || !force)) return ledger.write();
     if (!isRepeated) await markCancelRequested(tx, runId, caller.userId);
     ledger.requestCancel(runId);
     await hastenCleanUpsOfRun(tx, runId);
-    if (force) await stopRun(tx, ledger, runId, forcedBy(caller.name));
-    else await stopWaiting(tx, ledger, runId, 'cancelled');
+    if (force && !hasEnded) await stopRun(tx, ledger, runId, forcedBy(caller.name));
+    else if (!hasEnded) await stopWaiting(tx, ledger, runId, 'cancelled');
     await recordAudit(tx, {
       ...auditedBy(caller),
-      action: force ? 'run.cancel_forced' : 'run.cancel_requested',
+      action: force && !hasEnded ? 'run.cancel_forced' : 'run.cancel_requested',
       object: { kind: 'run', id: runId },
       scope: { categoryId: seen.categoryId },
     });

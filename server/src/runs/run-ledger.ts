@@ -113,8 +113,10 @@ export class RunLedger {
     this.#segments.add(segmentId);
   }
 
+  /** Of a run that has ended its agents are told too: what was given up may go on. */
   requestCancel(runId: number): void {
     const entry = this.#entry(runId);
+    entry.touched = true;
     this.#cancel.add(runId);
     if (!isRunEnded(entry.row.status)) this.#setRunStatus(entry, 'cancelling');
   }

@@ -93,11 +93,16 @@ function seenAs(whole: RunRecord, part: RunPartRow): SeenRun {
   const run = { ...whole, ...noPlan };
   const view = partView(part, {
     maxFailures: run.maxFailures,
-    cancelRequested: run.cancelRequestedAt !== null,
+    cancelRequested: wasCancelled(run),
   });
   if (view.targetsTotal === run.targetsTotal) return { run, isWhole: true };
   const seen = { ...run, ...view, eventSeq: 0 };
   return { run: isCancelTold(seen) ? seen : { ...seen, ...noCancel }, isWhole: false };
+}
+
+/** Asked for while it went on: afterwards only what was given up is stopped. */
+function wasCancelled({ cancelRequestedAt, completedAt }: RunRecord): boolean {
+  return cancelRequestedAt !== null && (completedAt === null || cancelRequestedAt <= completedAt);
 }
 
 /** Numbers that tell of targets which are not seen, and runs that may be on others. */

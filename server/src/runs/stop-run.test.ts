@@ -42,9 +42,7 @@ test('a forced cancel ends at once what runs unknown and what waits cancelled, a
   );
   expect(steps[2]?.errorMessage).toMatch(/when the step had been given to its agent/);
   expect(await t.run(runId)).toMatchObject({ status: 'unknown', completedSteps: 6 });
-  await expect(cancelRun(t.sql, runId, t.caller, { force: true })).rejects.toMatchObject({
-    code: 'conflict',
-  });
+  await cancelRun(t.sql, runId, t.caller, { force: true });
   // What goes on is still told to stop, and what it says of that is noted.
   expect(await attemptsToStop(t.sql, [runId])).toHaveLength(2);
   const { results } = await t.settle(endOf(begun, { status: 'cancelled', reason: 'cancelled' }));
@@ -53,6 +51,30 @@ test('a forced cancel ends at once what runs unknown and what waits cancelled, a
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
   const actions = await t.sql`select action from audit_log where action like 'run.cancel%' order by id`;
   expect(actions.map((row) => row.action)).toEqual(['run.cancel_requested', 'run.cancel_forced']);
+});
+
+test('what was given up in a run that has ended is stopped when that is asked for, and the run keeps its outcome', async () => {
+  await using t = await setupRuns();
+  const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
+  const agent = { ...t.agent, segmentId: t.segmentId };
+  const runId = await t.start({ targets: 2 });
+  const [lost, other] = await t.claim();
+  if (lost === undefined || other === undefined) throw new Error('not leased');
+  await t.settle(givenUp(lost), endOf(other, success));
+  const ended = await t.run(runId);
+  expect(ended).toMatchObject({ status: 'unknown' });
+  expect(await attemptsToStop(t.sql, [runId])).toEqual([]);
+  expect(await requests.requestFor(agent)).toBeUndefined();
+  expect(await cancelRun(t.sql, runId, t.caller)).toMatchObject({ cancel: [runId] });
+  expect(await t.run(runId)).toMatchObject({ ...ended, eventSeq: (ended?.eventSeq ?? 0) + 1 });
+  expect(await attemptsToStop(t.sql, [runId])).toMatchObject([{ stepId: lost.id, epoch: 1 }]);
+  expect((await requests.requestFor(agent))?.attempts).toMatchObject([{ step: lost.id }]);
+  // Asked for again, forced or not, it is what it was; and once its agent has told, nothing is left to stop.
+  await cancelRun(t.sql, runId, t.caller, { force: true });
+  await t.settle(endOf(lost, { status: 'cancelled', reason: 'cancelled' }));
+  await expect(cancelRun(t.sql, runId, t.caller)).rejects.toMatchObject({ code: 'conflict' });
+  const actions = await t.sql`select action from audit_log where action like 'run.cancel%' order by id`;
+  expect(actions.map((row) => row.action)).toEqual(['run.cancel_requested']);
 });
 
 test('a forced cancel that finds nothing running ends the run cancelled', async () => {

@@ -193,6 +193,12 @@ export const RunDetailSchema = Type.Object({
   versionRef: Nullable(Type.String()),
   /** Why it was run; null also for who sees only a part of the run. */
   runReason: Nullable(Type.String()),
+  untoldAttempts: Type.Optional(
+    Type.Integer({
+      description:
+        'Of a run that has ended: how many attempts were given up and not told of since. What they began may still run; cancelling the run stops it. Left out for who sees only a part of the run.',
+    }),
+  ),
 });
 export type RunDetail = Static<typeof RunDetailSchema>;
 

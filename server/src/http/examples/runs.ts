@@ -70,6 +70,7 @@ export const runDetailExample = {
   parameters: [{ name: 'service', value: 'nginx', secret: false, isDefault: false }],
   versionRef: 'stable',
   runReason: 'Certificate was renewed',
+  untoldAttempts: 0,
 } satisfies RunDetail;
 
 export const runStepsExample = {

@@ -43,6 +43,7 @@ import { shownOutputs, shownParameters } from '../../runs/values/show-values.ts'
 import type { Sql } from '../../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../../store/database/cursor.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
 import {
   findRun,
   listSteps,
@@ -147,7 +148,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Cancel a run that is going on; with `purge=true` delete an ended one with its output',
       description:
-        'Cancelling needs `run` on the job’s category or on all targets of the run; deleting needs `runs.purge` on the category.',
+        'Of a run that has ended, what was given up and not told of since (`untoldAttempts`) is stopped as soon as an agent can; its outcome stays. Cancelling needs `run` on the job’s category or on all targets of the run; deleting needs `runs.purge` on the category.',
       tag,
       params,
       query: PurgeQuerySchema,
@@ -177,7 +178,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Cancel a run',
       description:
-        'Needs `run` on the job’s category or on all targets of the run. What waits ends cancelled at once; what runs is told to stop, and steps for a failure still run. With `force=true` no agent is waited for: what has been given to an agent ends `unknown`, the rest `cancelled`, nothing cleans up, and agents go on being told to stop.',
+        'Needs `run` on the job’s category or on all targets of the run. What waits ends cancelled at once; what runs is told to stop, and steps for a failure still run. With `force=true` no agent is waited for: what has been given to an agent ends `unknown`, the rest `cancelled`, nothing cleans up, and agents go on being told to stop. Of a run that has ended, what was given up and not told of since is stopped.',
       tag: 'queue',
       params,
       query: CancelQuerySchema,
@@ -191,7 +192,11 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
 async function detailOf(deps: RunRouteDeps, run: RunRecord, isWhole = true): Promise<RunDetail> {
   const detail = runDetailView(run);
   if (!isWhole) return { ...detail, versionRef: null, runReason: null };
-  return { ...detail, parameters: await shownParameters(deps, run) };
+  const [parameters, untoldAttempts] = await Promise.all([
+    shownParameters(deps, run),
+    isRunEnded(run.status) && run.targetsUnknown > 0 ? countUntoldAttempts(deps.sql, run.id) : 0,
+  ]);
+  return { ...detail, parameters, untoldAttempts };
 }
 
 function reads(deps: RunRouteDeps): RouteSpec[] {

@@ -180,6 +180,19 @@ export function isAwaitedNoMore(sql: Queryable) {
     or coalesce(a.decision in ('cancel', 'retry'), false))`;
 }
 
+/**
+ * How many attempts of the run were given up with nothing told of them since, neither by their agents nor by one that
+ * looked on the target: what they began may still run.
+ */
+export async function countUntoldAttempts(db: Queryable, runId: number): Promise<number> {
+  const [row] = await db<{ untold: number }[]>`
+    select count(*)::integer as untold from job_run_step_attempts a
+    left join attempt_clean_ups c on c.job_run_step_id = a.job_run_step_id and c.epoch = a.epoch
+    where a.job_run_id = ${runId} and a.status = 'unknown' and a.late_status is null
+      and case when c.job_run_step_id is null then a.request_id is null else c.done_at is null end`;
+  return row?.untold ?? 0;
+}
+
 export interface HeldAttempts {
   agentId: number;
   /** Steps and epochs. */

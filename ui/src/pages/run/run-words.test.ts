@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { cancellingWords, cancelWords, forceCancelWords, likelyRerun, rerunHosts } from './run-words.ts';
+import {
+  cancellingWords,
+  cancelWords,
+  forceCancelWords,
+  likelyRerun,
+  mayStillRun,
+  rerunHosts,
+  untoldWords,
+} from './run-words.ts';
 
 describe('cancelling a run, in words', () => {
   it.each([
@@ -29,6 +37,23 @@ describe('forcing a cancel', () => {
   it('is not needed where nothing is left to stop', () => {
     expect(cancellingWords(0)).toBe('Nothing is left to stop.');
     expect(cancellingWords(1)).toMatch(/^1 host has not confirmed yet/);
+  });
+});
+
+describe('what was given up of a run that has ended', () => {
+  it('may still run until somebody asked to stop it, and is told of until agents have told', () => {
+    const asked = '2026-11-27T08:00:00.000Z';
+    const given = { untoldAttempts: 2, cancelRequestedAt: null };
+    expect(mayStillRun(given)).toBe(true);
+    expect(untoldWords(given)).toBe(
+      '2 attempts were given up, and nobody has told how they ended: what was begun may still run.',
+    );
+    expect(mayStillRun({ untoldAttempts: 1, cancelRequestedAt: asked })).toBe(false);
+    expect(untoldWords({ untoldAttempts: 1, cancelRequestedAt: asked })).toMatch(
+      /^1 attempt .* it ended yet\./,
+    );
+    expect(mayStillRun({ cancelRequestedAt: null })).toBe(false);
+    expect(untoldWords({ untoldAttempts: 0, cancelRequestedAt: null })).toBeUndefined();
   });
 });
 

@@ -1,5 +1,5 @@
 // What is said of a whole run.
-import type { RerunChoice, Run } from '@opsconductor/protocol';
+import type { RerunChoice, Run, RunDetail } from '@opsconductor/protocol';
 import { counted } from '../../format/quantity.ts';
 
 /** What cancelling a run does, with only what there is to do. */
@@ -28,6 +28,28 @@ export function forceCancelWords(run: Open & { stopping?: number }): string[] {
     'No step cleans up. What has not begun ends cancelled.',
   ];
 }
+
+type Untold = Pick<RunDetail, 'untoldAttempts' | 'cancelRequestedAt'>;
+
+/** Whether it has ended with something that nobody has asked to stop, and that may go on. */
+export function mayStillRun({ untoldAttempts = 0, cancelRequestedAt }: Untold): boolean {
+  return untoldAttempts > 0 && cancelRequestedAt === null;
+}
+
+/** Of a run that has ended: what may still run of it; undefined for nothing. */
+export function untoldWords({ untoldAttempts = 0, cancelRequestedAt }: Untold): string | undefined {
+  if (untoldAttempts === 0) return undefined;
+  const given = `${counted(untoldAttempts, 'attempt was', 'attempts were')} given up, and nobody has told how ${untoldAttempts === 1 ? 'it' : 'they'} ended`;
+  return cancelRequestedAt === null
+    ? `${given}: what was begun may still run.`
+    : `${given} yet. Agents go on being told to stop what may still run.`;
+}
+
+/** What stopping that does, sentence by sentence. */
+export const stopUntoldWords = [
+  'Agents are told to stop what they still run of it, and look on the targets for what is left.',
+  'The run keeps its outcome; what is found is added to the attempts.',
+];
 
 /** Hosts of an ended run that each choice runs on again, and why a choice is none. */
 export function rerunHosts(

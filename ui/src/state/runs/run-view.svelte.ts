@@ -178,7 +178,7 @@ export class RunView {
     // What was read after the change happened already has it; whole new values make a second time harmless.
     this.#appliedSeq = Math.max(this.#appliedSeq, change.seq);
     if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
-    if (this.#hasMoreToSay(change)) this.#readDetailSoon();
+    if (this.#hasMoreToSay(change)) this.readDetailSoon();
     for (const changed of change.targetRuns ?? []) {
       const host = this.#hosts.get(changed.id);
       if (host !== undefined)
@@ -196,27 +196,33 @@ export class RunView {
     this.#bump();
   }
 
-  /** Events don't say how far batches are, nor who stopped a run and why. */
+  /** Events don't say how far batches are, nor who stopped a run and why, nor what may still run of one that ended. */
   #hasMoreToSay(change: RunChange): boolean {
     if (change.run === undefined && change.targetRuns === undefined) return false;
+    if (this.run !== undefined && isRunEnded(this.run.status) && this.run.targetsUnknown > 0) return true;
     const isStopping = this.run?.status === 'cancelling' && this.run.cancelRequestedAt === null;
     return isStopping || (this.run?.strategy ?? null) !== null || (this.run?.timeoutS ?? null) !== null;
   }
 
   /** However many changes come, it is read once a second. */
-  #readDetailSoon() {
+  readDetailSoon() {
     this.#detailTimer ??= setTimeout(() => void this.#readDetail(), detailAfterMs);
   }
 
   async #readDetail(): Promise<void> {
     const { signal } = this.#owner;
     try {
-      const { strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy } = await fetchRun(
-        this.id,
-        signal,
-      );
+      const { strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy, untoldAttempts } =
+        await fetchRun(this.id, signal);
       if (signal.aborted || this.run === undefined) return;
-      this.run = { ...this.run, strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy };
+      const stopped = { stopReason, cancelRequestedAt, cancelRequestedBy };
+      this.run = {
+        ...this.run,
+        strategy,
+        reruns,
+        ...stopped,
+        ...(untoldAttempts === undefined ? {} : { untoldAttempts }),
+      };
     } catch (error) {
       // The next change asks again; that the server is away, the stream says.
       if (!(error instanceof ApiError) && !signal.aborted) throw error;

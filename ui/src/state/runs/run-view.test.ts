@@ -247,4 +247,13 @@ describe('a run as it goes', () => {
     expect(t.view.run?.status).toBe('cancelling');
     expect(reads()).toBe(2);
   });
+
+  it('asks what may still run once it has ended with hosts of which nothing is known', async () => {
+    const t = await setup();
+    await t.view.start();
+    await t.connected(1);
+    t.answers({ status: 'unknown', targetsUnknown: 1, untoldAttempts: 1 });
+    t.send({ seq: 41, run: { status: 'unknown', targetsUnknown: 1 } });
+    await t.seen(() => t.view.run?.untoldAttempts === 1);
+  });
 });
