@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Attempt, RunDetail } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { setup, type TestSystem } from './support/system.ts';
 
@@ -47,6 +48,28 @@ test('what a killed agent ran is unknown after its time when it does not come ba
     expect(step).toMatchObject({ status: 'unknown', reason: 'agent_silent', outputState: 'complete' });
     expect(step?.advice).toMatch(/agent has since reported: unknown/);
   });
+});
+
+test('what goes on of a run that has ended unknown is stopped when somebody asks for that', async () => {
+  await t.sql`update segments set unknown_after_s = 2`;
+  onTestFinished(async () => void (await t.sql`update segments set unknown_after_s = default`));
+  const gate = await t.gate();
+  const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}`]);
+  const [stepId = 0] = stepIds;
+  await reader.until(() => reader.text(stepId) === 'one\n', 'the first line');
+  t.agent.signal('SIGSTOP');
+  expect(await reader.end()).toBe('unknown');
+  const untold = async () => (await t.api.get<RunDetail>(`/api/v1/runs/${id}`)).body.untoldAttempts;
+  expect(await untold()).toBe(1);
+  expect((await t.api.send('DELETE', `/api/v1/runs/${id}`)).status).toBe(202);
+  t.agent.signal('SIGCONT');
+  await t.until(async () => {
+    const { body } = await t.api.get<{ items: Attempt[] }>(`/api/v1/runs/${id}/steps/${stepId}/attempts`);
+    expect(body.items).toMatchObject([{ status: 'unknown', late: { status: 'cancelled' } }]);
+  });
+  expect(await untold()).toBe(0);
+  const { status, body } = await t.api.send<{ error: { message: string } }>('DELETE', `/api/v1/runs/${id}`);
+  expect([status, body.error.message]).toEqual([409, `Run ${id} has already ended: it is unknown.`]);
 });
 
 test('a step that a killed agent was leased and had not begun runs when it is back, once', async () => {
