@@ -176,6 +176,19 @@ test('what a strategy keeps back is told with its numbers, but for who sees a pa
   });
 });
 
+test('a host that waits for a decision keeps its place, and explain says that others wait for that', async () => {
+  const strategy = { max_parallel: 1, batches: [2, 1] };
+  const runId = await t.start({ targets: 3, rules: [{ on_unknown: 'hold' }], job: { strategy } });
+  await t.settle(givenUp(await t.claimOne()));
+  expect(await t.claim()).toEqual([]);
+  expect((await waitsOf(runId)).find(({ code }) => code === 'max_parallel')).toMatchObject({
+    message:
+      'One target runs at a time (max_parallel): the next begins when one ends. One that waits for a decision counts as running.',
+    advice: expect.stringMatching(/^Decide/),
+    targets: 2,
+  });
+});
+
 test('held, retried, unheard and stopping steps say until or since when', async () => {
   const rules = [{ on_unknown: 'hold' as const }];
   const runId = await t.start({ targets: 2, rules });

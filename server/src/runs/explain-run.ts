@@ -71,15 +71,16 @@ async function explainWaits(db: Queryable, seen: SeenRun, authority: Authority):
   return waits;
 
   function whyOf(row: WaitingRow): Why {
+    // When it ends goes by all hosts of the run.
+    const until = isWhole ? row.until : null;
     switch (row.kind) {
-      case 'ready':
-        return whyReady(
-          row,
-          agentsFor(row, places.agentsOf(row.segmentId)),
-          places.before.has(row.segmentId),
-        );
+      case 'ready': {
+        const agents = agentsFor(row, places.agentsOf(row.segmentId));
+        const why = whyReady(row, agents, places.before.has(row.segmentId));
+        return why.code === 'starts_now' ? why : { ...why, until };
+      }
       case 'lock':
-        return whyLock(row, holdersOf(row, holders), run.id);
+        return { ...whyLock(row, holdersOf(row, holders), run.id), until };
       case 'unopened':
         return whyUnopened(isWhole ? run : undefined);
       default:

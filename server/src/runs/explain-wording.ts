@@ -168,17 +168,29 @@ export function whyUnopened(run: RunRecord | undefined): Why {
     run.targetsCancelled +
     run.targetsTimedOut +
     run.targetsUnknown;
+  const held = whyHeldCount(run.targetsHeld);
   if (batchEnd !== null && batchEnd !== undefined && (targetsOpened ?? 0) >= batchEnd) {
     const left = batchEnd - ended;
     return {
       code: 'batch',
-      message: `Batch ${batchNumber} is open: the next begins when ${left === 1 ? 'one more target has' : `${left} more targets have`} ended.`,
+      message: `Batch ${batchNumber} is open: the next begins when ${left === 1 ? 'one more target has' : `${left} more targets have`} ended.${held.sentence}`,
+      advice: held.advice,
     };
   }
   const most = strategy.maxParallel;
   return {
     code: 'max_parallel',
-    message: `${most === 1 ? 'One target runs' : `${most} targets run`} at a time (max_parallel): the next begins when one ends.`,
+    message: `${most === 1 ? 'One target runs' : `${most} targets run`} at a time (max_parallel): the next begins when one ends.${held.sentence}`,
+    advice: held.advice,
+  };
+}
+
+/** Targets that wait for a decision keep their places (ADR 0052). */
+function whyHeldCount(held: number): { sentence: string; advice: string | null } {
+  if (held === 0) return { sentence: '', advice: null };
+  return {
+    sentence: ` ${held === 1 ? 'One that waits for a decision counts' : `${held} that wait for a decision count`} as running.`,
+    advice: 'Decide what became of them: until then nobody knows what state they are in.',
   };
 }
 

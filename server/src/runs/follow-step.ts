@@ -70,6 +70,15 @@ export function cleanUp<S extends LaterStep>(
   return { next, isCleanUp: true, closed, firstFailure: first, end: undefined };
 }
 
+/** What a target run that cleans up ends with, where nobody takes the step that is to do it: nothing is waited for any more. */
+export function giveUpCleanUp<S extends LaterStep>(
+  first: StepEnd,
+  later: readonly S[],
+  cancelling: boolean,
+): Course<S> {
+  return finish(first, first, later, closing(cancelling));
+}
+
 type Closing = Pick<Course<LaterStep>['closed'][number], 'status' | 'reason'>;
 
 function closing(cancelling: boolean): Closing {

@@ -83,7 +83,7 @@ async function endInHalted(tx: Tx, ledger: RunLedger, returned: readonly StepRow
       await ledger.endUnbegun(
         runId,
         { status: 'cancelled', reason: 'halted', message: haltedMessage },
-        unbegun,
+        { running: unbegun },
       );
   }
 }

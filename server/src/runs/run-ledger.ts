@@ -252,14 +252,14 @@ export class RunLedger {
   /**
    * Ends every target run that has not begun, with its steps. Others go on.
    *
-   * @param running target runs that have not begun either, though they count as running.
+   * @param of `running` are target runs that have not begun either, though they count as running; `only` leaves out all others.
    */
   async endUnbegun(
     runId: number,
     end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
-    running: readonly number[] = [],
+    of: { running?: readonly number[]; only?: readonly number[] } = {},
   ): Promise<void> {
-    const { targetRuns, stepIds } = await closeUnbegun(this.#tx, runId, end, running);
+    const { targetRuns, stepIds } = await closeUnbegun(this.#tx, runId, end, of);
     this.countStepEnds(runId, { completed: stepIds.length, failed: 0 });
     for (const id of stepIds) this.noteStep(runId, { id, status: end.status, reason: end.reason });
     for (const target of targetRuns) this.changeTargetRun(target, end.status);

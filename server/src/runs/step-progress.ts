@@ -29,7 +29,7 @@ import {
 } from '../store/runs/run-progress.ts';
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
 import { cleanText, outcomeText, runError } from './clean-text.ts';
-import { type Course, cleanUp, followStep, type StepEnd } from './follow-step.ts';
+import { type Course, cleanUp, followStep, giveUpCleanUp, type StepEnd } from './follow-step.ts';
 import { newLeaseToken } from './lease-token.ts';
 import { type RunLedger, type StepChange, stoppedStatus } from './run-ledger.ts';
 
@@ -197,6 +197,23 @@ export class StepProgress {
     this.#endStep(step, verdict.status, verdict.message === null ? {} : { message: verdict.message });
   }
 
+  /**
+   * Nobody has taken a ready step in time. What cleans up after it is waited for in its turn; where it is to clean up
+   * itself, nothing more is.
+   */
+  waitEnds(step: StepRow, { reason, message, advice }: Omit<StepVerdict, 'status'>): void {
+    this.#settle(step, { ...this.#kept(step), status: 'timed_out', reason, errorMessage: message, advice });
+    this.#ledger.countStepEnds(step.jobRunId, { completed: 1, failed: 0 });
+    if (!step.isCleanUp) {
+      this.#follow(step, 'timed_out', message === null ? {} : { message });
+      return;
+    }
+    const target = this.targetRun(step);
+    const cancelling = this.#isCancelling(step);
+    const first = (target.firstFailure as StepEnd | null) ?? 'timed_out';
+    this.#take(target, giveUpCleanUp(first, this.#laterOf(step), cancelling), cancelling, undefined);
+  }
+
   /** A held step is run again. */
   heldIsRetried(step: StepRow, advice: string): void {
     this.#retry(step, { inS: 0, advice });
@@ -297,10 +314,20 @@ export class StepProgress {
     outcome: Pick<StepOutcome, 'message' | 'exitCode' | 'reason'>,
     nextFor?: AttemptResult['nextFor'],
   ): void {
-    const target = this.targetRun(step);
     const failed = status === 'failed' || status === 'timed_out';
     this.#ledger.countStepEnds(step.jobRunId, { completed: 1, failed: failed ? 1 : 0 });
-    if (failed || status === 'unknown') {
+    this.#follow(step, status, outcome, nextFor);
+  }
+
+  /** Moves its target run on, and says in the run what went wrong. */
+  #follow(
+    step: StepRow,
+    status: StepEnd,
+    outcome: Pick<StepOutcome, 'message' | 'exitCode' | 'reason'>,
+    nextFor?: AttemptResult['nextFor'],
+  ): void {
+    const target = this.targetRun(step);
+    if (status === 'failed' || status === 'timed_out' || status === 'unknown') {
       this.#ledger.setError(
         step.jobRunId,
         runError(target.targetName, step.stepNumber, { status, ...outcome }),

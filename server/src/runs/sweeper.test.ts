@@ -2,10 +2,11 @@ import { expect, test } from 'vitest';
 import { createLog } from '../log.ts';
 import { touchClusterClock } from '../store/queue/sweep.ts';
 import { cancelRun } from './cancel-run.ts';
+import { endUnstarted } from './end-waits.ts';
 import { markLeased } from './mark-leased.ts';
 import { returnLeases } from './return-leases.ts';
 import type { ProgressNews } from './run-ledger.ts';
-import { endUnstarted, Sweeper } from './sweeper.ts';
+import { Sweeper } from './sweeper.ts';
 import {
   endOf,
   failure,

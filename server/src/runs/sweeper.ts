@@ -1,6 +1,6 @@
 // Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep, and one
 // does for all of them.
-import { isRunEnded, type StepOutcome } from '@opsconductor/protocol';
+import type { StepOutcome } from '@opsconductor/protocol';
 import { expireFiles } from '../files/expire-files.ts';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
@@ -14,26 +14,25 @@ import {
   deleteExpired,
   expiredHolds,
   extendLeases,
-  isUnstarted,
   type OverdueAttempt,
   overdueAttempts,
   runsNotStarted,
   touchClusterClock,
-  waitingSegments,
 } from '../store/queue/sweep.ts';
+import { longWaits, runsThatWait } from '../store/queue/wait-bounds.ts';
 import { makeOutputPartitions } from '../store/runs/run-output.ts';
-import { lockOpenTargetRuns, lockWaitingSteps } from '../store/runs/run-progress.ts';
 import { expireHolds } from './decide-held.ts';
+import { endLongWaits, endUnstarted } from './end-waits.ts';
 import { applyRetention, type RetentionDeps } from './retention.ts';
-import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import type { ProgressNews } from './run-ledger.ts';
 import { settleAttempts } from './settle-attempts.ts';
-import { stopWaiting } from './stop-run.ts';
 import { timeOutRun } from './time-out-run.ts';
 
 const sweepMs = 1_000;
 /** A server whose turn comes within this time after another's leaves it at that: in seconds, less than a turn. */
 const sweptWithinS = 0.8;
 const hourMs = 3_600_000;
+const longWaitsMs = 10_000;
 /** A longer gap in the cluster's clock means that nobody could renew leases. */
 const clockGapS = 5;
 /** How long a cancel waits for a silent agent before the step ends unknown. */
@@ -53,6 +52,7 @@ export class Sweeper {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #housekeptAt = 0;
+  #waitsDueAt = 0;
 
   constructor(deps: SweeperDeps) {
     this.#deps = deps;
@@ -105,6 +105,7 @@ export class Sweeper {
     await this.#endExpiredHolds();
     for (const runId of await runsNotStarted(sql)) this.#deps.publish(await endUnstarted(sql, runId));
     for (const runId of await runsPastTimeout(sql)) this.#deps.publish(await timeOutRun(sql, runId));
+    await this.#endLongWaits();
     await this.#sweepLocks();
     await this.#housekeep();
   }
@@ -139,6 +140,19 @@ export class Sweeper {
     this.#deps.publish(news);
   }
 
+  /** What takes an hour need not end to the second: of runs that go on for long it reads all steps. */
+  async #endLongWaits(): Promise<void> {
+    if (Date.now() < this.#waitsDueAt) return;
+    this.#waitsDueAt = Date.now() + longWaitsMs;
+    const { sql, log, publish } = this.#deps;
+    for (const runId of await runsThatWait(sql)) {
+      const waits = await longWaits(sql, runId);
+      if (waits.length === 0) continue;
+      log.warn({ runId, steps: waits.length }, 'steps that waited for too long are ended');
+      publish(await endLongWaits(sql, runId));
+    }
+  }
+
   async #sweepLocks(): Promise<void> {
     const segments = await inTransaction(this.#deps.sql, (tx) => freeStaleLocks(tx));
     if (segments.length > 0) this.#deps.publish({ runs: [], segments, cancel: [] });
@@ -170,26 +184,6 @@ export class Sweeper {
     const files = fileDays === undefined ? 0 : await expireFiles(sql, fileDays, now);
     if (files > 0) log.info({ files }, 'files that nobody used were removed');
   }
-}
-
-/** Ends a run that could not start within its time. */
-export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNews> {
-  return inTransaction(sql, async (tx) => {
-    const ledger = await RunLedger.open(tx, { runIds: [runId] });
-    const run = ledger.run(runId);
-    if (run === undefined || isRunEnded(run.status)) return ledger.write();
-    await lockOpenTargetRuns(tx, runId);
-    await lockWaitingSteps(tx, runId);
-    // A step may have been leased since the run was found.
-    if (!(await isUnstarted(tx, runId))) return ledger.write();
-    const segments = await waitingSegments(tx, runId);
-    ledger.setError(
-      runId,
-      `Not started in time: no agent with a free slot in ${segments.map((name) => `“${name}”`).join(', ') || 'its segments'}.`,
-    );
-    await stopWaiting(tx, ledger, runId, 'timed_out');
-    return ledger.write();
-  });
 }
 
 function outcomeOf(attempt: OverdueAttempt): StepOutcome {

@@ -117,7 +117,8 @@ export const JobDefinitionSchema = Closed({
       minimum: 1,
       maximum: 30 * 86_400,
       default: limits.startWithinS,
-      description: 'Seconds that a run may wait for its first step to start; then it ends `timed_out`',
+      description:
+        'Seconds that a run may wait for its first step to start, and each later step for an agent or a lock while nothing of the run goes on in its segment; then it ends `timed_out`',
     }),
   ),
   priority: Type.Optional(Priority),

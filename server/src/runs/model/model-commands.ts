@@ -4,9 +4,11 @@ import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/prot
 import fc from 'fast-check';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { freeLocksOfCleaned, noteCleanUps, takeDueCleanUps } from '../../store/queue/clean-ups.ts';
+import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
 import { cancelRun } from '../cancel-run.ts';
 import { decideHeld } from '../decide-held.ts';
+import { endLongWaits } from '../end-waits.ts';
 import { type JournalEntry, jobCount, type ModelAgent, type ModelWorld } from './model-world.ts';
 import type { RunInvariants } from './run-invariants.ts';
 
@@ -98,6 +100,7 @@ const weighted: [number, fc.Arbitrary<Command>][] = [
   [1, command('holdExpires', [], holdExpires)],
   [1, command('runTimesOut', [which], runTimesOut)],
   [1, command('notStartedInTime', [which], notStartedInTime)],
+  [2, command('waitsTooLong', [which], waitsTooLong)],
   [3, command('timePasses', [], timePasses)],
   [1, command('databaseDown', [], databaseDown)],
   [1, command('cancel', [which, fc.constant(false)], cancel)],
@@ -198,8 +201,27 @@ async function runTimesOut(world: ModelWorld, which: number): Promise<void> {
 async function notStartedInTime(world: ModelWorld, which: number): Promise<void> {
   const run = nth(await openRuns(world), which);
   if (run === undefined) return;
-  await world.t.sql`update job_runs set start_by = clock_timestamp() - interval '1 s' where id = ${run.id}`;
+  await world.t.sql`
+    update job_runs set created_at = created_at - (start_by - clock_timestamp()) - interval '1 s',
+      start_by = clock_timestamp() - interval '1 s' where id = ${run.id}`;
   await world.sweep();
+}
+
+/** Nothing of the run has moved for a day but what an agent has: steps that wait end where nothing goes on. */
+async function waitsTooLong(world: ModelWorld, which: number): Promise<void> {
+  const { sql } = world.t;
+  const run = nth(await openRuns(world), which);
+  if (run === undefined) return;
+  const ago = sql`interval '1 day'`;
+  await sql`
+    update job_runs set created_at = created_at - ${ago}, start_by = start_by - ${ago} where id = ${run.id}`;
+  await sql`
+    update job_run_steps set waits_since = waits_since - ${ago}, leased_at = leased_at - ${ago},
+      completed_at = completed_at - ${ago} where job_run_id = ${run.id}`;
+  await world.sweep();
+  for (const id of await runsThatWait(sql)) await endLongWaits(sql, id);
+  const left = await longWaits(sql, run.id);
+  if (left.length > 0) throw new Error(`still waits: ${JSON.stringify(left)}`);
 }
 
 async function silence(world: ModelWorld, who: number): Promise<void> {
@@ -247,9 +269,12 @@ async function databaseDown({ t, sweep }: ModelWorld): Promise<void> {
     update job_run_steps set leased_at = leased_at - ${ago}, deadline_at = deadline_at - ${ago},
       held_until = held_until - ${ago} where status in ('running', 'held')`;
   await sql`update job_runs set created_at = created_at - ${ago}, start_by = start_by - ${ago}`;
+  await sql`
+    update job_run_steps set waits_since = waits_since - ${ago}, completed_at = completed_at - ${ago}`;
   const before = await statuses(sql);
   await sweep();
   await sweep();
+  for (const id of await runsThatWait(sql)) await endLongWaits(sql, id);
   const after = await statuses(sql);
   if (after !== before) throw new Error(`an hour without a database made of ${before}: ${after}`);
 }

@@ -8,6 +8,7 @@ import { freeStaleLocks } from './lock-slots.ts';
 import { segmentQueues, stepCounts } from './queue-status.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
 import { attemptsToStop, cancellingRuns, expiredHolds, overdueAttempts, runsNotStarted } from './sweep.ts';
+import { longWaits, runsThatWait } from './wait-bounds.ts';
 import { listWaiting, lockHolders, runsBefore, segmentAgents, segmentsBefore } from './waiting-steps.ts';
 
 const finishedTargets = 20_000;
@@ -93,6 +94,8 @@ const statements: [string, string[], (db: Sql) => Promise<unknown>][] = [
   ['attemptsToStop', ['job_run_step_attempts_given_up'], (db) => attemptsToStop(db, [openRunId])],
   ['runsNotStarted', [], runsNotStarted],
   ['runsPastTimeout', [], runsPastTimeout],
+  ['runsThatWait', ['job_run_steps_ready or job_run_steps_run'], runsThatWait],
+  ['longWaits', ['job_run_steps_run'], (db) => longWaits(db, openRunId)],
   ['cancellingRuns', [], (db) => cancellingRuns(db, testServerId)],
   ['stepCounts', [], (db) => stepCounts(db as Queryable, unrestricted)],
   ['segmentQueues', [], (db) => segmentQueues(db as Queryable, unrestricted)],

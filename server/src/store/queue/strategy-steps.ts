@@ -15,7 +15,7 @@ export async function openTargetRuns(
     ), opened as (
       update job_run_targets t set is_open = true from next where t.id = next.id returning t.id, t.segment_id
     ), readied as (
-      update job_run_steps st set status = 'ready' from (
+      update job_run_steps st set status = 'ready', waits_since = clock_timestamp() from (
         select first.id from next cross join lateral (
           select s.id from job_run_steps s where s.target_run_id = next.id and s.status = 'pending'
           order by s.step_number limit 1) first) first
@@ -32,17 +32,20 @@ export async function openTargetRuns(
  * that a claim has just taken are waited for and left out.
  *
  * @param running target runs of which that is so though they count as running: their first lease came back.
+ * @param only of these target runs alone.
  */
 export async function closeUnbegun(
   tx: Tx,
   runId: number,
   end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
-  running: readonly number[] = [],
+  { running = [], only }: { running?: readonly number[]; only?: readonly number[] | undefined } = {},
 ): Promise<{ targetRuns: TargetRunRow[]; stepIds: number[] }> {
+  const chosen = only === undefined ? tx`` : tx`and id = any(${only as number[]}::bigint[])`;
   const targets = await tx<TargetRunRow[]>`
     select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at
     from job_run_targets
     where job_run_id = ${runId} and (status = 'queued' or status = 'running' and id = any(${running as number[]}::bigint[]))
+      ${chosen}
     order by id for update`;
   if (targets.length === 0) return { targetRuns: [], stepIds: [] };
   const ids = targets.map((target) => target.id);

@@ -41,7 +41,7 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
     where st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch`;
   await tx`
     update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at)
-    where status in ('queued', 'running')`;
+    where status in ('queued', 'running', 'held', 'cancelling')`;
   return count;
 }
 
@@ -136,12 +136,13 @@ export async function isUnstarted(tx: Tx, runId: number): Promise<boolean> {
   return rows.length === 0;
 }
 
-/** Names of the segments whose agents a run still waits for. */
-export async function waitingSegments(tx: Tx, runId: number): Promise<string[]> {
-  const rows = await tx<{ name: string }[]>`
-    select distinct g.name from job_run_steps s join segments g on g.id = s.segment_id
-    where s.job_run_id = ${runId} and s.status = 'ready' order by g.name limit 10`;
-  return rows.map((row) => row.name);
+/** What a run waits for: locks by name, and segments for a free slot of their agents. */
+export async function waitedFor(tx: Tx, runId: number): Promise<{ kind: 'lock' | 'slot'; name: string }[]> {
+  return tx<{ kind: 'lock' | 'slot'; name: string }[]>`
+    select distinct case when s.not_before = 'infinity' then 'lock' else 'slot' end as kind,
+      case when s.not_before = 'infinity' then split_part(s.waits_lock, '@', 1) else g.name end as name
+    from job_run_steps s join segments g on g.id = s.segment_id
+    where s.job_run_id = ${runId} and s.status = 'ready' order by kind desc, name limit 10`;
 }
 
 /** Cancelling runs with steps on this server's agents, for agents that missed the first message. */

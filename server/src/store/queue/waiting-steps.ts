@@ -4,6 +4,7 @@ import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { segmentWithin, targetRunWithin } from '../people/visibility.ts';
 import { isAble } from './claims.ts';
+import { placesOfRun, waitsUntil } from './wait-bounds.ts';
 
 export type WaitKind =
   | 'ready'
@@ -46,6 +47,8 @@ export async function listWaiting(
       from job_run_targets tr join job_runs r on r.id = tr.job_run_id join jobs j on j.id = r.job_id
       where tr.job_run_id = ${runId} and tr.status in ('queued', 'running', 'cancelling', 'held')
         and ${targetRunWithin(db, reaches)}
+    ), places as materialized (
+      ${placesOfRun(db, runId)}
     ), waiting as (
       select seen.id, seen.segment_id, seen.target_name, 'unopened' as kind, null as agent_name, null as lock_key,
         null::text[] as needs, null::timestamptz as since, null::timestamptz as until
@@ -70,10 +73,13 @@ export async function listWaiting(
           when st.status = 'running' and not heard.ok
             then least(st.deadline_at, s.last_heartbeat_at + make_interval(secs => ag.unknown_after_s))
           when st.status = 'running' then st.deadline_at
-          when st.not_before > clock_timestamp() and st.waits_lock is null then st.not_before end
+          when st.not_before > clock_timestamp() and st.waits_lock is null then st.not_before
+          when r.status <> 'queued' and not place.goes_on then ${waitsUntil(db)} end
       from seen
       join job_run_steps st on st.target_run_id = seen.id and st.job_run_id = ${runId}
         and st.status in ('ready', 'running', 'held')
+      join job_runs r on r.id = st.job_run_id
+      join places place on place.segment_id = st.segment_id
       left join agents a on a.id = st.agent_id
       left join segments ag on ag.id = a.segment_id
       left join agent_sessions s on s.agent_id = st.agent_id

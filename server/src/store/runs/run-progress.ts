@@ -225,7 +225,7 @@ export async function writeRetries(
 ): Promise<void> {
   if (retries.length === 0) return;
   await tx`
-    update job_run_steps st set status = 'ready',
+    update job_run_steps st set status = 'ready', waits_since = ${now}::timestamptz + make_interval(secs => c."inS"),
       not_before = case when c."inS" > 0 then ${now}::timestamptz + make_interval(secs => c."inS") end,
       advice = c.advice, agent_id = null, session_number = null, lease_token = null, leased_at = null,
       started_at = null, deadline_at = null, completed_at = null, held_until = null, exit_code = null, signal = null,
@@ -274,8 +274,8 @@ export async function writeNextLeases(tx: Tx, leases: readonly NextLease[], now:
 export async function makeReady(tx: Tx, steps: readonly { id: number; isCleanUp: boolean }[]): Promise<void> {
   if (steps.length === 0) return;
   await tx`
-    update job_run_steps st set status = 'ready', completed_at = null, output_state = 'complete',
-      is_clean_up = c."isCleanUp"
+    update job_run_steps st set status = 'ready', waits_since = clock_timestamp(), completed_at = null,
+      output_state = 'complete', is_clean_up = c."isCleanUp"
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, "isCleanUp" boolean)
     where st.id = c.id`;
 }

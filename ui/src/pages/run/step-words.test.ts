@@ -38,6 +38,19 @@ describe('a step in words', () => {
     expect(cellText(step({ status: 'pending' }), now)).toBe('');
   });
 
+  it('does not say of a step that nobody took in time that it was stopped', () => {
+    const waited = step({
+      status: 'timed_out',
+      reason: 'start_within_expired',
+      errorMessage: 'No agent in segment “dmz” took the step in time (start_within).',
+    });
+    expect(stepNote(waited, { segment: 'dmz' })).toEqual({
+      state: 'timed_out',
+      lead: 'Not begun in time.',
+      text: 'No agent in segment “dmz” took the step in time (start_within).',
+    });
+  });
+
   it('says that a leased step is starting until it began, and then counts whole seconds', () => {
     expect(cellText(step({ status: 'running' }), now)).toBe('starting');
     const begun = step({ status: 'running', startedAt: '2026-11-24T02:27:08.300Z' });

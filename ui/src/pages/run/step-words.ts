@@ -92,7 +92,11 @@ export function stepNote(step: Step, more: { segment: string; now?: number }): S
     case 'failed':
       return { state: 'failed', lead: step.errorMessage ?? failureLead(step), text: step.advice ?? '' };
     case 'timed_out':
-      return { state: 'timed_out', lead: 'Stopped at its time limit.', text: message };
+      return {
+        state: 'timed_out',
+        lead: step.reason === 'start_within_expired' ? 'Not begun in time.' : 'Stopped at its time limit.',
+        text: message,
+      };
     case 'held':
       return heldNote(step, message, more.now);
     case 'unknown':

@@ -1,0 +1,58 @@
+// How long ready steps wait for an agent or a lock. While something of a run goes on in a segment, or has within the
+// run's `start_within`, its other steps there wait their turn; after that nobody is coming, and they end.
+import type { Queryable, Sql } from '../database/connection.ts';
+
+/** How a wait that was too long ends. While nothing has moved in a segment since, its agents are not waited for any more. */
+const givenUp = 'start_within_expired';
+
+/**
+ * What a run comes to in each of its segments: whether anything runs there, when something last did, and when a wait for
+ * its agents was last given up.
+ */
+export function placesOfRun(db: Queryable, runId: number) {
+  return db`
+    select p.segment_id, bool_or(p.status = 'running') as goes_on,
+      coalesce(max(greatest(p.leased_at, p.completed_at)) filter (where p.reason is distinct from ${givenUp}), '-infinity')
+        as moved_at,
+      coalesce(max(p.completed_at) filter (where p.reason = ${givenUp} and p.not_before is distinct from 'infinity'),
+        '-infinity') as given_up_at
+    from job_run_steps p where p.job_run_id = ${runId} group by p.segment_id`;
+}
+
+/** When the wait of a ready step ends, unless something goes on in its place. Aliases: `st`, its run `r`, its `place`. */
+export function waitsUntil(db: Queryable) {
+  return db`case
+    when place.given_up_at > place.moved_at and not st.is_clean_up then greatest(place.given_up_at, st.waits_since)
+    else greatest(coalesce(st.waits_since, r.created_at), place.moved_at) + (r.start_by - r.created_at) end`;
+}
+
+/** Open runs whose steps may have waited for too long: they have begun, and what is ready of them is looked at one by one. */
+export async function runsThatWait(sql: Sql): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select r.id from job_runs r
+    where r.status in ('running', 'held', 'cancelling') and r.start_by < clock_timestamp()
+      and exists (select from job_run_steps st where st.job_run_id = r.id and st.status = 'ready')
+    order by r.id`;
+  return rows.map((row) => row.id);
+}
+
+export interface LongWait {
+  stepId: number;
+  targetRunId: number;
+  segmentName: string;
+  /** Of the lock that it waits for; null where it waits for an agent. */
+  lockName: string | null;
+}
+
+/** Steps of a run that have waited for too long. Asked again once they are locked: one may have been leased. */
+export async function longWaits(db: Queryable, runId: number): Promise<LongWait[]> {
+  return db<LongWait[]>`
+    with places as materialized (${placesOfRun(db, runId)})
+    select st.id as step_id, st.target_run_id, g.name as segment_name,
+      case when st.not_before = 'infinity' then split_part(st.waits_lock, '@', 1) end as lock_name
+    from job_runs r
+    join job_run_steps st on st.job_run_id = ${runId} and st.status = 'ready'
+    join places place on place.segment_id = st.segment_id and not place.goes_on
+    join segments g on g.id = st.segment_id
+    where r.id = ${runId} and ${waitsUntil(db)} < clock_timestamp() order by st.id`;
+}
