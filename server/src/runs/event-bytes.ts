@@ -4,11 +4,20 @@
 /** The content of a chunk: gzip bytes, or of a long one their base64, made once for all its readers. */
 export type ChunkBody = { bytes: Uint8Array } | { base64: Buffer };
 
-/** A shorter one is copied together with what is around it: each piece is a write of its own. */
+/** A shorter one is copied together with what is around it: each piece is a write of its own. A multiple of three. */
 const sharedFromBytes = 48 * 1024;
 
 export function chunkBody(bytes: Uint8Array): ChunkBody {
-  return bytes.length < sharedFromBytes ? { bytes } : { base64: Buffer.from(base64Of(bytes), 'latin1') };
+  return bytes.length < sharedFromBytes ? { bytes } : { base64: base64Bytes(bytes) };
+}
+
+/** Piece by piece: a long text would stay in the heap until the next full collection. */
+function base64Bytes(bytes: Uint8Array): Buffer {
+  const base64 = Buffer.allocUnsafe(Math.ceil(bytes.length / 3) * 4);
+  let to = 0;
+  for (let from = 0; from < bytes.length; from += sharedFromBytes)
+    to += base64.write(base64Of(bytes.subarray(from, from + sharedFromBytes)), to, 'latin1');
+  return base64;
 }
 
 export function bodyBytes(body: ChunkBody): number {

@@ -2,7 +2,7 @@
 // from where it is, except for the newest chunks, which are handed on from memory to spare that.
 import type { OutputStreamName, TransferEvent } from '@opsconductor/protocol';
 import { bodyBytes, type ChunkBody, chunkBody } from './event-bytes.ts';
-import { StreamTurns } from './stream-turns.ts';
+import { StreamTurns, type StreamTurnsSettings } from './stream-turns.ts';
 
 /** A stored chunk: gzip bytes. */
 export interface LiveChunk {
@@ -49,11 +49,16 @@ interface StepReaders {
 
 export class LiveHub {
   /** What readers have to share beside the news. */
-  readonly turns = new StreamTurns();
+  readonly turns: StreamTurns;
   readonly #runs = new Map<number, Set<RunWake>>();
   readonly #steps = new Map<number, StepReaders>();
   readonly #transfers = new Map<number, Set<TransferListener>>();
   #recentBytes = 0;
+
+  /** `settings`: of the turns; others than the product's in tests only. */
+  constructor(settings?: Partial<StreamTurnsSettings>) {
+    this.turns = new StreamTurns(settings);
+  }
 
   /** Calls `wake` when the run has a new event; returns the unsubscribe. */
   onRun(runId: number, wake: RunWake): () => void {

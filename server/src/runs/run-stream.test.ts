@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
 import { afterEach, expect, test } from 'vitest';
 import { cancelRun } from './cancel-run.ts';
+import { LiveHub } from './live-hub.ts';
 import { chunkOf, setupOutput, type TestOutput, textOf } from './output-testing.ts';
 import { formatPosition, parsePosition, RunStream } from './run-stream.ts';
 import { endOf, success } from './testing.ts';
@@ -20,11 +21,11 @@ interface Seen {
 }
 
 /** A reader of a run with all its output, from a position on. */
-async function follow(t: TestOutput, runId: number, from = '0') {
+async function follow(t: TestOutput, runId: number, from = '0', onCutOff = () => {}) {
   const position = parsePosition(from);
   if (position === undefined) throw new Error(`no position: ${from}`);
   const stepIds = (await t.steps(runId)).map((step) => step.id);
-  const stream = new RunStream(t, { runId, stepIds, position });
+  const stream = new RunStream(t, { runId, stepIds, position, onCutOff });
   streams.push(stream);
   const read = async (): Promise<Seen[] | undefined> => {
     const pieces = await stream.next(idleMs);
@@ -87,13 +88,42 @@ test('where there are many readers each takes less at once, and misses nothing',
   const lease = await t.claimOne();
   for (let seq = 1; seq <= 8; seq += 1) await t.send(lease, chunkOf(lease, seq, 'x'.repeat(200 * 1024)));
   await settle(t, endOf(lease));
-  const others = Array.from({ length: 300 }, () => t.hub.turns.join());
+  const others = Array.from({ length: 300 }, () => t.hub.turns.join({ cutOff() {} }));
   const { read, readToEnd } = await follow(t, runId);
   const first = texts((await read()) ?? []).length;
   // Alone it takes all of it.
   expect(first).toBeLessThanOrEqual(4);
   for (const leave of others) leave();
   expect(texts(await readToEnd())).toHaveLength(8 - first);
+});
+
+test('beside many readers that take nothing one that reads is given all, and together they hold no more than they may', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const raw = randomBytes(256 * 1024);
+  for (let seq = 1; seq <= 12; seq += 1) await t.send(lease, chunkOf(lease, seq, raw));
+  await settle(t, endOf(lease));
+  const maxHeldBytes = 4 * 1024 * 1024;
+  const hub = new LiveHub({ maxHeldBytes, stalledMs: 2 });
+  const many = { ...t, hub };
+  let cutOff = 0;
+  for (let n = 0; n < 20; n += 1) {
+    const silent = await follow(many, runId, '0', () => {
+      cutOff += 1;
+    });
+    void silent.read();
+  }
+  const { read } = await follow(many, runId);
+  const seqs: number[] = [];
+  let most = 0;
+  for (let part = await read(); part !== undefined; part = await read()) {
+    most = Math.max(most, hub.turns.heldBytes);
+    for (const { type, data } of part) if (type === 'chunk') seqs.push((data as ChunkEvent).seq);
+  }
+  expect(seqs).toEqual(Array.from({ length: 12 }, (_, n) => n + 1));
+  expect(most).toBeLessThanOrEqual(maxHeldBytes);
+  expect(cutOff).toBeGreaterThan(0);
 });
 
 test('a reader who resumes after any event misses nothing and sees nothing twice', async () => {
@@ -178,7 +208,6 @@ test('output that another server stored, of which only the bus tells, is shown',
 
 /** The same database as another server sees it, whose readers are not ours. */
 async function elsewhere(t: TestOutput) {
-  const { LiveHub } = await import('./live-hub.ts');
   const { OutputWriter } = await import('./output-writer.ts');
   const writer = new OutputWriter({ sql: t.sql, keys: t.keys, hub: new LiveHub() });
   return {

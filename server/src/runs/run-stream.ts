@@ -11,6 +11,7 @@ import { EventBytes } from './event-bytes.ts';
 import { type LiveHub, type LiveTransfer, type ReadableChunk, readable } from './live-hub.ts';
 import { chunkAad, type RunKeys } from './run-keys.ts';
 import type { RunPart } from './run-part.ts';
+import type { StreamReader } from './stream-turns.ts';
 
 export interface StreamPosition {
   /** Number of the event that was sent last; who sees only a part of the run has numbers of their own. */
@@ -43,7 +44,7 @@ export function formatPosition(position: StreamPosition): string {
   return `${position.part === undefined ? '' : `${position.part}.`}${position.afterSeq}${marks.join('')}`;
 }
 
-export class RunStream {
+export class RunStream implements StreamReader {
   readonly #deps: { sql: Sql; hub: LiveHub; keys: RunKeys };
   readonly #runId: number;
   readonly #part: RunPart | undefined;
@@ -58,6 +59,7 @@ export class RunStream {
   /** Steps that turned out to be none of this run's. */
   readonly #foreign = new Set<number>();
   readonly #unsubscribe: (() => void)[] = [];
+  readonly #onCutOff: (() => void) | undefined;
   /** Steps whose output may have grown: `stored` is read from the database, `handed on` from memory. */
   readonly #grown = new Map<number, 'stored' | 'handed on'>();
   /** How far transfers are that the reader was not told of yet: the newest of each step. */
@@ -81,10 +83,13 @@ export class RunStream {
       hasEnded?: boolean;
       /** Of a reader who doesn't see the whole run. */
       part?: RunPart | undefined;
+      /** The reader takes nothing, and others wait: its connection is to be ended with all that waits on it. */
+      onCutOff?: () => void;
     },
   ) {
     this.#deps = deps;
     this.#runEnded = stream.hasEnded ?? true;
+    this.#onCutOff = stream.onCutOff;
     this.#runId = stream.runId;
     const { part, position } = stream;
     this.#part = part;
@@ -92,7 +97,7 @@ export class RunStream {
     this.#position = position;
     this.#readSeq = part === undefined ? position.afterSeq : 0;
     const { hub } = deps;
-    this.#unsubscribe.push(hub.turns.join());
+    this.#unsubscribe.push(hub.turns.join(this));
     this.#unsubscribe.push(hub.onRun(stream.runId, (seq) => this.#onEvent(seq)));
     this.#unsubscribe.push(hub.onTransfer(stream.runId, (transfer) => this.#onTransfer(transfer)));
     for (const id of this.#stepIds) {
@@ -130,6 +135,11 @@ export class RunStream {
     this.#nudge?.();
   }
 
+  cutOff(): void {
+    this.close();
+    this.#onCutOff?.();
+  }
+
   close(): void {
     this.#closed = true;
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
@@ -139,8 +149,10 @@ export class RunStream {
   /**
    * The next events of the stream, in pieces; waits for news. There is none after `idleMs` without any
    * (the caller sends a comment, so that proxies keep the connection); undefined when the stream is over.
+   * To ask for them says that the ones before were taken.
    */
   async next(idleMs: number): Promise<Buffer[] | undefined> {
+    this.#deps.hub.turns.taken(this);
     while (!this.#closed && !this.#ended) {
       const hasNews = this.#hasEvents || this.#grown.size > 0 || this.#transfers.size > 0;
       if (!hasNews && !(await this.#news(idleMs))) {
@@ -148,13 +160,25 @@ export class RunStream {
         this.#lookEverywhere();
         return this.#closed ? undefined : [];
       }
-      await this.#deps.hub.turns.take();
-      if (this.#closed) return undefined;
-      const events = new EventBytes();
-      await this.#read(events);
-      if (!events.isEmpty) return events.toPieces();
+      const pieces = await this.#pull();
+      if (pieces.length > 0) return pieces;
     }
     return undefined;
+  }
+
+  async #pull(): Promise<Buffer[]> {
+    const { turns } = this.#deps.hub;
+    await turns.take(this);
+    let bytes = 0;
+    try {
+      const events = new EventBytes();
+      if (!this.#closed) await this.#read(events);
+      const pieces = events.toPieces();
+      bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+      return pieces;
+    } finally {
+      turns.handed(this, bytes);
+    }
   }
 
   #lookEverywhere(): void {

@@ -67,7 +67,8 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
         const position = startOf(context.req.header('last-event-id'), query.after, part);
         const { run } = seen;
         const hasEnded = isRunEnded(run.status);
-        const stream = new RunStream(deps, { runId: run.id, stepIds, position, hasEnded, part });
+        const onCutOff = () => cutConnection(context);
+        const stream = new RunStream(deps, { runId: run.id, stepIds, position, hasEnded, part, onCutOff });
         const isStill = async () => isSeenAs(deps.sql, { seen, part }, await authorityNow());
         return new Response(streamOf(deps, { principal, context }, stream, isStill), {
           headers: streamHeaders,
@@ -96,7 +97,10 @@ export async function followStarted(
 ): Promise<Response> {
   const named = await stepsOfOutputQuery(deps.sql, run.id, 'all');
   const position = { afterSeq: 0, output: new Map() };
-  const stream = new RunStream(deps, { runId: run.id, stepIds: named ?? [], position, hasEnded: false });
+  const stream = new RunStream(deps, {
+    ...{ runId: run.id, stepIds: named ?? [], position, hasEnded: false },
+    onCutOff: () => cutConnection(context),
+  });
   const seen = { seen: { run, isWhole: true }, part: undefined };
   const isStill = async () => isSeenAs(deps.sql, seen, await authorityNow());
   const path = `/api/v1/runs/${run.id}`;
@@ -162,7 +166,6 @@ function streamOf(
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const { stopping, keepAliveMs = defaultKeepAliveMs } = deps;
-  const { turns } = deps.hub;
   const { signal: gone } = context.req.raw;
   let askAt = performance.now() + keepAliveMs;
   const forgotten = deps.onForgotten?.((isAffected) => {
@@ -177,7 +180,6 @@ function streamOf(
   if (stopping.aborted) end();
   const release = () => {
     stream.close();
-    turns.taken(stream);
     forgotten?.();
     stopping.removeEventListener('abort', end);
     gone.removeEventListener('abort', end);
@@ -193,7 +195,6 @@ function streamOf(
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        turns.taken(stream);
         if (isFirst) {
           // Headers and this line go out at once, so that the reader knows that it is connected.
           isFirst = false;
@@ -212,12 +213,6 @@ function streamOf(
           release();
           controller.close();
         } else {
-          // Before it is handed over, which may ask for the next at once.
-          const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
-          turns.handed(stream, bytes, () => {
-            release();
-            cutConnection(context);
-          });
           if (pieces.length === 0) pieces.push(encoder.encode(': still here\n\n'));
           for (const piece of pieces) controller.enqueue(piece);
         }
