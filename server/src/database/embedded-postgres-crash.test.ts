@@ -54,6 +54,28 @@ test('a postmaster killed in mid insert comes back on the same port with every a
   expect(t.messages.join('\n')).toMatch(/ended unexpectedly: signal SIGKILL\n(.*\n)*.*runs again on port/);
 });
 
+test('a postmaster killed ten times in a row, each time once it is ready, comes back each time with every commit', async () => {
+  const t = await setup({ begun: true });
+  const database = await t.start({ supervisorParts: { pause: async () => {} } });
+  const sql = t.connect(database.url);
+  await sql`CREATE TABLE numbers (number integer PRIMARY KEY)`;
+  const writer = new Writer(sql);
+  let isGone = false;
+  void database.exited.then(() => {
+    isGone = true;
+  });
+  for (let kills = 0; kills < 10; kills += 1) {
+    const { pid } = database;
+    process.kill(pid, 'SIGKILL');
+    // A process of the killed one may answer for a moment.
+    while (database.pid === pid && !isGone)
+      await Promise.race([writer.until(writer.acknowledged.length + 1), database.exited]);
+  }
+  expect(isGone).toBe(false);
+  await writer.until(writer.acknowledged.length + 10);
+  expect(await writer.missing()).toEqual([]);
+});
+
 test('a postmaster whose server process was killed is adopted, then watched like a child', async () => {
   const t = await setup({ begun: true });
   const killed = await startServerProcess({ dataDir: t.dataDir });

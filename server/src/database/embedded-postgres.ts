@@ -9,7 +9,7 @@ import { initializeCluster } from './initialize-cluster.ts';
 import { findBinaryPackage, type PostgresBinaries, prepareBinaries } from './postgres-binaries.ts';
 import { PostgresLog } from './postgres-log.ts';
 import { settingsFile, tuningTemplate } from './postgres-settings.ts';
-import { type PostgresExit, PostgresSupervisor } from './postgres-supervisor.ts';
+import { type PostgresExit, PostgresSupervisor, type SupervisorParts } from './postgres-supervisor.ts';
 import {
   adoptPostmaster,
   PortTakenError,
@@ -35,6 +35,8 @@ export interface EmbeddedPostgresOptions {
   /** Where root places what an unprivileged account must reach. */
   systemFolder?: string;
   packageFolder?: string;
+  /** What its supervisor works with; others in tests only. */
+  supervisorParts?: Partial<SupervisorParts>;
 }
 
 export interface EmbeddedPostgres {
@@ -78,7 +80,7 @@ async function openAndSupervise(
   options: EmbeddedPostgresOptions,
   unlock: () => Promise<void>,
 ): Promise<EmbeddedPostgres> {
-  const { log, settings, pickPort = pickFreePort } = options;
+  const { log, settings, pickPort = pickFreePort, supervisorParts } = options;
   const { account, home, cluster, binariesFolder } = place;
   const binaries = await prepareBinaries({ packageFolder, account, copyFolder: binariesFolder, log });
   const credentials = await openCluster(place, binaries, log);
@@ -86,7 +88,7 @@ async function openAndSupervise(
   const postgresLog = new PostgresLog(home);
   const context = { cluster: clusterAt(cluster), home, binaries, account, postgresLog, log };
   const { postmaster, adopted } = await adoptOrStart(context, credentials, pickPort);
-  const supervisor = new PostgresSupervisor(context, postmaster);
+  const supervisor = new PostgresSupervisor(context, postmaster, supervisorParts);
   const exited = supervisor.exited.finally(unlock);
   return {
     url: serverUrl(postmaster.port, credentials),

@@ -7,10 +7,12 @@ const lost: Postmaster = { pid: 1, port: 5, ended: Promise.resolve('signal SIGAB
 /** A postmaster that has ended, and comes back at the starts of these numbers alone, to end again. */
 function supervise({
   comesBack,
-  freeBytes,
+  freeBytes = () => 1024 ** 3,
+  lifeMs = 0,
 }: {
   comesBack: (start: number) => boolean;
-  freeBytes: (starts: number) => number;
+  freeBytes?: (starts: number) => number;
+  lifeMs?: number;
 }) {
   const messages: string[] = [];
   const context = {
@@ -18,7 +20,9 @@ function supervise({
     home: '/data',
     cluster: { directory: '/data/cluster' },
   } as unknown as PostmasterContext;
+  const pauses: number[] = [];
   let starts = 0;
+  let clockMs = 0;
   const supervisor = new PostgresSupervisor(context, lost, {
     async start() {
       starts += 1;
@@ -26,9 +30,15 @@ function supervise({
       return lost;
     },
     freeBytes: async () => freeBytes(starts),
-    pause: async () => {},
+    pause: async (ms) => {
+      pauses.push(ms);
+    },
+    nowMs: () => {
+      clockMs += lifeMs;
+      return clockMs;
+    },
   });
-  return { supervisor, messages, starts: () => starts };
+  return { supervisor, messages, pauses, starts: () => starts };
 }
 
 test('a postmaster that ends for want of room on its disk is started again once there is some', async () => {
@@ -52,19 +62,36 @@ test('a postmaster that ends for want of room on its disk is started again once 
 test('a postmaster that fills its disk again and again is not given up', async () => {
   let looks = 0;
   const t = supervise({
-    comesBack: () => true,
     // Some room is made after each time that it has ended for want of it, twenty times.
+    comesBack: (start) => start <= 20,
     freeBytes: () => {
       looks += 1;
       return looks > 40 || looks % 2 === 0 ? 1024 ** 3 : 4096;
     },
   });
-  expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ended again and again' });
+  expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ends at once' });
   expect(t.starts()).toBeGreaterThan(20);
 });
 
+test('a postmaster that becomes ready each time is started again however often it ends, after ever longer pauses', async () => {
+  const t = supervise({ comesBack: (start) => start <= 30 });
+  await t.supervisor.exited;
+  expect(t.starts()).toBe(36);
+  expect(t.pauses.slice(0, 8)).toEqual([0, 200, 500, 1_000, 2_000, 5_000, 5_000, 5_000]);
+  expect(t.messages.slice(-15, -13)).toEqual([
+    'PostgreSQL is started again in 5 s',
+    'PostgreSQL runs again on port 5 (process id 1)',
+  ]);
+});
+
+test('a postmaster that ends after a minute or more is started again at once', async () => {
+  const t = supervise({ comesBack: (start) => start <= 10, lifeMs: 60_001 });
+  await t.supervisor.exited;
+  expect(t.pauses.slice(0, 11)).toEqual(Array.from({ length: 11 }, () => 0));
+});
+
 test('a postmaster that does not come back with room on its disk is given up', async () => {
-  const t = supervise({ comesBack: () => false, freeBytes: () => 1024 ** 3 });
+  const t = supervise({ comesBack: () => false });
   expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ends at once' });
   expect(t.starts()).toBe(6);
 });

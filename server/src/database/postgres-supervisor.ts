@@ -2,9 +2,14 @@ import { statfs } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Postmaster, type PostmasterContext, startPostmaster, stopPostmaster } from './postmaster.ts';
 
+/** Before each start, by how many starts and short lives went before it. */
 const backoffMs = [0, 200, 500, 1_000, 2_000, 5_000];
-/** A postmaster that ran this long was healthy: the next failure starts with a fresh allowance. */
+/** One that does not become ready so often in a row will not. One that was ready and ends is started for ever. */
+const maxVainStarts = 6;
+/** A postmaster that ran this long was healthy: the next one is started at once. */
 const healthyAfterMs = 60_000;
+/** A pause that a person would notice. */
+const toldFromMs = 1_000;
 const trimEveryMs = 60_000;
 /** A start replays the write-ahead log and needs a new segment of it, of 16 MiB. */
 const minFreeBytes = 32 * 1024 * 1024;
@@ -22,6 +27,7 @@ export interface SupervisorParts {
   /** That the database's account may still write. */
   freeBytes(directory: string): Promise<number>;
   pause(ms: number, signal: AbortSignal): Promise<void>;
+  nowMs(): number;
 }
 
 const realParts: SupervisorParts = {
@@ -31,6 +37,7 @@ const realParts: SupervisorParts = {
     return bavail * bsize;
   },
   pause: (ms, signal) => delay(ms, undefined, { signal }).catch(() => {}),
+  nowMs: () => performance.now(),
 };
 
 /** Keeps a postmaster running on one port, so that pools reconnect by themselves. */
@@ -41,9 +48,9 @@ export class PostgresSupervisor {
   readonly #stopping = new AbortController();
   #postmaster: Postmaster;
 
-  constructor(context: PostmasterContext, postmaster: Postmaster, parts: SupervisorParts = realParts) {
+  constructor(context: PostmasterContext, postmaster: Postmaster, parts: Partial<SupervisorParts> = {}) {
     this.#context = context;
-    this.#parts = parts;
+    this.#parts = { ...realParts, ...parts };
     this.#postmaster = postmaster;
     this.exited = this.#supervise();
   }
@@ -67,47 +74,48 @@ export class PostgresSupervisor {
       postgresLog.trim().catch((error) => log(`${postgresLog.path} could not be cut: ${error}`));
     }, trimEveryMs);
     try {
-      for (let failures = 0; ; ) {
-        const startedAt = performance.now();
+      for (let shortLives = 0; ; ) {
+        const startedAt = this.#parts.nowMs();
         const how = await Promise.race([this.#postmaster.ended, aborted(this.#stopping.signal)]);
         if (how === undefined) {
           await stopPostmaster(this.#postmaster, this.#context.cluster, log);
           return { expected: true, reason: 'stopped' };
         }
         log(`PostgreSQL (process id ${this.pid}) ended unexpectedly: ${how}`);
-        if (performance.now() - startedAt > healthyAfterMs) failures = 0;
-        const restarted = await this.#restart(failures);
-        if (typeof restarted !== 'number') return restarted;
-        failures = restarted;
+        if (this.#parts.nowMs() - startedAt > healthyAfterMs) shortLives = 0;
+        const final = await this.#restart(shortLives);
+        if (final !== undefined) return final;
+        shortLives += 1;
       }
     } finally {
       clearInterval(trimming);
     }
   }
 
-  /** Resolves with the number of tries used up so far, or with the exit that is final. */
-  async #restart(failures: number): Promise<number | PostgresExit> {
+  /** Resolves when one is ready again, or with the exit that is final. */
+  async #restart(shortLives: number): Promise<PostgresExit | undefined> {
     const { log } = this.#context;
     const { start, pause } = this.#parts;
     const { signal } = this.#stopping;
-    let reason = 'it ended again and again';
+    let reason = '';
     let isFull = await this.#isFull();
-    // One that may start on a full disk, to end at its first write, has not failed.
-    for (let tries = isFull ? 0 : failures; tries < backoffMs.length; ) {
-      await pause(isFull ? lookForRoomMs : (backoffMs[tries] ?? 0), signal);
+    for (let vainStarts = 0; vainStarts < maxVainStarts; ) {
+      const pauseMs = isFull ? lookForRoomMs : backoffAfter(shortLives + vainStarts);
+      if (!isFull && pauseMs >= toldFromMs) log(`PostgreSQL is started again in ${pauseMs / 1_000} s`);
+      await pause(pauseMs, signal);
       if (signal.aborted) return { expected: true, reason: 'stopped' };
       // On a full disk it could but fail, and nothing is wrong that room would not mend.
       if (isFull && (await this.#hasNoRoom())) continue;
       try {
         this.#postmaster = await start(this.#context, this.port);
         log(`PostgreSQL runs again on port ${this.port} (process id ${this.pid})`);
-        return tries + 1;
+        return undefined;
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
         log(`PostgreSQL could not be started again: ${reason}`);
       }
       isFull = await this.#isFull();
-      if (!isFull) tries += 1;
+      if (!isFull) vainStarts += 1;
     }
     return { expected: false, reason };
   }
@@ -124,6 +132,10 @@ export class PostgresSupervisor {
     const free = await this.#parts.freeBytes(this.#context.cluster.directory).catch(() => minFreeBytes);
     return free < minFreeBytes;
   }
+}
+
+function backoffAfter(count: number): number {
+  return backoffMs[Math.min(count, backoffMs.length - 1)] ?? 0;
 }
 
 function aborted(signal: AbortSignal): Promise<undefined> {
