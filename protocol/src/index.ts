@@ -57,6 +57,7 @@ export * from './parameters/check-parameters.ts';
 export * from './parameters/check-rules.ts';
 export { isRequired } from './parameters/check-value.ts';
 export * from './parameters/compile-parameters.ts';
+export * from './parameters/describe-value.ts';
 export { type JsonSchema, parametersJsonSchema } from './parameters/json-schema.ts';
 export * from './patterns/matches-of.ts';
 export * from './patterns/pattern.ts';

@@ -61,7 +61,7 @@ export const limits = {
   maxJobsPerBulk: 10_000,
   /** Jobs of one file that is exported or imported; bytes of one that is imported; of one that is only converted. */
   maxJobsPerBundle: 20_000,
-  maxBundleBytes: 64 * 1024 * 1024,
+  maxBundleBytes: 64_000_000,
   maxConvertedBytes: 8 * 1024 * 1024,
   /** Ids that an export takes; for more there are filters. */
   maxExportedIds: 1_000,

@@ -3,7 +3,7 @@ import type { ErrorCode, ErrorDetail, SaveConflict } from '@opsconductor/protoco
 
 export class AppError extends Error {
   readonly code: ErrorCode;
-  readonly details: readonly ErrorDetail[];
+  details: readonly ErrorDetail[];
   /** Seconds after which trying again can help; sent as Retry-After. */
   readonly retryAfterS: number | undefined;
   /** Both sides, of a save that another one came before. */

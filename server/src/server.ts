@@ -13,7 +13,7 @@ import { type Config, isLoopback } from './config.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import type { HandshakeSettings } from './gateway/handshake.ts';
 import { loadConsole } from './http/routes/console.ts';
-import { prepareDefinitionChecks } from './jobs/prepare-checks.ts';
+import { prepareDefinitionChecks } from './jobs/checks/prepare-checks.ts';
 import { Listener } from './listener/listener.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';

@@ -39,7 +39,7 @@ export function checkDefinition(
   const loose = looseDefinition(definition);
   const { steps, parameters } = loose;
   const parameterProblems = checkParameters(parameters);
-  const broken = brokenParameters([...problems, ...parameterProblems]);
+  const broken = brokenParameters([...problems, ...parameterProblems], parameters);
   const sound = soundDefinition(loose, broken);
   problems.push(
     ...steps.flatMap((step, at) => configProblems(step, at, checkSchema)),

@@ -13,7 +13,8 @@ export function conditionProblems(
   broken: ReadonlySet<string>,
 ): ErrorDetail[] {
   const { parameters } = sound;
-  const rules = Array.isArray(definition.rules) ? definition.rules : [];
+  // Of parameters that can't be read at all a rule can't be wrong.
+  const rules = Array.isArray(definition.rules) && !broken.has(allParameters) ? definition.rules : [];
   return [
     ...rules.flatMap((rule, at) => {
       if (!isRule(rule) || speaksOf(JSON.stringify(rule), broken)) return [];
@@ -28,8 +29,12 @@ export function conditionProblems(
   ];
 }
 
-/** Names of the parameters of which these are told. */
-export function brokenParameters(problems: readonly ErrorDetail[]): Set<string> {
+/** Stands for all of them, as the word that begins each reference to one. */
+const allParameters = 'parameters';
+
+/** Names of the parameters of which these are told; where it is told of all of them together, that word. */
+export function brokenParameters(problems: readonly ErrorDetail[], parameters: unknown): Set<string> {
+  if (parameters !== undefined && !isObject(parameters)) return new Set([allParameters]);
   const names = problems.map(({ path }) => /^parameters\.(\w+)|^parameters\["([^"]*)"\]/.exec(path));
   return new Set(names.flatMap((name) => name?.[1] ?? name?.[2] ?? []));
 }

@@ -45,6 +45,7 @@ export function compileParameters(
       const problems = errorDetails(check.errors, { root, max: 50 }).map((detail) =>
         withoutSecrets(detail, root, secrets),
       );
+      if (!isObject) return { values, problems };
       if (problems.length === 0) problems.push(...sizeProblems(values, root));
       const told = new Set(check.errors.map((error) => error.instancePath.split('/')[1] ?? ''));
       const missing = check.errors.map((error) => error.params.missingProperty as string | undefined);

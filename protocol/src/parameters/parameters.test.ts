@@ -7,6 +7,7 @@ import { checkParameters } from './check-parameters.ts';
 import { checkRules } from './check-rules.ts';
 import { compileParameters } from './compile-parameters.ts';
 import { isMultipleOf } from './decimal.ts';
+import { describeValue } from './describe-value.ts';
 import { hasFormat } from './formats.ts';
 
 const told = (parameters: Parameters, given: unknown, options = {}) =>
@@ -434,4 +435,17 @@ describe('what is hostile', () => {
       20,
     );
   });
+});
+
+it.each<[Parameters[string], string | undefined]>([
+  [{ type: 'integer', minimum: 1, maximum: 50 }, 'an integer from 1 to 50'],
+  [{ type: 'number', exclusiveMinimum: 0 }, 'a number above 0'],
+  [{ type: 'string', minLength: 3, maxLength: 64 }, 'a string of 3 to 64 characters'],
+  [{ type: 'string', pattern: '^CHG\\d+$' }, 'a string matching ^CHG\\d+$'],
+  [{ type: 'array', minItems: 1, uniqueItems: true }, 'an array of at least 1 item, each another one'],
+  [{ type: 'string' }, undefined],
+  [{ type: 'string', enum: ['a'] }, undefined],
+  [{ type: 'object', properties: { a: { type: 'string' } } }, undefined],
+])('a form tells beforehand what %j may be', (definition, told) => {
+  expect(describeValue(definition)).toBe(told);
 });

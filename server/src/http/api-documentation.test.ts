@@ -145,3 +145,13 @@ test('who has the description already gets none', async () => {
   });
   expect([again.status, await again.text()]).toEqual([304, '']);
 });
+
+test('a change of a version names the header that says which one', async () => {
+  const { paths } = await description();
+  const taking = Object.entries(paths).flatMap(([path, operations]) =>
+    Object.entries(operations).flatMap(([method, { parameters = [] }]) =>
+      parameters.some((one) => (one as { name?: string }).name === 'If-Match') ? [`${method} ${path}`] : [],
+    ),
+  );
+  expect(taking).toEqual(['put /api/v1/jobs/{id}', 'put /api/v1/site-rules/{id}']);
+});

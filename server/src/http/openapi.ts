@@ -89,6 +89,15 @@ const requestKeyParameter: Json = {
   schema: { type: 'string', minLength: 16, maxLength: 257 },
 };
 
+const ifMatchParameter: Json = {
+  name: 'If-Match',
+  in: 'header',
+  required: false,
+  description:
+    'The version that was changed, in quotes: `"3"`. Instead of `expectedVersion` in the body; one of the two must be there. Where another version is current by now the answer is 409.',
+  schema: { type: 'string', pattern: '^(W/)?"[1-9][0-9]{0,8}"$' },
+};
+
 function describeOperation(route: RouteSpec): Operation {
   const permission =
     route.permission === 'public' ? 'Needs no sign-in.' : `Needs the permission \`${route.permission}\`.`;
@@ -96,6 +105,7 @@ function describeOperation(route: RouteSpec): Operation {
     ...partParameters(route.params, 'path'),
     ...partParameters(route.query, 'query'),
     ...(route.takesRequestKey === true ? [requestKeyParameter] : []),
+    ...(route.takesIfMatch === true ? [ifMatchParameter] : []),
   ];
   return {
     operationId: operationIdOf(route),

@@ -63,6 +63,8 @@ export interface RouteSpec<
   takesFile?: boolean;
   /** True where an Idempotency-Key keeps a request that is sent again from being done twice. */
   takesRequestKey?: boolean;
+  /** True where If-Match may say which version was changed. */
+  takesIfMatch?: boolean;
   /** True where the body is bytes of any kind (application/octet-stream), handed on as they are. */
   takesBytes?: boolean;
   /** Bytes; limits.maxRequestBodyBytes by default. */

@@ -10,22 +10,22 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { AppError } from '../errors.ts';
 import { loadSiteRules } from '../site-rules/site-rules.ts';
-import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
+import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { insertJobVersion } from '../store/jobs/job-versions.ts';
 import { insertJob, nextJobId } from '../store/jobs/jobs.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
 import { checkEnvelope } from './check-envelope.ts';
+import { requireDefinition, withAllProblems } from './checks/require-definition.ts';
 import { fillTemplate } from './fill-template.ts';
 import { getJob } from './list-jobs.ts';
-import { requireCredentialUse } from './require-credential-use.ts';
+import { nameTaken } from './name-taken.ts';
+import { requireCredentialUse, unknownCredentials } from './require-credential-use.ts';
 import { requireRawSplice } from './require-raw-splice.ts';
 import { sealNewDefinition } from './seal-definition.ts';
 import { clearColumnsOf, encodeWithinLimit, splitDefinition, stepTypesOf } from './split-definition.ts';
-import { validateDefinition } from './validate-definition.ts';
 
 const firstVersion = 1;
 
@@ -56,7 +56,8 @@ export async function createJob(deps: CreateJobDeps, request: unknown, caller: C
   const { id, warnings } = await inTransaction(deps.sql, (tx) =>
     insertNewJob(tx, deps.masterKey, asked, caller),
   ).catch((error) => {
-    throw nameTaken(error, asked.definition.name);
+    const refusal = nameTaken(error, asked.definition.name);
+    return withAllProblems(deps.sql, refusal, asked.definition, { note: asked.note }, caller);
   });
   const job = await getJob(deps, id, unrestricted, caller.authority.reach('read'));
   return warnings.length === 0 ? job : { ...job, warnings };
@@ -64,16 +65,17 @@ export async function createJob(deps: CreateJobDeps, request: unknown, caller: C
 
 async function readRequest(deps: CreateJobDeps, request: unknown, caller: Caller): Promise<NewJobRequest> {
   const has = (name: string) => Object.hasOwn(Object(request), name);
+  const checked = (definition: unknown) => requireDefinition(deps.sql, definition, undefined, caller);
   if (has('from_template')) {
     const { state, note, ...filled } = checkEnvelope(CreateJobFromTemplateSchema, request);
     const { definition, madeFrom } = await fillTemplate(deps, filled, caller);
-    return { definition: validateDefinition(definition), state, note, madeFrom };
+    return { definition: await checked(definition), state, note, madeFrom };
   }
   if (has('definition') && !has('steps')) {
     const { definition, ...rest } = checkEnvelope(CreateJobFromDefinitionSchema, request);
-    return { ...rest, definition: validateDefinition(definition) };
+    return { ...rest, definition: await checked(definition) };
   }
-  return { definition: validateDefinition(request) };
+  return { definition: await checked(request) };
 }
 
 /**
@@ -94,7 +96,7 @@ export async function insertNewJob(
   requireRawSplice(caller, category, stored);
   const rules = await loadSiteRules(tx);
   const labels = settings.labels ?? {};
-  const warnings = rules.refuseBroken({
+  const broken = rules.refuseBroken({
     definition: { ...definition, category: category.name, labels },
     note,
   });
@@ -139,16 +141,5 @@ export async function insertNewJob(
       ...(madeFrom === undefined ? {} : { template: { id: madeFrom.jobId, version: madeFrom.version } }),
     },
   });
-  return { id, warnings };
-}
-
-/** The conflict that a taken name is; any other error as it is. */
-export function nameTaken(error: unknown, name: string): unknown {
-  return violatedConstraint(error) === 'jobs_name_key' ? takenName(name, error) : error;
-}
-
-/** The conflict of a name that another job has. */
-export function takenName(name: string, cause?: unknown): AppError {
-  const message = `There is a job named ${name} already; choose another name.`;
-  return new AppError('conflict', message, { cause, details: [{ path: 'name', message }] });
+  return { id, warnings: [...(await unknownCredentials(tx, caller, stored)), ...broken] };
 }

@@ -1,7 +1,8 @@
-import type { ErrorDetail, JobDefinition } from '@opsconductor/protocol';
+import type { DefinitionProblem, ErrorDetail, JobDefinition } from '@opsconductor/protocol';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 import type { Queryable } from '../store/database/connection.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { usableCredentialNames } from '../store/targets/credentials.ts';
 
 /**
@@ -26,7 +27,32 @@ export async function requireCredentialUse(
   throw new MissingPermission(caller, 'credentials.use', where, details);
 }
 
-type Definition = Pick<JobDefinition, 'connection' | 'steps'>;
+/**
+ * Names that no credential has, as warnings: a credential may come after the job that names it, as with imports and
+ * templates. Only who may use all credentials is told, as to others it is an error.
+ */
+export async function unknownCredentials(
+  sql: Queryable,
+  caller: Caller,
+  definition: Definition,
+): Promise<DefinitionProblem[]> {
+  const names = credentialsNamed(definition);
+  if (names.length === 0 || !caller.authority.holdsEverywhere('credentials.use')) return [];
+  const there = await usableCredentialNames(sql, names, unrestricted);
+  return placesOf(definition)
+    .filter(({ name }) => !there.has(name))
+    .map(({ path, name }) => ({
+      path,
+      message: `No segment has a credential named “${name}” yet; until one has, what asks for it fails.`,
+      found: name,
+      severity: 'warning',
+    }));
+}
+
+/** What of a definition names credentials. */
+interface Definition extends Pick<JobDefinition, 'connection'> {
+  steps: readonly Pick<JobDefinition['steps'][number], 'connection'>[];
+}
 
 /** Names of credentials in a definition, each once. */
 export function credentialsNamed(definition: Definition): string[] {

@@ -164,7 +164,7 @@ function selectorProblems(text: string | undefined, path: string): ErrorDetail[]
     return [{ path, message, found: text.slice(0, 100), allowed: 'labels: `env=prod`, `!legacy`' }];
   } catch (error) {
     if (!(error instanceof SelectorError)) throw error;
-    return [{ path, message: error.message, allowed: error.fix }];
+    return [{ path, message: error.message, found: text.slice(0, 100) }];
   }
 }
 

@@ -2,7 +2,7 @@ import type { CreateSiteRuleRequest, Job, JobDefinition } from '@opsconductor/pr
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { deleteCategory } from '../categories/delete-category.ts';
 import { createCategory } from '../categories/edit-categories.ts';
-import { checkSave } from '../jobs/check-save.ts';
+import { checkSave } from '../jobs/checks/check-save.ts';
 import { jobHealth, jobsHealth } from '../jobs/insight/jobs-health.ts';
 import { bulkChangeJobs } from '../jobs/life/bulk-jobs.ts';
 import { moveJob } from '../jobs/move-job.ts';

@@ -47,6 +47,6 @@ function parsed(text: string, path: string): Selector {
     return parseSelector(text);
   } catch (error) {
     if (!(error instanceof SelectorError)) throw error;
-    throw invalidField(path, error.message, { allowed: error.fix });
+    throw invalidField(path, error.message, { found: text.slice(0, 100) });
   }
 }

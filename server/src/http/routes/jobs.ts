@@ -28,7 +28,7 @@ import {
 } from '@opsconductor/protocol';
 import { callerOf } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { checkSave } from '../../jobs/check-save.ts';
+import { checkSave } from '../../jobs/checks/check-save.ts';
 import { createJob } from '../../jobs/create-job.ts';
 import { jobStatistics } from '../../jobs/insight/job-statistics.ts';
 import { jobHealth, jobsHealth } from '../../jobs/insight/jobs-health.ts';
@@ -191,6 +191,7 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       params,
       body: SaveJobBodySchema,
       example: { definition: exampleJobs[0], expectedVersion: 3, note: 'Smaller batches' },
+      takesIfMatch: true,
       checksBody: true,
       takesYaml: true,
       success: { status: 200, schema: SaveJobReplySchema, example: savedJobExample },

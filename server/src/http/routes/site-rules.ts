@@ -93,6 +93,7 @@ function editRoutes({ sql }: SiteRuleRouteDeps): RouteSpec[] {
       params,
       body: UpdateSiteRuleRequestSchema,
       example: { ...example, severity: 'warning', expectedVersion: 1 },
+      takesIfMatch: true,
       success: { status: 200, schema: SiteRuleSchema },
       handle: (request) =>
         updateSiteRule(

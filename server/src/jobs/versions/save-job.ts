@@ -21,11 +21,12 @@ import { dataKeyOfJob, type JobDetailRow, setJobVersion } from '../../store/jobs
 import { unrestricted } from '../../store/people/visibility.ts';
 import { changeSettings } from '../change-settings.ts';
 import { checkEnvelope } from '../check-envelope.ts';
-import { nameTaken } from '../create-job.ts';
+import { requireDefinition, withAllProblems } from '../checks/require-definition.ts';
 import { editableJob } from '../editable-job.ts';
 import { getJob } from '../list-jobs.ts';
 import { loadJobVersion } from '../load-job-version.ts';
-import { requireCredentialUse } from '../require-credential-use.ts';
+import { nameTaken } from '../name-taken.ts';
+import { requireCredentialUse, unknownCredentials } from '../require-credential-use.ts';
 import { requireRawSplice } from '../require-raw-splice.ts';
 import { sealDefinition } from '../seal-definition.ts';
 import {
@@ -35,7 +36,6 @@ import {
   splitDefinition,
   stepTypesOf,
 } from '../split-definition.ts';
-import { validateDefinition } from '../validate-definition.ts';
 
 export interface SaveJobDeps {
   sql: Sql;
@@ -64,7 +64,8 @@ export async function saveJob(
       allowed: 'the number of the version that was changed, or the header If-Match: "3"',
     });
   }
-  const { stored, settings } = splitDefinition(validateDefinition(definition));
+  const whole = await requireDefinition(deps.sql, definition, id, caller);
+  const { stored, settings } = splitDefinition(whole);
   const done = await inTransaction(deps.sql, async (tx) => {
     const job = await editableJob(tx, id, caller);
     refuseArchived(job);
@@ -72,12 +73,14 @@ export async function saveJob(
     const version = await saveVersion(tx, deps.masterKey, job, { stored, note, restores: null }, caller);
     const { category = job.category, labels = job.labels } = settings;
     const held = { definition: { ...stored, category, labels }, note };
-    const warnings = version === undefined ? [] : (await loadSiteRules(tx)).refuseBroken(held);
+    const broken = version === undefined ? [] : (await loadSiteRules(tx)).refuseBroken(held);
+    const warnings = [...(await unknownCredentials(tx, caller, stored)), ...broken];
     if (version === undefined) await refuseNewlyBroken(tx, deps.masterKey, id, { category, labels });
     const changed = await changeSettings(tx, job, settings, caller);
     return { version, changed, warnings };
   }).catch((error) => {
-    throw nameTaken(error, stored.name);
+    const refusal = nameTaken(error, stored.name);
+    return withAllProblems(deps.sql, refusal, whole, { jobId: id, note }, caller);
   });
   const job = await getJob(deps, id, unrestricted, caller.authority.reach('read'));
   return {

@@ -1,5 +1,5 @@
 // What only the server knows of a definition: its category, its credentials, the site rules. Asked once nothing was typed
-// for a moment, of what is right in itself.
+// for a moment; of what is wrong in itself, the server tells what of that can be told.
 import type { DefinitionProblem, JobDefinition, ValidateJobReply } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 
@@ -32,15 +32,11 @@ export class ServerCheck {
     return this.#of;
   }
   /** Of places in the definition: a category that is not there, a credential that may not be used. */
-  readonly places: readonly DefinitionProblem[] = $derived(
-    this.#problems.filter(({ rule }) => rule === undefined),
-  );
-  /** What it breaks of the site rules, as errors or warnings. */
-  readonly rules: readonly DefinitionProblem[] = $derived(
-    this.#problems.filter(({ rule }) => rule !== undefined),
-  );
+  readonly places: readonly DefinitionProblem[] = $derived(this.#problems.filter((one) => !isAdvice(one)));
+  /** What it breaks of the site rules, and warnings. */
+  readonly advice: readonly DefinitionProblem[] = $derived(this.#problems.filter(isAdvice));
 
-  /** Undefined for what is not right in itself yet. */
+  /** Undefined for what can't be read, or needs no look. */
   follow(asked: Asked | undefined): void {
     this.stop();
     if (asked === undefined) this.#problems = [];
@@ -63,8 +59,14 @@ export class ServerCheck {
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
+      if (error.code === 'invalid' || error.code === 'too_large') return;
       // What it would have said it says when it is saved, should it not be back before.
       this.#timer = setTimeout(() => void this.#look(asked), againMs);
     }
   }
+}
+
+/** To be told with the save: not of a place that must be mended first. */
+function isAdvice({ rule, severity }: DefinitionProblem): boolean {
+  return rule !== undefined || severity === 'warning';
 }

@@ -16,21 +16,22 @@ const definition: JobDefinition = {
 };
 const asked = (text: string, note = '') => ({ text, definition, note });
 const missing: DefinitionProblem = { path: 'category', message: 'There is none.', severity: 'error' };
+const early: DefinitionProblem = { path: 'connection.credential', message: 'None yet.', severity: 'warning' };
 const ruled: DefinitionProblem = { path: '', message: 'Say why.', severity: 'error', rule: 'Say why' };
 
 test('the server is asked once nothing was typed for a moment, of the text as it is by then', async () => {
-  const ask = vi.fn(async () => ({ problems: [missing, ruled] }));
+  const ask = vi.fn(async () => ({ problems: [missing, early, ruled] }));
   const check = new ServerCheck(ask);
   check.follow(asked('one'));
   await vi.advanceTimersByTimeAsync(400);
   check.follow(asked('two'));
   await vi.advanceTimersByTimeAsync(600);
   expect(ask).toHaveBeenCalledTimes(1);
-  expect([check.text, check.places, check.rules]).toEqual(['two', [missing], [ruled]]);
-  // What is not right in itself is not asked about, and nothing is told of it.
+  expect([check.text, check.places, check.advice]).toEqual(['two', [missing], [early, ruled]]);
+  // What can't be read is not asked about, and nothing is told of it.
   check.follow(undefined);
   await vi.runAllTimersAsync();
-  expect([ask.mock.calls.length, check.places, check.rules]).toEqual([1, [], []]);
+  expect([ask.mock.calls.length, check.places, check.advice]).toEqual([1, [], []]);
 });
 
 test('an answer that comes after the text has changed is not taken, and a server that is away is asked again', async () => {
@@ -53,4 +54,14 @@ test('an answer that comes after the text has changed is not taken, and a server
   expect([ask.mock.calls.length, away.places]).toEqual([1, []]);
   await vi.advanceTimersByTimeAsync(3_000);
   expect([ask.mock.calls.length, away.places]).toEqual([2, [missing]]);
+});
+
+test('a server that will not look at it is not asked again', async () => {
+  const ask = vi.fn(async (): Promise<{ problems: DefinitionProblem[] }> => {
+    throw new ApiError('too_large', 'Too large.');
+  });
+  const check = new ServerCheck(ask);
+  check.follow(asked('one'));
+  await vi.runAllTimersAsync();
+  expect([ask.mock.calls.length, check.places]).toEqual([1, []]);
 });

@@ -2,8 +2,8 @@
 // hundred milliseconds to compile.
 import { setImmediate } from 'node:timers/promises';
 import { exampleJobs, JobDefinitionSchema, stepConfigSchemas } from '@opsconductor/protocol';
-import { prepareSchema } from '../schema-problems.ts';
-import { examineDefinition } from './validate-definition.ts';
+import { prepareSchema } from '../../schema-problems.ts';
+import { examineDefinition } from '../validate-definition.ts';
 
 /** Makes what definitions are checked with, in pieces between which others come to their turn. */
 export async function prepareDefinitionChecks(): Promise<void> {

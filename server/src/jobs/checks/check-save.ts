@@ -1,0 +1,57 @@
+// Whether a definition could be saved, and what would be said of it, without saving it: the checks of a save and their
+// words.
+import {
+  type DefinitionProblem,
+  type ErrorDetail,
+  effectiveDefinition,
+  type JobDefinition,
+  maxDefinitionProblems,
+  type ValidateJobReply,
+  ValidateJobRequestSchema,
+} from '@opsconductor/protocol';
+import type { Caller } from '../../caller.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { checkEnvelope } from '../check-envelope.ts';
+import { findEditableJob } from '../editable-job.ts';
+import { examineDefinition } from '../validate-definition.ts';
+import { problemsOfNamesIn, problemsOfPlace } from './problems-of-place.ts';
+
+interface Asked {
+  definition: unknown;
+  jobId?: number | undefined;
+  note?: string | undefined;
+}
+
+/**
+ * @throws {AppError} `invalid` for what stands around the definition; `not_found` and `forbidden` for a job that the
+ * caller may not see or change.
+ */
+export async function checkSave(sql: Sql, request: unknown, caller: Caller): Promise<ValidateJobReply> {
+  const { definition: given, jobId, note = '' } = readRequest(request);
+  const { definition, problems } = examineDefinition(given);
+  const valid = problems.length === 0;
+  const there = await inTransaction(sql, async (tx): Promise<DefinitionProblem[]> => {
+    const job = jobId === undefined ? undefined : await findEditableJob(tx, jobId, caller);
+    const place = { job, note };
+    if (valid) return problemsOfPlace(tx, definition as JobDefinition, place, caller);
+    return (await problemsOfNamesIn(tx, definition, problems, place, caller)).map(asError);
+  });
+  const all = [...problems.slice(0, maxDefinitionProblems).map(asError), ...there];
+  return {
+    valid: !all.some(({ severity }) => severity === 'error'),
+    problems: all,
+    ...(valid ? effectiveDefinition(definition as JobDefinition) : { definition: null, defaults: [] }),
+  };
+}
+
+function readRequest(request: unknown): Asked {
+  const has = (name: string) => Object.hasOwn(Object(request), name);
+  return has('definition') && !has('steps')
+    ? checkEnvelope(ValidateJobRequestSchema, request)
+    : { definition: request };
+}
+
+function asError(detail: ErrorDetail): DefinitionProblem {
+  return { ...detail, severity: 'error' };
+}

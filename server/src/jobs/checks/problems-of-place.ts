@@ -1,0 +1,126 @@
+// What stands against a definition where it is to be saved: its size, name and category, what its author may use, the site
+// rules. It is told beside what is wrong with the definition itself, as far as that leaves something to be looked at.
+import {
+  type DefinitionProblem,
+  type ErrorDetail,
+  generalCategory,
+  type JobDefinition,
+} from '@opsconductor/protocol';
+import type { Caller } from '../../caller.ts';
+import { AppError } from '../../errors.ts';
+import { loadSiteRules } from '../../site-rules/site-rules.ts';
+import type { Tx } from '../../store/database/connection.ts';
+import { findJobNamed, type JobDetailRow } from '../../store/jobs/jobs.ts';
+import { categoryForJobs } from '../category-for-jobs.ts';
+import { takenName } from '../name-taken.ts';
+import { requireCredentialUse, unknownCredentials } from '../require-credential-use.ts';
+import { requireRawSplice } from '../require-raw-splice.ts';
+import { encodeWithinLimit, splitDefinition } from '../split-definition.ts';
+
+export interface SavePlace {
+  /** The job that it would be saved as; undefined for a new one. */
+  job: JobDetailRow | undefined;
+  note: string;
+}
+
+/** Of a definition that is right in itself. */
+export async function problemsOfPlace(
+  tx: Tx,
+  definition: JobDefinition,
+  place: SavePlace,
+  caller: Caller,
+): Promise<DefinitionProblem[]> {
+  const { stored, settings } = splitDefinition(definition);
+  const { job, note } = place;
+  const category = settings.category ?? job?.category ?? generalCategory.name;
+  const labels = settings.labels ?? job?.labels ?? {};
+  const found = [
+    ...(await refusalOf('', () => encodeWithinLimit(stored))),
+    ...(await problemsOfNames(tx, { ...stored, category }, place, caller)),
+    ...(await refusalOf('category', async () => {
+      const isMoved = category !== job?.category;
+      const to = isMoved ? await categoryForJobs(tx, category, caller) : undefined;
+      // As a save does: a version is that of the job where it lies, and moves with it.
+      const lies = job === undefined ? to : { id: job.categoryId, name: job.category };
+      if (lies !== undefined) requireRawSplice(caller, lies, stored);
+    })),
+  ];
+  const rules = await loadSiteRules(tx);
+  const warned = await unknownCredentials(tx, caller, stored);
+  const ruled = rules.problems({ definition: { ...definition, category, labels }, note });
+  return [...once(found).map(asError), ...warned, ...ruled];
+}
+
+/** Of one that is not, at places where nothing else was told. */
+export async function problemsOfNamesIn(
+  tx: Tx,
+  definition: unknown,
+  told: readonly ErrorDetail[],
+  place: SavePlace,
+  caller: Caller,
+): Promise<ErrorDetail[]> {
+  const paths = told.map(({ path }) => path);
+  const isTold = (path: string) =>
+    paths.some((one) => one === '' || one === path || path.startsWith(`${one}.`));
+  const text = (value: unknown, path: string) =>
+    typeof value === 'string' && !isTold(path) ? value : undefined;
+  const { name, category, connection, steps } = Object(definition) as Record<string, unknown>;
+  const connected = (value: unknown, path: string): Pick<JobDefinition, 'connection'> => {
+    const credential = text(Object(Object(value)).credential, `${path}.credential`);
+    return credential === undefined ? {} : { connection: { credential } };
+  };
+  const named = {
+    name: text(name, 'name'),
+    category: text(category, 'category') ?? place.job?.category ?? generalCategory.name,
+    ...connected(connection, 'connection'),
+    steps: (Array.isArray(steps) ? steps : []).map((step: unknown, at) =>
+      connected(Object(step).connection, `steps[${at}].connection`),
+    ),
+  };
+  return problemsOfNames(tx, named as Named, place, caller);
+}
+
+type Named = { name?: string | undefined; category: string } & Parameters<typeof requireCredentialUse>[2];
+
+/** Its name, category and credentials. */
+async function problemsOfNames(
+  tx: Tx,
+  definition: Named,
+  { job }: SavePlace,
+  caller: Caller,
+): Promise<ErrorDetail[]> {
+  const { name, category } = definition;
+  return [
+    ...(await refusalOf('name', async () => {
+      const holder = name === undefined ? undefined : await findJobNamed(tx, name);
+      if (name !== undefined && holder !== undefined && holder !== job?.id) throw takenName(name);
+    })),
+    ...(await refusalOf('category', async () => {
+      if (category !== job?.category) await categoryForJobs(tx, category, caller);
+    })),
+    ...(await refusalOf('', () => requireCredentialUse(tx, caller, definition))),
+  ];
+}
+
+/** What a check of a save refuses with, as details. */
+async function refusalOf(path: string, check: () => unknown): Promise<readonly ErrorDetail[]> {
+  try {
+    await check();
+    return [];
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code === 'internal') throw error;
+    return error.details.length > 0 ? error.details : [{ path, message: error.message }];
+  }
+}
+
+function once(details: readonly ErrorDetail[]): ErrorDetail[] {
+  const seen = new Set<string>();
+  return details.filter(({ path, message }) => {
+    const key = `${path}\n${message}`;
+    return seen.has(key) ? false : seen.add(key);
+  });
+}
+
+function asError(detail: ErrorDetail): DefinitionProblem {
+  return { ...detail, severity: 'error' };
+}
