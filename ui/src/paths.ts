@@ -250,6 +250,7 @@ export const apiPaths = {
   targetHostKeys: (id: number) => `${root}/targets/${id}/host-keys`,
   credentials: (query: Query = {}) => withQuery(`${root}/credentials`, query),
   credential: (id: string) => `${root}/credentials/${encodeURIComponent(id)}`,
+  credentialUsage: (id: string) => `${root}/credentials/${encodeURIComponent(id)}/usage`,
   credentialVersions: (id: string) => `${root}/credentials/${encodeURIComponent(id)}/versions`,
   jobs: (query: Query = {}) => withQuery(`${root}/jobs`, query),
   jobCounts: () => `${root}/jobs/counts`,

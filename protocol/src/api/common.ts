@@ -4,6 +4,17 @@ import { limits } from '../limits.ts';
 
 export const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 export const Timestamp = Type.String({ description: 'RFC 3339 with milliseconds, UTC', maxLength: 40 });
+/** A day; whether there is such a one is for who takes it to find out (`isCalendarDate`). */
+export const CalendarDate = Type.String({
+  pattern: '^[0-9]{4}-[0-9]{2}-[0-9]{2}$',
+  description: 'A day, such as 2027-01-31',
+});
+/** Whether there is such a day: 2027-02-30 is none. */
+export function isCalendarDate(text: string): boolean {
+  const [year = 0, month = 0, day = 0] = text.split('-').map(Number);
+  const date = new Date(Date.UTC(year, month - 1, day));
+  return year >= 1900 && date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
+}
 export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 /** An object that refuses properties it does not name. */
 export const Closed = <P extends TProperties>(properties: P) =>

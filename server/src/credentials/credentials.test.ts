@@ -1,24 +1,25 @@
 import { decodeBase64, openCredential } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  makeFirstAgent,
-  makeSegment,
-  sealedCredentialRequest,
-  setupInstallation,
-  type TestInstallation,
-  testSecret,
-} from '../segments/testing.ts';
+import { createJob } from '../jobs/create-job.ts';
+import { setupJobs, step, type TestJobs } from '../jobs/testing.ts';
+import { makeFirstAgent, makeSegment, sealedCredentialRequest, testSecret } from '../segments/testing.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { findSealedCredential } from '../store/targets/credentials.ts';
+import { createTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { createTarget } from '../targets/edit-targets.ts';
-import { createCredential, deleteCredential } from './edit-credentials.ts';
-import { getCredential, listCredentials } from './list-credentials.ts';
+import {
+  createCredential,
+  deleteCredential,
+  replaceCredential,
+  updateCredential,
+} from './edit-credentials.ts';
+import { credentialUsage, getCredential, listCredentials } from './list-credentials.ts';
 
-let t: TestInstallation;
+let t: TestJobs;
 let segmentId: number;
 let segmentPrivateKey: Uint8Array;
 beforeAll(async () => {
-  t = await setupInstallation();
+  t = await setupJobs();
   segmentId = (await makeSegment(t, 'credentials')).id;
   segmentPrivateKey = (await makeFirstAgent(t, segmentId, 'credentials-a')).segmentKey.privateKey;
 });
@@ -123,6 +124,78 @@ describe('listing credentials', () => {
     expect(new Set(seen).size).toBe(seen.length);
     expect(seen).toContain('same name@credentials-other');
     expect((await listCredentials(t.sql, { segmentId: other.id }, unrestricted)).items).toHaveLength(1);
+  });
+});
+
+describe('the day on which a secret expires', () => {
+  it('is kept, changed beside the seal, and is that of the new secret once it is replaced', async () => {
+    const request = await sealedCredentialRequest(t, segmentId, 'expires');
+    const { id } = await createCredential(t.sql, { ...request, expiresOn: '2027-01-31' }, t.caller);
+    expect(await getCredential(t.sql, id, unrestricted)).toMatchObject({
+      expiresOn: '2027-01-31',
+      version: 1,
+    });
+    const due = async (expiresBy: string) =>
+      (await listCredentials(t.sql, { expiresBy }, unrestricted)).items.map(({ name }) => name);
+    expect([await due('2027-01-30'), await due('2027-01-31')]).toEqual([[], ['expires']]);
+    const changed = { description: 'of the web servers', expiresOn: '2028-02-29' };
+    expect(await updateCredential(t.sql, id, changed, t.caller)).toMatchObject({ ...changed, version: 1 });
+    const { sealed } = await sealedCredentialRequest(t, segmentId, 'x', { id, version: 2 });
+    const replaced = await replaceCredential(t.sql, id, { version: 2, sealed }, t.caller);
+    expect(replaced).toMatchObject({ description: 'of the web servers', expiresOn: null, version: 2 });
+  });
+
+  it('is refused where there is no such day', async () => {
+    const request = await sealedCredentialRequest(t, segmentId, 'no day');
+    const wrong = { code: 'invalid', details: [{ path: 'expiresOn', found: '2027-02-29' }] };
+    const expiresOn = '2027-02-29';
+    await expect(createCredential(t.sql, { ...request, expiresOn }, t.caller)).rejects.toMatchObject(wrong);
+    const { id } = await createCredential(t.sql, request, t.caller);
+    await expect(updateCredential(t.sql, id, { description: '', expiresOn }, t.caller)).rejects.toMatchObject(
+      wrong,
+    );
+    await expect(listCredentials(t.sql, { expiresBy: '2027-13-01' }, unrestricted)).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ path: 'query.expiresBy' }],
+    });
+  });
+});
+
+describe('what uses a credential', () => {
+  it('is told by kind and name, and only what the reader may see', async () => {
+    const { id } = await createCredential(
+      t.sql,
+      await sealedCredentialRequest(t, segmentId, 'widely used'),
+      t.caller,
+    );
+    expect(await credentialUsage(t.sql, id, unrestricted)).toEqual({
+      targets: { total: 0, items: [] },
+      groups: { total: 0, items: [] },
+      segment: false,
+      jobs: { total: 0, items: [] },
+    });
+    const target = { segmentId, name: 'uses-it', host: '10.0.0.1', credentialId: id };
+    const { id: targetId } = await createTarget(t.sql, target, t.caller);
+    const group = await createTargetGroup(t.sql, { name: 'gives it', credentials: [{ segmentId, credentialId: id }] }, t.caller);
+    await t.sql`update segments set credential_id = ${id} where id = ${segmentId}`;
+    const connection = { credential: 'widely used' };
+    const steps = [step('one'), { ...step('two'), connection }];
+    const job = await createJob(t, { name: 'asks for it', steps }, t.caller);
+    const wholly = await credentialUsage(t.sql, id, unrestricted);
+    expect(wholly).toEqual({
+      targets: { total: 1, items: [{ id: targetId, name: 'uses-it' }] },
+      groups: { total: 1, items: [{ id: group.id, name: 'gives it' }] },
+      segment: true,
+      jobs: { total: 1, items: [{ id: job.id, name: 'asks for it' }] },
+    });
+    const ofSegment = {
+      everywhere: false,
+      categoryIds: [],
+      segmentIds: [segmentId],
+      targetGroupIds: [],
+    };
+    const none = { total: 0, items: [] };
+    expect(await credentialUsage(t.sql, id, [ofSegment])).toEqual({ ...wholly, groups: none, jobs: none });
   });
 });
 

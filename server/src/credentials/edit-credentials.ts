@@ -2,7 +2,9 @@ import type {
   CreateCredentialRequestSchema,
   CreateCredentialVersionRequestSchema,
   Credential,
+  UpdateCredentialRequestSchema,
 } from '@opsconductor/protocol';
+import { isCalendarDate } from '@opsconductor/protocol';
 import { decodeBase64, type SealedCredential, SealingError } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
@@ -21,11 +23,13 @@ import {
   insertCredential,
   insertCredentialVersion,
   lockCredential,
+  updateCredential as updateCredentialRow,
 } from '../store/targets/credentials.ts';
 import { usesOfCredential } from '../store/targets/effective-settings.ts';
 import { getCredential } from './list-credentials.ts';
 
 export type CreateCredentialRequest = Static<typeof CreateCredentialRequestSchema>;
+export type UpdateCredentialRequest = Static<typeof UpdateCredentialRequestSchema>;
 export type CreateCredentialVersionRequest = Static<typeof CreateCredentialVersionRequestSchema>;
 
 // Sizes of HPKE with X25519 and AES-256-GCM (RFC 9180 section 7) around a 32-byte data key, and of the AES-GCM seal
@@ -49,6 +53,7 @@ export async function createCredential(
   caller: Caller,
 ): Promise<Credential> {
   refuseUnstorableText(request);
+  requireDay(request.expiresOn);
   requireSealForm(request.sealed);
   const { id, segmentId, name, kind, sealed } = request;
   try {
@@ -64,6 +69,7 @@ export async function createCredential(
         segmentId,
         name,
         description: request.description ?? '',
+        expiresOn: request.expiresOn ?? null,
         kind,
         createdBy: caller.userId,
         sealed: pick(sealed),
@@ -96,6 +102,7 @@ export async function replaceCredential(
   caller: Caller,
 ): Promise<Credential> {
   refuseUnstorableText(request);
+  requireDay(request.expiresOn);
   requireSealForm(request.sealed);
   const { version, sealed } = request;
   await inTransaction(sql, async (tx) => {
@@ -110,13 +117,51 @@ export async function replaceCredential(
       throw new AppError('conflict', message, { details: [{ path: 'version', message }] });
     }
     const description = request.description ?? credential.description;
-    await insertCredentialVersion(tx, credential.id, { version, description, sealed: pick(sealed) });
+    const expiresOn = request.expiresOn ?? null;
+    await insertCredentialVersion(tx, credential.id, {
+      version,
+      description,
+      expiresOn,
+      sealed: pick(sealed),
+    });
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'credential.replaced',
       object: { kind: 'credential', id: credential.id },
       scope: { segmentId: segment.id },
       detail: { name: credential.name, segment: segment.name, version, generation: sealed.generation },
+    });
+  });
+  return getCredential(sql, id, unrestricted);
+}
+
+/**
+ * Changes what is written beside the seal: for people to read, no step is touched by it.
+ *
+ * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `invalid` for a day that there
+ * is not.
+ */
+export async function updateCredential(
+  sql: Sql,
+  id: string,
+  request: UpdateCredentialRequest,
+  caller: Caller,
+): Promise<Credential> {
+  refuseUnstorableText(request);
+  await inTransaction(sql, async (tx) => {
+    const credential = await lockCredential(tx, id);
+    if (credential === undefined || !caller.authority.holdsOnSegment('read', credential.segmentId)) {
+      throw notFound('Credential');
+    }
+    requireEdit(caller, credential.segmentId, credential.segmentName);
+    requireDay(request.expiresOn);
+    await updateCredentialRow(tx, credential.id, request);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'credential.updated',
+      object: { kind: 'credential', id: credential.id },
+      scope: { segmentId: credential.segmentId },
+      detail: { name: credential.name, segment: credential.segmentName, expiresOn: request.expiresOn },
     });
   });
   return getCredential(sql, id, unrestricted);
@@ -182,6 +227,14 @@ function requireCurrentGeneration(segment: SegmentRow, generation: number): void
     const message = `Sealed to generation ${generation} of the segment key; the current one is ${segment.keyGeneration}. Fetch the sealing key again and seal anew.`;
     throw new AppError('conflict', message, { details: [{ path: 'sealed.generation', message }] });
   }
+}
+
+function requireDay(expiresOn: string | null | undefined): void {
+  if (expiresOn === null || expiresOn === undefined || isCalendarDate(expiresOn)) return;
+  throw invalidField('expiresOn', `There is no ${expiresOn}; write a day such as 2027-01-31.`, {
+    found: expiresOn,
+    allowed: 'a day such as 2027-01-31',
+  });
 }
 
 /** @throws {AppError} `invalid`, naming the part. What is in it is never repeated. */

@@ -1,9 +1,17 @@
-import { type Credential, type CredentialQuerySchema, limits } from '@opsconductor/protocol';
+import {
+  type Credential,
+  type CredentialQuerySchema,
+  type CredentialUsage,
+  isCalendarDate,
+  limits,
+  maxUsersNamed,
+} from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
-import { notFound } from '../errors.ts';
+import { invalidField, notFound } from '../errors.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
+import { readCredentialUsage } from '../store/targets/credential-usage.ts';
 import {
   type CredentialRow,
   findCredential,
@@ -17,6 +25,8 @@ export async function listCredentials(
   reaches: readonly Reach[],
 ): Promise<{ items: Credential[]; nextCursor: string | null }> {
   const limit = query.limit ?? limits.defaultPageItems;
+  if (query.expiresBy !== undefined && !isCalendarDate(query.expiresBy))
+    throw invalidField('query.expiresBy', `There is no ${query.expiresBy}; write a day such as 2027-01-31.`);
   const rows = await listCredentialRows(sql, { ...query, limit }, reaches);
   return pageOf(rows, limit, (row) => [row.name, row.segmentId], toCredential);
 }
@@ -30,6 +40,16 @@ export async function getCredential(
   const row = await findCredential(sql, id, reaches);
   if (row === undefined) throw notFound('Credential');
   return toCredential(row);
+}
+
+/** @throws {AppError} `not_found`, also for one outside the reaches. */
+export async function credentialUsage(
+  sql: Queryable,
+  id: string,
+  reaches: readonly Reach[],
+): Promise<CredentialUsage> {
+  const { name } = await getCredential(sql, id, reaches);
+  return readCredentialUsage(sql, { id, name }, maxUsersNamed, reaches);
 }
 
 function toCredential({ createdByName, createdAt, ...row }: CredentialRow): Credential {

@@ -108,6 +108,16 @@ export const segmentNeeds: Record<string, Needs> = {
     unseen: 400,
   })),
   'GET credentials/:id': reading(theSegment, (side) => ({ path: side.credentialId, place: side.segment })),
+  'GET credentials/:id/usage': reading(theSegment, (side) => ({
+    path: `${side.credentialId}/usage`,
+    place: side.segment,
+  })),
+  // There is no such day.
+  'PUT credentials/:id': changing('credentials.edit', theSegment, (side) => ({
+    path: side.credentialId,
+    json: { description: '', expiresOn: '2027-02-30' },
+    place: side.segment,
+  })),
   'POST credentials/:id/versions': changing('credentials.edit', theSegment, (side) => ({
     path: `${side.credentialId}/versions`,
     json: { version: 2, sealed: staleCredential(side.segmentId).sealed },

@@ -254,6 +254,11 @@ const acts: Record<string, () => Promise<Act>> = {
     path: 'credentials',
     json: await sealedCredentialRequest(world.t, world.alfa.segmentId, freshName('credential')),
   }),
+  'PUT credentials/:id': async () => {
+    const request = await sealedCredentialRequest(world.t, world.alfa.segmentId, freshName('credential'));
+    const { id } = await make<{ id: string }>('credentials', request);
+    return { path: `credentials/${id}`, json: { description: 'x', expiresOn: '2027-01-31' } };
+  },
   'POST credentials/:id/versions': async () => {
     const request = await sealedCredentialRequest(world.t, world.alfa.segmentId, freshName('credential'));
     const { id } = await make<{ id: string }>('credentials', request);

@@ -4,16 +4,35 @@ import {
   CreateCredentialVersionRequestSchema,
   CredentialQuerySchema,
   CredentialSchema,
+  CredentialUsageSchema,
   Page,
+  UpdateCredentialRequestSchema,
 } from '@opsconductor/protocol';
 import { Type } from 'typebox';
 import { callerOf } from '../../caller.ts';
-import { createCredential, deleteCredential, replaceCredential } from '../../credentials/edit-credentials.ts';
-import { getCredential, listCredentials } from '../../credentials/list-credentials.ts';
+import {
+  createCredential,
+  deleteCredential,
+  replaceCredential,
+  updateCredential,
+} from '../../credentials/edit-credentials.ts';
+import { credentialUsage, getCredential, listCredentials } from '../../credentials/list-credentials.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { type RouteSpec, route } from '../route.ts';
 
 const tag = 'credentials';
+const usageExample = {
+  targets: {
+    total: 2,
+    items: [
+      { id: 4, name: 'web-1' },
+      { id: 5, name: 'web-2' },
+    ],
+  },
+  groups: { total: 0, items: [] },
+  segment: false,
+  jobs: { total: 1, items: [{ id: 12, name: 'Restart the web servers' }] },
+};
 const params = Closed({ id: Type.String({ format: 'uuid' }) });
 
 export function credentialRoutes({ sql }: { sql: Sql }): RouteSpec[] {
@@ -50,6 +69,33 @@ export function credentialRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       params,
       success: { status: 200, schema: CredentialSchema },
       handle: ({ params, principal }) => getCredential(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/credentials/:id/usage',
+      permission: 'read',
+      scoped: true,
+      summary: 'Say what is given a credential or asks for it',
+      description:
+        'Of what the caller may read: targets and groups that it is chosen for, whether its segment gives it, and jobs whose current version asks for a credential of this name.',
+      tag,
+      params,
+      success: { status: 200, schema: CredentialUsageSchema, example: usageExample },
+      handle: ({ params, principal }) => credentialUsage(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/credentials/:id',
+      permission: 'credentials.edit',
+      scoped: true,
+      summary: 'Change a credential’s description and the day on which its secret expires',
+      description: 'What is sealed stays as it is, and so does its version.',
+      tag,
+      params,
+      body: UpdateCredentialRequestSchema,
+      example: { description: 'Deploys to the web servers', expiresOn: '2027-01-31' },
+      success: { status: 200, schema: CredentialSchema },
+      handle: (request) => updateCredential(sql, request.params.id, request.body, callerOf(request)),
     }),
     route({
       method: 'POST',

@@ -16,6 +16,8 @@ export interface CredentialRow {
   toRotate: boolean;
   description: string;
   targetCount: number;
+  /** `2027-01-31`. */
+  expiresOn: string | null;
   createdAt: Date;
   createdByName: string | null;
 }
@@ -28,13 +30,14 @@ export async function insertCredential(
     segmentId: number;
     name: string;
     description: string;
+    expiresOn: string | null;
     kind: string;
     createdBy: number;
     sealed: SealedCredential;
   },
 ): Promise<void> {
   const { sealed, ...row } = credential;
-  await tx`insert into credentials ${tx(row, 'id', 'segmentId', 'name', 'description', 'kind', 'createdBy')}`;
+  await tx`insert into credentials ${tx(row, 'id', 'segmentId', 'name', 'description', 'expiresOn', 'kind', 'createdBy')}`;
   await tx`
     insert into credential_versions (credential_id, version, generation, sealed)
     values (${row.id}, 1, ${sealed.generation}, ${tx.json(sealed)})`;
@@ -71,7 +74,7 @@ export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow 
 /** Credentials in segments within the reaches, by name, one more than `limit` where there are more. */
 export async function listCredentials(
   sql: Queryable,
-  query: { segmentId?: number; toRotate?: boolean; limit: number; cursor?: string },
+  query: { segmentId?: number; toRotate?: boolean; expiresBy?: string; limit: number; cursor?: string },
   reaches: readonly Reach[],
 ): Promise<CredentialRow[]> {
   const { segmentId, limit, cursor } = query;
@@ -82,6 +85,7 @@ export async function listCredentials(
      where ${segmentWithin(sql, reaches, 'c.segment_id')}
        and ${segmentId === undefined ? sql`true` : sql`c.segment_id = ${segmentId}`}
        and ${query.toRotate === undefined ? sql`true` : sql`${toRotate(sql, 'v', 's')} = ${query.toRotate}`}
+       and ${query.expiresBy === undefined ? sql`true` : sql`c.expires_on <= ${query.expiresBy}`}
        and ${after === undefined ? sql`true` : sql`(c.name, c.segment_id) > (${after[0]}, ${after[1]})`}
      order by c.name, c.segment_id
      limit ${limit + 1}`;
@@ -91,12 +95,26 @@ export async function listCredentials(
 export async function insertCredentialVersion(
   tx: Tx,
   id: string,
-  { version, description, sealed }: { version: number; description: string; sealed: SealedCredential },
+  {
+    version,
+    sealed,
+    ...beside
+  }: { version: number; description: string; expiresOn: string | null; sealed: SealedCredential },
 ): Promise<void> {
   await tx`
     insert into credential_versions (credential_id, version, generation, sealed)
     values (${id}, ${version}, ${sealed.generation}, ${tx.json(sealed)})`;
-  await tx`update credentials set version = ${version}, description = ${description} where id = ${id}`;
+  await tx`update credentials set version = ${version} where id = ${id}`;
+  await updateCredential(tx, id, beside);
+}
+
+/** Changes what is written beside the seal; the caller holds the credential's row. */
+export async function updateCredential(
+  tx: Tx,
+  id: string,
+  { description, expiresOn }: { description: string; expiresOn: string | null },
+): Promise<void> {
+  await tx`update credentials set description = ${description}, expires_on = ${expiresOn} where id = ${id}`;
 }
 
 export async function deleteCredential(tx: Tx, id: string): Promise<void> {
@@ -119,6 +137,7 @@ function selectCredentials(sql: Queryable) {
   return sql`
     select c.id, c.name, c.segment_id, s.name as segment_name, c.kind, c.version, v.generation, ${toRotate(sql, 'v', 's')} as to_rotate, c.description,
            (select count(*)::int from targets t where t.credential_id = c.id) as target_count,
+           c.expires_on::text as expires_on,
            c.created_at, u.name as created_by_name
       from credentials c
       join segments s on s.id = c.segment_id

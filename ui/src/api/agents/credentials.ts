@@ -1,4 +1,4 @@
-import type { Credential } from '@opsconductor/protocol';
+import type { Credential, CredentialUsage } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { readAll } from '../page.ts';
@@ -13,6 +13,18 @@ export function createCredential(body: unknown): Promise<Credential> {
 
 export function replaceCredential(id: string, body: unknown): Promise<Credential> {
   return request('POST', apiPaths.credentialVersions(id), { body });
+}
+
+/** What is written beside the seal. */
+export function updateCredential(
+  id: string,
+  beside: { description: string; expiresOn: string | null },
+): Promise<Credential> {
+  return request('PUT', apiPaths.credential(id), { body: beside });
+}
+
+export function fetchCredentialUsage(id: string, signal?: AbortSignal): Promise<CredentialUsage> {
+  return request('GET', apiPaths.credentialUsage(id), { signal });
 }
 
 export function deleteCredential(id: string): Promise<void> {

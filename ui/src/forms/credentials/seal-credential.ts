@@ -12,12 +12,15 @@ export async function saveSealed(credential: {
   segmentId: number;
   name: string;
   description: string;
+  /** The last day on which the secret is good. */
+  expiresOn: string | null;
   secret: CredentialSecret;
   /** Whose secret it takes the place of. */
   replacing?: { id: string; version: number } | undefined;
 }): Promise<void> {
   const key = await fetchVerifiedKey(credential.segmentId);
-  const { replacing } = credential;
+  const { replacing, description, expiresOn } = credential;
+  const beside = { description, expiresOn };
   const id = replacing?.id ?? crypto.randomUUID();
   const version = (replacing?.version ?? 0) + 1;
   const sealed = await sealCredential({
@@ -33,14 +36,14 @@ export async function saveSealed(credential: {
     secret: credential.secret,
   });
   if (replacing !== undefined) {
-    await replaceCredential(id, { version, description: credential.description, sealed });
+    await replaceCredential(id, { version, ...beside, sealed });
     return;
   }
   await createCredential({
     id,
     segmentId: credential.segmentId,
     name: credential.name,
-    description: credential.description,
+    ...beside,
     kind: credential.secret.kind,
     sealed,
   });
