@@ -176,7 +176,11 @@ describe('what uses a credential', () => {
     });
     const target = { segmentId, name: 'uses-it', host: '10.0.0.1', credentialId: id };
     const { id: targetId } = await createTarget(t.sql, target, t.caller);
-    const group = await createTargetGroup(t.sql, { name: 'gives it', credentials: [{ segmentId, credentialId: id }] }, t.caller);
+    const group = await createTargetGroup(
+      t.sql,
+      { name: 'gives it', credentials: [{ segmentId, credentialId: id }] },
+      t.caller,
+    );
     await t.sql`update segments set credential_id = ${id} where id = ${segmentId}`;
     const connection = { credential: 'widely used' };
     const steps = [step('one'), { ...step('two'), connection }];

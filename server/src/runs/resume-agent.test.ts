@@ -98,6 +98,21 @@ test('nothing is concluded from what a damaged journal does not have', async () 
   expect(await t.run(runId)).toMatchObject({ status: 'unknown', outputState: 'gapped' });
 });
 
+test('what was leased before a journal was lost is never said not to have begun; what was leased since can be', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  const before = await t.claimOne();
+  const { resumed, agent } = await resume(t, [], { journalIntact: false });
+  // A sweep had it at the same time, and was first.
+  await t.settle(givenUp(before), ...resumed.ends);
+  t.agent.sessionNumber = agent.sessionNumber;
+  await t.start();
+  const since = await t.claimOne();
+  await t.settle(givenUp(since));
+  const { ends } = (await resume(t, [])).resumed;
+  expect(ends.map(({ stepId, outcome }) => [stepId, outcome.reason])).toEqual([[since.id, 'lease_expired']]);
+});
+
 test('a step that had begun is not ready again, though an intact journal lacks it', async () => {
   await using t = await setupRuns();
   const runId = await t.start();

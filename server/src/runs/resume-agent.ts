@@ -4,6 +4,7 @@ import {
   adoptLeases,
   type HeldStep,
   lockCurrentSession,
+  noteJournalLost,
   readySessions,
   runningStepsOfAgent,
   type SettledAttemptRow,
@@ -98,6 +99,7 @@ export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promis
 export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | undefined> {
   return inTransaction(sql, async (tx) => {
     if (!(await lockCurrentSession(tx, resume))) return undefined;
+    if (!resume.journalIntact) await noteJournalLost(tx, resume.agentId);
     const held = await runningStepsOfAgent(tx, resume.agentId);
     const presented = new Map(
       resume.attempts.map((attempt) => [`${attempt.step}.${attempt.epoch}`, attempt]),

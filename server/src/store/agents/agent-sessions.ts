@@ -128,6 +128,11 @@ export async function lockCurrentSession(
   return rows.length > 0;
 }
 
+/** From now on nothing is concluded from what its journal does not have of before. */
+export async function noteJournalLost(tx: Tx, agentId: number): Promise<void> {
+  await tx`update agents set journal_lost_at = clock_timestamp() where id = ${agentId}`;
+}
+
 export interface ReadySession {
   agentId: number;
   sessionNumber: number;

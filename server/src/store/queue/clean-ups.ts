@@ -39,7 +39,10 @@ export async function dropCleanUp(tx: Tx, stepId: number, epoch: number): Promis
     delete from attempt_clean_ups where job_run_step_id = ${stepId} and epoch = ${epoch} and done_at is null`;
 }
 
-/** Attempts that were given up while their agent was silent, and of which nothing was ever heard. */
+/**
+ * Attempts that were given up while their agent was silent, and of which nothing was ever heard; leased since the journal
+ * was begun that the agent has now.
+ */
 export async function unheardAttempts(
   tx: Tx,
   agentId: number,
@@ -48,6 +51,7 @@ export async function unheardAttempts(
     select a.job_run_step_id as step_id, a.epoch, a.lease_token
     from attempt_clean_ups c
     join job_run_step_attempts a on a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch
+    join agents g on g.id = a.agent_id and (g.journal_lost_at is null or a.leased_at > g.journal_lost_at)
     where a.agent_id = ${agentId} and a.status = 'unknown' and a.late_status is null and a.request_id is null
       and a.output_state = 'gapped' and a.output_seq = 0
       and not exists (select from detached_attempts d where d.job_run_step_id = a.job_run_step_id and d.epoch = a.epoch)
