@@ -11,6 +11,7 @@ import { FileCache } from './contents/file-cache.ts';
 import { StagedArtifacts } from './contents/staged-artifacts.ts';
 import type { BusyLimits } from './execution/busy.ts';
 import { CredentialOpener, type UsableCredential } from './execution/credential-opener.ts';
+import { Disk } from './execution/disk.ts';
 import { Executor } from './execution/executor.ts';
 import { HostScanner } from './execution/host-scanner.ts';
 import { type KnownStepTypes, standardStepTypes } from './execution/known-step-types.ts';
@@ -162,6 +163,7 @@ async function wire(
     policy: guard,
   });
   const contents = new ContentLink();
+  const disk = new Disk({ journal, spoolFolder: data.spool, log });
   const stores = {
     cache: await FileCache.open(data.files, options.fileCacheBytes ?? defaultFileCacheBytes),
     staged: await StagedArtifacts.open(data.artifacts),
@@ -171,6 +173,7 @@ async function wire(
     slots,
     spoolFolder: data.spool,
     journal,
+    disk,
     deadline,
     stepTypes:
       options.stepTypes ??
@@ -199,6 +202,7 @@ async function wire(
     slots,
     busyLimits: options.busyLimits ?? {},
     journal,
+    disk,
     deadline,
     executor,
     segmentKeys,

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
 import {
@@ -112,6 +112,21 @@ test('a wrapped key is opened, kept for the next process and reported', async ()
   expect(t.keys.privateKey(1)).toEqual(t.segment.privateKey);
   const later = await t.open();
   expect([later.rosterNumber, later.privateKey(1)]).toEqual([2, new Uint8Array(t.segment.privateKey)]);
+});
+
+test('a roster that the disk refuses changes nothing, and is taken once it is writable', async () => {
+  await using t = await setup();
+  await rename(t.data.root, `${t.data.root}.away`);
+  await t.apply({ wraps: [{ generation: 1, wrapped: await t.wrapForMe() }] });
+  await t.keys.retry();
+  expect([t.replies, t.keys.rosterNumber]).toEqual([[], 0]);
+  await rename(`${t.data.root}.away`, t.data.root);
+  await t.keys.retry();
+  expect(t.replies).toEqual([{ type: 'segment_ready', rosterNumber: 2, generations: [1] }]);
+  expect((await t.open()).rosterNumber).toBe(2);
+  // Nothing is left to be taken.
+  await t.keys.retry();
+  expect(t.replies).toHaveLength(1);
 });
 
 test('a roster that the root did not sign changes nothing and gets no answer', async () => {

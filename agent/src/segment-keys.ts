@@ -23,7 +23,7 @@ import {
 } from '@opsconductor/protocol/sealing';
 import type { Logger } from 'pino';
 import type { DataDirectory } from './identity/data-directory.ts';
-import { readIfExists, writeDurably } from './identity/durable-file.ts';
+import { errorCode, readIfExists, writeDurably } from './identity/durable-file.ts';
 import { type Identity, keyPairAt, parseJson, readKey, saveKey } from './identity/identity.ts';
 
 export interface SegmentKeysOptions {
@@ -43,6 +43,8 @@ export class SegmentKeys {
   #roster: Roster | undefined;
   #signed: SignedRoster | undefined;
   #applying: Promise<void> = Promise.resolve();
+  /** Applies again what could not be kept; a newer state takes its place. */
+  #refused: (() => Promise<void>) | undefined;
 
   private constructor(options: SegmentKeysOptions) {
     this.#options = options;
@@ -92,7 +94,12 @@ export class SegmentKeys {
    * Takes the newest roster and the wraps for this agent, and answers with what it can open and with wraps for those
    * who want one. States are taken one after the other; one that is not genuine changes nothing and is logged.
    */
-  apply(state: ServerMessageOf<'segment_state'>, reply: (message: AgentMessage) => void): Promise<void> {
+  apply(
+    state: ServerMessageOf<'segment_state'>,
+    reply: (message: AgentMessage) => void,
+    isAgain = false,
+  ): Promise<void> {
+    this.#refused = undefined;
     this.#applying = this.#applying.then(async () => {
       try {
         await this.#takeRoster(state.roster);
@@ -101,14 +108,32 @@ export class SegmentKeys {
         await this.#wrapForPeers(state.wanting, reply);
         if (state.makeGeneration !== undefined) await this.#makeGeneration(state.makeGeneration, reply);
       } catch (error) {
-        if (!(error instanceof SealingError)) throw error;
-        this.#options.log.error(
-          { reason: error.reason },
-          `the segment state from the server was refused: ${error.message}`,
-        );
+        this.#notApplied(error, () => this.apply(state, reply, true), isAgain);
       }
     });
     return this.#applying;
+  }
+
+  /** Takes the newest state again where the disk has refused it. */
+  async retry(): Promise<void> {
+    await this.#refused?.();
+  }
+
+  #notApplied(error: unknown, again: () => Promise<void>, isAgain: boolean): void {
+    const { log } = this.#options;
+    if (error instanceof SealingError) {
+      const { reason, message } = error;
+      log.error({ reason }, `the segment state from the server was refused: ${message}`);
+      return;
+    }
+    // Anything else than the disk's refusal is a bug.
+    if (errorCode(error) === undefined) throw error;
+    this.#refused ??= again;
+    if (isAgain) return;
+    log.error(
+      { err: error },
+      'the segment state could not be kept; what was known before holds until it can',
+    );
   }
 
   async #hold(generation: number, privateKey: Uint8Array): Promise<void> {

@@ -70,7 +70,7 @@ export interface ExecuteStepOptions {
 export type Execution =
   | { outcome: StepOutcome; handsOn?: Record<string, HandedOn>; transfers?: TransferReport }
   /** Nothing was begun, and nothing is to be reported as an outcome. */
-  | { notBegun: 'lease_expired' | 'revoked' | 'no_key' }
+  | { notBegun: 'lease_expired' | 'revoked' | 'no_key' | 'no_journal' }
   /** Another agent has taken it up, and tells of it. */
   | { taken: true };
 
@@ -252,7 +252,9 @@ function executionOfError(error: unknown, attempt: Attempt): Execution {
   if (error instanceof NoSegmentKey) return { notBegun: 'no_key' };
   if (error instanceof MayNotBegin) {
     if (error.why === 'stopped') return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };
-    if (error.why !== 'no_journal') return { notBegun: error.why };
+    // Begun before, and again in another way: it can't be handed back any more.
+    const isBegunAnew = error.why === 'no_journal' && attempt.state !== 'leased';
+    if (!isBegunAnew) return { notBegun: error.why };
     return failed(
       'internal',
       `The agent could not record the start of the step: ${causeOf(error)}.`,

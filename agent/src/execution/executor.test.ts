@@ -3,8 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
 import { chainLink, type OutputFrame } from '@opsconductor/protocol';
 import { pino } from 'pino';
-import { expect, test, vi } from 'vitest';
-import { Journal } from '../journal/journal.ts';
+import { expect, test } from 'vitest';
 import { type AgentSetup, lease, ManualClock, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
 
@@ -452,29 +451,4 @@ test('an agent above its limits says so with each heartbeat, and wants no next s
   connection.send({ type: 'leases', leases: [lease(1)] });
   (await t.nextStep()).end(success);
   expect((await connection.next('complete')).wantsNext).toBe(false);
-});
-
-test('an agent whose disk refuses its journal says so at once, and takes steps again once it can write', async () => {
-  await using t = await setup();
-  using open = vi.spyOn(Journal, 'open');
-  await t.start();
-  const { connection } = await t.server.nextSession({ heartbeatIntervalMs: 100 });
-  expect((await connection.next('heartbeat')).busy).toBeUndefined();
-  connection.send({ type: 'leases', leases: [lease(1)] });
-  const step = await t.nextStep();
-  // What it writes to is gone, and can be opened again.
-  await (await open.mock.results[0]?.value)?.close();
-  const refused = step.context.beforeStart();
-  await refused.catch((error: unknown) => step.fail(error));
-  let heartbeat = await connection.next('heartbeat');
-  while (heartbeat.busy === undefined) heartbeat = await connection.next('heartbeat');
-  expect(heartbeat.busy).toBe('disk');
-  const { outcome } = await connection.next('complete');
-  expect(outcome).toMatchObject({ status: 'failed', advice: expect.stringContaining('goes on by itself') });
-  while (heartbeat.busy !== undefined) heartbeat = await connection.next('heartbeat');
-  connection.send({ type: 'leases', leases: [lease(2)] });
-  const next = await t.nextStep();
-  await next.context.beforeStart();
-  next.end(success);
-  expect(await connection.next('complete')).toMatchObject({ step: 2, outcome: success });
 });

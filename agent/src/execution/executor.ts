@@ -23,6 +23,7 @@ import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
 import type { BeforeStart } from '../steps/step-type.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { UsableCredential } from './credential-opener.ts';
+import type { Disk } from './disk.ts';
 import {
   becomeIn,
   type Execution,
@@ -45,6 +46,7 @@ export interface ExecutorOptions {
   slots: number;
   spoolFolder: string;
   journal: Journal;
+  disk: Pick<Disk, 'refuses' | 'outputRefused'>;
   deadline: LeaseDeadline;
   stepTypes: KnownStepTypes;
   openCredential(lease: Lease): Promise<UsableCredential>;
@@ -305,9 +307,7 @@ export class Executor {
   // ---- leases
 
   #takesNothing(): boolean {
-    return (
-      this.#draining || this.#sessionDraining || this.#stopped || this.#options.journal.failure !== undefined
-    );
+    return this.#draining || this.#sessionDraining || this.#stopped || this.#options.disk.refuses;
   }
 
   /** False when the lease is to be handed back. */
@@ -421,7 +421,8 @@ export class Executor {
       attempt.taken = true;
       this.#settle(attempt);
     } else if (execution.notBegun === 'revoked') this.#settle(attempt);
-    else this.#giveBack([attempt], execution.notBegun);
+    // The server has heard by now that the disk refuses, and leases it to another agent, or to this one later.
+    else this.#giveBack([attempt], execution.notBegun === 'no_journal' ? 'draining' : execution.notBegun);
   }
 
   /** Not begun, and not going to: told when there is a connection, and otherwise by its absence from the next resume. */
@@ -570,7 +571,7 @@ export class Executor {
       recovered: [],
     },
   ): AttemptOutput {
-    const { log, monotonicMs } = this.#options;
+    const { log, monotonicMs, disk } = this.#options;
     const output: AttemptOutput = new AttemptOutput(
       {
         step,
@@ -579,8 +580,10 @@ export class Executor {
         monotonicMs,
         before,
         onStored: () => this.#session?.output.offer(output),
-        onStorageFailure: (error) =>
-          log.error({ err: error, step, epoch }, 'output can not be stored; the rest of it is lost'),
+        onStorageFailure: (error) => {
+          log.error({ err: error, step, epoch }, 'output can not be stored; the rest of it is lost');
+          disk.outputRefused(error);
+        },
       },
       recovered,
     );

@@ -15,6 +15,7 @@ import type { Logger } from '../log.ts';
 import type { SegmentKeys } from '../segment-keys.ts';
 import { agentVersion } from '../version.ts';
 import { type BusyLimits, busyReasonOf } from './busy.ts';
+import type { Disk } from './disk.ts';
 import type { Executor } from './executor.ts';
 import type { HostScanner } from './host-scanner.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
@@ -29,6 +30,7 @@ export interface SessionHolderOptions {
   slots: number;
   busyLimits: BusyLimits;
   journal: Journal;
+  disk: Disk;
   deadline: LeaseDeadline;
   executor: Executor;
   segmentKeys: SegmentKeys;
@@ -163,7 +165,6 @@ export class SessionHolder {
         else executor.onServerDrain();
         break;
       case 'segment_state':
-        // A disk that refuses the roster or a key is nobody's to handle here: it ends the process.
         void segmentKeys.apply(message, (reply) => session.send(reply));
         break;
       case 'audit_checkpoint':
@@ -193,7 +194,7 @@ export class SessionHolder {
 
   /** Renews the leases, and ends a connection on which nothing is acknowledged any more. */
   #heartbeat(socket: MessageSocket, intervalMs: number): () => void {
-    const { deadline, executor, journal, auditCheckpoint, busyLimits } = this.#options;
+    const { deadline, executor, disk, segmentKeys, auditCheckpoint, busyLimits } = this.#options;
     let sequence = 0;
     const beat = () => {
       if (deadline.passed()) {
@@ -203,7 +204,7 @@ export class SessionHolder {
       sequence += 1;
       deadline.heartbeatSent(sequence);
       const used = { rssBytes: process.memoryUsage.rss(), loadAverage: loadavg()[0] ?? 0 };
-      const busy = journal.failure === undefined ? busyReasonOf(busyLimits, used) : 'disk';
+      const busy = disk.refuses ? 'disk' : busyReasonOf(busyLimits, used);
       executor.busy = busy !== undefined;
       socket.send({
         type: 'heartbeat',
@@ -217,22 +218,15 @@ export class SessionHolder {
     };
     beat();
     // What the server leases until it hears of it is handed back, and leased again.
-    journal.onFailure = (error) => {
-      this.#options.log.error({ err: error }, 'nothing new is taken until the journal can be written again');
-      beat();
-    };
+    disk.onRefusal = beat;
     const timer = setInterval(() => {
-      if (journal.failure !== undefined) void this.#mendJournal();
+      if (disk.refuses) void disk.mend();
+      void segmentKeys.retry();
       beat();
     }, intervalMs);
     return () => {
       clearInterval(timer);
-      journal.onFailure = () => undefined;
+      disk.onRefusal = () => undefined;
     };
-  }
-
-  async #mendJournal(): Promise<void> {
-    const { journal, log } = this.#options;
-    if (await journal.mend()) log.info('the journal is written again');
   }
 }

@@ -13,7 +13,9 @@ export type HeldGeneration = Static<typeof GenerationSchema>;
 
 /** @throws {AgentError} when it is missing or damaged: without it the server takes this agent for a copy. */
 export async function readGeneration(path: string): Promise<HeldGeneration> {
-  const content = await readIfExists(path);
+  const content = await readIfExists(path).catch((error: unknown) => {
+    throw diskRefuses(`${path} can't be read`, error);
+  });
   const value = content && parseJson(content.toString('utf8'));
   if (Check(GenerationSchema, value)) return value;
   throw new AgentError(
@@ -22,7 +24,22 @@ export async function readGeneration(path: string): Promise<HeldGeneration> {
   );
 }
 
-/** On disk when this resolves. */
+/**
+ * On disk when this resolves.
+ *
+ * @throws {AgentError} when the disk refuses it.
+ */
 export async function saveGeneration(path: string, held: HeldGeneration): Promise<void> {
-  await writeDurably(path, `${JSON.stringify(held)}\n`);
+  await writeDurably(path, `${JSON.stringify(held)}\n`).catch((error: unknown) => {
+    throw diskRefuses(`${path} can't be written, and the agent may not connect without`, error);
+  });
+}
+
+function diskRefuses(what: string, error: unknown): AgentError {
+  const detail = error instanceof Error ? error.message : String(error);
+  return new AgentError(
+    `${what}: ${detail}.`,
+    "Make the agent's data directory writable, or make room on its disk; the agent tries again by itself.",
+    { cause: error },
+  );
 }

@@ -464,7 +464,7 @@ export const HeartbeatSchema = message('heartbeat', {
   rssBytes: Type.Optional(Count()),
   loadAverage: Type.Optional(Type.Number({ minimum: 0 })),
   spoolBytes: Type.Optional(Count()),
-  /** Why it wants nothing new just now: its memory, or the load of its machine, is above what it was told; its disk refuses its journal. */
+  /** Why it wants nothing new just now: its memory, or the load of its machine, is above what it was told; its disk refuses its journal, or the output of steps. */
   busy: Type.Optional(Type.String({ minLength: 1, maxLength: 32 })),
   /** Rows that the newest audit checkpoint covers that this agent keeps; 0 for none. Asks for a newer one. */
   auditSize: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),

@@ -54,6 +54,12 @@ test('ready steps wait for what their segment’s agents lack, and start as soon
       () => t.sql`update agents set drain_requested_at = null`,
     ],
     [
+      'agents_busy',
+      /^The only agent in segment “.*” is busy\.$/,
+      () => t.sql`${session} busy_reason = 'disk'`,
+      () => t.sql`${session} busy_reason = null`,
+    ],
+    [
       'no_segment_key',
       /without the segment key/,
       () => t.sql`update segment_key_wraps set opened_at = null`,

@@ -13,8 +13,9 @@ export interface Why {
 }
 
 /** Agents that can't be given steps, those first that are nearest to it. */
-const unable = ['draining', 'no_segment_key', 'starting', 'silent', 'offline', 'disabled'] as const;
+const unable = ['busy', 'draining', 'no_segment_key', 'starting', 'silent', 'offline', 'disabled'] as const;
 const unableCodes: Record<(typeof unable)[number], WaitCode> = {
+  busy: 'agents_busy',
   draining: 'agents_draining',
   no_segment_key: 'no_segment_key',
   starting: 'agents_starting',
@@ -23,6 +24,7 @@ const unableCodes: Record<(typeof unable)[number], WaitCode> = {
   disabled: 'agents_disabled',
 };
 const unableWords: Record<(typeof unable)[number], string> = {
+  busy: 'busy',
   draining: 'draining',
   no_segment_key: 'without the segment key',
   starting: 'connecting',
@@ -31,6 +33,7 @@ const unableWords: Record<(typeof unable)[number], string> = {
   disabled: 'disabled or in quarantine',
 };
 const unableAdvice: Record<(typeof unable)[number], string | null> = {
+  busy: 'The agent’s page says whether its memory, the load of its machine or its disk is why; steps start once that is over.',
   draining: 'End the draining of an agent, or add another.',
   no_segment_key: 'An agent that holds the segment key passes it on once both are connected.',
   starting: null,

@@ -9,11 +9,12 @@ export const waitCodes = [
   'agents_silent',
   'agents_disabled',
   'agents_draining',
+  'agents_busy',
   'agents_starting',
   'no_segment_key',
   /** Agents could be given steps, but not these: they are of a version that can't do what they need. */
   'no_capable_agent',
-  /** In place of the seven above, for who may not read the segment. */
+  /** In place of the eight above, for who may not read the segment. */
   'no_able_agent',
   'no_free_slot',
   'behind_priority',

@@ -102,6 +102,7 @@ export async function listWaiting(
 
 export const agentStates = [
   'able',
+  'busy',
   'draining',
   'no_segment_key',
   'starting',
@@ -142,7 +143,7 @@ export async function segmentAgents(
       left join agent_sessions s on s.agent_id = a.id
       cross join lateral (select case
         when a.state <> 'active' then 'disabled'
-        when ${isAble(db)} then 'able'
+        when ${isAble(db)} then case when s.busy_reason is null then 'able' else 'busy' end
         when s.disconnected_at is null and s.expires_at > clock_timestamp() then case
           when a.drain_requested_at is not null or s.draining then 'draining'
           when s.ready then 'no_segment_key' else 'starting' end

@@ -17,6 +17,7 @@ export function waitLinks(wait: Wait): WaitLink[] {
     case 'agents_silent':
     case 'agents_disabled':
     case 'agents_draining':
+    case 'agents_busy':
     case 'agents_starting':
     case 'no_segment_key':
     case 'no_free_slot':

@@ -1,0 +1,108 @@
+// The data directory can't be written while the agent runs. That it is away is the same as that nobody may enter it, and
+// holds for root, too.
+import { mkdir, rename, rmdir } from 'node:fs/promises';
+import { pino } from 'pino';
+import { expect, test, vi } from 'vitest';
+import { Journal } from '../journal/journal.ts';
+import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
+import type { FakeConnection } from '../testing/fake-server.ts';
+
+/** Takes the folder away; what comes back gives it back. */
+async function take(folder: string): Promise<() => Promise<void>> {
+  await rename(folder, `${folder}.away`);
+  return () => rename(`${folder}.away`, folder);
+}
+
+async function connected(t: AgentSetup): Promise<FakeConnection> {
+  await t.start();
+  return (await t.server.nextSession({ heartbeatIntervalMs: 100 })).connection;
+}
+
+/** Answers how many heartbeats it took from the first one on. */
+async function busyIs(connection: FakeConnection, busy: string | undefined): Promise<number> {
+  for (;;) {
+    const heartbeat = await connection.next('heartbeat');
+    if (heartbeat.busy === busy) return heartbeat.sequence;
+  }
+}
+
+test('a step whose output the disk refuses ends truly and says so, and nothing new is taken until there is room for its output', async () => {
+  await using t = await setup();
+  const connection = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  const giveBack = await take(t.directory.data.spool);
+  step.context.output.write('stdout', Buffer.from('lost\n'));
+  await busyIs(connection, 'disk');
+  connection.send({ type: 'leases', leases: [lease(2)] });
+  expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 2 }] });
+  step.end(success);
+  expect(await connection.next('complete')).toMatchObject({
+    step: 1,
+    outcome: { ...success, message: expect.stringMatching(/could not keep all of the output.*ENOENT/) },
+    output: { truncated: true },
+    wantsNext: false,
+  });
+  await giveBack();
+  await busyIs(connection, undefined);
+  connection.send({ type: 'leases', leases: [lease(3)] });
+  const next = await t.nextStep();
+  await next.context.beforeStart();
+  next.context.output.write('stdout', Buffer.from('kept\n'));
+  next.end(success);
+  expect(await connection.next('complete')).toMatchObject({ step: 3, outcome: success });
+});
+
+test('a step that could not be written down before it begins is handed back, after the server has heard why, and is taken once it can be', async () => {
+  await using t = await setup();
+  using open = vi.spyOn(Journal, 'open');
+  const connection = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  // What the journal is written to is gone, and can't be made anew.
+  await (await open.mock.results[0]?.value)?.close();
+  const giveBack = await take(t.directory.data.root);
+  await step.context.beforeStart().catch((error: unknown) => step.fail(error));
+  expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 1 }], reason: 'draining' });
+  const heardAt = await busyIs(connection, 'disk');
+  const before = connection.order.slice(0, connection.order.indexOf('return'));
+  expect(before.filter((type) => type === 'heartbeat').length).toBeGreaterThanOrEqual(heardAt);
+  expect(connection.order).not.toContain('complete');
+  await giveBack();
+  await busyIs(connection, undefined);
+  connection.send({
+    type: 'leases',
+    leases: [lease(1, { epoch: 2, leaseToken: 'another-token-of-step-1' })],
+  });
+  const next = await t.nextStep();
+  await next.context.beforeStart();
+  next.end(success);
+  expect(await connection.next('complete')).toMatchObject({ step: 1, epoch: 2, outcome: success });
+});
+
+test('an agent that comes back while its disk refuses says that it is the disk, and connects once it is writable', async () => {
+  await using t = await setup();
+  const lines: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });
+  await t.start({ log });
+  const { connection } = await t.server.nextSession();
+  const giveBack = await take(t.directory.data.generation);
+  await mkdir(t.directory.data.generation);
+  connection.close(1012);
+  for (let n = 0; n < 3; n += 1) {
+    const tried = await t.server.nextConnection();
+    void tried.welcome().catch(() => undefined);
+    await tried.closed;
+  }
+  const said = lines.join('');
+  expect(said).toMatch(/generation.json can't be read.*Make the agent's data directory writable/);
+  expect(said).not.toMatch(/could not be reached/);
+  await rmdir(t.directory.data.generation);
+  await giveBack();
+  for (;;) {
+    const tried = await t.server.nextConnection();
+    const isIn = await Promise.race([tried.welcome().then(() => true), tried.closed.then(() => false)]);
+    if (isIn) break;
+  }
+});
