@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
+import { isAsLongAsStated, limits, startOfOutput, withPosition } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { compress } from './compress.ts';
 
@@ -11,6 +12,20 @@ test('every result is a whole gzip of its own, also from a stream that was used 
   const together = await Promise.all(inputs.map((input) => compress(input)));
   for (const [n, bytes] of together.entries())
     expect(gunzipSync(bytes).equals(inputs[n] ?? Buffer.alloc(0))).toBe(true);
+});
+
+test('what a server can tell of a chunk without inflating it is so of all that is sent', async () => {
+  const position = { ...startOfOutput, stdout: { offset: 2 ** 40, masked: 1, skip: 2 } };
+  for (const length of [1, 60, 4_095, 4_096, 70_000, limits.maxChunkRawBytes])
+    for (const raw of [
+      randomBytes(length),
+      Buffer.alloc(length, 'and so on '),
+      Buffer.from(randomBytes(length).toString('hex').slice(0, length)),
+    ]) {
+      const bytes = withPosition(await compress(raw), position);
+      expect(isAsLongAsStated({ bytes, rawLength: length }), String(length)).toBe(true);
+      expect(isAsLongAsStated({ bytes, rawLength: length + 1 })).toBe(false);
+    }
 });
 
 test('small pieces are compressed at once', () => {

@@ -84,6 +84,25 @@ export function decodeFrame(data: Uint8Array, maxRawBytes: number): OutputFrame 
   };
 }
 
+/** The least that a gzip member has: its header and its trailer. */
+const gzipFrameBytes = 18;
+
+/**
+ * Whether a chunk looks like what it states, as far as can be told without inflating it: gzip, of the length at its end that
+ * the frame has, and hardly longer than that. Who limits what is read by raw length reads no more than that limit then.
+ */
+export function isAsLongAsStated({ bytes, rawLength }: Pick<OutputFrame, 'bytes' | 'rawLength'>): boolean {
+  const { length } = bytes;
+  if (length < gzipFrameBytes || bytes[0] !== 0x1f || bytes[1] !== 0x8b || bytes[2] !== 8) return false;
+  const statedAtEnd = new DataView(bytes.buffer, bytes.byteOffset + length - 4, 4).getUint32(0, true);
+  return statedAtEnd === rawLength && length <= maxStoredBytes(rawLength);
+}
+
+/** What gzip makes at most of so many bytes that it can't make fewer, with a position in its header. */
+function maxStoredBytes(rawLength: number): number {
+  return rawLength + Math.ceil(rawLength / 64) + 128;
+}
+
 /** The bytes that one chunk adds to its attempt's digest chain: d(n) = SHA-256(d(n-1) · this), d(0) = 32 zero bytes. */
 export function chainLink(chunk: {
   seq: number;

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import { gzipSync } from 'node:zlib';
 import {
   type AgentMessage,
   encodeFrame,
@@ -118,16 +120,38 @@ test('an agent that says more than is worked off is not read any more, until hal
 test('an agent that sends more output than is kept of an attempt is shut off, also after it came back', () => {
   const { link, socket, stored, hearFrame } = openLink();
   const held = { stepId: 3, epoch: 1, leaseToken: 'a'.repeat(32), runId: 1, attemptDay: '' };
-  link.adopt([{ ...held, ackedSeq: 9, outputBytes: 2 * limits.maxOutputBytesPerAttempt - 50 }]);
-  const of = { stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0, bytes: Buffer.alloc(30) } as const;
-  hearFrame({ ...of, seq: 10, rawLength: 40 });
-  // Sent again it is no more; and its length is what is stored, not what it says.
-  hearFrame({ ...of, seq: 10, rawLength: 40 });
+  // Each chunk counts 16 bytes more than it has.
+  link.adopt([{ ...held, ackedSeq: 9, outputBytes: 2 * limits.maxOutputBytesPerAttempt - 10 * 16 - 50 }]);
+  const of = { stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0 } as const;
+  hearFrame({ ...of, seq: 10, rawLength: 40, bytes: gzipSync(Buffer.alloc(40)) });
+  // Sent again it is no more.
+  hearFrame({ ...of, seq: 10, rawLength: 40, bytes: gzipSync(Buffer.alloc(40)) });
   expect(socket.readyState).toBe(socket.OPEN);
-  hearFrame({ ...of, seq: 11, rawLength: 1 });
+  hearFrame({ ...of, seq: 11, rawLength: 1, bytes: gzipSync('x') });
   expect(stored).toEqual([10, 10]);
   expect(socket).toMatchObject({ readyState: 2, reason: 'more output than is kept of an attempt' });
 });
+
+test.each<[string, number, Buffer]>([
+  ['more than it states', 1, gzipSync(Buffer.alloc(100_000))],
+  ['less than it states', 100_000, gzipSync('x')],
+  [
+    'of the length at its end that it states, but far longer',
+    4,
+    Buffer.concat([gzipSync(randomBytes(9_000)), Buffer.from([4, 0, 0, 0])]),
+  ],
+  ['no gzip', 18, Buffer.alloc(18)],
+])(
+  'an agent that sends a chunk which is %s is shut off, and nothing of it is stored',
+  (_, rawLength, bytes) => {
+    const { link, socket, stored, hearFrame } = openLink();
+    const held = { stepId: 3, epoch: 1, leaseToken: 'a'.repeat(32), runId: 1, attemptDay: '' };
+    link.adopt([{ ...held, ackedSeq: 0, outputBytes: 0 }]);
+    hearFrame({ stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0, seq: 1, rawLength, bytes });
+    expect(stored).toEqual([]);
+    expect(socket).toMatchObject({ readyState: 2, reason: 'output of another length than stated' });
+  },
+);
 
 test('an agent is given checkpoints also when the wall clock was set back', async () => {
   const { link, sent } = openLink();

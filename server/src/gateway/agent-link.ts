@@ -8,6 +8,7 @@ import {
   type AgentMessageOf,
   closeCodes,
   decodeFrame,
+  isAsLongAsStated,
   type Lease,
   limits,
   type ServerMessage,
@@ -410,6 +411,14 @@ export class AgentLink {
     }
     const attempt = this.#attempts.get(`${frame.step}.${frame.epoch}`);
     if (attempt === undefined) return;
+    if (!isAsLongAsStated(frame)) {
+      this.#deps.log.warn(
+        { agent: this.name, step: attempt.stepId },
+        'agent sent output of another length than it states',
+      );
+      this.close(closeCodes.invalidMessage, 'output of another length than stated');
+      return;
+    }
     if (attempt.isMoreThanKept(frame)) {
       this.#deps.log.warn({ agent: this.name, step: attempt.stepId }, 'agent sent more output than is kept');
       this.close(closeCodes.invalidMessage, 'more output than is kept of an attempt');

@@ -13,6 +13,8 @@ const zeroDigest = Buffer.alloc(32);
  * that: beyond it no agent of ours goes, and one that is not must not fill the database.
  */
 const maxOutputBytes = 2 * limits.maxOutputBytesPerAttempt;
+/** What a chunk counts beside its bytes, so that as many bytes one by one are fewer. */
+const chunkCostBytes = 16;
 
 export interface ClaimedOutput {
   lastSeq: number;
@@ -36,7 +38,7 @@ export class AttemptOutput {
   /** Highest seq up to which everything is stored. */
   stored: number;
   #received: number;
-  /** Of chunks 1..#received, as long as they are read or as they are stored, whichever is more. */
+  /** Of chunks 1..#received, with what each costs; what is stored of one is hardly more than its raw length. */
   #bytes: number;
   /** Of chunks 1..#received; undefined when this process has not seen them all. */
   #digest: Buffer | undefined;
@@ -53,7 +55,7 @@ export class AttemptOutput {
     this.survives = attempt.survives ?? false;
     this.stored = attempt.ackedSeq;
     this.#received = attempt.ackedSeq;
-    this.#bytes = attempt.outputBytes;
+    this.#bytes = attempt.outputBytes + attempt.ackedSeq * chunkCostBytes;
     this.#digest = attempt.ackedSeq === 0 ? zeroDigest : undefined;
   }
 
@@ -124,8 +126,8 @@ export class AttemptOutput {
   }
 }
 
-function bytesOf({ rawLength, bytes }: OutputFrame): number {
-  return Math.max(rawLength, bytes.length);
+function bytesOf({ rawLength }: OutputFrame): number {
+  return rawLength + chunkCostBytes;
 }
 
 /** The first of 1..lastSeq that is neither stored nor in a gap. Takes steps for what is stored, not for what is claimed. */

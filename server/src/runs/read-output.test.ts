@@ -104,3 +104,23 @@ test('a stored chunk that was moved to another place does not open', async () =>
     update run_output set sealed = a.sealed from a where seq = 3`;
   await expect(bytes(t, t, { start: 0, end: 14 })).rejects.toThrow();
 });
+
+test.each<[string, (raw: number) => number]>([
+  ['more', (raw) => raw - 1],
+  ['less', (raw) => raw + 1],
+])(
+  'a reader of bytes is given none of a chunk that has %s than it states, and nothing after it',
+  async (_, stated) => {
+    await using t = await printed();
+    await t.settle(endOf(t.lease));
+    await t.sql`update run_output set raw_length = ${stated(4)} where seq = 2`;
+    const taken: string[] = [];
+    const attempt = await findOutput(t, { runId: t.runId, stepId: t.lease.id }, unrestricted);
+    const read = async () => {
+      for await (const piece of readOutputBytes(t, attempt, { start: 0, end: 14, stream: undefined }))
+        taken.push(Buffer.from(piece).toString());
+    };
+    await expect(read()).rejects.toThrow(/chunk 2/);
+    expect(taken).toEqual(['one\n']);
+  },
+);

@@ -141,6 +141,23 @@ export async function outputLength(
 
 const pageRawBytes = 1024 * 1024;
 
+/**
+ * What is read of a stream is counted by the lengths that its chunks state, so one that is another is not passed on.
+ *
+ * @throws for such a chunk, and for one that is no gzip: the reader's connection ends with what came before it.
+ */
+function inflateChunk({ seq, rawLength, bytes }: { seq: number; rawLength: number; bytes: Buffer }): Buffer {
+  let raw: Buffer;
+  try {
+    raw = gunzipSync(bytes, { maxOutputLength: rawLength });
+  } catch (error) {
+    throw new Error(`chunk ${seq} is no gzip of the ${rawLength} bytes that it states`, { cause: error });
+  }
+  if (raw.length !== rawLength)
+    throw new Error(`chunk ${seq} has ${raw.length} bytes and states ${rawLength}`);
+  return raw;
+}
+
 /** The raw bytes from `start` up to and not including `end`, inflated, in pieces; reads on as they are taken. */
 export async function* readOutputBytes(
   deps: OutputDeps,
@@ -165,7 +182,7 @@ export async function* readOutputBytes(
     });
     if (chunks.length === 0) return;
     for (const chunk of chunks) {
-      const raw = gunzipSync(chunk.bytes, { maxOutputLength: chunk.rawLength });
+      const raw = inflateChunk(chunk);
       const from = Math.max(0, range.start - offset);
       const to = Math.min(raw.length, range.end - offset);
       offset += raw.length;
