@@ -227,6 +227,24 @@ test('after a resume output goes on where it was, and its digest is that of the 
   expect(await t.steps(t.runId)).toMatchObject([{ outputState: 'complete', outputBytes: 8 }]);
 });
 
+test('of a step that goes on is told at the resume, where the server that had leased it was killed before it told', async () => {
+  await using t = await setupGateway();
+  const session = await t.connect(t.agent, { serverId: onSecond });
+  const runId = await t.start({ job: { timeout: 60 } });
+  const [lease] = await t.claim(onSecond);
+  if (lease === undefined) throw new Error('no lease');
+  expect(session.agentId).toBe(lease.agentId);
+  expect(await t.run(runId)).toMatchObject({ status: 'queued' });
+  const { id: step, epoch, leaseToken } = lease;
+  await t.connectAgent({ attempts: [{ step, epoch, leaseToken, state: 'running', lastSeq: 0 }] });
+  await expect.poll(async () => (await t.run(runId)).status).toBe('running');
+  const [told] = await t.sql`
+    select st.started_at = st.leased_at as from_lease, r.started_at is not null as has_begun, tr.status
+    from job_run_steps st join job_runs r on r.id = st.job_run_id join job_run_targets tr on tr.id = st.target_run_id
+    where st.id = ${step}`;
+  expect(told).toEqual({ fromLease: true, hasBegun: true, status: 'running' });
+});
+
 test('the newest connection of an agent wins', async () => {
   await using t = await leased();
   await t.connectAgent();

@@ -488,6 +488,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     }
     link.adopt(resumed.attempts);
     link.ready({ type: 'resumed', attempts: resumed.verdicts });
+    this.#notes.resumed(link, resumed.untold);
     for (const end of resumed.ends) await this.settler.settle(end);
     this.publish(resumed.news);
     await this.#segmentStates.tell(link);

@@ -9,6 +9,8 @@ import type { Sql } from '../store/database/connection.ts';
 /** A person sees no delay below 50 ms. */
 const gatherMs = 25;
 const retryMs = 1_000;
+/** Longer than any step runs. */
+const longAgoMs = 365 * 86_400_000;
 
 export interface LeaseNotesDeps {
   sql: Sql;
@@ -38,6 +40,22 @@ export class LeaseNotes {
   started(step: Omit<StartedStep, 'ageMs'>): void {
     this.#started.set(`${step.step}.${step.epoch}`, { ...step, atMs: performance.now() });
     this.#schedule(gatherMs);
+  }
+
+  /**
+   * Steps that go on in this session and were leased in another one: who leased them may have been killed before it told
+   * of that, and the run would be queued for as long as they run. Of those that have begun it is not known when: they
+   * count from their lease.
+   */
+  resumed(
+    { agentId, sessionNumber }: { agentId: number; sessionNumber: number },
+    steps: readonly { id: number; epoch: number; hasBegun: boolean }[],
+  ): void {
+    if (steps.length === 0) return;
+    const atMs = performance.now() - longAgoMs;
+    for (const { id: step, epoch, hasBegun } of steps)
+      if (hasBegun) this.#started.set(`${step}.${epoch}`, { step, epoch, agentId, sessionNumber, atMs });
+    this.leased(steps);
   }
 
   /** The attempt has ended, so its end tells all. Returns how long ago it began, where that was not written yet. */

@@ -56,6 +56,8 @@ export interface Resumed {
   attempts: ResumedAttempt[];
   /** To be settled: what is unknown because the journal is lost, and what an intact one shows not to have begun. */
   ends: AttemptEnd[];
+  /** Go on, and nobody may have been told: whoever leased them may be gone since. */
+  untold: { id: number; epoch: number; hasBegun: boolean }[];
   news: ProgressNews;
 }
 
@@ -70,6 +72,7 @@ const nothingHeld: Resumed = {
   verdicts: [],
   attempts: [],
   ends: [],
+  untold: [],
   news: { runs: [], segments: [], cancel: [] },
 };
 
@@ -152,6 +155,13 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
       ends: resume.journalIntact
         ? [...begun, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))]
         : gone.map(lostEnd),
+      untold: going
+        .filter(({ isNoted }) => !isNoted)
+        .map(({ id, epoch }) => ({
+          id,
+          epoch,
+          hasBegun: presented.get(`${id}.${epoch}`)?.state !== 'leased',
+        })),
       news,
     };
   });

@@ -244,6 +244,23 @@ test('a step that is leased just before its run is ended for lateness keeps the 
   expect(results).toMatchObject([{ result: 'settled', next: { stepNumber: 2 } }]);
 });
 
+test('a step that can’t be given up keeps nothing else from being swept', async () => {
+  await using t = await setup();
+  const [stuck, lost, late] = [await t.start(), await t.start(), await t.start({ startWithinS: 60 })];
+  await t.connect(t.agent, { slots: 2 });
+  const [first] = await t.claim();
+  await t.sql`create function refuse_step() returns trigger language plpgsql as $$
+    begin raise exception 'this row can not be written'; end $$`;
+  await t.sql.unsafe(`create trigger refuse before update on job_run_steps for each row
+    when (old.id = ${first?.id}) execute function refuse_step()`);
+  await t.sql`update job_runs set start_by = clock_timestamp() where id = ${late}`;
+  await silentFor(t, 301);
+  await expect(t.sweep()).rejects.toThrow('this row can not be written');
+  expect(await t.run(stuck)).toMatchObject({ status: 'queued' });
+  expect(await t.run(lost)).toMatchObject({ status: 'unknown' });
+  expect(await t.run(late)).toMatchObject({ status: 'timed_out' });
+});
+
 test('while one server sweeps another one leaves it alone', async () => {
   await using t = await setup();
   const runId = await t.start();

@@ -25,7 +25,7 @@ import { expireHolds } from './decide-held.ts';
 import { endLongWaits, endUnstarted } from './end-waits.ts';
 import { applyRetention, type RetentionDeps } from './retention.ts';
 import type { ProgressNews } from './run-ledger.ts';
-import { settleAttempts } from './settle-attempts.ts';
+import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
 import { timeOutRun } from './time-out-run.ts';
 
 const sweepMs = 1_000;
@@ -101,13 +101,18 @@ export class Sweeper {
         );
       return;
     }
-    await this.#settleOverdue();
-    await this.#endExpiredHolds();
-    for (const runId of await runsNotStarted(sql)) this.#deps.publish(await endUnstarted(sql, runId));
-    for (const runId of await runsPastTimeout(sql)) this.#deps.publish(await timeOutRun(sql, runId));
-    await this.#endLongWaits();
-    await this.#sweepLocks();
-    await this.#housekeep();
+    const { publish } = this.#deps;
+    await eachOf([
+      () => this.#settleOverdue(),
+      () => this.#endExpiredHolds(),
+      async () =>
+        eachOf((await runsNotStarted(sql)).map((id) => async () => publish(await endUnstarted(sql, id)))),
+      async () =>
+        eachOf((await runsPastTimeout(sql)).map((id) => async () => publish(await timeOutRun(sql, id)))),
+      () => this.#endLongWaits(),
+      () => this.#sweepLocks(),
+      () => this.#housekeep(),
+    ]);
   }
 
   async #settleOverdue(): Promise<void> {
@@ -121,21 +126,16 @@ export class Sweeper {
       if (!known.has(orphan.stepId)) overdue.push({ ...orphan, lastHeartbeatAt: null, cause: 'orphaned' });
     }
     if (overdue.length === 0) return;
-    const { news } = await settleAttempts(
-      sql,
-      overdue.map((attempt) => ({
-        stepId: attempt.stepId,
-        epoch: attempt.epoch,
-        leaseToken: attempt.leaseToken,
-        source: {
-          kind: 'server',
-          heldBy: { agentId: attempt.agentId, sessionNumber: attempt.sessionNumber },
-        },
-        outcome: outcomeOf(attempt),
-        // What the agent still holds may come later; until then the end of the output is missing.
-        output: { state: 'gapped', digest: null, gaps: [] },
-      })),
-    );
+    try {
+      await this.#giveUp(overdue);
+    } catch (error) {
+      if (overdue.length === 1) throw error;
+      await eachOf(overdue.map((attempt) => () => this.#giveUp([attempt])));
+    }
+  }
+
+  async #giveUp(overdue: readonly OverdueAttempt[]): Promise<void> {
+    const { news } = await settleAttempts(this.#deps.sql, overdue.map(unknownEnd));
     this.#deps.log.warn({ steps: overdue.map((attempt) => attempt.stepId) }, 'attempts became unknown');
     this.#deps.publish(news);
   }
@@ -145,12 +145,13 @@ export class Sweeper {
     if (Date.now() < this.#waitsDueAt) return;
     this.#waitsDueAt = Date.now() + longWaitsMs;
     const { sql, log, publish } = this.#deps;
-    for (const runId of await runsThatWait(sql)) {
+    const endIn = async (runId: number) => {
       const waits = await longWaits(sql, runId);
-      if (waits.length === 0) continue;
+      if (waits.length === 0) return;
       log.warn({ runId, steps: waits.length }, 'steps that waited for too long are ended');
       publish(await endLongWaits(sql, runId));
-    }
+    };
+    await eachOf((await runsThatWait(sql)).map((runId) => () => endIn(runId)));
   }
 
   async #sweepLocks(): Promise<void> {
@@ -184,6 +185,27 @@ export class Sweeper {
     const files = fileDays === undefined ? 0 : await expireFiles(sql, fileDays, now);
     if (files > 0) log.info({ files }, 'files that nobody used were removed');
   }
+}
+
+/** One after the other. What can't be done keeps nothing else from being done; it is told at the end. */
+async function eachOf(works: readonly (() => Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const work of works) await work().catch((error) => failures.push(error));
+  if (failures.length === 1) throw failures[0];
+  if (failures.length > 1) throw new AggregateError(failures, `${failures.length} parts of it failed`);
+}
+
+function unknownEnd(attempt: OverdueAttempt): AttemptEnd {
+  const { stepId, epoch, leaseToken, agentId, sessionNumber } = attempt;
+  return {
+    stepId,
+    epoch,
+    leaseToken,
+    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
+    outcome: outcomeOf(attempt),
+    // What the agent still holds may come later; until then the end of the output is missing.
+    output: { state: 'gapped', digest: null, gaps: [] },
+  };
 }
 
 function outcomeOf(attempt: OverdueAttempt): StepOutcome {

@@ -254,13 +254,16 @@ export interface HeldStep {
   outputBytes: number;
   /** Its run is being cancelled, and it does not clean up after that. */
   isToStop: boolean;
+  /** It was noted that it began, and so that it was leased. */
+  isNoted: boolean;
 }
 
 /** What the database believes this agent to be running. */
 export async function runningStepsOfAgent(db: Queryable, agentId: number): Promise<HeldStep[]> {
   return db<HeldStep[]>`
     select st.id, st.epoch, st.lease_token, st.session_number, st.job_run_id, st.attempt_day::text as attempt_day,
-      st.output_seq, st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop
+      st.output_seq, st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop,
+      st.started_at is not null as is_noted
     from job_run_steps st join job_runs r on r.id = st.job_run_id
     where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
 }
