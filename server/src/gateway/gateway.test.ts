@@ -370,7 +370,7 @@ test('a lease that its agent does not list may be on the way yet: the connection
   await t.agentSocket.closed;
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
   const { step, epoch, leaseToken } = t.lease;
-  const attempts = [{ step, epoch, leaseToken, state: 'running' as const, lastSeq: 0 }];
+  const attempts = [{ step, epoch, leaseToken, state: 'leased' as const, lastSeq: 0 }];
   const again = await t.connectAgent({ attempts });
   expect(again.resumed.attempts).toMatchObject([{ verdict: 'continue' }]);
   again.terminate();
