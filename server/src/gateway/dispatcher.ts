@@ -106,8 +106,9 @@ export class Dispatcher {
       // Where the answer to the commit was lost the steps may be leased all the same.
       else this.#lookFor(claimId);
     } catch (error) {
+      // What was not delivered is known. To look for all of the claim would take back what agents have been told of.
       this.#deps.log.error({ err: error }, 'handing out what was claimed failed');
-      this.#lookFor(claimId);
+      this.#wanted = true;
     }
     await this.#run();
   }
@@ -169,8 +170,9 @@ export class Dispatcher {
     this.#wanted ||= !tookAll;
     this.#undelivered = claimed;
     this.#undelivered = this.#deliver(claimed, await this.buildLeases(claimed));
+    const undelivered = new Set(this.#undelivered.map(({ id }) => id));
+    this.#deps.notes.leased(claimed.filter(({ id }) => !undelivered.has(id)));
     await this.#takeBack();
-    this.#deps.notes.leased(claimed);
   }
 
   /** Returns the steps whose agents are not connected here any more. */

@@ -1,0 +1,55 @@
+import { expect, test, vi } from 'vitest';
+import { createLog } from '../log.ts';
+import { LeaseBuilder } from '../runs/lease-builder.ts';
+import { setupRuns, testServerId } from '../runs/testing.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import type { AgentLink } from './agent-link.ts';
+import { Dispatcher } from './dispatcher.ts';
+import type { Settler } from './settler.ts';
+
+test('where what could not be delivered can’t be taken back at once, what was delivered stays with its agent', async () => {
+  await using t = await setupRuns();
+  const there = await t.connect(t.agent, { slots: 1 });
+  const gone = await t.addAgent('gone');
+  await t.connect(gone, { slots: 1 });
+  const given: number[] = [];
+  const noted: number[] = [];
+  const link = {
+    sessionNumber: there.sessionNumber,
+    can: () => true,
+    canTell: () => true,
+    lease: (leases: readonly { claimed: { id: number } }[]) =>
+      given.push(...leases.map(({ claimed }) => claimed.id)),
+  };
+  const dispatcher = new Dispatcher({
+    sql: t.sql,
+    serverId: testServerId,
+    builder: new LeaseBuilder(t),
+    settler: {} as Settler,
+    notes: { leased: (steps) => noted.push(...steps.map(({ id }) => id)) },
+    log: createLog({ level: 'silent', plain: false }),
+    linkOf: (agentId) => (agentId === there.agentId ? (link as unknown as AgentLink) : undefined),
+    onNews: () => {},
+  });
+  const runId = await t.start({ targets: 2 });
+  await t.sql`create function refuse() returns trigger language plpgsql as $$
+    begin raise exception 'the database does not take it now'; end $$`;
+  await t.sql`create trigger refuse before update on job_run_steps for each row
+    when (old.status = 'running' and new.status = 'ready') execute function refuse()`;
+  const along = dispatcher.claimAlong();
+  await inTransaction(t.sql, async (tx) => along?.claim(tx));
+  along?.over(true);
+  await vi.waitFor(() => expect(given).toHaveLength(1));
+  // It was leased for good, and readers are told of that whatever becomes of the other.
+  expect(noted).toEqual(given);
+  await expect.poll(() => dispatcher.claimAlong()).toBeUndefined();
+  await t.sql`drop trigger refuse on job_run_steps`;
+  dispatcher.wake();
+  const statusesById = async () =>
+    new Map((await t.steps(runId)).map(({ id, status, epoch }) => [id, `${status} ${epoch}`]));
+  await expect
+    .poll(async () => [...(await statusesById()).values()].sort())
+    .toEqual(['ready 1', 'running 1']);
+  expect((await statusesById()).get(given[0] ?? 0)).toBe('running 1');
+  await dispatcher.stop();
+});
