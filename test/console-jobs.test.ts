@@ -105,6 +105,11 @@ test('YAML is completed from the schema, comments stay, and steps move by keyboa
   await page.keyboard.type('pri');
   await page.getByRole('option', { name: /^priority/ }).click();
   await page.keyboard.type('5');
+  // Over lines that are selected, which the browser would join with inline styles.
+  for (let lines = 0; lines < 3; lines += 1) await page.keyboard.press('Shift+ArrowUp');
+  await page.keyboard.type('x');
+  await eventually(() => text.textContent()).not.toContain('priority');
+  await page.keyboard.press('Control+z');
   await page.getByRole('button', { name: 'Job', exact: true }).click();
   await eventually(() => page.getByLabel('Priority').inputValue()).toBe('5');
 

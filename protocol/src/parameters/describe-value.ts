@@ -8,6 +8,6 @@ export function describeValue(definition: ValueDefinition): string | undefined {
   // Fields offer what is in an enum, and show what is in an object.
   if (definition.enum !== undefined || type === 'object' || type === 'boolean') return undefined;
   const text = describeSchema(schemaOf(definition));
-  const whole = definition.uniqueItems === true ? `${text}, each another one` : text;
+  const whole = definition.uniqueItems === true ? `${text}, no two alike` : text;
   return whole === describeSchema({ type }) ? undefined : whole;
 }

@@ -442,7 +442,7 @@ it.each<[Parameters[string], string | undefined]>([
   [{ type: 'number', exclusiveMinimum: 0 }, 'a number above 0'],
   [{ type: 'string', minLength: 3, maxLength: 64 }, 'a string of 3 to 64 characters'],
   [{ type: 'string', pattern: '^CHG\\d+$' }, 'a string matching ^CHG\\d+$'],
-  [{ type: 'array', minItems: 1, uniqueItems: true }, 'an array of at least 1 item, each another one'],
+  [{ type: 'array', minItems: 1, uniqueItems: true }, 'an array of at least 1 item, no two alike'],
   [{ type: 'string' }, undefined],
   [{ type: 'string', enum: ['a'] }, undefined],
   [{ type: 'object', properties: { a: { type: 'string' } } }, undefined],

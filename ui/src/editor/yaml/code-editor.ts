@@ -57,6 +57,29 @@ const placeholders = ViewPlugin.define(
   { decorations: (plugin) => plugin.decorations },
 );
 
+/**
+ * What is typed over selected lines, or deletes them. The browser would join what is left of them in elements with styles of
+ * their own, which the content security policy forbids and reports.
+ */
+const overLines = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { state } = view;
+    const { from, to } = state.selection.main;
+    const text = event.inputType.startsWith('delete')
+      ? ''
+      : event.inputType === 'insertText'
+        ? event.data
+        : null;
+    if (text === null || view.composing || to <= state.doc.lineAt(from).to) return false;
+    const userEvent = text === '' ? 'delete.selection' : 'input.type';
+    const insert = () => state.update(state.replaceSelection(text), { userEvent, scrollIntoView: true });
+    const isHandled = state.facet(EditorView.inputHandler).some((one) => one(view, from, to, text, insert));
+    if (!isHandled) view.dispatch(insert());
+    event.preventDefault();
+    return true;
+  },
+});
+
 export class CodeEditor {
   readonly #view: EditorView;
 
@@ -79,6 +102,7 @@ export class CodeEditor {
 
   show(shown: Shown): void {
     this.#view.dispatch({ effects: showProblems.of(shown) });
+    this.#showMessage();
   }
 
   /** Scrolls to a place and puts the cursor there. */
@@ -90,6 +114,23 @@ export class CodeEditor {
       effects: EditorView.scrollIntoView(at, { y: 'nearest', yMargin: 60 }),
     });
     if (focus) this.#view.focus();
+    this.#showMessage();
+  }
+
+  /** Scrolls so that a message below the line of the cursor is there whole: the editor itself brings the line alone into sight. */
+  #showMessage(): void {
+    const view = this.#view;
+    const missing = (): number => {
+      const line = view.lineBlockAt(view.state.selection.main.head);
+      const place = view.contentDOM.querySelector('.cm-message-place');
+      if (place === null || view.posAtDOM(place) > line.to || view.posAtDOM(place) < line.from) return 0;
+      return place.getBoundingClientRect().bottom - view.scrollDOM.getBoundingClientRect().bottom;
+    };
+    const write = (pixels: number) => {
+      if (pixels > 0) view.scrollDOM.scrollTop += pixels;
+    };
+    // After the scrolling that is asked for already, which the first look comes before.
+    view.requestMeasure({ read: () => view.requestMeasure({ read: missing, write }) });
   }
 
   select(anchor: number, head: number): void {
@@ -123,6 +164,7 @@ function extensions(options: CodeEditorOptions) {
     look,
     colors,
     placeholders,
+    overLines,
     problemMarks(options.onFix),
     EditorView.lineWrapping,
     EditorView.contentAttributes.of({

@@ -15,7 +15,7 @@ export const look = EditorView.theme({
   },
   '.cm-activeLine': { backgroundColor: 'var(--hover)' },
   '.cm-gutters': { backgroundColor: 'var(--sunken)', border: '0', color: 'var(--text-3)' },
-  '.cm-lineNumbers .cm-gutterElement': { minWidth: '30px', padding: '0 14px 0 0' },
+  '.cm-lineNumbers .cm-gutterElement': { minWidth: '34px', padding: '0 14px 0 6px' },
   '.cm-activeLineGutter': { backgroundColor: 'var(--hover)', color: 'var(--text)' },
   '.cm-bad-line, .cm-bad-line.cm-activeLine': { backgroundColor: 'var(--bad-tint)' },
   '.cm-gutterElement.cm-bad-number': {
