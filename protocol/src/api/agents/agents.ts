@@ -87,6 +87,11 @@ export const AgentDetailSchema = Type.Object({
       startedAt: Nullable(Timestamp),
     }),
   ),
+  /**
+   * It connects from a server's own machine, as the quickstart's does: whoever takes that machine's disk takes its
+   * segment's credentials with it.
+   */
+  onServerMachine: Type.Boolean(),
   /** What revoking it would do, or did. */
   revocation: Type.Object({
     /** Other agents of the segment that are neither revoked nor quarantined. */

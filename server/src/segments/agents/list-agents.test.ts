@@ -178,3 +178,19 @@ describe('how an agent’s last connection ended', () => {
     expect(changed?.since).toBe(changed?.at);
   });
 });
+
+describe('an agent on a server’s own machine', () => {
+  it('is one that connects from its loopback and names the same host', async () => {
+    await t.sql`
+      insert into server_master_keys (server_id, host, active_id, key_ids) values (gen_random_uuid(), 'Ops-1', 'k', '{k}')`;
+    const seen = async (hostname: string | null, address: string | null) => {
+      await t.sql`update agents set hostname = ${hostname}, address = ${address} where id = ${agentId}`;
+      return (await theAgent()).onServerMachine;
+    };
+    expect(await seen('ops-1', '127.0.0.1')).toBe(true);
+    expect(await seen('ops-1', '::1')).toBe(true);
+    expect(await seen('ops-1', '10.0.0.7')).toBe(false);
+    expect(await seen('ops-2', '127.0.0.1')).toBe(false);
+    expect(await seen(null, null)).toBe(false);
+  });
+});

@@ -62,12 +62,14 @@ export async function getAgent(sql: Queryable, id: number, reaches: readonly Rea
     readAgentMore(sql, id),
     listAgentSteps(sql, id, maxStepsShown),
   ]);
-  const { connectedAt, keyGenerations, currentGeneration, remainingAgents, credentials } = more;
+  const { connectedAt, keyGenerations, currentGeneration, onServerMachine } = more;
+  const { remainingAgents, credentials } = more;
   return {
     ...agent,
     connectedAt: connectedAt?.toISOString() ?? null,
     keyGenerations,
     currentGeneration,
+    onServerMachine,
     steps: steps.map(({ leasedAt, startedAt, ...step }) => ({
       ...step,
       leasedAt: leasedAt.toISOString(),

@@ -136,6 +136,7 @@ export interface AgentMoreRow {
   currentGeneration: number;
   remainingAgents: number;
   credentials: number;
+  onServerMachine: boolean;
 }
 
 /** What an agent's page has beside its overview. */
@@ -149,7 +150,10 @@ export async function readAgentMore(sql: Queryable, id: number): Promise<AgentMo
            (select count(*)::int from credentials c
               join credential_versions v on v.credential_id = c.id and v.version = c.version
               join segment_key_wraps w on w.agent_id = a.id and w.generation = v.generation and w.opened_at is not null
-             where c.segment_id = a.segment_id) as credentials
+             where c.segment_id = a.segment_id) as credentials,
+           -- By its name alone two machines of two sites could be taken for one.
+           coalesce(a.address like any (array['127.%', '::1', '::ffff:127.%']), false) and exists (
+             select from server_master_keys k where lower(k.host) = lower(a.hostname)) as on_server_machine
       from agents a join segments sg on sg.id = a.segment_id left join agent_sessions g on g.agent_id = a.id
      where a.id = ${id}`;
   if (row === undefined) throw new Error(`agent ${id} is gone`);
