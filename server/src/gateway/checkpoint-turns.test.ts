@@ -6,8 +6,14 @@ const offer = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof:
 
 test('of a thousand agents that came together 25 a second are given a checkpoint, and each in the end', async () => {
   let nowMs = 1_000_000;
+  let offers = 0;
   const turns = new CheckpointTurns({
-    feed: { offer: async () => offer },
+    feed: {
+      async offer() {
+        offers += 1;
+        return offer;
+      },
+    },
     agents: () => 1_000,
     now: () => nowMs,
   });
@@ -28,6 +34,8 @@ test('of a thousand agents that came together 25 a second are given a checkpoint
     perSecond.push(given() - before);
   }
   expect(Math.max(...perSecond)).toBe(25);
+  // And no more is looked up for them than they are given.
+  expect(offers).toBe(given());
   expect(links.every((link) => link.given.length > 0)).toBe(true);
 });
 

@@ -27,17 +27,23 @@ export class CheckpointTurns {
     const { feed, agents, now = () => performance.now() } = this.#deps;
     const turnMs = (agents() / maxPerS) * 1_000;
     if (now() - link.checkpointAtMs < turnMs) return;
+    // First of all: a proof for each that has no turn would be asked of the database for nothing.
+    if (!this.#takeTurn(now())) return;
     const offer = await feed?.offer(heldSize);
-    if (offer === undefined || !this.#hasRoom(now())) return;
+    if (offer === undefined) {
+      this.#givenInSecond = Math.max(0, this.#givenInSecond - 1);
+      return;
+    }
     link.checkpointAtMs = now();
     link.send(offer);
   }
 
-  #hasRoom(nowMs: number): boolean {
+  #takeTurn(nowMs: number): boolean {
     const second = Math.floor(nowMs / 1_000);
     if (second !== this.#second) this.#givenInSecond = 0;
     this.#second = second;
+    if (this.#givenInSecond >= maxPerS) return false;
     this.#givenInSecond += 1;
-    return this.#givenInSecond <= maxPerS;
+    return true;
   }
 }
