@@ -1,4 +1,5 @@
 // Several agents of one segment, copies of one, and none.
+import type { RunExplanation } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { setup, type TestSystem } from './support/system.ts';
 
@@ -45,6 +46,23 @@ describe('a segment with one agent', () => {
       { status: 'timed_out', attempt: 0 },
       { status: 'timed_out', attempt: 0 },
     ]);
+  });
+
+  test('a later step that no agent takes within start_within ends, and is told until when it waits', async () => {
+    const gate = await t.gate();
+    const { id, reader } = await t.run([`echo begun; ${gate.wait}`, 'echo never'], { startWithin: 3 });
+    await reader.until(() => reader.bytes > 0, 'the first step');
+    const { items } = (await t.api.get<{ items: { id: number }[] }>('/api/v1/agents')).body;
+    const agent = `/api/v1/agents/${items[0]?.id}`;
+    await t.api.post(`${agent}/drain`, {});
+    await gate.open();
+    await t.until(async () => {
+      const { waits } = (await t.api.get<RunExplanation>(`/api/v1/runs/${id}/explain`)).body;
+      expect(waits).toMatchObject([{ code: 'agents_draining', until: expect.any(String) }]);
+    });
+    expect(await reader.end()).toBe('timed_out');
+    expect(reader.errorMessage).toMatch(/step 2: No agent in segment “dmz” took the step in time/);
+    await t.api.post(`${agent}/undrain`, {});
   });
 
   // The last one: no agent of this segment is of use any more.

@@ -32,7 +32,7 @@ const sweepMs = 1_000;
 /** A server whose turn comes within this time after another's leaves it at that: in seconds, less than a turn. */
 const sweptWithinS = 0.8;
 const hourMs = 3_600_000;
-const longWaitsMs = 10_000;
+const longWaitsMs = 5_000;
 /** A longer gap in the cluster's clock means that nobody could renew leases. */
 const clockGapS = 5;
 /** How long a cancel waits for a silent agent before the step ends unknown. */
