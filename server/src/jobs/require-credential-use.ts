@@ -39,13 +39,20 @@ export async function unknownCredentials(
   const names = credentialsNamed(definition);
   if (names.length === 0 || !caller.authority.holdsEverywhere('credentials.use')) return [];
   const there = await usableCredentialNames(sql, names, unrestricted);
+  return absentCredentials(definition, (name) => there.has(name)).map((one) => ({
+    ...one,
+    severity: 'warning',
+  }));
+}
+
+/** A detail for each place that names a credential that is not there. */
+export function absentCredentials(definition: Definition, isThere: (name: string) => boolean): ErrorDetail[] {
   return placesOf(definition)
-    .filter(({ name }) => !there.has(name))
+    .filter(({ name }) => !isThere(name))
     .map(({ path, name }) => ({
       path,
       message: `No segment has a credential named “${name}” yet; until one has, what asks for it fails.`,
       found: name,
-      severity: 'warning',
     }));
 }
 

@@ -5,8 +5,9 @@ import { noSuchCategory } from '../../categories/no-such-category.ts';
 import { AppError } from '../../errors.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { categoriesNamed } from '../../store/jobs/job-bundles.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { usableCredentialNames } from '../../store/targets/credentials.ts';
-import { credentialProblems, credentialsNamed } from '../require-credential-use.ts';
+import { absentCredentials, credentialProblems, credentialsNamed } from '../require-credential-use.ts';
 import { requireRawSplice } from '../require-raw-splice.ts';
 
 /** Of a category that isn't there yet. */
@@ -17,6 +18,8 @@ export class ImportRights {
   readonly #caller: Caller;
   readonly #categories = new Map<string, number | undefined>();
   readonly #credentials = new Map<string, boolean>();
+  /** Those that are not there, for who may use all. */
+  readonly #absent = new Set<string>();
   readonly #concerned = new Set<number>();
 
   constructor(sql: Queryable, caller: Caller) {
@@ -47,10 +50,13 @@ export class ImportRights {
       (name) => !this.#credentials.has(name),
     );
     if (credentials.length === 0) return;
-    const usable = this.#caller.authority.holdsEverywhere('credentials.use')
-      ? new Set(credentials)
-      : await usableCredentialNames(this.#sql, credentials, this.#caller.authority.reach('credentials.use'));
-    for (const name of credentials) this.#credentials.set(name, usable.has(name));
+    const usesAll = this.#caller.authority.holdsEverywhere('credentials.use');
+    const reaches = usesAll ? unrestricted : this.#caller.authority.reach('credentials.use');
+    const usable = await usableCredentialNames(this.#sql, credentials, reaches);
+    for (const name of credentials) {
+      this.#credentials.set(name, usesAll || usable.has(name));
+      if (usesAll && !usable.has(name)) this.#absent.add(name);
+    }
   }
 
   /** What the caller may not do with a definition that was prepared; paths begin at it. */
@@ -63,6 +69,11 @@ export class ImportRights {
       ...credentialProblems(definition, (name) => this.#credentials.get(name) === true),
       ...this.#spliceProblems(definition, { id, name: category }),
     ];
+  }
+
+  /** Credentials of a definition that was prepared that are not there yet; paths begin at it. */
+  absentIn(definition: JobDefinition): ErrorDetail[] {
+    return absentCredentials(definition, (name) => !this.#absent.has(name));
   }
 
   #categoryProblem(name: string): ErrorDetail | undefined {

@@ -221,6 +221,22 @@ jobs:
     await t.sql`delete from site_rules`;
   });
 
+  it('tells of a credential that is not there yet, and where it is named', async () => {
+    const planned = await t.plan(bundle(job('early', { connection: { credential: 'to come' } })));
+    expect([planned.status, planned.findings]).toMatchObject([
+      'planned',
+      [
+        {
+          kind: 'note',
+          job: 'early',
+          path: 'jobs[0].definition.connection.credential',
+          message: expect.stringContaining('“to come”'),
+        },
+      ],
+    ]);
+    expect(planned.findings[0]?.line).toBeGreaterThan(4);
+  });
+
   it('is its creator’s own, and only while they may change all that it is about', async () => {
     const ours = await createCategory(t.sql, { name: 'ours' }, t.caller);
     const author = t.callerWith({

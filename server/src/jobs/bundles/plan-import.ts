@@ -1,6 +1,7 @@
 // Compares the jobs of a file with those that are there, some at a time, and keeps what an import would do.
 import { setImmediate } from 'node:timers/promises';
 import {
+  type ErrorDetail,
   type ExistingTreatment,
   type ImportFinding,
   type ImportProblem,
@@ -84,6 +85,9 @@ export class ImportPlanner {
     await this.#rights.prepare(whole.map(({ entry }) => entry.definition));
     for (const { job, entry } of whole) {
       this.tell(this.#problemsOf(job, entry));
+      this.#note(
+        this.#rights.absentIn(entry.definition).map((one) => ({ ...noteOf(job, one), kind: 'note' })),
+      );
       await setImmediate();
     }
     const names = whole.map(({ entry }) => entry.definition.name);
@@ -204,6 +208,12 @@ export class ImportPlanner {
       );
     }
   }
+}
+
+/** What is said of a place of a definition, where that stands in the file. */
+function noteOf(job: ReadJob, { path, message }: ErrorDetail): Omit<ImportFinding, 'kind'> {
+  const told = `definition.${path}`;
+  return { message, ...(job.places[told] ?? job.place), path: inJobs(job, told), job: job.fileName };
 }
 
 /** What a decision means for an item. */
