@@ -108,6 +108,7 @@ export class SessionHolder {
       draining: executor.draining,
       // What did not fit into the message must not be taken for absent.
       journalIntact: journal.intact && complete,
+      ...(journal.loss === undefined ? {} : { journalLoss: journal.loss }),
       attempts,
       rosterNumber: segmentKeys.rosterNumber,
       capabilities: [...capabilities],

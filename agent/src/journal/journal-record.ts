@@ -49,7 +49,7 @@ const JournalRecordSchema = Type.Union([
   /** Over: the server has it, or it never began and was handed back. */
   Type.Object({ is: Type.Literal('settled'), ...attempt }),
   /** The journal was lost or damaged before this line, and no server has been told yet. */
-  Type.Object({ is: Type.Literal('damaged') }),
+  Type.Object({ is: Type.Literal('damaged'), loss: Type.Optional(Type.String()) }),
   /** A server was told of the damage. */
   Type.Object({ is: Type.Literal('reconciled') }),
 ]);

@@ -103,13 +103,20 @@ test('a damaged journal is set aside, and says so until a server was told', asyn
   expect(journal.intact).toBe(false);
   expect([...journal.attempts.keys()]).toEqual(['1-1', '2-1']);
   expect((await readdir(dirname(t.path))).some((name) => name.startsWith('journal.damaged-'))).toBe(true);
+  await journal.durable(starting(3));
   await journal.close();
   const again = await Journal.open(t.path, fresh);
   expect(again.intact).toBe(false);
-  await again.reconciled();
+  // One loss, until more of it is lost.
+  expect([again.loss, typeof again.loss]).toEqual([journal.loss, 'string']);
   await again.close();
+  await appendFile(t.path, 'rubbish\n');
+  const torn = await Journal.open(t.path, fresh);
+  expect([torn.intact, torn.loss === journal.loss]).toEqual([false, false]);
+  await torn.reconciled();
+  await torn.close();
   const third = await Journal.open(t.path, fresh);
-  expect(third.intact).toBe(true);
+  expect([third.intact, third.loss]).toEqual([true, undefined]);
   await third.close();
 });
 

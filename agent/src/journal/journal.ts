@@ -1,5 +1,6 @@
 // The agent's memory of what it was leased, began and finished. Lines are appended in groups: whatever was asked for
 // while a group was being synced goes to disk together with the next, so that a sync serves many attempts.
+import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { readIfExists, writeDurably } from '../identity/durable-file.ts';
@@ -32,7 +33,7 @@ export class Journal {
   #bytes: number;
   #compactedBytes: number;
   readonly #attempts: Map<string, JournaledAttempt>;
-  #intact: boolean;
+  #loss: string | undefined;
   #lines: string[] = [];
   #waiters: Waiter[] = [];
   #flushing: Promise<void> | undefined;
@@ -48,7 +49,7 @@ export class Journal {
     this.#bytes = start.bytes;
     this.#compactedBytes = start.bytes;
     this.#attempts = start.attempts;
-    this.#intact = start.intact;
+    this.#loss = start.loss;
     this.#compactAboveBytes = start.compactAboveBytes;
   }
 
@@ -58,12 +59,13 @@ export class Journal {
     const found = content === undefined ? undefined : replay(content);
     const attempts = found?.attempts ?? new Map<string, JournaledAttempt>();
     const intact = found?.intact ?? !options.expected;
+    const loss = intact ? undefined : (found?.loss ?? randomUUID());
     if (content !== undefined && !intact) await rename(path, `${path}.damaged-${Date.now()}`);
     // Rewritten at each start: what is torn or settled is gone, and the file's name is known to be on disk.
-    const bytes = await rewrite(path, attempts, intact);
+    const bytes = await rewrite(path, attempts, loss);
     const start = {
       attempts,
-      intact,
+      loss,
       bytes,
       compactAboveBytes: options.compactAboveBytes ?? compactAboveBytes,
     };
@@ -77,7 +79,12 @@ export class Journal {
 
   /** False when something may be missing, until a server was told (`reconciled`). */
   get intact(): boolean {
-    return this.#intact;
+    return this.#loss === undefined;
+  }
+
+  /** Names what may be missing, the same until a server was told. */
+  get loss(): string | undefined {
+    return this.#loss;
   }
 
   /** Why nothing can be written. A failed sync may have lost what it was given, so all of it has to be written anew. */
@@ -129,7 +136,7 @@ export class Journal {
 
   /** A server was told of the damage: from here the journal speaks for itself again. */
   async reconciled(): Promise<void> {
-    if (!this.#intact) await this.durable({ is: 'reconciled' });
+    if (!this.intact) await this.durable({ is: 'reconciled' });
   }
 
   async close(): Promise<void> {
@@ -177,7 +184,7 @@ export class Journal {
   async #compact(): Promise<void> {
     // Everything noted so far is in the attempts, so lines that wait would be repeated: they are dropped with the rest.
     this.#lines = [];
-    const bytes = await rewrite(this.#path, this.#attempts, this.#intact);
+    const bytes = await rewrite(this.#path, this.#attempts, this.#loss);
     await this.#file.close();
     this.#file = await open(this.#path, openFlags, 0o600);
     this.#bytes = bytes;
@@ -185,15 +192,14 @@ export class Journal {
   }
 
   #apply(record: JournalRecord): void {
-    if (record.is === 'damaged') this.#intact = false;
-    else if (record.is === 'reconciled') this.#intact = true;
-    else applyRecord(this.#attempts, record);
+    if (record.is === 'reconciled') this.#loss = undefined;
+    else if (record.is !== 'damaged') applyRecord(this.#attempts, record);
   }
 }
 
 interface Start {
   attempts: Map<string, JournaledAttempt>;
-  intact: boolean;
+  loss: string | undefined;
   bytes: number;
   compactAboveBytes: number;
 }
@@ -201,10 +207,10 @@ interface Start {
 async function rewrite(
   path: string,
   attempts: Map<string, JournaledAttempt>,
-  intact: boolean,
+  loss: string | undefined,
 ): Promise<number> {
   const records = [...attempts.values()].flatMap(recordsOf);
-  if (!intact) records.unshift({ is: 'damaged' });
+  if (loss !== undefined) records.unshift({ is: 'damaged', loss });
   const bytes = Buffer.from(records.map(encodeRecord).join(''));
   await writeDurably(path, bytes);
   return bytes.length;

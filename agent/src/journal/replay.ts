@@ -18,6 +18,8 @@ export interface JournaledAttempt {
 
 export interface Replay {
   attempts: Map<string, JournaledAttempt>;
+  /** Names the loss that was not yet reported, where nothing else is wrong. */
+  loss?: string | undefined;
   /** False when a line other than a torn last one can't be read, or an earlier loss was not yet reported. */
   intact: boolean;
   /** Bytes up to the end of the last readable line: what follows is torn. */
@@ -31,6 +33,7 @@ export function attemptKey(attempt: { step: number; epoch: number }): string {
 export function replay(content: Buffer): Replay {
   const attempts = new Map<string, JournaledAttempt>();
   let intact = true;
+  let loss: string | undefined;
   let soundBytes = 0;
   let at = 0;
   while (at < content.length) {
@@ -40,15 +43,15 @@ export function replay(content: Buffer): Replay {
     at = end + 1;
     if (record === undefined) {
       // A crash in mid write leaves an end without a line end; a whole line that can't be read is damage.
-      if (newline !== -1) intact = false;
+      if (newline !== -1) [intact, loss] = [false, undefined];
       continue;
     }
     soundBytes = at;
-    if (record.is === 'damaged') intact = false;
-    else if (record.is === 'reconciled') intact = true;
-    else if (!applyRecord(attempts, record)) intact = false;
+    if (record.is === 'damaged') [intact, loss] = [false, record.loss];
+    else if (record.is === 'reconciled') [intact, loss] = [true, undefined];
+    else if (!applyRecord(attempts, record)) [intact, loss] = [false, undefined];
   }
-  return { attempts, intact, soundBytes };
+  return { attempts, intact, loss, soundBytes };
 }
 
 /** Applies one record; false when it contradicts what is known: a line before it is missing. */

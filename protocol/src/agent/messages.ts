@@ -169,6 +169,8 @@ export const ResumeSchema = message('resume', {
   draining: Type.Boolean(),
   /** False when the journal was lost or damaged: then nothing may be concluded from an attempt's absence. */
   journalIntact: Type.Boolean(),
+  /** Which loss that is: the same until a server has heard of it, so that what was leased since is not counted to it. */
+  journalLoss: Type.Optional(Type.String({ maxLength: 64 })),
   attempts: Type.Array(JournalAttemptSchema, { maxItems: limits.maxHeldAttemptsPerHeartbeat }),
   /** Highest roster number this agent has verified; 0 when none. */
   rosterNumber: Generation(0),

@@ -102,12 +102,15 @@ test('what was leased before a journal was lost is never said not to have begun;
   await using t = await setupRuns();
   await t.start();
   const before = await t.claimOne();
-  const { resumed, agent } = await resume(t, [], { journalIntact: false });
+  const loss = { journalIntact: false, journalLoss: 'a' };
+  const { resumed, agent } = await resume(t, [], loss);
   // A sweep had it at the same time, and was first.
   await t.settle(givenUp(before), ...resumed.ends);
   t.agent.sessionNumber = agent.sessionNumber;
   await t.start();
   const since = await t.claimOne();
+  // The answer to its resume was lost, and with it the lease: it tells of the same loss again.
+  await resume(t, [], loss);
   await t.settle(givenUp(since));
   const { ends } = (await resume(t, [])).resumed;
   expect(ends.map(({ stepId, outcome }) => [stepId, outcome.reason])).toEqual([[since.id, 'lease_expired']]);

@@ -34,6 +34,8 @@ export interface Resume {
   /** What it can do beyond what agents of the first version can. */
   capabilities?: readonly string[];
   journalIntact: boolean;
+  /** Names the loss of a journal that is not intact; undefined from agents that can't. */
+  journalLoss?: string | undefined;
   attempts: readonly JournalAttempt[];
 }
 
@@ -102,7 +104,7 @@ export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promis
 export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | undefined> {
   return inTransaction(sql, async (tx) => {
     if (!(await lockCurrentSession(tx, resume))) return undefined;
-    if (!resume.journalIntact) await noteJournalLost(tx, resume.agentId);
+    if (!resume.journalIntact) await noteJournalLost(tx, resume);
     const held = await runningStepsOfAgent(tx, resume.agentId);
     const presented = new Map(
       resume.attempts.map((attempt) => [`${attempt.step}.${attempt.epoch}`, attempt]),

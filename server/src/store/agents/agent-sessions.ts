@@ -128,9 +128,14 @@ export async function lockCurrentSession(
   return rows.length > 0;
 }
 
-/** From now on nothing is concluded from what its journal does not have of before. */
-export async function noteJournalLost(tx: Tx, agentId: number): Promise<void> {
-  await tx`update agents set journal_lost_at = clock_timestamp() where id = ${agentId}`;
+/** From now on nothing is concluded from what its journal does not have of before; from the first that is heard of a loss. */
+export async function noteJournalLost(
+  tx: Tx,
+  { agentId, journalLoss = null }: { agentId: number; journalLoss?: string | null | undefined },
+): Promise<void> {
+  await tx`
+    update agents set journal_lost_at = clock_timestamp(), journal_loss = ${journalLoss}
+    where id = ${agentId} and (journal_loss = ${journalLoss}) is not true`;
 }
 
 export interface ReadySession {
