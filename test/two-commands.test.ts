@@ -163,6 +163,12 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
 
   test('--no-demo starts empty, and so does every later start', async () => {
     const dataDir = join(checkout.home, 'empty');
+    // Ctrl-C is heard in mid start, too, and what is begun then is gone on with.
+    const cutOff = startHere(['--no-demo'], { dataDir, isDirect: true });
+    await cutOff.says(/Creating the database/);
+    expect(await cutOff.interrupt()).toBe(0);
+    expect(cutOff.output).toMatch(/Stopping…\n(?!.*#code=)/s);
+    await everythingIsGone(cutOff);
     for (const more of [['--no-demo'], []]) {
       const product = startHere(more, { dataDir, isDirect: true });
       const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);

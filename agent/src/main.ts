@@ -21,6 +21,7 @@ import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { describePolicy } from './policy/describe-policy.ts';
 import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
 import { startRun } from './start-run/start-run.ts';
+import { StopSignals } from './stop-signals.ts';
 import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 
@@ -225,14 +226,15 @@ async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): 
     ...(options.sshIdleS === undefined ? {} : { sshIdleMs: Math.min(options.sshIdleS * 1_000, maxTimerMs) }),
     log,
   });
-  let stopping = false;
+  const signals = new StopSignals();
   const onSignal = (signal: string) => {
-    if (stopping) {
+    const asked = signals.take(signal);
+    if (asked === 'nothing') return;
+    if (asked === 'stop') {
       log.warn({ signal }, 'stopping at once; what still runs is reported as interrupted at the next start');
       void agent.stop();
       return;
     }
-    stopping = true;
     log.info({ signal, graceMs: drainGraceMs }, 'finishing what runs; a second signal stops at once');
     void agent.drain(drainGraceMs).then(() => agent.stop());
   };

@@ -36,15 +36,20 @@ async function main(): Promise<number> {
   try {
     say(`OpsConductor is at ${server.url}`);
     if (server.caPin !== undefined) say(`Certificate authority pin: ${server.caPin}`);
+    // The next start makes the demo, where one is wanted.
+    if (stopping.isRequested) return 0;
     if (config.demo) {
       const quickstart = await startQuickstart({ config, server, agentBundle: paths.agentBundle, log, say });
       stopQuickstart.run = () => quickstart.stop();
-      await Promise.race([quickstart.shown, stopping]);
+      await Promise.race([quickstart.shown, stopping.requested]);
     }
+    if (stopping.isRequested) return 0;
     await saySignIn(config, server);
-    const ended = await Promise.race([stopping, server.databaseLost.then(() => 'database' as const)]);
+    const ended = await Promise.race([
+      stopping.requested,
+      server.databaseLost.then(() => 'database' as const),
+    ]);
     if (ended === 'database') say('The embedded database is gone and could not be started again: stopping.');
-    else say('Stopping…');
     return ended === 'database' ? 1 : 0;
   } finally {
     await stopQuickstart.run();
@@ -64,20 +69,26 @@ async function saySignIn(config: Config, server: RunningServer): Promise<void> {
   say('Ctrl-C stops everything.');
 }
 
-/** Resolves at the first SIGINT or SIGTERM; a later one ends the process at once. */
-function stopRequested(): Promise<'signal'> {
-  return new Promise((done) => {
-    let first: number | undefined;
-    const onSignal = () => {
-      const now = Date.now();
-      first ??= now;
-      done('signal');
-      // npm hands the terminal's own signal on, so that one Ctrl-C arrives twice.
-      if (now - first > 1_000) process.exit(130);
-    };
-    process.on('SIGINT', onSignal);
-    process.on('SIGTERM', onSignal);
-  });
+/** From the first SIGINT or SIGTERM on, which is answered at once, also while it starts; a later one ends the process. */
+function stopRequested(): { isRequested: boolean; requested: Promise<'signal'> } {
+  let first: number | undefined;
+  const stopping = {
+    isRequested: false,
+    requested: new Promise<'signal'>((done) => {
+      const onSignal = () => {
+        const now = Date.now();
+        if (first === undefined) say('Stopping…');
+        first ??= now;
+        stopping.isRequested = true;
+        done('signal');
+        // npm hands the terminal's own signal on, so that one Ctrl-C arrives twice.
+        if (now - first > 1_000) process.exit(130);
+      };
+      process.on('SIGINT', onSignal);
+      process.on('SIGTERM', onSignal);
+    }),
+  };
+  return stopping;
 }
 
 main().then(

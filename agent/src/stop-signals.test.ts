@@ -1,0 +1,14 @@
+import { expect, test } from 'vitest';
+import { StopSignals } from './stop-signals.ts';
+
+test('a Ctrl-C that arrives twice is one, a second one stops at once, as any second SIGTERM does', () => {
+  let nowMs = 0;
+  const twice = new StopSignals(() => nowMs);
+  expect([twice.take('SIGINT'), twice.take('SIGINT')]).toEqual(['drain', 'nothing']);
+  nowMs = 1_000;
+  expect(twice.take('SIGINT')).toBe('stop');
+  const ended = new StopSignals(() => nowMs);
+  expect([ended.take('SIGTERM'), ended.take('SIGTERM')]).toEqual(['drain', 'stop']);
+  const impatient = new StopSignals(() => nowMs);
+  expect([impatient.take('SIGINT'), impatient.take('SIGTERM')]).toEqual(['drain', 'stop']);
+});
