@@ -22,6 +22,7 @@ async function hoursPass(hours: number): Promise<void> {
   await t.sql`
     update job_run_steps set waits_since = waits_since - ${ago}, leased_at = leased_at - ${ago},
       completed_at = completed_at - ${ago}`;
+  await t.sql`update job_run_step_attempts set settled_at = settled_at - ${ago}`;
 }
 
 /** What the sweep does. */
@@ -185,4 +186,23 @@ test('a lease that comes back unbegun, a decision and a delay before the next tr
   await hoursPass(2);
   await endWaits();
   expect(await statusesOf(runId)).toEqual(['timed_out']);
+});
+
+test('hosts wait from when another was to be tried again or was held, however long that had run', async () => {
+  await t.connect(t.agent, { slots: 1 });
+  const retry = { attempts: 2, delay: 0, on: ['exit_code' as const] };
+  const runId = await t.start({ targets: 2, rules: [{ retry, on_unknown: 'hold' }] });
+  for (const [outcome, then] of [
+    [failure, ['ready', 'ready']],
+    [undefined, ['held', 'ready']],
+  ] as const) {
+    const lease = await t.claimOne();
+    await hoursPass(5);
+    await t.settle(outcome === undefined ? givenUp(lease) : endOf(lease, outcome));
+    await endWaits();
+    expect(await statusesOf(runId)).toEqual(then);
+  }
+  await hoursPass(1);
+  await endWaits();
+  expect(await statusesOf(runId)).toEqual(['held', 'timed_out']);
 });

@@ -218,6 +218,7 @@ async function waitsTooLong(world: ModelWorld, which: number): Promise<void> {
   await sql`
     update job_run_steps set waits_since = waits_since - ${ago}, leased_at = leased_at - ${ago},
       completed_at = completed_at - ${ago} where job_run_id = ${run.id}`;
+  await sql`update job_run_step_attempts set settled_at = settled_at - ${ago} where job_run_id = ${run.id}`;
   await world.sweep();
   for (const id of await runsThatWait(sql)) await endLongWaits(sql, id);
   const left = await longWaits(sql, run.id);
@@ -271,6 +272,7 @@ async function databaseDown({ t, sweep }: ModelWorld): Promise<void> {
   await sql`update job_runs set created_at = created_at - ${ago}, start_by = start_by - ${ago}`;
   await sql`
     update job_run_steps set waits_since = waits_since - ${ago}, completed_at = completed_at - ${ago}`;
+  await sql`update job_run_step_attempts set settled_at = settled_at - ${ago}`;
   const before = await statuses(sql);
   await sweep();
   await sweep();

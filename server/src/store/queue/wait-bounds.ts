@@ -7,13 +7,14 @@ const givenUp = 'start_within_expired';
 
 /**
  * What a run comes to in each of its segments: whether anything runs there, when something last did, and when a wait for
- * its agents was last given up.
+ * its agents was last given up. Of a step that is tried again or held its attempts say when it last ran.
  */
 export function placesOfRun(db: Queryable, runId: number) {
   return db`
     select p.segment_id, bool_or(p.status = 'running') as goes_on,
-      coalesce(max(greatest(p.leased_at, p.completed_at)) filter (where p.reason is distinct from ${givenUp}), '-infinity')
-        as moved_at,
+      coalesce(max(greatest(p.leased_at, p.completed_at, case when p.status in ('ready', 'held') and p.epoch > 0 then (
+        select max(a.settled_at) from job_run_step_attempts a where a.job_run_step_id = p.id) end))
+        filter (where p.reason is distinct from ${givenUp}), '-infinity') as moved_at,
       coalesce(max(p.completed_at) filter (where p.reason = ${givenUp} and p.not_before is distinct from 'infinity'),
         '-infinity') as given_up_at
     from job_run_steps p where p.job_run_id = ${runId} group by p.segment_id`;
