@@ -129,6 +129,18 @@ test('a roster that the disk refuses changes nothing, and is taken once it is wr
   expect(t.replies).toHaveLength(1);
 });
 
+test('of states that the disk refuses one after the other the newest is taken once it is writable', async () => {
+  await using t = await setup();
+  await rename(t.data.root, `${t.data.root}.away`);
+  const signed = (number: number) => signRoster(t.root.privateKey, { ...t.roster, number });
+  const rosters = [await signed(2), await signed(3)];
+  const state = { type: 'segment_state' as const, wraps: [], wanting: [] };
+  await Promise.all(rosters.map((roster) => t.keys.apply({ ...state, roster }, () => undefined)));
+  await rename(`${t.data.root}.away`, t.data.root);
+  await t.keys.retry();
+  expect(t.keys.rosterNumber).toBe(3);
+});
+
 test('a roster that the root did not sign changes nothing and gets no answer', async () => {
   await using t = await setup();
   const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];

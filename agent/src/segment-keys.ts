@@ -43,7 +43,9 @@ export class SegmentKeys {
   #roster: Roster | undefined;
   #signed: SignedRoster | undefined;
   #applying: Promise<void> = Promise.resolve();
-  /** Applies again what could not be kept; a newer state takes its place. */
+  /** That was given last: what came before it is not taken again. */
+  #newest: ServerMessageOf<'segment_state'> | undefined;
+  /** Applies the newest state again, which could not be kept. */
   #refused: (() => Promise<void>) | undefined;
 
   private constructor(options: SegmentKeysOptions) {
@@ -99,6 +101,7 @@ export class SegmentKeys {
     reply: (message: AgentMessage) => void,
     isAgain = false,
   ): Promise<void> {
+    this.#newest = state;
     this.#refused = undefined;
     this.#applying = this.#applying.then(async () => {
       try {
@@ -108,7 +111,8 @@ export class SegmentKeys {
         await this.#wrapForPeers(state.wanting, reply);
         if (state.makeGeneration !== undefined) await this.#makeGeneration(state.makeGeneration, reply);
       } catch (error) {
-        this.#notApplied(error, () => this.apply(state, reply, true), isAgain);
+        const again = () => this.apply(state, reply, true);
+        this.#notApplied(error, this.#newest === state ? again : undefined, isAgain);
       }
     });
     return this.#applying;
@@ -119,7 +123,7 @@ export class SegmentKeys {
     await this.#refused?.();
   }
 
-  #notApplied(error: unknown, again: () => Promise<void>, isAgain: boolean): void {
+  #notApplied(error: unknown, again: (() => Promise<void>) | undefined, isAgain: boolean): void {
     const { log } = this.#options;
     if (error instanceof SealingError) {
       const { reason, message } = error;
@@ -128,7 +132,7 @@ export class SegmentKeys {
     }
     // Anything else than the disk's refusal is a bug.
     if (errorCode(error) === undefined) throw error;
-    this.#refused ??= again;
+    this.#refused = again;
     if (isAgain) return;
     log.error(
       { err: error },

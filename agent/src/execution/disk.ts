@@ -55,7 +55,8 @@ export class Disk {
     try {
       const file = await open(path, 'w', 0o600);
       try {
-        await file.write(Buffer.alloc(limits.maxChunkStoredBytes));
+        // Until all is written: a single write to a disk that is nearly full takes what fits and is no error.
+        await file.writeFile(Buffer.alloc(limits.maxChunkStoredBytes));
       } finally {
         await file.close();
         await unlink(path);
