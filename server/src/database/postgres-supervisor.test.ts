@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { PostgresSupervisor } from './postgres-supervisor.ts';
 import type { Postmaster, PostmasterContext } from './postmaster.ts';
 
@@ -74,8 +74,12 @@ test('a postmaster that fills its disk again and again is not given up', async (
 });
 
 test('a postmaster that becomes ready each time is started again however often it ends, after ever longer pauses', async () => {
+  const warned = vi.spyOn(process, 'emitWarning');
+  onTestFinished(() => warned.mockRestore());
   const t = supervise({ comesBack: (start) => start <= 30 });
   await t.supervisor.exited;
+  // Nothing is left behind of each life.
+  expect(warned).not.toHaveBeenCalled();
   expect(t.starts()).toBe(36);
   expect(t.pauses.slice(0, 8)).toEqual([0, 200, 500, 1_000, 2_000, 5_000, 5_000, 5_000]);
   expect(t.messages.slice(-15, -13)).toEqual([

@@ -73,10 +73,12 @@ export class PostgresSupervisor {
     const trimming = setInterval(() => {
       postgresLog.trim().catch((error) => log(`${postgresLog.path} could not be cut: ${error}`));
     }, trimEveryMs);
+    // One for all lives: each would leave its listener behind.
+    const stopped = aborted(this.#stopping.signal);
     try {
       for (let shortLives = 0; ; ) {
         const startedAt = this.#parts.nowMs();
-        const how = await Promise.race([this.#postmaster.ended, aborted(this.#stopping.signal)]);
+        const how = await Promise.race([this.#postmaster.ended, stopped]);
         if (how === undefined) {
           await stopPostmaster(this.#postmaster, this.#context.cluster, log);
           return { expected: true, reason: 'stopped' };
