@@ -14,6 +14,7 @@ test('where what could not be delivered can’t be taken back at once, what was 
   await t.connect(gone, { slots: 1 });
   const given: number[] = [];
   const noted: number[] = [];
+  const logged: string[] = [];
   const link = {
     sessionNumber: there.sessionNumber,
     can: () => true,
@@ -27,7 +28,7 @@ test('where what could not be delivered can’t be taken back at once, what was 
     builder: new LeaseBuilder(t),
     settler: {} as Settler,
     notes: { leased: (steps) => noted.push(...steps.map(({ id }) => id)) },
-    log: createLog({ level: 'silent', plain: false }),
+    log: createLog({ level: 'error', plain: false, destination: { write: (line) => logged.push(line) } }),
     linkOf: (agentId) => (agentId === there.agentId ? (link as unknown as AgentLink) : undefined),
     onNews: () => {},
   });
@@ -39,16 +40,17 @@ test('where what could not be delivered can’t be taken back at once, what was 
   const along = dispatcher.claimAlong();
   await inTransaction(t.sql, async (tx) => along?.claim(tx));
   along?.over(true);
-  await vi.waitFor(() => expect(given).toHaveLength(1));
+  await vi.waitFor(() => expect(given).toHaveLength(1), { timeout: 10_000 });
   // It was leased for good, and readers are told of that whatever becomes of the other.
   expect(noted).toEqual(given);
-  await expect.poll(() => dispatcher.claimAlong()).toBeUndefined();
+  await vi.waitFor(() => expect(logged.join('')).toContain('claiming steps failed'), { timeout: 10_000 });
+  expect(dispatcher.claimAlong()).toBeUndefined();
   await t.sql`drop trigger refuse on job_run_steps`;
   dispatcher.wake();
   const statusesById = async () =>
     new Map((await t.steps(runId)).map(({ id, status, epoch }) => [id, `${status} ${epoch}`]));
   await expect
-    .poll(async () => [...(await statusesById()).values()].sort())
+    .poll(async () => [...(await statusesById()).values()].sort(), { timeout: 10_000 })
     .toEqual(['ready 1', 'running 1']);
   expect((await statusesById()).get(given[0] ?? 0)).toBe('running 1');
   await dispatcher.stop();
