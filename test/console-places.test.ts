@@ -250,6 +250,24 @@ test('a changed host key is shown beside the known one where agents are, replace
   expect(faults).toEqual([]);
 });
 
+test('what uses a credential is told beside it, and a day that it expires on is noted and reminded of', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: /what uses key$/ }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('heading', { name: /^Targets that it is chosen for \d/ }).waitFor();
+  await dialog.getByRole('link', { name: 'host', exact: true }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Edit key' }).click();
+  await dialog.getByLabel('Expires on').fill('2020-01-31');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await page.getByText(/^expired .* days ago$/).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('who may not approve host keys sees that one changed, is offered nothing to replace it, and is refused', async ({
   skip,
 }) => {
