@@ -479,7 +479,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       platform: visibleLine(message.platform) || 'unknown',
       hostname: visibleLine(message.hostname ?? '') || null,
       journalIntact: message.journalIntact,
-      journalLoss: message.journalLoss,
+      journalLoss: visibleLine(message.journalLoss ?? '') || undefined,
       capabilities: message.capabilities ?? [],
       attempts: message.attempts,
     });

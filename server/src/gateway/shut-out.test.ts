@@ -158,6 +158,8 @@ test('what an agent says of itself is brought to one line of visible text', asyn
     agentVersion: '0.1.0\u001b[31m',
     platform: '\u009b2J\n',
     hostname: 'web\u0000\u202e01\ud800',
+    journalIntact: false,
+    journalLoss: 'lost\u0000',
   });
   expect(await agentOf(t)).toMatchObject({ version: '0.1.0[31m', platform: '2J', hostname: 'web01\ufffd' });
 });

@@ -4,6 +4,7 @@ import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/prot
 import fc from 'fast-check';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { freeLocksOfCleaned, noteCleanUps, takeDueCleanUps } from '../../store/queue/clean-ups.ts';
+import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
 import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
 import { cancelRun } from '../cancel-run.ts';
@@ -291,9 +292,15 @@ async function statuses(sql: ModelWorld['t']['sql']): Promise<string> {
 async function cancel(world: ModelWorld, which: number, force: boolean): Promise<void> {
   const run = nth(await allRuns(world), which);
   if (run === undefined) return;
-  const cancelled = cancelRun(world.t.sql, run.id, world.t.caller, { force });
-  if (isRunEnded(run.status)) await refused(cancelled);
+  const { sql, caller } = world.t;
+  const hasEnded = isRunEnded(run.status);
+  const isOver = hasEnded && (await countUntoldAttempts(sql, run.id)) === 0;
+  const cancelled = cancelRun(sql, run.id, caller, { force });
+  if (isOver) await refused(cancelled);
   else await cancelled;
+  const after = (await allRuns(world)).find(({ id }) => id === run.id);
+  if (hasEnded && after?.status !== run.status)
+    throw new Error(`cancelled after its end it is ${after?.status}, and was ${run.status}`);
 }
 
 async function decideStale({ t }: ModelWorld, which: number): Promise<void> {
