@@ -31,7 +31,16 @@ async function main(): Promise<number> {
   endOnUnhandledRejection(log);
   const stopping = stopRequested();
   await noteWanted(config);
-  const server = await startServer(config, paths, log, say);
+  const server = await startServer(config, paths, log, say).catch((error: unknown) => {
+    if (!stopping.isRequested) throw error;
+    // A terminal's Ctrl-C also reaches what is started: what makes the database ends by it, and the start with that.
+    log.debug({ err: error }, 'the start was cut off');
+    return undefined;
+  });
+  if (server === undefined) {
+    say('Stopped while it started; the next start goes on.');
+    return 0;
+  }
   const stopQuickstart = { run: async () => {} };
   try {
     say(`OpsConductor is at ${server.url}`);
