@@ -47,6 +47,8 @@ export interface AttemptResult {
   /** Of the agent's completion; null where the server gave the attempt up. */
   requestId: string | null;
   startedAt: Date | null;
+  /** Its step ends with it, whatever its rules say: nothing of the run is to go on. */
+  isLast?: true;
   /** The session that takes the next step, where it asks for one. */
   nextFor?: NextFor | undefined;
 }
@@ -163,7 +165,7 @@ export class StepProgress {
       cpuMs: outcome.cpuMs ?? null,
       peakMemoryBytes: outcome.peakMemoryBytes ?? null,
     });
-    const after = this.#after(step, outcome);
+    const after: AfterAttempt = result.isLast === true ? { is: 'end' } : this.#after(step, outcome);
     if (outcome.status === 'unknown') {
       this.#cleanUps.push({
         stepId: step.id,

@@ -77,6 +77,23 @@ test('what was given up in a run that has ended is stopped when that is asked fo
   expect(actions.map((row) => row.action)).toEqual(['run.cancel_requested']);
 });
 
+test('a forced cancel ends what cleans up, too, also where it would be tried again', async () => {
+  await using t = await setupRuns();
+  const again = { when_status: 'always', on_unknown: 'retry', idempotent: true } as const;
+  const runId = await t.start({ rules: [{}, again, { when_status: 'always' }] });
+  await t.settle(endOf(await t.claimOne(), failure));
+  const cleaning = await t.claimOne();
+  await cancelRun(t.sql, runId, t.caller);
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelling' });
+  await cancelRun(t.sql, runId, t.caller, { force: true });
+  expect(await t.steps(runId)).toMatchObject([
+    { status: 'failed' },
+    { id: cleaning.id, status: 'unknown', reason: 'cancel_forced' },
+    { status: 'cancelled' },
+  ]);
+  expect(await t.run(runId)).toMatchObject({ status: 'failed' });
+});
+
 test('a forced cancel that finds nothing running ends the run cancelled', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 2 });

@@ -139,5 +139,6 @@ function giveUp(progress: StepProgress, step: StepRow, outcome: StepOutcome): vo
     output: { state: 'gapped', digest: null, gaps: [] },
     requestId: null,
     startedAt: step.startedAt,
+    isLast: true,
   });
 }
