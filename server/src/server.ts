@@ -55,13 +55,19 @@ const tlsIntervalMs = 60_000;
 const migrateWithinMs = 60_000;
 const migrateAgainMs = 1_000;
 
-/** Starts everything. `say` tells a person what is going on; `timings` differ from the product's in tests only. */
+/**
+ * Starts everything. `say` tells a person what is going on; the rest differs from the product's in tests only: timings,
+ * and whether what definitions are checked with is compiled at its first use, as few tests check any.
+ */
 export async function startServer(
   config: Config,
   paths: ServerPaths,
   log: Log,
   say: (message: string) => void,
-  timings: { handshakeSettings?: HandshakeSettings } = {},
+  {
+    checksAtFirstUse = false,
+    ...timings
+  }: { handshakeSettings?: HandshakeSettings; checksAtFirstUse?: boolean } = {},
 ): Promise<RunningServer> {
   boundHeapGrowth();
   const closers: (() => Promise<unknown>)[] = [];
@@ -70,7 +76,7 @@ export async function startServer(
   };
   try {
     // Meanwhile the database starts, which leaves this process idle.
-    const prepared = prepareDefinitionChecks();
+    const prepared = checksAtFirstUse ? Promise.resolve() : prepareDefinitionChecks();
     closers.push(() => prepared);
     const embedded = await openDatabase(config, say);
     if (embedded !== undefined) closers.push(() => embedded.stop());

@@ -20,7 +20,7 @@ const server = await startServer(
   },
   log,
   (message) => log.info(message),
-  { handshakeSettings: JSON.parse(environment.OPSCONDUCTOR_TEST_TIMINGS ?? '') },
+  { handshakeSettings: JSON.parse(environment.OPSCONDUCTOR_TEST_TIMINGS ?? ''), checksAtFirstUse: true },
 );
 process.stdout.write(`listening at ${server.localUrl}\n`);
 process.once('SIGTERM', () => void server.stop().then(() => process.exit(0)));

@@ -35,17 +35,22 @@ export function guardTransactions(sql: postgres.Sql): void {
 function silencedBy(state: { isOver: boolean }, tx: postgres.TransactionSql): postgres.TransactionSql {
   return new Proxy(tx, {
     apply(target, self, args) {
-      return state.isOver && isQuery(args)
-        ? Promise.reject(new DatabaseLost())
-        : target.apply(self, args as never);
+      return state.isOver && isQuery(args) ? lost() : target.apply(self, args as never);
     },
     get(target, name) {
       const value = target[name as 'unsafe'];
       if (name !== 'unsafe') return value;
       return (...args: Parameters<typeof target.unsafe>) =>
-        state.isOver ? Promise.reject(new DatabaseLost()) : value.apply(target, args);
+        state.isOver ? lost() : value.apply(target, args);
     },
   });
+}
+
+/** Rejects for who waits for it. A part of a statement nobody waits for: unhandled it would end the server. */
+function lost(): Promise<never> {
+  const rejected = Promise.reject(new DatabaseLost());
+  rejected.catch(() => undefined);
+  return rejected;
 }
 
 /** A tagged template, and not a helper for a part of one. */
