@@ -91,14 +91,15 @@ test('a completion under way holds back a newer session, which then finds the st
   );
   const settling = t.settle(endOf(lease, success, { wantsNext: true }));
   await blockedBackends(t.sql, 1);
-  const order: string[] = [];
-  const reconnecting = t.connect(t.agent, { ready: false }).then(() => order.push('connected'));
+  const reconnecting = t.connect(t.agent, { ready: false });
   await blockedBackends(t.sql, 2);
   await release();
-  const { results } = await settling.finally(() => order.push('settled'));
+  const { results } = await settling;
   await reconnecting;
+  // Had the newer session come first, the completion would be superseded.
   expect(results).toMatchObject([{ result: 'settled', next: { stepNumber: 2, epoch: 1 } }]);
-  expect(order).toEqual(['settled', 'connected']);
+  const { sessionNumber } = lease;
+  expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'running', sessionNumber }]);
 });
 
 test('a completion that is sent again is answered as before, without another lease', async () => {
