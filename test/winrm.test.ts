@@ -10,7 +10,7 @@ import {
 } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fileServer } from '../agent/src/winrm/files/file-server.ts';
-import { cmdRunner } from '../agent/src/winrm/powershell.ts';
+import { cmdRunner } from '../agent/src/winrm/powershell/powershell.ts';
 import { taskProgram, taskSupervisor } from '../agent/src/winrm/tasks/task-program.ts';
 import { ensureWinrmFixture } from './support/packages.ts';
 import { storeCredential } from './support/sealed-credential.ts';

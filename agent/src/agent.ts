@@ -31,7 +31,7 @@ import { RefusalLog } from './policy/refusal-log.ts';
 import { SegmentKeys } from './segment-keys.ts';
 import { SshPool } from './ssh/pool.ts';
 import type { WinrmPolicy } from './steps/winrm-connection-options.ts';
-import { WinrmPool } from './winrm/pool.ts';
+import { WinrmPool } from './winrm/connection/pool.ts';
 
 const defaultFileCacheBytes = 4 * 1024 ** 3;
 

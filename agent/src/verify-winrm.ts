@@ -4,9 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { builtInPort, type WinrmAuthentication, type WinrmTransport } from '@opsconductor/protocol';
 import { AgentError } from './agent-error.ts';
-import type { Login } from './winrm/login.ts';
-import { WinrmPool } from './winrm/pool.ts';
-import { verifyHost } from './winrm/verify-host.ts';
+import { verifyHost } from './winrm/checks/verify-host.ts';
+import { WinrmPool } from './winrm/connection/pool.ts';
+import type { Login } from './winrm/login/login.ts';
 import { WinrmError } from './winrm/winrm-error.ts';
 
 export interface VerifyWinrm {

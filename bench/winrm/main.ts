@@ -1,10 +1,10 @@
 // The WinRM client beside pywinrm, on one host that is not ours (gss-ntlmssp, OpenSSL): a command on a new connection and on
 // a warm one, and files beside the way that has no other need than commands.
 import { powershellBootstrap } from '@opsconductor/protocol';
+import { runCommand } from '../../agent/src/winrm/commands/run-command.ts';
+import { WinrmPool } from '../../agent/src/winrm/connection/pool.ts';
 import { fileServer } from '../../agent/src/winrm/files/file-server.ts';
-import { WinrmPool } from '../../agent/src/winrm/pool.ts';
-import { cmdRunner } from '../../agent/src/winrm/powershell.ts';
-import { runCommand } from '../../agent/src/winrm/run-command.ts';
+import { cmdRunner } from '../../agent/src/winrm/powershell/powershell.ts';
 import { startWinrm, type WinrmFixture, winrmPassword, winrmUser } from '../../test/support/winrm.ts';
 import { writeReport } from '../report.ts';
 import { median, medianRatio } from '../statistics.ts';

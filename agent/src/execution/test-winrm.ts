@@ -4,8 +4,8 @@ import { SshError } from '../ssh/ssh-error.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import { type WinrmPolicy, winrmConnectionOptions } from '../steps/winrm-connection-options.ts';
 import { reasons } from '../steps/winrm-exec-outcomes.ts';
-import { WinrmConnection } from '../winrm/connection.ts';
-import { testHost } from '../winrm/test-host.ts';
+import { testHost } from '../winrm/checks/test-host.ts';
+import { WinrmConnection } from '../winrm/connection/connection.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 
 export type TestResult = Omit<AgentMessageOf<'target_tested'>, 'type' | 'requestId'>;

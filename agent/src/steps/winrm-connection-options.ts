@@ -1,8 +1,8 @@
 // From what a step is given to a connection: where the host is, who logs in, and what the agent's own policy says of it.
 import { resolveTarget } from '../ssh/resolve-target.ts';
 import { SshError } from '../ssh/ssh-error.ts';
-import type { ConnectionOptions } from '../winrm/connection.ts';
-import type { ConnectionSource, WinrmPool } from '../winrm/pool.ts';
+import type { ConnectionOptions } from '../winrm/connection/connection.ts';
+import type { ConnectionSource, WinrmPool } from '../winrm/connection/pool.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 import type { StepContext } from './step-type.ts';
 

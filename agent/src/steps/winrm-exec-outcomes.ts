@@ -1,7 +1,7 @@
 // What is said of how a command on a WinRM host ended.
 import type { StepOutcome, StepReason, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
-import type { CommandEnd } from '../winrm/run-command.ts';
+import type { CommandEnd } from '../winrm/commands/run-command.ts';
 import type { WinrmError, WinrmErrorKind } from '../winrm/winrm-error.ts';
 import { failedBeforeStart, stoppedStatus } from './ssh-exec-outcomes.ts';
 import type { StopRequest } from './step-type.ts';

@@ -1,8 +1,8 @@
 import { powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
 import { expect, onTestFinished } from 'vitest';
 import { SshError } from '../ssh/ssh-error.ts';
-import { WinrmPool } from '../winrm/pool.ts';
-import { cmdRunner, powershellText } from '../winrm/powershell.ts';
+import { WinrmPool } from '../winrm/connection/pool.ts';
+import { cmdRunner, powershellText } from '../winrm/powershell/powershell.ts';
 import { taskProgram, taskSupervisor } from '../winrm/tasks/task-program.ts';
 import { isSoundPowershell } from '../winrm/testing/powershell-tree.ts';
 import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../winrm/testing/winrm-setup.ts';

@@ -1,8 +1,8 @@
 // winrm.exec with `run_as`: the script is a scheduled task of the host, which survives its agent.
 import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
-import type { CommandEnd } from '../winrm/run-command.ts';
-import { scriptCommand } from '../winrm/script-command.ts';
+import type { CommandEnd } from '../winrm/commands/run-command.ts';
+import { scriptCommand } from '../winrm/powershell/script-command.ts';
 import { removeTask, runTask, type TaskStart } from '../winrm/tasks/task-command.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';

@@ -1,9 +1,9 @@
 import { type Binding, powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
 import { expect, onTestFinished } from 'vitest';
 import { SshError } from '../ssh/ssh-error.ts';
+import { WinrmPool } from '../winrm/connection/pool.ts';
 import { fileServer } from '../winrm/files/file-server.ts';
-import { WinrmPool } from '../winrm/pool.ts';
-import { cmdRunner, powershellLine } from '../winrm/powershell.ts';
+import { cmdRunner, powershellLine } from '../winrm/powershell/powershell.ts';
 import { isSoundPowershell } from '../winrm/testing/powershell-tree.ts';
 import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../winrm/testing/winrm-setup.ts';
 import { TestSink } from './ssh-exec-setup.ts';

@@ -1,9 +1,9 @@
 // Step type winrm.exec: a PowerShell or cmd script on a target that speaks WinRM.
 import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
-import { type CommandEnd, type RunLimits, runCommand } from '../winrm/run-command.ts';
-import { scriptCommand } from '../winrm/script-command.ts';
-import type { ShellSettings } from '../winrm/soap.ts';
+import { type CommandEnd, type RunLimits, runCommand } from '../winrm/commands/run-command.ts';
+import type { ShellSettings } from '../winrm/messages/soap.ts';
+import { scriptCommand } from '../winrm/powershell/script-command.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
 import type { StepContext, StepType, StopRequest } from './step-type.ts';

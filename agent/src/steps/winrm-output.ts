@@ -1,5 +1,5 @@
 // What a command on a WinRM host prints, on its way to the step's sink.
-import { ClixmlDecoder } from '../winrm/clixml.ts';
+import { ClixmlDecoder } from '../winrm/powershell/clixml.ts';
 import type { OutputSink } from './step-type.ts';
 
 /** Between a command and the step's sink: errors of PowerShell become text, and a stop is not held up by a full sink. */

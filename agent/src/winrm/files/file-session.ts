@@ -1,11 +1,11 @@
 // A file server that runs on a host, and what is asked of it: many requests at a time, as few messages as may be.
 import { powershellInput } from '@opsconductor/protocol';
-import { ClixmlDecoder } from '../clixml.ts';
-import type { WinrmConnection } from '../connection.ts';
-import { learnEnvelopeSize } from '../envelope-size.ts';
-import type { ConnectionSource } from '../pool.ts';
-import { powershellLine } from '../powershell.ts';
-import { inputBytesPerMessage, WinrmShell } from '../shell.ts';
+import { learnEnvelopeSize } from '../commands/envelope-size.ts';
+import { inputBytesPerMessage, WinrmShell } from '../commands/shell.ts';
+import type { WinrmConnection } from '../connection/connection.ts';
+import type { ConnectionSource } from '../connection/pool.ts';
+import { ClixmlDecoder } from '../powershell/clixml.ts';
+import { powershellLine } from '../powershell/powershell.ts';
 import { protocolError, WinrmError } from '../winrm-error.ts';
 import { fileServer } from './file-server.ts';
 

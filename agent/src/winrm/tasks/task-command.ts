@@ -1,8 +1,8 @@
 // A script that runs as a scheduled task: it goes on whoever is connected, and is found again by its name.
 import { powershellInput } from '@opsconductor/protocol';
-import type { ConnectionSource } from '../pool.ts';
-import { powershellLine, powershellText } from '../powershell.ts';
-import { type CommandEnd, type RunLimits, runCommand } from '../run-command.ts';
+import { type CommandEnd, type RunLimits, runCommand } from '../commands/run-command.ts';
+import type { ConnectionSource } from '../connection/pool.ts';
+import { powershellLine, powershellText } from '../powershell/powershell.ts';
 import { WinrmError } from '../winrm-error.ts';
 import { taskProgram, taskSupervisor, taskVariables } from './task-program.ts';
 

@@ -10,10 +10,10 @@ import {
   winrmPassword,
   winrmUser,
 } from '../../../../test/support/winrm.ts';
+import { type CommandEnd, type RunOptions, runCommand } from '../commands/run-command.ts';
 // biome-ignore-end lint/style/noRestrictedImports: see above
-import { type ConnectionOptions, WinrmConnection } from '../connection.ts';
-import { withoutPool } from '../pool.ts';
-import { type CommandEnd, type RunOptions, runCommand } from '../run-command.ts';
+import { type ConnectionOptions, WinrmConnection } from '../connection/connection.ts';
+import { withoutPool } from '../connection/pool.ts';
 import { WinrmError } from '../winrm-error.ts';
 
 export { winrmPassword, winrmUser };

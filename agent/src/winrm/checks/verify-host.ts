@@ -1,0 +1,260 @@
+// Tries everything that steps rely on against a host, and says of each whether it is so. For hosts that nobody has tried
+// this against yet: it changes nothing there but a folder for temporary files, a file and a scheduled task, which it removes.
+import { createHash, randomBytes } from 'node:crypto';
+import { type Binding, powershellInput } from '@opsconductor/protocol';
+import { type CommandEnd, runCommand } from '../commands/run-command.ts';
+import type { ConnectionSource } from '../connection/pool.ts';
+import { FileRefused, FileSession, wordOf } from '../files/file-session.ts';
+import { ClixmlDecoder } from '../powershell/clixml.ts';
+import { type Script, scriptCommand } from '../powershell/script-command.ts';
+import { removeTask, runTask } from '../tasks/task-command.ts';
+import { WinrmError } from '../winrm-error.ts';
+import { testHost } from './test-host.ts';
+
+export interface Verified {
+  what: string;
+  ok: boolean;
+  /** What was seen: of interest in any case, and evidence where it is not as it should be. */
+  found: string;
+}
+
+const text = 'ä€𝄞 "quoted" \'single\' %PATH% !x! $HOME `tick` <&> ';
+const value: Binding = { name: 'OPSVERIFY_1', type: 'string', value: text, secret: false };
+const lines = 20_000;
+const taskMs = 120_000;
+
+interface Ran {
+  stdout: string;
+  stderr: string;
+  code: number | undefined;
+}
+
+interface Trial extends Partial<Script> {
+  what: string;
+  text: string;
+  isGood(ran: Ran): boolean;
+}
+
+const exits = (code: number) => (ran: Ran) => ran.code === code;
+const prints = (expected: string) => (ran: Ran) =>
+  ran.code === 0 && ran.stdout.trimEnd() === expected.trimEnd() && ran.stderr === '';
+
+/** Scripts and what they must come to; exported for tests, whose host is no Windows. */
+export const trials: readonly Trial[] = [
+  {
+    what: 'PowerShell tells its version',
+    text: '$PSVersionTable.PSVersion.ToString()',
+    isGood: ({ code, stdout }) => code === 0 && /^\d+\.\d+/.test(stdout),
+  },
+  {
+    what: 'a value arrives as it is',
+    text: 'Write-Output $OPSVERIFY_1',
+    bindings: [value],
+    isGood: prints(text),
+  },
+  {
+    what: 'a long script of many characters arrives whole',
+    text: `${`# ${'ä€𝄞 '.repeat(20)}\n`.repeat(400)}Write-Output 'ä€𝄞'`,
+    isGood: prints('ä€𝄞'),
+  },
+  { what: 'exit code 0', text: '$null', isGood: exits(0) },
+  { what: 'exit code 7', text: 'exit 7', isGood: exits(7) },
+  { what: 'exit code -1', text: 'exit -1', isGood: exits(-1) },
+  {
+    what: 'the exit code of a program',
+    text: '& "$env:SystemRoot\\System32\\cmd.exe" /c exit 3010',
+    isGood: exits(3010),
+  },
+  {
+    what: 'the exit code of a program that crashed',
+    text: '& "$env:SystemRoot\\System32\\cmd.exe" /c exit -1073741819',
+    isGood: exits(-1_073_741_819),
+  },
+  {
+    what: 'an error that ends a script is told as text',
+    text: "throw 'it went wrong'",
+    isGood: ({ code, stderr }) =>
+      code === 1 &&
+      stderr.includes('it went wrong') &&
+      !stderr.includes('CLIXML') &&
+      !stderr.includes('_x000'),
+  },
+  {
+    what: 'the environment is there',
+    text: 'Write-Output $env:OPSVERIFY',
+    environment: { OPSVERIFY: text },
+    isGood: prints(text),
+  },
+  {
+    what: 'a batch file runs, and its exit code is told',
+    text: 'echo %OPSVERIFY%\r\nexit /b 5',
+    shell: 'cmd',
+    environment: { OPSVERIFY: 'ä€ of cmd' },
+    isGood: ({ code, stdout }) => code === 5 && stdout.trim() === 'ä€ of cmd',
+  },
+  {
+    what: `${lines} lines of output arrive`,
+    text: `1..${lines} | ForEach-Object { "line $_" }`,
+    isGood: ({ code, stdout }) =>
+      code === 0 &&
+      stdout
+        .trimEnd()
+        .split(/\r?\n/)
+        .every((line, at) => line === `line ${at + 1}`),
+  },
+];
+/** Of the one that is stopped. */
+export const endless = "Write-Output 'begun'; Start-Sleep -Seconds 600";
+
+/** One after the other; after what makes the rest pointless nothing more comes. */
+export async function* verifyHost(connections: ConnectionSource): AsyncGenerator<Verified> {
+  const connection = connections.connect();
+  try {
+    yield {
+      what: 'the host is reached, logs in and makes a shell',
+      ok: true,
+      found: await testHost(connection),
+    };
+  } catch (error) {
+    if (!(error instanceof WinrmError)) throw error;
+    yield {
+      what: 'the host is reached, logs in and makes a shell',
+      ok: false,
+      found: `${error.message} ${error.advice}`,
+    };
+    return;
+  } finally {
+    connections.release(connection);
+  }
+  for (const trial of trials) yield await verify(connections, trial);
+  yield await verifyStop(connections);
+  yield await verifyFiles(connections);
+  yield await verifyTask(connections);
+}
+
+async function verify(connections: ConnectionSource, trial: Trial): Promise<Verified> {
+  const { what, isGood } = trial;
+  const { end, stdout, stderr } = await run(connections, trial, new AbortController().signal);
+  if (typeof end === 'string') return { what, ok: false, found: end };
+  const code = end.how === 'exited' ? end.exitCode : undefined;
+  const shown = `exit code ${code ?? 'unknown'}, stdout ${shortened(stdout)}, stderr ${shortened(stderr)}`;
+  return { what, ok: end.how === 'exited' && isGood({ stdout, stderr, code }), found: shown };
+}
+
+async function verifyStop(connections: ConnectionSource): Promise<Verified> {
+  const stop = new AbortController();
+  const { end } = await run(connections, { text: endless }, stop.signal, () =>
+    stop.abort(new Error('stopped')),
+  );
+  const what = 'a command that is stopped is ended, and the host says so';
+  if (typeof end === 'string') return { what, ok: false, found: end };
+  const ok = end.how === 'stopped' && end.confirmed;
+  return { what, ok, found: end.how === 'stopped' ? (end.why ?? 'confirmed') : end.how };
+}
+
+/** A file goes there, is compared, comes back and is removed. */
+async function verifyFiles(connections: ConnectionSource): Promise<Verified> {
+  const what = 'a file is copied there and back, and removed';
+  const content = randomBytes(300_000);
+  const folder = 'C:\\Windows\\Temp\\';
+  const final = wordOf(`${folder}opsconductor verify [1] ${randomBytes(8).toString('hex')}.bin`);
+  let session: FileSession | undefined;
+  try {
+    session = await FileSession.open({ connections });
+    const temporary = wordOf(`${folder}.opsconductor-${randomBytes(8).toString('hex')}`);
+    const [handle = ''] = await session.ask('create', temporary, 'new');
+    await session.write(handle, 0, content);
+    const [sha256] = await session.ask('hash', handle, String(content.length));
+    await session.ask('commit', handle, final, String(content.length), '-');
+    const [again = ''] = await session.ask('open', final);
+    const [data = ''] = await session.ask('read', again, '0', String(content.length));
+    await session.ask('close', again);
+    await session.ask('delete', final);
+    const isSame = Buffer.from(data, 'base64').equals(content);
+    const isHashed = sha256 === createHash('sha256').update(content).digest('hex');
+    return { what, ok: isSame && isHashed, found: isSame ? 'another SHA-256' : 'other bytes came back' };
+  } catch (error) {
+    if (!(error instanceof WinrmError) && !(error instanceof FileRefused)) throw error;
+    return { what, ok: false, found: error.message };
+  } finally {
+    await session?.close();
+  }
+}
+
+/** Of the one that runs as the system; exported for tests. */
+export const whoAmI = '[Security.Principal.WindowsIdentity]::GetCurrent().User.Value';
+const systemSid = 'S-1-5-18';
+
+async function verifyTask(connections: ConnectionSource): Promise<Verified> {
+  const what = 'a script runs as the system, and its task is removed';
+  const name = `verify-${randomBytes(12).toString('hex')}`;
+  const taken = { stdout: 0, stderr: 0 };
+  let printed = '';
+  try {
+    const end = await runTask({
+      connections,
+      name,
+      start: {
+        shell: 'powershell',
+        input: powershellInput(whoAmI, []),
+        workingDirectory: undefined,
+        priority: 7,
+      },
+      taken: () => taken,
+      onOutput: (stream, bytes) => {
+        taken[stream] += bytes.length;
+        printed += bytes.toString('utf8');
+      },
+      signal: AbortSignal.timeout(taskMs),
+    });
+    await removeTask(connections, name);
+    return { what, ok: end.how === 'exited' && printed.trim() === systemSid, found: shortened(printed) };
+  } catch (error) {
+    if (!(error instanceof WinrmError)) throw error;
+    return { what, ok: false, found: `${error.message} ${error.advice}` };
+  }
+}
+
+async function run(
+  connections: ConnectionSource,
+  script: Partial<Script> & Pick<Script, 'text'>,
+  signal: AbortSignal,
+  onStdout = () => {},
+): Promise<{ end: CommandEnd | string; stdout: string; stderr: string }> {
+  const { line, input } = scriptCommand({
+    shell: 'powershell',
+    bindings: [],
+    environment: {},
+    ...script,
+  });
+  const stdout: Buffer[] = [];
+  const errors = new ClixmlDecoder();
+  let stderr = '';
+  let end: CommandEnd | string;
+  try {
+    end = await runCommand({
+      connections,
+      settings: { environment: {}, workingDirectory: undefined, idleTimeoutS: 300 },
+      line,
+      input,
+      onOutput: (stream, bytes) => {
+        if (stream === 'stderr') stderr += errors.write(bytes);
+        else {
+          stdout.push(bytes);
+          onStdout();
+        }
+      },
+      signal,
+      killGraceMs: () => 5_000,
+    });
+    if (end.how === 'lost') end = end.error.message;
+  } catch (error) {
+    if (!(error instanceof WinrmError)) throw error;
+    end = `${error.message} ${error.advice}`;
+  }
+  return { end, stdout: Buffer.concat(stdout).toString('utf8'), stderr: stderr + errors.end() };
+}
+
+function shortened(output: string): string {
+  return JSON.stringify(output.length > 300 ? `${output.slice(0, 300)}…` : output);
+}

@@ -1,0 +1,136 @@
+// A shell on a WinRM host, and the operations on it (MS-WSMV 3.1.4). Which of them may be made twice is decided here.
+import type { RequestOptions, WinrmConnection } from '../connection/connection.ts';
+import type { signals } from '../messages/namespaces.ts';
+import { commandIdOf, type Received, readReply, receivedOf, shellIdOf } from '../messages/replies.ts';
+import {
+  type Addressing,
+  type CommandLine,
+  commandMessage,
+  createMessage,
+  deleteMessage,
+  receiveMessage,
+  type ShellSettings,
+  sendMessage,
+  signalMessage,
+} from '../messages/soap.ts';
+import { WinrmError } from '../winrm-error.ts';
+
+/** After this long without news the host answers all the same. */
+const operationTimeoutS = 60;
+/** Above the operation's, so that it is the host that ends a poll. */
+const pollTimeoutMs = 90_000;
+/** For what ought to be answered at once. */
+const answerTimeoutMs = 30_000;
+
+export function addressingOf(connection: WinrmConnection): Addressing {
+  const { url: to, maxEnvelopeBytes } = connection;
+  return { to, maxEnvelopeBytes, operationTimeoutS };
+}
+
+export class WinrmShell {
+  readonly id: string;
+  #deleted = false;
+
+  private constructor(id: string) {
+    this.id = id;
+  }
+
+  /** Makes one. One whose reply was lost is left to the host, which removes it when it is idle. */
+  static async create(
+    connection: WinrmConnection,
+    settings: ShellSettings,
+    signal?: AbortSignal,
+  ): Promise<WinrmShell> {
+    const message = createMessage(addressingOf(connection), settings);
+    return new WinrmShell(shellIdOf(readReply(await connection.request(message, answering(signal)))));
+  }
+
+  /**
+   * Begins a command and gives its name. Never sent twice: the host may have begun it although no reply came.
+   *
+   * @throws {WinrmError} `notExecuted` where the command was certainly not begun: the message was not sent, or the host
+   * itself refused it with a fault that says so.
+   */
+  async start(connection: WinrmConnection, line: CommandLine): Promise<string> {
+    const message = commandMessage(addressingOf(connection), this.id, line);
+    const reply = await connection.request(message, { timeoutMs: answerTimeoutMs, once: true });
+    try {
+      return commandIdOf(readReply(reply));
+    } catch (error) {
+      if (!(error instanceof WinrmError)) throw error;
+      throw error.as({ notExecuted: error.notExecuted && connection.areRepliesProven });
+    }
+  }
+
+  /** What the command has printed since the last time, as soon as there is any; nothing after a minute without. */
+  async receive(connection: WinrmConnection, command: string, signal?: AbortSignal): Promise<Received> {
+    const message = receiveMessage(addressingOf(connection), this.id, command);
+    try {
+      return receivedOf(readReply(await connection.request(message, { timeoutMs: pollTimeoutMs, signal })));
+    } catch (error) {
+      if (!(error instanceof WinrmError) || error.kind !== 'poll_again') throw error;
+      return { output: [], isDone: false, exitCode: undefined };
+    }
+  }
+
+  /** Never sent twice: the host may have given a part of it to the command. */
+  async send(
+    connection: WinrmConnection,
+    command: string,
+    input: { bytes: Buffer; isLast: boolean },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const message = sendMessage(addressingOf(connection), this.id, command, input);
+    readReply(await connection.request(message, { timeoutMs: pollTimeoutMs, once: true, signal }));
+  }
+
+  async signal(
+    connection: WinrmConnection,
+    command: string,
+    code: (typeof signals)[keyof typeof signals],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    readReply(
+      await connection.request(
+        signalMessage(addressingOf(connection), this.id, command, code),
+        answering(signal),
+      ),
+    );
+  }
+
+  /** Ends everything in it. Resolves when the host says that it is gone. */
+  async delete(connection: WinrmConnection, signal?: AbortSignal): Promise<void> {
+    if (this.#deleted) return;
+    try {
+      await this.#delete(connection, signal);
+    } catch (error) {
+      if (!(error instanceof WinrmError) || !isLost(error)) throw error;
+      await this.#delete(connection, signal);
+    }
+    this.#deleted = true;
+  }
+
+  async #delete(connection: WinrmConnection, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      const message = deleteMessage(addressingOf(connection), this.id);
+      readReply(await connection.request(message, answering(signal)));
+    } catch (error) {
+      if (!(error instanceof WinrmError) || error.kind !== 'shell_gone') throw error;
+    }
+  }
+}
+
+/** The host may have acted on it, and what it answered is lost. */
+export function isLost(error: WinrmError): boolean {
+  return error.kind === 'ambiguous' || error.kind === 'no_answer';
+}
+
+/** How much of a command's input one message holds: a multiple of three, in base64 within the envelope. */
+export function inputBytesPerMessage(connection: WinrmConnection): number {
+  const overhead = 3_000;
+  return Math.floor(((connection.maxEnvelopeBytes - overhead) * 3) / 4 / 3) * 3;
+}
+
+function answering(signal: AbortSignal | undefined): RequestOptions {
+  return { timeoutMs: answerTimeoutMs, signal };
+}

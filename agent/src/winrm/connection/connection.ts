@@ -1,0 +1,362 @@
+// A connection to a WinRM listener: one socket, one security context, one request at a time. It authenticates when it has
+// to: at first, and anew when the host has forgotten the session or the socket is gone.
+import type { Socket } from 'node:net';
+import { channelBindingOf } from '../login/cbt.ts';
+import { type Login, type Place, refuseInClear, securityContextFor } from '../login/login.ts';
+import type { SecurityContext } from '../login/security-context.ts';
+import { protocolError, WinrmError } from '../winrm-error.ts';
+import { certificateOf, type DialOptions, dial, type TlsOptions } from './dial.ts';
+import { readSealed, sealedContentType, writeSealed } from './framing.ts';
+import { exchange, type HttpReply, OneSocketAgent } from './http-exchange.ts';
+import { authenticationError, statusError } from './status-errors.ts';
+
+export interface ConnectionOptions {
+  host: string;
+  port: number;
+  login: Login;
+  /** Undefined for HTTP: then every message is sealed. */
+  tls?: TlsOptions;
+  /** 10 s unless told. */
+  connectTimeoutMs?: number;
+  /** The host's addresses, in the order to try; rejects for those that may not be dialled. */
+  addressesOf(host: string): Promise<readonly string[]>;
+  /** Largest message in either direction; 153,600 unless told, which every Windows takes. */
+  maxEnvelopeBytes?: number;
+  /** In place of the login's own, for tests that break it. */
+  securityContext?: typeof securityContextFor;
+  /** In place of the clock. */
+  monotonicMs?: () => number;
+}
+
+export interface RequestOptions {
+  /** 90 s unless told. */
+  timeoutMs?: number;
+  /** What it asks for must not be done twice: once it was sent it is not sent again, whatever the reply. */
+  once?: boolean;
+  signal?: AbortSignal | undefined;
+}
+
+export const defaultMaxEnvelopeBytes = 153_600;
+const defaultTimeoutMs = 90_000;
+const path = '/wsman';
+const soapType = 'application/soap+xml;charset=UTF-8';
+/** Windows drops an idle session after about two minutes; a message on one that it just drops would be ambiguous. */
+const freshMs = 60_000;
+const maxSteps = 8;
+
+interface Session {
+  socket: Socket;
+  security: SecurityContext;
+}
+
+export class WinrmConnection {
+  readonly options: ConnectionOptions;
+  /** What the host takes may be more, and is told by it: `learnEnvelopeSize`. */
+  maxEnvelopeBytes: number;
+  readonly #agent: OneSocketAgent;
+  readonly #monotonicMs: () => number;
+  #socket: Socket | undefined;
+  /** Dialled, and not used yet. */
+  #waiting: Socket | undefined;
+  #session: Session | undefined;
+  #usedAtMs = 0;
+  /** Of the request that is under way. */
+  #signal: AbortSignal | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+  #closed = false;
+  /** How often it has authenticated. */
+  handshakes = 0;
+
+  constructor(options: ConnectionOptions) {
+    this.options = options;
+    this.maxEnvelopeBytes = options.maxEnvelopeBytes ?? defaultMaxEnvelopeBytes;
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
+    this.#agent = new OneSocketAgent(() => this.#take());
+    refuseInClear(options.login, options.tls !== undefined);
+  }
+
+  /** Where requests say that they go. */
+  get url(): string {
+    const { host, port, tls } = this.options;
+    const name = host.includes(':') ? `[${host.replaceAll(/[[\]]/g, '')}]` : host;
+    return `${tls === undefined ? 'http' : 'https'}://${name}:${port}${path}`;
+  }
+
+  /**
+   * Sends one message and gives the reply, whatever it says: a fault is a reply, too. A message that is answered with the
+   * wish for a login is sent again after one, unless it must go `once`: over HTTP that answer may come from anybody on the
+   * way, after the host has acted.
+   *
+   * @throws {WinrmError} `notExecuted` where the message was not sent; never so for what is answered to one that goes `once`.
+   */
+  request(envelope: string, options: RequestOptions = {}): Promise<string> {
+    const result = this.#queue.then(() => this.#request(envelope, options));
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Whether the next message needs no login first, as far as can be told from here. */
+  get isWarm(): boolean {
+    const socket = this.#session?.socket ?? this.#socket;
+    return !this.#closed && socket?.destroyed === false && !this.#isStale;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#drop();
+    this.#agent.destroy();
+  }
+
+  async #request(envelope: string, options: RequestOptions): Promise<string> {
+    if (this.#closed) throw new Error('The connection is closed');
+    const message = Buffer.from(envelope);
+    if (message.length > this.maxEnvelopeBytes) {
+      throw new WinrmError({
+        kind: 'too_large',
+        message: `A request of ${message.length} bytes is larger than the ${this.maxEnvelopeBytes} that the host takes.`,
+        advice: 'Give the command less environment, or shorter values.',
+        notExecuted: true,
+      });
+    }
+    this.#signal = options.signal;
+    // Also so that what must go once does not meet a session that the host has forgotten.
+    if (this.#isStale) this.#drop();
+    try {
+      return await this.#send(message, options);
+    } catch (error) {
+      // What the session's state is now is not known: sealing counts messages.
+      if (!(error instanceof WinrmError) || error.kind !== 'too_large') this.#drop();
+      throw error;
+    } finally {
+      this.#usedAtMs = this.#monotonicMs();
+    }
+  }
+
+  async #send(message: Buffer, options: RequestOptions): Promise<string> {
+    for (let tries = 1; ; tries += 1) {
+      const security = await this.#authenticated(options).catch((error: unknown) => {
+        throw error instanceof WinrmError ? error.as({ notExecuted: true }) : error;
+      });
+      let reply: HttpReply;
+      try {
+        reply = await this.#post(security, message, options);
+      } catch (error) {
+        if (!(error instanceof SessionGone) || tries === 2) throw error;
+        this.#drop();
+        continue;
+      }
+      if (options.once) return this.#readOnce(reply, security);
+      if (reply.status !== 401) return this.#read(reply, security);
+      if (tries === 2 || security === undefined) throw authenticationError(this.#place, reply);
+      this.#drop();
+    }
+  }
+
+  #readOnce(reply: HttpReply, security: SecurityContext | undefined): string {
+    if (reply.status === 401 && security !== undefined) throw loginWanted(this.options.host);
+    try {
+      if (reply.status === 401) throw authenticationError(this.#place, reply);
+      return this.#read(reply, security);
+    } catch (error) {
+      throw error instanceof WinrmError ? error.as({ notExecuted: false }) : error;
+    }
+  }
+
+  #post(security: SecurityContext | undefined, message: Buffer, options: RequestOptions): Promise<HttpReply> {
+    const { login, tls } = this.options;
+    if (security !== undefined && tls === undefined) {
+      const sealed = security.seal(message);
+      const body = writeSealed({ ...sealed, plainLength: message.length }, security.sealedType);
+      return this.#exchange({ 'Content-Type': sealedContentType(security.sealedType) }, body, options);
+    }
+    const headers: Record<string, string> = { 'Content-Type': soapType };
+    if (login.method === 'basic') {
+      headers.Authorization = `Basic ${Buffer.from(`${login.user}:${login.password}`).toString('base64')}`;
+    }
+    if (login.method === 'certificate') {
+      headers.Authorization = 'http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual';
+    }
+    return this.#exchange(headers, message, options);
+  }
+
+  #read(reply: HttpReply, security: SecurityContext | undefined): string {
+    const type = reply.headers['content-type'] ?? '';
+    let text: string;
+    if (security !== undefined && this.options.tls === undefined) {
+      if (!/^multipart\/encrypted\b/i.test(type)) {
+        throw statusError(this.#place, reply) ?? protocolError('its reply was not sealed');
+      }
+      const sealed = readSealed(reply.body, security.sealedType);
+      const plain = security.unseal(sealed.signature, sealed.data);
+      if (plain.length !== sealed.plainLength)
+        throw protocolError('the sealed reply is not as long as it says');
+      text = plain.toString('utf8');
+    } else {
+      text = reply.body.toString('utf8');
+      if (!/^application\/soap\+xml\b/i.test(type)) {
+        throw (
+          statusError(this.#place, reply) ?? protocolError(`its reply is ${type.slice(0, 100) || 'untyped'}`)
+        );
+      }
+    }
+    // A fault is SOAP and comes with 400 or 500.
+    if (reply.status !== 200 && reply.status !== 400 && reply.status !== 500) {
+      throw statusError(this.#place, reply) ?? protocolError(`it answered with HTTP ${reply.status}`);
+    }
+    return text;
+  }
+
+  /** The context of this connection's socket; undefined where each request says who it is. */
+  async #authenticated(options: RequestOptions): Promise<SecurityContext | undefined> {
+    const { login } = this.options;
+    if (login.method === 'basic' || login.method === 'certificate') return undefined;
+    if (this.#session !== undefined && !this.#session.socket.destroyed) return this.#session.security;
+    this.#drop();
+    // Before the first request: the channel binding is of this socket's certificate.
+    this.#waiting = await this.#dial();
+    const certificate = certificateOf(this.#waiting);
+    const makeContext = this.options.securityContext ?? securityContextFor;
+    const security = await makeContext(
+      login,
+      this.#place,
+      certificate === undefined ? undefined : channelBindingOf(certificate),
+    );
+    try {
+      this.#session = { security, socket: await this.#handshake(security, options) };
+      this.handshakes += 1;
+      return security;
+    } catch (error) {
+      security.dispose();
+      throw error;
+    }
+  }
+
+  /** With empty requests: nothing is sent before the host knows who sends it. Gives the socket that is authenticated now. */
+  async #handshake(security: SecurityContext, options: RequestOptions): Promise<Socket> {
+    let token = await security.step();
+    let socket: Socket | undefined;
+    for (let steps = 0; steps < maxSteps && token !== undefined; steps += 1) {
+      const headers = {
+        'Content-Type': soapType,
+        Authorization: `${security.scheme} ${token.toString('base64')}`,
+      };
+      const reply = await this.#exchange(headers, Buffer.alloc(0), options);
+      if (socket !== undefined && reply.socket !== socket) {
+        throw protocolError('it closed the connection while it authenticated the agent');
+      }
+      socket = reply.socket;
+      const received = tokenIn(reply, security.scheme);
+      if (reply.status === 401 && received === undefined) throw authenticationError(this.#place, reply);
+      if (reply.status !== 401 && reply.status !== 200) {
+        throw statusError(this.#place, reply) ?? protocolError(`it answered with HTTP ${reply.status}`);
+      }
+      token = await security.step(received);
+      if (reply.status === 200 && token === undefined && security.complete) return socket;
+    }
+    throw protocolError('the authentication came to no end');
+  }
+
+  #exchange(headers: Record<string, string>, body: Buffer, options: RequestOptions): Promise<HttpReply> {
+    const { host, port } = this.options;
+    return exchange({
+      agent: this.#agent,
+      host,
+      port,
+      path,
+      headers: { 'User-Agent': 'OpsConductor', ...headers },
+      body,
+      timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
+      // Sealing adds little; a host may add some to what it was asked for.
+      maxReplyBytes: 4 * this.maxEnvelopeBytes,
+      signal: options.signal,
+    });
+  }
+
+  async #take(): Promise<Socket> {
+    // A message that is sealed for one socket is worth nothing on another.
+    if (this.#session !== undefined) throw new SessionGone(this.options.host);
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    return waiting === undefined || waiting.destroyed ? this.#dial() : waiting;
+  }
+
+  async #dial(): Promise<Socket> {
+    const { host, port, tls, login, addressesOf, connectTimeoutMs = 10_000 } = this.options;
+    const { certificate, privateKey, passphrase } =
+      login.method === 'certificate' ? login : ({} as TlsOptions);
+    const dialled: DialOptions = {
+      host,
+      port,
+      tls:
+        tls === undefined || certificate === undefined
+          ? tls
+          : {
+              ...tls,
+              certificate,
+              privateKey: privateKey as string,
+              ...(passphrase === undefined ? {} : { passphrase }),
+            },
+      connectTimeoutMs,
+      // However many addresses a name has.
+      totalTimeoutMs: Math.max(connectTimeoutMs, 30_000),
+      addressesOf,
+      signal: this.#signal,
+    };
+    const socket = await dial(dialled);
+    if (this.#closed) socket.destroy();
+    this.#socket = socket;
+    return socket;
+  }
+
+  #drop(): void {
+    this.#session?.security.dispose();
+    this.#session = undefined;
+    this.#socket?.destroy();
+    this.#socket = undefined;
+    this.#waiting = undefined;
+  }
+
+  /**
+   * Whether nobody but the host can have written its replies: they are sealed, or came by TLS whose certificate was checked.
+   */
+  get areRepliesProven(): boolean {
+    const { tls } = this.options;
+    return tls === undefined || tls.insecure !== true;
+  }
+
+  get #isStale(): boolean {
+    return this.#monotonicMs() - this.#usedAtMs > freshMs;
+  }
+
+  get #place(): Place {
+    const { host, port, tls, login } = this.options;
+    return { host, port, isTls: tls !== undefined, method: login.method };
+  }
+}
+
+/** The socket of a session ended before a message was written to it. */
+class SessionGone extends WinrmError {
+  constructor(host: string) {
+    super({
+      kind: 'unreachable',
+      message: `${host} closed the connection before a request was sent.`,
+      advice: 'Check that the WinRM service runs on the host.',
+      notExecuted: true,
+    });
+  }
+}
+
+function loginWanted(host: string): WinrmError {
+  return new WinrmError({
+    kind: 'ambiguous',
+    message: `A request to ${host} on a session that was open was answered with the wish for a login (HTTP 401), which may not be the host’s own.`,
+    advice: 'Look on the host what became of the request before it is made again.',
+  });
+}
+
+function tokenIn({ headers }: HttpReply, scheme: string): Buffer | undefined {
+  const found = new RegExp(`(?:^|,\\s*)${scheme}\\s+([A-Za-z0-9+/]+=*)`, 'i').exec(
+    headers['www-authenticate'] ?? '',
+  );
+  return found?.[1] === undefined ? undefined : Buffer.from(found[1], 'base64');
+}

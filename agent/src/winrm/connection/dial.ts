@@ -1,0 +1,175 @@
+// A socket to a WinRM listener: the first of the host's addresses that answers, with TLS where it is HTTPS.
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { firstToAnswer } from '../../dialling/first-to-answer.ts';
+import { WinrmError } from '../winrm-error.ts';
+
+export interface TlsOptions {
+  /** PEM certificates that are trusted instead of the public ones. */
+  ca?: string[];
+  /** Whatever certificate the host shows is taken: whoever is in between can read along. */
+  insecure?: boolean;
+  /** Of the client, as PEM: how it authenticates. */
+  certificate?: string;
+  privateKey?: string;
+  passphrase?: string;
+}
+
+export interface DialOptions {
+  host: string;
+  port: number;
+  /** Undefined for HTTP. */
+  tls: TlsOptions | undefined;
+  /** For one address to answer, TLS included. */
+  connectTimeoutMs: number;
+  /** For all of them. */
+  totalTimeoutMs: number;
+  /** The host's addresses, in the order to try; rejects for those that may not be dialled. */
+  addressesOf(host: string): Promise<readonly string[]>;
+  signal: AbortSignal | undefined;
+}
+
+/**
+ * @throws {WinrmError} `notExecuted` where none answers; whatever `addressesOf` rejects with; the signal's reason.
+ */
+export async function dial(options: DialOptions): Promise<Socket> {
+  const { host, signal, totalTimeoutMs, connectTimeoutMs } = options;
+  const deadline = performance.now() + totalTimeoutMs;
+  let failure: unknown;
+  return firstToAnswer<Socket>({
+    addresses: await options.addressesOf(host),
+    connect: async (address, wanted) => {
+      const leftMs = Math.ceil(deadline - performance.now());
+      if (failure !== undefined && leftMs <= 0) throw failure;
+      const limitMs = Math.max(1, Math.min(connectTimeoutMs, leftMs));
+      try {
+        return await dialAddress({ ...options, connectTimeoutMs: limitMs, signal: wanted }, address);
+      } catch (error) {
+        failure = error;
+        throw error;
+      }
+    },
+    discard: (socket) => socket.destroy(),
+    signal,
+  });
+}
+
+/** DER of what the host showed on a TLS connection; undefined for HTTP. */
+export function certificateOf(socket: Socket): Buffer | undefined {
+  const { getPeerCertificate } = socket as Partial<TLSSocket>;
+  return getPeerCertificate?.call(socket, false).raw;
+}
+
+async function dialAddress(options: DialOptions, address: string): Promise<Socket> {
+  const { port, tls, connectTimeoutMs, signal } = options;
+  const tcp = connectTcp({ host: address, port, noDelay: true, keepAlive: true });
+  tcp.on('error', heard);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    tcp.destroy(new Error('timed out'));
+  }, connectTimeoutMs);
+  const onAbort = () => tcp.destroy(new Error('no longer wanted'));
+  signal?.addEventListener('abort', onAbort);
+  try {
+    await happens(tcp, 'connect');
+    return tls === undefined ? tcp : await secure(tcp, options, tls);
+  } catch (error) {
+    tcp.destroy();
+    throw dialError(options, address, error, timedOut);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+/**
+ * A socket may wait for a KDC, or for the next request, with nobody else listening: an error would end the agent. Whoever
+ * uses it next finds it destroyed.
+ */
+function heard(): void {}
+
+async function secure(tcp: Socket, { host }: DialOptions, tls: TlsOptions): Promise<TLSSocket> {
+  const { ca, insecure, certificate, privateKey, passphrase } = tls;
+  const secured = connectTls({
+    socket: tcp,
+    // An address is no server name (RFC 6066); the certificate must be for it all the same.
+    ...(isIP(host) ? { host } : { servername: host, host }),
+    rejectUnauthorized: insecure !== true,
+    minVersion: 'TLSv1.2',
+    ...(ca === undefined ? {} : { ca }),
+    ...(certificate === undefined ? {} : { cert: certificate, key: privateKey, passphrase }),
+  });
+  secured.on('error', heard);
+  await happens(secured, 'secureConnect', tcp);
+  return secured;
+}
+
+function happens(socket: Socket, event: string, below?: Socket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const sockets = below === undefined ? [socket] : [socket, below];
+    const settle = (result: () => void) => {
+      socket.off(event, onEvent);
+      for (const each of sockets) each.off('error', onError).off('close', onClose);
+      result();
+    };
+    const onEvent = () => settle(resolve);
+    const onError = (error: Error) => settle(() => reject(error));
+    const onClose = () => settle(() => reject(new Error('the connection was closed')));
+    socket.once(event, onEvent);
+    for (const each of sockets) each.once('error', onError).once('close', onClose);
+  });
+}
+
+function dialError(options: DialOptions, address: string, cause: unknown, timedOut: boolean): WinrmError {
+  const { host, port, tls, connectTimeoutMs } = options;
+  const place = `${host}${address === host ? '' : ` (${address})`} port ${port}`;
+  const { code = '', message = String(cause) } = (cause ?? {}) as NodeJS.ErrnoException;
+  if (timedOut || code === 'ETIMEDOUT') {
+    return new WinrmError({
+      kind: 'connect_timed_out',
+      message: `Nothing answered at ${place} within ${connectTimeoutMs / 1000} s.`,
+      advice: 'Check that the host is up, and that its firewall lets the agent in to WinRM.',
+      notExecuted: true,
+      cause,
+    });
+  }
+  if (code === 'ECONNREFUSED') {
+    return new WinrmError({
+      kind: 'connection_refused',
+      message: `Nothing listens at ${place}: the connection was refused.`,
+      advice: `Enable WinRM there (${tls === undefined ? 'winrm quickconfig' : 'winrm quickconfig -transport:https'}), or correct the target’s port.`,
+      notExecuted: true,
+      cause,
+    });
+  }
+  if (tls !== undefined && isCertificateProblem(code)) {
+    return new WinrmError({
+      kind: 'certificate',
+      message: `The certificate of ${place} is not trusted: ${message}.`,
+      advice:
+        'Give the target the certificate authority that issued it, correct the host name, or renew the certificate on the host.',
+      notExecuted: true,
+      cause,
+    });
+  }
+  const isTls = tls !== undefined && /^(ERR_SSL|EPROTO|ERR_TLS)/.test(code);
+  return new WinrmError({
+    kind: 'unreachable',
+    message: isTls
+      ? `${place} did not answer with TLS (${message}).`
+      : `There is no way from the agent to ${place} (${code || message}).`,
+    advice: isTls
+      ? 'Port 5986 is for HTTPS and 5985 for HTTP; check port and transport of the target.'
+      : 'Check the target’s address, and the routes of the machine the agent runs on.',
+    notExecuted: true,
+    cause,
+  });
+}
+
+function isCertificateProblem(code: string): boolean {
+  return (
+    /^(CERT|UNABLE_TO|DEPTH_ZERO|SELF_SIGNED|CRL|INVALID_(CA|PURPOSE)|HOSTNAME_MISMATCH)/.test(code) ||
+    code === 'ERR_TLS_CERT_ALTNAME_INVALID'
+  );
+}

@@ -1,0 +1,113 @@
+// One HTTP request and its bounded reply, over an agent that has one socket at a time: NTLM and Kerberos authenticate the
+// socket and not the request.
+import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+import type { Socket } from 'node:net';
+import { protocolError, WinrmError } from '../winrm-error.ts';
+
+/** Wraps what dialling failed with: nothing was sent then. */
+class DialFailure extends Error {}
+
+/** Also for HTTPS: the socket that `dial` gives is secure already. */
+export class OneSocketAgent extends Agent {
+  readonly #dial: () => Promise<Socket>;
+
+  constructor(dial: () => Promise<Socket>) {
+    super({ keepAlive: true, maxSockets: 1, maxFreeSockets: 1 });
+    this.#dial = dial;
+  }
+
+  override createConnection(
+    _options: unknown,
+    callback?: (error: Error | null, socket: never) => void,
+  ): undefined {
+    this.#dial().then(
+      (socket) => callback?.(null, socket as never),
+      (error) => callback?.(new DialFailure('dialling failed', { cause: error }), undefined as never),
+    );
+  }
+}
+
+export interface Exchange {
+  agent: OneSocketAgent;
+  host: string;
+  port: number;
+  path: string;
+  headers: Record<string, string>;
+  body: Buffer;
+  timeoutMs: number;
+  maxReplyBytes: number;
+  signal: AbortSignal | undefined;
+}
+
+export interface HttpReply {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+  /** Over which it went. */
+  socket: Socket;
+}
+
+/**
+ * @throws {WinrmError} `no_answer` or `ambiguous` where the host may have acted on it, `protocol` for a reply that is too
+ * long; whatever dialling failed with, where nothing was sent; the signal's reason.
+ */
+export function exchange(options: Exchange): Promise<HttpReply> {
+  const { agent, host, port, path, headers, body, timeoutMs, signal } = options;
+  signal?.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const sent = request({
+      agent,
+      host,
+      port,
+      path,
+      method: 'POST',
+      headers: { ...headers, 'Content-Length': String(body.length) },
+    });
+    const timer = setTimeout(() => sent.destroy(noAnswer(host, timeoutMs)), timeoutMs);
+    const onAbort = () => sent.destroy(signal?.reason as Error);
+    signal?.addEventListener('abort', onAbort);
+    const settle = (then: () => void) => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      then();
+    };
+    const fail = (error: Error) => settle(() => reject(failureOf(error, host, signal)));
+    sent.once('error', fail);
+    sent.once('response', (reply) => {
+      const { socket } = reply;
+      const parts: Buffer[] = [];
+      let bytes = 0;
+      reply.on('data', (part: Buffer) => {
+        bytes += part.length;
+        if (bytes > options.maxReplyBytes) {
+          sent.destroy(protocolError(`its reply is longer than ${options.maxReplyBytes} bytes`));
+        } else parts.push(part);
+      });
+      reply.once('error', fail);
+      reply.once('end', () => {
+        const { statusCode = 0, headers: received } = reply;
+        settle(() => resolve({ status: statusCode, headers: received, body: Buffer.concat(parts), socket }));
+      });
+    });
+    sent.end(body);
+  });
+}
+
+function failureOf(error: Error, host: string, signal: AbortSignal | undefined): unknown {
+  if (error instanceof DialFailure) return error.cause;
+  if (error instanceof WinrmError || signal?.aborted) return signal?.aborted ? signal.reason : error;
+  return new WinrmError({
+    kind: 'ambiguous',
+    message: `The connection to ${host} was lost before it answered (${(error as NodeJS.ErrnoException).code ?? error.message}).`,
+    advice: 'Look on the host what became of the request before it is made again.',
+    cause: error,
+  });
+}
+
+function noAnswer(host: string, timeoutMs: number): WinrmError {
+  return new WinrmError({
+    kind: 'no_answer',
+    message: `${host} did not answer a request within ${timeoutMs / 1000} s.`,
+    advice: 'Look whether the host is overloaded, or its WinRM service hangs.',
+  });
+}

@@ -1,0 +1,167 @@
+import { expect, onTestFinished } from 'vitest';
+import {
+  hostOfFile,
+  optionsFor,
+  runOn,
+  winrmPassword,
+  winrmTest,
+  winrmUser,
+} from '../testing/winrm-setup.ts';
+import { WinrmPool, type WinrmPoolOptions } from './pool.ts';
+
+const host = hostOfFile({ settings: { maxPollSeconds: 0.2, maxShells: 30 } });
+/** However busy the machine is. */
+const patiently = { timeout: 30_000 };
+const exited = (exitCode: number) => ({ how: 'exited', exitCode, outputMayLack: false });
+
+function setup(options: WinrmPoolOptions = {}) {
+  const pool = new WinrmPool(options);
+  onTestFinished(() => pool.close());
+  const of = (owner = '1 1', more = {}) => pool.of(optionsFor(host.fixture, 'http', more), owner);
+  const run = (command: string) => runOn(host.fixture, command, { connections: of() });
+  return {
+    pool,
+    of,
+    run,
+    /** And waits until the shell is removed. */
+    async runWhole(command: string) {
+      const ran = await run(command);
+      await pool.settled();
+      return ran;
+    },
+  };
+}
+
+winrmTest('commands that follow one another share logins, and leave no shell', async () => {
+  const t = setup();
+  for (let n = 0; n < 4; n += 1) expect((await t.runWhole(`exit ${n}`)).end).toEqual(exited(n));
+  expect(t.pool.idle).toBe(2);
+  await t.pool.close();
+  // From the second one on a shell is made ahead, on another connection.
+  const actions = ['Create', 'Command', 'Send', 'Receive', 'Delete'];
+  const { requests, ...counted } = await host.fixture.stats();
+  expect(counted).toMatchObject({ handshakes: 2, created: 5, shells: 0 });
+  expect(requests.slice(0, 10)).toEqual([...actions, ...actions]);
+  expect(requests.slice(10, 12)).toEqual(['Create', 'Command']);
+});
+
+winrmTest('a shell that was made ahead and is gone, or in the way of another, costs nothing', async () => {
+  const t = setup();
+  for (let n = 0; n < 2; n += 1) await t.runWhole('exit 0');
+  await host.fixture.loseShells();
+  expect((await t.runWhole('exit 3')).end).toEqual(exited(3));
+  await host.fixture.reset({ maxShells: 1 });
+  const inItsOwn = { environment: { A: 'x' }, workingDirectory: undefined, idleTimeoutS: 600 };
+  const { end } = await runOn(host.fixture, 'exit 4', { connections: t.of(), settings: inItsOwn });
+  expect(end).toEqual(exited(4));
+});
+
+winrmTest('who waits for room on a host does not wait for what goes on at another', async () => {
+  const t = setup();
+  const other = t.of('2 1');
+  let remove = () => {};
+  const settings = { environment: {}, workingDirectory: undefined, idleTimeoutS: 600 };
+  other.finish?.(other.connect(), new Promise((resolve) => (remove = resolve)), settings);
+  await t.of().settle?.();
+  remove();
+});
+
+winrmTest('a shell that was made ahead is removed when nothing follows', async () => {
+  const t = setup({ spareMs: 0 });
+  for (let n = 0; n < 2; n += 1) await t.runWhole('exit 0');
+  await expect.poll(async () => (await host.fixture.stats()).shells, patiently).toBe(0);
+});
+
+winrmTest('commands at the same time have connections of their own', async () => {
+  const t = setup();
+  const ends = await Promise.all([1, 2, 3, 4].map((n) => t.run(`exit ${n}`)));
+  await t.pool.settled();
+  expect(ends.map(({ end }) => end)).toEqual([1, 2, 3, 4].map(exited));
+  expect(t.pool.idle).toBe(4);
+  await t.runWhole('exit 0');
+  expect(t.pool.idle).toBe(4);
+  expect((await host.fixture.stats()).handshakes).toBe(4);
+});
+
+winrmTest('another credential, or another version of it, gets another connection', async () => {
+  const t = setup();
+  await t.run('exit 0');
+  const user = `FIXTURE\\${winrmUser}`;
+  const login = { method: 'ntlm', user, password: winrmPassword } as const;
+  for (const other of [t.of('1 2'), t.of('2 1'), t.of('1 1', { login })]) {
+    await runOn(host.fixture, 'true', { connections: other });
+  }
+  await t.pool.settled();
+  expect(t.pool.idle).toBe(4);
+  expect((await host.fixture.stats()).handshakes).toBe(4);
+});
+
+winrmTest('a session that the host has forgotten is made anew, and the command runs once', async () => {
+  const t = setup();
+  await t.runWhole('exit 0');
+  await host.fixture.forgetSessions();
+  expect((await t.run('exit 5')).end).toEqual(exited(5));
+  const { handshakes, requests } = await host.fixture.stats();
+  expect(handshakes).toBe(2);
+  expect(requests.filter((action) => action === 'Command')).toHaveLength(2);
+});
+
+winrmTest('a command that was begun on a session that is then refused is not begun again', async () => {
+  const t = setup();
+  await t.runWhole('exit 0');
+  await host.fixture.mishap({ action: 'Command', what: '401' });
+  expect((await t.run('exit 5')).end).toMatchObject({ how: 'lost', error: { kind: 'ambiguous' } });
+  expect((await host.fixture.stats()).requests.filter((action) => action === 'Command')).toHaveLength(2);
+});
+
+winrmTest('what a shell is asked beside its command is asked again on a new session', async () => {
+  const t = setup();
+  await t.runWhole('exit 0');
+  for (const action of ['Receive', 'Delete', 'Create']) {
+    await host.fixture.mishap({ action, what: '401' });
+    expect((await t.runWhole('exit 6')).end).toEqual(exited(6));
+  }
+  const stop = new AbortController();
+  await host.fixture.mishap({ action: 'Signal', what: '401' });
+  const connections = t.of();
+  const onOutput = () => stop.abort(new Error('stopped'));
+  const { end } = await runOn(host.fixture, 'echo ready; sleep 1000', {
+    connections,
+    onOutput,
+    signal: stop.signal,
+  });
+  expect(end).toMatchObject({ how: 'stopped', confirmed: true });
+  await t.pool.close();
+  expect((await host.fixture.stats()).shells).toBe(0);
+});
+
+winrmTest('a connection that the host closes in the moment it is used costs no command', async () => {
+  const t = setup();
+  await t.runWhole('exit 0');
+  await host.fixture.mishap({ action: 'Create', what: 'drop' });
+  expect((await t.run('exit 4')).end).toEqual(exited(4));
+  // The first login of a command tells of the host itself.
+  await t.pool.close();
+  await host.fixture.mishap({ action: 'Create', what: 'drop' });
+  await expect(t.run('exit 4')).rejects.toMatchObject({ kind: 'ambiguous' });
+});
+
+winrmTest('no more is kept than was allowed, and nothing after the pool is closed', async () => {
+  const t = setup({ maxIdlePerHost: 2, maxIdle: 3 });
+  await Promise.all([1, 2, 3].map((n) => t.run(`exit ${n}`)));
+  await t.pool.settled();
+  expect(t.pool.idle).toBe(2);
+  for (const owner of ['a', 'b']) await runOn(host.fixture, 'true', { connections: t.of(owner) });
+  await t.pool.settled();
+  expect(t.pool.idle).toBe(3);
+  await t.pool.close();
+  expect(t.pool.idle).toBe(0);
+  await t.runWhole('exit 0');
+  expect(t.pool.idle).toBe(0);
+});
+
+winrmTest('a connection that nobody uses is closed', async () => {
+  const t = setup({ idleMs: 0 });
+  await t.run('exit 0');
+  await expect.poll(() => t.pool.idle, patiently).toBe(0);
+});

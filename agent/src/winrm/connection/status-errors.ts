@@ -1,0 +1,84 @@
+// What it means when a host answers with an HTTP status and no SOAP.
+
+import type { Place } from '../login/login.ts';
+import { WinrmError } from '../winrm-error.ts';
+import type { HttpReply } from './http-exchange.ts';
+
+const names = {
+  ntlm: 'NTLM',
+  kerberos: 'Kerberos',
+  basic: 'Basic',
+  certificate: 'a client certificate',
+} as const;
+
+/** Of a 401 that no further try can help. */
+export function authenticationError({ host, method, isTls }: Place, reply: HttpReply): WinrmError {
+  const offered = schemesIn(reply);
+  const wanted = { ntlm: 'negotiate', kerberos: 'kerberos', basic: 'basic', certificate: '' }[method];
+  if (wanted !== '' && offered.length > 0 && !offered.some((scheme) => scheme.toLowerCase() === wanted)) {
+    return new WinrmError({
+      kind: 'auth_unavailable',
+      message: `${host} takes no authentication by ${names[method]}; it offers ${offered.join(', ')}.`,
+      advice: `Allow it on the host (winrm set winrm/config/service/auth), or choose another authentication for the target.`,
+      notExecuted: true,
+    });
+  }
+  return new WinrmError({
+    kind: 'auth_failed',
+    message: `${host} refused the login by ${names[method]}.`,
+    advice: isTls
+      ? 'Check user and password, that the user may log on over the network, and whether a proxy stands between agent and host (channel binding).'
+      : 'Check user and password, and that the user may log on over the network.',
+    notExecuted: true,
+  });
+}
+
+/** Undefined for a status that says nothing by itself. */
+export function statusError({ host, port }: Place, reply: HttpReply): WinrmError | undefined {
+  const { status } = reply;
+  const place = `${host} port ${port}`;
+  if (status === 403) {
+    return new WinrmError({
+      kind: 'not_authorized',
+      message: `${place} does not let this user use WinRM (HTTP 403).`,
+      advice: 'Add the user to Remote Management Users or Administrators on the host.',
+      notExecuted: true,
+    });
+  }
+  if (status === 407 || (status >= 300 && status < 400) || status === 404 || status === 405) {
+    const what = status === 407 ? 'a proxy' : status < 400 ? 'a redirect, which is not followed' : 'no WinRM';
+    return new WinrmError({
+      kind: 'not_winrm',
+      message: `At ${place} there is ${what} (HTTP ${status}).`,
+      advice: 'Check port and transport of the target, and what stands between agent and host.',
+      notExecuted: true,
+    });
+  }
+  if (status === 500 && reply.body.length === 0) {
+    return new WinrmError({
+      kind: 'unencrypted_refused',
+      message: `${place} refused the message without a word (HTTP 500), as Windows does with traffic that is not encrypted as it wants.`,
+      advice: 'Use NTLM or Kerberos, which seal every message, or HTTPS.',
+      notExecuted: true,
+    });
+  }
+  if (status === 503 || status === 502 || status === 504) {
+    return new WinrmError({
+      kind: 'unreachable',
+      message: `${place} is not available at the moment (HTTP ${status}).`,
+      advice: 'Check that the WinRM service runs on the host.',
+    });
+  }
+  return undefined;
+}
+
+function schemesIn({ headers }: HttpReply): string[] {
+  const header = headers['www-authenticate'] ?? '';
+  return [
+    ...new Set(
+      [...header.matchAll(/(?:^|,\s*)([A-Za-z][A-Za-z0-9-]*)(?=\s*(?:,|$|\s[^=,\s]))/g)].map(
+        ([, name]) => name as string,
+      ),
+    ),
+  ].slice(0, 8);
+}

@@ -1,0 +1,63 @@
+// Ways to authenticate to a WinRM host, and which of them need what.
+
+import { WinrmError } from '../winrm-error.ts';
+import { KerberosContext } from './kerberos/kerberos-context.ts';
+import { NtlmContext } from './ntlm/ntlm-context.ts';
+import type { SecurityContext } from './security-context.ts';
+
+export type Login =
+  /** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
+  | { method: 'ntlm'; user: string; password: string }
+  /** `user`: `name@REALM` or `REALM\\name`; paths are on this machine. `principal` of the host: `HTTP/name@REALM`. */
+  | {
+      method: 'kerberos';
+      user?: string;
+      from: { password: string } | { keytab: string } | { cache: string };
+      principal?: string;
+    }
+  /** HTTPS only. */
+  | { method: 'basic'; user: string; password: string }
+  /** PEM. HTTPS only. */
+  | { method: 'certificate'; certificate: string; privateKey: string; passphrase?: string };
+
+export type LoginMethod = Login['method'];
+
+export interface Place {
+  host: string;
+  port: number;
+  isTls: boolean;
+  method: LoginMethod;
+}
+
+/** What authenticates a connection, for the methods that do that. */
+export async function securityContextFor(
+  login: Login,
+  place: Place,
+  channelBinding: Buffer | undefined,
+): Promise<SecurityContext> {
+  const { host } = place;
+  const bound = channelBinding === undefined ? {} : { channelBinding };
+  if (login.method === 'ntlm') {
+    const { user, password } = login;
+    return new NtlmContext({ user, password, host, ...bound });
+  }
+  if (login.method !== 'kerberos') throw new Error(`${login.method} authenticates requests`);
+  const { user, from, principal } = login;
+  return KerberosContext.create({
+    from,
+    host,
+    ...(user === undefined ? {} : { user }),
+    ...(principal === undefined ? {} : { principal }),
+    ...bound,
+  });
+}
+
+/** @throws {WinrmError} for a password that would cross the network in clear. */
+export function refuseInClear(login: Login, isTls: boolean): void {
+  if (isTls || (login.method !== 'basic' && login.method !== 'certificate')) return;
+  throw new WinrmError({
+    kind: 'auth_unavailable',
+    message: `Authentication by ${login.method} needs HTTPS: over HTTP everything would be readable on the network.`,
+    advice: 'Use HTTPS (port 5986), or NTLM or Kerberos, which seal every message.',
+  });
+}

@@ -1,0 +1,48 @@
+// How scripts get to a host: one constant program on the command line, and on its standard input whatever is to be run,
+// of any length and in no code page.
+import { powershellBootstrap, powershellEncoded } from '@opsconductor/protocol';
+import type { CommandLine } from '../messages/soap.ts';
+
+/** cmd.exe, which begins every command, expands it. */
+const programs = {
+  powershell: '%SystemRoot%\\System32\\WindowsPowerShell\\v1.0\\powershell.exe',
+  pwsh: 'pwsh.exe',
+} as const;
+
+export function powershellLine(shell: keyof typeof programs): CommandLine {
+  return {
+    command: programs[shell],
+    arguments: ['-NoProfile', '-NonInteractive', '-EncodedCommand', powershellEncoded(powershellBootstrap)],
+  };
+}
+
+/** The same as one line of cmd.exe; errors are told as text, and not as CLIXML. */
+export function powershellText(shell: keyof typeof programs): string {
+  const { command, arguments: words } = powershellLine(shell);
+  return [command, '-OutputFormat', 'Text', ...words].join(' ');
+}
+
+/** What `cmdRunner` is given. */
+export const batchVariable = 'OPSRUN_batch';
+
+/**
+ * Runs the batch file whose text is in `$OPSRUN_batch`. cmd.exe reads no batch file from its input, and what it is told on
+ * its command line it reads by other rules. It writes to the output by itself: PowerShell would read and rewrite every line.
+ */
+export const cmdRunner = `$ErrorActionPreference = 'Stop'
+$opsFolder = [IO.Path]::Combine([IO.Path]::GetTempPath(), 'opsconductor-' + [Guid]::NewGuid().ToString('N'))
+$null = [IO.Directory]::CreateDirectory($opsFolder)
+try {
+  $opsFile = [IO.Path]::Combine($opsFolder, 'step.cmd')
+  [IO.File]::WriteAllText($opsFile, $OPSRUN_batch, (New-Object Text.UTF8Encoding $false))
+  $opsStart = New-Object Diagnostics.ProcessStartInfo
+  $opsStart.FileName = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\cmd.exe')
+  $opsStart.Arguments = '/d /q /s /c ""' + $opsFile + '""'
+  $opsStart.UseShellExecute = $false
+  $opsProcess = [Diagnostics.Process]::Start($opsStart)
+  $opsProcess.WaitForExit()
+  $global:LASTEXITCODE = $opsProcess.ExitCode
+} finally {
+  try { [IO.Directory]::Delete($opsFolder, $true) } catch { }
+}
+`;
