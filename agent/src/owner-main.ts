@@ -1,0 +1,19 @@
+// The command `opsconductor`: what the owner of segments does on a machine of their own, with keys that no server has.
+import { Command } from 'commander';
+import { AgentError } from './agent-error.ts';
+import { addKeyCommands } from './owner/keys/key-commands.ts';
+import { agentVersion } from './version.ts';
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+const program = new Command('opsconductor')
+  .description('For owners of segments: keys that no server has, and what is signed and sealed with them.')
+  .version(agentVersion)
+  .showHelpAfterError();
+addKeyCommands(program, say);
+
+await program.parseAsync().catch((error: unknown) => {
+  if (!(error instanceof AgentError)) throw error;
+  process.stderr.write(`error: ${error.message}\n       ${error.fix}\n`);
+  process.exitCode = 1;
+});

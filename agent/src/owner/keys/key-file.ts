@@ -1,0 +1,218 @@
+// A private key that its owner keeps: encrypted by a passphrase, in a file that only they can read. It is opened in the
+// process that signs or opens something with it, and is sent to nobody.
+import { type ScryptOptions, scrypt } from 'node:crypto';
+import { open, readFile, stat } from 'node:fs/promises';
+import {
+  decodeBase64,
+  encodeBase64,
+  encodeFields,
+  encryptionPublicKeyOf,
+  equalBytes,
+  fingerprint,
+  generateEncryptionKeyPair,
+  generateSigningKeyPair,
+  type KeyPair,
+  signingPublicKeyOf,
+} from '@opsconductor/protocol/sealing';
+import { type Static, Type } from 'typebox';
+import { Check } from 'typebox/value';
+import { AgentError } from '../../agent-error.ts';
+import { errorCode } from '../../identity/durable-file.ts';
+import { parseJson } from '../../identity/identity.ts';
+
+/** What a key may be used for; a file says it, and no command takes the key of another purpose. */
+export const keyPurposes = ['root', 'signer', 'recovery'] as const;
+export type KeyPurpose = (typeof keyPurposes)[number];
+
+const purposes: Record<
+  KeyPurpose,
+  { make(): Promise<KeyPair>; publicOf(key: Uint8Array): Promise<Uint8Array> }
+> = {
+  root: { make: generateSigningKeyPair, publicOf: signingPublicKeyOf },
+  signer: { make: generateSigningKeyPair, publicOf: signingPublicKeyOf },
+  recovery: { make: generateEncryptionKeyPair, publicOf: encryptionPublicKeyOf },
+};
+
+/** scrypt's (RFC 7914): 128 MiB and some tenths of a second for each guess of a passphrase. */
+const cost = { N: 2 ** 17, r: 8, p: 1 };
+/** A file names its own cost; one that asks for more than this was not made here. */
+const maxCost = { N: 2 ** 20, r: 8, p: 4 };
+const saltBytes = 16;
+const nonceBytes = 12;
+const derivedBytes = 32;
+export const minPassphraseLength = 12;
+
+const KeyFileSchema = Type.Object(
+  {
+    v: Type.Literal(1),
+    purpose: Type.Enum(keyPurposes),
+    /** Raw, base64. */
+    publicKey: Type.String({ minLength: 44, maxLength: 44 }),
+    fingerprint: Type.String(),
+    scrypt: Type.Object({
+      N: Type.Integer({ minimum: 2, maximum: maxCost.N }),
+      r: Type.Integer({ minimum: 1, maximum: maxCost.r }),
+      p: Type.Integer({ minimum: 1, maximum: maxCost.p }),
+      salt: Type.String({ maxLength: 64 }),
+    }),
+    nonce: Type.String({ maxLength: 64 }),
+    ciphertext: Type.String({ maxLength: 128 }),
+  },
+  { additionalProperties: false },
+);
+export type KeyFile = Static<typeof KeyFileSchema>;
+
+/** As WebCrypto takes it. */
+type DerivedKey = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
+
+export interface OwnerKey {
+  purpose: KeyPurpose;
+  publicKey: Uint8Array<ArrayBuffer>;
+  privateKey: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Makes a key and writes its file, which must not be there yet. On disk when this resolves.
+ *
+ * @throws {AgentError}
+ */
+export async function makeKeyFile(
+  path: string,
+  purpose: KeyPurpose,
+  passphrase: string,
+  { N, r, p } = cost,
+): Promise<KeyFile> {
+  refuseWeakPassphrase(passphrase);
+  const { publicKey, privateKey } = await purposes[purpose].make();
+  const salt = crypto.getRandomValues(new Uint8Array(saltBytes));
+  const nonce = crypto.getRandomValues(new Uint8Array(nonceBytes));
+  const head = { v: 1 as const, purpose, publicKey: encodeBase64(publicKey) };
+  const key = await derive(passphrase, salt, { N, r, p });
+  const ciphertext = await crypto.subtle.encrypt(
+    { name: 'AES-GCM', iv: nonce, additionalData: statement(head) },
+    key,
+    privateKey,
+  );
+  privateKey.fill(0);
+  const file: KeyFile = {
+    ...head,
+    fingerprint: await fingerprint(publicKey),
+    scrypt: { N, r, p, salt: encodeBase64(salt) },
+    nonce: encodeBase64(nonce),
+    ciphertext: encodeBase64(new Uint8Array(ciphertext)),
+  };
+  await writeNewFile(path, `${JSON.stringify(file, null, 2)}\n`);
+  return file;
+}
+
+/** What a key file says without its passphrase; the fingerprint is of the key that it names. @throws {AgentError} */
+export async function readKeyFile(path: string): Promise<KeyFile> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const fix = 'Check the path, or make a key by: opsconductor key make.';
+    throw new AgentError(`The key file can't be read: ${why}.`, fix, { cause });
+  });
+  const file = parseJson(text);
+  if (!Check(KeyFileSchema, file)) {
+    throw new AgentError(`${path} is no key file of this program.`, 'Name one that "key make" has written.');
+  }
+  return { ...file, fingerprint: await fingerprint(decodeBase64(file.publicKey, 32, 'publicKey')) };
+}
+
+/**
+ * Opens a key file with its passphrase.
+ *
+ * @throws {AgentError} for another purpose, a wrong passphrase, an altered file, or one that others can read.
+ */
+export async function openKeyFile(
+  path: string,
+  purpose: KeyPurpose,
+  passphrase: () => Promise<string>,
+): Promise<OwnerKey> {
+  const file = await readKeyFile(path);
+  if (file.purpose !== purpose) {
+    throw new AgentError(
+      `${path} is a ${file.purpose} key; a ${purpose} key is needed here.`,
+      `Name the file of the ${purpose} key, or make one by: opsconductor key make --purpose ${purpose}.`,
+    );
+  }
+  await refuseOpenFile(path);
+  const { N, r, p, salt } = file.scrypt;
+  const key = await derive(await passphrase(), decodeBase64(salt, undefined, 'salt'), { N, r, p });
+  const privateKey = await decrypt(path, key, file);
+  const publicKey = decodeBase64(file.publicKey, 32, 'publicKey');
+  if (!equalBytes(await purposes[purpose].publicOf(privateKey), publicKey)) throw notOpened(path);
+  return { purpose, publicKey, privateKey };
+}
+
+async function decrypt(path: string, key: DerivedKey, file: KeyFile): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    const algorithm = {
+      name: 'AES-GCM',
+      iv: decodeBase64(file.nonce, nonceBytes, 'nonce'),
+      additionalData: statement(file),
+    };
+    const sealed = decodeBase64(file.ciphertext, undefined, 'ciphertext');
+    return new Uint8Array(await crypto.subtle.decrypt(algorithm, key, sealed));
+  } catch (cause) {
+    throw notOpened(path, cause);
+  }
+}
+
+function notOpened(path: string, cause?: unknown): AgentError {
+  return new AgentError(
+    `${path} does not open: the passphrase is wrong, or the file was altered.`,
+    'Try again; there is no other way to open it. A copy of the file opens with the passphrase that it was made with.',
+    { cause },
+  );
+}
+
+function refuseWeakPassphrase(passphrase: string): void {
+  if (passphrase.length >= minPassphraseLength) return;
+  throw new AgentError(
+    `The passphrase has ${passphrase.length} characters; ${minPassphraseLength} is the least.`,
+    'Choose some words at random. Without the passphrase the key is lost.',
+  );
+}
+
+async function refuseOpenFile(path: string): Promise<void> {
+  if (process.platform === 'win32' || ((await stat(path)).mode & 0o077) === 0) return;
+  throw new AgentError(`Others than its owner can read or write ${path}.`, `Close it: chmod 600 ${path}`);
+}
+
+async function writeNewFile(path: string, text: string): Promise<void> {
+  try {
+    const file = await open(path, 'wx', 0o600);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    if (errorCode(cause) === 'EEXIST') {
+      throw new AgentError(`${path} is there already.`, 'Name a new file: a key is never written over.');
+    }
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new AgentError(`The key file can't be written: ${why}.`, 'Name a place where you may write.', {
+      cause,
+    });
+  }
+}
+
+async function derive(passphrase: string, salt: Uint8Array, options: ScryptOptions): Promise<DerivedKey> {
+  const { N = 0, r = 0 } = options;
+  const maxmem = 128 * N * r + 32 * 1024 * 1024;
+  const bytes = await new Promise<Buffer>((resolve, reject) => {
+    scrypt(passphrase.normalize('NFC'), salt, derivedBytes, { ...options, maxmem }, (error, key) => {
+      if (error === null) resolve(key);
+      else reject(error);
+    });
+  });
+  return crypto.subtle.importKey('raw', new Uint8Array(bytes), 'AES-GCM', false, ['encrypt', 'decrypt']);
+}
+
+/** What the passphrase vouches for beside the key itself: a file's purpose can't be changed. */
+function statement({ purpose, publicKey }: Pick<KeyFile, 'purpose' | 'publicKey'>): Uint8Array<ArrayBuffer> {
+  return encodeFields('owner-key-file', [purpose, publicKey]);
+}

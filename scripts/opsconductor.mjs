@@ -1,0 +1,7 @@
+#!/usr/bin/env node
+// node scripts/opsconductor.mjs …: the owner's program, from a checkout. `node scripts/build.mjs opsconductor` makes one
+// file of it.
+import { register } from 'tsx/esm/api';
+
+register();
+await import('../agent/src/owner-main.ts');
