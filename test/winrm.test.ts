@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Jobs on targets that are reached by WinRM, through server and agent, on a host whose cryptography is not ours.
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   powershellBootstrap,
@@ -15,9 +16,11 @@ import { taskProgram, taskSupervisor } from '../agent/src/winrm/tasks/task-progr
 import { ensureWinrmFixture } from './support/packages.ts';
 import { storeCredential } from './support/sealed-credential.ts';
 import { setup, type TestSystem } from './support/system.ts';
-import { startWinrm, type WinrmFixture, winrmPassword, winrmUser } from './support/winrm.ts';
+import { startWinrm, type WinrmFixture, winrmPassword, winrmRealm, winrmUser } from './support/winrm.ts';
 
 const missing = 'missing' in (await ensureWinrmFixture());
+
+const principal = `${winrmUser}@${winrmRealm}`;
 
 async function setupWinrm(t: TestSystem, host: WinrmFixture) {
   const ports = [host.port('http'), host.port('https')];
@@ -67,6 +70,7 @@ beforeAll(async () => {
   t = await setup({ files: true });
   host = await startWinrm({
     emulated: { bootstrap: powershellBootstrap, cmdRunner, fileServer, taskProgram, taskSupervisor },
+    kerberos: true,
   });
   windows = await setupWinrm(t, host);
 });
@@ -184,7 +188,7 @@ test.skipIf(missing)('what does not fit is refused: protocols, bounds, unverifie
   expect((await host.stats()).handshakes).toBe(0);
 });
 
-// The last one: the shell that the killed agent had goes only when it is idle.
+// The shell that the killed agent had goes only when it is idle: nothing after this counts them.
 test.skipIf(missing)(
   'a script that runs as the system goes on while its agent is killed, and its task is removed',
   async () => {
@@ -198,11 +202,52 @@ test.skipIf(missing)(
     const [step] = await t.steps(id);
     await reader.until(() => reader.text(step?.id ?? 0) === 'ready\n', 'that it runs');
     await t.agent.kill9();
+    t.agent.environment = { KRB5_CONFIG: host.krb5Config };
+    await appendFile(`${t.agent.policy}`, `ticket_caches: [{ name: deploy, path: ${host.dir}/tickets }]\n`);
     await t.agent.start();
     await writeFile(go, '');
     expect(await reader.end()).toBe('failed');
     expect(reader.text(step?.id ?? 0)).toBe('ready\nSYSTEM\n');
     expect(await t.steps(id)).toMatchObject([{ status: 'failed', exitCode: 3, attempt: 1 }]);
     await expect.poll(() => host.tasks, { timeout: 20_000 }).toEqual([]);
+  },
+);
+
+test.skipIf(missing)(
+  'a client certificate, a keytab and a cache of tickets on the agent’s machine log in, too',
+  async () => {
+    execFileSync('/usr/bin/kinit', ['-k', '-t', host.keytab, '-c', `FILE:${host.dir}/tickets`, principal], {
+      env: { KRB5_CONFIG: host.krb5Config },
+    });
+    const keytab = (await readFile(host.keytab)).toString('base64');
+    const secrets = {
+      certificate: { kind: 'winrm_certificate', user: winrmUser, ...host.certificate('client') },
+      keytab: { kind: 'winrm_keytab', user: principal, keytab },
+      cache: { kind: 'winrm_ticket_cache', user: principal, cache: 'deploy' },
+      other: { kind: 'winrm_ticket_cache', user: principal, cache: 'elsewhere' },
+    } as const;
+    const answers: Record<string, TestResult> = {};
+    for (const [name, secret] of Object.entries(secrets)) {
+      const authentication: ['certificate' | 'kerberos'] = [
+        secret.kind === 'winrm_certificate' ? 'certificate' : 'kerberos',
+      ];
+      const credentialId = await storeCredential(t.api, t.segmentId, name, {
+        ...secret,
+        bounds: {
+          ...{ hosts: [host.host], networks: [], ports: [host.port('https')] },
+          ...{ protocols: ['winrm'], user: secret.user, authentication },
+        },
+      });
+      const { id } = await t.api.made<{ id: number }>('/api/v1/targets', {
+        ...{ segmentId: t.segmentId, name: `by ${name}`, host: host.host, port: host.port('https') },
+        ...{ credentialId, operatingSystem: 'windows' },
+        settings: { protocol: 'winrm', winrm_ca: host.certificate('sha256').certificate },
+      });
+      answers[name] = (await t.api.post<TestResult>(`/api/v1/targets/${id}/test`)).body;
+    }
+    for (const name of ['certificate', 'keytab', 'cache'])
+      expect(answers[name]).toMatchObject({ ok: true, serverVersion: expect.stringContaining('Stack') });
+    expect(answers.other).toMatchObject({ ok: false, reason: 'credential_unusable' });
+    expect(answers.other?.message).toContain('names no ticket cache elsewhere');
   },
 );

@@ -157,9 +157,13 @@ async function wire(
     segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
     newestKey: () => segmentKeys.newest(),
   });
+  const winrmPolicy: WinrmPolicy = {
+    ...options.winrmPolicy,
+    ticketCaches: policy.rules?.ticket_caches ?? [],
+  };
   const tester = new TargetTester({
     opener,
-    winrmPolicy: options.winrmPolicy ?? {},
+    winrmPolicy,
     policy: guard,
   });
   const contents = new ContentLink();
@@ -178,7 +182,7 @@ async function wire(
     stepTypes:
       options.stepTypes ??
       standardStepTypes({ pool: pools.ssh, policy }, stores, {
-        ...options.winrmPolicy,
+        ...winrmPolicy,
         pool: pools.winrm,
       }),
     openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),

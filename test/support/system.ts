@@ -145,6 +145,8 @@ export class TestAgent extends Restartable {
   readonly #file: string;
   /** What its owner allows. */
   policy: string | undefined;
+  /** Of its next life, beside what every agent has. */
+  environment: Record<string, string> = {};
 
   constructor(name: string, dataDir: string, slots: number, file = agentFile) {
     super();
@@ -173,7 +175,8 @@ export class TestAgent extends Restartable {
   async start({ connected = true } = {}): Promise<void> {
     const policy = this.policy === undefined ? [] : ['--policy', this.policy];
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots), ...policy];
-    const child = this.spawn([this.#file, ...args], { OPSCONDUCTOR_LOG_LEVEL: 'info' }, this.dataDir);
+    const environment = { OPSCONDUCTOR_LOG_LEVEL: 'info', ...this.environment };
+    const child = this.spawn([this.#file, ...args], environment, this.dataDir);
     if (connected) await child.says(/"msg":"connected"/);
   }
 

@@ -2,6 +2,7 @@
 // while: a run on many targets opens the same one for each, and opening takes milliseconds.
 import type { Lease, LeaseCredential, LeaseTarget } from '@opsconductor/protocol';
 import {
+  type BoundAuthentication,
   type CredentialBinding,
   type CredentialBounds,
   type CredentialSecret,
@@ -140,7 +141,7 @@ export class CredentialOpener {
       port,
       protocol: winrm === undefined ? 'ssh' : 'winrm',
       user: userOf(target, secret),
-      authentication: winrm?.authentication ?? (secret.kind === 'ssh_private_key' ? 'publickey' : 'password'),
+      authentication: authenticationOf(secret, winrm),
     });
     if (verdict.ok) return;
     throw new SshError({
@@ -216,6 +217,21 @@ export class CredentialOpener {
 /** Who logs in: the server's wish counts only as far as the bounds go, which it can't change. */
 function userOf(target: LeaseTarget, secret: CredentialSecret): string {
   return target.username ?? secret.user;
+}
+
+/** How it is used: of a WinRM target's settings only a password leaves a choice. */
+function authenticationOf({ kind }: CredentialSecret, winrm: LeaseTarget['winrm']): BoundAuthentication {
+  switch (kind) {
+    case 'ssh_private_key':
+      return 'publickey';
+    case 'winrm_certificate':
+      return 'certificate';
+    case 'winrm_keytab':
+    case 'winrm_ticket_cache':
+      return 'kerberos';
+    default:
+      return winrm?.authentication ?? 'password';
+  }
 }
 
 function openedCredential(

@@ -80,6 +80,8 @@ test('hosts, networks and hours that mean nothing are refused', async () => {
   expect(await t.refusal('hours: {timezone: Berlin, windows: [{from: "08:00", to: "18:00"}]}')).toContain(
     'hours.timezone: is no time zone',
   );
+  const caches = 'ticket_caches: [{name: a, path: /run/a}, {name: a, path: /run/b}]';
+  expect(await t.refusal(caches)).toContain('ticket_caches[1].name: is there twice');
   const hours = 'hours: {timezone: UTC, windows: [{from: "08:00", to: "08:00"}]}';
   expect(await t.refusal(hours)).toContain('hours.windows[0].to: is the same as from');
 });

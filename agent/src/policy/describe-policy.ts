@@ -20,6 +20,7 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
     `survive_agent_restart  ${allowed(rules.survive_agent_restart)}`,
     `become                 ${listed(rules.become, 'all')}`,
     `insecure transports    ${listed(insecure_transports, 'ssh_legacy, winrm_http, winrm_basic')}`,
+    ...(rules.ticket_caches ?? []).map(({ name, path }) => `ticket cache           ${name} (${path})`),
     ...(fileRoots.length === 0 ? ['files                  none'] : []),
     ...fileRoots.map(
       ({ path, mayWrite }) => `files                  ${path} (${mayWrite ? 'read and write' : 'read'})`,

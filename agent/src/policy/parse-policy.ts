@@ -45,14 +45,21 @@ export function parsePolicy(text: string): ParsedPolicy | { problems: PolicyProb
   return { document: document as PolicyDocument, lineOf };
 }
 
-function ruleProblems({ targets, hours }: PolicyDocument): { path: string; message: string }[] {
+function ruleProblems({
+  targets,
+  hours,
+  ticket_caches = [],
+}: PolicyDocument): { path: string; message: string }[] {
   const { hosts = [], networks = [], ports = [22] } = targets ?? {};
   const anyHost = hosts.length === 0 && networks.length === 0 ? ['*'] : hosts;
   const wrong = boundsProblems({
     ...{ hosts: anyHost, networks, ports, user: '*' },
     ...{ protocols: [...boundProtocols], authentication: [...boundAuthentications] },
   });
+  const names = ticket_caches.map(({ name }) => name);
+  const twice = names.flatMap((name, at) => (names.indexOf(name) < at ? [at] : []));
   return [
+    ...twice.map((at) => ({ path: `ticket_caches[${at}].name`, message: 'is there twice' })),
     ...wrong.map(({ path, message }) => ({ path: `targets.${path}`, message })),
     ...(hours === undefined
       ? []

@@ -1,5 +1,6 @@
 // What may stand in a policy file. A rule that is left out allows what is allowed without a policy file.
 import { stepTypes } from '@opsconductor/protocol';
+import { cacheNamePattern, maxCacheNameLength } from '@opsconductor/protocol/sealing';
 import { type Static, Type } from 'typebox';
 
 /** Ways to reach a target by which somebody on the network may read along, or be taken for the host. */
@@ -56,6 +57,18 @@ export const PolicySchema = Type.Object(
           windows: Type.Array(WindowSchema, { minItems: 1, maxItems: 64 }),
         },
         closed,
+      ),
+    ),
+    ticket_caches: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            name: Type.String({ minLength: 1, maxLength: maxCacheNameLength, pattern: cacheNamePattern }),
+            path: Directory,
+          },
+          closed,
+        ),
+        { maxItems: 100 },
       ),
     ),
     parallelism: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),

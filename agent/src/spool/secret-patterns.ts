@@ -14,15 +14,16 @@ const minPatternBytes = 4;
 /** Everything to mask while this credential is used. */
 export function secretPatterns(credential: OpenedCredential): Pattern[] {
   const { add, all } = spellings();
-  if (credential.kind !== 'ssh_private_key') addText(credential.password, add);
-  else {
+  if ('password' in credential) addText(credential.password, add);
+  if ('keytab' in credential) addText(credential.keytab, add);
+  if ('privateKey' in credential) {
     if (credential.passphrase !== undefined) addText(credential.passphrase, add);
     for (const line of credential.privateKey.split(/\r?\n/)) {
       // The lines that frame a key are no secret, and are in every key of the world.
       if (line.length >= minKeyLineBytes && !line.startsWith('-----')) addKeyLine(line, add);
     }
   }
-  if (credential.kind !== 'winrm_password' && credential.becomePassword !== undefined)
+  if ('becomePassword' in credential && credential.becomePassword !== undefined)
     addText(credential.becomePassword, add);
   return all();
 }

@@ -1,6 +1,7 @@
 // Warm connections, shared by the attempts on one target with one credential. A channel is handed out before
 // anything is sent on it, so a connection found dead or full costs one more try and never a command.
 import { createHash } from 'node:crypto';
+import { abortable } from '../dialling/abortable.ts';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import {
   type ConnectOptions,
@@ -382,17 +383,6 @@ function poolKey(target: StepTarget, credential: OpenedCredential): string {
     .digest('base64');
   const { id, version, user } = credential;
   return JSON.stringify([target.id, target.host, target.port, held, id, version, user]);
-}
-
-/** The promise's end, or the signal's reason where that comes first. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-    if (signal.aborted) onAbort();
-  });
 }
 
 function once(run: () => void): () => void {

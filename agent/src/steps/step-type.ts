@@ -61,8 +61,18 @@ export type OpenedCredential =
       /** For becoming another user there. */
       becomePassword?: string;
     }
-  /** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
-  | { kind: 'winrm_password'; id: string; version: number; user: string; password: string };
+  | WinrmCredential;
+
+/** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
+export type WinrmCredential = { id: string; version: number; user: string } & (
+  | { kind: 'winrm_password'; password: string }
+  /** PEM. */
+  | { kind: 'winrm_certificate'; certificate: string; privateKey: string; passphrase?: string }
+  /** The file in base64. */
+  | { kind: 'winrm_keytab'; keytab: string }
+  /** As the agent's policy file names it. */
+  | { kind: 'winrm_ticket_cache'; cache: string }
+);
 
 export interface StepTarget {
   id: number;

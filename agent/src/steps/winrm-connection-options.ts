@@ -5,10 +5,18 @@ import type { ConnectionOptions } from '../winrm/connection/connection.ts';
 import type { ConnectionSource, WinrmPool } from '../winrm/connection/pool.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 import type { StepContext } from './step-type.ts';
+import { winrmLogin } from './winrm-login.ts';
 
 export interface WinrmPolicy {
   /** Whether a target may say that its certificate is not to be verified. */
   allowUnverified?: boolean;
+  /** Kerberos tickets that others get and renew on the agent's machine, by the names that credentials call them by. */
+  ticketCaches?: readonly TicketCache[];
+}
+
+export interface TicketCache {
+  name: string;
+  path: string;
 }
 
 export interface WinrmDeps extends WinrmPolicy {
@@ -34,13 +42,6 @@ export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): Conne
       advice: 'Set the protocol of the target to winrm.',
     });
   }
-  if (credential.kind !== 'winrm_password') {
-    throw new SshError({
-      reason: 'credential_unusable',
-      message: 'The credential is for SSH, and the target is reached by WinRM.',
-      advice: 'Choose a credential for WinRM, or set the target’s protocol to ssh.',
-    });
-  }
   const insecure = winrm.certificateCheck === 'skip';
   if (insecure && winrm.transport === 'https' && policy.allowUnverified !== true) {
     throw new SshError({
@@ -50,19 +51,10 @@ export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): Conne
         'Give the target the certificate authority of its certificate; or start the agents of the segment with --allow-unverified-winrm.',
     });
   }
-  const { user, password } = credential;
   return {
     host,
     port,
-    login:
-      winrm.authentication === 'kerberos'
-        ? {
-            method: 'kerberos',
-            user,
-            from: { password },
-            ...(winrm.principal === undefined ? {} : { principal: winrm.principal }),
-          }
-        : { method: winrm.authentication, user, password },
+    login: winrmLogin(credential, winrm, policy.ticketCaches ?? []),
     ...(winrm.transport === 'http'
       ? {}
       : { tls: { insecure, ...(winrm.ca === undefined ? {} : { ca: [winrm.ca] }) } }),

@@ -15,6 +15,7 @@ export const boundAuthentications = [
   'ntlm',
   'kerberos',
   'basic',
+  'certificate',
 ] as const;
 export type BoundAuthentication = (typeof boundAuthentications)[number];
 

@@ -6,6 +6,10 @@ import { type EnvelopeContext, openEnvelope, type SealedEnvelope, sealEnvelope }
 import { SealingError } from './sealing-error.ts';
 import { type Problem, problemsOf, refuseProblems } from './shape.ts';
 
+/** What a policy file and a credential call a cache of tickets by. */
+export const cacheNamePattern = '^[a-z0-9][a-z0-9._-]*$';
+export const maxCacheNameLength = 64;
+
 const User = Type.String({ minLength: 1, maxLength: maxUserLength });
 /** What sudo or su asks for on the target; one line, since it is read as one. */
 const BecomePassword = Type.String({ minLength: 1, maxLength: 1_024, pattern: '^[^\\u0000\\n\\r]*$' });
@@ -49,10 +53,57 @@ export const WinrmPasswordSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
+export const WinrmCertificateSecretSchema = Type.Object(
+  {
+    kind: Type.Literal('winrm_certificate'),
+    /** Whom the host has mapped the certificate to: what bounds and policies go by. The host has the last word. */
+    user: User,
+    /** PEM: the client's certificate, then those between it and its authority. */
+    certificate: Type.String({
+      minLength: 1,
+      maxLength: 16_384,
+      pattern: '^\\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]+-----END CERTIFICATE-----\\s*)+$',
+    }),
+    /** PEM: PKCS #1, PKCS #8 or SEC 1. */
+    privateKey: Type.String({
+      minLength: 1,
+      maxLength: 32_768,
+      pattern: '^\\s*-----BEGIN [A-Z ]*PRIVATE KEY-----[^\\u0000]+-----END [A-Z ]*PRIVATE KEY-----\\s*$',
+    }),
+    passphrase: Type.Optional(Type.String({ minLength: 1, maxLength: 1_024 })),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
+export const WinrmKeytabSecretSchema = Type.Object(
+  {
+    kind: Type.Literal('winrm_keytab'),
+    /** `name@REALM` or `REALM\\name`. */
+    user: User,
+    /** The file in base64: MIT's format of version 2, which begins with the bytes 5 and 2. */
+    keytab: Type.String({ minLength: 8, maxLength: 32_768, pattern: '^BQI[A-Za-z0-9+/]+={0,2}$' }),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
+export const WinrmTicketCacheSecretSchema = Type.Object(
+  {
+    kind: Type.Literal('winrm_ticket_cache'),
+    /** Whose tickets they must be: `name@REALM` or `REALM\\name`. */
+    user: User,
+    /** A name from `ticket_caches` of the agent's policy file, which says where they are. */
+    cache: Type.String({ minLength: 1, maxLength: maxCacheNameLength, pattern: cacheNamePattern }),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
 export const CredentialSecretSchema = Type.Union([
   SshPasswordSecretSchema,
   SshPrivateKeySecretSchema,
   WinrmPasswordSecretSchema,
+  WinrmCertificateSecretSchema,
+  WinrmKeytabSecretSchema,
+  WinrmTicketCacheSecretSchema,
 ]);
 export type CredentialSecret = Static<typeof CredentialSecretSchema>;
 export type CredentialKind = CredentialSecret['kind'];
@@ -68,6 +119,17 @@ const kinds = {
     schema: WinrmPasswordSecretSchema,
     protocol: 'winrm',
     authenticates: ['ntlm', 'kerberos', 'basic'],
+  },
+  winrm_certificate: {
+    schema: WinrmCertificateSecretSchema,
+    protocol: 'winrm',
+    authenticates: ['certificate'],
+  },
+  winrm_keytab: { schema: WinrmKeytabSecretSchema, protocol: 'winrm', authenticates: ['kerberos'] },
+  winrm_ticket_cache: {
+    schema: WinrmTicketCacheSecretSchema,
+    protocol: 'winrm',
+    authenticates: ['kerberos'],
   },
 } as const satisfies Record<CredentialKind, unknown>;
 

@@ -18,7 +18,7 @@ export function becomeOf(config: BecomeConfig | undefined, credential: OpenedCre
 }
 
 function passwordOf(method: Become['method'], credential: OpenedCredential): string | undefined {
-  if (credential.kind === 'winrm_password') return undefined;
+  if (credential.kind !== 'ssh_password' && credential.kind !== 'ssh_private_key') return undefined;
   if (credential.becomePassword !== undefined) return credential.becomePassword;
   // sudo asks for the password of who asks, su for that of whom one becomes.
   return method === 'sudo' && credential.kind === 'ssh_password' ? credential.password : undefined;

@@ -2,6 +2,7 @@
 // to: at first, and anew when the host has forgotten the session or the socket is gone.
 import type { Socket } from 'node:net';
 import { channelBindingOf } from '../login/cbt.ts';
+import type { KerberosTickets } from '../login/kerberos/kerberos-tickets.ts';
 import { type Login, type Place, refuseInClear, securityContextFor } from '../login/login.ts';
 import type { SecurityContext } from '../login/security-context.ts';
 import { protocolError, WinrmError } from '../winrm-error.ts';
@@ -22,6 +23,8 @@ export interface ConnectionOptions {
   addressesOf(host: string): Promise<readonly string[]>;
   /** Largest message in either direction; 153,600 unless told, which every Windows takes. */
   maxEnvelopeBytes?: number;
+  /** Kerberos tickets that other connections of the same credential have. */
+  tickets?: KerberosTickets;
   /** In place of the login's own, for tests that break it. */
   securityContext?: typeof securityContextFor;
   /** In place of the clock. */
@@ -220,6 +223,7 @@ export class WinrmConnection {
       login,
       this.#place,
       certificate === undefined ? undefined : channelBindingOf(certificate),
+      { tickets: this.options.tickets, signal: options.signal },
     );
     try {
       this.#session = { security, socket: await this.#handshake(security, options) };
@@ -233,7 +237,7 @@ export class WinrmConnection {
 
   /** With empty requests: nothing is sent before the host knows who sends it. Gives the socket that is authenticated now. */
   async #handshake(security: SecurityContext, options: RequestOptions): Promise<Socket> {
-    let token = await security.step();
+    let token = await security.step(undefined, options.signal);
     let socket: Socket | undefined;
     for (let steps = 0; steps < maxSteps && token !== undefined; steps += 1) {
       const headers = {
@@ -250,7 +254,7 @@ export class WinrmConnection {
       if (reply.status !== 401 && reply.status !== 200) {
         throw statusError(this.#place, reply) ?? protocolError(`it answered with HTTP ${reply.status}`);
       }
-      token = await security.step(received);
+      token = await security.step(received, options.signal);
       if (reply.status === 200 && token === undefined && security.complete) return socket;
     }
     throw protocolError('the authentication came to no end');

@@ -1,6 +1,7 @@
 // A socket to a WinRM listener: the first of the host's addresses that answers, with TLS where it is HTTPS.
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { abortable } from '../../dialling/abortable.ts';
 import { firstToAnswer } from '../../dialling/first-to-answer.ts';
 import { WinrmError } from '../winrm-error.ts';
 
@@ -37,7 +38,7 @@ export async function dial(options: DialOptions): Promise<Socket> {
   const deadline = performance.now() + totalTimeoutMs;
   let failure: unknown;
   return firstToAnswer<Socket>({
-    addresses: await options.addressesOf(host),
+    addresses: await abortable(options.addressesOf(host), signal),
     connect: async (address, wanted) => {
       const leftMs = Math.ceil(deadline - performance.now());
       if (failure !== undefined && leftMs <= 0) throw failure;

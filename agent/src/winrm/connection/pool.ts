@@ -2,6 +2,7 @@
 // a look at output keeps a connection busy for a minute.
 import { createHash } from 'node:crypto';
 import { WinrmShell } from '../commands/shell.ts';
+import { KerberosTickets } from '../login/kerberos/kerberos-tickets.ts';
 import type { ShellSettings } from '../messages/soap.ts';
 import { type ConnectionOptions, WinrmConnection } from './connection.ts';
 
@@ -59,6 +60,7 @@ export class WinrmPool {
   readonly #making = new Set<string>();
   /** What goes on although nobody waits for it, with the key of its host. */
   readonly #work = new Map<Promise<void>, string>();
+  readonly #tickets = new KerberosTickets('');
   /** Connections that have carried a command before. */
   readonly #used = new WeakSet<WinrmConnection>();
   #closed = false;
@@ -79,8 +81,9 @@ export class WinrmPool {
    */
   of(options: ConnectionOptions, owner: string): ConnectionSource {
     const key = keyOf(options, owner);
+    const tickets = this.#tickets.of(owner);
     const source: ConnectionSource = {
-      connect: () => this.#take(key) ?? new WinrmConnection(options),
+      connect: () => this.#take(key) ?? new WinrmConnection({ ...options, tickets }),
       connectWarm: () => this.#take(key),
       release: (connection) => this.#give(key, connection),
       takeShell: (settings) => this.#takeShell(key, settings),
@@ -114,6 +117,7 @@ export class WinrmPool {
     for (const key of this.#spares.keys()) this.#dropShell(key);
     await this.settled();
     for (const each of this.#idle) this.#discard(each);
+    this.#tickets.close();
   }
 
   #do(key: string, work: Promise<unknown>): void {

@@ -2,17 +2,22 @@
 
 import { WinrmError } from '../winrm-error.ts';
 import { KerberosContext } from './kerberos/kerberos-context.ts';
+import type { KerberosClient } from './kerberos/kerberos-credential.ts';
+import type { KerberosTickets } from './kerberos/kerberos-tickets.ts';
 import { NtlmContext } from './ntlm/ntlm-context.ts';
 import type { SecurityContext } from './security-context.ts';
 
 export type Login =
   /** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
   | { method: 'ntlm'; user: string; password: string }
-  /** `user`: `name@REALM` or `REALM\\name`; paths are on this machine. `principal` of the host: `HTTP/name@REALM`. */
+  /**
+   * `user`: `name@REALM` or `REALM\\name`. A keytab is the content of the file, a cache the name of one on this machine
+   * (`FILE:/…`). `principal` of the host: `HTTP/name@REALM`.
+   */
   | {
       method: 'kerberos';
       user?: string;
-      from: { password: string } | { keytab: string } | { cache: string };
+      from: KerberosClient['from'];
       principal?: string;
     }
   /** HTTPS only. */
@@ -34,6 +39,7 @@ export async function securityContextFor(
   login: Login,
   place: Place,
   channelBinding: Buffer | undefined,
+  { tickets, signal }: { tickets?: KerberosTickets | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<SecurityContext> {
   const { host } = place;
   const bound = channelBinding === undefined ? {} : { channelBinding };
@@ -43,13 +49,15 @@ export async function securityContextFor(
   }
   if (login.method !== 'kerberos') throw new Error(`${login.method} authenticates requests`);
   const { user, from, principal } = login;
-  return KerberosContext.create({
+  const options = {
     from,
     host,
     ...(user === undefined ? {} : { user }),
     ...(principal === undefined ? {} : { principal }),
+    ...(tickets === undefined ? {} : { tickets }),
     ...bound,
-  });
+  };
+  return KerberosContext.create(options, signal);
 }
 
 /** @throws {WinrmError} for a password that would cross the network in clear. */

@@ -4,7 +4,14 @@ import { SealedCredentialSchema } from '../../agent/messages.ts';
 import { CalendarDate, Closed, Id, Nullable, pageQuery, Timestamp } from '../common.ts';
 import { Description, DisplayName } from '../text.ts';
 
-export const credentialKinds = ['ssh_password', 'ssh_private_key', 'winrm_password'] as const;
+export const credentialKinds = [
+  'ssh_password',
+  'ssh_private_key',
+  'winrm_password',
+  'winrm_certificate',
+  'winrm_keytab',
+  'winrm_ticket_cache',
+] as const;
 const Uuid = Type.String({ format: 'uuid' });
 /** Of each kind in `CredentialUsage`. */
 export const maxUsersNamed = 100;

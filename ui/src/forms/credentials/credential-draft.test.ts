@@ -2,6 +2,7 @@ import { credentialProblems } from '@opsconductor/protocol/sealing';
 import { describe, expect, it } from 'vitest';
 import { type CredentialDraft, describeBounds, emptyDraft, fieldOf, secretOf } from './credential-draft.ts';
 
+const pem = (what: string) => `-----BEGIN ${what}-----\nabc\n-----END ${what}-----`;
 const draft = (fields: Partial<CredentialDraft>): CredentialDraft => ({
   ...emptyDraft,
   user: 'patch',
@@ -34,6 +35,16 @@ describe('a credential as entered', () => {
     expect(secretOf(draft({ kind: 'ssh_password', password: 'x' }))).not.toHaveProperty('becomePassword');
   });
 
+  it.each([
+    ['winrm_certificate', 'certificate', { certificate: pem('CERTIFICATE'), privateKey: pem('PRIVATE KEY') }],
+    ['winrm_keytab', 'kerberos', { keytab: btoa('\x05\x02\x00\x00\x00\x01') }],
+    ['winrm_ticket_cache', 'kerberos', { cache: ' deploy ' }],
+  ] as const)('opens WinRM as %s by %s alone', (kind, method, fields) => {
+    const secret = secretOf(draft({ ...fields, kind }));
+    expect(credentialProblems(secret)).toEqual([]);
+    expect(secret.bounds).toMatchObject({ protocols: ['winrm'], authentication: [method] });
+  });
+
   it('gives a pasted key its last line end back', () => {
     const secret = secretOf(draft({}));
     expect(secret.kind === 'ssh_private_key' && secret.privateKey.endsWith('KEY-----\n')).toBe(true);
@@ -48,6 +59,9 @@ describe('a credential as entered', () => {
     ['user', draft({ user: ' ' })],
     ['privateKey', draft({ privateKey: '' })],
     ['password', draft({ kind: 'ssh_password', password: '' })],
+    ['certificate', draft({ kind: 'winrm_certificate', certificate: 'ssh-ed25519 AAAA' })],
+    ['keytab', draft({ kind: 'winrm_keytab', keytab: btoa('no keytab') })],
+    ['cache', draft({ kind: 'winrm_ticket_cache', cache: '/tmp/krb5cc_0' })],
   ] as const)('names the field %s when it is wrong', (field, wrong) => {
     const fields = credentialProblems(secretOf(wrong)).map((problem) => fieldOf(problem.path));
     expect(fields).toContain(field);

@@ -8,6 +8,10 @@ export interface CredentialDraft {
   privateKey: string;
   passphrase: string;
   certificate: string;
+  /** In base64. */
+  keytab: string;
+  /** Name of a ticket cache in the agent's policy file. */
+  cache: string;
   becomePassword: string;
   /** One host pattern or network per line or comma. */
   hosts: string;
@@ -24,6 +28,8 @@ export const emptyDraft: CredentialDraft = {
   privateKey: '',
   passphrase: '',
   certificate: '',
+  keytab: '',
+  cache: '',
   becomePassword: '',
   hosts: '',
   networks: '',
@@ -35,7 +41,24 @@ const usualPorts: Record<CredentialKind, string> = {
   ssh_private_key: '22',
   ssh_password: '22',
   winrm_password: '5985, 5986',
+  winrm_certificate: '5986',
+  winrm_keytab: '5985, 5986',
+  winrm_ticket_cache: '5985, 5986',
 };
+
+/** By what they open, in the words of the list and the form. */
+export const kindNames: Record<CredentialKind, string> = {
+  ssh_private_key: 'SSH private key',
+  ssh_password: 'SSH password',
+  winrm_password: 'WinRM password',
+  winrm_certificate: 'WinRM client certificate',
+  winrm_keytab: 'WinRM keytab',
+  winrm_ticket_cache: 'WinRM ticket cache',
+};
+
+export function isWinrm(kind: CredentialKind): boolean {
+  return kind.startsWith('winrm_');
+}
 
 /** Ports that nobody has changed follow the kind. */
 export function withKind(draft: CredentialDraft, kind: CredentialKind): CredentialDraft {
@@ -53,32 +76,40 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
     hosts: splitList(draft.hosts),
     networks: splitList(draft.networks),
     ports: splitList(draft.ports).map(Number),
-    protocols: [draft.kind === 'winrm_password' ? ('winrm' as const) : ('ssh' as const)],
+    protocols: [isWinrm(draft.kind) ? ('winrm' as const) : ('ssh' as const)],
     user: draft.user.trim(),
     authentication: authenticationOf(draft),
   };
   const user = draft.user.trim();
   const become = draft.becomePassword === '' ? {} : { becomePassword: draft.becomePassword };
-  if (draft.kind === 'winrm_password') return { kind: draft.kind, user, password: draft.password, bounds };
-  if (draft.kind === 'ssh_password')
-    return { kind: draft.kind, user, password: draft.password, ...become, bounds };
-  const certificate = draft.certificate.trim();
   const key = draft.privateKey.trim();
-  return {
-    kind: draft.kind,
-    user,
-    // OpenSSH refuses a key file whose last line has no end.
-    privateKey: key === '' ? '' : `${key}\n`,
-    ...(draft.passphrase === '' ? {} : { passphrase: draft.passphrase }),
-    ...(certificate === '' ? {} : { certificate }),
-    ...become,
-    bounds,
-  };
+  // OpenSSH refuses a key file whose last line has no end.
+  const privateKey = key === '' ? '' : `${key}\n`;
+  const passphrase = draft.passphrase === '' ? {} : { passphrase: draft.passphrase };
+  const certificate = draft.certificate.trim();
+  switch (draft.kind) {
+    case 'ssh_private_key': {
+      const own = certificate === '' ? {} : { certificate };
+      return { kind: draft.kind, user, privateKey, ...passphrase, ...own, ...become, bounds };
+    }
+    case 'ssh_password':
+      return { kind: draft.kind, user, password: draft.password, ...become, bounds };
+    case 'winrm_password':
+      return { kind: draft.kind, user, password: draft.password, bounds };
+    case 'winrm_certificate':
+      return { kind: draft.kind, user, certificate, privateKey, ...passphrase, bounds };
+    case 'winrm_keytab':
+      return { kind: draft.kind, user, keytab: draft.keytab, bounds };
+    case 'winrm_ticket_cache':
+      return { kind: draft.kind, user, cache: draft.cache.trim(), bounds };
+  }
 }
 
 function authenticationOf({ kind, mayBasic }: CredentialDraft): BoundAuthentication[] {
   if (kind === 'ssh_private_key') return ['publickey'];
   if (kind === 'ssh_password') return ['password', 'keyboard-interactive'];
+  if (kind === 'winrm_certificate') return ['certificate'];
+  if (kind !== 'winrm_password') return ['kerberos'];
   return mayBasic ? ['ntlm', 'kerberos', 'basic'] : ['ntlm', 'kerberos'];
 }
 
@@ -99,6 +130,8 @@ export function fieldOf(path: string): keyof CredentialDraft | undefined {
     'privateKey',
     'passphrase',
     'certificate',
+    'keytab',
+    'cache',
     'becomePassword',
     'hosts',
     'networks',

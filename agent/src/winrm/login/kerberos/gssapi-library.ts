@@ -1,8 +1,9 @@
-// The system's libgssapi, by koffi: loaded when Kerberos is asked for, and only then. Calls that may ask a KDC run on a
-// thread of their own.
+// The system's libgssapi, by koffi: loaded when Kerberos is asked for, and only then. What may ask a KDC is done by threads
+// of their own; sealing is done here.
 import type koffiModule from 'koffi';
 import type { LibraryHandle, TypeObject } from 'koffi';
 import { WinrmError } from '../../winrm-error.ts';
+import { KdcThreads } from './kdc-threads.ts';
 
 type Koffi = typeof koffiModule;
 type Types = Parameters<LibraryHandle['func']>[3];
@@ -12,33 +13,28 @@ export interface GssBuffer {
   length: number | bigint;
   value: Pointer | Buffer;
 }
-interface KeyValueSet {
-  count: number;
-  elements: { key: string; value: string }[];
-}
 
 /** Results of calls: a routine error is in bits 16 to 23, an error of the caller above. */
 export const continueNeeded = 1;
 export const isError = (major: number) => major >>> 16 !== 0;
-
-const structs = {
-  oid: { length: 'uint32_t', elements: 'void *' },
-  buffer: { length: 'size_t', value: 'void *' },
-} as const;
 
 const libraries = [
   'libgssapi_krb5.so.2',
   'libgssapi_krb5.dylib',
   '/System/Library/Frameworks/GSS.framework/GSS',
 ];
+/** What the first of them is made of. */
+const krb5 = 'libkrb5.so.3';
 
 export class GssapiLibrary {
-  readonly #koffi: Koffi;
+  readonly koffi: Koffi;
+  readonly threads: KdcThreads;
   readonly #functions: ReturnType<typeof declare>;
 
-  private constructor(koffi: Koffi, library: LibraryHandle) {
-    this.#koffi = koffi;
-    this.#functions = declare(koffi, library);
+  private constructor(koffi: Koffi, gssapi: string) {
+    this.koffi = koffi;
+    this.#functions = declare(koffi, koffi.load(gssapi));
+    this.threads = new KdcThreads({ gssapi, krb5 });
   }
 
   static #loaded: Promise<GssapiLibrary> | undefined;
@@ -58,7 +54,7 @@ export class GssapiLibrary {
       const { default: koffi } = await import('koffi');
       for (const name of libraries) {
         try {
-          return new GssapiLibrary(koffi, koffi.load(name));
+          return new GssapiLibrary(koffi, name);
         } catch (error) {
           cause = error;
         }
@@ -80,7 +76,7 @@ export class GssapiLibrary {
   take(buffer: GssBuffer): Buffer {
     const length = Number(buffer.length);
     if (length === 0 || buffer.value === null) return Buffer.alloc(0);
-    const bytes = Buffer.from(this.#koffi.view(buffer.value, length)).subarray();
+    const bytes = Buffer.from(this.koffi.view(buffer.value, length)).subarray();
     const copy = Buffer.from(bytes);
     this.#functions.releaseBuffer([0], buffer);
     return copy;
@@ -89,60 +85,17 @@ export class GssapiLibrary {
   get call(): ReturnType<typeof declare> {
     return this.#functions;
   }
-
-  /** What an error is, in the library's words. */
-  describe(major: number, minor: number): string {
-    const texts: string[] = [];
-    for (const [status, type] of [
-      [major, 1],
-      [minor, 2],
-    ] as const) {
-      if (type === 2 && minor === 0) continue;
-      const text = {} as GssBuffer;
-      const result = this.#functions.displayStatus([0], status >>> 0, type, null, [0], text);
-      if (!isError(result)) texts.push(this.take(text).toString('utf8'));
-    }
-    return texts.at(-1) ?? `status ${major}`;
-  }
 }
 
 function declare(koffi: Koffi, library: LibraryHandle) {
-  const oid = koffi.struct(structs.oid);
-  const buffer = koffi.struct(structs.buffer);
-  const bindings = koffi.struct({
-    initiatorType: 'uint32_t',
-    initiator: buffer,
-    acceptorType: 'uint32_t',
-    acceptor: buffer,
-    application: buffer,
-  });
-  const element = koffi.struct({ key: 'str', value: 'str' });
-  const store = koffi.struct({ count: 'uint32_t', elements: koffi.pointer(element) });
+  const buffer = koffi.struct({ length: 'size_t', value: 'void *' });
   const status = 'uint32_t';
   const out = (type: TypeObject | string) => koffi.out(koffi.pointer(type as TypeObject));
   const inout = (type: TypeObject | string) => koffi.inout(koffi.pointer(type as TypeObject));
-  const given = (type: TypeObject) => koffi.pointer(type);
+  const given = koffi.pointer(buffer);
   const word = out('uint32_t');
-  const handle = out('void *');
   const f = (name: string, types: Types) => library.func(name, status, types);
-  /** The rest of the arguments, and the result as a promise. */
-  const later =
-    <A extends unknown[]>(call: ReturnType<typeof f>) =>
-    (...args: A): Promise<number> =>
-      new Promise((resolve, reject) => {
-        call.async(...args, (error: Error | null, result: number) =>
-          error ? reject(error) : resolve(result),
-        );
-      });
   return {
-    importName: f('gss_import_name', [word, given(buffer), given(oid), handle]) as (
-      minor: Out<number>,
-      name: GssBuffer,
-      type: GssOid,
-      result: Out<Pointer>,
-    ) => number,
-    releaseName: f('gss_release_name', [word, inout('void *')]) as Release,
-    releaseCredential: f('gss_release_cred', [word, inout('void *')]) as Release,
     releaseBuffer: f('gss_release_buffer', [word, inout(buffer)]) as (
       minor: Out<number>,
       buffer: GssBuffer,
@@ -152,85 +105,7 @@ function declare(koffi: Koffi, library: LibraryHandle) {
       context: Out<Pointer>,
       token: null,
     ) => number,
-    displayStatus: f('gss_display_status', [
-      word,
-      status,
-      'int',
-      'void *',
-      inout('uint32_t'),
-      out(buffer),
-    ]) as (
-      minor: Out<number>,
-      value: number,
-      type: number,
-      mechanism: null,
-      context: Out<number>,
-      text: GssBuffer,
-    ) => number,
-    credentialByPassword: later<
-      [Out<number>, Pointer, GssBuffer, number, null, number, Out<Pointer>, null, null]
-    >(
-      f('gss_acquire_cred_with_password', [
-        word,
-        'void *',
-        given(buffer),
-        status,
-        'void *',
-        'int',
-        handle,
-        'void *',
-        'void *',
-      ]),
-    ),
-    credentialFromStore: later<
-      [Out<number>, Pointer, number, null, number, KeyValueSet, Out<Pointer>, null, null]
-    >(
-      f('gss_acquire_cred_from', [
-        word,
-        'void *',
-        status,
-        'void *',
-        'int',
-        given(store),
-        handle,
-        'void *',
-        'void *',
-      ]),
-    ),
-    initContext: later<
-      [
-        Out<number>,
-        Pointer,
-        Out<Pointer>,
-        Pointer,
-        GssOid,
-        number,
-        number,
-        object | null,
-        GssBuffer,
-        null,
-        GssBuffer,
-        Out<number>,
-        null,
-      ]
-    >(
-      f('gss_init_sec_context', [
-        word,
-        'void *',
-        inout('void *'),
-        'void *',
-        given(oid),
-        status,
-        status,
-        given(bindings),
-        given(buffer),
-        'void *',
-        out(buffer),
-        word,
-        'void *',
-      ]),
-    ),
-    wrap: f('gss_wrap', [word, 'void *', 'int', status, given(buffer), out('int'), out(buffer)]) as (
+    wrap: f('gss_wrap', [word, 'void *', 'int', status, given, out('int'), out(buffer)]) as (
       minor: Out<number>,
       context: Pointer,
       confidential: number,
@@ -239,7 +114,7 @@ function declare(koffi: Koffi, library: LibraryHandle) {
       state: Out<number>,
       result: GssBuffer,
     ) => number,
-    unwrap: f('gss_unwrap', [word, 'void *', given(buffer), out(buffer), out('int'), word]) as (
+    unwrap: f('gss_unwrap', [word, 'void *', given, out(buffer), out('int'), word]) as (
       minor: Out<number>,
       context: Pointer,
       message: GssBuffer,
@@ -249,9 +124,3 @@ function declare(koffi: Koffi, library: LibraryHandle) {
     ) => number,
   };
 }
-
-export interface GssOid {
-  length: number;
-  elements: Buffer;
-}
-type Release = (minor: Out<number>, handle: Out<Pointer>) => number;

@@ -1,6 +1,10 @@
 // Kerberos against a KDC and an acceptor of MIT Kerberos.
 import { execFileSync } from 'node:child_process';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { createSocket } from 'node:dgram';
+import { lookup } from 'node:dns/promises';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
 import { identifyMessage } from '../../messages/soap.ts';
 import {
   connectionTo,
@@ -13,6 +17,8 @@ import {
   winrmUser,
 } from '../../testing/winrm-setup.ts';
 import { type Login, securityContextFor } from '../login.ts';
+import { GssapiLibrary } from './gssapi-library.ts';
+import { KerberosTickets } from './kerberos-tickets.ts';
 
 const host = hostOfFile({ kerberos: true });
 const user = `${winrmUser}@FIXTURE.TEST`;
@@ -60,13 +66,58 @@ winrmTest(
 
 winrmTest('a keytab and a cache of tickets log in, too', async () => {
   await connectionTo(host.fixture, 'http', {
-    login: kerberos({ from: { keytab: host.fixture.keytab } }),
+    login: kerberos({ from: { keytab: readFileSync(host.fixture.keytab) } }),
   }).request(identifyMessage());
   const cache = `FILE:${host.fixture.dir}/tickets`;
   execFileSync('/usr/bin/kinit', ['-k', '-t', host.fixture.keytab, '-c', cache, user]);
   const login = { method: 'kerberos', from: { cache } } as const;
   await connectionTo(host.fixture, 'http', { login }).request(identifyMessage());
 });
+
+winrmTest('tickets are shared by the connections of one credential, and by no other’s', async () => {
+  const library = await GssapiLibrary.load();
+  const tickets = new KerberosTickets('one');
+  onTestFinished(() => tickets.close());
+  const client = { user, from: { keytab: readFileSync(host.fixture.keytab) } };
+  const [first, second] = await Promise.all([tickets.take(library, client), tickets.take(library, client)]);
+  expect(second).toBe(first);
+  const other = await tickets.of('two').take(library, client);
+  expect(other).not.toBe(first);
+  tickets.forget(first);
+  const third = await tickets.take(library, client);
+  expect(third).not.toBe(first);
+  for (const each of [first, second, other, third]) each.release();
+  for (const login of [kerberos({ from: client.from }), kerberos()]) {
+    for (const _ of [1, 2])
+      await connectionTo(host.fixture, 'http', { login, tickets }).request(identifyMessage());
+  }
+});
+
+winrmTest(
+  'a KDC that does not answer holds up nobody, and whoever does not want to wait is answered at once',
+  async () => {
+    const silent = createSocket('udp4');
+    const asked = new Promise<void>((resolve) => silent.once('message', () => resolve()));
+    await new Promise<void>((resolve) => silent.bind(0, '127.0.0.1', resolve));
+    // The library sees that nobody is there then, and its threads end.
+    onTestFinished(() => new Promise<void>((resolve) => silent.close(() => resolve())));
+    const configuration = readFileSync(host.fixture.krb5Config, 'utf8');
+    const realm = `  SILENT.TEST = {\n    kdc = 127.0.0.1:${silent.address().port}\n  }\n`;
+    writeFileSync(host.fixture.krb5Config, configuration.replace('[realms]\n', `[realms]\n${realm}`));
+    const controllers = Array.from({ length: 6 }, () => new AbortController());
+    const waiting = controllers.map(({ signal }) =>
+      connectionTo(host.fixture, 'http', { login: kerberos({ user: `${winrmUser}@SILENT.TEST` }) })
+        .request(identifyMessage(), { signal })
+        .catch((error: unknown) => error),
+    );
+    await asked;
+    // Names and files have the threads of Node for themselves, and another realm’s KDC is asked meanwhile.
+    await Promise.all([lookup('localhost'), readFile(host.fixture.krb5Config)]);
+    await connectionTo(host.fixture, 'http', { login: kerberos() }).request(identifyMessage());
+    for (const each of controllers) each.abort(new Error('not wanted'));
+    for (const each of await Promise.all(waiting)) expect(each).toEqual(new Error('not wanted'));
+  },
+);
 
 winrmTest('what is no good is told, with what to look at', async () => {
   const failing = async (login: Login) =>

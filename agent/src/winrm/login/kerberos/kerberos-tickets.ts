@@ -1,0 +1,91 @@
+// Tickets that are kept for a while, each credential's by themselves: without them every connection would ask the KDC who
+// the user is, and fifty hosts at a time look to it like somebody who guesses passwords.
+import { createHash } from 'node:crypto';
+import { abortable } from '../../../dialling/abortable.ts';
+import type { GssapiLibrary } from './gssapi-library.ts';
+import { type KerberosClient, KerberosCredential } from './kerberos-credential.ts';
+
+/** Below the life of any ticket, and short after somebody's rights were taken away. */
+const keptMs = 300_000;
+
+interface Kept {
+  credential: Promise<KerberosCredential>;
+  /** The same, once it is there. */
+  made: KerberosCredential | undefined;
+  timer: NodeJS.Timeout;
+}
+
+export class KerberosTickets {
+  readonly #kept: Map<string, Kept>;
+  readonly #owner: string;
+
+  /** @param owner a credential, and which version of it: what must not be shared although all else is the same. */
+  constructor(owner: string, kept = new Map<string, Kept>()) {
+    this.#owner = owner;
+    this.#kept = kept;
+  }
+
+  /** The same store, for another owner: neither sees what the other has. */
+  of(owner: string): KerberosTickets {
+    return new KerberosTickets(owner, this.#kept);
+  }
+
+  /** What logs in as this user; whoever takes it releases it. @throws as `KerberosCredential.acquire`. */
+  async take(
+    library: GssapiLibrary,
+    client: KerberosClient,
+    signal?: AbortSignal,
+  ): Promise<KerberosCredential> {
+    const key = keyOf(client, this.#owner);
+    const kept = this.#kept.get(key) ?? this.#acquire(key, library, client);
+    return (await abortable(kept.credential, signal)).share();
+  }
+
+  /** It is not given out again. */
+  forget(credential: KerberosCredential): void {
+    for (const [key, { made }] of this.#kept) {
+      if (made === credential) this.#drop(key);
+    }
+  }
+
+  /** Nothing is given out any more; what is in use is freed by its last user. */
+  close(): void {
+    for (const key of [...this.#kept.keys()]) this.#drop(key);
+  }
+
+  /** For whoever asks meanwhile, too: no one's signal calls it off. */
+  #acquire(key: string, library: GssapiLibrary, { user, from }: KerberosClient): Kept {
+    const client = user === undefined ? { from } : { user, from };
+    const kept: Kept = {
+      credential: KerberosCredential.acquire(library, client),
+      made: undefined,
+      timer: setTimeout(() => this.#drop(key), keptMs),
+    };
+    kept.timer.unref();
+    this.#kept.set(key, kept);
+    kept.credential.then(
+      (credential) => {
+        kept.made = credential;
+      },
+      () => this.#kept.get(key) === kept && this.#drop(key),
+    );
+    return kept;
+  }
+
+  #drop(key: string): void {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return;
+    clearTimeout(kept.timer);
+    this.#kept.delete(key);
+    void kept.credential.then(
+      (credential) => credential.release(),
+      () => undefined,
+    );
+  }
+}
+
+function keyOf({ user, from }: KerberosClient, owner: string): string {
+  return createHash('sha256')
+    .update(JSON.stringify([user, from, owner]))
+    .digest('base64');
+}

@@ -1,0 +1,31 @@
+import { closeSync, writeSync } from 'node:fs';
+import type koffiModule from 'koffi';
+import { WinrmError } from '../../winrm-error.ts';
+
+/** Closed in what this process starts. */
+const closeOnExec = 1;
+
+/**
+ * A file that is in memory only, for a library that takes nothing but a path: a keytab is as good as a password, and has no
+ * business on a disk.
+ *
+ * @throws {WinrmError} of kind `auth_unavailable` where the system has no such files.
+ */
+export function openMemoryFile(
+  koffi: typeof koffiModule,
+  content: Buffer,
+): { path: string; close: () => void } {
+  if (process.platform !== 'linux') {
+    throw new WinrmError({
+      kind: 'auth_unavailable',
+      message: 'This agent can log in with a keytab on Linux only.',
+      advice: 'Use a password or a ticket cache, or run the agent on Linux.',
+      notExecuted: true,
+    });
+  }
+  const create = koffi.load(null).func('memfd_create', 'int', ['str', 'uint32_t']);
+  const fd = create('opsconductor', closeOnExec) as number;
+  if (fd < 0) throw new Error('The system gave no file in memory');
+  writeSync(fd, content);
+  return { path: `/proc/self/fd/${fd}`, close: () => closeSync(fd) };
+}
