@@ -60,6 +60,10 @@ const onAll = (kind: FaultKind, moment: Moment, forMs: number) =>
 const onTwo = (kind: FaultKind, moment: Moment, forMs: number) =>
   [0, 1].map((member) => fault(kind, moment, forMs, member));
 
+/** Several of each, so that one round leads through its changes often. */
+const times = (copies: number, runs: readonly PlannedRun[]) =>
+  Array.from({ length: copies }, () => runs).flat();
+
 const hold = { on_unknown: 'hold' };
 const cleanUp = step({ rules: { when_status: 'always' } });
 const failing = step({ exitCode: 3 });
@@ -67,7 +71,7 @@ const tolerant = { strategy: { max_parallel: 4, max_failures: 4 } };
 
 /** Runs that are over before anything has been told of them but their end. */
 function quick(): Shape {
-  const short = [...Array(8).fill(step()), ...Array(6).fill(failing)];
+  const short: PlannedStep[] = [...Array(8).fill(step()), ...Array(6).fill(failing)];
   return {
     edges: [
       ...ends('run', 'queued', ['succeeded', 'failed']),
@@ -77,8 +81,8 @@ function quick(): Shape {
       ...ends('run', 'running', ['partial']),
     ],
     runs: [
-      ...short.map((one: PlannedStep, n) => run([one], { targets: 1 + (n % 2), startMs: 100 * n })),
-      ...Array.from({ length: 6 }, (_, n) =>
+      ...[...short, ...short].map((one, n) => run([one], { targets: 1 + (n % 2), startMs: 100 * n })),
+      ...Array.from({ length: 12 }, (_, n) =>
         run([failing], { targets: 1 + (n % 3), startMs: 200 * n, job: tolerant }),
       ),
     ],
@@ -102,12 +106,12 @@ function held(): Shape {
       'run queued>held',
       ...ends('run', 'held', ['running', 'succeeded', 'failed', 'cancelled', 'partial']),
     ],
-    runs: [
+    runs: times(3, [
       ...decisions.map((decision) => run([long], { decision, targets: 3, decideAt: back(800, 3) })),
-      run([long, step()], { decideAt: back(800, 3), targets: 3 }),
+      run([long, step()], { decideAt: back(800, 3), targets: 2 }),
       run([long], { decision: 'failed', targets: 2, decideAt: back(800, 3), job: tolerant }),
-    ],
-    helpers: onAll('agent-killed', begun(12), 50),
+    ]),
+    helpers: onAll('agent-killed', begun(36), 50),
     moment: back(),
   };
 }
@@ -125,12 +129,12 @@ function heldAndCancelled(): Shape {
       ...ends('target_run', 'held', ['unknown']),
       'step ready>cancelled',
     ],
-    runs: [
+    runs: times(4, [
       run([long], { targets: 4, cancel: back(800, 3) }),
       run([long], { targets: 3, cancel: back(1_000, 3), isForced: true }),
       run([long, cleanUp], { targets: 3, cancel: back(900, 3) }),
-    ],
-    helpers: onAll('agent-killed', begun(8), 50),
+    ]),
+    helpers: onAll('agent-killed', begun(32), 50),
     moment: back(500),
   };
 }
@@ -144,18 +148,22 @@ function late(): Shape {
       'step running>unknown',
       ...['succeeded', 'failed', 'timed_out', 'ready'].map((to) => `step unknown>${to}`),
       'step held>succeeded',
+      'step held>timed_out',
       'step skipped>pending',
+      ...ends('target_run', 'held', ['timed_out']),
+      ...ends('run', 'held', ['timed_out']),
       ...ends('target_run', 'unknown', ['running', 'succeeded', 'failed', 'timed_out']),
       ...ends('target_run', 'running', ['unknown']),
     ],
-    runs: [
+    runs: times(2, [
       run([step({ sleepS: 3 }), later]),
       run([step({ sleepS: 3 })], { job: open }),
       run([step({ sleepS: 3, exitCode: 3 })], { job: open }),
       run([step({ sleepS: 3, exitCode: 3, rules: { retry: { attempts: 2, delay: 0 } } })], { job: open }),
       run([step({ sleepS: 60, timeout: 4 })], { job: open, targets: 3 }),
-    ],
-    helpers: onTwo('network-cut', begun(14), 7_000),
+      run([step({ sleepS: 60, timeout: 4, rules: hold })], { targets: 3 }),
+    ]),
+    helpers: onTwo('network-cut', begun(32), 7_000),
     moment: back(),
   };
 }
@@ -170,15 +178,15 @@ function lateCancel(): Shape {
       ...ends('run', 'cancelling', ['cancelled', 'unknown']),
       'step running>cancelled',
     ],
-    runs: [
+    runs: times(5, [
       run([step({ sleepS: 30 }), step({ sleepS: 8, rules: { when_status: 'always' } })], {
-        cancel: begun(6, 6_500),
+        cancel: begun(30, 6_500),
       }),
       run([step({ sleepS: 30 }), step({ sleepS: 8, rules: { when_status: 'always' } })], {
-        cancel: begun(6, 6_600),
+        cancel: begun(30, 6_600),
       }),
-    ],
-    helpers: onTwo('network-cut', begun(6), 8_000),
+    ]),
+    helpers: onTwo('network-cut', begun(30), 8_000),
     moment: back(),
   };
 }
@@ -196,7 +204,7 @@ function lateStart(): Shape {
     ],
     runs: [
       run([step({ sleepS: 6 })], { targets: 1, job: { locks } }),
-      ...Array.from({ length: 5 }, () => run([step(), step()], { ...waiting, targets: 4 })),
+      ...Array.from({ length: 20 }, () => run([step(), step()], { ...waiting, targets: 1 })),
     ],
     helpers: [],
     moment: { at: 'time', ms: 1_400 },
@@ -216,9 +224,12 @@ function runTimeout(): Shape {
       'run running>cancelling',
       'target_run running>cancelling',
     ],
-    runs: [...Array.from({ length: 3 }, () => run([long, step()], { job })), run([long, cleanUp], { job })],
+    runs: times(3, [
+      ...Array.from({ length: 3 }, () => run([long, step()], { job, targets: 3 })),
+      run([long, cleanUp], { job }),
+    ]),
     helpers: [],
-    moment: begun(6, 1_200),
+    moment: begun(12, 1_200),
   };
 }
 
@@ -233,7 +244,7 @@ function timeouts(): Shape {
       ...ends('run', 'queued', ['timed_out']),
       ...ends('target_run', 'queued', ['timed_out']),
     ],
-    runs: Array.from({ length: 5 }, (_, n) => run([long], { targets: 3, startMs: 200 * n })),
+    runs: Array.from({ length: 20 }, (_, n) => run([long], { targets: 2, startMs: 150 * n })),
     helpers: [],
     moment: begun(3),
   };
@@ -254,17 +265,17 @@ function cancelled(): Shape {
       ...ends('run', 'cancelling', ['cancelled', 'succeeded', 'partial']),
       ...ends('target_run', 'cancelling', ['cancelled', 'succeeded']),
     ],
-    runs: [
-      run([long, step()], { cancel: begun(6, 300) }),
-      run([long, cleanUp], { cancel: begun(6, 400) }),
-      run([step({ sleepS: 2 })], { cancel: begun(6, 500) }),
-      run([step({ sleepS: 2, exitCode: 3 })], { job: tolerant, cancel: begun(6, 500) }),
+    runs: times(2, [
+      run([long, step()], { cancel: begun(12, 300) }),
+      run([long, cleanUp], { cancel: begun(12, 400) }),
+      run([step({ sleepS: 2 })], { cancel: begun(12, 500) }),
+      run([step({ sleepS: 2, exitCode: 3 })], { job: tolerant, cancel: begun(12, 500) }),
       run([step({ sleepS: 4 })], { job: { locks }, targets: 1 }),
-      run([step()], { job: { locks }, startMs: 600, cancel: begun(6, 600) }),
-      run([step(), long], { job: { strategy: { max_parallel: 1 } }, cancel: begun(6, 700) }),
-    ],
+      run([step()], { job: { locks }, startMs: 600, cancel: begun(12, 600) }),
+      run([step(), long], { job: { strategy: { max_parallel: 1 } }, cancel: begun(12, 700) }),
+    ]),
     helpers: [],
-    moment: begun(6),
+    moment: begun(12),
   };
 }
 
@@ -274,7 +285,7 @@ function skipped(): Shape {
   const many = (one: PlannedStep) => run([step(), one, step({ sleepS: 8 })]);
   return {
     edges: ['step running>skipped', 'step unknown>skipped', 'step held>skipped'],
-    runs: [many(never()), many(never()), many(never(hold)), many(never(hold))],
+    runs: times(3, [many(never()), many(never()), many(never(hold)), many(never(hold))]),
     helpers: [0, 1].map((member) => ({
       ...fault('network-cut', begun(0), 6_500, member),
       moment: { at: 'frame', type: 'completed', direction: 'down', nth: 2 + 2 * member, when: 'after' },

@@ -23,7 +23,7 @@ const buildFolder = join(root, '.cache/build');
 export const leaseTtlMs = 2_000;
 const timings = { heartbeatIntervalMs: 400, leaseTtlMs };
 const unknownAfterS = 4;
-const slots = 6;
+const slots = 16;
 const targetCount = 4;
 const token = createHash('sha256').update('faults').digest('hex');
 

@@ -129,12 +129,44 @@ export function planRound(
 
 function planAimed(random: Prng, { shape, faults }: Aim): RoundPlan {
   const { runs, helpers, moment } = shapeOf(shape);
-  const aimed = faults.map((kind): PlannedFault => ({ ...planFault(random, [kind]), moment }));
+  const aimed = faults.flatMap((kind) =>
+    timesOf(kind).map(
+      (afterMs): PlannedFault => ({
+        ...planFault(random, [kind]),
+        moment: later(moment, afterMs === 0 ? 0 : random.between(0, afterMs)),
+      }),
+    ),
+  );
   // What is there for the number of steps comes when the others have begun.
   const all = fillUp(random, runs).map((run, at) =>
     at < runs.length ? run : { ...run, startMs: run.startMs + 3_000 },
   );
   return { runs: all, faults: [...helpers, ...aimed] };
+}
+
+/** What is over soon is done again, within so many milliseconds: changes come about one after the other. */
+function timesOf(kind: FaultKind): readonly number[] {
+  switch (kind) {
+    case 'agent-disk-lost':
+    case 'agent-gone':
+    case 'database-restored':
+    case 'standby-promoted':
+    case 'database-outage':
+      return [0];
+    case 'agent-killed':
+    case 'server-killed':
+    case 'postgres-killed':
+    case 'postgres-stopped':
+    case 'suspended':
+      return [0, 4_000];
+    default:
+      return [0, 2_500, 5_000];
+  }
+}
+
+function later(moment: Moment, ms: number): Moment {
+  if (moment.at === 'time') return { ...moment, ms: moment.ms + ms };
+  return { ...moment, plusMs: (moment.plusMs ?? 0) + ms };
 }
 
 function fillUp(random: Prng, begin: readonly PlannedRun[]): PlannedRun[] {
