@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ContentAnswer } from '@opsconductor/protocol';
 import { expect, onTestFinished, test } from 'vitest';
+import { shownPath } from '../sftp/tree/shown-path.ts';
 import { sendArtifacts } from './staged-artifacts.ts';
+
+const untold = { began: () => {}, moved: () => {}, ended: () => {}, left: () => {} };
 
 test('a path that no message of the protocol takes is refused with its reason, and the server asked nothing', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'opsconductor-staged-'));
@@ -16,10 +19,29 @@ test('a path that no message of the protocol takes is refused with its reason, a
     asked.push(request.do);
     return { artifact: { id: 'a', parts: 0 } };
   };
-  const sent = sendArtifacts(directory, { ask, began: () => {}, moved: () => {}, ended: () => {} });
+  const sent = sendArtifacts(directory, { ask, ...untold });
   await expect(sent).rejects.toMatchObject({
     reason: 'path_refused',
     message: expect.stringContaining('1006 characters'),
   });
   expect(asked).toEqual([]);
+});
+
+test('a name that is no text is told as not kept, and keeps none of the others from being kept', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'opsconductor-staged-'));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  await writeFile(join(directory, 'good'), '');
+  await writeFile(Buffer.from(`${directory}/caf\xe9`, 'latin1'), '');
+  const [asked, left]: [string[], string[]] = [[], []];
+  const ask = async (request: { do: string; name?: string }): Promise<ContentAnswer> => {
+    asked.push(`${request.do} ${request.name ?? ''}`.trim());
+    return { artifact: { id: 'a', parts: 0 } };
+  };
+  const sent = sendArtifacts(directory, { ...untold, ask, left: (name) => left.push(shownPath(name)) });
+  await expect(sent).rejects.toMatchObject({
+    reason: 'path_refused',
+    message: expect.stringContaining('"caf\\xe9"'),
+  });
+  expect(asked).toEqual(['open_artifact good', 'close_artifact']);
+  expect(left).toEqual(['"caf\\xe9"']);
 });

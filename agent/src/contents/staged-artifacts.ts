@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '@opsconductor/protocol';
 import { makePrivateFolder } from '../identity/durable-file.ts';
+import { isText, nameOf, pathBytes } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { requireAnswer } from './answer-problem.ts';
@@ -16,6 +17,8 @@ export interface ArtifactSending {
   began(name: string, size: number): void;
   moved(bytes: number): void;
   ended(name: string): void;
+  /** Of a file whose name is no text, and which is therefore not handed over. */
+  left(name: string): void;
 }
 
 export class StagedArtifacts {
@@ -40,12 +43,13 @@ export class StagedArtifacts {
   }
 }
 
-/** Hands over all files in a directory, by their paths below it; links are left out. */
+/** Hands over all files in a directory, by their paths below it; links are left out. Rejects where not all could be. */
 export async function sendArtifacts(directory: string, sending: ArtifactSending): Promise<number> {
   const files: string[] = [];
   const visit = async (below: string): Promise<void> => {
-    for (const entry of await readdir(join(directory, below), { withFileTypes: true })) {
-      const path = join(below, entry.name);
+    const options = { withFileTypes: true, encoding: 'buffer' } as const;
+    for (const entry of await readdir(pathBytes(join(directory, below)), options)) {
+      const path = join(below, nameOf(entry.name));
       if (entry.isDirectory()) await visit(path);
       else if (entry.isFile()) files.push(path);
     }
@@ -55,7 +59,9 @@ export async function sendArtifacts(directory: string, sending: ArtifactSending)
   // The server would end the connection, and with it disturb all that the agent does, again and again.
   const tooLong = files.find((name) => name.length > limits.maxArtifactNameLength);
   if (tooLong !== undefined) throw nameTooLong(tooLong);
-  const waiting = files.sort();
+  const unnamed = files.filter((name) => !isText(name));
+  for (const name of unnamed) sending.left(name);
+  const waiting = files.filter(isText).sort();
   const count = waiting.length;
   let hasFailed = false;
   const send = async () => {
@@ -71,6 +77,7 @@ export async function sendArtifacts(directory: string, sending: ArtifactSending)
   const ends = await Promise.allSettled(Array.from({ length: limits.maxArtifactsAtATime }, send));
   const failed = ends.find((end) => end.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
+  if (unnamed[0] !== undefined) throw nameIsNoText(unnamed[0]);
   return count;
 }
 
@@ -114,6 +121,14 @@ function tooMany(count: number): TransferError {
     reason: 'no_space',
     message: `${count} files were downloaded; a step keeps ${limits.maxArtifactsPerAttempt} artifacts at most.`,
     advice: 'Leave some out with exclude, or pack them into one file on the target first.',
+  });
+}
+
+function nameIsNoText(name: string): TransferError {
+  return new TransferError({
+    reason: 'path_refused',
+    message: `The path ${shownPath(name).slice(0, 100)} has bytes that are no UTF-8 text; an artifact's has none. The others were kept.`,
+    advice: 'Rename it, leave it out with exclude, or pack the files into one on the target first.',
   });
 }
 

@@ -5,6 +5,7 @@ import type { AgentPolicy } from '../policy/agent-policy.ts';
 import { ProgressMeter } from '../sftp/report/progress-meter.ts';
 import { failureOutcome } from '../sftp/report/transfer-outcomes.ts';
 import { TransferReport } from '../sftp/report/transfer-report.ts';
+import { shownPath } from '../sftp/tree/shown-path.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import type { FileCache } from './file-cache.ts';
 import { type StagedArtifacts, sendArtifacts } from './staged-artifacts.ts';
@@ -85,6 +86,10 @@ async function send(directory: string, context: StepContext): Promise<StepOutcom
       },
       moved: (bytes) => meter.moved(bytes),
       ended: (name) => meter.ended(name),
+      left: (name) => {
+        const line = `${shownPath(name)}: not kept, since its name is no UTF-8 text.\n`;
+        context.output.write('stderr', Buffer.from(line));
+      },
     });
     const what = count === 1 ? '1 artifact' : `${count} artifacts`;
     context.output.write('stdout', Buffer.from(`${what} kept with the run.\n`));

@@ -8,6 +8,7 @@ import { endOutcome, failureOutcome } from '../sftp/report/transfer-outcomes.ts'
 import { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferDeps } from '../sftp/run-transfer.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
+import { bytesOf } from '../sftp/tree/name-bytes.ts';
 import { partsOf } from '../sftp/tree/safe-name.ts';
 import { temporaryName } from '../sftp/tree/temporary-name.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
@@ -228,7 +229,7 @@ function endOf(
       signal.removeEventListener('abort', onAbort);
       resolve({ code: code ?? undefined, text });
     });
-    channel.end(script);
+    channel.end(bytesOf(script));
   });
 }
 

@@ -1,6 +1,7 @@
 // The two ends of an `scp` on the target: lines and bytes with an answer to each (0 well, 1 a warning, 2 the end, with a
 // line of text). The protocol is rcp's; no standard has it.
 import type { ClientChannel } from 'ssh2';
+import { bytesOf, nameOf } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 
@@ -64,7 +65,7 @@ export class ScpChannel {
 
   async send(bytes: Buffer | string): Promise<void> {
     if (this.#isOver) throw this.#cut();
-    this.#isFull = !this.#channel.write(bytes);
+    this.#isFull = !this.#channel.write(typeof bytes === 'string' ? bytesOf(bytes) : bytes);
     while (this.#isFull && !this.#isOver) await this.#news();
   }
 
@@ -73,7 +74,7 @@ export class ScpChannel {
     const bytes: number[] = [];
     for (;;) {
       const [byte = 10] = await this.exactly(1);
-      if (byte === 10) return Buffer.from(bytes).toString('utf8');
+      if (byte === 10) return nameOf(Buffer.from(bytes));
       bytes.push(byte);
       if (bytes.length > maxLineBytes) throw this.#noScp();
     }

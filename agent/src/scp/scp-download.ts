@@ -3,7 +3,8 @@
 
 import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
-import { isReadable, isSafeName } from '../sftp/tree/safe-name.ts';
+import { isSafeName } from '../sftp/tree/safe-name.ts';
+import { toldPath } from '../sftp/tree/shown-path.ts';
 import { TransferError } from '../sftp/tree/transfer-error.ts';
 import type { Attributes, Directory } from '../sftp/tree/tree.ts';
 import type { ScpChannel } from './scp-channel.ts';
@@ -54,8 +55,7 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
     for (;;) {
       const inner = await nextRecord(download, inside.path);
       if (inner === undefined) break;
-      if (!isSafeName(inner.name) || !isReadable(inner.name))
-        throw odd('it sent a name that leads elsewhere');
+      if (!isSafeName(inner.name)) throw odd('it sent a name that leads elsewhere');
       await take(download, inside, inner, depth + 1);
     }
   } finally {
@@ -93,7 +93,7 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record): P
   report.count(there === undefined ? 'created' : 'changed');
   report.count('bytes', size);
   const completedAt = new Date().toISOString();
-  const localPath = `${to.path}/${name}`.slice(0, 1_000);
+  const localPath = toldPath(`${to.path}/${name}`).slice(0, 1_000);
   report.done(() => ({
     operation: 'download',
     localPath,

@@ -2,7 +2,7 @@
 import { chunkBytes } from '../sftp/copy/chunk-buffers.ts';
 import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
-import { isReadable } from '../sftp/tree/safe-name.ts';
+import { toldPath } from '../sftp/tree/shown-path.ts';
 import { TransferError } from '../sftp/tree/transfer-error.ts';
 import type { Directory, Entry, Source } from '../sftp/tree/tree.ts';
 import type { ScpChannel } from './scp-channel.ts';
@@ -40,7 +40,7 @@ export async function sendEntry(
       await found.directory.close();
     }
   }
-  if (!isReadable(name) || name.includes('\n') || entry.kind === 'other')
+  if (name.includes('\n') || entry.kind === 'other')
     return void report.fail(
       path,
       notSent('scp has no way to send it: a device, or a name that is no line of text.'),
@@ -130,7 +130,11 @@ async function sendBytes({ channel, signal, moved }: ScpUpload, source: Source):
 }
 
 function rowOf(localPath: string) {
-  return { operation: 'upload' as const, localPath: localPath.slice(0, 1_000), bytesTransferred: 0 };
+  return {
+    operation: 'upload' as const,
+    localPath: toldPath(localPath).slice(0, 1_000),
+    bytesTransferred: 0,
+  };
 }
 
 function octal(mode: number): string {

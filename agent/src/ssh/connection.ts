@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
-import ssh2, { type ClientChannel, type NegotiatedAlgorithms, type SFTPWrapper } from 'ssh2';
+import ssh2, { type ClientChannel, type NegotiatedAlgorithms } from 'ssh2';
 import { firstToAnswer } from '../dialling/first-to-answer.ts';
 import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { algorithmsFor } from './algorithms.ts';
@@ -133,20 +133,13 @@ export class SshConnection {
    */
   exec(command: string, { pty = false }: { pty?: boolean } = {}): Promise<ClientChannel> {
     return this.#channel((done) =>
-      this.#client.exec(command, pty ? { pty: rawTerminal } : {}, (error, channel) => {
-        // The end may come in the very bytes that say that it began.
-        channel?.once('exit', (...exit: [number | null, string?]) =>
-          exits.set(channel, channelExit(...exit)),
-        );
-        if (channel !== undefined) boundChannel(channel, this.#socket);
-        done(error, channel);
-      }),
+      this.#client.exec(command, pty ? { pty: rawTerminal } : {}, this.#watched(done)),
     );
   }
 
-  /** Opens the SFTP subsystem. Rejects with `channel_refused` or `connection_lost`. */
-  sftp(): Promise<SFTPWrapper> {
-    return this.#channel((done) => this.#client.sftp(done));
+  /** Starts a subsystem of the server by its name. Rejects with `channel_refused` or `connection_lost`. */
+  subsystem(name: string): Promise<ClientChannel> {
+    return this.#channel((done) => this.#client.subsys(name, this.#watched(done)));
   }
 
   /** A stream to a port that the server connects to. Rejects with why it could not, in the words of an `SshError`. */
@@ -176,6 +169,16 @@ export class SshConnection {
     this.#client.end();
     if (this.#socket instanceof Socket) this.#socket.destroySoon();
     else this.#socket.destroy();
+  }
+
+  /** Hears how the channel's other end has ended, and bounds what it may send. */
+  #watched(done: (error: Error | undefined, channel: ClientChannel) => void): typeof done {
+    return (error, channel) => {
+      // The end may come in the very bytes that say that it began.
+      channel?.once('exit', (...exit: [number | null, string?]) => exits.set(channel, channelExit(...exit)));
+      if (channel !== undefined) boundChannel(channel, this.#socket);
+      done(error, channel);
+    };
   }
 
   #channel<T>(
@@ -436,7 +439,7 @@ function channelRefused(cause: unknown): SshError {
   });
 }
 
-function connectionLost(cause: unknown): SshError {
+export function connectionLost(cause: unknown): SshError {
   return new SshError({
     reason: 'connection_lost',
     message: 'The connection was lost while a session was being opened.',

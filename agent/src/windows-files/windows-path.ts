@@ -1,4 +1,6 @@
 // Paths of Windows as a transfer goes through them: with slashes, which no name there can have in it.
+import { isText } from '../sftp/tree/name-bytes.ts';
+import { shownPath } from '../sftp/tree/shown-path.ts';
 import { TransferError } from '../sftp/tree/transfer-error.ts';
 
 /** Without the prefix for long ones, programs take no more. */
@@ -41,7 +43,8 @@ export function askedPath(path: string): string {
 
 /** Windows reads `a:b` as a stream of `a`, drops dots and blanks at the end, and has devices in every directory. */
 export function requireWindowsName(name: string): void {
-  const shown = name.slice(0, 300);
+  const shown = shownPath(name).slice(0, 300);
+  if (!isText(name)) throw refused(`${shown} is no text, which every name on Windows is.`, rename);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what Windows forbids
   const letter = /[\u0000-\u001f<>:"/\\|?*]/.exec(name)?.[0];
   if (letter !== undefined) {

@@ -1,5 +1,5 @@
 // What of a tree goes wrong by its names, on sides that are directories of this machine.
-import { mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -90,6 +90,15 @@ test('where they are one name, one is copied and the others fail', async () => {
   expect(commonReason).toBe('file_exists');
   expect(firstFailure?.error.message).toContain('are one name at the destination');
   expect((await readdir(join(t.dir, 'to'))).sort()).toEqual(['other', 'readme']);
+});
+
+test('what is there by a name that the destination takes for the same is neither replaced nor made anew', async () => {
+  const t = await setup();
+  await t.put('README');
+  await writeFile(join(t.dir, 'to', 'readme'), 'theirs');
+  const { totals } = await t.copy({ overwrite: 'never' }, caseless);
+  expect(totals).toMatchObject({ created: 0, unchanged: 1, failed: 0 });
+  expect(await readFile(join(t.dir, 'to', 'readme'), 'utf8')).toBe('theirs');
 });
 
 test('no more than the given number of bytes is copied', async () => {

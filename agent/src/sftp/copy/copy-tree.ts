@@ -4,7 +4,7 @@ import type { Ends } from '../find-ends.ts';
 import { type NewRow, rowOf, type TransferReport } from '../report/transfer-report.ts';
 import type { SmallFiles } from '../stream/small-files.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
-import { isReadable, isSafeName } from '../tree/safe-name.ts';
+import { isSafeName } from '../tree/safe-name.ts';
 import { temporaryPrefix } from '../tree/temporary-name.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
@@ -160,12 +160,11 @@ export class TreeCopy {
     let there: Map<string, Entry>;
     try {
       if (depth > maxDepth) throw tooDeep(from.path);
-      [entries, there] = await withRetries(conduct, () =>
-        Promise.all([
-          listings?.take('from', from) ?? from.list(),
-          isNew ? new Map<string, Entry>() : entriesOf(to, listings?.take('to', to)),
-        ]),
-      );
+      [entries, there] = await withRetries(conduct, async () => {
+        const listing = isNew ? [] : (listings?.take('to', to) ?? to.list());
+        const [sources, listed] = await Promise.all([listings?.take('from', from) ?? from.list(), listing]);
+        return [sources, await entriesOf(to, sources, listed)];
+      });
     } catch (error) {
       this.#fail(error, { path: from.path, row: {} });
       return;
@@ -189,8 +188,8 @@ export class TreeCopy {
           above: [...above, from.path],
           madeUnder,
         };
-        if (!isSafeName(entry.name) || !isReadable(entry.name)) {
-          report.fail(path, badName(entry.name), this.#row(item));
+        if (!isSafeName(entry.name)) {
+          report.fail(path, badName(), this.#row(item));
           continue;
         }
         const alike = likely.get(folded(entry.name));

@@ -23,3 +23,28 @@ test('directories inside one another without end are refused', async () => {
     /more than 128 directories deep/,
   );
 });
+
+test('what the destination lists by another name than the source has, and takes for the same, stays', async () => {
+  const entry = (name: string, kind: Entry['kind']): Entry => ({
+    name,
+    kind,
+    size: 0,
+    mode: 0o644,
+    mtimeS: 0,
+  });
+  const directory = (path: string, names: string[], inside?: Directory) =>
+    ({
+      path,
+      list: async () => names.map((name) => entry(name, name.toLowerCase() === 'src' ? 'directory' : 'file')),
+      // A disk that does not tell capital letters from small ones.
+      look: async (name: string) =>
+        names.some((each) => each.toLowerCase() === name.toLowerCase()) ? entry(name, 'file') : undefined,
+      enter: async () => inside,
+      close: async () => undefined,
+    }) as unknown as Directory;
+  const from = directory('/a', ['README', 'Src'], directory('/a/Src', ['f']));
+  const to = directory('/b', ['readme', 'src', 'old'], directory('/b/src', ['f', 'gone']));
+  const bounds = { most: 10, signal: new AbortController().signal, listings: new Listings() };
+  const found = await findExtraneous(from, to, { filter: () => true }, bounds);
+  expect(found.map(({ parents, name }) => [...parents, name].join('/'))).toEqual(['src/gone', 'old']);
+});

@@ -1,10 +1,11 @@
 // What a mirror has to delete: what the destination has and the source has not.
 
 import type { TransferPlan } from '../transfer-plan.ts';
-import { isReadable, isSafeName } from '../tree/safe-name.ts';
+import { isSafeName } from '../tree/safe-name.ts';
 import { temporaryPrefix } from '../tree/temporary-name.ts';
-import type { Directory } from '../tree/tree.ts';
+import type { Directory, Entry } from '../tree/tree.ts';
 import type { Listings } from './listings.ts';
+import { takenFor } from './same-names.ts';
 import { Slots } from './slots.ts';
 import { maxDepth, tooDeep } from './tree-refusals.ts';
 
@@ -42,17 +43,17 @@ export async function findExtraneous(
       listings.list('to', there),
     ]);
     const sources = new Map(known.map((entry) => [entry.name, entry]));
+    const taken = source === undefined ? new Map<Entry, string>() : await takenFor(there, known, entries);
     const found: (Extraneous[] | Promise<Extraneous[]>)[] = [];
-    for (const { name, kind } of entries) {
+    for (const entry of entries) {
+      const { name, kind } = entry;
       if (count >= most) break;
       const isOurs = name.startsWith(temporaryPrefix);
       const relative = [...parents, name].join('/');
-      if (isOurs || !isSafeName(name) || !isReadable(name) || !filter(relative, kind === 'directory'))
-        continue;
-      const counterpart = sources.get(name);
+      if (isOurs || !isSafeName(name) || !filter(relative, kind === 'directory')) continue;
+      const counterpart = sources.get(taken.get(entry) ?? name);
       if (kind === 'directory' && (counterpart === undefined || counterpart.kind === 'directory')) {
-        const inside = () =>
-          visitInside(counterpart === undefined ? undefined : source, there, parents, name);
+        const inside = () => visitInside({ source, name: counterpart?.name }, there, parents, name);
         const hasPlace = slots.tryTake();
         const work = inside().finally(() => hasPlace && slots.give());
         found.push(work);
@@ -69,12 +70,12 @@ export async function findExtraneous(
     return (await Promise.all(found)).flat();
   };
   const visitInside = async (
-    source: Directory | undefined,
+    ours: { source: Directory | undefined; name: string | undefined },
     there: Directory,
     parents: string[],
     name: string,
   ): Promise<Extraneous[]> => {
-    const inner = await source?.enter(name);
+    const inner = ours.name === undefined ? undefined : await ours.source?.enter(ours.name);
     try {
       const inside = await there.enter(name);
       try {

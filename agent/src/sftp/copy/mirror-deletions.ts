@@ -3,6 +3,7 @@
 import type { Ends } from '../find-ends.ts';
 import type { TransferReport } from '../report/transfer-report.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
+import { toldPath } from '../tree/shown-path.ts';
 import { TransferError } from '../tree/transfer-error.ts';
 import type { Directory } from '../tree/tree.ts';
 import { type Conduct, withRetries } from './copy-file.ts';
@@ -39,7 +40,7 @@ async function deleteOne(
   { plan, conduct, report }: { plan: TransferPlan; conduct: Conduct; report: TransferReport },
 ): Promise<void> {
   const relative = [...each.parents, each.name].join('/');
-  const path = `${top.path}/${relative}`.slice(0, 1_000);
+  const path = toldPath(`${top.path}/${relative}`).slice(0, 1_000);
   const place = plan.direction === 'push' ? { remotePath: path } : { localPath: path };
   const row = { operation: 'delete' as const, bytesTransferred: 0, ...place };
   try {

@@ -1,12 +1,11 @@
 // Why something of a tree is not transferred, in words that a person can act on.
-import { isSafeName } from '../tree/safe-name.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { TransferError } from '../tree/transfer-error.ts';
 
-export function badName(name: string): TransferError {
+export function badName(): TransferError {
   return refused(
-    isSafeName(name) ? 'Its name is no UTF-8 text.' : 'The server tells of a name that leads elsewhere.',
-    'Rename it, or leave it out with exclude.',
+    'The server tells of a name that leads elsewhere.',
+    'Look at the SFTP server of the target: no file can have such a name.',
   );
 }
 
@@ -28,21 +27,21 @@ export function notTransferred(name: string): TransferError {
 
 export function linkRefused(name: string): TransferError {
   return refused(
-    `${name} is a symbolic link, and symlinks is fail.`,
+    `${shownPath(name)} is a symbolic link, and symlinks is fail.`,
     'Choose another value of symlinks, or exclude it.',
   );
 }
 
 export function linkLeadsOut(target: string): TransferError {
   return refused(
-    `It is a symbolic link that may lead out of what is transferred (to ${target}).`,
+    `It is a symbolic link that may lead out of what is transferred (to ${shownPath(target)}).`,
     'Set symlinks to follow to get what it leads to, or to skip.',
   );
 }
 
 export function linkNotFollowed(name: string): TransferError {
   return refused(
-    `${name} is a symbolic link that leads nowhere, or where nothing may be read.`,
+    `${shownPath(name)} is a symbolic link that leads nowhere, or where nothing may be read.`,
     'Correct the link, allow what it leads to in the policy file of the agent, or set symlinks to skip.',
   );
 }

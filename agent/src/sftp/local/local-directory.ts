@@ -16,7 +16,8 @@ import {
   symlink,
   unlink,
 } from 'node:fs/promises';
-import { assertSafeName, isReadable } from '../tree/safe-name.ts';
+import { bytesOf, isText, nameOf, pathBytes } from '../tree/name-bytes.ts';
+import { assertSafeName } from '../tree/safe-name.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
 import { fileError } from '../tree/transfer-error.ts';
 import type {
@@ -70,17 +71,15 @@ export class LocalDirectory implements Directory {
   }
 
   async list(): Promise<Entry[]> {
-    const names = await this.#told('', 'listed', () => readdir(this.#self));
+    const listed = await this.#told('', 'listed', () => readdir(this.#self, { encoding: 'buffer' }));
+    const names = listed.map(nameOf);
     const entries: Entry[] = [];
-    const looked =
-      names.length < fewestForThread || !names.every(isReadable) ? undefined : await this.#lookAll(names);
+    const looked = names.length < fewestForThread ? undefined : await this.#lookAll(names);
     if (looked !== undefined) return looked;
     for (let at = 0; at < names.length; at += statsAtATime) {
       const some = names.slice(at, at + statsAtATime);
       // One that is gone by now is no entry.
-      const found = await Promise.all(
-        some.map((name) => (isReadable(name) ? this.look(name) : unreadable(name))),
-      );
+      const found = await Promise.all(some.map((name) => this.look(name)));
       for (const entry of found) if (entry !== undefined) entries.push(entry);
     }
     return entries;
@@ -88,7 +87,9 @@ export class LocalDirectory implements Directory {
 
   /** Undefined where the thread can't. */
   async #lookAll(names: readonly string[]): Promise<Entry[] | undefined> {
-    const reply = await this.#access.files().ask({ do: 'look', fd: this.#handle.fd, names });
+    const reply = await this.#access
+      .files()
+      .ask({ do: 'look', fd: this.#handle.fd, names: names.map(askedName) });
     if (reply?.did !== 'look') return undefined;
     return reply.files.flatMap((found, n) => (found === undefined ? [] : [entryOf(names[n] ?? '', found)]));
   }
@@ -147,7 +148,9 @@ export class LocalDirectory implements Directory {
 
   async readWhole(names: readonly string[], maxBytes: number): Promise<(WholeFile | undefined)[]> {
     for (const name of names) assertSafeName(name);
-    const reply = await this.#access.files().ask({ do: 'read', fd: this.#handle.fd, names, maxBytes });
+    const reply = await this.#access
+      .files()
+      .ask({ do: 'read', fd: this.#handle.fd, names: names.map(askedName), maxBytes });
     if (reply?.did !== 'read') return [];
     let start = 0;
     return reply.files.map((file) => {
@@ -163,7 +166,7 @@ export class LocalDirectory implements Directory {
     const written = files.map(({ name, bytes, attributes: { mode, mtimeS } }) => {
       assertSafeName(name);
       return {
-        name,
+        name: askedName(name),
         temporary: temporaryName(undefined),
         length: bytes.length,
         mode: mode & modeMask,
@@ -177,16 +180,17 @@ export class LocalDirectory implements Directory {
     return reply?.did === 'write' ? reply.files : [];
   }
 
-  readLink(name: string): Promise<string> {
-    return this.#told(name, 'read', () => readlink(this.#at(name)));
+  async readLink(name: string): Promise<string> {
+    const read = () => readlink(this.#at(name), { encoding: 'buffer' });
+    return nameOf(await this.#told(name, 'read', read));
   }
 
   async follow(
     name: string,
     use: { write: boolean },
   ): Promise<{ directory: Directory; entry: Entry } | undefined> {
-    const real = await realpath(this.#at(name)).catch(() => undefined);
-    const place = real === undefined ? undefined : await this.#access.locateReal(real, use);
+    const real = await realpath(this.#at(name), { encoding: 'buffer' }).catch(() => undefined);
+    const place = real === undefined ? undefined : await this.#access.locateReal(nameOf(real), use);
     if (place === undefined) return undefined;
     const entry = place.name === undefined ? undefined : await place.parent.look(place.name);
     if (entry !== undefined && entry.kind !== 'link') return { directory: place.parent, entry };
@@ -197,7 +201,7 @@ export class LocalDirectory implements Directory {
   async makeLink(name: string, to: string): Promise<void> {
     const temporary = this.#at(temporaryName(undefined));
     await this.#told(name, 'created', async () => {
-      await symlink(to, temporary);
+      await symlink(pathBytes(to), temporary);
       await rename(temporary, this.#at(name)).catch(async (error: unknown) => {
         await unlink(temporary);
         throw error;
@@ -239,9 +243,9 @@ export class LocalDirectory implements Directory {
     return `/proc/self/fd/${this.#handle.fd}`;
   }
 
-  #at(name: string): string {
+  #at(name: string): string | Buffer {
     assertSafeName(name);
-    return `${this.#self}/${name}`;
+    return pathBytes(`${this.#self}/${name}`);
   }
 
   #pathOf(name: string): string {
@@ -282,6 +286,7 @@ function kindOf({ mode }: Looked): EntryKind {
   }
 }
 
-function unreadable(name: string): Entry {
-  return { name, kind: 'other', size: 0, mode: 0, mtimeS: 0 };
+/** As the thread is told it, which knows nothing of how names are kept. */
+function askedName(name: string): string | Uint8Array {
+  return isText(name) ? name : bytesOf(name);
 }

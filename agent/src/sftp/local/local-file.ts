@@ -2,6 +2,7 @@
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { hashBytes } from '../tree/hash-bytes.ts';
+import { shownPath } from '../tree/shown-path.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
 import type { Attributes, Owner, Sink, SinkOptions, Source } from '../tree/tree.ts';
 
@@ -53,8 +54,8 @@ interface Writing {
   handle: FileHandle;
   keptBytes: number;
   path: string;
-  temporary: string;
-  final: string;
+  temporary: string | Buffer;
+  final: string | Buffer;
   mode: number;
 }
 
@@ -110,7 +111,7 @@ export class LocalSink implements Sink {
 
 /** A file of its own; one that an earlier try has left is gone on with where it is ours alone. */
 export async function openTemporary(
-  path: string,
+  path: string | Buffer,
   { resumeKey }: SinkOptions,
 ): Promise<{ handle: FileHandle; keptBytes: number }> {
   try {
@@ -126,7 +127,7 @@ export async function openTemporary(
   throw new TransferError({
     reason: 'path_refused',
     message: 'Something else is in the place of the unfinished file.',
-    advice: `Look at ${path.split('/').pop()} in that directory, and remove it.`,
+    advice: `Look at ${path.toString().split('/').pop()} in that directory, and remove it.`,
   });
 }
 
@@ -158,7 +159,7 @@ export function ownerOf({ uid, gid }: Owner): Owner {
 export function notAFile(path: string): TransferError {
   return new TransferError({
     reason: 'transfer_failed',
-    message: `${path} ${where} is no file.`,
+    message: `${shownPath(path)} ${where} is no file.`,
     advice: 'Devices, pipes and sockets are not transferred.',
   });
 }

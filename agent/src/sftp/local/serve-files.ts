@@ -3,13 +3,16 @@
 import type { MessagePort } from 'node:worker_threads';
 
 export type FilesRequest =
-  | { do: 'look'; fd: number; names: readonly string[] }
-  | { do: 'read'; fd: number; names: readonly string[]; maxBytes: number }
+  | { do: 'look'; fd: number; names: readonly FileName[] }
+  | { do: 'read'; fd: number; names: readonly FileName[]; maxBytes: number }
   | { do: 'write'; fd: number; files: readonly WrittenFile[]; bytes: ArrayBuffer };
+
+/** Bytes where it is no text. */
+export type FileName = string | Uint8Array;
 
 /** `temporary` is what it is called until it is whole. */
 export interface WrittenFile {
-  name: string;
+  name: FileName;
   temporary: string;
   length: number;
   mode: number;
@@ -44,10 +47,13 @@ export type FilesReply =
  */
 export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): void {
   const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
-  const at = (fd: number, name: string) => `/proc/self/fd/${fd}/${name}`;
+  const at = (fd: number, name: FileName): string | Buffer => {
+    const directory = `/proc/self/fd/${fd}/`;
+    return typeof name === 'string' ? directory + name : Buffer.concat([Buffer.from(directory), name]);
+  };
 
   const look = ({ fd, names }: Extract<FilesRequest, { do: 'look' }>): FilesReply => {
-    const lookOne = (name: string): Looked | undefined => {
+    const lookOne = (name: FileName): Looked | undefined => {
       const stats = fs.lstatSync(at(fd, name), { throwIfNoEntry: false });
       if (stats === undefined) return undefined;
       const { mode, size, mtimeMs, uid, gid } = stats;
@@ -59,7 +65,7 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
   const read = ({ fd, names, maxBytes }: Extract<FilesRequest, { do: 'read' }>): FilesReply => {
     let memory = Buffer.allocUnsafeSlow(1024 * 1024);
     let used = 0;
-    const readOne = (name: string): ReadFile | undefined => {
+    const readOne = (name: FileName): ReadFile | undefined => {
       let file: number | undefined;
       try {
         file = fs.openSync(at(fd, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
@@ -91,7 +97,7 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
     return { did: 'read', files, bytes: memory.buffer as ArrayBuffer };
   };
 
-  const remove = (path: string) => {
+  const remove = (path: string | Buffer) => {
     try {
       fs.unlinkSync(path);
     } catch {

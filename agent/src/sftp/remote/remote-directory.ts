@@ -5,6 +5,7 @@ import { chunkBytes } from '../copy/chunk-buffers.ts';
 import { hashBytes } from '../tree/hash-bytes.ts';
 import { joinPath } from '../tree/join-path.ts';
 import { assertSafeName, isSafeName } from '../tree/safe-name.ts';
+import { shownPath } from '../tree/shown-path.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
 import { fileError, sftpStatus, TransferError } from '../tree/transfer-error.ts';
 import type {
@@ -41,10 +42,10 @@ export class RemoteDirectory implements Directory {
 
   async list(): Promise<Entry[]> {
     const found = await this.#told('', 'listed', (session) => session.list(this.path));
-    return found.map(({ filename, longname, attrs }) =>
-      isSafeName(filename)
-        ? entryOf(filename, attrs, longname)
-        : { name: filename, kind: 'other', size: 0, mode: 0, mtimeS: 0 },
+    return found.map(({ name, attributes, line }) =>
+      isSafeName(name)
+        ? entryOf(name, attributes, line)
+        : { name, kind: 'other', size: 0, mode: 0, mtimeS: 0 },
     );
   }
 
@@ -185,9 +186,9 @@ class RemoteSource implements Source {
 
   constructor(file: OpenFile, attributes: FileAttributes) {
     this.#file = file;
-    this.size = attributes.size;
-    this.mode = attributes.mode & modeMask;
-    this.mtimeS = attributes.mtime;
+    this.size = attributes.size ?? 0;
+    this.mode = (attributes.mode ?? 0) & modeMask;
+    this.mtimeS = attributes.mtime ?? 0;
     this.owner = ownerOf(attributes);
   }
 
@@ -201,7 +202,7 @@ class RemoteSource implements Source {
 
   async hasChanged(): Promise<boolean> {
     const { size, mtime } = await this.#file.session.fstat(this.#file.handle);
-    return size !== this.size || mtime !== this.mtimeS;
+    return (size ?? 0) !== this.size || (mtime ?? 0) !== this.mtimeS;
   }
 
   async close(): Promise<void> {
@@ -248,7 +249,8 @@ class RemoteSink implements Sink {
         size <= chunkBytes && this.keptBytes === 0 ? undefined : session.fstat(handle),
         session.closeFile(handle),
       ]);
-      if (found !== undefined && found.size !== size) throw wrongSize(this.#where, final, found.size, size);
+      if (found !== undefined && found.size !== size)
+        throw wrongSize(this.#where, final, found.size ?? 0, size);
       await session.replace(path, final);
     } catch (error) {
       this.#isLastCopy = error instanceof NotReplaced;
@@ -303,14 +305,14 @@ async function openTemporary(
     const found = await session.lstat(path).catch(() => undefined);
     if (found === undefined) throw error;
     // Opening by its name would follow a link that somebody has put there: it must be a file, and of this user.
-    const isFile = (found.mode & S_IFMT) === S_IFREG;
+    const isFile = ((found.mode ?? 0) & S_IFMT) === S_IFREG;
     if (isFile && found.uid === (await ownUid(link, session, path))) {
-      return { handle: await session.openFile(path, forReading | forWriting), keptBytes: found.size };
+      return { handle: await session.openFile(path, forReading | forWriting), keptBytes: found.size ?? 0 };
     }
     throw new TransferError({
       reason: 'path_refused',
       message: 'Something else is in the place of the unfinished file.',
-      advice: `Look at ${path}, and remove it.`,
+      advice: `Look at ${shownPath(path)}, and remove it.`,
     });
   }
 }
@@ -361,7 +363,7 @@ function sftpAttributes({ mode, mtimeS, owner }: Attributes): SetAttributes {
 }
 
 /** Servers may leave it out. */
-function ownerOf({ uid, gid }: Partial<FileAttributes>): Owner | undefined {
+function ownerOf({ uid, gid }: FileAttributes): Owner | undefined {
   return uid === undefined || gid === undefined ? undefined : { uid, gid };
 }
 
@@ -396,7 +398,7 @@ function kindOf(mode: number | undefined, longname = ''): EntryKind {
 function wrongSize(where: string, path: string, found: number, expected: number): TransferError {
   return new TransferError({
     reason: 'checksum_mismatch',
-    message: `${path} ${where} has ${found} bytes in place of ${expected}.`,
+    message: `${shownPath(path)} ${where} has ${found} bytes in place of ${expected}.`,
     advice: 'Look whether something else writes there.',
     retryable: true,
   });

@@ -39,7 +39,7 @@ export class RemoteTree implements Tree {
     const session = await this.#link.session();
     try {
       const { mode } = await session.stat(path);
-      if ((mode & 0o170000) === 0o040000) return;
+      if (((mode ?? 0) & 0o170000) === 0o040000) return;
     } catch (error) {
       const isMissing = (error as { code?: unknown }).code === sftpStatus.noSuchFile;
       if (!isMissing || !create || path === '/') throw fileError(error, this.where, path, 'found');

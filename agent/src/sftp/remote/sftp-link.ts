@@ -2,12 +2,13 @@
 // the agent's pool of warm connections.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
-import type { SshConnection } from '../../ssh/connection.ts';
 import type { Lease, SshPool } from '../../ssh/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { sshContext } from '../../steps/ssh-exec-run.ts';
 import type { StepContext } from '../../steps/step-type.ts';
-import { SftpSession } from './sftp-session.ts';
+import { bytesOf } from '../tree/name-bytes.ts';
+import { openSftp } from './open-sftp.ts';
+import type { SftpSession } from './sftp-session.ts';
 
 type LinkContext = Pick<StepContext, 'target' | 'credential' | 'checkAddresses' | 'signal'>;
 
@@ -94,35 +95,6 @@ export class SftpLink {
   }
 }
 
-async function openSftp(connection: SshConnection, host: string): Promise<SftpSession> {
-  try {
-    return new SftpSession(await connection.sftp(), host);
-  } catch (error) {
-    throw error instanceof SshError && isMissing(error.cause) ? sftpMissing(error) : error;
-  }
-}
-
-/** Whether a session was opened, and SFTP did not answer in it. */
-function isMissing(cause: unknown): boolean {
-  const { message = '', level } = Object(cause) as { message?: string; level?: string };
-  return level === 'sftp-protocol' || /subsystem|SFTP session/i.test(message);
-}
-
-function sftpMissing(cause: SshError): SshError {
-  const { message, level } = cause.cause as Error & { level?: string };
-  const isNoise = level === 'sftp-protocol';
-  return new SshError({
-    reason: 'sftp_missing',
-    message: isNoise
-      ? `What answered in place of SFTP is something else (${message}).`
-      : `The server has no SFTP for this user (${message}).`,
-    advice: isNoise
-      ? "A start-up file of the user's shell prints something: it must be quiet where there is no terminal."
-      : 'Enable the sftp subsystem in sshd_config (Subsystem sftp internal-sftp), or use ssh.copy, which can do without.',
-    cause,
-  });
-}
-
 const maxOutputBytes = 64 * 1024;
 
 function outputOf(channel: ClientChannel, script: string, signal: AbortSignal): Promise<string | undefined> {
@@ -139,6 +111,6 @@ function outputOf(channel: ClientChannel, script: string, signal: AbortSignal): 
       signal.removeEventListener('abort', onAbort);
       resolve(code === 0 ? text : undefined);
     });
-    channel.end(script);
+    channel.end(bytesOf(script));
   });
 }

@@ -2,80 +2,85 @@ import { EventEmitter } from 'node:events';
 import { expect, test } from 'vitest';
 import { RemoteDirectory } from './remote-directory.ts';
 import { SftpSession } from './sftp-session.ts';
+import { attributes, PacketReader, replies, requests, string, uint32 } from './wire/packets.ts';
+import { SftpWire, type WireChannel } from './wire/sftp-wire.ts';
 
-type Done = (error?: unknown, value?: unknown) => void;
+const ok = 0;
+const failure = 4;
 
 /** A server without the extensions of OpenSSH, where no file can be given another name. */
-class BareServer extends EventEmitter {
+class BareServer extends EventEmitter implements WireChannel {
   readonly unlinked: string[] = [];
   readonly closed: string[] = [];
+  readonly made: string[] = [];
+  #heard = Buffer.alloc(0);
 
-  open(_path: string, _flags: unknown, _mode: unknown, done: Done): void {
-    done(undefined, Buffer.from('file'));
+  write(bytes: Buffer): void {
+    this.#heard = Buffer.concat([this.#heard, bytes]);
+    while (this.#heard.length > 4 && this.#heard.length >= 4 + this.#heard.readUInt32BE()) {
+      const end = 4 + this.#heard.readUInt32BE();
+      const [type, body] = [this.#heard[4] ?? 0, new PacketReader(this.#heard.subarray(5, end))];
+      this.#heard = this.#heard.subarray(end);
+      if (type === requests.init) this.send(replies.version, uint32(3));
+      else this.answer(type, body.uint32(), body);
+    }
   }
 
-  fsetstat(_handle: Buffer, _attributes: unknown, done: Done): void {
-    done();
+  close(): void {
+    this.emit('close');
   }
 
-  close(handle: Buffer, done: Done): void {
-    this.closed.push(handle.toString());
-    done();
+  /** Told in a later turn, as over a network. */
+  send(type: number, ...fields: readonly Buffer[]): void {
+    const packet = Buffer.concat([Buffer.of(type), ...fields]);
+    setImmediate(() => this.emit('data', Buffer.concat([uint32(packet.length), packet])));
   }
 
-  rename(_from: string, _to: string, done: Done): void {
-    done(Object.assign(new Error('Failure'), { code: 4 }));
+  status(id: number, code: number): void {
+    this.send(replies.status, uint32(id), uint32(code), string('said'), string(''));
   }
 
-  unlink(path: string, done: Done): void {
-    this.unlinked.push(path);
-    done();
-  }
-
-  opendir(_path: string, done: Done): void {
-    done(undefined, Buffer.from('directory'));
-  }
-
-  /** Never comes to an end. */
-  readdir(_handle: Buffer, done: Done): void {
-    const names = Array.from({ length: 100 }, (_, at) => ({ filename: `f${at}`, longname: '', attrs: {} }));
-    setImmediate(done, undefined, names);
+  answer(type: number, id: number, body: PacketReader): void {
+    if (type === requests.close) this.closed.push(body.name());
+    if (type === requests.remove) this.unlinked.push(body.name());
+    if (type === requests.open) this.send(replies.handle, uint32(id), string('file'));
+    else if (type === requests.opendir) this.send(replies.handle, uint32(id), string('directory'));
+    // Never comes to an end.
+    else if (type === requests.readdir) {
+      const names = Array.from({ length: 100 }, (_, at) => [string(`f${at}`), string(''), attributes({})]);
+      this.send(replies.name, uint32(id), uint32(100), ...names.flat());
+    } else this.status(id, type === requests.rename ? failure : ok);
   }
 }
 
 /** Does what it is asked to, and is gone before it says so. */
 class CutServer extends BareServer {
-  readonly made: string[] = [];
-
-  override open(path: string): void {
-    this.#make(path);
-  }
-
-  symlink(_target: string, path: string): void {
-    this.#make(path);
-  }
-
-  #make(path: string): void {
-    this.made.push(path);
+  override answer(_type: number, _id: number, body: PacketReader): void {
+    this.made.push(body.name());
     this.emit('close');
   }
 }
 
+async function sessionWith(server: BareServer, most?: { entries: number; nameBytes: number }) {
+  const wire = await SftpWire.open(server);
+  return new SftpSession(wire, 'web-1', most === undefined ? {} : { most });
+}
+
 test('a directory that does not end is given up on, and let go of', async () => {
   const server = new BareServer();
-  const session = new SftpSession(server as never, 'web-1', { entries: 1_000, nameBytes: 1_000_000 });
+  const session = await sessionWith(server, { entries: 1_000, nameBytes: 1_000_000 });
   await expect(session.list('/d')).rejects.toMatchObject({
     reason: 'transfer_failed',
     message: expect.stringContaining('/d on web-1 has more than 1000 files'),
   });
   expect(server.closed).toEqual(['directory']);
-  const short = new SftpSession(server as never, 'web-1', { entries: 1_000_000, nameBytes: 1_000 });
+  const short = await sessionWith(new BareServer(), { entries: 1_000_000, nameBytes: 200 });
   await expect(short.list('/d')).rejects.toMatchObject({ reason: 'transfer_failed' });
 });
 
 test('what was to replace a file that is gone by now is kept, and named', async () => {
   const server = new BareServer();
-  const session = new SftpSession(server as never, 'web-1');
+  const session = await sessionWith(server);
   const directory = new RemoteDirectory({ host: 'web-1', session: async () => session } as never, '/d');
   const sink = await directory.openSink('f', { size: 0, mode: 0o600 });
   await expect(sink.commit({}, 0)).rejects.toMatchObject({
@@ -93,7 +98,7 @@ test.each([
   async (_, make) => {
     const lost = new CutServer();
     const next = new BareServer();
-    const sessions = [lost, next].map((server) => new SftpSession(server as never, 'web-1'));
+    const sessions = [await sessionWith(lost), await sessionWith(next)];
     const session = async () => sessions.find(({ open }) => open);
     const directory = new RemoteDirectory({ host: 'web-1', session } as never, '/d');
     await expect(make(directory)).rejects.toMatchObject({ reason: 'transfer_cut' });
@@ -101,3 +106,45 @@ test.each([
     expect(next.unlinked).toEqual(lost.made);
   },
 );
+
+test.each([
+  ['a number that was not asked', (server: BareServer) => server.status(77, ok)],
+  ['a packet without end', (server: BareServer) => server.emit('data', Buffer.from('Welcome to web-1!\n'))],
+  [
+    'more bytes than were asked for',
+    (server: BareServer, id: number) => server.send(replies.data, uint32(id), string(Buffer.alloc(101))),
+  ],
+  [
+    'a name in place of bytes',
+    (server: BareServer, id: number) => server.send(replies.name, uint32(id), uint32(0)),
+  ],
+  ['less than a packet has', (server: BareServer, id: number) => server.send(replies.status, uint32(id))],
+])('a server that answers %s ends what was asked of it, and is let go of', async (_, say) => {
+  const server = new BareServer();
+  const session = await sessionWith(server);
+  server.answer = (_type, id) => void say(server, id);
+  const memory = Buffer.alloc(200);
+  await expect(session.read(Buffer.from('file'), memory, 100, 0)).rejects.toMatchObject({
+    reason: 'transfer_cut',
+  });
+  expect(session.open).toBe(false);
+  expect(memory.equals(Buffer.alloc(200))).toBe(true);
+});
+
+test('packets are understood however they are cut, bytes go where they were asked to', async () => {
+  const server = new BareServer();
+  const session = await sessionWith(server);
+  server.answer = (_type, id) => {
+    const packet = Buffer.concat([Buffer.of(replies.data), uint32(id), string('some bytes')]);
+    for (const byte of Buffer.concat([uint32(packet.length), packet])) server.emit('data', Buffer.of(byte));
+  };
+  const memory = Buffer.alloc(12, '.');
+  expect(await session.read(Buffer.from('file'), memory, 12, 0)).toBe(10);
+  expect(memory.toString()).toBe('some bytes..');
+});
+
+test('one that says nothing is given up on', async () => {
+  const silent = new BareServer();
+  silent.send = () => undefined;
+  await expect(SftpWire.open(silent, { timeoutMs: 1 })).rejects.toMatchObject({ why: 'silence' });
+});

@@ -1,22 +1,30 @@
-// One SFTP session, as promises. ssh2 leaves a request without an answer when the session is over: here each one ends.
-import type { FileEntry, SFTPWrapper, Stats } from 'ssh2';
+// One SFTP session, by the verbs of its protocol. However it ends, each request does.
 import { shownPath } from '../tree/shown-path.ts';
 import { sftpStatus, TransferError } from '../tree/transfer-error.ts';
+import {
+  attributes,
+  type FileAttributes,
+  replies,
+  requests,
+  type SetAttributes,
+  string,
+  uint32,
+} from './wire/packets.ts';
+import { type Reply, SftpStatus, type SftpWire } from './wire/sftp-wire.ts';
+
+export type { FileAttributes, SetAttributes } from './wire/packets.ts';
 
 const posixRename = 'posix-rename@openssh.com';
 const statvfs = 'statvfs@openssh.com';
+/** Of OpenSSH's own servers alone, whatever stands before them. */
+const lsetstat = 'lsetstat@openssh.com';
 
-/** Of what SFTP says of a file; servers may leave any of it out. */
-export type FileAttributes = Pick<Stats, 'mode' | 'size' | 'mtime' | 'uid' | 'gid'>;
-
-/** What is set of a file; user and group go together. */
-export interface SetAttributes {
-  mode?: number;
-  mtime?: number;
-  atime?: number;
-  size?: number;
-  uid?: number;
-  gid?: number;
+/** A name of a directory, and what is told with it. */
+export interface ListedFile {
+  name: string;
+  /** As a line of `ls -l`. */
+  line: string;
+  attributes: FileAttributes;
 }
 
 /** How much of one directory is taken. */
@@ -31,86 +39,80 @@ const listBounds: ListBounds = { entries: 500_000, nameBytes: 128 * 1024 * 1024 
 /** A file was removed to be replaced, and what was to replace it did not get its name: it is all there is. */
 export class NotReplaced extends TransferError {}
 
-type Done<T> = (error: Error | null | undefined, value: T) => void;
-
 export class SftpSession {
-  readonly #sftp: SFTPWrapper;
+  readonly #wire: SftpWire;
   readonly #host: string;
   readonly #most: ListBounds;
-  readonly #extensions: Readonly<Record<string, string>>;
-  readonly #pending = new Set<(error: unknown) => void>();
-  #cut: TransferError | undefined;
+  /** It takes both paths of a link the other way round than the protocol has them. */
+  readonly #isOpenSsh: boolean;
 
-  constructor(sftp: SFTPWrapper, host: string, most: ListBounds = listBounds) {
-    this.#sftp = sftp;
-    this.#most = most;
+  constructor(
+    wire: SftpWire,
+    host: string,
+    { most = listBounds, isOpenSsh = false }: { most?: ListBounds; isOpenSsh?: boolean } = {},
+  ) {
+    this.#wire = wire;
     this.#host = host;
-    this.#extensions = (sftp as SFTPWrapper & { _extensions?: Record<string, string> })._extensions ?? {};
-    for (const event of ['close', 'end', 'error']) sftp.on(event, (cause?: unknown) => this.#end(cause));
+    this.#most = most;
+    this.#isOpenSsh = isOpenSsh || wire.extensions.has(lsetstat);
   }
 
   get open(): boolean {
-    return this.#cut === undefined;
+    return this.#wire.over === undefined;
   }
 
   close(): void {
-    this.#end(undefined);
-    this.#sftp.end();
+    this.#wire.close();
   }
 
   openFile(path: string, flags: number, mode?: number): Promise<Buffer> {
-    return this.#ask((done) =>
-      mode === undefined
-        ? this.#sftp.open(path, flags as never, done)
-        : this.#sftp.open(path, flags as never, mode, done),
-    );
+    const fields = [string(path), uint32(flags), attributes(mode === undefined ? {} : { mode })];
+    return this.#handle(requests.open, fields);
   }
 
   closeFile(handle: Buffer): Promise<void> {
-    return this.#act((done) => this.#sftp.close(handle, done));
+    return this.#act(requests.close, string(handle));
   }
 
   /** Bytes read; 0 at the end of the file. */
   read(handle: Buffer, buffer: Buffer, length: number, position: number): Promise<number> {
-    return this.#ask((done) => this.#sftp.read(handle, buffer, 0, length, position, done));
+    return this.#told(() => this.#wire.read(handle, buffer, length, position));
   }
 
   write(handle: Buffer, buffer: Buffer, length: number, position: number): Promise<void> {
-    return this.#act((done) => this.#sftp.write(handle, buffer, 0, length, position, done));
+    return this.#told(() => this.#wire.write(handle, buffer.subarray(0, length), position));
   }
 
   fstat(handle: Buffer): Promise<FileAttributes> {
-    return this.#ask((done) => this.#sftp.fstat(handle, done));
+    return this.#attributes(requests.fstat, handle);
   }
 
   lstat(path: string): Promise<FileAttributes> {
-    return this.#ask((done) => this.#sftp.lstat(path, done));
+    return this.#attributes(requests.lstat, path);
   }
 
   stat(path: string): Promise<FileAttributes> {
-    return this.#ask((done) => this.#sftp.stat(path, done));
+    return this.#attributes(requests.stat, path);
   }
 
-  setAttributes(to: string | Buffer, attributes: SetAttributes): Promise<void> {
-    return this.#act((done) =>
-      typeof to === 'string'
-        ? this.#sftp.setstat(to, attributes as never, done)
-        : this.#sftp.fsetstat(to, attributes as never, done),
-    );
+  setAttributes(to: string | Buffer, set: SetAttributes): Promise<void> {
+    const type = typeof to === 'string' ? requests.setstat : requests.fsetstat;
+    return this.#act(type, string(to), attributes(set));
   }
 
   /** Piece by piece: a server may go on naming files without end. */
-  async list(path: string): Promise<FileEntry[]> {
-    const handle = await this.#ask<Buffer>((done) => this.#sftp.opendir(path, done));
-    const entries: FileEntry[] = [];
+  async list(path: string): Promise<ListedFile[]> {
+    const handle = await this.#handle(requests.opendir, [string(path)]);
+    const entries: ListedFile[] = [];
     let nameBytes = 0;
     try {
       for (;;) {
         const piece = await this.#piece(handle);
         if (piece === undefined) return entries;
         for (const entry of piece) {
-          entries.push(entry);
-          nameBytes += entry.filename.length + entry.longname.length;
+          // Itself and the one above are listed too.
+          if (entry.name !== '.' && entry.name !== '..') entries.push(entry);
+          nameBytes += entry.name.length + entry.line.length;
         }
         if (entries.length > this.#most.entries || nameBytes > this.#most.nameBytes)
           throw listTooLong(this.#host, path, this.#most);
@@ -121,9 +123,9 @@ export class SftpSession {
   }
 
   /** The next files of a directory, or undefined at its end. */
-  async #piece(handle: Buffer): Promise<FileEntry[] | undefined> {
+  async #piece(handle: Buffer): Promise<ListedFile[] | undefined> {
     try {
-      return await this.#ask<FileEntry[]>((done) => this.#sftp.readdir(handle, done));
+      return await this.#names(requests.readdir, string(handle));
     } catch (error) {
       if ((error as { code?: unknown }).code === sftpStatus.eof) return undefined;
       throw error;
@@ -131,15 +133,15 @@ export class SftpSession {
   }
 
   makeDirectory(path: string, mode: number): Promise<void> {
-    return this.#act((done) => this.#sftp.mkdir(path, { mode } as never, done));
+    return this.#act(requests.mkdir, string(path), attributes({ mode }));
   }
 
   removeDirectory(path: string): Promise<void> {
-    return this.#act((done) => this.#sftp.rmdir(path, done));
+    return this.#act(requests.rmdir, string(path));
   }
 
   removeFile(path: string): Promise<void> {
-    return this.#act((done) => this.#sftp.unlink(path, done));
+    return this.#act(requests.remove, string(path));
   }
 
   /**
@@ -148,9 +150,9 @@ export class SftpSession {
    * @throws {NotReplaced} when it was removed, and `from` is all that is left.
    */
   async replace(from: string, to: string): Promise<void> {
-    if (this.#extensions[posixRename] === '1')
-      return this.#act((done) => this.#sftp.ext_openssh_rename(from, to, done));
-    const rename = () => this.#act((done) => this.#sftp.rename(from, to, done));
+    if (this.#wire.extensions.get(posixRename) === '1')
+      return this.#act(requests.extended, string(posixRename), string(from), string(to));
+    const rename = () => this.#act(requests.rename, string(from), string(to));
     await rename().catch(async (error: unknown) => {
       if (error instanceof TransferError) throw error;
       await this.removeFile(to).catch(() => {
@@ -163,61 +165,77 @@ export class SftpSession {
   }
 
   makeLink(target: string, path: string): Promise<void> {
-    return this.#act((done) => this.#sftp.symlink(target, path, done));
+    const [first, second] = this.#isOpenSsh ? [target, path] : [path, target];
+    return this.#act(requests.symlink, string(first), string(second));
   }
 
   readLink(path: string): Promise<string> {
-    return this.#ask((done) => this.#sftp.readlink(path, done));
+    return this.#name(requests.readlink, path);
   }
 
   realPath(path: string): Promise<string> {
-    return this.#ask((done) => this.#sftp.realpath(path, done));
+    return this.#name(requests.realpath, path);
   }
 
   /** Bytes that are free for this user where the path lies; undefined where the server doesn't tell. */
   async freeBytes(path: string): Promise<number | undefined> {
-    if (this.#extensions[statvfs] !== '2') return undefined;
-    const found = await this.#ask<{ f_bavail: number; f_frsize: number }>((done) =>
-      this.#sftp.ext_openssh_statvfs(path, done as never),
-    );
-    return found.f_bavail * found.f_frsize;
-  }
-
-  #act(start: (done: (error?: Error | null) => void) => void): Promise<void> {
-    return this.#ask<void>((done) => start((error) => done(error, undefined)));
-  }
-
-  #ask<T>(start: (done: Done<T>) => void): Promise<T> {
-    return new Promise((resolve, reject) => {
-      if (this.#cut !== undefined) {
-        reject(this.#cut);
-        return;
-      }
-      this.#pending.add(reject);
-      const done: Done<T> = (error, value) => {
-        this.#pending.delete(reject);
-        if (error === undefined || error === null) resolve(value);
-        // An answer has a code; what has none is ssh2's own word on a session that is over.
-        else
-          reject(
-            (error as { code?: unknown }).code === undefined ? (this.#cut ?? cut(this.#host, error)) : error,
-          );
-      };
-      try {
-        start(done);
-      } catch (error) {
-        this.#pending.delete(reject);
-        reject(error);
-      }
+    if (this.#wire.extensions.get(statvfs) !== '2') return undefined;
+    return this.#ask(requests.extended, [string(statvfs), string(path)], ({ body }) => {
+      // bsize, frsize, blocks, bfree, bavail.
+      const [, size, , , free] = [0, 1, 2, 3, 4].map(() => body.uint64());
+      return (size ?? 0) * (free ?? 0);
     });
   }
 
-  #end(cause: unknown): void {
-    if (this.#cut !== undefined) return;
-    this.#cut = cut(this.#host, cause);
-    for (const reject of this.#pending) reject(this.#cut);
-    this.#pending.clear();
+  #act(type: number, ...fields: readonly Buffer[]): Promise<void> {
+    return this.#ask(type, fields, () => undefined);
   }
+
+  #handle(type: number, fields: readonly Buffer[]): Promise<Buffer> {
+    return this.#ask(type, fields, (reply) => expected(reply, replies.handle).string());
+  }
+
+  #attributes(type: number, of: string | Buffer): Promise<FileAttributes> {
+    return this.#ask(type, [string(of)], (reply) => expected(reply, replies.attributes).attributes());
+  }
+
+  #names(type: number, of: Buffer): Promise<ListedFile[]> {
+    return this.#ask(type, [of], (reply) => {
+      const body = expected(reply, replies.name);
+      const count = body.uint32();
+      const files: ListedFile[] = [];
+      // What each of them has is told by the packet: a count alone takes no memory.
+      while (files.length < count)
+        files.push({ name: body.name(), line: body.name(), attributes: body.attributes() });
+      return files;
+    });
+  }
+
+  async #name(type: number, path: string): Promise<string> {
+    const [file] = await this.#names(type, string(path));
+    if (file === undefined) throw new SftpStatus(sftpStatus.failure, 'the server gave no path');
+    return file.name;
+  }
+
+  #ask<T>(type: number, fields: readonly Buffer[], read: (reply: Reply) => T): Promise<T> {
+    return this.#told(async () => read(await this.#wire.ask(type, ...fields)));
+  }
+
+  /** A no of the server is told as it is; all else means that the session is of no more use. */
+  async #told<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      if (error instanceof SftpStatus) throw error;
+      this.#wire.close();
+      throw cut(this.#host, error);
+    }
+  }
+}
+
+function expected({ type, body }: Reply, wanted: number): Reply['body'] {
+  if (type !== wanted) throw new Error(`a reply of type ${type} in place of ${wanted}`);
+  return body;
 }
 
 function listTooLong(host: string, path: string, most: ListBounds): TransferError {

@@ -1,6 +1,7 @@
 // What a transfer has come to: totals of everything, and a row for each file up to a bound. Failures come first.
 import { limits, type TransferRow, type TransferTotals } from '@opsconductor/protocol';
 import type { TransferPlan } from '../transfer-plan.ts';
+import { toldPath } from '../tree/shown-path.ts';
 import { fileError, TransferError, type TransferReason } from '../tree/transfer-error.ts';
 
 /** Half of the rows are kept for failures, however much goes well before. */
@@ -21,8 +22,8 @@ export function rowOf(
   const [localPath, remotePath] = isPush ? [source, destination] : [destination, source];
   return {
     operation: isPush ? 'upload' : 'download',
-    localPath: localPath.slice(0, 1_000),
-    remotePath: remotePath.slice(0, 1_000),
+    localPath: toldPath(localPath).slice(0, 1_000),
+    remotePath: toldPath(remotePath).slice(0, 1_000),
     bytesTransferred: 0,
     ...(fileSize === undefined ? {} : { fileSize }),
   };

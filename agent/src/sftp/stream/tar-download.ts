@@ -3,6 +3,7 @@
 import type { CopiedFile } from '../copy/copy-file.ts';
 import type { SftpLink } from '../remote/sftp-link.ts';
 import { joinPath } from '../tree/join-path.ts';
+import { bytesOf, nameOf } from '../tree/name-bytes.ts';
 import { TransferError } from '../tree/transfer-error.ts';
 import type { NewWholeFile } from '../tree/tree.ts';
 import { grouped } from './grouped.ts';
@@ -66,13 +67,13 @@ export class TarDownload implements Mover {
     const wanted = new Map(
       files.map((file, at): [string, Wanted] => [this.#nameOf(file.copy) ?? '', { ...file, at }]),
     );
-    const list = Buffer.from([...wanted.keys()].map((name) => `${name}\0`).join(''));
+    const list = bytesOf([...wanted.keys()].map((name) => `${name}\0`).join(''));
     const found = new Map<number, TarMember>();
     const reader = new TarReader({
       maxMemberBytes: maxSmallBytes,
       maxBytes: files.reduce((sum, { size }) => sum + size + maxOverheadBytes, 0),
       onMember: (member) => {
-        const file = wanted.get(member.name.toString());
+        const file = wanted.get(nameOf(member.name));
         if (file !== undefined && isAsListed(member, file)) found.set(file.at, member);
       },
     });

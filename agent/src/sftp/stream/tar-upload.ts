@@ -3,6 +3,7 @@
 import type { CopiedFile, FileCopy } from '../copy/copy-file.ts';
 import type { SftpLink } from '../remote/sftp-link.ts';
 import { joinPath } from '../tree/join-path.ts';
+import { bytesOf } from '../tree/name-bytes.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
 import type { Directory, WholeFile } from '../tree/tree.ts';
 import { grouped } from './grouped.ts';
@@ -132,7 +133,7 @@ export class TarUpload implements Mover {
       this.#shell = undefined;
       throw error;
     });
-    for (const stage of stages) shell.write(Buffer.from(`${shell.word} ${stage}\n`));
+    for (const stage of stages) shell.write(bytesOf(`${shell.word} ${stage}\n`));
     shell.send([...groups.flatMap(archived), endBlocks]);
     return (await ended) === `${shell.word} unpacked`;
   }
@@ -178,7 +179,7 @@ function archived({ unpackedIn, files }: Group): Buffer[] {
   return files.flatMap(({ copy, file }) => {
     const { mode = 0o600, mtimeS = file.mtimeS } = copy.attributes(file);
     const size = file.bytes.length;
-    const name = Buffer.from(`${unpackedIn}/${copy.toName}`);
+    const name = bytesOf(`${unpackedIn}/${copy.toName}`);
     return [writeHeader({ name, size, mode, mtimeS }), file.bytes, zeros.subarray(0, paddingOf(size))];
   });
 }

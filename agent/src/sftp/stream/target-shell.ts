@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ClientChannel } from 'ssh2';
 import type { SftpLink, ShellLease } from '../remote/sftp-link.ts';
+import { bytesOf } from '../tree/name-bytes.ts';
 
 /** For the shell to begin: one that takes longer is not faster than SFTP. */
 const beginMs = 10_000;
@@ -68,7 +69,7 @@ export class TargetShell {
       shell = new TargetShell(lease, word);
       patience.signal.addEventListener('abort', () => shell?.close());
       const begun = shell.#heard(`${word} ready\n`);
-      shell.#channel.write(Buffer.from(`${lines.join('\n')}\n`));
+      shell.#channel.write(bytesOf(`${lines.join('\n')}\n`));
       await begun;
       return shell;
     } catch {

@@ -6,11 +6,6 @@ export function isSafeName(name: string): boolean {
   return name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name);
 }
 
-/** Names reach us as text: what was no UTF-8 has this in it, and could not be asked for by it. */
-export function isReadable(name: string): boolean {
-  return !name.includes('\ufffd');
-}
-
 export function assertSafeName(name: string): void {
   if (!isSafeName(name)) throw unsafePath(name);
 }

@@ -1,4 +1,5 @@
 // Names of files come from elsewhere: in messages and output they are one line of visible text.
+import { isText } from './name-bytes.ts';
 
 /** Line ends, terminal escapes, marks that turn the direction of text, and what is no text at all. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -11,9 +12,15 @@ export function shownPath(path: string): string {
   const escaped = path.replaceAll('\\', '\\\\').replaceAll(unseenAll, (character) => {
     const code = character.codePointAt(0) ?? 0;
     if (character === '\n') return '\\n';
-    return code < 256
-      ? `\\x${code.toString(16).padStart(2, '0')}`
-      : `\\u${code.toString(16).padStart(4, '0')}`;
+    const byte = code < 0x80 ? code : isText(character) ? undefined : code & 0xff;
+    return byte === undefined
+      ? `\\u${code.toString(16).padStart(4, '0')}`
+      : `\\x${byte.toString(16).padStart(2, '0')}`;
   });
   return `"${escaped}"`;
+}
+
+/** The path as a program is told it: with escapes only where it has bytes that are no text. */
+export function toldPath(path: string): string {
+  return isText(path) ? path : shownPath(path);
 }

@@ -1,0 +1,286 @@
+// Requests and replies of SFTP on a channel, whichever way its other end was started. What a server sends is held to what it
+// was asked: every request ends, at the latest with the channel.
+import type { EventEmitter } from 'node:events';
+import { sftpStatus } from '../../tree/transfer-error.ts';
+import { PacketReader, replies, requests, string, uint32, uint64 } from './packets.ts';
+
+/** What OpenSSH takes and sends at most. */
+const maxPacketBytes = 256 * 1024;
+/** What every server takes and sends in one request (section 3 of the draft). */
+const leastBytes = 32 * 1024;
+/** Of OpenSSH before it told its limits. */
+const opensshBytes = 255 * 1024;
+const headBytes = 9;
+/** For a server to say hello. */
+const helloMs = 30_000;
+const statusOk = 0;
+const limitsExtension = 'limits@openssh.com';
+
+/** What of a channel is used. */
+export interface WireChannel extends Pick<EventEmitter, 'on'> {
+  write(bytes: Buffer): unknown;
+  close(): void;
+}
+
+export interface Reply {
+  type: number;
+  body: PacketReader;
+}
+
+/** The server says no, by a status of the protocol. */
+export class SftpStatus extends Error {
+  readonly code: number;
+
+  constructor(code: number, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** The channel is over, something came over it that is no SFTP, or nothing did. */
+export class WireOver extends Error {
+  readonly why: 'closed' | 'noise' | 'silence';
+
+  constructor(why: WireOver['why'], message: string) {
+    super(message);
+    this.why = why;
+  }
+}
+
+interface Pending {
+  /** Where bytes that are read go to, and nowhere before. */
+  into?: Buffer;
+  resolve(reply: Reply | number): void;
+  reject(error: Error): void;
+}
+
+export class SftpWire {
+  readonly #channel: WireChannel;
+  readonly #pending = new Map<number, Pending>();
+  /** What is being filled from what comes, and what is done once it is full. */
+  #target: Buffer;
+  #filled = 0;
+  #next: () => void;
+  #id = 0;
+  #over: WireOver | undefined;
+  #extensions = new Map<string, string>();
+  /** Bytes that one request may move. */
+  #most = { read: leastBytes, write: leastBytes };
+
+  private constructor(channel: WireChannel, opened: (error?: Error) => void) {
+    this.#channel = channel;
+    this.#target = Buffer.allocUnsafe(headBytes);
+    this.#next = () => this.#version(opened);
+    const over = () => {
+      this.#end(new WireOver('closed', 'the channel was closed'));
+      opened(this.#over);
+    };
+    for (const event of ['end', 'close', 'error']) channel.on(event, over);
+    channel.on('data', (bytes: Buffer) => {
+      this.#take(bytes);
+      if (this.#over !== undefined) opened(this.#over);
+    });
+    channel.write(Buffer.concat([uint32(5), Buffer.of(requests.init), uint32(3)]));
+  }
+
+  /**
+   * Says hello, and waits for the answer. Rejects with a `WireOver`.
+   *
+   * @param isOpenSsh what the server calls itself: one that does not tell its limits has OpenSSH's.
+   */
+  static async open(
+    channel: WireChannel,
+    { isOpenSsh = false, timeoutMs = helloMs }: { isOpenSsh?: boolean; timeoutMs?: number } = {},
+  ): Promise<SftpWire> {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const wire = await new Promise<SftpWire>((resolve, reject) => {
+        const made: SftpWire = new SftpWire(channel, (error) =>
+          error === undefined ? resolve(made) : reject(error),
+        );
+        timer = setTimeout(
+          () => reject(made.#fail(`it said nothing for ${timeoutMs / 1_000} s`, 'silence')),
+          timeoutMs,
+        );
+      });
+      await wire.#agreeOnSizes(isOpenSsh);
+      return wire;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Why it is over; undefined while it is not. */
+  get over(): WireOver | undefined {
+    return this.#over;
+  }
+
+  /** Of the server, by name, with their versions. */
+  get extensions(): ReadonlyMap<string, string> {
+    return this.#extensions;
+  }
+
+  close(): void {
+    this.#end(new WireOver('closed', 'the session was closed'));
+    this.#channel.close();
+  }
+
+  /** Rejects with a `SftpStatus` for a no, or a `WireOver`. */
+  ask(type: number, ...fields: readonly Buffer[]): Promise<Reply> {
+    return this.#asked(type, fields) as Promise<Reply>;
+  }
+
+  /** Bytes read, of which the server may give fewer than asked for; 0 at the end of the file. */
+  async read(handle: Buffer, into: Buffer, length: number, position: number): Promise<number> {
+    const most = Math.min(length, this.#most.read);
+    const fields = [string(handle), uint64(position), uint32(most)];
+    const read = await this.#asked(requests.read, fields, into.subarray(0, most));
+    if (typeof read === 'number') return read;
+    throw this.#fail('it sent something else than the bytes of a file');
+  }
+
+  /** All of them; where the server takes fewer in one request, in several. */
+  async write(handle: Buffer, bytes: Buffer, position: number): Promise<void> {
+    for (let done = 0; done < bytes.length; ) {
+      const piece = bytes.subarray(done, done + this.#most.write);
+      // As they are, without a copy: they are let alone until the server has answered.
+      const fields = [string(handle), uint64(position + done), uint32(piece.length), piece];
+      await this.#asked(requests.write, fields);
+      done += piece.length;
+    }
+  }
+
+  #asked(type: number, fields: readonly Buffer[], into?: Buffer): Promise<Reply | number> {
+    if (this.#over !== undefined) return Promise.reject(this.#over);
+    return new Promise((resolve, reject) => {
+      const id = this.#id;
+      this.#id = (id + 1) >>> 0;
+      this.#pending.set(id, { resolve, reject, ...(into === undefined ? {} : { into }) });
+      const last = type === requests.write ? fields.at(-1) : undefined;
+      const first = last === undefined ? fields : fields.slice(0, -1);
+      const length = fields.reduce((sum, field) => sum + field.length, 5);
+      this.#channel.write(Buffer.concat([uint32(length), Buffer.of(type), uint32(id), ...first]));
+      if (last !== undefined) this.#channel.write(last);
+    });
+  }
+
+  async #agreeOnSizes(isOpenSsh: boolean): Promise<void> {
+    if (isOpenSsh) this.#most = { read: opensshBytes, write: opensshBytes };
+    if (this.#extensions.get(limitsExtension) !== '1') return;
+    const { body } = await this.ask(requests.extended, string(limitsExtension));
+    const [, read, write] = [body.uint64(), body.uint64(), body.uint64()];
+    const within = (told: number | undefined) => (told ? Math.min(told, opensshBytes) : leastBytes);
+    this.#most = { read: within(read), write: within(write) };
+  }
+
+  #take(bytes: Buffer): void {
+    for (let at = 0; at < bytes.length && this.#over === undefined; ) {
+      const taken = bytes.copy(this.#target, this.#filled, at);
+      at += taken;
+      this.#filled += taken;
+      try {
+        while (this.#filled === this.#target.length && this.#over === undefined) this.#next();
+      } catch {
+        this.#fail('it sent a packet that is none');
+      }
+    }
+  }
+
+  #await(target: Buffer, next: () => void): void {
+    this.#target = target;
+    this.#filled = 0;
+    this.#next = next;
+  }
+
+  /** Length, type and number of the next packet. */
+  #head(): { rest: number; type: number; id: number } | undefined {
+    const rest = this.#target.readUInt32BE(0) - 5;
+    if (rest < 0 || rest > maxPacketBytes) {
+      this.#fail('it sent a packet that is none');
+      return undefined;
+    }
+    return { rest, type: this.#target[4] ?? 0, id: this.#target.readUInt32BE(5) };
+  }
+
+  #version(opened: () => void): void {
+    const head = this.#head();
+    if (head === undefined) return;
+    if (head.type !== replies.version) {
+      this.#fail('it did not say what version it speaks');
+      return;
+    }
+    const body = Buffer.allocUnsafe(head.rest);
+    this.#await(body, () => {
+      const reader = new PacketReader(body);
+      while (!reader.isAtEnd) this.#extensions.set(reader.name(), reader.name());
+      this.#awaitHead();
+      opened();
+    });
+  }
+
+  #awaitHead(): void {
+    this.#await(Buffer.allocUnsafe(headBytes), () => this.#packet());
+  }
+
+  #packet(): void {
+    const head = this.#head();
+    if (head === undefined) return;
+    const { rest, type, id } = head;
+    const pending = this.#pending.get(id);
+    if (pending === undefined) {
+      this.#fail('it answered what it was not asked');
+      return;
+    }
+    if (type === replies.data && pending.into !== undefined) this.#data(id, pending, rest);
+    else this.#reply(id, pending, { type, rest });
+  }
+
+  #data(id: number, { into, resolve }: Pending, rest: number): void {
+    const size = Buffer.allocUnsafe(4);
+    this.#await(size, () => {
+      const length = size.readUInt32BE();
+      if (into === undefined || length !== rest - 4 || length > into.length) {
+        this.#fail('it sent more than it was asked for');
+        return;
+      }
+      this.#await(into.subarray(0, length), () => {
+        this.#pending.delete(id);
+        this.#awaitHead();
+        resolve(length);
+      });
+    });
+  }
+
+  #reply(
+    id: number,
+    { into, resolve, reject }: Pending,
+    { type, rest }: { type: number; rest: number },
+  ): void {
+    const bytes = Buffer.allocUnsafe(rest);
+    this.#await(bytes, () => {
+      const body = new PacketReader(bytes);
+      const code = type === replies.status ? body.uint32() : statusOk;
+      // Servers of the first versions say nothing beside the code.
+      const message = code === statusOk || body.isAtEnd ? `status ${code}` : body.name();
+      this.#pending.delete(id);
+      this.#awaitHead();
+      if (code === statusOk) resolve({ type, body });
+      else if (code === sftpStatus.eof && into !== undefined) resolve(0);
+      else reject(new SftpStatus(code, message));
+    });
+  }
+
+  #fail(what: string, why: WireOver['why'] = 'noise'): WireOver {
+    const error = new WireOver(why, what);
+    this.#end(error);
+    this.#channel.close();
+    return error;
+  }
+
+  #end(error: WireOver): void {
+    if (this.#over !== undefined) return;
+    this.#over = error;
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+  }
+}
