@@ -84,6 +84,14 @@ export async function buildAgentIfChanged() {
   );
 }
 
+/** The owner's program, as one file that is carried to their machine. */
+export async function buildOpsconductorIfChanged() {
+  mkdirSync(buildFolder, { recursive: true });
+  await buildIfChanged('opsconductor', ['agent', 'protocol'], '.cache/build/opsconductor.mjs', () =>
+    buildAgent('agent/src/owner-main.ts', 'opsconductor'),
+  );
+}
+
 /** An agent for tests that kill it, whose one step type is made for them. */
 export async function buildKilledAgent() {
   mkdirSync(buildFolder, { recursive: true });
@@ -125,4 +133,6 @@ export async function buildAll() {
   await buildIfChanged('console', ['ui', 'protocol'], 'ui/dist/index.html', buildConsole);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await buildAll();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await (process.argv[2] === 'opsconductor' ? buildOpsconductorIfChanged() : buildAll());
+}

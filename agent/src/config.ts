@@ -1,5 +1,6 @@
 // What the environment says. The only file that reads it.
-import { resolve } from 'node:path';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
 import type { ProxySettings } from './connection/proxy.ts';
 
 /** Commander reads these for the options of `run`. */
@@ -14,6 +15,8 @@ export interface Config {
   enrollmentToken: string | undefined;
   /** Of whoever starts runs from here. */
   apiToken: string | undefined;
+  /** Of who signs and seals: the roots of segments that they know. */
+  defaultRoots: string;
   proxy: ProxySettings;
   logLevel: string;
 }
@@ -25,6 +28,7 @@ export function readConfig(): Config {
     defaultDataDirectory: isRoot ? '/var/lib/opsconductor-agent' : resolve('opsconductor-agent'),
     enrollmentToken: env.OPSCONDUCTOR_ENROLLMENT_TOKEN,
     apiToken: env.OPSCONDUCTOR_API_TOKEN,
+    defaultRoots: join(env.XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'opsconductor/roots.json'),
     proxy: {
       httpsProxy: env.HTTPS_PROXY ?? env.https_proxy,
       noProxy: env.NO_PROXY ?? env.no_proxy,

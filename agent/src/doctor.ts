@@ -11,7 +11,7 @@ import { readGeneration } from './identity/connect-generation.ts';
 import { type DataDirectory, dataDirectory } from './identity/data-directory.ts';
 import { lockHolder } from './identity/directory-lock.ts';
 import { readIfExists } from './identity/durable-file.ts';
-import { type Identity, readIdentity, readPublicIdentity } from './identity/identity.ts';
+import { fingerprintOf, type Identity, readIdentity, readPublicIdentity } from './identity/identity.ts';
 import { replay } from './journal/replay.ts';
 import { readRefusals } from './policy/refusal-log.ts';
 
@@ -60,6 +60,7 @@ export async function describeStatus(dataDir: string): Promise<string[]> {
     `segment    ${identity.segmentName} (id ${identity.segmentId})`,
     `server     ${identity.server}`,
     `enrolled   ${identity.enrolledAt}`,
+    `keys       ${await fingerprintOf(data)}`,
     `running    ${holder === undefined ? 'no' : `yes, process ${holder}`}`,
     `open       ${journal === undefined ? 0 : replay(journal).attempts.size} attempts`,
     `server key ${identity.serverKey} (${await fingerprint(decodeBase64(identity.serverKey))})`,

@@ -15,6 +15,8 @@ import {
 import { describeStatus, examine } from './doctor.ts';
 import { enroll } from './enrollment/enroll.ts';
 import { readToken } from './enrollment/read-token.ts';
+import { dataDirectory } from './identity/data-directory.ts';
+import { fingerprintOf } from './identity/identity.ts';
 import { letHeapGrow } from './let-heap-grow.ts';
 import { createLog, type Logger } from './log.ts';
 import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
@@ -187,7 +189,8 @@ async function enrollCommand(
   const { server, caPin, caFile, name, data, force } = options;
   const identity = await enroll({ server, token, caPin, caFile, name, dataDir: data, force, proxy, log });
   process.stdout.write(
-    `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: node agent.mjs run --data ${data}\n`,
+    `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: node agent.mjs run --data ${data}\n` +
+      `Its keys are ${await fingerprintOf(dataDirectory(data))}: who holds the segment's root asks for that.\n`,
   );
 }
 

@@ -1,7 +1,9 @@
 // The command `opsconductor`: what the owner of segments does on a machine of their own, with keys that no server has.
 import { Command } from 'commander';
 import { AgentError } from './agent-error.ts';
+import { readConfig } from './config.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
+import { addSegmentCommands } from './owner/segments/segment-commands.ts';
 import { agentVersion } from './version.ts';
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -11,6 +13,7 @@ const program = new Command('opsconductor')
   .version(agentVersion)
   .showHelpAfterError();
 addKeyCommands(program, say);
+addSegmentCommands(program, readConfig(), say);
 
 await program.parseAsync().catch((error: unknown) => {
   if (!(error instanceof AgentError)) throw error;

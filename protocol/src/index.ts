@@ -8,6 +8,7 @@ export * from './agent/transfers.ts';
 export * from './api/agents/agents.ts';
 export * from './api/agents/credentials.ts';
 export * from './api/agents/sealed-envelope.ts';
+export * from './api/agents/segment-roster.ts';
 export * from './api/agents/segments.ts';
 export * from './api/audit.ts';
 export * from './api/common.ts';

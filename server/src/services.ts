@@ -39,6 +39,7 @@ import { userRoutes } from './http/routes/people-users.ts';
 import { type RunEventsDeps, runEventRoutes } from './http/routes/run-events.ts';
 import { runPreparationRoutes } from './http/routes/run-preparation.ts';
 import { runRoutes } from './http/routes/runs.ts';
+import { segmentRosterRoutes } from './http/routes/segment-rosters.ts';
 import { segmentSettingsRoutes } from './http/routes/segment-settings.ts';
 import { segmentRoutes } from './http/routes/segments.ts';
 import { selectTargetsRoutes } from './http/routes/select-targets.ts';
@@ -205,6 +206,7 @@ export function createServices(options: ServiceOptions): Services {
     ...targetRoutes({ sql, agents: gateway }),
     ...targetGroupRoutes({ sql }),
     ...segmentSettingsRoutes({ sql }),
+    ...segmentRosterRoutes({ sql, installationId: installation.installationId }),
     ...hostScanRoutes({ sql }),
     ...hostTrustRoutes({ sql }),
     ...credentialRoutes({ sql }),

@@ -1,5 +1,12 @@
 // Who this agent is and whom it believes: fixed at enrollment.
-import { decodeBase64, encodeBase64, type KeyPair, signingPublicKeyOf } from '@opsconductor/protocol/sealing';
+import {
+  agentFingerprint,
+  decodeBase64,
+  encodeBase64,
+  encryptionPublicKeyOf,
+  type KeyPair,
+  signingPublicKeyOf,
+} from '@opsconductor/protocol/sealing';
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
@@ -83,6 +90,16 @@ export async function readIdentity(data: DataDirectory): Promise<Identity> {
     encryptionPrivateKey,
     ca: ca?.toString('utf8'),
   };
+}
+
+/** What this agent's owner compares with what the server says of it. @throws {AgentError} like `readIdentity` */
+export async function fingerprintOf(data: DataDirectory): Promise<string> {
+  const { signingPublicKey, encryptionPrivateKey, ...identity } = await readIdentity(data);
+  return agentFingerprint({
+    ...identity,
+    signingKey: signingPublicKey,
+    encryptionKey: await encryptionPublicKeyOf(encryptionPrivateKey),
+  });
 }
 
 /** The key pair of a file; made and stored by `generate` when there is none yet. */

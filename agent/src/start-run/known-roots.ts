@@ -23,10 +23,12 @@ const KnownRootSchema = Type.Object(
     rootFingerprint: Type.String(),
     /** Number of the newest roster that was seen. */
     rosterNumber: Type.Integer({ minimum: 0 }),
+    /** The newest one that was signed on this machine. */
+    signed: Type.Optional(Type.Object({ payload: Type.String(), signature: Type.String() })),
   },
   { additionalProperties: false },
 );
-type KnownRoot = Static<typeof KnownRootSchema>;
+export type KnownRoot = Static<typeof KnownRootSchema>;
 const KnownRootsSchema = Type.Object(
   { segments: Type.Array(KnownRootSchema) },
   { additionalProperties: false },
@@ -106,6 +108,35 @@ export class KnownRoots {
         { cause: error },
       );
     }
+  }
+
+  /**
+   * What the file has of a segment.
+   *
+   * @throws {AgentError} where it has none of that name, or several.
+   */
+  named(segmentName: string): KnownRoot {
+    const [first, second] = this.#known.filter((one) => one.segmentName === segmentName);
+    if (first === undefined) {
+      throw new AgentError(
+        `Segment ${segmentName} is not in ${this.#path}.`,
+        'Name the file that knows its root with --roots. Who holds that root has one since "segment init".',
+      );
+    }
+    if (second === undefined) return first;
+    throw new AgentError(
+      `${this.#path} has several segments named ${segmentName}, of different installations.`,
+      'Keep a file of roots for each installation, and name it with --roots.',
+    );
+  }
+
+  /** Adds what is known of a segment, or puts it in the place of what was. */
+  put(known: KnownRoot): void {
+    const { installationId, segmentId } = known;
+    const at = this.#known.findIndex(
+      (one) => one.installationId === installationId && one.segmentId === segmentId,
+    );
+    this.#known.splice(at === -1 ? this.#known.length : at, at === -1 ? 0 : 1, known);
   }
 
   /** Keeps what was learned and seen, where that is something new. @throws {AgentError} */

@@ -3,26 +3,17 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
-  type RunSealingKeys,
   RunSealingKeysRequestSchema,
   RunSealingKeysSchema,
   type SecretParameters,
 } from '@opsconductor/protocol';
 import { SealingError, sealRunValue } from '@opsconductor/protocol/sealing';
-import { Check } from 'typebox/value';
+import { Type } from 'typebox';
 import { AgentError } from '../agent-error.ts';
-import type { ProxySettings } from '../connection/proxy.ts';
-import { type JsonReply, requestJson, type ServerAccess } from '../enrollment/post-json.ts';
-import { establishTrust, parseServerUrl } from '../enrollment/server-trust.ts';
-import { explainReachError } from '../explain-error.ts';
+import { type ApiAccess, ApiClient } from './api-client.ts';
 import { KnownRoots } from './known-roots.ts';
 
-export interface StartRun {
-  server: string;
-  caPin?: string | undefined;
-  caFile?: string | undefined;
-  proxy: ProxySettings;
-  token: string;
+export interface StartRun extends ApiAccess {
   jobId: number;
   /** The body of the start; not looked at here but for what says where the run goes. */
   request: Record<string, unknown>;
@@ -33,11 +24,7 @@ export interface StartRun {
   learnRoots: boolean;
 }
 
-/** Rosters name each agent of a segment, and a run may go to many segments. */
-const maxKeysBytes = 64 * 1024 * 1024;
-/** The start is asked for again so often where its answer is lost, by the same key: that makes no second run. */
-const tries = 5;
-const maxPauseS = 30;
+const notFoundFix = 'Look at the id of the job, and whether who the token belongs to may see and run it.';
 
 /** Answers what the server says of the run. @throws {AgentError} for everything that a person can mend. */
 export async function startRun(
@@ -49,15 +36,10 @@ export async function startRun(
   if (options.learnRoots && options.roots === undefined) {
     throw new AgentError('--learn-roots has no file to write to.', 'Name one by --roots.');
   }
-  const server = parseServerUrl(options.server);
-  const { caPin, caFile, proxy, token } = options;
-  const ca = await establishTrust({ server, caPin, tokenPin: undefined, caFile, proxy });
-  const api = new Api({ server: server.origin, ca, proxy }, token, pause);
+  const api = await ApiClient.connect(options, { pause, notFoundFix });
   const secretParameters = await sealAll(api, options);
-  return api.post(`/api/v1/jobs/${jobId}/run`, {
-    ...request,
-    ...(secretParameters === undefined ? {} : { secretParameters }),
-  });
+  const start = { ...request, ...(secretParameters === undefined ? {} : { secretParameters }) };
+  return api.post(`/api/v1/jobs/${jobId}/run`, start, Type.Unknown());
 }
 
 function refuseDoubled(request: Record<string, unknown>, secrets: Readonly<Record<string, string>>): void {
@@ -78,7 +60,7 @@ function refuseDoubled(request: Record<string, unknown>, secrets: Readonly<Recor
 }
 
 async function sealAll(
-  api: Api,
+  api: ApiClient,
   { jobId, request, secrets, roots, learnRoots }: StartRun,
 ): Promise<SecretParameters | undefined> {
   const names = Object.keys(secrets);
@@ -86,7 +68,9 @@ async function sealAll(
   const known = await KnownRoots.read(roots, learnRoots);
   const where = Object.keys(RunSealingKeysRequestSchema.properties).filter((name) => name in request);
   const selection = Object.fromEntries(where.map((name) => [name, request[name]]));
-  const { segments } = await api.sealingKeys(jobId, selection);
+  const path = `/api/v1/jobs/${jobId}/sealing-keys`;
+  const { segments, ...of } = await api.post(path, selection, RunSealingKeysSchema);
+  if (of.jobId !== jobId) throw api.strange();
   const id = randomUUID();
   const values: SecretParameters['values'] = Object.fromEntries(names.map((name) => [name, []]));
   for (const segment of segments) {
@@ -107,64 +91,3 @@ async function sealAll(
   await known.save();
   return { id, values };
 }
-
-class Api {
-  readonly #access: ServerAccess;
-  readonly #headers: Record<string, string>;
-  readonly #pause: (ms: number) => Promise<unknown>;
-
-  constructor(access: ServerAccess, token: string, pause: (ms: number) => Promise<unknown>) {
-    this.#access = access;
-    this.#headers = { authorization: `Bearer ${token}`, 'idempotency-key': randomUUID() };
-    this.#pause = pause;
-  }
-
-  async sealingKeys(jobId: number, selection: object): Promise<RunSealingKeys> {
-    const keys = await this.post(`/api/v1/jobs/${jobId}/sealing-keys`, selection);
-    if (Check(RunSealingKeysSchema, keys) && keys.jobId === jobId) return keys;
-    throw this.#strange();
-  }
-
-  /** Again where no answer came, or where the server asks for patience. */
-  async post(path: string, body: unknown): Promise<unknown> {
-    const options = { headers: this.#headers, maxReplyBytes: maxKeysBytes };
-    for (let attempt = 1; ; attempt += 1) {
-      const isLast = attempt === tries;
-      const reply = await requestJson(this.#access, path, body, options).catch((error: unknown) => {
-        if (isLast) throw explainReachError(error, this.#access.server, this.#access.proxy);
-        return undefined;
-      });
-      const isPatient = reply === undefined || [429, 502, 503, 504].includes(reply.status);
-      if (!isPatient || isLast) return this.#answerOf(reply as JsonReply);
-      await this.#pause(Math.min(maxPauseS, reply?.retryAfterS ?? 2 ** (attempt - 1)) * 1_000);
-    }
-  }
-
-  #answerOf({ status, body }: JsonReply): unknown {
-    if (status >= 200 && status < 300) return body;
-    const { error } = Object(body) as { error?: { message?: unknown; details?: unknown } };
-    if (typeof error?.message !== 'string') throw this.#strange(status);
-    const details = (Array.isArray(error.details) ? error.details : []) as Record<string, unknown>[];
-    const told = details.map(({ path, message, allowed }) =>
-      [path, message, allowed === undefined ? '' : `Allowed: ${allowed}.`].filter(Boolean).join(' '),
-    );
-    throw new AgentError(
-      `The server refused: ${[error.message, ...told.filter((one) => !one.includes(String(error.message)))].join('\n       ')}`,
-      fixes[status] ?? 'Correct what the server names, and run the command again.',
-    );
-  }
-
-  #strange(status?: number): AgentError {
-    return new AgentError(
-      `${this.#access.server} answered in a way that this program does not understand${status === undefined ? '' : ` (HTTP ${status})`}.`,
-      'Check that the address is that of an OpsConductor server, and that its version fits this program.',
-    );
-  }
-}
-
-const fixes: Record<number, string> = {
-  401: 'Make a new API token in the console, or check whether this one has expired.',
-  403: 'Ask an administrator for the permission that the message names.',
-  404: 'Look at the id of the job, and whether who the token belongs to may see and run it.',
-  429: 'Wait a minute and run the command again.',
-};

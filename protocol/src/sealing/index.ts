@@ -1,4 +1,5 @@
 // Keys, seals and signatures, for Node and the browser alike: WebCrypto and @hpke/core only.
+export { type AgentKeys, agentFingerprint } from './agent-fingerprint.ts';
 export {
   type BoundAuthentication,
   type BoundProtocol,

@@ -1,5 +1,5 @@
 import { type CreateSegmentRequestSchema, limits, type Segment } from '@opsconductor/protocol';
-import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
+import { decodeBase64, generateSigningKeyPair, publicKeyBytes } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -16,7 +16,7 @@ import { sealRoot } from './segment-root.ts';
 export type CreateSegmentRequest = Static<typeof CreateSegmentRequestSchema>;
 
 /**
- * Creates a segment with a managed root.
+ * Creates a segment, with a managed root where no owner names theirs.
  *
  * @throws {AppError} `conflict` when the name is taken.
  */
@@ -27,7 +27,9 @@ export async function createSegment(
   caller: Caller,
 ): Promise<Segment> {
   refuseUnstorableText(request);
-  const root = await generateSigningKeyPair();
+  const { ownerRoot } = request;
+  const managed = ownerRoot === undefined ? await generateSigningKeyPair() : undefined;
+  const rootKey = managed?.publicKey ?? decodeBase64(ownerRoot ?? '', publicKeyBytes, 'ownerRoot');
   try {
     const id = await inTransaction(sql, async (tx) => {
       const id = await nextSegmentId(tx);
@@ -36,15 +38,15 @@ export async function createSegment(
         name: request.name,
         description: request.description ?? '',
         unknownAfterS: request.unknownAfter ?? limits.unknownAfterMs / 1000,
-        rootKey: Buffer.from(root.publicKey),
-        rootKeySealed: sealRoot(masterKey, id, root.privateKey),
+        rootKey: Buffer.from(rootKey),
+        rootKeySealed: managed === undefined ? null : sealRoot(masterKey, id, managed.privateKey),
       });
       await recordAudit(tx, {
         ...auditedBy(caller),
         action: 'segment.created',
         object: { kind: 'segment', id },
         scope: { segmentId: id },
-        detail: { name: request.name },
+        detail: { name: request.name, root: managed === undefined ? 'owner_held' : 'managed' },
       });
       return id;
     });
@@ -56,6 +58,6 @@ export async function createSegment(
     }
     throw error;
   } finally {
-    root.privateKey.fill(0);
+    managed?.privateKey.fill(0);
   }
 }

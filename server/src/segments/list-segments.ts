@@ -10,6 +10,7 @@ import {
 } from '../store/agents/segments.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { reachesEverything } from '../store/people/visibility.ts';
+import { toSign } from './owner-held/read-roster.ts';
 
 /**
  * The segments within the reaches by name, whole, because an installation has tens of them; and the names of those
@@ -23,17 +24,17 @@ export async function listSegments(
     listSegmentOverviews(sql, reaches),
     reachesEverything(reaches) ? [] : listNamedSegments(sql, reaches),
   ]);
-  return { items: await Promise.all(rows.map(toSegment)), named, nextCursor: null };
+  return { items: await Promise.all(rows.map((row) => toSegment(sql, row))), named, nextCursor: null };
 }
 
 /** @throws {AppError} `not_found`, also for one outside the reaches. */
 export async function getSegment(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<Segment> {
   const [row] = await listSegmentOverviews(sql, reaches, id);
   if (row === undefined) throw notFound('Segment');
-  return toSegment(row);
+  return toSegment(sql, row);
 }
 
-async function toSegment(row: SegmentOverviewRow): Promise<Segment> {
+async function toSegment(sql: Queryable, row: SegmentOverviewRow): Promise<Segment> {
   return {
     id: row.id,
     name: row.name,
@@ -41,6 +42,7 @@ async function toSegment(row: SegmentOverviewRow): Promise<Segment> {
     unknownAfter: row.unknownAfterS,
     root: row.rootMode,
     rootFingerprint: await fingerprint(row.rootKey),
+    toSign: await toSign(sql, row),
     keyGeneration: row.keyGeneration,
     health: healthOf(row),
     targetCount: row.targetCount,

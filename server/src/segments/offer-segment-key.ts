@@ -14,6 +14,7 @@ import { insertSegmentKey, listSegmentKeys, lockSegment, type SegmentRow } from 
 import type { Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import type { EnrollmentDeps } from './enroll-agent.ts';
+import { keepOffer } from './owner-held/keep-offer.ts';
 import { publishRoster } from './publish-roster.ts';
 import { requireWrap } from './segment-state.ts';
 
@@ -49,12 +50,18 @@ export async function offerSegmentKey(
     const segment = await lockSegment(tx, agent.segmentId);
     if (segment === undefined) throw new Error(`agent ${agent.id} has no segment`);
     if (segment.keyGeneration > 0) return { accepted: await isOwn(tx, segment, agent.id, publicKey) };
+    const { wrapped, signature } = request;
+    if (segment.rootMode === 'owner_held') {
+      const offer = { agentId: agent.id, generation: firstGeneration, publicKey, wrapped, signature };
+      await keepOffer(tx, { segment, agent, offer, origin });
+      return { accepted: true };
+    }
     await insertSegmentKey(tx, segment.id, { generation: firstGeneration, publicKey });
     await insertWrap(tx, {
       segmentId: segment.id,
       generation: firstGeneration,
       agentId: agent.id,
-      wrapped: request.wrapped,
+      wrapped,
     });
     const { identity, masterKey } = deps;
     await publishRoster(tx, { segment, installationId: identity.installationId, masterKey });

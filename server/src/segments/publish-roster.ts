@@ -12,7 +12,7 @@ import { openRoot } from './segment-root.ts';
 
 /**
  * Signs and stores the segment's next roster: its active agents, its key generations, who was revoked. Before the
- * segment has a key there is nothing to vouch for, and no roster.
+ * segment has a key there is nothing to vouch for, and no roster. Where the root is held by its owner, the owner signs.
  *
  * @param segment as `lockSegment` gave it in this transaction: two rosters never share a number.
  */
@@ -21,6 +21,10 @@ export async function publishRoster(
   options: { segment: SegmentRow; installationId: string; masterKey: MasterKey },
 ): Promise<SignedRoster | undefined> {
   const { segment, installationId, masterKey } = options;
+  if (segment.rootMode === 'owner_held') {
+    await notifySegmentChanged(tx, segment.id);
+    return undefined;
+  }
   const keys = await listSegmentKeys(tx, segment.id);
   const newest = keys.at(-1);
   if (newest === undefined) return undefined;

@@ -23,7 +23,9 @@ export async function sealingKeyOf(
   if (key === undefined || segment.rosterPayload === null || segment.rosterSignature === null) {
     throw new AppError(
       'conflict',
-      `Segment ${segment.name} has no agent yet, so there is no key to seal to. Enroll its first agent.`,
+      segment.rootMode === 'owner_held'
+        ? `Segment ${segment.name} has no roster yet, so there is no key to seal to. Enroll its first agent; then its owner signs the roster.`
+        : `Segment ${segment.name} has no agent yet, so there is no key to seal to. Enroll its first agent.`,
     );
   }
   refuseWhileRotating(segment);
@@ -46,6 +48,6 @@ export function refuseWhileRotating(segment: Pick<SegmentRow, 'name' | 'keyRotat
   if (segment.keyRotationWantedAt === null) return;
   throw new AppError(
     'conflict',
-    `The key of segment ${segment.name} is being replaced, because an agent that has it was revoked. The next agent of the segment that connects makes the new one; seal then.`,
+    `The key of segment ${segment.name} is being replaced, because an agent that has it was revoked. The next agent of the segment that connects makes the new one, and where an owner holds the root they name it in a roster; seal then.`,
   );
 }

@@ -15,6 +15,7 @@ import { insertWrap } from '../store/agents/segment-key-wraps.ts';
 import { insertSegmentKey, lockSegment } from '../store/agents/segments.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { keepOffer } from './owner-held/keep-offer.ts';
 import { publishRoster } from './publish-roster.ts';
 import { requireWrap } from './segment-state.ts';
 
@@ -56,6 +57,10 @@ export async function takeKeyGeneration(
     if (!(await verifyBase64(agent.signingKey, statement, offer.signature))) throw notProven();
     const isNext = generation === segment.keyGeneration + 1 && generation <= limits.maxKeyGenerations;
     if (segment.keyRotationWantedAt === null || !isNext) return false;
+    if (segment.rootMode === 'owner_held') {
+      const { signature } = offer;
+      return keepOffer(tx, { segment, agent, offer: { agentId, generation, publicKey, wrapped, signature } });
+    }
     await insertSegmentKey(tx, segmentId, { generation, publicKey });
     await insertWrap(tx, { segmentId, generation, agentId, wrapped });
     await publishRoster(tx, { segment, installationId, masterKey });

@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../../agent/messages.ts';
 import { Closed, Id, Nullable, Page, Timestamp } from '../common.ts';
 import { Description } from '../text.ts';
+import { PublicKeySchema } from './segment-roster.ts';
 
 const SegmentName = Type.String({
   minLength: 1,
@@ -20,6 +21,18 @@ export const SegmentSchema = Type.Object({
   unknownAfter: Type.Integer(),
   root: Type.Enum(['managed', 'owner_held']),
   rootFingerprint: Type.String(),
+  /** What an owner-held root is to sign; null where nothing is, and for a managed root. */
+  toSign: Nullable(
+    Type.Object({
+      admit: Type.Array(Type.String(), {
+        description: 'Names of agents that are enrolled and not in the roster',
+      }),
+      remove: Type.Array(Type.String(), { description: 'Names of revoked agents that are still in it' }),
+      newKey: Type.Boolean({
+        description: 'Whether an agent has made a segment key that the roster does not name',
+      }),
+    }),
+  ),
   /** Generation of the segment key, 0 before the first agent. */
   keyGeneration: Type.Integer(),
   health: Type.Enum(segmentHealths),
@@ -43,6 +56,8 @@ export const CreateSegmentRequestSchema = Closed({
   name: SegmentName,
   description: Type.Optional(Description(1000)),
   unknownAfter: Type.Optional(Type.Integer({ minimum: 10, maximum: 86_400, default: 300 })),
+  /** Ed25519 public key of a root that its owner holds. Left out, the server makes the root and keeps it. */
+  ownerRoot: Type.Optional(PublicKeySchema),
 });
 
 /** What the console and CLI seal a credential to. */

@@ -26,6 +26,16 @@ export const segmentNeeds: Record<string, Needs> = {
     path: `${side.segmentId}/sealing-key`,
     place: side.segment,
   })),
+  'GET segments/:id/roster': reading('the segment', (side) => ({
+    path: `${side.segmentId}/roster`,
+    place: side.segment,
+  })),
+  // Their roots are managed.
+  'POST segments/:id/roster': changing('agents.manage', 'the segment', (side) => ({
+    path: `${side.segmentId}/roster`,
+    json: { payload: '{}', signature: 'A'.repeat(88) },
+    place: side.segment,
+  })),
   'GET segments/:id/settings': reading('the segment', (side) => ({
     path: `${side.segmentId}/settings`,
     place: side.segment,

@@ -1,7 +1,12 @@
 // Every route that changes something: it leaves a row in the audit log, and changes nothing where that row can't be
 // written. Each request is made twice, the first time while the log refuses all rows.
 import type { CreatedApiToken, Target, UserGroup } from '@opsconductor/protocol';
-import { generateSegmentKey } from '@opsconductor/protocol/sealing';
+import {
+  encodeBase64,
+  generateSegmentKey,
+  generateSigningKeyPair,
+  signRoster,
+} from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createSignInCode } from '../../auth/sign-in-codes.ts';
 import { hashCheaply } from '../../auth/testing.ts';
@@ -235,6 +240,18 @@ const acts: Record<string, () => Promise<Act>> = {
   'POST segments/:id/enrollment-tokens': async () => ({
     path: `segments/${world.alfa.segmentId}/enrollment-tokens`,
   }),
+  'POST segments/:id/roster': async () => {
+    const root = await generateSigningKeyPair();
+    const ownerRoot = encodeBase64(root.publicKey);
+    const { id } = await make<{ id: number }>('segments', { name: freshName('segment'), ownerRoot });
+    const { publicKey } = await generateSegmentKey();
+    const json = await signRoster(root.privateKey, {
+      installationId: world.t.identity.installationId,
+      ...{ segmentId: id, number: 1, agents: [], currentGeneration: 1, revoked: [] },
+      segmentKeys: [{ generation: 1, publicKey: encodeBase64(publicKey) }],
+    });
+    return { path: `segments/${id}/roster`, json };
+  },
   'PUT segments/:id/settings': async () => ({
     path: `segments/${world.alfa.segmentId}/settings`,
     json: { settings: { port: 2000 + ++made }, credentialId: null },

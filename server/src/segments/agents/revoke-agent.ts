@@ -14,7 +14,9 @@ import type { AgentDeps } from './disable-agent.ts';
  * Revokes an agent. The next generation is made by an agent of the segment that is connected, or by the next that
  * connects or enrolls; until then nothing can be sealed to the segment.
  *
- * @throws {AppError} like `changeAgent`; `conflict` where the segment's root is held by its owner.
+ * Where the owner holds the segment's root, it is the owner who takes the agent out of the roster and names the new generation.
+ *
+ * @throws {AppError} like `changeAgent`.
  */
 export function revokeAgent(deps: AgentDeps, id: number, caller: Caller): Promise<AgentDetail> {
   const { sql, masterKey, installationId } = deps;

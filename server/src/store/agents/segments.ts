@@ -42,10 +42,10 @@ export async function insertSegment(
   segment: Pick<SegmentRow, 'id' | 'name' | 'description' | 'unknownAfterS' | 'rootKey' | 'rootKeySealed'>,
 ): Promise<void> {
   await tx`
-    insert into segments (id, name, description, unknown_after_s, root_key, root_key_sealed)
+    insert into segments (id, name, description, unknown_after_s, root_mode, root_key, root_key_sealed)
     overriding system value
-    values (${segment.id}, ${segment.name}, ${segment.description}, ${segment.unknownAfterS}, ${segment.rootKey},
-            ${segment.rootKeySealed})`;
+    values (${segment.id}, ${segment.name}, ${segment.description}, ${segment.unknownAfterS},
+            ${segment.rootKeySealed === null ? 'owner_held' : 'managed'}, ${segment.rootKey}, ${segment.rootKeySealed})`;
 }
 
 /** A segment by id, whoever asks; undefined when there is none. */

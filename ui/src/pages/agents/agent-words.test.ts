@@ -35,6 +35,7 @@ const segment = (fields: Partial<Segment>) =>
     health: 'healthy',
     waitingSteps: 0,
     keyRotationWantedAt: null,
+    toSign: null,
     credentialsToRotate: 0,
     ...fields,
   }) as Segment;
@@ -108,6 +109,20 @@ describe('agents in words', () => {
     );
     expect(refused?.lead).toBe('dmz-1-a and the server have no protocol version in common.');
     expect(refused?.text).toMatch(/the server speaks 2, the agent 1.*version 0\.1\.0.*agent\.mjs/);
+  });
+
+  it('say what the owner of a root is to sign, and by which command', () => {
+    const toSign = { admit: ['dmz-1-b'], remove: ['dmz-1-c'], newKey: true };
+    const waiting = segment({
+      name: 'dmz-1',
+      root: 'owner_held',
+      toSign,
+      keyRotationWantedAt: '2026-11-24T02:20:00.000Z',
+    });
+    const [signing, ...others] = consequencesOf(waiting, [agent({})], now);
+    expect(signing?.text).toMatch(/dmz-1-b to be admitted, dmz-1-c to be taken out, a new segment key/);
+    expect(signing?.text).toMatch(/roster sign dmz-1 --admit dmz-1-b=SHA256:… --remove dmz-1-c --key/);
+    expect(others).toEqual([]);
   });
 
   it('say what a revocation left to do, and who can’t do it', () => {

@@ -104,13 +104,45 @@ export interface Consequence {
 export function consequencesOf(segment: Segment, agents: readonly Agent[], now: number): Consequence[] {
   const worst = worstOf(segment, agents);
   const misunderstood = agents.filter((agent) => isMisunderstood(agent, now)).map(misunderstoodWords);
-  return [...(worst === undefined ? [] : [worst]), ...misunderstood, ...rotationsOf(segment, agents)];
+  return [
+    ...(worst === undefined ? [] : [worst]),
+    ...misunderstood,
+    ...toSignOf(segment),
+    ...rotationsOf(segment, agents),
+  ];
+}
+
+/** What waits for the owner of a root that the server doesn't have. */
+function toSignOf({ name, toSign }: Segment): Consequence[] {
+  if (toSign === null) return [];
+  const { admit, remove, newKey } = toSign;
+  const waits = [
+    ...(admit.length === 0 ? [] : [`${admit.join(', ')} to be admitted`]),
+    ...(remove.length === 0 ? [] : [`${remove.join(', ')} to be taken out`]),
+    ...(newKey ? ['a new segment key to be named'] : []),
+  ];
+  const options = [
+    ...admit.map((agent) => ` --admit ${agent}=SHA256:…`),
+    ...remove.map((agent) => ` --remove ${agent}`),
+  ].join('');
+  const compare =
+    admit.length === 0
+      ? ''
+      : ' The fingerprint is what the agent’s own machine shows (node agent.mjs status), never what a server says.';
+  return [
+    {
+      look: 'held',
+      lead: 'Its owner is to sign the next roster.',
+      text: `It waits for ${waits.join(', ')}. On the owner’s machine: opsconductor segment roster sign ${name}${options} --key … --server ….${compare}`,
+    },
+  ];
 }
 
 /** What a revocation leaves to do. */
 function rotationsOf(segment: Segment, agents: readonly Agent[]): Consequence[] {
   const left: Consequence[] = [];
-  if (segment.keyRotationWantedAt !== null) {
+  // One that was made waits for its owner, which is said.
+  if (segment.keyRotationWantedAt !== null && segment.toSign?.newKey !== true) {
     const old = agents.filter((agent) => agent.state === 'connected' || agent.state === 'draining');
     left.push({
       look: 'held',

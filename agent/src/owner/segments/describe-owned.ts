@@ -1,0 +1,26 @@
+// A segment in lines for its owner.
+import { rosterMember } from '@opsconductor/protocol/sealing';
+import type { OwnedState } from './owned-segment.ts';
+
+export function describeOwned({ known, state, roster, isBehind }: OwnedState): string[] {
+  const lines = [
+    `segment   ${known.segmentName} (id ${known.segmentId})`,
+    `root      ${known.rootFingerprint}`,
+    `roster    ${roster === undefined ? 'none yet' : `${roster.number}, generation ${roster.currentGeneration} of the segment key`}`,
+    `recovery  ${roster?.recoveryKey === undefined ? 'no recovery key' : 'has a recovery key'}`,
+  ];
+  if (isBehind) lines.push('behind    the server has an older roster: sign again, and it is sent');
+  for (const agent of state.agents) {
+    const isMember = roster !== undefined && rosterMember(roster, agent.id) !== undefined;
+    if (isMember && agent.state !== 'revoked') lines.push(`agent     ${agent.name}, in the roster`);
+    else if (isMember)
+      lines.push(`agent     ${agent.name}, revoked: take it out with --remove ${agent.name}`);
+    else if (agent.state === 'active')
+      lines.push(`agent     ${agent.name}, waits: --admit ${agent.name}=SHA256:… as its machine shows it`);
+  }
+  const next = (roster?.currentGeneration ?? 0) + 1;
+  if (state.offers.some(({ generation }) => generation === next)) {
+    lines.push(`key       generation ${next} was made and waits to be signed`);
+  }
+  return lines;
+}

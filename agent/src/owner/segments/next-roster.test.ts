@@ -1,0 +1,125 @@
+import {
+  agentFingerprint,
+  encodeBase64,
+  generateEncryptionKeyPair,
+  generateSegmentKey,
+  generateSigningKeyPair,
+  type Roster,
+  segmentKeyStatement,
+  sign,
+} from '@opsconductor/protocol/sealing';
+import { expect, test } from 'vitest';
+import { nextRoster, type RosterDecisions } from './next-roster.ts';
+
+const installationId = 'installation-1';
+const segmentId = 3;
+
+async function setup() {
+  const root = await generateSigningKeyPair();
+  const of = { installationId, segmentId };
+  const agent = async (id: number) => {
+    const signing = await generateSigningKeyPair();
+    const encryption = await generateEncryptionKeyPair();
+    const keys = { signingKey: signing.publicKey, encryptionKey: encryption.publicKey };
+    const offer = async (generation: number) => {
+      const { publicKey } = await generateSegmentKey();
+      const statement = segmentKeyStatement({
+        ...{ ...of, agentId: id, generation },
+        ...{ segmentPublicKey: publicKey, wrapped: 'w' },
+      });
+      const signature = encodeBase64(await sign(signing.privateKey, statement));
+      return { agentId: id, generation, publicKey: encodeBase64(publicKey), wrapped: 'w', signature };
+    };
+    return {
+      id,
+      name: `agent-${id}`,
+      state: 'active' as const,
+      signingKey: encodeBase64(signing.publicKey),
+      encryptionKey: encodeBase64(encryption.publicKey),
+      fingerprint: (segmentRoot: Uint8Array = root.publicKey) =>
+        agentFingerprint({ ...of, segmentRoot, ...keys }),
+      offer,
+    };
+  };
+  const agents = [await agent(1), await agent(2)] as const;
+  const next = (
+    base: Roster | undefined,
+    decisions: Partial<RosterDecisions>,
+    state: Partial<Parameters<typeof nextRoster>[0]['state']> = {},
+  ) =>
+    nextRoster({
+      ...of,
+      rootPublicKey: root.publicKey,
+      base,
+      state: { agents: [...agents], offers: [], ...state },
+      decisions: { admit: new Map(), remove: [], ...decisions },
+    });
+  const [a, b] = agents;
+  const first = async () => {
+    const admit = new Map([
+      [a.name, await a.fingerprint()],
+      [b.name, await b.fingerprint()],
+    ]);
+    return (await next(undefined, { admit }, { offers: [await a.offer(1)] })).roster;
+  };
+  return { root, a, b, next, first };
+}
+
+test('the first roster has the agents whose fingerprints were given, and a key that one of them made', async () => {
+  const t = await setup();
+  const offers = [await t.a.offer(1), await t.b.offer(1)];
+  const { roster, changes } = await t.next(
+    undefined,
+    { admit: new Map([[t.b.name, await t.b.fingerprint()]]) },
+    { offers },
+  );
+  expect(roster).toMatchObject({
+    number: 1,
+    agents: [{ agentId: 2, name: 'agent-2', encryptionKey: t.b.encryptionKey }],
+    // That of the one who is not admitted is passed over.
+    segmentKeys: [{ generation: 1, publicKey: offers[1]?.publicKey }],
+    revoked: [],
+  });
+  expect(changes).toEqual(['admits agent agent-2', 'names generation 1 of the segment key']);
+  await expect(t.next(undefined, {})).rejects.toThrow('No agent that is admitted has made');
+});
+
+test('an agent with another key than its machine shows, or led to another root, is not admitted', async () => {
+  const t = await setup();
+  const fingerprint = await t.a.fingerprint();
+  const { encryptionKey } = t.b;
+  const swapped = { agents: [{ ...t.a, encryptionKey }], offers: [await t.a.offer(1)] };
+  const admit = new Map([[t.a.name, fingerprint]]);
+  await expect(t.next(undefined, { admit }, swapped)).rejects.toThrow(`not to ${fingerprint}`);
+  const misled = await t.a.fingerprint((await generateSigningKeyPair()).publicKey);
+  await expect(t.next(undefined, { admit: new Map([[t.a.name, misled]]) })).rejects.toThrow(
+    `not to ${misled}`,
+  );
+  await expect(t.next(undefined, { admit: new Map([['other', misled]]) })).rejects.toThrow('No agent other');
+});
+
+test('a segment key that its maker did not sign stops the owner', async () => {
+  const t = await setup();
+  const { publicKey } = await generateSegmentKey();
+  const offers = [{ ...(await t.a.offer(1)), publicKey: encodeBase64(publicKey) }];
+  const admit = new Map([[t.a.name, await t.a.fingerprint()]]);
+  await expect(t.next(undefined, { admit }, { offers })).rejects.toThrow('is not signed by it');
+});
+
+test('who is taken out stays named as such, and the next key of a member is named', async () => {
+  const t = await setup();
+  const base = await t.first();
+  const offers = [await t.a.offer(2), await t.b.offer(2)];
+  const { roster } = await t.next(base, { remove: [t.a.name] }, { offers });
+  expect(roster).toMatchObject({
+    number: 2,
+    agents: [{ agentId: 2 }],
+    segmentKeys: [base.segmentKeys[0], { generation: 2, publicKey: offers[1]?.publicKey }],
+    currentGeneration: 2,
+    revoked: [{ agentId: 1, atNumber: 2 }],
+  });
+  await expect(t.next(base, { remove: ['agent-9'] })).rejects.toThrow('no agent agent-9');
+  const admit = new Map([[t.a.name, await t.a.fingerprint()]]);
+  await expect(t.next(base, { admit })).rejects.toThrow('names agent agent-1 already');
+  expect((await t.next(base, {})).changes).toEqual([]);
+});

@@ -1,0 +1,149 @@
+// The next roster of a segment, made from the one before and what its owner decides. Of what the server says, nothing is
+// taken on its word: keys of agents are compared with what their machines show, segment keys are signed by members.
+import type { SegmentRoster } from '@opsconductor/protocol';
+import {
+  agentFingerprint,
+  decodeBase64,
+  publicKeyBytes,
+  type Roster,
+  type RosterAgent,
+  segmentKeyStatement,
+  verifyBase64,
+} from '@opsconductor/protocol/sealing';
+import { AgentError } from '../../agent-error.ts';
+
+export interface RosterDecisions {
+  /** Fingerprints by the names of agents to admit, as their machines show them. */
+  admit: ReadonlyMap<string, string>;
+  /** Names of members to take out. */
+  remove: readonly string[];
+  /** Public half of the recovery key, base64, where it is to be another one. */
+  recoveryKey?: string | undefined;
+}
+
+export interface NextRosterInput {
+  installationId: string;
+  segmentId: number;
+  rootPublicKey: Uint8Array;
+  /** The newest one that the root has signed. */
+  base: Roster | undefined;
+  /** What the server says. */
+  state: Pick<SegmentRoster, 'agents' | 'offers'>;
+  decisions: RosterDecisions;
+}
+
+export interface NextRoster {
+  roster: Roster;
+  /** What is different from the one before, for a person; empty where nothing is. */
+  changes: string[];
+}
+
+/** @throws {AgentError} for a decision that can't be carried out. */
+export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
+  const { base, decisions } = input;
+  const number = (base?.number ?? 0) + 1;
+  const removed = (base?.agents ?? []).filter(({ name }) => decisions.remove.includes(name));
+  refuseUnknown(decisions.remove, removed);
+  const stay = (base?.agents ?? []).filter((member) => !removed.includes(member));
+  const admitted = await admit(input, stay);
+  const agents = [...stay, ...admitted];
+  const made = await offeredKey(input, agents);
+  const segmentKeys = [...(base?.segmentKeys ?? []), ...(made === undefined ? [] : [made])];
+  const currentGeneration = made?.generation ?? base?.currentGeneration;
+  if (currentGeneration === undefined) {
+    throw new AgentError(
+      'No agent that is admitted has made a segment key yet.',
+      'Enroll the first agent of the segment, and admit it: --admit NAME=SHA256:…',
+    );
+  }
+  const recoveryKey = decisions.recoveryKey ?? base?.recoveryKey;
+  const revoked = removed.map(({ agentId }) => ({ agentId, atNumber: number }));
+  return {
+    roster: {
+      installationId: input.installationId,
+      segmentId: input.segmentId,
+      number,
+      agents,
+      segmentKeys,
+      currentGeneration,
+      ...(recoveryKey === undefined ? {} : { recoveryKey }),
+      revoked: [...(base?.revoked ?? []), ...revoked],
+    },
+    changes: [
+      ...admitted.map(({ name }) => `admits agent ${name}`),
+      ...removed.map(({ name }) => `takes out agent ${name}`),
+      ...(made === undefined ? [] : [`names generation ${made.generation} of the segment key`]),
+      ...(recoveryKey === base?.recoveryKey ? [] : ['names the recovery key']),
+    ],
+  };
+}
+
+function refuseUnknown(remove: readonly string[], found: readonly RosterAgent[]): void {
+  const unknown = remove.find((name) => !found.some((member) => member.name === name));
+  if (unknown === undefined) return;
+  throw new AgentError(
+    `The roster names no agent ${unknown}.`,
+    'See who is in it: opsconductor segment show.',
+  );
+}
+
+async function admit(input: NextRosterInput, members: readonly RosterAgent[]): Promise<RosterAgent[]> {
+  const { state, installationId, segmentId, rootPublicKey } = input;
+  const admitted: RosterAgent[] = [];
+  for (const [name, expected] of input.decisions.admit) {
+    const agent = state.agents.find((one) => one.name === name && one.state !== 'revoked');
+    if (agent === undefined) {
+      throw new AgentError(
+        `No agent ${name} is enrolled in this segment.`,
+        'See which are: opsconductor segment show.',
+      );
+    }
+    if (members.some(({ agentId }) => agentId === agent.id)) {
+      throw new AgentError(`The roster names agent ${name} already.`, `Leave --admit ${name} out.`);
+    }
+    const found = await agentFingerprint({
+      installationId,
+      segmentId,
+      segmentRoot: rootPublicKey,
+      signingKey: decodeBase64(agent.signingKey, publicKeyBytes, 'signingKey'),
+      encryptionKey: decodeBase64(agent.encryptionKey, publicKeyBytes, 'encryptionKey'),
+    });
+    if (found !== expected) {
+      throw new AgentError(
+        `The keys that the server has of agent ${name} come to ${found}, not to ${expected}.`,
+        `Compare with what its machine says: node agent.mjs status. Where that is what you gave, do not go on: the server has other keys, or the agent was led to pin another root.`,
+      );
+    }
+    const { signingKey, encryptionKey } = agent;
+    admitted.push({ agentId: agent.id, name, signingKey, encryptionKey });
+  }
+  return admitted;
+}
+
+/** The next generation that a member has made, of several the first member's. */
+async function offeredKey(
+  { base, state, installationId, segmentId }: NextRosterInput,
+  members: readonly RosterAgent[],
+): Promise<Roster['segmentKeys'][number] | undefined> {
+  const generation = (base?.currentGeneration ?? 0) + 1;
+  for (const offer of state.offers) {
+    const member = members.find(({ agentId }) => agentId === offer.agentId);
+    if (member === undefined || offer.generation !== generation) continue;
+    const statement = segmentKeyStatement({
+      installationId,
+      segmentId,
+      agentId: member.agentId,
+      generation,
+      segmentPublicKey: decodeBase64(offer.publicKey, publicKeyBytes, 'publicKey'),
+      wrapped: offer.wrapped,
+    });
+    const signingKey = decodeBase64(member.signingKey, publicKeyBytes, 'signingKey');
+    if (await verifyBase64(signingKey, statement, offer.signature))
+      return { generation, publicKey: offer.publicKey };
+    throw new AgentError(
+      `The segment key that the server shows as made by agent ${member.name} is not signed by it.`,
+      'Do not go on: the server, or what stands between, is not what it says.',
+    );
+  }
+  return undefined;
+}

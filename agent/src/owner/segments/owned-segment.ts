@@ -1,0 +1,142 @@
+// A segment whose root is held here: what the server has of it, held against what was signed on this machine.
+import { type SegmentRoster, SegmentRosterSchema, SegmentSchema } from '@opsconductor/protocol';
+import {
+  encodeBase64,
+  fingerprint,
+  type Roster,
+  SealingError,
+  type SignedRoster,
+  signRoster,
+  verifyRoster,
+} from '@opsconductor/protocol/sealing';
+import { AgentError } from '../../agent-error.ts';
+import type { ApiClient } from '../../start-run/api-client.ts';
+import type { KnownRoot, KnownRoots } from '../../start-run/known-roots.ts';
+import type { OwnerKey } from '../keys/key-file.ts';
+import { nextRoster, type RosterDecisions } from './next-roster.ts';
+
+/** Makes a segment whose root is this key, and keeps what it is known by. @throws {AgentError} */
+export async function initSegment(
+  api: ApiClient,
+  roots: KnownRoots,
+  segment: { name: string; description?: string | undefined; rootPublicKey: Uint8Array },
+): Promise<KnownRoot> {
+  const { name, description, rootPublicKey } = segment;
+  const ownerRoot = encodeBase64(rootPublicKey);
+  const more = description === undefined ? {} : { description };
+  const { id, rootFingerprint } = await api.post(
+    '/api/v1/segments',
+    { name, ownerRoot, ...more },
+    SegmentSchema,
+  );
+  const state = await api.get(rosterPath(id), SegmentRosterSchema);
+  if (state.root !== 'owner_held' || rootFingerprint !== (await fingerprint(rootPublicKey))) {
+    throw new AgentError(
+      'The server made the segment with a root of its own.',
+      'Update the server: it does not know segments whose root their owner holds.',
+    );
+  }
+  const known = { installationId: state.installationId, segmentId: id, segmentName: name, rootFingerprint };
+  roots.put({ ...known, rosterNumber: 0 });
+  await roots.save();
+  return { ...known, rosterNumber: 0 };
+}
+
+export interface OwnedState {
+  known: KnownRoot;
+  /** What the server says; verified is `roster` alone. */
+  state: SegmentRoster;
+  /** The newest roster that the root has signed, of the server's and the one that is kept here. */
+  roster: Roster | undefined;
+  signed: SignedRoster | undefined;
+  /** Whether the server lacks it. */
+  isBehind: boolean;
+}
+
+/** @throws {AgentError} where the server shows another root or a roster that the root did not sign. */
+export async function readOwned(
+  api: ApiClient,
+  known: KnownRoot,
+  rootPublicKey: Uint8Array,
+): Promise<OwnedState> {
+  const state = await api.get(rosterPath(known.segmentId), SegmentRosterSchema);
+  const own = await fingerprint(rootPublicKey);
+  if (own !== known.rootFingerprint) {
+    throw new AgentError(
+      `The root of segment ${known.segmentName} is ${known.rootFingerprint}; this key is ${own}.`,
+      'Name the file of the root that the segment was made with.',
+    );
+  }
+  if (state.installationId !== known.installationId || state.rootPublicKey !== encodeBase64(rootPublicKey)) {
+    throw new AgentError(
+      `The server names another root of segment ${known.segmentName}, or is another installation.`,
+      'Check the address. If it is right, do not go on before you know why: ask who runs the server.',
+    );
+  }
+  const held = known.signed && (await verified(known, rootPublicKey, known.signed));
+  const shown = state.roster === null ? undefined : await verified(known, rootPublicKey, state.roster);
+  if (
+    held !== undefined &&
+    held.number === shown?.number &&
+    known.signed?.payload !== state.roster?.payload
+  ) {
+    throw new AgentError(
+      `There are two rosters ${held.number} of segment ${known.segmentName}: the server has another one than was signed here.`,
+      'Somebody signs with a copy of this key. Agree on one machine to sign on, and copy its file of roots here.',
+    );
+  }
+  const isBehind = (shown?.number ?? 0) < (held?.number ?? 0);
+  const [roster, signed] = isBehind ? [held, known.signed] : [shown, state.roster ?? undefined];
+  if ((roster?.number ?? 0) < known.rosterNumber) {
+    throw new AgentError(
+      `The server shows roster ${roster?.number ?? 0} of segment ${known.segmentName}; number ${known.rosterNumber} was seen.`,
+      'Sign on the machine that has signed that one, or copy its file of roots here.',
+    );
+  }
+  return { known, state, roster, signed, isBehind };
+}
+
+/**
+ * Signs the next roster, keeps it and sends it. Kept before it is sent: where that fails it is sent by the next time.
+ *
+ * @returns what was changed, for a person.
+ * @throws {AgentError}
+ */
+export async function signNextRoster(
+  api: ApiClient,
+  roots: KnownRoots,
+  root: OwnerKey,
+  owned: OwnedState,
+  decisions: RosterDecisions,
+): Promise<string[]> {
+  const { known, state, roster: base } = owned;
+  const { installationId, segmentId } = known;
+  const input = { installationId, segmentId, rootPublicKey: root.publicKey, base, state, decisions };
+  const { roster, changes } = await nextRoster(input);
+  if (changes.length === 0 && !owned.isBehind) return [];
+  const signed = changes.length === 0 ? owned.signed : await signRoster(root.privateKey, roster);
+  const { number } = changes.length === 0 ? (base ?? roster) : roster;
+  if (signed === undefined) return [];
+  roots.put({ ...known, rosterNumber: number, signed });
+  await roots.save();
+  await api.post(rosterPath(segmentId), signed, SegmentSchema);
+  return changes.length === 0 ? [`roster ${number} was sent again`] : changes;
+}
+
+async function verified(known: KnownRoot, root: Uint8Array, signed: SignedRoster): Promise<Roster> {
+  const { installationId, segmentId, segmentName } = known;
+  try {
+    return await verifyRoster(root, signed, { installationId, segmentId, minNumber: 0 });
+  } catch (cause) {
+    if (!(cause instanceof SealingError)) throw cause;
+    throw new AgentError(
+      `The roster of segment ${segmentName} that the server shows is not genuine: ${cause.message}.`,
+      'Do not go on before you know why: ask who runs the server.',
+      { cause },
+    );
+  }
+}
+
+function rosterPath(segmentId: number): string {
+  return `/api/v1/segments/${segmentId}/roster`;
+}

@@ -1,0 +1,102 @@
+// `opsconductor segment …`: segments whose root is a key on this machine.
+
+import { dirname } from 'node:path';
+import { decodeBase64 } from '@opsconductor/protocol/sealing';
+import { type Command, InvalidArgumentError } from 'commander';
+import type { Config } from '../../config.ts';
+import { makePrivateFolder } from '../../identity/durable-file.ts';
+import { KnownRoots } from '../../start-run/known-roots.ts';
+import { passphraseOption } from '../keys/key-commands.ts';
+import { openKeyFile, readKeyFile } from '../keys/key-file.ts';
+import { readPassphrase } from '../keys/passphrase.ts';
+import { connectApi, type ServerOptions, withServerOptions } from '../server-options.ts';
+import { describeOwned } from './describe-owned.ts';
+import { initSegment, readOwned, signNextRoster } from './owned-segment.ts';
+
+interface SegmentOptions extends ServerOptions {
+  key: string;
+  roots: string;
+}
+
+interface SignOptions extends SegmentOptions {
+  admit: ReadonlyMap<string, string>;
+  remove: string[];
+  recovery?: string;
+  passphraseFile?: string;
+}
+
+/** @param say prints a line. */
+export function addSegmentCommands(program: Command, config: Config, say: (line: string) => void): void {
+  const segment = program.command('segment').description('segments whose root is a key on this machine');
+  const command = (parent: Command, name: string, description: string) =>
+    withServerOptions(parent.command(name).description(description))
+      .argument('<segment>', 'name of the segment')
+      .requiredOption('--key <path>', 'file of the root key')
+      .option('--roots <path>', 'file of the roots that are known here', config.defaultRoots);
+
+  command(segment, 'init', 'make a segment on the server whose root is this key')
+    .option('--description <text>', 'what the segment is')
+    .action(async (name: string, options: SegmentOptions & { description?: string }) => {
+      const rootPublicKey = await publicKeyOf(options.key);
+      const api = await connectApi(options, config);
+      const roots = await KnownRoots.read(options.roots, false);
+      await makePrivateFolder(dirname(options.roots));
+      const { description } = options;
+      const { rootFingerprint } = await initSegment(api, roots, { name, description, rootPublicKey });
+      say(`Segment ${name} has the root ${rootFingerprint}; ${options.roots} knows it.`);
+      say('Enroll its first agent from the console. Then: opsconductor segment roster sign, with --admit.');
+    });
+
+  command(segment, 'show', 'say who is in the roster and what waits to be signed').action(
+    async (name: string, options: SegmentOptions) => {
+      const api = await connectApi(options, config);
+      const roots = await KnownRoots.read(options.roots, false);
+      const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key));
+      for (const line of describeOwned(owned)) say(line);
+    },
+  );
+
+  const roster = segment.command('roster').description('the signed list of agents and keys of a segment');
+  command(roster, 'sign', 'sign the next roster: admit agents, take some out, name a new segment key')
+    .option(
+      '--admit <name=fingerprint>',
+      'an agent, with the fingerprint that its machine shows',
+      admitted,
+      new Map(),
+    )
+    .option(
+      '--remove <name>',
+      'an agent to take out for good',
+      (name, before: string[]) => [...before, name],
+      [],
+    )
+    .option('--recovery <path>', 'file of the recovery key that the segment is to have')
+    .option(...passphraseOption)
+    .action(async (name: string, options: SignOptions) => {
+      const api = await connectApi(options, config);
+      const roots = await KnownRoots.read(options.roots, false);
+      const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key));
+      const recoveryKey = options.recovery && (await readKeyFile(options.recovery)).publicKey;
+      const { admit, remove, passphraseFile } = options;
+      const root = await openKeyFile(options.key, 'root', () => readPassphrase(passphraseFile));
+      const decisions = { admit, remove, recoveryKey };
+      const changes = await signNextRoster(api, roots, root, owned, decisions);
+      root.privateKey.fill(0);
+      if (changes.length === 0) say(`Nothing is to be signed for segment ${name}.`);
+      for (const change of changes) say(`Segment ${name}: ${change}.`);
+    });
+}
+
+async function publicKeyOf(path: string): Promise<Uint8Array> {
+  return decodeBase64((await readKeyFile(path)).publicKey, 32, 'publicKey');
+}
+
+function admitted(text: string, before: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const [name, fingerprint] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
+  if (name !== '' && text.includes('=') && /^SHA256:[A-Za-z0-9+/]{43}$/.test(fingerprint)) {
+    return new Map([...before, [name, fingerprint]]);
+  }
+  throw new InvalidArgumentError(
+    'Write NAME=SHA256:…, as the machine of the agent says: node agent.mjs status.',
+  );
+}

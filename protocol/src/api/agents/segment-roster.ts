@@ -1,0 +1,50 @@
+// What the owner of a segment signs: the roster as it is, and what is known of agents and keys that it does not name yet.
+import { type Static, Type } from 'typebox';
+import { SignedRosterSchema } from '../../agent/messages.ts';
+import { Closed, Id, Nullable } from '../common.ts';
+
+/** Base64 of 32 bytes. */
+export const PublicKeySchema = Type.String({
+  minLength: 44,
+  maxLength: 44,
+  pattern: '^[A-Za-z0-9+/]{43}=$',
+  description: '32 bytes, base64',
+});
+
+export const SegmentRosterSchema = Type.Object({
+  installationId: Type.String(),
+  segmentId: Id,
+  segmentName: Type.String(),
+  root: Type.Enum(['managed', 'owner_held']),
+  rootPublicKey: PublicKeySchema,
+  /** Null before the first one. */
+  roster: Nullable(SignedRosterSchema),
+  /** All agents of the segment that were enrolled, whether the roster names them or not. */
+  agents: Type.Array(
+    Type.Object({
+      id: Id,
+      name: Type.String(),
+      state: Type.Enum(['active', 'disabled', 'quarantined', 'revoked']),
+      signingKey: PublicKeySchema,
+      encryptionKey: PublicKeySchema,
+    }),
+  ),
+  /** Segment keys that agents have made and that wait for a roster that names one of each generation. */
+  offers: Type.Array(
+    Type.Object({
+      agentId: Id,
+      generation: Type.Integer({ minimum: 1 }),
+      publicKey: PublicKeySchema,
+      /** Wrapped for the agent that made it. */
+      wrapped: Type.String({ maxLength: 1024 }),
+      /** By the agent, over the segment key statement (docs/protocol.md). */
+      signature: Type.String({ maxLength: 128 }),
+    }),
+  ),
+});
+export type SegmentRoster = Static<typeof SegmentRosterSchema>;
+
+export const PostRosterRequestSchema = Closed({
+  payload: Type.String({ minLength: 1, maxLength: 1_000_000, description: 'The JSON text that was signed' }),
+  signature: Type.String({ minLength: 88, maxLength: 88, description: 'By the root of the segment, base64' }),
+});

@@ -1,0 +1,200 @@
+// A segment whose root its owner holds, from the server's side: what it keeps until it is signed, and what it does then.
+import type { EnrollResponse, Segment } from '@opsconductor/protocol';
+import {
+  encodeBase64,
+  generateSegmentKey,
+  generateSigningKeyPair,
+  type KeyPair,
+  type Roster,
+  signRoster,
+} from '@opsconductor/protocol/sealing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { hasOpenedWrap, listWraps, markWrapsOpened } from '../../store/agents/segment-key-wraps.ts';
+import { findSegment } from '../../store/agents/segments.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { revokeAgent } from '../agents/revoke-agent.ts';
+import { createSegment } from '../create-segment.ts';
+import { enrollAgent } from '../enroll-agent.ts';
+import { getSegment } from '../list-segments.ts';
+import { offerSegmentKey } from '../offer-segment-key.ts';
+import { sealingKeyOf } from '../sealing-key.ts';
+import { segmentStateFor } from '../segment-state.ts';
+import { takeKeyGeneration } from '../take-key-generation.ts';
+import {
+  type AgentKeys,
+  enrollRequest,
+  generationOffer,
+  makeAgentKeys,
+  makeFirstAgent,
+  makeToken,
+  segmentKeyOffer,
+  setupInstallation,
+  type TestInstallation,
+  testOrigin,
+} from '../testing.ts';
+import { readRoster } from './read-roster.ts';
+import { takeRoster } from './take-roster.ts';
+
+let t: TestInstallation;
+beforeAll(async () => {
+  t = await setupInstallation();
+});
+afterAll(() => t.close());
+
+interface Member {
+  enrolled: EnrollResponse;
+  keys: AgentKeys;
+  segmentKey: KeyPair;
+}
+
+let made = 0;
+async function makeOwned() {
+  const root = await generateSigningKeyPair();
+  const ownerRoot = encodeBase64(root.publicKey);
+  const name = `owned-${++made}`;
+  const segment = await createSegment(t.sql, t.masterKey, { name, ownerRoot }, t.caller);
+  return { root, segment };
+}
+
+/** Enrolls an agent, which makes a segment key where there is none yet. */
+async function enrolled(segment: Segment): Promise<Member> {
+  const keys = await makeAgentKeys();
+  const request = await enrollRequest(await makeToken(t, segment.id), `owned-agent-${++made}`, keys);
+  const response = await enrollAgent(t, request, testOrigin);
+  const segmentKey = await generateSegmentKey();
+  if (response.makesSegmentKey) {
+    await offerSegmentKey(t, await segmentKeyOffer(response, keys, segmentKey), testOrigin);
+  }
+  return { enrolled: response, keys, segmentKey };
+}
+
+const memberOf = ({ enrolled, keys }: Member): Roster['agents'][number] => ({
+  agentId: enrolled.agentId,
+  name: enrolled.agentName,
+  signingKey: encodeBase64(keys.signing.publicKey),
+  encryptionKey: encodeBase64(keys.encryption.publicKey),
+});
+
+function rosterOf(
+  segment: Segment,
+  number: number,
+  members: readonly Member[],
+  keys: readonly string[],
+): Roster {
+  return {
+    installationId: t.identity.installationId,
+    segmentId: segment.id,
+    number,
+    agents: members.map(memberOf),
+    segmentKeys: keys.map((publicKey, at) => ({ generation: at + 1, publicKey })),
+    currentGeneration: keys.length,
+    revoked: [],
+  };
+}
+
+async function take(segment: Segment, root: KeyPair, roster: Roster): Promise<Segment> {
+  const deps = { sql: t.sql, installationId: t.identity.installationId };
+  return takeRoster(deps, segment.id, await signRoster(root.privateKey, roster), t.caller);
+}
+
+test('nothing of a root that its owner holds can sign here, and no roster is made', async () => {
+  const { segment } = await makeOwned();
+  expect(segment).toMatchObject({ root: 'owner_held', toSign: null, keyGeneration: 0 });
+  expect((await findSegment(t.sql, segment.id))?.rootKeySealed).toBeNull();
+  const { enrolled: agent } = await enrolled(segment);
+  expect(await segmentStateFor(t.sql, agent.agentId)).toBeUndefined();
+  const waiting = { admit: [agent.agentName], remove: [], newKey: true };
+  expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({
+    toSign: waiting,
+    keyGeneration: 0,
+  });
+  await expect(sealingKeyOf(t.sql, 'any', segment.id, t.caller)).rejects.toMatchObject({ code: 'conflict' });
+});
+
+test('a signed roster names members and the key; the agent that made it has its wrap', async () => {
+  const { root, segment } = await makeOwned();
+  const [a, b] = [await enrolled(segment), await enrolled(segment)];
+  const state = await readRoster(t.sql, t.identity.installationId, segment.id, t.caller);
+  expect(state.offers.map(({ agentId }) => agentId)).toEqual([a.enrolled.agentId, b.enrolled.agentId]);
+  const key = encodeBase64(a.segmentKey.publicKey);
+  const roster = rosterOf(segment, 1, [a], [key]);
+  expect(await take(segment, root, roster)).toMatchObject({
+    keyGeneration: 1,
+    toSign: { admit: [b.enrolled.agentName], remove: [], newKey: false },
+  });
+  expect(await listWraps(t.sql, a.enrolled.agentId)).toHaveLength(1);
+  expect(await listWraps(t.sql, b.enrolled.agentId)).toEqual([]);
+  // The same once more changes nothing.
+  expect(await take(segment, root, roster)).toMatchObject({ keyGeneration: 1 });
+  expect(await take(segment, root, rosterOf(segment, 2, [a, b], [key]))).toMatchObject({ toSign: null });
+  expect((await sealingKeyOf(t.sql, t.identity.installationId, segment.id, t.caller)).publicKey).toBe(key);
+});
+
+test('rosters that others signed, older ones and ones of strangers are refused', async () => {
+  const { root, segment } = await makeOwned();
+  const [a, b] = [await enrolled(segment), await enrolled(segment)];
+  const key = encodeBase64(a.segmentKey.publicKey);
+  const roster = rosterOf(segment, 3, [a], [key]);
+  const stranger = await generateSigningKeyPair();
+  await expect(take(segment, stranger, roster)).rejects.toMatchObject({
+    code: 'invalid',
+    details: [{ path: 'signature' }],
+  });
+  await take(segment, root, roster);
+  await expect(take(segment, root, { ...roster, number: 2 })).rejects.toMatchObject({ code: 'conflict' });
+  const swapped = { ...memberOf(b), encryptionKey: encodeBase64(stranger.publicKey) };
+  const next = { ...roster, number: 4 };
+  await expect(take(segment, root, { ...next, agents: [...roster.agents, swapped] })).rejects.toThrow(
+    'not enrolled here with these keys',
+  );
+  const other = rosterOf(segment, 4, [a], [encodeBase64(b.segmentKey.publicKey)]);
+  await expect(take(segment, root, other)).rejects.toThrow('another key of generation 1');
+  const managed = await createSegment(t.sql, t.masterKey, { name: `managed-${made}` }, t.caller);
+  await expect(take(managed, root, { ...roster, segmentId: managed.id })).rejects.toThrow('is managed');
+});
+
+test('after a revocation peers offer the next key, and the owner names it without the agent', async () => {
+  const { root, segment } = await makeOwned();
+  const [a, b] = [await enrolled(segment), await enrolled(segment)];
+  const first = encodeBase64(a.segmentKey.publicKey);
+  await take(segment, root, rosterOf(segment, 1, [a, b], [first]));
+  const deps = { sql: t.sql, masterKey: t.masterKey, installationId: t.identity.installationId };
+  await revokeAgent(deps, a.enrolled.agentId, t.caller);
+  const offer = await generationOffer(t.identity, b, 2);
+  expect(await takeKeyGeneration(deps, b.enrolled.agentId, offer)).toBe(true);
+  // It offers the same again whenever it hears of its segment.
+  expect(await takeKeyGeneration(deps, b.enrolled.agentId, offer)).toBe(false);
+  expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({
+    keyGeneration: 1,
+    keyRotationWantedAt: expect.any(String),
+    toSign: { admit: [], remove: [a.enrolled.agentName], newKey: true },
+  });
+  const keys = [first, offer.segmentPublicKey];
+  await expect(take(segment, root, rosterOf(segment, 2, [a, b], keys))).rejects.toThrow('--remove');
+  expect(await take(segment, root, rosterOf(segment, 2, [b], keys))).toMatchObject({
+    keyGeneration: 2,
+    keyRotationWantedAt: null,
+    toSign: null,
+  });
+  expect((await listWraps(t.sql, b.enrolled.agentId)).map(({ generation }) => generation)).toContain(2);
+});
+
+test('an agent that the owner leaves out is revoked, and its key is to be replaced', async () => {
+  const { root, segment } = await makeOwned();
+  const [a, b] = [await enrolled(segment), await enrolled(segment)];
+  const keys = [encodeBase64(a.segmentKey.publicKey)];
+  await take(segment, root, rosterOf(segment, 1, [a, b], keys));
+  await markWrapsOpened(t.sql, a.enrolled.agentId, [1]);
+  expect(await hasOpenedWrap(t.sql, a.enrolled.agentId, 1)).toBe(true);
+  expect(await take(segment, root, rosterOf(segment, 2, [b], keys))).toMatchObject({
+    keyRotationWantedAt: expect.any(String),
+  });
+  const [agent] = await t.sql<{ state: string }[]>`select state from agents where id = ${a.enrolled.agentId}`;
+  expect(agent?.state).toBe('revoked');
+});
+
+test('managed segments have nothing for an owner to sign', async () => {
+  const segment = await createSegment(t.sql, t.masterKey, { name: `managed-${++made}` }, t.caller);
+  await makeFirstAgent(t, segment.id, `managed-agent-${made}`);
+  expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ root: 'managed', toSign: null });
+});

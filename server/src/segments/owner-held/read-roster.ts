@@ -1,0 +1,60 @@
+// What an owner needs to sign the next roster of a segment. They believe none of it: keys of agents are compared with what
+// the machines show, and offers are signed by agents.
+import type { Segment, SegmentRoster } from '@opsconductor/protocol';
+import { encodeBase64, type Roster } from '@opsconductor/protocol/sealing';
+import type { Caller } from '../../caller.ts';
+import { type AgentRow, listSegmentAgents } from '../../store/agents/agents.ts';
+import { listOffers } from '../../store/agents/segment-key-offers.ts';
+import type { SegmentRow } from '../../store/agents/segments.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { segmentFor } from '../segment-for.ts';
+
+/** @throws {AppError} `not_found`. */
+export async function readRoster(
+  sql: Queryable,
+  installationId: string,
+  segmentId: number,
+  caller: Pick<Caller, 'name' | 'authority'>,
+): Promise<SegmentRoster> {
+  const segment = await segmentFor(sql, segmentId, 'read', caller);
+  const agents = await listSegmentAgents(sql, segmentId);
+  const offers = await listOffers(sql, segmentId);
+  const { rosterPayload: payload, rosterSignature: signature } = segment;
+  return {
+    installationId,
+    segmentId,
+    segmentName: segment.name,
+    root: segment.rootMode,
+    rootPublicKey: encodeBase64(segment.rootKey),
+    roster: payload === null || signature === null ? null : { payload, signature },
+    agents: agents.map(({ id, name, state, signingKey, encryptionKey }) => ({
+      ...{ id, name, state },
+      signingKey: encodeBase64(signingKey),
+      encryptionKey: encodeBase64(encryptionKey),
+    })),
+    offers: offers.map(({ publicKey, ...offer }) => ({ ...offer, publicKey: encodeBase64(publicKey) })),
+  };
+}
+
+/** What the owner of a segment has to sign; null where nothing is. */
+export async function toSign(
+  sql: Queryable,
+  segment: Pick<SegmentRow, 'id' | 'rootMode' | 'rosterPayload'>,
+): Promise<Segment['toSign']> {
+  if (segment.rootMode !== 'owner_held') return null;
+  const agents = await listSegmentAgents(sql, segment.id);
+  const roster = storedRoster(segment);
+  const named = new Set(roster?.agents.map(({ agentId }) => agentId));
+  const names = (wanted: (agent: AgentRow) => boolean) => agents.filter(wanted).map(({ name }) => name);
+  const admit = names(({ id, state }) => state === 'active' && !named.has(id));
+  const remove = names(({ id, state }) => state === 'revoked' && named.has(id));
+  const newKey = (await listOffers(sql, segment.id)).some(({ agentId }) =>
+    agents.some(({ id, state }) => id === agentId && state === 'active'),
+  );
+  return admit.length + remove.length > 0 || newKey ? { admit, remove, newKey } : null;
+}
+
+/** The roster that is stored, which was verified when it came. */
+export function storedRoster({ rosterPayload }: Pick<SegmentRow, 'rosterPayload'>): Roster | undefined {
+  return rosterPayload === null ? undefined : (JSON.parse(rosterPayload) as Roster);
+}
