@@ -15,6 +15,7 @@ export const capabilities: readonly AgentCapability[] = [
   'take_over',
   'interpreters',
   'become',
+  'become_transfers',
   'run_as',
   'ssh_settings',
   'reboot',

@@ -33,6 +33,8 @@ export interface FixtureAccount {
   bootId?: string;
   /** Lines of the server's own sudoers file; with them there is a second user, `opsother`, with the same password. */
   sudoers?: string[];
+  /** Paths of programs that the server and its sessions do not have. */
+  without?: string[];
 }
 
 export interface SshdOptions {
@@ -134,7 +136,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
   if (options.account) writeUserDatabase(dir, options.account);
   if (options.ownHome === true) mkdirSync(join(dir, 'home'));
   if (options.account?.bootId !== undefined) writeBoot(dir, options.account.bootId, 100_000);
-  const server = new Server(dir, program, options.account !== undefined, options.networkNamespace);
+  const server = new Server(dir, program, options);
   await server.start();
   return {
     host,
@@ -179,12 +181,18 @@ class Server {
   readonly #program: Program;
   readonly #ownUsers: boolean;
   readonly #networkNamespace: string | undefined;
+  readonly #hidden: readonly string[];
 
-  constructor(dir: string, program: Program, ownUsers: boolean, networkNamespace: string | undefined) {
+  constructor(
+    dir: string,
+    program: Program,
+    { account, networkNamespace }: Pick<SshdOptions, 'account' | 'networkNamespace'>,
+  ) {
     this.#networkNamespace = networkNamespace;
     this.#dir = dir;
     this.#program = program;
-    this.#ownUsers = ownUsers;
+    this.#ownUsers = account !== undefined;
+    this.#hidden = account?.without ?? [];
     running.add(this);
   }
 
@@ -199,7 +207,8 @@ class Server {
       this.#networkNamespace === undefined ? [] : ['ip', 'netns', 'exec', this.#networkNamespace];
     const command = [...inside, this.#program.path, '-D', '-e', '-f', join(this.#dir, 'sshd_config')];
     // The namespace is private, so the mount is seen by this server and its sessions only.
-    const script = `${overlayEtc(join(this.#dir, 'etc'))} && ${bindBoot(this.#dir)} && exec "$@"`;
+    const hidden = this.#hidden.map((program) => `mount --bind /dev/null ${program} && `).join('');
+    const script = `${overlayEtc(join(this.#dir, 'etc'))} && ${bindBoot(this.#dir)} && ${hidden}exec "$@"`;
     const argv = this.#ownUsers
       ? ['unshare', '--mount', '--propagation', 'private', '/bin/sh', '-c', script, 'sh', ...command]
       : command;

@@ -12,6 +12,7 @@ import { bytesOf } from '../sftp/tree/name-bytes.ts';
 import { partsOf } from '../sftp/tree/safe-name.ts';
 import { temporaryName } from '../sftp/tree/temporary-name.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
+import { startShell } from '../ssh/become/start-as.ts';
 import type { Lease } from '../ssh/pool.ts';
 import { sshContext } from '../steps/ssh-exec-run.ts';
 import { quote } from '../steps/ssh-exec-script.ts';
@@ -172,10 +173,10 @@ class ScpCopy {
   }
 
   async #shell(signal: AbortSignal = this.#context.signal): Promise<Lease<ClientChannel>> {
-    const { target, credential } = this.#context;
+    const { target, credential, become } = this.#context;
     const checkAddresses = (found: readonly string[]) => this.#context.checkAddresses(found);
     const lease = await this.#deps.pool.open({ target, credential, checkAddresses, signal }, (connection) =>
-      connection.exec('exec /bin/sh'),
+      startShell(connection, become, 'exec /bin/sh'),
     );
     this.#carrier = sshContext(lease);
     return lease;

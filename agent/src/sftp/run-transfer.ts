@@ -145,7 +145,7 @@ export async function transferBetween(
       verify: plan.verify,
       resume: plan.resume,
       retries: plan.retries,
-      ends: `${context.target.host}:${context.target.port} ${context.credential.user}`,
+      ends: `${context.target.host}:${context.target.port} ${context.become?.user ?? context.credential.user}`,
       moved: (bytes) => meter.moved(bytes),
     };
     const listings = new Listings();

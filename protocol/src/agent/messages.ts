@@ -55,6 +55,8 @@ export const agentCapabilities = [
   'interpreters',
   /** Knows `become` in the configuration of a step, and in `clean_up`. */
   'become',
+  /** Knows it in that of a step that transfers files. */
+  'become_transfers',
   /** Knows `run_as` in the configuration of a step. */
   'run_as',
   /** Passes jump hosts, and heeds the algorithm policy and the bound of connections of a target. */

@@ -73,7 +73,7 @@ export const exampleSteps: Readonly<Record<StepTypeName, readonly unknown[]>> = 
     { command: 'systemctl is-active --quiet app', interval: 10 },
     { seconds: 60 },
   ],
-  'ssh.copy': [{ local_path: '/srv/files/motd', remote_path: '/etc/motd', mode: '0644' }],
+  'ssh.copy': [{ local_path: '/srv/files/motd', remote_path: '/etc/motd', mode: '0644', become: {} }],
   'sftp.upload': [
     { file: '${{ target.name }}.conf', remote_path: '/etc/app/app.conf', verify: 'checksum' },
     {

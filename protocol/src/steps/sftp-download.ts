@@ -12,6 +12,7 @@ import {
   preserveTimesField,
   symlinksField,
   timeoutField,
+  transferBecomeField,
 } from './transfer-fields.ts';
 
 /** Configuration of a step of type `sftp.download`: a file or a directory of the target is copied to the agent. */
@@ -20,6 +21,7 @@ export const SftpDownloadConfigSchema = Type.Object(
     remote_path: pathFields.remote_path,
     local_path: Type.Optional(pathFields.local_path),
     artifact: artifactField,
+    become: transferBecomeField,
     timeout: timeoutField,
     create_directories: createDirectoriesField,
     overwrite: overwriteField,

@@ -9,6 +9,7 @@ import {
   preservePermissionsField,
   symlinksField,
   timeoutField,
+  transferBecomeField,
 } from './transfer-fields.ts';
 
 /** Configuration of a step of type `sftp.sync`: two directories are made alike. */
@@ -55,6 +56,7 @@ export const SftpSyncConfigSchema = Type.Object(
           'What tells that a file is different: size and modification time, or the SHA-256 of both sides',
       }),
     ),
+    become: transferBecomeField,
     timeout: timeoutField,
     create_directories: createDirectoriesField,
     preserve_permissions: preservePermissionsField(true),

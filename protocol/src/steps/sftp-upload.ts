@@ -12,6 +12,7 @@ import {
   preserveTimesField,
   symlinksField,
   timeoutField,
+  transferBecomeField,
 } from './transfer-fields.ts';
 
 /** Configuration of a step of type `sftp.upload`: a file or a directory of the agent is copied to the target. */
@@ -20,6 +21,7 @@ export const SftpUploadConfigSchema = Type.Object(
     local_path: Type.Optional(pathFields.local_path),
     file: fileField,
     remote_path: pathFields.remote_path,
+    become: transferBecomeField,
     timeout: timeoutField,
     create_directories: createDirectoriesField,
     overwrite: overwriteField,

@@ -8,6 +8,7 @@ import {
   preservePermissionsField,
   preserveTimesField,
   timeoutField,
+  transferBecomeField,
 } from './transfer-fields.ts';
 
 /**
@@ -20,6 +21,7 @@ export const SshCopyConfigSchema = Type.Object(
     file: fileField,
     remote_path: pathFields.remote_path,
     direction: directionField,
+    become: transferBecomeField,
     timeout: timeoutField,
     create_directories: createDirectoriesField,
     preserve_permissions: preservePermissionsField(false),

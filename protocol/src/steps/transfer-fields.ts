@@ -1,6 +1,7 @@
 // Fields that step types which transfer files share.
 import { Type } from 'typebox';
 import { agentPathPattern, fileNamePattern, noNulPattern, targetPathPattern } from './patterns.ts';
+import { BecomeSchema } from './ssh-exec.ts';
 
 /** Seconds that a transfer may take unless told. */
 export const transferTimeoutS = 3_600;
@@ -25,7 +26,7 @@ export const pathFields = {
     maxLength: 4096,
     pattern: targetPathPattern,
     title: 'Path on the target',
-    description: 'Absolute, or ~/… in the home directory of the login user',
+    description: 'Absolute, or ~/… in the home directory of the user there',
   }),
 };
 
@@ -53,6 +54,13 @@ export const directionField = Type.Optional(
     description: 'push: from the agent to the target. pull: from the target to the agent.',
   }),
 );
+
+export const transferBecomeField = Type.Optional({
+  ...BecomeSchema,
+  title: 'Become another user on the target',
+  description:
+    'Files there are read and written as that user, by sudo or su; who logs in stays the same. Name a user, or su; `{}` is root by sudo.',
+});
 
 export const timeoutField = Type.Optional(
   Type.Integer({

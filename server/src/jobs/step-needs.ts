@@ -27,13 +27,17 @@ export function stepNeedsOf(
     const { shell, become, interpreter, stdin, pty, run_as } = Object(config) as Record<string, unknown>;
     if (shell === 'bash') list.push('bash');
     if (interpreter !== undefined || stdin !== undefined || pty !== undefined) list.push('interpreters');
-    if (become !== undefined) list.push('become');
+    if (become !== undefined) list.push(movesFiles(type) ? 'become_transfers' : 'become');
     if (run_as !== undefined) list.push('run_as');
     handsOnSecrets ||= Object.values(outputs ?? {}).some(({ secret }) => secret === true);
     return list.length === 0 ? null : list.sort();
   });
   known.set(definition, needs);
   return needs;
+}
+
+function movesFiles(type: string): boolean {
+  return type.startsWith('sftp.') || type === 'ssh.copy';
 }
 
 /** Whether a text in it has a placeholder, or something that reads as its literal. */

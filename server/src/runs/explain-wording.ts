@@ -94,6 +94,7 @@ const needWords: Record<string, string> = {
   bash: 'run commands by bash',
   interpreters: 'feed commands, and run them by other interpreters than a shell',
   become: 'become another user on the target',
+  become_transfers: 'transfer files as another user on the target',
   run_as: 'run commands on Windows as the system',
   ssh_settings: 'pass jump hosts and heed algorithm policies',
 };

@@ -1,16 +1,49 @@
-// From a connection to an SFTP session on it.
+// From a connection to an SFTP session on it: with the server's subsystem, or with its program as another user.
 import type { ClientChannel } from 'ssh2';
+import type { Become } from '../../ssh/become/become.ts';
+import { startAs } from '../../ssh/become/start-as.ts';
 import { connectionLost, exitOf, type SshConnection } from '../../ssh/connection.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { SftpSession } from './sftp-session.ts';
 import { SftpWire, WireOver } from './wire/sftp-wire.ts';
 
+/** Where distributions and systems have OpenSSH's program for SFTP. */
+const programs = [
+  '/usr/lib/openssh/sftp-server',
+  '/usr/libexec/openssh/sftp-server',
+  '/usr/lib/ssh/sftp-server',
+  '/usr/libexec/sftp-server',
+  '/usr/lib/sftp-server',
+  '/usr/local/libexec/sftp-server',
+];
+
 /** Rejects with `sftp_missing` where the server has none, or with what opening a channel fails with. */
-export async function openSftp(connection: SshConnection, host: string): Promise<SftpSession> {
-  const channel = await connection.subsystem('sftp').catch((error: unknown) => {
+export async function openSftp(
+  connection: SshConnection,
+  host: string,
+  become: Become | undefined,
+): Promise<SftpSession> {
+  const channel = await (become === undefined ? subsystem(connection) : programAs(connection, become, host));
+  return sessionOn(channel, connection, host);
+}
+
+function subsystem(connection: SshConnection): Promise<ClientChannel> {
+  return connection.subsystem('sftp').catch((error: unknown) => {
     throw isRefusedSubsystem(error) ? sftpMissing(error.cause as Error) : error;
   });
-  return sessionOn(channel, connection, host);
+}
+
+async function programAs(connection: SshConnection, become: Become, host: string): Promise<ClientChannel> {
+  const { channel, said } = await startAs(connection, become, (word) =>
+    [
+      `for p in ${programs.join(' ')} "$(command -v sftp-server)"`,
+      `do [ -x "$p" ] && { echo "${word} found"; exec "$p"; }; done`,
+      `echo "${word} none"`,
+    ].join('; '),
+  );
+  if (said === 'found') return channel;
+  channel.close();
+  throw programMissing(host, become);
 }
 
 async function sessionOn(
@@ -38,6 +71,15 @@ async function sessionOn(
 
 function isRefusedSubsystem(error: unknown): error is SshError {
   return error instanceof SshError && /subsystem/i.test(String(error.cause));
+}
+
+function programMissing(host: string, { user }: Become): SshError {
+  return new SshError({
+    reason: 'sftp_missing',
+    message: `There is no sftp-server on ${host} that ${user} could run.`,
+    advice:
+      'Install the one of OpenSSH (openssh-sftp-server on Debian), or use ssh.copy, which can do without.',
+  });
 }
 
 function noSftp(cause: WireOver): SshError {

@@ -2,6 +2,7 @@
 // the agent's pool of warm connections.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
+import { startShell } from '../../ssh/become/start-as.ts';
 import type { Lease, SshPool } from '../../ssh/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { sshContext } from '../../steps/ssh-exec-run.ts';
@@ -10,7 +11,7 @@ import { bytesOf } from '../tree/name-bytes.ts';
 import { openSftp } from './open-sftp.ts';
 import type { SftpSession } from './sftp-session.ts';
 
-type LinkContext = Pick<StepContext, 'target' | 'credential' | 'checkAddresses' | 'signal'>;
+type LinkContext = Pick<StepContext, 'target' | 'credential' | 'become' | 'checkAddresses' | 'signal'>;
 
 export type ShellLease = Lease<ClientChannel>;
 
@@ -60,7 +61,7 @@ export class SftpLink {
   }
 
   /**
-   * A command in the login shell, or undefined where the target takes none. The channel is for whoever asked to close.
+   * A command in the login shell, or in that of whom it becomes, which starts with `exec`; or undefined where the target takes none. The channel is for whoever asked to close.
    *
    * @param patience ends the waiting for it, which then rejects.
    */
@@ -68,7 +69,9 @@ export class SftpLink {
     const request = this.#request();
     const signal = patience === undefined ? request.signal : AbortSignal.any([request.signal, patience]);
     try {
-      return await this.#pool.open({ ...request, signal }, (connection) => connection.exec(command));
+      return await this.#pool.open({ ...request, signal }, (connection) =>
+        startShell(connection, this.#context.become, command),
+      );
     } catch (error) {
       if (error instanceof SshError) return undefined;
       throw error;
@@ -82,7 +85,9 @@ export class SftpLink {
   }
 
   async #open(): Promise<Lease<SftpSession>> {
-    const lease = await this.#pool.open(this.#request(), (connection) => openSftp(connection, this.host));
+    const lease = await this.#pool.open(this.#request(), (connection) =>
+      openSftp(connection, this.host, this.#context.become),
+    );
     this.#current = lease;
     this.#carrier = sshContext(lease);
     return lease;
