@@ -19,6 +19,7 @@ import { type Clock, LeaseDeadline, systemClock } from './execution/lease-deadli
 import { RunSecrets } from './execution/run-secrets.ts';
 import { SessionHolder } from './execution/session-holder.ts';
 import { TargetTester } from './execution/target-tester.ts';
+import { GrantGuard } from './grants/grant-guard.ts';
 import { readGeneration } from './identity/connect-generation.ts';
 import { dataDirectory, prepareDataDirectory } from './identity/data-directory.ts';
 import { lockDirectory } from './identity/directory-lock.ts';
@@ -192,6 +193,13 @@ async function wire(
       void tester.reportHostKey(lease, (message) => session.send(message));
     },
     policy: guard,
+    grants: new GrantGuard({
+      identity,
+      rule: policy.rules?.require_grant,
+      policy: guard,
+      journal,
+      now: () => new Date(clock.wallMs()),
+    }),
     onPathRefused: ({ runId, step, epoch, stepType, target }, { message = '' }) => {
       const { name, host, port } = target;
       const attempt = { runId, step, epoch, stepType };
@@ -210,6 +218,7 @@ async function wire(
     deadline,
     executor,
     segmentKeys,
+    signedRuns: policy.rules?.require_grant,
     auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
     scanner: new HostScanner({ policy: guard }),

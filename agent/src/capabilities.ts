@@ -1,7 +1,9 @@
 import type { AgentCapability } from '@opsconductor/protocol';
 
+import type { RequireGrant } from './policy/policy-schema.ts';
+
 /** What this agent can do that earlier ones could not; it tells each server so. */
-export const capabilities: readonly AgentCapability[] = [
+const capabilities: readonly AgentCapability[] = [
   'username_setting',
   'clean_up',
   'scan_hosts',
@@ -28,3 +30,10 @@ export const capabilities: readonly AgentCapability[] = [
   // What they are kept in is entered as directories of a policy are.
   ...(process.platform === 'linux' ? (['server_files'] as const) : []),
 ];
+
+/** With what its owner asks of runs, for the server to ask their starters for it. */
+export function capabilitiesWith(signedRuns: RequireGrant | undefined): AgentCapability[] {
+  if (signedRuns === undefined) return [...capabilities];
+  const oneAgent = signedRuns.one_agent === true ? (['signed_for_one_agent'] as const) : [];
+  return [...capabilities, 'signed_runs_only', ...oneAgent];
+}

@@ -39,6 +39,7 @@ export * from './api/targets/selection.ts';
 export * from './api/targets/target-groups.ts';
 export * from './api/targets/targets.ts';
 export * from './api/text.ts';
+export * from './canonical-json.ts';
 export * from './comparison/compare-definitions.ts';
 export * from './comparison/line-hunks.ts';
 export * from './definition/check-definition.ts';

@@ -10,6 +10,7 @@ import {
   type TransferReport,
 } from '@opsconductor/protocol';
 import type { AskServer } from '../contents/content-link.ts';
+import type { GrantGuard } from '../grants/grant-guard.ts';
 import { handOn, outputsMissing } from '../outputs/hand-on.ts';
 import { HeldStreams } from '../outputs/held-streams.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
@@ -55,6 +56,8 @@ export interface ExecuteStepOptions {
   maySurvive: boolean;
   /** Whether the owner of this machine allows the step. Throws an `SshError`. */
   policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig'>;
+  /** Whether its run was signed as it is, where the owner asks for that. Throws an `SshError`. */
+  grants: Pick<GrantGuard, 'check'>;
   openCredential(lease: Lease): Promise<UsableCredential>;
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Told what to mask, before any output. */
@@ -74,19 +77,19 @@ export type Execution =
   /** Another agent has taken it up, and tells of it. */
   | { taken: true };
 
-export async function executeStep(options: ExecuteStepOptions): Promise<Execution> {
-  const { attempt, lease, stepTypes } = options;
-  const stepType = stepTypes.get(lease.stepType);
+export async function executeStep(given: ExecuteStepOptions): Promise<Execution> {
+  const { attempt, stepTypes } = given;
+  const stepType = stepTypes.get(given.lease.stepType);
   if (stepType === undefined) {
     const known = [...stepTypes.keys()].join(', ');
-    return invalidConfig(`This agent does not know step type ${lease.stepType}; it knows ${known}.`);
+    return invalidConfig(`This agent does not know step type ${given.lease.stepType}; it knows ${known}.`);
   }
   const { toReattach, survivingSince } = attempt;
-  const { timeoutMs: allMs, killGraceMs } = timesOf(lease);
+  const { timeoutMs: allMs, killGraceMs } = timesOf(given.lease);
   const goneMs = toReattach && survivingSince ? Date.now() - survivingSince.getTime() : 0;
   const timeoutMs = Math.max(0, allMs - Math.max(0, goneMs));
   // Connecting counts: the server gives an attempt this long from its lease.
-  const { maxBytes, stops } = outputLimitOf(lease.config);
+  const { maxBytes, stops } = outputLimitOf(given.lease.config);
   if (maxBytes !== undefined || stops) {
     const onReached = stops ? () => attempt.stop({ cause: 'output_limit', killGraceMs }) : undefined;
     attempt.output.limit(maxBytes, onReached);
@@ -94,7 +97,9 @@ export async function executeStep(options: ExecuteStepOptions): Promise<Executio
   const timer = setTimeout(() => attempt.stop({ cause: 'timed_out', killGraceMs }), timeoutMs);
   let masked = new PatternSet([]);
   try {
-    if (!toReattach) options.policy.checkStep(lease);
+    if (!toReattach) given.policy.checkStep(given.lease);
+    const options = toReattach ? given : { ...given, lease: await given.grants.check(given.lease) };
+    const { lease } = options;
     const usable = await options.openCredential(lease);
     const opened = await openSecrets(options);
     masked = usable.secrets.with(opened.flatMap(({ patterns }) => patterns));

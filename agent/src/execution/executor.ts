@@ -15,6 +15,7 @@ import {
 import type { Logger } from 'pino';
 import type { ServerAbilities } from '../connection/server-abilities.ts';
 import type { ContentLink } from '../contents/content-link.ts';
+import type { GrantGuard } from '../grants/grant-guard.ts';
 import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
@@ -55,6 +56,7 @@ export interface ExecutorOptions {
   /** Called after an attempt ended because the target's host key is not an accepted one. */
   onHostKeyRefused(lease: Lease, session: Session): void;
   policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig' | 'maySurvive'>;
+  grants: Pick<GrantGuard, 'check' | 'checkTakeOver' | 'begin'>;
   /** Called after a step ended because a path on this machine is not one that its owner allows. */
   onPathRefused(lease: Lease, outcome: StepOutcome): void;
   monotonicMs(): number;
@@ -189,17 +191,23 @@ export class Executor {
       attempt.survivingSince = new Date(Date.now() - begunMsAgo);
       attempt.hasOutputFile = hasOutputFile(lease);
       this.#attempts.set(key, attempt);
-      void this.#takeUp(attempt, lease, { collector, output: before });
+      void this.#takeUp(attempt, lease, given);
     }
   }
 
-  async #takeUp(attempt: Attempt, lease: Lease, takenOver: TakenOver): Promise<void> {
+  async #takeUp(
+    attempt: Attempt,
+    lease: Lease,
+    { collector, output, lease: asGiven }: TakenOver & { lease: Lease },
+  ): Promise<void> {
+    const takenOver: TakenOver = { collector, output };
     const { step, epoch, leaseToken, survivingSince = new Date() } = attempt;
     const at = survivingSince.toISOString();
     try {
       if (this.#takesNothing()) throw new Error('this agent takes nothing new');
       if (!this.#options.policy.maySurvive) throw new Error('the policy of this machine does not allow it');
       this.#options.policy.checkConfig(lease.config, lease);
+      await this.#options.grants.checkTakeOver(asGiven);
       await this.#options.journal.durable({
         ...{ is: 'starting', step, epoch, leaseToken, at },
         ...{ survives: lease, takenOver },
@@ -368,6 +376,7 @@ export class Executor {
         installationId: this.#options.installationId,
         maySurvive: this.#options.policy.maySurvive && this.#server?.can('survive_agent_restart') === true,
         policy: this.#options.policy,
+        grants: this.#options.grants,
         openCredential: (opened) => this.#options.openCredential(opened),
         secrets: this.#options.secrets,
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
@@ -386,6 +395,16 @@ export class Executor {
 
   async #begin(attempt: Attempt, lease: Lease, how: BeforeStart | undefined): Promise<void> {
     this.#assertMayBegin(attempt);
+    const notBegun = this.#options.grants.begin(lease);
+    try {
+      await this.#recordBegin(attempt, lease, how);
+    } catch (error) {
+      notBegun();
+      throw error;
+    }
+  }
+
+  async #recordBegin(attempt: Attempt, lease: Lease, how: BeforeStart | undefined): Promise<void> {
     const { step, epoch, leaseToken } = attempt;
     let noMore = false;
     try {

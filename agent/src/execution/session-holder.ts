@@ -2,7 +2,7 @@
 import { hostname, loadavg } from 'node:os';
 import { limits, type ServerMessage, type ServerMessageOf } from '@opsconductor/protocol';
 import type { AuditCheckpoint } from '../audit-checkpoint.ts';
-import { capabilities } from '../capabilities.ts';
+import { capabilitiesWith } from '../capabilities.ts';
 import type { AttemptCleaner } from '../clean-up/attempt-cleaner.ts';
 import { performHandshake } from '../connection/handshake.ts';
 import type { MessageSocket } from '../connection/message-socket.ts';
@@ -12,6 +12,7 @@ import type { ContentLink } from '../contents/content-link.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Logger } from '../log.ts';
+import type { RequireGrant } from '../policy/policy-schema.ts';
 import type { SegmentKeys } from '../segment-keys.ts';
 import { agentVersion } from '../version.ts';
 import { type BusyLimits, busyReasonOf } from './busy.ts';
@@ -34,6 +35,8 @@ export interface SessionHolderOptions {
   deadline: LeaseDeadline;
   executor: Executor;
   segmentKeys: SegmentKeys;
+  /** What the owner asks of runs; undefined where nothing has to be signed. */
+  signedRuns: RequireGrant | undefined;
   auditCheckpoint: AuditCheckpoint;
   tester: TargetTester;
   scanner: HostScanner;
@@ -111,7 +114,7 @@ export class SessionHolder {
       ...(journal.loss === undefined ? {} : { journalLoss: journal.loss }),
       attempts,
       rosterNumber: segmentKeys.rosterNumber,
-      capabilities: [...capabilities],
+      capabilities: capabilitiesWith(this.#options.signedRuns),
     });
     const message = await socket.next({
       timeoutMs: resumedTimeoutMs,

@@ -18,12 +18,12 @@ export function heldStreamsOf({ rendering }: Lease): Set<OutputStream> {
 
 /** The lease as it is written to this agent's disk: what finding its command again takes, and no value in the clear. */
 export function withoutValues(lease: Lease, config: unknown): Lease {
-  const { rendering } = lease;
-  if (rendering === undefined) return { ...lease, config };
+  const { rendering, grant: _granted, ...bare } = lease;
+  if (rendering === undefined) return { ...bare, config };
   const { when: _, ...rest } = rendering;
   const values = { ...rest.values, parameters: {}, steps: {} };
   const scope = { ...rest.scope, parameters: {}, steps: {} };
-  return { ...lease, config, rendering: { ...rest, values, scope } };
+  return { ...bare, config, rendering: { ...rest, values, scope } };
 }
 
 function outputsOf(rendering: Lease['rendering']): StepOutput[] {

@@ -48,6 +48,21 @@ const JournalRecordSchema = Type.Union([
   }),
   /** Over: the server has it, or it never began and was handed back. */
   Type.Object({ is: Type.Literal('settled'), ...attempt }),
+  /** On disk before the step begins: under this grant no step before it, and it no more often than it may, begins. */
+  Type.Object({
+    is: Type.Literal('granted'),
+    nonce: Type.String(),
+    target: Type.Integer({ minimum: 1 }),
+    /** Number of the step in its job. */
+    step: Type.Integer({ minimum: 1 }),
+    /** Which attempt has begun it last, and how many have; 0 where the first has not begun after all. */
+    attempt: Type.String(),
+    begins: Type.Integer({ minimum: 0 }),
+    /** When the grant expires (ISO 8601). */
+    until: Type.String(),
+  }),
+  /** What was begun under grants before is not known any more (ISO 8601). */
+  Type.Object({ is: Type.Literal('grants_lost'), at: Type.String() }),
   /** The journal was lost or damaged before this line, and no server has been told yet. */
   Type.Object({ is: Type.Literal('damaged'), loss: Type.Optional(Type.String()) }),
   /** A server was told of the damage. */

@@ -186,3 +186,35 @@ test('other content after a crash in mid write is not read as records', async ()
   expect([journal.intact, journal.attempts.size]).toEqual([true, 1]);
   await journal.close();
 });
+
+test('what was begun under a grant is known after a crash and after each rewriting, until the grant expires', async () => {
+  await using t = await setup();
+  const begun = { nonce: 'n', target: 4, step: 2, attempt: '9-1', begins: 1 };
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  const journal = await Journal.open(t.path, fresh);
+  journal.note({ is: 'granted', ...begun, until });
+  journal.note({ is: 'granted', ...begun, nonce: 'expired', until: '2020-01-01T00:00:00.000Z' });
+  await journal.durable(starting(9));
+  // No close: the process is gone. The second process is gone as well.
+  for (const _ of [1, 2]) {
+    const again = await Journal.open(t.path, fresh);
+    expect(again.grants.find('n', 4)).toEqual({ ...begun, until });
+    expect(again.grants.find('n', 5)).toBeUndefined();
+    expect(again.grants.lostAt).toBeUndefined();
+    await again.close();
+  }
+  expect(await readFile(t.path, 'utf8')).not.toContain('expired');
+  await journal.close();
+});
+
+test('an agent knows since when it does not know what was begun, also once the loss was told', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, { expected: true });
+  const { lostAt } = journal.grants;
+  expect(lostAt).toBeInstanceOf(Date);
+  await journal.reconciled();
+  await journal.close();
+  const again = await Journal.open(t.path, { expected: true });
+  expect(again.grants.lostAt).toEqual(lostAt);
+  await again.close();
+});

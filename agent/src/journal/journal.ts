@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { readIfExists, writeDurably } from '../identity/durable-file.ts';
+import { GrantBegins } from './grant-begins.ts';
 import { encodeRecord, type JournalRecord } from './journal-record.ts';
 import { applyRecord, type JournaledAttempt, recordsOf, replay } from './replay.ts';
 
@@ -33,6 +34,7 @@ export class Journal {
   #bytes: number;
   #compactedBytes: number;
   readonly #attempts: Map<string, JournaledAttempt>;
+  readonly #grants: GrantBegins;
   #loss: string | undefined;
   #lines: string[] = [];
   #waiters: Waiter[] = [];
@@ -49,6 +51,7 @@ export class Journal {
     this.#bytes = start.bytes;
     this.#compactedBytes = start.bytes;
     this.#attempts = start.attempts;
+    this.#grants = start.grants;
     this.#loss = start.loss;
     this.#compactAboveBytes = start.compactAboveBytes;
   }
@@ -58,13 +61,18 @@ export class Journal {
     const content = await readIfExists(path);
     const found = content === undefined ? undefined : replay(content);
     const attempts = found?.attempts ?? new Map<string, JournaledAttempt>();
+    const grants = found?.grants ?? new GrantBegins();
     const intact = found?.intact ?? !options.expected;
+    // Damage that was seen before, and not told of yet, has its time already.
+    const isNews = !intact && (found?.loss === undefined || grants.lostAt === undefined);
+    if (isNews) grants.apply({ is: 'grants_lost', at: new Date().toISOString() });
     const loss = intact ? undefined : (found?.loss ?? randomUUID());
     if (content !== undefined && !intact) await rename(path, `${path}.damaged-${Date.now()}`);
     // Rewritten at each start: what is torn or settled is gone, and the file's name is known to be on disk.
-    const bytes = await rewrite(path, attempts, loss);
+    const bytes = await rewrite(path, attempts, grants, loss);
     const start = {
       attempts,
+      grants,
       loss,
       bytes,
       compactAboveBytes: options.compactAboveBytes ?? compactAboveBytes,
@@ -75,6 +83,11 @@ export class Journal {
   /** The attempts that are not settled. */
   get attempts(): ReadonlyMap<string, Readonly<JournaledAttempt>> {
     return this.#attempts;
+  }
+
+  /** What was begun under grants that have not expired. */
+  get grants(): Pick<GrantBegins, 'find' | 'lostAt'> {
+    return this.#grants;
   }
 
   /** False when something may be missing, until a server was told (`reconciled`). */
@@ -184,7 +197,7 @@ export class Journal {
   async #compact(): Promise<void> {
     // Everything noted so far is in the attempts, so lines that wait would be repeated: they are dropped with the rest.
     this.#lines = [];
-    const bytes = await rewrite(this.#path, this.#attempts, this.#loss);
+    const bytes = await rewrite(this.#path, this.#attempts, this.#grants, this.#loss);
     await this.#file.close();
     this.#file = await open(this.#path, openFlags, 0o600);
     this.#bytes = bytes;
@@ -193,12 +206,14 @@ export class Journal {
 
   #apply(record: JournalRecord): void {
     if (record.is === 'reconciled') this.#loss = undefined;
+    else if (record.is === 'granted' || record.is === 'grants_lost') this.#grants.apply(record);
     else if (record.is !== 'damaged') applyRecord(this.#attempts, record);
   }
 }
 
 interface Start {
   attempts: Map<string, JournaledAttempt>;
+  grants: GrantBegins;
   loss: string | undefined;
   bytes: number;
   compactAboveBytes: number;
@@ -207,9 +222,10 @@ interface Start {
 async function rewrite(
   path: string,
   attempts: Map<string, JournaledAttempt>,
+  grants: GrantBegins,
   loss: string | undefined,
 ): Promise<number> {
-  const records = [...attempts.values()].flatMap(recordsOf);
+  const records = [...grants.records(new Date()), ...[...attempts.values()].flatMap(recordsOf)];
   if (loss !== undefined) records.unshift({ is: 'damaged', loss });
   const bytes = Buffer.from(records.map(encodeRecord).join(''));
   await writeDurably(path, bytes);

@@ -1,5 +1,6 @@
 // What a journal's lines say about each attempt that is not settled.
 import type { Lease, TakenOver } from '@opsconductor/protocol';
+import { GrantBegins } from './grant-begins.ts';
 import type { FinishedRecord, JournalRecord } from './journal-record.ts';
 import { decodeRecord } from './journal-record.ts';
 
@@ -18,6 +19,7 @@ export interface JournaledAttempt {
 
 export interface Replay {
   attempts: Map<string, JournaledAttempt>;
+  grants: GrantBegins;
   /** Names the loss that was not yet reported, where nothing else is wrong. */
   loss?: string | undefined;
   /** False when a line other than a torn last one can't be read, or an earlier loss was not yet reported. */
@@ -32,6 +34,7 @@ export function attemptKey(attempt: { step: number; epoch: number }): string {
 
 export function replay(content: Buffer): Replay {
   const attempts = new Map<string, JournaledAttempt>();
+  const grants = new GrantBegins();
   let intact = true;
   let loss: string | undefined;
   let soundBytes = 0;
@@ -49,15 +52,16 @@ export function replay(content: Buffer): Replay {
     soundBytes = at;
     if (record.is === 'damaged') [intact, loss] = [false, record.loss];
     else if (record.is === 'reconciled') [intact, loss] = [true, undefined];
+    else if (record.is === 'granted' || record.is === 'grants_lost') grants.apply(record);
     else if (!applyRecord(attempts, record)) [intact, loss] = [false, undefined];
   }
-  return { attempts, intact, loss, soundBytes };
+  return { attempts, grants, intact, loss, soundBytes };
 }
 
 /** Applies one record; false when it contradicts what is known: a line before it is missing. */
 export function applyRecord(
   attempts: Map<string, JournaledAttempt>,
-  record: Exclude<JournalRecord, { is: 'damaged' | 'reconciled' }>,
+  record: Exclude<JournalRecord, { is: 'damaged' | 'reconciled' | 'granted' | 'grants_lost' }>,
 ): boolean {
   const key = attemptKey(record);
   const { step, epoch } = record;

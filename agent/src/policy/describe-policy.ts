@@ -1,6 +1,7 @@
 // A policy in sentences, for `policy check`.
 import type { AgentPolicy } from './agent-policy.ts';
 import { hoursText } from './hours.ts';
+import { defaultMaxGrantHours, type RequireGrant } from './policy-schema.ts';
 
 export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[] {
   const { step_types, targets = {}, users, hours, parallelism, insecure_transports } = rules;
@@ -19,6 +20,7 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
     `raw splices            ${allowed(rules.raw_splices)}`,
     `survive_agent_restart  ${allowed(rules.survive_agent_restart)}`,
     `become                 ${listed(rules.become, 'all')}`,
+    ...signedText(rules.require_grant),
     `insecure transports    ${listed(insecure_transports, 'ssh_legacy, winrm_http, winrm_basic')}`,
     ...(rules.ticket_caches ?? []).map(({ name, path }) => `ticket cache           ${name} (${path})`),
     ...(fileRoots.length === 0 ? ['files                  none'] : []),
@@ -26,4 +28,14 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
       ({ path, mayWrite }) => `files                  ${path} (${mayWrite ? 'read and write' : 'read'})`,
     ),
   ];
+}
+
+function signedText(rule: RequireGrant | undefined): string[] {
+  if (rule === undefined) return ['signed runs            not asked for'];
+  const { signers, one_agent: oneAgent, max_hours: maxHours = defaultMaxGrantHours } = rule;
+  const audience = oneAgent === true ? 'for this agent alone' : 'for any agent of the segment';
+  return signers.map(
+    ({ name, public_key: key, classes = ['cli'] }) =>
+      `signed runs only       by ${name} (${classes.join(', ')}; ${key}), ${audience}, for ${maxHours} h at most`,
+  );
 }

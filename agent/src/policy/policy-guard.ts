@@ -112,6 +112,15 @@ export class PolicyGuard {
     }
   }
 
+  /** What of a step is not as its run was signed. */
+  refuseUnsigned(what: string, step: Step): never {
+    this.#refuse('require_grant', what, {
+      step,
+      advice:
+        'Have the run signed (opsconductor grant sign) and start it with its grant. If it was signed, find out who changed what since: the audit logs here and on the server have both.',
+    });
+  }
+
   /** Every address that a target's name has resolved to. */
   checkAddresses(target: Place, addresses: readonly string[]): void {
     const { networks = [] } = this.#rules.targets ?? {};
@@ -156,7 +165,11 @@ export class PolicyGuard {
     this.#refuse(`targets.${field}`, what, { allowed, target });
   }
 
-  #refuse(rule: string, what: string, about: { allowed?: string; target?: Place; step?: Step }): never {
+  #refuse(
+    rule: string,
+    what: string,
+    about: { allowed?: string; target?: Place; step?: Step; advice?: string },
+  ): never {
     const { allowed, step, target = step?.target } = about;
     const { source } = this.#options.policy;
     const line = source?.lineOf(rule);
@@ -178,6 +191,7 @@ export class PolicyGuard {
       reason: 'policy_refused',
       message: message.slice(0, 2_000),
       advice:
+        about.advice ??
         'Ask the owner of the agent’s machine to allow it in the policy file there, or change the job or the target.',
     });
   }

@@ -1,5 +1,6 @@
 // What may stand in a policy file. A rule that is left out allows what is allowed without a policy file.
 import { stepTypes } from '@opsconductor/protocol';
+import { signerClasses } from '@opsconductor/protocol/grants';
 import { cacheNamePattern, maxCacheNameLength } from '@opsconductor/protocol/sealing';
 import { type Static, Type } from 'typebox';
 
@@ -22,6 +23,30 @@ const WindowSchema = Type.Object(
       pattern: '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$',
       description: 'as 18:00, 24:00 at most',
     }),
+  },
+  closed,
+);
+
+const SignerSchema = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 100 }),
+    public_key: Type.String({
+      pattern: '^[A-Za-z0-9+/]{43}=$',
+      description: 'Ed25519, base64, as the signer’s command line prints it',
+    }),
+    /** How its private half may be kept; `cli` alone unless told. */
+    classes: Type.Optional(Type.Array(Type.Enum(signerClasses), { minItems: 1, uniqueItems: true })),
+  },
+  closed,
+);
+/** Longest time for which a grant may hold, in hours, unless told. */
+export const defaultMaxGrantHours = 24;
+const RequireGrantSchema = Type.Object(
+  {
+    signers: Type.Array(SignerSchema, { minItems: 1, maxItems: 64 }),
+    /** Only grants that name this agent: what another one of the segment has run can't be played to it again. */
+    one_agent: Type.Optional(Type.Boolean()),
+    max_hours: Type.Optional(Type.Integer({ minimum: 1, maximum: 24 * 366 })),
   },
   closed,
 );
@@ -74,6 +99,7 @@ export const PolicySchema = Type.Object(
     parallelism: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
     raw_splices: Type.Optional(Type.Boolean()),
     survive_agent_restart: Type.Optional(Type.Boolean()),
+    require_grant: Type.Optional(RequireGrantSchema),
     insecure_transports: Type.Optional(
       Type.Array(Type.Enum(insecureTransports), { maxItems: insecureTransports.length }),
     ),
@@ -81,4 +107,5 @@ export const PolicySchema = Type.Object(
   closed,
 );
 export type PolicyDocument = Static<typeof PolicySchema>;
+export type RequireGrant = NonNullable<PolicyDocument['require_grant']>;
 export type Hours = NonNullable<PolicyDocument['hours']>;

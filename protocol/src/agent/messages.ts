@@ -10,6 +10,7 @@ import {
   winrmTransports,
 } from '../api/targets/connection-settings.ts';
 import { DisplayName } from '../api/text.ts';
+import { LeaseGrantSchema } from '../grants/run-grant.ts';
 import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
@@ -71,6 +72,9 @@ export const agentCapabilities = [
   'winrm.copy',
   /** Gets files from the server, and hands artifacts over to it. */
   'server_files',
+  /** No abilities: its owner lets it run only what is signed; and only what is signed for it alone. */
+  'signed_runs_only',
+  'signed_for_one_agent',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
@@ -318,6 +322,8 @@ export const LeaseSchema = Type.Object({
   target: LeaseTargetSchema,
   credential: LeaseCredentialSchema,
   rendering: Type.Optional(LeaseRenderingSchema),
+  /** Where the run was signed: an agent whose owner asks for it holds all the rest to it. */
+  grant: Type.Optional(LeaseGrantSchema),
 });
 /** Steps leased to this session; the server sends them unasked, up to the agent's free slots. */
 export const LeasesSchema = message('leases', { leases: Type.Array(LeaseSchema, { minItems: 1 }) });

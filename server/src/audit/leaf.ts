@@ -1,7 +1,7 @@
 // The bytes of a row that the seal covers: its columns as canonical JSON (RFC 8785), so that anybody can write them
 // again from an export.
+import { canonicalJson } from '@opsconductor/protocol';
 import { type Hash, leafHash } from '@opsconductor/protocol/audit';
-import { canonicalJson } from '../jobs/canonical-json.ts';
 
 /** A row of the audit log as it is sealed and exported. */
 export interface SealedRow {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Scope } from '@opsconductor/protocol';
+import { canonicalJson } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority, type Grant } from '../auth/authority.ts';
 import { newMasterKey } from '../credentials/at-rest/master-key.ts';
@@ -13,7 +14,7 @@ import {
 } from '../segments/testing.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
-import { canonicalJson } from './canonical-json.ts';
+
 import { createJob } from './create-job.ts';
 import { jobsHealth } from './insight/jobs-health.ts';
 import { getJob, listJobs } from './list-jobs.ts';

@@ -1,12 +1,13 @@
 // A definition at rest: JSON under the job's own data key, bound to job and version. Its parameters stay in the order in
 // which they were written, which is that of forms; what a definition says, and so its checksum, does not go by order.
+
 import { createHash } from 'node:crypto';
 import type { JobDefinition } from '@opsconductor/protocol';
+import { canonicalJson } from '@opsconductor/protocol';
 import { newDataKey, unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { JobVersionRow } from '../store/jobs/job-versions.ts';
-import { canonicalJson } from './canonical-json.ts';
 
 /** Bytes of a definition at most, as JSON. */
 export const maxDefinitionBytes = 1024 * 1024;

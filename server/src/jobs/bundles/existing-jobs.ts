@@ -1,10 +1,12 @@
 // The jobs that are there, as imports compare with them.
+
 import { createHash } from 'node:crypto';
+import { canonicalJson } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../store/jobs/job-bundles.ts';
-import { canonicalJson } from '../canonical-json.ts';
+
 import { openDefinition } from '../seal-definition.ts';
 import type { ExistingJob } from './decide-item.ts';
 

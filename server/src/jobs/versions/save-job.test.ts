@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { SaveConflict } from '@opsconductor/protocol';
+import { canonicalJson } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AppError } from '../../errors.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
-import { canonicalJson } from '../canonical-json.ts';
+
 import { loadJobVersion } from '../load-job-version.ts';
 import { setupJobs, step, type TestJobs } from '../testing.ts';
 import { getVersion, listVersions } from './read-versions.ts';

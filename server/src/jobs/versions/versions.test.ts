@@ -1,7 +1,8 @@
+import { canonicalJson } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listVersionNames } from '../../store/jobs/job-versions.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
-import { canonicalJson } from '../canonical-json.ts';
+
 import { changeState } from '../life/change-state.ts';
 import { moveJob } from '../move-job.ts';
 import { setupJobs, step, type TestJobs } from '../testing.ts';

@@ -1,0 +1,257 @@
+import type { Lease } from '@opsconductor/protocol';
+import { encodeBase64, generateSigningKeyPair } from '@opsconductor/protocol/sealing';
+import { expect, test } from 'vitest';
+import { GrantBegins } from '../journal/grant-begins.ts';
+import type { JournalRecord } from '../journal/journal-record.ts';
+import { PolicyGuard, type Refusal } from '../policy/policy-guard.ts';
+import type { RequireGrant } from '../policy/policy-schema.ts';
+import { GrantGuard } from './grant-guard.ts';
+import { honestLease, identity, signer } from './testing.ts';
+
+async function setup(
+  options: { rule?: Partial<RequireGrant> | null; identity?: Partial<typeof identity> } = {},
+) {
+  const by = await signer();
+  const refusals: Refusal[] = [];
+  const grants = new GrantBegins();
+  const clock = { now: new Date('2027-03-01T12:01:00Z') };
+  const guard = new GrantGuard({
+    identity: { ...identity, ...options.identity },
+    rule: options.rule === null ? undefined : { ...by.rule, ...options.rule },
+    policy: new PolicyGuard({ policy: { fileRoots: [] }, onRefusal: (refusal) => refusals.push(refusal) }),
+    journal: {
+      grants,
+      note: (record) => grants.apply(record as Extract<JournalRecord, { is: 'granted' | 'grants_lost' }>),
+    },
+    now: () => clock.now,
+  });
+  const granted = (number = 1, differing = {}) => by.granted(honestLease(number), number, differing);
+  return { by, refusals, grants, guard, clock, granted };
+}
+
+const refused = (what: string | RegExp) =>
+  expect.objectContaining({ reason: 'policy_refused', message: expect.stringMatching(what) });
+
+test('a step of a signed run may begin, with all that was signed', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  expect(await t.guard.check(lease)).toEqual(lease);
+  // What the server leaves out is there again, so that leaving it out changes nothing.
+  const { parameters: _, ...values } = lease.rendering?.values ?? { parameters: {} };
+  const less = {
+    ...lease,
+    rendering: { ...lease.rendering, values: { ...values, parameters: {} } },
+  } as Lease;
+  expect(await t.guard.check(less)).toEqual(lease);
+});
+
+test('without the rule nothing has to be signed', async () => {
+  const t = await setup({ rule: null });
+  expect(await t.guard.check(honestLease())).toEqual(honestLease());
+  t.guard.begin(honestLease());
+});
+
+test('a run that is not signed is refused, and the refusal is told to the owner', async () => {
+  const t = await setup();
+  await expect(t.guard.check(honestLease())).rejects.toEqual(
+    refused('a run that is not signed: rule require_grant'),
+  );
+  expect(t.refusals).toMatchObject([{ rule: 'require_grant', attempt: { runId: 41, step: 101 } }]);
+});
+
+/** Names of this attempt and of this session: they say nothing of what is done. */
+const namesOnly = ['step', 'epoch', 'leaseToken'];
+/** The run's number and the time of its start, which nobody knows when signing; both are checked as far as they are known. */
+const known = ['runId', 'rendering.values.run.id', 'rendering.values.run.created_at'];
+/** Another number is another step, which is then compared with the rest. */
+const grantParts = ['grant.step'];
+
+test('with any one part of a lease altered, or with more, it is refused', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  const untouched = [...namesOnly, ...known, ...grantParts];
+  const parts = leavesOf(lease).filter((path) => !untouched.includes(path.join('.')));
+  expect(parts.length).toBeGreaterThan(60);
+  for (const path of parts) {
+    const changed = altered(lease, path, (value) => (typeof value === 'number' ? value + 1 : `${value}!`));
+    await expect(t.guard.check(changed), path.join('.')).rejects.toEqual(refused('does not allow'));
+  }
+  const added: [string, Lease][] = [
+    ['config', { ...lease, config: { ...(lease.config as object), become: { user: 'root' } } }],
+    ['target', { ...lease, target: { ...lease.target, winrm: { transport: 'http' } as never } }],
+    ['later field of targets', { ...lease, target: { ...lease.target, fieldOfLater: 1 } as never }],
+  ];
+  for (const [what, changed] of added)
+    await expect(t.guard.check(changed), what).rejects.toEqual(refused('than was signed'));
+});
+
+test.each([
+  ['runId', { runId: 42 }],
+  ['rendering.values.run.id', {}],
+])('%s is that of its run in both places', async (_, more) => {
+  const t = await setup();
+  const lease = await t.granted();
+  const other = altered(lease, ['rendering', 'values', 'run', 'id'], () => 43);
+  await expect(t.guard.check({ ...(Object.keys(more).length > 0 ? lease : other), ...more })).rejects.toEqual(
+    refused('another run.id'),
+  );
+});
+
+test('a run that was started before or after the time that was signed is refused', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  for (const time of ['2027-03-01T11:54:59.999Z', '2027-03-01T20:00:00.000Z', '']) {
+    const other = altered(lease, ['rendering', 'values', 'run', 'created_at'], () => time);
+    await expect(t.guard.check(other)).rejects.toEqual(refused('started before or after'));
+  }
+});
+
+test('a step without the rendering that it needs is refused', async () => {
+  const t = await setup();
+  const { rendering: _, ...bare } = await t.granted();
+  await expect(t.guard.check(bare)).rejects.toEqual(refused('without the values'));
+});
+
+test('what an earlier step has handed on is not signed', async () => {
+  const t = await setup();
+  const lease = await t.granted(2);
+  const values = { ...lease.rendering?.values, steps: { restart: { outputs: { pid: '1; reboot' } } } };
+  const other = { ...lease, rendering: { ...lease.rendering, values } } as Lease;
+  await expect(t.guard.check(other)).rejects.toEqual(refused('values of step restart'));
+});
+
+test.each([
+  ['another installation', { installationId: 'other' }],
+  ['another segment', { segmentId: 4 }],
+])('what was signed for %s is refused', async (what, other) => {
+  const t = await setup({ identity: other });
+  await expect(t.guard.check(await t.granted())).rejects.toEqual(refused(`signed for ${what}`));
+});
+
+test('two agents of a segment can be made to begin the same step each; a grant for one agent can not', async () => {
+  const one = await setup();
+  const lease = await one.granted();
+  const other = await setup({ rule: one.by.rule, identity: { agentId: 8 } });
+  for (const { guard } of [one, other]) {
+    await guard.check(lease);
+    guard.begin(lease);
+  }
+  const [target] = JSON.parse(`[${lease.grant?.statement}]`);
+  const bound = await one.granted(1, { targets: [{ ...target, agentId: 7 }] });
+  await one.guard.check(bound);
+  await expect(other.guard.check(bound)).rejects.toEqual(refused('signed for another agent'));
+  const strict = await setup({ rule: { ...one.by.rule, one_agent: true } });
+  await strict.guard.check(bound);
+  await expect(strict.guard.check(lease)).rejects.toEqual(refused('any agent of the segment'));
+});
+
+test('only listed signers count, by the class that the policy says', async () => {
+  const t = await setup();
+  const stranger = await generateSigningKeyPair();
+  const forged = await t.granted(1, { privateKey: stranger.privateKey });
+  await expect(t.guard.check(forged)).rejects.toEqual(refused('none of its signers'));
+  const inBrowser = await t.granted(1, { class: 'browser' });
+  await expect(t.guard.check(inBrowser)).rejects.toEqual(refused('lead has signed in the way of browser'));
+  const public_key = encodeBase64(t.by.keys.publicKey);
+  const both = await setup({ rule: { signers: [{ name: 'lead', public_key, classes: ['browser'] }] } });
+  await both.guard.check(inBrowser);
+});
+
+test('a grant holds from its beginning to its end, and for no longer than the policy says', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  t.clock.now = new Date('2027-03-01T11:54:00Z');
+  await expect(t.guard.check(lease)).rejects.toEqual(refused('signed for after'));
+  t.clock.now = new Date('2027-03-01T20:00:00Z');
+  await expect(t.guard.check(lease)).rejects.toEqual(refused('signed until'));
+  t.clock.now = new Date('2027-03-01T12:00:00Z');
+  const long = await t.granted(1, { expiresAt: new Date('2027-03-02T11:55:01Z') });
+  await expect(t.guard.check(long)).rejects.toEqual(refused('longer than 24 hours'));
+});
+
+test('a step begins once under a grant, and none begins after a later one', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  await t.guard.check(lease);
+  t.guard.begin(lease);
+  // The same attempt begins anew where its target could not have it go on by itself.
+  t.guard.begin(lease);
+  const again = { ...lease, epoch: 2 };
+  await expect(t.guard.check(again)).rejects.toEqual(refused('step 1 again under the same grant'));
+  const second = await t.granted(2);
+  await t.guard.check(second);
+  t.guard.begin(second);
+  await expect(t.guard.check(again)).rejects.toEqual(refused('step 1 after step 2'));
+});
+
+test('a step that may be tried again begins as often as its definition says, an idempotent one as often as asked', async () => {
+  const t = await setup();
+  const retried = await t.granted(2);
+  for (const epoch of [1, 2]) {
+    const lease = { ...retried, epoch };
+    await t.guard.check(lease);
+    t.guard.begin(lease);
+  }
+  await expect(t.guard.check({ ...retried, epoch: 3 })).rejects.toEqual(refused('step 2 again'));
+  const idempotent = await t.granted(3);
+  for (const epoch of [1, 2, 3, 4]) {
+    const lease = { ...idempotent, epoch };
+    await t.guard.check(lease);
+    t.guard.begin(lease);
+  }
+});
+
+test('a step that has not begun after all may begin', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  await t.guard.check(lease);
+  const takeBack = t.guard.begin(lease);
+  takeBack();
+  const again = { ...lease, epoch: 2 };
+  await t.guard.check(again);
+  t.guard.begin(again);
+  await expect(t.guard.check({ ...lease, epoch: 3 })).rejects.toEqual(refused('again'));
+});
+
+test('what was checked before another attempt began is checked once more as it begins', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  const twin = { ...lease, epoch: 2 };
+  await t.guard.check(lease);
+  await t.guard.check(twin);
+  t.guard.begin(lease);
+  expect(() => t.guard.begin(twin)).toThrow(refused('again under the same grant'));
+});
+
+test('after its journal was lost an agent takes no grant from before', async () => {
+  const t = await setup();
+  t.grants.apply({ is: 'grants_lost', at: '2027-03-01T11:58:00.000Z' });
+  await expect(t.guard.check(await t.granted())).rejects.toEqual(refused('before its journal was lost'));
+  await t.guard.check(await t.granted(1, { notBefore: new Date('2027-03-01T11:59:00Z') }));
+});
+
+test('a command is taken up only where it was signed, also after its grant has expired', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  t.clock.now = new Date('2027-03-02T12:00:00Z');
+  await t.guard.checkTakeOver(lease);
+  await expect(t.guard.checkTakeOver(honestLease())).rejects.toEqual(refused('not signed'));
+  const elsewhere = { ...lease, target: { ...lease.target, host: 'db-1.example' } };
+  await expect(t.guard.checkTakeOver(elsewhere)).rejects.toEqual(
+    refused('host of web-1 other than was signed'),
+  );
+});
+
+function leavesOf(value: unknown, path: string[] = []): string[][] {
+  if (typeof value !== 'object' || value === null) return [path];
+  return Object.entries(value).flatMap(([key, inner]) => leavesOf(inner, [...path, key]));
+}
+
+function altered(lease: Lease, path: readonly string[], change: (value: unknown) => unknown): Lease {
+  const copy = structuredClone(lease);
+  let place = copy as unknown as Record<string, unknown>;
+  for (const key of path.slice(0, -1)) place = place[key] as Record<string, unknown>;
+  const last = path.at(-1) as string;
+  place[last] = change(place[last]);
+  return copy;
+}

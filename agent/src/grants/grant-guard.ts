@@ -1,0 +1,163 @@
+// Holds steps to the grant that their run was signed with, where the owner of the machine asks for one. The server carries
+// grants and can't make any: whatever it says beyond one is refused.
+import type { JobDefinition, Lease, StepDefinition } from '@opsconductor/protocol';
+import {
+  type GrantedTarget,
+  type GrantTerms,
+  isSignedBy,
+  readGrantedTarget,
+  readTerms,
+  sha256Hex,
+} from '@opsconductor/protocol/grants';
+import { decodeBase64 } from '@opsconductor/protocol/sealing';
+import type { GrantBegin } from '../journal/grant-begins.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { PolicyGuard } from '../policy/policy-guard.ts';
+import { defaultMaxGrantHours, type RequireGrant } from '../policy/policy-schema.ts';
+import { type Signed, signedLease, unsignedPart } from './unsigned-part.ts';
+
+const hourMs = 3_600_000;
+
+export interface GrantGuardOptions {
+  identity: { installationId: string; segmentId: number; agentId: number };
+  /** Undefined where nothing has to be signed. */
+  rule: RequireGrant | undefined;
+  policy: Pick<PolicyGuard, 'refuseUnsigned'>;
+  journal: Pick<Journal, 'grants' | 'note'>;
+  now(): Date;
+}
+
+/** All checks throw an `SshError` of reason `policy_refused` that says what is not as it was signed. */
+export class GrantGuard {
+  readonly #options: GrantGuardOptions;
+  readonly #signed = new WeakMap<Lease, Signed>();
+
+  constructor(options: GrantGuardOptions) {
+    this.#options = options;
+  }
+
+  /** The step, before anything of it is done; in full, as it was signed. */
+  async check(lease: Lease): Promise<Lease> {
+    const { rule } = this.#options;
+    if (rule === undefined) return lease;
+    const signed = await this.#read(lease, rule);
+    const differs = await unsignedPart(lease, signed);
+    if (differs !== undefined) this.#refuse(differs, lease);
+    this.#checkTime(signed.terms, rule, lease);
+    this.#refuseRepeated(lease, signed);
+    this.#signed.set(lease, signed);
+    return signedLease(lease, signed);
+  }
+
+  /** A command that another agent has begun: that it was signed, whatever the time is by now. */
+  async checkTakeOver(lease: Lease): Promise<void> {
+    const { rule } = this.#options;
+    if (rule === undefined) return;
+    const differs = await unsignedPart(lease, await this.#read(lease, rule));
+    if (differs !== undefined) this.#refuse(differs, lease);
+  }
+
+  /**
+   * Notes that the step begins, in the journal, ahead of the record that says so. Throws where it must not.
+   *
+   * @returns takes the note back: for a step that has not begun after all.
+   */
+  begin(lease: Lease): () => void {
+    const signed = this.#signed.get(lease);
+    if (signed === undefined) {
+      if (this.#options.rule !== undefined) this.#refuse('a step that was not checked', lease);
+      return () => undefined;
+    }
+    const before = this.#refuseRepeated(lease, signed);
+    const { nonce, expiresAt: until } = signed.terms;
+    const { number: step } = signed;
+    const attempt = attemptOf(lease);
+    const begunBefore = before?.step === step ? before.begins : 0;
+    const begins = before?.attempt === attempt ? begunBefore : begunBefore + 1;
+    const note = { is: 'granted', nonce, target: lease.target.id, until } as const;
+    const { journal } = this.#options;
+    journal.note({ ...note, step, attempt, begins });
+    return () => journal.note({ ...note, ...(before ?? { step, attempt: '', begins: 0 }) });
+  }
+
+  async #read(lease: Lease, rule: RequireGrant): Promise<Signed> {
+    const { grant } = lease;
+    if (grant === undefined) this.#refuse('a run that is not signed', lease);
+    const signers = [];
+    for (const signer of rule.signers) {
+      if (await isSignedBy(decodeBase64(signer.public_key), grant)) signers.push(signer);
+    }
+    const [signer] = signers;
+    if (signer === undefined) this.#refuse('a run that none of its signers has signed', lease);
+    const terms = readTerms(grant.terms);
+    const target = readGrantedTarget(grant.statement);
+    if (terms === undefined || target === undefined)
+      this.#refuse('a grant that this agent can not read', lease);
+    this.#checkAudience(terms, target, rule, lease);
+    const { classes = ['cli'] } = signer;
+    if (terms.signer.key !== signer.public_key || !classes.includes(terms.signer.class)) {
+      this.#refuse(`what ${signer.name} has signed in the way of ${terms.signer.class}`, lease);
+    }
+    if ((await sha256Hex(grant.definition)) !== terms.job.checksum) {
+      this.#refuse('another definition of the job than was signed', lease);
+    }
+    // Signed by its checksum, and saved by a server before it was: of the shape that its owner has looked at.
+    const definition = JSON.parse(grant.definition) as JobDefinition;
+    return { terms, target, definition, number: grant.step };
+  }
+
+  #checkAudience(terms: GrantTerms, target: GrantedTarget, rule: RequireGrant, lease: Lease): void {
+    const { installationId, segmentId, agentId } = this.#options.identity;
+    if (terms.installationId !== installationId)
+      this.#refuse('what was signed for another installation', lease);
+    if (target.segmentId !== segmentId) this.#refuse('what was signed for another segment', lease);
+    if (target.agentId !== undefined && target.agentId !== agentId) {
+      this.#refuse('what was signed for another agent', lease);
+    }
+    if (rule.one_agent === true && target.agentId === undefined) {
+      this.#refuse('what was signed for any agent of the segment (one_agent)', lease);
+    }
+  }
+
+  #checkTime({ notBefore, expiresAt }: GrantTerms, rule: RequireGrant, lease: Lease): void {
+    const { max_hours: maxHours = defaultMaxGrantHours } = rule;
+    const { now, journal } = this.#options;
+    const time = now().getTime();
+    const [from, until] = [Date.parse(notBefore), Date.parse(expiresAt)];
+    if (!(time >= from)) this.#refuse(`what is signed for after ${notBefore}`, lease);
+    if (!(time < until)) this.#refuse(`what was signed until ${expiresAt}`, lease);
+    if (!(until - from <= maxHours * hourMs)) {
+      this.#refuse(`what is signed for longer than ${maxHours} hours (max_hours)`, lease);
+    }
+    const { lostAt } = journal.grants;
+    if (lostAt !== undefined && from <= lostAt.getTime()) {
+      const when = lostAt.toISOString();
+      this.#refuse(`what was signed before its journal was lost (${when}): it may have run already`, lease);
+    }
+  }
+
+  /** What was begun last on the target under this grant; refuses a step that was begun as often as it may. */
+  #refuseRepeated(lease: Lease, { terms, definition, number }: Signed): GrantBegin | undefined {
+    const before = this.#options.journal.grants.find(terms.nonce, lease.target.id);
+    if (before === undefined || before.step < number || before.attempt === attemptOf(lease)) return before;
+    const again = 'again under the same grant';
+    if (before.step > number) this.#refuse(`step ${number} after step ${before.step} ${again}`, lease);
+    const most = mostBegins(definition.steps[number - 1]);
+    if (before.begins >= most) this.#refuse(`step ${number} ${again}`, lease);
+    return before;
+  }
+
+  #refuse(what: string, lease: Lease): never {
+    return this.#options.policy.refuseUnsigned(what, lease);
+  }
+}
+
+/** How often the definition lets a step begin. */
+function mostBegins(step: StepDefinition | undefined): number {
+  if (step?.idempotent === true) return Number.POSITIVE_INFINITY;
+  return step?.retry?.attempts ?? 1;
+}
+
+function attemptOf({ step, epoch }: Lease): string {
+  return `${step}-${epoch}`;
+}

@@ -1,0 +1,161 @@
+// What of a lease is not as it was signed. Everything that the agent would go by is either compared here with the grant and
+// the definition that the grant names, or taken from these in place of what the server says.
+import {
+  canonicalJson,
+  type JobDefinition,
+  type Lease,
+  type LeaseRendering,
+  referencesOf,
+  type StepDefinition,
+  scopeOf,
+  stepReferenceName,
+} from '@opsconductor/protocol';
+import {
+  type GrantedTarget,
+  type GrantTerms,
+  grantedReach,
+  grantedSecret,
+} from '@opsconductor/protocol/grants';
+
+export interface Signed {
+  terms: GrantTerms;
+  target: GrantedTarget;
+  definition: JobDefinition;
+  /** Number of the step in the definition. */
+  number: number;
+}
+
+/** The first thing that differs, as the policy's refusal names it; undefined where all is as it was signed. */
+export async function unsignedPart(lease: Lease, signed: Signed): Promise<string | undefined> {
+  const { target, definition, number } = signed;
+  const step = definition.steps[number - 1];
+  if (step === undefined) return `step ${number}, which the signed job does not have`;
+  if (lease.stepType !== step.type) return `another type of step ${number} than was signed`;
+  if (!same(lease.config, step.config)) return `another configuration of step ${number} than was signed`;
+  const granted = target.reaches.find(({ steps }) => steps.includes(number));
+  if (granted === undefined) return `step ${number} on ${lease.target.name}, which was not signed`;
+  const reach = await grantedReach(lease);
+  const place = differingKey(reach.target, granted.target);
+  if (place !== undefined) return `${place} of ${granted.target.name} other than was signed`;
+  const credential = differingKey(reach.credential, granted.credential);
+  if (credential !== undefined) return `another credential than was signed (${credential} differs)`;
+  if (usesHandedOn(step))
+    return `step ${number}, which uses what an earlier step has handed on: no signature covers that`;
+  return unsignedValue(lease, signed, step);
+}
+
+/** The lease with all that was signed in full: what the server has left out is there again. */
+export function signedLease(lease: Lease, { terms, target, definition, number }: Signed): Lease {
+  const { rendering } = lease;
+  const step = definition.steps[number - 1];
+  if (rendering === undefined || step === undefined) return lease;
+  const { notYet: _, ...scope } = scopeOf(definition, number - 1);
+  const called = stepReferenceName(step);
+  const { run } = rendering.values;
+  return {
+    ...lease,
+    rendering: {
+      values: {
+        parameters: terms.parameters,
+        target: factsOf(lease, target),
+        run: { id: run.id, created_at: run.created_at, created_by: terms.startedBy },
+        job: { id: terms.job.id, name: definition.name, version: terms.job.version },
+        steps: {},
+      },
+      secrets: rendering.secrets,
+      scope,
+      ...(step.when === undefined ? {} : { when: step.when }),
+      ...(called === undefined ? {} : { step: called }),
+      ...(step.outputs === undefined ? {} : { outputs: step.outputs }),
+    },
+  };
+}
+
+async function unsignedValue(
+  lease: Lease,
+  signed: Signed,
+  step: StepDefinition,
+): Promise<string | undefined> {
+  const { rendering } = lease;
+  const { terms, target } = signed;
+  const { number } = signed;
+  if (rendering === undefined) {
+    const isPlain = step.when === undefined && step.outputs === undefined && referencesOf(step).length === 0;
+    return isPlain && target.secrets.length === 0
+      ? undefined
+      : `step ${number} without the values that were signed`;
+  }
+  const { values, when, outputs, step: called, scope } = rendering;
+  const whole = signedLease(lease, signed).rendering as LeaseRendering;
+  const compared: [string, unknown, unknown][] = [
+    ['condition', when, whole.when],
+    ['list of outputs', outputs, whole.outputs],
+    ['name', called, whole.step],
+    ['place in the job', scope.path, whole.scope.path],
+  ];
+  const [other] = compared.filter(([, given, asked]) => !same(given, asked));
+  if (other !== undefined) return `another ${other[0]} of step ${number} than was signed`;
+  const parameter =
+    notAmong(scope.parameters, whole.scope.parameters) ?? notAmong(values.parameters, terms.parameters);
+  if (parameter !== undefined) return `another parameter ${parameter} than was signed`;
+  const output = notAmong(scope.steps, whole.scope.steps) ?? Object.keys(values.steps)[0];
+  if (output !== undefined) return `values of step ${output}, which were not signed`;
+  const fact = differingKey(values.target, whole.values.target);
+  if (fact !== undefined) return `${fact} of ${lease.target.name} other than was signed`;
+  const ofJob = differingKey(values.job, whole.values.job);
+  if (ofJob !== undefined) return `another ${ofJob} of the job than was signed`;
+  return unsignedRun(lease, values.run, terms) ?? (await unsignedSecret(rendering, target));
+}
+
+function unsignedRun(
+  { runId }: Lease,
+  run: LeaseRendering['values']['run'],
+  { startedBy, notBefore, expiresAt }: GrantTerms,
+): string | undefined {
+  if (run.id !== runId) return 'another run.id than that of its run';
+  if (run.created_by !== startedBy) return `a run of ${run.created_by}; it was signed for ${startedBy}`;
+  // Both are spelled alike, so that they compare as texts.
+  const isWithin = run.created_at >= notBefore && run.created_at < expiresAt;
+  return isWithin ? undefined : 'a run that was started before or after the time that was signed';
+}
+
+async function unsignedSecret(
+  { secrets }: LeaseRendering,
+  { secrets: granted }: GrantedTarget,
+): Promise<string | undefined> {
+  const handedOn = secrets.find(({ step }) => step !== undefined);
+  if (handedOn !== undefined) return `secret values of step ${handedOn.step}, which were not signed`;
+  const given = await Promise.all(secrets.map(grantedSecret));
+  const differing = given.find((one) => !granted.some((asked) => same(one, asked)));
+  if (differing !== undefined) return `another secret ${differing.name} than was signed`;
+  const missing = granted.find((asked) => !given.some((one) => same(one, asked)));
+  return missing === undefined ? undefined : `a run without the secret ${missing.name}`;
+}
+
+function factsOf(
+  { target }: Lease,
+  { os, segment, labels }: GrantedTarget,
+): LeaseRendering['values']['target'] {
+  return { name: target.name, host: target.host, port: target.port, os, segment, labels };
+}
+
+/** Whether a text of the step refers to an output of a step; in a condition the word is enough, one may be put together. */
+function usesHandedOn(step: StepDefinition): boolean {
+  return referencesOf(step).some(({ source }) => source === 'steps') || /\bsteps\b/.test(step.when ?? '');
+}
+
+function notAmong(some: Record<string, unknown>, all: Record<string, unknown>): string | undefined {
+  return Object.keys(some).find((name) => !Object.hasOwn(all, name) || !same(some[name], all[name]));
+}
+
+function differingKey(a: object, b: object): string | undefined {
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...keys].find(
+    (key) => !same((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
+  );
+}
+
+function same(a: unknown, b: unknown): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return canonicalJson(a) === canonicalJson(b);
+}

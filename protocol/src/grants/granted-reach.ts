@@ -1,0 +1,41 @@
+// What a lease says of its target and of what opens it, in the form in which a grant has it: sealed parts by their SHA-256.
+import type { Lease, LeaseCredential, LeaseSecret, LeaseTarget } from '../agent/messages.ts';
+import { canonicalJson } from '../canonical-json.ts';
+import type { GrantedTarget } from './run-grant.ts';
+import { sha256Hex } from './sign-grant.ts';
+
+type Reach = GrantedTarget['reaches'][number];
+
+/** All of the target that a lease carries: a field that is added to leases is signed with the rest. */
+export async function grantedReach({
+  target,
+  credential,
+}: Pick<Lease, 'target' | 'credential'>): Promise<Omit<Reach, 'steps'>> {
+  return { target: await grantedPlace(target), credential: await grantedCredential(credential) };
+}
+
+export async function grantedSecret({
+  id,
+  name,
+  sealed,
+}: Pick<LeaseSecret, 'id' | 'name' | 'sealed'>): Promise<GrantedTarget['secrets'][number]> {
+  return { id, name, sha256: await sha256Hex(canonicalJson(sealed)) };
+}
+
+async function grantedPlace({ jumps, ...place }: LeaseTarget): Promise<Reach['target']> {
+  if (jumps === undefined) return place;
+  const way = jumps.map(async (jump) => ({
+    target: jump.target,
+    credential: await grantedCredential(jump.credential),
+  }));
+  return { ...place, jumps: await Promise.all(way) } as Reach['target'];
+}
+
+async function grantedCredential({
+  id,
+  version,
+  kind,
+  sealed,
+}: LeaseCredential): Promise<Reach['credential']> {
+  return { id, version, kind, sha256: await sha256Hex(canonicalJson(sealed)) };
+}

@@ -1,0 +1,11 @@
+// Signed grants of runs, for Node and the browser alike.
+export { grantedReach, grantedSecret } from './granted-reach.ts';
+export * from './run-grant.ts';
+export {
+  isSignedBy,
+  readGrantedTarget,
+  readTerms,
+  type Signing,
+  sha256Hex,
+  signGrant,
+} from './sign-grant.ts';
