@@ -28,6 +28,7 @@ export * from './api/people/people.ts';
 export * from './api/people/permissions.ts';
 export * from './api/runs/decisions.ts';
 export * from './api/runs/explain.ts';
+export * from './api/runs/grants.ts';
 export * from './api/runs/runs.ts';
 export * from './api/runs/strategy.ts';
 export * from './api/runs/transfers.ts';

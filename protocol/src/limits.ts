@@ -152,9 +152,9 @@ export const limits = {
   transferProgressMs: 1_000,
   maxTargetsPerRun: 12_000,
   /** Of a run that is signed, each target being signed by itself; and characters of what is signed of one. */
-  maxSignedTargets: 2_000,
+  maxSignedTargets: 1_000,
   maxGrantedTargetLength: 131_072,
-  maxSignedRunBytes: 16 * 1024 * 1024,
+  maxSignedRunBytes: 4 * 1024 * 1024,
   /** Sizes of batches that a strategy may name; the last repeats. */
   maxBatches: 50,
   maxLocksPerJob: 10,

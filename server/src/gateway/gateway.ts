@@ -60,6 +60,7 @@ import { LeaseNotes } from './lease-notes.ts';
 import { reconnectWithin } from './reconnect-within.ts';
 import { RemoteTests, type TestAnswer } from './remote-tests.ts';
 import { SegmentStates } from './segment-states.ts';
+import { capabilitiesOf } from './session-capabilities.ts';
 import { Settler } from './settler.ts';
 import { StopReminders } from './stop-reminders.ts';
 import { TakeOvers } from './take-overs.ts';
@@ -480,7 +481,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       hostname: visibleLine(message.hostname ?? '') || null,
       journalIntact: message.journalIntact,
       journalLoss: visibleLine(message.journalLoss ?? '') || undefined,
-      capabilities: message.capabilities ?? [],
+      capabilities: capabilitiesOf(link.agentId, message.capabilities),
       attempts: message.attempts,
     });
     if (resumed === undefined) {

@@ -101,6 +101,8 @@ const needWords: Record<string, string> = {
 
 /** A capability in words, after “can”. One without words is a step type. */
 export function needInWords(need: string): string {
+  if (need.startsWith('agent:'))
+    return `be agent ${need.slice('agent:'.length)}, which alone the run was signed for`;
   return needWords[need] ?? `run ${need}`;
 }
 

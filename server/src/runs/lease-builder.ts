@@ -9,6 +9,7 @@ import { type LeaseDetails, leaseDetails, sealedCredential } from '../store/queu
 import { connectionOf, leaseTarget, protocolOf } from '../targets/connection-of.ts';
 import { jumpsTo, type KnownJumpHosts } from '../targets/jump-hosts.ts';
 import { wrongProtocol } from '../targets/selection-problems.ts';
+import { LeaseGrants, type SignedStep } from './grants/lease-grants.ts';
 import { LeaseRenderings, type StepToRender } from './values/lease-renderings.ts';
 
 const maxCachedCredentials = 1_000;
@@ -24,6 +25,7 @@ type Reach = Pick<Lease, 'config' | 'target' | 'credential'>;
 
 export class LeaseBuilder {
   readonly #renderings: LeaseRenderings;
+  readonly #grants: LeaseGrants;
   readonly #sql: Sql;
   readonly #masterKey: MasterKey;
   /** Steps asked for in this turn of the event loop: one query serves them all. */
@@ -34,6 +36,7 @@ export class LeaseBuilder {
     this.#sql = deps.sql;
     this.#masterKey = deps.masterKey;
     this.#renderings = new LeaseRenderings(deps);
+    this.#grants = new LeaseGrants(deps);
   }
 
   /** Leases by step id, and the steps that can't be leased any more, each with the reason. */
@@ -46,9 +49,11 @@ export class LeaseBuilder {
     const bare = steps.filter((step) => step.details === undefined).map((step) => step.id);
     const byStep = bare.length === 0 ? undefined : await this.#details(bare);
     const toRender: StepToRender[] = [];
+    const toSign: SignedStep[] = [];
     const known: KnownJumpHosts = new Map();
     for (const step of steps) {
-      const built = await this.#lease(step, step.details ?? byStep?.get(step.id), known);
+      const details = step.details ?? byStep?.get(step.id);
+      const built = await this.#lease(step, details, known);
       if (typeof built === 'string') {
         unbuildable.push({ step, message: built });
         continue;
@@ -57,10 +62,16 @@ export class LeaseBuilder {
       leases.set(step.id, lease);
       const { id: stepId, jobRunId: runId, stepNumber } = step;
       toRender.push({ stepId, runId, stepNumber, definition, target: lease.target });
+      if (details?.isSigned)
+        toSign.push({ stepId, runId, stepNumber, definition, targetId: lease.target.id });
     }
     for (const [stepId, rendering] of await this.#renderings.of(toRender)) {
       const lease = leases.get(stepId);
       if (lease !== undefined) leases.set(stepId, { ...lease, rendering });
+    }
+    for (const [stepId, grant] of await this.#grants.of(toSign)) {
+      const lease = leases.get(stepId);
+      if (lease !== undefined) leases.set(stepId, { ...lease, grant });
     }
     return { leases, unbuildable };
   }
@@ -92,6 +103,17 @@ export class LeaseBuilder {
       reached.set(stepId, { target, credential, ...(become === undefined ? {} : { become }) });
     }
     return reached;
+  }
+
+  /** How each of these would be reached and opened now; a sentence in place of what can't be. */
+  async reaches(rows: readonly LeaseDetails[]): Promise<(Reach | string)[]> {
+    const known: KnownJumpHosts = new Map();
+    const reaches: (Reach | string)[] = [];
+    for (const row of rows) {
+      const reached = await this.#reach(row, known);
+      reaches.push(typeof reached === 'string' ? reached : reached.reach);
+    }
+    return reaches;
   }
 
   async #lease(

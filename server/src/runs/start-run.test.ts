@@ -6,7 +6,7 @@ import { saveJob } from '../jobs/versions/save-job.ts';
 import { setVersionName } from '../jobs/versions/version-names.ts';
 import { deleteJobs, lockJobAgainstRuns } from '../store/jobs/jobs.ts';
 import { unrestricted } from '../store/people/visibility.ts';
-import { segmentsOfStart, startRun } from './start-run.ts';
+import { planStart, startRun } from './start-run.ts';
 import { blockedBackends, holdTransaction, setupRuns, type TestRuns } from './testing.ts';
 
 async function jobOf(t: TestRuns): Promise<number> {
@@ -64,7 +64,7 @@ test('a start that is refused uses up no number', async () => {
   const first = await start();
   await expect(start({ parameters: { unknown: 1 } })).rejects.toThrow('unknown');
   await expect(start({ targetIds: [4711] })).rejects.toThrow('Target 4711 not found.');
-  await segmentsOfStart(t.sql, { jobId, selection: { targetIds } }, t.caller);
+  await planStart(t.sql, { jobId, selection: { targetIds } }, t.caller);
   expect(await start()).toBe(first + 1);
   await expect(start({ parameters: { unknown: 1 } })).rejects.toThrow('unknown');
   // Another server's run: a later one must not have a number before it.

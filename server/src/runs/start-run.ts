@@ -11,6 +11,7 @@ import {
   type Strategy,
   type TargetSelection,
 } from '@opsconductor/protocol';
+import type { SignedGrant } from '@opsconductor/protocol/grants';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -23,6 +24,7 @@ import { resolveVersion } from '../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../store/database/connection.ts';
 import { commitWithThese, hasCommitted, inTransaction } from '../store/database/transaction.ts';
 import { insertRun, planRun, type RunPlan } from '../store/runs/run-creation.ts';
+import { bindToAgents } from '../store/runs/run-grants.ts';
 import { notifyProgress } from '../store/runs/run-progress.ts';
 import { insertRunSecrets, writeStepOutputs } from '../store/runs/run-values.ts';
 import { findRun, type RunRecord } from '../store/runs/runs.ts';
@@ -32,6 +34,8 @@ import { sentenceOf } from '../targets/selection-problems.ts';
 import { Turns } from '../turns.ts';
 import type { ClaimAlong, ClaimsAlong } from './claim-along.ts';
 import { opensWith } from './follow-strategy.ts';
+import { grantOfStart } from './grants/check-grant.ts';
+import { sealGrant } from './grants/grant-at-rest.ts';
 import { orderTargets } from './order-targets.ts';
 import { type RunKeys, runKeyContext } from './run-keys.ts';
 import type { ProgressNews } from './run-ledger.ts';
@@ -57,6 +61,8 @@ export interface StartRun {
   parameters?: Record<string, unknown> | undefined;
   secretParameters?: SecretParameters | undefined;
   reason?: string | undefined;
+  /** What its signers allow, where agents of its segments ask for that. */
+  grant?: SignedGrant | undefined;
   /** The version of a run that it has had, on targets of that. */
   rerun?: Rerun | undefined;
   /** Makes a run once; see `startOnce`. */
@@ -149,6 +155,12 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     const { runId } = job;
     const segments = [...new Set(targets.map((target) => target.segmentId))];
     const given = await valuesFor({ ...deps, sql: tx }, request, definition, segments);
+    const signed = await grantOfStart(deps, request.grant, {
+      ...{ jobId: request.jobId, jobVersion: version, startedBy: caller.name },
+      ...{ values: given.values ?? {}, secrets: given.secrets, segmentIds: segments },
+      targetIds: targets.map(({ id }) => id),
+      isRerun: request.rerun !== undefined,
+    });
     const news = { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] };
     const detail = {
       jobId: request.jobId,
@@ -158,6 +170,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       ...(isTrial(job) ? { isTrial: true } : {}),
       ...valuesTold(request, given),
       ...credentialsUsed(definition, targets),
+      ...(signed === undefined ? {} : { signedBy: signed.terms.signer.key }),
     };
     const needs = stepNeedsOf(definition);
     const newRun = {
@@ -176,6 +189,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       isTrial: isTrial(job),
       parameters: given.values === undefined ? null : sealParameters(dataKey, runId, given.values),
       secretsId: given.secrets?.id ?? null,
+      signedGrant: request.grant === undefined ? null : sealGrant(dataKey, runId, request.grant),
       versionRef: refOf(request),
       reason: request.reason ?? null,
       request:
@@ -212,6 +226,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
         : [];
       const sent = [
         inserted,
+        bindToAgents(tx, runId, signed?.bound ?? []),
         writeStepOutputs(tx, carried),
         insertRunSecrets(tx, runId, given.secrets?.secrets ?? []),
         recordAudit(tx, auditEntry),
@@ -257,16 +272,17 @@ class OneClaim {
   }
 }
 
-/** The segments that such a run would have targets in; refused as its start would be. */
-export async function segmentsOfStart(
+/** What such a run would be on; refused as its start would be. */
+export async function planStart(
   sql: Sql,
   request: Pick<StartRun, 'jobId' | 'selection' | 'version'>,
   caller: Caller,
-): Promise<number[]> {
+): Promise<{ jobVersion: number; targets: SelectedRow[] }> {
   const job = await readJob(sql, request.jobId, caller);
   runNumbers(sql).putBack(job.runId);
-  const { targets } = await resolveTargets(sql, request, await versionOf(sql, request), caller);
-  return [...new Set(targets.map(({ segmentId }) => segmentId))];
+  const version = await versionOf(sql, request);
+  const { targets } = await resolveTargets(sql, request, version, caller);
+  return { jobVersion: version ?? job.version, targets };
 }
 
 interface GivenToRun {

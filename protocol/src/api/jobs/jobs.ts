@@ -1,5 +1,6 @@
 // Job definitions and what lists say of them. A definition is stored as an immutable version.
 import { type Static, Type } from 'typebox';
+import { SignedGrantSchema } from '../../grants/run-grant.ts';
 import { limits } from '../../limits.ts';
 import { retryReasons } from '../../outcome.ts';
 import { jobStates, runStatuses } from '../../states.ts';
@@ -366,6 +367,8 @@ export const StartRunRequestSchema = Closed({
   secretParameters: Type.Optional(SecretParametersSchema),
   /** Why it is run; kept with it. */
   reason: Type.Optional(Description(1_000)),
+  /** What signers allow, where agents of its segments run only what is signed. */
+  grant: Type.Optional(SignedGrantSchema),
 });
 export type StartRunRequest = Static<typeof StartRunRequestSchema>;
 /** What of a run's start says where it will run. */

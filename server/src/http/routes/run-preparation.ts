@@ -3,6 +3,8 @@ import {
   Closed,
   DraftPreviewRequestSchema,
   exampleJobs,
+  GrantDraftRequestSchema,
+  GrantDraftSchema,
   Id,
   JobPreviewRequestSchema,
   JobPreviewSchema,
@@ -13,6 +15,7 @@ import { callerOf } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { checkEnvelope } from '../../jobs/check-envelope.ts';
 import { previewDraft, previewJob } from '../../jobs/preview-job.ts';
+import { prepareGrant } from '../../runs/grants/prepare-grant.ts';
 import { runSealingKeys } from '../../runs/values/sealing-keys.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { placesInDefinition } from '../definition-places.ts';
@@ -78,6 +81,32 @@ export function runPreparationRoutes(deps: {
       handle: (request) => {
         const { version, ...selection } = request.body;
         return runSealingKeys(deps, { jobId: request.params.id, selection, version }, callerOf(request));
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/jobs/:id/grant-draft',
+      permission: 'run',
+      scoped: true,
+      summary: 'Get what is to be signed of a run',
+      description:
+        'For segments whose agents run only what is signed; permissions and refusals are those of a start. It says exactly what the run’s steps will be given, on the targets as they are reached now. `opsconductor grant sign` shows it, signs it and makes the grant that the run is started with: with the same targets, version and values.',
+      tag,
+      params,
+      body: GrantDraftRequestSchema,
+      example: { targetIds: [3], parameters: { service: 'nginx' } },
+      success: { status: 200, schema: GrantDraftSchema },
+      handle: (request) => {
+        const { version, parameters, secretParameters, agentIds, ...selection } = request.body;
+        const asked = {
+          jobId: request.params.id,
+          selection,
+          version,
+          parameters,
+          secretParameters,
+          agentIds,
+        };
+        return prepareGrant(deps, asked, callerOf(request));
       },
     }),
   ];

@@ -89,6 +89,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       tag,
       params,
       body: StartRunRequestSchema,
+      maxBodyBytes: limits.maxSignedRunBytes,
       example: {
         targetIds: [3, 4],
         version: 'stable',
@@ -107,6 +108,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
           parameters,
           secretParameters,
           reason,
+          grant,
           ...selection
         } = request.body;
         const jobId = request.params.id;
@@ -115,7 +117,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
             deps,
             {
               ...{ jobId, selection, version, startWithinS, priority, strategy, timeoutS },
-              ...{ parameters, secretParameters, reason, requested },
+              ...{ parameters, secretParameters, reason, grant, requested },
             },
             caller,
           ),

@@ -6,7 +6,7 @@ import { AppError } from '../../errors.ts';
 import { refuseWhileRotating } from '../../segments/sealing-key.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findSegmentKeysNow } from '../../store/runs/run-values.ts';
-import { segmentsOfStart } from '../start-run.ts';
+import { planStart } from '../start-run.ts';
 
 /**
  * The keys of all segments that the run would have targets in.
@@ -19,7 +19,8 @@ export async function runSealingKeys(
   caller: Caller,
 ): Promise<RunSealingKeys> {
   const { installationId } = deps.identity;
-  const segmentIds = await segmentsOfStart(deps.sql, request, caller);
+  const { targets } = await planStart(deps.sql, request, caller);
+  const segmentIds = [...new Set(targets.map(({ segmentId }) => segmentId))];
   const segments = await findSegmentKeysNow(deps.sql, segmentIds);
   return {
     installationId,

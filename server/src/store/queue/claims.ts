@@ -307,9 +307,10 @@ type ClaimRow = ClaimedStep &
 function claimedStep({ ofSegmentId: _, free: __, moved: ___, kinds: ____, ...row }: ClaimRow): ClaimedStep {
   const { stepId, jobId, jobVersion, targetId, targetSegmentId, targetName, host, port, ...rest } = row;
   const { hostKeys, hostTrust, ...lease } = rest;
-  const { settings, askedCredential, credentialId, credentialVersion, credentialKind, ...step } = lease;
+  const { settings, askedCredential, credentialId, credentialVersion, credentialKind, isSigned, ...step } =
+    lease;
   const target = { targetId, targetSegmentId, targetName, host, port, settings, hostKeys, hostTrust };
   const credential = { askedCredential, credentialId, credentialVersion, credentialKind };
   const { stepNumber } = step;
-  return { ...step, details: { stepId, jobId, jobVersion, stepNumber, ...target, ...credential } };
+  return { ...step, details: { stepId, jobId, jobVersion, stepNumber, isSigned, ...target, ...credential } };
 }

@@ -26,6 +26,8 @@ export interface LeaseDetails {
   credentialId: string | null;
   credentialVersion: number | null;
   credentialKind: string | null;
+  /** Whether the run was signed. */
+  isSigned: boolean;
 }
 
 /** One row a step; a target deleted since has nulls. */
@@ -43,18 +45,36 @@ export function leaseDetailColumns(db: Queryable) {
     array(select coalesce(k.public_key, k.fingerprint) from target_host_keys k
       where k.target_id = t.id and k.state = 'accepted' order by k.fingerprint) as host_keys,
     ${trustOfSegment(db, db`t.segment_id`)} as host_trust,
-    c.id as credential_id, c.version as credential_version, c.kind as credential_kind`;
+    c.id as credential_id, c.version as credential_version, c.kind as credential_kind, r.signed_grant is not null as is_signed`;
 }
 
 export function leaseDetailJoins(db: Queryable) {
-  const asked = db`v.step_credentials[st.step_number]`;
   return db`join job_runs r on r.id = st.job_run_id
-    join job_run_targets tr on tr.id = st.target_run_id
-    join job_versions v on v.job_id = r.job_id and v.version = r.job_version
+    join job_run_targets tr on tr.id = st.target_run_id ${reachJoins(db)}`;
+}
+
+function reachJoins(db: Queryable) {
+  const asked = db`v.step_credentials[st.step_number]`;
+  return db`join job_versions v on v.job_id = r.job_id and v.version = r.job_version
     left join targets t on t.id = tr.target_id
     left join segments sg on sg.id = t.segment_id
     left join credentials c on c.id = case when v.step_credentials[st.step_number] is null
       then ${inheritedCredential(db)} else ${namedCredential(db, asked)} end`;
+}
+
+/** What the leases of steps would say if they were made now, of a run that is not there yet: a row for each target and step. */
+export async function plannedDetails(
+  db: Queryable,
+  plan: { jobId: number; jobVersion: number; targetIds: readonly number[]; stepNumbers: readonly number[] },
+): Promise<LeaseDetails[]> {
+  return db<LeaseDetails[]>`
+    select ${leaseDetailColumns(db)}, st.step_number
+    from (select ${plan.jobId}::bigint as job_id, ${plan.jobVersion}::integer as job_version, null::bytea as signed_grant) r
+    cross join (select id as target_id, name as target_name from targets
+      where id = any(${plan.targetIds as number[]}::bigint[])) tr
+    cross join (select 0 as id, n as step_number from unnest(${plan.stepNumbers as number[]}::integer[]) n) st
+    ${reachJoins(db)}
+    order by tr.target_id, st.step_number`;
 }
 
 /** A sealed credential version; immutable, so it may be cached. */

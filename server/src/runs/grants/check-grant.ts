@@ -1,0 +1,138 @@
+// Whether a run that is about to start has the grant that its segments ask for, and is as it was signed. Agents find it out
+// for themselves, and believe no server; here the starter is told before anything runs.
+import { canonicalJson } from '@opsconductor/protocol';
+import {
+  type GrantedTarget,
+  type GrantTerms,
+  isSignedBy,
+  readGrantedTarget,
+  readTerms,
+  type SignedGrant,
+} from '@opsconductor/protocol/grants';
+import { decodeBase64 } from '@opsconductor/protocol/sealing';
+import { AppError, invalidField } from '../../errors.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { findSigningAgents } from '../../store/runs/run-grants.ts';
+import { type DraftDeps, draftOf, type RunToSign } from './grant-draft.ts';
+
+const askAnew =
+  'Ask POST /api/v1/jobs/:id/grant-draft for what is to be signed now, and have it signed anew.';
+
+/**
+ * The grant that a run is started with; undefined for one that is not signed.
+ *
+ * @throws {AppError} `invalid` for a grant that is not of this run, with the place that differs; and for none, where a segment's
+ * agents run only what is signed.
+ */
+export async function grantOfStart(
+  deps: DraftDeps,
+  grant: SignedGrant | undefined,
+  run: Omit<RunToSign, 'agentIds'> & { segmentIds: readonly number[]; isRerun: boolean },
+): Promise<CheckedGrant | undefined> {
+  if (grant !== undefined) return checkGrant(deps, run, grant);
+  await refuseUnsigned(deps.sql, run.segmentIds, run);
+  return undefined;
+}
+
+async function refuseUnsigned(
+  sql: Sql,
+  segmentIds: readonly number[],
+  { isRerun }: { isRerun: boolean },
+): Promise<void> {
+  const [agent] = await findSigningAgents(sql, segmentIds);
+  if (agent === undefined) return;
+  const instead = isRerun
+    ? 'A rerun can not be signed: start a new run with its grant.'
+    : 'Ask POST /api/v1/jobs/:id/grant-draft for what is to be signed, have it signed (opsconductor grant sign), and start the run with its grant.';
+  throw invalidField(
+    'grant',
+    `Agents of segment “${agent.segmentName}” run only what is signed. ${instead}`,
+    {
+      allowed: 'a grant by a signer whom the owner of the segment’s agents trusts',
+    },
+  );
+}
+
+export interface CheckedGrant {
+  terms: GrantTerms;
+  /** Targets whose steps wait for one agent. */
+  bound: { targetId: number; agentId: number }[];
+}
+
+async function checkGrant(
+  deps: DraftDeps,
+  run: Omit<RunToSign, 'agentIds'>,
+  grant: SignedGrant,
+): Promise<CheckedGrant> {
+  const terms = readTerms(grant.terms);
+  if (terms === undefined) throw invalidField('grant.terms', 'Are no terms of a grant.');
+  if (Date.parse(terms.expiresAt) <= Date.now()) {
+    throw invalidField('grant.terms', `The grant has expired, at ${terms.expiresAt}. ${askAnew}`);
+  }
+  const granted = grant.targets.map(({ statement }, at) => {
+    const target = readGrantedTarget(statement);
+    if (target === undefined)
+      throw invalidField(`grant.targets[${at}].statement`, 'Says nothing of a target.');
+    return target;
+  });
+  const agentIds = [...new Set(granted.flatMap(({ agentId }) => agentId ?? []))];
+  const draft = await draftOf(deps, { ...run, agentIds });
+  refuseOther('grant.terms', 'The run is', draft, terms, [
+    'installationId',
+    'job',
+    'startedBy',
+    'parameters',
+  ]);
+  const now = new Map(draft.targets.map((target) => [targetIdOf(target), target]));
+  for (const [at, target] of granted.entries()) {
+    const path = `grant.targets[${at}].statement`;
+    const other = now.get(targetIdOf(target));
+    if (other === undefined)
+      throw invalidField(path, `It is of a target that the run does not have. ${askAnew}`);
+    const name = target.reaches[0]?.target.name ?? '';
+    refuseOther(path, `Target “${name}” is`, other, target, Object.keys({ ...other, ...target }) as never);
+    now.delete(targetIdOf(target));
+  }
+  const [missing] = now.values();
+  if (missing !== undefined) {
+    const name = missing.reaches[0]?.target.name;
+    throw invalidField('grant.targets', `Target “${name}” was not signed. ${askAnew}`);
+  }
+  await refuseForged(grant, terms);
+  return { terms, bound: granted.flatMap(boundOf) };
+}
+
+async function refuseForged({ terms: text, targets }: SignedGrant, { signer }: GrantTerms): Promise<void> {
+  const key = decodeBase64(signer.key);
+  const good = await Promise.all(targets.map((target) => isSignedBy(key, { terms: text, ...target })));
+  const at = good.indexOf(false);
+  if (at === -1) return;
+  throw invalidField(
+    `grant.targets[${at}].signature`,
+    'It is not the signature of these terms and this target.',
+  );
+}
+
+function refuseOther<T extends object>(
+  path: string,
+  what: string,
+  now: T,
+  signed: { [K in keyof T]?: unknown },
+  keys: readonly (keyof T & string)[],
+): void {
+  const differing = keys.find(
+    (key) => canonicalJson([now[key] ?? null]) !== canonicalJson([signed[key] ?? null]),
+  );
+  if (differing === undefined) return;
+  const message = `${what} not as it was signed: ${differing} differs. ${askAnew}`;
+  throw new AppError('invalid', `${path}: ${message}`, { details: [{ path, message }] });
+}
+
+function targetIdOf({ reaches }: GrantedTarget): number {
+  return reaches[0]?.target.id ?? 0;
+}
+
+function boundOf(target: GrantedTarget): { targetId: number; agentId: number }[] {
+  const { agentId } = target;
+  return agentId === undefined ? [] : [{ targetId: targetIdOf(target), agentId }];
+}

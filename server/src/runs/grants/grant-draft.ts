@@ -1,0 +1,145 @@
+// What is to be signed of a run: exactly what its leases would say if they were made now.
+import { canonicalJson, type JobDefinition, referencesOf } from '@opsconductor/protocol';
+import {
+  type GrantDraft,
+  type GrantedTarget,
+  grantedReach,
+  grantedSecret,
+} from '@opsconductor/protocol/grants';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { AppError, invalidField } from '../../errors.ts';
+import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { type LeaseDetails, plannedDetails } from '../../store/queue/lease-details.ts';
+import { findSigningAgents, findTargetFacts } from '../../store/runs/run-grants.ts';
+import { protocolOf } from '../../targets/connection-of.ts';
+import { LeaseBuilder } from '../lease-builder.ts';
+import type { SealedSecrets } from '../values/seal-secrets.ts';
+
+export interface DraftDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+  identity: { installationId: string };
+}
+
+export interface RunToSign {
+  jobId: number;
+  jobVersion: number;
+  startedBy: string;
+  /** Without secrets. */
+  values: Record<string, unknown>;
+  secrets: SealedSecrets | undefined;
+  targetIds: readonly number[];
+  /** The only agents that may run it, at most one of a segment. */
+  agentIds: readonly number[];
+}
+
+/**
+ * @throws {AppError} `invalid` for a job that can't be signed, a target that can't be reached, or an agent that is none of
+ * those that ask for signed runs.
+ */
+export async function draftOf(deps: DraftDeps, run: RunToSign): Promise<GrantDraft> {
+  const { definition, checksum } = await loadJobVersion(deps, run.jobId, run.jobVersion);
+  refuseHandedOn(definition);
+  const groups = stepsByReach(definition);
+  const [facts, reaches] = await Promise.all([
+    findTargetFacts(deps.sql, run.targetIds),
+    reachesByTarget(deps, run, groups),
+  ]);
+  const agentOf = await agentsBySegment(deps.sql, run.agentIds, facts);
+  const secrets = await secretsBySegment(run.secrets);
+  const targets = facts.map(({ id, segmentId, segment, os, labels }): GrantedTarget => {
+    const agentId = agentOf.get(segmentId);
+    return {
+      segmentId,
+      ...(agentId === undefined ? {} : { agentId }),
+      ...{ segment, os, labels },
+      secrets: secrets.get(segmentId) ?? [],
+      reaches: reaches.get(id) ?? [],
+    };
+  });
+  return {
+    installationId: deps.identity.installationId,
+    job: { id: run.jobId, version: run.jobVersion, checksum },
+    startedBy: run.startedBy,
+    parameters: run.values,
+    definition,
+    targets,
+  };
+}
+
+/** Agents refuse it: what a step finds is known to nobody who signs, and a server could give another value. */
+function refuseHandedOn({ steps }: JobDefinition): void {
+  const at = steps.findIndex(
+    (step) =>
+      referencesOf(step).some(({ source }) => source === 'steps') || /\bsteps\b/.test(step.when ?? ''),
+  );
+  if (at === -1) return;
+  const message = `Step ${at + 1} uses what an earlier step hands on, which can not be signed: leave that out, or let one step do both.`;
+  throw new AppError('invalid', message, { details: [{ path: `steps[${at}]`, message }] });
+}
+
+/** Numbers of steps that reach a target alike. */
+function stepsByReach({ steps }: JobDefinition): number[][] {
+  const groups = new Map<string, number[]>();
+  steps.forEach(({ type, connection }, index) => {
+    const key = canonicalJson([protocolOf(type), connection ?? null]);
+    groups.set(key, [...(groups.get(key) ?? []), index + 1]);
+  });
+  return [...groups.values()];
+}
+
+async function reachesByTarget(
+  deps: DraftDeps,
+  { jobId, jobVersion, targetIds }: RunToSign,
+  groups: readonly number[][],
+): Promise<Map<number, GrantedTarget['reaches']>> {
+  const stepNumbers = groups.flatMap(([first]) => first ?? []);
+  const rows = await plannedDetails(deps.sql, { jobId, jobVersion, targetIds, stepNumbers });
+  const found = await new LeaseBuilder(deps).reaches(rows);
+  const byTarget = new Map<number, GrantedTarget['reaches']>();
+  for (const [at, reach] of found.entries()) {
+    if (typeof reach === 'string') throw new AppError('invalid', reach);
+    const { targetId, stepNumber } = rows[at] as LeaseDetails & { targetId: number };
+    const steps = groups.find(([first]) => first === stepNumber) ?? [];
+    byTarget.set(targetId, [...(byTarget.get(targetId) ?? []), { steps, ...(await grantedReach(reach)) }]);
+  }
+  return byTarget;
+}
+
+async function secretsBySegment(
+  sealed: SealedSecrets | undefined,
+): Promise<Map<number, GrantedTarget['secrets']>> {
+  const bySegment = new Map<number, GrantedTarget['secrets']>();
+  for (const { segmentId, name, sealed: value } of sealed?.secrets ?? []) {
+    const secret = await grantedSecret({ id: sealed?.id ?? '', name, sealed: value });
+    bySegment.set(segmentId, [...(bySegment.get(segmentId) ?? []), secret]);
+  }
+  return bySegment;
+}
+
+async function agentsBySegment(
+  sql: Sql,
+  agentIds: readonly number[],
+  targets: readonly { segmentId: number }[],
+): Promise<Map<number, number>> {
+  if (agentIds.length === 0) return new Map();
+  const known = await findSigningAgents(sql, [...new Set(targets.map(({ segmentId }) => segmentId))]);
+  const bySegment = new Map<number, number>();
+  for (const [at, id] of agentIds.entries()) {
+    const agent = known.find(({ agentId }) => agentId === id);
+    const isSecond = agent !== undefined && bySegment.has(agent.segmentId);
+    if (agent === undefined || isSecond) {
+      throw invalidField(
+        `agentIds[${at}]`,
+        isSecond ? 'Another agent of its segment is named, too.' : 'Is no such agent.',
+        {
+          found: String(id),
+          allowed: 'one agent of each segment of the run, of those that run only what is signed',
+        },
+      );
+    }
+    bySegment.set(agent.segmentId, id);
+  }
+  return bySegment;
+}

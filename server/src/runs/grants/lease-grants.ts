@@ -1,0 +1,79 @@
+// What of a run's grant goes along with the lease of each of its steps.
+import { canonicalJson, type JobDefinition } from '@opsconductor/protocol';
+import { type LeaseGrant, readGrantedTarget } from '@opsconductor/protocol/grants';
+import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { findRunGrants } from '../../store/runs/run-grants.ts';
+import { runKeyContext } from '../run-keys.ts';
+import { openGrant } from './grant-at-rest.ts';
+
+const maxKeptRuns = 50;
+
+export interface SignedStep {
+  stepId: number;
+  runId: number;
+  stepNumber: number;
+  targetId: number;
+  definition: JobDefinition;
+}
+
+type Granted = Pick<LeaseGrant, 'terms' | 'statement' | 'signature'>;
+/** By target. */
+type RunGrant = ReadonlyMap<number, Granted>;
+
+export class LeaseGrants {
+  readonly #sql: Sql;
+  readonly #masterKey: MasterKey;
+  /** Grants do not change; kept while their steps are handed out. */
+  readonly #runs = new Map<number, RunGrant>();
+  readonly #texts = new WeakMap<JobDefinition, string>();
+
+  constructor(deps: { sql: Sql; masterKey: MasterKey }) {
+    this.#sql = deps.sql;
+    this.#masterKey = deps.masterKey;
+  }
+
+  /** By step id; nothing of a step whose target the grant does not name: an agent that asks for one refuses it. */
+  async of(steps: readonly SignedStep[]): Promise<Map<number, LeaseGrant>> {
+    const grants = new Map<number, LeaseGrant>();
+    if (steps.length === 0) return grants;
+    const runs = await this.#grantsOf([...new Set(steps.map(({ runId }) => runId))]);
+    for (const { stepId, runId, stepNumber, targetId, definition } of steps) {
+      const granted = runs.get(runId)?.get(targetId);
+      if (granted === undefined) continue;
+      grants.set(stepId, { ...granted, definition: this.#textOf(definition), step: stepNumber });
+    }
+    return grants;
+  }
+
+  async #grantsOf(runIds: readonly number[]): Promise<ReadonlyMap<number, RunGrant>> {
+    const grants = new Map<number, RunGrant>();
+    for (const id of runIds) {
+      const kept = this.#runs.get(id);
+      if (kept !== undefined) grants.set(id, kept);
+    }
+    const missing = runIds.filter((id) => !grants.has(id));
+    for (const { id, jobId, dataKey, signedGrant } of await findRunGrants(this.#sql, missing)) {
+      if (signedGrant === null) continue;
+      const key = unwrapDataKey(this.#masterKey, dataKey, runKeyContext(jobId));
+      const { terms, targets } = openGrant(key, id, signedGrant);
+      const byTarget = targets.flatMap(({ statement, signature }): [number, Granted][] => {
+        const target = readGrantedTarget(statement)?.reaches[0]?.target.id;
+        return target === undefined ? [] : [[target, { terms, statement, signature }]];
+      });
+      const grant = new Map(byTarget);
+      grants.set(id, grant);
+      this.#runs.set(id, grant);
+      const [oldest] = this.#runs.keys();
+      if (this.#runs.size > maxKeptRuns && oldest !== undefined) this.#runs.delete(oldest);
+    }
+    return grants;
+  }
+
+  #textOf(definition: JobDefinition): string {
+    const text = this.#texts.get(definition) ?? canonicalJson(definition);
+    this.#texts.set(definition, text);
+    return text;
+  }
+}

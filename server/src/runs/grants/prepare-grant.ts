@@ -1,0 +1,50 @@
+// What a run would be signed for, for who may start it.
+import type { SecretParameters, TargetSelection } from '@opsconductor/protocol';
+import type { GrantDraft } from '@opsconductor/protocol/grants';
+import type { Caller } from '../../caller.ts';
+import { invalidField } from '../../errors.ts';
+import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { planStart } from '../start-run.ts';
+import { checkValues } from '../values/check-values.ts';
+import { sealSecrets } from '../values/seal-secrets.ts';
+import { type DraftDeps, draftOf } from './grant-draft.ts';
+
+export interface GrantToPrepare {
+  jobId: number;
+  selection: TargetSelection;
+  version?: number | string | undefined;
+  parameters?: Record<string, unknown> | undefined;
+  secretParameters?: SecretParameters | undefined;
+  agentIds?: readonly number[] | undefined;
+}
+
+/** @throws {AppError} as starting that run would. */
+export async function prepareGrant(
+  deps: DraftDeps,
+  request: GrantToPrepare,
+  caller: Caller,
+): Promise<GrantDraft> {
+  const { jobId, parameters, secretParameters, agentIds = [] } = request;
+  const { jobVersion, targets } = await planStart(deps.sql, request, caller);
+  const { definition } = await loadJobVersion(deps, jobId, jobVersion);
+  const sealedNames = Object.keys(secretParameters?.values ?? {});
+  const { values, secrets: plain } = checkValues(definition, { parameters, sealedNames });
+  const [name] = plain.keys();
+  if (name !== undefined) {
+    throw invalidField(
+      `parameters.${name}`,
+      'A secret is signed as it is sealed: give it in secretParameters.',
+      {
+        allowed: 'a seal for each segment that POST /api/v1/jobs/:id/sealing-keys names',
+      },
+    );
+  }
+  const segmentIds = [...new Set(targets.map(({ segmentId }) => segmentId))];
+  const { installationId } = deps.identity;
+  const toSeal = { installationId, jobId, segmentIds, plain, sealed: secretParameters };
+  return draftOf(deps, {
+    ...{ jobId, jobVersion, startedBy: caller.name, values, agentIds },
+    secrets: await sealSecrets(deps.sql, toSeal),
+    targetIds: targets.map(({ id }) => id),
+  });
+}

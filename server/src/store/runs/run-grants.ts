@@ -1,0 +1,72 @@
+// Signed runs: what is stored of a grant, and which segments ask for one.
+import type { Queryable, Tx } from '../database/connection.ts';
+
+export interface RunGrantRow {
+  id: number;
+  jobId: number;
+  dataKey: string;
+  /** Under the data key. */
+  signedGrant: Buffer | null;
+}
+
+export async function findRunGrants(db: Queryable, runIds: readonly number[]): Promise<RunGrantRow[]> {
+  if (runIds.length === 0) return [];
+  return db<RunGrantRow[]>`
+    select id, job_id, data_key, signed_grant from job_runs where id = any(${runIds as number[]}::bigint[])`;
+}
+
+export interface SigningAgentRow {
+  segmentId: number;
+  segmentName: string;
+  agentId: number;
+  agentName: string;
+  /** Whether it runs only what is signed for it alone. */
+  oneAgent: boolean;
+}
+
+/** Agents of these segments that ran only what is signed when they were connected last. */
+export async function findSigningAgents(
+  db: Queryable,
+  segmentIds: readonly number[],
+): Promise<SigningAgentRow[]> {
+  return db<SigningAgentRow[]>`
+    select a.segment_id, sg.name as segment_name, a.id as agent_id, a.name as agent_name,
+      'signed_for_one_agent' = any(s.capabilities) as one_agent
+    from agents a
+    join segments sg on sg.id = a.segment_id
+    join agent_sessions s on s.agent_id = a.id and s.session_number = a.session_number
+    where a.segment_id = any(${segmentIds as number[]}::bigint[]) and a.state not in ('revoked', 'disabled')
+      and 'signed_runs_only' = any(s.capabilities)
+    order by sg.name, a.name`;
+}
+
+/** What placeholders may tell of targets, beyond where they are. */
+export async function findTargetFacts(
+  db: Queryable,
+  targetIds: readonly number[],
+): Promise<{ id: number; segmentId: number; segment: string; os: string; labels: Record<string, string> }[]> {
+  return db`
+    select t.id, t.segment_id, sg.name as segment, t.operating_system as os, t.labels
+    from targets t join segments sg on sg.id = t.segment_id
+    where t.id = any(${targetIds as number[]}::bigint[])`;
+}
+
+/** What names an agent among the capabilities of its session and the needs of steps that are for it alone. */
+export function agentNeed(agentId: number): string {
+  return `agent:${agentId}`;
+}
+
+/** Has the steps on these targets wait for one agent each. */
+export async function bindToAgents(
+  tx: Tx,
+  runId: number,
+  bound: readonly { targetId: number; agentId: number }[],
+): Promise<void> {
+  if (bound.length === 0) return;
+  const needs = bound.map(({ targetId, agentId }) => ({ targetId, need: agentNeed(agentId) }));
+  await tx`
+    update job_run_steps st set needs = coalesce(st.needs, '{}') || c.need
+    from job_run_targets tr
+    join jsonb_to_recordset(${tx.json(needs)}::jsonb) as c("targetId" bigint, need text) on c."targetId" = tr.target_id
+    where tr.job_run_id = ${runId} and st.target_run_id = tr.id`;
+}
