@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { AgentError } from './agent-error.ts';
 import { readConfig } from './config.ts';
+import { addGrantCommands } from './owner/grants/grant-commands.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
 import { addSegmentCommands } from './owner/segments/segment-commands.ts';
 import { agentVersion } from './version.ts';
@@ -14,6 +15,7 @@ const program = new Command('opsconductor')
   .showHelpAfterError();
 addKeyCommands(program, say);
 addSegmentCommands(program, readConfig(), say);
+addGrantCommands(program, say);
 
 await program.parseAsync().catch((error: unknown) => {
   if (!(error instanceof AgentError)) throw error;

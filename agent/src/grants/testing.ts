@@ -108,7 +108,7 @@ export async function signer(): Promise<Signer> {
       const key = canonicalJson(differing);
       // One run is signed once: its steps come under one nonce.
       const signing =
-        nonceful.get(key) ?? signGrant(await draft(differing), { ...signingOf(keys), ...differing });
+        nonceful.get(key) ?? signGrant(await draftOfTests(differing), { ...signingOf(keys), ...differing });
       nonceful.set(key, signing);
       const { terms, targets } = await signing;
       const [target] = targets;
@@ -123,7 +123,8 @@ function signingOf({ privateKey }: KeyPair): Signing {
   return { privateKey, class: 'cli', notBefore, expiresAt };
 }
 
-async function draft(differing: Partial<GrantDraft>): Promise<GrantDraft> {
+/** What is to be signed of the run. */
+export async function draftOfTests(differing: Partial<GrantDraft> = {}): Promise<GrantDraft> {
   const { target, credential: opened, rendering } = honestLease();
   const secrets = await Promise.all((rendering?.secrets ?? []).map(grantedSecret));
   return {

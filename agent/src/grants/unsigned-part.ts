@@ -15,6 +15,7 @@ import {
   type GrantTerms,
   grantedReach,
   grantedSecret,
+  unsignablePart,
 } from '@opsconductor/protocol/grants';
 
 export interface Signed {
@@ -39,8 +40,8 @@ export async function unsignedPart(lease: Lease, signed: Signed): Promise<string
   if (place !== undefined) return `${place} of ${granted.target.name} other than was signed`;
   const credential = differingKey(reach.credential, granted.credential);
   if (credential !== undefined) return `another credential than was signed (${credential} differs)`;
-  if (usesHandedOn(step))
-    return `step ${number}, which uses what an earlier step has handed on: no signature covers that`;
+  const unsignable = unsignablePart(step);
+  if (unsignable !== undefined) return `step ${number}: it ${unsignable}`;
   return unsignedValue(lease, signed, step);
 }
 
@@ -137,11 +138,6 @@ function factsOf(
   { os, segment, labels }: GrantedTarget,
 ): LeaseRendering['values']['target'] {
   return { name: target.name, host: target.host, port: target.port, os, segment, labels };
-}
-
-/** Whether a text of the step refers to an output of a step; in a condition the word is enough, one may be put together. */
-function usesHandedOn(step: StepDefinition): boolean {
-  return referencesOf(step).some(({ source }) => source === 'steps') || /\bsteps\b/.test(step.when ?? '');
 }
 
 function notAmong(some: Record<string, unknown>, all: Record<string, unknown>): string | undefined {

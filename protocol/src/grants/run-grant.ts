@@ -105,5 +105,7 @@ export const GrantDraftSchema = Type.Object({
   ...prepared,
   definition: Type.Unknown({ description: 'Of the version, as the checksum is of' }),
   targets: Type.Array(GrantedTargetSchema),
+  /** What the run is started with beside the grant: the targets and values that are signed. */
+  request: Type.Optional(Type.Unknown()),
 });
 export type GrantDraft = Static<typeof GrantDraftSchema>;

@@ -242,6 +242,26 @@ export const jobNeeds: Record<string, Needs> = {
       ),
   },
 
+  'POST jobs/:id/grant-draft': {
+    permission: 'run',
+    on: 'the job’s category and each target, and `credentials.use` on each target',
+    cases: (world) =>
+      sides(world).flatMap((jobOf) =>
+        sides(world).map(
+          (targetOf): Case => ({
+            path: `${jobOf.jobId}/grant-draft`,
+            // It has no credential, so that it is refused.
+            json: { targetIds: [targetOf.bareTargetId] },
+            reads: [each(jobOf.category), each(targetOf.bareTarget)],
+            needs: [
+              ['run', each(jobOf.category, targetOf.bareTarget)],
+              ['credentials.use', each(targetOf.bareTarget)],
+            ],
+          }),
+        ),
+      ),
+  },
+
   'POST jobs/:id/sealing-keys': {
     permission: 'run',
     on: 'the job’s category and each target, and `credentials.use` on each target',

@@ -382,6 +382,7 @@ const exempt: Record<string, string> = {
   'PUT files/:id/content': 'bytes of an upload, of which the beginning and the end are written down',
   'POST jobs/preview': 'reads only: what steps would come to',
   'POST jobs/:id/preview': 'reads only: what steps would come to',
+  'POST jobs/:id/grant-draft': 'reads only: what is to be signed',
   'POST jobs/:id/sealing-keys': 'reads only: public keys',
   'POST jobs/validate': 'reads only: what a save would say',
   'POST site-rules/try': 'reads only: which jobs would break a rule',

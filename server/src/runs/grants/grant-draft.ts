@@ -1,10 +1,11 @@
 // What is to be signed of a run: exactly what its leases would say if they were made now.
-import { canonicalJson, type JobDefinition, referencesOf } from '@opsconductor/protocol';
+import { canonicalJson, type JobDefinition } from '@opsconductor/protocol';
 import {
   type GrantDraft,
   type GrantedTarget,
   grantedReach,
   grantedSecret,
+  unsignablePart,
 } from '@opsconductor/protocol/grants';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
@@ -40,7 +41,7 @@ export interface RunToSign {
  */
 export async function draftOf(deps: DraftDeps, run: RunToSign): Promise<GrantDraft> {
   const { definition, checksum } = await loadJobVersion(deps, run.jobId, run.jobVersion);
-  refuseHandedOn(definition);
+  refuseUnsignable(definition);
   const groups = stepsByReach(definition);
   const [facts, reaches] = await Promise.all([
     findTargetFacts(deps.sql, run.targetIds),
@@ -68,15 +69,14 @@ export async function draftOf(deps: DraftDeps, run: RunToSign): Promise<GrantDra
   };
 }
 
-/** Agents refuse it: what a step finds is known to nobody who signs, and a server could give another value. */
-function refuseHandedOn({ steps }: JobDefinition): void {
-  const at = steps.findIndex(
-    (step) =>
-      referencesOf(step).some(({ source }) => source === 'steps') || /\bsteps\b/.test(step.when ?? ''),
-  );
-  if (at === -1) return;
-  const message = `Step ${at + 1} uses what an earlier step hands on, which can not be signed: leave that out, or let one step do both.`;
-  throw new AppError('invalid', message, { details: [{ path: `steps[${at}]`, message }] });
+/** Agents refuse it: a server could give another value, or another content, under the same grant. */
+function refuseUnsignable({ steps }: JobDefinition): void {
+  for (const [at, step] of steps.entries()) {
+    const part = unsignablePart(step);
+    if (part === undefined) continue;
+    const message = `A run of this job can not be signed: step ${at + 1} (“${step.name}”) ${part}.`;
+    throw new AppError('invalid', message, { details: [{ path: `steps[${at}]`, message }] });
+  }
 }
 
 /** Numbers of steps that reach a target alike. */

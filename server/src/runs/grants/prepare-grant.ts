@@ -1,5 +1,5 @@
 // What a run would be signed for, for who may start it.
-import type { SecretParameters, TargetSelection } from '@opsconductor/protocol';
+import type { SecretParameters, StartRunRequest, TargetSelection } from '@opsconductor/protocol';
 import type { GrantDraft } from '@opsconductor/protocol/grants';
 import type { Caller } from '../../caller.ts';
 import { invalidField } from '../../errors.ts';
@@ -42,9 +42,16 @@ export async function prepareGrant(
   const segmentIds = [...new Set(targets.map(({ segmentId }) => segmentId))];
   const { installationId } = deps.identity;
   const toSeal = { installationId, jobId, segmentIds, plain, sealed: secretParameters };
-  return draftOf(deps, {
-    ...{ jobId, jobVersion, startedBy: caller.name, values, agentIds },
+  const targetIds = targets.map(({ id }) => id);
+  const draft = await draftOf(deps, {
+    ...{ jobId, jobVersion, startedBy: caller.name, values, agentIds, targetIds },
     secrets: await sealSecrets(deps.sql, toSeal),
-    targetIds: targets.map(({ id }) => id),
   });
+  // As it is signed, whatever a selector or a channel comes to by then.
+  const start: StartRunRequest = {
+    ...{ targetIds, version: jobVersion },
+    ...(Object.keys(values).length === 0 ? {} : { parameters: values }),
+    ...(secretParameters === undefined ? {} : { secretParameters }),
+  };
+  return { ...draft, request: start };
 }

@@ -1,0 +1,63 @@
+// What a grant allows, for the person who is asked to sign it: all of it, and nothing that a terminal could take for a
+// command. The server that wrote the draft may be hostile.
+import type { JobDefinition, LeaseTarget } from '@opsconductor/protocol';
+import type { GrantDraft, GrantedTarget } from '@opsconductor/protocol/grants';
+import { stringify } from 'yaml';
+
+export function describeGrant(draft: GrantDraft, { from, until }: { from: Date; until: Date }): string[] {
+  const { job, installationId, startedBy, parameters, targets } = draft;
+  const definition = draft.definition as JobDefinition;
+  const secrets = [...new Set(targets.flatMap((target) => target.secrets.map(({ name }) => name)))];
+  return [
+    `Job          ${definition.name}: job ${job.id}, version ${job.version}`,
+    `Checksum     ${job.checksum}`,
+    `Installation ${installationId}`,
+    `Started by   ${startedBy}`,
+    `From         ${from.toISOString()}`,
+    `Until        ${until.toISOString()}`,
+    ...headed('Parameters', Object.keys(parameters).length === 0 ? ['none'] : yamlLines(parameters)),
+    ...headed('Secrets', secrets.length === 0 ? ['none'] : secrets.map((name) => `${name} (sealed)`)),
+    ...headed('Steps, in this order', definition.steps.flatMap(describeStep)),
+    ...headed(`Targets: ${targets.length}`, targets.flatMap(describeTarget)),
+  ].map(visible);
+}
+
+function describeStep(
+  { name, type, config, ...rest }: JobDefinition['steps'][number],
+  index: number,
+): string[] {
+  const lines = yamlLines({ ...rest, ...Object(config) });
+  return [`${index + 1}. ${name} (${type})`, ...lines.map((line) => `   ${line}`)];
+}
+
+function describeTarget({ segment, segmentId, agentId, reaches }: GrantedTarget): string[] {
+  const agent = agentId === undefined ? 'any agent' : `agent ${agentId} alone`;
+  const named = reaches[0]?.target.name ?? '';
+  const ways = reaches.map(({ target, credential, steps }) => {
+    const { id: _, name: _name, ...place } = target as LeaseTarget;
+    return [
+      ...(reaches.length === 1 ? [] : [`steps ${steps.join(', ')}:`]),
+      ...yamlLines({ ...place, credential }),
+    ];
+  });
+  return [
+    `${named}, by ${agent} of segment ${segment} (${segmentId})`,
+    ...ways.flat().map((line) => `   ${line}`),
+  ];
+}
+
+function headed(title: string, lines: readonly string[]): string[] {
+  return ['', title, ...lines.map((line) => `  ${line}`)];
+}
+
+function yamlLines(value: unknown): string[] {
+  return stringify(value, { lineWidth: 0 }).trimEnd().split('\n');
+}
+
+/** Control characters, and those that reverse or hide text, by their numbers. */
+function visible(line: string): string {
+  return line.replace(
+    /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
+}

@@ -1,0 +1,68 @@
+// `opsconductor grant …`: runs that are signed on the signer's own machine.
+import { createInterface } from 'node:readline/promises';
+import { type Command, InvalidArgumentError } from 'commander';
+import { AgentError } from '../../agent-error.ts';
+import { passphraseOption } from '../keys/key-commands.ts';
+import { readPassphrase } from '../keys/passphrase.ts';
+import { signRun } from './sign-run.ts';
+
+const maxHours = 24 * 366;
+
+interface SignCommand {
+  key: string;
+  draft: string;
+  out: string;
+  hours: number;
+  yes: boolean;
+  passphraseFile?: string;
+}
+
+/** @param say prints a line. */
+export function addGrantCommands(program: Command, say: (line: string) => void): void {
+  program
+    .command('grant')
+    .description('grants of runs, for segments whose agents run only what is signed')
+    .command('sign')
+    .description('show what a run would do, and sign that it may')
+    .requiredOption('--key <file>', 'the signer key, of: opsconductor key make --purpose signer')
+    .requiredOption(
+      '--draft <path>',
+      'what is to be signed: from the console, or from POST jobs/:id/grant-draft; - for standard input',
+    )
+    .requiredOption('--out <path>', 'file for the request that starts the run')
+    .option('--hours <number>', 'for how long it holds', parseHours, 8)
+    .option('--yes', 'sign without asking: for scripts that look at the draft themselves', false)
+    .option(...passphraseOption)
+    .action(async ({ yes, passphraseFile, ...options }: SignCommand) => {
+      if (options.draft === '-' && (passphraseFile === '-' || !yes)) {
+        throw new AgentError(
+          'Standard input brings the draft, and can not bring anything else.',
+          'Give --passphrase-file and --yes, or the draft by a file.',
+        );
+      }
+      await signRun({
+        ...options,
+        passphrase: () => readPassphrase(passphraseFile),
+        confirm: async () => yes || (await isConfirmed()),
+        say,
+      });
+    });
+}
+
+async function isConfirmed(): Promise<boolean> {
+  if (!process.stdin.isTTY) {
+    throw new AgentError('There is no terminal to ask at.', 'Look at the draft, and give --yes.');
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return (await terminal.question('\nSign this? Type yes: ')).trim() === 'yes';
+  } finally {
+    terminal.close();
+  }
+}
+
+function parseHours(given: string): number {
+  const hours = Number(given);
+  if (Number.isInteger(hours) && hours >= 1 && hours <= maxHours) return hours;
+  throw new InvalidArgumentError(`A whole number from 1 to ${maxHours}.`);
+}

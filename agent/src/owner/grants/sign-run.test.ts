@@ -1,0 +1,81 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isSignedBy, readTerms, type SignedGrant } from '@opsconductor/protocol/grants';
+import { decodeBase64 } from '@opsconductor/protocol/sealing';
+import { expect, test } from 'vitest';
+import { draftOfTests } from '../../grants/testing.ts';
+import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
+import { makeKeyFile } from '../keys/key-file.ts';
+import { type SignRun, signRun } from './sign-run.ts';
+
+const passphrase = 'correct horse battery';
+const request = { targetIds: [12], version: 4, parameters: { service: 'nginx' } };
+
+async function setup() {
+  const { path, remove } = await temporaryDirectory();
+  const [key, draft, out] = [join(path, 'signer.key'), join(path, 'draft.json'), join(path, 'start.json')];
+  const made = await makeKeyFile(key, 'signer', passphrase, { N: 16, r: 8, p: 1 });
+  const lines: string[] = [];
+  const sign = async (content: unknown, more: Partial<SignRun> = {}) => {
+    await writeFile(draft, typeof content === 'string' ? content : JSON.stringify(content));
+    await signRun({
+      ...{ key, draft, out, hours: 8 },
+      passphrase: async () => passphrase,
+      confirm: async () => true,
+      say: (line) => lines.push(line),
+      now: () => new Date('2027-03-01T12:00:00Z'),
+      ...more,
+    });
+    return JSON.parse(await readFile(out, 'utf8')) as typeof request & { grant: SignedGrant };
+  };
+  return { made, lines, out, sign, [Symbol.asyncDispose]: remove };
+}
+
+test('what is signed is shown first, and starts the run as it was asked for', async () => {
+  await using t = await setup();
+  let shown: string[] = [];
+  const confirm = async () => {
+    shown = [...t.lines];
+    return true;
+  };
+  const { grant, ...rest } = await t.sign({ ...(await draftOfTests()), request }, { confirm });
+  expect(rest).toEqual(request);
+  const [target] = grant.targets;
+  if (target === undefined) throw new Error('No target was signed');
+  expect(await isSignedBy(decodeBase64(t.made.publicKey), { terms: grant.terms, ...target })).toBe(true);
+  expect(readTerms(grant.terms)).toMatchObject({
+    signer: { key: t.made.publicKey, class: 'cli' },
+    notBefore: '2027-03-01T11:55:00.000Z',
+    expiresAt: '2027-03-01T20:00:00.000Z',
+  });
+  const text = shown.join('\n');
+  for (const part of [
+    'systemctl restart',
+    'service: nginx',
+    'token (sealed)',
+    'host: web-1.example',
+    'port: 2222',
+  ])
+    expect(text).toContain(part);
+  for (const part of ['username: deploy', 'jump.example', 'ssh-ed25519 AAAA', 'by any agent of segment dmz'])
+    expect(text).toContain(part);
+});
+
+test('nothing is signed without a yes, or of a definition that is not the one of its checksum', async () => {
+  await using t = await setup();
+  const draft = await draftOfTests();
+  await expect(t.sign(draft, { confirm: async () => false })).rejects.toThrow('Nothing was signed');
+  const other = { ...draft, definition: { ...Object(draft.definition), name: 'Other' } };
+  await expect(t.sign(other)).rejects.toThrow('not the one that its checksum is of');
+  await expect(t.sign('{"targets":[]}')).rejects.toThrow('is not what is to be signed of a run');
+  await expect(readFile(t.out)).rejects.toThrow('ENOENT');
+});
+
+test('what a hostile server writes into a draft can not move the cursor or hide text', async () => {
+  await using t = await setup();
+  const draft = await draftOfTests({ parameters: { service: 'nginx\u001b[2K\u202e; reboot' } });
+  await t.sign(draft);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  expect(t.lines.join('')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
+  expect(t.lines.join('\n')).toContain('; reboot');
+});

@@ -1,0 +1,85 @@
+// Signs what a server says that a run would do, once the signer has seen it.
+import { readFile, writeFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { type GrantDraft, GrantDraftSchema, signGrant } from '@opsconductor/protocol/grants';
+import { SealingError } from '@opsconductor/protocol/sealing';
+import { Check } from 'typebox/value';
+import { AgentError } from '../../agent-error.ts';
+import { parseJson } from '../../identity/identity.ts';
+import { openKeyFile } from '../keys/key-file.ts';
+import { describeGrant } from './describe-grant.ts';
+
+/** A signer's clock may be ahead of those of agents. */
+const clockSlackMs = 300_000;
+const hourMs = 3_600_000;
+
+export interface SignRun {
+  key: string;
+  /** What `POST jobs/:id/grant-draft` answered; `-` for standard input. */
+  draft: string;
+  /** Where the request goes that starts the run. */
+  out: string;
+  hours: number;
+  passphrase(): Promise<string>;
+  /** Whether to sign what was shown. */
+  confirm(): Promise<boolean>;
+  say(line: string): void;
+  now?: () => Date;
+}
+
+/** @throws {AgentError} */
+export async function signRun(options: SignRun): Promise<void> {
+  const { say, now = () => new Date() } = options;
+  const draft = await readDraft(options.draft);
+  const time = now().getTime();
+  const [notBefore, expiresAt] = [new Date(time - clockSlackMs), new Date(time + options.hours * hourMs)];
+  for (const line of describeGrant(draft, { from: notBefore, until: expiresAt })) say(line);
+  if (!(await options.confirm())) {
+    throw new AgentError('Nothing was signed.', 'Answer “yes” to sign what is shown.');
+  }
+  const { privateKey } = await openKeyFile(options.key, 'signer', options.passphrase);
+  try {
+    const grant = await signGrant(draft, { privateKey, class: 'cli', notBefore, expiresAt });
+    const request = { ...Object(draft.request), grant };
+    await writeFile(options.out, `${JSON.stringify(request)}\n`, { mode: 0o600 });
+  } catch (error) {
+    throw notSigned(error, options);
+  } finally {
+    privateKey.fill(0);
+  }
+  say('');
+  say(
+    `Signed. ${options.out} starts the run: POST it to /api/v1/jobs/${draft.job.id}/run, or choose it in the console.`,
+  );
+}
+
+async function readDraft(source: string): Promise<GrantDraft> {
+  const content = await (source === '-' ? text(process.stdin) : readFile(source, 'utf8')).catch(
+    (cause: unknown) => {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new AgentError(`What is to be signed can't be read: ${why}.`, 'Check the path.', { cause });
+    },
+  );
+  const draft = parseJson(content);
+  if (Check(GrantDraftSchema, draft)) return draft;
+  throw new AgentError(
+    `${source === '-' ? 'Standard input' : source} is not what is to be signed of a run.`,
+    'Take it from the console’s dialog for a run, or from POST /api/v1/jobs/:id/grant-draft.',
+  );
+}
+
+function notSigned(error: unknown, { out }: SignRun): unknown {
+  if (error instanceof SealingError) {
+    return new AgentError(
+      `This can not be signed: ${error.message}.`,
+      'Ask the server anew for what is to be signed. If it says the same, somebody has altered it.',
+      { cause: error },
+    );
+  }
+  if (error instanceof Error && 'code' in error) {
+    return new AgentError(`${out} can't be written: ${error.message}.`, 'Name a place where you may write.', {
+      cause: error,
+    });
+  }
+  return error;
+}
