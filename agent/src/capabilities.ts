@@ -1,4 +1,4 @@
-import type { AgentCapability } from '@opsconductor/protocol';
+import type { AgentCapability, AgentDemand } from '@opsconductor/protocol';
 
 import type { RequireGrant } from './policy/policy-schema.ts';
 
@@ -32,7 +32,7 @@ const capabilities: readonly AgentCapability[] = [
 ];
 
 /** With what its owner asks of runs, for the server to ask their starters for it. */
-export function capabilitiesWith(signedRuns: RequireGrant | undefined): AgentCapability[] {
+export function capabilitiesWith(signedRuns: RequireGrant | undefined): (AgentCapability | AgentDemand)[] {
   if (signedRuns === undefined) return [...capabilities];
   const oneAgent = signedRuns.one_agent === true ? (['signed_for_one_agent'] as const) : [];
   return [...capabilities, 'signed_runs_only', ...oneAgent];

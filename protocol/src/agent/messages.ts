@@ -72,11 +72,11 @@ export const agentCapabilities = [
   'winrm.copy',
   /** Gets files from the server, and hands artifacts over to it. */
   'server_files',
-  /** No abilities: its owner lets it run only what is signed; and only what is signed for it alone. */
-  'signed_runs_only',
-  'signed_for_one_agent',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
+/** Named among them: the agent's owner lets it run only what is signed; and only what is signed for it alone. */
+export const agentDemands = ['signed_runs_only', 'signed_for_one_agent'] as const;
+export type AgentDemand = (typeof agentDemands)[number];
 
 /** The same of servers, which name theirs in `welcome`. */
 export const serverCapabilities = [
