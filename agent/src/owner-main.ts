@@ -2,11 +2,13 @@
 import { Command } from 'commander';
 import { AgentError } from './agent-error.ts';
 import { readConfig } from './config.ts';
+import { addCredentialCommands } from './owner/credentials/credential-commands.ts';
 import { addGrantCommands } from './owner/grants/grant-commands.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
 import { addSegmentCommands } from './owner/segments/segment-commands.ts';
 import { agentVersion } from './version.ts';
 
+const config = readConfig();
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 const program = new Command('opsconductor')
@@ -14,7 +16,8 @@ const program = new Command('opsconductor')
   .version(agentVersion)
   .showHelpAfterError();
 addKeyCommands(program, say);
-addSegmentCommands(program, readConfig(), say);
+addSegmentCommands(program, config, say);
+addCredentialCommands(program, config, say);
 addGrantCommands(program, say);
 
 await program.parseAsync().catch((error: unknown) => {

@@ -30,6 +30,9 @@ const maxReplyBytes = 64 * 1024 * 1024;
 const tries = 5;
 const maxPauseS = 30;
 
+/** What most need of it. */
+export type Api = Pick<ApiClient, 'get' | 'post'>;
+
 export class ApiClient {
   readonly #access: ServerAccess;
   readonly #headers: Record<string, string>;

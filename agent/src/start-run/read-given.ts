@@ -9,7 +9,7 @@ import { parseJson } from '../identity/identity.ts';
 type Given = Record<string, unknown>;
 
 /** Text of a file; `-` is standard input. @throws {AgentError} */
-async function readSource(source: string, option: string): Promise<string> {
+export async function readSource(source: string, option: string): Promise<string> {
   if (source === '-') return text(process.stdin);
   return readFile(source, 'utf8').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);

@@ -1,10 +1,9 @@
 // The passphrase of a key file: from a file, standard input or a terminal that doesn't show it. Never from the command
 // line, which every user of the machine can read.
-import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
-import { text } from 'node:stream/consumers';
 import { AgentError } from '../../agent-error.ts';
+import { readSource } from '../../start-run/read-given.ts';
 
 /**
  * @param source a file, `-` for standard input, undefined to ask at the terminal.
@@ -12,7 +11,7 @@ import { AgentError } from '../../agent-error.ts';
  * @throws {AgentError}
  */
 export async function readPassphrase(source: string | undefined, repeat = false): Promise<string> {
-  if (source !== undefined) return (await readSource(source)).replace(/\r?\n$/, '');
+  if (source !== undefined) return (await readSource(source, '--passphrase-file')).replace(/\r?\n$/, '');
   if (!process.stdin.isTTY) {
     throw new AgentError(
       'There is no terminal to ask for the passphrase.',
@@ -24,16 +23,6 @@ export async function readPassphrase(source: string | undefined, repeat = false)
     throw new AgentError('The two passphrases differ.', 'Run the command again.');
   }
   return passphrase;
-}
-
-async function readSource(source: string): Promise<string> {
-  if (source === '-') return text(process.stdin);
-  return readFile(source, 'utf8').catch((cause: unknown) => {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new AgentError(`The passphrase can't be read: ${why}.`, 'Check the path of --passphrase-file.', {
-      cause,
-    });
-  });
 }
 
 async function ask(question: string): Promise<string> {

@@ -10,14 +10,14 @@ import {
   verifyRoster,
 } from '@opsconductor/protocol/sealing';
 import { AgentError } from '../../agent-error.ts';
-import type { ApiClient } from '../../start-run/api-client.ts';
+import type { Api } from '../../start-run/api-client.ts';
 import type { KnownRoot, KnownRoots } from '../../start-run/known-roots.ts';
 import type { OwnerKey } from '../keys/key-file.ts';
 import { nextRoster, type RosterDecisions } from './next-roster.ts';
 
 /** Makes a segment whose root is this key, and keeps what it is known by. @throws {AgentError} */
 export async function initSegment(
-  api: ApiClient,
+  api: Api,
   roots: KnownRoots,
   segment: { name: string; description?: string | undefined; rootPublicKey: Uint8Array },
 ): Promise<KnownRoot> {
@@ -54,11 +54,7 @@ export interface OwnedState {
 }
 
 /** @throws {AgentError} where the server shows another root or a roster that the root did not sign. */
-export async function readOwned(
-  api: ApiClient,
-  known: KnownRoot,
-  rootPublicKey: Uint8Array,
-): Promise<OwnedState> {
+export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8Array): Promise<OwnedState> {
   const state = await api.get(rosterPath(known.segmentId), SegmentRosterSchema);
   const own = await fingerprint(rootPublicKey);
   if (own !== known.rootFingerprint) {
@@ -103,7 +99,7 @@ export async function readOwned(
  * @throws {AgentError}
  */
 export async function signNextRoster(
-  api: ApiClient,
+  api: Api,
   roots: KnownRoots,
   root: OwnerKey,
   owned: OwnedState,

@@ -1,0 +1,113 @@
+// `opsconductor credential seal`: secrets come from files or standard input, bounds from the command line.
+
+import type { CredentialKind, CredentialSecret } from '@opsconductor/protocol/sealing';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Config } from '../../config.ts';
+import { KnownRoots } from '../../start-run/known-roots.ts';
+import { readSource } from '../../start-run/read-given.ts';
+import { connectApi, type ServerOptions, withServerOptions } from '../server-options.ts';
+import { storeSealed } from './seal-credential.ts';
+
+interface SealOptions extends ServerOptions {
+  segment: string;
+  roots: string;
+  kind: SealedKind;
+  user: string;
+  secretFile: string;
+  keyPassphraseFile?: string;
+  becomePasswordFile?: string;
+  host: string[];
+  network: string[];
+  port: number[];
+  description?: string;
+  expiresOn?: string;
+  replace: boolean;
+}
+
+/** Those that are a user and one secret: how each may authenticate, and by which port unless told. */
+const kinds = {
+  ssh_password: { protocol: 'ssh', ports: [22], authentication: ['password', 'keyboard-interactive'] },
+  ssh_private_key: { protocol: 'ssh', ports: [22], authentication: ['publickey'] },
+  winrm_password: { protocol: 'winrm', ports: [5986], authentication: ['ntlm', 'kerberos'] },
+} as const satisfies Partial<Record<CredentialKind, unknown>>;
+type SealedKind = keyof typeof kinds;
+
+/** @param say prints a line. */
+export function addCredentialCommands(program: Command, config: Config, say: (line: string) => void): void {
+  const credential = program
+    .command('credential')
+    .description('credentials that only agents of a segment can open');
+  const several = (text: string, before: string[]) => [...before, text];
+  withServerOptions(
+    credential.command('seal').description('seal a credential on this machine and store it on the server'),
+  )
+    .argument('<name>', 'name of the credential')
+    .requiredOption('--segment <name>', 'segment whose root is known here')
+    .option('--roots <path>', 'file of the roots that are known here', config.defaultRoots)
+    .addOption(new Option('--kind <kind>', 'what it is').choices(Object.keys(kinds)).makeOptionMandatory())
+    .requiredOption('--user <name>', 'whom it logs in as; its bounds admit no other')
+    .requiredOption('--secret-file <path>', 'file with the password or private key; - for standard input')
+    .option('--key-passphrase-file <path>', 'file with the passphrase of the private key')
+    .option('--become-password-file <path>', 'file with the password for sudo or su')
+    .option('--host <pattern>', 'bounds: a host as targets name it, or a pattern', several, [])
+    .option('--network <cidr>', 'bounds: a network that every address must be in', several, [])
+    .option('--port <number>', 'bounds: a port; 22, or 5986 for WinRM, unless told', ports, [])
+    .option('--description <text>', 'beside the seal, in clear')
+    .option('--expires-on <day>', 'last day on which the secret is to be used: 2027-01-31')
+    .option('--replace', 'put it in the place of the credential of this name', false)
+    .action(async (name: string, options: SealOptions) => {
+      const secret = await readSecret(options);
+      const api = await connectApi(options, config);
+      const roots = await KnownRoots.read(options.roots, false);
+      const { segment: segmentName, description, expiresOn, replace } = options;
+      const stored = await storeSealed(api, roots, {
+        segmentName,
+        name,
+        description,
+        expiresOn,
+        secret,
+        replace,
+      });
+      say(
+        `Credential ${name} of segment ${segmentName} is sealed: version ${stored.version}, generation ${stored.generation}.`,
+      );
+    });
+}
+
+async function readSecret(options: SealOptions): Promise<CredentialSecret> {
+  const { kind, user, host, network } = options;
+  const { protocol, authentication, ports } = kinds[kind];
+  const bounds = {
+    ...{ hosts: host, networks: network, user, protocols: [protocol], authentication: [...authentication] },
+    ports: options.port.length === 0 ? [...ports] : options.port,
+  };
+  const given = await readSource(options.secretFile, '--secret-file');
+  const become = await readLine(options.becomePasswordFile, '--become-password-file');
+  const becomes = become === undefined ? {} : { becomePassword: become };
+  if (kind === 'winrm_password') return { kind, user, password: withoutNewline(given), bounds };
+  if (kind === 'ssh_password') return { kind, user, password: withoutNewline(given), ...becomes, bounds };
+  const passphrase = await readLine(options.keyPassphraseFile, '--key-passphrase-file');
+  return {
+    kind,
+    user,
+    privateKey: given,
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...becomes,
+    bounds,
+  };
+}
+
+async function readLine(source: string | undefined, option: string): Promise<string | undefined> {
+  return source === undefined ? undefined : withoutNewline(await readSource(source, option));
+}
+
+/** As editors and `echo` end a file. */
+function withoutNewline(text: string): string {
+  return text.replace(/\r?\n$/, '');
+}
+
+function ports(text: string, before: number[]): number[] {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return [...before, port];
+  throw new InvalidArgumentError('A whole number from 1 to 65535.');
+}

@@ -1,0 +1,175 @@
+// An owner's segment against a server that may show other things than were signed.
+import { join } from 'node:path';
+import type { SegmentRoster } from '@opsconductor/protocol';
+import {
+  encodeBase64,
+  fingerprint,
+  generateEncryptionKeyPair,
+  generateSigningKeyPair,
+  openCredential,
+  type Roster,
+  type SealedCredential,
+  type SignedRoster,
+  signRoster,
+} from '@opsconductor/protocol/sealing';
+import { expect, test } from 'vitest';
+import type { Api } from '../../start-run/api-client.ts';
+import { KnownRoots } from '../../start-run/known-roots.ts';
+import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
+import { type SealRequest, storeSealed } from '../credentials/seal-credential.ts';
+import { initSegment, readOwned, signNextRoster } from './owned-segment.ts';
+
+const installationId = 'installation-1';
+const segmentId = 3;
+
+async function setup() {
+  const { path, remove } = await temporaryDirectory();
+  const file = join(path, 'roots.json');
+  const pair = await generateSigningKeyPair();
+  const root = { purpose: 'root' as const, ...pair };
+  const key = await generateEncryptionKeyPair();
+  const segmentKeys = [{ generation: 1, publicKey: encodeBase64(key.publicKey) }];
+  const first: Roster = {
+    ...{ installationId, segmentId, number: 1, agents: [], revoked: [] },
+    ...{ segmentKeys, currentGeneration: 1 },
+  };
+  const state: SegmentRoster = {
+    ...{
+      installationId,
+      segmentId,
+      segmentName: 'dmz',
+      root: 'owner_held',
+      roster: null,
+      agents: [],
+      offers: [],
+    },
+    rootPublicKey: encodeBase64(root.publicKey),
+  };
+  const sent: { path: string; body: unknown }[] = [];
+  const server = { state, sent, refuses: false };
+  const sealingKey = () => ({
+    ...{
+      installationId,
+      segmentId: server.state.segmentId,
+      generation: 1,
+      publicKey: segmentKeys[0]?.publicKey,
+    },
+    ...{ rootPublicKey: server.state.rootPublicKey, roster: server.state.roster },
+  });
+  const api = {
+    async get(asked: string) {
+      if (asked.includes('sealing-key')) return sealingKey();
+      return asked.includes('credentials') ? { items: [], nextCursor: null } : server.state;
+    },
+    async post(asked: string, body: unknown) {
+      if (server.refuses) throw new Error('the server is gone');
+      sent.push({ path: asked, body });
+      if (asked.endsWith('/roster')) server.state = { ...server.state, roster: body as SignedRoster };
+      return { id: segmentId, rootFingerprint: await fingerprint(root.publicKey), version: 1, generation: 1 };
+    },
+  } as unknown as Api;
+  const roots = () => KnownRoots.read(file, false);
+  await initSegment(api, await roots(), { name: 'dmz', rootPublicKey: root.publicKey });
+  const read = async () => readOwned(api, (await roots()).named('dmz'), root.publicKey);
+  const recoveryKey = async () => encodeBase64((await generateEncryptionKeyPair()).publicKey);
+  return {
+    ...{ root, key, first, server, sent, roots, read, api, recoveryKey },
+    signed: (roster: Partial<Roster>, by = pair) => signRoster(by.privateKey, { ...first, ...roster }),
+    /** The owner signs something that is new in each roster. */
+    sign: async () =>
+      signNextRoster(api, await roots(), root, await read(), {
+        ...{ admit: new Map(), remove: [] },
+        recoveryKey: await recoveryKey(),
+      }),
+    [Symbol.asyncDispose]: remove,
+  };
+}
+
+test('each roster builds on the one before, and is kept here before it is sent', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, roster: await t.signed({}) };
+  expect(await t.sign()).toEqual(['names the recovery key']);
+  expect((await t.read()).roster?.number).toBe(2);
+  t.server.refuses = true;
+  await expect(t.sign()).rejects.toThrow('the server is gone');
+  t.server.refuses = false;
+  expect(await t.read()).toMatchObject({ isBehind: true, roster: { number: 3 } });
+  const owned = await t.read();
+  const nothing = { admit: new Map<string, string>(), remove: [] };
+  expect(await signNextRoster(t.api, await t.roots(), t.root, owned, nothing)).toEqual([
+    'roster 3 was sent again',
+  ]);
+  expect(await signNextRoster(t.api, await t.roots(), t.root, await t.read(), nothing)).toEqual([]);
+});
+
+test('a server that shows an older roster gets none built on it', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, roster: await t.signed({}) };
+  await t.sign();
+  await t.sign();
+  t.server.state = { ...t.server.state, roster: await t.signed({}) };
+  // From what is kept here, the newest goes on.
+  await t.sign();
+  expect((await t.read()).roster?.number).toBe(4);
+});
+
+test('another root, another signature and a second roster of one number are refused', async () => {
+  await using t = await setup();
+  const stranger = await generateSigningKeyPair();
+  const genuine = { ...t.server.state, roster: await t.signed({}) };
+  t.server.state = { ...genuine, roster: await t.signed({}, stranger) };
+  await expect(t.read()).rejects.toThrow('not genuine');
+  t.server.state = { ...genuine, rootPublicKey: encodeBase64(stranger.publicKey) };
+  await expect(t.read()).rejects.toThrow('another root');
+  t.server.state = genuine;
+  await t.sign();
+  t.server.state = { ...genuine, roster: await t.signed({ number: 2 }) };
+  await expect(t.read()).rejects.toThrow('two rosters 2');
+  await expect(readOwned(t.api, (await t.roots()).named('dmz'), stranger.publicKey)).rejects.toThrow(
+    'this key is',
+  );
+});
+
+test('a credential is sealed to the key that the known root names, and to no other', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }) };
+  const bounds = {
+    ...{ hosts: ['*.example'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' },
+    authentication: ['password' as const],
+  };
+  const secret = { kind: 'ssh_password' as const, user: 'deploy', password: 'correct horse', bounds };
+  const request: SealRequest = { segmentName: 'dmz', name: 'deploy', secret, replace: false };
+  const seal = async (more: Partial<SealRequest> = {}) =>
+    storeSealed(t.api, await t.roots(), { ...request, ...more });
+  await seal();
+  const [{ id, sealed }] = t.sent.slice(-1).map(({ body }) => body) as [
+    { id: string; sealed: SealedCredential },
+  ];
+  const binding = {
+    installationId,
+    credentialId: id,
+    version: 1,
+    kind: secret.kind,
+    segmentId,
+    generation: 1,
+  };
+  expect(await openCredential({ segmentPrivateKey: t.key.privateKey, binding, sealed })).toEqual(secret);
+  const count = t.sent.length;
+  await expect(seal({ replace: true })).rejects.toThrow('no credential named deploy');
+  await expect(seal({ secret: { ...secret, bounds: { ...bounds, hosts: [] } } })).rejects.toThrow(
+    'bounds.hosts',
+  );
+  const genuine = t.server.state;
+  t.server.state = { ...genuine, roster: await t.signed({}) };
+  await expect(seal()).rejects.toThrow('older than 2');
+  t.server.state = { ...genuine, segmentId: 4 };
+  await expect(seal()).rejects.toThrow('another segment');
+  const stranger = await generateSigningKeyPair();
+  t.server.state = {
+    ...genuine,
+    rootPublicKey: encodeBase64(stranger.publicKey),
+    roster: await t.signed({}, stranger),
+  };
+  await expect(seal()).rejects.toThrow('The root of segment dmz is');
+  expect(t.sent).toHaveLength(count);
+});
