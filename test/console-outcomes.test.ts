@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunDetail, Target } from '@opsconductor/protocol';
 import type { Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { ConsoleSystem, eventually, missing } from './console-browser.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -218,6 +218,32 @@ test('a cancel that no agent confirms can be forced, and says what becomes unkno
     .waitFor();
   c.system.agent.signal('SIGCONT');
   await gate.open();
+  expect(faults).toEqual([]);
+});
+
+test('what may still run of a run that has ended unknown is stopped, and the page tells once it is', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  await c.system.sql`update segments set unknown_after_s = 2`;
+  onTestFinished(async () => void (await c.system.sql`update segments set unknown_after_s = default`));
+  const gate = await c.system.gate();
+  const id = await start({ name: 'Silent', steps: [step('silent', `echo begun; ${gate.wait}`)] });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
+  c.system.agent.signal('SIGSTOP');
+  await ended(page, 'unknown');
+  await page.getByRole('button', { name: 'Stop what may still run' }).waitFor();
+  await page.keyboard.press('c');
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('The run keeps its outcome; what is found is added to the attempts.').waitFor();
+  await dialog.getByRole('button', { name: `Stop what may still run of run ${id}` }).click();
+  await page.getByText('Agents go on being told to stop what may still run.').waitFor();
+  await eventually(() => page.getByRole('button', { name: 'Stop what may still run' }).count()).toBe(0);
+  c.system.agent.signal('SIGCONT');
+  await page.getByText('Agents go on being told to stop what may still run.').waitFor({ state: 'hidden' });
+  await ended(page, 'unknown');
   expect(faults).toEqual([]);
 });
 

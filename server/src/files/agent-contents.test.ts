@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type ArtifactQuery, type ContentRequest, limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { createCategory } from '../categories/edit-categories.ts';
-import { setupOutput } from '../runs/output-testing.ts';
+import { setupOutput } from '../runs/output/output-testing.ts';
 import { endOf, success } from '../runs/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { deleteUnfinishedContents, findContent } from '../store/files/contents.ts';

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { createJob } from '../jobs/create-job.ts';
-import { startRun } from '../runs/start-run.ts';
+import { startRun } from '../runs/start/start-run.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { setupGateway, type TestGateway } from './testing.ts';
 

@@ -2,7 +2,7 @@
 // and all of them in rounds. Which attempts are due is said by the database.
 import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
-import type { CleanUpRequests } from '../runs/clean-up-requests.ts';
+import type { CleanUpRequests } from '../runs/ends/clean-up-requests.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { segmentsWithDueCleanUps } from '../store/queue/clean-ups.ts';
 import type { AgentLink } from './agent-link.ts';

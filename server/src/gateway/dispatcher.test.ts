@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { createLog } from '../log.ts';
-import { LeaseBuilder } from '../runs/lease-builder.ts';
+import { LeaseBuilder } from '../runs/leases/lease-builder.ts';
 import { setupRuns, testServerId } from '../runs/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import type { AgentLink } from './agent-link.ts';

@@ -1,10 +1,10 @@
 // Leases ready steps to the agents connected here: one claim in flight, woken by news and by a slow poll.
 import type { Lease, StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
-import type { ClaimAlong } from '../runs/claim-along.ts';
-import type { LeaseBuilder } from '../runs/lease-builder.ts';
-import { returnLeases, type UnbegunLease } from '../runs/return-leases.ts';
-import type { ProgressNews } from '../runs/run-ledger.ts';
+import type { ClaimAlong } from '../runs/leases/claim-along.ts';
+import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
+import { returnLeases, type UnbegunLease } from '../runs/leases/return-leases.ts';
+import type { ProgressNews } from '../runs/progress/run-ledger.ts';
 import { closeSession } from '../store/agents/agent-sessions.ts';
 import { leaveToAbleAgents } from '../store/agents/unable-agents.ts';
 import type { Sql } from '../store/database/connection.ts';

@@ -6,9 +6,9 @@ import {
   type OutputFrame,
 } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { cancelRun } from '../runs/cancel-run.ts';
-import { chunkOf } from '../runs/output-testing.ts';
-import { resumeAgent } from '../runs/resume-agent.ts';
+import { cancelRun } from '../runs/ends/cancel-run.ts';
+import { resumeAgent } from '../runs/leases/resume-agent.ts';
+import { chunkOf } from '../runs/output/output-testing.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { overdueAttempts } from '../store/queue/sweep.ts';
 import { type AgentSocket, chainOf, emptyResume, setupGateway, type TestGateway } from './testing.ts';

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { type AgentMessage, type Lease, maxSeq } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { chunkOf } from '../runs/output-testing.ts';
+import { chunkOf } from '../runs/output/output-testing.ts';
 import { makeSegment } from '../segments/testing.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { createTarget } from '../targets/edit-targets.ts';

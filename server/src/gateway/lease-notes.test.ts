@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { createLog } from '../log.ts';
-import type { ProgressNews } from '../runs/run-ledger.ts';
+import type { ProgressNews } from '../runs/progress/run-ledger.ts';
 import { setupRuns } from '../runs/testing.ts';
 import { LeaseNotes } from './lease-notes.ts';
 

@@ -1,8 +1,8 @@
 // What readers are told of leases: that a step is running, and when it began. Gathered for a moment, since a short step
 // ends within it, and its end tells all of that in one event.
 import type { Log } from '../log.ts';
-import { markLeased } from '../runs/mark-leased.ts';
-import type { ProgressNews } from '../runs/run-ledger.ts';
+import { markLeased } from '../runs/leases/mark-leased.ts';
+import type { ProgressNews } from '../runs/progress/run-ledger.ts';
 import type { StartedStep } from '../store/agents/agent-sessions.ts';
 import type { Sql } from '../store/database/connection.ts';
 

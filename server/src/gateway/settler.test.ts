@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ProgressNews } from '../runs/run-ledger.ts';
+import type { ProgressNews } from '../runs/progress/run-ledger.ts';
 import { blockedBackends, endOf, holdTransaction, setupRuns } from '../runs/testing.ts';
 import type { Tx } from '../store/database/connection.ts';
 import { Settler } from './settler.ts';

@@ -1,8 +1,8 @@
 import type { Lease } from '@opsconductor/protocol';
 import { expect, test, vi } from 'vitest';
 import { createLog } from '../log.ts';
-import type { LeaseBuilder } from '../runs/lease-builder.ts';
-import { markLeased } from '../runs/mark-leased.ts';
+import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
+import { markLeased } from '../runs/leases/mark-leased.ts';
 import { RunKeys } from '../runs/run-keys.ts';
 import { setupRuns, testServerId } from '../runs/testing.ts';
 import type { Sql } from '../store/database/connection.ts';

@@ -3,11 +3,11 @@
 import { positionOf, type StoredOutput, startOfOutput } from '@opsconductor/protocol';
 import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { Log } from '../log.ts';
-import type { LeaseBuilder } from '../runs/lease-builder.ts';
+import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
+import type { ProgressNews } from '../runs/progress/run-ledger.ts';
+import { RunLedger } from '../runs/progress/run-ledger.ts';
+import type { AttemptEnd } from '../runs/progress/settle-attempts.ts';
 import { chunkAad, type RunKeys } from '../runs/run-keys.ts';
-import type { ProgressNews } from '../runs/run-ledger.ts';
-import { RunLedger } from '../runs/run-ledger.ts';
-import type { AttemptEnd } from '../runs/settle-attempts.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {

@@ -24,9 +24,9 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { type ClientOptions, WebSocket } from 'ws';
 import { createLog } from '../log.ts';
-import { CleanUpRequests } from '../runs/clean-up-requests.ts';
-import { LeaseBuilder } from '../runs/lease-builder.ts';
-import { digestOf, setupOutput, type TestOutput } from '../runs/output-testing.ts';
+import { CleanUpRequests } from '../runs/ends/clean-up-requests.ts';
+import { LeaseBuilder } from '../runs/leases/lease-builder.ts';
+import { digestOf, setupOutput, type TestOutput } from '../runs/output/output-testing.ts';
 import { testServerId } from '../runs/testing.ts';
 import { HandedOnValues } from '../runs/values/handed-on.ts';
 import { takeKeyGeneration } from '../segments/take-key-generation.ts';

@@ -4,7 +4,7 @@
 import { limits, type TransferProgress, TransferProgressSchema } from '@opsconductor/protocol';
 import { Check } from 'typebox/value';
 import type { Log } from '../log.ts';
-import type { LiveHub, LiveTransfer } from '../runs/live-hub.ts';
+import type { LiveHub, LiveTransfer } from '../runs/live/live-hub.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { tellTransfers } from '../store/runs/transfer-notices.ts';
 

@@ -3,7 +3,7 @@ import type { ErrorCode } from '@opsconductor/protocol';
 import { ErrorBodySchema, limits } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
 import { httpStatusOf } from '../errors.ts';
-import { requestKeyHeader } from '../runs/start-once.ts';
+import { requestKeyHeader } from '../runs/start/start-once.ts';
 import { type CataloguedError, errorCatalogue } from './error-catalogue.ts';
 import { type Json, jsonSchemaOf } from './json-schema.ts';
 import type { RouteSpec } from './route.ts';

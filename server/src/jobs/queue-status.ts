@@ -1,7 +1,7 @@
 // What waits in the queue and who could take it, in numbers and in words.
 import type { ExecutorStatus, RunStatus, WorkerStatus } from '@opsconductor/protocol';
 import type { Authority, Reach } from '../auth/authority.ts';
-import { partStatus } from '../runs/run-part.ts';
+import { partStatus } from '../runs/view/run-part.ts';
 import { type AgentOverviewRow, listAgentOverviews } from '../store/agents/agent-overviews.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { reachesEverything } from '../store/people/visibility.ts';

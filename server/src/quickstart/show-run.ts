@@ -1,7 +1,7 @@
 // Follows a run in the terminal, from the same stream that readers over HTTP get.
 import { gunzipSync } from 'node:zlib';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
-import { RunStream } from '../runs/run-stream.ts';
+import { RunStream } from '../runs/live/run-stream.ts';
 import type { Services } from '../services.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { unrestricted } from '../store/people/visibility.ts';

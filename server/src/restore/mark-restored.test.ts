@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { cancelRun } from '../runs/cancel-run.ts';
-import { resumeAgent } from '../runs/resume-agent.ts';
+import { cancelRun } from '../runs/ends/cancel-run.ts';
+import { resumeAgent } from '../runs/leases/resume-agent.ts';
 import { endOf, givenUp, setupRuns } from '../runs/testing.ts';
 import { insertInstallation } from '../store/database/installation.ts';
 import { markRestored } from './mark-restored.ts';

@@ -2,8 +2,8 @@
 // but it happened. So nothing that was open then goes on, and no number that was given out then is given out again.
 import type { StepOutcome } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
-import { RunLedger } from '../runs/run-ledger.ts';
-import { stopRun } from '../runs/stop-run.ts';
+import { stopRun } from '../runs/ends/stop-run.ts';
+import { RunLedger } from '../runs/progress/run-ledger.ts';
 import type { Sql } from '../store/database/connection.ts';
 import {
   admitNewerGenerations,

@@ -23,8 +23,8 @@ import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { type ClaimedStep, claimSteps } from '../store/queue/claims.ts';
 import { createTarget } from '../targets/edit-targets.ts';
-import { type AttemptEnd, settleAttempts } from './settle-attempts.ts';
-import { startRun } from './start-run.ts';
+import { type AttemptEnd, settleAttempts } from './progress/settle-attempts.ts';
+import { startRun } from './start/start-run.ts';
 
 export const testServerId = '0b7e1c52-0000-4000-8000-000000000001';
 export const success: StepOutcome = { status: 'succeeded', exitCode: 0, executionTimeMs: 12 };

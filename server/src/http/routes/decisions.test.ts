@@ -1,6 +1,6 @@
 import type { HeldSteps } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { expireHolds } from '../../runs/decide-held.ts';
+import { expireHolds } from '../../runs/ends/decide-held.ts';
 import { endOf, givenUp, success } from '../../runs/testing.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 

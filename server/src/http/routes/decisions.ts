@@ -8,10 +8,10 @@ import {
   Id,
 } from '@opsconductor/protocol';
 import { callerOf } from '../../caller.ts';
-import { decideHeld } from '../../runs/decide-held.ts';
-import { listAttempts } from '../../runs/list-attempts.ts';
-import { listHeld } from '../../runs/list-held.ts';
-import type { ProgressNews } from '../../runs/run-ledger.ts';
+import { decideHeld } from '../../runs/ends/decide-held.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import { listAttempts } from '../../runs/view/list-attempts.ts';
+import { listHeld } from '../../runs/view/list-held.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { type RouteSpec, route } from '../route.ts';
 

@@ -21,7 +21,7 @@ import { getArtifact, listArtifacts } from '../../files/list-artifacts.ts';
 import { fileUses, getFile, listFiles } from '../../files/list-files.ts';
 import { createFile, type FileDeps, finishFile, uploadBytes } from '../../files/upload-file.ts';
 import type { RunKeys } from '../../runs/run-keys.ts';
-import { seeRun } from '../../runs/seen-run.ts';
+import { seeRun } from '../../runs/view/seen-run.ts';
 import { findContent } from '../../store/files/contents.ts';
 import { answerBytes, attachmentHeaders } from '../byte-answer.ts';
 import { type RouteSpec, route } from '../route.ts';

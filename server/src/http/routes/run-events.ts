@@ -10,11 +10,16 @@ import {
 import type { Authority } from '../../auth/authority.ts';
 import type { Principal } from '../../auth/principal.ts';
 import { AppError, invalidField } from '../../errors.ts';
-import type { LiveHub } from '../../runs/live-hub.ts';
+import type { LiveHub } from '../../runs/live/live-hub.ts';
+import {
+  parsePosition,
+  RunStream,
+  type StreamPosition,
+  stepsOfOutputQuery,
+} from '../../runs/live/run-stream.ts';
 import type { RunKeys } from '../../runs/run-keys.ts';
-import type { RunPart } from '../../runs/run-part.ts';
-import { parsePosition, RunStream, type StreamPosition, stepsOfOutputQuery } from '../../runs/run-stream.ts';
-import { partToFollow, type SeenRun, seeRun } from '../../runs/seen-run.ts';
+import type { RunPart } from '../../runs/view/run-part.ts';
+import { partToFollow, type SeenRun, seeRun } from '../../runs/view/seen-run.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { RunRecord } from '../../store/runs/runs.ts';
 import { cutConnection } from '../client.ts';

@@ -1,6 +1,6 @@
 // Runs, queue and output over HTTP, on a segment whose steps and output the test itself moves.
-import { setupOutput, type TestOutput } from '../../runs/output-testing.ts';
-import type { ProgressNews } from '../../runs/run-ledger.ts';
+import { setupOutput, type TestOutput } from '../../runs/output/output-testing.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { setupApp, type TestApp, type TestRequest } from '../testing.ts';
 import { decisionRoutes } from './decisions.ts';
 import { executorRoutes } from './executor.ts';

@@ -1,7 +1,7 @@
 // Runs over HTTP: cancelling, purging, reading output in ranges, following from any position.
 import type { ErrorBody, OutputPage, Run } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { chunkOf } from '../../runs/output-testing.ts';
+import { chunkOf } from '../../runs/output/output-testing.ts';
 import { endOf, failure, givenUp } from '../../runs/testing.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';

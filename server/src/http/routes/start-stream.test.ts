@@ -2,7 +2,7 @@
 import type { ErrorBody, RunStarted } from '@opsconductor/protocol';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createJob } from '../../jobs/create-job.ts';
-import { chunkOf, textOf } from '../../runs/output-testing.ts';
+import { chunkOf, textOf } from '../../runs/output/output-testing.ts';
 import { endOf } from '../../runs/testing.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 

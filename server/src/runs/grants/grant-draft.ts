@@ -14,7 +14,7 @@ import type { Sql } from '../../store/database/connection.ts';
 import { type LeaseDetails, plannedDetails } from '../../store/queue/lease-details.ts';
 import { findSigningAgents, findTargetFacts } from '../../store/runs/run-grants.ts';
 import { protocolOf } from '../../targets/connection-of.ts';
-import { LeaseBuilder } from '../lease-builder.ts';
+import { LeaseBuilder } from '../leases/lease-builder.ts';
 import type { SealedSecrets } from '../values/seal-secrets.ts';
 
 export interface DraftDeps {

@@ -4,7 +4,7 @@ import type { GrantDraft } from '@opsconductor/protocol/grants';
 import type { Caller } from '../../caller.ts';
 import { invalidField } from '../../errors.ts';
 import { loadJobVersion } from '../../jobs/load-job-version.ts';
-import { planStart } from '../start-run.ts';
+import { planStart } from '../start/start-run.ts';
 import { checkValues } from '../values/check-values.ts';
 import { sealSecrets } from '../values/seal-secrets.ts';
 import { type DraftDeps, draftOf } from './grant-draft.ts';

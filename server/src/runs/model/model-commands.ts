@@ -7,9 +7,9 @@ import { freeLocksOfCleaned, noteCleanUps, takeDueCleanUps } from '../../store/q
 import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
 import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
-import { cancelRun } from '../cancel-run.ts';
-import { decideHeld } from '../decide-held.ts';
-import { endLongWaits } from '../end-waits.ts';
+import { cancelRun } from '../ends/cancel-run.ts';
+import { decideHeld } from '../ends/decide-held.ts';
+import { endLongWaits } from '../ends/end-waits.ts';
 import { type JournalEntry, jobCount, type ModelAgent, type ModelWorld } from './model-world.ts';
 import type { RunInvariants } from './run-invariants.ts';
 

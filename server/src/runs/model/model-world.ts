@@ -6,12 +6,12 @@ import { createJob } from '../../jobs/create-job.ts';
 import { createLog } from '../../log.ts';
 import { closeSession, setDraining } from '../../store/agents/agent-sessions.ts';
 import { type ClaimedStep, claimSteps } from '../../store/queue/claims.ts';
-import { markLeased } from '../mark-leased.ts';
-import { resumeAgent } from '../resume-agent.ts';
-import { returnLeases } from '../return-leases.ts';
-import { type AttemptEnd, settleAttempts } from '../settle-attempts.ts';
-import { startRun } from '../start-run.ts';
-import { Sweeper } from '../sweeper.ts';
+import { Sweeper } from '../ends/sweeper.ts';
+import { markLeased } from '../leases/mark-leased.ts';
+import { resumeAgent } from '../leases/resume-agent.ts';
+import { returnLeases } from '../leases/return-leases.ts';
+import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
+import { startRun } from '../start/start-run.ts';
 import { setupRuns, type TestAgent, type TestRuns, testServerId } from '../testing.ts';
 
 export const slots = 3;

@@ -1,6 +1,6 @@
 import type { TransferReport } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { setupOutput } from '../output-testing.ts';
+import { setupOutput } from '../output/output-testing.ts';
 import { endOf, success } from '../testing.ts';
 import { listTransfers } from './list-transfers.ts';
 import { TransferTaker } from './take-transfers.ts';

@@ -5,9 +5,9 @@ import { openRunValue, sealRunValue } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { createJob } from '../../jobs/create-job.ts';
 import { findRunSecrets, findSegmentKeysNow } from '../../store/runs/run-values.ts';
-import { LeaseBuilder } from '../lease-builder.ts';
-import { rerun } from '../rerun.ts';
-import { startRun } from '../start-run.ts';
+import { LeaseBuilder } from '../leases/lease-builder.ts';
+import { rerun } from '../start/rerun.ts';
+import { startRun } from '../start/start-run.ts';
 import { endOf, failure, setupRuns, type TestRuns } from '../testing.ts';
 import { shownParameters } from './show-values.ts';
 

@@ -6,7 +6,7 @@ import { AppError } from '../../errors.ts';
 import { refuseWhileRotating } from '../../segments/sealing-key.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findSegmentKeysNow } from '../../store/runs/run-values.ts';
-import { planStart } from '../start-run.ts';
+import { planStart } from '../start/start-run.ts';
 
 /**
  * The keys of all segments that the run would have targets in.

@@ -89,7 +89,7 @@ function runColumns(db: Queryable, more = db``) {
   left join users c on c.id = r.cancel_requested_by`;
 }
 
-/** A run whole, whoever asks: for what a caller may see of it there is runs/seen-run.ts. */
+/** A run whole, whoever asks: for what a caller may see of it there is runs/view/seen-run.ts. */
 export async function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
   const reruns = db`, array(select again.id from job_runs again where again.rerun_of = r.id
     order by again.id desc limit ${maxReruns}) as reruns`;

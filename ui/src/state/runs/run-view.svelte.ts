@@ -31,6 +31,8 @@ export interface OutputListener {
 
 /** What only the run itself says, batches and reruns, is read again so long after something changed. */
 const detailAfterMs = 1_000;
+/** So is what may still run of one that has ended: no event tells of it any more. */
+const untoldAfterMs = 5_000;
 
 export class RunView {
   readonly id: number;
@@ -54,6 +56,7 @@ export class RunView {
   #frame: number | undefined;
   #down = false;
   #detailTimer: ReturnType<typeof setTimeout> | undefined;
+  #untoldTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(id: number) {
     this.id = id;
@@ -78,6 +81,7 @@ export class RunView {
     this.#owner.abort();
     this.#connection?.abort();
     clearTimeout(this.#detailTimer);
+    clearTimeout(this.#untoldTimer);
     if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
     this.#setDown(false);
   }
@@ -109,6 +113,7 @@ export class RunView {
     const run = await fetchRun(this.id, signal);
     this.run = run;
     this.#appliedSeq = run.eventSeq;
+    this.#lookAgainIfUntold();
     let cursor: string | undefined;
     do {
       const page = await fetchRunSteps(
@@ -228,7 +233,17 @@ export class RunView {
       if (!(error instanceof ApiError) && !signal.aborted) throw error;
     } finally {
       this.#detailTimer = undefined;
+      this.#lookAgainIfUntold();
     }
+  }
+
+  /** While attempts of an ended run are not told of: an agent that comes back tells of them at any time. */
+  #lookAgainIfUntold() {
+    const { status, untoldAttempts = 0 } = this.run ?? {};
+    if (status === undefined || !isRunEnded(status) || untoldAttempts === 0 || this.#owner.signal.aborted)
+      return;
+    clearTimeout(this.#untoldTimer);
+    this.#untoldTimer = setTimeout(() => void this.#readDetail(), untoldAfterMs);
   }
 
   /** At most one new picture per frame, however fast changes come. */

@@ -1,0 +1,57 @@
+// After a cut: which attempts an agent is asked to clean up after, and what it has found.
+import { randomUUID } from 'node:crypto';
+import { type AgentMessageOf, limits, type ServerMessageOf } from '@opsconductor/protocol';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import {
+  type CleanUpAnswer,
+  freeLocksOfCleaned,
+  noteCleanUps,
+  takeDueCleanUps,
+} from '../../store/queue/clean-ups.ts';
+import { cleanText } from '../clean-text.ts';
+import type { LeaseBuilder } from '../leases/lease-builder.ts';
+
+export class CleanUpRequests {
+  readonly #sql: Sql;
+  readonly #builder: Pick<LeaseBuilder, 'reach'>;
+
+  constructor(deps: { sql: Sql; builder: Pick<LeaseBuilder, 'reach'> }) {
+    this.#sql = deps.sql;
+    this.#builder = deps.builder;
+  }
+
+  /** What is due in the agent's segment, for it to do; undefined when nothing is. */
+  async requestFor(agent: {
+    segmentId: number;
+    agentId: number;
+  }): Promise<ServerMessageOf<'clean_up'> | undefined> {
+    const due = await takeDueCleanUps(this.#sql, agent, limits.maxCleanUpsPerMessage);
+    if (due.length === 0) return undefined;
+    const reached = await this.#builder.reach(due.map(({ stepId }) => stepId));
+    const attempts = due.flatMap(({ stepId, epoch, uncollected }) => {
+      const reach = reached.get(stepId);
+      if (reach === undefined) return [];
+      return [{ step: stepId, epoch, ...reach, ...(uncollected ? { uncollected } : {}) }];
+    });
+    return attempts.length === 0 ? undefined : { type: 'clean_up', requestId: randomUUID(), attempts };
+  }
+
+  /** Notes what the agent found; of attempts that it was not asked for nothing. */
+  async answered(agentId: number, { results }: AgentMessageOf<'cleaned_up'>): Promise<void> {
+    const answers: CleanUpAnswer[] = results.map(({ step, epoch, found, survivors }) => ({
+      step,
+      epoch,
+      found,
+      survivors: survivors?.map(({ pid, command }) => ({ pid, command: cleanText(command) })) ?? null,
+    }));
+    await inTransaction(this.#sql, async (tx) => {
+      const noted = await noteCleanUps(tx, agentId, answers);
+      const gone = noted.filter(({ found }) => found === 'nothing' || found === 'ended');
+      await freeLocksOfCleaned(
+        tx,
+        gone.map(({ stepId }) => stepId),
+      );
+    });
+  }
+}

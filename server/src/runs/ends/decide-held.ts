@@ -1,0 +1,152 @@
+// Held steps wait for a person: who decides, what then becomes of them, and what becomes of those that nobody decides.
+import { type DecideRequest, type Decision, type ErrorDetail, isRunEnded } from '@opsconductor/protocol';
+import { recordAudit } from '../../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../../caller.ts';
+import { AppError, notFound } from '../../errors.ts';
+import type { Sql, Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { hastenCleanUps } from '../../store/queue/clean-ups.ts';
+import { heldStepIds, stepsNow, writeDecisions } from '../../store/queue/decisions.ts';
+import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/run-progress.ts';
+import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
+import { StepProgress } from '../progress/step-progress.ts';
+import { seeRun } from '../view/seen-run.ts';
+import { requireRun } from './cancel-run.ts';
+
+const maxDetails = 100;
+
+/**
+ * Decides one, many or all held steps of a run: all of those asked for, or none.
+ *
+ * @throws {AppError} `not_found`; `forbidden` for who may not run it; `conflict` where a step is not held any more, or
+ * others are held by now, saying what is so.
+ */
+export async function decideHeld(
+  sql: Sql,
+  runId: number,
+  request: DecideRequest,
+  caller: Caller,
+): Promise<{ decided: number; stillHeld: number; news: ProgressNews }> {
+  return inTransaction(sql, async (tx) => {
+    const { run: seen } = await seeRun(tx, runId, caller.authority);
+    await requireRun(tx, seen, caller);
+    const ledger = await RunLedger.open(tx, { runIds: [runId] });
+    const run = ledger.run(runId);
+    if (run === undefined) throw notFound(`Run ${runId}`);
+    if (isRunEnded(run.status)) {
+      throw new AppError(
+        'conflict',
+        `Run ${runId} has already ended: it is ${run.status.replace('_', ' ')}.`,
+      );
+    }
+    const all = await heldStepIds(tx, runId);
+    const ids = await chosenSteps(tx, runId, request);
+    const { progress, held } = await lockHeld(tx, ledger, ids);
+    const advice = `${caller.name} decided “${request.decision}”: ${request.note}`;
+    for (const step of held) apply(progress, step, request.decision, advice);
+    if (request.decision !== 'succeeded') await hastenCleanUps(tx, ids);
+    await writeDecisions(tx, held, { ...request, userId: caller.userId });
+    await progress.writes.closeSuccessors();
+    await Promise.all(progress.writes.send());
+    const { decision, note, agentName, stepNumber, reason } = request;
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'run.decided',
+      object: { kind: 'run', id: runId },
+      scope: { categoryId: seen.categoryId },
+      detail: {
+        decision,
+        note,
+        decided: held.length,
+        steps: ids.slice(0, maxDetails),
+        ...(agentName === undefined ? {} : { agentName }),
+        ...(stepNumber === undefined ? {} : { stepNumber }),
+        ...(reason === undefined ? {} : { reason }),
+      },
+    });
+    return { decided: held.length, stillHeld: all.length - held.length, news: await ledger.write() };
+  });
+}
+
+/** Ends held steps whose time is over. */
+export async function expireHolds(sql: Sql, stepIds: readonly number[]): Promise<ProgressNews> {
+  return inTransaction(sql, async (tx) => {
+    const ledger = await RunLedger.open(tx, { stepIds });
+    const { progress, held } = await lockHeld(tx, ledger, stepIds);
+    for (const step of held) {
+      // One that was run again meanwhile may be held anew.
+      if (step.heldUntil === null || step.heldUntil > ledger.now) continue;
+      const message = `${step.errorMessage ?? 'What happened on the target is not known.'} Nobody decided in time.`;
+      const advice = 'Look on the target before you run it again.';
+      progress.heldEnds(step, { status: 'unknown', reason: step.reason, message, advice });
+    }
+    await progress.writes.closeSuccessors();
+    await Promise.all(progress.writes.send());
+    return ledger.write();
+  });
+}
+
+async function lockHeld(
+  tx: Tx,
+  ledger: RunLedger,
+  ids: readonly number[],
+): Promise<{ progress: StepProgress; held: StepRow[] }> {
+  const targetRuns = await lockTargetRuns(tx, ids);
+  const steps = await lockStepsAndNext(tx, ids);
+  const progress = new StepProgress({ tx, ledger, targetRuns, steps });
+  await progress.prepare(ids);
+  const asked = new Set(ids);
+  return { progress, held: steps.filter((step) => asked.has(step.id) && step.status === 'held') };
+}
+
+function apply(progress: StepProgress, step: StepRow, decision: Decision, advice: string): void {
+  if (decision === 'retry') {
+    progress.heldIsRetried(step, advice);
+    return;
+  }
+  const status = decision === 'cancel' ? 'cancelled' : decision;
+  progress.heldEnds(step, { status, reason: 'decided', message: step.errorMessage, advice });
+}
+
+async function chosenSteps(tx: Tx, runId: number, request: DecideRequest): Promise<number[]> {
+  const filter = { agentName: request.agentName, stepNumber: request.stepNumber, reason: request.reason };
+  const fitting = await heldStepIds(tx, runId, filter);
+  if (request.steps === undefined) {
+    if (fitting.length === 0) {
+      throw new AppError(
+        'conflict',
+        `No step of run ${runId} that fits is held any more: somebody decided, or its agent came back.`,
+      );
+    }
+    refuseOther(request.expected, fitting.length);
+    return fitting;
+  }
+  const ids = [...new Set(request.steps.map((step) => step.id))];
+  const now = new Map((await stepsNow(tx, runId, ids)).map((row) => [row.id, row]));
+  const fits = new Set(fitting);
+  const details = request.steps.flatMap(({ id, attempt }, index): ErrorDetail[] => {
+    const row = now.get(id);
+    const path = `steps[${index}]`;
+    if (row === undefined) return [{ path, message: `Run ${runId} has no step ${id}.`, found: String(id) }];
+    if (fits.has(id) && row.epoch === attempt) return [];
+    const state = row.status === 'held' ? 'held' : row.status.replace('_', ' ');
+    const message = `Step ${row.stepNumber} on “${row.targetName}” is ${state} now, with attempt ${row.epoch}.`;
+    return [{ path, message, found: `attempt ${attempt}`, allowed: 'a step that is held, with its attempt' }];
+  });
+  const [first] = details;
+  if (first !== undefined) {
+    const rest =
+      details.length === 1 ? '' : ` ${details.length} of ${request.steps.length} are not as they were seen.`;
+    throw new AppError('conflict', `${first.message}${rest}`, { details: details.slice(0, maxDetails) });
+  }
+  refuseOther(request.expected, ids.length);
+  return ids;
+}
+
+function refuseOther(expected: number | undefined, count: number): void {
+  if (expected === undefined || expected === count) return;
+  const message = `${count} held ${count === 1 ? 'step fits' : 'steps fit'} by now, not ${expected}: look again, then decide.`;
+  throw new AppError('conflict', message, {
+    details: [{ path: 'expected', message, found: String(expected), allowed: String(count) }],
+  });
+}

@@ -1,0 +1,144 @@
+// Ending what an open run still has before it: what waits, what is held, and, where nobody can be waited for, what runs.
+import type { StepOutcome } from '@opsconductor/protocol';
+import type { Tx } from '../../store/database/connection.ts';
+import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
+import {
+  closeWaitingSteps,
+  lockOpenTargetRuns,
+  lockStepsAndNext,
+  lockWaitingSteps,
+  openStepsOf,
+  type StepRow,
+  type TargetRunRow,
+  type WaitingStep,
+} from '../../store/runs/run-progress.ts';
+import type { RunLedger } from '../progress/run-ledger.ts';
+import { StepProgress } from '../progress/step-progress.ts';
+
+type Ending = 'cancelled' | 'timed_out';
+
+/**
+ * Ends what waits, with the status: steps without a lease, and their target runs. In target runs that have begun the
+ * steps that clean up still run; held steps end unknown; what runs gets to finish.
+ */
+export async function stopWaiting(tx: Tx, ledger: RunLedger, runId: number, status: Ending): Promise<void> {
+  await stop(tx, ledger, runId, { status });
+}
+
+/**
+ * Ends all that is open: what runs and what is held unknown, the rest cancelled. Nothing cleans up.
+ *
+ * @param outcomeOf what becomes of a step that an agent has.
+ */
+export async function stopRun(
+  tx: Tx,
+  ledger: RunLedger,
+  runId: number,
+  outcomeOf: (step: StepRow) => StepOutcome,
+): Promise<void> {
+  await stop(tx, ledger, runId, { status: 'cancelled', outcomeOf });
+}
+
+/** Of steps that somebody waits for no agent to stop. */
+export function forcedBy(byName: string): (step: StepRow) => StepOutcome {
+  return (step) => ({
+    status: 'unknown',
+    reason: 'cancel_forced',
+    message: `${byName} forced the cancel ${hasBegun(step) ? 'while the step ran' : 'when the step had been given to its agent'}: whether it was stopped is not known.`,
+    advice: 'Its agent goes on being told to stop it. What it reports is added here.',
+  });
+}
+
+export function hasBegun({ startedAt, outputSeq }: StepRow): boolean {
+  return startedAt !== null || outputSeq > 0;
+}
+
+async function stop(
+  tx: Tx,
+  ledger: RunLedger,
+  runId: number,
+  { status, outcomeOf }: { status: Ending; outcomeOf?: (step: StepRow) => StepOutcome },
+): Promise<void> {
+  const targetRuns = await lockOpenTargetRuns(tx, runId);
+  // First of all steps: what a claim has not taken by now it does not take any more, and what it has is open.
+  const waiting = await lockWaitingSteps(tx, runId);
+  const open = await openStepsOf(tx, runId);
+  const ending = open.filter((step) => step.status === 'held' || outcomeOf !== undefined).map(({ id }) => id);
+  const steps = await lockStepsAndNext(tx, ending);
+  const progress = new StepProgress({ tx, ledger, targetRuns, steps });
+  await progress.prepare(ending);
+  const asked = new Set(ending);
+  for (const step of steps.filter(({ id }) => asked.has(id))) {
+    if (step.status === 'held') endHeld(progress, step);
+    else if (step.status === 'running' && outcomeOf !== undefined) giveUp(progress, step, outcomeOf(step));
+  }
+  const busy = new Set(open.map((step) => step.targetRunId));
+  const idle = targetRuns.filter((target) => !busy.has(target.id));
+  const mayCleanUp = outcomeOf === undefined && hasCleanUp(ledger, runId);
+  const begun = mayCleanUp ? await begunTargetRuns(tx, runId) : new Set<number>();
+  const cleaning = idle.filter((target) => begun.has(target.id));
+  stopBegun(progress, ledger, cleaning, waiting, status);
+  await closeIdle(
+    tx,
+    ledger,
+    idle.filter((target) => !begun.has(target.id)),
+    waiting,
+    status,
+  );
+  for (const target of targetRuns) if (busy.has(target.id)) ledger.changeTargetRun(target, 'cancelling');
+  await progress.writes.closeSuccessors();
+  await Promise.all(progress.writes.send());
+}
+
+function hasCleanUp(ledger: RunLedger, runId: number): boolean {
+  return ledger.run(runId)?.stepRules?.some((rules) => rules.when !== 'success') ?? false;
+}
+
+function stopBegun(
+  progress: StepProgress,
+  ledger: RunLedger,
+  targets: readonly TargetRunRow[],
+  waiting: readonly WaitingStep[],
+  status: Ending,
+): void {
+  const waitingOf = new Map<number, WaitingStep[]>(targets.map((target) => [target.id, []]));
+  for (const step of waiting) waitingOf.get(step.targetRunId)?.push(step);
+  for (const target of targets) {
+    const steps = (waitingOf.get(target.id) ?? []).sort((a, b) => a.stepNumber - b.stepNumber);
+    const isCleaning = steps.some((step) => step.status === 'ready' && step.isCleanUp);
+    const end = isCleaning ? undefined : progress.stopIdle(target, steps, status);
+    ledger.changeTargetRun(target, end ?? 'cancelling');
+  }
+}
+
+async function closeIdle(
+  tx: Tx,
+  ledger: RunLedger,
+  targets: readonly TargetRunRow[],
+  waiting: readonly WaitingStep[],
+  status: Ending,
+): Promise<void> {
+  const ids = new Set(targets.map((target) => target.id));
+  await closeWaitingSteps(tx, [...ids], status);
+  for (const step of waiting.filter((row) => ids.has(row.targetRunId))) {
+    ledger.countStepEnds(step.jobRunId, { completed: 1, failed: 0 });
+    ledger.noteStep(step.jobRunId, { id: step.id, status });
+  }
+  for (const target of targets) ledger.changeTargetRun(target, target.firstFailure ?? status);
+}
+
+function endHeld(progress: StepProgress, step: StepRow): void {
+  const message = `${step.errorMessage ?? 'What happened on the target is not known.'} The run was stopped while the step waited for a decision.`;
+  const advice = 'Look on the target before you run it again.';
+  progress.heldEnds(step, { status: 'unknown', reason: step.reason, message, advice });
+}
+
+function giveUp(progress: StepProgress, step: StepRow, outcome: StepOutcome): void {
+  progress.attemptEnded(step, {
+    outcome,
+    output: { state: 'gapped', digest: null, gaps: [] },
+    requestId: null,
+    startedAt: step.startedAt,
+    isLast: true,
+  });
+}

@@ -1,0 +1,321 @@
+import { expect, test } from 'vitest';
+import { createLog } from '../../log.ts';
+import { touchClusterClock } from '../../store/queue/sweep.ts';
+import { markLeased } from '../leases/mark-leased.ts';
+import { returnLeases } from '../leases/return-leases.ts';
+import type { ProgressNews } from '../progress/run-ledger.ts';
+import {
+  endOf,
+  failure,
+  givenUp,
+  holdTransaction,
+  setupRuns,
+  success,
+  type TestRuns,
+  testServerId,
+} from '../testing.ts';
+import { cancelRun } from './cancel-run.ts';
+import { endUnstarted } from './end-waits.ts';
+import { Sweeper } from './sweeper.ts';
+
+async function setup() {
+  const t = await setupRuns();
+  const published: ProgressNews[] = [];
+  const warnings: object[] = [];
+  const log = createLog({ level: 'silent', plain: false });
+  log.warn = (of: object) => void warnings.push(of);
+  const sweeper = new Sweeper({
+    sql: t.sql,
+    serverId: testServerId,
+    log,
+    publish: (news) => published.push(news),
+  });
+  // The template's clock was touched when it was migrated.
+  await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
+  return Object.assign(t, { sweeper, published, warnings, sweep: () => sweeper.sweep() });
+}
+
+/** Moves the agent's last heartbeat, and the end of its lease, into the past. */
+async function silentFor(t: TestRuns, seconds: number): Promise<void> {
+  await t.sql`
+    update agent_sessions set last_heartbeat_at = clock_timestamp() - make_interval(secs => ${seconds}),
+      expires_at = clock_timestamp() + make_interval(secs => ${20 - seconds})`;
+}
+
+/** No server has swept for so long. */
+async function pausedFor(t: TestRuns, seconds: number): Promise<void> {
+  await t.sql`update cluster_clock set touched_at = clock_timestamp() - make_interval(secs => ${seconds})`;
+}
+
+test('what a silent agent ran becomes unknown after the segment’s time, not before', async () => {
+  await using t = await setup();
+  const runId = await t.start({ steps: 2 });
+  await t.claimOne();
+  await silentFor(t, 299);
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'queued' });
+  await silentFor(t, 301);
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([
+    { status: 'unknown', reason: 'agent_silent', outputState: 'gapped' },
+    { status: 'skipped' },
+  ]);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+  expect(t.published.flatMap((news) => news.runs)).toMatchObject([{ id: runId, ended: true }]);
+});
+
+test('a database whose clock was set back is swept all the same', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  await silentFor(t, 301);
+  await pausedFor(t, -3_600);
+  await t.sweeper.sweep(0.8);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
+});
+
+test('an attempt that goes on beyond timeout and graces becomes unknown though its agent is alive', async () => {
+  await using t = await setup();
+  const runId = await t.start({ timeoutS: 60 });
+  const lease = await t.claimOne();
+  const [row] = await t.sql`
+    select extract(epoch from deadline_at - leased_at)::int as seconds from job_run_steps where id = ${lease.id}`;
+  // Timeout, kill grace, lease TTL and half a minute.
+  expect(row?.seconds).toBe(60 + 10 + 20 + 30);
+  await t.sql`update job_run_steps set deadline_at = clock_timestamp()`;
+  await t.sweep();
+  const [step] = await t.steps(runId);
+  expect(step).toMatchObject({ status: 'unknown', reason: 'agent_silent' });
+  expect(step?.errorMessage).toMatch(/did not report an end/);
+});
+
+test('a cancel that a silent agent does not confirm ends unknown after its grace, a live one’s goes on', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await cancelRun(t.sql, runId, t.caller);
+  await t.sql`update job_runs set cancel_requested_at = clock_timestamp() - interval '31 seconds'`;
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelling' });
+  // An agent that missed the message is told again.
+  expect(t.published.map((news) => news.cancel)).toContainEqual([runId]);
+  await silentFor(t, 21);
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([
+    { id: lease.id, status: 'unknown', reason: 'cancel_unconfirmed' },
+  ]);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+});
+
+test('the first sweep after a pause gives that time back and ends nothing', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: 2, startWithinS: 60 });
+  await t.connect(t.agent, { slots: 1 });
+  await t.claimOne();
+  await silentFor(t, 600);
+  await t.sql`update job_run_steps set deadline_at = clock_timestamp() - interval '1 second'`;
+  await t.sql`
+    update job_runs set start_by = start_by - interval '600 seconds', created_at = created_at - interval '600 seconds'`;
+  await t.sql`update job_run_steps set leased_at = clock_timestamp() - interval '600 seconds' where status = 'running'`;
+  await pausedFor(t, 599);
+  await t.sweep();
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'ready' }]);
+  expect(t.warnings).toEqual([{ gapS: 599, extended: 1 }]);
+  const [left] = await t.sql`
+    select extract(epoch from clock_timestamp() - s.last_heartbeat_at)::int as silent_s,
+      extract(epoch from st.deadline_at - clock_timestamp())::int as deadline_s,
+      extract(epoch from r.start_by - clock_timestamp())::int as start_s
+    from job_runs r join job_run_steps st on st.job_run_id = r.id and st.status = 'running'
+    join agent_sessions s on s.agent_id = st.agent_id`;
+  expect(left?.silentS).toBeLessThan(5);
+  expect(left?.deadlineS).toBeGreaterThan(590);
+  expect(left?.startS).toBeGreaterThan(50);
+});
+
+test('a pause in which nothing ran is no news', async () => {
+  await using t = await setup();
+  await t.start();
+  await pausedFor(t, 600);
+  await t.sweep();
+  expect(t.warnings).toEqual([]);
+});
+
+test('who is to decide held steps gets the time of a pause back, and no more than it took of theirs', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: 2, rules: [{ on_unknown: 'hold', hold_for: 60 }] });
+  const [before, within] = await t.claim();
+  if (before === undefined || within === undefined) throw new Error('not leased');
+  await t.settle(givenUp(before), givenUp(within));
+  // Held for 50 s of its 60 when the pause of ten minutes began.
+  await t.sql`
+    update job_run_step_attempts set settled_at = settled_at - interval '650 s' where job_run_step_id = ${before.id}`;
+  await t.sql`
+    update job_run_steps set held_until = clock_timestamp() - interval '590 s' where id = ${before.id}`;
+  await pausedFor(t, 600);
+  await t.sweep();
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'held' }, { status: 'held' }]);
+  const left = await t.sql<{ s: number }[]>`
+    select extract(epoch from held_until - clock_timestamp())::float8 as s from job_run_steps order by id`;
+  expect(left[0]?.s).toBeGreaterThan(0);
+  expect(left[0]?.s).toBeLessThan(11);
+  expect(left[1]?.s).toBeLessThanOrEqual(60);
+  await t.sql`update job_run_steps set held_until = clock_timestamp() where id = ${before.id}`;
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown' }, { status: 'held' }]);
+});
+
+test('what began after a pause, before the first sweep, is given no more than the moment since', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: 2, startWithinS: 60 });
+  await t.connect(t.agent, { slots: 1 });
+  await t.claimOne();
+  await pausedFor(t, 36_000);
+  await t.sweep();
+  const [left] = await t.sql`
+    select extract(epoch from s.last_heartbeat_at - clock_timestamp())::int as ahead_s,
+      extract(epoch from s.expires_at - clock_timestamp())::int as lease_s,
+      extract(epoch from st.deadline_at - clock_timestamp())::int as deadline_s,
+      extract(epoch from r.start_by - clock_timestamp())::int as start_s
+    from job_runs r join job_run_steps st on st.job_run_id = r.id and st.status = 'running'
+    join agent_sessions s on s.agent_id = st.agent_id where r.id = ${runId}`;
+  expect(left?.aheadS).toBeLessThanOrEqual(0);
+  expect(left?.leaseS).toBeLessThanOrEqual(20);
+  expect(left?.deadlineS).toBeLessThanOrEqual(120);
+  expect(left?.startS).toBeLessThanOrEqual(60);
+});
+
+test('a run of which nothing was leased in time ends timed out, and names the segment', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: 2, steps: 2 });
+  await t.sql`update job_runs set start_by = clock_timestamp()`;
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({
+    status: 'timed_out',
+    completedSteps: 4,
+    errorMessage: 'Not started in time: no agent with a free slot in “dmz-1”.',
+  });
+  expect((await t.steps(runId)).map((step) => step.status)).toEqual(Array(4).fill('timed_out'));
+});
+
+test('a run that has begun on one target is not ended by start_within', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: 2 });
+  await t.connect(t.agent, { slots: 1 });
+  await t.settle(endOf(await t.claimOne(), success));
+  await t.sql`update job_runs set start_by = clock_timestamp()`;
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'running' });
+});
+
+test('a run whose only step waits to be tried again has started, however late that is', async () => {
+  await using t = await setup();
+  const retry = { attempts: 2, delay: 600, on: ['exit_code' as const] };
+  const runId = await t.start({ rules: [{ retry }, { when_status: 'always' }] });
+  await t.settle(endOf(await t.claimOne(), failure));
+  await t.sql`update job_runs set start_by = clock_timestamp()`;
+  await t.sweep();
+  await endUnstarted(t.sql, runId);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 1 }, { status: 'pending' }]);
+  expect(await t.run(runId)).toMatchObject({ status: 'running' });
+});
+
+test('a run whose only lease came back unbegun still has to start in time', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await markLeased(t.sql, [lease]);
+  expect(await t.run(runId)).toMatchObject({ status: 'running' });
+  await returnLeases(t.sql, [{ stepId: lease.id, ...lease }]);
+  await t.sql`update job_runs set start_by = clock_timestamp()`;
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'timed_out' });
+  expect(await t.claim()).toEqual([]);
+});
+
+test('a step that is leased just before its run is ended for lateness keeps the run going', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: 2, steps: 2 });
+  await t.connect(t.agent, { slots: 1 });
+  const lease = await t.claimOne();
+  expect((await endUnstarted(t.sql, runId)).runs).toEqual([]);
+  const { results } = await t.settle(endOf(lease, success, { wantsNext: true }));
+  expect(results).toMatchObject([{ result: 'settled', next: { stepNumber: 2 } }]);
+});
+
+test('a step that can’t be given up keeps nothing else from being swept', async () => {
+  await using t = await setup();
+  const [stuck, lost, late] = [await t.start(), await t.start(), await t.start({ startWithinS: 60 })];
+  await t.connect(t.agent, { slots: 2 });
+  const [first] = await t.claim();
+  await t.sql`create function refuse_step() returns trigger language plpgsql as $$
+    begin raise exception 'this row can not be written'; end $$`;
+  await t.sql.unsafe(`create trigger refuse before update on job_run_steps for each row
+    when (old.id = ${first?.id}) execute function refuse_step()`);
+  await t.sql`update job_runs set start_by = clock_timestamp() where id = ${late}`;
+  await silentFor(t, 301);
+  await expect(t.sweep()).rejects.toThrow('this row can not be written');
+  expect(await t.run(stuck)).toMatchObject({ status: 'queued' });
+  expect(await t.run(lost)).toMatchObject({ status: 'unknown' });
+  expect(await t.run(late)).toMatchObject({ status: 'timed_out' });
+});
+
+test('while one server sweeps another one leaves it alone', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  await silentFor(t, 301);
+  const otherIsDone = await holdTransaction(t.sql, touchClusterClock);
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'queued' });
+  await otherIsDone();
+  await t.sweep();
+  expect(t.published.flatMap((news) => news.runs.filter((run) => run.ended))).toMatchObject([{ id: runId }]);
+});
+
+test('what one server has just swept another one leaves alone, but for what its own agents are to stop', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  const cancelledId = await t.start();
+  await t.claimOne();
+  await cancelRun(t.sql, cancelledId, t.caller);
+  await t.sweep();
+  await t.sql`update job_run_steps set deadline_at = clock_timestamp() where job_run_id = ${runId}`;
+  t.published.splice(0);
+  await t.sweeper.sweep(60);
+  expect(await t.run(runId)).toMatchObject({ status: 'queued' });
+  expect(t.published).toEqual([{ runs: [], segments: [], cancel: [cancelledId] }]);
+  await pausedFor(t, 2);
+  await t.sweeper.sweep(1);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+});
+
+test('a run past its timeout is stopped by the sweep: what waits ends timed out, what runs is told to stop', async () => {
+  await using t = await setup();
+  await t.connect(t.agent, { slots: 1 });
+  const runId = await t.start({ targets: 2, job: { timeout: 60 } });
+  const leases = await t.claim();
+  await markLeased(t.sql, leases);
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'running' });
+  await t.sql`update job_runs set started_at = clock_timestamp() - interval '61 s' where id = ${runId}`;
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelling' });
+  expect((await t.steps(runId)).map(({ status }) => status)).toEqual(['running', 'timed_out']);
+  expect(t.published.flatMap((news) => news.cancel)).toContain(runId);
+});
+
+test('a lock that became free unseen is found by the sweep, which tells the segment of who waits for it', async () => {
+  await using t = await setup();
+  const locks = [{ name: 'database', mode: 'exclusive' as const }];
+  await t.start({ job: { locks } });
+  const lease = await t.claimOne();
+  const waiting = await t.start({ job: { locks } });
+  expect(await t.claim()).toEqual([]);
+  await t.sql`delete from lock_slots where target_run_id = ${lease.targetRunId}`;
+  await t.sweep();
+  expect(t.published.flatMap((news) => news.segments)).toContain(t.segmentId);
+  expect((await t.claimOne()).jobRunId).toBe(waiting);
+});

@@ -1,0 +1,248 @@
+// Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep, and one
+// does for all of them.
+import type { StepOutcome } from '@opsconductor/protocol';
+import { expireFiles } from '../../files/expire-files.ts';
+import type { Log } from '../../log.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { deleteUnfinishedContents } from '../../store/files/contents.ts';
+import { forgetEndedOrphans, lostOrphans, orphanAttempts } from '../../store/queue/detached-attempts.ts';
+import { forgetUnusedLocks, freeStaleLocks } from '../../store/queue/lock-slots.ts';
+import { runsPastTimeout } from '../../store/queue/strategy-steps.ts';
+import {
+  cancellingRuns,
+  deleteExpired,
+  expiredHolds,
+  extendLeases,
+  type OverdueAttempt,
+  overdueAttempts,
+  runsNotStarted,
+  touchClusterClock,
+} from '../../store/queue/sweep.ts';
+import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
+import { makeOutputPartitions } from '../../store/runs/run-output.ts';
+import { applyRetention, type RetentionDeps } from '../output/retention.ts';
+import type { ProgressNews } from '../progress/run-ledger.ts';
+import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
+import { expireHolds } from './decide-held.ts';
+import { endLongWaits, endUnstarted } from './end-waits.ts';
+import { timeOutRun } from './time-out-run.ts';
+
+const sweepMs = 1_000;
+/** A server whose turn comes within this time after another's leaves it at that: in seconds, less than a turn. */
+const sweptWithinS = 0.8;
+const hourMs = 3_600_000;
+const longWaitsMs = 5_000;
+/** A longer gap in the cluster's clock means that nobody could renew leases. */
+const clockGapS = 5;
+/** How long a cancel waits for a silent agent before the step ends unknown. */
+const cancelGraceS = 30;
+
+export interface SweeperDeps {
+  sql: Sql;
+  serverId: string;
+  log: Log;
+  publish(news: ProgressNews): void;
+  /** How long output and runs are kept; for ever unless told. */
+  retention?: Pick<RetentionDeps, 'outputDays' | 'runDays'> & { fileDays?: number | undefined };
+}
+
+export class Sweeper {
+  readonly #deps: SweeperDeps;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #housekeptAt = 0;
+  #waitsDueAt = 0;
+
+  constructor(deps: SweeperDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.#running ??= this.sweep(sweptWithinS)
+        .catch((error) => this.#deps.log.error({ err: error }, 'the sweep failed'))
+        .finally(() => {
+          this.#running = undefined;
+        });
+    }, sweepMs);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+
+  /**
+   * One sweep. The first after a pause extends leases and ends nothing.
+   *
+   * @param unlessWithinS tells only this server's agents again what to stop, where one was made within so many seconds.
+   */
+  async sweep(unlessWithinS = 0): Promise<void> {
+    await this.#sweepForAll(unlessWithinS);
+    const cancel = await cancellingRuns(this.#deps.sql, this.#deps.serverId);
+    if (cancel.length > 0) this.#deps.publish({ runs: [], segments: [], cancel });
+  }
+
+  async #sweepForAll(unlessWithinS: number): Promise<void> {
+    const { sql } = this.#deps;
+    const { gapS, extended } = await inTransaction(sql, async (tx) => {
+      const gap = await touchClusterClock(tx, unlessWithinS);
+      const isLong = gap !== undefined && gap > clockGapS;
+      return { gapS: gap, extended: isLong ? await extendLeases(tx, gap) : 0 };
+    });
+    if (gapS === undefined) return;
+    if (gapS > clockGapS) {
+      // After each ordinary stop there is such a gap: only where something ran in it is there anything to tell.
+      if (extended > 0)
+        this.#deps.log.warn(
+          { gapS: Math.round(gapS), extended },
+          'no server was running: live leases were extended',
+        );
+      return;
+    }
+    const { publish } = this.#deps;
+    await eachOf([
+      () => this.#settleOverdue(),
+      () => this.#endExpiredHolds(),
+      async () =>
+        eachOf((await runsNotStarted(sql)).map((id) => async () => publish(await endUnstarted(sql, id)))),
+      async () =>
+        eachOf((await runsPastTimeout(sql)).map((id) => async () => publish(await timeOutRun(sql, id)))),
+      () => this.#endLongWaits(),
+      () => this.#sweepLocks(),
+      () => this.#housekeep(),
+    ]);
+  }
+
+  async #settleOverdue(): Promise<void> {
+    const { sql } = this.#deps;
+    const late = await overdueAttempts(sql, cancelGraceS);
+    const abandoned = late.filter(({ cause }) => cause === 'silent' || cause === 'revoked');
+    const waiting = await orphanAttempts(sql, abandoned, { expected: false });
+    const overdue: OverdueAttempt[] = late.filter(({ stepId }) => !waiting.has(stepId));
+    const known = new Set(late.map(({ stepId }) => stepId));
+    for (const orphan of await lostOrphans(sql)) {
+      if (!known.has(orphan.stepId)) overdue.push({ ...orphan, lastHeartbeatAt: null, cause: 'orphaned' });
+    }
+    if (overdue.length === 0) return;
+    try {
+      await this.#giveUp(overdue);
+    } catch (error) {
+      if (overdue.length === 1) throw error;
+      await eachOf(overdue.map((attempt) => () => this.#giveUp([attempt])));
+    }
+  }
+
+  async #giveUp(overdue: readonly OverdueAttempt[]): Promise<void> {
+    const { news } = await settleAttempts(this.#deps.sql, overdue.map(unknownEnd));
+    this.#deps.log.warn({ steps: overdue.map((attempt) => attempt.stepId) }, 'attempts became unknown');
+    this.#deps.publish(news);
+  }
+
+  /** What takes an hour need not end to the second: of runs that go on for long it reads all steps. */
+  async #endLongWaits(): Promise<void> {
+    if (Date.now() < this.#waitsDueAt) return;
+    this.#waitsDueAt = Date.now() + longWaitsMs;
+    const { sql, log, publish } = this.#deps;
+    const endIn = async (runId: number) => {
+      const waits = await longWaits(sql, runId);
+      if (waits.length === 0) return;
+      log.warn({ runId, steps: waits.length }, 'steps that waited for too long are ended');
+      publish(await endLongWaits(sql, runId));
+    };
+    await eachOf((await runsThatWait(sql)).map((runId) => () => endIn(runId)));
+  }
+
+  async #sweepLocks(): Promise<void> {
+    const segments = await inTransaction(this.#deps.sql, (tx) => freeStaleLocks(tx));
+    if (segments.length > 0) this.#deps.publish({ runs: [], segments, cancel: [] });
+  }
+
+  async #endExpiredHolds(): Promise<void> {
+    const { sql, log, publish } = this.#deps;
+    const due = (await expiredHolds(sql)).map(({ stepId }) => stepId);
+    if (due.length === 0) return;
+    const news = await expireHolds(sql, due);
+    log.warn({ steps: due }, 'nobody decided held steps in time: they became unknown');
+    publish(news);
+  }
+
+  async #housekeep(): Promise<void> {
+    if (Date.now() - this.#housekeptAt < hourMs) return;
+    this.#housekeptAt = Date.now();
+    await makeOutputPartitions(this.#deps.sql);
+    await deleteExpired(this.#deps.sql);
+    await inTransaction(this.#deps.sql, (tx) => forgetUnusedLocks(tx));
+    await forgetEndedOrphans(this.#deps.sql);
+    await deleteUnfinishedContents(this.#deps.sql);
+    const { sql, log, retention } = this.#deps;
+    if (retention === undefined) return;
+    const now = () => new Date();
+    const removed = await applyRetention({ sql, log, ...retention, now });
+    if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');
+    const { fileDays } = retention;
+    const files = fileDays === undefined ? 0 : await expireFiles(sql, fileDays, now);
+    if (files > 0) log.info({ files }, 'files that nobody used were removed');
+  }
+}
+
+/** One after the other. What can't be done keeps nothing else from being done; it is told at the end. */
+async function eachOf(works: readonly (() => Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const work of works) await work().catch((error) => failures.push(error));
+  if (failures.length === 1) throw failures[0];
+  if (failures.length > 1) throw new AggregateError(failures, `${failures.length} parts of it failed`);
+}
+
+function unknownEnd(attempt: OverdueAttempt): AttemptEnd {
+  const { stepId, epoch, leaseToken, agentId, sessionNumber } = attempt;
+  return {
+    stepId,
+    epoch,
+    leaseToken,
+    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
+    outcome: outcomeOf(attempt),
+    // What the agent still holds may come later; until then the end of the output is missing.
+    output: { state: 'gapped', digest: null, gaps: [] },
+  };
+}
+
+function outcomeOf(attempt: OverdueAttempt): StepOutcome {
+  const since = attempt.lastHeartbeatAt === null ? '' : ` since ${attempt.lastHeartbeatAt.toISOString()}`;
+  const advice =
+    'Look on the target before you run it again. If the agent comes back, its result is added here.';
+  if (attempt.cause === 'revoked') {
+    return {
+      status: 'unknown',
+      reason: 'agent_revoked',
+      message: `Agent ${attempt.agentName} was revoked while it ran the step: what happened on the target is not known.`,
+      advice: 'Look on the target before you run it again: the command may still run there.',
+    };
+  }
+  if (attempt.cause === 'orphaned') {
+    return {
+      status: 'unknown',
+      reason: 'agent_restarted',
+      message: `Agent ${attempt.agentName} has lost what it knew of the step, and no agent of the segment took its command up: what happened on the target is not known.`,
+      advice: 'Look on the target before you run it again: the command may still run there.',
+    };
+  }
+  if (attempt.cause === 'cancel') {
+    return {
+      status: 'unknown',
+      reason: 'cancel_unconfirmed',
+      message: `The run was cancelled while agent ${attempt.agentName} was silent${since}: whether the step was stopped is not known.`,
+      advice,
+    };
+  }
+  return {
+    status: 'unknown',
+    reason: 'agent_silent',
+    message:
+      attempt.cause === 'silent'
+        ? `Agent ${attempt.agentName} has been silent${since}: what happened on the target is not known.`
+        : `Agent ${attempt.agentName} did not report an end within the step’s timeout and grace: what happened is not known.`,
+    advice,
+  };
+}

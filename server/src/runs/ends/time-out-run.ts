@@ -1,0 +1,24 @@
+// A run past its own timeout is stopped as by a cancel: what waits ends here and now, what runs is told to stop.
+import { isRunEnded } from '@opsconductor/protocol';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { markTimedOut } from '../../store/queue/strategy-steps.ts';
+import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
+import { runTimeoutMessage } from '../progress/settle-attempts.ts';
+import { stopWaiting } from './stop-run.ts';
+
+/** Stops the run, unless it has ended or was stopped meanwhile. */
+export async function timeOutRun(sql: Sql, runId: number): Promise<ProgressNews> {
+  return inTransaction(sql, async (tx) => {
+    const ledger = await RunLedger.open(tx, { runIds: [runId] });
+    const run = ledger.run(runId);
+    // Whoever cancelled it before gets what they asked for.
+    if (run === undefined || isRunEnded(run.status) || run.status === 'cancelling') return ledger.write();
+    run.stopReason = 'run_timeout';
+    await markTimedOut(tx, runId);
+    ledger.setError(runId, runTimeoutMessage);
+    ledger.requestCancel(runId);
+    await stopWaiting(tx, ledger, runId, 'timed_out');
+    return ledger.write();
+  });
+}

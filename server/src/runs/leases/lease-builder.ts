@@ -1,0 +1,190 @@
+// Turns claimed steps into the leases that agents get. Immutable parts (definitions, sealed credentials) are cached.
+import type { BecomeConfig, JobDefinition, Lease } from '@opsconductor/protocol';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { hostTrustOf } from '../../host-keys/host-trust-of.ts';
+import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { type LeaseDetails, leaseDetails, sealedCredential } from '../../store/queue/lease-details.ts';
+import { connectionOf, leaseTarget, protocolOf } from '../../targets/connection-of.ts';
+import { jumpsTo, type KnownJumpHosts } from '../../targets/jump-hosts.ts';
+import { wrongProtocol } from '../../targets/selection-problems.ts';
+import { LeaseGrants, type SignedStep } from '../grants/lease-grants.ts';
+import { LeaseRenderings, type StepToRender } from '../values/lease-renderings.ts';
+
+const maxCachedCredentials = 1_000;
+
+export interface UnbuildableStep {
+  step: ClaimedStep;
+  message: string;
+}
+
+/** What cleaning up after a step takes. */
+type WayBack = Pick<Lease, 'target' | 'credential'> & { become?: BecomeConfig };
+type Reach = Pick<Lease, 'config' | 'target' | 'credential'>;
+
+export class LeaseBuilder {
+  readonly #renderings: LeaseRenderings;
+  readonly #grants: LeaseGrants;
+  readonly #sql: Sql;
+  readonly #masterKey: MasterKey;
+  /** Steps asked for in this turn of the event loop: one query serves them all. */
+  #asked: { stepIds: number[]; rows: Promise<Map<number, LeaseDetails>> } | undefined;
+  readonly #credentials = new Map<string, Lease['credential']['sealed']>();
+
+  constructor(deps: { sql: Sql; masterKey: MasterKey }) {
+    this.#sql = deps.sql;
+    this.#masterKey = deps.masterKey;
+    this.#renderings = new LeaseRenderings(deps);
+    this.#grants = new LeaseGrants(deps);
+  }
+
+  /** Leases by step id, and the steps that can't be leased any more, each with the reason. */
+  async build(
+    steps: readonly ClaimedStep[],
+  ): Promise<{ leases: Map<number, Lease>; unbuildable: UnbuildableStep[] }> {
+    const leases = new Map<number, Lease>();
+    const unbuildable: UnbuildableStep[] = [];
+    if (steps.length === 0) return { leases, unbuildable };
+    const bare = steps.filter((step) => step.details === undefined).map((step) => step.id);
+    const byStep = bare.length === 0 ? undefined : await this.#details(bare);
+    const toRender: StepToRender[] = [];
+    const toSign: SignedStep[] = [];
+    const known: KnownJumpHosts = new Map();
+    for (const step of steps) {
+      const details = step.details ?? byStep?.get(step.id);
+      const built = await this.#lease(step, details, known);
+      if (typeof built === 'string') {
+        unbuildable.push({ step, message: built });
+        continue;
+      }
+      const { lease, definition } = built;
+      leases.set(step.id, lease);
+      const { id: stepId, jobRunId: runId, stepNumber } = step;
+      toRender.push({ stepId, runId, stepNumber, definition, target: lease.target });
+      if (details?.isSigned)
+        toSign.push({ stepId, runId, stepNumber, definition, targetId: lease.target.id });
+    }
+    for (const [stepId, rendering] of await this.#renderings.of(toRender)) {
+      const lease = leases.get(stepId);
+      if (lease !== undefined) leases.set(stepId, { ...lease, rendering });
+    }
+    for (const [stepId, grant] of await this.#grants.of(toSign)) {
+      const lease = leases.get(stepId);
+      if (lease !== undefined) leases.set(stepId, { ...lease, grant });
+    }
+    return { leases, unbuildable };
+  }
+
+  #details(stepIds: readonly number[]): Promise<Map<number, LeaseDetails>> {
+    if (this.#asked === undefined) {
+      const asked = { stepIds: [] as number[], rows: Promise.resolve(new Map<number, LeaseDetails>()) };
+      asked.rows = new Promise<void>((next) => setImmediate(next)).then(async () => {
+        this.#asked = undefined;
+        const rows = await leaseDetails(this.#sql, asked.stepIds);
+        return new Map(rows.map((row) => [row.stepId, row]));
+      });
+      this.#asked = asked;
+    }
+    this.#asked.stepIds.push(...stepIds);
+    return this.#asked.rows;
+  }
+
+  /** Where the targets of these steps are, what opens them, and whom they ran as; nothing of those that can't be reached any more. */
+  async reach(stepIds: readonly number[]): Promise<Map<number, WayBack>> {
+    const reached = new Map<number, WayBack>();
+    if (stepIds.length === 0) return reached;
+    const known: KnownJumpHosts = new Map();
+    for (const [stepId, row] of await this.#details(stepIds)) {
+      const reach = await this.#reach(row, known);
+      if (typeof reach === 'string') continue;
+      const { target, credential, config } = reach.reach;
+      const { become } = Object(config) as Pick<WayBack, 'become'>;
+      reached.set(stepId, { target, credential, ...(become === undefined ? {} : { become }) });
+    }
+    return reached;
+  }
+
+  /** How each of these would be reached and opened now; a sentence in place of what can't be. */
+  async reaches(rows: readonly LeaseDetails[]): Promise<(Reach | string)[]> {
+    const known: KnownJumpHosts = new Map();
+    const reaches: (Reach | string)[] = [];
+    for (const row of rows) {
+      const reached = await this.#reach(row, known);
+      reaches.push(typeof reached === 'string' ? reached : reached.reach);
+    }
+    return reaches;
+  }
+
+  async #lease(
+    step: ClaimedStep,
+    row: LeaseDetails | undefined,
+    known: KnownJumpHosts,
+  ): Promise<{ lease: Lease; definition: JobDefinition } | string> {
+    if (row === undefined) return 'The step is gone.';
+    const reached = await this.#reach(row, known);
+    if (typeof reached === 'string') return reached;
+    const lease = {
+      step: step.id,
+      epoch: step.epoch,
+      leaseToken: step.leaseToken,
+      runId: step.jobRunId,
+      stepType: step.stepType,
+      ...reached.reach,
+    };
+    return { lease, definition: reached.definition };
+  }
+
+  async #reach(
+    row: LeaseDetails,
+    known: KnownJumpHosts,
+  ): Promise<{ reach: Reach; definition: JobDefinition } | string> {
+    const { targetId, targetSegmentId: segmentId, targetName, host } = row;
+    if (targetId === null || segmentId === null || host === null || row.settings === null) {
+      return `Target “${targetName}” was deleted after the run was started.`;
+    }
+    if (row.credentialId === null || row.credentialVersion === null || row.credentialKind === null) {
+      return row.askedCredential === null
+        ? `Target “${targetName}” has no credential any more.`
+        : `The segment of target “${targetName}” has no credential named “${row.askedCredential}” any more.`;
+    }
+    const { definition } = await loadJobVersion(
+      { sql: this.#sql, masterKey: this.#masterKey },
+      row.jobId,
+      row.jobVersion,
+    );
+    const asked = definition.steps[row.stepNumber - 1];
+    const connection = connectionOf(row.settings, row.port, asked?.connection, definition.connection);
+    const needed = protocolOf(asked?.type ?? '');
+    if (connection.protocol !== needed) return wrongProtocol(targetName, connection.protocol, 'the step');
+    const place = { name: targetName, segmentId };
+    const jumps = await jumpsTo(this.#sql, place, connection.jumpHosts, known);
+    if (typeof jumps === 'string') return jumps;
+    const sealed = await this.#sealed(row.credentialId, row.credentialVersion);
+    if (sealed === undefined) return `Credential ${row.credentialId} is gone.`;
+    const reach = {
+      config: asked?.config,
+      target: leaseTarget(
+        { id: targetId, name: targetName, host, hostKeys: row.hostKeys, ...hostTrustOf(row.hostTrust, host) },
+        connection,
+        jumps,
+      ),
+      credential: { id: row.credentialId, version: row.credentialVersion, kind: row.credentialKind, sealed },
+    };
+    return { reach, definition };
+  }
+
+  async #sealed(id: string, version: number): Promise<Lease['credential']['sealed'] | undefined> {
+    const key = `${id}.${version}`;
+    const known = this.#credentials.get(key);
+    if (known !== undefined) return known;
+    const sealed = (await sealedCredential(this.#sql, id, version)) as
+      | Lease['credential']['sealed']
+      | undefined;
+    if (sealed !== undefined) {
+      if (this.#credentials.size >= maxCachedCredentials) this.#credentials.clear();
+      this.#credentials.set(key, sealed);
+    }
+    return sealed;
+  }
+}

@@ -1,0 +1,267 @@
+// Reconciles what the database believes of an agent with the journal that the agent presents after connecting.
+import type { JournalAttempt, ServerMessageOf, StepOutcome } from '@opsconductor/protocol';
+import {
+  adoptLeases,
+  type HeldStep,
+  lockCurrentSession,
+  noteJournalLost,
+  readySessions,
+  runningStepsOfAgent,
+  type SettledAttemptRow,
+  settledAttempts,
+} from '../../store/agents/agent-sessions.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { unheardAttempts } from '../../store/queue/clean-ups.ts';
+import {
+  forgetDetached,
+  noteDetached,
+  orphanAttempts,
+  takenByOthers,
+} from '../../store/queue/detached-attempts.ts';
+import type { ProgressNews } from '../progress/run-ledger.ts';
+import type { AttemptEnd } from '../progress/settle-attempts.ts';
+import { returnLeasesIn, type UnbegunLease } from './return-leases.ts';
+
+export interface Resume {
+  agentId: number;
+  sessionNumber: number;
+  slots: number;
+  draining: boolean;
+  version: string;
+  platform: string;
+  hostname: string | null;
+  /** What it can do beyond what agents of the first version can. */
+  capabilities?: readonly string[];
+  journalIntact: boolean;
+  /** Names the loss of a journal that is not intact; undefined from agents that can't. */
+  journalLoss?: string | undefined;
+  attempts: readonly JournalAttempt[];
+}
+
+/** An attempt whose output and completion the new session may send. */
+export interface ResumedAttempt {
+  stepId: number;
+  epoch: number;
+  leaseToken: string;
+  runId: number;
+  attemptDay: string;
+  ackedSeq: number;
+  /** Of what is stored up to there, uncompressed. */
+  outputBytes: number;
+  /** Its command goes on without the agent. */
+  survives?: boolean;
+}
+
+export interface Resumed {
+  verdicts: ServerMessageOf<'resumed'>['attempts'];
+  attempts: ResumedAttempt[];
+  /** To be settled: what is unknown because the journal is lost, and what an intact one shows not to have begun. */
+  ends: AttemptEnd[];
+  /** Go on, and nobody may have been told: whoever leased them may be gone since. */
+  untold: { id: number; epoch: number; hasBegun: boolean }[];
+  news: ProgressNews;
+}
+
+const lostJournal: StepOutcome = {
+  status: 'unknown',
+  reason: 'agent_restarted',
+  message: 'The agent came back without its journal: whether the step ran is not known.',
+  advice: 'Look on the target before you run it again.',
+};
+
+const nothingHeld: Resumed = {
+  verdicts: [],
+  attempts: [],
+  ends: [],
+  untold: [],
+  news: { runs: [], segments: [], cancel: [] },
+};
+
+/**
+ * Makes sessions ready, many at once: nearly all of those that come back together hold nothing.
+ *
+ * @returns undefined for a session that a newer one of its agent has replaced.
+ */
+export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promise<(Resumed | undefined)[]> {
+  const idle = await readySessions(
+    sql,
+    resumes.filter(({ attempts, journalIntact }) => attempts.length === 0 && journalIntact),
+    { onlyIdle: true },
+  );
+  const results: (Resumed | undefined)[] = [];
+  for (const resume of resumes)
+    results.push(
+      idle.has(`${resume.agentId}.${resume.sessionNumber}`) ? nothingHeld : await resumeAgent(sql, resume),
+    );
+  return results;
+}
+
+/**
+ * Makes the session ready and decides for each attempt what becomes of it. Undefined, and nothing done, where a newer
+ * session has replaced it: that one's leases must not be taken from it by a resume that comes to the database late.
+ */
+export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | undefined> {
+  return inTransaction(sql, async (tx) => {
+    if (!(await lockCurrentSession(tx, resume))) return undefined;
+    if (!resume.journalIntact) await noteJournalLost(tx, resume);
+    const held = await runningStepsOfAgent(tx, resume.agentId);
+    const presented = new Map(
+      resume.attempts.map((attempt) => [`${attempt.step}.${attempt.epoch}`, attempt]),
+    );
+    const matches = (step: HeldStep) =>
+      presented.get(`${step.id}.${step.epoch}`)?.leaseToken === step.leaseToken;
+    const { agentId, sessionNumber } = resume;
+    const absent = held
+      .filter((step) => !matches(step))
+      .map(({ id, epoch, leaseToken, sessionNumber: heldBy }) => ({
+        ...{ stepId: id, epoch, leaseToken, agentId },
+        sessionNumber: heldBy,
+      }));
+    // What it began and knows no more goes on by itself: whoever takes it up finds it, this agent too.
+    const orphaned = await orphanAttempts(tx, absent, { expected: true });
+    const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
+    const { news, begun } = await returnLeasesIn(tx, resume.journalIntact ? gone : []);
+    const present = held.filter(matches);
+    const adopted = await adoptLeases(
+      tx,
+      agentId,
+      sessionNumber,
+      present.map((step) => step.id),
+    );
+    const going = present.filter(({ id }) => adopted.has(id));
+    const survives = ({ id, epoch }: HeldStep) => presented.get(`${id}.${epoch}`)?.survives === true;
+    const thatSurvive = (survive: boolean) =>
+      going
+        .filter((step) => survives(step) === survive)
+        .map(({ id, epoch }) => ({ stepId: id, epoch, agentId, sessionNumber }));
+    await noteDetached(tx, thatSurvive(true));
+    await forgetDetached(tx, thatSurvive(false));
+    const goingKeys = new Set(going.map((step) => `${step.id}.${step.epoch}`));
+    const others = resume.attempts.filter((attempt) => !goingKeys.has(`${attempt.step}.${attempt.epoch}`));
+    const settled = await settledAttempts(
+      tx,
+      agentId,
+      others.map((attempt) => ({ step: attempt.step, epoch: attempt.epoch })),
+    );
+    const taken = await takenByOthers(tx, agentId, others);
+    await readySessions(tx, [resume], { onlyIdle: false });
+    const unheard = resume.journalIntact ? await unheardAttempts(tx, agentId) : [];
+    const neverBegan = unheard.filter(({ stepId, epoch }) => !presented.has(`${stepId}.${epoch}`));
+    return {
+      ...verdictsOf(
+        going.map((step) => ({ ...step, survives: survives(step) })),
+        others,
+        { settled, taken },
+      ),
+      ends: resume.journalIntact
+        ? [...begun, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))]
+        : gone.map(lostEnd),
+      untold: going
+        .filter(({ isNoted }) => !isNoted)
+        .map(({ id, epoch }) => ({
+          id,
+          epoch,
+          hasBegun: presented.get(`${id}.${epoch}`)?.state !== 'leased',
+        })),
+      news,
+    };
+  });
+}
+
+function verdictsOf(
+  going: readonly (HeldStep & { survives: boolean })[],
+  others: readonly JournalAttempt[],
+  known: { settled: readonly SettledAttemptRow[]; taken: ReadonlySet<string> },
+): Pick<Resumed, 'verdicts' | 'attempts'> {
+  const verdicts: Resumed['verdicts'] = [];
+  const attempts: ResumedAttempt[] = [];
+  for (const step of going) {
+    verdicts.push({
+      step: step.id,
+      epoch: step.epoch,
+      verdict: step.isToStop ? 'cancel' : 'continue',
+      ackedSeq: step.outputSeq,
+    });
+    attempts.push({
+      stepId: step.id,
+      epoch: step.epoch,
+      leaseToken: step.leaseToken,
+      runId: step.jobRunId,
+      attemptDay: step.attemptDay,
+      ackedSeq: step.outputSeq,
+      outputBytes: step.outputBytes,
+      survives: step.survives,
+    });
+  }
+  const byKey = new Map(known.settled.map((row) => [`${row.stepId}.${row.epoch}`, row]));
+  for (const attempt of others) {
+    const row = byKey.get(`${attempt.step}.${attempt.epoch}`);
+    const isOurs = row !== undefined && row.leaseToken === attempt.leaseToken;
+    const isOpen = isOurs && row.status === 'unknown' && row.lateStatus === null;
+    verdicts.push({
+      step: attempt.step,
+      epoch: attempt.epoch,
+      ackedSeq: row?.outputSeq ?? 0,
+      ...(isOpen
+        ? { verdict: row.isToStop && attempt.state === 'running' ? 'cancel' : 'superseded' }
+        : {
+            verdict: 'forget',
+            ...(isOurs ? { settled: true } : {}),
+            ...(known.taken.has(`${attempt.step}.${attempt.epoch}`) ? { taken: true } : {}),
+          }),
+    });
+    if (!isOpen) continue;
+    attempts.push({
+      stepId: row.stepId,
+      epoch: row.epoch,
+      leaseToken: row.leaseToken,
+      runId: row.jobRunId,
+      attemptDay: row.attemptDay,
+      ackedSeq: row.outputSeq,
+      outputBytes: row.outputBytes,
+    });
+  }
+  return { verdicts, attempts };
+}
+
+/** A late result: the attempt was given up, and its lease had never reached the agent, or not been begun there. */
+function neverBegunEnd(
+  attempt: { stepId: number; epoch: number; leaseToken: string },
+  { agentId, sessionNumber }: Resume,
+): AttemptEnd {
+  return {
+    ...attempt,
+    source: {
+      kind: 'agent',
+      agentId,
+      sessionNumber,
+      requestId: `never-begun-${sessionNumber}`,
+      wantsNext: false,
+    },
+    outcome: {
+      status: 'failed',
+      reason: 'lease_expired',
+      message: 'The agent was cut off before it began the step: nothing was done on the target.',
+      advice: 'Run it again.',
+    },
+    output: { state: 'complete', digest: null, gaps: [] },
+  };
+}
+
+function lostEnd({
+  stepId,
+  epoch,
+  leaseToken,
+  agentId,
+  sessionNumber,
+}: UnbegunLease & { sessionNumber: number }): AttemptEnd {
+  return {
+    stepId,
+    epoch,
+    leaseToken,
+    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
+    outcome: lostJournal,
+    output: { state: 'gapped', digest: null, gaps: [] },
+  };
+}

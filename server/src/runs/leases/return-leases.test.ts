@@ -1,0 +1,69 @@
+import { expect, test } from 'vitest';
+import { markStarted } from '../../store/agents/agent-sessions.ts';
+import { endOf, failure, setupRuns } from '../testing.ts';
+import { markLeased } from './mark-leased.ts';
+import { returnLeases } from './return-leases.ts';
+
+test('a lease that was not begun goes back to ready, and wakes its segment', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const news = await returnLeases(t.sql, [unbegun(lease)]);
+  expect(news.flatMap((each) => each.segments)).toEqual([lease.segmentId]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 1 }]);
+  expect((await t.claimOne()).epoch).toBe(2);
+});
+
+test('a lease that was begun is never ready again: what it did is unknown', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const lease = await t.claimOne();
+  const { agentId, sessionNumber } = lease;
+  await markStarted(t.sql, [{ step: lease.id, epoch: lease.epoch, agentId, sessionNumber }]);
+  await returnLeases(t.sql, [unbegun(lease)]);
+  expect(await t.steps(runId)).toMatchObject([
+    { status: 'unknown', reason: 'agent_restarted' },
+    { status: 'skipped' },
+  ]);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+});
+
+test.each([false, true])(
+  'what was leased when its run was halted and comes back unbegun does not begin any more (told: %s)',
+  async (isTold) => {
+    await using t = await setupRuns();
+    const runId = await t.start({
+      targets: 3,
+      steps: 2,
+      job: { strategy: { max_parallel: 2, max_failures: 0 } },
+    });
+    const [first, second] = await t.claim();
+    if (first === undefined || second === undefined) throw new Error('not leased');
+    if (isTold) await markLeased(t.sql, [first, second]);
+    await t.settle(endOf(first, failure));
+    await returnLeases(t.sql, [unbegun(second)]);
+    expect(await t.claim()).toEqual([]);
+    // Told without how many have failed: some may read this who see no other host.
+    const errorMessage = 'Not begun: more hosts failed or became unknown than the run allows.';
+    expect((await t.steps(runId)).slice(2)).toMatchObject([
+      { status: 'cancelled', reason: 'halted', errorMessage },
+      { status: 'cancelled', reason: 'halted', errorMessage },
+      { status: 'cancelled' },
+      { status: 'cancelled' },
+    ]);
+    expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 6 });
+  },
+);
+
+test('a lease that has moved on is left alone', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await returnLeases(t.sql, [{ ...unbegun(lease), leaseToken: 'of-somebody-else' }]);
+  await returnLeases(t.sql, [{ ...unbegun(lease), epoch: lease.epoch + 1 }]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+});
+
+function unbegun(lease: { id: number; epoch: number; leaseToken: string; agentId: number }) {
+  return { stepId: lease.id, epoch: lease.epoch, leaseToken: lease.leaseToken, agentId: lease.agentId };
+}

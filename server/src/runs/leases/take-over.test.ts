@@ -1,0 +1,163 @@
+import type { JournalAttempt } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { createLog } from '../../log.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { orphanAttempts, takeOverOrphans } from '../../store/queue/detached-attempts.ts';
+import { Sweeper } from '../ends/sweeper.ts';
+import { endOf, givenUp, setupRuns, type TestAgent, type TestRuns, testServerId } from '../testing.ts';
+import { markLeased } from './mark-leased.ts';
+import { resumeAgent } from './resume-agent.ts';
+
+const capabilities = ['take_over'];
+
+/** A run whose command goes on without its agent, `lease.agentId`; and another agent of the segment. */
+async function setup({ others = true } = {}) {
+  const t = await setupRuns();
+  const holder = await t.connect(t.agent, { capabilities });
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const other = await t.connect(await t.addAgent('agent-b'), others ? { capabilities } : {});
+  const { id: step, epoch, agentId, sessionNumber } = lease;
+  await markLeased(t.sql, [lease], [{ step, epoch, agentId, sessionNumber, survives: true }]);
+  const log = createLog({ level: 'silent', plain: false });
+  const sweeper = new Sweeper({ sql: t.sql, serverId: testServerId, log, publish: () => undefined });
+  await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
+  const takeOver = () => takeOverOrphans(t.sql, testServerId, 10);
+  return Object.assign(t, { runId, lease, holder, other, sweep: () => sweeper.sweep(), takeOver });
+}
+
+async function silence(t: TestRuns, { agentId }: TestAgent): Promise<void> {
+  await t.sql`
+    update agent_sessions set last_heartbeat_at = clock_timestamp() - interval '10 minutes',
+      expires_at = clock_timestamp() - interval '9 minutes' where agent_id = ${agentId}`;
+}
+
+async function resumed(t: TestRuns, agent: TestAgent, attempts: JournalAttempt[], journalIntact = true) {
+  const { agentId, sessionNumber } = agent;
+  const about = { version: '0.1.0', platform: 'linux-x64', hostname: null };
+  const session = { agentId, sessionNumber, slots: 8, draining: false, capabilities };
+  const answer = await resumeAgent(t.sql, { ...session, ...about, journalIntact, attempts });
+  if (answer === undefined) throw new Error('another session is newer');
+  return answer;
+}
+
+function journaled(lease: ClaimedStep): JournalAttempt {
+  const { id: step, epoch, leaseToken } = lease;
+  return { step, epoch, leaseToken, state: 'running', lastSeq: 0, survives: true };
+}
+
+test('a command whose agent is silent goes to another one, and the first can write nothing any more', async () => {
+  await using t = await setup();
+  await t.sweep();
+  expect(await t.takeOver()).toEqual([]);
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+  const [taken] = await t.takeOver();
+  expect(taken).toMatchObject({
+    ...{ id: t.lease.id, epoch: 1, leaseToken: t.lease.leaseToken },
+    ...{ agentId: t.other.agentId, agentName: 'agent-b', collector: 1 },
+  });
+  expect(await t.takeOver()).toEqual([]);
+
+  const back = await t.connect(t.agent, { capabilities, ready: false });
+  expect((await resumed(t, back, [journaled(t.lease)])).verdicts).toEqual([
+    { step: t.lease.id, epoch: 1, verdict: 'forget', taken: true, ackedSeq: 0 },
+  ]);
+  const late = await t.settle(endOf({ ...t.lease, sessionNumber: back.sessionNumber }));
+  expect(late.results).toMatchObject([{ result: 'superseded' }]);
+  const { results } = await t.settle(endOf({ ...t.lease, ...t.other }));
+  expect(results).toMatchObject([{ result: 'settled' }]);
+  expect(await t.run(t.runId)).toMatchObject({ status: 'succeeded' });
+});
+
+test('a command goes to no agent that could not have begun it', async () => {
+  await using t = await setup();
+  await t.sql`update job_run_steps set needs = '{become}' where id = ${t.lease.id}`;
+  const able = await t.connect(await t.addAgent('agent-c'), { capabilities: [...capabilities, 'become'] });
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.takeOver()).toMatchObject([{ id: t.lease.id, agentId: able.agentId }]);
+});
+
+test('one that comes back before anybody took its command up goes on with it', async () => {
+  await using t = await setup();
+  await silence(t, t.holder);
+  await t.sweep();
+  const back = await t.connect(t.agent, { capabilities, ready: false });
+  expect((await resumed(t, back, [journaled(t.lease)])).verdicts).toMatchObject([{ verdict: 'continue' }]);
+  expect(await t.takeOver()).toEqual([]);
+  await t.sweep();
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', sessionNumber: back.sessionNumber }]);
+});
+
+test('one that has lost its journal may take its own command up', async () => {
+  await using t = await setup({ others: false });
+  const back = await t.connect(t.agent, { capabilities, ready: false });
+  expect((await resumed(t, back, [], false)).ends).toEqual([]);
+  expect(await t.takeOver()).toMatchObject([{ agentId: back.agentId, sessionNumber: back.sessionNumber }]);
+});
+
+test('where no agent can take it up, or none has in time, it becomes unknown', async () => {
+  await using t = await setup({ others: false });
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
+
+  await using late = await setup();
+  const back = await late.connect(late.agent, { capabilities, ready: false });
+  await resumed(late, back, [], false);
+  await late.sql`update detached_attempts set orphaned_at = clock_timestamp() - interval '2 minutes'`;
+  await late.sweep();
+  expect(await late.steps(late.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_restarted' }]);
+});
+
+test('a command that brings down whoever takes it up is given away so many times and no more', async () => {
+  await using t = await setup();
+  await t.sql`update detached_attempts set collector = 5`;
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
+});
+
+test('a command that does not go on without its agent after all is not given away', async () => {
+  await using t = await setup();
+  const { id: step, epoch, agentId, sessionNumber } = t.lease;
+  await markLeased(t.sql, [], [{ step, epoch, agentId, sessionNumber, survives: false }]);
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
+});
+
+test('that a command ends with its agent is taken from the agent alone that has it', async () => {
+  await using t = await setup();
+  const { id: step, epoch } = t.lease;
+  await markLeased(t.sql, [], [{ step, epoch, ...t.other, survives: false }]);
+  await silence(t, t.holder);
+  await t.sweep();
+  expect(await t.takeOver()).toMatchObject([{ agentId: t.other.agentId }]);
+});
+
+test('what the former agent gives back late, or nobody heard it end, is left to the one that has taken it up', async () => {
+  await using t = await setup();
+  await silence(t, t.holder);
+  await t.sweep();
+  const { id: stepId, epoch, leaseToken, agentId, sessionNumber } = t.lease;
+  await t.takeOver();
+  const former = { agentId, sessionNumber };
+  const late = await orphanAttempts(t.sql, [{ stepId, epoch, leaseToken, ...former }], { expected: true });
+  expect(late).toEqual(new Set());
+  await t.settle({ ...givenUp(t.lease), source: { kind: 'server', heldBy: former } });
+  const { sessionNumber: others } = t.other;
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', sessionNumber: others }]);
+});
+
+test('a command that was given to an agent which never heard of it is not taken for one that never began', async () => {
+  await using t = await setup();
+  await silence(t, t.holder);
+  await t.sweep();
+  await t.takeOver();
+  await t.settle(givenUp(t.lease));
+  const again = await t.connect(t.other, { capabilities, ready: false });
+  expect((await resumed(t, again, [])).ends).toEqual([]);
+});

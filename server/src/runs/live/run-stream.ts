@@ -1,0 +1,407 @@
+// One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
+// queue: what the reader has not taken yet stays in the database. Pull-driven: a slow reader costs what it pulled last.
+import { isRunEnded, limits, type RunChange, type TransferEvent } from '@opsconductor/protocol';
+import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { type RunEvent, readRunEvents } from '../../store/runs/run-events.ts';
+import { readChunks } from '../../store/runs/run-output.ts';
+import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../../store/runs/runs.ts';
+import { chunkAad, type RunKeys } from '../run-keys.ts';
+import type { RunPart } from '../view/run-part.ts';
+import { EventBytes } from './event-bytes.ts';
+import { type LiveHub, type LiveTransfer, type ReadableChunk, readable } from './live-hub.ts';
+import type { StreamReader } from './stream-turns.ts';
+
+export interface StreamPosition {
+  /** Number of the event that was sent last; who sees only a part of the run has numbers of their own. */
+  afterSeq: number;
+  /** Tag of the part that the number is of. */
+  part?: string;
+  /** By step: the last chunk that was sent and is on disk. */
+  output: Map<number, { epoch: number; seq: number }>;
+}
+
+const eventBatch = 200;
+const endEvent = 'event: end\ndata: {}\n\n';
+
+/** Reads `Last-Event-ID`: `[<part>.]<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
+export function parsePosition(text: string): StreamPosition | undefined {
+  const [head = '', ...marks] = text.split('~');
+  const match = /^(?:([0-9a-f]{8})\.)?(\d{1,15})$/.exec(head);
+  if (match === null || marks.length > limits.maxStepsForWholeOutputStream) return undefined;
+  const output = new Map<number, { epoch: number; seq: number }>();
+  for (const mark of marks) {
+    if (!/^\d{1,15}\.\d{1,10}\.\d{1,10}$/.test(mark)) return undefined;
+    const [step, epoch, chunk] = mark.split('.').map(Number);
+    output.set(step ?? 0, { epoch: epoch ?? 0, seq: chunk ?? 0 });
+  }
+  return { afterSeq: Number(match[2]), ...(match[1] === undefined ? {} : { part: match[1] }), output };
+}
+
+export function formatPosition(position: StreamPosition): string {
+  const marks = [...position.output].map(([step, at]) => `~${step}.${at.epoch}.${at.seq}`);
+  return `${position.part === undefined ? '' : `${position.part}.`}${position.afterSeq}${marks.join('')}`;
+}
+
+export class RunStream implements StreamReader {
+  readonly #deps: { sql: Sql; hub: LiveHub; keys: RunKeys };
+  readonly #runId: number;
+  readonly #part: RunPart | undefined;
+  readonly #stepIds: readonly number[];
+  readonly #position: StreamPosition;
+  /** By step: the last chunk that was sent, where it was sent before it was known to be on disk. */
+  readonly #ahead = new Map<number, { epoch: number; seq: number }>();
+  /** Number of the event that was read last. Of a part all are read, from the first on: it is made of them. */
+  #readSeq: number;
+  /** Events of the part that were read. */
+  #partSeq = 0;
+  /** Steps that turned out to be none of this run's. */
+  readonly #foreign = new Set<number>();
+  readonly #unsubscribe: (() => void)[] = [];
+  readonly #onCutOff: (() => void) | undefined;
+  /** Steps whose output may have grown: `stored` is read from the database, `handed on` from memory. */
+  readonly #grown = new Map<number, 'stored' | 'handed on'>();
+  /** How far transfers are that the reader was not told of yet: the newest of each step. */
+  readonly #transfers = new Map<number, TransferEvent>();
+  #hasEvents = true;
+  /** The run has ended, or may have: then its end is looked for once there is nothing else. */
+  #runEnded: boolean;
+  #wake: (() => void) | undefined;
+  #nudge: (() => void) | undefined;
+  #isNudged = false;
+  #closed = false;
+  #ended = false;
+  #lastLook = false;
+
+  constructor(
+    deps: { sql: Sql; hub: LiveHub; keys: RunKeys },
+    stream: {
+      runId: number;
+      stepIds: readonly number[];
+      position: StreamPosition;
+      hasEnded?: boolean;
+      /** Of a reader who doesn't see the whole run. */
+      part?: RunPart | undefined;
+      /** The reader takes nothing, and others wait: its connection is to be ended with all that waits on it. */
+      onCutOff?: () => void;
+    },
+  ) {
+    this.#deps = deps;
+    this.#runEnded = stream.hasEnded ?? true;
+    this.#onCutOff = stream.onCutOff;
+    this.#runId = stream.runId;
+    const { part, position } = stream;
+    this.#part = part;
+    this.#stepIds = part === undefined ? stream.stepIds : stream.stepIds.filter((id) => part.hasStep(id));
+    this.#position = position;
+    this.#readSeq = part === undefined ? position.afterSeq : 0;
+    const { hub } = deps;
+    this.#unsubscribe.push(hub.turns.join(this));
+    this.#unsubscribe.push(hub.onRun(stream.runId, (seq) => this.#onEvent(seq)));
+    this.#unsubscribe.push(hub.onTransfer(stream.runId, (transfer) => this.#onTransfer(transfer)));
+    for (const id of this.#stepIds) {
+      this.#grown.set(id, 'stored');
+      this.#unsubscribe.push(hub.onStep(id, (where) => this.#onOutput(id, where)));
+    }
+  }
+
+  #onEvent(seq: number): void {
+    if (seq <= this.#readSeq) return;
+    this.#hasEvents = true;
+    this.#wake?.();
+  }
+
+  #onOutput(stepId: number, where: 'stored' | 'handed on' | 'taken back'): void {
+    if (this.#foreign.has(stepId)) return;
+    if (where === 'taken back') {
+      // What was sent of it has no id: the reader comes again, and gets what is there by then.
+      if (this.#ahead.has(stepId)) this.close();
+      return;
+    }
+    if (this.#grown.get(stepId) !== 'stored') this.#grown.set(stepId, where);
+    this.#wake?.();
+  }
+
+  #onTransfer({ runId: _, ...transfer }: LiveTransfer): void {
+    if (this.#part?.hasStep(transfer.stepId) === false) return;
+    this.#transfers.set(transfer.stepId, transfer);
+    this.#wake?.();
+  }
+
+  /** Has `next` return as if its time were over, once it would wait. */
+  nudge(): void {
+    this.#isNudged = true;
+    this.#nudge?.();
+  }
+
+  cutOff(): void {
+    this.close();
+    this.#onCutOff?.();
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
+    this.#wake?.();
+  }
+
+  /**
+   * The next events of the stream, in pieces; waits for news. There is none after `idleMs` without any
+   * (the caller sends a comment, so that proxies keep the connection); undefined when the stream is over.
+   * To ask for them says that the ones before were taken.
+   */
+  async next(idleMs: number): Promise<Buffer[] | undefined> {
+    this.#deps.hub.turns.taken(this);
+    while (!this.#closed && !this.#ended) {
+      const hasNews = this.#hasEvents || this.#grown.size > 0 || this.#transfers.size > 0;
+      if (!hasNews && !(await this.#news(idleMs))) {
+        // A notification may be lost; the next read finds what it was about.
+        this.#lookEverywhere();
+        return this.#closed ? undefined : [];
+      }
+      const pieces = await this.#pull();
+      if (pieces.length > 0) return pieces;
+    }
+    return undefined;
+  }
+
+  async #pull(): Promise<Buffer[]> {
+    const { turns } = this.#deps.hub;
+    await turns.take(this);
+    let bytes = 0;
+    try {
+      const events = new EventBytes();
+      if (!this.#closed) await this.#read(events);
+      const pieces = events.toPieces();
+      bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+      return pieces;
+    } finally {
+      turns.handed(this, bytes);
+    }
+  }
+
+  #lookEverywhere(): void {
+    this.#hasEvents = true;
+    this.#runEnded = true;
+    for (const id of this.#stepIds) if (!this.#foreign.has(id)) this.#grown.set(id, 'stored');
+  }
+
+  #news(idleMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => finish(false), idleMs);
+      const finish = (news: boolean) => {
+        clearTimeout(timer);
+        this.#wake = undefined;
+        this.#nudge = undefined;
+        if (!news) this.#isNudged = false;
+        resolve(news);
+      };
+      this.#wake = () => finish(true);
+      this.#nudge = () => finish(false);
+      if (this.#isNudged) finish(false);
+    });
+  }
+
+  async #read(to: EventBytes): Promise<void> {
+    // Output first: a step's last chunks are stored before the event that says it ended.
+    await this.#readOutput(to);
+    for (const transfer of this.#transfers.values())
+      to.add(`event: transfer\ndata: ${JSON.stringify(transfer)}\n\n`);
+    this.#transfers.clear();
+    if (!this.#hasEvents) return;
+    this.#hasEvents = false;
+    const events = await readRunEvents(this.#deps.sql, this.#runId, this.#readSeq, eventBatch);
+    if (events.length === 0) {
+      if (!this.#runEnded) return;
+      if (to.isEmpty) await this.#readEnd(to);
+      // There may be more output; the end is looked for once there is none.
+      else this.#hasEvents = true;
+      return;
+    }
+    // Chunks that were stored between the two reads come before the events that follow them.
+    await this.#readOutput(to);
+    for (const event of events) {
+      this.#readSeq = event.seq;
+      const change = this.#part === undefined ? this.#wholeChange(event) : this.#partOf(this.#part, event);
+      if (change === undefined) continue;
+      const head = `{"seq":${this.#position.afterSeq},"at":"${event.at.toISOString()}",`;
+      const data = head + change.slice(change.indexOf('{') + 1);
+      to.add(`event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`);
+    }
+    // What is written from now on is announced; when the run has ended this is looked into once more.
+    this.#hasEvents ||= events.length === eventBatch || this.#runEnded;
+  }
+
+  #wholeChange({ seq, change, status }: RunEvent): string {
+    this.#position.afterSeq = seq;
+    this.#runEnded ||= status !== null && isRunEnded(status);
+    return change;
+  }
+
+  /** The event as the reader of a part gets it; undefined where it tells of others only, and where they have it. */
+  #partOf(part: RunPart, event: RunEvent): string | undefined {
+    const seen = part.see(JSON.parse(event.change) as Omit<RunChange, 'seq' | 'at'>);
+    if (seen === undefined) return undefined;
+    this.#runEnded ||= part.isEnded;
+    this.#partSeq += 1;
+    if (this.#partSeq <= this.#position.afterSeq) return undefined;
+    this.#position.afterSeq = this.#partSeq;
+    return JSON.stringify(seen);
+  }
+
+  async #readOutput(to: EventBytes): Promise<void> {
+    let left = this.#deps.hub.turns.pullRawBytes;
+    const due = [...this.#grown];
+    // Cleared before anything is looked up: what grows meanwhile is looked into again.
+    this.#grown.clear();
+    const stored = await this.#storedOutput(due);
+    for (const [stepId, where] of due) {
+      if (left <= 0) {
+        this.#onOutput(stepId, where);
+        continue;
+      }
+      const handedOn = where === 'handed on' ? this.#fromMemory(stepId, left) : undefined;
+      const chunks = handedOn ?? (await this.#fromDatabase(stepId, left, stored.get(stepId)));
+      for (const chunk of chunks) {
+        left -= chunk.rawLength;
+        this.#addChunk(to, chunk);
+      }
+      this.#confirm(to, stepId);
+      // More of it than one pull takes, or more since: looked into again.
+      if (chunks.length > 0 && !this.#grown.has(stepId)) this.#grown.set(stepId, where);
+    }
+  }
+
+  /** One that is not known to be on disk has no id, so that a reader who comes again gets it again. */
+  #addChunk(to: EventBytes, { body, ...head }: ReadableChunk): void {
+    const { stepId, epoch, seq } = head;
+    const isAhead = this.#deps.hub.isAhead(head);
+    if (isAhead) this.#ahead.set(stepId, { epoch, seq });
+    else {
+      this.#ahead.delete(stepId);
+      this.#position.output.set(stepId, { epoch, seq });
+    }
+    const id = isAhead ? '' : `id: ${formatPosition(this.#position)}\n`;
+    const data = JSON.stringify({ ...head, data: '' });
+    to.add(`event: chunk\n${id}data: ${data.slice(0, -2)}`);
+    to.addBody(body);
+    to.add('"}\n\n');
+  }
+
+  /** Gives the id of what was sent ahead, once that is on disk. */
+  #confirm(to: EventBytes, stepId: number): void {
+    const ahead = this.#ahead.get(stepId);
+    if (ahead === undefined || this.#deps.hub.isAhead({ stepId, ...ahead })) return;
+    this.#ahead.delete(stepId);
+    this.#position.output.set(stepId, ahead);
+    to.add(`id: ${formatPosition(this.#position)}\n\n`);
+  }
+
+  /** How far the output of the steps to be looked up is stored: one query for all. */
+  async #storedOutput(
+    due: readonly (readonly [number, 'stored' | 'handed on'])[],
+  ): Promise<Map<number, StepOutputRecord>> {
+    const ids = due.flatMap(([stepId, where]) => (where === 'stored' ? [stepId] : []));
+    if (ids.length === 0) return new Map();
+    const rows = await findStepOutput(this.#deps.sql, this.#runId, ids, unrestricted);
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
+  /** Undefined where memory doesn't go on from where the reader is. */
+  #fromMemory(stepId: number, maxRawBytes: number): ReadableChunk[] | undefined {
+    const epoch = this.#deps.hub.recentEpoch(stepId);
+    // An older attempt's late output is no part of what this reader follows.
+    const at = this.#ahead.get(stepId) ?? this.#position.output.get(stepId);
+    if (epoch === undefined || epoch < (at?.epoch ?? 0)) return undefined;
+    const recent = this.#deps.hub.recent(stepId, epoch, this.#sentOf(stepId, epoch));
+    return recent && takeBytes(recent, maxRawBytes);
+  }
+
+  async #fromDatabase(
+    stepId: number,
+    maxRawBytes: number,
+    known: StepOutputRecord | undefined,
+  ): Promise<ReadableChunk[]> {
+    const find = () => findStepOutput(this.#deps.sql, this.#runId, [stepId], unrestricted);
+    const step = known ?? (await find())[0];
+    if (step === undefined) {
+      // Of another run: what is handed on of it in memory is not for this reader.
+      this.#foreign.add(stepId);
+      this.#grown.delete(stepId);
+      return [];
+    }
+    if (step.attemptDay === null || step.epoch === 0) return [];
+    return step.outputSeq <= this.#sentOf(stepId, step.epoch) ? [] : this.#chunks(step, maxRawBytes);
+  }
+
+  #sentOf(stepId: number, epoch: number): number {
+    const at = this.#ahead.get(stepId) ?? this.#position.output.get(stepId);
+    return at?.epoch === epoch ? at.seq : 0;
+  }
+
+  async #chunks(
+    step: { id: number; epoch: number; attemptDay: string | null },
+    maxRawBytes: number,
+  ): Promise<ReadableChunk[]> {
+    const after = this.#sentOf(step.id, step.epoch);
+    const recent = this.#deps.hub.recent(step.id, step.epoch, after);
+    if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes);
+    const key = await this.#deps.keys.keyOf(this.#deps.sql, this.#runId);
+    const stored = await readChunks(
+      this.#deps.sql,
+      { attemptDay: step.attemptDay ?? '', stepId: step.id, epoch: step.epoch },
+      { after, maxRawBytes },
+    );
+    return stored.map(({ sealed, ...chunk }) => {
+      const place = { stepId: step.id, epoch: step.epoch, seq: chunk.seq };
+      return readable({ ...place, ...chunk, bytes: openAtRest(key, sealed, chunkAad(place)) });
+    });
+  }
+
+  /** Says that all is over, once the run has ended and everything was sent. */
+  async #readEnd(to: EventBytes): Promise<void> {
+    const run = await findRun(this.#deps.sql, this.#runId);
+    if (run === undefined) {
+      this.#ended = true;
+      to.add(endEvent);
+      return;
+    }
+    // A part ends with its last target run, whatever becomes of the others.
+    this.#runEnded = this.#part?.isEnded ?? isRunEnded(run.status);
+    if (run.eventSeq > this.#readSeq) this.#hasEvents = true;
+    if (!this.#runEnded || this.#hasEvents) return;
+    if (!this.#lastLook) {
+      // Output that another server stored last may not have been announced yet.
+      this.#lastLook = true;
+      this.#lookEverywhere();
+      return;
+    }
+    this.#ended = true;
+    to.add(endEvent);
+  }
+}
+
+/** Step ids that `output=` names; undefined for too many. */
+export async function stepsOfOutputQuery(
+  sql: Sql,
+  runId: number,
+  query: string,
+): Promise<number[] | undefined> {
+  const ids =
+    query === 'all'
+      ? await stepIdsOfRun(sql, runId, limits.maxStepsForWholeOutputStream + 1)
+      : query.split(',').map(Number);
+  return ids.length > limits.maxStepsForWholeOutputStream ? undefined : ids;
+}
+
+function takeBytes(chunks: readonly ReadableChunk[], maxRawBytes: number): ReadableChunk[] {
+  let taken = 0;
+  let count = 0;
+  for (const chunk of chunks) {
+    if (count > 0 && taken + chunk.rawLength > maxRawBytes) break;
+    taken += chunk.rawLength;
+    count += 1;
+  }
+  return chunks.slice(0, count);
+}

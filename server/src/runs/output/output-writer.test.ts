@@ -1,0 +1,174 @@
+import { expect, test } from 'vitest';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { purgeRun } from '../../store/runs/runs.ts';
+import { endOf, givenUp, holdTransaction, success } from '../testing.ts';
+import { chunkOf, outputAttempt, setupOutput, textOf } from './output-testing.ts';
+import { findOutput, readOutputPage } from './read-output.ts';
+
+test('chunks are stored sealed, in their order, and the step tells how far', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const frames = [
+    chunkOf(lease, 1, 'one\n'),
+    chunkOf(lease, 2, 'two\n', 'stderr'),
+    chunkOf(lease, 3, 'three\n'),
+  ];
+  expect(await t.send(lease, ...frames)).toEqual(['stored', 'stored', 'stored']);
+  expect(await t.steps(runId)).toMatchObject([{ outputState: 'open', outputSeq: 3, outputBytes: 14 }]);
+  const attempt = await findOutput(t, { runId, stepId: lease.id }, unrestricted);
+  const { chunks } = await readOutputPage(t, attempt, { after: 0, maxRawBytes: 1_000 });
+  expect(chunks.map(({ seq, stream, data }) => [seq, stream, textOf(data)])).toEqual([
+    [1, 'stdout', 'one\n'],
+    [2, 'stderr', 'two\n'],
+    [3, 'stdout', 'three\n'],
+  ]);
+  const [row] = await t.sql<{ sealed: Buffer }[]>`select sealed from run_output where seq = 1`;
+  expect(row?.sealed.includes(Buffer.from(frames[0]?.bytes.subarray(10) ?? []))).toBe(false);
+});
+
+test('a chunk that is sent again is stored once and counted once', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'one\n'), chunkOf(lease, 2, 'two\n'));
+  const again = [chunkOf(lease, 2, 'two\n'), chunkOf(lease, 3, 'three\n')];
+  expect(await t.send(lease, ...again)).toEqual(['stored', 'stored']);
+  expect(await t.stored(lease)).toEqual([1, 2, 3]);
+  expect(await t.steps(runId)).toMatchObject([{ outputSeq: 3, outputBytes: 14 }]);
+});
+
+test('a different chunk under a number that is taken is told, and changes nothing', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'one\n'));
+  expect(await t.send(lease, chunkOf(lease, 1, 'another\n'))).toEqual(['differs']);
+  const attempt = await findOutput(t, { runId, stepId: lease.id }, unrestricted);
+  const { chunks } = await readOutputPage(t, attempt, { after: 0, maxRawBytes: 1_000 });
+  expect(chunks.map((chunk) => textOf(chunk.data))).toEqual(['one\n']);
+});
+
+test('a chunk with one missing before it is not stored, and is once that one was sent', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  expect(await t.send(lease, chunkOf(lease, 2, 'two\n'))).toEqual(['gap']);
+  expect(await t.send(lease, chunkOf(lease, 1, 'one\n'), chunkOf(lease, 3, 'three\n'))).toEqual([
+    'stored',
+    'gap',
+  ]);
+  expect(await t.steps(runId)).toMatchObject([{ outputSeq: 1, outputBytes: 4 }]);
+  expect(await t.send(lease, chunkOf(lease, 2, 'two\n'), chunkOf(lease, 3, 'three\n'))).toEqual([
+    'stored',
+    'stored',
+  ]);
+  expect(await t.stored(lease)).toEqual([1, 2, 3]);
+});
+
+test('output is refused once the step has ended, or is leased anew', async () => {
+  await using t = await setupOutput();
+  await t.start({ targets: 2 });
+  const [ended, moved] = await t.claim();
+  if (ended === undefined || moved === undefined) throw new Error('not leased');
+  await t.settle(endOf(ended));
+  await t.sql`update job_run_steps set epoch = epoch + 1, lease_token = 'another' where id = ${moved.id}`;
+  expect(await t.send(ended, chunkOf(ended, 1, 'late\n'))).toEqual(['refused']);
+  expect(await t.send(moved, chunkOf(moved, 1, 'late\n'))).toEqual(['refused']);
+  expect(await t.send({ ...moved, epoch: 2, sessionNumber: 9 }, chunkOf(moved, 1, 'x'))).toEqual(['refused']);
+  expect(await t.send({ ...moved, epoch: 2, agentId: 9 }, chunkOf(moved, 1, 'x'))).toEqual(['refused']);
+  expect([...(await t.stored(ended)), ...(await t.stored(moved))]).toEqual([]);
+});
+
+test('an attempt that was given up may still bring what was missing, until its result is there', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'one\n'));
+  await t.settle(givenUp(lease));
+  expect(await t.send(lease, chunkOf(lease, 3, 'three\n'))).toEqual(['gap']);
+  expect(await t.send(lease, chunkOf(lease, 2, 'two\n'))).toEqual(['stored']);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', outputSeq: 2, outputBytes: 8 }]);
+});
+
+test('one attempt that may not write does not keep another one’s chunks of the same batch from being stored', async () => {
+  await using t = await setupOutput();
+  await t.start({ targets: 3 });
+  const [ended, live, purged] = await t.claim();
+  if (ended === undefined || live === undefined || purged === undefined) throw new Error('not leased');
+  await t.settle(endOf(ended));
+  const purgedRun = { ...purged, jobRunId: 4711 };
+  // The first chunk is under way while the others gather behind it.
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select 1 from job_run_steps where id = ${live.id} for update`,
+  );
+  const first = t.send(live, chunkOf(live, 1, 'one\n'));
+  const rest = [
+    t.send(ended, chunkOf(ended, 1, 'late\n')),
+    t.send(live, chunkOf(live, 2, 'two\n')),
+    t.send({ ...purgedRun, id: 4711 }, chunkOf({ ...purged, id: 4711 }, 1, 'gone\n')),
+  ];
+  await release();
+  expect(await first).toEqual(['stored']);
+  expect(await Promise.all(rest)).toEqual([['refused'], ['stored'], ['refused']]);
+  expect(await t.stored(live)).toEqual([1, 2]);
+});
+
+test('a batch that the database refuses is told as an error, and what follows is not stored past it', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  // There is no partition for such a day.
+  const nowhere = { ...lease, attemptDay: '1999-01-01' };
+  const [result] = await t.send(nowhere, chunkOf(lease, 1, 'one\n'));
+  expect(result).toBeInstanceOf(Error);
+  expect(await t.send(lease, chunkOf(lease, 2, 'two\n'))).toEqual(['gap']);
+  expect(await t.steps(runId)).toMatchObject([{ outputSeq: 0, outputBytes: 0 }]);
+  expect(t.writer.queuedBytes).toBe(0);
+});
+
+test('readers are told of chunks only once these are committed, and again when they are on disk', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const seen: number[] = [];
+  t.hub.onStep(lease.id, () => seen.push(t.hub.recent(lease.id, 1, 0)?.length ?? 0));
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select 1 from job_run_steps where id = ${lease.id} for update`,
+  );
+  const sending = t.send(lease, chunkOf(lease, 1, 'one\n'));
+  expect(seen).toEqual([]);
+  await release();
+  await sending;
+  expect(seen).toEqual([1, 1]);
+  expect(await t.steps(runId)).toMatchObject([{ outputSeq: 1 }]);
+});
+
+test('a writer that is closed finishes what it is writing, and hands back the rest without calling it a failure', async () => {
+  await using t = await setupOutput();
+  await t.start();
+  const lease = await t.claimOne();
+  const writing = t.send(lease, chunkOf(lease, 1, 'one\n'));
+  const waiting = t.send(lease, chunkOf(lease, 2, 'two\n'));
+  await t.writer.close();
+  expect(await t.stored(lease)).toEqual([1]);
+  expect(await writing).toEqual(['stored']);
+  expect(await waiting).toEqual(['stopping']);
+  expect(await t.send(lease, chunkOf(lease, 2, 'two\n'))).toEqual(['stopping']);
+  expect(t.writer.queuedBytes).toBe(0);
+});
+
+test('a purge takes the output of every attempt with it', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'one\n'));
+  await t.settle(endOf(lease, success));
+  await inTransaction(t.sql, (tx) => purgeRun(tx, runId));
+  expect(await t.stored(lease)).toEqual([]);
+  expect(outputAttempt(lease).runId).toBe(runId);
+  expect(await t.send(lease, chunkOf(lease, 2, 'late\n'))).toEqual(['refused']);
+});

@@ -1,0 +1,274 @@
+// Stores output: chunks of all agents are gathered while the previous batch commits, then written in one transaction,
+// then acknowledged and published. Store first, publish after. The few bytes of a quiet command are published once they
+// are committed, without waiting for the disk, and get their place in the stream when they are there (ADR 0037).
+import type { OutputFrame } from '@opsconductor/protocol';
+import { sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import {
+  appendChunks,
+  type ChunkRow,
+  chunkDigests,
+  flushChunks,
+  insertChunks,
+  lockWritableAttempts,
+  noteOutput,
+  notifyOutput,
+} from '../../store/runs/run-output.ts';
+import type { LiveChunk, LiveHub } from '../live/live-hub.ts';
+import { chunkAad, type RunKeys } from '../run-keys.ts';
+
+/** The attempt that a chunk belongs to, as the gateway knows it from lease or resume. */
+export interface OutputAttempt {
+  stepId: number;
+  epoch: number;
+  runId: number;
+  attemptDay: string;
+  agentId: number;
+  sessionNumber: number;
+}
+
+export interface PendingChunk {
+  attempt: OutputAttempt;
+  frame: OutputFrame;
+  sha256: Buffer;
+  /** Called once the chunk is stored for good or not taken, or the batch failed. */
+  done(result: ChunkResult | Error): void;
+}
+
+/**
+ * refused: the lease has moved on · differs: another chunk is stored under this number · gap: a chunk before it is
+ * missing · stopping: this server takes none any more. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
+ */
+export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap' | 'stopping';
+
+const maxBatchBytes = 512 * 1024;
+const maxBatchChunks = 256;
+/** So much at a time is published before it is on disk. */
+const maxAheadBytes = 16 * 1024;
+const uniqueViolation = '23505';
+
+export class OutputWriter {
+  readonly #sql: Sql;
+  readonly #keys: RunKeys;
+  readonly #hub: LiveHub;
+  readonly #queue: PendingChunk[] = [];
+  #queuedBytes = 0;
+  #writing: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(deps: { sql: Sql; keys: RunKeys; hub: LiveHub }) {
+    this.#sql = deps.sql;
+    this.#keys = deps.keys;
+    this.#hub = deps.hub;
+  }
+
+  /** Stored bytes that wait in memory; the gateway stops reading from agents above its limit. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Takes a chunk with the SHA-256 of its bytes. */
+  push(attempt: OutputAttempt, frame: OutputFrame, sha256: Buffer, done: PendingChunk['done']): void {
+    if (this.#closed) {
+      done('stopping');
+      return;
+    }
+    this.#queuedBytes += frame.bytes.length;
+    this.#queue.push({ attempt, frame, sha256, done });
+    this.#pump();
+  }
+
+  /** Takes nothing more, and hands back what waits; resolves when what is being written is settled. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { frame, done } of this.#queue.splice(0)) {
+      this.#queuedBytes -= frame.bytes.length;
+      done('stopping');
+    }
+    await this.#writing;
+  }
+
+  #pump(): void {
+    // One transaction at a time keeps the order within an attempt; the next batch gathers meanwhile.
+    if (this.#writing !== undefined || this.#queue.length === 0) return;
+    this.#writing = this.#write(this.#take()).finally(() => {
+      this.#writing = undefined;
+      this.#pump();
+    });
+  }
+
+  #take(): PendingChunk[] {
+    let bytes = 0;
+    let count = 0;
+    for (const chunk of this.#queue) {
+      if (count > 0 && (bytes + chunk.frame.bytes.length > maxBatchBytes || count >= maxBatchChunks)) break;
+      bytes += chunk.frame.bytes.length;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  async #write(batch: readonly PendingChunk[]): Promise<void> {
+    let outcome: Map<PendingChunk, ChunkResult> | Error;
+    try {
+      outcome = await this.#store(batch);
+    } catch (error) {
+      outcome = error instanceof Error ? error : new Error(String(error));
+    }
+    for (const chunk of batch) this.#queuedBytes -= chunk.frame.bytes.length;
+    if (!(outcome instanceof Error)) {
+      const results = outcome;
+      this.#hub.publishChunks(liveChunks(batch.filter((chunk) => results.get(chunk) === 'stored')));
+    }
+    for (const chunk of batch)
+      chunk.done(outcome instanceof Error ? outcome : (outcome.get(chunk) ?? 'refused'));
+  }
+
+  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult>> {
+    const rows = new Map<PendingChunk, ChunkRow>();
+    for (const chunk of batch) {
+      const row = await this.#seal(chunk);
+      if (row !== undefined) rows.set(chunk, row);
+    }
+    if (await this.#append(batch, rows)) return new Map(batch.map((chunk) => [chunk, 'stored']));
+    return inTransaction(this.#sql, async (tx) => {
+      const attempts = new Map(batch.map(({ attempt }) => [`${attempt.stepId}.${attempt.epoch}`, attempt]));
+      const storedSeqs = await lockWritableAttempts(tx, [...attempts.values()]);
+      const results = new Map(batch.map((chunk) => [chunk, admit(chunk, storedSeqs)]));
+      const accepted = batch.filter((chunk) => results.get(chunk) === 'stored');
+      const inserted = await insertChunks(
+        tx,
+        accepted.flatMap((chunk) => rows.get(chunk) ?? []),
+      );
+      const isNew = (chunk: PendingChunk) => inserted.has(keyOf(chunk));
+      const again = accepted.filter((chunk) => !isNew(chunk));
+      for (const chunk of await findDiffering(tx, again, rows)) results.set(chunk, 'differs');
+      const marks = marksOf(accepted, isNew);
+      if (marks.length > 0) {
+        await noteOutput(tx, marks);
+        await notifyOutput(tx, marks);
+      }
+      return results;
+    });
+  }
+
+  async #append(batch: readonly PendingChunk[], rows: ReadonlyMap<PendingChunk, ChunkRow>): Promise<boolean> {
+    if (rows.size < batch.length) return false;
+    const chunks = [...rows].map(([{ attempt }, row]) => ({
+      ...row,
+      agentId: attempt.agentId,
+      sessionNumber: attempt.sessionNumber,
+    }));
+    const isAhead = this.#isShownAhead(batch);
+    try {
+      if (!(await appendChunks(this.#sql, chunks, isAhead ? 'committed' : 'on disk'))) return false;
+    } catch (error) {
+      // Stored by an earlier try of which the answer was lost.
+      if (sqlState(error) === uniqueViolation) return false;
+      throw error;
+    }
+    if (isAhead) await this.#showAhead(batch);
+    return true;
+  }
+
+  /** A few bytes that somebody waits for, and nothing behind them that would have to wait for a second commit. */
+  #isShownAhead(batch: readonly PendingChunk[]): boolean {
+    const bytes = batch.reduce((sum, { frame }) => sum + frame.bytes.length, 0);
+    return (
+      this.#queue.length === 0 &&
+      bytes <= maxAheadBytes &&
+      batch.every(({ attempt }) => this.#hub.isFollowed(attempt.stepId))
+    );
+  }
+
+  /** Agents are told when all is on disk: where it is lost before, they send it again. */
+  async #showAhead(batch: readonly PendingChunk[]): Promise<void> {
+    const live = liveChunks(batch);
+    this.#hub.publishChunks(live, true);
+    try {
+      await flushChunks(this.#sql, live);
+    } catch (error) {
+      this.#hub.takeBack(live);
+      throw error;
+    }
+  }
+
+  /** Undefined when the run was purged meanwhile. */
+  async #seal({ attempt, frame, sha256 }: PendingChunk): Promise<ChunkRow | undefined> {
+    const key = await this.#keys.findKey(this.#sql, attempt.runId);
+    if (key === undefined) return undefined;
+    const place = { stepId: attempt.stepId, epoch: attempt.epoch, seq: frame.seq };
+    return {
+      ...place,
+      attemptDay: attempt.attemptDay,
+      stream: frame.stream,
+      elapsedMs: frame.elapsedMs,
+      rawLength: frame.rawLength,
+      sha256,
+      sealed: sealAtRest(key, frame.bytes, chunkAad(place)),
+    };
+  }
+}
+
+function liveChunks(batch: readonly PendingChunk[]): LiveChunk[] {
+  return batch.map(({ attempt, frame }) => ({
+    stepId: attempt.stepId,
+    epoch: attempt.epoch,
+    seq: frame.seq,
+    stream: frame.stream,
+    elapsedMs: frame.elapsedMs,
+    rawLength: frame.rawLength,
+    bytes: frame.bytes,
+  }));
+}
+
+/** Decides about a chunk on the locked attempts, and notes in `storedSeqs` how far its attempt is stored with it. */
+function admit({ attempt, frame }: PendingChunk, storedSeqs: Map<string, number>): ChunkResult {
+  const key = `${attempt.stepId}.${attempt.epoch}`;
+  const storedSeq = storedSeqs.get(key);
+  if (storedSeq === undefined) return 'refused';
+  if (frame.seq > storedSeq + 1) return 'gap';
+  storedSeqs.set(key, Math.max(storedSeq, frame.seq));
+  return 'stored';
+}
+
+function keyOf({ attempt, frame }: PendingChunk): string {
+  return `${attempt.stepId}.${attempt.epoch}.${frame.seq}`;
+}
+
+async function findDiffering(
+  tx: Tx,
+  again: readonly PendingChunk[],
+  rows: ReadonlyMap<PendingChunk, ChunkRow>,
+): Promise<Set<PendingChunk>> {
+  if (again.length === 0) return new Set();
+  const stored = await chunkDigests(
+    tx,
+    again.map((chunk) => ({
+      attemptDay: chunk.attempt.attemptDay,
+      stepId: chunk.attempt.stepId,
+      epoch: chunk.attempt.epoch,
+      seq: chunk.frame.seq,
+    })),
+  );
+  return new Set(
+    again.filter((chunk) => {
+      const ours = rows.get(chunk)?.sha256;
+      return ours === undefined || stored.get(keyOf(chunk))?.equals(ours) !== true;
+    }),
+  );
+}
+
+function marksOf(accepted: readonly PendingChunk[], isNew: (chunk: PendingChunk) => boolean) {
+  const marks = new Map<string, { stepId: number; epoch: number; seq: number; bytes: number }>();
+  for (const chunk of accepted) {
+    if (!isNew(chunk)) continue;
+    const { stepId, epoch } = chunk.attempt;
+    const mark = marks.get(`${stepId}.${epoch}`) ?? { stepId, epoch, seq: 0, bytes: 0 };
+    mark.seq = Math.max(mark.seq, chunk.frame.seq);
+    mark.bytes += chunk.frame.rawLength;
+    marks.set(`${stepId}.${epoch}`, mark);
+  }
+  return [...marks.values()];
+}

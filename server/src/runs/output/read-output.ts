@@ -1,0 +1,194 @@
+// A step's stored output: pages of chunks, or the bytes as they came.
+import { gunzipSync } from 'node:zlib';
+import type { OutputPage, OutputState, OutputStreamName } from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import { AppError, notFound } from '../../errors.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { outputKeptFrom } from '../../store/queue/retention.ts';
+import { readChunkIndex, readChunks } from '../../store/runs/run-output.ts';
+import { findAttemptOutput, findStepOutput } from '../../store/runs/runs.ts';
+import { chunkAad, type RunKeys } from '../run-keys.ts';
+
+export interface OutputRef {
+  runId: number;
+  stepId: number;
+  /** The current attempt when left out. */
+  epoch?: number | undefined;
+}
+
+interface AttemptInfo {
+  runId: number;
+  stepId: number;
+  epoch: number;
+  /** Null before the first lease: there is no output. */
+  attemptDay: string | null;
+  outputState: OutputState;
+  lastSeq: number;
+  rawBytes: number;
+  gaps: [number, number][];
+}
+
+export interface OutputDeps {
+  sql: Sql;
+  keys: RunKeys;
+}
+
+/**
+ * Finds the attempt whose output is asked for.
+ *
+ * @throws AppError `not_found` for a step of another run, or outside the reaches; `output_expired`.
+ */
+export async function findOutput(
+  deps: OutputDeps,
+  ref: OutputRef,
+  reaches: readonly Reach[],
+): Promise<AttemptInfo> {
+  const attempt = await findAttempt(deps, ref, reaches);
+  const { attemptDay, lastSeq } = attempt;
+  const keptFrom = attemptDay === null || lastSeq === 0 ? undefined : await outputKeptFrom(deps.sql);
+  if (attemptDay !== null && keptFrom !== undefined && attemptDay < keptFrom) {
+    throw new AppError(
+      'output_expired',
+      `The output of ${attemptDay} was removed: this installation keeps output from ${keptFrom} on.`,
+    );
+  }
+  return attempt;
+}
+
+async function findAttempt(
+  { sql }: OutputDeps,
+  ref: OutputRef,
+  reaches: readonly Reach[],
+): Promise<AttemptInfo> {
+  const [step] = await findStepOutput(sql, ref.runId, [ref.stepId], reaches);
+  if (step === undefined) throw notFound(`Step ${ref.stepId} of run ${ref.runId}`);
+  const epoch = ref.epoch ?? step.epoch;
+  const settled = await findAttemptOutput(sql, ref.stepId, epoch);
+  const base = { runId: ref.runId, stepId: ref.stepId, epoch };
+  if (epoch !== step.epoch) {
+    if (settled === undefined) throw notFound(`Attempt ${epoch} of step ${ref.stepId}`);
+    return {
+      ...base,
+      attemptDay: settled.attemptDay,
+      outputState: settled.outputState,
+      lastSeq: settled.outputSeq,
+      rawBytes: settled.outputRawBytes,
+      gaps: settled.outputGaps ?? [],
+    };
+  }
+  return {
+    ...base,
+    attemptDay: step.attemptDay,
+    outputState: step.outputState,
+    lastSeq: step.outputSeq,
+    rawBytes: step.outputBytes,
+    gaps: settled?.outputGaps ?? [],
+  };
+}
+
+/** One page of chunks numbered above `after`. */
+export async function readOutputPage(
+  deps: OutputDeps,
+  attempt: AttemptInfo,
+  options: { after: number; maxRawBytes: number; stream?: OutputStreamName | undefined },
+): Promise<OutputPage> {
+  const chunks = await openChunks(deps, attempt, options);
+  return {
+    attempt: attempt.epoch,
+    outputState: attempt.outputState,
+    lastSeq: attempt.lastSeq,
+    rawBytes: attempt.rawBytes,
+    gaps: attempt.gaps,
+    chunks: chunks.map((chunk) => ({
+      epoch: attempt.epoch,
+      seq: chunk.seq,
+      stream: chunk.stream,
+      elapsedMs: chunk.elapsedMs,
+      rawLength: chunk.rawLength,
+      data: chunk.bytes.toString('base64'),
+    })),
+  };
+}
+
+async function openChunks(
+  deps: OutputDeps,
+  attempt: AttemptInfo,
+  options: { after: number; maxRawBytes: number; stream?: OutputStreamName | undefined },
+) {
+  const { attemptDay, stepId, epoch } = attempt;
+  if (attemptDay === null) return [];
+  const key = await deps.keys.keyOf(deps.sql, attempt.runId);
+  const stored = await readChunks(deps.sql, { attemptDay, stepId, epoch }, options);
+  return stored.map((chunk) => ({
+    ...chunk,
+    bytes: openAtRest(key, chunk.sealed, chunkAad({ stepId, epoch, seq: chunk.seq })),
+  }));
+}
+
+/** Bytes that the attempt has, of one stream or of both. */
+export async function outputLength(
+  deps: OutputDeps,
+  attempt: AttemptInfo,
+  stream: OutputStreamName | undefined,
+): Promise<number> {
+  if (attempt.attemptDay === null) return 0;
+  const index = await readChunkIndex(deps.sql, { ...attempt, attemptDay: attempt.attemptDay });
+  return index
+    .filter((chunk) => stream === undefined || chunk.stream === stream)
+    .reduce((sum, chunk) => sum + chunk.rawLength, 0);
+}
+
+const pageRawBytes = 1024 * 1024;
+
+/**
+ * What is read of a stream is counted by the lengths that its chunks state, so one that is another is not passed on.
+ *
+ * @throws for such a chunk, and for one that is no gzip: the reader's connection ends with what came before it.
+ */
+function inflateChunk({ seq, rawLength, bytes }: { seq: number; rawLength: number; bytes: Buffer }): Buffer {
+  let raw: Buffer;
+  try {
+    raw = gunzipSync(bytes, { maxOutputLength: rawLength });
+  } catch (error) {
+    throw new Error(`chunk ${seq} is no gzip of the ${rawLength} bytes that it states`, { cause: error });
+  }
+  if (raw.length !== rawLength)
+    throw new Error(`chunk ${seq} has ${raw.length} bytes and states ${rawLength}`);
+  return raw;
+}
+
+/** The raw bytes from `start` up to and not including `end`, inflated, in pieces; reads on as they are taken. */
+export async function* readOutputBytes(
+  deps: OutputDeps,
+  attempt: AttemptInfo,
+  range: { start: number; end: number; stream: OutputStreamName | undefined },
+): AsyncGenerator<Uint8Array> {
+  if (attempt.attemptDay === null) return;
+  const index = await readChunkIndex(deps.sql, { ...attempt, attemptDay: attempt.attemptDay });
+  let offset = 0;
+  let after = 0;
+  for (const chunk of index) {
+    if (range.stream !== undefined && chunk.stream !== range.stream) continue;
+    if (offset + chunk.rawLength > range.start) break;
+    offset += chunk.rawLength;
+    after = chunk.seq;
+  }
+  while (offset < range.end) {
+    const chunks = await openChunks(deps, attempt, {
+      after,
+      maxRawBytes: pageRawBytes,
+      stream: range.stream,
+    });
+    if (chunks.length === 0) return;
+    for (const chunk of chunks) {
+      const raw = inflateChunk(chunk);
+      const from = Math.max(0, range.start - offset);
+      const to = Math.min(raw.length, range.end - offset);
+      offset += raw.length;
+      after = chunk.seq;
+      if (to > from) yield raw.subarray(from, to);
+      if (offset >= range.end) return;
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import { expect, test } from 'vitest';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { endOf, givenUp } from '../testing.ts';
+import { chunkOf, setupOutput, type TestOutput } from './output-testing.ts';
+import { findOutput } from './read-output.ts';
+import { applyRetention } from './retention.ts';
+
+const dayMs = 24 * 3_600_000;
+const quiet = { warn() {} } as never;
+
+/** Retention as it would be after so many days. */
+function later(t: TestOutput, days: number, keep: { outputDays?: number; runDays?: number }) {
+  return applyRetention({
+    sql: t.sql,
+    log: quiet,
+    outputDays: keep.outputDays,
+    runDays: keep.runDays,
+    now: () => new Date(Date.now() + days * dayMs),
+  });
+}
+
+async function partitions(t: TestOutput): Promise<string[]> {
+  const rows = await t.sql<{ name: string }[]>`
+    select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'run_output'::regclass order by 1`;
+  return rows.map((row) => row.name);
+}
+
+const audited = (t: TestOutput) =>
+  t.sql`select action, detail from audit_log where action like '%.expired' order by id`;
+
+test('output is kept for ever unless told, and its whole days are dropped when they are old enough', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'old\n'));
+  await t.settle(endOf(lease));
+  const before = await partitions(t);
+  expect(await later(t, 3_000, {})).toEqual({ partitions: 0, runs: 0 });
+  expect(await later(t, 2, { outputDays: 2 })).toMatchObject({ partitions: 1 });
+  expect(await t.stored(lease)).toEqual([1]);
+
+  expect(await later(t, 3, { outputDays: 2 })).toEqual({ partitions: 1, runs: 0 });
+  const today = `run_output_${lease.attemptDay.replaceAll('-', '')}`;
+  expect(await partitions(t)).toEqual(before.filter((name) => name > today));
+  await expect(findOutput(t, { runId, stepId: lease.id }, unrestricted)).rejects.toMatchObject({
+    code: 'output_expired',
+    message: expect.stringContaining(lease.attemptDay),
+  });
+  expect(await audited(t)).toMatchObject([
+    { action: 'output.expired', detail: { keptDays: 2 } },
+    { action: 'output.expired', detail: { day: lease.attemptDay } },
+  ]);
+  expect(await later(t, 3, { outputDays: 2 })).toEqual({ partitions: 0, runs: 0 });
+});
+
+test('nothing is dropped under an attempt that is open, and what comes late for a dropped day is refused', async () => {
+  await using t = await setupOutput();
+  await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'begun\n'));
+  await later(t, 9, { outputDays: 2 });
+  expect(await t.stored(lease)).toEqual([1]);
+  await t.settle(givenUp(lease));
+  expect(await t.send(lease, chunkOf(lease, 2, 'late\n'))).toEqual(['stored']);
+  await later(t, 9, { outputDays: 2 });
+  expect(await t.send(lease, chunkOf(lease, 3, 'too late\n'))).toEqual(['refused']);
+});
+
+test('ended runs go with all that is of them when they are old enough, in batches; open ones stay', async () => {
+  await using t = await setupOutput();
+  const old = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'old\n'));
+  await t.settle(endOf(lease));
+  const ended = await t.start();
+  await t.settle(endOf(await t.claimOne()));
+  const open = await t.start();
+  await t.sql`update job_runs set completed_at = completed_at - interval '40 days' where id = ${old}`;
+  // As many ended ones as make it take two batches.
+  await t.sql`
+    insert into job_runs (job_id, job_version, status, completed_at, start_by, data_key, targets_total, total_steps)
+    select job_id, job_version, status, completed_at, start_by, data_key, 0, 0
+    from job_runs, generate_series(1, 120) where id = ${old}`;
+  expect(await later(t, 0, { runDays: 30 })).toEqual({ partitions: 0, runs: 121 });
+  const left = await t.sql<{ id: number }[]>`select id from job_runs order by id`;
+  expect(left.map((row) => row.id)).toEqual([ended, open]);
+  expect(await t.sql`select 1 from job_run_steps where job_run_id = ${old}`).toHaveLength(0);
+  expect(await t.stored(lease)).toEqual([]);
+  expect(await audited(t)).toMatchObject([{ action: 'runs.expired' }, { action: 'runs.expired' }]);
+});
+
+test('while one server removes what is old another one leaves it alone', async () => {
+  await using t = await setupOutput();
+  await t.sql.begin(async (tx) => {
+    await tx`select pg_advisory_xact_lock(${0x0_95c0_5e})`;
+    expect(await later(t, 9, { outputDays: 2, runDays: 2 })).toEqual({ partitions: 0, runs: 0 });
+  });
+});

@@ -1,0 +1,27 @@
+// Steps that the owner of an agent's machine does not allow: in the audit log, beside what that machine keeps of it.
+import type { StepOutcome } from '@opsconductor/protocol';
+import type { AuditEntry } from '../../audit/record-audit.ts';
+import { cleanText } from '../clean-text.ts';
+
+const refusals: ReadonlySet<string> = new Set(['policy_refused', 'path_refused']);
+
+export interface RefusedStep {
+  step: { id: number; jobRunId: number; segmentId: number; stepNumber: number; stepType: string };
+  targetName: string;
+  agent: { id: number; name: string };
+  outcome: StepOutcome;
+}
+
+/** The row that an attempt's end leaves; undefined where it was no refusal. */
+export function refusalAudit({ step, targetName, agent, outcome }: RefusedStep): AuditEntry | undefined {
+  const { reason, message } = outcome;
+  if (reason === undefined || !refusals.has(reason)) return undefined;
+  const { id: stepId, jobRunId, segmentId, stepNumber, stepType } = step;
+  return {
+    actor: { kind: 'agent', ...agent },
+    action: 'agent.step_refused',
+    object: { kind: 'run', id: jobRunId },
+    scope: { segmentId },
+    detail: { reason, message: cleanText(message), stepId, stepNumber, stepType, target: targetName },
+  };
+}

@@ -1,0 +1,371 @@
+// Collects what one transaction changes in locked runs, so that each run's counters, status and event are written
+// once. All decisions about a run's end are made here, on the locked row.
+import {
+  aggregateRun,
+  isRunEnded,
+  type RunChange,
+  type RunStatus,
+  type Step,
+  targetRunStatus,
+} from '@opsconductor/protocol';
+import type { Tx } from '../../store/database/connection.ts';
+import { commitWithThese } from '../../store/database/transaction.ts';
+import { closeUnbegun, openTargetRuns, writeStrategy } from '../../store/queue/strategy-steps.ts';
+import { insertRunEvents } from '../../store/runs/run-events.ts';
+import {
+  lockRuns,
+  notifyProgress,
+  type RunRow,
+  type RunsOf,
+  type TargetRunRow,
+  worstOutputStates,
+  writeRuns,
+  writeTargetRuns,
+} from '../../store/runs/run-progress.ts';
+import { followStrategy } from './follow-strategy.ts';
+
+export type StepChange = { id: number } & Partial<Omit<Step, 'id'>>;
+
+/** What others are told once the transaction has committed. */
+export interface ProgressNews {
+  runs: { id: number; seq: number; ended: boolean }[];
+  /** Segments with newly ready steps. */
+  segments: number[];
+  /** Runs whose running steps are to be stopped. */
+  cancel: number[];
+}
+
+interface RunEntry {
+  row: RunRow;
+  touched: boolean;
+  ended: boolean;
+  /** Target runs have ended in this transaction: its strategy may open others. */
+  endedTargets: boolean;
+  steps: StepChange[];
+  targetRuns: Map<number, TargetRunRow>;
+}
+
+/** How what still waits in a run that is being stopped ends. */
+export function stoppedStatus(run: Pick<RunRow, 'stopReason'>): 'cancelled' | 'timed_out' {
+  return run.stopReason === null ? 'cancelled' : 'timed_out';
+}
+
+export class RunLedger {
+  /** The database's clock when the locks were held; what is written is dated by it. */
+  now = new Date();
+  readonly #tx: Tx;
+  readonly #runs = new Map<number, RunEntry>();
+  readonly #segments = new Set<number>();
+  readonly #cancel = new Set<number>();
+
+  private constructor(tx: Tx) {
+    this.#tx = tx;
+  }
+
+  /** Locks the runs. Lock target runs and steps after this, in that order. */
+  static async open(tx: Tx, runs: RunsOf): Promise<RunLedger> {
+    const ledger = new RunLedger(tx);
+    for (const row of await lockRuns(tx, runs)) {
+      ledger.now = row.now;
+      ledger.#runs.set(row.id, {
+        row,
+        touched: false,
+        ended: false,
+        endedTargets: false,
+        steps: [],
+        targetRuns: new Map(),
+      });
+    }
+    return ledger;
+  }
+
+  run(id: number): RunRow | undefined {
+    return this.#runs.get(id)?.row;
+  }
+
+  #entry(id: number): RunEntry {
+    const entry = this.#runs.get(id);
+    if (entry === undefined) throw new Error(`run ${id} is not locked by this transaction`);
+    return entry;
+  }
+
+  /** Records a step's new values for the run's event. */
+  noteStep(runId: number, change: StepChange): void {
+    const entry = this.#entry(runId);
+    entry.touched = true;
+    entry.steps.push(change);
+  }
+
+  countStepEnds(runId: number, ends: { completed: number; failed: number }): void {
+    const { row } = this.#entry(runId);
+    row.completedSteps += ends.completed;
+    row.failedSteps += ends.failed;
+  }
+
+  /** The run's first step was leased. */
+  markStarted(runId: number): void {
+    const entry = this.#entry(runId);
+    entry.row.startedAt ??= this.now;
+    if (entry.row.status === 'queued') this.#setRunStatus(entry, 'running');
+  }
+
+  wakeSegment(segmentId: number): void {
+    this.#segments.add(segmentId);
+  }
+
+  /** Of a run that has ended its agents are told too: what was given up may go on. */
+  requestCancel(runId: number): void {
+    const entry = this.#entry(runId);
+    entry.touched = true;
+    this.#cancel.add(runId);
+    if (!isRunEnded(entry.row.status)) this.#setRunStatus(entry, 'cancelling');
+  }
+
+  setError(runId: number, message: string): void {
+    const { row } = this.#entry(runId);
+    row.errorMessage ??= message;
+  }
+
+  /** Moves a locked target run on; its run follows when it was the last. */
+  changeTargetRun(target: TargetRunRow, status: RunStatus): void {
+    if (target.status === status || isRunEnded(target.status)) return;
+    const entry = this.#entry(target.jobRunId);
+    const { row } = entry;
+    if (target.status === 'running' || target.status === 'cancelling') row.targetsRunning -= 1;
+    if (status === 'running' || status === 'cancelling') row.targetsRunning += 1;
+    if (target.status === 'held') row.targetsHeld -= 1;
+    if (status === 'held') row.targetsHeld += 1;
+    target.status = status;
+    if (status !== 'cancelled' && status !== 'timed_out') target.startedAt ??= this.now;
+    if (isRunEnded(status)) target.completedAt = this.now;
+    entry.touched = true;
+    entry.targetRuns.set(target.id, target);
+    this.#holdOrGoOn(entry);
+    entry.endedTargets ||= isRunEnded(status);
+    if (!isRunEnded(status)) return;
+    if (status === 'succeeded') row.targetsSucceeded += 1;
+    else if (status === 'cancelled') row.targetsCancelled += 1;
+    else if (status === 'timed_out') row.targetsTimedOut += 1;
+    else if (status === 'unknown') row.targetsUnknown += 1;
+    else row.targetsFailed += 1;
+    this.#endRunIfLast(entry);
+  }
+
+  /** How the step ended that failed first, while others follow it in the target run. */
+  setFirstFailure(target: TargetRunRow, firstFailure: RunStatus | null): void {
+    if (target.firstFailure === firstFailure) return;
+    const entry = this.#entry(target.jobRunId);
+    target.firstFailure = firstFailure;
+    entry.touched = true;
+    entry.targetRuns.set(target.id, target);
+  }
+
+  /**
+   * A late result decides the step that had left this target run unknown, in a run that is open. Move the target run on
+   * after this.
+   */
+  reopenTargetRun(target: TargetRunRow, error: string): void {
+    const entry = this.#entry(target.jobRunId);
+    const { row } = entry;
+    if (target.status !== 'unknown' || isRunEnded(row.status)) throw new Error('not to be reopened');
+    row.targetsUnknown -= 1;
+    row.targetsRunning += 1;
+    target.status = 'running';
+    target.completedAt = null;
+    if (row.errorMessage === error) row.errorMessage = null;
+    entry.touched = true;
+    entry.targetRuns.set(target.id, target);
+    this.#holdOrGoOn(entry);
+  }
+
+  /** A result came that changes no outcome; its output may have become more complete. */
+  countLateResult(runId: number): void {
+    const entry = this.#entry(runId);
+    entry.row.lateResults += 1;
+    entry.touched = true;
+  }
+
+  /** A run waits for a person when some of its target runs do, and none goes on. */
+  #holdOrGoOn(entry: RunEntry): void {
+    const { status, targetsHeld, targetsRunning } = entry.row;
+    if (targetsHeld > 0 && targetsRunning === 0) {
+      if (status === 'queued' || status === 'running') this.#setRunStatus(entry, 'held');
+    } else if (status === 'held') this.#setRunStatus(entry, 'running');
+  }
+
+  /** Ends the target run with the outcome of the step that ended it. */
+  endTargetRun(target: TargetRunRow, lastStep: Parameters<typeof targetRunStatus>[0]): void {
+    this.changeTargetRun(target, targetRunStatus(lastStep));
+  }
+
+  #endRunIfLast(entry: RunEntry): void {
+    const { row } = entry;
+    const counts = {
+      succeeded: row.targetsSucceeded,
+      failed: row.targetsFailed,
+      cancelled: row.targetsCancelled,
+      timedOut: row.targetsTimedOut,
+      unknown: row.targetsUnknown,
+    };
+    const ended = Object.values(counts).reduce((sum, n) => sum + n, 0);
+    if (ended < row.targetsTotal) return;
+    const status = aggregateRun(counts, {
+      maxFailures: row.maxFailures,
+      cancelling: row.status === 'cancelling',
+      halted: row.haltedAt !== null,
+      timedOut: row.stopReason === 'run_timeout',
+    });
+    entry.ended = true;
+    row.completedAt = this.now;
+    this.#setRunStatus(entry, status);
+  }
+
+  #setRunStatus(entry: RunEntry, status: RunStatus): void {
+    entry.row.status = status;
+    entry.touched = true;
+  }
+
+  /** Opens the target runs that may start now that others have ended, or ends those that must not start any more. */
+  async #followStrategy(entry: RunEntry): Promise<void> {
+    const { row } = entry;
+    const move = followStrategy(row);
+    if (move === undefined) return;
+    const { open, halt, ...batch } = move;
+    const isNewBatch = batch.batchNumber !== row.batchNumber;
+    if (open === 0 && halt === null && !isNewBatch) return;
+    Object.assign(row, batch);
+    if (halt !== null) {
+      row.haltedAt = this.now;
+      row.haltedReason = halt.reason;
+      await this.endUnbegun(row.id, { status: 'cancelled', reason: 'halted', message: halt.unbegun });
+    } else if (open > 0) {
+      const { opened, ready } = await openTargetRuns(this.#tx, row.id, open);
+      row.targetsOpened = (row.targetsOpened ?? 0) + opened;
+      for (const step of ready) {
+        this.noteStep(row.id, { id: step.id, status: 'ready' });
+        this.wakeSegment(step.segmentId);
+      }
+    }
+    await writeStrategy(this.#tx, row);
+  }
+
+  /**
+   * Ends every target run that has not begun, with its steps. Others go on.
+   *
+   * @param of `running` are target runs that have not begun either, though they count as running; `only` leaves out all others.
+   */
+  async endUnbegun(
+    runId: number,
+    end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
+    of: { running?: readonly number[]; only?: readonly number[] } = {},
+  ): Promise<void> {
+    const { targetRuns, stepIds } = await closeUnbegun(this.#tx, runId, end, of);
+    this.countStepEnds(runId, { completed: stepIds.length, failed: 0 });
+    for (const id of stepIds) this.noteStep(runId, { id, status: end.status, reason: end.reason });
+    for (const target of targetRuns) this.changeTargetRun(target, end.status);
+  }
+
+  /** The same, and commits in the same round trip: nothing may be written in this transaction afterwards. */
+  writeAndCommit(): Promise<ProgressNews> {
+    return this.write([() => commitWithThese(this.#tx)]);
+  }
+
+  /** Writes everything that was collected, numbers the events and emits one NOTIFY. */
+  async write(last: readonly (() => Promise<void>)[] = []): Promise<ProgressNews> {
+    for (const entry of this.#runs.values()) if (entry.endedTargets) await this.#followStrategy(entry);
+    const touched = [...this.#runs.values()].filter((entry) => entry.touched);
+    const endedIds = touched.filter(({ row }) => isRunEnded(row.status)).map(({ row }) => row.id);
+    for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {
+      this.#entry(jobRunId).row.outputState = outputState;
+    }
+    for (const { row } of touched) row.eventSeq += 1;
+    const news: ProgressNews = {
+      runs: touched.map(({ row, ended }) => ({ id: row.id, seq: row.eventSeq, ended })),
+      segments: [...this.#segments],
+      cancel: [...this.#cancel],
+    };
+    const hasNews = news.runs.length + news.segments.length + news.cancel.length > 0;
+    // Sent together: nothing here waits for an answer of another.
+    await Promise.all([
+      writeTargetRuns(
+        this.#tx,
+        touched.flatMap((entry) => [...entry.targetRuns.values()]).map(targetRunValues),
+      ),
+      writeRuns(
+        this.#tx,
+        touched.map(({ row: { stepRules: _, ...row } }) => ({
+          ...row,
+          executionTimeMs: executionTimeOf(row),
+        })),
+      ),
+      insertRunEvents(
+        this.#tx,
+        touched.map((entry) => ({
+          jobRunId: entry.row.id,
+          seq: entry.row.eventSeq,
+          at: this.now,
+          change: changeOf(entry),
+        })),
+      ),
+      ...(hasNews ? [notifyProgress(this.#tx, news)] : []),
+      ...last.map((send) => send()),
+    ]);
+    return news;
+  }
+}
+
+function targetRunValues({ id, status, firstFailure, startedAt, completedAt }: TargetRunRow) {
+  return { id, status, firstFailure, startedAt, completedAt };
+}
+
+/** From the first step's start to the end, in ms; a run that ended without a start took none. */
+function executionTimeOf({
+  startedAt,
+  completedAt,
+}: Pick<RunRow, 'startedAt' | 'completedAt'>): number | null {
+  if (completedAt === null) return null;
+  return Math.max(0, completedAt.getTime() - (startedAt ?? completedAt).getTime());
+}
+
+function changeOf({ row, targetRuns, steps }: RunEntry): Omit<RunChange, 'at' | 'seq'> {
+  const counted =
+    row.targetsSucceeded +
+    row.targetsFailed +
+    row.targetsCancelled +
+    row.targetsTimedOut +
+    row.targetsUnknown +
+    row.targetsRunning +
+    row.targetsHeld;
+  return {
+    run: {
+      status: row.status,
+      outputState: row.outputState,
+      targetsQueued: row.targetsTotal - counted,
+      targetsRunning: row.targetsRunning,
+      targetsHeld: row.targetsHeld,
+      targetsSucceeded: row.targetsSucceeded,
+      targetsFailed: row.targetsFailed,
+      targetsCancelled: row.targetsCancelled,
+      targetsTimedOut: row.targetsTimedOut,
+      targetsUnknown: row.targetsUnknown,
+      completedSteps: row.completedSteps,
+      failedSteps: row.failedSteps,
+      lateResults: row.lateResults,
+      startedAt: row.startedAt?.toISOString() ?? null,
+      completedAt: row.completedAt?.toISOString() ?? null,
+      executionTimeMs: executionTimeOf(row),
+      errorMessage: row.errorMessage,
+    },
+    ...(targetRuns.size > 0
+      ? {
+          targetRuns: [...targetRuns.values()].map((target) => ({
+            id: target.id,
+            status: target.status,
+            startedAt: target.startedAt?.toISOString() ?? null,
+            completedAt: target.completedAt?.toISOString() ?? null,
+          })),
+        }
+      : {}),
+    ...(steps.length > 0 ? { steps } : {}),
+  };
+}

@@ -1,0 +1,380 @@
+// Settles attempts in batches: the step's outcome, what follows in its target run, and what that means for the run,
+// in one transaction. A completion's next step is leased here, to the agent that completed.
+import { isStepEnded, type OutputState, type StepOutcome } from '@opsconductor/protocol';
+import type { AuditEntry } from '../../audit/record-audit.ts';
+import { recordAudits } from '../../audit/record-audits.ts';
+import { type HeldSession, holdCurrentSessions } from '../../store/agents/agent-sessions.ts';
+import type { Sql, Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { dropCleanUp } from '../../store/queue/clean-ups.ts';
+import {
+  annotateStep,
+  type EndedAttempt,
+  lockEndedAttempts,
+  writeLateResult,
+} from '../../store/queue/step-attempts.ts';
+import { readyRanks } from '../../store/queue/strategy-steps.ts';
+import {
+  lockStepsAndNext,
+  lockTargetRuns,
+  recordSshContexts,
+  type StepRow,
+} from '../../store/runs/run-progress.ts';
+import { type NewStepOutputs, writeStepOutputs } from '../../store/runs/run-values.ts';
+import { type NewTransfers, writeTransfers } from '../../store/runs/transfers.ts';
+import { cleanText, outcomeText, runError } from '../clean-text.ts';
+import { refusalAudit } from './audit-refusals.ts';
+import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { isUndecided, StepProgress } from './step-progress.ts';
+import type { AttemptResult, NextFor } from './step-writes.ts';
+
+/** Who says that an attempt has ended: its agent, or the server that gives it up. */
+export type EndSource =
+  | { kind: 'agent'; agentId: number; sessionNumber: number; requestId: string; wantsNext: boolean }
+  | {
+      kind: 'server';
+      /** Only while this session has the attempt still: another agent may have taken it up, under the same lease. */
+      heldBy?: SessionRef;
+    };
+
+export interface AttemptEnd {
+  stepId: number;
+  epoch: number;
+  leaseToken: string;
+  source: EndSource;
+  /** How long ago the step began, where that was not noted in the database. */
+  startedMsAgo?: number | undefined;
+  outcome: StepOutcome;
+  output: { state: OutputState; digest: string | null; gaps: readonly (readonly [number, number])[] };
+  /** What the step hands on to those after it. */
+  handsOn?: Omit<NewStepOutputs, 'stepId' | 'epoch'> | undefined;
+  /** Files that it has moved. */
+  transfers?: Omit<NewTransfers, 'stepId' | 'epoch'> | undefined;
+}
+
+export interface SettleResult {
+  stepId: number;
+  epoch: number;
+  result: 'settled' | 'superseded' | 'forget';
+  next?: ClaimedStep;
+  /** The same request had settled it before: what was leased with that is not named again. */
+  isRepeated?: true;
+}
+
+export const runTimeoutMessage = 'The run’s timeout had passed.';
+
+interface Batch {
+  tx: Tx;
+  ledger: RunLedger;
+  progress: StepProgress;
+  /** Names of the agents whose sessions are current, by `agent.session`. */
+  sessions: ReadonlyMap<string, HeldSession>;
+  /** By segment, the claim rank of the most urgent step that is ready there. */
+  ranks: ReadonlyMap<number, number>;
+}
+
+/** Settles every attempt that is current; answers for each what the agent is to do with it. */
+export async function settleAttempts(
+  sql: Sql,
+  ends: readonly AttemptEnd[],
+  options: { random?: () => number } = {},
+): Promise<{ results: SettleResult[]; news: ProgressNews }> {
+  return inTransaction(sql, async (tx) => {
+    const batch = await openBatch(tx, ends, options.random);
+    const { ledger, progress, sessions } = batch;
+    const current: AttemptEnd[] = [];
+    const seen = new Set<number>();
+    for (const end of ends) {
+      if (isCurrent(end, progress.step(end.stepId), sessions) && !seen.has(end.stepId)) {
+        seen.add(end.stepId);
+        current.push(end);
+      }
+    }
+    const settled = new Set(current);
+    const others = ends.filter((end) => !settled.has(end));
+    const late = await lateResults(batch, others, seen);
+    for (const end of current) progress.attemptEnded(stepOf(batch, end), attemptResult(batch, end));
+    for (const { end, attempt } of late.deciding) decideLate(batch, end, attempt);
+    const leased = progress.writes.takeLeases();
+    await progress.writes.closeSuccessors();
+    const writes = [
+      ...progress.writes.send(),
+      recordContexts(batch, [...current, ...late.deciding.map(({ end }) => end)]),
+      writeStepOutputs(tx, handedOnBy([...current, ...late.deciding.map(({ end }) => end)])),
+      writeTransfers(tx, transfersOf([...current, ...late.deciding.map(({ end }) => end)])),
+      recordAudits(tx, refusalsOf(batch, [...current, ...late.deciding.map(({ end }) => end)])),
+    ];
+    if (others.length === 0) {
+      const [news] = await Promise.all([ledger.writeAndCommit(), ...writes]);
+      return { results: ends.map((end) => settledResult(batch, end, leased)), news };
+    }
+    await Promise.all(writes);
+    for (const end of late.annotating) await annotate(batch, end);
+    const news = await ledger.write();
+    // After what the target runs have become: one that goes on keeps its locks.
+    for (const end of [...late.annotating, ...late.deciding.map((each) => each.end)]) await noteLate(tx, end);
+    const results = ends.map((end) =>
+      settled.has(end)
+        ? settledResult(batch, end, leased)
+        : (late.results.get(end) ?? answer(end, 'superseded')),
+    );
+    return { results, news };
+  });
+}
+
+async function openBatch(
+  tx: Tx,
+  ends: readonly AttemptEnd[],
+  random: (() => number) | undefined,
+): Promise<Batch> {
+  const stepIds = [...new Set(ends.map((end) => end.stepId))];
+  // Sent together and answered in this order, which is the lock order: agents, runs, target runs, steps.
+  const [sessions, ledger, targetRuns, steps, ranks] = await Promise.all([
+    holdCurrentSessions(
+      tx,
+      ends.flatMap(({ source }) =>
+        source.kind === 'agent' ? [{ agentId: source.agentId, sessionNumber: source.sessionNumber }] : [],
+      ),
+    ),
+    RunLedger.open(tx, { stepIds }),
+    lockTargetRuns(tx, stepIds),
+    lockStepsAndNext(tx, stepIds),
+    readyRanks(tx, stepIds),
+  ]);
+  const agentNames = new Map([...sessions].map(([key, { name }]) => [key, name]));
+  const progress = new StepProgress({ tx, ledger, targetRuns, steps }, { agentNames, random });
+  await progress.prepare(stepIds);
+  return { tx, ledger, progress, sessions, ranks };
+}
+
+/** The fence: epoch, random token, agent and session must all be those of the live lease, the session its newest. */
+function isCurrent(
+  end: AttemptEnd,
+  step: StepRow | undefined,
+  sessions: ReadonlyMap<string, HeldSession>,
+): boolean {
+  if (step === undefined || step.status !== 'running') return false;
+  if (step.epoch !== end.epoch || step.leaseToken !== end.leaseToken) return false;
+  if (end.source.kind === 'server') {
+    const { heldBy } = end.source;
+    return heldBy === undefined || isHeldBy(step, heldBy);
+  }
+  const { agentId, sessionNumber } = end.source;
+  return isHeldBy(step, end.source) && sessions.has(`${agentId}.${sessionNumber}`);
+}
+
+function isHeldBy(step: StepRow, { agentId, sessionNumber }: SessionRef): boolean {
+  return step.agentId === agentId && step.sessionNumber === sessionNumber;
+}
+
+function stepOf({ progress }: Batch, end: AttemptEnd): StepRow {
+  const step = progress.step(end.stepId);
+  if (step === undefined) throw new Error('a locked row is missing');
+  return step;
+}
+
+function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
+  const { output, source } = end;
+  const outcome = stoppedOutcome(batch, end);
+  if (!isStepEnded(outcome.status)) throw new Error(`${outcome.status} does not end a step`);
+  const step = stepOf(batch, end);
+  const isNextWanted =
+    source.kind === 'agent' && source.wantsNext && takesSteps(batch, source) && mayPassOn(batch, step);
+  return {
+    outcome,
+    output,
+    requestId: source.kind === 'agent' ? source.requestId : null,
+    // One whose condition was not met was never begun.
+    startedAt: outcome.status === 'skipped' ? null : (step.startedAt ?? startOf(step, end, batch.ledger.now)),
+    nextFor: isNextWanted ? nextForOf(batch, source) : undefined,
+  };
+}
+
+function nextForOf({ sessions }: Batch, { agentId, sessionNumber }: SessionRef): NextFor {
+  const { capabilities = [] } = sessions.get(`${agentId}.${sessionNumber}`) ?? {};
+  return { agentId, sessionNumber, capabilities };
+}
+
+/** Not past a step of a run with a higher priority, which then gets the slot; nor in a halted run. */
+function mayPassOn({ ledger, ranks }: Batch, step: StepRow): boolean {
+  const run = ledger.run(step.jobRunId);
+  if (run === undefined || run.haltedAt !== null) return false;
+  return (ranks.get(step.segmentId) ?? 0) >= -run.priority;
+}
+
+/** Of a run that was stopped at its timeout: what the agent cancelled at our word has timed out. */
+function stoppedOutcome({ ledger, progress }: Batch, { stepId, outcome }: AttemptEnd): StepOutcome {
+  const run = ledger.run(progress.step(stepId)?.jobRunId ?? 0);
+  if (outcome.status !== 'cancelled' || (run?.stopReason ?? null) === null) return outcome;
+  return { ...outcome, status: 'timed_out', reason: 'run_timeout', message: runTimeoutMessage };
+}
+
+type SessionRef = { agentId: number; sessionNumber: number };
+
+function takesSteps({ sessions }: Batch, agent: SessionRef): boolean {
+  return sessions.get(`${agent.agentId}.${agent.sessionNumber}`)?.takesSteps === true;
+}
+
+function handedOnBy(ends: readonly AttemptEnd[]): NewStepOutputs[] {
+  return ends.flatMap(({ stepId, epoch, handsOn }) =>
+    handsOn === undefined ? [] : [{ stepId, epoch, ...handsOn }],
+  );
+}
+
+function transfersOf(ends: readonly AttemptEnd[]): NewTransfers[] {
+  return ends.flatMap(({ stepId, epoch, transfers }) =>
+    transfers === undefined ? [] : [{ stepId, epoch, ...transfers }],
+  );
+}
+
+function refusalsOf(batch: Batch, ends: readonly AttemptEnd[]): AuditEntry[] {
+  return ends.flatMap(({ stepId, source, outcome }) => {
+    const step = batch.progress.step(stepId);
+    if (step === undefined || source.kind !== 'agent') return [];
+    const { agentId: id, sessionNumber } = source;
+    const name = batch.sessions.get(`${id}.${sessionNumber}`)?.name ?? `agent ${id}`;
+    const { targetName } = batch.progress.targetRun(step);
+    return refusalAudit({ step, targetName, agent: { id, name }, outcome }) ?? [];
+  });
+}
+
+// ---- ends of attempts that are not live any more
+
+interface Late {
+  results: Map<AttemptEnd, SettleResult>;
+  /** Of attempts that are current still: they decide their steps. */
+  deciding: { end: AttemptEnd; attempt: EndedAttempt }[];
+  /** They change no outcome. */
+  annotating: AttemptEnd[];
+}
+
+async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<number>): Promise<Late> {
+  const late: Late = { results: new Map(), deciding: [], annotating: [] };
+  const asked = ends.filter(({ source }) => source.kind === 'agent');
+  const rows = await lockEndedAttempts(batch.tx, asked);
+  const attempts = new Map(rows.map((row) => [`${row.stepId}.${row.epoch}`, row]));
+  const told = new Set<EndedAttempt>();
+  for (const end of asked) {
+    const attempt = attempts.get(`${end.stepId}.${end.epoch}`);
+    const step = batch.progress.step(end.stepId);
+    if (attempt === undefined) {
+      // One that settles in this very batch has no row yet.
+      late.results.set(end, answer(end, step?.epoch === end.epoch ? 'superseded' : 'forget'));
+      continue;
+    }
+    late.results.set(
+      end,
+      isSameRequest(attempt, end)
+        ? { ...answer(end, 'settled'), isRepeated: true }
+        : answer(end, 'superseded'),
+    );
+    if (!isNews(attempt, end) || told.has(attempt)) continue;
+    told.add(attempt);
+    const mayDecide =
+      step !== undefined &&
+      step.epoch === end.epoch &&
+      !seen.has(step.id) &&
+      end.outcome.status !== 'unknown' &&
+      isUndecided(step, batch.progress.targetRun(step), batch.ledger.run(step.jobRunId)?.status);
+    if (mayDecide) {
+      late.deciding.push({ end, attempt });
+      late.results.set(end, answer(end, 'settled'));
+    } else late.annotating.push(end);
+  }
+  return late;
+}
+
+function isOfLease(attempt: EndedAttempt, end: AttemptEnd): boolean {
+  return (
+    end.source.kind === 'agent' &&
+    attempt.leaseToken === end.leaseToken &&
+    attempt.agentId === end.source.agentId
+  );
+}
+
+function isSameRequest(attempt: EndedAttempt, end: AttemptEnd): boolean {
+  return isOfLease(attempt, end) && end.source.kind === 'agent' && attempt.requestId === end.source.requestId;
+}
+
+/** Whether it tells what had become of an attempt of which that was not known. */
+function isNews(attempt: EndedAttempt, end: AttemptEnd): boolean {
+  const isOpen = attempt.status === 'unknown' && attempt.lateStatus === null;
+  return isOpen && isOfLease(attempt, end) && !isSameRequest(attempt, end);
+}
+
+function decideLate(batch: Batch, end: AttemptEnd, attempt: EndedAttempt): void {
+  const step = stepOf(batch, end);
+  const { targetName } = batch.progress.targetRun(step);
+  const told = { status: attempt.status, message: attempt.message, reason: attempt.reason };
+  const error = runError(targetName, step.stepNumber, told as never);
+  batch.progress.resultCameLate(step, { ...attemptResult(batch, end), nextFor: undefined }, error);
+}
+
+/** Writes what came late to its own attempt. */
+async function noteLate(tx: Tx, { stepId, epoch, source, outcome, output }: AttemptEnd): Promise<void> {
+  if (source.kind !== 'agent') return;
+  await writeLateResult(tx, {
+    stepId,
+    epoch,
+    status: outcome.status,
+    exitCode: outcome.exitCode ?? null,
+    requestId: source.requestId,
+    outputState: output.state,
+    outputDigest: output.digest,
+  });
+  if (outcome.status !== 'unknown') await dropCleanUp(tx, stepId, epoch);
+}
+
+/** The run keeps its outcome; the step says what its agent has reported since. */
+async function annotate({ tx, ledger, progress }: Batch, end: AttemptEnd): Promise<void> {
+  const step = progress.step(end.stepId);
+  if (step === undefined) return;
+  ledger.countLateResult(step.jobRunId);
+  if (step.epoch !== end.epoch) return;
+  const advice = `The agent has since reported: ${end.outcome.status.replace('_', ' ')}, ${outcomeText(end.outcome)}`;
+  await annotateStep(tx, { id: step.id, epoch: step.epoch, advice, outputState: end.output.state });
+  ledger.noteStep(step.jobRunId, { id: step.id, advice, outputState: end.output.state });
+}
+
+// ---- answers
+
+function answer(end: AttemptEnd, result: SettleResult['result']): SettleResult {
+  return { stepId: end.stepId, epoch: end.epoch, result };
+}
+
+function settledResult(
+  { progress }: Batch,
+  end: AttemptEnd,
+  leased: ReadonlyMap<number, ClaimedStep>,
+): SettleResult {
+  const targetRunId = progress.step(end.stepId)?.targetRunId;
+  const next = targetRunId === undefined ? undefined : leased.get(targetRunId);
+  return next === undefined ? answer(end, 'settled') : { ...answer(end, 'settled'), next };
+}
+
+async function recordContexts(batch: Batch, ends: readonly AttemptEnd[]): Promise<void> {
+  const contexts = ends.flatMap((end) => {
+    const step = batch.progress.step(end.stepId);
+    const { ssh } = end.outcome;
+    if (step === undefined || ssh === undefined || end.source.kind !== 'agent') return [];
+    if (Number.isNaN(Date.parse(ssh.establishedAt))) return [];
+    return [
+      {
+        jobRunId: step.jobRunId,
+        targetId: batch.progress.targetRun(step).targetId,
+        agentId: end.source.agentId,
+        sessionId: cleanText(ssh.sessionId) ?? '',
+        establishedAt: new Date(ssh.establishedAt).toISOString(),
+        files: (end.transfers?.totals.created ?? 0) + (end.transfers?.totals.changed ?? 0),
+        bytes: step.outputBytes + (end.transfers?.totals.bytes ?? 0),
+      },
+    ];
+  });
+  await recordSshContexts(batch.tx, contexts);
+}
+
+function startOf({ leasedAt }: StepRow, { startedMsAgo }: AttemptEnd, now: Date): Date | null {
+  if (startedMsAgo === undefined || leasedAt === null) return leasedAt;
+  return new Date(Math.max(leasedAt.getTime(), now.getTime() - startedMsAgo));
+}

@@ -1,0 +1,355 @@
+// What one transaction does to the steps of runs: ends them, holds them, has them tried again, and moves on what follows
+// in their target runs. Collected first and written together. Runs, target runs and steps are locked by the caller.
+import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
+import { plainRules, type StepRules } from '../../jobs/step-rules.ts';
+import type { Tx } from '../../store/database/connection.ts';
+import { endedAttempts } from '../../store/queue/step-attempts.ts';
+import {
+  lockUnrunSteps,
+  type StepRow,
+  type TargetRunRow,
+  type WaitingStep,
+} from '../../store/runs/run-progress.ts';
+import { outcomeText, runError } from '../clean-text.ts';
+import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
+import { type Course, cleanUp, followStep, giveUpCleanUp, type StepEnd } from './follow-step.ts';
+import { type RunLedger, stoppedStatus } from './run-ledger.ts';
+import { type AttemptResult, keptRow, type NextFor, StepWrites, settledRow } from './step-writes.ts';
+
+/** How a step ends that no attempt of its own ends now. */
+export interface StepVerdict {
+  status: StepEnd;
+  reason: string | null;
+  message: string | null;
+  advice: string | null;
+}
+
+type Later = WaitingStep & { when: StepRules['when'] };
+
+export class StepProgress {
+  /** What is decided, until it is written. */
+  readonly writes: StepWrites;
+  readonly #tx: Tx;
+  readonly #ledger: RunLedger;
+  readonly #targetRuns: ReadonlyMap<number, TargetRunRow>;
+  readonly #steps: ReadonlyMap<number, StepRow>;
+  readonly #nextOf = new Map<number, StepRow>();
+  readonly #random: () => number;
+  #unrun = new Map<number, WaitingStep[]>();
+  #tries = new Map<number, number>();
+
+  constructor(
+    of: {
+      tx: Tx;
+      ledger: RunLedger;
+      targetRuns: readonly TargetRunRow[];
+      steps: readonly StepRow[];
+    },
+    options: { agentNames?: ReadonlyMap<string, string>; random?: (() => number) | undefined } = {},
+  ) {
+    this.#tx = of.tx;
+    this.#ledger = of.ledger;
+    this.#targetRuns = new Map(of.targetRuns.map((row) => [row.id, row]));
+    this.#steps = new Map(of.steps.map((row) => [row.id, row]));
+    const byPlace = new Map(of.steps.map((row) => [`${row.targetRunId}.${row.stepNumber}`, row]));
+    for (const row of of.steps) {
+      const next = byPlace.get(`${row.targetRunId}.${row.stepNumber + 1}`);
+      if (next !== undefined) this.#nextOf.set(row.id, next);
+    }
+    this.writes = new StepWrites(of.tx, of.ledger, options.agentNames ?? new Map());
+    this.#random = options.random ?? Math.random;
+  }
+
+  /**
+   * Reads what deciding on these steps needs beyond their own rows: of runs with rules of their own, and of unknown steps
+   * that are decided after all. Call it once, before anything is decided.
+   */
+  async prepare(stepIds: readonly number[]): Promise<void> {
+    const steps = stepIds.flatMap((id) => this.#steps.get(id) ?? []);
+    const needsLater = steps.filter((step) => step.status === 'unknown' || this.#hasOrder(step.jobRunId));
+    const needsTries = steps.filter((step) => {
+      const { retry, onUnknown } = this.#rulesOf(step);
+      return retry !== null || onUnknown === 'retry';
+    });
+    const [unrun, tries] = await Promise.all([
+      lockUnrunSteps(this.#tx, [...new Set(needsLater.map((step) => step.targetRunId))]),
+      endedAttempts(
+        this.#tx,
+        needsTries.map((step) => step.id),
+      ),
+    ]);
+    for (const step of unrun) {
+      this.#unrun.set(step.targetRunId, [...(this.#unrun.get(step.targetRunId) ?? []), step]);
+    }
+    this.#tries = tries;
+  }
+
+  step(id: number): StepRow | undefined {
+    return this.#steps.get(id);
+  }
+
+  targetRun(step: Pick<StepRow, 'targetRunId'>): TargetRunRow {
+    const target = this.#targetRuns.get(step.targetRunId);
+    if (target === undefined) throw new Error('a locked target run is missing');
+    return target;
+  }
+
+  // ---- what may happen to a step
+
+  /** The live attempt of a running step has ended. */
+  attemptEnded(step: StepRow, result: AttemptResult): void {
+    const { outcome } = result;
+    this.#ledger.markStarted(step.jobRunId);
+    this.writes.endAttempt(step, result);
+    const after: AfterAttempt = result.isLast === true ? { is: 'end' } : this.#after(step, outcome);
+    if (outcome.status === 'unknown') {
+      this.writes.cleanUp(step, this.#isCancelling(step) || after.is === 'retry');
+    }
+    this.#goOn(step, result, after, 1);
+  }
+
+  /** What became of an attempt that had left its step held or unknown: it decides the step. */
+  resultCameLate(step: StepRow, result: AttemptResult, error: string): void {
+    const before = step.status;
+    const sentence = `The agent reported this after the step had been ${before}.`;
+    const advice = result.outcome.advice === undefined ? sentence : `${result.outcome.advice} ${sentence}`;
+    if (before === 'unknown') this.#reopen(step, error);
+    const late = { ...result, outcome: { ...result.outcome, advice } };
+    this.#goOn(step, late, this.#after(step, late.outcome), 0);
+  }
+
+  /** A held step ends by what a person says, or because nobody said anything in time. */
+  heldEnds(step: StepRow, verdict: StepVerdict): void {
+    this.writes.settle(step, {
+      ...keptRow(step),
+      status: verdict.status,
+      reason: verdict.reason,
+      errorMessage: verdict.message,
+      advice: verdict.advice,
+    });
+    this.#endStep(step, verdict.status, verdict.message === null ? {} : { message: verdict.message });
+  }
+
+  /**
+   * Nobody has taken a ready step in time. What cleans up after it is waited for in its turn; where it is to clean up
+   * itself, nothing more is.
+   */
+  waitEnds(step: StepRow, { reason, message, advice }: Omit<StepVerdict, 'status'>): void {
+    this.writes.settle(step, {
+      ...keptRow(step),
+      status: 'timed_out',
+      reason,
+      errorMessage: message,
+      advice,
+    });
+    this.#ledger.countStepEnds(step.jobRunId, { completed: 1, failed: 0 });
+    if (!step.isCleanUp) {
+      this.#follow(step, 'timed_out', message === null ? {} : { message });
+      return;
+    }
+    const target = this.targetRun(step);
+    const cancelling = this.#isCancelling(step);
+    const first = (target.firstFailure as StepEnd | null) ?? 'timed_out';
+    this.#take(target, giveUpCleanUp(first, this.#laterOf(step), cancelling), cancelling, undefined);
+  }
+
+  /** A held step is run again. */
+  heldIsRetried(step: StepRow, advice: string): void {
+    this.#retry(step, { inS: 0, advice });
+  }
+
+  /** An idle target run that has begun is told to stop: what cleans up still runs, the rest is closed. */
+  stopIdle(
+    target: TargetRunRow,
+    waiting: readonly WaitingStep[],
+    status: 'cancelled' | 'timed_out',
+  ): RunStatus | undefined {
+    const later = waiting.map((step) => ({ ...step, when: this.#rulesOf(step).when }));
+    const course = cleanUp((target.firstFailure as StepEnd | null) ?? status, later, true);
+    for (const { step } of course.closed) this.writes.close(step, status, null);
+    if (course.next !== undefined) {
+      this.#ledger.setFirstFailure(target, course.firstFailure);
+      this.writes.makeReady(course.next, true);
+    }
+    return course.end;
+  }
+
+  // ---- how it goes on
+
+  #goOn(step: StepRow, result: AttemptResult, after: AfterAttempt, tries: 0 | 1): void {
+    const { outcome } = result;
+    if (after.is === 'retry') {
+      const number = (this.#tries.get(step.id) ?? 0) + tries;
+      const text = `Try ${number} of ${after.of} ended ${outcome.status.replace('_', ' ')}: ${outcomeText(outcome)}`;
+      this.#retry(step, { inS: after.inS, advice: text });
+      return;
+    }
+    const row = settledRow(step, result);
+    if (after.is === 'hold') {
+      this.writes.settle(step, { ...row, status: 'held', heldForS: after.forS });
+      this.#ledger.changeTargetRun(this.targetRun(step), 'held');
+      return;
+    }
+    this.writes.settle(step, row);
+    // What has not run for its own condition is in nobody's way.
+    const status = outcome.status === 'skipped' ? 'succeeded' : outcome.status;
+    this.#endStep(step, status, outcome, result.nextFor);
+  }
+
+  #after(step: StepRow, outcome: StepOutcome): AfterAttempt {
+    const cancelling = this.#isCancelling(step);
+    if (cancelling && !step.isCleanUp) return { is: 'end' };
+    const isNew = step.status === 'running';
+    const tries = (this.#tries.get(step.id) ?? 0) + (isNew ? 1 : 0);
+    const after = afterAttempt(outcome, { rules: this.#rulesOf(step), tries, random: this.#random });
+    // Who cancels a run is not asked about it again.
+    return cancelling && after.is === 'hold' ? { is: 'end' } : after;
+  }
+
+  #retry(step: StepRow, { inS, advice }: { inS: number; advice: string }): void {
+    this.writes.retry(step, { inS, advice });
+    this.#ledger.changeTargetRun(this.targetRun(step), this.#isCancelling(step) ? 'cancelling' : 'running');
+    this.#ledger.wakeSegment(step.segmentId);
+  }
+
+  /** The step has its outcome: counts it and moves its target run on. */
+  #endStep(
+    step: StepRow,
+    status: StepEnd,
+    outcome: Pick<StepOutcome, 'message' | 'exitCode' | 'reason'>,
+    nextFor?: AttemptResult['nextFor'],
+  ): void {
+    const failed = status === 'failed' || status === 'timed_out';
+    this.#ledger.countStepEnds(step.jobRunId, { completed: 1, failed: failed ? 1 : 0 });
+    this.#follow(step, status, outcome, nextFor);
+  }
+
+  /** Moves its target run on, and says in the run what went wrong. */
+  #follow(
+    step: StepRow,
+    status: StepEnd,
+    outcome: Pick<StepOutcome, 'message' | 'exitCode' | 'reason'>,
+    nextFor?: AttemptResult['nextFor'],
+  ): void {
+    const target = this.targetRun(step);
+    if (status === 'failed' || status === 'timed_out' || status === 'unknown') {
+      this.#ledger.setError(
+        step.jobRunId,
+        runError(target.targetName, step.stepNumber, { status, ...outcome }),
+      );
+    }
+    const cancelling = this.#isCancelling(step);
+    if (!this.#hasOrder(step.jobRunId) && step.status !== 'unknown') {
+      this.#followPlainly(step, target, status, cancelling, nextFor);
+      return;
+    }
+    const later = this.#laterOf(step);
+    // What was cancelled while the outcome was not known stays so.
+    const wasCancelled = status === 'succeeded' && later.some((other) => other.status === 'cancelled');
+    const course = followStep(wasCancelled ? 'cancelled' : status, {
+      later: later.filter((other) => other.status === 'pending'),
+      firstFailure: target.firstFailure as StepEnd | null,
+      cancelling,
+    });
+    this.#take(target, course, cancelling, nextFor);
+  }
+
+  #take(
+    target: TargetRunRow,
+    course: Course<Later>,
+    cancelling: boolean,
+    nextFor: AttemptResult['nextFor'],
+  ): void {
+    for (const { step, status, reason } of course.closed) this.writes.close(step, status, reason);
+    if (course.next === undefined) {
+      if (course.end === undefined) throw new Error('a target run neither goes on nor ends');
+      this.#ledger.changeTargetRun(target, course.end);
+      return;
+    }
+    this.#ledger.setFirstFailure(target, course.firstFailure);
+    this.#ledger.changeTargetRun(target, cancelling ? 'cancelling' : 'running');
+    if (nextFor !== undefined && !course.isCleanUp && canTake(nextFor, course.next))
+      this.writes.lease(course.next, nextFor);
+    else this.writes.makeReady(course.next, course.isCleanUp);
+  }
+
+  /** In a run whose steps have no order of their own, only the next one is known. */
+  #followPlainly(
+    step: StepRow,
+    target: TargetRunRow,
+    status: StepEnd,
+    cancelling: boolean,
+    nextFor: AttemptResult['nextFor'],
+  ): void {
+    const next = this.#nextOf.get(step.id);
+    if (next === undefined || (status === 'succeeded' && !cancelling)) {
+      if (next === undefined) {
+        this.#ledger.endTargetRun(target, status);
+        return;
+      }
+      this.#ledger.changeTargetRun(target, 'running');
+      if (next.status !== 'pending') return;
+      if (nextFor === undefined || !canTake(nextFor, next)) this.writes.makeReady(next, false);
+      else this.writes.lease(next, nextFor);
+      return;
+    }
+    const run = this.#ledger.run(step.jobRunId);
+    const stopped = run === undefined ? 'cancelled' : stoppedStatus(run);
+    const how = cancelling ? stopped : 'skipped';
+    this.writes.closeAll(target, how);
+    this.#ledger.endTargetRun(target, status === 'succeeded' ? stopped : status);
+  }
+
+  /** Undoes what was concluded from not knowing: the target run goes on, what was skipped waits again. */
+  #reopen(step: StepRow, error: string): void {
+    const target = this.targetRun(step);
+    this.#ledger.reopenTargetRun(target, error);
+    this.#ledger.setFirstFailure(target, step.isCleanUp ? target.firstFailure : null);
+    this.#ledger.countStepEnds(step.jobRunId, { completed: -1, failed: 0 });
+    for (const other of this.#unrun.get(step.targetRunId) ?? []) {
+      if (other.stepNumber <= step.stepNumber) continue;
+      if (other.status !== 'skipped' || other.reason !== 'predecessor') continue;
+      other.status = 'pending';
+      this.writes.revive(other);
+    }
+  }
+
+  #laterOf(step: StepRow): Later[] {
+    return (this.#unrun.get(step.targetRunId) ?? [])
+      .filter((other) => other.stepNumber > step.stepNumber)
+      .sort((a, b) => a.stepNumber - b.stepNumber)
+      .map((other) => ({ ...other, when: this.#rulesOf(other).when }));
+  }
+
+  // ---- rules
+
+  #rulesOf({ jobRunId, stepNumber }: Pick<StepRow, 'jobRunId' | 'stepNumber'>): StepRules {
+    return this.#ledger.run(jobRunId)?.stepRules?.[stepNumber - 1] ?? plainRules;
+  }
+
+  /** Whether steps of the run say after what they run. */
+  #hasOrder(runId: number): boolean {
+    return this.#ledger.run(runId)?.stepRules?.some((rules) => rules.when !== 'success') ?? false;
+  }
+
+  #isCancelling({ jobRunId }: Pick<StepRow, 'jobRunId'>): boolean {
+    return this.#ledger.run(jobRunId)?.status === 'cancelling';
+  }
+}
+
+/**
+ * Whether a late result may still decide its step. Not that of a clean-up step whose target run has ended with the failure
+ * before it: that outcome is known, and stays.
+ */
+export function isUndecided(
+  step: StepRow,
+  targetRun: Pick<TargetRunRow, 'status'>,
+  runStatus: RunStatus | undefined,
+): boolean {
+  if (runStatus === undefined || isRunEnded(runStatus)) return false;
+  return step.status === 'held' || (step.status === 'unknown' && targetRun.status === 'unknown');
+}
+
+function canTake({ capabilities }: NextFor, { needs }: Pick<WaitingStep, 'needs'>): boolean {
+  return needs === null || needs.every((need) => capabilities.includes(need));
+}

@@ -1,0 +1,288 @@
+// What a transaction changes of steps: collected while it is decided, told to readers through the ledger, written together.
+import type { OutputState, StepOutcome, StepStatus } from '@opsconductor/protocol';
+import type { Tx } from '../../store/database/connection.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { wantCleanUps } from '../../store/queue/clean-ups.ts';
+import { type SettledAttempt, writeAttempts } from '../../store/queue/step-attempts.ts';
+import {
+  closeSteps,
+  closeWaitingSteps,
+  makeReady,
+  type NextLease,
+  reviveSkipped,
+  type SettledStep,
+  type StepRow,
+  type TargetRunRow,
+  type WaitingStep,
+  writeNextLeases,
+  writeRetries,
+  writeSettledSteps,
+} from '../../store/runs/run-progress.ts';
+import { cleanText } from '../clean-text.ts';
+import { newLeaseToken } from '../leases/lease-token.ts';
+import type { RunLedger, StepChange } from './run-ledger.ts';
+
+/** A session that takes the next step, where it can. */
+export interface NextFor {
+  agentId: number;
+  sessionNumber: number;
+  capabilities: readonly string[];
+}
+
+/** How an attempt ended. */
+export interface AttemptResult {
+  outcome: StepOutcome;
+  output: { state: OutputState; digest: string | null; gaps: readonly (readonly [number, number])[] };
+  /** Of the agent's completion; null where the server gave the attempt up. */
+  requestId: string | null;
+  startedAt: Date | null;
+  /** Its step ends with it, whatever its rules say: nothing of the run is to go on. */
+  isLast?: true;
+  /** The session that takes the next step, where it asks for one. */
+  nextFor?: NextFor | undefined;
+}
+
+/** How a step is closed that has not run. */
+type Closed = 'skipped' | 'cancelled' | 'timed_out';
+
+export class StepWrites {
+  readonly #tx: Tx;
+  readonly #ledger: RunLedger;
+  /** By `agent.session`. */
+  readonly #agentNames: ReadonlyMap<string, string>;
+  readonly #attempts: SettledAttempt[] = [];
+  readonly #settled: SettledStep[] = [];
+  readonly #retries: { id: number; inS: number; advice: string }[] = [];
+  readonly #ready: { id: number; isCleanUp: boolean }[] = [];
+  readonly #revived: number[] = [];
+  readonly #closed: { id: number; status: Closed; reason: string | null }[] = [];
+  readonly #closeAll = new Map<Closed, number[]>();
+  readonly #leases: { lease: NextLease; step: WaitingStep | StepRow }[] = [];
+  readonly #cleanUps: { stepId: number; epoch: number; segmentId: number; atOnce: boolean }[] = [];
+
+  constructor(tx: Tx, ledger: RunLedger, agentNames: ReadonlyMap<string, string>) {
+    this.#tx = tx;
+    this.#ledger = ledger;
+    this.#agentNames = agentNames;
+  }
+
+  endAttempt(step: StepRow, result: AttemptResult): void {
+    const { output, requestId } = result;
+    const { id, errorMessage, outputState, heldForS, ...ended } = settledRow(step, result);
+    this.#attempts.push({
+      ...ended,
+      ...{ stepId: id, epoch: step.epoch, message: errorMessage, requestId },
+      status: result.outcome.status,
+      outputState: output.state,
+      outputDigest: output.digest,
+      outputGaps: output.gaps.length > 0 ? output.gaps : null,
+    });
+  }
+
+  /** Its attempt was given up: an agent is asked to look on the target, at once or when it may be thought to be over. */
+  cleanUp({ id, epoch, segmentId }: StepRow, atOnce: boolean): void {
+    this.#cleanUps.push({ stepId: id, epoch, segmentId, atOnce });
+  }
+
+  /** The step ends, or is held. */
+  settle(step: StepRow, row: SettledStep): void {
+    this.#settled.push(row);
+    const agentName = this.#agentNames.get(`${step.agentId}.${step.sessionNumber}`);
+    const change: StepChange = {
+      id: step.id,
+      status: row.status as StepStatus,
+      attempt: step.epoch,
+      ...(agentName === undefined ? {} : { agentName }),
+      leasedAt: step.leasedAt?.toISOString() ?? null,
+      startedAt: row.startedAt?.toISOString() ?? null,
+      completedAt: row.status === 'held' ? null : this.#ledger.now.toISOString(),
+      executionTimeMs: row.executionTimeMs,
+      cpuMs: row.cpuMs,
+      peakMemoryBytes: row.peakMemoryBytes,
+      exitCode: row.exitCode,
+      signal: row.signal,
+      reason: row.reason,
+      errorMessage: row.errorMessage,
+      advice: row.advice,
+      survivors: (row.survivors ?? []) as { pid: number; command: string }[],
+      notBefore: null,
+      heldUntil: row.heldForS === null ? null : this.#inS(row.heldForS),
+      outputState: row.outputState,
+      outputSeq: step.outputSeq,
+      outputBytes: step.outputBytes,
+    };
+    // The first attempt finds the values that a step is born with; they need not be told.
+    const isFirst = step.epoch === 1 && step.status === 'running';
+    this.#ledger.noteStep(step.jobRunId, isFirst ? withoutUnset(change) : change);
+  }
+
+  retry(step: StepRow, { inS, advice }: { inS: number; advice: string }): void {
+    this.#retries.push({ id: step.id, inS, advice });
+    this.#ledger.noteStep(step.jobRunId, {
+      id: step.id,
+      status: 'ready',
+      notBefore: inS === 0 ? null : this.#inS(inS),
+      heldUntil: null,
+      agentName: null,
+      leasedAt: null,
+      startedAt: null,
+      completedAt: null,
+      executionTimeMs: null,
+      cpuMs: null,
+      peakMemoryBytes: null,
+      exitCode: null,
+      signal: null,
+      reason: null,
+      errorMessage: null,
+      advice,
+      survivors: [],
+    });
+  }
+
+  makeReady(step: Pick<WaitingStep, 'id' | 'jobRunId' | 'segmentId'>, isCleanUp: boolean): void {
+    this.#ready.push({ id: step.id, isCleanUp });
+    this.#ledger.wakeSegment(step.segmentId);
+    this.#ledger.noteStep(step.jobRunId, { id: step.id, status: 'ready' });
+  }
+
+  close(step: WaitingStep, status: Closed, reason: string | null): void {
+    this.#closed.push({ id: step.id, status, reason });
+    this.#ledger.countStepEnds(step.jobRunId, { completed: 1, failed: 0 });
+    this.#ledger.noteStep(step.jobRunId, { id: step.id, status });
+  }
+
+  /** All steps of the target run that still wait. */
+  closeAll(target: Pick<TargetRunRow, 'id'>, status: Closed): void {
+    this.#closeAll.set(status, [...(this.#closeAll.get(status) ?? []), target.id]);
+  }
+
+  /** A skipped step waits again. */
+  revive({ id, jobRunId }: WaitingStep): void {
+    this.#revived.push(id);
+    this.#ledger.countStepEnds(jobRunId, { completed: -1, failed: 0 });
+    this.#ledger.noteStep(jobRunId, { id, status: 'pending', completedAt: null, reason: null });
+  }
+
+  lease(step: WaitingStep | StepRow, { agentId, sessionNumber }: NextFor): void {
+    const lease: NextLease = {
+      id: step.id,
+      epoch: step.epoch + 1,
+      attemptDay: this.#ledger.now.toISOString().slice(0, 10),
+      leaseToken: newLeaseToken(),
+      agentId,
+      sessionNumber,
+    };
+    this.#leases.push({ lease, step });
+  }
+
+  /** Steps that were leased to who asked for the next one, by target run. */
+  takeLeases(): Map<number, ClaimedStep> {
+    const claimed = new Map<number, ClaimedStep>();
+    for (const { lease, step } of this.#leases) {
+      this.#ledger.noteStep(step.jobRunId, {
+        id: step.id,
+        status: 'running',
+        attempt: lease.epoch,
+        agentName: this.#agentNames.get(`${lease.agentId}.${lease.sessionNumber}`) ?? null,
+        leasedAt: this.#ledger.now.toISOString(),
+        outputState: 'open',
+      });
+      const { jobRunId, targetRunId, segmentId, stepNumber, stepType } = step;
+      const { epoch, leaseToken, agentId, sessionNumber, attemptDay } = lease;
+      const place = { id: step.id, jobRunId, targetRunId, segmentId, stepNumber, stepType };
+      claimed.set(targetRunId, { ...place, epoch, leaseToken, agentId, sessionNumber, attemptDay });
+    }
+    return claimed;
+  }
+
+  /** Closes what can't follow any more: before the ledger is written, since it tells and counts what that was. */
+  async closeSuccessors(): Promise<void> {
+    const closing = [...this.#closeAll].map(async ([status, targetRunIds]) => {
+      for (const closed of await closeWaitingSteps(this.#tx, targetRunIds, status)) {
+        this.#ledger.countStepEnds(closed.jobRunId, { completed: 1, failed: 0 });
+        this.#ledger.noteStep(closed.jobRunId, { id: closed.id, status });
+      }
+    });
+    await Promise.all(closing);
+  }
+
+  /** Everything else; sent together. Attempts are written from the live step rows, so before these change. */
+  send(): Promise<void>[] {
+    const { now } = this.#ledger;
+    return [
+      writeAttempts(this.#tx, this.#attempts),
+      wantCleanUps(this.#tx, this.#cleanUps),
+      writeSettledSteps(this.#tx, this.#settled, now),
+      writeRetries(this.#tx, this.#retries, now),
+      reviveSkipped(this.#tx, this.#revived),
+      closeSteps(this.#tx, this.#closed),
+      makeReady(this.#tx, this.#ready),
+      writeNextLeases(
+        this.#tx,
+        this.#leases.map(({ lease }) => lease),
+        now,
+      ),
+    ];
+  }
+
+  #inS(seconds: number): string {
+    return new Date(this.#ledger.now.getTime() + seconds * 1000).toISOString();
+  }
+}
+
+/** A step as its attempt ended. */
+export function settledRow(step: StepRow, { outcome, output, startedAt }: AttemptResult): SettledStep {
+  return {
+    id: step.id,
+    status: outcome.status,
+    startedAt,
+    exitCode: outcome.exitCode ?? null,
+    signal: cleanText(outcome.signal),
+    reason: outcome.reason ?? null,
+    errorMessage: cleanText(outcome.message),
+    advice: cleanText(outcome.advice),
+    survivors: survivorsOf(outcome),
+    executionTimeMs: outcome.executionTimeMs ?? null,
+    cpuMs: outcome.cpuMs ?? null,
+    peakMemoryBytes: outcome.peakMemoryBytes ?? null,
+    outputState: output.state,
+    heldForS: null,
+  };
+}
+
+/** Of a held or ready step: what its last attempt left. */
+export function keptRow(step: StepRow): SettledStep {
+  return {
+    id: step.id,
+    status: step.status,
+    startedAt: step.startedAt,
+    exitCode: null,
+    signal: null,
+    reason: step.reason,
+    errorMessage: step.errorMessage,
+    advice: null,
+    survivors: null,
+    executionTimeMs: null,
+    cpuMs: null,
+    peakMemoryBytes: null,
+    outputState: step.outputState,
+    heldForS: null,
+  };
+}
+
+function survivorsOf({ survivors }: StepOutcome) {
+  return survivors?.map((entry) => ({ pid: entry.pid, command: cleanText(entry.command) })) ?? null;
+}
+
+function withoutUnset(change: StepChange): StepChange {
+  const told: Record<string, unknown> = {};
+  for (const key in change) {
+    const value = change[key as keyof StepChange];
+    if (value !== null && !isEmpty(value)) told[key] = value;
+  }
+  return told as unknown as StepChange;
+}
+
+function isEmpty(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}

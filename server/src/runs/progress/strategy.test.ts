@@ -1,0 +1,106 @@
+import { expect, test } from 'vitest';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { timeOutRun } from '../ends/time-out-run.ts';
+import { endOf, failure, setupRuns, success, type TestRuns } from '../testing.ts';
+
+async function targetRuns(t: TestRuns, runId: number) {
+  return t.sql<{ status: string; endReason: string | null; isOpen: boolean }[]>`
+    select status, end_reason, is_open from job_run_targets where job_run_id = ${runId} order by id`;
+}
+
+async function settleAll(t: TestRuns, claimed: readonly ClaimedStep[], outcome = success) {
+  return t.settle(...claimed.map((step) => endOf(step, outcome)));
+}
+
+test('a run opens its targets batch by batch, and no more than max_parallel at a time', async () => {
+  await using t = await setupRuns();
+  const strategy = { batches: [1, 3], max_parallel: 2 };
+  const runId = await t.start({ targets: 5, steps: 2, job: { strategy } });
+  const first = await t.claimOne();
+  const { news, results } = await t.settle(endOf(first, success, { wantsNext: true }));
+  expect(news.segments).toEqual([]);
+  const next = results[0]?.next;
+  if (next === undefined) throw new Error('no next step');
+  expect((await t.settle(endOf(next))).news.segments).toEqual([t.segmentId]);
+  const second = await t.claim();
+  expect(second).toHaveLength(2);
+  expect((await targetRuns(t, runId)).map((target) => target.isOpen)).toEqual([
+    true,
+    true,
+    true,
+    false,
+    false,
+  ]);
+  for (let round = 0; round < 8; round += 1) await settleAll(t, round === 0 ? second : await t.claim());
+  expect(await t.run(runId)).toMatchObject({ status: 'succeeded', completedSteps: 10 });
+});
+
+test('beyond max_failures what has not begun ends cancelled, what runs goes on, and the run is failed', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 2 });
+  const strategy = { max_parallel: 3, max_failures: 0 };
+  const runId = await t.start({ targets: 5, steps: 2, job: { strategy } });
+  const [first, other] = await t.claim();
+  if (first === undefined || other === undefined) throw new Error('two were to be claimed');
+  await t.settle(endOf(first, failure));
+  const message = 'Not begun: more hosts failed or became unknown than max_failures allows (0).';
+  const ended = { status: 'cancelled', endReason: message };
+  expect((await targetRuns(t, runId)).slice(2)).toMatchObject([ended, ended, ended]);
+  expect((await t.steps(runId)).at(-1)).toMatchObject({ status: 'cancelled', reason: 'halted' });
+  // Not passed on in the reply: a halted run stands back, and finishes what it has begun.
+  const { results } = await t.settle(endOf(other, success, { wantsNext: true }));
+  expect(results[0]?.next).toBeUndefined();
+  await settleAll(t, await t.claim());
+  expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 10 });
+});
+
+test('tolerated failures make a run partial', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 3, job: { strategy: { max_failures: '34%' } } });
+  const [first, ...others] = await t.claim();
+  if (first === undefined) throw new Error('nothing was claimed');
+  await t.settle(endOf(first, failure), ...others.map((step) => endOf(step)));
+  expect((await t.run(runId)).status).toBe('partial');
+});
+
+test('a strategy is followed on 12,000 targets set by set', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 1 });
+  const runId = await t.start({ targets: 1, steps: 2, job: { strategy: { max_parallel: 1 } } });
+  await t.sql`
+    insert into job_run_targets (job_run_id, segment_id, target_name, is_open)
+    select ${runId}, ${t.segmentId}, 'more ' || n, false from generate_series(1, 11999) n`;
+  await t.sql`
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s)
+    select job_run_id, id, segment_id, n, 'ssh.exec', 60 from job_run_targets, generate_series(1, 2) n where not is_open`;
+  await t.sql`update job_runs set targets_total = 12000, total_steps = 24000 where id = ${runId}`;
+  await t.settle(endOf(await t.claimOne(), failure));
+  expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 24_000, eventSeq: 1 });
+});
+
+test('a higher priority that waits in the segment goes before the next step of a target run', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 1 });
+  await t.start({ steps: 2 });
+  const first = await t.claimOne();
+  const urgent = await t.start({ job: { priority: 5 } });
+  const { results, news } = await t.settle(endOf(first, success, { wantsNext: true }));
+  expect(results[0]?.next).toBeUndefined();
+  expect(news.segments).toEqual([t.segmentId]);
+  expect((await t.claimOne()).jobRunId).toBe(urgent);
+});
+
+test('a run past its timeout ends what waits and stops what runs; both have timed out', async () => {
+  await using t = await setupRuns();
+  await t.connect(t.agent, { slots: 1 });
+  const runId = await t.start({ targets: 2, steps: 2, job: { timeout: 60 } });
+  const lease = await t.claimOne();
+  const { cancel } = await timeOutRun(t.sql, runId);
+  expect(cancel).toEqual([runId]);
+  expect((await t.run(runId)).status).toBe('cancelling');
+  expect((await targetRuns(t, runId)).map((target) => target.status)).toEqual(['cancelling', 'timed_out']);
+  await t.settle(endOf(lease, { status: 'cancelled', reason: 'cancelled' }));
+  expect((await t.steps(runId)).map((step) => step.status)).toEqual(Array(4).fill('timed_out'));
+  expect((await t.steps(runId))[0]?.reason).toBe('run_timeout');
+  expect((await t.run(runId)).status).toBe('timed_out');
+});

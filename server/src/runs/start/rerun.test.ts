@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest';
+import { findRun } from '../../store/runs/runs.ts';
+import { endOf, failure, setupRuns, type TestRuns } from '../testing.ts';
+import { rerun } from './rerun.ts';
+
+/** A run on three targets of which the second failed at its second step. */
+async function endedRun(t: TestRuns): Promise<number> {
+  const runId = await t.start({ targets: 3, steps: 3 });
+  for (let step = 1; step <= 3; step += 1) {
+    const claimed = await t.claim();
+    await t.settle(
+      ...claimed.map((lease, index) => endOf(lease, step === 2 && index === 1 ? failure : undefined)),
+    );
+  }
+  return runId;
+}
+
+test('a run is run again from the failed step on, where it failed, and both name each other', async () => {
+  await using t = await setupRuns();
+  const runId = await endedRun(t);
+  const again = (await rerun(t, runId, { which: 'failed', from_step: 'failed' }, t.caller)).runId;
+  expect((await t.steps(again)).map(({ status, reason }) => [status, reason])).toEqual([
+    ['skipped', 'rerun'],
+    ['ready', null],
+    ['pending', null],
+  ]);
+  expect(await findRun(t.sql, again)).toMatchObject({ rerunOf: runId, jobVersion: 1, completedSteps: 1 });
+  expect((await findRun(t.sql, runId))?.reruns).toEqual([again]);
+  for (let step = 2; step <= 3; step += 1) await t.settle(endOf(await t.claimOne()));
+  expect(await t.run(again)).toMatchObject({ status: 'succeeded', completedSteps: 3 });
+});
+
+test('what cannot be run again is refused with the reason, and nothing starts', async () => {
+  await using t = await setupRuns();
+  const open = await t.start();
+  await expect(rerun(t, open, { which: 'all' }, t.caller)).rejects.toMatchObject({ code: 'conflict' });
+  await t.settle(endOf(await t.claimOne()));
+  const runId = await endedRun(t);
+  const refused = (request: Parameters<typeof rerun>[2]) =>
+    expect(rerun(t, runId, request, t.caller)).rejects.toMatchObject({ code: 'invalid' });
+  await refused({ which: 'unknown' });
+  await refused({ which: 'failed', from_step: 4 });
+  await t.sql`update job_run_targets set target_id = null where job_run_id = ${runId}`;
+  await refused({ which: 'not_succeeded' });
+});

@@ -1,0 +1,101 @@
+// A start that is asked for again with the same Idempotency-Key, because its answer was lost, makes no second run
+// (draft-ietf-httpapi-idempotency-key-header).
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import type { Caller } from '../../caller.ts';
+import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { AppError, invalidField, notFound } from '../../errors.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { findRequestedRun, isRequestedAlready } from '../../store/runs/run-requests.ts';
+import { runKeyContext } from '../run-keys.ts';
+import { seeRun } from '../view/seen-run.ts';
+import type { Started } from './start-run.ts';
+
+export const requestKeyHeader = 'Idempotency-Key';
+/** Visible ASCII, in quotes as the draft has it or without. */
+const keyForm = /^"?([\x21\x23-\x7e]{16,255})"?$/;
+
+export interface RequestKey {
+  /** Of the caller and their key. */
+  key: Buffer;
+  /** What is asked for. */
+  asked: string;
+}
+
+/**
+ * The key of a request to start a run, and what it asks for; undefined without the header.
+ *
+ * @throws {AppError} `invalid` for anything but 16 to 255 visible characters.
+ */
+export function requestKeyOf(
+  given: string | undefined,
+  { userId }: Pick<Caller, 'userId'>,
+  asked: readonly unknown[],
+): RequestKey | undefined {
+  if (given === undefined) return undefined;
+  const key = keyForm.exec(given.trim())?.[1];
+  if (key === undefined) {
+    throw invalidField(requestKeyHeader, 'Is no key.', {
+      found: given.slice(0, 300),
+      allowed: '16 to 255 visible ASCII characters without quotes in them, such as a UUID',
+    });
+  }
+  return {
+    key: createHash('sha256').update(`${userId} ${key}`).digest(),
+    asked: JSON.stringify(asked),
+  };
+}
+
+/** Of what was asked for, under the data key of the run that it made. */
+export function requestDigest(dataKey: Uint8Array, { asked }: RequestKey): Buffer {
+  return createHmac('sha256', dataKey).update('request ').update(asked).digest();
+}
+
+/**
+ * Starts a run, unless a request with this key has made one: then that run is the answer.
+ *
+ * @throws {AppError} as `start` does; `conflict` where the key was used for something else; `not_found` for who does not see all
+ * of that run any more.
+ */
+export async function startOnce(
+  deps: { sql: Sql; masterKey: MasterKey },
+  requested: RequestKey | undefined,
+  caller: Caller,
+  start: () => Promise<Started>,
+): Promise<Started & { isRepeated: boolean }> {
+  const earlier = requested === undefined ? undefined : await startedBy(deps, requested, caller);
+  if (earlier !== undefined) return earlier;
+  try {
+    return { ...(await start()), isRepeated: false };
+  } catch (error) {
+    // Both were on their way, to this server or to two; the other one has committed.
+    const other =
+      requested !== undefined && isRequestedAlready(error)
+        ? await startedBy(deps, requested, caller)
+        : undefined;
+    if (other === undefined) throw error;
+    return other;
+  }
+}
+
+async function startedBy(
+  { sql, masterKey }: { sql: Sql; masterKey: MasterKey },
+  requested: RequestKey,
+  caller: Caller,
+): Promise<(Started & { isRepeated: true }) | undefined> {
+  const found = await findRequestedRun(sql, requested.key);
+  if (found === undefined) return undefined;
+  const { runId, jobId, digest } = found;
+  const { run, isWhole } = await seeRun(sql, runId, caller.authority);
+  // Who starts a run sees all of it; who has lost rights since is not answered as if they were who started it.
+  if (!isWhole) throw notFound(`Run ${runId}`);
+  const dataKey = unwrapDataKey(masterKey, found.dataKey, runKeyContext(jobId));
+  if (!timingSafeEqual(digest, requestDigest(dataKey, requested))) {
+    throw new AppError(
+      'conflict',
+      `This ${requestKeyHeader} was used to start run ${runId}, with another request: give each start a key of its own.`,
+    );
+  }
+  const news = { runs: [], segments: [], cancel: [] };
+  return { runId, news, run: Promise.resolve(run), isRepeated: true };
+}

@@ -1,0 +1,64 @@
+// The attempts of a step, the live one included.
+import type { Attempt } from '@opsconductor/protocol';
+import type { Authority } from '../../auth/authority.ts';
+import { notFound } from '../../errors.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { type AttemptRecord, listAttempts as readAttempts } from '../../store/queue/step-attempts.ts';
+import { findStepOutput } from '../../store/runs/runs.ts';
+
+const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
+
+/** @throws {AppError} `not_found` for a step of another run, or one that may not be seen. */
+export async function listAttempts(
+  sql: Sql,
+  ref: { runId: number; stepId: number },
+  authority: Authority,
+): Promise<Attempt[]> {
+  const [step] = await findStepOutput(sql, ref.runId, [ref.stepId], authority.reach('read'));
+  if (step === undefined) throw notFound(`Step ${ref.stepId} of run ${ref.runId}`);
+  return (await readAttempts(sql, ref.stepId)).map(attemptView);
+}
+
+function attemptView(row: AttemptRecord): Attempt {
+  return {
+    attempt: row.epoch,
+    status: row.status as Attempt['status'],
+    agentName: row.agentName,
+    leasedAt: iso(row.leasedAt),
+    startedAt: iso(row.startedAt),
+    endedAt: iso(row.endedAt),
+    executionTimeMs: row.executionTimeMs,
+    cpuMs: row.cpuMs,
+    peakMemoryBytes: row.peakMemoryBytes,
+    exitCode: row.exitCode,
+    signal: row.signal,
+    reason: row.reason,
+    message: row.message,
+    advice: row.advice,
+    survivors: row.survivors ?? [],
+    outputState: row.outputState,
+    outputBytes: row.outputBytes,
+    late:
+      row.lateStatus === null || row.lateAt === null
+        ? null
+        : { status: row.lateStatus, at: row.lateAt.toISOString() },
+    decision:
+      row.decision === null || row.decidedAt === null
+        ? null
+        : {
+            decision: row.decision,
+            note: row.decisionNote ?? '',
+            by: row.decidedBy ?? 'deleted user',
+            at: row.decidedAt.toISOString(),
+          },
+    cleanUp:
+      row.cleanUpState === null
+        ? null
+        : {
+            state: row.cleanUpState,
+            found: row.found,
+            survivors: row.foundSurvivors ?? [],
+            at: iso(row.toldAt),
+          },
+  };
+}

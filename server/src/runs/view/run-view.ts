@@ -1,0 +1,123 @@
+// Runs, target runs and steps as the API shows them.
+import type { Run, RunDetail, Step, StepStatus, TargetRun } from '@opsconductor/protocol';
+import type { RunRecord, StepRecord, TargetRunRecord } from '../../store/runs/runs.ts';
+
+const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
+
+export function runView(row: RunRecord): Run {
+  const counted =
+    row.targetsRunning +
+    row.targetsSucceeded +
+    row.targetsFailed +
+    row.targetsCancelled +
+    row.targetsTimedOut +
+    row.targetsUnknown +
+    row.targetsHeld;
+  return {
+    id: row.id,
+    jobId: row.jobId,
+    jobName: row.jobName,
+    category: row.category,
+    jobVersion: row.jobVersion,
+    status: row.status,
+    outputState: row.outputState,
+    targetsTotal: row.targetsTotal,
+    targetsQueued: row.targetsTotal - counted,
+    targetsRunning: row.targetsRunning,
+    targetsHeld: row.targetsHeld,
+    targetsSucceeded: row.targetsSucceeded,
+    targetsFailed: row.targetsFailed,
+    targetsCancelled: row.targetsCancelled,
+    targetsTimedOut: row.targetsTimedOut,
+    targetsUnknown: row.targetsUnknown,
+    totalSteps: row.totalSteps,
+    completedSteps: row.completedSteps,
+    failedSteps: row.failedSteps,
+    lateResults: row.lateResults,
+    createdBy: row.createdBy ?? 'deleted user',
+    createdAt: row.createdAt.toISOString(),
+    startBy: row.startBy.toISOString(),
+    startedAt: iso(row.startedAt),
+    completedAt: iso(row.completedAt),
+    executionTimeMs: row.executionTimeMs,
+    errorMessage: row.errorMessage,
+    cancelRequestedAt: iso(row.cancelRequestedAt),
+    cancelRequestedBy: row.cancelRequestedBy,
+    eventSeq: row.eventSeq,
+    ...(row.isTrial ? { isTrial: true } : {}),
+  };
+}
+
+export function runDetailView(row: RunRecord): RunDetail {
+  return {
+    ...runView(row),
+    steps: row.stepNames.map((name, index) => ({
+      stepNumber: index + 1,
+      name,
+      stepType: row.stepTypes[index] ?? '',
+    })),
+    selection: row.selection,
+    priority: row.priority,
+    timeoutS: row.timeoutS,
+    stopReason: row.stopReason,
+    locks: row.locks ?? [],
+    strategy:
+      row.strategy === null
+        ? null
+        : {
+            ...row.strategy,
+            opened: row.targetsOpened ?? row.targetsTotal,
+            batch: row.batchNumber,
+            haltedReason: row.haltedReason,
+          },
+    rerunOf: row.rerunOf,
+    reruns: row.reruns ?? [],
+    parameters: null,
+    versionRef: row.versionRef,
+    runReason: row.reason,
+  };
+}
+
+export function targetRunView(row: TargetRunRecord): TargetRun {
+  return {
+    id: row.id,
+    targetId: row.targetId,
+    targetName: row.targetName,
+    segmentId: row.segmentId,
+    segmentName: row.segmentName,
+    status: row.status,
+    startedAt: iso(row.startedAt),
+    completedAt: iso(row.completedAt),
+    endReason: row.endReason,
+  };
+}
+
+export function stepView(row: StepRecord, stepNames: readonly string[]): Step {
+  return {
+    id: row.id,
+    targetRunId: row.targetRunId,
+    stepNumber: row.stepNumber,
+    name: stepNames[row.stepNumber - 1] ?? '',
+    stepType: row.stepType,
+    status: row.status as StepStatus,
+    attempt: row.epoch,
+    agentName: row.agentName,
+    leasedAt: iso(row.leasedAt),
+    startedAt: iso(row.startedAt),
+    completedAt: iso(row.completedAt),
+    executionTimeMs: row.executionTimeMs,
+    cpuMs: row.cpuMs,
+    peakMemoryBytes: row.peakMemoryBytes,
+    exitCode: row.exitCode,
+    signal: row.signal,
+    reason: row.reason,
+    errorMessage: row.errorMessage,
+    advice: row.advice,
+    survivors: row.survivors ?? [],
+    notBefore: iso(row.notBefore),
+    heldUntil: iso(row.heldUntil),
+    outputState: row.outputState,
+    outputBytes: row.outputBytes,
+    outputSeq: row.outputSeq,
+  };
+}

@@ -1,0 +1,278 @@
+// Runs as somebody sees them who may read some of their targets only, through a target group.
+import { randomUUID } from 'node:crypto';
+import type { ChunkEvent, RunChange, StepOutcome } from '@opsconductor/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Authority } from '../../auth/authority.ts';
+import { cancelRun } from '../ends/cancel-run.ts';
+import { markLeased } from '../leases/mark-leased.ts';
+import { parsePosition, RunStream } from '../live/run-stream.ts';
+import { chunkOf, setupOutput, type TestOutput, textOf } from '../output/output-testing.ts';
+import { endOf, failure, givenUp, success } from '../testing.ts';
+import { runView } from './run-view.ts';
+import { listSeenRuns, partToFollow, seeRun } from './seen-run.ts';
+
+let t: TestOutput;
+const streams: RunStream[] = [];
+beforeEach(async () => {
+  t = await setupOutput();
+});
+afterEach(async () => {
+  for (const stream of streams.splice(0)) stream.close();
+  await t[Symbol.asyncDispose]();
+});
+
+const viewer = (scope: ConstructorParameters<typeof Authority>[0][number]['scope']) =>
+  new Authority([{ role: 'viewer', permission: null, scope }]);
+const administrator = viewer(null);
+
+interface RunTarget {
+  id: number;
+  targetId: number;
+  stepIds: number[];
+}
+
+const targetRunsOf = (runId: number) =>
+  t.sql<RunTarget[]>`
+    select tr.id, tr.target_id, array(select s.id from job_run_steps s where s.target_run_id = tr.id order by s.id) as step_ids
+    from job_run_targets tr where tr.job_run_id = ${runId} order by tr.id`;
+
+/** A reader of a group with these targets. */
+async function readerOf(...targetIds: (number | undefined)[]): Promise<Authority> {
+  const [group] = await t.sql<{ id: number }[]>`
+    insert into target_groups (name) values (${randomUUID()}) returning id`;
+  const id = group?.id ?? 0;
+  for (const targetId of targetIds) {
+    await t.sql`insert into target_group_members (target_group_id, target_id) values (${id}, ${targetId ?? 0})`;
+  }
+  return viewer({ kind: 'target_group', id });
+}
+
+/** Leases what waits, and tells of it as the gateway does. */
+async function leaseAll() {
+  const leases = await t.claim();
+  await markLeased(t.sql, leases);
+  return leases;
+}
+
+/** A run of one step on as many targets, each with that outcome; undefined: it goes on. */
+async function ran(...outcomes: (StepOutcome | 'unknown' | undefined)[]) {
+  const runId = await t.start({ targets: outcomes.length });
+  for (const [index, lease] of (await leaseAll()).entries()) {
+    const outcome = outcomes[index];
+    if (outcome === undefined) continue;
+    await t.settle(outcome === 'unknown' ? givenUp(lease) : endOf(lease, outcome));
+  }
+  return { runId, targets: await targetRunsOf(runId) };
+}
+
+const see = async (runId: number, authority: Authority) => {
+  const { run, isWhole } = await seeRun(t.sql, runId, authority, { countEvents: true });
+  return { ...runView(run), isWhole };
+};
+
+async function follow(runId: number, authority: Authority, from = '0') {
+  const seen = await seeRun(t.sql, runId, authority);
+  const part = await partToFollow(t.sql, seen, authority);
+  const position = parsePosition(from);
+  if (position === undefined) throw new Error(`no position: ${from}`);
+  const tagged = part === undefined ? {} : { part: part.tag };
+  const stepIds = (await t.steps(runId)).map((step) => step.id);
+  const stream = new RunStream(t, { runId, stepIds, position: { ...position, ...tagged }, part });
+  streams.push(stream);
+  return stream;
+}
+
+interface Sent {
+  id: string;
+  type: string;
+  data: unknown;
+}
+
+async function readToEnd(stream: RunStream): Promise<Sent[]> {
+  const sent: Sent[] = [];
+  for (let pieces = await stream.next(600_000); pieces !== undefined; pieces = await stream.next(600_000)) {
+    for (const frame of Buffer.concat(pieces).toString().split('\n\n').filter(Boolean)) {
+      const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(frame)?.[1] ?? '';
+      sent.push({ id: field('id'), type: field('event'), data: JSON.parse(field('data')) });
+    }
+  }
+  return sent;
+}
+
+const changesOf = (sent: readonly Sent[]) =>
+  sent.filter(({ type }) => type === 'change').map(({ data }) => data as RunChange);
+
+describe('the part of a run', () => {
+  test.each([
+    ['its own success beside another’s failure', [success, failure], [0], 'succeeded'],
+    ['its own failure beside another’s success', [success, failure], [1], 'failed'],
+    ['unknown beside a failure', [failure, 'unknown', success], [1, 2], 'unknown'],
+    ['ended beside what goes on', [success, undefined], [0], 'succeeded'],
+    ['going on beside what has ended', [success, undefined], [1], 'running'],
+  ] as const)('is %s', async (_, outcomes, indexes, status) => {
+    const { runId, targets } = await ran(...outcomes);
+    const reader = await readerOf(...indexes.map((index) => targets[index]?.targetId));
+    const seen = await see(runId, reader);
+    expect(seen).toMatchObject({
+      status,
+      targetsTotal: indexes.length,
+      totalSteps: indexes.length,
+      errorMessage: null,
+      isWhole: false,
+    });
+    expect(seen.completedAt === null).toBe(status === 'running');
+  });
+
+  test('is waiting while it waits, whatever the rest does', async () => {
+    await t.connect(t.agent, { slots: 1 });
+    const runId = await t.start({ targets: 2 });
+    await t.claimOne();
+    const [first, second] = await targetRunsOf(runId);
+    expect(await see(runId, await readerOf(first?.targetId))).toMatchObject({ targetsTotal: 1 });
+    expect(await see(runId, await readerOf(second?.targetId))).toMatchObject({
+      status: 'queued',
+      targetsQueued: 1,
+      targetsRunning: 0,
+      startedAt: null,
+      eventSeq: 0,
+    });
+  });
+
+  test('is all of it for who may read all targets, to the last word', async () => {
+    const { runId, targets } = await ran(success, failure);
+    const reader = await readerOf(...targets.map(({ targetId }) => targetId));
+    expect(await see(runId, reader)).toEqual(await see(runId, administrator));
+  });
+
+  test('is not there for who may read none of its targets', async () => {
+    const { runId } = await ran(success);
+    await expect(see(runId, await readerOf())).rejects.toMatchObject({ code: 'not_found' });
+    await expect(see(runId, new Authority([]))).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('does not tell of a cancel that came when it had ended, and tells of one that ended it', async () => {
+    const { runId, targets } = await ran(success, undefined);
+    const [ended, going] = targets;
+    const readers = [await readerOf(ended?.targetId), await readerOf(going?.targetId)] as const;
+    await cancelRun(t.sql, runId, t.caller);
+    expect(await see(runId, readers[0])).toMatchObject({ status: 'succeeded', cancelRequestedBy: null });
+    expect(await see(runId, readers[1])).toMatchObject({ status: 'cancelling', cancelRequestedBy: 'ada' });
+  });
+});
+
+test('who may read the job costs no query more than who may read everything', async () => {
+  const { runId } = await ran(success, failure);
+  const queriesOf = async (authority: Authority) => {
+    let count = 0;
+    const sql = new Proxy(t.sql, {
+      apply: (target, self, args) => {
+        count += 1;
+        return Reflect.apply(target, self, args);
+      },
+    });
+    await seeRun(sql, runId, authority);
+    return count;
+  };
+  const all = await queriesOf(administrator);
+  expect(await queriesOf(viewer({ kind: 'category', id: 1 }))).toBe(all);
+  expect(await queriesOf(viewer({ kind: 'segment', id: t.segmentId }))).toBeGreaterThan(all);
+});
+
+describe('a list of runs', () => {
+  test('is filtered by the status of what is seen, and full as long as there is more', async () => {
+    const seenRuns: number[] = [];
+    const members: number[] = [];
+    for (const own of [success, failure, success, success, failure]) {
+      const { runId, targets } = await ran(own, success, failure);
+      seenRuns.push(runId);
+      members.push(targets[0]?.targetId ?? 0, targets[1]?.targetId ?? 0);
+      await ran(own);
+    }
+    const reader = await readerOf(...members);
+    const list = async (statuses: readonly ('succeeded' | 'failed')[], limit: number, beyond?: number) =>
+      (await listSeenRuns(t.sql, { statuses, limit, beyond }, reader)).map(({ id }) => id);
+    const [a, b, c, d, e] = seenRuns;
+    // Each has a target run that succeeded: the database alone can't tell them apart.
+    expect(await list(['succeeded'], 10)).toEqual([d, c, a]);
+    expect(await list(['failed'], 10)).toEqual([e, b]);
+    expect(await list(['succeeded'], 2)).toEqual([d, c]);
+    expect(await list(['succeeded'], 2, c)).toEqual([a]);
+    expect(await list(['succeeded', 'failed'], 4)).toEqual([e, d, c, b]);
+    expect((await listSeenRuns(t.sql, { limit: 3 }, reader)).map(({ id }) => id)).toEqual([e, d, c]);
+  });
+});
+
+describe('the stream of a part', () => {
+  test('has its own numbers without gaps, its own output, and ends as the run is seen', async () => {
+    const runId = await t.start({ targets: 3, steps: 2 });
+    const reading = [0, 1];
+    const targets = await targetRunsOf(runId);
+    const reader = await readerOf(...reading.map((index) => targets[index]?.targetId));
+    const own = new Set(reading.flatMap((index) => targets[index]?.stepIds ?? []));
+    for (let round = 0; round < 2; round += 1) {
+      for (const lease of await t.claim()) {
+        await t.send(lease, chunkOf(lease, 1, own.has(lease.id) ? 'own\n' : 'foreign\n'));
+        await t.settle(endOf(lease, round === 1 && !own.has(lease.id) ? failure : success));
+      }
+    }
+    const sent = await readToEnd(await follow(runId, reader));
+    const changes = changesOf(sent);
+    const { isWhole: _, ...seen } = await see(runId, reader);
+    expect(changes.map(({ seq }) => seq)).toEqual(changes.map((_change, index) => index + 1));
+    expect(changes).toHaveLength(seen.eventSeq);
+    expect(seen).toMatchObject({ ...changes.at(-1)?.run, status: 'succeeded', completedSteps: 4 });
+    expect(changes.flatMap(({ steps }) => steps ?? []).every(({ id }) => own.has(id))).toBe(true);
+    const texts = sent.filter(({ type }) => type === 'chunk').map(({ data }) => (data as ChunkEvent).data);
+    expect(texts.map(textOf)).toEqual(['own\n', 'own\n', 'own\n', 'own\n']);
+    expect(sent.at(-1)?.type).toBe('end');
+    for (const [index, { id }] of sent.entries()) {
+      if (id === '') continue;
+      const rest = await readToEnd(await follow(runId, reader, id));
+      expect(rest).toEqual(sent.slice(index + 1));
+    }
+  });
+
+  test('of all targets of a run says the same as the run’s own', async () => {
+    const { runId, targets } = await ran(success, failure, 'unknown');
+    const whole = changesOf(await readToEnd(await follow(runId, administrator)));
+    const seen = await seeRun(t.sql, runId, administrator);
+    const reader = await readerOf(...targets.map(({ targetId }) => targetId));
+    const part = await partToFollow(t.sql, { ...seen, isWhole: false }, reader);
+    for (const { seq: _seq, at: _at, ...change } of whole) {
+      const { errorMessage: _message, ...run } = change.run ?? {};
+      expect(part?.see(change)?.run).toMatchObject(run);
+    }
+  });
+
+  test('ends with the part, while the rest goes on', async () => {
+    const { runId, targets } = await ran(success, undefined);
+    const sent = await readToEnd(await follow(runId, await readerOf(targets[0]?.targetId)));
+    expect(changesOf(sent).at(-1)?.run?.status).toBe('succeeded');
+    expect(sent.at(-1)?.type).toBe('end');
+  });
+});
+
+test('output of another run that is asked for by its step’s id is not sent, also not from memory', async () => {
+  const own = await t.start();
+  const ownLease = await t.claimOne();
+  await t.start();
+  const foreignLease = await t.claimOne();
+  const stream = new RunStream(t, {
+    runId: own,
+    stepIds: [ownLease.id, foreignLease.id],
+    position: { afterSeq: 0, output: new Map() },
+  });
+  streams.push(stream);
+  // Once its place in the database was looked at, what comes is handed on from memory.
+  await t.send(ownLease, chunkOf(ownLease, 1, 'own\n'));
+  expect(String(await stream.next(600_000))).toContain('event: chunk');
+  await t.send(foreignLease, chunkOf(foreignLease, 1, 'foreign\n'));
+  await t.send(ownLease, chunkOf(ownLease, 2, 'own too\n'));
+  const { news } = await t.settle(endOf(ownLease));
+  t.hub.publishRuns(news.runs);
+  const sent = await readToEnd(stream);
+  const texts = sent
+    .filter(({ type }) => type === 'chunk')
+    .map(({ data }) => textOf((data as ChunkEvent).data));
+  expect(texts).toEqual(['own too\n']);
+});
