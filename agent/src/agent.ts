@@ -221,7 +221,7 @@ async function wire(
     signedRuns: policy.rules?.require_grant,
     auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
-    scanner: new HostScanner({ policy: guard }),
+    scanner: new HostScanner({ policy: guard, opener, pool: pools.ssh }),
     contents,
     cleaner: new AttemptCleaner({
       installationId,

@@ -7,6 +7,7 @@ const capabilities: readonly AgentCapability[] = [
   'username_setting',
   'clean_up',
   'scan_hosts',
+  'scan_jumps',
   'survive_agent_restart',
   'step_limits',
   'render',

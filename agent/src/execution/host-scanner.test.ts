@@ -2,6 +2,9 @@ import type { AgentMessageOf, ScannedHost } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { emptyPolicy, type PolicyRules } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
+import { setupSshd, sshTest } from '../ssh/sshd-setup.ts';
+import type { JumpHost } from '../steps/step-type.ts';
+import { NoSegmentKey } from './credential-opener.ts';
 import { HostScanner } from './host-scanner.ts';
 
 type Told = AgentMessageOf<'hosts_scanned'>;
@@ -15,6 +18,8 @@ function setup(atATime: number, rules?: PolicyRules) {
   const scanner = new HostScanner({
     atATime,
     policy: new PolicyGuard({ policy: rules === undefined ? emptyPolicy : { fileRoots: [], rules } }),
+    opener: { openWay: () => Promise.reject(new NoSegmentKey('There is no key')) },
+    pool: { reach: () => Promise.reject(new Error('There is no way')) },
     scan: ({ id }, { signal }) =>
       new Promise((resolve, reject) => {
         open.set(id, resolve);
@@ -90,4 +95,71 @@ test('a target that the owner of the machine does not allow is not looked at, an
   await next;
   expect(t.told).toMatchObject([{ hosts: [{ targetId: 1, ok: false, reason: 'policy_refused' }] }]);
   expect(t.open.size).toBe(0);
+});
+
+/** Of the wire; what opens it is no matter here. */
+function wireJump(name: string) {
+  const sealed = { v: 1 as const, generation: 1, enc: '', wrappedKey: '', nonce: '', ciphertext: '' };
+  return {
+    target: { id: 9, name, host: 'h', port: 22, hostKeys: [] },
+    credential: { id: '1', version: 1, kind: 'ssh_password', sealed },
+  };
+}
+
+sshTest(
+  'a target behind jump hosts is looked at from the last one, and a failure says of which it is',
+  async () => {
+    const t = await setupSshd();
+    const hop = (name: string, more: Partial<JumpHost['target']> = {}): JumpHost => ({
+      target: { ...t.target, name, ...more },
+      credential: t.credential,
+      checkAddresses: () => {},
+    });
+    let way: JumpHost[] = [hop('outer'), hop('inner')];
+    const told: ScannedHost[] = [];
+    const scanner = new HostScanner({
+      policy: new PolicyGuard({ policy: emptyPolicy }),
+      opener: {
+        openWay: async ({ jumps: _, ...place }) => ({ target: { ...place, jumps: way }, patterns: [] }),
+      },
+      pool: t.pool(),
+    });
+    scanner.began((message) => told.push(...(message as Told).hosts));
+    const scan = async (port: number) => {
+      const jumps = way.map(({ target }) => wireJump(target.name));
+      const targets = [{ id: 1, name: 'behind', host: t.target.host, port }];
+      scanner.onScan({ type: 'scan_hosts', scanId: 5, kind: 'keys', targets, jumps });
+      await expect.poll(() => told.length, { timeout: 20_000 }).toBe(1);
+      return told.pop();
+    };
+    expect(await scan(t.target.port)).toMatchObject({ ok: true, keys: t.target.hostKeys });
+    expect(await scan(1)).toMatchObject({
+      ok: false,
+      reason: 'connection_refused',
+      message: expect.stringContaining('From jump host “inner”: Nothing listens'),
+    });
+    way = [hop('outer'), hop('inner', { port: 1 })];
+    expect(await scan(t.target.port)).toMatchObject({
+      ok: false,
+      reason: 'jump_host_failed',
+      message: expect.stringMatching(
+        /^Jump host “inner” on the way to “behind”: From jump host “outer”: Nothing/,
+      ),
+    });
+    way = [hop('outer', { hostKeys: [] }), hop('inner')];
+    expect(await scan(t.target.port)).toMatchObject({
+      reason: 'jump_host_failed',
+      message: expect.stringMatching(/^Jump host “outer” on the way to “.*SHA256:/),
+    });
+    scanner.ended();
+  },
+);
+
+test('a way that this agent has no key for is told as that', async () => {
+  const t = setup(2);
+  const next = t.next();
+  const targets = [{ id: 1, host: 'h', port: 22 }];
+  t.scanner.onScan({ type: 'scan_hosts', scanId: 5, kind: 'keys', targets, jumps: [wireJump('hop')] });
+  await next;
+  expect(t.told).toMatchObject([{ hosts: [{ targetId: 1, ok: false, reason: 'credential_unusable' }] }]);
 });

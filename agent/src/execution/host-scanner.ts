@@ -2,22 +2,36 @@
 // told of when a connection ends the server asks for again.
 import { type AgentMessage, limits, type ScannedHost, type ServerMessageOf } from '@opsconductor/protocol';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
-import { failedScan, type ScanOptions, type ScanTarget, scanHost } from '../ssh/host-keys/scan-host.ts';
+import {
+  connectTimeoutMs,
+  failedScan,
+  type ScanOptions,
+  type ScanTarget,
+  scanHost,
+} from '../ssh/host-keys/scan-host.ts';
+import type { SshPool } from '../ssh/pool.ts';
 import { resolveTarget } from '../ssh/resolve-target.ts';
+import { SshError } from '../ssh/ssh-error.ts';
+import { type CredentialOpener, NoSegmentKey } from './credential-opener.ts';
 
 const gatherMs = 200;
 
 export interface HostScannerOptions {
   policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses'>;
+  opener: Pick<CredentialOpener, 'openWay'>;
+  /** Keeps the connections to jump hosts. */
+  pool: Pick<SshPool, 'reach'>;
   atATime?: number;
   timeoutMs?: number;
   scan?: (target: ScanTarget, options: ScanOptions) => Promise<ScannedHost>;
 }
 
 interface Asked {
-  target: ScanTarget;
+  target: ScanTarget & { name?: string };
   scan: ServerMessageOf<'scan_hosts'>;
 }
+
+type Jumps = NonNullable<ServerMessageOf<'scan_hosts'>['jumps']>;
 
 export class HostScanner {
   readonly #options: Required<HostScannerOptions>;
@@ -75,14 +89,15 @@ export class HostScanner {
   /** Never rejects. */
   async #look({ target, scan }: Asked, stopped: AbortSignal): Promise<void> {
     const { timeoutMs } = this.#options;
-    const { kind, hostAuthorities } = scan;
+    const { kind, hostAuthorities, jumps } = scan;
     const signal = AbortSignal.any([stopped, AbortSignal.timeout(timeoutMs)]);
     const resolve = (name: string) => this.#resolve(target, name);
     const options = { kind, signal, resolve, ...(hostAuthorities === undefined ? {} : { hostAuthorities }) };
     let host: ScannedHost;
     try {
       this.#options.policy.checkTarget(target);
-      host = await this.#options.scan(target, options);
+      const way = jumps === undefined ? {} : { connect: await this.#through(jumps, target, signal) };
+      host = await this.#options.scan(target, { ...options, ...way });
     } catch (error) {
       host = failedScan(target.id, error, timeoutMs);
     }
@@ -91,6 +106,21 @@ export class HostScanner {
     }
     if (!stopped.aborted) this.#tell(scan.scanId, host);
     this.#next();
+  }
+
+  /** What connects to the target from the last jump host of the way. */
+  async #through(
+    jumps: Jumps,
+    { name, ...target }: Asked['target'],
+    signal: AbortSignal,
+  ): Promise<NonNullable<ScanOptions['connect']>> {
+    const { opener, pool, policy } = this.#options;
+    const behind = { ...target, name: name ?? target.host, hostKeys: [], jumps };
+    const way = await opener.openWay(behind).catch((error: unknown) => {
+      throw error instanceof NoSegmentKey ? noSegmentKey(error) : error;
+    });
+    const checkAddresses = (found: readonly string[]) => policy.checkAddresses(target, found);
+    return () => pool.reach({ target: way.target, checkAddresses }, { signal, connectTimeoutMs });
   }
 
   async #resolve(target: ScanTarget, name: string): Promise<string[]> {
@@ -113,4 +143,12 @@ export class HostScanner {
     for (const [scanId, hosts] of this.#told) this.#send?.({ type: 'hosts_scanned', scanId, hosts });
     this.#told.clear();
   }
+}
+
+function noSegmentKey(error: NoSegmentKey): SshError {
+  return new SshError({
+    reason: 'credential_unusable',
+    message: `${error.message}, which opens the jump hosts on the way.`,
+    advice: 'Another agent of the segment gives this one the key once both are connected.',
+  });
 }

@@ -318,7 +318,7 @@ async function dialAddress(
  * its own: what is written in one turn leaves together. Through a jump host it must: ssh2 is in the middle of a message
  * then, in buffers that all its ChaCha20 connections share, and the outer one would write over them.
  */
-function writeTurnsWhole<Stream extends Duplex>(socket: Stream): Stream {
+export function writeTurnsWhole<Stream extends Duplex>(socket: Stream): Stream {
   const write = socket.write.bind(socket) as (...written: unknown[]) => boolean;
   let corked = false;
   socket.write = (...written: unknown[]) => {

@@ -1,6 +1,7 @@
 // Warm connections, shared by the attempts on one target with one credential. A channel is handed out before
 // anything is sent on it, so a connection found dead or full costs one more try and never a command.
 import { createHash } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import { abortable } from '../dialling/abortable.ts';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import {
@@ -178,11 +179,24 @@ export class SshPool {
 
   /** Connects to a target's port and lets go of it again: whether it takes connections. Rejects with an `SshError`. */
   async probe(request: Pick<OpenRequest, 'target' | 'checkAddresses'>, signal: AbortSignal): Promise<void> {
-    const { target, checkAddresses } = request;
-    const reachJumpHost = this.#reachJumpHost;
-    const { stream } = await openPort(target, { ...this.#connect, checkAddresses, signal, reachJumpHost });
+    const stream = await this.reach(request, { signal });
     stream.on('error', () => {});
     stream.destroy();
+  }
+
+  /** A stream to a target's port, for whoever asked to close. Rejects with an `SshError`, or with the signal's reason. */
+  async reach(
+    { target, checkAddresses }: Pick<OpenRequest, 'target' | 'checkAddresses'>,
+    options: Pick<ConnectOptions, 'signal' | 'connectTimeoutMs'>,
+  ): Promise<Duplex> {
+    const reachJumpHost = this.#reachJumpHost;
+    const { stream } = await openPort(target, {
+      ...this.#connect,
+      ...options,
+      checkAddresses,
+      reachJumpHost,
+    });
+    return stream;
   }
 
   /** Closes every connection, with the channels on it. */

@@ -36,6 +36,8 @@ export const agentCapabilities = [
   'clean_up',
   /** Answers `scan_hosts`, and knows host authorities and revoked host keys. */
   'scan_hosts',
+  /** Passes the jump hosts of `scan_hosts`. */
+  'scan_jumps',
   /** Knows `survive_agent_restart` in the configuration of a step. */
   'survive_agent_restart',
   /** Knows `limits` and `on_output_limit` in the configuration of a step. */
@@ -392,19 +394,23 @@ export const TestTargetSchema = message('test_target', {
 });
 /** What a scan looks for: `keys` reads the host keys that targets offer, `reach` only whether an SSH server answers. */
 export const scanKinds = ['keys', 'reach'] as const;
-/** Targets to look at, to agents with the capability `scan_hosts`. Nobody logs in. */
+/** Targets to look at, to agents with the capability `scan_hosts`. Nobody logs in there. */
 export const ScanHostsSchema = message('scan_hosts', {
   scanId: Id,
   kind: Type.Enum(scanKinds),
   targets: Type.Array(
     Type.Object({
       id: Id,
+      /** Where the way leads through jump hosts. */
+      name: Type.Optional(Type.String()),
       host: Type.String(),
       port: Type.Integer({ minimum: 1, maximum: 65_535 }),
       connectTimeoutS: Type.Optional(Type.Integer({ minimum: 1, maximum: 300 })),
     }),
     { minItems: 1, maxItems: limits.maxScansGiven },
   ),
+  /** What the way to all of them leads through, the first one first; only to agents with the capability `scan_jumps`. */
+  jumps: Type.Optional(Type.Array(LeaseJumpSchema, { minItems: 1, maxItems: limits.maxJumpHosts })),
   ...hostTrust,
 });
 /** Ends a scan: what it has left is not looked at any more. */

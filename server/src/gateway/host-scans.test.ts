@@ -1,6 +1,8 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { createCredential } from '../credentials/edit-credentials.ts';
 import { createScan, stopScan } from '../host-keys/create-scan.ts';
 import { getScan } from '../host-keys/read-scans.ts';
+import { sealedCredentialRequest } from '../segments/testing.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { setupGateway } from './testing.ts';
@@ -46,7 +48,36 @@ test('a scan goes to the agent, comes back as it is told, and is over with the l
   await expect.poll(async () => (await scan(id)).completedAt).not.toBeNull();
 });
 
-test('a target behind a jump host is not looked for in the network of the agent', async () => {
+test('targets behind jump hosts are given with the way to them, or left with what is missing of it', async () => {
+  const { t, scan } = await setup();
+  const agent = await t.connectAgent({ capabilities: ['scan_hosts', 'scan_jumps'] });
+  const at = { segmentId: t.segmentId, host: '10.0.0.1' };
+  const make = (name: string, settings: object, more: object = {}) =>
+    createTarget(t.sql, { ...at, name, settings, ...more }, t.caller);
+  const sealed = await sealedCredentialRequest(t, t.segmentId, 'bastions');
+  const { id: credentialId } = await createCredential(t.sql, sealed, t.caller);
+  const hop = await make('hop', {}, { credentialId });
+  const bare = await make('bare', {});
+  const behind = await make('behind', { jump_hosts: ['hop'] });
+  const also = await make('also behind', { jump_hosts: ['hop'] });
+  const lost = await make('lost', { jump_hosts: ['hop', 'bare'] });
+  const targetIds = [hop.id, bare.id, behind.id, also.id, lost.id];
+  const { id } = await createScan(t.sql, { kind: 'keys', selection: { targetIds } }, t.caller);
+  const direct = await agent.next('scan_hosts');
+  expect(direct.targets.map((target) => target.id)).toEqual([hop.id, bare.id]);
+  expect(direct.jumps).toBeUndefined();
+  const through = await agent.next('scan_hosts');
+  expect(through.targets).toMatchObject([{ id: behind.id, name: 'behind' }, { id: also.id }]);
+  expect(through.jumps).toMatchObject([{ target: { name: 'hop', host: '10.0.0.1' } }]);
+  await expect.poll(async () => (await scan(id)).done).toBe(1);
+  const [item] = await t.sql`select reason, message from host_scan_items where target_id = ${lost.id}`;
+  expect(item).toEqual({
+    reason: 'jump_host_failed',
+    message: 'The jump host “bare” of target “lost” has no credential.',
+  });
+});
+
+test('an agent that passes no jump hosts does not look for a target in its own network', async () => {
   const { t, scan } = await setup();
   const agent = await t.connectAgent(canScan);
   const at = { segmentId: t.segmentId, host: '10.0.0.1' };
@@ -59,7 +90,7 @@ test('a target behind a jump host is not looked for in the network of the agent'
   expect(asked.targets.map((target) => target.id)).toEqual([hop.id]);
   await expect.poll(async () => (await scan(id)).done).toBe(1);
   const [item] = await t.sql`select reason from host_scan_items where target_id = ${behind.id}`;
-  expect(item?.reason).toBe('behind_jump_host');
+  expect(item?.reason).toBe('agent_too_old');
 });
 
 test('an agent that is too old is asked nothing and stays connected, and the scan says so', async () => {

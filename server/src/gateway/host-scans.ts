@@ -1,6 +1,6 @@
 // Gives targets of scans to agents of their segments that can scan, a few ahead each, and notes what they tell. What an
 // agent held when its connection ended waits again.
-import { limits, type ServerMessageOf } from '@opsconductor/protocol';
+import { type LeaseJump, limits, type ServerMessageOf } from '@opsconductor/protocol';
 import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
 import type { Log } from '../log.ts';
@@ -8,7 +8,7 @@ import type { Sql } from '../store/database/connection.ts';
 import { giveItems, segmentsToScan, sweepScans, takeBackItems } from '../store/targets/host-scans.ts';
 import { readTrust } from '../store/targets/host-trust.ts';
 import { connectionOf } from '../targets/connection-of.ts';
-import { wayOf } from '../targets/jump-hosts.ts';
+import { jumpsTo, type KnownJumpHosts, wayOf } from '../targets/jump-hosts.ts';
 import type { AgentLink } from './agent-link.ts';
 
 const pollMs = 2_000;
@@ -127,49 +127,57 @@ export class HostScans {
     const items = await giveItems(sql, { agentId, segmentId, sessionNumber }, room);
     if (items.length === 0) return;
     const trust = hostTrustOf(await readTrust(sql, segmentId));
-    const messages = new Map<number, ServerMessageOf<'scan_hosts'>>();
-    const behind = new Map<number, BehindJumpHost[]>();
+    /** By scan and way: the targets of a message are reached through the same jump hosts. */
+    const messages = new Map<string, ServerMessageOf<'scan_hosts'>>();
+    const known: KnownJumpHosts = new Map();
     for (const { scanId, kind, targetId, name, host, port: ownPort, settings } of items) {
       const { port, connectTimeoutS, jumpHosts } = connectionOf(settings, ownPort);
-      // From the agent's own network the address may be another machine's, whose key would be taken for this one's.
-      if (wayOf(name, jumpHosts).length > 0) {
-        behind.set(scanId, [...(behind.get(scanId) ?? []), { targetId, host, port }]);
+      const place: Place = { host, port, ...(connectTimeoutS === undefined ? {} : { connectTimeoutS }) };
+      const way = wayOf(name, jumpHosts);
+      const jumps = await jumpsFor(sql, link, { name, way }, known);
+      if ('reason' in jumps) {
+        const told = { targetId, ok: false, keys: [], ...jumps };
+        await recordScanned(sql, agentId, scanId, [told], () => place);
         continue;
       }
-      const place: Place = { host, port, ...(connectTimeoutS === undefined ? {} : { connectTimeoutS }) };
       given.set(`${scanId}.${targetId}`, place);
-      const message = messages.get(scanId) ?? { type: 'scan_hosts', scanId, kind, targets: [], ...trust };
-      message.targets.push({ id: targetId, ...place });
-      messages.set(scanId, message);
+      const key = JSON.stringify([scanId, ...way]);
+      const message = messages.get(key) ?? {
+        ...{ type: 'scan_hosts' as const, scanId, kind, targets: [], ...trust },
+        ...(jumps.length === 0 ? {} : { jumps }),
+      };
+      message.targets.push({ id: targetId, ...(jumps.length === 0 ? {} : { name }), ...place });
+      messages.set(key, message);
     }
     for (const message of messages.values()) link.send(message);
-    for (const [scanId, hosts] of behind) await leaveBehindJumpHosts(sql, agentId, scanId, hosts);
   }
 }
 
-interface BehindJumpHost {
-  targetId: number;
-  host: string;
-  port: number;
-}
+/** Why a target is not looked at. */
+type NoWay = { reason: string; message: string; advice: string };
 
-/** Scans look from the agent, without a login, and so pass no jump host. */
-async function leaveBehindJumpHosts(
+/** From the agent's own network the address may be another machine's, whose key would be taken for this one's. */
+async function jumpsFor(
   sql: Sql,
-  agentId: number,
-  scanId: number,
-  hosts: readonly BehindJumpHost[],
-): Promise<void> {
-  const places = new Map(hosts.map(({ targetId, host, port }) => [targetId, { host, port }]));
-  const told = hosts.map(({ targetId }) => ({
-    targetId,
-    ok: false,
-    keys: [],
-    reason: 'behind_jump_host',
-    message: 'It is reached through a jump host, which a scan does not pass.',
-    advice: 'Accept its key by a test of the target, or import it from a known_hosts file.',
-  }));
-  await recordScanned(sql, agentId, scanId, told, (targetId) => places.get(targetId));
+  link: AgentLink,
+  { name, way }: { name: string; way: readonly string[] },
+  known: KnownJumpHosts,
+): Promise<LeaseJump[] | NoWay> {
+  if (way.length === 0) return [];
+  if (!link.can('scan_jumps')) {
+    return {
+      reason: 'agent_too_old',
+      message: `It is reached through a jump host, which agent ${link.name} is too old to pass with a scan.`,
+      advice: 'Update the agent and scan again, or accept the key by a test of the target.',
+    };
+  }
+  const jumps = await jumpsTo(sql, { name, segmentId: link.segmentId }, way, known);
+  if (typeof jumps !== 'string') return jumps;
+  return {
+    reason: 'jump_host_failed',
+    message: jumps,
+    advice: 'Correct the jump hosts in the connection settings, or the target that they name.',
+  };
 }
 
 type Scanned = { hosts: Parameters<typeof recordScanned>[3] };

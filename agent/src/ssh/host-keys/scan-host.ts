@@ -1,11 +1,12 @@
 // Looks at a host without logging in: whether an SSH server answers, and which host keys it proves to have.
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import type { Duplex } from 'node:stream';
 import type { HostAuthority, ScanKind, ScannedHost } from '@opsconductor/protocol';
 import ssh2, { type ServerHostKeyAlgorithm } from 'ssh2';
 import { handshakeError } from '../connect-errors.ts';
-import { dial, identification } from '../connection.ts';
+import { dial, identification, writeTurnsWhole } from '../connection.ts';
 import { algorithmsByKeyType, hostKeyFingerprint, offeredHostKey } from '../host-key.ts';
 import { resolveTarget } from '../resolve-target.ts';
 import { SshError } from '../ssh-error.ts';
@@ -24,13 +25,17 @@ export interface ScanOptions {
   signal: AbortSignal;
   hostAuthorities?: readonly HostAuthority[];
   resolve?: (host: string) => Promise<string[]>;
+  /** A stream to the target where it is not dialled from here; then its name is not resolved here either. */
+  connect?: () => Promise<Duplex>;
 }
 
-const connectTimeoutMs = 5_000;
+/** For one address, or for the last jump host to connect, where the target doesn't say. */
+export const connectTimeoutMs = 5_000;
 
 /** Rejects with an `SshError`, or with the signal's reason. */
 export async function scanHost(target: ScanTarget, options: ScanOptions): Promise<ScannedHost> {
-  const addresses = await (options.resolve ?? resolveTarget)(target.host);
+  const addresses =
+    options.connect === undefined ? await (options.resolve ?? resolveTarget)(target.host) : [];
   const look = new Look(target, addresses, options);
   if (options.kind === 'reach') {
     await look.greet();
@@ -167,17 +172,18 @@ class Look {
     }
   }
 
-  async #dial(): Promise<Socket> {
-    const { signal } = this.#options;
+  async #dial(): Promise<Duplex> {
+    const { signal, connect } = this.#options;
     const startedAt = performance.now();
-    const socket = await dial(this.#target, this.#addresses, { signal, connectTimeoutMs });
+    const socket = await (connect === undefined
+      ? dial(this.#target, this.#addresses, { signal, connectTimeoutMs })
+      : connect());
     this.#latencyMs ??= Math.round((performance.now() - startedAt) * 10) / 10;
     socket.on('error', () => {});
+    const answered = socket instanceof Socket ? socket.remoteAddress : undefined;
     // The others were tried in vain.
-    if (socket.remoteAddress !== undefined && this.#addresses.includes(socket.remoteAddress)) {
-      this.#addresses = [socket.remoteAddress];
-    }
-    return socket;
+    if (answered !== undefined && this.#addresses.includes(answered)) this.#addresses = [answered];
+    return connect === undefined ? socket : writeTurnsWhole(socket);
   }
 
   #note(bytes: Buffer): void {
