@@ -37,6 +37,15 @@ async function setupWinrm(t: TestSystem, host: WinrmFixture) {
       authentication: ['ntlm'],
     },
   });
+  await storeCredential(t.api, t.segmentId, 'worker', {
+    kind: 'winrm_password',
+    user: 'worker',
+    password: 'of the worker',
+    bounds: {
+      ...{ hosts: [host.host], networks: [], ports, protocols: ['winrm'] },
+      ...{ user: 'worker', authentication: ['run_as'] },
+    },
+  });
   const make = (name: string, port: number, settings: Record<string, unknown>) =>
     t.api.made<{ id: number }>('/api/v1/targets', {
       segmentId: t.segmentId,
@@ -70,6 +79,7 @@ beforeAll(async () => {
   t = await setup({ files: true });
   host = await startWinrm({
     emulated: { bootstrap: powershellBootstrap, cmdRunner, fileServer, taskProgram, taskSupervisor },
+    settings: { taskUsers: { worker: 'of the worker' } },
     kerberos: true,
   });
   windows = await setupWinrm(t, host);
@@ -196,10 +206,28 @@ test.skipIf(missing)(
     const wait = `until [ -e ${go} ]; do sleep 0.1; done`;
     const command = `# sh\necho ready; ${wait}; echo "$FIXTURE_USER"; exit 3`;
     const { id, reader } = await windows.start(
-      { steps: [{ name: 'long', type: 'winrm.exec', config: { run_as: 'system', command } }] },
+      {
+        steps: [
+          {
+            name: 'long',
+            type: 'winrm.exec',
+            config: { run_as: 'system', command, expected_exit_codes: [3] },
+          },
+          {
+            name: 'as a user',
+            type: 'winrm.exec',
+            config: {
+              command: '# sh\necho "$FIXTURE_USER"; cat; nice; exit 4',
+              stdin: 'of the worker, for ${{ target.name }}',
+              run_as_credential: 'worker',
+              limits: { output_mb: 1 },
+            },
+          },
+        ],
+      },
       [windows.sealed],
     );
-    const [step] = await t.steps(id);
+    const [step, second] = await t.steps(id);
     await reader.until(() => reader.text(step?.id ?? 0) === 'ready\n', 'that it runs');
     await t.agent.kill9();
     t.agent.environment = { KRB5_CONFIG: host.krb5Config };
@@ -208,7 +236,12 @@ test.skipIf(missing)(
     await writeFile(go, '');
     expect(await reader.end()).toBe('failed');
     expect(reader.text(step?.id ?? 0)).toBe('ready\nSYSTEM\n');
-    expect(await t.steps(id)).toMatchObject([{ status: 'failed', exitCode: 3, attempt: 1 }]);
+    // The password of whom it runs as is masked, as any secret is.
+    expect(reader.text(second?.id ?? 0)).toBe('worker\n********, for win-http\n0\n');
+    expect(await t.steps(id)).toMatchObject([
+      { status: 'succeeded', exitCode: 3, attempt: 1 },
+      { status: 'failed', exitCode: 4 },
+    ]);
     await expect.poll(() => host.tasks, { timeout: 20_000 }).toEqual([]);
   },
 );

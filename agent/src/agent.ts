@@ -186,7 +186,8 @@ async function wire(
         ...winrmPolicy,
         pool: pools.winrm,
       }),
-    openCredential: options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target)),
+    openCredential:
+      options.openCredential ?? ((lease) => opener.open(lease.credential, lease.target, lease.runAs)),
     secrets: options.secrets ?? secrets,
     contents,
     onHostKeyRefused: (lease, session) => {

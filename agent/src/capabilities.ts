@@ -20,6 +20,7 @@ const capabilities: readonly AgentCapability[] = [
   'become',
   'become_transfers',
   'run_as',
+  'winrm_options',
   'ssh_settings',
   'reboot',
   'wait_for',

@@ -48,10 +48,11 @@ export interface WinrmFixtureOptions {
     fileServer?: string;
     taskProgram?: string;
     taskSupervisor?: string;
+    limitsProgram?: string;
   };
   /** With a KDC of its own; `KRB5_CONFIG` of whoever is to log in by Kerberos must be its `krb5Config`. */
   kerberos?: boolean;
-  /** What hosts have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
+  /** Whom scheduled tasks may run as, with their passwords, beside the system: `taskUsers`. What hosts have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
   settings?: Record<string, unknown>;
 }
 

@@ -8,6 +8,7 @@ script is refused.
 import base64
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -37,31 +38,48 @@ def text():
     return base64.b64decode(line(), validate=True).decode()
 
 
-def run_batch(batch):
+def keep_limits():
+    """What the program of limits does, as this system does it."""
+    if values.get("OPSRUN_priority"):
+        os.nice({"BelowNormal": 10, "Idle": 19}[values["OPSRUN_priority"]])
+    if values.get("OPSRUN_memory"):
+        most = int(values["OPSRUN_memory"]) * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def run_batch(batch, given):
     """What the runner of batch files does, with /bin/sh in place of cmd.exe."""
     lines = [each for each in batch.split("\r\n") if not each.startswith(("@echo off", "setlocal "))]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "batch.sh")
         with open(path, "w", encoding="utf-8") as file:
             file.write("\n".join(lines))
-        return subprocess.run(["/bin/sh", path], check=False).returncode
+        source = {"stdin": subprocess.DEVNULL} if given is None else {"input": given.encode()}
+        return subprocess.run(["/bin/sh", path], check=False, **source).returncode
 
 
 if program != known["bootstrap"]:
     refuse("the program on its command line is not known")
 values = {}
+data = None
 for _ in range(int(line())):
     name, kind = line(), line()
     if kind == "environment":
         variable, _, value = text().partition("=")
         os.environ[variable] = value
+    elif kind == "program":
+        if text() != known.get("limitsProgram"):
+            refuse("the program that runs before the script is not known")
+        keep_limits()
+    elif kind == "input":
+        data = text()
     else:
         values[name] = text()
 script = text()
 if line() != "end":
     refuse("the script did not arrive whole")
 if script == known["cmdRunner"]:
-    sys.exit(run_batch(values["OPSRUN_batch"]))
+    sys.exit(run_batch(values["OPSRUN_batch"], values.get("OPSRUN_input")))
 if script == known.get("taskProgram"):
     # pylint: disable=import-outside-toplevel
     import task_host
@@ -79,4 +97,10 @@ if script in known.get("scripts", {}):
 first, _, rest = script.partition("\n")
 if first.strip() != "# sh":
     refuse("the script is not known")
+if data is not None:
+    # Where a script has its lines in $input, this one reads them.
+    file = tempfile.TemporaryFile()
+    file.write(data.encode() + b"\n")
+    file.seek(0)
+    os.dup2(file.fileno(), 0)
 os.execve("/bin/sh", ["/bin/sh", "-c", rest], {**os.environ, **values})

@@ -21,8 +21,13 @@ def say(text):
 def start(values, settings, supervisor, folder):
     if values["OPSRUN_supervisor"] != supervisor:
         raise RuntimeError("The supervisor is not known.")
-    if json.load(open(settings, encoding="utf-8")).get("noTasks"):
+    with open(settings, encoding="utf-8") as file:
+        known = json.load(file)
+    if known.get("noTasks"):
         raise RuntimeError("Access is denied.")
+    user = values["OPSRUN_user"] or "SYSTEM"
+    if user != "SYSTEM" and known["taskUsers"].get(user) != values["OPSRUN_password"]:
+        raise RuntimeError("The user name or password is incorrect.")
     directory = values["OPSRUN_directory"] or "/"
     if not os.path.isdir(directory):
         raise RuntimeError(f"{directory} is not there.")
@@ -36,7 +41,7 @@ def start(values, settings, supervisor, folder):
     process = subprocess.Popen(
         ["/bin/sh", "-c", line, *words],
         cwd=directory,
-        env={**os.environ, "FIXTURE_USER": "SYSTEM", "FIXTURE_PRIORITY": values["OPSRUN_priority"]},
+        env={**os.environ, "FIXTURE_USER": user, "FIXTURE_PRIORITY": values["OPSRUN_priority"]},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 import type { Lease, LeaseCredential, LeaseTarget } from '@opsconductor/protocol';
 import {
   type BoundAuthentication,
+  type BoundsAttempt,
   type CredentialBinding,
   type CredentialBounds,
   type CredentialSecret,
@@ -17,7 +18,7 @@ import { type Pattern, PatternSet } from '../spool/pattern-set.ts';
 import { secretPatterns } from '../spool/secret-patterns.ts';
 import { jumpHostFailed } from '../ssh/jump-hosts.ts';
 import { SshError } from '../ssh/ssh-error.ts';
-import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.ts';
+import type { JumpHost, OpenedCredential, RunAs, StepTarget } from '../steps/step-type.ts';
 
 const maxKept = 64;
 const keptMs = 300_000;
@@ -26,6 +27,8 @@ export interface UsableCredential {
   credential: OpenedCredential;
   /** The target, with what opens the jump hosts on the way to it. */
   target: StepTarget;
+  /** Whom the command of a step runs as on a Windows host, other than who logs in. */
+  runAs?: RunAs;
   /** What to mask in output while it is used. */
   secrets: PatternSet;
   /** Throws an `SshError` for addresses outside the credential's bounds, or outside the policy of this machine. */
@@ -44,8 +47,10 @@ export interface CredentialOpenerOptions {
   segmentId: number;
   segmentPrivateKey(generation: number): Uint8Array | undefined;
   monotonicMs(): number;
-  policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses' | 'checkUser'>;
+  policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses' | 'checkUser' | 'checkBecome'>;
 }
+
+type Use = Pick<BoundsAttempt, 'user' | 'authentication'>;
 
 interface Kept {
   sealed: SealedCredential;
@@ -70,10 +75,45 @@ export class CredentialOpener {
    *
    * @throws {NoSegmentKey} @throws {SshError} `credential_unusable`, `credential_bounds`, `policy_refused`.
    */
-  async open(credential: LeaseCredential, target: LeaseTarget): Promise<UsableCredential> {
+  async open(
+    credential: LeaseCredential,
+    target: LeaseTarget,
+    runAs?: LeaseCredential,
+  ): Promise<UsableCredential> {
     const own = await this.#openOne(credential, target, target.jumps !== undefined);
     const way = await this.openWay(target);
-    return { ...own, target: way.target, secrets: own.secrets.with(way.patterns) };
+    const other = runAs === undefined ? undefined : await this.#openRunAs(runAs, target, own);
+    const patterns = [...way.patterns, ...(other?.patterns ?? [])];
+    return { ...own, ...other?.usable, target: way.target, secrets: own.secrets.with(patterns) };
+  }
+
+  /** The host is told its password: its bounds must say so, and hold where the host is. */
+  async #openRunAs(
+    credential: LeaseCredential,
+    target: LeaseTarget,
+    own: Pick<UsableCredential, 'checkAddresses'>,
+  ): Promise<{ usable: Pick<UsableCredential, 'runAs' | 'checkAddresses'>; patterns: Pattern[] }> {
+    const { secret, secrets } = await this.#secretOf(credential);
+    if (secret.kind !== 'winrm_password') {
+      throw unusable(
+        'The credential that the command is to run as is none of kind WinRM password.',
+        'Name another one in run_as_credential of the step.',
+      );
+    }
+    const { user, password, bounds } = secret;
+    this.#options.policy.checkBecome({ user }, target);
+    const use: Use = { user, authentication: 'run_as' };
+    this.#admit({ ...bounds, networks: [] }, target, use, []);
+    return {
+      patterns: [...secrets.patterns],
+      usable: {
+        runAs: { user, password },
+        checkAddresses: (addresses) => {
+          own.checkAddresses(addresses);
+          this.#admit(bounds, target, use, addresses);
+        },
+      },
+    };
   }
 
   /** Opens what the way to a target leads through, and says what to mask of it. Throws like `open`. */
@@ -105,14 +145,18 @@ export class CredentialOpener {
     const { secret, secrets } = await this.#secretOf(credential);
     const { bounds } = secret;
     policy.checkUser(userOf(target, secret), target);
-    this.#admit({ ...bounds, networks: [] }, target, secret, []);
+    const use: Use = {
+      user: userOf(target, secret),
+      authentication: authenticationOf(secret, target.winrm),
+    };
+    this.#admit({ ...bounds, networks: [] }, target, use, []);
     return {
       credential: { ...openedCredential(credential, secret), user: userOf(target, secret) },
       secrets,
       checkAddresses: (addresses) => {
         policy.checkAddresses(target, addresses);
         if (isBehindJumpHost && addresses.length === 0) this.#admitUnresolved(bounds, target);
-        else this.#admit(bounds, target, secret, addresses);
+        else this.#admit(bounds, target, use, addresses);
       },
     };
   }
@@ -128,20 +172,14 @@ export class CredentialOpener {
     });
   }
 
-  #admit(
-    bounds: CredentialBounds,
-    target: Lease['target'],
-    secret: CredentialSecret,
-    addresses: readonly string[],
-  ): void {
+  #admit(bounds: CredentialBounds, target: Lease['target'], use: Use, addresses: readonly string[]): void {
     const { host, port, winrm } = target;
     const verdict = checkBounds(bounds, {
       host,
       addresses,
       port,
       protocol: winrm === undefined ? 'ssh' : 'winrm',
-      user: userOf(target, secret),
-      authentication: authenticationOf(secret, winrm),
+      ...use,
     });
     if (verdict.ok) return;
     throw new SshError({

@@ -231,6 +231,7 @@ function contextOf(
     target: usable.target,
     credential: usable.credential,
     ...becomeIn(lease, usable.credential),
+    ...(usable.runAs === undefined ? {} : { runAs: usable.runAs }),
     output,
     outputFile: hasOutputFile(lease),
     maySurvive,

@@ -66,14 +66,16 @@ export class PolicyGuard {
 
   /** The step's configuration as it would run. */
   checkConfig(config: unknown, step: Step): void {
-    const { survive_agent_restart, become, run_as, port } = Object(config) as {
+    const { survive_agent_restart, become, run_as, run_as_credential, port } = Object(config) as {
       survive_agent_restart?: unknown;
       become?: BecomeConfig;
       run_as?: string;
+      run_as_credential?: string;
       port?: number;
     };
     // A scheduled task always does.
-    if (!this.maySurvive && (survive_agent_restart === true || run_as !== undefined)) {
+    const isTask = run_as !== undefined || run_as_credential !== undefined;
+    if (!this.maySurvive && (survive_agent_restart === true || isTask)) {
       this.#refuse('survive_agent_restart', 'a command that goes on without its agent', { step });
     }
     if (become !== undefined) this.checkBecome(become, step.target, step);

@@ -74,7 +74,7 @@ export const PolicySchema = Type.Object(
       ),
     ),
     users: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), list)),
-    become: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 32 }), { maxItems: 256 })),
+    become: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: 256 })),
     hours: Type.Optional(
       Type.Object(
         {

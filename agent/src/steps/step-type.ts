@@ -74,6 +74,12 @@ export type WinrmCredential = { id: string; version: number; user: string } & (
   | { kind: 'winrm_ticket_cache'; cache: string }
 );
 
+/** A user of a Windows host, as whom a scheduled task runs there. */
+export interface RunAs {
+  user: string;
+  password: string;
+}
+
 export interface StepTarget {
   id: number;
   name: string;
@@ -127,6 +133,8 @@ export interface StepContext {
   credential: OpenedCredential;
   /** Whom the command runs as where not as who logs in; what is looked for and ended on the target is, too. */
   become?: Become;
+  /** Whom the command runs as on a Windows host where not as who logs in. */
+  runAs?: RunAs;
   /** Values that the rendered script of the configuration refers to. */
   bindings?: readonly Binding[];
   output: OutputSink;

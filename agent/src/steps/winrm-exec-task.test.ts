@@ -2,6 +2,7 @@ import { powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protoco
 import { expect, onTestFinished } from 'vitest';
 import { SshError } from '../ssh/ssh-error.ts';
 import { WinrmPool } from '../winrm/connection/pool.ts';
+import { limitsProgram } from '../winrm/powershell/limits-program.ts';
 import { cmdRunner, powershellText } from '../winrm/powershell/powershell.ts';
 import { taskProgram, taskSupervisor } from '../winrm/tasks/task-program.ts';
 import { isSoundPowershell } from '../winrm/testing/powershell-tree.ts';
@@ -11,8 +12,8 @@ import type { BeforeStart, StepContext, StopRequest } from './step-type.ts';
 import { winrmExec } from './winrm-exec.ts';
 
 const host = hostOfFile({
-  emulated: { bootstrap: powershellBootstrap, cmdRunner, taskProgram, taskSupervisor },
-  settings: { maxPollSeconds: 1, noTasks: false },
+  emulated: { bootstrap: powershellBootstrap, cmdRunner, limitsProgram, taskProgram, taskSupervisor },
+  settings: { maxPollSeconds: 1, noTasks: false, taskUsers: { 'CORP\\worker': 'hunter-9f3 & "that"' } },
 });
 
 let names = 0;
@@ -76,6 +77,34 @@ winrmTest(
     expect(host.fixture.tasks).toHaveLength(1);
     await t.remove();
     expect(host.fixture.tasks).toEqual([]);
+  },
+);
+
+winrmTest(
+  'a script runs as the user of another credential, whose password is nowhere but in its login',
+  async () => {
+    const user = 'CORP\\worker';
+    const t = setup({ runAs: { user, password: 'hunter-9f3 & "that"' } });
+    // Found neither in the folder of the task nor on any command line; the pattern does not find itself.
+    const files = `grep -rl '[h]unter-9f3' ${host.fixture.dir}/tasks /proc/[0-9]*/cmdline 2>/dev/null || echo none`;
+    const config = { command: sh(`echo "$FIXTURE_USER"; cat; ${files}`), stdin: 'given' };
+    const outcome = await t.step.execute({ ...config, run_as_credential: 'worker' }, t.context);
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).toBe(`${user}\ngiven\nnone\n`);
+    // Neither what it reads nor the command is written to the agent's disk.
+    expect(t.begun).toEqual([{ survivesWith: { command: '-', run_as_credential: 'worker' } }]);
+    await t.remove();
+    const wrong = setup({ runAs: { user, password: 'another' } });
+    expect(await wrong.step.execute({ ...config, run_as_credential: 'worker' }, wrong.context)).toMatchObject(
+      {
+        status: 'failed',
+        message: expect.stringContaining('The user name or password is incorrect'),
+      },
+    );
+    const none = setup();
+    await expect(
+      none.step.execute({ ...config, run_as_credential: 'worker' }, none.context),
+    ).rejects.toMatchObject({ reason: 'credential_unusable' });
   },
 );
 

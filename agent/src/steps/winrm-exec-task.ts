@@ -10,6 +10,7 @@ import type { AttemptOnTarget, KeptOutput, StepContext, StopRequest } from './st
 import { winrmConnections } from './winrm-connection-options.ts';
 import type { WinrmExecOptions } from './winrm-exec.ts';
 import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+import { scriptOf } from './winrm-exec-script.ts';
 import { WinrmOutput } from './winrm-output.ts';
 
 /** What the task scheduler itself gives to tasks. */
@@ -43,7 +44,7 @@ export async function executeAsTask(
 
 /** Neither the command nor what else may hold what is nobody's business. */
 export function whatReattachNeeds(config: WinrmExecConfig): WinrmExecConfig {
-  const { environment: _, working_directory: __, ...rest } = config;
+  const { environment: _, working_directory: __, stdin: ___, ...rest } = config;
   return { ...rest, command: '-' };
 }
 
@@ -101,10 +102,18 @@ async function followTask(
 }
 
 function startOf(config: WinrmExecConfig, context: StepContext): TaskStart {
-  const { command: text, shell = 'powershell', working_directory } = config;
-  const environment = { ...config.environment, OPSCONDUCTOR_ATTEMPT: context.marker };
-  const { input } = scriptCommand({ text, shell, bindings: context.bindings ?? [], environment });
+  const { shell = 'powershell', working_directory, run_as_credential } = config;
+  const { input } = scriptCommand(scriptOf(config, context));
+  if (run_as_credential !== undefined && context.runAs === undefined) {
+    throw new SshError({
+      reason: 'credential_unusable',
+      message: 'The server gave no credential for the command to run as.',
+      advice: 'Upgrade the servers, all of them.',
+    });
+  }
   return {
+    // What the server sends besides says nothing of whom the step runs as.
+    ...(run_as_credential === undefined || context.runAs === undefined ? {} : { runAs: context.runAs }),
     shell: shell === 'pwsh' ? 'pwsh' : 'powershell',
     input: input.toString('latin1'),
     workingDirectory: working_directory,

@@ -3,6 +3,7 @@ import { expect, onTestFinished } from 'vitest';
 import { SshError } from '../ssh/ssh-error.ts';
 import { WinrmPool } from '../winrm/connection/pool.ts';
 import { fileServer } from '../winrm/files/file-server.ts';
+import { limitsProgram } from '../winrm/powershell/limits-program.ts';
 import { cmdRunner, powershellLine } from '../winrm/powershell/powershell.ts';
 import { isSoundPowershell } from '../winrm/testing/powershell-tree.ts';
 import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../winrm/testing/winrm-setup.ts';
@@ -11,7 +12,7 @@ import type { StepContext, StopRequest } from './step-type.ts';
 import { winrmExec } from './winrm-exec.ts';
 
 const host = hostOfFile({
-  emulated: { bootstrap: powershellBootstrap, cmdRunner },
+  emulated: { bootstrap: powershellBootstrap, cmdRunner, limitsProgram },
   settings: { maxPollSeconds: 1 },
 });
 
@@ -102,6 +103,35 @@ winrmTest('a batch file is run by the runner, with its values in the environment
   } as const;
   expect(await t.run(config)).toMatchObject({ status: 'failed', reason: 'exit_code', exitCode: 9 });
   expect(t.sink.stdout).toBe('text of it of the step\n/usr\n');
+});
+
+winrmTest(
+  'a command reads what its step gives it, line by line and with no more line than that',
+  async () => {
+    const t = setup({ bindings });
+    const stdin = 'first "line" ä𝄞\nsecond; echo $OPS_2\n';
+    expect(await t.run({ command: sh('cat; echo "[$OPS_2]"'), stdin })).toMatchObject({
+      status: 'succeeded',
+    });
+    expect(t.sink.stdout).toBe(`${stdin}[42]\n`);
+    const cmd = setup();
+    expect(await cmd.run({ shell: 'cmd', command: 'cat', stdin })).toMatchObject({ status: 'succeeded' });
+    expect(cmd.sink.stdout).toBe(stdin);
+    const none = setup();
+    expect(await none.run({ command: sh('cat') })).toMatchObject({ status: 'succeeded' });
+    expect(none.sink.stdout).toBe('');
+  },
+);
+
+winrmTest('limits hold before the script begins, in a shell of any kind', async () => {
+  const limits = { memory_mb: 200, priority: 'idle' } as const;
+  for (const shell of ['powershell', 'cmd'] as const) {
+    const t = setup();
+    const command = 'ulimit -v; nice';
+    const script = shell === 'cmd' ? command : sh(command);
+    expect(await t.run({ command: script, shell, limits })).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).toBe(`${200 * 1024}\n19\n`);
+  }
 });
 
 winrmTest('a script that the stand-in does not know fails with what PowerShell would print', async () => {
@@ -218,7 +248,7 @@ winrmTest('a directory that is not there fails the step before it starts', async
 winrmTest(
   'the shipped programs are PowerShell of the grammar, and fit a command line of cmd.exe',
   async () => {
-    for (const program of [powershellBootstrap, cmdRunner, fileServer]) {
+    for (const program of [powershellBootstrap, cmdRunner, limitsProgram, fileServer]) {
       expect(await isSoundPowershell(program)).toBe(true);
       // Newer than Windows PowerShell 5.1: operators ?? ?. ?: && ||, and what needs -Parallel or -AsUTC.
       expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);

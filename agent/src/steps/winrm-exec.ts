@@ -9,6 +9,7 @@ import { failedBeforeStart, stoppedBeforeStart } from './ssh-exec-outcomes.ts';
 import type { StepContext, StepType, StopRequest } from './step-type.ts';
 import { type WinrmDeps, winrmConnections } from './winrm-connection-options.ts';
 import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+import { scriptOf } from './winrm-exec-script.ts';
 import { executeAsTask, reattachTask, removeTaskOf, whatReattachNeeds } from './winrm-exec-task.ts';
 import { WinrmOutput } from './winrm-output.ts';
 
@@ -23,7 +24,7 @@ export function winrmExec(options: WinrmExecOptions): StepType<WinrmExecConfig> 
   return {
     type: 'winrm.exec',
     execute: (config, context) =>
-      config.run_as === undefined
+      config.run_as === undefined && config.run_as_credential === undefined
         ? execute(options, config, context)
         : executeAsTask(options, config, context),
     reattach: (config, context) => reattachTask(options, config, context),
@@ -67,13 +68,8 @@ async function execute(
 }
 
 function commandOf(config: WinrmExecConfig, context: StepContext) {
-  const { command, shell = 'powershell', working_directory } = config;
-  const { line, input } = scriptCommand({
-    text: command,
-    shell,
-    bindings: context.bindings ?? [],
-    environment: { ...config.environment, OPSCONDUCTOR_ATTEMPT: context.marker },
-  });
+  const { working_directory } = config;
+  const { line, input } = scriptCommand(scriptOf(config, context));
   const settings: ShellSettings = { environment: {}, workingDirectory: working_directory, idleTimeoutS };
   return { line, input, settings };
 }

@@ -62,6 +62,8 @@ export const agentCapabilities = [
   'become_transfers',
   /** Knows `run_as` in the configuration of a step. */
   'run_as',
+  /** Knows `stdin`, `limits`, `on_output_limit` and `run_as_credential` in the configuration of `winrm.exec`. */
+  'winrm_options',
   /** Passes jump hosts, and heeds the algorithm policy and the bound of connections of a target. */
   'ssh_settings',
   /** Step types that agents of the first version do not know: each is a capability of its name. */
@@ -323,6 +325,8 @@ export const LeaseSchema = Type.Object({
   config: Type.Unknown(),
   target: LeaseTargetSchema,
   credential: LeaseCredentialSchema,
+  /** Whom its command runs as, where its configuration names a credential for that. */
+  runAs: Type.Optional(LeaseCredentialSchema),
   rendering: Type.Optional(LeaseRenderingSchema),
   /** Where the run was signed: an agent whose owner asks for it holds all the rest to it. */
   grant: Type.Optional(LeaseGrantSchema),

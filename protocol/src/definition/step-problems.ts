@@ -94,9 +94,9 @@ export function secretProblems({ parameters, steps }: LooseDefinition): ErrorDet
   return [detail(first, message)];
 }
 
-/** What reads a command is one of them. */
+/** What reads a command is one of them, and whom it runs as is one. */
 function readerProblems({ config }: LooseStep, path: string): ErrorDetail[] {
-  return [...twoReaders(config, path), ...lastingTerminal(config, path)];
+  return [...twoReaders(config, path), ...lastingTerminal(config, path), ...twoUsers(config, path)];
 }
 
 function lastingTerminal(config: unknown, path: string): ErrorDetail[] {
@@ -105,6 +105,13 @@ function lastingTerminal(config: unknown, path: string): ErrorDetail[] {
   const message =
     'A terminal is gone with its connection, and the command with it; leave one of the two out.';
   return [detail(`${path}.config.survive_agent_restart`, message, true, 'only without `pty`')];
+}
+
+function twoUsers(config: unknown, path: string): ErrorDetail[] {
+  const { run_as, run_as_credential } = Object(config) as { run_as?: unknown; run_as_credential?: unknown };
+  if (run_as === undefined || run_as_credential === undefined) return [];
+  const message = 'The command runs as the system or as the user of a credential; leave one of the two out.';
+  return [detail(`${path}.config.run_as_credential`, message, run_as_credential, 'only without `run_as`')];
 }
 
 function twoReaders(config: unknown, path: string): ErrorDetail[] {

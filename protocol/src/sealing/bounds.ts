@@ -16,6 +16,8 @@ export const boundAuthentications = [
   'kerberos',
   'basic',
   'certificate',
+  /** Told to the host, which runs a command as the user. */
+  'run_as',
 ] as const;
 export type BoundAuthentication = (typeof boundAuthentications)[number];
 

@@ -118,7 +118,7 @@ const kinds = {
   winrm_password: {
     schema: WinrmPasswordSecretSchema,
     protocol: 'winrm',
-    authenticates: ['ntlm', 'kerberos', 'basic'],
+    authenticates: ['ntlm', 'kerberos', 'basic', 'run_as'],
   },
   winrm_certificate: {
     schema: WinrmCertificateSecretSchema,

@@ -58,7 +58,13 @@ export function absentCredentials(definition: Definition, isThere: (name: string
 
 /** What of a definition names credentials. */
 interface Definition extends Pick<JobDefinition, 'connection'> {
-  steps: readonly Pick<JobDefinition['steps'][number], 'connection'>[];
+  steps: readonly Pick<JobDefinition['steps'][number], 'connection' | 'config'>[];
+}
+
+/** Of the credential that a step's command runs as, where it names one. */
+export function runAsCredential({ config }: { config: unknown }): string | undefined {
+  const { run_as_credential: name } = Object(config) as { run_as_credential?: unknown };
+  return typeof name === 'string' ? name : undefined;
 }
 
 /** Names of credentials in a definition, each once. */
@@ -86,10 +92,10 @@ export function credentialProblems(definition: Definition, mayUse: (name: string
 function placesOf({ connection, steps }: Definition): { path: string; name: string }[] {
   const named = [
     { path: 'connection.credential', name: connection?.credential },
-    ...steps.map((step, at) => ({
-      path: `steps[${at}].connection.credential`,
-      name: step.connection?.credential,
-    })),
+    ...steps.flatMap((step, at) => [
+      { path: `steps[${at}].connection.credential`, name: step.connection?.credential },
+      { path: `steps[${at}].config.run_as_credential`, name: runAsCredential(step) },
+    ]),
   ];
   return named.flatMap(({ path, name }) => (name === undefined ? [] : [{ path, name }]));
 }

@@ -3,6 +3,7 @@
 import type { JobDefinition, Labels } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
 import type { insertJobVersion } from '../store/jobs/job-versions.ts';
+import { runAsCredential } from './require-credential-use.ts';
 import { type EncodedDefinition, encodeDefinition, maxDefinitionBytes } from './seal-definition.ts';
 import { stepRulesOf } from './step-rules.ts';
 
@@ -49,13 +50,14 @@ export function clearColumnsOf(
   definition: JobDefinition,
 ): Pick<
   Parameters<typeof insertJobVersion>[1],
-  'stepNames' | 'stepTypes' | 'stepCredentials' | 'stepRules' | 'fileNames'
+  'stepNames' | 'stepTypes' | 'stepCredentials' | 'runAsCredentials' | 'stepRules' | 'fileNames'
 > {
   const { steps, connection } = definition;
   return {
     stepNames: steps.map((step) => step.name),
     stepTypes: steps.map((step) => step.type),
     stepCredentials: steps.map((step) => step.connection?.credential ?? connection?.credential ?? null),
+    runAsCredentials: steps.map((step) => runAsCredential(step) ?? null),
     stepRules: stepRulesOf(definition),
     fileNames: fileNamesOf(steps),
   };

@@ -24,9 +24,15 @@ export function stepNeedsOf(
     const { file, artifact } = config as { file?: unknown; artifact?: unknown };
     if (file !== undefined || artifact === true) list.push('server_files');
     if (type !== firstStepType) list.push(type);
-    const { shell, become, interpreter, stdin, pty, run_as } = Object(config) as Record<string, unknown>;
+    const { shell, become, interpreter, stdin, pty, run_as, limits, on_output_limit, run_as_credential } =
+      Object(config) as Record<string, unknown>;
     if (shell === 'bash') list.push('bash');
-    if (interpreter !== undefined || stdin !== undefined || pty !== undefined) list.push('interpreters');
+    const winrmOptions = [stdin, limits, on_output_limit, run_as_credential];
+    if (type === 'winrm.exec') {
+      if (winrmOptions.some((option) => option !== undefined)) list.push('winrm_options');
+    } else if (interpreter !== undefined || stdin !== undefined || pty !== undefined) {
+      list.push('interpreters');
+    }
     if (become !== undefined) list.push(movesFiles(type) ? 'become_transfers' : 'become');
     if (run_as !== undefined) list.push('run_as');
     handsOnSecrets ||= Object.values(outputs ?? {}).some(({ secret }) => secret === true);

@@ -24,10 +24,12 @@ export function powershellText(shell: keyof typeof programs): string {
 
 /** What `cmdRunner` is given. */
 export const batchVariable = 'OPSRUN_batch';
+export const inputVariable = 'OPSRUN_input';
 
 /**
  * Runs the batch file whose text is in `$OPSRUN_batch`. cmd.exe reads no batch file from its input, and what it is told on
- * its command line it reads by other rules. It writes to the output by itself: PowerShell would read and rewrite every line.
+ * its command line it reads by other rules. What the batch file reads, `$OPSRUN_input`, is a file beside it: a pipe of .NET could begin with a mark of its
+ * encoding. It writes to the output by itself: PowerShell would read and rewrite every line.
  */
 export const cmdRunner = `$ErrorActionPreference = 'Stop'
 $opsFolder = [IO.Path]::Combine([IO.Path]::GetTempPath(), 'opsconductor-' + [Guid]::NewGuid().ToString('N'))
@@ -38,6 +40,10 @@ try {
   $opsStart = New-Object Diagnostics.ProcessStartInfo
   $opsStart.FileName = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\cmd.exe')
   $opsStart.Arguments = '/d /q /s /c ""' + $opsFile + '""'
+  if ($OPSRUN_input) {
+    [IO.File]::WriteAllText($opsFile + '.in', $OPSRUN_input, (New-Object Text.UTF8Encoding $false))
+    $opsStart.Arguments = '/d /q /s /c ""' + $opsFile + '" <"' + $opsFile + '.in""'
+  }
   $opsStart.UseShellExecute = $false
   $opsProcess = [Diagnostics.Process]::Start($opsStart)
   $opsProcess.WaitForExit()

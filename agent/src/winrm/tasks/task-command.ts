@@ -11,6 +11,8 @@ export interface TaskStart {
   /** What the shell reads: see `powershellInput`. */
   input: string;
   workingDirectory: string | undefined;
+  /** Whom it runs as; the system unless told. */
+  runAs?: { user: string; password: string };
   /** 0 (most urgent) to 10, as the task scheduler counts; 7 is its own choice. */
   priority: number;
 }
@@ -168,6 +170,8 @@ async function say({
     input: where.input ?? '',
     program: where.shell === undefined ? '' : powershellText(where.shell),
     directory: where.workingDirectory ?? '',
+    user: where.runAs?.user ?? '',
+    password: where.runAs?.password ?? '',
     priority: String(where.priority ?? 7),
     stdout: String(where.stdout ?? 0),
     stderr: String(where.stderr ?? 0),

@@ -9,14 +9,16 @@ export const taskVariables = {
   input: 'OPSRUN_input',
   program: 'OPSRUN_program',
   directory: 'OPSRUN_directory',
+  user: 'OPSRUN_user',
+  password: 'OPSRUN_password',
   priority: 'OPSRUN_priority',
   stdout: 'OPSRUN_stdout',
   stderr: 'OPSRUN_stderr',
 } as const;
 
 /**
- * Run by the bootstrap over WinRM. `start` makes the task and its folder, to which only administrators and the system have
- * access, and follows it; `follow` tells what it prints from the given places on, and its end; `stop` ends everything in
+ * Run by the bootstrap over WinRM. `start` makes the task and its folder, to which only administrators, the system and whom
+ * the task runs as have access, and follows it; `follow` tells what it prints from the given places on, and its end; `stop` ends everything in
  * it; `remove` leaves nothing of it. It says lines: `begun`, `stdout BASE64`, `stderr BASE64`, `exit CODE`, `none` where there
  * is no such task, `ended` where it went without an exit code, `stopped`, `removed`, `failed TEXT`.
  */
@@ -28,6 +30,8 @@ $opsUtf8 = New-Object Text.UTF8Encoding $false
 $opsFolder = [IO.Path]::Combine([Environment]::GetFolderPath('Windows'), 'Temp', 'OpsConductor-' + $OPSRUN_task)
 $opsName = 'OpsConductor ' + $OPSRUN_task
 $opsRunning = 4
+# TASK_LOGON_SERVICE_ACCOUNT, TASK_LOGON_PASSWORD.
+$opsLogon = $(if ($OPSRUN_user -eq '') { 5 } else { 1 })
 function OpsSay($text) {
   $opsOut.WriteLine($text)
   $opsOut.Flush()
@@ -41,15 +45,21 @@ function OpsStart {
   if ([IO.Directory]::Exists($opsFolder)) { throw 'There is a folder of this attempt already.' }
   if ($OPSRUN_directory -ne '' -and -not [IO.Directory]::Exists($OPSRUN_directory)) { throw ($OPSRUN_directory + ' is not there.') }
   $rights = New-Object Security.AccessControl.DirectorySecurity
-  $rights.SetSecurityDescriptorSddlForm('O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
+  $sddl = 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
+  if ($OPSRUN_user -ne '') {
+    $account = New-Object Security.Principal.NTAccount $OPSRUN_user
+    # To read, write and remove, and not to give others rights.
+    $sddl += '(A;OICI;0x1301bf;;;' + $account.Translate([Security.Principal.SecurityIdentifier]).Value + ')'
+  }
+  $rights.SetSecurityDescriptorSddlForm($sddl)
   $null = [IO.Directory]::CreateDirectory($opsFolder, $rights)
   OpsWrite 'input' $OPSRUN_input
   OpsWrite 'program' $OPSRUN_program
   OpsWrite 'directory' $OPSRUN_directory
   $task = $opsService.NewTask(0)
   $task.RegistrationInfo.Description = 'A step of OpsConductor. It is removed when the step is over.'
-  $task.Principal.UserId = 'S-1-5-18'
-  $task.Principal.LogonType = 5
+  $task.Principal.UserId = $(if ($OPSRUN_user -eq '') { 'S-1-5-18' } else { $OPSRUN_user })
+  $task.Principal.LogonType = $opsLogon
   $task.Principal.RunLevel = 1
   $task.Settings.DisallowStartIfOnBatteries = $false
   $task.Settings.StopIfGoingOnBatteries = $false
@@ -60,7 +70,9 @@ function OpsStart {
   $supervisor = $OPSRUN_supervisor.Replace('OPSRUN_FOLDER', $opsFolder.Replace("'", "''"))
   $encoded = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($supervisor))
   $action.Arguments = '-NoProfile -NonInteractive -EncodedCommand ' + $encoded
-  $null = $opsTasks.RegisterTaskDefinition($opsName, $task, 2, 'SYSTEM', $null, 5)
+  # The scheduler keeps the password, for as long as the task is there.
+  if ($OPSRUN_user -eq '') { $null = $opsTasks.RegisterTaskDefinition($opsName, $task, 2, 'SYSTEM', $null, $opsLogon) }
+  else { $null = $opsTasks.RegisterTaskDefinition($opsName, $task, 2, $OPSRUN_user, $OPSRUN_password, $opsLogon) }
   $null = (OpsTask).Run($null)
   OpsSay 'begun'
 }

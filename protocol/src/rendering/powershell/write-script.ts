@@ -70,6 +70,8 @@ for ($opsAt = 0; $opsAt -lt $opsCount; $opsAt++) {
     [Environment]::SetEnvironmentVariable($opsPair[0], $opsPair[1])
     continue
   }
+  if ($opsType -ceq 'program') { $null = & ([ScriptBlock]::Create($opsValue)); continue }
+  if ($opsType -ceq 'input') { $opsData = $opsValue; continue }
   $opsCulture = [Globalization.CultureInfo]::InvariantCulture
   if ($opsType -ceq 'boolean') { $opsValue = $opsValue -ceq 'true' }
   elseif ($opsType -ceq 'integer') { $opsValue = [long]::Parse($opsValue, $opsCulture) }
@@ -80,24 +82,31 @@ $opsScript = [ScriptBlock]::Create((& $opsText))
 if ($opsIn.ReadLine() -cne 'end') { throw 'The script did not arrive whole.' }
 $ErrorActionPreference = 'Continue'
 $global:LASTEXITCODE = 0
-& $opsScript
+if ($null -eq $opsData) { & $opsScript } else { $opsData -split '\\r?\\n' | & $opsScript }
 exit $LASTEXITCODE
 `;
 
 /**
  * What the bootstrap reads: the number of values, each in three lines, then the script. Nothing but ASCII. Variables of the
- * environment are values without a name; they are there before the script runs, and not when PowerShell starts.
+ * environment are values without a name; they are there before the script runs, and not when PowerShell starts. So are what the
+ * script finds as the lines of `$input`, and programs that run before it.
  */
 export function powershellInput(
   script: string,
   bindings: readonly Binding[],
   environment: Readonly<Record<string, string>> = {},
+  { programs = [], input }: { programs?: readonly string[]; input?: string | undefined } = {},
 ): string {
-  const variables = Object.entries(environment);
+  const unnamed = [
+    ...Object.entries(environment).map(([name, value]) => ['environment', `${name}=${value}`] as const),
+    ...programs.map((program) => ['program', program] as const),
+    // The end of its last line begins no further one.
+    ...(input === undefined ? [] : [['input', input.replace(/\r?\n$/, '')] as const]),
+  ];
   const lines = [
-    String(bindings.length + variables.length),
-    ...variables.flatMap(([name, value]) => ['-', 'environment', base64(utf8(`${name}=${value}`))]),
+    String(bindings.length + unnamed.length),
     ...bindings.flatMap(({ name, type, value }) => [name, type, base64(utf8(textOf(value)))]),
+    ...unnamed.flatMap(([type, value]) => ['-', type, base64(utf8(value))]),
     base64(utf8(script)),
     'end',
     '',

@@ -263,6 +263,7 @@ class Application {
         stepNames: columns.stepNames,
         allStepTypes: columns.stepTypes,
         stepCredentials: columns.stepCredentials,
+        runAsCredentials: columns.runAsCredentials,
         stepRules: columns.stepRules,
       });
       audits.push({

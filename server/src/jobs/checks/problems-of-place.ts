@@ -13,7 +13,7 @@ import type { Tx } from '../../store/database/connection.ts';
 import { findJobNamed, type JobDetailRow } from '../../store/jobs/jobs.ts';
 import { categoryForJobs } from '../category-for-jobs.ts';
 import { takenName } from '../name-taken.ts';
-import { requireCredentialUse, unknownCredentials } from '../require-credential-use.ts';
+import { requireCredentialUse, runAsCredential, unknownCredentials } from '../require-credential-use.ts';
 import { requireRawSplice } from '../require-raw-splice.ts';
 import { encodeWithinLimit, splitDefinition } from '../split-definition.ts';
 
@@ -73,9 +73,11 @@ export async function problemsOfNamesIn(
     name: text(name, 'name'),
     category: text(category, 'category') ?? place.job?.category ?? generalCategory.name,
     ...connected(connection, 'connection'),
-    steps: (Array.isArray(steps) ? steps : []).map((step: unknown, at) =>
-      connected(Object(step).connection, `steps[${at}].connection`),
-    ),
+    steps: (Array.isArray(steps) ? steps : []).map((step: unknown, at) => {
+      const { connection: own, config } = Object(step) as Record<string, unknown>;
+      const runAs = text(runAsCredential({ config }), `steps[${at}].config.run_as_credential`);
+      return { ...connected(own, `steps[${at}].connection`), config: { run_as_credential: runAs } };
+    }),
   };
   return problemsOfNames(tx, named as Named, place, caller);
 }

@@ -3,9 +3,10 @@ import type { BecomeConfig, JobDefinition, Lease } from '@opsconductor/protocol'
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { hostTrustOf } from '../../host-keys/host-trust-of.ts';
 import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { runAsCredential } from '../../jobs/require-credential-use.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
-import { type LeaseDetails, leaseDetails, sealedCredential } from '../../store/queue/lease-details.ts';
+import { credentialByName, type LeaseDetails, leaseDetails, sealedCredential } from '../../store/queue/lease-details.ts';
 import { connectionOf, leaseTarget, protocolOf } from '../../targets/connection-of.ts';
 import { jumpsTo, type KnownJumpHosts } from '../../targets/jump-hosts.ts';
 import { wrongProtocol } from '../../targets/selection-problems.ts';
@@ -21,7 +22,7 @@ export interface UnbuildableStep {
 
 /** What cleaning up after a step takes. */
 type WayBack = Pick<Lease, 'target' | 'credential'> & { become?: BecomeConfig };
-type Reach = Pick<Lease, 'config' | 'target' | 'credential'>;
+type Reach = Pick<Lease, 'config' | 'target' | 'credential' | 'runAs'>;
 
 export class LeaseBuilder {
   readonly #renderings: LeaseRenderings;
@@ -162,6 +163,10 @@ export class LeaseBuilder {
     if (typeof jumps === 'string') return jumps;
     const sealed = await this.#sealed(row.credentialId, row.credentialVersion);
     if (sealed === undefined) return `Credential ${row.credentialId} is gone.`;
+    const other = runAsCredential({ config: asked?.config });
+    const runAs = other === undefined ? undefined : await this.#named(segmentId, other);
+    if (other !== undefined && runAs === undefined)
+      return `The segment of target “${targetName}” has no credential named “${other}” any more.`;
     const reach = {
       config: asked?.config,
       target: leaseTarget(
@@ -170,8 +175,15 @@ export class LeaseBuilder {
         jumps,
       ),
       credential: { id: row.credentialId, version: row.credentialVersion, kind: row.credentialKind, sealed },
+      ...(runAs === undefined ? {} : { runAs }),
     };
     return { reach, definition };
+  }
+
+  async #named(segmentId: number, name: string): Promise<Lease['runAs']> {
+    const found = await credentialByName(this.#sql, segmentId, name);
+    const sealed = found === undefined ? undefined : await this.#sealed(found.id, found.version);
+    return found === undefined || sealed === undefined ? undefined : { ...found, sealed };
   }
 
   async #sealed(id: string, version: number): Promise<Lease['credential']['sealed'] | undefined> {

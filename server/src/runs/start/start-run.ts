@@ -19,6 +19,7 @@ import { newDataKey, wrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../../errors.ts';
 import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { runAsCredential } from '../../jobs/require-credential-use.ts';
 import { stepNeedsOf } from '../../jobs/step-needs.ts';
 import { resolveVersion } from '../../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
@@ -401,7 +402,9 @@ function credentialsUsed(
   const used = [...counts].map(([id, count]) => ({ id, targets: count }));
   return {
     credentials: used.sort((a, b) => b.targets - a.targets).slice(0, maxDetails),
-    namedCredentials: [...new Set(asked.filter((name) => name !== undefined))],
+    namedCredentials: [
+      ...new Set([...asked, ...definition.steps.map(runAsCredential)].filter((name) => name !== undefined)),
+    ],
   };
 }
 

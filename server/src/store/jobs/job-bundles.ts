@@ -5,6 +5,7 @@ import type { StepRules } from '../../jobs/step-rules.ts';
 import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
 import { jobWithin } from '../people/visibility.ts';
 import { fits, type JobFilter } from './job-list.ts';
+import { credentialColumns } from './job-versions.ts';
 
 export interface BundledJobRow {
   id: number;
@@ -104,6 +105,7 @@ export interface NewBundledJob {
   stepNames: string[];
   allStepTypes: string[];
   stepCredentials: (string | null)[];
+  runAsCredentials: (string | null)[];
   stepRules: readonly StepRules[] | null;
 }
 
@@ -138,14 +140,14 @@ export async function insertBundledJobs(
     job.checksum,
     job.stepNames,
     job.allStepTypes,
-    job.stepCredentials.some((name) => name !== null) ? job.stepCredentials : null,
+    ...credentialColumns(job),
     job.stepRules === null ? null : tx.json(job.stepRules as never),
     note,
     createdBy,
   ]);
   await tx`
-    insert into job_versions (job_id, version, definition, checksum, step_names, step_types, step_credentials, step_rules,
-      note, created_by)
+    insert into job_versions (job_id, version, definition, checksum, step_names, step_types, step_credentials, run_as_credentials,
+      step_rules, note, created_by)
     values ${tx(versions as never)}`;
 }
 

@@ -80,12 +80,12 @@ export async function listUnwellJobs(
        where r.status in ('failed', 'timed_out')
     ), absent as materialized (
       select name from (
-        select distinct unnest(step_credentials) as name from job_versions where step_credentials is not null) named
+        select distinct unnest(step_credentials || run_as_credentials) as name from job_versions where step_credentials is not null) named
        where name is not null and not exists (select from credentials k where k.name = named.name)
     ), suspects as materialized (
       select j.id from jobs j where not j.step_types <@ ${soundTypes(question)}::text[]
       union select v.job_id from job_versions v
-       where v.step_credentials is not null and v.step_credentials && array(select name from absent)
+       where v.step_credentials is not null and (v.step_credentials || v.run_as_credentials) && array(select name from absent)
       union select job_id from failing
       union select k.job_id from site_rule_checks k where k.broken <> '[]'
     )
@@ -123,7 +123,9 @@ function findings(sql: Queryable, question: HealthQuestion) {
     array(select t from unnest(j.step_types) t where t <> all(${soundTypes(question)}::text[]) order by t) as odd_step_types,
     (select coalesce(jsonb_agg(jsonb_build_object('name', n.name, 'step', n.step) order by n.step), '[]')
        from (select c.name, min(c.step)::int as step
-               from job_versions v cross join lateral unnest(v.step_credentials) with ordinality c(name, step)
+               from job_versions v cross join lateral (
+                 select * from unnest(v.step_credentials) with ordinality
+                 union all select * from unnest(v.run_as_credentials) with ordinality) c(name, step)
               where v.job_id = j.id and v.version = j.version and c.name is not null
                 and not exists (select from credentials k where k.name = c.name)
               group by c.name) n) as absent_credentials,

@@ -23,6 +23,8 @@ export async function insertJobVersion(
     stepTypes: string[];
     /** Name of the credential that each step asks for. */
     stepCredentials: (string | null)[];
+    /** Name of that which the command of each step runs as. */
+    runAsCredentials: (string | null)[];
     /** What attempts of its steps are settled by; null where no step has rules of its own. */
     stepRules: readonly StepRules[] | null;
     /** Files of the server that its steps name; null for none. */
@@ -35,13 +37,28 @@ export async function insertJobVersion(
 ): Promise<void> {
   await tx`
     insert into job_versions (job_id, version, definition, checksum, step_names, step_types, step_credentials,
-      step_rules, file_names, note, restores, created_by, created_at)
+      run_as_credentials, step_rules, file_names, note, restores, created_by, created_at)
     values (${version.jobId}, ${version.version}, ${version.definition}, ${version.checksum}, ${version.stepNames},
             ${version.stepTypes},
-            ${version.stepCredentials.some((name) => name !== null) ? version.stepCredentials : null}::text[],
+            ${credentialColumns(version)[0]}::text[], ${credentialColumns(version)[1]}::text[],
             ${version.stepRules === null ? null : tx.json(version.stepRules as never)}, ${version.fileNames}::text[],
             ${version.note},
             ${version.restores}, ${version.createdBy}, clock_timestamp())`;
+}
+
+type Names = (string | null)[];
+
+/** Null where no credential is named: an index has the other versions. */
+export function credentialColumns({
+  stepCredentials,
+  runAsCredentials,
+}: {
+  stepCredentials: Names;
+  runAsCredentials: Names;
+}): [Names | null, Names | null] {
+  const isNamed = (names: Names) => names.some((name) => name !== null);
+  const runAs = isNamed(runAsCredentials) ? runAsCredentials : null;
+  return [runAs !== null || isNamed(stepCredentials) ? stepCredentials : null, runAs];
 }
 
 export async function findJobVersion(

@@ -77,6 +77,17 @@ export async function plannedDetails(
     order by tr.target_id, st.step_number`;
 }
 
+/** The credential of this name in a segment, in its current version. */
+export async function credentialByName(
+  db: Queryable,
+  segmentId: number,
+  name: string,
+): Promise<{ id: string; version: number; kind: string } | undefined> {
+  const [row] = await db<{ id: string; version: number; kind: string }[]>`
+    select id, version, kind from credentials where segment_id = ${segmentId} and name = ${name}`;
+  return row;
+}
+
 /** A sealed credential version; immutable, so it may be cached. */
 export async function sealedCredential(db: Queryable, id: string, version: number): Promise<unknown> {
   const rows = await db<{ sealed: unknown }[]>`

@@ -36,7 +36,7 @@ export async function readCredentialUsage(
     sql<Named[]>`
       select j.id, j.name, count(*) over ()::int as total
         from jobs j join job_versions v on v.job_id = j.id and v.version = j.version
-       where v.step_credentials is not null and ${name} = any(v.step_credentials)
+       where v.step_credentials is not null and ${name} = any(v.step_credentials || v.run_as_credentials)
          and j.deleted_at is null and ${jobWithin(sql, reaches)}
        order by j.name, j.id limit ${most}`,
     sql`select 1 from segments where credential_id = ${id}`,

@@ -151,7 +151,7 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
     ), need as materialized (
       select distinct n.name from jobs j
       join job_versions v on v.job_id = j.id and v.version = coalesce(${options.jobVersion ?? null}, j.version)
-      cross join lateral unnest(coalesce(v.step_credentials, array[null::text])) n(name)
+      cross join lateral unnest(coalesce(v.step_credentials, array[null::text]) || array_remove(v.run_as_credentials, null)) n(name)
       where j.id = ${options.jobId ?? null}
     ), spoken as materialized (
       select distinct case when n.type like 'winrm.%' then 'winrm' else 'ssh' end as protocol from jobs j

@@ -45,6 +45,13 @@ describe('a credential as entered', () => {
     expect(secret.bounds).toMatchObject({ protocols: ['winrm'], authentication: [method] });
   });
 
+  it('tells hosts a password only where that is said', () => {
+    const allowed = (more: Partial<CredentialDraft>) =>
+      secretOf(draft({ kind: 'winrm_password', password: 'x', ...more })).bounds.authentication;
+    expect(allowed({})).toEqual(['ntlm', 'kerberos']);
+    expect(allowed({ mayBasic: true, mayRunAs: true })).toEqual(['ntlm', 'kerberos', 'basic', 'run_as']);
+  });
+
   it('gives a pasted key its last line end back', () => {
     const secret = secretOf(draft({}));
     expect(secret.kind === 'ssh_private_key' && secret.privateKey.endsWith('KEY-----\n')).toBe(true);

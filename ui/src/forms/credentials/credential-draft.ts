@@ -19,6 +19,8 @@ export interface CredentialDraft {
   ports: string;
   /** Of a WinRM password: it may also go over as it is, in HTTPS. */
   mayBasic: boolean;
+  /** Of a WinRM password: hosts may be told it, to run commands as its user. */
+  mayRunAs: boolean;
 }
 
 export const emptyDraft: CredentialDraft = {
@@ -35,6 +37,7 @@ export const emptyDraft: CredentialDraft = {
   networks: '',
   ports: '22',
   mayBasic: false,
+  mayRunAs: false,
 };
 
 const usualPorts: Record<CredentialKind, string> = {
@@ -105,12 +108,17 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
   }
 }
 
-function authenticationOf({ kind, mayBasic }: CredentialDraft): BoundAuthentication[] {
+function authenticationOf({ kind, mayBasic, mayRunAs }: CredentialDraft): BoundAuthentication[] {
   if (kind === 'ssh_private_key') return ['publickey'];
   if (kind === 'ssh_password') return ['password', 'keyboard-interactive'];
   if (kind === 'winrm_certificate') return ['certificate'];
   if (kind !== 'winrm_password') return ['kerberos'];
-  return mayBasic ? ['ntlm', 'kerberos', 'basic'] : ['ntlm', 'kerberos'];
+  return [
+    'ntlm',
+    'kerberos',
+    ...(mayBasic ? (['basic'] as const) : []),
+    ...(mayRunAs ? (['run_as'] as const) : []),
+  ];
 }
 
 /** A line for the list: what the author wrote, then the bounds as entered. */
