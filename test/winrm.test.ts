@@ -10,6 +10,7 @@ import {
   type TestResult,
 } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { versionQuestion } from '../agent/src/winrm/checks/test-host.ts';
 import { fileServer } from '../agent/src/winrm/files/file-server.ts';
 import { cmdRunner } from '../agent/src/winrm/powershell/powershell.ts';
 import { taskProgram, taskSupervisor } from '../agent/src/winrm/tasks/task-program.ts';
@@ -78,7 +79,10 @@ beforeAll(async () => {
   if (missing) return;
   t = await setup({ files: true });
   host = await startWinrm({
-    emulated: { bootstrap: powershellBootstrap, cmdRunner, fileServer, taskProgram, taskSupervisor },
+    emulated: {
+      ...{ bootstrap: powershellBootstrap, cmdRunner, fileServer, taskProgram, taskSupervisor },
+      scripts: { [versionQuestion]: 'echo 5.1.20348.1' },
+    },
     settings: { taskUsers: { worker: 'of the worker' } },
     kerberos: true,
   });
@@ -96,7 +100,10 @@ test.skipIf(missing)(
     await writeFile(join(t.filesDir, 'app.txt'), 'of the application');
     for (const id of [windows.sealed, windows.tls]) {
       const { body } = await t.api.post<TestResult>(`/api/v1/targets/${id}/test`);
-      expect(body).toMatchObject({ ok: true, serverVersion: expect.stringContaining('Stack: 3.0') });
+      expect(body).toMatchObject({
+        ok: true,
+        serverVersion: expect.stringContaining('Stack: 3.0, PowerShell 5.1.20348.1'),
+      });
     }
 
     const { id, reader } = await windows.start(

@@ -52,7 +52,7 @@ export interface WinrmFixtureOptions {
   };
   /** With a KDC of its own; `KRB5_CONFIG` of whoever is to log in by Kerberos must be its `krb5Config`. */
   kerberos?: boolean;
-  /** Whom scheduled tasks may run as, with their passwords, beside the system: `taskUsers`. What hosts have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
+  /** Whom scheduled tasks may run as, with their passwords, beside the system: `taskUsers`. Hosts that lack something: `noBasic`, `noPowershell`. What they have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
   settings?: Record<string, unknown>;
 }
 

@@ -151,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
         header = self.headers.get("Authorization", "")
         scheme, _, value = header.partition(" ")
         scheme = scheme.lower()
-        if scheme == "basic" and "basic" in listener["methods"]:
+        if scheme == "basic" and "basic" in listener["methods"] and not host.settings.get("noBasic"):
             return basic_user(value, host.settings["users"])
         if header.endswith("/https/mutual") and "certificate" in listener["methods"]:
             certificate = self.connection.getpeercert()
@@ -279,7 +279,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def unauthorized(self, listener):
         names = {"negotiate": ["Negotiate", "Kerberos"], "basic": ['Basic realm="WSMAN"']}
-        offered = [name for method in listener["methods"] for name in names.get(method, [])]
+        methods = [each for each in listener["methods"] if each != "basic" or not self.server.host.settings.get("noBasic")]
+        offered = [name for method in methods for name in names.get(method, [])]
         self.reply(401, b"", {"WWW-Authenticate": ", ".join(offered)})
 
     def reply(self, status, body, headers=None):

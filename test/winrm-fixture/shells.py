@@ -132,5 +132,5 @@ def command_line(command, arguments, settings):
         encoded = words[lowered.index("-encodedcommand") + 1] if "-encodedcommand" in lowered else ""
         script = base64.b64decode(encoded).decode("utf-16-le") if encoded else ""
         program = os.path.join(HERE, "emulate_powershell.py")
-        return [sys.executable, program, settings["file"], script]
+        return [sys.executable, program, settings["file"], "" if settings.get("noPowershell") else script]
     return ["/bin/sh", "-c", " ".join(words)]

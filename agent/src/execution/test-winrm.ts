@@ -1,11 +1,11 @@
-// The test of a target that speaks WinRM: it is reached, logged in to, and asked for a shell.
+// The test of a target that speaks WinRM: it is reached, logged in to, and asked for a shell and its PowerShell.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import { type WinrmPolicy, winrmConnectionOptions } from '../steps/winrm-connection-options.ts';
 import { reasons } from '../steps/winrm-exec-outcomes.ts';
 import { testHost } from '../winrm/checks/test-host.ts';
-import { WinrmConnection } from '../winrm/connection/connection.ts';
+import { withoutPool } from '../winrm/connection/pool.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 
 export type TestResult = Omit<AgentMessageOf<'target_tested'>, 'type' | 'requestId'>;
@@ -16,11 +16,12 @@ export async function testWinrm(
   policy: WinrmPolicy,
   signal: AbortSignal,
 ): Promise<TestResult> {
-  const connection = new WinrmConnection(winrmConnectionOptions(given, policy));
+  const connections = withoutPool(winrmConnectionOptions(given, policy));
   const startedMs = performance.now();
   try {
-    const serverVersion = await testHost(connection, signal);
-    return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs: performance.now() - startedMs };
+    const { product, powershell } = await testHost(connections, signal);
+    const serverVersion = `${product.slice(0, 200)}, PowerShell ${powershell}`;
+    return { ok: true, serverVersion, latencyMs: performance.now() - startedMs };
   } catch (error) {
     if (!(error instanceof WinrmError)) throw error;
     const { kind, message, advice, cause } = error;
@@ -31,7 +32,5 @@ export async function testWinrm(
       message: message.slice(0, 2_000),
       advice: advice.slice(0, 2_000),
     };
-  } finally {
-    connection.close();
   }
 }

@@ -25,6 +25,7 @@ export const reasons: Readonly<Record<WinrmErrorKind, StepReason>> = {
   shell_gone: 'channel_refused',
   poll_again: 'channel_refused',
   bad_directory: 'working_directory',
+  no_powershell: 'channel_refused',
   fault: 'channel_refused',
   too_large: 'invalid_config',
   invalid: 'invalid_config',

@@ -22,6 +22,7 @@ export type WinrmErrorKind =
   | 'shell_gone'
   | 'poll_again'
   | 'bad_directory'
+  | 'no_powershell'
   | 'fault'
   | 'too_large'
   | 'invalid';

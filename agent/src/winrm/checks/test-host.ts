@@ -1,25 +1,77 @@
-// A look at a WinRM host outside of any command: whether it can be reached, logged in to and used.
-
-import { WinrmShell } from '../commands/shell.ts';
-import type { WinrmConnection } from '../connection/connection.ts';
+// A look at a WinRM host outside of any command: whether it can be reached, logged in to and used, and has the PowerShell
+// that steps need.
+import { powershellInput } from '@opsconductor/protocol';
+import { runCommand } from '../commands/run-command.ts';
+import type { ConnectionSource } from '../connection/pool.ts';
 import { namespaces } from '../messages/namespaces.ts';
 import { readReply } from '../messages/replies.ts';
 import { identifyMessage } from '../messages/soap.ts';
 import { childOf } from '../messages/xml.ts';
+import { ClixmlDecoder } from '../powershell/clixml.ts';
+import { powershellLine } from '../powershell/powershell.ts';
+import { WinrmError } from '../winrm-error.ts';
+
+export interface TestedHost {
+  /** Version of Windows and WinRM, as the host gives it. */
+  product: string;
+  powershell: string;
+}
+
+/** What the host is asked by PowerShell. */
+export const versionQuestion = '[string]$PSVersionTable.PSVersion';
+const idleTimeoutS = 60;
+/** Of what it says, no more is of interest. */
+const maxSaidBytes = 8_192;
 
 /**
- * Logs in, asks what the host is, and makes and removes a shell, which takes the right to use WinRM and a free place.
+ * Logs in, asks what the host is, and runs a script that changes nothing, as steps run theirs: that takes the right to use
+ * WinRM, a free place among the user's shells, and PowerShell in its full language mode.
  *
- * @returns the host's version of Windows and WinRM, as it gives it. @throws {WinrmError}
+ * @throws {WinrmError} the first thing that is in the way; the signal's reason.
  */
-export async function testHost(connection: WinrmConnection, signal?: AbortSignal): Promise<string> {
-  const reply = readReply(await connection.request(identifyMessage(), { signal }));
-  const identified = childOf(reply, namespaces.identity, 'IdentifyResponse');
-  const shell = await WinrmShell.create(
-    connection,
-    { environment: {}, workingDirectory: undefined, idleTimeoutS: 60 },
+export async function testHost(connections: ConnectionSource, signal: AbortSignal): Promise<TestedHost> {
+  return { product: await identify(connections, signal), powershell: await askVersion(connections, signal) };
+}
+
+async function identify(connections: ConnectionSource, signal: AbortSignal): Promise<string> {
+  const connection = connections.connect();
+  try {
+    const reply = readReply(await connection.request(identifyMessage(), { signal }));
+    const identified = childOf(reply, namespaces.identity, 'IdentifyResponse');
+    return childOf(identified, namespaces.identity, 'ProductVersion')?.text.trim() ?? '';
+  } finally {
+    connections.release(connection);
+  }
+}
+
+async function askVersion(connections: ConnectionSource, signal: AbortSignal): Promise<string> {
+  const said = { stdout: '', stderr: '' };
+  const errors = new ClixmlDecoder();
+  const end = await runCommand({
+    connections,
+    settings: { environment: {}, workingDirectory: undefined, idleTimeoutS },
+    line: powershellLine('powershell'),
+    input: Buffer.from(powershellInput(versionQuestion, [])),
+    onOutput: (stream, bytes) => {
+      if (said[stream].length > maxSaidBytes) return;
+      said[stream] += stream === 'stdout' ? bytes.toString('utf8') : errors.write(bytes);
+    },
     signal,
-  );
-  await shell.delete(connection, signal);
-  return childOf(identified, namespaces.identity, 'ProductVersion')?.text.trim() ?? '';
+    killGraceMs: () => 0,
+  });
+  if (end.how === 'lost') throw end.error;
+  if (end.how === 'stopped') throw signal.reason;
+  const version = /^\d+(\.\d+){1,3}$/.exec(said.stdout.trim())?.[0];
+  if (end.exitCode === 0 && version !== undefined) return version;
+  throw withoutPowershell(end.exitCode, `${said.stderr}${errors.end()} ${said.stdout}`);
+}
+
+function withoutPowershell(exitCode: number | undefined, said: string): WinrmError {
+  const words = said.replaceAll(/\s+/g, ' ').trim().slice(0, 500) || 'nothing.';
+  return new WinrmError({
+    kind: 'no_powershell',
+    message: `The host makes shells for the user, and PowerShell does not run in them as steps need it. It ended with exit code ${exitCode ?? 'unknown'} and said: ${words}`,
+    advice:
+      'Install Windows PowerShell 5.1 on the host. Where AppLocker or WDAC hold it to the constrained language mode, allow the full one for this user.',
+  });
 }

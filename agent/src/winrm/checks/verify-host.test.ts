@@ -8,11 +8,11 @@ import { cmdRunner } from '../powershell/powershell.ts';
 import { taskProgram, taskSupervisor } from '../tasks/task-program.ts';
 import { isSoundPowershell } from '../testing/powershell-tree.ts';
 import { hostOfFile, optionsFor, winrmTest } from '../testing/winrm-setup.ts';
+import { versionQuestion } from './test-host.ts';
 import { endless, trials, type Verified, verifyHost, whoAmI } from './verify-host.ts';
 
 // What a Windows host would do, said to /bin/sh; by the trial's place, and last the one that is stopped.
 const onWindows = [
-  'echo 5.1.20348.1',
   'printf "%s\\r\\n" "$OPSVERIFY_1"',
   'printf "ä€𝄞\\r\\n"',
   'true',
@@ -30,7 +30,12 @@ const host = hostOfFile({
   emulated: {
     bootstrap: powershellBootstrap,
     cmdRunner,
-    scripts: { ...scripts, [endless]: 'echo begun; sleep 600', [whoAmI]: 'echo S-1-5-18' },
+    scripts: {
+      ...scripts,
+      [versionQuestion]: 'echo 5.1.20348.1',
+      [endless]: 'echo begun; sleep 600',
+      [whoAmI]: 'echo S-1-5-18',
+    },
     fileServer,
     taskProgram,
     taskSupervisor,
@@ -57,7 +62,7 @@ winrmTest('everything is told of a host, good and bad apart, and no shell is lef
 });
 
 winrmTest('a command that ends before it is stopped is none that was stopped', async () => {
-  await host.fixture.mishap({ action: 'Command', what: 'fault:not_found', skip: trials.length });
+  await host.fixture.mishap({ action: 'Command', what: 'fault:not_found', skip: trials.length + 1 });
   expect((await verified()).at(-3)).toMatchObject({ ok: false });
 });
 

@@ -16,7 +16,7 @@ import { type ConnectionOptions, WinrmConnection } from '../connection/connectio
 import { withoutPool } from '../connection/pool.ts';
 import { WinrmError } from '../winrm-error.ts';
 
-export { winrmPassword, winrmUser };
+export { type WinrmFixture, type WinrmListener, winrmPassword, winrmUser };
 
 /** Whether there can be no WinRM host here. */
 export const winrmMissing = 'missing' in (await ensureWinrmFixture());

@@ -6,7 +6,12 @@ import { loadJobVersion } from '../../jobs/load-job-version.ts';
 import { runAsCredential } from '../../jobs/require-credential-use.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
-import { credentialByName, type LeaseDetails, leaseDetails, sealedCredential } from '../../store/queue/lease-details.ts';
+import {
+  credentialByName,
+  type LeaseDetails,
+  leaseDetails,
+  sealedCredential,
+} from '../../store/queue/lease-details.ts';
 import { connectionOf, leaseTarget, protocolOf } from '../../targets/connection-of.ts';
 import { jumpsTo, type KnownJumpHosts } from '../../targets/jump-hosts.ts';
 import { wrongProtocol } from '../../targets/selection-problems.ts';

@@ -1,0 +1,170 @@
+// Each cause that a test of a target tells apart, made on the host of the tests. docs/windows.md has the same table for people.
+import { powershellBootstrap } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import type { ConnectionOptions } from '../connection/connection.ts';
+import { withoutPool } from '../connection/pool.ts';
+import { loginFailure } from '../login/kerberos/gss-failure.ts';
+import { isSoundPowershell } from '../testing/powershell-tree.ts';
+import {
+  errorOf,
+  hostOfFile,
+  optionsFor,
+  type WinrmFixture,
+  type WinrmListener,
+  winrmPassword,
+  winrmTest,
+  winrmUser,
+} from '../testing/winrm-setup.ts';
+import { WinrmError, type WinrmErrorKind } from '../winrm-error.ts';
+import { testHost, versionQuestion } from './test-host.ts';
+
+const usual = { maxShells: 30, maxPollSeconds: 1 };
+const host = hostOfFile({
+  emulated: {
+    bootstrap: powershellBootstrap,
+    cmdRunner: '',
+    scripts: { [versionQuestion]: 'echo 5.1.20348.1' },
+  },
+  settings: usual,
+});
+
+const tested = (listener: WinrmListener = 'http', more: Partial<ConnectionOptions> = {}) =>
+  testHost(withoutPool(optionsFor(host.fixture, listener, more)), new AbortController().signal);
+
+winrmTest(
+  'a host that can be used tells its version and that of PowerShell, and keeps no shell',
+  async () => {
+    expect(await tested()).toEqual({ product: 'OS: 0.0.0 SP: 0.0 Stack: 3.0', powershell: '5.1.20348.1' });
+    expect((await host.fixture.stats()).shells).toBe(0);
+  },
+);
+
+interface Cause {
+  is: string;
+  kind: WinrmErrorKind;
+  /** In what is advised. */
+  advice: RegExp;
+  listener?: WinrmListener;
+  more?: (fixture: WinrmFixture) => Partial<ConnectionOptions>;
+  made?: (fixture: WinrmFixture) => Promise<void>;
+}
+
+const login = { method: 'ntlm', user: winrmUser, password: winrmPassword } as const;
+const causes: readonly Cause[] = [
+  {
+    is: 'a name that is not found',
+    kind: 'name_not_found',
+    advice: /host name/,
+    more: () => ({
+      addressesOf: async () => {
+        throw new WinrmError({
+          ...{ kind: 'name_not_found', message: 'The name is not found.', notExecuted: true },
+          advice: 'Check the target’s host name.',
+        });
+      },
+    }),
+  },
+  {
+    is: 'a port that nothing listens on',
+    kind: 'connection_refused',
+    advice: /winrm quickconfig/,
+    more: () => ({ port: 1 }),
+  },
+  {
+    is: 'a certificate of an authority that is not trusted',
+    kind: 'certificate',
+    advice: /certificate authority/,
+    listener: 'https',
+    more: () => ({ tls: {} }),
+  },
+  {
+    is: 'HTTPS where the host speaks HTTP',
+    kind: 'unreachable',
+    advice: /5986 is for HTTPS and 5985 for HTTP/,
+    more: () => ({ tls: {} }),
+  },
+  {
+    is: 'a way to authenticate that the host does not offer',
+    kind: 'auth_unavailable',
+    advice: /winrm\/config\/service\/auth/,
+    listener: 'https',
+    more: () => ({ login: { method: 'basic', user: winrmUser, password: winrmPassword } }),
+    made: (fixture) => fixture.reset({ ...usual, noBasic: true }),
+  },
+  {
+    is: 'a wrong password',
+    kind: 'auth_failed',
+    advice: /user and password/,
+    more: () => ({ login: { ...login, password: 'wrong' } }),
+  },
+  {
+    is: 'a user who may not use WinRM',
+    kind: 'not_authorized',
+    advice: /Remote Management Users/,
+    made: (fixture) => fixture.mishap({ action: 'Create', what: 'fault:denied' }),
+  },
+  {
+    is: 'a host that answers the login with HTTP 403',
+    kind: 'not_authorized',
+    advice: /Remote Management Users/,
+    made: (fixture) => fixture.mishap({ moment: 'http', what: '403', times: 9 }),
+  },
+  {
+    is: 'no place for a further shell',
+    kind: 'quota',
+    advice: /MaxShellsPerUser/,
+    made: (fixture) => fixture.reset({ ...usual, maxShells: 0 }),
+  },
+  {
+    is: 'too many operations of the user',
+    kind: 'quota',
+    advice: /MaxConcurrentOperationsPerUser/,
+    // A shell that is new is tried once.
+    made: (fixture) => fixture.mishap({ action: 'Command', what: 'fault:operations_quota', times: 2 }),
+  },
+  {
+    is: 'a proxy in the host’s place',
+    kind: 'protocol',
+    advice: /proxy/,
+    made: (fixture) => fixture.mishap({ moment: 'http', what: 'html', times: 9 }),
+  },
+  {
+    is: 'no PowerShell',
+    kind: 'fault',
+    advice: /installed on the host/,
+    made: (fixture) => fixture.mishap({ action: 'Command', what: 'fault:not_found' }),
+  },
+  {
+    is: 'a PowerShell that does not run what steps run',
+    kind: 'no_powershell',
+    advice: /PowerShell 5\.1.*constrained language mode/,
+    made: (fixture) => fixture.reset({ ...usual, noPowershell: true }),
+  },
+];
+
+winrmTest.for(causes)('$is is told from the rest, with what to change', async (cause) => {
+  const { fixture } = host;
+  await cause.made?.(fixture);
+  const error = await errorOf(tested(cause.listener, cause.more?.(fixture)));
+  expect({ kind: error.kind, advice: error.advice }).toEqual({
+    kind: cause.kind,
+    advice: expect.stringMatching(cause.advice),
+  });
+  expect((await fixture.stats()).shells).toBe(0);
+});
+
+// In the words that MIT Kerberos has for them.
+test.each([
+  ['Clock skew too great', /clocks/],
+  ["Cannot find KDC for realm 'CORP.EXAMPLE'", /domain controllers/],
+  ["Cannot contact any KDC for realm 'CORP.EXAMPLE'", /domain controllers/],
+  ['Server HTTP/win-1@CORP.EXAMPLE not found in Kerberos database', /service principal/],
+  ['Ticket expired', /kinit/],
+  ["Client's credentials have been revoked", /locked/],
+])('of Kerberos “%s” says what to look at', (problem, advice) => {
+  expect(loginFailure(problem)).toMatchObject({ kind: 'auth_failed', advice: expect.stringMatching(advice) });
+});
+
+test('what is asked is PowerShell', async () => {
+  expect(await isSoundPowershell(versionQuestion)).toBe(true);
+});
