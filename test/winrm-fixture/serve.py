@@ -223,6 +223,8 @@ class Handler(BaseHTTPRequestHandler):
             body = b'<!DOCTYPE b [<!ENTITY e0 "boom">' + entities + b"]>" + body.replace(b"</s:Body>", b"&e8;</s:Body>")
         if mishap == "deep":
             body = b"<a>" * 100_000
+        if mishap == "many":
+            body = b"<a>" + b"<b/>" * 100_000 + b"</a>"
         if mishap == "latin":
             body = b"\xff\xfe\x00 no XML at all"
         if not sealed or mishap == "unsealed":
@@ -274,6 +276,18 @@ class Handler(BaseHTTPRequestHandler):
                     self.wfile.write(b"10000\r\n" + b"a" * 0x10000 + b"\r\n")
             except OSError:
                 self.close_connection = True
+        elif what == "headers":
+            self.send_response(200)
+            for number in range(10_000):
+                self.send_header(f"X-{number}", "a" * 100)
+            self.end_headers()
+            self.close_connection = True
+        elif what == "short":
+            self.send_response(200)
+            self.send_header("Content-Length", "100000000000000")
+            self.end_headers()
+            self.wfile.write(b"a" * 1000)
+            self.close_connection = True
         elif what.isdigit():
             self.reply(int(what), b"")
 

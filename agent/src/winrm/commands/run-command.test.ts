@@ -378,14 +378,3 @@ winrmTest('a directory that is not there starts nothing', async () => {
   const settings = { environment: {}, workingDirectory: '/nowhere/at/all', idleTimeoutS: 600 };
   expect(await errorOf(runOn(host.fixture, 'true', { settings }))).toMatchObject({ kind: 'bad_directory' });
 });
-
-winrmTest('fifty commands at a time leave no shell behind', async () => {
-  await host.fixture.reset({ maxShells: 60 });
-  const all = await Promise.all(
-    Array.from({ length: 50 }, (_, n) => runOn(host.fixture, `echo ${n}; exit ${n % 3}`)),
-  );
-  expect(all.map(({ end, stdout }) => [end, stdout.toString()])).toEqual(
-    all.map((_, n) => [exited(n % 3), `${n}\n`]),
-  );
-  expect(await host.fixture.stats()).toMatchObject({ created: 50, shells: 0 });
-});

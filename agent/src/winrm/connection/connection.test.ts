@@ -308,6 +308,7 @@ winrmTest.for([
   ['is no XML', 'latin', 'protocol'],
   ['has a document type', 'bomb', 'protocol'],
   ['is nested without end', 'deep', 'protocol'],
+  ['has more elements than any', 'many', 'protocol'],
 ] as const)('a reply that %s is refused', async ([, what, kind]) => {
   const connection = connectionTo(host.fixture, 'http');
   await connection.request(identifyMessage());
@@ -334,6 +335,8 @@ winrmTest.for([
   ['503', 'unreachable'],
   ['empty500', 'unencrypted_refused'],
   ['endless', 'protocol'],
+  ['headers', 'ambiguous'],
+  ['short', 'ambiguous'],
   ['drop', 'ambiguous'],
 ] as const)('a host that answers with %s is told so', async ([what, kind]) => {
   for (const [listener, moment] of [

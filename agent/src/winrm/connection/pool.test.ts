@@ -160,6 +160,73 @@ winrmTest('no more is kept than was allowed, and nothing after the pool is close
   expect(t.pool.idle).toBe(0);
 });
 
+const hosts = 50;
+/** Many names for the one host: what is kept is kept by the name. */
+const addressesOf = async () => [host.fixture.host];
+
+winrmTest(
+  'fifty hosts at a time, with several commands each, keep no shell and share no connection',
+  async () => {
+    await host.fixture.reset({ maxShells: 2 * hosts });
+    const t = setup();
+    const onHost = async (name: string) => {
+      const connections = t.of('1 1', { host: name, addressesOf });
+      for (const code of [0, 1, 2]) {
+        const { end, stdout } = await runOn(host.fixture, `echo ${name}; exit ${code}`, { connections });
+        expect([end, stdout.toString()]).toEqual([exited(code), `${name}\n`]);
+      }
+    };
+    await Promise.all(Array.from({ length: hosts }, (_, n) => onHost(`win-${n}.example`)));
+    // Two for each host: one waits for output while the other is told what must not wait.
+    expect(t.pool.idle).toBeLessThanOrEqual(2 * hosts);
+    await t.pool.close();
+    const { requests, ...counted } = await host.fixture.stats();
+    expect(counted).toMatchObject({ shells: 0, refusals: [] });
+    expect(requests.filter((action) => action === 'Command')).toHaveLength(3 * hosts);
+    expect(counted.handshakes).toBeLessThanOrEqual(3 * hosts);
+  },
+);
+
+winrmTest(
+  'of fifty hosts that print faster than their output is kept no more is read than is taken',
+  async () => {
+    await host.fixture.reset({ maxShells: hosts });
+    const t = setup();
+    const stop = new AbortController();
+    const taken = new Map<string, number>();
+    const running = Array.from({ length: hosts }, async (_, n) => {
+      const name = `win-${n}.example`;
+      let seen = () => {};
+      const first = new Promise<void>((resolve) => {
+        seen = resolve;
+      });
+      const run = runOn(host.fixture, 'head -c 400000 /dev/zero; exec sleep 1000', {
+        connections: t.of('1 1', { host: name, addressesOf }),
+        signal: stop.signal,
+        killGraceMs: () => 0,
+        // As when the agent's disk does not keep up: nothing more is taken until the command is stopped.
+        onOutput: async (_stream, bytes) => {
+          taken.set(name, (taken.get(name) ?? 0) + bytes.length);
+          seen();
+          if (!stop.signal.aborted)
+            await new Promise((resolve) => stop.signal.addEventListener('abort', resolve, { once: true }));
+        },
+      });
+      await first;
+      return run;
+    });
+    await expect.poll(() => taken.size, patiently).toBe(hosts);
+    const { requests } = await host.fixture.stats();
+    expect(requests.filter((action) => action === 'Receive')).toHaveLength(hosts);
+    // One reply of each, which fits an envelope.
+    expect(Math.max(...taken.values())).toBeLessThan(153_600);
+    stop.abort(new Error('enough'));
+    for (const run of running) expect((await run).end.how).toBe('stopped');
+    await t.pool.close();
+    expect(await host.fixture.stats()).toMatchObject({ shells: 0 });
+  },
+);
+
 winrmTest('a connection that nobody uses is closed', async () => {
   const t = setup({ idleMs: 0 });
   await t.run('exit 0');
