@@ -2,10 +2,10 @@
 // The leak hunt: 200 secrets through steps that fail and that succeed, and where they can be read afterwards. The theft
 // drill: what a dump gives, what a dump and the server's disk give. And what the owner of an agent's machine does not allow.
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RunDetail } from '@opsconductor/protocol';
+import type { Agent, Credential, RunDetail, Segment } from '@opsconductor/protocol';
 import { openRunValue, type SealedEnvelope, SealingError } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readKey } from '../agent/src/identity/identity.ts';
@@ -13,6 +13,7 @@ import { canaries } from '../agent/src/spool/testing/canaries.ts';
 import { SecretHunter } from '../agent/src/spool/testing/secret-hunter.ts';
 import { unwrapDataKey } from '../server/src/credentials/at-rest/data-key.ts';
 import { dumpRows, openAllAtRest, readMasterKey } from './support/open-at-rest.ts';
+import { Owner } from './support/owner.ts';
 import { fixturePassword } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 import { ExecTrace, execTraceMissing, pidsWith } from './support/trace-execs.ts';
@@ -234,6 +235,61 @@ test('no key of the server opens a sealed value; the key that is on agents alone
   if (agentKey === undefined) throw new Error('the agent has no segment key');
   for (const one of sealed) expect(secrets).toContain(await open(agentKey, one));
 }, 60_000);
+
+test('an owner who holds the root admits agents, seals, and brings back a segment whose agents are lost', async () => {
+  const owner = await Owner.at(join(t.serverDataDir, '../owner'), t.api);
+  await owner.segment('init', 'vault');
+  const { items } = (await t.api.get<{ items: Segment[] }>('/api/v1/segments')).body;
+  const segmentId = items.find(({ name }) => name === 'vault')?.id ?? 0;
+  const sealingKey = `/api/v1/segments/${segmentId}/sealing-key`;
+  const hasKey = (name: string) =>
+    t.until(async () => {
+      const { body } = await t.api.get<{ items: Agent[] }>('/api/v1/agents');
+      expect(body.items.find((agent) => agent.name === name)).toMatchObject({ hasSegmentKey: true });
+    });
+  const first = await t.enrollAgent('vault-a', segmentId);
+  await first.start();
+  expect((await t.api.get(sealingKey)).status).toBe(409);
+  const admission = await owner.admits(first);
+  expect(await owner.sign('vault', ...admission, '--recovery', owner.file('recovery'))).toHaveLength(3);
+  await hasKey('vault-a');
+
+  const { user, host, port, privateKey, hostKeyLine } = t.sshd;
+  await owner.write('key', privateKey);
+  const bounds = ['--host', host, '--port', String(port)];
+  const kind = ['--kind', 'ssh_private_key', '--user', user, '--secret-file', owner.file('key')];
+  await owner.credential('seal', 'vault key', '--segment', 'vault', ...kind, ...bounds);
+  const { body: credentials } = await t.api.get<{ items: Credential[] }>(
+    `/api/v1/credentials?segmentId=${segmentId}`,
+  );
+  const digest = createHash('sha256').update(Buffer.from(hostKeyLine.split(' ')[1] ?? '', 'base64'));
+  const { id: targetId } = await t.api.made<{ id: number }>('/api/v1/targets', {
+    ...{ segmentId, name: 'vault-host', host, port, credentialId: credentials.items[0]?.id },
+    hostKeyFingerprint: `SHA256:${digest.digest('base64').replace(/=+$/, '')}`,
+  });
+  const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
+    name: `job ${randomUUID()}`,
+    steps: [{ name: 'id', type: 'ssh.exec', config: { command: 'echo opened' } }],
+  });
+  const ran = { status: 'succeeded', output: ['opened\n'] };
+  expect(await t.api.run(jobId, [targetId])).toMatchObject({ ...ran, steps: [{ agentName: 'vault-a' }] });
+
+  const proof = 'generation 1 of the segment key opens, and is the key that the roster names';
+  await t.until(async () => expect(await owner.recovery('prove', 'vault')).toEqual([proof]));
+
+  // The machine is gone, and with it all that could open anything.
+  await first.stop();
+  await rm(first.dataDir, { recursive: true });
+  const second = await t.enrollAgent('vault-b', segmentId);
+  await second.start();
+  await owner.sign('vault', ...(await owner.admits(second)));
+  expect(await owner.recovery('use', 'vault', '--agent', 'vault-b')).toEqual([
+    proof,
+    'Agent vault-b is given generation 1.',
+  ]);
+  await hasKey('vault-b');
+  expect(await t.api.run(jobId, [targetId])).toMatchObject({ ...ran, steps: [{ agentName: 'vault-b' }] });
+}, 120_000);
 
 test('what the owner of the machine does not allow is refused, and both sides keep it', async () => {
   const policy = t.agent.policy ?? '';

@@ -5,6 +5,7 @@ import { readConfig } from './config.ts';
 import { addCredentialCommands } from './owner/credentials/credential-commands.ts';
 import { addGrantCommands } from './owner/grants/grant-commands.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
+import { addRecoveryCommands } from './owner/recovery/recovery-commands.ts';
 import { addSegmentCommands } from './owner/segments/segment-commands.ts';
 import { agentVersion } from './version.ts';
 
@@ -18,6 +19,7 @@ const program = new Command('opsconductor')
 addKeyCommands(program, say);
 addSegmentCommands(program, config, say);
 addCredentialCommands(program, config, say);
+addRecoveryCommands(program, config, say);
 addGrantCommands(program, say);
 
 await program.parseAsync().catch((error: unknown) => {

@@ -181,6 +181,24 @@ test('who is not in the roster gets nothing, though the server asks for it', asy
   expect(t.replies.map(({ type }) => type)).toEqual(['segment_ready']);
 });
 
+test('the key is wrapped for the recovery key that the roster names, and for none that it does not', async () => {
+  await using t = await setup();
+  const recovery = await generateEncryptionKeyPair();
+  const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
+  await t.apply({ wraps, wantedForRecovery: [1] });
+  expect(t.replies.map(({ type }) => type)).toEqual(['segment_ready']);
+  const named = { number: 3, recoveryKey: encodeBase64(recovery.publicKey) };
+  await t.apply({ wantedForRecovery: [1, 2] }, t.root, named);
+  const sent = t.replies.flatMap((reply) => (reply.type === 'recovery_wrapped' ? [reply] : []));
+  expect(sent).toMatchObject([{ generation: 1 }]);
+  const opened = await unwrapSegmentKey({
+    recipientPrivateKey: recovery.privateKey,
+    wrapped: sent[0]?.wrapped ?? '',
+    binding: { ...t.binding(0), recipient: 'recovery' },
+  });
+  expect(opened).toEqual(t.segment.privateKey);
+});
+
 test('a wrap of a key that the roster does not name is refused', async () => {
   await using t = await setup();
   const other = await generateSegmentKey();

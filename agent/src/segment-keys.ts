@@ -109,6 +109,7 @@ export class SegmentKeys {
         await this.#unwrap(state.wraps);
         reply({ type: 'segment_ready', rosterNumber: this.rosterNumber, generations: this.generations });
         await this.#wrapForPeers(state.wanting, reply);
+        await this.#wrapForRecovery(state.wantedForRecovery ?? [], reply);
         if (state.makeGeneration !== undefined) await this.#makeGeneration(state.makeGeneration, reply);
       } catch (error) {
         const again = () => this.apply(state, reply, true);
@@ -249,7 +250,21 @@ export class SegmentKeys {
     });
   }
 
-  #binding(generation: number, recipient: number): SegmentKeyBinding | undefined {
+  /** For the recovery key that the roster names, whatever the server says. */
+  async #wrapForRecovery(wanted: readonly number[], reply: (message: AgentMessage) => void): Promise<void> {
+    const recoveryKey = this.#roster?.recoveryKey;
+    if (recoveryKey === undefined) return;
+    const recipientPublicKey = decodeBase64(recoveryKey, 32, 'recoveryKey');
+    for (const generation of wanted) {
+      const segmentPrivateKey = this.privateKey(generation);
+      const binding = this.#binding(generation, 'recovery');
+      if (segmentPrivateKey === undefined || binding === undefined) continue;
+      const wrapped = await wrapSegmentKey({ segmentPrivateKey, recipientPublicKey, binding });
+      reply({ type: 'recovery_wrapped', generation, wrapped });
+    }
+  }
+
+  #binding(generation: number, recipient: SegmentKeyBinding['recipient']): SegmentKeyBinding | undefined {
     const { installationId, segmentId } = this.#options.identity;
     const segmentPublicKey = this.#roster && rosterSegmentKey(this.#roster, generation);
     return segmentPublicKey && { installationId, segmentId, generation, recipient, segmentPublicKey };

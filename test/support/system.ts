@@ -253,6 +253,14 @@ export class TestSystem {
     return agent;
   }
 
+  /** An agent of any segment: enrolled, and not started. */
+  async enrollAgent(name: string, segmentId: number): Promise<TestAgent> {
+    const agent = new TestAgent(name, join(this.#parts.dir, name), this.#parts.slots);
+    this.#agents.push(agent);
+    await enrollInto(this.api, agent, segmentId, this.#parts.url);
+    return agent;
+  }
+
   /** An agent on a copy of another one's data directory. */
   async copyAgent(from: TestAgent): Promise<TestAgent> {
     const copy = new TestAgent(from.name, `${from.dataDir}-copy`, this.#parts.slots);
@@ -449,7 +457,7 @@ async function fill(parts: Parts): Promise<TestSystem> {
   return new TestSystem(parts, segmentId, target.id);
 }
 
-async function enrollAndStart(
+async function enrollInto(
   api: ApiClient,
   agent: TestAgent,
   segmentId: number,
@@ -457,6 +465,15 @@ async function enrollAndStart(
 ): Promise<void> {
   const { token } = await api.made<EnrollmentTokenReply>(`/api/v1/segments/${segmentId}/enrollment-tokens`);
   await agent.enroll(server, token);
+}
+
+async function enrollAndStart(
+  api: ApiClient,
+  agent: TestAgent,
+  segmentId: number,
+  server: string,
+): Promise<void> {
+  await enrollInto(api, agent, segmentId, server);
   await agent.start();
   await vi.waitFor(
     async () => {

@@ -433,6 +433,8 @@ export const SegmentStateSchema = message('segment_state', {
   wanting: Type.Array(Type.Object({ agentId: Id, generation: Type.Integer({ minimum: 1 }) })),
   /** A new generation is wanted, this one: an agent that has the last one was revoked. */
   makeGeneration: Type.Optional(Type.Integer({ minimum: 2 })),
+  /** Generations that nobody has wrapped for the recovery key yet that the roster names. */
+  wantedForRecovery: Type.Optional(Type.Array(Type.Integer({ minimum: 1 }))),
 });
 /** The newest checkpoint of the audit log, to keep; only to agents that say which one they hold. */
 export const AuditCheckpointMessageSchema = message('audit_checkpoint', {
@@ -573,6 +575,11 @@ export const WrappedKeySchema = message('wrapped_key', {
   generation: Generation(),
   wrapped: Type.String({ maxLength: 1024 }),
 });
+/** The segment key, wrapped for the recovery key; only where `segment_state` wanted it. */
+export const RecoveryWrappedSchema = message('recovery_wrapped', {
+  generation: Generation(),
+  wrapped: Type.String({ maxLength: 1024 }),
+});
 /** The generation of the segment key that `segment_state` wanted, with its private half wrapped for its maker. */
 export const SegmentKeyMadeSchema = message('segment_key_made', {
   generation: Generation(2),
@@ -647,6 +654,7 @@ export const agentToServer = {
   target_tested: TargetTestedSchema,
   host_key_seen: HostKeySeenSchema,
   wrapped_key: WrappedKeySchema,
+  recovery_wrapped: RecoveryWrappedSchema,
   segment_ready: SegmentReadySchema,
   segment_key_made: SegmentKeyMadeSchema,
   agent_drain: AgentDrainSchema,

@@ -56,6 +56,7 @@ export interface LinkEvents {
   progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void;
   returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void>;
   wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void>;
+  wrappedForRecovery(link: AgentLink, message: AgentMessageOf<'recovery_wrapped'>): Promise<void>;
   segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void>;
   hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void>;
   hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void>;
@@ -380,6 +381,7 @@ export class AgentLink {
     if (message.type === 'resume') await events.resume(this, message).finally(this.#noteArrived);
     else if (message.type === 'return') await events.returned(this, message);
     else if (message.type === 'wrapped_key') await events.wrapped(this, message);
+    else if (message.type === 'recovery_wrapped') await events.wrappedForRecovery(this, message);
     else if (message.type === 'segment_ready') await events.segmentReady(this, message);
     else if (message.type === 'host_key_seen') await events.hostKeySeen(this, message);
     else if (message.type === 'hosts_scanned') await events.hostsScanned(this, message);

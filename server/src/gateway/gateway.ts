@@ -27,6 +27,7 @@ import type { SettleResult } from '../runs/progress/settle-attempts.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
+import { storeRecoveryWrap } from '../segments/recovery/recovery-wraps.ts';
 import { segmentStateFor, storeWrap } from '../segments/segment-state.ts';
 import { noteClose, type ShutOut, shutOutAmong } from '../store/agents/agent-lifecycle.ts';
 import {
@@ -584,6 +585,11 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         wrapped: message.wrapped,
       }),
     );
+  }
+
+  async wrappedForRecovery(link: AgentLink, message: AgentMessageOf<'recovery_wrapped'>): Promise<void> {
+    if (link.isEnding) return;
+    await inTransaction(this.#deps.sql, (tx) => storeRecoveryWrap(tx, link.agentId, message));
   }
 
   async segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void> {

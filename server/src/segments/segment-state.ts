@@ -17,12 +17,13 @@ export async function segmentStateFor(sql: Queryable, agentId: number): Promise<
   // Who is out hears nothing more.
   if (segment?.state !== 'active' || segment.rosterPayload === null || segment.rosterSignature === null)
     return undefined;
-  const { wraps, wanting } = segment;
+  const { wraps, wanting, wantedForRecovery } = segment;
   return {
     type: 'segment_state',
     roster: { payload: segment.rosterPayload, signature: segment.rosterSignature },
     wraps,
     wanting,
+    ...(wantedForRecovery.length === 0 ? {} : { wantedForRecovery }),
     ...(segment.keyRotationWantedAt === null ? {} : { makeGeneration: segment.keyGeneration + 1 }),
   };
 }

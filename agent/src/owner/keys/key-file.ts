@@ -119,6 +119,11 @@ export async function readKeyFile(path: string): Promise<KeyFile> {
   return { ...file, fingerprint: await fingerprint(decodeBase64(file.publicKey, 32, 'publicKey')) };
 }
 
+/** The public half of a key file, which needs no passphrase. @throws {AgentError} */
+export async function publicKeyOf(path: string): Promise<Uint8Array> {
+  return decodeBase64((await readKeyFile(path)).publicKey, 32, 'publicKey');
+}
+
 /**
  * Opens a key file with its passphrase.
  *

@@ -1,13 +1,13 @@
 // `opsconductor segment …`: segments whose root is a key on this machine.
 
 import { dirname } from 'node:path';
-import { decodeBase64 } from '@opsconductor/protocol/sealing';
 import { type Command, InvalidArgumentError } from 'commander';
+import { AgentError } from '../../agent-error.ts';
 import type { Config } from '../../config.ts';
 import { makePrivateFolder } from '../../identity/durable-file.ts';
 import { KnownRoots } from '../../start-run/known-roots.ts';
 import { passphraseOption } from '../keys/key-commands.ts';
-import { openKeyFile, readKeyFile } from '../keys/key-file.ts';
+import { openKeyFile, publicKeyOf, readKeyFile } from '../keys/key-file.ts';
 import { readPassphrase } from '../keys/passphrase.ts';
 import { connectApi, type ServerOptions, withServerOptions } from '../server-options.ts';
 import { describeOwned } from './describe-owned.ts';
@@ -76,7 +76,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       const api = await connectApi(options, config);
       const roots = await KnownRoots.read(options.roots, false);
       const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key));
-      const recoveryKey = options.recovery && (await readKeyFile(options.recovery)).publicKey;
+      const recoveryKey = await recoveryKeyOf(options.recovery);
       const { admit, remove, passphraseFile } = options;
       const root = await openKeyFile(options.key, 'root', () => readPassphrase(passphraseFile));
       const decisions = { admit, remove, recoveryKey };
@@ -87,10 +87,6 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
     });
 }
 
-async function publicKeyOf(path: string): Promise<Uint8Array> {
-  return decodeBase64((await readKeyFile(path)).publicKey, 32, 'publicKey');
-}
-
 function admitted(text: string, before: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
   const [name, fingerprint] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
   if (name !== '' && text.includes('=') && /^SHA256:[A-Za-z0-9+/]{43}$/.test(fingerprint)) {
@@ -98,5 +94,15 @@ function admitted(text: string, before: ReadonlyMap<string, string>): ReadonlyMa
   }
   throw new InvalidArgumentError(
     'Write NAME=SHA256:…, as the machine of the agent says: node agent.mjs status.',
+  );
+}
+
+async function recoveryKeyOf(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  const { purpose, publicKey } = await readKeyFile(path);
+  if (purpose === 'recovery') return publicKey;
+  throw new AgentError(
+    `${path} is a ${purpose} key.`,
+    'Make one by: opsconductor key make --purpose recovery.',
   );
 }

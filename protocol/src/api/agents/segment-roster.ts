@@ -48,3 +48,25 @@ export const PostRosterRequestSchema = Closed({
   payload: Type.String({ minLength: 1, maxLength: 1_000_000, description: 'The JSON text that was signed' }),
   signature: Type.String({ minLength: 88, maxLength: 88, description: 'By the root of the segment, base64' }),
 });
+
+const RecoveryWrap = Type.Object({
+  generation: Type.Integer({ minimum: 1, maximum: 2_147_483_647 }),
+  /** The segment key of that generation, base64. */
+  wrapped: Type.String({ maxLength: 1024 }),
+});
+export const SegmentRecoverySchema = Type.Object({
+  /** X25519, as the newest roster names it; null where it names none. */
+  recoveryKey: Nullable(PublicKeySchema),
+  /** By agents, for that key. */
+  wraps: Type.Array(RecoveryWrap),
+});
+export type SegmentRecovery = Static<typeof SegmentRecoverySchema>;
+
+export const PostRecoveredKeysRequestSchema = Closed({
+  /** Whom they are wrapped for. */
+  agentId: Id,
+  wraps: Type.Array(Closed(RecoveryWrap.properties), { minItems: 1, maxItems: 1024 }),
+});
+export const RecoveredKeysSchema = Type.Object({
+  stored: Type.Array(Type.Integer(), { description: 'Generations; the agent has the others already' }),
+});

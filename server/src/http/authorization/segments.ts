@@ -36,6 +36,19 @@ export const segmentNeeds: Record<string, Needs> = {
     json: { payload: '{}', signature: 'A'.repeat(88) },
     place: side.segment,
   })),
+  'GET segments/:id/recovery': changing('agents.manage', 'the segment', (side) => ({
+    path: `${side.segmentId}/recovery`,
+    place: side.segment,
+  })),
+  // There is no such agent.
+  'POST segments/:id/recovery': changing('agents.manage', 'the segment', (side) => ({
+    path: `${side.segmentId}/recovery`,
+    json: {
+      agentId: 999_999,
+      wraps: [{ generation: 1, wrapped: Buffer.alloc(81).toString('base64') }],
+    },
+    place: side.segment,
+  })),
   'GET segments/:id/settings': reading('the segment', (side) => ({
     path: `${side.segmentId}/settings`,
     place: side.segment,

@@ -252,6 +252,11 @@ const acts: Record<string, () => Promise<Act>> = {
     });
     return { path: `segments/${id}/roster`, json };
   },
+  'POST segments/:id/recovery': async () => {
+    const wraps = [{ generation: 1, wrapped: Buffer.alloc(81).toString('base64') }];
+    const path = `segments/${world.alfa.segmentId}/recovery`;
+    return { path, json: { agentId: await newAgent(), wraps } };
+  },
   'PUT segments/:id/settings': async () => ({
     path: `segments/${world.alfa.segmentId}/settings`,
     json: { settings: { port: 2000 + ++made }, credentialId: null },

@@ -2,6 +2,7 @@
 import type { EnrollResponse, Segment } from '@opsconductor/protocol';
 import {
   encodeBase64,
+  generateEncryptionKeyPair,
   generateSegmentKey,
   generateSigningKeyPair,
   type KeyPair,
@@ -17,6 +18,7 @@ import { createSegment } from '../create-segment.ts';
 import { enrollAgent } from '../enroll-agent.ts';
 import { getSegment } from '../list-segments.ts';
 import { offerSegmentKey } from '../offer-segment-key.ts';
+import { giveRecovered, readRecovery, storeRecoveryWrap } from '../recovery/recovery-wraps.ts';
 import { sealingKeyOf } from '../sealing-key.ts';
 import { segmentStateFor } from '../segment-state.ts';
 import { takeKeyGeneration } from '../take-key-generation.ts';
@@ -191,6 +193,40 @@ test('an agent that the owner leaves out is revoked, and its key is to be replac
   });
   const [agent] = await t.sql<{ state: string }[]>`select state from agents where id = ${a.enrolled.agentId}`;
   expect(agent?.state).toBe('revoked');
+});
+
+test('agents are asked for the recovery key’s wraps once, and what was recovered goes to one that is active', async () => {
+  const { root, segment } = await makeOwned();
+  const [a, b] = [await enrolled(segment), await enrolled(segment)];
+  const recovery = await generateEncryptionKeyPair();
+  const recoveryKey = encodeBase64(recovery.publicKey);
+  const roster = rosterOf(segment, 1, [a, b], [encodeBase64(a.segmentKey.publicKey)]);
+  await take(segment, root, { ...roster, recoveryKey });
+  const { agentId } = a.enrolled;
+  const wrapped = Buffer.alloc(81).toString('base64');
+  const store = () =>
+    t.sql.begin((tx) => storeRecoveryWrap(tx as never, agentId, { generation: 1, wrapped }));
+  await expect(store()).rejects.toMatchObject({ code: 'forbidden' });
+  expect((await segmentStateFor(t.sql, agentId))?.wantedForRecovery).toBeUndefined();
+  await markWrapsOpened(t.sql, agentId, [1]);
+  expect((await segmentStateFor(t.sql, agentId))?.wantedForRecovery).toEqual([1]);
+  expect([await store(), await store()]).toEqual([true, false]);
+  expect((await segmentStateFor(t.sql, agentId))?.wantedForRecovery).toBeUndefined();
+  expect(await readRecovery(t.sql, segment.id, t.caller)).toEqual({
+    recoveryKey,
+    wraps: [{ generation: 1, wrapped }],
+  });
+  const give = (to: number, generation = 1) =>
+    giveRecovered(t.sql, segment.id, { agentId: to, wraps: [{ generation, wrapped }] }, t.caller);
+  expect(await give(b.enrolled.agentId)).toEqual({ stored: [1] });
+  // It has one of this generation already.
+  expect(await give(agentId)).toEqual({ stored: [] });
+  await expect(give(b.enrolled.agentId, 2)).rejects.toThrow('no generation 2');
+  await expect(give(999_999)).rejects.toThrow('not active in this segment');
+  // Another recovery key: what was wrapped for the one before is of no use.
+  const other = encodeBase64((await generateEncryptionKeyPair()).publicKey);
+  await take(segment, root, { ...roster, number: 2, recoveryKey: other });
+  expect((await segmentStateFor(t.sql, agentId))?.wantedForRecovery).toEqual([1]);
 });
 
 test('managed segments have nothing for an owner to sign', async () => {

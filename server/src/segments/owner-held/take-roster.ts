@@ -63,7 +63,7 @@ export async function takeRoster(
     refuseStrangers(roster, agents);
     const generations = await takeGenerations(tx, segment, roster);
     const removed = await revokeMissing(tx, segment, roster, agents);
-    await storeRoster(tx, segmentId, roster.number, signed);
+    await storeRoster(tx, segmentId, roster.number, signed, roster.recoveryKey);
     await deleteOffers(tx, segmentId, roster.currentGeneration);
     await recordAudit(tx, {
       ...auditedBy(caller),

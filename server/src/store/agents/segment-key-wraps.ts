@@ -66,6 +66,8 @@ export interface SegmentStateRow {
   wraps: WrapRow[];
   /** Active agents of the segment, and of the generations that this agent holds those that nobody wrapped for them yet. */
   wanting: { agentId: number; generation: number }[];
+  /** Of the generations that this agent holds those that nobody wrapped for the recovery key. */
+  wantedForRecovery: number[];
 }
 
 /** What an agent is to know of its segment; one statement, as all agents of a site may ask at once. */
@@ -82,7 +84,12 @@ export async function findSegmentState(
         from agents a join segment_key_wraps held on held.agent_id = me.id and held.opened_at is not null
         where a.segment_id = me.segment_id and a.state = 'active' and a.id <> me.id
           and not exists (select from segment_key_wraps w
-            where w.agent_id = a.id and w.generation = held.generation)) as wanting
+            where w.agent_id = a.id and w.generation = held.generation)) as wanting,
+      (select coalesce(json_agg(held.generation order by held.generation desc), '[]')
+        from segment_key_wraps held where g.recovery_key is not null and held.agent_id = me.id
+          and held.opened_at is not null
+          and not exists (select from segment_recovery_wraps r where r.segment_id = g.id
+            and r.generation = held.generation and r.recovery_key = g.recovery_key)) as wanted_for_recovery
     from agents me join segments g on g.id = me.segment_id where me.id = ${agentId}`;
   return row;
 }

@@ -15,6 +15,8 @@ export interface SegmentRow {
   rosterPayload: string | null;
   rosterSignature: string | null;
   keyGeneration: number;
+  /** Base64, as the newest roster names it. */
+  recoveryKey: string | null;
   /** Since when a new generation is wanted. */
   keyRotationWantedAt: Date | null;
   createdAt: Date;
@@ -107,9 +109,11 @@ export async function storeRoster(
   segmentId: number,
   number: number,
   roster: SignedRoster,
+  recoveryKey: string | null = null,
 ): Promise<void> {
   await tx`update segments
-              set roster_number = ${number}, roster_payload = ${roster.payload}, roster_signature = ${roster.signature}
+              set roster_number = ${number}, roster_payload = ${roster.payload},
+                  roster_signature = ${roster.signature}, recovery_key = ${recoveryKey}
             where id = ${segmentId}`;
 }
 
