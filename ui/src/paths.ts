@@ -283,6 +283,7 @@ export const apiPaths = {
   jobChannel: (id: number, name: string) => `${root}/jobs/${id}/channels/${encodeURIComponent(name)}`,
   jobCategory: (id: number) => `${root}/jobs/${id}/category`,
   jobRun: (id: number) => `${root}/jobs/${id}/run`,
+  jobGrantDraft: (id: number) => `${root}/jobs/${id}/grant-draft`,
   jobSealingKeys: (id: number) => `${root}/jobs/${id}/sealing-keys`,
   runs: (query: Query = {}) => withQuery(`${root}/runs`, query),
   run: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}`, query),

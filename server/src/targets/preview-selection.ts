@@ -13,6 +13,7 @@ import type { Queryable } from '../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/database/cursor.ts';
 import { labelsOfNoTarget } from '../store/people/place-names.ts';
 import { findRunnableJob } from '../store/runs/run-creation.ts';
+import { findSigningAgents } from '../store/runs/run-grants.ts';
 import { summarizeSelection } from '../store/targets/target-selection.ts';
 import { readSelection, refuseTooMany, requireFound } from './read-selection.ts';
 import { summaryOf } from './selection-problems.ts';
@@ -47,7 +48,9 @@ export async function previewSelection(
     }),
     labelsOfNoTarget(sql, [...new Set(labels)], read),
   ]);
-  const { total, foundIds, segments, credentials, withoutHostKey, items } = summary;
+  const signing = await signingOf(sql, summary.segments);
+  const segments = summary.segments.map((segment) => ({ ...segment, ...signing(segment.id) }));
+  const { total, foundIds, credentials, withoutHostKey, items } = summary;
   refuseTooMany(total);
   requireFound(selection, foundIds);
   return {
@@ -64,6 +67,20 @@ export async function previewSelection(
     notes: unused.map((label) => `No target has the label ${label}.`),
     items,
     nextCursor: from + limit < total ? encodeCursor([from + limit]) : null,
+  };
+}
+
+/** What is asked of runs in each of these segments; nothing where their agents run what is not signed. */
+async function signingOf(sql: Queryable, segments: readonly { id: number }[]) {
+  const agents = await findSigningAgents(
+    sql,
+    segments.map(({ id }) => id),
+  );
+  return (id: number) => {
+    const own = agents.filter(({ segmentId }) => segmentId === id);
+    if (own.length === 0) return {};
+    const named = own.map(({ agentId, agentName }) => ({ id: agentId, name: agentName }));
+    return { signing: { agents: named, oneAgent: own.some(({ oneAgent }) => oneAgent) } };
   };
 }
 

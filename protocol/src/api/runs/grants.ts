@@ -1,6 +1,5 @@
 // What is to be signed of a run, asked for before it is started.
 import { type Static, Type } from 'typebox';
-import { GrantDraftSchema } from '../../grants/run-grant.ts';
 import { limits } from '../../limits.ts';
 import { Closed, Id } from '../common.ts';
 import { VersionReference } from '../jobs/jobs.ts';
@@ -17,4 +16,4 @@ export const GrantDraftRequestSchema = Closed({
   agentIds: Type.Optional(Type.Array(Id, { maxItems: limits.maxSignedTargets, uniqueItems: true })),
 });
 export type GrantDraftRequest = Static<typeof GrantDraftRequestSchema>;
-export { GrantDraftSchema };
+export { type GrantDraft, GrantDraftSchema } from '../../grants/run-grant.ts';

@@ -193,6 +193,13 @@ export const RunDetailSchema = Type.Object({
   versionRef: Nullable(Type.String()),
   /** Why it was run; null also for who sees only a part of the run. */
   runReason: Nullable(Type.String()),
+  /** Of a run that was signed; left out for who sees only a part of the run. */
+  signature: Type.Optional(
+    Type.Object({
+      fingerprint: Type.String({ description: 'Of the signer’s public key: `SHA256:…`' }),
+      signedUntil: Timestamp,
+    }),
+  ),
   untoldAttempts: Type.Optional(
     Type.Integer({
       description:

@@ -60,12 +60,24 @@ export const SelectedTargetSchema = Type.Object({
   problem: Nullable(Type.Enum(selectionProblems)),
 });
 export type SelectedTarget = Static<typeof SelectedTargetSchema>;
+/** Of a segment whose agents run only what is signed. */
+export const SegmentSigningSchema = Type.Object({
+  agents: Type.Array(Type.Object({ id: Id, name: Type.String() })),
+  /** Each runs only what is signed for it alone. */
+  oneAgent: Type.Boolean(),
+});
 export const SelectTargetsReplySchema = Type.Object({
   /** Selected, whether or not they can be run on. Inactive targets are selected only by id. */
   total: Type.Integer(),
   runnable: Type.Integer(),
   segments: Type.Array(
-    Type.Object({ id: Id, name: Type.String(), count: Type.Integer(), runnable: Type.Integer() }),
+    Type.Object({
+      id: Id,
+      name: Type.String(),
+      count: Type.Integer(),
+      runnable: Type.Integer(),
+      signing: Type.Optional(SegmentSigningSchema),
+    }),
   ),
   problems: Type.Array(
     Type.Object({

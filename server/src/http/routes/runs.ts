@@ -36,6 +36,7 @@ import { type RequestKey, requestKeyHeader, requestKeyOf, startOnce } from '../.
 import { type Started, startRun } from '../../runs/start/start-run.ts';
 import { listTransfers } from '../../runs/transfers/list-transfers.ts';
 import { shownOutputs, shownParameters } from '../../runs/values/show-values.ts';
+import { shownSignature } from '../../runs/grants/shown-signature.ts';
 import { explainRun } from '../../runs/view/explain-run.ts';
 import { listRuns } from '../../runs/view/list-runs.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../../runs/view/run-view.ts';
@@ -194,11 +195,12 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
 async function detailOf(deps: RunRouteDeps, run: RunRecord, isWhole = true): Promise<RunDetail> {
   const detail = runDetailView(run);
   if (!isWhole) return { ...detail, versionRef: null, runReason: null };
-  const [parameters, untoldAttempts] = await Promise.all([
+  const [parameters, signature, untoldAttempts] = await Promise.all([
     shownParameters(deps, run),
+    run.isSigned ? shownSignature(deps, run.id) : undefined,
     isRunEnded(run.status) && run.targetsUnknown > 0 ? countUntoldAttempts(deps.sql, run.id) : 0,
   ]);
-  return { ...detail, parameters, untoldAttempts };
+  return { ...detail, parameters, untoldAttempts, ...(signature === undefined ? {} : { signature }) };
 }
 
 function reads(deps: RunRouteDeps): RouteSpec[] {

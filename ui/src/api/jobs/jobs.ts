@@ -2,6 +2,8 @@ import type {
   BulkJobReply,
   BulkJobRequest,
   CreateJobFromTemplate,
+  GrantDraft,
+  GrantDraftRequest,
   Job,
   JobCounts,
   JobDefinition,
@@ -79,6 +81,11 @@ export function checkJob(
 /** `requestKey`: another request with it makes no second run. */
 export function startRun(jobId: number, body: StartRunRequest, requestKey: string): Promise<RunDetail> {
   return request('POST', apiPaths.jobRun(jobId), { body, headers: { 'idempotency-key': requestKey } });
+}
+
+/** What is to be signed of a run; refused as its start would be. */
+export function fetchGrantDraft(jobId: number, body: GrantDraftRequest): Promise<GrantDraft> {
+  return request('POST', apiPaths.jobGrantDraft(jobId), { body });
 }
 
 export function fetchRunSealingKeys(jobId: number, where: RunSealingKeysRequest): Promise<RunSealingKeys> {

@@ -1,0 +1,27 @@
+// What a signer's program has written: a run's request with its grant, for this console to start.
+import type { StartRunRequest } from '@opsconductor/protocol';
+
+/** What was chosen beside what is signed: it goes along as it is chosen now. */
+const unsigned = ['start_within', 'priority', 'strategy', 'timeout', 'reason'] as const;
+
+export type SignedStart = { request: StartRunRequest } | { problem: string };
+
+export function readSignedStart(text: string, chosen: StartRunRequest): SignedStart {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { problem: 'This file is no JSON. Choose the one that --out named.' };
+  }
+  const { grant, definition } = Object(value) as { grant?: unknown; definition?: unknown };
+  if (definition !== undefined) {
+    return { problem: 'This is what is to be signed. Choose the file that --out named, which is signed.' };
+  }
+  if (typeof grant !== 'object' || grant === null) {
+    return { problem: 'There is no grant in this file. Choose the one that --out named.' };
+  }
+  const beside = Object.fromEntries(
+    unsigned.flatMap((name) => (chosen[name] === undefined ? [] : [[name, chosen[name]]])),
+  );
+  return { request: { ...(value as StartRunRequest), ...beside } };
+}
