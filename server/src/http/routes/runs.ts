@@ -27,6 +27,7 @@ import { auditedBy, type Caller, callerOf } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../../errors.ts';
 import { cancelRun } from '../../runs/ends/cancel-run.ts';
+import { shownSignature } from '../../runs/grants/shown-signature.ts';
 import type { ClaimsAlong } from '../../runs/leases/claim-along.ts';
 import { findOutput, outputLength, readOutputBytes, readOutputPage } from '../../runs/output/read-output.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
@@ -36,7 +37,6 @@ import { type RequestKey, requestKeyHeader, requestKeyOf, startOnce } from '../.
 import { type Started, startRun } from '../../runs/start/start-run.ts';
 import { listTransfers } from '../../runs/transfers/list-transfers.ts';
 import { shownOutputs, shownParameters } from '../../runs/values/show-values.ts';
-import { shownSignature } from '../../runs/grants/shown-signature.ts';
 import { explainRun } from '../../runs/view/explain-run.ts';
 import { listRuns } from '../../runs/view/list-runs.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../../runs/view/run-view.ts';
