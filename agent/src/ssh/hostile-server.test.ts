@@ -40,12 +40,15 @@ async function listen(serve: (socket: Socket) => void): Promise<StepTarget> {
   return targetAt(server.address());
 }
 
-/** An SSH server that lets everybody in; `run` is what it does in place of running a command. */
-async function serve(run: (channel: ssh2.ServerChannel, connection: ssh2.Connection) => void) {
+/** An SSH server that lets everybody in, unless told; `run` is what it does in place of running a command. */
+async function serve(
+  run: (channel: ssh2.ServerChannel, connection: ssh2.Connection) => void,
+  letIn: (context: ssh2.AuthContext) => void = (context) => context.accept(),
+) {
   const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (connection) => {
     onTestFinished(() => void connection.end());
     connection.on('error', () => {});
-    connection.on('authentication', (context) => context.accept());
+    connection.on('authentication', letIn);
     connection.on('session', (accept) => {
       accept().on('exec', (acceptExec) => {
         const channel = acceptExec().on('error', () => {});
@@ -160,4 +163,19 @@ test('a server that sends and reads nothing of what it is answered is cut off', 
   socket.write(Buffer.alloc(1));
   socket.emit('data', Buffer.alloc(1));
   expect(socket.destroyed).toBe(true);
+});
+
+test('a password that has expired is told as that, and not sent anew', async () => {
+  const target = await serve(
+    () => {},
+    (context) => {
+      if (context.method === 'password') context.requestChange('Choose another one', () => context.accept());
+      else context.reject(['password']);
+    },
+  );
+  const refused = await refusalOf(connectSsh(target, credential, { checkAddresses: () => {} }));
+  expect(refused).toMatchObject({
+    reason: 'auth_failed',
+    message: expect.stringContaining('wants the password to be changed'),
+  });
 });

@@ -40,8 +40,12 @@ export const success: StepOutcome = { status: 'succeeded', exitCode: 0 };
 export interface AgentSetup {
   server: FakeServer;
   directory: EnrolledDirectory;
-  /** Starts an agent on the directory; a second one is that agent after a restart. */
-  start(options?: Partial<AgentOptions>): Promise<RunningAgent>;
+  /**
+   * Starts an agent on the directory; a second one is that agent after a restart.
+   *
+   * @param options `hasOwnSteps` where it runs steps of its own, and not those that the test drives.
+   */
+  start(options?: Partial<AgentOptions> & { hasOwnSteps?: boolean }): Promise<RunningAgent>;
   /** The next step that reached the step type. */
   nextStep(): Promise<ControlledStep>;
   /** Waits between connections, as asked for; each resolves at once. */
@@ -60,11 +64,11 @@ export async function setup(): Promise<AgentSetup> {
     directory,
     waits,
     nextStep: () => steps.take(() => true),
-    async start(options = {}) {
+    async start({ hasOwnSteps = false, ...options } = {}) {
       const agent = await startAgent({
         dataDir: directory.data.root,
         log: pino({ level: 'silent' }),
-        stepTypes: controlledStepTypes(steps),
+        ...(hasOwnSteps ? {} : { stepTypes: controlledStepTypes(steps) }),
         openCredential: async ({ target: { jumps: _, ...target } }) => ({ ...noCredential, target }),
         wait: async (ms) => {
           waits.push(ms);

@@ -8,6 +8,8 @@ export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string 
     case 'run_forbidden':
       return `You may not run on target “${row.name}”: that needs the permission run on it.`;
     case 'credential_forbidden':
+      if (row.barredJumpHost !== null)
+        return `You may not use credentials on jump host “${row.barredJumpHost}”, which the way to target “${row.name}” leads through: that needs the permission credentials.use on it.`;
       return `You may not use credentials on target “${row.name}”: that needs the permission credentials.use on it.`;
     case 'inactive':
       return `Target “${row.name}” is inactive: activate it to run on it.`;
@@ -30,7 +32,8 @@ export function wrongProtocol(target: string, protocol: ConnectionProtocol, what
 
 const summaries: Record<SelectionProblem, string> = {
   run_forbidden: 'You may not run on these: that needs the permission run on them.',
-  credential_forbidden: 'You may not use credentials on these: that needs the permission credentials.use.',
+  credential_forbidden:
+    'You may not use credentials on these, or on a jump host on the way to them: that needs the permission credentials.use.',
   inactive: 'These are inactive: activate them to run on them.',
   no_agent: 'The segments of these never had an agent: add one first.',
   protocol: 'These are set to be reached by SSH, and a step of the job needs WinRM; or the other way round.',

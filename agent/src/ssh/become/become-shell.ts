@@ -104,7 +104,7 @@ function refusal(
   if (/tty|terminal/i.test(dialog.said)) {
     return [
       `${method} wants a terminal to become ${user}${saying(dialog)}.`,
-      'Set pty of the step to true, or take requiretty out of the sudoers file for this user.',
+      'Take requiretty out of the sudoers file for this user; of an ssh.exec step pty can be set to true instead.',
     ];
   }
   const how = code === undefined || code === null ? '' : ` (exit code ${code})`;

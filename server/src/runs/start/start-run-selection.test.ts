@@ -224,6 +224,46 @@ describe('who may run', () => {
     });
   });
 
+  it('is refused where a jump host on the way is not theirs to use, wherever it is named', async () => {
+    const jumps = { jump_hosts: ['hop', 'way-on'] };
+    await make('hop', {});
+    await make('way-on', {});
+    const settings = { settings: jumps, credentialId };
+    await updateTarget(t.sql, idOf('way-on'), { name: 'way-on', host: 'w.example', ...settings }, t.caller);
+    await make('behind', { settings: jumps });
+    await make('by group', { labels: { way: 'group' } });
+    await make('direct', { settings: { jump_hosts: [] }, labels: { way: 'group' } });
+    const byGroup = { name: 'by group', selector: 'way=group', settings: jumps };
+    await createTargetGroup(t.sql, byGroup, t.caller);
+    const runs: [Permission, Scope | null][] = [...ofJob, ['read', segment()], ['run', segment()]];
+    const on = async (...names: string[]): Promise<[Permission, Scope]> => {
+      const group = { name: names.join(' and '), targetIds: names.map(idOf) };
+      const { id } = await createTargetGroup(t.sql, group, t.caller);
+      return ['credentials.use', { kind: 'target_group', id }];
+    };
+    const names = ['behind', 'by group', 'direct', 'way-on'];
+    const targetIds = names.map(idOf);
+    const [own, hop] = [await on(...names), await on('hop')];
+    const withoutHop = somebody(...runs, own);
+    await expect(start({ targetIds }, withoutHop)).rejects.toMatchObject({
+      code: 'forbidden',
+      permission: 'credentials.use',
+      details: ['behind', 'by group', 'way-on'].map((name) => ({
+        found: name,
+        message: expect.stringContaining(`jump host “hop”, which the way to target “${name}” leads through`),
+      })),
+    });
+    expect(await preview({ targetIds }, withoutHop)).toMatchObject({
+      runnable: 1,
+      problems: [{ problem: 'credential_forbidden', targets: ['behind', 'by group', 'way-on'] }],
+    });
+    const { runId } = await start({ targetIds }, somebody(...runs, own, hop));
+    expect(await targetsOf(runId)).toHaveLength(4);
+    // What a target is named behind does not lead to it.
+    const ofWayOn = somebody(...runs, await on('way-on'), hop);
+    expect(await preview({ targetIds: [idOf('way-on')] }, ofWayOn)).toMatchObject({ runnable: 1 });
+  });
+
   it('finds no target, group or job that they don’t see', async () => {
     const elsewhere: Scope = { kind: 'segment', id: lan };
     const ofLan = somebody(...ofJob, ['read', elsewhere], ['run', elsewhere], ['credentials.use', elsewhere]);

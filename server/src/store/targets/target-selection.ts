@@ -32,6 +32,8 @@ export interface SelectedRow {
   missingCredential: string | null;
   /** What it has or inherits, for steps that name none. */
   credentialId: string | null;
+  /** A jump host on the way to it on which the caller may not use credentials. */
+  barredJumpHost: string | null;
 }
 
 /** The parts of the caller's authority that a selection is about. */
@@ -62,7 +64,9 @@ export async function selectTargets(
 ): Promise<SelectedRow[]> {
   const selection = sql<SelectedRow[]>`
     with ${chosen(sql, query, reaches, options)}
-    select id, name, host, segment_id, segment_name, protocol, problem, missing_credential, credential_id from chosen
+    select id, name, host, segment_id, segment_name, protocol, problem, missing_credential, credential_id,
+      barred_jump_host
+    from chosen
     order by place, segment_name, name, id`;
   return sent(query, selection);
 }
@@ -75,7 +79,7 @@ export interface SelectionSummary {
   problems: { problem: SelectionProblem; count: number; targets: string[] }[];
   credentials: { name: string; segmentName: string; count: number }[];
   withoutHostKey: number;
-  items: Omit<SelectedRow, 'missingCredential' | 'credentialId' | 'protocol'>[];
+  items: Omit<SelectedRow, 'missingCredential' | 'credentialId' | 'protocol' | 'barredJumpHost'>[];
 }
 
 /** The same, counted: by segment, by problem with the first names, and a page of the targets. */
@@ -175,16 +179,31 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       join sel on sel.id = m.target_id
       where jsonb_exists(g.settings, 'protocol')
       order by m.target_id, g.priority desc, g.name collate "C"
+    ), group_jump_hosts as materialized (
+      select distinct on (m.target_id) m.target_id, g.settings -> 'jump_hosts' as jump_hosts
+      from target_groups g join target_group_members m on m.target_group_id = g.id
+      join sel on sel.id = m.target_id
+      where jsonb_exists(g.settings, 'jump_hosts')
+      order by m.target_id, g.priority desc, g.name collate "C"
     ), reached as materialized (
-      select sel.*, coalesce(sel.settings ->> 'protocol', gp.protocol, place.settings ->> 'protocol', 'ssh') as protocol
+      select sel.*, coalesce(sel.settings ->> 'protocol', gp.protocol, place.settings ->> 'protocol', 'ssh') as protocol,
+        coalesce(sel.settings -> 'jump_hosts', gj.jump_hosts, place.settings -> 'jump_hosts') as jump_hosts
       from sel join place on place.id = sel.segment_id left join group_protocol gp on gp.target_id = sel.id
+      left join group_jump_hosts gj on gj.target_id = sel.id
+    ), barred as materialized (
+      -- Of few jump hosts that many ways lead through.
+      select t.segment_id, t.name from (
+        select distinct segment_id, jsonb_array_elements_text(jump_hosts) as name from reached where protocol = 'ssh') hop
+      join targets t on t.segment_id = hop.segment_id and t.name = hop.name
+      where not ${targetWithin(sql, reaches.credentials)}
     ), chosen as materialized (
       select sel.id, sel.name, sel.host, sel.segment_id, place.name as segment_name, sel.place,
         sel.protocol, absent.name as missing_credential,
         coalesce(sel.credential_id, gc.credential_id, place.credential_id) as credential_id,
+        way.barred as barred_jump_host,
         case
           when not sel.may_run then 'run_forbidden'
-          when not sel.may_use_credentials then 'credential_forbidden'
+          when not sel.may_use_credentials or way.barred is not null then 'credential_forbidden'
           when not sel.is_active then 'inactive'
           when not place.has_agent then 'no_agent'
           when exists (select from spoken where spoken.protocol <> sel.protocol) then 'protocol'
@@ -197,6 +216,15 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       join place on place.id = sel.segment_id
       left join absent on absent.segment_id = sel.segment_id
       left join group_credential gc on gc.target_id = sel.id
+      left join lateral (
+        -- What is named behind the target itself does not lead to it.
+        select hop.name as barred from jsonb_array_elements_text(sel.jump_hosts) with ordinality as hop(name, at)
+        join barred on barred.segment_id = sel.segment_id and barred.name = hop.name
+        where sel.protocol = 'ssh' and exists (select from barred) and not exists (
+          select from jsonb_array_elements_text(sel.jump_hosts) with ordinality as own(name, at)
+          where own.name = sel.name and own.at <= hop.at)
+        order by hop.at limit 1
+      ) way on true
     )`;
 }
 

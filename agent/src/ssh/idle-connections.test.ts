@@ -1,0 +1,28 @@
+// What an agent is told of its SSH connections, down to the server that they lead to.
+import { expect } from 'vitest';
+import { PatternSet } from '../spool/pattern-set.ts';
+import { lease, setup } from '../testing/agent-setup.ts';
+import { setupSshd, sshTest } from './sshd-setup.ts';
+
+sshTest(
+  'a connection that no step uses any more is closed after the time that the agent was told',
+  async () => {
+    const { sshd, target, credential } = await setupSshd();
+    await using t = await setup();
+    const openCredential = async () => ({
+      ...{ target, credential, secrets: new PatternSet([]), checkAddresses: () => undefined },
+    });
+    await t.start({ hasOwnSteps: true, sshIdleMs: 50, openCredential });
+    const { connection } = await t.server.nextSession();
+    const run = async (step: number) => {
+      const command = lease(step, { stepType: 'ssh.exec', config: { command: 'true' } });
+      connection.send({ type: 'leases', leases: [command] });
+      const { outcome } = await connection.next('complete');
+      expect(outcome).toMatchObject({ status: 'succeeded' });
+      return outcome.ssh?.sessionId;
+    };
+    const first = await run(1);
+    await expect.poll(() => sshd.sessionPids()).toEqual([]);
+    expect(await run(2)).not.toBe(first);
+  },
+);
