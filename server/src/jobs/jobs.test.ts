@@ -12,7 +12,9 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
+import { findJobFindings } from '../store/jobs/job-health.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { readCredentialUsage } from '../store/targets/credential-usage.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 
 import { createJob } from './create-job.ts';
@@ -142,6 +144,37 @@ describe('saving a job', () => {
       await expect(saveBy('by group', grants, {})).rejects.toMatchObject({ code: 'forbidden' });
       await t.sql`insert into target_group_members (target_group_id, target_id) values (${id}, ${target.id})`;
       await saveBy('by group', grants, {});
+    });
+
+    it('that its commands run as is held to the same, and told of like any other', async () => {
+      const runAs = (name: string, credential: string, grants: Grant[]) =>
+        saveBy(name, grants, {
+          steps: [
+            step('ask'),
+            { name: 'w', type: 'winrm.exec', config: { command: 'x', run_as_credential: credential } },
+          ],
+        });
+      const path = 'steps[1].config.run_as_credential';
+      await expect(runAs('as another', 'patching', [edits])).rejects.toMatchObject({
+        details: [{ path, found: 'patching' }],
+      });
+      const all = [edits, { ...edits, permission: 'credentials.use' } as const];
+      const { id } = await runAs('as another', 'patching', all);
+      const [credential] = await t.sql<{ id: string; name: string }[]>`
+        select id, name from credentials where name = 'patching'`;
+      const usage = await readCredentialUsage(
+        t.sql,
+        credential as { id: string; name: string },
+        9,
+        unrestricted,
+      );
+      expect(usage.jobs.items).toContainEqual({ id, name: 'as another' });
+      const later = await runAs('as one to come', 'to come', all);
+      const question = { knownStepTypes: [], deprecatedStepTypes: [], endedRuns: 1, failuresInARow: 1 };
+      const found = await findJobFindings(t.sql, later.id, question, unrestricted);
+      expect(found?.absentCredentials).toEqual([{ name: 'to come', step: 2 }]);
+      // Its health is no longer of interest.
+      await t.sql`update jobs set state = 'inactive' where id = ${later.id}`;
     });
 
     it('that are not there yet is saved by who may use all', async () => {

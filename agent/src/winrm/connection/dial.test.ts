@@ -1,5 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createServer as createTlsServer } from 'node:tls';
 import { expect, onTestFinished, test } from 'vitest';
 import { type DialOptions, dial } from './dial.ts';
 
@@ -35,6 +40,28 @@ test('a connection that is reset while nobody uses it harms nobody', async () =>
   (await accepted).resetAndDestroy();
   await closed;
   expect(socket.destroyed).toBe(true);
+});
+
+test('a certificate that has expired is told as such, and nothing is sent', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'opsconductor-expired-'));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const [key, cert] = [join(dir, 'key'), join(dir, 'cert')];
+  const made = ['-x509', '-nodes', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-keyout', key];
+  const times = ['-not_before', '20200101000000Z', '-not_after', '20210101000000Z'];
+  const named = ['-out', cert, '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  execFileSync('openssl', ['req', ...made, ...named, ...times], { stdio: 'ignore' });
+  const pem = readFileSync(cert, 'utf8');
+  const server = createTlsServer({ key: readFileSync(key), cert: pem });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const { options } = await silentHost();
+  await expect(dial({ ...options, port, tls: { ca: [pem] } })).rejects.toMatchObject({
+    kind: 'certificate',
+    message: expect.stringContaining('expired'),
+    notExecuted: true,
+  });
 });
 
 test('dialling ends when it is no longer wanted', async () => {
