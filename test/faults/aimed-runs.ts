@@ -64,6 +64,14 @@ const onTwo = (kind: FaultKind, moment: Moment, forMs: number) =>
 const times = (copies: number, runs: readonly PlannedRun[]) =>
   Array.from({ length: copies }, () => runs).flat();
 
+/** What agents say comes late: a server does not know yet of what has begun, or is over. */
+const toldLate = (forMs: number): PlannedFault[] =>
+  [0, 1, 2].map((member) => ({
+    ...fault('frames-delayed', { at: 'time', ms: 0 }, forMs, member),
+    direction: 'up',
+    amountMs: 600,
+  }));
+
 const hold = { on_unknown: 'hold' };
 const cleanUp = step({ rules: { when_status: 'always' } });
 const failing = step({ exitCode: 3 });
@@ -82,8 +90,8 @@ function quick(): Shape {
     ],
     runs: [
       ...[...short, ...short].map((one, n) => run([one], { targets: 1 + (n % 2), startMs: 100 * n })),
-      ...Array.from({ length: 12 }, (_, n) =>
-        run([failing], { targets: 1 + (n % 3), startMs: 200 * n, job: tolerant }),
+      ...Array.from({ length: 20 }, (_, n) =>
+        run([failing], { targets: 1 + Math.floor(n / 15), startMs: 130 * n, job: tolerant }),
       ),
     ],
     helpers: [],
@@ -111,7 +119,7 @@ function held(): Shape {
       run([long, step()], { decideAt: back(800, 3), targets: 2 }),
       run([long], { decision: 'failed', targets: 2, decideAt: back(800, 3), job: tolerant }),
     ]),
-    helpers: onAll('agent-killed', begun(36), 50),
+    helpers: [...toldLate(6_000), ...onAll('agent-killed', begun(36), 50)],
     moment: back(),
   };
 }
@@ -156,14 +164,14 @@ function late(): Shape {
       ...ends('target_run', 'running', ['unknown']),
     ],
     runs: times(2, [
-      run([step({ sleepS: 3 }), later]),
-      run([step({ sleepS: 3 })], { job: open }),
-      run([step({ sleepS: 3, exitCode: 3 })], { job: open }),
-      run([step({ sleepS: 3, exitCode: 3, rules: { retry: { attempts: 2, delay: 0 } } })], { job: open }),
-      run([step({ sleepS: 60, timeout: 4 })], { job: open, targets: 3 }),
-      run([step({ sleepS: 60, timeout: 4, rules: hold })], { targets: 3 }),
+      run([step({ sleepS: 6 }), later]),
+      run([step({ sleepS: 6 })], { job: open }),
+      run([step({ sleepS: 6, exitCode: 3 })], { job: open }),
+      run([step({ sleepS: 6, exitCode: 3, rules: { retry: { attempts: 2, delay: 0 } } })], { job: open }),
+      run([step({ sleepS: 60, timeout: 5 })], { job: open }),
+      run([step({ sleepS: 60, timeout: 5, rules: hold })], { targets: 3 }),
     ]),
-    helpers: onTwo('network-cut', begun(32), 7_000),
+    helpers: onTwo('network-cut', begun(28), 6_000),
     moment: back(),
   };
 }
@@ -262,14 +270,15 @@ function cancelled(): Shape {
       ...ends('target_run', 'queued', ['cancelling', 'cancelled']),
       ...ends('run', 'running', ['cancelling', 'cancelled']),
       ...ends('target_run', 'running', ['cancelled']),
-      ...ends('run', 'cancelling', ['cancelled', 'succeeded', 'partial']),
-      ...ends('target_run', 'cancelling', ['cancelled', 'succeeded']),
+      ...ends('run', 'cancelling', ['cancelled']),
+      ...ends('target_run', 'cancelling', ['cancelled']),
     ],
     runs: times(2, [
       run([long, step()], { cancel: begun(12, 300) }),
       run([long, cleanUp], { cancel: begun(12, 400) }),
       run([step({ sleepS: 2 })], { cancel: begun(12, 500) }),
       run([step({ sleepS: 2, exitCode: 3 })], { job: tolerant, cancel: begun(12, 500) }),
+      run([step({ exitCode: 3, rules: { retry: { attempts: 2, delay: 9 } } })], { cancel: begun(12, 900) }),
       run([step({ sleepS: 4 })], { job: { locks }, targets: 1 }),
       run([step()], { job: { locks }, startMs: 600, cancel: begun(12, 600) }),
       run([step(), long], { job: { strategy: { max_parallel: 1 } }, cancel: begun(12, 700) }),
@@ -279,18 +288,53 @@ function cancelled(): Shape {
   };
 }
 
-/** Steps whose own condition is false, some of which are told of only when their agent is back. */
-function skipped(): Shape {
-  const never = (rules = {}) => step({ rules: { ...rules, when: 'target.name == "nowhere"' } });
-  const many = (one: PlannedStep) => run([step(), one, step({ sleepS: 8 })]);
+/** Runs that are cancelled when what they do is over, and nobody has been told yet. */
+function overUntold(): Shape {
+  const kinds = [
+    run([step()]),
+    run([failing]),
+    run([failing], { job: tolerant }),
+    run([step({ sleepS: 60, timeout: 1 })]),
+  ];
+  const isTimedOut = (n: number) => n % kinds.length === 3;
   return {
-    edges: ['step running>skipped', 'step unknown>skipped', 'step held>skipped'],
-    runs: times(3, [many(never()), many(never()), many(never(hold)), many(never(hold))]),
-    helpers: [0, 1].map((member) => ({
-      ...fault('network-cut', begun(0), 6_500, member),
-      moment: { at: 'frame', type: 'completed', direction: 'down', nth: 2 + 2 * member, when: 'after' },
+    edges: [
+      ...ends('run', 'cancelling', ['succeeded', 'failed', 'partial', 'timed_out']),
+      ...ends('target_run', 'cancelling', ['succeeded', 'failed', 'timed_out']),
+    ],
+    runs: times(4, kinds).map((one, n) => ({
+      ...one,
+      startMs: 400 * n,
+      cancel: begun(4 * n + 4, isTimedOut(n) ? 1_250 : 150),
     })),
-    moment: begun(4),
+    helpers: toldLate(12_000),
+    moment: begun(6),
+  };
+}
+
+const never = (rules = {}) => step({ rules: { ...rules, when: 'target.name == "nowhere"' } });
+
+/** Steps whose own condition is false. */
+function skipped(): Shape {
+  return {
+    edges: ['step running>skipped'],
+    runs: Array.from({ length: 12 }, (_, n) => run([step(), never(), never()], { startMs: 300 * n })),
+    helpers: [],
+    moment: begun(2),
+  };
+}
+
+/** The same, told of only when their agent is back: what it says is lost from before they are leased. */
+function skippedLate(): Shape {
+  const many = (one: PlannedStep) => run([one, step({ sleepS: 10 })], { startMs: 500 });
+  return {
+    edges: ['step unknown>skipped', 'step held>skipped'],
+    runs: times(3, [many(never()), many(never()), many(never(hold))]),
+    helpers: [0, 1].map((member) => ({
+      ...fault('network-half-open', { at: 'time', ms: 300 }, 6_500, member),
+      direction: 'up',
+    })),
+    moment: back(),
   };
 }
 
@@ -319,7 +363,9 @@ const shapes = {
   'run-timeout': runTimeout,
   timeouts,
   cancelled,
+  'over-untold': overUntold,
   skipped,
+  'skipped-late': skippedLate,
   'taken-over': takenOver,
 } as const satisfies Record<string, () => Shape>;
 export type ShapeName = keyof typeof shapes;
