@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { serverKeyContext } from '../auth/open-installation.ts';
 import { wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import { type MasterKey, readMasterKeys, writeMasterKeys } from '../credentials/at-rest/master-key.ts';
@@ -92,6 +92,29 @@ test('another master key takes over while a server runs, and the old one opens n
     { action: 'master_key.retired', objectId: t.masterKey.id },
   ]);
   expect(t.errors).toEqual([]);
+});
+
+test('a key is not retired while a transaction is open that may have wrapped with it', async () => {
+  await using t = await setup();
+  const [before] = await t.sql<{ sealed: Buffer }[]>`select server_key_sealed as sealed from installation`;
+  await t.command('add');
+  const next = await t.added();
+  await t.command('activate', next.id);
+  await t.command('rewrap');
+  const held = await t.sql.reserve();
+  await held`begin`;
+  await held`update installation set server_key_sealed = ${before?.sealed ?? null}`;
+  const retiring = t.command('retire', t.masterKey.id);
+  await vi.waitFor(async () => {
+    const [waits] = await t.sql`
+      select 1 from pg_stat_activity
+       where datname = current_database() and pid <> pg_backend_pid() and query like '%min(xact_start)%'`;
+    expect(waits).toBeDefined();
+  });
+  await held`commit`;
+  held.release();
+  await expect(retiring).rejects.toThrow('1 keys are wrapped by');
+  expect(await readMasterKeys(t.file)).toHaveLength(2);
 });
 
 test('a rewrap that was cut off goes on where it was; one that lacks a key says which', async () => {

@@ -11,6 +11,7 @@ import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { readInstallation } from '../store/database/installation.ts';
 import { liveServerKeys, type ServerKeys, setActiveKey } from '../store/database/master-keys.ts';
+import { waitForOpenTransactions } from '../store/database/open-transactions.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { countAllWrapped, rewrapAll } from './rewrap.ts';
 
@@ -27,6 +28,9 @@ npm run keys -- rewrap                wraps everything with the active key
 npm run keys -- retire mk-…           takes a key that nothing needs any more out of the file
 
 Options are those of the server: --data, DATABASE_URL, OPSCONDUCTOR_MASTER_KEY_FILE.`;
+
+/** Transactions that were open when `retire` was asked for are waited for so long. */
+const openTransactionsMs = 30_000;
 
 /** What the operator can mend: told without a stack. */
 export class KeysError extends Error {
@@ -144,6 +148,12 @@ async function retire(
   const behind = servers.filter((server) => server.activeId !== activeId).map(({ host }) => host);
   if (behind.length > 0)
     throw new KeysError(`${behind.join(', ')} may still wrap with another key: wait some seconds.`);
+  const open = await waitForOpenTransactions(sql, openTransactionsMs);
+  if (open !== undefined) {
+    throw new KeysError(
+      `A transaction is open since ${open.toISOString()}, and what it has written may need ${id}: run this again when it is over.`,
+    );
+  }
   const needed = (await countAllWrapped(sql)).get(id) ?? 0;
   if (needed > 0) throw new KeysError(`${needed} keys are wrapped by ${id}: npm run keys -- rewrap`);
   await writeMasterKeys(

@@ -90,10 +90,10 @@ test('an agent with another key than its machine shows, or led to another root, 
   const { encryptionKey } = t.b;
   const swapped = { agents: [{ ...t.a, encryptionKey }], offers: [await t.a.offer(1)] };
   const admit = new Map([[t.a.name, fingerprint]]);
-  await expect(t.next(undefined, { admit }, swapped)).rejects.toThrow(`not to ${fingerprint}`);
+  await expect(t.next(undefined, { admit }, swapped)).rejects.toThrow(`do not come to ${fingerprint}`);
   const misled = await t.a.fingerprint((await generateSigningKeyPair()).publicKey);
   await expect(t.next(undefined, { admit: new Map([[t.a.name, misled]]) })).rejects.toThrow(
-    `not to ${misled}`,
+    `do not come to ${misled}`,
   );
   await expect(t.next(undefined, { admit: new Map([['other', misled]]) })).rejects.toThrow('No agent other');
 });

@@ -110,7 +110,8 @@ async function admit(input: NextRosterInput, members: readonly RosterAgent[]): P
     });
     if (found !== expected) {
       throw new AgentError(
-        `The keys that the server has of agent ${name} come to ${found}, not to ${expected}.`,
+        // What they come to is not told: it would be copied into the next try.
+        `The keys that the server has of agent ${name} do not come to ${expected}.`,
         `Compare with what its machine says: node agent.mjs status. Where that is what you gave, do not go on: the server has other keys, or the agent was led to pin another root.`,
       );
     }

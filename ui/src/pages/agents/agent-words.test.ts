@@ -121,7 +121,7 @@ describe('agents in words', () => {
     });
     const [signing, ...others] = consequencesOf(waiting, [agent({})], now);
     expect(signing?.text).toMatch(/dmz-1-b to be admitted, dmz-1-c to be taken out, a new segment key/);
-    expect(signing?.text).toMatch(/roster sign dmz-1 --admit dmz-1-b=SHA256:… --remove dmz-1-c --key/);
+    expect(signing?.command).toMatch(/roster sign dmz-1 --admit dmz-1-b=SHA256:… --remove dmz-1-c --key/);
     expect(others).toEqual([]);
   });
 

@@ -98,22 +98,29 @@ export interface Consequence {
   look: string;
   lead: string;
   text: string;
+  /** What to run, and where it is not the agent's machine, the text says where. */
+  command?: string;
 }
 
-/** What a segment's state means for runs, and what to do, the worst first; nothing when all is well. */
-export function consequencesOf(segment: Segment, agents: readonly Agent[], now: number): Consequence[] {
+/** What a segment's state means for runs, and what to do, the worst first; nothing when all is well. `server` is its address, for commands. */
+export function consequencesOf(
+  segment: Segment,
+  agents: readonly Agent[],
+  now: number,
+  server = 'URL',
+): Consequence[] {
   const worst = worstOf(segment, agents);
   const misunderstood = agents.filter((agent) => isMisunderstood(agent, now)).map(misunderstoodWords);
   return [
     ...(worst === undefined ? [] : [worst]),
     ...misunderstood,
-    ...toSignOf(segment),
+    ...toSignOf(segment, server),
     ...rotationsOf(segment, agents),
   ];
 }
 
 /** What waits for the owner of a root that the server doesn't have. */
-function toSignOf({ name, toSign }: Segment): Consequence[] {
+function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
   if (toSign === null) return [];
   const { admit, remove, newKey } = toSign;
   const waits = [
@@ -133,7 +140,8 @@ function toSignOf({ name, toSign }: Segment): Consequence[] {
     {
       look: 'held',
       lead: 'Its owner is to sign the next roster.',
-      text: `It waits for ${waits.join(', ')}. On the owner’s machine: opsconductor segment roster sign ${name}${options} --key … --server ….${compare}`,
+      text: `It waits for ${waits.join(', ')}.${compare} On the owner’s machine:`,
+      command: `opsconductor segment roster sign ${name}${options} --key ROOT-KEY --server ${server}`,
     },
   ];
 }
