@@ -115,7 +115,7 @@ export const WinrmExecConfigSchema = Type.Object(
         pattern: namePattern,
         title: 'Run as user',
         description:
-          'Name of a credential of kind WinRM password, of the target’s segment: the command runs as its user, as a scheduled task. The host is told its password, and keeps it until the task is removed; the credential’s bounds must allow run_as. Takes an administrator who logs in',
+          'Name of a WinRM password of the target’s segment: the command runs as its user, as a scheduled task. The host is told the password, which the credential must allow. Takes an administrator who logs in.',
       }),
     ),
     kill_grace: Type.Optional(
