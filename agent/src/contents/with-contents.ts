@@ -66,7 +66,7 @@ export async function toArtifacts(
     const policy = { fileRoots: [{ path: directory, mayWrite: true }] };
     const outcome = shown.outcome(await run(policy, `${directory}/${name}`, shown.context));
     if (outcome.status !== 'succeeded' && outcome.status !== 'failed') return outcome;
-    const problem = await send(directory, context);
+    const problem = await send(directory, context, { hasFailed: outcome.status === 'failed' });
     return outcome.status === 'succeeded' && problem !== undefined ? { ...outcome, ...problem } : outcome;
   } finally {
     await release();
@@ -74,7 +74,11 @@ export async function toArtifacts(
 }
 
 /** What went wrong, as an outcome; undefined where the server has everything. */
-async function send(directory: string, context: StepContext): Promise<StepOutcome | undefined> {
+async function send(
+  directory: string,
+  context: StepContext,
+  { hasFailed }: { hasFailed: boolean },
+): Promise<StepOutcome | undefined> {
   const meter = new ProgressMeter((progress) => context.transfers.progress(progress));
   meter.start();
   try {
@@ -92,7 +96,8 @@ async function send(directory: string, context: StepContext): Promise<StepOutcom
       },
     });
     const what = count === 1 ? '1 artifact' : `${count} artifacts`;
-    context.output.write('stdout', Buffer.from(`${what} kept with the run.\n`));
+    // Of a transfer that came to nothing its outcome says enough.
+    if (count > 0 || !hasFailed) context.output.write('stdout', Buffer.from(`${what} kept with the run.\n`));
     return undefined;
   } catch (error) {
     return failureOf(error, context, true);

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 import type { JumpHost } from '../steps/step-type.ts';
-import { jumpHostFailed } from './jump-hosts.ts';
+import { forwardError, jumpHostFailed } from './jump-hosts.ts';
 import { SshError } from './ssh-error.ts';
 import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
 
@@ -110,5 +110,13 @@ test('a jump host that the policy of the machine does not allow is told as that'
   expect(jumpHostFailed({ name: 'bastion' }, { name: 'web-1' }, refused)).toMatchObject({
     reason: 'policy_refused',
     message: expect.stringContaining('“bastion”'),
+  });
+});
+
+test('a server that refuses to connect and says nothing is told as that', () => {
+  const cause = Object.assign(new Error('(SSH) Channel open failure: '), { reason: 1 });
+  expect(forwardError({ host: '10.0.0.1', port: 22, timeoutMs: 1 }, cause)).toMatchObject({
+    reason: 'channel_refused',
+    message: 'It does not let connections to 10.0.0.1 port 22 through (no reason given).',
   });
 });

@@ -17,7 +17,11 @@ export function forwardError({ host, port }: ForwardTo, cause: unknown): SshErro
   const { reason } = Object(cause) as { reason?: unknown };
   const text =
     cause instanceof Error ? cause.message.replace(/^.*Channel open failure: /, '') : String(cause);
-  const said = text.replace(/[^\x20-\x7e]/g, ' ').slice(0, 200);
+  const said =
+    text
+      .replace(/[^\x20-\x7e]/g, ' ')
+      .slice(0, 200)
+      .trim() || 'no reason given';
   const place = `${host} port ${port}`;
   if (reason === administrativelyProhibited || reason === unknownChannelType) {
     return new SshError({
