@@ -130,6 +130,10 @@ export class KnownRoots {
     );
   }
 
+  has({ installationId, segmentId }: Pick<KnownRoot, 'installationId' | 'segmentId'>): boolean {
+    return this.#known.some((one) => one.installationId === installationId && one.segmentId === segmentId);
+  }
+
   /** Adds what is known of a segment, or puts it in the place of what was. */
   put(known: KnownRoot): void {
     const { installationId, segmentId } = known;

@@ -46,7 +46,7 @@ async function setup() {
     rootPublicKey: encodeBase64(root.publicKey),
   };
   const sent: { path: string; body: unknown }[] = [];
-  const server = { state, sent, refuses: false };
+  const server = { state, sent, refuses: false, segments: [] as object[] };
   const sealingKey = () => ({
     ...{
       installationId,
@@ -58,6 +58,7 @@ async function setup() {
   });
   const api = {
     async get(asked: string) {
+      if (asked === '/api/v1/segments') return { items: server.segments, named: [], nextCursor: null };
       if (asked.includes('sealing-key')) return sealingKey();
       return asked.includes('credentials') ? { items: [], nextCursor: null } : server.state;
     },
@@ -100,6 +101,17 @@ test('each roster builds on the one before, and is kept here before it is sent',
     'roster 3 was sent again',
   ]);
   expect(await signNextRoster(t.api, await t.roots(), t.root, await t.read(), nothing)).toEqual([]);
+});
+
+test('a segment that was made already is kept again, with what was seen of it', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, roster: await t.signed({}) };
+  await t.sign();
+  t.server.segments = [{ id: segmentId, name: 'dmz', rootFingerprint: await fingerprint(t.root.publicKey) }];
+  const count = t.sent.length;
+  await initSegment(t.api, await t.roots(), { name: 'dmz', rootPublicKey: t.root.publicKey });
+  expect(t.sent).toHaveLength(count);
+  expect((await t.roots()).named('dmz').rosterNumber).toBe(2);
 });
 
 test('a server that shows an older roster gets none built on it', async () => {

@@ -1,5 +1,10 @@
 // A segment whose root is held here: what the server has of it, held against what was signed on this machine.
-import { type SegmentRoster, SegmentRosterSchema, SegmentSchema } from '@opsconductor/protocol';
+import {
+  SegmentListSchema,
+  type SegmentRoster,
+  SegmentRosterSchema,
+  SegmentSchema,
+} from '@opsconductor/protocol';
 import {
   encodeBase64,
   fingerprint,
@@ -15,7 +20,12 @@ import type { KnownRoot, KnownRoots } from '../../start-run/known-roots.ts';
 import type { OwnerKey } from '../keys/key-file.ts';
 import { nextRoster, type RosterDecisions } from './next-roster.ts';
 
-/** Makes a segment whose root is this key, and keeps what it is known by. @throws {AgentError} */
+/**
+ * Makes a segment whose root is this key, and keeps what it is known by. One that this key is the root of already, as after an
+ * answer that was lost or on another machine of its owner, is only kept.
+ *
+ * @throws {AgentError}
+ */
 export async function initSegment(
   api: Api,
   roots: KnownRoots,
@@ -24,20 +34,21 @@ export async function initSegment(
   const { name, description, rootPublicKey } = segment;
   const ownerRoot = encodeBase64(rootPublicKey);
   const more = description === undefined ? {} : { description };
-  const { id, rootFingerprint } = await api.post(
-    '/api/v1/segments',
-    { name, ownerRoot, ...more },
-    SegmentSchema,
-  );
+  const own = await fingerprint(rootPublicKey);
+  const { items } = await api.get('/api/v1/segments', SegmentListSchema);
+  const before = items.find((one) => one.name === name && one.rootFingerprint === own);
+  const { id, rootFingerprint } =
+    before ?? (await api.post('/api/v1/segments', { name, ownerRoot, ...more }, SegmentSchema));
   const state = await api.get(rosterPath(id), SegmentRosterSchema);
-  if (state.root !== 'owner_held' || rootFingerprint !== (await fingerprint(rootPublicKey))) {
+  if (state.root !== 'owner_held' || rootFingerprint !== own) {
     throw new AgentError(
       'The server made the segment with a root of its own.',
       'Update the server: it does not know segments whose root their owner holds.',
     );
   }
   const known = { installationId: state.installationId, segmentId: id, segmentName: name, rootFingerprint };
-  roots.put({ ...known, rosterNumber: 0 });
+  // What was seen of it stays: else an older roster could be shown again.
+  if (!roots.has(known)) roots.put({ ...known, rosterNumber: 0 });
   await roots.save();
   return { ...known, rosterNumber: 0 };
 }
