@@ -3,12 +3,15 @@
 // drill: what a dump gives, what a dump and the server's disk give. And what the owner of an agent's machine does not allow.
 import { execFileSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Agent, Credential, RunDetail, Segment } from '@opsconductor/protocol';
 import { openRunValue, type SealedEnvelope, SealingError } from '@opsconductor/protocol/sealing';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { readKey } from '../agent/src/identity/identity.ts';
+import { signRun } from '../agent/src/owner/grants/sign-run.ts';
+import { makeKeyFile } from '../agent/src/owner/keys/key-file.ts';
 import { canaries } from '../agent/src/spool/testing/canaries.ts';
 import { SecretHunter } from '../agent/src/spool/testing/secret-hunter.ts';
 import { unwrapDataKey } from '../server/src/credentials/at-rest/data-key.ts';
@@ -305,4 +308,44 @@ test('what the owner of the machine does not allow is refused, and both sides ke
   expect(filesIn(t.agent.dataDir)).toContain(message);
   const test = await t.api.post(`/api/v1/targets/${t.targetId}/test`);
   expect(test.text).toContain('rule users');
+}, 60_000);
+
+test('what is signed is carried out; what is not, or was altered since, is refused by the agent', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'opsconductor-signer-'));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  const [key, draft, out] = [join(dir, 'signer.key'), join(dir, 'draft.json'), join(dir, 'start.json')];
+  const { publicKey } = await makeKeyFile(key, 'signer', 'correct horse battery', { N: 16, r: 8, p: 1 });
+  const signers = `require_grant: { signers: [{ name: lead, public_key: "${publicKey}" }] }`;
+  await writeFile(t.agent.policy ?? '', `file_roots: [${t.filesDir}]\n${signers}\n`);
+  await t.agent.stop();
+  await t.agent.start();
+  const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'Signed',
+    parameters: { word: { type: 'string' } },
+    steps: [{ name: 'say', type: 'ssh.exec', config: { command: 'echo "signed: ${{ parameters.word }}"' } }],
+  });
+  const asked = { targetIds: [t.targetId], parameters: { word: 'hello' } };
+  const run = `/api/v1/jobs/${jobId}/run`;
+  expect((await t.api.post(run, asked)).text).toContain('run only what is signed');
+  const signedStart = async () => {
+    await writeFile(draft, (await t.api.post(`/api/v1/jobs/${jobId}/grant-draft`, asked)).text);
+    const yes = { passphrase: async () => 'correct horse battery', confirm: async () => true };
+    await signRun({ key, draft, out, hours: 1, say: () => undefined, ...yes });
+    return JSON.parse(await readFile(out, 'utf8')) as object;
+  };
+  const { id } = await t.api.made<RunDetail>(run, await signedStart());
+  expect((await t.api.runEnds(id)).steps).toMatchObject([{ status: 'succeeded' }]);
+  expect((await t.api.get(`/api/v1/runs/${id}`)).text).toContain('"signature":{"fingerprint":"SHA256:');
+  // Between its start and its lease, behind the server's back.
+  await t.agent.stop();
+  const { id: altered } = await t.api.made<RunDetail>(run, await signedStart());
+  await t.sql`update targets set settings = settings || '{"keepalive_interval": 77}' where id = ${t.targetId}`;
+  await t.agent.start();
+  const { steps } = await t.api.runEnds(altered);
+  const message = 'keepaliveIntervalS of host other than was signed: rule require_grant';
+  expect(steps).toMatchObject([
+    { status: 'failed', reason: 'policy_refused', errorMessage: expect.stringContaining(message) },
+  ]);
+  expect((await t.api.get('/api/v1/audit?action=agent.step_refused')).text).toContain(message);
+  expect(filesIn(t.agent.dataDir)).toContain(message);
 }, 60_000);

@@ -399,6 +399,12 @@ export class AgentLink {
     try {
       await work;
     } catch (error) {
+      if (error instanceof AppError && error.code === 'invalid') {
+        // What the schema can't say of a message, and so no fault of this server.
+        this.#deps.log.warn({ agent: this.name, problem: error.message }, 'an agent message is not valid');
+        this.close(closeCodes.invalidMessage, 'a message is not valid');
+        return;
+      }
       this.#deps.log.error({ agent: this.name, err: error }, 'an agent message could not be handled');
       this.close(closeCodes.serverRestart, 'try again');
     }

@@ -1,6 +1,6 @@
 // An agent that proved itself and says what it likes: within its schema, and at the limits of what that lets through.
 import { randomBytes } from 'node:crypto';
-import { type AgentMessage, type Lease, maxSeq } from '@opsconductor/protocol';
+import { type AgentMessage, closeCodes, type Lease, maxSeq } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { chunkOf } from '../runs/output/output-testing.ts';
 import { makeSegment } from '../segments/testing.ts';
@@ -172,4 +172,11 @@ test('an agent tells of host keys of its own segment alone', async () => {
   await expect
     .poll(() => t.sql`select target_id from target_host_keys where state = 'pending'`)
     .toEqual([{ targetId: t.lease.target.id }]);
+});
+
+test('a wrapped key that is none is a fault of who sent it', async () => {
+  await using t = await setup();
+  t.hostile.send({ type: 'wrapped_key', agentId: t.agent.agentId, generation: 9, wrapped: 'no base64!' });
+  expect(await t.hostile.closed).toBe(closeCodes.invalidMessage);
+  expect(t.logged.filter((line) => /"level":(50|"error")/.test(line))).toEqual([]);
 });
