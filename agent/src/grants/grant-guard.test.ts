@@ -100,7 +100,9 @@ test.each([
 test('a run that was started before or after the time that was signed is refused', async () => {
   const t = await setup();
   const lease = await t.granted();
-  for (const time of ['2027-03-01T11:54:59.999Z', '2027-03-01T20:00:00.000Z', '']) {
+  const outside = ['2027-03-01T11:54:59.999Z', '2027-03-01T20:00:00.000Z', ''];
+  const noTimes = ['2027-03-01T12:00:00.000Z ../etc', '2027-03-01T12', '2027-03-01/../../etc/cron.d/x'];
+  for (const time of [...outside, ...noTimes]) {
     const other = altered(lease, ['rendering', 'values', 'run', 'created_at'], () => time);
     await expect(t.guard.check(other)).rejects.toEqual(refused('started before or after'));
   }
@@ -182,6 +184,34 @@ test('a step begins once under a grant, and none begins after a later one', asyn
   await t.guard.check(second);
   t.guard.begin(second);
   await expect(t.guard.check(again)).rejects.toEqual(refused('step 1 after step 2'));
+});
+
+test('an attempt that has begun does not begin again by being leased again, whatever its token', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  await t.guard.check(lease);
+  t.guard.begin(lease);
+  const given = { ...lease, leaseToken: 'another-token-of-it' };
+  await expect(t.guard.check(given)).rejects.toEqual(refused('step 1 again under the same grant'));
+  // What was checked while nothing had begun is checked once more as it begins.
+  const twin = await setup({ rule: t.by.rule });
+  const twice = { ...lease };
+  await twin.guard.check(lease);
+  await twin.guard.check(twice);
+  twin.guard.begin(lease);
+  expect(() => twin.guard.begin(twice)).toThrow(refused('again under the same grant'));
+});
+
+test('that a step has not begun after all takes nothing back of one that has begun meanwhile', async () => {
+  const t = await setup();
+  const [first, second] = [await t.granted(1), await t.granted(2)];
+  await t.guard.check(first);
+  await t.guard.check(second);
+  const takeBack = t.guard.begin(first);
+  t.guard.begin(second);
+  takeBack();
+  await t.guard.check({ ...second, epoch: 2 });
+  await expect(t.guard.check({ ...first, epoch: 2 })).rejects.toEqual(refused('step 1 after step 2'));
 });
 
 test('a step that may be tried again begins as often as its definition says, an idempotent one as often as asked', async () => {

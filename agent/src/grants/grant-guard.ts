@@ -31,6 +31,8 @@ export interface GrantGuardOptions {
 export class GrantGuard {
   readonly #options: GrantGuardOptions;
   readonly #signed = new WeakMap<Lease, Signed>();
+  /** Leases that have begun, as they were given: what names their attempts is the server's, and it may give them again. */
+  readonly #begun = new WeakSet<Lease>();
 
   constructor(options: GrantGuardOptions) {
     this.#options = options;
@@ -69,15 +71,22 @@ export class GrantGuard {
       return () => undefined;
     }
     const before = this.#refuseRepeated(lease, signed);
+    if (this.#begun.has(lease)) return () => undefined;
     const { nonce, expiresAt: until } = signed.terms;
     const { number: step } = signed;
     const attempt = attemptOf(lease);
-    const begunBefore = before?.step === step ? before.begins : 0;
-    const begins = before?.attempt === attempt ? begunBefore : begunBefore + 1;
-    const note = { is: 'granted', nonce, target: lease.target.id, until } as const;
+    const begins = (before?.step === step ? before.begins : 0) + 1;
     const { journal } = this.#options;
+    const note = { is: 'granted', nonce, target: lease.target.id, until } as const;
     journal.note({ ...note, step, attempt, begins });
-    return () => journal.note({ ...note, ...(before ?? { step, attempt: '', begins: 0 }) });
+    this.#begun.add(lease);
+    const noted = journal.grants.find(nonce, lease.target.id);
+    return () => {
+      this.#begun.delete(lease);
+      // What another step has noted meanwhile stays: that one has begun.
+      if (journal.grants.find(nonce, lease.target.id) !== noted) return;
+      journal.note({ ...note, ...(before ?? { step, attempt: '', begins: 0 }) });
+    };
   }
 
   async #read(lease: Lease, rule: RequireGrant): Promise<Signed> {
@@ -139,7 +148,8 @@ export class GrantGuard {
   /** What was begun last on the target under this grant; refuses a step that was begun as often as it may. */
   #refuseRepeated(lease: Lease, { terms, definition, number }: Signed): GrantBegin | undefined {
     const before = this.#options.journal.grants.find(terms.nonce, lease.target.id);
-    if (before === undefined || before.step < number || before.attempt === attemptOf(lease)) return before;
+    if (before === undefined || before.step < number) return before;
+    if (before.attempt === attemptOf(lease) && this.#begun.has(lease)) return before;
     const again = 'again under the same grant';
     if (before.step > number) this.#refuse(`step ${number} after step ${before.step} ${again}`, lease);
     const most = mostBegins(definition.steps[number - 1]);

@@ -115,9 +115,16 @@ function unsignedRun(
 ): string | undefined {
   if (run.id !== runId) return 'another run.id than that of its run';
   if (run.created_by !== startedBy) return `a run of ${run.created_by}; it was signed for ${startedBy}`;
-  // Both are spelled alike, so that they compare as texts.
-  const isWithin = run.created_at >= notBefore && run.created_at < expiresAt;
+  // Placeholders may use it: a time, and nothing behind one.
+  const startedAt = instantOf(run.created_at);
+  const isWithin = startedAt >= Date.parse(notBefore) && startedAt < Date.parse(expiresAt);
   return isWithin ? undefined : 'a run that was started before or after the time that was signed';
+}
+
+/** In ms; NaN for a text that is another one than the time is spelled by. */
+function instantOf(text: string): number {
+  const time = Date.parse(text);
+  return Number.isFinite(time) && new Date(time).toISOString() === text ? time : Number.NaN;
 }
 
 async function unsignedSecret(
