@@ -106,6 +106,16 @@ test('a segment key that its maker did not sign stops the owner', async () => {
   await expect(t.next(undefined, { admit }, { offers })).rejects.toThrow('is not signed by it');
 });
 
+test('that who is taken out may have the newest key is said', async () => {
+  const t = await setup();
+  const base = await t.first();
+  const { changes } = await t.next(base, { remove: [t.a.name] });
+  expect(changes).toEqual([
+    'takes out agent agent-1',
+    expect.stringMatching(/keeps generation 1 .* seal nothing before a second signing/),
+  ]);
+});
+
 test('who is taken out stays named as such, and the next key of a member is named', async () => {
   const t = await setup();
   const base = await t.first();

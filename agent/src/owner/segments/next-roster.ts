@@ -73,6 +73,11 @@ export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
       ...admitted.map(({ name }) => `admits agent ${name}`),
       ...removed.map(({ name }) => `takes out agent ${name}`),
       ...(made === undefined ? [] : [`names generation ${made.generation} of the segment key`]),
+      ...(removed.length > 0 && made === undefined && base !== undefined
+        ? [
+            `keeps generation ${base.currentGeneration} of the segment key, which who was taken out may have: seal nothing before a second signing names the next one`,
+          ]
+        : []),
       ...(recoveryKey === base?.recoveryKey ? [] : ['names the recovery key']),
     ],
   };

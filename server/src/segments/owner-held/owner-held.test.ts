@@ -195,6 +195,30 @@ test('an agent that the owner leaves out is revoked, and its key is to be replac
   expect(agent?.state).toBe('revoked');
 });
 
+test('a newest key that only a revoked agent has, or nobody that is known of, is to be replaced', async () => {
+  const { root, segment } = await makeOwned();
+  const [a, b] = [await enrolled(segment), await enrolled(segment)];
+  const first = encodeBase64(a.segmentKey.publicKey);
+  await take(segment, root, rosterOf(segment, 1, [a, b], [first]));
+  const deps = { sql: t.sql, masterKey: t.masterKey, installationId: t.identity.installationId };
+  await revokeAgent(deps, a.enrolled.agentId, t.caller);
+  const offer = await generationOffer(t.identity, b, 2);
+  await takeKeyGeneration(deps, b.enrolled.agentId, offer);
+  await revokeAgent(deps, b.enrolled.agentId, t.caller);
+  const c = await enrolled(segment);
+  const keys = [first, offer.segmentPublicKey];
+  expect(await take(segment, root, rosterOf(segment, 2, [c], keys))).toMatchObject({
+    keyGeneration: 2,
+    keyRotationWantedAt: expect.any(String),
+  });
+  // As after a database was restored: the roster names a generation of which it has no offer.
+  const unknown = encodeBase64((await generateSegmentKey()).publicKey);
+  expect(await take(segment, root, rosterOf(segment, 3, [c], [...keys, unknown]))).toMatchObject({
+    keyGeneration: 3,
+    keyRotationWantedAt: expect.any(String),
+  });
+});
+
 test('agents are asked for the recovery key’s wraps once, and what was recovered goes to one that is active', async () => {
   const { root, segment } = await makeOwned();
   const [a, b] = [await enrolled(segment), await enrolled(segment)];

@@ -10,7 +10,7 @@ import { shutOutAgent } from '../../store/agents/agent-lifecycle.ts';
 import { lockAgent } from '../../store/agents/agent-sessions.ts';
 import { type AgentRow, listSegmentAgents } from '../../store/agents/agents.ts';
 import { deleteOffers, listOffers } from '../../store/agents/segment-key-offers.ts';
-import { hasWrap, insertWrap } from '../../store/agents/segment-key-wraps.ts';
+import { agentsWithWrap, insertWrap } from '../../store/agents/segment-key-wraps.ts';
 import {
   insertSegmentKey,
   listSegmentKeys,
@@ -63,6 +63,7 @@ export async function takeRoster(
     refuseStrangers(roster, agents);
     const generations = await takeGenerations(tx, segment, roster);
     const removed = await revokeMissing(tx, segment, roster, agents);
+    if (!(await isHeldByMembersAlone(tx, segmentId, roster))) await wantKeyRotation(tx, segmentId);
     await storeRoster(tx, segmentId, roster.number, signed, roster.recoveryKey);
     await deleteOffers(tx, segmentId, roster.currentGeneration);
     await recordAudit(tx, {
@@ -172,7 +173,16 @@ async function revokeMissing(
   for (const { id } of removed) {
     await lockAgent(tx, id);
     await shutOutAgent(tx, id, 'revoked');
-    if (await hasWrap(tx, id, roster.currentGeneration)) await wantKeyRotation(tx, segment.id);
   }
   return removed.map(({ name }) => name);
+}
+
+/**
+ * Whether a member was given the newest generation and nobody else was. Another one is wanted also where who made it was
+ * revoked meanwhile, and where a restored database knows of nobody who has it.
+ */
+async function isHeldByMembersAlone(tx: Tx, segmentId: number, roster: Roster): Promise<boolean> {
+  const holders = await agentsWithWrap(tx, segmentId, roster.currentGeneration);
+  const members = new Set(roster.agents.map(({ agentId }) => agentId));
+  return holders.length > 0 && holders.every((id) => members.has(id));
 }

@@ -36,6 +36,17 @@ export async function hasWrap(sql: Queryable, agentId: number, generation: numbe
   return rows.length > 0;
 }
 
+/** Agents for which this generation was ever wrapped, opened or not. */
+export async function agentsWithWrap(
+  sql: Queryable,
+  segmentId: number,
+  generation: number,
+): Promise<number[]> {
+  const rows = await sql<{ agentId: number }[]>`
+    select agent_id from segment_key_wraps where segment_id = ${segmentId} and generation = ${generation}`;
+  return rows.map(({ agentId }) => agentId);
+}
+
 /** Whether no wrap of this generation is wanted for the agent: it has opened one, or was just given one. */
 export async function isWrappedFor(
   sql: Queryable,
