@@ -8,6 +8,6 @@ export interface FuzzSettings {
 export function fuzzSettings(env: Readonly<Record<string, string | undefined>>): FuzzSettings {
   return {
     seed: env.OPSCONDUCTOR_FUZZ_SEED ?? '1',
-    mutations: Number(env.OPSCONDUCTOR_FUZZ_MUTATIONS ?? 2),
+    mutations: Number(env.OPSCONDUCTOR_FUZZ_MUTATIONS ?? 1),
   };
 }
