@@ -2,6 +2,7 @@
 
 import type { CredentialKind, CredentialSecret } from '@opsconductor/protocol/sealing';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { AgentError } from '../../agent-error.ts';
 import type { Config } from '../../config.ts';
 import { KnownRoots } from '../../start-run/known-roots.ts';
 import { readSource } from '../../start-run/read-given.ts';
@@ -86,6 +87,7 @@ async function readSecret(options: SealOptions): Promise<CredentialSecret> {
   const becomes = become === undefined ? {} : { becomePassword: become };
   if (kind === 'winrm_password') return { kind, user, password: withoutNewline(given), bounds };
   if (kind === 'ssh_password') return { kind, user, password: withoutNewline(given), ...becomes, bounds };
+  refuseOtherThanKey(given);
   const passphrase = await readLine(options.keyPassphraseFile, '--key-passphrase-file');
   return {
     kind,
@@ -95,6 +97,15 @@ async function readSecret(options: SealOptions): Promise<CredentialSecret> {
     ...becomes,
     bounds,
   };
+}
+
+/** The public half lies beside it, under nearly the same name. */
+function refuseOtherThanKey(text: string): void {
+  if (/^\s*(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|PuTTY-User-Key-File-)/.test(text)) return;
+  throw new AgentError(
+    'The file of --secret-file holds no private key.',
+    'Name the private one, without “.pub”: OpenSSH, PEM or PuTTY. Nothing was sent.',
+  );
 }
 
 async function readLine(source: string | undefined, option: string): Promise<string | undefined> {

@@ -22,27 +22,24 @@ export function describeGrant(draft: GrantDraft, { from, until }: { from: Date; 
   ].map(visible);
 }
 
-function describeStep(
-  { name, type, config, ...rest }: JobDefinition['steps'][number],
-  index: number,
-): string[] {
-  const lines = yamlLines({ ...rest, ...Object(config) });
+function describeStep({ name, type, ...rest }: JobDefinition['steps'][number], index: number): string[] {
+  const lines = yamlLines(rest);
   return [`${index + 1}. ${name} (${type})`, ...lines.map((line) => `   ${line}`)];
 }
 
-function describeTarget({ segment, segmentId, agentId, reaches }: GrantedTarget): string[] {
+/** All that is signed of it: what placeholders tell of a target becomes a part of commands. */
+function describeTarget({ segment, segmentId, agentId, os, labels, reaches }: GrantedTarget): string[] {
   const agent = agentId === undefined ? 'any agent' : `agent ${agentId} alone`;
   const named = reaches[0]?.target.name ?? '';
   const ways = reaches.map(({ target, credential, steps }) => {
-    const { id: _, name: _name, ...place } = target as LeaseTarget;
-    return [
-      ...(reaches.length === 1 ? [] : [`steps ${steps.join(', ')}:`]),
-      ...yamlLines({ ...place, credential }),
-    ];
+    const { id: _, name, ...place } = target as LeaseTarget;
+    return reaches.length === 1
+      ? yamlLines({ ...place, credential })
+      : [`steps ${steps.join(', ')}:`, ...yamlLines({ name, ...place, credential })];
   });
   return [
     `${named}, by ${agent} of segment ${segment} (${segmentId})`,
-    ...ways.flat().map((line) => `   ${line}`),
+    ...[...yamlLines({ os, labels }), ...ways.flat()].map((line) => `   ${line}`),
   ];
 }
 

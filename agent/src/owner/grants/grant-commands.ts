@@ -1,7 +1,7 @@
 // `opsconductor grant …`: runs that are signed on the signer's own machine.
-import { createInterface } from 'node:readline/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { AgentError } from '../../agent-error.ts';
+import { askAtTerminal } from '../ask-at-terminal.ts';
 import { passphraseOption } from '../keys/key-commands.ts';
 import { readPassphrase } from '../keys/passphrase.ts';
 import { signRun } from './sign-run.ts';
@@ -29,8 +29,8 @@ export function addGrantCommands(program: Command, say: (line: string) => void):
       '--draft <path>',
       'what is to be signed: from the console, or from POST jobs/:id/grant-draft; - for standard input',
     )
-    .requiredOption('--out <path>', 'file for the request that starts the run')
-    .option('--hours <number>', 'for how long it holds', parseHours, 8)
+    .requiredOption('--out <path>', 'new file for the request that starts the run')
+    .option('--hours <number>', 'for how long it holds, from five minutes ago on', parseHours, 8)
     .option('--yes', 'sign without asking: for scripts that look at the draft themselves', false)
     .option(...passphraseOption)
     .action(async ({ yes, passphraseFile, ...options }: SignCommand) => {
@@ -53,12 +53,7 @@ async function isConfirmed(): Promise<boolean> {
   if (!process.stdin.isTTY) {
     throw new AgentError('There is no terminal to ask at.', 'Look at the draft, and give --yes.');
   }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return (await terminal.question('\nSign this? Type yes: ')).trim() === 'yes';
-  } finally {
-    terminal.close();
-  }
+  return (await askAtTerminal('\nSign this? Type yes: ', false)).trim() === 'yes';
 }
 
 function parseHours(given: string): number {

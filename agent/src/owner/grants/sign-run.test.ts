@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isSignedBy, readTerms, type SignedGrant } from '@opsconductor/protocol/grants';
+import { canonicalJson } from '@opsconductor/protocol';
+import { isSignedBy, readTerms, type SignedGrant, sha256Hex } from '@opsconductor/protocol/grants';
 import { decodeBase64 } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { draftOfTests } from '../../grants/testing.ts';
@@ -28,7 +29,7 @@ async function setup() {
     });
     return JSON.parse(await readFile(out, 'utf8')) as typeof request & { grant: SignedGrant };
   };
-  return { made, lines, out, sign, [Symbol.asyncDispose]: remove };
+  return { made, lines, key, out, sign, [Symbol.asyncDispose]: remove };
 }
 
 test('what is signed is shown first, and starts the run as it was asked for', async () => {
@@ -46,7 +47,8 @@ test('what is signed is shown first, and starts the run as it was asked for', as
   expect(readTerms(grant.terms)).toMatchObject({
     signer: { key: t.made.publicKey, class: 'cli' },
     notBefore: '2027-03-01T11:55:00.000Z',
-    expiresAt: '2027-03-01T20:00:00.000Z',
+    // Eight hours in all: agents that allow so many take it.
+    expiresAt: '2027-03-01T19:55:00.000Z',
   });
   const text = shown.join('\n');
   for (const part of [
@@ -69,6 +71,52 @@ test('nothing is signed without a yes, or of a definition that is not the one of
   await expect(t.sign(other)).rejects.toThrow('not the one that its checksum is of');
   await expect(t.sign('{"targets":[]}')).rejects.toThrow('is not what is to be signed of a run');
   await expect(readFile(t.out)).rejects.toThrow('ENOENT');
+});
+
+test('what placeholders tell of a target is shown, and what each step is told in its place', async () => {
+  await using t = await setup();
+  const draft = await draftOfTests();
+  const [target] = draft.targets;
+  const [reach] = target?.reaches ?? [];
+  if (target === undefined || reach === undefined) throw new Error('No target in the draft');
+  const other = { ...reach, steps: [3], target: { ...reach.target, name: 'web-1; reboot' } };
+  const labels = { package: 'https://thief.example/x.deb' };
+  const targets = [{ ...target, os: 'freebsd', labels, reaches: [{ ...reach, steps: [1, 2] }, other] }];
+  await t.sign({ ...draft, targets });
+  const text = t.lines.join('\n');
+  for (const part of ['os: freebsd', 'package: https://thief.example/x.deb', 'name: web-1; reboot'])
+    expect(text).toContain(part);
+});
+
+test('a field of a step is shown beside one of its configuration that has the same name', async () => {
+  await using t = await setup();
+  const draft = await draftOfTests();
+  const definition = {
+    name: 'Two',
+    steps: [{ name: 'one', type: 'ssh.exec', when: 'true', config: { command: 'id', when: 'false' } }],
+  };
+  const checksum = await sha256Hex(canonicalJson(definition));
+  await t.sign({ ...draft, definition, job: { ...draft.job, checksum } });
+  expect(t.lines.filter((line) => line.includes('when:'))).toHaveLength(2);
+});
+
+test('what a person may have there is not written over: it may be the key', async () => {
+  await using t = await setup();
+  const key = await readFile(t.key, 'utf8');
+  const draft = await draftOfTests();
+  await expect(t.sign(draft, { out: t.key })).rejects.toThrow('is there already');
+  expect(await readFile(t.key, 'utf8')).toBe(key);
+  expect(t.lines).toEqual([]);
+});
+
+test.each([
+  ['no definition', { definition: null }],
+  ['no steps', { definition: { name: 'x' } }],
+  ['a step that is none', { definition: { name: 'x', steps: [null] } }],
+  ['no targets', { targets: [] }],
+])('a draft with %s is refused by what it is', async (_what, more) => {
+  await using t = await setup();
+  await expect(t.sign({ ...(await draftOfTests()), ...more })).rejects.toThrow('is not what is to be signed');
 });
 
 test('what a hostile server writes into a draft can not move the cursor or hide text', async () => {

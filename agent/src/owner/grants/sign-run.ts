@@ -1,15 +1,16 @@
 // Signs what a server says that a run would do, once the signer has seen it.
-import { readFile, writeFile } from 'node:fs/promises';
+import { lstat, readFile, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { type GrantDraft, GrantDraftSchema, signGrant } from '@opsconductor/protocol/grants';
 import { SealingError } from '@opsconductor/protocol/sealing';
+import { Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../../agent-error.ts';
 import { parseJson } from '../../identity/identity.ts';
 import { openKeyFile } from '../keys/key-file.ts';
 import { describeGrant } from './describe-grant.ts';
 
-/** A signer's clock may be ahead of those of agents. */
+/** A signer's clock may be ahead of those of agents. It counts as a part of the hours: agents limit those. */
 const clockSlackMs = 300_000;
 const hourMs = 3_600_000;
 
@@ -30,9 +31,10 @@ export interface SignRun {
 /** @throws {AgentError} */
 export async function signRun(options: SignRun): Promise<void> {
   const { say, now = () => new Date() } = options;
+  await refuseTaken(options.out);
   const draft = await readDraft(options.draft);
-  const time = now().getTime();
-  const [notBefore, expiresAt] = [new Date(time - clockSlackMs), new Date(time + options.hours * hourMs)];
+  const from = now().getTime() - clockSlackMs;
+  const [notBefore, expiresAt] = [new Date(from), new Date(from + options.hours * hourMs)];
   for (const line of describeGrant(draft, { from: notBefore, until: expiresAt })) say(line);
   if (!(await options.confirm())) {
     throw new AgentError('Nothing was signed.', 'Answer “yes” to sign what is shown.');
@@ -41,7 +43,7 @@ export async function signRun(options: SignRun): Promise<void> {
   try {
     const grant = await signGrant(draft, { privateKey, class: 'cli', notBefore, expiresAt });
     const request = { ...Object(draft.request), grant };
-    await writeFile(options.out, `${JSON.stringify(request)}\n`, { mode: 0o600 });
+    await writeFile(options.out, `${JSON.stringify(request)}\n`, { mode: 0o600, flag: 'wx' });
   } catch (error) {
     throw notSigned(error, options);
   } finally {
@@ -53,6 +55,22 @@ export async function signRun(options: SignRun): Promise<void> {
   );
 }
 
+/** What is shown of a draft has to be there, whatever else it says. */
+const ShownSchema = Type.Object({
+  definition: Type.Object({
+    name: Type.String(),
+    steps: Type.Array(Type.Object({ name: Type.String(), type: Type.String() }), { minItems: 1 }),
+  }),
+  targets: Type.Array(Type.Unknown(), { minItems: 1 }),
+});
+
+/** Ahead of everything that a person does for it. It may be a key. */
+async function refuseTaken(out: string): Promise<void> {
+  const found = await lstat(out).catch(() => undefined);
+  if (found === undefined) return;
+  throw new AgentError(`${out} is there already.`, 'Name a new file with --out: none is written over.');
+}
+
 async function readDraft(source: string): Promise<GrantDraft> {
   const content = await (source === '-' ? text(process.stdin) : readFile(source, 'utf8')).catch(
     (cause: unknown) => {
@@ -61,7 +79,7 @@ async function readDraft(source: string): Promise<GrantDraft> {
     },
   );
   const draft = parseJson(content);
-  if (Check(GrantDraftSchema, draft)) return draft;
+  if (Check(GrantDraftSchema, draft) && Check(ShownSchema, draft)) return draft;
   throw new AgentError(
     `${source === '-' ? 'Standard input' : source} is not what is to be signed of a run.`,
     'Take it from the console’s dialog for a run, or from POST /api/v1/jobs/:id/grant-draft.',

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { decodeBase64, sign, verify } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
-import { makeKeyFile, openKeyFile, readKeyFile } from './key-file.ts';
+import { makeKeyFile, openKeyFile, publicKeyOf, readKeyFile } from './key-file.ts';
 
 /** Cheap: what a guess costs is not tried here. */
 const cheap = { N: 16, r: 8, p: 1 };
@@ -39,6 +39,27 @@ test('another passphrase, an altered file and another purpose are refused', asyn
   await expect(open('signer')).rejects.toThrow('does not open');
   await writeFile(t.file, JSON.stringify({ ...t.made, scrypt: { ...t.made.scrypt, N: 2 ** 30 } }));
   await expect(open()).rejects.toThrow('no key file');
+});
+
+test('a damaged file is told apart in words, whatever is damaged in it', async () => {
+  await using t = await setup();
+  const { scrypt } = t.made;
+  const other = {
+    'no key file': [{ publicKey: '!'.repeat(44) }, { scrypt: { ...scrypt, salt: '!!' } }],
+    'does not open': [{ scrypt: { ...scrypt, N: 100 } }, { nonce: 'AA' }, { ciphertext: '!' }],
+  };
+  for (const [said, damages] of Object.entries(other)) {
+    for (const damage of damages) {
+      await writeFile(t.file, JSON.stringify({ ...t.made, ...damage }));
+      await expect(openKeyFile(t.file, 'root', given)).rejects.toThrow(said);
+    }
+  }
+});
+
+test('the public half is of a key of the purpose that is needed: no segment gets the key of a signer as its root', async () => {
+  await using t = await setup();
+  expect(await publicKeyOf(t.file, 'root')).toEqual(decodeBase64(t.made.publicKey));
+  await expect(publicKeyOf(t.file, 'recovery')).rejects.toThrow('is a root key; a recovery key is needed');
 });
 
 test('no key is written over, made with a short passphrase, or used while others can read it', async () => {

@@ -47,13 +47,13 @@ const KeyFileSchema = Type.Object(
     v: Type.Literal(1),
     purpose: Type.Enum(keyPurposes),
     /** Raw, base64. */
-    publicKey: Type.String({ minLength: 44, maxLength: 44 }),
+    publicKey: Type.String({ pattern: '^[A-Za-z0-9+/]{43}=$' }),
     fingerprint: Type.String(),
     scrypt: Type.Object({
       N: Type.Integer({ minimum: 2, maximum: maxCost.N }),
       r: Type.Integer({ minimum: 1, maximum: maxCost.r }),
       p: Type.Integer({ minimum: 1, maximum: maxCost.p }),
-      salt: Type.String({ maxLength: 64 }),
+      salt: Type.String({ pattern: '^[A-Za-z0-9+/]{22}==$' }),
     }),
     nonce: Type.String({ maxLength: 64 }),
     ciphertext: Type.String({ maxLength: 128 }),
@@ -119,9 +119,11 @@ export async function readKeyFile(path: string): Promise<KeyFile> {
   return { ...file, fingerprint: await fingerprint(decodeBase64(file.publicKey, 32, 'publicKey')) };
 }
 
-/** The public half of a key file, which needs no passphrase. @throws {AgentError} */
-export async function publicKeyOf(path: string): Promise<Uint8Array> {
-  return decodeBase64((await readKeyFile(path)).publicKey, 32, 'publicKey');
+/** The public half of a key file, which needs no passphrase. @throws {AgentError} for a key of another purpose, too. */
+export async function publicKeyOf(path: string, purpose: KeyPurpose): Promise<Uint8Array> {
+  const file = await readKeyFile(path);
+  refuseOtherPurpose(path, file, purpose);
+  return decodeBase64(file.publicKey, 32, 'publicKey');
 }
 
 /**
@@ -135,23 +137,26 @@ export async function openKeyFile(
   passphrase: () => Promise<string>,
 ): Promise<OwnerKey> {
   const file = await readKeyFile(path);
-  if (file.purpose !== purpose) {
-    throw new AgentError(
-      `${path} is a ${file.purpose} key; a ${purpose} key is needed here.`,
-      `Name the file of the ${purpose} key, or make one by: opsconductor key make --purpose ${purpose}.`,
-    );
-  }
+  refuseOtherPurpose(path, file, purpose);
   await refuseOpenFile(path);
-  const { N, r, p, salt } = file.scrypt;
-  const key = await derive(await passphrase(), decodeBase64(salt, undefined, 'salt'), { N, r, p });
-  const privateKey = await decrypt(path, key, file);
+  const privateKey = await decrypt(path, await passphrase(), file);
   const publicKey = decodeBase64(file.publicKey, 32, 'publicKey');
   if (!equalBytes(await purposes[purpose].publicOf(privateKey), publicKey)) throw notOpened(path);
   return { purpose, publicKey, privateKey };
 }
 
-async function decrypt(path: string, key: DerivedKey, file: KeyFile): Promise<Uint8Array<ArrayBuffer>> {
+function refuseOtherPurpose(path: string, file: KeyFile, purpose: KeyPurpose): void {
+  if (file.purpose === purpose) return;
+  throw new AgentError(
+    `${path} is a ${file.purpose} key; a ${purpose} key is needed here.`,
+    `Name the file of the ${purpose} key, or make one by: opsconductor key make --purpose ${purpose}.`,
+  );
+}
+
+async function decrypt(path: string, passphrase: string, file: KeyFile): Promise<Uint8Array<ArrayBuffer>> {
+  const { salt, ...options } = file.scrypt;
   try {
+    const key = await derive(passphrase, decodeBase64(salt, saltBytes, 'salt'), options);
     const algorithm = {
       name: 'AES-GCM',
       iv: decodeBase64(file.nonce, nonceBytes, 'nonce'),

@@ -1,9 +1,8 @@
 // The passphrase of a key file: from a file, standard input or a terminal that doesn't show it. Never from the command
 // line, which every user of the machine can read.
-import { createInterface } from 'node:readline/promises';
-import { Writable } from 'node:stream';
 import { AgentError } from '../../agent-error.ts';
 import { readSource } from '../../start-run/read-given.ts';
+import { askAtTerminal } from '../ask-at-terminal.ts';
 
 /**
  * @param source a file, `-` for standard input, undefined to ask at the terminal.
@@ -18,21 +17,9 @@ export async function readPassphrase(source: string | undefined, repeat = false)
       'Give it by --passphrase-file <path>, or --passphrase-file - for standard input.',
     );
   }
-  const passphrase = await ask('Passphrase: ');
-  if (repeat && (await ask('Once more: ')) !== passphrase) {
+  const passphrase = await askAtTerminal('Passphrase: ', true);
+  if (repeat && (await askAtTerminal('Once more: ', true)) !== passphrase) {
     throw new AgentError('The two passphrases differ.', 'Run the command again.');
   }
   return passphrase;
-}
-
-async function ask(question: string): Promise<string> {
-  process.stderr.write(question);
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true });
-  try {
-    return await terminal.question('');
-  } finally {
-    terminal.close();
-    process.stderr.write('\n');
-  }
 }

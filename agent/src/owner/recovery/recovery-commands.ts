@@ -34,7 +34,7 @@ export function addRecoveryCommands(program: Command, config: Config, say: (line
     const { key, recovery: file, passphraseFile } = options;
     const api = await connectApi(options, config);
     const roots = await KnownRoots.read(options.roots, false);
-    const owned = await readOwned(api, roots.named(name), await publicKeyOf(key));
+    const owned = await readOwned(api, roots.named(name), await publicKeyOf(key, 'root'));
     const recoveryKey = await openKeyFile(file, 'recovery', () => readPassphrase(passphraseFile));
     const opened = await openGenerations(api, owned, recoveryKey);
     recoveryKey.privateKey.fill(0);

@@ -133,3 +133,16 @@ test('who is taken out stays named as such, and the next key of a member is name
   await expect(t.next(base, { admit })).rejects.toThrow('names agent agent-1 already');
   expect((await t.next(base, {})).changes).toEqual([]);
 });
+
+test('no roster is signed that still names who was revoked: it would get the next key', async () => {
+  const t = await setup();
+  const base = await t.first();
+  const agents = [t.a, { ...t.b, state: 'revoked' as const }];
+  const offers = [await t.a.offer(2)];
+  await expect(t.next(base, {}, { agents, offers })).rejects.toMatchObject({
+    message: expect.stringContaining('agent-2 was revoked'),
+    fix: expect.stringContaining('--remove agent-2'),
+  });
+  const { roster } = await t.next(base, { remove: [t.b.name] }, { agents, offers });
+  expect(roster).toMatchObject({ agents: [{ agentId: 1 }], currentGeneration: 2 });
+});

@@ -45,6 +45,7 @@ export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
   const removed = (base?.agents ?? []).filter(({ name }) => decisions.remove.includes(name));
   refuseUnknown(decisions.remove, removed);
   const stay = (base?.agents ?? []).filter((member) => !removed.includes(member));
+  refuseRevoked(input, stay);
   const admitted = await admit(input, stay);
   const agents = [...stay, ...admitted];
   const made = await offeredKey(input, agents);
@@ -89,6 +90,18 @@ function refuseUnknown(remove: readonly string[], found: readonly RosterAgent[])
   throw new AgentError(
     `The roster names no agent ${unknown}.`,
     'See who is in it: opsconductor segment show.',
+  );
+}
+
+/** A roster that names it beside a new segment key would get it that key: a hostile server keeps what it has refused. */
+function refuseRevoked({ state }: NextRosterInput, stay: readonly RosterAgent[]): void {
+  const revoked = stay.find(({ agentId }) =>
+    state.agents.some((agent) => agent.id === agentId && agent.state === 'revoked'),
+  );
+  if (revoked === undefined) return;
+  throw new AgentError(
+    `Agent ${revoked.name} was revoked, and the next roster would name it still.`,
+    `Take it out: --remove ${revoked.name}. Nothing was signed.`,
   );
 }
 

@@ -1,13 +1,14 @@
 // `opsconductor segment …`: segments whose root is a key on this machine.
 
 import { dirname } from 'node:path';
+import { encodeBase64 } from '@opsconductor/protocol/sealing';
 import { type Command, InvalidArgumentError } from 'commander';
 import { AgentError } from '../../agent-error.ts';
 import type { Config } from '../../config.ts';
 import { makePrivateFolder } from '../../identity/durable-file.ts';
 import { KnownRoots } from '../../start-run/known-roots.ts';
 import { passphraseOption } from '../keys/key-commands.ts';
-import { openKeyFile, publicKeyOf, readKeyFile } from '../keys/key-file.ts';
+import { openKeyFile, publicKeyOf } from '../keys/key-file.ts';
 import { readPassphrase } from '../keys/passphrase.ts';
 import { connectApi, type ServerOptions, withServerOptions } from '../server-options.ts';
 import { describeOwned } from './describe-owned.ts';
@@ -37,10 +38,10 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
   command(segment, 'init', 'make a segment on the server whose root is this key')
     .option('--description <text>', 'what the segment is')
     .action(async (name: string, options: SegmentOptions & { description?: string }) => {
-      const rootPublicKey = await publicKeyOf(options.key);
+      const rootPublicKey = await publicKeyOf(options.key, 'root');
       const api = await connectApi(options, config);
       const roots = await KnownRoots.read(options.roots, false);
-      await makePrivateFolder(dirname(options.roots));
+      await makeFolderOf(options.roots);
       const { description } = options;
       const { rootFingerprint } = await initSegment(api, roots, { name, description, rootPublicKey });
       say(`Segment ${name} has the root ${rootFingerprint}; ${options.roots} knows it.`);
@@ -51,7 +52,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
     async (name: string, options: SegmentOptions) => {
       const api = await connectApi(options, config);
       const roots = await KnownRoots.read(options.roots, false);
-      const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key));
+      const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key, 'root'));
       for (const line of describeOwned(owned)) say(line);
     },
   );
@@ -75,7 +76,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
     .action(async (name: string, options: SignOptions) => {
       const api = await connectApi(options, config);
       const roots = await KnownRoots.read(options.roots, false);
-      const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key));
+      const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key, 'root'));
       const recoveryKey = await recoveryKeyOf(options.recovery);
       const { admit, remove, passphraseFile } = options;
       const root = await openKeyFile(options.key, 'root', () => readPassphrase(passphraseFile));
@@ -98,11 +99,18 @@ function admitted(text: string, before: ReadonlyMap<string, string>): ReadonlyMa
 }
 
 async function recoveryKeyOf(path: string | undefined): Promise<string | undefined> {
-  if (path === undefined) return undefined;
-  const { purpose, publicKey } = await readKeyFile(path);
-  if (purpose === 'recovery') return publicKey;
-  throw new AgentError(
-    `${path} is a ${purpose} key.`,
-    'Make one by: opsconductor key make --purpose recovery.',
-  );
+  return path === undefined ? undefined : encodeBase64(await publicKeyOf(path, 'recovery'));
+}
+
+async function makeFolderOf(roots: string): Promise<void> {
+  await makePrivateFolder(dirname(roots)).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new AgentError(
+      `The folder of --roots can't be made: ${why}.`,
+      'Name a place where you may write.',
+      {
+        cause,
+      },
+    );
+  });
 }
