@@ -55,6 +55,8 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
     // Of the definition itself the agent makes it anew.
     checksum: asSigned(bytes),
     step_credentials: refused(`array['second']::text[]`),
+    // Who a command runs as is in its step's configuration; a step with another credential can't be signed.
+    run_as_credentials: asSigned(`array['second']::text[]`),
     step_rules: asSigned(`'[]'`),
   },
   job_runs: {
@@ -189,7 +191,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
       root_key_sealed: unread,
     },
     ...{ roster_number: unread, roster_payload: unread, roster_signature: unread, key_generation: unread },
-    ...{ created_at: unread, key_rotation_wanted_at: unread },
+    ...{ created_at: unread, key_rotation_wanted_at: unread, recovery_key: unread },
     id: unread,
     name: refused(text),
     settings: refused(`'{"keepalive_interval": 99}'`),
