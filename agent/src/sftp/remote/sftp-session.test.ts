@@ -78,6 +78,21 @@ test('a directory that does not end is given up on, and let go of', async () => 
   await expect(short.list('/d')).rejects.toMatchObject({ reason: 'transfer_failed' });
 });
 
+test('a directory is over where a server names no more, whether or not it says that it is', async () => {
+  const server = new BareServer();
+  const session = await sessionWith(server);
+  const pieces = [1, 0, 1];
+  server.answer = (type, id) => {
+    if (type === requests.opendir) return server.send(replies.handle, uint32(id), string('directory'));
+    if (type !== requests.readdir) return server.status(id, ok);
+    const count = pieces.shift() ?? 0;
+    const names = Array.from({ length: count }, () => [string('f'), string(''), attributes({})]);
+    server.send(replies.name, uint32(id), uint32(count), ...names.flat());
+  };
+  expect(await session.list('/d')).toHaveLength(1);
+  expect(pieces).toEqual([1]);
+});
+
 test('what was to replace a file that is gone by now is kept, and named', async () => {
   const server = new BareServer();
   const session = await sessionWith(server);
@@ -147,4 +162,26 @@ test('one that says nothing is given up on', async () => {
   const silent = new BareServer();
   silent.send = () => undefined;
   await expect(SftpWire.open(silent, { timeoutMs: 1 })).rejects.toMatchObject({ why: 'silence' });
+});
+
+const withLimits = [string('limits@openssh.com'), string('1')];
+
+test.each([
+  ['a refusal', (server: BareServer, id: number) => server.status(id, 8), undefined],
+  [
+    'limits that are none',
+    (server: BareServer, id: number) => server.send(replies.extended, uint32(id), uint32(1)),
+    { why: 'noise' },
+  ],
+  ['something else', (server: BareServer, id: number) => server.status(id, ok), { why: 'noise' }],
+])('a server that answers the question for its limits with %s', async (_, say, error) => {
+  const server = new BareServer();
+  server.answer = (_type, id) => void say(server, id);
+  const send = server.send.bind(server);
+  server.send = (type, ...fields) =>
+    send(type, ...fields, ...(type === replies.version ? withLimits : []));
+  const opening = SftpWire.open(server);
+  if (error !== undefined) return expect(opening).rejects.toMatchObject(error);
+  const { over } = await opening;
+  expect(over).toBeUndefined();
 });

@@ -108,7 +108,8 @@ export class SftpSession {
     try {
       for (;;) {
         const piece = await this.#piece(handle);
-        if (piece === undefined) return entries;
+        // A server may have no more names to tell and say so for ever.
+        if (piece === undefined || piece.length === 0) return entries;
         for (const entry of piece) {
           // Itself and the one above are listed too.
           if (entry.name !== '.' && entry.name !== '..') entries.push(entry);

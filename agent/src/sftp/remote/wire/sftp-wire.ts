@@ -167,10 +167,26 @@ export class SftpWire {
   async #agreeOnSizes(isOpenSsh: boolean): Promise<void> {
     if (isOpenSsh) this.#most = { read: opensshBytes, write: opensshBytes };
     if (this.#extensions.get(limitsExtension) !== '1') return;
-    const { body } = await this.ask(requests.extended, string(limitsExtension));
-    const [, read, write] = [body.uint64(), body.uint64(), body.uint64()];
+    const told = await this.ask(requests.extended, string(limitsExtension)).catch((error: unknown) => {
+      if (error instanceof SftpStatus) return undefined;
+      throw error;
+    });
+    // It has no more to say than that it would have.
+    if (told === undefined) return;
+    const [read, write] = this.#limitsIn(told);
     const within = (told: number | undefined) => (told ? Math.min(told, opensshBytes) : leastBytes);
     this.#most = { read: within(read), write: within(write) };
+  }
+
+  #limitsIn({ type, body }: Reply): [number, number] {
+    try {
+      if (type !== replies.extended) throw new Error(`a reply of type ${type}`);
+      // Of a packet, which both others are within.
+      body.uint64();
+      return [body.uint64(), body.uint64()];
+    } catch {
+      throw this.#fail('it told its limits by a packet that is none');
+    }
   }
 
   #take(bytes: Buffer): void {
