@@ -38,7 +38,17 @@ export class KerberosTickets {
   ): Promise<KerberosCredential> {
     const key = keyOf(client, this.#owner);
     const kept = this.#kept.get(key) ?? this.#acquire(key, library, client);
-    return (await abortable(kept.credential, signal)).share();
+    // Shared in the turn in which it is there: later, whoever drops it might have freed it.
+    const shared = kept.credential.then((credential) => credential.share());
+    try {
+      return await abortable(shared, signal);
+    } catch (error) {
+      void shared.then(
+        (late) => late.release(),
+        () => undefined,
+      );
+      throw error;
+    }
   }
 
   /** It is not given out again. */
