@@ -8,14 +8,15 @@ import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { scanTargetsOutside } from '../store/targets/host-scan-review.ts';
 import { cancelScan, insertScan, type ScanTargetRow, selectToScan } from '../store/targets/host-scans.ts';
+import { requireWays } from '../targets/jump-hosts.ts';
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
 import { getScan, requireScan } from './read-scans.ts';
 
 /**
- * Has the agents of the selected targets' segments look at them, without logging in.
+ * Has the agents of the selected targets' segments look at them, logging in to nothing but the jump hosts on the way.
  *
  * @throws {AppError} `not_found` for ids that are not seen; `invalid` for a selection of nothing or of too much;
- * `forbidden` where one of the targets may not be tested.
+ * `forbidden` where one of the targets may not be tested, or a credential on a jump host not be used.
  */
 export async function createScan(
   sql: Sql,
@@ -35,6 +36,11 @@ export async function createScan(
       throw new AppError('invalid', message, { details: [{ path: 'selection', message }] });
     }
     refuseForbidden(targets, caller);
+    await requireWays(
+      tx,
+      caller,
+      targets.map(({ jumpHosts, ...target }) => ({ ...target, jumpHosts: jumpHosts ?? [] })),
+    );
     const scanId = await insertScan(tx, {
       kind,
       selection: { ...asked, selected: targets.length },

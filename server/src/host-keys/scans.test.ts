@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { type ScannedHost, scanFindings } from '@opsconductor/protocol';
+import { type Permission, type ScannedHost, scanFindings } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Authority } from '../auth/authority.ts';
+import type { Caller } from '../caller.ts';
 import {
   makeFirstAgent,
   makeSegment,
@@ -357,4 +358,25 @@ test('approving asks for the right on each target, and says on which it is missi
   await expect(
     approveScan(t.sql, scanId, { keys: [{ targetId: id, fingerprint: key.fingerprint }] }, caller),
   ).rejects.toMatchObject({ code: 'forbidden' });
+});
+
+test('scanning through a jump host asks for the right on its credential', async () => {
+  const [hop, other] = (await makeTargets(2)) as [number, number];
+  const settings = { jump_hosts: [(await getTarget(t.sql, hop, unrestricted)).name] };
+  const place = { segmentId, host: '10.0.0.9', settings };
+  const behind = (await createTarget(t.sql, { ...place, name: 'behind' }, t.caller)).id;
+  const may = (permission: Permission) => ({ role: null, permission, scope: null });
+  const asker = (...more: Permission[]) => {
+    const authority = new Authority([may('read'), may('targets.test'), ...more.map(may)]);
+    return { ...t.caller, authority };
+  };
+  const ask = (caller: Caller, ...targetIds: number[]) =>
+    createScan(t.sql, { kind: 'reach', selection: { targetIds } }, caller);
+  await expect(ask(asker(), other, behind)).rejects.toMatchObject({
+    permission: 'credentials.use',
+    details: [{ found: 'behind', message: expect.stringContaining('leads through') }],
+  });
+  for (const { id } of [await ask(asker(), hop, other), await ask(asker('credentials.use'), behind)]) {
+    await stopScan(t.sql, id, t.caller);
+  }
 });

@@ -1,6 +1,7 @@
 // The way to a target that is reached through jump hosts: targets of its segment, each with its own credential, host keys
 // and connection settings.
 import type { LeaseJump } from '@opsconductor/protocol';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 import { invalidField } from '../errors.ts';
 import { hostTrustOf } from '../host-keys/host-trust-of.ts';
@@ -44,6 +45,50 @@ export async function jumpsTo(
     jumps.push(jump);
   }
   return jumps;
+}
+
+interface Reached {
+  name: string;
+  segmentId: number;
+  jumpHosts: readonly string[];
+}
+
+/**
+ * Whoever has agents go to a target has them log in to the jump hosts on the way.
+ *
+ * @throws {MissingPermission} where the caller may not use credentials on one of them.
+ */
+export async function requireWays(
+  sql: Queryable,
+  caller: Caller,
+  targets: readonly Reached[],
+): Promise<void> {
+  if (caller.authority.holdsEverywhere('credentials.use')) return;
+  const ways = targets.map((target) => ({ ...target, way: wayOf(target.name, target.jumpHosts) }));
+  const barred = new Map<number, Set<string>>();
+  for (const segmentId of new Set(ways.map((each) => each.segmentId))) {
+    const names = ways.filter((each) => each.segmentId === segmentId).flatMap(({ way }) => way);
+    const named = await findTargetsNamed(sql, [...new Set(names)], segmentId);
+    const ids = named.map(({ id }) => id);
+    const outside = await targetsOutside(sql, ids, caller.authority.reach('credentials.use'));
+    barred.set(segmentId, new Set(outside.map(({ name }) => name)));
+  }
+  const closed = ways.flatMap(({ name, segmentId, way }) => {
+    const jumpHost = way.find((each) => barred.get(segmentId)?.has(each));
+    return jumpHost === undefined ? [] : [{ name, jumpHost }];
+  });
+  const [first] = closed;
+  if (first === undefined) return;
+  const details = closed.slice(0, 100).map(({ name, jumpHost }) => ({
+    path: 'selection',
+    found: name,
+    message: barredWay(name, jumpHost),
+  }));
+  throw new MissingPermission(caller, 'credentials.use', `jump host “${first.jumpHost}”`, details);
+}
+
+export function barredWay(name: string, jumpHost: string): string {
+  return `You may not use credentials on jump host “${jumpHost}”, which the way to target “${name}” leads through: that needs the permission credentials.use on it.`;
 }
 
 /** The names before the target's own, or all. */

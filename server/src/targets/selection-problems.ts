@@ -1,6 +1,7 @@
 // Why a selected target can't be run on, in words.
 import type { ConnectionProtocol, SelectionProblem } from '@opsconductor/protocol';
 import type { SelectedRow } from '../store/targets/target-selection.ts';
+import { barredWay } from './jump-hosts.ts';
 
 /** The problem of one target, in a sentence. */
 export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string {
@@ -8,8 +9,7 @@ export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string 
     case 'run_forbidden':
       return `You may not run on target “${row.name}”: that needs the permission run on it.`;
     case 'credential_forbidden':
-      if (row.barredJumpHost !== null)
-        return `You may not use credentials on jump host “${row.barredJumpHost}”, which the way to target “${row.name}” leads through: that needs the permission credentials.use on it.`;
+      if (row.barredJumpHost !== null) return barredWay(row.name, row.barredJumpHost);
       return `You may not use credentials on target “${row.name}”: that needs the permission credentials.use on it.`;
     case 'inactive':
       return `Target “${row.name}” is inactive: activate it to run on it.`;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { TargetTested } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Authority } from '../auth/authority.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import {
   makeFirstAgent,
@@ -173,6 +174,23 @@ describe('testing a target', () => {
     expect(await healthAfter({ ok: true })).toEqual(['ok', null]);
     expect(await healthAfter({ ok: false, reason: 'credential_bounds' })).toEqual(['ok', null]);
     expect(await healthAfter({ ok: false, reason: 'timed_out' })).toEqual(['failing', 'timed_out']);
+  });
+
+  it('is refused where a jump host on the way is not theirs to use', async () => {
+    const hop = await makeTarget({});
+    const settings = { jump_hosts: [(await getTarget(t.sql, hop, unrestricted)).name] };
+    const place = { segmentId, name: 'behind', host: '10.0.0.2', settings };
+    const { id } = await createTarget(t.sql, place, t.caller);
+    const grants = (['read', 'targets.test'] as const).map((permission) => ({
+      ...{ role: null, permission, scope: null },
+    }));
+    const caller = { ...t.caller, authority: new Authority(grants) };
+    const agents = { testTarget: async () => 'offline' as const };
+    await expect(testTarget({ sql: t.sql, agents }, id, caller)).rejects.toMatchObject({
+      permission: 'credentials.use',
+      message: expect.stringContaining('jump host'),
+    });
+    expect(await testTarget({ sql: t.sql, agents }, hop, caller)).toMatchObject({ reason: 'agents_offline' });
   });
 
   it('is refused for a target that is not there', async () => {

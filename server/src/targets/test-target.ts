@@ -15,7 +15,7 @@ import { connectionOf, leaseTarget } from './connection-of.ts';
 import { contactFailure } from './contact-notes.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { hostKeyLinesOf, recordSeenHostKey } from './host-keys.ts';
-import { jumpsTo } from './jump-hosts.ts';
+import { jumpsTo, requireWays } from './jump-hosts.ts';
 import { requireOnTarget } from './require-on-target.ts';
 
 export interface TargetTestRequest {
@@ -39,7 +39,7 @@ export interface TargetTester {
 
 const timeoutMs = 20_000;
 
-/** @throws {AppError} `not_found`; `forbidden` where the caller may not test it, or use its credential. */
+/** @throws {AppError} `not_found`; `forbidden` where the caller may not test it, or use its credential or that of a jump host. */
 export async function testTarget(
   deps: { sql: Sql; agents: TargetTester },
   targetId: number,
@@ -51,6 +51,8 @@ export async function testTarget(
   if (target.effectiveCredentialId !== null) {
     await requireOnTarget(deps.sql, caller, 'credentials.use', target);
   }
+  const { jumpHosts } = connectionOf(target.mergedSettings, target.port);
+  await requireWays(deps.sql, caller, [{ ...target, jumpHosts }]);
   const result = await testByAgent(deps, target);
   const contact = contactOf(result);
   if (contact !== undefined) await writeContact(deps.sql, targetId, contact);

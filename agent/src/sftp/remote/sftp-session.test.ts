@@ -178,8 +178,7 @@ test.each([
   const server = new BareServer();
   server.answer = (_type, id) => void say(server, id);
   const send = server.send.bind(server);
-  server.send = (type, ...fields) =>
-    send(type, ...fields, ...(type === replies.version ? withLimits : []));
+  server.send = (type, ...fields) => send(type, ...fields, ...(type === replies.version ? withLimits : []));
   const opening = SftpWire.open(server);
   if (error !== undefined) return expect(opening).rejects.toMatchObject(error);
   const { over } = await opening;

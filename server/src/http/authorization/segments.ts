@@ -105,11 +105,15 @@ export const segmentNeeds: Record<string, Needs> = {
     path: `${side.scanId}/items`,
     place: side.target,
   })),
-  'POST host-scans': changing('targets.test', 'each of the targets', (side) => ({
-    path: '',
-    json: { kind: 'reach', selection: { targetIds: [side.targetId] } },
-    place: side.target,
-  })),
+  'POST host-scans': changing(
+    'targets.test',
+    'each of the targets, and `credentials.use` on the jump hosts on the way',
+    (side) => ({
+      path: '',
+      json: { kind: 'reach', selection: { targetIds: [side.targetId] } },
+      place: side.target,
+    }),
+  ),
   'POST host-scans/:id/cancel': changing('targets.test', 'each target of the scan', (side) => ({
     path: `${side.scanId}/cancel`,
     place: side.target,

@@ -68,7 +68,7 @@ export const targetNeeds: Record<string, Needs> = {
   })),
   'POST targets/:id/test': {
     permission: 'targets.test',
-    on: `${theTarget}, and \`credentials.use\` there`,
+    on: `${theTarget}, and \`credentials.use\` there and on the jump hosts on the way`,
     cases: (world) =>
       sides(world).map((side) => ({
         path: `${side.targetId}/test`,
