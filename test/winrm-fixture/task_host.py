@@ -32,11 +32,13 @@ def start(values, settings, supervisor, folder):
     if not os.path.isdir(directory):
         raise RuntimeError(f"{directory} is not there.")
     os.makedirs(folder)
+    with open(os.path.join(folder, "user"), "w", encoding="utf-8") as file:
+        file.write(values["OPSRUN_user"])
     with open(os.path.join(folder, "input"), "w", encoding="ascii") as file:
         file.write(values["OPSRUN_input"])
     encoded = re.search(r"-OutputFormat Text .*-EncodedCommand (\S+)$", values["OPSRUN_program"]).group(1)
     program = base64.b64decode(encoded).decode("utf-16-le")
-    line = f'"$0" "$1" "$2" "$3" <{folder}/input >{folder}/stdout 2>{folder}/stderr; echo $? >{folder}/new; mv {folder}/new {folder}/exit'
+    line = f'"$0" "$1" "$2" "$3" <{folder}/input >{folder}/stdout 2>{folder}/stderr; echo $? >{folder}/new; mv {folder}/new {folder}/code'
     words = [sys.executable, os.path.join(HERE, "emulate_powershell.py"), settings, program]
     process = subprocess.Popen(
         ["/bin/sh", "-c", line, *words],
@@ -80,7 +82,7 @@ def follow(values, folder):
     while True:
         if not os.path.isdir(folder):
             return say("none")
-        over = os.path.exists(os.path.join(folder, "exit"))
+        over = os.path.exists(os.path.join(folder, "code"))
         got = 0
         for name in places:
             more = read(folder, name, places[name])
@@ -89,7 +91,7 @@ def follow(values, folder):
         if got:
             continue
         if over:
-            with open(os.path.join(folder, "exit"), encoding="ascii") as file:
+            with open(os.path.join(folder, "code"), encoding="ascii") as file:
                 return say(f"exit {file.read().strip()}")
         idle = 0 if runs(folder) else idle + 1
         if idle > 20:
@@ -97,7 +99,10 @@ def follow(values, folder):
         time.sleep(0.01)
 
 
-def stop(folder):
+def stop(values, folder):
+    with open(os.path.join(folder, "user"), encoding="utf-8") as file:
+        if file.read() != values["OPSRUN_user"]:
+            raise RuntimeError("It is another user's.")
     with open(os.path.join(folder, "pid"), encoding="ascii") as file:
         pid = int(file.read())
     try:
@@ -120,7 +125,7 @@ def main(values, settings, supervisor):
         if verb == "start":
             start(values, settings, supervisor, folder)
         if verb == "stop":
-            stop(folder)
+            stop(values, folder)
         elif verb == "remove":
             remove(folder)
         else:

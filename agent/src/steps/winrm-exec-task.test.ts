@@ -201,6 +201,23 @@ winrmTest('a step that is cancelled is ended with its task', async () => {
 });
 
 winrmTest(
+  'one that runs as the user of a credential ends with what is theirs, whoever stops it',
+  async () => {
+    const runAs = { user: 'CORP\\worker', password: 'hunter-9f3 & "that"' };
+    const t = setup({ runAs });
+    const config = { command: sh('echo ready; sleep 1000'), run_as_credential: 'worker' };
+    const running = t.step.execute(config, t.context);
+    await t.sink.seen(/ready/);
+    const other = setup({ directoryName: t.context.directoryName, runAs });
+    other.stop();
+    const reattached = other.step.reattach?.({ command: '-', run_as_credential: 'worker' }, other.context);
+    expect(await reattached).toMatchObject({ status: 'cancelled' });
+    expect(await running).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+    await t.remove();
+  },
+);
+
+winrmTest(
   'a host that makes no task for the user, or has no such directory, fails the step before it starts',
   async () => {
     const t = setup();

@@ -82,6 +82,8 @@ async function followTask(
     end = await runTask({
       connections: winrmConnections(context, options),
       name: context.directoryName,
+      // What the server sends besides says nothing of whom the step runs as.
+      user: config.run_as_credential === undefined ? undefined : context.runAs?.user,
       // Where nobody follows what is kept, it counts nothing.
       taken: () => kept?.written() ?? taken,
       onOutput: async (stream, bytes) => {
@@ -112,8 +114,9 @@ function startOf(config: WinrmExecConfig, context: StepContext): TaskStart {
     });
   }
   return {
-    // What the server sends besides says nothing of whom the step runs as.
-    ...(run_as_credential === undefined || context.runAs === undefined ? {} : { runAs: context.runAs }),
+    ...(run_as_credential === undefined || context.runAs === undefined
+      ? {}
+      : { password: context.runAs.password }),
     shell: shell === 'pwsh' ? 'pwsh' : 'powershell',
     input: input.toString('latin1'),
     workingDirectory: working_directory,

@@ -180,6 +180,7 @@ async function verifyTask(connections: ConnectionSource): Promise<Verified> {
     const end = await runTask({
       connections,
       name,
+      user: undefined,
       start: {
         shell: 'powershell',
         input: powershellInput(whoAmI, []),

@@ -11,8 +11,8 @@ export interface TaskStart {
   /** What the shell reads: see `powershellInput`. */
   input: string;
   workingDirectory: string | undefined;
-  /** Whom it runs as; the system unless told. */
-  runAs?: { user: string; password: string };
+  /** Of whom it runs as. */
+  password?: string;
   /** 0 (most urgent) to 10, as the task scheduler counts; 7 is its own choice. */
   priority: number;
 }
@@ -21,6 +21,8 @@ export interface TaskOptions {
   connections: ConnectionSource;
   /** Names the task on the host: letters, digits, dots and hyphens. */
   name: string;
+  /** Whom it runs as where not as the system: what is stopped must be theirs. */
+  user: string | undefined;
   /** Undefined for one that was begun by an earlier process. */
   start?: TaskStart;
   /** How much of its output was taken. */
@@ -89,8 +91,8 @@ async function follow(
         options.signal.throwIfAborted();
         state.isBegun = true;
       };
-      const { connections, name, limits } = options;
-      const where = { ...options.taken(), ...start };
+      const { connections, name, user, limits } = options;
+      const where = { ...options.taken(), ...start, user };
       await say({
         connections,
         name,
@@ -120,9 +122,9 @@ async function follow(
   }
 }
 
-async function stop({ connections, name }: TaskOptions): Promise<CommandEnd> {
+async function stop({ connections, name, user }: TaskOptions): Promise<CommandEnd> {
   try {
-    await ask({ connections, name, verb: 'stop', signal: AbortSignal.timeout(stopMs) });
+    await ask({ connections, name, verb: 'stop', where: { user }, signal: AbortSignal.timeout(stopMs) });
     return { how: 'stopped', confirmed: true, exitCode: undefined, outputMayLack: false };
   } catch (error) {
     const why = error instanceof WinrmError ? error.message : 'the host did not say so in time';
@@ -134,7 +136,7 @@ interface Said {
   connections: ConnectionSource;
   name: string;
   verb: 'start' | 'follow' | 'stop' | 'remove';
-  where?: Partial<TaskStart> & Partial<Record<'stdout' | 'stderr', number>>;
+  where?: Partial<TaskStart> & Partial<Record<'stdout' | 'stderr', number>> & { user?: string | undefined };
   heard: Heard;
   beforeStart?: () => Promise<void>;
   signal: AbortSignal;
@@ -170,8 +172,8 @@ async function say({
     input: where.input ?? '',
     program: where.shell === undefined ? '' : powershellText(where.shell),
     directory: where.workingDirectory ?? '',
-    user: where.runAs?.user ?? '',
-    password: where.runAs?.password ?? '',
+    user: where.user ?? '',
+    password: where.password ?? '',
     priority: String(where.priority ?? 7),
     stdout: String(where.stdout ?? 0),
     stderr: String(where.stderr ?? 0),

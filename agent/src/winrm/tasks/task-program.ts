@@ -17,9 +17,9 @@ export const taskVariables = {
 } as const;
 
 /**
- * Run by the bootstrap over WinRM. `start` makes the task and its folder, to which only administrators, the system and whom
- * the task runs as have access, and follows it; `follow` tells what it prints from the given places on, and its end; `stop` ends everything in
- * it; `remove` leaves nothing of it. It says lines: `begun`, `stdout BASE64`, `stderr BASE64`, `exit CODE`, `none` where there
+ * Run by the bootstrap over WinRM. `start` makes the task and its folder, to which only administrators and the system have
+ * access, and whom the task runs as to the files in it, and follows it; `follow` tells what it prints from the given places on, and its
+ * end; `stop` ends everything in it; `remove` leaves nothing of it. It says lines: `begun`, `stdout BASE64`, `stderr BASE64`, `exit CODE`, `none` where there
  * is no such task, `ended` where it went without an exit code, `stopped`, `removed`, `failed TEXT`.
  */
 export const taskProgram = `$ErrorActionPreference = 'Stop'
@@ -38,6 +38,7 @@ function OpsSay($text) {
 }
 function OpsPath($name) { return [IO.Path]::Combine($opsFolder, $name) }
 function OpsWrite($name, $text) { [IO.File]::WriteAllText((OpsPath $name), $text, $opsUtf8) }
+function OpsSid { return (New-Object Security.Principal.NTAccount $OPSRUN_user).Translate([Security.Principal.SecurityIdentifier]).Value }
 function OpsTask {
   try { return $opsTasks.GetTask($opsName) } catch { return $null }
 }
@@ -47,15 +48,17 @@ function OpsStart {
   $rights = New-Object Security.AccessControl.DirectorySecurity
   $sddl = 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
   if ($OPSRUN_user -ne '') {
-    $account = New-Object Security.Principal.NTAccount $OPSRUN_user
-    # To read, write and remove, and not to give others rights.
-    $sddl += '(A;OICI;0x1301bf;;;' + $account.Translate([Security.Principal.SecurityIdentifier]).Value + ')'
+    # To read and write the files that are made here: who could make or remove any, or the folder, could lead what an
+    # administrator reads and removes here to somewhere else.
+    $sid = OpsSid
+    $sddl += '(A;;0x1200a9;;;' + $sid + ')(A;OIIO;0x12019f;;;' + $sid + ')'
   }
   $rights.SetSecurityDescriptorSddlForm($sddl)
   $null = [IO.Directory]::CreateDirectory($opsFolder, $rights)
   OpsWrite 'input' $OPSRUN_input
   OpsWrite 'program' $OPSRUN_program
   OpsWrite 'directory' $OPSRUN_directory
+  foreach ($name in @('stdout', 'stderr', 'pid', 'code')) { OpsWrite $name '' }
   $task = $opsService.NewTask(0)
   $task.RegistrationInfo.Description = 'A step of OpsConductor. It is removed when the step is over.'
   $task.Principal.UserId = $(if ($OPSRUN_user -eq '') { 'S-1-5-18' } else { $OPSRUN_user })
@@ -89,20 +92,34 @@ function OpsRead($name, $from) {
     return $got
   } finally { $stream.Dispose() }
 }
+# Nothing, or half of something, is none; neither is what else stands there.
+function OpsNumber($name) {
+  $path = OpsPath $name
+  if (-not [IO.File]::Exists($path)) { return $null }
+  $stream = New-Object IO.FileStream $path, ([IO.FileMode]'Open'), ([IO.FileAccess]'Read'), ([IO.FileShare]'ReadWrite, Delete')
+  try {
+    $buffer = New-Object byte[] 16
+    $text = [Text.Encoding]::ASCII.GetString($buffer, 0, $stream.Read($buffer, 0, $buffer.Length)).Trim()
+  } finally { $stream.Dispose() }
+  if ($text -match '^-?[0-9]{1,10}$') { return $text }
+  return $null
+}
 function OpsFollow {
   $at = @{ stdout = [long]$OPSRUN_stdout; stderr = [long]$OPSRUN_stderr }
   $wait = 20
   $idle = 0
   while ($true) {
     if (-not [IO.Directory]::Exists($opsFolder)) { OpsSay 'none'; return }
-    $isOver = [IO.File]::Exists((OpsPath 'exit'))
+    $code = OpsNumber 'code'
+    # Of a task that an earlier version has begun.
+    if ($null -eq $code) { $code = OpsNumber 'exit' }
     $isAny = $false
     foreach ($name in @('stdout', 'stderr')) {
       $got = OpsRead $name $at[$name]
       if ($null -ne $got) { $at[$name] += $got; $isAny = $true }
     }
     if ($isAny) { $wait = 20; $idle = 0; continue }
-    if ($isOver) { OpsSay ('exit ' + [IO.File]::ReadAllText((OpsPath 'exit')).Trim()); return }
+    if ($null -ne $code) { OpsSay ('exit ' + $code); return }
     $task = OpsTask
     if ($null -eq $task -or $task.State -ne $opsRunning) { $idle++ } else { $idle = 0 }
     # It may be about to begin, or its end to be written.
@@ -111,26 +128,32 @@ function OpsFollow {
     $wait = [Math]::Min($wait * 2, 500)
   }
 }
-function OpsIsThere {
-  $path = OpsPath 'pid'
-  if (-not [IO.File]::Exists($path)) { return $false }
-  $process = Get-Process -Id ([int][IO.File]::ReadAllText($path)) -ErrorAction SilentlyContinue
-  if ($null -eq $process) { return $false }
+function OpsProcess {
+  $id = OpsNumber 'pid'
+  if ($null -eq $id) { return $null }
+  $process = Get-Process -Id ([int]$id) -ErrorAction SilentlyContinue
+  if ($null -eq $process) { return $null }
   # Once it has ended, or the host has restarted, another process may have its number: one that began later.
-  return $process.StartTime.ToUniversalTime() -le [IO.File]::GetLastWriteTimeUtc($path)
+  if ($process.StartTime.ToUniversalTime() -gt [IO.File]::GetLastWriteTimeUtc((OpsPath 'pid'))) { return $null }
+  if ($OPSRUN_user -eq '') { return $id }
+  # Whom the task runs as may have written any number there: it ends no process of anybody else.
+  $found = Get-WmiObject Win32_Process -Filter ('ProcessId=' + $id)
+  if ($null -eq $found -or $found.GetOwnerSid().Sid -ne (OpsSid)) { return $null }
+  return $id
 }
 function OpsStop {
   $task = OpsTask
   if ($null -ne $task) { $task.Stop(0) }
-  if (OpsIsThere) {
+  $id = OpsProcess
+  if ($null -ne $id) {
     # What the command has started goes with it.
     $kill = New-Object Diagnostics.ProcessStartInfo
     $kill.FileName = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\taskkill.exe')
-    $kill.Arguments = '/T /F /PID ' + [int][IO.File]::ReadAllText((OpsPath 'pid'))
+    $kill.Arguments = '/T /F /PID ' + $id
     $kill.UseShellExecute = $false
     $kill.CreateNoWindow = $true
     [Diagnostics.Process]::Start($kill).WaitForExit()
-    if (OpsIsThere) { throw 'It is still there.' }
+    if ($null -ne (OpsProcess)) { throw 'It is still there.' }
   }
   OpsSay 'stopped'
 }
@@ -174,8 +197,6 @@ try {
   $opsProcess.WaitForExit()
   $opsCode = $opsProcess.ExitCode
 } finally {
-  $opsNew = [IO.Path]::Combine($opsFolder, 'exit.new')
-  [IO.File]::WriteAllText($opsNew, [string]$opsCode)
-  [IO.File]::Move($opsNew, [IO.Path]::Combine($opsFolder, 'exit'))
+  [IO.File]::WriteAllText([IO.Path]::Combine($opsFolder, 'code'), [string]$opsCode)
 }
 `;
