@@ -321,6 +321,11 @@ beforeAll(async () => {
   const keys = await generateSigningKeyPair();
   const [notBefore, expiresAt] = [new Date(Date.now() - 60_000), new Date(Date.now() + 3_600_000)];
   const grant = await signGrant(draft, { privateKey: keys.privateKey, class: 'cli', notBefore, expiresAt });
+  await sql`update targets set port = port + 1 where id = ${targetId}`;
+  await expect(startRun(t, { ...asked, grant } as never, t.caller)).rejects.toThrow(
+    'reaches[0].target.port differs',
+  );
+  await sql`update targets set port = port - 1 where id = ${targetId}`;
   await startRun(t, { ...asked, grant } as never, t.caller);
   const claimed = await t.claimOne();
   const { details: _, ...bare } = claimed;

@@ -313,7 +313,7 @@ test('what the owner of the machine does not allow is refused, and both sides ke
 test('what is signed is carried out; what is not, or was altered since, is refused by the agent', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-signer-'));
   onTestFinished(() => rm(dir, { recursive: true }));
-  const [key, draft, out] = [join(dir, 'signer.key'), join(dir, 'draft.json'), join(dir, 'start.json')];
+  const [key, draft] = [join(dir, 'signer.key'), join(dir, 'draft.json')];
   const { publicKey } = await makeKeyFile(key, 'signer', 'correct horse battery', { N: 16, r: 8, p: 1 });
   const signers = `require_grant: { signers: [{ name: lead, public_key: "${publicKey}" }] }`;
   await writeFile(t.agent.policy ?? '', `file_roots: [${t.filesDir}]\n${signers}\n`);
@@ -327,18 +327,19 @@ test('what is signed is carried out; what is not, or was altered since, is refus
   const asked = { targetIds: [t.targetId], parameters: { word: 'hello' } };
   const run = `/api/v1/jobs/${jobId}/run`;
   expect((await t.api.post(run, asked)).text).toContain('run only what is signed');
-  const signedStart = async () => {
+  const signedStart = async (name: string) => {
+    const out = join(dir, name);
     await writeFile(draft, (await t.api.post(`/api/v1/jobs/${jobId}/grant-draft`, asked)).text);
     const yes = { passphrase: async () => 'correct horse battery', confirm: async () => true };
     await signRun({ key, draft, out, hours: 1, say: () => undefined, ...yes });
     return JSON.parse(await readFile(out, 'utf8')) as object;
   };
-  const { id } = await t.api.made<RunDetail>(run, await signedStart());
+  const { id } = await t.api.made<RunDetail>(run, await signedStart('start.json'));
   expect((await t.api.runEnds(id)).steps).toMatchObject([{ status: 'succeeded' }]);
   expect((await t.api.get(`/api/v1/runs/${id}`)).text).toContain('"signature":{"fingerprint":"SHA256:');
   // Between its start and its lease, behind the server's back.
   await t.agent.stop();
-  const { id: altered } = await t.api.made<RunDetail>(run, await signedStart());
+  const { id: altered } = await t.api.made<RunDetail>(run, await signedStart('altered.json'));
   await t.sql`update targets set settings = settings || '{"keepalive_interval": 77}' where id = ${t.targetId}`;
   await t.agent.start();
   const { steps } = await t.api.runEnds(altered);

@@ -1,4 +1,5 @@
-// What a person may try after a request failed, per kind of failure.
+// What a person is told of a request that failed, beside its message: what to try, and what is wrong where.
+import type { ErrorDetail } from '@opsconductor/protocol';
 import type { ApiError } from '../api/client.ts';
 
 export function adviceFor(error: ApiError): string {
@@ -24,4 +25,14 @@ export function adviceFor(error: ApiError): string {
     default:
       return 'Try again. If it fails again, look up the request id in the server’s log.';
   }
+}
+
+/** What the details say that the message does not: of one alone it often has all. */
+export function detailsBeside({
+  message,
+  details,
+}: Pick<ApiError, 'message' | 'details'>): readonly ErrorDetail[] {
+  const [only, more] = details;
+  if (only === undefined || more !== undefined || !message.includes(only.message)) return details;
+  return message.includes(only.path) && only.found === undefined && only.allowed === undefined ? [] : details;
 }

@@ -16,7 +16,7 @@ import { findSigningAgents } from '../../store/runs/run-grants.ts';
 import { type DraftDeps, draftOf, type RunToSign } from './grant-draft.ts';
 
 const askAnew =
-  'Ask POST /api/v1/jobs/:id/grant-draft for what is to be signed now, and have it signed anew.';
+  'Have what is to be signed now signed anew: the console’s dialog for a run saves it, POST /api/v1/jobs/:id/grant-draft answers it.';
 
 /**
  * The grant that a run is started with; undefined for one that is not signed.
@@ -124,8 +124,22 @@ function refuseOther<T extends object>(
     (key) => canonicalJson([now[key] ?? null]) !== canonicalJson([signed[key] ?? null]),
   );
   if (differing === undefined) return;
-  const message = `${what} not as it was signed: ${differing} differs. ${askAnew}`;
+  const place = firstDifference(differing, now[differing], signed[differing]);
+  const message = `${what} not as it was signed: ${place} differs. ${askAnew}`;
   throw new AppError('invalid', `${path}: ${message}`, { details: [{ path, message }] });
+}
+
+/** Where two values differ first, as far in as both go: `reaches[0].credential.version`. */
+function firstDifference(place: string, now: unknown, signed: unknown): string {
+  const isParted = [now, signed].every((value) => typeof value === 'object' && value !== null);
+  if (!isParted) return place;
+  const [parts, others] = [Object(now), Object(signed)];
+  const differing = Object.keys({ ...parts, ...others }).find(
+    (key) => canonicalJson([parts[key] ?? null]) !== canonicalJson([others[key] ?? null]),
+  );
+  if (differing === undefined) return place;
+  const inside = Array.isArray(now) ? `${place}[${differing}]` : `${place}.${differing}`;
+  return firstDifference(inside, parts[differing], others[differing]);
 }
 
 function targetIdOf({ reaches }: GrantedTarget): number {
