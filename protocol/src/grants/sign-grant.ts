@@ -44,21 +44,28 @@ export async function signGrant(draft: GrantDraft, signing: Signing): Promise<Si
   };
   assertShape(GrantTermsSchema, terms, 'Grant');
   const text = canonicalJson(terms);
-  const signed = targets.map(async (target) => {
+  const signed: SignedGrant['targets'] = [];
+  // One after the other: each takes a copy of the terms.
+  for (const target of targets) {
     assertShape(GrantedTargetSchema, target, 'Target of the grant');
     const statement = canonicalJson(target);
     const signature = encodeBase64(await sign(privateKey, statementBytes(text, statement)));
-    return { statement, signature };
-  });
-  return { terms: text, targets: await Promise.all(signed) };
+    signed.push({ statement, signature });
+  }
+  return { terms: text, targets: signed };
 }
 
-/** Whether the key has signed these texts together. */
+/** Whether the key has signed these texts together; false for texts that nothing can sign. */
 export async function isSignedBy(
   publicKey: Uint8Array,
   { terms, statement, signature }: { terms: string; statement: string; signature: string },
 ): Promise<boolean> {
-  return verifyBase64(publicKey, statementBytes(terms, statement), signature);
+  try {
+    return await verifyBase64(publicKey, statementBytes(terms, statement), signature);
+  } catch (error) {
+    if (error instanceof SealingError) return false;
+    throw error;
+  }
 }
 
 /** Reads the terms of a grant; undefined for what is none. Whether they are signed is another question. */

@@ -104,13 +104,14 @@ async function checkGrant(
 
 async function refuseForged({ terms: text, targets }: SignedGrant, { signer }: GrantTerms): Promise<void> {
   const key = decodeBase64(signer.key);
-  const good = await Promise.all(targets.map((target) => isSignedBy(key, { terms: text, ...target })));
-  const at = good.indexOf(false);
-  if (at === -1) return;
-  throw invalidField(
-    `grant.targets[${at}].signature`,
-    'It is not the signature of these terms and this target.',
-  );
+  // One after the other: each takes a copy of the terms.
+  for (const [at, target] of targets.entries()) {
+    if (await isSignedBy(key, { terms: text, ...target })) continue;
+    throw invalidField(
+      `grant.targets[${at}].signature`,
+      'It is not the signature of these terms and this target.',
+    );
+  }
 }
 
 function refuseOther<T extends object>(

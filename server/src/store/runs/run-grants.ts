@@ -48,7 +48,7 @@ export async function findTargetFacts(
   return db`
     select t.id, t.segment_id, sg.name as segment, t.operating_system as os, t.labels
     from targets t join segments sg on sg.id = t.segment_id
-    where t.id = any(${targetIds as number[]}::bigint[])`;
+    where t.id = any(${targetIds as number[]}::bigint[]) order by t.id`;
 }
 
 /** What names an agent among the capabilities of its session and the needs of steps that are for it alone. */

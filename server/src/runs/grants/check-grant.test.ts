@@ -1,0 +1,98 @@
+// What a start says of a grant that is not of the run that it is given with. Agents find it out for themselves.
+import { agentCapabilities } from '@opsconductor/protocol';
+import { type GrantDraft, type SignedGrant, signGrant } from '@opsconductor/protocol/grants';
+import { generateSigningKeyPair, type KeyPair } from '@opsconductor/protocol/sealing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createJob } from '../../jobs/create-job.ts';
+import { agentNeed } from '../../store/runs/run-grants.ts';
+import { startRun } from '../start/start-run.ts';
+import { setupRuns, type TestAgent, type TestRuns } from '../testing.ts';
+import { prepareGrant } from './prepare-grant.ts';
+
+const hourMs = 3_600_000;
+
+let t: TestRuns;
+let keys: KeyPair;
+let other: TestAgent;
+let jobId: number;
+let targetIds: number[];
+
+beforeAll(async () => {
+  t = await setupRuns();
+  keys = await generateSigningKeyPair();
+  other = await t.addAgent('agent-other');
+  for (const agent of [t.agent, other]) {
+    const capabilities = [...agentCapabilities, 'signed_runs_only', agentNeed(agent.agentId)];
+    await t.connect(agent, { capabilities });
+  }
+  targetIds = [await t.addTarget(), await t.addTarget()];
+  const definition = {
+    name: 'Restart',
+    parameters: { service: { type: 'string' as const } },
+    steps: [{ name: 'restart', type: 'ssh.exec' as const, config: { command: 'true' } }],
+  };
+  jobId = (await createJob(t, definition, t.caller)).id;
+});
+afterAll(() => t[Symbol.asyncDispose]());
+
+const request = () => ({ jobId, selection: { targetIds }, parameters: { service: 'nginx' } });
+const drafted = (more: object = {}) => prepareGrant(t, { ...request(), ...more }, t.caller);
+const signed = (draft: GrantDraft, expiresAt = Date.now() + hourMs) =>
+  signGrant(draft, {
+    ...{ privateKey: keys.privateKey, class: 'cli' },
+    ...{ notBefore: new Date(Date.now() - hourMs), expiresAt: new Date(expiresAt) },
+  });
+const started = async (grant: SignedGrant, more: object = {}) =>
+  startRun(t, { ...request(), grant, ...more }, t.caller);
+const refused = (path: string, message: string) =>
+  expect.objectContaining({
+    code: 'invalid',
+    details: [expect.objectContaining({ path, message: expect.stringContaining(message) })],
+  });
+
+test('a grant that has expired, or is none, is refused', async () => {
+  const draft = await drafted();
+  const expired = await signed(draft, Date.now() - 1);
+  await expect(started(expired)).rejects.toEqual(refused('grant.terms', 'has expired'));
+  await expect(started({ ...expired, terms: '{}' })).rejects.toEqual(refused('grant.terms', 'no terms'));
+});
+
+test('a grant of another run is refused, with what differs', async () => {
+  const grant = await signed(await drafted());
+  const [first, second] = targetIds as [number, number];
+  await expect(started(grant, { parameters: { service: 'sshd' } })).rejects.toEqual(
+    refused('grant.terms', 'parameters differs'),
+  );
+  await expect(started(grant, { selection: { targetIds: [first] } })).rejects.toEqual(
+    refused('grant.targets[1].statement', 'that the run does not have'),
+  );
+  const ofOne = await signed(await drafted({ selection: { targetIds: [second] } }));
+  await expect(started(ofOne)).rejects.toEqual(refused('grant.targets', '“host-1” was not signed'));
+});
+
+test('what was not signed as it stands is refused', async () => {
+  const draft = await drafted();
+  const grant = await signed(draft);
+  const [one, two] = grant.targets as [SignedGrant['targets'][number], SignedGrant['targets'][number]];
+  const crossed = [one, { ...two, signature: one.signature }];
+  const not = (path: string) => refused(path, 'not the signature');
+  await expect(started({ ...grant, targets: crossed })).rejects.toEqual(not('grant.targets[1].signature'));
+  const later = await signed(draft, Date.now() + 2 * hourMs);
+  const { terms } = later;
+  await expect(started({ ...grant, terms })).rejects.toEqual(not('grant.targets[0].signature'));
+  // Nothing signs such a text; what is read of it is the second name.
+  const doubled = grant.terms.replace('{', '{"startedBy":"\ud800",');
+  await expect(started({ ...grant, terms: doubled })).rejects.toEqual(not('grant.targets[0].signature'));
+});
+
+test('what is signed for one agent waits for that one', async () => {
+  const grant = await signed(await drafted({ agentIds: [other.agentId] }));
+  const { runId } = await started(grant);
+  const claimed = await t.claim();
+  expect(claimed.map(({ jobRunId, agentId }) => [jobRunId, agentId])).toEqual(
+    targetIds.map(() => [runId, other.agentId]),
+  );
+  const both = { agentIds: [t.agent.agentId, other.agentId] };
+  await expect(drafted(both)).rejects.toEqual(refused('agentIds[1]', 'Another agent of its segment'));
+  await expect(drafted({ agentIds: [999_999] })).rejects.toEqual(refused('agentIds[0]', 'no such agent'));
+});
