@@ -154,3 +154,19 @@ test('a user, a host and an address that the owner of the machine does not allow
   expect(() => checkAddresses(['10.1.2.3'])).not.toThrow();
   expect(() => checkAddresses(['10.1.2.3', '10.2.2.3'])).toThrow('address 10.2.2.3: rule targets.networks');
 });
+
+test('bounds say nothing of jump hosts; the policy of this machine holds them as it holds targets', async () => {
+  const through = async (rules?: PolicyRules) => {
+    const t = await setup(rules);
+    const anywhere = { ...bounds, hosts: ['*'], networks: ['*'] };
+    // Whoever has the segment's public key can seal, so a server can too.
+    const jump = { id: 9, name: 'hop', host: 'hop.thief.test', port: 22, hostKeys: [] };
+    const jumps = [{ target: jump, credential: await t.seal({ bounds: anywhere }) }];
+    const own = await t.seal({ bounds: { ...bounds, networks: [] } });
+    return refusal(t.opener.open(own, { ...target, jumps }));
+  };
+  expect(await through()).toBeUndefined();
+  expect(await through({ targets: { hosts: ['*.example'] } })).toMatchObject({
+    message: expect.stringMatching(/hop.*does not allow host hop\.thief\.test: rule targets\.hosts/),
+  });
+});
