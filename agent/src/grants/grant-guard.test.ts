@@ -79,6 +79,8 @@ test('with any one part of a lease altered, or with more, it is refused', async 
   const added: [string, Lease][] = [
     ['config', { ...lease, config: { ...(lease.config as object), become: { user: 'root' } } }],
     ['target', { ...lease, target: { ...lease.target, winrm: { transport: 'http' } as never } }],
+    ['run as', { ...lease, runAs: lease.credential }],
+    ['later field of leases', { ...lease, fieldOfLater: 1 } as never],
     ['later field of targets', { ...lease, target: { ...lease.target, fieldOfLater: 1 } as never }],
   ];
   for (const [what, changed] of added)

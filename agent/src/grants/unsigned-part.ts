@@ -26,11 +26,19 @@ export interface Signed {
   number: number;
 }
 
+/** Parts of a lease: names of the attempt, and what is held to the grant below. One that is added has to be, too. */
+const compared: ReadonlySet<string> = new Set([
+  ...['step', 'epoch', 'leaseToken', 'runId', 'grant'],
+  ...['stepType', 'config', 'target', 'credential', 'runAs', 'rendering'],
+]);
+
 /** The first thing that differs, as the policy's refusal names it; undefined where all is as it was signed. */
 export async function unsignedPart(lease: Lease, signed: Signed): Promise<string | undefined> {
   const { target, definition, number } = signed;
   const step = definition.steps[number - 1];
   if (step === undefined) return `step ${number}, which the signed job does not have`;
+  const unknown = Object.keys(lease).find((name) => !compared.has(name));
+  if (unknown !== undefined) return `more of a step (${unknown}) than was signed`;
   if (lease.stepType !== step.type) return `another type of step ${number} than was signed`;
   if (!same(lease.config, step.config)) return `another configuration of step ${number} than was signed`;
   const granted = target.reaches.find(({ steps }) => steps.includes(number));
@@ -40,6 +48,8 @@ export async function unsignedPart(lease: Lease, signed: Signed): Promise<string
   if (place !== undefined) return `${place} of ${granted.target.name} other than was signed`;
   const credential = differingKey(reach.credential, granted.credential);
   if (credential !== undefined) return `another credential than was signed (${credential} differs)`;
+  if (!same(reach.runAs, granted.runAs))
+    return `another user for the command of step ${number} than was signed`;
   const unsignable = unsignablePart(step);
   if (unsignable !== undefined) return `step ${number}: it ${unsignable}`;
   return unsignedValue(lease, signed, step);
@@ -88,13 +98,13 @@ async function unsignedValue(
   }
   const { values, when, outputs, step: called, scope } = rendering;
   const whole = signedLease(lease, signed).rendering as LeaseRendering;
-  const compared: [string, unknown, unknown][] = [
+  const parts: [string, unknown, unknown][] = [
     ['condition', when, whole.when],
     ['list of outputs', outputs, whole.outputs],
     ['name', called, whole.step],
     ['place in the job', scope.path, whole.scope.path],
   ];
-  const [other] = compared.filter(([, given, asked]) => !same(given, asked));
+  const [other] = parts.filter(([, given, asked]) => !same(given, asked));
   if (other !== undefined) return `another ${other[0]} of step ${number} than was signed`;
   const parameter =
     notAmong(scope.parameters, whole.scope.parameters) ?? notAmong(values.parameters, terms.parameters);

@@ -10,8 +10,13 @@ type Reach = GrantedTarget['reaches'][number];
 export async function grantedReach({
   target,
   credential,
-}: Pick<Lease, 'target' | 'credential'>): Promise<Omit<Reach, 'steps'>> {
-  return { target: await grantedPlace(target), credential: await grantedCredential(credential) };
+  runAs,
+}: Pick<Lease, 'target' | 'credential' | 'runAs'>): Promise<Omit<Reach, 'steps'>> {
+  return {
+    target: await grantedPlace(target),
+    credential: await grantedCredential(credential),
+    ...(runAs === undefined ? {} : { runAs: await grantedCredential(runAs) }),
+  };
 }
 
 export async function grantedSecret({

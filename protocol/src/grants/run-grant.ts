@@ -27,18 +27,21 @@ export const GrantedSecretSchema = Closed({
   name: Type.String({ maxLength: 64 }),
   sha256: Sha256,
 });
+const GrantedCredentialSchema = Closed({
+  id: Type.String({ maxLength: 64 }),
+  version: Type.Integer({ minimum: 1 }),
+  kind: Type.String({ maxLength: 64 }),
+  sha256: Sha256,
+});
 /** How some steps reach their target, and what opens it. */
 export const GrantedReachSchema = Closed({
   /** Numbers of the steps. */
   steps: Type.Array(Type.Integer({ minimum: 1, maximum: limits.maxStepsPerJob }), { minItems: 1 }),
   /** As in a lease, with SHA-256 in place of what is sealed. */
   target: Type.Object({ id: Id, name: Type.String(), host: Type.String(), port: Type.Integer() }),
-  credential: Closed({
-    id: Type.String({ maxLength: 64 }),
-    version: Type.Integer({ minimum: 1 }),
-    kind: Type.String({ maxLength: 64 }),
-    sha256: Sha256,
-  }),
+  credential: GrantedCredentialSchema,
+  /** Whom the command runs as, where that is not who logs in. */
+  runAs: Type.Optional(GrantedCredentialSchema),
 });
 /** What is said of one target. */
 export const GrantedTargetSchema = Closed({

@@ -10,6 +10,7 @@ import {
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
 import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { runAsCredential } from '../../jobs/require-credential-use.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { type LeaseDetails, plannedDetails } from '../../store/queue/lease-details.ts';
 import { findSigningAgents, findTargetFacts } from '../../store/runs/run-grants.ts';
@@ -82,8 +83,9 @@ function refuseUnsignable({ steps }: JobDefinition): void {
 /** Numbers of steps that reach a target alike. */
 function stepsByReach({ steps }: JobDefinition): number[][] {
   const groups = new Map<string, number[]>();
-  steps.forEach(({ type, connection }, index) => {
-    const key = canonicalJson([protocolOf(type), connection ?? null]);
+  steps.forEach(({ type, connection, config }, index) => {
+    const runAs = runAsCredential({ config }) ?? null;
+    const key = canonicalJson([protocolOf(type), connection ?? null, runAs]);
     groups.set(key, [...(groups.get(key) ?? []), index + 1]);
   });
   return [...groups.values()];
