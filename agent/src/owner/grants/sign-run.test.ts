@@ -119,6 +119,15 @@ test.each([
   await expect(t.sign({ ...(await draftOfTests()), ...more })).rejects.toThrow('is not what is to be signed');
 });
 
+test('what is too large for any server is not written', async () => {
+  await using t = await setup();
+  const large = { ...request, reason: 'x'.repeat(4 * 1024 * 1024) };
+  await expect(t.sign({ ...(await draftOfTests()), request: large })).rejects.toThrow(
+    'a server takes 4194304 at most',
+  );
+  await expect(readFile(t.out)).rejects.toThrow('ENOENT');
+});
+
 test('what a hostile server writes into a draft can not move the cursor or hide text', async () => {
   await using t = await setup();
   const draft = await draftOfTests({ parameters: { service: 'nginx\u001b[2K\u202e; reboot' } });

@@ -1,6 +1,7 @@
 // Signs what a server says that a run would do, once the signer has seen it.
 import { lstat, readFile, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
+import { limits } from '@opsconductor/protocol';
 import { type GrantDraft, GrantDraftSchema, signGrant } from '@opsconductor/protocol/grants';
 import { SealingError } from '@opsconductor/protocol/sealing';
 import { Type } from 'typebox';
@@ -42,8 +43,9 @@ export async function signRun(options: SignRun): Promise<void> {
   const { privateKey } = await openKeyFile(options.key, 'signer', options.passphrase);
   try {
     const grant = await signGrant(draft, { privateKey, class: 'cli', notBefore, expiresAt });
-    const request = { ...Object(draft.request), grant };
-    await writeFile(options.out, `${JSON.stringify(request)}\n`, { mode: 0o600, flag: 'wx' });
+    const request = `${JSON.stringify({ ...Object(draft.request), grant })}\n`;
+    refuseTooLarge(Buffer.byteLength(request));
+    await writeFile(options.out, request, { mode: 0o600, flag: 'wx' });
   } catch (error) {
     throw notSigned(error, options);
   } finally {
@@ -83,6 +85,14 @@ async function readDraft(source: string): Promise<GrantDraft> {
   throw new AgentError(
     `${source === '-' ? 'Standard input' : source} is not what is to be signed of a run.`,
     'Take it from the console’s dialog for a run, or from POST /api/v1/jobs/:id/grant-draft.',
+  );
+}
+
+function refuseTooLarge(bytes: number): void {
+  if (bytes <= limits.maxSignedRunBytes) return;
+  throw new AgentError(
+    `Signed it has ${bytes} bytes; a server takes ${limits.maxSignedRunBytes} at most.`,
+    'Start several runs, each on some of the targets.',
   );
 }
 

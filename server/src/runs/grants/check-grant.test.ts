@@ -61,13 +61,26 @@ test('a grant of another run is refused, with what differs', async () => {
   const grant = await signed(await drafted());
   const [first, second] = targetIds as [number, number];
   await expect(started(grant, { parameters: { service: 'sshd' } })).rejects.toEqual(
-    refused('grant.terms', 'parameters differs'),
+    refused('grant.terms', 'parameters.service differs'),
   );
   await expect(started(grant, { selection: { targetIds: [first] } })).rejects.toEqual(
     refused('grant.targets[1].statement', 'that the run does not have'),
   );
   const ofOne = await signed(await drafted({ selection: { targetIds: [second] } }));
   await expect(started(ofOne)).rejects.toEqual(refused('grant.targets', '“host-1” was not signed'));
+});
+
+test('more targets than one run can be signed for are refused before anybody signs', async () => {
+  const rows = await t.sql<{ id: number }[]>`
+    insert into targets (segment_id, name, host, credential_id)
+    select t.segment_id, 'many-' || n, t.host, t.credential_id
+    from targets t, generate_series(1, 1001) n where t.id = ${targetIds[0] as number} returning id`;
+  const many = rows.map(({ id }) => id);
+  await expect(drafted({ selection: { targetIds: many } })).rejects.toMatchObject({
+    code: 'invalid',
+    message: expect.stringContaining('1001 targets; 1000 at most'),
+  });
+  await t.sql`delete from targets where id = any(${many}::bigint[])`;
 });
 
 test('what was not signed as it stands is refused', async () => {

@@ -1,8 +1,13 @@
 // What a run would be signed for, for who may start it.
-import type { SecretParameters, StartRunRequest, TargetSelection } from '@opsconductor/protocol';
+import {
+  limits,
+  type SecretParameters,
+  type StartRunRequest,
+  type TargetSelection,
+} from '@opsconductor/protocol';
 import type { GrantDraft } from '@opsconductor/protocol/grants';
 import type { Caller } from '../../caller.ts';
-import { invalidField } from '../../errors.ts';
+import { AppError, invalidField } from '../../errors.ts';
 import { loadJobVersion } from '../../jobs/load-job-version.ts';
 import { planStart } from '../start/start-run.ts';
 import { checkValues } from '../values/check-values.ts';
@@ -26,6 +31,7 @@ export async function prepareGrant(
 ): Promise<GrantDraft> {
   const { jobId, parameters, secretParameters, agentIds = [] } = request;
   const { jobVersion, targets } = await planStart(deps.sql, request, caller);
+  refuseTooMany(targets.length);
   const { definition } = await loadJobVersion(deps, jobId, jobVersion);
   const sealedNames = Object.keys(secretParameters?.values ?? {});
   const { values, secrets: plain } = checkValues(definition, { parameters, sealedNames });
@@ -54,4 +60,13 @@ export async function prepareGrant(
     ...(secretParameters === undefined ? {} : { secretParameters }),
   };
   return { ...draft, request: start };
+}
+
+/** Said before somebody is asked to sign what no start takes. */
+function refuseTooMany(targets: number): void {
+  if (targets <= limits.maxSignedTargets) return;
+  throw new AppError(
+    'invalid',
+    `The selection has ${targets} targets; ${limits.maxSignedTargets} at most can be signed for one run. Start several runs, each on some of them.`,
+  );
 }
