@@ -22,7 +22,7 @@ sshTest(
       return outcome.ssh?.sessionId;
     };
     const first = await run(1);
-    await expect.poll(() => sshd.sessionPids()).toEqual([]);
+    await expect.poll(() => sshd.sessionPids(), { timeout: 20_000 }).toEqual([]);
     expect(await run(2)).not.toBe(first);
   },
 );
