@@ -34,6 +34,7 @@ test.each([
   ['ssh.exec', { command: 'x', interpreter: 'python3', become: { user: 'app' } }, 'python3, as app by sudo'],
   ['reboot', { become: { method: 'su' } }, 'sh, as root by su'],
   ['winrm.exec', { command: 'x', shell: 'pwsh', run_as: 'system' }, 'pwsh, as the system'],
+  ['winrm.exec', { command: 'x', run_as_credential: 'search' }, 'powershell, as the user of search'],
   ['wait_for', { seconds: 60 }, ''],
 ])('%s of %j is run by %s', (type, config, by) => {
   expect(runsBy({ type, config })).toBe(by);
