@@ -36,6 +36,7 @@ test.each([
   ['winrm.exec', { command: 'x', shell: 'pwsh', run_as: 'system' }, 'pwsh, as the system'],
   ['winrm.exec', { command: 'x', run_as_credential: 'search' }, 'powershell, as the user of search'],
   ['wait_for', { seconds: 60 }, ''],
+  ['sftp.upload', { local_path: '/a', remote_path: '/b', become: {} }, 'as root by sudo'],
 ])('%s of %j is run by %s', (type, config, by) => {
   expect(runsBy({ type, config })).toBe(by);
 });

@@ -111,16 +111,16 @@ export function settingsFor(
   return shown;
 }
 
-/** What reads the command of a step, and as whom it runs; empty for a step without one. */
+/** What reads the command of a step, and as whom it or a transfer runs; empty where there is nothing to say of either. */
 export function runsBy({ type, config }: { type?: unknown; config?: unknown }): string {
   const given = Object(config) as Record<string, unknown>;
   const { command, shell, interpreter, become, run_as: runAs, run_as_credential: credential } = given;
-  if (command === undefined && type !== 'reboot') return '';
+  const { method = 'sudo', user = 'root' } = Object(become) as { method?: unknown; user?: unknown };
+  const asOther = typeof become === 'object' && become !== null ? `as ${user} by ${method}` : undefined;
+  if (command === undefined && type !== 'reboot') return asOther ?? '';
   const reader = [interpreter, shell].find((one) => typeof one === 'string' && one !== '');
   const by = reader ?? (String(type).startsWith('winrm') ? 'powershell' : 'sh');
   if (typeof runAs === 'string') return `${by}, as the ${runAs}`;
   if (typeof credential === 'string') return `${by}, as the user of ${credential}`;
-  if (typeof become !== 'object' || become === null) return `${by}`;
-  const { method = 'sudo', user = 'root' } = become as { method?: unknown; user?: unknown };
-  return `${by}, as ${user} by ${method}`;
+  return asOther === undefined ? `${by}` : `${by}, ${asOther}`;
 }
