@@ -15,7 +15,7 @@ export interface KerberosClient {
 
 export class KerberosCredential {
   readonly handle: bigint;
-  /** Of its user: whose KDC is asked. */
+  /** Of its user: whose KDC is asked; empty for the one that the machine's configuration names. */
   readonly realm: string;
   readonly #library: GssapiLibrary;
   readonly #cache: string | undefined;
@@ -40,7 +40,7 @@ export class KerberosCredential {
     signal?: AbortSignal,
   ): Promise<KerberosCredential> {
     const principal = user === undefined ? undefined : principalOf(user);
-    const realm = principal?.slice(principal.lastIndexOf('@') + 1) ?? '';
+    const realm = /@([^@]*)$/.exec(principal ?? '')?.[1] ?? '';
     const cache = 'keytab' in from ? `MEMORY:${randomUUID()}` : undefined;
     const keytab = 'keytab' in from ? openMemoryFile(library.koffi, from.keytab) : undefined;
     const asking = library.threads.ask(

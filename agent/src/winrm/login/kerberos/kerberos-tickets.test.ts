@@ -8,12 +8,14 @@ const client = { user: 'ann@CORP', from: { password: 'x' } };
 /** A library whose threads answer each request, and tell of it. */
 function setup() {
   const asked: KdcRequest['do'][] = [];
-  const ask = async (request: KdcRequest): Promise<KdcReply> => {
+  const realms: string[] = [];
+  const ask = async (request: KdcRequest, realm: string): Promise<KdcReply> => {
     asked.push(request.do);
+    realms.push(realm);
     return { major: 0, problem: '', handle: 1n, token: new Uint8Array(), flags: 0 };
   };
   const library = { threads: { ask } } as unknown as GssapiLibrary;
-  return { asked, library, tickets: new KerberosTickets('owner') };
+  return { asked, realms, library, tickets: new KerberosTickets('owner') };
 }
 
 test('tickets that are dropped while somebody takes them are freed by their last user alone', async () => {
@@ -36,4 +38,12 @@ test('whoever is called off while they are being got does not keep them', async 
   await expect(taking).rejects.toThrow('called off');
   t.tickets.close();
   await expect.poll(() => t.asked).toEqual(['acquire', 'release']);
+});
+
+test('users who name no realm wait for the same KDC, whatever they are called', async () => {
+  const t = setup();
+  for (const user of ['ann', 'ben', 'CORP\\ann', 'ben@corp']) {
+    (await t.tickets.take(t.library, { ...client, user })).release();
+  }
+  expect(t.realms).toEqual(['', '', 'CORP', 'CORP']);
 });
