@@ -8,6 +8,7 @@ import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { scanTargetsOutside } from '../store/targets/host-scan-review.ts';
 import { cancelScan, insertScan, type ScanTargetRow, selectToScan } from '../store/targets/host-scans.ts';
+import { connectionOf } from '../targets/connection-of.ts';
 import { requireWays } from '../targets/jump-hosts.ts';
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
 import { getScan, requireScan } from './read-scans.ts';
@@ -39,7 +40,10 @@ export async function createScan(
     await requireWays(
       tx,
       caller,
-      targets.map(({ jumpHosts, ...target }) => ({ ...target, jumpHosts: jumpHosts ?? [] })),
+      targets.map(({ settings, ...target }) => ({
+        ...target,
+        jumpHosts: connectionOf(settings, null).jumpHosts,
+      })),
     );
     const scanId = await insertScan(tx, {
       kind,

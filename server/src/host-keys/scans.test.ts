@@ -366,6 +366,9 @@ test('scanning through a jump host asks for the right on its credential', async 
   const place = { segmentId, host: '10.0.0.9', settings };
   const behind = (await createTarget(t.sql, { ...place, name: 'behind' }, t.caller)).id;
   const may = (permission: Permission) => ({ role: null, permission, scope: null });
+  // By WinRM no jump host leads there.
+  const ofWinrm = { ...place, settings: { ...settings, protocol: 'winrm' as const } };
+  const windows = (await createTarget(t.sql, { ...ofWinrm, name: 'windows' }, t.caller)).id;
   const asker = (...more: Permission[]) => {
     const authority = new Authority([may('read'), may('targets.test'), ...more.map(may)]);
     return { ...t.caller, authority };
@@ -376,7 +379,10 @@ test('scanning through a jump host asks for the right on its credential', async 
     permission: 'credentials.use',
     details: [{ found: 'behind', message: expect.stringContaining('leads through') }],
   });
-  for (const { id } of [await ask(asker(), hop, other), await ask(asker('credentials.use'), behind)]) {
+  for (const { id } of [
+    await ask(asker(), hop, other, windows),
+    await ask(asker('credentials.use'), behind),
+  ]) {
     await stopScan(t.sql, id, t.caller);
   }
 });

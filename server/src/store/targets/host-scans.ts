@@ -15,8 +15,7 @@ export interface ScanTargetRow {
   name: string;
   segmentId: number;
   mayTest: boolean;
-  /** Names of those that it has or inherits. */
-  jumpHosts: string[] | null;
+  settings: InheritedSettings;
 }
 
 /** The selected targets that may be seen; by group or selector only active ones, given by id those first. */
@@ -29,7 +28,7 @@ export async function selectToScan(
   const byId = query.targetIds as number[];
   return unprepared(tx<ScanTargetRow[]>`
     select t.id, t.name, t.segment_id, ${targetWithin(tx, reaches.test)} as may_test,
-      ${mergedSettings(tx)} -> 'jump_hosts' as jump_hosts
+      ${mergedSettings(tx)} as settings
     from targets t join segments sg on sg.id = t.segment_id
     where ${targetWithin(tx, reaches.read)} and ${selectedByTerms(tx, query)}
       and (t.is_active or t.id = any(${byId}::bigint[])) and not ${selectedByTerms(tx, query.exclude)}
