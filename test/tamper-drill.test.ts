@@ -55,7 +55,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
     // Of the definition itself the agent makes it anew.
     checksum: asSigned(bytes),
     step_credentials: refused(`array['second']::text[]`),
-    // Who a command runs as is in its step's configuration; a step with another credential can't be signed.
+    // Whom a command runs as is in its step's configuration; the credential is signed.
     run_as_credentials: asSigned(`array['second']::text[]`),
     step_rules: asSigned(`'[]'`),
   },

@@ -1,4 +1,5 @@
 import type { Lease } from '@opsconductor/protocol';
+import { grantedReach } from '@opsconductor/protocol/grants';
 import { encodeBase64, generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { GrantBegins } from '../journal/grant-begins.ts';
@@ -6,7 +7,7 @@ import type { JournalRecord } from '../journal/journal-record.ts';
 import { PolicyGuard, type Refusal } from '../policy/policy-guard.ts';
 import type { RequireGrant } from '../policy/policy-schema.ts';
 import { GrantGuard } from './grant-guard.ts';
-import { honestLease, identity, signer } from './testing.ts';
+import { draftOfTests, honestLease, identity, signer } from './testing.ts';
 
 async function setup(
   options: { rule?: Partial<RequireGrant> | null; identity?: Partial<typeof identity> } = {},
@@ -80,11 +81,37 @@ test('with any one part of a lease altered, or with more, it is refused', async 
     ['config', { ...lease, config: { ...(lease.config as object), become: { user: 'root' } } }],
     ['target', { ...lease, target: { ...lease.target, winrm: { transport: 'http' } as never } }],
     ['run as', { ...lease, runAs: lease.credential }],
-    ['later field of leases', { ...lease, fieldOfLater: 1 } as never],
     ['later field of targets', { ...lease, target: { ...lease.target, fieldOfLater: 1 } as never }],
   ];
   for (const [what, changed] of added)
     await expect(t.guard.check(changed), what).rejects.toEqual(refused('than was signed'));
+});
+
+/** Which parts of a lease are compared; a new one does not compile before it is here, and in the test above. */
+const held = {
+  ...{ step: 'name', epoch: 'name', leaseToken: 'name', runId: 'name', grant: 'signed' },
+  ...{ stepType: 'compared', config: 'compared', target: 'compared', credential: 'compared' },
+  ...{ runAs: 'compared', rendering: 'compared' },
+} satisfies Record<keyof Lease, 'name' | 'signed' | 'compared'>;
+
+test('what a later server says beside a lease, and no part of this agent reads, changes nothing', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  expect(Object.keys(held)).toEqual(expect.arrayContaining(Object.keys(lease)));
+  await t.guard.check({ ...lease, fieldOfLater: 1 } as never);
+});
+
+test('whom a command runs as is signed with the rest', async () => {
+  const t = await setup();
+  const { credential, target } = honestLease();
+  const runAs = { ...credential, version: 7 };
+  const [of] = (await draftOfTests()).targets;
+  const reach = { steps: [1, 2, 3], ...(await grantedReach({ target, credential, runAs })) };
+  const lease = { ...(await t.granted(1, { targets: [{ ...of, reaches: [reach] }] })), runAs };
+  expect(await t.guard.check(lease)).toEqual(lease);
+  const { runAs: _, ...without } = lease;
+  for (const other of [without, { ...lease, runAs: credential }])
+    await expect(t.guard.check(other)).rejects.toEqual(refused('another user for the command of step 1'));
 });
 
 test.each([

@@ -4,9 +4,8 @@ import { referencesOf } from '../rendering/references-of.ts';
 
 /** What of the step can't be signed, after “it”; undefined where all of it can be. */
 export function unsignablePart(step: StepDefinition): string | undefined {
-  const { file, run_as_credential } = Object(step.config) as { file?: unknown; run_as_credential?: unknown };
+  const { file } = Object(step.config) as { file?: unknown };
   if (file !== undefined) return 'copies a file of the server, whose content is not signed';
-  if (run_as_credential !== undefined) return 'runs as the user of another credential, which is not signed';
   // In a condition the word is enough: the name of a step may be put together.
   const usesSteps =
     referencesOf(step).some(({ source }) => source === 'steps') || /\bsteps\b/.test(step.when ?? '');

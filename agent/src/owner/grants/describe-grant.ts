@@ -31,11 +31,11 @@ function describeStep({ name, type, ...rest }: JobDefinition['steps'][number], i
 function describeTarget({ segment, segmentId, agentId, os, labels, reaches }: GrantedTarget): string[] {
   const agent = agentId === undefined ? 'any agent' : `agent ${agentId} alone`;
   const named = reaches[0]?.target.name ?? '';
-  const ways = reaches.map(({ target, credential, steps }) => {
+  const ways = reaches.map(({ target, steps, ...opens }) => {
     const { id: _, name, ...place } = target as LeaseTarget;
     return reaches.length === 1
-      ? yamlLines({ ...place, credential })
-      : [`steps ${steps.join(', ')}:`, ...yamlLines({ name, ...place, credential })];
+      ? yamlLines({ ...place, ...opens })
+      : [`steps ${steps.join(', ')}:`, ...yamlLines({ name, ...place, ...opens })];
   });
   return [
     `${named}, by ${agent} of segment ${segment} (${segmentId})`,

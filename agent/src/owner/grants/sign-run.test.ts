@@ -119,6 +119,19 @@ test.each([
   await expect(t.sign({ ...(await draftOfTests()), ...more })).rejects.toThrow('is not what is to be signed');
 });
 
+test('whom a command runs as is shown', async () => {
+  await using t = await setup();
+  const draft = await draftOfTests();
+  const [target] = draft.targets;
+  const reaches = (target?.reaches ?? []).map((reach) => ({
+    ...reach,
+    runAs: { ...reach.credential, version: 77 },
+  }));
+  await t.sign({ ...draft, targets: [{ ...target, reaches }] });
+  const text = t.lines.join('\n');
+  expect(text.slice(text.indexOf('runAs:'))).toContain('version: 77');
+});
+
 test('what is too large for any server is not written', async () => {
   await using t = await setup();
   const large = { ...request, reason: 'x'.repeat(4 * 1024 * 1024) };
