@@ -6,7 +6,7 @@ import {
   generateSegmentKey,
   sealCredential,
 } from '@opsconductor/protocol/sealing';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { emptyPolicy, type PolicyRules } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshError } from '../ssh/ssh-error.ts';
@@ -39,25 +39,26 @@ async function setup(rules?: PolicyRules) {
     secret: Partial<CredentialSecret> = {},
     at: { id?: string; segmentId?: number } = {},
   ) => {
+    const { kind = 'ssh_password' } = secret;
     const sealed = await sealCredential({
       segmentPublicKey: segment.publicKey,
       binding: {
         installationId,
         credentialId: at.id ?? id,
         version: 1,
-        kind: 'ssh_password',
+        kind,
         segmentId: at.segmentId ?? segmentId,
         generation: 1,
       },
       secret: {
         kind: 'ssh_password',
         user: 'root',
-        password: 'correct horse',
+        ...(kind === 'ssh_password' ? { password: 'correct horse' } : {}),
         bounds,
         ...secret,
       } as CredentialSecret,
     });
-    return { id, version: 1, kind: 'ssh_password', sealed } satisfies LeaseCredential;
+    return { id, version: 1, kind, sealed } satisfies LeaseCredential;
   };
   return { opener, seal, clock };
 }
@@ -155,18 +156,57 @@ test('a user, a host and an address that the owner of the machine does not allow
   expect(() => checkAddresses(['10.1.2.3', '10.2.2.3'])).toThrow('address 10.2.2.3: rule targets.networks');
 });
 
-test('bounds say nothing of jump hosts; the policy of this machine holds them as it holds targets', async () => {
-  const through = async (rules?: PolicyRules) => {
+describe('a password that would be told behind a jump host', () => {
+  // Whoever has the segment's public key can seal, so a server can too: a credential for a jump host of its own.
+  const hop = (host: string) => ({ id: 9, name: 'hop', host, port: 22, hostKeys: [] });
+  const through = async (
+    hosts: readonly string[],
+    own: Partial<CredentialSecret> = {},
+    rules?: PolicyRules,
+  ) => {
     const t = await setup(rules);
-    const anywhere = { ...bounds, hosts: ['*'], networks: ['*'] };
-    // Whoever has the segment's public key can seal, so a server can too.
-    const jump = { id: 9, name: 'hop', host: 'hop.thief.test', port: 22, hostKeys: [] };
-    const jumps = [{ target: jump, credential: await t.seal({ bounds: anywhere }) }];
-    const own = await t.seal({ bounds: { ...bounds, networks: [] } });
-    return refusal(t.opener.open(own, { ...target, jumps }));
+    const credential = await t.seal({ bounds: { ...bounds, hosts: ['*'], networks: ['*'] } });
+    const jumps = hosts.map((host) => ({ target: hop(host), credential }));
+    return refusal(t.opener.open(await t.seal(own), { ...target, jumps }));
   };
-  expect(await through()).toBeUndefined();
-  expect(await through({ targets: { hosts: ['*.example'] } })).toMatchObject({
-    message: expect.stringMatching(/hop.*does not allow host hop\.thief\.test: rule targets\.hosts/),
+  const names = (host: string) => ({
+    reason: 'credential_bounds',
+    message: expect.stringContaining(`jump host “hop” (${host}), which is outside the credential's bounds`),
+    advice: expect.stringContaining('log in by a key'),
+  });
+  const byHosts = { bounds: { ...bounds, networks: [] } };
+  const byNetworks = { bounds: { ...bounds, hosts: [], networks: ['10.1.0.0/16'] } };
+
+  test('is told only where the bounds hold each jump host too', async () => {
+    expect(await through(['bastion.example'], byHosts)).toBeUndefined();
+    expect(await through(['hop.thief.test'], byHosts)).toMatchObject(names('hop.thief.test'));
+    expect(await through(['bastion.example', 'hop.thief.test'], byHosts)).toMatchObject(
+      names('hop.thief.test'),
+    );
+    expect(await through(['10.1.0.9'], byNetworks)).toBeUndefined();
+    expect(await through(['10.2.0.9'], byNetworks)).toMatchObject(names('10.2.0.9'));
+    // By whom it is resolved the bounds can't say.
+    expect(await through(['bastion.example'], byNetworks)).toMatchObject(names('bastion.example'));
+    const anywhere = { bounds: { ...bounds, hosts: ['*'], networks: ['*'] } };
+    expect(await through(['hop.thief.test'], anywhere)).toBeUndefined();
+  });
+
+  test('is none where a key logs in, unless sudo is told one', async () => {
+    const keyBounds = { ...byHosts.bounds, authentication: ['publickey' as const] };
+    const key = {
+      kind: 'ssh_private_key' as const,
+      privateKey: 'key',
+      bounds: keyBounds,
+    };
+    expect(await through(['hop.thief.test'], key)).toBeUndefined();
+    const becomes = { ...key, becomePassword: 'tr0ub4dor' };
+    expect(await through(['hop.thief.test'], becomes)).toMatchObject(names('hop.thief.test'));
+  });
+
+  test('is held to the policy of this machine whatever the bounds say: jump hosts are as targets there', async () => {
+    const anywhere = { bounds: { ...bounds, hosts: ['*'], networks: ['*'] } };
+    expect(await through(['hop.thief.test'], anywhere, { targets: { hosts: ['*.example'] } })).toMatchObject({
+      message: expect.stringMatching(/hop.*does not allow host hop\.thief\.test: rule targets\.hosts/),
+    });
   });
 });

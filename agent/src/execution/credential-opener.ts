@@ -1,6 +1,7 @@
 // Opens sealed credentials with the segment key and holds them to their bounds. An opened credential is kept for a
 // while: a run on many targets opens the same one for each, and opening takes milliseconds.
-import type { Lease, LeaseCredential, LeaseTarget } from '@opsconductor/protocol';
+import { isIP } from 'node:net';
+import type { Lease, LeaseCredential, LeaseJump, LeaseTarget } from '@opsconductor/protocol';
 import {
   type BoundAuthentication,
   type BoundsAttempt,
@@ -80,7 +81,7 @@ export class CredentialOpener {
     target: LeaseTarget,
     runAs?: LeaseCredential,
   ): Promise<UsableCredential> {
-    const own = await this.#openOne(credential, target, target.jumps !== undefined);
+    const own = await this.#openOne(credential, target, target.jumps ?? []);
     const way = await this.openWay(target);
     const other = runAs === undefined ? undefined : await this.#openRunAs(runAs, target, own);
     const patterns = [...way.patterns, ...(other?.patterns ?? [])];
@@ -123,9 +124,10 @@ export class CredentialOpener {
   }: LeaseTarget): Promise<{ target: StepTarget; patterns: Pattern[] }> {
     const jumps: JumpHost[] = [];
     const patterns: Pattern[] = [];
-    for (const jump of sealed) {
+    for (const [at, jump] of sealed.entries()) {
       try {
-        const { secrets, ...opened } = await this.#openOne(jump.credential, jump.target, jumps.length > 0);
+        const way = sealed.slice(0, at);
+        const { secrets, ...opened } = await this.#openOne(jump.credential, jump.target, way);
         jumps.push({ target: jump.target, ...opened });
         patterns.push(...secrets.patterns);
       } catch (error) {
@@ -138,7 +140,7 @@ export class CredentialOpener {
   async #openOne(
     credential: LeaseCredential,
     target: LeaseTarget,
-    isBehindJumpHost: boolean,
+    way: readonly LeaseJump[],
   ): Promise<Omit<UsableCredential, 'target'>> {
     const { policy } = this.#options;
     policy.checkTarget(target);
@@ -150,15 +152,33 @@ export class CredentialOpener {
       authentication: authenticationOf(secret, target.winrm),
     };
     this.#admit({ ...bounds, networks: [] }, target, use, []);
+    if (tellsPassword(secret)) for (const jump of way) this.#admitWay(bounds, jump.target, use);
     return {
       credential: { ...openedCredential(credential, secret), user: userOf(target, secret) },
       secrets,
       checkAddresses: (addresses) => {
         policy.checkAddresses(target, addresses);
-        if (isBehindJumpHost && addresses.length === 0) this.#admitUnresolved(bounds, target);
+        if (way.length > 0 && addresses.length === 0) this.#admitUnresolved(bounds, target);
         else this.#admit(bounds, target, use, addresses);
       },
     };
+  }
+
+  /**
+   * What answers behind a jump host is who the jump host says, and is told the password: so bounds hold where that leads
+   * through, as they hold where it is used.
+   */
+  #admitWay(bounds: CredentialBounds, { host, name, port }: LeaseJump['target'], use: Use): void {
+    const networks = bounds.networks.includes('*') ? [] : bounds.networks;
+    const addresses = isIP(host) === 0 ? [] : [host];
+    const where = { ...bounds, networks, ports: [port] };
+    if (checkBounds(where, { host, addresses, port, protocol: 'ssh', ...use }).ok) return;
+    throw new SshError({
+      reason: 'credential_bounds',
+      message: `The way leads through jump host “${name}” (${host}), which is outside the credential's bounds: what answers behind it would be told the password.`,
+      advice:
+        'Check that the jump host is the intended one; if so, seal the credential anew with bounds that hold it too (in networks by its IP address), or log in by a key, which is told to nobody.',
+    });
   }
 
   /** The name of what is behind a jump host is resolved there, so that its addresses can't be held to networks. */
@@ -258,6 +278,13 @@ function userOf(target: LeaseTarget, secret: CredentialSecret): string {
 }
 
 /** How it is used: of a WinRM target's settings only a password leaves a choice. */
+/** To the host itself, or to sudo on it: a key signs, and is told to nobody. */
+function tellsPassword(secret: CredentialSecret): boolean {
+  return (
+    secret.kind === 'ssh_password' || ('becomePassword' in secret && secret.becomePassword !== undefined)
+  );
+}
+
 function authenticationOf({ kind }: CredentialSecret, winrm: LeaseTarget['winrm']): BoundAuthentication {
   switch (kind) {
     case 'ssh_private_key':
