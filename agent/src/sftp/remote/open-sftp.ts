@@ -17,6 +17,9 @@ const programs = [
   '/usr/local/libexec/sftp-server',
 ];
 
+/** For a server to say how what it started has ended. */
+const endMs = 5_000;
+
 /** Rejects with `sftp_missing` where the server has none, or with what opening a channel fails with. */
 export async function openSftp(
   connection: SshConnection,
@@ -62,7 +65,9 @@ async function sessionOn(
     if (!(error instanceof WireOver)) throw error;
     if (error.why !== 'closed') throw noSftp(error);
     // What ends by itself says how, after the end of what it sends; a connection that is lost doesn't.
-    await closed;
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([closed, new Promise((resolve) => (timer = setTimeout(resolve, endMs)))]);
+    clearTimeout(timer);
     const exit = exitOf(channel);
     if (exit === undefined) throw connectionLost(error);
     throw sftpMissing(new Error(`it ended with ${exit.signal ?? `exit code ${exit.code}`}`));
