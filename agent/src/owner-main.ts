@@ -1,4 +1,5 @@
 // The command `opsconductor`: what the owner of segments does on a machine of their own, with keys that no server has.
+import { SealingError } from '@opsconductor/protocol/sealing';
 import { Command } from 'commander';
 import { AgentError } from './agent-error.ts';
 import { readConfig } from './config.ts';
@@ -7,15 +8,16 @@ import { addGrantCommands } from './owner/grants/grant-commands.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
 import { addRecoveryCommands } from './owner/recovery/recovery-commands.ts';
 import { addSegmentCommands } from './owner/segments/segment-commands.ts';
+import { visible, visibleText } from './owner/visible.ts';
 import { agentVersion } from './version.ts';
 
 const config = readConfig();
-const say = (line: string) => process.stdout.write(`${line}\n`);
+const say = (line: string) => process.stdout.write(`${visible(line)}\n`);
 
 const program = new Command('opsconductor')
   .description('For owners of segments: keys that no server has, and what is signed and sealed with them.')
   .version(agentVersion)
-  .showHelpAfterError();
+  .showHelpAfterError('(--help says what it takes)');
 addKeyCommands(program, say);
 addSegmentCommands(program, config, say);
 addCredentialCommands(program, config, say);
@@ -23,7 +25,15 @@ addRecoveryCommands(program, config, say);
 addGrantCommands(program, say);
 
 await program.parseAsync().catch((error: unknown) => {
-  if (!(error instanceof AgentError)) throw error;
-  process.stderr.write(`error: ${error.message}\n       ${error.fix}\n`);
+  const { message, fix } = asTold(error);
+  process.stderr.write(`error: ${visibleText(`${message}\n${fix}`)}\n`);
   process.exitCode = 1;
 });
+
+/** Keys and seals that are malformed are a server's, or of what stands between: those of files are told where they are read. */
+function asTold(error: unknown): { message: string; fix: string } {
+  if (error instanceof AgentError) return error;
+  if (!(error instanceof SealingError)) throw error;
+  const fix = 'Do not go on before you know why: ask who runs the server.';
+  return { message: `What the server says is malformed: ${error.message}.`, fix };
+}

@@ -27,14 +27,18 @@ export async function askAtTerminal(
     terminal: true,
     historySize: 0,
   });
+  let isAnswered = false;
   try {
-    return await new Promise((resolve, reject) => {
+    const answer = await new Promise<string>((resolve, reject) => {
       terminal.once('close', () => reject(stopped()));
       terminal.question(isHidden ? '' : question, resolve);
     });
+    isAnswered = true;
+    return answer;
   } finally {
     terminal.close();
-    if (isHidden) output.write('\n');
+    // The end of a line that is shown was typed.
+    if (isHidden || !isAnswered) output.write('\n');
   }
 }
 

@@ -119,7 +119,7 @@ export class PolicyGuard {
     this.#refuse('require_grant', what, {
       step,
       advice:
-        'Have the run signed (opsconductor grant sign) and start it with its grant. If it was signed, find out who changed what since: the audit logs here and on the server have both.',
+        'Have the run signed anew (opsconductor grant sign) and start it with that grant: each is for one start, until it expires. If it was signed and something differs, find out who changed it since: the audit logs here and on the server have both.',
     });
   }
 

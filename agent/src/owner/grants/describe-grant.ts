@@ -3,6 +3,7 @@
 import type { JobDefinition, LeaseTarget } from '@opsconductor/protocol';
 import type { GrantDraft, GrantedTarget } from '@opsconductor/protocol/grants';
 import { stringify } from 'yaml';
+import { visible } from '../visible.ts';
 
 export function describeGrant(draft: GrantDraft, { from, until }: { from: Date; until: Date }): string[] {
   const { job, installationId, startedBy, parameters, targets } = draft;
@@ -49,12 +50,4 @@ function headed(title: string, lines: readonly string[]): string[] {
 
 function yamlLines(value: unknown): string[] {
   return stringify(value, { lineWidth: 0 }).trimEnd().split('\n');
-}
-
-/** Control characters, and those that reverse or hide text, by their numbers. */
-function visible(line: string): string {
-  return line.replace(
-    /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  );
 }

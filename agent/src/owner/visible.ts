@@ -1,0 +1,17 @@
+// What is printed on an owner's terminal may come from a hostile server.
+
+/** Control characters, and those that reverse or hide text, by their numbers. */
+export function visible(line: string): string {
+  return line.replace(
+    /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
+}
+
+/** A text of several lines: those after the first are set in, so that none stands where a line of this program's own would. */
+export function visibleText(text: string): string {
+  return text
+    .split(/\n[^\S\n]*/)
+    .map(visible)
+    .join('\n       ');
+}
