@@ -109,3 +109,20 @@ test('what is signed for one agent waits for that one', async () => {
   await expect(drafted(both)).rejects.toEqual(refused('agentIds[1]', 'Another agent of its segment'));
   await expect(drafted({ agentIds: [999_999] })).rejects.toEqual(refused('agentIds[0]', 'no such agent'));
 });
+
+test('where each agent runs only what is signed for it alone, one has to be named', async () => {
+  for (const agent of [t.agent, other]) {
+    const demands = ['signed_runs_only', 'signed_for_one_agent'];
+    await t.connect(agent, { capabilities: [...agentCapabilities, ...demands, agentNeed(agent.agentId)] });
+  }
+  await expect(drafted()).rejects.toMatchObject({
+    details: [
+      {
+        path: 'agentIds',
+        message: expect.stringContaining('signed for one of them'),
+        allowed: `one of ${t.agent.agentId} (${t.agent.name}), ${other.agentId} (agent-other)`,
+      },
+    ],
+  });
+  await expect(drafted({ agentIds: [other.agentId] })).resolves.toMatchObject({ startedBy: t.caller.name });
+});

@@ -18,6 +18,8 @@ import { protocolOf } from '../../targets/connection-of.ts';
 import { LeaseBuilder } from '../leases/lease-builder.ts';
 import type { SealedSecrets } from '../values/seal-secrets.ts';
 
+const maxAgentsTold = 10;
+
 export interface DraftDeps {
   sql: Sql;
   masterKey: MasterKey;
@@ -125,7 +127,6 @@ async function agentsBySegment(
   agentIds: readonly number[],
   targets: readonly { segmentId: number }[],
 ): Promise<Map<number, number>> {
-  if (agentIds.length === 0) return new Map();
   const known = await findSigningAgents(sql, [...new Set(targets.map(({ segmentId }) => segmentId))]);
   const bySegment = new Map<number, number>();
   for (const [at, id] of agentIds.entries()) {
@@ -143,5 +144,17 @@ async function agentsBySegment(
     }
     bySegment.set(agent.segmentId, id);
   }
-  return bySegment;
+  const lone = known.find(
+    ({ segmentId }) =>
+      !bySegment.has(segmentId) && known.every((one) => one.segmentId !== segmentId || one.oneAgent),
+  );
+  if (lone === undefined) return bySegment;
+  const able = known.filter(({ segmentId }) => segmentId === lone.segmentId).slice(0, maxAgentsTold);
+  throw invalidField(
+    'agentIds',
+    `Agents of segment “${lone.segmentName}” run only what is signed for one of them.`,
+    {
+      allowed: `one of ${able.map(({ agentId, agentName }) => `${agentId} (${agentName})`).join(', ')}`,
+    },
+  );
 }
