@@ -224,7 +224,7 @@ export const jobNeeds: Record<string, Needs> = {
   })),
   'POST jobs/:id/run': {
     permission: 'run',
-    on: 'the job’s category and each target, and `credentials.use` on each target',
+    on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts on the way',
     cases: (world) =>
       sides(world).flatMap((jobOf) =>
         sides(world).map(
@@ -244,7 +244,7 @@ export const jobNeeds: Record<string, Needs> = {
 
   'POST jobs/:id/grant-draft': {
     permission: 'run',
-    on: 'the job’s category and each target, and `credentials.use` on each target',
+    on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts on the way',
     cases: (world) =>
       sides(world).flatMap((jobOf) =>
         sides(world).map(
@@ -264,7 +264,7 @@ export const jobNeeds: Record<string, Needs> = {
 
   'POST jobs/:id/sealing-keys': {
     permission: 'run',
-    on: 'the job’s category and each target, and `credentials.use` on each target',
+    on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts on the way',
     cases: (world) =>
       sides(world).flatMap((jobOf) =>
         sides(world).map(

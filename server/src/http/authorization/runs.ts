@@ -89,7 +89,7 @@ export const runNeeds: Record<string, Needs> = {
   },
   'POST runs/:id/rerun': {
     permission: 'run',
-    on: 'the job’s category and each of the targets, and `credentials.use` on each target',
+    on: 'the job’s category and each of the targets, and `credentials.use` on each and on the jump hosts on the way',
     // None of their targets became unknown, so nothing starts.
     cases: ({ ended }) =>
       ended.map((run) => ({
