@@ -99,7 +99,10 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   await page.getByRole('combobox', { name: 'Segment' }).selectOption({ label: segment.segmentName });
   await plan.click();
   // Refused with its line, and nothing is left of it.
-  await page.getByRole('alert').getByText(/\bpasted:1\b/).waitFor();
+  await page
+    .getByRole('alert')
+    .getByText(/\bpasted:1\b/)
+    .waitFor();
   expect((await api.get<{ items: unknown[] }>('/api/v1/inventories')).body.items).toEqual([]);
   await paste('name;host;label:env\nweb-1;10.0.0.1;prod\nweb-2;10.0.0.2;stage\n');
   await plan.click();
