@@ -2,9 +2,12 @@
 // stands still.
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { writeOutputFile } from './support/output-file.ts';
 import { setup, type TestSystem } from './support/system.ts';
+
+// Longer than a reader waits, which then says what it has heard.
+vi.setConfig({ testTimeout: 100_000 });
 
 let t: TestSystem;
 beforeAll(async () => {

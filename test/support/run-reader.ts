@@ -73,6 +73,14 @@ export class RunReader {
     return (this.#output.get(stepId)?.hash ?? createHash('sha256')).copy().digest('hex');
   }
 
+  /** What was heard of each step, with the begin of its output. */
+  #stepWords(): string {
+    const words = [...this.steps].map(
+      ([id, { status }]) => `step ${id} ${status}: ${this.text(id).slice(0, 80)}`,
+    );
+    return JSON.stringify(words);
+  }
+
   /** Resolves when the condition holds after an event; rejects after a bounded time, or when the stream is at fault. */
   until(condition: () => boolean, what: string): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -84,9 +92,12 @@ export class RunReader {
       const fail = (why: string) =>
         done(() =>
           reject(
-            new Error(`${what}: ${why}; run ${this.status} (${this.errorMessage}), ${this.bytes} bytes`, {
-              cause: this.#failure,
-            }),
+            new Error(
+              `${what}: ${why}; run ${this.status} (${this.errorMessage}), ${this.bytes} bytes, ${this.#stepWords()}`,
+              {
+                cause: this.#failure,
+              },
+            ),
           ),
         );
       const timer = setTimeout(() => fail(`not within ${timeoutMs / 1000} s`), timeoutMs);
