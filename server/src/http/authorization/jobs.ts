@@ -24,6 +24,27 @@ const ofAnother = (on: string, tail: string): Needs => ({
   cases: ({ importId }) => [{ path: `${importId}${tail}`, reads: [{ one: [] }] }],
 });
 
+/** What prepares a start: needs what the start needs. */
+const asOfAStart = (tail: string): Needs => ({
+  permission: 'run',
+  on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts on the way',
+  cases: (world) =>
+    sides(world).flatMap((jobOf) =>
+      sides(world).map(
+        (targetOf): Case => ({
+          path: `${jobOf.jobId}/${tail}`,
+          // It has no credential, so that it is refused.
+          json: { targetIds: [targetOf.bareTargetId] },
+          reads: [each(jobOf.category), each(targetOf.bareTarget)],
+          needs: [
+            ['run', each(jobOf.category, targetOf.bareTarget)],
+            ['credentials.use', each(targetOf.bareTarget)],
+          ],
+        }),
+      ),
+    ),
+});
+
 export const jobNeeds: Record<string, Needs> = {
   'GET jobs': listing(
     theJob,
@@ -242,45 +263,9 @@ export const jobNeeds: Record<string, Needs> = {
       ),
   },
 
-  'POST jobs/:id/grant-draft': {
-    permission: 'run',
-    on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts on the way',
-    cases: (world) =>
-      sides(world).flatMap((jobOf) =>
-        sides(world).map(
-          (targetOf): Case => ({
-            path: `${jobOf.jobId}/grant-draft`,
-            // It has no credential, so that it is refused.
-            json: { targetIds: [targetOf.bareTargetId] },
-            reads: [each(jobOf.category), each(targetOf.bareTarget)],
-            needs: [
-              ['run', each(jobOf.category, targetOf.bareTarget)],
-              ['credentials.use', each(targetOf.bareTarget)],
-            ],
-          }),
-        ),
-      ),
-  },
+  'POST jobs/:id/grant-draft': asOfAStart('grant-draft'),
 
-  'POST jobs/:id/sealing-keys': {
-    permission: 'run',
-    on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts on the way',
-    cases: (world) =>
-      sides(world).flatMap((jobOf) =>
-        sides(world).map(
-          (targetOf): Case => ({
-            path: `${jobOf.jobId}/sealing-keys`,
-            // It has no credential, so that it is refused.
-            json: { targetIds: [targetOf.bareTargetId] },
-            reads: [each(jobOf.category), each(targetOf.bareTarget)],
-            needs: [
-              ['run', each(jobOf.category, targetOf.bareTarget)],
-              ['credentials.use', each(targetOf.bareTarget)],
-            ],
-          }),
-        ),
-      ),
-  },
+  'POST jobs/:id/sealing-keys': asOfAStart('sealing-keys'),
 
   'GET categories': listing('the category', ({ alfa, zeta, shared }) => [
     { text: '"name":"alfa jobs"', seen: [alfa.category] },
