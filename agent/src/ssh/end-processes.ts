@@ -65,10 +65,12 @@ async function watch(
 async function send(family: ProcessFamily, signal: 'TERM' | 'KILL', living: RemoteProcess[]): Promise<void> {
   const leader = family.leader();
   const group = living.some(({ groupId }) => groupId === leader) ? leader : undefined;
+  // What is signalled with its group is not signalled again: a handler of TERM would run twice.
+  const others = living.filter(({ groupId }) => group === undefined || groupId !== group);
   await signalProcesses(
     family.target,
     signal,
-    living.map(({ pid }) => pid),
+    others.map(({ pid }) => pid),
     { group, note: family.note },
   );
 }
