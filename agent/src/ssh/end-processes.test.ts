@@ -23,11 +23,5 @@ sshTest('each process is sent TERM once: with its group, or by itself where it h
     },
     { graceMs: 5000, killMs: 5000 },
   );
-  expect(readFileSync(sent, 'utf8').split('\n')).toEqual([
-    'TERM -10',
-    'TERM 30',
-    'CONT -10',
-    'CONT 30',
-    '',
-  ]);
+  expect(readFileSync(sent, 'utf8').split('\n')).toEqual(['TERM -10', 'TERM 30', 'CONT -10', 'CONT 30', '']);
 });
