@@ -1,7 +1,7 @@
 // An agent that proved itself sends each type of frame nearly right, by a seed: its connection may be closed, and the server
 // goes on, serves its next connection, and has no error of its own in the log.
 // `npm run fuzz -- --mutations 500` tries more of them.
-import { type AgentMessage, agentToServer, encodeFrame, type Lease } from '@opsconductor/protocol';
+import { type AgentMessage, agentToServer, encodeFrame, type Lease, limits } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   type AgentSocket,
@@ -27,8 +27,10 @@ afterAll(() => t?.[Symbol.asyncDispose]());
 /** A connection of the agent, and what it is leased. What an earlier one has done to the agent is taken back. */
 async function connected(): Promise<{ socket: AgentSocket; lease: Lease | undefined }> {
   await t.sql`update agents set state = 'active', generation_acked = true, drain_requested_at = null`;
-  const socket = await t.connectAgent();
-  await t.start();
+  // A command that was said to survive its agent keeps its slot until it is taken over or given up.
+  const socket = await t.connectAgent({ slots: limits.maxSlots });
+  const [left] = await t.sql`select from job_run_steps where status = 'ready' limit 1`;
+  if (left === undefined) await t.start();
   const lease = await Promise.race([
     socket.next('leases').then(({ leases }) => leases[0]),
     socket.closed.then(() => undefined),
