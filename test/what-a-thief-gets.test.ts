@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Agent, Credential, RunDetail, Segment } from '@opsconductor/protocol';
+import type { Agent, Credential, RunDetail, Segment, TestResult } from '@opsconductor/protocol';
 import { openRunValue, type SealedEnvelope, SealingError } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { readKey } from '../agent/src/identity/identity.ts';
@@ -17,6 +17,7 @@ import { SecretHunter } from '../agent/src/spool/testing/secret-hunter.ts';
 import { unwrapDataKey } from '../server/src/credentials/at-rest/data-key.ts';
 import { dumpRows, openAllAtRest, readMasterKey } from './support/open-at-rest.ts';
 import { Owner } from './support/owner.ts';
+import { storeCredential } from './support/sealed-credential.ts';
 import { fixturePassword } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 import { ExecTrace, execTraceMissing, pidsWith } from './support/trace-execs.ts';
@@ -308,6 +309,60 @@ test('what the owner of the machine does not allow is refused, and both sides ke
   expect(filesIn(t.agent.dataDir)).toContain(message);
   const test = await t.api.post(`/api/v1/targets/${t.targetId}/test`);
   expect(test.text).toContain('rule users');
+}, 60_000);
+
+test('a secret that the agent’s machine keeps opens a target within the policy’s bounds, and is masked', async () => {
+  const policy = t.agent.policy ?? '';
+  const key = join(t.sshd.dir, 'key of the machine');
+  await writeFile(key, t.sshd.privateKey, { mode: 0o644 });
+  const { host, port, user } = t.sshd;
+  const source = (name: string, path: string, hosts: string) =>
+    `  - { name: ${name}, file: ${path}, bounds: { hosts: ["${hosts}"], ports: [${port}], user: ${user} } }\n`;
+  const sources = [source('deploy', key, host), source('gone', `${key}s`, host), source('db', key, 'db-*')];
+  await writeFile(policy, `file_roots: [${t.filesDir}]\nsources:\n${sources.join('')}`);
+  await t.agent.stop();
+  await t.agent.start();
+  const blob = Buffer.from(t.sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
+  const digest = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
+  const hostKeyFingerprint = `SHA256:${digest}`;
+  const target = async (name: string) => {
+    const bounds = { hosts: ['*'], networks: [], ports: [port], user, protocols: ['ssh' as const] };
+    const credentialId = await storeCredential(t.api, t.segmentId, `from ${name}`, {
+      ...{ kind: 'ssh_key_source', user, source: name },
+      bounds: { ...bounds, authentication: ['publickey'] },
+    });
+    const place = {
+      segmentId: t.segmentId,
+      name: `by ${name}`,
+      host,
+      port,
+      credentialId,
+      hostKeyFingerprint,
+    };
+    return (await t.api.made<{ id: number }>('/api/v1/targets', place)).id;
+  };
+  const deploy = await target('deploy');
+  const tested = async (id: number) => (await t.api.post<TestResult>(`/api/v1/targets/${id}/test`)).body;
+  const [gone, db] = [await tested(await target('gone')), await tested(await target('db'))];
+  expect(gone).toMatchObject({ ok: false, reason: 'credential_unusable' });
+  expect(gone.message).toContain('Source gone of this agent’s policy');
+  expect(gone.message).toContain('line 4) is a file that is not there.');
+  expect(db).toMatchObject({ ok: false, reason: 'policy_refused' });
+  expect(db.message).toContain('rule sources[2].bounds.hosts; it allows db-*');
+  const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'shows its key',
+    steps: [{ name: 'show', type: 'ssh.exec', config: { command: `cat '${key}'; echo shown` } }],
+  });
+  const run = await t.api.made<RunDetail>(`/api/v1/jobs/${jobId}/run`, { targetIds: [deploy] });
+  const reader = t.read(run.id);
+  const { steps } = await t.api.runEnds(run.id);
+  await reader.end();
+  expect(steps).toMatchObject([{ status: 'succeeded' }]);
+  const line = t.sshd.privateKey.split('\n')[1] ?? '';
+  const output = reader.text(steps[0]?.id ?? 0);
+  expect(output).toContain('shown');
+  expect(output).not.toContain(line);
+  expect(filesIn(t.agent.dataDir)).not.toContain(line);
 }, 60_000);
 
 test('what is signed is carried out; what is not, or was altered since, is refused by the agent', async () => {

@@ -30,6 +30,7 @@ import { type AgentPolicy, emptyPolicy } from './policy/agent-policy.ts';
 import { PolicyGuard } from './policy/policy-guard.ts';
 import { RefusalLog } from './policy/refusal-log.ts';
 import { SegmentKeys } from './segment-keys.ts';
+import { SourceReader } from './sources/source-reader.ts';
 import { SshPool } from './ssh/pool.ts';
 import type { WinrmPolicy } from './steps/winrm-connection-options.ts';
 import { WinrmPool } from './winrm/connection/pool.ts';
@@ -49,6 +50,8 @@ export interface AgentOptions {
   proxy?: ProxySettings;
   /** What the owner of the machine allows; nothing unless told. */
   policy?: AgentPolicy;
+  /** Variables that its sources may name; none unless told. */
+  environment?: NodeJS.ProcessEnv;
   /** Bytes of the server's files that it keeps when no step uses them; 4 GiB unless told. */
   fileCacheBytes?: number;
   /** How long an SSH connection that nobody uses is kept; 60 s unless told. */
@@ -150,6 +153,7 @@ async function wire(
     monotonicMs,
     segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
     policy: guard,
+    sources: new SourceReader({ policy: guard, monotonicMs, environment: options.environment ?? {} }),
   });
   const secrets = new RunSecrets({
     installationId,

@@ -19,6 +19,8 @@ export interface Config {
   defaultRoots: string;
   proxy: ProxySettings;
   logLevel: string;
+  /** Where sources of a policy file are that name a variable. */
+  environment: NodeJS.ProcessEnv;
 }
 
 export function readConfig(): Config {
@@ -34,5 +36,6 @@ export function readConfig(): Config {
       noProxy: env.NO_PROXY ?? env.no_proxy,
     },
     logLevel: env.OPSCONDUCTOR_LOG_LEVEL ?? 'info',
+    environment: env,
   };
 }

@@ -208,7 +208,7 @@ interface RunCommand {
 /** A longer time ends a timer at once. */
 const maxTimerMs = 2 ** 31 - 1;
 
-async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): Promise<void> {
+async function runCommand(options: RunCommand, { proxy, environment }: Config, log: Logger): Promise<void> {
   letHeapGrow();
   const policy = options.policy === undefined ? emptyPolicy : await readPolicy(options.policy, options.data);
   const agent = await startAgent({
@@ -225,6 +225,7 @@ async function runCommand(options: RunCommand, { proxy }: Config, log: Logger): 
     },
     proxy,
     policy,
+    environment,
     ...(options.fileCacheMb === undefined ? {} : { fileCacheBytes: options.fileCacheMb * 1024 * 1024 }),
     ...(options.sshIdleS === undefined ? {} : { sshIdleMs: Math.min(options.sshIdleS * 1_000, maxTimerMs) }),
     log,

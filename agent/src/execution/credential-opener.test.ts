@@ -9,6 +9,7 @@ import {
 import { describe, expect, test } from 'vitest';
 import { emptyPolicy, type PolicyRules } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
+import { SourceReader } from '../sources/source-reader.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { CredentialOpener, NoSegmentKey } from './credential-opener.ts';
 
@@ -27,12 +28,20 @@ const bounds: CredentialBounds = {
 async function setup(rules?: PolicyRules) {
   const segment = await generateSegmentKey();
   const clock = { ms: 0 };
+  const refused: string[] = [];
+  const environment: NodeJS.ProcessEnv = { DEPLOY: 'battery staple' };
+  const policy = new PolicyGuard({
+    policy: rules === undefined ? emptyPolicy : { fileRoots: [], rules },
+    onRefusal: ({ rule }) => refused.push(rule),
+  });
+  const monotonicMs = () => clock.ms;
   const opener = new CredentialOpener({
     installationId,
     segmentId,
     segmentPrivateKey: (generation) => (generation === 1 ? segment.privateKey : undefined),
-    monotonicMs: () => clock.ms,
-    policy: new PolicyGuard({ policy: rules === undefined ? emptyPolicy : { fileRoots: [], rules } }),
+    monotonicMs,
+    policy,
+    sources: new SourceReader({ policy, monotonicMs, environment }),
   });
   const id = randomUUID();
   const seal = async (
@@ -60,7 +69,7 @@ async function setup(rules?: PolicyRules) {
     });
     return { id, version: 1, kind, sealed } satisfies LeaseCredential;
   };
-  return { opener, seal, clock };
+  return { opener, seal, clock, refused, environment };
 }
 
 async function refusal(opening: Promise<unknown>): Promise<unknown> {
@@ -208,5 +217,94 @@ describe('a password that would be told behind a jump host', () => {
     expect(await through(['hop.thief.test'], anywhere, { targets: { hosts: ['*.example'] } })).toMatchObject({
       message: expect.stringMatching(/hop.*does not allow host hop\.thief\.test: rule targets\.hosts/),
     });
+  });
+});
+
+describe('a credential that names a source of this machine', () => {
+  const source = {
+    name: 'deploy',
+    environment: 'DEPLOY',
+    bounds: { hosts: ['web-*.example'], networks: ['10.1.0.0/16'], ports: [22], user: 'root' },
+  };
+  const anywhere = { ...bounds, hosts: ['*'], networks: ['*'], user: '*' };
+  const named: Partial<CredentialSecret> = {
+    kind: 'ssh_password_source',
+    source: 'deploy',
+    bounds: anywhere,
+  };
+  const sourced = async (rules: PolicyRules = { sources: [source] }) => {
+    const t = await setup(rules);
+    return { ...t, credential: await t.seal(named) };
+  };
+  const outside = (field: string) => ({
+    reason: 'policy_refused',
+    message: expect.stringContaining(`rule sources[0].bounds.${field}`),
+  });
+
+  test('opens with what is read there, which is masked in output', async () => {
+    const t = await sourced();
+    const { credential, secrets } = await t.opener.open(t.credential, target);
+    expect(credential).toMatchObject({ kind: 'ssh_password', user: 'root', password: 'battery staple' });
+    expect(credential).not.toHaveProperty('source');
+    expect(secrets.find(Buffer.from('a battery staple b'))).toEqual([{ start: 2, end: 16 }]);
+    t.environment.DEPLOY = 'another one';
+    const next = await t.opener.open(t.credential, target);
+    expect(next.secrets.find(Buffer.from('battery staple, another one'))).toEqual([{ start: 16, end: 27 }]);
+  });
+
+  test('is held to the bounds of the source, whatever whoever sealed it has written', async () => {
+    const t = await sourced();
+    const refusalAt = (elsewhere: Partial<LeaseTarget>) =>
+      refusal(t.opener.open(t.credential, { ...target, ...elsewhere }));
+    expect(await refusalAt({ host: 'thief.test' })).toMatchObject(outside('hosts'));
+    expect(await refusalAt({ port: 2222 })).toMatchObject({ reason: 'credential_bounds' });
+    expect(await refusalAt({ username: 'deploy' })).toMatchObject(outside('user'));
+    const { checkAddresses } = await t.opener.open(t.credential, target);
+    expect(() => checkAddresses(['10.1.2.3'])).not.toThrow();
+    expect(() => checkAddresses(['10.2.2.3'])).toThrow('rule sources[0].bounds.networks');
+    const hop = {
+      target: { ...target, name: 'hop', host: 'hop.thief.test' },
+      credential: await t.seal({ bounds: anywhere }),
+    };
+    expect(await refusalAt({ jumps: [hop] })).toMatchObject(outside('hosts'));
+    expect(t.refused).toEqual([
+      'sources[0].bounds.hosts',
+      'sources[0].bounds.user',
+      'sources[0].bounds.networks',
+      'sources[0].bounds.hosts',
+    ]);
+  });
+
+  test('is held to its own bounds too, and reads nothing where the policy names no such source', async () => {
+    const t = await sourced();
+    const narrow = await t.seal({ ...named, bounds: { ...anywhere, hosts: ['db-*.example'] } });
+    expect(await refusal(t.opener.open(narrow, target))).toMatchObject({ reason: 'credential_bounds' });
+    const none = await sourced({});
+    expect(await refusal(none.opener.open(none.credential, target))).toMatchObject({
+      reason: 'credential_unusable',
+      message: 'The policy file of this agent names no source deploy.',
+    });
+  });
+
+  test('is told to no host as whom to run a command unless its bounds name that', async () => {
+    const windows = { sources: [{ ...source, bounds: { ...source.bounds, ports: [22, 5986] } }] };
+    const t = await sourced(windows);
+    const own = await t.seal({ bounds: { ...anywhere, authentication: ['password', 'ntlm'] } });
+    const runAs = await t.seal({
+      kind: 'winrm_password_source',
+      source: 'deploy',
+      bounds: { ...anywhere, protocols: ['ssh', 'winrm'], authentication: ['ntlm', 'run_as'] },
+    });
+    expect(await refusal(t.opener.open(own, target, runAs))).toMatchObject(outside('authentication'));
+    const named = await sourced({
+      sources: [{ ...source, bounds: { ...source.bounds, authentication: ['run_as'] } }],
+    });
+    const allowed = await named.seal({
+      kind: 'winrm_password_source',
+      source: 'deploy',
+      bounds: { ...anywhere, protocols: ['ssh', 'winrm'], authentication: ['ntlm', 'run_as'] },
+    });
+    const { runAs: as } = await named.opener.open(await named.seal({ bounds: anywhere }), target, allowed);
+    expect(as).toEqual({ user: 'root', password: 'battery staple' });
   });
 });

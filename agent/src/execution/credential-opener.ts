@@ -1,25 +1,33 @@
 // Opens sealed credentials with the segment key and holds them to their bounds. An opened credential is kept for a
 // while: a run on many targets opens the same one for each, and opening takes milliseconds.
-import { isIP } from 'node:net';
-import type { Lease, LeaseCredential, LeaseJump, LeaseTarget } from '@opsconductor/protocol';
+import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
+import type { LeaseCredential, LeaseJump, LeaseTarget } from '@opsconductor/protocol';
 import {
   type BoundAuthentication,
-  type BoundsAttempt,
   type CredentialBinding,
-  type CredentialBounds,
   type CredentialSecret,
-  checkBounds,
   isCredentialKind,
   openCredential,
   type SealedCredential,
   SealingError,
 } from '@opsconductor/protocol/sealing';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
+import type { SourceReader } from '../sources/source-reader.ts';
 import { type Pattern, PatternSet } from '../spool/pattern-set.ts';
 import { secretPatterns } from '../spool/secret-patterns.ts';
 import { jumpHostFailed } from '../ssh/jump-hosts.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { JumpHost, OpenedCredential, RunAs, StepTarget } from '../steps/step-type.ts';
+import {
+  admitUnknownAddress,
+  admitUnresolvedUse,
+  admitUse,
+  admitWay,
+  credentialLimit,
+  type UsageLimit,
+  type Use,
+} from './usage-limits.ts';
 
 const maxKept = 64;
 const keptMs = 300_000;
@@ -48,17 +56,23 @@ export interface CredentialOpenerOptions {
   segmentId: number;
   segmentPrivateKey(generation: number): Uint8Array | undefined;
   monotonicMs(): number;
-  policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses' | 'checkUser' | 'checkBecome'>;
+  policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses' | 'checkUser' | 'checkBecome' | 'sourceNamed'>;
+  /** Of this machine, for credentials that name one. */
+  sources: Pick<SourceReader, 'password' | 'privateKey'>;
 }
-
-type Use = Pick<BoundsAttempt, 'user' | 'authentication'>;
 
 interface Kept {
   sealed: SealedCredential;
   secret: CredentialSecret;
   secrets: PatternSet;
+  /** Of one that names a source: what was read there last. */
+  sourced?: { secret: WholeSecret; secrets: PatternSet };
   untilMs: number;
 }
+
+type SourcedSecret = Extract<CredentialSecret, { source: string }>;
+/** Nothing of it is elsewhere. */
+type WholeSecret = Exclude<CredentialSecret, SourcedSecret>;
 
 export class CredentialOpener {
   readonly #options: CredentialOpenerOptions;
@@ -94,24 +108,29 @@ export class CredentialOpener {
     target: LeaseTarget,
     own: Pick<UsableCredential, 'checkAddresses'>,
   ): Promise<{ usable: Pick<UsableCredential, 'runAs' | 'checkAddresses'>; patterns: Pattern[] }> {
-    const { secret, secrets } = await this.#secretOf(credential);
-    if (secret.kind !== 'winrm_password') {
+    const kept = await this.#secretOf(credential);
+    const { secret } = kept;
+    if (secret.kind !== 'winrm_password' && secret.kind !== 'winrm_password_source') {
       throw unusable(
         'The credential that the command is to run as is none of kind WinRM password.',
         'Name another one in run_as_credential of the step.',
       );
     }
-    const { user, password, bounds } = secret;
+    const { user } = secret;
     this.#options.policy.checkBecome({ user }, target);
     const use: Use = { user, authentication: 'run_as' };
-    this.#admit({ ...bounds, networks: [] }, target, use, []);
+    const limits = this.#limitsOf(secret, target);
+    for (const limit of limits) admitUnresolvedUse(limit, target, use);
+    const { opened, secrets } = await this.#valueOf(credential, kept);
+    assert(opened.kind === 'winrm_password');
+    const { password } = opened;
     return {
       patterns: [...secrets.patterns],
       usable: {
         runAs: { user, password },
         checkAddresses: (addresses) => {
           own.checkAddresses(addresses);
-          this.#admit(bounds, target, use, addresses);
+          for (const limit of limits) admitUse(limit, target, use, addresses);
         },
       },
     };
@@ -144,72 +163,69 @@ export class CredentialOpener {
   ): Promise<Omit<UsableCredential, 'target'>> {
     const { policy } = this.#options;
     policy.checkTarget(target);
-    const { secret, secrets } = await this.#secretOf(credential);
-    const { bounds } = secret;
+    const kept = await this.#secretOf(credential);
+    const { secret } = kept;
     policy.checkUser(userOf(target, secret), target);
     const use: Use = {
       user: userOf(target, secret),
       authentication: authenticationOf(secret, target.winrm),
     };
-    this.#admit({ ...bounds, networks: [] }, target, use, []);
-    if (tellsPassword(secret)) for (const jump of way) this.#admitWay(bounds, jump.target, use);
+    const limits = this.#limitsOf(secret, target);
+    for (const limit of limits) {
+      admitUnresolvedUse(limit, target, use);
+      if (tellsPassword(secret)) for (const jump of way) admitWay(limit, jump.target, use);
+    }
+    const { opened, secrets } = await this.#valueOf(credential, kept);
     return {
-      credential: { ...openedCredential(credential, secret), user: userOf(target, secret) },
+      credential: { ...opened, user: userOf(target, secret) },
       secrets,
       checkAddresses: (addresses) => {
         policy.checkAddresses(target, addresses);
-        if (way.length > 0 && addresses.length === 0) this.#admitUnresolved(bounds, target);
-        else this.#admit(bounds, target, use, addresses);
+        for (const limit of limits) {
+          if (way.length > 0 && addresses.length === 0) admitUnknownAddress(limit, target);
+          else admitUse(limit, target, use, addresses);
+        }
       },
     };
   }
 
-  /**
-   * What answers behind a jump host is who the jump host says, and is told the password: so bounds hold where that leads
-   * through, as they hold where it is used.
-   */
-  #admitWay(bounds: CredentialBounds, { host, name, port }: LeaseJump['target'], use: Use): void {
-    const networks = bounds.networks.includes('*') ? [] : bounds.networks;
-    const addresses = isIP(host) === 0 ? [] : [host];
-    const where = { ...bounds, networks, ports: [port] };
-    if (checkBounds(where, { host, addresses, port, protocol: 'ssh', ...use }).ok) return;
-    throw new SshError({
-      reason: 'credential_bounds',
-      message: `The way leads through jump host “${name}” (${host}), which is outside the credential's bounds: what answers behind it would be told the password.`,
-      advice:
-        'Check that the jump host is the intended one; if so, seal the credential anew with bounds that hold it too (in networks by its IP address), or log in by a key, which is told to nobody.',
-    });
+  /** The credential's own, and the policy's for the source that it names. */
+  #limitsOf(secret: CredentialSecret, target: LeaseTarget): UsageLimit[] {
+    const own = credentialLimit(secret.bounds);
+    if (!('source' in secret)) return [own];
+    const { bounds, refuse } = this.#options.policy.sourceNamed(secret.source);
+    const limit: UsageLimit = {
+      bounds,
+      refuse: ({ field, what, allowed = [] }) => refuse(field, what, target, allowed),
+    };
+    return [own, limit];
   }
 
-  /** The name of what is behind a jump host is resolved there, so that its addresses can't be held to networks. */
-  #admitUnresolved({ networks }: CredentialBounds, { host, name }: LeaseTarget): void {
-    if (networks.length === 0 || networks.includes('*')) return;
-    throw new SshError({
-      reason: 'credential_bounds',
-      message: `The credential is bound to networks, and “${name}” is behind a jump host, which resolves the name ${host} by itself.`,
-      advice:
-        'Give the target an IP address as its host, or seal the credential anew with host patterns in place of networks.',
-    });
+  /** With what the source holds that it names, where it names one. */
+  async #valueOf(
+    credential: LeaseCredential,
+    kept: Kept,
+  ): Promise<{ opened: OpenedCredential; secrets: PatternSet }> {
+    const { secret } = kept;
+    if (!('source' in secret)) return { opened: openedCredential(credential, secret), secrets: kept.secrets };
+    const sourced = await this.#read(secret);
+    if (kept.sourced === undefined || !isDeepStrictEqual(kept.sourced.secret, sourced)) {
+      const patterns = secretPatterns(openedCredential(credential, sourced));
+      kept.sourced = { secret: sourced, secrets: new PatternSet(patterns) };
+    }
+    return { opened: openedCredential(credential, sourced), secrets: kept.sourced.secrets };
   }
 
-  #admit(bounds: CredentialBounds, target: Lease['target'], use: Use, addresses: readonly string[]): void {
-    const { host, port, winrm } = target;
-    const verdict = checkBounds(bounds, {
-      host,
-      addresses,
-      port,
-      protocol: winrm === undefined ? 'ssh' : 'winrm',
-      ...use,
-    });
-    if (verdict.ok) return;
-    throw new SshError({
-      reason: 'credential_bounds',
-      message: verdict.message,
-      advice:
-        verdict.field === 'user'
-          ? 'Leave out the user name in the connection settings, or seal the credential anew with bounds that allow it.'
-          : 'Check that the target is the intended one; if so, seal the credential anew with wider bounds.',
-    });
+  async #read({ source, ...secret }: SourcedSecret): Promise<WholeSecret> {
+    const { sources } = this.#options;
+    switch (secret.kind) {
+      case 'ssh_key_source':
+        return { ...secret, kind: 'ssh_private_key', privateKey: await sources.privateKey(source) };
+      case 'ssh_password_source':
+        return { ...secret, kind: 'ssh_password', password: await sources.password(source) };
+      case 'winrm_password_source':
+        return { ...secret, kind: 'winrm_password', password: await sources.password(source) };
+    }
   }
 
   async #secretOf(credential: LeaseCredential): Promise<Kept> {
@@ -253,7 +269,8 @@ export class CredentialOpener {
         generation: sealed.generation,
       };
       const secret = await openCredential({ segmentPrivateKey, binding, sealed });
-      const secrets = new PatternSet(secretPatterns(openedCredential({ id, version }, secret)));
+      const patterns = 'source' in secret ? [] : secretPatterns(openedCredential({ id, version }, secret));
+      const secrets = new PatternSet(patterns);
       return { sealed, secret, secrets, untilMs: now + keptMs };
     } catch (error) {
       if (!(error instanceof SealingError)) throw error;
@@ -277,17 +294,20 @@ function userOf(target: LeaseTarget, secret: CredentialSecret): string {
   return target.username ?? secret.user;
 }
 
-/** How it is used: of a WinRM target's settings only a password leaves a choice. */
 /** To the host itself, or to sudo on it: a key signs, and is told to nobody. */
 function tellsPassword(secret: CredentialSecret): boolean {
   return (
-    secret.kind === 'ssh_password' || ('becomePassword' in secret && secret.becomePassword !== undefined)
+    secret.kind === 'ssh_password' ||
+    secret.kind === 'ssh_password_source' ||
+    ('becomePassword' in secret && secret.becomePassword !== undefined)
   );
 }
 
+/** How it is used: of a WinRM target's settings only a password leaves a choice. */
 function authenticationOf({ kind }: CredentialSecret, winrm: LeaseTarget['winrm']): BoundAuthentication {
   switch (kind) {
     case 'ssh_private_key':
+    case 'ssh_key_source':
       return 'publickey';
     case 'winrm_certificate':
       return 'certificate';
@@ -301,7 +321,7 @@ function authenticationOf({ kind }: CredentialSecret, winrm: LeaseTarget['winrm'
 
 function openedCredential(
   { id, version }: { id: string; version: number },
-  secret: CredentialSecret,
+  secret: WholeSecret,
 ): OpenedCredential {
   const { bounds: _, ...rest } = secret;
   return { id, version, ...rest } as OpenedCredential;

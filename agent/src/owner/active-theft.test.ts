@@ -28,6 +28,7 @@ import { readKey } from '../identity/identity.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import { firstSegmentKey, SegmentKeys } from '../segment-keys.ts';
+import { SourceReader } from '../sources/source-reader.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { nextRoster, type RosterDecisions } from './segments/next-roster.ts';
 
@@ -288,12 +289,14 @@ test('wraps that are replayed to another agent, or as of another generation, hol
 
 test('a target that was led to another host, port or user gets no login, nor does another credential’s place', async () => {
   await using t = await setup();
+  const noPolicy = new PolicyGuard({ policy: emptyPolicy });
   const opener = new CredentialOpener({
     installationId,
     segmentId,
     segmentPrivateKey: (generation) => t.a.keys().privateKey(generation),
     monotonicMs: () => 0,
-    policy: new PolicyGuard({ policy: emptyPolicy }),
+    policy: noPolicy,
+    sources: new SourceReader({ policy: noPolicy, monotonicMs: () => 0, environment: {} }),
   });
   const target: LeaseTarget = { id: 1, name: 'web-1', host: 'web-1.example', port: 22, hostKeys: [] };
   const credential = { id: credentialId, version: 1, kind, sealed: t.sealed };

@@ -34,6 +34,14 @@ test('the public half of a key is not sealed in the place of the private one', a
   ).rejects.toThrow('holds no private key');
 });
 
+test('a kind that names a source takes no secret, and one that holds its secret takes no source', async () => {
+  await using t = await setup();
+  const seal = (kind: string, ...given: string[]) =>
+    t.run(['credential', 'seal', 'deploy', '--segment', 'dmz', '--kind', kind, '--user', 'x', ...given]);
+  await expect(seal('ssh_key_source', '--secret-file', t.file('token'))).rejects.toThrow('holds none');
+  await expect(seal('ssh_password', '--source', 'deploy')).rejects.toThrow('A ssh_password holds its secret');
+});
+
 test('no segment is made with the key of a signer, or where its root could not be kept', async () => {
   await using t = await setup();
   const init = (key: string, roots: string) =>

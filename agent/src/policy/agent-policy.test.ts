@@ -86,6 +86,30 @@ test('hosts, networks and hours that mean nothing are refused', async () => {
   expect(await t.refusal(hours)).toContain('hours.windows[0].to: is the same as from');
 });
 
+test('a source has one place and bounds, and lies where no step may read', async () => {
+  const t = await setup();
+  const bounds = 'bounds: {hosts: ["*"], ports: [22], user: deploy}';
+  const { rules } = await t.read(`sources: [{name: a, file: ${t.etc}/secret, ${bounds}}]`);
+  expect(rules?.sources).toMatchObject([{ name: 'a', bounds: { user: 'deploy' } }]);
+  const many = await t.refusal(
+    `sources:\n  - {name: a, ${bounds}}\n  - {name: a, command: [vault], ${bounds}}\n  - {name: b, environment: B, keep_s: 1, bounds: {ports: [22], user: x}}\n`,
+  );
+  for (const part of [
+    'line 2, sources[0]: must have one of file, environment and command',
+    'line 3, sources[1].name: is there twice',
+    'sources[1].command[0]: must be the path',
+    'sources[2].keep_s: is for a command alone',
+    'sources[2].bounds.hosts: or networks must name something',
+  ])
+    expect(many).toContain(part);
+  expect(await t.refusal(`sources: [{name: a, file: ${t.etc}/secret}]`)).toContain('bounds');
+  const inRoot = `file_roots: [{path: ${t.files}, access: read}]\nsources: [{name: a, file: ${t.dir}/link/x, ${bounds}}]`;
+  await symlink(t.files, join(t.dir, 'link'));
+  await writeFile(join(t.files, 'x'), 'secret');
+  expect(await t.refusal(inRoot)).toContain(`lies in ${t.files}, which steps may read`);
+  expect(await t.refusal(`sources: [{name: a, file: ${t.data}/x, ${bounds}}]`)).toContain('own directory');
+});
+
 test('a root that is no directory is refused', async () => {
   const t = await setup();
   expect(await t.refusal(`file_roots: [${t.dir}/none]`)).toContain('is no directory');

@@ -3,7 +3,7 @@ import { readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize } from 'node:path';
 import { AgentError } from '../agent-error.ts';
 import { type PolicyProblem, parsePolicy } from './parse-policy.ts';
-import type { PolicyDocument } from './policy-schema.ts';
+import type { PolicyDocument, SourceRule } from './policy-schema.ts';
 
 /** A directory that steps may read below, and write where it says so. */
 export interface FileRoot {
@@ -53,6 +53,7 @@ export async function readPolicy(file: string, dataDir: string): Promise<AgentPo
   }
   for (const [at, root] of fileRoots.entries()) await checkRoot(root, `file_roots[${at}]`, file, dataDir);
   await checkTogether(fileRoots);
+  await checkSourceFiles(rules.sources ?? [], fileRoots, { file, dataDir });
   return { fileRoots, rules, source: { file, lineOf: parsed.lineOf } };
 }
 
@@ -132,6 +133,34 @@ async function checkTogether(roots: readonly FileRoot[]): Promise<void> {
       `file_roots[${at}] of the policy file: ${root.path} may ${ours}, and leads to ${root.real} in ${other.path}, which may ${theirs}.`,
       `Name the directory itself: ${root.real}.`,
     );
+  }
+}
+
+/** A step that reads the file itself would send it on as it is. */
+async function checkSourceFiles(
+  sources: readonly SourceRule[],
+  fileRoots: readonly FileRoot[],
+  { file: policyFile, dataDir }: { file: string; dataDir: string },
+): Promise<void> {
+  const real = async (path: string) => realpath(path).catch(() => normalize(path));
+  const own = await real(dataDir);
+  const roots = await Promise.all(fileRoots.map(({ path }) => real(path)));
+  for (const [at, { file }] of sources.entries()) {
+    if (file === undefined) continue;
+    const found = await real(file);
+    const root = roots.find((one) => isInside(found, one) || isInside(normalize(file), one));
+    if (root !== undefined) {
+      throw new AgentError(
+        `sources[${at}] of the policy file: ${file} lies in ${root}, which steps may read.`,
+        `Keep the secret elsewhere, or take ${root} out of file_roots in ${policyFile}.`,
+      );
+    }
+    if (isInside(found, own)) {
+      throw new AgentError(
+        `sources[${at}] of the policy file: ${file} lies in the agent's own directory ${dataDir}.`,
+        'Keep the secret elsewhere: targets could else be told the keys of the agent.',
+      );
+    }
   }
 }
 

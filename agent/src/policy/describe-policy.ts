@@ -1,7 +1,8 @@
 // A policy in sentences, for `policy check`.
 import type { AgentPolicy } from './agent-policy.ts';
 import { hoursText } from './hours.ts';
-import { defaultMaxGrantHours, type RequireGrant } from './policy-schema.ts';
+import { defaultMaxGrantHours, type RequireGrant, type SourceRule } from './policy-schema.ts';
+import { sourceBounds } from './source-rules.ts';
 
 export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[] {
   const { step_types, targets = {}, users, hours, parallelism, insecure_transports } = rules;
@@ -23,6 +24,7 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
     ...signedText(rules.require_grant),
     `insecure transports    ${listed(insecure_transports, 'ssh_legacy, winrm_http, winrm_basic')}`,
     ...(rules.ticket_caches ?? []).map(({ name, path }) => `ticket cache           ${name} (${path})`),
+    ...(rules.sources ?? []).map((source) => `source                 ${sourceText(source)}`),
     ...(fileRoots.length === 0 ? ['files                  none'] : []),
     ...fileRoots.map(
       ({ path, mayWrite }) => `files                  ${path} (${mayWrite ? 'read and write' : 'read'})`,
@@ -38,4 +40,13 @@ function signedText(rule: RequireGrant | undefined): string[] {
     ({ name, public_key: key, classes = ['cli'] }) =>
       `signed runs only       by ${name} (${classes.join(', ')}; ${key}), ${audience}, for ${maxHours} h at most`,
   );
+}
+
+function sourceText(source: SourceRule): string {
+  const { hosts, networks, ports, user, authentication } = sourceBounds(source);
+  const from = [source.file, source.environment && `$${source.environment}`, source.command?.join(' ')].find(
+    (one) => one !== undefined,
+  );
+  const places = [hosts.join(', '), networks.join(', ')].filter((one) => one !== '').join(' in ');
+  return `${source.name} (${from}) for ${user} on ${places}, port ${ports.join(', ')}, by ${authentication.join(', ')}`;
 }

@@ -5,6 +5,7 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { hoursProblems } from './hours.ts';
 import { type PolicyDocument, PolicySchema } from './policy-schema.ts';
+import { sourceProblems } from './source-rules.ts';
 
 export interface PolicyProblem {
   /** As `targets.ports[0]`; empty for the file as a whole. */
@@ -49,6 +50,7 @@ function ruleProblems({
   targets,
   hours,
   ticket_caches = [],
+  sources = [],
 }: PolicyDocument): { path: string; message: string }[] {
   const { hosts = [], networks = [], ports = [22] } = targets ?? {};
   const anyHost = hosts.length === 0 && networks.length === 0 ? ['*'] : hosts;
@@ -60,6 +62,7 @@ function ruleProblems({
   const twice = names.flatMap((name, at) => (names.indexOf(name) < at ? [at] : []));
   return [
     ...twice.map((at) => ({ path: `ticket_caches[${at}].name`, message: 'is there twice' })),
+    ...sourceProblems(sources),
     ...wrong.map(({ path, message }) => ({ path: `targets.${path}`, message })),
     ...(hours === undefined
       ? []

@@ -10,7 +10,8 @@ import {
 import { SshError } from '../ssh/ssh-error.ts';
 import type { AgentPolicy, PolicyRules } from './agent-policy.ts';
 import { hoursText, isWithin } from './hours.ts';
-import type { InsecureTransport } from './policy-schema.ts';
+import type { InsecureTransport, SourceRule } from './policy-schema.ts';
+import { sourceBounds } from './source-rules.ts';
 
 /** What was refused, for the owner of the machine. */
 export interface Refusal {
@@ -114,6 +115,35 @@ export class PolicyGuard {
     }
   }
 
+  /** A secret that is kept on this machine, where it may be used, and where it stands in the file. Throws where there is none. */
+  sourceNamed(name: string): {
+    rule: SourceRule;
+    bounds: CredentialBounds;
+    place: string;
+    refuse: (field: keyof CredentialBounds, what: string, target: Place, allowed: readonly string[]) => never;
+  } {
+    const at = this.#rules.sources?.findIndex((one) => one.name === name) ?? -1;
+    const rule = this.#rules.sources?.[at];
+    if (rule === undefined) {
+      throw new SshError({
+        reason: 'credential_unusable',
+        message: `The policy file of this agent names no source ${name}.`,
+        advice:
+          'Ask the owner of the agent’s machine to name it under sources there, or seal the credential anew with the right name.',
+      });
+    }
+    return {
+      rule,
+      bounds: sourceBounds(rule),
+      place: this.#placeOf(`sources[${at}]`),
+      refuse: (field, what, target, allowed) =>
+        this.#refuse(`sources[${at}].bounds.${field}`, `the secret of source ${name} for ${what}`, {
+          allowed: allowed.join(', '),
+          target,
+        }),
+    };
+  }
+
   /** What of a step is not as its run was signed. */
   refuseUnsigned(what: string, step: Step): never {
     this.#refuse('require_grant', what, {
@@ -167,16 +197,19 @@ export class PolicyGuard {
     this.#refuse(`targets.${field}`, what, { allowed, target });
   }
 
+  #placeOf(rule: string): string {
+    const { source } = this.#options.policy;
+    const line = source?.lineOf(rule);
+    return source === undefined ? '' : ` (${source.file}${line === undefined ? '' : `, line ${line}`})`;
+  }
+
   #refuse(
     rule: string,
     what: string,
     about: { allowed?: string; target?: Place; step?: Step; advice?: string },
   ): never {
     const { allowed, step, target = step?.target } = about;
-    const { source } = this.#options.policy;
-    const line = source?.lineOf(rule);
-    const place =
-      source === undefined ? '' : ` (${source.file}${line === undefined ? '' : `, line ${line}`})`;
+    const place = this.#placeOf(rule);
     const only = allowed === undefined ? '' : `; it allows ${allowed === '' ? 'none' : allowed}`;
     const message = `The policy of this agent does not allow ${what}: rule ${rule}${only}${place}.`;
     this.#options.onRefusal?.({

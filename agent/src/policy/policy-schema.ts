@@ -1,7 +1,11 @@
 // What may stand in a policy file. A rule that is left out allows what is allowed without a policy file.
 import { stepTypes } from '@opsconductor/protocol';
 import { signerClasses } from '@opsconductor/protocol/grants';
-import { cacheNamePattern, maxCacheNameLength } from '@opsconductor/protocol/sealing';
+import {
+  CredentialBoundsSchema,
+  maxPolicyNameLength,
+  policyNamePattern,
+} from '@opsconductor/protocol/sealing';
 import { type Static, Type } from 'typebox';
 
 /** Ways to reach a target by which somebody on the network may read along, or be taken for the host. */
@@ -14,6 +18,40 @@ export type Weekday = (typeof weekdays)[number];
 const closed = { additionalProperties: false } as const;
 const Directory = Type.String({ minLength: 1, maxLength: 4096, pattern: '^/[^\\u0000]*$' });
 const list = { minItems: 1, maxItems: 256 } as const;
+
+/** As credentials name it. */
+const Name = Type.String({ minLength: 1, maxLength: maxPolicyNameLength, pattern: policyNamePattern });
+
+const VariableName = Type.String({ maxLength: 256, pattern: '^[A-Za-z_][A-Za-z0-9_]*$' });
+const bounds = CredentialBoundsSchema.properties;
+const SourceSchema = Type.Object(
+  {
+    name: Name,
+    file: Type.Optional(Directory),
+    environment: Type.Optional(VariableName),
+    /** The program by its path, and its arguments; no shell reads them. */
+    command: Type.Optional(
+      Type.Array(Type.String({ maxLength: 4_096, pattern: '^[^\\u0000]*$' }), { minItems: 1, maxItems: 64 }),
+    ),
+    /** Variables of the agent that the command is given, beside PATH, HOME and the like. */
+    pass_environment: Type.Optional(Type.Array(VariableName, list)),
+    timeout_s: Type.Optional(Type.Integer({ minimum: 1, maximum: 60 })),
+    keep_s: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600 })),
+    /** Where it may be used, as a credential's own bounds, which hold as well. */
+    bounds: Type.Object(
+      {
+        hosts: Type.Optional(bounds.hosts),
+        networks: Type.Optional(bounds.networks),
+        ports: bounds.ports,
+        user: bounds.user,
+        protocols: Type.Optional(bounds.protocols),
+        authentication: Type.Optional(bounds.authentication),
+      },
+      closed,
+    ),
+  },
+  closed,
+);
 
 const WindowSchema = Type.Object(
   {
@@ -88,7 +126,7 @@ export const PolicySchema = Type.Object(
       Type.Array(
         Type.Object(
           {
-            name: Type.String({ minLength: 1, maxLength: maxCacheNameLength, pattern: cacheNamePattern }),
+            name: Name,
             path: Directory,
           },
           closed,
@@ -96,6 +134,7 @@ export const PolicySchema = Type.Object(
         { maxItems: 100 },
       ),
     ),
+    sources: Type.Optional(Type.Array(SourceSchema, { maxItems: 256 })),
     parallelism: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
     raw_splices: Type.Optional(Type.Boolean()),
     survive_agent_restart: Type.Optional(Type.Boolean()),
@@ -107,5 +146,6 @@ export const PolicySchema = Type.Object(
   closed,
 );
 export type PolicyDocument = Static<typeof PolicySchema>;
+export type SourceRule = Static<typeof SourceSchema>;
 export type RequireGrant = NonNullable<PolicyDocument['require_grant']>;
 export type Hours = NonNullable<PolicyDocument['hours']>;

@@ -6,11 +6,13 @@ import { type EnvelopeContext, openEnvelope, type SealedEnvelope, sealEnvelope }
 import { SealingError } from './sealing-error.ts';
 import { type Problem, problemsOf, refuseProblems } from './shape.ts';
 
-/** What a policy file and a credential call a cache of tickets by. */
-export const cacheNamePattern = '^[a-z0-9][a-z0-9._-]*$';
-export const maxCacheNameLength = 64;
+/** What a policy file and a credential call something by that is on an agent's machine alone. */
+export const policyNamePattern = '^[a-z0-9][a-z0-9._-]*$';
+export const maxPolicyNameLength = 64;
 
 const User = Type.String({ minLength: 1, maxLength: maxUserLength });
+/** A name from `sources` of the agent's policy file, which says where the secret is read. */
+const SourceName = Type.String({ minLength: 1, maxLength: maxPolicyNameLength, pattern: policyNamePattern });
 /** What sudo or su asks for on the target; one line, since it is read as one. */
 const BecomePassword = Type.String({ minLength: 1, maxLength: 1_024, pattern: '^[^\\u0000\\n\\r]*$' });
 
@@ -92,7 +94,38 @@ export const WinrmTicketCacheSecretSchema = Type.Object(
     /** Whose tickets they must be: `name@REALM` or `REALM\\name`. */
     user: User,
     /** A name from `ticket_caches` of the agent's policy file, which says where they are. */
-    cache: Type.String({ minLength: 1, maxLength: maxCacheNameLength, pattern: cacheNamePattern }),
+    cache: Type.String({ minLength: 1, maxLength: maxPolicyNameLength, pattern: policyNamePattern }),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
+export const SshPasswordSourceSecretSchema = Type.Object(
+  {
+    kind: Type.Literal('ssh_password_source'),
+    user: User,
+    source: SourceName,
+    becomePassword: Type.Optional(BecomePassword),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
+export const SshKeySourceSecretSchema = Type.Object(
+  {
+    kind: Type.Literal('ssh_key_source'),
+    user: User,
+    source: SourceName,
+    passphrase: Type.Optional(Type.String({ minLength: 1, maxLength: 4_096 })),
+    becomePassword: Type.Optional(BecomePassword),
+    bounds: CredentialBoundsSchema,
+  },
+  { additionalProperties: false },
+);
+export const WinrmPasswordSourceSecretSchema = Type.Object(
+  {
+    kind: Type.Literal('winrm_password_source'),
+    /** As of a WinRM password. */
+    user: User,
+    source: SourceName,
     bounds: CredentialBoundsSchema,
   },
   { additionalProperties: false },
@@ -104,6 +137,9 @@ export const CredentialSecretSchema = Type.Union([
   WinrmCertificateSecretSchema,
   WinrmKeytabSecretSchema,
   WinrmTicketCacheSecretSchema,
+  SshPasswordSourceSecretSchema,
+  SshKeySourceSecretSchema,
+  WinrmPasswordSourceSecretSchema,
 ]);
 export type CredentialSecret = Static<typeof CredentialSecretSchema>;
 export type CredentialKind = CredentialSecret['kind'];
@@ -130,6 +166,17 @@ const kinds = {
     schema: WinrmTicketCacheSecretSchema,
     protocol: 'winrm',
     authenticates: ['kerberos'],
+  },
+  ssh_password_source: {
+    schema: SshPasswordSourceSecretSchema,
+    protocol: 'ssh',
+    authenticates: ['password', 'keyboard-interactive'],
+  },
+  ssh_key_source: { schema: SshKeySourceSecretSchema, protocol: 'ssh', authenticates: ['publickey'] },
+  winrm_password_source: {
+    schema: WinrmPasswordSourceSecretSchema,
+    protocol: 'winrm',
+    authenticates: ['ntlm', 'kerberos', 'basic', 'run_as'],
   },
 } as const satisfies Record<CredentialKind, unknown>;
 

@@ -17,11 +17,11 @@ export {
   type CredentialKind,
   type CredentialSecret,
   CredentialSecretSchema,
-  cacheNamePattern,
   credentialProblems,
   isCredentialKind,
-  maxCacheNameLength,
+  maxPolicyNameLength,
   openCredential,
+  policyNamePattern,
   type SealedCredential,
   sealCredential,
 } from './credential.ts';

@@ -14,7 +14,8 @@ interface SealOptions extends ServerOptions {
   roots: string;
   kind: SealedKind;
   user: string;
-  secretFile: string;
+  secretFile?: string;
+  source?: string;
   keyPassphraseFile?: string;
   becomePasswordFile?: string;
   host: string[];
@@ -25,11 +26,22 @@ interface SealOptions extends ServerOptions {
   replace: boolean;
 }
 
+const sshPassword = {
+  protocol: 'ssh',
+  ports: [22],
+  authentication: ['password', 'keyboard-interactive'],
+} as const;
+const sshKey = { protocol: 'ssh', ports: [22], authentication: ['publickey'] } as const;
+const winrmPassword = { protocol: 'winrm', ports: [5986], authentication: ['ntlm', 'kerberos'] } as const;
+
 /** Those that are a user and one secret: how each may authenticate, and by which port unless told. */
 const kinds = {
-  ssh_password: { protocol: 'ssh', ports: [22], authentication: ['password', 'keyboard-interactive'] },
-  ssh_private_key: { protocol: 'ssh', ports: [22], authentication: ['publickey'] },
-  winrm_password: { protocol: 'winrm', ports: [5986], authentication: ['ntlm', 'kerberos'] },
+  ssh_password: sshPassword,
+  ssh_private_key: sshKey,
+  winrm_password: winrmPassword,
+  ssh_password_source: sshPassword,
+  ssh_key_source: sshKey,
+  winrm_password_source: winrmPassword,
 } as const satisfies Partial<Record<CredentialKind, unknown>>;
 type SealedKind = keyof typeof kinds;
 
@@ -47,7 +59,11 @@ export function addCredentialCommands(program: Command, config: Config, say: (li
     .option('--roots <path>', 'file of the roots that are known here', config.defaultRoots)
     .addOption(new Option('--kind <kind>', 'what it is').choices(Object.keys(kinds)).makeOptionMandatory())
     .requiredOption('--user <name>', 'whom it logs in as; its bounds admit no other')
-    .requiredOption('--secret-file <path>', 'file with the password or private key; - for standard input')
+    .option('--secret-file <path>', 'file with the password or private key; - for standard input')
+    .option(
+      '--source <name>',
+      'in its place, for a kind that ends in _source: as the agents’ policy files name it',
+    )
     .option('--key-passphrase-file <path>', 'file with the passphrase of the private key')
     .option('--become-password-file <path>', 'file with the password for sudo or su')
     .option('--host <pattern>', 'bounds: a host as targets name it, or a pattern', several, [])
@@ -82,21 +98,40 @@ async function readSecret(options: SealOptions): Promise<CredentialSecret> {
     ...{ hosts: host, networks: network, user, protocols: [protocol], authentication: [...authentication] },
     ports: options.port.length === 0 ? [...ports] : options.port,
   };
-  const given = await readSource(options.secretFile, '--secret-file');
   const become = await readLine(options.becomePasswordFile, '--become-password-file');
   const becomes = become === undefined ? {} : { becomePassword: become };
+  if (kind === 'winrm_password_source') return { kind, user, source: sourceOf(options), bounds };
+  if (kind === 'ssh_password_source') return { kind, user, source: sourceOf(options), ...becomes, bounds };
+  if (kind === 'ssh_key_source') {
+    const source = sourceOf(options);
+    return { kind, user, source, ...(await readPassphrase(options)), ...becomes, bounds };
+  }
+  const given = await readSource(secretFileOf(options), '--secret-file');
   if (kind === 'winrm_password') return { kind, user, password: withoutNewline(given), bounds };
   if (kind === 'ssh_password') return { kind, user, password: withoutNewline(given), ...becomes, bounds };
   refuseOtherThanKey(given);
-  const passphrase = await readLine(options.keyPassphraseFile, '--key-passphrase-file');
-  return {
-    kind,
-    user,
-    privateKey: given,
-    ...(passphrase === undefined ? {} : { passphrase }),
-    ...becomes,
-    bounds,
-  };
+  return { kind, user, privateKey: given, ...(await readPassphrase(options)), ...becomes, bounds };
+}
+
+async function readPassphrase({ keyPassphraseFile }: SealOptions): Promise<{ passphrase?: string }> {
+  const passphrase = await readLine(keyPassphraseFile, '--key-passphrase-file');
+  return passphrase === undefined ? {} : { passphrase };
+}
+
+function sourceOf({ kind, source, secretFile }: SealOptions): string {
+  if (source !== undefined && secretFile === undefined) return source;
+  throw new AgentError(
+    `A ${kind} names where the agents read the secret, and holds none.`,
+    'Give --source, and leave out --secret-file. Nothing was sent.',
+  );
+}
+
+function secretFileOf({ kind, source, secretFile }: SealOptions): string {
+  if (secretFile !== undefined && source === undefined) return secretFile;
+  throw new AgentError(
+    `A ${kind} holds its secret.`,
+    `Give --secret-file, and leave out --source${kind === 'ssh_private_key' ? '; ssh_key_source' : `; ${kind}_source`} is the kind that names one. Nothing was sent.`,
+  );
 }
 
 /** The public half lies beside it, under nearly the same name. */

@@ -11,6 +11,9 @@ export const credentialKinds = [
   'winrm_certificate',
   'winrm_keytab',
   'winrm_ticket_cache',
+  'ssh_password_source',
+  'ssh_key_source',
+  'winrm_password_source',
 ] as const;
 const Uuid = Type.String({ format: 'uuid' });
 /** Of each kind in `CredentialUsage`. */

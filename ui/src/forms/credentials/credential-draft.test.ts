@@ -45,6 +45,17 @@ describe('a credential as entered', () => {
     expect(secret.bounds).toMatchObject({ protocols: ['winrm'], authentication: [method] });
   });
 
+  it.each([
+    ['ssh_password_source', ['password', 'keyboard-interactive']],
+    ['ssh_key_source', ['publickey']],
+    ['winrm_password_source', ['ntlm', 'kerberos']],
+  ] as const)('names a source as %s and holds no secret', (kind, authentication) => {
+    const secret = secretOf(draft({ kind, source: ' deploy ', password: 'x' }));
+    expect(credentialProblems(secret)).toEqual([]);
+    expect(secret).toMatchObject({ source: 'deploy', bounds: { authentication } });
+    expect(JSON.stringify(secret)).not.toMatch(/password":|privateKey/);
+  });
+
   it('tells hosts a password only where that is said', () => {
     const allowed = (more: Partial<CredentialDraft>) =>
       secretOf(draft({ kind: 'winrm_password', password: 'x', ...more })).bounds.authentication;
@@ -68,6 +79,8 @@ describe('a credential as entered', () => {
     ['password', draft({ kind: 'ssh_password', password: '' })],
     ['certificate', draft({ kind: 'winrm_certificate', certificate: 'ssh-ed25519 AAAA' })],
     ['keytab', draft({ kind: 'winrm_keytab', keytab: btoa('no keytab') })],
+    ['source', draft({ kind: 'ssh_password_source', source: '' })],
+    ['source', draft({ kind: 'ssh_key_source', source: '/etc/shadow' })],
     ['cache', draft({ kind: 'winrm_ticket_cache', cache: '/tmp/krb5cc_0' })],
   ] as const)('names the field %s when it is wrong', (field, wrong) => {
     const fields = credentialProblems(secretOf(wrong)).map((problem) => fieldOf(problem.path));

@@ -12,6 +12,8 @@ export interface CredentialDraft {
   keytab: string;
   /** Name of a ticket cache in the agent's policy file. */
   cache: string;
+  /** Name of a source in the agent's policy file. */
+  source: string;
   becomePassword: string;
   /** One host pattern or network per line or comma. */
   hosts: string;
@@ -32,6 +34,7 @@ export const emptyDraft: CredentialDraft = {
   certificate: '',
   keytab: '',
   cache: '',
+  source: '',
   becomePassword: '',
   hosts: '',
   networks: '',
@@ -47,7 +50,15 @@ const usualPorts: Record<CredentialKind, string> = {
   winrm_certificate: '5986',
   winrm_keytab: '5985, 5986',
   winrm_ticket_cache: '5985, 5986',
+  ssh_password_source: '22',
+  ssh_key_source: '22',
+  winrm_password_source: '5985, 5986',
 };
+
+/** Which can be used in several ways. */
+export function isWinrmPassword(kind: CredentialKind): boolean {
+  return kind === 'winrm_password' || kind === 'winrm_password_source';
+}
 
 /** By what they open, in the words of the list and the form. */
 export const kindNames: Record<CredentialKind, string> = {
@@ -57,10 +68,18 @@ export const kindNames: Record<CredentialKind, string> = {
   winrm_certificate: 'WinRM client certificate',
   winrm_keytab: 'WinRM keytab',
   winrm_ticket_cache: 'WinRM ticket cache',
+  ssh_password_source: 'SSH password on the agents',
+  ssh_key_source: 'SSH private key on the agents',
+  winrm_password_source: 'WinRM password on the agents',
 };
 
 export function isWinrm(kind: CredentialKind): boolean {
   return kind.startsWith('winrm_');
+}
+
+/** Whose secret is read on the agents' machines, from what their policy files name. */
+export function hasSource(kind: CredentialKind): boolean {
+  return kind.endsWith('_source');
 }
 
 /** Ports that nobody has changed follow the kind. */
@@ -90,6 +109,7 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
   const privateKey = key === '' ? '' : `${key}\n`;
   const passphrase = draft.passphrase === '' ? {} : { passphrase: draft.passphrase };
   const certificate = draft.certificate.trim();
+  const source = draft.source.trim();
   switch (draft.kind) {
     case 'ssh_private_key': {
       const own = certificate === '' ? {} : { certificate };
@@ -105,14 +125,20 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
       return { kind: draft.kind, user, keytab: draft.keytab, bounds };
     case 'winrm_ticket_cache':
       return { kind: draft.kind, user, cache: draft.cache.trim(), bounds };
+    case 'ssh_password_source':
+      return { kind: draft.kind, user, source, ...become, bounds };
+    case 'ssh_key_source':
+      return { kind: draft.kind, user, source, ...passphrase, ...become, bounds };
+    case 'winrm_password_source':
+      return { kind: draft.kind, user, source, bounds };
   }
 }
 
 function authenticationOf({ kind, mayBasic, mayRunAs }: CredentialDraft): BoundAuthentication[] {
-  if (kind === 'ssh_private_key') return ['publickey'];
-  if (kind === 'ssh_password') return ['password', 'keyboard-interactive'];
+  if (kind === 'ssh_private_key' || kind === 'ssh_key_source') return ['publickey'];
+  if (kind === 'ssh_password' || kind === 'ssh_password_source') return ['password', 'keyboard-interactive'];
   if (kind === 'winrm_certificate') return ['certificate'];
-  if (kind !== 'winrm_password') return ['kerberos'];
+  if (!isWinrmPassword(kind)) return ['kerberos'];
   return [
     'ntlm',
     'kerberos',
@@ -140,6 +166,7 @@ export function fieldOf(path: string): keyof CredentialDraft | undefined {
     'certificate',
     'keytab',
     'cache',
+    'source',
     'becomePassword',
     'hosts',
     'networks',

@@ -1,0 +1,46 @@
+// Secrets that are kept on this machine: where each is, and where it may be used.
+import {
+  boundAuthentications,
+  boundProtocols,
+  boundsProblems,
+  type CredentialBounds,
+} from '@opsconductor/protocol/sealing';
+import type { SourceRule } from './policy-schema.ts';
+
+/** Ways that tell a host the password: only where they are named. */
+const onlyNamed: readonly string[] = ['basic', 'run_as'];
+
+export function sourceBounds({ bounds }: SourceRule): CredentialBounds {
+  const {
+    hosts = [],
+    networks = [],
+    ports,
+    user,
+    protocols = [...boundProtocols],
+    authentication = boundAuthentications.filter((one) => !onlyNamed.includes(one)),
+  } = bounds;
+  return { hosts, networks, ports, user, protocols, authentication };
+}
+
+/** What the schema can't say. */
+export function sourceProblems(sources: readonly SourceRule[]): { path: string; message: string }[] {
+  const names = sources.map(({ name }) => name);
+  return sources.flatMap((source, at) => {
+    const { name, file, environment, command, pass_environment, timeout_s, keep_s } = source;
+    const problem = (path: string, message: string) => ({ path: `sources[${at}]${path}`, message });
+    const given = [file, environment, command].filter((one) => one !== undefined).length;
+    const ofCommands = { pass_environment, timeout_s, keep_s };
+    const program = command?.[0];
+    return [
+      ...(names.indexOf(name) < at ? [problem('.name', 'is there twice')] : []),
+      ...(given === 1 ? [] : [problem('', 'must have one of file, environment and command')]),
+      ...(program === undefined || program.startsWith('/')
+        ? []
+        : [problem('.command[0]', 'must be the path of a program, as /usr/bin/vault')]),
+      ...Object.entries(ofCommands)
+        .filter(([, value]) => value !== undefined && command === undefined)
+        .map(([field]) => problem(`.${field}`, 'is for a command alone')),
+      ...boundsProblems(sourceBounds(source)).map(({ path, message }) => problem(`.bounds.${path}`, message)),
+    ];
+  });
+}
