@@ -36,6 +36,8 @@ export class Attempt {
   /** Its command was begun by an earlier process and is to be found again. */
   toReattach = false;
   reattaching = false;
+  /** Another agent has begun its command, and whether this one may go on with it is not known yet: nothing of it is done. */
+  takingUp = false;
   /** Its command was given a file to hand values on by, which lies on the target still. */
   hasOutputFile = false;
   /** How often agents have taken its command up from one another; undefined where this one began it. */

@@ -143,7 +143,7 @@ export class Executor {
       const attempt = this.#attempts.get(attemptKey({ step, epoch }));
       if (attempt === undefined) continue;
       if (verdict === 'forget') {
-        attempt.taken = taken === true;
+        attempt.taken = taken === true || attempt.takingUp;
         // The server has its end; the answer that said so was cut off.
         if (settled === true && attempt.completion !== undefined) this.#settle(attempt);
         else this.#forget(attempt);
@@ -151,7 +151,7 @@ export class Executor {
       }
       this.#reconcileOutput(attempt, ackedSeq);
       if (verdict === 'superseded' && attempt.state === 'leased') attempt.revoked = true;
-      if (attempt.toReattach) this.#reattach(attempt, ackedSeq);
+      if (attempt.toReattach && !attempt.takingUp) this.#reattach(attempt, ackedSeq);
       if (verdict === 'cancel') this.#cancel(attempt);
     }
     for (const attempt of this.#startedUntold)
@@ -187,6 +187,7 @@ export class Executor {
       const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
       attempt.state = 'running';
       attempt.toReattach = true;
+      attempt.takingUp = true;
       attempt.collector = collector;
       attempt.survivingSince = new Date(Date.now() - begunMsAgo);
       attempt.hasOutputFile = hasOutputFile(lease);
@@ -215,6 +216,12 @@ export class Executor {
     } catch (error) {
       this.#options.log.warn({ err: error, step, epoch }, 'a command was not taken up');
       this.#loseOutput(attempt);
+      return;
+    }
+    attempt.takingUp = false;
+    if (attempt.forgotten) {
+      // Said while it was written down, which came after what says that it is over.
+      this.#options.journal.note({ is: 'settled', step, epoch });
       return;
     }
     this.#options.log.info({ step, epoch }, 'took up a command that another agent has begun');

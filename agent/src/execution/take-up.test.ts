@@ -1,0 +1,120 @@
+// Whether a command of another agent may be gone on with is found out while messages go on: none of them gets ahead of it.
+import { type Lease, type StepOutcome, startOfOutput } from '@opsconductor/protocol';
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { Journal } from '../journal/journal.ts';
+import { PatternSet } from '../spool/pattern-set.ts';
+import { lease, success } from '../testing/agent-setup.ts';
+import { temporaryDirectory } from '../testing/enrolled-directory.ts';
+import { Executor } from './executor.ts';
+import { LeaseDeadline, systemClock } from './lease-deadline.ts';
+import type { Session } from './session.ts';
+
+type Verdict = 'continue' | 'forget' | 'cancel';
+
+async function setup() {
+  const { path, remove } = await temporaryDirectory();
+  const journal = await Journal.open(`${path}/journal`, { expected: false });
+  const done: string[] = [];
+  const answers: { allow(): void; refuse(): void }[] = [];
+  const note = (what: string) => async (): Promise<StepOutcome> => {
+    done.push(what);
+    return success;
+  };
+  const executor = new Executor({
+    installationId: 'i',
+    slots: 1,
+    spoolFolder: path,
+    journal,
+    disk: { refuses: false, outputRefused: () => undefined },
+    deadline: new LeaseDeadline(systemClock),
+    stepTypes: new Map([
+      [
+        'test.step',
+        {
+          execute: note('executed'),
+          reattach: note('reattached'),
+          remove: async () => void done.push('removed'),
+          configProblem: () => undefined,
+        },
+      ],
+    ]),
+    openCredential: async ({ target: { jumps: _, ...target } }) => {
+      done.push('opened');
+      const credential = { kind: 'ssh_password', id: '1', version: 1, user: 'root', password: 'x' } as const;
+      return { credential, target, secrets: new PatternSet([]), checkAddresses: () => undefined };
+    },
+    secrets: { open: async () => [], seal: async () => undefined, canSeal: true },
+    contents: { ask: () => Promise.reject(new Error('there is no server')) },
+    onHostKeyRefused: () => undefined,
+    onPathRefused: () => undefined,
+    policy: { checkStep: () => undefined, checkConfig: () => undefined, maySurvive: true },
+    grants: {
+      check: async (given: Lease) => given,
+      begin: () => () => undefined,
+      checkTakeOver: () =>
+        new Promise<void>((resolve, reject) => {
+          answers.push({ allow: resolve, refuse: () => reject(new Error('it was not signed')) });
+        }),
+    },
+    monotonicMs: () => 0,
+    log: pino({ level: 'silent' }),
+  });
+  const session = {
+    send: () => undefined,
+    output: { offer: () => undefined, release: () => undefined, forget: () => undefined },
+    server: { can: () => true, readable: (outcome: StepOutcome) => outcome },
+  } as unknown as Session;
+  const resume = (verdict?: Verdict) =>
+    executor.sessionBegan(session, {
+      type: 'resumed',
+      attempts: verdict === undefined ? [] : [{ step: 1, epoch: 1, verdict, ackedSeq: 0 }],
+    });
+  resume();
+  const digest = Buffer.alloc(32).toString('base64');
+  const output = { seq: 0, rawBytes: 0, digest, position: startOfOutput };
+  executor.onTakeOver({
+    type: 'take_over',
+    attempts: [{ lease: lease(1), begunMsAgo: 0, collector: 1, output }],
+  });
+  await expect.poll(() => answers.length).toBe(1);
+  return {
+    executor,
+    done,
+    resume,
+    answer: answers[0] as { allow(): void; refuse(): void },
+    async [Symbol.asyncDispose]() {
+      await executor.stop();
+      await journal.close();
+      await remove();
+    },
+  };
+}
+
+test.each(['continue', 'forget', 'cancel'] as const)(
+  'a server that answers %s before it is known whether the command was signed has nothing done on its target',
+  async (verdict) => {
+    await using t = await setup();
+    t.resume(verdict);
+    t.answer.refuse();
+    await t.executor.idle();
+    expect(t.done).toEqual([]);
+    expect(t.executor.heldPairs()).toEqual([]);
+  },
+);
+
+test('a command that was signed is gone on with once, also where the connection was lost meanwhile', async () => {
+  await using t = await setup();
+  t.executor.sessionEnded();
+  t.resume('continue');
+  t.answer.allow();
+  await expect.poll(() => t.done).toEqual(['opened', 'reattached']);
+});
+
+test('a command that the server has forgotten meanwhile is not gone on with', async () => {
+  await using t = await setup();
+  t.resume('forget');
+  t.answer.allow();
+  await t.executor.stop();
+  expect(t.done).toEqual([]);
+});
