@@ -60,6 +60,11 @@ export class Authenticator {
     };
   }
 
+  /** Also where it is to be looked up again; false once it has ended, or after ten thousand others. */
+  wasGood(via: Principal['via'], token: string): boolean {
+    return this.#remembered.has(keyOf(via, hashSecretToken(token).toString('base64')));
+  }
+
   /** Whose the session is; undefined for one that is unknown, expired, idle for too long, or of an inactive user. */
   async bySession(token: string, address: string): Promise<Principal | undefined> {
     const tokenHash = hashSecretToken(token);
@@ -165,8 +170,7 @@ export class Authenticator {
     presented: string,
     find: (now: Date) => Promise<Found | undefined>,
   ): Promise<Principal | undefined> {
-    // A token in the cookie must not pass as what it was remembered as when it was a bearer token.
-    const key = `${via} ${presented}`;
+    const key = keyOf(via, presented);
     const now = this.#deps.now();
     const remembered = this.#remembered.get(key);
     if (remembered !== undefined && now.getTime() < remembered.untilMs) return remembered.principal;
@@ -190,6 +194,11 @@ export class Authenticator {
     if (this.#remembered.size >= maxRemembered && !oldest.done) this.#remembered.delete(oldest.value);
     this.#remembered.set(key, remembered);
   }
+}
+
+/** A token in the cookie must not pass as what it was remembered as when it was a bearer token. */
+function keyOf(via: Principal['via'], presented: string): string {
+  return `${via} ${presented}`;
 }
 
 function principalOf(via: Principal['via'], row: Found): Principal {

@@ -41,6 +41,15 @@ export class RateLimiter {
     return waitMs;
   }
 
+  /** The ms until one would be there; takes none. */
+  wait(key: string): number {
+    const { burst, refillMs } = this.#limit;
+    const nowMs = this.#now().getTime();
+    const bucket = this.#buckets.get(key);
+    if (bucket === undefined || bucket.atMs > nowMs) return 0;
+    return Math.max(0, bucket.fullMs - nowMs - (burst - 1) * refillMs);
+  }
+
   /** Fills a bucket again. */
   reset(key: string): void {
     this.#buckets.delete(key);

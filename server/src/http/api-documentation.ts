@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { renderDocsPage } from './docs-page/render-docs-page.ts';
 import { isCurrent } from './entity-tag.ts';
+import { answerHeldBytes } from './held-bytes.ts';
 import { describeApi } from './openapi.ts';
 import type { RouteSpec } from './route.ts';
 import type { Answer } from './routes/probes.ts';
@@ -39,5 +40,5 @@ function fixed(text: string, contentType: string): Answer {
   return (request) =>
     isCurrent(request, headers.ETag)
       ? new Response(null, { status: 304, headers })
-      : new Response(body, { headers });
+      : answerHeldBytes(body, headers);
 }

@@ -14,6 +14,8 @@ import { route } from './route.ts';
 let server: Server;
 let port: number;
 let handled = 0;
+const goodToken = 'a token that was good'.replaceAll(' ', '-');
+const lookedUp: string[] = [];
 const logged: Record<string, unknown>[] = [];
 let onLogged = () => {};
 
@@ -34,15 +36,28 @@ beforeAll(async () => {
           return { length: body.text.length, address };
         },
       }),
+      route({
+        method: 'GET',
+        path: '/api/v1/mine',
+        permission: 'self',
+        summary: 'Mine',
+        tag: 'test',
+        success: { status: 204 },
+        handle: () => undefined,
+      }),
     ],
     authenticator: {
+      wasGood: (_via, token) => token === goodToken,
       bySession: async () => undefined,
-      byApiToken: async () => undefined,
+      byApiToken: async (token) => {
+        lookedUp.push(token);
+        return undefined;
+      },
       again: async () => undefined,
     },
     access: { hosts: ['ops.example'], origins: [], https: false, behindTlsProxy: false },
     cookieName: 'c',
-    limits: new RequestLimits(() => new Date()),
+    limits: new RequestLimits(() => new Date(0), { ofStranger: { burst: 20, refillMs: 1_000 } }),
     onForbidden: async () => {},
     checkReplies: true,
     log: createLog({
@@ -141,4 +156,27 @@ test('the host is taken from where HTTP says, with names allowed by hand', async
   expect(await raw(head(length, 'evil.example'), body)).toContain('421 Misdirected Request');
   expect(await raw(`POST /api/v1/echo HTTP/1.1\r\n${length}\r\n${body}`)).toContain('400 Bad Request');
   expect(await raw(head(`${length}Host: 127.0.0.1\r\n`, 'evil.example'), body)).not.toContain('200 OK');
+});
+
+test('a compressed body is refused, whatever it would come to', async () => {
+  const answer = await raw(head('Content-Length: 2\r\nContent-Encoding: gzip\r\n'), '{}');
+  expect(answer).toContain('415 Unsupported Media Type');
+  expect(answer).toContain('send it as it is, without Content-Encoding');
+});
+
+// The last one, as it uses up what strangers may ask.
+test('from an address that floods, wrong tokens are looked up no more, and one that was good is', async () => {
+  const ask = (token: string) =>
+    raw(`GET /api/v1/mine HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+  const wrong = (n: number) => `oct_wrong-token-number-${n}`;
+  const answers = await Promise.all(Array.from({ length: 60 }, (_, n) => ask(wrong(n))));
+  const refused = answers.filter((answer) => answer.includes('429 Too Many Requests')).length;
+  const told = answers.filter((answer) => answer.includes('401 Unauthorized')).length;
+  expect(refused).toBeGreaterThan(30);
+  expect(refused + told).toBe(60);
+  lookedUp.length = 0;
+  expect(await ask(wrong(61))).toContain('429 Too Many Requests');
+  expect(lookedUp).toEqual([]);
+  await ask(goodToken);
+  expect(lookedUp).toEqual([goodToken]);
 });

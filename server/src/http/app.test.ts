@@ -351,6 +351,7 @@ describe('mistakes in the table end the start', () => {
   } as const;
   const start = (...table: RouteSpec[]) => {
     const authenticator = {
+      wasGood: () => false,
       bySession: async (): Promise<Principal | undefined> => undefined,
       byApiToken: async (): Promise<Principal | undefined> => undefined,
       again: async (): Promise<Principal | undefined> => undefined,

@@ -8,6 +8,7 @@ import { MissingPermission } from '../auth/missing-permission.ts';
 import { AppError } from '../errors.ts';
 import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
+import type { BodyShare } from './body-room.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
 import { jsonSchemaOf } from './json-schema.ts';
 import { type RequestBody, readRequestBody, readRequestBytes, readRequestFile } from './read-body.ts';
@@ -19,6 +20,8 @@ const nothing = Type.Object({}, { additionalProperties: false });
 const replySchemas = new WeakMap<TSchema, TSchema>();
 
 export interface Authenticates {
+  /** Whether the session or token was a good one when it was last asked for here, so that it is not guessed. */
+  wasGood(via: Principal['via'], token: string): boolean;
   bySession(token: string, address: string): Promise<Principal | undefined>;
   byApiToken(token: string, address: string): Promise<Principal | undefined>;
   /** The principal as it is by now; undefined when its session or token has ended. */
@@ -50,11 +53,13 @@ export async function handleRoute(
   const address = addressOf(context, deps.access);
   const principal = await authorize(deps, route, context, address, requestId);
   const release = holdPlace(deps, route);
+  const room = deps.limits.shareOfBodies(principal, address);
   try {
-    const body = await readBody(route, context);
+    const body = await readBody(route, context, room);
     return await located(body, () => carryOut(deps, route, context, { principal, address, requestId, body }));
   } finally {
     release?.();
+    room.release();
   }
 }
 
@@ -190,10 +195,13 @@ async function authenticate(
   const authorization = context.req.header('authorization');
   if (authorization !== undefined) {
     const token = /^Bearer +([\w.~+/=-]{16,512})$/i.exec(authorization)?.[1];
-    return token === undefined ? undefined : deps.authenticator.byApiToken(token, address);
+    if (token === undefined) return undefined;
+    if (!deps.authenticator.wasGood('api_token', token)) deps.limits.refuseStranger(address);
+    return deps.authenticator.byApiToken(token, address);
   }
   const session = getCookie(context, deps.cookieName);
   if (session === undefined || session.length > 512) return undefined;
+  if (!deps.authenticator.wasGood('session', session)) deps.limits.refuseStranger(address);
   return deps.authenticator.bySession(session, address);
 }
 
@@ -225,12 +233,12 @@ function readQuery(context: Context, problems: ErrorDetail[]): Record<string, st
   return once;
 }
 
-async function readBody(route: RouteSpec, context: Context): Promise<RequestBody> {
+async function readBody(route: RouteSpec, context: Context, room: BodyShare): Promise<RequestBody> {
   if (route.method === 'GET') return { value: {} };
   const maxBytes = route.maxBodyBytes ?? limits.maxRequestBodyBytes;
   if (route.takesFile === true) return { value: await readRequestFile(context.req.raw, maxBytes) };
   if (route.takesBytes === true) return { value: await readRequestBytes(context.req.raw, maxBytes) };
-  return readRequestBody(context.req.raw, maxBytes, route.takesYaml === true);
+  return readRequestBody(context.req.raw, { maxBytes, takesYaml: route.takesYaml === true, room });
 }
 
 /** A mistake of ours, so not an `invalid` that would blame the caller. */

@@ -5,6 +5,7 @@ import { jsonShape } from '../yaml/json-shape.ts';
 import type { Places } from '../yaml/places.ts';
 import { readJsonValue } from '../yaml/read-json-value.ts';
 import { readYamlValue } from '../yaml/read-yaml-value.ts';
+import type { BodyShare } from './body-room.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 const maxDepth = 64;
@@ -19,15 +20,15 @@ export interface RequestBody {
 /**
  * The parsed body: JSON, and where the route takes it, YAML.
  *
- * @throws AppError `too_large`; `invalid` (415 for another content type) with line and column of a syntax error, or
- * when the client went away before the end.
+ * @throws AppError `too_large`; `rate_limited` where the bodies that are being read are too much together; `invalid` (415 for
+ * another content type, and for a compressed body) with line and column of a syntax error, or when the client went away
+ * before the end.
  */
 export async function readRequestBody(
   request: Request,
-  maxBytes: number,
-  takesYaml: boolean,
+  { maxBytes, takesYaml, room }: { maxBytes: number; takesYaml: boolean; room: BodyShare },
 ): Promise<RequestBody> {
-  const bytes = await readAtMost(request, maxBytes);
+  const bytes = await readAtMost(request, maxBytes, room);
   if (bytes.length === 0) return { value: undefined };
   const contentType = contentTypeOf(request);
   if (json.test(contentType)) return { value: parseJson(bytes) };
@@ -87,13 +88,21 @@ function parseYaml(bytes: Uint8Array): RequestBody {
   throw new AppError('invalid', message, { details: read.problems });
 }
 
-async function readAtMost(request: Request, maxBytes: number): Promise<Uint8Array> {
+async function readAtMost(
+  request: Request,
+  maxBytes: number,
+  room?: Pick<BodyShare, 'take'>,
+): Promise<Uint8Array> {
+  refuseEncoded(request);
   const tooLarge = () =>
     new AppError('too_large', `The request body is larger than the ${maxBytes} bytes that are allowed here.`);
   const told = request.headers.get('content-length');
   if (Number(told ?? 0) > maxBytes) throw tooLarge();
   // HTTP holds a body to the length that it tells, and without a stream it is there half a millisecond sooner.
-  if (told !== null) return readWhole(request, tooLarge, maxBytes);
+  if (told !== null) {
+    room?.take(Number(told));
+    return readWhole(request, tooLarge, maxBytes);
+  }
   if (request.body === null) return new Uint8Array();
   const parts: Uint8Array[] = [];
   let length = 0;
@@ -102,12 +111,22 @@ async function readAtMost(request: Request, maxBytes: number): Promise<Uint8Arra
     for await (const part of request.body as ReadableStream<Uint8Array> & AsyncIterable<Uint8Array>) {
       length += part.length;
       if (length > maxBytes) throw tooLarge();
+      room?.take(part.length);
       parts.push(part);
     }
   } catch (error) {
     throw error instanceof AppError ? error : hungUp(error);
   }
   return parts.length === 1 ? (parts[0] ?? new Uint8Array()) : Buffer.concat(parts);
+}
+
+/** What is compressed may come to any size, and nothing of ours sends it. */
+function refuseEncoded(request: Request): void {
+  const encoding = request.headers.get('content-encoding')?.trim().toLowerCase() ?? 'identity';
+  if (encoding === 'identity' || encoding === '') return;
+  const message = 'The request body is compressed: send it as it is, without Content-Encoding.';
+  // RFC 9110 section 15.5.16 tells by this header that it is the encoding that is refused.
+  throw new RefusedRequest(415, 'invalid', message, { 'Accept-Encoding': 'identity' });
 }
 
 async function readWhole(request: Request, tooLarge: () => AppError, maxBytes: number): Promise<Uint8Array> {

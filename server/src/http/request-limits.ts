@@ -1,7 +1,9 @@
 // How much of the API one caller, or one address that nobody has signed in from, may use up.
 
+import { limits } from '@opsconductor/protocol';
 import { type RateLimit, RateLimiter, rateLimitKeyOf, refuseAfter } from '../auth/rate-limiter.ts';
 import { AppError } from '../errors.ts';
+import { BodyRoom, type BodyShare } from './body-room.ts';
 import type { Principal } from './route.ts';
 
 /** A program that asks as fast as it can stays below this on one connection; a loop gone wild on many does not. */
@@ -13,16 +15,21 @@ const ofStranger: RateLimit = { burst: 600, refillMs: 100 };
 const maxFilesAtOnce = 2;
 /** The same of uploads, which are smaller. */
 const maxUploadsAtOnce = 8;
+/** Of all other bodies. Strangers have room of their own: they can't fill that of who has signed in. */
+const roomOfCallers = { maxBytes: 96 * 1024 * 1024, maxBytesEach: limits.maxInventoryBytes };
+const roomOfStrangers = { maxBytes: 16 * 1024 * 1024, maxBytesEach: 4 * 1024 * 1024 };
 
 export class RequestLimits {
   #files = 0;
   #uploads = 0;
+  readonly #roomOfCallers = new BodyRoom(roomOfCallers);
+  readonly #roomOfStrangers = new BodyRoom(roomOfStrangers);
   readonly #callers: RateLimiter;
   readonly #strangers: RateLimiter;
 
-  constructor(now: () => Date, limits: { ofCaller?: RateLimit; ofStranger?: RateLimit } = {}) {
-    this.#callers = new RateLimiter(limits.ofCaller ?? ofCaller, now);
-    this.#strangers = new RateLimiter(limits.ofStranger ?? ofStranger, now);
+  constructor(now: () => Date, rates: { ofCaller?: RateLimit; ofStranger?: RateLimit } = {}) {
+    this.#callers = new RateLimiter(rates.ofCaller ?? ofCaller, now);
+    this.#strangers = new RateLimiter(rates.ofStranger ?? ofStranger, now);
   }
 
   /** @throws AppError `rate_limited` with Retry-After. */
@@ -34,6 +41,22 @@ export class RequestLimits {
   /** @throws AppError `rate_limited` with Retry-After. */
   countStranger(address: string): void {
     refuseAfter(this.#strangers.take(rateLimitKeyOf(address)));
+  }
+
+  /**
+   * Before a token is looked up that nobody knows yet: a flood of wrong ones must not cost a query each.
+   *
+   * @throws AppError `rate_limited` with Retry-After.
+   */
+  refuseStranger(address: string): void {
+    refuseAfter(this.#strangers.wait(rateLimitKeyOf(address)));
+  }
+
+  /** What the body of a request by this caller may take of memory, to be released when the request is answered. */
+  shareOfBodies(principal: Principal | undefined, address: string): BodyShare {
+    return principal === undefined
+      ? this.#roomOfStrangers.share(rateLimitKeyOf(address))
+      : this.#roomOfCallers.share(String(principal.userId));
   }
 
   /**

@@ -1,13 +1,27 @@
 // The port that everybody comes to: taken before there is anything to answer with, and let go of at the end without
 // waiting for those who say nothing.
-import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { UnreadAnswers, type UnreadLimits, unreadLimits } from './unread-answers.ts';
 
 /** All agents of many sites may come back in one moment: the system keeps them until the server gets to them. */
 const backlog = 4_096;
 /** Longer than agents wait for theirs. */
 const tlsHandshakeMs = 30_000;
+/**
+ * A client that sends its headers, or its request, slower than this is not one of ours. It is found out when connections
+ * are looked at, and where nothing was asked on one yet, it is one with slow headers.
+ */
+const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
+/** Of a request that was answered before it was read: so much is read on, for a client that reads only then. */
+const maxReadOnBytes = 1024 * 1024;
 /** At the end requests that are being answered have so long. */
 const closeWithinMs = 2_000;
 
@@ -19,6 +33,9 @@ export interface ListenAddress {
 
 export interface ListenOptions extends ListenAddress {
   tls?: { certPem: string; keyPem: string } | undefined;
+  /** The product's own unless told. */
+  unread?: UnreadLimits;
+  slow?: typeof slowClients;
 }
 
 export class Listener {
@@ -36,21 +53,18 @@ export class Listener {
   }
 
   /** Takes the port; requests are told to come back until there are routes. Throws {@link ListenError}. */
-  static async start({ tls, ...at }: ListenOptions): Promise<Listener> {
-    const requests = new RequestSwitch();
+  static async start({ tls, unread, slow = slowClients, ...at }: ListenOptions): Promise<Listener> {
+    const requests = new RequestSwitch(new UnreadAnswers(unread ?? unreadLimits));
     const secure =
       tls &&
       createHttpsServer(
         {
           ...{ cert: tls.certPem, key: tls.keyPem, minVersion: 'TLSv1.2' },
-          handshakeTimeout: tlsHandshakeMs,
+          ...{ handshakeTimeout: tlsHandshakeMs, ...slow },
         },
         requests.listener,
       );
-    const server = (secure ?? createHttpServer(requests.listener)) as Server;
-    // A client that sends its request slower than this is not one of ours.
-    server.headersTimeout = 15_000;
-    server.requestTimeout = 60_000;
+    const server = (secure ?? createHttpServer(slow, requests.listener)) as Server;
     const handshakes = secure && new Handshakes(secure);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -59,6 +73,7 @@ export class Listener {
         resolve();
       });
     }).catch((error: NodeJS.ErrnoException) => {
+      requests.close();
       throw new ListenError(at, error);
     });
     return new Listener(server, requests, handshakes);
@@ -85,6 +100,7 @@ export class Listener {
     const force = setTimeout(() => this.server.closeAllConnections(), closeWithinMs);
     await closed;
     clearTimeout(force);
+    this.#requests.close();
   }
 }
 
@@ -94,11 +110,35 @@ class RequestSwitch {
   };
 
   #isClosing = false;
+  readonly #unread: UnreadAnswers;
+  /** By connection: what was asked last and is not answered yet. */
+  readonly #last = new Map<Socket, ServerResponse>();
+
+  constructor(unread: UnreadAnswers) {
+    this.#unread = unread;
+  }
 
   readonly listener: RequestListener = (request, response) => {
     if (this.#isClosing) response.shouldKeepAlive = false;
-    this.#listener(request, response);
+    this.#unread.watch(response);
+    response.once('finish', () => readOnALittle(request));
+    this.#inTurn(request.socket, response, () => this.#listener(request, response));
   };
+
+  /** Clients that ask again before they are answered would have any number of answers made for one connection. */
+  #inTurn(socket: Socket, response: ServerResponse, answer: () => void): void {
+    const before = this.#last.get(socket);
+    this.#last.set(socket, response);
+    response.once('close', () => {
+      if (this.#last.get(socket) === response) this.#last.delete(socket);
+    });
+    if (before === undefined) answer();
+    else before.once('close', () => !socket.destroyed && answer());
+  }
+
+  close(): void {
+    this.#unread.close();
+  }
 
   closeConnections(): void {
     this.#isClosing = true;
@@ -107,6 +147,24 @@ class RequestSwitch {
   open(listener: RequestListener): void {
     this.#listener = listener;
   }
+}
+
+/**
+ * What is left of a request that is answered is read on, so that its client comes to read the answer, and the connection is
+ * ended half a second later. Who goes on pouring would keep this server at nothing else, so it is left unread.
+ */
+function readOnALittle(request: IncomingMessage): void {
+  if (request.complete || request.destroyed) return;
+  const { socket } = request;
+  let bytes = 0;
+  // Of the request itself nothing is told any more: Node drops what comes of it.
+  const count = (piece: Buffer) => {
+    bytes += piece.length;
+    if (bytes > maxReadOnBytes) socket.pause();
+  };
+  // Once Node has let go of what it had read already: before that it would read no more at all.
+  setImmediate(() => !request.complete && socket.on('data', count));
+  request.once('end', () => socket.off('data', count));
 }
 
 /** TLS handshakes under way: a server that is told to close its connections knows nothing of these. */

@@ -5,6 +5,7 @@ import { extname, join, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { isCurrent } from '../entity-tag.ts';
+import { answerHeldBytes } from '../held-bytes.ts';
 
 export interface Console {
   /** The file at the request's path, or the console's page for any other GET; undefined: there is nothing. */
@@ -101,6 +102,6 @@ async function send(request: Request, asset: Asset): Promise<Response> {
   const takesGzip = /\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/.test(
     request.headers.get('accept-encoding') ?? '',
   );
-  if (asset.gzip === undefined || !takesGzip) return new Response(asset.body, { headers: asset.headers });
-  return new Response(await asset.gzip(), { headers: { ...asset.headers, 'Content-Encoding': 'gzip' } });
+  if (asset.gzip === undefined || !takesGzip) return answerHeldBytes(asset.body, asset.headers);
+  return answerHeldBytes(await asset.gzip(), { ...asset.headers, 'Content-Encoding': 'gzip' });
 }

@@ -34,6 +34,8 @@ export interface IdentityRouteDeps extends IdentityDeps {
 
 const tag = 'identity';
 const params = Closed({ id: Id });
+/** Anybody may send these: the longest name and password as JSON has them at most, and no more. */
+const maxSignInBytes = 16 * 1024;
 
 export function identityRoutes(deps: IdentityRouteDeps): RouteSpec[] {
   return [
@@ -54,6 +56,7 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       description: 'Uses the code up and sets the session cookie. A session that the browser had ends.',
       tag,
       body: ExchangeRequestSchema,
+      maxBodyBytes: maxSignInBytes,
       success: { status: 200, schema: MeSchema },
       async handle(request) {
         const { me, sessionToken } = await signInByCode(deps, request.body.code, originOf(deps, request));
@@ -70,6 +73,7 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
         'Sets the session cookie. A session that the browser had ends. Ten wrong passwords lock the name for the address that they came from.',
       tag,
       body: SignInRequestSchema,
+      maxBodyBytes: maxSignInBytes,
       success: { status: 200, schema: MeSchema },
       async handle(request) {
         const { me, sessionToken } = await signInByPassword(deps, request.body, originOf(deps, request));

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { isCurrent } from '../entity-tag.ts';
+import { answerHeldBytes } from '../held-bytes.ts';
 
 export interface ProbeDeps {
   /** What keeps this server from working, in words; empty when nothing does. */
@@ -94,7 +95,7 @@ class AgentBundle {
       'Content-Type': 'text/javascript; charset=utf-8',
     };
     if (isCurrent(request, headers.ETag)) return new Response(null, { status: 304, headers });
-    return new Response(body, { headers });
+    return answerHeldBytes(body, headers);
   }
 
   async #read() {

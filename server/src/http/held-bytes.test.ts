@@ -1,0 +1,18 @@
+import { expect, test } from 'vitest';
+import { answerHeldBytes } from './held-bytes.ts';
+
+test.each([10, 64 * 1024, 200_000])('%i bytes come as they are, and their length is told', async (length) => {
+  const bytes = Uint8Array.from({ length }).map((_, at) => at % 251);
+  const answer = answerHeldBytes(bytes, { ETag: '"x"' });
+  expect(answer.headers.get('etag')).toBe('"x"');
+  expect(new Uint8Array(await answer.arrayBuffer())).toEqual(bytes);
+});
+
+test('who takes nothing of a large answer is given no more than a piece of it', async () => {
+  const bytes = new Uint8Array(1_000_000);
+  const answer = answerHeldBytes(bytes, {});
+  expect(answer.headers.get('content-length')).toBe('1000000');
+  const { value } = (await answer.body?.getReader().read()) ?? {};
+  expect(value?.byteLength).toBe(65_536);
+  expect(value?.buffer).toBe(bytes.buffer);
+});

@@ -1,0 +1,123 @@
+// Clients that mean no good, on real connections: what they hold is bounded, and they end.
+import { once } from 'node:events';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { Listener, type ListenOptions } from './listener.ts';
+import { UnreadAnswers } from './unread-answers.ts';
+
+async function setup(answer: RequestListener, options: Partial<ListenOptions> = {}) {
+  const listener = await Listener.start({ address: '127.0.0.1', port: 0, ...options });
+  onTestFinished(() => listener.close());
+  listener.open(answer);
+  return {
+    /** A connection that says this, and what it is told until it is closed. */
+    async dial(text: string) {
+      const socket = connect(listener.port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      onTestFinished(() => void socket.destroy());
+      await once(socket, 'connect');
+      socket.write(text);
+      const told = (async () => {
+        let all = '';
+        for await (const piece of socket.iterator({ destroyOnReturn: false })) all += piece;
+        return all;
+      })().catch(() => '');
+      return { socket, told };
+    },
+  };
+}
+
+const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
+const ok: RequestListener = (_request, response) => void response.end('ok');
+const soon = { headersTimeout: 1, requestTimeout: 2, connectionsCheckingInterval: 1 };
+
+test.each([
+  ['nothing', ''],
+  ['a part of its headers', 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: a'],
+  ['a part of its body', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf'],
+])('who says %s and no more is told that it took too long', async (_, text) => {
+  const t = await setup(() => undefined, { slow: soon });
+  const { told } = await t.dial(text);
+  expect(await told).toMatch(/^HTTP\/1\.1 408 /);
+});
+
+test('headers that are too long are refused', async () => {
+  const t = await setup(ok);
+  const { told } = await t.dial(`GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`);
+  expect(await told).toMatch(/^HTTP\/1\.1 431 /);
+});
+
+test('of what is asked at once on one connection each is answered after the one before', async () => {
+  const held: ServerResponse[] = [];
+  const asked = vi.fn((request: IncomingMessage, response: ServerResponse) => {
+    if (request.url === '/') held.push(response);
+    else response.end(request.url);
+  });
+  const t = await setup(asked);
+  const { socket, told } = await t.dial(get + get.replace('/', '/second') + get.replace('/', '/third'));
+  await vi.waitFor(() => expect(held).toHaveLength(1));
+  expect(asked).toHaveBeenCalledTimes(1);
+  held[0]?.end('first');
+  await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(3));
+  socket.end();
+  expect(await told).toMatch(/first.*\/second.*\/third$/s);
+});
+
+test('of a body that is refused and goes on no more than a mebibyte is read', async () => {
+  let request: IncomingMessage | undefined;
+  const t = await setup((asked, response) => {
+    request = asked;
+    response.writeHead(413).end();
+  });
+  const { socket } = await t.dial('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n');
+  socket.write(Buffer.alloc(8_000_000));
+  await vi.waitFor(() => expect(request?.socket.isPaused()).toBe(true));
+  expect(request?.socket.bytesRead).toBeLessThan(2_000_000);
+});
+
+/** Answers as far as they matter here. */
+function answers(...lengths: number[]) {
+  return lengths.map((writableLength) => {
+    const socket = { destroy: vi.fn() };
+    return { writableLength, once: () => undefined, req: { socket } };
+  });
+}
+
+function watching(all: ReturnType<typeof answers>) {
+  const unread = new UnreadAnswers({
+    maxBytes: 100,
+    maxStalled: 3,
+    leastStalledMs: 10,
+    mostStalledMs: 1_000,
+  });
+  onTestFinished(() => unread.close());
+  for (const answer of all) unread.watch(answer as unknown as ServerResponse);
+  unread.look(1);
+  const cutOff = () => all.map(({ req }) => req.socket.destroy.mock.calls.length > 0);
+  return { look: (ms: number) => unread.look(ms), cutOff };
+}
+
+test('where what is not taken is too much, who has taken nothing for longest is cut off', () => {
+  const all = answers(60, 60, 30, 0);
+  const { look, cutOff } = watching(all);
+  look(5);
+  expect(cutOff()).toEqual([false, false, false, false]);
+  Object.assign(all[0] ?? {}, { writableLength: 50 });
+  look(11);
+  expect(cutOff()).toEqual([false, true, false, false]);
+});
+
+test('of many that take nothing some are cut off, however little they hold', () => {
+  const { look, cutOff } = watching(answers(1, 1, 1, 1, 1));
+  look(11);
+  expect(cutOff()).toEqual([true, true, false, false, false]);
+});
+
+test('who takes nothing is cut off in the end, also where there is room', () => {
+  const { look, cutOff } = watching(answers(10, 0));
+  look(1_000);
+  expect(cutOff()).toEqual([false, false]);
+  look(1_001);
+  expect(cutOff()).toEqual([true, false]);
+});

@@ -1,0 +1,90 @@
+// npm run hostile -- [--seed TEXT] [--only WORD] [--least SECONDS]: hostile clients of many kinds, one after the other,
+// against the product as it is installed, and beside them one that behaves. Prints what came of each; ends with 1 where
+// something was not as it must be.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type BenchSystem, startBenchSystem } from '../../bench/bench-system.ts';
+import type { FromAttacker, ToAttacker } from './attacker.ts';
+import { attacks } from './attacks.ts';
+import { prepareField } from './field.ts';
+import { GoodClient } from './good-client.ts';
+import { PeakMemory } from './peak-memory.ts';
+import { problemsOf, tellRow } from './verdict.ts';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
+    least: { type: 'string', default: '12' },
+  },
+});
+const chosen = attacks.filter(({ name }) => name.includes(values.only));
+const leastMs = Number(values.least) * 1_000;
+if (chosen.length === 0 || !(leastMs > 0 && leastMs <= 600_000)) {
+  process.stderr.write(
+    `Usage: npm run hostile -- [--seed TEXT] [--only WORD] [--least 1..600]\nAttacks:\n${attacks.map(({ name }) => `  ${name}\n`).join('')}`,
+  );
+  process.exit(2);
+}
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+const system = await startBenchSystem();
+let failed = 0;
+try {
+  failed = await attackAll(system);
+} finally {
+  await system.stop();
+}
+say(
+  failed === 0
+    ? 'Nothing failed.'
+    : `${failed} of ${chosen.length} attacks had an effect that they must not have.`,
+);
+process.exit(failed === 0 ? 0 : 1);
+
+async function attackAll(at: BenchSystem): Promise<number> {
+  const field = await prepareField(at);
+  const attacker = fork(join(import.meta.dirname, 'attacker.ts'), { execArgv: ['--import', 'tsx'] });
+  const client = new GoodClient(at.baseUrl, at.token);
+  const memory = new PeakMemory(at.serverPid);
+  try {
+    // What is compiled and cached at first is none of what is compared.
+    await pause(leastMs / 2);
+    await client.served();
+    say(`seed ${values.seed}; each attack ${leastMs / 1_000} s at least`);
+    let count = 0;
+    for (const attack of chosen) {
+      // The baseline is taken before each: the machine has other work too, and that changes.
+      await pause(leastMs);
+      const before = await client.served();
+      memory.restart();
+      const result = await ask(attacker, { ...field, name: attack.name, seed: values.seed, leastMs });
+      const outcome = { result, before, during: await client.served(), peakMb: memory.peakMb };
+      say(tellRow(outcome));
+      const problems = problemsOf(outcome, attack.boundMs);
+      for (const problem of problems) say(`   ${problem}`);
+      if (problems.length > 0) count += 1;
+    }
+    return count;
+  } finally {
+    client.stop();
+    memory.stop();
+    attacker.kill();
+  }
+}
+
+async function ask(
+  attacker: ChildProcess,
+  message: ToAttacker,
+): Promise<Exclude<FromAttacker, { failed: string }>> {
+  attacker.send(message);
+  const [answer] = (await once(attacker, 'message')) as [FromAttacker];
+  if ('failed' in answer) throw new Error(answer.failed);
+  return answer;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
