@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -161,7 +162,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     await everythingIsGone(last);
   });
 
-  test('--no-demo starts empty, and so does every later start', async () => {
+  test('--no-demo starts empty, and so does every later start, also beside a damaged demo', async () => {
     const dataDir = join(checkout.home, 'empty');
     // Ctrl-C is heard in mid start, too, and what is begun then is gone on with.
     const cutOff = startHere(['--no-demo'], { dataDir, isDirect: true });
@@ -172,6 +173,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     for (const more of [['--no-demo'], []]) {
       const product = startHere(more, { dataDir, isDirect: true });
       const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
+      if (more.length === 0) await product.says(/The demo can’t be brought back.*demo\.json is damaged/);
       await product.says(/\/#code=(\S+)/);
       const api = new ApiClient({ url, token });
       for (const what of ['jobs', 'runs', 'segments', 'targets', 'agents', 'credentials']) {
@@ -180,6 +182,9 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
       expect(product.processes(/agent\.mjs|ssh-server-main/)).toEqual([]);
       expect(await product.interrupt()).toBe(0);
       await everythingIsGone(product);
+      // As a disk leaves it that failed.
+      await mkdir(join(dataDir, 'demo'), { recursive: true });
+      await writeFile(join(dataDir, 'demo/demo.json'), '');
     }
   });
 

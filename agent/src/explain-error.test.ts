@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { explainReachError } from './explain-error.ts';
+import { explainFileError, explainReachError } from './explain-error.ts';
 
 const server = 'https://ops.example.com:7700';
 const through = (httpsProxy: string, noProxy?: string) => ({ httpsProxy, noProxy });
@@ -39,4 +39,22 @@ test('a server that the proxy is not used for is named itself', () => {
 test('a proxy setting that is no address is said so', () => {
   const { message, fix } = explainReachError(new TypeError('Invalid URL'), server, through('http://a b'));
   expect(`${message} ${fix}`).toMatch(/^HTTPS_PROXY is not the address of a proxy\. .*http:\/\/proxy/);
+});
+
+test.each([
+  ['EROFS', 'mount it writable'],
+  ['ENOSPC', 'Make room'],
+  ['EACCES', 'who owns its data directory'],
+  ['ELOOP', 'doctor'],
+])('a file that meets %s is named, with what to do', (code, fix) => {
+  const message = `${code}: not now, open '/var/lib/opsconductor-agent/lock'`;
+  const error = Object.assign(new Error(message), { code, errno: -1, syscall: 'open' });
+  expect(explainFileError(error)).toMatchObject({
+    message: `${message}.`,
+    fix: expect.stringContaining(fix),
+  });
+});
+
+test('a fault of the program is no error of a file', () => {
+  expect(explainFileError(new TypeError('x is not a function'))).toBeUndefined();
 });

@@ -1,4 +1,4 @@
-// Errors of networks and TLS, said to the person who can mend them.
+// Errors of networks, TLS and disks, said to the person who can mend them.
 import { AgentError } from './agent-error.ts';
 import { type ProxySettings, proxyFor, withoutProxy } from './connection/proxy.ts';
 import { errorCode } from './identity/durable-file.ts';
@@ -31,6 +31,29 @@ export function explainReachError(
   ];
   return new AgentError(`${server} ${what}.`, fix, { cause: error });
 }
+
+/** For an error of the system that a file or folder met: what to do where the code tells; undefined for any other error. */
+export function explainFileError(error: unknown): AgentError | undefined {
+  const { errno, syscall } = Object(error) as NodeJS.ErrnoException;
+  const code = errorCode(error);
+  if (!(error instanceof Error) || code === undefined || typeof errno !== 'number' || syscall === undefined)
+    return undefined;
+  return new AgentError(`${error.message}.`, fileFixes[code] ?? dataFix, { cause: error });
+}
+
+const dataFix = 'Look at that file or folder and its disk; node agent.mjs doctor checks what an agent needs.';
+const roomFix = 'Make room on that disk; nothing is lost meanwhile.';
+const ownerFix = 'Run the agent as the user who owns its data directory, or correct the owner there.';
+const fileFixes: Record<string, string> = {
+  EROFS:
+    'The file system is mounted read-only. The log of the kernel (dmesg) says why, a fault of the disk most often; check it and mount it writable.',
+  EIO: 'The disk has a fault: see the log of the kernel (dmesg).',
+  ENOSPC: roomFix,
+  EDQUOT: roomFix,
+  EACCES: ownerFix,
+  EPERM: ownerFix,
+  EMFILE: 'Let the agent open more files: ulimit -n, or LimitNOFILE of its systemd unit.',
+};
 
 const dialCodes: ReadonlySet<string> = new Set([
   'ECONNREFUSED',

@@ -1,7 +1,7 @@
 // The command itself, in a process of its own.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { closeCodes } from '@opsconductor/protocol';
@@ -47,6 +47,16 @@ test('an agent that is not enrolled says what to run', async () => {
   const { exited, stderr } = run(['run', '--data', t.directory.data.root]);
   expect(await exited).toEqual([1, null]);
   expect(await stderr).toContain('Run "node agent.mjs enroll" first');
+});
+
+test('a data directory that can’t be read is said in a sentence, not by a stack', async () => {
+  await using t = await setup();
+  const { journal, root: data } = t.directory.data;
+  await rm(journal, { force: true });
+  await mkdir(journal);
+  const { exited, stderr } = run(['run', '--data', data]);
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).toMatch(/^error: EISDIR: [^\n]*\.\n {7}[^\n]*doctor[^\n]*\n$/);
 });
 
 test('a token on the command line is refused and not repeated', async () => {

@@ -15,6 +15,7 @@ import {
 import { describeStatus, examine } from './doctor.ts';
 import { enroll } from './enrollment/enroll.ts';
 import { readToken } from './enrollment/read-token.ts';
+import { explainFileError } from './explain-error.ts';
 import { dataDirectory } from './identity/data-directory.ts';
 import { fingerprintOf } from './identity/identity.ts';
 import { letHeapGrow } from './let-heap-grow.ts';
@@ -41,8 +42,9 @@ process.on('unhandledRejection', (error) => {
 await buildProgram(config, log)
   .parseAsync()
   .catch((error: unknown) => {
-    if (!(error instanceof AgentError)) throw error;
-    process.stderr.write(`error: ${error.message}\n       ${error.fix}\n`);
+    const told = error instanceof AgentError ? error : explainFileError(error);
+    if (told === undefined) throw error;
+    process.stderr.write(`error: ${told.message}\n       ${told.fix}\n`);
     process.exitCode = exitCodes.failed;
   });
 

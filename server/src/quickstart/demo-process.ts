@@ -85,7 +85,7 @@ export class DemoProcess {
     if (this.#stopping) return;
     this.#restarts += 1;
     this.#options.log.warn(
-      { name: this.#options.name, code, signal: killedBy, log: this.#options.logFile },
+      { name: this.#options.name, exitCode: code, signal: killedBy, log: this.#options.logFile },
       'demo process ended; it is started again',
     );
     if (this.#restarts > maxRestarts) return;

@@ -22,10 +22,20 @@ export function isMarked(folder: string): Promise<boolean> {
   );
 }
 
-/** Undefined where there is none, or it is not whole. */
+/** Undefined where there is none, or it is not whole. Rejects, naming the file, for one that is damaged. */
 export async function readState(folder: string): Promise<DemoState | undefined> {
-  const text = await readFile(join(folder, 'demo.json'), 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : (JSON.parse(text) as DemoState);
+  const file = join(folder, 'demo.json');
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : parseFile<DemoState>(file, text);
+}
+
+/** @throws {Error} naming the file, for text that is no JSON. */
+export function parseFile<T>(file: string, text: string): T {
+  try {
+    return JSON.parse(text) as T;
+  } catch (cause) {
+    throw new Error(`${file} is damaged: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** From here on it is whole. */

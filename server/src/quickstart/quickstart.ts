@@ -25,7 +25,7 @@ import {
 } from './demo-content.ts';
 import { generateDemoKeys } from './demo-keys.ts';
 import { DemoProcess } from './demo-process.ts';
-import { type DemoState, isMarked, markUnfinished, readState, saveState } from './demo-state.ts';
+import { type DemoState, isMarked, markUnfinished, parseFile, readState, saveState } from './demo-state.ts';
 import { sampleJobs } from './sample-jobs.ts';
 import { showRun } from './show-run.ts';
 
@@ -55,9 +55,26 @@ export async function noteWanted({ dataDir, masterKeyFile, demo }: Config): Prom
   await markUnfinished(folder);
 }
 
-/** Sets the demo up, or brings it back. Does nothing in an installation that wasn't started with it. */
+/**
+ * Sets the demo up, or brings it back. Does nothing in an installation that wasn't started with it; and where it can't be
+ * brought back says so, as the server has more to do than the demo.
+ */
 export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart> {
   const folder = join(deps.config.dataDir, 'demo');
+  try {
+    return await startDemo(deps, folder);
+  } catch (error) {
+    if (!(await isThere(join(folder, 'demo.json')))) throw error;
+    deps.log.warn({ err: error }, 'the demo could not be brought back');
+    deps.say(
+      `The demo can’t be brought back, and is left out: ${error instanceof Error ? error.message : error}`,
+    );
+    deps.say(`Everything else runs. What the demo was is in ${folder}.`);
+    return { shown: Promise.resolve(), stop: async () => {} };
+  }
+}
+
+async function startDemo(deps: QuickstartDeps, folder: string): Promise<Quickstart> {
   const state = await readState(folder);
   const { server } = deps;
   // The mark alone does not do: the database may be one that others have worked in since.
@@ -127,7 +144,7 @@ async function bringBack(
 /** The agent knows the server by its address: told again where the port has changed since. */
 async function followServer(deps: QuickstartDeps, folder: string, agent: DemoProcess): Promise<void> {
   const file = join(folder, 'agent/identity.json');
-  const identity = JSON.parse(await readFile(file, 'utf8')) as { server: string };
+  const identity = parseFile<{ server: string }>(file, await readFile(file, 'utf8'));
   if (identity.server === deps.server.localUrl) return;
   await agent.endOlder();
   await writeFile(
