@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { sshArgs, startBenchSystem } from './bench-system.ts';
 import { writeReport } from './report.ts';
+import { createSecretJob, secretCount } from './secret-runs.ts';
 import { type ReadRun, readRun, startAndRead } from './sse-reader.ts';
 import { median, percentile } from './statistics.ts';
 
@@ -16,7 +17,8 @@ export async function benchLatency(): Promise<void> {
   const system = await startBenchSystem();
   try {
     const jobId = await system.createJob('echo hello');
-    const [whole, apart] = [newTimes(), newTimes()];
+    const secretJob = await createSecretJob(system, 'echo hello');
+    const [whole, apart, masked] = [newTimes(), newTimes(), newTimes()];
     const ssh: number[] = [];
     const url = (path: string) => `${system.baseUrl}/api/v1${path}`;
     const startAndFollow = async () => {
@@ -30,7 +32,12 @@ export async function benchLatency(): Promise<void> {
     for (let round = -warmingRounds; round < rounds; round += 1) {
       const wholeMs = await timeFirstByte(startAndFollow);
       const apartMs = await timeFirstByte(startThenFollow);
+      const request = await secretJob.request();
+      const maskedMs = await timeFirstByte(() =>
+        startAndRead(url(`/jobs/${secretJob.id}/run`), system.token, request),
+      );
       if (round < 0) continue;
+      masked.ms.push(maskedMs);
       whole.ms.push(wholeMs);
       apart.ms.push(apartMs);
       if (round % sshEvery !== 0) continue;
@@ -38,6 +45,7 @@ export async function benchLatency(): Promise<void> {
       ssh.push(sshMs);
       whole.ratios.push(sshMs / wholeMs);
       apart.ratios.push(sshMs / apartMs);
+      masked.ratios.push(sshMs / maskedMs);
     }
     const wholeP50 = percentile(whole.ms, 50);
     const wholeP99 = percentile(whole.ms, 99);
@@ -61,9 +69,15 @@ export async function benchLatency(): Promise<void> {
           '',
         ],
         [`ssh ÷ product, median of pairs, ${inTwo}`, median(apart.ratios).toFixed(1), 'at least 10'],
+        [
+          `p50 and p99, ${inOne}, with ${secretCount} secrets of the run`,
+          `${percentile(masked.ms, 50).toFixed(1)} and ${percentile(masked.ms, 99).toFixed(1)} ms`,
+          '',
+        ],
+        [`ssh ÷ product, median of pairs, with ${secretCount} secrets`, median(masked.ratios).toFixed(1), ''],
       ],
       notes: [
-        `${rounds} runs of \`echo hello\` each way in turn on a warm SSH connection, ${ssh.length} of each paired with a cold ssh, after ${warmingRounds} that are not counted.`,
+        `${rounds} runs of \`echo hello\` each way in turn, and as many that are given ${secretCount} secrets, which their agent opens and masks, on a warm SSH connection, ${ssh.length} of each paired with a cold ssh, after ${warmingRounds} that are not counted.`,
         'Timed from before POST /jobs/:id/run until the first byte of output was inflated from the event stream: the answer of the POST itself (`Accept: text/event-stream`), or GET /runs/:id/events after its answer.',
       ],
     });
