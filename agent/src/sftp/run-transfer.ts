@@ -12,6 +12,7 @@ import { mirrorDeletions } from './copy/mirror-deletions.ts';
 import { RateLimit } from './copy/rate-limit.ts';
 import { closeEnds, type Ends, findEnds } from './find-ends.ts';
 import { LocalTree } from './local/local-tree.ts';
+import { MemoryShare } from './memory-share.ts';
 import { RemoteTree } from './remote/remote-tree.ts';
 import { SftpLink } from './remote/sftp-link.ts';
 import { ProgressMeter } from './report/progress-meter.ts';
@@ -73,6 +74,7 @@ export async function transferBetween(
 ): Promise<StepOutcome> {
   const lines = new TransferLines(context.output);
   const report = new TransferReport((failure) => lines.failed(failure));
+  const share = new MemoryShare();
   const meter = new ProgressMeter((progress) => context.transfers.progress(progress));
   let beganMs: number | undefined;
   // A server that says nothing more must not hold up a stop; until then what is half is removed.
@@ -91,6 +93,7 @@ export async function transferBetween(
     clearTimeout(stopTimer);
     meter.stop();
     await end.close();
+    share.release();
   }
   if (beganMs === undefined) return outcome;
   const elapsedMs = Math.round(performance.now() - beganMs);
@@ -134,12 +137,15 @@ export async function transferBetween(
     const { mover } = end;
     if (mover === undefined || !mayGoTogether(plan)) return undefined;
     return (top: () => string) =>
-      new SmallFiles(mover({ top, keepsTimes: plan.preserveTimes, moved: conduct.moved }), conduct.signal);
+      new SmallFiles(mover({ top, keepsTimes: plan.preserveTimes, moved: conduct.moved }), {
+        signal: conduct.signal,
+        share,
+      });
   }
 
   async function copyAndDelete(ends: Ends): Promise<void> {
     const conduct: Conduct = {
-      buffers: new ChunkBuffers(),
+      buffers: new ChunkBuffers(share),
       rateLimit: plan.bytesPerSecond === undefined ? undefined : new RateLimit(plan.bytesPerSecond),
       signal: context.signal,
       verify: plan.verify,

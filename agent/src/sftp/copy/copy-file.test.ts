@@ -104,7 +104,7 @@ class Side {
 }
 
 const conduct: Conduct = {
-  buffers: new ChunkBuffers(),
+  buffers: new ChunkBuffers({ partOf: ({ most }) => most }),
   rateLimit: undefined,
   signal: new AbortController().signal,
   verify: 'checksum',

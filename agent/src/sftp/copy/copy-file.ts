@@ -142,25 +142,30 @@ async function moveBytes(source: Source, sink: Sink, from: number, conduct: Cond
   const { size } = source;
   let next = from;
   let hasFailed = false;
+  const carryOne = async (buffer: Buffer) => {
+    conduct.signal.throwIfAborted();
+    // Others may have taken the last ones while this one waited for a buffer.
+    if (next >= size || hasFailed) return;
+    const position = next;
+    const length = Math.min(chunkBytes, size - position);
+    next += length;
+    const got = await source.read(buffer, length, position);
+    if (got < length) throw changedMeanwhile();
+    await conduct.rateLimit?.take(length, conduct.signal);
+    await sink.write(buffer, length, position);
+    conduct.moved(length);
+  };
   const carry = async () => {
-    const buffer = await conduct.buffers.take();
-    try {
-      while (next < size && !hasFailed) {
-        conduct.signal.throwIfAborted();
-        const position = next;
-        const length = Math.min(chunkBytes, size - position);
-        next += length;
-        const got = await source.read(buffer, length, position);
-        if (got < length) throw changedMeanwhile();
-        await conduct.rateLimit?.take(length, conduct.signal);
-        await sink.write(buffer, length, position);
-        conduct.moved(length);
+    while (next < size && !hasFailed) {
+      const buffer = await conduct.buffers.take();
+      try {
+        await carryOne(buffer);
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      } finally {
+        conduct.buffers.give(buffer);
       }
-    } catch (error) {
-      hasFailed = true;
-      throw error;
-    } finally {
-      conduct.buffers.give(buffer);
     }
   };
   const carriers = Math.min(chunksInFlight, Math.ceil((size - from) / chunkBytes));

@@ -26,7 +26,11 @@ async function setup() {
     async copy(plan: object, seen = asItIs, listed = asItIs) {
       const report = new TransferReport();
       const conduct = {
-        ...{ buffers: new ChunkBuffers(), rateLimit: undefined, signal: new AbortController().signal },
+        ...{
+          buffers: new ChunkBuffers({ partOf: ({ most }) => most }),
+          rateLimit: undefined,
+          signal: new AbortController().signal,
+        },
         ...{ verify: 'size' as const, resume: false, retries: 0, ends: '', moved: () => {} },
       };
       const paths = { local_path: '/from', remote_path: '/to' };

@@ -62,8 +62,9 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
     return { did: 'look', files: names.map(lookOne) };
   };
 
+  // Kept from one request to the next: memory that grows anew each time is garbage faster than it is collected.
+  let memory = Buffer.allocUnsafeSlow(1024 * 1024);
   const read = ({ fd, names, maxBytes }: Extract<FilesRequest, { do: 'read' }>): FilesReply => {
-    let memory = Buffer.allocUnsafeSlow(1024 * 1024);
     let used = 0;
     const readOne = (name: FileName): ReadFile | undefined => {
       let file: number | undefined;
@@ -94,7 +95,7 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
       }
     };
     const files = names.map(readOne);
-    return { did: 'read', files, bytes: memory.buffer as ArrayBuffer };
+    return { did: 'read', files, bytes: memory.buffer.slice(0, used) as ArrayBuffer };
   };
 
   const remove = (path: string | Buffer) => {

@@ -2,19 +2,20 @@
 // be moved so, for whatever reason, is told as not moved and goes by itself, which also says what is wrong with it.
 import type { CopiedFile, FileCopy } from '../copy/copy-file.ts';
 import { Slots } from '../copy/slots.ts';
+import type { MemoryShare, Shared } from '../memory-share.ts';
 
 /** Larger ones go as fast by themselves. */
 export const maxSmallBytes = 128 * 1024;
 /** Fewer go as fast by themselves. */
 const fewestAtOnce = 12;
-const mostAtOnce = 1_000;
-const mostBytesAtOnce = 4 * 1024 * 1024;
+const mostAtOnce = 500;
+const bytesAtOnce: Shared = { most: 2 * 1024 * 1024, together: 6 * 1024 * 1024, least: maxSmallBytes };
 /** One is moved while the one before is put in its places. */
 const movesAtATime = 2;
 /** Wherever so many went wrong as a whole, the next ones would too. */
 const maxFailures = 3;
 /** That wait or are under way: a bound for what is held of them. */
-const mostWaiting = 5_000;
+const waiting: Shared = { most: 2_000, together: 8_000, least: 200 };
 
 export interface SmallFile {
   copy: FileCopy;
@@ -50,7 +51,8 @@ interface Waiting extends SmallFile {
 
 export class SmallFiles {
   readonly #mover: Mover;
-  readonly #places = new Slots(mostWaiting);
+  readonly #places: Slots;
+  readonly #share: MemoryShare;
   #waiting: Waiting[] = [];
   #moving = 0;
   #failures = 0;
@@ -58,8 +60,10 @@ export class SmallFiles {
   readonly #signal: AbortSignal;
   readonly #onAbort = () => void this.#mover.stop();
 
-  constructor(mover: Mover, signal: AbortSignal) {
+  constructor(mover: Mover, { signal, share }: { signal: AbortSignal; share: MemoryShare }) {
     this.#mover = mover;
+    this.#share = share;
+    this.#places = new Slots(share.partOf(waiting));
     this.#signal = signal;
     signal.addEventListener('abort', this.#onAbort);
   }
@@ -116,11 +120,12 @@ export class SmallFiles {
   }
 
   #next(): Waiting[] {
+    const mostBytes = this.#share.partOf(bytesAtOnce);
     let bytes = 0;
     let count = 0;
     while (count < this.#waiting.length && count < mostAtOnce) {
       bytes += this.#waiting[count]?.size ?? 0;
-      if (count > 0 && bytes > mostBytesAtOnce) break;
+      if (count > 0 && bytes > mostBytes) break;
       count += 1;
     }
     return this.#waiting.splice(0, count);
