@@ -1,7 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // The leak hunt: 200 secrets through steps that fail and that succeed, and where they can be read afterwards. The theft
 // drill: what a dump gives, what a dump and the server's disk give. And what the owner of an agent's machine does not allow.
-import { execFileSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,7 +14,8 @@ import { makeKeyFile } from '../agent/src/owner/keys/key-file.ts';
 import { canaries } from '../agent/src/spool/testing/canaries.ts';
 import { SecretHunter } from '../agent/src/spool/testing/secret-hunter.ts';
 import { unwrapDataKey } from '../server/src/credentials/at-rest/data-key.ts';
-import { dumpRows, openAllAtRest, readMasterKey } from './support/open-at-rest.ts';
+import { filesIn, leakPlaces, masterKeyOf } from './support/leak-places.ts';
+import { dumpRows, openAllAtRest } from './support/open-at-rest.ts';
 import { Owner } from './support/owner.ts';
 import { storeCredential } from './support/sealed-credential.ts';
 import { fixturePassword } from './support/sshd.ts';
@@ -83,32 +83,6 @@ async function runWith(secrets: readonly string[], isSecret: boolean) {
   return { jobId, runId: run.id, ...ended, streamed: ended.steps.map(({ id }) => reader.text(id)) };
 }
 
-/** Files of folders, one behind the other. */
-function filesIn(dir: string): string {
-  const cat = ['-c', `find ${dir} -type f -exec cat {} +`];
-  return execFileSync('sh', cat, { maxBuffer: 1 << 28 }).toString('latin1');
-}
-
-/** What the API tells of a run and of all that happened, in every form that it has. */
-async function told(jobId: number, runId: number, stepIds: readonly number[]): Promise<string[]> {
-  const paths = [
-    ...['', '/steps', '/explain', '/events?output=all'].map((end) => `/api/v1/runs/${runId}${end}`),
-    ...stepIds.flatMap((id) => [
-      `/api/v1/runs/${runId}/steps/${id}/transfers`,
-      `/api/v1/runs/${runId}/steps/${id}/attempts`,
-      `/api/v1/runs/${runId}/steps/${id}/output?format=text`,
-    ]),
-    `/api/v1/jobs/${jobId}`,
-    `/api/v1/jobs/export?ids=${jobId}`,
-    '/api/v1/audit/export?format=jsonl',
-    '/api/v1/audit/export?format=csv',
-    '/api/v1/runs',
-  ];
-  const read = await Promise.all(paths.map(async (path) => (await t.api.get(path)).text));
-  const asked = { targetId: t.targetId, parameters: { s0: secrets[0], s1: secrets[1] } };
-  return [...read, (await t.api.post(`/api/v1/jobs/${jobId}/preview`, asked)).text];
-}
-
 const secrets = canaries().map(({ secret }) => secret);
 
 test('of 200 secrets that steps used and printed none is to be read anywhere', async () => {
@@ -119,27 +93,8 @@ test('of 200 secrets that steps used and printed none is to be read anywhere', a
   const runs = [await runWith(half(0), true), await runWith(half(1), true)];
   const executed = (await trace?.end()) ?? '';
   const hunter = new SecretHunter([...secrets, t.sshd.privateKey, fixturePassword]);
-  const { text: opened } = await openAllAtRest(t.sql, await masterKey());
-  const places: Record<string, string> = {
-    'the database': await dumpRows(t.sql),
-    'the database, opened with the master key': opened,
-    'the log of the server': t.server.output,
-    'the log of the agent': t.agent.output,
-    'the streams of the runs': runs.flatMap(({ streamed }) => streamed).join('\n'),
-    'the API': (
-      await Promise.all(
-        runs.map((run) =>
-          told(
-            run.jobId,
-            run.runId,
-            run.steps.map(({ id }) => id),
-          ),
-        ),
-      )
-    )
-      .flat()
-      .join('\n'),
-    "the agent's journal and spool": filesIn(t.agent.dataDir),
+  const places = {
+    ...(await leakPlaces(t, runs, { s0: secrets[0], s1: secrets[1] })),
     'arguments of programs': executed,
   };
   for (const [place, written] of Object.entries(places)) expect(hunter.find(written), place).toEqual([]);
@@ -162,7 +117,7 @@ test('of 200 secrets that steps used and printed none is to be read anywhere', a
   if (traced) expect(executed).toContain('base64');
 }, 240_000);
 
-const masterKey = () => readMasterKey(`${t.serverDataDir}-keys/master-key.json`);
+const masterKey = () => masterKeyOf(t);
 
 /** What is no secret and nobody's business all the same: a script, values, output, names of files. */
 const confidential = canaries('of no secret')

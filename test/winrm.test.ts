@@ -10,10 +10,13 @@ import {
   type TestResult,
 } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { canaries } from '../agent/src/spool/testing/canaries.ts';
+import { SecretHunter } from '../agent/src/spool/testing/secret-hunter.ts';
 import { versionQuestion } from '../agent/src/winrm/checks/test-host.ts';
 import { fileServer } from '../agent/src/winrm/files/file-server.ts';
 import { cmdRunner } from '../agent/src/winrm/powershell/powershell.ts';
 import { taskProgram, taskSupervisor } from '../agent/src/winrm/tasks/task-program.ts';
+import { leakPlaces } from './support/leak-places.ts';
 import { ensureWinrmFixture } from './support/packages.ts';
 import { storeCredential } from './support/sealed-credential.ts';
 import { setup, type TestSystem } from './support/system.ts';
@@ -165,6 +168,70 @@ test.skipIf(missing)(
     await t.api.made(`/api/v1/executor/cancel/${cancelled.id}`);
     expect(await cancelled.reader.end()).toBe('cancelled');
     await expect.poll(async () => (await host.stats()).shells, { timeout: 20_000 }).toBe(0);
+  },
+);
+
+test.skipIf(missing)(
+  'of secrets that steps on Windows used and printed none is to be read anywhere',
+  async () => {
+    // One of each shape; a batch file can't have what its interpreter would read otherwise.
+    const secrets = canaries().flatMap(({ shape, secret }) => (shape.endsWith('size 0') ? [secret] : []));
+    await mkdir(host.drive, { recursive: true });
+    await writeFile(join(t.filesDir, 'page.txt'), 'page');
+    const forBatch = secrets.findIndex((secret) => /^\w+$/.test(secret));
+    const environment = Object.fromEntries(secrets.map((_, n) => [`S${n}`, `\${{ parameters.s${n} }}`]));
+    const all = secrets.map((_, n) => `"$S${n}"`).join(' ');
+    const print = `printf '%s\\n' ${all}; printf '%s\\n' ${all} >&2; printf '%s\\n' ${all} | base64`;
+    const secret = `\${{ parameters.s${forBatch} }}`;
+    const always = { when_status: 'always' };
+    const copy = (config: object) => ({ type: 'winrm.copy', config, ...always });
+    const steps = [
+      { type: 'winrm.exec', config: { command: `# sh\n${print}`, environment } },
+      { type: 'winrm.exec', config: { command: `# sh\n${print}; exit 3`, environment }, ...always },
+      { type: 'winrm.exec', config: { command: '# sh\ncat', stdin: secret }, ...always },
+      {
+        type: 'winrm.exec',
+        config: { run_as: 'system', command: `# sh\n${print}; exit 4`, environment },
+        ...always,
+      },
+      {
+        type: 'winrm.exec',
+        config: { shell: 'cmd', command: 'echo $A\r\nexit 5', environment: { A: secret } },
+        ...always,
+      },
+      copy({
+        local_path: join(t.filesDir, 'page.txt'),
+        remote_path: `C:\\${secret}`,
+        create_directories: true,
+      }),
+      copy({ local_path: join(t.filesDir, secret), remote_path: 'C:\\apps' }),
+    ].map((step, n) => ({ name: `step ${n}`, id: `step_${n}`, ...step }));
+    const names = secrets.map((_, n) => `s${n}`);
+    const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
+      name: 'leaks by winrm',
+      parameters: Object.fromEntries(names.map((name) => [name, { type: 'string', secret: true }])),
+      steps,
+    });
+    const parameters = Object.fromEntries(names.map((name, n) => [name, secrets[n]]));
+    const run = await t.api.made<RunDetail>(`/api/v1/jobs/${jobId}/run`, {
+      targetIds: [windows.tls],
+      parameters,
+    });
+    const reader = t.read(run.id);
+    const ended = await t.api.runEnds(run.id);
+    await reader.end();
+    const looked = {
+      jobId,
+      runId: run.id,
+      steps: ended.steps,
+      streamed: ended.steps.map(({ id }) => reader.text(id)),
+    };
+    const hunter = new SecretHunter([...secrets, winrmPassword, 'of the worker']);
+    for (const [place, written] of Object.entries(await leakPlaces(t, [looked], parameters)))
+      expect(hunter.find(written), place).toEqual([]);
+    const ends = ['succeeded', 'failed', 'succeeded', 'failed', 'failed', 'succeeded', 'failed'];
+    expect(ended.steps.map(({ status }) => status)).toEqual(ends);
+    for (const at of [0, 1, 3]) expect(looked.streamed[at]?.match(/\*{8}/g)?.length).toBeGreaterThan(40);
   },
 );
 

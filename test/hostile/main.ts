@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BenchSystem, startBenchSystem } from '../../bench/bench-system.ts';
+import { cpuSeconds } from '../../bench/cpu-seconds.ts';
 import type { FromAttacker, ToAttacker } from './attacker.ts';
 import { attacks } from './attacks.ts';
 import { prepareField } from './field.ts';
@@ -49,6 +50,7 @@ async function attackAll(at: BenchSystem): Promise<number> {
   const attacker = fork(join(import.meta.dirname, 'attacker.ts'), { execArgv: ['--import', 'tsx'] });
   const client = new GoodClient(at.baseUrl, at.token);
   const memory = new PeakMemory(at.serverPid);
+  const serverSeconds = () => cpuSeconds({ server: at.serverPid })['server'] ?? 0;
   try {
     // What is compiled and cached at first is none of what is compared.
     await pause(leastMs / 2);
@@ -60,8 +62,10 @@ async function attackAll(at: BenchSystem): Promise<number> {
       await pause(leastMs);
       const before = await client.served();
       memory.restart();
+      const startS = serverSeconds();
       const result = await ask(attacker, { ...field, name: attack.name, seed: values.seed, leastMs });
-      const outcome = { result, before, during: await client.served(), peakMb: memory.peakMb };
+      const used = { peakMb: memory.peakMb, cpuS: serverSeconds() - startS };
+      const outcome = { result, before, during: await client.served(), ...used };
       say(tellRow(outcome));
       const problems = problemsOf(outcome, attack.boundMs);
       for (const problem of problems) say(`   ${problem}`);

@@ -12,12 +12,14 @@ export interface AttackOutcome {
   before: Served;
   during: Served;
   peakMb: number;
+  /** Of the server and its database: on a busy machine it says more than the time that anybody waited. */
+  cpuS: number;
 }
 
-export function tellRow({ result, before, during, peakMb }: AttackOutcome): string {
+export function tellRow({ result, before, during, peakMb, cpuS }: AttackOutcome): string {
   const statuses = result.statuses.map(([status, count]) => `${count} × ${status || 'none'}`).join(', ');
   const times = `p50 ${ms(before.p50Ms)} → ${ms(during.p50Ms)}, p99 ${ms(before.p99Ms)} → ${ms(during.p99Ms)} of ${during.requests}`;
-  return `${result.name}: ${result.opened} connections; answers ${statuses}; the longest ${(result.longestMs / 1_000).toFixed(1)} s; one that behaves ${times}; ${peakMb} MB`;
+  return `${result.name}: ${result.opened} connections; answers ${statuses}; the longest ${(result.longestMs / 1_000).toFixed(1)} s; one that behaves ${times}; ${peakMb} MB, ${cpuS.toFixed(1)} s of processor time`;
 }
 
 export function problemsOf(outcome: AttackOutcome, boundMs: number | undefined): string[] {
