@@ -42,6 +42,8 @@ const printAll = (
 ) => `all() { n=0; while [ $n -lt ${count} ]; do eval "printf '%s\\\\n' \\"\\$S$n\\""; n=$((n + 1)); done; }
 all; all >&2; all | base64; all | od -An -v -tx1 | tr -d ' \\n'; echo`;
 
+const printOne = 'echo "${{ parameters.s0 }}"; echo "${{ parameters.s0 }}" >&2';
+
 /** Step types that take a secret where a secret can stand, among them paths that are told of when something fails. */
 function stepsWith(count: number): object[] {
   const environment = Object.fromEntries(
@@ -59,6 +61,9 @@ function stepsWith(count: number): object[] {
     copy('sftp.download', { remote_path: `${inbox}/none-\${{ parameters.s0 }}`, local_path: `${site}/y` }),
     copy('sftp.sync', { local_path: site, remote_path: `${inbox}/tree-\${{ parameters.s0 }}` }),
     copy('ssh.copy', { local_path: site, remote_path: '/proc/${{ parameters.s0 }}' }),
+    copy('wait_for', { command: printOne }),
+    copy('wait_for', { command: `${printOne}; false`, interval: 1, timeout: 1 }),
+    copy('reboot', { command: `${printOne}; exit 1` }),
     {
       ...exec({ command: 'echo "got=$S0"; echo "hidden=$S0"', environment: { S0: '${{ parameters.s0 }}' } }),
       outputs: { shown: { pattern: 'got=(.*)' }, hidden: { pattern: 'hidden=(.*)', secret: true } },
@@ -109,6 +114,9 @@ test('of 200 secrets that steps used and printed none is to be read anywhere', a
       'failed',
       'failed',
       'succeeded',
+      'failed',
+      'succeeded',
+      'timed_out',
       'failed',
       'succeeded',
     ]);

@@ -43,7 +43,7 @@ export async function unsignedPart(lease: Lease, signed: Signed): Promise<string
   if (!same(reach.runAs, granted.runAs))
     return `another user for the command of step ${number} than was signed`;
   const unsignable = unsignablePart(step);
-  if (unsignable !== undefined) return `step ${number}: it ${unsignable}`;
+  if (unsignable !== undefined) return `step ${number}: it ${unsignable.part}`;
   return unsignedValue(lease, signed, step);
 }
 

@@ -15,9 +15,9 @@ export const WaitForConfigSchema = Type.Object(
     ),
     state: Type.Optional(
       Type.Enum(['open', 'closed'], {
-        default: 'open',
+        // Not a default of the schema: that would be filled in where no port is waited for.
         title: 'State',
-        description: 'Whether the port is to take connections, or to take none',
+        description: 'Whether the port is to take connections, as it is unless told, or to take none',
       }),
     ),
     command: Type.Optional(

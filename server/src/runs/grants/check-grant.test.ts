@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // What a start says of a grant that is not of the run that it is given with. Agents find it out for themselves.
 import { agentCapabilities } from '@opsconductor/protocol';
 import { type GrantDraft, type SignedGrant, signGrant } from '@opsconductor/protocol/grants';
@@ -70,6 +71,29 @@ test('a grant of another run is refused, with what differs', async () => {
   await expect(started(ofOne)).rejects.toEqual(refused('grant.targets', '“host-1” was not signed'));
 });
 
+test('of a job that can not be signed is said which step it is, why, and what to do', async () => {
+  const steps = [
+    {
+      id: 'ask',
+      name: 'ask',
+      type: 'ssh.exec' as const,
+      config: { command: 'id' },
+      outputs: { id: { pattern: '(.*)' } },
+    },
+    {
+      ...{ name: 'use', type: 'ssh.exec' as const },
+      config: { command: 'echo "${{ steps.ask.outputs.id }}"' },
+    },
+  ];
+  const { id } = await createJob(t, { name: 'Hands on', steps }, t.caller);
+  await expect(prepareGrant(t, { jobId: id, selection: { targetIds } }, t.caller)).rejects.toEqual(
+    refused(
+      'steps[1]',
+      '(“use”) uses what an earlier step has handed on, which nobody knows when signing. Ask for',
+    ),
+  );
+});
+
 test('more targets than one run can be signed for are refused before anybody signs', async () => {
   const rows = await t.sql<{ id: number }[]>`
     insert into targets (segment_id, name, host, credential_id)
@@ -96,6 +120,17 @@ test('what was not signed as it stands is refused', async () => {
   // Nothing signs such a text; what is read of it is the second name.
   const doubled = grant.terms.replace('{', '{"startedBy":"\ud800",');
   await expect(started({ ...grant, terms: doubled })).rejects.toEqual(not('grant.targets[0].signature'));
+});
+
+test('a grant starts one run, also where two starts with it meet', async () => {
+  const grant = await signed(await drafted());
+  const used = refused('grant.terms', 'was started with this grant, and a grant starts one run');
+  const results = await Promise.allSettled([started(grant), started(grant)]);
+  expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  expect(results).toContainEqual({ status: 'rejected', reason: used });
+  await expect(started(grant)).rejects.toEqual(used);
+  await expect(started(await signed(await drafted()))).resolves.toMatchObject({});
+  await t.claim();
 });
 
 test('what is signed for one agent waits for that one', async () => {

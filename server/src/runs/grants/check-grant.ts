@@ -12,7 +12,7 @@ import {
 import { decodeBase64 } from '@opsconductor/protocol/sealing';
 import { AppError, invalidField } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { findSigningAgents } from '../../store/runs/run-grants.ts';
+import { findRunOfGrant, findSigningAgents } from '../../store/runs/run-grants.ts';
 import { type DraftDeps, draftOf, type RunToSign } from './grant-draft.ts';
 
 const askAnew =
@@ -99,7 +99,18 @@ async function checkGrant(
     throw invalidField('grant.targets', `Target “${name}” was not signed. ${askAnew}`);
   }
   await refuseForged(grant, terms);
+  await refuseUsed(deps.sql, terms);
   return { terms, bound: granted.flatMap(boundOf) };
+}
+
+/** Agents would refuse each step of another run. */
+async function refuseUsed(sql: Sql, { nonce }: Pick<GrantTerms, 'nonce'>): Promise<void> {
+  const runId = await findRunOfGrant(sql, decodeBase64(nonce));
+  if (runId === undefined) return;
+  throw invalidField(
+    'grant.terms',
+    `Run ${runId} was started with this grant, and a grant starts one run. ${askAnew}`,
+  );
 }
 
 async function refuseForged({ terms: text, targets }: SignedGrant, { signer }: GrantTerms): Promise<void> {

@@ -75,9 +75,10 @@ export async function draftOf(deps: DraftDeps, run: RunToSign): Promise<GrantDra
 /** Agents refuse it: a server could give another value, or another content, under the same grant. */
 function refuseUnsignable({ steps }: JobDefinition): void {
   for (const [at, step] of steps.entries()) {
-    const part = unsignablePart(step);
-    if (part === undefined) continue;
-    const message = `A run of this job can not be signed: step ${at + 1} (“${step.name}”) ${part}.`;
+    const unsignable = unsignablePart(step);
+    if (unsignable === undefined) continue;
+    const { part, instead } = unsignable;
+    const message = `A run of this job can not be signed: step ${at + 1} (“${step.name}”) ${part}. ${instead}`;
     throw new AppError('invalid', message, { details: [{ path: `steps[${at}]`, message }] });
   }
 }

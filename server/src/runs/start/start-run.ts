@@ -12,6 +12,7 @@ import {
   type TargetSelection,
 } from '@opsconductor/protocol';
 import type { SignedGrant } from '@opsconductor/protocol/grants';
+import { decodeBase64 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
@@ -25,7 +26,7 @@ import { resolveVersion } from '../../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import { commitWithThese, hasCommitted, inTransaction } from '../../store/database/transaction.ts';
 import { insertRun, planRun, type RunPlan } from '../../store/runs/run-creation.ts';
-import { bindToAgents } from '../../store/runs/run-grants.ts';
+import { bindToAgents, isGrantUsed } from '../../store/runs/run-grants.ts';
 import { notifyProgress } from '../../store/runs/run-progress.ts';
 import { insertRunSecrets, writeStepOutputs } from '../../store/runs/run-values.ts';
 import { findRun, type RunRecord } from '../../store/runs/runs.ts';
@@ -118,8 +119,9 @@ export async function startRun(deps: StartRunDeps, request: StartRun, caller: Ca
   try {
     return await queueRun(deps, request, caller);
   } catch (error) {
-    // The job or a target was deleted since it was read: reading again names it.
-    if (goneViolations.includes(sqlState(error))) return await queueRun(deps, request, caller);
+    // The job or a target was deleted since it was read, or the grant used: reading again names it.
+    if (goneViolations.includes(sqlState(error)) || isGrantUsed(error))
+      return await queueRun(deps, request, caller);
     throw error;
   } finally {
     turns.done();
@@ -190,7 +192,13 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       isTrial: isTrial(job),
       parameters: given.values === undefined ? null : sealParameters(dataKey, runId, given.values),
       secretsId: given.secrets?.id ?? null,
-      signedGrant: request.grant === undefined ? null : sealGrant(dataKey, runId, request.grant),
+      grant:
+        request.grant === undefined || signed === undefined
+          ? null
+          : {
+              sealed: sealGrant(dataKey, runId, request.grant),
+              nonce: decodeBase64(signed.terms.nonce),
+            },
       versionRef: refOf(request),
       reason: request.reason ?? null,
       request:

@@ -64,8 +64,8 @@ export interface NewRun {
   secretsId: string | null;
   versionRef: string | null;
   reason: string | null;
-  /** Under the run's data key; null for a run that is not signed. */
-  signedGrant: Buffer | null;
+  /** `sealed` under the run's data key; null for a run that is not signed. */
+  grant: { sealed: Buffer; nonce: Uint8Array } | null;
   /** What asked for it, where that can be asked again. */
   request: { key: Buffer; digest: Buffer } | null;
   /** In the order in which they start. `firstStep`: those before it are skipped. */
@@ -88,7 +88,7 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
       insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, completed_steps, start_by,
         created_by, selection, priority, timeout_s, locks, rerun_of, is_trial, max_failures, strategy, targets_opened,
         batch_number, batch_end, batch_failures, parameters, secrets_id, version_ref, reason,
-        request_key, request_digest, signed_grant)
+        request_key, request_digest, signed_grant, grant_nonce)
       overriding system value
       values (${run.id}, (select id from jobs where id = ${run.jobId} and deleted_at is null for key share), ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
         ${run.targets.length * run.steps.length}, ${skipped},
@@ -98,7 +98,8 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
         ${strategy === null ? null : tx.json(strategyValues(strategy))}, ${strategy === null ? null : opens},
         ${strategy?.batches.length ? 1 : null}, ${strategy?.batches.length ? firstBatchEnd(strategy, run) : null},
         ${strategy?.batches.length ? 0 : null}, ${run.parameters}, ${run.secretsId}, ${run.versionRef}, ${run.reason},
-        ${run.request?.key ?? null}, ${run.request?.digest ?? null}, ${run.signedGrant})
+        ${run.request?.key ?? null}, ${run.request?.digest ?? null}, ${run.grant?.sealed ?? null},
+        ${run.grant?.nonce ?? null})
       returning id
     ), target_run as (
       insert into job_run_targets (job_run_id, target_id, segment_id, target_name, is_open, has_locks)

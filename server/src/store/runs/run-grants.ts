@@ -1,5 +1,5 @@
 // Signed runs: what is stored of a grant, and which segments ask for one.
-import type { Queryable, Tx } from '../database/connection.ts';
+import { type Queryable, type Tx, violatedConstraint } from '../database/connection.ts';
 
 export interface RunGrantRow {
   id: number;
@@ -13,6 +13,17 @@ export async function findRunGrants(db: Queryable, runIds: readonly number[]): P
   if (runIds.length === 0) return [];
   return db<RunGrantRow[]>`
     select id, job_id, data_key, signed_grant from job_runs where id = any(${runIds as number[]}::bigint[])`;
+}
+
+/** The run that was started with the grant of this nonce. */
+export async function findRunOfGrant(db: Queryable, nonce: Uint8Array): Promise<number | undefined> {
+  const [row] = await db<{ id: number }[]>`select id from job_runs where grant_nonce = ${nonce}`;
+  return row?.id;
+}
+
+/** Whether another start with the same grant was faster. */
+export function isGrantUsed(error: unknown): boolean {
+  return violatedConstraint(error) === 'job_runs_grant_nonce';
 }
 
 export interface SigningAgentRow {

@@ -1,0 +1,64 @@
+// All places where what runs had to do with can be read afterwards.
+import { execFileSync } from 'node:child_process';
+import { dumpRows, openAllAtRest, readMasterKey } from './open-at-rest.ts';
+import type { TestSystem } from './system.ts';
+
+export interface LookedAtRun {
+  jobId: number;
+  runId: number;
+  steps: readonly { id: number }[];
+  /** What the stream gave of each step. */
+  streamed: readonly string[];
+}
+
+/** What is written in each, by its name. `parameters`: with which a preview is asked for. */
+export async function leakPlaces(
+  t: TestSystem,
+  runs: readonly LookedAtRun[],
+  parameters: object,
+): Promise<Record<string, string>> {
+  const { text: opened } = await openAllAtRest(t.sql, await masterKeyOf(t));
+  return {
+    'the database': await dumpRows(t.sql),
+    'the database, opened with the master key': opened,
+    'the log of the server': t.server.output,
+    'the log of the agent': t.agent.output,
+    'the streams of the runs': runs.flatMap(({ streamed }) => streamed).join('\n'),
+    'the API': (await Promise.all(runs.map((run) => toldOf(t, run, parameters)))).join('\n'),
+    "the agent's journal and spool": filesIn(t.agent.dataDir),
+  };
+}
+
+export function masterKeyOf(t: TestSystem) {
+  return readMasterKey(`${t.serverDataDir}-keys/master-key.json`);
+}
+
+/** Files of folders, one behind the other. */
+export function filesIn(dir: string): string {
+  const cat = ['-c', `find ${dir} -type f -exec cat {} +`];
+  return execFileSync('sh', cat, { maxBuffer: 1 << 28 }).toString('latin1');
+}
+
+/** What the API tells of a run and of all that happened, in every form that it has. */
+async function toldOf(
+  t: TestSystem,
+  { jobId, runId, steps }: LookedAtRun,
+  parameters: object,
+): Promise<string> {
+  const paths = [
+    ...['', '/steps', '/explain', '/events?output=all'].map((end) => `/api/v1/runs/${runId}${end}`),
+    ...steps.flatMap(({ id }) => [
+      `/api/v1/runs/${runId}/steps/${id}/transfers`,
+      `/api/v1/runs/${runId}/steps/${id}/attempts`,
+      `/api/v1/runs/${runId}/steps/${id}/output?format=text`,
+    ]),
+    `/api/v1/jobs/${jobId}`,
+    `/api/v1/jobs/export?ids=${jobId}`,
+    '/api/v1/audit/export?format=jsonl',
+    '/api/v1/audit/export?format=csv',
+    '/api/v1/runs',
+  ];
+  const read = await Promise.all(paths.map(async (path) => (await t.api.get(path)).text));
+  const asked = { targetId: t.targetId, parameters };
+  return [...read, (await t.api.post(`/api/v1/jobs/${jobId}/preview`, asked)).text].join('\n');
+}
