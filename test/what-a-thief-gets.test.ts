@@ -2,13 +2,14 @@
 // The leak hunt: 200 secrets through steps that fail and that succeed, and where they can be read afterwards. The theft
 // drill: what a dump gives, what a dump and the server's disk give. And what the owner of an agent's machine does not allow.
 import { createHash, randomUUID } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Agent, Credential, RunDetail, Segment, TestResult } from '@opsconductor/protocol';
+import type { Agent, AgentDetail, Credential, RunDetail, Segment, TestResult } from '@opsconductor/protocol';
 import { openRunValue, type SealedEnvelope, SealingError } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { readKey } from '../agent/src/identity/identity.ts';
+import { newKeys } from '../agent/src/new-keys.ts';
 import { signRun } from '../agent/src/owner/grants/sign-run.ts';
 import { makeKeyFile } from '../agent/src/owner/keys/key-file.ts';
 import { canaries } from '../agent/src/spool/testing/canaries.ts';
@@ -19,7 +20,7 @@ import { dumpRows, openAllAtRest } from './support/open-at-rest.ts';
 import { Owner } from './support/owner.ts';
 import { storeCredential } from './support/sealed-credential.ts';
 import { fixturePassword } from './support/sshd.ts';
-import { setup, type TestSystem } from './support/system.ts';
+import { setup, TestAgent, type TestSystem } from './support/system.ts';
 import { ExecTrace, execTraceMissing, pidsWith } from './support/trace-execs.ts';
 
 let t: TestSystem;
@@ -256,7 +257,47 @@ test('an owner who holds the root admits agents, seals, and brings back a segmen
   ]);
   await hasKey('vault-b');
   expect(await t.api.run(jobId, [targetId])).toMatchObject({ ...ran, steps: [{ agentName: 'vault-b' }] });
+
+  // It replaces its own keys, and is killed before it has heard that its owner has signed them.
+  expect(await newKeys(second.dataDir)).toContain('were made');
+  await t.until(async () => {
+    const { body } = await t.api.get<Segment>(`/api/v1/segments/${segmentId}`);
+    expect(body.toSign).toMatchObject({ rekey: ['vault-b'] });
+  });
+  await second.kill9();
+  expect(await owner.sign('vault')).toEqual([
+    expect.stringContaining('names the new keys of agent vault-b, which it has signed by those before'),
+  ]);
+  await second.start();
+  expect(await t.api.run(jobId, [targetId])).toMatchObject({ ...ran, steps: [{ agentName: 'vault-b' }] });
 }, 120_000);
+
+test('an agent replaces its keys while it works, and a copy of those before opens no connection any more', async () => {
+  const copy = new TestAgent('copy', join(t.serverDataDir, '../copy'), 1);
+  await cp(t.agent.dataDir, copy.dataDir, { recursive: true });
+  await rm(join(copy.dataDir, 'lock'));
+  const { items } = (await t.api.get<{ items: Agent[] }>('/api/v1/agents')).body;
+  const id = items.find(({ name }) => name === t.agent.name)?.id ?? 0;
+  const gate = await t.gate();
+  const { reader, stepIds } = await t.run([`echo begun; ${gate.wait}; echo ended`]);
+  await reader.until(() => reader.text(stepIds[0] ?? 0) === 'begun\n', 'the first line');
+  await t.api.made(`/api/v1/agents/${id}/new-keys`);
+  await t.agent.says(/the keys of this agent were replaced/);
+  await gate.open();
+  expect(await reader.end()).toBe('succeeded');
+  expect((await t.api.get<AgentDetail>(`/api/v1/agents/${id}`)).body).toMatchObject({
+    state: 'connected',
+    keysChangedAt: expect.any(String),
+    newKeysWantedAt: null,
+  });
+  await copy.start({ connected: false });
+  await copy.says(/does not accept this agent/);
+  await copy.stop();
+  await t.agent.stop();
+  await t.agent.start();
+  const { text: audit } = await t.api.get('/api/v1/audit?action=agent.keys_changed');
+  expect(audit).toContain(t.agent.name);
+}, 60_000);
 
 test('what the owner of the machine does not allow is refused, and both sides keep it', async () => {
   const policy = t.agent.policy ?? '';

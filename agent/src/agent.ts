@@ -1,5 +1,6 @@
 // The agent as a whole, wired together: this is where its parts meet.
 import { type Lease, limits } from '@opsconductor/protocol';
+import { rosterMember } from '@opsconductor/protocol/sealing';
 import { AuditCheckpoint } from './audit-checkpoint.ts';
 import { AttemptCleaner } from './clean-up/attempt-cleaner.ts';
 import { Backoff } from './connection/backoff.ts';
@@ -24,6 +25,7 @@ import { readGeneration } from './identity/connect-generation.ts';
 import { dataDirectory, prepareDataDirectory } from './identity/data-directory.ts';
 import { lockDirectory } from './identity/directory-lock.ts';
 import { type Identity, readIdentity } from './identity/identity.ts';
+import { OwnKeys } from './identity/own-keys.ts';
 import { Journal } from './journal/journal.ts';
 import type { Logger } from './log.ts';
 import { type AgentPolicy, emptyPolicy } from './policy/agent-policy.ts';
@@ -146,7 +148,13 @@ async function wire(
     now: () => new Date(clock.wallMs()),
     onRefusal: (refusal) => refusals.note(refusal),
   });
-  const segmentKeys = await SegmentKeys.open({ data, identity, log });
+  const ownKeys = await OwnKeys.open({ data, identity, log });
+  const segmentKeys = await SegmentKeys.open({
+    data,
+    identity,
+    log,
+    onRoster: (roster) => ownKeys.named(rosterMember(roster, identity.agentId)),
+  });
   const opener = new CredentialOpener({
     installationId,
     segmentId,
@@ -215,6 +223,7 @@ async function wire(
   });
   const holder = new SessionHolder({
     identity,
+    ownKeys,
     generationPath: data.generation,
     slots,
     busyLimits: options.busyLimits ?? {},
@@ -245,6 +254,7 @@ function connect(options: AgentOptions, identity: Identity, holder: SessionHolde
   const { server, ca } = identity;
   const backoff = new Backoff(options.random);
   holder.onResumed = () => backoff.succeeded();
+  holder.onOtherKey = () => backoff.tryAnotherKey();
   holder.onReconnectWithin = (ms) => backoff.spreadOver(ms);
   return new Connection({
     server,

@@ -29,6 +29,7 @@ const capabilities: readonly AgentCapability[] = [
   'sftp.download',
   'sftp.sync',
   'winrm.copy',
+  'new_keys',
   // What they are kept in is entered as directories of a policy are.
   ...(process.platform === 'linux' ? (['server_files'] as const) : []),
 ];

@@ -20,6 +20,7 @@ import { letHeapGrow } from './heap-growth.ts';
 import { dataDirectory } from './identity/data-directory.ts';
 import { fingerprintOf } from './identity/identity.ts';
 import { createLog, type Logger } from './log.ts';
+import { newKeys } from './new-keys.ts';
 import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { describePolicy } from './policy/describe-policy.ts';
 import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
@@ -104,6 +105,13 @@ function buildProgram(config: Config, log: Logger): Command {
       false,
     )
     .action((options: RunCommand) => runCommand(options, config, log));
+  program
+    .command('new-keys')
+    .description('replace the keys of this agent, whether it runs or not')
+    .option(...dataOption)
+    .action(async ({ data }: { data: string }) => {
+      process.stdout.write(`${await newKeys(data)}\n`);
+    });
   program
     .command('status')
     .description('say what this agent is and whether it runs')

@@ -32,6 +32,8 @@ export interface SegmentKeysOptions {
     Identity,
     'installationId' | 'segmentId' | 'agentId' | 'segmentRoot' | 'encryptionPrivateKey' | 'signingPrivateKey'
   >;
+  /** Told of each roster that is taken, before what came with it is opened. */
+  onRoster?(roster: Roster): Promise<void>;
   log: Logger;
 }
 
@@ -119,6 +121,19 @@ export class SegmentKeys {
     return this.#applying;
   }
 
+  /** The segment keys that are here, each wrapped for another key of this agent. */
+  async wrapsFor(recipientPublicKey: Uint8Array): Promise<{ generation: number; wrapped: string }[]> {
+    const wraps = [];
+    for (const generation of this.generations) {
+      const segmentPrivateKey = this.privateKey(generation);
+      const binding = this.#binding(generation, this.#options.identity.agentId);
+      if (segmentPrivateKey === undefined || binding === undefined) continue;
+      const wrapped = await wrapSegmentKey({ segmentPrivateKey, recipientPublicKey, binding });
+      wraps.push({ generation, wrapped });
+    }
+    return wraps;
+  }
+
   /** Takes the newest state again where the disk has refused it. */
   async retry(): Promise<void> {
     await this.#refused?.();
@@ -169,6 +184,7 @@ export class SegmentKeys {
     }
     this.#roster = roster;
     this.#signed = signed;
+    await this.#options.onRoster?.(roster);
     for (const generation of this.#keys.keys()) {
       // Made here at enrollment, but another agent of the segment was first: nothing was ever sealed to it.
       if (rosterSegmentKey(roster, generation) !== undefined && !this.#named(generation)) {

@@ -58,6 +58,7 @@ import { OutputWriter } from './runs/output/output-writer.ts';
 import { RunKeys } from './runs/run-keys.ts';
 import { TransferTaker } from './runs/transfers/take-transfers.ts';
 import { HandedOnValues } from './runs/values/handed-on.ts';
+import { takeNewKeys } from './segments/agent-keys/take-new-keys.ts';
 import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import { SiteRuleChecker } from './site-rules/checker.ts';
 import type { Sql } from './store/database/connection.ts';
@@ -165,6 +166,8 @@ export function createServices(options: ServiceOptions): Services {
     checkpoints: new CheckpointFeed({ sql, installation, log }),
     takeKeyGeneration: (agentId, offer) =>
       takeKeyGeneration({ sql, masterKey, installationId: installation.installationId }, agentId, offer),
+    takeNewKeys: (agentId, offer) =>
+      takeNewKeys({ sql, masterKey, installationId: installation.installationId }, agentId, offer),
     behindTlsProxy: options.access.behindTlsProxy,
     onForget: (notice) => (notice === undefined ? authenticator.forgetAll() : authenticator.heard(notice)),
     isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),

@@ -8,6 +8,14 @@ test('waits double up to half a minute', () => {
   expect(waits).toEqual([200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
 });
 
+test('a refusal is waited out for minutes, and not at all where another key may be the right one', () => {
+  const backoff = new Backoff(() => 1);
+  const { unauthenticated } = closeCodes;
+  expect(backoff.nextDelayMs(unauthenticated)).toBe(300_000);
+  backoff.tryAnotherKey();
+  expect([1, 2].map(() => backoff.nextDelayMs(unauthenticated))).toEqual([1_000, 300_000]);
+});
+
 test('while no server answers they stay short', () => {
   const backoff = new Backoff(() => 1);
   const waits = Array.from({ length: 8 }, () => backoff.nextDelayMs(undefined, false));

@@ -18,6 +18,7 @@ export class Backoff {
   /** Over which time the agents of the server are to come back, in ms. */
   #spreadMs = 0;
   #hasSpread = false;
+  #hasAnotherKey = false;
 
   constructor(random: () => number = Math.random) {
     this.#random = random;
@@ -34,6 +35,11 @@ export class Backoff {
     this.#spreadMs = Math.min(ms, limits.maxReconnectWithinMs);
   }
 
+  /** The server has refused one of the two keys that this agent may be known by: the other one is not left to wait. */
+  tryAnotherKey(): void {
+    this.#hasAnotherKey = true;
+  }
+
   /**
    * Ms to wait after a connection ended with this close code, which is undefined where there was no close frame.
    *
@@ -45,6 +51,10 @@ export class Backoff {
         return this.#between(0, Math.max(restartSpreadMs, this.#spreadMs));
       case closeCodes.unauthenticated:
       case closeCodes.noCommonVersion:
+        if (this.#hasAnotherKey) {
+          this.#hasAnotherKey = false;
+          return this.#between(0, restartSpreadMs);
+        }
         return this.#between(refusedFromMs, refusedToMs);
       case closeCodes.invalidMessage:
       case closeCodes.replaced:

@@ -30,6 +30,8 @@ export class HandshakeError extends Error {
 
 export interface HandshakeOptions {
   identity: Identity;
+  /** By which this agent proves who it is. */
+  signingPrivateKey: Uint8Array;
   generationPath: string;
   /** Called just before `authenticate` is sent: lease time counts from there. */
   onAsked(): void;
@@ -43,7 +45,7 @@ export interface HandshakeOptions {
  */
 export async function performHandshake(
   socket: MessageSocket,
-  { identity, generationPath, onAsked }: HandshakeOptions,
+  { identity, signingPrivateKey, generationPath, onAsked }: HandshakeOptions,
 ): Promise<ServerMessageOf<'welcome'>> {
   const challenge = await next(socket, 'challenge');
   const { installationId, agentId, segmentId, serverKey } = identity;
@@ -67,7 +69,7 @@ export async function performHandshake(
     chosen,
   });
   const held = await readGeneration(generationPath);
-  const signature = await signHandshake('agent', identity.signingPrivateKey, transcript);
+  const signature = await signHandshake('agent', signingPrivateKey, transcript);
   onAsked();
   socket.send({
     type: 'authenticate',

@@ -33,6 +33,7 @@ export class MessageSocket {
   #handler: ((message: ServerMessage) => void) | undefined;
   #opened = false;
   #error: Error | undefined;
+  #serverCode: number | undefined;
   #closedBecause: { code: number; reason: string } | undefined;
 
   constructor(ws: WebSocket) {
@@ -59,6 +60,7 @@ export class MessageSocket {
       ws.once('close', (code, reason) => {
         // 1005 and 1006 stand for a missing close frame, RFC 6455 section 7.4.1
         const named = code !== 1005 && code !== 1006;
+        this.#serverCode = named && this.#closedBecause === undefined ? code : undefined;
         const end = this.#closedBecause ?? {
           code: named ? code : undefined,
           reason: named ? reason.toString('utf8') : '',
@@ -68,6 +70,11 @@ export class MessageSocket {
         resolve({ ...end, opened: this.#opened, error: this.#error });
       });
     });
+  }
+
+  /** By which the server has closed it; undefined where it did not. */
+  get serverCode(): number | undefined {
+    return this.#serverCode;
   }
 
   /** The next message. Rejects when none comes in time, it is too large, or the socket closes. */

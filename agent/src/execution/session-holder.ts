@@ -1,6 +1,6 @@
 // Holds one session after another: handshake, resume, then messages and heartbeats until the socket closes.
 import { hostname, loadavg } from 'node:os';
-import { limits, type ServerMessage, type ServerMessageOf } from '@opsconductor/protocol';
+import { closeCodes, limits, type ServerMessage, type ServerMessageOf } from '@opsconductor/protocol';
 import type { AuditCheckpoint } from '../audit-checkpoint.ts';
 import { capabilitiesWith } from '../capabilities.ts';
 import type { AttemptCleaner } from '../clean-up/attempt-cleaner.ts';
@@ -10,6 +10,7 @@ import { OutputSender } from '../connection/output-sender.ts';
 import { abilitiesOf, type ServerAbilities } from '../connection/server-abilities.ts';
 import type { ContentLink } from '../contents/content-link.ts';
 import type { Identity } from '../identity/identity.ts';
+import type { OwnKeys } from '../identity/own-keys.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Logger } from '../log.ts';
 import type { RequireGrant } from '../policy/policy-schema.ts';
@@ -27,6 +28,7 @@ const resumedTimeoutMs = 60_000;
 
 export interface SessionHolderOptions {
   identity: Identity;
+  ownKeys: OwnKeys;
   generationPath: string;
   slots: number;
   busyLimits: BusyLimits;
@@ -52,6 +54,8 @@ export class SessionHolder {
   onResumed: () => void = () => undefined;
   /** Called with the time over which the server's agents are to come back, should it be gone. */
   onReconnectWithin: (ms: number) => void = () => undefined;
+  /** Called when the server has refused one of two keys, and the other one is to be tried. */
+  onOtherKey: () => void = () => undefined;
   readonly #options: SessionHolderOptions;
   #markConnected: () => void = () => undefined;
 
@@ -64,15 +68,10 @@ export class SessionHolder {
 
   /** Resolves when the socket has closed; rejects when no session came about. */
   async hold(socket: MessageSocket): Promise<void> {
-    const { identity, generationPath, deadline, journal, executor, scanner, cleaner, contents, log } =
-      this.#options;
+    const { identity, deadline, journal, executor, scanner, cleaner, contents, log } = this.#options;
     let askedAt = deadline.now();
-    const welcome = await performHandshake(socket, {
-      identity,
-      generationPath,
-      onAsked: () => {
-        askedAt = deadline.now();
-      },
+    const welcome = await this.#introduce(socket, () => {
+      askedAt = deadline.now();
     });
     const resumed = await this.#resume(socket, welcome.generation);
     await journal.reconciled();
@@ -83,10 +82,11 @@ export class SessionHolder {
     cleaner.began((message) => session.send(message));
     if (session.server.can('server_files')) contents.began((message) => session.send(message));
     socket.handle((message) => this.#dispatch(message, session));
+    this.#offerKeys(session);
     log.info({ server: identity.server, session: welcome.sessionNumber }, 'connected');
     this.onResumed();
     this.#markConnected();
-    const stopHeartbeat = this.#heartbeat(socket, welcome.heartbeatIntervalMs);
+    const stopHeartbeat = this.#heartbeat(socket, session, welcome.heartbeatIntervalMs);
     try {
       await socket.ended;
     } finally {
@@ -96,6 +96,40 @@ export class SessionHolder {
       contents.ended();
       executor.sessionEnded();
     }
+  }
+
+  async #introduce(socket: MessageSocket, onAsked: () => void): Promise<ServerMessageOf<'welcome'>> {
+    const { identity, generationPath, ownKeys } = this.#options;
+    const { signingPrivateKey } = ownKeys;
+    let welcome: ServerMessageOf<'welcome'>;
+    try {
+      welcome = await performHandshake(socket, { identity, signingPrivateKey, generationPath, onAsked });
+    } catch (error) {
+      if (socket.serverCode === closeCodes.unauthenticated && ownKeys.refused()) this.onOtherKey();
+      throw error;
+    }
+    await ownKeys.accepted();
+    return welcome;
+  }
+
+  /** Never rejects: what could not be offered is, by the next heartbeat. */
+  #offerKeys(session: Session): void {
+    const { ownKeys, segmentKeys, log } = this.#options;
+    if (!session.server.can('new_keys')) return;
+    void ownKeys
+      .offer(session, (publicKey) => segmentKeys.wrapsFor(publicKey))
+      .catch((error: unknown) => log.error({ err: error }, 'the new keys of this agent could not be read'));
+  }
+
+  async #makeKeys(session: Session): Promise<void> {
+    const { ownKeys, log } = this.#options;
+    try {
+      await ownKeys.make();
+    } catch (error) {
+      log.error({ err: error }, 'new keys of this agent could not be written');
+      return;
+    }
+    this.#offerKeys(session);
   }
 
   async #resume(socket: MessageSocket, generation: number): Promise<ServerMessageOf<'resumed'>> {
@@ -170,6 +204,7 @@ export class SessionHolder {
         break;
       case 'segment_state':
         void segmentKeys.apply(message, (reply) => session.send(reply));
+        if (message.newKeysWanted === true) void this.#makeKeys(session);
         break;
       case 'audit_checkpoint':
         void this.#options.auditCheckpoint.take(message, (reply) => session.send(reply));
@@ -197,7 +232,7 @@ export class SessionHolder {
   }
 
   /** Renews the leases, and ends a connection on which nothing is acknowledged any more. */
-  #heartbeat(socket: MessageSocket, intervalMs: number): () => void {
+  #heartbeat(socket: MessageSocket, session: Session, intervalMs: number): () => void {
     const { deadline, executor, disk, segmentKeys, auditCheckpoint, busyLimits } = this.#options;
     let sequence = 0;
     const beat = () => {
@@ -226,6 +261,7 @@ export class SessionHolder {
     const timer = setInterval(() => {
       if (disk.refuses) void disk.mend();
       void segmentKeys.retry();
+      this.#offerKeys(session);
       beat();
     }, intervalMs);
     return () => {

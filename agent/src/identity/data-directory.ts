@@ -13,6 +13,8 @@ export interface DataDirectory {
   readonly ca: string;
   readonly signingKey: string;
   readonly encryptionKey: string;
+  /** Keys that are to take the place of these two. */
+  readonly nextKeys: string;
   readonly generation: string;
   readonly roster: string;
   /** The newest checkpoint of the server's audit log. */
@@ -38,6 +40,7 @@ export function dataDirectory(root: string): DataDirectory {
     ca: at('ca.pem'),
     signingKey: at('signing.key'),
     encryptionKey: at('encryption.key'),
+    nextKeys: at('next.keys'),
     generation: at('generation.json'),
     roster: at('roster.json'),
     auditCheckpoint: at('audit-checkpoint.json'),
@@ -75,7 +78,7 @@ export async function removeIdentity(data: DataDirectory): Promise<void> {
   // The identity goes first: a crash in between leaves an agent that is not enrolled, not one with half its keys.
   const { identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster } = data;
   const files = [identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster];
-  for (const path of [...files, data.auditCheckpoint]) {
+  for (const path of [...files, data.nextKeys, data.auditCheckpoint]) {
     await rm(path, { force: true });
   }
   for (const path of [data.segmentKeys, data.journal, data.spool, data.files, data.artifacts]) {

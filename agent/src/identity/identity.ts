@@ -4,6 +4,7 @@ import {
   decodeBase64,
   encodeBase64,
   encryptionPublicKeyOf,
+  equalBytes,
   type KeyPair,
   signingPublicKeyOf,
 } from '@opsconductor/protocol/sealing';
@@ -12,6 +13,7 @@ import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { readIfExists, writeDurably } from './durable-file.ts';
+import { readNextKeys } from './next-keys.ts';
 
 const IdentitySchema = Type.Object({
   server: Type.String(),
@@ -73,7 +75,7 @@ export async function readIdentity(data: DataDirectory): Promise<Identity> {
     );
   }
   const signingPrivateKey = await readKey(data.signingKey);
-  const encryptionPrivateKey = await readKey(data.encryptionKey);
+  const encryptionPrivateKey = await encryptionKeyBeside(data, signingPrivateKey);
   if (signingPrivateKey === undefined || encryptionPrivateKey === undefined) {
     throw new AgentError(
       `The agent's keys are missing from ${data.root}.`,
@@ -90,6 +92,19 @@ export async function readIdentity(data: DataDirectory): Promise<Identity> {
     encryptionPrivateKey,
     ca: ca?.toString('utf8'),
   };
+}
+
+/** That of the next keys where their signing key is in place already: their replacement was cut off in between. */
+async function encryptionKeyBeside(
+  data: DataDirectory,
+  signingPrivateKey: Uint8Array | undefined,
+): Promise<Uint8Array | undefined> {
+  const next = await readNextKeys(data);
+  const isInUse =
+    next !== undefined &&
+    signingPrivateKey !== undefined &&
+    equalBytes(next.signingPrivateKey, signingPrivateKey);
+  return isInUse ? next.encryptionPrivateKey : readKey(data.encryptionKey);
 }
 
 /** What this agent's owner compares with what the server says of it. @throws {AgentError} like `readIdentity` */

@@ -16,7 +16,9 @@ import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
 import { BecomeSchema } from '../steps/ssh-exec.ts';
 import { ContentAnswerSchema, ContentRequestSchema } from './content.ts';
+import { Bytes32, Signature } from './encodings.ts';
 import { maxSeq } from './frames.ts';
+import { newKeysFields } from './new-keys.ts';
 import { StepValuesSchema } from './step-values.ts';
 import { TransferProgressSchema, TransferReportSchema } from './transfers.ts';
 
@@ -76,6 +78,8 @@ export const agentCapabilities = [
   'winrm.copy',
   /** Gets files from the server, and hands artifacts over to it. */
   'server_files',
+  /** Makes new keys of its own, on `newKeysWanted`. */
+  'new_keys',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 /** Named among them: the agent's owner lets it run only what is signed; and only what is signed for it alone. */
@@ -96,6 +100,8 @@ export const serverCapabilities = [
   'server_files',
   /** Takes what a command has used in its outcome. */
   'measured_use',
+  /** Takes `new_keys`. */
+  'new_keys',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 
@@ -107,8 +113,6 @@ const Seq = (minimum: number) => Type.Integer({ minimum, maximum: maxSeq });
 /** Of a segment key or a roster; the database counts these in 32 bits. */
 const Generation = (minimum = 1) => Type.Integer({ minimum, maximum: 2_147_483_647 });
 const Epoch = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
-const Bytes32 = Type.String({ minLength: 44, maxLength: 44, pattern: '^[A-Za-z0-9+/]{43}=$' });
-const Signature = Type.String({ minLength: 88, maxLength: 88, pattern: '^[A-Za-z0-9+/]{86}==$' });
 /** Compared and kept as it is: nothing that a database or a log could take for something else. */
 const Opaque = (minLength: number) => Type.String({ minLength, maxLength: 64, pattern: '^[!-~]*$' });
 const LeaseToken = Opaque(16);
@@ -435,6 +439,8 @@ export const SegmentStateSchema = message('segment_state', {
   makeGeneration: Type.Optional(Type.Integer({ minimum: 2 })),
   /** Generations that nobody has wrapped for the recovery key yet that the roster names. */
   wantedForRecovery: Type.Optional(Type.Array(Type.Integer({ minimum: 1 }))),
+  /** New keys of the agent itself are wanted; only to agents with the capability `new_keys`. */
+  newKeysWanted: Type.Optional(Type.Boolean()),
 });
 /** The newest checkpoint of the audit log, to keep; only to agents that say which one they hold. */
 export const AuditCheckpointMessageSchema = message('audit_checkpoint', {
@@ -588,6 +594,8 @@ export const SegmentKeyMadeSchema = message('segment_key_made', {
   /** By the agent's signing key over the segment key statement (docs/protocol.md). */
   signature: Signature,
 });
+/** Keys that are to take the place of this agent's own; only to servers with the capability `new_keys`. */
+export const NewKeysSchema = message('new_keys', newKeysFields);
 /** This agent has opened these generations of the segment key, so it can be given steps that need them. */
 export const SegmentReadySchema = message('segment_ready', {
   rosterNumber: Generation(),
@@ -657,6 +665,7 @@ export const agentToServer = {
   recovery_wrapped: RecoveryWrappedSchema,
   segment_ready: SegmentReadySchema,
   segment_key_made: SegmentKeyMadeSchema,
+  new_keys: NewKeysSchema,
   agent_drain: AgentDrainSchema,
   cleaned_up: CleanedUpSchema,
   hosts_scanned: HostsScannedSchema,

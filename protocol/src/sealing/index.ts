@@ -47,6 +47,7 @@ export {
   signHandshake,
   verifyHandshake,
 } from './handshake.ts';
+export { type KeyChange, keyChangeStatement } from './key-change.ts';
 export {
   encryptionPublicKeyOf,
   fingerprint,

@@ -91,6 +91,8 @@ export interface GatewayDeps {
   contacts?: Pick<ContactNotes, 'note'>;
   /** Takes a generation of the segment key that an agent made; false where none is wanted. */
   takeKeyGeneration?(agentId: number, offer: AgentMessageOf<'segment_key_made'>): Promise<boolean>;
+  /** Takes keys that an agent has made in the place of its own. */
+  takeNewKeys?(agentId: number, offer: AgentMessageOf<'new_keys'>): Promise<void>;
   /** Whom this server must not believe what it remembers of; undefined: notices of it may have been missed. */
   onForget?(notice: ForgetNotice | undefined): void;
   maxUnauthenticatedPerAddress?: number;
@@ -573,6 +575,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     const taken = await this.#deps.takeKeyGeneration?.(link.agentId, message);
     const { generation } = message;
     if (taken === true) this.#deps.log.info({ agent: link.name, generation }, 'a new segment key was made');
+  }
+
+  async newKeys(link: AgentLink, message: AgentMessageOf<'new_keys'>): Promise<void> {
+    if (!link.isEnding) await this.#deps.takeNewKeys?.(link.agentId, message);
   }
 
   async wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void> {

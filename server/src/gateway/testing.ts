@@ -29,6 +29,7 @@ import { LeaseBuilder } from '../runs/leases/lease-builder.ts';
 import { digestOf, setupOutput, type TestOutput } from '../runs/output/output-testing.ts';
 import { testServerId } from '../runs/testing.ts';
 import { HandedOnValues } from '../runs/values/handed-on.ts';
+import { takeNewKeys } from '../segments/agent-keys/take-new-keys.ts';
 import { takeKeyGeneration } from '../segments/take-key-generation.ts';
 import type { ForgetNotice } from '../store/database/notifications.ts';
 import { connectPath } from './agent-acceptor.ts';
@@ -87,6 +88,12 @@ export async function setupGateway(
     keys: t.keys,
     takeKeyGeneration: (agentId, offer) =>
       takeKeyGeneration(
+        { sql: t.sql, masterKey: t.masterKey, installationId: t.identity.installationId },
+        agentId,
+        offer,
+      ),
+    takeNewKeys: (agentId, offer) =>
+      takeNewKeys(
         { sql: t.sql, masterKey: t.masterKey, installationId: t.identity.installationId },
         agentId,
         offer,

@@ -24,6 +24,7 @@ export async function segmentStateFor(sql: Queryable, agentId: number): Promise<
     wraps,
     wanting,
     ...(wantedForRecovery.length === 0 ? {} : { wantedForRecovery }),
+    ...(segment.newKeysWantedAt === null ? {} : { newKeysWanted: true }),
     ...(segment.keyRotationWantedAt === null ? {} : { makeGeneration: segment.keyGeneration + 1 }),
   };
 }

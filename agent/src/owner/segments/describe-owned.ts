@@ -18,6 +18,10 @@ export function describeOwned({ known, state, roster, isBehind }: OwnedState): s
     else if (agent.state === 'active')
       lines.push(`agent     ${agent.name}, waits: --admit ${agent.name}=SHA256:… as its machine shows it`);
   }
+  for (const { agentId } of state.keyChanges ?? []) {
+    const member = roster && rosterMember(roster, agentId);
+    if (member !== undefined) lines.push(`agent     ${member.name}, has new keys that wait to be signed`);
+  }
   const next = (roster?.currentGeneration ?? 0) + 1;
   if (state.offers.some(({ generation }) => generation === next)) {
     lines.push(`key       generation ${next} was made and waits to be signed`);

@@ -4,6 +4,7 @@ import {
   generateEncryptionKeyPair,
   generateSegmentKey,
   generateSigningKeyPair,
+  keyChangeStatement,
   type Roster,
   segmentKeyStatement,
   sign,
@@ -39,6 +40,20 @@ async function setup() {
       fingerprint: (segmentRoot: Uint8Array = root.publicKey) =>
         agentFingerprint({ ...of, segmentRoot, ...keys }),
       offer,
+      /** What it says of keys that are to take the place of its own. */
+      change: async () => {
+        const [next, box] = [await generateSigningKeyPair(), await generateEncryptionKeyPair()];
+        const statement = keyChangeStatement({
+          ...{ ...of, agentId: id, oldSigningKey: signing.publicKey },
+          ...{ signingKey: next.publicKey, encryptionKey: box.publicKey },
+        });
+        return {
+          agentId: id,
+          signingKey: encodeBase64(next.publicKey),
+          encryptionKey: encodeBase64(box.publicKey),
+          signature: encodeBase64(await sign(signing.privateKey, statement)),
+        };
+      },
     };
   };
   const agents = [await agent(1), await agent(2)] as const;
@@ -145,4 +160,29 @@ test('no roster is signed that still names who was revoked: it would get the nex
   });
   const { roster } = await t.next(base, { remove: [t.b.name] }, { agents, offers });
   expect(roster).toMatchObject({ agents: [{ agentId: 1 }], currentGeneration: 2 });
+});
+
+test('new keys of a member are named where those before have signed them, and stop the owner where not', async () => {
+  const t = await setup();
+  const base = await t.first();
+  const change = await t.a.change();
+  const { roster, changes } = await t.next(base, {}, { keyChanges: [change] });
+  expect(changes).toEqual([`names the new keys of agent ${t.a.name}, which it has signed by those before`]);
+  const { signingKey, encryptionKey } = change;
+  expect(roster.agents[0]).toEqual({ agentId: t.a.id, name: t.a.name, signingKey, encryptionKey });
+  expect(roster.agents[1]).toEqual(base.agents[1]);
+  const swapped = { ...change, encryptionKey: t.b.encryptionKey };
+  const ofAnother = { ...(await t.b.change()), agentId: t.a.id };
+  // Once it is known by the new keys, those before can sign no others.
+  const again = { base: roster, change };
+  for (const [from, wrong] of [
+    [base, swapped],
+    [base, ofAnother],
+    [again.base, again.change],
+  ] as const)
+    await expect(t.next(from, {}, { keyChanges: [wrong] })).rejects.toThrow(
+      'not signed by those that it has',
+    );
+  const removed = await t.next(base, { remove: [t.a.name] }, { keyChanges: [change] });
+  expect(removed.roster.agents.map(({ agentId }) => agentId)).toEqual([t.b.id]);
 });

@@ -4,6 +4,7 @@ import type { SegmentRoster } from '@opsconductor/protocol';
 import {
   agentFingerprint,
   decodeBase64,
+  keyChangeStatement,
   publicKeyBytes,
   type Roster,
   type RosterAgent,
@@ -28,7 +29,7 @@ export interface NextRosterInput {
   /** The newest one that the root has signed. */
   base: Roster | undefined;
   /** What the server says. */
-  state: Pick<SegmentRoster, 'agents' | 'offers'>;
+  state: Pick<SegmentRoster, 'agents' | 'offers' | 'keyChanges'>;
   decisions: RosterDecisions;
 }
 
@@ -46,8 +47,9 @@ export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
   refuseUnknown(decisions.remove, removed);
   const stay = (base?.agents ?? []).filter((member) => !removed.includes(member));
   refuseRevoked(input, stay);
-  const admitted = await admit(input, stay);
-  const agents = [...stay, ...admitted];
+  const { members, rekeyed } = await withNewKeys(input, stay);
+  const admitted = await admit(input, members);
+  const agents = [...members, ...admitted];
   const made = await offeredKey(input, agents);
   const segmentKeys = [...(base?.segmentKeys ?? []), ...(made === undefined ? [] : [made])];
   const currentGeneration = made?.generation ?? base?.currentGeneration;
@@ -73,6 +75,7 @@ export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
     changes: [
       ...admitted.map(({ name }) => `admits agent ${name}`),
       ...removed.map(({ name }) => `takes out agent ${name}`),
+      ...rekeyed.map((name) => `names the new keys of agent ${name}, which it has signed by those before`),
       ...(made === undefined ? [] : [`names generation ${made.generation} of the segment key`]),
       ...(removed.length > 0 && made === undefined && base !== undefined
         ? [
@@ -103,6 +106,39 @@ function refuseRevoked({ state }: NextRosterInput, stay: readonly RosterAgent[])
     `Agent ${revoked.name} was revoked, and the next roster would name it still.`,
     `Take it out: --remove ${revoked.name}. Nothing was signed.`,
   );
+}
+
+/** Members whose own keys are replaced, as they have signed by those that the roster before names. */
+async function withNewKeys(
+  { state, installationId, segmentId }: NextRosterInput,
+  stay: readonly RosterAgent[],
+): Promise<{ members: RosterAgent[]; rekeyed: string[] }> {
+  const members: RosterAgent[] = [];
+  const rekeyed: string[] = [];
+  for (const member of stay) {
+    const { agentId, name } = member;
+    const change = state.keyChanges?.find((one) => one.agentId === agentId);
+    if (change === undefined) {
+      members.push(member);
+      continue;
+    }
+    const { signingKey, encryptionKey, signature } = change;
+    const oldSigningKey = decodeBase64(member.signingKey, publicKeyBytes, 'signingKey');
+    const statement = keyChangeStatement({
+      ...{ installationId, segmentId, agentId, oldSigningKey },
+      signingKey: decodeBase64(signingKey, publicKeyBytes, 'signingKey'),
+      encryptionKey: decodeBase64(encryptionKey, publicKeyBytes, 'encryptionKey'),
+    });
+    if (!(await verifyBase64(oldSigningKey, statement, signature))) {
+      throw new AgentError(
+        `The new keys that the server shows of agent ${name} are not signed by those that it has.`,
+        'Do not go on: the server, or what stands between, is not what it says.',
+      );
+    }
+    members.push({ ...member, signingKey, encryptionKey });
+    rekeyed.push(name);
+  }
+  return { members, rekeyed };
 }
 
 async function admit(input: NextRosterInput, members: readonly RosterAgent[]): Promise<RosterAgent[]> {

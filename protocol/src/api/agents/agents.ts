@@ -92,6 +92,10 @@ export const AgentDetailSchema = Type.Object({
    * segment's credentials with it.
    */
   onServerMachine: Type.Boolean(),
+  /** When its own keys were replaced last; null for those that it was enrolled with. */
+  keysChangedAt: Nullable(Timestamp),
+  /** Since when it is to replace them and has made none; null where it is not. */
+  newKeysWantedAt: Nullable(Timestamp),
   /** What revoking it would do, or did. */
   revocation: Type.Object({
     /** Other agents of the segment that are neither revoked nor quarantined. */

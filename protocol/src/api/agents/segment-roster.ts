@@ -29,6 +29,18 @@ export const SegmentRosterSchema = Type.Object({
       encryptionKey: PublicKeySchema,
     }),
   ),
+  /** Keys that members have made in the place of their own, signed by those that the roster names; none of an older server. */
+  keyChanges: Type.Optional(
+    Type.Array(
+      Type.Object({
+        agentId: Id,
+        signingKey: PublicKeySchema,
+        encryptionKey: PublicKeySchema,
+        /** By the agent, over the key change statement (docs/protocol.md). */
+        signature: Type.String({ maxLength: 128 }),
+      }),
+    ),
+  ),
   /** Segment keys that agents have made and that wait for a roster that names one of each generation. */
   offers: Type.Array(
     Type.Object({

@@ -28,6 +28,11 @@ export const SegmentSchema = Type.Object({
         description: 'Names of agents that are enrolled and not in the roster',
       }),
       remove: Type.Array(Type.String(), { description: 'Names of revoked agents that are still in it' }),
+      rekey: Type.Optional(
+        Type.Array(Type.String(), {
+          description: 'Names of agents whose new keys the roster does not name yet',
+        }),
+      ),
       newKey: Type.Boolean({
         description: 'Whether an agent has made a segment key that the roster does not name',
       }),

@@ -7,6 +7,7 @@ import {
   PutAgentLabelsRequestSchema,
 } from '@opsconductor/protocol';
 import { callerOf } from '../../caller.ts';
+import { wantNewKeys } from '../../segments/agent-keys/want-new-keys.ts';
 import { type AgentDeps, disableAgent, enableAgent } from '../../segments/agents/disable-agent.ts';
 import { drainAgent, putAgentLabels, undrainAgent } from '../../segments/agents/drain-agent.ts';
 import { getAgent, listAgents } from '../../segments/agents/list-agents.ts';
@@ -108,6 +109,15 @@ function decisionRoutes(deps: AgentDeps): RouteSpec[] {
         description: 'It tries every 2 to 5 minutes; restarted, at once.',
       },
       (id, caller) => enableAgent(deps, id, caller),
+    ),
+    decide(
+      'new-keys',
+      {
+        summary: 'Have an agent replace its own keys',
+        description:
+          'It makes them at once where it is connected, or when it connects next; those before open no connection any more. Where an owner holds the segment’s root, the new ones wait for a roster of theirs, and those before serve until then.',
+      },
+      (id, caller) => wantNewKeys(deps, id, caller),
     ),
     decide(
       'revoke',

@@ -70,6 +70,8 @@ export async function getAgent(sql: Queryable, id: number, reaches: readonly Rea
     keyGenerations,
     currentGeneration,
     onServerMachine,
+    keysChangedAt: more.keysChangedAt?.toISOString() ?? null,
+    newKeysWantedAt: more.newKeysWantedAt?.toISOString() ?? null,
     steps: steps.map(({ leasedAt, startedAt, ...step }) => ({
       ...step,
       leasedAt: leasedAt.toISOString(),

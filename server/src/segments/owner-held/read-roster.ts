@@ -3,10 +3,12 @@
 import type { Segment, SegmentRoster } from '@opsconductor/protocol';
 import { encodeBase64, type Roster } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../../caller.ts';
+import { listKeyChanges } from '../../store/agents/agent-keys.ts';
 import { type AgentRow, listSegmentAgents } from '../../store/agents/agents.ts';
 import { listOffers } from '../../store/agents/segment-key-offers.ts';
 import type { SegmentRow } from '../../store/agents/segments.ts';
 import type { Queryable } from '../../store/database/connection.ts';
+import { shownChange } from '../agent-keys/take-new-keys.ts';
 import { segmentFor } from '../segment-for.ts';
 
 /** @throws {AppError} `not_found`. */
@@ -19,6 +21,7 @@ export async function readRoster(
   const segment = await segmentFor(sql, segmentId, 'read', caller);
   const agents = await listSegmentAgents(sql, segmentId);
   const offers = await listOffers(sql, segmentId);
+  const keyChanges = await listKeyChanges(sql, segmentId);
   const { rosterPayload: payload, rosterSignature: signature } = segment;
   return {
     installationId,
@@ -32,6 +35,7 @@ export async function readRoster(
       signingKey: encodeBase64(signingKey),
       encryptionKey: encodeBase64(encryptionKey),
     })),
+    keyChanges: keyChanges.map(shownChange),
     offers: offers.map(({ publicKey, ...offer }) => ({ ...offer, publicKey: encodeBase64(publicKey) })),
   };
 }
@@ -51,7 +55,10 @@ export async function toSign(
   const newKey = (await listOffers(sql, segment.id)).some(({ agentId }) =>
     agents.some(({ id, state }) => id === agentId && state === 'active'),
   );
-  return admit.length + remove.length > 0 || newKey ? { admit, remove, newKey } : null;
+  const changing = new Set((await listKeyChanges(sql, segment.id)).map(({ agentId }) => agentId));
+  const rekey = names(({ id }) => named.has(id) && changing.has(id));
+  const waits = admit.length + remove.length + rekey.length > 0 || newKey;
+  return waits ? { admit, remove, rekey, newKey } : null;
 }
 
 /** The roster that is stored, which was verified when it came. */

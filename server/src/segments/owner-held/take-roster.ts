@@ -6,6 +6,7 @@ import { recordAudit } from '../../audit/record-audit.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
+import { changeKeys, type KeyChangeRow, listKeyChanges } from '../../store/agents/agent-keys.ts';
 import { shutOutAgent } from '../../store/agents/agent-lifecycle.ts';
 import { lockAgent } from '../../store/agents/agent-sessions.ts';
 import { type AgentRow, listSegmentAgents } from '../../store/agents/agents.ts';
@@ -60,7 +61,9 @@ export async function takeRoster(
     const roster = await verified(segment, installationId, signed);
     if (signed.payload === segment.rosterPayload) return;
     const agents = await listSegmentAgents(tx, segmentId);
-    refuseStrangers(roster, agents);
+    const changes = await listKeyChanges(tx, segmentId);
+    const rekeyed = refuseStrangers(roster, agents, changes);
+    for (const change of rekeyed) await changeKeys(tx, change);
     const generations = await takeGenerations(tx, segment, roster);
     const removed = await revokeMissing(tx, segment, roster, agents);
     if (!(await isHeldByMembersAlone(tx, segmentId, roster))) await wantKeyRotation(tx, segmentId);
@@ -77,6 +80,7 @@ export async function takeRoster(
         members: roster.agents.map(({ name }) => name),
         ...(generations.length > 0 ? { newGenerations: generations } : {}),
         ...(removed.length > 0 ? { revoked: removed } : {}),
+        ...(rekeyed.length > 0 ? { newKeysOf: namesOf(rekeyed, agents) } : {}),
       },
     });
     await notifySegmentChanged(tx, segmentId);
@@ -101,26 +105,43 @@ async function verified(segment: SegmentRow, installationId: string, signed: Sig
   }
 }
 
-/** Members are agents of this segment with the keys that they enrolled with, and none that is out for good. */
-function refuseStrangers(roster: Roster, agents: readonly AgentRow[]): void {
+function namesOf(changes: readonly KeyChangeRow[], agents: readonly AgentRow[]): string[] {
+  const changed = new Set(changes.map(({ agentId }) => agentId));
+  return agents.filter(({ id }) => changed.has(id)).map(({ name }) => name);
+}
+
+/**
+ * Members are agents of this segment with the keys that they are known by or have offered, and none that is out for good.
+ *
+ * @returns the offered keys that the roster names.
+ */
+function refuseStrangers(
+  roster: Roster,
+  agents: readonly AgentRow[],
+  changes: readonly KeyChangeRow[],
+): KeyChangeRow[] {
+  const named: KeyChangeRow[] = [];
   for (const { agentId, name, signingKey, encryptionKey } of roster.agents) {
     const agent = agents.find(({ id }) => id === agentId);
-    const isSame =
-      agent?.signingKey.equals(decodeBase64(signingKey)) &&
-      agent.encryptionKey.equals(decodeBase64(encryptionKey));
-    if (agent === undefined || isSame !== true) {
+    const isNamed = (keys: { signingKey: Buffer; encryptionKey: Buffer } | undefined) =>
+      keys?.signingKey.equals(decodeBase64(signingKey)) === true &&
+      keys.encryptionKey.equals(decodeBase64(encryptionKey));
+    const change = changes.find((one) => one.agentId === agentId);
+    if (change !== undefined && isNamed(change)) named.push(change);
+    else if (agent === undefined || !isNamed(agent)) {
       throw new AppError(
         'conflict',
         `The roster names agent ${name}, which is not enrolled here with these keys.`,
       );
     }
-    if (agent.state === 'revoked') {
+    if (agent?.state === 'revoked') {
       throw new AppError(
         'conflict',
         `Agent ${agent.name} was revoked: sign a roster without it (--remove ${agent.name}).`,
       );
     }
   }
+  return named;
 }
 
 /** Stores generations that the roster is the first to name, with the wrap that their maker sent. */

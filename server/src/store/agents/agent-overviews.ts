@@ -137,12 +137,14 @@ export interface AgentMoreRow {
   remainingAgents: number;
   credentials: number;
   onServerMachine: boolean;
+  keysChangedAt: Date | null;
+  newKeysWantedAt: Date | null;
 }
 
 /** What an agent's page has beside its overview. */
 export async function readAgentMore(sql: Queryable, id: number): Promise<AgentMoreRow> {
   const [row] = await sql<AgentMoreRow[]>`
-    select g.connected_at, sg.key_generation as current_generation,
+    select g.connected_at, a.keys_changed_at, a.new_keys_wanted_at, sg.key_generation as current_generation,
            array(select w.generation from segment_key_wraps w
                   where w.agent_id = a.id and w.opened_at is not null order by w.generation) as key_generations,
            (select count(*)::int from agents o

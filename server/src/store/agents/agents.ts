@@ -11,6 +11,8 @@ export interface AgentRow {
   sessionNumber: number;
   drainRequestedAt: Date | null;
   labels: Labels;
+  /** Since when new keys of its own are wanted. */
+  newKeysWantedAt: Date | null;
 }
 
 const columns = [
@@ -23,6 +25,7 @@ const columns = [
   'session_number',
   'drain_requested_at',
   'labels',
+  'new_keys_wanted_at',
 ];
 
 export async function insertAgent(

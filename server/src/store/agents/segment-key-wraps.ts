@@ -73,6 +73,8 @@ export interface SegmentStateRow {
   rosterSignature: string | null;
   keyGeneration: number;
   keyRotationWantedAt: Date | null;
+  /** Since when the agent is to make new keys of its own. */
+  newKeysWantedAt: Date | null;
   /** The agent's own, oldest generation first. */
   wraps: WrapRow[];
   /** Active agents of the segment, and of the generations that this agent holds those that nobody wrapped for them yet. */
@@ -87,7 +89,7 @@ export async function findSegmentState(
   agentId: number,
 ): Promise<SegmentStateRow | undefined> {
   const [row] = await sql<SegmentStateRow[]>`
-    select me.state, g.roster_payload, g.roster_signature, g.key_generation, g.key_rotation_wanted_at,
+    select me.state, me.new_keys_wanted_at, g.roster_payload, g.roster_signature, g.key_generation, g.key_rotation_wanted_at,
       (select coalesce(json_agg(json_build_object('generation', w.generation, 'wrapped', w.wrapped)
           order by w.generation), '[]') from segment_key_wraps w where w.agent_id = me.id) as wraps,
       (select coalesce(json_agg(json_build_object('agentId', a.id, 'generation', held.generation)

@@ -4,7 +4,7 @@ import { request } from '../client.ts';
 import { readAll } from '../page.ts';
 
 /** What is decided about an agent. */
-export type AgentDecision = 'drain' | 'undrain' | 'disable' | 'enable' | 'revoke';
+export type AgentDecision = 'drain' | 'undrain' | 'disable' | 'enable' | 'new-keys' | 'revoke';
 
 /** All agents but revoked ones, or those alone: an installation has hundreds at most. */
 export function listAgents(signal?: AbortSignal, state?: 'revoked'): Promise<Agent[]> {

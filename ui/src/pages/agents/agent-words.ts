@@ -122,10 +122,11 @@ export function consequencesOf(
 /** What waits for the owner of a root that the server doesn't have. */
 function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
   if (toSign === null) return [];
-  const { admit, remove, newKey } = toSign;
+  const { admit, remove, rekey = [], newKey } = toSign;
   const waits = [
     ...(admit.length === 0 ? [] : [`${admit.join(', ')} to be admitted`]),
     ...(remove.length === 0 ? [] : [`${remove.join(', ')} to be taken out`]),
+    ...(rekey.length === 0 ? [] : [`the new keys of ${rekey.join(', ')} to be named`]),
     ...(newKey ? ['a new segment key to be named'] : []),
   ];
   const options = [

@@ -6,7 +6,7 @@ import { counted } from '../../format/quantity.ts';
 
 export interface Outlook {
   agent: AgentDetail;
-  segment: Pick<Segment, 'name' | 'unknownAfter'>;
+  segment: Pick<Segment, 'name' | 'unknownAfter' | 'root'>;
   /** Agents of the segment, this one or not. */
   agents: readonly Pick<Agent, 'id' | 'name' | 'state'>[];
 }
@@ -37,6 +37,15 @@ export function disableWords(outlook: Outlook): string[] {
   }
   words.push(newStepsWords(outlook));
   return words;
+}
+
+export function newKeysWords({ agent, segment }: Outlook): string[] {
+  const when =
+    agent.state === 'connected' || agent.state === 'draining' ? 'at once' : 'when it connects next';
+  return [
+    `${agent.name} makes new keys of its own ${when}, without a new enrollment. ${segment.root === 'owner_held' ? `The owner of ${segment.name} is to sign them; until then it uses those that it has.` : 'Those that it has open no connection any more.'} What it runs goes on.`,
+    `If somebody else may have its keys, revoke it instead: they can open what was sealed to ${segment.name} so far.`,
+  ];
 }
 
 export function revokeWords(outlook: Outlook): string[] {

@@ -1,0 +1,42 @@
+// Keys that this agent has made and that are not in use yet: both in one file, so that there are both or none.
+import { chown, stat } from 'node:fs/promises';
+import {
+  decodeBase64,
+  encodeBase64,
+  generateEncryptionKeyPair,
+  generateSigningKeyPair,
+} from '@opsconductor/protocol/sealing';
+import type { DataDirectory } from './data-directory.ts';
+import { readIfExists, writeDurably } from './durable-file.ts';
+
+export interface PrivateKeys {
+  signingPrivateKey: Uint8Array;
+  encryptionPrivateKey: Uint8Array;
+}
+
+export async function readNextKeys({ nextKeys }: DataDirectory): Promise<PrivateKeys | undefined> {
+  const content = await readIfExists(nextKeys);
+  if (content === undefined) return undefined;
+  const [signing = '', encryption = ''] = content.toString('utf8').split('\n');
+  return {
+    signingPrivateKey: decodeBase64(signing, 32, nextKeys),
+    encryptionPrivateKey: decodeBase64(encryption, 32, nextKeys),
+  };
+}
+
+/**
+ * Makes new keys, unless there are some that are not in use yet. They belong to whom the agent runs as, whoever makes them.
+ *
+ * @returns whether they were made now.
+ */
+export async function makeNextKeys(data: DataDirectory): Promise<boolean> {
+  if ((await readIfExists(data.nextKeys)) !== undefined) return false;
+  const { privateKey: signing } = await generateSigningKeyPair();
+  const { privateKey: encryption } = await generateEncryptionKeyPair();
+  await writeDurably(data.nextKeys, `${encodeBase64(signing)}\n${encodeBase64(encryption)}\n`);
+  if (process.getuid?.() === 0) {
+    const { uid, gid } = await stat(data.identity);
+    await chown(data.nextKeys, uid, gid);
+  }
+  return true;
+}

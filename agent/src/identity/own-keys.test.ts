@@ -1,0 +1,141 @@
+// New keys of an agent, interrupted between any two writes: the next process connects by one of the two, whichever it is
+// that the server has.
+import { copyFile, rm } from 'node:fs/promises';
+import {
+  encodeBase64,
+  encryptionPublicKeyOf,
+  equalBytes,
+  generateEncryptionKeyPair,
+  generateSigningKeyPair,
+  keyChangeStatement,
+  signingPublicKeyOf,
+  verifyBase64,
+} from '@opsconductor/protocol/sealing';
+import { pino } from 'pino';
+import { expect, onTestFinished, test } from 'vitest';
+import { temporaryDirectory } from '../testing/enrolled-directory.ts';
+import { dataDirectory, prepareDataDirectory } from './data-directory.ts';
+import { readIdentity, saveIdentity, saveKey } from './identity.ts';
+import { makeNextKeys, readNextKeys } from './next-keys.ts';
+import { OwnKeys } from './own-keys.ts';
+
+const ids = { installationId: 'installation-1', segmentId: 3, agentId: 7 };
+
+async function setup() {
+  const { path, remove } = await temporaryDirectory();
+  onTestFinished(remove);
+  const data = dataDirectory(path);
+  await prepareDataDirectory(data);
+  const old = { signing: await generateSigningKeyPair(), encryption: await generateEncryptionKeyPair() };
+  await saveKey(data.signingKey, old.signing.privateKey);
+  await saveKey(data.encryptionKey, old.encryption.privateKey);
+  await saveIdentity(data, {
+    ...{ server: 'http://server', agentName: 'a', segmentName: 'dmz', enrolledAt: 'then', ...ids },
+    serverKey: encodeBase64(old.signing.publicKey),
+    segmentRoot: encodeBase64(old.signing.publicKey),
+  });
+  await makeNextKeys(data);
+  const next = await readNextKeys(data);
+  if (next === undefined) throw new Error('none were made');
+  const open = async () => {
+    const identity = await readIdentity(data);
+    return { identity, keys: await OwnKeys.open({ data, identity, log: pino({ level: 'silent' }) }) };
+  };
+  return { data, old, next, open };
+}
+
+/** What is on disk after so many of the writes that put new keys in the place of those before. */
+const writes = ['nothing', 'the signing key', 'the encryption key', 'all'] as const;
+
+async function interruptedAfter(written: (typeof writes)[number]) {
+  const t = await setup();
+  const count = writes.indexOf(written);
+  if (count > 0) await saveKey(t.data.signingKey, t.next.signingPrivateKey);
+  if (count > 1) await saveKey(t.data.encryptionKey, t.next.encryptionPrivateKey);
+  if (count > 2) await rm(t.data.nextKeys);
+  return t;
+}
+
+test.each(writes)(
+  'a process that ended after %s was written has keys that belong together',
+  async (written) => {
+    const t = await interruptedAfter(written);
+    const expected =
+      written === 'nothing'
+        ? [t.old.signing.privateKey, t.old.encryption.privateKey]
+        : [t.next.signingPrivateKey, t.next.encryptionPrivateKey];
+    const { identity, keys } = await t.open();
+    expect([identity.signingPrivateKey, identity.encryptionPrivateKey].map(encodeBase64)).toEqual(
+      expected.map(encodeBase64),
+    );
+    expect(keys.signingPrivateKey).toEqual(identity.signingPrivateKey);
+    expect((await readNextKeys(t.data)) === undefined).toBe(written !== 'nothing');
+  },
+);
+
+test.each([
+  ['had not heard of the new keys', 'old'],
+  ['had taken them, and its answer was lost', 'next'],
+] as const)('a server that %s is connected to, by one key alone', async (_, has) => {
+  const t = await setup();
+  const taken = has === 'old' ? t.old.signing.privateKey : t.next.signingPrivateKey;
+  const { identity, keys } = await t.open();
+  const tried: string[] = [];
+  while (!equalBytes(keys.signingPrivateKey, taken)) {
+    tried.push(encodeBase64(keys.signingPrivateKey));
+    if (tried.length > 2) throw new Error('it never tries the right one');
+    keys.refused();
+  }
+  await keys.accepted();
+  expect(encodeBase64(identity.signingPrivateKey)).toBe(encodeBase64(taken));
+  expect((await readNextKeys(t.data)) === undefined).toBe(has === 'next');
+  const again = await t.open();
+  expect(encodeBase64(again.keys.signingPrivateKey)).toBe(encodeBase64(taken));
+});
+
+test('the same new keys are offered on each connection once, signed by both, until a roster names them', async () => {
+  const t = await setup();
+  const { identity, keys } = await t.open();
+  const offers: Parameters<Parameters<OwnKeys['offer']>[0]['send']>[0][] = [];
+  const connect = () => ({ send: (offer: (typeof offers)[number]) => void offers.push(offer) });
+  const wrapsFor = async (key: Uint8Array) => [{ generation: 1, wrapped: encodeBase64(key) }];
+  const first = connect();
+  await keys.offer(first, wrapsFor);
+  await keys.offer(first, wrapsFor);
+  await keys.offer(connect(), wrapsFor);
+  expect(offers).toHaveLength(2);
+  expect(offers[0]).toEqual(offers[1]);
+  const [offer] = offers;
+  if (offer === undefined) throw new Error('none was made');
+  const signingKey = await signingPublicKeyOf(t.next.signingPrivateKey);
+  const encryptionKey = await encryptionPublicKeyOf(t.next.encryptionPrivateKey);
+  const oldSigningKey = t.old.signing.publicKey;
+  const statement = keyChangeStatement({ ...ids, oldSigningKey, signingKey, encryptionKey });
+  expect(await verifyBase64(oldSigningKey, statement, offer.signature)).toBe(true);
+  expect(await verifyBase64(signingKey, statement, offer.ownSignature)).toBe(true);
+  expect(offer.wraps).toEqual([{ generation: 1, wrapped: offer.encryptionKey }]);
+
+  const member = { agentId: 7, name: 'a', encryptionKey: offer.encryptionKey };
+  await keys.named({ ...member, signingKey: encodeBase64(oldSigningKey) });
+  expect(identity.signingPrivateKey).toEqual(t.old.signing.privateKey);
+  await keys.named({ ...member, signingKey: offer.signingKey });
+  expect(encodeBase64(identity.encryptionPrivateKey)).toBe(encodeBase64(t.next.encryptionPrivateKey));
+  await keys.offer(connect(), wrapsFor);
+  expect(offers).toHaveLength(2);
+});
+
+test('keys that a command makes while the agent runs are found by it', async () => {
+  const t = await setup();
+  const aside = `${t.data.nextKeys}.aside`;
+  await copyFile(t.data.nextKeys, aside);
+  await rm(t.data.nextKeys);
+  const { keys } = await t.open();
+  const offers: string[] = [];
+  const connection = { send: ({ type }: { type: string }) => void offers.push(type) };
+  await keys.offer(connection, async () => []);
+  expect(offers).toEqual([]);
+  await copyFile(aside, t.data.nextKeys);
+  await keys.offer(connection, async () => []);
+  expect(offers).toEqual(['new_keys']);
+  expect(await makeNextKeys(t.data)).toBe(false);
+});

@@ -1,0 +1,150 @@
+// The agent's own keys, and those that are to take their place. New ones are on disk before anybody hears of them, and the
+// same until they are in use; those before are given up once the server, or the segment's roster, is seen to have the new.
+// Whatever is interrupted, one of the two opens the next connection: which one is found out by trying.
+import { rm } from 'node:fs/promises';
+import type { AgentMessageOf } from '@opsconductor/protocol';
+import {
+  encodeBase64,
+  encryptionPublicKeyOf,
+  equalBytes,
+  keyChangeStatement,
+  type RosterAgent,
+  sign,
+  signingPublicKeyOf,
+} from '@opsconductor/protocol/sealing';
+import type { Logger } from '../log.ts';
+import type { DataDirectory } from './data-directory.ts';
+import { syncFolder } from './durable-file.ts';
+import { type Identity, saveKey } from './identity.ts';
+import { makeNextKeys, type PrivateKeys, readNextKeys } from './next-keys.ts';
+
+type Wraps = AgentMessageOf<'new_keys'>['wraps'];
+
+interface NextKeys extends PrivateKeys {
+  signingPublicKey: Uint8Array;
+  encryptionPublicKey: Uint8Array;
+}
+
+export interface OwnKeysOptions {
+  data: DataDirectory;
+  /** Its keys are replaced when the new ones are in use. */
+  identity: Identity;
+  log: Pick<Logger, 'info' | 'warn'>;
+}
+
+export class OwnKeys {
+  readonly #options: OwnKeysOptions;
+  #next: NextKeys | undefined;
+  /** The server has refused the others; or nothing is known. */
+  #triesNext = false;
+  #offeredOn: object | undefined;
+
+  private constructor(options: OwnKeysOptions) {
+    this.#options = options;
+  }
+
+  /** Ends a replacement that was interrupted when the new keys were in use already. */
+  static async open(options: OwnKeysOptions): Promise<OwnKeys> {
+    const keys = new OwnKeys(options);
+    await keys.#look();
+    const { identity } = options;
+    if (keys.#next !== undefined && equalBytes(keys.#next.signingPublicKey, identity.signingPublicKey))
+      await keys.#replace(keys.#next);
+    return keys;
+  }
+
+  /** What signs for the next connection. */
+  get signingPrivateKey(): Uint8Array {
+    const { identity } = this.#options;
+    return this.#triesNext && this.#next !== undefined
+      ? this.#next.signingPrivateKey
+      : identity.signingPrivateKey;
+  }
+
+  /**
+   * The server did not take the key that was tried: the other one is next, where there are two.
+   *
+   * @returns whether that one was not tried yet.
+   */
+  refused(): boolean {
+    if (this.#next === undefined) return false;
+    this.#triesNext = !this.#triesNext;
+    if (this.#triesNext) this.#options.log.warn('the server refused this key; the new one is tried');
+    return this.#triesNext;
+  }
+
+  /** The server has taken what was tried. */
+  async accepted(): Promise<void> {
+    if (this.#triesNext && this.#next !== undefined) await this.#replace(this.#next);
+  }
+
+  /** Makes new keys, unless there are some that are not in use yet. */
+  async make(): Promise<void> {
+    await makeNextKeys(this.#options.data);
+    await this.#look();
+  }
+
+  /**
+   * Offers the new keys, where there are some, once on a connection.
+   *
+   * @param wrapsFor the segment keys that are here, wrapped for a key.
+   */
+  async offer(
+    connection: { send(message: AgentMessageOf<'new_keys'>): void },
+    wrapsFor: (publicKey: Uint8Array) => Promise<Wraps>,
+  ): Promise<void> {
+    await this.#look();
+    const next = this.#next;
+    if (next === undefined || this.#offeredOn === connection) return;
+    this.#offeredOn = connection;
+    const { installationId, segmentId, agentId, signingPublicKey, signingPrivateKey } =
+      this.#options.identity;
+    const { signingPublicKey: signingKey, encryptionPublicKey: encryptionKey } = next;
+    const statement = keyChangeStatement({
+      ...{ installationId, segmentId, agentId },
+      ...{ oldSigningKey: signingPublicKey, signingKey, encryptionKey },
+    });
+    connection.send({
+      type: 'new_keys',
+      signingKey: encodeBase64(signingKey),
+      encryptionKey: encodeBase64(encryptionKey),
+      signature: encodeBase64(await sign(signingPrivateKey, statement)),
+      ownSignature: encodeBase64(await sign(next.signingPrivateKey, statement)),
+      wraps: await wrapsFor(encryptionKey),
+    });
+  }
+
+  /** A roster of the segment names this agent so. */
+  async named(member: RosterAgent | undefined): Promise<void> {
+    const next = this.#next;
+    if (next !== undefined && member?.signingKey === encodeBase64(next.signingPublicKey))
+      await this.#replace(next);
+  }
+
+  /** Also what a command has left there since. */
+  async #look(): Promise<void> {
+    if (this.#next !== undefined) return;
+    const found = await readNextKeys(this.#options.data);
+    if (found === undefined) return;
+    this.#next = {
+      ...found,
+      signingPublicKey: await signingPublicKeyOf(found.signingPrivateKey),
+      encryptionPublicKey: await encryptionPublicKeyOf(found.encryptionPrivateKey),
+    };
+  }
+
+  async #replace(next: NextKeys): Promise<void> {
+    const { data, identity, log } = this.#options;
+    // In this order: from the first write on the new ones are in use, and what is left to do is seen by it.
+    await saveKey(data.signingKey, next.signingPrivateKey);
+    await saveKey(data.encryptionKey, next.encryptionPrivateKey);
+    await rm(data.nextKeys, { force: true });
+    await syncFolder(data.root);
+    identity.signingPrivateKey = next.signingPrivateKey;
+    identity.signingPublicKey = next.signingPublicKey;
+    identity.encryptionPrivateKey = next.encryptionPrivateKey;
+    this.#next = undefined;
+    this.#triesNext = false;
+    log.info('the keys of this agent were replaced; those before are gone');
+  }
+}

@@ -1,0 +1,155 @@
+import {
+  encodeBase64,
+  generateSigningKeyPair,
+  keyChangeStatement,
+  type Roster,
+  sign,
+  signRoster,
+} from '@opsconductor/protocol/sealing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findAgent } from '../../store/agents/agents.ts';
+import { listWraps } from '../../store/agents/segment-key-wraps.ts';
+import { findSegment } from '../../store/agents/segments.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { revokeAgent } from '../agents/revoke-agent.ts';
+import { createSegment } from '../create-segment.ts';
+import { getSegment } from '../list-segments.ts';
+import { readRoster } from '../owner-held/read-roster.ts';
+import { takeRoster } from '../owner-held/take-roster.ts';
+import { segmentStateFor } from '../segment-state.ts';
+import {
+  type AgentKeys,
+  makeAgentKeys,
+  makeFirstAgent,
+  makeSegment,
+  setupInstallation,
+  type TestInstallation,
+} from '../testing.ts';
+import { takeNewKeys } from './take-new-keys.ts';
+import { wantNewKeys } from './want-new-keys.ts';
+
+let t: TestInstallation;
+let deps: Parameters<typeof takeNewKeys>[0];
+beforeAll(async () => {
+  t = await setupInstallation();
+  deps = { sql: t.sql, masterKey: t.masterKey, installationId: t.identity.installationId };
+});
+afterAll(() => t.close());
+
+const wrapped = Buffer.alloc(81, 7).toString('base64');
+
+async function offerOf(
+  { enrolled: { agentId, segmentId, installationId }, keys }: Awaited<ReturnType<typeof makeFirstAgent>>,
+  next: AgentKeys,
+  signer = keys,
+) {
+  const statement = keyChangeStatement({
+    ...{ installationId, segmentId, agentId },
+    oldSigningKey: keys.signing.publicKey,
+    signingKey: next.signing.publicKey,
+    encryptionKey: next.encryption.publicKey,
+  });
+  return {
+    signingKey: encodeBase64(next.signing.publicKey),
+    encryptionKey: encodeBase64(next.encryption.publicKey),
+    signature: encodeBase64(await sign(signer.signing.privateKey, statement)),
+    ownSignature: encodeBase64(await sign(next.signing.privateKey, statement)),
+    wraps: [{ generation: 1, wrapped }],
+  };
+}
+
+const audited = async (agentId: number) =>
+  (
+    await t.sql<{ action: string }[]>`
+      select action from audit_log where object_kind = 'agent' and object_id = ${String(agentId)} order by id`
+  ).map(({ action }) => action);
+
+test('new keys take the place of those before, in the roster and in what is wrapped for the agent', async () => {
+  const segment = await makeSegment(t, 'managed-1');
+  const agent = await makeFirstAgent(t, segment.id, 'managed-a');
+  const { agentId } = agent.enrolled;
+  expect(await wantNewKeys(deps, agentId, t.caller)).toMatchObject({ newKeysWantedAt: expect.any(String) });
+  expect(await segmentStateFor(t.sql, agentId)).toMatchObject({ newKeysWanted: true });
+  const next = await makeAgentKeys();
+  const offer = await offerOf(agent, next);
+  await takeNewKeys(deps, agentId, offer);
+  await takeNewKeys(deps, agentId, offer);
+  const state = await segmentStateFor(t.sql, agentId);
+  expect(state?.newKeysWanted).toBeUndefined();
+  expect((JSON.parse(state?.roster.payload ?? '') as Roster).agents).toMatchObject([
+    { agentId, signingKey: offer.signingKey, encryptionKey: offer.encryptionKey },
+  ]);
+  expect(state?.wraps).toEqual([{ generation: 1, wrapped }]);
+  expect((await audited(agentId)).filter((action) => action.includes('keys'))).toEqual([
+    'agent.new_keys_wanted',
+    'agent.keys_changed',
+  ]);
+});
+
+test('keys that those before have not signed, or whose private half nobody showed, are refused', async () => {
+  const segment = await makeSegment(t, 'managed-2');
+  const agent = await makeFirstAgent(t, segment.id, 'managed-b');
+  const { agentId } = agent.enrolled;
+  const [next, stranger] = [await makeAgentKeys(), await makeAgentKeys()];
+  const offer = await offerOf(agent, next);
+  const refused = { code: 'invalid', message: expect.stringContaining('not signed') };
+  for (const wrong of [
+    await offerOf(agent, next, stranger),
+    { ...offer, encryptionKey: encodeBase64(stranger.encryption.publicKey) },
+    { ...offer, ownSignature: offer.signature },
+  ])
+    await expect(takeNewKeys(deps, agentId, wrong)).rejects.toMatchObject(refused);
+  const other = await makeFirstAgent(t, (await makeSegment(t, 'managed-3')).id, 'managed-c');
+  await expect(takeNewKeys(deps, agentId, await offerOf(agent, other.keys))).rejects.toMatchObject({
+    code: 'invalid',
+    message: 'Another agent has this key.',
+  });
+  await revokeAgent(deps, agentId, t.caller);
+  await takeNewKeys(deps, agentId, offer);
+  const row = await findAgent(t.sql, agentId);
+  expect(row?.signingKey.equals(agent.keys.signing.publicKey)).toBe(true);
+  await expect(wantNewKeys(deps, agentId, t.caller)).rejects.toMatchObject({ code: 'conflict' });
+});
+
+test('where an owner holds the root new keys wait for a roster of theirs, and those before serve until then', async () => {
+  const root = await generateSigningKeyPair();
+  const ownerRoot = encodeBase64(root.publicKey);
+  const segment = await createSegment(t.sql, t.masterKey, { name: 'owned', ownerRoot }, t.caller);
+  const agent = await makeFirstAgent(t, segment.id, 'owned-a');
+  const { agentId } = agent.enrolled;
+  const member = (keys: AgentKeys): Roster['agents'][number] => ({
+    ...{ agentId, name: 'owned-a' },
+    signingKey: encodeBase64(keys.signing.publicKey),
+    encryptionKey: encodeBase64(keys.encryption.publicKey),
+  });
+  const take = async (number: number, keys: AgentKeys) => {
+    const roster: Roster = {
+      ...{ installationId: deps.installationId, segmentId: segment.id, number, revoked: [] },
+      agents: [member(keys)],
+      segmentKeys: [{ generation: 1, publicKey: encodeBase64(agent.segmentKey.publicKey) }],
+      currentGeneration: 1,
+    };
+    return takeRoster(deps, segment.id, await signRoster(root.privateKey, roster), t.caller);
+  };
+  await take(1, agent.keys);
+  const next = await makeAgentKeys();
+  const offer = await offerOf(agent, next);
+  await takeNewKeys(deps, agentId, offer);
+  await takeNewKeys(deps, agentId, offer);
+  expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({
+    toSign: { admit: [], remove: [], rekey: ['owned-a'], newKey: false },
+  });
+  const { keyChanges } = await readRoster(t.sql, deps.installationId, segment.id, t.caller);
+  expect(keyChanges).toEqual([{ ...member(next), agentId, name: undefined, signature: offer.signature }]);
+  // A roster that is signed meanwhile may name those before still.
+  await take(2, agent.keys);
+  expect((await findAgent(t.sql, agentId))?.signingKey.equals(agent.keys.signing.publicKey)).toBe(true);
+  expect(await take(3, next)).toMatchObject({ toSign: null });
+  expect((await findAgent(t.sql, agentId))?.signingKey.equals(next.signing.publicKey)).toBe(true);
+  expect(await listWraps(t.sql, agentId)).toEqual([{ generation: 1, wrapped }]);
+  await expect(take(4, agent.keys)).rejects.toThrow('not enrolled here with these keys');
+  expect((await findSegment(t.sql, segment.id))?.rosterNumber).toBe(3);
+  expect((await audited(agentId)).filter((action) => action.includes('keys'))).toEqual([
+    'agent.keys_offered',
+  ]);
+});

@@ -1,0 +1,32 @@
+import type { AgentDetail } from '@opsconductor/protocol';
+import type { Caller } from '../../caller.ts';
+import { AppError } from '../../errors.ts';
+import { wantNewKeys as wantInRow } from '../../store/agents/agent-keys.ts';
+import { notifySegmentChanged } from '../../store/agents/segments.ts';
+import { changeAgent, refuseRevoked } from '../agents/change-agent.ts';
+import type { AgentDeps } from '../agents/disable-agent.ts';
+
+/**
+ * Has an agent make new keys of its own: at once where it is connected, or when it connects next.
+ *
+ * @throws {AppError} like `changeAgent`; `conflict` for an agent that is quarantined or revoked.
+ */
+export function wantNewKeys(
+  { sql }: Pick<AgentDeps, 'sql'>,
+  id: number,
+  caller: Caller,
+): Promise<AgentDetail> {
+  return changeAgent(sql, id, caller, async (tx, agent, segment) => {
+    refuseRevoked(agent);
+    if (agent.state === 'quarantined') {
+      throw new AppError(
+        'conflict',
+        `A copy of agent ${agent.name} has its keys, and could make new ones. Revoke it and enroll its machine anew.`,
+      );
+    }
+    if (agent.newKeysWantedAt !== null) return { action: undefined };
+    await wantInRow(tx, id);
+    await notifySegmentChanged(tx, segment.id);
+    return { action: 'agent.new_keys_wanted' };
+  });
+}

@@ -1,0 +1,64 @@
+// An agent's own keys, and those that wait to take their place.
+import type { Queryable, Tx } from '../database/connection.ts';
+
+export interface KeyChangeRow {
+  agentId: number;
+  signingKey: Buffer;
+  encryptionKey: Buffer;
+  /** Base64, by the key that the agent still has. */
+  signature: string;
+  /** The segment keys that it has, for its new key. */
+  wraps: { generation: number; wrapped: string }[];
+}
+
+export async function wantNewKeys(tx: Tx, agentId: number): Promise<void> {
+  await tx`update agents set new_keys_wanted_at = clock_timestamp() where id = ${agentId}`;
+}
+
+/** They are there, in use or waiting for a signature: none are to be made. */
+export async function newKeysAreMade(tx: Tx, agentId: number): Promise<void> {
+  await tx`update agents set new_keys_wanted_at = null where id = ${agentId} and new_keys_wanted_at is not null`;
+}
+
+/** Keeps what waits to be signed. Returns whether it is another one than was kept before. */
+export async function putKeyChange(tx: Tx, change: KeyChangeRow): Promise<boolean> {
+  const { agentId, signingKey, encryptionKey, signature, wraps } = change;
+  const rows = await tx`
+    insert into agent_key_changes (agent_id, signing_key, encryption_key, signature, wraps)
+    values (${agentId}, ${signingKey}, ${encryptionKey}, ${signature}, ${tx.json(wraps)})
+    on conflict (agent_id) do update set signing_key = excluded.signing_key, encryption_key = excluded.encryption_key,
+      signature = excluded.signature, wraps = excluded.wraps, offered_at = clock_timestamp()
+      where (agent_key_changes.signing_key, agent_key_changes.encryption_key)
+        is distinct from (excluded.signing_key, excluded.encryption_key)
+    returning 1`;
+  return rows.length > 0;
+}
+
+/** Those of agents of a segment that may be connected, by agent. */
+export async function listKeyChanges(sql: Queryable, segmentId: number): Promise<KeyChangeRow[]> {
+  return sql<KeyChangeRow[]>`
+    select c.agent_id, c.signing_key, c.encryption_key, c.signature, c.wraps
+      from agent_key_changes c join agents a on a.id = c.agent_id
+     where a.segment_id = ${segmentId} and a.state = 'active' order by c.agent_id`;
+}
+
+/**
+ * Puts new keys in the place of an agent's. What was wrapped for those before is wrapped for the new, as far as the agent
+ * has done so; what it never opened its peers wrap anew.
+ */
+export async function changeKeys(tx: Tx, change: Omit<KeyChangeRow, 'signature'>): Promise<void> {
+  const { agentId, signingKey, encryptionKey, wraps } = change;
+  await tx`
+    update agents set signing_key = ${signingKey}, encryption_key = ${encryptionKey},
+      keys_changed_at = clock_timestamp(), new_keys_wanted_at = null
+    where id = ${agentId}`;
+  await tx`delete from agent_key_changes where agent_id = ${agentId}`;
+  await tx`
+    update segment_key_wraps w set wrapped = n.wrapped, wrapped_at = clock_timestamp()
+      from jsonb_to_recordset(${tx.json(wraps)}::jsonb) as n(generation int, wrapped text)
+     where w.agent_id = ${agentId} and w.generation = n.generation`;
+  const renewed = wraps.map(({ generation }) => generation);
+  await tx`
+    delete from segment_key_wraps
+     where agent_id = ${agentId} and opened_at is null and generation <> all(${renewed}::int[])`;
+}
