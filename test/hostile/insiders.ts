@@ -100,7 +100,12 @@ async function session(field: Field, deed: (say: (data: Uint8Array) => void) => 
   const raw = new Promise<Line['socket']>((resolve) => ws.once('upgrade', ({ socket }) => resolve(socket)));
   const socket = new MessageSocket(ws);
   await socket.opened;
-  await performHandshake(socket, { identity, generationPath: data.generation, onAsked: () => undefined });
+  await performHandshake(socket, {
+    identity,
+    signingPrivateKey: identity.signingPrivateKey,
+    generationPath: data.generation,
+    onAsked: () => undefined,
+  });
   const stream = await raw;
   deed((bytes) => stream.writable && stream.write(bytes));
   const end = await Promise.race([socket.ended, delay(sessionMs)]);

@@ -68,7 +68,7 @@ export const segmentNeeds: Record<string, Needs> = {
   // Of one that was revoked long ago, so that the others stay as they are.
   'POST agents/:id/drain': managing('drain', undefined, 'revoked'),
   'POST agents/:id/disable': managing('disable', undefined, 'revoked'),
-  'POST agents/:id/new-keys': managing('disable', undefined, 'revoked'),
+  'POST agents/:id/new-keys': managing('new-keys', undefined, 'revoked'),
   'POST agents/:id/revoke': managing('revoke', undefined, 'revoked'),
 
   'GET segments/:id/host-trust': reading('the segment', (side) => ({
