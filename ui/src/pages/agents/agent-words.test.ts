@@ -112,7 +112,7 @@ describe('agents in words', () => {
   });
 
   it('say what the owner of a root is to sign, and by which command', () => {
-    const toSign = { admit: ['dmz-1-b'], remove: ['dmz-1-c'], newKey: true };
+    const toSign = { admit: ['dmz-1-b'], remove: ['dmz-1-c'], rekey: ['dmz-1-d'], newKey: true };
     const waiting = segment({
       name: 'dmz-1',
       root: 'owner_held',
@@ -120,7 +120,9 @@ describe('agents in words', () => {
       keyRotationWantedAt: '2026-11-24T02:20:00.000Z',
     });
     const [signing, ...others] = consequencesOf(waiting, [agent({})], now);
-    expect(signing?.text).toMatch(/dmz-1-b to be admitted, dmz-1-c to be taken out, a new segment key/);
+    expect(signing?.text).toMatch(
+      /dmz-1-b to be admitted, dmz-1-c to be taken out, the new keys of dmz-1-d to be named, a new segment key/,
+    );
     expect(signing?.command).toMatch(/roster sign dmz-1 --admit dmz-1-b=SHA256:… --remove dmz-1-c --key/);
     expect(others).toEqual([]);
   });

@@ -21,7 +21,11 @@ function outlook(agent: Partial<AgentDetail>, peers: Outlook['agents'] = []): Ou
     currentGeneration: 1,
     revocation: { remainingAgents: peers.length, credentials: 0 },
   } as unknown as AgentDetail;
-  return { agent: { ...base, ...agent }, segment: { name: 'dmz-1', unknownAfter: 300 }, agents: peers };
+  return {
+    agent: { ...base, ...agent },
+    segment: { name: 'dmz-1', unknownAfter: 300, root: 'managed' },
+    agents: peers,
+  };
 }
 const step = (startedAt: string | null) => ({ startedAt }) as AgentDetail['steps'][number];
 const busy = {
