@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 
-const agent = new Agent({ keepAlive: true, noDelay: true });
+/** Connections are let go of before the server closes them, after 5 s: a request on one that is being closed would be lost. */
+const agent = new Agent({ keepAlive: true, noDelay: true, timeout: 4_000 });
 
 /** Sends a request, with a JSON body where there is one; resolves with the answer once its head is there. */
 export async function send(

@@ -50,7 +50,7 @@ async function attackAll(at: BenchSystem): Promise<number> {
   const attacker = fork(join(import.meta.dirname, 'attacker.ts'), { execArgv: ['--import', 'tsx'] });
   const client = new GoodClient(at.baseUrl, at.token);
   const memory = new PeakMemory(at.serverPid);
-  const serverSeconds = () => cpuSeconds({ server: at.serverPid })['server'] ?? 0;
+  const serverSeconds = () => cpuSeconds({ server: at.serverPid }).server ?? 0;
   try {
     // What is compiled and cached at first is none of what is compared.
     await pause(leastMs / 2);

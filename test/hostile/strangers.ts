@@ -5,11 +5,11 @@ import { Line } from './line.ts';
 import { fragment, frameHead, postHead, requestHead, upgradeHead } from './wire.ts';
 
 /** Headers and a request have so long, and are looked at every few seconds; a handshake less. */
-const headersMs = 25_000;
+const headersMs = 35_000;
 const requestMs = 75_000;
 const handshakeMs = 40_000;
 const answerMs = 10_000;
-/** The system holds up to ten megabytes of each, both ends being on one machine, and slows everybody down where it has too much. */
+/** Of those that fill their buffers: the system holds up to ten megabytes of each, both ends being on one machine. */
 export const unreadConnections = 120;
 
 export const strangers: Attack[] = [
@@ -47,7 +47,7 @@ export const strangers: Attack[] = [
     name: 'bodies of many gigabytes',
     boundMs: answerMs,
     run: (field) =>
-      openLines(field, 200, (line, n) => {
+      openLines(field, unreadConnections, (line, n) => {
         const length = n % 2 === 0 ? 8 * 1024 ** 3 : undefined;
         line.say(postHead('/api/v1/sign-in', length));
         line.pour(n % 2 === 0 ? Buffer.alloc(65_536, 32) : Buffer.from(`ffff\r\n${' '.repeat(65_535)}\r\n`));
@@ -86,7 +86,7 @@ export const strangers: Attack[] = [
         line.say(upgradeHead());
         if (n % 4 === 1) line.say(fragment('{"type":"auth', field.random));
         if (n % 4 === 2) line.say(frameHead(2 ** 40));
-        if (n % 4 === 3) line.pour(Buffer.alloc(16_384, 1));
+        if (n % 12 === 3) line.pour(Buffer.alloc(16_384, 1));
       }),
   },
   { name: 'connections that come and go', boundMs: undefined, run: churn },
