@@ -324,8 +324,8 @@ test('a secret that the agent’s machine keeps opens a target within the policy
     `  - { name: ${name}, file: ${path}, bounds: { hosts: ["${hosts}"], ports: [${port}], user: ${user} } }\n`;
   const sources = [source('deploy', key, host), source('gone', `${key}s`, host), source('db', key, 'db-*')];
   await writeFile(policy, `file_roots: [${t.filesDir}]\nsources:\n${sources.join('')}`);
-  await t.agent.stop();
-  await t.agent.start();
+  t.agent.signal('SIGHUP');
+  await t.agent.says(/policy file was read again/);
   const blob = Buffer.from(t.sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
   const digest = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
   const hostKeyFingerprint = `SHA256:${digest}`;
@@ -367,6 +367,7 @@ test('a secret that the agent’s machine keeps opens a target within the policy
   expect(output).toContain('shown');
   expect(output).not.toContain(line);
   expect(filesIn(t.agent.dataDir)).not.toContain(line);
+  expect((await t.api.get('/api/v1/audit?action=agent.policy_reloaded')).text).toContain(t.agent.name);
 }, 60_000);
 
 test('what is signed is carried out; what is not, or was altered since, is refused by the agent', async () => {

@@ -29,6 +29,7 @@ import { OwnKeys } from './identity/own-keys.ts';
 import { Journal } from './journal/journal.ts';
 import type { Logger } from './log.ts';
 import { type AgentPolicy, emptyPolicy } from './policy/agent-policy.ts';
+import { CurrentPolicy } from './policy/current-policy.ts';
 import { PolicyGuard } from './policy/policy-guard.ts';
 import { RefusalLog } from './policy/refusal-log.ts';
 import { SegmentKeys } from './segment-keys.ts';
@@ -45,8 +46,8 @@ export interface AgentOptions {
   log: Logger;
   /** Steps at a time; 16 unless told. */
   slots?: number;
-  /** What it allows of targets that are reached by WinRM. */
-  winrmPolicy?: WinrmPolicy;
+  /** Whether targets may say that their certificate is not to be verified, whatever the policy says. */
+  allowUnverifiedWinrm?: boolean;
   /** Above these it wants nothing new. */
   busyLimits?: BusyLimits;
   proxy?: ProxySettings;
@@ -80,6 +81,8 @@ export interface RunningAgent {
    * confirmed it, or after `graceMs`. The agent stays connected.
    */
   drain(graceMs?: number): Promise<void>;
+  /** Reads the policy file again: what runs goes on, and what it allows no more is not begun. A wrong file changes nothing. */
+  readPolicyAgain(file: string): Promise<void>;
   /** Stops at once. What still runs is reported as interrupted by the next process. */
   stop(): Promise<void>;
 }
@@ -91,6 +94,7 @@ export interface RunningAgent {
  */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const data = dataDirectory(options.dataDir);
+  const policy = new CurrentPolicy(options.policy ?? emptyPolicy);
   const identity = await readIdentity(data);
   await prepareDataDirectory(data);
   const lock = await lockDirectory(data.lock);
@@ -100,7 +104,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const pool = new SshPool(options.sshIdleMs === undefined ? {} : { idleMs: options.sshIdleMs });
     const winrmPool = new WinrmPool();
     const pools = { ssh: pool, winrm: winrmPool };
-    const { executor, holder, refusals } = await wire(options, identity, journal, pools);
+    const { executor, holder, refusals } = await wire(options, policy, identity, journal, pools);
     await executor.recover();
     const connection = connect(options, identity, holder);
     const run = async () => {
@@ -118,6 +122,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       connected: holder.connected,
       ended,
       drain: (graceMs) => drain(executor, graceMs),
+      readPolicyAgain: async (file) => {
+        holder.policyRead(await policy.read(file, options.dataDir, options.log));
+      },
       stop: async () => {
         connection.stop();
         await ended;
@@ -131,13 +138,14 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
 async function wire(
   options: AgentOptions,
+  policy: CurrentPolicy,
   identity: Identity,
   journal: Journal,
   pools: { ssh: SshPool; winrm: WinrmPool },
 ): Promise<{ executor: Executor; holder: SessionHolder; refusals: RefusalLog }> {
-  const { log, clock = systemClock, policy = emptyPolicy } = options;
-  const { parallelism = limits.maxSlots } = policy.rules ?? {};
-  const slots = Math.min(options.slots ?? limits.defaultSlots, parallelism);
+  const { log, clock = systemClock } = options;
+  const slots = () =>
+    Math.min(options.slots ?? limits.defaultSlots, policy.rules.parallelism ?? limits.maxSlots);
   const { installationId, segmentId } = identity;
   const data = dataDirectory(options.dataDir);
   const monotonicMs = () => clock.monotonicMs();
@@ -171,8 +179,10 @@ async function wire(
     newestKey: () => segmentKeys.newest(),
   });
   const winrmPolicy: WinrmPolicy = {
-    ...options.winrmPolicy,
-    ticketCaches: policy.rules?.ticket_caches ?? [],
+    allowUnverified: () =>
+      options.allowUnverifiedWinrm === true ||
+      policy.rules.insecure_transports?.includes('winrm_unverified') === true,
+    ticketCaches: () => policy.rules.ticket_caches ?? [],
   };
   const tester = new TargetTester({
     opener,
@@ -187,7 +197,9 @@ async function wire(
   };
   const executor = new Executor({
     installationId,
-    slots,
+    get slots() {
+      return slots();
+    },
     spoolFolder: data.spool,
     journal,
     disk,
@@ -208,7 +220,9 @@ async function wire(
     policy: guard,
     grants: new GrantGuard({
       identity,
-      rule: policy.rules?.require_grant,
+      get rule() {
+        return policy.rules.require_grant;
+      },
       policy: guard,
       journal,
       now: () => new Date(clock.wallMs()),
@@ -225,14 +239,18 @@ async function wire(
     identity,
     ownKeys,
     generationPath: data.generation,
-    slots,
+    get slots() {
+      return slots();
+    },
     busyLimits: options.busyLimits ?? {},
     journal,
     disk,
     deadline,
     executor,
     segmentKeys,
-    signedRuns: policy.rules?.require_grant,
+    get signedRuns() {
+      return policy.rules.require_grant;
+    },
     auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
     scanner: new HostScanner({ policy: guard, opener, pool: pools.ssh }),

@@ -228,11 +228,7 @@ async function runCommand(options: RunCommand, { proxy, environment }: Config, l
       maxRssBytes: options.maxRssMb === undefined ? undefined : options.maxRssMb * 1024 * 1024,
       maxLoad: options.maxLoad,
     },
-    winrmPolicy: {
-      allowUnverified:
-        options.allowUnverifiedWinrm ||
-        policy.rules?.insecure_transports?.includes('winrm_unverified') === true,
-    },
+    allowUnverifiedWinrm: options.allowUnverifiedWinrm,
     proxy,
     policy,
     environment,
@@ -252,6 +248,8 @@ async function runCommand(options: RunCommand, { proxy, environment }: Config, l
     log.info({ signal, graceMs: drainGraceMs }, 'finishing what runs; a second signal stops at once');
     void agent.drain(drainGraceMs).then(() => agent.stop());
   };
+  const { policy: policyFile } = options;
+  if (policyFile !== undefined) process.on('SIGHUP', () => void agent.readPolicyAgain(policyFile));
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
   const end = await agent.ended;

@@ -1,5 +1,8 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { startOfOutput } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { readPolicy } from '../policy/agent-policy.ts';
 import { readRefusals } from '../policy/refusal-log.ts';
 import { lease, setup, success } from '../testing/agent-setup.ts';
 
@@ -56,4 +59,41 @@ test('a command of another agent is not taken up as a user whom the owner does n
   });
   const lastRefusal = async () => (await readRefusals(t.directory.data.policyRefusals))?.last ?? '{}';
   await expect.poll(async () => JSON.parse(await lastRefusal())).toMatchObject({ rule: 'become' });
+});
+
+test('a policy that is read again holds for what has not begun, and a wrong one changes nothing', async () => {
+  await using t = await setup();
+  const { root } = t.directory.data;
+  const file = join(root, '..', 'policy.yaml');
+  const write = (text: string) => writeFile(file, text, { mode: 0o644 });
+  await write('raw_splices: false\n');
+  const agent = await t.start({ policy: await readPolicy(file, root) });
+  const first = await t.server.nextSession();
+  first.connection.send({ type: 'leases', leases: [lease(1)] });
+  const running = await t.nextStep();
+
+  await write('step_types: [ssh.exec]\n');
+  await agent.readPolicyAgain(file);
+  expect(await first.connection.next('policy_read')).toEqual({ type: 'policy_read', accepted: true });
+  first.connection.send({ type: 'leases', leases: [lease(2)] });
+  expect((await first.connection.next('complete')).outcome).toMatchObject({
+    reason: 'policy_refused',
+    message: expect.stringContaining(`rule step_types; it allows ssh.exec (${file}, line 1)`),
+  });
+  running.end(success);
+  expect((await first.connection.next('complete')).outcome).toEqual(success);
+
+  await write('step_types: []\n');
+  await agent.readPolicyAgain(file);
+  const { accepted, problem } = await first.connection.next('policy_read');
+  expect([accepted, problem]).toEqual([false, expect.stringContaining('line 1, step_types')]);
+  first.connection.send({ type: 'leases', leases: [lease(3)] });
+  expect((await first.connection.next('complete')).outcome).toMatchObject({ reason: 'policy_refused' });
+
+  // What servers are told of a policy when an agent connects they hear by a new connection.
+  await write('parallelism: 1\n');
+  await agent.readPolicyAgain(file);
+  const next = await t.server.nextSession();
+  expect(next.resume.slots).toBe(1);
+  expect(await next.connection.next('policy_read')).toMatchObject({ accepted: true });
 });

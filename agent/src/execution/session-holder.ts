@@ -13,6 +13,7 @@ import type { Identity } from '../identity/identity.ts';
 import type { OwnKeys } from '../identity/own-keys.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Logger } from '../log.ts';
+import type { PolicyReading } from '../policy/current-policy.ts';
 import type { RequireGrant } from '../policy/policy-schema.ts';
 import type { SegmentKeys } from '../segment-keys.ts';
 import { agentVersion } from '../version.ts';
@@ -58,6 +59,9 @@ export class SessionHolder {
   onOtherKey: () => void = () => undefined;
   readonly #options: SessionHolderOptions;
   #markConnected: () => void = () => undefined;
+  #current: { socket: MessageSocket; session: Session; told: string } | undefined;
+  /** That no server has heard of. */
+  #untold: PolicyReading | undefined;
 
   constructor(options: SessionHolderOptions) {
     this.#options = options;
@@ -82,6 +86,8 @@ export class SessionHolder {
     cleaner.began((message) => session.send(message));
     if (session.server.can('server_files')) contents.began((message) => session.send(message));
     socket.handle((message) => this.#dispatch(message, session));
+    this.#current = { socket, session, told: this.#toldOfPolicy() };
+    this.#tellPolicyRead();
     this.#offerKeys(session);
     log.info({ server: identity.server, session: welcome.sessionNumber }, 'connected');
     this.onResumed();
@@ -90,12 +96,37 @@ export class SessionHolder {
     try {
       await socket.ended;
     } finally {
+      this.#current = undefined;
       stopHeartbeat();
       scanner.ended();
       cleaner.ended();
       contents.ended();
       executor.sessionEnded();
     }
+  }
+
+  /** The policy file was read again. What servers are told of it when an agent connects they are told by a new connection. */
+  policyRead(reading: PolicyReading): void {
+    this.#untold = reading;
+    if (this.#current !== undefined && this.#current.told !== this.#toldOfPolicy()) {
+      this.#current.socket.terminate();
+      return;
+    }
+    this.#tellPolicyRead();
+  }
+
+  #toldOfPolicy(): string {
+    const { slots, signedRuns } = this.#options;
+    return JSON.stringify([slots, capabilitiesWith(signedRuns)]);
+  }
+
+  #tellPolicyRead(): void {
+    const { session } = this.#current ?? {};
+    const reading = this.#untold;
+    if (reading === undefined || session?.server.can('policy_read') !== true) return;
+    this.#untold = undefined;
+    const problem = reading.accepted ? {} : { problem: reading.problem.slice(0, 2_000) };
+    session.send({ type: 'policy_read', accepted: reading.accepted, ...problem });
   }
 
   async #introduce(socket: MessageSocket, onAsked: () => void): Promise<ServerMessageOf<'welcome'>> {

@@ -16,9 +16,9 @@ export type PolicyRules = Omit<PolicyDocument, 'file_roots'>;
 
 export interface AgentPolicy {
   readonly fileRoots: readonly FileRoot[];
-  readonly rules?: PolicyRules;
+  readonly rules?: PolicyRules | undefined;
   /** Where it was read. */
-  readonly source?: PolicySource;
+  readonly source?: PolicySource | undefined;
 }
 
 export interface PolicySource {

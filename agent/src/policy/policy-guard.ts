@@ -35,12 +35,15 @@ type Step = Pick<Lease, 'runId' | 'step' | 'epoch' | 'stepType' | 'config' | 'ta
 
 /** All checks throw an `SshError` of reason `policy_refused` that names the rule and where it stands. */
 export class PolicyGuard {
-  readonly #rules: PolicyRules;
   readonly #options: PolicyGuardOptions;
 
   constructor(options: PolicyGuardOptions) {
     this.#options = options;
-    this.#rules = options.policy.rules ?? {};
+  }
+
+  /** As they are now: the file may be read again. */
+  get #rules(): PolicyRules {
+    return this.#options.policy.rules ?? {};
   }
 
   /** Whether a command may be begun so that it goes on without this agent. */

@@ -9,9 +9,9 @@ import { winrmLogin } from './winrm-login.ts';
 
 export interface WinrmPolicy {
   /** Whether a target may say that its certificate is not to be verified. */
-  allowUnverified?: boolean;
+  allowUnverified?(): boolean;
   /** Kerberos tickets that others get and renew on the agent's machine, by the names that credentials call them by. */
-  ticketCaches?: readonly TicketCache[];
+  ticketCaches?(): readonly TicketCache[];
 }
 
 export interface TicketCache {
@@ -43,7 +43,7 @@ export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): Conne
     });
   }
   const insecure = winrm.certificateCheck === 'skip';
-  if (insecure && winrm.transport === 'https' && policy.allowUnverified !== true) {
+  if (insecure && winrm.transport === 'https' && policy.allowUnverified?.() !== true) {
     throw new SshError({
       reason: 'certificate_refused',
       message: `${target.name} is set to skip the check of its certificate, and this agent does not allow that.`,
@@ -54,7 +54,7 @@ export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): Conne
   return {
     host,
     port,
-    login: winrmLogin(credential, winrm, policy.ticketCaches ?? []),
+    login: winrmLogin(credential, winrm, policy.ticketCaches?.() ?? []),
     ...(winrm.transport === 'http'
       ? {}
       : { tls: { insecure, ...(winrm.ca === undefined ? {} : { ca: [winrm.ca] }) } }),

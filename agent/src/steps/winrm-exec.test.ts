@@ -217,7 +217,7 @@ winrmTest('what keeps a command from starting fails the step with its reason', a
   expect(refused.advice).toContain('--allow-unverified-winrm');
   const { pool, context } = setup({ target: unverified });
   expect(
-    await winrmExec({ pool, allowUnverified: true }).execute({ command: sh('true') }, context),
+    await winrmExec({ pool, allowUnverified: () => true }).execute({ command: sh('true') }, context),
   ).toMatchObject({ status: 'succeeded' });
   const { certificate } = host.fixture.certificate('sha256');
   expect(await run({ target: { ...secure, winrm: { ...https, ca: certificate } } })).toMatchObject({

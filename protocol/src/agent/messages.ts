@@ -102,6 +102,8 @@ export const serverCapabilities = [
   'measured_use',
   /** Takes `new_keys`. */
   'new_keys',
+  /** Takes `policy_read`. */
+  'policy_read',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 
@@ -596,6 +598,12 @@ export const SegmentKeyMadeSchema = message('segment_key_made', {
 });
 /** Keys that are to take the place of this agent's own; only to servers with the capability `new_keys`. */
 export const NewKeysSchema = message('new_keys', newKeysFields);
+/** The owner of the agent's machine had its policy file read again; only to servers with the capability `policy_read`. */
+export const PolicyReadSchema = message('policy_read', {
+  /** False: it is wrong, and the one before holds on. */
+  accepted: Type.Boolean(),
+  problem: Type.Optional(Type.String({ maxLength: 2_000 })),
+});
 /** This agent has opened these generations of the segment key, so it can be given steps that need them. */
 export const SegmentReadySchema = message('segment_ready', {
   rosterNumber: Generation(),
@@ -666,6 +674,7 @@ export const agentToServer = {
   segment_ready: SegmentReadySchema,
   segment_key_made: SegmentKeyMadeSchema,
   new_keys: NewKeysSchema,
+  policy_read: PolicyReadSchema,
   agent_drain: AgentDrainSchema,
   cleaned_up: CleanedUpSchema,
   hosts_scanned: HostsScannedSchema,

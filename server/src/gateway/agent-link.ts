@@ -62,6 +62,7 @@ export interface LinkEvents {
   hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void>;
   checkpointRefused(link: AgentLink, message: AgentMessageOf<'audit_checkpoint_refused'>): Promise<void>;
   keyMade(link: AgentLink, message: AgentMessageOf<'segment_key_made'>): Promise<void>;
+  policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void>;
   newKeys(link: AgentLink, message: AgentMessageOf<'new_keys'>): Promise<void>;
   cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void>;
   draining(link: AgentLink): Promise<void>;
@@ -394,6 +395,7 @@ export class AgentLink {
       this.#noteHandedBack();
     } else if (message.type === 'segment_key_made') await events.keyMade(this, message);
     else if (message.type === 'new_keys') await events.newKeys(this, message);
+    else if (message.type === 'policy_read') await events.policyRead(this, message);
   }
 
   /** Work on a message that fails ends the connection: the agent reconnects and says again what it has. */

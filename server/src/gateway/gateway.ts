@@ -12,6 +12,7 @@ import {
 } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
+import { recordAudit } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
 import type { AgentContents } from '../files/agent-contents.ts';
 import type { Log } from '../log.ts';
@@ -29,6 +30,7 @@ import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { storeRecoveryWrap } from '../segments/recovery/recovery-wraps.ts';
 import { segmentStateFor, storeWrap } from '../segments/segment-state.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
 import { noteClose, type ShutOut, shutOutAmong } from '../store/agents/agent-lifecycle.ts';
 import {
   closeSession,
@@ -575,6 +577,22 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     const taken = await this.#deps.takeKeyGeneration?.(link.agentId, message);
     const { generation } = message;
     if (taken === true) this.#deps.log.info({ agent: link.name, generation }, 'a new segment key was made');
+  }
+
+  async policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void> {
+    if (link.isEnding) return;
+    refuseUnstorableText(message);
+    const { agentId: id, name, segmentId } = link;
+    const { accepted, problem } = message;
+    await inTransaction(this.#deps.sql, (tx) =>
+      recordAudit(tx, {
+        actor: { kind: 'agent', id, name },
+        action: accepted ? 'agent.policy_reloaded' : 'agent.policy_not_reloaded',
+        object: { kind: 'agent', id },
+        scope: { segmentId },
+        detail: { name, ...(problem === undefined ? {} : { problem }) },
+      }),
+    );
   }
 
   async newKeys(link: AgentLink, message: AgentMessageOf<'new_keys'>): Promise<void> {

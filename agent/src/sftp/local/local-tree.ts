@@ -15,7 +15,8 @@ export class LocalTree implements Tree {
   #files: FileThread | undefined;
 
   constructor(policy: AgentPolicy) {
-    this.#policy = policy;
+    // As it is when the transfer begins: one that goes on is not cut off by what its owner says later.
+    this.#policy = { fileRoots: policy.fileRoots };
   }
 
   /** Rejects where the path may not be used so. */
@@ -77,7 +78,7 @@ export class LocalTree implements Tree {
           ? `${shownPath(path)} may not be used: the agent has no directories that steps may read or write.`
           : `${shownPath(path)} is in none of the directories that the agent's owner allows.`,
         advice:
-          "Name a directory for it under file_roots in the agent's policy file (opsconductor-agent run --policy FILE) and restart the agent.",
+          "Name a directory for it under file_roots in the agent's policy file (opsconductor-agent run --policy FILE), and have the agent read it again (SIGHUP).",
       });
     }
     if (!write || nearest.mayWrite) return nearest;
