@@ -8,13 +8,14 @@ const source = `
   const __name = (named) => named;
   (${serveFiles.toString()})(require('node:worker_threads').parentPort, require('node:fs'));
 `;
-const maxHeapMb = 64;
+/** Its lists of names are soon gone: what V8 would give it unasked is memory for nothing. */
+const resourceLimits = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2 };
 
 export class FileThread {
   readonly #worker = new Worker(source, {
     eval: true,
     execArgv: [],
-    resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
+    resourceLimits,
   });
   readonly #pending = new Map<number, (reply: FilesReply | undefined) => void>();
   #next = 0;

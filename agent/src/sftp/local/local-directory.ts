@@ -167,7 +167,6 @@ export class LocalDirectory implements Directory {
       assertSafeName(name);
       return {
         name: askedName(name),
-        temporary: temporaryName(undefined),
         length: bytes.length,
         mode: mode & modeMask,
         mtimeS,
@@ -175,8 +174,9 @@ export class LocalDirectory implements Directory {
     });
     const memory = Buffer.concat(files.map(({ bytes }) => bytes));
     const bytes = memory.buffer.slice(memory.byteOffset, memory.byteOffset + memory.length) as ArrayBuffer;
-    const fd = this.#handle.fd;
-    const reply = await this.#access.files().ask({ do: 'write', fd, files: written, bytes });
+    const { fd } = this.#handle;
+    const temporary = temporaryName(undefined);
+    const reply = await this.#access.files().ask({ do: 'write', fd, temporary, files: written, bytes });
     return reply?.did === 'write' ? reply.files : [];
   }
 

@@ -5,15 +5,13 @@ import type { MessagePort } from 'node:worker_threads';
 export type FilesRequest =
   | { do: 'look'; fd: number; names: readonly FileName[] }
   | { do: 'read'; fd: number; names: readonly FileName[]; maxBytes: number }
-  | { do: 'write'; fd: number; files: readonly WrittenFile[]; bytes: ArrayBuffer };
+  | { do: 'write'; fd: number; temporary: string; files: readonly WrittenFile[]; bytes: ArrayBuffer };
 
 /** Bytes where it is no text. */
 export type FileName = string | Uint8Array;
 
-/** `temporary` is what it is called until it is whole. */
 export interface WrittenFile {
   name: FileName;
-  temporary: string;
   length: number;
   mode: number;
   mtimeS: number | undefined;
@@ -106,9 +104,10 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
     }
   };
 
-  const write = ({ fd, files, bytes }: Extract<FilesRequest, { do: 'write' }>): FilesReply => {
+  // `temporary` is what each of them is called until it is whole: one after the other has that name.
+  const write = ({ fd, temporary, files, bytes }: Extract<FilesRequest, { do: 'write' }>): FilesReply => {
     let next = 0;
-    const writeOne = ({ name, temporary, length, mode, mtimeS }: WrittenFile): boolean => {
+    const writeOne = ({ name, length, mode, mtimeS }: WrittenFile): boolean => {
       const start = next;
       next += length;
       let file: number | undefined;
