@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events';
+import type { ClientChannel } from 'ssh2';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import type { Become } from '../../ssh/become/become.ts';
 import type { SshConnection } from '../../ssh/connection.ts';
-import { openSftp } from './open-sftp.ts';
+import { endedAtOnce, openSftp, sessionOn } from './open-sftp.ts';
 
 test('a server that ends what it sends, and says of no end, is not waited for without one', async () => {
   vi.useFakeTimers();
@@ -19,3 +21,37 @@ test('a server that ends what it sends, and says of no end, is not waited for wi
   expect(await opening).toMatchObject({ reason: 'connection_lost' });
   expect(channel.close).toHaveBeenCalled();
 });
+
+const asRoot = { method: 'sudo', user: 'root' } as Become;
+
+test('of a program that ends as another user the advice is not about the subsystem, which has no part in it', () => {
+  const exit = { code: 127, signal: undefined };
+  const told = endedAtOnce(exit, { host: 'web-1', become: asRoot });
+  expect(told).toMatchObject({ reason: 'sftp_missing', advice: expect.stringContaining('as root') });
+  expect(told.message).toBe(
+    'The sftp-server that was started as root on web-1 ended at once (it ended with exit code 127).',
+  );
+  expect(`${told.advice}`).not.toContain('ubsystem');
+  expect(endedAtOnce(exit, { host: 'web-1', become: undefined }).advice).toContain('Subsystem sftp');
+});
+
+test.each([
+  { become: undefined, advice: "A start-up file of the user's shell" },
+  { become: asRoot, advice: 'Start sftp-server as root' },
+])(
+  'what answers in place of SFTP is looked for where it was started: $advice',
+  async ({ become, advice }) => {
+    const channel = Object.assign(new EventEmitter(), {
+      stderr: { resume: () => undefined },
+      write: () => setImmediate(() => channel.emit('data', Buffer.from('Welcome to this machine'))),
+      close: vi.fn(),
+    });
+    const server = { serverVersion: 'SSH-2.0-OpenSSH_10.0' };
+    const opening = sessionOn(channel as unknown as ClientChannel, server, { host: 'web-1', become });
+    await expect(opening).rejects.toMatchObject({
+      reason: 'sftp_missing',
+      advice: expect.stringContaining(advice),
+    });
+    expect(channel.close).toHaveBeenCalled();
+  },
+);

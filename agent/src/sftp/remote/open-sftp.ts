@@ -2,7 +2,7 @@
 import type { ClientChannel } from 'ssh2';
 import type { Become } from '../../ssh/become/become.ts';
 import { startAs } from '../../ssh/become/start-as.ts';
-import { connectionLost, exitOf, type SshConnection } from '../../ssh/connection.ts';
+import { type ChannelExit, connectionLost, exitOf, type SshConnection } from '../../ssh/connection.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { SftpSession } from './sftp-session.ts';
 import { SftpWire, WireOver } from './wire/sftp-wire.ts';
@@ -20,6 +20,12 @@ const programs = [
 /** For a server to say how what it started has ended. */
 const endMs = 5_000;
 
+/** Where the session is, and as whom it goes where that isn't who logs in. */
+interface Served {
+  host: string;
+  become: Become | undefined;
+}
+
 /** Rejects with `sftp_missing` where the server has none, or with what opening a channel fails with. */
 export async function openSftp(
   connection: SshConnection,
@@ -27,7 +33,7 @@ export async function openSftp(
   become: Become | undefined,
 ): Promise<SftpSession> {
   const channel = await (become === undefined ? subsystem(connection) : programAs(connection, become, host));
-  return sessionOn(channel, connection, host);
+  return sessionOn(channel, connection, { host, become });
 }
 
 function subsystem(connection: SshConnection): Promise<ClientChannel> {
@@ -49,10 +55,11 @@ async function programAs(connection: SshConnection, become: Become, host: string
   throw programMissing(host, become);
 }
 
-async function sessionOn(
+/** What a channel talks to becomes a session. Rejects as `openSftp` does. */
+export async function sessionOn(
   channel: ClientChannel,
-  { serverVersion }: SshConnection,
-  host: string,
+  { serverVersion }: Pick<SshConnection, 'serverVersion'>,
+  { host, become }: Served,
 ): Promise<SftpSession> {
   channel.stderr.resume();
   const closed = new Promise((resolve) => channel.once('close', resolve));
@@ -63,14 +70,14 @@ async function sessionOn(
   } catch (error) {
     channel.close();
     if (!(error instanceof WireOver)) throw error;
-    if (error.why !== 'closed') throw noSftp(error);
+    if (error.why !== 'closed') throw noSftp(error, become);
     // What ends by itself says how, after the end of what it sends; a connection that is lost doesn't.
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([closed, new Promise((resolve) => (timer = setTimeout(resolve, endMs)))]);
     clearTimeout(timer);
     const exit = exitOf(channel);
     if (exit === undefined) throw connectionLost(error);
-    throw sftpMissing(new Error(`it ended with ${exit.signal ?? `exit code ${exit.code}`}`));
+    throw endedAtOnce(exit, { host, become });
   }
 }
 
@@ -87,16 +94,37 @@ function programMissing(host: string, { user }: Become): SshError {
   });
 }
 
-function noSftp(cause: WireOver): SshError {
+/** What was started has ended before it said anything. */
+export function endedAtOnce({ signal, code }: ChannelExit, { host, become }: Served): SshError {
+  const cause = new Error(`it ended with ${signal ?? `exit code ${code}`}`);
+  if (become === undefined) return sftpMissing(cause);
+  const { user } = become;
+  // The subsystem of sshd_config has no part in it: it is the program itself that doesn't stay.
+  return new SshError({
+    reason: 'sftp_missing',
+    message: `The sftp-server that was started as ${user} on ${host} ended at once (${cause.message}).`,
+    advice: `Start it as ${user} there by hand to see why: what is in its place, or what that user may not run or read. ssh.copy can do without.`,
+    cause,
+  });
+}
+
+function noSftp(cause: WireOver, become: Become | undefined): SshError {
   return new SshError({
     reason: 'sftp_missing',
     message: `What answered in place of SFTP is something else (${cause.message}).`,
-    advice:
-      cause.why === 'noise'
-        ? "A start-up file of the user's shell prints something: it must be quiet where there is no terminal."
-        : "Look at the Subsystem line in sshd_config, and at the user's shell: something there waits for ever.",
+    advice: become === undefined ? adviceOnSubsystem(cause) : adviceOnProgram(become),
     cause,
   });
+}
+
+function adviceOnSubsystem({ why }: WireOver): string {
+  return why === 'noise'
+    ? "A start-up file of the user's shell prints something: it must be quiet where there is no terminal."
+    : "Look at the Subsystem line in sshd_config, and at the user's shell: something there waits for ever.";
+}
+
+function adviceOnProgram({ user }: Become): string {
+  return `Start sftp-server as ${user} there by hand to see what is in its place, or use ssh.copy, which can do without.`;
 }
 
 function sftpMissing(cause: Error): SshError {
