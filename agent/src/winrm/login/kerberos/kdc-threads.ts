@@ -45,7 +45,7 @@ export class KdcThreads {
    * Answers when a thread has done it. What a thread has begun goes on when the signal is aborted: whoever asked has to take
    * what comes of it, and need not wait for that (`abortable`).
    *
-   * @throws the signal's reason, where it had not begun.
+   * @throws the signal's reason, where it had not begun; what kept a thread from starting.
    */
   ask(request: KdcRequest, realm: string, signal?: AbortSignal): Promise<KdcReply> {
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -63,6 +63,10 @@ export class KdcThreads {
         settled();
         resolve(reply);
       };
+      asked.reject = (reason) => {
+        settled();
+        reject(reason);
+      };
       this.#waiting.push(asked);
       this.#next();
     });
@@ -72,7 +76,14 @@ export class KdcThreads {
     for (;;) {
       const at = this.#waiting.findIndex(({ realm }) => this.#busyWith(realm) < maxPerRealm);
       if (at === -1) return;
-      const thread = [...this.#threads].find(({ asked }) => asked === undefined) ?? this.#start();
+      let thread: Thread | undefined;
+      try {
+        thread = [...this.#threads].find(({ asked }) => asked === undefined) ?? this.#start();
+      } catch (error) {
+        // The system has no thread for it: whoever asked is told, and the others are tried as well.
+        this.#waiting.splice(at, 1)[0]?.reject(error);
+        continue;
+      }
       if (thread === undefined) return;
       const [asked] = this.#waiting.splice(at, 1);
       if (asked === undefined) return;
