@@ -1,81 +1,23 @@
 // Rounds that aim: runs that are led through changes of status which come about seldom by chance, and what is done to
 // them for it, so that other faults can be in force just then. Pure, as the whole plan.
-import type { FaultKind, Moment, PlannedFault, PlannedRun, PlannedStep } from './plan-round.ts';
-
-/** What a shape leads through; by these a shape is chosen that has been met too seldom. */
-const ends = (kind: 'run' | 'target_run', from: string, to: readonly string[]) =>
-  to.map((end) => `${kind} ${from}>${end}`);
-
-interface Shape {
-  edges: readonly string[];
-  runs: readonly PlannedRun[];
-  /** What has to be done for it, whatever is aimed. */
-  helpers: readonly PlannedFault[];
-  /** When the faults that it is aimed at begin. */
-  moment: Moment;
-}
-
-const step = (fields: Partial<PlannedStep> = {}): PlannedStep => ({
-  output: { kind: 'small', lines: 1 },
-  exitCode: 0,
-  sleepS: 0,
-  timeout: undefined,
-  survives: false,
-  rules: {},
-  ...fields,
-});
-
-const run = (steps: PlannedStep[], fields: Partial<PlannedRun> = {}): PlannedRun => ({
-  startMs: 0,
-  targets: 4,
-  steps,
-  job: {},
-  cancel: undefined,
-  isForced: false,
-  decision: 'succeeded',
-  decideAt: undefined,
-  ...fields,
-});
-
-/** So long after so many commands have begun: each is heard of about twice. */
-const begun = (commands: number, plusMs = 0): Moment => ({ at: 'line', nth: 2 * commands, plusMs });
-/** An agent comes back, and so many in all. */
-const back = (plusMs = 0, nth = 1): Moment => ({
-  ...{ at: 'frame', type: 'resume', direction: 'up', nth, when: 'before' },
-  plusMs,
-});
-
-const fault = (kind: FaultKind, moment: Moment, forMs: number, member: number): PlannedFault => ({
-  kind,
-  moment,
-  forMs,
-  member,
-  direction: 'both',
-  amountMs: 0,
-  gone: undefined,
-});
-
-const onAll = (kind: FaultKind, moment: Moment, forMs: number) =>
-  [0, 1, 2].map((member) => fault(kind, moment, forMs, member));
-const onTwo = (kind: FaultKind, moment: Moment, forMs: number) =>
-  [0, 1].map((member) => fault(kind, moment, forMs, member));
-
-/** Several of each, so that one round leads through its changes often. */
-const times = (copies: number, runs: readonly PlannedRun[]) =>
-  Array.from({ length: copies }, () => runs).flat();
-
-/** What agents say comes late: a server does not know yet of what has begun, or is over. */
-const toldLate = (forMs: number): PlannedFault[] =>
-  [0, 1, 2].map((member) => ({
-    ...fault('frames-delayed', { at: 'time', ms: 0 }, forMs, member),
-    direction: 'up',
-    amountMs: 600,
-  }));
-
-const hold = { on_unknown: 'hold' };
-const cleanUp = step({ rules: { when_status: 'always' } });
-const failing = step({ exitCode: 3 });
-const tolerant = { strategy: { max_parallel: 4, max_failures: 4 } };
+import { endUntold, heldUntold, late, lateCancel, lateHeld, skippedLate } from './aimed-late-runs.ts';
+import {
+  begun,
+  cleanUp,
+  ends,
+  failing,
+  fault,
+  hold,
+  never,
+  onAll,
+  run,
+  type Shape,
+  step,
+  times,
+  toldLate,
+  tolerant,
+} from './aimed-parts.ts';
+import type { PlannedRun, PlannedStep } from './plan-round.ts';
 
 /** Runs that are over before anything has been told of them but their end. */
 function quick(): Shape {
@@ -114,13 +56,13 @@ function held(): Shape {
       'run queued>held',
       ...ends('run', 'held', ['running', 'succeeded', 'failed', 'cancelled', 'partial']),
     ],
-    runs: times(3, [
-      ...decisions.map((decision) => run([long], { decision, targets: 3, decideAt: back(800, 3) })),
-      run([long, step()], { decideAt: back(800, 3), targets: 2 }),
-      run([long], { decision: 'failed', targets: 2, decideAt: back(800, 3), job: tolerant }),
+    runs: times(8, [
+      ...decisions.map((decision) => run([long], { decision, targets: 1, decideAt: begun(36, 3_000) })),
+      run([long, step()], { decideAt: begun(36, 3_000), targets: 1 }),
+      run([long], { decision: 'failed', targets: 1, decideAt: begun(36, 3_000), job: tolerant }),
     ]),
     helpers: [...toldLate(6_000), ...onAll('agent-killed', begun(36), 50)],
-    moment: back(),
+    moment: begun(36, 900),
   };
 }
 
@@ -138,64 +80,12 @@ function heldAndCancelled(): Shape {
       'step ready>cancelled',
     ],
     runs: times(4, [
-      run([long], { targets: 4, cancel: back(800, 3) }),
-      run([long], { targets: 3, cancel: back(1_000, 3), isForced: true }),
-      run([long, cleanUp], { targets: 3, cancel: back(900, 3) }),
+      run([long], { targets: 4, cancel: begun(32, 3_000) }),
+      run([long], { targets: 3, cancel: begun(32, 3_200), isForced: true }),
+      run([long, cleanUp], { targets: 3, cancel: begun(32, 3_100) }),
     ]),
     helpers: onAll('agent-killed', begun(32), 50),
-    moment: back(500),
-  };
-}
-
-/** Two agents are cut off for longer than `unknown_after`, and come back with what became of it while the run is open. */
-function late(): Shape {
-  const later = step({ sleepS: 12 });
-  const open = { strategy: { max_parallel: 3, max_failures: 4 } };
-  return {
-    edges: [
-      'step running>unknown',
-      ...['succeeded', 'failed', 'timed_out', 'ready'].map((to) => `step unknown>${to}`),
-      'step held>succeeded',
-      'step held>timed_out',
-      'step skipped>pending',
-      ...ends('target_run', 'held', ['timed_out']),
-      ...ends('run', 'held', ['timed_out']),
-      ...ends('target_run', 'unknown', ['running', 'succeeded', 'failed', 'timed_out']),
-      ...ends('target_run', 'running', ['unknown']),
-    ],
-    runs: times(2, [
-      run([step({ sleepS: 6 }), later]),
-      run([step({ sleepS: 6 })], { job: open }),
-      run([step({ sleepS: 6, exitCode: 3 })], { job: open }),
-      run([step({ sleepS: 6, exitCode: 3, rules: { retry: { attempts: 2, delay: 0 } } })], { job: open }),
-      run([step({ sleepS: 60, timeout: 5 })], { job: open }),
-      run([step({ sleepS: 60, timeout: 5, rules: hold })], { targets: 3 }),
-    ]),
-    helpers: onTwo('network-cut', begun(28), 6_000),
-    moment: back(),
-  };
-}
-
-/** Agents that were cut off come back to a run that was cancelled meanwhile. */
-function lateCancel(): Shape {
-  return {
-    edges: [
-      'step unknown>cancelled',
-      ...ends('target_run', 'unknown', ['cancelled']),
-      ...ends('target_run', 'cancelling', ['cancelled', 'unknown', 'succeeded', 'failed']),
-      ...ends('run', 'cancelling', ['cancelled', 'unknown']),
-      'step running>cancelled',
-    ],
-    runs: times(5, [
-      run([step({ sleepS: 30 }), step({ sleepS: 8, rules: { when_status: 'always' } })], {
-        cancel: begun(30, 6_500),
-      }),
-      run([step({ sleepS: 30 }), step({ sleepS: 8, rules: { when_status: 'always' } })], {
-        cancel: begun(30, 6_600),
-      }),
-    ]),
-    helpers: onTwo('network-cut', begun(30), 8_000),
-    moment: back(),
+    moment: begun(32, 1_500),
   };
 }
 
@@ -288,13 +178,27 @@ function cancelled(): Shape {
   };
 }
 
+/** Runs that are cancelled while they do nothing: their steps wait to be tried again. */
+function idleCancelled(): Shape {
+  const again = step({ exitCode: 3, rules: { retry: { attempts: 2, delay: 9 } } });
+  return {
+    edges: ['step ready>cancelled', 'target_run running>cancelled', 'run running>cancelled'],
+    runs: Array.from({ length: 40 }, (_, n) =>
+      run([again, step()], { targets: 1, startMs: 150 * n, cancel: begun(n + 1, 1_500) }),
+    ),
+    helpers: [],
+    moment: begun(8),
+  };
+}
+
 /** Runs that are cancelled when what they do is over, and nobody has been told yet. */
 function overUntold(): Shape {
+  const alone = { targets: 1 };
   const kinds = [
-    run([step()]),
-    run([failing]),
-    run([failing], { job: tolerant }),
-    run([step({ sleepS: 60, timeout: 1 })]),
+    run([step()], alone),
+    run([failing], alone),
+    run([failing], { ...alone, job: tolerant }),
+    run([step({ sleepS: 60, timeout: 1 })], alone),
   ];
   const isTimedOut = (n: number) => n % kinds.length === 3;
   return {
@@ -302,17 +206,15 @@ function overUntold(): Shape {
       ...ends('run', 'cancelling', ['succeeded', 'failed', 'partial', 'timed_out']),
       ...ends('target_run', 'cancelling', ['succeeded', 'failed', 'timed_out']),
     ],
-    runs: times(4, kinds).map((one, n) => ({
+    runs: times(12, kinds).map((one, n) => ({
       ...one,
-      startMs: 400 * n,
-      cancel: begun(4 * n + 4, isTimedOut(n) ? 1_250 : 150),
+      startMs: 200 * n,
+      cancel: begun(n + 1, isTimedOut(n) ? 1_250 : 150),
     })),
     helpers: toldLate(12_000),
     moment: begun(6),
   };
 }
-
-const never = (rules = {}) => step({ rules: { ...rules, when: 'target.name == "nowhere"' } });
 
 /** Steps whose own condition is false. */
 function skipped(): Shape {
@@ -321,20 +223,6 @@ function skipped(): Shape {
     runs: Array.from({ length: 12 }, (_, n) => run([step(), never(), never()], { startMs: 300 * n })),
     helpers: [],
     moment: begun(2),
-  };
-}
-
-/** The same, told of only when their agent is back: what it says is lost from before they are leased. */
-function skippedLate(): Shape {
-  const many = (one: PlannedStep) => run([one, step({ sleepS: 10 })], { startMs: 500 });
-  return {
-    edges: ['step unknown>skipped', 'step held>skipped'],
-    runs: times(3, [many(never()), many(never()), many(never(hold))]),
-    helpers: [0, 1].map((member) => ({
-      ...fault('network-half-open', { at: 'time', ms: 300 }, 6_500, member),
-      direction: 'up',
-    })),
-    moment: back(),
   };
 }
 
@@ -355,10 +243,14 @@ export function longRun(exitCode: number): PlannedRun {
 
 const shapes = {
   quick,
+  'end-untold': endUntold,
   held,
+  'held-untold': heldUntold,
   'held-cancelled': heldAndCancelled,
   late,
+  'late-held': lateHeld,
   'late-cancel': lateCancel,
+  'idle-cancelled': idleCancelled,
   'late-start': lateStart,
   'run-timeout': runTimeout,
   timeouts,
