@@ -42,6 +42,10 @@ const shells: Package[] = [
   { name: 'busybox', paths: ['usr/bin/busybox', 'bin/busybox'] },
   { name: 'zsh', paths: ['usr/bin/zsh', 'bin/zsh'] },
 ];
+/** Where programs are given another clock by; the folder is that of the machine's architecture. */
+export const faketimeLibraries = ['x86_64-linux-gnu', 'aarch64-linux-gnu'].map(
+  (triple) => `usr/lib/${triple}/faketime/libfaketimeMT.so.1`,
+);
 /** Python is the program; what it imports, and the mechanism that GSSAPI loads, are found in the system's places only. */
 const winrmFixture: Package[] = [
   { name: 'python3', paths: ['usr/bin/python3'] },
@@ -52,6 +56,7 @@ const winrmFixture: Package[] = [
   { name: 'krb5-user', paths: ['usr/bin/kinit'] },
   { name: 'krb5-kdc', paths: ['usr/sbin/krb5kdc'] },
   { name: 'krb5-admin-server', paths: ['usr/sbin/kadmin.local'] },
+  { name: 'libfaketime', paths: faketimeLibraries },
 ];
 const networkTools: Package[] = [
   { name: 'iproute2', paths: ['usr/sbin/ip', 'usr/bin/ip', 'sbin/ip'] },

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { freePort } from './free-port.ts';
-import { ensureWinrmFixture } from './packages.ts';
+import { ensureWinrmFixture, faketimeLibraries } from './packages.ts';
 
 export const winrmUser = 'opsdeploy';
 // No double quote: kadmin reads it in some.
@@ -52,6 +52,8 @@ export interface WinrmFixtureOptions {
   };
   /** With a KDC of its own; `KRB5_CONFIG` of whoever is to log in by Kerberos must be its `krb5Config`. */
   kerberos?: boolean;
+  /** How far the clocks of the host and of its KDC are ahead of this machine's, as `+3600s`. */
+  ahead?: { host?: string; kdc?: string };
   /** Whom scheduled tasks may run as, with their passwords, beside the system: `taskUsers`. Hosts that lack something: `noBasic`, `noPowershell`. What they have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxEnvelope`, `spaced`. */
   settings?: Record<string, unknown>;
 }
@@ -90,20 +92,35 @@ export async function startWinrm(options: WinrmFixtureOptions = {}): Promise<Win
       pss: tls('pss', 'sha512', true),
     } satisfies Record<WinrmListener, unknown>,
   };
-  const realm = options.kerberos === true ? await startRealm(dir) : undefined;
+  const realm = options.kerberos === true ? await startRealm(dir, options.ahead?.kdc) : undefined;
   const configuration = join(dir, 'configuration.json');
   writeFileSync(configuration, JSON.stringify(settings));
   const child = spawn(program.path, [join(folder, 'serve.py'), configuration], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, NTLM_USER_FILE: users, PYTHONDONTWRITEBYTECODE: '1', ...realm?.env },
+    env: {
+      ...process.env,
+      ...{ NTLM_USER_FILE: users, PYTHONDONTWRITEBYTECODE: '1', ...realm?.env },
+      ...clockOf(options.ahead?.host),
+    },
   });
   const fixture = new WinrmFixture(child, dir, realm?.kdc);
   await fixture.ready;
   return fixture;
 }
 
+/** What a program is started with whose wall clock is ahead. */
+function clockOf(ahead: string | undefined): Record<string, string> {
+  if (ahead === undefined) return {};
+  const library = faketimeLibraries.map((path) => `/${path}`).find((path) => existsSync(path));
+  if (library === undefined) throw new Error('libfaketime is not installed');
+  return { LD_PRELOAD: library, FAKETIME: ahead, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
+}
+
 /** A realm with the user and the host in it, and its KDC. */
-async function startRealm(dir: string): Promise<{ kdc: ChildProcess; env: Record<string, string> }> {
+async function startRealm(
+  dir: string,
+  ahead: string | undefined,
+): Promise<{ kdc: ChildProcess; env: Record<string, string> }> {
   const port = await freePort();
   const services = ['HTTP/127.0.0.1', 'HTTP/localhost'];
   const made = spawnSync(
@@ -119,7 +136,7 @@ async function startRealm(dir: string): Promise<{ kdc: ChildProcess; env: Record
   };
   // In the foreground, and its log to us.
   const kdc = spawn('/usr/sbin/krb5kdc', ['-n', '-r', winrmRealm], {
-    env: { ...process.env, ...env },
+    env: { ...process.env, ...env, ...clockOf(ahead) },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   await listening(port, kdc);

@@ -11,6 +11,10 @@ const names = {
   certificate: 'a client certificate',
 } as const;
 
+/** What Kerberos allows for unless a domain says otherwise, and how old an answer's time may be when it is read. */
+const maxClockSkewMs = 300_000;
+const answerMs = 15_000;
+
 /** Of a 401 that no further try can help. */
 export function authenticationError({ host, method, isTls }: Place, reply: HttpReply): WinrmError {
   const offered = schemesIn(reply);
@@ -23,12 +27,29 @@ export function authenticationError({ host, method, isTls }: Place, reply: HttpR
       notExecuted: true,
     });
   }
+  if (method === 'kerberos') return ticketRefused(host, reply);
   return new WinrmError({
     kind: 'auth_failed',
     message: `${host} refused the login by ${names[method]}.`,
     advice: isTls
       ? 'Check user and password, that the user may log on over the network, and whether a proxy stands between agent and host (channel binding).'
       : 'Check user and password, and that the user may log on over the network.',
+    notExecuted: true,
+  });
+}
+
+/** The domain has given a ticket for the host, so that user and password are right; the host says no more than that it is not. */
+function ticketRefused(host: string, { headers }: HttpReply): WinrmError {
+  const aheadMs = Date.parse(headers.date ?? '') - Date.now();
+  const isSkewed = Math.abs(aheadMs) > maxClockSkewMs - answerMs;
+  const minutes = Math.round(Math.abs(aheadMs) / 60_000);
+  const skew = `, and its clock is ${minutes} minutes ${aheadMs > 0 ? 'ahead of' : 'behind'} this machine’s`;
+  return new WinrmError({
+    kind: 'auth_failed',
+    message: `${host} refused the login by Kerberos${isSkewed ? skew : ''}.`,
+    advice: isSkewed
+      ? 'Kerberos allows for five minutes: set the clocks of the host and of the domain controllers (NTP).'
+      : 'The domain has accepted user and password. Check that the user may log on to the host over the network, that the clocks of host and domain controllers agree within five minutes, and the host’s account in the domain.',
     notExecuted: true,
   });
 }

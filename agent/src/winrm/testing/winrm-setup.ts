@@ -1,5 +1,5 @@
 // For tests: a WinRM host for a file, and connections to it.
-import { afterAll, afterEach, beforeAll, onTestFinished, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, onTestFinished, test, vi } from 'vitest';
 // biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the WinRM host that test/ provides
 import { ensureWinrmFixture } from '../../../../test/support/packages.ts';
 import {
@@ -40,6 +40,19 @@ export function hostOfFile(options: WinrmFixtureOptions = {}): { readonly fixtur
 }
 
 const certificates = { https: 'sha256', strict: 'sha256', sha384: 'sha384', pss: 'pss' } as const;
+
+/** A host and a KDC for one test, whose clocks are ahead; Kerberos of this process knows that realm until the test ends. */
+export async function hostWithClocks(
+  ahead: NonNullable<WinrmFixtureOptions['ahead']>,
+): Promise<WinrmFixture> {
+  const fixture = await startWinrm({ kerberos: true, ahead });
+  vi.stubEnv('KRB5_CONFIG', fixture.krb5Config);
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+    return fixture.stop();
+  });
+  return fixture;
+}
 
 /** What connecting to one of the host's listeners takes; NTLM unless told. */
 export function optionsFor(

@@ -10,6 +10,7 @@ import {
   connectionTo,
   errorOf,
   hostOfFile,
+  hostWithClocks,
   runOn,
   winrmMissing,
   winrmPassword,
@@ -50,6 +51,28 @@ winrmTest.for(['http', 'https', 'strict', 'sha384', 'pss'] as const)(
     expect((await host.fixture.stats()).refusals).toEqual([]);
   },
 );
+
+winrmTest.for([
+  [{ host: '+3600s' }, /its clock is 60 minutes ahead of this machine’s/, /domain controllers \(NTP\)/],
+  [{ kdc: '+3600s' }, /refused the login by Kerberos\.$/, /accepted user and password.*clocks of host/],
+] as const)(
+  'a host that refuses the ticket for the clocks, %j, is told from a wrong password',
+  async ([ahead, message, advice]) => {
+    const fixture = await hostWithClocks(ahead);
+    const failed = runOn(fixture, 'exit 3', { connection: { login: kerberos() } });
+    expect(await errorOf(failed)).toMatchObject({
+      kind: 'auth_failed',
+      message: expect.stringMatching(message),
+      advice: expect.stringMatching(advice),
+    });
+  },
+);
+
+winrmTest('an agent whose own clock is wrong logs in all the same: the KDC’s time is taken', async () => {
+  const fixture = await hostWithClocks({ host: '-3600s', kdc: '-3600s' });
+  const { end } = await runOn(fixture, 'exit 3', { connection: { login: kerberos() } });
+  expect(end).toMatchObject({ how: 'exited', exitCode: 3 });
+});
 
 winrmTest(
   'the realm is found however it is written, and the principal of the host may be given',
