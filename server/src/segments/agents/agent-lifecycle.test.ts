@@ -1,3 +1,4 @@
+import { encodeBase64 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
 import { createCredential, replaceCredential } from '../../credentials/edit-credentials.ts';
@@ -6,6 +7,7 @@ import { AppError } from '../../errors.ts';
 import { lockSegment } from '../../store/agents/segments.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
+import { wantNewKeys } from '../agent-keys/want-new-keys.ts';
 import { enrollAgent } from '../enroll-agent.ts';
 import { getSegment } from '../list-segments.ts';
 import { sealingKeyOf } from '../sealing-key.ts';
@@ -118,12 +120,23 @@ describe('disabling', () => {
     expect(await audited(agentId)).toEqual(['agent.disabled', 'agent.enabled']);
   });
 
-  it('is not how a quarantined agent comes back', async () => {
-    const { second } = await makePair('quarantine');
-    const { agentId } = second.enrolled;
+  it('is not how a quarantined agent comes back: it is revoked, and its machine enrolled anew under its name', async () => {
+    const { segmentId, first, second } = await makePair('quarantine');
+    const { agentId, agentName } = second.enrolled;
     await t.sql`update agents set state = 'quarantined' where id = ${agentId}`;
     await expect(enableAgent(deps, agentId, t.caller)).rejects.toMatchObject({ code: 'conflict' });
+    await expect(wantNewKeys(deps, agentId, t.caller)).rejects.toMatchObject({ code: 'conflict' });
     expect((await revokeAgent(deps, agentId, t.caller)).state).toBe('revoked');
+    const keys = await makeAgentKeys();
+    const request = await enrollRequest(await makeToken(t, segmentId), agentName, keys);
+    const again = await enrollAgent(t, request, testOrigin);
+    const state = await segmentStateFor(t.sql, first.enrolled.agentId);
+    const { agents, revoked } = JSON.parse(state?.roster.payload ?? '');
+    expect(agents).toMatchObject([
+      { agentId: first.enrolled.agentId },
+      { agentId: again.agentId, name: agentName, signingKey: encodeBase64(keys.signing.publicKey) },
+    ]);
+    expect(revoked).toMatchObject([{ agentId }]);
   });
 });
 
