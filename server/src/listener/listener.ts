@@ -20,8 +20,8 @@ const tlsHandshakeMs = 30_000;
  * are looked at, and where nothing was asked on one yet, it is one with slow headers.
  */
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
-/** Of a request that was answered before it was read: so much is read on, for a client that reads only then. */
-const maxReadOnBytes = 1024 * 1024;
+/** Of a request that was answered before it was read: some clients send it whole before they read the answer. */
+const maxReadOnBytes = 16 * 1024 * 1024;
 /** At the end requests that are being answered have so long. */
 const closeWithinMs = 2_000;
 
@@ -36,6 +36,7 @@ export interface ListenOptions extends ListenAddress {
   /** The product's own unless told. */
   unread?: UnreadLimits;
   slow?: typeof slowClients;
+  readOnBytes?: number;
 }
 
 export class Listener {
@@ -53,8 +54,14 @@ export class Listener {
   }
 
   /** Takes the port; requests are told to come back until there are routes. Throws {@link ListenError}. */
-  static async start({ tls, unread, slow = slowClients, ...at }: ListenOptions): Promise<Listener> {
-    const requests = new RequestSwitch(new UnreadAnswers(unread ?? unreadLimits));
+  static async start({
+    tls,
+    unread,
+    slow = slowClients,
+    readOnBytes = maxReadOnBytes,
+    ...at
+  }: ListenOptions): Promise<Listener> {
+    const requests = new RequestSwitch(new UnreadAnswers(unread ?? unreadLimits), readOnBytes);
     const secure =
       tls &&
       createHttpsServer(
@@ -111,17 +118,19 @@ class RequestSwitch {
 
   #isClosing = false;
   readonly #unread: UnreadAnswers;
+  readonly #readOnBytes: number;
   /** By connection: what was asked last and is not answered yet. */
   readonly #last = new Map<Socket, ServerResponse>();
 
-  constructor(unread: UnreadAnswers) {
+  constructor(unread: UnreadAnswers, readOnBytes: number) {
     this.#unread = unread;
+    this.#readOnBytes = readOnBytes;
   }
 
   readonly listener: RequestListener = (request, response) => {
     if (this.#isClosing) response.shouldKeepAlive = false;
     this.#unread.watch(response);
-    response.once('finish', () => readOnALittle(request));
+    response.once('finish', () => readOnALittle(request, this.#readOnBytes));
     this.#inTurn(request.socket, response, () => this.#listener(request, response));
   };
 
@@ -153,14 +162,14 @@ class RequestSwitch {
  * What is left of a request that is answered is read on, so that its client comes to read the answer, and the connection is
  * ended half a second later. Who goes on pouring would keep this server at nothing else, so it is left unread.
  */
-function readOnALittle(request: IncomingMessage): void {
+function readOnALittle(request: IncomingMessage, mostBytes: number): void {
   if (request.complete || request.destroyed) return;
   const { socket } = request;
   let bytes = 0;
   // Of the request itself nothing is told any more: Node drops what comes of it.
   const count = (piece: Buffer) => {
     bytes += piece.length;
-    if (bytes > maxReadOnBytes) socket.pause();
+    if (bytes > mostBytes) socket.pause();
   };
   // Once Node has let go of what it had read already: before that it would read no more at all.
   setImmediate(() => !request.complete && socket.on('data', count));
