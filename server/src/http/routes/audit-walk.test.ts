@@ -271,6 +271,7 @@ const acts: Record<string, () => Promise<Act>> = {
   'POST agents/:id/disable': async () => ({ path: `agents/${await newAgent()}/disable` }),
   'POST agents/:id/enable': async () => ({ path: `agents/${await newAgent('disable')}/enable` }),
   'POST agents/:id/revoke': async () => ({ path: `agents/${await newAgent()}/revoke` }),
+  'POST agents/:id/new-keys': async () => ({ path: `agents/${await newAgent()}/new-keys` }),
 
   'POST credentials': async () => ({
     path: 'credentials',
