@@ -64,6 +64,14 @@ test('of what is asked at once on one connection each is answered after the one 
   expect(await told).toMatch(/first.*\/second.*\/third$/s);
 });
 
+test('who asks on and on before one question is answered is cut off, and nothing of it is kept', async () => {
+  const asked = vi.fn();
+  const t = await setup(asked);
+  const { told } = await t.dial(get.repeat(50_000));
+  expect(await told).toBe('');
+  expect(asked).toHaveBeenCalledTimes(1);
+});
+
 test('of a body that is refused and goes on no more than so much is read', async () => {
   let request: IncomingMessage | undefined;
   const t = await setup(

@@ -22,6 +22,8 @@ const tlsHandshakeMs = 30_000;
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
 /** Of a request that was answered before it was read: some clients send it whole before they read the answer. */
 const maxReadOnBytes = 16 * 1024 * 1024;
+/** So many requests a client may send on one connection before the one ahead of them is answered; browsers send none. */
+const maxAhead = 100;
 /** At the end requests that are being answered have so long. */
 const closeWithinMs = 2_000;
 
@@ -111,6 +113,14 @@ export class Listener {
   }
 }
 
+/** What is asked on one connection. */
+interface Turns {
+  /** The answer to what was asked last. */
+  last: ServerResponse | undefined;
+  /** Behind the one that is being answered. */
+  waiting: number;
+}
+
 class RequestSwitch {
   #listener: RequestListener = (_request, response) => {
     response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
@@ -119,8 +129,8 @@ class RequestSwitch {
   #isClosing = false;
   readonly #unread: UnreadAnswers;
   readonly #readOnBytes: number;
-  /** By connection: what was asked last and is not answered yet. */
-  readonly #last = new Map<Socket, ServerResponse>();
+  /** Weak, as of what waits on a connection that breaks Node tells no end. */
+  readonly #turns = new WeakMap<Socket, Turns>();
 
   constructor(unread: UnreadAnswers, readOnBytes: number) {
     this.#unread = unread;
@@ -129,20 +139,40 @@ class RequestSwitch {
 
   readonly listener: RequestListener = (request, response) => {
     if (this.#isClosing) response.shouldKeepAlive = false;
-    this.#unread.watch(response);
     response.once('finish', () => readOnALittle(request, this.#readOnBytes));
-    this.#inTurn(request.socket, response, () => this.#listener(request, response));
+    this.#inTurn(request.socket, response, () => {
+      this.#unread.watch(response);
+      this.#listener(request, response);
+    });
   };
 
-  /** Clients that ask again before they are answered would have any number of answers made for one connection. */
+  /**
+   * Clients that ask again before they are answered would have any number of questions kept, and of answers made, for one
+   * connection.
+   */
   #inTurn(socket: Socket, response: ServerResponse, answer: () => void): void {
-    const before = this.#last.get(socket);
-    this.#last.set(socket, response);
+    // What was read with what it was cut off for.
+    if (socket.destroyed) return;
+    const turns = this.#turns.get(socket) ?? { last: undefined, waiting: 0 };
+    const before = turns.last;
+    turns.last = response;
+    this.#turns.set(socket, turns);
     response.once('close', () => {
-      if (this.#last.get(socket) === response) this.#last.delete(socket);
+      if (turns.last === response) this.#turns.delete(socket);
     });
-    if (before === undefined) answer();
-    else before.once('close', () => !socket.destroyed && answer());
+    if (before === undefined) {
+      answer();
+      return;
+    }
+    turns.waiting += 1;
+    if (turns.waiting > maxAhead) {
+      socket.destroy();
+      return;
+    }
+    before.once('close', () => {
+      turns.waiting -= 1;
+      if (!socket.destroyed) answer();
+    });
   }
 
   close(): void {

@@ -38,7 +38,7 @@ export class UnreadAnswers {
     this.#timer = setInterval(() => this.look(performance.now()), lookEveryMs).unref();
   }
 
-  /** From here on until its end. */
+  /** From here on until its end; of an answer whose turn on its connection has come. */
   watch(answer: ServerResponse): void {
     this.#answers.set(answer, { bytes: 0, sinceMs: 0 });
     answer.once('close', () => this.#answers.delete(answer));
@@ -61,7 +61,6 @@ export class UnreadAnswers {
       const isTooMuch = bytes > maxBytes || stalled.length - n > maxStalled;
       if (!isTooMuch && nowMs - unread.sinceMs < mostStalledMs) break;
       bytes -= unread.bytes;
-      // Of one that waits behind another on its connection the answer knows no socket yet.
       answer.req.socket.destroy();
     }
   }
