@@ -186,3 +186,14 @@ test('new keys of a member are named where those before have signed them, and st
   const removed = await t.next(base, { remove: [t.a.name] }, { keyChanges: [change] });
   expect(removed.roster.agents.map(({ agentId }) => agentId)).toEqual([t.b.id]);
 });
+
+test('a member that has made the next segment key and waits with new keys of its own gets both, also as another is taken out', async () => {
+  const t = await setup();
+  const base = await t.first();
+  const state = { keyChanges: [await t.a.change()], offers: [await t.a.offer(2)] };
+  const { roster } = await t.next(base, { remove: [t.b.name] }, state);
+  expect(roster).toMatchObject({
+    agents: [{ agentId: t.a.id, signingKey: state.keyChanges[0]?.signingKey }],
+    currentGeneration: 2,
+  });
+});

@@ -50,7 +50,8 @@ export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
   const { members, rekeyed } = await withNewKeys(input, stay);
   const admitted = await admit(input, members);
   const agents = [...members, ...admitted];
-  const made = await offeredKey(input, agents);
+  // By the keys that the roster before names: what was offered was signed before new ones are in use.
+  const made = await offeredKey(input, [...stay, ...admitted]);
   const segmentKeys = [...(base?.segmentKeys ?? []), ...(made === undefined ? [] : [made])];
   const currentGeneration = made?.generation ?? base?.currentGeneration;
   if (currentGeneration === undefined) {

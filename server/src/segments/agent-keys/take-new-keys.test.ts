@@ -3,13 +3,16 @@ import {
   generateSigningKeyPair,
   keyChangeStatement,
   type Roster,
+  segmentKeyStatement,
   sign,
   signRoster,
 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findAgent } from '../../store/agents/agents.ts';
+import { listOffers, putOffer } from '../../store/agents/segment-key-offers.ts';
 import { listWraps } from '../../store/agents/segment-key-wraps.ts';
 import { findSegment } from '../../store/agents/segments.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { revokeAgent } from '../agents/revoke-agent.ts';
 import { createSegment } from '../create-segment.ts';
@@ -141,12 +144,21 @@ test('where an owner holds the root new keys wait for a roster of theirs, and th
   });
   const { keyChanges } = await readRoster(t.sql, deps.installationId, segment.id, t.caller);
   expect(keyChanges).toEqual([{ ...member(next), agentId, name: undefined, signature: offer.signature }]);
+  const statement = segmentKeyStatement({
+    ...{ installationId: deps.installationId, segmentId: segment.id, agentId, generation: 2, wrapped },
+    segmentPublicKey: next.encryption.publicKey,
+  });
+  const signature = encodeBase64(await sign(agent.keys.signing.privateKey, statement));
+  const offered = { agentId, generation: 2, publicKey: Buffer.from(next.encryption.publicKey) };
+  await inTransaction(t.sql, (tx) => putOffer(tx, segment.id, { ...offered, wrapped, signature }));
   // A roster that is signed meanwhile may name those before still.
   await take(2, agent.keys);
   expect((await findAgent(t.sql, agentId))?.signingKey.equals(agent.keys.signing.publicKey)).toBe(true);
   expect(await take(3, next)).toMatchObject({ toSign: null });
   expect((await findAgent(t.sql, agentId))?.signingKey.equals(next.signing.publicKey)).toBe(true);
   expect(await listWraps(t.sql, agentId)).toEqual([{ generation: 1, wrapped }]);
+  // What it has signed by those before nobody could check any more.
+  expect(await listOffers(t.sql, segment.id)).toEqual([]);
   await expect(take(4, agent.keys)).rejects.toThrow('not enrolled here with these keys');
   expect((await findSegment(t.sql, segment.id))?.rosterNumber).toBe(3);
   expect((await audited(agentId)).filter((action) => action.includes('keys'))).toEqual([

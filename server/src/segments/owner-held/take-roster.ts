@@ -10,7 +10,7 @@ import { changeKeys, type KeyChangeRow, listKeyChanges } from '../../store/agent
 import { shutOutAgent } from '../../store/agents/agent-lifecycle.ts';
 import { lockAgent } from '../../store/agents/agent-sessions.ts';
 import { type AgentRow, listSegmentAgents } from '../../store/agents/agents.ts';
-import { deleteOffers, listOffers } from '../../store/agents/segment-key-offers.ts';
+import { deleteOffers, deleteOffersOf, listOffers } from '../../store/agents/segment-key-offers.ts';
 import { agentsWithWrap, insertWrap } from '../../store/agents/segment-key-wraps.ts';
 import {
   insertSegmentKey,
@@ -69,6 +69,12 @@ export async function takeRoster(
     if (!(await isHeldByMembersAlone(tx, segmentId, roster))) await wantKeyRotation(tx, segmentId);
     await storeRoster(tx, segmentId, roster.number, signed, roster.recoveryKey);
     await deleteOffers(tx, segmentId, roster.currentGeneration);
+    // One may have come between what the owner was shown and what they signed: nobody could check it any more.
+    await deleteOffersOf(
+      tx,
+      segmentId,
+      rekeyed.map(({ agentId }) => agentId),
+    );
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'segment.roster_signed',

@@ -32,3 +32,10 @@ export async function listOffers(sql: Queryable, segmentId: number): Promise<Seg
 export async function deleteOffers(tx: Tx, segmentId: number, upTo: number): Promise<void> {
   await tx`delete from segment_key_offers where segment_id = ${segmentId} and generation <= ${upTo}`;
 }
+
+/** Those that these agents have signed by keys that they have no more. */
+export async function deleteOffersOf(tx: Tx, segmentId: number, agentIds: readonly number[]): Promise<void> {
+  await tx`
+    delete from segment_key_offers
+     where segment_id = ${segmentId} and agent_id = any(${[...agentIds]}::bigint[])`;
+}
