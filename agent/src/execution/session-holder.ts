@@ -132,15 +132,12 @@ export class SessionHolder {
   async #introduce(socket: MessageSocket, onAsked: () => void): Promise<ServerMessageOf<'welcome'>> {
     const { identity, generationPath, ownKeys } = this.#options;
     const { signingPrivateKey } = ownKeys;
-    let welcome: ServerMessageOf<'welcome'>;
     try {
-      welcome = await performHandshake(socket, { identity, signingPrivateKey, generationPath, onAsked });
+      return await performHandshake(socket, { identity, signingPrivateKey, generationPath, onAsked });
     } catch (error) {
       if (socket.serverCode === closeCodes.unauthenticated && ownKeys.refused()) this.onOtherKey();
       throw error;
     }
-    await ownKeys.accepted();
-    return welcome;
   }
 
   /** Never rejects: what could not be offered is, by the next heartbeat. */

@@ -1,14 +1,48 @@
 // Files that must be whole after a crash: written beside, synced, renamed into place, and the folder synced.
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Replaces a file atomically; it and its name are on disk when this resolves. Mode 0600. */
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
+  await rename(await writeBeside(path, content), path);
+  await syncFolder(dirname(path));
+}
+
+/**
+ * Makes a file, unless there is one: of several who make it at once one does, and the others find it whole. Mode 0600;
+ * its owner is another where one is given, from its first moment on.
+ *
+ * @returns whether it was made now.
+ */
+export async function createDurably(
+  path: string,
+  content: string | Uint8Array,
+  owner?: { uid: number; gid: number },
+): Promise<boolean> {
+  const beside = await writeBeside(path, content, owner);
+  try {
+    await link(beside, path);
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await unlink(beside).catch(() => undefined);
+  }
+  await syncFolder(dirname(path));
+  return true;
+}
+
+async function writeBeside(
+  path: string,
+  content: string | Uint8Array,
+  owner?: { uid: number; gid: number },
+): Promise<string> {
   const beside = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   const file = await open(beside, 'wx', 0o600);
   try {
     await file.writeFile(content);
+    if (owner !== undefined) await file.chown(owner.uid, owner.gid);
     await file.sync();
   } catch (error) {
     await file.close();
@@ -16,8 +50,7 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
     throw error;
   }
   await file.close();
-  await rename(beside, path);
-  await syncFolder(dirname(path));
+  return beside;
 }
 
 /** Makes a folder's entries (created, renamed, removed files) durable. */

@@ -1,5 +1,5 @@
 // Keys that this agent has made and that are not in use yet: both in one file, so that there are both or none.
-import { chown, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import {
   decodeBase64,
   encodeBase64,
@@ -7,7 +7,7 @@ import {
   generateSigningKeyPair,
 } from '@opsconductor/protocol/sealing';
 import type { DataDirectory } from './data-directory.ts';
-import { readIfExists, writeDurably } from './durable-file.ts';
+import { createDurably, readIfExists } from './durable-file.ts';
 
 export interface PrivateKeys {
   signingPrivateKey: Uint8Array;
@@ -25,7 +25,7 @@ export async function readNextKeys({ nextKeys }: DataDirectory): Promise<Private
 }
 
 /**
- * Makes new keys, unless there are some that are not in use yet. They belong to whom the agent runs as, whoever makes them.
+ * Makes new keys, unless there are some that are not in use yet, or somebody else makes some meanwhile. They belong to whom the agent runs as, whoever makes them.
  *
  * @returns whether they were made now.
  */
@@ -33,10 +33,6 @@ export async function makeNextKeys(data: DataDirectory): Promise<boolean> {
   if ((await readIfExists(data.nextKeys)) !== undefined) return false;
   const { privateKey: signing } = await generateSigningKeyPair();
   const { privateKey: encryption } = await generateEncryptionKeyPair();
-  await writeDurably(data.nextKeys, `${encodeBase64(signing)}\n${encodeBase64(encryption)}\n`);
-  if (process.getuid?.() === 0) {
-    const { uid, gid } = await stat(data.identity);
-    await chown(data.nextKeys, uid, gid);
-  }
-  return true;
+  const owner = process.getuid?.() === 0 ? await stat(data.identity) : undefined;
+  return createDurably(data.nextKeys, `${encodeBase64(signing)}\n${encodeBase64(encryption)}\n`, owner);
 }

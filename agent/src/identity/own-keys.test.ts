@@ -1,6 +1,6 @@
 // New keys of an agent, interrupted between any two writes: the next process connects by one of the two, whichever it is
 // that the server has.
-import { copyFile, rm } from 'node:fs/promises';
+import { copyFile, readdir, rm } from 'node:fs/promises';
 import {
   encodeBase64,
   encryptionPublicKeyOf,
@@ -86,7 +86,11 @@ test.each([
     if (tried.length > 2) throw new Error('it never tries the right one');
     keys.refused();
   }
-  await keys.accepted();
+  // A server may welcome any key: those before are given up at the roster's word alone.
+  expect(identity.signingPrivateKey).toEqual(t.old.signing.privateKey);
+  expect(await readNextKeys(t.data)).toEqual(t.next);
+  const signingKey = encodeBase64(await signingPublicKeyOf(taken));
+  await keys.named({ agentId: 7, name: 'a', signingKey, encryptionKey: signingKey });
   expect(encodeBase64(identity.signingPrivateKey)).toBe(encodeBase64(taken));
   expect((await readNextKeys(t.data)) === undefined).toBe(has === 'next');
   const again = await t.open();
@@ -138,4 +142,28 @@ test('keys that a command makes while the agent runs are found by it', async () 
   await keys.offer(connection, async () => []);
   expect(offers).toEqual(['new_keys']);
   expect(await makeNextKeys(t.data)).toBe(false);
+});
+
+test('of several who make new keys at once one does, and what is offered is what is on disk', async () => {
+  const t = await setup();
+  await rm(t.data.nextKeys);
+  const { keys } = await t.open();
+  const offers: { signingKey: string }[] = [];
+  const connection = { send: (offer: { signingKey: string }) => void offers.push(offer) };
+  const makeAndOffer = async () => {
+    await keys.make();
+    await keys.offer(connection, async () => []);
+  };
+  const made = await Promise.all([
+    ...Array.from({ length: 4 }, () => makeNextKeys(t.data)),
+    makeAndOffer(),
+    makeAndOffer(),
+  ]);
+  expect(made.filter((isNew) => isNew === true).length).toBeLessThanOrEqual(1);
+  const onDisk = await readNextKeys(t.data);
+  if (onDisk === undefined) throw new Error('none were made');
+  expect(offers).toMatchObject([
+    { signingKey: encodeBase64(await signingPublicKeyOf(onDisk.signingPrivateKey)) },
+  ]);
+  expect((await readdir(t.data.root)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });

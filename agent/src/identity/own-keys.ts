@@ -1,5 +1,6 @@
 // The agent's own keys, and those that are to take their place. New ones are on disk before anybody hears of them, and the
-// same until they are in use; those before are given up once the server, or the segment's roster, is seen to have the new.
+// same until they are in use; those before are given up once the segment's roster names the new, and at nothing less: a
+// server may welcome any key.
 // Whatever is interrupted, one of the two opens the next connection: which one is found out by trying.
 import { rm } from 'node:fs/promises';
 import type { AgentMessageOf } from '@opsconductor/protocol';
@@ -46,10 +47,9 @@ export class OwnKeys {
   /** Ends a replacement that was interrupted when the new keys were in use already. */
   static async open(options: OwnKeysOptions): Promise<OwnKeys> {
     const keys = new OwnKeys(options);
-    await keys.#look();
-    const { identity } = options;
-    if (keys.#next !== undefined && equalBytes(keys.#next.signingPublicKey, identity.signingPublicKey))
-      await keys.#replace(keys.#next);
+    const found = await keys.#onDisk();
+    if (found !== undefined && keys.#isInUse(found)) await keys.#replace(found);
+    else keys.#next = found;
     return keys;
   }
 
@@ -71,11 +71,6 @@ export class OwnKeys {
     this.#triesNext = !this.#triesNext;
     if (this.#triesNext) this.#options.log.warn('the server refused this key; the new one is tried');
     return this.#triesNext;
-  }
-
-  /** The server has taken what was tried. */
-  async accepted(): Promise<void> {
-    if (this.#triesNext && this.#next !== undefined) await this.#replace(this.#next);
   }
 
   /** Makes new keys, unless there are some that are not in use yet. */
@@ -124,13 +119,24 @@ export class OwnKeys {
   /** Also what a command has left there since. */
   async #look(): Promise<void> {
     if (this.#next !== undefined) return;
+    const found = await this.#onDisk();
+    // They may have been taken into use while they were read.
+    if (found !== undefined && !this.#isInUse(found)) this.#next ??= found;
+  }
+
+  async #onDisk(): Promise<NextKeys | undefined> {
     const found = await readNextKeys(this.#options.data);
-    if (found === undefined) return;
-    this.#next = {
-      ...found,
-      signingPublicKey: await signingPublicKeyOf(found.signingPrivateKey),
-      encryptionPublicKey: await encryptionPublicKeyOf(found.encryptionPrivateKey),
-    };
+    return (
+      found && {
+        ...found,
+        signingPublicKey: await signingPublicKeyOf(found.signingPrivateKey),
+        encryptionPublicKey: await encryptionPublicKeyOf(found.encryptionPrivateKey),
+      }
+    );
+  }
+
+  #isInUse({ signingPublicKey }: NextKeys): boolean {
+    return equalBytes(signingPublicKey, this.#options.identity.signingPublicKey);
   }
 
   async #replace(next: NextKeys): Promise<void> {
